@@ -1,0 +1,104 @@
+package model
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Canonical names of the tensors outside the blocks.
+const (
+	Embed = "embed" // (Vocab, Hidden)
+	Norm  = "norm"  // (1, Hidden), before the head
+	Head  = "head"  // (Vocab, Hidden), absent when tied
+)
+
+// Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
+const (
+	AttnNorm = "attn_norm" // (1, Hidden)
+	Q        = "q"         // (Heads*HeadDim, Hidden)
+	K        = "k"         // (KVHeads*HeadDim, Hidden)
+	V        = "v"         // (KVHeads*HeadDim, Hidden)
+	O        = "o"         // (Hidden, Heads*HeadDim)
+	FFNNorm  = "ffn_norm"  // (1, Hidden)
+	Gate     = "gate"      // (FFN, Hidden)
+	Up       = "up"        // (FFN, Hidden)
+	Down     = "down"      // (Hidden, FFN)
+
+	// BiasSuffix after a linear layer's kind names its bias, (1, rows).
+	BiasSuffix = ".bias"
+)
+
+// Name returns the canonical name of a block's tensor: "blocks.7.q".
+func Name(block int, kind string) string { return fmt.Sprintf("blocks.%d.%s", block, kind) }
+
+// A Role is the part a tensor plays, which decides how it may be quantized.
+type Role int
+
+const (
+	Vector    Role = iota // norm gains and biases: (1, n), never quantized
+	Linear                // y = W x inside a block
+	Embedding             // rows looked up by token; also the head when tied
+	Output                // the untied head
+)
+
+func (r Role) String() string { return [...]string{"vector", "linear", "embedding", "output"}[r] }
+
+// A Slot is one tensor that a Spec requires.
+type Slot struct {
+	Name       string
+	Rows, Cols int // a linear layer maps Cols inputs to Rows outputs
+	Role       Role
+}
+
+// Slots lists every tensor of a model with Spec s exactly once, in the order in
+// which they are first used. s must have passed Check.
+func (s *Spec) Slots() []Slot {
+	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
+	for b := range s.Blocks {
+		vector := func(kind string, n int) {
+			slots = append(slots, Slot{Name(b, kind), 1, n, Vector})
+		}
+		linear := func(kind string, rows, cols int, bias bool) {
+			slots = append(slots, Slot{Name(b, kind), rows, cols, Linear})
+			if bias {
+				vector(kind+BiasSuffix, rows)
+			}
+		}
+		vector(AttnNorm, s.Hidden)
+		linear(Q, q, s.Hidden, s.Bias.QKV)
+		linear(K, kv, s.Hidden, s.Bias.QKV)
+		linear(V, kv, s.Hidden, s.Bias.QKV)
+		linear(O, s.Hidden, q, s.Bias.O)
+		vector(FFNNorm, s.Hidden)
+		linear(Gate, s.FFN, s.Hidden, s.Bias.FFN)
+		linear(Up, s.FFN, s.Hidden, s.Bias.FFN)
+		linear(Down, s.Hidden, s.FFN, s.Bias.FFN)
+	}
+	slots = append(slots, Slot{Norm, 1, s.Hidden, Vector})
+	if !s.Tied {
+		slots = append(slots, Slot{Head, s.Vocab, s.Hidden, Output})
+	}
+	return slots
+}
+
+// Match reports whether a canonical name matches a recipe's pattern: dot by
+// dot, each part by path.Match, so "blocks.*.down" is every down projection
+// and "blocks.1?.q" the q of blocks 10 to 19. It errs on a malformed pattern.
+func Match(pattern, name string) (bool, error) {
+	ps, ns := strings.Split(pattern, "."), strings.Split(name, ".")
+	all := len(ps) == len(ns)
+	for i, p := range ps {
+		part := ""
+		if all {
+			part = ns[i]
+		}
+		ok, err := path.Match(p, part)
+		if err != nil {
+			return false, fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+		all = all && ok
+	}
+	return all, nil
+}

@@ -1,0 +1,175 @@
+// Package model is the vocabulary that converters, quantizers, containers and
+// the verifier share: what a decoder computes (Spec), the canonical names and
+// shapes of its tensors (Slot), and an opened model.
+package model
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Limits on what a Spec may ask for. They are far above any model a phone
+// runs and keep every size product inside an int64.
+const (
+	MaxBlocks = 1024
+	MaxSteps  = 4096
+	MaxWidth  = 1 << 20 // hidden and feed-forward width
+	MaxHeads  = 4096
+	MaxVocab  = 1 << 22
+	MaxLength = 1 << 24 // positions
+)
+
+// A Spec is what one decoder-only transformer computes. It names features,
+// never an architecture: the forward pass reads nothing else.
+type Spec struct {
+	Hidden  int `cbor:"hidden"`  // width of the residual stream
+	Heads   int `cbor:"heads"`   // query heads
+	KVHeads int `cbor:"kvheads"` // key and value heads; divides Heads
+	HeadDim int `cbor:"headdim"` // width of one head; even
+	FFN     int `cbor:"ffn"`     // width inside the feed-forward layer
+	Vocab   int `cbor:"vocab"`   // rows of the embedding
+	Context int `cbor:"context"` // positions the model was trained for
+	Blocks  int `cbor:"blocks"`  // stored layers
+
+	// Schedule lists the stored block that each step runs. Without layer
+	// sharing it is 0, 1, ..., Blocks-1; MobileLLM-LS runs 0, 0, 1, 1, ...
+	// (arXiv 2402.14905, section 2.3). Every step has its own KV cache.
+	Schedule []int `cbor:"schedule"`
+
+	NormEps float64 `cbor:"normeps"` // added to the mean square in RMSNorm
+	Rope    Rope    `cbor:"rope"`
+	Bias    Bias    `cbor:"bias"`
+	Tied    bool    `cbor:"tied"` // the embedding is also the output head, stored once
+
+	BOS int   `cbor:"bos"` // id that starts a text, or -1
+	EOS []int `cbor:"eos"` // ids that end one; may be empty
+}
+
+// Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
+// half-split layout: dimension i turns with dimension i+HeadDim/2.
+type Rope struct {
+	Base    float64     `cbor:"base"`
+	Scaling RopeScaling `cbor:"scaling"`
+	Factor  float64     `cbor:"factor,omitempty"` // Linear and Llama3
+	// Llama3 only: wavelengths longer than Original/LowFreq positions are
+	// divided by Factor, shorter than Original/HighFreq kept, and those between
+	// are interpolated.
+	LowFreq  float64 `cbor:"lowfreq,omitempty"`
+	HighFreq float64 `cbor:"highfreq,omitempty"`
+	Original int     `cbor:"original,omitempty"`
+}
+
+// RopeScaling says how rotary frequencies were stretched for a longer context.
+type RopeScaling string
+
+const (
+	RopePlain  RopeScaling = ""
+	RopeLinear RopeScaling = "linear" // every frequency divided by Factor
+	RopeLlama3 RopeScaling = "llama3"
+)
+
+// Bias says which linear layers add a bias vector.
+type Bias struct {
+	QKV bool `cbor:"qkv"` // query, key and value
+	O   bool `cbor:"o"`   // attention output
+	FFN bool `cbor:"ffn"` // gate, up and down
+}
+
+// InOrder returns the schedule of a model that runs each of n blocks times
+// times in a row.
+func InOrder(n, times int) []int {
+	s := make([]int, 0, n*times)
+	for b := range n {
+		for range times {
+			s = append(s, b)
+		}
+	}
+	return s
+}
+
+// Check reports the first way in which s is impossible or beyond the limits.
+// It makes no allocation that depends on s.
+func (s *Spec) Check() error {
+	for _, f := range []struct {
+		name   string
+		v, max int
+	}{
+		{"hidden", s.Hidden, MaxWidth}, {"heads", s.Heads, MaxHeads}, {"kv heads", s.KVHeads, MaxHeads},
+		{"head dim", s.HeadDim, MaxWidth}, {"ffn", s.FFN, MaxWidth}, {"vocab", s.Vocab, MaxVocab},
+		{"context", s.Context, MaxLength}, {"blocks", s.Blocks, MaxBlocks}, {"steps", len(s.Schedule), MaxSteps},
+	} {
+		if f.v < 1 || f.v > f.max {
+			return fmt.Errorf("%s is %d, want 1 to %d", f.name, f.v, f.max)
+		}
+	}
+	switch {
+	case s.Heads%s.KVHeads != 0:
+		return fmt.Errorf("%d heads do not divide by %d kv heads", s.Heads, s.KVHeads)
+	case s.HeadDim%2 != 0:
+		return fmt.Errorf("head dim %d is odd, rotary embedding needs pairs", s.HeadDim)
+	case s.Heads*s.HeadDim > MaxWidth:
+		return fmt.Errorf("%d heads of %d are wider than %d", s.Heads, s.HeadDim, MaxWidth)
+	case !(s.NormEps >= 0 && s.NormEps < 1):
+		return fmt.Errorf("norm epsilon is %g, want 0 to 1", s.NormEps)
+	case s.BOS < -1 || s.BOS >= s.Vocab:
+		return fmt.Errorf("bos id %d is outside the vocabulary of %d", s.BOS, s.Vocab)
+	}
+	for _, id := range s.EOS {
+		if id < 0 || id >= s.Vocab {
+			return fmt.Errorf("eos id %d is outside the vocabulary of %d", id, s.Vocab)
+		}
+	}
+	if err := s.checkSchedule(); err != nil {
+		return err
+	}
+	return s.Rope.check()
+}
+
+// checkSchedule wants every stored block to run, first runs in stored order.
+func (s *Spec) checkSchedule() error {
+	next := 0
+	for step, b := range s.Schedule {
+		switch {
+		case b < 0 || b > next || b >= s.Blocks:
+			return fmt.Errorf("step %d runs block %d, want at most %d", step, b, min(next, s.Blocks-1))
+		case b == next:
+			next++
+		}
+	}
+	if next != s.Blocks {
+		return fmt.Errorf("schedule runs %d of %d blocks", next, s.Blocks)
+	}
+	return nil
+}
+
+func (r *Rope) check() error {
+	finite := func(x float64) bool { return x > 0 && x < 1e30 }
+	switch {
+	case !finite(r.Base):
+		return fmt.Errorf("rope base is %g, want a positive number", r.Base)
+	case r.Scaling == RopePlain:
+		return nil
+	case r.Scaling != RopeLinear && r.Scaling != RopeLlama3:
+		return Unsupported("rope", "scaling %q", string(r.Scaling))
+	case !finite(r.Factor):
+		return fmt.Errorf("rope factor is %g, want a positive number", r.Factor)
+	case r.Scaling == RopeLinear:
+		return nil
+	case !finite(r.LowFreq) || !finite(r.HighFreq) || r.HighFreq <= r.LowFreq:
+		return fmt.Errorf("rope frequency factors are %g and %g, want 0 < low < high", r.LowFreq, r.HighFreq)
+	case r.Original < 1 || r.Original > MaxLength:
+		return fmt.Errorf("rope original length is %d, want 1 to %d", r.Original, MaxLength)
+	}
+	return nil
+}
+
+// Shared reports whether some block runs more than once.
+func (s *Spec) Shared() bool { return len(s.Schedule) != s.Blocks }
+
+// Equal reports whether two specs describe the same computation.
+func (s *Spec) Equal(t *Spec) bool {
+	a, b := *s, *t
+	a.Schedule, b.Schedule, a.EOS, b.EOS = nil, nil, nil, nil
+	return slices.Equal(s.Schedule, t.Schedule) && slices.Equal(s.EOS, t.EOS) &&
+		fmt.Sprintf("%#v", a) == fmt.Sprintf("%#v", b)
+}

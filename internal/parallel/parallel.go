@@ -1,0 +1,76 @@
+// Package parallel runs loops on all cores over data that may be mapped from a
+// file.
+package parallel
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrFault is returned when reading mapped memory failed: the file was
+// truncated, or its disk gave an error, while it was in use.
+var ErrFault = errors.New("the file changed or could not be read while it was in use; run again with a file that stays as it is")
+
+// Workers is the number of goroutines that Do may use.
+func Workers() int { return runtime.GOMAXPROCS(0) }
+
+// Do calls f(worker, i) for every i in [0, n), on at most Workers goroutines;
+// worker < Workers() tells which, for scratch of its own. It stops handing out
+// work at the first error or when ctx ends, and returns the error of the
+// lowest i that failed. A fault on mapped memory becomes ErrFault.
+func Do(ctx context.Context, n int, f func(worker, i int) error) error {
+	var (
+		next   atomic.Int64
+		stop   atomic.Bool
+		mu     sync.Mutex
+		first  error
+		lowest = n
+		group  sync.WaitGroup
+	)
+	work := func(worker int) {
+		for !stop.Load() {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			err := ctx.Err()
+			if err == nil {
+				err = Guard(func() error { return f(worker, i) })
+			}
+			if err != nil {
+				stop.Store(true)
+				mu.Lock()
+				if i < lowest {
+					first, lowest = err, i
+				}
+				mu.Unlock()
+			}
+		}
+	}
+	for worker := 1; worker < min(n, Workers()); worker++ {
+		group.Go(func() { work(worker) })
+	}
+	work(0)
+	group.Wait()
+	return first
+}
+
+// Guard calls f and turns a fault on mapped memory into ErrFault. Any other
+// panic goes on.
+func Guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }: // a runtime.Error for a memory fault
+			err = ErrFault
+		default:
+			panic(p)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,54 @@
+package qtensor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/x448/float16"
+)
+
+// MaxF16 is the largest finite float16.
+const MaxF16 = 65504
+
+// Half rounds x to float16, to nearest even, and returns its bits. ok is false
+// when x is not finite or rounds beyond MaxF16.
+func Half(x float32) (bits uint16, ok bool) {
+	h := float16.Fromfloat32(x)
+	return h.Bits(), h.IsFinite()
+}
+
+// FromHalf widens float16 bits exactly.
+func FromHalf(bits uint16) float32 { return float16.Frombits(bits).Float32() }
+
+// BFloat rounds x to bfloat16, to nearest even, and returns its bits. ok is
+// false when x is not finite or rounds to infinity.
+func BFloat(x float32) (bits uint16, ok bool) {
+	u := math.Float32bits(x)
+	u += 0x7fff + u>>16&1
+	return uint16(u >> 16), u>>23&0xff != 0xff
+}
+
+// SetFloats stores x as row r of a float matrix, rounding to nearest even. A
+// value that the type cannot hold is an error that names its column.
+func (m *Matrix) SetFloats(r int, x []float32) error {
+	row, _, _ := m.row(r)
+	for i, v := range x[:m.Cols] {
+		var bits uint16
+		ok := true
+		switch m.Scheme.Kind {
+		case F16:
+			bits, ok = Half(v)
+		case BF16:
+			bits, ok = BFloat(v)
+		default:
+			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
+			continue
+		}
+		if !ok {
+			return fmt.Errorf("row %d, column %d: %g does not fit %v", r, i, v, m.Scheme)
+		}
+		binary.LittleEndian.PutUint16(row[2*i:], bits)
+	}
+	return nil
+}
