@@ -1,0 +1,15 @@
+//go:build !unix
+
+package mmap
+
+import (
+	"io"
+	"os"
+)
+
+// mapping reads the file into memory: this system is not one we map files on.
+func mapping(f *os.File, size int) (data []byte, unmap func() error, err error) {
+	data = make([]byte, size)
+	_, err = io.ReadFull(io.NewSectionReader(f, 0, int64(size)), data)
+	return data, func() error { return nil }, err
+}

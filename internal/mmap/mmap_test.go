@@ -1,0 +1,48 @@
+package mmap
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	for _, text := range []string{"", "x", "thimble"} {
+		path := filepath.Join(dir, "file")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(f.Data) != text {
+			t.Errorf("got %q, want %q", f.Data, text)
+		}
+		for range 2 {
+			if err := f.Close(); err != nil || f.Data != nil {
+				t.Errorf("close: %v, data %q", err, f.Data)
+			}
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(dir); err == nil {
+		t.Error("a directory was mapped")
+	}
+	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent file: %v", err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := OpenFile(f); err == nil {
+		t.Error("an opened directory was mapped")
+	}
+}

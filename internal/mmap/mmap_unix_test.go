@@ -1,0 +1,78 @@
+//go:build unix
+
+package mmap
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"thimble/internal/parallel"
+)
+
+// Opening a fifo for reading waits for a writer that never comes.
+func TestOpenFifo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { _, err := Open(path); done <- err }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("a fifo was mapped")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Open waits for the fifo's writer")
+	}
+}
+
+// A mapping needs no memory: a file far larger than the machine's opens.
+func TestOpenSparse(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 1 << 30
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	m, err := OpenFile(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if len(m.Data) != size || m.Data[size-1] != 0 {
+		t.Errorf("mapped %d bytes, want %d", len(m.Data), size)
+	}
+}
+
+func TestTruncatedAfterwards(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	var sum byte
+	err = parallel.Guard(func() error {
+		for _, b := range m.Data {
+			sum += b
+		}
+		return nil
+	})
+	if !errors.Is(err, parallel.ErrFault) {
+		t.Errorf("read %d from a truncated mapping: %v, want ErrFault", sum, err)
+	}
+}
