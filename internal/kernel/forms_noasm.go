@@ -1,0 +1,4 @@
+package kernel
+
+// forms lists what this processor can run, the fastest last.
+var forms = []*form{portable}

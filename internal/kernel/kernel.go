@@ -1,0 +1,206 @@
+// Package kernel holds the innermost loops on plain slices of float32. It
+// knows no shapes, tensors or files, and starts no goroutines.
+//
+// Every function has one answer: the portable Go form defines it, and the
+// assembly forms match it to the bit on every machine (only the payload and
+// sign of a NaN are left open). Sums therefore run in a fixed order. Element
+// i of a row belongs to stripe i%16; each stripe is summed in ascending order
+// from +0, the row counting as padded with zeros to a multiple of 16; then one
+// tree joins the stripes:
+//
+//	s[i] += s[i+8]  (i < 8)
+//	s[i] += s[i+4]  (i < 4)
+//	s[i] += s[i+2]  (i < 2)
+//	s[0] + s[1]
+//
+// Sixteen stripes are one 512-bit, two 256-bit or four 128-bit registers.
+//
+// Lengths are the caller's duty: a length that does not fit is a programmer
+// error and panics.
+package kernel
+
+import "math"
+
+// width is the number of stripes, and the block that every form works in.
+const width = 16
+
+// A stripes value holds the partial sums of a row before the tree joins them.
+type stripes [width]float32
+
+func (s *stripes) join() float32 {
+	for i := range s[:8] {
+		s[i] += s[i+8]
+	}
+	for i := range s[:4] {
+		s[i] += s[i+4]
+	}
+	s[0] += s[2]
+	s[1] += s[3]
+	return s[0] + s[1]
+}
+
+// A form is one implementation of the loops. Except for gemm and mix, its
+// functions take whole blocks: the length that counts is a multiple of width,
+// possibly zero. The exported functions hand what is left of a row to the
+// portable form, one element at a time.
+type form struct {
+	name string
+
+	gemm func(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int)
+	mix  func(dst, p, v []float32, ldv int)
+
+	dot      func(a, b []float32) stripes
+	sum      func(x []float32) stripes
+	max      func(x []float32) float32                 // -Inf for no elements, anything if there is a NaN
+	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias), and its sum
+	div      func(x []float32, d float32)              // x /= d
+	add      func(dst, x []float32)                    // dst += x
+	scaleMul func(dst, x, weight []float32, r float32) // dst = x*r*weight
+	siluMul  func(dst, gate, up []float32)
+	rotate   func(x, y, cos, sin []float32) // x, y = x*cos-y*sin, y*cos+x*sin
+
+	fromF16  func(dst []float32, src []byte)
+	fromBF16 func(dst []float32, src []byte)
+	fromF32  func(dst []float32, src []byte)
+	split    [3]func(dst, src []uint8, shift uint, or bool)                         // 1, 2 and 4 bits; len(src) a multiple of 16
+	affine   func(dst []float32, codes []uint8, scale, offset []float32, group int) // group is a multiple of width, all groups whole
+}
+
+// best is the form in use, the last that the processor can run.
+var best = forms[len(forms)-1]
+
+func check(ok bool, what string) {
+	if !ok {
+		panic("kernel: lengths do not fit: " + what)
+	}
+}
+
+// blocks returns the part of n that is whole blocks.
+func blocks(n int) int { return n &^ (width - 1) }
+
+// Dot returns the sum of a[i]*b[i], each product fused with its addition,
+// summed as the package comment says. The last block is padded, so that its
+// missing elements add +0*+0. It panics unless a and b are equally long.
+func Dot(a, b []float32) float32 {
+	check(len(a) == len(b), "Dot")
+	n := blocks(len(a))
+	s := best.dot(a[:n], b[:n])
+	if n < len(a) {
+		var ta, tb stripes
+		copy(ta[:], a[n:])
+		copy(tb[:], b[n:])
+		for i := range s {
+			s[i] = FMA(ta[i], tb[i], s[i])
+		}
+	}
+	return s.join()
+}
+
+// Gemm multiplies a [m, k] by the transpose of b [n, k] into c [m, n]:
+//
+//	c[i*ldc+j] = Dot(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
+//
+// to the bit, whatever m and n are. k must be a multiple of 16 (pad the rows
+// with zeros). Gemm panics unless it is, and unless the rows fit the slices.
+func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	check(k >= 0 && k%width == 0, "Gemm: k is not a multiple of 16")
+	check(lda >= k && len(a) >= (m-1)*lda+k, "Gemm: a")
+	check(ldb >= k && len(b) >= (n-1)*ldb+k, "Gemm: b")
+	check(ldc >= n && len(c) >= (m-1)*ldc+n, "Gemm: c")
+	best.gemm(c, ldc, a, lda, b, ldb, m, n, k)
+}
+
+// Mix sets dst[d] to the sum over t of p[t]*v[t*ldv+d], a chain of fused
+// multiply-adds in ascending t from +0: attention's weighted sum of values.
+// It panics unless each row of v holds len(dst) elements.
+func Mix(dst, p, v []float32, ldv int) {
+	if len(dst) == 0 {
+		return
+	}
+	if len(p) == 0 {
+		clear(dst)
+		return
+	}
+	check(ldv >= len(dst) && len(v) >= (len(p)-1)*ldv+len(dst), "Mix")
+	best.mix(dst, p, v, ldv)
+}
+
+// Sum returns the sum of x, summed as the package comment says.
+func Sum(x []float32) float32 {
+	n := blocks(len(x))
+	s := best.sum(x[:n])
+	for i, v := range x[n:] {
+		s[i] += v
+	}
+	return s.join()
+}
+
+// Add adds x to dst. It panics unless they are equally long.
+func Add(dst, x []float32) {
+	check(len(dst) == len(x), "Add")
+	n := blocks(len(x))
+	best.add(dst[:n], x[:n])
+	addPortable(dst[n:], x[n:])
+}
+
+// RMSNorm sets dst to x divided by its root mean square, times weight, in the
+// order of Hugging Face's LlamaRMSNorm: with
+//
+//	r = float32(1 / sqrt(Dot(x, x)/len(x) + eps))
+//
+// where all but the last rounding is in float64, dst[i] is x[i]*r rounded,
+// times weight[i], rounded. dst may be x. It panics unless all are equally
+// long.
+func RMSNorm(dst, x, weight []float32, eps float32) {
+	check(len(dst) == len(x) && len(weight) == len(x), "RMSNorm")
+	r := float32(1 / math.Sqrt(float64(Dot(x, x))/float64(len(x))+float64(eps)))
+	n := blocks(len(x))
+	best.scaleMul(dst[:n], x[:n], weight[:n], r)
+	scaleMulPortable(dst[n:], x[n:], weight[n:], r)
+}
+
+// Softmax replaces x by its softmax: the maximum is subtracted, Exp applied,
+// and each result divided by their Sum. An entry of -Inf becomes 0. As in
+// PyTorch, x becomes NaN throughout if an entry is NaN or +Inf, or if all are
+// -Inf.
+func Softmax(x []float32) {
+	n := blocks(len(x))
+	body, tail := x[:n], x[n:]
+	bias := max(best.max(body), maxPortable(tail))
+	s := best.expSum(body, bias)
+	for i, v := range tail {
+		tail[i] = Exp(v - bias)
+		s[i] += tail[i]
+	}
+	d := s.join()
+	best.div(body, d)
+	divPortable(tail, d)
+}
+
+// SiLUMul sets dst to silu(gate)*up, where silu(g) = g/(1+Exp(-g)). Each
+// operation is rounded. dst may be gate or up. It panics unless all are
+// equally long.
+func SiLUMul(dst, gate, up []float32) {
+	check(len(dst) == len(gate) && len(up) == len(gate), "SiLUMul")
+	n := blocks(len(gate))
+	best.siluMul(dst[:n], gate[:n], up[:n])
+	siluMulPortable(dst[n:], gate[n:], up[n:])
+}
+
+// Rotate applies a rotary embedding to one head x of 2h elements, whose
+// halves are the two coordinates:
+//
+//	x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i]
+//
+// Each operation is rounded. It panics unless cos and sin hold h elements.
+func Rotate(x, cos, sin []float32) {
+	h := len(cos)
+	check(len(x) == 2*h && len(sin) == h, "Rotate")
+	x, y := x[:h], x[h:]
+	n := blocks(h)
+	best.rotate(x[:n], y[:n], cos[:n], sin[:n])
+	rotatePortable(x[n:], y[n:], cos[n:], sin[n:])
+}

@@ -1,0 +1,386 @@
+package kernel
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// lengths surround the blocks and registers of all forms.
+var lengths = []int{0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 127, 576, 1027}
+
+// eachForm runs a test body once for each form this processor has.
+func eachForm(t *testing.T, body func(t *testing.T)) {
+	defer func(f *form) { best = f }(best)
+	for _, f := range forms {
+		best = f
+		t.Run(f.name, body)
+	}
+}
+
+// row returns n seeded values of mixed sizes and signs, some of them zero.
+func row(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(math.Ldexp(float64(r.IntN(1<<24)-1<<23), r.IntN(24)-30))
+		if r.IntN(20) == 0 {
+			x[i] = 0
+		}
+	}
+	return x
+}
+
+// wild returns n values of any bit pattern but NaN and infinities.
+func wild(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		for {
+			x[i] = math.Float32frombits(r.Uint32())
+			if x[i]-x[i] == 0 {
+				break
+			}
+		}
+	}
+	return x
+}
+
+func seeded(n int) *rand.Rand { return rand.New(rand.NewPCG(3, uint64(n))) }
+
+// same fails unless got has want's bits; NaN is NaN.
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		g, w := got[i], want[i]
+		if math.Float32bits(g) != math.Float32bits(w) && (g == g || w == w) {
+			t.Fatalf("%s: element %d of %d is %g (%#08x), want %g (%#08x)", what, i, len(want),
+				g, math.Float32bits(g), w, math.Float32bits(w))
+		}
+	}
+}
+
+func equal(t *testing.T, what string, got, want float32) {
+	t.Helper()
+	same(t, what, []float32{got}, []float32{want})
+}
+
+// The slow twins say in the fewest words what the package comment says.
+
+func slowJoin(s []float32) float32 {
+	for n := len(s) / 2; n > 0; n /= 2 {
+		for i := range n {
+			s[i] += s[i+n]
+		}
+	}
+	return s[0]
+}
+
+func slowDot(a, b []float32) float32 {
+	s := make([]float32, 16)
+	for i := range (len(a) + 15) / 16 * 16 {
+		var x, y float32
+		if i < len(a) {
+			x, y = a[i], b[i]
+		}
+		s[i%16] = slowFMA(x, y, s[i%16])
+	}
+	return slowJoin(s)
+}
+
+func slowSum(x []float32) float32 {
+	s := make([]float32, 16)
+	for i, v := range x {
+		s[i%16] += v
+	}
+	return slowJoin(s)
+}
+
+func TestDot(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			for _, fill := range []func(*rand.Rand, int) []float32{row, wild} {
+				r := seeded(n)
+				a, b := fill(r, n), fill(r, n)
+				equal(t, fmt.Sprint("Dot ", n), Dot(a, b), slowDot(a, b))
+			}
+		}
+		// A product too small for float32 leaves -0, which padding makes +0.
+		tiny := []float32{-1e-40}
+		equal(t, "Dot of underflow", Dot(tiny, []float32{1e-40}), 0)
+	})
+}
+
+func TestSum(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			x := row(seeded(n), n)
+			equal(t, fmt.Sprint("Sum ", n), Sum(x), slowSum(x))
+		}
+	})
+}
+
+func TestGemm(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, k := range []int{0, 16, 32, 48, 64, 80, 576, 1536} {
+			for _, size := range [][2]int{{1, 1}, {1, 2}, {1, 5}, {1, 6}, {1, 7}, {1, 13}, {2, 1}, {2, 3}, {3, 2}, {3, 3}, {4, 6}, {5, 7}, {7, 5}, {13, 1}, {8, 12}, {9, 25}, {17, 23}, {34, 49}} {
+				gemmAt(t, size[0], size[1], k)
+			}
+		}
+		gemmAt(t, 150, 100, 64) // more than one block each way
+	})
+}
+
+func gemmAt(t *testing.T, m, n, k int) {
+	t.Helper()
+	r := seeded(m<<20 + n<<10 + k)
+	lda, ldb, ldc := k+r.IntN(3), k+r.IntN(3), n+r.IntN(3)
+	a, b := row(r, (m-1)*lda+k), row(r, (n-1)*ldb+k)
+	got := row(r, (m-1)*ldc+n)
+	want := append([]float32(nil), got...)
+	for i := range m {
+		for j := range n {
+			want[i*ldc+j] = portableDot(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
+		}
+	}
+	Gemm(got, ldc, a, lda, b, ldb, m, n, k)
+	same(t, fmt.Sprintf("Gemm m=%d n=%d k=%d lda=%d ldb=%d ldc=%d", m, n, k, lda, ldb, ldc), got, want)
+}
+
+// portableDot is quicker than slowDot, to which TestDot compares it.
+func portableDot(a, b []float32) float32 {
+	s := dotPortable(a, b)
+	return s.join()
+}
+
+func TestMix(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, d := range lengths {
+			for _, n := range []int{0, 1, 2, 5, 33} {
+				r := seeded(d<<10 + n)
+				ldv := d + r.IntN(3)
+				p, v := row(r, n), row(r, max(0, (n-1)*ldv+d))
+				want := make([]float32, d)
+				for i := range want {
+					for j := range n {
+						want[i] = FMA(p[j], v[j*ldv+i], want[i])
+					}
+				}
+				got := row(r, d)
+				Mix(got, p, v, ldv)
+				same(t, fmt.Sprintf("Mix %d of %d", n, d), got, want)
+			}
+		}
+	})
+}
+
+func TestRMSNorm(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
+			x, w, got, want := row(r, n), row(r, n), make([]float32, n), make([]float32, n)
+			scale := float32(1 / math.Sqrt(float64(slowDot(x, x))/float64(n)+float64(float32(1e-5))))
+			for i := range want {
+				normed := x[i] * scale
+				want[i] = w[i] * normed
+			}
+			RMSNorm(got, x, w, 1e-5)
+			same(t, fmt.Sprint("RMSNorm ", n), got, want)
+			RMSNorm(x, x, w, 1e-5)
+			same(t, fmt.Sprint("RMSNorm in place ", n), x, want)
+		}
+	})
+}
+
+func TestSoftmax(t *testing.T) {
+	inf := float32(math.Inf(1))
+	nan := float32(math.NaN())
+	slow := func(x []float32) []float32 {
+		top := -inf
+		for _, v := range x {
+			top = max(top, v)
+		}
+		y := make([]float32, len(x))
+		for i, v := range x {
+			y[i] = Exp(v - top)
+		}
+		d := slowSum(y)
+		for i := range y {
+			y[i] /= d
+		}
+		return y
+	}
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
+			x := make([]float32, n)
+			for i := range x {
+				x[i] = float32(r.NormFloat64() * 30)
+			}
+			cases := [][]float32{x}
+			for _, v := range []float32{-inf, inf, nan, -1e38} {
+				y := append([]float32(nil), x...)
+				for i := range y {
+					if r.IntN(5) == 0 {
+						y[i] = v
+					}
+				}
+				cases = append(cases, y)
+			}
+			all := make([]float32, n)
+			for i := range all {
+				all[i] = -inf
+			}
+			for i, x := range append(cases, all) {
+				want := slow(x)
+				Softmax(x)
+				same(t, fmt.Sprintf("Softmax %d, case %d", n, i), x, want)
+			}
+		}
+	})
+}
+
+func TestElementwise(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
+			x, y, want := row(r, n), row(r, n), make([]float32, n)
+			for i := range want {
+				want[i] = x[i] + y[i]
+			}
+			Add(x, y)
+			same(t, fmt.Sprint("Add ", n), x, want)
+
+			for i := range x {
+				want[i] = x[i] / (1 + Exp(-x[i])) * y[i]
+			}
+			got := make([]float32, n)
+			SiLUMul(got, x, y)
+			same(t, fmt.Sprint("SiLUMul ", n), got, want)
+			SiLUMul(y, x, y)
+			same(t, fmt.Sprint("SiLUMul onto up ", n), y, want)
+
+			x, cos, sin := row(r, 2*n), row(r, n), row(r, n)
+			want = make([]float32, 2*n)
+			for i := range n {
+				want[i] = float32(x[i]*cos[i]) - float32(x[i+n]*sin[i])
+				want[i+n] = float32(x[i+n]*cos[i]) + float32(x[i]*sin[i])
+			}
+			Rotate(x, cos, sin)
+			same(t, fmt.Sprint("Rotate ", n), x, want)
+		}
+		g := []float32{float32(math.Inf(1)), -1e30, 1e30, -100, 100, 0, float32(math.Copysign(0, -1)), float32(math.NaN()),
+			float32(math.Inf(-1)), 88.8, -88.8, -103.5, 1e-40, -1e-40, 5, -5}
+		ones := make([]float32, len(g))
+		want := make([]float32, len(g))
+		for i := range g {
+			ones[i] = 1
+			want[i] = g[i] / (1 + Exp(-g[i]))
+		}
+		SiLUMul(g, g, ones)
+		same(t, "SiLUMul of extremes", g, want)
+	})
+}
+
+// TestGolden holds every form on every architecture to the same bytes.
+func TestGolden(t *testing.T) {
+	golden := map[string]string{
+		"Dot":     "3c1917f4b773b5f0",
+		"Gemm":    "5c5064341b06a32e",
+		"Mix":     "bf216775ec03c887",
+		"Sum":     "52e57c7c07d7666b",
+		"RMSNorm": "37d31c5d3a6276d0",
+		"Softmax": "87ad486e1061edbd",
+		"SiLUMul": "7d516990155387f2",
+		"Rotate":  "0ce17eb09187071d",
+		"Exp":     "864789bbf33929df",
+		"From":    "c7b047818258047e",
+		"Unpack":  "3db8f0a051d5dfe4",
+		"Affine":  "67d58fa792ca6a93",
+		"float64": "4cefc191f4e8851e",
+	}
+	eachForm(t, func(t *testing.T) {
+		r := seeded(1)
+		h := sha256.New()
+		put := func(x ...float32) {
+			for i, v := range x {
+				if v != v {
+					x[i] = 1e9
+				}
+			}
+			binary.Write(h, binary.LittleEndian, x)
+		}
+		done := func(name string) {
+			if got := hex.EncodeToString(h.Sum(nil)[:8]); got != golden[name] {
+				t.Errorf("%s hashes to %s, want %s", name, got, golden[name])
+			}
+			h.Reset()
+		}
+		a, b, c := row(r, 37*592), row(r, 29*592), make([]float32, 37*29)
+		for _, n := range lengths {
+			put(Dot(a[:n], b[:n]))
+		}
+		done("Dot")
+		Gemm(c, 29, a, 592, b, 592, 37, 29, 592)
+		put(c...)
+		done("Gemm")
+		Mix(c[:67], a[:50], b, 68)
+		put(c[:67]...)
+		done("Mix")
+		for _, n := range lengths {
+			put(Sum(a[:n]))
+		}
+		done("Sum")
+		RMSNorm(c[:1027], a[:1027], b[:1027], 1e-6)
+		put(c[:1027]...)
+		done("RMSNorm")
+		for i := range c {
+			c[i] = float32(r.NormFloat64() * 9)
+		}
+		s := append([]float32(nil), c...)
+		Softmax(s)
+		put(s...)
+		done("Softmax")
+		SiLUMul(s, c, a[:len(c)])
+		put(s...)
+		done("SiLUMul")
+		Rotate(s[:134], a[:67], b[:67])
+		put(s[:134]...)
+		done("Rotate")
+		for u := uint64(0); u < 1<<32; u += 40503 {
+			put(Exp(math.Float32frombits(uint32(u))))
+		}
+		done("Exp")
+		raw := make([]byte, 4*1027)
+		for i := range raw {
+			raw[i] = byte(r.Uint32())
+		}
+		f := make([]float32, 1027)
+		FromF16(f, raw[:2*1027])
+		put(f...)
+		FromBF16(f, raw[:2*1027])
+		put(f...)
+		FromF32(f, raw)
+		put(f...)
+		done("From")
+		q := make([]uint8, 1027)
+		for _, bits := range []int{8, 4, 2, 1} {
+			Unpack(q, raw[:(1027*bits+7)/8], bits, 0, bits < 8)
+			h.Write(q)
+		}
+		done("Unpack")
+		Affine(f, q, a[:33], b[:33], 32)
+		put(f...)
+		done("Affine")
+		for range 1000 {
+			x := r.NormFloat64() * 100
+			binary.Write(h, binary.LittleEndian, []float64{Exp64(x), Log64(x * x), Pow64(math.Abs(x), x/10), Sin64(x * x), Cos64(x * x)})
+		}
+		done("float64")
+	})
+}

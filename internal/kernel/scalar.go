@@ -1,0 +1,90 @@
+package kernel
+
+import "math"
+
+// FMA returns a*b+c rounded once, to float32.
+//
+// The float64 product of two float32 is exact, so only the sum is rounded
+// before it is rounded again to float32. The second rounding can go astray
+// only if the first ended on the midpoint of two float32, or below the
+// smallest normal float32, where midpoints lie elsewhere.
+func FMA(a, b, c float32) float32 {
+	sum := float64(a)*float64(b) + float64(c)
+	u := math.Float64bits(sum)
+	if u&(1<<29-1) == 1<<28 || u<<1-1 < 0x381<<53-1 { // 0 < |sum| < 2^-126
+		return fmaOdd(a, b, c, sum)
+	}
+	return float32(sum)
+}
+
+// fmaOdd rounds a*b+c to odd in float64 and then to float32 (Boldo and
+// Melquiond, "Emulation of a FMA and correctly rounded sums: proved
+// algorithms using rounding to odd", 2008). The sum is the one rounded to
+// nearest.
+//
+//go:noinline
+func fmaOdd(a, b, c float32, sum float64) float32 {
+	// sum + e is exact (Knuth's TwoSum).
+	p, q := float64(a)*float64(b), float64(c)
+	v := sum - p
+	e := (p - (sum - v)) + (q - v)
+	u := math.Float64bits(sum)
+	if e != 0 && u&1 == 0 {
+		if e > 0 == (sum > 0) {
+			u++ // truncated: the odd neighbour is away from zero
+		} else {
+			u--
+		}
+	}
+	return float32(math.Float64frombits(u))
+}
+
+// The constants of Exp. ln2Hi has 9 bits, so that its products with the
+// exponents that occur are exact; the polynomial interpolates
+// (exp(r)-1-r)/r² at the Chebyshev nodes of |r| <= 0.347, a relative error
+// of 2^-28 in exp(r).
+const (
+	expHigh = 89   // exp overflows
+	expLow  = -104 // exp is less than half the smallest float32
+	log2E   = 1.4426950408889634
+	ln2Hi   = 355.0 / 512
+	ln2Lo   = -0.00021219444005469057
+	toInt   = 3 << 22 // x+toInt has the integer nearest to x in its low bits
+
+	exp0 = 0x1p-1
+	exp1 = 0x1.5554dcp-3
+	exp2 = 0x1.555518p-5
+	exp3 = 0x1.120cp-7
+	exp4 = 0x1.6d119ap-10
+)
+
+// Exp returns e**x within 2 units in the last place, subnormal results
+// included. Exp(-Inf) is 0, Exp(+Inf) is +Inf and Exp(NaN) is NaN.
+//
+// Every form computes it by these steps, each operation rounded.
+func Exp(x float32) float32 {
+	if x > expHigh {
+		x = expHigh
+	}
+	if x < expLow {
+		x = expLow
+	}
+	t := float32(x*log2E) + toInt
+	n := t - toInt
+	r := (x - float32(n*ln2Hi)) - float32(n*ln2Lo)
+
+	p := float32(exp4*r) + exp3
+	p = float32(p*r) + exp2
+	p = float32(p*r) + exp1
+	p = float32(p*r) + exp0
+	p = float32(p*float32(r*r)) + r
+	p += 1
+
+	// Two factors, since 2**n itself may be out of range.
+	k := int32(math.Float32bits(t)) - int32(math.Float32bits(toInt))
+	h := k >> 1
+	return p * pow2(h) * pow2(k-h)
+}
+
+// pow2 returns 2**k for -126 <= k <= 127.
+func pow2(k int32) float32 { return math.Float32frombits(uint32(k+127) << 23) }

@@ -1,0 +1,63 @@
+package kernel
+
+// FromF16 widens little-endian IEEE 754 half precision. It is exact; a
+// signalling NaN becomes quiet, as processors do it. It panics unless src
+// holds 2 bytes for each element of dst.
+func FromF16(dst []float32, src []byte) {
+	check(len(src) == 2*len(dst), "FromF16")
+	n := blocks(len(dst))
+	best.fromF16(dst[:n], src[:2*n])
+	fromF16Portable(dst[n:], src[2*n:])
+}
+
+// FromBF16 widens little-endian bfloat16 (the upper half of a float32). It
+// panics unless src holds 2 bytes for each element of dst.
+func FromBF16(dst []float32, src []byte) {
+	check(len(src) == 2*len(dst), "FromBF16")
+	n := blocks(len(dst))
+	best.fromBF16(dst[:n], src[:2*n])
+	fromBF16Portable(dst[n:], src[2*n:])
+}
+
+// FromF32 reads little-endian float32. It panics unless src holds 4 bytes for
+// each element of dst.
+func FromF32(dst []float32, src []byte) {
+	check(len(src) == 4*len(dst), "FromF32")
+	best.fromF32(dst, src)
+}
+
+// Unpack spreads packed codes to one a byte. Code i is the bits bits from bit
+// (i*bits)%8 of src[i*bits/8], bit 0 being the lowest. dst[i] is set to the
+// code shifted left by shift, or has that or-ed into it if or is set: wider
+// codes are stored as several planes. Unpack panics unless bits is 1, 2, 4 or
+// 8, the shifted code fits a byte, and src holds len(dst) codes.
+func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
+	check(bits == 1 || bits == 2 || bits == 4 || bits == 8, "Unpack: bits")
+	check(uint(bits)+shift <= 8, "Unpack: shift")
+	check(len(src) == (len(dst)*bits+7)/8, "Unpack")
+	if bits < 8 {
+		n := blocks(len(dst) * bits / 8) // bytes
+		best.split[bits/2](dst[:n*8/bits], src[:n], shift, or)
+		dst, src = dst[n*8/bits:], src[n:]
+	} else if !or {
+		copy(dst, src)
+		return
+	}
+	unpackPortable(dst, src, bits, shift, or)
+}
+
+// Affine sets dst[i] to codes[i]*scale[g] rounded, plus offset[g], rounded,
+// where g is i/group; the last group may be short. It panics unless there are
+// as many codes as elements and a scale and an offset for each group.
+func Affine(dst []float32, codes []uint8, scale, offset []float32, group int) {
+	check(group > 0 && len(codes) == len(dst), "Affine")
+	groups := (len(dst) + group - 1) / group
+	check(len(scale) == groups && len(offset) == groups, "Affine: groups")
+	whole := 0
+	if group%width == 0 {
+		whole = len(dst) / group
+	}
+	n := whole * group
+	best.affine(dst[:n], codes[:n], scale[:whole], offset[:whole], group)
+	affinePortable(dst[n:], codes[n:], scale[whole:], offset[whole:], group)
+}
