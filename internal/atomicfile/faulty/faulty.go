@@ -1,0 +1,114 @@
+// Package faulty is a file system that fails on purpose, for tests of writers.
+package faulty
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"thimble/internal/atomicfile"
+)
+
+// A System writes real files and counts its operations: Create, Write,
+// WriteAt, Sync, Close, Rename and SyncDir. Remove and Free are not counted.
+type System struct {
+	Fail  int   // the operation to fail, counted from 1; 0 fails none
+	Err   error // the failure; nil makes a write short and lets other operations pass
+	Room  int64 // free bytes to report, or 0 for unknown
+	Trace []string
+}
+
+// fails counts one operation and reports whether it is the one to fail.
+func (s *System) fails(op string) bool {
+	s.Trace = append(s.Trace, op)
+	return len(s.Trace) == s.Fail
+}
+
+func (s *System) Create(path string) (atomicfile.Handle, error) {
+	if s.fails("create") && s.Err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: s.Err}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &handle{s, f}, nil
+}
+
+func (s *System) Free(string) (int64, bool) { return s.Room, s.Room > 0 }
+func (s *System) Remove(path string) error  { return os.Remove(path) }
+
+func (s *System) Rename(from, to string) error {
+	if s.fails("rename") && s.Err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: s.Err}
+	}
+	return os.Rename(from, to)
+}
+
+func (s *System) SyncDir(dir string) error {
+	if s.fails("syncdir") && s.Err != nil {
+		return &os.PathError{Op: "sync", Path: dir, Err: s.Err}
+	}
+	return nil
+}
+
+type handle struct {
+	system *System
+	*os.File
+}
+
+func (h *handle) Write(p []byte) (int, error) {
+	if h.system.fails("write") {
+		n, _ := h.File.Write(p[:len(p)/2])
+		return n, h.system.Err
+	}
+	return h.File.Write(p)
+}
+
+func (h *handle) WriteAt(p []byte, off int64) (int, error) {
+	if h.system.fails("writeat") {
+		n, _ := h.File.WriteAt(p[:len(p)/2], off)
+		return n, h.system.Err
+	}
+	return h.File.WriteAt(p, off)
+}
+
+func (h *handle) Sync() error {
+	if h.system.fails("sync") && h.system.Err != nil {
+		return h.system.Err
+	}
+	return h.File.Sync()
+}
+
+func (h *handle) Close() error {
+	failed := h.system.fails("close")
+	if err := h.File.Close(); err != nil || !failed {
+		return err
+	}
+	return h.system.Err
+}
+
+// Only reports every entry of dir but the names given, as an error: a writer
+// that failed leaves nothing behind.
+func Only(dir string, names ...string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+	}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			return fmt.Errorf("%s was left behind", filepath.Join(dir, e.Name()))
+		}
+		delete(known, e.Name())
+	}
+	for _, name := range names {
+		if known[name] {
+			return fmt.Errorf("%s is gone", filepath.Join(dir, name))
+		}
+	}
+	return nil
+}
