@@ -57,7 +57,7 @@ func Printable(s string) string {
 	if len(cut) > most {
 		cut = strings.ToValidUTF8(cut[:most], "") + "..."
 	}
-	q := fmt.Sprintf("%+q", cut)
+	q := fmt.Sprintf("%q", cut)
 	if plain := q[1 : len(q)-1]; plain == cut {
 		return cut
 	}

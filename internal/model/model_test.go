@@ -1,0 +1,132 @@
+package model
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"thimble/internal/qtensor"
+)
+
+func tiny() Spec {
+	return Spec{
+		Hidden: 8, Heads: 4, KVHeads: 2, HeadDim: 4, FFN: 12, Vocab: 20, Context: 64, Blocks: 2, Schedule: InOrder(2, 2),
+		NormEps: 1e-5, Rope: Rope{Base: 10000}, BOS: -1, EOS: []int{2},
+	}
+}
+
+func TestSpecCheck(t *testing.T) {
+	good := tiny()
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, breakIt := range map[string]func(*Spec){
+		"hidden is 0, want 1 to 1048576":                          func(s *Spec) { s.Hidden = 0 },
+		"vocab is 99999999, want 1 to 4194304":                    func(s *Spec) { s.Vocab = 99999999 },
+		"4 heads do not divide by 3 kv heads":                     func(s *Spec) { s.KVHeads = 3 },
+		"head dim 5 is odd, rotary embedding needs pairs":         func(s *Spec) { s.HeadDim = 5 },
+		"norm epsilon is -1, want 0 to 1":                         func(s *Spec) { s.NormEps = -1 },
+		"bos id 20 is outside the vocabulary of 20":               func(s *Spec) { s.BOS = 20 },
+		"eos id -1 is outside the vocabulary of 20":               func(s *Spec) { s.EOS = []int{-1} },
+		"step 1 runs block 2, want at most 1":                     func(s *Spec) { s.Schedule = []int{0, 2} },
+		"schedule runs 1 of 2 blocks":                             func(s *Spec) { s.Schedule = []int{0, 0} },
+		"steps is 0, want 1 to 4096":                              func(s *Spec) { s.Schedule = nil },
+		"rope base is 0, want a positive number":                  func(s *Spec) { s.Rope.Base = 0 },
+		`rope: scaling "yarn" is not supported`:                   func(s *Spec) { s.Rope.Scaling = "yarn" },
+		"rope factor is 0, want a positive number":                func(s *Spec) { s.Rope.Scaling = RopeLinear },
+		"rope frequency factors are 4 and 1, want 0 < low < high": func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 4, 1, 32} },
+		"rope original length is 0, want 1 to 16777216":           func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 1, 4, 0} },
+		"1024 heads of 2048 are wider than 1048576":               func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
+	} {
+		s := tiny()
+		breakIt(&s)
+		if err := s.Check(); err == nil || err.Error() != want {
+			t.Errorf("Check: %v, want %q", err, want)
+		}
+	}
+}
+
+func TestUnsupported(t *testing.T) {
+	s := tiny()
+	s.Rope.Scaling = "yarn"
+	if err := s.Check(); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("%v is not ErrUnsupported", err)
+	}
+}
+
+func zeroModel(t *testing.T, s Spec) *Model {
+	m := &Model{Path: "tiny", Spec: s, Tensors: map[string]*qtensor.Matrix{}}
+	for _, slot := range s.Slots() {
+		w, err := qtensor.New(qtensor.Scheme{Kind: qtensor.BF16}, slot.Rows, slot.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Tensors[slot.Name] = w
+	}
+	return m
+}
+
+func TestModelCheck(t *testing.T) {
+	s := tiny()
+	s.Bias = Bias{QKV: true, O: true, FFN: true}
+	if err := zeroModel(t, s).Check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, breakIt := range map[string]func(*Model){
+		"tiny: blocks.1.down: tensor is missing, want shape (8, 12)":                 func(m *Model) { delete(m.Tensors, "blocks.1.down") },
+		"tiny: blocks.0.q: shape is (8, 8), the config wants (16, 8)":                func(m *Model) { m.Tensors["blocks.0.q"] = m.Tensors["blocks.0.k"] },
+		"tiny: blocks.2.q: the config has no place for this tensor":                  func(m *Model) { m.Tensors["blocks.2.q"] = m.Tensors["blocks.0.q"] },
+		"tiny: norm: bf16: codes take 3 bytes, shape (1, 8) wants 16":                func(m *Model) { m.Tensors["norm"].Codes = make([]byte, 3) },
+		"tiny: norm: scheme is int8/row/sym, a vector is stored as f32, f16 or bf16": func(m *Model) { m.Tensors["norm"].Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: 8} },
+	} {
+		m := zeroModel(t, s)
+		breakIt(m)
+		var corrupt *CorruptError
+		if err := m.Check(); !errors.As(err, &corrupt) || err.Error() != want {
+			t.Errorf("Check: %v, want %q", err, want)
+		}
+	}
+}
+
+func TestTiedModelHasNoHead(t *testing.T) {
+	s := tiny()
+	untied := len(s.Slots())
+	s.Tied = true
+	if got := len(s.Slots()); got != untied-1 {
+		t.Errorf("tied model has %d tensors, untied %d", got, untied)
+	}
+	m := zeroModel(t, s)
+	if m.HeadMatrix() != m.Tensors[Embed] {
+		t.Error("the head of a tied model is not its embedding")
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"blocks.*.down", "blocks.7.down", true}, {"blocks.1?.q", "blocks.12.q", true}, {"blocks.1?.q", "blocks.1.q", false},
+		{"blocks.*.q", "blocks.0.q.bias", false}, {"*", "embed", true}, {"*", "blocks.0.q", false}, {"blocks.[02].*", "blocks.2.gate", true},
+	} {
+		if got, err := Match(c.pattern, c.name); got != c.want || err != nil {
+			t.Errorf("Match(%q, %q) = %v, %v", c.pattern, c.name, got, err)
+		}
+	}
+	if _, err := Match("blocks.[.q", "embed"); err == nil {
+		t.Error("a malformed pattern passed")
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain name.safetensors": "plain name.safetensors", "a\nb": `"a\nb"`, "café": "café", "\xff": `"\xff"`,
+	} {
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) = %s, want %s", in, got, want)
+		}
+	}
+	if got := Printable(strings.Repeat("x", 1000)); len(got) > 200 {
+		t.Errorf("Printable of a long name has %d bytes", len(got))
+	}
+}

@@ -1,0 +1,198 @@
+package qtensor
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestParseScheme(t *testing.T) {
+	for text, want := range map[string]Scheme{
+		"f32": {Kind: F32}, "f16": {Kind: F16}, "bf16": {Kind: BF16},
+		"int4/g32":        {Kind: Int, Bits: 4, Group: 32},
+		"int4/g32/sym":    {Kind: Int, Bits: 4, Group: 32},
+		"int8/row":        {Kind: Int, Bits: 8},
+		"int5/g64/asym":   {Kind: Int, Bits: 5, Group: 64, Asym: true},
+		"int2/g65536/sym": {Kind: Int, Bits: 2, Group: 65536},
+	} {
+		got, err := ParseScheme(text)
+		if err != nil || got != want {
+			t.Errorf("ParseScheme(%q) = %+v, %v, want %+v", text, got, err, want)
+		}
+		if again, err := ParseScheme(got.String()); err != nil || again != got {
+			t.Errorf("%q: String %q reads back as %+v, %v", text, got.String(), again, err)
+		}
+	}
+	for _, text := range []string{
+		"", "int4", "int4/", "int4/32", "int4/g0", "int4/g-32", "int4/g33", "int1/g32", "int9/g32", "int4/g32/x",
+		"int4/g32/sym/asym", "INT4/g32", "f64", "int/g32", "int4/g999999999", "int4/g65544", "int4 /g32",
+	} {
+		if got, err := ParseScheme(text); err == nil {
+			t.Errorf("ParseScheme(%q) = %v, want an error", text, got)
+		}
+	}
+}
+
+func TestBitsPerWeight(t *testing.T) {
+	for _, c := range []struct {
+		scheme string
+		cols   int
+		want   float64
+	}{
+		{"int4/g32", 576, 4.5}, {"int4/g32/asym", 576, 5}, {"int8/g32", 576, 8.5}, {"int5/g32", 960, 5.5},
+		{"int8/row", 576, 8 + 16.0/576}, {"bf16", 7, 16}, {"f32", 7, 32},
+		{"int4/g64", 72, 8 * (36 + 4.0) / 72}, // a group of 64 and a ragged one of 8
+	} {
+		s, err := ParseScheme(c.scheme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.BitsPerWeight(c.cols); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%s, %d columns: %v bits per weight, want %v", c.scheme, c.cols, got, c.want)
+		}
+	}
+}
+
+// slowRow is the documented meaning of a stored row, bit by bit.
+func slowRow(m *Matrix, r int) []float32 {
+	s := m.Scheme
+	rowBits, plane := m.Codes[r*s.rowBytes(m.Cols):], 0
+	codes := make([]int, m.Cols)
+	low := 0
+	for _, width := range s.digits() {
+		for c := range codes {
+			for b := range width {
+				at := c*width + b
+				codes[c] |= int(rowBits[plane+at/8]>>(at%8)&1) << (low + b)
+			}
+		}
+		plane += (m.Cols*width + 7) / 8
+		low += width
+	}
+	x := make([]float32, m.Cols)
+	for c := range x {
+		g := 0
+		if s.Group > 0 {
+			g = c / s.Group
+		}
+		half := func(plane []byte) float64 {
+			at := 2 * (r*s.Groups(m.Cols) + g)
+			return float64(FromHalf(uint16(plane[at]) | uint16(plane[at+1])<<8))
+		}
+		if s.Asym {
+			x[c] = float32(half(m.Scales)*float64(codes[c]) + half(m.Mins))
+		} else {
+			x[c] = float32(half(m.Scales) * float64(codes[c]-1<<(s.Bits-1)))
+		}
+	}
+	return x
+}
+
+func TestRowIsWhatWasSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := Scheme{
+			Kind: Int, Bits: rapid.IntRange(2, 8).Draw(t, "bits"),
+			Group: rapid.SampledFrom([]int{0, 8, 32, 64, 128}).Draw(t, "group"), Asym: rapid.Bool().Draw(t, "asym"),
+		}
+		rows, cols := rapid.IntRange(1, 4).Draw(t, "rows"), rapid.IntRange(1, 200).Draw(t, "cols")
+		m, err := New(s, rows, cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Check(); err != nil {
+			t.Fatal(err)
+		}
+		code := rapid.SliceOfN(rapid.Uint8Max(uint8(1<<s.Bits-1)), cols, cols)
+		// Normal float16 of moderate size: the sum below is then exact in float64.
+		half := rapid.Custom(func(t *rapid.T) uint16 {
+			return uint16(rapid.IntRange(0x2000, 0x5000).Draw(t, "magnitude") | rapid.IntRange(0, 1).Draw(t, "sign")<<15)
+		})
+		halves := rapid.SliceOfN(half, s.Groups(cols), s.Groups(cols))
+		var d Reader
+		for r := range rows {
+			codes := code.Draw(t, "codes")
+			m.SetRow(r, codes, halves.Draw(t, "scales"), halves.Draw(t, "mins"))
+			if got := d.Codes(m, r); fmt.Sprint(got) != fmt.Sprint(codes) {
+				t.Fatalf("%v row %d: codes are %v, want %v", s, r, got, codes)
+			}
+		}
+		got := make([]float32, cols)
+		for r := range rows {
+			d.Row(got, m, r)
+			for c, want := range slowRow(m, r) {
+				if got[c] != want {
+					t.Fatalf("%v row %d, column %d: %v, want %v", s, r, c, got[c], want)
+				}
+			}
+		}
+	})
+}
+
+func TestFloats(t *testing.T) {
+	x := []float32{0, 1, -1, 1.0009765625, 65504, -65504, 1e-7, 0.1}
+	for _, kind := range []Kind{F32, F16, BF16} {
+		m, err := New(Scheme{Kind: kind}, 2, len(x))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SetFloats(1, x); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(x))
+		new(Reader).Row(got, m, 1)
+		for i := range x {
+			// 11 significant bits in float16 (and 2^-24 at the least), 8 in bfloat16.
+			ulp := map[Kind]float64{F32: 0, F16: math.Abs(float64(x[i]))/2048 + 1.0/(1<<25), BF16: math.Abs(float64(x[i])) / 256}[kind]
+			if math.Abs(float64(got[i]-x[i])) > ulp {
+				t.Errorf("%v: %g is stored as %g", m.Scheme, x[i], got[i])
+			}
+		}
+	}
+}
+
+func TestBFloatRoundsToEven(t *testing.T) {
+	for in, want := range map[uint32]uint16{
+		0x3f800000: 0x3f80, 0x3f808000: 0x3f80, 0x3f818000: 0x3f82, 0x3f808001: 0x3f81, 0xbf807fff: 0xbf80, 0x7f7f0000: 0x7f7f,
+	} {
+		if got, ok := BFloat(math.Float32frombits(in)); got != want || !ok {
+			t.Errorf("BFloat(%08x) = %04x, %v, want %04x", in, got, ok, want)
+		}
+	}
+	for _, in := range []float32{math.MaxFloat32, float32(math.Inf(-1)), float32(math.NaN())} {
+		if bits, ok := BFloat(in); ok {
+			t.Errorf("BFloat(%v) = %04x, want a refusal", in, bits)
+		}
+	}
+}
+
+func TestSetFloatsRefusesOverflow(t *testing.T) {
+	m, err := New(Scheme{Kind: F16}, 1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = m.SetFloats(0, []float32{1, 65520, 2})
+	if want := "row 0, column 1: 65520 does not fit f16"; err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %q", err, want)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		m    Matrix
+		want string
+	}{
+		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 2, Cols: 3, Codes: make([]byte, 23)}, "f32: codes take 23 bytes, shape (2, 3) wants 24"},
+		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 1 << 40, Cols: 3}, "shape (1099511627776, 3) is out of range"},
+		{Matrix{Scheme: Scheme{Kind: Int, Bits: 9}, Rows: 1, Cols: 1}, "9 bits, want 2 to 8"},
+		{Matrix{Scheme: Scheme{Kind: F32, Bits: 4}}, "kind 0 with bits, group or minimum is not a scheme"},
+		{Matrix{Scheme: Scheme{Kind: Int + 1}}, "kind 4 with bits, group or minimum is not a scheme"},
+		{Matrix{Scheme: Scheme{Kind: Int, Bits: 4, Asym: true}, Rows: 1, Cols: 4, Codes: make([]byte, 2), Scales: make([]byte, 2)},
+			"int4/row/asym: mins take 0 bytes, shape (1, 4) wants 2"},
+	} {
+		if err := c.m.Check(); err == nil || err.Error() != c.want {
+			t.Errorf("Check: %v, want %q", err, c.want)
+		}
+	}
+}
