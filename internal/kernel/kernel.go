@@ -110,6 +110,12 @@ func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n
 	check(lda >= k && len(a) >= (m-1)*lda+k, "Gemm: a")
 	check(ldb >= k && len(b) >= (n-1)*ldb+k, "Gemm: b")
 	check(ldc >= n && len(c) >= (m-1)*ldc+n, "Gemm: c")
+	if k == 0 {
+		for i := range m {
+			clear(c[i*ldc : i*ldc+n])
+		}
+		return
+	}
 	best.gemm(c, ldc, a, lda, b, ldb, m, n, k)
 }
 

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// A walk points at the same column of several rows: p at rows 0 to 2, q at
+// rows 3 to 5, and so on, since an address can add a stride once or twice.
+type walk struct {
+	p      []GPVirtual
+	stride GPVirtual
+}
+
+func (w walk) at(row, disp int) Mem {
+	m := Mem{Base: w.p[row/3], Disp: disp}
+	if row%3 > 0 {
+		m.Index, m.Scale = w.stride, uint8(row%3)
+	}
+	return m
+}
+
+// newWalk starts at base, which it leaves alone.
+func newWalk(base, stride GPVirtual, rows int) walk {
+	w := walk{stride: stride}
+	for i := 0; i < rows; i += 3 {
+		p := GP64()
+		if i == 0 {
+			MOVQ(base, p)
+		} else {
+			LEAQ(Mem{Base: w.p[i/3-1], Index: stride, Scale: 2}, p)
+			ADDQ(stride, p)
+		}
+		w.p = append(w.p, p)
+	}
+	return w
+}
+
+func (w walk) advance(n int) {
+	for _, p := range w.p {
+		ADDQ(Imm(uint64(n)), p)
+	}
+}
+
+// tile generates the product of rows rows of a and cols rows of b, repeated
+// over m such groups of rows of a and n such groups of rows of b.
+func (s isa) tile(rows, cols int) {
+	name := fmt.Sprintf("tile%dx%d%s", rows, cols, s.suffix)
+	TEXT(name, NOSPLIT, "func(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	bytes := func(name string) GPVirtual { r := load(name); SHLQ(Imm(2), r); return r }
+
+	c, a, lda, ldb := load("c"), load("a"), bytes("lda"), bytes("ldb")
+	m, k := load("m"), load("k")
+	SHRQ(Imm(4), k)
+
+	Label("rows")
+	b, d, n := load("b"), GP64(), load("n")
+	MOVQ(c, d)
+
+	Label("cols")
+	x, y := newWalk(a, lda, rows), newWalk(b, ldb, cols)
+	acc := s.accumulate(x, y, rows, cols, k)
+	s.store(acc, d, load("rs"), load("cs"), rows, cols)
+	step(b, ldb, cols)
+	stepParam(d, "cs", cols)
+	DECQ(n)
+	JNZ(LabelRef("cols"))
+
+	step(a, lda, rows)
+	stepParam(c, "rs", rows)
+	DECQ(m)
+	JNZ(LabelRef("rows"))
+	VZEROUPPER()
+	RET()
+}
+
+// step adds n strides of bytes to p.
+func step(p, stride GPVirtual, n int) {
+	t := GP64()
+	IMUL3Q(Imm(uint64(n)), stride, t)
+	ADDQ(t, p)
+}
+
+// stepParam adds n of the named stride, in elements, to p.
+func stepParam(p GPVirtual, name string, n int) {
+	t := GP64()
+	Load(Param(name), t)
+	IMUL3Q(Imm(uint64(4*n)), t, t)
+	ADDQ(t, p)
+}
+
+// accumulate runs down k blocks of the rows, and returns the stripes of each
+// product, row by row.
+func (s isa) accumulate(x, y walk, rows, cols int, k GPVirtual) [][]VecVirtual {
+	acc := make([][]VecVirtual, rows*cols)
+	for i := range acc {
+		for range s.parts() {
+			acc[i] = append(acc[i], s.zero())
+		}
+	}
+	left := GP64()
+	MOVQ(k, left)
+	Label("block")
+	for part := range s.parts() {
+		at := part * 4 * s.lanes
+		var u []VecVirtual
+		for i := range rows {
+			u = append(u, s.vector())
+			VMOVUPS(x.at(i, at), u[i])
+		}
+		for j := range cols {
+			if rows == 1 {
+				VFMADD231PS(y.at(j, at), u[0], acc[j][part])
+				continue
+			}
+			v := s.vector()
+			VMOVUPS(y.at(j, at), v)
+			for i := range rows {
+				VFMADD231PS(v, u[i], acc[i*cols+j][part])
+			}
+		}
+	}
+	x.advance(4 * width)
+	y.advance(4 * width)
+	DECQ(left)
+	JNZ(LabelRef("block"))
+	return acc
+}
+
+// store joins the stripes of each product by the tree and stores the sums,
+// four products at a time.
+func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
+	SHLQ(Imm(2), rs)
+	SHLQ(Imm(2), cs)
+	p := GP64()
+	for first := 0; first < len(acc); first += 4 {
+		var quarter []VecVirtual // the four sums left of each product
+		for i := first; i < first+4; i++ {
+			if i < len(acc) {
+				quarter = append(quarter, s.fold(acc[i]))
+			} else {
+				quarter = append(quarter, quarter[0])
+			}
+		}
+		sums := pairs(quarter)
+		for i := first; i < min(first+4, len(acc)); i++ {
+			switch {
+			case i == 0:
+				MOVQ(c, p)
+			case i%cols == 0:
+				ADDQ(rs, c)
+				MOVQ(c, p)
+			default:
+				ADDQ(cs, p)
+			}
+			if i%4 == 0 {
+				VMOVSS(sums, Mem{Base: p})
+			} else {
+				VEXTRACTPS(Imm(uint64(i%4)), sums, Mem{Base: p})
+			}
+		}
+	}
+	if rows > 1 {
+		// Undo the steps to further rows.
+		IMUL3Q(Imm(uint64(rows-1)), rs, rs)
+		SUBQ(rs, c)
+	}
+}
+
+// fold adds s[i+8] to s[i], then s[i+4] to s[i].
+func (s isa) fold(acc []VecVirtual) VecVirtual {
+	low, x := YMM(), XMM()
+	if s.lanes == 16 {
+		VEXTRACTF64X4(Imm(1), acc[0], low)
+		VADDPS(low, acc[0].AsY(), low)
+		VEXTRACTF32X4(Imm(1), low, x) // unlike VEXTRACTF128 it reaches all 32 registers
+	} else {
+		VADDPS(acc[1], acc[0], low)
+		VEXTRACTF128(Imm(1), low, x)
+	}
+	VADDPS(x, low.AsX(), x)
+	return x
+}
+
+// pairs adds s[i+2] to s[i], then s[1] to s[0], for four products.
+func pairs(q []VecVirtual) VecVirtual {
+	half := func(a, b VecVirtual) VecVirtual {
+		low, high := XMM(), XMM()
+		VMOVLHPS(b, a, low)  // a0 a1 b0 b1
+		VMOVHLPS(a, b, high) // a2 a3 b2 b3
+		VADDPS(high, low, low)
+		return low
+	}
+	ab, cd := half(q[0], q[1]), half(q[2], q[3])
+	even, odd := XMM(), XMM()
+	VSHUFPS(Imm(0x88), cd, ab, even)
+	VSHUFPS(Imm(0xdd), cd, ab, odd)
+	VADDPS(odd, even, even)
+	return even
+}
