@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A finder finds added tokens in text: the leftmost, and of those that begin
+// there the longest, then on from its end.
+type finder struct {
+	tokens []Added // by content
+	first  [256]bool
+}
+
+func newFinder(added []Added, normalized bool) *finder {
+	f := new(finder)
+	for _, a := range added {
+		if a.Normalized == normalized {
+			f.tokens = append(f.tokens, a)
+			f.first[a.Content[0]] = true
+		}
+	}
+	slices.SortFunc(f.tokens, func(a, b Added) int { return strings.Compare(a.Content, b.Content) })
+	return f
+}
+
+// longest returns the longest token that s begins with, or nil. It narrows the
+// sorted tokens down to those that share one more byte with s each turn.
+func (f *finder) longest(s string) (best *Added) {
+	tokens := f.tokens
+	for i := 0; len(tokens) > 0; i++ {
+		if len(tokens[0].Content) == i { // a prefix sorts first
+			best, tokens = &tokens[0], tokens[1:]
+		}
+		if i == len(s) {
+			break
+		}
+		byteIs := func(t Added, c int) int { return int(t.Content[i]) - c }
+		lo, _ := slices.BinarySearchFunc(tokens, int(s[i]), byteIs)
+		hi, _ := slices.BinarySearchFunc(tokens, int(s[i])+1, byteIs)
+		tokens = tokens[lo:hi]
+	}
+	return best
+}
+
+// split cuts s at the added tokens and passes on what is between them, none of
+// it empty, and their ids.
+func (f *finder) split(s string, text func(string), token func(id uint32)) {
+	if len(f.tokens) == 0 {
+		if s != "" {
+			text(s)
+		}
+		return
+	}
+	done := 0 // what is before is passed on
+	for i := 0; i < len(s); {
+		var a *Added
+		if f.first[s[i]] {
+			a = f.longest(s[i:])
+		}
+		if a == nil {
+			i++
+			continue
+		}
+		start, end := i, i+len(a.Content)
+		i = end
+		if a.SingleWord && (endsInWord(s[:start]) || beginsWithWord(s[end:])) {
+			continue
+		}
+		if a.LStrip {
+			start = max(done, trimmed(s[:start]))
+		}
+		if a.RStrip {
+			end += run(s[end:], space, space)
+		}
+		if done < start {
+			text(s[done:start])
+		}
+		token(a.ID)
+		done = end // not max(done, end): see the tests of overlapping strips
+	}
+	if done < len(s) {
+		text(s[done:])
+	}
+}
+
+func beginsWithWord(s string) bool {
+	c, _ := classOf(s)
+	return c&word != 0
+}
+
+func endsInWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && classOfRune(r)&word != 0
+}
+
+// trimmed returns the length of s without the white space at its end.
+func trimmed(s string) int {
+	for {
+		r, n := utf8.DecodeLastRuneInString(s)
+		if n == 0 || classOfRune(r)&space == 0 {
+			return len(s)
+		}
+		s = s[:len(s)-n]
+	}
+}

@@ -1,0 +1,175 @@
+package tokenizer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"thimble/internal/defect"
+)
+
+const configFile = "tokenizer_config.json"
+
+// ApplyConfig reads a tokenizer_config.json into d: the chat template and which
+// tokens are bos, eos, pad and unk. Keys that would change ids are asserted to
+// agree with d. The rest of the file configures the Python wrapper and is not
+// read; that includes add_bos_token and add_eos_token, which transformers drops
+// where there is a tokenizer.json, whose post-processor alone decides
+// (transformers 5, tokenization_utils_base.py, _from_pretrained).
+func (d *Data) ApplyConfig(b []byte) error {
+	s := &scanner{file: configFile, b: b}
+	f := object(configFile, "", map[string]any{})
+	s.object(func(key string) { f.m[key] = s.value() })
+	s.end()
+	if s.err != nil {
+		return s.err
+	}
+	for _, role := range []struct {
+		key string
+		id  *int
+	}{{"bos_token", &d.BOS}, {"eos_token", &d.EOS}, {"pad_token", &d.Pad}, {"unk_token", &d.Unk}} {
+		if v := f.take(role.key); v != nil {
+			if err := d.name(role.key, v, role.id); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.listed(f.take("added_tokens_decoder")); err != nil {
+		return err
+	}
+	if v := f.take("add_prefix_space"); v != nil && v != slices.Contains(d.Steps, StepSpace) {
+		return contradiction("add_prefix_space", v)
+	}
+	for _, key := range []string{"split_special_tokens", "fix_mistral_regex"} {
+		if v := f.take(key); v != nil && v != false {
+			return defect.Unsupported(configFile+": "+key, "%s", defect.Printable(show(v)))
+		}
+	}
+	return d.template(f.take("chat_template"))
+}
+
+func contradiction(key string, v any) error {
+	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", defect.Printable(show(v)))
+}
+
+// template takes the chat template: a string, or the one named "default" of a list.
+func (d *Data) template(v any) error {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		d.ChatTemplate = v
+		return nil
+	case []any:
+		for i, v := range v {
+			f := object(configFile, fmt.Sprintf("chat_template[%d]", i), v)
+			name, text := f.str("name"), f.str("template")
+			if f.err != nil {
+				return f.err
+			}
+			if name == "default" {
+				d.ChatTemplate = text
+			}
+		}
+		return nil
+	}
+	return defect.Corrupt(configFile, "chat_template", "want a string or a list, found %s", kind(v))
+}
+
+// name sets *id to the token v, which becomes special as it does in
+// transformers: text that spells it is the token.
+func (d *Data) name(key string, v any, id *int) error {
+	content, isText := v.(string)
+	if !isText {
+		content = object(configFile, key, v).str("content")
+	}
+	if content == "" {
+		return defect.Corrupt(configFile, key, "want a token or an object with its content, found %s", defect.Printable(show(v)))
+	}
+	for i := range d.Added {
+		a := &d.Added[i]
+		if a.Content != content {
+			continue
+		}
+		if !isText {
+			if err := a.agrees(key, v); err != nil {
+				return err
+			}
+		}
+		a.Special = true
+		*id = int(a.ID)
+		return nil
+	}
+	n := d.find(content)
+	if n < 0 {
+		return defect.Corrupt(configFile, key, "%q is not in the vocabulary of tokenizer.json", defect.Printable(content))
+	}
+	a := Added{ID: uint32(n), Content: content, Special: true}
+	if m, ok := v.(map[string]any); ok {
+		a.SingleWord, a.LStrip, a.RStrip = m["single_word"] == true, m["lstrip"] == true, m["rstrip"] == true
+		a.Normalized = m["normalized"] == true
+	}
+	d.Added = append(d.Added, a)
+	*id = n
+	return nil
+}
+
+// find returns the id of the token that a vocabulary spells as content, or -1.
+func (d *Data) find(content string) int {
+	b, plain := appendBytes(nil, content)
+	for id, t := range d.Tokens {
+		if string(t) == string(b) {
+			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != plain {
+				return id
+			}
+		}
+	}
+	return -1
+}
+
+// agrees reports a flag of v, an added token in the form of an object, that is
+// not as a has it.
+func (a *Added) agrees(key string, v any) error {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return defect.Corrupt(configFile, key, "want an object, found %s", kind(v))
+	}
+	for _, flag := range []struct {
+		name string
+		want bool
+	}{{"single_word", a.SingleWord}, {"lstrip", a.LStrip}, {"rstrip", a.RStrip}, {"normalized", a.Normalized}} {
+		if v, ok := m[flag.name]; ok && v != flag.want {
+			return contradiction(key+"."+flag.name, v)
+		}
+	}
+	return nil
+}
+
+// listed checks added_tokens_decoder, an object of added tokens by id, against
+// the ones of tokenizer.json.
+func (d *Data) listed(v any) error {
+	const key = "added_tokens_decoder"
+	if v == nil {
+		return nil
+	}
+	f := object(configFile, key, v)
+	if f.err != nil {
+		return f.err
+	}
+	byID := make(map[string]*Added, len(d.Added))
+	for i := range d.Added {
+		byID[strconv.Itoa(int(d.Added[i].ID))] = &d.Added[i]
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.m)) {
+		at := key + "." + defect.Printable(id)
+		a, ok := byID[id]
+		if content := object(configFile, at, f.m[id]).str("content"); !ok || content != a.Content {
+			return contradiction(at, content)
+		}
+		if err := a.agrees(at, f.m[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

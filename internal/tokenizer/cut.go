@@ -1,0 +1,196 @@
+package tokenizer
+
+import "unicode/utf8"
+
+// A cutter returns the length of the first piece of s, which is not empty. The
+// pieces of a text are found by cutting again and again; no pattern looks back.
+type cutter func(s string) int
+
+var cutters = map[Step]cutter{
+	StepDigit:  cutDigit,
+	StepDigits: cutDigits,
+	StepGPT2:   cutGPT2,
+	StepLlama3: func(s string) int { return cutLlama3(s, 3) },
+	StepQwen2:  func(s string) int { return cutLlama3(s, 1) },
+}
+
+// A class is a set of the properties of a character that patterns ask for.
+type class uint8
+
+const (
+	letter class = 1 << iota // \p{L} of Oniguruma
+	number                   // \p{N} of Oniguruma
+	space                    // \s, the property White_Space
+	digit                    // char::is_numeric of Rust: class N of a newer Unicode
+	word                     // \w of Rust's regex crate
+)
+
+// bmp holds the classes of the characters below 0x10000.
+var bmp = func() *[1 << 16]class {
+	t := new([1 << 16]class)
+	for _, r := range classRanges {
+		for c := r.lo; c <= r.hi && c < 1<<16; c++ {
+			t[c] = r.class
+		}
+	}
+	return t
+}()
+
+// classOf returns the class and length of the first character of s, (0, 0) at
+// the end. A byte that is not UTF-8 is a character of no class.
+func classOf(s string) (class, int) {
+	if s == "" {
+		return 0, 0
+	}
+	if c := s[0]; c < utf8.RuneSelf {
+		return bmp[c], 1
+	}
+	r, n := utf8.DecodeRuneInString(s)
+	return classOfRune(r), n
+}
+
+func classOfRune(r rune) class {
+	if r < 1<<16 {
+		return bmp[r]
+	}
+	lo, hi := 0, len(classRanges)
+	for lo < hi {
+		if mid := (lo + hi) / 2; classRanges[mid].hi < r {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(classRanges) && classRanges[lo].lo <= r {
+		return classRanges[lo].class
+	}
+	return 0
+}
+
+// run returns the length of the longest prefix of s whose characters have
+// exactly the properties want of those in mask.
+func run(s string, mask, want class) int {
+	i := 0
+	for {
+		c, n := classOf(s[i:])
+		if n == 0 || c&mask != want {
+			return i
+		}
+		i += n
+	}
+}
+
+func cutDigit(s string) int {
+	if c, n := classOf(s); c&digit != 0 {
+		return n
+	}
+	return run(s, digit, 0)
+}
+
+func cutDigits(s string) int {
+	c, _ := classOf(s)
+	return run(s, digit, c&digit)
+}
+
+// sort is what a pattern distinguishes: letters, numbers, white space, others.
+const sort = letter | number | space
+
+func cutGPT2(s string) int {
+	if n := contraction(s, false); n > 0 {
+		return n
+	}
+	i := 0
+	if s[0] == ' ' {
+		i = 1
+	}
+	c, n := classOf(s[i:])
+	if n == 0 || c&space != 0 {
+		return cutSpace(s, run(s, space, space))
+	}
+	return i + run(s[i:], sort, c&sort)
+}
+
+// cutLlama3 tries the alternatives of the pattern in their order; digits is
+// the most numbers in a piece.
+func cutLlama3(s string, digits int) int {
+	if n := contraction(s, true); n > 0 {
+		return n
+	}
+	c, n := classOf(s)
+	switch {
+	case c&letter != 0:
+		return run(s, letter, letter)
+	case c&number != 0:
+		for i := 0; ; i += n {
+			if c, n = classOf(s[i:]); c&number == 0 || digits == 0 {
+				return i
+			}
+			digits--
+		}
+	case s[0] != '\r' && s[0] != '\n':
+		if letters := run(s[n:], letter, letter); letters > 0 {
+			return n + letters
+		}
+	}
+	i := 0
+	if s[0] == ' ' {
+		i = 1
+	}
+	if others := run(s[i:], sort, 0); others > 0 {
+		for i += others; i < len(s) && isNewline(s[i]); i++ {
+		}
+		return i
+	}
+	all := run(s, space, space)
+	for i := all; i > 0; i-- {
+		if isNewline(s[i-1]) {
+			return i
+		}
+	}
+	return cutSpace(s, all)
+}
+
+func isNewline(c byte) bool { return c == '\r' || c == '\n' }
+
+// cutSpace is \s+(?!\S)|\s+ where s begins with n bytes of white space: the
+// last character is left to what follows, unless nothing does or it is alone.
+func cutSpace(s string, n int) int {
+	if n == len(s) {
+		return n
+	}
+	if _, last := utf8.DecodeLastRuneInString(s[:n]); last < n {
+		return n - last
+	}
+	return n
+}
+
+// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the
+// start of s, or 0. With fold, case does not matter, and U+017F is an s too.
+func contraction(s string, fold bool) int {
+	if s[0] != '\'' || len(s) < 2 {
+		return 0
+	}
+	lower := func(c byte) byte {
+		if fold && c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}
+	switch a := lower(s[1]); a {
+	case 's', 't', 'm', 'd':
+		return 2
+	case 'r', 'v', 'l':
+		want := byte('e')
+		if a == 'l' {
+			want = 'l'
+		}
+		if len(s) > 2 && lower(s[2]) == want {
+			return 3
+		}
+	case 0xc5:
+		if fold && len(s) > 2 && s[2] == 0xbf {
+			return 3
+		}
+	}
+	return 0
+}

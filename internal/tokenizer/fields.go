@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"maps"
+	"slices"
+
+	"thimble/internal/defect"
+)
+
+// fields hands out the members of one JSON object and remembers which were
+// asked for, so that a member nobody understood is an error and not a guess.
+// The first error sticks.
+type fields struct {
+	file, path string
+	m          map[string]any
+	err        error
+}
+
+func object(file, path string, v any) *fields {
+	m, ok := v.(map[string]any)
+	f := &fields{file: file, path: path, m: m}
+	if !ok {
+		f.err = defect.Corrupt(file, path, "want an object, found %s", kind(v))
+	}
+	return f
+}
+
+func kind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	case float64:
+		return "a number"
+	case []any:
+		return "an array"
+	}
+	return "an object"
+}
+
+func (f *fields) corrupt(key, format string, args ...any) {
+	if f.err == nil {
+		f.err = defect.Corrupt(f.file, f.path+"."+key, format, args...)
+	}
+}
+
+func (f *fields) unsupported(key, format string, args ...any) {
+	if f.err == nil {
+		f.err = defect.Unsupported(f.file+": "+f.path+"."+key, format, args...)
+	}
+}
+
+// take returns the member, nil if it is absent or null.
+func (f *fields) take(key string) any {
+	v := f.m[key]
+	delete(f.m, key)
+	return v
+}
+
+func (f *fields) str(key string) string {
+	v := f.take(key)
+	s, ok := v.(string)
+	if !ok {
+		f.corrupt(key, "want a string, found %s", kind(v))
+	}
+	return s
+}
+
+func (f *fields) boolean(key string) bool {
+	v := f.take(key)
+	b, ok := v.(bool)
+	if !ok {
+		f.corrupt(key, "want true or false, found %s", kind(v))
+	}
+	return b
+}
+
+// id returns a token id below limit.
+func (f *fields) id(key string, v any, limit int) int {
+	n, ok := v.(float64)
+	if !ok || n != float64(int(n)) || n < 0 || n >= float64(limit) {
+		f.corrupt(key, "want a token id below %d, found %v", limit, defect.Printable(show(v)))
+		return 0
+	}
+	return int(n)
+}
+
+func (f *fields) array(key string) []any {
+	v := f.take(key)
+	a, ok := v.([]any)
+	if !ok {
+		f.corrupt(key, "want an array, found %s", kind(v))
+	}
+	return a
+}
+
+// done returns the first error, or one that names a member nobody asked for.
+func (f *fields) done() error {
+	if f.err == nil && len(f.m) > 0 {
+		key := slices.Min(slices.Collect(maps.Keys(f.m)))
+		f.unsupported(defect.Printable(key), "this key")
+	}
+	return f.err
+}
