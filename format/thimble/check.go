@@ -1,0 +1,140 @@
+package thimble
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"sync"
+
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+)
+
+// Check reads the whole container at path and reports the first part that is
+// not as it was written, and the names of all others: besides what Open
+// verifies, the digest of every tensor and of the tokenizer, that the latter
+// can be read, and that all bytes between are zero. Whatever single bit was
+// flipped, and wherever the file was cut or extended, there is an error.
+//
+// progress, which may be nil, is called with the bytes read so far and in all,
+// never twice at once.
+func Check(ctx context.Context, path string, progress func(done, total int64)) error {
+	c, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer c.file.Close()
+	return c.check(ctx, progress)
+}
+
+// A section is a part of the file with a digest of its own, and the gaps
+// before and after its extents.
+type section struct {
+	name     string
+	from, to int64
+	extents  []extent
+	want     Digest
+}
+
+// sections divides all bytes after the header.
+func (c *container) sections() []section {
+	all := make([]section, 0, 1+len(c.planes))
+	all = append(all, section{tokenizerName, c.layout.header.end(), c.data, []extent{c.layout.tokenizer}, c.header.Tokenizer.SHA256})
+	from := c.data
+	for i, p := range c.planes {
+		s := section{c.contents.Tensors[i].Name, from, from, p[:], c.header.Tensors[i].SHA256}
+		for _, e := range p {
+			s.to = max(s.to, align(e.end(), planeAlign))
+		}
+		all, from = append(all, s), s.to
+	}
+	return all
+}
+
+func (c *container) check(ctx context.Context, progress func(done, total int64)) error {
+	var (
+		all    = c.sections()
+		faults = make([]error, len(all))
+		mu     sync.Mutex
+		done   = all[0].from
+	)
+	count := func(n int64) error {
+		mu.Lock()
+		defer mu.Unlock()
+		done += n
+		if progress != nil {
+			progress(done, c.size)
+		}
+		return ctx.Err()
+	}
+	err := parallel.Do(ctx, len(all), func(_, i int) (err error) {
+		faults[i], err = c.verify(all[i], count)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(c.path), err)
+	}
+	if err := joinFaults(all, faults); err != nil {
+		return err
+	}
+	_, err = c.tokenizer()
+	return err
+}
+
+// verify reads one section and returns what is wrong with it; err ends the
+// check.
+func (c *container) verify(s section, count func(n int64) error) (fault, err error) {
+	const chunk = 4 << 20 // bytes between two looks at the context
+	hash := sha256.New()
+	at := s.from
+	gap := func(to int64) {
+		for i, b := range c.file.Data[at:to] {
+			if b != 0 && fault == nil {
+				fault = &model.CorruptError{File: c.path, Off: at + int64(i), Field: s.name, Why: fmt.Sprintf("gap byte is %#02x, want 0", b)}
+			}
+		}
+	}
+	counted := s.from
+	for _, e := range s.extents {
+		if e.n == 0 {
+			continue
+		}
+		gap(e.off)
+		for at = e.off; at < e.end(); {
+			n := min(chunk, e.end()-at)
+			hash.Write(c.file.Data[at : at+n])
+			at += n
+			if err := count(at - counted); err != nil {
+				return nil, err
+			}
+			counted = at
+		}
+	}
+	gap(s.to)
+	if first := s.extents[0]; first.n > 0 {
+		if got := Digest(hash.Sum(nil)); got != s.want {
+			fault = damaged(c.path, s.name, first.off, got, s.want)
+		}
+	}
+	return fault, count(s.to - counted)
+}
+
+// joinFaults makes one line of all faults, in the order of the file.
+func joinFaults(all []section, faults []error) error {
+	var first error
+	var more []string
+	for i, err := range faults {
+		switch {
+		case err == nil:
+		case first == nil:
+			first = err
+		default:
+			more = append(more, all[i].name)
+		}
+	}
+	if len(more) == 0 {
+		return first
+	}
+	return fmt.Errorf("%w; %d more parts are damaged: %s", first, len(more), model.Printable(strings.Join(more, " ")))
+}

@@ -1,0 +1,130 @@
+package thimble
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// Contents is what a container holds besides the tensors' values.
+type Contents struct {
+	Spec       model.Spec
+	Provenance model.Provenance
+	Tokenizer  []byte  // tokenizer.Data in CBOR, which includes the chat template; may be empty
+	Tensors    []Entry // in the order of Spec.Slots
+	Gates      []Gate  // those the model has passed; may be empty
+}
+
+// A Gate is a limit that the model was measured against and kept.
+type Gate struct {
+	Metric  string  `cbor:"metric" json:"metric"` // as the verify report names it: "kl_mean"
+	Limit   float64 `cbor:"limit" json:"limit"`
+	Value   float64 `cbor:"value" json:"value"`
+	Against []byte  `cbor:"against" json:"against"` // SHA-256 of the reference
+}
+
+// tokenizerName is what errors call the tokenizer's bytes.
+const tokenizerName = "tokenizer"
+
+// Describe returns the contents of a container that holds m as it is.
+func Describe(m *model.Model) (*Contents, error) {
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	c := &Contents{Spec: m.Spec, Provenance: m.Provenance}
+	for _, s := range m.Spec.Slots() {
+		c.Tensors = append(c.Tensors, Entry{s.Name, m.Tensors[s.Name].Scheme, s.Rows, s.Cols})
+	}
+	if m.Tokenizer == nil {
+		return c, nil
+	}
+	d, err := m.Tokenizer()
+	if err != nil || d == nil {
+		return c, err
+	}
+	c.Tokenizer, err = d.MarshalBinary()
+	return c, err
+}
+
+// check reports the first rule of the format that c breaks, whether it is to
+// be written or was read. tokenizer is the length of the tokenizer.
+func (c *Contents) check(path string, tokenizer int64) error {
+	if err := c.Spec.Check(); errors.Is(err, model.ErrUnsupported) {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	} else if err != nil {
+		return model.Corrupt(path, "spec", "%v", err)
+	}
+	if tokenizer < 0 || tokenizer > maxTokenizer {
+		return model.Corrupt(path, "tokenizer.bytes", "is %d, want 0 to %d", tokenizer, maxTokenizer)
+	}
+	if err := c.checkTensors(path); err != nil {
+		return err
+	}
+	if !slices.IsSorted(c.Provenance.Overrides) {
+		return model.Corrupt(path, "provenance.overrides", "are not sorted")
+	}
+	for i, s := range c.Provenance.Sources {
+		field := fmt.Sprintf("provenance.sources[%d]", i)
+		switch {
+		case s.Name == "" || len(s.Name) > 255 || strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r == '/' || r == '\\' }):
+			return model.Corrupt(path, field, "name %q is not the base name of a file", model.Printable(s.Name))
+		case s.Bytes < 0:
+			return model.Corrupt(path, field, "has %d bytes", s.Bytes)
+		case len(s.SHA256) != sha256.Size:
+			return model.Corrupt(path, field, "SHA-256 has %d bytes, want %d", len(s.SHA256), sha256.Size)
+		}
+	}
+	for i, g := range c.Gates {
+		field := fmt.Sprintf("gates[%d]", i)
+		switch {
+		case g.Metric == "":
+			return model.Corrupt(path, field, "has no metric")
+		case !finite(g.Limit) || !finite(g.Value):
+			return model.Corrupt(path, field, "limit %g or value %g is not finite", g.Limit, g.Value)
+		case len(g.Against) != sha256.Size:
+			return model.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
+		}
+	}
+	return nil
+}
+
+// checkTensors wants exactly the tensors of the Spec, in its order.
+func (c *Contents) checkTensors(path string) error {
+	slots := c.Spec.Slots()
+	for i, s := range slots {
+		if i == len(c.Tensors) {
+			return model.Corrupt(path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
+		}
+		e := c.Tensors[i]
+		switch {
+		case e.Name != s.Name:
+			return model.Corrupt(path, e.Name, "is tensor %d, want %s there", i, s.Name)
+		case e.Rows != s.Rows || e.Cols != s.Cols:
+			return model.Corrupt(path, e.Name, "shape is (%d, %d), the spec wants (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
+		case s.Role == model.Vector && e.Scheme.Kind == qtensor.Int:
+			return model.Corrupt(path, e.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", e.Scheme)
+		}
+		if _, err := e.sizes(); err != nil {
+			return model.Corrupt(path, e.Name, "%v", err)
+		}
+	}
+	if extra := c.Tensors[len(slots):]; len(extra) > 0 {
+		return model.Corrupt(path, extra[0].Name, "the spec has no place for this tensor")
+	}
+	return nil
+}
+
+func describeBlob(b []byte) blob {
+	if len(b) == 0 {
+		return blob{}
+	}
+	return blob{int64(len(b)), sha256.Sum256(b)}
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

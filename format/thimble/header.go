@@ -1,0 +1,157 @@
+package thimble
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// The header is CBOR in the Core Deterministic Encoding of RFC 8949, section
+// 4.2.1: this struct is the one list of its fields. Digests have a fixed size,
+// so its length is known before the tensors are.
+type header struct {
+	Spec       model.Spec       `cbor:"spec"`
+	Provenance model.Provenance `cbor:"provenance"`
+	Gates      []Gate           `cbor:"gates"`
+	Tokenizer  blob             `cbor:"tokenizer"`
+	Tensors    []record         `cbor:"tensors"`
+}
+
+type blob struct {
+	Bytes  int64  `cbor:"bytes"`
+	SHA256 Digest `cbor:"sha256"` // zero when there are no bytes
+}
+
+// A record is one row of the tensor table. Offsets count from the first
+// tensor, so that they do not depend on the header's own length.
+type record struct {
+	Name   string `cbor:"name"`
+	Scheme string `cbor:"scheme"`
+	Rows   int    `cbor:"rows"`
+	Cols   int    `cbor:"cols"`
+	Codes  int64  `cbor:"codes"`
+	Scales int64  `cbor:"scales,omitempty"`
+	Mins   int64  `cbor:"mins,omitempty"`
+	SHA256 Digest `cbor:"sha256"` // of codes, scales and mins, without the gaps
+}
+
+var (
+	encoding = func() cbor.EncMode {
+		o := cbor.CoreDetEncOptions()
+		o.NilContainers = cbor.NilContainerAsEmpty // nil and empty are the same contents
+		o.TagsMd = cbor.TagsForbidden
+		return must(o.EncMode())
+	}()
+	decoding = must(cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		MaxNestedLevels:   4,       // header, provenance, sources, source
+		MaxArrayElements:  1 << 15, // tensors: 3 and 16 for each of model.MaxBlocks
+		MaxMapPairs:       16,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // the options above contradict each other
+	}
+	return v
+}
+
+// decodeHeader accepts exactly what encoding produces for some header. That
+// leaves one way to write each header, and no field that may be absent.
+func decodeHeader(path string, raw []byte) (*header, error) {
+	h := new(header)
+	if err := decoding.Unmarshal(raw, h); err != nil {
+		return nil, &model.CorruptError{File: path, Off: preambleLen, Field: "header", Why: model.Printable(err.Error())}
+	}
+	again, err := encoding.Marshal(h)
+	if err != nil {
+		return nil, &model.CorruptError{File: path, Off: preambleLen, Field: "header", Why: model.Printable(err.Error())}
+	}
+	if !bytes.Equal(again, raw) {
+		i := 0
+		for i < len(again) && i < len(raw) && again[i] == raw[i] {
+			i++
+		}
+		return nil, &model.CorruptError{File: path, Off: preambleLen + int64(i), Field: "header",
+			Why: "is not in deterministic CBOR (RFC 8949, section 4.2.1), or a field is missing"}
+	}
+	return h, nil
+}
+
+// contents returns what the header describes, checked.
+func (h *header) contents(path string) (*Contents, error) {
+	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Tensors: make([]Entry, len(h.Tensors))}
+	for i, r := range h.Tensors {
+		s, err := qtensor.ParseScheme(r.Scheme)
+		if err != nil {
+			return nil, model.Corrupt(path, r.Name, "%s", model.Printable(err.Error()))
+		}
+		if s.String() != r.Scheme {
+			return nil, model.Corrupt(path, r.Name, "scheme is spelled %q, want %q", model.Printable(r.Scheme), s)
+		}
+		c.Tensors[i] = Entry{r.Name, s, r.Rows, r.Cols}
+	}
+	if err := c.check(path, h.Tokenizer.Bytes); err != nil {
+		return nil, err
+	}
+	if h.Tokenizer.Bytes == 0 && h.Tokenizer.SHA256 != (Digest{}) {
+		return nil, model.Corrupt(path, "tokenizer.sha256", "is %v for no bytes, want zeros", h.Tokenizer.SHA256)
+	}
+	return c, nil
+}
+
+// describe returns the header of c with all digests of tensors zero.
+func (c *Contents) describe() (*header, layout, error) {
+	h := &header{Spec: c.Spec, Provenance: c.Provenance, Gates: c.Gates, Tensors: make([]record, len(c.Tensors))}
+	h.Tokenizer = describeBlob(c.Tokenizer)
+	relative, err := arrange(c.Tensors, 0, 0)
+	if err != nil {
+		return nil, layout{}, err
+	}
+	for i, e := range c.Tensors {
+		h.Tensors[i] = record{Name: e.Name, Scheme: e.Scheme.String(), Rows: e.Rows, Cols: e.Cols}
+		h.Tensors[i].offsets(relative.planes[i], relative.data)
+	}
+	raw, err := encoding.Marshal(h)
+	if err != nil {
+		return nil, layout{}, err
+	}
+	l, err := arrange(c.Tensors, int64(len(raw)), int64(len(c.Tokenizer)))
+	return h, l, err
+}
+
+// offsets sets where the planes lie, counted from the first tensor at data.
+func (r *record) offsets(planes [3]extent, data int64) {
+	for j, off := range []*int64{&r.Codes, &r.Scales, &r.Mins} {
+		*off = 0
+		if planes[j].n > 0 {
+			*off = planes[j].off - data
+		}
+	}
+}
+
+// assert verifies that the stored offsets are those of the layout.
+func (h *header) assert(path string, l layout) error {
+	for i, got := range h.Tensors {
+		want := got
+		want.offsets(l.planes[i], l.data)
+		if got != want {
+			return model.Corrupt(path, got.Name, "codes, scales and mins are at %d, %d, %d from the first tensor, want %d, %d, %d",
+				got.Codes, got.Scales, got.Mins, want.Codes, want.Scales, want.Mins)
+		}
+	}
+	return nil
+}
+
+func damaged(path, name string, off int64, got, want Digest) error {
+	return &model.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %v, want %v", got, want)}
+}

@@ -1,0 +1,204 @@
+// Package thimble reads and writes the .thimble container: a model's
+// description, tokenizer and tensors in one file that is mapped and used in
+// place. docs/FORMAT.md is the normative description.
+//
+//	0         preamble   72 bytes: magic, version, features, lengths, SHA-256 of the header
+//	72        header     deterministic CBOR: spec, provenance, gates, tensor table
+//	align 64  tokenizer  CBOR, may be empty
+//	align 16K tensors    in the order of use, each plane on a 64-byte boundary
+//
+// Every byte between these is zero and the file ends with the last plane,
+// rounded up to 64 bytes. The tokenizer stands before the tensors so that one
+// read at the start of the file gives all but the weights, and so that the
+// weights are a run of whole pages.
+package thimble
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"sync"
+
+	"thimble/internal/mmap"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+	"thimble/internal/tokenizer"
+)
+
+// Magic begins every container. Like PNG's it holds a byte that is not ASCII
+// and both kinds of line end, so that a transfer as text shows at once.
+const Magic = "\x89THM\r\n\x1a\n"
+
+// Version is the only version of the container there is.
+const Version = 1
+
+const (
+	preambleLen  = 72
+	maxHeader    = 16 << 20 // bytes; 16,387 tensors, the most a Spec can ask for, take 3 MiB
+	maxTokenizer = 128 << 20
+	pageAlign    = 16 << 10 // the largest page of Android and iOS
+	planeAlign   = 64       // one cache line, and the widest vector register
+	known        = 0        // bits of preamble.Features that this package understands
+)
+
+// A Digest is a SHA-256.
+type Digest [sha256.Size]byte
+
+func (d Digest) String() string               { return hex.EncodeToString(d[:]) }
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// The preamble is read and written by encoding/binary in little endian: this
+// struct is the one list of its fields. Its size is preambleLen.
+type preamble struct {
+	Magic    [len(Magic)]byte
+	Version  uint32
+	Header   uint32 // bytes of the header
+	Features uint64 // what a reader must understand, one bit each
+	Data     uint64 // offset of the first tensor
+	File     uint64 // bytes of the file
+	SHA256   Digest // of the header
+}
+
+// Open maps the container at path. It verifies the preamble, the header and
+// that every byte of the file has its place, but reads neither the tokenizer
+// nor the tensors: see Check. Its cost depends on the number of tensors alone.
+//
+// The model's tensors alias the mapping. Reading them while another program
+// truncates the file is a memory fault, which parallel.Guard makes an error.
+func Open(path string) (*model.Model, error) {
+	c, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &model.Model{
+		Path:       path,
+		Spec:       c.contents.Spec,
+		Tensors:    make(map[string]*qtensor.Matrix, len(c.contents.Tensors)),
+		Tokenizer:  sync.OnceValues(c.tokenizer),
+		Provenance: c.contents.Provenance,
+		Files:      []string{path},
+		Close:      c.file.Close,
+	}
+	for i, e := range c.contents.Tensors {
+		p := c.planes[i]
+		m.Tensors[e.Name] = &qtensor.Matrix{
+			Scheme: e.Scheme, Rows: e.Rows, Cols: e.Cols,
+			Codes: c.bytes(p[0]), Scales: c.bytes(p[1]), Mins: c.bytes(p[2]),
+		}
+	}
+	return m, nil
+}
+
+// A container is a file whose preamble and header were found right.
+type container struct {
+	path     string
+	file     *mmap.File
+	preamble preamble
+	header   *header
+	contents *Contents // without the tokenizer's bytes
+	layout
+}
+
+func open(path string) (*container, error) {
+	file, err := mmap.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	var c *container
+	err = parallel.Guard(func() (err error) {
+		c, err = parse(path, file.Data)
+		return err
+	})
+	if err == parallel.ErrFault {
+		err = fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	c.file = file
+	return c, nil
+}
+
+// parse checks all that lies before the tokenizer, and with it where
+// everything else must lie.
+func parse(path string, data []byte) (*container, error) {
+	c := &container{path: path, file: &mmap.File{Data: data}}
+	p := &c.preamble
+	fault := func(off int64, field, format string, args ...any) (*container, error) {
+		return nil, &model.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
+	}
+	if len(data) < preambleLen {
+		return fault(int64(len(data)), "preamble", "the file ends in it, want %d bytes", preambleLen)
+	}
+	if _, err := binary.Decode(data, binary.LittleEndian, p); err != nil {
+		return fault(0, "preamble", "%v", err)
+	}
+	left := uint64(len(data)) - preambleLen
+	switch {
+	case string(p.Magic[:]) != Magic:
+		return fault(0, "magic", "is %q, want %q", p.Magic[:], Magic)
+	case p.Version > Version:
+		return nil, model.Unsupported(path, "container version %d (this program reads %d, use a newer one)", p.Version, Version)
+	case p.Version != Version:
+		return fault(8, "version", "is %d, want %d", p.Version, Version)
+	case p.Features&^known != 0:
+		return nil, model.Unsupported(path, "container feature %#x (use a newer version of this program)", p.Features&^known)
+	case p.File != uint64(len(data)):
+		return fault(32, "file length", "is %d, but the file has %d bytes", p.File, len(data))
+	case p.Header > maxHeader || uint64(p.Header) > left:
+		return fault(12, "header length", "is %d, want at most %d", p.Header, min(maxHeader, left))
+	}
+	raw := data[preambleLen : preambleLen+p.Header]
+	if got := Digest(sha256.Sum256(raw)); got != p.SHA256 {
+		return fault(preambleLen, "header", "its SHA-256 is %v, the preamble says %v", got, p.SHA256)
+	}
+	var err error
+	if c.header, err = decodeHeader(path, raw); err != nil {
+		return nil, err
+	}
+	if c.contents, err = c.header.contents(path); err != nil {
+		return nil, err
+	}
+	if c.layout, err = arrange(c.contents.Tensors, int64(p.Header), c.header.Tokenizer.Bytes); err != nil {
+		return fault(preambleLen, "tensors", "%v", err)
+	}
+	if err := c.header.assert(path, c.layout); err != nil {
+		return nil, err
+	}
+	switch {
+	case p.Data != uint64(c.data):
+		return fault(24, "data offset", "is %d, want %d", p.Data, c.data)
+	case p.File != uint64(c.size):
+		return fault(32, "file length", "is %d, the header's tensors end at %d", p.File, c.size)
+	}
+	return c, nil
+}
+
+// bytes returns the part of the file at e, whose bounds parse has checked.
+func (c *container) bytes(e extent) []byte {
+	return c.file.Data[e.off:e.end():e.end()]
+}
+
+// tokenizer verifies and decodes the tokenizer.
+func (c *container) tokenizer() (d *tokenizer.Data, err error) {
+	want := c.header.Tokenizer
+	if want.Bytes == 0 {
+		return nil, nil
+	}
+	err = parallel.Guard(func() error {
+		blob := bytes.Clone(c.bytes(c.layout.tokenizer))
+		if got := Digest(sha256.Sum256(blob)); got != want.SHA256 {
+			return damaged(c.path, tokenizerName, c.layout.tokenizer.off, got, want.SHA256)
+		}
+		d, err = tokenizer.DecodeData(blob)
+		return err
+	})
+	if _, ours := err.(*model.CorruptError); err != nil && !ours {
+		err = fmt.Errorf("%s: %w", model.Printable(c.path), err)
+	}
+	return d, err
+}

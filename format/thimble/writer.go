@@ -1,0 +1,180 @@
+package thimble
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"thimble/internal/atomicfile"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// Options say how a container is written.
+type Options struct {
+	Overwrite bool     // replace an existing file
+	Inputs    []string // paths being read, such as Model.Files: never replaced
+
+	system atomicfile.System // the operating system's unless a test sets it
+}
+
+// A Writer writes one container, tensor by tensor. The file appears at Close;
+// until then a temporary file in the same folder grows, which begins with
+// zeros and so cannot be taken for a container.
+type Writer struct {
+	path     string
+	contents *Contents
+	header   *header
+	layout
+	file *atomicfile.File
+	buf  *bufio.Writer
+	at   int64 // bytes given to buf
+	next int   // tensors written
+	err  error // the first failure
+}
+
+// Create begins to write c at path. All that c says is checked before
+// anything is written; c must stay unchanged until Close.
+func Create(path string, c *Contents, o Options) (*Writer, error) {
+	if err := c.check(path, int64(len(c.Tokenizer))); err != nil {
+		return nil, err
+	}
+	w := &Writer{path: path, contents: c}
+	var err error
+	if w.header, w.layout, err = c.describe(); err != nil {
+		return nil, fmt.Errorf("%s: header: %w", model.Printable(path), err)
+	}
+	// What reading would refuse must not be written: text that is not UTF-8, or
+	// a recipe that makes the header too long.
+	if w.layout.header.n > maxHeader {
+		return nil, fmt.Errorf("%s: header takes %d bytes, want at most %d", model.Printable(path), w.layout.header.n, maxHeader)
+	}
+	if front, err := w.front(); err != nil {
+		return nil, err
+	} else if _, err := decodeHeader(path, front[preambleLen:]); err != nil {
+		return nil, err
+	}
+	if w.file, err = atomicfile.Create(path, atomicfile.Options{
+		Overwrite: o.Overwrite, Inputs: o.Inputs, Size: w.size, System: o.system,
+	}); err != nil {
+		return nil, err
+	}
+	w.buf = bufio.NewWriterSize(w.file, 1<<20)
+	w.put(w.layout.tokenizer.off, c.Tokenizer)
+	w.put(w.data, nil)
+	if w.err != nil {
+		w.Abort()
+		return nil, w.err
+	}
+	return w, nil
+}
+
+// Write writes the next tensor, in the order of the contents.
+func (w *Writer) Write(m *qtensor.Matrix) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.next == len(w.contents.Tensors) {
+		return fmt.Errorf("%s: all %d tensors are written already", model.Printable(w.path), w.next)
+	}
+	e := w.contents.Tensors[w.next]
+	if m.Scheme != e.Scheme || m.Rows != e.Rows || m.Cols != e.Cols {
+		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", model.Printable(w.path), e.Name,
+			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
+	}
+	if err := m.Check(); err != nil {
+		return fmt.Errorf("%s: %s: %w", model.Printable(w.path), e.Name, err)
+	}
+	hash := sha256.New()
+	if err := parallel.Guard(func() error { // the planes may be mapped from a source
+		for j, plane := range [][]byte{m.Codes, m.Scales, m.Mins} {
+			if len(plane) > 0 {
+				hash.Write(plane)
+				w.put(w.planes[w.next][j].off, plane)
+			}
+		}
+		return w.err
+	}); err != nil {
+		if err == parallel.ErrFault {
+			err = fmt.Errorf("%s: reading its source: %w", e.Name, err)
+		}
+		w.err = err
+		return err
+	}
+	hash.Sum(w.header.Tensors[w.next].SHA256[:0])
+	w.next++
+	return nil
+}
+
+// put writes zeros up to byte off of the file and then p.
+func (w *Writer) put(off int64, p []byte) {
+	if w.err == nil {
+		_, w.err = w.buf.Write(make([]byte, off-w.at))
+	}
+	if w.err == nil {
+		_, w.err = w.buf.Write(p)
+	}
+	w.at = off + int64(len(p))
+}
+
+// front returns the preamble and the header.
+func (w *Writer) front() ([]byte, error) {
+	raw, err := encoding.Marshal(w.header)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) != w.layout.header.n {
+		return nil, fmt.Errorf("%s: header takes %d bytes, %d were left for it", model.Printable(w.path), len(raw), w.layout.header.n)
+	}
+	p := preamble{
+		Magic:   [len(Magic)]byte([]byte(Magic)),
+		Version: Version,
+		Header:  uint32(len(raw)),
+		Data:    uint64(w.data),
+		File:    uint64(w.size),
+		SHA256:  sha256.Sum256(raw),
+	}
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.LittleEndian, &p); err != nil {
+		return nil, err
+	}
+	b.Write(raw)
+	return b.Bytes(), nil
+}
+
+// Close finishes the file once all tensors are written: it puts the header in
+// its place, syncs the file and gives it its name. On an error nothing is left
+// behind.
+func (w *Writer) Close() error {
+	defer w.Abort()
+	if n := len(w.contents.Tensors); w.err == nil && w.next < n {
+		w.err = fmt.Errorf("%s: %d of %d tensors are written", model.Printable(w.path), w.next, n)
+	}
+	w.put(w.size, nil)
+	if w.err == nil {
+		w.err = w.buf.Flush()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	front, err := w.front()
+	if err != nil {
+		return err
+	}
+	if _, err := w.file.WriteAt(front, 0); err != nil {
+		return err
+	}
+	return w.file.Commit()
+}
+
+// Abort removes what was written. After Close it does nothing.
+func (w *Writer) Abort() {
+	w.file.Abort()
+	if w.err == nil {
+		w.err = errors.New("writing the container has ended")
+	}
+}
