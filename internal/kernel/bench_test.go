@@ -36,3 +36,50 @@ func benchmarkGemm(b *testing.B, m, n, k int) {
 		})
 	}
 }
+
+// BenchmarkRows reports the time for an element of each loop over a row.
+func BenchmarkRows(b *testing.B) {
+	const n, group = 1536, 32
+	r := seeded(0)
+	x, y, z, v := row(r, n), row(r, n), row(r, n), row(r, n*64)
+	codes, packed := make([]uint8, n), make([]byte, 4*n)
+	for i := range packed {
+		packed[i] = byte(r.IntN(120)) // no NaN
+	}
+	score := make([]float32, n)
+	for i := range score {
+		score[i] = float32(r.NormFloat64())
+	}
+	for _, c := range []struct {
+		name string
+		run  func()
+	}{
+		{"Dot", func() { Dot(x, y) }},
+		{"Sum", func() { Sum(x) }},
+		{"Add", func() { Add(z, x) }},
+		{"RMSNorm", func() { RMSNorm(z, x, y, 1e-5) }},
+		{"Softmax", func() { copy(z, score); Softmax(z) }},
+		{"SiLUMul", func() { SiLUMul(z, score, y) }},
+		{"Rotate", func() { Rotate(z, x[:n/2], y[:n/2]) }},
+		{"Mix", func() { Mix(z[:64], x, v, 64) }}, // 64 multiply-adds an element
+		{"FromF16", func() { FromF16(z, packed[:2*n]) }},
+		{"FromBF16", func() { FromBF16(z, packed[:2*n]) }},
+		{"FromF32", func() { FromF32(z, packed) }},
+		{"Unpack1", func() { Unpack(codes, packed[:n/8], 1, 0, false) }},
+		{"Unpack2", func() { Unpack(codes, packed[:n/4], 2, 0, false) }},
+		{"Unpack4", func() { Unpack(codes, packed[:n/2], 4, 0, false) }},
+		{"Affine", func() { Affine(z, codes, x[:n/group], y[:n/group], group) }},
+	} {
+		for _, f := range forms {
+			b.Run(c.name+"/"+f.name, func(b *testing.B) {
+				defer func(f *form) { best = f }(best)
+				best = f
+				start := time.Now()
+				for b.Loop() {
+					c.run()
+				}
+				b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(b.N)/n, "ns/element")
+			})
+		}
+	}
+}

@@ -5,21 +5,54 @@ package kernel
 import "golang.org/x/sys/cpu"
 
 // forms lists what this processor can run, the fastest last.
-var forms = amd64Forms()
-
-func amd64Forms() []*form {
+var forms = func() []*form {
 	list := []*form{portable}
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
-		f := *portable
-		f.name = "avx2"
-		f.gemm = (&tiling{2, 3, tile2x3AVX2, 6, tile1x6AVX2, tile1x1AVX2}).gemm
-		list = append(list, &f)
-	}
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL {
-		f := *portable
-		f.name = "avx512"
-		f.gemm = (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm
-		list = append(list, &f)
+	x := &cpu.X86
+	if x.HasAVX2 && x.HasFMA && x.HasF16C {
+		list = append(list, avx2)
+		if x.HasAVX512F && x.HasAVX512VL {
+			list = append(list, avx512)
+		}
 	}
 	return list
+}()
+
+var avx2 = &form{
+	name:     "avx2",
+	gemm:     (&tiling{2, 3, tile2x3AVX2, 6, tile1x6AVX2, tile1x1AVX2}).gemm,
+	mix:      mixing{mix64AVX2, mix16AVX2}.mix,
+	dot:      dotAVX2,
+	sum:      sumAVX2,
+	max:      maxAVX2,
+	expSum:   expSumAVX2,
+	div:      divAVX2,
+	add:      addAVX2,
+	scaleMul: scaleMulAVX2,
+	siluMul:  siluMulAVX2,
+	rotate:   rotateAVX2,
+	fromF16:  fromF16AVX2,
+	fromBF16: fromBF16AVX2,
+	fromF32:  fromF32LittleEndian,
+	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
+	affine:   affineAVX2,
+}
+
+var avx512 = &form{
+	name:     "avx512",
+	gemm:     (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm,
+	mix:      mixing{mix64AVX512, mix16AVX512}.mix,
+	dot:      dotAVX512,
+	sum:      sumAVX512,
+	max:      maxAVX512,
+	expSum:   expSumAVX512,
+	div:      divAVX512,
+	add:      addAVX512,
+	scaleMul: scaleMulAVX512,
+	siluMul:  siluMulAVX512,
+	rotate:   rotateAVX512,
+	fromF16:  fromF16AVX512,
+	fromBF16: fromBF16AVX512,
+	fromF32:  fromF32LittleEndian,
+	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
+	affine:   affineAVX512,
 }

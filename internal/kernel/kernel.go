@@ -25,9 +25,9 @@ import "math"
 const width = 16
 
 // A stripes value holds the partial sums of a row before the tree joins them.
-type stripes [width]float32
+type stripes = [width]float32
 
-func (s *stripes) join() float32 {
+func join(s *stripes) float32 {
 	for i := range s[:8] {
 		s[i] += s[i+8]
 	}
@@ -93,7 +93,7 @@ func Dot(a, b []float32) float32 {
 			s[i] = FMA(ta[i], tb[i], s[i])
 		}
 	}
-	return s.join()
+	return join(&s)
 }
 
 // Gemm multiplies a [m, k] by the transpose of b [n, k] into c [m, n]:
@@ -141,7 +141,7 @@ func Sum(x []float32) float32 {
 	for i, v := range x[n:] {
 		s[i] += v
 	}
-	return s.join()
+	return join(&s)
 }
 
 // Add adds x to dst. It panics unless they are equally long.
@@ -181,7 +181,7 @@ func Softmax(x []float32) {
 		tail[i] = Exp(v - bias)
 		s[i] += tail[i]
 	}
-	d := s.join()
+	d := join(&s)
 	best.div(body, d)
 	divPortable(tail, d)
 }

@@ -897,3 +897,1448 @@ block:
 	JNZ           rows
 	VZEROUPPER
 	RET
+
+// func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
+// Requires: AVX, FMA3
+TEXT ·mix64AVX2(SB), NOSPLIT, $0-48
+	MOVQ   dst+0(FP), AX
+	MOVQ   p_base+8(FP), CX
+	MOVQ   p_len+16(FP), DX
+	MOVQ   v+32(FP), BX
+	MOVQ   ldv+40(FP), SI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+row:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  32(BX), Y8, Y1
+	VFMADD231PS  64(BX), Y8, Y2
+	VFMADD231PS  96(BX), Y8, Y3
+	VFMADD231PS  128(BX), Y8, Y4
+	VFMADD231PS  160(BX), Y8, Y5
+	VFMADD231PS  192(BX), Y8, Y6
+	VFMADD231PS  224(BX), Y8, Y7
+	ADDQ         $0x04, CX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          row
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	VZEROUPPER
+	RET
+
+// func mix16AVX2(dst *float32, p []float32, v *float32, ldv int)
+// Requires: AVX, FMA3
+TEXT ·mix16AVX2(SB), NOSPLIT, $0-48
+	MOVQ   dst+0(FP), AX
+	MOVQ   p_base+8(FP), CX
+	MOVQ   p_len+16(FP), DX
+	MOVQ   v+32(FP), BX
+	MOVQ   ldv+40(FP), SI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+row:
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (BX), Y2, Y0
+	VFMADD231PS  32(BX), Y2, Y1
+	ADDQ         $0x04, CX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          row
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func dotAVX2(a []float32, b []float32) [16]float32
+// Requires: AVX, FMA3
+TEXT ·dotAVX2(SB), NOSPLIT, $0-112
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    check
+
+block:
+	VMOVUPS     (AX)(BX*4), Y2
+	VFMADD231PS (CX)(BX*4), Y2, Y0
+	VMOVUPS     32(AX)(BX*4), Y2
+	VFMADD231PS 32(CX)(BX*4), Y2, Y1
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ    BX, DX
+	JLT     block
+	VMOVUPS Y0, ret_0+48(FP)
+	VMOVUPS Y1, ret_8+80(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX2(x []float32) [16]float32
+// Requires: AVX
+TEXT ·sumAVX2(SB), NOSPLIT, $0-88
+	MOVQ   x_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    check
+
+block:
+	VADDPS (AX)(DX*4), Y0, Y0
+	VADDPS 32(AX)(DX*4), Y1, Y1
+	ADDQ   $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Y0, ret_0+24(FP)
+	VMOVUPS Y1, ret_8+56(FP)
+	VZEROUPPER
+	RET
+
+// func maxAVX2(x []float32) float32
+// Requires: AVX
+TEXT ·maxAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS minusInf<>+0(SB), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y0
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMAXPS (AX)(DX*4), Y1, Y1
+	VMAXPS 32(AX)(DX*4), Y0, Y0
+	ADDQ   $0x10, DX
+
+check:
+	CMPQ         DX, CX
+	JLT          block
+	VMAXPS       Y0, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X1, X0, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X1, X0, X1
+	VMOVSS       X1, ret+24(FP)
+	VZEROUPPER
+	RET
+
+DATA minusInf<>+0(SB)/4, $0xff800000
+DATA minusInf<>+4(SB)/4, $0xff800000
+DATA minusInf<>+8(SB)/4, $0xff800000
+DATA minusInf<>+12(SB)/4, $0xff800000
+DATA minusInf<>+16(SB)/4, $0xff800000
+DATA minusInf<>+20(SB)/4, $0xff800000
+DATA minusInf<>+24(SB)/4, $0xff800000
+DATA minusInf<>+28(SB)/4, $0xff800000
+DATA minusInf<>+32(SB)/4, $0xff800000
+DATA minusInf<>+36(SB)/4, $0xff800000
+DATA minusInf<>+40(SB)/4, $0xff800000
+DATA minusInf<>+44(SB)/4, $0xff800000
+DATA minusInf<>+48(SB)/4, $0xff800000
+DATA minusInf<>+52(SB)/4, $0xff800000
+DATA minusInf<>+56(SB)/4, $0xff800000
+DATA minusInf<>+60(SB)/4, $0xff800000
+GLOBL minusInf<>(SB), RODATA|NOPTR, $64
+
+// func expSumAVX2(x []float32, bias float32) [16]float32
+// Requires: AVX, AVX2
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-96
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS bias+24(FP), Y0
+	VBROADCASTSS expHigh<>+0(SB), Y1
+	VBROADCASTSS expLow<>+0(SB), Y2
+	VBROADCASTSS one<>+0(SB), Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMOVUPS (AX)(DX*4), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMINPS  Y6, Y1, Y6
+	VMAXPS  Y6, Y2, Y6
+	VMULPS  log2E<>+0(SB), Y6, Y7
+	VADDPS  toInt<>+0(SB), Y7, Y7
+	VSUBPS  toInt<>+0(SB), Y7, Y8
+	VMULPS  ln2Hi<>+0(SB), Y8, Y9
+	VSUBPS  Y9, Y6, Y6
+	VMULPS  ln2Lo<>+0(SB), Y8, Y9
+	VSUBPS  Y9, Y6, Y6
+	VMULPS  exp4<>+0(SB), Y6, Y10
+	VADDPS  exp3<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp2<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp1<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp0<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y6, Y9
+	VMULPS  Y9, Y10, Y10
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y3, Y10, Y10
+	VPSUBD  toInt<>+0(SB), Y7, Y7
+	VPSRAD  $0x01, Y7, Y8
+	VPSUBD  Y8, Y7, Y7
+	VPADDD  bias<>+0(SB), Y8, Y8
+	VPADDD  bias<>+0(SB), Y7, Y7
+	VPSLLD  $0x17, Y8, Y8
+	VPSLLD  $0x17, Y7, Y7
+	VMULPS  Y8, Y10, Y10
+	VMULPS  Y7, Y10, Y6
+	VMOVUPS Y6, (AX)(DX*4)
+	VADDPS  Y6, Y4, Y4
+	VMOVUPS 32(AX)(DX*4), Y6
+	VSUBPS  Y0, Y6, Y6
+	VMINPS  Y6, Y1, Y6
+	VMAXPS  Y6, Y2, Y6
+	VMULPS  log2E<>+0(SB), Y6, Y7
+	VADDPS  toInt<>+0(SB), Y7, Y7
+	VSUBPS  toInt<>+0(SB), Y7, Y8
+	VMULPS  ln2Hi<>+0(SB), Y8, Y9
+	VSUBPS  Y9, Y6, Y6
+	VMULPS  ln2Lo<>+0(SB), Y8, Y9
+	VSUBPS  Y9, Y6, Y6
+	VMULPS  exp4<>+0(SB), Y6, Y10
+	VADDPS  exp3<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp2<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp1<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y10, Y10
+	VADDPS  exp0<>+0(SB), Y10, Y10
+	VMULPS  Y6, Y6, Y9
+	VMULPS  Y9, Y10, Y10
+	VADDPS  Y6, Y10, Y10
+	VADDPS  Y3, Y10, Y10
+	VPSUBD  toInt<>+0(SB), Y7, Y7
+	VPSRAD  $0x01, Y7, Y8
+	VPSUBD  Y8, Y7, Y7
+	VPADDD  bias<>+0(SB), Y8, Y8
+	VPADDD  bias<>+0(SB), Y7, Y7
+	VPSLLD  $0x17, Y8, Y8
+	VPSLLD  $0x17, Y7, Y7
+	VMULPS  Y8, Y10, Y10
+	VMULPS  Y7, Y10, Y6
+	VMOVUPS Y6, 32(AX)(DX*4)
+	VADDPS  Y6, Y5, Y5
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Y4, ret_0+32(FP)
+	VMOVUPS Y5, ret_8+64(FP)
+	VZEROUPPER
+	RET
+
+DATA expHigh<>+0(SB)/4, $0x42b20000
+DATA expHigh<>+4(SB)/4, $0x42b20000
+DATA expHigh<>+8(SB)/4, $0x42b20000
+DATA expHigh<>+12(SB)/4, $0x42b20000
+DATA expHigh<>+16(SB)/4, $0x42b20000
+DATA expHigh<>+20(SB)/4, $0x42b20000
+DATA expHigh<>+24(SB)/4, $0x42b20000
+DATA expHigh<>+28(SB)/4, $0x42b20000
+DATA expHigh<>+32(SB)/4, $0x42b20000
+DATA expHigh<>+36(SB)/4, $0x42b20000
+DATA expHigh<>+40(SB)/4, $0x42b20000
+DATA expHigh<>+44(SB)/4, $0x42b20000
+DATA expHigh<>+48(SB)/4, $0x42b20000
+DATA expHigh<>+52(SB)/4, $0x42b20000
+DATA expHigh<>+56(SB)/4, $0x42b20000
+DATA expHigh<>+60(SB)/4, $0x42b20000
+GLOBL expHigh<>(SB), RODATA|NOPTR, $64
+
+DATA expLow<>+0(SB)/4, $0xc2d00000
+DATA expLow<>+4(SB)/4, $0xc2d00000
+DATA expLow<>+8(SB)/4, $0xc2d00000
+DATA expLow<>+12(SB)/4, $0xc2d00000
+DATA expLow<>+16(SB)/4, $0xc2d00000
+DATA expLow<>+20(SB)/4, $0xc2d00000
+DATA expLow<>+24(SB)/4, $0xc2d00000
+DATA expLow<>+28(SB)/4, $0xc2d00000
+DATA expLow<>+32(SB)/4, $0xc2d00000
+DATA expLow<>+36(SB)/4, $0xc2d00000
+DATA expLow<>+40(SB)/4, $0xc2d00000
+DATA expLow<>+44(SB)/4, $0xc2d00000
+DATA expLow<>+48(SB)/4, $0xc2d00000
+DATA expLow<>+52(SB)/4, $0xc2d00000
+DATA expLow<>+56(SB)/4, $0xc2d00000
+DATA expLow<>+60(SB)/4, $0xc2d00000
+GLOBL expLow<>(SB), RODATA|NOPTR, $64
+
+DATA one<>+0(SB)/4, $0x3f800000
+DATA one<>+4(SB)/4, $0x3f800000
+DATA one<>+8(SB)/4, $0x3f800000
+DATA one<>+12(SB)/4, $0x3f800000
+DATA one<>+16(SB)/4, $0x3f800000
+DATA one<>+20(SB)/4, $0x3f800000
+DATA one<>+24(SB)/4, $0x3f800000
+DATA one<>+28(SB)/4, $0x3f800000
+DATA one<>+32(SB)/4, $0x3f800000
+DATA one<>+36(SB)/4, $0x3f800000
+DATA one<>+40(SB)/4, $0x3f800000
+DATA one<>+44(SB)/4, $0x3f800000
+DATA one<>+48(SB)/4, $0x3f800000
+DATA one<>+52(SB)/4, $0x3f800000
+DATA one<>+56(SB)/4, $0x3f800000
+DATA one<>+60(SB)/4, $0x3f800000
+GLOBL one<>(SB), RODATA|NOPTR, $64
+
+DATA toInt<>+0(SB)/4, $0x4b400000
+DATA toInt<>+4(SB)/4, $0x4b400000
+DATA toInt<>+8(SB)/4, $0x4b400000
+DATA toInt<>+12(SB)/4, $0x4b400000
+DATA toInt<>+16(SB)/4, $0x4b400000
+DATA toInt<>+20(SB)/4, $0x4b400000
+DATA toInt<>+24(SB)/4, $0x4b400000
+DATA toInt<>+28(SB)/4, $0x4b400000
+DATA toInt<>+32(SB)/4, $0x4b400000
+DATA toInt<>+36(SB)/4, $0x4b400000
+DATA toInt<>+40(SB)/4, $0x4b400000
+DATA toInt<>+44(SB)/4, $0x4b400000
+DATA toInt<>+48(SB)/4, $0x4b400000
+DATA toInt<>+52(SB)/4, $0x4b400000
+DATA toInt<>+56(SB)/4, $0x4b400000
+DATA toInt<>+60(SB)/4, $0x4b400000
+GLOBL toInt<>(SB), RODATA|NOPTR, $64
+
+DATA log2E<>+0(SB)/4, $0x3fb8aa3b
+DATA log2E<>+4(SB)/4, $0x3fb8aa3b
+DATA log2E<>+8(SB)/4, $0x3fb8aa3b
+DATA log2E<>+12(SB)/4, $0x3fb8aa3b
+DATA log2E<>+16(SB)/4, $0x3fb8aa3b
+DATA log2E<>+20(SB)/4, $0x3fb8aa3b
+DATA log2E<>+24(SB)/4, $0x3fb8aa3b
+DATA log2E<>+28(SB)/4, $0x3fb8aa3b
+DATA log2E<>+32(SB)/4, $0x3fb8aa3b
+DATA log2E<>+36(SB)/4, $0x3fb8aa3b
+DATA log2E<>+40(SB)/4, $0x3fb8aa3b
+DATA log2E<>+44(SB)/4, $0x3fb8aa3b
+DATA log2E<>+48(SB)/4, $0x3fb8aa3b
+DATA log2E<>+52(SB)/4, $0x3fb8aa3b
+DATA log2E<>+56(SB)/4, $0x3fb8aa3b
+DATA log2E<>+60(SB)/4, $0x3fb8aa3b
+GLOBL log2E<>(SB), RODATA|NOPTR, $64
+
+DATA ln2Hi<>+0(SB)/4, $0x3f318000
+DATA ln2Hi<>+4(SB)/4, $0x3f318000
+DATA ln2Hi<>+8(SB)/4, $0x3f318000
+DATA ln2Hi<>+12(SB)/4, $0x3f318000
+DATA ln2Hi<>+16(SB)/4, $0x3f318000
+DATA ln2Hi<>+20(SB)/4, $0x3f318000
+DATA ln2Hi<>+24(SB)/4, $0x3f318000
+DATA ln2Hi<>+28(SB)/4, $0x3f318000
+DATA ln2Hi<>+32(SB)/4, $0x3f318000
+DATA ln2Hi<>+36(SB)/4, $0x3f318000
+DATA ln2Hi<>+40(SB)/4, $0x3f318000
+DATA ln2Hi<>+44(SB)/4, $0x3f318000
+DATA ln2Hi<>+48(SB)/4, $0x3f318000
+DATA ln2Hi<>+52(SB)/4, $0x3f318000
+DATA ln2Hi<>+56(SB)/4, $0x3f318000
+DATA ln2Hi<>+60(SB)/4, $0x3f318000
+GLOBL ln2Hi<>(SB), RODATA|NOPTR, $64
+
+DATA ln2Lo<>+0(SB)/4, $0xb95e8083
+DATA ln2Lo<>+4(SB)/4, $0xb95e8083
+DATA ln2Lo<>+8(SB)/4, $0xb95e8083
+DATA ln2Lo<>+12(SB)/4, $0xb95e8083
+DATA ln2Lo<>+16(SB)/4, $0xb95e8083
+DATA ln2Lo<>+20(SB)/4, $0xb95e8083
+DATA ln2Lo<>+24(SB)/4, $0xb95e8083
+DATA ln2Lo<>+28(SB)/4, $0xb95e8083
+DATA ln2Lo<>+32(SB)/4, $0xb95e8083
+DATA ln2Lo<>+36(SB)/4, $0xb95e8083
+DATA ln2Lo<>+40(SB)/4, $0xb95e8083
+DATA ln2Lo<>+44(SB)/4, $0xb95e8083
+DATA ln2Lo<>+48(SB)/4, $0xb95e8083
+DATA ln2Lo<>+52(SB)/4, $0xb95e8083
+DATA ln2Lo<>+56(SB)/4, $0xb95e8083
+DATA ln2Lo<>+60(SB)/4, $0xb95e8083
+GLOBL ln2Lo<>(SB), RODATA|NOPTR, $64
+
+DATA exp4<>+0(SB)/4, $0x3ab688cd
+DATA exp4<>+4(SB)/4, $0x3ab688cd
+DATA exp4<>+8(SB)/4, $0x3ab688cd
+DATA exp4<>+12(SB)/4, $0x3ab688cd
+DATA exp4<>+16(SB)/4, $0x3ab688cd
+DATA exp4<>+20(SB)/4, $0x3ab688cd
+DATA exp4<>+24(SB)/4, $0x3ab688cd
+DATA exp4<>+28(SB)/4, $0x3ab688cd
+DATA exp4<>+32(SB)/4, $0x3ab688cd
+DATA exp4<>+36(SB)/4, $0x3ab688cd
+DATA exp4<>+40(SB)/4, $0x3ab688cd
+DATA exp4<>+44(SB)/4, $0x3ab688cd
+DATA exp4<>+48(SB)/4, $0x3ab688cd
+DATA exp4<>+52(SB)/4, $0x3ab688cd
+DATA exp4<>+56(SB)/4, $0x3ab688cd
+DATA exp4<>+60(SB)/4, $0x3ab688cd
+GLOBL exp4<>(SB), RODATA|NOPTR, $64
+
+DATA exp3<>+0(SB)/4, $0x3c090600
+DATA exp3<>+4(SB)/4, $0x3c090600
+DATA exp3<>+8(SB)/4, $0x3c090600
+DATA exp3<>+12(SB)/4, $0x3c090600
+DATA exp3<>+16(SB)/4, $0x3c090600
+DATA exp3<>+20(SB)/4, $0x3c090600
+DATA exp3<>+24(SB)/4, $0x3c090600
+DATA exp3<>+28(SB)/4, $0x3c090600
+DATA exp3<>+32(SB)/4, $0x3c090600
+DATA exp3<>+36(SB)/4, $0x3c090600
+DATA exp3<>+40(SB)/4, $0x3c090600
+DATA exp3<>+44(SB)/4, $0x3c090600
+DATA exp3<>+48(SB)/4, $0x3c090600
+DATA exp3<>+52(SB)/4, $0x3c090600
+DATA exp3<>+56(SB)/4, $0x3c090600
+DATA exp3<>+60(SB)/4, $0x3c090600
+GLOBL exp3<>(SB), RODATA|NOPTR, $64
+
+DATA exp2<>+0(SB)/4, $0x3d2aaa8c
+DATA exp2<>+4(SB)/4, $0x3d2aaa8c
+DATA exp2<>+8(SB)/4, $0x3d2aaa8c
+DATA exp2<>+12(SB)/4, $0x3d2aaa8c
+DATA exp2<>+16(SB)/4, $0x3d2aaa8c
+DATA exp2<>+20(SB)/4, $0x3d2aaa8c
+DATA exp2<>+24(SB)/4, $0x3d2aaa8c
+DATA exp2<>+28(SB)/4, $0x3d2aaa8c
+DATA exp2<>+32(SB)/4, $0x3d2aaa8c
+DATA exp2<>+36(SB)/4, $0x3d2aaa8c
+DATA exp2<>+40(SB)/4, $0x3d2aaa8c
+DATA exp2<>+44(SB)/4, $0x3d2aaa8c
+DATA exp2<>+48(SB)/4, $0x3d2aaa8c
+DATA exp2<>+52(SB)/4, $0x3d2aaa8c
+DATA exp2<>+56(SB)/4, $0x3d2aaa8c
+DATA exp2<>+60(SB)/4, $0x3d2aaa8c
+GLOBL exp2<>(SB), RODATA|NOPTR, $64
+
+DATA exp1<>+0(SB)/4, $0x3e2aaa6e
+DATA exp1<>+4(SB)/4, $0x3e2aaa6e
+DATA exp1<>+8(SB)/4, $0x3e2aaa6e
+DATA exp1<>+12(SB)/4, $0x3e2aaa6e
+DATA exp1<>+16(SB)/4, $0x3e2aaa6e
+DATA exp1<>+20(SB)/4, $0x3e2aaa6e
+DATA exp1<>+24(SB)/4, $0x3e2aaa6e
+DATA exp1<>+28(SB)/4, $0x3e2aaa6e
+DATA exp1<>+32(SB)/4, $0x3e2aaa6e
+DATA exp1<>+36(SB)/4, $0x3e2aaa6e
+DATA exp1<>+40(SB)/4, $0x3e2aaa6e
+DATA exp1<>+44(SB)/4, $0x3e2aaa6e
+DATA exp1<>+48(SB)/4, $0x3e2aaa6e
+DATA exp1<>+52(SB)/4, $0x3e2aaa6e
+DATA exp1<>+56(SB)/4, $0x3e2aaa6e
+DATA exp1<>+60(SB)/4, $0x3e2aaa6e
+GLOBL exp1<>(SB), RODATA|NOPTR, $64
+
+DATA exp0<>+0(SB)/4, $0x3f000000
+DATA exp0<>+4(SB)/4, $0x3f000000
+DATA exp0<>+8(SB)/4, $0x3f000000
+DATA exp0<>+12(SB)/4, $0x3f000000
+DATA exp0<>+16(SB)/4, $0x3f000000
+DATA exp0<>+20(SB)/4, $0x3f000000
+DATA exp0<>+24(SB)/4, $0x3f000000
+DATA exp0<>+28(SB)/4, $0x3f000000
+DATA exp0<>+32(SB)/4, $0x3f000000
+DATA exp0<>+36(SB)/4, $0x3f000000
+DATA exp0<>+40(SB)/4, $0x3f000000
+DATA exp0<>+44(SB)/4, $0x3f000000
+DATA exp0<>+48(SB)/4, $0x3f000000
+DATA exp0<>+52(SB)/4, $0x3f000000
+DATA exp0<>+56(SB)/4, $0x3f000000
+DATA exp0<>+60(SB)/4, $0x3f000000
+GLOBL exp0<>(SB), RODATA|NOPTR, $64
+
+DATA bias<>+0(SB)/4, $0x0000007f
+DATA bias<>+4(SB)/4, $0x0000007f
+DATA bias<>+8(SB)/4, $0x0000007f
+DATA bias<>+12(SB)/4, $0x0000007f
+DATA bias<>+16(SB)/4, $0x0000007f
+DATA bias<>+20(SB)/4, $0x0000007f
+DATA bias<>+24(SB)/4, $0x0000007f
+DATA bias<>+28(SB)/4, $0x0000007f
+DATA bias<>+32(SB)/4, $0x0000007f
+DATA bias<>+36(SB)/4, $0x0000007f
+DATA bias<>+40(SB)/4, $0x0000007f
+DATA bias<>+44(SB)/4, $0x0000007f
+DATA bias<>+48(SB)/4, $0x0000007f
+DATA bias<>+52(SB)/4, $0x0000007f
+DATA bias<>+56(SB)/4, $0x0000007f
+DATA bias<>+60(SB)/4, $0x0000007f
+GLOBL bias<>(SB), RODATA|NOPTR, $64
+
+// func divAVX2(x []float32, d float32)
+// Requires: AVX
+TEXT ·divAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS d+24(FP), Y0
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMOVUPS (AX)(DX*4), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DX*4)
+	VMOVUPS 32(AX)(DX*4), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)(DX*4)
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ DX, CX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func addAVX2(dst []float32, x []float32)
+// Requires: AVX
+TEXT ·addAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ x_len+32(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VMOVUPS (AX)(BX*4), Y0
+	VADDPS  (CX)(BX*4), Y0, Y0
+	VMOVUPS Y0, (AX)(BX*4)
+	VMOVUPS 32(AX)(BX*4), Y0
+	VADDPS  32(CX)(BX*4), Y0, Y0
+	VMOVUPS Y0, 32(AX)(BX*4)
+	ADDQ    $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func scaleMulAVX2(dst []float32, x []float32, weight []float32, r float32)
+// Requires: AVX
+TEXT ·scaleMulAVX2(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         weight_base+48(FP), DX
+	VBROADCASTSS r+72(FP), Y0
+	MOVQ         x_len+32(FP), BX
+	XORQ         SI, SI
+	JMP          check
+
+block:
+	VMULPS  (CX)(SI*4), Y0, Y1
+	VMULPS  (DX)(SI*4), Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	VMULPS  32(CX)(SI*4), Y0, Y1
+	VMULPS  32(DX)(SI*4), Y1, Y1
+	VMOVUPS Y1, 32(AX)(SI*4)
+	ADDQ    $0x10, SI
+
+check:
+	CMPQ SI, BX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func siluMulAVX2(dst []float32, gate []float32, up []float32)
+// Requires: AVX, AVX2
+TEXT ·siluMulAVX2(SB), NOSPLIT, $0-72
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         gate_base+24(FP), CX
+	MOVQ         up_base+48(FP), DX
+	VXORPS       Y0, Y0, Y0
+	VBROADCASTSS expHigh<>+0(SB), Y1
+	VBROADCASTSS expLow<>+0(SB), Y2
+	VBROADCASTSS one<>+0(SB), Y3
+	MOVQ         gate_len+32(FP), BX
+	XORQ         SI, SI
+	JMP          check
+
+block:
+	VMOVUPS (CX)(SI*4), Y4
+	VSUBPS  Y4, Y0, Y5
+	VMINPS  Y5, Y1, Y5
+	VMAXPS  Y5, Y2, Y5
+	VMULPS  log2E<>+0(SB), Y5, Y6
+	VADDPS  toInt<>+0(SB), Y6, Y6
+	VSUBPS  toInt<>+0(SB), Y6, Y7
+	VMULPS  ln2Hi<>+0(SB), Y7, Y8
+	VSUBPS  Y8, Y5, Y5
+	VMULPS  ln2Lo<>+0(SB), Y7, Y8
+	VSUBPS  Y8, Y5, Y5
+	VMULPS  exp4<>+0(SB), Y5, Y9
+	VADDPS  exp3<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp2<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp1<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp0<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y5, Y8
+	VMULPS  Y8, Y9, Y9
+	VADDPS  Y5, Y9, Y9
+	VADDPS  Y3, Y9, Y9
+	VPSUBD  toInt<>+0(SB), Y6, Y6
+	VPSRAD  $0x01, Y6, Y7
+	VPSUBD  Y7, Y6, Y6
+	VPADDD  bias<>+0(SB), Y7, Y7
+	VPADDD  bias<>+0(SB), Y6, Y6
+	VPSLLD  $0x17, Y7, Y7
+	VPSLLD  $0x17, Y6, Y6
+	VMULPS  Y7, Y9, Y9
+	VMULPS  Y6, Y9, Y5
+	VADDPS  Y3, Y5, Y5
+	VDIVPS  Y5, Y4, Y4
+	VMULPS  (DX)(SI*4), Y4, Y4
+	VMOVUPS Y4, (AX)(SI*4)
+	VMOVUPS 32(CX)(SI*4), Y4
+	VSUBPS  Y4, Y0, Y5
+	VMINPS  Y5, Y1, Y5
+	VMAXPS  Y5, Y2, Y5
+	VMULPS  log2E<>+0(SB), Y5, Y6
+	VADDPS  toInt<>+0(SB), Y6, Y6
+	VSUBPS  toInt<>+0(SB), Y6, Y7
+	VMULPS  ln2Hi<>+0(SB), Y7, Y8
+	VSUBPS  Y8, Y5, Y5
+	VMULPS  ln2Lo<>+0(SB), Y7, Y8
+	VSUBPS  Y8, Y5, Y5
+	VMULPS  exp4<>+0(SB), Y5, Y9
+	VADDPS  exp3<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp2<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp1<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y9, Y9
+	VADDPS  exp0<>+0(SB), Y9, Y9
+	VMULPS  Y5, Y5, Y8
+	VMULPS  Y8, Y9, Y9
+	VADDPS  Y5, Y9, Y9
+	VADDPS  Y3, Y9, Y9
+	VPSUBD  toInt<>+0(SB), Y6, Y6
+	VPSRAD  $0x01, Y6, Y7
+	VPSUBD  Y7, Y6, Y6
+	VPADDD  bias<>+0(SB), Y7, Y7
+	VPADDD  bias<>+0(SB), Y6, Y6
+	VPSLLD  $0x17, Y7, Y7
+	VPSLLD  $0x17, Y6, Y6
+	VMULPS  Y7, Y9, Y9
+	VMULPS  Y6, Y9, Y5
+	VADDPS  Y3, Y5, Y5
+	VDIVPS  Y5, Y4, Y4
+	VMULPS  32(DX)(SI*4), Y4, Y4
+	VMOVUPS Y4, 32(AX)(SI*4)
+	ADDQ    $0x10, SI
+
+check:
+	CMPQ SI, BX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func rotateAVX2(x []float32, y []float32, cos []float32, sin []float32)
+// Requires: AVX
+TEXT ·rotateAVX2(SB), NOSPLIT, $0-96
+	MOVQ x_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ cos_base+48(FP), DX
+	MOVQ sin_base+72(FP), BX
+	MOVQ x_len+8(FP), SI
+	XORQ DI, DI
+	JMP  check
+
+block:
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS (CX)(DI*4), Y1
+	VMOVUPS (DX)(DI*4), Y2
+	VMOVUPS (BX)(DI*4), Y3
+	VMULPS  Y2, Y0, Y4
+	VMULPS  Y3, Y0, Y0
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y4, Y4
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y4, (AX)(DI*4)
+	VMOVUPS Y2, (CX)(DI*4)
+	VMOVUPS 32(AX)(DI*4), Y0
+	VMOVUPS 32(CX)(DI*4), Y1
+	VMOVUPS 32(DX)(DI*4), Y2
+	VMOVUPS 32(BX)(DI*4), Y3
+	VMULPS  Y2, Y0, Y4
+	VMULPS  Y3, Y0, Y0
+	VMULPS  Y1, Y2, Y2
+	VMULPS  Y1, Y3, Y3
+	VSUBPS  Y3, Y4, Y4
+	VADDPS  Y0, Y2, Y2
+	VMOVUPS Y4, 32(AX)(DI*4)
+	VMOVUPS Y2, 32(CX)(DI*4)
+	ADDQ    $0x10, DI
+
+check:
+	CMPQ DI, SI
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func fromF16AVX2(dst []float32, src []byte)
+// Requires: AVX, F16C
+TEXT ·fromF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VCVTPH2PS (CX)(BX*2), Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	VCVTPH2PS 16(CX)(BX*2), Y0
+	VMOVUPS   Y0, 32(AX)(BX*4)
+	ADDQ      $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX2(dst []float32, src []byte)
+// Requires: AVX, AVX2
+TEXT ·fromBF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VPMOVZXWD (CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	VPMOVZXWD 16(CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)(BX*4)
+	ADDQ      $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
+// Requires: AVX, AVX2
+TEXT ·affineAVX2(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ codes_base+24(FP), CX
+	MOVQ scale_base+48(FP), DX
+	MOVQ offset_base+72(FP), BX
+	MOVQ scale_len+56(FP), SI
+	MOVQ group+96(FP), DI
+	SHRQ $0x04, DI
+	JMP  check
+
+group:
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS (BX), Y1
+	MOVQ         DI, R8
+
+block:
+	VPMOVZXBD (CX), Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y0, Y2, Y2
+	VADDPS    Y1, Y2, Y2
+	VMOVUPS   Y2, (AX)
+	VPMOVZXBD 8(CX), Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y0, Y2, Y2
+	VADDPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 32(AX)
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, AX
+	DECQ      R8
+	JNZ       block
+	ADDQ      $0x04, DX
+	ADDQ      $0x04, BX
+	DECQ      SI
+
+check:
+	TESTQ SI, SI
+	JNZ   group
+	VZEROUPPER
+	RET
+
+// func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
+// Requires: AVX, AVX512F
+TEXT ·mix64AVX512(SB), NOSPLIT, $0-48
+	MOVQ   dst+0(FP), AX
+	MOVQ   p_base+8(FP), CX
+	MOVQ   p_len+16(FP), DX
+	MOVQ   v+32(FP), BX
+	MOVQ   ldv+40(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+row:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Z4, Z3
+	ADDQ         $0x04, CX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          row
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func mix16AVX512(dst *float32, p []float32, v *float32, ldv int)
+// Requires: AVX, AVX512F
+TEXT ·mix16AVX512(SB), NOSPLIT, $0-48
+	MOVQ   dst+0(FP), AX
+	MOVQ   p_base+8(FP), CX
+	MOVQ   p_len+16(FP), DX
+	MOVQ   v+32(FP), BX
+	MOVQ   ldv+40(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+
+row:
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (BX), Z1, Z0
+	ADDQ         $0x04, CX
+	ADDQ         SI, BX
+	DECQ         DX
+	JNZ          row
+	VMOVUPS      Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func dotAVX512(a []float32, b []float32) [16]float32
+// Requires: AVX, AVX512F
+TEXT ·dotAVX512(SB), NOSPLIT, $0-112
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	VPXORD Z0, Z0, Z0
+	MOVQ   a_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    check
+
+block:
+	VMOVUPS     (AX)(BX*4), Z1
+	VFMADD231PS (CX)(BX*4), Z1, Z0
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ    BX, DX
+	JLT     block
+	VMOVUPS Z0, ret_0+48(FP)
+	VZEROUPPER
+	RET
+
+// func sumAVX512(x []float32) [16]float32
+// Requires: AVX, AVX512F
+TEXT ·sumAVX512(SB), NOSPLIT, $0-88
+	MOVQ   x_base+0(FP), AX
+	VPXORD Z0, Z0, Z0
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    check
+
+block:
+	VADDPS (AX)(DX*4), Z0, Z0
+	ADDQ   $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Z0, ret_0+24(FP)
+	VZEROUPPER
+	RET
+
+// func maxAVX512(x []float32) float32
+// Requires: AVX, AVX512F
+TEXT ·maxAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS minusInf<>+0(SB), Z0
+	VMOVAPS      Z0, Z0
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMAXPS (AX)(DX*4), Z0, Z0
+	ADDQ   $0x10, DX
+
+check:
+	CMPQ          DX, CX
+	JLT           block
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VMAXPS        X0, X1, X0
+	VMOVHLPS      X0, X0, X1
+	VMAXPS        X0, X1, X0
+	VMOVSHDUP     X0, X1
+	VMAXSS        X0, X1, X0
+	VMOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(x []float32, bias float32) [16]float32
+// Requires: AVX, AVX512F
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-96
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS bias+24(FP), Z0
+	VBROADCASTSS expHigh<>+0(SB), Z1
+	VBROADCASTSS expLow<>+0(SB), Z2
+	VBROADCASTSS one<>+0(SB), Z3
+	VPXORD       Z4, Z4, Z4
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMOVUPS (AX)(DX*4), Z5
+	VSUBPS  Z0, Z5, Z5
+	VMINPS  Z5, Z1, Z5
+	VMAXPS  Z5, Z2, Z5
+	VMULPS  log2E<>+0(SB), Z5, Z6
+	VADDPS  toInt<>+0(SB), Z6, Z6
+	VSUBPS  toInt<>+0(SB), Z6, Z7
+	VMULPS  ln2Hi<>+0(SB), Z7, Z8
+	VSUBPS  Z8, Z5, Z5
+	VMULPS  ln2Lo<>+0(SB), Z7, Z8
+	VSUBPS  Z8, Z5, Z5
+	VMULPS  exp4<>+0(SB), Z5, Z9
+	VADDPS  exp3<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp2<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp1<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp0<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z5, Z8
+	VMULPS  Z8, Z9, Z9
+	VADDPS  Z5, Z9, Z9
+	VADDPS  Z3, Z9, Z9
+	VPSUBD  toInt<>+0(SB), Z6, Z6
+	VPSRAD  $0x01, Z6, Z7
+	VPSUBD  Z7, Z6, Z6
+	VPADDD  bias<>+0(SB), Z7, Z7
+	VPADDD  bias<>+0(SB), Z6, Z6
+	VPSLLD  $0x17, Z7, Z7
+	VPSLLD  $0x17, Z6, Z6
+	VMULPS  Z7, Z9, Z9
+	VMULPS  Z6, Z9, Z5
+	VMOVUPS Z5, (AX)(DX*4)
+	VADDPS  Z5, Z4, Z4
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Z4, ret_0+32(FP)
+	VZEROUPPER
+	RET
+
+// func divAVX512(x []float32, d float32)
+// Requires: AVX, AVX512F
+TEXT ·divAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS d+24(FP), Z0
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	JMP          check
+
+block:
+	VMOVUPS (AX)(DX*4), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DX*4)
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ DX, CX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func addAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ x_len+32(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VMOVUPS (AX)(BX*4), Z0
+	VADDPS  (CX)(BX*4), Z0, Z0
+	VMOVUPS Z0, (AX)(BX*4)
+	ADDQ    $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func scaleMulAVX512(dst []float32, x []float32, weight []float32, r float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleMulAVX512(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         weight_base+48(FP), DX
+	VBROADCASTSS r+72(FP), Z0
+	MOVQ         x_len+32(FP), BX
+	XORQ         SI, SI
+	JMP          check
+
+block:
+	VMULPS  (CX)(SI*4), Z0, Z1
+	VMULPS  (DX)(SI*4), Z1, Z1
+	VMOVUPS Z1, (AX)(SI*4)
+	ADDQ    $0x10, SI
+
+check:
+	CMPQ SI, BX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func siluMulAVX512(dst []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512F
+TEXT ·siluMulAVX512(SB), NOSPLIT, $0-72
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         gate_base+24(FP), CX
+	MOVQ         up_base+48(FP), DX
+	VPXORD       Z0, Z0, Z0
+	VBROADCASTSS expHigh<>+0(SB), Z1
+	VBROADCASTSS expLow<>+0(SB), Z2
+	VBROADCASTSS one<>+0(SB), Z3
+	MOVQ         gate_len+32(FP), BX
+	XORQ         SI, SI
+	JMP          check
+
+block:
+	VMOVUPS (CX)(SI*4), Z4
+	VSUBPS  Z4, Z0, Z5
+	VMINPS  Z5, Z1, Z5
+	VMAXPS  Z5, Z2, Z5
+	VMULPS  log2E<>+0(SB), Z5, Z6
+	VADDPS  toInt<>+0(SB), Z6, Z6
+	VSUBPS  toInt<>+0(SB), Z6, Z7
+	VMULPS  ln2Hi<>+0(SB), Z7, Z8
+	VSUBPS  Z8, Z5, Z5
+	VMULPS  ln2Lo<>+0(SB), Z7, Z8
+	VSUBPS  Z8, Z5, Z5
+	VMULPS  exp4<>+0(SB), Z5, Z9
+	VADDPS  exp3<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp2<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp1<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z9, Z9
+	VADDPS  exp0<>+0(SB), Z9, Z9
+	VMULPS  Z5, Z5, Z8
+	VMULPS  Z8, Z9, Z9
+	VADDPS  Z5, Z9, Z9
+	VADDPS  Z3, Z9, Z9
+	VPSUBD  toInt<>+0(SB), Z6, Z6
+	VPSRAD  $0x01, Z6, Z7
+	VPSUBD  Z7, Z6, Z6
+	VPADDD  bias<>+0(SB), Z7, Z7
+	VPADDD  bias<>+0(SB), Z6, Z6
+	VPSLLD  $0x17, Z7, Z7
+	VPSLLD  $0x17, Z6, Z6
+	VMULPS  Z7, Z9, Z9
+	VMULPS  Z6, Z9, Z5
+	VADDPS  Z3, Z5, Z5
+	VDIVPS  Z5, Z4, Z4
+	VMULPS  (DX)(SI*4), Z4, Z4
+	VMOVUPS Z4, (AX)(SI*4)
+	ADDQ    $0x10, SI
+
+check:
+	CMPQ SI, BX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func rotateAVX512(x []float32, y []float32, cos []float32, sin []float32)
+// Requires: AVX, AVX512F
+TEXT ·rotateAVX512(SB), NOSPLIT, $0-96
+	MOVQ x_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ cos_base+48(FP), DX
+	MOVQ sin_base+72(FP), BX
+	MOVQ x_len+8(FP), SI
+	XORQ DI, DI
+	JMP  check
+
+block:
+	VMOVUPS (AX)(DI*4), Z0
+	VMOVUPS (CX)(DI*4), Z1
+	VMOVUPS (DX)(DI*4), Z2
+	VMOVUPS (BX)(DI*4), Z3
+	VMULPS  Z2, Z0, Z4
+	VMULPS  Z3, Z0, Z0
+	VMULPS  Z1, Z2, Z2
+	VMULPS  Z1, Z3, Z3
+	VSUBPS  Z3, Z4, Z4
+	VADDPS  Z0, Z2, Z2
+	VMOVUPS Z4, (AX)(DI*4)
+	VMOVUPS Z2, (CX)(DI*4)
+	ADDQ    $0x10, DI
+
+check:
+	CMPQ DI, SI
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func fromF16AVX512(dst []float32, src []byte)
+// Requires: AVX, AVX512F
+TEXT ·fromF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VCVTPH2PS (CX)(BX*2), Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func fromBF16AVX512(dst []float32, src []byte)
+// Requires: AVX, AVX512F
+TEXT ·fromBF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	JMP  check
+
+block:
+	VPMOVZXWD (CX)(BX*2), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*4)
+	ADDQ      $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+// func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
+// Requires: AVX, AVX512F
+TEXT ·affineAVX512(SB), NOSPLIT, $0-104
+	MOVQ dst_base+0(FP), AX
+	MOVQ codes_base+24(FP), CX
+	MOVQ scale_base+48(FP), DX
+	MOVQ offset_base+72(FP), BX
+	MOVQ scale_len+56(FP), SI
+	MOVQ group+96(FP), DI
+	SHRQ $0x04, DI
+	JMP  check
+
+group:
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS (BX), Z1
+	MOVQ         DI, R8
+
+block:
+	VPMOVZXBD (CX), Z2
+	VCVTDQ2PS Z2, Z2
+	VMULPS    Z0, Z2, Z2
+	VADDPS    Z1, Z2, Z2
+	VMOVUPS   Z2, (AX)
+	ADDQ      $0x10, CX
+	ADDQ      $0x40, AX
+	DECQ      R8
+	JNZ       block
+	ADDQ      $0x04, DX
+	ADDQ      $0x04, BX
+	DECQ      SI
+
+check:
+	TESTQ SI, SI
+	JNZ   group
+	VZEROUPPER
+	RET
+
+// func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
+// Requires: AVX, AVX2
+TEXT ·split1AVX2(SB), NOSPLIT, $0-57
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	VMOVQ        shift+48(FP), X0
+	MOVBLZX      or+56(FP), BX
+	NEGL         BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, X1
+	JMP          check
+
+block:
+	VMOVDQU    (CX), X2
+	VPAND      low4<>+0(SB), X2, X3
+	VPSRLW     $0x04, X2, X2
+	VPAND      low4<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPAND      low2<>+0(SB), X4, X5
+	VPSRLW     $0x02, X4, X4
+	VPAND      low2<>+0(SB), X4, X4
+	VPUNPCKLBW X4, X5, X6
+	VPAND      low1<>+0(SB), X6, X7
+	VPSRLW     $0x01, X6, X6
+	VPAND      low1<>+0(SB), X6, X6
+	VPUNPCKLBW X6, X7, X8
+	VPSLLW     X0, X8, X8
+	VPAND      (AX), X1, X9
+	VPOR       X9, X8, X8
+	VMOVDQU    X8, (AX)
+	VPUNPCKHBW X6, X7, X6
+	VPSLLW     X0, X6, X6
+	VPAND      16(AX), X1, X7
+	VPOR       X7, X6, X6
+	VMOVDQU    X6, 16(AX)
+	VPUNPCKHBW X4, X5, X4
+	VPAND      low1<>+0(SB), X4, X5
+	VPSRLW     $0x01, X4, X4
+	VPAND      low1<>+0(SB), X4, X4
+	VPUNPCKLBW X4, X5, X6
+	VPSLLW     X0, X6, X6
+	VPAND      32(AX), X1, X7
+	VPOR       X7, X6, X6
+	VMOVDQU    X6, 32(AX)
+	VPUNPCKHBW X4, X5, X4
+	VPSLLW     X0, X4, X4
+	VPAND      48(AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, 48(AX)
+	VPUNPCKHBW X2, X3, X2
+	VPAND      low2<>+0(SB), X2, X3
+	VPSRLW     $0x02, X2, X2
+	VPAND      low2<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPAND      low1<>+0(SB), X4, X5
+	VPSRLW     $0x01, X4, X4
+	VPAND      low1<>+0(SB), X4, X4
+	VPUNPCKLBW X4, X5, X6
+	VPSLLW     X0, X6, X6
+	VPAND      64(AX), X1, X7
+	VPOR       X7, X6, X6
+	VMOVDQU    X6, 64(AX)
+	VPUNPCKHBW X4, X5, X4
+	VPSLLW     X0, X4, X4
+	VPAND      80(AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, 80(AX)
+	VPUNPCKHBW X2, X3, X2
+	VPAND      low1<>+0(SB), X2, X3
+	VPSRLW     $0x01, X2, X2
+	VPAND      low1<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPSLLW     X0, X4, X4
+	VPAND      96(AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, 96(AX)
+	VPUNPCKHBW X2, X3, X2
+	VPSLLW     X0, X2, X2
+	VPAND      112(AX), X1, X3
+	VPOR       X3, X2, X2
+	VMOVDQU    X2, 112(AX)
+	ADDQ       $0x10, CX
+	ADDQ       $0x80, AX
+	SUBQ       $0x10, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   block
+	RET
+
+DATA low4<>+0(SB)/4, $0x0f0f0f0f
+DATA low4<>+4(SB)/4, $0x0f0f0f0f
+DATA low4<>+8(SB)/4, $0x0f0f0f0f
+DATA low4<>+12(SB)/4, $0x0f0f0f0f
+DATA low4<>+16(SB)/4, $0x0f0f0f0f
+DATA low4<>+20(SB)/4, $0x0f0f0f0f
+DATA low4<>+24(SB)/4, $0x0f0f0f0f
+DATA low4<>+28(SB)/4, $0x0f0f0f0f
+DATA low4<>+32(SB)/4, $0x0f0f0f0f
+DATA low4<>+36(SB)/4, $0x0f0f0f0f
+DATA low4<>+40(SB)/4, $0x0f0f0f0f
+DATA low4<>+44(SB)/4, $0x0f0f0f0f
+DATA low4<>+48(SB)/4, $0x0f0f0f0f
+DATA low4<>+52(SB)/4, $0x0f0f0f0f
+DATA low4<>+56(SB)/4, $0x0f0f0f0f
+DATA low4<>+60(SB)/4, $0x0f0f0f0f
+GLOBL low4<>(SB), RODATA|NOPTR, $64
+
+DATA low2<>+0(SB)/4, $0x03030303
+DATA low2<>+4(SB)/4, $0x03030303
+DATA low2<>+8(SB)/4, $0x03030303
+DATA low2<>+12(SB)/4, $0x03030303
+DATA low2<>+16(SB)/4, $0x03030303
+DATA low2<>+20(SB)/4, $0x03030303
+DATA low2<>+24(SB)/4, $0x03030303
+DATA low2<>+28(SB)/4, $0x03030303
+DATA low2<>+32(SB)/4, $0x03030303
+DATA low2<>+36(SB)/4, $0x03030303
+DATA low2<>+40(SB)/4, $0x03030303
+DATA low2<>+44(SB)/4, $0x03030303
+DATA low2<>+48(SB)/4, $0x03030303
+DATA low2<>+52(SB)/4, $0x03030303
+DATA low2<>+56(SB)/4, $0x03030303
+DATA low2<>+60(SB)/4, $0x03030303
+GLOBL low2<>(SB), RODATA|NOPTR, $64
+
+DATA low1<>+0(SB)/4, $0x01010101
+DATA low1<>+4(SB)/4, $0x01010101
+DATA low1<>+8(SB)/4, $0x01010101
+DATA low1<>+12(SB)/4, $0x01010101
+DATA low1<>+16(SB)/4, $0x01010101
+DATA low1<>+20(SB)/4, $0x01010101
+DATA low1<>+24(SB)/4, $0x01010101
+DATA low1<>+28(SB)/4, $0x01010101
+DATA low1<>+32(SB)/4, $0x01010101
+DATA low1<>+36(SB)/4, $0x01010101
+DATA low1<>+40(SB)/4, $0x01010101
+DATA low1<>+44(SB)/4, $0x01010101
+DATA low1<>+48(SB)/4, $0x01010101
+DATA low1<>+52(SB)/4, $0x01010101
+DATA low1<>+56(SB)/4, $0x01010101
+DATA low1<>+60(SB)/4, $0x01010101
+GLOBL low1<>(SB), RODATA|NOPTR, $64
+
+// func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
+// Requires: AVX, AVX2
+TEXT ·split2AVX2(SB), NOSPLIT, $0-57
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	VMOVQ        shift+48(FP), X0
+	MOVBLZX      or+56(FP), BX
+	NEGL         BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, X1
+	JMP          check
+
+block:
+	VMOVDQU    (CX), X2
+	VPAND      low4<>+0(SB), X2, X3
+	VPSRLW     $0x04, X2, X2
+	VPAND      low4<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPAND      low2<>+0(SB), X4, X5
+	VPSRLW     $0x02, X4, X4
+	VPAND      low2<>+0(SB), X4, X4
+	VPUNPCKLBW X4, X5, X6
+	VPSLLW     X0, X6, X6
+	VPAND      (AX), X1, X7
+	VPOR       X7, X6, X6
+	VMOVDQU    X6, (AX)
+	VPUNPCKHBW X4, X5, X4
+	VPSLLW     X0, X4, X4
+	VPAND      16(AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, 16(AX)
+	VPUNPCKHBW X2, X3, X2
+	VPAND      low2<>+0(SB), X2, X3
+	VPSRLW     $0x02, X2, X2
+	VPAND      low2<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPSLLW     X0, X4, X4
+	VPAND      32(AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, 32(AX)
+	VPUNPCKHBW X2, X3, X2
+	VPSLLW     X0, X2, X2
+	VPAND      48(AX), X1, X3
+	VPOR       X3, X2, X2
+	VMOVDQU    X2, 48(AX)
+	ADDQ       $0x10, CX
+	ADDQ       $0x40, AX
+	SUBQ       $0x10, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   block
+	RET
+
+// func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
+// Requires: AVX, AVX2
+TEXT ·split4AVX2(SB), NOSPLIT, $0-57
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         src_len+32(FP), DX
+	VMOVQ        shift+48(FP), X0
+	MOVBLZX      or+56(FP), BX
+	NEGL         BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, X1
+	JMP          check
+
+block:
+	VMOVDQU    (CX), X2
+	VPAND      low4<>+0(SB), X2, X3
+	VPSRLW     $0x04, X2, X2
+	VPAND      low4<>+0(SB), X2, X2
+	VPUNPCKLBW X2, X3, X4
+	VPSLLW     X0, X4, X4
+	VPAND      (AX), X1, X5
+	VPOR       X5, X4, X4
+	VMOVDQU    X4, (AX)
+	VPUNPCKHBW X2, X3, X2
+	VPSLLW     X0, X2, X2
+	VPAND      16(AX), X1, X3
+	VPOR       X3, X2, X2
+	VMOVDQU    X2, 16(AX)
+	ADDQ       $0x10, CX
+	ADDQ       $0x20, AX
+	SUBQ       $0x10, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   block
+	RET

@@ -155,7 +155,7 @@ func gemmAt(t *testing.T, m, n, k int) {
 // portableDot is quicker than slowDot, to which TestDot compares it.
 func portableDot(a, b []float32) float32 {
 	s := dotPortable(a, b)
-	return s.join()
+	return join(&s)
 }
 
 func TestMix(t *testing.T) {

@@ -46,7 +46,7 @@ func gemmPortable(c []float32, ldc int, a []float32, lda int, b []float32, ldb i
 		x := a[i*lda : i*lda+k]
 		for j := range n {
 			s := dotPortable(x, b[j*ldb:j*ldb+k])
-			c[i*ldc+j] = s.join()
+			c[i*ldc+j] = join(&s)
 		}
 	}
 }

@@ -21,3 +21,96 @@ func tile1x12AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32,
 
 //go:noescape
 func tile1x1AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)
+
+//go:noescape
+func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func mix16AVX2(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func dotAVX2(a []float32, b []float32) [16]float32
+
+//go:noescape
+func sumAVX2(x []float32) [16]float32
+
+//go:noescape
+func maxAVX2(x []float32) float32
+
+//go:noescape
+func expSumAVX2(x []float32, bias float32) [16]float32
+
+//go:noescape
+func divAVX2(x []float32, d float32)
+
+//go:noescape
+func addAVX2(dst []float32, x []float32)
+
+//go:noescape
+func scaleMulAVX2(dst []float32, x []float32, weight []float32, r float32)
+
+//go:noescape
+func siluMulAVX2(dst []float32, gate []float32, up []float32)
+
+//go:noescape
+func rotateAVX2(x []float32, y []float32, cos []float32, sin []float32)
+
+//go:noescape
+func fromF16AVX2(dst []float32, src []byte)
+
+//go:noescape
+func fromBF16AVX2(dst []float32, src []byte)
+
+//go:noescape
+func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
+
+//go:noescape
+func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func mix16AVX512(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func dotAVX512(a []float32, b []float32) [16]float32
+
+//go:noescape
+func sumAVX512(x []float32) [16]float32
+
+//go:noescape
+func maxAVX512(x []float32) float32
+
+//go:noescape
+func expSumAVX512(x []float32, bias float32) [16]float32
+
+//go:noescape
+func divAVX512(x []float32, d float32)
+
+//go:noescape
+func addAVX512(dst []float32, x []float32)
+
+//go:noescape
+func scaleMulAVX512(dst []float32, x []float32, weight []float32, r float32)
+
+//go:noescape
+func siluMulAVX512(dst []float32, gate []float32, up []float32)
+
+//go:noescape
+func rotateAVX512(x []float32, y []float32, cos []float32, sin []float32)
+
+//go:noescape
+func fromF16AVX512(dst []float32, src []byte)
+
+//go:noescape
+func fromBF16AVX512(dst []float32, src []byte)
+
+//go:noescape
+func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
+
+//go:noescape
+func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
+
+//go:noescape
+func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
+
+//go:noescape
+func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)

@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // A tile multiplies groups of rows of a by groups of rows of b: m groups by n,
 // their sizes fixed by the tile. The product of row i of a and row j of b goes
 // to c[i*rs+j*cs], strides in elements. k is a multiple of width; neither it
@@ -55,4 +57,27 @@ func (t *tiling) row(c []float32, cs int, x, y []float32, ldy, n, k int) {
 	if i := whole * t.strip; i < n {
 		t.single(&c[i*cs], 0, cs, &x[0], 0, &y[i*ldy], ldy, 1, n-i, k)
 	}
+}
+
+// mixing covers the columns of Mix: m64 and m16 sum 64 and 16 of them, p not
+// being empty.
+type mixing struct {
+	m64, m16 func(dst *float32, p []float32, v *float32, ldv int)
+}
+
+func (m mixing) mix(dst, p, v []float32, ldv int) {
+	for ; len(dst) >= 64; dst, v = dst[64:], v[64:] {
+		m.m64(&dst[0], p, &v[0], ldv)
+	}
+	for ; len(dst) >= 16; dst, v = dst[16:], v[16:] {
+		m.m16(&dst[0], p, &v[0], ldv)
+	}
+	if len(dst) > 0 {
+		mixPortable(dst, p, v, ldv)
+	}
+}
+
+// fromF32LittleEndian holds where memory is little-endian.
+func fromF32LittleEndian(dst []float32, src []byte) {
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), 4*len(dst)), src)
 }

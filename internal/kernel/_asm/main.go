@@ -15,17 +15,35 @@ type isa struct {
 	suffix string
 	lanes  int // float32 in a register
 	vector func() VecVirtual
-	zero   func() VecVirtual
 }
 
 var (
-	avx2   = isa{"AVX2", 8, YMM, func() VecVirtual { v := YMM(); VXORPS(v, v, v); return v }}
-	avx512 = isa{"AVX512", 16, ZMM, func() VecVirtual { v := ZMM(); VPXORD(v, v, v); return v }}
+	avx2   = isa{"AVX2", 8, YMM}
+	avx512 = isa{"AVX512", 16, ZMM}
 )
 
 const width = 16 // elements in a block
 
+// parts is the number of registers in a block.
 func (s isa) parts() int { return width / s.lanes }
+
+// zero returns a register of zeros.
+func (s isa) zero() VecVirtual {
+	v := s.vector()
+	if s.lanes == 16 {
+		VPXORD(v, v, v)
+	} else {
+		VXORPS(v, v, v)
+	}
+	return v
+}
+
+// splat returns a register with the float32 at m in each lane.
+func (s isa) splat(m Op) VecVirtual {
+	v := s.vector()
+	VBROADCASTSS(m, v)
+	return v
+}
 
 func main() {
 	ConstraintExpr("!purego")
@@ -35,7 +53,24 @@ func main() {
 	avx512.tile(4, 6)
 	avx512.tile(1, 12)
 	avx512.tile(1, 1)
+	for _, s := range []isa{avx2, avx512} {
+		s.mix(64)
+		s.mix(16)
+		s.dot()
+		s.sum()
+		s.max()
+		s.expSum()
+		s.div()
+		s.add()
+		s.scaleMul()
+		s.siluMul()
+		s.rotate()
+		s.fromF16()
+		s.fromBF16()
+		s.affine()
+	}
+	split(1)
+	split(2)
+	split(4)
 	Generate()
 }
-
-func disp(n int) Mem { return Mem{Disp: n} }

@@ -1,0 +1,70 @@
+//go:build unix
+
+package kernel
+
+import (
+	"runtime/debug"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// guarded returns n bytes that end at a page that cannot be read.
+func guarded(t *testing.T, n int) []byte {
+	page := unix.Getpagesize()
+	size := (n + page - 1) / page * page
+	m, err := unix.Mmap(-1, 0, size+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(m) })
+	if err := unix.Mprotect(m[size:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	return m[size-n : size : size]
+}
+
+func guardedRow(t *testing.T, n int) []float32 {
+	x := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(guarded(t, 4*n)))), n)
+	copy(x, row(seeded(n), n))
+	return x
+}
+
+// TestBounds lets every row end where memory ends.
+func TestBounds(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			if n == 0 {
+				continue
+			}
+			a, b, c := guardedRow(t, n), guardedRow(t, n), guardedRow(t, n)
+			Dot(a, b)
+			Sum(a)
+			Add(a, b)
+			RMSNorm(a, b, c, 1e-5)
+			SiLUMul(a, b, c)
+			Rotate(guardedRow(t, 2*n), b, c)
+			Mix(a, b[:min(n, 3)], guardedRow(t, min(n, 3)*n), n)
+			Softmax(a)
+			FromF16(a, guarded(t, 2*n))
+			FromBF16(a, guarded(t, 2*n))
+			FromF32(a, guarded(t, 4*n))
+			codes := guarded(t, n)
+			for _, bits := range []int{1, 2, 4, 8} {
+				Unpack(codes, guarded(t, (n*bits+7)/8), bits, 0, true)
+			}
+			for _, group := range []int{n, 16, 32, 5} {
+				groups := (n + group - 1) / group
+				Affine(a, codes, guardedRow(t, groups), guardedRow(t, groups), group)
+			}
+			for _, k := range []int{16, 64} {
+				for _, m := range []int{1, 2, 5, 12} {
+					r := min(n, 65)
+					Gemm(guardedRow(t, m*r), r, guardedRow(t, m*k), k, guardedRow(t, r*k), k, m, r, k)
+				}
+			}
+		}
+	})
+}
