@@ -1,0 +1,222 @@
+package checkpoint
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/internal/defect"
+)
+
+// tree makes a directory of files; a text that starts with "->" is a symbolic
+// link's target.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		err := error(nil)
+		if target, ok := strings.CutPrefix(text, "->"); ok {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(text), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// shard is a file that holds the named tensors, of one byte each.
+func shard(names ...string) string {
+	var h []string
+	for i, name := range names {
+		h = append(h, tensor(name, "U8", "[1]", i, i+1))
+	}
+	return string(file("{"+strings.Join(h, ",")+"}", len(names)))
+}
+
+const (
+	first  = "model-00001-of-00002.safetensors"
+	second = "model-00002-of-00002.safetensors"
+	index  = `{"metadata":{"total_size":3},"weight_map":{"a":"` + second + `","b":"` + first + `","c":"` + second + `"}}`
+)
+
+func TestShards(t *testing.T) {
+	dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: shard("a", "c"), "other.safetensors": "x"})
+	c, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if diff := cmp.Diff([]string{"a", "b", "c"}, c.Names()); diff != "" {
+		t.Error(diff)
+	}
+	want := []string{filepath.Join(dir, indexName), filepath.Join(dir, first), filepath.Join(dir, second)}
+	if diff := cmp.Diff(want, c.Files); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Tensors["c"]; got.File != want[2] || got.Data[0] != 1 {
+		t.Errorf("c is %v", got)
+	}
+}
+
+func TestSingleBeforeIndex(t *testing.T) {
+	dir := tree(t, map[string]string{indexName: "junk", singleName: shard("a")})
+	c, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	want := []string{"model.safetensors is used and model.safetensors.index.json beside it is not, as in transformers"}
+	if diff := cmp.Diff(want, c.Notes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDirRefuses(t *testing.T) {
+	outside := filepath.Join(tree(t, map[string]string{"secret": shard("a")}), "secret")
+	with := func(index string) map[string]string {
+		return map[string]string{indexName: index, first: shard("b"), second: shard("a", "c")}
+	}
+	named := func(name string) map[string]string {
+		return with(`{"weight_map":{"a":"` + name + `"}}`)
+	}
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  string // after the directory
+	}{
+		{"nothing", nil, ": no checkpoint here, want model.safetensors or model.safetensors.index.json"},
+		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors name the file itself"},
+		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, ": checkpoint: a PyTorch checkpoint (pytorch_model.bin) is not supported; load it with transformers and save it as safetensors with save_pretrained"},
+		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": checkpoint: a PyTorch checkpoint (pytorch_model-00001-of-00002.bin) is not supported; load it with transformers and save it as safetensors with save_pretrained"},
+		{"Meta", map[string]string{"consolidated.00.pth": ""}, ": checkpoint: a PyTorch checkpoint (consolidated.00.pth) is not supported; load it with transformers and save it as safetensors with save_pretrained"},
+		{"directory", map[string]string{"model.safetensors/x": ""}, "/model.safetensors: not a regular file"},
+		{"link out", map[string]string{singleName: "->" + outside}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},
+		{"link up", map[string]string{singleName: "->../x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},
+		{"link to nothing", map[string]string{singleName: "->x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (no such file or directory): put the file itself there"},
+		{"index of nothing", with(""), "/model.safetensors.index.json: byte 0: the text ends, want an object"},
+		{"index without a map", with(`{"metadata":{}}`), "/model.safetensors.index.json: weight_map: names 0 shards, want 1 to 4096"},
+		{"index twice", with(index + index), "/model.safetensors.index.json: byte 161: '{' after the value, want the end"},
+		{"unknown key", with(`{"x":1}`), "/model.safetensors.index.json: byte 5: x: unknown key, want metadata and weight_map"},
+		{"duplicate tensor in the index", with(`{"weight_map":{"a":"x","\u0061":"y"}}`), `/model.safetensors.index.json: byte 31: weight_map: key "a" occurs twice`},
+		{"number for a shard", with(`{"weight_map":{"a":1}}`), `/model.safetensors.index.json: byte 19: weight_map.a: found a number, want a string`},
+		{"shard outside", named("../secret"), `/model.safetensors.index.json: byte 30: weight_map.a: shard "../secret" is not a plain file name`},
+		{"absolute shard", named("/etc/passwd"), `/model.safetensors.index.json: byte 32: weight_map.a: shard "/etc/passwd" is not a plain file name`},
+		{"shard with a backslash", named(`..\\secret`), `/model.safetensors.index.json: byte 31: weight_map.a: shard "\"..\\\\secret\"" is not a plain file name`},
+		{"shard with NUL", named(`a\u0000`), `/model.safetensors.index.json: byte 28: weight_map.a: shard "\"a\\x00\"" is not a plain file name`},
+		{"shard is the directory", named("."), `/model.safetensors.index.json: byte 22: weight_map.a: shard "." is not a plain file name`},
+		{"missing shard", named("x"), "/model.safetensors.index.json: weight_map: shard x is missing"},
+		{"missing tensor", with(strings.Replace(index, `"a"`, `"z":"`+first+`","a"`, 1)), "/" + first + ": z: tensor is missing, model.safetensors.index.json lists it"},
+		{"extra tensor", with(strings.Replace(index, `"a":"`+second+`",`, "", 1)), "/" + second + ": a: model.safetensors.index.json does not list this tensor"},
+		{"wrong shard", with(strings.Replace(index, `"a":"`+second, `"a":"`+first, 1)), "/" + second + ": a: model.safetensors.index.json says the tensor is in " + first},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := tree(t, c.files)
+			k, err := Open(dir)
+			if err == nil {
+				k.Close()
+				t.Fatal("opened")
+			}
+			if got := err.Error(); got != dir+c.want {
+				t.Errorf("got  %s\nwant %s%s", got, dir, c.want)
+			}
+		})
+	}
+	t.Run("tensor in two shards", func(t *testing.T) {
+		dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: shard("b", "a", "c")})
+		_, err := Open(dir)
+		if want := filepath.Join(dir, second) + ": b: tensor is stored in " + filepath.Join(dir, first) + " too"; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	})
+}
+
+// The Hugging Face cache keeps files in blobs and links to them.
+func TestCache(t *testing.T) {
+	const snapshot = "models--org--name/snapshots/0123/"
+	dir := tree(t, map[string]string{
+		"models--org--name/blobs/aa":       shard("b"),
+		"models--org--name/blobs/bb":       shard("a", "c"),
+		"models--org--name/blobs/cc":       index,
+		"models--org--name/blobs/out":      "->../../secret",
+		"models--org--name/refs/main":      "0123",
+		"models--org--name/other":          "x",
+		"secret":                           "x",
+		snapshot + first:                   "->../../blobs/aa",
+		snapshot + second:                  "->../../blobs/bb",
+		snapshot + indexName:               "->../../blobs/cc",
+		snapshot + "out":                   "->../../blobs/out",
+		snapshot + "other":                 "->../../other",
+		snapshot + "gone":                  "->../../blobs/gone",
+		snapshot + "inside":                "->" + first,
+		"elsewhere/snapshots/0123/x":       "->../../blobs/aa",
+		"elsewhere/blobs/aa":               "x",
+		"models--no--blobs/snapshots/1/aa": "->../../blobs/aa",
+		"link":                             "->" + snapshot,
+	})
+	for _, path := range []string{snapshot, "link"} {
+		c, err := Open(filepath.Join(dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"a", "b", "c"}, c.Names()); diff != "" {
+			t.Error(diff)
+		}
+		c.Close()
+	}
+	d, err := OpenDir(filepath.Join(dir, snapshot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for name, ok := range map[string]bool{first: true, "out": false, "other": false, "gone": false, "inside": false, "../../blobs/aa": false} {
+		f, err := d.Open(name)
+		if err == nil {
+			f.Close()
+		}
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v passes for absent", name, err)
+		}
+	}
+	if _, err := d.Open("absent"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	for _, path := range []string{"elsewhere/snapshots/0123/x", "models--no--blobs/snapshots/1/aa"} {
+		d, err := OpenDir(filepath.Join(dir, filepath.Dir(path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.ReadFile(filepath.Base(path), 1000); err == nil {
+			t.Errorf("%s was read", path)
+		}
+		d.Close()
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	d, err := OpenDir(tree(t, map[string]string{"ten": "0123456789"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if b, err := d.ReadFile("ten", 10); err != nil || string(b) != "0123456789" {
+		t.Errorf("%q, %v", b, err)
+	}
+	var corrupt *defect.CorruptError
+	if _, err := d.ReadFile("ten", 9); !errors.As(err, &corrupt) || corrupt.Why != "10 bytes, want at most 9" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,160 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"thimble/internal/checkpoint/strictjson"
+	"thimble/internal/defect"
+	"thimble/internal/mmap"
+)
+
+const (
+	singleName = "model.safetensors"
+	indexName  = "model.safetensors.index.json"
+
+	maxIndex  = 64 << 20 // bytes
+	maxShards = 4096
+)
+
+// openDir opens the checkpoint that a directory holds.
+func (c *Checkpoint) openDir(path string) error {
+	d, err := OpenDir(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	switch single, index := d.Has(singleName), d.Has(indexName); {
+	case single && index:
+		c.Notes = append(c.Notes, singleName+" is used and "+indexName+" beside it is not, as in transformers")
+		fallthrough
+	case single:
+		return c.openIn(d, singleName)
+	case index:
+		return c.openShards(d)
+	}
+	return nothingIn(d)
+}
+
+// nothingIn says what a directory without safetensors holds instead.
+func nothingIn(d *Dir) error {
+	names, err := d.Names()
+	if err != nil {
+		return err
+	}
+	dir := defect.Printable(d.Path)
+	for _, name := range names {
+		for _, pattern := range []string{"pytorch_model*.bin", "consolidated.*.pth"} {
+			if ok, _ := path.Match(pattern, name); ok {
+				return saveAgain(d.Path, "a PyTorch checkpoint ("+defect.Printable(name)+")")
+			}
+		}
+	}
+	for _, name := range names {
+		if path.Ext(name) == ".safetensors" {
+			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, singleName, indexName, defect.Printable(name))
+		}
+	}
+	return fmt.Errorf("%s: no checkpoint here, want %s or %s", dir, singleName, indexName)
+}
+
+// openIn opens one file of the directory.
+func (c *Checkpoint) openIn(d *Dir, name string) error {
+	f, err := d.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m, err := mmap.OpenFile(f)
+	if err != nil {
+		return err
+	}
+	return c.add(filepath.Join(d.Path, name), m)
+}
+
+// openShards opens every shard that the index names. Each tensor must lie in
+// the shard that the index says, and no other tensor in any.
+func (c *Checkpoint) openShards(d *Dir) error {
+	index := filepath.Join(d.Path, indexName)
+	text, err := d.ReadFile(indexName, maxIndex)
+	if err != nil {
+		return err
+	}
+	c.Files = append(c.Files, index)
+	shardOf, shards, err := parseIndex(index, text)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if err := c.openIn(d, shard); errors.Is(err, os.ErrNotExist) {
+			return defect.Corrupt(index, "weight_map", "shard %s is missing", defect.Printable(shard))
+		} else if err != nil {
+			return err
+		}
+	}
+	for _, name := range c.Names() {
+		t := c.Tensors[name]
+		switch shard, ok := shardOf[name]; {
+		case !ok:
+			return defect.Corrupt(t.File, name, "%s does not list this tensor", indexName)
+		case shard != filepath.Base(t.File):
+			return defect.Corrupt(t.File, name, "%s says the tensor is in %s", indexName, shard)
+		}
+	}
+	if len(shardOf) == len(c.Tensors) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
+		if c.Tensors[name] == nil {
+			return defect.Corrupt(filepath.Join(d.Path, shardOf[name]), name, "tensor is missing, %s lists it", indexName)
+		}
+	}
+	return nil
+}
+
+// parseIndex reads {"metadata": ..., "weight_map": {tensor: shard}}. It
+// returns the map and the shards' names, sorted. The metadata hold a total
+// size that writers disagree on; it decides nothing here.
+func parseIndex(file string, text []byte) (shardOf map[string]string, shards []string, err error) {
+	d := strictjson.NewDecoder(file, 0, text)
+	err = d.Object(func(key string) error {
+		switch key {
+		case "metadata":
+			return d.Skip()
+		case "weight_map":
+			shardOf = map[string]string{}
+			return d.Object(func(name string) error {
+				shard, err := d.String()
+				if err != nil {
+					return err
+				}
+				if err := checkName(shard); err != nil {
+					return d.Fail("shard %v", err)
+				}
+				shardOf[name] = shard
+				return nil
+			})
+		}
+		return d.Fail("unknown key, want metadata and weight_map")
+	})
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := map[string]bool{}
+	for _, shard := range shardOf {
+		seen[shard] = true
+	}
+	shards = slices.Sorted(maps.Keys(seen))
+	if len(shards) < 1 || len(shards) > maxShards {
+		return nil, nil, defect.Corrupt(file, "weight_map", "names %d shards, want 1 to %d", len(shards), maxShards)
+	}
+	return shardOf, shards, nil
+}

@@ -1,0 +1,363 @@
+// Package strictjson reads JSON (RFC 8259) that strangers wrote and that must
+// mean one thing only. Beyond the grammar it refuses what readers disagree on:
+// duplicate keys (compared after unescaping), invalid UTF-8, lone surrogates
+// and anything but white space after the value; and it bounds nesting and the
+// number of members, so that memory stays proportional to the text.
+package strictjson
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"thimble/internal/defect"
+)
+
+const (
+	MaxDepth   = 64      // objects and arrays inside each other
+	MaxMembers = 1 << 18 // keys of one object, items of one array
+)
+
+// A Number is a number as it was written.
+type Number string
+
+// A Decoder pulls values from a text, one after the other. After an error it
+// must not be used again.
+type Decoder struct {
+	file string
+	base int // offset of text in the file
+	text []byte
+	off  int
+	path []string // one entry per open object or array, "" where no key applies
+}
+
+// NewDecoder returns a decoder at the start of text, which begins at byte base
+// of file. Errors are of type *defect.CorruptError and give the offset in file.
+func NewDecoder(file string, base int, text []byte) *Decoder {
+	return &Decoder{file: file, base: base, text: text}
+}
+
+// Decode returns the single value of a file: map[string]any, []any, string,
+// Number, bool or nil.
+func Decode(file string, text []byte) (any, error) {
+	d := NewDecoder(file, 0, text)
+	v, err := d.Any()
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// Fail returns an error at the decoder's place.
+func (d *Decoder) Fail(format string, args ...any) error {
+	named := slices.DeleteFunc(slices.Clone(d.path), func(key string) bool { return key == "" })
+	return &defect.CorruptError{
+		File: d.file, Off: int64(d.base + d.off), Field: strings.Join(named, "."), Why: fmt.Sprintf(format, args...),
+	}
+}
+
+// Kind returns the first byte of the next value ('{', '[', '"', 't', 'f', 'n',
+// '-' or a digit), or 0 at the end of the text.
+func (d *Decoder) Kind() byte {
+	for d.off < len(d.text) {
+		switch c := d.text[d.off]; c {
+		case ' ', '\t', '\n', '\r':
+			d.off++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// End refuses anything but white space in the rest of the text.
+func (d *Decoder) End() error {
+	if c := d.Kind(); c != 0 || d.off < len(d.text) {
+		return d.Fail("%q after the value, want the end", c)
+	}
+	return nil
+}
+
+// Object reads an object and calls f with each key; f must read the value.
+func (d *Decoder) Object(f func(key string) error) error {
+	var few []string
+	var many map[string]bool // once there are more than a scan should see
+	return d.list('{', '}', func(int) error {
+		if d.Kind() != '"' {
+			return d.Fail("%s, want a key", d.found())
+		}
+		key, err := d.String()
+		switch {
+		case err != nil:
+			return err
+		case many[key] || slices.Contains(few, key):
+			return d.Fail("key %s occurs twice", quote(key))
+		case len(few) < 16:
+			few = append(few, key)
+		case many == nil:
+			many = map[string]bool{key: true}
+		default:
+			many[key] = true
+		}
+		if d.Kind() != ':' {
+			return d.Fail("%s after key %s, want a colon", d.found(), quote(key))
+		}
+		d.off++
+		d.path[len(d.path)-1] = key
+		err = f(key)
+		d.path[len(d.path)-1] = ""
+		return err
+	})
+}
+
+// Array reads an array and calls f with each index; f must read the value.
+func (d *Decoder) Array(f func(i int) error) error { return d.list('[', ']', f) }
+
+// list reads items between open and shut.
+func (d *Decoder) list(open, shut byte, item func(i int) error) error {
+	if d.Kind() != open {
+		return d.Fail("%s, want %s", d.found(), map[byte]string{'{': "an object", '[': "an array"}[open])
+	}
+	if len(d.path) == MaxDepth {
+		return d.Fail("nested deeper than %d", MaxDepth)
+	}
+	d.off++
+	d.path = append(d.path, "")
+	defer func() { d.path = d.path[:len(d.path)-1] }()
+	if d.Kind() == shut {
+		d.off++
+		return nil
+	}
+	for i := 0; ; i++ {
+		if i == MaxMembers {
+			return d.Fail("more than %d members", MaxMembers)
+		}
+		if err := item(i); err != nil {
+			return err
+		}
+		switch d.Kind() {
+		case ',':
+			d.off++
+		case shut:
+			d.off++
+			return nil
+		default:
+			return d.Fail("%s, want a comma or %q", d.found(), shut)
+		}
+	}
+}
+
+// String reads a string.
+func (d *Decoder) String() (string, error) {
+	if d.Kind() != '"' {
+		return "", d.Fail("%s, want a string", d.found())
+	}
+	d.off++
+	var unescaped []byte
+	start := d.off // of what is not yet in unescaped
+	for d.off < len(d.text) {
+		switch c := d.text[d.off]; {
+		case c == '"':
+			s := string(append(unescaped, d.text[start:d.off]...))
+			if !utf8.ValidString(s) {
+				return "", d.Fail("string is not UTF-8")
+			}
+			d.off++
+			return s, nil
+		case c < ' ':
+			return "", d.Fail("control byte %#02x in a string", c)
+		case c == '\\':
+			unescaped = append(unescaped, d.text[start:d.off]...)
+			r, err := d.escape()
+			if err != nil {
+				return "", err
+			}
+			unescaped = utf8.AppendRune(unescaped, r)
+			start = d.off
+		default:
+			d.off++
+		}
+	}
+	return "", d.Fail("the text ends inside a string")
+}
+
+// escape reads one escape, or the two that make a surrogate pair.
+func (d *Decoder) escape() (rune, error) {
+	if rest := d.text[d.off+1:]; len(rest) > 0 {
+		if i := strings.IndexByte(`"\/bfnrt`, rest[0]); i >= 0 {
+			d.off += 2
+			return rune("\"\\/\b\f\n\r\t"[i]), nil
+		}
+	}
+	hi, ok := d.unit()
+	switch {
+	case !ok:
+		return 0, d.Fail("unknown escape")
+	case hi < 0xd800 || hi > 0xdfff:
+		return hi, nil
+	}
+	lo, ok := d.unit()
+	if !ok || hi > 0xdbff || lo < 0xdc00 || lo > 0xdfff {
+		return 0, d.Fail("half of a surrogate pair")
+	}
+	return 0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00), nil
+}
+
+// unit reads \uXXXX.
+func (d *Decoder) unit() (rune, bool) {
+	if len(d.text)-d.off < 6 || d.text[d.off] != '\\' || d.text[d.off+1] != 'u' {
+		return 0, false
+	}
+	hex := string(d.text[d.off+2 : d.off+6])
+	u, err := strconv.ParseUint(hex, 16, 16)
+	if err != nil { // ParseUint takes no sign, prefix or underscore in base 16
+		return 0, false
+	}
+	d.off += 6
+	return rune(u), true
+}
+
+// Number reads a number.
+func (d *Decoder) Number() (Number, error) {
+	c := d.Kind()
+	if c != '-' && !digit(c) {
+		return "", d.Fail("%s, want a number", d.found())
+	}
+	start := d.off
+	if c == '-' {
+		d.off++
+	}
+	ok := d.digits()
+	if int := strings.TrimPrefix(string(d.text[start:d.off]), "-"); len(int) > 1 && int[0] == '0' {
+		ok = false
+	}
+	if ok && d.at('.') {
+		d.off++
+		ok = d.digits()
+	}
+	if ok && (d.at('e') || d.at('E')) {
+		d.off++
+		if d.at('+') || d.at('-') {
+			d.off++
+		}
+		ok = d.digits()
+	}
+	if !ok {
+		return "", d.Fail("malformed number")
+	}
+	return Number(d.text[start:d.off]), nil
+}
+
+func (d *Decoder) at(c byte) bool { return d.off < len(d.text) && d.text[d.off] == c }
+
+// digits reads one digit or more.
+func (d *Decoder) digits() bool {
+	start := d.off
+	for d.off < len(d.text) && digit(d.text[d.off]) {
+		d.off++
+	}
+	return d.off > start
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+// Uint reads a whole number from 0 to 2^64-1, written in plain digits.
+func (d *Decoder) Uint() (uint64, error) {
+	n, err := d.Number()
+	if err != nil {
+		return 0, err
+	}
+	u, err := strconv.ParseUint(string(n), 10, 64)
+	if err != nil {
+		return 0, d.Fail("%s, want a whole number of at most 64 bits", quote(string(n)))
+	}
+	return u, nil
+}
+
+// Any reads a value of any kind.
+func (d *Decoder) Any() (any, error) {
+	switch c := d.Kind(); {
+	case c == '{':
+		m := map[string]any{}
+		return m, d.Object(func(key string) (err error) {
+			m[key], err = d.Any()
+			return err
+		})
+	case c == '[':
+		a := []any{}
+		err := d.Array(func(int) error {
+			v, err := d.Any()
+			a = append(a, v)
+			return err
+		})
+		return a, err
+	case c == '"':
+		return d.String()
+	case c == '-' || digit(c):
+		return d.Number()
+	}
+	for _, l := range literals {
+		if d.starts(l.text) {
+			d.off += len(l.text)
+			return l.value, nil
+		}
+	}
+	return nil, d.Fail("%s, want a value", d.found())
+}
+
+func (d *Decoder) starts(literal string) bool {
+	return bytes.HasPrefix(d.text[d.off:], []byte(literal))
+}
+
+// Skip reads a value of any kind and forgets it.
+func (d *Decoder) Skip() error {
+	switch d.Kind() {
+	case '{':
+		return d.Object(func(string) error { return d.Skip() })
+	case '[':
+		return d.Array(func(int) error { return d.Skip() })
+	}
+	_, err := d.Any()
+	return err
+}
+
+var literals = []struct {
+	text  string
+	value any
+}{{"true", true}, {"false", false}, {"null", nil}}
+
+// found names what is at the decoder's place.
+func (d *Decoder) found() string {
+	switch c := d.Kind(); {
+	case d.off == len(d.text):
+		return "the text ends"
+	case c == '{':
+		return "found an object"
+	case c == '[':
+		return "found an array"
+	case c == '"':
+		return "found a string"
+	case c == '-' || digit(c):
+		return "found a number"
+	}
+	for _, l := range literals {
+		if d.starts(l.text) {
+			return "found " + l.text
+		}
+	}
+	return fmt.Sprintf("found %q", d.text[d.off])
+}
+
+// quote is %q of a text cut to what fits a line.
+func quote(s string) string {
+	if len(s) > 64 {
+		return fmt.Sprintf("%q...", s[:64])
+	}
+	return fmt.Sprintf("%q", s)
+}
