@@ -53,6 +53,7 @@ type form struct {
 	sum      func(x []float32) stripes
 	max      func(x []float32) float32                 // -Inf for no elements, anything if there is a NaN
 	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias), and its sum
+	exp      func(x stripes, bias float32) stripes     // exp(x-bias), for one block
 	div      func(x []float32, d float32)              // x /= d
 	add      func(dst, x []float32)                    // dst += x
 	scaleMul func(dst, x, weight []float32, r float32) // dst = x*r*weight
@@ -177,9 +178,17 @@ func Softmax(x []float32) {
 	body, tail := x[:n], x[n:]
 	bias := max(best.max(body), maxPortable(tail))
 	s := best.expSum(body, bias)
-	for i, v := range tail {
-		tail[i] = Exp(v - bias)
-		s[i] += tail[i]
+	if len(tail) > 0 {
+		t := stripes{}
+		for i := range t {
+			t[i] = float32(math.Inf(-1)) // exp is 0
+		}
+		copy(t[:], tail)
+		t = best.exp(t, bias)
+		copy(tail, t[:])
+		for i, v := range t {
+			s[i] += v
+		}
 	}
 	d := join(&s)
 	best.div(body, d)

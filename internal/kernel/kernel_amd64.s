@@ -1064,7 +1064,7 @@ DATA minusInf<>+60(SB)/4, $0xff800000
 GLOBL minusInf<>(SB), RODATA|NOPTR, $64
 
 // func expSumAVX2(x []float32, bias float32) [16]float32
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-96
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS bias+24(FP), Y0
@@ -1078,75 +1078,63 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-96
 	JMP          check
 
 block:
-	VMOVUPS (AX)(DX*4), Y6
-	VSUBPS  Y0, Y6, Y6
-	VMINPS  Y6, Y1, Y6
-	VMAXPS  Y6, Y2, Y6
-	VMULPS  log2E<>+0(SB), Y6, Y7
-	VADDPS  toInt<>+0(SB), Y7, Y7
-	VSUBPS  toInt<>+0(SB), Y7, Y8
-	VMULPS  ln2Hi<>+0(SB), Y8, Y9
-	VSUBPS  Y9, Y6, Y6
-	VMULPS  ln2Lo<>+0(SB), Y8, Y9
-	VSUBPS  Y9, Y6, Y6
-	VMULPS  exp4<>+0(SB), Y6, Y10
-	VADDPS  exp3<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp2<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp1<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp0<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y6, Y9
-	VMULPS  Y9, Y10, Y10
-	VADDPS  Y6, Y10, Y10
-	VADDPS  Y3, Y10, Y10
-	VPSUBD  toInt<>+0(SB), Y7, Y7
-	VPSRAD  $0x01, Y7, Y8
-	VPSUBD  Y8, Y7, Y7
-	VPADDD  bias<>+0(SB), Y8, Y8
-	VPADDD  bias<>+0(SB), Y7, Y7
-	VPSLLD  $0x17, Y8, Y8
-	VPSLLD  $0x17, Y7, Y7
-	VMULPS  Y8, Y10, Y10
-	VMULPS  Y7, Y10, Y6
-	VMOVUPS Y6, (AX)(DX*4)
-	VADDPS  Y6, Y4, Y4
-	VMOVUPS 32(AX)(DX*4), Y6
-	VSUBPS  Y0, Y6, Y6
-	VMINPS  Y6, Y1, Y6
-	VMAXPS  Y6, Y2, Y6
-	VMULPS  log2E<>+0(SB), Y6, Y7
-	VADDPS  toInt<>+0(SB), Y7, Y7
-	VSUBPS  toInt<>+0(SB), Y7, Y8
-	VMULPS  ln2Hi<>+0(SB), Y8, Y9
-	VSUBPS  Y9, Y6, Y6
-	VMULPS  ln2Lo<>+0(SB), Y8, Y9
-	VSUBPS  Y9, Y6, Y6
-	VMULPS  exp4<>+0(SB), Y6, Y10
-	VADDPS  exp3<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp2<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp1<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y10, Y10
-	VADDPS  exp0<>+0(SB), Y10, Y10
-	VMULPS  Y6, Y6, Y9
-	VMULPS  Y9, Y10, Y10
-	VADDPS  Y6, Y10, Y10
-	VADDPS  Y3, Y10, Y10
-	VPSUBD  toInt<>+0(SB), Y7, Y7
-	VPSRAD  $0x01, Y7, Y8
-	VPSUBD  Y8, Y7, Y7
-	VPADDD  bias<>+0(SB), Y8, Y8
-	VPADDD  bias<>+0(SB), Y7, Y7
-	VPSLLD  $0x17, Y8, Y8
-	VPSLLD  $0x17, Y7, Y7
-	VMULPS  Y8, Y10, Y10
-	VMULPS  Y7, Y10, Y6
-	VMOVUPS Y6, 32(AX)(DX*4)
-	VADDPS  Y6, Y5, Y5
-	ADDQ    $0x10, DX
+	VMOVUPS      (AX)(DX*4), Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      32(AX)(DX*4), Y7
+	VSUBPS       Y0, Y7, Y7
+	VMINPS       Y6, Y1, Y6
+	VMINPS       Y7, Y1, Y7
+	VMAXPS       Y6, Y2, Y6
+	VMAXPS       Y7, Y2, Y7
+	VMOVUPS      toInt<>+0(SB), Y8
+	VMOVUPS      toInt<>+0(SB), Y11
+	VFMADD231PS  log2E<>+0(SB), Y6, Y8
+	VFMADD231PS  log2E<>+0(SB), Y7, Y11
+	VSUBPS       toInt<>+0(SB), Y8, Y9
+	VSUBPS       toInt<>+0(SB), Y11, Y12
+	VFNMADD231PS ln2Hi<>+0(SB), Y9, Y6
+	VFNMADD231PS ln2Hi<>+0(SB), Y12, Y7
+	VFNMADD231PS ln2Lo<>+0(SB), Y9, Y6
+	VFNMADD231PS ln2Lo<>+0(SB), Y12, Y7
+	VMOVUPS      exp4<>+0(SB), Y10
+	VMOVUPS      exp4<>+0(SB), Y13
+	VFMADD213PS  exp3<>+0(SB), Y6, Y10
+	VFMADD213PS  exp3<>+0(SB), Y7, Y13
+	VFMADD213PS  exp2<>+0(SB), Y6, Y10
+	VFMADD213PS  exp2<>+0(SB), Y7, Y13
+	VFMADD213PS  exp1<>+0(SB), Y6, Y10
+	VFMADD213PS  exp1<>+0(SB), Y7, Y13
+	VFMADD213PS  exp0<>+0(SB), Y6, Y10
+	VFMADD213PS  exp0<>+0(SB), Y7, Y13
+	VMULPS       Y6, Y6, Y9
+	VMULPS       Y7, Y7, Y12
+	VFMADD213PS  Y6, Y9, Y10
+	VFMADD213PS  Y7, Y12, Y13
+	VADDPS       Y3, Y10, Y10
+	VADDPS       Y3, Y13, Y13
+	VPSUBD       toInt<>+0(SB), Y8, Y8
+	VPSUBD       toInt<>+0(SB), Y11, Y11
+	VPSRAD       $0x01, Y8, Y9
+	VPSRAD       $0x01, Y11, Y12
+	VPSUBD       Y9, Y8, Y8
+	VPSUBD       Y12, Y11, Y11
+	VPADDD       bias<>+0(SB), Y9, Y9
+	VPADDD       bias<>+0(SB), Y12, Y12
+	VPADDD       bias<>+0(SB), Y8, Y8
+	VPADDD       bias<>+0(SB), Y11, Y11
+	VPSLLD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y11, Y11
+	VMULPS       Y9, Y10, Y10
+	VMULPS       Y12, Y13, Y13
+	VMULPS       Y8, Y10, Y6
+	VMULPS       Y11, Y13, Y7
+	VMOVUPS      Y6, (AX)(DX*4)
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y7, 32(AX)(DX*4)
+	VADDPS       Y7, Y5, Y5
+	ADDQ         $0x10, DX
 
 check:
 	CMPQ    DX, CX
@@ -1465,7 +1453,7 @@ check:
 	RET
 
 // func siluMulAVX2(dst []float32, gate []float32, up []float32)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·siluMulAVX2(SB), NOSPLIT, $0-72
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         gate_base+24(FP), CX
@@ -1479,79 +1467,67 @@ TEXT ·siluMulAVX2(SB), NOSPLIT, $0-72
 	JMP          check
 
 block:
-	VMOVUPS (CX)(SI*4), Y4
-	VSUBPS  Y4, Y0, Y5
-	VMINPS  Y5, Y1, Y5
-	VMAXPS  Y5, Y2, Y5
-	VMULPS  log2E<>+0(SB), Y5, Y6
-	VADDPS  toInt<>+0(SB), Y6, Y6
-	VSUBPS  toInt<>+0(SB), Y6, Y7
-	VMULPS  ln2Hi<>+0(SB), Y7, Y8
-	VSUBPS  Y8, Y5, Y5
-	VMULPS  ln2Lo<>+0(SB), Y7, Y8
-	VSUBPS  Y8, Y5, Y5
-	VMULPS  exp4<>+0(SB), Y5, Y9
-	VADDPS  exp3<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp2<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp1<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp0<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y5, Y8
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y5, Y9, Y9
-	VADDPS  Y3, Y9, Y9
-	VPSUBD  toInt<>+0(SB), Y6, Y6
-	VPSRAD  $0x01, Y6, Y7
-	VPSUBD  Y7, Y6, Y6
-	VPADDD  bias<>+0(SB), Y7, Y7
-	VPADDD  bias<>+0(SB), Y6, Y6
-	VPSLLD  $0x17, Y7, Y7
-	VPSLLD  $0x17, Y6, Y6
-	VMULPS  Y7, Y9, Y9
-	VMULPS  Y6, Y9, Y5
-	VADDPS  Y3, Y5, Y5
-	VDIVPS  Y5, Y4, Y4
-	VMULPS  (DX)(SI*4), Y4, Y4
-	VMOVUPS Y4, (AX)(SI*4)
-	VMOVUPS 32(CX)(SI*4), Y4
-	VSUBPS  Y4, Y0, Y5
-	VMINPS  Y5, Y1, Y5
-	VMAXPS  Y5, Y2, Y5
-	VMULPS  log2E<>+0(SB), Y5, Y6
-	VADDPS  toInt<>+0(SB), Y6, Y6
-	VSUBPS  toInt<>+0(SB), Y6, Y7
-	VMULPS  ln2Hi<>+0(SB), Y7, Y8
-	VSUBPS  Y8, Y5, Y5
-	VMULPS  ln2Lo<>+0(SB), Y7, Y8
-	VSUBPS  Y8, Y5, Y5
-	VMULPS  exp4<>+0(SB), Y5, Y9
-	VADDPS  exp3<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp2<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp1<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y9, Y9
-	VADDPS  exp0<>+0(SB), Y9, Y9
-	VMULPS  Y5, Y5, Y8
-	VMULPS  Y8, Y9, Y9
-	VADDPS  Y5, Y9, Y9
-	VADDPS  Y3, Y9, Y9
-	VPSUBD  toInt<>+0(SB), Y6, Y6
-	VPSRAD  $0x01, Y6, Y7
-	VPSUBD  Y7, Y6, Y6
-	VPADDD  bias<>+0(SB), Y7, Y7
-	VPADDD  bias<>+0(SB), Y6, Y6
-	VPSLLD  $0x17, Y7, Y7
-	VPSLLD  $0x17, Y6, Y6
-	VMULPS  Y7, Y9, Y9
-	VMULPS  Y6, Y9, Y5
-	VADDPS  Y3, Y5, Y5
-	VDIVPS  Y5, Y4, Y4
-	VMULPS  32(DX)(SI*4), Y4, Y4
-	VMOVUPS Y4, 32(AX)(SI*4)
-	ADDQ    $0x10, SI
+	VSUBPS       (CX)(SI*4), Y0, Y4
+	VSUBPS       32(CX)(SI*4), Y0, Y5
+	VMINPS       Y4, Y1, Y4
+	VMINPS       Y5, Y1, Y5
+	VMAXPS       Y4, Y2, Y4
+	VMAXPS       Y5, Y2, Y5
+	VMOVUPS      toInt<>+0(SB), Y6
+	VMOVUPS      toInt<>+0(SB), Y9
+	VFMADD231PS  log2E<>+0(SB), Y4, Y6
+	VFMADD231PS  log2E<>+0(SB), Y5, Y9
+	VSUBPS       toInt<>+0(SB), Y6, Y7
+	VSUBPS       toInt<>+0(SB), Y9, Y10
+	VFNMADD231PS ln2Hi<>+0(SB), Y7, Y4
+	VFNMADD231PS ln2Hi<>+0(SB), Y10, Y5
+	VFNMADD231PS ln2Lo<>+0(SB), Y7, Y4
+	VFNMADD231PS ln2Lo<>+0(SB), Y10, Y5
+	VMOVUPS      exp4<>+0(SB), Y8
+	VMOVUPS      exp4<>+0(SB), Y11
+	VFMADD213PS  exp3<>+0(SB), Y4, Y8
+	VFMADD213PS  exp3<>+0(SB), Y5, Y11
+	VFMADD213PS  exp2<>+0(SB), Y4, Y8
+	VFMADD213PS  exp2<>+0(SB), Y5, Y11
+	VFMADD213PS  exp1<>+0(SB), Y4, Y8
+	VFMADD213PS  exp1<>+0(SB), Y5, Y11
+	VFMADD213PS  exp0<>+0(SB), Y4, Y8
+	VFMADD213PS  exp0<>+0(SB), Y5, Y11
+	VMULPS       Y4, Y4, Y7
+	VMULPS       Y5, Y5, Y10
+	VFMADD213PS  Y4, Y7, Y8
+	VFMADD213PS  Y5, Y10, Y11
+	VADDPS       Y3, Y8, Y8
+	VADDPS       Y3, Y11, Y11
+	VPSUBD       toInt<>+0(SB), Y6, Y6
+	VPSUBD       toInt<>+0(SB), Y9, Y9
+	VPSRAD       $0x01, Y6, Y7
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y7, Y6, Y6
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       bias<>+0(SB), Y7, Y7
+	VPADDD       bias<>+0(SB), Y10, Y10
+	VPADDD       bias<>+0(SB), Y6, Y6
+	VPADDD       bias<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y7, Y8, Y8
+	VMULPS       Y10, Y11, Y11
+	VMULPS       Y6, Y8, Y4
+	VMULPS       Y9, Y11, Y5
+	VMOVUPS      (CX)(SI*4), Y6
+	VADDPS       Y3, Y4, Y4
+	VDIVPS       Y4, Y6, Y6
+	VMULPS       (DX)(SI*4), Y6, Y6
+	VMOVUPS      Y6, (AX)(SI*4)
+	VMOVUPS      32(CX)(SI*4), Y4
+	VADDPS       Y3, Y5, Y5
+	VDIVPS       Y5, Y4, Y4
+	VMULPS       32(DX)(SI*4), Y4, Y4
+	VMOVUPS      Y4, 32(AX)(SI*4)
+	ADDQ         $0x10, SI
 
 check:
 	CMPQ SI, BX
@@ -1829,41 +1805,35 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-96
 	JMP          check
 
 block:
-	VMOVUPS (AX)(DX*4), Z5
-	VSUBPS  Z0, Z5, Z5
-	VMINPS  Z5, Z1, Z5
-	VMAXPS  Z5, Z2, Z5
-	VMULPS  log2E<>+0(SB), Z5, Z6
-	VADDPS  toInt<>+0(SB), Z6, Z6
-	VSUBPS  toInt<>+0(SB), Z6, Z7
-	VMULPS  ln2Hi<>+0(SB), Z7, Z8
-	VSUBPS  Z8, Z5, Z5
-	VMULPS  ln2Lo<>+0(SB), Z7, Z8
-	VSUBPS  Z8, Z5, Z5
-	VMULPS  exp4<>+0(SB), Z5, Z9
-	VADDPS  exp3<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp2<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp1<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp0<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z5, Z8
-	VMULPS  Z8, Z9, Z9
-	VADDPS  Z5, Z9, Z9
-	VADDPS  Z3, Z9, Z9
-	VPSUBD  toInt<>+0(SB), Z6, Z6
-	VPSRAD  $0x01, Z6, Z7
-	VPSUBD  Z7, Z6, Z6
-	VPADDD  bias<>+0(SB), Z7, Z7
-	VPADDD  bias<>+0(SB), Z6, Z6
-	VPSLLD  $0x17, Z7, Z7
-	VPSLLD  $0x17, Z6, Z6
-	VMULPS  Z7, Z9, Z9
-	VMULPS  Z6, Z9, Z5
-	VMOVUPS Z5, (AX)(DX*4)
-	VADDPS  Z5, Z4, Z4
-	ADDQ    $0x10, DX
+	VMOVUPS      (AX)(DX*4), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMINPS       Z5, Z1, Z5
+	VMAXPS       Z5, Z2, Z5
+	VMOVUPS      toInt<>+0(SB), Z6
+	VFMADD231PS  log2E<>+0(SB), Z5, Z6
+	VSUBPS       toInt<>+0(SB), Z6, Z7
+	VFNMADD231PS ln2Hi<>+0(SB), Z7, Z5
+	VFNMADD231PS ln2Lo<>+0(SB), Z7, Z5
+	VMOVUPS      exp4<>+0(SB), Z8
+	VFMADD213PS  exp3<>+0(SB), Z5, Z8
+	VFMADD213PS  exp2<>+0(SB), Z5, Z8
+	VFMADD213PS  exp1<>+0(SB), Z5, Z8
+	VFMADD213PS  exp0<>+0(SB), Z5, Z8
+	VMULPS       Z5, Z5, Z7
+	VFMADD213PS  Z5, Z7, Z8
+	VADDPS       Z3, Z8, Z8
+	VPSUBD       toInt<>+0(SB), Z6, Z6
+	VPSRAD       $0x01, Z6, Z7
+	VPSUBD       Z7, Z6, Z6
+	VPADDD       bias<>+0(SB), Z7, Z7
+	VPADDD       bias<>+0(SB), Z6, Z6
+	VPSLLD       $0x17, Z7, Z7
+	VPSLLD       $0x17, Z6, Z6
+	VMULPS       Z7, Z8, Z8
+	VMULPS       Z6, Z8, Z5
+	VMOVUPS      Z5, (AX)(DX*4)
+	VADDPS       Z5, Z4, Z4
+	ADDQ         $0x10, DX
 
 check:
 	CMPQ    DX, CX
@@ -1952,43 +1922,37 @@ TEXT ·siluMulAVX512(SB), NOSPLIT, $0-72
 	JMP          check
 
 block:
-	VMOVUPS (CX)(SI*4), Z4
-	VSUBPS  Z4, Z0, Z5
-	VMINPS  Z5, Z1, Z5
-	VMAXPS  Z5, Z2, Z5
-	VMULPS  log2E<>+0(SB), Z5, Z6
-	VADDPS  toInt<>+0(SB), Z6, Z6
-	VSUBPS  toInt<>+0(SB), Z6, Z7
-	VMULPS  ln2Hi<>+0(SB), Z7, Z8
-	VSUBPS  Z8, Z5, Z5
-	VMULPS  ln2Lo<>+0(SB), Z7, Z8
-	VSUBPS  Z8, Z5, Z5
-	VMULPS  exp4<>+0(SB), Z5, Z9
-	VADDPS  exp3<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp2<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp1<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z9, Z9
-	VADDPS  exp0<>+0(SB), Z9, Z9
-	VMULPS  Z5, Z5, Z8
-	VMULPS  Z8, Z9, Z9
-	VADDPS  Z5, Z9, Z9
-	VADDPS  Z3, Z9, Z9
-	VPSUBD  toInt<>+0(SB), Z6, Z6
-	VPSRAD  $0x01, Z6, Z7
-	VPSUBD  Z7, Z6, Z6
-	VPADDD  bias<>+0(SB), Z7, Z7
-	VPADDD  bias<>+0(SB), Z6, Z6
-	VPSLLD  $0x17, Z7, Z7
-	VPSLLD  $0x17, Z6, Z6
-	VMULPS  Z7, Z9, Z9
-	VMULPS  Z6, Z9, Z5
-	VADDPS  Z3, Z5, Z5
-	VDIVPS  Z5, Z4, Z4
-	VMULPS  (DX)(SI*4), Z4, Z4
-	VMOVUPS Z4, (AX)(SI*4)
-	ADDQ    $0x10, SI
+	VSUBPS       (CX)(SI*4), Z0, Z4
+	VMINPS       Z4, Z1, Z4
+	VMAXPS       Z4, Z2, Z4
+	VMOVUPS      toInt<>+0(SB), Z5
+	VFMADD231PS  log2E<>+0(SB), Z4, Z5
+	VSUBPS       toInt<>+0(SB), Z5, Z6
+	VFNMADD231PS ln2Hi<>+0(SB), Z6, Z4
+	VFNMADD231PS ln2Lo<>+0(SB), Z6, Z4
+	VMOVUPS      exp4<>+0(SB), Z7
+	VFMADD213PS  exp3<>+0(SB), Z4, Z7
+	VFMADD213PS  exp2<>+0(SB), Z4, Z7
+	VFMADD213PS  exp1<>+0(SB), Z4, Z7
+	VFMADD213PS  exp0<>+0(SB), Z4, Z7
+	VMULPS       Z4, Z4, Z6
+	VFMADD213PS  Z4, Z6, Z7
+	VADDPS       Z3, Z7, Z7
+	VPSUBD       toInt<>+0(SB), Z5, Z5
+	VPSRAD       $0x01, Z5, Z6
+	VPSUBD       Z6, Z5, Z5
+	VPADDD       bias<>+0(SB), Z6, Z6
+	VPADDD       bias<>+0(SB), Z5, Z5
+	VPSLLD       $0x17, Z6, Z6
+	VPSLLD       $0x17, Z5, Z5
+	VMULPS       Z6, Z7, Z7
+	VMULPS       Z5, Z7, Z4
+	VMOVUPS      (CX)(SI*4), Z5
+	VADDPS       Z3, Z4, Z4
+	VDIVPS       Z4, Z5, Z5
+	VMULPS       (DX)(SI*4), Z5, Z5
+	VMOVUPS      Z5, (AX)(SI*4)
+	ADDQ         $0x10, SI
 
 check:
 	CMPQ SI, BX

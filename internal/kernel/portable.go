@@ -14,6 +14,7 @@ var portable = &form{
 	sum:      sumPortable,
 	max:      maxPortable,
 	expSum:   expSumPortable,
+	exp:      func(x stripes, bias float32) stripes { expSumPortable(x[:], bias); return x },
 	div:      divPortable,
 	add:      addPortable,
 	scaleMul: scaleMulPortable,

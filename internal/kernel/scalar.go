@@ -39,8 +39,8 @@ func fmaOdd(a, b, c float32, sum float64) float32 {
 	return float32(math.Float64frombits(u))
 }
 
-// The constants of Exp. ln2Hi has 9 bits, so that its products with the
-// exponents that occur are exact; the polynomial interpolates
+// The constants of Exp. ln2Hi has few bits, so that x - n*ln2Hi is exact;
+// the polynomial interpolates
 // (exp(r)-1-r)/r² at the Chebyshev nodes of |r| <= 0.347, a relative error
 // of 2^-28 in exp(r).
 const (
@@ -61,7 +61,7 @@ const (
 // Exp returns e**x within 2 units in the last place, subnormal results
 // included. Exp(-Inf) is 0, Exp(+Inf) is +Inf and Exp(NaN) is NaN.
 //
-// Every form computes it by these steps, each operation rounded.
+// Every form computes it by these steps.
 func Exp(x float32) float32 {
 	if x > expHigh {
 		x = expHigh
@@ -69,16 +69,15 @@ func Exp(x float32) float32 {
 	if x < expLow {
 		x = expLow
 	}
-	t := float32(x*log2E) + toInt
+	t := FMA(x, log2E, toInt)
 	n := t - toInt
-	r := (x - float32(n*ln2Hi)) - float32(n*ln2Lo)
+	r := FMA(-n, ln2Lo, FMA(-n, ln2Hi, x))
 
-	p := float32(exp4*r) + exp3
-	p = float32(p*r) + exp2
-	p = float32(p*r) + exp1
-	p = float32(p*r) + exp0
-	p = float32(p*float32(r*r)) + r
-	p += 1
+	p := FMA(exp4, r, exp3)
+	p = FMA(p, r, exp2)
+	p = FMA(p, r, exp1)
+	p = FMA(p, r, exp0)
+	p = FMA(p, float32(r*r), r) + 1
 
 	// Two factors, since 2**n itself may be out of range.
 	k := int32(math.Float32bits(t)) - int32(math.Float32bits(toInt))

@@ -36,44 +36,45 @@ func (s isa) newExp() exp {
 	return exp{s, s.splat(float("expHigh", 89)), s.splat(float("expLow", -104)), s.splat(float("one", 1))}
 }
 
-// apply replaces x by its exponential, step by step as Exp in scalar.go.
-func (e exp) apply(x VecVirtual) {
+// apply replaces each x by its exponential, step by step as Exp in scalar.go.
+// The steps of one wait for each other, so they alternate with another's.
+func (e exp) apply(xs []VecVirtual) {
+	var ts, ns, ps []VecVirtual
+	for range xs {
+		ts, ns, ps = append(ts, e.vector()), append(ns, e.vector()), append(ps, e.vector())
+	}
+	each := func(step func(x, t, n, p VecVirtual)) {
+		for i := range xs {
+			step(xs[i], ts[i], ns[i], ps[i])
+		}
+	}
 	toInt := float("toInt", 3<<22)
-	VMINPS(x, e.high, x)
-	VMAXPS(x, e.low, x)
+	each(func(x, t, n, p VecVirtual) { VMINPS(x, e.high, x) })
+	each(func(x, t, n, p VecVirtual) { VMAXPS(x, e.low, x) })
+	each(func(x, t, n, p VecVirtual) { VMOVUPS(toInt, t) })
+	each(func(x, t, n, p VecVirtual) { VFMADD231PS(float("log2E", 1.4426950408889634), x, t) })
+	each(func(x, t, n, p VecVirtual) { VSUBPS(toInt, t, n) })
+	each(func(x, t, n, p VecVirtual) { VFNMADD231PS(float("ln2Hi", 355.0/512), n, x) })
+	each(func(x, t, n, p VecVirtual) { VFNMADD231PS(float("ln2Lo", -0.00021219444005469057), n, x) })
 
-	t, n, u := e.vector(), e.vector(), e.vector()
-	VMULPS(float("log2E", 1.4426950408889634), x, t)
-	VADDPS(toInt, t, t)
-	VSUBPS(toInt, t, n)
-	VMULPS(float("ln2Hi", 355.0/512), n, u)
-	VSUBPS(u, x, x)
-	VMULPS(float("ln2Lo", -0.00021219444005469057), n, u)
-	VSUBPS(u, x, x)
-
-	p := e.vector()
-	VMULPS(float("exp4", 0x1.6d119ap-10), x, p)
-	VADDPS(float("exp3", 0x1.120cp-7), p, p)
-	VMULPS(x, p, p)
-	VADDPS(float("exp2", 0x1.555518p-5), p, p)
-	VMULPS(x, p, p)
-	VADDPS(float("exp1", 0x1.5554dcp-3), p, p)
-	VMULPS(x, p, p)
-	VADDPS(float("exp0", 0x1p-1), p, p)
-	VMULPS(x, x, u)
-	VMULPS(u, p, p)
-	VADDPS(x, p, p)
-	VADDPS(e.one, p, p)
+	each(func(x, t, n, p VecVirtual) { VMOVUPS(float("exp4", 0x1.6d119ap-10), p) })
+	each(func(x, t, n, p VecVirtual) { VFMADD213PS(float("exp3", 0x1.120cp-7), x, p) })
+	each(func(x, t, n, p VecVirtual) { VFMADD213PS(float("exp2", 0x1.555518p-5), x, p) })
+	each(func(x, t, n, p VecVirtual) { VFMADD213PS(float("exp1", 0x1.5554dcp-3), x, p) })
+	each(func(x, t, n, p VecVirtual) { VFMADD213PS(float("exp0", 0x1p-1), x, p) })
+	each(func(x, t, n, p VecVirtual) { VMULPS(x, x, n) })
+	each(func(x, t, n, p VecVirtual) { VFMADD213PS(x, n, p) })
+	each(func(x, t, n, p VecVirtual) { VADDPS(e.one, p, p) })
 
 	// t is k, n is h.
 	bias := constant("bias", 127)
-	VPSUBD(toInt, t, t)
-	VPSRAD(Imm(1), t, n)
-	VPSUBD(n, t, t)
-	VPADDD(bias, n, n)
-	VPADDD(bias, t, t)
-	VPSLLD(Imm(23), n, n)
-	VPSLLD(Imm(23), t, t)
-	VMULPS(n, p, p)
-	VMULPS(t, p, x)
+	each(func(x, t, n, p VecVirtual) { VPSUBD(toInt, t, t) })
+	each(func(x, t, n, p VecVirtual) { VPSRAD(Imm(1), t, n) })
+	each(func(x, t, n, p VecVirtual) { VPSUBD(n, t, t) })
+	each(func(x, t, n, p VecVirtual) { VPADDD(bias, n, n) })
+	each(func(x, t, n, p VecVirtual) { VPADDD(bias, t, t) })
+	each(func(x, t, n, p VecVirtual) { VPSLLD(Imm(23), n, n) })
+	each(func(x, t, n, p VecVirtual) { VPSLLD(Imm(23), t, t) })
+	each(func(x, t, n, p VecVirtual) { VMULPS(n, p, p) })
+	each(func(x, t, n, p VecVirtual) { VMULPS(t, p, x) })
 }

@@ -34,13 +34,24 @@ func (c column) of(base Register, size int) Mem {
 
 // each runs body for each register of each block of the named slice's length.
 func (s isa) each(slice string, body func(c column)) {
+	s.blocks(slice, func(columns []column) {
+		for _, c := range columns {
+			body(c)
+		}
+	})
+}
+
+// blocks runs body for each block.
+func (s isa) blocks(slice string, body func(columns []column)) {
 	n, i := Load(Param(slice).Len(), GP64()), GP64()
 	XORQ(i, i)
 	JMP(LabelRef("check"))
 	Label("block")
+	var columns []column
 	for part := range s.parts() {
-		body(column{i, part, s.lanes})
+		columns = append(columns, column{i, part, s.lanes})
 	}
+	body(columns)
 	ADDQ(Imm(width), i)
 	Label("check")
 	CMPQ(i, n)
@@ -139,12 +150,18 @@ func (s isa) expSum() {
 	bias := s.splat(param("bias"))
 	e := s.newExp()
 	acc := s.sums()
-	s.each("x", func(c column) {
-		v := s.load(c.of(x, 4))
-		VSUBPS(bias, v, v)
-		e.apply(v)
-		VMOVUPS(v, c.of(x, 4))
-		VADDPS(v, acc[c.part], acc[c.part])
+	s.blocks("x", func(columns []column) {
+		var vs []VecVirtual
+		for _, c := range columns {
+			v := s.load(c.of(x, 4))
+			VSUBPS(bias, v, v)
+			vs = append(vs, v)
+		}
+		e.apply(vs)
+		for i, c := range columns {
+			VMOVUPS(vs[i], c.of(x, 4))
+			VADDPS(vs[i], acc[i], acc[i])
+		}
 	})
 	s.result(acc)
 	end()
@@ -191,14 +208,21 @@ func (s isa) siluMul() {
 	dst, gate, up := base("dst"), base("gate"), base("up")
 	zero := s.zero()
 	e := s.newExp()
-	s.each("gate", func(c column) {
-		g, d := s.load(c.of(gate, 4)), s.vector()
-		VSUBPS(g, zero, d)
-		e.apply(d)
-		VADDPS(e.one, d, d)
-		VDIVPS(d, g, g)
-		VMULPS(c.of(up, 4), g, g)
-		VMOVUPS(g, c.of(dst, 4))
+	s.blocks("gate", func(columns []column) {
+		var ds []VecVirtual
+		for _, c := range columns {
+			d := s.vector()
+			VSUBPS(c.of(gate, 4), zero, d)
+			ds = append(ds, d)
+		}
+		e.apply(ds)
+		for i, c := range columns {
+			g := s.load(c.of(gate, 4))
+			VADDPS(e.one, ds[i], ds[i])
+			VDIVPS(ds[i], g, g)
+			VMULPS(c.of(up, 4), g, g)
+			VMOVUPS(g, c.of(dst, 4))
+		}
 	})
 	end()
 }
