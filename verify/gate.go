@@ -1,0 +1,182 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/spell"
+)
+
+// A Gate is a limit on one metric.
+type Gate struct {
+	Metric string  `json:"metric"` // as in Metrics' JSON
+	Op     string  `json:"op"`     // "<=" or ">="
+	Limit  float64 `json:"limit"`
+}
+
+// A Check is a Gate with what was measured.
+type Check struct {
+	Gate
+	Value Value `json:"value"`
+	Pass  bool  `json:"pass"`
+}
+
+func (g Gate) String() string {
+	return g.Metric + g.Op + strconv.FormatFloat(g.Limit, 'g', -1, 64)
+}
+
+// ParseGate reads "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05".
+func ParseGate(text string) (Gate, error) {
+	at := strings.Index(text, "<=")
+	if at < 0 {
+		at = strings.Index(text, ">=")
+	}
+	if at < 0 {
+		return Gate{}, fmt.Errorf("gate %q: want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05", text)
+	}
+	g := Gate{Metric: strings.TrimSpace(text[:at]), Op: text[at : at+2]}
+	if _, err := metricNamed(g.Metric); err != nil {
+		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
+	}
+	var err error
+	g.Limit, err = strconv.ParseFloat(strings.TrimSpace(text[at+2:]), 64)
+	if err != nil || math.IsNaN(g.Limit) || math.IsInf(g.Limit, 0) {
+		return Gate{}, fmt.Errorf("gate %q: %q is not a number", text, strings.TrimSpace(text[at+2:]))
+	}
+	return g, nil
+}
+
+// A metric is a field of Metrics that can be gated and printed.
+type metric struct {
+	name      string
+	reference bool // cannot be measured without one
+	of        func(*Metrics) Value
+	means     string
+}
+
+var metrics = []metric{
+	{"tokens", false, func(m *Metrics) Value { return Value(m.Tokens) }, "positions scored"},
+	{"kl_mean", true, func(m *Metrics) Value { return m.KLMean }, "nats per token"},
+	{"kl_mean_se", true, func(m *Metrics) Value { return m.KLMeanSE }, "standard error, between prompts"},
+	{"kl_median", true, func(m *Metrics) Value { return m.KLMedian }, "nats"},
+	{"kl_p99", true, func(m *Metrics) Value { return m.KLP99 }, "nats, 99th percentile"},
+	{"kl_hidden", true, func(m *Metrics) Value { return m.KLHidden }, "most that kl_mean may lack"},
+	{"top1_agreement", true, func(m *Metrics) Value { return m.Top1Agreement }, "share with the same first choice"},
+	{"max_abs", true, func(m *Metrics) Value { return m.MaxAbs }, "largest logit difference"},
+	{"max_abs_rel", true, func(m *Metrics) Value { return m.MaxAbsRel }, "max_abs / logit_std"},
+	{"logit_std", true, func(m *Metrics) Value { return m.LogitStd }, "spread of the reference logits"},
+	{"cosine_min", true, func(m *Metrics) Value { return m.CosineMin }, "least cosine of logit rows"},
+	{"ppl_reference", true, func(m *Metrics) Value { return m.PPLReference }, "perplexity of the reference"},
+	{"ppl", false, func(m *Metrics) Value { return m.PPL }, "perplexity of the model"},
+}
+
+func metricNamed(name string) (*metric, error) {
+	names := make([]string, len(metrics))
+	for i := range metrics {
+		if names[i] = metrics[i].name; names[i] == name {
+			return &metrics[i], nil
+		}
+	}
+	if hint := spell.Suggest(name, names); hint != "" {
+		return nil, fmt.Errorf("there is no metric %q%s", name, hint)
+	}
+	return nil, fmt.Errorf("there is no metric %q, want one of %s", name, strings.Join(names, ", "))
+}
+
+// checkGates finds, before any work, the gates that cannot be judged.
+func checkGates(gates []Gate, reference bool) error {
+	for _, g := range gates {
+		m, err := metricNamed(g.Metric)
+		switch {
+		case err != nil:
+			return fmt.Errorf("gate %v: %w", g, err)
+		case g.Op != "<=" && g.Op != ">=":
+			return fmt.Errorf("gate %v: the comparison is %q, want <= or >=", g, g.Op)
+		case m.reference && !reference:
+			return fmt.Errorf("gate %v: %s compares with a reference: name one by --reference or --against", g, g.Metric)
+		}
+	}
+	return nil
+}
+
+// judge holds the metrics to the gates, which have passed checkGates.
+func (r *Report) judge(gates []Gate) error {
+	r.Pass = true
+	for _, g := range gates {
+		m, err := metricNamed(g.Metric)
+		if err != nil {
+			return err
+		}
+		c := Check{Gate: g, Value: m.of(&r.Metrics)}
+		if !c.Value.Known() {
+			return fmt.Errorf("gate %v: these prompts and this reference give no %s", g, g.Metric)
+		}
+		if g.Op == "<=" {
+			c.Pass = float64(c.Value) <= g.Limit
+		} else {
+			c.Pass = float64(c.Value) >= g.Limit
+		}
+		r.Gates = append(r.Gates, c)
+		r.Pass = r.Pass && c.Pass
+	}
+	return nil
+}
+
+// DefaultGates returns the limits for a comparison of m with the checkpoint it
+// came from. The coarsest scheme among its linear layers, embedding and head
+// decides: the one with the fewest bits per weight. m must have passed Check.
+func DefaultGates(m *model.Model) []Gate {
+	var coarsest qtensor.Scheme
+	least := math.Inf(1)
+	for _, s := range m.Spec.Slots() {
+		if s.Role == model.Vector {
+			continue
+		}
+		scheme := m.Tensors[s.Name].Scheme
+		if bits := scheme.BitsPerWeight(s.Cols); bits < least {
+			coarsest, least = scheme, bits
+		}
+	}
+	return SchemeGates(coarsest)
+}
+
+// SchemeGates returns the limits for a model stored throughout in s.
+//
+// They part rounding from damage: about three to ten times what rounding to
+// nearest costs a model of 135 M parameters, and far below what a wrong
+// permutation, scale or layer order does, which is several nats. A release
+// should set its own, tighter ones. docs/NUMERICS.md gives the measurements.
+func SchemeGates(s qtensor.Scheme) []Gate {
+	kl, top1 := 0.0, 0.0
+	switch s.Kind {
+	case qtensor.F32:
+		// Only the order of float32 sums may differ.
+		return append(gatePair(1e-5, 0.99), Gate{"max_abs_rel", "<=", 1e-3})
+	case qtensor.F16:
+		kl, top1 = 1e-4, 0.98
+	case qtensor.BF16:
+		kl, top1 = 2e-3, 0.95
+	case qtensor.Int:
+		l := intLimits[s.Bits]
+		kl, top1 = l.kl, l.top1
+		if s.Bits == 4 && s.Asym {
+			kl, top1 = 0.7, 0.55
+		}
+	}
+	return gatePair(kl, top1)
+}
+
+// intLimits is indexed by bits. A bit less makes rounding errors twice and the
+// divergence four times as large. Below 4 bits rounding to nearest ruins a small
+// model, and better methods are held to what 4 bits must reach.
+var intLimits = [9]struct{ kl, top1 float64 }{
+	2: {1, 0.5}, 3: {1, 0.5}, 4: {1, 0.5}, 5: {0.3, 0.7}, 6: {0.1, 0.8}, 7: {0.04, 0.85}, 8: {0.02, 0.9},
+}
+
+func gatePair(kl, top1 float64) []Gate {
+	return []Gate{{"kl_mean", "<=", kl}, {"top1_agreement", ">=", top1}}
+}

@@ -1,0 +1,147 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"thimble/internal/model"
+)
+
+// worstPrompts is how many prompts String lists.
+const worstPrompts = 5
+
+// String is the report for people: the verdict and its reason first, 80 columns
+// wide.
+func (r *Report) String() string {
+	var b strings.Builder
+	b.WriteString(r.verdict() + "\n")
+	fmt.Fprintf(&b, "  model    %s%s\n", model.Printable(r.Model.Path), r.Model.size())
+	if r.Against != "" {
+		fmt.Fprintf(&b, "  against  %s\n", model.Printable(r.Against))
+	}
+	b.WriteString("\n")
+	r.writeMetrics(&b)
+	r.writePrompts(&b)
+	for _, n := range r.Notes {
+		writeWrapped(&b, "note: "+n)
+	}
+	return b.String()
+}
+
+func (r *Report) verdict() string {
+	if len(r.Gates) == 0 {
+		return "MEASURED, no gate set"
+	}
+	var missed, met []string
+	for _, c := range r.Gates {
+		if text := fmt.Sprintf("%s %s", c.Metric, figure(c.Value)); c.Pass {
+			met = append(met, text)
+		} else {
+			missed = append(missed, fmt.Sprintf("%s, the gate is %s %s", text, c.Op, figure(Value(c.Limit))))
+		}
+	}
+	if r.Pass {
+		return "PASS  " + strings.Join(met, ", ")
+	}
+	return "FAIL  " + strings.Join(missed, "\nFAIL  ")
+}
+
+func (m *ModelInfo) size() string {
+	if m.Bytes == 0 {
+		return ""
+	}
+	s := fmt.Sprintf(", %.1f MB", float64(m.Bytes)/1e6)
+	if m.BitsPerWeight > 0 {
+		s += fmt.Sprintf(", %.2f bits per weight", m.BitsPerWeight)
+	}
+	return s
+}
+
+func (r *Report) writeMetrics(b *strings.Builder) {
+	for i := range metrics {
+		k := &metrics[i]
+		v := k.of(&r.Metrics)
+		if !v.Known() || k.name == "kl_hidden" && v == 0 {
+			continue
+		}
+		var gates []string
+		for _, c := range r.Gates {
+			if c.Metric == k.name {
+				state := "pass"
+				if !c.Pass {
+					state = "FAIL"
+				}
+				gates = append(gates, fmt.Sprintf("%s %s %s", c.Op, figure(Value(c.Limit)), state))
+			}
+		}
+		line := fmt.Sprintf("  %-15s %10s  %-16s  %s", k.name, figure(v), strings.Join(gates, ", "), k.means)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// writePrompts lists the prompts with the largest divergence, if there are
+// several.
+func (r *Report) writePrompts(b *strings.Builder) {
+	if len(r.Prompts) < 2 || !r.Metrics.KLMean.Known() {
+		return
+	}
+	order := make([]int, len(r.Prompts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		switch a, c := r.Prompts[i].KLMean, r.Prompts[j].KLMean; {
+		case a > c:
+			return -1
+		case a < c:
+			return 1
+		}
+		return 0
+	})
+	if len(order) > worstPrompts {
+		order = order[:worstPrompts]
+		fmt.Fprintf(b, "\n  worst of %d prompts\n", len(r.Prompts))
+	} else {
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(b, "  %6s %7s %10s %10s %7s %10s %10s\n", "prompt", "tokens", "kl_mean", "kl_max", "at", "top1", "ppl")
+	for _, i := range order {
+		p := &r.Prompts[i]
+		fmt.Fprintf(b, "  %6d %7d %10s %10s %7d %10s %10s\n", i, p.Tokens, figure(p.KLMean), figure(p.KLMax), p.KLMaxAt,
+			figure(p.Top1Agreement), figure(p.PPL))
+	}
+}
+
+// figure writes v with four significant digits, or more where it is an integer.
+func figure(v Value) string {
+	switch {
+	case !v.Known():
+		return "-"
+	case v > -1e9 && v < 1e9 && v == Value(int64(v)):
+		return strconv.FormatInt(int64(v), 10)
+	}
+	return strconv.FormatFloat(float64(v), 'g', 4, 64)
+}
+
+// writeWrapped writes text in lines of up to 78 columns.
+func writeWrapped(b *strings.Builder, text string) {
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+			b.WriteString("\n  ")
+			column = 2
+		case column+1+len(word) > 78:
+			b.WriteString("\n    ")
+			column = 4
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteString("\n")
+}
