@@ -53,7 +53,8 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 		}
 		return
 	}
-	done := 0 // what is before is passed on
+	done := 0     // what is before is passed on
+	stripped := 0 // where the white space found last ends
 	for i := 0; i < len(s); {
 		var a *Added
 		if f.first[s[i]] {
@@ -68,17 +69,20 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 		if a.SingleWord && (endsInWord(s[:start]) || beginsWithWord(s[end:])) {
 			continue
 		}
-		if a.LStrip {
-			start = max(done, trimmed(s[:start]))
+		if a.LStrip && done < start {
+			start = done + trimmed(s[done:start])
 		}
 		if a.RStrip {
-			end += run(s[end:], space, space)
+			if stripped < end {
+				stripped = end + run(s[end:], space, space)
+			}
+			end = stripped
 		}
 		if done < start {
 			text(s[done:start])
 		}
 		token(a.ID)
-		done = end // not max(done, end): see the tests of overlapping strips
+		done = end // may go back, into white space that was stripped, as in Hugging Face
 	}
 	if done < len(s) {
 		text(s[done:])

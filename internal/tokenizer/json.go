@@ -107,7 +107,7 @@ func (s *scanner) str() []byte {
 	start := s.i
 	n := bytes.IndexAny(s.b[start:], "\"\\")
 	if n < 0 {
-		s.fail("string without an end")
+		s.unended()
 		return nil
 	}
 	s.plain(s.b[start : start+n])
@@ -152,13 +152,20 @@ func (s *scanner) escaped(start int) []byte {
 			s.i += n
 		}
 	}
-	s.fail("string without an end")
+	s.unended()
 	return nil
+}
+
+func (s *scanner) unended() {
+	if s.err == nil {
+		s.i = len(s.b)
+		s.fail("string without an end")
+	}
 }
 
 func (s *scanner) escape() {
 	if s.i+1 >= len(s.b) {
-		s.fail("string without an end")
+		s.unended()
 		return
 	}
 	const codes, values = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
@@ -288,18 +295,16 @@ func parseNumber(w string) (float64, bool) {
 	return v, err == nil
 }
 
-// skip passes over the next value, checking its syntax, in constant memory
-// except for the keys of objects.
+// skip passes over the next value, made of arrays and strings only, checking
+// its syntax.
 func (s *scanner) skip() {
 	switch s.peek() {
-	case '{':
-		s.object(func(string) { s.skip() })
 	case '[':
 		s.array(s.skip)
 	case '"':
 		s.str()
 	default:
-		s.tree()
+		s.fail("want an array or a string")
 	}
 }
 

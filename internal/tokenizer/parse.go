@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ type document struct {
 	merges int               // offset of the merges in the file, 0 if there are none
 	added  []*fields
 	post   any
-	bpe    bool
+	have   map[string]bool // top-level keys
 	err    error
 }
 
@@ -48,13 +47,14 @@ func ParseJSON(b []byte) (*Data, error) {
 	if len(b) > maxFile {
 		return nil, defect.Corrupt(jsonFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
 	}
-	d := &document{s: &scanner{file: jsonFile, b: b}}
+	d := &document{s: &scanner{file: jsonFile, b: b}, have: map[string]bool{}}
 	d.Data = Data{Model: ByteLevelBPE, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
 	d.s.object(d.member)
 	d.s.end()
 	for _, finish := range []func() error{
 		func() error { return d.s.err },
 		func() error { return d.err },
+		d.complete,
 		d.finishVocab,
 		d.finishAdded,
 		d.finishMerges,
@@ -75,7 +75,21 @@ func (d *document) fail(err error) {
 	}
 }
 
+// complete checks that nothing is missing without which text is not bytes.
+func (d *document) complete() error {
+	for _, key := range []string{"model", "pre_tokenizer", "decoder"} {
+		if !d.have[key] {
+			return defect.Corrupt(jsonFile, key, "is missing")
+		}
+	}
+	if d.vocab == nil || d.merges == 0 {
+		return defect.Corrupt(jsonFile, "model", "no vocab or no merges")
+	}
+	return nil
+}
+
 func (d *document) member(key string) {
+	d.have[key] = true
 	switch key {
 	case "model":
 		d.readModel()
@@ -133,6 +147,9 @@ func (d *document) readModel() {
 		case "vocab":
 			d.s.object(func(token string) {
 				d.vocab = append(d.vocab, entry{token, d.s.id()})
+				if len(d.vocab) > maxTokens {
+					d.s.fail("more than 4194304 tokens")
+				}
 			})
 		case "merges": // may come before the vocabulary they are made of
 			d.s.peek()
@@ -145,7 +162,6 @@ func (d *document) readModel() {
 	if d.s.err != nil {
 		return
 	}
-	d.bpe = true
 	f := object(jsonFile, "model", flags)
 	if _, typed := flags["type"]; typed { // files of before 2020 have none
 		if kind := f.str("type"); kind != "BPE" {
@@ -178,7 +194,7 @@ func (d *document) readModel() {
 // checkUnknown refuses an unknown-token that could appear: where it is unset,
 // Hugging Face drops bytes the vocabulary lacks, and so do we.
 func (d *document) checkUnknown(unk any) {
-	if unk == nil || unk == "" {
+	if unk == nil || unk == "" || d.vocab == nil {
 		return
 	}
 	var have [256]bool
@@ -190,153 +206,6 @@ func (d *document) checkUnknown(unk any) {
 	if b := slices.Index(have[:], false); b >= 0 {
 		d.fail(defect.Unsupported(jsonFile+": model.unk_token", "%s with a vocabulary that lacks byte 0x%02x", defect.Printable(show(unk)), b))
 	}
-}
-
-// finishVocab places the vocabulary, checking that ids are dense and unique
-// together with those of the added tokens.
-func (d *document) finishVocab() error {
-	if !d.bpe || d.merges == 0 {
-		return defect.Corrupt(jsonFile, "model", "no vocab or no merges")
-	}
-	n := len(d.vocab)
-	d.ids = make(map[string]uint32, n)
-	for _, e := range d.vocab {
-		d.ids[e.token] = uint32(e.id)
-	}
-	for _, f := range d.added {
-		content, _ := f.m["content"].(string)
-		if _, ok := d.ids[content]; !ok {
-			n++
-		}
-	}
-	d.Tokens = make([][]byte, n)
-	size := 0
-	for _, e := range d.vocab {
-		size += len(e.token)
-	}
-	arena := make([]byte, 0, size)
-	for _, e := range d.vocab {
-		if e.id >= n {
-			return defect.Corrupt(jsonFile, "model.vocab", "ids are not dense: token %q has id %d, but there are %d tokens", defect.Printable(e.token), e.id, n)
-		}
-		if d.Tokens[e.id] != nil {
-			return defect.Corrupt(jsonFile, "model.vocab", "id %d is given twice, the second time to %q", e.id, defect.Printable(e.token))
-		}
-		at, plain := len(arena), true
-		if arena, plain = appendBytes(arena, e.token); !plain {
-			d.Literal = append(d.Literal, uint32(e.id))
-		}
-		d.Tokens[e.id] = arena[at:len(arena):len(arena)]
-	}
-	return nil
-}
-
-// appendBytes appends the bytes that a token in the byte-level alphabet stands
-// for, or, if some character is not of that alphabet, the token itself and false.
-func appendBytes(dst []byte, token string) ([]byte, bool) {
-	at := len(dst)
-	for _, r := range token {
-		if int(r) >= len(alphabet) || alphabet[r] < 0 {
-			return append(dst[:at], token...), false
-		}
-		dst = append(dst, byte(alphabet[r]))
-	}
-	return dst, true
-}
-
-// alphabet maps the characters that stand for bytes in a byte-level vocabulary
-// to those bytes, and others to -1. Printable Latin-1 characters stand for
-// themselves; U+0100 on are the other bytes in order (GPT-2, encoder.py).
-var alphabet = func() (a [256 + 68]int16) {
-	next := 256
-	for i := range a {
-		a[i] = -1
-	}
-	for b := range 256 {
-		if b >= '!' && b <= '~' || b >= 0xa1 && b != 0xad {
-			a[b] = int16(b)
-		} else {
-			a[next] = int16(b)
-			next++
-		}
-	}
-	return a
-}()
-
-// finishAdded places the added tokens. Hugging Face ignores the ids they are
-// listed with: a token of the vocabulary keeps its id, a new one gets the next.
-func (d *document) finishAdded() error {
-	next := uint32(len(d.vocab))
-	for _, f := range d.added {
-		a := Added{
-			Content:    f.str("content"),
-			Special:    f.boolean("special"),
-			SingleWord: f.boolean("single_word"),
-			LStrip:     f.boolean("lstrip"),
-			RStrip:     f.boolean("rstrip"),
-			Normalized: f.boolean("normalized"),
-		}
-		listed := uint32(f.id("id", f.take("id"), maxTokens))
-		if err := f.done(); err != nil {
-			return err
-		}
-		id, ok := d.ids[a.Content]
-		if !ok {
-			id = next
-			next++
-			if int(id) >= len(d.Tokens) || d.Tokens[id] != nil {
-				return defect.Corrupt(jsonFile, f.path, "id %d of %q is taken", id, defect.Printable(a.Content))
-			}
-			d.Tokens[id] = []byte(a.Content)
-			d.Literal = append(d.Literal, id)
-			d.ids[a.Content] = id
-		}
-		if listed != id {
-			return defect.Corrupt(jsonFile, f.path, "%q has id %d, but the vocabulary and the order of the list give it %d", defect.Printable(a.Content), listed, id)
-		}
-		a.ID = id
-		d.Added = append(d.Added, a)
-	}
-	for id, t := range d.Tokens {
-		if t == nil {
-			return defect.Corrupt(jsonFile, "model.vocab", "ids are not dense: no token has id %d", id)
-		}
-	}
-	slices.Sort(d.Literal)
-	return nil
-}
-
-// finishMerges walks the merges in place: there may be 300,000 of them.
-func (d *document) finishMerges() error {
-	s := &scanner{file: jsonFile, b: d.s.b, i: d.merges, depth: 1}
-	id := func(token []byte) {
-		n, ok := d.ids[string(token)]
-		if !ok {
-			s.fail(fmt.Sprintf("merge %d: %q is not in the vocabulary", len(d.Merges)/2, defect.Printable(string(token))))
-		}
-		d.Merges = append(d.Merges, n)
-	}
-	s.array(func() {
-		if len(d.Merges) >= 2*maxTokens {
-			s.fail("more than 4194304 merges")
-		}
-		if s.peek() == '[' {
-			n := 0
-			s.array(func() { id(s.str()); n++ })
-			if n != 2 {
-				s.fail("a merge is not of two tokens")
-			}
-			return
-		}
-		pair := s.str()
-		if bytes.HasPrefix(pair, []byte("#version")) { // a line of merges.txt that Hugging Face passes over
-			return
-		}
-		left, right, _ := bytes.Cut(pair, []byte(" "))
-		id(left)
-		id(right)
-	})
-	return s.err
 }
 
 // preTokenizer appends the steps of one component. ByteLevel must be there and

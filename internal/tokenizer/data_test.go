@@ -1,0 +1,237 @@
+package tokenizer
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+func parsed(t testing.TB, name string) *Data {
+	t.Helper()
+	d, err := ParseJSON(read(t, testdata(name+".json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDataRoundTrip(t *testing.T) {
+	for _, name := range variants {
+		d := parsed(t, name)
+		d.ChatTemplate = "{{ messages }}"
+		b, err := d.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeData(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, d) {
+			t.Errorf("%s: comes back as another tokenizer", name)
+		}
+		if again, err := got.MarshalBinary(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: encodes differently the second time: %v", name, err)
+		}
+		for n := range b {
+			if _, err := DecodeData(b[:n]); err == nil {
+				t.Fatalf("%s: %d of %d bytes are accepted", name, n, len(b))
+			}
+		}
+	}
+}
+
+func TestDecodeDataErrors(t *testing.T) {
+	d := parsed(t, "gpt2")
+	good, err := d.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown, err := cbor.Marshal(map[int]any{1: ByteLevelBPE, 99: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		b    []byte
+	}{
+		{"nothing", nil},
+		{"a byte more", append(slices.Clone(good), 0)},
+		{"unknown field", unknown},
+		{"duplicate key", []byte{0xa2, 1, 0x60, 1, 0x60}},
+		{"indefinite length", []byte{0xbf, 1, 0x60, 0xff}},
+		{"a tag", []byte{0xa1, 1, 0xc0, 0x60}},
+		{"2^40 tokens", []byte{0xa1, 2, 0x9b, 0, 0, 1, 0, 0, 0, 0, 0}},
+		{"nested deep", append([]byte{0xa1, 2}, bytes.Repeat([]byte{0x81}, 99)...)},
+		{"not UTF-8", []byte{0xa1, 1, 0x61, 0xff}},
+		{"an id of 2^32", []byte{0xa1, 4, 0x81, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0}},
+		{"too long", make([]byte, maxFile+1)},
+	} {
+		_, err := DecodeData(c.b)
+		if err == nil {
+			t.Errorf("%s: accepted", c.name)
+			continue
+		}
+		checkError(t, err, false, "tokenizer: ")
+	}
+}
+
+func TestNewErrors(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		spoil       func(d *Data)
+		unsupported bool
+		want        string
+	}{
+		{"model", func(d *Data) { d.Model = "unigram" }, true, `model "unigram"`},
+		{"step", func(d *Data) { d.Steps = append(d.Steps, "sing") }, true, `step "sing"`},
+		{"steps", func(d *Data) { d.Steps = slices.Repeat([]Step{StepDigit}, 99) }, false, `99 steps`},
+		{"no tokens", func(d *Data) { d.Tokens = nil }, false, `0 tokens`},
+		{"same tokens", func(d *Data) { d.Tokens[7] = d.Tokens[9] }, false, `token 9, "'", is there twice`},
+		{"literal", func(d *Data) { d.Literal = []uint32{5, 5} }, false, `literal: id 5`},
+		{"literal large", func(d *Data) { d.Literal = []uint32{400} }, false, `literal: id 400`},
+		{"odd merges", func(d *Data) { d.Merges = d.Merges[1:] }, false, `want pairs`},
+		{"merge id", func(d *Data) { d.Merges[0] = 400 }, false, `merge 0: id 400 is not below 400`},
+		{"merge literal", func(d *Data) { d.Literal = []uint32{d.Merges[0]} }, false, `not in the byte-level alphabet`},
+		{"added id", func(d *Data) { d.Added[0].ID = 400 }, false, `added token 400: id is not below 400`},
+		{"added twice", func(d *Data) { d.Added[1].Content = d.Added[0].Content }, false, `is listed twice`},
+		{"added same id", func(d *Data) { d.Added[1].ID = d.Added[0].ID }, false, `is listed twice`},
+		{"added many", func(d *Data) { d.Added = make([]Added, maxAdded+1) }, false, `65537 entries`},
+		{"bos", func(d *Data) { d.BOS = 400 }, false, `bos: id 400`},
+		{"unk", func(d *Data) { d.Unk = -2 }, false, `unk: id -2`},
+		{"prefix", func(d *Data) { d.Prefix = []uint32{400} }, false, `template: id 400`},
+		{"suffix", func(d *Data) { d.Suffix = make([]uint32, 99) }, false, `more than 16 ids`},
+		{"chat", func(d *Data) { d.ChatTemplate = strings.Repeat("x", maxTemplate+1) }, false, `chat_template`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := parsed(t, "gpt2")
+			c.spoil(d)
+			_, err := New(d)
+			checkError(t, err, c.unsupported, c.want)
+		})
+	}
+}
+
+func TestApplyConfig(t *testing.T) {
+	d := parsed(t, "added")
+	err := d.ApplyConfig([]byte(`{"bos_token":"<|begin|>","eos_token":{"__type":"AddedToken","content":"<|end|>","lstrip":false,"normalized":false},
+		"pad_token":null,"unk_token":"!","add_prefix_space":false,"add_bos_token":true,"clean_up_tokenization_spaces":true,
+		"added_tokens_decoder":{"1":{"content":"<|begin|>","lstrip":false,"special":true}},
+		"chat_template":[{"name":"tool","template":"no"},{"name":"default","template":"yes"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.BOS != 1 || d.EOS != 2 || d.Pad != -1 || d.Unk != 3 || d.ChatTemplate != "yes" || len(d.Prefix) > 0 {
+		t.Errorf("bos %d eos %d pad %d unk %d template %q prefix %v", d.BOS, d.EOS, d.Pad, d.Unk, d.ChatTemplate, d.Prefix)
+	}
+	tok, err := New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !tok.IsSpecial(3) || !slices.Equal(tok.Encode("!", false), []int{3}) {
+		t.Error("a token that the config names is not special")
+	}
+	if err := d.ApplyConfig([]byte(`{"chat_template":"plain"}`)); err != nil || d.ChatTemplate != "plain" || d.BOS != 1 {
+		t.Errorf("second config: %v, template %q, bos %d", err, d.ChatTemplate, d.BOS)
+	}
+}
+
+func TestApplyConfigErrors(t *testing.T) {
+	for _, c := range []struct {
+		in          string
+		unsupported bool
+		want        string
+	}{
+		{`[]`, false, `want '{'`},
+		{`{"a":1,"a":1}`, false, `duplicate key`},
+		{`{"bos_token":"<nowhere>"}`, false, `bos_token: "<nowhere>" is not in the vocabulary`},
+		{`{"bos_token":7}`, false, `bos_token: want a token`},
+		{`{"bos_token":{"content":"<mask>","lstrip":false}}`, false, `bos_token.lstrip: false contradicts tokenizer.json`},
+		{`{"add_prefix_space":true}`, false, `add_prefix_space: true contradicts`},
+		{`{"split_special_tokens":true}`, true, `split_special_tokens: true`},
+		{`{"fix_mistral_regex":true}`, true, `fix_mistral_regex: true`},
+		{`{"chat_template":7}`, false, `chat_template: want a string or a list, found a number`},
+		{`{"chat_template":[{"name":"default"}]}`, false, `template: want a string, found null`},
+		{`{"added_tokens_decoder":{"1":{"content":"<other>"}}}`, false, `added_tokens_decoder.1: <other> contradicts`},
+		{`{"added_tokens_decoder":{"999":{"content":"<|begin|>"}}}`, false, `added_tokens_decoder.999`},
+		{`{"added_tokens_decoder":{"400":{"content":"<mask>","lstrip":false}}}`, false, `added_tokens_decoder.400.lstrip`},
+		{`{"added_tokens_decoder":[]}`, false, `want an object, found an array`},
+	} {
+		checkError(t, parsed(t, "added").ApplyConfig([]byte(c.in)), c.unsupported, c.want)
+	}
+}
+
+func FuzzParseJSON(f *testing.F) {
+	for _, name := range variants {
+		f.Add(read(f, testdata(name+".json")))
+	}
+	f.Add([]byte(`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]},"decoder":` + byteLevel + `,"pre_tokenizer":` + byteLevel + `}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := ParseJSON(b)
+		if err != nil {
+			return
+		}
+		enc, err := d.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := DecodeData(enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := New(d)
+		tok2, err2 := New(back)
+		if (err == nil) != (err2 == nil) {
+			t.Fatalf("New says %v, after a round trip %v", err, err2)
+		}
+		const text = "Hello  world 123\r\n<|end|> ab"
+		if err == nil && !slices.Equal(tok.Encode(text, true), tok2.Encode(text, true)) {
+			t.Fatal("ids change in a round trip")
+		}
+	})
+}
+
+func FuzzDecodeData(f *testing.F) {
+	for _, name := range variants {
+		b, err := parsed(f, name).MarshalBinary()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := DecodeData(b)
+		if err != nil {
+			return
+		}
+		if tok, err := New(d); err == nil {
+			tok.Decode(tok.Encode("Hello  world 123\r\n<|end|>\xff", true))
+		}
+	})
+}
+
+func FuzzEncode(f *testing.F) {
+	var texts []string
+	readJSON(f, testdata("strings.json"), &texts)
+	for _, s := range texts {
+		f.Add(s)
+	}
+	var all []*Tokenizer
+	for _, name := range lossless {
+		all = append(all, open(f, testdata(name+".json")))
+	}
+	added := open(f, testdata("added.json"))
+	f.Fuzz(func(t *testing.T, s string) {
+		added.Encode(s, true)
+		for i, tok := range all {
+			ids := tok.Encode(s, false)
+			if got := string(tok.Decode(ids)); got != s {
+				t.Fatalf("%s: %q comes back as %q", lossless[i], s, got)
+			}
+		}
+	})
+}

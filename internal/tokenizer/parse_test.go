@@ -1,0 +1,239 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thimble/internal/defect"
+)
+
+// edit returns a tokenizer.json with one value replaced: path is dotted, value
+// is JSON, or "" to delete.
+func edit(t testing.TB, name, path, value string) []byte {
+	t.Helper()
+	var top map[string]any
+	readJSON(t, testdata(name), &top)
+	m, keys := top, strings.Split(path, ".")
+	for _, k := range keys[:len(keys)-1] {
+		m = m[k].(map[string]any)
+	}
+	last := keys[len(keys)-1]
+	if value == "" {
+		delete(m, last)
+	} else {
+		m[last] = json.RawMessage(value)
+	}
+	b, err := json.Marshal(top)
+	if err != nil {
+		t.Fatalf("%s = %s: %v", path, value, err)
+	}
+	return b
+}
+
+const byteLevel = `{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}`
+
+func added(content, more string) string {
+	return `[{"id":400,"content":` + content + `,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true` + more + `}]`
+}
+
+func TestParseJSONErrors(t *testing.T) {
+	split := func(pattern, rest string) string {
+		return `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":` + pattern + `,` + rest + `},` + byteLevel + `]}`
+	}
+	for _, c := range []struct {
+		path, value string
+		unsupported bool
+		want        string
+	}{
+		{"version", `"2.0"`, true, `version 2.0`},
+		{"truncation", `{"max_length":512}`, true, `truncation`},
+		{"padding", `{"strategy":"BatchLongest"}`, true, `padding`},
+		{"surprise", `1`, true, `key "surprise"`},
+		{"normalizer", `{"type":"NFC"}`, true, `normalizer: NFC is not supported`},
+		{"decoder", `{"type":"Metaspace"}`, true, `decoder: Metaspace`},
+		{"decoder", `null`, true, `decoder: null`},
+		{"decoder", ``, false, `decoder: is missing`},
+		{"model", ``, false, `model: is missing`},
+		{"pre_tokenizer", ``, false, `pre_tokenizer: is missing`},
+		{"pre_tokenizer", `null`, false, `pre_tokenizer: want an object, found null`},
+		{"pre_tokenizer", `{"type":"Metaspace","replacement":"_"}`, true, `pre-tokenizer Metaspace`},
+		{"pre_tokenizer", `{"type":"Digits","individual_digits":true}`, true, `does not end in ByteLevel`},
+		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[]}`, true, `does not end in ByteLevel`},
+		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[` + byteLevel + `,` + byteLevel + `]}`, true, `ByteLevel before another`},
+		{"pre_tokenizer.use_regex", `null`, false, `use_regex: want true or false, found null`},
+		{"pre_tokenizer.add_prefix_space", ``, false, `add_prefix_space: want true or false`},
+		{"pre_tokenizer.speed", `1`, true, `pre_tokenizer.speed: this key`},
+		{"pre_tokenizer", split(`{"Regex":"\\d+"}`, `"behavior":"Isolated","invert":false`), true, `\\d+`},
+		{"pre_tokenizer", split(`{"String":" "}`, `"behavior":"Isolated","invert":false`), true, `String`},
+		{"pre_tokenizer", split(`{"Regex":`+string(quote(gpt2Pattern))+`}`, `"behavior":"Removed","invert":false`), true, `Removed with invert false`},
+		{"post_processor", `{"type":"RobertaProcessing"}`, true, `post-processor RobertaProcessing`},
+		{"post_processor", `{"type":"TemplateProcessing","single":[],"pair":[],"special_tokens":{}}`, true, `a template with 0 texts`},
+		{"post_processor", `{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}}`, true, `single`},
+		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"pair":[],"special_tokens":{}}`, false, `special_tokens.x: want an object, found null`},
+		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"special_tokens":{"x":{"ids":[400]}}}`, false, `want a token id below 400, found 400`},
+		{"model.type", `"Unigram"`, true, `model Unigram`},
+		{"model.dropout", `0.1`, true, `dropout`},
+		{"model.byte_fallback", `true`, true, `byte_fallback`},
+		{"model.continuing_subword_prefix", `"##"`, true, `##`},
+		{"model.end_of_word_suffix", `"</w>"`, true, `</w>`},
+		{"model.ignore_merges", `1`, false, `ignore_merges: want true or false, found a number`},
+		{"model.speed", `1`, true, `model.speed`},
+		{"model.vocab", ``, false, `no vocab or no merges`},
+		{"model.merges", ``, false, `no vocab or no merges`},
+		{"model.merges", `["a"]`, false, `merge 0: "" is not in the vocabulary`},
+		{"model.merges", `["a b c"]`, false, `merge 0: "b c" is not in the vocabulary`},
+		{"model.merges", `[["a","b","c"]]`, false, `a merge is not of two tokens`},
+		{"model.merges", `["# #","! ~"]`, false, `merge 0 makes "##", which is not a token`},
+		{"model.merges", `[["<|end|>","!"]]`, false, `merge 0 makes "<|end|>!"`},
+		{"model.merges", `"a b"`, false, `want '['`},
+		{"model.vocab.!", `4000`, false, `ids are not dense`},
+		{"model.vocab.!", `4`, false, `id 4 is given twice`},
+		{"model.vocab.!", `-1`, false, `token id -1 is not a whole number below 4194304`},
+		{"model.vocab.!", `4194304`, false, `token id 4194304`},
+		{"model.vocab.!", `1.5`, false, `token id 1.5`},
+		{"model.vocab.new", `400`, false, ``}, // a 401st token is fine
+		{"added_tokens", added(`""`, ``), false, `0 bytes long`},
+		{"added_tokens", added(`"`+strings.Repeat("x", 2000)+`"`, ``), false, `2000 bytes long`},
+		{"added_tokens", added(`"<new>"`, ``), false, ``},
+		{"added_tokens", added(`"!"`, ``), false, `"!" has id 400, but the vocabulary and the order of the list give it 3`},
+		{"added_tokens", added(`"<new>"`, `,"loud":true`), true, `added_tokens[0].loud`},
+		{"added_tokens", `[{"id":400,"content":"x"}]`, false, `want true or false`},
+		{"added_tokens", `[1]`, false, `added_tokens[0]: want an object, found a number`},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			d, err := ParseJSON(edit(t, "gpt2.json", c.path, c.value))
+			if err == nil {
+				_, err = New(d)
+			}
+			checkError(t, err, c.unsupported, c.want)
+		})
+	}
+}
+
+func quote(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// checkError checks that err is one line of the right kind that says want, or
+// nil if want is empty.
+func checkError(t *testing.T, err error, unsupported bool, want string) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Errorf("got %v, want no error", err)
+		}
+		return
+	}
+	var corrupt *defect.CorruptError
+	switch {
+	case err == nil:
+		t.Errorf("no error, want %q", want)
+	case !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n"):
+		t.Errorf("got %q, want %q in one line", err, want)
+	case errors.Is(err, defect.ErrUnsupported) != unsupported || errors.As(err, &corrupt) == unsupported:
+		t.Errorf("%q is of the wrong kind, want unsupported %v", err, unsupported)
+	}
+}
+
+func TestParseJSONLacksByte(t *testing.T) {
+	b := edit(t, "gaps.json", "model.unk_token", `"<|endoftext|>"`)
+	_, err := ParseJSON(b)
+	checkError(t, err, true, `lacks byte 0x00`)
+}
+
+// Keys may come in any order, and spelling does not matter.
+func TestParseJSONOrder(t *testing.T) {
+	want, err := ParseJSON(read(t, testdata("llama3.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sorted := edit(t, "llama3.json", "version", `"1.0"`) // encoding/json sorts: merges before vocab
+	if bytes.Index(sorted, []byte(`"merges"`)) > bytes.Index(sorted, []byte(`"vocab"`)) {
+		t.Fatal("merges are not first")
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, sorted, "", "\t"); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range [][]byte{sorted, indented.Bytes()} {
+		got, err := ParseJSON(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Error("order or white space changes the tokenizer")
+		}
+	}
+}
+
+// Llama 3's file has 128,000 tokens and 280,000 merges.
+func TestParseJSONLarge(t *testing.T) {
+	var vocab, merges strings.Builder
+	var tokens []string
+	for b, r := range byteRunes() {
+		fmt.Fprintf(&vocab, "%s:%d,", quote(string(r)), b)
+		tokens = append(tokens, string(r))
+	}
+	for i := 0; len(tokens) < 128_000; i++ {
+		l, r := tokens[i/256], tokens[i%256]
+		fmt.Fprintf(&vocab, "%s:%d,", quote(l+r), len(tokens))
+		fmt.Fprintf(&merges, "[%s,%s],\n", quote(l), quote(r))
+		tokens = append(tokens, l+r)
+	}
+	m := strings.TrimSuffix(merges.String(), ",\n")
+	file := []byte(`{"model":{"vocab":{` + strings.TrimSuffix(vocab.String(), ",") + `},"merges":[` + m + "," + m +
+		`]},"decoder":` + byteLevel + `,"pre_tokenizer":` + byteLevel + `}`)
+	start := time.Now()
+	d, err := ParseJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(d); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes, %d tokens, %d merges in %v", len(file), len(d.Tokens), len(d.Merges)/2, time.Since(start))
+	if allocs := testing.AllocsPerRun(1, func() { ParseJSON(file) }); allocs > 3*128_000 {
+		t.Errorf("%.0f allocations for %d tokens: merges must be read in place", allocs, len(d.Tokens))
+	}
+}
+
+// byteRunes returns the alphabet, by byte.
+func byteRunes() []rune {
+	runes := make([]rune, 256)
+	for r, b := range alphabet {
+		if b >= 0 {
+			runes[b] = rune(r)
+		}
+	}
+	return runes
+}
+
+// The alphabet is GPT-2's: its file of 2019 lists the bytes in this order.
+func TestAlphabet(t *testing.T) {
+	runes := byteRunes()
+	for _, c := range []struct {
+		b    byte
+		want rune
+	}{{'!', '!'}, {'~', '~'}, {' ', 'Ġ'}, {'\n', 'Ċ'}, {0, 'Ā'}, {0x7f, 'ġ'}, {0xa0, 'ł'}, {0xad, 'Ń'}, {0xff, 'ÿ'}} {
+		if runes[c.b] != c.want {
+			t.Errorf("byte %#x is %c, want %c", c.b, runes[c.b], c.want)
+		}
+	}
+	if sorted := slices.Sorted(slices.Values(runes)); len(slices.Compact(sorted)) != 256 || sorted[0] != '!' {
+		t.Error("the alphabet does not have 256 characters")
+	}
+	if b, plain := appendBytes([]byte("x"), "é€"); plain || string(b) != "xé€" {
+		t.Errorf("appendBytes of a character outside = %q, %v", b, plain)
+	}
+}

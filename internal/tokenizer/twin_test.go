@@ -1,0 +1,205 @@
+package tokenizer
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+)
+
+// The twins below say slowly what the package does fast.
+
+// alternatives of the patterns in their order, as RE2 can write them; \s+(?!\S)
+// is not among them, since RE2 does not look ahead. Go's \s is ASCII only.
+var alternatives = map[Step][]string{
+	StepGPT2: {`'s|'t|'re|'ve|'m|'ll|'d`, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^W\p{L}\p{N}]+`},
+	StepLlama3: {`(?i:'s|'t|'re|'ve|'m|'ll|'d)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}{1,3}`,
+		` ?[^W\p{L}\p{N}]+[\r\n]*`, `[W]*[\r\n]+`},
+	StepQwen2: {`(?i:'s|'t|'re|'ve|'m|'ll|'d)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}`,
+		` ?[^W\p{L}\p{N}]+[\r\n]*`, `[W]*[\r\n]+`},
+	StepDigit:  {`\p{N}`, `[^\p{N}]+`},
+	StepDigits: {`\p{N}+`, `[^\p{N}]+`},
+}
+
+const white = `\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}`
+
+func slowCutter(s Step) cutter {
+	var res []*regexp.Regexp
+	for _, a := range alternatives[s] {
+		res = append(res, regexp.MustCompile(`^(?:`+strings.ReplaceAll(a, "W", white)+`)`))
+	}
+	blank := regexp.MustCompile(`^[` + white + `]+`)
+	return func(s string) int {
+		for _, re := range res {
+			if m := re.FindString(s); m != "" {
+				return len(m)
+			}
+		}
+		m := blank.FindString(s)
+		if _, last := utf8.DecodeLastRuneInString(m); m != s && last < len(m) { // \s+(?!\S)
+			return len(m) - last
+		}
+		return len(m)
+	}
+}
+
+// characters on which Unicode has not changed since Go's tables.
+var text = rapid.StringOf(rapid.SampledFrom([]rune("aAbst'SLlRreEvVmMdDſ01239²Ⅷ٣  \t\n\r\n\u00a0\u2003\u3000\u0085.,!<>é東あ́ा👍‍\x00\u200b�")))
+
+func TestCutTwin(t *testing.T) {
+	for step, cut := range cutters {
+		slow := slowCutter(step)
+		rapid.Check(t, func(t *rapid.T) {
+			for s := text.Draw(t, "text"); s != ""; {
+				got, want := cut(s), slow(s)
+				if got != want {
+					t.Fatalf("%s: %q: first piece is %q, want %q", step, s, s[:got], s[:want])
+				}
+				s = s[got:]
+			}
+		})
+	}
+}
+
+// Every pattern covers every character, whatever stands around it.
+func TestCutAdvances(t *testing.T) {
+	for step, cut := range cutters {
+		for r := rune(0); r <= utf8.MaxRune; r++ {
+			if s := string(r) + "a"; cut(s) < 1 || cut(s[:len(s)-1]) != len(s)-1 && r != utf8.RuneError {
+				t.Fatalf("%s: piece of %d bytes from %q", step, cut(s), s)
+			}
+		}
+	}
+}
+
+func TestClasses(t *testing.T) {
+	last := rune(-1)
+	want := make(map[rune]class)
+	for _, r := range classRanges {
+		if r.lo <= last || r.hi < r.lo || r.class == 0 {
+			t.Fatalf("range %x-%x is out of order or of no class", r.lo, r.hi)
+		}
+		last = r.hi
+		for c := r.lo; c <= r.hi; c++ {
+			want[c] = r.class
+		}
+	}
+	for c := rune(0); c <= utf8.MaxRune; c++ {
+		if got := classOfRune(c); got != want[c] {
+			t.Fatalf("%U: class %d, want %d", c, got, want[c])
+		}
+	}
+	for _, c := range []struct {
+		r    rune
+		want class
+	}{
+		{'a', letter | word}, {'7', number | digit | word}, {'_', word}, {' ', space}, {'\v', space}, {0x85, space}, {0xa0, space},
+		{0x200b, 0}, {0x200d, word}, {0x301, word}, {0xbd, number | digit}, {0x3007, number | digit | word},
+		{0x1c89, letter | word}, // Unicode 16, newer than Go's tables
+		{0x11de0, digit},        // Unicode 17, which only Rust's char knows
+	} {
+		if got := classOfRune(c.r); got != c.want {
+			t.Errorf("%U: class %d, want %d", c.r, got, c.want)
+		}
+	}
+}
+
+// slowMerge applies the first merge, by rank and then position, until none is left.
+func slowMerge(m *bpe, piece string) (ids []uint32) {
+	for _, b := range []byte(piece) {
+		if id := m.bytes[b]; id >= 0 {
+			ids = append(ids, uint32(id))
+		}
+	}
+	for {
+		best, at := uint32(noRank), 0
+		for i := 0; i+1 < len(ids); i++ {
+			if r, ok := m.rank[pair(ids[i], ids[i+1])]; ok && r < best {
+				best, at = r, i
+			}
+		}
+		if best == noRank {
+			return ids
+		}
+		ids = slices.Replace(ids, at, at+2, m.into[best])
+	}
+}
+
+func TestMergeTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := &Data{Model: ByteLevelBPE, Tokens: [][]byte{[]byte("a"), []byte("b"), []byte("c")}, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+		have := map[string]bool{"a": true, "b": true, "c": true}
+		for range rapid.IntRange(0, 30).Draw(t, "merges") { // any pair may come at any rank, even twice
+			id := rapid.IntRange(0, len(d.Tokens)-1)
+			l, r := id.Draw(t, "left"), id.Draw(t, "right")
+			made := string(d.Tokens[l]) + string(d.Tokens[r])
+			if len(made) > 12 {
+				continue
+			}
+			if !have[made] {
+				d.Tokens = append(d.Tokens, []byte(made))
+				have[made] = true
+			}
+			d.Merges = append(d.Merges, uint32(l), uint32(r))
+		}
+		m, err := newBPE(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		piece := rapid.StringMatching(`[abcd]{0,60}`).Draw(t, "piece") // d has no token
+		if got, want := m.merge(nil, piece, new(merger)), slowMerge(m, piece); !slices.Equal(got, want) {
+			t.Fatalf("%q: got %v, want %v", piece, got, want)
+		}
+	})
+}
+
+func TestLongestTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		contents := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab<]{1,5}`), 0, 12, rapid.ID[string]).Draw(t, "tokens")
+		var added []Added
+		for i, c := range contents {
+			added = append(added, Added{ID: uint32(i), Content: c})
+		}
+		s, best := rapid.StringMatching(`[ab<]{0,8}`).Draw(t, "text"), ""
+		for _, c := range contents {
+			if strings.HasPrefix(s, c) && len(c) > len(best) {
+				best = c
+			}
+		}
+		got := ""
+		if a := newFinder(added, false).longest(s); a != nil {
+			got = a.Content
+		}
+		if got != best {
+			t.Fatalf("%q: longest of %q is %q, want %q", s, contents, got, best)
+		}
+	})
+}
+
+func TestStream(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tokens := rapid.SliceOf(rapid.SliceOfN(rapid.SampledFrom([]byte("a\xe6\x9d\xb1\xf0\x9f\x91\x8d\xc3\xa9\xff")), 0, 4)).Draw(t, "tokens")
+		var s Stream
+		var in, out []byte
+		for _, token := range tokens {
+			in = append(in, token...)
+			out = append(out, s.Add(token)...)
+			held := in[len(out):]
+			if len(held) > 0 && (!utf8.RuneStart(held[0]) || utf8.FullRune(held)) {
+				t.Fatalf("%q is held back of %q", held, in)
+			}
+			if r := out[max(0, len(out)-3):]; utf8.Valid(in) && !utf8.Valid(out) {
+				t.Fatalf("a character is cut: %q", r)
+			}
+		}
+		if out = append(out, s.Flush()...); string(out) != string(in) {
+			t.Fatalf("%q comes out as %q", in, out)
+		}
+		if again := s.Flush(); len(again) > 0 {
+			t.Fatalf("flushed twice: %q", again)
+		}
+	})
+}
