@@ -157,5 +157,5 @@ func checkName(name string) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%q is not a plain file name", defect.Printable(name))
+	return fmt.Errorf("%.128q is not a plain file name", name)
 }

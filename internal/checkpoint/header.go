@@ -119,7 +119,7 @@ func (e *entry) decode(d *strictjson.Decoder) error {
 				return err
 			}
 			if e.dtype = DType(s); bits[e.dtype] == 0 {
-				return d.Fail("%q is not a type of the format", defect.Printable(s))
+				return d.Fail("%.64q is not a type of the format", s)
 			}
 			return nil
 		case "shape":
@@ -199,7 +199,7 @@ func (h *header) tile(file string, size uint64) error {
 	for i := range h.entries {
 		switch e := &h.entries[i]; {
 		case e.begin < end:
-			return defect.Corrupt(file, e.name, "data begin at %d, inside %q, which ends at %d", e.begin, defect.Printable(h.entries[i-1].name), end)
+			return defect.Corrupt(file, e.name, "data begin at %d, inside %.128q, which ends at %d", e.begin, h.entries[i-1].name, end)
 		case e.begin > end:
 			return defect.Corrupt(file, e.name, "data begin at %d, nothing owns the %d bytes before", e.begin, e.begin-end)
 		case e.end > size:

@@ -97,7 +97,7 @@ func (d *Decoder) Object(f func(key string) error) error {
 		case err != nil:
 			return err
 		case many[key] || slices.Contains(few, key):
-			return d.Fail("key %s occurs twice", quote(key))
+			return d.Fail("key %.64q occurs twice", key)
 		case len(few) < 16:
 			few = append(few, key)
 		case many == nil:
@@ -106,7 +106,7 @@ func (d *Decoder) Object(f func(key string) error) error {
 			many[key] = true
 		}
 		if d.Kind() != ':' {
-			return d.Fail("%s after key %s, want a colon", d.found(), quote(key))
+			return d.Fail("%s after key %.64q, want a colon", d.found(), key)
 		}
 		d.off++
 		d.path[len(d.path)-1] = key
@@ -275,7 +275,7 @@ func (d *Decoder) Uint() (uint64, error) {
 	}
 	u, err := strconv.ParseUint(string(n), 10, 64)
 	if err != nil {
-		return 0, d.Fail("%s, want a whole number of at most 64 bits", quote(string(n)))
+		return 0, d.Fail("%.64q, want a whole number of at most 64 bits", string(n))
 	}
 	return u, nil
 }
@@ -352,12 +352,4 @@ func (d *Decoder) found() string {
 		}
 	}
 	return fmt.Sprintf("found %q", d.text[d.off])
-}
-
-// quote is %q of a text cut to what fits a line.
-func quote(s string) string {
-	if len(s) > 64 {
-		return fmt.Sprintf("%q...", s[:64])
-	}
-	return fmt.Sprintf("%q", s)
 }

@@ -1,0 +1,114 @@
+package convert
+
+import "thimble/internal/model"
+
+func init() { register("llama", architecture{llamaSpec, llamaNames}) }
+
+// llamaSpec reads the config of Llama 2 and 3 and of whatever else computes
+// the same: RMSNorm before attention and feed-forward, rotary embedding in the
+// half-split layout, grouped queries, SwiGLU. Defaults are those of
+// transformers' LlamaConfig.
+func llamaSpec(c *config) model.Spec {
+	s := model.Spec{
+		Hidden:  c.Int("hidden_size", model.MaxWidth),
+		Heads:   c.Int("num_attention_heads", model.MaxHeads),
+		FFN:     c.Int("intermediate_size", model.MaxWidth),
+		Vocab:   c.Int("vocab_size", model.MaxVocab),
+		Context: c.Int("max_position_embeddings", model.MaxLength),
+		Blocks:  c.Int("num_hidden_layers", model.MaxBlocks),
+		NormEps: c.Float("rms_norm_eps"),
+		Rope:    llamaRope(c),
+		Tied:    c.Bool("tie_word_embeddings", false),
+		BOS:     -1,
+		EOS:     c.IDs("eos_token_id"),
+	}
+	s.KVHeads = c.Int("num_key_value_heads", model.MaxHeads, s.Heads)
+	if heads := max(s.Heads, 1); !c.Has("head_dim") && s.Hidden%heads != 0 {
+		c.Fail("hidden_size", "%d does not divide by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
+	} else {
+		s.HeadDim = c.Int("head_dim", model.MaxWidth, s.Hidden/heads)
+	}
+	attention := c.Bool("attention_bias", false)
+	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
+	switch bos := c.IDs("bos_token_id"); len(bos) {
+	case 0:
+	case 1:
+		s.BOS = bos[0]
+	default:
+		c.Fail("bos_token_id", "%d ids, want one", len(bos))
+	}
+	share(c, &s)
+	c.Must("hidden_act", "silu")
+	c.Must("rope_interleaved", false)
+	c.Must("use_sliding_window", false)
+	c.Absent("sliding_window", "quantization_config", "layer_types")
+	return s
+}
+
+// llamaRope reads rope_parameters as transformers 5 writes it, or rope_theta
+// and rope_scaling as transformers 4 did.
+func llamaRope(c *config) model.Rope {
+	base := c.Float("rope_theta", 10000)
+	p := c.Object("rope_parameters")
+	if p == nil {
+		p = c.Object("rope_scaling")
+	} else {
+		if inner := p.Float("rope_theta", base); c.Has("rope_theta") && inner != base {
+			c.Fail("rope_theta", "%g, and rope_parameters says %g; keep one", base, inner)
+		} else {
+			base = inner
+		}
+		if c.Has("rope_scaling") {
+			c.Fail("rope_scaling", "given beside rope_parameters; keep one, --set rope_scaling=null drops this one")
+		}
+	}
+	r := model.Rope{Base: base}
+	if p == nil {
+		return r
+	}
+	kind := p.String("rope_type", p.String("type", ""))
+	if old := p.String("type", kind); old != kind {
+		p.Fail("type", "%q, and rope_type says %q", old, kind)
+	}
+	switch p.Must("partial_rotary_factor", 1.0); kind {
+	case "default":
+	case "linear":
+		r.Scaling, r.Factor = model.RopeLinear, p.Float("factor")
+	case "llama3":
+		r = model.Rope{
+			Base: base, Scaling: model.RopeLlama3, Factor: p.Float("factor"),
+			LowFreq: p.Float("low_freq_factor"), HighFreq: p.Float("high_freq_factor"),
+			Original: p.Int("original_max_position_embeddings", model.MaxLength),
+		}
+	case "":
+		p.missing("rope_type")
+	default:
+		p.Unsupported("rope_type", "%s, only default, linear and llama3,", show(kind))
+	}
+	return r
+}
+
+var llamaNames = names{
+	stored: map[string]string{
+		"embed":              "model.embed_tokens.weight",
+		"blocks.*.attn_norm": "model.layers.*.input_layernorm.weight",
+		"blocks.*.q":         "model.layers.*.self_attn.q_proj.weight",
+		"blocks.*.q.bias":    "model.layers.*.self_attn.q_proj.bias",
+		"blocks.*.k":         "model.layers.*.self_attn.k_proj.weight",
+		"blocks.*.k.bias":    "model.layers.*.self_attn.k_proj.bias",
+		"blocks.*.v":         "model.layers.*.self_attn.v_proj.weight",
+		"blocks.*.v.bias":    "model.layers.*.self_attn.v_proj.bias",
+		"blocks.*.o":         "model.layers.*.self_attn.o_proj.weight",
+		"blocks.*.o.bias":    "model.layers.*.self_attn.o_proj.bias",
+		"blocks.*.ffn_norm":  "model.layers.*.post_attention_layernorm.weight",
+		"blocks.*.gate":      "model.layers.*.mlp.gate_proj.weight",
+		"blocks.*.gate.bias": "model.layers.*.mlp.gate_proj.bias",
+		"blocks.*.up":        "model.layers.*.mlp.up_proj.weight",
+		"blocks.*.up.bias":   "model.layers.*.mlp.up_proj.bias",
+		"blocks.*.down":      "model.layers.*.mlp.down_proj.weight",
+		"blocks.*.down.bias": "model.layers.*.mlp.down_proj.bias",
+		"norm":               "model.norm.weight",
+		"head":               "lm_head.weight",
+	},
+	ignored: []string{"model.layers.*.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"},
+}

@@ -1,0 +1,212 @@
+// Package convert opens the checkpoints that training writes as models:
+// canonical names and shapes, and a Spec that says what is computed. An
+// architecture is one file that registers itself by its model_type.
+package convert
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"thimble/internal/checkpoint"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+)
+
+// Options change how a checkpoint is read.
+type Options struct {
+	// Set holds "key=value" for config.json, in place of what the file says or
+	// beside it. A value that is not JSON is a string; null drops the key.
+	Set []string
+}
+
+// An architecture says how checkpoints of one model_type become models.
+type architecture struct {
+	spec  func(*config) model.Spec // Tied as the config says
+	names names
+}
+
+var architectures = map[string]architecture{}
+
+func register(modelType string, a architecture) {
+	if _, twice := architectures[modelType]; twice {
+		panic("convert: " + modelType + " registered twice")
+	}
+	architectures[modelType] = a
+}
+
+// Open opens a Hugging Face directory, or one .safetensors file with its
+// config.json beside it. Tensors alias the mapped files and are valid until the
+// model is closed. Every error is one line that names the file and the key or
+// tensor; it is a *model.CorruptError, wraps model.ErrUnsupported, or comes from
+// the system or from Options.
+func Open(path string, o Options) (*model.Model, error) {
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := open(path, c, o)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error) {
+	folder := path
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		folder = filepath.Dir(path)
+	}
+	dir, err := checkpoint.OpenDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+
+	cfg, err := readConfig(dir, configName, o.Set)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, configName)), configName)
+	}
+	if err != nil {
+		return nil, err
+	}
+	modelType, arch, err := recognise(cfg)
+	if err != nil {
+		return nil, err
+	}
+	spec := arch.spec(cfg)
+	cfg.Inert(inert...)
+	if err := cfg.done(modelType); err != nil {
+		return nil, err
+	}
+	m := &model.Model{
+		Path:       path,
+		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
+		Files:      append(c.Files, cfg.file),
+		Notes:      c.Notes,
+		Close:      c.Close,
+	}
+	if err := ends(m, &spec, cfg, dir); err != nil {
+		return nil, err
+	}
+	if err := spec.Check(); err != nil {
+		return nil, inConfig(cfg.file, err)
+	}
+	if err := tie(m, &spec, cfg, c, &arch.names); err != nil {
+		return nil, err
+	}
+	tensors, notes, err := arch.names.tensors(&spec, c, path)
+	if err != nil {
+		return nil, err
+	}
+	m.Spec, m.Tensors = spec, tensors
+	m.Notes = append(m.Notes, notes...)
+	m.Tokenizer = lazyTokenizer(m, dir)
+	return m, m.Check()
+}
+
+func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error) {
+	text, err := dir.ReadFile(name, maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	return parseConfig(filepath.Join(dir.Path, name), text, set)
+}
+
+// recognise returns the architecture that the config's model_type names.
+func recognise(c *config) (string, architecture, error) {
+	modelType := c.String("model_type")
+	a, ok := architectures[modelType]
+	if !ok {
+		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
+		c.Unsupported("model_type", "%s, only %s,", show(modelType), known)
+	}
+	return modelType, a, c.shared.err
+}
+
+// inConfig turns a Spec's complaint into one about the file it was read from.
+func inConfig(file string, err error) error {
+	if errors.Is(err, defect.ErrUnsupported) {
+		return fmt.Errorf("%s: %w", defect.Printable(file), err)
+	}
+	return defect.Corrupt(file, "", "%v", err)
+}
+
+// ends prefers the end tokens of generation_config.json: instruction-tuned
+// models list the end of a turn only there.
+func ends(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
+	const name = "generation_config.json"
+	if _, set := c.overrides["eos_token_id"]; set || !dir.Has(name) {
+		return nil
+	}
+	g, err := readConfig(dir, name, nil)
+	if err != nil {
+		return err
+	}
+	m.Files = append(m.Files, g.file)
+	ids := g.IDs("eos_token_id")
+	for _, id := range ids {
+		if id >= s.Vocab {
+			g.Fail("eos_token_id", "id %d is outside the vocabulary of %d", id, s.Vocab)
+		}
+	}
+	if len(ids) > 0 && !slices.Equal(ids, s.EOS) {
+		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v are those of %s; %s says %v", ids, name, configName, s.EOS))
+		s.EOS = ids
+	}
+	return g.shared.err
+}
+
+// tie decides by what is stored whether the embedding is also the head. The
+// config may not contradict it.
+func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
+	const keys = "tie_word_embeddings, share_embedding"
+	embed, head := c.Tensors[n.of(model.Embed)], c.Tensors[n.of(model.Head)]
+	switch {
+	case embed == nil || head == nil && s.Tied:
+		return nil
+	case head == nil:
+		return defect.Corrupt(cfg.file, keys, "the head is not tied to the embedding, but no %s is stored; "+
+			"if the embedding is the head, as in MobileLLM, say --set share_embedding=true", n.of(model.Head))
+	}
+	var same bool
+	err := parallel.Guard(func() error {
+		same = head.DType == embed.DType && slices.Equal(head.Shape, embed.Shape) && bytes.Equal(head.Data, embed.Data)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", defect.Printable(head.File), err)
+	case same:
+		s.Tied = true
+		m.Notes = append(m.Notes, fmt.Sprintf("%s equals %s byte for byte: tied, stored once", head.Name, embed.Name))
+	case s.Tied:
+		return defect.Corrupt(cfg.file, keys, "the head is tied to the embedding, but %s is stored and differs from %s; "+
+			"correct the config, or remove the tensor that was not trained", head.Name, embed.Name)
+	}
+	return nil
+}
+
+// inert lists the keys that change no architecture's arithmetic.
+var inert = slices.Concat(
+	// Who wrote the file, and which class loads it; model_type decides here.
+	[]string{"_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
+		"unsloth_fixed", "unsloth_version"},
+	// Each stored tensor has a type of its own.
+	[]string{"dtype", "torch_dtype"},
+	// Training.
+	[]string{"attention_dropout", "initializer_range"},
+	// What the Python object returns and how it is sliced, not what it computes.
+	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
+	// Padding is masked out. Classification has no part in a language model.
+	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
+)
