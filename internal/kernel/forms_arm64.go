@@ -1,0 +1,29 @@
+//go:build !purego
+
+package kernel
+
+// forms lists what this processor can run, the fastest last. Every arm64
+// processor that Go supports has NEON.
+var forms = []*form{portable, neon}
+
+var neon = &form{
+	name:     "neon",
+	gemm:     (&tiling{2, 3, tile2x3NEON, 6, tile1x6NEON, tile1x1NEON}).gemm,
+	mix:      mixing{mix64NEON, mix16NEON}.mix,
+	dot:      dotNEON,
+	sum:      sumNEON,
+	max:      maxNEON,
+	expSum:   expSumNEON,
+	exp:      func(x stripes, bias float32) stripes { expSumNEON(x[:], bias); return x },
+	div:      divNEON,
+	add:      addNEON,
+	scaleMul: scaleMulNEON,
+	siluMul:  siluMulNEON,
+	rotate:   rotateNEON,
+	fromF16:  fromF16NEON,
+	fromBF16: fromBF16NEON,
+	fromF32:  fromF32LittleEndian,
+	split:    [3]func(dst, src []uint8, shift uint, or bool){split1NEON, split2NEON, split4NEON},
+	affine:   affineNEON,
+}
+

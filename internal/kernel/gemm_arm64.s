@@ -1,0 +1,251 @@
+//go:build !purego
+
+#include "textflag.h"
+#include "neon_arm64.h"
+
+// A product has four registers, of four stripes each. The tiles of six
+// products use V0 to V23; they walk half a block at a time, with V24 and up.
+
+#define ZERO(v) VEOR v.B16, v.B16, v.B16
+
+#define ZERO6 \
+	ZERO(V0); ZERO(V1); ZERO(V2); ZERO(V3); ZERO(V4); ZERO(V5); \
+	ZERO(V6); ZERO(V7); ZERO(V8); ZERO(V9); ZERO(V10); ZERO(V11); \
+	ZERO(V12); ZERO(V13); ZERO(V14); ZERO(V15); ZERO(V16); ZERO(V17); \
+	ZERO(V18); ZERO(V19); ZERO(V20); ZERO(V21); ZERO(V22); ZERO(V23)
+
+// HALF adds the products of half a block to two registers.
+#define HALF(a0, a1, b0, b1, d0, d1) \
+	VFMLA a0.S4, b0.S4, d0.S4; \
+	VFMLA a1.S4, b1.S4, d1.S4
+
+// FOLD adds s[i+8] to s[i], then s[i+4] to s[i].
+#define FOLD(q0, q1, q2, q3) \
+	FADD(q2, q0, q0); \
+	FADD(q3, q1, q1); \
+	FADD(q1, q0, q0)
+
+// HALVE adds s[i+2] to s[i] for the products x and y: d is x0 x1 y0 y1.
+#define HALVE(x, y, nd, nt, d, t) \
+	VZIP1 y.D2, x.D2, d.D2; \
+	VZIP2 y.D2, x.D2, t.D2; \
+	FADD(nt, nd, nd)
+
+// JOIN6 leaves six sums in V30 and the first half of V31.
+#define JOIN6 \
+	FOLD(0, 1, 2, 3); \
+	FOLD(4, 5, 6, 7); \
+	FOLD(8, 9, 10, 11); \
+	FOLD(12, 13, 14, 15); \
+	FOLD(16, 17, 18, 19); \
+	FOLD(20, 21, 22, 23); \
+	HALVE(V0, V4, 24, 27, V24, V27); \
+	HALVE(V8, V12, 25, 28, V25, V28); \
+	HALVE(V16, V20, 26, 29, V26, V29); \
+	FADDP(25, 24, 30); \
+	FADDP(26, 26, 31)
+
+// PARAMS loads the arguments, strides in bytes and k in blocks.
+#define PARAMS \
+	MOVD c+0(FP), R0; \
+	MOVD rs+8(FP), R1; \
+	MOVD cs+16(FP), R2; \
+	MOVD a+24(FP), R3; \
+	MOVD lda+32(FP), R4; \
+	MOVD b+40(FP), R5; \
+	MOVD ldb+48(FP), R6; \
+	MOVD m+56(FP), R7; \
+	MOVD n+64(FP), R8; \
+	MOVD k+72(FP), R9; \
+	LSL  $2, R1; \
+	LSL  $2, R2; \
+	LSL  $2, R4; \
+	LSL  $2, R6; \
+	LSR  $4, R9
+
+// func tile2x3NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+TEXT ·tile2x3NEON(SB), NOSPLIT, $0-80
+	PARAMS
+
+rows:
+	MOVD R5, R10 // b
+	MOVD R0, R11 // c
+	MOVD R8, R12 // groups left in n
+
+cols:
+	MOVD R3, R13
+	ADD  R4, R13, R14
+	MOVD R10, R15
+	ADD  R6, R15, R19
+	ADD  R6, R19, R20
+	MOVD R9, R21
+	ZERO6
+
+block:
+	VLD1.P 32(R13), [V24.S4, V25.S4]
+	VLD1.P 32(R14), [V26.S4, V27.S4]
+	VLD1.P 32(R15), [V28.S4, V29.S4]
+	VLD1.P 32(R19), [V30.S4, V31.S4]
+	HALF(V24, V25, V28, V29, V0, V1)
+	HALF(V26, V27, V28, V29, V12, V13)
+	VLD1.P 32(R20), [V28.S4, V29.S4]
+	HALF(V24, V25, V30, V31, V4, V5)
+	HALF(V26, V27, V30, V31, V16, V17)
+	HALF(V24, V25, V28, V29, V8, V9)
+	HALF(V26, V27, V28, V29, V20, V21)
+	VLD1.P 32(R13), [V24.S4, V25.S4]
+	VLD1.P 32(R14), [V26.S4, V27.S4]
+	VLD1.P 32(R15), [V28.S4, V29.S4]
+	VLD1.P 32(R19), [V30.S4, V31.S4]
+	HALF(V24, V25, V28, V29, V2, V3)
+	HALF(V26, V27, V28, V29, V14, V15)
+	VLD1.P 32(R20), [V28.S4, V29.S4]
+	HALF(V24, V25, V30, V31, V6, V7)
+	HALF(V26, V27, V30, V31, V18, V19)
+	HALF(V24, V25, V28, V29, V10, V11)
+	HALF(V26, V27, V28, V29, V22, V23)
+	SUB  $1, R21
+	CBNZ R21, block
+
+	JOIN6
+	MOVD R11, R13
+	ADD  R1, R13, R14
+	VST1 V30.S[0], (R13)
+	VST1 V30.S[3], (R14)
+	ADD  R2, R13
+	ADD  R2, R14
+	VST1 V30.S[1], (R13)
+	VST1 V31.S[0], (R14)
+	ADD  R2, R13
+	ADD  R2, R14
+	VST1 V30.S[2], (R13)
+	VST1 V31.S[1], (R14)
+
+	ADD  R2, R13, R11
+	ADD  R6, R10
+	ADD  R6<<1, R10
+	SUB  $1, R12
+	CBNZ R12, cols
+
+	ADD  R4<<1, R3
+	ADD  R1<<1, R0
+	SUB  $1, R7
+	CBNZ R7, rows
+	RET
+
+// func tile1x6NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+TEXT ·tile1x6NEON(SB), NOSPLIT, $0-80
+	PARAMS
+
+rows:
+	MOVD R5, R10
+	MOVD R0, R11
+	MOVD R8, R12
+
+cols:
+	MOVD R3, R13
+	MOVD R10, R14
+	ADD  R6, R14, R15
+	ADD  R6, R15, R19
+	ADD  R6, R19, R20
+	ADD  R6, R20, R22
+	ADD  R6, R22, R23
+	MOVD R9, R21
+	ZERO6
+
+block:
+	VLD1.P 32(R13), [V24.S4, V25.S4]
+	VLD1.P 32(R14), [V26.S4, V27.S4]
+	VLD1.P 32(R15), [V28.S4, V29.S4]
+	VLD1.P 32(R19), [V30.S4, V31.S4]
+	HALF(V24, V25, V26, V27, V0, V1)
+	VLD1.P 32(R20), [V26.S4, V27.S4]
+	HALF(V24, V25, V28, V29, V4, V5)
+	VLD1.P 32(R22), [V28.S4, V29.S4]
+	HALF(V24, V25, V30, V31, V8, V9)
+	VLD1.P 32(R23), [V30.S4, V31.S4]
+	HALF(V24, V25, V26, V27, V12, V13)
+	HALF(V24, V25, V28, V29, V16, V17)
+	HALF(V24, V25, V30, V31, V20, V21)
+	VLD1.P 32(R13), [V24.S4, V25.S4]
+	VLD1.P 32(R14), [V26.S4, V27.S4]
+	VLD1.P 32(R15), [V28.S4, V29.S4]
+	VLD1.P 32(R19), [V30.S4, V31.S4]
+	HALF(V24, V25, V26, V27, V2, V3)
+	VLD1.P 32(R20), [V26.S4, V27.S4]
+	HALF(V24, V25, V28, V29, V6, V7)
+	VLD1.P 32(R22), [V28.S4, V29.S4]
+	HALF(V24, V25, V30, V31, V10, V11)
+	VLD1.P 32(R23), [V30.S4, V31.S4]
+	HALF(V24, V25, V26, V27, V14, V15)
+	HALF(V24, V25, V28, V29, V18, V19)
+	HALF(V24, V25, V30, V31, V22, V23)
+	SUB  $1, R21
+	CBNZ R21, block
+
+	JOIN6
+	VST1 V30.S[0], (R11)
+	ADD  R2, R11
+	VST1 V30.S[1], (R11)
+	ADD  R2, R11
+	VST1 V30.S[2], (R11)
+	ADD  R2, R11
+	VST1 V30.S[3], (R11)
+	ADD  R2, R11
+	VST1 V31.S[0], (R11)
+	ADD  R2, R11
+	VST1 V31.S[1], (R11)
+	ADD  R2, R11
+
+	ADD  R6, R23, R10 // b, six rows on: the last pointer has run along its row
+	SUB  R9<<6, R10
+	SUB  $1, R12
+	CBNZ R12, cols
+
+	ADD  R4, R3
+	ADD  R1, R0
+	SUB  $1, R7
+	CBNZ R7, rows
+	RET
+
+// func tile1x1NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+TEXT ·tile1x1NEON(SB), NOSPLIT, $0-80
+	PARAMS
+
+rows:
+	MOVD R5, R10
+	MOVD R0, R11
+	MOVD R8, R12
+
+cols:
+	MOVD R3, R13
+	MOVD R10, R14
+	MOVD R9, R21
+	ZERO(V0)
+	ZERO(V1)
+	ZERO(V2)
+	ZERO(V3)
+
+block:
+	VLD1.P 64(R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1.P 64(R14), [V20.S4, V21.S4, V22.S4, V23.S4]
+	HALF(V16, V17, V20, V21, V0, V1)
+	HALF(V18, V19, V22, V23, V2, V3)
+	SUB    $1, R21
+	CBNZ   R21, block
+
+	FOLD(0, 1, 2, 3)
+	HALVE(V0, V0, 4, 5, V4, V5)
+	FADDP(4, 4, 4)
+	VST1 V4.S[0], (R11)
+
+	ADD  R2, R11
+	ADD  R6, R10
+	SUB  $1, R12
+	CBNZ R12, cols
+
+	ADD  R4, R3
+	ADD  R1, R0
+	SUB  $1, R7
+	CBNZ R7, rows
+	RET

@@ -1,0 +1,23 @@
+// Instructions that the assembler lacks, by register number, in its operand
+// order: the destination comes last. All work on four 32-bit lanes unless
+// they say otherwise.
+
+#define FADD(m, n, d) WORD $(0x4e20d400 + (m<<16) + (n<<5) + d)  // fadd vd.4s, vn.4s, vm.4s
+#define FSUB(m, n, d) WORD $(0x4ea0d400 + (m<<16) + (n<<5) + d)  // fsub vd.4s, vn.4s, vm.4s: n-m
+#define FMUL(m, n, d) WORD $(0x6e20dc00 + (m<<16) + (n<<5) + d)  // fmul vd.4s, vn.4s, vm.4s
+#define FDIV(m, n, d) WORD $(0x6e20fc00 + (m<<16) + (n<<5) + d)  // fdiv vd.4s, vn.4s, vm.4s: n/m
+#define FMLA(m, n, d) WORD $(0x4e20cc00 + (m<<16) + (n<<5) + d)  // fmla vd.4s, vn.4s, vm.4s
+#define FMLS(m, n, d) WORD $(0x4ea0cc00 + (m<<16) + (n<<5) + d)  // fmls vd.4s, vn.4s, vm.4s: d-n*m
+#define FMAX(m, n, d) WORD $(0x4e20f400 + (m<<16) + (n<<5) + d)  // fmax vd.4s, vn.4s, vm.4s: NaN if either is
+#define FMIN(m, n, d) WORD $(0x4ea0f400 + (m<<16) + (n<<5) + d)  // fmin vd.4s, vn.4s, vm.4s: NaN if either is
+#define FADDP(m, n, d) WORD $(0x6e20d400 + (m<<16) + (n<<5) + d) // faddp vd.4s, vn.4s, vm.4s: n0+n1, n2+n3, m0+m1, m2+m3
+#define FMAXV(n, d) WORD $(0x6e30f800 + (n<<5) + d)              // fmaxv sd, vn.4s
+#define UCVTF(n, d) WORD $(0x6e21d800 + (n<<5) + d)              // ucvtf vd.4s, vn.4s
+#define FCVTL(n, d) WORD $(0x0e217800 + (n<<5) + d)              // fcvtl vd.4s, vn.4h
+#define FCVTL2(n, d) WORD $(0x4e217800 + (n<<5) + d)             // fcvtl2 vd.4s, vn.8h
+#define MOVV(n, d) WORD $(0x4ea01c00 + (n<<16) + (n<<5) + d)     // mov vd.16b, vn.16b
+#define IADD(m, n, d) WORD $(0x4ea08400 + (m<<16) + (n<<5) + d)  // add vd.4s, vn.4s, vm.4s
+#define ISUB(m, n, d) WORD $(0x6ea08400 + (m<<16) + (n<<5) + d)  // sub vd.4s, vn.4s, vm.4s: n-m
+#define SSHR1(n, d) WORD $(0x4f3f0400 + (n<<5) + d)              // sshr vd.4s, vn.4s, #1
+#define SHL23(n, d) WORD $(0x4f375400 + (n<<5) + d)              // shl vd.4s, vn.4s, #23
+#define USHL(m, n, d) WORD $(0x6e204400 + (m<<16) + (n<<5) + d)  // ushl vd.16b, vn.16b, vm.16b: n<<m

@@ -1,0 +1,63 @@
+//go:build !purego
+
+package kernel
+
+//go:noescape
+func tile2x3NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+
+//go:noescape
+func tile1x6NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+
+//go:noescape
+func tile1x1NEON(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
+
+//go:noescape
+func mix64NEON(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func mix16NEON(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func dotNEON(a, b []float32) [16]float32
+
+//go:noescape
+func sumNEON(x []float32) [16]float32
+
+//go:noescape
+func maxNEON(x []float32) float32
+
+//go:noescape
+func expSumNEON(x []float32, bias float32) [16]float32
+
+//go:noescape
+func divNEON(x []float32, d float32)
+
+//go:noescape
+func addNEON(dst, x []float32)
+
+//go:noescape
+func scaleMulNEON(dst, x, weight []float32, r float32)
+
+//go:noescape
+func siluMulNEON(dst, gate, up []float32)
+
+//go:noescape
+func rotateNEON(x, y, cos, sin []float32)
+
+//go:noescape
+func fromF16NEON(dst []float32, src []byte)
+
+//go:noescape
+func fromBF16NEON(dst []float32, src []byte)
+
+//go:noescape
+func affineNEON(dst []float32, codes []uint8, scale, offset []float32, group int)
+
+//go:noescape
+func split1NEON(dst, src []uint8, shift uint, or bool)
+
+//go:noescape
+func split2NEON(dst, src []uint8, shift uint, or bool)
+
+//go:noescape
+func split4NEON(dst, src []uint8, shift uint, or bool)
