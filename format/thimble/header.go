@@ -91,12 +91,15 @@ func decodeHeader(path string, raw []byte) (*header, error) {
 func (h *header) contents(path string) (*Contents, error) {
 	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Tensors: make([]Entry, len(h.Tensors))}
 	for i, r := range h.Tensors {
+		if n := len(r.Scheme); n > 32 {
+			return nil, model.Corrupt(path, r.Name, "scheme has %d bytes, want one like int4/g32/sym", n)
+		}
 		s, err := qtensor.ParseScheme(r.Scheme)
 		if err != nil {
-			return nil, model.Corrupt(path, r.Name, "%s", model.Printable(err.Error()))
+			return nil, model.Corrupt(path, r.Name, "%v", err)
 		}
-		if s.String() != r.Scheme {
-			return nil, model.Corrupt(path, r.Name, "scheme is spelled %q, want %q", model.Printable(r.Scheme), s)
+		if s.String() != r.Scheme { // one spelling only
+			return nil, model.Corrupt(path, r.Name, "scheme is spelled %q, want %q", r.Scheme, s)
 		}
 		c.Tensors[i] = Entry{r.Name, s, r.Rows, r.Cols}
 	}

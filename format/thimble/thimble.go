@@ -73,13 +73,17 @@ func Open(path string) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.model(), nil
+}
+
+func (c *container) model() *model.Model {
 	m := &model.Model{
-		Path:       path,
+		Path:       c.path,
 		Spec:       c.contents.Spec,
 		Tensors:    make(map[string]*qtensor.Matrix, len(c.contents.Tensors)),
 		Tokenizer:  sync.OnceValues(c.tokenizer),
 		Provenance: c.contents.Provenance,
-		Files:      []string{path},
+		Files:      []string{c.path},
 		Close:      c.file.Close,
 	}
 	for i, e := range c.contents.Tensors {
@@ -89,7 +93,7 @@ func Open(path string) (*model.Model, error) {
 			Codes: c.bytes(p[0]), Scales: c.bytes(p[1]), Mins: c.bytes(p[2]),
 		}
 	}
-	return m, nil
+	return m
 }
 
 // A container is a file whose preamble and header were found right.

@@ -74,10 +74,10 @@ func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (h *handle) Sync() error {
-	if h.system.fails("sync") && h.system.Err != nil {
+	if h.system.fails("sync") {
 		return h.system.Err
 	}
-	return h.File.Sync()
+	return nil // tests do not wait for the disk
 }
 
 func (h *handle) Close() error {
