@@ -68,7 +68,7 @@ var metrics = []metric{
 	{"top1_agreement", true, func(m *Metrics) Value { return m.Top1Agreement }, "share with the same first choice"},
 	{"max_abs", true, func(m *Metrics) Value { return m.MaxAbs }, "largest logit difference"},
 	{"max_abs_rel", true, func(m *Metrics) Value { return m.MaxAbsRel }, "max_abs / logit_std"},
-	{"logit_std", true, func(m *Metrics) Value { return m.LogitStd }, "spread of the reference logits"},
+	{"logit_std", true, func(m *Metrics) Value { return m.LogitStd }, "standard deviation of logits"},
 	{"cosine_min", true, func(m *Metrics) Value { return m.CosineMin }, "least cosine of logit rows"},
 	{"ppl_reference", true, func(m *Metrics) Value { return m.PPLReference }, "perplexity of the reference"},
 	{"ppl", false, func(m *Metrics) Value { return m.PPL }, "perplexity of the model"},

@@ -120,6 +120,13 @@ func TestCompactFromPython(t *testing.T) {
 	if float64(m.Top1Agreement) != want[4] || !near(float64(m.PPL), want[9], 1e-12) || m.PPLReference.Known() || m.CosineMin.Known() {
 		t.Errorf("got %+v", m)
 	}
+	l, err := ref.Score(t.Context(), ref.Prompts()[0].IDs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Rows(t.Context(), nil, 0, 1); err == nil || err.Error() != "testdata/compact.safetensors: a compact reference keeps no more than the top 16 logits" {
+		t.Errorf("full rows of a compact reference: %v", err)
+	}
 	if len(r.Notes) != 1 || !strings.HasPrefix(r.Notes[0], "the reference keeps the top 16 of ") {
 		t.Errorf("notes are %q", r.Notes)
 	}

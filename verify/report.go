@@ -63,7 +63,7 @@ type Metrics struct {
 	Top1Agreement Value `json:"top1_agreement"` // share of positions, 0 to 1
 	MaxAbs        Value `json:"max_abs"`        // largest |difference| of two logits
 	MaxAbsRel     Value `json:"max_abs_rel"`    // MaxAbs/LogitStd
-	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference logits
+	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference logits; of the model's beside a compact reference
 	CosineMin     Value `json:"cosine_min"`     // least cosine of two rows of logits
 	PPLReference  Value `json:"ppl_reference"`  // perplexity
 	PPL           Value `json:"ppl"`            // the model's perplexity
@@ -195,7 +195,7 @@ func perplexity(scores []score, nll func(*score) float64) Value {
 // quantile interpolates linearly between the neighbours of rank q*(len(x)-1) in
 // the sorted x.
 func quantile(x []float64, q float64) float64 {
-	rank := q * float64(len(x)-1)
+	rank := float64(q * float64(len(x)-1))
 	at := min(int(rank), len(x)-1)
 	low, high := x[at], x[min(at+1, len(x)-1)]
 	return low + float64((rank-float64(at))*(high-low))

@@ -22,7 +22,7 @@ type score struct {
 	cosine  float64 // of the two rows of logits
 	nll     float64 // -log p(next token), model
 	refNLL  float64 // -log p(next token), reference
-	moments moments // of the reference logits
+	moments moments // of the reference logits; of the model's beside a compact reference
 }
 
 // A lane is one worker's scratch.
@@ -163,6 +163,7 @@ func (l *lane) compareTop(ref *topPrompt, p int, got []float32, next int) (score
 			s.refNLL = lse - a
 		}
 	}
+	s.moments = momentsOf(got)
 	choice, _ := argmax(got)
 	if i := slices.Index(row.ids, int32(choice)); i >= 0 {
 		s.top1 = row.logits[i] == slices.Max(row.logits)
