@@ -26,4 +26,3 @@ var neon = &form{
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1NEON, split2NEON, split4NEON},
 	affine:   affineNEON,
 }
-

@@ -35,7 +35,11 @@ func dotPortable(a, b []float32) (s stripes) {
 	for len(a) >= width && len(b) >= width {
 		x, y := a[:width:width], b[:width:width]
 		for i := range s {
-			s[i] = FMA(x[i], y[i], s[i])
+			sum, ok := fma(x[i], y[i], s[i])
+			if !ok {
+				sum = fmaOdd(x[i], y[i], s[i])
+			}
+			s[i] = sum
 		}
 		a, b = a[width:], b[width:]
 	}
@@ -57,7 +61,11 @@ func mixPortable(dst, p, v []float32, ldv int) {
 	for t, w := range p {
 		row := v[t*ldv : t*ldv+len(dst)]
 		for d, x := range row {
-			dst[d] = FMA(w, x, dst[d])
+			sum, ok := fma(w, x, dst[d])
+			if !ok {
+				sum = fmaOdd(w, x, dst[d])
+			}
+			dst[d] = sum
 		}
 	}
 }

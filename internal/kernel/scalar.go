@@ -3,29 +3,34 @@ package kernel
 import "math"
 
 // FMA returns a*b+c rounded once, to float32.
+func FMA(a, b, c float32) float32 {
+	r, ok := fma(a, b, c)
+	if !ok {
+		r = fmaOdd(a, b, c)
+	}
+	return r
+}
+
+// fma returns a*b+c, and whether it is rounded right; fmaOdd must make up for
+// it if not. Loops call it themselves, as it is small enough to be inlined.
 //
 // The float64 product of two float32 is exact, so only the sum is rounded
 // before it is rounded again to float32. The second rounding can go astray
 // only if the first ended on the midpoint of two float32, or below the
 // smallest normal float32, where midpoints lie elsewhere.
-func FMA(a, b, c float32) float32 {
+func fma(a, b, c float32) (r float32, ok bool) {
 	sum := float64(a)*float64(b) + float64(c)
 	u := math.Float64bits(sum)
-	if u&(1<<29-1) == 1<<28 || u<<1-1 < 0x381<<53-1 { // 0 < |sum| < 2^-126
-		return fmaOdd(a, b, c, sum)
-	}
-	return float32(sum)
+	return float32(sum), u&(1<<29-1) != 1<<28 && u<<1-1 >= 0x381<<53-1 // sum is 0 or |sum| >= 2^-126
 }
 
 // fmaOdd rounds a*b+c to odd in float64 and then to float32 (Boldo and
 // Melquiond, "Emulation of a FMA and correctly rounded sums: proved
-// algorithms using rounding to odd", 2008). The sum is the one rounded to
-// nearest.
-//
-//go:noinline
-func fmaOdd(a, b, c float32, sum float64) float32 {
+// algorithms using rounding to odd", 2008).
+func fmaOdd(a, b, c float32) float32 {
 	// sum + e is exact (Knuth's TwoSum).
 	p, q := float64(a)*float64(b), float64(c)
+	sum := p + q
 	v := sum - p
 	e := (p - (sum - v)) + (q - v)
 	u := math.Float64bits(sum)

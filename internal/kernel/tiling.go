@@ -22,7 +22,7 @@ type tiling struct {
 // Bytes of the rows of b that stay in the first cache while all of a passes,
 // and of the rows of a that stay in the second while all of b passes.
 const (
-	bytesB = 16 << 10
+	bytesB = 20 << 10
 	bytesA = 192 << 10
 )
 
