@@ -159,7 +159,7 @@ func SchemeGates(s qtensor.Scheme) []Gate {
 	case qtensor.F16:
 		kl, top1 = 1e-4, 0.98
 	case qtensor.BF16:
-		kl, top1 = 2e-3, 0.95
+		kl, top1 = 5e-3, 0.95
 	case qtensor.Int:
 		l := intLimits[s.Bits]
 		kl, top1 = l.kl, l.top1
