@@ -54,7 +54,7 @@ var (
 		TagsMd:            cbor.TagsForbidden,
 		MaxNestedLevels:   4,       // header, provenance, sources, source
 		MaxArrayElements:  1 << 15, // tensors: 3 and 16 for each of model.MaxBlocks
-		MaxMapPairs:       16,
+		MaxMapPairs:       64,
 	}.DecMode())
 )
 
