@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -28,7 +29,7 @@ func read(text string, set ...string) (*config, model.Spec, error) {
 		return c, s, err
 	}
 	if err := s.Check(); err != nil {
-		return c, s, inConfig(c.file, err)
+		return c, s, defect.Corrupt(c.file, "", "%v", err)
 	}
 	return c, s, nil
 }

@@ -99,7 +99,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
-		return nil, inConfig(cfg.file, err)
+		return nil, defect.Corrupt(cfg.file, "", "%v", err)
 	}
 	if err := tie(m, &spec, cfg, c, &arch.names); err != nil {
 		return nil, err
@@ -131,14 +131,6 @@ func recognise(c *config) (string, architecture, error) {
 		c.Unsupported("model_type", "%s, only %s,", show(modelType), known)
 	}
 	return modelType, a, c.shared.err
-}
-
-// inConfig turns a Spec's complaint into one about the file it was read from.
-func inConfig(file string, err error) error {
-	if errors.Is(err, defect.ErrUnsupported) {
-		return fmt.Errorf("%s: %w", defect.Printable(file), err)
-	}
-	return defect.Corrupt(file, "", "%v", err)
 }
 
 // ends prefers the end tokens of generation_config.json: instruction-tuned

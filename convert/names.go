@@ -27,9 +27,6 @@ func (n *names) of(canonical string) string {
 		return name
 	}
 	part := strings.SplitN(canonical, ".", 3) // "blocks", number, kind
-	if len(part) < 3 {
-		return ""
-	}
 	return strings.Replace(n.stored[part[0]+".*."+part[2]], "*", part[1], 1)
 }
 

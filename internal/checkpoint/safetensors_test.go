@@ -105,6 +105,10 @@ func TestRefuses(t *testing.T) {
 	for i := range maxTensors + 1 {
 		fmt.Fprintf(&many, ",%s", tensor(fmt.Sprint(i), "U8", "[0]", 0, 0))
 	}
+	var metadata strings.Builder
+	for i := range maxMetadata + 1 {
+		fmt.Fprintf(&metadata, `,"%d":""`, i)
+	}
 	for _, c := range []struct {
 		name string
 		b    []byte
@@ -157,6 +161,7 @@ func TestRefuses(t *testing.T) {
 		{"long name", file(one(strings.Repeat("n", 1025), "U8", "[1]", 0, 1), 1), strings.Repeat("n", 128) + "...: name of 1025 bytes, want 1 to 1024"},
 		{"escape in a name", file(`{"a\u001b[2J":{}}`, 0), `"a\x1b[2J": control character in the name`},
 		{"many tensors", file("{"+many.String()[1:]+"}", 0), "65536: more than 65536 tensors"},
+		{"much metadata", file(`{"__metadata__":{`+metadata.String()[1:]+"}}", 0), "__metadata__.65536: more than 65536 entries"},
 		{"PyTorch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00"), "checkpoint: a PyTorch zip file is not supported; load it with transformers and save it as safetensors with save_pretrained"},
 		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "checkpoint: a PyTorch pickle is not supported; load it with transformers and save it as safetensors with save_pretrained"},
 		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file is not supported; load it with transformers and save it as safetensors with save_pretrained"},

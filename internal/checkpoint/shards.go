@@ -106,9 +106,6 @@ func (c *Checkpoint) openShards(d *Dir) error {
 			return defect.Corrupt(t.File, name, "%s says the tensor is in %s", indexName, shard)
 		}
 	}
-	if len(shardOf) == len(c.Tensors) {
-		return nil
-	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		if c.Tensors[name] == nil {
 			return defect.Corrupt(filepath.Join(d.Path, shardOf[name]), name, "tensor is missing, %s lists it", indexName)
