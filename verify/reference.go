@@ -61,7 +61,8 @@ func OpenReference(path string) (*Reference, error) {
 // Close gives the file back. Logits of r must not be used afterwards.
 func (r *Reference) Close() error { return r.close() }
 
-// Prompts returns the prompts of the file, every position scored.
+// Prompts returns the prompts of the file, every position scored. Their ids are
+// r's own, to be read only.
 func (r *Reference) Prompts() []Prompt {
 	ps := make([]Prompt, len(r.prompts))
 	for i := range r.prompts {

@@ -245,7 +245,7 @@ func TestGatesPartRoundingFromDamage(t *testing.T) {
 				next = append(next, append(row[1:len(row):len(row)], row[0]))
 			}
 			late = append(append(late, kept[len(kept)-1]), kept[:len(kept)-1]...)
-			p.IDs[0] = len(prompts) // how rows finds its prompt
+			p.IDs = append([]int{len(prompts)}, p.IDs[1:]...) // how rows finds its prompt
 			prompts = append(prompts, p)
 			tokens.logits = append(tokens.logits, kept)
 			shifted.logits = append(shifted.logits, late)
