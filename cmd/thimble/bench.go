@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/transformer"
+)
+
+func benchCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "bench",
+		Usage:     "measure how fast this machine runs a model",
+		UsageText: "thimble bench MODEL [--prefill 512] [--decode 64] [--runs 3]",
+		Description: "Times a prompt fed at once and tokens fed one by one, in float32 arithmetic on\n" +
+			"GOMAXPROCS cores, after one run that is not counted, and prints the median.\n" +
+			"Compare two files, or two tools, in the same minute: machines drift.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "prompt of `N` tokens"},
+			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then `N` tokens one by one"},
+			&cli.IntFlag{Name: "runs", Value: 3, Usage: "counted `RUNS`"},
+			setFlag, jsonFlag,
+		},
+		Action: benchAction,
+	}
+}
+
+// A speed is the report of bench, in tokens per second.
+type speed struct {
+	Path    string    `json:"path"`
+	Cores   int       `json:"cores"`
+	Prefill []float64 `json:"prefill_tokens_per_second"` // one a run
+	Decode  []float64 `json:"decode_tokens_per_second"`
+	FLOP    float64   `json:"flop_per_token"` // of the linear layers
+	prompt  int
+	steps   int
+}
+
+func (s *speed) String() string {
+	p, d := median(s.Prefill), median(s.Decode)
+	return fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n",
+		s.prompt, p, p*s.FLOP/1e9, s.steps, d, s.Cores)
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+func benchAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	s := &speed{Path: path, Cores: parallel.Workers(), prompt: c.Int("prefill"), steps: c.Int("decode")}
+	runs := c.Int("runs")
+	if s.prompt < 1 || s.steps < 1 || runs < 1 {
+		return errors.New("bench: --prefill, --decode and --runs want at least 1")
+	}
+	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	d, err := transformer.New(m)
+	if err != nil {
+		return err
+	}
+	for _, slot := range m.Spec.Slots() {
+		if slot.Role == model.Linear {
+			s.FLOP += 2 * float64(slot.Rows) * float64(slot.Cols) * float64(len(m.Spec.Schedule)) / float64(m.Spec.Blocks)
+		}
+	}
+	for run := range runs + 1 {
+		p, q, err := s.once(c.Context, d, &m.Spec)
+		if err != nil {
+			return fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+		if run > 0 {
+			s.Prefill, s.Decode = append(s.Prefill, p), append(s.Decode, q)
+		}
+	}
+	return print(c, s)
+}
+
+// once returns the speed of one prefill, with the logits of its last position,
+// and of the tokens after it, with the logits of each.
+func (s *speed) once(ctx context.Context, d *transformer.Decoder, spec *model.Spec) (prefill, decode float64, err error) {
+	cache, err := d.NewCache(s.prompt + s.steps)
+	if err != nil {
+		return 0, 0, err
+	}
+	logits := make([]float32, spec.Vocab)
+	feed := func(ids []int) error {
+		h, err := d.Forward(ctx, cache, ids)
+		if err != nil {
+			return err
+		}
+		return h.Logits(ctx, logits, h.Len()-1, 1)
+	}
+	prompt := make([]int, s.prompt)
+	for i := range prompt {
+		prompt[i] = i * 7919 % spec.Vocab
+	}
+	begun := time.Now()
+	if err := feed(prompt); err != nil {
+		return 0, 0, err
+	}
+	prefill = float64(s.prompt) / time.Since(begun).Seconds()
+	begun = time.Now()
+	for i := range s.steps {
+		if err := feed(prompt[i%s.prompt:][:1]); err != nil {
+			return 0, 0, err
+		}
+	}
+	return prefill, float64(s.steps) / time.Since(begun).Seconds(), nil
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/spell"
+	"thimble/quantize"
+)
+
+func convertCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "convert",
+		Usage:     "store a checkpoint as one container, without quantizing it",
+		UsageText: "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
+		Description: "Reads a Hugging Face directory or a .safetensors file and writes one file with the\n" +
+			"weights, tokenizer, chat template and the SHA-256 of everything that was read.\n" +
+			"A tensor that is missing, left over or of the wrong shape is an error.\n\n" +
+			"Examples:\n" +
+			"   thimble convert SmolLM2-135M -o smol.thimble\n" +
+			"   thimble convert Llama-2-7b -o llama.thimble --dtype f16\n" +
+			"   thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true",
+		Flags: []cli.Flag{
+			outFlag,
+			&cli.StringFlag{Name: "dtype", Value: quantize.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
+			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+		},
+		Action: func(c *cli.Context) error {
+			dtype, types := c.String("dtype"), []string{quantize.Keep, "f32", "f16", "bf16"}
+			for _, t := range types {
+				if t == dtype {
+					return writeModel(c, &quantize.Recipe{Scheme: dtype, Vectors: dtype}, c.StringSlice(setFlag.Name))
+				}
+			}
+			return fmt.Errorf("--dtype %q is not one of keep, f32, f16, bf16%s; thimble quantize stores integers", dtype, spell.Suggest(dtype, types))
+		},
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/atomicfile"
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+func logitsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "logits",
+		Usage:     "write a reference file of a model's logits",
+		UsageText: "thimble logits MODEL -o REF.safetensors (-p TEXT ... | --text FILE) [--top-k K]",
+		Description: "The file can be compared with by \"thimble verify --reference\", and read by any\n" +
+			"safetensors library. --top-k keeps the K largest logits of each position and the\n" +
+			"log of the sum of all: small enough to commit, with a stated bound on what it hides.\n\n" +
+			"Examples:\n" +
+			"   thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'\n" +
+			"   thimble logits SmolLM2-135M -o ref.safetensors --text test.txt --chunks 4 --top-k 64",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
+			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
+			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
+			contextFlag, chunksFlag,
+			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of a position; 0 keeps all"},
+			setFlag, forceFlag, quietFlag,
+		},
+		Action: logitsAction,
+	}
+}
+
+func logitsAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	out := c.String("output")
+	if out == "" {
+		return errors.New("logits needs -o FILE for the reference it writes")
+	}
+	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
+		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
+	}
+	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	prompts, err := promptIDs(c, m)
+	if err != nil {
+		return err
+	}
+	s, err := newSubject(m, false)
+	if err != nil {
+		return err
+	}
+	progress := newMeter(c, "logits", "tokens", 1)
+	err = verify.WriteReference(c.Context, out, s, prompts, verify.WriteOptions{
+		TopK:     c.Int("top-k"),
+		Metadata: map[string]string{"framework": tool, "compute": "float32"},
+		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
+		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
+	})
+	progress.done()
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), forceHint(err))
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "wrote %s, %d prompts\n", model.Printable(out), len(prompts))
+	return err
+}
+
+// promptIDs returns the tokens of the --prompt texts or of the chunks of --text.
+func promptIDs(c *cli.Context, m *model.Model) (prompts [][]int, err error) {
+	if file := c.String("text"); file != "" {
+		chunks, err := textPrompts(c, m, file)
+		for _, p := range chunks {
+			prompts = append(prompts, p.IDs)
+		}
+		return prompts, err
+	}
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range c.StringSlice("prompt") {
+		prompts = append(prompts, tok.Encode(text, true))
+	}
+	return prompts, nil
+}

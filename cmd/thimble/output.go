@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// print writes a report: as JSON where --json asks for it, else as its text.
+func print(c *cli.Context, report fmt.Stringer) error {
+	if c.Bool(jsonFlag.Name) {
+		return printJSON(c.App.Writer, report)
+	}
+	_, err := io.WriteString(c.App.Writer, report.String())
+	return err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// A meter shows progress on a terminal's standard error: share, amount, rate
+// and time left, on one line that it wipes at the end.
+type meter struct {
+	mu    sync.Mutex
+	w     io.Writer // nil where nothing is to be shown
+	label string
+	unit  string  // "MB", "tokens"
+	scale float64 // amounts are divided by it
+	begun time.Time
+	shown time.Time
+}
+
+// newMeter returns a meter that is silent unless c's error stream is a terminal.
+func newMeter(c *cli.Context, label, unit string, scale float64) *meter {
+	m := &meter{label: label, unit: unit, scale: scale, begun: time.Now()}
+	if f, ok := c.App.ErrWriter.(*os.File); ok && !c.Bool(quietFlag.Name) && os.Getenv("TERM") != "dumb" {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			m.w = f
+		}
+	}
+	return m
+}
+
+// at shows that done of total is finished, at most ten times a second.
+func (m *meter) at(done, total int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if m.w == nil || total <= 0 || now.Sub(m.shown) < 100*time.Millisecond {
+		return
+	}
+	m.shown = now
+	elapsed := now.Sub(m.begun).Seconds()
+	line := fmt.Sprintf("%s %3d%%  %.0f of %.0f %s", m.label, 100*done/total, float64(done)/m.scale, float64(total)/m.scale, m.unit)
+	if done > 0 && elapsed > 0.5 {
+		rate := float64(done) / elapsed
+		line += fmt.Sprintf("  %.0f %s/s  %s left", rate/m.scale, m.unit, (time.Duration(float64(total-done)/rate) * time.Second).String())
+	}
+	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
+}
+
+// done wipes the line.
+func (m *meter) done() {
+	if m.w != nil && !m.shown.IsZero() {
+		fmt.Fprint(m.w, "\r\x1b[K")
+	}
+}
+
+// bytesText is a size for people, in the decimal units of file listings.
+func bytesText(n int64) string {
+	switch {
+	case n < 1e4:
+		return fmt.Sprintf("%d B", n)
+	case n < 1e7:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1e10:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+}
+
+// indent shifts every line of a table to the right.
+func indent(table string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(table, "\n"), "\n", "\n  ") + "\n"
+}

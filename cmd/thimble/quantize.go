@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+)
+
+func quantizeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "quantize",
+		Usage:     "store a checkpoint in 4 or 8 bits per weight",
+		UsageText: "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
+		Description: "Prints what every tensor will become, then writes the container. Nothing falls back\n" +
+			"to another type: what a tensor cannot take is an error before work starts.\n\n" +
+			"A scheme is a float type (f32, f16, bf16, or keep for the source's own) or\n" +
+			"intBITS/GROUP[/asym]: int4/g32 shares one float16 scale among 32 columns, int8/row\n" +
+			"among a whole row, int4/g32/asym adds a minimum. Columns need not divide by the group.\n\n" +
+			"The embedding, which is also the output head in tied models, usually deserves more\n" +
+			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
+			"Examples:\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32 --embedding int8/g32\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml",
+		Flags: []cli.Flag{
+			outFlag,
+			&cli.StringFlag{Name: "scheme", Usage: "`SCHEME` of the linear layers"},
+			&cli.StringFlag{Name: "embedding", Usage: "`SCHEME` of the embedding (default: the linear layers')"},
+			&cli.StringFlag{Name: "head", Usage: "`SCHEME` of an untied output head (default: the embedding's)"},
+			&cli.StringFlag{Name: "method", Usage: "how codes are chosen: " + strings.Join(quantize.Methods(), ", ") + " (default: " + quantize.MethodRTN + ")"},
+			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
+			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
+			dryRunFlag, forceFlag, jsonFlag, quietFlag,
+		},
+		Action: func(c *cli.Context) error {
+			recipe, overrides, err := recipeOf(c)
+			if err != nil {
+				return err
+			}
+			return writeModel(c, recipe, overrides)
+		},
+	}
+}
+
+// recipeOf reads --recipe, lays the other flags over it, and returns apart the
+// config overrides among the --set values.
+func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err error) {
+	recipe = &quantize.Recipe{}
+	if path := c.String("recipe"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if recipe, err = quantize.ParseRecipe(text); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+	}
+	for name, field := range map[string]*string{
+		"scheme": &recipe.Scheme, "embedding": &recipe.Embedding, "head": &recipe.Head, "method": &recipe.Method,
+	} {
+		if c.IsSet(name) {
+			*field = c.String(name)
+		}
+	}
+	for _, text := range c.StringSlice(setFlag.Name) {
+		if isConfig(text) {
+			overrides = append(overrides, text)
+			continue
+		}
+		rule, err := quantize.ParseRule(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--set %w", err)
+		}
+		recipe.Rules = append(recipe.Rules, rule)
+	}
+	return recipe, overrides, nil
+}
+
+// isConfig tells a config override, "layer_sharing=true", from a rule: a rule's
+// key is a tensor pattern, with a dot or a star, or its value is a scheme.
+func isConfig(set string) bool {
+	key, value, _ := strings.Cut(set, "=")
+	_, err := qtensor.ParseScheme(value)
+	return err != nil && value != quantize.Keep && !strings.ContainsAny(key, ".*?[")
+}

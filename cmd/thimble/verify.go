@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+var (
+	contextFlag = &cli.IntFlag{Name: "context", Value: 512, Usage: "with --text: `TOKENS` in a chunk, of which the second half is scored"}
+	chunksFlag  = &cli.IntFlag{Name: "chunks", Usage: "with --text: use the first `N` chunks (default: all)"}
+)
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "compare a model's logits with a reference, and pass or fail",
+		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
+		Description: "Runs the model in float32 and compares its next-token logits, position by position,\n" +
+			"with a reference: a file that PyTorch or \"thimble logits\" wrote, or the original\n" +
+			"checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
+			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
+			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
+			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
+			"Examples:\n" +
+			"   thimble verify smol.thimble --reference ref.safetensors\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt --chunks 16\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt --gate 'kl_mean<=0.05' --gate 'top1_agreement>=0.9'\n" +
+			"   thimble verify SmolLM2-135M --text test.txt --json",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
+			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
+			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
+			contextFlag, chunksFlag,
+			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates (repeatable)"},
+			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
+			setFlag, jsonFlag, quietFlag,
+		},
+		Action: verifyAction,
+	}
+}
+
+func verifyAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	var gates []verify.Gate
+	for _, text := range c.StringSlice("gate") {
+		g, err := verify.ParseGate(text)
+		if err != nil {
+			return fmt.Errorf("--gate: %w", err)
+		}
+		gates = append(gates, g)
+	}
+	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	subject, err := newSubject(m, c.Bool("decode"))
+	if err != nil {
+		return err
+	}
+	reference, prompts, done, err := referenceOf(c, m)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if gates == nil && reference != nil {
+		gates = verify.DefaultGates(m)
+	}
+	progress := newMeter(c, "verify", "tokens", 1)
+	info, err := identity(c.Context, m)
+	if err != nil {
+		return err
+	}
+	report, err := verify.Run(c.Context, reference, subject, prompts, verify.Options{
+		Gates: gates, Model: info, Against: c.String("reference") + c.String("against"),
+		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
+	})
+	progress.done()
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	if err := print(c, report); err != nil {
+		return err
+	}
+	if !report.Pass {
+		return errRefused
+	}
+	return nil
+}
+
+// referenceOf returns what --reference, --against and --text ask for: a
+// reference, or nil to measure perplexity alone, and the prompts to score.
+func referenceOf(c *cli.Context, m *model.Model) (ref verify.Subject, prompts []verify.Prompt, done func(), err error) {
+	file, against, text := c.String("reference"), c.String("against"), c.String("text")
+	done = func() {}
+	switch {
+	case file == "" && text == "":
+		return nil, nil, nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
+	case file != "" && (text != "" || against != ""):
+		return nil, nil, nil, errors.New("--reference holds its own prompts; leave out --text and --against")
+	case file != "":
+		r, err := verify.OpenReference(file)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return r, r.Prompts(), func() { r.Close() }, nil
+	}
+	if prompts, err = textPrompts(c, m, text); err != nil || against == "" {
+		return nil, prompts, done, err
+	}
+	source, err := openModel(against, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if ref, err = newSubject(source, false); err != nil {
+		source.Close()
+		return nil, nil, nil, err
+	}
+	return ref, prompts, func() { source.Close() }, nil
+}
+
+// textPrompts cuts the text at path into chunks of m's tokens.
+func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, error) {
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	text, err := readText(path)
+	if err != nil {
+		return nil, err
+	}
+	bos := -1 // a tokenizer that starts texts with a token starts every chunk with it
+	if added := tok.Encode("", true); len(added) > 0 && added[0] == tok.BOS() {
+		bos = tok.BOS()
+	}
+	prompts, err := verify.TextPrompts(tok.Encode(text, true), c.Int(contextFlag.Name), c.Int(chunksFlag.Name), bos)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	return prompts, nil
+}

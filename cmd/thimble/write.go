@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/format/thimble"
+	"thimble/internal/model"
+	"thimble/quantize"
+)
+
+var outFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the container to `FILE`"}
+
+var forceFlag = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
+
+var dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
+
+// A written is the report of convert and quantize.
+type written struct {
+	Output  string         `json:"output,omitempty"` // empty after --dry-run
+	Bytes   int64          `json:"bytes,omitempty"`
+	SHA256  string         `json:"sha256,omitempty"`
+	Notes   []string       `json:"notes"`
+	Plan    *quantize.Plan `json:"plan"`
+	BitsPer float64        `json:"bits_per_weight"`
+}
+
+func (w *written) String() string {
+	if w.Output == "" {
+		return "dry run: nothing was written\n"
+	}
+	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", model.Printable(w.Output), bytesText(w.Bytes), w.BitsPer, w.SHA256)
+}
+
+// writeModel opens the command's model with its config overridden, plans recipe
+// on it, shows the plan, and unless it is a dry run writes the container.
+func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	out := c.String(outFlag.Name)
+	if out == "" && !c.Bool(dryRunFlag.Name) {
+		return fmt.Errorf("%s needs -o FILE for the container it writes, or --dry-run", c.Command.Name)
+	}
+	m, err := openModel(path, overrides)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	plan, err := quantize.NewPlan(m, recipe)
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	report := &written{Plan: plan, Notes: m.Notes, BitsPer: plan.BitsPerWeight()}
+	if !c.Bool(jsonFlag.Name) {
+		for _, note := range m.Notes {
+			fmt.Fprintln(c.App.Writer, "note:", note)
+		}
+		fmt.Fprint(c.App.Writer, plan)
+	}
+	if !c.Bool(dryRunFlag.Name) {
+		if err := writePlan(c, m, plan, out); err != nil {
+			return err
+		}
+		sums, err := hashFiles(c.Context, []string{out})
+		if err != nil {
+			return err
+		}
+		report.Output, report.Bytes, report.SHA256 = out, sums[0].Bytes, hex.EncodeToString(sums[0].SHA256)
+	}
+	return print(c, report)
+}
+
+// writePlan carries out plan into the container out.
+func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) error {
+	progress := newMeter(c, c.Command.Name, "M weights", 1e6)
+	defer progress.done()
+	return writeContainer(c.Context, m, plan, out, c.Bool(forceFlag.Name), func(done int64) { progress.at(done, plan.Weights) })
+}
+
+// writeContainer stores m as plan says. A failure leaves no file behind.
+func writeContainer(ctx context.Context, m *model.Model, plan *quantize.Plan, out string, overwrite bool, progress func(int64)) error {
+	contents, err := contentsOf(ctx, m, plan)
+	if err != nil {
+		return err
+	}
+	w, err := thimble.Create(out, contents, thimble.Options{Overwrite: overwrite, Inputs: m.Files})
+	if err != nil {
+		return forceHint(err)
+	}
+	defer w.Abort()
+	if err := quantize.Run(ctx, m, plan, w, progress); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// contentsOf describes the container that plan makes of m.
+func contentsOf(ctx context.Context, m *model.Model, plan *quantize.Plan) (*thimble.Contents, error) {
+	contents, err := thimble.Describe(m)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range plan.Tensors {
+		contents.Tensors[i].Scheme = e.To
+	}
+	sources, err := hashFiles(ctx, m.Files)
+	p := &contents.Provenance
+	p.Sources = append(slices.Clone(p.Sources), sources...)
+	p.Recipe = strings.TrimSpace(p.Recipe + "\n" + plan.Recipe)
+	p.Tool = tool
+	return contents, err
+}
+
+// forceHint adds the remedy to an error about a file that exists.
+func forceHint(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%w; --force replaces it", err)
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package transformer
+
+import (
+	"context"
+	"fmt"
+
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+)
+
+// A Cache keeps the keys and values of past positions, one entry per step, so
+// a shared block keeps those of each of its runs.
+type Cache struct {
+	used, capacity int
+	steps          []entry
+	headDim        int
+	keyStride      int // headDim padded to a multiple of 16
+}
+
+// An entry is one step's keys and values.
+type entry struct {
+	k []float32 // (KVHeads, capacity, keyStride), rotated
+	v []float32 // (KVHeads, capacity, HeadDim)
+}
+
+// NewCache returns a cache for up to capacity positions.
+func (d *Decoder) NewCache(capacity int) (*Cache, error) {
+	s := d.spec
+	if capacity < 1 || capacity > model.MaxLength {
+		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", capacity, model.MaxLength)
+	}
+	c := &Cache{capacity: capacity, headDim: s.HeadDim, keyStride: padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
+	for i := range c.steps {
+		c.steps[i] = entry{
+			k: make([]float32, s.KVHeads*capacity*c.keyStride),
+			v: make([]float32, s.KVHeads*capacity*s.HeadDim),
+		}
+	}
+	return c, nil
+}
+
+// Len is the number of positions held.
+func (c *Cache) Len() int { return c.used }
+
+// append rotates the keys k and stores them and the values v, both
+// (n, KVHeads*HeadDim), at the positions from c.used on.
+func (c *Cache) append(step int, r *rope, k, v rows) {
+	e := &c.steps[step]
+	for t := range k.n {
+		pos := c.used + t
+		for h := range k.width / c.headDim {
+			at := h * c.headDim
+			key := e.k[(h*c.capacity+pos)*c.keyStride:][:c.headDim]
+			copy(key, k.row(t)[at:])
+			r.rotate(key, pos)
+			copy(e.v[(h*c.capacity+pos)*c.headDim:][:c.headDim], v.row(t)[at:])
+		}
+	}
+}
+
+// queryRows is how many queries of one head are scored together.
+const queryRows = 32
+
+// attend replaces each query in q (n, Heads*HeadDim) by its attention output:
+// softmax(q K^T / sqrt(HeadDim)) V over the positions up to its own (Attention
+// Is All You Need, equation 1), with Heads/KVHeads queries to a key (arXiv
+// 2305.13245).
+func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
+	blocks := (q.n + queryRows - 1) / queryRows
+	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
+		// Late blocks see the most keys: hand them out first.
+		d.lanes[worker].attendBlock(d, c, &c.steps[step], q, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
+		return nil
+	})
+}
+
+// attendBlock serves the queries [first, first+queryRows) of one head.
+func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, head, first int) {
+	var (
+		n     = min(queryRows, q.n-first)
+		keys  = c.used + first + n // positions that the last query sees
+		kv    = head / (d.spec.Heads / d.spec.KVHeads)
+		k     = e.k[kv*c.capacity*c.keyStride:]
+		v     = e.v[kv*c.capacity*c.headDim:]
+		scale = float32(1 / sqrt(c.headDim))
+	)
+	if len(l.query) < queryRows*c.keyStride {
+		l.query = make([]float32, queryRows*c.keyStride)
+	}
+	if len(l.scores) < n*keys {
+		l.scores = make([]float32, queryRows*max(keys, min(c.capacity, 512)))
+	}
+	at := func(t int) []float32 { return q.row(first + t)[head*c.headDim:][:c.headDim] }
+	for t := range n {
+		query := l.query[t*c.keyStride:][:c.headDim]
+		copy(query, at(t))
+		d.rope.rotate(query, c.used+first+t)
+	}
+	kernel.Gemm(l.scores, keys, l.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
+	for t := range n {
+		p := l.scores[t*keys:][:c.used+first+t+1]
+		for j := range p {
+			p[j] *= scale
+		}
+		kernel.Softmax(p)
+		kernel.Mix(at(t), p, v, c.headDim)
+	}
+}

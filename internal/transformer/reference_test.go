@@ -1,0 +1,182 @@
+package transformer_test
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+	"thimble/verify"
+)
+
+const fixtures = "../../fixtures"
+
+// checkpoints are the fixtures with logits by Hugging Face transformers.
+var checkpoints = []struct {
+	dir string
+	set []string
+}{
+	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
+	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"},
+	{dir: "mobilellm-facebook", set: []string{"share_embedding=true", "layer_sharing=true"}},
+}
+
+var update = flag.Bool("update", false, "rewrite testdata/logits.sha256")
+
+// TestReference holds every fixture to PyTorch: no logit may differ by more
+// than 1e-4 of the standard deviation of all, whether the prompt is fed at once
+// or token by token, on one core or eight. And all of these must give the same
+// bits as the machine that wrote testdata/logits.sha256.
+func TestReference(t *testing.T) {
+	golden := readGolden(t)
+	got := map[string]string{}
+	for _, c := range checkpoints {
+		t.Run(c.dir, func(t *testing.T) {
+			m, err := convert.Open(filepath.Join(fixtures, c.dir), convert.Options{Set: c.set})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			want, prompts := reference(t, filepath.Join(fixtures, c.dir, "reference.safetensors"), m.Spec.Vocab)
+			h := sha256.New()
+			for i, p := range prompts {
+				logits := run(t, m, p, len(p), 1)
+				for name, again := range map[string][]float32{
+					"8 cores":              run(t, m, p, len(p), 8),
+					"one token a time":     run(t, m, p, 1, 1),
+					"five tokens, 8 cores": run(t, m, p, 5, 8),
+				} {
+					if at := differ(logits, again); at >= 0 {
+						t.Fatalf("prompt %d, %s: logit %d is %v, at once on one core %v", i, name, at, again[at], logits[at])
+					}
+				}
+				compare(t, i, logits, want[i], m.Spec.Vocab)
+				if err := binary.Write(h, binary.LittleEndian, logits); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got[c.dir] = fmt.Sprintf("%x", h.Sum(nil))
+			if !*update && got[c.dir] != golden[c.dir] {
+				t.Errorf("logits hash to %s, want %s: arithmetic has changed, or differs on this machine", got[c.dir], golden[c.dir])
+			}
+		})
+	}
+	if *update {
+		writeGolden(t, got)
+	}
+}
+
+// run returns the logits of every position of ids, fed chunk tokens at a time.
+func run(t *testing.T, m *model.Model, ids []int, chunk, procs int) []float32 {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := d.NewCache(len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits := make([]float32, len(ids)*m.Spec.Vocab)
+	for from := 0; from < len(ids); from += chunk {
+		part := ids[from:min(len(ids), from+chunk)]
+		h, err := d.Forward(t.Context(), cache, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Logits(t.Context(), logits[from*m.Spec.Vocab:], 0, len(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return logits
+}
+
+func reference(t *testing.T, path string, vocab int) (logits [][]float32, prompts [][]int) {
+	t.Helper()
+	ref, err := verify.OpenReference(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ref.Close()
+	for _, p := range ref.Prompts() {
+		l, err := ref.Score(t.Context(), p.IDs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := make([]float32, len(p.IDs)*vocab)
+		if err := l.Rows(t.Context(), rows, 0, len(p.IDs)); err != nil {
+			t.Fatal(err)
+		}
+		logits, prompts = append(logits, rows), append(prompts, p.IDs)
+	}
+	return logits, prompts
+}
+
+func compare(t *testing.T, prompt int, got, want []float32, vocab int) {
+	t.Helper()
+	var sum, square, worst float64
+	at := 0
+	for i := range want {
+		sum += float64(want[i])
+		square += float64(want[i]) * float64(want[i])
+		if d := math.Abs(float64(got[i] - want[i])); d > worst || d != d {
+			worst, at = d, i
+		}
+	}
+	n := float64(len(want))
+	std := math.Sqrt(square/n - sum/n*sum/n)
+	if !(worst <= 1e-4*std) {
+		t.Errorf("prompt %d of %d tokens: position %d, token %d differs by %.3g, which is %.3g of the standard deviation %.3g",
+			prompt, len(want)/vocab, at/vocab, at%vocab, worst, worst/std, std)
+	}
+}
+
+func differ(a, b []float32) int {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+const goldenPath = "testdata/logits.sha256"
+
+func readGolden(t *testing.T) map[string]string {
+	golden := map[string]string{}
+	f, err := os.Open(goldenPath)
+	if *update && os.IsNotExist(err) {
+		return golden
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if sum, name, ok := strings.Cut(lines.Text(), "  "); ok {
+			golden[name] = sum
+		}
+	}
+	return golden
+}
+
+func writeGolden(t *testing.T, sums map[string]string) {
+	var b strings.Builder
+	for _, c := range checkpoints {
+		fmt.Fprintf(&b, "%s  %s\n", sums[c.dir], c.dir)
+	}
+	if err := os.WriteFile(goldenPath, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

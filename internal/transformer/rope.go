@@ -1,0 +1,67 @@
+package transformer
+
+import (
+	"math"
+
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+)
+
+// rope holds the rotary tables: row p has the cosines and sines of position p.
+type rope struct {
+	half     int       // HeadDim/2
+	invFreq  []float32 // (half) radians per position
+	cos, sin []float32 // (positions, half)
+}
+
+// newRope computes the frequencies Base^(-2i/HeadDim) and their scaling. Like
+// the models' training code it rounds each to float32, which is part of what
+// the model learned at long positions.
+func newRope(s *model.Spec) rope {
+	r := rope{half: s.HeadDim / 2, invFreq: make([]float32, s.HeadDim/2)}
+	for i := range r.invFreq {
+		exponent := float64(2*i) / float64(s.HeadDim)
+		f := 1 / kernel.Pow64(s.Rope.Base, exponent)
+		r.invFreq[i] = float32(scaled(&s.Rope, float64(float32(f))))
+	}
+	return r
+}
+
+// scaled stretches one frequency for a longer context: position interpolation
+// (arXiv 2306.15595, equation 4), or Llama 3.1's rule, which leaves short
+// wavelengths alone, divides long ones, and blends in between.
+func scaled(r *model.Rope, f float64) float64 {
+	switch r.Scaling {
+	case model.RopeLinear:
+		return f / r.Factor
+	case model.RopeLlama3:
+		turns := float64(r.Original) * f / (2 * math.Pi) // over the original context
+		switch {
+		case turns < r.LowFreq:
+			return f / r.Factor
+		case turns > r.HighFreq:
+			return f
+		}
+		keep := (turns - r.LowFreq) / (r.HighFreq - r.LowFreq)
+		return float64((1-keep)*(f/r.Factor)) + float64(keep*f)
+	}
+	return f
+}
+
+// extend makes the tables cover n positions.
+func (r *rope) extend(n int) {
+	for p := len(r.cos) / max(r.half, 1); p < n; p++ {
+		for _, f := range r.invFreq {
+			angle := float64(float32(p) * f)
+			r.cos = append(r.cos, float32(kernel.Cos64(angle)))
+			r.sin = append(r.sin, float32(kernel.Sin64(angle)))
+		}
+	}
+}
+
+// rotate turns one head's vector x (HeadDim) in place to position p.
+func (r *rope) rotate(x []float32, p int) {
+	kernel.Rotate(x, r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
+}
+
+func sqrt(n int) float64 { return math.Sqrt(float64(n)) }

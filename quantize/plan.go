@@ -1,0 +1,130 @@
+package quantize
+
+import (
+	"fmt"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// A Plan is a recipe applied to one model: what every tensor will become.
+type Plan struct {
+	Recipe  string  `json:"recipe"` // canonical YAML
+	Tensors []Entry `json:"tensors"`
+	Weights int64   `json:"weights"`
+	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
+	method  Method
+}
+
+// An Entry is the plan for one tensor.
+type Entry struct {
+	model.Slot
+	From, To qtensor.Scheme
+	Bytes    int64
+}
+
+// NewPlan applies r to m, which must have passed Check. It reads no weights.
+// A rule that matches nothing is an error, as is a scheme that a tensor cannot
+// take; nothing is ever replaced by another scheme.
+func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
+	full, err := r.full()
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{}
+	if p.Recipe, err = full.YAML(); err != nil {
+		return nil, err
+	}
+	if p.method, err = methodNamed(full.Method); err != nil {
+		return nil, err
+	}
+	used := make([]bool, len(full.Rules))
+	for _, slot := range m.Spec.Slots() {
+		from := m.Tensors[slot.Name].Scheme
+		to := from
+		if text := full.scheme(slot, used); text != Keep {
+			if to, err = qtensor.ParseScheme(text); err != nil {
+				return nil, err
+			}
+		}
+		e, err := newEntry(slot, from, to)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", slot.Name, err)
+		}
+		p.Tensors = append(p.Tensors, e)
+		p.Weights += int64(slot.Rows) * int64(slot.Cols)
+		p.Bytes += e.Bytes
+	}
+	for i, ok := range used {
+		if !ok {
+			return nil, fmt.Errorf("rule %q matches no tensor; names look like %q and %q",
+				full.Rules[i].Tensors, model.Name(0, model.Q), model.Embed)
+		}
+	}
+	return p, nil
+}
+
+func newEntry(slot model.Slot, from, to qtensor.Scheme) (Entry, error) {
+	if slot.Role == model.Vector && to.Kind == qtensor.Int {
+		return Entry{}, fmt.Errorf("a vector cannot be stored as %v; use f32, f16 or bf16", to)
+	}
+	if from.Kind == qtensor.Int && to != from {
+		return Entry{}, fmt.Errorf("it is already quantized as %v; quantize from the original checkpoint instead", from)
+	}
+	codes, scales, mins, err := to.Sizes(slot.Rows, slot.Cols)
+	return Entry{slot, from, to, codes + scales + mins}, err
+}
+
+// BitsPerWeight is the stored bits of all tensors over their weights.
+func (p *Plan) BitsPerWeight() float64 { return 8 * float64(p.Bytes) / float64(p.Weights) }
+
+// String is the plan as a table with one line per kind of tensor and scheme,
+// in the order of first use.
+func (p *Plan) String() string {
+	type line struct {
+		kind           string
+		from, to       qtensor.Scheme
+		count          int
+		rows, cols     int
+		weights, bytes int64
+	}
+	var lines []*line
+	for _, e := range p.Tensors {
+		kind := kindOf(e.Slot)
+		var l *line
+		for _, old := range lines {
+			if old.kind == kind && old.from == e.From && old.to == e.To && old.rows == e.Rows && old.cols == e.Cols {
+				l = old
+			}
+		}
+		if l == nil {
+			l = &line{kind: kind, from: e.From, to: e.To, rows: e.Rows, cols: e.Cols}
+			lines = append(lines, l)
+		}
+		l.count++
+		l.weights += int64(e.Rows) * int64(e.Cols)
+		l.bytes += e.Bytes
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-20s %13s  %-5s %-14s %6s %11s %6s\n", "tensors", "shape", "from", "to", "bits/w", "MB", "share")
+	for _, l := range lines {
+		name := l.kind
+		if l.count > 1 {
+			name = fmt.Sprintf("%d x %s", l.count, l.kind)
+		}
+		fmt.Fprintf(&b, "%-20s %13s  %-5v %-14v %6.2f %11.3f %5.1f%%\n", name, fmt.Sprintf("%d x %d", l.rows, l.cols), l.from, l.to,
+			8*float64(l.bytes)/float64(l.weights), float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes))
+	}
+	fmt.Fprintf(&b, "%-20s %13s  %-5s %-14s %6.2f %11.3f\n", "all", fmt.Sprintf("%d weights", p.Weights), "", "", p.BitsPerWeight(), float64(p.Bytes)/1e6)
+	return b.String()
+}
+
+// kindOf is a slot's name without its block.
+func kindOf(s model.Slot) string {
+	if rest, ok := strings.CutPrefix(s.Name, "blocks."); ok {
+		_, kind, _ := strings.Cut(rest, ".")
+		return kind
+	}
+	return s.Name
+}
