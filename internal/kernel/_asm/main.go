@@ -1,7 +1,6 @@
 // Command asm generates the amd64 assembly of package kernel. AVX2 and
-// AVX-512 come from the same code; only the registers differ.
-//
-//	go run . -out ../kernel_amd64.s -stubs ../stubs_amd64.go -pkg kernel
+// AVX-512 come from the same code; only the registers differ. Run go generate
+// in package kernel.
 package main
 
 import (
