@@ -69,8 +69,8 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 		if a.SingleWord && (endsInWord(s[:start]) || beginsWithWord(s[end:])) {
 			continue
 		}
-		if a.LStrip && done < start {
-			start = done + trimmed(s[done:start])
+		if a.LStrip {
+			start = done + trimmed(s[done:max(done, start)])
 		}
 		if a.RStrip {
 			if stripped < end {
@@ -81,7 +81,9 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 		if done < start {
 			text(s[done:start])
 		}
-		token(a.ID)
+		if start < end { // else an earlier token stripped all of it
+			token(a.ID)
+		}
 		done = end // may go back, into white space that was stripped, as in Hugging Face
 	}
 	if done < len(s) {
