@@ -40,6 +40,8 @@ func TestTruncated(t *testing.T) {
 	for n := range data {
 		if err := check(data[:n]); !knownError(err) {
 			t.Fatalf("the first %d of %d bytes: %v", n, len(data), err)
+		} else if n < preambleLen && !strings.Contains(err.Error(), "preamble: the file ends in it, want 72 bytes") {
+			t.Errorf("the first %d bytes: %v", n, err)
 		}
 	}
 	for _, n := range []int64{0, 1, preambleLen - 1, preambleLen, int64(len(data)) - 1} {
@@ -71,27 +73,40 @@ func TestTrailing(t *testing.T) {
 }
 
 // Every single flipped bit is found. What parse reads is parsed anew for each
-// bit; for the rest the parsed container is verified over the flipped bytes.
+// bit; the sections of the parsed container divide the rest, and each is
+// verified over each of its flipped bits.
 func TestFlippedBits(t *testing.T) {
 	_, data := valid(t)
 	c, err := parse("file", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := int(c.layout.header.end())
-	for i := range data {
-		for bit := range 8 {
-			data[i] ^= 1 << bit
-			if i < front {
-				_, err = parse("file", data)
-			} else {
-				err = c.check(t.Context(), nil)
+	flip := func(from, to int64, find func() error) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			for bit := range 8 {
+				data[i] ^= 1 << bit
+				if err := find(); !knownError(err) {
+					t.Fatalf("byte %d, bit %d of %d bytes: %v", i, bit, len(data), err)
+				}
+				data[i] ^= 1 << bit
 			}
-			if !knownError(err) {
-				t.Fatalf("byte %d, bit %d of %d bytes: %v", i, bit, len(data), err)
-			}
-			data[i] ^= 1 << bit
 		}
+	}
+	at := c.layout.header.end()
+	flip(0, at, func() error { _, err := parse("file", data); return err })
+	for _, s := range c.sections() {
+		if s.from != at {
+			t.Fatalf("%s begins at %d, want %d", s.name, s.from, at)
+		}
+		flip(s.from, s.to, func() error {
+			fault, err := c.verify(s, func(int64) error { return nil })
+			return errors.Join(err, fault)
+		})
+		at = s.to
+	}
+	if at != int64(len(data)) {
+		t.Fatalf("sections end at %d of %d", at, len(data))
 	}
 	if err := check(data); err != nil {
 		t.Fatal(err)
@@ -129,9 +144,9 @@ func TestCheckNames(t *testing.T) {
 		{[]int64{q.Scales}, "blocks.0.q: is damaged"},
 		{[]int64{q.Codes, norm.Codes}, "blocks.0.q: is damaged"},
 		{[]int64{q.Codes, norm.Codes}, "; 1 more parts are damaged: norm"},
-		{[]int64{q.Codes + 47}, "blocks.0.q: gap byte is 0x01, want 0"},
-		{[]int64{info.Bytes - 1}, "norm: gap byte"},
-		{[]int64{info.DataOffset - 1}, "tokenizer: gap byte"},
+		{[]int64{q.Codes + 47}, "blocks.0.q: the gap from here to byte"},
+		{[]int64{info.Bytes - 1}, "norm: the gap"},
+		{[]int64{info.DataOffset - 1}, "tokenizer: the gap"},
 		{[]int64{align(preambleLen+info.HeaderBytes, planeAlign)}, "tokenizer: is damaged"},
 	} {
 		if err := damage(c.offs...); !knownError(err) || !strings.Contains(err.Error(), c.want) {
@@ -147,6 +162,27 @@ func TestCheckNames(t *testing.T) {
 	for range 2 {
 		if _, err := m.Tokenizer(); !knownError(err) || !strings.Contains(err.Error(), "tokenizer: is damaged") {
 			t.Errorf("a damaged tokenizer gives %v", err)
+		}
+	}
+}
+
+// A tokenizer that is as it was written but means nothing is found by Check.
+func TestCheckTokenizer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	c := tiny()
+	c.Tokenizer = []byte("not CBOR")
+	if err := write(path, c, fill, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	_, err = m.Tokenizer()
+	for _, err := range []error{err, Check(t.Context(), path, nil)} {
+		if !knownError(err) || !strings.HasPrefix(err.Error(), path+": tokenizer: ") {
+			t.Errorf("got %v", err)
 		}
 	}
 }
@@ -200,7 +236,7 @@ func TestHostileHeader(t *testing.T) {
 	for want, edit := range map[string]func(h object){
 		"":                                    func(h object) {},
 		"0 from the first tensor":             func(h object) { tensor(h, 1)["codes"] = 0 },
-		"want 0, 64, 0":                       func(h object) { tensor(h, 0)["scales"] = 1 << 62 },
+		"want 0, 64, 0":                       func(h object) { tensor(h, 0)["scales"] = int64(1 << 62) },
 		"want 0, 64, 0 ":                      func(h object) { delete(tensor(h, 0), "scales") },
 		"codes, scales and mins":              func(h object) { tensor(h, 0)["mins"] = 64 },
 		"blocks.0.attn_norm":                  func(h object) { tensor(h, 1)["codes"] = -64 },
@@ -217,7 +253,7 @@ func TestHostileHeader(t *testing.T) {
 		"cannot unmarshal":                    func(h object) { h["tensors"] = "none" },
 		"cannot unmarshal ":                   func(h object) { tensor(h, 0)["rows"] = 1.5 },
 		"cannot unmarshal  ":                  func(h object) { tensor(h, 0)["rows"] = uint64(math.MaxUint64) },
-		"shape is (9223372036854775807, 8)":   func(h object) { tensor(h, 0)["rows"] = math.MaxInt64 },
+		"shape is (2147483647, 8)":            func(h object) { tensor(h, 0)["rows"] = math.MaxInt32 },
 		"shape is (-6, 8)":                    func(h object) { tensor(h, 0)["rows"] = -6 },
 		"the header's tensors end at": func(h object) { // larger than the file
 			under(h, "spec")["vocab"], tensor(h, 0)["rows"] = model.MaxVocab, model.MaxVocab
@@ -241,11 +277,11 @@ func TestHostileHeader(t *testing.T) {
 		"9 bits, want 2 to 8":      func(h object) { tensor(h, 0)["scheme"] = "int9/row/sym" },
 		"a vector is stored":       func(h object) { tensor(h, 1)["scheme"] = "int8/row/sym" },
 		"spec: heads is 0":         func(h object) { under(h, "spec")["heads"] = 0 },
-		"spec: blocks is":          func(h object) { under(h, "spec")["blocks"] = math.MaxInt64 },
+		"spec: blocks is":          func(h object) { under(h, "spec")["blocks"] = math.MaxInt32 },
 		"schedule runs 1 of":       func(h object) { under(h, "spec")["blocks"] = 1000 },
 		"scaling \"yarn\"":         func(h object) { under(under(h, "spec"), "rope")["scaling"] = "yarn" },
 		"tokenizer.bytes: is -1":   func(h object) { under(h, "tokenizer")["bytes"] = -1 },
-		"want 0 to 134217728":      func(h object) { under(h, "tokenizer")["bytes"] = math.MaxInt64 },
+		"want 0 to 134217728":      func(h object) { under(h, "tokenizer")["bytes"] = int64(math.MaxInt64) },
 		"zeros":                    func(h object) { under(h, "tokenizer")["bytes"] = 0 },
 		"tokenizer: is damaged":    func(h object) { under(h, "tokenizer")["sha256"] = make([]byte, 32) },
 		"embed: is damaged":        func(h object) { tensor(h, 0)["sha256"] = make([]byte, 32) },
@@ -276,6 +312,8 @@ func TestHostileHeader(t *testing.T) {
 		switch n := under(h, "tokenizer")["bytes"].(type) {
 		case uint64:
 			claim = int64(n)
+		case int64:
+			claim = n
 		case int:
 			claim = int64(n)
 		}
@@ -325,9 +363,9 @@ func TestHostileCBOR(t *testing.T) {
 		{"indefinite array", "indefinite-length", swap("\x63eos\x81\x05", "\x63eos\x9f\x05\xff")},
 		{"tag", "tag", swap("\x64rows\x06", "\x64rows\xc1\x06")},
 		{"invalid UTF-8", "UTF-8", swap("mobilellm", "mobilel\xff\xfe")},
-		{"huge array", "exceeded max number of elements", []byte("\xa1\x67tensors\x9b\x7f\xff\xff\xff\xff\xff\xff\xff")},
-		{"huge text", "unexpected EOF", []byte("\xa1\x67tensors\x7b\x7f\xff\xff\xff\xff\xff\xff\xff")},
-		{"huge map", "exceeded max number of key-value pairs", []byte("\xbb\x7f\xff\xff\xff\xff\xff\xff\xff")},
+		{"huge array", "exceeded max number of elements", []byte("\xa1\x67tensors\x9a\x3f\xff\xff\xff")},
+		{"huge text", "unexpected EOF", []byte("\xa1\x67tensors\x7a\x3f\xff\xff\xff")},
+		{"huge map", "exceeded max number of key-value pairs", []byte("\xba\x3f\xff\xff\xff")},
 		{"deep", "exceeded max nested level", bytes.Repeat([]byte{0x81}, 1<<20)},
 	} {
 		err := check(forge(data, f.header, c.layout.tokenizer.n))
@@ -368,6 +406,13 @@ func TestHostilePreamble(t *testing.T) {
 		if newer := p.Version > Version || p.Features != 0; errors.Is(err, model.ErrUnsupported) != newer {
 			t.Errorf("%v is of the wrong kind", err)
 		}
+	}
+
+	long := append(bytes.Clone(data), make([]byte, maxHeader)...)
+	binary.LittleEndian.PutUint32(long[12:], maxHeader+1)
+	binary.LittleEndian.PutUint64(long[32:], uint64(len(long)))
+	if err := check(long); !knownError(err) || !strings.Contains(err.Error(), "want at most 16777216") {
+		t.Errorf("a header of %d bytes: %v", maxHeader+1, err)
 	}
 }
 

@@ -193,16 +193,19 @@ func (c *container) tokenizer() (d *tokenizer.Data, err error) {
 	if want.Bytes == 0 {
 		return nil, nil
 	}
+	var blob []byte
 	err = parallel.Guard(func() error {
-		blob := bytes.Clone(c.bytes(c.layout.tokenizer))
+		blob = bytes.Clone(c.bytes(c.layout.tokenizer))
+		return nil
+	})
+	if err == nil {
 		if got := Digest(sha256.Sum256(blob)); got != want.SHA256 {
-			return damaged(c.path, tokenizerName, c.layout.tokenizer.off, got, want.SHA256)
+			return nil, damaged(c.path, tokenizerName, c.layout.tokenizer.off, got, want.SHA256)
 		}
 		d, err = tokenizer.DecodeData(blob)
-		return err
-	})
-	if _, ours := err.(*model.CorruptError); err != nil && !ours {
-		err = fmt.Errorf("%s: %w", model.Printable(c.path), err)
 	}
-	return d, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", model.Printable(c.path), err)
+	}
+	return d, nil
 }

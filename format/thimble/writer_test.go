@@ -13,6 +13,7 @@ import (
 
 	"thimble/internal/atomicfile/faulty"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 )
 
 // Whichever operation fails, the old file stays as it was or the new one is
@@ -23,6 +24,11 @@ func TestWriterFaults(t *testing.T) {
 	big := tiny()
 	big.Spec.Vocab = 300000
 	big.Tensors[0].Rows = big.Spec.Vocab
+	tensors := map[string]*qtensor.Matrix{}
+	for _, e := range big.Tensors {
+		tensors[e.Name] = fill(e)
+	}
+	of := func(e Entry) *qtensor.Matrix { return tensors[e.Name] }
 	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, nil} {
 		for n := 1; ; n++ {
 			dir := t.TempDir()
@@ -31,7 +37,7 @@ func TestWriterFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &faulty.System{Fail: n, Err: cause}
-			err := write(path, big, fill, Options{Overwrite: true, system: s})
+			err := write(path, big, of, Options{Overwrite: true, system: s})
 			if len(s.Trace) < n {
 				if err != nil || !slices.Contains(s.Trace[2:], "write") {
 					t.Fatalf("%v: %v", s.Trace, err)
