@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thimble/internal/mmap"
 	"thimble/internal/parallel"
 )
 
@@ -90,6 +91,22 @@ func TestHeaderMemory(t *testing.T) {
 		if limit := uint64(2*len(header) + 64<<20); total > limit {
 			t.Errorf("%s: allocated %d bytes, want %d at most", name, total, limit)
 		}
+	}
+}
+
+func TestTruncatedMeanwhile(t *testing.T) {
+	path := write(t, file(small, 32))
+	m, err := mmap.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	c := &Checkpoint{Tensors: map[string]*Tensor{}}
+	defer c.Close()
+	if err := c.add(path, m); !errors.Is(err, parallel.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
+		t.Errorf("opening a file truncated since it was mapped: %v, want ErrFault", err)
 	}
 }
 
