@@ -133,35 +133,32 @@ func (s isa) accumulate(x, y walk, rows, cols int, k GPVirtual) [][]VecVirtual {
 }
 
 // store joins the stripes of each product by the tree and stores the sums,
-// four products at a time.
+// eight products at a time.
 func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
 	SHLQ(Imm(2), rs)
 	SHLQ(Imm(2), cs)
 	p := GP64()
-	for first := 0; first < len(acc); first += 4 {
-		var quarter []VecVirtual // the four sums left of each product
-		for i := first; i < first+4; i++ {
-			if i < len(acc) {
-				quarter = append(quarter, s.fold(acc[i]))
-			} else {
-				quarter = append(quarter, quarter[0])
-			}
-		}
-		sums := pairs(quarter)
-		for i := first; i < min(first+4, len(acc)); i++ {
-			switch {
-			case i == 0:
+	for first := 0; first < len(acc); first += 8 {
+		group := acc[first:min(first+8, len(acc))]
+		even, odd := s.join(group)
+		for i := range group {
+			switch n := first + i; {
+			case n == 0:
 				MOVQ(c, p)
-			case i%cols == 0:
+			case n%cols == 0:
 				ADDQ(rs, c)
 				MOVQ(c, p)
 			default:
 				ADDQ(cs, p)
 			}
-			if i%4 == 0 {
+			sums := even
+			if i%2 == 1 {
+				sums = odd
+			}
+			if i < 2 {
 				VMOVSS(sums, Mem{Base: p})
 			} else {
-				VEXTRACTPS(Imm(uint64(i%4)), sums, Mem{Base: p})
+				VEXTRACTPS(Imm(uint64(i/2)), sums, Mem{Base: p})
 			}
 		}
 	}
@@ -172,34 +169,72 @@ func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
 	}
 }
 
-// fold adds s[i+8] to s[i], then s[i+4] to s[i].
+// join returns the sums of up to eight products A to H: A, C, E and G, then
+// B, D, F and H.
+func (s isa) join(acc [][]VecVirtual) (even, odd VecVirtual) {
+	var quads []VecVirtual // A0 A1 A2 A3 B0 B1 B2 B3, and so on
+	for i := 0; i < len(acc); i += 2 {
+		x := s.fold(acc[i])
+		y := x
+		if i+1 < len(acc) {
+			y = s.fold(acc[i+1])
+		}
+		quads = append(quads, s.quads(x, y))
+	}
+	for len(quads) < 4 {
+		quads = append(quads, quads[len(quads)-1])
+	}
+	ac, eg := halve(quads[0], quads[1]), halve(quads[2], quads[3])
+	even, odd = YMM(), XMM()
+	t := YMM()
+	VSHUFPS(Imm(0x88), eg, ac, even)
+	VSHUFPS(Imm(0xdd), eg, ac, t)
+	VADDPS(t, even, even)
+	s.high(even, odd)
+	return even.AsX().(VecVirtual), odd
+}
+
+// fold adds s[i+8] to s[i].
 func (s isa) fold(acc []VecVirtual) VecVirtual {
-	low, x := YMM(), XMM()
+	low := YMM()
 	if s.lanes == 16 {
 		VEXTRACTF64X4(Imm(1), acc[0], low)
 		VADDPS(low, acc[0].AsY(), low)
-		VEXTRACTF32X4(Imm(1), low, x) // unlike VEXTRACTF128 it reaches all 32 registers
 	} else {
 		VADDPS(acc[1], acc[0], low)
-		VEXTRACTF128(Imm(1), low, x)
 	}
-	VADDPS(x, low.AsX(), x)
-	return x
+	return low
 }
 
-// pairs adds s[i+2] to s[i], then s[1] to s[0], for four products.
-func pairs(q []VecVirtual) VecVirtual {
-	half := func(a, b VecVirtual) VecVirtual {
-		low, high := XMM(), XMM()
-		VMOVLHPS(b, a, low)  // a0 a1 b0 b1
-		VMOVHLPS(a, b, high) // a2 a3 b2 b3
-		VADDPS(high, low, low)
-		return low
+// quads adds s[i+4] to s[i] for two products, four sums of each.
+func (s isa) quads(x, y VecVirtual) VecVirtual {
+	low, high := YMM(), YMM()
+	if s.lanes == 16 { // the instructions that reach all 32 registers
+		VSHUFF32X4(Imm(0), y, x, low)
+		VSHUFF32X4(Imm(3), y, x, high)
+	} else {
+		VPERM2F128(Imm(0x20), y, x, low)
+		VPERM2F128(Imm(0x31), y, x, high)
 	}
-	ab, cd := half(q[0], q[1]), half(q[2], q[3])
-	even, odd := XMM(), XMM()
-	VSHUFPS(Imm(0x88), cd, ab, even)
-	VSHUFPS(Imm(0xdd), cd, ab, odd)
-	VADDPS(odd, even, even)
-	return even
+	VADDPS(high, low, low)
+	return low
+}
+
+// high moves the upper half of y to x.
+func (s isa) high(y, x VecVirtual) {
+	if s.lanes == 16 {
+		VEXTRACTF32X4(Imm(1), y, x)
+	} else {
+		VEXTRACTF128(Imm(1), y, x)
+	}
+}
+
+// halve adds s[i+2] to s[i] for four products: A02 A13 C02 C13, and the same
+// of B and D.
+func halve(ab, cd VecVirtual) VecVirtual {
+	low, high := YMM(), YMM()
+	VUNPCKLPD(cd, ab, low)
+	VUNPCKHPD(cd, ab, high)
+	VADDPS(high, low, low)
+	return low
 }
