@@ -146,10 +146,10 @@ func DefaultGates(m *model.Model) []Gate {
 
 // SchemeGates returns the limits for a model stored throughout in s.
 //
-// They part rounding from damage: about three to ten times what rounding to
-// nearest costs a model of 135 M parameters, and far below what a wrong
-// permutation, scale or layer order does, which is several nats. A release
-// should set its own, tighter ones. docs/NUMERICS.md gives the measurements.
+// They part rounding from damage: 2.5 to 13 times what rounding to nearest costs
+// a model of 135 M parameters, and below what a wrong permutation, scale or
+// layer order does, which is one to four nats. A release should set its own,
+// tighter ones. docs/NUMERICS.md gives the measurements.
 func SchemeGates(s qtensor.Scheme) []Gate {
 	kl, top1 := 0.0, 0.0
 	switch s.Kind {
