@@ -102,15 +102,16 @@ func Dot(a, b []float32) float32 {
 //	c[i*ldc+j] = Dot(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
 //
 // to the bit, whatever m and n are. k must be a multiple of 16 (pad the rows
-// with zeros). Gemm panics unless it is, and unless the rows fit the slices.
+// with zeros); c must not overlap a or b. Gemm panics unless k is that, and
+// unless the rows fit the slices.
 func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int) {
 	if m <= 0 || n <= 0 {
 		return
 	}
 	check(k >= 0 && k%width == 0, "Gemm: k is not a multiple of 16")
-	check(lda >= k && len(a) >= (m-1)*lda+k, "Gemm: a")
-	check(ldb >= k && len(b) >= (n-1)*ldb+k, "Gemm: b")
-	check(ldc >= n && len(c) >= (m-1)*ldc+n, "Gemm: c")
+	check(lda >= 0 && len(a) >= (m-1)*lda+k, "Gemm: a")
+	check(ldb >= 0 && len(b) >= (n-1)*ldb+k, "Gemm: b")
+	check((ldc >= n || m == 1) && len(c) >= (m-1)*ldc+n, "Gemm: c")
 	if k == 0 {
 		for i := range m {
 			clear(c[i*ldc : i*ldc+n])
@@ -131,7 +132,7 @@ func Mix(dst, p, v []float32, ldv int) {
 		clear(dst)
 		return
 	}
-	check(ldv >= len(dst) && len(v) >= (len(p)-1)*ldv+len(dst), "Mix")
+	check(ldv >= 0 && len(v) >= (len(p)-1)*ldv+len(dst), "Mix")
 	best.mix(dst, p, v, ldv)
 }
 
