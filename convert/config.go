@@ -150,10 +150,7 @@ func (c *config) Int(key string, most int, def ...int) int {
 
 // whole returns the value of a number that has no fraction.
 func whole(v any) (int, bool) {
-	n, ok := v.(strictjson.Number)
-	if !ok {
-		return 0, false
-	}
+	n, _ := v.(strictjson.Number)
 	i, err := strconv.Atoi(string(n))
 	return i, err == nil
 }

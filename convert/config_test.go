@@ -73,7 +73,7 @@ func TestPublishedConfigs(t *testing.T) {
 			"hidden_act":"silu","hidden_size":4096,"id2label":{"0":"LABEL_0"},"initializer_range":0.02,"intermediate_size":11008,
 			"label2id":{"LABEL_0":0},"max_position_embeddings":2048,"mlp_bias":true,"model_type":"llama","num_attention_heads":32,
 			"num_hidden_layers":32,"num_key_value_heads":32,"pad_token_id":null,"pretraining_tp":1,"rms_norm_eps":1e-06,
-			"rope_parameters":{"factor":8.0,"rope_theta":500000.0,"rope_type":"linear","type":"linear"},"tie_word_embeddings":false,
+			"rope_parameters":{"factor":8.0,"partial_rotary_factor":1.0,"rope_theta":500000.0,"rope_type":"linear","type":"linear"},"tie_word_embeddings":false,
 			"transformers_version":"5.23.0","use_cache":true,"vocab_size":32000}`, nil,
 			model.Spec{Hidden: 4096, Heads: 32, KVHeads: 32, HeadDim: 48, FFN: 11008, Vocab: 32000, Context: 2048, Blocks: 32,
 				Schedule: model.InOrder(32, 1), NormEps: 1e-6, Bias: model.Bias{QKV: true, O: true, FFN: true},

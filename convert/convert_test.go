@@ -411,6 +411,29 @@ func TestTokenizer(t *testing.T) {
 	}
 }
 
+// A file that is there and cannot be read is not taken for absent.
+func TestDanglingLinks(t *testing.T) {
+	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "fixtures", "mobilellm"))); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		os.Remove(path)
+		if err := os.Symlink("nowhere", path); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Tokenizer(); err == nil || !strings.HasPrefix(err.Error(), path+": a symbolic link") {
+			t.Errorf("%s: %v", name, err)
+		}
+		m.Close()
+	}
+}
+
 // The template in a file of its own is the one that counts.
 func TestChatTemplate(t *testing.T) {
 	dir := t.TempDir()

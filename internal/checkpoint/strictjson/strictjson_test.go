@@ -97,6 +97,31 @@ func TestUint(t *testing.T) {
 	}
 }
 
+// A value of the wrong kind is named by what was found.
+func TestKinds(t *testing.T) {
+	read := map[string]func(d *Decoder) error{
+		"an object": func(d *Decoder) error { return d.Object(func(string) error { return d.Skip() }) },
+		"an array":  func(d *Decoder) error { return d.Array(func(int) error { return d.Skip() }) },
+		"a string":  func(d *Decoder) error { _, err := d.String(); return err },
+		"a number":  func(d *Decoder) error { _, err := d.Number(); return err },
+	}
+	for text, found := range map[string]string{
+		"{}": "found an object", "[]": "found an array", `""`: "found a string", "-1": "found a number", "2": "found a number",
+		"true": "found true", "false": "found false", "null": "found null", "x": "found 'x'", "": "the text ends",
+	} {
+		for kind, f := range read {
+			err := f(NewDecoder("f", 7, []byte(text)))
+			want := "f: byte 7: " + found + ", want " + kind
+			switch ok := found == "found "+kind; {
+			case ok && err != nil:
+				t.Errorf("%s read as %s: %v", text, kind, err)
+			case !ok && (err == nil || err.Error() != want):
+				t.Errorf("%s read as %s: got %v, want %s", text, kind, err, want)
+			}
+		}
+	}
+}
+
 // What this package accepts, encoding/json accepts with the same meaning.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{`{"a":[1,-0.5e-7,"\ud83d\ude00",null,true,false]}`, `{"a":1,"a":2}`, "[[[]]]", "\"\xff\"", " 1 "} {
