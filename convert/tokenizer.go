@@ -41,7 +41,10 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 			return nil, err
 		}
 		defer dir.Close()
-		d, err := readTokenizer(dir)
+		d, err := readTokenizer(dir, tokenizerName)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, otherTokenizer(dir)
+		}
 		if err == nil && d != nil && len(d.Tokens) > vocab {
 			return nil, defect.Corrupt(filepath.Join(folder, tokenizerName), "", "%d tokens, the embedding has %d rows", len(d.Tokens), vocab)
 		}
@@ -49,12 +52,20 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 	})
 }
 
-// readTokenizer reads the tokenizer of a directory; nil if there is none.
-func readTokenizer(dir *checkpoint.Dir) (*tokenizer.Data, error) {
-	text, err := dir.ReadFile(tokenizerName, maxTokenizer)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, otherTokenizer(dir)
+// OpenTokenizer reads a tokenizer.json without its model, but with the
+// tokenizer_config.json and the chat template that lie beside it.
+func OpenTokenizer(path string) (*tokenizer.Data, error) {
+	dir, err := checkpoint.OpenDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
 	}
+	defer dir.Close()
+	return readTokenizer(dir, filepath.Base(path))
+}
+
+// readTokenizer reads the tokenizer of a directory from the file called name.
+func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
+	text, err := dir.ReadFile(name, maxTokenizer)
 	if err != nil {
 		return nil, err
 	}

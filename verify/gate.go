@@ -30,6 +30,7 @@ func (g Gate) String() string {
 }
 
 // ParseGate reads "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05".
+// A metric may go by its short name, "kl" or "top1".
 func ParseGate(text string) (Gate, error) {
 	at := strings.Index(text, "<=")
 	if at < 0 {
@@ -39,6 +40,9 @@ func ParseGate(text string) (Gate, error) {
 		return Gate{}, fmt.Errorf("gate %q: want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05", text)
 	}
 	g := Gate{Metric: strings.TrimSpace(text[:at]), Op: text[at : at+2]}
+	if full, ok := shortNames[g.Metric]; ok {
+		g.Metric = full
+	}
 	if _, err := metricNamed(g.Metric); err != nil {
 		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
 	}
@@ -74,13 +78,25 @@ var metrics = []metric{
 	{"ppl", false, func(m *Metrics) Value { return m.PPL }, "perplexity of the model"},
 }
 
-func metricNamed(name string) (*metric, error) {
+// shortNames are what ParseGate also takes for the metrics that are gated most.
+var shortNames = map[string]string{"kl": "kl_mean", "top1": "top1_agreement"}
+
+// MetricNames lists the metrics that a Gate may limit.
+func MetricNames() []string {
 	names := make([]string, len(metrics))
 	for i := range metrics {
-		if names[i] = metrics[i].name; names[i] == name {
+		names[i] = metrics[i].name
+	}
+	return names
+}
+
+func metricNamed(name string) (*metric, error) {
+	for i := range metrics {
+		if metrics[i].name == name {
 			return &metrics[i], nil
 		}
 	}
+	names := MetricNames()
 	if hint := spell.Suggest(name, names); hint != "" {
 		return nil, fmt.Errorf("there is no metric %q%s", name, hint)
 	}

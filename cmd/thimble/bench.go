@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -61,14 +60,22 @@ func benchAction(c *cli.Context) error {
 	}
 	s := &speed{Path: path, Cores: parallel.Workers(), prompt: c.Int("prefill"), steps: c.Int("decode")}
 	runs := c.Int("runs")
-	if s.prompt < 1 || s.steps < 1 || runs < 1 {
-		return errors.New("bench: --prefill, --decode and --runs want at least 1")
+	for flag, n := range map[string]int{"prefill": s.prompt, "decode": s.steps, "runs": runs} {
+		if n < 1 || n > model.MaxLength {
+			return fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", flag, n, model.MaxLength)
+		}
 	}
 	m, err := openModel(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	if !c.IsSet("prefill") {
+		s.prompt = max(1, min(s.prompt, m.Spec.Context-s.steps))
+	}
+	if err := checkContext(m, s.prompt+s.steps, "use a smaller --prefill or --decode"); err != nil {
+		return err
+	}
 	d, err := transformer.New(m)
 	if err != nil {
 		return err

@@ -1,44 +1,58 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/spell"
+	"thimble/quantize"
+	"thimble/verify"
 )
 
-// completions are the scripts that ask thimble itself what may come next.
+// completions are scripts that hand the words before the cursor to thimble
+// itself and take its answer; where there is none, files are offered.
 var completions = map[string]string{
 	"bash": `_thimble() {
-  local cur=${COMP_WORDS[COMP_CWORD]} words
-  words=$("${COMP_WORDS[@]:0:COMP_CWORD}" $([[ $cur == -* ]] && printf %s "$cur") --generate-bash-completion 2>/dev/null)
-  COMPREPLY=($(compgen -W "$words" -- "$cur") $(compgen -f -- "$cur"))
+  local cur=${COMP_WORDS[COMP_CWORD]}
+  [[ $cur == = ]] && cur=
+  mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$cur")
 }
-complete -o filenames -F _thimble thimble
+complete -o bashdefault -o default -F _thimble thimble
 `,
 	"zsh": `#compdef thimble
 _thimble() {
-  local -a words
-  local cur=${words[-1]}
-  words=("${(@f)$(${(@)words[1,CURRENT-1]} --generate-bash-completion 2>/dev/null)}")
-  compadd -a words
-  _files
+  local -a candidates
+  candidates=(${(f)"$("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  if (( $#candidates )); then compadd -a candidates; else _files; fi
 }
-compdef _thimble thimble
+if [[ $funcstack[1] == _thimble ]]; then _thimble "$@"; else compdef _thimble thimble; fi
 `,
-	"fish": `complete -c thimble -a '(set -l words (commandline -opc); $words --generate-bash-completion 2>/dev/null)'
+	"fish": `function __thimble_complete
+  set -l words (commandline -opc) (commandline -ct)
+  set -l candidates ($words[1] __complete $words[2..-1] 2>/dev/null)
+  if set -q candidates[1]
+    printf '%s\n' $candidates
+  else
+    __fish_complete_path (commandline -ct)
+  end
+end
+complete -c thimble -f -a '(__thimble_complete)'
 `,
 }
 
+var shells = []string{"bash", "zsh", "fish"}
+
 func completionCommand() *cli.Command {
-	shells := []string{"bash", "zsh", "fish"}
 	return &cli.Command{
 		Name:      "completion",
 		Usage:     "print a shell's completion script",
 		UsageText: "thimble completion bash|zsh|fish",
 		Description: "Examples:\n" +
 			"   source <(thimble completion bash)\n" +
+			"   source <(thimble completion zsh)\n" +
 			"   thimble completion fish > ~/.config/fish/completions/thimble.fish",
 		Action: func(c *cli.Context) error {
 			script, ok := completions[c.Args().First()]
@@ -49,4 +63,86 @@ func completionCommand() *cli.Command {
 			return err
 		},
 	}
+}
+
+// completeCommand answers the completion scripts. Its arguments are the words
+// after "thimble" up to the cursor; it prints what the last one may become, one
+// candidate a line, or nothing where a file is wanted.
+func completeCommand() *cli.Command {
+	return &cli.Command{
+		Name:            "__complete",
+		Hidden:          true,
+		SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			words := c.Args().Slice()
+			if len(words) == 0 {
+				return errors.New("__complete is for the scripts that thimble completion prints")
+			}
+			for _, candidate := range candidates(c.App, words) {
+				fmt.Fprintln(c.App.Writer, candidate)
+			}
+			return nil
+		},
+	}
+}
+
+// candidates returns what the last of words may become.
+func candidates(app *cli.App, words []string) (found []string) {
+	last := len(words) - 1
+	word := words[last]
+	offer := func(prefix string, all ...string) {
+		for _, text := range all {
+			if strings.HasPrefix(prefix+text, word) {
+				found = append(found, prefix+text)
+			}
+		}
+	}
+	if last == 0 {
+		offer("", append(commandNames(app), "--help", "--version")...)
+		return found
+	}
+	cmd := app.Command(words[0])
+	if cmd == nil {
+		return nil
+	}
+	if word == "=" { // bash makes a word of the = in --flag=value
+		word = ""
+	}
+	previous := words[last-1]
+	if previous == "=" && last > 1 {
+		previous = words[last-2]
+	}
+	name, _, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	switch f := flagNamed(cmd, strings.TrimLeft(previous, "-")); {
+	case strings.HasPrefix(previous, "-") && f != nil && f.TakesValue():
+		offer("", flagValues[f.Names()[0]]...)
+	case strings.HasPrefix(word, "-") && joined:
+		offer(dashed(name)+"=", flagValues[name]...)
+	case strings.HasPrefix(word, "-"):
+		for _, long := range longNames(cmd.Flags) {
+			offer("--", long)
+		}
+		offer("--", "help")
+	case cmd.Name == "help":
+		offer("", commandNames(app)...)
+	case cmd.Name == "completion":
+		offer("", shells...)
+	}
+	return found
+}
+
+// flagValues are the usual values of the flags that do not take files.
+var flagValues = map[string][]string{
+	"scheme":    schemes,
+	"embedding": schemes,
+	"head":      schemes,
+	"dtype":     dtypes,
+	"method":    quantize.Methods(),
+	"gate":      verify.MetricNames(),
+	"set":       {"layer_sharing=true", "share_embedding=true"},
+}
+
+var schemes = []string{
+	"int4/g32", "int4/g64", "int4/g128", "int4/row", "int4/g32/asym", "int4/g64/asym", "int4/g128/asym",
+	"int8/g32", "int8/g64", "int8/g128", "int8/row", quantize.Keep, "f32", "f16", "bf16",
 }

@@ -2,12 +2,16 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/spell"
 	"thimble/quantize"
 )
+
+var dtypes = []string{quantize.Keep, "f32", "f16", "bf16"}
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
@@ -27,13 +31,11 @@ func convertCommand() *cli.Command {
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: func(c *cli.Context) error {
-			dtype, types := c.String("dtype"), []string{quantize.Keep, "f32", "f16", "bf16"}
-			for _, t := range types {
-				if t == dtype {
-					return writeModel(c, &quantize.Recipe{Scheme: dtype, Vectors: dtype}, c.StringSlice(setFlag.Name))
-				}
+			dtype := c.String("dtype")
+			if !slices.Contains(dtypes, dtype) {
+				return fmt.Errorf("--dtype %q is not one of %s%s; thimble quantize stores integers", dtype, strings.Join(dtypes, ", "), spell.Suggest(dtype, dtypes))
 			}
-			return fmt.Errorf("--dtype %q is not one of keep, f32, f16, bf16%s; thimble quantize stores integers", dtype, spell.Suggest(dtype, types))
+			return writeModel(c, &quantize.Recipe{Scheme: dtype, Vectors: dtype}, c.StringSlice(setFlag.Name))
 		},
 	}
 }

@@ -145,8 +145,12 @@ func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quant
 		return nil, err
 	}
 	var text strings.Builder
-	err = g.run(ctx, demoPrompt, 32, &text)
-	row.Sample = text.String()
+	ids, err := g.prompt(ctx, demoPrompt)
+	if err != nil {
+		return nil, err
+	}
+	_, err = g.run(ctx, ids, 32, &text)
+	row.Sample = demoPrompt + text.String()
 	return row, err
 }
 

@@ -28,7 +28,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of a position; 0 keeps all"},
-			setFlag, forceFlag, quietFlag,
+			setFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,
 	}
@@ -51,6 +51,9 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
+	if err := mayWrite(out, m, c.Bool(forceFlag.Name)); err != nil {
+		return err
+	}
 	prompts, err := promptIDs(c, m)
 	if err != nil {
 		return err
@@ -70,8 +73,22 @@ func logitsAction(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), forceHint(err))
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "wrote %s, %d prompts\n", model.Printable(out), len(prompts))
-	return err
+	report := &recorded{Output: out, Prompts: len(prompts)}
+	for _, ids := range prompts {
+		report.Tokens += len(ids)
+	}
+	return print(c, report)
+}
+
+// A recorded is the report of logits.
+type recorded struct {
+	Output  string `json:"output"`
+	Prompts int    `json:"prompts"`
+	Tokens  int    `json:"tokens"`
+}
+
+func (r *recorded) String() string {
+	return fmt.Sprintf("wrote %s: prompts %d, tokens %d\n", model.Printable(r.Output), r.Prompts, r.Tokens)
 }
 
 // promptIDs returns the tokens of the --prompt texts or of the chunks of --text.
@@ -87,8 +104,18 @@ func promptIDs(c *cli.Context, m *model.Model) (prompts [][]int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, text := range c.StringSlice("prompt") {
-		prompts = append(prompts, tok.Encode(text, true))
+	for i, text := range c.StringSlice("prompt") {
+		ids, err := encode(c.Context, tok, text, true)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(ids) == 0:
+			return nil, fmt.Errorf("prompt %d is empty; there is nothing to score", i)
+		}
+		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
+			return nil, err
+		}
+		prompts = append(prompts, ids)
 	}
 	return prompts, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,8 +31,13 @@ const (
 	exitFailed  = 2 // could not run: usage, bad input, I/O
 )
 
-// errRefused ends a command whose answer is no; the report has been printed.
-var errRefused = errors.New("gate not passed")
+var (
+	// errRefused ends a command whose answer is no; the report has been printed.
+	errRefused = errors.New("gate not passed")
+
+	// errUsage ends a run that was not told what to do; help has been printed.
+	errUsage = errors.New("no command given")
+)
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 
@@ -39,6 +45,7 @@ func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	switch {
@@ -46,8 +53,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	case errors.Is(err, errRefused):
 		return exitRefused
-	case ctx.Err() != nil:
-		err = errors.New("interrupted; no output file was left")
+	case errors.Is(err, errUsage):
+		return exitFailed
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted, no output was written")
 	}
 	fmt.Fprintf(stderr, "thimble: %s\n", oneLine(err))
 	return exitFailed
@@ -56,7 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 // oneLine keeps an error on one line whatever a file put into it.
 func oneLine(err error) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
@@ -67,27 +76,28 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:      "thimble",
 		Usage:     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
-		UsageText: "thimble COMMAND [options] ...",
+		UsageText: "thimble COMMAND [OPTIONS] ...",
 		Description: "The usual way from a Hugging Face directory to a verified phone file:\n\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32 --embedding int8/g32\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --scheme int4/g32 --embedding int8/g32\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text sample.txt\n" +
 			"   thimble run smol.thimble -p 'The capital of France is'\n\n" +
-			"Wherever a command takes a model, it may be a Hugging Face directory, a .safetensors\n" +
-			"file with its config.json beside it, or a .thimble file. Flags may stand anywhere.\n\n" +
+			"Wherever a command takes a model, it may be a Hugging Face directory, a .safetensors " +
+			"file with its config.json beside it, or a .thimble file. Options may stand anywhere.\n\n" +
 			"Exit status: 0 done or gate passed, 1 the gate said no, 2 could not run.",
-		Version:              version,
-		Writer:               stdout,
-		ErrWriter:            stderr,
-		HideHelpCommand:      true,
-		EnableBashCompletion: true,
-		ExitErrHandler:       func(*cli.Context, error) {},
-		OnUsageError:         usageError,
+		Version:                   version,
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		HideHelpCommand:           true, // helpCommand is ours
+		DisableSliceFlagSeparator: true, // a comma is part of a prompt
+		ExitErrHandler:            func(*cli.Context, error) {},
+		OnUsageError:              usageError,
 		Commands: []*cli.Command{
-			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(),
-			tokenizeCommand(), runCommand(), benchCommand(), demoCommand(), completionCommand(),
+			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
+			runCommand(), benchCommand(), demoCommand(), helpCommand(), completionCommand(), completeCommand(),
 		},
 	}
-	app.Action = func(c *cli.Context) error { return noCommand(c, app) }
+	app.Action = noCommand
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError = usageError
 		cmd.HideHelpCommand = true
@@ -97,28 +107,67 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 
 // noCommand answers a bare "thimble" with its help and a mistyped command with
 // the nearest one.
-func noCommand(c *cli.Context, app *cli.App) error {
+func noCommand(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return cli.ShowAppHelp(c)
+		printHelp(c.App.ErrWriter, "", c.App)
+		return errUsage
 	}
-	var names []string
-	for _, cmd := range app.Commands {
-		names = append(names, cmd.Name)
-	}
-	return fmt.Errorf("there is no command %s%s; see thimble --help", model.Printable(c.Args().First()), spell.Suggest(c.Args().First(), names))
+	return unknownCommand(c.App, c.Args().First())
 }
 
-// usageError keeps the flag package's complaint and adds the nearest flag.
-func usageError(c *cli.Context, err error, _ bool) error {
-	text := err.Error()
-	if bad, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		var names []string
-		for _, f := range c.Command.Flags {
-			names = append(names, f.Names()...)
+func unknownCommand(app *cli.App, name string) error {
+	return fmt.Errorf("there is no command %s%s; see thimble --help", model.Printable(name), spell.Suggest(name, commandNames(app)))
+}
+
+func commandNames(app *cli.App) (names []string) {
+	for _, cmd := range app.Commands {
+		if !cmd.Hidden {
+			names = append(names, cmd.Name)
 		}
-		text = fmt.Sprintf("there is no flag --%s%s", model.Printable(bad), spell.Suggest(strings.TrimLeft(bad, "-"), names))
 	}
-	return fmt.Errorf("%s; see thimble %s --help", text, c.Command.Name)
+	return names
+}
+
+// usageError says what is wrong with a flag, with the nearest one where there
+// is none of that name.
+func usageError(c *cli.Context, err error, isCommand bool) error {
+	text, help := err.Error(), "thimble --help"
+	if isCommand {
+		help = "thimble " + c.Command.Name + " --help"
+	}
+	for _, complaint := range []string{"flag provided but not defined: -", "flag needs an argument: -"} {
+		name, ok := strings.CutPrefix(text, complaint)
+		if !ok {
+			continue
+		}
+		name = strings.TrimPrefix(name, "-")
+		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
+			text = "there is no option " + model.Printable(dashed(name))
+			if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
+				text += ", did you mean --" + near + "?"
+			}
+		}
+	}
+	return fmt.Errorf("%s; see %s", text, help)
+}
+
+// dashed is a flag as people type it.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+func longNames(flags []cli.Flag) (names []string) {
+	for _, f := range flags {
+		for _, name := range f.Names() {
+			if len(name) > 1 {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // flagsFirst moves a command's flags before its arguments, which is where the
@@ -128,28 +177,21 @@ func flagsFirst(app *cli.App, args []string) []string {
 		return args
 	}
 	cmd := app.Command(args[1])
-	if cmd == nil {
+	if cmd == nil || cmd.SkipFlagParsing {
 		return args
-	}
-	takesValue := map[string]bool{}
-	for _, f := range cmd.Flags {
-		_, isBool := f.(*cli.BoolFlag)
-		for _, name := range f.Names() {
-			takesValue[name] = !isBool
-		}
 	}
 	var flags, rest []string
 	for i := 2; i < len(args); i++ {
-		name, hasValue := strings.CutPrefix(args[i], "-")
+		name, isFlag := strings.CutPrefix(args[i], "-")
 		switch {
 		case args[i] == "--":
 			rest = append(rest, args[i+1:]...)
 			i = len(args)
-		case !hasValue || name == "": // an argument, or "-" for standard input
+		case !isFlag || name == "": // an argument, or "-" for standard input
 			rest = append(rest, args[i])
 		default:
 			flags = append(flags, args[i])
-			if takesValue[strings.TrimPrefix(name, "-")] && i+1 < len(args) {
+			if f := flagNamed(cmd, strings.TrimPrefix(name, "-")); f != nil && f.TakesValue() && i+1 < len(args) {
 				i++
 				flags = append(flags, args[i])
 			}
@@ -160,4 +202,16 @@ func flagsFirst(app *cli.App, args []string) []string {
 		moved = append(append(moved, "--"), rest...)
 	}
 	return moved
+}
+
+// flagNamed returns cmd's flag of that name, without dashes, or nil.
+func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
+	for _, f := range cmd.Flags {
+		for _, n := range f.Names() {
+			if n == name {
+				return f.(cli.DocGenerationFlag)
+			}
+		}
+	}
+	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +30,10 @@ var quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no 
 
 // oneModel returns the single argument of a command that takes a model.
 func oneModel(c *cli.Context) (string, error) {
-	if c.NArg() != 1 {
+	switch {
+	case c.NArg() == 1 && c.Args().First() == "":
+		return "", fmt.Errorf("%s: the model's path is empty", c.Command.Name)
+	case c.NArg() != 1:
 		return "", fmt.Errorf("%s takes one model, got %d arguments; see thimble %s --help", c.Command.Name, c.NArg(), c.Command.Name)
 	}
 	return c.Args().First(), nil
@@ -66,26 +68,77 @@ func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, error) {
 	return tokenizer.New(data)
 }
 
-// readText reads a file of at most 1 GiB, or standard input for "-".
-func readText(path string) (string, error) {
-	const limit = 1 << 30
-	in := os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", err
+// maxText bounds the texts that are tokenized.
+const maxText = 1 << 30
+
+// readText reads a text of at most limit bytes from a file, or from standard
+// input for "-". It does not wait for a pipe when ctx ends.
+func readText(ctx context.Context, path string, limit int64) (string, error) {
+	return await(ctx, func() (string, error) {
+		in := os.Stdin
+		if path != "-" {
+			f, err := os.Open(path)
+			if err != nil {
+				return "", err
+			}
+			defer f.Close()
+			in = f
 		}
-		defer f.Close()
-		in = f
+		text, err := io.ReadAll(io.LimitReader(in, limit+1))
+		if err == nil && int64(len(text)) > limit {
+			err = fmt.Errorf("is larger than %s", bytesText(limit))
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+		return string(text), nil
+	})
+}
+
+// stdin is standard input until ctx ends.
+func stdin(ctx context.Context) io.Reader {
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.Copy(w, os.Stdin)
+		w.CloseWithError(err)
+	}()
+	return r
+}
+
+// encode returns the tokens of text, which may take seconds.
+func encode(ctx context.Context, tok *tokenizer.Tokenizer, text string, special bool) ([]int, error) {
+	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
+}
+
+// await returns what f returns, or ctx's error as soon as ctx ends. Then f is
+// left behind: it must be of no consequence to a process that is about to end.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
 	}
-	text, err := io.ReadAll(io.LimitReader(in, limit+1))
-	if err == nil && len(text) > limit {
-		err = errors.New("text is larger than 1 GiB")
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
 	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", model.Printable(path), err)
+}
+
+// checkContext refuses positions that m was not trained for, whose text means
+// nothing and whose cache may not fit.
+func checkContext(m *model.Model, positions int, remedy string) error {
+	if positions > m.Spec.Context {
+		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", model.Printable(m.Path), positions, m.Spec.Context, remedy)
 	}
-	return string(text), nil
+	return nil
 }
 
 // hashFiles returns name, length and SHA-256 of each file, several at a time.
@@ -98,9 +151,19 @@ func hashFiles(ctx context.Context, paths []string) ([]model.Source, error) {
 		}
 		defer f.Close()
 		h := sha256.New()
-		n, err := io.Copy(h, f)
+		n := int64(0)
+		for err == nil {
+			if err = ctx.Err(); err == nil {
+				var k int64
+				k, err = io.CopyN(h, f, 16<<20) // bytes between two looks at the context
+				n += k
+			}
+		}
+		if err != io.EOF {
+			return fmt.Errorf("%s: %w", model.Printable(paths[i]), err)
+		}
 		sources[i] = model.Source{Name: filepath.Base(paths[i]), Bytes: n, SHA256: h.Sum(nil)}
-		return err
+		return nil
 	})
 	return sources, err
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +35,7 @@ func printJSON(w io.Writer, v any) error {
 type meter struct {
 	mu    sync.Mutex
 	w     io.Writer // nil where nothing is to be shown
+	now   func() time.Time
 	label string
 	unit  string  // "MB", "tokens"
 	scale float64 // amounts are divided by it
@@ -42,7 +45,7 @@ type meter struct {
 
 // newMeter returns a meter that is silent unless c's error stream is a terminal.
 func newMeter(c *cli.Context, label, unit string, scale float64) *meter {
-	m := &meter{label: label, unit: unit, scale: scale, begun: time.Now()}
+	m := &meter{now: time.Now, label: label, unit: unit, scale: scale, begun: time.Now()}
 	if f, ok := c.App.ErrWriter.(*os.File); ok && !c.Bool(quietFlag.Name) && os.Getenv("TERM") != "dumb" {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			m.w = f
@@ -55,24 +58,41 @@ func newMeter(c *cli.Context, label, unit string, scale float64) *meter {
 func (m *meter) at(done, total int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
+	now := m.now()
 	if m.w == nil || total <= 0 || now.Sub(m.shown) < 100*time.Millisecond {
 		return
 	}
 	m.shown = now
-	elapsed := now.Sub(m.begun).Seconds()
-	line := fmt.Sprintf("%s %3d%%  %.0f of %.0f %s", m.label, 100*done/total, float64(done)/m.scale, float64(total)/m.scale, m.unit)
-	if done > 0 && elapsed > 0.5 {
-		rate := float64(done) / elapsed
-		line += fmt.Sprintf("  %.0f %s/s  %s left", rate/m.scale, m.unit, (time.Duration(float64(total-done)/rate) * time.Second).String())
+	line := fmt.Sprintf("%s %3d%%  %s of %s %s", m.label, 100*done/total, m.amount(float64(done)), m.amount(float64(total)), m.unit)
+	if elapsed := now.Sub(m.begun); done > 0 && elapsed > 500*time.Millisecond {
+		rate := float64(done) / elapsed.Seconds()
+		left := time.Duration(float64(total-done) / rate * float64(time.Second))
+		line += fmt.Sprintf("  %s %s/s  %s left", m.amount(rate), m.unit, left.Round(time.Second))
 	}
 	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
 }
 
+// amount is n in the meter's unit, with three digits where it is small.
+func (m *meter) amount(n float64) string {
+	n /= m.scale
+	digits := 0
+	switch {
+	case m.scale == 1 && n == math.Trunc(n):
+	case n < 10:
+		digits = 2
+	case n < 100:
+		digits = 1
+	}
+	return strconv.FormatFloat(n, 'f', digits, 64)
+}
+
 // done wipes the line.
 func (m *meter) done() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.w != nil && !m.shown.IsZero() {
 		fmt.Fprint(m.w, "\r\x1b[K")
+		m.shown = time.Time{}
 	}
 }
 

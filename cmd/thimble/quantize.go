@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/spell"
 	"thimble/quantize"
 )
 
@@ -25,16 +26,18 @@ func quantizeCommand() *cli.Command {
 			"The embedding, which is also the output head in tied models, usually deserves more\n" +
 			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
 			"Examples:\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32 --embedding int8/g32\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --scheme int4/g32 --embedding int8/g32\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml",
 		Flags: []cli.Flag{
 			outFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "`SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "`SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "`SCHEME` of an untied output head (default: the embedding's)"},
-			&cli.StringFlag{Name: "method", Usage: "how codes are chosen: " + strings.Join(quantize.Methods(), ", ") + " (default: " + quantize.MethodRTN + ")"},
+			&cli.StringFlag{Name: "method", Usage: "`METHOD` that chooses the codes: " + strings.Join(quantize.Methods(), ", ") + " (default: " + quantize.MethodRTN + ")"},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
 			dryRunFlag, forceFlag, jsonFlag, quietFlag,
@@ -54,11 +57,11 @@ func quantizeCommand() *cli.Command {
 func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err error) {
 	recipe = &quantize.Recipe{}
 	if path := c.String("recipe"); path != "" {
-		text, err := os.ReadFile(path)
+		text, err := readText(c.Context, path, 1<<20)
 		if err != nil {
 			return nil, nil, err
 		}
-		if recipe, err = quantize.ParseRecipe(text); err != nil {
+		if recipe, err = quantize.ParseRecipe([]byte(text)); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", model.Printable(path), err)
 		}
 	}
@@ -68,6 +71,10 @@ func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err 
 		if c.IsSet(name) {
 			*field = c.String(name)
 		}
+	}
+	if recipe.Method != "" && !slices.Contains(quantize.Methods(), recipe.Method) {
+		return nil, nil, fmt.Errorf("there is no method %s%s; it is one of %s", model.Printable(recipe.Method),
+			spell.Suggest(recipe.Method, quantize.Methods()), strings.Join(quantize.Methods(), ", "))
 	}
 	for _, text := range c.StringSlice(setFlag.Name) {
 		if isConfig(text) {
@@ -84,9 +91,10 @@ func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err 
 }
 
 // isConfig tells a config override, "layer_sharing=true", from a rule: a rule's
-// key is a tensor pattern, with a dot or a star, or its value is a scheme.
+// key is a tensor's name or has a dot or a star, or its value is a scheme.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
 	_, err := qtensor.ParseScheme(value)
-	return err != nil && value != quantize.Keep && !strings.ContainsAny(key, ".*?[")
+	return err != nil && value != quantize.Keep && !strings.ContainsAny(key, ".*?[") &&
+		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -32,7 +33,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw"},
-			setFlag,
+			setFlag, jsonFlag,
 		},
 		Action: runAction,
 	}
@@ -46,8 +47,12 @@ func runAction(c *cli.Context) error {
 	if !c.IsSet("prompt") {
 		return errors.New("run needs a prompt: -p TEXT, or -p - to read it from standard input")
 	}
-	if c.Int("tokens") < 0 || !(c.Float64("temperature") >= 0) {
-		return errors.New("run: neither -n nor --temperature can be negative")
+	n, temperature := c.Int("tokens"), c.Float64("temperature")
+	if n < 0 || n > model.MaxLength {
+		return fmt.Errorf("run: -n %d is out of range, want 0 to %d", n, model.MaxLength)
+	}
+	if !(temperature >= 0 && temperature <= 1e6) {
+		return fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", temperature)
 	}
 	m, err := openModel(path, c.StringSlice(setFlag.Name))
 	if err != nil {
@@ -56,20 +61,53 @@ func runAction(c *cli.Context) error {
 	defer m.Close()
 	prompt := c.String("prompt")
 	if prompt == "-" {
-		if prompt, err = readText("-"); err != nil {
+		if prompt, err = readText(c.Context, "-", maxText); err != nil {
 			return err
 		}
 	}
-	g, err := newGenerator(m, c.Float64("temperature"), c.Uint64("seed"))
+	g, err := newGenerator(m, temperature, c.Uint64("seed"))
 	if err != nil {
 		return err
 	}
-	if err := g.run(c.Context, prompt, c.Int("tokens"), c.App.Writer); err != nil {
+	ids, err := g.prompt(c.Context, prompt)
+	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
-	_, err = fmt.Fprintln(c.App.Writer)
-	return err
+	if !c.IsSet("tokens") {
+		n = max(0, min(n, m.Spec.Context-len(ids)))
+	}
+	if err := checkContext(m, len(ids)+n, "use a shorter prompt or a smaller -n"); err != nil {
+		return err
+	}
+	if c.Bool(jsonFlag.Name) {
+		var text strings.Builder
+		chosen, err := g.run(c.Context, ids, n, &text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+		return print(c, &continuation{path, prompt, text.String(), ids, chosen})
+	}
+	if _, err := io.WriteString(c.App.Writer, prompt); err != nil {
+		return err
+	}
+	_, err = g.run(c.Context, ids, n, c.App.Writer)
+	fmt.Fprintln(c.App.Writer) // an error, too, is to start on its own line
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	return nil
 }
+
+// A continuation is the report of run.
+type continuation struct {
+	Path      string `json:"path"`
+	Prompt    string `json:"prompt"`
+	Text      string `json:"text"` // what follows the prompt; bytes that are not UTF-8 become U+FFFD
+	PromptIDs []int  `json:"prompt_ids"`
+	IDs       []int  `json:"ids"`
+}
+
+func (r *continuation) String() string { return r.Prompt + r.Text }
 
 // A generator continues prompts.
 type generator struct {
@@ -89,32 +127,35 @@ func newGenerator(m *model.Model, temperature float64, seed uint64) (*generator,
 	return &generator{d, tok, &m.Spec, temperature, rand.New(rand.NewPCG(seed, 0))}, err
 }
 
-// run writes prompt and up to n further tokens to w as they are chosen. Text
-// comes out in whole characters.
-func (g *generator) run(ctx context.Context, prompt string, n int, w io.Writer) error {
-	ids := g.tok.Encode(prompt, true)
-	if len(ids) == 0 && g.spec.BOS >= 0 {
+// prompt returns the tokens of text, or the one that starts every text.
+func (g *generator) prompt(ctx context.Context, text string) ([]int, error) {
+	ids, err := encode(ctx, g.tok, text, true)
+	if err == nil && len(ids) == 0 {
+		if g.spec.BOS < 0 {
+			return nil, errors.New("the prompt is empty and the model has no token that starts a text")
+		}
 		ids = []int{g.spec.BOS}
 	}
-	if len(ids) == 0 {
-		return errors.New("the prompt is empty and the model has no token that starts a text")
-	}
+	return ids, err
+}
+
+// run continues ids by up to n tokens, which it returns, and writes their text
+// to w as they are chosen, in whole characters.
+func (g *generator) run(ctx context.Context, ids []int, n int, w io.Writer) (chosen []int, err error) {
 	cache, err := g.decoder.NewCache(len(ids) + n)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := io.WriteString(w, prompt); err != nil {
-		return err
-	}
+	chosen = []int{}
 	logits := make([]float32, g.spec.Vocab)
 	var text tokenizer.Stream
 	for range n {
 		hidden, err := g.decoder.Forward(ctx, cache, ids)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := hidden.Logits(ctx, logits, hidden.Len()-1, 1); err != nil {
-			return err
+			return nil, err
 		}
 		id := g.choose(logits)
 		if slices.Contains(g.spec.EOS, id) {
@@ -122,12 +163,12 @@ func (g *generator) run(ctx context.Context, prompt string, n int, w io.Writer) 
 		}
 		piece, _ := g.tok.Token(id)
 		if _, err := w.Write(text.Add(piece)); err != nil {
-			return err
+			return nil, err
 		}
-		ids = []int{id}
+		chosen, ids = append(chosen, id), []int{id}
 	}
 	_, err = w.Write(text.Flush())
-	return err
+	return chosen, err
 }
 
 // choose picks the next token from its logits, which it overwrites.

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/internal/model"
+	"thimble/convert"
 	"thimble/internal/tokenizer"
 )
 
@@ -42,11 +42,12 @@ type tokenization struct {
 }
 
 func (t *tokenization) String() string {
-	text := ""
+	var b strings.Builder
 	for i, id := range t.IDs {
-		text += fmt.Sprintf("%8d  %q\n", id, t.Tokens[i])
+		fmt.Fprintf(&b, "%8d  %q\n", id, t.Tokens[i])
 	}
-	return text + fmt.Sprintf("%d tokens\n", len(t.IDs))
+	fmt.Fprintf(&b, "%8d tokens\n", len(t.IDs))
+	return b.String()
 }
 
 func tokenizeAction(c *cli.Context) error {
@@ -60,19 +61,26 @@ func tokenizeAction(c *cli.Context) error {
 	}
 	special := c.Bool("add-special")
 	if c.Bool("jsonl") {
-		return tokenizeLines(tok, special, os.Stdin, c.App.Writer)
+		if c.IsSet("prompt") || c.IsSet("text") {
+			return errors.New("--jsonl reads standard input; leave out -p and --text")
+		}
+		return tokenizeLines(tok, special, stdin(c.Context), c.App.Writer)
 	}
 	text := c.String("prompt")
 	switch {
 	case c.IsSet("prompt") == c.IsSet("text"):
 		return errors.New("tokenize needs one of -p TEXT, --text FILE and --jsonl")
 	case c.IsSet("text"):
-		if text, err = readText(c.String("text")); err != nil {
+		if text, err = readText(c.Context, c.String("text"), maxText); err != nil {
 			return err
 		}
 	}
-	t := &tokenization{IDs: tok.Encode(text, special)}
-	for _, id := range t.IDs {
+	ids, err := encode(c.Context, tok, text, special)
+	if err != nil {
+		return err
+	}
+	t := &tokenization{IDs: append([]int{}, ids...), Tokens: []string{}} // in JSON, none is []
+	for _, id := range ids {
 		piece, _ := tok.Token(id)
 		t.Tokens = append(t.Tokens, string(piece))
 	}
@@ -89,13 +97,9 @@ func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) 
 		defer m.Close()
 		return openTokenizer(m)
 	}
-	text, err := readText(path)
+	data, err := convert.OpenTokenizer(path)
 	if err != nil {
 		return nil, err
-	}
-	data, err := tokenizer.ParseJSON([]byte(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
 	return tokenizer.New(data)
 }
@@ -103,9 +107,9 @@ func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) 
 // tokenizeLines answers each JSON string on r with an array of ids on w.
 func tokenizeLines(tok *tokenizer.Tokenizer, special bool, r io.Reader, w io.Writer) error {
 	const longest = 1 << 26
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, longest)
 	out := bufio.NewWriter(w)
+	lines := bufio.NewScanner(flushing{r, out})
+	lines.Buffer(nil, longest)
 	for n := 1; lines.Scan(); n++ {
 		var text string
 		if err := json.Unmarshal(lines.Bytes(), &text); err != nil {
@@ -125,4 +129,18 @@ func tokenizeLines(tok *tokenizer.Tokenizer, special bool, r io.Reader, w io.Wri
 		return fmt.Errorf("standard input: %w", err)
 	}
 	return out.Flush()
+}
+
+// flushing writes out what is buffered before it waits for more to read, so
+// that a program which writes one line and reads one gets its answer.
+type flushing struct {
+	io.Reader
+	out *bufio.Writer
+}
+
+func (f flushing) Read(p []byte) (int, error) {
+	if err := f.out.Flush(); err != nil {
+		return 0, err
+	}
+	return f.Reader.Read(p)
 }

@@ -29,14 +29,15 @@ func verifyCommand() *cli.Command {
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt --chunks 16\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt --gate 'kl_mean<=0.05' --gate 'top1_agreement>=0.9'\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
+			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
 			contextFlag, chunksFlag,
-			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates (repeatable)"},
+			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			setFlag, jsonFlag, quietFlag,
 		},
@@ -57,7 +58,11 @@ func verifyAction(c *cli.Context) error {
 		}
 		gates = append(gates, g)
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	set, against := c.StringSlice(setFlag.Name), c.String("against")
+	if isContainer(path) && against != "" && !isContainer(against) {
+		set = nil // it is about the checkpoint
+	}
+	m, err := openModel(path, set)
 	if err != nil {
 		return err
 	}
@@ -80,7 +85,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	report, err := verify.Run(c.Context, reference, subject, prompts, verify.Options{
-		Gates: gates, Model: info, Against: c.String("reference") + c.String("against"),
+		Gates: gates, Model: info, Against: c.String("reference") + against,
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
 	progress.done()
@@ -116,7 +121,11 @@ func referenceOf(c *cli.Context, m *model.Model) (ref verify.Subject, prompts []
 	if prompts, err = textPrompts(c, m, text); err != nil || against == "" {
 		return nil, prompts, done, err
 	}
-	source, err := openModel(against, c.StringSlice(setFlag.Name))
+	set := c.StringSlice(setFlag.Name)
+	if isContainer(against) && !isContainer(m.Path) {
+		set = nil
+	}
+	source, err := openModel(against, set)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -133,7 +142,15 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	if err != nil {
 		return nil, err
 	}
-	text, err := readText(path)
+	length := c.Int(contextFlag.Name)
+	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+		return nil, err
+	}
+	text, err := readText(c.Context, path, maxText)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := encode(c.Context, tok, text, true)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +158,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	if added := tok.Encode("", true); len(added) > 0 && added[0] == tok.BOS() {
 		bos = tok.BOS()
 	}
-	prompts, err := verify.TextPrompts(tok.Encode(text, true), c.Int(contextFlag.Name), c.Int(chunksFlag.Name), bos)
+	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), bos)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/thimble"
+	"thimble/internal/atomicfile"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -55,6 +56,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		return err
 	}
 	defer m.Close()
+	if !c.Bool(dryRunFlag.Name) {
+		if err := mayWrite(out, m, c.Bool(forceFlag.Name)); err != nil {
+			return err
+		}
+	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
@@ -62,15 +68,18 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	report := &written{Plan: plan, Notes: m.Notes, BitsPer: plan.BitsPerWeight()}
 	if !c.Bool(jsonFlag.Name) {
 		for _, note := range m.Notes {
-			fmt.Fprintln(c.App.Writer, "note:", note)
+			fmt.Fprintln(c.App.Writer, "note:", model.Printable(note))
 		}
-		fmt.Fprint(c.App.Writer, plan)
+		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
+			return err
+		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
 		if err := writePlan(c, m, plan, out); err != nil {
 			return err
 		}
-		sums, err := hashFiles(c.Context, []string{out})
+		// The file is there: an interrupt comes too late to undo it.
+		sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out})
 		if err != nil {
 			return err
 		}
@@ -81,9 +90,19 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 
 // writePlan carries out plan into the container out.
 func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) error {
-	progress := newMeter(c, c.Command.Name, "M weights", 1e6)
+	progress := newMeter(c, c.Command.Name, "MB", 1e6)
 	defer progress.done()
-	return writeContainer(c.Context, m, plan, out, c.Bool(forceFlag.Name), func(done int64) { progress.at(done, plan.Weights) })
+	weights, bytes := m.Size()
+	perWeight := float64(bytes) / float64(weights) // as stored in the source
+	return writeContainer(c.Context, m, plan, out, c.Bool(forceFlag.Name), func(done int64) {
+		progress.at(int64(float64(done)*perWeight), bytes)
+	})
+}
+
+// mayWrite finds before any work that out cannot be written. Creating it
+// decides again.
+func mayWrite(out string, m *model.Model, overwrite bool) error {
+	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: m.Files}))
 }
 
 // writeContainer stores m as plan says. A failure leaves no file behind.

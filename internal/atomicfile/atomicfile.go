@@ -35,7 +35,7 @@ func Create(path string, o Options) (*File, error) {
 		o.System = system{}
 	}
 	f := &File{path: path, options: o}
-	if err := f.mayReplace(); err != nil {
+	if err := Check(path, o); err != nil {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
@@ -57,48 +57,48 @@ func Create(path string, o Options) (*File, error) {
 	}
 }
 
-// mayReplace reports why a file may not be put at f.path.
-func (f *File) mayReplace() error {
-	old, err := os.Lstat(f.path)
+// Check returns the error with which Create would refuse to put a file at path
+// because of what is there; fs.ErrExist means that Overwrite would replace it.
+func Check(path string, o Options) error {
+	refuse := func(why string) error { return fmt.Errorf("%s: %s", path, why) }
+	old, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return f.fault("look up", err)
+		return fault(path, "look up", err)
 	case old.IsDir():
-		return f.refuse("is a directory")
+		return refuse("is a directory")
 	}
-	if target, err := os.Stat(f.path); err == nil {
-		for _, input := range f.options.Inputs {
+	if target, err := os.Stat(path); err == nil {
+		for _, input := range o.Inputs {
 			if info, err := os.Stat(input); err == nil && os.SameFile(info, target) {
-				return f.refuse("is an input of this run, choose another output")
+				return refuse("is an input of this run, choose another output")
 			}
 		}
 		if !target.Mode().IsRegular() {
-			return f.refuse("is not a regular file")
+			return refuse("is not a regular file")
 		}
 	}
-	if !f.options.Overwrite {
-		return f.refuse("exists, and replacing it was not asked for")
+	if !o.Overwrite {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
 	}
 	return nil
 }
 
-func (f *File) refuse(why string) error {
-	return fmt.Errorf("%s: %s", f.path, why)
-}
+func (f *File) fault(verb string, err error) error { return fault(f.path, verb, err) }
 
 // fault names the file that the user asked for rather than the temporary one.
-func (f *File) fault(verb string, err error) error {
-	var path *fs.PathError
+func fault(path, verb string, err error) error {
+	var named *fs.PathError
 	var link *os.LinkError
 	switch {
-	case errors.As(err, &path):
-		err = path.Err
+	case errors.As(err, &named):
+		err = named.Err
 	case errors.As(err, &link):
 		err = link.Err
 	}
-	return fmt.Errorf("%s: %s: %w", f.path, verb, err)
+	return fmt.Errorf("%s: %s: %w", path, verb, err)
 }
 
 // Write appends p.
@@ -153,7 +153,7 @@ func (f *File) publish() error {
 	if err != nil {
 		return f.fault("close", err)
 	}
-	if err := f.mayReplace(); err != nil { // somebody else may have written it meanwhile
+	if err := Check(f.path, f.options); err != nil { // somebody else may have written it meanwhile
 		return err
 	}
 	if err := f.options.System.Rename(f.temp, f.path); err != nil {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// helpWidth is the width of a terminal that nobody has resized.
+const helpWidth = 80
+
+func init() { cli.HelpPrinter = printHelp }
+
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "help",
+		Usage:     "explain a command",
+		UsageText: "thimble help [COMMAND]",
+		Action: func(c *cli.Context) error {
+			switch name := c.Args().First(); {
+			case c.NArg() == 0:
+				printHelp(c.App.Writer, "", c.App)
+			case c.NArg() > 1:
+				return errors.New("help explains one command; see thimble --help")
+			case c.App.Command(name) == nil:
+				return unknownCommand(c.App, name)
+			default:
+				printHelp(c.App.Writer, "", c.App.Command(name))
+			}
+			return nil
+		},
+	}
+}
+
+// printHelp explains a *cli.App or *cli.Command; it takes the place of the
+// library's templates.
+func printHelp(w io.Writer, _ string, subject any) {
+	var b strings.Builder
+	app, cmd := subjects(subject)
+	if cmd == nil {
+		wrap(&b, app.Name+" - "+app.Usage, 0, 0)
+		fmt.Fprintf(&b, "\nusage: %s\n\n", app.UsageText)
+		paragraphs(&b, app.Description)
+		b.WriteString("\ncommands:\n")
+		for _, c := range app.VisibleCommands() {
+			fmt.Fprintf(&b, "  %-11s ", c.Name)
+			wrap(&b, c.Usage, 14, 14)
+		}
+		b.WriteString("\nthimble COMMAND --help explains a command, thimble --version prints the version.\n")
+	} else {
+		wrap(&b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0)
+		b.WriteString("\nusage: ")
+		wrap(&b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "))
+		if cmd.Description != "" {
+			b.WriteString("\n")
+			paragraphs(&b, cmd.Description)
+		}
+		b.WriteString("\noptions:\n")
+		for _, f := range cmd.VisibleFlags() {
+			printFlag(&b, f.(cli.DocGenerationFlag))
+		}
+	}
+	io.WriteString(w, b.String())
+}
+
+// subjects tells an application from a command; the library shows an
+// application as its root command too.
+func subjects(subject any) (*cli.App, *cli.Command) {
+	if app, ok := subject.(*cli.App); ok {
+		return app, nil
+	}
+	return nil, subject.(*cli.Command)
+}
+
+// printFlag prints "  -o, --output FILE  what it does", the text in a column of
+// its own.
+func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
+	const column = 26
+	left, short := "", "    "
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			short = "-" + name + ", "
+		} else if left == "" {
+			left = "--" + name
+		}
+	}
+	usage, value := f.GetUsage(), ""
+	if before, rest, ok := strings.Cut(usage, "`"); ok {
+		name, after, _ := strings.Cut(rest, "`")
+		usage, value = before+name+after, " "+name
+	}
+	left = "  " + short + left + value
+	if v := f.GetValue(); f.TakesValue() && v != "" && v != "0" && v != "[]" {
+		usage += " (default: " + v + ")"
+	}
+	if len(left) > column-2 {
+		b.WriteString(left + "\n")
+		left = ""
+	}
+	fmt.Fprintf(b, "%-*s", column, left)
+	wrap(b, usage, column, column)
+}
+
+// paragraphs writes text, filling the lines that are not indented.
+func paragraphs(b *strings.Builder, text string) {
+	plain := ""
+	flush := func() {
+		if plain != "" {
+			wrap(b, plain, 0, 0)
+			plain = ""
+		}
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line != "" && line[0] != ' ' {
+			plain += " " + line
+			continue
+		}
+		flush()
+		b.WriteString(line + "\n")
+	}
+	flush()
+}
+
+// wrap writes text from column at on, and its further lines from column indent
+// on, in lines of up to helpWidth columns.
+func wrap(b *strings.Builder, text string, at, indent int) {
+	start := at
+	for _, word := range strings.Fields(text) {
+		switch {
+		case at > start && at+1+len(word) > helpWidth:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at, start = indent, indent
+		case at > start:
+			b.WriteString(" ")
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	b.WriteString("\n")
+}
