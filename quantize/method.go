@@ -13,8 +13,9 @@ import (
 // they are stored.
 type Method interface {
 	// Quantize fills dst from src, of the same shape, spreading its rows over
-	// the cores. The result depends on nothing but src and dst.Scheme.
-	Quantize(ctx context.Context, dst, src *qtensor.Matrix) error
+	// the cores. power is the mean square of each input column, up to a
+	// factor. The result depends on nothing but src, power and dst.Scheme.
+	Quantize(ctx context.Context, dst, src *qtensor.Matrix, power []float32) error
 }
 
 // MethodRTN is the name of round-to-nearest with searched scales.
@@ -46,11 +47,8 @@ func methodNamed(name string) (Method, error) {
 	return nil, fmt.Errorf("method %q is unknown; there is %v", name, Methods())
 }
 
-// cast stores float values in another float type, or copies any matrix whose
-// scheme stays.
-type cast struct{}
-
-func (cast) Quantize(ctx context.Context, dst, src *qtensor.Matrix) error {
+// cast stores the values of src in the float type of dst.
+func cast(ctx context.Context, dst, src *qtensor.Matrix) error {
 	return eachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
 }
 

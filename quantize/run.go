@@ -20,7 +20,7 @@ type Sink interface {
 func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
 	for _, e := range p.Tensors {
-		out, err := p.store(ctx, m.Tensors[e.Name], e)
+		out, err := p.store(ctx, m, e)
 		if err == nil {
 			err = sink.Write(out)
 		}
@@ -35,8 +35,9 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 	return nil
 }
 
-// store returns src in the scheme that e asks for.
-func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry) (*qtensor.Matrix, error) {
+// store returns a tensor of m in the scheme that e asks for.
+func (p *Plan) store(ctx context.Context, m *model.Model, e Entry) (*qtensor.Matrix, error) {
+	src := m.Tensors[e.Name]
 	if src.Scheme.Kind == qtensor.Int { // newEntry has made sure that it stays
 		return src, nil
 	}
@@ -44,9 +45,12 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry) (*qtenso
 	if err != nil {
 		return nil, err
 	}
-	method := p.method
 	if e.To.Kind != qtensor.Int {
-		method = cast{}
+		return dst, cast(ctx, dst, src)
 	}
-	return dst, method.Quantize(ctx, dst, src)
+	power, err := inputPower(m, e.Slot)
+	if err != nil {
+		return nil, err
+	}
+	return dst, p.method.Quantize(ctx, dst, src, power)
 }
