@@ -60,7 +60,11 @@ func OpenTokenizer(path string) (*tokenizer.Data, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	return readTokenizer(dir, filepath.Base(path))
+	d, err := readTokenizer(dir, filepath.Base(path))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file", defect.Printable(path))
+	}
+	return d, err
 }
 
 // readTokenizer reads the tokenizer of a directory from the file called name.

@@ -60,8 +60,8 @@ func benchAction(c *cli.Context) error {
 	}
 	s := &speed{Path: path, Cores: parallel.Workers(), prompt: c.Int("prefill"), steps: c.Int("decode")}
 	runs := c.Int("runs")
-	for flag, n := range map[string]int{"prefill": s.prompt, "decode": s.steps, "runs": runs} {
-		if n < 1 || n > model.MaxLength {
+	for _, flag := range []string{"prefill", "decode", "runs"} {
+		if n := c.Int(flag); n < 1 || n > model.MaxLength {
 			return fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", flag, n, model.MaxLength)
 		}
 	}

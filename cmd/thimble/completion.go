@@ -18,7 +18,7 @@ var completions = map[string]string{
 	"bash": `_thimble() {
   local cur=${COMP_WORDS[COMP_CWORD]}
   [[ $cur == = ]] && cur=
-  mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$cur")
+  COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$cur"))
 }
 complete -o bashdefault -o default -F _thimble thimble
 `,

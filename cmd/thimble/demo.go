@@ -87,8 +87,12 @@ func demoAction(c *cli.Context) error {
 		Checkpoint: fmt.Sprintf("%s, %d layers %d wide, %.2f million weights", m.Provenance.Architecture, m.Spec.Blocks, m.Spec.Hidden, float64(weights)/1e6),
 		Pass:       true,
 	}
+	sources, err := hashFiles(c.Context, m.Files, nil)
+	if err != nil {
+		return err
+	}
 	for _, r := range demoRecipes {
-		row, err := demonstrate(c.Context, m, r.name, &r.recipe, filepath.Join(dir, "demo.thimble"), filepath.Join(checkpoint, "reference.safetensors"))
+		row, err := demonstrate(c.Context, m, sources, r.name, &r.recipe, filepath.Join(dir, "demo.thimble"), filepath.Join(checkpoint, "reference.safetensors"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -107,12 +111,12 @@ func demoAction(c *cli.Context) error {
 
 // demonstrate writes m by recipe, opens the file again, checks every digest,
 // verifies it against the reference and lets it write.
-func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
+func demonstrate(ctx context.Context, m *model.Model, sources []model.Source, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeContainer(ctx, m, plan, out, true, nil); err != nil {
+	if err := writeContainer(ctx, m, sources, plan, out, true, nil); err != nil {
 		return nil, err
 	}
 	if err := thimble.Check(ctx, out, nil); err != nil {
@@ -136,7 +140,7 @@ func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quant
 	if row.Report, err = verify.Run(ctx, ref, s, ref.Prompts(), verify.Options{Gates: verify.DefaultGates(q)}); err != nil {
 		return nil, err
 	}
-	if row.Report.Model, err = identity(ctx, q); err != nil {
+	if row.Report.Model, err = identity(ctx, q, nil); err != nil {
 		return nil, err
 	}
 	row.Bytes, row.Report.Model.Path = row.Report.Model.Bytes, filepath.Base(out)

@@ -60,8 +60,11 @@ func printHelp(w io.Writer, _ string, subject any) {
 		}
 		b.WriteString("\noptions:\n")
 		for _, f := range cmd.VisibleFlags() {
-			printFlag(&b, f.(cli.DocGenerationFlag))
+			if f != cli.HelpFlag { // a command gets it only once it runs
+				printFlag(&b, f.(cli.DocGenerationFlag))
+			}
 		}
+		printFlag(&b, cli.HelpFlag.(cli.DocGenerationFlag))
 	}
 	io.WriteString(w, b.String())
 }

@@ -36,24 +36,37 @@ func inspectCommand() *cli.Command {
 type inspection struct {
 	Path       string         `json:"path"`
 	Format     string         `json:"format"` // "thimble" or "checkpoint"
+	Container  *container     `json:"container,omitempty"`
 	Spec       model.Spec     `json:"spec"`
 	Weights    int64          `json:"weights"`
 	Bytes      int64          `json:"tensor_bytes"`
+	Tokenizer  string         `json:"tokenizer"` // what it is, or why there is none
 	Notes      []string       `json:"notes,omitempty"`
-	Checked    bool           `json:"checked"` // every digest was verified
 	Tensors    []storedTensor `json:"tensors"`
 	Provenance provenance     `json:"provenance"`
-	Container  *thimble.Info  `json:"container,omitempty"`
 	listed     bool
 }
 
+// A container is what only a .thimble file has.
+type container struct {
+	Version        int            `json:"version"`
+	Bytes          int64          `json:"bytes"`
+	HeaderBytes    int64          `json:"header_bytes"`
+	HeaderSHA256   thimble.Digest `json:"header_sha256"`
+	TokenizerBytes int64          `json:"tokenizer_bytes"`
+	DataOffset     int64          `json:"data_offset"`
+	Gates          []thimble.Gate `json:"gates,omitempty"`
+	Checked        bool           `json:"checked"` // every digest was verified
+}
+
 type storedTensor struct {
-	Name   string `json:"name"`
-	Role   string `json:"role"`
-	Scheme string `json:"scheme"`
-	Rows   int    `json:"rows"`
-	Cols   int    `json:"cols"`
-	Bytes  int64  `json:"bytes"`
+	Name   string          `json:"name"`
+	Role   string          `json:"role"`
+	Scheme string          `json:"scheme"`
+	Rows   int             `json:"rows"`
+	Cols   int             `json:"cols"`
+	Bytes  int64           `json:"bytes"`
+	SHA256 *thimble.Digest `json:"sha256,omitempty"` // containers have it
 }
 
 // provenance is model.Provenance with digests as people write them.
@@ -85,16 +98,16 @@ func inspectAction(c *cli.Context) error {
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Spec.Slots() {
 		t := m.Tensors[s.Name]
-		r.Tensors = append(r.Tensors, storedTensor{s.Name, s.Role.String(), t.Scheme.String(), t.Rows, t.Cols, t.Bytes()})
+		r.Tensors = append(r.Tensors, storedTensor{s.Name, s.Role.String(), t.Scheme.String(), t.Rows, t.Cols, t.Bytes(), nil})
 	}
 	p := m.Provenance
 	r.Provenance = provenance{p.Architecture, p.Overrides, p.Recipe, p.Tool, nil}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, source{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}
+	r.Tokenizer = tokenizerText(m)
 	if isContainer(path) {
-		r.Format = "thimble"
-		if r.Container, err = thimble.Inspect(path); err != nil {
+		if err := r.inspect(path); err != nil {
 			return err
 		}
 	}
@@ -108,9 +121,36 @@ func inspectAction(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		r.Checked = true
+		r.Container.Checked = true
 	}
 	return print(c, r)
+}
+
+// inspect adds what the container at path says of itself.
+func (r *inspection) inspect(path string) error {
+	info, err := thimble.Inspect(path)
+	if err != nil {
+		return err
+	}
+	r.Format = "thimble"
+	r.Container = &container{info.Version, info.Bytes, info.HeaderBytes, info.Header, info.TokenizerBytes, info.DataOffset, info.Gates, false}
+	for i := range info.Tensors {
+		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256
+	}
+	return nil
+}
+
+func tokenizerText(m *model.Model) string {
+	data, err := m.Tokenizer()
+	switch {
+	case err != nil:
+		return oneLine(err)
+	case data == nil:
+		return "none"
+	case data.ChatTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
+	}
+	return fmt.Sprintf("%d tokens", len(data.Tokens))
 }
 
 func (r *inspection) String() string {
@@ -120,7 +160,7 @@ func (r *inspection) String() string {
 	if r.Container != nil {
 		fmt.Fprintf(&b, " version %d, %s", r.Container.Version, bytesText(r.Container.Bytes))
 	}
-	if r.Checked {
+	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
 	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight\n\n", model.Printable(r.Provenance.Architecture),
@@ -132,6 +172,7 @@ func (r *inspection) String() string {
 	row("attention", "%d heads of %d, %d key-value heads, context %d", s.Heads, s.HeadDim, s.KVHeads, s.Context)
 	row("rope", "%s", ropeText(s.Rope))
 	row("vocabulary", "%d%s, bos %d, eos %v", s.Vocab, tied(s), s.BOS, s.EOS)
+	row("tokenizer", "%s", r.Tokenizer)
 	for _, n := range r.Notes {
 		row("note", "%s", model.Printable(n))
 	}

@@ -21,7 +21,8 @@ func logitsCommand() *cli.Command {
 			"log of the sum of all: small enough to commit, with a stated bound on what it hides.\n\n" +
 			"Examples:\n" +
 			"   thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'\n" +
-			"   thimble logits SmolLM2-135M -o ref.safetensors --text test.txt --chunks 4 --top-k 64",
+			"   thimble logits SmolLM2-135M -o ref.safetensors \\\n" +
+			"      --text test.txt --chunks 4 --top-k 64",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},

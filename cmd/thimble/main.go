@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -88,8 +89,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:                   version,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
-		HideHelpCommand:           true, // helpCommand is ours
-		DisableSliceFlagSeparator: true, // a comma is part of a prompt
+		Flags:                     []cli.Flag{cli.HelpFlag}, // not added by itself beside a help command of ours
+		DisableSliceFlagSeparator: true,                     // a comma is part of a prompt
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
@@ -100,7 +101,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	app.Action = noCommand
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError = usageError
-		cmd.HideHelpCommand = true
 	}
 	return app
 }
@@ -189,6 +189,8 @@ func flagsFirst(app *cli.App, args []string) []string {
 			i = len(args)
 		case !isFlag || name == "": // an argument, or "-" for standard input
 			rest = append(rest, args[i])
+		case slices.Contains(cli.HelpFlag.Names(), strings.TrimPrefix(name, "-")): // whatever else is said
+			return []string{args[0], args[1], "--help"}
 		default:
 			flags = append(flags, args[i])
 			if f := flagNamed(cmd, strings.TrimPrefix(name, "-")); f != nil && f.TakesValue() && i+1 < len(args) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 
@@ -142,8 +143,18 @@ func checkContext(m *model.Model, positions int, remedy string) error {
 }
 
 // hashFiles returns name, length and SHA-256 of each file, several at a time.
-func hashFiles(ctx context.Context, paths []string) ([]model.Source, error) {
+// progress may be nil.
+func hashFiles(ctx context.Context, paths []string, progress *meter) ([]model.Source, error) {
 	sources := make([]model.Source, len(paths))
+	var total int64
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		total += info.Size()
+	}
+	var done atomic.Int64
 	err := parallel.Do(ctx, len(paths), func(_, i int) error {
 		f, err := os.Open(paths[i])
 		if err != nil {
@@ -157,6 +168,7 @@ func hashFiles(ctx context.Context, paths []string) ([]model.Source, error) {
 				var k int64
 				k, err = io.CopyN(h, f, 16<<20) // bytes between two looks at the context
 				n += k
+				progress.at(done.Add(k), total)
 			}
 		}
 		if err != io.EOF {

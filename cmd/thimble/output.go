@@ -54,8 +54,12 @@ func newMeter(c *cli.Context, label, unit string, scale float64) *meter {
 	return m
 }
 
-// at shows that done of total is finished, at most ten times a second.
+// at shows that done of total is finished, at most ten times a second. A nil
+// meter shows nothing.
 func (m *meter) at(done, total int64) {
+	if m == nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()

@@ -27,12 +27,12 @@ func runCommand() *cli.Command {
 			"is, without a chat template.\n\n" +
 			"Examples:\n" +
 			"   thimble run smol.thimble -p 'The capital of France is'\n" +
-			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8 --seed 7",
+			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue (- reads standard input)"},
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
-			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw"},
+			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw, an unsigned `NUMBER`"},
 			setFlag, jsonFlag,
 		},
 		Action: runAction,

@@ -79,10 +79,11 @@ func (s scored) Rows(ctx context.Context, dst []float32, from, n int) error {
 
 // identity describes the model that a report is about. A model of several files
 // is known by its largest, the weights.
-func identity(ctx context.Context, m *model.Model) (verify.ModelInfo, error) {
+// progress may be nil.
+func identity(ctx context.Context, m *model.Model, progress *meter) (verify.ModelInfo, error) {
 	weights, bytes := m.Size()
 	info := verify.ModelInfo{Path: m.Path, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
-	sources, err := hashFiles(ctx, m.Files)
+	sources, err := hashFiles(ctx, m.Files, progress)
 	largest := int64(-1)
 	for _, s := range sources {
 		info.Bytes += s.Bytes

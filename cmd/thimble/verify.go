@@ -28,7 +28,7 @@ func verifyCommand() *cli.Command {
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt --chunks 16\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
@@ -79,11 +79,13 @@ func verifyAction(c *cli.Context) error {
 	if gates == nil && reference != nil {
 		gates = verify.DefaultGates(m)
 	}
-	progress := newMeter(c, "verify", "tokens", 1)
-	info, err := identity(c.Context, m)
+	hashing := newMeter(c, "hash", "MB", 1e6)
+	info, err := identity(c.Context, m, hashing)
+	hashing.done()
 	if err != nil {
 		return err
 	}
+	progress := newMeter(c, "verify", "tokens", 1)
 	report, err := verify.Run(c.Context, reference, subject, prompts, verify.Options{
 		Gates: gates, Model: info, Against: c.String("reference") + against,
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },

@@ -79,7 +79,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
-		sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out})
+		sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out}, nil)
 		if err != nil {
 			return err
 		}
@@ -90,11 +90,17 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 
 // writePlan carries out plan into the container out.
 func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) error {
+	hashing := newMeter(c, "hash", "MB", 1e6)
+	defer hashing.done()
+	sources, err := hashFiles(c.Context, m.Files, hashing)
+	if err != nil {
+		return err
+	}
 	progress := newMeter(c, c.Command.Name, "MB", 1e6)
 	defer progress.done()
 	weights, bytes := m.Size()
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
-	return writeContainer(c.Context, m, plan, out, c.Bool(forceFlag.Name), func(done int64) {
+	return writeContainer(c.Context, m, sources, plan, out, c.Bool(forceFlag.Name), func(done int64) {
 		progress.at(int64(float64(done)*perWeight), bytes)
 	})
 }
@@ -105,9 +111,10 @@ func mayWrite(out string, m *model.Model, overwrite bool) error {
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: m.Files}))
 }
 
-// writeContainer stores m as plan says. A failure leaves no file behind.
-func writeContainer(ctx context.Context, m *model.Model, plan *quantize.Plan, out string, overwrite bool, progress func(int64)) error {
-	contents, err := contentsOf(ctx, m, plan)
+// writeContainer stores m, which was read from sources, as plan says. A failure
+// leaves no file behind.
+func writeContainer(ctx context.Context, m *model.Model, sources []model.Source, plan *quantize.Plan, out string, overwrite bool, progress func(int64)) error {
+	contents, err := contentsOf(m, sources, plan)
 	if err != nil {
 		return err
 	}
@@ -123,7 +130,7 @@ func writeContainer(ctx context.Context, m *model.Model, plan *quantize.Plan, ou
 }
 
 // contentsOf describes the container that plan makes of m.
-func contentsOf(ctx context.Context, m *model.Model, plan *quantize.Plan) (*thimble.Contents, error) {
+func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*thimble.Contents, error) {
 	contents, err := thimble.Describe(m)
 	if err != nil {
 		return nil, err
@@ -131,12 +138,11 @@ func contentsOf(ctx context.Context, m *model.Model, plan *quantize.Plan) (*thim
 	for i, e := range plan.Tensors {
 		contents.Tensors[i].Scheme = e.To
 	}
-	sources, err := hashFiles(ctx, m.Files)
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
 	p.Recipe = strings.TrimSpace(p.Recipe + "\n" + plan.Recipe)
 	p.Tool = tool
-	return contents, err
+	return contents, nil
 }
 
 // forceHint adds the remedy to an error about a file that exists.

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestCandidates(t *testing.T) {
+	app := newApp(nil, nil)
+	for _, c := range []struct{ words, want string }{
+		{"q", "quantize"},
+		{"--v", "--version"},
+		{"quantize --sch", "--scheme"},
+		{"quantize m --f", "--force"},
+		{"quantize m --scheme int8/g1", "int8/g128"},
+		{"quantize m --scheme=int8/g1", "--scheme=int8/g128"},
+		{"quantize m --scheme = int8/g1", "int8/g128"},
+		{"convert m --dtype b", "bf16"},
+		{"verify m --gate kl_me", "kl_mean kl_mean_se kl_median"},
+		{"help verif", "verify"},
+		{"completion z", "zsh"},
+		{"inspect mod", ""},
+		{"quantize m -o out", ""},
+		{"nope x", ""},
+	} {
+		if got := strings.Join(candidates(app, strings.Fields(c.words)), " "); got != c.want {
+			t.Errorf("%q: %q, want %q", c.words, got, c.want)
+		}
+	}
+	if all := candidates(app, []string{"quantize", "m", "--method", ""}); len(all) == 0 {
+		t.Error("no methods are offered")
+	}
+}
+
+// The bash script is loaded and asked, as bash does at the tab key.
+func TestBash(t *testing.T) {
+	const ask = `
+source <(thimble completion bash) || exit
+ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _thimble; echo "${COMPREPLY[*]}"; }
+ask thimble quan
+ask thimble quantize --sche
+ask thimble quantize --scheme = int8/g1
+ask thimble inspect mod
+complete -p thimble
+`
+	out, err := exec.Command("bash", "--norc", "-c", ask).CombinedOutput()
+	const want = "quantize\n--scheme\nint8/g128\n\ncomplete -o bashdefault -o default -F _thimble thimble\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v: %s", err, out)
+	}
+}

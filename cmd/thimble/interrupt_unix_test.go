@@ -1,0 +1,128 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// wideCheckpoint is one whose head and embedding keep every command busy.
+func wideCheckpoint(t *testing.T) string {
+	const rows, cols = 200_000, 64
+	h := goodCheckpoint(t)
+	h.config["vocab_size"] = rows
+	data := make([]byte, 2*rows*cols)
+	for i := range data {
+		data[i] = byte(i * i >> 3)
+		if i%2 == 1 {
+			data[i] = 0x3c | data[i]&0x80 // bfloat16 of about 0.01
+		}
+	}
+	h.tensors["model.embed_tokens.weight"] = tensor{DType: "BF16", Shape: []int{rows, cols}, data: data}
+	return h.write(t)
+}
+
+// An interrupt ends any command soon, with one line, and leaves nothing.
+func TestInterrupt(t *testing.T) {
+	model := wideCheckpoint(t)
+	text, err := filepath.Abs("../../fixtures/trained/heldout.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{
+		"quantize MODEL -o out --scheme int4/g32/asym",
+		"logits MODEL -o out --context 256 --text " + text,
+		"verify MODEL --context 256 --text " + text,
+		"verify MODEL --context 256 --against MODEL --text " + text,
+		"verify MODEL --context 64 --text " + fifo,
+		"bench MODEL --runs 10000000",
+		"run MODEL -p -",
+		"run MODEL -p x -n 200 --temperature 100",
+		"tokenize MODEL --jsonl",
+		"quantize MODEL -o out --recipe -",
+	} {
+		t.Run(strings.ReplaceAll(args, "/", " "), func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := exec.Command("thimble", strings.Fields(strings.ReplaceAll(args, "MODEL", model))...)
+			cmd.Dir = dir
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			stdin, err := cmd.StdinPipe() // stays open: reading it waits
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stdin.Close()
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			go io.Copy(io.Discard, stdout)
+			if strings.Contains(args, "-o out --recipe") || !strings.Contains(args, "-o out") {
+				time.Sleep(400 * time.Millisecond)
+			} else {
+				waitForPartial(t, dir)
+			}
+			begun := time.Now()
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			err = cmd.Wait()
+			if took := time.Since(begun); took > time.Second {
+				t.Errorf("took %v", took)
+			} else {
+				t.Log(took)
+			}
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != exitFailed || stderr.String() != "thimble: interrupted, no output was written\n" {
+				t.Errorf("%v, %q", err, stderr.String())
+			}
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// waitForPartial waits for the temporary file of an output in dir.
+func waitForPartial(t *testing.T, dir string) {
+	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(time.Millisecond) {
+		if found, err := filepath.Glob(filepath.Join(dir, ".thimble-*")); err != nil || len(found) > 0 {
+			return
+		}
+	}
+	t.Fatal("nothing is being written")
+}
+
+// A fifo is refused as a model: opening it would wait for its writer.
+func TestFifo(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"inspect", fifo}, {"tokenize", fifo, "-p", "x"}, {"convert", fifo, "-o", filepath.Join(dir, "out")}} {
+		code, _, stderr := thimbleRun(args...)
+		refused(t, code, stderr, []string{"not a regular file"})
+	}
+	if err := os.Rename(fifo, filepath.Join(dir, "tokenizer.json")); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := thimbleRun("tokenize", filepath.Join(dir, "tokenizer.json"), "-p", "x")
+	refused(t, code, stderr, []string{"not a regular file"})
+}
