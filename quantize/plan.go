@@ -106,17 +106,21 @@ func (p *Plan) String() string {
 		l.weights += int64(e.Rows) * int64(e.Cols)
 		l.bytes += e.Bytes
 	}
+	from, to := len("from"), len("to") // widths
+	for _, l := range lines {
+		from, to = max(from, len(l.from.String())), max(to, len(l.to.String()))
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-20s %13s  %-5s %-14s %6s %11s %6s\n", "tensors", "shape", "from", "to", "bits/w", "MB", "share")
+	fmt.Fprintf(&b, "%-18s %13s  %-*s  %-*s %6s %9s %6s\n", "tensors", "shape", from, "from", to, "to", "bits/w", "MB", "share")
 	for _, l := range lines {
 		name := l.kind
 		if l.count > 1 {
 			name = fmt.Sprintf("%d x %s", l.count, l.kind)
 		}
-		fmt.Fprintf(&b, "%-20s %13s  %-5v %-14v %6.2f %11.3f %5.1f%%\n", name, fmt.Sprintf("%d x %d", l.rows, l.cols), l.from, l.to,
+		fmt.Fprintf(&b, "%-18s %13s  %-*s  %-*s %6.2f %9.3f %5.1f%%\n", name, fmt.Sprintf("%d x %d", l.rows, l.cols), from, l.from, to, l.to,
 			8*float64(l.bytes)/float64(l.weights), float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes))
 	}
-	fmt.Fprintf(&b, "%-20s %13s  %-5s %-14s %6.2f %11.3f\n", "all", fmt.Sprintf("%d weights", p.Weights), "", "", p.BitsPerWeight(), float64(p.Bytes)/1e6)
+	fmt.Fprintf(&b, "%-32s  %-*s  %-*s %6.2f %9.3f\n", fmt.Sprintf("all %d weights", p.Weights), from, "", to, "", p.BitsPerWeight(), float64(p.Bytes)/1e6)
 	return b.String()
 }
 

@@ -105,9 +105,9 @@ func bytesText(n int64) string {
 	switch {
 	case n < 1e4:
 		return fmt.Sprintf("%d B", n)
-	case n < 1e7:
+	case n < 1e6:
 		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	case n < 1e10:
+	case n < 1e9:
 		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	}
 	return fmt.Sprintf("%.2f GB", float64(n)/1e9)

@@ -53,7 +53,7 @@ func TestBytesText(t *testing.T) {
 	for _, c := range []struct {
 		n    int64
 		want string
-	}{{0, "0 B"}, {9999, "9999 B"}, {10000, "10.0 kB"}, {9999999, "10000.0 kB"}, {269060552, "269.1 MB"}, {13476839424, "13.48 GB"}} {
+	}{{0, "0 B"}, {9999, "9999 B"}, {10000, "10.0 kB"}, {1515100, "1.5 MB"}, {269060552, "269.1 MB"}, {13476839424, "13.48 GB"}} {
 		if got := bytesText(c.n); got != c.want {
 			t.Errorf("%d: %q, want %q", c.n, got, c.want)
 		}

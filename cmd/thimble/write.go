@@ -91,14 +91,15 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 // writePlan carries out plan into the container out.
 func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) error {
 	hashing := newMeter(c, "hash", "MB", 1e6)
-	defer hashing.done()
 	sources, err := hashFiles(c.Context, m.Files, hashing)
+	hashing.done()
 	if err != nil {
 		return err
 	}
 	progress := newMeter(c, c.Command.Name, "MB", 1e6)
 	defer progress.done()
 	weights, bytes := m.Size()
+	progress.at(0, bytes)
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
 	return writeContainer(c.Context, m, sources, plan, out, c.Bool(forceFlag.Name), func(done int64) {
 		progress.at(int64(float64(done)*perWeight), bytes)
