@@ -1,7 +1,10 @@
 // Package spell finds the name that a mistyped one was meant to be.
 package spell
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Suggest returns `, did you mean "x"?` for the known name nearest to word, or
 // nothing when none is near.
@@ -13,7 +16,8 @@ func Suggest(word string, known []string) string {
 }
 
 // Nearest returns the known name with the least edit distance to word, the
-// first of equals, or "" when more than a third of it would have to change.
+// first of equals. When more than a third of it would have to change, it is the
+// first name that word begins, or "".
 func Nearest(word string, known []string) string {
 	best, near := "", 1+max(1, len(word)/3)
 	if len(word) > 256 {
@@ -22,6 +26,11 @@ func Nearest(word string, known []string) string {
 	for _, k := range known {
 		if d := distance(word, k); d < near {
 			best, near = k, d
+		}
+	}
+	for _, k := range known {
+		if best == "" && len(word) > 1 && strings.HasPrefix(k, word) {
+			best = k
 		}
 	}
 	return best
