@@ -161,7 +161,7 @@ func TestHostile(t *testing.T) {
 		{"odd head width", set("head_dim", 15), []string{"config.json", "15"}},
 		{"no layers", set("num_hidden_layers", 0), []string{"config.json", "num_hidden_layers"}},
 		{"a billion layers", set("num_hidden_layers", 1000000000), []string{"config.json"}},
-		{"a huge vocabulary", set("vocab_size", 1<<40), []string{"config.json"}},
+		{"a huge vocabulary", set("vocab_size", int64(1)<<40), []string{"config.json"}},
 		{"unknown model_type", set("model_type", "gpt9"), []string{"config.json", "model_type", "gpt9", "llama"}},
 		{"unknown activation", set("hidden_act", "gelu"), []string{"config.json", "hidden_act", "gelu"}},
 		{"unknown key", set("use_magic", true), []string{"config.json", "use_magic"}},

@@ -52,11 +52,12 @@ func TestInterrupt(t *testing.T) {
 		"run MODEL -p x -n 200 --temperature 100",
 		"tokenize MODEL --jsonl",
 		"quantize MODEL -o out --recipe -",
+		"demo",
 	} {
 		t.Run(strings.ReplaceAll(args, "/", " "), func(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command("thimble", strings.Fields(strings.ReplaceAll(args, "MODEL", model))...)
-			cmd.Dir = dir
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			stdin, err := cmd.StdinPipe() // stays open: reading it waits
