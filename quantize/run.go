@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"fmt"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -18,14 +17,21 @@ type Sink interface {
 // holds one stored matrix and a row per core. progress, if not nil, is called
 // after each tensor with the weights done.
 func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(weights int64)) error {
+	var power map[string][]float32
+	if p.quantizes() {
+		var err error
+		if power, err = inputPowers(ctx, m); err != nil {
+			return err
+		}
+	}
 	done := int64(0)
 	for _, e := range p.Tensors {
-		out, err := p.store(ctx, m, e)
+		out, err := p.store(ctx, m.Tensors[e.Name], e, power[e.Name])
 		if err == nil {
 			err = sink.Write(out)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %s: %w", model.Printable(m.Path), e.Name, err)
+			return inTensor(m, e.Name, err)
 		}
 		done += int64(e.Rows) * int64(e.Cols)
 		if progress != nil {
@@ -35,9 +41,18 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 	return nil
 }
 
-// store returns a tensor of m in the scheme that e asks for.
-func (p *Plan) store(ctx context.Context, m *model.Model, e Entry) (*qtensor.Matrix, error) {
-	src := m.Tensors[e.Name]
+// quantizes reports whether some tensor becomes integers that was not.
+func (p *Plan) quantizes() bool {
+	for _, e := range p.Tensors {
+		if e.From != e.To && e.To.Kind == qtensor.Int {
+			return true
+		}
+	}
+	return false
+}
+
+// store returns src in the scheme that e asks for.
+func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
 	if src.Scheme.Kind == qtensor.Int { // newEntry has made sure that it stays
 		return src, nil
 	}
@@ -48,9 +63,8 @@ func (p *Plan) store(ctx context.Context, m *model.Model, e Entry) (*qtensor.Mat
 	if e.To.Kind != qtensor.Int {
 		return dst, cast(ctx, dst, src)
 	}
-	power, err := inputPower(m, e.Slot)
-	if err != nil {
-		return nil, err
+	if power == nil { // an embedding that is only looked up
+		power = level(make([]float64, e.Cols))
 	}
 	return dst, p.method.Quantize(ctx, dst, src, power)
 }

@@ -13,7 +13,7 @@ import (
 //	sum over the group of power_i (w_i - w~_i)^2
 //
 // where power_i is the mean square of the input that weight i is multiplied by
-// (see inputPower). Scales and minima are rounded to float16 before an error is
+// (see powers). Scales and minima are rounded to float16 before an error is
 // measured. It holds scratch for one goroutine.
 type search struct {
 	scheme     qtensor.Scheme

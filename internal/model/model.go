@@ -80,12 +80,13 @@ func (m *Model) Check() error {
 	return nil
 }
 
-// HeadMatrix returns the output head: the embedding where they are tied.
-func (m *Model) HeadMatrix() *qtensor.Matrix {
+// HeadName is the tensor that serves as output head: the embedding where the
+// two are tied.
+func (m *Model) HeadName() string {
 	if m.Spec.Tied {
-		return m.Tensors[Embed]
+		return Embed
 	}
-	return m.Tensors[Head]
+	return Head
 }
 
 // Size returns the number of weights and of bytes stored for them.

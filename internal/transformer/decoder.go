@@ -52,7 +52,7 @@ type lane struct {
 func New(m *model.Model) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, embed: m.Tensors[model.Embed], head: m.HeadMatrix(),
+		spec: s, embed: m.Tensors[model.Embed], head: m.Tensors[m.HeadName()],
 		blocks: make([]block, s.Blocks), rope: newRope(s), lanes: make([]lane, parallel.Workers()),
 	}
 	err := parallel.Guard(func() error {
