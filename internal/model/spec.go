@@ -22,41 +22,41 @@ const (
 // A Spec is what one decoder-only transformer computes. It names features,
 // never an architecture: the forward pass reads nothing else.
 type Spec struct {
-	Hidden  int `cbor:"hidden"`  // width of the residual stream
-	Heads   int `cbor:"heads"`   // query heads
-	KVHeads int `cbor:"kvheads"` // key and value heads; divides Heads
-	HeadDim int `cbor:"headdim"` // width of one head; even
-	FFN     int `cbor:"ffn"`     // width inside the feed-forward layer
-	Vocab   int `cbor:"vocab"`   // rows of the embedding
-	Context int `cbor:"context"` // positions the model was trained for
-	Blocks  int `cbor:"blocks"`  // stored layers
+	Hidden  int `cbor:"hidden" json:"hidden"`   // width of the residual stream
+	Heads   int `cbor:"heads" json:"heads"`     // query heads
+	KVHeads int `cbor:"kvheads" json:"kvheads"` // key and value heads; divides Heads
+	HeadDim int `cbor:"headdim" json:"headdim"` // width of one head; even
+	FFN     int `cbor:"ffn" json:"ffn"`         // width inside the feed-forward layer
+	Vocab   int `cbor:"vocab" json:"vocab"`     // rows of the embedding
+	Context int `cbor:"context" json:"context"` // positions the model was trained for
+	Blocks  int `cbor:"blocks" json:"blocks"`   // stored layers
 
 	// Schedule lists the stored block that each step runs. Without layer
 	// sharing it is 0, 1, ..., Blocks-1; MobileLLM-LS runs 0, 0, 1, 1, ...
 	// (arXiv 2402.14905, section 2.3). Every step has its own KV cache.
-	Schedule []int `cbor:"schedule"`
+	Schedule []int `cbor:"schedule" json:"schedule"`
 
-	NormEps float64 `cbor:"normeps"` // added to the mean square in RMSNorm
-	Rope    Rope    `cbor:"rope"`
-	Bias    Bias    `cbor:"bias"`
-	Tied    bool    `cbor:"tied"` // the embedding is also the output head, stored once
+	NormEps float64 `cbor:"normeps" json:"normeps"` // added to the mean square in RMSNorm
+	Rope    Rope    `cbor:"rope" json:"rope"`
+	Bias    Bias    `cbor:"bias" json:"bias"`
+	Tied    bool    `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
 
-	BOS int   `cbor:"bos"` // id that starts a text, or -1
-	EOS []int `cbor:"eos"` // ids that end one; may be empty
+	BOS int   `cbor:"bos" json:"bos"` // id that starts a text, or -1
+	EOS []int `cbor:"eos" json:"eos"` // ids that end one; may be empty
 }
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
 // half-split layout: dimension i turns with dimension i+HeadDim/2.
 type Rope struct {
-	Base    float64     `cbor:"base"`
-	Scaling RopeScaling `cbor:"scaling"`
-	Factor  float64     `cbor:"factor,omitempty"` // Linear and Llama3
+	Base    float64     `cbor:"base" json:"base"`
+	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
+	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // Linear and Llama3
 	// Llama3 only: wavelengths longer than Original/LowFreq positions are
 	// divided by Factor, shorter than Original/HighFreq kept, and those between
 	// are interpolated.
-	LowFreq  float64 `cbor:"lowfreq,omitempty"`
-	HighFreq float64 `cbor:"highfreq,omitempty"`
-	Original int     `cbor:"original,omitempty"`
+	LowFreq  float64 `cbor:"lowfreq,omitempty" json:"lowfreq,omitempty"`
+	HighFreq float64 `cbor:"highfreq,omitempty" json:"highfreq,omitempty"`
+	Original int     `cbor:"original,omitempty" json:"original,omitempty"`
 }
 
 // RopeScaling says how rotary frequencies were stretched for a longer context.
@@ -70,9 +70,9 @@ const (
 
 // Bias says which linear layers add a bias vector.
 type Bias struct {
-	QKV bool `cbor:"qkv"` // query, key and value
-	O   bool `cbor:"o"`   // attention output
-	FFN bool `cbor:"ffn"` // gate, up and down
+	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value
+	O   bool `cbor:"o" json:"o"`     // attention output
+	FFN bool `cbor:"ffn" json:"ffn"` // gate, up and down
 }
 
 // InOrder returns the schedule of a model that runs each of n blocks times
