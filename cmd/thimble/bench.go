@@ -38,14 +38,14 @@ type speed struct {
 	Prefill []float64 `json:"prefill_tokens_per_second"` // one a run
 	Decode  []float64 `json:"decode_tokens_per_second"`
 	FLOP    float64   `json:"flop_per_token"` // of the linear layers
-	prompt  int
-	steps   int
+	Prompt  int       `json:"prefill_tokens"`
+	Steps   int       `json:"decode_tokens"`
 }
 
 func (s *speed) String() string {
 	p, d := median(s.Prefill), median(s.Decode)
 	return fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n",
-		s.prompt, p, p*s.FLOP/1e9, s.steps, d, s.Cores)
+		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores)
 }
 
 func median(x []float64) float64 {
@@ -58,7 +58,7 @@ func benchAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &speed{Path: path, Cores: parallel.Workers(), prompt: c.Int("prefill"), steps: c.Int("decode")}
+	s := &speed{Path: path, Cores: parallel.Workers(), Prompt: c.Int("prefill"), Steps: c.Int("decode")}
 	runs := c.Int("runs")
 	for _, flag := range []string{"prefill", "decode", "runs"} {
 		if n := c.Int(flag); n < 1 || n > model.MaxLength {
@@ -71,9 +71,9 @@ func benchAction(c *cli.Context) error {
 	}
 	defer m.Close()
 	if !c.IsSet("prefill") {
-		s.prompt = max(1, min(s.prompt, m.Spec.Context-s.steps))
+		s.Prompt = max(1, min(s.Prompt, m.Spec.Context-s.Steps))
 	}
-	if err := checkContext(m, s.prompt+s.steps, "use a smaller --prefill or --decode"); err != nil {
+	if err := checkContext(m, s.Prompt+s.Steps, "use a smaller --prefill or --decode"); err != nil {
 		return err
 	}
 	d, err := transformer.New(m)
@@ -100,7 +100,7 @@ func benchAction(c *cli.Context) error {
 // once returns the speed of one prefill, with the logits of its last position,
 // and of the tokens after it, with the logits of each.
 func (s *speed) once(ctx context.Context, d *transformer.Decoder, spec *model.Spec) (prefill, decode float64, err error) {
-	cache, err := d.NewCache(s.prompt + s.steps)
+	cache, err := d.NewCache(s.Prompt + s.Steps)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -112,7 +112,7 @@ func (s *speed) once(ctx context.Context, d *transformer.Decoder, spec *model.Sp
 		}
 		return h.Logits(ctx, logits, h.Len()-1, 1)
 	}
-	prompt := make([]int, s.prompt)
+	prompt := make([]int, s.Prompt)
 	for i := range prompt {
 		prompt[i] = i * 7919 % spec.Vocab
 	}
@@ -120,12 +120,12 @@ func (s *speed) once(ctx context.Context, d *transformer.Decoder, spec *model.Sp
 	if err := feed(prompt); err != nil {
 		return 0, 0, err
 	}
-	prefill = float64(s.prompt) / time.Since(begun).Seconds()
+	prefill = float64(s.Prompt) / time.Since(begun).Seconds()
 	begun = time.Now()
-	for i := range s.steps {
-		if err := feed(prompt[i%s.prompt:][:1]); err != nil {
+	for i := range s.Steps {
+		if err := feed(prompt[i%s.Prompt:][:1]); err != nil {
 			return 0, 0, err
 		}
 	}
-	return prefill, float64(s.steps) / time.Since(begun).Seconds(), nil
+	return prefill, float64(s.Steps) / time.Since(begun).Seconds(), nil
 }

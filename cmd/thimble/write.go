@@ -25,19 +25,41 @@ var dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"
 
 // A written is the report of convert and quantize.
 type written struct {
-	Output  string         `json:"output,omitempty"` // empty after --dry-run
-	Bytes   int64          `json:"bytes,omitempty"`
-	SHA256  string         `json:"sha256,omitempty"`
-	Notes   []string       `json:"notes"`
-	Plan    *quantize.Plan `json:"plan"`
-	BitsPer float64        `json:"bits_per_weight"`
+	Output        string          `json:"output,omitempty"` // empty after --dry-run
+	Bytes         int64           `json:"bytes,omitempty"`  // of the file
+	SHA256        string          `json:"sha256,omitempty"` // of the file
+	Weights       int64           `json:"weights"`
+	TensorBytes   int64           `json:"tensor_bytes"`
+	BitsPerWeight float64         `json:"bits_per_weight"`
+	Recipe        string          `json:"recipe"` // canonical YAML
+	Notes         []string        `json:"notes,omitempty"`
+	Tensors       []plannedTensor `json:"tensors"`
+}
+
+type plannedTensor struct {
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	Rows  int    `json:"rows"`
+	Cols  int    `json:"cols"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Bytes int64  `json:"bytes"`
+}
+
+// newWritten is the report of plan before any of it is carried out.
+func newWritten(plan *quantize.Plan, notes []string) *written {
+	w := &written{Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), Recipe: plan.Recipe, Notes: notes}
+	for _, e := range plan.Tensors {
+		w.Tensors = append(w.Tensors, plannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
+	}
+	return w
 }
 
 func (w *written) String() string {
 	if w.Output == "" {
 		return "dry run: nothing was written\n"
 	}
-	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", model.Printable(w.Output), bytesText(w.Bytes), w.BitsPer, w.SHA256)
+	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", model.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
 }
 
 // writeModel opens the command's model with its config overridden, plans recipe
@@ -61,11 +83,14 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 			return err
 		}
 	}
+	if m.Spec.Tied && c.IsSet("head") {
+		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", model.Printable(path))
+	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
-	report := &written{Plan: plan, Notes: m.Notes, BitsPer: plan.BitsPerWeight()}
+	report := newWritten(plan, m.Notes)
 	if !c.Bool(jsonFlag.Name) {
 		for _, note := range m.Notes {
 			fmt.Fprintln(c.App.Writer, "note:", model.Printable(note))
@@ -141,7 +166,10 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*t
 	}
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
-	p.Recipe = strings.TrimSpace(p.Recipe + "\n" + plan.Recipe)
+	if p.Recipe != "" {
+		p.Recipe = strings.TrimSpace(p.Recipe) + "\n---\n" // one YAML document for each time
+	}
+	p.Recipe += strings.TrimSpace(plan.Recipe)
 	p.Tool = tool
 	return contents, nil
 }
