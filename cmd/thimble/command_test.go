@@ -131,11 +131,20 @@ func TestFlagsFirst(t *testing.T) {
 		{"inspect -- --check", "inspect -- --check"},
 		{"inspect m -- --check", "inspect -- m --check"},
 		{"nope m --check", "nope m --check"},
+		{"nope inspect", "nope inspect"},
+		{"--json inspect m", "inspect --json -- m"},
+		{"--scheme int8/g32 quantize m", "quantize --scheme int8/g32 -- m"},
+		{"--help quantize", "quantize --help"},
+		{"--version", "--version"},
 		{"inspect m -h --check", "inspect --help"},
 		{"run m -p -h", "run -p -h -- m"},
 		{"__complete inspect --ch", "__complete inspect --ch"},
 	} {
-		got := flagsFirst(app, append([]string{"thimble"}, strings.Fields(c.args)...))
+		args := append([]string{"thimble"}, strings.Fields(c.args)...)
+		got := flagsFirst(app, args)
+		if diff := cmp.Diff(args, append([]string{"thimble"}, strings.Fields(c.args)...)); diff != "" {
+			t.Error("the arguments were written to: ", diff)
+		}
 		if text := strings.Join(got[1:], " "); text != c.want {
 			t.Errorf("%q became %q, want %q", c.args, text, c.want)
 		}

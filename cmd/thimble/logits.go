@@ -52,7 +52,7 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	if err := mayWrite(out, m, c.Bool(forceFlag.Name)); err != nil {
+	if err := mayWrite(c, out, m); err != nil {
 		return err
 	}
 	prompts, err := promptIDs(c, m)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/urfave/cli/v2"
@@ -44,9 +45,15 @@ func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 
 // run is main with its streams and without its exit.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	// Who is not done a second later, waiting for a disk, can be ended by another
+	// Ctrl-C. Two in a row must not keep the first from cleaning up.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
 	switch {
@@ -170,14 +177,16 @@ func longNames(flags []cli.Flag) (names []string) {
 	return names
 }
 
-// flagsFirst moves a command's flags before its arguments, which is where the
-// flag package looks for them. What follows "--" stays an argument.
+// flagsFirst moves a command's flags between it and its arguments, which is
+// where the flag package looks for them. What follows "--" stays an argument.
 func flagsFirst(app *cli.App, args []string) []string {
-	if len(args) < 2 {
+	at := slices.IndexFunc(args, func(arg string) bool { return app.Command(arg) != nil })
+	if at < 1 || at > 1 && !strings.HasPrefix(args[1], "-") {
 		return args
 	}
+	args = slices.Concat(args[:1], args[at:at+1], args[1:at], args[at+1:])
 	cmd := app.Command(args[1])
-	if cmd == nil || cmd.SkipFlagParsing {
+	if cmd.SkipFlagParsing {
 		return args
 	}
 	var flags, rest []string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 )
@@ -46,12 +48,36 @@ type meter struct {
 // newMeter returns a meter that is silent unless c's error stream is a terminal.
 func newMeter(c *cli.Context, label, unit string, scale float64) *meter {
 	m := &meter{now: time.Now, label: label, unit: unit, scale: scale, begun: time.Now()}
-	if f, ok := c.App.ErrWriter.(*os.File); ok && !c.Bool(quietFlag.Name) && os.Getenv("TERM") != "dumb" {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			m.w = f
-		}
+	if isTerminal(c.App.ErrWriter) && !c.Bool(quietFlag.Name) && os.Getenv("TERM") != "dumb" {
+		m.w = c.App.ErrWriter
 	}
 	return m
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// harmless keeps the control characters of a model's text, which are commands
+// to a terminal, from w.
+type harmless struct{ w io.Writer }
+
+func (h harmless) Write(text []byte) (int, error) {
+	shown := bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+	if _, err := h.w.Write(shown); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // at shows that done of total is finished, at most ten times a second. A nil

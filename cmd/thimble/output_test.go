@@ -49,6 +49,14 @@ func TestSilentMeter(t *testing.T) {
 	none.at(1, 2)
 }
 
+func TestHarmless(t *testing.T) {
+	var b strings.Builder
+	n, err := harmless{&b}.Write([]byte("a\tb\n\x1b[2Jé\r\u009b\x7f"))
+	if n != 14 || err != nil || b.String() != "a\tb\n\ufffd[2Jé\ufffd\ufffd\ufffd" {
+		t.Errorf("%d, %v, %q", n, err, b.String())
+	}
+}
+
 func TestBytesText(t *testing.T) {
 	for _, c := range []struct {
 		n    int64

@@ -90,7 +90,11 @@ func runAction(c *cli.Context) error {
 	if _, err := io.WriteString(c.App.Writer, prompt); err != nil {
 		return err
 	}
-	_, err = g.run(c.Context, ids, n, c.App.Writer)
+	w := c.App.Writer
+	if isTerminal(w) {
+		w = harmless{w}
+	}
+	_, err = g.run(c.Context, ids, n, w)
 	fmt.Fprintln(c.App.Writer) // an error, too, is to start on its own line
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)

@@ -79,7 +79,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	}
 	defer m.Close()
 	if !c.Bool(dryRunFlag.Name) {
-		if err := mayWrite(out, m, c.Bool(forceFlag.Name)); err != nil {
+		if err := mayWrite(c, out, m); err != nil {
 			return err
 		}
 	}
@@ -133,8 +133,12 @@ func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) 
 
 // mayWrite finds before any work that out cannot be written. Creating it
 // decides again.
-func mayWrite(out string, m *model.Model, overwrite bool) error {
-	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: m.Files}))
+func mayWrite(c *cli.Context, out string, m *model.Model) error {
+	if out == "-" {
+		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
+	}
+	inputs := append(slices.Clone(m.Files), c.String("recipe"), c.String("text"))
+	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 
 // writeContainer stores m, which was read from sources, as plan says. A failure
