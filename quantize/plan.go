@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/spell"
 )
 
 // A Plan is a recipe applied to one model: what every tensor will become.
@@ -58,8 +59,13 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 	}
 	for i, ok := range used {
 		if !ok {
-			return nil, fmt.Errorf("rule %q matches no tensor; names look like %q and %q",
-				full.Rules[i].Tensors, model.Name(0, model.Q), model.Embed)
+			pattern := full.Rules[i].Tensors
+			var kinds []string
+			for _, e := range p.Tensors {
+				kinds = append(kinds, kindOf(e.Slot))
+			}
+			return nil, fmt.Errorf("rule %q matches no tensor%s; names look like %q and %q", pattern,
+				spell.Suggest(pattern[strings.LastIndex(pattern, ".")+1:], kinds), model.Name(0, model.Q), model.Embed)
 		}
 	}
 	return p, nil
