@@ -41,22 +41,30 @@ func TestInterrupt(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range []string{
-		"quantize MODEL -o out --scheme int4/g32/asym",
-		"logits MODEL -o out --context 256 --text " + text,
-		"verify MODEL --context 256 --text " + text,
-		"verify MODEL --context 256 --against MODEL --text " + text,
-		"verify MODEL --context 64 --text " + fifo,
-		"bench MODEL --runs 10000000",
-		"run MODEL -p -",
-		"run MODEL -p x -n 200 --temperature 100",
-		"tokenize MODEL --jsonl",
-		"quantize MODEL -o out --recipe -",
-		"demo",
+	const ( // when to interrupt
+		soon  = iota // what would take minutes, or wait for ever
+		files        // as soon as there is a temporary file
+		prose        // as soon as something is printed
+	)
+	for _, c := range []struct {
+		when int
+		args string
+	}{
+		{files, "quantize MODEL -o out --scheme int4/g32/asym"},
+		{files, "logits MODEL -o out --context 256 --text " + text},
+		{files, "demo"},
+		{prose, "run MODEL -p x -n 200 --temperature 100"},
+		{soon, "verify MODEL --context 256 --text " + text},
+		{soon, "verify MODEL --context 256 --against MODEL --text " + text},
+		{soon, "bench MODEL --runs 10000000"},
+		{soon, "verify MODEL --context 64 --text " + fifo},
+		{soon, "run MODEL -p -"},
+		{soon, "tokenize MODEL --jsonl"},
+		{soon, "quantize MODEL -o out --recipe -"},
 	} {
-		t.Run(strings.ReplaceAll(args, "/", " "), func(t *testing.T) {
+		t.Run(strings.ReplaceAll(c.args, "/", " "), func(t *testing.T) {
 			dir := t.TempDir()
-			cmd := exec.Command("thimble", strings.Fields(strings.ReplaceAll(args, "MODEL", model))...)
+			cmd := exec.Command("thimble", strings.Fields(strings.ReplaceAll(c.args, "MODEL", model))...)
 			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
@@ -72,12 +80,17 @@ func TestInterrupt(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			go io.Copy(io.Discard, stdout)
-			if strings.Contains(args, "-o out --recipe") || !strings.Contains(args, "-o out") {
+			switch c.when {
+			case files:
+				waitForFile(t, dir)
+			case prose:
+				if _, err := stdout.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			default:
 				time.Sleep(400 * time.Millisecond)
-			} else {
-				waitForPartial(t, dir)
 			}
+			go io.Copy(io.Discard, stdout)
 			begun := time.Now()
 			if err := cmd.Process.Signal(os.Interrupt); err != nil {
 				t.Fatal(err)
@@ -100,10 +113,10 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// waitForPartial waits for the temporary file of an output in dir.
-func waitForPartial(t *testing.T, dir string) {
+// waitForFile waits for something to be in dir.
+func waitForFile(t *testing.T, dir string) {
 	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(time.Millisecond) {
-		if found, err := filepath.Glob(filepath.Join(dir, ".thimble-*")); err != nil || len(found) > 0 {
+		if found, err := os.ReadDir(dir); err != nil || len(found) > 0 {
 			return
 		}
 	}
