@@ -184,7 +184,7 @@ func TestCheck(t *testing.T) {
 		want string
 	}{
 		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 2, Cols: 3, Codes: make([]byte, 23)}, "f32: codes take 23 bytes, shape (2, 3) wants 24"},
-		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 1 << 40, Cols: 3}, "shape (1099511627776, 3) is out of range"},
+		{Matrix{Scheme: Scheme{Kind: F32}, Rows: math.MaxInt, Cols: 3}, fmt.Sprintf("shape (%d, 3) is out of range", math.MaxInt)},
 		{Matrix{Scheme: Scheme{Kind: Int, Bits: 9}, Rows: 1, Cols: 1}, "9 bits, want 2 to 8"},
 		{Matrix{Scheme: Scheme{Kind: F32, Bits: 4}}, "kind 0 with bits, group or minimum is not a scheme"},
 		{Matrix{Scheme: Scheme{Kind: Int + 1}}, "kind 4 with bits, group or minimum is not a scheme"},
