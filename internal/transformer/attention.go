@@ -10,12 +10,15 @@ import (
 )
 
 // A Cache keeps the keys and values of past positions, one entry per step, so
-// a shared block keeps those of each of its runs.
+// a shared block keeps those of each of its runs. It grows with use.
 type Cache struct {
-	used, capacity int
-	steps          []entry
-	headDim        int
-	keyStride      int // headDim padded to a multiple of 16
+	used      int // positions held
+	capacity  int // positions that there is room for now
+	limit     int // positions that there may be
+	steps     []entry
+	heads     int // key and value heads
+	headDim   int
+	keyStride int // headDim padded to a multiple of 16
 }
 
 // An entry is one step's keys and values.
@@ -24,20 +27,36 @@ type entry struct {
 	v []float32 // (KVHeads, capacity, HeadDim)
 }
 
-// NewCache returns a cache for up to capacity positions.
-func (d *Decoder) NewCache(capacity int) (*Cache, error) {
+// NewCache returns a cache for up to limit positions.
+func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	s := d.spec
-	if capacity < 1 || capacity > model.MaxLength {
-		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", capacity, model.MaxLength)
+	if limit < 1 || limit > model.MaxLength {
+		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{capacity: capacity, headDim: s.HeadDim, keyStride: padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
-	for i := range c.steps {
-		c.steps[i] = entry{
-			k: make([]float32, s.KVHeads*capacity*c.keyStride),
-			v: make([]float32, s.KVHeads*capacity*s.HeadDim),
+	return &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}, nil
+}
+
+// reserve makes room for n more positions.
+func (c *Cache) reserve(n int) error {
+	if c.used+n > c.limit {
+		return fmt.Errorf("%d positions do not fit a cache of %d", c.used+n, c.limit)
+	}
+	if c.used+n <= c.capacity {
+		return nil
+	}
+	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
+	grown := func(old []float32, width int) []float32 {
+		x := make([]float32, c.heads*capacity*width)
+		for h := range c.heads {
+			copy(x[h*capacity*width:], old[h*c.capacity*width:][:c.used*width])
 		}
+		return x
 	}
-	return c, nil
+	for i, e := range c.steps {
+		c.steps[i] = entry{grown(e.k, c.keyStride), grown(e.v, c.headDim)}
+	}
+	c.capacity = capacity
+	return nil
 }
 
 // Len is the number of positions held.
@@ -49,7 +68,7 @@ func (c *Cache) append(step int, r *rope, k, v rows) {
 	e := &c.steps[step]
 	for t := range k.n {
 		pos := c.used + t
-		for h := range k.width / c.headDim {
+		for h := range c.heads {
 			at := h * c.headDim
 			key := e.k[(h*c.capacity+pos)*c.keyStride:][:c.headDim]
 			copy(key, k.row(t)[at:])
@@ -89,7 +108,7 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, head, first i
 		l.query = make([]float32, queryRows*c.keyStride)
 	}
 	if len(l.scores) < n*keys {
-		l.scores = make([]float32, queryRows*max(keys, min(c.capacity, 512)))
+		l.scores = make([]float32, queryRows*c.capacity)
 	}
 	at := func(t int) []float32 { return q.row(first + t)[head*c.headDim:][:c.headDim] }
 	for t := range n {

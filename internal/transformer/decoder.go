@@ -92,8 +92,8 @@ func vector(m *model.Model, name string) []float32 {
 // and returns the final hidden states, normalized for the head.
 func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, error) {
 	s, n := d.spec, len(ids)
-	if c.used+n > c.capacity {
-		return nil, fmt.Errorf("%d positions do not fit a cache of %d", c.used+n, c.capacity)
+	if err := c.reserve(n); err != nil {
+		return nil, err
 	}
 	x := newRows(n, s.Hidden) // residual stream
 	if err := d.lookup(x, ids); err != nil {
