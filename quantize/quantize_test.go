@@ -3,6 +3,7 @@ package quantize
 import (
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -380,6 +381,85 @@ func TestRunWritesThePlannedBytes(t *testing.T) {
 	}
 }
 
+// hashing is a sink that hashes every plane.
+type hashing struct{ hash.Hash }
+
+func (h hashing) Write(m *qtensor.Matrix) error {
+	for _, plane := range [][]byte{m.Codes, m.Scales, m.Mins} {
+		h.Hash.Write(plane)
+	}
+	return nil
+}
+
+// The whole of Run, the guess at the powers included, on any machine.
+func TestRunGivesTheSameBytesEverywhere(t *testing.T) {
+	for _, procs := range []int{1, 8} {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+		m := testModel(t)
+		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32/asym", Embedding: "int8/g32", Rules: []Rule{{"blocks.*.up", "int4/g32"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := hashing{sha256.New()}
+		if err := Run(t.Context(), m, p, h, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%x", h.Sum(nil))[:16]; got != goldenRun {
+			t.Errorf("on %d cores: hash %s, want %s", procs, got, goldenRun)
+		}
+	}
+}
+
+// The powers of a model of one block against sums written out.
+func TestInputPowers(t *testing.T) {
+	spec := model.Spec{
+		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
+		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true,
+	}
+	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
+	for name, rows := range map[string][][]float32{
+		"embed": {{1, 2}, {3, 0}}, "blocks.0.attn_norm": {{1, 2}}, "blocks.0.q": {{1, 1}, {1, 1}}, "blocks.0.k": {{1, 1}, {1, 1}},
+		"blocks.0.v": {{1, 0}, {1, 2}}, "blocks.0.o": {{1, 0}, {0, 1}}, "blocks.0.ffn_norm": {{1, 1}},
+		"blocks.0.gate": {{1, 0}}, "blocks.0.up": {{0, 1}}, "blocks.0.down": {{1}, {0}}, "norm": {{1, 3}},
+	} {
+		w, err := qtensor.New(qtensor.Scheme{}, len(rows), len(rows[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r, x := range rows {
+			if err := w.SetFloats(r, x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.Tensors[name] = w
+	}
+	if err := m.Check(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := inputPowers(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Embedding columns have mean squares 5 and 2, mean 3.5; gains 1 and 4.
+	q := [2]float64{5 / 3.5, 4 * 2 / 3.5}
+	// v = (w0, w0 + 2 w1); attention passes 0.3 of it.
+	o := [2]float64{0.3 * q[0], 0.3 * (q[0] + 4*q[1])}
+	s := [2]float64{5 + o[0], 2 + o[1]}
+	mean := (s[0] + s[1]) / 2
+	f := [2]float64{s[0] / mean, s[1] / mean}
+	down := 0.5 * f[0] * f[1]
+	s[0] += down
+	for name, want := range map[string][]float64{
+		"blocks.0.q": q[:], "blocks.0.v": q[:], "blocks.0.o": o[:], "blocks.0.gate": f[:], "blocks.0.down": {down}, "embed": {s[0], 9 * s[1]},
+	} {
+		for i, w := range level(want) {
+			if math.Abs(float64(got[name][i]-w)) > 1e-6 {
+				t.Errorf("%s: power %v, want %v", name, got[name], level(want))
+			}
+		}
+	}
+}
+
 func TestRunNamesTheTensor(t *testing.T) {
 	m := testModel(t)
 	bad := m.Tensors["blocks.1.up"]
@@ -426,5 +506,6 @@ func TestRecipeYAML(t *testing.T) {
 const (
 	goldenInt4     = "f219d62008404e4c"
 	goldenInt4Asym = "1854d7409914e53e"
+	goldenRun      = "6f1279be2766ab2b"
 	goldenInt8     = "54d2256926a68404"
 )
