@@ -12,6 +12,9 @@ import (
 	"thimble/internal/model"
 )
 
+// Model is an opened model, for callers outside this module's internals.
+type Model = model.Model
+
 // formats lists what can be opened. No magic is a prefix of another.
 var formats = []struct {
 	name, magic string

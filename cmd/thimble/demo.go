@@ -132,7 +132,7 @@ func demonstrate(ctx context.Context, m *model.Model, sources []model.Source, na
 		return nil, err
 	}
 	defer ref.Close()
-	s, err := newSubject(q, false)
+	s, err := verify.NewSubject(q, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -193,6 +193,11 @@ func (r *inspection) writeProvenance(b *strings.Builder, row func(string, string
 	for _, s := range p.Sources {
 		row("from", "%s  %s  %s", s.SHA256[:16], bytesText(s.Bytes), model.Printable(s.Name))
 	}
+	if r.Container != nil {
+		for _, g := range r.Container.Gates {
+			row("passed", "%s %.4g, limit %g, against %x", model.Printable(g.Metric), g.Value, g.Limit, g.Against[:8])
+		}
+	}
 	for i, line := range strings.Split(strings.TrimSpace(p.Recipe), "\n") {
 		if line != "" {
 			row([...]string{"recipe", ""}[min(i, 1)], "%s", model.Printable(line))

@@ -59,7 +59,7 @@ func logitsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSubject(m, false)
+	s, err := verify.NewSubject(m, 0)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/format/thimble"
 	"thimble/internal/model"
 	"thimble/verify"
 )
@@ -39,6 +40,7 @@ func verifyCommand() *cli.Command {
 			contextFlag, chunksFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
+			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			setFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
@@ -62,22 +64,32 @@ func verifyAction(c *cli.Context) error {
 	if isContainer(path) && against != "" && !isContainer(against) {
 		set = nil // it is about the checkpoint
 	}
+	if c.Bool("record") && !isContainer(path) {
+		return fmt.Errorf("%s: --record stores gates in a container; this is a checkpoint", model.Printable(path))
+	}
 	m, err := openModel(path, set)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	subject, err := newSubject(m, c.Bool("decode"))
+	atOnce := 0
+	if c.Bool("decode") {
+		atOnce = 1
+	}
+	subject, err := verify.NewSubject(m, atOnce)
 	if err != nil {
 		return err
 	}
-	reference, prompts, done, err := referenceOf(c, m)
+	with, err := comparisonOf(c, m)
 	if err != nil {
 		return err
 	}
-	defer done()
-	if gates == nil && reference != nil {
+	defer with.close()
+	if gates == nil && with.reference != nil {
 		gates = verify.DefaultGates(m)
+	}
+	if c.Bool("record") && with.reference == nil {
+		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
 	}
 	hashing := newMeter(c, "hash", "MB", 1e6)
 	info, err := identity(c.Context, m, hashing)
@@ -86,13 +98,18 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c, "verify", "tokens", 1)
-	report, err := verify.Run(c.Context, reference, subject, prompts, verify.Options{
+	report, err := verify.Run(c.Context, with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Against: c.String("reference") + against,
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
 	progress.done()
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	if c.Bool("record") && report.Pass {
+		if err := record(c, m, report, with.files); err != nil {
+			return err
+		}
 	}
 	if err := print(c, report); err != nil {
 		return err
@@ -103,25 +120,57 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-// referenceOf returns what --reference, --against and --text ask for: a
-// reference, or nil to measure perplexity alone, and the prompts to score.
-func referenceOf(c *cli.Context, m *model.Model) (ref verify.Subject, prompts []verify.Prompt, done func(), err error) {
+// record writes m's container again with the gates that it has passed.
+func record(c *cli.Context, m *model.Model, report *verify.Report, files []string) error {
+	sources, err := hashFiles(c.Context, files, nil)
+	if err != nil {
+		return err
+	}
+	contents, err := thimble.Describe(m)
+	if err != nil {
+		return err
+	}
+	for _, g := range report.Gates {
+		contents.Gates = append(contents.Gates, thimble.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: mainSum(sources)})
+	}
+	w, err := thimble.Create(m.Path, contents, thimble.Options{Overwrite: true})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, e := range contents.Tensors {
+		if err := w.Write(m.Tensors[e.Name]); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// A comparison is what --reference, --against and --text ask for.
+type comparison struct {
+	reference verify.Subject // nil to measure perplexity alone
+	prompts   []verify.Prompt
+	files     []string // of the reference
+	close     func() error
+}
+
+func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	file, against, text := c.String("reference"), c.String("against"), c.String("text")
-	done = func() {}
 	switch {
 	case file == "" && text == "":
-		return nil, nil, nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
+		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
 	case file != "" && (text != "" || against != ""):
-		return nil, nil, nil, errors.New("--reference holds its own prompts; leave out --text and --against")
+		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
 	case file != "":
 		r, err := verify.OpenReference(file)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
-		return r, r.Prompts(), func() { r.Close() }, nil
+		return &comparison{r, r.Prompts(), []string{file}, r.Close}, nil
 	}
-	if prompts, err = textPrompts(c, m, text); err != nil || against == "" {
-		return nil, prompts, done, err
+	prompts, err := textPrompts(c, m, text)
+	if err != nil || against == "" {
+		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}
 	set := c.StringSlice(setFlag.Name)
 	if isContainer(against) && !isContainer(m.Path) {
@@ -129,13 +178,14 @@ func referenceOf(c *cli.Context, m *model.Model) (ref verify.Subject, prompts []
 	}
 	source, err := openModel(against, set)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	if ref, err = newSubject(source, false); err != nil {
+	ref, err := verify.NewSubject(source, 0)
+	if err != nil {
 		source.Close()
-		return nil, nil, nil, err
+		return nil, err
 	}
-	return ref, prompts, func() { source.Close() }, nil
+	return &comparison{ref, prompts, source.Files, source.Close}, nil
 }
 
 // textPrompts cuts the text at path into chunks of m's tokens.

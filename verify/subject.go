@@ -1,0 +1,74 @@
+package verify
+
+import (
+	"context"
+
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+)
+
+// A decoded subject scores prompts with our own decoder.
+type decoded struct {
+	decoder *transformer.Decoder
+	vocab   int
+	atOnce  int // prompt tokens fed at a time
+}
+
+// NewSubject returns a Subject that runs m in float32. Prompts are fed atOnce
+// tokens at a time: 1 goes through the KV cache as text generation does, 0
+// takes a number that bounds memory. The scores do not depend on it.
+func NewSubject(m *model.Model, atOnce int) (Subject, error) {
+	d, err := transformer.New(m)
+	if err != nil {
+		return nil, err
+	}
+	if atOnce <= 0 {
+		atOnce = 512
+	}
+	return &decoded{d, m.Spec.Vocab, atOnce}, nil
+}
+
+func (s *decoded) Vocab() int { return s.vocab }
+
+func (s *decoded) Score(ctx context.Context, ids []int) (Logits, error) {
+	cache, err := s.decoder.NewCache(len(ids))
+	if err != nil {
+		return nil, err
+	}
+	var all pieces
+	for len(ids) > 0 {
+		n := min(s.atOnce, len(ids))
+		h, err := s.decoder.Forward(ctx, cache, ids[:n])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, h)
+		ids = ids[n:]
+	}
+	return all, nil
+}
+
+// pieces are the hidden states of a prompt in the parts that it was fed in.
+type pieces []*transformer.Hidden
+
+func (p pieces) Rows(ctx context.Context, dst []float32, from, n int) error {
+	if n == 0 {
+		return nil
+	}
+	vocab := len(dst) / n
+	for _, h := range p {
+		if from >= h.Len() {
+			from -= h.Len()
+			continue
+		}
+		k := min(n, h.Len()-from)
+		if err := h.Logits(ctx, dst[:k*vocab], from, k); err != nil {
+			return err
+		}
+		dst, n, from = dst[k*vocab:], n-k, 0
+		if n == 0 {
+			break
+		}
+	}
+	return nil
+}
