@@ -5,10 +5,22 @@ import "thimble/internal/model"
 func init() { register("llama", architecture{llamaSpec, llamaNames}) }
 
 // llamaSpec reads the config of Llama 2 and 3 and of whatever else computes
-// the same: RMSNorm before attention and feed-forward, rotary embedding in the
-// half-split layout, grouped queries, SwiGLU. Defaults are those of
-// transformers' LlamaConfig.
+// the same.
 func llamaSpec(c *config) model.Spec {
+	s := decoderSpec(c)
+	attention := c.Bool("attention_bias", false)
+	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
+	share(c, &s)
+	c.Must("rope_interleaved", false)
+	c.Must("use_sliding_window", false)
+	c.Absent("sliding_window", "layer_types")
+	return s
+}
+
+// decoderSpec reads what Llama and its relatives have in common: RMSNorm before
+// attention and feed-forward, rotary embedding in the half-split layout,
+// grouped queries, SwiGLU. Defaults are those of transformers' LlamaConfig.
+func decoderSpec(c *config) model.Spec {
 	s := model.Spec{
 		Hidden:  c.Int("hidden_size", model.MaxWidth),
 		Heads:   c.Int("num_attention_heads", model.MaxHeads),
@@ -28,8 +40,6 @@ func llamaSpec(c *config) model.Spec {
 	} else {
 		s.HeadDim = c.Int("head_dim", model.MaxWidth, s.Hidden/heads)
 	}
-	attention := c.Bool("attention_bias", false)
-	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
 	switch bos := c.IDs("bos_token_id"); len(bos) {
 	case 0:
 	case 1:
@@ -37,11 +47,9 @@ func llamaSpec(c *config) model.Spec {
 	default:
 		c.Fail("bos_token_id", "%d ids, want one", len(bos))
 	}
-	share(c, &s)
+	s.Schedule = model.InOrder(s.Blocks, 1)
 	c.Must("hidden_act", "silu")
-	c.Must("rope_interleaved", false)
-	c.Must("use_sliding_window", false)
-	c.Absent("sliding_window", "quantization_config", "layer_types")
+	c.Absent("quantization_config")
 	return s
 }
 

@@ -21,9 +21,7 @@ func share(c *config, s *model.Spec) {
 	if c.Bool("share_embedding", false) {
 		s.Tied = true
 	}
-	times := 1
 	if c.Bool("layer_sharing", false) {
-		times = 2
+		s.Schedule = model.InOrder(s.Blocks, 2)
 	}
-	s.Schedule = model.InOrder(s.Blocks, times)
 }

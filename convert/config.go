@@ -148,6 +148,16 @@ func (c *config) Int(key string, most int, def ...int) int {
 	return 0
 }
 
+// Count reads a whole number from 0 to most, which must be there.
+func (c *config) Count(key string, most int) int {
+	n, ok := whole(c.value(key))
+	if !ok || n < 0 || n > most {
+		c.Fail(key, "want a whole number from 0 to %d, found %s", most, show(c.values[key]))
+		return 0
+	}
+	return n
+}
+
 // whole returns the value of a number that has no fraction.
 func whole(v any) (int, bool) {
 	n, _ := v.(strictjson.Number)
@@ -204,6 +214,27 @@ func (c *config) String(key string, def ...string) string {
 		c.Fail(key, "want a string, found %s", show(v))
 	}
 	return ""
+}
+
+// Strings reads a list of n strings; nil where the key is absent.
+func (c *config) Strings(key string, n int) []string {
+	v := c.value(key)
+	if v == nil {
+		return nil
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) != n {
+		c.Fail(key, "want a list of %d strings, found %s", n, show(v))
+		return nil
+	}
+	texts := make([]string, n)
+	for i, v := range list {
+		if texts[i], ok = v.(string); !ok {
+			c.Fail(key, "want a list of %d strings, found %s among them", n, show(v))
+			return nil
+		}
+	}
+	return texts
 }
 
 // IDs reads a token id or a list of them; none where the key is absent.

@@ -38,6 +38,12 @@ func TestFixtures(t *testing.T) {
 	sharing.Schedule = []int{0, 0, 1, 1, 2, 2, 3, 3}
 	ragged := llama
 	ragged.Hidden, ragged.Heads, ragged.KVHeads, ragged.HeadDim, ragged.FFN, ragged.Vocab, ragged.Blocks, ragged.Schedule = 72, 6, 3, 12, 200, 391, 2, []int{0, 1}
+	mistral := llama
+	mistral.HeadDim, mistral.Attention, mistral.NormEps = 24, windows(3, 0, 21), 1e-6
+	qwen2 := llama
+	qwen2.Attention, qwen2.NormEps, qwen2.Rope.Base, qwen2.Bias.QKV, qwen2.Tied = windows(3, 1, 21), 1e-6, 1e6, true, true
+	qwen3 := llama
+	qwen3.HeadDim, qwen3.NormEps, qwen3.Rope.Base, qwen3.QKNorm = 32, 1e-6, 1e6, model.QKGain
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
@@ -62,6 +68,9 @@ func TestFixtures(t *testing.T) {
 		{"mobilellm-ls", nil, sharing, qtensor.F16, single, nil, "mobilellm"},
 		{"mobilellm-facebook", facebook, sharing, qtensor.F16, single, nil, "llama"},
 		{"ragged", nil, ragged, qtensor.F32, single, nil, "llama"},
+		{"mistral", nil, mistral, qtensor.BF16, single, nil, "mistral"},
+		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
+		{"qwen3", nil, qwen3, qtensor.BF16, single, nil, "qwen3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join("..", "fixtures", c.name)

@@ -36,6 +36,9 @@ func TestSpecCheck(t *testing.T) {
 		"rope factor is 0, want a positive number":                func(s *Spec) { s.Rope.Scaling = RopeLinear },
 		"rope frequency factors are 4 and 1, want 0 < low < high": func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 4, 1, 32} },
 		"rope original length is 0, want 1 to 16777216":           func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 1, 4, 0} },
+		"attention is given for 1 of 2 blocks":                    func(s *Spec) { s.Attention = []Attention{{}} },
+		"window of block 1 is -1, want 0 to 16777216":             func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
+		`qknorm: "bare" is not supported`:                         func(s *Spec) { s.QKNorm = "bare" },
 		"1024 heads of 2048 are wider than 1048576":               func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
 	} {
 		s := tiny()
@@ -98,6 +101,27 @@ func TestTiedModelHasNoHead(t *testing.T) {
 	m := zeroModel(t, s)
 	if got := m.HeadName(); got != Embed {
 		t.Errorf("the head of a tied model is %q, want its embedding", got)
+	}
+}
+
+// Specs that compute different things are not equal.
+func TestEqual(t *testing.T) {
+	s, same := tiny(), tiny()
+	s.Attention, same.Attention = []Attention{{}, {Window: 3}}, []Attention{{}, {Window: 3}}
+	if !s.Equal(&same) {
+		t.Error("equal specs are not")
+	}
+	for i, change := range []func(*Spec){
+		func(s *Spec) { s.Schedule = InOrder(2, 1) },
+		func(s *Spec) { s.EOS = nil },
+		func(s *Spec) { s.Attention[1].Window++ },
+		func(s *Spec) { s.QKNorm = QKGain },
+	} {
+		other := tiny()
+		other.Attention = []Attention{{}, {Window: 3}}
+		if change(&other); s.Equal(&other) {
+			t.Errorf("change %d goes unnoticed", i)
+		}
 	}
 }
 

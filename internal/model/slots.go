@@ -19,6 +19,8 @@ const (
 	Q        = "q"         // (Heads*HeadDim, Hidden)
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
+	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
+	KNorm    = "k_norm"    // (1, HeadDim), likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	FFNNorm  = "ffn_norm"  // (1, Hidden)
 	Gate     = "gate"      // (FFN, Hidden)
@@ -70,6 +72,10 @@ func (s *Spec) Slots() []Slot {
 		linear(Q, q, s.Hidden, s.Bias.QKV)
 		linear(K, kv, s.Hidden, s.Bias.QKV)
 		linear(V, kv, s.Hidden, s.Bias.QKV)
+		if s.QKNorm == QKGain {
+			vector(QNorm, s.HeadDim)
+			vector(KNorm, s.HeadDim)
+		}
 		linear(O, s.Hidden, q, s.Bias.O)
 		vector(FFNNorm, s.Hidden)
 		linear(Gate, s.FFN, s.Hidden, s.Bias.FFN)

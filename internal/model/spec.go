@@ -36,7 +36,12 @@ type Spec struct {
 	// (arXiv 2402.14905, section 2.3). Every step has its own KV cache.
 	Schedule []int `cbor:"schedule" json:"schedule"`
 
+	// Attention says for each block what its attention sees; empty if all
+	// blocks see every position up to their own.
+	Attention []Attention `cbor:"attention,omitempty" json:"attention,omitempty"`
+
 	NormEps float64 `cbor:"normeps" json:"normeps"` // added to the mean square in RMSNorm
+	QKNorm  QKNorm  `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
 	Rope    Rope    `cbor:"rope" json:"rope"`
 	Bias    Bias    `cbor:"bias" json:"bias"`
 	Tied    bool    `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
@@ -44,6 +49,22 @@ type Spec struct {
 	BOS int   `cbor:"bos" json:"bos"` // id that starts a text, or -1
 	EOS []int `cbor:"eos" json:"eos"` // ids that end one; may be empty
 }
+
+// Attention is what the attention of one block does in its own way.
+type Attention struct {
+	// Window is how many positions a query sees, its own included; 0 is all
+	// (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
+	Window int `cbor:"window,omitempty" json:"window,omitempty"`
+}
+
+// QKNorm says how each head of the queries and keys is normalized before it is
+// rotated (arXiv 2010.04245).
+type QKNorm string
+
+const (
+	QKNone QKNorm = ""
+	QKGain QKNorm = "gain" // as the residual stream is, with gains QNorm and KNorm that all heads share
+)
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
 // half-split layout: dimension i turns with dimension i+HeadDim/2.
@@ -122,6 +143,12 @@ func (s *Spec) Check() error {
 	if err := s.checkSchedule(); err != nil {
 		return err
 	}
+	if err := s.checkAttention(); err != nil {
+		return err
+	}
+	if s.QKNorm != QKNone && s.QKNorm != QKGain {
+		return Unsupported("qknorm", "%q", string(s.QKNorm))
+	}
 	return s.Rope.check()
 }
 
@@ -138,6 +165,18 @@ func (s *Spec) checkSchedule() error {
 	}
 	if next != s.Blocks {
 		return fmt.Errorf("schedule runs %d of %d blocks", next, s.Blocks)
+	}
+	return nil
+}
+
+func (s *Spec) checkAttention() error {
+	if n := len(s.Attention); n != 0 && n != s.Blocks {
+		return fmt.Errorf("attention is given for %d of %d blocks", n, s.Blocks)
+	}
+	for b, a := range s.Attention {
+		if a.Window < 0 || a.Window > MaxLength {
+			return fmt.Errorf("window of block %d is %d, want 0 to %d", b, a.Window, MaxLength)
+		}
 	}
 	return nil
 }
@@ -161,6 +200,14 @@ func (r *Rope) check() error {
 		return fmt.Errorf("rope original length is %d, want 1 to %d", r.Original, MaxLength)
 	}
 	return nil
+}
+
+// AttentionOf returns what the attention of a block does in its own way.
+func (s *Spec) AttentionOf(block int) Attention {
+	if len(s.Attention) == 0 {
+		return Attention{}
+	}
+	return s.Attention[block]
 }
 
 // Shared reports whether some block runs more than once.

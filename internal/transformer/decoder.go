@@ -32,6 +32,7 @@ type Decoder struct {
 // A block is one stored layer.
 type block struct {
 	attnNorm, ffnNorm []float32 // (Hidden)
+	qNorm, kNorm      []float32 // (HeadDim), or nil
 	q                 linear    // (Heads*HeadDim, Hidden)
 	k, v              linear    // (KVHeads*HeadDim, Hidden)
 	o                 linear    // (Hidden, Heads*HeadDim)
@@ -71,6 +72,9 @@ func New(m *model.Model) (*Decoder, error) {
 				q: lin(model.Q, s.Bias.QKV), k: lin(model.K, s.Bias.QKV), v: lin(model.V, s.Bias.QKV),
 				o:    lin(model.O, s.Bias.O),
 				gate: lin(model.Gate, s.Bias.FFN), up: lin(model.Up, s.Bias.FFN), down: lin(model.Down, s.Bias.FFN),
+			}
+			if s.QKNorm == model.QKGain {
+				d.blocks[b].qNorm, d.blocks[b].kNorm = vector(m, name(model.QNorm)), vector(m, name(model.KNorm))
 			}
 		}
 		return nil
@@ -116,6 +120,8 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 		if err := d.apply(ctx, h, product{q, w.q}, product{k, w.k}, product{v, w.v}); err != nil {
 			return nil, err
 		}
+		d.normalizeHeads(q, w.qNorm)
+		d.normalizeHeads(k, w.kNorm)
 		c.append(step, &d.rope, k, v)
 		if err := d.attend(ctx, c, step, q); err != nil {
 			return nil, err
@@ -157,6 +163,20 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 // normalize writes RMSNorm(x) with gains w to h (arXiv 1910.07467, equation 4).
 func (d *Decoder) normalize(h, x rows, w []float32) {
 	d.each(x.n, func(t int) { kernel.RMSNorm(h.row(t), x.row(t), w, float32(d.spec.NormEps)) })
+}
+
+// normalizeHeads normalizes each head of x in place with gains w (HeadDim), if
+// there are any.
+func (d *Decoder) normalizeHeads(x rows, w []float32) {
+	if w == nil {
+		return
+	}
+	d.each(x.n, func(t int) {
+		for at := 0; at < x.width; at += len(w) {
+			head := x.row(t)[at:][:len(w)]
+			kernel.RMSNorm(head, head, w, float32(d.spec.NormEps))
+		}
+	})
 }
 
 // each calls f for every position on all cores.

@@ -1,0 +1,78 @@
+package convert
+
+import (
+	"maps"
+
+	"thimble/internal/model"
+)
+
+func init() {
+	register("qwen2", architecture{qwen2Spec, llamaNames})
+	register("qwen3", architecture{qwen3Spec, qwen3Names})
+}
+
+// qwen2Spec reads the config of Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with
+// biases on queries, keys and values.
+func qwen2Spec(c *config) model.Spec {
+	s := decoderSpec(c)
+	s.Bias.QKV = true
+	qwenWindows(c, &s)
+	c.Must("use_mrope", false)
+	return s
+}
+
+// qwen3Spec reads the config of the dense Qwen3 (arXiv 2505.09388): each head of
+// the queries and keys is normalized, with gains.
+func qwen3Spec(c *config) model.Spec {
+	s := decoderSpec(c)
+	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers' default is no quotient
+	bias := c.Bool("attention_bias", false)
+	s.Bias.QKV, s.Bias.O = bias, bias
+	s.QKNorm = model.QKGain
+	qwenWindows(c, &s)
+	return s
+}
+
+// qwenWindows reads which blocks have a window: those that layer_types names,
+// else those from max_window_layers on, and none unless use_sliding_window.
+func qwenWindows(c *config, s *model.Spec) {
+	window := c.Int("sliding_window", model.MaxLength, 0)
+	if _, said := c.values["sliding_window"]; !said {
+		window = 4096
+	}
+	if !c.Bool("use_sliding_window", false) {
+		window = 0
+	}
+	full := 28
+	if c.Has("max_window_layers") {
+		full = c.Count("max_window_layers", model.MaxBlocks)
+	}
+	local(s, window, layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return b >= full }))
+}
+
+// layerTypes reads layer_types, which names each block's attention: special or
+// full. Where it is absent, def says which blocks are special.
+func layerTypes(c *config, blocks int, special string, def func(block int) bool) func(block int) bool {
+	types := c.Strings("layer_types", blocks)
+	if types == nil {
+		return def
+	}
+	for _, t := range types {
+		if t != special && t != "full_attention" {
+			c.Unsupported("layer_types", "%s, only %s and full_attention,", show(t), special)
+		}
+	}
+	return func(b int) bool { return types[b] == special }
+}
+
+var qwen3Names = llamaNames.with(map[string]string{
+	"blocks.*.q_norm": "model.layers.*.self_attn.q_norm.weight",
+	"blocks.*.k_norm": "model.layers.*.self_attn.k_norm.weight",
+})
+
+// with returns n with more names, or others for the same tensors.
+func (n names) with(more map[string]string) names {
+	stored := maps.Clone(n.stored)
+	maps.Copy(stored, more)
+	return names{stored, n.ignored}
+}

@@ -1,0 +1,129 @@
+package convert
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/internal/model"
+)
+
+// windows is the attention of n blocks, of which those from first on have a
+// window.
+func windows(n, first, window int) []model.Attention {
+	a := make([]model.Attention, n)
+	for b := first; b < n; b++ {
+		a[b].Window = window
+	}
+	return a
+}
+
+// The keys and values are those that the models' makers publish.
+func TestPublishedArchitectures(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		set        []string
+		want       model.Spec
+	}{
+		{"Mistral 7B v0.1", `{"architectures":["MistralForCausalLM"],"bos_token_id":1,"eos_token_id":2,"hidden_act":"silu","hidden_size":4096,
+			"initializer_range":0.02,"intermediate_size":14336,"max_position_embeddings":32768,"model_type":"mistral","num_attention_heads":32,
+			"num_hidden_layers":32,"num_key_value_heads":8,"rms_norm_eps":1e-05,"rope_theta":10000.0,"sliding_window":4096,
+			"tie_word_embeddings":false,"torch_dtype":"bfloat16","transformers_version":"4.34.0.dev0","use_cache":true,"vocab_size":32000}`, nil,
+			model.Spec{Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, FFN: 14336, Vocab: 32000, Context: 32768, Blocks: 32,
+				Schedule: model.InOrder(32, 1), Attention: windows(32, 0, 4096), NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: 1, EOS: []int{2}}},
+		{"Mistral 7B v0.3", `{"architectures":["MistralForCausalLM"],"attention_dropout":0.0,"bos_token_id":1,"eos_token_id":2,"head_dim":96,
+			"hidden_act":"silu","hidden_size":4096,"intermediate_size":14336,"max_position_embeddings":32768,"model_type":"mistral",
+			"num_attention_heads":32,"num_hidden_layers":2,"num_key_value_heads":8,"rms_norm_eps":1e-05,"rope_theta":1000000.0,
+			"sliding_window":null,"tie_word_embeddings":false,"vocab_size":32768}`, nil,
+			model.Spec{Hidden: 4096, Heads: 32, KVHeads: 8, HeadDim: 96, FFN: 14336, Vocab: 32768, Context: 32768, Blocks: 2,
+				Schedule: []int{0, 1}, NormEps: 1e-5, Rope: model.Rope{Base: 1000000}, BOS: 1, EOS: []int{2}}},
+		{"Qwen2.5 0.5B", qwen25, nil,
+			model.Spec{Hidden: 896, Heads: 14, KVHeads: 2, HeadDim: 64, FFN: 4864, Vocab: 151936, Context: 32768, Blocks: 24,
+				Schedule: model.InOrder(24, 1), NormEps: 1e-6, Rope: model.Rope{Base: 1000000}, Bias: model.Bias{QKV: true}, Tied: true,
+				BOS: 151643, EOS: []int{151643}}},
+		{"Qwen2.5 with its window", qwen25, []string{"use_sliding_window=true"},
+			model.Spec{Hidden: 896, Heads: 14, KVHeads: 2, HeadDim: 64, FFN: 4864, Vocab: 151936, Context: 32768, Blocks: 24,
+				Schedule: model.InOrder(24, 1), Attention: windows(24, 21, 32768), NormEps: 1e-6, Rope: model.Rope{Base: 1000000},
+				Bias: model.Bias{QKV: true}, Tied: true, BOS: 151643, EOS: []int{151643}}},
+		{"Qwen3 0.6B", `{"architectures":["Qwen3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
+			"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1024,"initializer_range":0.02,"intermediate_size":3072,
+			"max_position_embeddings":40960,"max_window_layers":28,"model_type":"qwen3","num_attention_heads":16,"num_hidden_layers":28,
+			"num_key_value_heads":8,"rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":1000000,"sliding_window":null,
+			"tie_word_embeddings":true,"torch_dtype":"bfloat16","transformers_version":"4.51.0","use_cache":true,
+			"use_sliding_window":false,"vocab_size":151936}`, nil,
+			model.Spec{Hidden: 1024, Heads: 16, KVHeads: 8, HeadDim: 128, FFN: 3072, Vocab: 151936, Context: 40960, Blocks: 28,
+				Schedule: model.InOrder(28, 1), NormEps: 1e-6, QKNorm: model.QKGain, Rope: model.Rope{Base: 1000000}, Tied: true,
+				BOS: 151643, EOS: []int{151645}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, got, err := read(c.text, c.set...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+const qwen25 = `{"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151643,
+	"hidden_act":"silu","hidden_size":896,"initializer_range":0.02,"intermediate_size":4864,"max_position_embeddings":32768,
+	"max_window_layers":21,"model_type":"qwen2","num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,
+	"rms_norm_eps":1e-06,"rope_theta":1000000.0,"sliding_window":32768,"tie_word_embeddings":true,"torch_dtype":"bfloat16",
+	"transformers_version":"4.40.1","use_cache":true,"use_mrope":false,"use_sliding_window":false,"vocab_size":151936}`
+
+// What each architecture does when a key is absent, null or turned.
+func TestWindows(t *testing.T) {
+	for _, c := range []struct {
+		edits []string
+		want  []int // windows of the two blocks; nil is none
+	}{
+		{[]string{"model_type", `"mistral"`}, []int{4096, 4096}},
+		{[]string{"model_type", `"mistral"`, "sliding_window", "7"}, []int{7, 7}},
+		{[]string{"model_type", `"mistral"`, "sliding_window", "null"}, nil},
+		{[]string{"model_type", `"qwen2"`, "sliding_window", "7"}, nil},
+		{[]string{"model_type", `"qwen2"`, "sliding_window", "7", "use_sliding_window", "true", "max_window_layers", "1"}, []int{0, 7}},
+		{[]string{"model_type", `"qwen2"`, "sliding_window", "7", "use_sliding_window", "true", "max_window_layers", "0"}, []int{7, 7}},
+		{[]string{"model_type", `"qwen2"`, "sliding_window", "7", "use_sliding_window", "true"}, nil},
+		{[]string{"model_type", `"qwen2"`, "sliding_window", "null", "use_sliding_window", "true", "max_window_layers", "0"}, nil},
+		{[]string{"model_type", `"qwen2"`, "use_sliding_window", "true", "max_window_layers", "0"}, []int{4096, 4096}},
+		{[]string{"model_type", `"qwen3"`, "head_dim", "4", "sliding_window", "7", "use_sliding_window", "true",
+			"layer_types", `["sliding_attention","full_attention"]`, "max_window_layers", "2"}, []int{7, 0}},
+	} {
+		_, s, err := read(edited(t, c.edits...))
+		if err != nil {
+			t.Errorf("%v: %v", c.edits, err)
+			continue
+		}
+		var got []int
+		for _, a := range s.Attention {
+			got = append(got, a.Window)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%v: windows %v, want %v", c.edits, got, c.want)
+		}
+	}
+}
+
+func TestArchitecturesRefuse(t *testing.T) {
+	for _, c := range []struct {
+		edits []string
+		want  string
+	}{
+		{[]string{"model_type", `"mistral"`, "sliding_window", "0"}, "config.json: sliding_window: 0, want 1 to 16777216"},
+		{[]string{"model_type", `"mistral"`, "layer_types", `["full_attention","full_attention"]`}, "config.json: layer_types: a list of 2 is not supported"},
+		{[]string{"model_type", `"mistral"`, "attention_bias", "true"}, "config.json: attention_bias: this key of mistral is not supported; if it does not change what the model computes, --set attention_bias=null drops it"},
+		{[]string{"model_type", `"qwen2"`, "use_mrope", "true"}, "config.json: use_mrope: true, only false, is not supported"},
+		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention"]`}, "config.json: layer_types: want a list of 2 strings, found a list of 1"},
+		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention",1]`}, "config.json: layer_types: want a list of 2 strings, found 1 among them"},
+		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention","linear_attention"]`}, `config.json: layer_types: "linear_attention", only sliding_attention and full_attention, is not supported`},
+		{[]string{"model_type", `"qwen2"`, "max_window_layers", "-1"}, "config.json: max_window_layers: want a whole number from 0 to 1024, found -1"},
+		{[]string{"model_type", `"qwen3"`}, "config.json: head_dim: key is missing; add it to the file or give --set head_dim=..."},
+	} {
+		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {
+			t.Errorf("%v:\ngot  %v\nwant %s", c.edits, err, c.want)
+		}
+	}
+}
