@@ -3,7 +3,6 @@ package quantize
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -52,9 +51,6 @@ func cast(ctx context.Context, dst, src *qtensor.Matrix) error {
 	return eachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
 }
 
-// rowsPerTask amortizes the cost of handing out work.
-const rowsPerTask = 16
-
 // eachRow calls f with the float32 values of every row of src, on all cores,
 // and fails on the first value that is not finite.
 func eachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x []float32) error) error {
@@ -63,30 +59,33 @@ func eachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x [
 		x      []float32
 	}
 	lanes := make([]lane, parallel.Workers())
-	return parallel.Do(ctx, (src.Rows+rowsPerTask-1)/rowsPerTask, func(worker, i int) error {
+	return eachFinite(ctx, src, func(worker, r int) error {
 		l := &lanes[worker]
 		if l.x == nil {
 			l.x = make([]float32, src.Cols)
 		}
+		l.reader.Row(l.x, src, r)
+		return f(worker, r, l.x)
+	})
+}
+
+// eachFinite calls f for every row of src, on all cores, and fails on the first
+// value that is not finite.
+func eachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) error) error {
+	const rowsPerTask = 16 // amortizes the cost of handing out work
+	return parallel.Do(ctx, (src.Rows+rowsPerTask-1)/rowsPerTask, func(worker, i int) error {
 		for r := i * rowsPerTask; r < min(src.Rows, (i+1)*rowsPerTask); r++ {
-			l.reader.Row(l.x, src, r)
-			if err := finite(l.x, r); err != nil {
-				return err
+			if src.Scheme.Kind != qtensor.Int {
+				if c := src.NonFinite(r); c >= 0 {
+					x := make([]float32, src.Cols)
+					new(qtensor.Reader).Row(x, src, r)
+					return fmt.Errorf("row %d, column %d is %v; a checkpoint with non-finite weights cannot be converted", r, c, x[c])
+				}
 			}
-			if err := f(worker, r, l.x); err != nil {
+			if err := f(worker, r); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// finite reports the first NaN or infinity in row r.
-func finite(x []float32, r int) error {
-	for c, v := range x {
-		if math.Float32bits(v)>>23&0xff == 0xff {
-			return fmt.Errorf("row %d, column %d is %v; a checkpoint with non-finite weights cannot be converted", r, c, v)
-		}
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -54,6 +55,7 @@ func (p *powers) embedding() error {
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
+	defer mmap.Release(t.Codes)
 	return parallel.Guard(func() error {
 		for r := range t.Rows {
 			if reader.Row(x, t, r); p.ctx.Err() != nil {
@@ -143,6 +145,7 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 		out[r] = sum
 		return nil
 	})
+	mmap.Release(t.Codes)
 	return out, p.in(name, err)
 }
 

@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 
+	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -30,6 +31,7 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 		if err == nil {
 			err = sink.Write(out)
 		}
+		mmap.Release(m.Tensors[e.Name].Codes)
 		if err != nil {
 			return inTensor(m, e.Name, err)
 		}
@@ -53,8 +55,11 @@ func (p *Plan) quantizes() bool {
 
 // store returns src in the scheme that e asks for.
 func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
-	if src.Scheme.Kind == qtensor.Int { // newEntry has made sure that it stays
-		return src, nil
+	if e.From == e.To {
+		if e.From.Kind == qtensor.Int {
+			return src, nil
+		}
+		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
 	if err != nil {

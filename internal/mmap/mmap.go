@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
+	"sync"
+	"unsafe"
 )
 
 // A File is a file's contents as they were long when it was opened.
@@ -54,6 +57,7 @@ func OpenFile(f *os.File) (*File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "map", Path: f.Name(), Err: err}
 	}
+	live.add(data)
 	return &File{data, unmap}, nil
 }
 
@@ -61,11 +65,61 @@ func OpenFile(f *os.File) (*File, error) {
 // Closing again does nothing.
 func (f *File) Close() error {
 	unmap := f.unmap
+	live.remove(f.Data)
 	f.Data, f.unmap = nil, nil
 	if unmap == nil {
 		return nil
 	}
 	return unmap()
+}
+
+// Release lets the system take back the memory that holds b, a part of the Data
+// of some File: whoever has read a large file once, from end to end, need not
+// keep it resident. b stays valid, and costs a read when it is touched again.
+// Anything else than a part of a mapping is left alone.
+func Release(b []byte) { live.release(b) }
+
+// live lists the mappings there are, so that Release never advises the system
+// on memory that is not one: anonymous memory would come back as zeros.
+var live mappings
+
+type mappings struct {
+	mu  sync.Mutex
+	all [][]byte
+}
+
+func (m *mappings) add(data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, data)
+}
+
+func (m *mappings) remove(data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = slices.DeleteFunc(m.all, func(d []byte) bool { return len(data) > 0 && &d[0] == &data[0] })
+}
+
+func (m *mappings) release(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := uintptr(unsafe.Pointer(&b[0]))
+	for _, d := range m.all {
+		from := uintptr(unsafe.Pointer(&d[0]))
+		if at < from || at-from > uintptr(len(d)-len(b)) || len(b) > len(d) {
+			continue
+		}
+		// Whole pages only; a mapping starts on one.
+		page := uintptr(os.Getpagesize())
+		first, end := (at-from+page-1)&^(page-1), (at-from+uintptr(len(b)))&^(page-1)
+		if first < end {
+			unneeded(d[first:end])
+		}
+		return
+	}
 }
 
 func regular(path string, info os.FileInfo) error {

@@ -3,6 +3,7 @@
 package mmap
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -74,5 +75,38 @@ func TestTruncatedAfterwards(t *testing.T) {
 	})
 	if !errors.Is(err, parallel.ErrFault) {
 		t.Errorf("read %d from a truncated mapping: %v, want ErrFault", sum, err)
+	}
+}
+
+// Releasing a part of a mapping keeps its contents; memory of ours is left
+// alone, where the same advice would turn it into zeros.
+func TestRelease(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	want := bytes.Repeat([]byte("thimble"), 100_000)
+	if err := os.WriteFile(path, want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Release(f.Data[5000:600_000])
+	Release(f.Data)
+	Release(nil)
+	if !bytes.Equal(f.Data, want) {
+		t.Error("contents changed")
+	}
+	ours := bytes.Clone(want)
+	Release(ours)
+	if !bytes.Equal(ours, want) {
+		t.Error("memory that is not a mapping was given back")
+	}
+	gone := f.Data
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	Release(gone) // must not touch what may be mapped there next
+	if len(live.all) != 0 {
+		t.Errorf("%d mappings are still listed", len(live.all))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 
 	"github.com/x448/float16"
 )
@@ -13,7 +14,7 @@ const MaxF16 = 65504
 
 // Half rounds x to float16, to nearest even, and returns its bits. ok is false
 // when x is not finite or rounds beyond MaxF16.
-func Half(x float32) (bits uint16, ok bool) {
+func Half(x float32) (half uint16, ok bool) {
 	h := float16.Fromfloat32(x)
 	return h.Bits(), h.IsFinite()
 }
@@ -34,13 +35,13 @@ func BFloat(x float32) (bits uint16, ok bool) {
 func (m *Matrix) SetFloats(r int, x []float32) error {
 	row, _, _ := m.row(r)
 	for i, v := range x[:m.Cols] {
-		var bits uint16
+		var stored uint16
 		ok := true
 		switch m.Scheme.Kind {
 		case F16:
-			bits, ok = Half(v)
+			stored, ok = Half(v)
 		case BF16:
-			bits, ok = BFloat(v)
+			stored, ok = BFloat(v)
 		default:
 			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
 			continue
@@ -48,7 +49,36 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 		if !ok {
 			return fmt.Errorf("row %d, column %d: %g does not fit %v", r, i, v, m.Scheme)
 		}
-		binary.LittleEndian.PutUint16(row[2*i:], bits)
+		binary.LittleEndian.PutUint16(row[2*i:], stored)
 	}
 	return nil
+}
+
+// NonFinite returns the first column of row r of a float matrix that is NaN or
+// infinite, or -1.
+func (m *Matrix) NonFinite(r int) int {
+	row, _, _ := m.row(r)
+	size := m.Scheme.valueBits() / 8
+	// A value is not finite if all its exponent bits are set; adding the lowest of
+	// them then carries into the sign, which the mask has cleared.
+	exponent, lowest := uint64(0x7f800000), uint64(0x00800000)
+	switch m.Scheme.Kind {
+	case F16:
+		exponent, lowest = 0x7c00, 0x0400
+	case BF16:
+		exponent, lowest = 0x7f80, 0x0080
+	}
+	for width := 8 * size; width < 64; width *= 2 { // the same in every value of a word
+		exponent |= exponent << width
+		lowest |= lowest << width
+	}
+	sign := (exponent + lowest) &^ exponent
+	for i := 0; i < len(row); i += 8 {
+		var word [8]byte
+		n := copy(word[:], row[i:])
+		if bad := (binary.LittleEndian.Uint64(word[:])&exponent + lowest) & sign; bad != 0 && n > 0 {
+			return (i + bits.TrailingZeros64(bad)/8) / size
+		}
+	}
+	return -1
 }

@@ -196,3 +196,39 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestNonFinite(t *testing.T) {
+	bad := map[Kind][]uint32{
+		F32: {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff}, F16: {0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff},
+		BF16: {0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffff},
+	}
+	most := map[Kind]uint32{F32: 0xff7fffff, F16: 0xfbff, BF16: 0xff7f} // the largest finite, negative
+	for _, kind := range []Kind{F32, F16, BF16} {
+		for cols := 1; cols < 12; cols++ {
+			m, err := New(Scheme{Kind: kind}, 2, cols)
+			if err != nil {
+				t.Fatal(err)
+			}
+			size := m.Scheme.valueBits() / 8
+			set := func(c int, v uint32) {
+				for b := range size {
+					m.Codes[(cols+c)*size+b] = byte(v >> (8 * b))
+				}
+			}
+			for c := range cols {
+				set(c, most[kind])
+			}
+			if got := m.NonFinite(1); got != -1 {
+				t.Errorf("%v, %d columns: finite values, column %d is named", m.Scheme, cols, got)
+			}
+			for c := cols - 1; c >= 0; c-- {
+				for _, v := range bad[kind] {
+					set(c, v)
+					if got := m.NonFinite(1); got != c {
+						t.Errorf("%v, %d columns: %#x at column %d, column %d is named", m.Scheme, cols, v, c, got)
+					}
+				}
+			}
+		}
+	}
+}
