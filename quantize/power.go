@@ -89,20 +89,29 @@ func (p *powers) step(b int) error {
 		return err
 	}
 
-	h = p.normalized(name(model.FFNNorm))
-	p.feeds(h, name(model.Gate), name(model.Up))
-	gate, err := p.outputs(name(model.Gate), h)
+	if !s.Parallel {
+		h = p.normalized(name(model.FFNNorm))
+	}
+	p.feeds(h, name(model.Up))
+	inner, err := p.outputs(name(model.Up), h)
 	if err != nil {
 		return err
 	}
-	up, err := p.outputs(name(model.Up), h)
-	if err != nil {
-		return err
+	gate := inner
+	if !s.Ungated {
+		p.feeds(h, name(model.Gate))
+		if gate, err = p.outputs(name(model.Gate), h); err != nil {
+			return err
+		}
 	}
-	for i := range gate {
-		gate[i] *= gateShare * up[i]
+	for i := range inner {
+		if s.Ungated {
+			inner[i] *= gateShare
+		} else {
+			inner[i] *= gateShare * gate[i]
+		}
 	}
-	return p.adds(name(model.Down), gate)
+	return p.adds(name(model.Down), inner)
 }
 
 // feeds notes that power goes into the named tensors.
@@ -117,11 +126,9 @@ func (p *powers) feeds(power []float64, names ...string) {
 	}
 }
 
-// normalized is the stream after RMSNorm with the named gains.
+// normalized is the stream after the named norm.
 func (p *powers) normalized(name string) []float64 {
-	t := p.m.Tensors[name]
-	g := make([]float32, t.Cols)
-	new(qtensor.Reader).Row(g, t, 0)
+	g := p.vector(name)
 	sum := 0.0
 	for _, v := range p.stream {
 		sum += v
@@ -130,7 +137,19 @@ func (p *powers) normalized(name string) []float64 {
 	for i, v := range p.stream {
 		h[i] = float64(g[i]) * float64(g[i]) * v / (sum / float64(len(g)))
 	}
+	if p.m.Spec.Norm == model.NormLayer {
+		for i, b := range p.vector(name + model.BiasSuffix) {
+			h[i] += float64(float64(b) * float64(b))
+		}
+	}
 	return h
+}
+
+func (p *powers) vector(name string) []float32 {
+	t := p.m.Tensors[name]
+	x := make([]float32, t.Cols)
+	new(qtensor.Reader).Row(x, t, 0)
+	return x
 }
 
 // outputs is the mean square of each output of a linear layer.

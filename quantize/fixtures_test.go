@@ -1,0 +1,100 @@
+package quantize_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+	"thimble/verify"
+)
+
+// inMemory is a sink that is a model.
+type inMemory struct {
+	model.Model
+	plan *quantize.Plan
+	next int
+}
+
+func (s *inMemory) Write(m *qtensor.Matrix) error {
+	s.Tensors[s.plan.Tensors[s.next].Name] = m
+	s.next++
+	return nil
+}
+
+// measure quantizes the fixture in dir and compares it with PyTorch's logits.
+func measure(t *testing.T, dir string, r quantize.Recipe) *verify.Report {
+	t.Helper()
+	var o convert.Options
+	if filepath.Base(dir) == "mobilellm-facebook" {
+		o.Set = []string{"share_embedding=true", "layer_sharing=true"}
+	}
+	m, err := convert.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	plan, err := quantize.NewPlan(m, &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &inMemory{model.Model{Path: dir, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}, plan, 0}
+	if err := quantize.Run(t.Context(), m, plan, q, nil); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := verify.OpenReference(filepath.Join(dir, "reference.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ref.Close()
+	s, err := verify.NewSubject(&q.Model, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := verify.Run(t.Context(), ref, s, ref.Prompts(), verify.Options{Gates: verify.DefaultGates(&q.Model)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// Every fixture in int8 passes the default gate; in int4 it is worse.
+func TestFixtures(t *testing.T) {
+	refs, err := filepath.Glob("../fixtures/*/reference.safetensors")
+	if err != nil || len(refs) < 10 {
+		t.Fatalf("%d fixtures, %v", len(refs), err)
+	}
+	for _, ref := range refs {
+		dir := filepath.Dir(ref)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			int8 := measure(t, dir, quantize.Recipe{Scheme: "int8/g32"})
+			if !int8.Pass {
+				t.Errorf("int8/g32: %v", int8)
+			}
+			int4 := measure(t, dir, quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"})
+			t.Logf("KL %.2g in int8, %.2g in int4 with an int8 embedding", float64(int8.Metrics.KLMean), float64(int4.Metrics.KLMean))
+			if !(int4.Metrics.KLMean > 4*int8.Metrics.KLMean) {
+				t.Errorf("KL is %v in int8 and %v in int4", int8.Metrics.KLMean, int4.Metrics.KLMean)
+			}
+		})
+	}
+}
+
+// On a model that was trained, int4 is usable, and a minimum for each group
+// buys what its half bit should.
+func TestTrained(t *testing.T) {
+	sym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"})
+	asym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32/asym", Embedding: "int8/g32"})
+	int8 := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int8/g32"})
+	if k := sym.Metrics.KLMean; !(k < 0.02) {
+		t.Errorf("symmetric int4: KL %v, want below 0.02", k)
+	}
+	if k := asym.Metrics.KLMean; !(k < 0.8*sym.Metrics.KLMean) {
+		t.Errorf("asymmetric int4: KL %v, symmetric %v", k, sym.Metrics.KLMean)
+	}
+	if k := int8.Metrics.KLMean; !(k < 0.0002) {
+		t.Errorf("int8: KL %v, want below 0.0002", k)
+	}
+}
