@@ -21,6 +21,19 @@ func llamaSpec(c *config) model.Spec {
 // attention and feed-forward, rotary embedding in the half-split layout,
 // grouped queries, SwiGLU. Defaults are those of transformers' LlamaConfig.
 func decoderSpec(c *config) model.Spec {
+	s := sizes(c)
+	s.NormEps = c.Float("rms_norm_eps")
+	rope, inner := rotary(c)
+	if inner != nil {
+		inner.Must("partial_rotary_factor", 1.0)
+	}
+	s.Rope = rope
+	c.Must("hidden_act", "silu")
+	return s
+}
+
+// sizes reads what every config says in the same words.
+func sizes(c *config) model.Spec {
 	s := model.Spec{
 		Hidden:  c.Int("hidden_size", model.MaxWidth),
 		Heads:   c.Int("num_attention_heads", model.MaxHeads),
@@ -28,8 +41,6 @@ func decoderSpec(c *config) model.Spec {
 		Vocab:   c.Int("vocab_size", model.MaxVocab),
 		Context: c.Int("max_position_embeddings", model.MaxLength),
 		Blocks:  c.Int("num_hidden_layers", model.MaxBlocks),
-		NormEps: c.Float("rms_norm_eps"),
-		Rope:    llamaRope(c),
 		Tied:    c.Bool("tie_word_embeddings", false),
 		BOS:     -1,
 		EOS:     c.IDs("eos_token_id"),
@@ -48,14 +59,14 @@ func decoderSpec(c *config) model.Spec {
 		c.Fail("bos_token_id", "%d ids, want one", len(bos))
 	}
 	s.Schedule = model.InOrder(s.Blocks, 1)
-	c.Must("hidden_act", "silu")
 	c.Absent("quantization_config")
 	return s
 }
 
-// llamaRope reads rope_parameters as transformers 5 writes it, or rope_theta
-// and rope_scaling as transformers 4 did.
-func llamaRope(c *config) model.Rope {
+// rotary reads rope_parameters as transformers 5 writes it, or rope_theta and
+// rope_scaling as transformers 4 did. It returns the object too, nil if there
+// is none.
+func rotary(c *config) (model.Rope, *config) {
 	base := c.Float("rope_theta", 10000)
 	p := c.Object("rope_parameters")
 	if p == nil {
@@ -72,13 +83,13 @@ func llamaRope(c *config) model.Rope {
 	}
 	r := model.Rope{Base: base}
 	if p == nil {
-		return r
+		return r, nil
 	}
 	kind := p.String("rope_type", p.String("type", ""))
 	if old := p.String("type", kind); old != kind {
 		p.Fail("type", "%q, and rope_type says %q", old, kind)
 	}
-	switch p.Must("partial_rotary_factor", 1.0); kind {
+	switch kind {
 	case "default":
 	case "linear":
 		r.Scaling, r.Factor = model.RopeLinear, p.Float("factor")
@@ -93,7 +104,7 @@ func llamaRope(c *config) model.Rope {
 	default:
 		p.Unsupported("rope_type", "%s, only default, linear and llama3,", show(kind))
 	}
-	return r
+	return r, p
 }
 
 var llamaNames = names{

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,6 +56,19 @@ func TestPublishedArchitectures(t *testing.T) {
 			model.Spec{Hidden: 1024, Heads: 16, KVHeads: 8, HeadDim: 128, FFN: 3072, Vocab: 151936, Context: 40960, Blocks: 28,
 				Schedule: model.InOrder(28, 1), NormEps: 1e-6, QKNorm: model.QKGain, Rope: model.Rope{Base: 1000000}, Tied: true,
 				BOS: 151643, EOS: []int{151645}}},
+		{"Phi-2", `{"_name_or_path":"microsoft/phi-2","architectures":["PhiForCausalLM"],"attention_dropout":0.0,"bos_token_id":50256,
+			"embd_pdrop":0.0,"eos_token_id":50256,"hidden_act":"gelu_new","hidden_size":2560,"initializer_range":0.02,
+			"intermediate_size":10240,"layer_norm_eps":1e-05,"max_position_embeddings":2048,"model_type":"phi","num_attention_heads":32,
+			"num_hidden_layers":32,"num_key_value_heads":32,"partial_rotary_factor":0.4,"qk_layernorm":false,"resid_pdrop":0.1,
+			"rope_scaling":null,"rope_theta":10000.0,"tie_word_embeddings":false,"torch_dtype":"float16",
+			"transformers_version":"4.37.0","use_cache":true,"vocab_size":51200}`, nil,
+			model.Spec{Hidden: 2560, Heads: 32, KVHeads: 32, HeadDim: 80, FFN: 10240, Vocab: 51200, Context: 2048, Blocks: 32,
+				Schedule: model.InOrder(32, 1), Norm: model.NormLayer, NormEps: 1e-5, Parallel: true, Ungated: true, Activation: model.GELUTanh,
+				Rope: model.Rope{Base: 10000, Dims: 32}, Bias: model.Bias{QKV: true, O: true, FFN: true, Head: true}, BOS: 50256, EOS: []int{50256}}},
+		{"Phi by transformers 5", phi(`"rope_parameters":{"rope_type":"default","rope_theta":10000.0,"partial_rotary_factor":0.25}`), nil,
+			model.Spec{Hidden: 64, Heads: 4, KVHeads: 4, HeadDim: 16, FFN: 160, Vocab: 32, Context: 128, Blocks: 1,
+				Schedule: []int{0}, Norm: model.NormLayer, NormEps: 1e-5, Parallel: true, Ungated: true, Activation: model.GELUTanh,
+				Rope: model.Rope{Base: 10000, Dims: 4}, Bias: model.Bias{QKV: true, O: true, FFN: true, Head: true}, BOS: -1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, got, err := read(c.text, c.set...)
@@ -66,6 +80,12 @@ func TestPublishedArchitectures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// phi is a small config with more keys.
+func phi(more string) string {
+	return `{"model_type":"phi","hidden_act":"gelu_new","hidden_size":64,"intermediate_size":160,"layer_norm_eps":1e-05,
+		"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"vocab_size":32,` + more + `}`
 }
 
 const qwen25 = `{"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151643,
@@ -124,6 +144,18 @@ func TestArchitecturesRefuse(t *testing.T) {
 	} {
 		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\ngot  %v\nwant %s", c.edits, err, c.want)
+		}
+	}
+	for _, c := range []struct{ text, want string }{
+		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu", 1), `config.json: hidden_act: "relu", only gelu_new, is not supported`},
+		{phi(`"qk_layernorm":true`), "config.json: qk_layernorm: true, only false, is not supported"},
+		{phi(`"partial_rotary_factor":1.5`), "config.json: partial_rotary_factor: 1.5 of 16 dimensions, want at least two and at most all of them"},
+		{phi(`"partial_rotary_factor":0.1`), "config.json: partial_rotary_factor: 0.1 of 16 dimensions, want at least two and at most all of them"},
+		{phi(`"partial_rotary_factor":0.2`), "config.json: rope turns 3 dimensions, want an even number up to head dim 16"},
+		{phi(`"rms_norm_eps":1e-6`), "config.json: rms_norm_eps: this key of phi is not supported; if it does not change what the model computes, --set rms_norm_eps=null drops it"},
+	} {
+		if _, _, err := read(c.text); err == nil || err.Error() != c.want {
+			t.Errorf("%s:\ngot  %v\nwant %s", c.text, err, c.want)
 		}
 	}
 }

@@ -44,6 +44,10 @@ func TestFixtures(t *testing.T) {
 	qwen2.Attention, qwen2.NormEps, qwen2.Rope.Base, qwen2.Bias.QKV, qwen2.Tied = windows(3, 1, 21), 1e-6, 1e6, true, true
 	qwen3 := llama
 	qwen3.HeadDim, qwen3.NormEps, qwen3.Rope.Base, qwen3.QKNorm = 32, 1e-6, 1e6, model.QKGain
+	phi := llama
+	phi.Hidden, phi.Heads, phi.KVHeads, phi.HeadDim, phi.FFN = 60, 3, 3, 20, 152
+	phi.Norm, phi.Parallel, phi.Ungated, phi.Activation, phi.Rope.Dims = model.NormLayer, true, true, model.GELUTanh, 8
+	phi.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
@@ -71,6 +75,7 @@ func TestFixtures(t *testing.T) {
 		{"mistral", nil, mistral, qtensor.BF16, single, nil, "mistral"},
 		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
 		{"qwen3", nil, qwen3, qtensor.BF16, single, nil, "qwen3"},
+		{"phi", nil, phi, qtensor.F16, single, nil, "phi"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join("..", "fixtures", c.name)
@@ -466,8 +471,31 @@ func TestChatTemplate(t *testing.T) {
 
 // Every slot has a name of its own, which no other pattern matches.
 func TestNames(t *testing.T) {
-	spec := model.Spec{Hidden: 8, Heads: 2, KVHeads: 1, HeadDim: 4, FFN: 8, Vocab: 5, Blocks: 12, Bias: model.Bias{QKV: true, O: true, FFN: true}}
+	specs := map[string]model.Spec{} // with all that a fixture of the architecture has
+	fixtures, err := filepath.Glob(filepath.Join("..", "fixtures", "*", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fixtures {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, s, err := read(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Blocks, s.Attention = 12, nil
+		modelType := c.String("model_type")
+		if most := specs[modelType]; len(s.Slots()) > len(most.Slots()) {
+			specs[modelType] = s
+		}
+	}
 	for modelType, a := range architectures {
+		spec, ok := specs[modelType]
+		if !ok {
+			t.Errorf("%s has no fixture", modelType)
+		}
 		seen := map[string]bool{}
 		for _, s := range spec.Slots() {
 			name := a.names.of(s.Name)

@@ -11,19 +11,21 @@ import (
 // TestGolden holds every form on every architecture to the same bytes.
 func TestGolden(t *testing.T) {
 	golden := map[string]string{
-		"Dot":     "3c1917f4b773b5f0",
-		"Gemm":    "5c5064341b06a32e",
-		"Mix":     "bf216775ec03c887",
-		"Sum":     "52e57c7c07d7666b",
-		"RMSNorm": "37d31c5d3a6276d0",
-		"Softmax": "fdf87ff28055b8dc",
-		"SiLUMul": "ca0c271d53c9400c",
-		"Rotate":  "0ce17eb09187071d",
-		"Exp":     "2be13fa7afd3a951",
-		"From":    "c7b047818258047e",
-		"Unpack":  "3db8f0a051d5dfe4",
-		"Affine":  "67d58fa792ca6a93",
-		"float64": "4cefc191f4e8851e",
+		"Dot":       "3c1917f4b773b5f0",
+		"Gemm":      "5c5064341b06a32e",
+		"Mix":       "bf216775ec03c887",
+		"Sum":       "52e57c7c07d7666b",
+		"RMSNorm":   "37d31c5d3a6276d0",
+		"Softmax":   "fdf87ff28055b8dc",
+		"SiLUMul":   "ca0c271d53c9400c",
+		"GELUMul":   "c7122ac39576c6bd",
+		"LayerNorm": "83a7999ce3cb7c5e",
+		"Rotate":    "0ce17eb09187071d",
+		"Exp":       "2be13fa7afd3a951",
+		"From":      "c7b047818258047e",
+		"Unpack":    "3db8f0a051d5dfe4",
+		"Affine":    "67d58fa792ca6a93",
+		"float64":   "4cefc191f4e8851e",
 	}
 	eachForm(t, func(t *testing.T) {
 		r := seeded(1)
@@ -73,6 +75,12 @@ func TestGolden(t *testing.T) {
 		Rotate(s[:134], a[:67], b[:67])
 		put(s[:134]...)
 		done("Rotate")
+		GELUMul(s, c, a[:len(c)])
+		put(s...)
+		done("GELUMul")
+		LayerNorm(s[:1027], c[:1027], a[:1027], b[:1027], 1e-5)
+		put(s[:1027]...)
+		done("LayerNorm")
 		for u := uint64(0); u < 1<<32; u += 40503 {
 			put(Exp(math.Float32frombits(uint32(u))))
 		}

@@ -170,6 +170,20 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 	scaleMulPortable(dst[n:], x[n:], weight[n:], r)
 }
 
+// LayerNorm sets dst to x less its mean, divided by its standard deviation,
+// times weight, plus bias (arXiv 1607.06450, equation 4). The mean is
+// Sum(x)/len(x), rounded; the rest is RMSNorm of the differences. dst may be x. It
+// panics unless all are equally long.
+func LayerNorm(dst, x, weight, bias []float32, eps float32) {
+	check(len(dst) == len(x), "LayerNorm")
+	mean := float32(float64(Sum(x)) / float64(len(x)))
+	for i, v := range x {
+		dst[i] = v - mean
+	}
+	RMSNorm(dst, dst, weight, eps)
+	Add(dst, bias)
+}
+
 // Softmax replaces x by its softmax: the maximum is subtracted, Exp applied,
 // and each result divided by their Sum. An entry of -Inf becomes 0. As in
 // PyTorch, x becomes NaN throughout if an entry is NaN or +Inf, or if all are
@@ -205,6 +219,27 @@ func SiLUMul(dst, gate, up []float32) {
 	best.siluMul(dst[:n], gate[:n], up[:n])
 	siluMulPortable(dst[n:], gate[n:], up[n:])
 }
+
+// GELUMul sets dst to gelu(gate)*up, where gelu is its approximation by tanh
+// (arXiv 1606.08415, section 2) in the form without one:
+//
+//	gelu(g) = g/2 * (1+tanh(u)) = g/(1+Exp(-2u)), 2u = g*(gelu0 + gelu1*g²)
+//
+// The sum is fused, every other operation rounded. dst may be gate or up. It
+// panics unless all are equally long.
+func GELUMul(dst, gate, up []float32) {
+	check(len(dst) == len(gate) && len(up) == len(gate), "GELUMul")
+	for i, g := range gate {
+		u := g * FMA(gelu1, float32(g*g), gelu0)
+		dst[i] = g / (1 + float32(Exp(-u))) * up[i]
+	}
+}
+
+// The constants of GELUMul: 2*sqrt(2/pi), and 0.044715 times that.
+const (
+	gelu0 = 1.5957691216057308
+	gelu1 = 0.07135481627260025
+)
 
 // Rotate applies a rotary embedding to one head x of 2h elements, whose
 // halves are the two coordinates:

@@ -262,6 +262,13 @@ func TestElementwise(t *testing.T) {
 			SiLUMul(y, x, y)
 			same(t, fmt.Sprint("SiLUMul onto up ", n), y, want)
 
+			for i, g := range x {
+				u := g * slowFMA(gelu1, float32(g*g), gelu0)
+				want[i] = g / (1 + Exp(-u)) * got[i]
+			}
+			GELUMul(got, x, got)
+			same(t, fmt.Sprint("GELUMul onto up ", n), got, want)
+
 			x, cos, sin := row(r, 2*n), row(r, n), row(r, n)
 			want = make([]float32, 2*n)
 			for i := range n {
@@ -284,6 +291,58 @@ func TestElementwise(t *testing.T) {
 	})
 }
 
+// GELUMul by its definition with tanh, in float64.
+func TestGELU(t *testing.T) {
+	one, got := []float32{1}, make([]float32, 1)
+	for x := -12.0; x <= 12; x += 0.001 {
+		g := float64(float32(x))
+		want := g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
+		GELUMul(got, []float32{float32(x)}, one)
+		// Rounding the exponent u costs |u| units of the result.
+		if d := math.Abs(float64(got[0]) - want); d > 1e-6*math.Abs(want)+1e-8 {
+			t.Fatalf("gelu(%g) = %g, want %g", g, got[0], want)
+		}
+	}
+	inf := float32(math.Inf(1))
+	for g, want := range map[float32]float32{0: 0, 1e30: 1e30, inf: inf, -1e30: 0} {
+		if GELUMul(got, []float32{g}, one); got[0] != want {
+			t.Errorf("gelu(%g) = %g, want %g", g, got[0], want)
+		}
+	}
+}
+
+func TestLayerNorm(t *testing.T) {
+	const eps = 1e-5
+	for _, n := range []int{1, 2, 15, 16, 17, 60, 576, 1027} {
+		r := seeded(n)
+		x, w, b := make([]float32, n), row(r, n), row(r, n)
+		for i := range x {
+			x[i] = float32(r.NormFloat64()*3 + 5)
+		}
+		var mean, square float64
+		for _, v := range x {
+			mean += float64(v) / float64(n)
+		}
+		for _, v := range x {
+			square += (float64(v) - mean) * (float64(v) - mean) / float64(n)
+		}
+		got := make([]float32, n)
+		LayerNorm(got, x, w, b, eps)
+		for i, v := range x {
+			y := (float64(v) - mean) / math.Sqrt(square+eps)
+			want := y*float64(w[i]) + float64(b[i])
+			if d := math.Abs(float64(got[i]) - want); d > 2e-6*(1+math.Abs(y))*math.Abs(float64(w[i]))+1e-6*math.Abs(want) && n > 1 {
+				t.Fatalf("element %d of %d is %g, want %g", i, n, got[i], want)
+			}
+		}
+		LayerNorm(x, x, w, b, eps)
+		same(t, "LayerNorm in place", x, got)
+	}
+	x := []float32{7}
+	LayerNorm(x, x, []float32{3}, []float32{-2}, eps)
+	equal(t, "LayerNorm of one element", x[0], -2)
+}
+
 // TestLengths makes each programmer error panic before any loop runs.
 func TestLengths(t *testing.T) {
 	x, y, b := make([]float32, 32), make([]float32, 31), make([]byte, 32)
@@ -297,6 +356,9 @@ func TestLengths(t *testing.T) {
 		"Mix":                 func() { Mix(x, x[:2], y, 0) },
 		"Add":                 func() { Add(x, y) },
 		"RMSNorm":             func() { RMSNorm(x, x, y, 0) },
+		"LayerNorm":           func() { LayerNorm(y, x, x, x, 0) },
+		"LayerNorm, bias":     func() { LayerNorm(x, x, x, y, 0) },
+		"GELUMul":             func() { GELUMul(x, x, y) },
 		"SiLUMul":             func() { SiLUMul(y, x, x) },
 		"Rotate":              func() { Rotate(y, x[:16], x[:16]) },
 		"FromF16":             func() { FromF16(x, b) },

@@ -21,25 +21,30 @@ func TestSpecCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, breakIt := range map[string]func(*Spec){
-		"hidden is 0, want 1 to 1048576":                          func(s *Spec) { s.Hidden = 0 },
-		"vocab is 99999999, want 1 to 4194304":                    func(s *Spec) { s.Vocab = 99999999 },
-		"4 heads do not divide by 3 kv heads":                     func(s *Spec) { s.KVHeads = 3 },
-		"head dim 5 is odd, rotary embedding needs pairs":         func(s *Spec) { s.HeadDim = 5 },
-		"norm epsilon is -1, want 0 to 1":                         func(s *Spec) { s.NormEps = -1 },
-		"bos id 20 is outside the vocabulary of 20":               func(s *Spec) { s.BOS = 20 },
-		"eos id -1 is outside the vocabulary of 20":               func(s *Spec) { s.EOS = []int{-1} },
-		"step 1 runs block 2, want at most 1":                     func(s *Spec) { s.Schedule = []int{0, 2} },
-		"schedule runs 1 of 2 blocks":                             func(s *Spec) { s.Schedule = []int{0, 0} },
-		"steps is 0, want 1 to 4096":                              func(s *Spec) { s.Schedule = nil },
-		"rope base is 0, want a positive number":                  func(s *Spec) { s.Rope.Base = 0 },
-		`rope: scaling "yarn" is not supported`:                   func(s *Spec) { s.Rope.Scaling = "yarn" },
-		"rope factor is 0, want a positive number":                func(s *Spec) { s.Rope.Scaling = RopeLinear },
-		"rope frequency factors are 4 and 1, want 0 < low < high": func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 4, 1, 32} },
-		"rope original length is 0, want 1 to 16777216":           func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 8, 1, 4, 0} },
-		"attention is given for 1 of 2 blocks":                    func(s *Spec) { s.Attention = []Attention{{}} },
-		"window of block 1 is -1, want 0 to 16777216":             func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
-		`qknorm: "bare" is not supported`:                         func(s *Spec) { s.QKNorm = "bare" },
-		"1024 heads of 2048 are wider than 1048576":               func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
+		"hidden is 0, want 1 to 1048576":                                func(s *Spec) { s.Hidden = 0 },
+		"vocab is 99999999, want 1 to 4194304":                          func(s *Spec) { s.Vocab = 99999999 },
+		"4 heads do not divide by 3 kv heads":                           func(s *Spec) { s.KVHeads = 3 },
+		"head dim 5 is odd, rotary embedding needs pairs":               func(s *Spec) { s.HeadDim = 5 },
+		"norm epsilon is -1, want 0 to 1":                               func(s *Spec) { s.NormEps = -1 },
+		"bos id 20 is outside the vocabulary of 20":                     func(s *Spec) { s.BOS = 20 },
+		"eos id -1 is outside the vocabulary of 20":                     func(s *Spec) { s.EOS = []int{-1} },
+		"step 1 runs block 2, want at most 1":                           func(s *Spec) { s.Schedule = []int{0, 2} },
+		"schedule runs 1 of 2 blocks":                                   func(s *Spec) { s.Schedule = []int{0, 0} },
+		"steps is 0, want 1 to 4096":                                    func(s *Spec) { s.Schedule = nil },
+		"rope base is 0, want a positive number":                        func(s *Spec) { s.Rope.Base = 0 },
+		`rope: scaling "yarn" is not supported`:                         func(s *Spec) { s.Rope.Scaling = "yarn" },
+		"rope factor is 0, want a positive number":                      func(s *Spec) { s.Rope.Scaling = RopeLinear },
+		"rope frequency factors are 4 and 1, want 0 < low < high":       func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 4, 1, 32} },
+		"rope original length is 0, want 1 to 16777216":                 func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 1, 4, 0} },
+		"attention is given for 1 of 2 blocks":                          func(s *Spec) { s.Attention = []Attention{{}} },
+		"window of block 1 is -1, want 0 to 16777216":                   func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
+		`norm: "batch" is not supported`:                                func(s *Spec) { s.Norm = "batch" },
+		`qknorm: "gain" with norm "layer" is not supported`:             func(s *Spec) { s.Norm, s.QKNorm = NormLayer, QKGain },
+		`activation: "relu" is not supported`:                           func(s *Spec) { s.Activation = "relu" },
+		"rope turns 3 dimensions, want an even number up to head dim 4": func(s *Spec) { s.Rope.Dims = 3 },
+		"rope turns 6 dimensions, want an even number up to head dim 4": func(s *Spec) { s.Rope.Dims = 6 },
+		`qknorm: "bare" is not supported`:                               func(s *Spec) { s.QKNorm = "bare" },
+		"1024 heads of 2048 are wider than 1048576":                     func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
 	} {
 		s := tiny()
 		breakIt(&s)
@@ -91,6 +96,21 @@ func TestModelCheck(t *testing.T) {
 	}
 }
 
+// A model of two matrices side by side with attention, biases wherever they can be.
+func TestSlotsOfParallelBlocks(t *testing.T) {
+	s := tiny()
+	s.Blocks, s.Schedule, s.Norm, s.Parallel, s.Ungated, s.Tied = 1, []int{0}, NormLayer, true, true, true
+	s.Bias = Bias{QKV: true, O: true, FFN: true, Head: true}
+	var names []string
+	for _, slot := range s.Slots() {
+		names = append(names, strings.TrimPrefix(slot.Name, "blocks.0."))
+	}
+	want := "embed attn_norm attn_norm.bias q q.bias k k.bias v v.bias o o.bias up up.bias down down.bias norm norm.bias head.bias"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("slots are %s, want %s", got, want)
+	}
+}
+
 func TestTiedModelHasNoHead(t *testing.T) {
 	s := tiny()
 	untied := len(s.Slots())
@@ -116,6 +136,9 @@ func TestEqual(t *testing.T) {
 		func(s *Spec) { s.EOS = nil },
 		func(s *Spec) { s.Attention[1].Window++ },
 		func(s *Spec) { s.QKNorm = QKGain },
+		func(s *Spec) { s.Bias.Head = true },
+		func(s *Spec) { s.Parallel = true },
+		func(s *Spec) { s.Rope.Dims = 2 },
 	} {
 		other := tiny()
 		other.Attention = []Attention{{}, {Window: 3}}

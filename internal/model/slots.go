@@ -10,7 +10,7 @@ import (
 const (
 	Embed = "embed" // (Vocab, Hidden)
 	Norm  = "norm"  // (1, Hidden), before the head
-	Head  = "head"  // (Vocab, Hidden), absent when tied
+	Head  = "head"  // (Vocab, Hidden), absent when tied; its bias may be there all the same
 )
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
@@ -22,12 +22,13 @@ const (
 	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
 	KNorm    = "k_norm"    // (1, HeadDim), likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
-	FFNNorm  = "ffn_norm"  // (1, Hidden)
-	Gate     = "gate"      // (FFN, Hidden)
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent when Parallel
+	Gate     = "gate"      // (FFN, Hidden), absent when Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
 
-	// BiasSuffix after a linear layer's kind names its bias, (1, rows).
+	// BiasSuffix after a linear layer's kind names its bias, (1, rows); after a
+	// NormLayer's, its bias, (1, Hidden).
 	BiasSuffix = ".bias"
 )
 
@@ -58,6 +59,12 @@ type Slot struct {
 func (s *Spec) Slots() []Slot {
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
+	norm := func(name string) {
+		slots = append(slots, Slot{name, 1, s.Hidden, Vector})
+		if s.Norm == NormLayer {
+			slots = append(slots, Slot{name + BiasSuffix, 1, s.Hidden, Vector})
+		}
+	}
 	for b := range s.Blocks {
 		vector := func(kind string, n int) {
 			slots = append(slots, Slot{Name(b, kind), 1, n, Vector})
@@ -68,7 +75,7 @@ func (s *Spec) Slots() []Slot {
 				vector(kind+BiasSuffix, rows)
 			}
 		}
-		vector(AttnNorm, s.Hidden)
+		norm(Name(b, AttnNorm))
 		linear(Q, q, s.Hidden, s.Bias.QKV)
 		linear(K, kv, s.Hidden, s.Bias.QKV)
 		linear(V, kv, s.Hidden, s.Bias.QKV)
@@ -77,14 +84,21 @@ func (s *Spec) Slots() []Slot {
 			vector(KNorm, s.HeadDim)
 		}
 		linear(O, s.Hidden, q, s.Bias.O)
-		vector(FFNNorm, s.Hidden)
-		linear(Gate, s.FFN, s.Hidden, s.Bias.FFN)
+		if !s.Parallel {
+			norm(Name(b, FFNNorm))
+		}
+		if !s.Ungated {
+			linear(Gate, s.FFN, s.Hidden, s.Bias.FFN)
+		}
 		linear(Up, s.FFN, s.Hidden, s.Bias.FFN)
 		linear(Down, s.Hidden, s.FFN, s.Bias.FFN)
 	}
-	slots = append(slots, Slot{Norm, 1, s.Hidden, Vector})
+	norm(Norm)
 	if !s.Tied {
 		slots = append(slots, Slot{Head, s.Vocab, s.Hidden, Output})
+	}
+	if s.Bias.Head {
+		slots = append(slots, Slot{Head + BiasSuffix, 1, s.Vocab, Vector})
 	}
 	return slots
 }

@@ -40,11 +40,20 @@ type Spec struct {
 	// blocks see every position up to their own.
 	Attention []Attention `cbor:"attention,omitempty" json:"attention,omitempty"`
 
-	NormEps float64 `cbor:"normeps" json:"normeps"` // added to the mean square in RMSNorm
-	QKNorm  QKNorm  `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
-	Rope    Rope    `cbor:"rope" json:"rope"`
-	Bias    Bias    `cbor:"bias" json:"bias"`
-	Tied    bool    `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
+	Norm    NormKind `cbor:"norm,omitempty" json:"norm,omitempty"` // of the residual stream
+	NormEps float64  `cbor:"normeps" json:"normeps"`               // added to the mean square, or the variance
+	QKNorm  QKNorm   `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
+
+	// Parallel: the feed-forward layer reads what attention reads, and there is
+	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
+	Parallel bool `cbor:"parallel,omitempty" json:"parallel,omitempty"`
+	// Ungated: the feed-forward layer is Down act(Up x), without a Gate.
+	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
+	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
+
+	Rope Rope `cbor:"rope" json:"rope"`
+	Bias Bias `cbor:"bias" json:"bias"`
+	Tied bool `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
 
 	BOS int   `cbor:"bos" json:"bos"` // id that starts a text, or -1
 	EOS []int `cbor:"eos" json:"eos"` // ids that end one; may be empty
@@ -56,6 +65,22 @@ type Attention struct {
 	// (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
 	Window int `cbor:"window,omitempty" json:"window,omitempty"`
 }
+
+// NormKind says how a vector is normalized.
+type NormKind string
+
+const (
+	NormRMS   NormKind = ""      // over the root mean square, times gains (arXiv 1910.07467)
+	NormLayer NormKind = "layer" // less the mean, over the standard deviation, times gains, plus biases (arXiv 1607.06450)
+)
+
+// Activation is the function inside the feed-forward layer.
+type Activation string
+
+const (
+	SiLU     Activation = ""          // x/(1+exp(-x))
+	GELUTanh Activation = "gelu-tanh" // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
+)
 
 // QKNorm says how each head of the queries and keys is normalized before it is
 // rotated (arXiv 2010.04245).
@@ -71,6 +96,7 @@ const (
 type Rope struct {
 	Base    float64     `cbor:"base" json:"base"`
 	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
+	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that turn; 0 is all
 	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // Linear and Llama3
 	// Llama3 only: wavelengths longer than Original/LowFreq positions are
 	// divided by Factor, shorter than Original/HighFreq kept, and those between
@@ -94,6 +120,8 @@ type Bias struct {
 	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value
 	O   bool `cbor:"o" json:"o"`     // attention output
 	FFN bool `cbor:"ffn" json:"ffn"` // gate, up and down
+
+	Head bool `cbor:"head,omitempty" json:"head,omitempty"` // output head, tied or not
 }
 
 // InOrder returns the schedule of a model that runs each of n blocks times
@@ -146,8 +174,17 @@ func (s *Spec) Check() error {
 	if err := s.checkAttention(); err != nil {
 		return err
 	}
-	if s.QKNorm != QKNone && s.QKNorm != QKGain {
+	switch {
+	case s.Norm != NormRMS && s.Norm != NormLayer:
+		return Unsupported("norm", "%q", string(s.Norm))
+	case s.QKNorm != QKNone && s.QKNorm != QKGain:
 		return Unsupported("qknorm", "%q", string(s.QKNorm))
+	case s.QKNorm == QKGain && s.Norm != NormRMS:
+		return Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
+	case s.Activation != SiLU && s.Activation != GELUTanh:
+		return Unsupported("activation", "%q", string(s.Activation))
+	case s.Rope.Dims < 0 || s.Rope.Dims > s.HeadDim || s.Rope.Dims%2 != 0:
+		return fmt.Errorf("rope turns %d dimensions, want an even number up to head dim %d", s.Rope.Dims, s.HeadDim)
 	}
 	return s.Rope.check()
 }

@@ -22,22 +22,32 @@ import (
 type Decoder struct {
 	spec   *model.Spec
 	embed  *qtensor.Matrix // (Vocab, Hidden)
-	head   *qtensor.Matrix // (Vocab, Hidden); embed itself when tied
-	norm   []float32       // (Hidden)
+	head   linear          // (Vocab, Hidden); embed itself when tied
+	norm   norm
 	blocks []block
 	rope   rope
 	lanes  []lane // scratch, one per worker
+
+	activate func(dst, gate, up []float32) // act(gate) * up
 }
 
 // A block is one stored layer.
 type block struct {
-	attnNorm, ffnNorm []float32 // (Hidden)
-	qNorm, kNorm      []float32 // (HeadDim), or nil
-	q                 linear    // (Heads*HeadDim, Hidden)
-	k, v              linear    // (KVHeads*HeadDim, Hidden)
-	o                 linear    // (Hidden, Heads*HeadDim)
-	gate, up          linear    // (FFN, Hidden)
-	down              linear    // (Hidden, FFN)
+	attnNorm     norm
+	q            linear    // (Heads*HeadDim, Hidden)
+	k, v         linear    // (KVHeads*HeadDim, Hidden)
+	qNorm, kNorm []float32 // (HeadDim), or nil
+	o            linear    // (Hidden, Heads*HeadDim)
+	ffnNorm      norm      // zero when Parallel
+	gate         linear    // (FFN, Hidden), zero when Ungated
+	up           linear    // (FFN, Hidden)
+	down         linear    // (Hidden, FFN)
+}
+
+// A norm is one normalization of the residual stream.
+type norm struct {
+	gain []float32 // (Hidden)
+	bias []float32 // (Hidden), or nil
 }
 
 // A lane is one worker's scratch.
@@ -53,29 +63,20 @@ type lane struct {
 func New(m *model.Model) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, embed: m.Tensors[model.Embed], head: m.Tensors[m.HeadName()],
-		blocks: make([]block, s.Blocks), rope: newRope(s), lanes: make([]lane, parallel.Workers()),
+		spec: s, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), rope: newRope(s),
+		lanes: make([]lane, parallel.Workers()), activate: kernel.SiLUMul,
+	}
+	if s.Activation == model.GELUTanh {
+		d.activate = kernel.GELUMul
 	}
 	err := parallel.Guard(func() error {
-		d.norm = vector(m, model.Norm)
+		d.norm = normOf(m, model.Norm)
+		d.head.w = m.Tensors[m.HeadName()]
+		if s.Bias.Head {
+			d.head.bias = vector(m, model.Head+model.BiasSuffix)
+		}
 		for b := range d.blocks {
-			name := func(kind string) string { return model.Name(b, kind) }
-			lin := func(kind string, biased bool) linear {
-				l := linear{w: m.Tensors[name(kind)]}
-				if biased {
-					l.bias = vector(m, name(kind+model.BiasSuffix))
-				}
-				return l
-			}
-			d.blocks[b] = block{
-				attnNorm: vector(m, name(model.AttnNorm)), ffnNorm: vector(m, name(model.FFNNorm)),
-				q: lin(model.Q, s.Bias.QKV), k: lin(model.K, s.Bias.QKV), v: lin(model.V, s.Bias.QKV),
-				o:    lin(model.O, s.Bias.O),
-				gate: lin(model.Gate, s.Bias.FFN), up: lin(model.Up, s.Bias.FFN), down: lin(model.Down, s.Bias.FFN),
-			}
-			if s.QKNorm == model.QKGain {
-				d.blocks[b].qNorm, d.blocks[b].kNorm = vector(m, name(model.QNorm)), vector(m, name(model.KNorm))
-			}
+			d.blocks[b] = blockOf(m, b)
 		}
 		return nil
 	})
@@ -83,6 +84,42 @@ func New(m *model.Model) (*Decoder, error) {
 		return nil, fmt.Errorf("%s: %w", model.Printable(m.Path), err)
 	}
 	return d, nil
+}
+
+func blockOf(m *model.Model, b int) block {
+	s := &m.Spec
+	name := func(kind string) string { return model.Name(b, kind) }
+	lin := func(kind string, biased bool) linear {
+		l := linear{w: m.Tensors[name(kind)]}
+		if biased {
+			l.bias = vector(m, name(kind+model.BiasSuffix))
+		}
+		return l
+	}
+	w := block{
+		attnNorm: normOf(m, name(model.AttnNorm)),
+		q:        lin(model.Q, s.Bias.QKV), k: lin(model.K, s.Bias.QKV), v: lin(model.V, s.Bias.QKV),
+		o:  lin(model.O, s.Bias.O),
+		up: lin(model.Up, s.Bias.FFN), down: lin(model.Down, s.Bias.FFN),
+	}
+	if s.QKNorm == model.QKGain {
+		w.qNorm, w.kNorm = vector(m, name(model.QNorm)), vector(m, name(model.KNorm))
+	}
+	if !s.Parallel {
+		w.ffnNorm = normOf(m, name(model.FFNNorm))
+	}
+	if !s.Ungated {
+		w.gate = lin(model.Gate, s.Bias.FFN)
+	}
+	return w
+}
+
+func normOf(m *model.Model, name string) norm {
+	n := norm{gain: vector(m, name)}
+	if m.Spec.Norm == model.NormLayer {
+		n.bias = vector(m, name+model.BiasSuffix)
+	}
+	return n
 }
 
 func vector(m *model.Model, name string) []float32 {
@@ -105,46 +142,70 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 	}
 	d.rope.extend(c.used + n)
 	var (
-		h    = newRows(n, s.Hidden)          // normalized x, and what a layer adds to it
-		q    = newRows(n, s.Heads*s.HeadDim) // queries, then attention output
-		k    = newRows(n, s.KVHeads*s.HeadDim)
-		v    = newRows(n, s.KVHeads*s.HeadDim)
-		gate = newRows(n, s.FFN)
-		up   = newRows(n, s.FFN)
+		h = newRows(n, s.Hidden) // normalized x
+		y = newRows(n, s.Hidden) // what a layer adds to x
+		a = attentionRows{
+			q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
+		}
+		f = ffnRows{gate: newRows(n, s.FFN), up: newRows(n, s.FFN)}
 	)
 	for step, b := range s.Schedule {
 		w := &d.blocks[b]
-
-		// x += O attend(Q norm(x), K norm(x), V norm(x))
 		d.normalize(h, x, w.attnNorm)
-		if err := d.apply(ctx, h, product{q, w.q}, product{k, w.k}, product{v, w.v}); err != nil {
+		if err := d.attention(ctx, c, step, w, y, h, a); err != nil {
 			return nil, err
 		}
-		d.normalizeHeads(q, w.qNorm)
-		d.normalizeHeads(k, w.kNorm)
-		c.append(step, &d.rope, k, v)
-		if err := d.attend(ctx, c, step, q); err != nil {
+		x.add(y)
+		if !s.Parallel { // else h serves both
+			d.normalize(h, x, w.ffnNorm)
+		}
+		if err := d.feedForward(ctx, w, y, h, f); err != nil {
 			return nil, err
 		}
-		if err := d.apply(ctx, q, product{h, w.o}); err != nil {
-			return nil, err
-		}
-		x.add(h)
-
-		// x += Down(silu(Gate norm(x)) * Up norm(x)), GLU Variants (arXiv 2002.05202), equation 6
-		d.normalize(h, x, w.ffnNorm)
-		if err := d.apply(ctx, h, product{gate, w.gate}, product{up, w.up}); err != nil {
-			return nil, err
-		}
-		d.each(n, func(t int) { kernel.SiLUMul(gate.row(t), gate.row(t), up.row(t)) })
-		if err := d.apply(ctx, gate, product{h, w.down}); err != nil {
-			return nil, err
-		}
-		x.add(h)
+		x.add(y)
 	}
 	c.used += n
 	d.normalize(x, x, d.norm)
 	return &Hidden{d, x}, nil
+}
+
+// attentionRows and ffnRows are what the two layers keep between their
+// products.
+type (
+	attentionRows struct{ q, k, v rows }
+	ffnRows       struct{ gate, up rows }
+)
+
+// attention computes y = O attend(Q h, K h, V h) and adds the keys and values
+// to c.
+func (d *Decoder) attention(ctx context.Context, c *Cache, step int, w *block, y, h rows, a attentionRows) error {
+	if err := d.apply(ctx, h, product{a.q, w.q}, product{a.k, w.k}, product{a.v, w.v}); err != nil {
+		return err
+	}
+	d.normalizeHeads(a.q, w.qNorm)
+	d.normalizeHeads(a.k, w.kNorm)
+	c.append(step, &d.rope, a.k, a.v)
+	if err := d.attend(ctx, c, step, a.q); err != nil {
+		return err
+	}
+	return d.apply(ctx, a.q, product{y, w.o})
+}
+
+// feedForward computes y = Down(act(Gate h) * Up h), GLU Variants (arXiv
+// 2002.05202), equation 6; without a gate, y = Down act(Up h).
+func (d *Decoder) feedForward(ctx context.Context, w *block, y, h rows, f ffnRows) error {
+	ps := []product{{f.gate, w.gate}, {f.up, w.up}}
+	if d.spec.Ungated {
+		ps = []product{{f.gate, w.up}}
+		for i := range f.up.data {
+			f.up.data[i] = 1 // and so times one, which is exact
+		}
+	}
+	if err := d.apply(ctx, h, ps...); err != nil {
+		return err
+	}
+	d.each(h.n, func(t int) { d.activate(f.gate.row(t), f.gate.row(t), f.up.row(t)) })
+	return d.apply(ctx, f.gate, product{y, w.down})
 }
 
 // lookup writes the embedding of each id to x.
@@ -160,9 +221,16 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 	})
 }
 
-// normalize writes RMSNorm(x) with gains w to h (arXiv 1910.07467, equation 4).
-func (d *Decoder) normalize(h, x rows, w []float32) {
-	d.each(x.n, func(t int) { kernel.RMSNorm(h.row(t), x.row(t), w, float32(d.spec.NormEps)) })
+// normalize writes x, normalized as Norm says, to h.
+func (d *Decoder) normalize(h, x rows, w norm) {
+	eps := float32(d.spec.NormEps)
+	d.each(x.n, func(t int) {
+		if d.spec.Norm == model.NormLayer {
+			kernel.LayerNorm(h.row(t), x.row(t), w.gain, w.bias, eps)
+		} else {
+			kernel.RMSNorm(h.row(t), x.row(t), w.gain, eps)
+		}
+	})
 }
 
 // normalizeHeads normalizes each head of x in place with gains w (HeadDim), if
@@ -208,5 +276,5 @@ func (h *Hidden) Logits(ctx context.Context, dst []float32, from, n int) error {
 	v := h.d.spec.Vocab
 	y := rows{n: n, width: v, stride: v, data: dst[:n*v]}
 	x := rows{n: n, width: h.x.width, stride: h.x.stride, data: h.x.data[from*h.x.stride:]}
-	return h.d.apply(ctx, x, product{y, linear{w: h.d.head}})
+	return h.d.apply(ctx, x, product{y, h.d.head})
 }

@@ -9,18 +9,22 @@ import (
 
 // rope holds the rotary tables: row p has the cosines and sines of position p.
 type rope struct {
-	half     int       // HeadDim/2
+	half     int       // half of the dimensions that turn
 	invFreq  []float32 // (half) radians per position
 	cos, sin []float32 // (positions, half)
 }
 
-// newRope computes the frequencies Base^(-2i/HeadDim) and their scaling. Like
+// newRope computes the frequencies Base^(-2i/Dims) and their scaling. Like
 // the models' training code it rounds each to float32, which is part of what
 // the model learned at long positions.
 func newRope(s *model.Spec) rope {
-	r := rope{half: s.HeadDim / 2, invFreq: make([]float32, s.HeadDim/2)}
+	dims := s.Rope.Dims
+	if dims == 0 {
+		dims = s.HeadDim
+	}
+	r := rope{half: dims / 2, invFreq: make([]float32, dims/2)}
 	for i := range r.invFreq {
-		exponent := float64(2*i) / float64(s.HeadDim)
+		exponent := float64(2*i) / float64(dims)
 		f := 1 / kernel.Pow64(s.Rope.Base, exponent)
 		r.invFreq[i] = float32(scaled(&s.Rope, float64(float32(f))))
 	}
@@ -59,9 +63,10 @@ func (r *rope) extend(n int) {
 	}
 }
 
-// rotate turns one head's vector x (HeadDim) in place to position p.
+// rotate turns one head's vector x (HeadDim) in place to position p: its first
+// 2*half dimensions.
 func (r *rope) rotate(x []float32, p int) {
-	kernel.Rotate(x, r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
+	kernel.Rotate(x[:2*r.half], r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
 }
 
 func sqrt(n int) float64 { return math.Sqrt(float64(n)) }
