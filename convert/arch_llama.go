@@ -81,10 +81,15 @@ func rotary(c *config) (model.Rope, *config) {
 			c.Fail("rope_scaling", "given beside rope_parameters; keep one, --set rope_scaling=null drops this one")
 		}
 	}
-	r := model.Rope{Base: base}
 	if p == nil {
-		return r, nil
+		return model.Rope{Base: base}, nil
 	}
+	return stretched(p, base), p
+}
+
+// stretched reads a rope type and what belongs to it.
+func stretched(p *config, base float64) model.Rope {
+	r := model.Rope{Base: base}
 	kind := p.String("rope_type", p.String("type", ""))
 	if old := p.String("type", kind); old != kind {
 		p.Fail("type", "%q, and rope_type says %q", old, kind)
@@ -104,7 +109,7 @@ func rotary(c *config) (model.Rope, *config) {
 	default:
 		p.Unsupported("rope_type", "%s, only default, linear and llama3,", show(kind))
 	}
-	return r, p
+	return r
 }
 
 var llamaNames = names{

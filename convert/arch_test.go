@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,20 @@ func TestPublishedArchitectures(t *testing.T) {
 			model.Spec{Hidden: 2560, Heads: 32, KVHeads: 32, HeadDim: 80, FFN: 10240, Vocab: 51200, Context: 2048, Blocks: 32,
 				Schedule: model.InOrder(32, 1), Norm: model.NormLayer, NormEps: 1e-5, Parallel: true, Ungated: true, Activation: model.GELUTanh,
 				Rope: model.Rope{Base: 10000, Dims: 32}, Bias: model.Bias{QKV: true, O: true, FFN: true, Head: true}, BOS: 50256, EOS: []int{50256}}},
+		{"Gemma 3 1B", `{"architectures":["Gemma3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"attn_logit_softcapping":null,
+			"bos_token_id":2,"cache_implementation":"hybrid","eos_token_id":[1,106],"final_logit_softcapping":null,"head_dim":256,
+			"hidden_activation":"gelu_pytorch_tanh","hidden_size":1152,"initializer_range":0.02,"intermediate_size":6912,
+			"max_position_embeddings":32768,"model_type":"gemma3_text","num_attention_heads":4,"num_hidden_layers":7,
+			"num_key_value_heads":1,"pad_token_id":0,"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,"rope_local_base_freq":10000,
+			"rope_scaling":null,"rope_theta":1000000,"sliding_window":512,"sliding_window_pattern":6,"torch_dtype":"bfloat16",
+			"transformers_version":"4.50.0.dev0","use_cache":true,"vocab_size":262144}`, nil, gemma3},
+		{"Gemma 3 by transformers 5", `{"architectures":["Gemma3ForCausalLM"],"_sliding_window_pattern":6,"bos_token_id":2,"eos_token_id":[1,106],
+			"head_dim":256,"hidden_activation":"gelu_pytorch_tanh","hidden_size":1152,"intermediate_size":6912,"layer_types":["sliding_attention",
+			"sliding_attention","sliding_attention","sliding_attention","sliding_attention","full_attention","sliding_attention"],
+			"max_position_embeddings":32768,"model_type":"gemma3_text","num_attention_heads":4,"num_hidden_layers":7,"num_key_value_heads":1,
+			"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,"rope_parameters":{"full_attention":{"rope_theta":1000000,"rope_type":"default"},
+			"sliding_attention":{"rope_type":"default"}},"sliding_window":512,"tie_word_embeddings":true,
+			"use_bidirectional_attention":false,"vocab_size":262144}`, nil, gemma3},
 		{"Phi by transformers 5", phi(`"rope_parameters":{"rope_type":"default","rope_theta":10000.0,"partial_rotary_factor":0.25}`), nil,
 			model.Spec{Hidden: 64, Heads: 4, KVHeads: 4, HeadDim: 16, FFN: 160, Vocab: 32, Context: 128, Blocks: 1,
 				Schedule: []int{0}, Norm: model.NormLayer, NormEps: 1e-5, Parallel: true, Ungated: true, Activation: model.GELUTanh,
@@ -81,6 +96,14 @@ func TestPublishedArchitectures(t *testing.T) {
 		})
 	}
 }
+
+// gemma3 is what a Gemma 3 1B cut to 7 blocks computes: five are local, one
+// global, one local.
+var gemma3 = model.Spec{Hidden: 1152, Heads: 4, KVHeads: 1, HeadDim: 256, FFN: 6912, Vocab: 262144, Context: 32768, Blocks: 7,
+	Schedule: model.InOrder(7, 1), Norm: model.NormRMS1, NormEps: 1e-6, QKNorm: model.QKGain, PostNorm: true, Activation: model.GELUTanh,
+	EmbedScale: math.Sqrt(1152), Rope: model.Rope{Base: 1e6}, Ropes: []model.Rope{{Base: 1e4}}, Tied: true, BOS: 2, EOS: []int{1, 106},
+	Attention: []model.Attention{{Window: 512, Rope: 1}, {Window: 512, Rope: 1}, {Window: 512, Rope: 1}, {Window: 512, Rope: 1},
+		{Window: 512, Rope: 1}, {}, {Window: 512, Rope: 1}}}
 
 // phi is a small config with more keys.
 func phi(more string) string {
@@ -140,6 +163,13 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention",1]`}, "config.json: layer_types: want a list of 2 strings, found 1 among them"},
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention","linear_attention"]`}, `config.json: layer_types: "linear_attention", only sliding_attention and full_attention, is not supported`},
 		{[]string{"model_type", `"qwen2"`, "max_window_layers", "-1"}, "config.json: max_window_layers: want a whole number from 0 to 1024, found -1"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4"}, "config.json: hidden_act: this key of gemma3_text is not supported; if it does not change what the model computes, --set hidden_act=null drops it"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu"`}, `config.json: hidden_activation: "gelu", only gelu_pytorch_tanh, is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "final_logit_softcapping", "30.0"}, "config.json: final_logit_softcapping: 30.0 is not supported"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "query_pre_attn_scalar", "0"}, "config.json: query_pre_attn_scalar: 0, want a positive number"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true, only false, is not supported"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_parameters", `{}`}, "config.json: rope_theta: 10000 is not supported"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"yarn"}}`}, `config.json: rope_parameters.full_attention.rope_type: "yarn", only default, linear and llama3, is not supported`},
 		{[]string{"model_type", `"qwen3"`}, "config.json: head_dim: key is missing; add it to the file or give --set head_dim=..."},
 	} {
 		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {

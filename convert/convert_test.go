@@ -48,6 +48,12 @@ func TestFixtures(t *testing.T) {
 	phi.Hidden, phi.Heads, phi.KVHeads, phi.HeadDim, phi.FFN = 60, 3, 3, 20, 152
 	phi.Norm, phi.Parallel, phi.Ungated, phi.Activation, phi.Rope.Dims = model.NormLayer, true, true, model.GELUTanh, 8
 	phi.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
+	gemma3 := llama
+	gemma3.Blocks, gemma3.Schedule, gemma3.HeadDim, gemma3.NormEps, gemma3.Tied = 4, []int{0, 1, 2, 3}, 24, 1e-6, true
+	gemma3.Norm, gemma3.QKNorm, gemma3.PostNorm, gemma3.Activation = model.NormRMS1, model.QKGain, true, model.GELUTanh
+	gemma3.EmbedScale, gemma3.AttnScale = 8, 0.22360679774997896
+	gemma3.Rope, gemma3.Ropes = model.Rope{Base: 1e6, Scaling: model.RopeLinear, Factor: 8}, []model.Rope{{Base: 10000}}
+	gemma3.Attention = []model.Attention{{Window: 21, Rope: 1}, {Window: 21, Rope: 1}, {}, {Window: 21, Rope: 1}}
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
@@ -75,6 +81,7 @@ func TestFixtures(t *testing.T) {
 		{"mistral", nil, mistral, qtensor.BF16, single, nil, "mistral"},
 		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
 		{"qwen3", nil, qwen3, qtensor.BF16, single, nil, "qwen3"},
+		{"gemma3", nil, gemma3, qtensor.BF16, single, nil, "gemma3_text"},
 		{"phi", nil, phi, qtensor.F16, single, nil, "phi"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -36,6 +36,11 @@ func inputPowers(ctx context.Context, m *model.Model) (map[string][]float32, err
 	if err := p.embedding(); err != nil {
 		return nil, p.in(model.Embed, err)
 	}
+	if scale := m.Spec.EmbedScale; scale != 0 {
+		for i := range p.stream {
+			p.stream[i] *= scale * scale
+		}
+	}
 	for _, b := range m.Spec.Schedule {
 		if err := p.step(b); err != nil {
 			return nil, err
@@ -85,7 +90,7 @@ func (p *powers) step(b int) error {
 		head, d := i/s.HeadDim, i%s.HeadDim
 		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*s.HeadDim+d]
 	}
-	if err := p.adds(name(model.O), mixed); err != nil {
+	if err := p.adds(name(model.O), name(model.AttnPost), mixed); err != nil {
 		return err
 	}
 
@@ -111,7 +116,7 @@ func (p *powers) step(b int) error {
 			inner[i] *= gateShare * gate[i]
 		}
 	}
-	return p.adds(name(model.Down), inner)
+	return p.adds(name(model.Down), name(model.FFNPost), inner)
 }
 
 // feeds notes that power goes into the named tensors.
@@ -128,13 +133,23 @@ func (p *powers) feeds(power []float64, names ...string) {
 
 // normalized is the stream after the named norm.
 func (p *powers) normalized(name string) []float64 {
+	return p.norm(name, p.stream)
+}
+
+// norm is x after the named norm.
+func (p *powers) norm(name string, x []float64) []float64 {
 	g := p.vector(name)
+	if p.m.Spec.Norm == model.NormRMS1 {
+		for i := range g {
+			g[i]++
+		}
+	}
 	sum := 0.0
-	for _, v := range p.stream {
+	for _, v := range x {
 		sum += v
 	}
 	h := make([]float64, len(g))
-	for i, v := range p.stream {
+	for i, v := range x {
 		h[i] = float64(g[i]) * float64(g[i]) * v / (sum / float64(len(g)))
 	}
 	if p.m.Spec.Norm == model.NormLayer {
@@ -168,10 +183,14 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	return out, p.in(name, err)
 }
 
-// adds notes the input of a linear layer and adds its output to the stream.
-func (p *powers) adds(name string, in []float64) error {
+// adds notes the input of a linear layer and adds its output to the stream,
+// through the norm after it where there is one.
+func (p *powers) adds(name, post string, in []float64) error {
 	p.feeds(in, name)
 	out, err := p.outputs(name, in)
+	if err == nil && p.m.Spec.PostNorm {
+		out = p.norm(post, out)
+	}
 	for i, v := range out {
 		p.stream[i] += v
 	}

@@ -21,8 +21,9 @@ type Model struct {
 	Tokenizer func() (*tokenizer.Data, error)
 
 	Provenance Provenance
-	Files      []string // paths read; their hashes join Provenance when the model is written
-	Notes      []string // what opening decided or dropped, for the user to read
+	Files      []string     // paths read; their hashes join Provenance when the model is written
+	Notes      []string     // what opening decided or dropped, for the user to read
+	Verify     func() error // compares the files with the checksums they carry; nil where there are none
 	Close      func() error
 }
 

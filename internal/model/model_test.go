@@ -2,6 +2,7 @@ package model
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -21,30 +22,36 @@ func TestSpecCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, breakIt := range map[string]func(*Spec){
-		"hidden is 0, want 1 to 1048576":                                func(s *Spec) { s.Hidden = 0 },
-		"vocab is 99999999, want 1 to 4194304":                          func(s *Spec) { s.Vocab = 99999999 },
-		"4 heads do not divide by 3 kv heads":                           func(s *Spec) { s.KVHeads = 3 },
-		"head dim 5 is odd, rotary embedding needs pairs":               func(s *Spec) { s.HeadDim = 5 },
-		"norm epsilon is -1, want 0 to 1":                               func(s *Spec) { s.NormEps = -1 },
-		"bos id 20 is outside the vocabulary of 20":                     func(s *Spec) { s.BOS = 20 },
-		"eos id -1 is outside the vocabulary of 20":                     func(s *Spec) { s.EOS = []int{-1} },
-		"step 1 runs block 2, want at most 1":                           func(s *Spec) { s.Schedule = []int{0, 2} },
-		"schedule runs 1 of 2 blocks":                                   func(s *Spec) { s.Schedule = []int{0, 0} },
-		"steps is 0, want 1 to 4096":                                    func(s *Spec) { s.Schedule = nil },
-		"rope base is 0, want a positive number":                        func(s *Spec) { s.Rope.Base = 0 },
-		`rope: scaling "yarn" is not supported`:                         func(s *Spec) { s.Rope.Scaling = "yarn" },
-		"rope factor is 0, want a positive number":                      func(s *Spec) { s.Rope.Scaling = RopeLinear },
-		"rope frequency factors are 4 and 1, want 0 < low < high":       func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 4, 1, 32} },
-		"rope original length is 0, want 1 to 16777216":                 func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 1, 4, 0} },
-		"attention is given for 1 of 2 blocks":                          func(s *Spec) { s.Attention = []Attention{{}} },
-		"window of block 1 is -1, want 0 to 16777216":                   func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
-		`norm: "batch" is not supported`:                                func(s *Spec) { s.Norm = "batch" },
-		`qknorm: "gain" with norm "layer" is not supported`:             func(s *Spec) { s.Norm, s.QKNorm = NormLayer, QKGain },
-		`activation: "relu" is not supported`:                           func(s *Spec) { s.Activation = "relu" },
-		"rope turns 3 dimensions, want an even number up to head dim 4": func(s *Spec) { s.Rope.Dims = 3 },
-		"rope turns 6 dimensions, want an even number up to head dim 4": func(s *Spec) { s.Rope.Dims = 6 },
-		`qknorm: "bare" is not supported`:                               func(s *Spec) { s.QKNorm = "bare" },
-		"1024 heads of 2048 are wider than 1048576":                     func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
+		"hidden is 0, want 1 to 1048576":                                         func(s *Spec) { s.Hidden = 0 },
+		"vocab is 99999999, want 1 to 4194304":                                   func(s *Spec) { s.Vocab = 99999999 },
+		"4 heads do not divide by 3 kv heads":                                    func(s *Spec) { s.KVHeads = 3 },
+		"head dim 5 is odd, rotary embedding needs pairs":                        func(s *Spec) { s.HeadDim = 5 },
+		"norm epsilon is -1, want 0 to 1":                                        func(s *Spec) { s.NormEps = -1 },
+		"bos id 20 is outside the vocabulary of 20":                              func(s *Spec) { s.BOS = 20 },
+		"eos id -1 is outside the vocabulary of 20":                              func(s *Spec) { s.EOS = []int{-1} },
+		"step 1 runs block 2, want at most 1":                                    func(s *Spec) { s.Schedule = []int{0, 2} },
+		"schedule runs 1 of 2 blocks":                                            func(s *Spec) { s.Schedule = []int{0, 0} },
+		"steps is 0, want 1 to 4096":                                             func(s *Spec) { s.Schedule = nil },
+		"rope base is 0, want a positive number":                                 func(s *Spec) { s.Rope.Base = 0 },
+		`rope: scaling "yarn" is not supported`:                                  func(s *Spec) { s.Rope.Scaling = "yarn" },
+		"rope factor is 0, want a positive number":                               func(s *Spec) { s.Rope.Scaling = RopeLinear },
+		"rope frequency factors are 4 and 1, want 0 < low < high":                func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 4, 1, 32} },
+		"rope original length is 0, want 1 to 16777216":                          func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 1, 4, 0} },
+		"attention is given for 1 of 2 blocks":                                   func(s *Spec) { s.Attention = []Attention{{}} },
+		"window of block 1 is -1, want 0 to 16777216":                            func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
+		`norm: "batch" is not supported`:                                         func(s *Spec) { s.Norm = "batch" },
+		`qknorm: "gain" with norm "layer" is not supported`:                      func(s *Spec) { s.Norm, s.QKNorm = NormLayer, QKGain },
+		`activation: "relu" is not supported`:                                    func(s *Spec) { s.Activation = "relu" },
+		"rope turns 3 dimensions, want an even number up to head dim 4":          func(s *Spec) { s.Rope.Dims = 3 },
+		"rope turns 6 dimensions, want an even number up to head dim 4":          func(s *Spec) { s.Rope.Dims = 6 },
+		"postnorm: with parallel is not supported":                               func(s *Spec) { s.PostNorm, s.Parallel = true, true },
+		"scales of embedding and attention are -1 and 0, want positive numbers":  func(s *Spec) { s.EmbedScale = -1 },
+		"scales of embedding and attention are 0 and NaN, want positive numbers": func(s *Spec) { s.AttnScale = math.NaN() },
+		"block 1 turns by rope 1, want 0 to 0":                                   func(s *Spec) { s.Attention = []Attention{{}, {Rope: 1}} },
+		"rope base is -1, want a positive number":                                func(s *Spec) { s.Ropes = []Rope{{Base: -1}} },
+		"1025 more ropes, want at most 1024":                                     func(s *Spec) { s.Ropes = make([]Rope, 1025) },
+		`qknorm: "bare" is not supported`:                                        func(s *Spec) { s.QKNorm = "bare" },
+		"1024 heads of 2048 are wider than 1048576":                              func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
 	} {
 		s := tiny()
 		breakIt(&s)
@@ -137,6 +144,8 @@ func TestEqual(t *testing.T) {
 		func(s *Spec) { s.Attention[1].Window++ },
 		func(s *Spec) { s.QKNorm = QKGain },
 		func(s *Spec) { s.Bias.Head = true },
+		func(s *Spec) { s.Ropes = []Rope{{Base: 5}} },
+		func(s *Spec) { s.EmbedScale = 8 },
 		func(s *Spec) { s.Parallel = true },
 		func(s *Spec) { s.Rope.Dims = 2 },
 	} {

@@ -22,10 +22,12 @@ const (
 	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
 	KNorm    = "k_norm"    // (1, HeadDim), likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
+	AttnPost = "attn_post" // (1, Hidden), if PostNorm
 	FFNNorm  = "ffn_norm"  // (1, Hidden), absent when Parallel
 	Gate     = "gate"      // (FFN, Hidden), absent when Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
+	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
 
 	// BiasSuffix after a linear layer's kind names its bias, (1, rows); after a
 	// NormLayer's, its bias, (1, Hidden).
@@ -84,6 +86,9 @@ func (s *Spec) Slots() []Slot {
 			vector(KNorm, s.HeadDim)
 		}
 		linear(O, s.Hidden, q, s.Bias.O)
+		if s.PostNorm {
+			norm(Name(b, AttnPost))
+		}
 		if !s.Parallel {
 			norm(Name(b, FFNNorm))
 		}
@@ -92,6 +97,9 @@ func (s *Spec) Slots() []Slot {
 		}
 		linear(Up, s.FFN, s.Hidden, s.Bias.FFN)
 		linear(Down, s.Hidden, s.FFN, s.Bias.FFN)
+		if s.PostNorm {
+			norm(Name(b, FFNPost))
+		}
 	}
 	norm(Norm)
 	if !s.Tied {

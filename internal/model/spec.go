@@ -37,12 +37,20 @@ type Spec struct {
 	Schedule []int `cbor:"schedule" json:"schedule"`
 
 	// Attention says for each block what its attention sees; empty if all
-	// blocks see every position up to their own.
+	// blocks see every position up to their own and turn by Rope.
 	Attention []Attention `cbor:"attention,omitempty" json:"attention,omitempty"`
 
 	Norm    NormKind `cbor:"norm,omitempty" json:"norm,omitempty"` // of the residual stream
 	NormEps float64  `cbor:"normeps" json:"normeps"`               // added to the mean square, or the variance
 	QKNorm  QKNorm   `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
+
+	// PostNorm: what attention and the feed-forward layer give is normalized too
+	// before it is added (Gemma 2, arXiv 2408.00118, section 2).
+	PostNorm bool `cbor:"postnorm,omitempty" json:"postnorm,omitempty"`
+	// EmbedScale multiplies the embeddings where they are looked up, and
+	// AttnScale the scores; 0 is 1, and 1/sqrt(HeadDim).
+	EmbedScale float64 `cbor:"embedscale,omitempty" json:"embedscale,omitempty"`
+	AttnScale  float64 `cbor:"attnscale,omitempty" json:"attnscale,omitempty"`
 
 	// Parallel: the feed-forward layer reads what attention reads, and there is
 	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
@@ -51,9 +59,10 @@ type Spec struct {
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
 
-	Rope Rope `cbor:"rope" json:"rope"`
-	Bias Bias `cbor:"bias" json:"bias"`
-	Tied bool `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
+	Rope  Rope   `cbor:"rope" json:"rope"`
+	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // more of them, for the blocks that say so
+	Bias  Bias   `cbor:"bias" json:"bias"`
+	Tied  bool   `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
 
 	BOS int   `cbor:"bos" json:"bos"` // id that starts a text, or -1
 	EOS []int `cbor:"eos" json:"eos"` // ids that end one; may be empty
@@ -64,6 +73,7 @@ type Attention struct {
 	// Window is how many positions a query sees, its own included; 0 is all
 	// (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
 	Window int `cbor:"window,omitempty" json:"window,omitempty"`
+	Rope   int `cbor:"rope,omitempty" json:"rope,omitempty"` // 0 turns by Spec.Rope, i by Spec.Ropes[i-1]
 }
 
 // NormKind says how a vector is normalized.
@@ -71,6 +81,7 @@ type NormKind string
 
 const (
 	NormRMS   NormKind = ""      // over the root mean square, times gains (arXiv 1910.07467)
+	NormRMS1  NormKind = "rms1"  // the same, times 1 + gains: stored apart, as the sum would round
 	NormLayer NormKind = "layer" // less the mean, over the standard deviation, times gains, plus biases (arXiv 1607.06450)
 )
 
@@ -175,18 +186,27 @@ func (s *Spec) Check() error {
 		return err
 	}
 	switch {
-	case s.Norm != NormRMS && s.Norm != NormLayer:
+	case s.Norm != NormRMS && s.Norm != NormRMS1 && s.Norm != NormLayer:
 		return Unsupported("norm", "%q", string(s.Norm))
 	case s.QKNorm != QKNone && s.QKNorm != QKGain:
 		return Unsupported("qknorm", "%q", string(s.QKNorm))
-	case s.QKNorm == QKGain && s.Norm != NormRMS:
+	case s.QKNorm == QKGain && s.Norm == NormLayer:
 		return Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
 	case s.Activation != SiLU && s.Activation != GELUTanh:
 		return Unsupported("activation", "%q", string(s.Activation))
-	case s.Rope.Dims < 0 || s.Rope.Dims > s.HeadDim || s.Rope.Dims%2 != 0:
-		return fmt.Errorf("rope turns %d dimensions, want an even number up to head dim %d", s.Rope.Dims, s.HeadDim)
+	case s.PostNorm && s.Parallel:
+		return Unsupported("postnorm", "with parallel")
+	case !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30):
+		return fmt.Errorf("scales of embedding and attention are %g and %g, want positive numbers", s.EmbedScale, s.AttnScale)
+	case len(s.Ropes) > MaxBlocks:
+		return fmt.Errorf("%d more ropes, want at most %d", len(s.Ropes), MaxBlocks)
 	}
-	return s.Rope.check()
+	for i := range s.Ropes {
+		if err := s.Ropes[i].check(s.HeadDim); err != nil {
+			return err
+		}
+	}
+	return s.Rope.check(s.HeadDim)
 }
 
 // checkSchedule wants every stored block to run, first runs in stored order.
@@ -214,13 +234,18 @@ func (s *Spec) checkAttention() error {
 		if a.Window < 0 || a.Window > MaxLength {
 			return fmt.Errorf("window of block %d is %d, want 0 to %d", b, a.Window, MaxLength)
 		}
+		if a.Rope < 0 || a.Rope > len(s.Ropes) {
+			return fmt.Errorf("block %d turns by rope %d, want 0 to %d", b, a.Rope, len(s.Ropes))
+		}
 	}
 	return nil
 }
 
-func (r *Rope) check() error {
+func (r *Rope) check(headDim int) error {
 	finite := func(x float64) bool { return x > 0 && x < 1e30 }
 	switch {
+	case r.Dims < 0 || r.Dims > headDim || r.Dims%2 != 0:
+		return fmt.Errorf("rope turns %d dimensions, want an even number up to head dim %d", r.Dims, headDim)
 	case !finite(r.Base):
 		return fmt.Errorf("rope base is %g, want a positive number", r.Base)
 	case r.Scaling == RopePlain:

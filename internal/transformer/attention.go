@@ -82,21 +82,22 @@ func (c *Cache) append(step int, r *rope, k, v rows) {
 const queryRows = 32
 
 // attend replaces each query in q (n, Heads*HeadDim) by its attention output:
-// softmax(q K^T / sqrt(HeadDim)) V over the positions up to its own (Attention
+// softmax(q K^T * AttnScale) V over the positions up to its own (Attention
 // Is All You Need, equation 1), with Heads/KVHeads queries to a key (arXiv
 // 2305.13245). A window leaves the last of these positions; the cache keeps all.
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
 	blocks := (q.n + queryRows - 1) / queryRows
-	window := d.spec.AttentionOf(d.spec.Schedule[step]).Window
+	block := d.spec.Schedule[step]
+	window, r := d.spec.AttentionOf(block).Window, d.blocks[block].rope
 	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
 		// Late blocks see the most keys: hand them out first.
-		d.lanes[worker].attendBlock(d, c, &c.steps[step], q, window, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
+		d.lanes[worker].attendBlock(d, c, &c.steps[step], r, q, window, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
 		return nil
 	})
 }
 
 // attendBlock serves the queries [first, first+queryRows) of one head.
-func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, window, head, first int) {
+func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, window, head, first int) {
 	begin := func(pos int) int { // the first position that a query at pos sees
 		if window == 0 {
 			return 0
@@ -104,13 +105,12 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, window, head,
 		return max(0, pos+1-window)
 	}
 	var (
-		n     = min(queryRows, q.n-first)
-		from  = begin(c.used + first)
-		keys  = c.used + first + n - from // positions that some of the queries see
-		kv    = head / (d.spec.Heads / d.spec.KVHeads)
-		k     = e.k[(kv*c.capacity+from)*c.keyStride:]
-		v     = e.v[(kv*c.capacity+from)*c.headDim:]
-		scale = float32(1 / sqrt(c.headDim))
+		n    = min(queryRows, q.n-first)
+		from = begin(c.used + first)
+		keys = c.used + first + n - from // positions that some of the queries see
+		kv   = head / (d.spec.Heads / d.spec.KVHeads)
+		k    = e.k[(kv*c.capacity+from)*c.keyStride:]
+		v    = e.v[(kv*c.capacity+from)*c.headDim:]
 	)
 	if len(l.query) < queryRows*c.keyStride {
 		l.query = make([]float32, queryRows*c.keyStride)
@@ -122,7 +122,7 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, window, head,
 	for t := range n {
 		query := l.query[t*c.keyStride:][:c.headDim]
 		copy(query, at(t))
-		d.rope.rotate(query, c.used+first+t)
+		r.rotate(query, c.used+first+t)
 	}
 	kernel.Gemm(l.scores, keys, l.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
 	for t := range n {
@@ -130,7 +130,7 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, window, head,
 		skip := begin(pos) - from
 		p := l.scores[t*keys:][skip : pos+1-from]
 		for j := range p {
-			p[j] *= scale
+			p[j] *= d.attnScale
 		}
 		kernel.Softmax(p)
 		kernel.Mix(at(t), p, v[skip*c.headDim:], c.headDim)

@@ -25,23 +25,28 @@ type Decoder struct {
 	head   linear          // (Vocab, Hidden); embed itself when tied
 	norm   norm
 	blocks []block
-	rope   rope
+	ropes  []*rope
 	lanes  []lane // scratch, one per worker
+
+	embedScale, attnScale float32
 
 	activate func(dst, gate, up []float32) // act(gate) * up
 }
 
 // A block is one stored layer.
 type block struct {
+	rope         *rope // one of the Decoder's
 	attnNorm     norm
 	q            linear    // (Heads*HeadDim, Hidden)
 	k, v         linear    // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm []float32 // (HeadDim), or nil
 	o            linear    // (Hidden, Heads*HeadDim)
+	attnPost     norm      // zero unless PostNorm
 	ffnNorm      norm      // zero when Parallel
 	gate         linear    // (FFN, Hidden), zero when Ungated
 	up           linear    // (FFN, Hidden)
 	down         linear    // (Hidden, FFN)
+	ffnPost      norm      // zero unless PostNorm
 }
 
 // A norm is one normalization of the residual stream.
@@ -63,8 +68,15 @@ type lane struct {
 func New(m *model.Model) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), rope: newRope(s),
+		spec: s, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
 		lanes: make([]lane, parallel.Workers()), activate: kernel.SiLUMul,
+		embedScale: float32(s.EmbedScale), attnScale: float32(s.AttnScale),
+	}
+	for i := range s.Ropes {
+		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
+	}
+	if s.AttnScale == 0 {
+		d.attnScale = float32(1 / sqrt(s.HeadDim))
 	}
 	if s.Activation == model.GELUTanh {
 		d.activate = kernel.GELUMul
@@ -77,6 +89,7 @@ func New(m *model.Model) (*Decoder, error) {
 		}
 		for b := range d.blocks {
 			d.blocks[b] = blockOf(m, b)
+			d.blocks[b].rope = d.ropes[s.AttentionOf(b).Rope]
 		}
 		return nil
 	})
@@ -103,7 +116,10 @@ func blockOf(m *model.Model, b int) block {
 		up: lin(model.Up, s.Bias.FFN), down: lin(model.Down, s.Bias.FFN),
 	}
 	if s.QKNorm == model.QKGain {
-		w.qNorm, w.kNorm = vector(m, name(model.QNorm)), vector(m, name(model.KNorm))
+		w.qNorm, w.kNorm = gain(m, name(model.QNorm)), gain(m, name(model.KNorm))
+	}
+	if s.PostNorm {
+		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
 	if !s.Parallel {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
@@ -115,11 +131,22 @@ func blockOf(m *model.Model, b int) block {
 }
 
 func normOf(m *model.Model, name string) norm {
-	n := norm{gain: vector(m, name)}
+	n := norm{gain: gain(m, name)}
 	if m.Spec.Norm == model.NormLayer {
 		n.bias = vector(m, name+model.BiasSuffix)
 	}
 	return n
+}
+
+// gain returns what a norm multiplies by.
+func gain(m *model.Model, name string) []float32 {
+	x := vector(m, name)
+	if m.Spec.Norm == model.NormRMS1 {
+		for i := range x {
+			x[i]++
+		}
+	}
+	return x
 }
 
 func vector(m *model.Model, name string) []float32 {
@@ -140,7 +167,9 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 	if err := d.lookup(x, ids); err != nil {
 		return nil, err
 	}
-	d.rope.extend(c.used + n)
+	for _, r := range d.ropes {
+		r.extend(c.used + n)
+	}
 	var (
 		h = newRows(n, s.Hidden) // normalized x
 		y = newRows(n, s.Hidden) // what a layer adds to x
@@ -155,12 +184,18 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 		if err := d.attention(ctx, c, step, w, y, h, a); err != nil {
 			return nil, err
 		}
+		if s.PostNorm {
+			d.normalize(y, y, w.attnPost)
+		}
 		x.add(y)
 		if !s.Parallel { // else h serves both
 			d.normalize(h, x, w.ffnNorm)
 		}
 		if err := d.feedForward(ctx, w, y, h, f); err != nil {
 			return nil, err
+		}
+		if s.PostNorm {
+			d.normalize(y, y, w.ffnPost)
 		}
 		x.add(y)
 	}
@@ -184,7 +219,7 @@ func (d *Decoder) attention(ctx context.Context, c *Cache, step int, w *block, y
 	}
 	d.normalizeHeads(a.q, w.qNorm)
 	d.normalizeHeads(a.k, w.kNorm)
-	c.append(step, &d.rope, a.k, a.v)
+	c.append(step, w.rope, a.k, a.v)
 	if err := d.attend(ctx, c, step, a.q); err != nil {
 		return err
 	}
@@ -215,7 +250,13 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 			if id < 0 || id >= d.spec.Vocab {
 				return fmt.Errorf("token id %d is outside the vocabulary of %d", id, d.spec.Vocab)
 			}
-			d.lanes[0].reader.Row(x.row(t), d.embed, id)
+			row := x.row(t)
+			d.lanes[0].reader.Row(row, d.embed, id)
+			if d.embedScale != 0 {
+				for i := range row {
+					row[i] *= d.embedScale
+				}
+			}
 		}
 		return nil
 	})

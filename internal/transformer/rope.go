@@ -17,16 +17,16 @@ type rope struct {
 // newRope computes the frequencies Base^(-2i/Dims) and their scaling. Like
 // the models' training code it rounds each to float32, which is part of what
 // the model learned at long positions.
-func newRope(s *model.Spec) rope {
-	dims := s.Rope.Dims
+func newRope(spec *model.Rope, headDim int) *rope {
+	dims := spec.Dims
 	if dims == 0 {
-		dims = s.HeadDim
+		dims = headDim
 	}
-	r := rope{half: dims / 2, invFreq: make([]float32, dims/2)}
+	r := &rope{half: dims / 2, invFreq: make([]float32, dims/2)}
 	for i := range r.invFreq {
 		exponent := float64(2*i) / float64(dims)
-		f := 1 / kernel.Pow64(s.Rope.Base, exponent)
-		r.invFreq[i] = float32(scaled(&s.Rope, float64(float32(f))))
+		f := 1 / kernel.Pow64(spec.Base, exponent)
+		r.invFreq[i] = float32(scaled(spec, float64(float32(f))))
 	}
 	return r
 }

@@ -1,0 +1,87 @@
+package quantize
+
+import (
+	"math"
+	"testing"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// powersOf estimates the powers of a model given by its rows.
+func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string][]float32 {
+	t.Helper()
+	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
+	for name, rows := range tensors {
+		w, err := qtensor.New(qtensor.Scheme{}, len(rows), len(rows[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r, x := range rows {
+			if err := w.SetFloats(r, x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.Tensors[name] = w
+	}
+	if err := m.Check(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := inputPowers(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func wantPowers(t *testing.T, got map[string][]float32, want map[string][]float64) {
+	t.Helper()
+	for name, w := range want {
+		for i, v := range level(w) {
+			if math.Abs(float64(got[name][i]-v)) > 1e-6 {
+				t.Errorf("%s: power %v, want %v", name, got[name], level(w))
+			}
+		}
+	}
+}
+
+// Two matrices beside attention, both after one LayerNorm, whose bias adds its
+// square.
+func TestPowersOfParallelBlocks(t *testing.T) {
+	spec := model.Spec{
+		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 2, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
+		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true, Norm: model.NormLayer, Parallel: true, Ungated: true,
+	}
+	got := powersOf(t, spec, map[string][][]float32{
+		"embed": {{1, 2}, {3, 0}}, "blocks.0.attn_norm": {{1, 2}}, "blocks.0.attn_norm.bias": {{0, 3}},
+		"blocks.0.q": {{1, 1}, {1, 1}}, "blocks.0.k": {{1, 1}, {1, 1}}, "blocks.0.v": {{1, 0}, {1, 2}}, "blocks.0.o": {{1, 0}, {0, 1}},
+		"blocks.0.up": {{0, 1}, {1, 0}}, "blocks.0.down": {{1, 0}, {0, 2}}, "norm": {{1, 3}}, "norm.bias": {{0, 0}},
+	})
+	h := [2]float64{5 / 3.5, 4*2/3.5 + 9}
+	o := [2]float64{0.3 * h[0], 0.3 * (h[0] + 4*h[1])}
+	down := [2]float64{0.5 * h[1], 0.5 * h[0]}
+	s := [2]float64{5 + o[0] + down[0], 2 + o[1] + 4*down[1]}
+	wantPowers(t, got, map[string][]float64{
+		"blocks.0.q": h[:], "blocks.0.up": h[:], "blocks.0.o": o[:], "blocks.0.down": down[:], "embed": {s[0], 9 * s[1]},
+	})
+}
+
+// Norms behind the layers set what they add; gains count from 1.
+func TestPowersOfPostNorms(t *testing.T) {
+	spec := model.Spec{
+		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
+		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true, Norm: model.NormRMS1, PostNorm: true, EmbedScale: 2,
+	}
+	got := powersOf(t, spec, map[string][][]float32{
+		"embed": {{1, 2}, {3, 0}}, "blocks.0.attn_norm": {{0, 1}},
+		"blocks.0.q": {{1, 1}, {1, 1}}, "blocks.0.k": {{1, 1}, {1, 1}}, "blocks.0.v": {{1, 0}, {0, 1}}, "blocks.0.o": {{1, 0}, {0, 1}},
+		"blocks.0.attn_post": {{1, 0}}, "blocks.0.ffn_norm": {{0, 0}}, "blocks.0.gate": {{1, 0}}, "blocks.0.up": {{0, 1}},
+		"blocks.0.down": {{1}, {1}}, "blocks.0.ffn_post": {{2, 1}}, "norm": {{0, 0}},
+	})
+	h := [2]float64{5 / 3.5, 4 * 2 / 3.5}
+	mean := (h[0] + h[1]) / 2
+	s := [2]float64{4*5 + 4*h[0]/mean, 4*2 + h[1]/mean}
+	up := [2]float64{s[0], s[1]}
+	s[0], s[1] = s[0]+9, s[1]+4
+	wantPowers(t, got, map[string][]float64{"blocks.0.q": h[:], "blocks.0.up": up[:], "embed": s[:]})
+}
