@@ -137,6 +137,7 @@ var flagValues = map[string][]string{
 	"embedding": schemes,
 	"head":      schemes,
 	"dtype":     dtypes,
+	"to":        targets,
 	"method":    quantize.Methods(),
 	"gate":      verify.MetricNames(),
 	"set":       {"layer_sharing=true", "share_embedding=true"},

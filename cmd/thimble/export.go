@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/format/gguf"
+	"thimble/internal/model"
+	"thimble/internal/spell"
+)
+
+// targets are the formats that export writes.
+var targets = []string{"gguf"}
+
+func exportCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write a model in another program's format, without quantizing it again",
+		UsageText: "thimble export MODEL --to gguf -o OUT.gguf",
+		Description: "gguf is the format of llama.cpp. Codes and scales are moved as they are: int4/g32 is\n" +
+			"Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1, int8/g32 Q8_0; f32, f16\n" +
+			"and bf16 keep their names. What GGUF has no type, key or tensor for is an error before\n" +
+			"anything is written. Blocks that share their weights are written once for each step.\n\n" +
+			"Examples:\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32\n" +
+			"   thimble export smol.thimble --to gguf -o smol.gguf",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: gguf"},
+			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+		},
+		Action: exportAction,
+	}
+}
+
+// An exported is the report of export.
+type exported struct {
+	Output  string           `json:"output,omitempty"` // empty after --dry-run
+	Format  string           `json:"format"`
+	Bytes   int64            `json:"bytes"`            // of the file
+	SHA256  string           `json:"sha256,omitempty"` // of the file
+	Notes   []string         `json:"notes,omitempty"`
+	Tensors []exportedTensor `json:"tensors"`
+}
+
+type exportedTensor struct {
+	Name   string `json:"name"`             // in the file
+	Source string `json:"source,omitempty"` // in the model
+	Type   string `json:"type"`
+	Rows   int    `json:"rows"`
+	Cols   int    `json:"cols"`
+	Bytes  int64  `json:"bytes"`
+}
+
+func newExported(e *gguf.Export, notes []string) *exported {
+	r := &exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
+	for _, t := range e.Tensors {
+		r.Tensors = append(r.Tensors, exportedTensor{t.Name, t.Source, t.Type, t.Rows, t.Cols, t.Bytes})
+	}
+	return r
+}
+
+// String lists the types with how many tensors and bytes have each.
+func (r *exported) String() string {
+	var b strings.Builder
+	for _, note := range r.Notes {
+		fmt.Fprintln(&b, "note:", model.Printable(note))
+	}
+	var order []string
+	count, bytes := map[string]int{}, map[string]int64{}
+	for _, t := range r.Tensors {
+		if count[t.Type] == 0 {
+			order = append(order, t.Type)
+		}
+		count[t.Type]++
+		bytes[t.Type] += t.Bytes
+	}
+	for _, name := range order {
+		fmt.Fprintf(&b, "  %-5s %5d tensors  %s\n", name, count[name], bytesText(bytes[name]))
+	}
+	if r.Output == "" {
+		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", bytesText(r.Bytes))
+	} else {
+		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", model.Printable(r.Output), bytesText(r.Bytes), r.SHA256)
+	}
+	return b.String()
+}
+
+func exportAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	out, to := c.String("output"), c.String("to")
+	switch {
+	case to == "":
+		return fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(targets, ", "))
+	case !slices.Contains(targets, to):
+		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(targets, ", "), spell.Suggest(to, targets))
+	case out == "" && !c.Bool(dryRunFlag.Name):
+		return errors.New("export needs -o FILE, or --dry-run")
+	}
+	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if !c.Bool(dryRunFlag.Name) {
+		if err := mayWrite(c, out, m); err != nil {
+			return err
+		}
+	}
+	e, err := gguf.NewExport(m) // refuses before the sources are read through
+	if err != nil {
+		return err
+	}
+	if c.Bool(dryRunFlag.Name) {
+		return print(c, newExported(e, m.Notes))
+	}
+	if e, err = writeExport(c, m, out); err != nil {
+		return err
+	}
+	// The file is there: an interrupt comes too late to undo it.
+	sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out}, nil)
+	if err != nil {
+		return err
+	}
+	report := newExported(e, m.Notes)
+	report.Output, report.SHA256 = out, hex.EncodeToString(sums[0].SHA256)
+	return print(c, report)
+}
+
+// writeExport writes m, with the hashes of the files it was read from, to out.
+func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, error) {
+	hashing := newMeter(c, "hash", "MB", 1e6)
+	sources, err := hashFiles(c.Context, m.Files, hashing)
+	hashing.done()
+	if err != nil {
+		return nil, err
+	}
+	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
+	m.Provenance.Tool = tool
+	e, err := gguf.NewExport(m)
+	if err != nil {
+		return nil, err
+	}
+	progress := newMeter(c, "export", "MB", 1e6)
+	defer progress.done()
+	progress.at(0, e.Bytes)
+	err = e.Write(c.Context, out, gguf.Options{
+		Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files,
+		Progress: func(done int64) { progress.at(done, e.Bytes) },
+	})
+	return e, forceHint(err)
+}

@@ -1,0 +1,483 @@
+package gguf
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/format/formattest"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/tokenizer"
+)
+
+// tiny is a model of two blocks with every bias, of which one runs twice.
+func tiny(t *testing.T, scheme string) *model.Model {
+	t.Helper()
+	x, err := qtensor.ParseScheme(scheme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &tokenizer.Data{
+		Model: tokenizer.ByteLevelBPE, Tokens: [][]byte{[]byte("<s>"), []byte("</s>"), []byte("a"), []byte(" "), []byte(" a"), {0xe9}, []byte("é!")},
+		Literal: []uint32{0, 1, 6}, Merges: []uint32{3, 2}, Steps: []tokenizer.Step{tokenizer.StepDigit, tokenizer.StepGPT2},
+		Added:  []tokenizer.Added{{ID: 0, Content: "<s>", Special: true}, {ID: 1, Content: "</s>", Special: true}, {ID: 6, Content: "é!"}},
+		Prefix: []uint32{0}, BOS: 0, EOS: 1, Pad: -1, Unk: -1, ChatTemplate: "{{ x }}",
+	}
+	m := &model.Model{
+		Path: "tiny",
+		Spec: model.Spec{
+			Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 96, Vocab: 9, Context: 32, Blocks: 2, Schedule: []int{0, 0, 1},
+			NormEps: 1e-5, Rope: model.Rope{Base: 10000}, Bias: model.Bias{QKV: true, O: true, FFN: true}, BOS: 0, EOS: []int{1, 2},
+		},
+		Tensors:   map[string]*qtensor.Matrix{},
+		Tokenizer: func() (*tokenizer.Data, error) { return d, nil },
+		Provenance: model.Provenance{
+			Architecture: "mobilellm", Recipe: "scheme: x", Tool: "test", Overrides: []string{"a=b"},
+			Sources: []model.Source{{Name: "model.bin", Bytes: 5, SHA256: bytes.Repeat([]byte{7}, 32)}},
+		},
+	}
+	for i, slot := range m.Spec.Slots() {
+		s := x
+		if slot.Role == model.Vector {
+			s = qtensor.Scheme{Kind: qtensor.BF16}
+		}
+		m.Tensors[slot.Name] = formattest.Fill(s, slot.Rows, slot.Cols, i)
+	}
+	return m
+}
+
+func write(t *testing.T, m *model.Model) (*Export, []byte) {
+	t.Helper()
+	e, err := NewExport(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "out.gguf")
+	if err := e.Write(context.Background(), path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(data)) != e.Bytes {
+		t.Errorf("the file has %d bytes, %d were planned", len(data), e.Bytes)
+	}
+	return e, data
+}
+
+// A slow is a GGUF file read as its specification says, one field at a time.
+type slow struct {
+	t       *testing.T
+	b       []byte
+	at      int
+	keys    map[string]any
+	tensors map[string]slowTensor
+}
+
+type slowTensor struct {
+	dims []uint64
+	kind uint32
+	data []byte
+}
+
+func (s *slow) u32() uint32 { s.at += 4; return binary.LittleEndian.Uint32(s.b[s.at-4:]) }
+func (s *slow) u64() uint64 { s.at += 8; return binary.LittleEndian.Uint64(s.b[s.at-8:]) }
+func (s *slow) str() string { n := int(s.u64()); s.at += n; return string(s.b[s.at-n : s.at]) }
+
+func (s *slow) value(kind uint32) any {
+	switch kind {
+	case 4:
+		return s.u32()
+	case 5:
+		return int32(s.u32())
+	case 6:
+		return math.Float32frombits(s.u32())
+	case 7:
+		s.at++
+		return s.b[s.at-1] == 1
+	case 8:
+		return s.str()
+	case 9:
+		kind, n := s.u32(), s.u64()
+		list := []any{}
+		for range n {
+			list = append(list, s.value(kind))
+		}
+		return list
+	case 10:
+		return s.u64()
+	}
+	s.t.Fatalf("value of type %d", kind)
+	return nil
+}
+
+func parse(t *testing.T, b []byte) *slow {
+	t.Helper()
+	s := &slow{t: t, b: b, keys: map[string]any{}, tensors: map[string]slowTensor{}}
+	if string(b[:4]) != "GGUF" {
+		t.Fatal("no magic")
+	}
+	s.at = 4
+	if v := s.u32(); v != 3 {
+		t.Fatalf("version %d", v)
+	}
+	tensors, keys := s.u64(), s.u64()
+	for range keys {
+		name := s.str()
+		s.keys[name] = s.value(s.u32())
+	}
+	offsets := map[string]uint64{}
+	next := uint64(0)
+	for range tensors {
+		name := s.str()
+		var x slowTensor
+		values := uint64(1)
+		for range s.u32() {
+			x.dims = append(x.dims, s.u64())
+			values *= x.dims[len(x.dims)-1]
+		}
+		x.kind = s.u32()
+		size := values * map[uint32]uint64{0: 128, 1: 64, 30: 64, 2: 18, 3: 20, 6: 22, 7: 24, 8: 34}[x.kind] / 32
+		offsets[name] = s.u64()
+		if offsets[name] != next {
+			t.Fatalf("%s is at %d, want %d", name, offsets[name], next)
+		}
+		next = (next + size + 31) / 32 * 32
+		x.data = make([]byte, size)
+		s.tensors[name] = x
+	}
+	begin := uint64(s.at+31) / 32 * 32
+	if begin+next != uint64(len(b)) {
+		t.Fatalf("the file has %d bytes, its tensors end at %d", len(b), begin+next)
+	}
+	for name, x := range s.tensors {
+		copy(x.data, b[begin+offsets[name]:])
+	}
+	return s
+}
+
+// values dequantizes as ggml-quants.c does, one weight at a time.
+func (x slowTensor) values() []float32 {
+	n := uint64(1)
+	for _, d := range x.dims {
+		n *= d
+	}
+	out := make([]float32, n)
+	half := func(b []byte) float32 { return qtensor.FromHalf(binary.LittleEndian.Uint16(b)) }
+	for i := range out {
+		b := x.data
+		j := i % 32
+		nibble := func(qs []byte) float32 { return float32(qs[j%16] >> (j / 16 * 4) & 15) }
+		fifth := func(qh []byte) float32 { return float32(binary.LittleEndian.Uint32(qh)>>j&1) * 16 }
+		switch x.kind {
+		case 0:
+			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+		case 1:
+			out[i] = half(b[2*i:])
+		case 30:
+			out[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
+		case 2:
+			b = b[i/32*18:]
+			out[i] = half(b) * (nibble(b[2:]) - 8)
+		case 3:
+			b = b[i/32*20:]
+			out[i] = float32(half(b)*nibble(b[4:])) + half(b[2:])
+		case 6:
+			b = b[i/32*22:]
+			out[i] = half(b) * (nibble(b[6:]) + fifth(b[2:]) - 16)
+		case 7:
+			b = b[i/32*24:]
+			out[i] = float32(half(b)*(nibble(b[8:])+fifth(b[4:]))) + half(b[2:])
+		case 8:
+			b = b[i/32*34:]
+			out[i] = half(b) * float32(int8(b[2+j]))
+		}
+	}
+	return out
+}
+
+var mapped = map[string]uint32{
+	"f32": 0, "f16": 1, "bf16": 30, "int4/g32": 2, "int4/g32/asym": 3, "int5/g32": 6, "int5/g32/asym": 7, "int8/g32": 8,
+}
+
+// Every scheme that maps keeps its values to the bit, each step has its tensors,
+// and the rows of q and k stand as llama.cpp's rotation wants them.
+func TestValues(t *testing.T) {
+	for scheme, kind := range mapped {
+		t.Run(scheme, func(t *testing.T) {
+			m := tiny(t, scheme)
+			e, data := write(t, m)
+			f := parse(t, data)
+			if want := 3 + 3*16; len(f.tensors) != want || len(e.Tensors) != want {
+				t.Errorf("%d tensors, want %d", len(f.tensors), want)
+			}
+			for _, c := range []struct {
+				name, source string
+				head         int
+			}{
+				{"token_embd.weight", "embed", 0}, {"output.weight", "head", 0}, {"output_norm.weight", "norm", 0},
+				{"blk.0.attn_q.weight", "blocks.0.q", 16}, {"blk.1.attn_k.weight", "blocks.0.k", 16}, {"blk.2.attn_q.weight", "blocks.1.q", 16},
+				{"blk.2.attn_q.bias", "blocks.1.q.bias", 16}, {"blk.1.attn_k.bias", "blocks.0.k.bias", 16}, {"blk.2.attn_v.bias", "blocks.1.v.bias", 0},
+				{"blk.1.attn_v.weight", "blocks.0.v", 0}, {"blk.2.attn_output.weight", "blocks.1.o", 0}, {"blk.2.attn_output.bias", "blocks.1.o.bias", 0},
+				{"blk.2.ffn_gate.weight", "blocks.1.gate", 0}, {"blk.2.ffn_up.bias", "blocks.1.up.bias", 0}, {"blk.0.ffn_down.weight", "blocks.0.down", 0},
+				{"blk.2.ffn_norm.weight", "blocks.1.ffn_norm", 0}, {"blk.0.attn_norm.weight", "blocks.0.attn_norm", 0},
+			} {
+				x, ok := f.tensors[c.name]
+				if !ok {
+					t.Errorf("there is no %s", c.name)
+					continue
+				}
+				src := m.Tensors[c.source]
+				if vector := len(x.dims) == 1; vector && x.kind != 0 || !vector && x.kind != kind {
+					t.Errorf("%s has type %d", c.name, x.kind)
+				}
+				if x.dims[0] != uint64(src.Cols) || len(x.dims) == 2 && x.dims[1] != uint64(src.Rows) {
+					t.Errorf("%s has dims %v, want %d and %d", c.name, x.dims, src.Cols, src.Rows)
+				}
+				compare(t, c.name, x.values(), turnedRows(src, c.head))
+			}
+		})
+	}
+}
+
+// turnedRows returns m's values, as rows or a bias in heads of that width:
+// (heads, 2, dim/2) becomes (heads, dim/2, 2).
+func turnedRows(m *qtensor.Matrix, dim int) []float32 {
+	var reader qtensor.Reader
+	all := make([]float32, m.Rows*m.Cols)
+	for r := range m.Rows {
+		reader.Row(all[r*m.Cols:][:m.Cols], m, r)
+	}
+	if dim == 0 {
+		return all
+	}
+	width := m.Cols
+	if m.Rows == 1 {
+		width = 1
+	}
+	out := make([]float32, 0, len(all))
+	for head := range len(all) / width / dim {
+		for i := range dim / 2 {
+			for j := range 2 {
+				row := head*dim + j*dim/2 + i
+				out = append(out, all[row*width:][:width]...)
+			}
+		}
+	}
+	return out
+}
+
+func compare(t *testing.T, name string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d", name, len(got), len(want))
+		return
+	}
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) && !(got[i] == 0 && want[i] == 0) {
+			t.Errorf("%s: value %d is %v, want %v", name, i, got[i], want[i])
+			return
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	m := tiny(t, "int8/g32")
+	m.Spec.Rope = model.Rope{Base: 500000, Scaling: model.RopeLlama3, Factor: 8, LowFreq: 1, HighFreq: 4, Original: 16}
+	e, data := write(t, m)
+	f := parse(t, data)
+	for name, want := range map[string]any{
+		"general.architecture": "llama", "general.file_type": uint32(7), "general.quantization_version": uint32(2),
+		"llama.block_count": uint32(3), "llama.context_length": uint32(32), "llama.embedding_length": uint32(64),
+		"llama.feed_forward_length": uint32(96), "llama.attention.head_count": uint32(4), "llama.attention.head_count_kv": uint32(2),
+		"llama.attention.key_length": uint32(16), "llama.attention.value_length": uint32(16), "llama.vocab_size": uint32(9),
+		"llama.attention.layer_norm_rms_epsilon": float32(1e-5), "llama.rope.dimension_count": uint32(16), "llama.rope.freq_base": float32(500000),
+		"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.chat_template": "{{ x }}",
+		"tokenizer.ggml.tokens":     []any{"<s>", "</s>", "a", "Ġ", "Ġa", "é", "é!", "[PAD7]", "[PAD8]"},
+		"tokenizer.ggml.token_type": []any{int32(3), int32(3), int32(1), int32(1), int32(1), int32(1), int32(4), int32(5), int32(5)},
+		"tokenizer.ggml.merges":     []any{"Ġ a"}, "tokenizer.ggml.bos_token_id": uint32(0), "tokenizer.ggml.eos_token_id": uint32(1),
+		"tokenizer.ggml.add_bos_token": true, "tokenizer.ggml.add_eos_token": false, "thimble.eos_token_ids": []any{int32(1), int32(2)},
+		"thimble.tool": "test", "thimble.architecture": "mobilellm", "thimble.recipe": "scheme: x", "thimble.overrides": []any{"a=b"},
+		"thimble.source.names": []any{"model.bin"}, "thimble.source.bytes": []any{uint64(5)}, "thimble.source.sha256": []any{strings.Repeat("07", 32)},
+		"thimble.rope.llama3.factor": float32(8), "thimble.rope.llama3.original_context_length": uint32(16),
+	} {
+		if got := f.keys[name]; fmt.Sprintf("%T %v", got, got) != fmt.Sprintf("%T %v", want, want) {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+	factors := f.tensors["rope_freqs.weight"].values()
+	if len(factors) != 8 || factors[0] <= 1 || factors[1] != 8 || factors[7] != 8 { // 16 positions are 2.5 turns of the fastest
+		t.Errorf("rotary factors are %v", factors)
+	}
+	if notes := strings.Join(e.Notes, "\n"); !strings.Contains(notes, "2 blocks is written once for each of its steps, 3 in all") || !strings.Contains(notes, "2 rows more") {
+		t.Errorf("notes are %q", notes)
+	}
+}
+
+func TestLinearRopeTiedNoTokenizer(t *testing.T) {
+	m := tiny(t, "f16")
+	m.Spec.Rope.Scaling, m.Spec.Rope.Factor = model.RopeLinear, 4
+	m.Spec.Tied, m.Tokenizer = true, nil
+	delete(m.Tensors, model.Head)
+	_, data := write(t, m)
+	f := parse(t, data)
+	if f.keys["llama.rope.scaling.type"] != "linear" || f.keys["llama.rope.scaling.factor"] != float32(4) {
+		t.Error("no linear scaling")
+	}
+	if _, ok := f.tensors["output.weight"]; ok || f.keys["tokenizer.ggml.model"] != "none" || f.keys["thimble.bos_token_id"] != int32(0) {
+		t.Error("a head, a tokenizer, or no first token")
+	}
+}
+
+// The bytes are pinned: the same on every machine and in every run.
+func TestGolden(t *testing.T) {
+	want := map[string]string{
+		"f32":           "6599a5fb6c7e4745c745bb6c29ca871943cb256e4486f51f054c577b7c7ea9bb",
+		"int4/g32":      "ec580483c3487b6d1a81e7fffaaabf75b7c9e99b474184eea9791fd6ac1662c3",
+		"int5/g32/asym": "9eb197a9ff7cf79df74a5678177fc794c4eae442a3e59d6e9a789a3b4db8dd07",
+		"int8/g32":      "29633760ba4d838bbc2cea38e5588c339e298cf0a48bfec9241291ac8c17b938",
+	}
+	for scheme, sum := range want {
+		_, a := write(t, tiny(t, scheme))
+		_, b := write(t, tiny(t, scheme))
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s: two runs differ", scheme)
+		}
+		if got := fmt.Sprintf("%x", sha256.Sum256(a)); got != sum {
+			t.Errorf("%s: SHA-256 is %s, want %s", scheme, got, sum)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for want, change := range map[string]func(m *model.Model, d *tokenizer.Data){
+		"blocks.1.up: scheme int4/g64/sym in GGUF is not supported; quantize it as": func(m *model.Model, _ *tokenizer.Data) {
+			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
+		},
+		"head: scheme int8/g32/asym in GGUF is not supported": func(m *model.Model, _ *tokenizer.Data) {
+			m.Tensors["head"] = formattest.Fill(grouped(8, true), 9, 64, 1)
+		},
+		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported, its blocks have 32 columns; store": func(m *model.Model, _ *tokenizer.Data) {
+			m.Spec.FFN = 100
+			for i, slot := range m.Spec.Slots() {
+				if m.Tensors[slot.Name].Rows != slot.Rows || m.Tensors[slot.Name].Cols != slot.Cols {
+					s := m.Tensors[slot.Name].Scheme
+					m.Tensors[slot.Name] = formattest.Fill(s, slot.Rows, slot.Cols, i)
+				}
+			}
+		},
+		"attention in GGUF's architecture llama": func(m *model.Model, _ *tokenizer.Data) {
+			m.Spec.Attention = []model.Attention{{Window: 8}, {}}
+		},
+		"qknorm in GGUF's architecture llama": func(m *model.Model, _ *tokenizer.Data) {
+			m.Spec.QKNorm = model.QKGain
+			for b := range 2 {
+				for _, kind := range []string{model.QNorm, model.KNorm} {
+					m.Tensors[model.Name(b, kind)] = formattest.Fill(qtensor.Scheme{}, 1, 16, 1)
+				}
+			}
+		},
+		`steps ["llama3"] and ignore_merges false`: func(_ *model.Model, d *tokenizer.Data) { d.Steps = []tokenizer.Step{tokenizer.StepLlama3} },
+		`added token "<s>", which strips`:          func(_ *model.Model, d *tokenizer.Data) { d.Added[0].LStrip = true },
+		`added token "é!", which the vocabulary`:   func(_ *model.Model, d *tokenizer.Data) { d.Literal = d.Literal[:2] },
+		"ids [1] before a text":                    func(_ *model.Model, d *tokenizer.Data) { d.Prefix = []uint32{1} },
+		"ids [0] after a text":                     func(_ *model.Model, d *tokenizer.Data) { d.Suffix = []uint32{0} },
+		"a tokenizer of 10 tokens over an embedding of 9": func(_ *model.Model, d *tokenizer.Data) {
+			d.Tokens = append(d.Tokens, []byte("x"), []byte("y"), []byte("z"))
+		},
+	} {
+		m := tiny(t, "int8/g32")
+		d, _ := m.Tokenizer()
+		change(m, d)
+		if _, err := NewExport(m); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	m := tiny(t, "f32")
+	delete(m.Tensors, model.Norm)
+	if _, err := NewExport(m); err == nil {
+		t.Error("a model without its last norm passed")
+	}
+}
+
+// A feature of Spec that nobody has told this package about is refused by name.
+func TestFeaturesByName(t *testing.T) {
+	refused := 0
+	var each func(prefix string, s *model.Spec, v reflect.Value)
+	each = func(prefix string, s *model.Spec, v reflect.Value) {
+		for i := range v.NumField() {
+			tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			name, f := prefix+tag, v.Field(i)
+			old := reflect.ValueOf(f.Interface())
+			switch f.Kind() {
+			case reflect.Struct:
+				each(name+".", s, f)
+				continue
+			case reflect.Bool:
+				f.SetBool(true)
+			case reflect.Int:
+				f.SetInt(3)
+			case reflect.Float64:
+				f.SetFloat(3)
+			case reflect.String:
+				f.SetString("linear")
+			case reflect.Slice:
+				f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+				if e := f.Index(0); e.Kind() == reflect.Struct {
+					e.Field(0).Set(reflect.ValueOf(3).Convert(e.Field(0).Type()))
+				}
+			}
+			err := checkSpec("tiny", s)
+			if known := slices.Contains(sayable, name); known != (err == nil) {
+				t.Errorf("%s: known is %v, error is %v", name, known, err)
+			} else if !known {
+				refused++
+				if !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), strings.Split(name, ".")[0]) {
+					t.Errorf("%s: error is %v", name, err)
+				}
+			}
+			f.Set(old)
+		}
+	}
+	s := tiny(t, "f32").Spec
+	each("", &s, reflect.ValueOf(&s).Elem())
+	if refused < 5 {
+		t.Errorf("%d features are refused", refused)
+	}
+}
+
+// A failed run leaves nothing, a file that is there stays.
+func TestWriteFails(t *testing.T) {
+	e, err := NewExport(tiny(t, "f32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := e.Write(ctx, filepath.Join(dir, "out"), Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%v was left", left)
+	}
+	path := filepath.Join(dir, "there")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Write(context.Background(), path, Options{}); !errors.Is(err, os.ErrExist) {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package gguf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+)
+
+// Values of tokenizer.ggml.token_type (llama.h, enum llama_token_type).
+const (
+	tokenNormal  = 1
+	tokenControl = 3
+	tokenUser    = 4
+	tokenUnused  = 5
+)
+
+// splits maps tokenizer.ggml.pre to what cuts a text the same way. llama.cpp
+// ties ignore_merges to the name.
+var splits = []struct {
+	pre          string
+	steps        []tokenizer.Step
+	ignoreMerges bool
+}{
+	{"smollm", []tokenizer.Step{tokenizer.StepDigit, tokenizer.StepGPT2}, false},
+	{"gpt-2", []tokenizer.Step{tokenizer.StepGPT2}, false},
+	{"llama-bpe", []tokenizer.Step{tokenizer.StepLlama3}, true},
+	{"qwen2", []tokenizer.Step{tokenizer.StepQwen2}, false},
+}
+
+// byteLetters are the characters that stand for bytes 0 to 255 in a byte-level
+// vocabulary: printable Latin-1 itself, U+0100 on for the rest (GPT-2, encoder.py).
+var byteLetters = func() (letters [256]rune) {
+	next := rune(256)
+	for b := range letters {
+		if b >= '!' && b <= '~' || b >= 0xa1 && b != 0xad {
+			letters[b] = rune(b)
+		} else {
+			letters[b] = next
+			next++
+		}
+	}
+	return letters
+}()
+
+// spell writes bytes in byteLetters.
+func spell(token []byte) string {
+	var b strings.Builder
+	for _, c := range token {
+		b.WriteRune(byteLetters[c])
+	}
+	return b.String()
+}
+
+// putTokenizer adds tokenizer d, which may be nil, to the keys. llama.cpp wants
+// as many tokens as the embedding has rows: the rest are unused.
+func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) error {
+	if d == nil {
+		m.tokenizer = "none"
+		m.putSpecIDs(s, -1, -1)
+		return nil
+	}
+	if _, err := tokenizer.New(d); err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	if len(d.Tokens) > s.Vocab {
+		return model.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
+	}
+	if d.Model != tokenizer.ByteLevelBPE {
+		return model.Unsupported(path, "tokenizer model %q in GGUF", d.Model)
+	}
+	m.tokenizer, m.chatTemplate, m.addSpace = "gpt2", d.ChatTemplate, ptr(false)
+	for _, split := range splits {
+		if slices.Equal(split.steps, d.Steps) && split.ignoreMerges == d.IgnoreMerges {
+			m.pre = split.pre
+		}
+	}
+	if m.pre == "" {
+		return model.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
+	}
+	if err := m.putTokens(path, d); err != nil {
+		return err
+	}
+	m.tokenizerTokens = ptr(uint32(len(d.Tokens)))
+	for id := len(d.Tokens); id < s.Vocab; id++ {
+		m.tokens = append(m.tokens, fmt.Sprintf("[PAD%d]", id))
+		m.tokenTypes = append(m.tokenTypes, tokenUnused)
+	}
+	return m.putSpecials(path, d, s)
+}
+
+// putTokens adds the vocabulary and the merges.
+func (m *metadata) putTokens(path string, d *tokenizer.Data) error {
+	m.tokens, m.tokenTypes = make([]string, len(d.Tokens)), make([]int32, len(d.Tokens))
+	for id, token := range d.Tokens {
+		m.tokens[id], m.tokenTypes[id] = spell(token), tokenNormal
+	}
+	for _, id := range d.Literal {
+		m.tokens[id], m.tokenTypes[id] = string(d.Tokens[id]), tokenUnused
+	}
+	for _, a := range d.Added {
+		switch {
+		case a.LStrip || a.RStrip || a.SingleWord:
+			return model.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", model.Printable(a.Content))
+		case m.tokens[a.ID] != a.Content || string(d.Tokens[a.ID]) != a.Content:
+			return model.Unsupported(path, "added token %q, which the vocabulary spells otherwise, in GGUF", model.Printable(a.Content))
+		case a.Special:
+			m.tokenTypes[a.ID] = tokenControl
+		default:
+			m.tokenTypes[a.ID] = tokenUser
+		}
+	}
+	for id, token := range m.tokens {
+		if !utf8.ValidString(token) {
+			return model.Unsupported(path, "token %d, which is not UTF-8, in GGUF", id)
+		}
+	}
+	m.merges = make([]string, len(d.Merges)/2)
+	for i := range m.merges {
+		left, right := m.tokens[d.Merges[2*i]], m.tokens[d.Merges[2*i+1]]
+		if strings.Contains(left+right, " ") {
+			return model.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
+		}
+		m.merges[i] = left + " " + right
+	}
+	return nil
+}
+
+// putSpecials adds the ids with a role. Where the tokenizer names no first or
+// last token the Spec's serves: llama.cpp would take id 11.
+func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) error {
+	bos, eos := d.BOS, d.EOS
+	if bos < 0 {
+		bos = s.BOS
+	}
+	if eos < 0 && len(s.EOS) > 0 {
+		eos = s.EOS[0]
+	}
+	id := func(n int) *uint32 {
+		if n < 0 {
+			return nil
+		}
+		return ptr(uint32(n))
+	}
+	m.bos, m.eos, m.unk, m.pad = id(bos), id(eos), id(d.Unk), id(d.Pad)
+	around := func(where string, ids []uint32, want int) (*bool, error) {
+		if len(ids) == 0 || len(ids) == 1 && int(ids[0]) == want {
+			return ptr(len(ids) == 1), nil
+		}
+		return nil, model.Unsupported(path, "a tokenizer that puts ids %v %s a text in GGUF", ids, where)
+	}
+	var err error
+	if m.addBOS, err = around("before", d.Prefix, bos); err != nil {
+		return err
+	}
+	if m.addEOS, err = around("after", d.Suffix, eos); err != nil {
+		return err
+	}
+	m.putSpecIDs(s, bos, eos)
+	return nil
+}
+
+// putSpecIDs adds, as keys of ours, the Spec's first and last tokens where they
+// are not just bos and eos.
+func (m *metadata) putSpecIDs(s *model.Spec, bos, eos int) {
+	if s.BOS != bos {
+		m.specBOS = ptr(int32(s.BOS))
+	}
+	if len(s.EOS) == 1 && s.EOS[0] == eos || len(s.EOS) == 0 && eos < 0 {
+		return
+	}
+	m.specEOS = make([]int32, len(s.EOS))
+	for i, id := range s.EOS {
+		m.specEOS[i] = int32(id)
+	}
+}
