@@ -23,7 +23,7 @@ func llamaSpec(c *config) model.Spec {
 func decoderSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.NormEps = c.Float("rms_norm_eps")
-	rope, inner := rotary(c)
+	rope, inner := rotary(c, 10000)
 	if inner != nil {
 		inner.Must("partial_rotary_factor", 1.0)
 	}
@@ -64,10 +64,10 @@ func sizes(c *config) model.Spec {
 }
 
 // rotary reads rope_parameters as transformers 5 writes it, or rope_theta and
-// rope_scaling as transformers 4 did. It returns the object too, nil if there
-// is none.
-func rotary(c *config) (model.Rope, *config) {
-	base := c.Float("rope_theta", 10000)
+// rope_scaling as transformers 4 did. base is the default. It returns
+// the object too, nil if there is none.
+func rotary(c *config, base float64) (model.Rope, *config) {
+	base = c.Float("rope_theta", base)
 	p := c.Object("rope_parameters")
 	if p == nil {
 		p = c.Object("rope_scaling")

@@ -13,7 +13,7 @@ func phiSpec(c *config) model.Spec {
 	s.Parallel, s.Ungated, s.Activation = true, true, model.GELUTanh
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 
-	rope, inner := rotary(c)
+	rope, inner := rotary(c, 10000)
 	part := c.Float("partial_rotary_factor", 0.5)
 	if inner != nil {
 		part = inner.Float("partial_rotary_factor", part)

@@ -80,6 +80,14 @@ func TestPublishedArchitectures(t *testing.T) {
 			"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,"rope_parameters":{"full_attention":{"rope_theta":1000000,"rope_type":"default"},
 			"sliding_attention":{"rope_type":"default"}},"sliding_window":512,"tie_word_embeddings":true,
 			"use_bidirectional_attention":false,"vocab_size":262144}`, nil, gemma3},
+		{"MobileLLM-R1, small", llama4(`"attn_temperature_tuning":false,"tie_word_embeddings":true`), nil,
+			model.Spec{Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 24, FFN: 160, Vocab: 32, Context: 32768, Blocks: 5, Schedule: model.InOrder(5, 1),
+				NormEps: 1e-5, QKNorm: model.QKBare, Rope: model.Rope{Base: 500000, Pairs: true}, Tied: true, BOS: -1,
+				Attention: []model.Attention{{Chunk: 9}, {Chunk: 9}, {Chunk: 9}, {Rope: model.NoRope}, {Chunk: 9}}}},
+		{"Llama 4 without still blocks", llama4(`"no_rope_layers":[1,1,1,1,1,0],"use_qk_norm":false`), nil, // the sixth is not there
+			model.Spec{Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 24, FFN: 160, Vocab: 32, Context: 32768, Blocks: 5, Schedule: model.InOrder(5, 1),
+				NormEps: 1e-5, Rope: model.Rope{Base: 500000, Pairs: true}, BOS: -1,
+				Attention: []model.Attention{{Chunk: 9}, {Chunk: 9}, {Chunk: 9}, {Chunk: 9}, {Chunk: 9}}}},
 		{"Phi by transformers 5", phi(`"rope_parameters":{"rope_type":"default","rope_theta":10000.0,"partial_rotary_factor":0.25}`), nil,
 			model.Spec{Hidden: 64, Heads: 4, KVHeads: 4, HeadDim: 16, FFN: 160, Vocab: 32, Context: 128, Blocks: 1,
 				Schedule: []int{0}, Norm: model.NormLayer, NormEps: 1e-5, Parallel: true, Ungated: true, Activation: model.GELUTanh,
@@ -104,6 +112,13 @@ var gemma3 = model.Spec{Hidden: 1152, Heads: 4, KVHeads: 1, HeadDim: 256, FFN: 6
 	EmbedScale: math.Sqrt(1152), Rope: model.Rope{Base: 1e6}, Ropes: []model.Rope{{Base: 1e4}}, Tied: true, BOS: 2, EOS: []int{1, 106},
 	Attention: []model.Attention{{Window: 512, Rope: 1}, {Window: 512, Rope: 1}, {Window: 512, Rope: 1}, {Window: 512, Rope: 1},
 		{Window: 512, Rope: 1}, {}, {Window: 512, Rope: 1}}}
+
+// llama4 is a small config with more keys.
+func llama4(more string) string {
+	return `{"model_type":"llama4_text","hidden_act":"silu","hidden_size":64,"intermediate_size":8192,"intermediate_size_mlp":160,"head_dim":24,
+		"max_position_embeddings":32768,"num_attention_heads":4,"num_key_value_heads":2,"num_hidden_layers":5,"vocab_size":32,
+		"attention_chunk_size":9,"floor_scale":8192,"attn_scale":0.1,"moe_layers":[],"num_local_experts":0,` + more + `}`
+}
 
 // phi is a small config with more keys.
 func phi(more string) string {
@@ -178,6 +193,13 @@ func TestArchitecturesRefuse(t *testing.T) {
 	}
 	for _, c := range []struct{ text, want string }{
 		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu", 1), `config.json: hidden_act: "relu", only gelu_new, is not supported`},
+		{llama4(`"no_rope_layers":[]`), "config.json: attn_temperature_tuning: true, in a context of 32768 with floor_scale 8192, is not supported"},
+		{llama4(`"no_rope_layers":[1,0]`), "config.json: no_rope_layers: 2 of them, want one for each of 5 blocks"},
+		{llama4(`"no_rope_layers":[1,true]`), "config.json: no_rope_layers: want a list of 0 and 1, found true"},
+		{strings.Replace(llama4(`"use_qk_norm":true`), "[]", "[1]", 1), "config.json: attn_temperature_tuning: true, in a context of 32768 with floor_scale 8192, is not supported"},
+		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "[1]", 1), "config.json: moe_layers: a mixture of experts, only [], is not supported"},
+		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "null", 1), "config.json: moe_layers: a mixture of experts, only [], is not supported"},
+		{strings.Replace(llama4(`"attn_temperature_tuning":false`), `"attention_chunk_size":9`, `"attention_chunk_size":null`, 1), "config.json: attention_chunk_size: key is missing; add it to the file or give --set attention_chunk_size=..."},
 		{phi(`"qk_layernorm":true`), "config.json: qk_layernorm: true, only false, is not supported"},
 		{phi(`"partial_rotary_factor":1.5`), "config.json: partial_rotary_factor: 1.5 of 16 dimensions, want at least two and at most all of them"},
 		{phi(`"partial_rotary_factor":0.1`), "config.json: partial_rotary_factor: 0.1 of 16 dimensions, want at least two and at most all of them"},

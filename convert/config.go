@@ -238,7 +238,10 @@ func (c *config) Strings(key string, n int) []string {
 }
 
 // IDs reads a token id or a list of them; none where the key is absent.
-func (c *config) IDs(key string) []int {
+func (c *config) IDs(key string) []int { return c.counts(key, "token ids") }
+
+// counts reads a number, or a list of them, that are 0 or more.
+func (c *config) counts(key, what string) []int {
 	v := c.value(key)
 	list, ok := v.([]any)
 	if v != nil && !ok {
@@ -248,7 +251,7 @@ func (c *config) IDs(key string) []int {
 	for _, v := range list {
 		id, ok := whole(v)
 		if !ok || id < 0 {
-			c.Fail(key, "want token ids, found %s", show(v))
+			c.Fail(key, "want %s, found %s", what, show(v))
 			return nil
 		}
 		ids = append(ids, id)

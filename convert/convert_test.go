@@ -54,6 +54,10 @@ func TestFixtures(t *testing.T) {
 	gemma3.EmbedScale, gemma3.AttnScale = 8, 0.22360679774997896
 	gemma3.Rope, gemma3.Ropes = model.Rope{Base: 1e6, Scaling: model.RopeLinear, Factor: 8}, []model.Rope{{Base: 10000}}
 	gemma3.Attention = []model.Attention{{Window: 21, Rope: 1}, {Window: 21, Rope: 1}, {}, {Window: 21, Rope: 1}}
+	llama4 := llama
+	llama4.Blocks, llama4.Schedule, llama4.HeadDim, llama4.Tied, llama4.QKNorm = 4, []int{0, 1, 2, 3}, 24, true, model.QKBare
+	llama4.Rope = model.Rope{Base: 500000, Pairs: true}
+	llama4.Attention = []model.Attention{{Chunk: 21}, {Chunk: 21}, {Rope: model.NoRope}, {}}
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
@@ -82,6 +86,7 @@ func TestFixtures(t *testing.T) {
 		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
 		{"qwen3", nil, qwen3, qtensor.BF16, single, nil, "qwen3"},
 		{"gemma3", nil, gemma3, qtensor.BF16, single, nil, "gemma3_text"},
+		{"llama4", nil, llama4, qtensor.BF16, single, nil, "llama4_text"},
 		{"phi", nil, phi, qtensor.F16, single, nil, "phi"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -241,6 +241,18 @@ const (
 	gelu1 = 0.07135481627260025
 )
 
+// RotatePairs is Rotate where neighbours are the two coordinates:
+//
+//	x[2i], x[2i+1] = x[2i]*cos[i] - x[2i+1]*sin[i], x[2i+1]*cos[i] + x[2i]*sin[i]
+func RotatePairs(x, cos, sin []float32) {
+	check(len(x) == 2*len(cos) && len(sin) == len(cos), "RotatePairs")
+	for i, c := range cos {
+		s, u, v := sin[i], x[2*i], x[2*i+1]
+		x[2*i] = float32(u*c) - float32(v*s)
+		x[2*i+1] = float32(v*c) + float32(u*s)
+	}
+}
+
 // Rotate applies a rotary embedding to one head x of 2h elements, whose
 // halves are the two coordinates:
 //

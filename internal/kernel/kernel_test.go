@@ -275,6 +275,14 @@ func TestElementwise(t *testing.T) {
 				want[i] = float32(x[i]*cos[i]) - float32(x[i+n]*sin[i])
 				want[i+n] = float32(x[i+n]*cos[i]) + float32(x[i]*sin[i])
 			}
+			pairs := make([]float32, 2*n)
+			for i := range n {
+				pairs[2*i], pairs[2*i+1] = x[i], x[i+n]
+			}
+			RotatePairs(pairs, cos, sin)
+			for i := range n {
+				same(t, fmt.Sprint("RotatePairs ", n), pairs[2*i:2*i+2], []float32{want[i], want[i+n]})
+			}
 			Rotate(x, cos, sin)
 			same(t, fmt.Sprint("Rotate ", n), x, want)
 		}
@@ -361,6 +369,7 @@ func TestLengths(t *testing.T) {
 		"GELUMul":             func() { GELUMul(x, x, y) },
 		"SiLUMul":             func() { SiLUMul(y, x, x) },
 		"Rotate":              func() { Rotate(y, x[:16], x[:16]) },
+		"RotatePairs":         func() { RotatePairs(y, x[:16], x[:16]) },
 		"FromF16":             func() { FromF16(x, b) },
 		"FromBF16":            func() { FromBF16(x, b) },
 		"FromF32":             func() { FromF32(x, b) },

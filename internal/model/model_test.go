@@ -35,8 +35,8 @@ func TestSpecCheck(t *testing.T) {
 		"rope base is 0, want a positive number":                                 func(s *Spec) { s.Rope.Base = 0 },
 		`rope: scaling "yarn" is not supported`:                                  func(s *Spec) { s.Rope.Scaling = "yarn" },
 		"rope factor is 0, want a positive number":                               func(s *Spec) { s.Rope.Scaling = RopeLinear },
-		"rope frequency factors are 4 and 1, want 0 < low < high":                func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 4, 1, 32} },
-		"rope original length is 0, want 1 to 16777216":                          func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, 8, 1, 4, 0} },
+		"rope frequency factors are 4 and 1, want 0 < low < high":                func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, false, 8, 4, 1, 32} },
+		"rope original length is 0, want 1 to 16777216":                          func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, false, 8, 1, 4, 0} },
 		"attention is given for 1 of 2 blocks":                                   func(s *Spec) { s.Attention = []Attention{{}} },
 		"window of block 1 is -1, want 0 to 16777216":                            func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
 		`norm: "batch" is not supported`:                                         func(s *Spec) { s.Norm = "batch" },
@@ -47,10 +47,11 @@ func TestSpecCheck(t *testing.T) {
 		"postnorm: with parallel is not supported":                               func(s *Spec) { s.PostNorm, s.Parallel = true, true },
 		"scales of embedding and attention are -1 and 0, want positive numbers":  func(s *Spec) { s.EmbedScale = -1 },
 		"scales of embedding and attention are 0 and NaN, want positive numbers": func(s *Spec) { s.AttnScale = math.NaN() },
-		"block 1 turns by rope 1, want 0 to 0":                                   func(s *Spec) { s.Attention = []Attention{{}, {Rope: 1}} },
+		"block 1 turns by rope 1, want -1 to 0":                                  func(s *Spec) { s.Attention = []Attention{{}, {Rope: 1}} },
 		"rope base is -1, want a positive number":                                func(s *Spec) { s.Ropes = []Rope{{Base: -1}} },
+		"chunk of block 0 is -1, want 0 to 16777216":                             func(s *Spec) { s.Attention = []Attention{{Chunk: -1}, {}} },
 		"1025 more ropes, want at most 1024":                                     func(s *Spec) { s.Ropes = make([]Rope, 1025) },
-		`qknorm: "bare" is not supported`:                                        func(s *Spec) { s.QKNorm = "bare" },
+		`qknorm: "l1" is not supported`:                                          func(s *Spec) { s.QKNorm = "l1" },
 		"1024 heads of 2048 are wider than 1048576":                              func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
 	} {
 		s := tiny()
@@ -153,6 +154,24 @@ func TestEqual(t *testing.T) {
 		other.Attention = []Attention{{}, {Window: 3}}
 		if change(&other); s.Equal(&other) {
 			t.Errorf("change %d goes unnoticed", i)
+		}
+	}
+}
+
+func TestFirst(t *testing.T) {
+	for _, c := range []struct {
+		a    Attention
+		want []int // for positions 0, 1, ...
+	}{
+		{Attention{}, []int{0, 0, 0, 0, 0, 0, 0, 0}},
+		{Attention{Window: 3}, []int{0, 0, 0, 1, 2, 3, 4, 5}},
+		{Attention{Chunk: 3}, []int{0, 0, 0, 3, 3, 3, 6, 6}},
+		{Attention{Window: 2, Chunk: 3}, []int{0, 0, 1, 3, 3, 4, 6, 6}},
+	} {
+		for pos, want := range c.want {
+			if got := c.a.First(pos); got != want {
+				t.Errorf("%+v: position %d sees from %d, want %d", c.a, pos, got, want)
+			}
 		}
 	}
 }

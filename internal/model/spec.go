@@ -73,7 +73,26 @@ type Attention struct {
 	// Window is how many positions a query sees, its own included; 0 is all
 	// (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
 	Window int `cbor:"window,omitempty" json:"window,omitempty"`
-	Rope   int `cbor:"rope,omitempty" json:"rope,omitempty"` // 0 turns by Spec.Rope, i by Spec.Ropes[i-1]
+	// Chunk parts positions into groups of so many; a query sees its own group
+	// only. 0 is one group.
+	Chunk int `cbor:"chunk,omitempty" json:"chunk,omitempty"`
+	Rope  int `cbor:"rope,omitempty" json:"rope,omitempty"` // 0 turns by Spec.Rope, i by Spec.Ropes[i-1], NoRope not at all
+}
+
+// NoRope as an Attention's Rope leaves queries and keys where they are (arXiv
+// 2305.19466).
+const NoRope = -1
+
+// First returns the first position that a query at pos sees.
+func (a Attention) First(pos int) int {
+	first := 0
+	if a.Window > 0 {
+		first = max(0, pos+1-a.Window)
+	}
+	if a.Chunk > 0 {
+		first = max(first, pos-pos%a.Chunk)
+	}
+	return first
 }
 
 // NormKind says how a vector is normalized.
@@ -100,6 +119,7 @@ type QKNorm string
 const (
 	QKNone QKNorm = ""
 	QKGain QKNorm = "gain" // as the residual stream is, with gains QNorm and KNorm that all heads share
+	QKBare QKNorm = "bare" // by RMSNorm without gains, in blocks that turn
 )
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
@@ -108,6 +128,7 @@ type Rope struct {
 	Base    float64     `cbor:"base" json:"base"`
 	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
 	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that turn; 0 is all
+	Pairs   bool        `cbor:"pairs,omitempty" json:"pairs,omitempty"`   // dimension 2i turns with 2i+1 instead
 	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // Linear and Llama3
 	// Llama3 only: wavelengths longer than Original/LowFreq positions are
 	// divided by Factor, shorter than Original/HighFreq kept, and those between
@@ -188,7 +209,7 @@ func (s *Spec) Check() error {
 	switch {
 	case s.Norm != NormRMS && s.Norm != NormRMS1 && s.Norm != NormLayer:
 		return Unsupported("norm", "%q", string(s.Norm))
-	case s.QKNorm != QKNone && s.QKNorm != QKGain:
+	case s.QKNorm != QKNone && s.QKNorm != QKGain && s.QKNorm != QKBare:
 		return Unsupported("qknorm", "%q", string(s.QKNorm))
 	case s.QKNorm == QKGain && s.Norm == NormLayer:
 		return Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
@@ -234,8 +255,11 @@ func (s *Spec) checkAttention() error {
 		if a.Window < 0 || a.Window > MaxLength {
 			return fmt.Errorf("window of block %d is %d, want 0 to %d", b, a.Window, MaxLength)
 		}
-		if a.Rope < 0 || a.Rope > len(s.Ropes) {
-			return fmt.Errorf("block %d turns by rope %d, want 0 to %d", b, a.Rope, len(s.Ropes))
+		if a.Chunk < 0 || a.Chunk > MaxLength {
+			return fmt.Errorf("chunk of block %d is %d, want 0 to %d", b, a.Chunk, MaxLength)
+		}
+		if a.Rope < NoRope || a.Rope > len(s.Ropes) {
+			return fmt.Errorf("block %d turns by rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))
 		}
 	}
 	return nil

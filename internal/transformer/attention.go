@@ -84,29 +84,24 @@ const queryRows = 32
 // attend replaces each query in q (n, Heads*HeadDim) by its attention output:
 // softmax(q K^T * AttnScale) V over the positions up to its own (Attention
 // Is All You Need, equation 1), with Heads/KVHeads queries to a key (arXiv
-// 2305.13245). A window leaves the last of these positions; the cache keeps all.
+// 2305.13245). A window or chunk leaves the last of these positions; the cache
+// keeps all.
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
 	blocks := (q.n + queryRows - 1) / queryRows
 	block := d.spec.Schedule[step]
-	window, r := d.spec.AttentionOf(block).Window, d.blocks[block].rope
+	see, r := d.spec.AttentionOf(block), d.blocks[block].rope
 	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
 		// Late blocks see the most keys: hand them out first.
-		d.lanes[worker].attendBlock(d, c, &c.steps[step], r, q, window, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
+		d.lanes[worker].attendBlock(d, c, &c.steps[step], r, q, see, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
 		return nil
 	})
 }
 
 // attendBlock serves the queries [first, first+queryRows) of one head.
-func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, window, head, first int) {
-	begin := func(pos int) int { // the first position that a query at pos sees
-		if window == 0 {
-			return 0
-		}
-		return max(0, pos+1-window)
-	}
+func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, see model.Attention, head, first int) {
 	var (
 		n    = min(queryRows, q.n-first)
-		from = begin(c.used + first)
+		from = see.First(c.used + first)
 		keys = c.used + first + n - from // positions that some of the queries see
 		kv   = head / (d.spec.Heads / d.spec.KVHeads)
 		k    = e.k[(kv*c.capacity+from)*c.keyStride:]
@@ -127,7 +122,7 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, wind
 	kernel.Gemm(l.scores, keys, l.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
 	for t := range n {
 		pos := c.used + first + t
-		skip := begin(pos) - from
+		skip := see.First(pos) - from
 		p := l.scores[t*keys:][skip : pos+1-from]
 		for j := range p {
 			p[j] *= d.attnScale

@@ -10,6 +10,7 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -35,7 +36,7 @@ type Decoder struct {
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of the Decoder's
+	rope         *rope // one of the Decoder's, or nil
 	attnNorm     norm
 	q            linear    // (Heads*HeadDim, Hidden)
 	k, v         linear    // (KVHeads*HeadDim, Hidden)
@@ -89,7 +90,9 @@ func New(m *model.Model) (*Decoder, error) {
 		}
 		for b := range d.blocks {
 			d.blocks[b] = blockOf(m, b)
-			d.blocks[b].rope = d.ropes[s.AttentionOf(b).Rope]
+			if r := s.AttentionOf(b).Rope; r != model.NoRope {
+				d.blocks[b].rope = d.ropes[r]
+			}
 		}
 		return nil
 	})
@@ -117,6 +120,10 @@ func blockOf(m *model.Model, b int) block {
 	}
 	if s.QKNorm == model.QKGain {
 		w.qNorm, w.kNorm = gain(m, name(model.QNorm)), gain(m, name(model.KNorm))
+	}
+	if s.QKNorm == model.QKBare && s.AttentionOf(b).Rope != model.NoRope {
+		w.qNorm = slices.Repeat([]float32{1}, s.HeadDim)
+		w.kNorm = w.qNorm
 	}
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))

@@ -28,7 +28,7 @@ var checkpoints = []struct {
 }{
 	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
 	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"},
-	{dir: "mistral"}, {dir: "qwen2"}, {dir: "qwen3"}, {dir: "phi"}, {dir: "gemma3"},
+	{dir: "mistral"}, {dir: "qwen2"}, {dir: "qwen3"}, {dir: "phi"}, {dir: "gemma3"}, {dir: "llama4"},
 	{dir: "mobilellm-facebook", set: []string{"share_embedding=true", "layer_sharing=true"}},
 }
 

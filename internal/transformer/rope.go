@@ -12,6 +12,7 @@ type rope struct {
 	half     int       // half of the dimensions that turn
 	invFreq  []float32 // (half) radians per position
 	cos, sin []float32 // (positions, half)
+	pairs    bool      // neighbours turn together, not halves
 }
 
 // newRope computes the frequencies Base^(-2i/Dims) and their scaling. Like
@@ -22,7 +23,7 @@ func newRope(spec *model.Rope, headDim int) *rope {
 	if dims == 0 {
 		dims = headDim
 	}
-	r := &rope{half: dims / 2, invFreq: make([]float32, dims/2)}
+	r := &rope{pairs: spec.Pairs, half: dims / 2, invFreq: make([]float32, dims/2)}
 	for i := range r.invFreq {
 		exponent := float64(2*i) / float64(dims)
 		f := 1 / kernel.Pow64(spec.Base, exponent)
@@ -64,9 +65,16 @@ func (r *rope) extend(n int) {
 }
 
 // rotate turns one head's vector x (HeadDim) in place to position p: its first
-// 2*half dimensions.
+// 2*half dimensions. A nil rope turns nothing.
 func (r *rope) rotate(x []float32, p int) {
-	kernel.Rotate(x[:2*r.half], r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
+	if r == nil {
+		return
+	}
+	turn := kernel.Rotate
+	if r.pairs {
+		turn = kernel.RotatePairs
+	}
+	turn(x[:2*r.half], r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
 }
 
 func sqrt(n int) float64 { return math.Sqrt(float64(n)) }
