@@ -41,8 +41,8 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
-// Open opens a Hugging Face directory, or one .safetensors file with its
-// config.json beside it. Tensors alias the mapped files and are valid until the
+// Open opens a Hugging Face directory, or one file of safetensors or PyTorch with
+// its config.json beside it. Tensors alias the mapped files and are valid until the
 // model is closed. Every error is one line that names the file and the key or
 // tensor; it is a *model.CorruptError, wraps model.ErrUnsupported, or comes from
 // the system or from Options.
@@ -93,6 +93,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
 		Files:      append(c.Files, cfg.file),
 		Notes:      c.Notes,
+		Verify:     c.Verify,
 		Close:      c.Close,
 	}
 	if err := ends(m, &spec, cfg, dir); err != nil {

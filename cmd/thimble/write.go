@@ -153,6 +153,11 @@ func writeContainer(ctx context.Context, m *model.Model, sources []model.Source,
 		return forceHint(err)
 	}
 	defer w.Abort()
+	if m.Verify != nil {
+		if err := m.Verify(); err != nil {
+			return err
+		}
+	}
 	if err := quantize.Run(ctx, m, plan, w, progress); err != nil {
 		return err
 	}

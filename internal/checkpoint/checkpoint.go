@@ -23,7 +23,7 @@ type Tensor struct {
 	File  string // path of the file that holds it
 	DType DType
 	Shape []int  // empty for a scalar
-	Data  []byte // row-major, little-endian; aliases the mapped file
+	Data  []byte // row-major, little-endian; aliases the mapped file where it can
 }
 
 // A Checkpoint is an opened checkpoint. Tensors' data are read-only, valid
@@ -35,11 +35,13 @@ type Checkpoint struct {
 	Files    []string          // paths of every file read, in reading order
 	Notes    []string          // what opening decided, for the user to read
 
-	maps []*mmap.File
+	maps   []*mmap.File
+	checks []func() error
 }
 
 // Open opens a directory that holds model.safetensors, or shards listed in
-// model.safetensors.index.json, or one checkpoint file of any name.
+// model.safetensors.index.json, else pytorch_model.bin or its shards; or one
+// checkpoint file of any name.
 func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -66,6 +68,19 @@ func (c *Checkpoint) Close() error {
 	}
 	c.maps = nil
 	return errors.Join(errs...)
+}
+
+// Verify compares what the files hold with the checksums they carry, which
+// only PyTorch's zip files do. It reads every byte; Open does not.
+func (c *Checkpoint) Verify() error {
+	return parallel.Guard(func() error {
+		for _, check := range c.checks {
+			if err := check(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Names returns the names of all tensors in sorted order.
@@ -100,8 +115,8 @@ type format struct {
 
 var formats = []format{
 	{"safetensors", isSafetensors, readSafetensors},
-	{"PyTorch", starts("PK\x03\x04"), unsupported("a PyTorch zip file")},
-	{"PyTorch before 1.6", starts("\x80\x02"), unsupported("a PyTorch pickle")},
+	{"PyTorch", starts("PK\x03\x04"), readTorchZip},
+	{"PyTorch before 1.6", starts("\x80\x02"), readTorchLegacy},
 	{"GGUF", starts("GGUF"), unsupported("a GGUF file")},
 }
 

@@ -18,6 +18,9 @@ const (
 	singleName = "model.safetensors"
 	indexName  = "model.safetensors.index.json"
 
+	torchName  = "pytorch_model.bin"
+	torchIndex = "pytorch_model.bin.index.json"
+
 	maxIndex  = 64 << 20 // bytes
 	maxShards = 4096
 )
@@ -29,19 +32,26 @@ func (c *Checkpoint) openDir(path string) error {
 		return err
 	}
 	defer d.Close()
-	switch single, index := d.Has(singleName), d.Has(indexName); {
-	case single && index:
-		c.Notes = append(c.Notes, singleName+" is used and "+indexName+" beside it is not, as in transformers")
-		fallthrough
-	case single:
-		return c.openIn(d, singleName)
-	case index:
-		return c.openShards(d)
+	var found []string
+	for _, name := range []string{singleName, indexName, torchName, torchIndex} {
+		if d.Has(name) {
+			found = append(found, name)
+		}
 	}
-	return nothingIn(d)
+	if len(found) == 0 {
+		return nothingIn(d)
+	}
+	for _, other := range found[1:] {
+		c.Notes = append(c.Notes, found[0]+" is used and "+other+" beside it is not, as in transformers")
+	}
+	if first := found[0]; first == indexName || first == torchIndex {
+		return c.openShards(d, first)
+	}
+	return c.openIn(d, found[0])
 }
 
-// nothingIn says what a directory without safetensors holds instead.
+// nothingIn says what a directory without a checkpoint of the usual names
+// holds instead.
 func nothingIn(d *Dir) error {
 	names, err := d.Names()
 	if err != nil {
@@ -49,18 +59,19 @@ func nothingIn(d *Dir) error {
 	}
 	dir := defect.Printable(d.Path)
 	for _, name := range names {
-		for _, pattern := range []string{"pytorch_model*.bin", "consolidated.*.pth"} {
-			if ok, _ := path.Match(pattern, name); ok {
-				return saveAgain(d.Path, "a PyTorch checkpoint ("+defect.Printable(name)+")")
-			}
+		if ok, _ := path.Match("consolidated.*.pth", name); ok {
+			return saveAgain(d.Path, "a checkpoint in Meta's own layout ("+defect.Printable(name)+")")
 		}
 	}
 	for _, name := range names {
-		if path.Ext(name) == ".safetensors" {
+		switch path.Ext(name) {
+		case ".safetensors":
 			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, singleName, indexName, defect.Printable(name))
+		case ".bin", ".pt", ".pth":
+			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, torchName, torchIndex, defect.Printable(name))
 		}
 	}
-	return fmt.Errorf("%s: no checkpoint here, want %s or %s", dir, singleName, indexName)
+	return fmt.Errorf("%s: no checkpoint here, want %s, %s or an index of shards", dir, singleName, torchName)
 }
 
 // openIn opens one file of the directory.
@@ -79,7 +90,7 @@ func (c *Checkpoint) openIn(d *Dir, name string) error {
 
 // openShards opens every shard that the index names. Each tensor must lie in
 // the shard that the index says, and no other tensor in any.
-func (c *Checkpoint) openShards(d *Dir) error {
+func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 	index := filepath.Join(d.Path, indexName)
 	text, err := d.ReadFile(indexName, maxIndex)
 	if err != nil {

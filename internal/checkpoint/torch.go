@@ -1,0 +1,384 @@
+package checkpoint
+
+import (
+	"fmt"
+	"math"
+	mathbits "math/bits"
+	"slices"
+	"strings"
+	"unicode"
+
+	"thimble/internal/defect"
+)
+
+// The names that a pickle by torch.save may use, and what each is: a function
+// that builds a tensor, a storage class with the type of its elements, a type.
+// https://github.com/pytorch/pytorch/blob/main/torch/_utils.py
+var globals = map[global]any{
+	{"collections", "OrderedDict"}: buildDict,
+
+	{"torch._utils", "_rebuild_tensor_v2"}:     buildTensor,
+	{"torch._utils", "_rebuild_tensor_v3"}:     buildTensor,
+	{"torch._utils", "_rebuild_parameter"}:     buildParameter,
+	{"torch._tensor", "_rebuild_from_type_v2"}: buildFromType,
+	{"torch", "Size"}:                          buildSize,
+	{"torch", "Tensor"}:                        nil,
+	{"torch.nn.parameter", "Parameter"}:        nil,
+
+	{"torch", "DoubleStorage"}:          F64,
+	{"torch", "FloatStorage"}:           F32,
+	{"torch", "HalfStorage"}:            F16,
+	{"torch", "BFloat16Storage"}:        BF16,
+	{"torch", "LongStorage"}:            I64,
+	{"torch", "IntStorage"}:             I32,
+	{"torch", "ShortStorage"}:           I16,
+	{"torch", "CharStorage"}:            I8,
+	{"torch", "ByteStorage"}:            U8,
+	{"torch", "BoolStorage"}:            Bool,
+	{"torch", "ComplexFloatStorage"}:    DType("C64"),
+	{"torch.storage", "UntypedStorage"}: U8,
+
+	{"torch", "float64"}:         F64,
+	{"torch", "float32"}:         F32,
+	{"torch", "float16"}:         F16,
+	{"torch", "bfloat16"}:        BF16,
+	{"torch", "int64"}:           I64,
+	{"torch", "int32"}:           I32,
+	{"torch", "int16"}:           I16,
+	{"torch", "int8"}:            I8,
+	{"torch", "uint64"}:          U64,
+	{"torch", "uint32"}:          U32,
+	{"torch", "uint16"}:          U16,
+	{"torch", "uint8"}:           U8,
+	{"torch", "bool"}:            Bool,
+	{"torch", "complex64"}:       DType("C64"),
+	{"torch", "float8_e4m3fn"}:   DType("F8_E4M3"),
+	{"torch", "float8_e5m2"}:     DType("F8_E5M2"),
+	{"torch", "float8_e8m0fnu"}:  DType("F8_E8M0"),
+	{"torch", "float8_e4m3fnuz"}: DType("F8_E4M3FNUZ"),
+	{"torch", "float8_e5m2fnuz"}: DType("F8_E5M2FNUZ"),
+}
+
+// builders are the kinds of globals that REDUCE may name.
+type builder int
+
+const (
+	buildDict builder = iota
+	buildTensor
+	buildParameter
+	buildFromType
+	buildSize
+)
+
+// A storage is the memory that one or more tensors look at.
+type storage struct {
+	key   string
+	dtype DType
+	size  uint64 // bytes
+	data  []byte // once it is located
+}
+
+// A view is a tensor as torch stores it: strides and offset in elements.
+type view struct {
+	of      *storage
+	dtype   DType
+	offset  uint64
+	shape   []int
+	strides []uint64
+}
+
+// make returns what calling g with args returns in Python.
+func (m *machine) make(g global, args tuple) (any, error) {
+	kind, ok := globals[g].(builder)
+	switch {
+	case !ok:
+		return nil, m.unsupported("a call of %s.%s", g.module, g.name)
+	case kind == buildDict && len(args) == 0:
+		return newDict(), nil
+	case kind == buildSize && len(args) == 1:
+		if size, ok := args[0].(tuple); ok {
+			return size, nil
+		}
+	case kind == buildTensor && len(args) >= 6:
+		return m.view(g, args)
+	case kind == buildParameter && len(args) == 3:
+		if v, ok := args[0].(*view); ok {
+			return v, nil
+		}
+	case kind == buildFromType && len(args) == 4:
+		// function, class, its arguments, attributes
+		f, ok := args[0].(global)
+		inner, ok2 := args[2].(tuple)
+		if globals[f] == buildTensor && ok && ok2 {
+			return m.view(f, inner)
+		}
+	}
+	return nil, m.corrupt("%d arguments, or of other types than %s takes", len(args), g.name)
+}
+
+// view makes a tensor of (storage, offset, shape, strides, requires_grad,
+// hooks), to which version 3 adds its type.
+func (m *machine) view(g global, args tuple) (*view, error) {
+	v := &view{}
+	typed := g.name == "_rebuild_tensor_v3"
+	if len(args) < 6 || typed && len(args) < 7 {
+		return nil, m.corrupt("%s with %d arguments", g.name, len(args))
+	}
+	var ok bool
+	if v.of, ok = args[0].(*storage); !ok {
+		return nil, m.corrupt("a tensor of %s, want a storage", kindOf(args[0]))
+	}
+	v.dtype = v.of.dtype
+	if typed {
+		name, _ := args[6].(global)
+		if v.dtype, ok = globals[name].(DType); !ok || strings.HasSuffix(name.name, "Storage") {
+			return nil, m.corrupt("a tensor whose type is %s", kindOf(args[6]))
+		}
+	}
+	offset, ok := args[1].(int64)
+	shape, ok2 := args[2].(tuple)
+	strides, ok3 := args[3].(tuple)
+	switch {
+	case !ok || !ok2 || !ok3:
+		return nil, m.corrupt("a tensor of offset %s, shape %s, strides %s", kindOf(args[1]), kindOf(args[2]), kindOf(args[3]))
+	case len(shape) != len(strides) || len(shape) > maxDims:
+		return nil, m.corrupt("a tensor of %d dimensions and %d strides, want as many and at most %d", len(shape), len(strides), maxDims)
+	case offset < 0:
+		return nil, m.corrupt("a tensor at offset %d", offset)
+	}
+	v.offset = uint64(offset)
+	for i := range shape {
+		n, ok := shape[i].(int64)
+		stride, ok2 := strides[i].(int64)
+		if !ok || !ok2 || n < 0 || stride < 0 || n > math.MaxInt {
+			return nil, m.corrupt("dimension %d of a tensor is %v with stride %v", i, shape[i], strides[i])
+		}
+		v.shape, v.strides = append(v.shape, int(n)), append(v.strides, uint64(stride))
+	}
+	if err := v.check(); err != nil {
+		return nil, m.corrupt("%v", err)
+	}
+	return v, nil
+}
+
+// check wants every element inside the storage.
+func (v *view) check() error {
+	size := bits[v.dtype] / 8
+	elements := v.of.size / size
+	bytes, ok := v.bytes()
+	if !ok {
+		return fmt.Errorf("shape %v of %s is not a number of bytes below 2^63", v.shape, v.dtype)
+	}
+	last, fits := v.offset, v.offset <= elements
+	for i, n := range v.shape {
+		if bytes == 0 || !fits {
+			break
+		}
+		hi, step := mathbits.Mul64(uint64(n-1), v.strides[i])
+		if hi != 0 || step >= elements {
+			fits = false
+			break
+		}
+		last += step // both below 2^63
+		fits = fits && last < elements
+	}
+	if !fits || bytes != 0 && last >= elements {
+		return fmt.Errorf("shape %v with strides %v at %d leaves its storage of %d elements", v.shape, v.strides, v.offset, elements)
+	}
+	return nil
+}
+
+func (v *view) bytes() (uint64, bool) {
+	e := entry{dtype: v.dtype, shape: v.shape}
+	n, ok := e.bytes()
+	return n, ok && n <= math.MaxInt
+}
+
+// contiguous reports whether the elements lie in row-major order without gaps.
+func (v *view) contiguous() bool {
+	if slices.Contains(v.shape, 0) {
+		return true
+	}
+	want := uint64(1)
+	for i := len(v.shape) - 1; i >= 0; i-- {
+		if v.shape[i] != 1 && v.strides[i] != want {
+			return false
+		}
+		want *= uint64(v.shape[i])
+	}
+	return true
+}
+
+// read returns the elements in row-major order: the storage's own bytes where
+// they lie so, else a copy.
+func (v *view) read() []byte {
+	n, _ := v.bytes()
+	size := bits[v.dtype] / 8
+	if n == 0 {
+		return []byte{}
+	}
+	if v.contiguous() {
+		b := v.of.data[v.offset*size:][:n]
+		return b[:n:n]
+	}
+	out := make([]byte, 0, n)
+	index := make([]int, len(v.shape))
+	for at := v.offset; ; {
+		out = append(out, v.of.data[at*size:][:size]...)
+		d := len(index) - 1
+		for ; d >= 0; d-- {
+			if index[d]++; index[d] < v.shape[d] {
+				at += v.strides[d]
+				break
+			}
+			at -= uint64(v.shape[d]-1) * v.strides[d]
+			index[d] = 0
+		}
+		if d < 0 {
+			return out
+		}
+	}
+}
+
+// A torchFile collects the storages that a pickle names.
+type torchFile struct {
+	name     string
+	storages map[string]*storage
+	order    []*storage
+}
+
+// storage resolves ("storage", class, key, device, elements). Before 1.6 a
+// sixth element says which part of another storage this is; torch has written
+// None there since 2017.
+func (f *torchFile) storage(id tuple) (*storage, error) {
+	bad := func(format string, args ...any) error { return defect.Corrupt(f.name, "storage", format, args...) }
+	if len(id) == 6 && id[5] == nil {
+		id = id[:5]
+	}
+	if len(id) != 5 || id[0] != "storage" {
+		return nil, bad("persistent id of %d parts, want \"storage\", class, key, device and size", len(id))
+	}
+	class, _ := id[1].(global)
+	dtype, ok := globals[class].(DType)
+	key, ok2 := id[2].(string)
+	n, ok3 := id[4].(int64)
+	switch {
+	case !ok || !strings.HasSuffix(class.name, "Storage"):
+		return nil, bad("class is %s", kindOf(id[1]))
+	case !ok2 || !ok3:
+		return nil, bad("key is %s and size %s", kindOf(id[2]), kindOf(id[4]))
+	}
+	hi, size := mathbits.Mul64(uint64(n), bits[dtype]/8)
+	if n < 0 || hi != 0 || size > math.MaxInt {
+		return nil, bad("%.128q has %d elements", key, n)
+	}
+	s := f.storages[key]
+	if s == nil {
+		s = &storage{key: key, dtype: dtype, size: size}
+		f.storages[key] = s
+		f.order = append(f.order, s)
+	}
+	if s.dtype != dtype || s.size != size {
+		return nil, bad("%.128q is %d bytes of %s and also %d bytes of %s", key, s.size, s.dtype, size, dtype)
+	}
+	return s, nil
+}
+
+// maxCopies bounds the memory of tensors that are not stored in row-major
+// order, beyond the size of their file: one element can be a tensor of any
+// size.
+const maxCopies = 64 << 20
+
+// addTensors adds the tensors of a state dict, whose storages are located. b is
+// the whole file.
+func (c *Checkpoint) addTensors(file string, b []byte, root any) error {
+	d, where, err := stateDict(file, root)
+	if err != nil {
+		return err
+	}
+	if where != "" {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: the tensors are those under %q", defect.Printable(file), where))
+	}
+	prefix := modulePrefix(d)
+	if prefix != "" {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: the prefix %q that every name has is dropped", defect.Printable(file), prefix))
+	}
+	left := uint64(len(b)) + maxCopies
+	copied, others := 0, []string(nil)
+	for _, key := range d.keys {
+		name, isName := key.(string)
+		v, isTensor := d.values[key].(*view)
+		if !isName || !isTensor {
+			others = append(others, fmt.Sprint(key))
+			continue
+		}
+		name = strings.TrimPrefix(name, prefix)
+		switch other := c.Tensors[name]; {
+		case name == "" || len(name) > maxName:
+			return defect.Corrupt(file, name, "name of %d bytes, want 1 to %d", len(name), maxName)
+		case strings.ContainsFunc(name, unicode.IsControl):
+			return defect.Corrupt(file, name, "control character in the name")
+		case other != nil:
+			return defect.Corrupt(file, name, "tensor is stored in %s too", defect.Printable(other.File))
+		case len(c.Tensors) == maxTensors:
+			return defect.Corrupt(file, name, "more than %d tensors", maxTensors)
+		}
+		if !v.contiguous() {
+			n, _ := v.bytes()
+			if n > left {
+				return fmt.Errorf("%s: %w; call contiguous() on it and save it again", defect.Printable(file),
+					defect.Unsupported(name, "a view that needs %d bytes of memory", n))
+			}
+			left -= n
+			copied++
+		}
+		c.Tensors[name] = &Tensor{name, file, v.dtype, v.shape, v.read()}
+	}
+	if len(others) > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d entries are no tensors and left out, such as %s", defect.Printable(file), len(others), defect.Printable(others[0])))
+	}
+	if copied > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d tensors are not stored in row-major order and are copied into memory", defect.Printable(file), copied))
+	}
+	return nil
+}
+
+// stateDict returns the dict of tensors: the one under a usual name, else root.
+// No tensor of a model has such a name, while a training checkpoint may hold
+// tensors beside the model's.
+func stateDict(file string, root any) (d *dict, where string, err error) {
+	const depth = 4
+descend:
+	for range depth {
+		d, ok := root.(*dict)
+		if !ok {
+			return nil, "", fmt.Errorf("%s: %w, want a dict of tensors; save model.state_dict()", defect.Printable(file), defect.Unsupported("pickle", "%s", kindOf(root)))
+		}
+		for _, name := range []string{"model", "state_dict", "model_state_dict", "module"} {
+			if inner, ok := d.values[name].(*dict); ok {
+				root, where = inner, strings.TrimPrefix(where+"."+name, ".")
+				continue descend
+			}
+		}
+		for _, v := range d.values {
+			if _, ok := v.(*view); ok {
+				return d, where, nil
+			}
+		}
+		return nil, "", defect.Corrupt(file, where, "holds no tensors, and no dict named model, state_dict, model_state_dict or module")
+	}
+	return nil, "", defect.Corrupt(file, where, "%d dicts, one inside the other, and no tensors yet", depth)
+}
+
+// modulePrefix is "module." where DataParallel put it before every tensor.
+func modulePrefix(d *dict) string {
+	const prefix = "module."
+	if slices.ContainsFunc(d.keys, func(key any) bool {
+		name, _ := key.(string)
+		_, tensor := d.values[key].(*view)
+		return tensor && !strings.HasPrefix(name, prefix)
+	}) {
+		return ""
+	}
+	return prefix
+}

@@ -1,0 +1,233 @@
+package checkpoint
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"strings"
+
+	"thimble/internal/defect"
+	"thimble/internal/mmap"
+)
+
+// Since 1.6 torch writes a zip archive with
+//
+//	NAME/data.pkl    what was saved, naming storages by keys
+//	NAME/byteorder   "little", if it is there
+//	NAME/data/KEY    the elements of a storage
+//
+// Names only choose entries; none is ever used as a path.
+// https://github.com/pytorch/pytorch/blob/main/torch/serialization.py, _save
+const (
+	maxEntries   = 1 << 16
+	maxDirectory = 8 << 20 // bytes of the zip file read to list its entries
+	maxRatio     = 100
+)
+
+// An archive is the entries of a zip file by name.
+type archive struct {
+	file    string
+	b       []byte
+	entries map[string]*zip.File
+	limit   *limitedReader
+}
+
+// A limitedReader stops after a number of bytes: package zip allocates as many
+// entries as a directory lists.
+type limitedReader struct {
+	*bytes.Reader
+	left int
+}
+
+var errDirectory = fmt.Errorf("a directory of more than %d bytes", maxDirectory)
+
+func (r *limitedReader) ReadAt(b []byte, off int64) (int, error) {
+	if r.left -= len(b); r.left < 0 {
+		return 0, errDirectory
+	}
+	return r.Reader.ReadAt(b, off)
+}
+
+func openArchive(file string, b []byte) (*archive, error) {
+	a := &archive{file, b, map[string]*zip.File{}, &limitedReader{bytes.NewReader(b), maxDirectory}}
+	z, err := zip.NewReader(a.limit, int64(len(b)))
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+		return nil, a.corrupt("", "%v: it is damaged or truncated", err)
+	}
+	if len(z.File) > maxEntries {
+		return nil, a.corrupt("", "more than %d entries", maxEntries)
+	}
+	for _, e := range z.File {
+		if a.entries[e.Name] != nil {
+			return nil, a.corrupt(e.Name, "occurs twice")
+		}
+		a.entries[e.Name] = e
+	}
+	return a, nil
+}
+
+func (a *archive) corrupt(entry, format string, args ...any) error {
+	if entry == "" {
+		entry = "zip"
+	}
+	return defect.Corrupt(a.file, entry, format, args...)
+}
+
+// stored returns the bytes of an entry as the file holds them.
+func (a *archive) stored(e *zip.File) ([]byte, error) {
+	a.limit.left = maxDirectory // now it is one local header at a time
+	at, err := e.DataOffset()
+	size := uint64(len(a.b))
+	switch {
+	case err != nil:
+		return nil, a.corrupt(e.Name, "%v: it is damaged or truncated", err)
+	case e.Flags&1 != 0:
+		return nil, fmt.Errorf("%s: %w", defect.Printable(a.file), defect.Unsupported(e.Name, "encryption"))
+	case e.Method != zip.Store && e.Method != zip.Deflate:
+		return nil, fmt.Errorf("%s: %w, only stored and deflated entries are", defect.Printable(a.file), defect.Unsupported(e.Name, "zip method %d", e.Method))
+	case uint64(at) > size || e.CompressedSize64 > size-uint64(at):
+		return nil, a.corrupt(e.Name, "%d bytes at %d, the file has %d: it is truncated", e.CompressedSize64, at, size)
+	case e.Method == zip.Store && e.CompressedSize64 != e.UncompressedSize64:
+		return nil, a.corrupt(e.Name, "%d bytes stored as %d", e.UncompressedSize64, e.CompressedSize64)
+	case e.UncompressedSize64/maxRatio > e.CompressedSize64 || e.UncompressedSize64 > math.MaxInt:
+		return nil, a.corrupt(e.Name, "%d bytes deflated to %d, want %d to 1 at most", e.UncompressedSize64, e.CompressedSize64, maxRatio)
+	}
+	return a.b[at:][:e.CompressedSize64], nil
+}
+
+// read returns the contents of an entry, at most limit bytes. What is stored
+// aliases the file and is not verified yet; what is deflated is.
+func (a *archive) read(e *zip.File, limit uint64) ([]byte, error) {
+	b, err := a.stored(e)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.UncompressedSize64 > limit:
+		return nil, a.corrupt(e.Name, "%d bytes, want at most %d", e.UncompressedSize64, limit)
+	case e.Method == zip.Store:
+		return b, nil
+	}
+	r := flate.NewReader(bytes.NewReader(b))
+	out := make([]byte, e.UncompressedSize64)
+	if _, err := io.ReadFull(r, out); err != nil {
+		return nil, a.corrupt(e.Name, "inflating: %v", err)
+	}
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		return nil, a.corrupt(e.Name, "inflates to more than %d bytes", len(out))
+	}
+	return out, a.verify(e, crc32.ChecksumIEEE(out))
+}
+
+func (a *archive) verify(e *zip.File, sum uint32) error {
+	if sum == e.CRC32 {
+		return nil
+	}
+	return a.corrupt(e.Name, "CRC-32 is %08x, the zip file says %08x: it is damaged, or torch wrote it after set_crc32_options(False); then save it again without", sum, e.CRC32)
+}
+
+// verifyStored checks the CRC of a stored entry a piece at a time, so that the
+// whole file need not be resident.
+func (a *archive) verifyStored(e *zip.File) error {
+	const piece = 1 << 24
+	b, err := a.stored(e)
+	if err != nil {
+		return err
+	}
+	sum := uint32(0)
+	for len(b) > 0 {
+		n := min(len(b), piece)
+		sum = crc32.Update(sum, crc32.IEEETable, b[:n])
+		mmap.Release(b[:n])
+		b = b[n:]
+	}
+	return a.verify(e, sum)
+}
+
+func readTorchZip(c *Checkpoint, file string, b []byte) error {
+	const program = "data.pkl"
+	a, err := openArchive(file, b)
+	if err != nil {
+		return err
+	}
+	root, found := "", 0
+	for name := range a.entries {
+		if dir, ok := strings.CutSuffix(name, "/"+program); ok && !strings.Contains(dir, "/") {
+			root, found = dir+"/", found+1
+		}
+	}
+	switch {
+	case found != 1:
+		return a.corrupt("", "%d entries are a folder's %s, want 1: not a PyTorch checkpoint", found, program)
+	case a.entries[root+"constants.pkl"] != nil:
+		return fmt.Errorf("%s: %w; save model.state_dict()", defect.Printable(file), defect.Unsupported("checkpoint", "a TorchScript program"))
+	}
+	if e := a.entries[root+"byteorder"]; e != nil {
+		order, err := a.read(e, 16)
+		if err != nil {
+			return err
+		}
+		if string(order) != "little" {
+			return fmt.Errorf("%s: %w", defect.Printable(file), defect.Unsupported(e.Name, "byte order %.16q", order))
+		}
+	}
+	e := a.entries[root+program]
+	text, err := a.read(e, maxPickle)
+	if err != nil {
+		return err
+	}
+	if err := a.verify(e, crc32.ChecksumIEEE(text)); err != nil {
+		return err
+	}
+	f := &torchFile{name: file, storages: map[string]*storage{}}
+	m := machine{file: file + "/" + e.Name, b: text, storage: f.storage}
+	state, err := m.run()
+	switch {
+	case err != nil:
+		return err
+	case m.at != len(text):
+		return a.corrupt(e.Name, "%d bytes follow the pickle", len(text)-m.at)
+	}
+	if err := c.locate(a, f, root+"data/"); err != nil {
+		return err
+	}
+	return c.addTensors(file, b, state)
+}
+
+// locate finds the storages among the entries below folder. What is deflated
+// is inflated now; the checksums of the rest are for Verify.
+func (c *Checkpoint) locate(a *archive, f *torchFile, folder string) error {
+	inflated, deflated, bytes := 0, uint64(0), uint64(0)
+	for _, s := range f.order {
+		e := a.entries[folder+s.key]
+		switch {
+		case e == nil:
+			return a.corrupt("storage "+s.key, "is used and not in the file")
+		case e.UncompressedSize64 != s.size:
+			return a.corrupt(e.Name, "%d bytes, the pickle says %d", e.UncompressedSize64, s.size)
+		}
+		if e.Method != zip.Store {
+			// Entries may overlap, so the ratio of each bounds nothing.
+			if deflated += e.CompressedSize64; deflated > uint64(len(a.b)) {
+				return a.corrupt(e.Name, "deflated entries overlap")
+			}
+		}
+		var err error
+		if s.data, err = a.read(e, s.size); err != nil {
+			return err
+		}
+		if e.Method == zip.Store {
+			c.checks = append(c.checks, func() error { return a.verifyStored(e) })
+		} else {
+			inflated, bytes = inflated+1, bytes+s.size
+		}
+	}
+	if inflated > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d storages are deflated and are inflated into %d bytes of memory", defect.Printable(a.file), inflated, bytes))
+	}
+	return nil
+}
