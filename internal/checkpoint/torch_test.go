@@ -221,7 +221,7 @@ func TestTorchRefuses(t *testing.T) {
 		{"huge stride", state(stored, "K\x00K\x02K\x03\x86\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86"), "leaves its storage of 4 elements"},
 		{"negative stride", state(stored, "K\x03K\x04\x85J\xff\xff\xff\xff\x85"), "dimension 0 of a tensor is 4 with stride -1"},
 		{"negative offset", state(stored, "J\xff\xff\xff\xffK\x01\x85K\x01\x85"), "a tensor at offset -1"},
-		{"huge shape", state(stored, "K\x00\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85K\x00\x85"), "is not a number of bytes below 2^63"},
+		{"huge shape", state(stored, "K\x00J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86K\x00K\x00\x86"), "is not a number of bytes below 2^63"},
 		{"a gigabyte of one element", state(stored, "K\x00J\x00\x00\x00\x10\x85K\x00\x85"), "a: a view that needs 1073741824 bytes of memory is not supported; call contiguous() on it and save it again"},
 		{"strides missing", state(stored, "K\x00K\x02K\x02\x86)"), "a tensor of 2 dimensions and 0 strides, want as many and at most 8"},
 	} {
