@@ -298,7 +298,7 @@ func TestTorchPreference(t *testing.T) {
 func TestTorchTruncation(t *testing.T) {
 	for name, whole := range map[string][]byte{"legacy": legacy(good, keys+floats4), "zip": archived(t, good, floats4[8:]), "odd.pt": read(t, "odd.pt")} {
 		path := filepath.Join(t.TempDir(), "x")
-		for n := range whole {
+		for n := 0; n < len(whole); n += 1 + len(whole)/1000 { // each length of the small ones
 			if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
 				t.Fatal(err)
 			}
