@@ -56,7 +56,11 @@ func TestCompactBounds(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if full.kl < s.kl-roundoff || full.kl > s.kl+s.hidden+roundoff {
+		// The sum is below 16, so its float32 is off by at most 2^-21; that moves as
+		// much probability between what was kept and what was not, at the cost of
+		// the largest |log p/q|, here below 40.
+		const slack = roundoff + 40.0/(1<<21)
+		if full.kl < s.kl-slack || full.kl > s.kl+s.hidden+slack {
 			rt.Fatalf("divergence %v is outside [%v, %v]", full.kl, s.kl, s.kl+s.hidden)
 		}
 		if k == v && s.hidden != 0 {
