@@ -398,7 +398,7 @@ func TestTokenizer(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"sentencepiece", map[string]string{"tokenizer.model": "x"},
-			": tokenizer.model: a tokenizer without tokenizer.json is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
+			": tokenizer.model: a sentencepiece tokenizer is not supported; a copy of the checkpoint without it converts without a tokenizer"},
 		{"GPT-2's files", map[string]string{"vocab.json": "x", "merges.txt": "x"},
 			": vocab.json: a tokenizer without tokenizer.json is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
 		{"too many tokens", map[string]string{"tokenizer.json": string(good)}, "/tokenizer.json: 384 tokens, the embedding has 5 rows"},

@@ -101,11 +101,13 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 
 // otherTokenizer refuses a tokenizer in a form that is not read.
 func otherTokenizer(dir *checkpoint.Dir) error {
-	for _, name := range []string{"tokenizer.model", "vocab.json"} {
-		if dir.Has(name) {
-			return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),
-				defect.Unsupported(name, "a tokenizer without %s", tokenizerName), tokenizerName)
-		}
+	switch {
+	case dir.Has("tokenizer.model"):
+		return fmt.Errorf("%s: %w; a copy of the checkpoint without it converts without a tokenizer", defect.Printable(dir.Path),
+			defect.Unsupported("tokenizer.model", "a sentencepiece tokenizer"))
+	case dir.Has("vocab.json"):
+		return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),
+			defect.Unsupported("vocab.json", "a tokenizer without %s", tokenizerName), tokenizerName)
 	}
 	return nil
 }

@@ -206,7 +206,7 @@ func TestHostile(t *testing.T) {
 		{"a shard with NUL", index("a\x00b"), []string{"model.safetensors.index.json"}},
 		{"no tokenizer in its only form", func(h *hostile) {
 			h.others["tokenizer.json"], h.others["tokenizer.model"] = "", "x"
-		}, []string{"tokenizer.model", "tokenizer.json"}},
+		}, []string{"tokenizer.model", "sentencepiece", "converts without a tokenizer"}},
 		{"a broken tokenizer", other("tokenizer.json", "{}"), []string{"tokenizer.json"}},
 		{"a tokenizer of another model", set("bos_token_id", 384), []string{"config.json", "384"}},
 	} {

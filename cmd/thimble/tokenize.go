@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/convert"
+	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
 
@@ -89,6 +90,9 @@ func tokenizeAction(c *cli.Context) error {
 
 // tokenizerAt opens a bare tokenizer.json, or the tokenizer of a model.
 func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) {
+	if filepath.Ext(path) == ".model" {
+		return nil, model.Unsupported(path, "a sentencepiece tokenizer")
+	}
 	if filepath.Ext(path) != ".json" {
 		m, err := openModel(path, overrides)
 		if err != nil {
