@@ -59,9 +59,6 @@ func (c *Cache) reserve(n int) error {
 	return nil
 }
 
-// Len is the number of positions held.
-func (c *Cache) Len() int { return c.used }
-
 // append rotates the keys k and stores them and the values v, both
 // (n, KVHeads*HeadDim), at the positions from c.used on.
 func (c *Cache) append(step int, r *rope, k, v rows) {

@@ -10,6 +10,7 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"thimble/internal/kernel"
@@ -77,7 +78,7 @@ func New(m *model.Model) (*Decoder, error) {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
 	}
 	if s.AttnScale == 0 {
-		d.attnScale = float32(1 / sqrt(s.HeadDim))
+		d.attnScale = float32(1 / math.Sqrt(float64(s.HeadDim)))
 	}
 	if s.Activation == model.GELUTanh {
 		d.activate = kernel.GELUMul

@@ -76,5 +76,3 @@ func (r *rope) rotate(x []float32, p int) {
 	}
 	turn(x[:2*r.half], r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
 }
-
-func sqrt(n int) float64 { return math.Sqrt(float64(n)) }
