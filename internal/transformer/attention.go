@@ -16,7 +16,8 @@ type Cache struct {
 	capacity  int // positions that there is room for now
 	limit     int // positions that there may be
 	steps     []entry
-	heads     int // key and value heads
+	passing   bool // one entry serves all steps, each overwriting the last one's
+	heads     int  // key and value heads
 	headDim   int
 	keyStride int // headDim padded to a multiple of 16
 }
@@ -59,10 +60,18 @@ func (c *Cache) reserve(n int) error {
 	return nil
 }
 
+// at returns the entry of a step.
+func (c *Cache) at(step int) *entry {
+	if c.passing {
+		step = 0
+	}
+	return &c.steps[step]
+}
+
 // append rotates the keys k and stores them and the values v, both
 // (n, KVHeads*HeadDim), at the positions from c.used on.
 func (c *Cache) append(step int, r *rope, k, v rows) {
-	e := &c.steps[step]
+	e := c.at(step)
 	for t := range k.n {
 		pos := c.used + t
 		for h := range c.heads {
@@ -89,7 +98,7 @@ func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error 
 	see, r := d.spec.AttentionOf(block), d.blocks[block].rope
 	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
 		// Late blocks see the most keys: hand them out first.
-		d.lanes[worker].attendBlock(d, c, &c.steps[step], r, q, see, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
+		d.lanes[worker].attendBlock(d, c, c.at(step), r, q, see, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
 		return nil
 	})
 }

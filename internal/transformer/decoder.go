@@ -28,7 +28,8 @@ type Decoder struct {
 	norm   norm
 	blocks []block
 	ropes  []*rope
-	lanes  []lane // scratch, one per worker
+	stages []stage // of every block
+	lanes  []lane  // scratch, one per worker
 
 	embedScale, attnScale float32
 
@@ -74,6 +75,7 @@ func New(m *model.Model) (*Decoder, error) {
 		lanes: make([]lane, parallel.Workers()), activate: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.AttnScale),
 	}
+	d.stages = stagesOf(s)
 	for i := range s.Ropes {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
 	}
@@ -167,88 +169,23 @@ func vector(m *model.Model, name string) []float32 {
 // Forward runs ids at the positions that follow what c holds, adds them to c,
 // and returns the final hidden states, normalized for the head.
 func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, error) {
-	s, n := d.spec, len(ids)
-	if err := c.reserve(n); err != nil {
+	if err := c.reserve(len(ids)); err != nil {
 		return nil, err
 	}
-	x := newRows(n, s.Hidden) // residual stream
-	if err := d.lookup(x, ids); err != nil {
+	p := d.newPass([]sequence{{c, len(ids)}})
+	if err := d.lookup(p.x, ids); err != nil {
 		return nil, err
 	}
-	for _, r := range d.ropes {
-		r.extend(c.used + n)
-	}
-	var (
-		h = newRows(n, s.Hidden) // normalized x
-		y = newRows(n, s.Hidden) // what a layer adds to x
-		a = attentionRows{
-			q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
-		}
-		f = ffnRows{gate: newRows(n, s.FFN), up: newRows(n, s.FFN)}
-	)
-	for step, b := range s.Schedule {
-		w := &d.blocks[b]
-		d.normalize(h, x, w.attnNorm)
-		if err := d.attention(ctx, c, step, w, y, h, a); err != nil {
-			return nil, err
-		}
-		if s.PostNorm {
-			d.normalize(y, y, w.attnPost)
-		}
-		x.add(y)
-		if !s.Parallel { // else h serves both
-			d.normalize(h, x, w.ffnNorm)
-		}
-		if err := d.feedForward(ctx, w, y, h, f); err != nil {
-			return nil, err
-		}
-		if s.PostNorm {
-			d.normalize(y, y, w.ffnPost)
-		}
-		x.add(y)
-	}
-	c.used += n
-	d.normalize(x, x, d.norm)
-	return &Hidden{d, x}, nil
-}
-
-// attentionRows and ffnRows are what the two layers keep between their
-// products.
-type (
-	attentionRows struct{ q, k, v rows }
-	ffnRows       struct{ gate, up rows }
-)
-
-// attention computes y = O attend(Q h, K h, V h) and adds the keys and values
-// to c.
-func (d *Decoder) attention(ctx context.Context, c *Cache, step int, w *block, y, h rows, a attentionRows) error {
-	if err := d.apply(ctx, h, product{a.q, w.q}, product{a.k, w.k}, product{a.v, w.v}); err != nil {
-		return err
-	}
-	d.normalizeHeads(a.q, w.qNorm)
-	d.normalizeHeads(a.k, w.kNorm)
-	c.append(step, w.rope, a.k, a.v)
-	if err := d.attend(ctx, c, step, a.q); err != nil {
-		return err
-	}
-	return d.apply(ctx, a.q, product{y, w.o})
-}
-
-// feedForward computes y = Down(act(Gate h) * Up h), GLU Variants (arXiv
-// 2002.05202), equation 6; without a gate, y = Down act(Up h).
-func (d *Decoder) feedForward(ctx context.Context, w *block, y, h rows, f ffnRows) error {
-	ps := []product{{f.gate, w.gate}, {f.up, w.up}}
-	if d.spec.Ungated {
-		ps = []product{{f.gate, w.up}}
-		for i := range f.up.data {
-			f.up.data[i] = 1 // and so times one, which is exact
+	for step := range d.spec.Schedule {
+		for _, s := range d.stages {
+			s.input(p, step)
+			if err := s.run(p, ctx, step); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err := d.apply(ctx, h, ps...); err != nil {
-		return err
-	}
-	d.each(h.n, func(t int) { d.activate(f.gate.row(t), f.gate.row(t), f.up.row(t)) })
-	return d.apply(ctx, f.gate, product{y, w.down})
+	c.used += len(ids)
+	return p.hidden(), nil
 }
 
 // lookup writes the embedding of each id to x.

@@ -24,6 +24,11 @@ func padded(width int) int { return (width + 15) &^ 15 }
 
 func (x rows) row(t int) []float32 { return x.data[t*x.stride:][:x.width] }
 
+// part is n of the positions, from the given one on.
+func (x rows) part(from, n int) rows {
+	return rows{n, x.width, x.stride, x.data[from*x.stride : (from+n)*x.stride]}
+}
+
 // add adds y to x, position by position.
 func (x rows) add(y rows) {
 	for t := range x.n {
