@@ -11,6 +11,7 @@ var neon = &form{
 	gemm:     (&tiling{2, 3, tile2x3NEON, 6, tile1x6NEON, tile1x1NEON}).gemm,
 	mix:      mixing{mix64NEON, mix16NEON}.mix,
 	dot:      dotNEON,
+	dot64:    dot64NEON,
 	sum:      sumNEON,
 	max:      maxNEON,
 	expSum:   expSumNEON,

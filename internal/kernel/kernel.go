@@ -50,6 +50,7 @@ type form struct {
 	mix  func(dst, p, v []float32, ldv int)
 
 	dot      func(a, b []float32) stripes
+	dot64    func(a, b []float64) stripes64
 	sum      func(x []float32) stripes
 	max      func(x []float32) float32                 // -Inf for no elements, anything if there is a NaN
 	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias), and its sum

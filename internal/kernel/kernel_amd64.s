@@ -925,6 +925,40 @@ check:
 	VZEROUPPER
 	RET
 
+// func dot64AVX2(a []float64, b []float64) [16]float64
+// Requires: AVX, FMA3
+TEXT ·dot64AVX2(SB), NOSPLIT, $0-176
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    check
+
+block:
+	VMOVUPD     (AX)(BX*8), Y4
+	VFMADD231PD (CX)(BX*8), Y4, Y0
+	VMOVUPD     32(AX)(BX*8), Y4
+	VFMADD231PD 32(CX)(BX*8), Y4, Y1
+	VMOVUPD     64(AX)(BX*8), Y4
+	VFMADD231PD 64(CX)(BX*8), Y4, Y2
+	VMOVUPD     96(AX)(BX*8), Y4
+	VFMADD231PD 96(CX)(BX*8), Y4, Y3
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ    BX, DX
+	JLT     block
+	VMOVUPD Y0, ret_0+48(FP)
+	VMOVUPD Y1, ret_4+80(FP)
+	VMOVUPD Y2, ret_8+112(FP)
+	VMOVUPD Y3, ret_12+144(FP)
+	VZEROUPPER
+	RET
+
 // func sumAVX2(x []float32) [16]float32
 // Requires: AVX
 TEXT ·sumAVX2(SB), NOSPLIT, $0-88
@@ -1672,6 +1706,32 @@ check:
 	CMPQ    BX, DX
 	JLT     block
 	VMOVUPS Z0, ret_0+48(FP)
+	VZEROUPPER
+	RET
+
+// func dot64AVX512(a []float64, b []float64) [16]float64
+// Requires: AVX, AVX512F
+TEXT ·dot64AVX512(SB), NOSPLIT, $0-176
+	MOVQ   a_base+0(FP), AX
+	MOVQ   b_base+24(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   a_len+8(FP), DX
+	XORQ   BX, BX
+	JMP    check
+
+block:
+	VMOVUPD     (AX)(BX*8), Z2
+	VFMADD231PD (CX)(BX*8), Z2, Z0
+	VMOVUPD     64(AX)(BX*8), Z2
+	VFMADD231PD 64(CX)(BX*8), Z2, Z1
+	ADDQ        $0x10, BX
+
+check:
+	CMPQ    BX, DX
+	JLT     block
+	VMOVUPD Z0, ret_0+48(FP)
+	VMOVUPD Z1, ret_8+112(FP)
 	VZEROUPPER
 	RET
 

@@ -11,6 +11,7 @@ var portable = &form{
 	gemm:     gemmPortable,
 	mix:      mixPortable,
 	dot:      dotPortable,
+	dot64:    dot64Portable,
 	sum:      sumPortable,
 	max:      maxPortable,
 	expSum:   expSumPortable,

@@ -33,6 +33,38 @@ done:
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R3)
 	RET
 
+// func dot64NEON(a, b []float64) [16]float64
+TEXT ·dot64NEON(SB), NOSPLIT, $0-176
+	MOVD a_base+0(FP), R0
+	MOVD a_len+8(FP), R2
+	MOVD b_base+24(FP), R1
+	ZERO4(V0, V1, V2, V3)
+	ZERO4(V4, V5, V6, V7)
+	LSR  $4, R2
+	CBZ  R2, done
+
+block:
+	VLD1.P 64(R0), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VLD1.P 64(R1), [V20.D2, V21.D2, V22.D2, V23.D2]
+	VFMLA  V16.D2, V20.D2, V0.D2
+	VFMLA  V17.D2, V21.D2, V1.D2
+	VFMLA  V18.D2, V22.D2, V2.D2
+	VFMLA  V19.D2, V23.D2, V3.D2
+	VLD1.P 64(R0), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VLD1.P 64(R1), [V20.D2, V21.D2, V22.D2, V23.D2]
+	VFMLA  V16.D2, V20.D2, V4.D2
+	VFMLA  V17.D2, V21.D2, V5.D2
+	VFMLA  V18.D2, V22.D2, V6.D2
+	VFMLA  V19.D2, V23.D2, V7.D2
+	SUB    $1, R2
+	CBNZ   R2, block
+
+done:
+	MOVD $ret_0+48(FP), R3
+	VST1.P [V0.D2, V1.D2, V2.D2, V3.D2], 64(R3)
+	VST1 [V4.D2, V5.D2, V6.D2, V7.D2], (R3)
+	RET
+
 // func sumNEON(x []float32) [16]float32
 TEXT ·sumNEON(SB), NOSPLIT, $0-88
 	MOVD x_base+0(FP), R0

@@ -32,6 +32,9 @@ func mix16AVX2(dst *float32, p []float32, v *float32, ldv int)
 func dotAVX2(a []float32, b []float32) [16]float32
 
 //go:noescape
+func dot64AVX2(a []float64, b []float64) [16]float64
+
+//go:noescape
 func sumAVX2(x []float32) [16]float32
 
 //go:noescape
@@ -72,6 +75,9 @@ func mix16AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
 func dotAVX512(a []float32, b []float32) [16]float32
+
+//go:noescape
+func dot64AVX512(a []float64, b []float64) [16]float64
 
 //go:noescape
 func sumAVX512(x []float32) [16]float32

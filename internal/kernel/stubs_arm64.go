@@ -21,6 +21,9 @@ func mix16NEON(dst *float32, p []float32, v *float32, ldv int)
 func dotNEON(a, b []float32) [16]float32
 
 //go:noescape
+func dot64NEON(a, b []float64) [16]float64
+
+//go:noescape
 func sumNEON(x []float32) [16]float32
 
 //go:noescape

@@ -56,6 +56,7 @@ func main() {
 		s.mix(64)
 		s.mix(16)
 		s.dot()
+		s.dot64()
 		s.sum()
 		s.max()
 		s.expSum()

@@ -104,6 +104,29 @@ func (s isa) dot() {
 	end()
 }
 
+// dot64 has half as many lanes to a register.
+func (s isa) dot64() {
+	s.function("dot64", "func(a, b []float64) [16]float64")
+	a, b := base("a"), base("b")
+	lanes := s.lanes / 2
+	var acc []VecVirtual
+	for range width / lanes {
+		acc = append(acc, s.zero())
+	}
+	s.blocks("a", func(columns []column) {
+		for part, sum := range acc {
+			c := column{columns[0].index, part, lanes}
+			x := s.vector()
+			VMOVUPD(c.of(a, 8), x)
+			VFMADD231PD(c.of(b, 8), x, sum)
+		}
+	})
+	for part, sum := range acc {
+		VMOVUPD(sum, address(ReturnIndex(0).Index(part*lanes)))
+	}
+	end()
+}
+
 func (s isa) sum() {
 	s.function("sum", "func(x []float32) [16]float32")
 	x := base("x")

@@ -1,0 +1,34 @@
+package kernel
+
+import "math"
+
+// stripes64 is stripes in float64.
+type stripes64 = [width]float64
+
+// Dot64 is Dot in float64: the same stripes, fused products and tree. It
+// panics unless a and b are equally long.
+func Dot64(a, b []float64) float64 {
+	check(len(a) == len(b), "Dot64")
+	n := blocks(len(a))
+	s := best.dot64(a[:n], b[:n])
+	for i, x := range a[n:] {
+		s[i] = math.FMA(x, b[n+i], s[i])
+	}
+	for half := width / 2; half > 0; half /= 2 {
+		for i := range half {
+			s[i] += s[i+half]
+		}
+	}
+	return s[0]
+}
+
+func dot64Portable(a, b []float64) (s stripes64) {
+	for len(a) >= width && len(b) >= width {
+		x, y := a[:width:width], b[:width:width]
+		for i := range s {
+			s[i] = math.FMA(x[i], y[i], s[i])
+		}
+		a, b = a[width:], b[width:]
+	}
+	return s
+}
