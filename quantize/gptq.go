@@ -1,0 +1,179 @@
+package quantize
+
+import (
+	"context"
+	"fmt"
+
+	"thimble/internal/kernel"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// gptq rounds one column after another, each time moving the columns that are
+// still to come so as to make up for the errors behind (GPTQ, arXiv
+// 2210.17323), then refits the scales and improves single codes until little
+// changes. The groups are those of the natural order and their scales are
+// chosen before, so that any order of rounding can be stored.
+type gptq struct{}
+
+const (
+	panelRows  = 48  // rows that a core rounds at a time
+	sweepBlock = 128 // columns between two products over all columns behind
+	polishes   = 2   // rounds of refit and descent
+)
+
+// A target is a matrix to be rounded, given what is known of its input.
+type target struct {
+	dst    *qtensor.Matrix
+	w      []float32 // (dst.Rows, dst.Cols), what Q x~ is to come near
+	factor *factor
+	power  []float32 // (dst.Cols), mean squares of the input
+	h      []float32 // (dst.Cols, stride) and 16 more: second moments of the input, damped
+	stride int       // dst.Cols padded to a multiple of 16
+}
+
+func padded(n int) int { return (n + 15) &^ 15 }
+
+// newTarget makes a target without dst and w.
+func newTarget(m *moments, f *factor) target {
+	t := target{factor: f, power: level(m.power()), stride: padded(m.width)}
+	t.h = make([]float32, m.width*t.stride+16)
+	lambda := 0.0
+	for i := range m.width {
+		lambda += f.share * m.h[i*m.width+i] / float64(m.width)
+	}
+	for i := range m.width {
+		for j := range m.width {
+			t.h[i*t.stride+j] = float32(m.h[i*m.width+j])
+		}
+		t.h[i*t.stride+i] = float32(m.h[i*m.width+i] + lambda)
+	}
+	return t
+}
+
+// quantize fills t.dst and returns the loss tr((W-Q) H (W-Q)^T).
+func (gptq) quantize(ctx context.Context, t target) (float64, error) {
+	panels := (t.dst.Rows + panelRows - 1) / panelRows
+	losses := make([]float64, panels)
+	lanes := make([]*panel, parallel.Workers())
+	err := parallel.Do(ctx, panels, func(worker, i int) error {
+		if lanes[worker] == nil {
+			lanes[worker] = newPanel(t)
+		}
+		p := lanes[worker]
+		if err := p.take(i * panelRows); err != nil {
+			return err
+		}
+		p.sweep()
+		for range polishes {
+			p.refit()
+			p.descend()
+		}
+		losses[i] = p.loss()
+		p.store()
+		return nil
+	})
+	sum := 0.0
+	for _, l := range losses {
+		sum += l
+	}
+	return sum, err
+}
+
+// A panel is a few rows on their way to codes.
+type panel struct {
+	target
+	first, rows int
+	search      *search
+	grids       []*grid    // by row
+	scale, min  [][]uint16 // by row
+	codes       []float32  // (rows, stride), less zero
+	e           []float32  // (rows, stride), target less value, in natural order
+	g           []float32  // (rows, stride), e H
+
+	ahead, errs []float32 // (rows, cols) of the sweep, in its order
+	part        []float32 // (rows, stride), products
+	bytes       []uint8   // (cols)
+	fit         *leastSquares
+}
+
+func newPanel(t target) *panel {
+	n := panelRows * t.stride
+	p := &panel{
+		target: t, search: newSearch(t.dst.Scheme, t.power),
+		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), part: make([]float32, n),
+		ahead: make([]float32, n), errs: make([]float32, n), bytes: make([]uint8, t.dst.Cols),
+	}
+	groups := t.dst.Scheme.Groups(t.dst.Cols)
+	for range panelRows {
+		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))
+		p.scale, p.min = append(p.scale, make([]uint16, groups)), append(p.min, make([]uint16, groups))
+	}
+	p.fit = newLeastSquares(p)
+	return p
+}
+
+// want is the target of row r of the panel.
+func (p *panel) want(r int) []float32 {
+	return p.w[(p.first+r)*p.dst.Cols:][:p.dst.Cols]
+}
+
+// take begins with rows from first on: their scales.
+func (p *panel) take(first int) error {
+	p.first, p.rows = first, min(panelRows, p.dst.Rows-first)
+	for r := range p.rows {
+		if err := p.search.row(p.want(r)); err != nil {
+			return fmt.Errorf("row %d, %w", first+r, err)
+		}
+		copy(p.scale[r], p.search.scale)
+		copy(p.min[r], p.search.min)
+		p.grids[r].set(p.scale[r], p.min[r])
+	}
+	return nil
+}
+
+// sweep chooses the codes.
+func (p *panel) sweep() {
+	n, order := p.dst.Cols, p.factor.order
+	for from := 0; from < n; from += sweepBlock {
+		to := min(n, from+sweepBlock)
+		// What the columns behind have left to make up for.
+		kernel.Gemm(p.ahead, p.stride, p.errs, p.stride, p.factor.m[from*n:], n, p.rows, to-from, from)
+		for r := range p.rows {
+			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)
+			for j := from; j < to; j++ {
+				column := order[j]
+				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:j], p.factor.m[j*n+from:j*n+j]))
+				c, value := grid.nearest(grid.group(column), aim)
+				errs[j] = want[column] - value
+				p.codes[r*p.stride+column] = c
+				p.e[r*p.stride+column] = errs[j]
+			}
+		}
+	}
+}
+
+// multiply computes g = e H.
+func (p *panel) multiply() {
+	kernel.Gemm(p.g, p.stride, p.e, p.stride, p.h, p.stride, p.rows, p.dst.Cols, p.stride)
+}
+
+// loss returns the sum of e H e^T over the rows.
+func (p *panel) loss() float64 {
+	p.multiply()
+	sum := 0.0
+	for r := range p.rows {
+		sum += float64(kernel.Dot(p.e[r*p.stride:][:p.dst.Cols], p.g[r*p.stride:][:p.dst.Cols]))
+	}
+	return sum
+}
+
+// store writes the codes to the matrix.
+func (p *panel) store() {
+	for r := range p.rows {
+		for c := range p.bytes {
+			p.bytes[c] = uint8(int(p.codes[r*p.stride+c] + p.grids[r].zero))
+		}
+		p.dst.SetRow(p.first+r, p.bytes, p.scale[r], p.min[r])
+	}
+}

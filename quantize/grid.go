@@ -1,0 +1,69 @@
+package quantize
+
+import (
+	"math"
+
+	"thimble/internal/qtensor"
+)
+
+// A grid is the values that the codes of one row stand for.
+type grid struct {
+	scheme      qtensor.Scheme
+	zero        float32
+	bottom, top float32   // of the codes less zero
+	scale, min  []float32 // (groups); min is zero for symmetric schemes
+	inverse     []float32 // (groups) of scale, or 0
+}
+
+func newGrid(s qtensor.Scheme, cols int) *grid {
+	first, last := s.Codes()
+	g := &grid{scheme: s, bottom: float32(first), top: float32(last)}
+	if !s.Asym {
+		g.zero = float32(s.Zero())
+		g.bottom, g.top = g.bottom-g.zero, g.top-g.zero
+	}
+	n := s.Groups(cols)
+	g.scale, g.min, g.inverse = make([]float32, n), make([]float32, n), make([]float32, n)
+	return g
+}
+
+// set takes scales and minima as float16 bits.
+func (g *grid) set(scale, min []uint16) {
+	for i, b := range scale {
+		g.scale[i] = qtensor.FromHalf(b)
+		g.inverse[i] = 0
+		if g.scale[i] != 0 {
+			g.inverse[i] = 1 / g.scale[i]
+		}
+		if g.scheme.Asym {
+			g.min[i] = qtensor.FromHalf(min[i])
+		}
+	}
+}
+
+// nearest returns the code less zero that is nearest to v in a group, and its
+// value.
+func (g *grid) nearest(group int, v float32) (c, value float32) {
+	c = code(v-g.min[group], g.inverse[group], g.bottom, g.top)
+	return c, float32(g.scale[group]*c) + g.min[group]
+}
+
+// group returns the group of a column.
+func (g *grid) group(column int) int {
+	if g.scheme.Group == 0 {
+		return 0
+	}
+	return column / g.scheme.Group
+}
+
+// halves rounds x to float16. ok is false if one does not fit.
+func halves(dst []uint16, x []float64) (ok bool) {
+	for i, v := range x {
+		if dst[i], ok = qtensor.Half(float32(v)); !ok || math.IsNaN(v) {
+			return false
+		}
+	}
+	return true
+}
+
+func fromHalf(bits uint16) float64 { return float64(qtensor.FromHalf(bits)) }

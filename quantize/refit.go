@@ -1,0 +1,186 @@
+package quantize
+
+import (
+	"math"
+
+	"thimble/internal/kernel"
+)
+
+// A leastSquares finds, for codes that stay, the scales and minima of least loss. With
+// z_i the codes of group i and zeros elsewhere, and in asymmetric schemes ones
+// too, a row's values are sum of s_i z_i, and the loss is least where
+//
+//	sum over j of (z_i^T H z_j) s_j = z_i^T H w
+type leastSquares struct {
+	p      *panel
+	groups int
+	n      int         // unknowns of a row
+	z      []float32   // (rows, width of a group), one group of every row
+	hz     [][]float32 // by row: (n, cols) H z_i
+	normal []float64   // (n, n)
+	right  []float64   // (n)
+	old, s []float64   // (n)
+	chol   []float64   // (n, n)
+}
+
+// ridge keeps the equations solvable where a group has no codes but zero.
+const ridge = 1e-9
+
+func newLeastSquares(p *panel) *leastSquares {
+	f := &leastSquares{p: p, groups: p.dst.Scheme.Groups(p.dst.Cols)}
+	f.n = f.groups
+	if p.dst.Scheme.Asym {
+		f.n *= 2
+	}
+	f.normal, f.chol = make([]float64, f.n*f.n), make([]float64, f.n*f.n)
+	f.right, f.old, f.s = make([]float64, f.n), make([]float64, f.n), make([]float64, f.n)
+	f.z = make([]float32, panelRows*(padded(p.dst.Cols)))
+	for range panelRows {
+		f.hz = append(f.hz, make([]float32, f.n*p.dst.Cols))
+	}
+	return f
+}
+
+// refit sets the scales of every row for which that lowers the loss once they
+// are rounded to float16.
+func (p *panel) refit() {
+	f := p.fit
+	f.products()
+	for r := range p.rows {
+		f.equations(r)
+		if !f.solve() || !f.better(r) {
+			continue
+		}
+		p.grids[r].set(p.scale[r], p.min[r])
+	}
+	p.revalue()
+}
+
+// revalue computes e from the codes.
+func (p *panel) revalue() {
+	for r := range p.rows {
+		grid, want := p.grids[r], p.want(r)
+		for i, c := range p.codes[r*p.stride:][:p.dst.Cols] {
+			g := grid.group(i)
+			p.e[r*p.stride+i] = want[i] - (float32(grid.scale[g]*c) + grid.min[g])
+		}
+	}
+}
+
+// products computes H z_i for all rows at once, group by group.
+func (f *leastSquares) products() {
+	p, cols := f.p, f.p.dst.Cols
+	for i := range f.n {
+		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
+		k := padded(hi - lo)
+		for r := range p.rows {
+			z := f.z[r*k:][:k]
+			clear(z)
+			f.direction(z, r, i)
+		}
+		kernel.Gemm(p.part, p.stride, f.z, k, p.h[lo:], p.stride, p.rows, cols, k)
+		for r := range p.rows {
+			copy(f.hz[r][i*cols:], p.part[r*p.stride:][:cols])
+		}
+	}
+}
+
+// direction writes z_i of row r, from the first column of its group on.
+func (f *leastSquares) direction(z []float32, r, i int) {
+	lo, hi := f.p.dst.Scheme.Span(i%f.groups, f.p.dst.Cols)
+	if i < f.groups {
+		copy(z, f.p.codes[r*f.p.stride:][lo:hi])
+		return
+	}
+	for c := range hi - lo {
+		z[c] = 1
+	}
+}
+
+// equations sets up those of row r.
+func (f *leastSquares) equations(r int) {
+	p, cols := f.p, f.p.dst.Cols
+	grid := p.grids[r]
+	z := f.z[:padded(cols)]
+	for i := range f.n {
+		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
+		f.direction(z, r, i)
+		for j := range i + 1 {
+			v := float64(kernel.Dot(z[:hi-lo], f.hz[r][j*cols:][lo:hi]))
+			f.normal[i*f.n+j], f.normal[j*f.n+i] = v, v
+		}
+		f.right[i] = float64(kernel.Dot(p.want(r), f.hz[r][i*cols:][:cols]))
+		f.old[i] = float64(grid.scale[i%f.groups])
+		if i >= f.groups {
+			f.old[i] = float64(grid.min[i-f.groups])
+		}
+	}
+}
+
+// solve computes s by Cholesky's method.
+func (f *leastSquares) solve() bool {
+	n, trace := f.n, 0.0
+	for i := range n {
+		trace += f.normal[i*n+i]
+	}
+	for i := range n {
+		for j := range i {
+			f.chol[i*n+j] = (f.normal[i*n+j] - kernel.Dot64(f.chol[i*n:][:j], f.chol[j*n:][:j])) / f.chol[j*n+j]
+		}
+		d := f.normal[i*n+i] + float64(ridge*trace) - kernel.Dot64(f.chol[i*n:][:i], f.chol[i*n:][:i])
+		if !(d > 0) {
+			return false
+		}
+		f.chol[i*n+i] = math.Sqrt(d)
+	}
+	for i := range n {
+		f.s[i] = (f.right[i] - kernel.Dot64(f.chol[i*n:][:i], f.s[:i])) / f.chol[i*n+i]
+	}
+	for i := n - 1; i >= 0; i-- {
+		f.s[i] /= f.chol[i*n+i]
+		for j := range i {
+			f.s[j] -= float64(f.chol[i*n+j] * f.s[i])
+		}
+	}
+	return true
+}
+
+// better rounds s into the scales of row r if the loss is then lower.
+func (f *leastSquares) better(r int) bool {
+	p := f.p
+	scale, low := make([]uint16, f.groups), make([]uint16, f.groups)
+	for g := range f.groups {
+		if f.normal[g*f.n+g] == 0 { // all codes zero: the scale is free, keep it
+			f.s[g] = f.old[g]
+		}
+	}
+	if !halves(scale, f.s[:f.groups]) || f.n > f.groups && !halves(low, f.s[f.groups:]) {
+		return false
+	}
+	before := f.loss(f.old)
+	rounded := f.s
+	for g := range f.groups {
+		rounded[g] = fromHalf(scale[g])
+		if rounded[g] == 0 && f.old[g] != 0 || p.dst.Scheme.Asym && rounded[g] < 0 {
+			return false
+		}
+		if f.n > f.groups {
+			rounded[f.groups+g] = fromHalf(low[g])
+		}
+	}
+	if !(f.loss(rounded) < before) {
+		return false
+	}
+	copy(p.scale[r], scale)
+	copy(p.min[r], low)
+	return true
+}
+
+// loss is that of scales s, up to a constant.
+func (f *leastSquares) loss(s []float64) float64 {
+	sum := 0.0
+	for i, v := range s {
+		sum += float64(v * (kernel.Dot64(f.normal[i*f.n:][:f.n], s) - float64(2*f.right[i])))
+	}
+	return sum
+}
