@@ -49,7 +49,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 		same := *t
 		r.out[name] = &same
 	}
-	if err := r.store(model.Embed, nil); err != nil {
+	if err := r.embedding(); err != nil {
 		return err
 	}
 	if err := r.begin(); err != nil {
@@ -58,6 +58,10 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	for g := r.float.Next(); g != nil; g = r.float.Next() {
 		if err := r.group(g, r.coarse.Next()); err != nil {
 			return err
+		}
+		if onlyHead {
+			r.float.Skip()
+			continue
 		}
 		for _, t := range []*transformer.Trace{r.float, r.coarse} {
 			if err := t.Run(ctx); err != nil {
@@ -77,6 +81,34 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	}
 	r.entries = nil
 	return r.flush()
+}
+
+// embedding quantizes the embedding: as the head, where it is tied, from a part
+// of the texts that the float model reads ahead.
+func (r *calibrated) embedding() error {
+	e := r.entries[model.Embed]
+	if !r.m.Spec.Tied || e.From == e.To || e.To.Kind != qtensor.Int {
+		return r.store(model.Embed, nil)
+	}
+	d, err := transformer.New(r.m)
+	if err != nil {
+		return err
+	}
+	t, err := d.NewTrace(r.c.Texts[:min(len(r.c.Texts), headTexts)])
+	if err != nil {
+		return err
+	}
+	for g := t.Next(); g != nil; g = t.Next() {
+		if err := t.Run(r.ctx); err != nil {
+			return err
+		}
+	}
+	out, err := roundHead(r.ctx, r.m, e, r.m.Tensors[model.Embed], t.Hidden())
+	if err != nil {
+		return inTensor(r.m, model.Embed, err)
+	}
+	*r.out[model.Embed] = *out
+	return nil
 }
 
 // begin embeds the texts in both models.
@@ -135,18 +167,14 @@ func (r *calibrated) group(x, xq *transformer.Group) error {
 // round quantizes one linear layer.
 func (r *calibrated) round(name string, m *moments, t target) error {
 	e, src := r.entries[name], r.m.Tensors[name]
-	t.w = make([]float32, e.Rows*e.Cols)
-	if err := eachRow(r.ctx, src, func(_, row int, x []float32) error {
-		copy(t.w[row*e.Cols:], x)
-		return nil
-	}); err != nil {
+	var err error
+	if t.w, err = rowsOf(r.ctx, src, nil); err != nil {
 		return err
 	}
 	mmap.Release(src.Codes)
 	if err := correct(r.ctx, t.w, m, t.factor, r.c.Correction); err != nil {
 		return err
 	}
-	var err error
 	if t.dst, err = qtensor.New(e.To, e.Rows, e.Cols); err != nil {
 		return err
 	}

@@ -3,8 +3,7 @@ package quantize
 import "thimble/internal/kernel"
 
 const (
-	descents = 4
-	enough   = 0.002 // of the loss: a sweep that gains less is the last
+	enough = 0.002 // of the loss: a sweep that gains less is the last
 )
 
 // descend moves single codes, each to where the loss e H e^T is least with all

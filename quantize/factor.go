@@ -35,8 +35,8 @@ type factor struct {
 
 const (
 	factorBlock = 64
-	damping     = 0.01 // of the mean of H_ii, at first
-	dampings    = 5    // tries, each ten times the last
+
+	dampings = 5 // tries, each ten times the last
 )
 
 var errIndefinite = errors.New("the second moments of its input are not positive definite, even damped")
@@ -75,12 +75,15 @@ func (f *factor) column(i int) int { return f.order[f.n-1-i] }
 // false if h + lambda I is not positive definite to float64.
 func (f *factor) cholesky(ctx context.Context, h []float64, lambda float64) (ok bool, err error) {
 	n := f.n
+	clear(f.l)
 	row := func(i int) []float64 { return f.l[i*n : (i+1)*n] }
 	// extend computes columns [from, to) of row i, i >= to or the diagonal's.
+	// What is not computed yet is zero, so products may run over whole stripes.
 	extend := func(i, from, to int) {
 		r, of := row(i), f.column(i)*n
 		for j := from; j < min(to, i); j++ {
-			r[j] = (h[of+f.column(j)] - kernel.Dot64(r[:j], row(j)[:j])) / row(j)[j]
+			k := min(padded(j), n)
+			r[j] = (h[of+f.column(j)] - kernel.Dot64(r[:k], row(j)[:k])) / row(j)[j]
 		}
 	}
 	for from := 0; from < n; from += factorBlock {
@@ -129,9 +132,12 @@ const solveRows = 16
 // y (H + lambda I) = x.
 func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
 	n := f.n
-	upper := make([]float64, n*n) // l transposed
+	// l and its transpose without the diagonal, so that products may run over
+	// whole stripes: what is not solved yet meets zeros.
+	lower, upper := slices.Clone(f.l), make([]float64, n*n)
 	for i := range n {
-		for j := range i + 1 {
+		lower[i*n+i] = 0
+		for j := range i {
 			upper[j*n+i] = f.l[i*n+j]
 		}
 	}
@@ -140,25 +146,24 @@ func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
 		if scratch[worker] == nil {
 			scratch[worker] = make([]float64, solveRows*n)
 		}
-		y := scratch[worker]
 		first := p * solveRows
 		count := min(solveRows, rows-first)
+		y := scratch[worker][:count*n]
 		for r := range count {
 			for i := range n {
 				y[r*n+i] = float64(b[(first+r)*n+f.column(i)])
 			}
 		}
-		for j := range n { // L z = x
-			l := f.l[j*n : j*n+j+1]
-			for r := range count {
-				y[r*n+j] = (y[r*n+j] - kernel.Dot64(l[:j], y[r*n:][:j])) / l[j]
+		step := func(j, from, to int, side []float64) {
+			for at := 0; at < len(y); at += n {
+				y[at+j] = (y[at+j] - kernel.Dot64(side[j*n+from:j*n+to], y[at+from:at+to])) / f.l[j*n+j]
 			}
 		}
+		for j := range n { // L z = x
+			step(j, 0, min(padded(j), n), lower)
+		}
 		for j := n - 1; j >= 0; j-- { // L^T y = z
-			u := upper[j*n+j : (j+1)*n]
-			for r := range count {
-				y[r*n+j] = (y[r*n+j] - kernel.Dot64(u[1:], y[r*n+j+1:][:n-1-j])) / u[0]
-			}
+			step(j, j&^15, n, upper)
 		}
 		for r := range count {
 			for i := range n {

@@ -19,7 +19,7 @@ type gptq struct{}
 const (
 	panelRows  = 48  // rows that a core rounds at a time
 	sweepBlock = 128 // columns between two products over all columns behind
-	polishes   = 2   // rounds of refit and descent
+
 )
 
 // A target is a matrix to be rounded, given what is known of its input.
@@ -69,7 +69,7 @@ func (gptq) quantize(ctx context.Context, t target) (float64, error) {
 			p.refit()
 			p.descend()
 		}
-		losses[i] = p.loss()
+		losses[i] = p.sum()
 		p.store()
 		return nil
 	})
@@ -143,7 +143,8 @@ func (p *panel) sweep() {
 			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)
 			for j := from; j < to; j++ {
 				column := order[j]
-				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:j], p.factor.m[j*n+from:j*n+j]))
+				k := min(padded(j), n) // m is zero from j on
+				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:k], p.factor.m[j*n+from:j*n+k]))
 				c, value := grid.nearest(grid.group(column), aim)
 				errs[j] = want[column] - value
 				p.codes[r*p.stride+column] = c
@@ -156,16 +157,6 @@ func (p *panel) sweep() {
 // multiply computes g = e H.
 func (p *panel) multiply() {
 	kernel.Gemm(p.g, p.stride, p.e, p.stride, p.h, p.stride, p.rows, p.dst.Cols, p.stride)
-}
-
-// loss returns the sum of e H e^T over the rows.
-func (p *panel) loss() float64 {
-	p.multiply()
-	sum := 0.0
-	for r := range p.rows {
-		sum += float64(kernel.Dot(p.e[r*p.stride:][:p.dst.Cols], p.g[r*p.stride:][:p.dst.Cols]))
-	}
-	return sum
 }
 
 // store writes the codes to the matrix.

@@ -161,3 +161,14 @@ func positionWeights(x positionRows) []float32 {
 	}
 	return squares
 }
+
+// momentsOf returns the closed moments of the inputs of the quantized and the
+// float model at the same positions.
+func momentsOf(ctx context.Context, quantized, float positionRows, weights []float32) (*moments, error) {
+	m := newMoments(len(quantized.row(0)))
+	if err := m.add(ctx, quantized, float, weights); err != nil {
+		return nil, err
+	}
+	m.close()
+	return m, nil
+}

@@ -14,12 +14,13 @@ func Dot64(a, b []float64) float64 {
 	for i, x := range a[n:] {
 		s[i] = math.FMA(x, b[n+i], s[i])
 	}
-	for half := width / 2; half > 0; half /= 2 {
-		for i := range half {
-			s[i] += s[i+half]
-		}
+	for i := range s[:8] {
+		s[i] += s[i+8]
 	}
-	return s[0]
+	for i := range s[:4] {
+		s[i] += s[i+4]
+	}
+	return (s[0] + s[2]) + (s[1] + s[3])
 }
 
 func dot64Portable(a, b []float64) (s stripes64) {

@@ -152,3 +152,12 @@ func grow[T any](s []T, n int) []T {
 	}
 	return s[:n]
 }
+
+// CopyRow stores row from of src, of the same scheme and width, as row r.
+func (m *Matrix) CopyRow(r int, src *Matrix, from int) {
+	a, b, c := m.row(r)
+	x, y, z := src.row(from)
+	copy(a, x)
+	copy(b, y)
+	copy(c, z)
+}

@@ -84,3 +84,12 @@ func (t *Trace) Hidden() *Hidden { return t.p.hidden() }
 
 // Row is the final hidden state of position i, normalized for the head.
 func (h *Hidden) Row(i int) []float32 { return h.x.row(i) }
+
+// Select returns the final hidden states of some positions.
+func (h *Hidden) Select(positions []int) *Hidden {
+	x := newRows(len(positions), h.x.width)
+	for i, t := range positions {
+		copy(x.row(i), h.x.row(t))
+	}
+	return &Hidden{h.d, x}
+}
