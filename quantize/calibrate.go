@@ -3,22 +3,21 @@ package quantize
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
+	"strconv"
+	"strings"
 
-	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 )
 
-// A Calibration is the data that methods measure errors on.
+// A Calibration is the texts that a method measures errors on.
 type Calibration struct {
-	Texts [][]int // token ids; texts do not see each other
-
-	Correction float32
+	Texts [][]int // token ids, none empty; texts do not see each other
 }
+
+// headTexts is how many texts the float model reads ahead for a tied head.
+const headTexts = 16
 
 // A calibrated run takes the texts through the float model and through the model
 // quantized so far, side by side, and quantizes each group of linear layers when
@@ -27,21 +26,20 @@ type calibrated struct {
 	ctx           context.Context
 	m             *model.Model
 	p             *Plan
-	c             *Calibration
-	sink          Sink
-	progress      func(weights int64)
+	texts         [][]int
 	entries       map[string]*Entry
 	out           map[string]*qtensor.Matrix // of the quantized model
+	known         map[int]bool               // blocks that are quantized
 	float, coarse *transformer.Trace
-	next          int // entry of the plan to be written
-	done          int64
+	write         func(done func(e *Entry) bool) error
 }
 
-func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
+// runCalibrated carries out p on m.
+func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration, write func(*Entry, *qtensor.Matrix) error) error {
 	if len(c.Texts) == 0 {
 		return errors.New("there are no calibration texts")
 	}
-	r := &calibrated{ctx: ctx, m: m, p: p, c: c, sink: sink, progress: progress, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}}
+	r := &calibrated{ctx: ctx, m: m, p: p, texts: c.Texts, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
@@ -49,70 +47,104 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 		same := *t
 		r.out[name] = &same
 	}
+	next := 0
+	r.write = func(done func(e *Entry) bool) error {
+		for ; next < len(p.Tensors) && done(&p.Tensors[next]); next++ {
+			e := &p.Tensors[next]
+			if err := write(e, r.out[e.Name]); err != nil {
+				return inTensor(m, e.Name, err)
+			}
+		}
+		return nil
+	}
 	if err := r.embedding(); err != nil {
 		return err
 	}
-	if err := r.begin(); err != nil {
+	if err := r.blocks(); err != nil {
 		return err
 	}
-	for g := r.float.Next(); g != nil; g = r.float.Next() {
-		if err := r.group(g, r.coarse.Next()); err != nil {
-			return err
-		}
-		if onlyHead {
-			r.float.Skip()
-			continue
-		}
-		for _, t := range []*transformer.Trace{r.float, r.coarse} {
-			if err := t.Run(ctx); err != nil {
-				return err
-			}
-		}
-		if err := r.flush(); err != nil {
-			return err
-		}
+	if err := r.ending(); err != nil {
+		return err
 	}
-	for _, name := range []string{model.Head} {
-		if r.entries[name] != nil {
-			if err := r.store(name, nil); err != nil {
-				return err
-			}
-		}
-	}
-	r.entries = nil
-	return r.flush()
+	return r.write(func(*Entry) bool { return true })
 }
 
-// embedding quantizes the embedding: as the head, where it is tied, from a part
-// of the texts that the float model reads ahead.
+// rounds reports whether e becomes integers that it was not.
+func (e *Entry) rounds() bool { return e.From != e.To && e.To.Kind == qtensor.Int }
+
+// replace puts the matrix that make fills in the place of a tensor.
+func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) error) error {
+	e, src := r.entries[name], r.m.Tensors[name]
+	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
+	if err == nil {
+		err = fill(dst, src)
+	}
+	release(src)
+	if err != nil {
+		return inTensor(r.m, name, err)
+	}
+	*r.out[name] = *dst
+	return nil
+}
+
+// keep stores a tensor that is not rounded.
+func (r *calibrated) keep(name string) error {
+	out, err := r.p.store(r.ctx, r.m.Tensors[name], *r.entries[name], nil)
+	if err != nil {
+		return inTensor(r.m, name, err)
+	}
+	*r.out[name] = *out
+	return nil
+}
+
+// embedding quantizes the embedding: as the head, where it is tied, for a part of
+// the texts, which the float model reads ahead.
 func (r *calibrated) embedding() error {
-	e := r.entries[model.Embed]
-	if !r.m.Spec.Tied || e.From == e.To || e.To.Kind != qtensor.Int {
-		return r.store(model.Embed, nil)
+	if !r.m.Spec.Tied || !r.entries[model.Embed].rounds() {
+		return r.keep(model.Embed)
 	}
 	d, err := transformer.New(r.m)
 	if err != nil {
 		return err
 	}
-	t, err := d.NewTrace(r.c.Texts[:min(len(r.c.Texts), headTexts)])
+	t, err := d.NewTrace(r.texts[:min(len(r.texts), headTexts)])
 	if err != nil {
 		return err
 	}
-	for g := t.Next(); g != nil; g = t.Next() {
-		if err := t.Run(r.ctx); err != nil {
-			return err
+	if err := t.Finish(r.ctx); err != nil {
+		return err
+	}
+	return r.head(model.Embed, t.Hidden())
+}
+
+// head quantizes the head by what is known of final hidden states.
+func (r *calibrated) head(name string, h *transformer.Hidden) error {
+	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, dst, src, h) })
+}
+
+// ending stores what follows the blocks.
+func (r *calibrated) ending() error {
+	for _, e := range r.p.Tensors {
+		switch e.Name {
+		case model.Norm, model.Norm + model.BiasSuffix, model.Head + model.BiasSuffix:
+			if err := r.keep(e.Name); err != nil {
+				return err
+			}
+		case model.Head:
+			if !e.rounds() {
+				if err := r.keep(e.Name); err != nil {
+					return err
+				}
+			} else if err := r.head(e.Name, r.float.Hidden()); err != nil {
+				return err
+			}
 		}
 	}
-	out, err := roundHead(r.ctx, r.m, e, r.m.Tensors[model.Embed], t.Hidden())
-	if err != nil {
-		return inTensor(r.m, model.Embed, err)
-	}
-	*r.out[model.Embed] = *out
 	return nil
 }
 
-// begin embeds the texts in both models.
-func (r *calibrated) begin() error {
+// traces embeds the texts in both models.
+func (r *calibrated) traces() error {
 	for _, t := range []struct {
 		trace   **transformer.Trace
 		tensors map[string]*qtensor.Matrix
@@ -123,116 +155,186 @@ func (r *calibrated) begin() error {
 		if err != nil {
 			return err
 		}
-		if *t.trace, err = d.NewTrace(r.c.Texts); err != nil {
+		if *t.trace, err = d.NewTrace(r.texts); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// group quantizes the layers that x and xq, the inputs in the two models, lead
-// to.
-func (r *calibrated) group(x, xq *transformer.Group) error {
-	var names []string
-	for _, kind := range x.Kinds {
-		name := model.Name(x.Block, kind)
-		if e := r.entries[name]; e.From != e.To && e.To.Kind == qtensor.Int {
-			names = append(names, name)
-		} else if err := r.store(name, nil); err != nil {
-			return err
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	a, b := positionRows{r.float.Len(), x.Row}, positionRows{r.coarse.Len(), xq.Row}
-	m := newMoments(x.Width())
-	if err := m.add(r.ctx, b, a, positionWeights(b)); err != nil {
-		return err
-	}
-	m.close()
-	f, err := newFactor(r.ctx, m.h, m.width, damping)
-	if err != nil {
-		return inTensor(r.m, names[0], err)
-	}
-	t := newTarget(m, f)
-	for _, name := range names {
-		if err := r.round(name, m, t); err != nil {
-			return inTensor(r.m, name, err)
-		}
-	}
-	return nil
-}
-
-// round quantizes one linear layer.
-func (r *calibrated) round(name string, m *moments, t target) error {
-	e, src := r.entries[name], r.m.Tensors[name]
-	var err error
-	if t.w, err = rowsOf(r.ctx, src, nil); err != nil {
-		return err
-	}
-	mmap.Release(src.Codes)
-	if err := correct(r.ctx, t.w, m, t.factor, r.c.Correction); err != nil {
-		return err
-	}
-	if t.dst, err = qtensor.New(e.To, e.Rows, e.Cols); err != nil {
-		return err
-	}
-	if _, err := (gptq{}).quantize(r.ctx, t); err != nil {
-		return err
-	}
-	*r.out[name] = *t.dst
-	return nil
-}
-
-// store quantizes a tensor without regard to its input, or casts it.
-func (r *calibrated) store(name string, power []float32) error {
-	out, err := r.p.store(r.ctx, r.m.Tensors[name], *r.entries[name], power)
-	if err != nil {
-		return inTensor(r.m, name, err)
-	}
-	*r.out[name] = *out
-	return nil
-}
-
-// flush writes the tensors of blocks that are behind, in the order of the plan;
-// all that is left once entries is nil.
-func (r *calibrated) flush() error {
-	g := r.float.Next()
-	for ; r.next < len(r.p.Tensors); r.next++ {
-		e := r.p.Tensors[r.next]
-		if r.entries != nil && (g == nil || blockOf(e.Name) >= g.Block) {
-			return nil
-		}
-		out := r.out[e.Name]
-		if e.Role == model.Vector {
-			var err error
-			if out, err = r.p.store(r.ctx, r.m.Tensors[e.Name], e, nil); err != nil {
-				return inTensor(r.m, e.Name, err)
+// blocks quantizes block after block. One that runs several times in a row
+// (layer sharing) is quantized for all these runs at once.
+func (r *calibrated) blocks() error {
+	for _, e := range r.p.Tensors { // the decoders widen vectors when they are made
+		if b := blockOf(e.Name); e.Role == model.Vector && b >= 0 && b < model.MaxBlocks {
+			if err := r.keep(e.Name); err != nil {
+				return err
 			}
 		}
-		if err := r.sink.Write(out); err != nil {
-			return inTensor(r.m, e.Name, err)
+	}
+	if err := r.traces(); err != nil {
+		return err
+	}
+	schedule := r.m.Spec.Schedule
+	for step := 0; step < len(schedule); {
+		runs := 1
+		for step+runs < len(schedule) && schedule[step+runs] == schedule[step] {
+			runs++
 		}
-		if r.done += int64(e.Rows) * int64(e.Cols); r.progress != nil {
-			r.progress(r.done)
+		if err := r.block(step, runs); err != nil {
+			return err
+		}
+		behind := schedule[step]
+		if err := r.write(func(e *Entry) bool { return blockOf(e.Name) <= behind }); err != nil {
+			return err
+		}
+		step += runs
+	}
+	return nil
+}
+
+// block quantizes the block of a step that runs so many times from there on,
+// and takes the texts past it.
+func (r *calibrated) block(step, runs int) error {
+	both := []*transformer.Trace{r.float, r.coarse}
+	var start [2][]float32
+	rewind := func() {
+		for i, t := range both {
+			t.Rewind(step, start[i])
+		}
+	}
+	if runs > 1 {
+		start = [2][]float32{r.float.Stream(), r.coarse.Stream()}
+	}
+	for stage := range r.float.Stages() {
+		if runs > 1 {
+			rewind()
+		}
+		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
+		for range runs {
+			if err := r.visit(&v, runs > 1); err != nil {
+				return err
+			}
+		}
+		if err := r.round(&v); err != nil {
+			return err
+		}
+		if runs > 1 {
+			continue
+		}
+		for _, t := range both {
+			if err := t.Run(r.ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if runs > 1 {
+		rewind()
+		for _, t := range both {
+			if err := t.RunSteps(r.ctx, runs); err != nil {
+				return err
+			}
+		}
+	}
+	r.known[r.m.Spec.Schedule[step]] = true
+	return nil
+}
+
+// A visit is what is seen of the input of one stage of a block.
+type visit struct {
+	block, stage int
+	kinds        []string
+	moments      *moments
+}
+
+// visit looks at the input of v's stage. through goes there from the start of
+// the block, and on to its end; else both traces stand there.
+func (r *calibrated) visit(v *visit, through bool) error {
+	for stage := range r.float.Stages() {
+		if !through && stage != v.stage {
+			continue
+		}
+		x, xq := r.float.Next(), r.coarse.Next()
+		if stage == v.stage {
+			if err := r.look(v, x, xq); err != nil {
+				return err
+			}
+		}
+		if !through {
+			continue
+		}
+		for _, t := range []*transformer.Trace{r.float, r.coarse} {
+			if err := t.Run(r.ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// blockOf returns the block of a tensor, -1 for the embedding, and a number
-// beyond all blocks for what comes after them.
-func blockOf(name string) int {
-	var block int
-	if _, err := fmt.Sscanf(name, "blocks.%d.", &block); err == nil {
-		return block
+// look adds one input to v.
+func (r *calibrated) look(v *visit, x, xq *transformer.Group) error {
+	v.kinds = x.Kinds
+	if !r.rounds(v) {
+		return nil
 	}
-	if name == model.Embed {
+	if d := x.Width(); v.moments == nil {
+		v.moments = &moments{width: d, c: make([]float64, d*d)}
+	}
+	float, coarse := positionRows{r.float.Len(), x.Row}, positionRows{r.coarse.Len(), xq.Row}
+	return v.moments.add(r.ctx, coarse, float, positionWeights(coarse))
+}
+
+// rounds reports whether some layer of v's stage is to be rounded.
+func (r *calibrated) rounds(v *visit) bool {
+	for _, kind := range v.kinds {
+		if r.entries[model.Name(v.block, kind)].rounds() && !r.known[v.block] {
+			return true
+		}
+	}
+	return false
+}
+
+// round quantizes the layers of v's stage.
+func (r *calibrated) round(v *visit) error {
+	if r.known[v.block] {
+		return nil
+	}
+	var in *Input
+	if v.moments != nil {
+		v.moments.close()
+		var err error
+		if in, err = newInput(r.ctx, v.moments, damping); err != nil {
+			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)
+		}
+	}
+	for _, kind := range v.kinds {
+		name := model.Name(v.block, kind)
+		if !r.entries[name].rounds() {
+			if err := r.keep(name); err != nil {
+				return err
+			}
+			continue
+		}
+		err := r.replace(name, func(dst, src *qtensor.Matrix) error { return r.p.method.Quantize(r.ctx, dst, src, in) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blockOf returns the block of a tensor, -1 for the embedding, and
+// model.MaxBlocks for what comes after all blocks.
+func blockOf(name string) int {
+	rest, inside := strings.CutPrefix(name, "blocks.")
+	number, _, _ := strings.Cut(rest, ".")
+	b, err := strconv.Atoi(number)
+	switch {
+	case inside && err == nil:
+		return b
+	case name == model.Embed:
 		return -1
 	}
 	return model.MaxBlocks
 }
-
-var _ = slices.Sorted[string]
-var _ = maps.Keys[map[string]int]

@@ -21,11 +21,11 @@ const surveyRows = 8
 //	sum over rows and columns j of D_j (w_j - q_j)^2
 //
 // where q is rounded to nearest on the same scales, for every surveyRows-th row.
-// power is that of the input; weight multiplies each row's part, nil is 1 for all.
-func expectedLoss(ctx context.Context, src *qtensor.Matrix, f *factor, power []float32, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {
-	cost := make([]float64, f.n) // D by column
-	for j, column := range f.order {
-		cost[column] = f.d[j]
+// weight multiplies each row's part, nil is 1 for all.
+func expectedLoss(ctx context.Context, src *qtensor.Matrix, in *Input, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {
+	cost := make([]float64, src.Cols) // D by column
+	for j, column := range in.factor.order {
+		cost[column] = in.factor.d[j]
 	}
 	tasks := (src.Rows + surveyRows - 1) / surveyRows
 	parts := make([][]float64, tasks)
@@ -45,7 +45,7 @@ func expectedLoss(ctx context.Context, src *qtensor.Matrix, f *factor, power []f
 		x := make([]float32, src.Cols)
 		new(qtensor.Reader).Row(x, src, r)
 		for k, s := range schemes {
-			l, err := rowLoss(x, s, power, cost)
+			l, err := rowLoss(x, s, in.power, cost)
 			if err != nil {
 				return fmt.Errorf("row %d, %w", r, err)
 			}

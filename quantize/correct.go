@@ -10,12 +10,12 @@ import (
 // correct moves w, (rows, width), to where its product with the quantized
 // model's input is closest to its product with the float model's:
 //
-//	W + share W (C - H)(H + lambda I)^-1
+//	W + W (C - H)(H + lambda I)^-1
 //
-// At share 1 it minimizes the sum over positions of |W x - W' x~|^2, damped
-// (QEP, arXiv 2504.09629; the target of Qronos, arXiv 2505.11695).
-func correct(ctx context.Context, w []float32, m *moments, f *factor, share float32) error {
-	d := m.width
+// which minimizes the sum over positions of |W x - W' x~|^2, damped (QEP, arXiv
+// 2504.09629; the target of Qronos, arXiv 2505.11695).
+func correct(ctx context.Context, w []float32, in *Input) error {
+	m, d := in.moments, in.moments.width
 	rows, stride := len(w)/d, padded(d)
 	drift := make([]float32, d*stride) // C - H transposed
 	for i := range d {
@@ -37,11 +37,11 @@ func correct(ctx context.Context, w []float32, m *moments, f *factor, share floa
 	if err != nil {
 		return err
 	}
-	if err := f.solve(ctx, moved, rows); err != nil {
+	if err := in.factor.solve(ctx, moved, rows); err != nil {
 		return err
 	}
 	for i, v := range moved {
-		w[i] += float32(share * v)
+		w[i] += v
 	}
 	return nil
 }

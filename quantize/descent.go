@@ -3,7 +3,8 @@ package quantize
 import "thimble/internal/kernel"
 
 const (
-	enough = 0.002 // of the loss: a sweep that gains less is the last
+	descents = 2
+	enough   = 0.002 // of the loss: a sweep that gains less is the last
 )
 
 // descend moves single codes, each to where the loss e H e^T is least with all

@@ -35,7 +35,7 @@ func Example() {
 	w, err := thimble.Create(out, contents, thimble.Options{})
 	check(err)
 	defer w.Abort()
-	check(quantize.Run(ctx, m, plan, w, nil))
+	check(quantize.Run(ctx, m, plan, nil, w, nil))
 	check(w.Close())
 
 	q, err := format.Open(out)

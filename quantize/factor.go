@@ -35,6 +35,7 @@ type factor struct {
 
 const (
 	factorBlock = 64
+	damping     = 0.01 // of the mean of H_ii, at first
 
 	dampings = 5 // tries, each ten times the last
 )

@@ -41,7 +41,7 @@ func measure(t *testing.T, dir string, r quantize.Recipe) *verify.Report {
 		t.Fatal(err)
 	}
 	q := &inMemory{model.Model{Path: dir, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}, plan, 0}
-	if err := quantize.Run(t.Context(), m, plan, q, nil); err != nil {
+	if err := quantize.Run(t.Context(), m, plan, nil, q, nil); err != nil {
 		t.Fatal(err)
 	}
 	ref, err := verify.OpenReference(filepath.Join(dir, "reference.safetensors"))

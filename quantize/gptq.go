@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"thimble/internal/kernel"
@@ -11,52 +12,44 @@ import (
 
 // gptq rounds one column after another, each time moving the columns that are
 // still to come so as to make up for the errors behind (GPTQ, arXiv
-// 2210.17323), then refits the scales and improves single codes until little
-// changes. The groups are those of the natural order and their scales are
-// chosen before, so that any order of rounding can be stored.
+// 2210.17323), then refits the scales and improves single codes. The groups are
+// those of the natural order and their scales are chosen before, so that any
+// order of rounding can be stored. The target is corrected for what was
+// quantized upstream, see correct.
 type gptq struct{}
 
 const (
 	panelRows  = 48  // rows that a core rounds at a time
 	sweepBlock = 128 // columns between two products over all columns behind
-
 )
+
+func (gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
+	if in.moments == nil {
+		return errors.New("gptq needs calibration")
+	}
+	w, err := rowsOf(ctx, src, nil)
+	if err != nil {
+		return err
+	}
+	if in.moments.c != nil {
+		if err := correct(ctx, w, in); err != nil {
+			return err
+		}
+	}
+	return roundPanels(ctx, target{in, dst, w})
+}
 
 // A target is a matrix to be rounded, given what is known of its input.
 type target struct {
-	dst    *qtensor.Matrix
-	w      []float32 // (dst.Rows, dst.Cols), what Q x~ is to come near
-	factor *factor
-	power  []float32 // (dst.Cols), mean squares of the input
-	h      []float32 // (dst.Cols, stride) and 16 more: second moments of the input, damped
-	stride int       // dst.Cols padded to a multiple of 16
+	*Input
+	dst *qtensor.Matrix
+	w   []float32 // (dst.Rows, dst.Cols), what Q x~ is to come near
 }
 
-func padded(n int) int { return (n + 15) &^ 15 }
-
-// newTarget makes a target without dst and w.
-func newTarget(m *moments, f *factor) target {
-	t := target{factor: f, power: level(m.power()), stride: padded(m.width)}
-	t.h = make([]float32, m.width*t.stride+16)
-	lambda := 0.0
-	for i := range m.width {
-		lambda += f.share * m.h[i*m.width+i] / float64(m.width)
-	}
-	for i := range m.width {
-		for j := range m.width {
-			t.h[i*t.stride+j] = float32(m.h[i*m.width+j])
-		}
-		t.h[i*t.stride+i] = float32(m.h[i*m.width+i] + lambda)
-	}
-	return t
-}
-
-// quantize fills t.dst and returns the loss tr((W-Q) H (W-Q)^T).
-func (gptq) quantize(ctx context.Context, t target) (float64, error) {
-	panels := (t.dst.Rows + panelRows - 1) / panelRows
-	losses := make([]float64, panels)
+// roundPanels fills t.dst, a few rows at a time on each core.
+func roundPanels(ctx context.Context, t target) error {
 	lanes := make([]*panel, parallel.Workers())
-	err := parallel.Do(ctx, panels, func(worker, i int) error {
+	return parallel.Do(ctx, (t.dst.Rows+panelRows-1)/panelRows, func(worker, i int) error {
 		if lanes[worker] == nil {
 			lanes[worker] = newPanel(t)
 		}
@@ -65,19 +58,11 @@ func (gptq) quantize(ctx context.Context, t target) (float64, error) {
 			return err
 		}
 		p.sweep()
-		for range polishes {
-			p.refit()
-			p.descend()
-		}
-		losses[i] = p.sum()
+		p.refit()
+		p.descend()
 		p.store()
 		return nil
 	})
-	sum := 0.0
-	for _, l := range losses {
-		sum += l
-	}
-	return sum, err
 }
 
 // A panel is a few rows on their way to codes.
@@ -134,17 +119,18 @@ func (p *panel) take(first int) error {
 
 // sweep chooses the codes.
 func (p *panel) sweep() {
-	n, order := p.dst.Cols, p.factor.order
+	n, order, feedback := p.dst.Cols, p.factor.order, p.factor.m
+	clear(p.errs)
 	for from := 0; from < n; from += sweepBlock {
 		to := min(n, from+sweepBlock)
 		// What the columns behind have left to make up for.
-		kernel.Gemm(p.ahead, p.stride, p.errs, p.stride, p.factor.m[from*n:], n, p.rows, to-from, from)
+		kernel.Gemm(p.ahead, p.stride, p.errs, p.stride, feedback[from*n:], n, p.rows, to-from, from)
 		for r := range p.rows {
 			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)
 			for j := from; j < to; j++ {
 				column := order[j]
-				k := min(padded(j), n) // m is zero from j on
-				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:k], p.factor.m[j*n+from:j*n+k]))
+				k := min(padded(j), n) // feedback is zero from j on
+				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:k], feedback[j*n+from:j*n+k]))
 				c, value := grid.nearest(grid.group(column), aim)
 				errs[j] = want[column] - value
 				p.codes[r*p.stride+column] = c
@@ -167,4 +153,22 @@ func (p *panel) store() {
 		}
 		p.dst.SetRow(p.first+r, p.bytes, p.scale[r], p.min[r])
 	}
+}
+
+// rowsOf returns the values of some rows of src, (rows, src.Cols), of all for
+// nil. One that is not finite is an error.
+func rowsOf(ctx context.Context, src *qtensor.Matrix, rows []int) ([]float32, error) {
+	w := make([]float32, src.Rows*src.Cols)
+	err := eachRow(ctx, src, func(_, r int, x []float32) error {
+		copy(w[r*src.Cols:], x)
+		return nil
+	})
+	if rows == nil || err != nil {
+		return w, err
+	}
+	some := make([]float32, 0, len(rows)*src.Cols)
+	for _, r := range rows {
+		some = append(some, w[r*src.Cols:][:src.Cols]...)
+	}
+	return some, nil
 }

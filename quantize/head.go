@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"thimble/internal/kernel"
-	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
@@ -113,62 +112,41 @@ func relative(weights []float32) []float32 {
 	return out
 }
 
-// roundHead quantizes src, the head of m, given final hidden states of its
-// float model.
-func roundHead(ctx context.Context, m *model.Model, e *Entry, src *qtensor.Matrix, h *transformer.Hidden) (*qtensor.Matrix, error) {
-	bins, err := headBins(ctx, h, e.Rows)
+// headInput is what bin b knows of the final hidden states h.
+func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*Input, error) {
+	m, err := momentsOf(ctx, positionRows{h.Len(), h.Row}, relative(b.weights))
 	if err != nil {
 		return nil, err
 	}
-	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range bins {
-		mo := newMoments(e.Cols)
-		x := positionRows{h.Len(), h.Row}
-		if err := mo.add(ctx, x, x, relative(b.weights)); err != nil {
-			return nil, err
-		}
-		mo.close()
-		f, err := newFactor(ctx, mo.h, mo.width, headDamping)
-		if err != nil {
-			return nil, err
-		}
-		t := newTarget(mo, f)
-		if t.w, err = rowsOf(ctx, src, b.rows); err != nil {
-			return nil, err
-		}
-		if t.dst, err = qtensor.New(e.To, len(b.rows), e.Cols); err != nil {
-			return nil, err
-		}
-		if _, err := (gptq{}).quantize(ctx, t); err != nil {
-			return nil, err
-		}
-		for i, r := range b.rows {
-			dst.CopyRow(r, t.dst, i)
-		}
-	}
-	return dst, nil
+	return newInput(ctx, m, damping)
 }
 
-// rowsOf returns some rows of src, (rows, src.Cols), all of them for nil.
-func rowsOf(ctx context.Context, src *qtensor.Matrix, rows []int) ([]float32, error) {
-	n := src.Rows
-	if rows != nil {
-		n = len(rows)
+// roundHead fills dst from src, the head of a model, bin by bin, given final
+// hidden states of the float model.
+func roundHead(ctx context.Context, dst, src *qtensor.Matrix, h *transformer.Hidden) error {
+	bins, err := headBins(ctx, h, src.Rows)
+	if err != nil {
+		return err
 	}
-	w := make([]float32, n*src.Cols)
-	err := parallel.Do(ctx, (n+panelRows-1)/panelRows, func(_, p int) error {
-		var reader qtensor.Reader
-		for i := p * panelRows; i < min(n, (p+1)*panelRows); i++ {
-			r := i
-			if rows != nil {
-				r = rows[i]
-			}
-			reader.Row(w[i*src.Cols:(i+1)*src.Cols], src, r)
+	for _, b := range bins {
+		in, err := b.input(ctx, h)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	return w, err
+		w, err := rowsOf(ctx, src, b.rows)
+		if err != nil {
+			return err
+		}
+		part, err := qtensor.New(dst.Scheme, len(b.rows), dst.Cols)
+		if err != nil {
+			return err
+		}
+		if err := roundPanels(ctx, target{in, part, w}); err != nil {
+			return err
+		}
+		for i, r := range b.rows {
+			dst.CopyRow(r, part, i)
+		}
+	}
+	return nil
 }

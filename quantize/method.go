@@ -12,13 +12,14 @@ import (
 // they are stored.
 type Method interface {
 	// Quantize fills dst from src, of the same shape, spreading its rows over
-	// the cores. power is the mean square of each input column, up to a
-	// factor. The result depends on nothing but src, power and dst.Scheme.
-	Quantize(ctx context.Context, dst, src *qtensor.Matrix, power []float32) error
+	// the cores. The result depends on nothing but src, in and dst.Scheme.
+	Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error
 }
 
-// MethodRTN is the name of round-to-nearest with searched scales.
-const MethodRTN = "rtn"
+const (
+	MethodRTN  = "rtn"  // round to nearest, scales searched
+	MethodGPTQ = "gptq" // error feedback; needs calibration
+)
 
 // methods is the one place that lists them.
 var methods = []struct {
@@ -26,6 +27,7 @@ var methods = []struct {
 	Method
 }{
 	{MethodRTN, rtn{}},
+	{MethodGPTQ, gptq{}},
 }
 
 // Methods lists the names that a recipe may give.

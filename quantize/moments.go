@@ -18,7 +18,7 @@ import (
 // one fixed order.
 type moments struct {
 	width int
-	h, c  []float64 // (width, width)
+	h, c  []float64 // (width, width); c is nil if there is one model only
 	n     float64   // sum of the weights
 }
 
@@ -34,19 +34,22 @@ const (
 	momentPanel = 48   // rows of h that a core computes at a time
 )
 
-func newMoments(width int) *moments {
-	return &moments{width: width, h: make([]float64, width*width), c: make([]float64, width*width)}
-}
-
 // add adds the positions of quantized (x~) and float (x), weighted by weights.
-// Of h only the lower triangle is summed; close mirrors it.
+// Without c only quantized is looked at. Of h only the lower triangle is summed;
+// close mirrors it.
 func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
 	d := m.width
+	if m.h == nil {
+		m.h = make([]float64, d*d)
+	}
 	var (
-		x = make([]float32, d*momentChunk) // transposed: (width, momentChunk)
-		q = make([]float32, d*momentChunk)
+		q = make([]float32, d*momentChunk) // transposed: (width, momentChunk)
 		w = make([]float32, d*momentChunk) // q times the weights
+		x []float32
 	)
+	if m.c != nil {
+		x = make([]float32, d*momentChunk)
+	}
 	panels := (d + momentPanel - 1) / momentPanel
 	sums := make([][]float32, parallel.Workers())
 	for from := 0; from < quantized.n; from += momentChunk {
@@ -57,24 +60,33 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 			clear(w)
 		}
 		err := transpose(ctx, d, n, func(i int, at func(column int) int) {
-			a, b, weight := float.row(from+i), quantized.row(from+i), weights[from+i]
-			for c, v := range b {
+			weight := weights[from+i]
+			for c, v := range quantized.row(from + i) {
 				k := at(c)
-				x[k], q[k], w[k] = a[c], v, v*weight
+				q[k], w[k] = v, v*weight
+			}
+			if m.c != nil {
+				for c, v := range float.row(from + i) {
+					x[at(c)] = v
+				}
 			}
 		})
 		if err != nil {
 			return err
 		}
 		batches := (n + momentBatch - 1) / momentBatch
-		err = parallel.Do(ctx, 2*panels, func(worker, i int) error {
+		tasks := panels
+		if m.c != nil {
+			tasks = 2 * panels
+		}
+		err = parallel.Do(ctx, tasks, func(worker, i int) error {
 			if sums[worker] == nil {
 				sums[worker] = make([]float32, momentPanel*d)
 			}
-			into, left, first := m.h, q, (panels-1-i/2)*momentPanel // the longest rows of h first
+			into, left, first := m.h, q, (panels-1-i%panels)*momentPanel // the longest rows of h first
 			rows := min(momentPanel, d-first)
 			cols := first + rows
-			if i%2 == 1 {
+			if i < tasks-panels {
 				into, left, cols = m.c, x, d
 			}
 			for b := range batches {
@@ -162,11 +174,10 @@ func positionWeights(x positionRows) []float32 {
 	return squares
 }
 
-// momentsOf returns the closed moments of the inputs of the quantized and the
-// float model at the same positions.
-func momentsOf(ctx context.Context, quantized, float positionRows, weights []float32) (*moments, error) {
-	m := newMoments(len(quantized.row(0)))
-	if err := m.add(ctx, quantized, float, weights); err != nil {
+// momentsOf returns the closed moments of one model's inputs.
+func momentsOf(ctx context.Context, x positionRows, weights []float32) (*moments, error) {
+	m := &moments{width: len(x.row(0))}
+	if err := m.add(ctx, x, x, weights); err != nil {
 		return nil, err
 	}
 	m.close()

@@ -48,6 +48,9 @@ func ones(n int) []float32 {
 	return x
 }
 
+// guess is an input of which nothing is known.
+func guess(cols int) *Input { return &Input{power: ones(cols)} }
+
 func scheme(t testing.TB, text string) qtensor.Scheme {
 	s, err := qtensor.ParseScheme(text)
 	if err != nil {
@@ -133,7 +136,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, ones(src.Cols)); err != nil {
+		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(src.Cols)); err != nil {
 			t.Fatal(err)
 		}
 		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
@@ -162,7 +165,7 @@ func TestPowerIsHeeded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, power); err != nil {
+			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
 				t.Fatal(err)
 			}
 			only := make([]float32, 32)
@@ -205,7 +208,7 @@ func TestLatticeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, ones(32)); err != nil {
+		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(32)); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(x, values(dst)[0]); diff != "" {
@@ -244,7 +247,7 @@ func TestEdgeGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = (rtn{}).Quantize(t.Context(), dst, src, ones(len(c.x)))
+		err = (rtn{}).Quantize(t.Context(), dst, src, guess(len(c.x)))
 		if c.want == nil {
 			if err == nil || err.Error() != c.err {
 				t.Errorf("%s of %v: %v, want %q", c.scheme, c.x, err, c.err)
@@ -277,7 +280,7 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, power); err != nil {
+			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
 				t.Fatal(err)
 			}
 			h := sha256.New()
@@ -373,7 +376,7 @@ func TestRunWritesThePlannedBytes(t *testing.T) {
 	}
 	var d discard
 	done := int64(0)
-	if err := Run(t.Context(), m, p, &d, func(n int64) { done = n }); err != nil {
+	if err := Run(t.Context(), m, p, nil, &d, func(n int64) { done = n }); err != nil {
 		t.Fatal(err)
 	}
 	if d.bytes != p.Bytes || done != p.Weights {
@@ -401,7 +404,7 @@ func TestRunGivesTheSameBytesEverywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := hashing{sha256.New()}
-		if err := Run(t.Context(), m, p, h, nil); err != nil {
+		if err := Run(t.Context(), m, p, nil, h, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := fmt.Sprintf("%x", h.Sum(nil))[:16]; got != goldenRun {
@@ -469,7 +472,7 @@ func TestRunNamesTheTensor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "test: blocks.1.up: row 1, column 1 is +Inf; a checkpoint with non-finite weights cannot be converted"
-	if err := Run(t.Context(), m, p, new(discard), nil); err == nil || err.Error() != want {
+	if err := Run(t.Context(), m, p, nil, new(discard), nil); err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %q", err, want)
 	}
 }

@@ -44,9 +44,6 @@ func newLeastSquares(p *panel) *leastSquares {
 // refit sets the scales of every row for which that lowers the loss once they
 // are rounded to float16.
 func (p *panel) refit() {
-	if noRefit {
-		return
-	}
 	f := p.fit
 	f.products()
 	for r := range p.rows {

@@ -12,11 +12,11 @@ import (
 // data.
 type rtn struct{}
 
-func (rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, power []float32) error {
+func (rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	searches := make([]*search, parallel.Workers())
 	return eachRow(ctx, src, func(worker, r int, x []float32) error {
 		if searches[worker] == nil {
-			searches[worker] = newSearch(dst.Scheme, power)
+			searches[worker] = newSearch(dst.Scheme, in.power)
 		}
 		s := searches[worker]
 		if err := s.row(x); err != nil {

@@ -14,10 +14,30 @@ type Sink interface {
 	Write(m *qtensor.Matrix) error
 }
 
-// Run carries out p on m, one tensor at a time: beside what m maps, memory
-// holds one stored matrix and a row per core. progress, if not nil, is called
-// after each tensor with the weights done.
-func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(weights int64)) error {
+// Run carries out p on m. Without calibration it goes tensor by tensor: beside
+// what m maps, memory holds one stored matrix and a row per core. With it, memory
+// also holds the activations of one block for all texts, in two models, and what
+// is quantized of it. progress, if not nil, is called after each tensor with the
+// weights done.
+func Run(ctx context.Context, m *model.Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
+	done := int64(0)
+	write := func(e *Entry, out *qtensor.Matrix) error {
+		if err := sink.Write(out); err != nil {
+			return err
+		}
+		done += int64(e.Rows) * int64(e.Cols)
+		if progress != nil {
+			progress(done)
+		}
+		return nil
+	}
+	if c != nil && p.quantizes() {
+		return runCalibrated(ctx, m, p, c, write)
+	}
+	return runPlain(ctx, m, p, write)
+}
+
+func runPlain(ctx context.Context, m *model.Model, p *Plan, write func(*Entry, *qtensor.Matrix) error) error {
 	var power map[string][]float32
 	if p.quantizes() {
 		var err error
@@ -25,28 +45,27 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 			return err
 		}
 	}
-	done := int64(0)
-	for _, e := range p.Tensors {
-		out, err := p.store(ctx, m.Tensors[e.Name], e, power[e.Name])
+	for i := range p.Tensors {
+		e := &p.Tensors[i]
+		out, err := p.store(ctx, m.Tensors[e.Name], *e, power[e.Name])
 		if err == nil {
-			err = sink.Write(out)
+			err = write(e, out)
 		}
-		mmap.Release(m.Tensors[e.Name].Codes)
+		release(m.Tensors[e.Name])
 		if err != nil {
 			return inTensor(m, e.Name, err)
-		}
-		done += int64(e.Rows) * int64(e.Cols)
-		if progress != nil {
-			progress(done)
 		}
 	}
 	return nil
 }
 
+// release gives back the memory of a source that will not be read again soon.
+func release(t *qtensor.Matrix) { mmap.Release(t.Codes) }
+
 // quantizes reports whether some tensor becomes integers that was not.
 func (p *Plan) quantizes() bool {
-	for _, e := range p.Tensors {
-		if e.From != e.To && e.To.Kind == qtensor.Int {
+	for i := range p.Tensors {
+		if p.Tensors[i].rounds() {
 			return true
 		}
 	}
@@ -71,5 +90,5 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []
 	if power == nil { // an embedding that is only looked up
 		power = level(make([]float64, e.Cols))
 	}
-	return dst, p.method.Quantize(ctx, dst, src, power)
+	return dst, p.method.Quantize(ctx, dst, src, &Input{power: power})
 }

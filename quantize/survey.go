@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
@@ -84,19 +83,18 @@ func (s *surveyor) losses(texts [][]int) error {
 
 func (s *surveyor) group(g *transformer.Group, n int) error {
 	x := positionRows{n, g.Row}
-	mo, err := momentsOf(s.ctx, x, x, positionWeights(x))
+	mo, err := momentsOf(s.ctx, x, positionWeights(x))
 	if err != nil {
 		return err
 	}
-	f, err := newFactor(s.ctx, mo.h, mo.width, damping)
+	in, err := newInput(s.ctx, mo, damping)
 	if err != nil {
 		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
 	}
-	t := newTarget(mo, f)
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
 		src := s.m.Tensors[name]
-		losses, err := expectedLoss(s.ctx, src, f, t.power, s.Schemes, nil)
+		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, nil)
 		if err != nil {
 			return err
 		}
@@ -104,14 +102,14 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := (rtn{}).Quantize(s.ctx, q, src, t.power); err != nil {
+		if err := (rtn{}).Quantize(s.ctx, q, src, in); err != nil {
 			return inTensor(s.m, name, err)
 		}
-		made, err := loss(s.ctx, src, q, t.h, t.stride)
+		made, err := loss(s.ctx, src, q, in.h, in.stride)
 		if err != nil {
 			return err
 		}
-		mmap.Release(src.Codes)
+		release(src)
 		if old := s.cost[name]; old != nil { // a block that runs again
 			for i, v := range old {
 				losses[i] += v
@@ -135,12 +133,7 @@ func (s *surveyor) head(h *transformer.Hidden) error {
 		return err
 	}
 	for _, b := range bins {
-		x := positionRows{h.Len(), h.Row}
-		mo, err := momentsOf(s.ctx, x, x, relative(b.weights))
-		if err != nil {
-			return err
-		}
-		f, err := newFactor(s.ctx, mo.h, mo.width, headDamping)
+		in, err := b.input(s.ctx, h)
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
@@ -152,7 +145,7 @@ func (s *surveyor) head(h *transformer.Hidden) error {
 		for _, r := range b.rows {
 			weight[r] = mean / 2
 		}
-		part, err := expectedLoss(s.ctx, src, f, level(mo.power()), s.Schemes, weight)
+		part, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
 		if err != nil {
 			return err
 		}
@@ -234,10 +227,8 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 		*s.out[name] = *s.noisy[name]
 	}
 	t.Rewind(first, start)
-	for g := t.Next(); g != nil; g = t.Next() {
-		if err := t.Run(s.ctx); err != nil {
-			return err
-		}
+	if err := t.Finish(s.ctx); err != nil {
+		return err
 	}
 	kl, err := s.judge.kl(s.ctx, t.Hidden())
 	if err != nil {

@@ -158,7 +158,7 @@ func writeContainer(ctx context.Context, m *model.Model, sources []model.Source,
 			return err
 		}
 	}
-	if err := quantize.Run(ctx, m, plan, w, progress); err != nil {
+	if err := quantize.Run(ctx, m, plan, nil, w, progress); err != nil {
 		return err
 	}
 	return w.Close()

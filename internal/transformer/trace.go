@@ -69,6 +69,30 @@ func (t *Trace) Run(ctx context.Context) error {
 	return err
 }
 
+// RunSteps runs all groups of the next n steps.
+func (t *Trace) RunSteps(ctx context.Context, n int) error {
+	for range n * t.Stages() {
+		t.Next()
+		if err := t.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finish runs all that is left.
+func (t *Trace) Finish(ctx context.Context) error {
+	for t.Next() != nil {
+		if err := t.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stages is the number of groups in each step.
+func (t *Trace) Stages() int { return len(t.p.d.stages) }
+
 // Stream returns a copy of the residual stream, for Rewind.
 func (t *Trace) Stream() []float32 { return slices.Clone(t.p.x.data) }
 
