@@ -1,6 +1,10 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // A cutter returns the length of the first piece of s, which is not empty. The
 // pieces of a text are found by cutting again and again; no pattern looks back.
@@ -12,6 +16,14 @@ var cutters = map[Step]cutter{
 	StepGPT2:   cutGPT2,
 	StepLlama3: func(s string) int { return cutLlama3(s, 3) },
 	StepQwen2:  func(s string) int { return cutLlama3(s, 1) },
+
+	StepWords:      cutWord,
+	StepAfterSpace: cutAfterSpace,
+}
+
+// known reports whether s is a step.
+func known(s Step) bool {
+	return cutters[s] != nil || slices.Contains([]Step{StepSpace, StepEscape, StepMark, StepMarkFirst}, s)
 }
 
 // A class is a set of the properties of a character that patterns ask for.
@@ -193,4 +205,27 @@ func contraction(s string, fold bool) int {
 		}
 	}
 	return 0
+}
+
+// mark is U+2581, which stands for a space.
+const mark = "\u2581"
+
+// cutWord cuts before each mark.
+func cutWord(s string) int {
+	at := 0
+	if strings.HasPrefix(s, mark) {
+		at = len(mark)
+	}
+	if n := strings.Index(s[at:], mark); n >= 0 {
+		return at + n
+	}
+	return len(s)
+}
+
+// cutAfterSpace cuts after each space.
+func cutAfterSpace(s string) int {
+	if n := strings.IndexByte(s, ' '); n >= 0 {
+		return n + 1
+	}
+	return len(s)
 }

@@ -87,7 +87,7 @@ func TestNewErrors(t *testing.T) {
 		unsupported bool
 		want        string
 	}{
-		{"model", func(d *Data) { d.Model = "unigram" }, true, `model "unigram"`},
+		{"model", func(d *Data) { d.Model = "wordpiece" }, true, `model "wordpiece"`},
 		{"step", func(d *Data) { d.Steps = append(d.Steps, "sing") }, true, `step "sing"`},
 		{"steps", func(d *Data) { d.Steps = slices.Repeat([]Step{StepDigit}, 99) }, false, `99 steps`},
 		{"no tokens", func(d *Data) { d.Tokens = nil }, false, `0 tokens`},

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"thimble/internal/defect"
 )
 
 // A Tokenizer encodes and decodes. Its methods may be called concurrently.
@@ -27,6 +29,9 @@ type stage struct {
 func New(d *Data) (*Tokenizer, error) {
 	if err := d.check(); err != nil {
 		return nil, err
+	}
+	if d.Model != ByteLevelBPE {
+		return nil, defect.Unsupported("tokenizer", "model %q", d.Model)
 	}
 	m, err := newBPE(d)
 	if err != nil {
