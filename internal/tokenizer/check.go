@@ -97,6 +97,11 @@ func (d *Data) checkScores() error {
 			return corrupt("scores", "score %g of token %d is not a float32", score, id)
 		}
 	}
+	for id, t := range d.Tokens {
+		if d.SentencePiece != nil && (len(t) == 0 || len(t) > maxPiece) {
+			return corrupt("tokens", "token %d has %d bytes, want 1 to %d", id, len(t), maxPiece)
+		}
+	}
 	for id, kind := range d.Kinds {
 		if kind < KindNormal || kind > KindByte {
 			return defect.Unsupported("tokenizer", "kind %d of token %d", kind, id)
