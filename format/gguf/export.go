@@ -218,7 +218,7 @@ func (e *Export) note(tokenizer []string) {
 		}
 	}
 	for _, change := range changes {
-		note("--requantize: %s in %d tensors", change, count[change])
+		note("--requantize: %s in %d of the tensors", change, count[change])
 	}
 }
 
