@@ -32,9 +32,9 @@ type node struct {
 func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 	m := &unigram{vocabulary: v, scores: slices.Clone(d.Scores), single: d.SentencePiece != nil}
 	least := math.MaxFloat32
-	for id, score := range d.Scores {
-		if d.Kinds == nil || d.Kinds[id] == KindNormal {
-			least = min(least, score)
+	for _, id := range v.ids {
+		if d.SentencePiece == nil || d.Kinds[id] == KindNormal {
+			least = min(least, d.Scores[id])
 		}
 	}
 	m.unkScore = least - unkPenalty
