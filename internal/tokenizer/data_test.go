@@ -87,7 +87,7 @@ func TestNewErrors(t *testing.T) {
 		unsupported bool
 		want        string
 	}{
-		{"model", func(d *Data) { d.Model = "unigram" }, true, `model "unigram"`},
+		{"model", func(d *Data) { d.Model = "wordpiece" }, true, `model "wordpiece"`},
 		{"step", func(d *Data) { d.Steps = append(d.Steps, "sing") }, true, `step "sing"`},
 		{"steps", func(d *Data) { d.Steps = slices.Repeat([]Step{StepDigit}, 99) }, false, `99 steps`},
 		{"no tokens", func(d *Data) { d.Tokens = nil }, false, `0 tokens`},
@@ -96,7 +96,7 @@ func TestNewErrors(t *testing.T) {
 		{"literal large", func(d *Data) { d.Literal = []uint32{400} }, false, `literal: id 400`},
 		{"odd merges", func(d *Data) { d.Merges = d.Merges[1:] }, false, `want pairs`},
 		{"merge id", func(d *Data) { d.Merges[0] = 400 }, false, `merge 0: id 400 is not below 400`},
-		{"merge literal", func(d *Data) { d.Literal = []uint32{d.Merges[0]} }, false, `not in the byte-level alphabet`},
+		{"merge literal", func(d *Data) { d.Literal = []uint32{d.Merges[0]} }, false, `not in the model's vocabulary`},
 		{"added id", func(d *Data) { d.Added[0].ID = 400 }, false, `added token 400: id is not below 400`},
 		{"added twice", func(d *Data) { d.Added[1].Content = d.Added[0].Content }, false, `is listed twice`},
 		{"added same id", func(d *Data) { d.Added[1].ID = d.Added[0].ID }, false, `is listed twice`},
@@ -146,8 +146,8 @@ func TestApplyConfigErrors(t *testing.T) {
 		unsupported bool
 		want        string
 	}{
-		{`[]`, false, `want '{'`},
-		{`{"a":1,"a":1}`, false, `duplicate key`},
+		{`[]`, false, `found an array, want an object`},
+		{`{"a":1,"a":1}`, false, `key "a" occurs twice`},
 		{`{"bos_token":"<nowhere>"}`, false, `bos_token: "<nowhere>" is not in the vocabulary`},
 		{`{"bos_token":7}`, false, `bos_token: want a token`},
 		{`{"bos_token":{"content":"<mask>","lstrip":false}}`, false, `bos_token.lstrip: false contradicts tokenizer.json`},
