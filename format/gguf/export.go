@@ -123,7 +123,7 @@ func (e *Export) add(name, source string) error {
 		return model.Unsupported(path, "tensor %s in GGUF's architecture llama", source)
 	}
 	scheme := m.Scheme
-	vector := m.Rows == 1 && scheme.Kind != qtensor.Int && isVector(source)
+	vector := m.Rows == 1 && scheme.Float() && isVector(source)
 	if vector {
 		scheme = qtensor.Scheme{Kind: qtensor.F32}
 	}
@@ -132,13 +132,13 @@ func (e *Export) add(name, source string) error {
 		return fmt.Errorf("%w; quantize it as int4/g32, int5/g32 (or /asym) or int8/g32, or store f32, f16 or bf16",
 			model.Unsupported(path, "%s: scheme %v in GGUF", source, m.Scheme))
 	}
-	row, whole := t.rowBytes(m.Cols)
-	if !whole {
-		return fmt.Errorf("%w, its blocks have %d columns; store it as f32, f16 or bf16",
-			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), blockCols)
+	size, _, _, err := t.scheme.Sizes(m.Rows, m.Cols)
+	if err != nil {
+		return fmt.Errorf("%w, whose blocks have %d columns; store it as f32, f16 or bf16",
+			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), t.scheme.Layout.Cols)
 	}
 	e.Tensors = append(e.Tensors, Tensor{
-		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: row * int64(m.Rows),
+		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: size,
 		ggml: t, matrix: m, turn: turned(source, &e.model.Spec),
 	})
 	return nil
@@ -221,7 +221,7 @@ func (e *Export) Write(ctx context.Context, path string, o Options) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if _, err := w.Write(p.row(&t, ours(r, t.turn))); err != nil {
+				if _, err := w.Write(p.row(&t, qtensor.Standing(r, t.turn))); err != nil {
 					return err
 				}
 			}
@@ -255,28 +255,22 @@ type packer struct {
 func (p *packer) row(t *Tensor, r int) []byte {
 	m := t.matrix
 	p.out = p.out[:0]
-	if t.ggml.float() {
-		if m.Scheme == t.ggml.scheme && !(isVector(t.Source) && t.turn > 0) {
-			n := len(m.Codes) / m.Rows
-			return m.Codes[r*n : (r+1)*n]
-		}
+	if m.Rows == 1 && t.ggml.scheme.Kind == qtensor.F32 {
 		// A vector: widened, and the bias of q and k turned as its rows are.
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, 0)
 		for i := range p.values {
-			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(p.values[ours(i, t.turn)]))
+			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(p.values[qtensor.Standing(i, t.turn)]))
 		}
 		return p.out
 	}
-	codes := p.reader.Codes(m, r)
-	groups := m.Cols / blockCols
-	for g := range groups {
-		at := 2 * (r*groups + g)
-		d, least := binary.LittleEndian.Uint16(m.Scales[at:]), uint16(0)
-		if t.ggml.scheme.Asym {
-			least = binary.LittleEndian.Uint16(m.Mins[at:])
-		}
-		p.out = t.ggml.appendBlock(p.out, codes[g*blockCols:], d, least)
+	if m.Scheme == t.ggml.scheme {
+		return m.Row(r)
+	}
+	layout := t.ggml.scheme.Layout
+	codes, scales, mins := p.reader.Codes(m, r)
+	for g, d := range scales {
+		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])
 	}
 	return p.out
 }

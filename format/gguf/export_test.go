@@ -367,9 +367,9 @@ func TestRefused(t *testing.T) {
 			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
 		},
 		"head: scheme int8/g32/asym in GGUF is not supported": func(m *model.Model, _ *tokenizer.Data) {
-			m.Tensors["head"] = formattest.Fill(grouped(8, true), 9, 64, 1)
+			m.Tensors["head"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 8, Group: 32, Asym: true}, 9, 64, 1)
 		},
-		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported, its blocks have 32 columns; store": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported, whose blocks have 32 columns; store": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.FFN = 100
 			for i, slot := range m.Spec.Slots() {
 				if m.Tensors[slot.Name].Rows != slot.Rows || m.Tensors[slot.Name].Cols != slot.Cols {

@@ -10,11 +10,7 @@
 // (ggml, docs/gguf.md, version 3).
 package gguf
 
-import (
-	"encoding/binary"
-
-	"thimble/internal/qtensor"
-)
+import "thimble/internal/qtensor"
 
 // Magic begins every GGUF file.
 const Magic = "GGUF"
@@ -30,78 +26,38 @@ const (
 	maxName    = 63 // bytes of a tensor's name
 )
 
-// A ggmlType is how a tensor's rows are stored. The integer types store blocks
-// of 32 columns one after the other, scales and codes together; each is a
-// scheme of ours in another order.
+// A ggmlType is how a tensor's rows are stored.
 type ggmlType struct {
 	id       uint32
 	name     string
-	scheme   qtensor.Scheme
-	block    int // bytes of blockCols columns, or of one value of a float type
+	scheme   qtensor.Scheme // a float kind, or Foreign
 	fileType uint32
 }
 
-const blockCols = 32
-
-func grouped(bits int, asym bool) qtensor.Scheme {
-	return qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: blockCols, Asym: asym}
-}
-
-// types lists what can be stored (ggml.h, enum ggml_type; llama.h, enum llama_ftype).
+// types lists what can be read and stored (ggml.h, enum ggml_type; llama.h, enum
+// llama_ftype, of the K types that of the mix named after them).
 var types = []ggmlType{
-	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 4, 0},
-	{1, "F16", qtensor.Scheme{Kind: qtensor.F16}, 2, 1},
-	{30, "BF16", qtensor.Scheme{Kind: qtensor.BF16}, 2, 32},
-	{2, "Q4_0", grouped(4, false), 18, 2},
-	{3, "Q4_1", grouped(4, true), 20, 3},
-	{6, "Q5_0", grouped(5, false), 22, 8},
-	{7, "Q5_1", grouped(5, true), 24, 9},
-	{8, "Q8_0", grouped(8, false), 34, 7},
+	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 0},
+	{1, "F16", qtensor.Scheme{Kind: qtensor.F16}, 1},
+	{30, "BF16", qtensor.Scheme{Kind: qtensor.BF16}, 32},
+	{2, "Q4_0", qtensor.Q4_0.Foreign(), 2},
+	{3, "Q4_1", qtensor.Q4_1.Foreign(), 3},
+	{6, "Q5_0", qtensor.Q5_0.Foreign(), 8},
+	{7, "Q5_1", qtensor.Q5_1.Foreign(), 9},
+	{8, "Q8_0", qtensor.Q8_0.Foreign(), 7},
+	{12, "Q4_K", qtensor.Q4_K.Foreign(), 15},
+	{13, "Q5_K", qtensor.Q5_K.Foreign(), 17},
+	{14, "Q6_K", qtensor.Q6_K.Foreign(), 18},
 }
 
-// typeOf returns the type that stores scheme s as it is.
+// typeOf returns the type that stores scheme s as it is: of an integer scheme
+// the one whose codes and scales are the same in another order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
-		if t.scheme == s {
+		own, ok := t.scheme.Own()
+		if t.scheme == s || ok && own == s {
 			return t, true
 		}
 	}
 	return ggmlType{}, false
-}
-
-func (t ggmlType) float() bool { return t.scheme.Kind != qtensor.Int }
-
-// rowBytes is the stored length of a row. Integer types need whole blocks.
-func (t ggmlType) rowBytes(cols int) (n int64, ok bool) {
-	if t.float() {
-		return int64(cols) * int64(t.block), true
-	}
-	return int64(cols/blockCols) * int64(t.block), cols%blockCols == 0
-}
-
-// appendBlock appends one block: d, m if the type has one, the fifth bits of 5-bit
-// codes, then code j below code j+16 in one byte, or 8-bit codes as signed.
-func (t ggmlType) appendBlock(dst []byte, codes []uint8, d, m uint16) []byte {
-	codes = codes[:blockCols]
-	dst = binary.LittleEndian.AppendUint16(dst, d)
-	if t.scheme.Asym {
-		dst = binary.LittleEndian.AppendUint16(dst, m)
-	}
-	switch t.scheme.Bits {
-	case 8:
-		for _, c := range codes {
-			dst = append(dst, c-128)
-		}
-		return dst
-	case 5:
-		high := uint32(0)
-		for j, c := range codes {
-			high |= uint32(c>>4) << j
-		}
-		dst = binary.LittleEndian.AppendUint32(dst, high)
-	}
-	for j, c := range codes[:blockCols/2] {
-		dst = append(dst, c&15|codes[j+blockCols/2]<<4)
-	}
-	return dst
 }

@@ -52,16 +52,6 @@ func turned(name string, s *model.Spec) int {
 	return 0
 }
 
-// ours returns the row of ours that is row r in GGUF, where heads are dim wide;
-// dim 0 leaves rows in place.
-func ours(r, dim int) int {
-	if dim == 0 {
-		return r
-	}
-	at := r % dim
-	return r - at + at/2 + at%2*(dim/2)
-}
-
 // inBlock is the name, in another block, of what is called name in block 0.
 func inBlock(name string, block int) string {
 	return model.Name(block, strings.TrimPrefix(name, "blocks.0."))
