@@ -10,7 +10,12 @@
 // (ggml, docs/gguf.md, version 3).
 package gguf
 
-import "thimble/internal/qtensor"
+import (
+	"fmt"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
 
 // Magic begins every GGUF file.
 const Magic = "GGUF"
@@ -23,7 +28,9 @@ const (
 	maxString  = 16 << 20 // bytes
 	maxItems   = 1 << 24  // of an array
 	maxTensors = 1 << 16
-	maxName    = 63 // bytes of a tensor's name
+	maxKeys    = 1 << 16
+	maxKey     = 65535 // bytes of a key's name
+	maxName    = 63    // bytes of a tensor's name
 )
 
 // A ggmlType is how a tensor's rows are stored.
@@ -60,4 +67,25 @@ func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 		}
 	}
 	return ggmlType{}, false
+}
+
+// unread names the types that are valid and not read.
+var unread = map[uint32]string{
+	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
+	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+	40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
+}
+
+// typeNumbered returns the type of the tensor called name.
+func typeNumbered(path, name string, id uint32) (ggmlType, error) {
+	for _, t := range types {
+		if t.id == id {
+			return t, nil
+		}
+	}
+	if known, ok := unread[id]; ok {
+		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
+			model.Printable(path), model.Unsupported(name, "type %s", known))
+	}
+	return ggmlType{}, model.Corrupt(path, name, "its type is %d, which ggml does not have", id)
 }

@@ -8,17 +8,6 @@ import (
 	"thimble/internal/model"
 )
 
-// Types of a key's value (ggml, docs/gguf.md, gguf_metadata_value_type).
-const (
-	kindU32    = 4
-	kindI32    = 5
-	kindF32    = 6
-	kindBool   = 7
-	kindString = 8
-	kindArray  = 9
-	kindU64    = 10
-)
-
 // metadata is every key that is written. A nil pointer or slice and an
 // empty string mean that the key is absent.
 type metadata struct {
