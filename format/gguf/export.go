@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"thimble/internal/atomicfile"
@@ -22,7 +23,9 @@ type Export struct {
 	Bytes   int64    // of the file
 
 	model *model.Model
-	front []byte // everything before the tensor data
+	arch  *architecture
+	said  model.Spec // what the file says, one block for each step
+	front []byte     // everything before the tensor data
 }
 
 // A Tensor is one tensor of the file.
@@ -35,8 +38,13 @@ type Tensor struct {
 
 	ggml   ggmlType
 	matrix *qtensor.Matrix
-	turn   int // width of the heads whose rows change places, or 0
+	vector bool // a norm's gains or a bias: one dimension, F32
+	turn   int  // width of the heads whose rows change places, or 0
+	edit   edit // of a vector's values
 }
+
+// An edit is what becomes of a value: (value + add) * times.
+type edit struct{ add, times float32 }
 
 // Options say how the file is written.
 type Options struct {
@@ -52,14 +60,17 @@ func NewExport(m *model.Model) (*Export, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	if err := checkSpec(m.Path, &m.Spec); err != nil {
+	arch, err := choose(m.Path, &m.Spec)
+	if err != nil {
 		return nil, err
 	}
-	e := &Export{model: m}
+	e := &Export{model: m, arch: arch, said: arch.said(&m.Spec)}
 	if err := e.place(); err != nil {
 		return nil, err
 	}
-	keys := describe(m)
+	keys := arch.describe(&e.said)
+	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
+	keys.putProvenance(&m.Provenance)
 	weights := make(map[string]int64)
 	for _, t := range e.Tensors {
 		if t.Rows > 1 {
@@ -86,44 +97,25 @@ func NewExport(m *model.Model) (*Export, error) {
 
 // place lists the tensors, once for each step that uses them.
 func (e *Export) place() error {
-	s := &e.model.Spec
-	var inside []string // of block 0; its names serve for every block
-	for _, slot := range s.Slots() {
-		if strings.HasPrefix(slot.Name, "blocks.0.") {
-			inside = append(inside, slot.Name)
+	for i, slot := range e.said.Slots() {
+		if err := e.add(slot, sourceOf(slot.Name, e.model.Spec.Schedule)); err != nil {
+			return err
 		}
-	}
-	if err := e.add(model.Embed, model.Embed); err != nil {
-		return err
-	}
-	if s.Rope.Scaling == model.RopeLlama3 {
-		e.addRopeFactors()
-	}
-	for step, block := range s.Schedule {
-		for _, name := range inside {
-			if err := e.add(inBlock(name, step), inBlock(name, block)); err != nil {
-				return err
-			}
+		if i == 0 && e.said.Rope.Scaling == model.RopeLlama3 {
+			e.addRopeFactors()
 		}
-	}
-	if err := e.add(model.Norm, model.Norm); err != nil {
-		return err
-	}
-	if !s.Tied {
-		return e.add(model.Head, model.Head)
 	}
 	return nil
 }
 
-// add appends the model's tensor source under the GGUF name for name.
-func (e *Export) add(name, source string) error {
+// add appends the model's tensor source under the GGUF name for slot.
+func (e *Export) add(slot model.Slot, source string) error {
 	m, path := e.model.Tensors[source], e.model.Path
-	written, ok := foreign(name)
+	written, ok := foreign(slot.Name)
 	if !ok {
-		return model.Unsupported(path, "tensor %s in GGUF's architecture llama", source)
+		return model.Unsupported(path, "tensor %s in GGUF", source)
 	}
-	scheme := m.Scheme
-	vector := m.Rows == 1 && scheme.Float() && isVector(source)
+	scheme, vector := m.Scheme, slot.Role == model.Vector
 	if vector {
 		scheme = qtensor.Scheme{Kind: qtensor.F32}
 	}
@@ -139,24 +131,38 @@ func (e *Export) add(name, source string) error {
 	}
 	e.Tensors = append(e.Tensors, Tensor{
 		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: size,
-		ggml: t, matrix: m, turn: turned(source, &e.model.Spec),
+		ggml: t, matrix: m, vector: vector, turn: e.arch.turned(slot.Name, &e.model.Spec), edit: e.editOf(slot.Name),
 	})
 	return nil
 }
 
-// isVector reports whether a tensor is a norm gain or a bias.
-func isVector(name string) bool {
-	return strings.HasSuffix(name, model.Norm) || strings.HasSuffix(name, model.BiasSuffix)
+// editOf returns what makes a vector's values follow architecture.said: gains
+// that count from 1 become whole, and the gains of queries take the scale of
+// scores where the graph's own is another.
+func (e *Export) editOf(name string) edit {
+	s, x := &e.model.Spec, edit{times: 1}
+	kind := name[strings.LastIndexByte(name, '.')+1:]
+	if s.Norm == model.NormRMS1 && slices.Contains(normKinds, kind) {
+		x.add = 1
+	}
+	if kind == model.QNorm {
+		x.times = float32(scoreScale(s.AttnScale, s.HeadDim) / scoreScale(e.said.AttnScale, s.HeadDim))
+	}
+	return x
 }
 
+// normKinds are the last parts of the names of gains.
+var normKinds = []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
+
 func (e *Export) addRopeFactors() {
-	factors := ropeFactors(&e.model.Spec)
+	factors := ropeFactors(&e.said)
 	m := &qtensor.Matrix{Rows: 1, Cols: len(factors)} // f32
 	for _, f := range factors {
 		m.Codes = binary.LittleEndian.AppendUint32(m.Codes, math.Float32bits(f))
 	}
 	e.Tensors = append(e.Tensors, Tensor{
-		Name: ropeFreqs, Type: types[0].name, Rows: 1, Cols: m.Cols, Bytes: int64(len(m.Codes)), ggml: types[0], matrix: m,
+		Name: ropeFreqs, Type: types[0].name, Rows: 1, Cols: m.Cols, Bytes: int64(len(m.Codes)),
+		ggml: types[0], matrix: m, vector: true, edit: edit{times: 1},
 	})
 }
 
@@ -186,7 +192,7 @@ func (e *Export) layOut(m *metadata) error {
 			return model.Unsupported(e.model.Path, "%d tensors, one called %s, in GGUF", len(e.Tensors), t.Name)
 		}
 		b = appendString(b, t.Name)
-		if isVector(t.Source) || t.Source == "" {
+		if t.vector {
 			b = le.AppendUint64(le.AppendUint32(b, 1), uint64(t.Cols))
 		} else {
 			b = le.AppendUint64(le.AppendUint64(le.AppendUint32(b, 2), uint64(t.Cols)), uint64(t.Rows))
@@ -255,12 +261,12 @@ type packer struct {
 func (p *packer) row(t *Tensor, r int) []byte {
 	m := t.matrix
 	p.out = p.out[:0]
-	if m.Rows == 1 && t.ggml.scheme.Kind == qtensor.F32 {
-		// A vector: widened, and the bias of q and k turned as its rows are.
+	if t.vector { // widened, and the bias of q and k turned as its rows are
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, 0)
 		for i := range p.values {
-			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(p.values[qtensor.Standing(i, t.turn)]))
+			v := (p.values[qtensor.Standing(i, t.turn)] + t.edit.add) * t.edit.times
+			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(v))
 		}
 		return p.out
 	}

@@ -8,7 +8,7 @@ import (
 	"thimble/internal/model"
 )
 
-// metadata is every key that is written. A nil pointer or slice and an
+// metadata is every key that is known. A nil pointer or slice and an
 // empty string mean that the key is absent.
 type metadata struct {
 	architecture, kind  string
@@ -17,8 +17,15 @@ type metadata struct {
 
 	blocks, context, hidden, ffn, heads, kvHeads *uint32
 	keyLength, valueLength, ropeDims, vocab      *uint32
-	ropeBase, ropeFactor, eps                    *float32
+	ropeBase, ropeFactor, eps, layerEps          *float32
 	ropeScaling                                  string
+
+	// Blocks with a window and a rope of their own, by a number or one by one.
+	window, windowEvery *uint32
+	windowPattern       []bool
+	nearBase            *float32
+	// Experts.
+	experts, expertsUsed, expertEvery, expertFFN *uint32
 
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
@@ -40,31 +47,42 @@ type metadata struct {
 // A key is one line of the table: a name and where its value is kept.
 type key struct {
 	name  string
-	value any // *string, **uint32, **int32, **float32, **bool, *[]string, *[]int32 or *[]uint64
+	value any // *string, **uint32, **int32, **float32, **bool, *[]string, *[]int32, *[]uint64 or *[]bool
 }
 
-// keys is the one table of names, in the order in which they are written.
+// keys is the one table of names, in the order in which they are written. A name
+// that is there twice has two types.
 func (m *metadata) keys() []key {
+	of := m.architecture + "."
 	return []key{
 		{"general.architecture", &m.architecture},
 		{"general.type", &m.kind},
 		{"general.file_type", &m.fileType},
 		{"general.quantization_version", &m.quantized},
 		{"general.alignment", &m.alignment},
-		{"llama.block_count", &m.blocks},
-		{"llama.context_length", &m.context},
-		{"llama.embedding_length", &m.hidden},
-		{"llama.feed_forward_length", &m.ffn},
-		{"llama.attention.head_count", &m.heads},
-		{"llama.attention.head_count_kv", &m.kvHeads},
-		{"llama.attention.key_length", &m.keyLength},
-		{"llama.attention.value_length", &m.valueLength},
-		{"llama.attention.layer_norm_rms_epsilon", &m.eps},
-		{"llama.vocab_size", &m.vocab},
-		{"llama.rope.dimension_count", &m.ropeDims},
-		{"llama.rope.freq_base", &m.ropeBase},
-		{"llama.rope.scaling.type", &m.ropeScaling},
-		{"llama.rope.scaling.factor", &m.ropeFactor},
+		{of + "block_count", &m.blocks},
+		{of + "context_length", &m.context},
+		{of + "embedding_length", &m.hidden},
+		{of + "feed_forward_length", &m.ffn},
+		{of + "attention.head_count", &m.heads},
+		{of + "attention.head_count_kv", &m.kvHeads},
+		{of + "attention.key_length", &m.keyLength},
+		{of + "attention.value_length", &m.valueLength},
+		{of + "attention.layer_norm_rms_epsilon", &m.eps},
+		{of + "attention.layer_norm_epsilon", &m.layerEps},
+		{of + "attention.sliding_window", &m.window},
+		{of + "attention.sliding_window_pattern", &m.windowEvery},
+		{of + "attention.sliding_window_pattern", &m.windowPattern},
+		{of + "expert_count", &m.experts},
+		{of + "expert_used_count", &m.expertsUsed},
+		{of + "expert_feed_forward_length", &m.expertFFN},
+		{of + "interleave_moe_layer_step", &m.expertEvery},
+		{of + "vocab_size", &m.vocab},
+		{of + "rope.dimension_count", &m.ropeDims},
+		{of + "rope.freq_base", &m.ropeBase},
+		{of + "rope.freq_base_swa", &m.nearBase},
+		{of + "rope.scaling.type", &m.ropeScaling},
+		{of + "rope.scaling.factor", &m.ropeFactor},
 		{"tokenizer.ggml.model", &m.tokenizer},
 		{"tokenizer.ggml.pre", &m.pre},
 		{"tokenizer.ggml.tokens", &m.tokens},
@@ -93,6 +111,16 @@ func (m *metadata) keys() []key {
 		{"thimble.rope.llama3.high_freq_factor", &m.llama3High},
 		{"thimble.rope.llama3.original_context_length", &m.llama3Original},
 	}
+}
+
+// nameOf returns the name of the key that is kept at value.
+func (m *metadata) nameOf(value any) string {
+	for _, k := range m.keys() {
+		if k.value == value {
+			return k.name
+		}
+	}
+	panic("gguf: no key for a value") // a slip in the table above
 }
 
 // encode returns the keys that are present, as stored, and their number.
@@ -168,6 +196,19 @@ func encodeValue(v any) []byte {
 		b := array(kindU64, len(*v))
 		for _, x := range *v {
 			b = le.AppendUint64(b, x)
+		}
+		return b
+	case *[]bool:
+		if *v == nil {
+			return nil
+		}
+		b := array(kindBool, len(*v))
+		for _, x := range *v {
+			if x {
+				b = append(b, 1)
+			} else {
+				b = append(b, 0)
+			}
 		}
 		return b
 	default:

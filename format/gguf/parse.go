@@ -132,8 +132,8 @@ func (c *cursor) name(field string, most uint64) string {
 	return string(b)
 }
 
-// parse reads everything before the data of the tensors.
-func parse(path string, data []byte) (*file, error) {
+// parseFront reads everything before the data of the tensors.
+func parseFront(path string, data []byte) (*file, error) {
 	c := &cursor{path: path, data: data}
 	f := &file{path: path, alignment: alignment}
 	if magic := c.bytes("magic", 4); c.err == nil && string(magic) != Magic {

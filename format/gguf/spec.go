@@ -2,95 +2,247 @@ package gguf
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math"
 	"reflect"
-	"slices"
+	"strconv"
 	"strings"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
 
-// sayable are the features of a Spec, by their JSON names, that the
-// architecture "llama" has keys or tensors for.
-var sayable = []string{
-	"hidden", "heads", "kvheads", "headdim", "ffn", "vocab", "context", "blocks", "schedule", "normeps", "tied", "bos", "eos",
-	"rope.base", "rope.scaling", "rope.factor", "rope.lowfreq", "rope.highfreq", "rope.original",
-	"bias.qkv", "bias.o", "bias.ffn",
+// A walk moves features between a Spec and the keys: one list of them serves
+// both directions. The first failure stays.
+type walk struct {
+	m       *metadata
+	reading bool
+	err     error
 }
 
-// checkSpec refuses by name a feature that is in use and not sayable, so that a
-// feature added to Spec later is refused until it is added here.
-func checkSpec(path string, s *model.Spec) error {
-	if name := unsayable("", reflect.ValueOf(*s)); name != "" {
-		return model.Unsupported(path, "%s in GGUF's architecture llama", name)
+// fail records that the key kept at value cannot be served.
+func (w *walk) fail(value any, format string, args ...any) {
+	if w.err == nil {
+		w.err = model.Unsupported(w.m.nameOf(value), format, args...)
 	}
-	if r := s.Rope.Scaling; r != model.RopePlain && r != model.RopeLinear && r != model.RopeLlama3 {
-		return model.Unsupported(path, "rope scaling %q in GGUF's architecture llama", string(r))
-	}
-	return nil
 }
 
-// unsayable returns the name of the first field of v that is neither sayable
-// nor unused, or "".
-func unsayable(prefix string, v reflect.Value) string {
-	for i := range v.NumField() {
-		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		name, field := prefix+tag, v.Field(i)
-		inner := slices.ContainsFunc(sayable, func(s string) bool { return strings.HasPrefix(s, name+".") })
+// count moves a whole number. A key that is absent means absent; where that is
+// 0, the key must be there.
+func (w *walk) count(key **uint32, v *int, absent int) {
+	switch {
+	case !w.reading:
+		*key = ptr(uint32(*v))
+	case *key != nil:
+		*v = int(**key)
+	case absent != 0:
+		*v = absent
+	case w.err == nil:
+		w.err = fmt.Errorf("%s: the key is missing", w.m.nameOf(key))
+	}
+}
+
+// float moves a float32, read as the shortest decimal number that is it: 1e-5
+// comes back as 1e-5.
+func (w *walk) float(key **float32, v *float64, absent float64) {
+	switch {
+	case !w.reading:
+		*key = ptr(float32(*v))
+	case *key != nil:
+		*v = widen(**key)
+	case absent != 0:
+		*v = absent
+	case w.err == nil:
+		w.err = fmt.Errorf("%s: the key is missing", w.m.nameOf(key))
+	}
+}
+
+func widen(f float32) float64 {
+	x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
+	return x
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// describe returns the keys that say what s, in the words of said, computes.
+func (a *architecture) describe(s *model.Spec) *metadata {
+	w := &walk{m: &metadata{architecture: a.name}}
+	t := *s
+	a.walk(w, &t)
+	return w.m
+}
+
+// spec returns what a file with these keys, and the tensors that has reports,
+// computes. It leaves out BOS and EOS and is not checked yet.
+func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Spec, error) {
+	var s model.Spec
+	w := &walk{m: m, reading: true}
+	a.walk(w, &s)
+	s.Tied = !has("output.weight")
+	s.Bias = model.Bias{
+		QKV: a.biases.QKV && has("blk.0.attn_q.bias"), O: a.biases.O && has("blk.0.attn_output.bias"),
+		FFN: a.biases.FFN && has("blk.0.ffn_up.bias"), Head: a.biases.Head && has("output.bias"),
+	}
+	if a.fixes != nil {
+		a.fixes(&s)
+	}
+	return s, w.err
+}
+
+// walk is the one list of features and keys.
+func (a *architecture) walk(w *walk, s *model.Spec) {
+	m := w.m
+	w.count(&m.blocks, &s.Blocks, 0)
+	if w.reading && s.Blocks > 0 && s.Blocks <= model.MaxBlocks {
+		s.Schedule = model.InOrder(s.Blocks, 1)
+	}
+	w.count(&m.context, &s.Context, 0)
+	w.count(&m.hidden, &s.Hidden, 0)
+	w.count(&m.ffn, &s.FFN, 0)
+	w.count(&m.vocab, &s.Vocab, len(m.tokens))
+	w.count(&m.heads, &s.Heads, 0)
+	w.count(&m.kvHeads, &s.KVHeads, s.Heads)
+	if quotient := s.Hidden / max(s.Heads, 1); !a.square {
+		w.count(&m.keyLength, &s.HeadDim, quotient)
+		width := s.HeadDim
+		if w.count(&m.valueLength, &width, quotient); width != s.HeadDim {
+			w.fail(&m.valueLength, "%d with keys of %d", width, s.HeadDim)
+		}
+	} else if w.reading {
+		s.HeadDim = quotient
+	}
+	fixed := *s
+	if a.fixes != nil {
+		a.fixes(&fixed)
+	}
+	if fixed.Norm == model.NormLayer {
+		w.float(&m.layerEps, &s.NormEps, 0)
+	} else {
+		w.float(&m.eps, &s.NormEps, 0)
+	}
+	a.rope(w, s)
+	if a.own != nil {
+		a.own(w, s)
+	} else if m.experts != nil && *m.experts > 0 {
+		w.fail(&m.experts, "%d", *m.experts)
+	}
+}
+
+// rope moves the rotary embedding of most blocks.
+func (a *architecture) rope(w *walk, s *model.Spec) {
+	m, r := w.m, &s.Rope
+	w.float(&m.ropeBase, &r.Base, 10000)
+	dims := r.Dims
+	if dims == 0 || !w.reading && !a.partial {
+		dims = s.HeadDim
+	}
+	if w.count(&m.ropeDims, &dims, s.HeadDim); w.reading && dims != s.HeadDim {
+		r.Dims = dims
+	}
+	if w.reading {
 		switch {
-		case slices.Contains(sayable, name) || unused(field):
-		case inner && field.Kind() == reflect.Struct:
-			if bad := unsayable(name+".", field); bad != "" {
-				return bad
-			}
-		default:
-			return name
+		case m.llama3Factor != nil && a.factors:
+			r.Scaling = model.RopeLlama3
+		case m.ropeScaling != "" && m.ropeScaling != "linear" && m.ropeScaling != "none":
+			w.fail(&m.ropeScaling, "%q", m.ropeScaling)
+		case m.ropeFactor != nil && *m.ropeFactor != 0 && *m.ropeFactor != 1 && m.ropeScaling != "none":
+			r.Scaling = model.RopeLinear
 		}
 	}
-	return ""
+	switch {
+	case r.Scaling == model.RopeLinear:
+		m.ropeScaling = "linear"
+		w.float(&m.ropeFactor, &r.Factor, 0)
+	case r.Scaling == model.RopeLlama3 && a.factors:
+		w.float(&m.llama3Factor, &r.Factor, 0)
+		w.float(&m.llama3Low, &r.LowFreq, 0)
+		w.float(&m.llama3High, &r.HighFreq, 0)
+		w.count(&m.llama3Original, &r.Original, 0)
+	}
 }
 
-// unused reports that v is zero, or a list of nothing but zeros.
-func unused(v reflect.Value) bool {
-	if v.Kind() == reflect.Slice {
-		for i := range v.Len() {
-			if !v.Index(i).IsZero() {
+// differences returns, by their JSON names, the features in which a and b differ
+// for texts of at most Context positions.
+func differences(a, b *model.Spec) []string {
+	x, y := plain(a), plain(b)
+	return unequal("", reflect.ValueOf(x), reflect.ValueOf(y))
+}
+
+// plain returns s without what makes no difference: windows and chunks that hold
+// the context, ropes that are the first or that no block uses, scales of 1.
+func plain(s *model.Spec) model.Spec {
+	t := *s
+	t.Ropes, t.Attention = nil, make([]model.Attention, len(s.Attention))
+	for b, a := range s.Attention {
+		if a.Window >= s.Context {
+			a.Window = 0
+		}
+		if a.Chunk >= s.Context {
+			a.Chunk = 0
+		}
+		if a.Rope > 0 {
+			r := s.Ropes[a.Rope-1]
+			a.Rope = 0
+			if len(unequal("", reflect.ValueOf(r), reflect.ValueOf(s.Rope))) > 0 {
+				t.Ropes = append(t.Ropes, r)
+				a.Rope = len(t.Ropes)
+			}
+		}
+		t.Attention[b] = a
+	}
+	if t.EmbedScale == 1 {
+		t.EmbedScale = 0
+	}
+	t.AttnScale = scoreScale(t.AttnScale, t.HeadDim)
+	return t
+}
+
+func unequal(prefix string, a, b reflect.Value) (names []string) {
+	for i := range a.NumField() {
+		tag, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+		x, y := a.Field(i), b.Field(i)
+		switch {
+		case x.Kind() == reflect.Struct:
+			names = append(names, unequal(prefix+tag+".", x, y)...)
+		case !alike(x, y):
+			names = append(names, prefix+tag)
+		}
+	}
+	return names
+}
+
+// alike compares floats as float32, which GGUF keeps, and takes a list that is
+// absent for one of zeros.
+func alike(x, y reflect.Value) bool {
+	switch x.Kind() {
+	case reflect.Float64:
+		return float32(x.Float()) == float32(y.Float())
+	case reflect.Slice:
+		for i := range max(x.Len(), y.Len()) {
+			a, b := reflect.Zero(x.Type().Elem()), reflect.Zero(x.Type().Elem())
+			if i < x.Len() {
+				a = x.Index(i)
+			}
+			if i < y.Len() {
+				b = y.Index(i)
+			}
+			if a.Kind() == reflect.Struct && len(unequal("", a, b)) > 0 || a.Kind() != reflect.Struct && !a.Equal(b) {
 				return false
 			}
 		}
 		return true
 	}
-	return v.IsZero()
+	return x.Equal(y)
 }
 
-func ptr[T any](v T) *T { return &v }
-
-// describe returns the keys that say what m computes and where it came from.
-func describe(m *model.Model) *metadata {
-	s := &m.Spec
-	u32 := func(n int) *uint32 { return ptr(uint32(n)) }
-	d := &metadata{
-		architecture: "llama", kind: "model", quantized: u32(2), alignment: u32(alignment),
-		blocks: u32(len(s.Schedule)), context: u32(s.Context), hidden: u32(s.Hidden), ffn: u32(s.FFN),
-		heads: u32(s.Heads), kvHeads: u32(s.KVHeads), keyLength: u32(s.HeadDim), valueLength: u32(s.HeadDim),
-		ropeDims: u32(s.HeadDim), vocab: u32(s.Vocab), ropeBase: ptr(float32(s.Rope.Base)), eps: ptr(float32(s.NormEps)),
-	}
-	switch r := &s.Rope; r.Scaling {
-	case model.RopeLinear:
-		d.ropeScaling, d.ropeFactor = "linear", ptr(float32(r.Factor))
-	case model.RopeLlama3:
-		d.llama3Factor, d.llama3Low, d.llama3High = ptr(float32(r.Factor)), ptr(float32(r.LowFreq)), ptr(float32(r.HighFreq))
-		d.llama3Original = u32(r.Original)
-	}
-	p := &m.Provenance
-	d.madeBy, d.origin, d.recipe, d.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
+// putProvenance adds where m came from.
+func (m *metadata) putProvenance(p *model.Provenance) {
+	m.madeBy, m.origin, m.recipe, m.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
 	for _, source := range p.Sources {
-		d.sources = append(d.sources, source.Name)
-		d.sourceBytes = append(d.sourceBytes, uint64(source.Bytes))
-		d.sourceSums = append(d.sourceSums, hex.EncodeToString(source.SHA256))
+		m.sources = append(m.sources, source.Name)
+		m.sourceBytes = append(m.sourceBytes, uint64(source.Bytes))
+		m.sourceSums = append(m.sourceSums, hex.EncodeToString(source.SHA256))
 	}
-	return d
 }
 
 // ropeFactors returns what llama.cpp is to divide each rotary frequency by
