@@ -71,6 +71,9 @@ func NewExport(m *model.Model) (*Export, error) {
 	keys := arch.describe(&e.said)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
 	keys.putProvenance(&m.Provenance)
+	if m.Spec.Rope.Pairs {
+		keys.ropePairs = ptr(true)
+	}
 	weights := make(map[string]int64)
 	for _, t := range e.Tensors {
 		if t.Rows > 1 {

@@ -30,7 +30,7 @@ type metadata struct {
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
 	tokenTypes                   []int32
-	bos, eos, unk, pad           *uint32
+	bos, eos, unk, pad, eot, eom *uint32
 	addBOS, addEOS, addSpace     *bool
 
 	// What GGUF has no key for.
@@ -42,6 +42,7 @@ type metadata struct {
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
+	ropePairs                       *bool // neighbours turn, where others read halves
 }
 
 // A key is one line of the table: a name and where its value is kept.
@@ -90,6 +91,8 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.merges", &m.merges},
 		{"tokenizer.ggml.bos_token_id", &m.bos},
 		{"tokenizer.ggml.eos_token_id", &m.eos},
+		{"tokenizer.ggml.eot_token_id", &m.eot},
+		{"tokenizer.ggml.eom_token_id", &m.eom},
 		{"tokenizer.ggml.unknown_token_id", &m.unk},
 		{"tokenizer.ggml.padding_token_id", &m.pad},
 		{"tokenizer.ggml.add_bos_token", &m.addBOS},
@@ -106,6 +109,7 @@ func (m *metadata) keys() []key {
 		{"thimble.bos_token_id", &m.specBOS},
 		{"thimble.eos_token_ids", &m.specEOS},
 		{"thimble.tokenizer.tokens", &m.tokenizerTokens},
+		{"thimble.rope.pairs", &m.ropePairs},
 		{"thimble.rope.llama3.factor", &m.llama3Factor},
 		{"thimble.rope.llama3.low_freq_factor", &m.llama3Low},
 		{"thimble.rope.llama3.high_freq_factor", &m.llama3High},

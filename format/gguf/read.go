@@ -14,6 +14,7 @@ import (
 // wants. A key of another type than the table's is an error.
 func (f *file) take(m *metadata, pick func(name string) bool) error {
 	wanted := make(map[string]string) // by name, the types that did not fit
+	fits := make(map[string]bool)
 	for _, k := range m.keys() {
 		v := f.keys[k.name]
 		if v == nil || !pick(k.name) {
@@ -34,10 +35,10 @@ func (f *file) take(m *metadata, pick func(name string) bool) error {
 		if err := v.store(k.value); err != nil {
 			return &model.CorruptError{File: f.path, Off: v.at, Field: k.name, Why: err.Error()}
 		}
-		wanted[k.name] = ""
+		fits[k.name] = true
 	}
 	for _, name := range f.names { // in the order of the file
-		if want := wanted[name]; want != "" {
+		if want := wanted[name]; want != "" && !fits[name] {
 			v := f.keys[name]
 			return &model.CorruptError{File: f.path, Off: v.at, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
 		}

@@ -13,6 +13,7 @@ import (
 // Values of tokenizer.ggml.token_type (llama.h, enum llama_token_type).
 const (
 	tokenNormal  = 1
+	tokenUnknown = 2
 	tokenControl = 3
 	tokenUser    = 4
 	tokenUnused  = 5
