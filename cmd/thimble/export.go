@@ -12,7 +12,9 @@ import (
 
 	"thimble/format/gguf"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 	"thimble/internal/spell"
+	"thimble/quantize"
 )
 
 // targets are the formats that export writes.
@@ -22,17 +24,23 @@ func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "export",
 		Usage:     "write a model in another program's format, without quantizing it again",
-		UsageText: "thimble export MODEL --to gguf -o OUT.gguf",
+		UsageText: "thimble export MODEL --to gguf -o OUT.gguf [--context N] [--requantize]",
 		Description: "gguf is the format of llama.cpp. Codes and scales are moved as they are: int4/g32 is\n" +
 			"Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1, int8/g32 Q8_0; f32, f16\n" +
 			"and bf16 keep their names. What GGUF has no type, key or tensor for is an error before\n" +
 			"anything is written. Blocks that share their weights are written once for each step.\n\n" +
+			"llama.cpp ignores the window of Mistral and Qwen2. --context N writes a file for texts of\n" +
+			"up to N tokens, and a window that holds them all does not matter.\n\n" +
 			"Examples:\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32\n" +
-			"   thimble export smol.thimble --to gguf -o smol.gguf",
+			"   thimble export smol.thimble --to gguf -o smol.gguf\n" +
+			"   thimble export Mistral-7B-v0.1 --to gguf -o mistral.gguf --context 4096\n" +
+			"   thimble export g64.thimble --to gguf -o g64.gguf --requantize",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: gguf"},
+			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
+			&cli.BoolFlag{Name: "requantize", Usage: "round again, to the nearest type that has as many bits, what the format has no type for"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
@@ -56,12 +64,19 @@ type exportedTensor struct {
 	Rows   int    `json:"rows"`
 	Cols   int    `json:"cols"`
 	Bytes  int64  `json:"bytes"`
+
+	From       string `json:"from,omitempty"`       // scheme in the model
+	Requantize bool   `json:"requantize,omitempty"` // the type holds other codes than that
 }
 
 func newExported(e *gguf.Export, notes []string) *exported {
 	r := &exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
 	for _, t := range e.Tensors {
-		r.Tensors = append(r.Tensors, exportedTensor{t.Name, t.Source, t.Type, t.Rows, t.Cols, t.Bytes})
+		x := exportedTensor{Name: t.Name, Source: t.Source, Type: t.Type, Rows: t.Rows, Cols: t.Cols, Bytes: t.Bytes, Requantize: t.Requantize}
+		if t.Source != "" {
+			x.From = t.From.String()
+		}
+		r.Tensors = append(r.Tensors, x)
 	}
 	return r
 }
@@ -103,6 +118,8 @@ func exportAction(c *cli.Context) error {
 		return fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(targets, ", "))
 	case !slices.Contains(targets, to):
 		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(targets, ", "), spell.Suggest(to, targets))
+	case c.IsSet("context") && c.Int("context") < 1:
+		return fmt.Errorf("--context is %d, want the number of tokens in the longest text", c.Int("context"))
 	case out == "" && !c.Bool(dryRunFlag.Name):
 		return errors.New("export needs -o FILE, or --dry-run")
 	}
@@ -116,7 +133,7 @@ func exportAction(c *cli.Context) error {
 			return err
 		}
 	}
-	e, err := gguf.NewExport(m) // refuses before the sources are read through
+	e, err := gguf.NewExport(m, exportOptions(c, m)) // refuses before the sources are read through
 	if err != nil {
 		return err
 	}
@@ -146,16 +163,36 @@ func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, erro
 	}
 	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
 	m.Provenance.Tool = tool
-	e, err := gguf.NewExport(m)
+	options := exportOptions(c, m)
+	progress := newMeter(c, "export", "MB", 1e6)
+	defer progress.done()
+	var bytes int64
+	options.Progress = func(done int64) { progress.at(done, bytes) }
+	e, err := gguf.NewExport(m, options)
 	if err != nil {
 		return nil, err
 	}
-	progress := newMeter(c, "export", "MB", 1e6)
-	defer progress.done()
-	progress.at(0, e.Bytes)
-	err = e.Write(c.Context, out, gguf.Options{
-		Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files,
-		Progress: func(done int64) { progress.at(done, e.Bytes) },
-	})
-	return e, forceHint(err)
+	bytes = e.Bytes
+	progress.at(0, bytes)
+	return e, forceHint(e.Write(c.Context, out))
+}
+
+// exportOptions reads the flags. What --requantize needs to know of m is found
+// out when the first tensor asks for it.
+func exportOptions(c *cli.Context, m *model.Model) gguf.Options {
+	o := gguf.Options{Context: c.Int("context"), Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files}
+	if !c.Bool("requantize") {
+		return o
+	}
+	var q *quantize.Requantizer
+	o.Requantize = func(ctx context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+		if q == nil {
+			var err error
+			if q, err = quantize.NewRequantizer(ctx, m); err != nil {
+				return nil, err
+			}
+		}
+		return q.Store(ctx, source, to)
+	}
+	return o
 }

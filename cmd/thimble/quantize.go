@@ -25,13 +25,17 @@ func quantizeCommand() *cli.Command {
 			"among a whole row, int4/g32/asym adds a minimum. Columns need not divide by the group.\n\n" +
 			"The embedding, which is also the output head in tied models, usually deserves more\n" +
 			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
+			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
+			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml",
+			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
 		Flags: []cli.Flag{
 			outFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "`SCHEME` of the linear layers"},
@@ -40,7 +44,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "`METHOD` that chooses the codes: " + strings.Join(quantize.Methods(), ", ") + " (default: " + quantize.MethodRTN + ")"},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
-			dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: func(c *cli.Context) error {
 			recipe, overrides, err := recipeOf(c)

@@ -34,6 +34,7 @@ type written struct {
 	Recipe        string          `json:"recipe"` // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []plannedTensor `json:"tensors"`
+	Types         []targetType    `json:"types,omitempty"` // of the program that --for names
 }
 
 type plannedTensor struct {
@@ -69,6 +70,10 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if err != nil {
 		return err
 	}
+	target, err := targetOf(c)
+	if err != nil {
+		return err
+	}
 	out := c.String(outFlag.Name)
 	if out == "" && !c.Bool(dryRunFlag.Name) {
 		return fmt.Errorf("%s needs -o FILE for the container it writes, or --dry-run", c.Command.Name)
@@ -91,12 +96,22 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
 	report := newWritten(plan, m.Notes)
+	if target != nil {
+		var notes []string
+		if report.Types, notes, err = planFor(target, m, plan); err != nil {
+			return fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+		report.Notes = slices.Concat(report.Notes, notes)
+	}
 	if !c.Bool(jsonFlag.Name) {
-		for _, note := range m.Notes {
+		for _, note := range report.Notes {
 			fmt.Fprintln(c.App.Writer, "note:", model.Printable(note))
 		}
 		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 			return err
+		}
+		if target != nil {
+			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
 		}
 	}
 	if !c.Bool(dryRunFlag.Name) {

@@ -90,18 +90,22 @@ func detail(s *model.Spec, feature string) string {
 	return "which blocks turn by which rope"
 }
 
-// shorter returns the longest context in which what s lacks goes unnoticed, or 0.
+// sayable reports whether some architecture says all of s.
+func sayable(s *model.Spec) bool {
+	return slices.ContainsFunc(architectures, func(a architecture) bool { return len(a.unsaid(s)) == 0 })
+}
+
+// shorter returns the longest context in which what no architecture says of s
+// goes unnoticed, or 0 where there is none or nothing is lacking.
 func shorter(s *model.Spec) int {
+	if sayable(s) {
+		return 0
+	}
 	best := 0
 	consider := func(n int) {
 		t := *s
-		if t.Context = n; n <= best || n >= s.Context {
-			return
-		}
-		for i := range architectures {
-			if len(architectures[i].unsaid(&t)) == 0 {
-				best = n
-			}
+		if t.Context = n; n > best && n < s.Context && sayable(&t) {
+			best = n
 		}
 	}
 	for _, a := range s.Attention {

@@ -22,10 +22,12 @@ type Export struct {
 	Notes   []string // what is not said by the tensors, for the user to read
 	Bytes   int64    // of the file
 
-	model *model.Model
-	arch  *architecture
-	said  model.Spec // what the file says, one block for each step
-	front []byte     // everything before the tensor data
+	model   *model.Model
+	options Options
+	spec    model.Spec // of model, in the context asked for
+	arch    *architecture
+	said    model.Spec // what the file says, one block for each step
+	front   []byte     // everything before the tensor data
 }
 
 // A Tensor is one tensor of the file.
@@ -35,6 +37,9 @@ type Tensor struct {
 	Type       string // ggml's name
 	Rows, Cols int
 	Bytes      int64 // without padding
+
+	From       qtensor.Scheme // in the model
+	Requantize bool           // Type holds other codes than From does
 
 	ggml   ggmlType
 	matrix *qtensor.Matrix
@@ -48,31 +53,43 @@ type edit struct{ add, times float32 }
 
 // Options say how the file is written.
 type Options struct {
+	// Context is how many positions the file is for, at most the model's; 0 is
+	// the model's. A window that holds all of them is none.
+	Context int
+	// Requantize returns tensor source in another scheme. Where it is nil, what
+	// has no type is refused.
+	Requantize func(ctx context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error)
+
 	Overwrite bool             // replace an existing file
 	Inputs    []string         // paths being read, such as Model.Files: never replaced
 	Progress  func(done int64) // told the bytes written so far; may be nil
 }
 
 // NewExport decides how m is written, or returns the first reason why GGUF
-// cannot hold it: an error that wraps model.ErrUnsupported. Integer schemes are
-// never changed; vectors become F32. m must stay open until Write.
-func NewExport(m *model.Model) (*Export, error) {
+// cannot hold it: an error that wraps model.ErrUnsupported. Integer schemes
+// change only by Options.Requantize; vectors become F32. m must stay open until Write.
+func NewExport(m *model.Model, o Options) (*Export, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	arch, err := choose(m.Path, &m.Spec)
-	if err != nil {
+	e := &Export{model: m, options: o, spec: m.Spec}
+	switch {
+	case o.Context < 0 || o.Context > m.Spec.Context:
+		return nil, fmt.Errorf("%s: a context of %d, want 1 to the model's %d", model.Printable(m.Path), o.Context, m.Spec.Context)
+	case o.Context > 0:
+		e.spec.Context = o.Context
+	}
+	var err error
+	if e.arch, err = choose(m.Path, &e.spec); err != nil {
 		return nil, err
 	}
-	e := &Export{model: m, arch: arch, said: arch.said(&m.Spec)}
+	e.said = e.arch.said(&e.spec)
 	if err := e.place(); err != nil {
 		return nil, err
 	}
-	keys := arch.describe(&e.said)
-	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
-	keys.putProvenance(&m.Provenance)
-	if m.Spec.Rope.Pairs {
-		keys.ropePairs = ptr(true)
+	keys, d, err := e.arch.keysOf(m, &e.spec)
+	if err != nil {
+		return nil, err
 	}
 	weights := make(map[string]int64)
 	for _, t := range e.Tensors {
@@ -81,27 +98,36 @@ func NewExport(m *model.Model) (*Export, error) {
 		}
 	}
 	keys.fileType = fileType(weights)
+	e.note(d)
+	return e, e.layOut(keys)
+}
+
+// keysOf returns every key but the file type, and the tokenizer that some came from.
+func (a *architecture) keysOf(m *model.Model, s *model.Spec) (*metadata, *tokenizer.Data, error) {
+	said := a.said(s)
+	keys := a.describe(&said)
+	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
+	keys.putProvenance(&m.Provenance)
+	if m.Spec.Rope.Pairs {
+		keys.ropePairs = ptr(true)
+	}
 	var d *tokenizer.Data
 	if m.Tokenizer != nil {
 		var err error
 		if d, err = m.Tokenizer(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if err := keys.putTokenizer(m.Path, d, &m.Spec); err != nil {
-		return nil, err
+	if err := keys.putTokenizer(m.Path, d, s); err != nil {
+		return nil, nil, err
 	}
-	if err := keys.checkStrings(m.Path); err != nil {
-		return nil, err
-	}
-	e.note(d)
-	return e, e.layOut(keys)
+	return keys, d, keys.checkStrings(m.Path)
 }
 
 // place lists the tensors, once for each step that uses them.
 func (e *Export) place() error {
 	for i, slot := range e.said.Slots() {
-		if err := e.add(slot, sourceOf(slot.Name, e.model.Spec.Schedule)); err != nil {
+		if err := e.add(slot, sourceOf(slot.Name, e.spec.Schedule)); err != nil {
 			return err
 		}
 		if i == 0 && e.said.Rope.Scaling == model.RopeLlama3 {
@@ -122,19 +148,20 @@ func (e *Export) add(slot model.Slot, source string) error {
 	if vector {
 		scheme = qtensor.Scheme{Kind: qtensor.F32}
 	}
-	t, ok := typeOf(scheme)
-	if !ok {
-		return fmt.Errorf("%w; quantize it as int4/g32, int5/g32 (or /asym) or int8/g32, or store f32, f16 or bf16",
-			model.Unsupported(path, "%s: scheme %v in GGUF", source, m.Scheme))
+	to := Nearest(scheme, m.Cols)
+	t, _ := typeOf(to)
+	if to != scheme && e.options.Requantize == nil {
+		return fmt.Errorf("%w; quantize the checkpoint with %v there, or say --requantize to round this to %s",
+			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), to, t.name)
 	}
 	size, _, _, err := t.scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
-		return fmt.Errorf("%w, whose blocks have %d columns; store it as f32, f16 or bf16",
-			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), t.scheme.Layout.Cols)
+		return err
 	}
 	e.Tensors = append(e.Tensors, Tensor{
 		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: size,
-		ggml: t, matrix: m, vector: vector, turn: e.arch.turned(slot.Name, &e.model.Spec), edit: e.editOf(slot.Name),
+		From: m.Scheme, Requantize: to != scheme, ggml: t, matrix: m,
+		vector: vector, turn: e.arch.turned(slot.Name, &e.spec), edit: e.editOf(slot.Name),
 	})
 	return nil
 }
@@ -143,7 +170,7 @@ func (e *Export) add(slot model.Slot, source string) error {
 // that count from 1 become whole, and the gains of queries take the scale of
 // scores where the graph's own is another.
 func (e *Export) editOf(name string) edit {
-	s, x := &e.model.Spec, edit{times: 1}
+	s, x := &e.spec, edit{times: 1}
 	kind := name[strings.LastIndexByte(name, '.')+1:]
 	if s.Norm == model.NormRMS1 && slices.Contains(normKinds, kind) {
 		x.add = 1
@@ -171,14 +198,30 @@ func (e *Export) addRopeFactors() {
 
 // note says what the file holds otherwise than the model.
 func (e *Export) note(d *tokenizer.Data) {
-	s := &e.model.Spec
+	s := &e.spec
+	note := func(format string, args ...any) { e.Notes = append(e.Notes, fmt.Sprintf(format, args...)) }
+	if n := e.model.Spec.Context; s.Context < n {
+		note("the file is for texts of up to %d tokens, the model is for %d", s.Context, n)
+	}
 	if s.Shared() {
-		e.Notes = append(e.Notes, fmt.Sprintf("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule)))
+		note("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule))
 	}
 	if d == nil {
-		e.Notes = append(e.Notes, "there is no tokenizer: llama.cpp can run this file on token ids alone")
+		note("there is no tokenizer: llama.cpp can run this file on token ids alone")
 	} else if n := s.Vocab - len(d.Tokens); n > 0 {
-		e.Notes = append(e.Notes, fmt.Sprintf("the embedding has %d rows more than the tokenizer has tokens: they are written as unused tokens", n))
+		note("the embedding has %d rows more than the tokenizer has tokens: they are written as unused tokens", n)
+	}
+	var changes []string
+	count := map[string]int{}
+	for _, t := range e.Tensors {
+		if change := fmt.Sprintf("%v is rounded again to %s", t.From, t.Type); t.Requantize {
+			if count[change]++; count[change] == 1 {
+				changes = append(changes, change)
+			}
+		}
+	}
+	for _, change := range changes {
+		note("--requantize: %s in %d tensors", change, count[change])
 	}
 }
 
@@ -212,7 +255,8 @@ func padded(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
 
 // Write writes the file at path, a row at a time; it appears when it is whole.
 // The same model gives the same bytes.
-func (e *Export) Write(ctx context.Context, path string, o Options) error {
+func (e *Export) Write(ctx context.Context, path string) error {
+	o := e.options
 	f, err := atomicfile.Create(path, atomicfile.Options{Overwrite: o.Overwrite, Inputs: o.Inputs, Size: e.Bytes})
 	if err != nil {
 		return err
@@ -223,24 +267,11 @@ func (e *Export) Write(ctx context.Context, path string, o Options) error {
 		return err
 	}
 	done := int64(len(e.front))
-	var p packer
-	for _, t := range e.Tensors {
-		err := parallel.Guard(func() error { // the planes may be mapped from a source
-			for r := range t.Rows {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if _, err := w.Write(p.row(&t, qtensor.Standing(r, t.turn))); err != nil {
-					return err
-				}
-			}
-			_, err := w.Write(make([]byte, padded(t.Bytes)-t.Bytes))
-			return err
-		})
-		if err == parallel.ErrFault {
-			err = fmt.Errorf("%s: reading its source: %w", t.Source, err)
-		}
-		if err != nil {
+	for i := range e.Tensors {
+		t := &e.Tensors[i]
+		if err := e.writeTensor(ctx, w, t); err == parallel.ErrFault {
+			return fmt.Errorf("%s: reading its source: %w", t.Source, err)
+		} else if err != nil {
 			return err
 		}
 		if done += t.Bytes; o.Progress != nil {
@@ -253,6 +284,30 @@ func (e *Export) Write(ctx context.Context, path string, o Options) error {
 	return f.Commit()
 }
 
+// writeTensor writes t and the zeros after it.
+func (e *Export) writeTensor(ctx context.Context, w *bufio.Writer, t *Tensor) error {
+	m := t.matrix
+	if t.Requantize {
+		var err error
+		if m, err = e.options.Requantize(ctx, t.Source, Nearest(t.From, t.Cols)); err != nil {
+			return fmt.Errorf("%s: %w", t.Source, err)
+		}
+	}
+	var p packer
+	return parallel.Guard(func() error { // the planes may be mapped from a source
+		for r := range t.Rows {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := w.Write(p.row(t, m, qtensor.Standing(r, t.turn))); err != nil {
+				return err
+			}
+		}
+		_, err := w.Write(make([]byte, padded(t.Bytes)-t.Bytes))
+		return err
+	})
+}
+
 // A packer is the scratch memory of turning our rows into GGUF's.
 type packer struct {
 	reader qtensor.Reader
@@ -260,9 +315,9 @@ type packer struct {
 	out    []byte
 }
 
-// row returns row r of t's matrix as t.ggml stores it, valid until the next call.
-func (p *packer) row(t *Tensor, r int) []byte {
-	m := t.matrix
+// row returns row r of m, which is t's, as t.ggml stores it, valid until the
+// next call.
+func (p *packer) row(t *Tensor, m *qtensor.Matrix, r int) []byte {
 	p.out = p.out[:0]
 	if t.vector { // widened, and the bias of q and k turned as its rows are
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)

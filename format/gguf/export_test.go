@@ -59,12 +59,12 @@ func tiny(t *testing.T, scheme string) *model.Model {
 
 func write(t *testing.T, m *model.Model) (*Export, []byte) {
 	t.Helper()
-	e, err := NewExport(m)
+	e, err := NewExport(m, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "out.gguf")
-	if err := e.Write(context.Background(), path, Options{}); err != nil {
+	if err := e.Write(context.Background(), path); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -363,13 +363,13 @@ func TestGolden(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(m *model.Model, d *tokenizer.Data){
-		"blocks.1.up: scheme int4/g64/sym in GGUF is not supported; quantize it as": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.1.up: scheme int4/g64/sym of 64 columns in GGUF is not supported; quantize the checkpoint with int4/g32/sym there, or say --requantize to round this to Q4_0": func(m *model.Model, _ *tokenizer.Data) {
 			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
 		},
-		"head: scheme int8/g32/asym in GGUF is not supported": func(m *model.Model, _ *tokenizer.Data) {
+		"head: scheme int8/g32/asym of 64 columns in GGUF is not supported; quantize the checkpoint with int8/g32/sym": func(m *model.Model, _ *tokenizer.Data) {
 			m.Tensors["head"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 8, Group: 32, Asym: true}, 9, 64, 1)
 		},
-		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported, whose blocks have 32 columns; store": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported; quantize the checkpoint with f16 there": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.FFN = 100
 			for i, slot := range m.Spec.Slots() {
 				if m.Tensors[slot.Name].Rows != slot.Rows || m.Tensors[slot.Name].Cols != slot.Cols {
@@ -401,19 +401,19 @@ func TestRefused(t *testing.T) {
 		m := tiny(t, "int8/g32")
 		d, _ := m.Tokenizer()
 		change(m, d)
-		if _, err := NewExport(m); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 	m := tiny(t, "f32")
 	delete(m.Tensors, model.Norm)
-	if _, err := NewExport(m); err == nil {
+	if _, err := NewExport(m, Options{}); err == nil {
 		t.Error("a model without its last norm passed")
 	}
 }
 
-// sayable are the features, by their JSON names, that llama has keys or tensors for.
-var sayable = []string{
+// llamaSays are the features, by their JSON names, that llama has keys or tensors for.
+var llamaSays = []string{
 	"hidden", "heads", "kvheads", "headdim", "ffn", "vocab", "context", "blocks", "schedule", "normeps", "tied", "bos", "eos",
 	"rope.base", "rope.scaling", "rope.factor", "bias.qkv", "bias.o", "bias.ffn",
 	"rope.pairs", // moves rows, which are moved
@@ -454,7 +454,7 @@ func TestFeaturesByName(t *testing.T) {
 			}
 			unsaid := llama.unsaid(s)
 			switch {
-			case slices.Contains(sayable, name) == slices.Contains(unsaid, name):
+			case slices.Contains(llamaSays, name) == slices.Contains(unsaid, name):
 				t.Errorf("%s: unsaid is %v", name, unsaid)
 			case len(unsaid) > 0:
 				refused++
@@ -472,14 +472,14 @@ func TestFeaturesByName(t *testing.T) {
 
 // A failed run leaves nothing, a file that is there stays.
 func TestWriteFails(t *testing.T) {
-	e, err := NewExport(tiny(t, "f32"))
+	e, err := NewExport(tiny(t, "f32"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := e.Write(ctx, filepath.Join(dir, "out"), Options{}); !errors.Is(err, context.Canceled) {
+	if err := e.Write(ctx, filepath.Join(dir, "out")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
@@ -489,7 +489,7 @@ func TestWriteFails(t *testing.T) {
 	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Write(context.Background(), path, Options{}); !errors.Is(err, os.ErrExist) {
+	if err := e.Write(context.Background(), path); !errors.Is(err, os.ErrExist) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -45,12 +45,12 @@ func reopen(t *testing.T, path string) *model.Model {
 // exported writes m and opens the file.
 func exported(t *testing.T, m *model.Model) (*model.Model, string) {
 	t.Helper()
-	e, err := NewExport(m)
+	e, err := NewExport(m, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "out.gguf")
-	if err := e.Write(context.Background(), path, Options{}); err != nil {
+	if err := e.Write(context.Background(), path); err != nil {
 		t.Fatal(err)
 	}
 	return reopen(t, path), path
@@ -110,7 +110,7 @@ func TestFixturesComeBack(t *testing.T) {
 			t.Parallel()
 			m := checkpoint(t, f.dir, f.set...)
 			if f.refused != "" {
-				if _, err := NewExport(m); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
+				if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
 					t.Errorf("%v, want %q", err, f.refused)
 				}
 				return
@@ -227,11 +227,11 @@ func sameJSON(a, b any) bool {
 func TestConformance(t *testing.T) {
 	formattest.Run(t, formattest.Target{
 		Write: func(path string, m *model.Model) error {
-			e, err := NewExport(m)
+			e, err := NewExport(m, Options{})
 			if err != nil {
 				return err
 			}
-			return e.Write(context.Background(), path, Options{})
+			return e.Write(context.Background(), path)
 		},
 		Open: Open,
 		Schemes: []qtensor.Scheme{
