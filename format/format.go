@@ -21,7 +21,7 @@ var formats = []struct {
 	name, magic string
 	open        func(path string) (*model.Model, error)
 }{
-	{"thimble", thimble.Magic, thimble.Open},
+	{thimble.Name, thimble.Magic, thimble.Open},
 	{"GGUF", gguf.Magic, gguf.Open},
 }
 
