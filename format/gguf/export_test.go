@@ -22,7 +22,7 @@ import (
 )
 
 // tiny is a model of two blocks with every bias, of which one runs twice.
-func tiny(t *testing.T, scheme string) *model.Model {
+func tiny(t testing.TB, scheme string) *model.Model {
 	t.Helper()
 	x, err := qtensor.ParseScheme(scheme)
 	if err != nil {
@@ -57,7 +57,7 @@ func tiny(t *testing.T, scheme string) *model.Model {
 	return m
 }
 
-func write(t *testing.T, m *model.Model) (*Export, []byte) {
+func write(t testing.TB, m *model.Model) (*Export, []byte) {
 	t.Helper()
 	e, err := NewExport(m, Options{})
 	if err != nil {

@@ -111,7 +111,8 @@ func (c *cursor) u64(field string) uint64 {
 
 // count reads a number of things that take at least size bytes each.
 func (c *cursor) count(field string, most, size uint64) int {
-	at, n := c.at, c.u64(field)
+	at := c.at
+	n := c.u64(field)
 	if c.err == nil && (n > most || n > c.left()/size) {
 		c.fail(at, field, "is %d, want at most %d, in the %d bytes that are left", n, most, c.left())
 	}
