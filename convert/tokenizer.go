@@ -53,18 +53,37 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 }
 
 // OpenTokenizer reads a tokenizer.json without its model, but with the
-// tokenizer_config.json and the chat template that lie beside it.
+// tokenizer_config.json and the chat template that lie beside it; or a
+// tokenizer.model by itself, which gives what the sentencepiece package does.
 func OpenTokenizer(path string) (*tokenizer.Data, error) {
 	dir, err := checkpoint.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	d, err := readTokenizer(dir, filepath.Base(path))
+	var d *tokenizer.Data
+	if filepath.Ext(path) == ".model" {
+		d, err = readPieces(dir, filepath.Base(path))
+	} else {
+		d, err = readTokenizer(dir, filepath.Base(path))
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: there is no such file", defect.Printable(path))
 	}
 	return d, err
+}
+
+// readPieces reads a tokenizer.model.
+func readPieces(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
+	b, err := dir.ReadFile(name, maxTokenizer)
+	if err != nil {
+		return nil, err
+	}
+	d, err := tokenizer.ParseSentencePiece(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
+	}
+	return d, nil
 }
 
 // readTokenizer reads the tokenizer of a directory from the file called name.

@@ -152,7 +152,7 @@ func (g *generator) run(ctx context.Context, ids []int, n int, w io.Writer) (cho
 	}
 	chosen = []int{}
 	logits := make([]float32, g.spec.Vocab)
-	var text tokenizer.Stream
+	text := g.tok.Stream(ids)
 	for range n {
 		hidden, err := g.decoder.Forward(ctx, cache, ids)
 		if err != nil {
@@ -165,8 +165,7 @@ func (g *generator) run(ctx context.Context, ids []int, n int, w io.Writer) (cho
 		if slices.Contains(g.spec.EOS, id) {
 			break
 		}
-		piece, _ := g.tok.Token(id)
-		if _, err := w.Write(text.Add(piece)); err != nil {
+		if _, err := w.Write(text.Add(id)); err != nil {
 			return nil, err
 		}
 		chosen, ids = append(chosen, id), []int{id}

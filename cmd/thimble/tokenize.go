@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/convert"
-	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
 
@@ -20,15 +19,20 @@ func tokenizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "tokenize",
 		Usage:     "show the token ids of a text",
-		UsageText: "thimble tokenize MODEL|tokenizer.json (-p TEXT | --text FILE | --jsonl)",
-		Description: "Examples:\n" +
+		UsageText: "thimble tokenize MODEL|tokenizer.json|tokenizer.model (-p TEXT | --text FILE | --jsonl [--decode])",
+		Description: "A bare tokenizer.model gives the ids of sentencepiece itself; in the directory of a\n" +
+			"checkpoint it gives those of transformers' LlamaTokenizer.\n\n" +
+			"Examples:\n" +
 			"   thimble tokenize smol.thimble -p 'Hello, world'\n" +
 			"   thimble tokenize tokenizer.json --text notes.txt --json\n" +
+			"   thimble tokenize MobileLLM-125M/tokenizer.model -p 'Hello, world'\n" +
+			"   thimble tokenize MobileLLM-125M -p 'Hello, world' --add-special\n" +
 			"   thimble tokenize smol.thimble --jsonl < strings.jsonl > ids.jsonl",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "tokenize `TEXT`"},
 			&cli.StringFlag{Name: "text", Usage: "tokenize the text in `FILE` (- for standard input)"},
 			&cli.BoolFlag{Name: "jsonl", Usage: "read one JSON string a line from standard input, write one array of ids a line"},
+			&cli.BoolFlag{Name: "decode", Usage: "with --jsonl, write {\"ids\": [...], \"text\": what they decode to} instead"},
 			&cli.BoolFlag{Name: "add-special", Usage: "add the tokens that start or end a text, if the tokenizer does so"},
 			setFlag, jsonFlag,
 		},
@@ -65,7 +69,10 @@ func tokenizeAction(c *cli.Context) error {
 		if c.IsSet("prompt") || c.IsSet("text") {
 			return errors.New("--jsonl reads standard input; leave out -p and --text")
 		}
-		return tokenizeLines(tok, special, stdin(c.Context), c.App.Writer)
+		return tokenizeLines(tok, special, c.Bool("decode"), stdin(c.Context), c.App.Writer)
+	}
+	if c.Bool("decode") {
+		return errors.New("--decode goes with --jsonl")
 	}
 	text := c.String("prompt")
 	switch {
@@ -88,12 +95,10 @@ func tokenizeAction(c *cli.Context) error {
 	return print(c, t)
 }
 
-// tokenizerAt opens a bare tokenizer.json, or the tokenizer of a model.
+// tokenizerAt opens a bare tokenizer.json or tokenizer.model, or the tokenizer of
+// a model.
 func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) {
-	if filepath.Ext(path) == ".model" {
-		return nil, model.Unsupported(path, "a sentencepiece tokenizer")
-	}
-	if filepath.Ext(path) != ".json" {
+	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" {
 		m, err := openModel(path, overrides)
 		if err != nil {
 			return nil, err
@@ -108,8 +113,9 @@ func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) 
 	return tokenizer.New(data)
 }
 
-// tokenizeLines answers each JSON string on r with an array of ids on w.
-func tokenizeLines(tok *tokenizer.Tokenizer, special bool, r io.Reader, w io.Writer) error {
+// tokenizeLines answers each JSON string on r with an array of ids on w, or with
+// ids and their text.
+func tokenizeLines(tok *tokenizer.Tokenizer, special, decode bool, r io.Reader, w io.Writer) error {
 	const longest = 1 << 26
 	out := bufio.NewWriter(w)
 	lines := bufio.NewScanner(flushing{r, out})
@@ -123,7 +129,11 @@ func tokenizeLines(tok *tokenizer.Tokenizer, special bool, r io.Reader, w io.Wri
 		if ids == nil {
 			ids = []int{}
 		}
-		line, err := json.Marshal(ids)
+		var answer any = ids
+		if decode {
+			answer = decoded{ids, string(tok.Decode(ids))}
+		}
+		line, err := json.Marshal(answer)
 		if err != nil {
 			return err
 		}
@@ -133,6 +143,11 @@ func tokenizeLines(tok *tokenizer.Tokenizer, special bool, r io.Reader, w io.Wri
 		return fmt.Errorf("standard input: %w", err)
 	}
 	return out.Flush()
+}
+
+type decoded struct {
+	IDs  []int  `json:"ids"`
+	Text string `json:"text"` // bytes that are not UTF-8 become U+FFFD
 }
 
 // flushing writes out what is buffered before it waits for more to read, so

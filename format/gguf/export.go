@@ -87,7 +87,7 @@ func NewExport(m *model.Model, o Options) (*Export, error) {
 	if err := e.place(); err != nil {
 		return nil, err
 	}
-	keys, d, err := e.arch.keysOf(m, &e.spec)
+	keys, notes, err := e.arch.keysOf(m, &e.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +98,13 @@ func NewExport(m *model.Model, o Options) (*Export, error) {
 		}
 	}
 	keys.fileType = fileType(weights)
-	e.note(d)
+	e.note(notes)
 	return e, e.layOut(keys)
 }
 
-// keysOf returns every key but the file type, and the tokenizer that some came from.
-func (a *architecture) keysOf(m *model.Model, s *model.Spec) (*metadata, *tokenizer.Data, error) {
+// keysOf returns every key but the file type, and what there is to say about
+// the tokenizer.
+func (a *architecture) keysOf(m *model.Model, s *model.Spec) (*metadata, []string, error) {
 	said := a.said(s)
 	keys := a.describe(&said)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
@@ -118,10 +119,16 @@ func (a *architecture) keysOf(m *model.Model, s *model.Spec) (*metadata, *tokeni
 			return nil, nil, err
 		}
 	}
-	if err := keys.putTokenizer(m.Path, d, s); err != nil {
+	notes, err := keys.putTokenizer(m.Path, d, s)
+	if err != nil {
 		return nil, nil, err
 	}
-	return keys, d, keys.checkStrings(m.Path)
+	if d == nil {
+		notes = append(notes, "there is no tokenizer: llama.cpp can run this file on token ids alone")
+	} else if n := s.Vocab - len(d.Tokens); n > 0 {
+		notes = append(notes, fmt.Sprintf("the embedding has %d rows more than the tokenizer has tokens: they are written as unused tokens", n))
+	}
+	return keys, notes, keys.checkStrings(m.Path)
 }
 
 // place lists the tensors, once for each step that uses them.
@@ -197,7 +204,7 @@ func (e *Export) addRopeFactors() {
 }
 
 // note says what the file holds otherwise than the model.
-func (e *Export) note(d *tokenizer.Data) {
+func (e *Export) note(tokenizer []string) {
 	s := &e.spec
 	note := func(format string, args ...any) { e.Notes = append(e.Notes, fmt.Sprintf(format, args...)) }
 	if n := e.model.Spec.Context; s.Context < n {
@@ -206,11 +213,7 @@ func (e *Export) note(d *tokenizer.Data) {
 	if s.Shared() {
 		note("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule))
 	}
-	if d == nil {
-		note("there is no tokenizer: llama.cpp can run this file on token ids alone")
-	} else if n := s.Vocab - len(d.Tokens); n > 0 {
-		note("the embedding has %d rows more than the tokenizer has tokens: they are written as unused tokens", n)
-	}
+	e.Notes = append(e.Notes, tokenizer...)
 	var changes []string
 	count := map[string]int{}
 	for _, t := range e.Tensors {
@@ -221,7 +224,7 @@ func (e *Export) note(d *tokenizer.Data) {
 		}
 	}
 	for _, change := range changes {
-		note("--requantize: %s in %d tensors", change, count[change])
+		note("--requantize: %s in %d of the tensors", change, count[change])
 	}
 }
 

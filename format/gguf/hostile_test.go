@@ -120,6 +120,8 @@ func rawValue(value any) []byte {
 		return encodeValue(&v)
 	case []int32:
 		return encodeValue(&v)
+	case []float32:
+		return encodeValue(&v)
 	}
 	panic(fmt.Sprintf("no value of %T", value))
 }
@@ -210,11 +212,13 @@ func TestHostile(t *testing.T) {
 		{"a digest that is none", set("thimble.source.sha256", []string{"xyz"}), "thimble.source: source 0"},
 		{"a bool that is neither", set("tokenizer.ggml.add_bos_token", []byte{7, 0, 0, 0, 2}), "tokenizer.ggml.add_bos_token: bool 0 is the byte 2"},
 		{"text that is none", set("tokenizer.ggml.pre", "a\xff"), "tokenizer.ggml.pre: string 0"},
-		{"sentencepiece", set("tokenizer.ggml.model", "rwkv"), `tokenizer.ggml.model: "rwkv" is not supported`},
+		{"another tokenizer", set("tokenizer.ggml.model", "rwkv"), `tokenizer.ggml.model: "rwkv" is not supported`},
 		{"a split that is not known", set("tokenizer.ggml.pre", "deepseek-llm"), `tokenizer.ggml.pre: "deepseek-llm" is not supported`},
 		{"a normalizer", set("tokenizer.ggml.normalizer.lowercase", true), "tokenizer.ggml.normalizer.lowercase: the key, of type bool, is not supported"},
 		{"too few types", set("tokenizer.ggml.token_type", []int32{1, 1}), "tokenizer.ggml.token_type: 2 types of 9 tokens"},
 		{"a token of bytes", set("tokenizer.ggml.token_type", []int32{3, 3, 1, 1, 1, 1, 6, 5, 5}), "tokenizer.ggml.token_type: 6, of token 6, is not supported"},
+		{"pieces without scores", set("tokenizer.ggml.model", "llama"), "tokenizer.ggml.scores: 0 scores and 9 types of 9 tokens"},
+		{"a map of characters", set("tokenizer.ggml.precompiled_charsmap", []int32{1}), "tokenizer.ggml.precompiled_charsmap: the key, of type array of i32, is not supported"},
 		{"a merge of three", set("tokenizer.ggml.merges", []string{"Ġ a b"}), `tokenizer.ggml.merges: merge 0, "Ġ a b", is not of two tokens`},
 		{"a merge into nothing", set("tokenizer.ggml.merges", []string{"a a"}), "which is not a token"},
 	} {
@@ -239,7 +243,7 @@ func TestHarmless(t *testing.T) {
 	d.set("llama.tensor_data_layout", "Meta AI original pth")
 	d.set("quantize.imatrix.file", "x.dat")
 	d.set("hobby.colour", "green")
-	d.set("tokenizer.ggml.scores", []int32{1})
+	d.set("tokenizer.ggml.scores", []float32{1})
 	d.set("tokenizer.ggml.fim_pre_token_id", 3)
 	d.set("tokenizer.ggml.eot_token_id", 1)
 	m := opened(t, d.bytes())

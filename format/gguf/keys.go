@@ -30,6 +30,8 @@ type metadata struct {
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
 	tokenTypes                   []int32
+	scores                       []float32
+	removeSpaces                 *bool
 	bos, eos, unk, pad, eot, eom *uint32
 	addBOS, addEOS, addSpace     *bool
 
@@ -42,13 +44,14 @@ type metadata struct {
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
+	nfc                             *bool // the tokenizer composes characters first
 	ropePairs                       *bool // neighbours turn, where others read halves
 }
 
 // A key is one line of the table: a name and where its value is kept.
 type key struct {
 	name  string
-	value any // *string, **uint32, **int32, **float32, **bool, *[]string, *[]int32, *[]uint64 or *[]bool
+	value any // *string, **uint32, **int32, **float32, **bool, *[]string, *[]int32, *[]uint64, *[]float32 or *[]bool
 }
 
 // keys is the one table of names, in the order in which they are written. A name
@@ -88,6 +91,7 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.pre", &m.pre},
 		{"tokenizer.ggml.tokens", &m.tokens},
 		{"tokenizer.ggml.token_type", &m.tokenTypes},
+		{"tokenizer.ggml.scores", &m.scores},
 		{"tokenizer.ggml.merges", &m.merges},
 		{"tokenizer.ggml.bos_token_id", &m.bos},
 		{"tokenizer.ggml.eos_token_id", &m.eos},
@@ -98,6 +102,7 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.add_bos_token", &m.addBOS},
 		{"tokenizer.ggml.add_eos_token", &m.addEOS},
 		{"tokenizer.ggml.add_space_prefix", &m.addSpace},
+		{"tokenizer.ggml.remove_extra_whitespaces", &m.removeSpaces},
 		{"tokenizer.chat_template", &m.chatTemplate},
 		{"thimble.tool", &m.madeBy},
 		{"thimble.architecture", &m.origin},
@@ -109,6 +114,7 @@ func (m *metadata) keys() []key {
 		{"thimble.bos_token_id", &m.specBOS},
 		{"thimble.eos_token_ids", &m.specEOS},
 		{"thimble.tokenizer.tokens", &m.tokenizerTokens},
+		{"thimble.tokenizer.nfc", &m.nfc},
 		{"thimble.rope.pairs", &m.ropePairs},
 		{"thimble.rope.llama3.factor", &m.llama3Factor},
 		{"thimble.rope.llama3.low_freq_factor", &m.llama3Low},
@@ -200,6 +206,15 @@ func encodeValue(v any) []byte {
 		b := array(kindU64, len(*v))
 		for _, x := range *v {
 			b = le.AppendUint64(b, x)
+		}
+		return b
+	case *[]float32:
+		if *v == nil {
+			return nil
+		}
+		b := array(kindF32, len(*v))
+		for _, x := range *v {
+			b = le.AppendUint32(b, math.Float32bits(x))
 		}
 		return b
 	case *[]bool:

@@ -104,9 +104,9 @@ func (f *file) whole() error {
 		model.Unsupported(name, "one of %d files of a split model", n))
 }
 
-// lists are the keys whose values are left for the tokenizer.
+// isList reports that a key's value is left for the tokenizer.
 func isList(name string) bool {
-	return slices.Contains([]string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type"}, name)
+	return slices.Contains([]string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"}, name)
 }
 
 // metadata returns the keys of the table, but for the tokenizer's lists.

@@ -65,6 +65,8 @@ func kindOf(place any) (kind, item uint32) {
 		return kindArray, kindI32
 	case *[]uint64:
 		return kindArray, kindU64
+	case *[]float32:
+		return kindArray, kindF32
 	case *[]bool:
 		return kindArray, kindBool
 	}
@@ -105,6 +107,11 @@ func (v *value) store(place any) error {
 		*place = make([]int32, v.n)
 		for i := range *place {
 			(*place)[i] = int32(le.Uint32(b[4*i:]))
+		}
+	case *[]float32:
+		*place = make([]float32, v.n)
+		for i := range *place {
+			(*place)[i] = math.Float32frombits(le.Uint32(b[4*i:]))
 		}
 	case *[]uint64:
 		*place = make([]uint64, v.n)

@@ -13,10 +13,6 @@ import (
 // (llama-vocab.cpp, where tokenizer_pre is compared).
 var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
 
-// startsTexts lists the values of tokenizer.ggml.pre with which a text begins
-// with bos unless a key says otherwise.
-var startsTexts = []string{"llama-bpe"}
-
 // tokenizer returns the tokenizer of the file, nil if it has none.
 func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
@@ -25,49 +21,121 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	}); err != nil {
 		return nil, err
 	}
-	switch m.tokenizer {
-	case "", "none", "no_vocab":
+	if m.tokenizer == "" || m.tokenizer == "none" || m.tokenizer == "no_vocab" {
 		return nil, nil
-	case "gpt2":
-	default:
-		return nil, f.unsupported("tokenizer.ggml.model", "%q", model.Printable(m.tokenizer))
 	}
 	if err := f.otherTokenizerKeys(m); err != nil {
 		return nil, err
 	}
-	d := &tokenizer.Data{
-		Model: tokenizer.ByteLevelBPE, BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate,
+	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
+	n, err := f.countTokens(m, s)
+	if err != nil {
+		return nil, err
 	}
-	pre := m.pre
+	begins, ends := false, false // where no key says
+	switch m.tokenizer {
+	case "gpt2":
+		begins, err = f.readBytes(m, d, n)
+	case "llama", "t5":
+		begins, ends = m.tokenizer == "llama", m.tokenizer == "t5"
+		err = f.readPieces(m, d, n)
+	default:
+		err = f.unsupported("tokenizer.ggml.model", "%q", model.Printable(m.tokenizer))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.addBOS != nil && *m.addBOS || m.addBOS == nil && begins {
+		d.Prefix = around(m.bos)
+	}
+	if m.addEOS != nil && *m.addEOS || m.addEOS == nil && ends {
+		d.Suffix = around(m.eos)
+	}
+	if _, err := tokenizer.New(d); err != nil {
+		return nil, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+	}
+	return d, nil
+}
+
+// readBytes reads a byte-level tokenizer and reports whether a text begins with
+// bos unless a key says otherwise.
+func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, err error) {
+	d.Model = tokenizer.ByteLevelBPE
+	pre, known := m.pre, false
 	if name, ok := aliases[pre]; ok {
 		pre = name
 	}
-	known := false
 	for _, split := range splits {
 		if split.pre == pre {
 			d.Steps, d.IgnoreMerges, known = split.steps, split.ignoreMerges, true
 		}
 	}
 	if !known {
-		return nil, f.unsupported("tokenizer.ggml.pre", "%q", model.Printable(m.pre))
+		return false, f.unsupported("tokenizer.ggml.pre", "%q", model.Printable(m.pre))
 	}
-	if m.addBOS != nil && *m.addBOS || m.addBOS == nil && slices.Contains(startsTexts, pre) {
-		d.Prefix = around(m.bos)
+	// Qwen's own tokenizer composes characters, which its files do not say.
+	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
+		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 	}
-	if m.addEOS != nil && *m.addEOS {
-		d.Suffix = around(m.eos)
+	ids, err := f.readTokens(m, d, n)
+	if err == nil {
+		err = f.readMerges(m, d, ids)
 	}
-	ids, err := f.readTokens(m, d, s)
-	if err != nil {
-		return nil, err
+	return pre == "llama-bpe", err
+}
+
+// readPieces reads a tokenizer of sentencepiece.
+func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
+	if len(m.scores) != len(m.tokens) || m.tokenTypes == nil {
+		return model.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
 	}
-	if err := f.readMerges(m, d, ids); err != nil {
-		return nil, err
+	d.Model, d.Unknown = tokenizer.SentencePieceBPE, tokenizer.UnknownRun
+	p := &tokenizer.SentencePiece{DummyPrefix: true, UnkSurface: " \u2047 "} // sentencepiece's own
+	if m.addSpace != nil {
+		p.DummyPrefix = *m.addSpace
 	}
-	if _, err := tokenizer.New(d); err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+	if m.tokenizer == "t5" {
+		d.Model = tokenizer.SentencePieceUnigram
+		p.DummyPrefix = m.addSpace != nil && *m.addSpace
+		p.RemoveExtra = m.removeSpaces != nil && *m.removeSpaces
 	}
-	return d, nil
+	d.SentencePiece = p
+	for id, text := range m.tokens[:n] {
+		kind := m.tokenTypes[id]
+		if kind < tokenNormal || kind > tokenByte {
+			return f.unsupported("tokenizer.ggml.token_type", "%d, of token %d,", kind, id)
+		}
+		d.Tokens, d.Scores, d.Kinds = append(d.Tokens, []byte(text)), append(d.Scores, float64(m.scores[id])), append(d.Kinds, byte(kind))
+		switch kind {
+		case tokenByte:
+			d.ByteFallback = true
+		case tokenUnknown, tokenControl: // Hugging Face and llama.cpp find them in a text
+			if kind == tokenUnknown {
+				d.Unk = id
+			}
+			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
+		}
+	}
+	return nil
+}
+
+// countTokens returns how many tokens there are without those that stand for rows
+// of the embedding that have none.
+func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
+	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
+		return 0, model.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
+	}
+	n := len(m.tokens)
+	if m.tokenizerTokens != nil && int64(*m.tokenizerTokens) < int64(n) {
+		n = int(*m.tokenizerTokens)
+	}
+	for m.tokenTypes != nil && n > 0 && m.tokenTypes[n-1] == tokenUnused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) {
+		n--
+	}
+	if n > s.Vocab {
+		return 0, model.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
+	}
+	return n, nil
 }
 
 func (f *file) unsupported(key, format string, args ...any) error {
@@ -93,8 +161,8 @@ func around(id *uint32) []uint32 {
 // a token and no more.
 func (f *file) otherTokenizerKeys(m *metadata) error {
 	inert := []string{
-		"tokenizer.ggml.scores", "tokenizer.ggml.token_type_count", "tokenizer.ggml.remove_extra_whitespaces", // of sentencepiece and BERT
-		"tokenizer.ggml.suppress_tokens", // never sampled, but scored
+		"tokenizer.ggml.token_type_count", // of BERT
+		"tokenizer.ggml.suppress_tokens",  // never sampled, but scored
 		"tokenizer.huggingface.json", "tokenizer.chat_templates",
 	}
 	known := make(map[string]bool)
@@ -114,42 +182,26 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 	return nil
 }
 
-// readTokens sets the vocabulary and returns the ids of tokens as the file spells
-// them, of those that merges may name.
-func (f *file) readTokens(m *metadata, d *tokenizer.Data, s *model.Spec) (map[string]uint32, error) {
-	const types = "tokenizer.ggml.token_type"
-	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
-		return nil, model.Corrupt(f.path, types, "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
-	}
-	kind := func(id int) int32 {
-		if m.tokenTypes == nil {
-			return tokenNormal
-		}
-		return m.tokenTypes[id]
-	}
-	n := len(m.tokens)
-	if m.tokenizerTokens != nil && int64(*m.tokenizerTokens) < int64(n) {
-		n = int(*m.tokenizerTokens)
-	}
-	for n > 0 && kind(n-1) == tokenUnused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) { // rows of the embedding without a token
-		n--
-	}
-	if n > s.Vocab {
-		return nil, model.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
-	}
+// readTokens sets the vocabulary of a byte-level tokenizer and returns the ids of
+// tokens as the file spells them, of those that merges may name.
+func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uint32, error) {
 	ids := make(map[string]uint32, n)
 	for i, text := range m.tokens[:n] {
 		id := uint32(i)
 		token, plain := unspell(text)
-		switch kind(i) {
+		kind := int32(tokenNormal)
+		if m.tokenTypes != nil {
+			kind = m.tokenTypes[i]
+		}
+		switch kind {
 		case tokenNormal, tokenUnused:
 		case tokenUnknown, tokenControl, tokenUser:
-			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: kind(i) != tokenUser})
+			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: kind != tokenUser})
 			if plain = plain && string(token) == text; !plain {
 				token = []byte(text)
 			}
 		default:
-			return nil, f.unsupported(types, "%d, of token %d,", kind(i), i)
+			return nil, f.unsupported("tokenizer.ggml.token_type", "%d, of token %d,", kind, i)
 		}
 		d.Tokens = append(d.Tokens, token)
 		if plain {

@@ -111,7 +111,7 @@ func (a *architecture) walk(w *walk, s *model.Spec) {
 	} else if w.reading {
 		s.HeadDim = quotient
 	}
-	fixed := *s
+	var fixed model.Spec
 	if a.fixes != nil {
 		a.fixes(&fixed)
 	}

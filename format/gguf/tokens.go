@@ -17,6 +17,7 @@ const (
 	tokenControl = 3
 	tokenUser    = 4
 	tokenUnused  = 5
+	tokenByte    = 6
 )
 
 // splits maps tokenizer.ggml.pre to what cuts a text the same way. llama.cpp
@@ -29,6 +30,7 @@ var splits = []struct {
 	{"smollm", []tokenizer.Step{tokenizer.StepDigit, tokenizer.StepGPT2}, false},
 	{"gpt-2", []tokenizer.Step{tokenizer.StepGPT2}, false},
 	{"llama-bpe", []tokenizer.Step{tokenizer.StepLlama3}, true},
+	{"smaug-bpe", []tokenizer.Step{tokenizer.StepLlama3}, false},
 	{"qwen2", []tokenizer.Step{tokenizer.StepQwen2}, false},
 }
 
@@ -56,45 +58,77 @@ func spell(token []byte) string {
 	return b.String()
 }
 
-// putTokenizer adds tokenizer d, which may be nil, to the keys. llama.cpp wants
-// as many tokens as the embedding has rows: the rest are unused.
-func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) error {
+// putTokenizer adds tokenizer d, which may be nil, to the keys, and returns what
+// llama.cpp does otherwise. It wants as many tokens as the embedding has rows:
+// the rest are unused.
+func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (notes []string, err error) {
 	if d == nil {
 		m.tokenizer = "none"
 		m.putSpecIDs(s, -1, -1)
-		return nil
+		return nil, nil
 	}
 	if _, err := tokenizer.New(d); err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
 	if len(d.Tokens) > s.Vocab {
-		return model.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
+		return nil, model.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
 	}
-	if d.Model != tokenizer.ByteLevelBPE {
-		return model.Unsupported(path, "tokenizer model %q in GGUF", d.Model)
+	m.chatTemplate = d.ChatTemplate
+	if d.Model == tokenizer.ByteLevelBPE {
+		notes, err = m.putBytes(path, d)
+	} else {
+		notes, err = m.putPieces(path, d)
 	}
-	m.tokenizer, m.chatTemplate, m.addSpace = "gpt2", d.ChatTemplate, ptr(false)
+	if err != nil {
+		return nil, err
+	}
+	m.tokenizerTokens = ptr(uint32(len(d.Tokens)))
+	for id := len(d.Tokens); id < s.Vocab; id++ {
+		m.tokens = append(m.tokens, fmt.Sprintf("[PAD%d]", id))
+		m.tokenTypes = append(m.tokenTypes, tokenUnused)
+		if m.scores != nil {
+			m.scores = append(m.scores, 0)
+		}
+	}
+	if err := m.checkTokens(path); err != nil {
+		return nil, err
+	}
+	return notes, m.putSpecials(path, d, s)
+}
+
+// checkTokens refuses what llama.cpp would not load.
+func (m *metadata) checkTokens(path string) error {
+	ids := make(map[string]int, len(m.tokens))
+	for id, token := range m.tokens {
+		if !utf8.ValidString(token) {
+			return model.Unsupported(path, "token %d, which is not UTF-8, in GGUF", id)
+		}
+		if first, ok := ids[token]; ok || token == "" {
+			return model.Unsupported(path, "token %d, which is empty or the same as token %d, in GGUF", id, first)
+		}
+		ids[token] = id
+	}
+	return nil
+}
+
+// putBytes adds a byte-level tokenizer.
+func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err error) {
+	m.tokenizer, m.addSpace = "gpt2", ptr(false)
 	for _, split := range splits {
 		if slices.Equal(split.steps, d.Steps) && split.ignoreMerges == d.IgnoreMerges {
 			m.pre = split.pre
 		}
 	}
 	if m.pre == "" {
-		return model.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
+		return nil, model.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
 	}
-	if err := m.putTokens(path, d); err != nil {
-		return err
+	switch {
+	case len(d.Normalizer) == 1 && d.Normalizer[0].Op == tokenizer.OpNFC:
+		m.nfc = ptr(true)
+		notes = append(notes, "llama.cpp does not compose characters (NFC) as this tokenizer does: texts that are not in NFC get other ids")
+	case len(d.Normalizer) > 0:
+		return nil, model.Unsupported(path, "a tokenizer with normalizer %v in GGUF", d.Normalizer)
 	}
-	m.tokenizerTokens = ptr(uint32(len(d.Tokens)))
-	for id := len(d.Tokens); id < s.Vocab; id++ {
-		m.tokens = append(m.tokens, fmt.Sprintf("[PAD%d]", id))
-		m.tokenTypes = append(m.tokenTypes, tokenUnused)
-	}
-	return m.putSpecials(path, d, s)
-}
-
-// putTokens adds the vocabulary and the merges.
-func (m *metadata) putTokens(path string, d *tokenizer.Data) error {
 	m.tokens, m.tokenTypes = make([]string, len(d.Tokens)), make([]int32, len(d.Tokens))
 	for id, token := range d.Tokens {
 		m.tokens[id], m.tokenTypes[id] = spell(token), tokenNormal
@@ -102,30 +136,33 @@ func (m *metadata) putTokens(path string, d *tokenizer.Data) error {
 	for _, id := range d.Literal {
 		m.tokens[id], m.tokenTypes[id] = string(d.Tokens[id]), tokenUnused
 	}
+	if err := m.putAdded(path, d); err != nil {
+		return nil, err
+	}
+	m.merges = make([]string, len(d.Merges)/2)
+	for i := range m.merges {
+		left, right := m.tokens[d.Merges[2*i]], m.tokens[d.Merges[2*i+1]]
+		if strings.Contains(left+right, " ") {
+			return nil, model.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
+		}
+		m.merges[i] = left + " " + right
+	}
+	return notes, nil
+}
+
+// putAdded gives added tokens their types.
+func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 	for _, a := range d.Added {
 		switch {
 		case a.LStrip || a.RStrip || a.SingleWord:
 			return model.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", model.Printable(a.Content))
 		case m.tokens[a.ID] != a.Content || string(d.Tokens[a.ID]) != a.Content:
 			return model.Unsupported(path, "added token %q, which the vocabulary spells otherwise, in GGUF", model.Printable(a.Content))
-		case a.Special:
+		case a.Special && m.tokenTypes[a.ID] != tokenUnknown:
 			m.tokenTypes[a.ID] = tokenControl
-		default:
+		case !a.Special:
 			m.tokenTypes[a.ID] = tokenUser
 		}
-	}
-	for id, token := range m.tokens {
-		if !utf8.ValidString(token) {
-			return model.Unsupported(path, "token %d, which is not UTF-8, in GGUF", id)
-		}
-	}
-	m.merges = make([]string, len(d.Merges)/2)
-	for i := range m.merges {
-		left, right := m.tokens[d.Merges[2*i]], m.tokens[d.Merges[2*i+1]]
-		if strings.Contains(left+right, " ") {
-			return model.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
-		}
-		m.merges[i] = left + " " + right
 	}
 	return nil
 }

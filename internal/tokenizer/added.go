@@ -13,15 +13,24 @@ type finder struct {
 	first  [256]bool
 }
 
-func newFinder(added []Added, normalized bool) *finder {
+// newFinder takes the tokens that are marked so. They are looked for as change
+// leaves them; nil leaves them as they are.
+func newFinder(added []Added, normalized bool, change normalizer) *finder {
 	f := new(finder)
 	for _, a := range added {
-		if a.Normalized == normalized {
+		if a.Normalized != normalized {
+			continue
+		}
+		if change != nil {
+			a.Content = change(a.Content)
+		}
+		if a.Content != "" {
 			f.tokens = append(f.tokens, a)
 			f.first[a.Content[0]] = true
 		}
 	}
-	slices.SortFunc(f.tokens, func(a, b Added) int { return strings.Compare(a.Content, b.Content) })
+	slices.SortStableFunc(f.tokens, func(a, b Added) int { return strings.Compare(a.Content, b.Content) })
+	f.tokens = slices.CompactFunc(f.tokens, func(a, b Added) bool { return a.Content == b.Content })
 	return f
 }
 
@@ -45,11 +54,11 @@ func (f *finder) longest(s string) (best *Added) {
 }
 
 // split cuts s at the added tokens and passes on what is between them, none of
-// it empty, and their ids.
-func (f *finder) split(s string, text func(string), token func(id uint32)) {
+// it empty, and whether it is the start of s, and their ids.
+func (f *finder) split(s string, text func(part string, start bool), token func(id uint32)) {
 	if len(f.tokens) == 0 {
 		if s != "" {
-			text(s)
+			text(s, true)
 		}
 		return
 	}
@@ -79,7 +88,7 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 			end = stripped
 		}
 		if done < start {
-			text(s[done:start])
+			text(s[done:start], done == 0)
 		}
 		if start < end { // else an earlier token stripped all of it
 			token(a.ID)
@@ -87,7 +96,7 @@ func (f *finder) split(s string, text func(string), token func(id uint32)) {
 		done = end // may go back, into white space that was stripped, as in Hugging Face
 	}
 	if done < len(s) {
-		text(s[done:])
+		text(s[done:], done == 0)
 	}
 }
 

@@ -1,6 +1,9 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // A cutter returns the length of the first piece of s, which is not empty. The
 // pieces of a text are found by cutting again and again; no pattern looks back.
@@ -12,6 +15,38 @@ var cutters = map[Step]cutter{
 	StepGPT2:   cutGPT2,
 	StepLlama3: func(s string) int { return cutLlama3(s, 3) },
 	StepQwen2:  func(s string) int { return cutLlama3(s, 1) },
+
+	StepWords:      cutWord,
+	StepAfterSpace: cutAfterSpace,
+}
+
+// changers are the steps that change a piece; first says that it is the start of
+// the text.
+var changers = map[Step]func(s string, first bool) string{
+	StepSpace:     func(s string, _ bool) string { return begin(s, " ") },
+	StepEscape:    func(s string, _ bool) string { return strings.ReplaceAll(s, " ", mark) },
+	StepMark:      func(s string, _ bool) string { return begin(s, mark) },
+	StepMarkFirst: markFirst,
+}
+
+// begin returns s with prefix before it, if it does not begin so.
+func begin(s, prefix string) string {
+	if strings.HasPrefix(s, prefix) {
+		return s
+	}
+	return prefix + s
+}
+
+func markFirst(s string, first bool) string {
+	if !first {
+		return s
+	}
+	return begin(s, mark)
+}
+
+// known reports whether s is a step.
+func known(s Step) bool {
+	return cutters[s] != nil || changers[s] != nil
 }
 
 // A class is a set of the properties of a character that patterns ask for.
@@ -23,6 +58,7 @@ const (
 	space                    // \s, the property White_Space
 	digit                    // char::is_numeric of Rust: class N of a newer Unicode
 	word                     // \w of Rust's regex crate
+	active                   // decomposes or is reordered, in the Unicode of normalization forms
 )
 
 // bmp holds the classes of the characters below 0x10000.
@@ -193,4 +229,39 @@ func contraction(s string, fold bool) int {
 		}
 	}
 	return 0
+}
+
+// mark is U+2581, which stands for a space.
+const mark = "\u2581"
+
+// cutWord cuts before each mark.
+func cutWord(s string) int {
+	at := 0
+	if strings.HasPrefix(s, mark) {
+		at = len(mark)
+	}
+	if n := strings.Index(s[at:], mark); n >= 0 {
+		return at + n
+	}
+	return len(s)
+}
+
+// cutAfterSpace cuts after each space.
+func cutAfterSpace(s string) int {
+	if n := strings.IndexByte(s, ' '); n >= 0 {
+		return n + 1
+	}
+	return len(s)
+}
+
+// cutMarked cuts before each run of marks.
+func cutMarked(s string) int {
+	at := 0
+	for strings.HasPrefix(s[at:], mark) {
+		at += len(mark)
+	}
+	if n := strings.Index(s[at:], mark); n >= 0 {
+		return at + n
+	}
+	return len(s)
 }

@@ -1,14 +1,15 @@
 // Package tokenizer turns text into token ids and back exactly as the Hugging
-// Face tokenizers library does, for byte-level BPE read from tokenizer.json.
+// Face tokenizers library and sentencepiece do.
 //
-// ParseJSON and ApplyConfig turn files into Data, which a container stores;
-// New checks Data and makes a Tokenizer of it. What is not known to be exact,
-// such as a normalizer or an unfamiliar pattern, is refused by name.
+// ParseJSON with ApplyConfig, and ParseSentencePiece, turn files into Data,
+// which a container stores; New checks Data and makes a Tokenizer of it. All of
+// them are one mechanism: added tokens are found, what is between them goes
+// through the rules of the normalizer and the steps of the pre-tokenizer, the
+// model makes ids of each piece, and a decoder goes back. What is not known to
+// be exact, such as an unfamiliar pattern, is refused by name.
 package tokenizer
 
 import (
-	"fmt"
-
 	"github.com/fxamacker/cbor/v2"
 
 	"thimble/internal/defect"
@@ -16,29 +17,49 @@ import (
 
 const (
 	maxTokens   = 1 << 22   // ids are below this
-	maxFile     = 128 << 20 // bytes of tokenizer.json and of encoded Data
+	maxFile     = 128 << 20 // bytes of a tokenizer's file and of encoded Data
 	maxAdded    = 1 << 16   // added tokens
-	maxContent  = 1 << 10   // bytes of an added token
+	maxContent  = 1 << 10   // bytes of an added token, and of a rule's texts
 	maxTemplate = 1 << 20   // bytes of a chat template
-	maxSteps    = 16        // pre-tokenizer steps
+	maxSteps    = 16        // pre-tokenizer steps, rules of normalizer and decoder
 	maxSpecials = 16        // ids put before or after a text
+	maxCharsmap = 4 << 20   // bytes
+	maxPiece    = 1 << 16   // bytes of a token of sentencepiece
 )
 
-// ByteLevelBPE is the one value of Data.Model: pairs of tokens are merged in
-// order of rank, starting from bytes (Sennrich et al. 2016, Radford et al. 2019).
-const ByteLevelBPE = "byte-level-bpe"
+// Values of Data.Model.
+const (
+	// ByteLevelBPE merges pairs of tokens in order of rank, starting from bytes
+	// (Sennrich et al. 2016, Radford et al. 2019).
+	ByteLevelBPE = "byte-level-bpe"
+	// BPE does the same starting from characters, as a tokenizer.json made from
+	// sentencepiece says.
+	BPE = "bpe"
+	// SentencePieceBPE merges the neighbours that make the token with the highest
+	// score, starting from characters (sentencepiece, bpe_model.cc).
+	SentencePieceBPE = "sentencepiece-bpe"
+	// SentencePieceUnigram takes the tokens whose scores have the largest sum, in
+	// float32 (Kudo 2018; sentencepiece, unigram_model.cc, EncodeOptimized).
+	SentencePieceUnigram = "sentencepiece-unigram"
+	// Unigram is the same in float64, as Hugging Face computes it.
+	Unigram = "unigram"
+)
 
 // Data is everything that defines a tokenizer. Ids are indices of Tokens; an
 // id of -1 means there is none.
 type Data struct {
-	Model  string   `cbor:"1,keyasint"`
-	Tokens [][]byte `cbor:"2,keyasint"` // by id, the bytes each stands for
+	Model string `cbor:"1,keyasint"`
+	// Tokens are, by id, the bytes each stands for in ByteLevelBPE, and in the
+	// other models the text as the vocabulary spells it: U+2581 for a space,
+	// <0x0A> for a byte.
+	Tokens [][]byte `cbor:"2,keyasint"`
 	// Literal holds, ascending, the ids the model cannot produce because they
-	// are not spelled in its alphabet: they come from added tokens alone.
-	Literal      []uint32 `cbor:"3,keyasint,omitempty"`
-	Merges       []uint32 `cbor:"4,keyasint"`           // left, right, left, right ... by rank
+	// are not in its own vocabulary: they come from added tokens alone.
+	Literal []uint32 `cbor:"3,keyasint,omitempty"`
+	// Merges are left, right, left, right ... by rank, in ByteLevelBPE and BPE.
+	Merges       []uint32 `cbor:"4,keyasint,omitempty"`
 	IgnoreMerges bool     `cbor:"5,keyasint,omitempty"` // a piece that is a token is not built by merges
-	Steps        []Step   `cbor:"6,keyasint,omitempty"`
+	Steps        []Step   `cbor:"6,keyasint,omitempty"` // the pre-tokenizer
 	Added        []Added  `cbor:"7,keyasint,omitempty"`
 
 	Prefix       []uint32 `cbor:"8,keyasint,omitempty"` // put before the ids of a text
@@ -48,6 +69,80 @@ type Data struct {
 	Pad          int      `cbor:"12,keyasint"`
 	Unk          int      `cbor:"13,keyasint"`
 	ChatTemplate string   `cbor:"14,keyasint,omitempty"` // Jinja
+
+	Normalizer []Rule `cbor:"15,keyasint,omitempty"`
+	Decoder    []Rule `cbor:"16,keyasint,omitempty"` // none: tokens are bytes that follow each other
+	// Scores by id decide in SentencePieceBPE and both unigram models. They are
+	// float32 values, except in Unigram. In BPE they may be there and decide nothing.
+	Scores []float64 `cbor:"17,keyasint,omitempty"`
+	// Kinds by id are the types of sentencepiece, which are those of GGUF too. They
+	// decide in the two models of sentencepiece, and may be there in BPE.
+	Kinds []byte `cbor:"18,keyasint,omitempty"`
+	// ByteFallback spells what the model has no token for in the tokens <0x00> to <0xFF>.
+	ByteFallback bool `cbor:"19,keyasint,omitempty"`
+	// Unknown says what else becomes of it.
+	Unknown Unknown `cbor:"20,keyasint,omitempty"`
+	// SentencePiece is there in the two models of sentencepiece, where it stands for
+	// normalizer and decoder both.
+	SentencePiece *SentencePiece `cbor:"21,keyasint,omitempty"`
+}
+
+// Values of Data.Kinds (sentencepiece_model.proto, SentencePiece.Type; llama.h,
+// llama_token_type).
+const (
+	KindNormal      byte = 1
+	KindUnknown     byte = 2
+	KindControl     byte = 3 // never made from text
+	KindUserDefined byte = 4 // always found in text, before anything is merged
+	KindUnused      byte = 5 // merged through, never an id
+	KindByte        byte = 6 // spelled <0x00> to <0xFF>
+)
+
+// Unknown is what becomes of a character that the model has no token for.
+type Unknown string
+
+const (
+	UnknownDropped Unknown = ""    // it is left out
+	UnknownEach    Unknown = "unk" // each is Data.Unk
+	UnknownRun     Unknown = "run" // a run of them is one Data.Unk
+)
+
+// A Rule changes text before it is cut, or tokens when they are decoded.
+type Rule struct {
+	Op  Op     `cbor:"1,keyasint"`
+	Old string `cbor:"2,keyasint,omitempty"`
+	New string `cbor:"3,keyasint,omitempty"`
+}
+
+// An Op is what a Rule does.
+type Op string
+
+// Rules of a normalizer. OpReplace is one of a decoder too, for each token.
+const (
+	OpNFC     Op = "nfc" // Unicode normalization forms
+	OpNFD     Op = "nfd"
+	OpNFKC    Op = "nfkc"
+	OpNFKD    Op = "nfkd"
+	OpPrepend Op = "prepend" // New goes before a text that is not empty
+	OpReplace Op = "replace" // New for each Old
+)
+
+// Rules of a decoder.
+const (
+	OpBytes     Op = "bytes"      // a token <0x0A> is that byte
+	OpStrip     Op = "strip"      // Old is taken from the start of the whole, once
+	OpDropFirst Op = "drop-first" // every Old in the first token goes
+)
+
+// SentencePiece says how sentencepiece changes a text before it is cut, and what
+// its decoder undoes (sentencepiece_model.proto, NormalizerSpec, TrainerSpec).
+type SentencePiece struct {
+	DummyPrefix bool   `cbor:"1,keyasint,omitempty"` // a space goes before a text
+	RemoveExtra bool   `cbor:"2,keyasint,omitempty"` // leading, trailing and repeated spaces go
+	KeepSpaces  bool   `cbor:"3,keyasint,omitempty"` // a space does not become U+2581
+	Suffix      bool   `cbor:"4,keyasint,omitempty"` // the dummy prefix goes after the text
+	Charsmap    []byte `cbor:"5,keyasint,omitempty"` // precompiled_charsmap; none is identity
+	UnkSurface  string `cbor:"6,keyasint,omitempty"` // what Data.Unk decodes to
 }
 
 // A Step is one stage of cutting text into the pieces that are merged.
@@ -69,6 +164,16 @@ const (
 	StepLlama3 Step = "llama3"
 	// StepQwen2 is StepLlama3 with \p{N} in the place of \p{N}{1,3}.
 	StepQwen2 Step = "qwen2"
+	// StepEscape makes U+2581 of each space.
+	StepEscape Step = "escape"
+	// StepMark puts U+2581 before a piece that does not begin with it.
+	StepMark Step = "mark"
+	// StepMarkFirst does so for the piece at the very start of the text.
+	StepMarkFirst Step = "mark-first"
+	// StepWords begins a piece at each U+2581.
+	StepWords Step = "words"
+	// StepAfterSpace ends a piece after each space.
+	StepAfterSpace Step = "after-space"
 )
 
 // Added is a token that is looked for in the text before the model sees it.
@@ -100,7 +205,7 @@ func init() {
 		UTF8:              cbor.UTF8RejectInvalid,
 		MaxNestedLevels:   4,
 		MaxArrayElements:  2 * maxTokens,
-		MaxMapPairs:       16,
+		MaxMapPairs:       32,
 	}.DecMode()
 	if err != nil {
 		panic(err)
@@ -130,79 +235,4 @@ func DecodeData(b []byte) (*Data, error) {
 
 func corrupt(field, format string, args ...any) error {
 	return defect.Corrupt("tokenizer", field, format, args...)
-}
-
-// check reports the first way in which d does not define a tokenizer.
-func (d *Data) check() error {
-	if d.Model != ByteLevelBPE {
-		return defect.Unsupported("tokenizer", "model %q", defect.Printable(d.Model))
-	}
-	n := len(d.Tokens)
-	if n == 0 || n > maxTokens {
-		return corrupt("tokens", "%d tokens, want 1 to %d", n, maxTokens)
-	}
-	for i, id := range d.Literal {
-		if int(id) >= n || i > 0 && id <= d.Literal[i-1] {
-			return corrupt("literal", "id %d is out of order or not below %d", id, n)
-		}
-	}
-	if err := d.checkSteps(); err != nil {
-		return err
-	}
-	if err := d.checkAdded(); err != nil {
-		return err
-	}
-	if len(d.Prefix) > maxSpecials || len(d.Suffix) > maxSpecials {
-		return corrupt("template", "more than %d ids before or after a text", maxSpecials)
-	}
-	for _, id := range append(d.Prefix[:len(d.Prefix):len(d.Prefix)], d.Suffix...) {
-		if int(id) >= n {
-			return corrupt("template", "id %d is not below %d", id, n)
-		}
-	}
-	for _, s := range []struct {
-		name string
-		id   int
-	}{{"bos", d.BOS}, {"eos", d.EOS}, {"pad", d.Pad}, {"unk", d.Unk}} {
-		if s.id < -1 || s.id >= n {
-			return corrupt(s.name, "id %d is not -1 or below %d", s.id, n)
-		}
-	}
-	if len(d.ChatTemplate) > maxTemplate {
-		return corrupt("chat_template", "%d bytes exceed the limit of %d", len(d.ChatTemplate), maxTemplate)
-	}
-	return nil
-}
-
-func (d *Data) checkSteps() error {
-	if len(d.Steps) > maxSteps {
-		return corrupt("steps", "%d steps, want at most %d", len(d.Steps), maxSteps)
-	}
-	for _, s := range d.Steps {
-		if _, ok := cutters[s]; !ok && s != StepSpace {
-			return defect.Unsupported("tokenizer", "pre-tokenizer step %q", defect.Printable(string(s)))
-		}
-	}
-	return nil
-}
-
-func (d *Data) checkAdded() error {
-	if len(d.Added) > maxAdded {
-		return corrupt("added_tokens", "%d entries, want at most %d", len(d.Added), maxAdded)
-	}
-	contents := make(map[string]bool, len(d.Added))
-	ids := make(map[uint32]bool, len(d.Added))
-	for _, a := range d.Added {
-		field := fmt.Sprintf("added token %d", a.ID)
-		switch {
-		case int(a.ID) >= len(d.Tokens):
-			return corrupt(field, "id is not below %d", len(d.Tokens))
-		case a.Content == "" || len(a.Content) > maxContent:
-			return corrupt(field, "%d bytes long, want 1 to %d", len(a.Content), maxContent)
-		case contents[a.Content] || ids[a.ID]:
-			return corrupt(field, "%q is listed twice", defect.Printable(a.Content))
-		}
-		contents[a.Content], ids[a.ID] = true, true
-	}
-	return nil
 }

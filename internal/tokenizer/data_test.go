@@ -87,7 +87,7 @@ func TestNewErrors(t *testing.T) {
 		unsupported bool
 		want        string
 	}{
-		{"model", func(d *Data) { d.Model = "unigram" }, true, `model "unigram"`},
+		{"model", func(d *Data) { d.Model = "wordpiece" }, true, `model "wordpiece"`},
 		{"step", func(d *Data) { d.Steps = append(d.Steps, "sing") }, true, `step "sing"`},
 		{"steps", func(d *Data) { d.Steps = slices.Repeat([]Step{StepDigit}, 99) }, false, `99 steps`},
 		{"no tokens", func(d *Data) { d.Tokens = nil }, false, `0 tokens`},
@@ -96,7 +96,7 @@ func TestNewErrors(t *testing.T) {
 		{"literal large", func(d *Data) { d.Literal = []uint32{400} }, false, `literal: id 400`},
 		{"odd merges", func(d *Data) { d.Merges = d.Merges[1:] }, false, `want pairs`},
 		{"merge id", func(d *Data) { d.Merges[0] = 400 }, false, `merge 0: id 400 is not below 400`},
-		{"merge literal", func(d *Data) { d.Literal = []uint32{d.Merges[0]} }, false, `not in the byte-level alphabet`},
+		{"merge literal", func(d *Data) { d.Literal = []uint32{d.Merges[0]} }, false, `not in the model's vocabulary`},
 		{"added id", func(d *Data) { d.Added[0].ID = 400 }, false, `added token 400: id is not below 400`},
 		{"added twice", func(d *Data) { d.Added[1].Content = d.Added[0].Content }, false, `is listed twice`},
 		{"added same id", func(d *Data) { d.Added[1].ID = d.Added[0].ID }, false, `is listed twice`},

@@ -9,18 +9,22 @@ import (
 // A Tokenizer encodes and decodes. Its methods may be called concurrently.
 type Tokenizer struct {
 	tokens         [][]byte
+	kinds          []byte   // nil where the model is not of sentencepiece
 	special        []uint32 // ascending
 	raw, normal    *finder
+	normalize      normalizer // nil if text stays as it is
 	steps          []stage
-	bpe            *bpe
+	model          model
+	decoder        decoder
 	prefix, suffix []uint32
 	bos, eos       int
 	encoders       sync.Pool
 }
 
-// A stage is a Step that can be run.
+// A stage is a Step that can be run: it cuts a piece or changes it.
 type stage struct {
-	cut cutter // nil puts a space in front
+	cut    cutter
+	change func(s string, first bool) string // first: s is at the start of the text
 }
 
 // New checks d and makes a Tokenizer of it. The Tokenizer keeps d.Tokens.
@@ -28,31 +32,78 @@ func New(d *Data) (*Tokenizer, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	m, err := newBPE(d)
-	if err != nil {
-		return nil, err
-	}
 	t := &Tokenizer{
 		tokens: d.Tokens,
-		raw:    newFinder(d.Added, false),
-		normal: newFinder(d.Added, true),
-		bpe:    m,
+		raw:    newFinder(d.Added, false, nil),
 		prefix: slices.Clone(d.Prefix),
 		suffix: slices.Clone(d.Suffix),
 		bos:    d.BOS,
 		eos:    d.EOS,
+	}
+	if err := t.build(d); err != nil {
+		return nil, err
 	}
 	for _, a := range d.Added {
 		if a.Special {
 			t.special = append(t.special, a.ID)
 		}
 	}
-	slices.Sort(t.special)
-	for _, s := range d.Steps {
-		t.steps = append(t.steps, stage{cut: cutters[s]})
+	for id, kind := range t.kinds {
+		if kind == KindControl {
+			t.special = append(t.special, uint32(id))
+		}
 	}
+	slices.Sort(t.special)
 	t.encoders.New = func() any { return &encoder{t: t, cache: make(map[string]span)} }
 	return t, nil
+}
+
+// build makes normalizer, steps, model and decoder.
+func (t *Tokenizer) build(d *Data) error {
+	v, err := newVocabulary(d)
+	if err != nil {
+		return err
+	}
+	symbols := newFinder(d.userDefined(), false, nil)
+	if d.SentencePiece != nil {
+		t.kinds = d.Kinds
+		if t.normalize, err = newPieceNormalizer(d, symbols); err != nil {
+			return err
+		}
+	} else {
+		t.normalize = newNormalizer(d.Normalizer)
+	}
+	t.normal = newFinder(d.Added, true, t.normalize)
+	for _, s := range d.Steps {
+		t.steps = append(t.steps, stage{cutters[s], changers[s]})
+	}
+	t.decoder = newDecoder(d)
+	switch d.Model {
+	case SentencePieceBPE:
+		t.model = newScoredBPE(d, v, symbols)
+	case SentencePieceUnigram, Unigram:
+		t.model, err = newUnigram(d, v)
+		return err
+	default:
+		if t.model, err = newBPE(d, v); err != nil {
+			return err
+		}
+	}
+	if d.Model != ByteLevelBPE && v.wordsStandAlone(d) {
+		t.steps = append(t.steps, stage{cut: cutMarked})
+	}
+	return nil
+}
+
+// userDefined returns the user-defined tokens of a sentencepiece model.
+func (d *Data) userDefined() []Added {
+	var symbols []Added
+	for id, kind := range d.Kinds {
+		if kind == KindUserDefined && d.SentencePiece != nil {
+			symbols = append(symbols, Added{ID: uint32(id), Content: string(d.Tokens[id])})
+		}
+	}
+	return symbols
 }
 
 // VocabSize returns the number of tokens: ids are below it.
@@ -73,40 +124,23 @@ func (t *Tokenizer) IsSpecial(id int) bool {
 	return ok
 }
 
-// Token returns the bytes that id stands for, which the caller must not change.
-func (t *Tokenizer) Token(id int) (b []byte, ok bool) {
-	if id < 0 || id >= len(t.tokens) {
-		return nil, false
-	}
-	return t.tokens[id], true
-}
-
-// Decode returns the bytes that ids stand for, special tokens as their text.
-// Ids out of range stand for nothing.
-func (t *Tokenizer) Decode(ids []int) []byte { return t.AppendDecode(nil, ids, false) }
-
-// AppendDecode appends the bytes that ids stand for, without those of special
-// tokens if skipSpecial is set.
-func (t *Tokenizer) AppendDecode(dst []byte, ids []int, skipSpecial bool) []byte {
-	for _, id := range ids {
-		if b, ok := t.Token(id); ok && !(skipSpecial && t.IsSpecial(id)) {
-			dst = append(dst, b...)
-		}
-	}
-	return dst
-}
-
 // Encode returns the ids of text, with the ids that the tokenizer puts around
 // one if addSpecial is set. Special tokens spelled in the text are recognized
-// either way. Bytes that are not UTF-8 are encoded like any others; a byte the
-// vocabulary has no token for is left out, as Hugging Face does.
+// either way. Bytes that are not UTF-8 are encoded like any others where the
+// vocabulary has bytes; sentencepiece makes U+FFFD of each. What the vocabulary
+// has no token for becomes what Data.Unknown says.
 func (t *Tokenizer) Encode(text string, addSpecial bool) []int {
 	e := t.encoders.Get().(*encoder)
 	e.ids = e.ids[:0]
 	if addSpecial {
 		e.ids = append(e.ids, t.prefix...)
 	}
-	t.raw.split(text, func(s string) { t.normal.split(s, e.text, e.token) }, e.token)
+	t.raw.split(text, func(s string, first bool) {
+		if t.normalize != nil {
+			s = t.normalize(s)
+		}
+		t.normal.split(s, func(s string, start bool) { e.cut(s, first && start, t.steps) }, e.token)
+	}, e.token)
 	if addSpecial {
 		e.ids = append(e.ids, t.suffix...)
 	}
@@ -140,7 +174,7 @@ func (e *encoder) release() {
 	if cap(e.ids) > keepIDs {
 		e.ids = nil
 	}
-	if cap(e.merger.symbols) > keepIDs {
+	if cap(e.merger.symbols) > keepIDs || cap(e.merger.best) > keepIDs {
 		e.merger = merger{}
 	}
 	e.t.encoders.Put(e)
@@ -148,26 +182,21 @@ func (e *encoder) release() {
 
 func (e *encoder) token(id uint32) { e.ids = append(e.ids, id) }
 
-func (e *encoder) text(s string) { e.cut(s, e.t.steps) }
-
 // cut takes s, which is not empty, through the steps that remain.
-func (e *encoder) cut(s string, steps []stage) {
+func (e *encoder) cut(s string, first bool, steps []stage) {
 	if len(steps) == 0 {
 		e.piece(s)
 		return
 	}
 	cut := steps[0].cut
 	if cut == nil {
-		if s[0] != ' ' {
-			s = " " + s
-		}
-		e.cut(s, steps[1:])
+		e.cut(steps[0].change(s, first), first, steps[1:])
 		return
 	}
 	for s != "" {
 		n := cut(s)
-		e.cut(s[:n], steps[1:])
-		s = s[n:]
+		e.cut(s[:n], first, steps[1:])
+		s, first = s[n:], false
 	}
 }
 
@@ -178,11 +207,7 @@ func (e *encoder) piece(s string) {
 		return
 	}
 	start := len(e.ids)
-	if id, ok := e.t.bpe.vocab[s]; ok && e.t.bpe.direct {
-		e.ids = append(e.ids, id)
-	} else {
-		e.ids = e.t.bpe.merge(e.ids, s, &e.merger)
-	}
+	e.ids = e.t.model.encode(e.ids, s, &e.merger)
 	if len(s) > cacheBytes {
 		return
 	}

@@ -1,0 +1,174 @@
+package gguf
+
+import (
+	"fmt"
+	"slices"
+
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+)
+
+const mark = "\u2581" // stands for a space in the vocabularies of sentencepiece
+
+// putPieces adds a tokenizer whose tokens are text: llama.cpp's "llama" merges
+// the neighbours that make the token with the highest score and spells in bytes
+// what has no token, its "t5" takes the tokens with the largest sum of scores.
+func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, err error) {
+	var prefix bool
+	if d.SentencePiece != nil {
+		prefix, err = m.putNormalizer(path, d)
+	} else {
+		prefix, notes, err = spacesOf(path, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.addSpace = ptr(prefix)
+	if prefix {
+		notes = append(notes, "llama.cpp begins the text after each special or user-defined token with a space, not only the first")
+	}
+	scores := d.Scores
+	switch d.Model {
+	case tokenizer.SentencePieceUnigram, tokenizer.Unigram:
+		m.tokenizer = "t5"
+		if prefix && d.SentencePiece != nil && !d.SentencePiece.RemoveExtra {
+			notes = append(notes, "llama.cpp has no first space in a text of nothing but spaces")
+		}
+		if d.ByteFallback {
+			return nil, model.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
+		}
+	default:
+		m.tokenizer, m.pre = "llama", "default"
+		if !d.ByteFallback {
+			return nil, model.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
+		}
+	}
+	if d.Model == tokenizer.BPE {
+		if scores, err = scoresOf(path, d); err != nil {
+			return nil, err
+		}
+	}
+	for _, score := range scores {
+		m.scores = append(m.scores, float32(score))
+	}
+	m.tokens, m.tokenTypes = make([]string, len(d.Tokens)), kindsOf(d)
+	for id, token := range d.Tokens {
+		m.tokens[id] = string(token)
+	}
+	return notes, m.putAdded(path, d)
+}
+
+// kindsOf returns the type of every token. Where the tokenizer does not say it,
+// bytes are told by how they are spelled, and what the model cannot produce is unused.
+func kindsOf(d *tokenizer.Data) []int32 {
+	kinds := make([]int32, len(d.Tokens))
+	for id, token := range d.Tokens {
+		var b byte
+		switch n, _ := fmt.Sscanf(string(token), "<0x%02X>", &b); {
+		case d.Kinds != nil:
+			kinds[id] = int32(d.Kinds[id])
+		case id == d.Unk:
+			kinds[id] = tokenUnknown
+		case d.ByteFallback && n == 1 && string(token) == fmt.Sprintf("<0x%02X>", b):
+			kinds[id] = tokenByte
+		default:
+			kinds[id] = tokenNormal
+		}
+	}
+	if d.Kinds == nil {
+		for _, id := range d.Literal {
+			kinds[id] = tokenUnused
+		}
+	}
+	return kinds
+}
+
+// putNormalizer adds what sentencepiece does to a text before it is cut.
+func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, err error) {
+	p := d.SentencePiece
+	unigram := d.Model == tokenizer.SentencePieceUnigram
+	switch {
+	case p.KeepSpaces || p.Suffix:
+		return false, model.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
+	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5", and gives other ids
+		return false, model.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
+	case !unigram && p.RemoveExtra:
+		return false, model.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
+	}
+	if unigram {
+		m.removeSpaces = ptr(p.RemoveExtra)
+	}
+	return p.DummyPrefix, nil
+}
+
+// spacings are the ways in which a tokenizer.json made from sentencepiece
+// turns spaces into marks, and which of them begin a text with one.
+var spacings = []struct {
+	normalizer []tokenizer.Rule
+	steps      []tokenizer.Step
+	prefix     bool
+	unless     bool // the text begins with a space
+}{
+	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
+	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
+	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
+	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
+}
+
+func spacesOf(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
+	for _, s := range spacings {
+		if slices.Equal(s.normalizer, d.Normalizer) && slices.Equal(s.steps, d.Steps) {
+			if s.unless {
+				notes = append(notes, "llama.cpp puts a space before a text that begins with one, too; this tokenizer does not")
+			}
+			return s.prefix, notes, nil
+		}
+	}
+	return false, nil, model.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
+}
+
+// scoresOf returns scores that merge in the order of d's merges: less the
+// rank of the first merge that makes the token. They exist where the merges of one
+// token follow each other and none is missing, as in all that sentencepiece made.
+func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
+	ids := make(map[string]uint32, len(d.Tokens))
+	for id, token := range d.Tokens {
+		ids[string(token)] = uint32(id)
+	}
+	if d.IgnoreMerges {
+		return nil, model.Unsupported(path, "a tokenizer of model %q with ignore_merges in GGUF", d.Model)
+	}
+	scores, made := make([]float64, len(d.Tokens)), make(map[uint32]int)
+	last := uint32(0)
+	for rank := range len(d.Merges) / 2 {
+		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
+		id, ok := ids[string(left)+string(right)]
+		if !ok || made[id] > 0 && id != last {
+			return nil, model.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
+		}
+		if made[id]++; made[id] == 1 {
+			scores[id] = -float64(rank)
+		}
+		last = id
+	}
+	for id, kind := range kindsOf(d) {
+		token := string(d.Tokens[id])
+		if kind != tokenNormal || slices.ContainsFunc(d.Added, func(a tokenizer.Added) bool { return int(a.ID) == id }) {
+			continue
+		}
+		pairs := 0
+		for i := range token { // at each character
+			_, left := ids[token[:i]]
+			_, right := ids[token[i:]]
+			if left && right {
+				pairs++
+			}
+		}
+		if pairs != made[uint32(id)] {
+			return nil, model.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
+		}
+	}
+	return scores, nil
+}

@@ -1,0 +1,73 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// A charsmap is what sentencepiece compiles its normalization rules to: a
+// double-array trie of texts (Darts-clone) and, ended by zero bytes, what takes
+// their place (sentencepiece, normalizer.cc, EncodePrecompiledCharsMap).
+type charsmap struct {
+	units []uint32
+	texts []byte
+}
+
+const maxMatches = 32 // texts looked at in one place (kMaxTrieResultsSize)
+
+// newCharsmap reads a precompiled_charsmap. Every offset in it is checked where
+// it is followed, so that any bytes are safe.
+func newCharsmap(b []byte) (*charsmap, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if len(b) < 4 {
+		return nil, corrupt("charsmap", "%d bytes, want 4 or more", len(b))
+	}
+	size := binary.LittleEndian.Uint32(b)
+	b = b[4:]
+	if size == 0 || size%4 != 0 || int64(size) >= int64(len(b)) {
+		return nil, corrupt("charsmap", "a trie of %d bytes in the %d that follow", size, len(b))
+	}
+	m := &charsmap{units: make([]uint32, size/4), texts: b[size:]}
+	for i := range m.units {
+		m.units[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	if m.texts[len(m.texts)-1] != 0 {
+		return nil, corrupt("charsmap", "the last text has no end")
+	}
+	return m, nil
+}
+
+// offset of a unit's children, its leaf and its label are bit fields of it
+// (Darts-clone, DoubleArrayUnit).
+func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
+
+// longest returns the length of the longest text in m that s begins with and
+// what takes its place, or 0.
+func (m *charsmap) longest(s string) (n int, text []byte) {
+	at := offset(m.units[0])
+	for i, matches := 0, 0; i < len(s) && matches < maxMatches; i++ {
+		at ^= uint32(s[i])
+		if int64(at) >= int64(len(m.units)) {
+			break
+		}
+		unit := m.units[at]
+		if unit&(1<<31|0xff) != uint32(s[i]) {
+			break
+		}
+		at ^= offset(unit)
+		if unit>>8&1 == 0 {
+			continue
+		}
+		if int64(at) >= int64(len(m.units)) {
+			break
+		}
+		matches++
+		if value := m.units[at] &^ (1 << 31); int64(value) < int64(len(m.texts)) {
+			text = m.texts[value:]
+			n, text = i+1, text[:bytes.IndexByte(text, 0)]
+		}
+	}
+	return n, text
+}

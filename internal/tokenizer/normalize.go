@@ -1,0 +1,151 @@
+package tokenizer
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// A normalizer changes a text between added tokens before it is cut.
+type normalizer func(s string) string
+
+// newNormalizer returns the rules as one function, nil if there are none.
+func newNormalizer(rules []Rule) normalizer {
+	var steps []normalizer
+	for _, r := range rules {
+		switch r.Op {
+		case OpPrepend:
+			steps = append(steps, func(s string) string {
+				if s == "" {
+					return ""
+				}
+				return r.New + s
+			})
+		case OpReplace:
+			steps = append(steps, func(s string) string { return strings.ReplaceAll(s, r.Old, r.New) })
+		default:
+			steps = append(steps, forms[r.Op].normalize)
+		}
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	return func(s string) string {
+		for _, step := range steps {
+			s = step(s)
+		}
+		return s
+	}
+}
+
+// A form is one of the normalization forms of Unicode (UAX #15), for the
+// characters that Hugging Face's table of them knows: it is of Unicode 9. All
+// later ones stay as they are, and no mark moves past them. Properties of old
+// characters never change, so those come from any table.
+type form struct {
+	decompose norm.Form
+	compose   bool
+	normal    norm.Form // what decomposing and composing give
+}
+
+var forms = map[Op]form{
+	OpNFC:  {norm.NFD, true, norm.NFC},
+	OpNFD:  {norm.NFD, false, norm.NFD},
+	OpNFKC: {norm.NFKD, true, norm.NFKC},
+	OpNFKD: {norm.NFKD, false, norm.NFKD},
+}
+
+// normalize goes through s in stretches that begin with an ASCII character: it
+// is never the second part of anything.
+func (f form) normalize(s string) string {
+	if f.normal.QuickSpanString(s) == len(s) {
+		return s // no later character changes that: it would be normal too
+	}
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/8)
+	var scratch []rune
+	for s != "" {
+		n := 1
+		for n < len(s) && s[n] >= utf8.RuneSelf {
+			n++
+		}
+		if n == 1 && s[0] < utf8.RuneSelf || f.normal.QuickSpanString(s[:n]) == n || !utf8.ValidString(s[:n]) {
+			b.WriteString(s[:n])
+		} else {
+			scratch = f.stretch(scratch[:0], s[:n])
+			for _, r := range scratch {
+				b.WriteRune(r)
+			}
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// stretch appends the characters of s normalized: decomposed, marks in order of
+// their combining class, composed.
+func (f form) stretch(dst []rune, s string) []rune {
+	for _, r := range s {
+		if classOfRune(r)&active == 0 {
+			dst = append(dst, r)
+			continue
+		}
+		for _, r := range f.decompose.String(string(r)) {
+			dst = append(dst, r)
+		}
+	}
+	for i := 0; i < len(dst); {
+		n := i + 1
+		if combining(dst[i]) > 0 {
+			for n < len(dst) && combining(dst[n]) > 0 {
+				n++
+			}
+			slices.SortStableFunc(dst[i:n], func(a, b rune) int { return int(combining(a)) - int(combining(b)) })
+		}
+		i = n
+	}
+	if f.compose {
+		return compose(dst)
+	}
+	return dst
+}
+
+// combining returns the canonical combining class of r.
+func combining(r rune) uint8 {
+	if classOfRune(r)&active == 0 {
+		return 0
+	}
+	return norm.NFD.PropertiesString(string(r)).CCC()
+}
+
+// compose joins each character with the last starter where nothing of the same
+// or a higher class stands between them (UAX #15, D117).
+func compose(text []rune) []rune {
+	starter, out := -1, text[:0]
+	last := -1 // class of the character before, -1 right after the starter
+	for _, r := range text {
+		class := int(combining(r))
+		if starter >= 0 && last < class {
+			if joined, ok := pairOf(out[starter], r); ok {
+				out[starter] = joined
+				continue
+			}
+		}
+		if class == 0 {
+			starter, last = len(out), -1
+		} else {
+			last = class
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// pairOf returns the character that a and b compose to.
+func pairOf(a, b rune) (rune, bool) {
+	s := norm.NFC.String(string([]rune{a, b}))
+	r, n := utf8.DecodeRuneInString(s)
+	return r, n == len(s) && classOfRune(r)&active != 0
+}

@@ -1,0 +1,186 @@
+package tokenizer
+
+import (
+	"fmt"
+	"slices"
+
+	"thimble/internal/defect"
+)
+
+const modelFile = "tokenizer.model"
+
+// Fields that say how a model was trained, by number (sentencepiece_model.proto).
+var (
+	inertTrainer = []int{1, 2, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 30, 31, 32, 33, 34, 36,
+		40, 41, 42, 43, 49, 50, 51, 52, 53, 54, 55}
+	inertModel      = []int{4} // self_test_data
+	inertNormalizer = []int{1, 6}
+)
+
+// A pieceModel is a ModelProto on its way to Data.
+type pieceModel struct {
+	Data
+	kind               int // 1 unigram, 2 BPE
+	unk, bos, eos, pad string
+	denormalizer       SentencePiece
+	name               string // of the normalizer
+}
+
+// ParseSentencePiece reads the tokenizer.model of sentencepiece, at most 128 MiB.
+// The Data gives the ids of the sentencepiece package: nothing is added, and no
+// token is special. Hugging Face makes other ids of the same file, see Llama.
+func ParseSentencePiece(b []byte) (*Data, error) {
+	if len(b) > maxFile {
+		return nil, defect.Corrupt(modelFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
+	}
+	p := &pieceModel{kind: 1, unk: "<unk>", bos: "<s>", eos: "</s>", pad: "<pad>"}
+	p.SentencePiece = &SentencePiece{DummyPrefix: true, RemoveExtra: true, UnkSurface: " \u2047 "}
+	m := &message{file: modelFile, name: "ModelProto", b: b}
+	for n := m.next(); n != 0; n = m.next() {
+		switch n {
+		case 1:
+			p.piece(m)
+		case 2:
+			p.trainer(m)
+		case 3:
+			p.normalizer(m, p.SentencePiece)
+		case 5:
+			p.normalizer(m, &p.denormalizer)
+		default:
+			m.skip(n, inertModel)
+		}
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
+	if err := p.finish(); err != nil {
+		return nil, err
+	}
+	return &p.Data, p.check()
+}
+
+func (p *pieceModel) piece(m *message) {
+	if len(p.Tokens) == maxTokens {
+		m.fail("more than %d pieces", maxTokens)
+		return
+	}
+	part := m.message(fmt.Sprintf("pieces[%d]", len(p.Tokens)))
+	text, score, kind := "", float32(0), int(KindNormal)
+	for n := part.next(); n != 0; n = part.next() {
+		switch n {
+		case 1:
+			text = part.text()
+		case 2:
+			score = part.float()
+		case 3:
+			if kind = part.int(); kind < int(KindNormal) || kind > int(KindByte) {
+				part.fail("type %d", kind)
+			}
+		default:
+			part.skip(n, nil)
+		}
+	}
+	if text == "" || len(text) > maxPiece {
+		part.fail("a piece of %d bytes, want 1 to %d", len(text), maxPiece)
+	}
+	if _, ok := byteOf([]byte(text)); kind == int(KindByte) && !ok {
+		part.fail("a byte spelled %q", defect.Printable(text))
+	}
+	m.close(part)
+	p.Tokens = append(p.Tokens, []byte(text))
+	p.Scores = append(p.Scores, float64(score))
+	p.Kinds = append(p.Kinds, byte(kind))
+}
+
+func (p *pieceModel) trainer(m *message) {
+	part := m.message("TrainerSpec")
+	for n := part.next(); n != 0; n = part.next() {
+		switch n {
+		case 3:
+			p.kind = part.int()
+		case 24:
+			p.SentencePiece.Suffix = part.bool()
+		case 35:
+			p.ByteFallback = part.bool()
+		case 44:
+			p.SentencePiece.UnkSurface = part.text()
+		case 45:
+			p.unk = part.text()
+		case 46:
+			p.bos = part.text()
+		case 47:
+			p.eos = part.text()
+		case 48:
+			p.pad = part.text()
+		default:
+			part.skip(n, inertTrainer)
+		}
+	}
+	m.close(part)
+}
+
+func (p *pieceModel) normalizer(m *message, to *SentencePiece) {
+	part := m.message("NormalizerSpec")
+	for n := part.next(); n != 0; n = part.next() {
+		switch n {
+		case 2:
+			to.Charsmap = part.bytes()
+		case 3:
+			to.DummyPrefix = part.bool()
+		case 4:
+			to.RemoveExtra = part.bool()
+		case 5:
+			to.KeepSpaces = !part.bool()
+		default:
+			part.skip(n, inertNormalizer)
+		}
+	}
+	m.close(part)
+}
+
+// finish decides what the fields mean together.
+func (p *pieceModel) finish() error {
+	switch p.kind {
+	case 1:
+		p.Model = SentencePieceUnigram
+	case 2:
+		p.Model = SentencePieceBPE
+	default:
+		return defect.Unsupported(modelFile, "model_type %d, neither unigram nor BPE,", p.kind)
+	}
+	if len(p.denormalizer.Charsmap) > 0 {
+		return defect.Unsupported(modelFile, "a denormalizer")
+	}
+	p.SentencePiece.Charsmap = slices.Clip(slices.Clone(p.SentencePiece.Charsmap)) // the file may go
+	p.Unknown = UnknownRun
+	p.Unk = -1
+	for id, kind := range p.Kinds {
+		if kind != KindUnknown {
+			continue
+		}
+		if p.Unk >= 0 {
+			return defect.Corrupt(modelFile, "pieces", "pieces %d and %d are both the unknown one", p.Unk, id)
+		}
+		p.Unk = id
+	}
+	if p.Unk < 0 {
+		return defect.Corrupt(modelFile, "pieces", "no piece is the unknown one")
+	}
+	if p.ByteFallback {
+		if b := slices.Index(byteTokens(&p.Data, nil)[:], -1); b >= 0 {
+			return defect.Corrupt(modelFile, "byte_fallback", "no piece for byte 0x%02x", b)
+		}
+	}
+	for _, role := range []struct {
+		id    *int
+		piece string
+	}{{&p.BOS, p.bos}, {&p.EOS, p.eos}, {&p.Pad, p.pad}} {
+		*role.id = -1
+		for id, t := range p.Tokens {
+			if p.Kinds[id] == KindControl && string(t) == role.piece {
+				*role.id = id
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package tokenizer
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// A pieceNormalizer is the normalizer of sentencepiece (normalizer.cc, Normalize).
+type pieceNormalizer struct {
+	*SentencePiece
+	charsmap *charsmap
+	symbols  *finder // user-defined, which stay as they are
+}
+
+func newPieceNormalizer(d *Data, symbols *finder) (normalizer, error) {
+	m, err := newCharsmap(d.SentencePiece.Charsmap)
+	if err != nil {
+		return nil, err
+	}
+	n := &pieceNormalizer{d.SentencePiece, m, symbols}
+	return n.normalize, nil
+}
+
+// prefix returns what the start of s becomes, and the length of that start.
+func (n *pieceNormalizer) prefix(s string) (string, int) {
+	if n.symbols.first[s[0]] {
+		if a := n.symbols.longest(s); a != nil {
+			return a.Content, len(a.Content)
+		}
+	}
+	if n.charsmap != nil {
+		if size, text := n.charsmap.longest(s); size > 0 {
+			return string(text), size
+		}
+	}
+	r, size := utf8.DecodeRuneInString(s)
+	if r == utf8.RuneError && size == 1 {
+		return "\ufffd", 1
+	}
+	return s[:size], size
+}
+
+func (n *pieceNormalizer) normalize(s string) string {
+	for n.RemoveExtra && s != "" {
+		text, size := n.prefix(s)
+		if text != " " {
+			break
+		}
+		s = s[size:]
+	}
+	if s == "" {
+		return ""
+	}
+	space := mark
+	if n.KeepSpaces {
+		space = " "
+	}
+	b := make([]byte, 0, len(s)+len(s)/4+len(mark))
+	if n.DummyPrefix && !n.Suffix {
+		b = append(b, space...)
+	}
+	afterSpace := n.RemoveExtra
+	for s != "" {
+		text, size := n.prefix(s)
+		s = s[size:]
+		if afterSpace {
+			text = strings.TrimLeft(text, " ")
+		}
+		for {
+			i := strings.IndexByte(text, ' ')
+			if i < 0 {
+				break
+			}
+			b = append(append(b, text[:i]...), space...)
+			text = text[i+1:]
+			afterSpace = n.RemoveExtra && text == ""
+		}
+		if text != "" {
+			b, afterSpace = append(b, text...), false
+		}
+	}
+	if n.RemoveExtra {
+		for bytes.HasSuffix(b, []byte(space)) {
+			b = b[:len(b)-len(space)]
+		}
+	}
+	if n.DummyPrefix && n.Suffix {
+		b = append(b, space...)
+	}
+	return string(b)
+}

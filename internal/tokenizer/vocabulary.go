@@ -1,0 +1,126 @@
+package tokenizer
+
+import (
+	"fmt"
+
+	"thimble/internal/defect"
+)
+
+// A model makes the ids of a piece.
+type model interface {
+	// encode appends the ids of piece.
+	encode(dst []uint32, piece string, w *merger) []uint32
+}
+
+// vocabulary is what the models share: tokens by their text, and what becomes
+// of a character that has none.
+type vocabulary struct {
+	ids   map[string]uint32 // tokens that can be made of text
+	bytes *[256]int32       // the token that spells each byte, -1 if there is none; nil without byte fallback
+	unk   uint32
+	other Unknown
+}
+
+// newVocabulary takes the tokens of d that text can become; d.Kinds decides
+// where d has a SentencePiece, d.Literal otherwise.
+func newVocabulary(d *Data) (*vocabulary, error) {
+	v := &vocabulary{ids: make(map[string]uint32, len(d.Tokens)), unk: uint32(max(d.Unk, 0)), other: d.Unknown}
+	literal := d.Literal
+	for id, t := range d.Tokens {
+		if len(literal) > 0 && literal[0] == uint32(id) {
+			literal = literal[1:]
+			continue
+		}
+		if d.SentencePiece != nil && !fromText(d.Kinds[id]) {
+			continue
+		}
+		if _, dup := v.ids[string(t)]; dup {
+			return nil, corrupt("tokens", "token %d, %q, is there twice", id, defect.Printable(string(t)))
+		}
+		v.ids[string(t)] = uint32(id)
+	}
+	if d.ByteFallback {
+		v.bytes = byteTokens(d, v.ids)
+	}
+	return v, nil
+}
+
+func fromText(kind byte) bool {
+	return kind == KindNormal || kind == KindUserDefined || kind == KindUnused
+}
+
+// byteTokens returns the ids of <0x00> to <0xFF>.
+func byteTokens(d *Data, ids map[string]uint32) *[256]int32 {
+	var bytes [256]int32
+	for b := range bytes {
+		bytes[b] = -1
+	}
+	if d.SentencePiece == nil {
+		for b := range bytes {
+			if id, ok := ids[fmt.Sprintf("<0x%02X>", b)]; ok {
+				bytes[b] = int32(id)
+			}
+		}
+		return &bytes
+	}
+	for id, kind := range d.Kinds {
+		if b, ok := byteOf(d.Tokens[id]); ok && kind == KindByte {
+			bytes[b] = int32(id)
+		}
+	}
+	return &bytes
+}
+
+// byteOf returns the byte that a token spells as <0x0A>.
+func byteOf(token []byte) (byte, bool) {
+	if len(token) != 6 || string(token[:3]) != "<0x" || token[5] != '>' {
+		return 0, false
+	}
+	hi, ok := hexDigit(token[3])
+	lo, ok2 := hexDigit(token[4])
+	return hi<<4 | lo, ok && ok2
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+// spell appends the tokens that spell the bytes of s, if each has one.
+func (v *vocabulary) spell(dst []uint32, s string) ([]uint32, bool) {
+	if v.bytes == nil {
+		return dst, false
+	}
+	at := len(dst)
+	for i := range len(s) {
+		id := v.bytes[s[i]]
+		if id < 0 {
+			return dst[:at], false
+		}
+		dst = append(dst, uint32(id))
+	}
+	return dst, true
+}
+
+// wordsStandAlone reports whether no token of a BPE model goes on past the end of
+// a word, where a mark follows another character. Then text can be merged word by
+// word, which is fast and changes nothing: all merges are within one word.
+func (v *vocabulary) wordsStandAlone(d *Data) bool {
+	if _, ok := v.ids[mark]; !ok && d.Unknown == UnknownRun {
+		return false // a run of unknown characters could
+	}
+	for text, id := range v.ids {
+		if n := cutMarked(text + "x"); n <= len(text) {
+			return false
+		}
+		if d.Kinds != nil && d.Kinds[id] == KindUnused {
+			return false // what it comes apart to depends on the whole text
+		}
+	}
+	return true
+}
