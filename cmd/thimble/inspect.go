@@ -114,7 +114,7 @@ func inspectAction(c *cli.Context) error {
 	}
 	if c.Bool("check") {
 		if r.Container == nil {
-			return fmt.Errorf("%s: a %s carries no digests to check; containers do", model.Printable(path), r.Format)
+			return fmt.Errorf("%s: %s files carry no digests to check; containers do", model.Printable(path), r.Format)
 		}
 		progress := newMeter(c, "check", "MB", 1e6)
 		err := thimble.Check(c.Context, path, progress.at)

@@ -65,7 +65,7 @@ func verifyAction(c *cli.Context) error {
 		set = nil // it is about the checkpoint
 	}
 	if c.Bool("record") && !isContainer(path) {
-		return fmt.Errorf("%s: --record stores gates in a container; this is a %s", model.Printable(path), formatOf(path))
+		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", model.Printable(path), formatOf(path))
 	}
 	m, err := openModel(path, set)
 	if err != nil {
