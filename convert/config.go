@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"thimble/internal/checkpoint/strictjson"
+	"thimble/internal/strictjson"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
 )

@@ -2,11 +2,15 @@ package gguf
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -300,5 +304,86 @@ func TestContext(t *testing.T) {
 		if _, err := NewExport(m, Options{Context: n}); err == nil {
 			t.Errorf("a context of %d passed", n)
 		}
+	}
+}
+
+// With Requantize, what has no type is asked for in the nearest scheme that has
+// one, and written as it comes; the rest is not asked for.
+func TestRequantize(t *testing.T) {
+	m := tiny(t, "int8/g32")
+	odd := qtensor.Scheme{Kind: qtensor.Int, Bits: 3, Group: 64, Asym: true}
+	m.Tensors["blocks.1.q"] = formattest.Fill(odd, 64, 64, 1)
+	again := formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true}, 64, 64, 2)
+	asked := []string{}
+	e, err := NewExport(m, Options{Requantize: func(_ context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+		asked = append(asked, fmt.Sprint(source, " ", to))
+		return again, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "out.gguf")
+	if err := e.Write(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"blocks.1.q int4/g32/asym"}; !slices.Equal(asked, want) || !strings.Contains(strings.Join(e.Notes, "\n"), "int3/g64/asym is rounded again to Q4_1 in 1 of") {
+		t.Errorf("asked for %q, notes are %q", asked, e.Notes)
+	}
+	compare(t, "q", parse(t, data).tensors["blk.2.attn_q.weight"].values(), turnedRows(again, 16))
+}
+
+func TestNearest(t *testing.T) {
+	for _, c := range []struct {
+		from string
+		cols int
+		want string
+		typ  string
+	}{
+		{"int2/row", 64, "int4/g32/sym", "Q4_0"}, {"int4/g32/asym", 64, "int4/g32/asym", "Q4_1"}, {"int4/g64/asym", 64, "int4/g32/asym", "Q4_1"},
+		{"int5/g64", 64, "int5/g32/sym", "Q5_0"}, {"int5/row/asym", 64, "int5/g32/asym", "Q5_1"}, {"int6/g32", 64, "int8/g32/sym", "Q8_0"},
+		{"int8/g32/asym", 64, "int8/g32/sym", "Q8_0"}, {"int4/g32", 72, "f16", "F16"}, {"bf16", 72, "bf16", "BF16"}, {"f32", 64, "f32", "F32"},
+	} {
+		s, err := qtensor.ParseScheme(c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Nearest(s, c.cols)
+		if typ, _ := Kernel(got, 4); got.String() != c.want || typ != c.typ {
+			t.Errorf("%s of %d columns is nearest to %v (%s), want %s (%s)", c.from, c.cols, got, typ, c.want, c.typ)
+		}
+	}
+	q8, _ := qtensor.ParseScheme("int8/g32")
+	if _, fast := Kernel(q8, 8); !fast {
+		t.Error("8 rows of Q8_0 are slow")
+	}
+	if _, fast := Kernel(q8, 6); fast {
+		t.Error("6 rows of Q8_0 are fast")
+	}
+}
+
+// Check finds before any work what would stop the export, or what it will ask for.
+func TestCheck(t *testing.T) {
+	if notes, err := Check(filled(t, specs()["phi2"])); err != nil || len(notes) > 0 {
+		t.Errorf("%q, %v", notes, err)
+	}
+	s := specs()["llama"]
+	s.Attention = []model.Attention{{Window: 8}, {}}
+	if notes, err := Check(filled(t, s)); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "--context 8") {
+		t.Errorf("%q, %v", notes, err)
+	}
+	s = specs()["phi2"]
+	s.Tied = true
+	if _, err := Check(filled(t, s)); !errors.Is(err, model.ErrUnsupported) {
+		t.Errorf("error is %v", err)
+	}
+	m := filled(t, specs()["llama"])
+	d, _ := m.Tokenizer()
+	d.Suffix = []uint32{0}
+	if _, err := Check(m); !errors.Is(err, model.ErrUnsupported) {
+		t.Errorf("error is %v", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package gguf writes GGUF, the container of llama.cpp, for what its
-// architecture "llama" can say. docs/GGUF.md lists what maps to what.
+// Package gguf writes GGUF, the container of llama.cpp, for what one of its
+// architectures can say. docs/GGUF.md lists what maps to what.
 //
 //	magic "GGUF", version u32, tensors u64, keys u64
 //	keys: name, type u32, value

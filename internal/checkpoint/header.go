@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode"
 
-	"thimble/internal/checkpoint/strictjson"
+	"thimble/internal/strictjson"
 	"thimble/internal/defect"
 )
 

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"thimble/internal/checkpoint/strictjson"
+	"thimble/internal/strictjson"
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
 )

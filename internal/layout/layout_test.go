@@ -27,7 +27,8 @@ var rules = []struct {
 	{"internal/mmap", []string{}},
 	{"internal/parallel", []string{}},
 	{"internal/qtensor", []string{"internal/kernel"}},
-	{"internal/tokenizer", []string{"internal/defect", "internal/checkpoint/strictjson"}},
+	{"internal/strictjson", []string{"internal/defect"}},
+	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson"}},
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal", []string{"internal"}},
@@ -47,6 +48,7 @@ var owners = map[string]string{
 	"github.com/fxamacker/cbor/v2":      "",
 	"github.com/goccy/go-yaml":          "quantize/",
 	"golang.org/x/sys":                  "internal/",
+	"golang.org/x/text":                 "internal/tokenizer/",
 }
 
 func TestImports(t *testing.T) {

@@ -125,6 +125,9 @@ func (d *Data) checkSentencePiece() error {
 	return nil
 }
 
+// decoderOrder is the order that the rules of a decoder come in.
+var decoderOrder = map[Op]int{OpReplace: 0, OpDropFirst: 0, OpBytes: 1, OpStrip: 2}
+
 func (d *Data) checkRules() error {
 	for _, list := range []struct {
 		name  string
@@ -137,8 +140,10 @@ func (d *Data) checkRules() error {
 		if len(list.rules) > maxSteps {
 			return corrupt(list.name, "%d rules, want at most %d", len(list.rules), maxSteps)
 		}
-		for _, r := range list.rules {
+		for i, r := range list.rules {
 			switch {
+			case i > 0 && list.name == "decoder" && decoderOrder[list.rules[i-1].Op] > decoderOrder[r.Op]:
+				return defect.Unsupported("tokenizer", "rule %s of the decoder after %s", defect.Printable(string(r.Op)), defect.Printable(string(list.rules[i-1].Op)))
 			case !slices.Contains(list.known, r.Op):
 				return defect.Unsupported("tokenizer", "rule %q of the %s", defect.Printable(string(r.Op)), list.name)
 			case len(r.Old) > maxContent || len(r.New) > maxContent:

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"thimble/internal/defect"
+	"thimble/internal/strictjson"
 )
 
 const configFile = "tokenizer_config.json"
@@ -18,27 +19,36 @@ const configFile = "tokenizer_config.json"
 // where there is a tokenizer.json, whose post-processor alone decides
 // (transformers 5, tokenization_utils_base.py, _from_pretrained).
 func (d *Data) ApplyConfig(b []byte) error {
-	s := &scanner{file: configFile, b: b}
+	s := strictjson.NewDecoder(configFile, 0, b)
 	f := object(configFile, "", map[string]any{})
-	s.object(func(key string) { f.m[key] = s.value() })
-	s.end()
-	if s.err != nil {
-		return s.err
+	err := s.Object(func(key string) (err error) {
+		f.m[key], err = s.Within(maxTree)
+		return err
+	})
+	if err == nil {
+		err = s.End()
+	}
+	if err != nil {
+		return err
 	}
 	for _, role := range []struct {
 		key string
 		id  *int
 	}{{"bos_token", &d.BOS}, {"eos_token", &d.EOS}, {"pad_token", &d.Pad}, {"unk_token", &d.Unk}} {
 		if v := f.take(role.key); v != nil {
+			was := *role.id
 			if err := d.name(role.key, v, role.id); err != nil {
 				return err
+			}
+			if role.id == &d.Unk && d.Unknown != UnknownDropped && d.Unk != was {
+				return contradiction(role.key, v)
 			}
 		}
 	}
 	if err := d.listed(f.take("added_tokens_decoder")); err != nil {
 		return err
 	}
-	if v := f.take("add_prefix_space"); v != nil && v != slices.Contains(d.Steps, StepSpace) {
+	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
 		return contradiction("add_prefix_space", v)
 	}
 	for _, key := range []string{"split_special_tokens", "fix_mistral_regex"} {
@@ -47,6 +57,16 @@ func (d *Data) ApplyConfig(b []byte) error {
 		}
 	}
 	return d.template(f.take("chat_template"))
+}
+
+// prefixesSpace reports whether a text begins with a space that it does not have.
+func (d *Data) prefixesSpace() bool {
+	for _, s := range d.Steps {
+		if s == StepSpace || s == StepMark || s == StepMarkFirst {
+			return true
+		}
+	}
+	return slices.Contains(d.Normalizer, Rule{Op: OpPrepend, New: mark})
 }
 
 func contradiction(key string, v any) error {
@@ -117,7 +137,7 @@ func (d *Data) name(key string, v any, id *int) error {
 
 // find returns the id of the token that a vocabulary spells as content, or -1.
 func (d *Data) find(content string) int {
-	b, plain := appendBytes(nil, content)
+	b, plain := d.spelled(nil, content)
 	for id, t := range d.Tokens {
 		if string(t) == string(b) {
 			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != plain {

@@ -146,8 +146,8 @@ func TestApplyConfigErrors(t *testing.T) {
 		unsupported bool
 		want        string
 	}{
-		{`[]`, false, `want '{'`},
-		{`{"a":1,"a":1}`, false, `duplicate key`},
+		{`[]`, false, `found an array, want an object`},
+		{`{"a":1,"a":1}`, false, `key "a" occurs twice`},
 		{`{"bos_token":"<nowhere>"}`, false, `bos_token: "<nowhere>" is not in the vocabulary`},
 		{`{"bos_token":7}`, false, `bos_token: want a token`},
 		{`{"bos_token":{"content":"<mask>","lstrip":false}}`, false, `bos_token.lstrip: false contradicts tokenizer.json`},

@@ -3,8 +3,10 @@ package tokenizer
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"thimble/internal/defect"
+	"thimble/internal/strictjson"
 )
 
 // fields hands out the members of one JSON object and remembers which were
@@ -33,7 +35,7 @@ func kind(v any) string {
 		return "a string"
 	case bool:
 		return "a boolean"
-	case float64:
+	case strictjson.Number:
 		return "a number"
 	case []any:
 		return "an array"
@@ -78,10 +80,20 @@ func (f *fields) boolean(key string) bool {
 	return b
 }
 
+// flag is a boolean that may be absent or null, for false.
+func (f *fields) flag(key string) bool {
+	if f.m[key] == nil {
+		f.take(key)
+		return false
+	}
+	return f.boolean(key)
+}
+
 // id returns a token id below limit.
 func (f *fields) id(key string, v any, limit int) int {
-	n, ok := v.(float64)
-	if !ok || n != float64(int(n)) || n < 0 || n >= float64(limit) {
+	text, ok := v.(strictjson.Number)
+	n, err := strconv.ParseUint(string(text), 10, 32)
+	if !ok || err != nil || n >= uint64(limit) {
 		f.corrupt(key, "want a token id below %d, found %v", limit, defect.Printable(show(v)))
 		return 0
 	}

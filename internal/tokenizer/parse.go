@@ -2,38 +2,33 @@ package tokenizer
 
 import (
 	"fmt"
-	"slices"
-	"strings"
+	"math"
+	"strconv"
 
 	"thimble/internal/defect"
+	"thimble/internal/strictjson"
 )
 
-const jsonFile = "tokenizer.json"
-
-// The Split patterns that are known, as regular expressions of Oniguruma.
-var patterns = map[string]Step{
-	gpt2Pattern:                            StepGPT2,
-	llama3Head + `\p{N}{1,3}` + llama3Tail: StepLlama3,
-	llama3Head + `\p{N}` + llama3Tail:      StepQwen2,
-}
-
 const (
-	gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-	llama3Head  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|`
-	llama3Tail  = `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	jsonFile = "tokenizer.json"
+	maxTree  = 1 << 20 // bytes of a value that is read into memory as a tree
 )
 
 // A document is a tokenizer.json on its way to Data.
 type document struct {
 	Data
-	s      *scanner
-	vocab  []entry
-	ids    map[string]uint32 // by token as the file spells it
-	merges int               // offset of the merges in the file, 0 if there are none
-	added  []*fields
-	post   any
-	have   map[string]bool // top-level keys
-	err    error
+	s         *strictjson.Decoder
+	vocab     []entry
+	scores    []float64         // of a unigram vocabulary
+	ids       map[string]uint32 // by token as the file spells it
+	merges    strictjson.Mark
+	hasMerges bool
+	model     *fields
+	pre       any
+	decoder   any
+	added     []*fields
+	post      any
+	have      map[string]bool // top-level keys
 }
 
 type entry struct {
@@ -47,32 +42,26 @@ func ParseJSON(b []byte) (*Data, error) {
 	if len(b) > maxFile {
 		return nil, defect.Corrupt(jsonFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
 	}
-	d := &document{s: &scanner{file: jsonFile, b: b}, have: map[string]bool{}}
-	d.Data = Data{Model: ByteLevelBPE, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
-	d.s.object(d.member)
-	d.s.end()
-	for _, finish := range []func() error{
-		func() error { return d.s.err },
-		func() error { return d.err },
+	d := &document{s: strictjson.NewDecoder(jsonFile, 0, b), have: map[string]bool{}}
+	d.s.AllowMembers(maxTokens)
+	d.Data = Data{BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+	for _, step := range []func() error{
+		func() error { return d.s.Object(d.member) },
+		d.s.End,
 		d.complete,
+		d.finishComponents,
 		d.finishVocab,
 		d.finishAdded,
+		d.finishModel,
 		d.finishMerges,
 		d.finishTemplate,
 		d.check,
 	} {
-		if err := finish(); err != nil {
+		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	return &d.Data, nil
-}
-
-// fail keeps the first error that is not one of syntax.
-func (d *document) fail(err error) {
-	if d.err == nil {
-		d.err = err
-	}
 }
 
 // complete checks that nothing is missing without which text is not bytes.
@@ -82,47 +71,48 @@ func (d *document) complete() error {
 			return defect.Corrupt(jsonFile, key, "is missing")
 		}
 	}
-	if d.vocab == nil || d.merges == 0 {
+	if d.vocab == nil || !d.hasMerges && d.scores == nil {
 		return defect.Corrupt(jsonFile, "model", "no vocab or no merges")
 	}
 	return nil
 }
 
-func (d *document) member(key string) {
+func (d *document) member(key string) error {
 	d.have[key] = true
 	switch key {
 	case "model":
-		d.readModel()
-		return
+		return d.readModel()
 	case "added_tokens":
-		d.s.array(func() {
-			d.added = append(d.added, object(jsonFile, fmt.Sprintf("added_tokens[%d]", len(d.added)), d.s.value()))
-			if len(d.added) > maxAdded {
-				d.s.fail("more than 65536 added tokens")
+		return d.s.Array(func(i int) error {
+			if i == maxAdded {
+				return d.s.Fail("more than %d added tokens", maxAdded)
 			}
+			v, err := d.s.Within(maxTree)
+			d.added = append(d.added, object(jsonFile, fmt.Sprintf("added_tokens[%d]", i), v))
+			return err
 		})
-		return
 	}
-	v := d.s.value()
+	v, err := d.s.Within(maxTree)
 	switch {
-	case d.s.err != nil:
-	case key == "version" && v == "1.0", key == "truncation" && v == nil, key == "padding" && v == nil,
-		key == "normalizer" && v == nil:
+	case err != nil:
+		return err
+	case key == "version" && v == "1.0", key == "truncation" && v == nil, key == "padding" && v == nil:
 	case key == "version", key == "truncation", key == "padding":
-		d.fail(defect.Unsupported(jsonFile, "%s %s; write null there if it is not needed", key, defect.Printable(show(v))))
+		return defect.Unsupported(jsonFile, "%s %s; write null there if it is not needed", key, defect.Printable(show(v)))
 	case key == "normalizer":
-		d.fail(defect.Unsupported(jsonFile+": normalizer", "%s", typeOf(v)))
+		if v != nil {
+			return d.normalizer(object(jsonFile, key, v))
+		}
 	case key == "pre_tokenizer":
-		d.fail(d.preTokenizer(object(jsonFile, key, v), true))
+		d.pre = v
 	case key == "post_processor":
 		d.post = v
 	case key == "decoder":
-		if typeOf(v) != "ByteLevel" {
-			d.fail(defect.Unsupported(jsonFile+": decoder", "%s", typeOf(v)))
-		}
+		d.decoder = v
 	default:
-		d.fail(defect.Unsupported(jsonFile, "key %q", defect.Printable(key)))
+		return defect.Unsupported(jsonFile, "key %q", defect.Printable(key))
 	}
+	return nil
 }
 
 // typeOf returns the "type" of a component, or what stands there instead.
@@ -140,35 +130,104 @@ func show(v any) string {
 	return fmt.Sprint(v)
 }
 
-func (d *document) readModel() {
+func (d *document) readModel() error {
 	flags := map[string]any{}
-	d.s.object(func(key string) {
+	err := d.s.Object(func(key string) (err error) {
 		switch key {
 		case "vocab":
-			d.s.object(func(token string) {
-				d.vocab = append(d.vocab, entry{token, d.s.id()})
-				if len(d.vocab) > maxTokens {
-					d.s.fail("more than 4194304 tokens")
-				}
+			if d.s.Kind() == '[' {
+				return d.s.Array(d.scored)
+			}
+			return d.s.Object(func(token string) error {
+				id, err := d.id()
+				d.vocab = append(d.vocab, entry{token, id})
+				return err
 			})
 		case "merges": // may come before the vocabulary they are made of
-			d.s.peek()
-			d.merges = d.s.i
-			d.s.skip()
-		default:
-			flags[key] = d.s.value()
+			d.s.Kind()
+			d.merges, d.hasMerges = d.s.Mark(), true
+			return d.skipStrings()
 		}
+		flags[key], err = d.s.Within(maxTree)
+		return err
 	})
-	if d.s.err != nil {
-		return
-	}
-	f := object(jsonFile, "model", flags)
-	if _, typed := flags["type"]; typed { // files of before 2020 have none
-		if kind := f.str("type"); kind != "BPE" {
-			f.unsupported("type", "model %s", defect.Printable(kind))
+	d.model = object(jsonFile, "model", flags)
+	return err
+}
+
+// scored reads one token of a unigram vocabulary and its score.
+func (d *document) scored(id int) error {
+	err := d.s.Array(func(i int) error {
+		switch i {
+		case 0:
+			token, err := d.s.String()
+			d.vocab = append(d.vocab, entry{token, id})
+			return err
+		case 1:
+			n, err := d.s.Number()
+			if err != nil {
+				return err
+			}
+			score, err := strconv.ParseFloat(string(n), 64)
+			if err != nil || math.Abs(score) > math.MaxFloat32 {
+				return d.s.Fail("score %.40s is too large", string(n))
+			}
+			d.scores = append(d.scores, score)
+			return nil
 		}
+		return d.s.Fail("want a token and its score")
+	})
+	if err == nil && len(d.scores) != id+1 {
+		return d.s.Fail("want a token and its score")
 	}
-	if v := f.take("dropout"); v != nil && v != 0.0 {
+	return err
+}
+
+// id reads a number, which must be a token id.
+func (d *document) id() (int, error) {
+	n, err := d.s.Number()
+	if err != nil {
+		return 0, err
+	}
+	id, err := strconv.ParseUint(string(n), 10, 32)
+	if err != nil || id >= maxTokens {
+		return 0, d.s.Fail("token id %.40s is not a whole number below %d", string(n), maxTokens)
+	}
+	return int(id), nil
+}
+
+// skipStrings passes over arrays of strings, checking their syntax.
+func (d *document) skipStrings() error {
+	if d.s.Kind() == '[' {
+		return d.s.Array(func(int) error { return d.skipStrings() })
+	}
+	_, err := d.s.Bytes()
+	return err
+}
+
+// finishModel reads the flags of the model, once the vocabulary is there.
+func (d *document) finishModel() error {
+	f := d.model
+	kind := "BPE"
+	if _, typed := f.m["type"]; typed { // files of before 2020 have none
+		kind = f.str("type")
+	}
+	switch {
+	case f.err != nil:
+	case kind == "BPE" && d.scores == nil:
+		d.bpeFlags(f)
+	case kind == "Unigram" && d.scores != nil:
+		d.unigramFlags(f)
+	case kind == "BPE" || kind == "Unigram":
+		f.corrupt("vocab", "not that of a %s model", kind)
+	default:
+		f.unsupported("type", "model %s", defect.Printable(kind))
+	}
+	return f.done()
+}
+
+func (d *document) bpeFlags(f *fields) {
+	if v := f.take("dropout"); v != nil && !isZero(v) {
 		f.unsupported("dropout", "dropout (the ids would be random)")
 	}
 	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
@@ -176,108 +235,49 @@ func (d *document) readModel() {
 			f.unsupported(key, "%s", defect.Printable(show(v)))
 		}
 	}
-	if v := f.take("byte_fallback"); v != nil && v != false {
-		f.unsupported("byte_fallback", "true")
+	d.ByteFallback = f.flag("byte_fallback")
+	if d.ByteFallback && d.Model == ByteLevelBPE {
+		f.unsupported("byte_fallback", "true after a ByteLevel pre-tokenizer")
 	}
-	unk := f.take("unk_token")
-	f.take("fuse_unk") // only says how several unknowns in a row are written
-	if v, ok := f.m["ignore_merges"]; ok && v != nil {
-		d.IgnoreMerges = f.boolean("ignore_merges")
+	d.IgnoreMerges = f.flag("ignore_merges")
+	fuse, unk := f.flag("fuse_unk"), f.take("unk_token")
+	if unk == nil || unk == "" || d.Model == ByteLevelBPE && d.hasAllBytes() {
+		return // it would never appear
 	}
-	f.take("ignore_merges")
-	if err := f.done(); err != nil {
-		d.fail(err)
-	}
-	d.checkUnknown(unk)
-}
-
-// checkUnknown refuses an unknown-token that could appear: where it is unset,
-// Hugging Face drops bytes the vocabulary lacks, and so do we.
-func (d *document) checkUnknown(unk any) {
-	if unk == nil || unk == "" || d.vocab == nil {
+	text, _ := unk.(string)
+	id, ok := d.ids[text]
+	if !ok {
+		f.corrupt("unk_token", "%s is not in the vocabulary", defect.Printable(show(unk)))
 		return
 	}
+	d.Unk, d.Unknown = int(id), UnknownEach
+	if fuse {
+		d.Unknown = UnknownRun
+	}
+}
+
+func isZero(v any) bool {
+	n, ok := v.(strictjson.Number)
+	x, err := strconv.ParseFloat(string(n), 64)
+	return ok && err == nil && x == 0
+}
+
+// hasAllBytes reports whether every byte is a token.
+func (d *document) hasAllBytes() bool {
 	var have [256]bool
+	count := 0
 	for _, e := range d.vocab {
-		if b, ok := appendBytes(nil, e.token); ok && len(b) == 1 {
+		if b, ok := appendBytes(nil, e.token); ok && len(b) == 1 && !have[b[0]] {
 			have[b[0]] = true
+			count++
 		}
 	}
-	if b := slices.Index(have[:], false); b >= 0 {
-		d.fail(defect.Unsupported(jsonFile+": model.unk_token", "%s with a vocabulary that lacks byte 0x%02x", defect.Printable(show(unk)), b))
-	}
+	return count == len(have)
 }
 
-// preTokenizer appends the steps of one component. ByteLevel must be there and
-// come last, since it changes what later ones would see.
-func (d *document) preTokenizer(f *fields, last bool) error {
-	if f.err != nil {
-		return f.err
-	}
-	switch kind := f.str("type"); kind {
-	case "Sequence":
-		list := f.array("pretokenizers")
-		for i, v := range list {
-			part := object(jsonFile, fmt.Sprintf("%s.pretokenizers[%d]", f.path, i), v)
-			if err := d.preTokenizer(part, last && i == len(list)-1); err != nil {
-				return err
-			}
-		}
-		if len(list) == 0 && last {
-			f.unsupported("pretokenizers", "a sequence that does not end in ByteLevel")
-		}
-		return f.done()
-	case "Digits":
-		step := StepDigits
-		if f.boolean("individual_digits") {
-			step = StepDigit
-		}
-		d.Steps = append(d.Steps, step)
-	case "Split":
-		d.split(f)
-	case "ByteLevel":
-		d.byteLevel(f)
-		if last {
-			return f.done()
-		}
-		f.unsupported("type", "ByteLevel before another pre-tokenizer")
-	default:
-		f.unsupported("type", "pre-tokenizer %s", defect.Printable(kind))
-	}
-	if last {
-		f.unsupported("type", "a pre-tokenizer that does not end in ByteLevel")
-	}
-	return f.done()
-}
-
-func (d *document) byteLevel(f *fields) {
-	if f.boolean("add_prefix_space") {
-		d.Steps = append(d.Steps, StepSpace)
-	}
-	if v, ok := f.m["use_regex"]; !ok || v == true {
-		d.Steps = append(d.Steps, StepGPT2)
-	} else {
-		f.boolean("use_regex")
-	}
-	f.take("use_regex")
-	f.take("trim_offsets") // moves offsets, which we do not report
-}
-
-// split reads a Split. The known patterns match all of any text, so whether
-// what lies between matches is kept, removed or inverted changes nothing, as
-// long as the matches themselves are kept.
-func (d *document) split(f *fields) {
-	p := object(jsonFile, f.path+".pattern", f.take("pattern"))
-	regex, ok := p.m["Regex"].(string)
-	step, known := patterns[regex]
-	if p.err != nil {
-		f.err = p.err
-	} else if !ok || !known || len(p.m) != 1 {
-		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
-	}
-	behavior, invert := f.str("behavior"), f.boolean("invert")
-	if behavior != "Isolated" && !(behavior == "Removed" && invert) {
-		f.unsupported("behavior", "%s with invert %v", defect.Printable(behavior), invert)
-	}
-	d.Steps = append(d.Steps, step)
+func (d *document) unigramFlags(f *fields) {
+	d.ByteFallback = f.flag("byte_fallback")
+	d.Unk = f.id("unk_id", f.take("unk_id"), len(d.vocab))
+	d.Unknown = UnknownRun
+	d.Scores = append(d.scores, make([]float64, len(d.Tokens)-len(d.scores))...)
 }

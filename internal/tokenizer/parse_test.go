@@ -56,14 +56,22 @@ func TestParseJSONErrors(t *testing.T) {
 		{"truncation", `{"max_length":512}`, true, `truncation`},
 		{"padding", `{"strategy":"BatchLongest"}`, true, `padding`},
 		{"surprise", `1`, true, `key "surprise"`},
-		{"normalizer", `{"type":"NFC"}`, true, `normalizer: NFC is not supported`},
-		{"decoder", `{"type":"Metaspace"}`, true, `decoder: Metaspace`},
+		{"normalizer", `{"type":"Lowercase"}`, true, `normalizer Lowercase is not supported`},
+		{"normalizer", `{"type":"Precompiled","precompiled_charsmap":"AA=="}`, true, `normalizer Precompiled is not supported`},
+		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Strip"}]}`, true, `normalizers[1].type: normalizer Strip`},
+		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"}],"x":1}`, true, `normalizer.x: this key`},
+		{"normalizer", `{"type":"Prepend"}`, false, `prepend: want a string`},
+		{"normalizer", `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`, true, `normalizer.pattern: [Regex: {2,}]`},
+		{"normalizer", `{"type":"Replace","pattern":{"String":""},"content":" "}`, false, `rule replace replaces nothing`},
+		{"normalizer", `[]`, false, `normalizer: want an object`},
+		{"normalizer", `{"type":"NFC"}`, false, ``},
+		{"decoder", `{"type":"Metaspace"}`, true, `ByteLevel before another pre-tokenizer or without a ByteLevel decoder`},
 		{"decoder", `null`, true, `decoder: null`},
 		{"decoder", ``, false, `decoder: is missing`},
 		{"model", ``, false, `model: is missing`},
 		{"pre_tokenizer", ``, false, `pre_tokenizer: is missing`},
 		{"pre_tokenizer", `null`, false, `pre_tokenizer: want an object, found null`},
-		{"pre_tokenizer", `{"type":"Metaspace","replacement":"_"}`, true, `pre-tokenizer Metaspace`},
+		{"pre_tokenizer", `{"type":"Metaspace","replacement":"_"}`, true, `pre_tokenizer.replacement: "_"`},
 		{"pre_tokenizer", `{"type":"Digits","individual_digits":true}`, true, `does not end in ByteLevel`},
 		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[]}`, true, `does not end in ByteLevel`},
 		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[` + byteLevel + `,` + byteLevel + `]}`, true, `ByteLevel before another`},
@@ -78,7 +86,8 @@ func TestParseJSONErrors(t *testing.T) {
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}}`, true, `single`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"pair":[],"special_tokens":{}}`, false, `special_tokens.x: want an object, found null`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"special_tokens":{"x":{"ids":[400]}}}`, false, `want a token id below 400, found 400`},
-		{"model.type", `"Unigram"`, true, `model Unigram`},
+		{"model.type", `"Unigram"`, false, `model.vocab: not that of a Unigram model`},
+		{"model.type", `"WordPiece"`, true, `model WordPiece`},
 		{"model.dropout", `0.1`, true, `dropout`},
 		{"model.byte_fallback", `true`, true, `byte_fallback`},
 		{"model.continuing_subword_prefix", `"##"`, true, `##`},
@@ -92,7 +101,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"model.merges", `[["a","b","c"]]`, false, `a merge is not of two tokens`},
 		{"model.merges", `["# #","! ~"]`, false, `merge 0 makes "##", which is not a token`},
 		{"model.merges", `[["<|end|>","!"]]`, false, `merge 0 makes "<|end|>!"`},
-		{"model.merges", `"a b"`, false, `want '['`},
+		{"model.merges", `"a b"`, false, `found a string, want an array`},
 		{"model.vocab.!", `4000`, false, `ids are not dense`},
 		{"model.vocab.!", `4`, false, `id 4 is given twice`},
 		{"model.vocab.!", `-1`, false, `token id -1 is not a whole number below 4194304`},
@@ -146,10 +155,24 @@ func checkError(t *testing.T, err error, unsupported bool, want string) {
 	}
 }
 
+// Where a byte is no token, the unknown token stands in for it, if there is one.
 func TestParseJSONLacksByte(t *testing.T) {
-	b := edit(t, "gaps.json", "model.unk_token", `"<|endoftext|>"`)
-	_, err := ParseJSON(b)
-	checkError(t, err, true, `lacks byte 0x00`)
+	for fuse, want := range map[string][]int{"false": {0, 0}, "true": {0}} {
+		b := edit(t, "gaps.json", "model.unk_token", `"<|endoftext|>"`)
+		d, err := ParseJSON(bytes.Replace(b, []byte(`"fuse_unk":false`), []byte(`"fuse_unk":`+fuse), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := New(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tok.Encode("\x00\x00", false); !slices.Equal(got, want) {
+			t.Errorf("fuse_unk %s: got %v, want %v", fuse, got, want)
+		}
+	}
+	_, err := ParseJSON(edit(t, "gaps.json", "model.unk_token", `"<nowhere>"`))
+	checkError(t, err, false, `model.unk_token: <nowhere> is not in the vocabulary`)
 }
 
 // Keys may come in any order, and spelling does not matter.

@@ -12,20 +12,14 @@ type scoredBPE struct {
 	*vocabulary
 	order   []uint32 // by id, the place of its score, highest first, equal ones share it
 	kinds   []byte
-	others  map[string]uint32 // tokens that merges cannot make
-	symbols *finder           // user-defined
-	unused  bool
+	symbols *finder // user-defined
 }
 
 func newScoredBPE(d *Data, v *vocabulary, symbols *finder) *scoredBPE {
-	m := &scoredBPE{vocabulary: v, order: make([]uint32, len(d.Tokens)), kinds: d.Kinds, others: map[string]uint32{}, symbols: symbols}
+	m := &scoredBPE{vocabulary: v, order: make([]uint32, len(d.Tokens)), kinds: d.Kinds, symbols: symbols}
 	byScore := make([]uint32, len(d.Tokens))
 	for id := range byScore {
 		byScore[id] = uint32(id)
-		if !fromText(d.Kinds[id]) {
-			m.others[string(d.Tokens[id])] = uint32(id)
-		}
-		m.unused = m.unused || d.Kinds[id] == KindUnused
 	}
 	slices.SortFunc(byScore, func(a, b uint32) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
 	place := uint32(0)
@@ -55,12 +49,9 @@ func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, in
 
 const noToken = math.MaxUint32
 
-// lookup returns the id of a text. A character may spell a control token.
+// lookup returns the id of a text. A control token is never one.
 func (m *scoredBPE) lookup(s string) uint32 {
 	if id, ok := m.ids[s]; ok {
-		return id
-	}
-	if id, ok := m.others[s]; ok {
 		return id
 	}
 	return noToken
@@ -96,7 +87,7 @@ func (m *scoredBPE) encode(dst []uint32, piece string, w *merger) []uint32 {
 // texts that were last seen to make it.
 func (m *scoredBPE) emit(dst []uint32, s string, id uint32, unknown bool, w *merger) ([]uint32, bool) {
 	switch {
-	case id == noToken || m.kinds[id] == KindUnknown:
+	case id == noToken:
 		if spelled, ok := m.spell(dst, s); ok {
 			return spelled, true
 		}

@@ -31,11 +31,10 @@ type node struct {
 
 func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 	m := &unigram{vocabulary: v, scores: slices.Clone(d.Scores), single: d.SentencePiece != nil}
-	// Where no token is normal, these are what sentencepiece starts from.
-	least, most := math.MaxFloat32, 0x1p-126
-	for id, score := range d.Scores {
-		if d.Kinds == nil || d.Kinds[id] == KindNormal {
-			least, most = min(least, score), max(most, score)
+	least := math.MaxFloat32
+	for _, id := range v.ids {
+		if d.SentencePiece == nil || d.Kinds[id] == KindNormal {
+			least = min(least, d.Scores[id])
 		}
 	}
 	m.unkScore = least - unkPenalty
@@ -49,7 +48,7 @@ func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 			continue
 		}
 		if d.SentencePiece != nil && d.Kinds[id] == KindUserDefined { // always chosen
-			m.scores[id] = float64(float32(float64(float32(len(text))*float32(most)) - 0.1))
+			m.scores[id] = float64(float32(0.1 * float64(len(text)-1))) // GetUserDefinedScore
 		}
 		entries = append(entries, entry{text, int(id)})
 		if size += len(text); size > maxTrie {

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 
 	"thimble/internal/defect"
@@ -35,13 +34,23 @@ func (d *document) finishVocab() error {
 		if d.Tokens[e.id] != nil {
 			return defect.Corrupt(jsonFile, "model.vocab", "id %d is given twice, the second time to %q", e.id, defect.Printable(e.token))
 		}
-		at, plain := len(arena), true
-		if arena, plain = appendBytes(arena, e.token); !plain {
+		at := len(arena)
+		var plain bool
+		if arena, plain = d.spelled(arena, e.token); !plain {
 			d.Literal = append(d.Literal, uint32(e.id))
 		}
 		d.Tokens[e.id] = arena[at:len(arena):len(arena)]
 	}
 	return nil
+}
+
+// spelled appends what a token of the vocabulary is in Tokens, and whether the
+// model can make it.
+func (d *Data) spelled(dst []byte, token string) ([]byte, bool) {
+	if d.Model == ByteLevelBPE {
+		return appendBytes(dst, token)
+	}
+	return append(dst, token...), true
 }
 
 // appendBytes appends the bytes that a token in the byte-level alphabet stands
@@ -121,33 +130,47 @@ func (d *document) finishAdded() error {
 
 // finishMerges walks the merges in place: there may be 300,000 of them.
 func (d *document) finishMerges() error {
-	s := &scanner{file: jsonFile, b: d.s.b, i: d.merges, depth: 1}
-	id := func(token []byte) {
+	if !d.hasMerges {
+		return nil
+	}
+	if d.scores != nil {
+		return defect.Unsupported(jsonFile, "merges in a Unigram model")
+	}
+	s := d.s.At(d.merges)
+	id := func(token []byte) error {
 		n, ok := d.ids[string(token)]
 		if !ok {
-			s.fail(fmt.Sprintf("merge %d: %q is not in the vocabulary", len(d.Merges)/2, defect.Printable(string(token))))
+			return s.Fail("merge %d: %q is not in the vocabulary", len(d.Merges)/2, defect.Printable(string(token)))
 		}
 		d.Merges = append(d.Merges, n)
+		return nil
 	}
-	s.array(func() {
-		if len(d.Merges) >= 2*maxTokens {
-			s.fail("more than 4194304 merges")
+	half := func(int) error {
+		token, err := s.Bytes()
+		if err != nil {
+			return err
 		}
-		if s.peek() == '[' {
-			n := 0
-			s.array(func() { id(s.str()); n++ })
-			if n != 2 {
-				s.fail("a merge is not of two tokens")
+		return id(token)
+	}
+	return s.Array(func(int) error {
+		if s.Kind() == '[' {
+			before := len(d.Merges)
+			if err := s.Array(half); err != nil {
+				return err
 			}
-			return
+			if len(d.Merges) != before+2 {
+				return s.Fail("a merge is not of two tokens")
+			}
+			return nil
 		}
-		pair := s.str()
-		if bytes.HasPrefix(pair, []byte("#version")) { // a line of merges.txt that Hugging Face passes over
-			return
+		pair, err := s.Bytes()
+		if err != nil || bytes.HasPrefix(pair, []byte("#version")) { // a line of merges.txt that Hugging Face passes over
+			return err
 		}
 		left, right, _ := bytes.Cut(pair, []byte(" "))
-		id(left)
-		id(right)
+		if err := id(left); err != nil {
+			return err
+		}
+		return id(right)
 	})
-	return s.err
 }

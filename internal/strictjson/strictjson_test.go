@@ -171,3 +171,57 @@ func skip(text []byte) error {
 	}
 	return d.End()
 }
+
+// A value that was passed over can be read later.
+func TestMark(t *testing.T) {
+	d := NewDecoder("f", 0, []byte(`{"a": [["x", "y\n"], 2], "b": "c"}`))
+	var mark Mark
+	err := d.Object(func(key string) error {
+		if key == "a" {
+			mark = d.Mark()
+		}
+		return d.Skip()
+	})
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.At(mark).Any()
+	if want := []any{[]any{"x", "y\n"}, Number("2")}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	deep := strings.Repeat("[", MaxDepth)
+	if _, err := d.At(Mark{depth: 1}).Any(); err != nil {
+		t.Errorf("from the start: %v", err)
+	}
+	d = NewDecoder("f", 0, []byte(deep))
+	if _, err := d.At(Mark{depth: 1}).Any(); err == nil || !strings.Contains(err.Error(), "nested deeper") {
+		t.Errorf("what is open at a mark does not count: %v", err)
+	}
+}
+
+func TestWithin(t *testing.T) {
+	for n, want := range map[int]string{6: "f: byte 1: the value takes more than 6 bytes", 7: "", 100: ""} {
+		d := NewDecoder("f", 0, []byte(` ["abc"] `))
+		v, err := d.Within(n)
+		if want != "" {
+			if err == nil || err.Error() != want {
+				t.Errorf("within %d: %v, want %s", n, err, want)
+			}
+			continue
+		}
+		if err == nil {
+			err = d.End()
+		}
+		if err != nil || !reflect.DeepEqual(v, []any{"abc"}) {
+			t.Errorf("within %d: %v, %v", n, v, err)
+		}
+	}
+	d := NewDecoder("f", 0, []byte(`[1,2,3]`))
+	d.AllowMembers(2)
+	if _, err := d.Any(); err == nil || !strings.Contains(err.Error(), "more than 2 members") {
+		t.Errorf("three members where two are allowed: %v", err)
+	}
+}

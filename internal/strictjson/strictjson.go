@@ -18,7 +18,7 @@ import (
 
 const (
 	MaxDepth   = 64      // objects and arrays inside each other
-	MaxMembers = 1 << 18 // keys of one object, items of one array
+	MaxMembers = 1 << 18 // keys of one object, items of one array, unless AllowMembers says more
 )
 
 // A Number is a number as it was written.
@@ -32,12 +32,28 @@ type Decoder struct {
 	text []byte
 	off  int
 	path []string // one entry per open object or array, "" where no key applies
+	most int      // members of one object or array
+	last []byte   // the last string that had escapes
 }
 
 // NewDecoder returns a decoder at the start of text, which begins at byte base
 // of file. Errors are of type *defect.CorruptError and give the offset in file.
 func NewDecoder(file string, base int, text []byte) *Decoder {
-	return &Decoder{file: file, base: base, text: text}
+	return &Decoder{file: file, base: base, text: text, most: MaxMembers}
+}
+
+// AllowMembers allows n members in one object or array.
+func (d *Decoder) AllowMembers(n int) { d.most = n }
+
+// A Mark is a place in a text.
+type Mark struct{ off, depth int }
+
+// Mark returns the decoder's place, before a value.
+func (d *Decoder) Mark() Mark { return Mark{d.off, len(d.path)} }
+
+// At returns a decoder for the value at a place of d.
+func (d *Decoder) At(m Mark) *Decoder {
+	return &Decoder{file: d.file, base: d.base, text: d.text, off: m.off, path: make([]string, m.depth), most: d.most}
 }
 
 // Decode returns the single value of a file: map[string]any, []any, string,
@@ -135,8 +151,8 @@ func (d *Decoder) list(open, shut byte, item func(i int) error) error {
 		return nil
 	}
 	for i := 0; ; i++ {
-		if i == MaxMembers {
-			return d.Fail("more than %d members", MaxMembers)
+		if i == d.most {
+			return d.Fail("more than %d members", d.most)
 		}
 		if err := item(i); err != nil {
 			return err
@@ -155,36 +171,46 @@ func (d *Decoder) list(open, shut byte, item func(i int) error) error {
 
 // String reads a string.
 func (d *Decoder) String() (string, error) {
+	b, err := d.Bytes()
+	return string(b), err
+}
+
+// Bytes reads a string. The bytes are valid until the next call.
+func (d *Decoder) Bytes() ([]byte, error) {
 	if d.Kind() != '"' {
-		return "", d.Fail("%s, want a string", d.found())
+		return nil, d.Fail("%s, want a string", d.found())
 	}
 	d.off++
-	var unescaped []byte
-	start := d.off // of what is not yet in unescaped
+	d.last = d.last[:0]
+	start := d.off // of what is not yet in d.last
 	for d.off < len(d.text) {
 		switch c := d.text[d.off]; {
 		case c == '"':
-			s := string(append(unescaped, d.text[start:d.off]...))
-			if !utf8.ValidString(s) {
-				return "", d.Fail("string is not UTF-8")
+			b := d.text[start:d.off:d.off]
+			if len(d.last) > 0 {
+				d.last = append(d.last, b...)
+				b = d.last
+			}
+			if !utf8.Valid(b) {
+				return nil, d.Fail("string is not UTF-8")
 			}
 			d.off++
-			return s, nil
+			return b, nil
 		case c < ' ':
-			return "", d.Fail("control byte %#02x in a string", c)
+			return nil, d.Fail("control byte %#02x in a string", c)
 		case c == '\\':
-			unescaped = append(unescaped, d.text[start:d.off]...)
+			d.last = append(d.last, d.text[start:d.off]...)
 			r, err := d.escape()
 			if err != nil {
-				return "", err
+				return nil, err
 			}
-			unescaped = utf8.AppendRune(unescaped, r)
+			d.last = utf8.AppendRune(d.last, r)
 			start = d.off
 		default:
 			d.off++
 		}
 	}
-	return "", d.Fail("the text ends inside a string")
+	return nil, d.Fail("the text ends inside a string")
 }
 
 // escape reads one escape, or the two that make a surrogate pair.
@@ -278,6 +304,21 @@ func (d *Decoder) Uint() (uint64, error) {
 		return 0, d.Fail("%.64q, want a whole number of at most 64 bits", string(n))
 	}
 	return u, nil
+}
+
+// Within reads a value of any kind that takes at most n bytes of text.
+func (d *Decoder) Within(n int) (any, error) {
+	d.Kind()
+	start, text := d.off, d.text
+	d.text = text[:min(len(text), start+n)]
+	v, err := d.Any()
+	const longest = 12 // what the parser looks ahead, two escapes
+	if cut := len(d.text) < len(text); err != nil && cut && d.off+longest > len(d.text) {
+		d.off = start
+		err = d.Fail("the value takes more than %d bytes", n)
+	}
+	d.text = text
+	return v, err
 }
 
 // Any reads a value of any kind.

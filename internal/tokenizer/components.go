@@ -1,0 +1,254 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+
+	"thimble/internal/defect"
+	"thimble/internal/strictjson"
+)
+
+// The Split patterns that are known, as regular expressions of Oniguruma.
+var patterns = map[string]Step{
+	gpt2Pattern:                            StepGPT2,
+	llama3Head + `\p{N}{1,3}` + llama3Tail: StepLlama3,
+	llama3Head + `\p{N}` + llama3Tail:      StepQwen2,
+}
+
+const (
+	gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	llama3Head  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|`
+	llama3Tail  = `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+)
+
+// The normalizers that have no arguments.
+var formNames = map[string]Op{"NFC": OpNFC, "NFD": OpNFD, "NFKC": OpNFKC, "NFKD": OpNFKD}
+
+// normalizer appends the rules of one component.
+func (d *document) normalizer(f *fields) error {
+	if f.err != nil {
+		return f.err
+	}
+	kind := f.str("type")
+	switch op, ok := formNames[kind]; {
+	case ok:
+		d.Normalizer = append(d.Normalizer, Rule{Op: op})
+	case kind == "Prepend":
+		d.Normalizer = append(d.Normalizer, Rule{Op: OpPrepend, New: f.str("prepend")})
+	case kind == "Replace":
+		d.Normalizer = append(d.Normalizer, f.replace())
+	case kind == "Sequence":
+		return f.each("normalizers", d.normalizer)
+	default:
+		f.unsupported("type", "normalizer %s", defect.Printable(kind))
+	}
+	return f.done()
+}
+
+// replace reads a Replace.
+func (f *fields) replace() Rule {
+	return Rule{Op: OpReplace, Old: f.literal("pattern"), New: f.str("content")}
+}
+
+// literal returns the text of a pattern that is no regular expression.
+func (f *fields) literal(key string) string {
+	v := f.take(key)
+	m, _ := v.(map[string]any)
+	text, ok := m["String"].(string)
+	if !ok || len(m) != 1 {
+		f.unsupported(key, "%s", defect.Printable(strings.TrimPrefix(show(v), "map")))
+	}
+	return text
+}
+
+// each reads the components of a list, the last thing in f.
+func (f *fields) each(key string, read func(*fields) error) error {
+	for i, v := range f.array(key) {
+		if err := read(object(f.file, fmt.Sprintf("%s.%s[%d]", f.path, key, i), v)); err != nil {
+			return err
+		}
+	}
+	return f.done()
+}
+
+// finishComponents reads pre-tokenizer and decoder, which say together whether
+// the vocabulary is of bytes or of characters.
+func (d *document) finishComponents() error {
+	byteLevel := typeOf(d.decoder) == "ByteLevel"
+	d.Model = BPE
+	switch {
+	case byteLevel:
+		d.Model = ByteLevelBPE
+	case d.scores != nil:
+		d.Model = Unigram
+	}
+	if byteLevel && d.scores != nil {
+		return defect.Unsupported(jsonFile, "a Unigram model with a ByteLevel decoder")
+	}
+	if d.decoder == nil {
+		return defect.Unsupported(jsonFile+": decoder", "null")
+	}
+	if d.pre != nil || byteLevel {
+		if err := d.preTokenizer(object(jsonFile, "pre_tokenizer", d.pre), byteLevel); err != nil {
+			return err
+		}
+	}
+	if byteLevel {
+		return nil // its flags move offsets, which we do not report
+	}
+	fused := false
+	return d.readDecoder(object(jsonFile, "decoder", d.decoder), &fused)
+}
+
+// preTokenizer appends the steps of one component. With a ByteLevel decoder,
+// ByteLevel must be there and come last, since it changes what later ones would
+// see: last says that it must be this one. It may not be there otherwise.
+func (d *document) preTokenizer(f *fields, last bool) error {
+	if f.err != nil {
+		return f.err
+	}
+	switch kind := f.str("type"); kind {
+	case "Sequence":
+		list := f.array("pretokenizers")
+		for i, v := range list {
+			part := object(jsonFile, fmt.Sprintf("%s.pretokenizers[%d]", f.path, i), v)
+			if err := d.preTokenizer(part, last && i == len(list)-1); err != nil {
+				return err
+			}
+		}
+		if len(list) == 0 && last {
+			f.unsupported("pretokenizers", "a sequence that does not end in ByteLevel")
+		}
+		return f.done()
+	case "Digits":
+		step := StepDigits
+		if f.boolean("individual_digits") {
+			step = StepDigit
+		}
+		d.Steps = append(d.Steps, step)
+	case "Split":
+		d.split(f)
+	case "Metaspace":
+		d.metaspace(f)
+	case "ByteLevel":
+		d.byteLevel(f)
+		if last {
+			return f.done()
+		}
+		f.unsupported("type", "ByteLevel before another pre-tokenizer or without a ByteLevel decoder")
+	default:
+		f.unsupported("type", "pre-tokenizer %s", defect.Printable(kind))
+	}
+	if last {
+		f.unsupported("type", "a pre-tokenizer that does not end in ByteLevel")
+	}
+	return f.done()
+}
+
+func (d *document) byteLevel(f *fields) {
+	if f.boolean("add_prefix_space") {
+		d.Steps = append(d.Steps, StepSpace)
+	}
+	if v, ok := f.m["use_regex"]; !ok || v == true {
+		d.Steps = append(d.Steps, StepGPT2)
+	} else {
+		f.boolean("use_regex")
+	}
+	f.take("use_regex")
+	f.take("trim_offsets") // moves offsets, which we do not report
+}
+
+// scheme reads what a Metaspace has as pre-tokenizer and as decoder.
+func (f *fields) scheme() (scheme string, split bool) {
+	scheme, split = "always", true
+	if _, ok := f.m["prepend_scheme"]; ok {
+		scheme = f.str("prepend_scheme")
+	}
+	if _, ok := f.m["split"]; ok {
+		split = f.boolean("split")
+	}
+	if v := f.take("add_prefix_space"); v == false { // before tokenizers 0.19
+		scheme = "never"
+	}
+	f.take("str_rep")
+	if r := f.str("replacement"); r != mark {
+		f.unsupported("replacement", "%q", defect.Printable(r))
+	}
+	return scheme, split
+}
+
+func (d *document) metaspace(f *fields) {
+	scheme, split := f.scheme()
+	d.Steps = append(d.Steps, StepEscape)
+	switch scheme {
+	case "always":
+		d.Steps = append(d.Steps, StepMark)
+	case "first":
+		d.Steps = append(d.Steps, StepMarkFirst)
+	case "never":
+	default:
+		f.unsupported("prepend_scheme", "%q", defect.Printable(scheme))
+	}
+	if split {
+		d.Steps = append(d.Steps, StepWords)
+	}
+}
+
+// split reads a Split. The known patterns match all of any text, so whether
+// what lies between matches is kept, removed or inverted changes nothing, as
+// long as the matches themselves are kept.
+func (d *document) split(f *fields) {
+	p := object(jsonFile, f.path+".pattern", f.take("pattern"))
+	behavior, invert := f.str("behavior"), f.boolean("invert")
+	if p.m["String"] == " " && len(p.m) == 1 && behavior == "MergedWithPrevious" && !invert {
+		d.Steps = append(d.Steps, StepAfterSpace)
+		return
+	}
+	regex, ok := p.m["Regex"].(string)
+	step, known := patterns[regex]
+	if p.err != nil {
+		f.err = p.err
+	} else if !ok || !known || len(p.m) != 1 {
+		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
+	}
+	if behavior != "Isolated" && !(behavior == "Removed" && invert) {
+		f.unsupported("behavior", "%s with invert %v", defect.Printable(behavior), invert)
+	}
+	d.Steps = append(d.Steps, step)
+}
+
+// readDecoder appends the rules of one component. Fuse makes one text of the
+// tokens: a Strip must come after it, and nothing else may.
+func (d *document) readDecoder(f *fields, fused *bool) error {
+	if f.err != nil {
+		return f.err
+	}
+	kind := f.str("type")
+	if *fused && kind != "Strip" {
+		f.unsupported("type", "%s after Fuse", defect.Printable(kind))
+	}
+	switch kind {
+	case "Sequence":
+		return f.each("decoders", func(f *fields) error { return d.readDecoder(f, fused) })
+	case "Replace":
+		d.Decoder = append(d.Decoder, f.replace())
+	case "ByteFallback":
+		d.Decoder = append(d.Decoder, Rule{Op: OpBytes})
+	case "Fuse":
+		*fused = true
+	case "Strip":
+		start, stop := f.take("start"), f.take("stop")
+		if !*fused || start != strictjson.Number("1") || stop != strictjson.Number("0") {
+			f.unsupported("type", "Strip of %v and %v before or without Fuse, or of more than one at the start,", show(start), show(stop))
+		}
+		d.Decoder = append(d.Decoder, Rule{Op: OpStrip, Old: f.str("content")})
+	case "Metaspace":
+		if scheme, _ := f.scheme(); scheme != "never" {
+			d.Decoder = append(d.Decoder, Rule{Op: OpDropFirst, Old: mark})
+		}
+		d.Decoder = append(d.Decoder, Rule{Op: OpReplace, Old: mark, New: " "})
+	default:
+		f.unsupported("type", "decoder %s", defect.Printable(kind))
+	}
+	return f.done()
+}
