@@ -12,7 +12,7 @@ func TestCandidates(t *testing.T) {
 		{"q", "quantize"},
 		{"--v", "--version"},
 		{"quantize --sch", "--scheme"},
-		{"quantize m --f", "--force"},
+		{"quantize m --f", "--for --force"},
 		{"quantize m --scheme int8/g1", "int8/g128"},
 		{"quantize m --scheme=int8/g1", "--scheme=int8/g128"},
 		{"quantize m --scheme = int8/g1", "int8/g128"},

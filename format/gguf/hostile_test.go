@@ -197,7 +197,7 @@ func TestHostile(t *testing.T) {
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},
 		{"heads for each block", set("llama.attention.head_count", []int32{4, 4}), "llama.attention.head_count: is of type array of i32, want u32"},
-		{"2^32-1 blocks", set("llama.block_count", math.MaxUint32), "blocks is "},
+		{"2^32-1 blocks", set("llama.block_count", -1), "blocks is "},
 		{"no heads", set("llama.attention.head_count", 0), "heads is 0"},
 		{"a key that may change the result", set("llama.attention.clamp_kqv", 8.0), "llama.attention.clamp_kqv: the key, of type f32, is not supported"},
 		{"a key of a newer thimble", set("thimble.magic", true), "thimble.magic: the key, of type bool, is not supported"},
