@@ -1,4 +1,4 @@
-// Package gguf writes GGUF, the container of llama.cpp, for what one of its
+// Package gguf reads and writes GGUF, the container of llama.cpp, for what its
 // architectures can say. docs/GGUF.md lists what maps to what.
 //
 //	magic "GGUF", version u32, tensors u64, keys u64
