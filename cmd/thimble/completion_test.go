@@ -13,6 +13,7 @@ func TestCandidates(t *testing.T) {
 		{"--v", "--version"},
 		{"quantize --sch", "--scheme"},
 		{"quantize m --f", "--for --force"},
+		{"quantize m --for ll", "llama.cpp"},
 		{"quantize m --scheme int8/g1", "int8/g128"},
 		{"quantize m --scheme=int8/g1", "--scheme=int8/g128"},
 		{"quantize m --scheme = int8/g1", "int8/g128"},
