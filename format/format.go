@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"thimble/format/gguf"
 	"thimble/format/thimble"
 	"thimble/internal/model"
 )
@@ -20,7 +21,8 @@ var formats = []struct {
 	name, magic string
 	open        func(path string) (*model.Model, error)
 }{
-	{"thimble", thimble.Magic, thimble.Open},
+	{thimble.Name, thimble.Magic, thimble.Open},
+	{"GGUF", gguf.Magic, gguf.Open},
 }
 
 // Sniff returns the name of the format whose magic begins the file at path. ok

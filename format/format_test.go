@@ -9,6 +9,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/formattest"
+	"thimble/format/gguf"
 	"thimble/format/thimble"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -47,6 +48,7 @@ func TestSniff(t *testing.T) {
 	path := filepath.Join(dir, "file")
 	for _, c := range []struct{ text, name, want string }{
 		{thimble.Magic, "thimble", "preamble"},
+		{gguf.Magic, "GGUF", "version"},
 		{thimble.Magic[:7], "", "not supported"},
 		{"", "", "not supported"},
 		{strings.Repeat("x", 100), "", "not supported"},

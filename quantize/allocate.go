@@ -90,7 +90,7 @@ func (s *Survey) ladder(slot model.Slot, costs []float64) (ladder []int, sizes [
 	sizes = make([]int64, len(s.Schemes))
 	order := make([]int, len(s.Schemes))
 	for i, x := range s.Schemes {
-		e, err := newEntry(slot, s.Schemes[i], x)
+		e, err := newEntry(slot, qtensor.Scheme{}, x.String())
 		if err != nil {
 			return nil, nil, err
 		}

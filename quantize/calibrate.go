@@ -70,7 +70,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 }
 
 // rounds reports whether e becomes integers that it was not.
-func (e *Entry) rounds() bool { return e.From != e.To && e.To.Kind == qtensor.Int }
+func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
 
 // replace puts the matrix that make fills in the place of a tensor.
 func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) error) error {

@@ -25,6 +25,12 @@ type Entry struct {
 	Bytes    int64
 }
 
+// moved reports that e's values stay what they are.
+func (e *Entry) moved() bool {
+	own, ok := e.From.Own()
+	return ok && own == e.To
+}
+
 // NewPlan applies r to m, which must have passed Check. It reads no weights.
 // A rule that matches nothing is an error, as is a scheme that a tensor cannot
 // take; nothing is ever replaced by another scheme.
@@ -42,14 +48,7 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 	}
 	used := make([]bool, len(full.Rules))
 	for _, slot := range m.Spec.Slots() {
-		from := m.Tensors[slot.Name].Scheme
-		to := from
-		if text := full.scheme(slot, used); text != Keep {
-			if to, err = qtensor.ParseScheme(text); err != nil {
-				return nil, err
-			}
-		}
-		e, err := newEntry(slot, from, to)
+		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, full.scheme(slot, used))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", slot.Name, err)
 		}
@@ -71,8 +70,18 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 	return p, nil
 }
 
-func newEntry(slot model.Slot, from, to qtensor.Scheme) (Entry, error) {
-	if slot.Role == model.Vector && to.Kind == qtensor.Int {
+// newEntry plans one tensor, whose scheme is to be the one that text names.
+func newEntry(slot model.Slot, from qtensor.Scheme, text string) (Entry, error) {
+	to, ok := from.Own()
+	if text != Keep {
+		var err error
+		if to, err = qtensor.ParseScheme(text); err != nil {
+			return Entry{}, err
+		}
+	} else if !ok {
+		return Entry{}, fmt.Errorf("it is stored as %v, which no scheme of a container equals; store it as f32, f16 or bf16 (convert --dtype), or quantize it", from)
+	}
+	if slot.Role == model.Vector && !to.Float() {
 		return Entry{}, fmt.Errorf("a vector cannot be stored as %v; use f32, f16 or bf16", to)
 	}
 	if from.Kind == qtensor.Int && to != from {

@@ -5,6 +5,7 @@ import (
 
 	"thimble/internal/mmap"
 	"thimble/internal/model"
+	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
 
@@ -74,15 +75,19 @@ func (p *Plan) quantizes() bool {
 
 // store returns src in the scheme that e asks for.
 func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
-	if e.From == e.To {
-		if e.From.Kind == qtensor.Int {
-			return src, nil
-		}
+	if e.moved() && src.InPlace() {
 		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
 	if err != nil {
 		return nil, err
+	}
+	if e.moved() {
+		readers := make([]qtensor.Reader, parallel.Workers())
+		return dst, eachFinite(ctx, src, func(worker, r int) error {
+			readers[worker].Move(dst, src, r)
+			return nil
+		})
 	}
 	if e.To.Kind != qtensor.Int {
 		return dst, cast(ctx, dst, src)

@@ -176,6 +176,8 @@ func SchemeGates(s qtensor.Scheme) []Gate {
 		kl, top1 = 1e-4, 0.98
 	case qtensor.BF16:
 		kl, top1 = 5e-3, 0.95
+	case qtensor.Foreign:
+		return SchemeGates(s.Layout.Scheme)
 	case qtensor.Int:
 		l := intLimits[s.Bits]
 		kl, top1 = l.kl, l.top1

@@ -271,6 +271,10 @@ func TestNotAModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g, err := os.ReadFile("../../fixtures/gguf/trained-q4_k_m.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
 	reference := "../../fixtures/llama-tied/reference.safetensors"
 	for _, c := range []struct{ path, want string }{
 		{"", "empty"},
@@ -283,6 +287,10 @@ func TestNotAModel(t *testing.T) {
 		{write("cut.thimble", string(b[:100])), "cut.thimble"},
 		{write("half.thimble", string(b[:len(b)/2])), "half.thimble"},
 		{write("long.thimble", string(b)+"x"), "long.thimble"},
+		{write("short.gguf", "GGUF"), "short.gguf: byte 4: version"},
+		{write("cut.gguf", string(g[:1000])), "cut.gguf: byte"},
+		{write("half.gguf", string(g[:len(g)/2])), "half.gguf: byte"},
+		{write("long.gguf", string(g)+"x"), "long.gguf: byte"},
 		{"a\x00b", "invalid argument"},
 		{os.DevNull, "regular file"},
 	} {

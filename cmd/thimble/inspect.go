@@ -14,7 +14,7 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "show what a container or checkpoint holds, and check it for damage",
+		Usage:     "show what a container, a checkpoint or a GGUF file holds, and check it for damage",
 		UsageText: "thimble inspect MODEL [--tensors] [--check] [--json]",
 		Description: "Opening a container verifies its header and that every byte of the file is accounted\n" +
 			"for. --check also reads every tensor and compares its SHA-256: one flipped bit is found\n" +
@@ -22,6 +22,7 @@ func inspectCommand() *cli.Command {
 			"Examples:\n" +
 			"   thimble inspect smol.thimble --check\n" +
 			"   thimble inspect SmolLM2-135M --tensors\n" +
+			"   thimble inspect smol-Q4_K_M.gguf\n" +
 			"   thimble inspect smol.thimble --json | jq .provenance.sources",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "tensors", Usage: "list every tensor"},
@@ -35,7 +36,7 @@ func inspectCommand() *cli.Command {
 // An inspection is the report of inspect.
 type inspection struct {
 	Path       string         `json:"path"`
-	Format     string         `json:"format"` // "thimble" or "checkpoint"
+	Format     string         `json:"format"` // "thimble", "GGUF" or "checkpoint"
 	Container  *container     `json:"container,omitempty"`
 	Spec       model.Spec     `json:"spec"`
 	Weights    int64          `json:"weights"`
@@ -94,7 +95,7 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	r := &inspection{Path: path, Format: "checkpoint", Spec: m.Spec, Notes: m.Notes, listed: c.Bool("tensors")}
+	r := &inspection{Path: path, Format: formatOf(path), Spec: m.Spec, Notes: m.Notes, listed: c.Bool("tensors")}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Spec.Slots() {
 		t := m.Tensors[s.Name]
@@ -113,7 +114,7 @@ func inspectAction(c *cli.Context) error {
 	}
 	if c.Bool("check") {
 		if r.Container == nil {
-			return fmt.Errorf("%s: a checkpoint carries no digests to check; containers do", model.Printable(path))
+			return fmt.Errorf("%s: %s files carry no digests to check; containers do", model.Printable(path), r.Format)
 		}
 		progress := newMeter(c, "check", "MB", 1e6)
 		err := thimble.Check(c.Context, path, progress.at)
@@ -132,7 +133,6 @@ func (r *inspection) inspect(path string) error {
 	if err != nil {
 		return err
 	}
-	r.Format = "thimble"
 	r.Container = &container{info.Version, info.Bytes, info.HeaderBytes, info.Header, info.TokenizerBytes, info.DataOffset, info.Gates, false}
 	for i := range info.Tensors {
 		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256

@@ -13,6 +13,7 @@ import (
 
 	"thimble/convert"
 	"thimble/format"
+	"thimble/format/thimble"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/tokenizer"
@@ -40,21 +41,37 @@ func oneModel(c *cli.Context) (string, error) {
 	return c.Args().First(), nil
 }
 
-// openModel opens whatever path holds: a container by its first bytes, anything
-// else as a checkpoint. overrides are --set values.
+// openModel opens whatever path holds: a container or a GGUF file by its first
+// bytes, anything else as a checkpoint. overrides are --set values.
 func openModel(path string, overrides []string) (*model.Model, error) {
-	if !isContainer(path) {
+	if isCheckpoint(path) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
 	if len(overrides) > 0 {
-		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; a container has its config built in, convert the checkpoint again", model.Printable(path))
+		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; this file has its config built in, convert the checkpoint again", model.Printable(path))
 	}
 	return format.Open(path)
 }
 
-func isContainer(path string) bool {
+// isCheckpoint reports that path is not a model whose config is built in.
+func isCheckpoint(path string) bool {
 	_, ok := format.Sniff(path)
-	return ok
+	return !ok
+}
+
+// isContainer reports that path is a .thimble, which alone has digests and gates.
+func isContainer(path string) bool {
+	name, _ := format.Sniff(path)
+	return name == thimble.Name
+}
+
+// formatOf names what path holds, as people know it.
+func formatOf(path string) string {
+	name, ok := format.Sniff(path)
+	if !ok {
+		return "checkpoint"
+	}
+	return name
 }
 
 // openTokenizer returns m's tokenizer, or an error that says how to give one.

@@ -33,6 +33,7 @@ func quantizeCommand() *cli.Command {
 			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
+			"   thimble quantize smol-bf16.gguf -o smol.thimble --scheme int4/g32\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",

@@ -61,11 +61,11 @@ func verifyAction(c *cli.Context) error {
 		gates = append(gates, g)
 	}
 	set, against := c.StringSlice(setFlag.Name), c.String("against")
-	if isContainer(path) && against != "" && !isContainer(against) {
+	if !isCheckpoint(path) && against != "" && isCheckpoint(against) {
 		set = nil // it is about the checkpoint
 	}
 	if c.Bool("record") && !isContainer(path) {
-		return fmt.Errorf("%s: --record stores gates in a container; this is a checkpoint", model.Printable(path))
+		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", model.Printable(path), formatOf(path))
 	}
 	m, err := openModel(path, set)
 	if err != nil {
@@ -173,7 +173,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}
 	set := c.StringSlice(setFlag.Name)
-	if isContainer(against) && !isContainer(m.Path) {
+	if !isCheckpoint(against) && isCheckpoint(m.Path) {
 		set = nil
 	}
 	source, err := openModel(against, set)

@@ -76,7 +76,7 @@ var written = map[string]struct {
 		"gemma3.rope.freq_base_swa": float32(1e4), "gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": float32(8), "gemma3.attention.key_length": uint32(24)},
 		[]string{"attn_norm.weight", "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_q_norm.weight", "attn_k_norm.weight", "attn_output.weight", "post_attention_norm.weight",
 			"ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight", "post_ffw_norm.weight", "token_embd.weight", "output_norm.weight"}},
-	"llama4": {"b6ceddfbb4f80ad712ddb697c0aa12dd6f6ac776be264ea76ae6ef0511400c5b", map[string]any{"llama4.expert_count": uint32(1), "llama4.expert_used_count": uint32(1), "llama4.interleave_moe_layer_step": uint32(0),
+	"llama4": {"d6180556af9e9e74a3f6fc295505558204c2335b562d42dcfe3bf3ea96e6aac0", map[string]any{"llama4.expert_count": uint32(1), "llama4.expert_used_count": uint32(1), "llama4.interleave_moe_layer_step": uint32(0),
 		"llama4.expert_feed_forward_length": uint32(96), "llama4.attention.sliding_window": nil},
 		[]string{"attn_norm.weight", "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
 			"token_embd.weight", "output_norm.weight", "output.weight"}},

@@ -109,6 +109,9 @@ func (a *architecture) keysOf(m *model.Model, s *model.Spec) (*metadata, []strin
 	keys := a.describe(&said)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
 	keys.putProvenance(&m.Provenance)
+	if m.Spec.Rope.Pairs {
+		keys.ropePairs = ptr(true)
+	}
 	var d *tokenizer.Data
 	if m.Tokenizer != nil {
 		var err error
@@ -158,9 +161,12 @@ func (e *Export) add(slot model.Slot, source string) error {
 		return fmt.Errorf("%w; quantize the checkpoint with %v there, or say --requantize to round this to %s",
 			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), to, t.name)
 	}
-	row, _ := t.rowBytes(m.Cols)
+	size, _, _, err := t.scheme.Sizes(m.Rows, m.Cols)
+	if err != nil {
+		return err
+	}
 	e.Tensors = append(e.Tensors, Tensor{
-		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: row * int64(m.Rows),
+		Name: written, Source: source, Type: t.name, Rows: m.Rows, Cols: m.Cols, Bytes: size,
 		From: m.Scheme, Requantize: to != scheme, ggml: t, matrix: m,
 		vector: vector, turn: e.arch.turned(slot.Name, &e.spec), edit: e.editOf(slot.Name),
 	})
@@ -296,7 +302,7 @@ func (e *Export) writeTensor(ctx context.Context, w *bufio.Writer, t *Tensor) er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := w.Write(p.row(t, m, ours(r, t.turn))); err != nil {
+			if _, err := w.Write(p.row(t, m, qtensor.Standing(r, t.turn))); err != nil {
 				return err
 			}
 		}
@@ -320,24 +326,18 @@ func (p *packer) row(t *Tensor, m *qtensor.Matrix, r int) []byte {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, 0)
 		for i := range p.values {
-			v := (p.values[ours(i, t.turn)] + t.edit.add) * t.edit.times
+			v := (p.values[qtensor.Standing(i, t.turn)] + t.edit.add) * t.edit.times
 			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(v))
 		}
 		return p.out
 	}
-	if t.ggml.float() {
-		n := len(m.Codes) / m.Rows
-		return m.Codes[r*n : (r+1)*n]
+	if m.Scheme == t.ggml.scheme {
+		return m.Row(r)
 	}
-	codes := p.reader.Codes(m, r)
-	groups := m.Cols / blockCols
-	for g := range groups {
-		at := 2 * (r*groups + g)
-		d, least := binary.LittleEndian.Uint16(m.Scales[at:]), uint16(0)
-		if t.ggml.scheme.Asym {
-			least = binary.LittleEndian.Uint16(m.Mins[at:])
-		}
-		p.out = t.ggml.appendBlock(p.out, codes[g*blockCols:], d, least)
+	layout := t.ggml.scheme.Layout
+	codes, scales, mins := p.reader.Codes(m, r)
+	for g, d := range scales {
+		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])
 	}
 	return p.out
 }

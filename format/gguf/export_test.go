@@ -22,7 +22,7 @@ import (
 )
 
 // tiny is a model of two blocks with every bias, of which one runs twice.
-func tiny(t *testing.T, scheme string) *model.Model {
+func tiny(t testing.TB, scheme string) *model.Model {
 	t.Helper()
 	x, err := qtensor.ParseScheme(scheme)
 	if err != nil {
@@ -57,7 +57,7 @@ func tiny(t *testing.T, scheme string) *model.Model {
 	return m
 }
 
-func write(t *testing.T, m *model.Model) (*Export, []byte) {
+func write(t testing.TB, m *model.Model) (*Export, []byte) {
 	t.Helper()
 	e, err := NewExport(m, Options{})
 	if err != nil {
@@ -367,7 +367,7 @@ func TestRefused(t *testing.T) {
 			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
 		},
 		"head: scheme int8/g32/asym of 64 columns in GGUF is not supported; quantize the checkpoint with int8/g32/sym": func(m *model.Model, _ *tokenizer.Data) {
-			m.Tensors["head"] = formattest.Fill(grouped(8, true), 9, 64, 1)
+			m.Tensors["head"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 8, Group: 32, Asym: true}, 9, 64, 1)
 		},
 		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported; quantize the checkpoint with f16 there": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.FFN = 100

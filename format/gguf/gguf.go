@@ -1,4 +1,4 @@
-// Package gguf writes GGUF, the container of llama.cpp, for what one of its
+// Package gguf reads and writes GGUF, the container of llama.cpp, for what its
 // architectures can say. docs/GGUF.md lists what maps to what.
 //
 //	magic "GGUF", version u32, tensors u64, keys u64
@@ -11,8 +11,9 @@
 package gguf
 
 import (
-	"encoding/binary"
+	"fmt"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
@@ -27,81 +28,64 @@ const (
 	maxString  = 16 << 20 // bytes
 	maxItems   = 1 << 24  // of an array
 	maxTensors = 1 << 16
-	maxName    = 63 // bytes of a tensor's name
+	maxKeys    = 1 << 16
+	maxKey     = 65535 // bytes of a key's name
+	maxName    = 63    // bytes of a tensor's name
 )
 
-// A ggmlType is how a tensor's rows are stored. The integer types store blocks
-// of 32 columns one after the other, scales and codes together; each is a
-// scheme of ours in another order.
+// A ggmlType is how a tensor's rows are stored.
 type ggmlType struct {
 	id       uint32
 	name     string
-	scheme   qtensor.Scheme
-	block    int // bytes of blockCols columns, or of one value of a float type
+	scheme   qtensor.Scheme // a float kind, or Foreign
 	fileType uint32
 }
 
-const blockCols = 32
-
-func grouped(bits int, asym bool) qtensor.Scheme {
-	return qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: blockCols, Asym: asym}
-}
-
-// types lists what can be stored (ggml.h, enum ggml_type; llama.h, enum llama_ftype).
+// types lists what can be read and stored (ggml.h, enum ggml_type; llama.h, enum
+// llama_ftype, of the K types that of the mix named after them).
 var types = []ggmlType{
-	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 4, 0},
-	{1, "F16", qtensor.Scheme{Kind: qtensor.F16}, 2, 1},
-	{30, "BF16", qtensor.Scheme{Kind: qtensor.BF16}, 2, 32},
-	{2, "Q4_0", grouped(4, false), 18, 2},
-	{3, "Q4_1", grouped(4, true), 20, 3},
-	{6, "Q5_0", grouped(5, false), 22, 8},
-	{7, "Q5_1", grouped(5, true), 24, 9},
-	{8, "Q8_0", grouped(8, false), 34, 7},
+	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 0},
+	{1, "F16", qtensor.Scheme{Kind: qtensor.F16}, 1},
+	{30, "BF16", qtensor.Scheme{Kind: qtensor.BF16}, 32},
+	{2, "Q4_0", qtensor.Q4_0.Foreign(), 2},
+	{3, "Q4_1", qtensor.Q4_1.Foreign(), 3},
+	{6, "Q5_0", qtensor.Q5_0.Foreign(), 8},
+	{7, "Q5_1", qtensor.Q5_1.Foreign(), 9},
+	{8, "Q8_0", qtensor.Q8_0.Foreign(), 7},
+	{12, "Q4_K", qtensor.Q4_K.Foreign(), 15},
+	{13, "Q5_K", qtensor.Q5_K.Foreign(), 17},
+	{14, "Q6_K", qtensor.Q6_K.Foreign(), 18},
 }
 
-// typeOf returns the type that stores scheme s as it is.
+// typeOf returns the type that stores scheme s as it is: of an integer scheme
+// the one whose codes and scales are the same in another order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
-		if t.scheme == s {
+		own, ok := t.scheme.Own()
+		if t.scheme == s || ok && own == s {
 			return t, true
 		}
 	}
 	return ggmlType{}, false
 }
 
-func (t ggmlType) float() bool { return t.scheme.Kind != qtensor.Int }
-
-// rowBytes is the stored length of a row. Integer types need whole blocks.
-func (t ggmlType) rowBytes(cols int) (n int64, ok bool) {
-	if t.float() {
-		return int64(cols) * int64(t.block), true
-	}
-	return int64(cols/blockCols) * int64(t.block), cols%blockCols == 0
+// unread names the types that are valid and not read.
+var unread = map[uint32]string{
+	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
+	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+	40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }
 
-// appendBlock appends one block: d, m if the type has one, the fifth bits of 5-bit
-// codes, then code j below code j+16 in one byte, or 8-bit codes as signed.
-func (t ggmlType) appendBlock(dst []byte, codes []uint8, d, m uint16) []byte {
-	codes = codes[:blockCols]
-	dst = binary.LittleEndian.AppendUint16(dst, d)
-	if t.scheme.Asym {
-		dst = binary.LittleEndian.AppendUint16(dst, m)
-	}
-	switch t.scheme.Bits {
-	case 8:
-		for _, c := range codes {
-			dst = append(dst, c-128)
+// typeNumbered returns the type of the tensor called name.
+func typeNumbered(path, name string, id uint32) (ggmlType, error) {
+	for _, t := range types {
+		if t.id == id {
+			return t, nil
 		}
-		return dst
-	case 5:
-		high := uint32(0)
-		for j, c := range codes {
-			high |= uint32(c>>4) << j
-		}
-		dst = binary.LittleEndian.AppendUint32(dst, high)
 	}
-	for j, c := range codes[:blockCols/2] {
-		dst = append(dst, c&15|codes[j+blockCols/2]<<4)
+	if known, ok := unread[id]; ok {
+		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
+			model.Printable(path), model.Unsupported(name, "type %s", known))
 	}
-	return dst
+	return ggmlType{}, model.Corrupt(path, name, "its type is %d, which ggml does not have", id)
 }

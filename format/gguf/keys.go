@@ -8,17 +8,6 @@ import (
 	"thimble/internal/model"
 )
 
-// Types of a key's value (ggml, docs/gguf.md, gguf_metadata_value_type).
-const (
-	kindU32    = 4
-	kindI32    = 5
-	kindF32    = 6
-	kindBool   = 7
-	kindString = 8
-	kindArray  = 9
-	kindU64    = 10
-)
-
 // metadata is every key that is known. A nil pointer or slice and an
 // empty string mean that the key is absent.
 type metadata struct {
@@ -43,7 +32,7 @@ type metadata struct {
 	tokenTypes                   []int32
 	scores                       []float32
 	removeSpaces                 *bool
-	bos, eos, unk, pad           *uint32
+	bos, eos, unk, pad, eot, eom *uint32
 	addBOS, addEOS, addSpace     *bool
 
 	// What GGUF has no key for.
@@ -55,6 +44,8 @@ type metadata struct {
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
+	nfc                             *bool // the tokenizer composes characters first
+	ropePairs                       *bool // neighbours turn, where others read halves
 }
 
 // A key is one line of the table: a name and where its value is kept.
@@ -104,6 +95,8 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.merges", &m.merges},
 		{"tokenizer.ggml.bos_token_id", &m.bos},
 		{"tokenizer.ggml.eos_token_id", &m.eos},
+		{"tokenizer.ggml.eot_token_id", &m.eot},
+		{"tokenizer.ggml.eom_token_id", &m.eom},
 		{"tokenizer.ggml.unknown_token_id", &m.unk},
 		{"tokenizer.ggml.padding_token_id", &m.pad},
 		{"tokenizer.ggml.add_bos_token", &m.addBOS},
@@ -121,6 +114,8 @@ func (m *metadata) keys() []key {
 		{"thimble.bos_token_id", &m.specBOS},
 		{"thimble.eos_token_ids", &m.specEOS},
 		{"thimble.tokenizer.tokens", &m.tokenizerTokens},
+		{"thimble.tokenizer.nfc", &m.nfc},
+		{"thimble.rope.pairs", &m.ropePairs},
 		{"thimble.rope.llama3.factor", &m.llama3Factor},
 		{"thimble.rope.llama3.low_freq_factor", &m.llama3Low},
 		{"thimble.rope.llama3.high_freq_factor", &m.llama3High},

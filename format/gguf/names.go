@@ -81,16 +81,6 @@ func (a *architecture) turned(name string, s *model.Spec) int {
 	return 0
 }
 
-// ours returns the row of ours that is row r in GGUF, where heads are dim wide;
-// dim 0 leaves rows in place.
-func ours(r, dim int) int {
-	if dim == 0 {
-		return r
-	}
-	at := r % dim
-	return r - at + at/2 + at%2*(dim/2)
-}
-
 // sourceOf returns the name in the model of a tensor that is called name where
 // each step has a block of its own.
 func sourceOf(name string, schedule []int) string {

@@ -14,7 +14,7 @@ import (
 // does not divide.
 func Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
 	if t, ok := typeOf(s); ok {
-		if _, whole := t.rowBytes(cols); whole {
+		if _, _, _, err := t.scheme.Sizes(1, cols); err == nil {
 			return s
 		}
 	}

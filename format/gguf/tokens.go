@@ -124,6 +124,7 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	}
 	switch {
 	case len(d.Normalizer) == 1 && d.Normalizer[0].Op == tokenizer.OpNFC:
+		m.nfc = ptr(true)
 		notes = append(notes, "llama.cpp does not compose characters (NFC) as this tokenizer does: texts that are not in NFC get other ids")
 	case len(d.Normalizer) > 0:
 		return nil, model.Unsupported(path, "a tokenizer with normalizer %v in GGUF", d.Normalizer)

@@ -107,7 +107,9 @@ func (c *Contents) checkTensors(path string) error {
 			return model.Corrupt(path, e.Name, "is tensor %d, want %s there", i, s.Name)
 		case e.Rows != s.Rows || e.Cols != s.Cols:
 			return model.Corrupt(path, e.Name, "shape is (%d, %d), the spec wants (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
-		case s.Role == model.Vector && e.Scheme.Kind == qtensor.Int:
+		case e.Scheme.Kind == qtensor.Foreign:
+			return model.Unsupported(path, "%s: layout %v in a container", e.Name, e.Scheme)
+		case s.Role == model.Vector && !e.Scheme.Float():
 			return model.Corrupt(path, e.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", e.Scheme)
 		}
 		if _, err := e.sizes(); err != nil {

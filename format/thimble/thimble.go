@@ -32,6 +32,9 @@ import (
 // and both kinds of line end, so that a transfer as text shows at once.
 const Magic = "\x89THM\r\n\x1a\n"
 
+// Name is what the format is called.
+const Name = "thimble"
+
 // Version is the only version of the container there is.
 const Version = 1
 

@@ -86,6 +86,9 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", model.Printable(w.path), e.Name,
 			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
 	}
+	if !m.InPlace() {
+		return fmt.Errorf("%s: %s: its heads are stored interleaved, a container has rows in order", model.Printable(w.path), e.Name)
+	}
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("%s: %s: %w", model.Printable(w.path), e.Name, err)
 	}

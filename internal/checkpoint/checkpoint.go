@@ -117,7 +117,7 @@ var formats = []format{
 	{"safetensors", isSafetensors, readSafetensors},
 	{"PyTorch", starts("PK\x03\x04"), readTorchZip},
 	{"PyTorch before 1.6", starts("\x80\x02"), readTorchLegacy},
-	{"GGUF", starts("GGUF"), unsupported("a GGUF file")},
+	{"GGUF", starts("GGUF"), refuseGGUF},
 }
 
 // recognise returns the format of b, or safetensors, whose reader will say
@@ -135,12 +135,13 @@ func starts(magic string) func([]byte) bool {
 	return func(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
 }
 
-func unsupported(what string) func(*Checkpoint, string, []byte) error {
-	return func(_ *Checkpoint, path string, _ []byte) error { return saveAgain(path, what) }
-}
-
 // saveAgain refuses a checkpoint that transformers can read and we cannot.
 func saveAgain(path, what string) error {
 	return fmt.Errorf("%s: %w; load it with transformers and save it as safetensors with save_pretrained",
 		defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "%s", what))
+}
+
+// refuseGGUF: such a file is a whole model, and has no config.json beside it.
+func refuseGGUF(_ *Checkpoint, path string, _ []byte) error {
+	return fmt.Errorf("%s: %w; open it by its own name", defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "a GGUF file as a part of one"))
 }

@@ -164,7 +164,7 @@ func TestRefuses(t *testing.T) {
 		{"much metadata", file(`{"__metadata__":{`+metadata.String()[1:]+"}}", 0), "__metadata__.65536: more than 65536 entries"},
 		{"PyTorch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00"), "zip: zip: not a valid zip file: it is damaged or truncated"},
 		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "byte 15: pickle: wants 1 bytes, 0 are left: it is truncated"},
-		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file is not supported; load it with transformers and save it as safetensors with save_pretrained"},
+		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file as a part of one is not supported; open it by its own name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, c.b)

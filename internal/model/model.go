@@ -59,7 +59,7 @@ func (m *Model) Check() error {
 		if t.Rows != s.Rows || t.Cols != s.Cols {
 			return Corrupt(m.Path, s.Name, "shape is (%d, %d), the config wants (%d, %d)", t.Rows, t.Cols, s.Rows, s.Cols)
 		}
-		if s.Role == Vector && t.Scheme.Kind == qtensor.Int {
+		if s.Role == Vector && !t.Scheme.Float() {
 			return Corrupt(m.Path, s.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", t.Scheme)
 		}
 		if err := t.Check(); err != nil {
@@ -94,7 +94,7 @@ func (m *Model) HeadName() string {
 func (m *Model) Size() (weights, bytes int64) {
 	for _, t := range m.Tensors {
 		weights += int64(t.Rows) * int64(t.Cols)
-		bytes += int64(len(t.Codes) + len(t.Scales) + len(t.Mins))
+		bytes += t.Bytes()
 	}
 	return weights, bytes
 }

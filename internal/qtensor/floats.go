@@ -54,15 +54,26 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 	return nil
 }
 
-// NonFinite returns the first column of row r of a float matrix that is NaN or
-// infinite, or -1.
+// NonFinite returns the first column of row r of a float or Foreign matrix that
+// is NaN or infinite, or whose block has such a scale, or -1.
 func (m *Matrix) NonFinite(r int) int {
 	row, _, _ := m.row(r)
-	size := m.Scheme.valueBits() / 8
+	if m.Scheme.Kind == Foreign {
+		return m.Scheme.Layout.nonFinite(row)
+	}
+	c := m.Scheme.nonFinite(row)
+	if c >= 0 && m.Rows == 1 {
+		c = Standing(c, m.Interleaved)
+	}
+	return c
+}
+
+func (s Scheme) nonFinite(row []byte) int {
+	size := s.valueBytes()
 	// A value is not finite if all its exponent bits are set; adding the lowest of
 	// them then carries into the sign, which the mask has cleared.
 	exponent, lowest := uint64(0x7f800000), uint64(0x00800000)
-	switch m.Scheme.Kind {
+	switch s.Kind {
 	case F16:
 		exponent, lowest = 0x7c00, 0x0400
 	case BF16:

@@ -114,7 +114,7 @@ func TestRowIsWhatWasSet(t *testing.T) {
 		for r := range rows {
 			codes := code.Draw(t, "codes")
 			m.SetRow(r, codes, halves.Draw(t, "scales"), halves.Draw(t, "mins"))
-			if got := d.Codes(m, r); fmt.Sprint(got) != fmt.Sprint(codes) {
+			if got, _, _ := d.Codes(m, r); fmt.Sprint(got) != fmt.Sprint(codes) {
 				t.Fatalf("%v row %d: codes are %v, want %v", s, r, got, codes)
 			}
 		}
@@ -209,7 +209,7 @@ func TestNonFinite(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			size := m.Scheme.valueBits() / 8
+			size := m.Scheme.valueBytes()
 			set := func(c int, v uint32) {
 				for b := range size {
 					m.Codes[(cols+c)*size+b] = byte(v >> (8 * b))

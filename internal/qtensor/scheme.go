@@ -1,5 +1,5 @@
-// Package qtensor is the one codec for stored matrices: float types and
-// per-group integers of every width from 2 to 8 bits.
+// Package qtensor is the one codec for stored matrices: float types, per-group
+// integers of every width from 2 to 8 bits, and the block layouts of other programs.
 package qtensor
 
 import (
@@ -16,7 +16,8 @@ const (
 	F32 Kind = iota
 	F16
 	BF16
-	Int // integer codes with a scale, and perhaps a minimum, per group
+	Int     // integer codes with a scale, and perhaps a minimum, per group
+	Foreign // blocks of another program's Layout, which are read and never made
 )
 
 // A Scheme says how a matrix is stored. The float kinds use no other field.
@@ -31,6 +32,8 @@ type Scheme struct {
 	Bits  int  // 2 to 8
 	Group int  // columns that share a scale; 0 is the whole row
 	Asym  bool // has a minimum per group
+
+	Layout *Layout // Foreign only
 }
 
 // MaxGroup bounds Group; a wider group is spelled "row".
@@ -83,9 +86,9 @@ func ParseScheme(text string) (Scheme, error) {
 // Check reports a field out of range.
 func (s Scheme) Check() error {
 	switch {
-	case s.Kind < Int && s == Scheme{Kind: s.Kind}:
+	case s.Float() && s == Scheme{Kind: s.Kind}, s.Kind == Foreign && s.Layout != nil && s == s.Layout.Foreign():
 		return nil
-	case s.Kind != Int:
+	case s.Kind != Int || s.Layout != nil:
 		return fmt.Errorf("kind %d with bits, group or minimum is not a scheme", s.Kind)
 	case s.Bits < 2 || s.Bits > 8:
 		return fmt.Errorf("%d bits, want 2 to 8", s.Bits)
@@ -95,7 +98,11 @@ func (s Scheme) Check() error {
 	return nil
 }
 
-// String is the canonical spelling, which ParseScheme reads back.
+// Float reports whether values are stored one by one: as f32, f16 or bf16.
+func (s Scheme) Float() bool { return s.Kind < Int }
+
+// String is the canonical spelling, which ParseScheme reads back. A Foreign
+// scheme has its layout's name, which ParseScheme does not know.
 func (s Scheme) String() string {
 	switch s.Kind {
 	case F32:
@@ -104,6 +111,8 @@ func (s Scheme) String() string {
 		return "f16"
 	case BF16:
 		return "bf16"
+	case Foreign:
+		return s.Layout.Name
 	}
 	group, sym := "row", "sym"
 	if s.Group > 0 {
@@ -115,10 +124,8 @@ func (s Scheme) String() string {
 	return fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
 }
 
-// valueBits is the stored width of one value in bits.
-func (s Scheme) valueBits() int {
-	return [...]int{F32: 32, F16: 16, BF16: 16, Int: s.Bits}[s.Kind]
-}
+// valueBytes is the stored size of one value of a float kind.
+func (s Scheme) valueBytes() int { return [...]int{F32: 4, F16: 2, BF16: 2}[s.Kind] }
 
 // Zero is the code that stands for zero in a symmetric scheme.
 func (s Scheme) Zero() int { return 1 << (s.Bits - 1) }
@@ -161,8 +168,11 @@ func (s Scheme) digits() []int {
 
 // rowBytes is the length of one row in the codes plane.
 func (s Scheme) rowBytes(cols int) int {
-	if s.Kind != Int {
-		return cols * s.valueBits() / 8
+	switch {
+	case s.Float():
+		return cols * s.valueBytes()
+	case s.Kind == Foreign:
+		return cols / s.Layout.Cols * s.Layout.Bytes
 	}
 	n := 0
 	for _, width := range s.digits() {
@@ -172,13 +182,17 @@ func (s Scheme) rowBytes(cols int) int {
 }
 
 // Sizes returns the bytes of the three planes of a (rows, cols) matrix. The
-// product is checked: an error means that it does not fit an int64.
+// product is checked: an error means that it does not fit an int64, or that the
+// columns are no whole number of a layout's blocks.
 func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 	if err := s.Check(); err != nil {
 		return 0, 0, 0, err
 	}
 	if rows < 0 || cols < 0 || rows > math.MaxInt32 || cols > math.MaxInt32/32 {
 		return 0, 0, 0, fmt.Errorf("shape (%d, %d) is out of range", rows, cols)
+	}
+	if s.Kind == Foreign && cols%s.Layout.Cols != 0 {
+		return 0, 0, 0, fmt.Errorf("%v: %d columns are not a multiple of its block of %d", s, cols, s.Layout.Cols)
 	}
 	codes = int64(rows) * int64(s.rowBytes(cols))
 	scales = int64(rows) * int64(s.Groups(cols)) * 2

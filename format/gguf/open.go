@@ -1,0 +1,321 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"thimble/internal/mmap"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+	"thimble/internal/tokenizer"
+)
+
+// Open maps the GGUF file at path. It reads everything before the tensors'
+// data, so that its cost depends on the keys and the number of tensors, and
+// decodes neither the tokenizer nor a weight. Whatever the file says that would
+// change the result and is not known is an error that names it: a
+// *model.CorruptError, or one that wraps model.ErrUnsupported.
+//
+// The model's tensors alias the mapping. Reading them while another program
+// truncates the file is a memory fault, which parallel.Guard makes an error.
+func Open(path string) (*model.Model, error) {
+	mapped, err := mmap.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	var m *model.Model
+	err = parallel.Guard(func() error {
+		f, err := parseFront(path, mapped.Data)
+		if err != nil {
+			return err
+		}
+		m, err = f.model()
+		return err
+	})
+	if err == parallel.ErrFault {
+		err = fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	if err != nil {
+		mapped.Close()
+		return nil, err
+	}
+	m.Close = mapped.Close
+	return m, nil
+}
+
+// model returns what the file holds.
+func (f *file) model() (*model.Model, error) {
+	if err := f.whole(); err != nil {
+		return nil, err
+	}
+	keys, arch, err := f.metadata()
+	if err != nil {
+		return nil, err
+	}
+	unknown, err := f.others(keys)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := f.spec(keys, arch)
+	if err != nil {
+		return nil, err
+	}
+	m := &model.Model{Path: f.path, Spec: spec, Files: []string{f.path}}
+	if m.Provenance, err = keys.provenance(f.path); err != nil {
+		return nil, err
+	}
+	if m.Tensors, err = f.matrices(arch, &spec); err != nil {
+		return nil, err
+	}
+	for _, name := range unknown {
+		m.Notes = append(m.Notes, fmt.Sprintf("key %s is not known and has no effect", name))
+	}
+	m.Tokenizer = sync.OnceValues(func() (d *tokenizer.Data, err error) {
+		if guard := parallel.Guard(func() error { d, err = f.tokenizer(&spec); return nil }); guard != nil {
+			return nil, fmt.Errorf("%s: %w", model.Printable(f.path), guard)
+		}
+		return d, err
+	})
+	return m, m.Check()
+}
+
+// whole refuses one file of a model that was split.
+func (f *file) whole() error {
+	const name = "split.count"
+	v := f.keys[name]
+	if v == nil || v.kind == kindArray || v.kind == kindString {
+		return nil
+	}
+	n := uint64(0)
+	for i, b := range v.raw { // of whatever width
+		n |= uint64(b) << (8 * i)
+	}
+	if n <= 1 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w; join the files with llama-gguf-split --merge", model.Printable(f.path),
+		model.Unsupported(name, "one of %d files of a split model", n))
+}
+
+// isList reports that a key's value is left for the tokenizer.
+func isList(name string) bool {
+	return slices.Contains([]string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"}, name)
+}
+
+// metadata returns the keys of the table, but for the tokenizer's lists.
+func (f *file) metadata() (*metadata, *architecture, error) {
+	m := &metadata{}
+	if err := f.take(m, func(name string) bool { return name == "general.architecture" }); err != nil {
+		return nil, nil, err
+	}
+	if m.architecture == "" {
+		return nil, nil, model.Corrupt(f.path, "general.architecture", "the key is missing")
+	}
+	arch, ok := architectureNamed(m.architecture)
+	if !ok {
+		var names []string
+		for _, a := range architectures {
+			names = append(names, a.name)
+		}
+		slices.Sort(names)
+		return nil, nil, fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported("general.architecture", "%q, only %s,",
+			model.Printable(m.architecture), strings.Join(names, ", ")))
+	}
+	return m, arch, f.take(m, func(name string) bool { return !isList(name) })
+}
+
+// spec returns what the keys and the names of the tensors say is computed.
+func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
+	if e := f.tensors["token_embd.weight"]; e != nil && m.vocab == nil {
+		m.vocab = ptr(uint32(e.rows))
+	}
+	s, err := arch.spec(m, func(name string) bool { return f.tensors[name] != nil })
+	if err == nil {
+		err = arch.unused(m, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+	}
+	s.BOS, s.EOS = m.ends()
+	if m.ropePairs != nil {
+		s.Rope.Pairs = *m.ropePairs && arch.pairs
+	}
+	if err := f.ropeFactors(&s); err != nil {
+		return s, err
+	}
+	if err := s.Check(); err != nil {
+		return s, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+	}
+	return s, nil
+}
+
+// unused refuses a key of the architecture's that it makes nothing of: where s
+// is written again the key is missing or another.
+func (a *architecture) unused(m *metadata, s *model.Spec) error {
+	again := a.describe(s)
+	written := make(map[string]any)
+	for _, k := range again.keys() {
+		if !absent(k.value) {
+			written[k.name] = k.value
+		}
+	}
+	for _, k := range m.keys() {
+		// walk itself judges the scaling, and what an absent pattern means.
+		judged := k.value == any(&m.ropeScaling) || k.value == any(&m.ropeFactor) || k.value == any(&m.windowEvery) || k.value == any(&m.windowPattern)
+		if !strings.HasPrefix(k.name, a.name+".") || judged || absent(k.value) {
+			continue
+		}
+		got := reflect.ValueOf(k.value).Elem()
+		want, ok := written[k.name]
+		if ok && reflect.DeepEqual(k.value, want) || !ok && got.Kind() == reflect.Pointer && got.Elem().IsZero() {
+			continue
+		}
+		shown := got
+		if got.Kind() == reflect.Pointer {
+			shown = got.Elem()
+		}
+		return model.Unsupported(k.name, "%v in architecture %s", shown, a.name)
+	}
+	return nil
+}
+
+// absent reports that a place in metadata is empty.
+func absent(place any) bool { return reflect.ValueOf(place).Elem().IsZero() }
+
+// ends returns the tokens that begin and end a text, -1 or none where no key
+// says.
+func (m *metadata) ends() (bos int, eos []int) {
+	bos = -1
+	switch {
+	case m.specBOS != nil:
+		bos = int(*m.specBOS)
+	case m.bos != nil:
+		bos = int(*m.bos)
+	}
+	eos = []int{}
+	if m.specEOS != nil {
+		for _, id := range m.specEOS {
+			eos = append(eos, int(id))
+		}
+		return bos, eos
+	}
+	for _, id := range []*uint32{m.eos, m.eot, m.eom} {
+		if id != nil && !slices.Contains(eos, int(*id)) {
+			eos = append(eos, int(*id))
+		}
+	}
+	return bos, eos
+}
+
+// provenance returns where the model came from, as far as the file says.
+func (m *metadata) provenance(path string) (p model.Provenance, err error) {
+	p = model.Provenance{Architecture: m.origin, Tool: m.madeBy, Recipe: m.recipe, Overrides: m.overrides}
+	if p.Architecture == "" {
+		p.Architecture = m.architecture
+	}
+	if !slices.IsSorted(p.Overrides) {
+		return p, model.Corrupt(path, "thimble.overrides", "are not sorted")
+	}
+	n := len(m.sources)
+	if len(m.sourceBytes) != n || len(m.sourceSums) != n {
+		return p, model.Corrupt(path, "thimble.source", "%d names, %d lengths and %d digests", n, len(m.sourceBytes), len(m.sourceSums))
+	}
+	for i, name := range m.sources {
+		sum, err := hex.DecodeString(m.sourceSums[i])
+		if err != nil || len(sum) != 32 || m.sourceBytes[i] > math.MaxInt64 {
+			return p, model.Corrupt(path, "thimble.source", "source %d has %d bytes and digest %q", i, m.sourceBytes[i], model.Printable(m.sourceSums[i]))
+		}
+		p.Sources = append(p.Sources, model.Source{Name: name, Bytes: int64(m.sourceBytes[i]), SHA256: sum})
+	}
+	return p, nil
+}
+
+// matrices returns the tensors by our names. Each must be there, with its shape,
+// and no other.
+func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
+	all := make(map[string]*qtensor.Matrix)
+	used := map[string]bool{ropeFreqs: true} // which ropeFactors has read
+	for _, slot := range s.Slots() {
+		name, ok := foreign(slot.Name)
+		t := f.tensors[name]
+		if !ok || t == nil {
+			return nil, model.Corrupt(f.path, name, "tensor is missing, want shape (%d, %d)", slot.Rows, slot.Cols)
+		}
+		used[name] = true
+		if t.rows != slot.Rows || t.cols != slot.Cols || t.vector != (slot.Role == model.Vector) {
+			return nil, f.fault(t, "shape is (%d, %d), the keys want (%d, %d)", t.rows, t.cols, slot.Rows, slot.Cols)
+		}
+		if slot.Role == model.Vector && !t.kind.scheme.Float() {
+			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
+		}
+		m := t.matrix()
+		m.Interleaved = arch.turned(slot.Name, s)
+		all[slot.Name] = m
+	}
+	for _, t := range f.listed {
+		if !used[t.name] {
+			return nil, fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(t.name, "this tensor in architecture %s", arch.name))
+		}
+	}
+	return all, nil
+}
+
+func (f *file) fault(t *stored, format string, args ...any) error {
+	return &model.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
+}
+
+// ropeFactors finds which scaling the tensor of rotary factors stands for. Files
+// of other programs hold Llama 3's factors and not what they were made from.
+func (f *file) ropeFactors(s *model.Spec) error {
+	t := f.tensors[ropeFreqs]
+	ours := s.Rope.Scaling == model.RopeLlama3
+	if t == nil {
+		if ours {
+			return model.Corrupt(f.path, ropeFreqs, "tensor is missing, the keys have its parameters")
+		}
+		return nil
+	}
+	if s.Check() != nil || t.kind.scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != s.HeadDim/2 {
+		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.name, t.rows, t.cols, s.HeadDim/2)
+	}
+	got := make([]float32, t.cols)
+	if _, err := binary.Decode(t.data, binary.LittleEndian, got); err != nil {
+		return f.fault(t, "%v", err)
+	}
+	if ours {
+		if want := ropeFactors(s); !near(got, want, 0) {
+			return f.fault(t, "is not what the keys %s* say", "thimble.rope.llama3.")
+		}
+		return nil
+	}
+	if near(got, slices.Repeat([]float32{1}, len(got)), 0) {
+		return nil
+	}
+	// Llama 3.1, 3.2 and 3.3 differ in the factor alone (their config.json).
+	guess := *s
+	guess.Rope = model.Rope{Base: s.Rope.Base, Pairs: s.Rope.Pairs, Scaling: model.RopeLlama3,
+		Factor: float64(got[len(got)-1]), LowFreq: 1, HighFreq: 4, Original: 8192}
+	// llama.cpp's converter works in float32.
+	if s.Rope.Scaling != model.RopePlain || guess.Check() != nil || !near(got, ropeFactors(&guess), 1e-5) {
+		return fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(ropeFreqs, "a tensor of rotary factors other than those of Llama 3"))
+	}
+	s.Rope = guess.Rope
+	return nil
+}
+
+// near reports that no two values differ by more than that part of them.
+func near(a, b []float32, part float64) bool {
+	for i := range a {
+		if !(math.Abs(float64(a[i])-float64(b[i])) <= part*math.Abs(float64(b[i]))) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,244 @@
+package gguf
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/convert"
+	"thimble/format/formattest"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/tokenizer"
+	"thimble/internal/transformer"
+	"thimble/verify"
+)
+
+const fixtures = "../../fixtures"
+
+func checkpoint(t *testing.T, dir string, set ...string) *model.Model {
+	t.Helper()
+	m, err := convert.Open(filepath.Join(fixtures, dir), convert.Options{Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func reopen(t *testing.T, path string) *model.Model {
+	t.Helper()
+	m, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// exported writes m and opens the file.
+func exported(t *testing.T, m *model.Model) (*model.Model, string) {
+	t.Helper()
+	e, err := NewExport(m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "out.gguf")
+	if err := e.Write(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	return reopen(t, path), path
+}
+
+// logits of m for ids, fed at once.
+func logits(t *testing.T, m *model.Model, ids []int) []float32 {
+	t.Helper()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.NewCache(len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := d.Forward(context.Background(), c, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, len(ids)*m.Spec.Vocab)
+	if err := h.Logits(context.Background(), out, 0, len(ids)); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func sameBits(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: value %d is %v, want %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+// folders are the fixtures, and of those that GGUF cannot hold why. The scores of
+// gemma3 are scaled by the gains of the queries in GGUF, which rounds.
+var folders = []struct {
+	dir, refused string
+	set          []string
+	rounds       bool
+}{
+	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
+	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"}, {dir: "qwen3"}, {dir: "phi"}, {dir: "gemma3", rounds: true},
+	{dir: "mobilellm-facebook", set: []string{"share_embedding=true", "layer_sharing=true"}},
+	{dir: "mistral", refused: "an attention window of 21"},
+	{dir: "qwen2", refused: "an attention window of 21"},
+	{dir: "llama4", refused: "attention in chunks of 21"},
+}
+
+// Every fixture that GGUF can hold comes back with its Spec and gives the logits
+// of the checkpoint to the bit, for the prompts of its reference.
+func TestFixturesComeBack(t *testing.T) {
+	for _, f := range folders {
+		t.Run(f.dir, func(t *testing.T) {
+			t.Parallel()
+			m := checkpoint(t, f.dir, f.set...)
+			if f.refused != "" {
+				if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
+					t.Errorf("%v, want %q", err, f.refused)
+				}
+				return
+			}
+			got, _ := exported(t, m)
+			want := inFile(m)
+			if missing := differences(&want, &got.Spec); len(missing) > 0 || !slices.Equal(want.EOS, got.Spec.EOS) || want.BOS != got.Spec.BOS {
+				t.Errorf("spec is %+v, want %+v: %v", got.Spec, want, missing)
+			}
+			r, err := verify.OpenReference(filepath.Join(fixtures, f.dir, "reference.safetensors"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			for _, p := range r.Prompts() {
+				a, b := logits(t, got, p.IDs), logits(t, m, p.IDs)
+				if !f.rounds {
+					sameBits(t, f.dir, a, b)
+				}
+				for i := range a { // which spread by 3
+					if math.Abs(float64(a[i]-b[i])) > 1e-4 {
+						t.Fatalf("logit %d is %v, want %v", i, a[i], b[i])
+					}
+				}
+			}
+		})
+	}
+}
+
+// inFile is m's Spec as a file says it: a block for each step, gains that count
+// from 0.
+func inFile(m *model.Model) model.Spec {
+	arch, err := choose(m.Path, &m.Spec)
+	if err != nil {
+		panic(err)
+	}
+	s := arch.said(&m.Spec)
+	s.Rope.Pairs = m.Spec.Rope.Pairs
+	return s
+}
+
+// The tokenizer of every fixture comes back with the ids of its golden texts.
+func TestTokenizersComeBack(t *testing.T) {
+	texts := 0
+	for _, f := range folders {
+		path := filepath.Join(fixtures, f.dir, "tokenizer_golden.json")
+		data, err := os.ReadFile(path)
+		if f.refused != "" || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var golden []struct {
+			Text string `json:"text"`
+			IDs  []int  `json:"ids"`
+		}
+		if err := json.Unmarshal(data, &golden); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		m, _ := exported(t, checkpoint(t, f.dir, f.set...))
+		d, err := m.Tokenizer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := tokenizer.New(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range golden {
+			texts++
+			if got := tok.Encode(g.Text, false); !slices.Equal(got, g.IDs) {
+				t.Errorf("%s: %q has ids %v, want %v", f.dir, g.Text, got, g.IDs)
+			}
+		}
+	}
+	if texts < 500 {
+		t.Errorf("only %d texts were compared", texts)
+	}
+}
+
+// What is written, read and written again has the same tensors.
+func TestExportedAgain(t *testing.T) {
+	for scheme := range mapped {
+		t.Run(scheme, func(t *testing.T) {
+			m := tiny(t, scheme)
+			first, data := write(t, m)
+			got, _ := exported(t, m)
+			second, again := write(t, got)
+			if len(first.Tensors) != len(second.Tensors) {
+				t.Fatalf("%d tensors, then %d", len(first.Tensors), len(second.Tensors))
+			}
+			a, b := parse(t, data), parse(t, again)
+			for name, x := range a.tensors {
+				if y := b.tensors[name]; string(x.data) != string(y.data) || x.kind != y.kind || !slices.Equal(x.dims, y.dims) {
+					t.Errorf("%s is of type %d, then %d, or its bytes differ", name, x.kind, y.kind)
+				}
+			}
+			for name, value := range a.keys {
+				if name != "thimble.eos_token_ids" && !sameJSON(value, b.keys[name]) {
+					t.Errorf("%s is %v, then %v", name, value, b.keys[name])
+				}
+			}
+		})
+	}
+}
+
+func sameJSON(a, b any) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func TestConformance(t *testing.T) {
+	formattest.Run(t, formattest.Target{
+		Write: func(path string, m *model.Model) error {
+			e, err := NewExport(m, Options{})
+			if err != nil {
+				return err
+			}
+			return e.Write(context.Background(), path)
+		},
+		Open: Open,
+		Schemes: []qtensor.Scheme{
+			{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
+			{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
+			{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
+			{Kind: qtensor.Int, Bits: 8, Group: 32},
+		},
+	})
+}

@@ -1,0 +1,326 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// Types of a key's value (ggml, docs/gguf.md, gguf_metadata_value_type).
+const (
+	kindU32    = 4
+	kindI32    = 5
+	kindF32    = 6
+	kindBool   = 7
+	kindString = 8
+	kindArray  = 9
+	kindU64    = 10
+)
+
+// kinds gives each type's name and size; a string has at least its length.
+var kinds = []struct {
+	name string
+	size uint64
+}{
+	{"u8", 1}, {"i8", 1}, {"u16", 2}, {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4}, {"bool", 1}, {"string", 8}, {"array", 0},
+	{"u64", 8}, {"i64", 8}, {"f64", 8},
+}
+
+// A value is a key's value where it lies in the file.
+type value struct {
+	kind, item uint32 // item of an array, else kind again
+	n          int    // of items; 1 unless an array
+	raw        []byte // of the items
+	at         int64  // where they begin
+}
+
+func (v *value) String() string {
+	if v.kind == kindArray {
+		return "array of " + kinds[v.item].name
+	}
+	return kinds[v.kind].name
+}
+
+// A stored is one line of the table of tensors.
+type stored struct {
+	name       string
+	rows, cols int
+	vector     bool // one dimension
+	kind       ggmlType
+	data       []byte
+	at         int64 // of the line
+}
+
+// A file is a GGUF file whose front was found right, and whose tensors fill
+// the rest.
+type file struct {
+	path      string
+	keys      map[string]*value
+	names     []string // of the keys, in the order of the file
+	tensors   map[string]*stored
+	listed    []*stored // in the order of the file
+	alignment uint64
+}
+
+// A cursor reads the front of a file. After a failure err is set and zeros are
+// read. Lengths are compared with the bytes that are left before they are used.
+type cursor struct {
+	path string
+	data []byte
+	at   uint64
+	err  error
+}
+
+func (c *cursor) left() uint64 { return uint64(len(c.data)) - c.at }
+
+// fail notes the first fault, of a field that begins at byte at.
+func (c *cursor) fail(at uint64, field, format string, args ...any) {
+	if c.err == nil {
+		c.err = &model.CorruptError{File: c.path, Off: int64(at), Field: field, Why: fmt.Sprintf(format, args...)}
+	}
+}
+
+func (c *cursor) bytes(field string, n uint64) []byte {
+	if c.err == nil && n > c.left() {
+		c.fail(c.at, field, "takes %d bytes, the file has %d more", n, c.left())
+	}
+	if c.err != nil {
+		return nil
+	}
+	c.at += n
+	return c.data[c.at-n : c.at : c.at]
+}
+
+func (c *cursor) u32(field string) uint32 {
+	if b := c.bytes(field, 4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (c *cursor) u64(field string) uint64 {
+	if b := c.bytes(field, 8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+// count reads a number of things that take at least size bytes each.
+func (c *cursor) count(field string, most, size uint64) int {
+	at := c.at
+	n := c.u64(field)
+	if c.err == nil && (n > most || n > c.left()/size) {
+		c.fail(at, field, "is %d, want at most %d, in the %d bytes that are left", n, most, c.left())
+	}
+	if c.err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// name reads a string of 1 to most bytes of UTF-8.
+func (c *cursor) name(field string, most uint64) string {
+	at := c.at
+	n := c.count(field, most, 1)
+	b := c.bytes(field, uint64(n))
+	if c.err == nil && (n == 0 || !utf8.Valid(b)) {
+		c.fail(at, field, "is %d bytes, want UTF-8 of at least one", n)
+	}
+	return string(b)
+}
+
+// parseFront reads everything before the data of the tensors.
+func parseFront(path string, data []byte) (*file, error) {
+	c := &cursor{path: path, data: data}
+	f := &file{path: path, alignment: alignment}
+	if magic := c.bytes("magic", 4); c.err == nil && string(magic) != Magic {
+		c.fail(0, "magic", "is %q, want %q", magic, Magic)
+	}
+	switch v := c.u32("version"); {
+	case c.err != nil:
+	case v > 0 && v&0xffff == 0:
+		return nil, model.Unsupported(path, "big-endian GGUF")
+	case v == 1 || v > version:
+		return nil, model.Unsupported(path, "GGUF version %d (2 and 3 are)", v)
+	case v == 0:
+		c.fail(4, "version", "is 0, want 2 or 3")
+	}
+	tensors := c.count("number of tensors", maxTensors, 24)
+	keys := c.count("number of keys", maxKeys, 13)
+	f.readKeys(c, keys)
+	if c.err == nil {
+		f.align(c)
+	}
+	f.readTensors(c, tensors)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return f, nil
+}
+
+func (f *file) readKeys(c *cursor, n int) {
+	f.keys = make(map[string]*value, n)
+	for i := range n {
+		at := c.at
+		name := c.name(fmt.Sprintf("key %d", i), maxKey)
+		v := c.value(name)
+		if c.err != nil {
+			return
+		}
+		if f.keys[name] != nil {
+			c.fail(at, name, "is there twice")
+			return
+		}
+		f.keys[name] = v
+		f.names = append(f.names, name)
+	}
+}
+
+// value reads the type and the value of a key.
+func (c *cursor) value(name string) *value {
+	at := c.at
+	v := &value{kind: c.u32(name), n: 1}
+	v.item = v.kind
+	if v.kind == kindArray {
+		at = c.at
+		v.item = c.u32(name)
+	}
+	if c.err == nil && (v.item >= uint32(len(kinds)) || v.item == kindArray) {
+		c.fail(at, name, "has values of type %d, which is not one of GGUF's, or an array in an array", v.item)
+	}
+	if c.err != nil {
+		return v
+	}
+	size := kinds[v.item].size
+	if v.kind == kindArray {
+		v.n = c.count(name, maxItems, size)
+	}
+	v.at = int64(c.at)
+	if v.item != kindString {
+		v.raw = c.bytes(name, uint64(v.n)*size)
+		return v
+	}
+	start := c.at
+	for range v.n {
+		c.bytes(name, uint64(c.count(name, maxString, 1)))
+		if c.err != nil {
+			return v
+		}
+	}
+	v.raw = c.data[start:c.at:c.at]
+	return v
+}
+
+// align takes general.alignment, where it is given.
+func (f *file) align(c *cursor) {
+	const name, least, most = "general.alignment", 8, 4096
+	v := f.keys[name]
+	if v == nil {
+		return
+	}
+	if v.kind != kindU32 {
+		c.fail(uint64(v.at), name, "is of type %v, want u32", v)
+		return
+	}
+	n := uint64(binary.LittleEndian.Uint32(v.raw))
+	if n < least || n > most || n&(n-1) != 0 {
+		c.fail(uint64(v.at), name, "is %d, want a power of two from %d to %d", n, least, most)
+		return
+	}
+	f.alignment = n
+}
+
+// pad rounds n up to the alignment. n is below 2^62.
+func (f *file) pad(n uint64) uint64 { return (n + f.alignment - 1) &^ (f.alignment - 1) }
+
+// readTensors reads the table and finds each tensor's data: one after the other
+// from the next multiple of the alignment on, to the end of the file.
+func (f *file) readTensors(c *cursor, n int) {
+	f.tensors = make(map[string]*stored, n)
+	offsets, sizes := make([]uint64, 0, n), make([]uint64, 0, n)
+	sum := uint64(0) // of the padded sizes
+	for i := range n {
+		t := &stored{at: int64(c.at)}
+		t.name = c.name(fmt.Sprintf("tensor %d", i), maxName)
+		size, offset := c.tensor(t)
+		if c.err != nil {
+			return
+		}
+		switch {
+		case f.tensors[t.name] != nil:
+			c.fail(uint64(t.at), t.name, "is there twice")
+		case offset != sum:
+			c.fail(uint64(t.at), t.name, "its data are at %d, want %d, where those before it end", offset, sum)
+		case size > uint64(len(c.data)):
+			c.fail(uint64(t.at), t.name, "takes %d bytes, the file has %d", size, len(c.data))
+		}
+		if c.err != nil {
+			return
+		}
+		f.tensors[t.name] = t
+		f.listed = append(f.listed, t)
+		offsets, sizes = append(offsets, offset), append(sizes, size)
+		sum += f.pad(size) // of at most maxTensors files
+	}
+	start := f.pad(c.at)
+	if n == 0 || c.err != nil {
+		return // what is missing will be named
+	}
+	// Some writers do not pad the last tensor.
+	end := start + offsets[n-1] + sizes[n-1]
+	if got := uint64(len(c.data)); got != end && got != start+sum {
+		c.fail(uint64(min(got, end)), "length", "of the file is %d, the tensors end at %d", got, start+sum)
+		return
+	}
+	for i, t := range f.listed {
+		at := start + offsets[i]
+		t.data = c.data[at : at+sizes[i] : at+sizes[i]]
+	}
+}
+
+// tensor reads one line of the table after its name.
+func (c *cursor) tensor(t *stored) (size, offset uint64) {
+	at := c.at
+	dims := c.u32(t.name)
+	if c.err == nil && (dims < 1 || dims > 4) {
+		c.fail(at, t.name, "has %d dimensions, want 1 to 4", dims)
+	}
+	shape := [4]uint64{1, 1, 1, 1} // innermost first
+	for i := range dims {
+		if c.err != nil {
+			return 0, 0
+		}
+		at = c.at
+		shape[i] = c.u64(t.name)
+		if c.err == nil && (shape[i] < 1 || shape[i] > math.MaxInt32/32) {
+			c.fail(at, t.name, "dimension %d is %d, want 1 to %d", i, shape[i], math.MaxInt32/32)
+		}
+	}
+	kind := c.u32(t.name)
+	offset = c.u64(t.name)
+	if c.err != nil {
+		return 0, 0
+	}
+	if shape[2] != 1 || shape[3] != 1 {
+		c.err = fmt.Errorf("%s: %w", model.Printable(c.path), model.Unsupported(t.name, "a tensor of %d dimensions", dims))
+		return 0, 0
+	}
+	if t.kind, c.err = typeNumbered(c.path, t.name, kind); c.err != nil {
+		return 0, 0
+	}
+	t.cols, t.rows, t.vector = int(shape[0]), int(shape[1]), dims == 1
+	n, _, _, err := t.kind.scheme.Sizes(t.rows, t.cols)
+	if err != nil {
+		c.fail(at, t.name, "%v", err)
+	}
+	return uint64(n), offset
+}
+
+// matrix returns t's values as they lie in the file.
+func (t *stored) matrix() *qtensor.Matrix {
+	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: t.rows, Cols: t.cols, Codes: t.data}
+}

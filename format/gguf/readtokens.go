@@ -1,0 +1,252 @@
+package gguf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+)
+
+// aliases are other names of what splits lists: llama.cpp takes them for the same
+// (llama-vocab.cpp, where tokenizer_pre is compared).
+var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
+
+// tokenizer returns the tokenizer of the file, nil if it has none.
+func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
+	m := &metadata{architecture: "none"}
+	if err := f.take(m, func(name string) bool {
+		return strings.HasPrefix(name, "tokenizer.") || strings.HasPrefix(name, "thimble.")
+	}); err != nil {
+		return nil, err
+	}
+	if m.tokenizer == "" || m.tokenizer == "none" || m.tokenizer == "no_vocab" {
+		return nil, nil
+	}
+	if err := f.otherTokenizerKeys(m); err != nil {
+		return nil, err
+	}
+	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
+	n, err := f.countTokens(m, s)
+	if err != nil {
+		return nil, err
+	}
+	begins, ends := false, false // where no key says
+	switch m.tokenizer {
+	case "gpt2":
+		begins, err = f.readBytes(m, d, n)
+	case "llama", "t5":
+		begins, ends = m.tokenizer == "llama", m.tokenizer == "t5"
+		err = f.readPieces(m, d, n)
+	default:
+		err = f.unsupported("tokenizer.ggml.model", "%q", model.Printable(m.tokenizer))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.addBOS != nil && *m.addBOS || m.addBOS == nil && begins {
+		d.Prefix = around(m.bos)
+	}
+	if m.addEOS != nil && *m.addEOS || m.addEOS == nil && ends {
+		d.Suffix = around(m.eos)
+	}
+	if _, err := tokenizer.New(d); err != nil {
+		return nil, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+	}
+	return d, nil
+}
+
+// readBytes reads a byte-level tokenizer and reports whether a text begins with
+// bos unless a key says otherwise.
+func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, err error) {
+	d.Model = tokenizer.ByteLevelBPE
+	pre, known := m.pre, false
+	if name, ok := aliases[pre]; ok {
+		pre = name
+	}
+	for _, split := range splits {
+		if split.pre == pre {
+			d.Steps, d.IgnoreMerges, known = split.steps, split.ignoreMerges, true
+		}
+	}
+	if !known {
+		return false, f.unsupported("tokenizer.ggml.pre", "%q", model.Printable(m.pre))
+	}
+	// Qwen's own tokenizer composes characters, which its files do not say.
+	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
+		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
+	}
+	ids, err := f.readTokens(m, d, n)
+	if err == nil {
+		err = f.readMerges(m, d, ids)
+	}
+	return pre == "llama-bpe", err
+}
+
+// readPieces reads a tokenizer of sentencepiece.
+func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
+	if len(m.scores) != len(m.tokens) || m.tokenTypes == nil {
+		return model.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
+	}
+	d.Model, d.Unknown = tokenizer.SentencePieceBPE, tokenizer.UnknownRun
+	p := &tokenizer.SentencePiece{DummyPrefix: true, UnkSurface: " \u2047 "} // sentencepiece's own
+	if m.addSpace != nil {
+		p.DummyPrefix = *m.addSpace
+	}
+	if m.tokenizer == "t5" {
+		d.Model = tokenizer.SentencePieceUnigram
+		p.DummyPrefix = m.addSpace != nil && *m.addSpace
+		p.RemoveExtra = m.removeSpaces != nil && *m.removeSpaces
+	}
+	d.SentencePiece = p
+	for id, text := range m.tokens[:n] {
+		kind := m.tokenTypes[id]
+		if kind < tokenNormal || kind > tokenByte {
+			return f.unsupported("tokenizer.ggml.token_type", "%d, of token %d,", kind, id)
+		}
+		d.Tokens, d.Scores, d.Kinds = append(d.Tokens, []byte(text)), append(d.Scores, float64(m.scores[id])), append(d.Kinds, byte(kind))
+		switch kind {
+		case tokenByte:
+			d.ByteFallback = true
+		case tokenUnknown, tokenControl: // Hugging Face and llama.cpp find them in a text
+			if kind == tokenUnknown {
+				d.Unk = id
+			}
+			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
+		}
+	}
+	return nil
+}
+
+// countTokens returns how many tokens there are without those that stand for rows
+// of the embedding that have none.
+func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
+	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
+		return 0, model.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
+	}
+	n := len(m.tokens)
+	if m.tokenizerTokens != nil && int64(*m.tokenizerTokens) < int64(n) {
+		n = int(*m.tokenizerTokens)
+	}
+	for m.tokenTypes != nil && n > 0 && m.tokenTypes[n-1] == tokenUnused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) {
+		n--
+	}
+	if n > s.Vocab {
+		return 0, model.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
+	}
+	return n, nil
+}
+
+func (f *file) unsupported(key, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(key, format, args...))
+}
+
+func number(id *uint32) int {
+	if id == nil {
+		return -1
+	}
+	return int(*id)
+}
+
+func around(id *uint32) []uint32 {
+	if id == nil {
+		return nil
+	}
+	return []uint32{*id}
+}
+
+// otherTokenizerKeys refuses the keys that may change ids, but for those of the
+// table. A key without a dot after "tokenizer.ggml." that ends in _token_id names
+// a token and no more.
+func (f *file) otherTokenizerKeys(m *metadata) error {
+	inert := []string{
+		"tokenizer.ggml.token_type_count", // of BERT
+		"tokenizer.ggml.suppress_tokens",  // never sampled, but scored
+		"tokenizer.huggingface.json", "tokenizer.chat_templates",
+	}
+	known := make(map[string]bool)
+	for _, k := range m.keys() {
+		known[k.name] = true
+	}
+	for _, name := range f.names {
+		rest, ours := strings.CutPrefix(name, "tokenizer.")
+		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
+			continue
+		}
+		if v := f.keys[name]; v.kind == kindBool && v.raw[0] == 0 {
+			continue // a step that is not taken
+		}
+		return f.unsupported(name, "the key, of type %v,", f.keys[name])
+	}
+	return nil
+}
+
+// readTokens sets the vocabulary of a byte-level tokenizer and returns the ids of
+// tokens as the file spells them, of those that merges may name.
+func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uint32, error) {
+	ids := make(map[string]uint32, n)
+	for i, text := range m.tokens[:n] {
+		id := uint32(i)
+		token, plain := unspell(text)
+		kind := int32(tokenNormal)
+		if m.tokenTypes != nil {
+			kind = m.tokenTypes[i]
+		}
+		switch kind {
+		case tokenNormal, tokenUnused:
+		case tokenUnknown, tokenControl, tokenUser:
+			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: kind != tokenUser})
+			if plain = plain && string(token) == text; !plain {
+				token = []byte(text)
+			}
+		default:
+			return nil, f.unsupported("tokenizer.ggml.token_type", "%d, of token %d,", kind, i)
+		}
+		d.Tokens = append(d.Tokens, token)
+		if plain {
+			ids[text] = id
+		} else {
+			d.Literal = append(d.Literal, id)
+		}
+	}
+	return ids, nil
+}
+
+// readMerges sets the merges: two tokens with a space between.
+func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32) error {
+	d.Merges = make([]uint32, 0, 2*len(m.merges))
+	for i, merge := range m.merges {
+		left, right, ok := strings.Cut(merge, " ")
+		a, okLeft := ids[left]
+		b, okRight := ids[right]
+		if !ok || !okLeft || !okRight {
+			return model.Corrupt(f.path, "tokenizer.ggml.merges", "merge %d, %q, is not of two tokens", i, model.Printable(merge))
+		}
+		d.Merges = append(d.Merges, a, b)
+	}
+	return nil
+}
+
+// unspell returns the bytes that a token in byteLetters stands for, or, if it has
+// other characters, the token itself and false.
+func unspell(text string) (token []byte, plain bool) {
+	token = make([]byte, 0, len(text))
+	for _, r := range text {
+		b, ok := letterBytes[r]
+		if !ok {
+			return []byte(text), false
+		}
+		token = append(token, b)
+	}
+	return token, true
+}
+
+// letterBytes is byteLetters turned round.
+var letterBytes = func() map[rune]byte {
+	all := make(map[rune]byte, len(byteLetters))
+	for b, r := range byteLetters {
+		all[r] = byte(b)
+	}
+	return all
+}()

@@ -1,0 +1,89 @@
+package gguf
+
+import (
+	"slices"
+	"testing"
+
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+)
+
+func sameIDs(t *testing.T, name string, d *tokenizer.Data, m *model.Model, texts ...string) {
+	t.Helper()
+	want, err := tokenizer.New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := m.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tokenizer.New(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range texts {
+		if a, b := got.Encode(text, true), want.Encode(text, true); !slices.Equal(a, b) {
+			t.Errorf("%s: %q has ids %v, want %v", name, text, a, b)
+		}
+		if ids := want.Encode(text, false); d.SentencePiece != nil && string(got.Decode(ids)) != string(want.Decode(ids)) {
+			t.Errorf("%s: %v is %q, want %q", name, ids, got.Decode(ids), want.Decode(ids))
+		}
+	}
+}
+
+// Both forms of a sentencepiece tokenizer come back with its ids.
+func TestPiecesComeBack(t *testing.T) {
+	for name, d := range map[string]*tokenizer.Data{"sentencepiece": pieces(), "json": merged()} {
+		m, _ := exported(t, withTokenizer(t, d))
+		sameIDs(t, name, d, m, "", "ab", " ab", "a b  ab", "bab aab", "aé\n", "  ", "abababab ba")
+	}
+}
+
+func TestUnigramComesBack(t *testing.T) {
+	d := pieces()
+	d.Model, d.ByteFallback = tokenizer.SentencePieceUnigram, false
+	for id := range d.Kinds {
+		if d.Kinds[id] == tokenizer.KindByte {
+			d.Kinds[id] = tokenizer.KindNormal
+		}
+	}
+	d.Unknown, d.SentencePiece.UnkSurface = tokenizer.UnknownRun, " \u2047 "
+	m, _ := exported(t, withTokenizer(t, d))
+	sameIDs(t, "unigram", d, m, "", "ab", " ab", "a b  ab", "xyz ab", "abababab ba")
+}
+
+// Qwen's files do not say that characters are composed first; ours do.
+func TestComposedCharacters(t *testing.T) {
+	for name, change := range map[string]func(*tokenizer.Data, *draft){
+		"ours": func(*tokenizer.Data, *draft) {},
+		"not ours": func(_ *tokenizer.Data, f *draft) {
+			f.set("thimble.tokenizer.nfc", nil)
+			f.set("thimble.tokenizer.tokens", nil)
+		},
+	} {
+		m := tiny(t, "f16")
+		d, err := m.Tokenizer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Steps, d.Normalizer = []tokenizer.Step{tokenizer.StepQwen2}, []tokenizer.Rule{{Op: tokenizer.OpNFC}}
+		_, data := write(t, m)
+		f := draftOf(t, data)
+		change(d, f)
+		back, err := opened(t, f.bytes()).Tokenizer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(back.Normalizer, d.Normalizer) || !slices.Equal(back.Steps, d.Steps) {
+			t.Errorf("%s: normalizer %v and steps %v", name, back.Normalizer, back.Steps)
+		}
+	}
+	m := tiny(t, "f16")
+	d, _ := m.Tokenizer()
+	d.Steps = []tokenizer.Step{tokenizer.StepQwen2}
+	got, _ := exported(t, m)
+	if back, err := got.Tokenizer(); err != nil || len(back.Normalizer) > 0 {
+		t.Errorf("normalizer %v, %v, of a tokenizer without", back, err)
+	}
+}

@@ -1,0 +1,259 @@
+package qtensor
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"testing"
+)
+
+// layouts are all there are, in the order of fixtures/gguf/blocks.bin.
+var layouts = []*Layout{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K}
+
+// ggmlBlocks returns a matrix of several rows for each layout, and the values
+// that gguf-py gives them.
+func ggmlBlocks(t testing.TB) (ms []*Matrix, values [][]float32) {
+	t.Helper()
+	data, err := os.ReadFile("../../fixtures/gguf/blocks.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layouts {
+		count := 8
+		if l.Cols == 256 {
+			count = 4
+		}
+		m := &Matrix{Scheme: l.Foreign(), Rows: 2, Cols: count / 2 * l.Cols, Codes: data[:count*l.Bytes]}
+		if err := m.Check(); err != nil {
+			t.Fatal(err)
+		}
+		data = data[count*l.Bytes:]
+		want := make([]float32, count*l.Cols)
+		n, err := binary.Decode(data, binary.LittleEndian, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = data[n:]
+		ms, values = append(ms, m), append(values, want)
+	}
+	if len(data) != 0 {
+		t.Fatalf("%d bytes are left over", len(data))
+	}
+	return ms, values
+}
+
+// Every layout is dequantized as ggml does, to the bit: but a zero of ours has
+// no sign where a code stands for it.
+func TestLayoutsAreGGMLs(t *testing.T) {
+	ms, values := ggmlBlocks(t)
+	for i, m := range ms {
+		var d Reader
+		got := make([]float32, m.Cols)
+		for r := range m.Rows {
+			d.Row(got, m, r)
+			for c, want := range values[i][r*m.Cols:][:m.Cols] {
+				if math.Float32bits(got[c]) != math.Float32bits(want) && (got[c] != 0 || want != 0) {
+					t.Fatalf("%v: row %d, column %d is %v, want %v", m.Scheme, r, c, got[c], want)
+				}
+			}
+		}
+	}
+}
+
+// slowBlock is ggml-quants.c one value at a time, with the shifts of its own.
+func slowBlock(l *Layout, b []byte, i int) float32 {
+	half := func(at int) float32 { return FromHalf(binary.LittleEndian.Uint16(b[at:])) }
+	k4 := func(q []byte, j int) (s, m uint8) { // get_scale_min_k4
+		if j < 4 {
+			return q[j] & 63, q[j+4] & 63
+		}
+		return q[j+4]&0xf | q[j-4]>>6<<4, q[j+4]>>4 | q[j]>>6<<4
+	}
+	switch l {
+	case Q4_K, Q5_K:
+		run, at := i/64, i%32
+		qs := b[16:]
+		if l == Q5_K {
+			qs = b[48:]
+		}
+		q := qs[run*32+at] >> (i / 32 % 2 * 4) & 15
+		if l == Q5_K {
+			q += b[16+at] >> (i / 32) & 1 * 16
+		}
+		s, m := k4(b[4:16], i/32)
+		return float32(half(0)*float32(s)*float32(q)) - half(2)*float32(m)
+	case Q6_K:
+		n, at := i/128, i%32
+		quarter := i % 128 / 32
+		q := b[64*n+at+quarter%2*32] >> (quarter / 2 * 4) & 15
+		q |= b[128+32*n+at] >> (2 * quarter) & 3 << 4
+		return half(208) * float32(int8(b[192+8*n+at/16+2*quarter])) * float32(int(q)-32)
+	}
+	panic("no such layout")
+}
+
+func TestNestedLayoutsOneValueAtATime(t *testing.T) {
+	ms, _ := ggmlBlocks(t)
+	for _, m := range ms {
+		l := m.Scheme.Layout
+		if !l.Nested {
+			continue
+		}
+		got := make([]float32, m.Cols)
+		new(Reader).Row(got, m, 1)
+		for c := range got {
+			if want := slowBlock(l, m.Row(1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
+				t.Fatalf("%v: column %d is %v, want %v", m.Scheme, c, got[c], want)
+			}
+		}
+	}
+}
+
+// Moving a row to its own scheme keeps every value, and Append gives the same
+// block again.
+func TestMoveAndAppend(t *testing.T) {
+	ms, _ := ggmlBlocks(t)
+	for _, m := range ms {
+		own, ok := m.Scheme.Own()
+		if !ok {
+			continue
+		}
+		moved, err := New(own, m.Rows, m.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d Reader
+		a, b := make([]float32, m.Cols), make([]float32, m.Cols)
+		for r := range m.Rows {
+			d.Move(moved, m, r)
+			d.Row(a, m, r)
+			d.Row(b, moved, r)
+			for c := range a {
+				if math.Float32bits(a[c]) != math.Float32bits(b[c]) {
+					t.Fatalf("%v: row %d, column %d is %v, moved %v", m.Scheme, r, c, a[c], b[c])
+				}
+			}
+			codes, scale, least := d.Codes(moved, r)
+			var again []byte
+			for g := range scale {
+				again = m.Scheme.Layout.Append(again, codes[32*g:], scale[g], least[g])
+			}
+			if !bytes.Equal(again, m.Row(r)) {
+				t.Errorf("%v: row %d moved back is other bytes", m.Scheme, r)
+			}
+		}
+	}
+}
+
+func TestForeignShapes(t *testing.T) {
+	if _, _, _, err := Q4_K.Foreign().Sizes(3, 288); err == nil || err.Error() != "Q4_K: 288 columns are not a multiple of its block of 256" {
+		t.Errorf("288 columns: %v", err)
+	}
+	if n, _, _, err := Q6_K.Foreign().Sizes(3, 512); err != nil || n != 3*2*210 {
+		t.Errorf("3 x 512 take %d bytes, %v", n, err)
+	}
+	for _, s := range []Scheme{{Kind: Foreign}, {Kind: Foreign, Layout: Q4_0, Bits: 4}, {Kind: F32, Layout: Q4_0}, {Kind: Int, Bits: 4, Layout: Q4_0}} {
+		if s.Check() == nil {
+			t.Errorf("%#v passes", s)
+		}
+	}
+	if b := Q6_K.Foreign().BitsPerWeight(256); b != 6.5625 {
+		t.Errorf("Q6_K has %v bits per weight", b)
+	}
+}
+
+func TestForeignNonFinite(t *testing.T) {
+	ms, _ := ggmlBlocks(t)
+	for _, m := range ms {
+		l := m.Scheme.Layout
+		m.Codes = bytes.Clone(m.Codes)
+		if c := m.NonFinite(1); c != -1 {
+			t.Errorf("%v: column %d is not finite", m.Scheme, c)
+		}
+		last := m.Row(1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
+		binary.LittleEndian.PutUint16(last[l.halves[len(l.halves)-1]:], 0xfc00)
+		if c := m.NonFinite(1); c != m.Cols-l.Cols {
+			t.Errorf("%v: column %d is not finite, want %d", m.Scheme, c, m.Cols-l.Cols)
+		}
+		if c := m.NonFinite(0); c != -1 {
+			t.Errorf("%v: of row 0 column %d is not finite", m.Scheme, c)
+		}
+	}
+}
+
+// Interleaved heads are read in order, whatever stores them.
+func TestInterleaved(t *testing.T) {
+	const head, heads, cols = 6, 2, 32
+	for _, s := range []Scheme{{Kind: F32}, {Kind: Int, Bits: 5, Group: 8, Asym: true}} {
+		m, err := New(s, head*heads, cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.Codes {
+			m.Codes[i] = byte(i % 61)
+		}
+		for _, plane := range [][]byte{m.Scales, m.Mins} {
+			for i := 1; i < len(plane); i += 2 {
+				plane[i] = 0x3c
+				plane[i-1] = byte(i)
+			}
+		}
+		turned := *m
+		turned.Interleaved = head
+		order, err := New(s, m.Rows, m.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if turned.Check() != nil || turned.InPlace() || !order.InPlace() {
+			t.Error("cannot be interleaved")
+		}
+		var d Reader
+		a, b, c := make([]float32, cols), make([]float32, cols), make([]float32, cols)
+		for h := range heads {
+			for j := range 2 {
+				for i := range head / 2 {
+					r := h*head + j*head/2 + i
+					d.Row(a, &turned, r)
+					d.Row(b, m, h*head+2*i+j)
+					d.Move(order, &turned, r)
+					d.Row(c, order, r)
+					for k := range a {
+						if a[k] != b[k] || a[k] != c[k] {
+							t.Fatalf("%v: row %d, column %d is %v, stored %v, moved %v", s, r, k, a[k], b[k], c[k])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestInterleavedBias(t *testing.T) {
+	m := &Matrix{Rows: 1, Cols: 8, Interleaved: 4}
+	for _, v := range []float32{0, 2, 1, 3, 4, 6, 5, float32(math.Inf(1))} {
+		m.Codes = binary.LittleEndian.AppendUint32(m.Codes, math.Float32bits(v))
+	}
+	order, err := New(m.Scheme, 1, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d Reader
+	d.Move(order, m, 0)
+	for _, x := range []*Matrix{m, order} {
+		got := make([]float32, 8)
+		d.Row(got, x, 0)
+		for i, v := range got[:7] {
+			if v != float32(i) {
+				t.Errorf("value %d is %v", i, v)
+			}
+		}
+		if c := x.NonFinite(0); c != 7 {
+			t.Errorf("column %d is not finite", c)
+		}
+	}
+	bad := &Matrix{Rows: 1, Cols: 8, Codes: make([]byte, 32), Interleaved: 6}
+	if bad.Check() == nil {
+		t.Error("8 columns in heads of 6")
+	}
+}
