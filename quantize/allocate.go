@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 )
 
 // A choice is one step up for one matrix: to a scheme that takes more bytes and

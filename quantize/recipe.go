@@ -28,6 +28,16 @@ type Recipe struct {
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
+
+	// Texts says what the method was calibrated on; nil without calibration.
+	Texts *Texts `yaml:"calibration,omitempty"`
+}
+
+// Texts names a Calibration, so that a recipe can be repeated.
+type Texts struct {
+	SHA256  []string `yaml:"sha256"`  // of each text, in order
+	Tokens  int      `yaml:"tokens"`  // in all
+	Context int      `yaml:"context"` // of each piece
 }
 
 // A Rule overrides the scheme of the tensors whose canonical name matches.
@@ -91,6 +101,9 @@ func (r *Recipe) full() (*Recipe, error) {
 	f.Rules = append([]Rule(nil), r.Rules...)
 	if _, err := methodNamed(f.Method); err != nil {
 		return nil, err
+	}
+	if f.Method != MethodRTN && f.Texts == nil {
+		return nil, fmt.Errorf("method %s needs calibration texts", f.Method)
 	}
 	spell := func(text *string) error {
 		if *text == Keep {

@@ -116,7 +116,7 @@ func demonstrate(ctx context.Context, m *model.Model, sources []model.Source, na
 	if err != nil {
 		return nil, err
 	}
-	if err := writeContainer(ctx, m, sources, plan, out, true, nil); err != nil {
+	if err := writeContainer(ctx, m, sources, plan, nil, out, true, nil); err != nil {
 		return nil, err
 	}
 	if err := thimble.Check(ctx, out, nil); err != nil {

@@ -37,7 +37,7 @@ func quantizeCommand() *cli.Command {
 			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			outFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "`SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "`SCHEME` of the embedding (default: the linear layers')"},
@@ -46,7 +46,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
 			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
-		},
+		}, calibrationFlags, budgetFlags),
 		Action: func(c *cli.Context) error {
 			recipe, overrides, err := recipeOf(c)
 			if err != nil {

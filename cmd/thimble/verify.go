@@ -206,11 +206,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	if err != nil {
 		return nil, err
 	}
-	bos := -1 // a tokenizer that starts texts with a token starts every chunk with it
-	if added := tok.Encode("", true); len(added) > 0 && added[0] == tok.BOS() {
-		bos = tok.BOS()
-	}
-	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), bos)
+	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), startOf(tok))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
 	}

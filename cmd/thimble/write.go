@@ -31,7 +31,8 @@ type written struct {
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
-	Recipe        string          `json:"recipe"` // canonical YAML
+	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where schemes were chosen for a budget
+	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []plannedTensor `json:"tensors"`
 	Types         []targetType    `json:"types,omitempty"` // of the program that --for names
@@ -91,11 +92,25 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", model.Printable(path))
 	}
+	texts, note, err := calibration(c, m, recipe)
+	if err != nil {
+		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	}
+	predicted := 0.0
+	if budgeted(c) {
+		if recipe, predicted, err = spend(c, m, recipe, texts, target); err != nil {
+			return fmt.Errorf("%s: %w", model.Printable(path), err)
+		}
+	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return fmt.Errorf("%s: %w", model.Printable(path), err)
 	}
 	report := newWritten(plan, m.Notes)
+	report.PredictedKL = predicted
+	if note != "" {
+		report.Notes = append(slices.Clone(report.Notes), note)
+	}
 	if target != nil {
 		var notes []string
 		if report.Types, notes, err = planFor(target, m, plan); err != nil {
@@ -110,12 +125,15 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 			return err
 		}
+		if predicted > 0 {
+			fmt.Fprintf(c.App.Writer, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", predicted)
+		}
 		if target != nil {
 			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
 		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := writePlan(c, m, plan, out); err != nil {
+		if err := writePlan(c, m, plan, texts, out); err != nil {
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
@@ -129,7 +147,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 }
 
 // writePlan carries out plan into the container out.
-func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) error {
+func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, out string) error {
 	hashing := newMeter(c, "hash", "MB", 1e6)
 	sources, err := hashFiles(c.Context, m.Files, hashing)
 	hashing.done()
@@ -141,7 +159,7 @@ func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, out string) 
 	weights, bytes := m.Size()
 	progress.at(0, bytes)
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
-	return writeContainer(c.Context, m, sources, plan, out, c.Bool(forceFlag.Name), func(done int64) {
+	return writeContainer(c.Context, m, sources, plan, texts, out, c.Bool(forceFlag.Name), func(done int64) {
 		progress.at(int64(float64(done)*perWeight), bytes)
 	})
 }
@@ -158,7 +176,7 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 
 // writeContainer stores m, which was read from sources, as plan says. A failure
 // leaves no file behind.
-func writeContainer(ctx context.Context, m *model.Model, sources []model.Source, plan *quantize.Plan, out string, overwrite bool, progress func(int64)) error {
+func writeContainer(ctx context.Context, m *model.Model, sources []model.Source, plan *quantize.Plan, texts *quantize.Calibration, out string, overwrite bool, progress func(int64)) error {
 	contents, err := contentsOf(m, sources, plan)
 	if err != nil {
 		return err
@@ -173,7 +191,7 @@ func writeContainer(ctx context.Context, m *model.Model, sources []model.Source,
 			return err
 		}
 	}
-	if err := quantize.Run(ctx, m, plan, nil, w, progress); err != nil {
+	if err := quantize.Run(ctx, m, plan, texts, w, progress); err != nil {
 		return err
 	}
 	return w.Close()

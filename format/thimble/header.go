@@ -132,6 +132,12 @@ func (c *Contents) describe() (*header, layout, error) {
 	return h, l, err
 }
 
+// Size returns the bytes of the file that c becomes, whatever the digests.
+func (c *Contents) Size() (int64, error) {
+	_, l, err := c.describe()
+	return l.size, err
+}
+
 // offsets sets where the planes lie, counted from the first tensor at data.
 func (r *record) offsets(planes [3]extent, data int64) {
 	for j, off := range []*int64{&r.Codes, &r.Scales, &r.Mins} {

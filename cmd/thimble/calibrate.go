@@ -1,0 +1,101 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/fixtures"
+	"thimble/internal/model"
+	"thimble/quantize"
+)
+
+var calibrationFlags = []cli.Flag{
+	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE` (repeatable); implies --method gptq"},
+	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
+	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
+}
+
+// builtinText is what serves where no text is given.
+const builtinText = "trained/calibration.txt"
+
+// calibrates reports whether the command's recipe is to be calibrated, and sets
+// the method that goes with it.
+func calibrates(c *cli.Context, r *quantize.Recipe) bool {
+	wanted := c.IsSet("calib") || budgeted(c) || r.Texts != nil
+	if r.Method == "" && wanted {
+		r.Method = quantize.MethodGPTQ
+	}
+	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
+}
+
+// calibration returns the texts that the flags or the recipe name, in m's tokens,
+// and writes into the recipe which they are. note says what they are where the
+// user did not.
+func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quantize.Calibration, note string, err error) {
+	if !calibrates(c, r) {
+		return nil, "", nil
+	}
+	tokens, length := c.Int("calib-tokens"), min(c.Int("calib-context"), m.Spec.Context)
+	if r.Texts != nil {
+		if !c.IsSet("calib-tokens") {
+			tokens = r.Texts.Tokens
+		}
+		if !c.IsSet("calib-context") {
+			length = r.Texts.Context
+		}
+	}
+	if err := checkContext(m, length, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
+		return nil, "", err
+	}
+	texts, note, err := calibrationTexts(c)
+	if err != nil {
+		return nil, "", err
+	}
+	sums := make([]string, len(texts))
+	for i, t := range texts {
+		sum := sha256.Sum256([]byte(t))
+		sums[i] = hex.EncodeToString(sum[:])
+	}
+	if r.Texts != nil && !slices.Equal(sums, r.Texts.SHA256) {
+		return nil, "", fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
+			strings.Join(r.Texts.SHA256, ", "), strings.Join(sums, ", "))
+	}
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, "", fmt.Errorf("calibration: %w", err)
+	}
+	var ids []int
+	for _, t := range texts {
+		more, err := encode(c.Context, tok, t, true)
+		if err != nil {
+			return nil, "", err
+		}
+		ids = append(ids, more...)
+	}
+	if cal, err = quantize.Pieces(ids, tokens, length, startOf(tok)); err != nil {
+		return nil, "", fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
+	}
+	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.Tokens(), Context: length}
+	return cal, note, nil
+}
+
+// calibrationTexts reads the files of --calib, or the built-in text.
+func calibrationTexts(c *cli.Context) (texts []string, note string, err error) {
+	for _, path := range c.StringSlice("calib") {
+		text, err := readText(c.Context, path, maxText)
+		if err != nil {
+			return nil, "", err
+		}
+		texts = append(texts, text)
+	}
+	if texts != nil {
+		return texts, "", nil
+	}
+	text, err := fixtures.Trained.ReadFile(builtinText)
+	return []string{string(text)}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
+}
