@@ -14,8 +14,8 @@ import (
 //
 //	h = sum of w x~ x~^T    c = sum of w x x~^T
 //
-// Products are summed in float32 over 256 positions and in float64 beyond, in
-// one fixed order.
+// Products are summed in float32 over 1024 positions, in the stripes of
+// kernel.Dot, and in float64 beyond, in one fixed order.
 type moments struct {
 	width int
 	h, c  []float64 // (width, width); c is nil if there is one model only
@@ -29,8 +29,7 @@ type positionRows struct {
 }
 
 const (
-	momentBatch = 256  // positions in one float32 sum; a multiple of 16
-	momentChunk = 1024 // positions held transposed at a time
+	momentChunk = 1024 // positions held transposed at a time, in one float32 sum
 	momentPanel = 48   // rows of h that a core computes at a time
 )
 
@@ -74,7 +73,6 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 		if err != nil {
 			return err
 		}
-		batches := (n + momentBatch - 1) / momentBatch
 		tasks := panels
 		if m.c != nil {
 			tasks = 2 * panels
@@ -89,15 +87,12 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 			if i < tasks-panels {
 				into, left, cols = m.c, x, d
 			}
-			for b := range batches {
-				part := sums[worker][:rows*cols]
-				k := b * momentBatch
-				kernel.Gemm(part, cols, left[first*momentChunk+k:], momentChunk, w[k:], momentChunk, rows, cols, momentBatch)
-				for r := range rows {
-					sum := into[(first+r)*d:][:cols]
-					for c, v := range part[r*cols : (r+1)*cols] {
-						sum[c] += float64(v)
-					}
+			part := sums[worker][:rows*cols]
+			kernel.Gemm(part, cols, left[first*momentChunk:], momentChunk, w, momentChunk, rows, cols, padded(n))
+			for r := range rows {
+				sum := into[(first+r)*d:][:cols]
+				for c, v := range part[r*cols : (r+1)*cols] {
+					sum[c] += float64(v)
 				}
 			}
 			return nil
