@@ -11,7 +11,7 @@ func TestCandidates(t *testing.T) {
 	for _, c := range []struct{ words, want string }{
 		{"q", "quantize"},
 		{"--v", "--version"},
-		{"quantize --sch", "--scheme"},
+		{"quantize --sch", "--scheme --schemes"},
 		{"quantize m --f", "--for --force"},
 		{"quantize m --for ll", "llama.cpp"},
 		{"quantize m --scheme int8/g1", "int8/g128"},
@@ -46,7 +46,7 @@ ask thimble inspect mod
 complete -p thimble
 `
 	out, err := exec.Command("bash", "--norc", "-c", ask).CombinedOutput()
-	const want = "quantize\n--scheme\nint8/g128\n\ncomplete -o bashdefault -o default -F _thimble thimble\n"
+	const want = "quantize\n--scheme --schemes\nint8/g128\n\ncomplete -o bashdefault -o default -F _thimble thimble\n"
 	if err != nil || string(out) != want {
 		t.Errorf("%v: %s", err, out)
 	}

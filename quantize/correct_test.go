@@ -1,0 +1,80 @@
+package quantize
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// With both models' inputs alike nothing is to be corrected; with x~ = A x the
+// correction is W A^-1, which undoes A.
+func TestCorrect(t *testing.T) {
+	const rows, d, n = 50, 40, 3000
+	x, xq := correlated(n, d, 1), make([][]float32, n)
+	r := rand.New(rand.NewPCG(5, 5))
+	a := make([]float64, d*d)
+	for i := range a {
+		a[i] = 0.05 * r.NormFloat64()
+	}
+	for i := range d {
+		a[i*d+i]++
+	}
+	for t, row := range x {
+		xq[t] = make([]float32, d)
+		for i := range d {
+			sum := 0.0
+			for j, v := range row {
+				sum += a[i*d+j] * float64(v)
+			}
+			xq[t][i] = float32(sum)
+		}
+	}
+	corrected := func(coarse [][]float32, damp float64) (w, out []float32) {
+		m := &moments{width: d, c: make([]float64, d*d)}
+		if err := m.add(t.Context(), rowsAt(coarse), rowsAt(x), ones(n)); err != nil {
+			t.Fatal(err)
+		}
+		m.close()
+		in, err := newInput(t.Context(), m, damp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err = rowsOf(t.Context(), matrix(rows, d, 6), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = slices.Clone(w)
+		if err := correct(t.Context(), out, in); err != nil {
+			t.Fatal(err)
+		}
+		return w, out
+	}
+	distance := func(a []float32, b func(i int) float64) float64 {
+		sum, all := 0.0, 0.0
+		for i, v := range a {
+			sum += (float64(v) - b(i)) * (float64(v) - b(i))
+			all += b(i) * b(i)
+		}
+		return math.Sqrt(sum / all)
+	}
+	w, same := corrected(x, damping)
+	if off := distance(same, func(i int) float64 { return float64(w[i]) }); off > 1e-4 {
+		t.Errorf("alike: W moves by %v of itself", off)
+	}
+	w, moved := corrected(xq, 1e-7)
+	inv := invert(a, d)
+	want := func(i int) (sum float64) {
+		row := i / d * d
+		for k := range d {
+			sum += float64(w[row+k]) * inv[k*d+i%d]
+		}
+		return sum
+	}
+	if off := distance(moved, want); off > 0.002 {
+		t.Errorf("x~ = A x: W' is %v of W A^-1 away from it", off)
+	}
+	if off := distance(w, want); off < 0.1 {
+		t.Errorf("A does too little to be seen: %v", off)
+	}
+}

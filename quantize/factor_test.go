@@ -1,0 +1,158 @@
+package quantize
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// secondMoments are those of n correlated positions, closed.
+func secondMoments(t testing.TB, n, width int, seed uint64) *moments {
+	t.Helper()
+	m, err := momentsOf(t.Context(), rowsAt(correlated(n, width, seed)), ones(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func mean(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return sum / float64(len(x))
+}
+
+// M D M^T must be H + lambda I, whose columns are met in falling order.
+func TestFactor(t *testing.T) {
+	for _, n := range []int{1, 5, 16, 63, 72, 150} {
+		h := secondMoments(t, 400, n, uint64(n)).h
+		f, err := newFactor(t.Context(), h, n, damping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.share != damping {
+			t.Errorf("%d columns: damped by %v, want %v", n, f.share, damping)
+		}
+		if !slices.IsSortedFunc(f.order, func(a, b int) int {
+			if h[a*n+a] < h[b*n+b] {
+				return 1
+			}
+			return -1
+		}) {
+			t.Errorf("%d columns: the order %v does not fall", n, f.order)
+		}
+		if sorted := slices.Sorted(slices.Values(f.order)); sorted[0] != 0 || sorted[n-1] != n-1 || len(slices.Compact(sorted)) != n {
+			t.Fatalf("%d columns: %v is not a permutation", n, f.order)
+		}
+		lambda := f.share * mean(diagonal(h, n))
+		m := func(i, j int) float64 { // row j holds M_ij
+			if i == j {
+				return 1
+			}
+			return float64(f.m[j*n+i])
+		}
+		for a, i := range f.order {
+			for b, j := range f.order {
+				want, got := h[i*n+j], 0.0
+				if a == b {
+					want += lambda
+				}
+				for k := max(a, b); k < n; k++ {
+					got += m(a, k) * f.d[k] * m(b, k)
+				}
+				if scale := math.Sqrt((h[i*n+i] + lambda) * (h[j*n+j] + lambda)); math.Abs(got-want) > 1e-6*scale {
+					t.Fatalf("%d columns: M D M^T at (%d, %d) is %v, want %v", n, i, j, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestFactorSolve(t *testing.T) {
+	for _, n := range []int{1, 17, 72, 130} {
+		h := secondMoments(t, 400, n, uint64(n)).h
+		f, err := newFactor(t.Context(), h, n, damping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lambda := f.share * mean(diagonal(h, n))
+		for _, rows := range []int{1, solveRows, solveRows + 3} {
+			r := rand.New(rand.NewPCG(uint64(n), uint64(rows)))
+			b := make([]float32, rows*n)
+			for i := range b {
+				b[i] = float32(r.NormFloat64())
+			}
+			y := slices.Clone(b)
+			if err := f.solve(t.Context(), y, rows); err != nil {
+				t.Fatal(err)
+			}
+			for row := range rows {
+				var off, size float64
+				for i := range n {
+					sum, all := float64(y[row*n+i])*lambda, 0.0
+					for j := range n {
+						v := float64(y[row*n+j]) * h[j*n+i]
+						sum, all = sum+v, all+math.Abs(v)
+					}
+					off, size = max(off, math.Abs(sum-float64(b[row*n+i]))), max(size, all)
+				}
+				if !(off <= 1e-6*size) { // y is stored in float32
+					t.Errorf("%d columns, row %d of %d: residual %v where terms add up to %v", n, row, rows, off, size)
+				}
+			}
+		}
+	}
+}
+
+func TestFactorDampsUntilItHolds(t *testing.T) {
+	const n = 20
+	// -0.05 on the diagonal of one column: a hundredth of the mean is too little
+	// to make that positive, a tenth is enough.
+	h := make([]float64, n*n)
+	for i := range n {
+		h[i*n+i] = 1
+	}
+	h[0] = -0.05
+	f, err := newFactor(t.Context(), h, n, damping)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.share != 10*damping {
+		t.Errorf("damped by %v, want %v", f.share, 10*damping)
+	}
+	// Fewer positions than columns: the first damping is enough.
+	few := secondMoments(t, 3, n, 1)
+	if f, err = newFactor(t.Context(), few.h, n, damping); err != nil || f.share != damping {
+		t.Errorf("rank 3 of %d: %v", n, err)
+	}
+	// The Input damps h as much as its factor.
+	in, err := newInput(t.Context(), few, damping)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		want := few.h[i*n+i] + damping*mean(diagonal(few.h, n))
+		if got := float64(in.h[i*in.stride+i]); math.Abs(got-want) > 1e-6*want {
+			t.Errorf("column %d of the input is damped to %v, want %v", i, got, want)
+		}
+	}
+}
+
+func TestFactorRefuses(t *testing.T) {
+	for name, h := range map[string][]float64{
+		"zero":       {0, 0, 0, 0},
+		"indefinite": {1, 1e6, 1e6, 1},
+		"negative":   {-1, 0, 0, -1},
+		"NaN":        {math.NaN(), 0, 0, 1},
+		"NaN beside": {1, math.NaN(), math.NaN(), 1},
+		"infinite":   {math.Inf(1), 0, 0, 1},
+	} {
+		if _, err := newFactor(t.Context(), h, 2, damping); !errors.Is(err, errIndefinite) {
+			t.Errorf("%s: error is %v, want %v", name, err, errIndefinite)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package quantize
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// correlated returns n rows of width values that mix fewer sources than there
+// are columns, over a little noise of their own, as activations do; columns
+// differ in size.
+func correlated(n, width int, seed uint64) [][]float32 {
+	r := rand.New(rand.NewPCG(seed, 1))
+	sources := max(1, width/4)
+	mix := make([]float64, width*sources)
+	for i := range mix {
+		mix[i] = r.NormFloat64()
+	}
+	x := make([][]float32, n)
+	s := make([]float64, sources)
+	for t := range x {
+		for k := range s {
+			s[k] = r.NormFloat64()
+		}
+		x[t] = make([]float32, width)
+		for c := range x[t] {
+			v := 0.3 * r.NormFloat64()
+			for k, y := range s {
+				v += mix[c*sources+k] * y / math.Sqrt(float64(sources))
+			}
+			x[t][c] = float32(v * (0.3 + float64(c%7)))
+		}
+	}
+	return x
+}
+
+func rowsAt(x [][]float32) positionRows {
+	return positionRows{len(x), func(i int) []float32 { return x[i] }}
+}
+
+// slowMoments is the mean of w a b^T in float64.
+func slowMoments(a, b [][]float32, weights []float32) []float64 {
+	d := len(a[0])
+	m, n := make([]float64, d*d), 0.0
+	for t, w := range weights {
+		for i, u := range a[t] {
+			for j, v := range b[t] {
+				m[i*d+j] += float64(w) * float64(u) * float64(v)
+			}
+		}
+		n += float64(w)
+	}
+	for i := range m {
+		m[i] /= n
+	}
+	return m
+}
+
+// near compares second moments entry by entry, in units of what Cauchy and
+// Schwarz allow the entry to be.
+func near(t *testing.T, what string, got, want, rows, cols []float64) {
+	t.Helper()
+	d := len(rows)
+	for i := range d {
+		for j := range d {
+			if e := math.Abs(got[i*d+j] - want[i*d+j]); !(e <= 1e-6*math.Sqrt(rows[i]*cols[j])) {
+				t.Fatalf("%s[%d,%d] is %v, want %v", what, i, j, got[i*d+j], want[i*d+j])
+			}
+		}
+	}
+}
+
+func diagonal(m []float64, d int) []float64 {
+	x := make([]float64, d)
+	for i := range x {
+		x[i] = m[i*d+i]
+	}
+	return x
+}
+
+func TestMoments(t *testing.T) {
+	for _, width := range []int{5, 16, 72} {
+		for _, n := range []int{1, 255, 257, 1500} {
+			t.Run(fmt.Sprintf("%d columns, %d positions", width, n), func(t *testing.T) {
+				x, xq := correlated(n, width, 1), correlated(n, width, 1)
+				r := rand.New(rand.NewPCG(2, 2))
+				weights := make([]float32, n)
+				for i := range weights {
+					weights[i] = r.Float32() + 0.1
+					for c := range xq[i] {
+						xq[i][c] += float32(0.1 * r.NormFloat64())
+					}
+				}
+				alone := &moments{width: width}
+				pair := &moments{width: width, c: make([]float64, width*width)}
+				for _, m := range []*moments{alone, pair} {
+					if err := m.add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
+						t.Fatal(err)
+					}
+					m.close()
+				}
+				h, xx, c := slowMoments(xq, xq, weights), slowMoments(x, x, weights), slowMoments(x, xq, weights)
+				power := diagonal(h, width)
+				near(t, "h alone", alone.h, h, power, power)
+				near(t, "h", pair.h, h, power, power)
+				near(t, "c", pair.c, c, diagonal(xx, width), power)
+				if alone.c != nil {
+					t.Error("c was not asked for")
+				}
+				for i, p := range pair.power() {
+					if p != pair.h[i*width+i] {
+						t.Errorf("power of column %d is %v, h has %v", i, p, pair.h[i*width+i])
+					}
+				}
+			})
+		}
+	}
+}
+
+// Added in two parts, positions count as if added at once.
+func TestMomentsAddUp(t *testing.T) {
+	const width, n, cut = 24, 700, 300
+	x, weights := correlated(n, width, 3), ones(n)
+	m := &moments{width: width}
+	for _, part := range [][2]int{{0, cut}, {cut, n}} {
+		rows := rowsAt(x[part[0]:part[1]])
+		if err := m.add(t.Context(), rows, rows, weights[part[0]:part[1]]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.close()
+	want := slowMoments(x, x, weights)
+	near(t, "h", m.h, want, diagonal(want, width), diagonal(want, width))
+}
+
+// A position a thousand times as loud as the others weighs no more than loudest
+// times the median; the others weigh one.
+func TestPositionWeights(t *testing.T) {
+	x := make([][]float32, 9)
+	for i := range x {
+		x[i] = []float32{1, float32(i%2) - 0.5} // of the square 1.25
+	}
+	x[4] = []float32{1000, 0}
+	for i, w := range positionWeights(rowsAt(x)) {
+		want := float32(1)
+		if i == 4 {
+			want = loudest * 1.25 / 1e6
+		}
+		if w != want {
+			t.Errorf("position %d weighs %v, want %v", i, w, want)
+		}
+	}
+}
