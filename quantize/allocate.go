@@ -30,7 +30,6 @@ func (s *Survey) Allocate(m *model.Model, base *Recipe, bytes int64, kl float64)
 	if err != nil {
 		return nil, 0, err
 	}
-	used := make([]bool, len(full.Rules))
 	var (
 		fixed   = plan.Bytes
 		chosen  []int
@@ -39,9 +38,9 @@ func (s *Survey) Allocate(m *model.Model, base *Recipe, bytes int64, kl float64)
 	)
 	for _, e := range plan.Tensors {
 		costs := s.cost[e.Name]
-		before := slices.Clone(used)
-		full.scheme(e.Slot, used)
-		if costs == nil || !slices.Equal(before, used) {
+		named := make([]bool, len(full.Rules))
+		full.scheme(e.Slot, named)
+		if costs == nil || slices.Contains(named, true) {
 			continue
 		}
 		fixed -= e.Bytes
@@ -76,6 +75,9 @@ func (s *Survey) Allocate(m *model.Model, base *Recipe, bytes int64, kl float64)
 		chosen[c.tensor] = c.scheme
 		fixed += c.bytes
 		predicted -= c.gain
+	}
+	if bytes == 0 && !(predicted <= kl) {
+		return nil, 0, fmt.Errorf("the largest schemes are predicted to diverge by %.3g nats per token, more than the limit of %.3g", predicted, kl)
 	}
 	out := *base
 	out.Rules = slices.Clone(base.Rules)
