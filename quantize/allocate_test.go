@@ -1,0 +1,266 @@
+package quantize
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// surveyed makes up a survey of the first n matrices of m.
+func surveyed(t testing.TB, m *model.Model, n int, seed uint64, schemes ...string) *Survey {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, seed))
+	s := &Survey{cost: map[string][]float64{}}
+	for _, text := range schemes {
+		s.Schemes = append(s.Schemes, scheme(t, text))
+	}
+	for _, slot := range m.Spec.Slots() {
+		if slot.Role == model.Vector || len(s.cost) == n {
+			continue
+		}
+		size := math.Exp(3 * r.NormFloat64())
+		for _, x := range s.Schemes {
+			s.cost[slot.Name] = append(s.cost[slot.Name], size*math.Exp2(-2*float64(x.Bits))*(0.7+0.6*r.Float64()))
+		}
+	}
+	return s
+}
+
+// combination is one choice of schemes for all surveyed matrices.
+type combination struct {
+	bytes int64
+	cost  float64
+}
+
+// combinations are all of them.
+func combinations(t testing.TB, m *model.Model, s *Survey, base *Recipe) []combination {
+	t.Helper()
+	plan, err := NewPlan(m, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []combination{{}}
+	for _, e := range plan.Tensors {
+		costs := s.cost[e.Name]
+		var more []combination
+		for _, c := range all {
+			if costs == nil {
+				more = append(more, combination{c.bytes + e.Bytes, c.cost})
+			}
+			for i, v := range costs {
+				codes, scales, mins, err := s.Schemes[i].Sizes(e.Rows, e.Cols)
+				if err != nil {
+					t.Fatal(err)
+				}
+				more = append(more, combination{c.bytes + codes + scales + mins, c.cost + v})
+			}
+		}
+		all = more
+	}
+	return all
+}
+
+// allocated carries out an allocation and returns what its plan takes.
+func allocated(t testing.TB, m *model.Model, s *Survey, base *Recipe, bytes int64, kl float64) (plan *Plan, predicted float64) {
+	t.Helper()
+	r, predicted, err := s.Allocate(m, base, bytes, kl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan, err = NewPlan(m, r); err != nil {
+		t.Fatal(err)
+	}
+	return plan, predicted
+}
+
+// largestStep is the most that one matrix changes by between two schemes that
+// lie beside each other on its hull.
+func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
+	t.Helper()
+	for _, slot := range m.Spec.Slots() {
+		costs := s.cost[slot.Name]
+		if costs == nil {
+			continue
+		}
+		ladder, sizes, err := s.ladder(slot, costs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i < len(ladder); i++ {
+			a, b := ladder[i-1], ladder[i]
+			most.bytes, most.cost = max(most.bytes, sizes[b]-sizes[a]), max(most.cost, costs[a]-costs[b])
+		}
+	}
+	return most
+}
+
+// An allocation keeps within its limit, and no combination of schemes that does
+// so too is better by more than one step of one matrix.
+func TestAllocate(t *testing.T) {
+	m := livelyModel(t, nil)
+	base := &Recipe{Scheme: "int4/g32"}
+	for seed := range uint64(5) {
+		s := surveyed(t, m, 6, seed, "int3/g32", "int4/g32", "int5/g32", "int8/g32")
+		all := combinations(t, m, s, base)
+		step := largestStep(t, m, s)
+		least, most := slices.MinFunc(all, byBytes).bytes, slices.MaxFunc(all, byBytes).bytes
+		for i := range 9 {
+			limit := least + (most-least)*int64(i)/8
+			plan, predicted := allocated(t, m, s, base, limit, 0)
+			best := math.Inf(1)
+			for _, c := range all {
+				if c.bytes <= limit {
+					best = min(best, c.cost)
+				}
+			}
+			if plan.Bytes > limit {
+				t.Errorf("seed %d: %d bytes, the limit is %d", seed, plan.Bytes, limit)
+			}
+			if predicted < best*(1-1e-9) || predicted > best+step.cost {
+				t.Errorf("seed %d, %d bytes: predicts %v, the best is %v, a step at most %v", seed, limit, predicted, best, step.cost)
+			}
+			if sum := planned(s, plan); math.Abs(sum-predicted) > 1e-9*sum {
+				t.Errorf("seed %d, %d bytes: predicts %v, its plan costs %v", seed, limit, predicted, sum)
+			}
+			checkDivergenceLimit(t, m, s, base, all, predicted*1.001, step)
+		}
+	}
+}
+
+// checkDivergenceLimit allocates for a divergence.
+func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64, step combination) {
+	t.Helper()
+	plan, predicted := allocated(t, m, s, base, 0, kl)
+	best := int64(math.MaxInt64)
+	for _, c := range all {
+		if c.cost <= kl {
+			best = min(best, c.bytes)
+		}
+	}
+	if predicted > kl || plan.Bytes < best || plan.Bytes > best+step.bytes {
+		t.Errorf("KL %v: predicts %v in %d bytes, the fewest are %d, a step at most %d", kl, predicted, plan.Bytes, best, step.bytes)
+	}
+}
+
+func byBytes(a, b combination) int { return int(a.bytes - b.bytes) }
+
+// planned is what a plan costs by the survey.
+func planned(s *Survey, p *Plan) (sum float64) {
+	for _, e := range p.Tensors {
+		if costs := s.cost[e.Name]; costs != nil {
+			sum += costs[slices.Index(s.Schemes, e.To)]
+		}
+	}
+	return sum
+}
+
+// Rules stand, and the same survey gives the same recipe.
+func TestAllocateKeepsRules(t *testing.T) {
+	m := livelyModel(t, nil)
+	base := &Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.down", "int6/row"}, {"embed", "f16"}}}
+	s := surveyed(t, m, 99, 1, "int3/g32", "int4/g32", "int8/g32")
+	all := slices.Clone(base.Rules)
+	first, _, err := s.Allocate(m, base, 20000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(all, base.Rules); diff != "" {
+		t.Errorf("the base recipe was changed: %s", diff)
+	}
+	plan, err := NewPlan(m, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range plan.Tensors {
+		switch {
+		case strings.HasSuffix(e.Name, ".down") && e.To != scheme(t, "int6/row"), e.Name == model.Embed && e.To.Kind != qtensor.F16:
+			t.Errorf("%s becomes %v against a rule", e.Name, e.To)
+		}
+	}
+	for range 5 {
+		again, _, err := s.Allocate(m, base, 20000, 0)
+		if diff := cmp.Diff(first, again); err != nil || diff != "" {
+			t.Fatalf("%v: %s", err, diff)
+		}
+	}
+}
+
+func TestAllocateRefuses(t *testing.T) {
+	m := livelyModel(t, nil)
+	s := surveyed(t, m, 99, 1, "int3/g32", "int8/g32")
+	base := &Recipe{Scheme: "int4/g32"}
+	plan, err := NewPlan(m, &Recipe{Scheme: "int3/g32"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocated(t, m, s, base, plan.Bytes, 0)
+	best := allocatedBest(s)
+	for _, c := range []struct {
+		base  *Recipe
+		bytes int64
+		kl    float64
+		want  string
+	}{
+		{base, plan.Bytes - 1, 0, fmt.Sprintf("the smallest schemes take %d bytes for tensors, more than the %d that the target leaves", plan.Bytes, plan.Bytes-1)},
+		{base, 0, best / 2, fmt.Sprintf("the largest schemes are predicted to diverge by %.3g nats per token, more than the limit of %.3g", best, best/2)},
+		{&Recipe{}, 1, 0, "the recipe names no scheme"},
+		{&Recipe{Scheme: "int4/g32", Rules: []Rule{{"nothing", "int8/g32"}}}, 1, 0, `rule "nothing" matches no tensor`},
+	} {
+		if _, _, err := s.Allocate(m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("error is %v, want %q", err, c.want)
+		}
+	}
+}
+
+// allocatedBest is the least divergence that a survey knows.
+func allocatedBest(s *Survey) (sum float64) {
+	for _, costs := range s.cost {
+		sum += slices.Min(costs)
+	}
+	return sum
+}
+
+// A ladder is the lower hull: every scheme lies on or above the line through the
+// two steps around it.
+func TestLadderIsTheLowerHull(t *testing.T) {
+	slot := model.Slot{Name: "x", Rows: 8, Cols: 256, Role: model.Linear}
+	r := rand.New(rand.NewPCG(3, 3))
+	for range 200 {
+		s := &Survey{}
+		var costs []float64
+		for range 1 + r.IntN(9) {
+			s.Schemes = append(s.Schemes, qtensor.Scheme{Kind: qtensor.Int, Bits: 2 + r.IntN(7), Group: 32 << r.IntN(3), Asym: r.IntN(2) == 0})
+			costs = append(costs, float64(r.IntN(100)))
+		}
+		ladder, sizes, err := s.ladder(slot, costs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if costs[ladder[len(ladder)-1]] != slices.Min(costs) || sizes[ladder[0]] != slices.Min(sizes) {
+			t.Fatalf("ladder %v does not span sizes %v and costs %v", ladder, sizes, costs)
+		}
+		for i := 1; i < len(ladder); i++ {
+			a, b := ladder[i-1], ladder[i]
+			if sizes[b] <= sizes[a] || costs[b] >= costs[a] {
+				t.Fatalf("ladder %v of sizes %v and costs %v does not fall", ladder, sizes, costs)
+			}
+			for k, c := range costs {
+				if sizes[k] < sizes[a] || sizes[k] > sizes[b] {
+					continue
+				}
+				line := costs[a] + (costs[b]-costs[a])*float64(sizes[k]-sizes[a])/float64(sizes[b]-sizes[a])
+				if c < line-1e-9 {
+					t.Fatalf("scheme %d lies below ladder %v of sizes %v and costs %v", k, ladder, sizes, costs)
+				}
+			}
+		}
+	}
+}
