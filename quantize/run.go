@@ -92,8 +92,8 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []
 	if e.To.Kind != qtensor.Int {
 		return dst, cast(ctx, dst, src)
 	}
-	if power == nil { // an embedding that is only looked up
-		power = level(make([]float64, e.Cols))
+	if power == nil { // an embedding that is only looked up: nothing to make up for
+		return dst, rtn{}.Quantize(ctx, dst, src, &Input{power: level(make([]float64, e.Cols))})
 	}
 	return dst, p.method.Quantize(ctx, dst, src, &Input{power: power})
 }
