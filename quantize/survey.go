@@ -220,7 +220,7 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 		names = append(names, name)
 		sum += s.loss[name]
 	}
-	if len(names) == 0 {
+	if len(names) == 0 || sum == 0 { // exact already: nothing to measure by
 		return nil
 	}
 	for _, name := range names {
