@@ -57,6 +57,9 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 		}
 		return nil
 	}
+	if err := checkFinite(ctx, m); err != nil {
+		return err
+	}
 	if err := r.embedding(); err != nil {
 		return err
 	}

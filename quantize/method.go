@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
@@ -90,4 +91,18 @@ func eachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) 
 		}
 		return nil
 	})
+}
+
+// checkFinite fails on the first weight of m that is not finite. A forward pass
+// would only show where it has spread to.
+func checkFinite(ctx context.Context, m *model.Model) error {
+	for _, slot := range m.Spec.Slots() {
+		t := m.Tensors[slot.Name]
+		err := eachFinite(ctx, t, func(_, _ int) error { return nil })
+		release(t)
+		if err != nil {
+			return inTensor(m, slot.Name, err)
+		}
+	}
+	return nil
 }

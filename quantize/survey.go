@@ -50,6 +50,9 @@ func NewSurvey(ctx context.Context, m *model.Model, c *Calibration, schemes []qt
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m,
 		out: map[string]*qtensor.Matrix{}, noisy: map[string]*qtensor.Matrix{}, loss: map[string]float64{}, known: map[string]bool{},
 	}
+	if err := checkFinite(ctx, m); err != nil {
+		return nil, err
+	}
 	texts := c.Texts[:min(len(c.Texts), surveyTexts)]
 	if err := s.losses(texts); err != nil {
 		return nil, err
