@@ -1,0 +1,292 @@
+package transformer_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/transformer"
+)
+
+// someTexts are texts of several lengths, one token and the whole context among
+// them.
+func someTexts(s *model.Spec) [][]int {
+	r := rand.New(rand.NewPCG(1, 1))
+	var texts [][]int
+	for _, n := range []int{7, 1, min(s.Context, 40), 17} {
+		ids := make([]int, n)
+		for i := range ids {
+			ids[i] = r.IntN(s.Vocab)
+		}
+		texts = append(texts, ids)
+	}
+	return texts
+}
+
+func newTrace(t *testing.T, m *model.Model, texts [][]int) *transformer.Trace {
+	t.Helper()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := d.NewTrace(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace
+}
+
+// finish returns the final hidden states of what is left of a Trace.
+func finish(t *testing.T, trace *transformer.Trace) [][]float32 {
+	t.Helper()
+	if err := trace.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return hiddenRows(trace.Hidden())
+}
+
+func hiddenRows(h *transformer.Hidden) (rows [][]float32) {
+	for i := range h.Len() {
+		rows = append(rows, slices.Clone(h.Row(i)))
+	}
+	return rows
+}
+
+// forward feeds each text to Forward alone.
+func forward(t *testing.T, m *model.Model, texts [][]int) (rows [][]float32) {
+	t.Helper()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ids := range texts {
+		cache, err := d.NewCache(len(ids))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := d.Forward(t.Context(), cache, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, hiddenRows(h)...)
+	}
+	return rows
+}
+
+// firstChange is the first position where two sets of hidden states differ, -1
+// if none does.
+func firstChange(a, b [][]float32) int {
+	for i := range a {
+		if differ(a[i], b[i]) >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// Texts that a Trace carries together come out as Forward brings out each of
+// them alone, to the bit.
+func TestTrace(t *testing.T) {
+	for _, c := range checkpoints {
+		t.Run(c.dir, func(t *testing.T) {
+			m, err := convert.Open(filepath.Join(fixtures, c.dir), convert.Options{Set: c.set})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			texts := someTexts(&m.Spec)
+			want := forward(t, m, texts)
+			trace := newTrace(t, m, texts)
+			if trace.Len() != len(want) {
+				t.Fatalf("%d positions, want %d", trace.Len(), len(want))
+			}
+			if at := firstChange(want, finish(t, trace)); at >= 0 {
+				t.Fatalf("position %d differs", at)
+			}
+			checkGroups(t, m, texts)
+			checkRewind(t, m, texts, want)
+			checkSelect(t, m, texts, want)
+		})
+	}
+}
+
+// checkGroups wants each linear layer of each step to be met once, in order, with
+// inputs as wide as its columns.
+func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
+	t.Helper()
+	trace := newTrace(t, m, texts)
+	met := map[string]int{}
+	step := 0
+	for g := trace.Next(); g != nil; g = trace.Next() {
+		if g.Step < step || g.Block != m.Spec.Schedule[g.Step] {
+			t.Fatalf("block %d in step %d after step %d", g.Block, g.Step, step)
+		}
+		step = g.Step
+		for _, kind := range g.Kinds {
+			name := model.Name(g.Block, kind)
+			met[name]++
+			if w := m.Tensors[name]; w.Cols != g.Width() || len(g.Row(trace.Len()-1)) != w.Cols {
+				t.Fatalf("%s has %d columns, its input %d", name, w.Cols, g.Width())
+			}
+		}
+		if err := trace.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, slot := range m.Spec.Slots() {
+		runs := 0
+		for _, b := range m.Spec.Schedule {
+			if slot.Role == model.Linear && strings.HasPrefix(slot.Name, model.Name(b, "")) {
+				runs++
+			}
+		}
+		if met[slot.Name] != runs {
+			t.Errorf("%s was met %d times, want %d", slot.Name, met[slot.Name], runs)
+		}
+	}
+}
+
+// checkRewind goes back to the start of the last steps, from their middle and
+// from the end, with RunSteps before.
+func checkRewind(t *testing.T, m *model.Model, texts [][]int, want [][]float32) {
+	t.Helper()
+	trace := newTrace(t, m, texts)
+	last := len(m.Spec.Schedule) - 1
+	if err := trace.RunSteps(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	if g := trace.Next(); g == nil || g.Step != last {
+		t.Fatalf("behind %d steps stands %v", last, g)
+	}
+	start := trace.Stream()
+	if err := trace.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	trace.Rewind(last, start)
+	if err := trace.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if trace.Next() != nil {
+		t.Error("there is a group behind the last step")
+	}
+	trace.Rewind(last, start)
+	if at := firstChange(want, finish(t, trace)); at >= 0 {
+		t.Errorf("rewound, position %d differs", at)
+	}
+}
+
+func checkSelect(t *testing.T, m *model.Model, texts [][]int, want [][]float32) {
+	t.Helper()
+	trace := newTrace(t, m, texts)
+	if err := trace.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := trace.Hidden()
+	some := []int{0, 3, h.Len() - 1}
+	for i, row := range hiddenRows(h.Select(some)) {
+		if differ(want[some[i]], row) >= 0 {
+			t.Errorf("selected position %d differs", some[i])
+		}
+	}
+}
+
+// A weight that is exchanged while a Trace stands before it counts, and what ran
+// before does not change.
+func TestTraceTakesExchangedWeights(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "trained"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	texts := someTexts(&m.Spec)
+	for _, kind := range []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down} {
+		const block = 5
+		name := model.Name(block, kind)
+		other := *m
+		other.Tensors = map[string]*qtensor.Matrix{}
+		for n, w := range m.Tensors {
+			same := *w
+			other.Tensors[n] = &same
+		}
+		plain, changed := newTrace(t, m, texts), newTrace(t, &other, texts)
+		behind := false
+		for g := plain.Next(); g != nil; g = plain.Next() {
+			c := changed.Next()
+			alike := true
+			for i := range plain.Len() {
+				alike = alike && differ(g.Row(i), c.Row(i)) < 0
+			}
+			if alike == behind {
+				t.Fatalf("%s exchanged, step %d, %v: inputs alike %t", name, g.Step, g.Kinds, alike)
+			}
+			if g.Block == block && slices.Contains(g.Kinds, kind) {
+				*other.Tensors[name] = *doubled(t, m.Tensors[name])
+				behind = true
+			}
+			for _, trace := range []*transformer.Trace{plain, changed} {
+				if err := trace.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got := hiddenRows(changed.Hidden())
+		if firstChange(hiddenRows(plain.Hidden()), got) < 0 {
+			t.Errorf("%s exchanged: nothing comes of it", name)
+		}
+		if at := firstChange(forward(t, &other, texts), got); at >= 0 {
+			t.Errorf("%s exchanged on the way, position %d is not what it is exchanged from the start", name, at)
+		}
+	}
+}
+
+func doubled(t *testing.T, w *qtensor.Matrix) *qtensor.Matrix {
+	t.Helper()
+	out, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := make([]float32, w.Cols)
+	for r := range w.Rows {
+		new(qtensor.Reader).Row(x, w, r)
+		for c := range x {
+			x[c] *= 2
+		}
+		if err := out.SetFloats(r, x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func TestTraceRefuses(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "trained"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, texts := range [][][]int{{{1, 2}, {m.Spec.Vocab}}, {{-1}}, {make([]int, model.MaxLength+1)}} {
+		if _, err := d.NewTrace(texts); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error is %v", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	trace := newTrace(t, m, [][]int{{1, 2, 3}})
+	cancel()
+	if err := trace.Finish(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want %v", err, context.Canceled)
+	}
+	if err := newTrace(t, m, [][]int{{1, 2, 3}}).RunSteps(ctx, 2); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want %v", err, context.Canceled)
+	}
+}
