@@ -24,8 +24,8 @@ func (s *inMemory) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// measure quantizes the fixture in dir and compares it with PyTorch's logits.
-func measure(t *testing.T, dir string, r quantize.Recipe) *verify.Report {
+// openFixture opens the checkpoint in dir.
+func openFixture(t *testing.T, dir string) *model.Model {
 	t.Helper()
 	var o convert.Options
 	if filepath.Base(dir) == "mobilellm-facebook" {
@@ -35,16 +35,38 @@ func measure(t *testing.T, dir string, r quantize.Recipe) *verify.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// planOf applies r, by gptq if it is to be calibrated.
+func planOf(t *testing.T, m *model.Model, r quantize.Recipe, c *quantize.Calibration) *quantize.Plan {
+	t.Helper()
+	if c != nil {
+		r.Method, r.Texts = quantize.MethodGPTQ, &quantize.Texts{}
+	}
 	plan, err := quantize.NewPlan(m, &r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &inMemory{model.Model{Path: dir, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}, plan, 0}
-	if err := quantize.Run(t.Context(), m, plan, nil, q, nil); err != nil {
+	return plan
+}
+
+// measure quantizes the fixture in dir, calibrated on c unless that is nil, and
+// compares it with PyTorch's logits.
+func measure(t *testing.T, dir string, r quantize.Recipe, c *quantize.Calibration) *verify.Report {
+	t.Helper()
+	m := openFixture(t, dir)
+	return measurePlan(t, m, planOf(t, m, r, c), c)
+}
+
+func measurePlan(t *testing.T, m *model.Model, plan *quantize.Plan, c *quantize.Calibration) *verify.Report {
+	t.Helper()
+	q := &inMemory{model.Model{Path: m.Path, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}, plan, 0}
+	if err := quantize.Run(t.Context(), m, plan, c, q, nil); err != nil {
 		t.Fatal(err)
 	}
-	ref, err := verify.OpenReference(filepath.Join(dir, "reference.safetensors"))
+	ref, err := verify.OpenReference(filepath.Join(m.Path, "reference.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +91,11 @@ func TestFixtures(t *testing.T) {
 	for _, ref := range refs {
 		dir := filepath.Dir(ref)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			int8 := measure(t, dir, quantize.Recipe{Scheme: "int8/g32"})
+			int8 := measure(t, dir, quantize.Recipe{Scheme: "int8/g32"}, nil)
 			if !int8.Pass {
 				t.Errorf("int8/g32: %v", int8)
 			}
-			int4 := measure(t, dir, quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"})
+			int4 := measure(t, dir, quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}, nil)
 			t.Logf("KL %.2g in int8, %.2g in int4 with an int8 embedding", float64(int8.Metrics.KLMean), float64(int4.Metrics.KLMean))
 			if !(int4.Metrics.KLMean > 4*int8.Metrics.KLMean) {
 				t.Errorf("KL is %v in int8 and %v in int4", int8.Metrics.KLMean, int4.Metrics.KLMean)
@@ -85,9 +107,9 @@ func TestFixtures(t *testing.T) {
 // On a model that was trained, int4 is usable, and a minimum for each group
 // buys what its half bit should.
 func TestTrained(t *testing.T) {
-	sym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"})
-	asym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32/asym", Embedding: "int8/g32"})
-	int8 := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int8/g32"})
+	sym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}, nil)
+	asym := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int4/g32/asym", Embedding: "int8/g32"}, nil)
+	int8 := measure(t, "../fixtures/trained", quantize.Recipe{Scheme: "int8/g32"}, nil)
 	if k := sym.Metrics.KLMean; !(k < 0.02) {
 		t.Errorf("symmetric int4: KL %v, want below 0.02", k)
 	}
