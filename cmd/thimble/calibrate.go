@@ -38,9 +38,17 @@ func calibrates(c *cli.Context, r *quantize.Recipe) bool {
 // user did not.
 func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quantize.Calibration, note string, err error) {
 	if !calibrates(c, r) {
+		for _, name := range []string{"calib-tokens", "calib-context"} {
+			if c.IsSet(name) {
+				return nil, "", fmt.Errorf("--%s has no effect without calibration; name a text with --calib", name)
+			}
+		}
 		return nil, "", nil
 	}
-	tokens, length := c.Int("calib-tokens"), min(c.Int("calib-context"), m.Spec.Context)
+	tokens, length := c.Int("calib-tokens"), c.Int("calib-context")
+	if !c.IsSet("calib-context") {
+		length = min(length, m.Spec.Context)
+	}
 	if r.Texts != nil {
 		if !c.IsSet("calib-tokens") {
 			tokens = r.Texts.Tokens

@@ -92,9 +92,12 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", model.Printable(path))
 	}
+	if c.IsSet("schemes") && !budgeted(c) {
+		return errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+	}
 	texts, note, err := calibration(c, m, recipe)
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return err
 	}
 	predicted := 0.0
 	if budgeted(c) {
