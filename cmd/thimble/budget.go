@@ -106,14 +106,15 @@ func spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Cal
 	if b.kl > 0 {
 		return survey.Allocate(m, r, 0, b.kl)
 	}
-	// The header's length depends on the choice a little, so a second try may be
-	// needed.
+	// The header's length and the padding depend on the choice a little, so a few
+	// tries are needed, more the smaller the model is.
+	const tries = 100
 	bytes := b.file
 	if b.bits > 0 {
 		weights, _ := m.Size()
 		return survey.Allocate(m, r, int64(b.bits*float64(weights)/8), 0)
 	}
-	for range 4 {
+	for range tries {
 		if out, predicted, err = survey.Allocate(m, r, bytes, 0); err != nil {
 			return nil, 0, err
 		}
