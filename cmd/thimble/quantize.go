@@ -25,6 +25,13 @@ func quantizeCommand() *cli.Command {
 			"among a whole row, int4/g32/asym adds a minimum. Columns need not divide by the group.\n\n" +
 			"The embedding, which is also the output head in tied models, usually deserves more\n" +
 			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
+			"--calib makes rounding make up for its own errors, as a text shows them (method\n" +
+			"gptq). A few thousand tokens of the kind that the model will meet are enough;\n" +
+			"--method gptq alone takes a built-in text. The recipe in the file keeps the text's\n" +
+			"SHA-256, so that --recipe makes the same file again or says that the text differs.\n\n" +
+			"--target-size, --target-bpw and --max-kl choose each matrix's scheme: a survey\n" +
+			"predicts what every matrix costs in every scheme of --schemes, and the budget goes\n" +
+			"where it gains most. --set keeps a matrix out of it. They calibrate, too.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +
@@ -35,6 +42,11 @@ func quantizeCommand() *cli.Command {
 			"      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
 			"   thimble quantize smol-bf16.gguf -o smol.thimble --scheme int4/g32\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --scheme int4/g32 --embedding int8/g32 --calib chats.txt\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
+			"      --calib chats.txt --target-size 92MB\n" +
+			"   thimble quantize SmolLM2-135M --dry-run --calib chats.txt --max-kl 0.05\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
 		Flags: slices.Concat([]cli.Flag{
