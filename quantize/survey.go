@@ -22,10 +22,10 @@ type Survey struct {
 }
 
 const (
-	surveyTexts = 8 // for second moments
-	judgeTexts  = 2 // of these, for sensitivities
-	judgeStride = 2 // positions of the judged texts
-	depthParts  = 5 // that sensitivities tell apart
+	surveyTexts = 16 // for second moments
+	judgeTexts  = 2  // of these, for sensitivities
+	judgeStride = 2  // positions of the judged texts
+	depthParts  = 5  // that sensitivities tell apart
 )
 
 // noise is how layers are rounded to measure their sensitivity.
