@@ -4,7 +4,6 @@
 package convert
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -173,7 +172,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 	}
 	var same bool
 	err := parallel.Guard(func() error {
-		same = head.DType == embed.DType && slices.Equal(head.Shape, embed.Shape) && bytes.Equal(head.Data, embed.Data)
+		same = slices.Equal(embed.Shape, []int{s.Vocab, s.Hidden}) && checkpoint.Same(head, embed)
 		return nil
 	})
 	switch {

@@ -105,7 +105,15 @@ func matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, error) {
 		return nil, fmt.Errorf("%s: %w; save the checkpoint as bfloat16, float16 or float32", defect.Printable(t.File),
 			defect.Unsupported(t.Name, "type %s", t.DType))
 	}
-	return &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: kind}, Rows: s.Rows, Cols: s.Cols, Codes: t.Data}, nil
+	return &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: kind}, Rows: s.Rows, Cols: s.Cols, Codes: t.Data, Source: source(t)}, nil
+}
+
+// source is what makes the rows of t; nil where they lie in its Data.
+func source(t *checkpoint.Tensor) qtensor.Source {
+	if t.Source == nil {
+		return nil
+	}
+	return t.Source
 }
 
 // drop accounts for the tensors that no slot wanted.

@@ -31,7 +31,7 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 		if err == nil {
 			err = sink.Write(out)
 		}
-		mmap.Release(m.Tensors[e.Name].Codes)
+		release(m.Tensors[e.Name])
 		if err != nil {
 			return inTensor(m, e.Name, err)
 		}
@@ -41,6 +41,14 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 		}
 	}
 	return nil
+}
+
+// release gives back the memory of a source that will not be read again soon.
+func release(t *qtensor.Matrix) {
+	if t.Source != nil {
+		t.Source.Release()
+	}
+	mmap.Release(t.Codes)
 }
 
 // quantizes reports whether some tensor becomes integers that was not.

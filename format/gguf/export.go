@@ -257,8 +257,7 @@ func (p *packer) row(t *Tensor, r int) []byte {
 	p.out = p.out[:0]
 	if t.ggml.float() {
 		if m.Scheme == t.ggml.scheme && !(isVector(t.Source) && t.turn > 0) {
-			n := len(m.Codes) / m.Rows
-			return m.Codes[r*n : (r+1)*n]
+			return p.reader.Stored(m, r)
 		}
 		// A vector: widened, and the bias of q and k turned as its rows are.
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)

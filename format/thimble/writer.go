@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/model"
@@ -97,6 +98,9 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 				w.put(w.planes[w.next][j].off, plane)
 			}
 		}
+		if m.Source != nil {
+			w.putRows(hash, m)
+		}
 		return w.err
 	}); err != nil {
 		if err == parallel.ErrFault {
@@ -108,6 +112,18 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	hash.Sum(w.header.Tensors[w.next].SHA256[:0])
 	w.next++
 	return nil
+}
+
+// putRows writes the only plane of a matrix whose rows are made on demand.
+func (w *Writer) putRows(hash io.Writer, m *qtensor.Matrix) {
+	var reader qtensor.Reader
+	off := w.planes[w.next][0].off
+	for r := range m.Rows {
+		row := reader.Stored(m, r)
+		hash.Write(row)
+		w.put(off, row)
+		off += int64(len(row))
+	}
 }
 
 // put writes zeros up to byte off of the file and then p.

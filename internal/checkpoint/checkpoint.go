@@ -23,10 +23,12 @@ type Tensor struct {
 	File  string // path of the file that holds it
 	DType DType
 	Shape []int  // empty for a scalar
-	Data  []byte // row-major, little-endian; aliases the mapped file where it can
+	Data  []byte // row-major, little-endian; aliases the mapped file
+	// Source makes the rows where they do not lie so; Data is then empty.
+	Source Source
 }
 
-// A Checkpoint is an opened checkpoint. Tensors' data are read-only, valid
+// A Checkpoint is an opened checkpoint. Tensors' bytes are read-only, valid
 // until Close, and read under parallel.Guard: the file may be truncated
 // meanwhile.
 type Checkpoint struct {

@@ -94,7 +94,7 @@ func (m *Model) HeadName() string {
 func (m *Model) Size() (weights, bytes int64) {
 	for _, t := range m.Tensors {
 		weights += int64(t.Rows) * int64(t.Cols)
-		bytes += int64(len(t.Codes) + len(t.Scales) + len(t.Mins))
+		bytes += t.Bytes()
 	}
 	return weights, bytes
 }

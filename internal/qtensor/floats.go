@@ -56,8 +56,8 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 
 // NonFinite returns the first column of row r of a float matrix that is NaN or
 // infinite, or -1.
-func (m *Matrix) NonFinite(r int) int {
-	row, _, _ := m.row(r)
+func (d *Reader) NonFinite(m *Matrix, r int) int {
+	row := d.Stored(m, r)
 	size := m.Scheme.valueBits() / 8
 	// A value is not finite if all its exponent bits are set; adding the lowest of
 	// them then carries into the sign, which the mask has cleared.

@@ -15,6 +15,18 @@ type Matrix struct {
 	Codes      []byte // float kinds: little-endian values; Int: (Rows, rowBytes), see Scheme
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
+
+	// Source makes the rows of Codes, which is then empty, one at a time: they lie
+	// in several files, in another order or in a type that is not computed with.
+	Source Source
+}
+
+// A Source makes rows on demand. It is read by several goroutines at once.
+type Source interface {
+	// Row writes row r to dst, of the length of a row of Codes.
+	Row(dst []byte, r int)
+	// Release lets the system take back the memory that the rows were made of.
+	Release()
 }
 
 // New returns a zero matrix of the given scheme and shape.
@@ -23,7 +35,7 @@ func New(s Scheme, rows, cols int) (*Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Matrix{s, rows, cols, make([]byte, codes), make([]byte, scales), make([]byte, mins)}, nil
+	return &Matrix{Scheme: s, Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
 }
 
 // Check verifies that each plane has exactly the length its shape implies.
@@ -31,6 +43,9 @@ func (m *Matrix) Check() error {
 	codes, scales, mins, err := m.Scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
 		return err
+	}
+	if m.Source != nil {
+		codes = 0
 	}
 	for _, p := range []struct {
 		name      string
@@ -43,23 +58,40 @@ func (m *Matrix) Check() error {
 	return nil
 }
 
-// Bytes is the stored size of the matrix.
-func (m *Matrix) Bytes() int64 { return int64(len(m.Codes) + len(m.Scales) + len(m.Mins)) }
+// Bytes is the stored size of the matrix. It must have passed Check.
+func (m *Matrix) Bytes() int64 {
+	codes, scales, mins, _ := m.Scheme.Sizes(m.Rows, m.Cols)
+	return codes + scales + mins
+}
 
-// row returns row r's part of each plane.
+// row returns row r's part of each plane; Codes may not have a Source.
 func (m *Matrix) row(r int) (codes, scales, mins []byte) {
-	part := func(plane []byte) []byte {
-		n := len(plane) / m.Rows
-		return plane[r*n : (r+1)*n : (r+1)*n]
-	}
-	return part(m.Codes), part(m.Scales), part(m.Mins)
+	return m.part(m.Codes, r), m.part(m.Scales, r), m.part(m.Mins, r)
+}
+
+// part returns row r of a plane.
+func (m *Matrix) part(plane []byte, r int) []byte {
+	n := len(plane) / m.Rows
+	return plane[r*n : (r+1)*n : (r+1)*n]
 }
 
 // A Reader turns stored rows into float32. It holds scratch for one goroutine;
 // the zero value is ready.
 type Reader struct {
+	made          []byte // a row of a Source
 	codes         []uint8
 	scale, offset []float32
+}
+
+// Stored returns row r of m.Codes, valid until the next call: read-only, as it
+// may be m's own.
+func (d *Reader) Stored(m *Matrix, r int) []byte {
+	if m.Source == nil {
+		return m.part(m.Codes, r)
+	}
+	d.made = grow(d.made, m.Scheme.rowBytes(m.Cols))
+	m.Source.Row(d.made, r)
+	return d.made
 }
 
 // Row writes row r of m to dst, of m.Cols elements. The values are exactly the
@@ -67,7 +99,7 @@ type Reader struct {
 // rounding is that of adding an asymmetric scheme's minimum.
 func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	dst = dst[:m.Cols]
-	codes, scales, mins := m.row(r)
+	codes := d.Stored(m, r)
 	switch m.Scheme.Kind {
 	case F32:
 		kernel.FromF32(dst, codes)
@@ -83,9 +115,9 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	d.unpack(m.Scheme, codes)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	kernel.FromF16(d.scale, scales)
+	kernel.FromF16(d.scale, m.part(m.Scales, r))
 	if m.Scheme.Asym {
-		kernel.FromF16(d.offset, mins)
+		kernel.FromF16(d.offset, m.part(m.Mins, r))
 	} else {
 		zero := float32(m.Scheme.Zero())
 		for g, s := range d.scale {
@@ -102,8 +134,7 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 // Codes returns row r's codes, one a byte, valid until the next call.
 func (d *Reader) Codes(m *Matrix, r int) []uint8 {
 	d.codes = grow(d.codes, m.Cols)
-	codes, _, _ := m.row(r)
-	d.unpack(m.Scheme, codes)
+	d.unpack(m.Scheme, d.Stored(m, r))
 	return d.codes
 }
 
