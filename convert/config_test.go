@@ -120,6 +120,11 @@ func edited(t *testing.T, edits ...string) string {
 	return string(text)
 }
 
+// compressedGroups is a quantization_config with one group.
+func compressedGroups(weights string) string {
+	return `{"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{"weights":` + weights + `}}}`
+}
+
 func TestConfigRefuses(t *testing.T) {
 	edit := func(edits ...string) string { return edited(t, edits...) }
 	known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
@@ -168,7 +173,17 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("hidden_act", `"gelu"`), nil, `config.json: hidden_act: "gelu", only silu, is not supported`},
 		{edit("rope_interleaved", "true"), nil, "config.json: rope_interleaved: true, only false, is not supported"},
 		{edit("sliding_window", "4096"), nil, "config.json: sliding_window: 4096 is not supported"},
-		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config: an object of 1 keys is not supported"},
+		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config.quant_method: key is missing"},
+		{edit("quantization_config", `{"quant_method":"gptq","bits":4}`), nil, `config.json: quantization_config.quant_method: "gptq", only fp8, fbgemm_fp8 and compressed-tensors of 8-bit floats, is not supported`},
+		{edit("quantization_config", `{"quant_method":"fp8"}`), nil, "config.json: quantization_config.weight_block_size: null, only two sizes, is not supported"},
+		{edit("quantization_config", `{"quant_method":"fp8","weight_block_size":[128,0]}`), nil, "config.json: quantization_config.weight_block_size: a list of 2, only two sizes, is not supported"},
+		{edit("quantization_config", `{"quant_method":"fp8","weight_block_size":[128,128],"fmt":"e5m2"}`), nil, `config.json: quantization_config.fmt: "e5m2", only e4m3, is not supported`},
+		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"pack-quantized"}`), nil, `config.json: quantization_config.format: "pack-quantized", only float-quantized and naive-quantized, is not supported`},
+		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"float-quantized"}`), nil, "config.json: quantization_config.config_groups: key is missing"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":4,"type":"float","strategy":"channel"}`)), nil, "config.json: quantization_config.config_groups.a.weights.num_bits: 4, only 8, is not supported"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"int","strategy":"channel"}`)), nil, `config.json: quantization_config.config_groups.a.weights.type: "int", only float, is not supported`},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"group","group_size":128}`)), nil, "config.json: quantization_config.config_groups.a.weights.group_size: 128 is not supported"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"token"}`)), nil, `config.json: quantization_config.config_groups.a.weights.strategy: "token", only tensor, channel and block, is not supported`},
 
 		{edit("rope_theta", "0"), nil, "config.json: rope base is 0, want a positive number"},
 		{edit("rope_scaling", `"linear"`), nil, `config.json: rope_scaling: want an object, found "linear"`},

@@ -40,8 +40,8 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
-// Open opens a Hugging Face directory, or one file of safetensors or PyTorch with
-// its config.json beside it. Tensors alias the mapped files and are valid until the
+// Open opens a directory as Hugging Face or Meta lay it out, or one file of
+// safetensors or PyTorch with its config.json beside it. Tensors alias the mapped files and are valid until the
 // model is closed. Every error is one line that names the file and the key or
 // tensor; it is a *model.CorruptError, wraps model.ErrUnsupported, or comes from
 // the system or from Options.
@@ -71,13 +71,18 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	}
 	defer dir.Close()
 
-	cfg, err := readConfig(dir, configName, o.Set)
+	name := configName
+	if c.Tensors[metaEmbed] != nil {
+		name = paramsName
+	}
+	cfg, err := readConfig(dir, name, o.Set)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, configName)), configName)
+		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, name)), name)
 	}
 	if err != nil {
 		return nil, err
 	}
+	cfg.tensors = c.Tensors
 	modelType, arch, err := recognise(cfg)
 	if err != nil {
 		return nil, err
@@ -91,7 +96,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Path:       path,
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
 		Files:      append(c.Files, cfg.file),
-		Notes:      c.Notes,
+		Notes:      append(c.Notes, cfg.shared.notes...),
 		Verify:     c.Verify,
 		Close:      c.Close,
 	}
@@ -104,7 +109,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err := tie(m, &spec, cfg, c, &arch.names); err != nil {
 		return nil, err
 	}
-	tensors, notes, err := arch.names.tensors(&spec, c, path)
+	tensors, notes, err := arch.names.tensors(&spec, c, cfg, path)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +127,12 @@ func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error)
 	return parseConfig(filepath.Join(dir.Path, name), text, set)
 }
 
-// recognise returns the architecture that the config's model_type names.
+// recognise returns the architecture that the config's model_type names, or that
+// the config's own form is.
 func recognise(c *config) (string, architecture, error) {
+	if filepath.Base(c.file) == paramsName {
+		return "llama", meta, nil
+	}
 	modelType := c.String("model_type")
 	a, ok := architectures[modelType]
 	if !ok {

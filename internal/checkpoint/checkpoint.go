@@ -42,8 +42,8 @@ type Checkpoint struct {
 }
 
 // Open opens a directory that holds model.safetensors, or shards listed in
-// model.safetensors.index.json, else pytorch_model.bin or its shards; or one
-// checkpoint file of any name.
+// model.safetensors.index.json, else pytorch_model.bin or its shards, else Meta's
+// consolidated.NN.pth; or one checkpoint file of any name.
 func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
