@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -22,11 +23,11 @@ func metaSpec(c *config) model.Spec {
 		Heads:   c.Int("n_heads", model.MaxHeads),
 		Blocks:  c.Int("n_layers", model.MaxBlocks),
 		NormEps: c.Float("norm_eps", 1e-5),
-		FFN:     c.stored("layers.0.feed_forward.w1.weight"),
-		Vocab:   c.stored(metaEmbed),
 		BOS:     -1,
 		EOS:     c.IDs("eos_token_id"),
 	}
+	s.Vocab = c.stored(metaEmbed, s.Hidden)
+	s.FFN = c.stored("layers.0.feed_forward.w1.weight", s.Hidden)
 	s.KVHeads = c.Int("n_kv_heads", model.MaxHeads, s.Heads)
 	if heads := max(s.Heads, 1); s.Hidden%heads != 0 {
 		c.Fail("dim", "%d does not divide by n_heads %d", s.Hidden, heads)
@@ -37,7 +38,7 @@ func metaSpec(c *config) model.Spec {
 		c.Fail("vocab_size", "%s, %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)
 	}
 	if want := metaFFN(c, s.Hidden); want != s.FFN {
-		c.Fail("multiple_of", "makes the feed-forward layer %d wide, with dim and ffn_dim_multiplier; its tensors are %d wide", want, s.FFN)
+		c.Fail("multiple_of", "makes the feed-forward layer %d wide, with dim and ffn_dim_multiplier; its tensors are %d wide: wrong, or part of a model-parallel checkpoint", want, s.FFN)
 	}
 	if c.Has("bos_token_id") {
 		s.BOS = c.Count("bos_token_id", model.MaxVocab)
@@ -74,10 +75,11 @@ func metaRope(c *config, s *model.Spec) {
 	}
 	if c.Bool("use_scaled_rope", false) {
 		context, of = 131072, "Llama 3.1"
-		s.Rope.Scaling, s.Rope.LowFreq, s.Rope.HighFreq, s.Rope.Original = model.RopeLlama3, 1, 4, 8192
+		s.Rope.Scaling, s.Rope.LowFreq, s.Rope.Original = model.RopeLlama3, 1, 8192
 		s.Rope.HighFreq = c.Float("rope_high_freq_factor", 4)
 		if !c.Has("rope_scaling_factor") {
-			c.Unsupported("use_scaled_rope", "true without a factor; --set rope_scaling_factor=8 is that of Llama 3.1 and 3.3, 32 of Llama 3.2; what is missing here")
+			c.failed(fmt.Errorf("%s: %w; --set rope_scaling_factor=8 is that of Llama 3.1 and 3.3, 32 of Llama 3.2", defect.Printable(c.file),
+				defect.Unsupported("use_scaled_rope", "true without a factor, which the code that runs the model knows,")))
 		}
 		s.Rope.Factor = c.Float("rope_scaling_factor", 0)
 	}

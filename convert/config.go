@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,12 +45,16 @@ type sharedState struct {
 // Note records what the user should know of how the config was read.
 func (c *config) Note(text string) { c.shared.notes = append(c.shared.notes, text) }
 
-// stored is how many rows the matrix called name has in the checkpoint.
-func (c *config) stored(name string) int {
+// stored is how many rows the matrix called name has in the checkpoint; it must
+// have cols columns.
+func (c *config) stored(name string, cols int) int {
 	t := c.tensors[name]
 	if t == nil || len(t.Shape) != 2 {
 		c.failed(defect.Corrupt(c.file, name, "matrix is missing in the checkpoint"))
 		return 0
+	}
+	if t.Shape[1] != cols {
+		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s wants %d columns: wrong, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
 	}
 	return t.Shape[0]
 }
