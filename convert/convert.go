@@ -200,7 +200,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 // inert lists the keys that change no architecture's arithmetic.
 var inert = slices.Concat(
 	// Who wrote the file, and which class loads it; model_type decides here.
-	[]string{"_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
+	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
 		"unsloth_fixed", "unsloth_version"},
 	// Each stored tensor has a type of its own.
 	[]string{"dtype", "torch_dtype"},
@@ -208,6 +208,8 @@ var inert = slices.Concat(
 	[]string{"attention_dropout", "initializer_range"},
 	// What the Python object returns and how it is sliced, not what it computes.
 	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
+	// How a text is continued if nothing else is said, and how far.
+	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
 	// Padding is masked out. Classification has no part in a language model.
 	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
 )
