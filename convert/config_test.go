@@ -103,7 +103,7 @@ func TestPublishedConfigs(t *testing.T) {
 }
 
 // edited is the tiny config with a key set to a JSON value, or dropped.
-func edited(t *testing.T, edits ...string) string {
+func edited(t testing.TB, edits ...string) string {
 	t.Helper()
 	config := tiny().config
 	for i := 0; i < len(edits); i += 2 {
@@ -250,6 +250,8 @@ func FuzzConfig(f *testing.F) {
 		string(base), "{}", `{"model_type":"mobilellm","share_embedding":true,"layer_sharing":true}`,
 		`{"model_type":"llama","rope_parameters":{"rope_type":"llama3"},"num_hidden_layers":1e9}`,
 		`{"model_type":"llama","num_attention_heads":0,"hidden_size":7,"head_dim":-1}`,
+		edited(f, "quantization_config", `{"quant_method":"fp8","fmt":"e4m3","weight_block_size":[128,128]}`),
+		edited(f, "quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"channel"}`)),
 		qwen25, phi(`"partial_rotary_factor":0.4`), llama4(`"no_rope_layers":[1,1,0,1,0]`),
 		`{"model_type":"gemma3_text","head_dim":8,"sliding_window_pattern":2,"rope_parameters":{"full_attention":{"rope_type":"linear","factor":2}},
 			"hidden_size":8,"num_attention_heads":1,"num_hidden_layers":3,"intermediate_size":9,"vocab_size":5,"rms_norm_eps":0.1,"max_position_embeddings":9}`,
