@@ -26,7 +26,7 @@ func convertCommand() *cli.Command {
 			"Examples:\n" +
 			"   thimble convert SmolLM2-135M -o smol.thimble\n" +
 			"   thimble convert Llama-2-7b -o llama.thimble --dtype f16\n" +
-			"   thimble convert Llama3.2-1B/original -o l3.thimble --set rope_scaling_factor=32\n" +
+			"   thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32\n" +
 			"   thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true",
 		Flags: []cli.Flag{
 			outFlag,
