@@ -182,6 +182,8 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 	var same bool
 	err := parallel.Guard(func() error {
 		same = slices.Equal(embed.Shape, []int{s.Vocab, s.Hidden}) && checkpoint.Same(head, embed)
+		head.Release()
+		embed.Release()
 		return nil
 	})
 	switch {

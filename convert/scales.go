@@ -128,11 +128,11 @@ func (s *scaling) read(w, t *checkpoint.Tensor, slot model.Slot) (*scale, error)
 	if !fits || !ok {
 		return nil, defect.Corrupt(t.File, t.Name, "is %s %v, %s wants floats (%d, %d)", t.DType, t.Shape, w.Name, down, across)
 	}
-	out := &scale{rows, cols, across, make([]float32, down*across)}
-	m := &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: kind}, Rows: 1, Cols: down * across, Codes: t.Data}
-	if t.Source != nil {
+	if t.Source != nil { // then its size bounds no allocation
 		return nil, defect.Corrupt(t.File, t.Name, "is not stored in row-major order; call contiguous() on it and save it again")
 	}
+	out := &scale{rows, cols, across, make([]float32, down*across)}
+	m := &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: kind}, Rows: 1, Cols: down * across, Codes: t.Data}
 	err := parallel.Guard(func() error {
 		new(qtensor.Reader).Row(out.values, m, 0)
 		return nil

@@ -18,6 +18,7 @@ const (
 	consolidatedName = "consolidated.00.pth"
 	consolidatedForm = "consolidated.%02d.pth"
 	maxParallel      = 100
+	maxVector        = 1 << 20 // elements; a view may claim more than its file holds
 )
 
 // openConsolidated opens the directory's consolidated.NN.pth and joins what
@@ -91,7 +92,7 @@ func joined(parts []*Tensor, width int) (*Tensor, error) {
 		switch {
 		case t.DType != first.DType || !slices.Equal(t.Shape, first.Shape):
 			return nil, bad(t, "%s %v, the first file has %s %v", t.DType, t.Shape, first.DType, first.Shape)
-		case slices.ContainsFunc(t.Shape, func(n int) bool { return n > math.MaxInt32/maxParallel }):
+		case slices.ContainsFunc(t.Shape, func(n int) bool { return n > math.MaxInt32/maxParallel }) || len(t.Shape) == 1 && t.Shape[0] > maxVector:
 			return nil, bad(t, "shape %v is out of range", t.Shape)
 		}
 	}
