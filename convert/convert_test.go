@@ -269,10 +269,26 @@ func TestRefuses(t *testing.T) {
 			"/model.safetensors: model.norm.weight: shape is [1 8], config.json wants [8]"},
 		{"vocabulary", func(f *checkpointFiles) { f.config["vocab_size"] = 6 },
 			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json wants [6 8]"},
-		{"float8", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil} },
-			"/model.safetensors: " + q0 + ": type F8_E4M3 is not supported; save the checkpoint as bfloat16, float16 or float32"},
-		{"float64", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F64", []int{8, 8}, nil} },
-			"/model.safetensors: " + q0 + ": type F64 is not supported; save the checkpoint as bfloat16, float16 or float32"},
+		{"integers", func(f *checkpointFiles) { f.tensors[q0] = tensor{"I8", []int{8, 8}, nil} },
+			"/model.safetensors: " + q0 + ": type I8 is not supported; save the checkpoint as bfloat16, float16 or float32"},
+		{"scales not announced", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
+		}, "/model.safetensors: " + q0 + "_scale: tensor is stored, and config.json has no place for it"},
+		{"no scale", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
+		}, "/model.safetensors: " + q0 + "_scale_inv: scale is missing, and config.json says that 8-bit floats have one"},
+		{"scales of another shape", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale_inv"] = tensor{"F32", []int{2, 1}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{4, 4}}
+		}, "/model.safetensors: " + q0 + "_scale_inv: is F32 [2 1], " + q0 + " wants floats (2, 2)"},
+		{"scales of integers", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale"] = tensor{"I8", []int{8, 1}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fbgemm_fp8"}
+		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " wants floats (8, 1)"},
 		{"tied but different", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
 			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
 		{"tied, of another type", func(f *checkpointFiles) {
@@ -284,7 +300,7 @@ func TestRefuses(t *testing.T) {
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
 			"/config.json: missing; put the config.json that was saved with the checkpoint there"},
 		{"no weights", func(f *checkpointFiles) { f.files["model.safetensors"] = absent },
-			": no checkpoint here, want model.safetensors, pytorch_model.bin or an index of shards"},
+			": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
 		{"end token outside", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"eos_token_id":[2,5]}` },
 			"/generation_config.json: eos_token_id: id 5 is outside the vocabulary of 5"},
 		{"generation config", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"a":1,"a":1}` },

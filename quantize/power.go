@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -60,7 +59,7 @@ func (p *powers) embedding() error {
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
-	defer mmap.Release(t.Codes)
+	defer release(t)
 	return parallel.Guard(func() error {
 		for r := range t.Rows {
 			if reader.Row(x, t, r); p.ctx.Err() != nil {
@@ -179,7 +178,7 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 		out[r] = sum
 		return nil
 	})
-	mmap.Release(t.Codes)
+	release(t)
 	return out, p.in(name, err)
 }
 

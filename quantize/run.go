@@ -32,7 +32,7 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 		if err == nil {
 			err = sink.Write(out)
 		}
-		mmap.Release(m.Tensors[e.Name].Codes)
+		release(m.Tensors[e.Name])
 		if err != nil {
 			return inTensor(m, e.Name, err)
 		}
@@ -42,6 +42,14 @@ func Run(ctx context.Context, m *model.Model, p *Plan, sink Sink, progress func(
 		}
 	}
 	return nil
+}
+
+// release gives back the memory of a source that will not be read again soon.
+func release(t *qtensor.Matrix) {
+	if t.Source != nil {
+		t.Source.Release()
+	}
+	mmap.Release(t.Codes)
 }
 
 // quantizes reports whether some tensor becomes integers that was not.
@@ -56,7 +64,7 @@ func (p *Plan) quantizes() bool {
 
 // store returns src in the scheme that e asks for.
 func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
-	if e.moved() && src.InPlace() {
+	if e.From == e.To {
 		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)

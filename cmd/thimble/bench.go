@@ -65,7 +65,7 @@ func benchAction(c *cli.Context) error {
 			return fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", flag, n, model.MaxLength)
 		}
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func exportAction(c *cli.Context) error {
 	case out == "" && !c.Bool(dryRunFlag.Name):
 		return errors.New("export needs -o FILE, or --dry-run")
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}

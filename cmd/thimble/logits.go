@@ -47,7 +47,7 @@ func logitsAction(c *cli.Context) error {
 	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
 		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,23 @@ func openModel(path string, overrides []string) (*model.Model, error) {
 	return format.Open(path)
 }
 
+// openSound opens a model whose weights are to be used now: first they are
+// compared with the checksums that the file has of its own, which only PyTorch's
+// zip files do. That reads every byte, as using the weights does, so of what fits
+// in memory the disk is read once. A container has digests that inspect --check
+// compares.
+func openSound(path string, overrides []string) (*model.Model, error) {
+	m, err := openModel(path, overrides)
+	if err != nil || m.Verify == nil {
+		return m, err
+	}
+	if err := m.Verify(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
 // isCheckpoint reports that path is not a model whose config is built in.
 func isCheckpoint(path string) bool {
 	_, ok := format.Sniff(path)

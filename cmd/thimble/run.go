@@ -54,7 +54,7 @@ func runAction(c *cli.Context) error {
 	if !(temperature >= 0 && temperature <= 1e6) {
 		return fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", temperature)
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}

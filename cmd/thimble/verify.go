@@ -67,7 +67,7 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", model.Printable(path), formatOf(path))
 	}
-	m, err := openModel(path, set)
+	m, err := openSound(path, set)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	if !isCheckpoint(against) && isCheckpoint(m.Path) {
 		set = nil
 	}
-	source, err := openModel(against, set)
+	source, err := openSound(against, set)
 	if err != nil {
 		return nil, err
 	}

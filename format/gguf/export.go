@@ -302,7 +302,7 @@ func (e *Export) writeTensor(ctx context.Context, w *bufio.Writer, t *Tensor) er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := w.Write(p.row(t, m, qtensor.Standing(r, t.turn))); err != nil {
+			if _, err := w.Write(p.row(t, m, model.Halved(r, t.turn))); err != nil {
 				return err
 			}
 		}
@@ -326,13 +326,13 @@ func (p *packer) row(t *Tensor, m *qtensor.Matrix, r int) []byte {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, 0)
 		for i := range p.values {
-			v := (p.values[qtensor.Standing(i, t.turn)] + t.edit.add) * t.edit.times
+			v := (p.values[model.Halved(i, t.turn)] + t.edit.add) * t.edit.times
 			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(v))
 		}
 		return p.out
 	}
 	if m.Scheme == t.ggml.scheme {
-		return m.Row(r)
+		return p.reader.Stored(m, r)
 	}
 	layout := t.ggml.scheme.Layout
 	codes, scales, mins := p.reader.Codes(m, r)

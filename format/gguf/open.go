@@ -256,7 +256,9 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
 		m := t.matrix()
-		m.Interleaved = arch.turned(slot.Name, s)
+		if dim := arch.turned(slot.Name, s); dim > 0 {
+			m = halves(m, dim)
+		}
 		all[slot.Name] = m
 	}
 	for _, t := range f.listed {

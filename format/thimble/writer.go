@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/model"
@@ -86,9 +87,6 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", model.Printable(w.path), e.Name,
 			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
 	}
-	if !m.InPlace() {
-		return fmt.Errorf("%s: %s: its heads are stored interleaved, a container has rows in order", model.Printable(w.path), e.Name)
-	}
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("%s: %s: %w", model.Printable(w.path), e.Name, err)
 	}
@@ -99,6 +97,9 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 				hash.Write(plane)
 				w.put(w.planes[w.next][j].off, plane)
 			}
+		}
+		if m.Source != nil {
+			w.putRows(hash, m)
 		}
 		return w.err
 	}); err != nil {
@@ -111,6 +112,18 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	hash.Sum(w.header.Tensors[w.next].SHA256[:0])
 	w.next++
 	return nil
+}
+
+// putRows writes the only plane of a matrix whose rows are made on demand.
+func (w *Writer) putRows(hash io.Writer, m *qtensor.Matrix) {
+	var reader qtensor.Reader
+	off := w.planes[w.next][0].off
+	for r := range m.Rows {
+		row := reader.Stored(m, r)
+		hash.Write(row)
+		w.put(off, row)
+		off += int64(len(row))
+	}
 }
 
 // put writes zeros up to byte off of the file and then p.
