@@ -11,7 +11,8 @@ import (
 )
 
 // The tokenizers of fixtures/gen/tokenizer_golden.py.
-var variants = []string{"gpt2", "space", "digit", "digits", "raw", "nested", "llama3", "qwen2", "added", "gaps"}
+var variants = []string{"gpt2", "space", "digit", "digits", "raw", "nested", "llama3", "qwen2", "added", "gaps",
+	"llama2", "mistral", "gemma", "metaspace", "holes", "unfused", "nfc", "unigram", "unigram-bytes"}
 
 func read(t testing.TB, name string) []byte {
 	t.Helper()
