@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"thimble/internal/strictjson"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
+	"thimble/internal/strictjson"
 )
 
 const (

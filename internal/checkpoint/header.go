@@ -10,8 +10,8 @@ import (
 	"strings"
 	"unicode"
 
-	"thimble/internal/strictjson"
 	"thimble/internal/defect"
+	"thimble/internal/strictjson"
 )
 
 // A safetensors file is

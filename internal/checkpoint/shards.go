@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"thimble/internal/strictjson"
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
+	"thimble/internal/strictjson"
 )
 
 const (
