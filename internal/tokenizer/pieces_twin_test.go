@@ -141,7 +141,7 @@ func TestUnigramTwin(t *testing.T) {
 }
 
 // Word by word or all at once, merges are the same.
-func TestWordsStandAlone(t *testing.T) {
+func TestWords(t *testing.T) {
 	var texts []string
 	readJSON(t, testdata("strings.json"), &texts)
 	for _, name := range []string{"llama2", "mistral", "gemma"} {
@@ -156,6 +156,21 @@ func TestWordsStandAlone(t *testing.T) {
 			if got, want := tok.Encode(s, false), whole.Encode(s, false); !slices.Equal(got, want) {
 				t.Errorf("%s: %q: got %v, want %v", name, s, got, want)
 			}
+		}
+	}
+	d := &Data{Model: BPE, Tokens: [][]byte{[]byte("a"), []byte("b"), []byte(mark), []byte("b" + mark), []byte("b" + mark + mark + "a")}}
+	v, err := newVocabulary(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[string]string{"a_a": "a|_a", "b_a": "b_a", "b__a_b_a": "b__a|_b_a", "__": "__", "a_": "a|_", "_b_": "_b_"} {
+		var parts []string
+		for rest := strings.ReplaceAll(s, "_", mark); rest != ""; {
+			n := v.words(d)(rest)
+			parts, rest = append(parts, rest[:n]), rest[n:]
+		}
+		if got := strings.ReplaceAll(strings.Join(parts, "|"), mark, "_"); got != want {
+			t.Errorf("%s: cut into %s, want %s", s, got, want)
 		}
 	}
 }

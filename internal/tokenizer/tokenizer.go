@@ -90,8 +90,10 @@ func (t *Tokenizer) build(d *Data) error {
 			return err
 		}
 	}
-	if d.Model != ByteLevelBPE && v.wordsStandAlone(d) {
-		t.steps = append(t.steps, stage{cut: cutMarked})
+	if d.Model != ByteLevelBPE {
+		if words := v.words(d); words != nil {
+			t.steps = append(t.steps, stage{cut: words})
+		}
 	}
 	return nil
 }
