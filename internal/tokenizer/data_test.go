@@ -160,6 +160,10 @@ func TestNewPiecesErrors(t *testing.T) {
 		{"order", func(d *Data) { slices.Reverse(d.Decoder) }, true, `rule bytes of the decoder after strip`},
 		{"many", func(d *Data) { d.Decoder = make([]Rule, 17) }, false, `decoder: 17 rules`},
 		{"long", func(d *Data) { d.Normalizer[0].New = strings.Repeat("x", 2000) }, false, `a rule has texts of 0 and 2000 bytes`},
+		{"growth", func(d *Data) { d.Normalizer[1].New = strings.Repeat("x", 257) }, false, `normalizer: the rules can make a text more than 256 times as long`},
+		{"growth twice", func(d *Data) {
+			d.Normalizer = slices.Repeat([]Rule{{Op: OpReplace, Old: "x", New: strings.Repeat("x", 17)}}, 2)
+		}, false, `256 times as long`},
 		{"nothing", func(d *Data) { d.Normalizer[1].Old = "" }, false, `rule replace replaces nothing`},
 	} {
 		d := parsed(t, "llama2")

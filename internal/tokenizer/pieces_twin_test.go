@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strings"
@@ -222,6 +223,7 @@ func TestCharsmap(t *testing.T) {
 		{[]byte{1, 0, 0}, `3 bytes, want 4 or more`}, {[]byte{0, 0, 0, 0, 0}, `a trie of 0 bytes`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0}, `a trie of 4 bytes in the 4 that follow`},
 		{[]byte{3, 0, 0, 0, 0, 0, 0, 0}, `a trie of 3 bytes`}, {[]byte{0xff, 0xff, 0xff, 0xff, 0}, `a trie of 4294967295 bytes`},
 		{[]byte{4, 0, 0, 0, 0, 0, 0, 0, 'x'}, `the last text has no end`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0, 0}, ``},
+		{append(append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 9)...), append(bytes.Repeat([]byte("x"), 300), 0)...), `a text of 300 bytes, want at most 256`},
 	} {
 		_, err := newCharsmap(c.b)
 		checkError(t, err, false, c.want)
