@@ -38,7 +38,11 @@ func TestDataRoundTrip(t *testing.T) {
 		if again, err := got.MarshalBinary(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: encodes differently the second time: %v", name, err)
 		}
-		for n := range b {
+		step := 1 // every place in a small file
+		if len(b) > 6000 {
+			step = 31
+		}
+		for n := 0; n < len(b); n += step {
 			if _, err := DecodeData(b[:n]); err == nil {
 				t.Fatalf("%s: %d of %d bytes are accepted", name, n, len(b))
 			}
