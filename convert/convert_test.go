@@ -60,6 +60,7 @@ func TestFixtures(t *testing.T) {
 	llama4.Attention = []model.Attention{{Chunk: 21}, {Chunk: 21}, {Rope: model.NoRope}, {}}
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
+	withPieces := []string{"model.safetensors", "config.json", "tokenizer.model", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
 		"model-00003-of-00003.safetensors"}, single[1:]...)
 	facebook := []string{"share_embedding=true", "layer_sharing=true"}
@@ -80,7 +81,7 @@ func TestFixtures(t *testing.T) {
 		{"llama-tied", nil, tied, qtensor.BF16, single, nil, "llama"},
 		{"mobilellm", nil, mobile, qtensor.F16, single, nil, "mobilellm"},
 		{"mobilellm-ls", nil, sharing, qtensor.F16, single, nil, "mobilellm"},
-		{"mobilellm-facebook", facebook, sharing, qtensor.F16, single, nil, "llama"},
+		{"mobilellm-facebook", facebook, sharing, qtensor.F16, withPieces, nil, "llama"},
 		{"ragged", nil, ragged, qtensor.F32, single, nil, "llama"},
 		{"mistral", nil, mistral, qtensor.BF16, single, nil, "mistral"},
 		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
@@ -407,6 +408,14 @@ func TestTokenizer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unigram, err := os.ReadFile(filepath.Join("..", "internal", "tokenizer", "testdata", "sp-unigram-plain.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces, err := os.ReadFile(filepath.Join("..", "fixtures", "mobilellm-facebook", "tokenizer.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name  string
 		files map[string]string
@@ -414,7 +423,16 @@ func TestTokenizer(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"sentencepiece", map[string]string{"tokenizer.model": "x"},
-			": tokenizer.model: a sentencepiece tokenizer is not supported; a copy of the checkpoint without it converts without a tokenizer"},
+			": tokenizer.model: field 15 of ModelProto is not supported; a copy of the checkpoint without its tokenizer converts without one"},
+		{"unigram", map[string]string{"tokenizer.model": string(unigram)},
+			": tokenizer.model: a model unlike Llama's (BPE, no normalization but a space before the text) in a checkpoint without tokenizer.json is not supported; " +
+				"a copy of the checkpoint without its tokenizer converts without one"},
+		{"truncated", map[string]string{"tokenizer.model": string(unigram[:9])}, ": tokenizer.model: byte 0: ModelProto: 14 bytes where 7 are left"},
+		{"of another class", map[string]string{"tokenizer.model": string(pieces), "tokenizer_config.json": `{"tokenizer_class":"GemmaTokenizer"}`},
+			": tokenizer_config.json: tokenizer_class GemmaTokenizer without tokenizer.json is not supported; a copy of the checkpoint without its tokenizer converts without one"},
+		{"too many pieces", map[string]string{"tokenizer.model": string(pieces)}, "/tokenizer.model: 384 tokens, the embedding has 5 rows"},
+		{"added with a gap", map[string]string{"tokenizer.model": string(pieces), "added_tokens.json": `{"<pad>":385}`},
+			": added_tokens.json: <pad>: listed as id 385, but the vocabulary and the order of the list give it 384"},
 		{"GPT-2's files", map[string]string{"vocab.json": "x", "merges.txt": "x"},
 			": vocab.json: a tokenizer without tokenizer.json is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
 		{"too many tokens", map[string]string{"tokenizer.json": string(good)}, "/tokenizer.json: 384 tokens, the embedding has 5 rows"},

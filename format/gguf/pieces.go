@@ -18,7 +18,7 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	if d.SentencePiece != nil {
 		prefix, err = m.putNormalizer(path, d)
 	} else {
-		prefix, notes, err = spacesOf(path, d)
+		prefix, notes, err = m.putSpaces(path, d)
 	}
 	if err != nil {
 		return nil, err
@@ -99,34 +99,6 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 		m.removeSpaces = ptr(p.RemoveExtra)
 	}
 	return p.DummyPrefix, nil
-}
-
-// spacings are the ways in which a tokenizer.json made from sentencepiece
-// turns spaces into marks, and which of them begin a text with one.
-var spacings = []struct {
-	normalizer []tokenizer.Rule
-	steps      []tokenizer.Step
-	prefix     bool
-	unless     bool // the text begins with a space
-}{
-	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
-}
-
-func spacesOf(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
-	for _, s := range spacings {
-		if slices.Equal(s.normalizer, d.Normalizer) && slices.Equal(s.steps, d.Steps) {
-			if s.unless {
-				notes = append(notes, "llama.cpp puts a space before a text that begins with one, too; this tokenizer does not")
-			}
-			return s.prefix, notes, nil
-		}
-	}
-	return false, nil, model.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
 
 // scoresOf returns scores that merge in the order of d's merges: less the

@@ -116,6 +116,9 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
 		}
 	}
+	if m.steps != nil {
+		return f.readSteps(m, d)
+	}
 	return nil
 }
 
