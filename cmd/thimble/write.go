@@ -49,7 +49,7 @@ type plannedTensor struct {
 
 // newWritten is the report of plan before any of it is carried out.
 func newWritten(plan *quantize.Plan, notes []string) *written {
-	w := &written{Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), Recipe: plan.Recipe, Notes: notes}
+	w := &written{Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), Recipe: plan.Recipe, Notes: slices.Concat(notes, plan.Notes())}
 	for _, e := range plan.Tensors {
 		w.Tensors = append(w.Tensors, plannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
 	}
