@@ -137,12 +137,6 @@ func starts(magic string) func([]byte) bool {
 	return func(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
 }
 
-// saveAgain refuses a checkpoint that transformers can read and we cannot.
-func saveAgain(path, what string) error {
-	return fmt.Errorf("%s: %w; load it with transformers and save it as safetensors with save_pretrained",
-		defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "%s", what))
-}
-
 // refuseGGUF: such a file is a whole model, and has no config.json beside it.
 func refuseGGUF(_ *Checkpoint, path string, _ []byte) error {
 	return fmt.Errorf("%s: %w; open it by its own name", defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "a GGUF file as a part of one"))
