@@ -218,8 +218,8 @@ func TestConfigRefuses(t *testing.T) {
 			t.Errorf("%.60s %v:\ngot  %v\nwant %s", c.text, c.set, err, c.want)
 			continue
 		}
-		var corrupt *model.CorruptError
-		if len(c.set) == 0 && errors.As(err, &corrupt) == errors.Is(err, model.ErrUnsupported) {
+		var corrupt *defect.CorruptError
+		if len(c.set) == 0 && errors.As(err, &corrupt) == errors.Is(err, defect.ErrUnsupported) {
 			t.Errorf("%v is not of one kind", err)
 		}
 	}

@@ -43,7 +43,7 @@ func register(modelType string, a architecture) {
 // Open opens a directory as Hugging Face or Meta lay it out, or one file of
 // safetensors or PyTorch with its config.json beside it. Tensors alias the mapped files and are valid until the
 // model is closed. Every error is one line that names the file and the key or
-// tensor; it is a *model.CorruptError, wraps model.ErrUnsupported, or comes from
+// tensor; it is a *defect.CorruptError, wraps defect.ErrUnsupported, or comes from
 // the system or from Options.
 func Open(path string, o Options) (*model.Model, error) {
 	c, err := checkpoint.Open(path)

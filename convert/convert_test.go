@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -462,7 +463,7 @@ func TestTokenizer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	var corrupt *model.CorruptError
+	var corrupt *defect.CorruptError
 	if _, err := m.Tokenizer(); !errors.As(err, &corrupt) || corrupt.File != "tokenizer.json" {
 		t.Errorf("truncated tokenizer: %v", err)
 	}

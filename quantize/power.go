@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -204,7 +205,7 @@ func (p *powers) in(name string, err error) error {
 }
 
 func inTensor(m *model.Model, name string, err error) error {
-	return fmt.Errorf("%s: %s: %w", model.Printable(m.Path), name, err)
+	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
 }
 
 // level scales power to a mean of 1 and raises what is below a thousandth of

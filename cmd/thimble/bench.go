@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/transformer"
@@ -88,7 +89,7 @@ func benchAction(c *cli.Context) error {
 	for run := range runs + 1 {
 		p, q, err := s.once(c.Context, d, &m.Spec)
 		if err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		if run > 0 {
 			s.Prefill, s.Decode = append(s.Prefill, p), append(s.Decode, q)

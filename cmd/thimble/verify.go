@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
 )
@@ -65,7 +66,7 @@ func verifyAction(c *cli.Context) error {
 		set = nil // it is about the checkpoint
 	}
 	if c.Bool("record") && !isContainer(path) {
-		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", model.Printable(path), formatOf(path))
+		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
 	m, err := openSound(path, set)
 	if err != nil {
@@ -104,7 +105,7 @@ func verifyAction(c *cli.Context) error {
 	})
 	progress.done()
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if c.Bool("record") && report.Pass {
 		if err := record(c, m, report, with.files); err != nil {
@@ -212,7 +213,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	}
 	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), bos)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	return prompts, nil
 }

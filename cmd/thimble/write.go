@@ -13,6 +13,7 @@ import (
 
 	"thimble/format/thimble"
 	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -60,7 +61,7 @@ func (w *written) String() string {
 	if w.Output == "" {
 		return "dry run: nothing was written\n"
 	}
-	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", model.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
+	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
 }
 
 // writeModel opens the command's model with its config overridden, plans recipe
@@ -89,23 +90,23 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 	}
 	if m.Spec.Tied && c.IsSet("head") {
-		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", model.Printable(path))
+		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	report := newWritten(plan, m.Notes)
 	if target != nil {
 		var notes []string
 		if report.Types, notes, err = planFor(target, m, plan); err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		report.Notes = slices.Concat(report.Notes, notes)
 	}
 	if !c.Bool(jsonFlag.Name) {
 		for _, note := range report.Notes {
-			fmt.Fprintln(c.App.Writer, "note:", model.Printable(note))
+			fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
 		}
 		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 			return err

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 )
 
 // metadata is every key that is known. A nil pointer or slice and an
@@ -244,11 +244,11 @@ func (m *metadata) checkStrings(path string) error {
 		switch v := k.value.(type) {
 		case *string:
 			if len(*v) > maxString {
-				return model.Unsupported(path, "gguf key %s of %d bytes", k.name, len(*v))
+				return defect.Unsupported(path, "gguf key %s of %d bytes", k.name, len(*v))
 			}
 		case *[]string:
 			if len(*v) > maxItems {
-				return model.Unsupported(path, "gguf key %s of %d strings", k.name, len(*v))
+				return defect.Unsupported(path, "gguf key %s of %d strings", k.name, len(*v))
 			}
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
 
@@ -35,12 +35,12 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 			notes = append(notes, "llama.cpp has no first space in a text of nothing but spaces")
 		}
 		if d.ByteFallback {
-			return nil, model.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
+			return nil, defect.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
 		}
 	default:
 		m.tokenizer, m.pre = "llama", "default"
 		if !d.ByteFallback {
-			return nil, model.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
+			return nil, defect.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
 		}
 	}
 	if d.Model == tokenizer.BPE {
@@ -89,11 +89,11 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 	unigram := d.Model == tokenizer.SentencePieceUnigram
 	switch {
 	case p.KeepSpaces || p.Suffix:
-		return false, model.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
 	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5", and gives other ids
-		return false, model.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
 	case !unigram && p.RemoveExtra:
-		return false, model.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
 	}
 	if unigram {
 		m.removeSpaces = ptr(p.RemoveExtra)
@@ -110,7 +110,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		ids[string(token)] = uint32(id)
 	}
 	if d.IgnoreMerges {
-		return nil, model.Unsupported(path, "a tokenizer of model %q with ignore_merges in GGUF", d.Model)
+		return nil, defect.Unsupported(path, "a tokenizer of model %q with ignore_merges in GGUF", d.Model)
 	}
 	scores, made := make([]float64, len(d.Tokens)), make(map[uint32]int)
 	last := uint32(0)
@@ -118,7 +118,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
 		id, ok := ids[string(left)+string(right)]
 		if !ok || made[id] > 0 && id != last {
-			return nil, model.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
+			return nil, defect.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
 		}
 		if made[id]++; made[id] == 1 {
 			scores[id] = -float64(rank)
@@ -139,7 +139,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 			}
 		}
 		if pairs != made[uint32(id)] {
-			return nil, model.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
+			return nil, defect.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
 		}
 	}
 	return scores, nil

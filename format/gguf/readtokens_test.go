@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -94,14 +95,14 @@ func TestStepsComeBack(t *testing.T) {
 		}
 		f := draftOf(t, file)
 		f.set("thimble.tokenizer.steps", []string{"escape", "leap"})
-		if _, err := opened(t, f.bytes()).Tokenizer(); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), `"[escape leap]"`) {
+		if _, err := opened(t, f.bytes()).Tokenizer(); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), `"[escape leap]"`) {
 			t.Errorf("%s: other steps: %v", name, err)
 		}
 	}
 	llama.Tokens[9] = bytes.Repeat([]byte("x"), maxPiece+1)
 	m := filled(t, func() model.Spec { s := specs()["llama"]; s.Vocab = len(llama.Tokens); return s }())
 	m.Tokenizer = func() (*tokenizer.Data, error) { return llama, nil }
-	if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
+	if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
 		t.Errorf("a long token: %v", err)
 	}
 }

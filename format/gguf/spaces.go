@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
 
@@ -38,13 +38,13 @@ func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes
 			}
 			for id, token := range d.Tokens {
 				if len(token) > maxPiece {
-					return false, nil, model.Unsupported(path, "token %d, of %d bytes, in GGUF", id, len(token))
+					return false, nil, defect.Unsupported(path, "token %d, of %d bytes, in GGUF", id, len(token))
 				}
 			}
 		}
 		return s.prefix, notes, nil
 	}
-	return false, nil, model.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
+	return false, nil, defect.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
 
 // readSteps makes d, which is sentencepiece's, the tokenizer of a tokenizer.json
@@ -58,7 +58,7 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 		known = known || s.unless && slices.Equal(s.steps, d.Steps)
 	}
 	if !known {
-		return f.unsupported("thimble.tokenizer.steps", "%q", model.Printable(fmt.Sprint(m.steps)))
+		return f.unsupported("thimble.tokenizer.steps", "%q", defect.Printable(fmt.Sprint(m.steps)))
 	}
 	for id, kind := range d.Kinds {
 		switch kind {
@@ -68,7 +68,7 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 			d.Literal = append(d.Literal, uint32(id))
 		}
 		if n := len(d.Tokens[id]); n > maxPiece {
-			return model.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, maxPiece)
+			return defect.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, maxPiece)
 		}
 	}
 	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: mark, New: " "}, {Op: tokenizer.OpBytes}, {Op: tokenizer.OpStrip, Old: " "}}
