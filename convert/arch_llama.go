@@ -59,7 +59,7 @@ func sizes(c *config) model.Spec {
 		c.Fail("bos_token_id", "%d ids, want one", len(bos))
 	}
 	s.Schedule = model.InOrder(s.Blocks, 1)
-	c.Absent("quantization_config")
+	c.shared.scaling = quantization(c)
 	return s
 }
 

@@ -74,5 +74,5 @@ var qwen3Names = llamaNames.with(map[string]string{
 func (n names) with(more map[string]string) names {
 	stored := maps.Clone(n.stored)
 	maps.Copy(stored, more)
-	return names{stored, n.ignored}
+	return names{stored, n.ignored, n.pairs}
 }

@@ -3,10 +3,12 @@ package convert
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
 	"thimble/internal/strictjson"
@@ -28,13 +30,33 @@ type config struct {
 	values    map[string]any
 	asked     map[string]bool
 	overrides map[string]string // key to the value as the user spelled it
+	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
 
 // sharedState is what a config and the objects inside it have in common.
 type sharedState struct {
-	err   error
-	inner []*config
+	err     error
+	inner   []*config
+	notes   []string
+	scaling *scaling // of 8-bit floats; nil for none
+}
+
+// Note records what the user should know of how the config was read.
+func (c *config) Note(text string) { c.shared.notes = append(c.shared.notes, text) }
+
+// stored is how many rows the matrix called name has in the checkpoint; it must
+// have cols columns.
+func (c *config) stored(name string, cols int) int {
+	t := c.tensors[name]
+	if t == nil || len(t.Shape) != 2 {
+		c.failed(defect.Corrupt(c.file, name, "matrix is missing in the checkpoint"))
+		return 0
+	}
+	if t.Shape[1] != cols {
+		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s wants %d columns: wrong, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
+	}
+	return t.Shape[0]
 }
 
 // parseConfig reads the text of a config.json and applies overrides, each

@@ -103,7 +103,7 @@ func TestPublishedConfigs(t *testing.T) {
 }
 
 // edited is the tiny config with a key set to a JSON value, or dropped.
-func edited(t *testing.T, edits ...string) string {
+func edited(t testing.TB, edits ...string) string {
 	t.Helper()
 	config := tiny().config
 	for i := 0; i < len(edits); i += 2 {
@@ -118,6 +118,11 @@ func edited(t *testing.T, edits ...string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// compressedGroups is a quantization_config with one group.
+func compressedGroups(weights string) string {
+	return `{"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{"weights":` + weights + `}}}`
 }
 
 func TestConfigRefuses(t *testing.T) {
@@ -168,7 +173,17 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("hidden_act", `"gelu"`), nil, `config.json: hidden_act: "gelu", only silu, is not supported`},
 		{edit("rope_interleaved", "true"), nil, "config.json: rope_interleaved: true, only false, is not supported"},
 		{edit("sliding_window", "4096"), nil, "config.json: sliding_window: 4096 is not supported"},
-		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config: an object of 1 keys is not supported"},
+		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config.quant_method: key is missing"},
+		{edit("quantization_config", `{"quant_method":"gptq","bits":4}`), nil, `config.json: quantization_config.quant_method: "gptq", only fp8, fbgemm_fp8 and compressed-tensors of 8-bit floats, is not supported`},
+		{edit("quantization_config", `{"quant_method":"fp8"}`), nil, "config.json: quantization_config.weight_block_size: null, only two sizes, is not supported"},
+		{edit("quantization_config", `{"quant_method":"fp8","weight_block_size":[128,0]}`), nil, "config.json: quantization_config.weight_block_size: a list of 2, only two sizes, is not supported"},
+		{edit("quantization_config", `{"quant_method":"fp8","weight_block_size":[128,128],"fmt":"e5m2"}`), nil, `config.json: quantization_config.fmt: "e5m2", only e4m3, is not supported`},
+		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"pack-quantized"}`), nil, `config.json: quantization_config.format: "pack-quantized", only float-quantized and naive-quantized, is not supported`},
+		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"float-quantized"}`), nil, "config.json: quantization_config.config_groups: key is missing"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":4,"type":"float","strategy":"channel"}`)), nil, "config.json: quantization_config.config_groups.a.weights.num_bits: 4, only 8, is not supported"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"int","strategy":"channel"}`)), nil, `config.json: quantization_config.config_groups.a.weights.type: "int", only float, is not supported`},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"group","group_size":128}`)), nil, "config.json: quantization_config.config_groups.a.weights.group_size: 128 is not supported"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"token"}`)), nil, `config.json: quantization_config.config_groups.a.weights.strategy: "token", only tensor, channel and block, is not supported`},
 
 		{edit("rope_theta", "0"), nil, "config.json: rope base is 0, want a positive number"},
 		{edit("rope_scaling", `"linear"`), nil, `config.json: rope_scaling: want an object, found "linear"`},
@@ -203,8 +218,8 @@ func TestConfigRefuses(t *testing.T) {
 			t.Errorf("%.60s %v:\ngot  %v\nwant %s", c.text, c.set, err, c.want)
 			continue
 		}
-		var corrupt *model.CorruptError
-		if len(c.set) == 0 && errors.As(err, &corrupt) == errors.Is(err, model.ErrUnsupported) {
+		var corrupt *defect.CorruptError
+		if len(c.set) == 0 && errors.As(err, &corrupt) == errors.Is(err, defect.ErrUnsupported) {
 			t.Errorf("%v is not of one kind", err)
 		}
 	}
@@ -235,6 +250,8 @@ func FuzzConfig(f *testing.F) {
 		string(base), "{}", `{"model_type":"mobilellm","share_embedding":true,"layer_sharing":true}`,
 		`{"model_type":"llama","rope_parameters":{"rope_type":"llama3"},"num_hidden_layers":1e9}`,
 		`{"model_type":"llama","num_attention_heads":0,"hidden_size":7,"head_dim":-1}`,
+		edited(f, "quantization_config", `{"quant_method":"fp8","fmt":"e4m3","weight_block_size":[128,128]}`),
+		edited(f, "quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"channel"}`)),
 		qwen25, phi(`"partial_rotary_factor":0.4`), llama4(`"no_rope_layers":[1,1,0,1,0]`),
 		`{"model_type":"gemma3_text","head_dim":8,"sliding_window_pattern":2,"rope_parameters":{"full_attention":{"rope_type":"linear","factor":2}},
 			"hidden_size":8,"num_attention_heads":1,"num_hidden_layers":3,"intermediate_size":9,"vocab_size":5,"rms_norm_eps":0.1,"max_position_embeddings":9}`,

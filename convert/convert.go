@@ -4,7 +4,6 @@
 package convert
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -41,10 +40,10 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
-// Open opens a Hugging Face directory, or one file of safetensors or PyTorch with
-// its config.json beside it. Tensors alias the mapped files and are valid until the
+// Open opens a directory as Hugging Face or Meta lay it out, or one file of
+// safetensors or PyTorch with its config.json beside it. Tensors alias the mapped files and are valid until the
 // model is closed. Every error is one line that names the file and the key or
-// tensor; it is a *model.CorruptError, wraps model.ErrUnsupported, or comes from
+// tensor; it is a *defect.CorruptError, wraps defect.ErrUnsupported, or comes from
 // the system or from Options.
 func Open(path string, o Options) (*model.Model, error) {
 	c, err := checkpoint.Open(path)
@@ -72,13 +71,18 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	}
 	defer dir.Close()
 
-	cfg, err := readConfig(dir, configName, o.Set)
+	name := configName
+	if c.Tensors[metaEmbed] != nil {
+		name = paramsName
+	}
+	cfg, err := readConfig(dir, name, o.Set)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, configName)), configName)
+		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, name)), name)
 	}
 	if err != nil {
 		return nil, err
 	}
+	cfg.tensors = c.Tensors
 	modelType, arch, err := recognise(cfg)
 	if err != nil {
 		return nil, err
@@ -92,7 +96,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Path:       path,
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
 		Files:      append(c.Files, cfg.file),
-		Notes:      c.Notes,
+		Notes:      append(c.Notes, cfg.shared.notes...),
 		Verify:     c.Verify,
 		Close:      c.Close,
 	}
@@ -105,7 +109,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err := tie(m, &spec, cfg, c, &arch.names); err != nil {
 		return nil, err
 	}
-	tensors, notes, err := arch.names.tensors(&spec, c, path)
+	tensors, notes, err := arch.names.tensors(&spec, c, cfg, path)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +127,12 @@ func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error)
 	return parseConfig(filepath.Join(dir.Path, name), text, set)
 }
 
-// recognise returns the architecture that the config's model_type names.
+// recognise returns the architecture that the config's model_type names, or that
+// the config's own form is.
 func recognise(c *config) (string, architecture, error) {
+	if filepath.Base(c.file) == paramsName {
+		return "llama", meta, nil
+	}
 	modelType := c.String("model_type")
 	a, ok := architectures[modelType]
 	if !ok {
@@ -173,7 +181,9 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 	}
 	var same bool
 	err := parallel.Guard(func() error {
-		same = head.DType == embed.DType && slices.Equal(head.Shape, embed.Shape) && bytes.Equal(head.Data, embed.Data)
+		same = slices.Equal(embed.Shape, []int{s.Vocab, s.Hidden}) && checkpoint.Same(head, embed)
+		head.Release()
+		embed.Release()
 		return nil
 	})
 	switch {
@@ -192,7 +202,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 // inert lists the keys that change no architecture's arithmetic.
 var inert = slices.Concat(
 	// Who wrote the file, and which class loads it; model_type decides here.
-	[]string{"_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
+	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
 		"unsloth_fixed", "unsloth_version"},
 	// Each stored tensor has a type of its own.
 	[]string{"dtype", "torch_dtype"},
@@ -200,6 +210,8 @@ var inert = slices.Concat(
 	[]string{"attention_dropout", "initializer_range"},
 	// What the Python object returns and how it is sliced, not what it computes.
 	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
+	// How a text is continued if nothing else is said, and how far.
+	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
 	// Padding is masked out. Classification has no part in a language model.
 	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
 )

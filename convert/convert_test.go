@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -60,6 +61,7 @@ func TestFixtures(t *testing.T) {
 	llama4.Attention = []model.Attention{{Chunk: 21}, {Chunk: 21}, {Rope: model.NoRope}, {}}
 
 	single := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"}
+	withPieces := []string{"model.safetensors", "config.json", "tokenizer.model", "tokenizer_config.json"}
 	sharded := append([]string{"model.safetensors.index.json", "model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
 		"model-00003-of-00003.safetensors"}, single[1:]...)
 	facebook := []string{"share_embedding=true", "layer_sharing=true"}
@@ -80,7 +82,7 @@ func TestFixtures(t *testing.T) {
 		{"llama-tied", nil, tied, qtensor.BF16, single, nil, "llama"},
 		{"mobilellm", nil, mobile, qtensor.F16, single, nil, "mobilellm"},
 		{"mobilellm-ls", nil, sharing, qtensor.F16, single, nil, "mobilellm"},
-		{"mobilellm-facebook", facebook, sharing, qtensor.F16, single, nil, "llama"},
+		{"mobilellm-facebook", facebook, sharing, qtensor.F16, withPieces, nil, "llama"},
 		{"ragged", nil, ragged, qtensor.F32, single, nil, "llama"},
 		{"mistral", nil, mistral, qtensor.BF16, single, nil, "mistral"},
 		{"qwen2", nil, qwen2, qtensor.BF16, single, nil, "qwen2"},
@@ -269,10 +271,26 @@ func TestRefuses(t *testing.T) {
 			"/model.safetensors: model.norm.weight: shape is [1 8], config.json wants [8]"},
 		{"vocabulary", func(f *checkpointFiles) { f.config["vocab_size"] = 6 },
 			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json wants [6 8]"},
-		{"float8", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil} },
-			"/model.safetensors: " + q0 + ": type F8_E4M3 is not supported; save the checkpoint as bfloat16, float16 or float32"},
-		{"float64", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F64", []int{8, 8}, nil} },
-			"/model.safetensors: " + q0 + ": type F64 is not supported; save the checkpoint as bfloat16, float16 or float32"},
+		{"integers", func(f *checkpointFiles) { f.tensors[q0] = tensor{"I8", []int{8, 8}, nil} },
+			"/model.safetensors: " + q0 + ": type I8 is not supported; save the checkpoint as bfloat16, float16 or float32"},
+		{"scales not announced", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
+		}, "/model.safetensors: " + q0 + "_scale: tensor is stored, and config.json has no place for it"},
+		{"no scale", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
+		}, "/model.safetensors: " + q0 + "_scale_inv: scale is missing, and config.json says that 8-bit floats have one"},
+		{"scales of another shape", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale_inv"] = tensor{"F32", []int{2, 1}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{4, 4}}
+		}, "/model.safetensors: " + q0 + "_scale_inv: is F32 [2 1], " + q0 + " wants floats (2, 2)"},
+		{"scales of integers", func(f *checkpointFiles) {
+			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
+			f.tensors[q0+"_scale"] = tensor{"I8", []int{8, 1}, nil}
+			f.config["quantization_config"] = map[string]any{"quant_method": "fbgemm_fp8"}
+		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " wants floats (8, 1)"},
 		{"tied but different", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
 			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
 		{"tied, of another type", func(f *checkpointFiles) {
@@ -284,7 +302,7 @@ func TestRefuses(t *testing.T) {
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
 			"/config.json: missing; put the config.json that was saved with the checkpoint there"},
 		{"no weights", func(f *checkpointFiles) { f.files["model.safetensors"] = absent },
-			": no checkpoint here, want model.safetensors, pytorch_model.bin or an index of shards"},
+			": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
 		{"end token outside", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"eos_token_id":[2,5]}` },
 			"/generation_config.json: eos_token_id: id 5 is outside the vocabulary of 5"},
 		{"generation config", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"a":1,"a":1}` },
@@ -391,6 +409,14 @@ func TestTokenizer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unigram, err := os.ReadFile(filepath.Join("..", "internal", "tokenizer", "testdata", "sp-unigram-plain.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces, err := os.ReadFile(filepath.Join("..", "fixtures", "mobilellm-facebook", "tokenizer.model"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name  string
 		files map[string]string
@@ -398,7 +424,16 @@ func TestTokenizer(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"sentencepiece", map[string]string{"tokenizer.model": "x"},
-			": tokenizer.model: a sentencepiece tokenizer is not supported; a copy of the checkpoint without it converts without a tokenizer"},
+			": tokenizer.model: field 15 of ModelProto is not supported; a copy of the checkpoint without its tokenizer converts without one"},
+		{"unigram", map[string]string{"tokenizer.model": string(unigram)},
+			": tokenizer.model: a model unlike Llama's (BPE, no normalization but a space before the text) in a checkpoint without tokenizer.json is not supported; " +
+				"a copy of the checkpoint without its tokenizer converts without one"},
+		{"truncated", map[string]string{"tokenizer.model": string(unigram[:9])}, ": tokenizer.model: byte 0: ModelProto: 14 bytes where 7 are left"},
+		{"of another class", map[string]string{"tokenizer.model": string(pieces), "tokenizer_config.json": `{"tokenizer_class":"GemmaTokenizer"}`},
+			": tokenizer_config.json: tokenizer_class GemmaTokenizer without tokenizer.json is not supported; a copy of the checkpoint without its tokenizer converts without one"},
+		{"too many pieces", map[string]string{"tokenizer.model": string(pieces)}, "/tokenizer.model: 384 tokens, the embedding has 5 rows"},
+		{"added with a gap", map[string]string{"tokenizer.model": string(pieces), "added_tokens.json": `{"<pad>":385}`},
+			": added_tokens.json: <pad>: listed as id 385, but the vocabulary and the order of the list give it 384"},
 		{"GPT-2's files", map[string]string{"vocab.json": "x", "merges.txt": "x"},
 			": vocab.json: a tokenizer without tokenizer.json is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
 		{"too many tokens", map[string]string{"tokenizer.json": string(good)}, "/tokenizer.json: 384 tokens, the embedding has 5 rows"},
@@ -428,7 +463,7 @@ func TestTokenizer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	var corrupt *model.CorruptError
+	var corrupt *defect.CorruptError
 	if _, err := m.Tokenizer(); !errors.As(err, &corrupt) || corrupt.File != "tokenizer.json" {
 		t.Errorf("truncated tokenizer: %v", err)
 	}

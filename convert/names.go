@@ -19,6 +19,7 @@ import (
 type names struct {
 	stored  map[string]string // canonical pattern to the checkpoint's
 	ignored []string          // the checkpoint's patterns of what can be computed from the config
+	pairs   bool              // rows 2i and 2i+1 of each head of q and k turn together
 }
 
 // of returns the checkpoint's name of a canonical tensor.
@@ -50,8 +51,9 @@ var kinds = map[checkpoint.DType]qtensor.Kind{
 // tensors finds the tensor of every slot of spec in c and returns them by
 // canonical name, without copying. What is left over must be on the list of
 // the ignored; each pattern that dropped something gets a note.
-func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, path string) (map[string]*qtensor.Matrix, []string, error) {
-	left := maps.Clone(c.Tensors)
+func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
+	b := &binding{names: n, headDim: spec.HeadDim, file: cfg.file, scaling: cfg.shared.scaling, left: maps.Clone(c.Tensors), count: map[string]int{}}
+	left := b.left
 	if spec.Tied {
 		delete(left, n.of(model.Head)) // it equals the embedding, see tie
 	}
@@ -66,13 +68,13 @@ func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, path string)
 		if t == nil {
 			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", shape(s), nearest(name, left))
 		}
-		m, err := matrix(t, s)
+		m, err := b.matrix(t, s)
 		if err != nil {
 			return nil, nil, err
 		}
 		out[s.Name] = m
 	}
-	notes, err := n.drop(left)
+	notes, err := b.drop()
 	return out, notes, err
 }
 
@@ -93,38 +95,4 @@ func shape(s model.Slot) []int {
 		return []int{s.Cols}
 	}
 	return []int{s.Rows, s.Cols}
-}
-
-// matrix is t as the matrix that s wants, over the same bytes.
-func matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, error) {
-	if want := shape(s); !slices.Equal(t.Shape, want) {
-		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s wants %v", t.Shape, configName, want)
-	}
-	kind, ok := kinds[t.DType]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w; save the checkpoint as bfloat16, float16 or float32", defect.Printable(t.File),
-			defect.Unsupported(t.Name, "type %s", t.DType))
-	}
-	return &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: kind}, Rows: s.Rows, Cols: s.Cols, Codes: t.Data}, nil
-}
-
-// drop accounts for the tensors that no slot wanted.
-func (n *names) drop(left map[string]*checkpoint.Tensor) (notes []string, err error) {
-	count := map[string]int{}
-next:
-	for _, name := range slices.Sorted(maps.Keys(left)) {
-		for _, pattern := range n.ignored {
-			if matches(pattern, name) {
-				count[pattern]++
-				continue next
-			}
-		}
-		return nil, defect.Corrupt(left[name].File, name, "tensor is stored, and %s has no place for it", configName)
-	}
-	for _, pattern := range n.ignored {
-		if count[pattern] > 0 {
-			notes = append(notes, fmt.Sprintf("%s (%d of them): dropped, computed from %s instead", pattern, count[pattern], configName))
-		}
-	}
-	return notes, nil
 }

@@ -16,6 +16,9 @@ import (
 
 const (
 	tokenizerName       = "tokenizer.json"
+	piecesName          = "tokenizer.model"
+	addedName           = "added_tokens.json"
+	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
 	templateName        = "chat_template.jinja"
 
@@ -27,11 +30,16 @@ const (
 // lazyTokenizer adds the tokenizer's files to m.Files and returns the function
 // that reads them once.
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
-	if dir.Has(tokenizerName) {
-		for _, name := range []string{tokenizerName, tokenizerConfigName, templateName} {
-			if dir.Has(name) {
-				m.Files = append(m.Files, filepath.Join(dir.Path, name))
-			}
+	var names []string
+	switch {
+	case dir.Has(tokenizerName):
+		names = []string{tokenizerName, tokenizerConfigName, templateName}
+	case dir.Has(piecesName):
+		names = []string{piecesName, tokenizerConfigName, addedName, specialsName, templateName}
+	}
+	for _, name := range names {
+		if dir.Has(name) {
+			m.Files = append(m.Files, filepath.Join(dir.Path, name))
 		}
 	}
 	folder, vocab := dir.Path, m.Spec.Vocab
@@ -41,12 +49,16 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 			return nil, err
 		}
 		defer dir.Close()
-		d, err := readTokenizer(dir, tokenizerName)
+		name := tokenizerName
+		if !dir.Has(name) && dir.Has(piecesName) {
+			name = piecesName
+		}
+		d, err := readTokenizer(dir, name)
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, otherTokenizer(dir)
 		}
 		if err == nil && d != nil && len(d.Tokens) > vocab {
-			return nil, defect.Corrupt(filepath.Join(folder, tokenizerName), "", "%d tokens, the embedding has %d rows", len(d.Tokens), vocab)
+			return nil, defect.Corrupt(filepath.Join(folder, name), "", "%d tokens, the embedding has %d rows", len(d.Tokens), vocab)
 		}
 		return d, err
 	})
@@ -92,39 +104,66 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := tokenizer.ParseJSON(text)
+	config, err := readIfThere(dir, tokenizerConfigName, maxTokenizerConfig)
+	if err != nil {
+		return nil, err
+	}
+	var d *tokenizer.Data
+	if name == piecesName {
+		d, err = readLlama(dir, text, config)
+	} else if d, err = tokenizer.ParseJSON(text); err == nil && config != nil {
+		err = d.ApplyConfig(config)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
 	}
-	text, err = dir.ReadFile(tokenizerConfigName, maxTokenizerConfig)
-	if err == nil {
-		if err := d.ApplyConfig(text); err != nil {
-			return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
-		}
-	} else if !errors.Is(err, os.ErrNotExist) {
+	return d, readTemplate(dir, d)
+}
+
+// readIfThere returns nil where there is no such file.
+func readIfThere(dir *checkpoint.Dir, name string, limit int64) ([]byte, error) {
+	b, err := dir.ReadFile(name, limit)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// readLlama reads the tokenizer of a directory that has no tokenizer.json.
+func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, error) {
+	added, err := readIfThere(dir, addedName, maxTokenizerConfig)
+	if err != nil {
 		return nil, err
 	}
-	// transformers 5 writes the chat template as a file, and prefers the file.
-	text, err = dir.ReadFile(templateName, maxTemplate)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
+	specials, err := readIfThere(dir, specialsName, maxTokenizerConfig)
+	if err != nil {
 		return nil, err
+	}
+	d, err := tokenizer.ParseLlama(tokenizer.LlamaFiles{Model: pieces, Config: config, Added: added, Specials: specials})
+	if errors.Is(err, defect.ErrUnsupported) {
+		err = fmt.Errorf("%w; a copy of the checkpoint without its tokenizer converts without one", err)
+	}
+	return d, err
+}
+
+// readTemplate reads the chat template that is a file, if there is one.
+func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
+	// transformers 5 writes the chat template as a file, and prefers the file.
+	text, err := readIfThere(dir, templateName, maxTemplate)
+	switch {
+	case err != nil:
+		return err
 	case !utf8.Valid(text):
-		return nil, defect.Corrupt(filepath.Join(dir.Path, templateName), "", "not UTF-8")
-	default:
+		return defect.Corrupt(filepath.Join(dir.Path, templateName), "", "not UTF-8")
+	case text != nil:
 		d.ChatTemplate = string(text)
 	}
-	return d, nil
+	return nil
 }
 
 // otherTokenizer refuses a tokenizer in a form that is not read.
 func otherTokenizer(dir *checkpoint.Dir) error {
-	switch {
-	case dir.Has("tokenizer.model"):
-		return fmt.Errorf("%s: %w; a copy of the checkpoint without it converts without a tokenizer", defect.Printable(dir.Path),
-			defect.Unsupported("tokenizer.model", "a sentencepiece tokenizer"))
-	case dir.Has("vocab.json"):
+	if dir.Has("vocab.json") {
 		return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),
 			defect.Unsupported("vocab.json", "a tokenizer without %s", tokenizerName), tokenizerName)
 	}

@@ -10,11 +10,20 @@ import (
 
 	"thimble/format/gguf"
 	"thimble/format/thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
 // Model is an opened model, for callers outside this module's internals.
 type Model = model.Model
+
+// A CorruptError says that a file breaks the rules of its own format. With
+// ErrUnsupported it is what opening a model fails with, here and in package
+// convert.
+type CorruptError = defect.CorruptError
+
+// ErrUnsupported is wrapped where a file is valid but not ours to read.
+var ErrUnsupported = defect.ErrUnsupported
 
 // formats lists what can be opened. No magic is a prefix of another.
 var formats = []struct {
@@ -36,7 +45,8 @@ func Sniff(path string) (name string, ok bool) {
 }
 
 // Open opens the container at path, whatever its name. The model must be
-// closed after use.
+// closed after use. An error is a *CorruptError, wraps ErrUnsupported, or comes
+// from the system.
 func Open(path string) (*model.Model, error) {
 	i, err := sniff(path)
 	if err != nil {
@@ -49,7 +59,7 @@ func Open(path string) (*model.Model, error) {
 	for i, f := range formats {
 		names[i] = f.name
 	}
-	return nil, model.Unsupported(path, "a file without the magic of a model container (%s)", strings.Join(names, ", "))
+	return nil, defect.Unsupported(path, "a file without the magic of a model container (%s)", strings.Join(names, ", "))
 }
 
 // sniff returns an index of formats, or -1.

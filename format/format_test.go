@@ -60,7 +60,8 @@ func TestSniff(t *testing.T) {
 			t.Errorf("%q is %q, %v", c.text, name, ok)
 		}
 		_, err := format.Open(path)
-		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, model.ErrUnsupported) != (c.name == "") {
+		var corrupt *format.CorruptError
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, format.ErrUnsupported) != (c.name == "") || errors.As(err, &corrupt) == (c.name == "") {
 			t.Errorf("%q: got %v, want ... %s", c.text, err, c.want)
 		}
 	}

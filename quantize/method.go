@@ -76,12 +76,13 @@ func eachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x [
 // value that is not finite.
 func eachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) error) error {
 	const rowsPerTask = 16 // amortizes the cost of handing out work
+	readers := make([]qtensor.Reader, parallel.Workers())
 	return parallel.Do(ctx, (src.Rows+rowsPerTask-1)/rowsPerTask, func(worker, i int) error {
 		for r := i * rowsPerTask; r < min(src.Rows, (i+1)*rowsPerTask); r++ {
 			if src.Scheme.Kind != qtensor.Int {
-				if c := src.NonFinite(r); c >= 0 {
+				if c := readers[worker].NonFinite(src, r); c >= 0 {
 					x := make([]float32, src.Cols)
-					new(qtensor.Reader).Row(x, src, r)
+					readers[worker].Row(x, src, r)
 					return fmt.Errorf("row %d, column %d is %v; a checkpoint with non-finite weights cannot be converted", r, c, x[c])
 				}
 			}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"thimble/internal/mmap"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -60,7 +60,7 @@ func (p *powers) embedding() error {
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
-	defer mmap.Release(t.Codes)
+	defer release(t)
 	return parallel.Guard(func() error {
 		for r := range t.Rows {
 			if reader.Row(x, t, r); p.ctx.Err() != nil {
@@ -179,7 +179,7 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 		out[r] = sum
 		return nil
 	})
-	mmap.Release(t.Codes)
+	release(t)
 	return out, p.in(name, err)
 }
 
@@ -205,7 +205,7 @@ func (p *powers) in(name string, err error) error {
 }
 
 func inTensor(m *model.Model, name string, err error) error {
-	return fmt.Errorf("%s: %s: %w", model.Printable(m.Path), name, err)
+	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
 }
 
 // level scales power to a mean of 1 and raises what is below a thousandth of

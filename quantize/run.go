@@ -61,7 +61,12 @@ func runPlain(ctx context.Context, m *model.Model, p *Plan, write func(*Entry, *
 }
 
 // release gives back the memory of a source that will not be read again soon.
-func release(t *qtensor.Matrix) { mmap.Release(t.Codes) }
+func release(t *qtensor.Matrix) {
+	if t.Source != nil {
+		t.Source.Release()
+	}
+	mmap.Release(t.Codes)
+}
 
 // quantizes reports whether some tensor becomes integers that was not.
 func (p *Plan) quantizes() bool {
@@ -75,7 +80,7 @@ func (p *Plan) quantizes() bool {
 
 // store returns src in the scheme that e asks for.
 func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
-	if e.moved() && src.InPlace() {
+	if e.From == e.To {
 		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)

@@ -151,6 +151,9 @@ func (s *partSet) take(part string, types []checkpoint.DType, shape ...int) *che
 	case !slices.EqualFunc(t.Shape, shape, fits):
 		s.fail(part, "shape is %s, want %s", shapeText(t.Shape, "0"), shapeText(shape, "any"))
 		return nil
+	case t.Source != nil:
+		s.fail(part, "is not stored in row-major order; call contiguous() on it and save it again")
+		return nil
 	}
 	s.taken++
 	return t

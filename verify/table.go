@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 )
 
 // worstPrompts is how many prompts String lists.
@@ -17,9 +17,9 @@ const worstPrompts = 5
 func (r *Report) String() string {
 	var b strings.Builder
 	b.WriteString(r.verdict() + "\n")
-	fmt.Fprintf(&b, "  model    %s%s\n", model.Printable(r.Model.Path), r.Model.size())
+	fmt.Fprintf(&b, "  model    %s%s\n", defect.Printable(r.Model.Path), r.Model.size())
 	if r.Against != "" {
-		fmt.Fprintf(&b, "  against  %s\n", model.Printable(r.Against))
+		fmt.Fprintf(&b, "  against  %s\n", defect.Printable(r.Against))
 	}
 	b.WriteString("\n")
 	r.writeMetrics(&b)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/transformer"
@@ -65,7 +66,7 @@ func benchAction(c *cli.Context) error {
 			return fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", flag, n, model.MaxLength)
 		}
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func benchAction(c *cli.Context) error {
 	for run := range runs + 1 {
 		p, q, err := s.once(c.Context, d, &m.Spec)
 		if err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		if run > 0 {
 			s.Prefill, s.Decode = append(s.Prefill, p), append(s.Decode, q)

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
@@ -80,7 +81,7 @@ func parseSize(text string) (int64, error) {
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
 		return int64(size), nil
 	}
-	return 0, fmt.Errorf("--target-size %s is not a size such as 92MB, 88MiB or 92000000", model.Printable(text))
+	return 0, fmt.Errorf("--target-size %s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }
 
 // spend chooses the schemes of r's matrices within the flags' budget, among
@@ -172,7 +173,7 @@ next:
 		schemes = append(schemes, s)
 	}
 	if len(schemes) == 0 {
-		return nil, fmt.Errorf("--schemes %s: %s has no type for any of them", model.Printable(text), target.Name)
+		return nil, fmt.Errorf("--schemes %s: %s has no type for any of them", defect.Printable(text), target.Name)
 	}
 	return schemes, nil
 }

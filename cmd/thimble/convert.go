@@ -18,14 +18,17 @@ func convertCommand() *cli.Command {
 		Name:      "convert",
 		Usage:     "store a checkpoint or a GGUF file as one container, without quantizing it",
 		UsageText: "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
-		Description: "Reads a Hugging Face directory or a .safetensors file and writes one file with the\n" +
-			"weights, tokenizer, chat template and the SHA-256 of everything that was read.\n" +
+		Description: "Reads a Hugging Face directory, one of Meta's originals (params.json and\n" +
+			"consolidated.00.pth, ...), or a .safetensors, .bin, .pt or .pth file beside its\n" +
+			"config, or a GGUF file, and writes one file with the weights, tokenizer, chat\n" +
+			"template and the SHA-256 of everything that was read.\n" +
 			"A tensor that is missing, left over or of the wrong shape is an error. Codes of a GGUF\n" +
 			"file are moved: Q4_0 is int4/g32, Q8_0 int8/g32; of Q4_K, Q5_K and Q6_K, which have no\n" +
 			"such scheme, --dtype stores the values.\n\n" +
 			"Examples:\n" +
 			"   thimble convert SmolLM2-135M -o smol.thimble\n" +
 			"   thimble convert Llama-2-7b -o llama.thimble --dtype f16\n" +
+			"   thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32\n" +
 			"   thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true\n" +
 			"   thimble convert smol-Q4_K_M.gguf -o smol.thimble --dtype bf16",
 		Flags: []cli.Flag{

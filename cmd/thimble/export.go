@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/gguf"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -85,7 +86,7 @@ func newExported(e *gguf.Export, notes []string) *exported {
 func (r *exported) String() string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", model.Printable(note))
+		fmt.Fprintln(&b, "note:", defect.Printable(note))
 	}
 	var order []string
 	count, bytes := map[string]int{}, map[string]int64{}
@@ -102,7 +103,7 @@ func (r *exported) String() string {
 	if r.Output == "" {
 		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", bytesText(r.Bytes))
 	} else {
-		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", model.Printable(r.Output), bytesText(r.Bytes), r.SHA256)
+		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), bytesText(r.Bytes), r.SHA256)
 	}
 	return b.String()
 }
@@ -123,7 +124,7 @@ func exportAction(c *cli.Context) error {
 	case out == "" && !c.Bool(dryRunFlag.Name):
 		return errors.New("export needs -o FILE, or --dry-run")
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}

@@ -204,9 +204,9 @@ func TestHostile(t *testing.T) {
 		{"a shard above", index("../model.safetensors"), []string{"../model.safetensors"}},
 		{"a shard elsewhere", index("/etc/passwd"), []string{"/etc/passwd"}},
 		{"a shard with NUL", index("a\x00b"), []string{"model.safetensors.index.json"}},
-		{"no tokenizer in its only form", func(h *hostile) {
+		{"a broken tokenizer.model", func(h *hostile) {
 			h.others["tokenizer.json"], h.others["tokenizer.model"] = "", "x"
-		}, []string{"tokenizer.model", "sentencepiece", "converts without a tokenizer"}},
+		}, []string{"tokenizer.model", "ModelProto", "without its tokenizer converts without one"}},
 		{"a broken tokenizer", other("tokenizer.json", "{}"), []string{"tokenizer.json"}},
 		{"a tokenizer of another model", set("bos_token_id", 384), []string{"config.json", "384"}},
 	} {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -114,7 +115,7 @@ func inspectAction(c *cli.Context) error {
 	}
 	if c.Bool("check") {
 		if r.Container == nil {
-			return fmt.Errorf("%s: %s files carry no digests to check; containers do", model.Printable(path), r.Format)
+			return fmt.Errorf("%s: %s files carry no digests to check; containers do", defect.Printable(path), r.Format)
 		}
 		progress := newMeter(c, "check", "MB", 1e6)
 		err := thimble.Check(c.Context, path, progress.at)
@@ -156,14 +157,14 @@ func tokenizerText(m *model.Model) string {
 func (r *inspection) String() string {
 	var b strings.Builder
 	s := &r.Spec
-	fmt.Fprintf(&b, "%s: %s", model.Printable(r.Path), r.Format)
+	fmt.Fprintf(&b, "%s: %s", defect.Printable(r.Path), r.Format)
 	if r.Container != nil {
 		fmt.Fprintf(&b, " version %d, %s", r.Container.Version, bytesText(r.Container.Bytes))
 	}
 	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
-	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight\n\n", model.Printable(r.Provenance.Architecture),
+	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight\n\n", defect.Printable(r.Provenance.Architecture),
 		float64(r.Weights)/1e6, bytesText(r.Bytes), 8*float64(r.Bytes)/float64(r.Weights))
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
@@ -177,7 +178,7 @@ func (r *inspection) String() string {
 	row("vocabulary", "%d%s, bos %d, eos %v", s.Vocab, tied(s), s.BOS, s.EOS)
 	row("tokenizer", "%s", r.Tokenizer)
 	for _, n := range r.Notes {
-		row("note", "%s", model.Printable(n))
+		row("note", "%s", defect.Printable(n))
 	}
 	r.writeProvenance(&b, row)
 	b.WriteString("\n")
@@ -188,22 +189,22 @@ func (r *inspection) String() string {
 func (r *inspection) writeProvenance(b *strings.Builder, row func(string, string, ...any)) {
 	p := &r.Provenance
 	if p.Tool != "" {
-		row("made by", "%s", model.Printable(p.Tool))
+		row("made by", "%s", defect.Printable(p.Tool))
 	}
 	for _, o := range p.Overrides {
-		row("override", "%s", model.Printable(o))
+		row("override", "%s", defect.Printable(o))
 	}
 	for _, s := range p.Sources {
-		row("from", "%s  %s  %s", s.SHA256[:16], bytesText(s.Bytes), model.Printable(s.Name))
+		row("from", "%s  %s  %s", s.SHA256[:16], bytesText(s.Bytes), defect.Printable(s.Name))
 	}
 	if r.Container != nil {
 		for _, g := range r.Container.Gates {
-			row("passed", "%s %.4g, limit %g, against %x", model.Printable(g.Metric), g.Value, g.Limit, g.Against[:8])
+			row("passed", "%s %.4g, limit %g, against %x", defect.Printable(g.Metric), g.Value, g.Limit, g.Against[:8])
 		}
 	}
 	for i, line := range strings.Split(strings.TrimSpace(p.Recipe), "\n") {
 		if line != "" {
-			row([...]string{"recipe", ""}[min(i, 1)], "%s", model.Printable(line))
+			row([...]string{"recipe", ""}[min(i, 1)], "%s", defect.Printable(line))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
 )
@@ -47,7 +48,7 @@ func logitsAction(c *cli.Context) error {
 	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
 		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func logitsAction(c *cli.Context) error {
 	})
 	progress.done()
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), forceHint(err))
+		return fmt.Errorf("%s: %w", defect.Printable(path), forceHint(err))
 	}
 	report := &recorded{Output: out, Prompts: len(prompts)}
 	for _, ids := range prompts {
@@ -89,7 +90,7 @@ type recorded struct {
 }
 
 func (r *recorded) String() string {
-	return fmt.Sprintf("wrote %s: prompts %d, tokens %d\n", model.Printable(r.Output), r.Prompts, r.Tokens)
+	return fmt.Sprintf("wrote %s: prompts %d, tokens %d\n", defect.Printable(r.Output), r.Prompts, r.Tokens)
 }
 
 // promptIDs returns the tokens of the --prompt texts or of the chunks of --text.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/spell"
 )
 
@@ -123,7 +123,7 @@ func noCommand(c *cli.Context) error {
 }
 
 func unknownCommand(app *cli.App, name string) error {
-	return fmt.Errorf("there is no command %s%s; see thimble --help", model.Printable(name), spell.Suggest(name, commandNames(app)))
+	return fmt.Errorf("there is no command %s%s; see thimble --help", defect.Printable(name), spell.Suggest(name, commandNames(app)))
 }
 
 func commandNames(app *cli.App) (names []string) {
@@ -149,7 +149,7 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 		}
 		name = strings.TrimPrefix(name, "-")
 		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
-			text = "there is no option " + model.Printable(dashed(name))
+			text = "there is no option " + defect.Printable(dashed(name))
 			if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
 				text += ", did you mean --" + near + "?"
 			}

@@ -14,6 +14,7 @@ import (
 	"thimble/convert"
 	"thimble/format"
 	"thimble/format/thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/tokenizer"
@@ -48,9 +49,26 @@ func openModel(path string, overrides []string) (*model.Model, error) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
 	if len(overrides) > 0 {
-		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; this file has its config built in, convert the checkpoint again", model.Printable(path))
+		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
 	}
 	return format.Open(path)
+}
+
+// openSound opens a model whose weights are to be used now: first they are
+// compared with the checksums that the file has of its own, which only PyTorch's
+// zip files do. That reads every byte, as using the weights does, so of what fits
+// in memory the disk is read once. A container has digests that inspect --check
+// compares.
+func openSound(path string, overrides []string) (*model.Model, error) {
+	m, err := openModel(path, overrides)
+	if err != nil || m.Verify == nil {
+		return m, err
+	}
+	if err := m.Verify(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // isCheckpoint reports that path is not a model whose config is built in.
@@ -81,7 +99,7 @@ func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, error) {
 		return nil, err
 	}
 	if data == nil {
-		return nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", model.Printable(m.Path))
+		return nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", defect.Printable(m.Path))
 	}
 	return tokenizer.New(data)
 }
@@ -107,7 +125,7 @@ func readText(ctx context.Context, path string, limit int64) (string, error) {
 			err = fmt.Errorf("is larger than %s", bytesText(limit))
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", model.Printable(path), err)
+			return "", fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		return string(text), nil
 	})
@@ -163,7 +181,7 @@ func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 // nothing and whose cache may not fit.
 func checkContext(m *model.Model, positions int, remedy string) error {
 	if positions > m.Spec.Context {
-		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", model.Printable(m.Path), positions, m.Spec.Context, remedy)
+		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", defect.Printable(m.Path), positions, m.Spec.Context, remedy)
 	}
 	return nil
 }
@@ -198,7 +216,7 @@ func hashFiles(ctx context.Context, paths []string, progress *meter) ([]model.So
 			}
 		}
 		if err != io.EOF {
-			return fmt.Errorf("%s: %w", model.Printable(paths[i]), err)
+			return fmt.Errorf("%s: %w", defect.Printable(paths[i]), err)
 		}
 		sources[i] = model.Source{Name: filepath.Base(paths[i]), Bytes: n, SHA256: h.Sum(nil)}
 		return nil

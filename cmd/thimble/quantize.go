@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -79,7 +80,7 @@ func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err 
 			return nil, nil, err
 		}
 		if recipe, err = quantize.ParseRecipe([]byte(text)); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+			return nil, nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 	}
 	for name, field := range map[string]*string{
@@ -90,7 +91,7 @@ func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err 
 		}
 	}
 	if recipe.Method != "" && !slices.Contains(quantize.Methods(), recipe.Method) {
-		return nil, nil, fmt.Errorf("there is no method %s%s; it is one of %s", model.Printable(recipe.Method),
+		return nil, nil, fmt.Errorf("there is no method %s%s; it is one of %s", defect.Printable(recipe.Method),
 			spell.Suggest(recipe.Method, quantize.Methods()), strings.Join(quantize.Methods(), ", "))
 	}
 	for _, text := range c.StringSlice(setFlag.Name) {

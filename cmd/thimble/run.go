@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -54,7 +55,7 @@ func runAction(c *cli.Context) error {
 	if !(temperature >= 0 && temperature <= 1e6) {
 		return fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", temperature)
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func runAction(c *cli.Context) error {
 	}
 	ids, err := g.prompt(c.Context, prompt)
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if !c.IsSet("tokens") {
 		n = max(0, min(n, m.Spec.Context-len(ids)))
@@ -83,7 +84,7 @@ func runAction(c *cli.Context) error {
 		var text strings.Builder
 		chosen, err := g.run(c.Context, ids, n, &text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		return print(c, &continuation{path, prompt, text.String(), ids, chosen})
 	}
@@ -97,7 +98,7 @@ func runAction(c *cli.Context) error {
 	_, err = g.run(c.Context, ids, n, w)
 	fmt.Fprintln(c.App.Writer) // an error, too, is to start on its own line
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	return nil
 }

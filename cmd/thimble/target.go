@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -34,7 +35,7 @@ func targetOf(c *cli.Context) (*format.Target, error) {
 			return &format.Targets[i], nil
 		}
 	}
-	return nil, fmt.Errorf("--for %s is not one of %s%s", model.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))
+	return nil, fmt.Errorf("--for %s is not one of %s%s", defect.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))
 }
 
 // A targetType is a type of a target that a plan uses.

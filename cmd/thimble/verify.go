@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
 )
@@ -65,9 +66,9 @@ func verifyAction(c *cli.Context) error {
 		set = nil // it is about the checkpoint
 	}
 	if c.Bool("record") && !isContainer(path) {
-		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", model.Printable(path), formatOf(path))
+		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
-	m, err := openModel(path, set)
+	m, err := openSound(path, set)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func verifyAction(c *cli.Context) error {
 	})
 	progress.done()
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if c.Bool("record") && report.Pass {
 		if err := record(c, m, report, with.files); err != nil {
@@ -176,7 +177,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	if !isCheckpoint(against) && isCheckpoint(m.Path) {
 		set = nil
 	}
-	source, err := openModel(against, set)
+	source, err := openSound(against, set)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	}
 	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), startOf(tok))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	return prompts, nil
 }

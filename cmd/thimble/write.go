@@ -13,6 +13,7 @@ import (
 
 	"thimble/format/thimble"
 	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -50,7 +51,7 @@ type plannedTensor struct {
 
 // newWritten is the report of plan before any of it is carried out.
 func newWritten(plan *quantize.Plan, notes []string) *written {
-	w := &written{Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), Recipe: plan.Recipe, Notes: notes}
+	w := &written{Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), Recipe: plan.Recipe, Notes: slices.Concat(notes, plan.Notes())}
 	for _, e := range plan.Tensors {
 		w.Tensors = append(w.Tensors, plannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
 	}
@@ -61,7 +62,7 @@ func (w *written) String() string {
 	if w.Output == "" {
 		return "dry run: nothing was written\n"
 	}
-	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", model.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
+	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
 }
 
 // writeModel opens the command's model with its config overridden, plans recipe
@@ -90,7 +91,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 	}
 	if m.Spec.Tied && c.IsSet("head") {
-		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", model.Printable(path))
+		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
 	if c.IsSet("schemes") && !budgeted(c) {
 		return errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
@@ -102,12 +103,12 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	predicted := 0.0
 	if budgeted(c) {
 		if recipe, predicted, err = spend(c, m, recipe, texts, target); err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	report := newWritten(plan, m.Notes)
 	report.PredictedKL = predicted
@@ -117,13 +118,13 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if target != nil {
 		var notes []string
 		if report.Types, notes, err = planFor(target, m, plan); err != nil {
-			return fmt.Errorf("%s: %w", model.Printable(path), err)
+			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 		report.Notes = slices.Concat(report.Notes, notes)
 	}
 	if !c.Bool(jsonFlag.Name) {
 		for _, note := range report.Notes {
-			fmt.Fprintln(c.App.Writer, "note:", model.Printable(note))
+			fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
 		}
 		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
@@ -26,7 +27,7 @@ type Target struct {
 // Run writes models of each scheme and shape and reads them back: equal to the
 // bit, the same bytes each time, nothing left of a failure, and a damaged file
 // an error or other values, never a panic. A target may refuse by
-// model.ErrUnsupported a model whose widths are not multiples of 64.
+// defect.ErrUnsupported a model whose widths are not multiples of 64.
 func Run(t *testing.T, target Target) {
 	for _, scheme := range target.Schemes {
 		for name, s := range specs() {
@@ -35,7 +36,7 @@ func Run(t *testing.T, target Target) {
 				m := build(t, s, scheme)
 				path := filepath.Join(t.TempDir(), "model")
 				err := target.Write(path, m)
-				if errors.Is(err, model.ErrUnsupported) && (s.Hidden%64 != 0 || s.FFN%64 != 0) {
+				if errors.Is(err, defect.ErrUnsupported) && (s.Hidden%64 != 0 || s.FFN%64 != 0) {
 					empty(t, filepath.Dir(path))
 					return
 				}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -53,7 +54,7 @@ func architectureNamed(name string) (*architecture, bool) {
 // error that names what is missing from the one that comes closest.
 func choose(path string, s *model.Spec) (*architecture, error) {
 	if n := len(s.Schedule); n > maxSteps {
-		return nil, model.Unsupported(path, "%d steps in GGUF, only %d,", n, maxSteps)
+		return nil, defect.Unsupported(path, "%d steps in GGUF, only %d,", n, maxSteps)
 	}
 	var closest *architecture
 	var missing []string
@@ -67,7 +68,7 @@ func choose(path string, s *model.Spec) (*architecture, error) {
 			closest, missing = a, unsaid
 		}
 	}
-	err := model.Unsupported(path, "%s in GGUF's architecture %s", detail(s, missing[0]), closest.name)
+	err := defect.Unsupported(path, "%s in GGUF's architecture %s", detail(s, missing[0]), closest.name)
 	if n := shorter(s); n > 0 {
 		err = fmt.Errorf("%w; with --context %d the file is for texts of up to %d tokens, which do not notice", err, n, n)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"thimble/format/formattest"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -266,7 +267,7 @@ func TestNearMisses(t *testing.T) {
 	} {
 		s := specs()[c.arch]
 		c.change(&s)
-		if _, err := choose("tiny", &s); !errors.Is(err, model.ErrUnsupported) || !strings.HasPrefix(err.Error(), "tiny: "+want) {
+		if _, err := choose("tiny", &s); !errors.Is(err, defect.ErrUnsupported) || !strings.HasPrefix(err.Error(), "tiny: "+want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -377,13 +378,13 @@ func TestCheck(t *testing.T) {
 	}
 	s = specs()["phi2"]
 	s.Tied = true
-	if _, err := Check(filled(t, s)); !errors.Is(err, model.ErrUnsupported) {
+	if _, err := Check(filled(t, s)); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 	m := filled(t, specs()["llama"])
 	d, _ := m.Tokenizer()
 	d.Suffix = []uint32{0}
-	if _, err := Check(m); !errors.Is(err, model.ErrUnsupported) {
+	if _, err := Check(m); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -66,7 +67,7 @@ type Options struct {
 }
 
 // NewExport decides how m is written, or returns the first reason why GGUF
-// cannot hold it: an error that wraps model.ErrUnsupported. Integer schemes
+// cannot hold it: an error that wraps defect.ErrUnsupported. Integer schemes
 // change only by Options.Requantize; vectors become F32. m must stay open until Write.
 func NewExport(m *model.Model, o Options) (*Export, error) {
 	if err := m.Check(); err != nil {
@@ -75,7 +76,7 @@ func NewExport(m *model.Model, o Options) (*Export, error) {
 	e := &Export{model: m, options: o, spec: m.Spec}
 	switch {
 	case o.Context < 0 || o.Context > m.Spec.Context:
-		return nil, fmt.Errorf("%s: a context of %d, want 1 to the model's %d", model.Printable(m.Path), o.Context, m.Spec.Context)
+		return nil, fmt.Errorf("%s: a context of %d, want 1 to the model's %d", defect.Printable(m.Path), o.Context, m.Spec.Context)
 	case o.Context > 0:
 		e.spec.Context = o.Context
 	}
@@ -149,7 +150,7 @@ func (e *Export) add(slot model.Slot, source string) error {
 	m, path := e.model.Tensors[source], e.model.Path
 	written, ok := foreign(slot.Name)
 	if !ok {
-		return model.Unsupported(path, "tensor %s in GGUF", source)
+		return defect.Unsupported(path, "tensor %s in GGUF", source)
 	}
 	scheme, vector := m.Scheme, slot.Role == model.Vector
 	if vector {
@@ -159,7 +160,7 @@ func (e *Export) add(slot model.Slot, source string) error {
 	t, _ := typeOf(to)
 	if to != scheme && e.options.Requantize == nil {
 		return fmt.Errorf("%w; quantize the checkpoint with %v there, or say --requantize to round this to %s",
-			model.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), to, t.name)
+			defect.Unsupported(path, "%s: scheme %v of %d columns in GGUF", source, m.Scheme, m.Cols), to, t.name)
 	}
 	size, _, _, err := t.scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
@@ -238,7 +239,7 @@ func (e *Export) layOut(m *metadata) error {
 	offset := int64(0)
 	for _, t := range e.Tensors {
 		if len(t.Name) > maxName || len(e.Tensors) > maxTensors {
-			return model.Unsupported(e.model.Path, "%d tensors, one called %s, in GGUF", len(e.Tensors), t.Name)
+			return defect.Unsupported(e.model.Path, "%d tensors, one called %s, in GGUF", len(e.Tensors), t.Name)
 		}
 		b = appendString(b, t.Name)
 		if t.vector {
@@ -302,7 +303,7 @@ func (e *Export) writeTensor(ctx context.Context, w *bufio.Writer, t *Tensor) er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := w.Write(p.row(t, m, qtensor.Standing(r, t.turn))); err != nil {
+			if _, err := w.Write(p.row(t, m, model.Halved(r, t.turn))); err != nil {
 				return err
 			}
 		}
@@ -326,13 +327,13 @@ func (p *packer) row(t *Tensor, m *qtensor.Matrix, r int) []byte {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, 0)
 		for i := range p.values {
-			v := (p.values[qtensor.Standing(i, t.turn)] + t.edit.add) * t.edit.times
+			v := (p.values[model.Halved(i, t.turn)] + t.edit.add) * t.edit.times
 			p.out = binary.LittleEndian.AppendUint32(p.out, math.Float32bits(v))
 		}
 		return p.out
 	}
 	if m.Scheme == t.ggml.scheme {
-		return m.Row(r)
+		return p.reader.Stored(m, r)
 	}
 	layout := t.ggml.scheme.Layout
 	codes, scales, mins := p.reader.Codes(m, r)

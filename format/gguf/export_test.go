@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"thimble/format/formattest"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
@@ -405,7 +406,7 @@ func TestRefused(t *testing.T) {
 		m := tiny(t, "int8/g32")
 		d, _ := m.Tokenizer()
 		change(m, d)
-		if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

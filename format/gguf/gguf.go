@@ -13,7 +13,7 @@ package gguf
 import (
 	"fmt"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 )
 
@@ -85,7 +85,7 @@ func typeNumbered(path, name string, id uint32) (ggmlType, error) {
 	}
 	if known, ok := unread[id]; ok {
 		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
-			model.Printable(path), model.Unsupported(name, "type %s", known))
+			defect.Printable(path), defect.Unsupported(name, "type %s", known))
 	}
-	return ggmlType{}, model.Corrupt(path, name, "its type is %d, which ggml does not have", id)
+	return ggmlType{}, defect.Corrupt(path, name, "its type is %d, which ggml does not have", id)
 }

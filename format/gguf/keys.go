@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 )
 
 // metadata is every key that is known. A nil pointer or slice and an
@@ -44,8 +44,9 @@ type metadata struct {
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
-	nfc                             *bool // the tokenizer composes characters first
-	ropePairs                       *bool // neighbours turn, where others read halves
+	steps                           []string // of the tokenizer, where add_space_prefix does not say them
+	nfc                             *bool    // the tokenizer composes characters first
+	ropePairs                       *bool    // neighbours turn, where others read halves
 }
 
 // A key is one line of the table: a name and where its value is kept.
@@ -115,6 +116,7 @@ func (m *metadata) keys() []key {
 		{"thimble.eos_token_ids", &m.specEOS},
 		{"thimble.tokenizer.tokens", &m.tokenizerTokens},
 		{"thimble.tokenizer.nfc", &m.nfc},
+		{"thimble.tokenizer.steps", &m.steps},
 		{"thimble.rope.pairs", &m.ropePairs},
 		{"thimble.rope.llama3.factor", &m.llama3Factor},
 		{"thimble.rope.llama3.low_freq_factor", &m.llama3Low},
@@ -242,11 +244,11 @@ func (m *metadata) checkStrings(path string) error {
 		switch v := k.value.(type) {
 		case *string:
 			if len(*v) > maxString {
-				return model.Unsupported(path, "gguf key %s of %d bytes", k.name, len(*v))
+				return defect.Unsupported(path, "gguf key %s of %d bytes", k.name, len(*v))
 			}
 		case *[]string:
 			if len(*v) > maxItems {
-				return model.Unsupported(path, "gguf key %s of %d strings", k.name, len(*v))
+				return defect.Unsupported(path, "gguf key %s of %d strings", k.name, len(*v))
 			}
 		}
 	}

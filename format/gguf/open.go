@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"thimble/internal/defect"
 	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -21,7 +22,7 @@ import (
 // data, so that its cost depends on the keys and the number of tensors, and
 // decodes neither the tokenizer nor a weight. Whatever the file says that would
 // change the result and is not known is an error that names it: a
-// *model.CorruptError, or one that wraps model.ErrUnsupported.
+// *defect.CorruptError, or one that wraps defect.ErrUnsupported.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard makes an error.
@@ -40,7 +41,7 @@ func Open(path string) (*model.Model, error) {
 		return err
 	})
 	if err == parallel.ErrFault {
-		err = fmt.Errorf("%s: %w", model.Printable(path), err)
+		err = fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if err != nil {
 		mapped.Close()
@@ -79,7 +80,7 @@ func (f *file) model() (*model.Model, error) {
 	}
 	m.Tokenizer = sync.OnceValues(func() (d *tokenizer.Data, err error) {
 		if guard := parallel.Guard(func() error { d, err = f.tokenizer(&spec); return nil }); guard != nil {
-			return nil, fmt.Errorf("%s: %w", model.Printable(f.path), guard)
+			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), guard)
 		}
 		return d, err
 	})
@@ -100,8 +101,8 @@ func (f *file) whole() error {
 	if n <= 1 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w; join the files with llama-gguf-split --merge", model.Printable(f.path),
-		model.Unsupported(name, "one of %d files of a split model", n))
+	return fmt.Errorf("%s: %w; join the files with llama-gguf-split --merge", defect.Printable(f.path),
+		defect.Unsupported(name, "one of %d files of a split model", n))
 }
 
 // isList reports that a key's value is left for the tokenizer.
@@ -116,7 +117,7 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 		return nil, nil, err
 	}
 	if m.architecture == "" {
-		return nil, nil, model.Corrupt(f.path, "general.architecture", "the key is missing")
+		return nil, nil, defect.Corrupt(f.path, "general.architecture", "the key is missing")
 	}
 	arch, ok := architectureNamed(m.architecture)
 	if !ok {
@@ -125,8 +126,8 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 			names = append(names, a.name)
 		}
 		slices.Sort(names)
-		return nil, nil, fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported("general.architecture", "%q, only %s,",
-			model.Printable(m.architecture), strings.Join(names, ", ")))
+		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q, only %s,",
+			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
 	return m, arch, f.take(m, func(name string) bool { return !isList(name) })
 }
@@ -141,7 +142,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 		err = arch.unused(m, &s)
 	}
 	if err != nil {
-		return s, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+		return s, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
 	s.BOS, s.EOS = m.ends()
 	if m.ropePairs != nil {
@@ -151,7 +152,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 		return s, err
 	}
 	if err := s.Check(); err != nil {
-		return s, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+		return s, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
 	return s, nil
 }
@@ -181,7 +182,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 		if got.Kind() == reflect.Pointer {
 			shown = got.Elem()
 		}
-		return model.Unsupported(k.name, "%v in architecture %s", shown, a.name)
+		return defect.Unsupported(k.name, "%v in architecture %s", shown, a.name)
 	}
 	return nil
 }
@@ -221,16 +222,16 @@ func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 		p.Architecture = m.architecture
 	}
 	if !slices.IsSorted(p.Overrides) {
-		return p, model.Corrupt(path, "thimble.overrides", "are not sorted")
+		return p, defect.Corrupt(path, "thimble.overrides", "are not sorted")
 	}
 	n := len(m.sources)
 	if len(m.sourceBytes) != n || len(m.sourceSums) != n {
-		return p, model.Corrupt(path, "thimble.source", "%d names, %d lengths and %d digests", n, len(m.sourceBytes), len(m.sourceSums))
+		return p, defect.Corrupt(path, "thimble.source", "%d names, %d lengths and %d digests", n, len(m.sourceBytes), len(m.sourceSums))
 	}
 	for i, name := range m.sources {
 		sum, err := hex.DecodeString(m.sourceSums[i])
 		if err != nil || len(sum) != 32 || m.sourceBytes[i] > math.MaxInt64 {
-			return p, model.Corrupt(path, "thimble.source", "source %d has %d bytes and digest %q", i, m.sourceBytes[i], model.Printable(m.sourceSums[i]))
+			return p, defect.Corrupt(path, "thimble.source", "source %d has %d bytes and digest %q", i, m.sourceBytes[i], defect.Printable(m.sourceSums[i]))
 		}
 		p.Sources = append(p.Sources, model.Source{Name: name, Bytes: int64(m.sourceBytes[i]), SHA256: sum})
 	}
@@ -246,7 +247,7 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 		name, ok := foreign(slot.Name)
 		t := f.tensors[name]
 		if !ok || t == nil {
-			return nil, model.Corrupt(f.path, name, "tensor is missing, want shape (%d, %d)", slot.Rows, slot.Cols)
+			return nil, defect.Corrupt(f.path, name, "tensor is missing, want shape (%d, %d)", slot.Rows, slot.Cols)
 		}
 		used[name] = true
 		if t.rows != slot.Rows || t.cols != slot.Cols || t.vector != (slot.Role == model.Vector) {
@@ -256,19 +257,21 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
 		m := t.matrix()
-		m.Interleaved = arch.turned(slot.Name, s)
+		if dim := arch.turned(slot.Name, s); dim > 0 {
+			m = halves(m, dim)
+		}
 		all[slot.Name] = m
 	}
 	for _, t := range f.listed {
 		if !used[t.name] {
-			return nil, fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(t.name, "this tensor in architecture %s", arch.name))
+			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(t.name, "this tensor in architecture %s", arch.name))
 		}
 	}
 	return all, nil
 }
 
 func (f *file) fault(t *stored, format string, args ...any) error {
-	return &model.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
+	return &defect.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
 }
 
 // ropeFactors finds which scaling the tensor of rotary factors stands for. Files
@@ -278,7 +281,7 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	ours := s.Rope.Scaling == model.RopeLlama3
 	if t == nil {
 		if ours {
-			return model.Corrupt(f.path, ropeFreqs, "tensor is missing, the keys have its parameters")
+			return defect.Corrupt(f.path, ropeFreqs, "tensor is missing, the keys have its parameters")
 		}
 		return nil
 	}
@@ -304,7 +307,7 @@ func (f *file) ropeFactors(s *model.Spec) error {
 		Factor: float64(got[len(got)-1]), LowFreq: 1, HighFreq: 4, Original: 8192}
 	// llama.cpp's converter works in float32.
 	if s.Rope.Scaling != model.RopePlain || guess.Check() != nil || !near(got, ropeFactors(&guess), 1e-5) {
-		return fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(ropeFreqs, "a tensor of rotary factors other than those of Llama 3"))
+		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(ropeFreqs, "a tensor of rotary factors other than those of Llama 3"))
 	}
 	s.Rope = guess.Rope
 	return nil

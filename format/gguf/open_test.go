@@ -13,6 +13,7 @@ import (
 
 	"thimble/convert"
 	"thimble/format/formattest"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
@@ -110,7 +111,7 @@ func TestFixturesComeBack(t *testing.T) {
 			t.Parallel()
 			m := checkpoint(t, f.dir, f.set...)
 			if f.refused != "" {
-				if _, err := NewExport(m, Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
+				if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
 					t.Errorf("%v, want %q", err, f.refused)
 				}
 				return

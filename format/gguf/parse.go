@@ -6,7 +6,7 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 )
 
@@ -80,7 +80,7 @@ func (c *cursor) left() uint64 { return uint64(len(c.data)) - c.at }
 // fail notes the first fault, of a field that begins at byte at.
 func (c *cursor) fail(at uint64, field, format string, args ...any) {
 	if c.err == nil {
-		c.err = &model.CorruptError{File: c.path, Off: int64(at), Field: field, Why: fmt.Sprintf(format, args...)}
+		c.err = &defect.CorruptError{File: c.path, Off: int64(at), Field: field, Why: fmt.Sprintf(format, args...)}
 	}
 }
 
@@ -143,9 +143,9 @@ func parseFront(path string, data []byte) (*file, error) {
 	switch v := c.u32("version"); {
 	case c.err != nil:
 	case v > 0 && v&0xffff == 0:
-		return nil, model.Unsupported(path, "big-endian GGUF")
+		return nil, defect.Unsupported(path, "big-endian GGUF")
 	case v == 1 || v > version:
-		return nil, model.Unsupported(path, "GGUF version %d (2 and 3 are)", v)
+		return nil, defect.Unsupported(path, "GGUF version %d (2 and 3 are)", v)
 	case v == 0:
 		c.fail(4, "version", "is 0, want 2 or 3")
 	}
@@ -306,7 +306,7 @@ func (c *cursor) tensor(t *stored) (size, offset uint64) {
 		return 0, 0
 	}
 	if shape[2] != 1 || shape[3] != 1 {
-		c.err = fmt.Errorf("%s: %w", model.Printable(c.path), model.Unsupported(t.name, "a tensor of %d dimensions", dims))
+		c.err = fmt.Errorf("%s: %w", defect.Printable(c.path), defect.Unsupported(t.name, "a tensor of %d dimensions", dims))
 		return 0, 0
 	}
 	if t.kind, c.err = typeNumbered(c.path, t.name, kind); c.err != nil {

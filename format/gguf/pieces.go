@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
 
@@ -18,7 +18,7 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	if d.SentencePiece != nil {
 		prefix, err = m.putNormalizer(path, d)
 	} else {
-		prefix, notes, err = spacesOf(path, d)
+		prefix, notes, err = m.putSpaces(path, d)
 	}
 	if err != nil {
 		return nil, err
@@ -35,12 +35,12 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 			notes = append(notes, "llama.cpp has no first space in a text of nothing but spaces")
 		}
 		if d.ByteFallback {
-			return nil, model.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
+			return nil, defect.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
 		}
 	default:
 		m.tokenizer, m.pre = "llama", "default"
 		if !d.ByteFallback {
-			return nil, model.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
+			return nil, defect.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
 		}
 	}
 	if d.Model == tokenizer.BPE {
@@ -89,44 +89,16 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 	unigram := d.Model == tokenizer.SentencePieceUnigram
 	switch {
 	case p.KeepSpaces || p.Suffix:
-		return false, model.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
 	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5", and gives other ids
-		return false, model.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
 	case !unigram && p.RemoveExtra:
-		return false, model.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
 	}
 	if unigram {
 		m.removeSpaces = ptr(p.RemoveExtra)
 	}
 	return p.DummyPrefix, nil
-}
-
-// spacings are the ways in which a tokenizer.json made from sentencepiece
-// turns spaces into marks, and which of them begin a text with one.
-var spacings = []struct {
-	normalizer []tokenizer.Rule
-	steps      []tokenizer.Step
-	prefix     bool
-	unless     bool // the text begins with a space
-}{
-	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
-}
-
-func spacesOf(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
-	for _, s := range spacings {
-		if slices.Equal(s.normalizer, d.Normalizer) && slices.Equal(s.steps, d.Steps) {
-			if s.unless {
-				notes = append(notes, "llama.cpp puts a space before a text that begins with one, too; this tokenizer does not")
-			}
-			return s.prefix, notes, nil
-		}
-	}
-	return false, nil, model.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
 
 // scoresOf returns scores that merge in the order of d's merges: less the
@@ -138,7 +110,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		ids[string(token)] = uint32(id)
 	}
 	if d.IgnoreMerges {
-		return nil, model.Unsupported(path, "a tokenizer of model %q with ignore_merges in GGUF", d.Model)
+		return nil, defect.Unsupported(path, "a tokenizer of model %q with ignore_merges in GGUF", d.Model)
 	}
 	scores, made := make([]float64, len(d.Tokens)), make(map[uint32]int)
 	last := uint32(0)
@@ -146,7 +118,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
 		id, ok := ids[string(left)+string(right)]
 		if !ok || made[id] > 0 && id != last {
-			return nil, model.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
+			return nil, defect.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
 		}
 		if made[id]++; made[id] == 1 {
 			scores[id] = -float64(rank)
@@ -167,7 +139,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 			}
 		}
 		if pairs != made[uint32(id)] {
-			return nil, model.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
+			return nil, defect.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
 		}
 	}
 	return scores, nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -119,7 +120,7 @@ func TestPiecesRefused(t *testing.T) {
 		},
 		`added token "<s>", which strips white`: func() *tokenizer.Data { d := merged(); d.Added[1].LStrip = true; return d },
 	} {
-		if _, err := NewExport(withTokenizer(t, change()), Options{}); !errors.Is(err, model.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if _, err := NewExport(withTokenizer(t, change()), Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 )
 
 // take stores in m the values of the keys of its table, of those that pick
@@ -33,14 +33,14 @@ func (f *file) take(m *metadata, pick func(name string) bool) error {
 			continue
 		}
 		if err := v.store(k.value); err != nil {
-			return &model.CorruptError{File: f.path, Off: v.at, Field: k.name, Why: err.Error()}
+			return &defect.CorruptError{File: f.path, Off: v.at, Field: k.name, Why: err.Error()}
 		}
 		fits[k.name] = true
 	}
 	for _, name := range f.names { // in the order of the file
 		if want := wanted[name]; want != "" && !fits[name] {
 			v := f.keys[name]
-			return &model.CorruptError{File: f.path, Off: v.at, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
+			return &defect.CorruptError{File: f.path, Off: v.at, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
 		}
 	}
 	return nil
@@ -129,7 +129,7 @@ func (v *value) strings() ([]string, error) {
 	for i := range all {
 		n := binary.LittleEndian.Uint64(b)
 		if all[i] = string(b[8 : 8+n]); !utf8.ValidString(all[i]) {
-			return nil, fmt.Errorf("string %d, %s, is not UTF-8", i, model.Printable(all[i]))
+			return nil, fmt.Errorf("string %d, %s, is not UTF-8", i, defect.Printable(all[i]))
 		}
 		b = b[8+n:]
 	}
@@ -175,7 +175,7 @@ next:
 			}
 		}
 		if strings.HasPrefix(name, arch) || strings.HasPrefix(name, "thimble.") || strings.HasPrefix(name, "adapter.") {
-			return nil, fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(name, "the key, of type %v,", f.keys[name]))
+			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(name, "the key, of type %v,", f.keys[name]))
 		}
 		unknown = append(unknown, name)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -40,7 +41,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 		begins, ends = m.tokenizer == "llama", m.tokenizer == "t5"
 		err = f.readPieces(m, d, n)
 	default:
-		err = f.unsupported("tokenizer.ggml.model", "%q", model.Printable(m.tokenizer))
+		err = f.unsupported("tokenizer.ggml.model", "%q", defect.Printable(m.tokenizer))
 	}
 	if err != nil {
 		return nil, err
@@ -52,7 +53,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 		d.Suffix = around(m.eos)
 	}
 	if _, err := tokenizer.New(d); err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(f.path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
 	return d, nil
 }
@@ -71,7 +72,7 @@ func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, er
 		}
 	}
 	if !known {
-		return false, f.unsupported("tokenizer.ggml.pre", "%q", model.Printable(m.pre))
+		return false, f.unsupported("tokenizer.ggml.pre", "%q", defect.Printable(m.pre))
 	}
 	// Qwen's own tokenizer composes characters, which its files do not say.
 	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
@@ -87,7 +88,7 @@ func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, er
 // readPieces reads a tokenizer of sentencepiece.
 func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	if len(m.scores) != len(m.tokens) || m.tokenTypes == nil {
-		return model.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
+		return defect.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
 	}
 	d.Model, d.Unknown = tokenizer.SentencePieceBPE, tokenizer.UnknownRun
 	p := &tokenizer.SentencePiece{DummyPrefix: true, UnkSurface: " \u2047 "} // sentencepiece's own
@@ -116,6 +117,9 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
 		}
 	}
+	if m.steps != nil {
+		return f.readSteps(m, d)
+	}
 	return nil
 }
 
@@ -123,7 +127,7 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 // of the embedding that have none.
 func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
 	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
-		return 0, model.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
+		return 0, defect.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
 	}
 	n := len(m.tokens)
 	if m.tokenizerTokens != nil && int64(*m.tokenizerTokens) < int64(n) {
@@ -133,13 +137,13 @@ func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
 		n--
 	}
 	if n > s.Vocab {
-		return 0, model.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
+		return 0, defect.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
 	}
 	return n, nil
 }
 
 func (f *file) unsupported(key, format string, args ...any) error {
-	return fmt.Errorf("%s: %w", model.Printable(f.path), model.Unsupported(key, format, args...))
+	return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(key, format, args...))
 }
 
 func number(id *uint32) int {
@@ -221,7 +225,7 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 		a, okLeft := ids[left]
 		b, okRight := ids[right]
 		if !ok || !okLeft || !okRight {
-			return model.Corrupt(f.path, "tokenizer.ggml.merges", "merge %d, %q, is not of two tokens", i, model.Printable(merge))
+			return defect.Corrupt(f.path, "tokenizer.ggml.merges", "merge %d, %q, is not of two tokens", i, defect.Printable(merge))
 		}
 		d.Merges = append(d.Merges, a, b)
 	}

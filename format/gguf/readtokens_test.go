@@ -1,9 +1,15 @@
 package gguf
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -37,6 +43,67 @@ func TestPiecesComeBack(t *testing.T) {
 	for name, d := range map[string]*tokenizer.Data{"sentencepiece": pieces(), "json": merged()} {
 		m, _ := exported(t, withTokenizer(t, d))
 		sameIDs(t, name, d, m, "", "ab", " ab", "a b  ab", "bab aab", "aé\n", "  ", "abababab ba")
+	}
+}
+
+// A tokenizer.json whose steps put the first space does, by a key of ours.
+func TestStepsComeBack(t *testing.T) {
+	text, err := os.ReadFile("../../internal/tokenizer/testdata/strings.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	if err := json.Unmarshal(text, &texts); err != nil {
+		t.Fatal(err)
+	}
+	llama, err := checkpoint(t, "mobilellm-facebook", "share_embedding=true").Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	legacy, unigram := merged(), merged()
+	legacy.Normalizer, legacy.Steps, legacy.Decoder = nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, llama.Decoder
+	legacy.Added = append(legacy.Added, tokenizer.Added{ID: 265, Content: "<user>"})
+	legacy.Tokens, legacy.Literal = append(legacy.Tokens, []byte("<user>")), []uint32{265}
+	unigram.Model, unigram.ByteFallback, unigram.Merges, unigram.Unknown = tokenizer.Unigram, false, nil, tokenizer.UnknownRun
+	unigram.Normalizer, unigram.Steps, unigram.Decoder = nil, llama.Steps, llama.Decoder
+	for id := range unigram.Tokens {
+		unigram.Scores = append(unigram.Scores, -float64(id)/256)
+	}
+	for name, d := range map[string]*tokenizer.Data{"llama": llama, "legacy": legacy, "unigram": unigram} {
+		s := specs()["llama"]
+		s.Vocab, s.BOS, s.EOS = len(d.Tokens), -1, []int{}
+		m := filled(t, s)
+		m.Tokenizer = func() (*tokenizer.Data, error) { return d, nil }
+		_, file := write(t, m)
+		got := opened(t, file)
+		sameIDs(t, name, d, got, append(texts, "", " ", "  a<user> b", " a</s> b<s>", "ab ab  b")...)
+		back, err := got.Tokenizer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := tokenizer.New(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := tokenizer.New(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := a.Encode("ab  ba", true)
+		if back.SentencePiece != nil || string(a.Decode(ids)) != string(b.Decode(ids)) {
+			t.Errorf("%s: %v is %q, want %q", name, ids, b.Decode(ids), a.Decode(ids))
+		}
+		f := draftOf(t, file)
+		f.set("thimble.tokenizer.steps", []string{"escape", "leap"})
+		if _, err := opened(t, f.bytes()).Tokenizer(); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), `"[escape leap]"`) {
+			t.Errorf("%s: other steps: %v", name, err)
+		}
+	}
+	llama.Tokens[9] = bytes.Repeat([]byte("x"), maxPiece+1)
+	m := filled(t, func() model.Spec { s := specs()["llama"]; s.Vocab = len(llama.Tokens); return s }())
+	m.Tokenizer = func() (*tokenizer.Data, error) { return llama, nil }
+	if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
+		t.Errorf("a long token: %v", err)
 	}
 }
 

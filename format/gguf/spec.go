@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
@@ -23,7 +24,7 @@ type walk struct {
 // fail records that the key kept at value cannot be served.
 func (w *walk) fail(value any, format string, args ...any) {
 	if w.err == nil {
-		w.err = model.Unsupported(w.m.nameOf(value), format, args...)
+		w.err = defect.Unsupported(w.m.nameOf(value), format, args...)
 	}
 }
 

@@ -45,7 +45,7 @@ func Kernel(s qtensor.Scheme, rows int) (ggml string, fast bool) {
 }
 
 // Check returns why no file can hold m for llama.cpp whatever its schemes are:
-// an error that wraps model.ErrUnsupported. Notes say what export will ask for.
+// an error that wraps defect.ErrUnsupported. Notes say what export will ask for.
 func Check(m *model.Model) (notes []string, err error) {
 	spec := m.Spec
 	if n := shorter(&spec); n > 0 {

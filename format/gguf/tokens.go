@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -68,10 +69,10 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 		return nil, nil
 	}
 	if _, err := tokenizer.New(d); err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if len(d.Tokens) > s.Vocab {
-		return nil, model.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
+		return nil, defect.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
 	}
 	m.chatTemplate = d.ChatTemplate
 	if d.Model == tokenizer.ByteLevelBPE {
@@ -101,10 +102,10 @@ func (m *metadata) checkTokens(path string) error {
 	ids := make(map[string]int, len(m.tokens))
 	for id, token := range m.tokens {
 		if !utf8.ValidString(token) {
-			return model.Unsupported(path, "token %d, which is not UTF-8, in GGUF", id)
+			return defect.Unsupported(path, "token %d, which is not UTF-8, in GGUF", id)
 		}
 		if first, ok := ids[token]; ok || token == "" {
-			return model.Unsupported(path, "token %d, which is empty or the same as token %d, in GGUF", id, first)
+			return defect.Unsupported(path, "token %d, which is empty or the same as token %d, in GGUF", id, first)
 		}
 		ids[token] = id
 	}
@@ -120,14 +121,14 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 		}
 	}
 	if m.pre == "" {
-		return nil, model.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
+		return nil, defect.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
 	}
 	switch {
 	case len(d.Normalizer) == 1 && d.Normalizer[0].Op == tokenizer.OpNFC:
 		m.nfc = ptr(true)
 		notes = append(notes, "llama.cpp does not compose characters (NFC) as this tokenizer does: texts that are not in NFC get other ids")
 	case len(d.Normalizer) > 0:
-		return nil, model.Unsupported(path, "a tokenizer with normalizer %v in GGUF", d.Normalizer)
+		return nil, defect.Unsupported(path, "a tokenizer with normalizer %v in GGUF", d.Normalizer)
 	}
 	m.tokens, m.tokenTypes = make([]string, len(d.Tokens)), make([]int32, len(d.Tokens))
 	for id, token := range d.Tokens {
@@ -143,7 +144,7 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	for i := range m.merges {
 		left, right := m.tokens[d.Merges[2*i]], m.tokens[d.Merges[2*i+1]]
 		if strings.Contains(left+right, " ") {
-			return nil, model.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
+			return nil, defect.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
 		}
 		m.merges[i] = left + " " + right
 	}
@@ -155,9 +156,9 @@ func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 	for _, a := range d.Added {
 		switch {
 		case a.LStrip || a.RStrip || a.SingleWord:
-			return model.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", model.Printable(a.Content))
+			return defect.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", defect.Printable(a.Content))
 		case m.tokens[a.ID] != a.Content || string(d.Tokens[a.ID]) != a.Content:
-			return model.Unsupported(path, "added token %q, which the vocabulary spells otherwise, in GGUF", model.Printable(a.Content))
+			return defect.Unsupported(path, "added token %q, which the vocabulary spells otherwise, in GGUF", defect.Printable(a.Content))
 		case a.Special && m.tokenTypes[a.ID] != tokenUnknown:
 			m.tokenTypes[a.ID] = tokenControl
 		case !a.Special:
@@ -188,7 +189,7 @@ func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) er
 		if len(ids) == 0 || len(ids) == 1 && int(ids[0]) == want {
 			return ptr(len(ids) == 1), nil
 		}
-		return nil, model.Unsupported(path, "a tokenizer that puts ids %v %s a text in GGUF", ids, where)
+		return nil, defect.Unsupported(path, "a tokenizer that puts ids %v %s a text in GGUF", ids, where)
 	}
 	var err error
 	if m.addBOS, err = around("before", d.Prefix, bos); err != nil {

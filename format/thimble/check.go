@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/parallel"
 )
 
@@ -74,7 +74,7 @@ func (c *container) check(ctx context.Context, progress func(done, total int64))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", model.Printable(c.path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(c.path), err)
 	}
 	if err := joinFaults(all, faults); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c *container) verify(s section, count func(n int64) error) (fault, err err
 	gap := func(to int64) {
 		g := c.file.Data[at:to]
 		if bytes.Count(g, []byte{0}) < len(g) && fault == nil {
-			fault = &model.CorruptError{File: c.path, Off: at, Field: s.name, Why: fmt.Sprintf("the gap from here to byte %d is not zero", to)}
+			fault = &defect.CorruptError{File: c.path, Off: at, Field: s.name, Why: fmt.Sprintf("the gap from here to byte %d is not zero", to)}
 		}
 	}
 	counted := s.from
@@ -136,5 +136,5 @@ func joinFaults(all []section, faults []error) error {
 	if len(more) == 0 {
 		return first
 	}
-	return fmt.Errorf("%w; %d more parts are damaged: %s", first, len(more), model.Printable(strings.Join(more, " ")))
+	return fmt.Errorf("%w; %d more parts are damaged: %s", first, len(more), defect.Printable(strings.Join(more, " ")))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -55,40 +56,40 @@ func Describe(m *model.Model) (*Contents, error) {
 // check reports the first rule of the format that c breaks, whether it is to
 // be written or was read. tokenizer is the length of the tokenizer.
 func (c *Contents) check(path string, tokenizer int64) error {
-	if err := c.Spec.Check(); errors.Is(err, model.ErrUnsupported) {
-		return fmt.Errorf("%s: %w", model.Printable(path), err)
+	if err := c.Spec.Check(); errors.Is(err, defect.ErrUnsupported) {
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	} else if err != nil {
-		return model.Corrupt(path, "spec", "%v", err)
+		return defect.Corrupt(path, "spec", "%v", err)
 	}
 	if tokenizer < 0 || tokenizer > maxTokenizer {
-		return model.Corrupt(path, "tokenizer.bytes", "is %d, want 0 to %d", tokenizer, maxTokenizer)
+		return defect.Corrupt(path, "tokenizer.bytes", "is %d, want 0 to %d", tokenizer, maxTokenizer)
 	}
 	if err := c.checkTensors(path); err != nil {
 		return err
 	}
 	if !slices.IsSorted(c.Provenance.Overrides) {
-		return model.Corrupt(path, "provenance.overrides", "are not sorted")
+		return defect.Corrupt(path, "provenance.overrides", "are not sorted")
 	}
 	for i, s := range c.Provenance.Sources {
 		field := fmt.Sprintf("provenance.sources[%d]", i)
 		switch {
 		case s.Name == "" || len(s.Name) > 255 || strings.ContainsFunc(s.Name, func(r rune) bool { return r < ' ' || r == '/' || r == '\\' }):
-			return model.Corrupt(path, field, "name %q is not the base name of a file", model.Printable(s.Name))
+			return defect.Corrupt(path, field, "name %q is not the base name of a file", defect.Printable(s.Name))
 		case s.Bytes < 0:
-			return model.Corrupt(path, field, "has %d bytes", s.Bytes)
+			return defect.Corrupt(path, field, "has %d bytes", s.Bytes)
 		case len(s.SHA256) != sha256.Size:
-			return model.Corrupt(path, field, "SHA-256 has %d bytes, want %d", len(s.SHA256), sha256.Size)
+			return defect.Corrupt(path, field, "SHA-256 has %d bytes, want %d", len(s.SHA256), sha256.Size)
 		}
 	}
 	for i, g := range c.Gates {
 		field := fmt.Sprintf("gates[%d]", i)
 		switch {
 		case g.Metric == "":
-			return model.Corrupt(path, field, "has no metric")
+			return defect.Corrupt(path, field, "has no metric")
 		case !finite(g.Limit) || !finite(g.Value):
-			return model.Corrupt(path, field, "limit %g or value %g is not finite", g.Limit, g.Value)
+			return defect.Corrupt(path, field, "limit %g or value %g is not finite", g.Limit, g.Value)
 		case len(g.Against) != sha256.Size:
-			return model.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
+			return defect.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
 		}
 	}
 	return nil
@@ -99,25 +100,25 @@ func (c *Contents) checkTensors(path string) error {
 	slots := c.Spec.Slots()
 	for i, s := range slots {
 		if i == len(c.Tensors) {
-			return model.Corrupt(path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
+			return defect.Corrupt(path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
 		}
 		e := c.Tensors[i]
 		switch {
 		case e.Name != s.Name:
-			return model.Corrupt(path, e.Name, "is tensor %d, want %s there", i, s.Name)
+			return defect.Corrupt(path, e.Name, "is tensor %d, want %s there", i, s.Name)
 		case e.Rows != s.Rows || e.Cols != s.Cols:
-			return model.Corrupt(path, e.Name, "shape is (%d, %d), the spec wants (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
+			return defect.Corrupt(path, e.Name, "shape is (%d, %d), the spec wants (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
 		case e.Scheme.Kind == qtensor.Foreign:
-			return model.Unsupported(path, "%s: layout %v in a container", e.Name, e.Scheme)
+			return defect.Unsupported(path, "%s: layout %v in a container", e.Name, e.Scheme)
 		case s.Role == model.Vector && !e.Scheme.Float():
-			return model.Corrupt(path, e.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", e.Scheme)
+			return defect.Corrupt(path, e.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", e.Scheme)
 		}
 		if _, err := e.sizes(); err != nil {
-			return model.Corrupt(path, e.Name, "%v", err)
+			return defect.Corrupt(path, e.Name, "%v", err)
 		}
 	}
 	if extra := c.Tensors[len(slots):]; len(extra) > 0 {
-		return model.Corrupt(path, extra[0].Name, "the spec has no place for this tensor")
+		return defect.Corrupt(path, extra[0].Name, "the spec has no place for this tensor")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"thimble/internal/atomicfile/faulty"
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 )
 
@@ -26,8 +26,8 @@ func check(data []byte) error {
 
 // knownError reports whether err is of one of the two kinds, in one line.
 func knownError(err error) bool {
-	var corrupt *model.CorruptError
-	return err != nil && !strings.Contains(err.Error(), "\n") && (errors.As(err, &corrupt) || errors.Is(err, model.ErrUnsupported))
+	var corrupt *defect.CorruptError
+	return err != nil && !strings.Contains(err.Error(), "\n") && (errors.As(err, &corrupt) || errors.Is(err, defect.ErrUnsupported))
 }
 
 func TestTruncated(t *testing.T) {

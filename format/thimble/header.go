@@ -6,6 +6,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -70,18 +71,18 @@ func must[T any](v T, err error) T {
 func decodeHeader(path string, raw []byte) (*header, error) {
 	h := new(header)
 	if err := decoding.Unmarshal(raw, h); err != nil {
-		return nil, &model.CorruptError{File: path, Off: preambleLen, Field: "header", Why: model.Printable(err.Error())}
+		return nil, &defect.CorruptError{File: path, Off: preambleLen, Field: "header", Why: defect.Printable(err.Error())}
 	}
 	again, err := encoding.Marshal(h)
 	if err != nil {
-		return nil, &model.CorruptError{File: path, Off: preambleLen, Field: "header", Why: model.Printable(err.Error())}
+		return nil, &defect.CorruptError{File: path, Off: preambleLen, Field: "header", Why: defect.Printable(err.Error())}
 	}
 	if !bytes.Equal(again, raw) {
 		i := 0
 		for i < len(again) && i < len(raw) && again[i] == raw[i] {
 			i++
 		}
-		return nil, &model.CorruptError{File: path, Off: preambleLen + int64(i), Field: "header",
+		return nil, &defect.CorruptError{File: path, Off: preambleLen + int64(i), Field: "header",
 			Why: "is not in deterministic CBOR (RFC 8949, section 4.2.1), or a field is missing"}
 	}
 	return h, nil
@@ -92,14 +93,14 @@ func (h *header) contents(path string) (*Contents, error) {
 	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Tensors: make([]Entry, len(h.Tensors))}
 	for i, r := range h.Tensors {
 		if n := len(r.Scheme); n > 32 {
-			return nil, model.Corrupt(path, r.Name, "scheme has %d bytes, want one like int4/g32/sym", n)
+			return nil, defect.Corrupt(path, r.Name, "scheme has %d bytes, want one like int4/g32/sym", n)
 		}
 		s, err := qtensor.ParseScheme(r.Scheme)
 		if err != nil {
-			return nil, model.Corrupt(path, r.Name, "%v", err)
+			return nil, defect.Corrupt(path, r.Name, "%v", err)
 		}
 		if s.String() != r.Scheme { // one spelling only
-			return nil, model.Corrupt(path, r.Name, "scheme is spelled %q, want %q", r.Scheme, s)
+			return nil, defect.Corrupt(path, r.Name, "scheme is spelled %q, want %q", r.Scheme, s)
 		}
 		c.Tensors[i] = Entry{r.Name, s, r.Rows, r.Cols}
 	}
@@ -107,7 +108,7 @@ func (h *header) contents(path string) (*Contents, error) {
 		return nil, err
 	}
 	if h.Tokenizer.Bytes == 0 && h.Tokenizer.SHA256 != (Digest{}) {
-		return nil, model.Corrupt(path, "tokenizer.sha256", "is %v for no bytes, want zeros", h.Tokenizer.SHA256)
+		return nil, defect.Corrupt(path, "tokenizer.sha256", "is %v for no bytes, want zeros", h.Tokenizer.SHA256)
 	}
 	return c, nil
 }
@@ -154,7 +155,7 @@ func (h *header) assert(path string, l layout) error {
 		want := got
 		want.offsets(l.planes[i], l.data)
 		if got != want {
-			return model.Corrupt(path, got.Name, "codes, scales and mins are at %d, %d, %d from the first tensor, want %d, %d, %d",
+			return defect.Corrupt(path, got.Name, "codes, scales and mins are at %d, %d, %d from the first tensor, want %d, %d, %d",
 				got.Codes, got.Scales, got.Mins, want.Codes, want.Scales, want.Mins)
 		}
 	}
@@ -162,5 +163,5 @@ func (h *header) assert(path string, l layout) error {
 }
 
 func damaged(path, name string, off int64, got, want Digest) error {
-	return &model.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %v, want %v", got, want)}
+	return &defect.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %v, want %v", got, want)}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -214,7 +215,7 @@ func TestHostilePreamble(t *testing.T) {
 		if !knownError(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ... %s", err, want)
 		}
-		if newer := p.Version > Version || p.Features != 0; errors.Is(err, model.ErrUnsupported) != newer {
+		if newer := p.Version > Version || p.Features != 0; errors.Is(err, defect.ErrUnsupported) != newer {
 			t.Errorf("%v is of the wrong kind", err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"sync"
 
+	"thimble/internal/defect"
 	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -120,7 +121,7 @@ func open(path string) (*container, error) {
 		return err
 	})
 	if err == parallel.ErrFault {
-		err = fmt.Errorf("%s: %w", model.Printable(path), err)
+		err = fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if err != nil {
 		file.Close()
@@ -136,7 +137,7 @@ func parse(path string, data []byte) (*container, error) {
 	c := &container{path: path, file: &mmap.File{Data: data}}
 	p := &c.preamble
 	fault := func(off int64, field, format string, args ...any) (*container, error) {
-		return nil, &model.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
+		return nil, &defect.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
 	}
 	if len(data) < preambleLen {
 		return fault(int64(len(data)), "preamble", "the file ends in it, want %d bytes", preambleLen)
@@ -149,11 +150,11 @@ func parse(path string, data []byte) (*container, error) {
 	case string(p.Magic[:]) != Magic:
 		return fault(0, "magic", "is %q, want %q", p.Magic[:], Magic)
 	case p.Version > Version:
-		return nil, model.Unsupported(path, "container version %d (this program reads %d, use a newer one)", p.Version, Version)
+		return nil, defect.Unsupported(path, "container version %d (this program reads %d, use a newer one)", p.Version, Version)
 	case p.Version != Version:
 		return fault(8, "version", "is %d, want %d", p.Version, Version)
 	case p.Features&^known != 0:
-		return nil, model.Unsupported(path, "container feature %#x (use a newer version of this program)", p.Features&^known)
+		return nil, defect.Unsupported(path, "container feature %#x (use a newer version of this program)", p.Features&^known)
 	case p.File != uint64(len(data)):
 		return fault(32, "file length", "is %d, but the file has %d bytes", p.File, len(data))
 	case p.Header > maxHeader || uint64(p.Header) > left:
@@ -208,7 +209,7 @@ func (c *container) tokenizer() (d *tokenizer.Data, err error) {
 		d, err = tokenizer.DecodeData(blob)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(c.path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(c.path), err)
 	}
 	return d, nil
 }

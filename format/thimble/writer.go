@@ -7,9 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"thimble/internal/atomicfile"
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
@@ -46,12 +47,12 @@ func Create(path string, c *Contents, o Options) (*Writer, error) {
 	w := &Writer{path: path, contents: c}
 	var err error
 	if w.header, w.layout, err = c.describe(); err != nil {
-		return nil, fmt.Errorf("%s: header: %w", model.Printable(path), err)
+		return nil, fmt.Errorf("%s: header: %w", defect.Printable(path), err)
 	}
 	// What reading would refuse must not be written: text that is not UTF-8, or
 	// a recipe that makes the header too long.
 	if w.layout.header.n > maxHeader {
-		return nil, fmt.Errorf("%s: header takes %d bytes, want at most %d", model.Printable(path), w.layout.header.n, maxHeader)
+		return nil, fmt.Errorf("%s: header takes %d bytes, want at most %d", defect.Printable(path), w.layout.header.n, maxHeader)
 	}
 	if front, err := w.front(); err != nil {
 		return nil, err
@@ -79,18 +80,15 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return w.err
 	}
 	if w.next == len(w.contents.Tensors) {
-		return fmt.Errorf("%s: all %d tensors are written already", model.Printable(w.path), w.next)
+		return fmt.Errorf("%s: all %d tensors are written already", defect.Printable(w.path), w.next)
 	}
 	e := w.contents.Tensors[w.next]
 	if m.Scheme != e.Scheme || m.Rows != e.Rows || m.Cols != e.Cols {
-		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", model.Printable(w.path), e.Name,
+		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", defect.Printable(w.path), e.Name,
 			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
 	}
-	if !m.InPlace() {
-		return fmt.Errorf("%s: %s: its heads are stored interleaved, a container has rows in order", model.Printable(w.path), e.Name)
-	}
 	if err := m.Check(); err != nil {
-		return fmt.Errorf("%s: %s: %w", model.Printable(w.path), e.Name, err)
+		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
 	hash := sha256.New()
 	if err := parallel.Guard(func() error { // the planes may be mapped from a source
@@ -99,6 +97,9 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 				hash.Write(plane)
 				w.put(w.planes[w.next][j].off, plane)
 			}
+		}
+		if m.Source != nil {
+			w.putRows(hash, m)
 		}
 		return w.err
 	}); err != nil {
@@ -111,6 +112,18 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	hash.Sum(w.header.Tensors[w.next].SHA256[:0])
 	w.next++
 	return nil
+}
+
+// putRows writes the only plane of a matrix whose rows are made on demand.
+func (w *Writer) putRows(hash io.Writer, m *qtensor.Matrix) {
+	var reader qtensor.Reader
+	off := w.planes[w.next][0].off
+	for r := range m.Rows {
+		row := reader.Stored(m, r)
+		hash.Write(row)
+		w.put(off, row)
+		off += int64(len(row))
+	}
 }
 
 // put writes zeros up to byte off of the file and then p.
@@ -131,7 +144,7 @@ func (w *Writer) front() ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(raw)) != w.layout.header.n {
-		return nil, fmt.Errorf("%s: header takes %d bytes, %d were left for it", model.Printable(w.path), len(raw), w.layout.header.n)
+		return nil, fmt.Errorf("%s: header takes %d bytes, %d were left for it", defect.Printable(w.path), len(raw), w.layout.header.n)
 	}
 	p := preamble{
 		Magic:   [len(Magic)]byte([]byte(Magic)),
@@ -155,7 +168,7 @@ func (w *Writer) front() ([]byte, error) {
 func (w *Writer) Close() error {
 	defer w.Abort()
 	if n := len(w.contents.Tensors); w.err == nil && w.next < n {
-		w.err = fmt.Errorf("%s: %d of %d tensors are written", model.Printable(w.path), w.next, n)
+		w.err = fmt.Errorf("%s: %d of %d tensors are written", defect.Printable(w.path), w.next, n)
 	}
 	w.put(w.size, nil)
 	if w.err == nil {

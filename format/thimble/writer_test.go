@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"thimble/internal/atomicfile/faulty"
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 )
 
@@ -101,7 +101,7 @@ func TestWriterRefusesContents(t *testing.T) {
 	}
 	c := tiny()
 	c.Spec.Rope.Scaling = "yarn"
-	if _, err := Create(filepath.Join(t.TempDir(), "x"), c, Options{}); !errors.Is(err, model.ErrUnsupported) {
+	if _, err := Create(filepath.Join(t.TempDir(), "x"), c, Options{}); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("unknown rope scaling: %v", err)
 	}
 }

@@ -23,10 +23,12 @@ type Tensor struct {
 	File  string // path of the file that holds it
 	DType DType
 	Shape []int  // empty for a scalar
-	Data  []byte // row-major, little-endian; aliases the mapped file where it can
+	Data  []byte // row-major, little-endian; aliases the mapped file
+	// Source makes the rows where they do not lie so; Data is then empty.
+	Source Source
 }
 
-// A Checkpoint is an opened checkpoint. Tensors' data are read-only, valid
+// A Checkpoint is an opened checkpoint. Tensors' bytes are read-only, valid
 // until Close, and read under parallel.Guard: the file may be truncated
 // meanwhile.
 type Checkpoint struct {
@@ -40,8 +42,8 @@ type Checkpoint struct {
 }
 
 // Open opens a directory that holds model.safetensors, or shards listed in
-// model.safetensors.index.json, else pytorch_model.bin or its shards; or one
-// checkpoint file of any name.
+// model.safetensors.index.json, else pytorch_model.bin or its shards, else Meta's
+// consolidated.NN.pth; or one checkpoint file of any name.
 func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -133,12 +135,6 @@ func recognise(b []byte) format {
 
 func starts(magic string) func([]byte) bool {
 	return func(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
-}
-
-// saveAgain refuses a checkpoint that transformers can read and we cannot.
-func saveAgain(path, what string) error {
-	return fmt.Errorf("%s: %w; load it with transformers and save it as safetensors with save_pretrained",
-		defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "%s", what))
 }
 
 // refuseGGUF: such a file is a whole model, and has no config.json beside it.

@@ -95,11 +95,13 @@ func TestDirRefuses(t *testing.T) {
 		files map[string]string
 		want  string // after the directory
 	}{
-		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin or an index of shards"},
+		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
 		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors name the file itself"},
 		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want 8 and more: it is truncated"},
 		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open pytorch_model-00001-of-00002.bin name the file itself"},
-		{"Meta", map[string]string{"consolidated.00.pth": ""}, ": checkpoint: a checkpoint in Meta's own layout (consolidated.00.pth) is not supported; load it with transformers and save it as safetensors with save_pretrained"},
+		{"Meta", map[string]string{"consolidated.00.pth": ""}, "/consolidated.00.pth: byte 0: header length: the file has 0 bytes, want 8 and more: it is truncated"},
+		{"Meta's second", map[string]string{"consolidated.01.pth": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open consolidated.01.pth name the file itself"},
+		{"a gap in Meta's", map[string]string{"consolidated.00.pth": shard("a"), "consolidated.01.pth": shard("a"), "consolidated.03.pth": ""}, "/consolidated.03.pth: consolidated.02.pth is missing"},
 		{"directory", map[string]string{"model.safetensors/x": ""}, "/model.safetensors: not a regular file"},
 		{"link out", map[string]string{singleName: "->" + outside}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},
 		{"link up", map[string]string{singleName: "->../x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},

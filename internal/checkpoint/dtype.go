@@ -17,6 +17,9 @@ const (
 	BF16 DType = "BF16"
 	F32  DType = "F32"
 	F64  DType = "F64"
+
+	F8E4M3 DType = "F8_E4M3" // without infinities, as torch's float8_e4m3fn
+	F8E5M2 DType = "F8_E5M2"
 )
 
 // bits is the width of an element. The types that have no name above can be
@@ -24,6 +27,6 @@ const (
 var bits = map[DType]uint64{
 	Bool: 8, U8: 8, I8: 8, U16: 16, I16: 16, U32: 32, I32: 32, U64: 64, I64: 64,
 	F16: 16, BF16: 16, F32: 32, F64: 64,
-	"C64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+	"C64": 64, F8E4M3: 8, F8E5M2: 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 	"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
 }

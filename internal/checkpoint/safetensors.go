@@ -27,7 +27,7 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 			return defect.Corrupt(file, e.name, "tensor is stored in %s too", defect.Printable(other.File))
 		}
 		d := data(e)
-		c.Tensors[e.name] = &Tensor{e.name, file, e.dtype, e.shape, d[:len(d):len(d)]}
+		c.Tensors[e.name] = &Tensor{Name: e.name, File: file, DType: e.dtype, Shape: e.shape, Data: d[:len(d):len(d)]}
 	}
 	return nil
 }

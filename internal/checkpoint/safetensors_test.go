@@ -51,9 +51,9 @@ func TestOpenFile(t *testing.T) {
 	defer c.Close()
 	data := b[len(b)-32:]
 	want := map[string]*Tensor{
-		"a":    {"a", path, F32, []int{2, 3}, data[:24]},
-		"b":    {"b", path, I64, nil, data[24:]},
-		"none": {"none", path, BF16, []int{0, 7}, []byte{}},
+		"a":    {Name: "a", File: path, DType: F32, Shape: []int{2, 3}, Data: data[:24]},
+		"b":    {Name: "b", File: path, DType: I64, Shape: nil, Data: data[24:]},
+		"none": {Name: "none", File: path, DType: BF16, Shape: []int{0, 7}, Data: []byte{}},
 	}
 	if diff := cmp.Diff(want, c.Tensors); diff != "" {
 		t.Error(diff)

@@ -33,7 +33,7 @@ func (c *Checkpoint) openDir(path string) error {
 	}
 	defer d.Close()
 	var found []string
-	for _, name := range []string{singleName, indexName, torchName, torchIndex} {
+	for _, name := range []string{singleName, indexName, torchName, torchIndex, consolidatedName} {
 		if d.Has(name) {
 			found = append(found, name)
 		}
@@ -44,10 +44,14 @@ func (c *Checkpoint) openDir(path string) error {
 	for _, other := range found[1:] {
 		c.Notes = append(c.Notes, found[0]+" is used and "+other+" beside it is not, as in transformers")
 	}
-	if first := found[0]; first == indexName || first == torchIndex {
+	switch first := found[0]; first {
+	case indexName, torchIndex:
 		return c.openShards(d, first)
+	case consolidatedName:
+		return c.openConsolidated(d)
+	default:
+		return c.openIn(d, first)
 	}
-	return c.openIn(d, found[0])
 }
 
 // nothingIn says what a directory without a checkpoint of the usual names
@@ -59,11 +63,6 @@ func nothingIn(d *Dir) error {
 	}
 	dir := defect.Printable(d.Path)
 	for _, name := range names {
-		if ok, _ := path.Match("consolidated.*.pth", name); ok {
-			return saveAgain(d.Path, "a checkpoint in Meta's own layout ("+defect.Printable(name)+")")
-		}
-	}
-	for _, name := range names {
 		switch path.Ext(name) {
 		case ".safetensors":
 			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, singleName, indexName, defect.Printable(name))
@@ -71,7 +70,7 @@ func nothingIn(d *Dir) error {
 			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, torchName, torchIndex, defect.Printable(name))
 		}
 	}
-	return fmt.Errorf("%s: no checkpoint here, want %s, %s or an index of shards", dir, singleName, torchName)
+	return fmt.Errorf("%s: no checkpoint here, want %s, %s, an index of shards or %s", dir, singleName, torchName, consolidatedName)
 }
 
 // openIn opens one file of the directory.

@@ -52,8 +52,8 @@ var globals = map[global]any{
 	{"torch", "uint8"}:           U8,
 	{"torch", "bool"}:            Bool,
 	{"torch", "complex64"}:       DType("C64"),
-	{"torch", "float8_e4m3fn"}:   DType("F8_E4M3"),
-	{"torch", "float8_e5m2"}:     DType("F8_E5M2"),
+	{"torch", "float8_e4m3fn"}:   F8E4M3,
+	{"torch", "float8_e5m2"}:     F8E5M2,
 	{"torch", "float8_e8m0fnu"}:  DType("F8_E8M0"),
 	{"torch", "float8_e4m3fnuz"}: DType("F8_E4M3FNUZ"),
 	{"torch", "float8_e5m2fnuz"}: DType("F8_E5M2FNUZ"),
@@ -209,35 +209,20 @@ func (v *view) contiguous() bool {
 	return true
 }
 
-// read returns the elements in row-major order: the storage's own bytes where
-// they lie so, else a copy.
-func (v *view) read() []byte {
+// tensor is the view under a name: the storage's own bytes where they lie in
+// row-major order, else rows that are gathered when they are asked for.
+func (v *view) tensor(name, file string) *Tensor {
+	t := &Tensor{Name: name, File: file, DType: v.dtype, Shape: v.shape, Data: []byte{}}
 	n, _ := v.bytes()
-	size := bits[v.dtype] / 8
-	if n == 0 {
-		return []byte{}
+	switch {
+	case n == 0:
+	case v.contiguous():
+		b := v.of.data[v.offset*(bits[v.dtype]/8):][:n]
+		t.Data = b[:n:n]
+	default:
+		t.Data, t.Source = nil, v
 	}
-	if v.contiguous() {
-		b := v.of.data[v.offset*size:][:n]
-		return b[:n:n]
-	}
-	out := make([]byte, 0, n)
-	index := make([]int, len(v.shape))
-	for at := v.offset; ; {
-		out = append(out, v.of.data[at*size:][:size]...)
-		d := len(index) - 1
-		for ; d >= 0; d-- {
-			if index[d]++; index[d] < v.shape[d] {
-				at += v.strides[d]
-				break
-			}
-			at -= uint64(v.shape[d]-1) * v.strides[d]
-			index[d] = 0
-		}
-		if d < 0 {
-			return out
-		}
-	}
+	return t
 }
 
 // A torchFile collects the storages that a pickle names.
@@ -284,14 +269,8 @@ func (f *torchFile) storage(id tuple) (*storage, error) {
 	return s, nil
 }
 
-// maxCopies bounds the memory of tensors that are not stored in row-major
-// order, beyond the size of their file: one element can be a tensor of any
-// size.
-const maxCopies = 64 << 20
-
-// addTensors adds the tensors of a state dict, whose storages are located. b is
-// the whole file.
-func (c *Checkpoint) addTensors(file string, b []byte, root any) error {
+// addTensors adds the tensors of a state dict, whose storages are located.
+func (c *Checkpoint) addTensors(file string, root any) error {
 	d, where, err := stateDict(file, root)
 	if err != nil {
 		return err
@@ -303,8 +282,7 @@ func (c *Checkpoint) addTensors(file string, b []byte, root any) error {
 	if prefix != "" {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s: the prefix %q that every name has is dropped", defect.Printable(file), prefix))
 	}
-	left := uint64(len(b)) + maxCopies
-	copied, others := 0, []string(nil)
+	others := []string(nil)
 	for _, key := range d.keys {
 		name, isName := key.(string)
 		v, isTensor := d.values[key].(*view)
@@ -323,22 +301,10 @@ func (c *Checkpoint) addTensors(file string, b []byte, root any) error {
 		case len(c.Tensors) == maxTensors:
 			return defect.Corrupt(file, name, "more than %d tensors", maxTensors)
 		}
-		if !v.contiguous() {
-			n, _ := v.bytes()
-			if n > left {
-				return fmt.Errorf("%s: %w; call contiguous() on it and save it again", defect.Printable(file),
-					defect.Unsupported(name, "a view that needs %d bytes of memory", n))
-			}
-			left -= n
-			copied++
-		}
-		c.Tensors[name] = &Tensor{name, file, v.dtype, v.shape, v.read()}
+		c.Tensors[name] = v.tensor(name, file)
 	}
 	if len(others) > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d entries are no tensors and left out, such as %s", defect.Printable(file), len(others), defect.Printable(others[0])))
-	}
-	if copied > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d tensors are not stored in row-major order and are copied into memory", defect.Printable(file), copied))
 	}
 	return nil
 }

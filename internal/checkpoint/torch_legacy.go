@@ -55,7 +55,7 @@ func readTorchLegacy(c *Checkpoint, file string, b []byte) error {
 	if err := f.locate(b, at, keys); err != nil {
 		return err
 	}
-	return c.addTensors(file, b, parts[2])
+	return c.addTensors(file, parts[2])
 }
 
 // locate finds the storages of keys, which follow one another from at to the

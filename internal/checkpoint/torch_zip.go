@@ -195,7 +195,7 @@ func readTorchZip(c *Checkpoint, file string, b []byte) error {
 	if err := c.locate(a, f, root+"data/"); err != nil {
 		return err
 	}
-	return c.addTensors(file, b, state)
+	return c.addTensors(file, state)
 }
 
 // locate finds the storages among the entries below folder. What is deflated

@@ -30,7 +30,7 @@ var rules = []struct {
 	{"internal/strictjson", []string{"internal/defect"}},
 	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson"}},
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
-	{"internal/transformer", []string{"internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
+	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal", []string{"internal"}},
 	{"convert", []string{"convert", "internal"}},
 	{"quantize", []string{"quantize", "internal"}},

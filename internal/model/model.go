@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 )
@@ -48,22 +49,22 @@ type Source struct {
 // its shape. The first fault is named with the tensor and both shapes.
 func (m *Model) Check() error {
 	if err := m.Spec.Check(); err != nil {
-		return fmt.Errorf("%s: %w", Printable(m.Path), err)
+		return fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
 	}
 	slots := m.Spec.Slots()
 	for _, s := range slots {
 		t, ok := m.Tensors[s.Name]
 		if !ok {
-			return Corrupt(m.Path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
+			return defect.Corrupt(m.Path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
 		}
 		if t.Rows != s.Rows || t.Cols != s.Cols {
-			return Corrupt(m.Path, s.Name, "shape is (%d, %d), the config wants (%d, %d)", t.Rows, t.Cols, s.Rows, s.Cols)
+			return defect.Corrupt(m.Path, s.Name, "shape is (%d, %d), the config wants (%d, %d)", t.Rows, t.Cols, s.Rows, s.Cols)
 		}
 		if s.Role == Vector && !t.Scheme.Float() {
-			return Corrupt(m.Path, s.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", t.Scheme)
+			return defect.Corrupt(m.Path, s.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", t.Scheme)
 		}
 		if err := t.Check(); err != nil {
-			return Corrupt(m.Path, s.Name, "%v", err)
+			return defect.Corrupt(m.Path, s.Name, "%v", err)
 		}
 	}
 	if len(m.Tensors) == len(slots) {
@@ -75,7 +76,7 @@ func (m *Model) Check() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Tensors)) {
 		if !known[name] {
-			return Corrupt(m.Path, name, "the config has no place for this tensor")
+			return defect.Corrupt(m.Path, name, "the config has no place for this tensor")
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 )
 
@@ -65,7 +66,7 @@ func TestSpecCheck(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	s := tiny()
 	s.Rope.Scaling = "yarn"
-	if err := s.Check(); !errors.Is(err, ErrUnsupported) {
+	if err := s.Check(); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("%v is not ErrUnsupported", err)
 	}
 }
@@ -97,7 +98,7 @@ func TestModelCheck(t *testing.T) {
 	} {
 		m := zeroModel(t, s)
 		breakIt(m)
-		var corrupt *CorruptError
+		var corrupt *defect.CorruptError
 		if err := m.Check(); !errors.As(err, &corrupt) || err.Error() != want {
 			t.Errorf("Check: %v, want %q", err, want)
 		}
@@ -190,18 +191,5 @@ func TestMatch(t *testing.T) {
 	}
 	if _, err := Match("blocks.[.q", "embed"); err == nil {
 		t.Error("a malformed pattern passed")
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain name.safetensors": "plain name.safetensors", "a\nb": `"a\nb"`, "café": "café", "\xff": `"\xff"`,
-	} {
-		if got := Printable(in); got != want {
-			t.Errorf("Printable(%q) = %s, want %s", in, got, want)
-		}
-	}
-	if got := Printable(strings.Repeat("x", 1000)); len(got) > 200 {
-		t.Errorf("Printable of a long name has %d bytes", len(got))
 	}
 }

@@ -6,6 +6,8 @@ package model
 import (
 	"fmt"
 	"slices"
+
+	"thimble/internal/defect"
 )
 
 // Limits on what a Spec may ask for. They are far above any model a phone
@@ -208,15 +210,15 @@ func (s *Spec) Check() error {
 	}
 	switch {
 	case s.Norm != NormRMS && s.Norm != NormRMS1 && s.Norm != NormLayer:
-		return Unsupported("norm", "%q", string(s.Norm))
+		return defect.Unsupported("norm", "%q", string(s.Norm))
 	case s.QKNorm != QKNone && s.QKNorm != QKGain && s.QKNorm != QKBare:
-		return Unsupported("qknorm", "%q", string(s.QKNorm))
+		return defect.Unsupported("qknorm", "%q", string(s.QKNorm))
 	case s.QKNorm == QKGain && s.Norm == NormLayer:
-		return Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
+		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
 	case s.Activation != SiLU && s.Activation != GELUTanh:
-		return Unsupported("activation", "%q", string(s.Activation))
+		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
-		return Unsupported("postnorm", "with parallel")
+		return defect.Unsupported("postnorm", "with parallel")
 	case !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30):
 		return fmt.Errorf("scales of embedding and attention are %g and %g, want positive numbers", s.EmbedScale, s.AttnScale)
 	case len(s.Ropes) > MaxBlocks:
@@ -275,7 +277,7 @@ func (r *Rope) check(headDim int) error {
 	case r.Scaling == RopePlain:
 		return nil
 	case r.Scaling != RopeLinear && r.Scaling != RopeLlama3:
-		return Unsupported("rope", "scaling %q", string(r.Scaling))
+		return defect.Unsupported("rope", "scaling %q", string(r.Scaling))
 	case !finite(r.Factor):
 		return fmt.Errorf("rope factor is %g, want a positive number", r.Factor)
 	case r.Scaling == RopeLinear:

@@ -56,16 +56,12 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 
 // NonFinite returns the first column of row r of a float or Foreign matrix that
 // is NaN or infinite, or whose block has such a scale, or -1.
-func (m *Matrix) NonFinite(r int) int {
-	row, _, _ := m.row(r)
+func (d *Reader) NonFinite(m *Matrix, r int) int {
+	row := d.Stored(m, r)
 	if m.Scheme.Kind == Foreign {
 		return m.Scheme.Layout.nonFinite(row)
 	}
-	c := m.Scheme.nonFinite(row)
-	if c >= 0 && m.Rows == 1 {
-		c = Standing(c, m.Interleaved)
-	}
-	return c
+	return m.Scheme.nonFinite(row)
 }
 
 func (s Scheme) nonFinite(row []byte) int {

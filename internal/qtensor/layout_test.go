@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -103,7 +104,7 @@ func TestNestedLayoutsOneValueAtATime(t *testing.T) {
 		got := make([]float32, m.Cols)
 		new(Reader).Row(got, m, 1)
 		for c := range got {
-			if want := slowBlock(l, m.Row(1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
+			if want := slowBlock(l, m.part(m.Codes, 1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
 				t.Fatalf("%v: column %d is %v, want %v", m.Scheme, c, got[c], want)
 			}
 		}
@@ -139,7 +140,7 @@ func TestMoveAndAppend(t *testing.T) {
 			for g := range scale {
 				again = m.Scheme.Layout.Append(again, codes[32*g:], scale[g], least[g])
 			}
-			if !bytes.Equal(again, m.Row(r)) {
+			if !bytes.Equal(again, m.part(m.Codes, r)) {
 				t.Errorf("%v: row %d moved back is other bytes", m.Scheme, r)
 			}
 		}
@@ -168,92 +169,66 @@ func TestForeignNonFinite(t *testing.T) {
 	for _, m := range ms {
 		l := m.Scheme.Layout
 		m.Codes = bytes.Clone(m.Codes)
-		if c := m.NonFinite(1); c != -1 {
+		if c := new(Reader).NonFinite(m, 1); c != -1 {
 			t.Errorf("%v: column %d is not finite", m.Scheme, c)
 		}
-		last := m.Row(1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
+		last := m.part(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
 		binary.LittleEndian.PutUint16(last[l.halves[len(l.halves)-1]:], 0xfc00)
-		if c := m.NonFinite(1); c != m.Cols-l.Cols {
+		if c := new(Reader).NonFinite(m, 1); c != m.Cols-l.Cols {
 			t.Errorf("%v: column %d is not finite, want %d", m.Scheme, c, m.Cols-l.Cols)
 		}
-		if c := m.NonFinite(0); c != -1 {
+		if c := new(Reader).NonFinite(m, 0); c != -1 {
 			t.Errorf("%v: of row 0 column %d is not finite", m.Scheme, c)
 		}
 	}
 }
 
-// Interleaved heads are read in order, whatever stores them.
-func TestInterleaved(t *testing.T) {
-	const head, heads, cols = 6, 2, 32
-	for _, s := range []Scheme{{Kind: F32}, {Kind: Int, Bits: 5, Group: 8, Asym: true}} {
-		m, err := New(s, head*heads, cols)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range m.Codes {
-			m.Codes[i] = byte(i % 61)
-		}
-		for _, plane := range [][]byte{m.Scales, m.Mins} {
-			for i := 1; i < len(plane); i += 2 {
-				plane[i] = 0x3c
-				plane[i-1] = byte(i)
-			}
-		}
-		turned := *m
-		turned.Interleaved = head
-		order, err := New(s, m.Rows, m.Cols)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if turned.Check() != nil || turned.InPlace() || !order.InPlace() {
-			t.Error("cannot be interleaved")
-		}
-		var d Reader
-		a, b, c := make([]float32, cols), make([]float32, cols), make([]float32, cols)
-		for h := range heads {
-			for j := range 2 {
-				for i := range head / 2 {
-					r := h*head + j*head/2 + i
-					d.Row(a, &turned, r)
-					d.Row(b, m, h*head+2*i+j)
-					d.Move(order, &turned, r)
-					d.Row(c, order, r)
-					for k := range a {
-						if a[k] != b[k] || a[k] != c[k] {
-							t.Fatalf("%v: row %d, column %d is %v, stored %v, moved %v", s, r, k, a[k], b[k], c[k])
-						}
-					}
-				}
-			}
-		}
-	}
-}
+// reversed makes the rows of a matrix from its codes, the last one first.
+type reversed struct{ *Matrix }
 
-func TestInterleavedBias(t *testing.T) {
-	m := &Matrix{Rows: 1, Cols: 8, Interleaved: 4}
-	for _, v := range []float32{0, 2, 1, 3, 4, 6, 5, float32(math.Inf(1))} {
-		m.Codes = binary.LittleEndian.AppendUint32(m.Codes, math.Float32bits(v))
-	}
-	order, err := New(m.Scheme, 1, 8)
+func (m reversed) Row(dst []byte, r int) { copy(dst, m.part(m.Codes, m.Rows-1-r)) }
+func (m reversed) Release()              {}
+
+// Rows made on demand are read, and moved, as those that lie in Codes are.
+func TestSource(t *testing.T) {
+	ms, _ := ggmlBlocks(t)
+	floats, err := New(Scheme{Kind: F16}, 3, 40)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d Reader
-	d.Move(order, m, 0)
-	for _, x := range []*Matrix{m, order} {
-		got := make([]float32, 8)
-		d.Row(got, x, 0)
-		for i, v := range got[:7] {
-			if v != float32(i) {
-				t.Errorf("value %d is %v", i, v)
+	for i := range floats.Codes {
+		floats.Codes[i] = byte(i % 61)
+	}
+	for _, m := range append(ms, floats) {
+		made := &Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: reversed{m}}
+		if err := made.Check(); err != nil || made.Bytes() != m.Bytes() {
+			t.Errorf("%v: %d bytes, want %d; %v", m.Scheme, made.Bytes(), m.Bytes(), err)
+		}
+		var d, e Reader
+		a, b := make([]float32, m.Cols), make([]float32, m.Cols)
+		own, ok := m.Scheme.Own()
+		moved, err := New(own, m.Rows, m.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r := range m.Rows {
+			last := m.Rows - 1 - r
+			d.Row(a, made, r)
+			e.Row(b, m, last)
+			if !slices.Equal(a, b) || !bytes.Equal(d.Stored(made, r), e.Stored(m, last)) || d.NonFinite(made, r) != e.NonFinite(m, last) {
+				t.Errorf("%v: row %d is %v, want %v", m.Scheme, r, a, b)
+			}
+			if !ok || m.Scheme.Float() {
+				continue
+			}
+			d.Move(moved, made, r)
+			if d.Row(a, moved, r); !slices.Equal(a, b) {
+				t.Errorf("%v: row %d is moved as %v, want %v", m.Scheme, r, a, b)
 			}
 		}
-		if c := x.NonFinite(0); c != 7 {
-			t.Errorf("column %d is not finite", c)
-		}
 	}
-	bad := &Matrix{Rows: 1, Cols: 8, Codes: make([]byte, 32), Interleaved: 6}
-	if bad.Check() == nil {
-		t.Error("8 columns in heads of 6")
+	made := &Matrix{Rows: 2, Cols: 8, Codes: make([]byte, 64), Source: reversed{floats}}
+	if made.Check() == nil {
+		t.Error("codes beside a source")
 	}
 }

@@ -16,10 +16,17 @@ type Matrix struct {
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
-	// Interleaved, if not 0, is the width of the heads whose halves are stored
-	// interleaved: row i + j*Interleaved/2 of a head is its stored row 2i+j. Of a
-	// matrix of one row, a bias, it is the columns.
-	Interleaved int
+	// Source makes the rows of Codes, which is then empty, one at a time: they lie
+	// in several files, in another order or in a type that is not computed with.
+	Source Source
+}
+
+// A Source makes rows on demand. It is read by several goroutines at once.
+type Source interface {
+	// Row writes row r to dst, of the length of a row of Codes.
+	Row(dst []byte, r int)
+	// Release lets the system take back the memory that the rows were made of.
+	Release()
 }
 
 // New returns a zero matrix of the given scheme and shape.
@@ -31,12 +38,14 @@ func New(s Scheme, rows, cols int) (*Matrix, error) {
 	return &Matrix{Scheme: s, Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
 }
 
-// Check verifies that each plane has exactly the length its shape implies, and
-// that interleaved heads are whole.
+// Check verifies that each plane has exactly the length its shape implies.
 func (m *Matrix) Check() error {
 	codes, scales, mins, err := m.Scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
 		return err
+	}
+	if m.Source != nil {
+		codes = 0
 	}
 	for _, p := range []struct {
 		name      string
@@ -46,64 +55,44 @@ func (m *Matrix) Check() error {
 			return fmt.Errorf("%v: %s take %d bytes, shape (%d, %d) wants %d", m.Scheme, p.name, p.got, m.Rows, m.Cols, p.want)
 		}
 	}
-	n, able := m.Rows, true
-	if n == 1 {
-		n, able = m.Cols, m.Scheme.Float()
-	}
-	if h := m.Interleaved; h != 0 && (!able || h < 0 || h%2 != 0 || n%h != 0) {
-		return fmt.Errorf("%v (%d, %d) cannot be in interleaved heads of %d", m.Scheme, m.Rows, m.Cols, h)
-	}
 	return nil
 }
 
-// Bytes is the stored size of the matrix.
-func (m *Matrix) Bytes() int64 { return int64(len(m.Codes) + len(m.Scales) + len(m.Mins)) }
-
-// Standing returns the row that is stored as row r where the halves of heads of
-// that width are interleaved; 0 leaves rows in place. Stored is its inverse.
-func Standing(r, head int) int {
-	if head == 0 {
-		return r
-	}
-	at := r % head
-	return r - at + at/2 + at%2*(head/2)
+// Bytes is the stored size of the matrix. It must have passed Check.
+func (m *Matrix) Bytes() int64 {
+	codes, scales, mins, _ := m.Scheme.Sizes(m.Rows, m.Cols)
+	return codes + scales + mins
 }
 
-// Stored returns where row r is stored, see Standing.
-func Stored(r, head int) int {
-	if head == 0 {
-		return r
-	}
-	at := r % head
-	return r - at + at%(head/2)*2 + at/(head/2)
-}
-
-// Row returns the bytes of row r as they are stored. Of kind Int it is the codes
-// alone.
-func (m *Matrix) Row(r int) []byte {
-	row, _, _ := m.row(r)
-	return row
-}
-
-// row returns row r's part of each plane.
+// row returns row r's part of each plane; Codes may not have a Source.
 func (m *Matrix) row(r int) (codes, scales, mins []byte) {
-	if m.Rows > 1 {
-		r = Stored(r, m.Interleaved)
-	}
-	part := func(plane []byte) []byte {
-		n := len(plane) / m.Rows
-		return plane[r*n : (r+1)*n : (r+1)*n]
-	}
-	return part(m.Codes), part(m.Scales), part(m.Mins)
+	return m.part(m.Codes, r), m.part(m.Scales, r), m.part(m.Mins, r)
+}
+
+// part returns row r of a plane.
+func (m *Matrix) part(plane []byte, r int) []byte {
+	n := len(plane) / m.Rows
+	return plane[r*n : (r+1)*n : (r+1)*n]
 }
 
 // A Reader turns stored rows into float32. It holds scratch for one goroutine;
 // the zero value is ready.
 type Reader struct {
+	made          []byte // a row of a Source
 	codes         []uint8
 	scale, offset []float32
 	half, least   []uint16
-	values        []float32
+}
+
+// Stored returns row r of m.Codes, valid until the next call: read-only, as it
+// may be m's own.
+func (d *Reader) Stored(m *Matrix, r int) []byte {
+	if m.Source == nil {
+		return m.part(m.Codes, r)
+	}
+	d.made = grow(d.made, m.Scheme.rowBytes(m.Cols))
+	m.Source.Row(d.made, r)
+	return d.made
 }
 
 // Row writes row r of m to dst, of m.Cols elements. The values are exactly the
@@ -111,18 +100,18 @@ type Reader struct {
 // rounding is that of adding an asymmetric scheme's minimum.
 func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	dst = dst[:m.Cols]
-	codes, scales, mins := m.row(r)
-	if m.Scheme.Float() {
-		m.Scheme.widen(dst, codes)
-		if m.Rows == 1 && m.Interleaved > 0 {
-			d.values = append(d.values[:0], dst...)
-			for i, v := range d.values {
-				dst[Standing(i, m.Interleaved)] = v
-			}
-		}
+	codes := d.Stored(m, r)
+	switch m.Scheme.Kind {
+	case F32:
+		kernel.FromF32(dst, codes)
 		return
-	}
-	if m.Scheme.Kind == Foreign {
+	case F16:
+		kernel.FromF16(dst, codes)
+		return
+	case BF16:
+		kernel.FromBF16(dst, codes)
+		return
+	case Foreign:
 		d.blocks(m.Scheme.Layout, m.Cols, codes)
 		kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Layout.Scheme.Group)
 		return
@@ -131,9 +120,9 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	d.unpack(m.Scheme, codes)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	kernel.FromF16(d.scale, scales)
+	kernel.FromF16(d.scale, m.part(m.Scales, r))
 	if m.Scheme.Asym {
-		kernel.FromF16(d.offset, mins)
+		kernel.FromF16(d.offset, m.part(m.Mins, r))
 	} else {
 		zero := float32(m.Scheme.Zero())
 		for g, s := range d.scale {
@@ -145,18 +134,6 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 		group = m.Cols
 	}
 	kernel.Affine(dst, d.codes, d.scale, d.offset, group)
-}
-
-// widen writes the values of a row of a float kind.
-func (s Scheme) widen(dst []float32, row []byte) {
-	switch s.Kind {
-	case F32:
-		kernel.FromF32(dst, row)
-	case F16:
-		kernel.FromF16(dst, row)
-	case BF16:
-		kernel.FromBF16(dst, row)
-	}
 }
 
 // blocks unpacks a row of blocks.
@@ -176,7 +153,7 @@ func (d *Reader) blocks(l *Layout, cols int, row []byte) {
 // with a scheme of its Own.
 func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) {
 	s, _ := m.Scheme.Own()
-	row, scales, mins := m.row(r)
+	row := d.Stored(m, r)
 	groups := s.Groups(m.Cols)
 	d.half, d.least = grow(d.half, groups), grow(d.least, groups)
 	if l := m.Scheme.Layout; l != nil {
@@ -191,6 +168,7 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) 
 	}
 	d.codes = grow(d.codes, m.Cols)
 	d.unpack(s, row)
+	scales, mins := m.part(m.Scales, r), m.part(m.Mins, r)
 	for g := range groups {
 		d.half[g] = binary.LittleEndian.Uint16(scales[2*g:])
 		if s.Asym {
@@ -200,31 +178,12 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) 
 	return d.codes, d.half, d.least
 }
 
-// Move stores row r of src in dst, whose scheme is src's Own, without changing a
-// value.
+// Move stores row r of src, which is Foreign, in dst, whose scheme is src's Own,
+// without changing a value.
 func (d *Reader) Move(dst, src *Matrix, r int) {
-	if src.Scheme.Kind == Foreign {
-		codes, scale, least := d.Codes(src, r)
-		dst.SetRow(r, codes, scale, least)
-		return
-	}
-	if src.Rows == 1 && src.Interleaved > 0 {
-		size := src.Scheme.valueBytes()
-		for c := range src.Cols {
-			copy(dst.Codes[size*c:][:size], src.Codes[size*Stored(c, src.Interleaved):])
-		}
-		return
-	}
-	from, to := [3][]byte{}, [3][]byte{}
-	from[0], from[1], from[2] = src.row(r)
-	to[0], to[1], to[2] = dst.row(r)
-	for i := range from {
-		copy(to[i], from[i])
-	}
+	codes, scale, least := d.Codes(src, r)
+	dst.SetRow(r, codes, scale, least)
 }
-
-// InPlace reports whether m's planes are those of its Own scheme, row by row.
-func (m *Matrix) InPlace() bool { return m.Scheme.Kind != Foreign && m.Interleaved == 0 }
 
 // unpack joins the planes of one row into d.codes.
 func (d *Reader) unpack(s Scheme, row []byte) {

@@ -218,13 +218,13 @@ func TestNonFinite(t *testing.T) {
 			for c := range cols {
 				set(c, most[kind])
 			}
-			if got := m.NonFinite(1); got != -1 {
+			if got := new(Reader).NonFinite(m, 1); got != -1 {
 				t.Errorf("%v, %d columns: finite values, column %d is named", m.Scheme, cols, got)
 			}
 			for c := cols - 1; c >= 0; c-- {
 				for _, v := range bad[kind] {
 					set(c, v)
-					if got := m.NonFinite(1); got != c {
+					if got := new(Reader).NonFinite(m, 1); got != c {
 						t.Errorf("%v, %d columns: %#x at column %d, column %d is named", m.Scheme, cols, v, c, got)
 					}
 				}

@@ -36,6 +36,13 @@ func newCharsmap(b []byte) (*charsmap, error) {
 	if m.texts[len(m.texts)-1] != 0 {
 		return nil, corrupt("charsmap", "the last text has no end")
 	}
+	for rest := m.texts; len(rest) > 0; {
+		n := bytes.IndexByte(rest, 0)
+		if n > maxGrowth {
+			return nil, corrupt("charsmap", "a text of %d bytes, want at most %d", n, maxGrowth)
+		}
+		rest = rest[n+1:]
+	}
 	return m, nil
 }
 

@@ -125,6 +125,19 @@ func (d *Data) checkSentencePiece() error {
 	return nil
 }
 
+// growth returns how many times longer a rule can make a text, a few bytes aside.
+func (r Rule) growth() int {
+	switch r.Op {
+	case OpReplace:
+		return max(1, (len(r.New)+len(r.Old)-1)/max(1, len(r.Old)))
+	case OpNFC, OpNFD:
+		return 3 // U+0390
+	case OpNFKC, OpNFKD:
+		return 11 // U+FDFA
+	}
+	return 1
+}
+
 // decoderOrder is the order that the rules of a decoder come in.
 var decoderOrder = map[Op]int{OpReplace: 0, OpDropFirst: 0, OpBytes: 1, OpStrip: 2}
 
@@ -140,7 +153,11 @@ func (d *Data) checkRules() error {
 		if len(list.rules) > maxSteps {
 			return corrupt(list.name, "%d rules, want at most %d", len(list.rules), maxSteps)
 		}
+		growth := 1
 		for i, r := range list.rules {
+			if growth *= r.growth(); growth > maxGrowth {
+				return corrupt(list.name, "the rules can make a text more than %d times as long", maxGrowth)
+			}
 			switch {
 			case i > 0 && list.name == "decoder" && decoderOrder[list.rules[i-1].Op] > decoderOrder[r.Op]:
 				return defect.Unsupported("tokenizer", "rule %s of the decoder after %s", defect.Printable(string(r.Op)), defect.Printable(string(list.rules[i-1].Op)))

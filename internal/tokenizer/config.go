@@ -19,8 +19,20 @@ const configFile = "tokenizer_config.json"
 // where there is a tokenizer.json, whose post-processor alone decides
 // (transformers 5, tokenization_utils_base.py, _from_pretrained).
 func (d *Data) ApplyConfig(b []byte) error {
-	s := strictjson.NewDecoder(configFile, 0, b)
-	f := object(configFile, "", map[string]any{})
+	f, err := flat(configFile, b)
+	if err != nil {
+		return err
+	}
+	return d.apply(f)
+}
+
+// flat reads a file that is one object; nothing is an empty one.
+func flat(file string, b []byte) (*fields, error) {
+	f := object(file, "", map[string]any{})
+	if b == nil {
+		return f, nil
+	}
+	s := strictjson.NewDecoder(file, 0, b)
 	err := s.Object(func(key string) (err error) {
 		f.m[key], err = s.Within(maxTree)
 		return err
@@ -28,9 +40,10 @@ func (d *Data) ApplyConfig(b []byte) error {
 	if err == nil {
 		err = s.End()
 	}
-	if err != nil {
-		return err
-	}
+	return f, err
+}
+
+func (d *Data) apply(f *fields) error {
 	for _, role := range []struct {
 		key string
 		id  *int
@@ -123,7 +136,7 @@ func (d *Data) name(key string, v any, id *int) error {
 	}
 	n := d.find(content)
 	if n < 0 {
-		return defect.Corrupt(configFile, key, "%q is not in the vocabulary of tokenizer.json", defect.Printable(content))
+		return defect.Corrupt(configFile, key, "%q is not in the vocabulary", defect.Printable(content))
 	}
 	a := Added{ID: uint32(n), Content: content, Special: true}
 	if m, ok := v.(map[string]any); ok {

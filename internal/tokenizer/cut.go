@@ -254,14 +254,23 @@ func cutAfterSpace(s string) int {
 	return len(s)
 }
 
-// cutMarked cuts before each run of marks.
-func cutMarked(s string) int {
-	at := 0
-	for strings.HasPrefix(s[at:], mark) {
-		at += len(mark)
+// cutMarked cuts before a run of marks, unless one of the characters in except is
+// before it.
+func cutMarked(s string, except map[rune]bool) int {
+	for at := 0; ; {
+		for strings.HasPrefix(s[at:], mark) {
+			at += len(mark)
+		}
+		n := strings.Index(s[at:], mark)
+		if n < 0 {
+			return len(s)
+		}
+		at += n
+		if len(except) == 0 {
+			return at
+		}
+		if r, _ := utf8.DecodeLastRuneInString(s[:at]); !except[r] {
+			return at
+		}
 	}
-	if n := strings.Index(s[at:], mark); n >= 0 {
-		return at + n
-	}
-	return len(s)
 }

@@ -24,6 +24,7 @@ const (
 	maxSteps    = 16        // pre-tokenizer steps, rules of normalizer and decoder
 	maxSpecials = 16        // ids put before or after a text
 	maxCharsmap = 4 << 20   // bytes
+	maxGrowth   = 256       // times that normalizing or decoding can make a text longer
 	maxPiece    = 1 << 16   // bytes of a token of sentencepiece
 )
 

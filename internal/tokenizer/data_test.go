@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -37,7 +38,11 @@ func TestDataRoundTrip(t *testing.T) {
 		if again, err := got.MarshalBinary(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: encodes differently the second time: %v", name, err)
 		}
-		for n := range b {
+		step := 1 // every place in a small file
+		if len(b) > 6000 {
+			step = 31
+		}
+		for n := 0; n < len(b); n += step {
 			if _, err := DecodeData(b[:n]); err == nil {
 				t.Fatalf("%s: %d of %d bytes are accepted", name, n, len(b))
 			}
@@ -116,6 +121,62 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
+func TestNewPiecesErrors(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		spoil       func(d *Data)
+		unsupported bool
+		want        string
+	}{
+		{"merges", func(d *Data) { d.Merges = []uint32{0, 0} }, false, `merges: a sentencepiece-bpe model has none`},
+		{"no scores", func(d *Data) { d.Scores = nil }, false, `scores: a sentencepiece-bpe model needs them`},
+		{"scores", func(d *Data) { d.Scores = d.Scores[1:] }, false, `scores: 699 scores for 700 tokens`},
+		{"infinite", func(d *Data) { d.Scores[9] = math.Inf(1) }, false, `score +Inf of token 9 is not finite`},
+		{"precise", func(d *Data) { d.Scores[9] = 0.1 }, false, `score 0.1 of token 9 is not a float32`},
+		{"no kinds", func(d *Data) { d.Kinds = nil }, false, `kinds: a sentencepiece-bpe model needs them`},
+		{"kinds", func(d *Data) { d.Kinds = d.Kinds[1:] }, false, `kinds: 699 kinds for 700 tokens`},
+		{"kind", func(d *Data) { d.Kinds[5] = 7 }, true, `kind 7 of token 5`},
+		{"normalizer", func(d *Data) { d.SentencePiece = nil }, false, `needs them, and a normalizer of its own`},
+		{"another model", func(d *Data) { d.Model, d.Scores = BPE, nil }, false, `sentencepiece: a bpe model has no such normalizer`},
+		{"unknown", func(d *Data) { d.Unknown = "guess" }, true, `unknown tokens "guess"`},
+		{"no unknown", func(d *Data) { d.Unk = -1 }, false, `unk: the model needs an unknown token`},
+		{"byte fallback", func(d *Data) { *d = *parsed(t, "gpt2"); d.ByteFallback = true }, false, `byte_fallback: a byte-level-bpe model has none`},
+		{"charsmap", func(d *Data) { d.SentencePiece.Charsmap = make([]byte, maxCharsmap+1) }, false, `charsmap: 4194305 bytes`},
+		{"bad charsmap", func(d *Data) { d.SentencePiece.Charsmap = []byte{1} }, false, `charsmap: 1 bytes, want 4`},
+		{"unk surface", func(d *Data) { d.SentencePiece.UnkSurface = strings.Repeat("?", 2000) }, false, `unk_surface: 2000 bytes`},
+		{"rules", func(d *Data) { d.Normalizer = []Rule{{Op: OpNFC}} }, false, `sentencepiece: rules beside it`},
+		{"long token", func(d *Data) { d.Tokens[9] = make([]byte, maxPiece+1) }, false, `token 9 has 65537 bytes`},
+		{"empty token", func(d *Data) { d.Tokens[9] = nil }, false, `token 9 has 0 bytes`},
+	} {
+		d := parsePieces(t, "llama")
+		c.spoil(d)
+		_, err := New(d)
+		t.Run(c.name, func(t *testing.T) { checkError(t, err, c.unsupported, c.want) })
+	}
+	for _, c := range []struct {
+		name        string
+		spoil       func(d *Data)
+		unsupported bool
+		want        string
+	}{
+		{"rule", func(d *Data) { d.Normalizer = []Rule{{Op: "rot13"}} }, true, `rule "rot13" of the normalizer`},
+		{"rule of the decoder", func(d *Data) { d.Normalizer = []Rule{{Op: OpBytes}} }, true, `rule "bytes" of the normalizer`},
+		{"order", func(d *Data) { slices.Reverse(d.Decoder) }, true, `rule bytes of the decoder after strip`},
+		{"many", func(d *Data) { d.Decoder = make([]Rule, 17) }, false, `decoder: 17 rules`},
+		{"long", func(d *Data) { d.Normalizer[0].New = strings.Repeat("x", 2000) }, false, `a rule has texts of 0 and 2000 bytes`},
+		{"growth", func(d *Data) { d.Normalizer[1].New = strings.Repeat("x", 257) }, false, `normalizer: the rules can make a text more than 256 times as long`},
+		{"growth twice", func(d *Data) {
+			d.Normalizer = slices.Repeat([]Rule{{Op: OpReplace, Old: "x", New: strings.Repeat("x", 17)}}, 2)
+		}, false, `256 times as long`},
+		{"nothing", func(d *Data) { d.Normalizer[1].Old = "" }, false, `rule replace replaces nothing`},
+	} {
+		d := parsed(t, "llama2")
+		c.spoil(d)
+		_, err := New(d)
+		t.Run(c.name, func(t *testing.T) { checkError(t, err, c.unsupported, c.want) })
+	}
+}
+
 func TestApplyConfig(t *testing.T) {
 	d := parsed(t, "added")
 	err := d.ApplyConfig([]byte(`{"bos_token":"<|begin|>","eos_token":{"__type":"AddedToken","content":"<|end|>","lstrip":false,"normalized":false},
@@ -185,6 +246,16 @@ func seeds(f *testing.F) [][]byte {
 			}
 		}
 	}
+	for _, model := range []string{`"type":"BPE","byte_fallback":true,"fuse_unk":true,"unk_token":"u","vocab":{"u":0,"a":1,"▁":2,"<0x0A>":3,"▁a":4},"merges":[["▁","a"]]`,
+		`"type":"Unigram","unk_id":0,"vocab":[["u",0],["a",-1.5],["▁",-2],["▁a",-2.25]]`} {
+		b := []byte(`{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
+			`"pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false},"model":{` + model + `},` +
+			`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}}`)
+		if _, err := ParseJSON(b); err != nil {
+			f.Fatalf("%s: %v", b, err)
+		}
+		all = append(all, b)
+	}
 	return all
 }
 
@@ -249,9 +320,17 @@ func FuzzEncode(f *testing.F) {
 	for _, name := range lossless {
 		all = append(all, open(f, testdata(name+".json")))
 	}
-	added := open(f, testdata("added.json"))
+	others := []*Tokenizer{open(f, testdata("added.json"))}
+	for _, name := range []string{"llama2", "metaspace", "unfused", "nfc", "unigram", "unigram-bytes"} {
+		others = append(others, open(f, testdata(name+".json")))
+	}
+	for _, name := range pieceModels {
+		others = append(others, openPieces(f, name))
+	}
 	f.Fuzz(func(t *testing.T, s string) {
-		added.Encode(s, true)
+		for _, tok := range others {
+			tok.Decode(tok.Encode(s, true))
+		}
 		for i, tok := range all {
 			ids := tok.Encode(s, false)
 			if got := string(tok.Decode(ids)); got != s {

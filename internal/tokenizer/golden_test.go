@@ -11,7 +11,8 @@ import (
 )
 
 // The tokenizers of fixtures/gen/tokenizer_golden.py.
-var variants = []string{"gpt2", "space", "digit", "digits", "raw", "nested", "llama3", "qwen2", "added", "gaps"}
+var variants = []string{"gpt2", "space", "digit", "digits", "raw", "nested", "llama3", "qwen2", "added", "gaps",
+	"llama2", "mistral", "gemma", "metaspace", "holes", "unfused", "nfc", "unigram", "unigram-bytes"}
 
 func read(t testing.TB, name string) []byte {
 	t.Helper()
@@ -125,13 +126,31 @@ func TestEncodeFixtures(t *testing.T) {
 			IDs  []int
 		}
 		readJSON(t, path, &texts)
-		tok := open(t, filepath.Join(filepath.Dir(path), "tokenizer.json"))
+		tok := openFixture(t, filepath.Dir(path))
 		for _, c := range texts {
 			if got := tok.Encode(c.Text, false); !slices.Equal(got, c.IDs) {
 				t.Errorf("%s: %q: got %v, want %v", path, c.Text, got, c.IDs)
 			}
 		}
 	}
+}
+
+// openFixture opens the tokenizer.json or the tokenizer.model of a folder.
+func openFixture(t *testing.T, dir string) *Tokenizer {
+	t.Helper()
+	file := filepath.Join(dir, "tokenizer.model")
+	if _, err := os.Stat(file); err != nil {
+		return open(t, filepath.Join(dir, "tokenizer.json"))
+	}
+	d, err := ParseLlama(LlamaFiles{Model: read(t, file), Config: read(t, filepath.Join(dir, "tokenizer_config.json"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
 }
 
 // lossless are the variants whose vocabulary has every byte and whose added

@@ -168,8 +168,8 @@ func (d *document) scored(id int) error {
 			if err != nil {
 				return err
 			}
-			score, err := strconv.ParseFloat(string(n), 64)
-			if err != nil || math.Abs(score) > math.MaxFloat32 {
+			score := scoreOf(string(n))
+			if math.Abs(score) > math.MaxFloat32 {
 				return d.s.Fail("score %.40s is too large", string(n))
 			}
 			d.scores = append(d.scores, score)

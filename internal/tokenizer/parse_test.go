@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -258,5 +259,18 @@ func TestAlphabet(t *testing.T) {
 	}
 	if b, plain := appendBytes([]byte("x"), "é€"); plain || string(b) != "xé€" {
 		t.Errorf("appendBytes of a character outside = %q, %v", b, plain)
+	}
+}
+
+// Scores are what tokenizers 0.23.3 has of them after reading a file.
+func TestScoreOf(t *testing.T) {
+	for text, want := range map[string]float64{
+		"-7.3519232432189545": -7.351923243218955, "-7.5405897458549305": -7.540589745854931, "-7.7712487312913385": -7.771248731291339,
+		"0": 0, "-0.0": 0, "-2": -2, "-2.5": -2.5, "1e3": 1000, "-1.25E-2": -0.0125, "18446744073709551616": 18446744073709551616,
+		"1.00000000000000000000001": 1, "1e-400": 0, "-7.9697058661621357766202896e-19": -7.969705866162137e-19, "1e999": math.Inf(1), "-3.4635426998138428": -3.4635426998138428,
+	} {
+		if got := scoreOf(text); got != want {
+			t.Errorf("%s: got %.17g, want %.17g", text, got, want)
+		}
 	}
 }

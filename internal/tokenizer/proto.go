@@ -23,7 +23,6 @@ type pieceModel struct {
 	kind               int // 1 unigram, 2 BPE
 	unk, bos, eos, pad string
 	denormalizer       SentencePiece
-	name               string // of the normalizer
 }
 
 // ParseSentencePiece reads the tokenizer.model of sentencepiece, at most 128 MiB.

@@ -42,6 +42,9 @@ func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, in
 		return noRank, 0
 	}
 	if m.kinds[id] == KindUnused {
+		if w.parts == nil {
+			w.parts = map[string]int{}
+		}
 		w.parts[text] = len(text) - int(right.end-right.start)
 	}
 	return m.order[id], id
@@ -73,7 +76,7 @@ func (m *scoredBPE) encode(dst []uint32, piece string, w *merger) []uint32 {
 		s.start, s.end, s.frozen = int32(i), int32(i+n), frozen
 		i += n
 	}
-	w.parts = map[string]int{}
+	w.parts = nil
 	w.merge(m, piece)
 	unknown := false // the token before
 	for at := int32(0); at >= 0 && len(w.symbols) > 0; at = w.symbols[at].next {

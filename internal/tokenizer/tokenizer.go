@@ -74,6 +74,7 @@ func (t *Tokenizer) build(d *Data) error {
 		t.normalize = newNormalizer(d.Normalizer)
 	}
 	t.normal = newFinder(d.Added, true, t.normalize)
+	t.rewrite(d.Added)
 	for _, s := range d.Steps {
 		t.steps = append(t.steps, stage{cutters[s], changers[s]})
 	}
@@ -89,10 +90,29 @@ func (t *Tokenizer) build(d *Data) error {
 			return err
 		}
 	}
-	if d.Model != ByteLevelBPE && v.wordsStandAlone(d) {
-		t.steps = append(t.steps, stage{cut: cutMarked})
+	if d.Model != ByteLevelBPE {
+		if words := v.words(d); words != nil {
+			t.steps = append(t.steps, stage{cut: words})
+		}
 	}
 	return nil
+}
+
+// rewrite makes what normalized added tokens decode to of their normalized
+// content, as in Hugging Face.
+func (t *Tokenizer) rewrite(added []Added) {
+	shared := true
+	for _, a := range added {
+		if !a.Normalized || t.normalize == nil {
+			continue
+		}
+		if text := t.normalize(a.Content); text != a.Content {
+			if shared {
+				t.tokens, shared = slices.Clone(t.tokens), false
+			}
+			t.tokens[a.ID] = []byte(text)
+		}
+	}
 }
 
 // userDefined returns the user-defined tokens of a sentencepiece model.

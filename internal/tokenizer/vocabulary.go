@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"thimble/internal/defect"
 )
@@ -107,20 +108,24 @@ func (v *vocabulary) spell(dst []uint32, s string) ([]uint32, bool) {
 	return dst, true
 }
 
-// wordsStandAlone reports whether no token of a BPE model goes on past the end of
-// a word, where a mark follows another character. Then text can be merged word by
-// word, which is fast and changes nothing: all merges are within one word.
-func (v *vocabulary) wordsStandAlone(d *Data) bool {
-	if _, ok := v.ids[mark]; !ok && d.Unknown == UnknownRun {
-		return false // a run of unknown characters could
+// words returns a cutter into words, each beginning with its marks, between which
+// a BPE model merges nothing, or nil. A merge across the start of a word makes a
+// token in which a mark follows another character; where none of the vocabulary
+// has that character before a mark, merging word by word is fast and changes
+// nothing.
+func (v *vocabulary) words(d *Data) cutter {
+	if _, ok := v.ids[mark]; !ok && d.Unknown == UnknownRun || d.IgnoreMerges {
+		return nil // a run of unknown characters could go on, a whole text be a token
 	}
+	before := map[rune]bool{} // characters that do not end a word
 	for text, id := range v.ids {
-		if n := cutMarked(text + "x"); n <= len(text) {
-			return false
-		}
 		if d.Kinds != nil && d.Kinds[id] == KindUnused {
-			return false // what it comes apart to depends on the whole text
+			return nil // what it comes apart to depends on the whole text
+		}
+		for at := cutMarked(text, nil); at < len(text); at += cutMarked(text[at:], nil) {
+			r, _ := utf8.DecodeLastRuneInString(text[:at])
+			before[r] = true
 		}
 	}
-	return true
+	return func(s string) int { return cutMarked(s, before) }
 }

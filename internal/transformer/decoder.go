@@ -13,6 +13,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/internal/defect"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -100,7 +101,7 @@ func New(m *model.Model) (*Decoder, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", model.Printable(m.Path), err)
+		return nil, fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
 	}
 	return d, nil
 }

@@ -2,6 +2,7 @@ package transformer_test
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"flag"
@@ -23,13 +24,17 @@ const fixtures = "../../fixtures"
 
 // checkpoints are the fixtures with logits by Hugging Face transformers.
 var checkpoints = []struct {
-	dir string
-	set []string
+	dir  string
+	set  []string
+	like string // folder that has the reference; "" for dir
 }{
 	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
 	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"},
 	{dir: "mistral"}, {dir: "qwen2"}, {dir: "qwen3"}, {dir: "phi"}, {dir: "gemma3"}, {dir: "llama4"},
 	{dir: "mobilellm-facebook", set: []string{"share_embedding=true", "layer_sharing=true"}},
+	{dir: "layouts/meta", like: "llama-sharded"}, {dir: "layouts/meta-parallel", like: "llama-sharded"},
+	{dir: "layouts/meta-vocab-parallel", like: "llama-sharded"},
+	{dir: "layouts/doubles"}, {dir: "layouts/eight-bit"}, {dir: "layouts/block-scales"}, {dir: "layouts/row-scales"},
 }
 
 var update = flag.Bool("update", false, "rewrite testdata/logits.sha256")
@@ -48,7 +53,7 @@ func TestReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			want, prompts := reference(t, filepath.Join(fixtures, c.dir, "reference.safetensors"), m.Spec.Vocab)
+			want, prompts := reference(t, filepath.Join(fixtures, cmp.Or(c.like, c.dir), "reference.safetensors"), m.Spec.Vocab)
 			h := sha256.New()
 			for i, p := range prompts {
 				logits := run(t, m, p, len(p), 1)

@@ -1,0 +1,281 @@
+package convert
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/internal/checkpoint"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+const layouts = "../fixtures/layouts"
+
+// rowsOf is all of m's codes.
+func rowsOf(m *qtensor.Matrix) []byte {
+	var all []byte
+	var reader qtensor.Reader
+	for r := range m.Rows {
+		all = append(all, reader.Stored(m, r)...)
+	}
+	return all
+}
+
+func openFixture(t *testing.T, dir string, set ...string) *model.Model {
+	t.Helper()
+	m, err := Open(dir, Options{Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// However Meta laid a model out, it becomes what its Hugging Face twin does.
+func TestMeta(t *testing.T) {
+	twin := openFixture(t, "../fixtures/llama-sharded")
+	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
+	for dir, notes := range map[string][]string{
+		"meta":                {dropped},
+		"meta-parallel":       {"2 model-parallel files, the parts of each matrix joined", dropped},
+		"meta-vocab-parallel": {"2 model-parallel files, the parts of each matrix joined", dropped},
+	} {
+		t.Run(dir, func(t *testing.T) {
+			m := openFixture(t, filepath.Join(layouts, dir), "max_seq_len=256", "bos_token_id=1", "eos_token_id=2")
+			if diff := cmp.Diff(twin.Spec, m.Spec); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(notes, m.Notes); diff != "" {
+				t.Error(diff)
+			}
+			for name, want := range twin.Tensors {
+				got := m.Tensors[name]
+				if got.Scheme != want.Scheme || !bytes.Equal(rowsOf(got), rowsOf(want)) {
+					t.Errorf("%s differs", name)
+				}
+			}
+			if weights, size := m.Size(); size != 2*weights || m.Provenance.Architecture != "llama" {
+				t.Errorf("%d weights in %d bytes, %s", weights, size, m.Provenance.Architecture)
+			}
+		})
+	}
+}
+
+// params of the fixture with keys set to JSON values, or dropped.
+func params(edits ...string) string {
+	text := `{"dim":64,"multiple_of":32,"ffn_dim_multiplier":0.9,"n_heads":4,"n_kv_heads":2,"n_layers":3,"norm_eps":1e-05,"vocab_size":-1`
+	return text + strings.Join(edits, "") + "}"
+}
+
+func TestMetaParams(t *testing.T) {
+	read := func(text string, set ...string) (*config, model.Spec, error) {
+		c, err := parseConfig(paramsName, []byte(text), set)
+		if err != nil {
+			return nil, model.Spec{}, err
+		}
+		c.tensors = map[string]*checkpoint.Tensor{
+			metaEmbed:                         {Name: metaEmbed, Shape: []int{384, 64}},
+			"layers.0.feed_forward.w1.weight": {Name: "w1", Shape: []int{160, 64}},
+		}
+		_, a, err := recognise(c)
+		if err != nil {
+			return nil, model.Spec{}, err
+		}
+		s := a.spec(c)
+		c.Inert(inert...)
+		if err := c.done("llama"); err != nil {
+			return c, s, err
+		}
+		return c, s, s.Check()
+	}
+	base := model.Spec{Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 160, Vocab: 384, Context: 4096, Blocks: 3,
+		Schedule: []int{0, 1, 2}, NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1}
+	with := func(edit func(*model.Spec)) model.Spec {
+		s := base
+		edit(&s)
+		return s
+	}
+	scaled := model.Rope{Base: 500000, Scaling: model.RopeLlama3, Factor: 8, LowFreq: 1, HighFreq: 4, Original: 8192}
+	for _, c := range []struct {
+		text string
+		set  []string
+		want model.Spec
+	}{
+		{params(), nil, base},
+		{params(`,"max_batch_size":32,"max_seq_len":512`), nil, with(func(s *model.Spec) { s.Context = 512 })},
+		{params(`,"rope_theta":500000.0`), nil, with(func(s *model.Spec) { s.Rope.Base, s.Context = 500000, 8192 })},
+		{params(`,"rope_theta":500000.0,"use_scaled_rope":true`), []string{"rope_scaling_factor=8"},
+			with(func(s *model.Spec) { s.Rope, s.Context = scaled, 131072 })},
+		{params(`,"rope_theta":500000.0,"use_scaled_rope":true,"rope_scaling_factor":32,"rope_high_freq_factor":2`), nil,
+			with(func(s *model.Spec) { s.Rope, s.Context = scaled, 131072; s.Rope.Factor, s.Rope.HighFreq = 32, 2 })},
+		{params(), []string{"n_kv_heads=null", "vocab_size=384"}, with(func(s *model.Spec) { s.KVHeads = 4 })},
+		{params(), []string{"share_embedding=true", "layer_sharing=true"},
+			with(func(s *model.Spec) { s.Tied, s.Schedule = true, []int{0, 0, 1, 1, 2, 2} })},
+	} {
+		_, got, err := read(c.text, c.set...)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+		} else if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", c.text, diff)
+		}
+	}
+	for _, c := range []struct {
+		text string
+		set  []string
+		want string
+	}{
+		{params(), []string{"vocab_size=383"}, "--set: vocab_size: 383, tok_embeddings.weight has 384 rows"},
+		{params(), []string{"multiple_of=256"}, "--set: multiple_of: makes the feed-forward layer 256 wide, with dim and ffn_dim_multiplier; its tensors are 160 wide: wrong, or part of a model-parallel checkpoint"},
+		{params(), []string{"ffn_dim_multiplier=0"}, "--set: ffn_dim_multiplier: 0, want a positive number"},
+		{params(), []string{"dim=66"}, ": tok_embeddings.weight: shape is [384 64], params.json wants 66 columns: wrong, or part of a model-parallel checkpoint"},
+		{params(), []string{"n_heads=5", "n_kv_heads=5"}, "params.json: dim: 64 does not divide by n_heads 5"},
+		{params(`,"use_scaled_rope":true`), nil, "params.json: use_scaled_rope: true without a factor, which the code that runs the model knows, is not supported; --set rope_scaling_factor=8 is that of Llama 3.1 and 3.3, 32 of Llama 3.2"},
+		{params(`,"quantization_args":{"scheme":"int8"}`), nil, "params.json: quantization_args: this key of llama is not supported; if it does not change what the model computes, --set quantization_args=null drops it"},
+		{`{"n_heads":4}`, nil, "params.json: dim: key is missing; add it to the file or give --set dim=..."},
+	} {
+		if _, _, err := read(c.text, c.set...); err == nil || err.Error() != c.want {
+			t.Errorf("%s %v:\ngot  %v\nwant %s", c.text, c.set, err, c.want)
+		}
+	}
+}
+
+// A part that is not what the other parts say is refused.
+func TestMetaParts(t *testing.T) {
+	copied := func(t *testing.T, from string) string {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(filepath.Join(layouts, from))); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	for name, c := range map[string]struct {
+		from string
+		edit func(t *testing.T, dir string)
+		want string
+	}{
+		"no params":     {"meta", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, paramsName)) }, "/params.json: missing; put the params.json that was saved with the checkpoint there"},
+		"a part absent": {"meta-parallel", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "consolidated.01.pth")) }, "/consolidated.00.pth: tok_embeddings.weight: shape is [384 32], params.json wants 64 columns: wrong, or part of a model-parallel checkpoint"},
+		"another vector": {"meta-parallel", func(t *testing.T, dir string) {
+			// The last float16 of norm.weight, which no other tensor equals.
+			path := filepath.Join(dir, "consolidated.01.pth")
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := checkpoint.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := bytes.Index(b, c.Tensors["norm.weight"].Data)
+			c.Close()
+			b[at] ^= 1
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "/consolidated.01.pth: norm.weight: differs from that of the first file, and a vector is the same in all"},
+		"the other cut": {"meta-parallel", func(t *testing.T, dir string) {
+			from, err := os.ReadFile(filepath.Join(layouts, "meta-vocab-parallel", "consolidated.01.pth"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "consolidated.01.pth"), from, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "/consolidated.01.pth: tok_embeddings.weight: F16 [192 64], the first file has F16 [384 32]"},
+		"a config of Hugging Face's": {"meta", func(t *testing.T, dir string) {
+			if err := os.Rename(filepath.Join(dir, paramsName), filepath.Join(dir, configName)); err != nil {
+				t.Fatal(err)
+			}
+		}, "/params.json: missing; put the params.json that was saved with the checkpoint there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copied(t, c.from)
+			c.edit(t, dir)
+			m, err := Open(dir, Options{})
+			if err == nil {
+				m.Close()
+			}
+			if err == nil || !strings.HasSuffix(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// torch widened every 8-bit float of each kind.
+func TestEightBitValues(t *testing.T) {
+	c, err := checkpoint.Open(filepath.Join(layouts, "eight-bit-values.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, got := range map[string]*[256]float32{"torch.float8_e4m3fn": e4m3, "torch.float8_e5m2": e5m2} {
+		want := c.Tensors[name+" as float32"].Data
+		for i, code := range c.Tensors[name].Data {
+			x := math.Float32frombits(binary.LittleEndian.Uint32(want[4*i:]))
+			if y := got[code]; x != y && (x == x || y == y) || math.Signbit(float64(x)) != math.Signbit(float64(y)) && x == x {
+				t.Errorf("%s: %#02x is %v, want %v", name, code, y, x)
+			}
+		}
+	}
+}
+
+// What is said of tensors that are widened, and in what they come out.
+func TestWidened(t *testing.T) {
+	for dir, want := range map[string]struct {
+		note string
+		kind map[string]qtensor.Kind
+	}{
+		"doubles":      {"12 float64 tensors: rounded to float32, to nearest even", map[string]qtensor.Kind{"embed": qtensor.F32, "norm": qtensor.F32}},
+		"eight-bit":    {"16 tensors of 8-bit floats without a scale: widened to bfloat16, exactly", map[string]qtensor.Kind{"embed": qtensor.BF16, "norm": qtensor.BF16}},
+		"block-scales": {"14 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", map[string]qtensor.Kind{"blocks.1.q": qtensor.F32, "embed": qtensor.BF16}},
+		"row-scales":   {"14 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", map[string]qtensor.Kind{"blocks.1.q": qtensor.F32, "embed": qtensor.BF16}},
+	} {
+		m := openFixture(t, filepath.Join(layouts, dir))
+		if diff := cmp.Diff([]string{want.note}, m.Notes); diff != "" {
+			t.Errorf("%s: %s", dir, diff)
+		}
+		for name, kind := range want.kind {
+			if got := m.Tensors[name].Scheme.Kind; got != kind {
+				t.Errorf("%s: %s is of kind %v, want %v", dir, name, got, kind)
+			}
+		}
+	}
+}
+
+// A scale for all of a matrix, and scales of activations.
+func TestOneScale(t *testing.T) {
+	const q0 = "model.layers.0.self_attn.q_proj.weight"
+	f := tiny()
+	data := make([]byte, 64)
+	for i := range data {
+		data[i] = byte(i)
+	}
+	scale := binary.LittleEndian.AppendUint32(nil, math.Float32bits(0.1))
+	f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, data}
+	f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, scale}
+	f.tensors[strings.TrimSuffix(q0, "weight")+"input_scale"] = tensor{"F32", []int{1}, scale}
+	f.config["quantization_config"] = map[string]any{"quant_method": "compressed-tensors", "format": "naive-quantized", "ignore": []string{"lm_head"},
+		"config_groups": map[string]any{"group_0": map[string]any{"targets": []string{"Linear"}, "weights": map[string]any{
+			"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": true, "dynamic": false}}}}
+	m := openFixture(t, f.write(t))
+	want := []string{"1 scales of activations: dropped, activations are not quantized here",
+		"1 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even"}
+	if diff := cmp.Diff(want, m.Notes); diff != "" {
+		t.Error(diff)
+	}
+	row := make([]float32, 8)
+	new(qtensor.Reader).Row(row, m.Tensors["blocks.0.q"], 7)
+	for i, x := range row {
+		if want := e4m3[56+i] * 0.1; x != want {
+			t.Errorf("column %d is %v, want %v", i, x, want)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package gguf
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+)
+
+// spacings are the ways in which a tokenizer.json made from sentencepiece
+// turns spaces into marks, and which of them begin a text with one.
+var spacings = []struct {
+	normalizer []tokenizer.Rule
+	steps      []tokenizer.Step
+	prefix     bool
+	unless     bool // the text begins with a space
+}{
+	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
+	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
+	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
+	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
+}
+
+// putSpaces adds the steps where add_space_prefix does not say the same.
+func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
+	for _, s := range spacings {
+		if !slices.Equal(s.normalizer, d.Normalizer) || !slices.Equal(s.steps, d.Steps) {
+			continue
+		}
+		if s.unless {
+			notes = append(notes, "llama.cpp puts a space before a text that begins with one, too; this tokenizer does not")
+			for _, step := range s.steps {
+				m.steps = append(m.steps, string(step))
+			}
+			for id, token := range d.Tokens {
+				if len(token) > maxPiece {
+					return false, nil, defect.Unsupported(path, "token %d, of %d bytes, in GGUF", id, len(token))
+				}
+			}
+		}
+		return s.prefix, notes, nil
+	}
+	return false, nil, defect.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
+}
+
+// readSteps makes d, which is sentencepiece's, the tokenizer of a tokenizer.json
+// that has the steps of the key.
+func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
+	for _, step := range m.steps {
+		d.Steps = append(d.Steps, tokenizer.Step(step))
+	}
+	known := false
+	for _, s := range spacings {
+		known = known || s.unless && slices.Equal(s.steps, d.Steps)
+	}
+	if !known {
+		return f.unsupported("thimble.tokenizer.steps", "%q", defect.Printable(fmt.Sprint(m.steps)))
+	}
+	for id, kind := range d.Kinds {
+		switch kind {
+		case tokenizer.KindUserDefined:
+			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: string(d.Tokens[id])})
+		case tokenizer.KindUnused:
+			d.Literal = append(d.Literal, uint32(id))
+		}
+		if n := len(d.Tokens[id]); n > maxPiece {
+			return defect.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, maxPiece)
+		}
+	}
+	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: mark, New: " "}, {Op: tokenizer.OpBytes}, {Op: tokenizer.OpStrip, Old: " "}}
+	if d.Model == tokenizer.SentencePieceBPE {
+		d.Model, d.Merges, d.Scores = tokenizer.BPE, mergesOf(d), nil
+	} else {
+		d.Model = tokenizer.Unigram
+	}
+	d.SentencePiece, d.Kinds = nil, nil
+	return nil
+}
+
+// maxPiece bounds the tokens that merges are sought for, in bytes.
+const maxPiece = 1024
+
+// mergesOf undoes scoresOf: every pair of tokens that makes a token, those with
+// the highest score first.
+func mergesOf(d *tokenizer.Data) []uint32 {
+	ids := make(map[string]uint32, len(d.Tokens))
+	order := make([]int, len(d.Tokens))
+	for id, token := range d.Tokens {
+		order[id] = id
+		if d.Kinds[id] != tokenizer.KindUnused {
+			ids[string(token)] = uint32(id)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
+	var merges []uint32
+	for _, id := range order {
+		if d.Kinds[id] != tokenizer.KindNormal && d.Scores[id] >= 0 { // no merge gave it a score
+			continue
+		}
+		token := string(d.Tokens[id])
+		for i := range token { // at each character
+			left, ok := ids[token[:i]]
+			right, ok2 := ids[token[i:]]
+			if ok && ok2 {
+				merges = append(merges, left, right)
+			}
+		}
+	}
+	return merges
+}

@@ -1,0 +1,19 @@
+package defect
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain name.safetensors": "plain name.safetensors", "a\nb": `"a\nb"`, "café": "café", "\xff": `"\xff"`,
+	} {
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) = %s, want %s", in, got, want)
+		}
+	}
+	if got := Printable(strings.Repeat("x", 1000)); len(got) > 200 {
+		t.Errorf("Printable of a long name has %d bytes", len(got))
+	}
+}
