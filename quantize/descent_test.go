@@ -19,12 +19,12 @@ func TestDescend(t *testing.T) {
 				if after > before[r]*(1+1e-5) {
 					t.Errorf("row %d: loss %v, before %v", r, after, before[r])
 				}
+				checkResidual(t, p, r) // codes have moved since e H was last computed afresh
 			}
 			for range 50 {
 				p.descend()
 			}
 			for r := range rows {
-				checkResidual(t, p, r)
 				checkSettled(t, p, r)
 			}
 		})
