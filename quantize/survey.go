@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"fmt"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -245,6 +244,3 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 	}
 	return nil
 }
-
-// String lists what each matrix costs.
-func (s *Survey) String() string { return fmt.Sprint(len(s.cost), " matrices surveyed") }
