@@ -16,7 +16,7 @@ import (
 // 2504.09629; the target of Qronos, arXiv 2505.11695).
 func correct(ctx context.Context, w []float32, in *Input) error {
 	m, d := in.moments, in.moments.width
-	rows, stride := len(w)/d, padded(d)
+	rows, stride := len(w)/d, kernel.Padded(d)
 	drift := make([]float32, d*stride) // C - H transposed
 	for i := range d {
 		for j := range d {

@@ -40,7 +40,7 @@ func (p *panel) descendBlock(from, to int) {
 	moved := p.errs // (rows, stride): what was taken from e, then zeros
 	for r := range p.rows {
 		e, g, codes := p.e[r*p.stride:], p.g[r*p.stride:], p.codes[r*p.stride:]
-		grid, delta := p.grids[r], moved[r*p.stride:][:padded(n)]
+		grid, delta := p.grids[r], moved[r*p.stride:][:kernel.Padded(n)]
 		clear(delta)
 		for i := from; i < to; i++ {
 			h := p.h[i*p.stride:]
@@ -58,7 +58,7 @@ func (p *panel) descendBlock(from, to int) {
 			}
 		}
 	}
-	kernel.Gemm(p.part, p.stride, moved, p.stride, p.h[from:], p.stride, p.rows, p.dst.Cols, padded(n))
+	kernel.Gemm(p.part, p.stride, moved, p.stride, p.h[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
 	for r := range p.rows {
 		g, part := p.g[r*p.stride:], p.part[r*p.stride:]
 		for j := range p.dst.Cols {

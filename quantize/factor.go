@@ -83,7 +83,7 @@ func (f *factor) cholesky(ctx context.Context, h []float64, lambda float64) (ok 
 	extend := func(i, from, to int) {
 		r, of := row(i), f.column(i)*n
 		for j := from; j < min(to, i); j++ {
-			k := min(padded(j), n)
+			k := min(kernel.Padded(j), n)
 			r[j] = (h[of+f.column(j)] - kernel.Dot64(r[:k], row(j)[:k])) / row(j)[j]
 		}
 	}
@@ -161,7 +161,7 @@ func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
 			}
 		}
 		for j := range n { // L z = x
-			step(j, 0, min(padded(j), n), lower)
+			step(j, 0, min(kernel.Padded(j), n), lower)
 		}
 		for j := n - 1; j >= 0; j-- { // L^T y = z
 			step(j, j&^15, n, upper)

@@ -129,7 +129,7 @@ func (p *panel) sweep() {
 			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)
 			for j := from; j < to; j++ {
 				column := order[j]
-				k := min(padded(j), n) // feedback is zero from j on
+				k := min(kernel.Padded(j), n) // feedback is zero from j on
 				aim := want[column] + (ahead[j-from] + kernel.Dot(errs[from:k], feedback[j*n+from:j*n+k]))
 				c, value := grid.nearest(grid.group(column), aim)
 				errs[j] = want[column] - value

@@ -1,6 +1,10 @@
 package quantize
 
-import "context"
+import (
+	"context"
+
+	"thimble/internal/kernel"
+)
 
 // An Input is what is known of the input of a linear layer, (Cols), when its
 // weights are to be rounded. Without calibration it is a guess at the power
@@ -14,8 +18,6 @@ type Input struct {
 	stride  int       // Cols padded to a multiple of 16
 }
 
-func padded(n int) int { return (n + 15) &^ 15 }
-
 // newInput takes over closed moments. damp is the least share of the mean power
 // that is added to the diagonal.
 func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
@@ -23,7 +25,7 @@ func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Input{power: level(m.power()), moments: m, factor: f, stride: padded(m.width)}
+	in := &Input{power: level(m.power()), moments: m, factor: f, stride: kernel.Padded(m.width)}
 	in.h = make([]float32, m.width*in.stride+16)
 	lambda := 0.0
 	for i := range m.width {

@@ -88,7 +88,7 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 				into, left, cols = m.c, x, d
 			}
 			part := sums[worker][:rows*cols]
-			kernel.Gemm(part, cols, left[first*momentChunk:], momentChunk, w, momentChunk, rows, cols, padded(n))
+			kernel.Gemm(part, cols, left[first*momentChunk:], momentChunk, w, momentChunk, rows, cols, kernel.Padded(n))
 			for r := range rows {
 				sum := into[(first+r)*d:][:cols]
 				for c, v := range part[r*cols : (r+1)*cols] {

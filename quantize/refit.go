@@ -34,7 +34,7 @@ func newLeastSquares(p *panel) *leastSquares {
 	}
 	f.normal, f.chol = make([]float64, f.n*f.n), make([]float64, f.n*f.n)
 	f.right, f.old, f.s = make([]float64, f.n), make([]float64, f.n), make([]float64, f.n)
-	f.z = make([]float32, panelRows*(padded(p.dst.Cols)))
+	f.z = make([]float32, panelRows*(kernel.Padded(p.dst.Cols)))
 	for range panelRows {
 		f.hz = append(f.hz, make([]float32, f.n*p.dst.Cols))
 	}
@@ -72,7 +72,7 @@ func (f *leastSquares) products() {
 	p, cols := f.p, f.p.dst.Cols
 	for i := range f.n {
 		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
-		k := padded(hi - lo)
+		k := kernel.Padded(hi - lo)
 		for r := range p.rows {
 			z := f.z[r*k:][:k]
 			clear(z)
@@ -101,7 +101,7 @@ func (f *leastSquares) direction(z []float32, r, i int) {
 func (f *leastSquares) equations(r int) {
 	p, cols := f.p, f.p.dst.Cols
 	grid := p.grids[r]
-	z := f.z[:padded(cols)]
+	z := f.z[:kernel.Padded(cols)]
 	for i := range f.n {
 		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
 		f.direction(z, r, i)

@@ -77,6 +77,9 @@ func check(ok bool, what string) {
 	}
 }
 
+// Padded returns the multiple of 16, the k of Gemm, that is next to n from above.
+func Padded(n int) int { return (n + width - 1) &^ (width - 1) }
+
 // blocks returns the part of n that is whole blocks.
 func blocks(n int) int { return n &^ (width - 1) }
 

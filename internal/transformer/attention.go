@@ -34,7 +34,7 @@ func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	return &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}, nil
+	return &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}, nil
 }
 
 // reserve makes room for n more positions.

@@ -16,11 +16,9 @@ type rows struct {
 }
 
 func newRows(n, width int) rows {
-	stride := padded(width)
+	stride := kernel.Padded(width)
 	return rows{n, width, stride, make([]float32, n*stride)}
 }
-
-func padded(width int) int { return (width + 15) &^ 15 }
 
 func (x rows) row(t int) []float32 { return x.data[t*x.stride:][:x.width] }
 
