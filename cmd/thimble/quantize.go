@@ -27,7 +27,8 @@ func quantizeCommand() *cli.Command {
 			"The embedding, which is also the output head in tied models, usually deserves more\n" +
 			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
 			"--calib makes rounding make up for its own errors, as a text shows them (method\n" +
-			"gptq). A few thousand tokens of the kind that the model will meet are enough;\n" +
+			"gptq). Give text of the kind that the model will meet, ten tokens or more for each\n" +
+			"column of the widest layer: fewer mislead it (--calib-tokens);\n" +
 			"--method gptq alone takes a built-in text. The recipe in the file keeps the text's\n" +
 			"SHA-256, so that --recipe makes the same file again or says that the text differs.\n\n" +
 			"--target-size, --target-bpw and --max-kl choose each matrix's scheme: a survey\n" +
