@@ -11,13 +11,52 @@ import (
 	"thimble/internal/transformer"
 )
 
-// A Calibration is the texts that a method measures errors on.
+// A Calibration is the texts that a method measures errors on. It serves one
+// goroutine.
 type Calibration struct {
 	Texts [][]int // token ids, none empty; texts do not see each other
+
+	ahead *ending // of the model that was last read ahead
 }
 
-// headTexts is how many texts the float model reads ahead for a tied head.
-const headTexts = 16
+// aheadTexts is how many texts the float model reads ahead, for a survey or a
+// tied head.
+const aheadTexts = 16
+
+// An ending is what the float model m comes to at the end of the first texts.
+type ending struct {
+	m      *model.Model
+	hidden *transformer.Hidden
+	bins   []bin // of the rows of m's head
+}
+
+func newEnding(ctx context.Context, m *model.Model, h *transformer.Hidden) (*ending, error) {
+	bins, err := headBins(ctx, h, m.Spec.Vocab)
+	return &ending{m, h, bins}, err
+}
+
+// first returns the texts to be read ahead.
+func (c *Calibration) first() [][]int { return c.Texts[:min(len(c.Texts), aheadTexts)] }
+
+// ending reads ahead, unless a survey of m has.
+func (c *Calibration) ending(ctx context.Context, m *model.Model) (*ending, error) {
+	if c.ahead != nil && c.ahead.m == m {
+		return c.ahead, nil
+	}
+	d, err := transformer.New(m)
+	if err != nil {
+		return nil, err
+	}
+	t, err := d.NewTrace(c.first())
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Finish(ctx); err != nil {
+		return nil, err
+	}
+	c.ahead, err = newEnding(ctx, m, t.Hidden())
+	return c.ahead, err
+}
 
 // A calibrated run takes the texts through the float model and through the model
 // quantized so far, side by side, and quantizes each group of linear layers when
@@ -26,7 +65,7 @@ type calibrated struct {
 	ctx           context.Context
 	m             *model.Model
 	p             *Plan
-	texts         [][]int
+	c             *Calibration
 	entries       map[string]*Entry
 	out           map[string]*qtensor.Matrix // of the quantized model
 	known         map[int]bool               // blocks that are quantized
@@ -39,7 +78,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	if len(c.Texts) == 0 {
 		return errors.New("there are no calibration texts")
 	}
-	r := &calibrated{ctx: ctx, m: m, p: p, texts: c.Texts, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
+	r := &calibrated{ctx: ctx, m: m, p: p, c: c, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
@@ -106,23 +145,16 @@ func (r *calibrated) embedding() error {
 	if !r.m.Spec.Tied || !r.entries[model.Embed].rounds() {
 		return r.keep(model.Embed)
 	}
-	d, err := transformer.New(r.m)
+	end, err := r.c.ending(r.ctx, r.m)
 	if err != nil {
 		return err
 	}
-	t, err := d.NewTrace(r.texts[:min(len(r.texts), headTexts)])
-	if err != nil {
-		return err
-	}
-	if err := t.Finish(r.ctx); err != nil {
-		return err
-	}
-	return r.head(model.Embed, t.Hidden())
+	return r.head(model.Embed, end)
 }
 
 // head quantizes the head by what is known of final hidden states.
-func (r *calibrated) head(name string, h *transformer.Hidden) error {
-	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, dst, src, h) })
+func (r *calibrated) head(name string, end *ending) error {
+	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, dst, src, end) })
 }
 
 // ending stores what follows the blocks.
@@ -138,7 +170,13 @@ func (r *calibrated) ending() error {
 				if err := r.keep(e.Name); err != nil {
 					return err
 				}
-			} else if err := r.head(e.Name, r.float.Hidden()); err != nil {
+				continue
+			}
+			end, err := newEnding(r.ctx, r.m, r.float.Hidden())
+			if err == nil {
+				err = r.head(e.Name, end)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -158,7 +196,7 @@ func (r *calibrated) traces() error {
 		if err != nil {
 			return err
 		}
-		if *t.trace, err = d.NewTrace(r.texts); err != nil {
+		if *t.trace, err = d.NewTrace(r.c.Texts); err != nil {
 			return err
 		}
 	}

@@ -256,6 +256,6 @@ func TestCalibratedRunOfAnyModel(t *testing.T) {
 }
 
 const (
-	goldenCalibrated = "16b63c38e13a8cc8"
-	goldenSurvey     = "bd234b96cd1b2fa8"
+	goldenCalibrated = "91bdc0cba0fd118a"
+	goldenSurvey     = "3f5497881be5ea14"
 )

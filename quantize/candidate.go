@@ -11,7 +11,7 @@ import (
 
 // surveyRows is how many rows of a matrix one row speaks for when losses are
 // predicted.
-const surveyRows = 8
+const surveyRows = 16
 
 // expectedLoss predicts, for each scheme, what gptq makes of the loss
 // tr((W-Q) H (W-Q)^T) of src. It leaves in column j of (W-Q) M the error of

@@ -11,57 +11,56 @@ import (
 // A judge knows what the float model says after some positions and measures
 // how far another model is from it.
 type judge struct {
-	vocab     int
-	positions []int
-	logits    []float32 // (positions, vocab)
-	p         []float32 // their softmax
+	positions, vocab int
+	logits           []float32 // (positions, vocab)
 }
 
-// newJudge listens to h at every stride-th position.
-func newJudge(ctx context.Context, h *transformer.Hidden, vocab, stride int) (*judge, error) {
-	j := &judge{vocab: vocab}
-	for t := 0; t < h.Len(); t += stride {
-		j.positions = append(j.positions, t)
-	}
-	j.logits = make([]float32, len(j.positions)*vocab)
-	if err := j.read(ctx, h, j.logits); err != nil {
-		return nil, err
-	}
-	j.p = append([]float32(nil), j.logits...)
-	return j, parallel.Do(ctx, len(j.positions), func(_, i int) error {
-		kernel.Softmax(j.p[i*vocab : (i+1)*vocab])
-		return nil
-	})
-}
-
-func (j *judge) read(ctx context.Context, h *transformer.Hidden, logits []float32) error {
-	return h.Select(j.positions).Logits(ctx, logits, 0, len(j.positions))
+// newJudge listens to h.
+func newJudge(ctx context.Context, h *transformer.Hidden, vocab int) (*judge, error) {
+	j := &judge{h.Len(), vocab, make([]float32, h.Len()*vocab)}
+	return j, h.Logits(ctx, j.logits, 0, h.Len())
 }
 
 // kl returns the mean KL(float || h's model) in nats per token.
 func (j *judge) kl(ctx context.Context, h *transformer.Hidden) (float64, error) {
-	logits := make([]float32, len(j.logits))
-	if err := j.read(ctx, h, logits); err != nil {
-		return 0, err
+	logits := make([]float32, min(headBatch, j.positions)*j.vocab)
+	p := make([][]float32, parallel.Workers())
+	each := make([]float64, j.positions)
+	for from := 0; from < j.positions; from += headBatch {
+		n := min(headBatch, j.positions-from)
+		if err := h.Logits(ctx, logits, from, n); err != nil {
+			return 0, err
+		}
+		err := parallel.Do(ctx, n, func(worker, i int) error {
+			want := j.logits[(from+i)*j.vocab:][:j.vocab]
+			p[worker] = append(p[worker][:0], want...)
+			kernel.Softmax(p[worker])
+			each[from+i] = divergence(p[worker], want, logits[i*j.vocab:][:j.vocab])
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
 	}
-	each := make([]float64, len(j.positions))
-	err := parallel.Do(ctx, len(each), func(_, i int) error {
-		at := i * j.vocab
-		each[i] = divergence(j.p[at:at+j.vocab], j.logits[at:at+j.vocab], logits[at:at+j.vocab])
-		return nil
-	})
 	sum := 0.0
 	for _, k := range each {
 		sum += k
 	}
-	return sum / float64(len(each)), err
+	return sum / float64(len(each)), nil
 }
+
+// unheard is a probability of which a vocabulary does not add up to enough to
+// count: the divergence is off by a percent at most.
+const unheard = 1e-7
 
 // divergence is KL(p || q), p being the softmax of a and q that of b: with d =
 // b - a it is log of the mean of exp(d) less the mean of d, over p.
 func divergence(p, a, b []float32) float64 {
 	var all, exp, mean float64
 	for i, v := range p {
+		if v < unheard {
+			continue
+		}
 		w, d := float64(v), float64(b[i])-float64(a[i])
 		all += w
 		mean += float64(w * d)

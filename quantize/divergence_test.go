@@ -30,7 +30,7 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-// A judge's divergence is the mean over the positions that it hears.
+// A judge's divergence is the mean over the positions.
 func TestJudge(t *testing.T) {
 	m, other := livelyModel(t, nil), livelyModel(t, nil)
 	w := other.Tensors[model.Name(1, model.Down)]
@@ -42,10 +42,10 @@ func TestJudge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const vocab, stride = 30, 3
+	const vocab = 30
 	texts := randomTexts(2, 25, vocab)
 	h, coarse := finalStates(t, m, texts), finalStates(t, other, texts)
-	j, err := newJudge(t.Context(), h, vocab, stride)
+	j, err := newJudge(t.Context(), h, vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestJudge(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b, want, n := scores(t, h, vocab), scores(t, coarse, vocab), 0.0, 0.0
-	for at := 0; at < len(a); at += stride {
+	for at := range a {
 		want += slowDivergence(a[at], b[at])
 		n++
 	}

@@ -32,48 +32,73 @@ type bin struct {
 	weights []float32 // by position: mean over rows of p (1-p)
 }
 
+// binSample: every so many positions rank the rows for their bins.
+const binSample = 4
+
 // headBins runs the positions of h through the head of d, (vocab, width).
 func headBins(ctx context.Context, h *transformer.Hidden, vocab int) ([]bin, error) {
+	var some []int
+	for t := 0; t < h.Len(); t += binSample {
+		some = append(some, t)
+	}
 	mean := make([]float64, vocab)
-	err := eachPosition(ctx, h, vocab, func(_ int, p []float32) {
-		for v, x := range p {
-			mean[v] += float64(float64(x) * (1 - float64(x)))
-		}
+	err := eachBatch(ctx, h.Select(some), vocab, func(_, n int, p []float32) error {
+		return eachPart(ctx, vocab, func(from, to int) {
+			for i := range n {
+				addSpread(mean[from:to], p[i*vocab+from:i*vocab+to])
+			}
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	order := make([]int, vocab)
+	bins, place := rankRows(mean, h.Len())
+	return bins, eachBatch(ctx, h, vocab, func(first, n int, p []float32) error {
+		return parallel.Do(ctx, n, func(_, i int) error {
+			sums := make([]float64, len(bins))
+			for v, x := range p[i*vocab : (i+1)*vocab] {
+				sums[place[v]] += float64(float64(x) * (1 - float64(x)))
+			}
+			for b := range bins {
+				bins[b].weights[first+i] = float32(sums[b] / float64(len(bins[b].rows)))
+			}
+			return nil
+		})
+	})
+}
+
+// addSpread adds p (1-p) to sum.
+func addSpread(sum []float64, p []float32) {
+	for v, x := range p {
+		sum[v] += float64(float64(x) * (1 - float64(x)))
+	}
+}
+
+// rankRows puts rows into bins by their mean p (1-p); place is the bin of each.
+func rankRows(mean []float64, positions int) (bins []bin, place []uint8) {
+	order := make([]int, len(mean))
 	for v := range order {
 		order[v] = v
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(mean[b], mean[a]) })
-	var bins []bin
-	place := make([]int, vocab)
+	place = make([]uint8, len(mean))
 	for size := binFirst; len(order) > 0; size *= binGrowth {
 		n := min(size, len(order))
 		if len(order)-n < n { // no small rest
 			n = len(order)
 		}
 		for _, v := range order[:n] {
-			place[v] = len(bins)
+			place[v] = uint8(len(bins))
 		}
-		bins = append(bins, bin{slices.Sorted(slices.Values(order[:n])), make([]float32, h.Len())})
+		bins = append(bins, bin{slices.Sorted(slices.Values(order[:n])), make([]float32, positions)})
 		order = order[n:]
 	}
-	return bins, eachPosition(ctx, h, vocab, func(t int, p []float32) {
-		sums := make([]float64, len(bins))
-		for v, x := range p {
-			sums[place[v]] += float64(float64(x) * (1 - float64(x)))
-		}
-		for i := range bins {
-			bins[i].weights[t] = float32(sums[i] / float64(len(bins[i].rows)))
-		}
-	})
+	return bins, place
 }
 
-// eachPosition calls f with the probabilities after each position, in order.
-func eachPosition(ctx context.Context, h *transformer.Hidden, vocab int, f func(t int, p []float32)) error {
+// eachBatch calls f with the probabilities after n positions from first on,
+// (n, vocab), in order.
+func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(first, n int, p []float32) error) error {
 	p := make([]float32, headBatch*vocab)
 	for from := 0; from < h.Len(); from += headBatch {
 		n := min(headBatch, h.Len()-from)
@@ -84,14 +109,23 @@ func eachPosition(ctx context.Context, h *transformer.Hidden, vocab int, f func(
 			kernel.Softmax(p[i*vocab : (i+1)*vocab])
 			return nil
 		})
+		if err == nil {
+			err = f(from, n, p)
+		}
 		if err != nil {
 			return err
 		}
-		for i := range n {
-			f(from+i, p[i*vocab:(i+1)*vocab])
-		}
 	}
 	return nil
+}
+
+// eachPart calls f for stretches of n things on all cores.
+func eachPart(ctx context.Context, n int, f func(from, to int)) error {
+	const part = 1 << 12
+	return parallel.Do(ctx, (n+part-1)/part, func(_, i int) error {
+		f(i*part, min(n, (i+1)*part))
+		return nil
+	})
 }
 
 // relative scales weights to a mean of 1, since a bin's rows differ among
@@ -121,15 +155,11 @@ func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*Input, error) 
 	return newInput(ctx, m, damping)
 }
 
-// roundHead fills dst from src, the head of a model, bin by bin, given final
-// hidden states of the float model.
-func roundHead(ctx context.Context, dst, src *qtensor.Matrix, h *transformer.Hidden) error {
-	bins, err := headBins(ctx, h, src.Rows)
-	if err != nil {
-		return err
-	}
-	for _, b := range bins {
-		in, err := b.input(ctx, h)
+// roundHead fills dst from src, the head of a model, bin by bin, given the float
+// model's end.
+func roundHead(ctx context.Context, dst, src *qtensor.Matrix, end *ending) error {
+	for _, b := range end.bins {
+		in, err := b.input(ctx, end.hidden)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"thimble/internal/kernel"
@@ -29,8 +30,9 @@ type positionRows struct {
 }
 
 const (
-	momentChunk = 1024 // positions held transposed at a time, in one float32 sum
-	momentPanel = 48   // rows of h that a core computes at a time
+	momentChunk  = 1024             // positions held transposed at a time, in one float32 sum
+	momentStride = momentChunk + 16 // of a column's positions: a power of two would put all columns in one set of the cache
+	momentPanel  = 48               // rows of h that a core computes at a time
 )
 
 // add adds the positions of quantized (x~) and float (x), weighted by weights.
@@ -41,13 +43,10 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	if m.h == nil {
 		m.h = make([]float64, d*d)
 	}
-	var (
-		q = make([]float32, d*momentChunk) // transposed: (width, momentChunk)
-		w = make([]float32, d*momentChunk) // q times the weights
-		x []float32
-	)
+	// Both transposed, (width, momentStride), and times the root of the weights.
+	q, x := make([]float32, d*momentStride), []float32(nil)
 	if m.c != nil {
-		x = make([]float32, d*momentChunk)
+		x = make([]float32, d*momentStride)
 	}
 	panels := (d + momentPanel - 1) / momentPanel
 	sums := make([][]float32, parallel.Workers())
@@ -56,20 +55,11 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 		if n < momentChunk {
 			clear(x)
 			clear(q)
-			clear(w)
 		}
-		err := transpose(ctx, d, n, func(i int, at func(column int) int) {
-			weight := weights[from+i]
-			for c, v := range quantized.row(from + i) {
-				k := at(c)
-				q[k], w[k] = v, v*weight
-			}
-			if m.c != nil {
-				for c, v := range float.row(from + i) {
-					x[at(c)] = v
-				}
-			}
-		})
+		err := transpose(ctx, q, quantized, from, weights[from:][:n])
+		if err == nil && m.c != nil {
+			err = transpose(ctx, x, float, from, weights[from:][:n])
+		}
 		if err != nil {
 			return err
 		}
@@ -88,7 +78,7 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 				into, left, cols = m.c, x, d
 			}
 			part := sums[worker][:rows*cols]
-			kernel.Gemm(part, cols, left[first*momentChunk:], momentChunk, w, momentChunk, rows, cols, kernel.Padded(n))
+			kernel.Gemm(part, cols, left[first*momentStride:], momentStride, q, momentStride, rows, cols, kernel.Padded(n))
 			for r := range rows {
 				sum := into[(first+r)*d:][:cols]
 				for c, v := range part[r*cols : (r+1)*cols] {
@@ -107,13 +97,29 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	return nil
 }
 
-// transpose calls f for each of n positions, in blocks that a core keeps to
-// itself; at gives the place of a column in a (width, momentChunk) matrix.
-func transpose(ctx context.Context, width, n int, f func(i int, at func(column int) int)) error {
-	const block = 16 // positions, of a float32 each: a cache line
-	return parallel.Do(ctx, (n+block-1)/block, func(_, b int) error {
-		for i := b * block; i < min(n, (b+1)*block); i++ {
-			f(i, func(column int) int { return column*momentChunk + i })
+// transpose writes the positions of x that weights are for, from the given one
+// on and times the root of their weights, to the columns of dst, (width,
+// momentStride).
+func transpose(ctx context.Context, dst []float32, x positionRows, from int, weights []float32) error {
+	const (
+		block = 64 // positions: a few cache lines of a column
+		lines = 16 // columns at a time, whose lines stay in the first cache
+	)
+	return parallel.Do(ctx, (len(weights)+block-1)/block, func(_, b int) error {
+		first := b * block
+		last := min(len(weights), first+block)
+		rows, roots := make([][]float32, last-first), make([]float32, last-first)
+		for i := range rows {
+			rows[i], roots[i] = x.row(from+first+i), float32(math.Sqrt(float64(weights[first+i])))
+		}
+		width := len(rows[0])
+		for c := 0; c < width; c += lines {
+			for i, r := range rows {
+				to, root := dst[c*momentStride+first+i:], roots[i]
+				for k, v := range r[c:min(width, c+lines)] {
+					to[k*momentStride] = v * root
+				}
+			}
 		}
 		return nil
 	})

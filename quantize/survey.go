@@ -21,10 +21,11 @@ type Survey struct {
 }
 
 const (
-	surveyTexts = 16 // for second moments
-	judgeTexts  = 2  // of these, for sensitivities
-	judgeStride = 2  // positions of the judged texts
-	depthParts  = 5  // that sensitivities tell apart
+	surveyStride = 2 // positions from one whose input is looked at to the next
+
+	judgeTexts  = 4   // for sensitivities
+	judgeTokens = 128 // of the beginning of each
+	depthParts  = 5   // that sensitivities tell apart
 )
 
 // noise is how layers are rounded to measure their sensitivity.
@@ -52,23 +53,33 @@ func NewSurvey(ctx context.Context, m *model.Model, c *Calibration, schemes []qt
 	if err := checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
-	texts := c.Texts[:min(len(c.Texts), surveyTexts)]
-	if err := s.losses(texts); err != nil {
+	if err := s.losses(c); err != nil {
 		return nil, err
 	}
-	if err := s.sensitivities(texts[:min(len(texts), judgeTexts)], progress); err != nil {
+	if err := s.sensitivities(judged(c.Texts), progress); err != nil {
 		return nil, err
 	}
 	return &s.Survey, nil
 }
 
+// judged are the beginnings of some texts, spread evenly over all.
+func judged(texts [][]int) [][]int {
+	n := min(len(texts), judgeTexts)
+	some := make([][]int, n)
+	for i := range some {
+		t := texts[i*len(texts)/n]
+		some[i] = t[:min(len(t), judgeTokens)]
+	}
+	return some
+}
+
 // losses takes texts through the float model and predicts every matrix's loss.
-func (s *surveyor) losses(texts [][]int) error {
+func (s *surveyor) losses(c *Calibration) error {
 	d, err := transformer.New(s.m)
 	if err != nil {
 		return err
 	}
-	t, err := d.NewTrace(texts)
+	t, err := d.NewTrace(c.first())
 	if err != nil {
 		return err
 	}
@@ -80,11 +91,14 @@ func (s *surveyor) losses(texts [][]int) error {
 			return err
 		}
 	}
-	return s.head(t.Hidden())
+	if c.ahead, err = newEnding(s.ctx, s.m, t.Hidden()); err != nil {
+		return err
+	}
+	return s.head(c.ahead)
 }
 
 func (s *surveyor) group(g *transformer.Group, n int) error {
-	x := positionRows{n, g.Row}
+	x := positionRows{(n + surveyStride - 1) / surveyStride, func(i int) []float32 { return g.Row(i * surveyStride) }}
 	mo, err := momentsOf(s.ctx, x, positionWeights(x))
 	if err != nil {
 		return err
@@ -125,17 +139,13 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 
 // head predicts the divergence that the head adds, and an embedding that is
 // also looked up a little more.
-func (s *surveyor) head(h *transformer.Hidden) error {
+func (s *surveyor) head(end *ending) error {
 	const lookedUp = 1.15 // measured on SmolLM2-135M: lookups add a seventh to the head's
 	name := s.m.HeadName()
 	src := s.m.Tensors[name]
 	costs := make([]float64, len(s.Schemes))
-	bins, err := headBins(s.ctx, h, src.Rows)
-	if err != nil {
-		return err
-	}
-	for _, b := range bins {
-		in, err := b.input(s.ctx, h)
+	for _, b := range end.bins {
+		in, err := b.input(s.ctx, end.hidden)
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
@@ -188,7 +198,7 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 			return err
 		}
 	}
-	if s.judge, err = newJudge(s.ctx, t.Hidden(), s.m.Spec.Vocab, judgeStride); err != nil {
+	if s.judge, err = newJudge(s.ctx, t.Hidden(), s.m.Spec.Vocab); err != nil {
 		return err
 	}
 	kinds := []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down}
