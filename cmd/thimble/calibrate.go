@@ -15,7 +15,7 @@ import (
 )
 
 var calibrationFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE` (repeatable); implies --method gptq"},
+	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
 	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
 }
@@ -66,20 +66,25 @@ func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quant
 	}
 	sums := make([]string, len(texts))
 	for i, t := range texts {
-		sum := sha256.Sum256([]byte(t))
+		sum := sha256.Sum256([]byte(t.content))
 		sums[i] = hex.EncodeToString(sum[:])
 	}
 	if r.Texts != nil && !slices.Equal(sums, r.Texts.SHA256) {
 		return nil, "", fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(sums, ", "))
 	}
-	tok, err := openTokenizer(m)
+	data, tok, err := openTokenizerData(m)
 	if err != nil {
 		return nil, "", fmt.Errorf("calibration: %w", err)
 	}
 	var ids []int
 	for _, t := range texts {
-		more, err := encode(c.Context, tok, t, true)
+		var more []int
+		if isChats(t.path) {
+			more, err = chatTokens(c, tok, data, m.Path, t.path, t.content)
+		} else {
+			more, err = encode(c.Context, tok, t.content, true)
+		}
 		if err != nil {
 			return nil, "", err
 		}
@@ -92,18 +97,24 @@ func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quant
 	return cal, note, nil
 }
 
+// A calibrationText is what a file holds.
+type calibrationText struct {
+	path    string // "" for the built-in text
+	content string
+}
+
 // calibrationTexts reads the files of --calib, or the built-in text.
-func calibrationTexts(c *cli.Context) (texts []string, note string, err error) {
+func calibrationTexts(c *cli.Context) (texts []calibrationText, note string, err error) {
 	for _, path := range c.StringSlice("calib") {
-		text, err := readText(c.Context, path, maxText)
+		content, err := readText(c.Context, path, maxText)
 		if err != nil {
 			return nil, "", err
 		}
-		texts = append(texts, text)
+		texts = append(texts, calibrationText{path, content})
 	}
 	if texts != nil {
 		return texts, "", nil
 	}
-	text, err := fixtures.Trained.ReadFile(builtinText)
-	return []string{string(text)}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
+	content, err := fixtures.Trained.ReadFile(builtinText)
+	return []calibrationText{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
 }
