@@ -37,7 +37,8 @@ func quantizeCommand() *cli.Command {
 			"and packed into pieces one behind the other.\n\n" +
 			"--target-size, --target-bpw and --max-kl choose each matrix's scheme: a survey\n" +
 			"predicts what every matrix costs in every scheme of --schemes, and the budget goes\n" +
-			"where it gains most. --set keeps a matrix out of it. They calibrate, too.\n\n" +
+			"where it gains most. --set keeps a matrix out of it; --scheme and --head do not go\n" +
+			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +

@@ -93,16 +93,17 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
-	if c.IsSet("schemes") && !budgeted(c) {
-		return errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+	budget, err := budgetFor(c, m, recipe, target)
+	if err != nil {
+		return err
 	}
 	texts, note, err := calibration(c, m, recipe)
 	if err != nil {
 		return err
 	}
 	predicted := 0.0
-	if budgeted(c) {
-		if recipe, predicted, err = spend(c, m, recipe, texts, target); err != nil {
+	if budget != nil {
+		if recipe, predicted, err = budget.spend(c, m, recipe, texts); err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 	}
