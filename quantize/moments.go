@@ -144,6 +144,16 @@ func (m *moments) power() []float64 {
 	return p
 }
 
+// silent reports that every input was zero.
+func (m *moments) silent() bool {
+	for i := range m.width {
+		if m.h[i*m.width+i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // loudest bounds how much more than the median position one may weigh.
 const loudest = 20
 
