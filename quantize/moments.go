@@ -20,6 +20,8 @@ type moments struct {
 	width int
 	h, c  []float64 // (width, width); c is nil if there is one model only
 	n     float64   // sum of the weights
+
+	excess float64 // 1 over the least weight that is not 0
 }
 
 // positionRows gives the input of each of n positions, (width).
@@ -103,6 +105,9 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	}
 	for _, v := range weights {
 		m.n += float64(v)
+		if v > 0 {
+			m.excess = max(m.excess, 1/float64(v))
+		}
 	}
 	return nil
 }
