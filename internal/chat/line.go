@@ -93,7 +93,7 @@ func message(v any, shareGPT bool) (m Message, why string) {
 	}
 	var said [2]string
 	for i, key := range []string{who, what} {
-		v, ok := o.find(key)
+		v, _ := o.find(key)
 		if said[i], ok = v.(string); !ok {
 			return nil, key + ": want a string"
 		}

@@ -102,7 +102,9 @@ func (p *Process) ask(ctx context.Context, request any) (string, error) {
 	case a, ok := <-p.answers:
 		switch {
 		case !ok:
-			p.broken = p.death()
+			if p.broken = p.death(); ctx.Err() != nil { // which kills it, too
+				p.broken = ctx.Err()
+			}
 			return "", p.broken
 		case a.Error != "":
 			return "", errors.New(a.Error)
