@@ -16,6 +16,8 @@ import (
 type Calibration struct {
 	Texts [][]int // token ids, none empty; texts do not see each other
 
+	Health *Health // if not nil, hears of every input that a run sees
+
 	ahead *ending // of the model that was last read ahead
 }
 
@@ -71,6 +73,7 @@ type calibrated struct {
 	known         map[int]bool               // blocks that are quantized
 	float, coarse *transformer.Trace
 	write         func(done func(e *Entry) bool) error
+	health        *Health
 }
 
 // runCalibrated carries out p on m.
@@ -86,6 +89,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 		same := *t
 		r.out[name] = &same
 	}
+	r.health = c.Health
 	next := 0
 	r.write = func(done func(e *Entry) bool) error {
 		for ; next < len(p.Tensors) && done(&p.Tensors[next]); next++ {
@@ -108,6 +112,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	if err := r.ending(); err != nil {
 		return err
 	}
+	r.health.judge()
 	return r.write(func(*Entry) bool { return true })
 }
 
@@ -344,6 +349,7 @@ func (r *calibrated) round(v *visit) error {
 	var in *Input
 	if v.moments != nil {
 		v.moments.close()
+		r.health.see(v)
 		var err error
 		if in, err = newInput(r.ctx, v.moments, damping); err != nil {
 			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)

@@ -179,7 +179,7 @@ func TestCalibratedRunStops(t *testing.T) {
 	if err := Run(ctx, m, p, texts, new(discard), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want %v", err, context.Canceled)
 	}
-	if _, err := NewSurvey(ctx, m, texts, []qtensor.Scheme{noise}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := NewSurvey(ctx, m, texts, noises[:1], nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error of a survey is %v, want %v", err, context.Canceled)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -246,7 +246,7 @@ func TestCalibratedRunOfAnyModel(t *testing.T) {
 			}
 		}
 		sentence(Run(context.Background(), m, p, texts, new(discard), nil))
-		s, err := NewSurvey(context.Background(), m, texts, []qtensor.Scheme{noise, {Kind: qtensor.Int, Bits: 6, Group: 32}}, nil)
+		s, err := NewSurvey(context.Background(), m, texts, []qtensor.Scheme{noises[0], {Kind: qtensor.Int, Bits: 6, Group: 32}}, nil)
 		if sentence(err); err != nil {
 			return
 		}

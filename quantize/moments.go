@@ -21,6 +21,8 @@ type moments struct {
 	width int
 	h, c  []float64 // (width, width); c is nil if there is one model only
 	n     float64   // sum of the weights
+
+	excess float64 // 1 over the least weight that is not 0
 }
 
 // positionRows gives the input of each of n positions, (width).
@@ -93,6 +95,9 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	}
 	for _, v := range weights {
 		m.n += float64(v)
+		if v > 0 {
+			m.excess = max(m.excess, 1/float64(v))
+		}
 	}
 	return nil
 }
@@ -148,6 +153,16 @@ func (m *moments) power() []float64 {
 		p[i] = m.h[i*m.width+i]
 	}
 	return p
+}
+
+// silent reports that every input was zero.
+func (m *moments) silent() bool {
+	for i := range m.width {
+		if m.h[i*m.width+i] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // loudest bounds how much more than the median position one may weigh.

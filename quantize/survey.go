@@ -28,8 +28,18 @@ const (
 	depthParts  = 5   // that sensitivities tell apart
 )
 
-// noise is how layers are rounded to measure their sensitivity.
-var noise = qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}
+// noises are how layers are rounded to measure their sensitivity: the first that
+// is felt. Weights may lie near the lattice of a scheme already, as those of a model
+// that was int4 once, or ternary; int4/g32 usually costs half a percent of the power
+// of what comes out.
+var noises = []qtensor.Scheme{
+	{Kind: qtensor.Int, Bits: 4, Group: 32},
+	{Kind: qtensor.Int, Bits: 3, Group: 32},
+	{Kind: qtensor.Int, Bits: 2, Group: 32},
+	{Kind: qtensor.Int, Bits: 2},
+}
+
+const felt = 1e-4 // of that power
 
 // A surveyor is a Survey being made.
 type surveyor struct {
@@ -114,16 +124,12 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if err != nil {
 			return err
 		}
-		q, err := qtensor.New(noise, src.Rows, src.Cols)
-		if err != nil {
-			return err
+		if in.silent {
+			clear(losses)
 		}
-		if err := (rtn{}).Quantize(s.ctx, q, src, in); err != nil {
+		q, made, err := s.disturb(src, in)
+		if err != nil {
 			return inTensor(s.m, name, err)
-		}
-		made, err := loss(s.ctx, src, q, in.h, in.stride)
-		if err != nil {
-			return err
 		}
 		release(src)
 		if old := s.cost[name]; old != nil { // a block that runs again
@@ -135,6 +141,55 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		s.loss[name] += made
 	}
 	return nil
+}
+
+// disturb rounds src by the first of noises that is felt, or by the loudest, and
+// returns the loss that makes.
+func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, made float64, err error) {
+	all, err := outputPower(s.ctx, src, in)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, noise := range noises {
+		next, err := qtensor.New(noise, src.Rows, src.Cols)
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := (rtn{}).Quantize(s.ctx, next, src, in); err != nil {
+			return nil, 0, err
+		}
+		l, err := loss(s.ctx, src, next, in.h, in.stride)
+		if err != nil {
+			return nil, 0, err
+		}
+		if q == nil || l > made {
+			q, made = next, l
+		}
+		if made > felt*all {
+			break
+		}
+	}
+	if in.silent {
+		made = 0
+	}
+	return q, made, nil
+}
+
+// outputPower estimates the power of src's output as if its input's columns were
+// independent, sum of w^2 H_jj.
+func outputPower(ctx context.Context, src *qtensor.Matrix, in *Input) (float64, error) {
+	rows := make([]float64, src.Rows)
+	err := eachRow(ctx, src, func(_, r int, x []float32) error {
+		for c, v := range x {
+			rows[r] += float64(float64(v*v) * float64(in.h[c*in.stride+c]))
+		}
+		return nil
+	})
+	sum := 0.0
+	for _, v := range rows {
+		sum += v
+	}
+	return sum, err
 }
 
 // head predicts the divergence that the head adds, and an embedding that is
@@ -156,6 +211,9 @@ func (s *surveyor) head(end *ending) error {
 		}
 		for _, r := range b.rows {
 			weight[r] = mean / 2
+		}
+		if in.silent {
+			continue
 		}
 		part, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
 		if err != nil {
@@ -232,7 +290,13 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 		names = append(names, name)
 		sum += s.loss[name]
 	}
-	if len(names) == 0 || sum == 0 { // exact already: nothing to measure by
+	if len(names) == 0 {
+		return nil
+	}
+	if sum == 0 { // exact in every scheme, or nothing goes in
+		for _, name := range names {
+			clear(s.cost[name])
+		}
 		return nil
 	}
 	for _, name := range names {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -36,12 +37,40 @@ func budgeted(c *cli.Context) bool {
 
 // A budget is what the flags allow: one of its limits is set.
 type budget struct {
-	file int64   // bytes of the file
-	bits float64 // per weight, of the tensors
-	kl   float64
+	file    int64   // bytes of the file
+	bits    float64 // per weight, of the tensors
+	kl      float64
+	schemes []qtensor.Scheme // to choose from
 }
 
-func budgetOf(c *cli.Context) (b budget, err error) {
+// budgetFor reads and checks the flags for what r makes of m, for target if that
+// is not nil. It returns nil if schemes are not to be chosen.
+func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *format.Target) (*budget, error) {
+	if !budgeted(c) {
+		if c.IsSet("schemes") {
+			return nil, errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+		}
+		return nil, nil
+	}
+	b, err := limitsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range []string{r.Scheme, r.Head} {
+		if text != "" {
+			return nil, fmt.Errorf("--target-size, --target-bpw and --max-kl choose every matrix's scheme, so %s has no effect; leave it out, name --schemes to choose from, or keep matrices out of it with --set", defect.Printable(text))
+		}
+	}
+	if r.Embedding != "" && m.Spec.Tied {
+		return nil, fmt.Errorf("the embedding is tied to the head, whose scheme is chosen; --set %s=%s keeps it out of that", model.Embed, defect.Printable(r.Embedding))
+	}
+	b.schemes, err = candidateSchemes(c, m, target)
+	return b, err
+}
+
+// limitsOf reads the flags that limit.
+func limitsOf(c *cli.Context) (b *budget, err error) {
+	b = &budget{}
 	n := 0
 	for _, name := range []string{"target-size", "target-bpw", "max-kl"} {
 		if c.IsSet(name) {
@@ -49,7 +78,7 @@ func budgetOf(c *cli.Context) (b budget, err error) {
 		}
 	}
 	if n != 1 {
-		return b, fmt.Errorf("--target-size, --target-bpw and --max-kl exclude each other; give one")
+		return nil, errors.New("--target-size, --target-bpw and --max-kl exclude each other; give one")
 	}
 	if c.IsSet("target-size") {
 		b.file, err = parseSize(c.String("target-size"))
@@ -57,10 +86,10 @@ func budgetOf(c *cli.Context) (b budget, err error) {
 	}
 	b.bits, b.kl = c.Float64("target-bpw"), c.Float64("max-kl")
 	if c.IsSet("target-bpw") && !(b.bits > 0 && b.bits < 64) {
-		return b, fmt.Errorf("--target-bpw %g: want a number of bits between 0 and 64", b.bits)
+		return nil, fmt.Errorf("--target-bpw %g: want a number of bits between 0 and 64", b.bits)
 	}
 	if c.IsSet("max-kl") && !(b.kl > 0 && b.kl < 1e6) {
-		return b, fmt.Errorf("--max-kl %g: want a positive number of nats", b.kl)
+		return nil, fmt.Errorf("--max-kl %g: want a positive number of nats", b.kl)
 	}
 	return b, nil
 }
@@ -84,22 +113,19 @@ func parseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("--target-size %s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }
 
-// spend chooses the schemes of r's matrices within the flags' budget, among
-// those that target, if not nil, has types for. predicted is in nats per token.
-func spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration, target *format.Target) (out *quantize.Recipe, predicted float64, err error) {
-	b, err := budgetOf(c)
-	if err != nil {
-		return nil, 0, err
-	}
-	schemes, err := candidateSchemes(c, m, target)
-	if err != nil {
-		return nil, 0, err
-	}
-	if r.Scheme == "" {
-		r.Scheme = schemes[0].String()
+// lookupScheme is that of an embedding that is only looked up, which no budget is
+// spent on.
+const lookupScheme = "int8/g32"
+
+// spend chooses the schemes of r's matrices within b. predicted is in nats per
+// token.
+func (b *budget) spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration) (out *quantize.Recipe, predicted float64, err error) {
+	r.Scheme = b.schemes[0].String() // which no matrix keeps
+	if r.Embedding == "" && !m.Spec.Tied {
+		r.Embedding = lookupScheme
 	}
 	progress := newMeter(c, "survey", "steps", 1)
-	survey, err := quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
+	survey, err := quantize.NewSurvey(c.Context, m, cal, b.schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
 	progress.done()
 	if err != nil {
 		return nil, 0, err

@@ -15,7 +15,7 @@ import (
 )
 
 var calibrationFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE` (repeatable); implies --method gptq"},
+	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
 	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
 }
@@ -33,17 +33,23 @@ func calibrates(c *cli.Context, r *quantize.Recipe) bool {
 	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
 }
 
-// calibration returns the texts that the flags or the recipe name, in m's tokens,
-// and writes into the recipe which they are. note says what they are where the
-// user did not.
-func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quantize.Calibration, note string, err error) {
+// A calibration is texts in a model's tokens.
+type calibration struct {
+	texts   *quantize.Calibration // nil if the recipe is not to be calibrated
+	special func(id int) bool
+	note    string // what they are, where the user did not say
+}
+
+// calibrationOf returns the texts that the flags or the recipe name, in m's
+// tokens, and writes into the recipe which they are.
+func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal calibration, err error) {
 	if !calibrates(c, r) {
 		for _, name := range []string{"calib-tokens", "calib-context"} {
 			if c.IsSet(name) {
-				return nil, "", fmt.Errorf("--%s has no effect without calibration; name a text with --calib", name)
+				return cal, fmt.Errorf("--%s has no effect without calibration; name a text with --calib", name)
 			}
 		}
-		return nil, "", nil
+		return cal, nil
 	}
 	tokens, length := c.Int("calib-tokens"), c.Int("calib-context")
 	if !c.IsSet("calib-context") {
@@ -58,52 +64,64 @@ func calibration(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal *quant
 		}
 	}
 	if err := checkContext(m, length, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
-		return nil, "", err
+		return cal, err
 	}
 	texts, note, err := calibrationTexts(c)
 	if err != nil {
-		return nil, "", err
+		return cal, err
 	}
 	sums := make([]string, len(texts))
 	for i, t := range texts {
-		sum := sha256.Sum256([]byte(t))
+		sum := sha256.Sum256([]byte(t.content))
 		sums[i] = hex.EncodeToString(sum[:])
 	}
 	if r.Texts != nil && !slices.Equal(sums, r.Texts.SHA256) {
-		return nil, "", fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
+		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(sums, ", "))
 	}
-	tok, err := openTokenizer(m)
+	data, tok, err := openTokenizerData(m)
 	if err != nil {
-		return nil, "", fmt.Errorf("calibration: %w", err)
+		return cal, fmt.Errorf("calibration: %w", err)
 	}
 	var ids []int
 	for _, t := range texts {
-		more, err := encode(c.Context, tok, t, true)
+		var more []int
+		if isChats(t.path) {
+			more, err = chatTokens(c, tok, data, m.Path, t.path, t.content)
+		} else {
+			more, err = encode(c.Context, tok, t.content, true)
+		}
 		if err != nil {
-			return nil, "", err
+			return cal, err
 		}
 		ids = append(ids, more...)
 	}
-	if cal, err = quantize.Pieces(ids, tokens, length, startOf(tok)); err != nil {
-		return nil, "", fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
+	if cal.texts, err = quantize.Pieces(ids, tokens, length, startOf(tok)); err != nil {
+		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
 	}
-	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.Tokens(), Context: length}
-	return cal, note, nil
+	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length}
+	cal.special, cal.note = tok.IsSpecial, note
+	return cal, nil
+}
+
+// A calibrationText is what a file holds.
+type calibrationText struct {
+	path    string // "" for the built-in text
+	content string
 }
 
 // calibrationTexts reads the files of --calib, or the built-in text.
-func calibrationTexts(c *cli.Context) (texts []string, note string, err error) {
+func calibrationTexts(c *cli.Context) (texts []calibrationText, note string, err error) {
 	for _, path := range c.StringSlice("calib") {
-		text, err := readText(c.Context, path, maxText)
+		content, err := readText(c.Context, path, maxText)
 		if err != nil {
 			return nil, "", err
 		}
-		texts = append(texts, text)
+		texts = append(texts, calibrationText{path, content})
 	}
 	if texts != nil {
 		return texts, "", nil
 	}
-	text, err := fixtures.Trained.ReadFile(builtinText)
-	return []string{string(text)}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
+	content, err := fixtures.Trained.ReadFile(builtinText)
+	return []calibrationText{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
 }

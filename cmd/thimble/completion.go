@@ -115,9 +115,10 @@ func candidates(app *cli.App, words []string) (found []string) {
 	name, _, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	switch f := flagNamed(cmd, strings.TrimLeft(previous, "-")); {
 	case strings.HasPrefix(previous, "-") && f != nil && f.TakesValue():
-		offer("", flagValues[f.Names()[0]]...)
+		offer(listed(f.Names()[0], word), flagValues[f.Names()[0]]...)
 	case strings.HasPrefix(word, "-") && joined:
-		offer(dashed(name)+"=", flagValues[name]...)
+		flag := dashed(name) + "="
+		offer(flag+listed(name, strings.TrimPrefix(word, flag)), flagValues[name]...)
 	case strings.HasPrefix(word, "-"):
 		for _, long := range longNames(cmd.Flags) {
 			offer("--", long)
@@ -131,11 +132,21 @@ func candidates(app *cli.App, words []string) (found []string) {
 	return found
 }
 
+// listed is what stands before the last comma of a flag's value, where commas
+// separate values.
+func listed(flag, value string) string {
+	if flag != "schemes" {
+		return ""
+	}
+	return value[:strings.LastIndexByte(value, ',')+1]
+}
+
 // flagValues are the usual values of the flags that do not take files.
 var flagValues = map[string][]string{
 	"scheme":    schemes,
 	"embedding": schemes,
 	"head":      schemes,
+	"schemes":   strings.Split(usualSchemes, ","),
 	"dtype":     dtypes,
 	"to":        targets,
 	"method":    quantize.Methods(),

@@ -90,14 +90,21 @@ func formatOf(path string) string {
 
 // openTokenizer returns m's tokenizer, or an error that says how to give one.
 func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, error) {
+	_, tok, err := openTokenizerData(m)
+	return tok, err
+}
+
+// openTokenizerData also returns what the tokenizer was made of.
+func openTokenizerData(m *model.Model) (*tokenizer.Data, *tokenizer.Tokenizer, error) {
 	data, err := m.Tokenizer()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if data == nil {
-		return nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", defect.Printable(m.Path))
+		return nil, nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", defect.Printable(m.Path))
 	}
-	return tokenizer.New(data)
+	tok, err := tokenizer.New(data)
+	return data, tok, err
 }
 
 // maxText bounds the texts that are tokenized.

@@ -31,9 +31,14 @@ func quantizeCommand() *cli.Command {
 			"column of the widest layer: fewer mislead it (--calib-tokens);\n" +
 			"--method gptq alone takes a built-in text. The recipe in the file keeps the text's\n" +
 			"SHA-256, so that --recipe makes the same file again or says that the text differs.\n\n" +
+			"A file named .jsonl or .ndjson holds a conversation a line, {\"messages\": [{\"role\":\n" +
+			"\"user\", \"content\": \"...\"}, ...]}, ShareGPT's {\"conversations\": [...]} or {\"text\":\n" +
+			"\"...\"}. Conversations are written out by the model's chat template, without tools,\n" +
+			"and packed into pieces one behind the other.\n\n" +
 			"--target-size, --target-bpw and --max-kl choose each matrix's scheme: a survey\n" +
 			"predicts what every matrix costs in every scheme of --schemes, and the budget goes\n" +
-			"where it gains most. --set keeps a matrix out of it. They calibrate, too.\n\n" +
+			"where it gains most. --set keeps a matrix out of it; --scheme and --head do not go\n" +
+			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +
@@ -46,8 +51,8 @@ func quantizeCommand() *cli.Command {
 			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --calib chats.txt\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --calib chats.txt --target-size 92MB\n" +
+			"   thimble quantize SmolLM2-135M-Instruct -o smol.thimble \\\n" +
+			"      --calib chats.jsonl --calib notes.txt --target-size 92MB\n" +
 			"   thimble quantize SmolLM2-135M --dry-run --calib chats.txt --max-kl 0.05\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",

@@ -37,6 +37,9 @@ type written struct {
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []plannedTensor `json:"tensors"`
 	Types         []targetType    `json:"types,omitempty"` // of the program that --for names
+
+	Calibration *quantize.Health `json:"calibration,omitempty"`
+	warned      int              // of its warnings, those that were printed with the plan
 }
 
 type plannedTensor struct {
@@ -62,7 +65,19 @@ func (w *written) String() string {
 	if w.Output == "" {
 		return "dry run: nothing was written\n"
 	}
-	return fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
+	return w.calibrated() + fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
+}
+
+// calibrated is what the run has shown of its calibration.
+func (w *written) calibrated() string {
+	if w.Calibration == nil {
+		return ""
+	}
+	text := w.Calibration.Table()
+	for _, warning := range w.Calibration.Warnings[w.warned:] {
+		text += "warning: " + warning + "\n"
+	}
+	return text
 }
 
 // writeModel opens the command's model with its config overridden, plans recipe
@@ -93,16 +108,17 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
-	if c.IsSet("schemes") && !budgeted(c) {
-		return errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+	budget, err := budgetFor(c, m, recipe, target)
+	if err != nil {
+		return err
 	}
-	texts, note, err := calibration(c, m, recipe)
+	cal, err := calibrationOf(c, m, recipe)
 	if err != nil {
 		return err
 	}
 	predicted := 0.0
-	if budgeted(c) {
-		if recipe, predicted, err = spend(c, m, recipe, texts, target); err != nil {
+	if budget != nil {
+		if recipe, predicted, err = budget.spend(c, m, recipe, cal.texts); err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 	}
@@ -112,8 +128,12 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	}
 	report := newWritten(plan, m.Notes)
 	report.PredictedKL = predicted
-	if note != "" {
-		report.Notes = append(slices.Clone(report.Notes), note)
+	if cal.note != "" {
+		report.Notes = append(slices.Clone(report.Notes), cal.note)
+	}
+	if cal.texts != nil {
+		report.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
+		cal.texts.Health = report.Calibration
 	}
 	if target != nil {
 		var notes []string
@@ -135,9 +155,13 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		if target != nil {
 			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
 		}
+		if report.Calibration != nil {
+			fmt.Fprint(c.App.Writer, report.Calibration)
+			report.warned = len(report.Calibration.Warnings)
+		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := writePlan(c, m, plan, texts, out); err != nil {
+		if err := writePlan(c, m, plan, cal.texts, out); err != nil {
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
@@ -173,6 +197,7 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
 	}
 	inputs := append(slices.Clone(m.Files), c.String("recipe"), c.String("text"))
+	inputs = append(inputs, c.StringSlice("calib")...)
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 

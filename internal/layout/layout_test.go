@@ -46,6 +46,7 @@ var owners = map[string]string{
 	"github.com/nlpodyssey/safetensors": "internal/checkpoint/safetensors.go",
 	"github.com/x448/float16":           "internal/",
 	"github.com/fxamacker/cbor/v2":      "",
+	"github.com/ardanlabs/jinja":        "internal/chat/",
 	"github.com/goccy/go-yaml":          "quantize/",
 	"golang.org/x/sys":                  "internal/",
 	"golang.org/x/text":                 "internal/tokenizer/",

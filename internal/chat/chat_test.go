@@ -1,0 +1,353 @@
+package chat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/internal/strictjson"
+	"thimble/internal/tokenizer"
+)
+
+func compile(t *testing.T, source string) *Template {
+	c, err := Compile(source, map[string]string{"bos_token": "<s>", "eos_token": "</s>"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// What transformers answers: see fixtures/gen/chat_golden.py.
+func TestGolden(t *testing.T) {
+	folder := "testdata"
+	text, err := os.ReadFile(filepath.Join(folder, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		Specials      map[string]string             `json:"specials"`
+		Conversations map[string]json.RawMessage    `json:"conversations"`
+		Answers       map[string]map[string]*string `json:"answers"`
+		Snippets      [][2]string                   `json:"snippets"`
+	}
+	if err := json.Unmarshal(text, &golden); err != nil {
+		t.Fatal(err)
+	}
+	answers, refusals := 0, 0
+	for name, byConversation := range golden.Answers {
+		source, err := os.ReadFile(filepath.Join(folder, name+".jinja"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		template, err := Compile(string(source), golden.Specials)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for conversation, want := range byConversation {
+			line, err := ParseLine("golden", 0, []byte(`{"messages":`+string(golden.Conversations[conversation])+`}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := template.Render(line.Messages)
+			switch {
+			case want == nil:
+				refusals++
+				if err == nil || !strings.Contains(err.Error(), "it refuses this conversation: ") {
+					t.Errorf("%s, %s: %q, %v, want a refusal", name, conversation, got, err)
+				}
+			case err != nil:
+				t.Errorf("%s, %s: %v", name, conversation, err)
+			default:
+				answers++
+				if diff := cmp.Diff(*want, got); diff != "" {
+					t.Errorf("%s, %s: %s", name, conversation, diff)
+				}
+			}
+		}
+	}
+	for _, snippet := range golden.Snippets {
+		template, err := Compile(snippet[0], nil)
+		if err != nil {
+			t.Errorf("%q: %v", snippet[0], err)
+		} else if got, err := template.Render(nil); got != snippet[1] || err != nil {
+			t.Errorf("%q: %q, %v, want %q", snippet[0], got, err, snippet[1])
+		}
+	}
+	if len(golden.Snippets) < 150 || answers < 150 || refusals < 15 {
+		t.Errorf("compared %d answers and %d refusals", answers, refusals)
+	}
+}
+
+func TestParseLine(t *testing.T) {
+	for line, want := range map[string]*Line{
+		`{"text": "plain", "source": {"a": [1]}}`: {Text: "plain"},
+		`{"messages":[{"role":"user","content":"a"},{"content":"b","role":"assistant","weight":1.5,"name":null}],"tools":[]}`: {
+			Messages: []Message{Say("user", "a"), {{"content", "b"}, {"role", "assistant"}, {"weight", json.Number("1.5")}, {"name", nil}}},
+		},
+		`{"id":1,"conversations":[{"from":"system","value":"s"},{"from":"human","value":"a"},{"from":"gpt","value":"b","weight":0}]}`: {
+			Messages: []Message{Say("system", "s"), Say("user", "a"), Say("assistant", "b")},
+		},
+	} {
+		got, err := ParseLine("f", 0, []byte(line))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", line, diff)
+		}
+	}
+	for line, want := range map[string]string{
+		`[1]`:                              "f: byte 7: want an object with messages, conversations or text",
+		`"x"`:                              "f: byte 7: want an object with messages, conversations or text",
+		`{}`:                               "f: byte 7: want one of messages, conversations and text, found 0 of them",
+		`{"text":"a","messages":[]}`:       "f: byte 7: want one of messages, conversations and text, found 2 of them",
+		`{"text":7}`:                       "f: byte 7: text: want a string",
+		`{"text":["a"]}`:                   "f: byte 7: text: want a string",
+		`{"messages":"a"}`:                 "f: byte 7: messages: want a list of messages",
+		`{"messages":[]}`:                  "f: byte 7: messages: want a list of messages",
+		`{"messages":[[]]}`:                "f: byte 7: messages[0]: want an object",
+		`{"messages":[{"role":"user"}]}`:   "f: byte 7: messages[0]: content: want a string",
+		`{"messages":[{"content":"x"}]}`:   "f: byte 7: messages[0]: role: want a string",
+		`{"text":"a"`:                      "f: byte 18: the text ends, want a comma or '}'",
+		`{"text":"a"} {}`:                  `f: byte 20: '{' after the value, want the end`,
+		`{"messages":[],"tools":[{}]}`:     "f: byte 7: tools: conversations with tools are not supported; leave such lines out",
+		`{"conversations":[{"from":"x"}]}`: "f: byte 7: conversations[0]: value: want a string",
+		`{"conversations":[{"from":"tool","value":""}]}`:                         `f: byte 7: conversations[0]: from: "tool" is not one of human, gpt and system`,
+		`{"messages":[{"role":"assistant","content":"","tool_calls":[{}]}]}`:     "f: byte 7: messages[0]: tool_calls: conversations with tools are not supported; leave such lines out",
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}`: "f: byte 7: messages[0]: content: want a string",
+	} {
+		if _, err := ParseLine("f", 7, []byte(line)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+}
+
+// A message goes to another process and comes back.
+func TestObjectKeepsItsOrder(t *testing.T) {
+	const text = `{"role":"user","content":"a\u003cb","z":{"y":1,"x":[true,null,1e3]},"b":12345678901234567890}`
+	v, err := tree(strictjson.NewDecoder("f", 0, []byte(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(v)
+	if err != nil || string(again) != text {
+		t.Errorf("%s, %v, want %s", again, err, text)
+	}
+	got, err := compile(t, "{{ messages[0] | tojson }}").Render([]Message{v.(Object)})
+	const want = `{"role": "user", "content": "a<b", "z": {"y": 1, "x": [true, null, 1000]}, "b": 1.2345678901234567e+19}`
+	if err != nil || got != want {
+		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+}
+
+func TestDay(t *testing.T) {
+	got, err := compile(t, `{{ strftime_now("%d %b %Y, %A %d.%m.%y %H:%M:%S %B 100%%") }}`).Render(nil)
+	const want = "26 Jul 2024, Friday 26.07.24 00:00:00 July 100%"
+	if got != want || err != nil {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	for source, want := range map[string]string{
+		`{{ strftime_now("%Q") }}`: "%Q is not supported",
+		`{{ strftime_now("%") }}`:  `"%" ends in a percent sign`,
+		`{{ strftime_now(7) }}`:    "wants one format",
+	} {
+		if text, err := compile(t, source).Render(nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
+		}
+	}
+}
+
+func TestSpecials(t *testing.T) {
+	d := &tokenizer.Data{
+		Tokens: [][]byte{[]byte("a"), []byte("<s>"), []byte("x")}, Added: []tokenizer.Added{{ID: 2, Content: "<pad>"}},
+		BOS: 1, EOS: -1, Pad: 2, Unk: 7,
+	}
+	want := map[string]string{"bos_token": "<s>", "pad_token": "<pad>"}
+	if diff := cmp.Diff(want, Specials(d)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPlainSentences(t *testing.T) {
+	for source, want := range map[string]string{
+		"a\n{{ x":              "line 2: a tag is not closed",
+		"\n\n{# x":             "line 3: a comment is not closed",
+		"{% raw %}\n{% end %}": "line 1: a raw block is not closed",
+		"{{ 'x }}":             "line 1: a string is not closed",
+		`{{ 'x\`:               "line 1: a string is not closed",
+		`{{ '\x4' }}`:          `line 1: "\\x4'" is no character`,
+		`{{ '\ud800' }}`:       `line 1: "\\ud800" is no character`,
+		`{{ '\u12`:             `line 1: "\\u12" is no character`,
+		`{{ '\N{DASH}' }}`:     `line 1: the escape \N is not supported`,
+	} {
+		if got, err := plain(source); err == nil || err.Error() != want {
+			t.Errorf("%q: %q, %v, want %s", source, got, err, want)
+		}
+	}
+}
+
+// The line that the library names is that of the template.
+func TestLineOfError(t *testing.T) {
+	if _, err := Compile("{# a\n comment #}\n\ntext\n\n{% for %}\n", nil); err == nil || !strings.Contains(err.Error(), "line 6") {
+		t.Errorf("%v, want line 6", err)
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	f.Add("{% for m in messages %}{{ m.content|trim }}{%- endfor +%}", `{"messages":[{"role":"user","content":"a"}]}`)
+	f.Add("{% raw %}{{{%- endraw -%}{{ '\\u00e9' }}", `{"conversations":[{"from":"human","value":"a"}]}`)
+	f.Fuzz(func(t *testing.T, source, line string) {
+		Compile(source, nil)
+		l, err := ParseLine("f", 0, []byte(line))
+		if err != nil {
+			return
+		}
+		if l.Text == "" && len(l.Messages) == 0 && !strings.Contains(line, "text") {
+			t.Errorf("%q says nothing", line)
+		}
+	})
+}
+
+// What a template does wrong is an error, not a panic and not a guess.
+func TestTemplateSentences(t *testing.T) {
+	for source, want := range map[string]string{
+		"{% for m in messages %}":                    "chat template: ",
+		"{{ messages":                                "chat template: ",
+		"{% include '/etc/passwd' %}":                "chat template: ",
+		"{% import 'os' as os %}":                    "chat template: ",
+		"{% extends 'x' %}":                          "chat template: ",
+		"{{ open('/etc/passwd') }}":                  "open is not callable",
+		"{{ messages.__class__.__mro__() }}":         "is not callable",
+		"{{ 'a' * -1 }}":                             "chat template: strings: negative Repeat count",
+		"{{ messages | nope }}":                      `unknown filter "nope"`,
+		"{{ messages | select }}":                    "chat template: ",
+		"{{ raise_exception('no system') }}":         "it refuses this conversation: no system",
+		"{{ raise_exception() }}":                    "it refuses this conversation",
+		"\n{{ messages[0].content.split('x', 1) }}":  "chat template: line 2: .split('x',: a split with a limit is not supported",
+		`{{ messages[0].content . split( "a)" ,1)}}`: "is not supported",
+	} {
+		text := ""
+		c, err := Compile(source, nil)
+		if err == nil {
+			text, err = c.Render([]Message{Say("user", "axb")})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
+		}
+	}
+}
+
+// On a slow machine, what takes all memory takes all time first.
+var hostile = map[string]struct{ source, want string }{
+	"recursion":        {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "it recurses without end"},
+	"a list in itself": {"{% set l = [] %}{% set x = l.append(l) %}{{ l }}", "it recurses without end"},
+	"nesting":          {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "it recurses without end"},
+	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "it takes more than "},
+	"a long range":     {"{{ range(99999999999) | length }}", "it takes more than "},
+	"a long text":      {"{{ 'ab' * 999999999999 }}", "it takes more than "},
+	"output":           {"{{ 'ab' * 99999999 }}", "it makes 199999998 bytes of one conversation, more than 67108864"},
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("GOTRACEBACK") == "none" && len(os.Args) == 2 && os.Args[1] == "serve" {
+		if err := Serve(os.Stdin, os.Stdout); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(2)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// server is the test itself: see TestMain.
+func server(t *testing.T) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command(self, "serve")
+}
+
+func start(t *testing.T, source string) (*Process, error) {
+	p, err := Start(t.Context(), server(t), source, map[string]string{"eos_token": "</s>"})
+	if err == nil {
+		t.Cleanup(p.Close)
+	}
+	return p, err
+}
+
+func TestProcess(t *testing.T) {
+	p, err := start(t, "{% for m in messages %}{% if m.content == 'no' %}{{ raise_exception('no') }}{% endif %}{{ m.content + eos_token }}{% endfor %}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		text, err := p.Render(t.Context(), []Message{Say("user", "one <&>"), Say("assistant", "two\n")})
+		if want := "one <&></s>two\n</s>"; text != want || err != nil {
+			t.Errorf("%q, %v, want %q", text, err, want)
+		}
+		const want = "chat template: it refuses this conversation: no"
+		if _, err := p.Render(t.Context(), []Message{Say("user", "no")}); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := start(t, "{% for"); err == nil || !strings.HasPrefix(err.Error(), "chat template: line 1: a tag is not closed") {
+		t.Errorf("%v, want what is wrong with the template", err)
+	}
+}
+
+func TestHostile(t *testing.T) {
+	for name, c := range hostile {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			p, err := start(t, c.source)
+			if err == nil {
+				_, err = p.Render(t.Context(), []Message{Say("user", "hello")})
+				if _, again := p.Render(t.Context(), []Message{Say("user", "hello")}); again == nil {
+					t.Error("the second time it is done")
+				}
+			}
+			if err == nil || !strings.HasPrefix(err.Error(), "chat template: "+c.want) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+			if took := time.Since(began); took > 2*maxTime {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestTimeIsLimited(t *testing.T) {
+	p, err := start(t, "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.patience = 300 * time.Millisecond
+	const want = "chat template: it takes more than 300ms for one conversation"
+	for range 2 {
+		if _, err := p.Render(t.Context(), []Message{Say("user", "hello")}); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	p, err := Start(ctx, server(t), "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	time.AfterFunc(50*time.Millisecond, stop)
+	if _, err := p.Render(ctx, []Message{Say("user", "hello")}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the context's", err)
+	}
+}

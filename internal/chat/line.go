@@ -1,0 +1,144 @@
+package chat
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"thimble/internal/defect"
+	"thimble/internal/strictjson"
+)
+
+// A Line is one of a JSONL file: a text, or the messages of a conversation.
+type Line struct {
+	Text     string
+	Messages []Message // nil for a text
+}
+
+// ParseLine reads a line, which begins at byte base of file:
+//
+//	{"messages": [{"role": "user", "content": "..."}, ...]}
+//	{"conversations": [{"from": "human", "value": "..."}, ...]}   (ShareGPT)
+//	{"text": "..."}
+//
+// Other keys say where a line comes from and are not read, except that tools,
+// which a template would put into the text, are refused.
+func ParseLine(file string, base int, line []byte) (*Line, error) {
+	d := strictjson.NewDecoder(file, base, line)
+	start := *d
+	v, err := tree(d)
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return nil, err
+	}
+	fail := func(field, format string, args ...any) error {
+		return &defect.CorruptError{File: file, Off: int64(base), Field: field, Why: fmt.Sprintf(format, args...)}
+	}
+	o, ok := v.(Object)
+	if !ok {
+		return nil, start.Fail("want an object with messages, conversations or text")
+	}
+	for _, key := range []string{"tools", "functions"} {
+		if v, ok := o.find(key); ok && !empty(v) {
+			return nil, fail(key, "conversations with tools are not supported; leave such lines out")
+		}
+	}
+	var found []string
+	for _, key := range []string{"messages", "conversations", "text"} {
+		if _, ok := o.find(key); ok {
+			found = append(found, key)
+		}
+	}
+	if len(found) != 1 {
+		return nil, fail("", "want one of messages, conversations and text, found %d of them", len(found))
+	}
+	switch v, _ := o.find(found[0]); v := v.(type) {
+	case string:
+		if found[0] == "text" {
+			return &Line{Text: v}, nil
+		}
+	case []any:
+		if found[0] == "text" {
+			break
+		}
+		l := &Line{Messages: []Message{}}
+		for i, v := range v {
+			m, why := message(v, found[0] == "conversations")
+			if why != "" {
+				return nil, fail(fmt.Sprintf("%s[%d]", found[0], i), "%s", why)
+			}
+			l.Messages = append(l.Messages, m)
+		}
+		if len(l.Messages) > 0 {
+			return l, nil
+		}
+	}
+	want := map[string]string{"text": "a string", "messages": "a list of messages", "conversations": "a list of messages"}
+	return nil, fail(found[0], "want %s", want[found[0]])
+}
+
+// speakers are the roles of ShareGPT's.
+var speakers = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+
+// message checks one message, and turns round one of ShareGPT.
+func message(v any, shareGPT bool) (m Message, why string) {
+	o, ok := v.(Object)
+	if !ok {
+		return nil, "want an object"
+	}
+	who, what := "role", "content"
+	if shareGPT {
+		who, what = "from", "value"
+	}
+	var said [2]string
+	for i, key := range []string{who, what} {
+		v, _ := o.find(key)
+		if said[i], ok = v.(string); !ok {
+			return nil, key + ": want a string"
+		}
+	}
+	if shareGPT {
+		role, ok := speakers[said[0]]
+		if !ok {
+			return nil, fmt.Sprintf("from: %q is not one of human, gpt and system", defect.Printable(said[0]))
+		}
+		return Say(role, said[1]), ""
+	}
+	if v, ok := o.find("tool_calls"); ok && !empty(v) {
+		return nil, "tool_calls: conversations with tools are not supported; leave such lines out"
+	}
+	return o, ""
+}
+
+func empty(v any) bool {
+	list, ok := v.([]any)
+	return v == nil || ok && len(list) == 0
+}
+
+// tree reads any value.
+func tree(d *strictjson.Decoder) (any, error) {
+	switch d.Kind() {
+	case '{':
+		o := Object{}
+		err := d.Object(func(key string) error {
+			v, err := tree(d)
+			o = append(o, Member{key, v})
+			return err
+		})
+		return o, err
+	case '[':
+		list := []any{}
+		err := d.Array(func(int) error {
+			v, err := tree(d)
+			list = append(list, v)
+			return err
+		})
+		return list, err
+	}
+	v, err := d.Any()
+	if n, ok := v.(strictjson.Number); ok {
+		return json.Number(n), err
+	}
+	return v, err
+}

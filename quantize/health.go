@@ -1,0 +1,213 @@
+package quantize
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+)
+
+// Health says how far a calibration can be trusted: how much of what a model may
+// meet is in its texts, and how much of each layer's input they have shown.
+type Health struct {
+	Tokens  int `json:"tokens"`
+	Pieces  int `json:"pieces"`
+	Context int `json:"context"` // of the longest piece
+
+	Vocabulary     int     `json:"vocabulary"`
+	IDsSeen        int     `json:"ids_seen"`
+	MostFrequent   int     `json:"most_frequent_id"`
+	FrequencyShare float64 `json:"most_frequent_share"` // of all tokens
+	SpecialsSeen   int     `json:"special_ids_seen"`
+	SpecialTokens  int     `json:"special_tokens"` // how often, all together
+
+	// Widest is the tensor of the most columns that are to be rounded.
+	Widest  string `json:"widest"`
+	Columns int    `json:"widest_columns"`
+
+	// Inputs are there after a run, by the kinds of layers that share one, in the
+	// order of the block.
+	Inputs   []*InputHealth `json:"inputs,omitempty"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+// InputHealth is about the input of some kinds of layers, over all blocks whose
+// layers were rounded.
+type InputHealth struct {
+	Kinds  []string `json:"kinds"`
+	Blocks int      `json:"blocks"`
+	Width  int      `json:"width"`
+	// Dead are channels that were never active, of the block that has most.
+	Dead      int `json:"dead_channels"`
+	DeadBlock int `json:"dead_block"`
+	// Ranks of the least, the median and the largest block.
+	RankLeast  float64 `json:"effective_rank_least"`
+	RankMedian float64 `json:"effective_rank_median"`
+	RankMost   float64 `json:"effective_rank_most"`
+	// Capped is how many times louder the loudest position was than its weight lets
+	// it be, 1 if no position was.
+	Capped      float64 `json:"loudest_capped"`
+	CappedBlock int     `json:"loudest_block"`
+
+	ranks []float64
+	most  int // the block of RankMost
+}
+
+const (
+	tokensPerColumn = 8    // fewer make gptq fit what the text happens to show
+	tokensPerRank   = 8    // fewer show less spread than there is
+	dominant        = 0.25 // of all tokens, that a text should not spend on one
+)
+
+// NewHealth looks at the texts of c, which are to calibrate m for plan p. special
+// tells special tokens. Given to c, it also hears of every input in a run.
+func NewHealth(c *Calibration, m *model.Model, p *Plan, special func(id int) bool) *Health {
+	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab}
+	count := make([]int, m.Spec.Vocab)
+	for _, t := range c.Texts {
+		h.Context = max(h.Context, len(t))
+		for _, id := range t {
+			if id >= 0 && id < len(count) {
+				count[id]++
+			}
+		}
+	}
+	for id, n := range count {
+		if n == 0 {
+			continue
+		}
+		h.IDsSeen++
+		if n > count[h.MostFrequent] {
+			h.MostFrequent = id
+		}
+		if special(id) {
+			h.SpecialsSeen++
+			h.SpecialTokens += n
+		}
+	}
+	h.FrequencyShare = float64(count[h.MostFrequent]) / float64(h.Tokens)
+	for _, e := range p.Tensors {
+		if e.rounds() && e.Role == model.Linear && e.Cols > h.Columns {
+			h.Widest, h.Columns = e.Name, e.Cols
+		}
+	}
+	if h.Tokens < tokensPerColumn*h.Columns {
+		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
+			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
+	}
+	if h.FrequencyShare > dominant {
+		h.warn("token %d makes %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
+	}
+	return h
+}
+
+func (h *Health) warn(format string, args ...any) {
+	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
+}
+
+// see learns from the closed moments of one block's input. h may be nil.
+func (h *Health) see(v *visit) {
+	if h == nil || v.moments == nil {
+		return
+	}
+	i := slices.IndexFunc(h.Inputs, func(in *InputHealth) bool { return slices.Equal(in.Kinds, v.kinds) && in.Width == v.moments.width })
+	if i < 0 {
+		i = len(h.Inputs)
+		h.Inputs = append(h.Inputs, &InputHealth{Kinds: slices.Clone(v.kinds), Width: v.moments.width, Capped: 1})
+	}
+	in := h.Inputs[i]
+	in.Blocks++
+	rank, dead := v.moments.spread()
+	in.ranks = append(in.ranks, rank)
+	slices.Sort(in.ranks)
+	if rank >= in.ranks[len(in.ranks)-1] {
+		in.most = v.block
+	}
+	in.RankLeast, in.RankMedian, in.RankMost = in.ranks[0], in.ranks[len(in.ranks)/2], in.ranks[len(in.ranks)-1]
+	if dead > in.Dead {
+		in.Dead, in.DeadBlock = dead, v.block
+	}
+	if v.moments.excess > in.Capped {
+		in.Capped, in.CappedBlock = v.moments.excess, v.block
+	}
+}
+
+// spread returns the effective rank of the closed second moments H, and how many
+// channels were never active. The rank is the participation ratio of H's
+// eigenvalues l,
+//
+//	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
+//
+// which is n if n of them are alike and all others zero (Gao et al. 2017, A theory
+// of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
+// there of the covariance, here of H itself, as it is what rounding is fitted to).
+func (m *moments) spread() (rank float64, dead int) {
+	trace, square := 0.0, 0.0
+	for i := range m.width {
+		row := m.h[i*m.width : (i+1)*m.width]
+		trace += row[i]
+		if row[i] == 0 {
+			dead++
+		}
+		sum := 0.0
+		for _, v := range row {
+			sum += float64(v * v)
+		}
+		square += sum
+	}
+	if !(square > 0) || math.IsInf(square, 0) {
+		return 0, dead
+	}
+	return float64(trace*trace) / square, dead
+}
+
+// judge adds the warnings that only a run can give. h may be nil.
+func (h *Health) judge() {
+	if h == nil {
+		return
+	}
+	for _, in := range h.Inputs {
+		kinds := strings.Join(in.Kinds, ", ")
+		if in.Dead > 0 {
+			h.warn("%d of %d channels into %s of block %d were never active: nothing is known of their columns", in.Dead, in.Width, kinds, in.DeadBlock)
+		}
+		if in.RankMost*tokensPerRank > float64(h.Tokens) {
+			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to show: %.0f or more would do",
+				kinds, in.most, in.RankMost, h.Tokens, math.Ceil(in.RankMost*tokensPerRank))
+		}
+	}
+}
+
+// String is what is known before a run, in a few lines of text.
+func (h *Health) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "calibration: %d tokens in %d pieces of %d\n", h.Tokens, h.Pieces, h.Context)
+	fmt.Fprintf(&b, "  %d of %d ids seen (%.1f%%), the most frequent is %.1f%% of all tokens\n",
+		h.IDsSeen, h.Vocabulary, 100*float64(h.IDsSeen)/float64(h.Vocabulary), 100*h.FrequencyShare)
+	fmt.Fprintf(&b, "  %d special ids seen, %d times\n", h.SpecialsSeen, h.SpecialTokens)
+	for _, w := range h.Warnings {
+		b.WriteString("warning: " + w + "\n")
+	}
+	return b.String()
+}
+
+// Table is what the run has shown of the inputs, "" without one.
+func (h *Health) Table() string {
+	if len(h.Inputs) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-18s %6s %6s   %-21s %6s %9s\n", "inputs, of blocks", "", "width", "effective rank", "dead", "loudest")
+	for _, in := range h.Inputs {
+		loud := "-"
+		if in.Capped > 1 {
+			loud = fmt.Sprintf("%.3gx", in.Capped)
+		}
+		fmt.Fprintf(&b, "%-18s %6d %6d   %-21s %6d %9s\n", strings.Join(in.Kinds, " "), in.Blocks, in.Width,
+			fmt.Sprintf("%.0f, %.0f to %.0f", in.RankMedian, in.RankLeast, in.RankMost), in.Dead, loud)
+	}
+	b.WriteString("effective rank: median, least to most; loudest: a position, over the bound on what counts\n")
+	return b.String()
+}

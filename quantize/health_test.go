@@ -1,0 +1,174 @@
+package quantize
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// A matrix of known eigenvalues, turned by a reflection.
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		l    []float64
+		rank float64
+	}{
+		{[]float64{1, 1, 1, 1, 1}, 5},
+		{[]float64{3, 3, 0, 0, 0, 0}, 2},
+		{[]float64{7, 0, 0}, 1},
+		{[]float64{4, 2, 1, 1}, 64.0 / 22},
+		{[]float64{1e-20, 1e-20}, 2},
+		{[]float64{0, 0}, 0},
+		{[]float64{math.NaN(), 1}, 0},
+		{[]float64{1e300, 1}, 0},
+	} {
+		n := len(c.l)
+		r := rand.New(rand.NewPCG(1, uint64(n)))
+		v, norm := make([]float64, n), 0.0
+		for i := range v {
+			v[i] = r.NormFloat64()
+			norm += v[i] * v[i]
+		}
+		m := &moments{width: n, h: make([]float64, n*n)}
+		turned := func(i, k int) float64 { // element of 1 - 2 v v^T / |v|^2
+			x := -2 * v[i] * v[k] / norm
+			if i == k {
+				x++
+			}
+			return x
+		}
+		for i := range n {
+			for j := range n {
+				for k, l := range c.l {
+					m.h[i*n+j] += l * turned(i, k) * turned(j, k)
+				}
+			}
+		}
+		if rank, _ := m.spread(); math.Abs(rank-c.rank) > 1e-9 {
+			t.Errorf("eigenvalues %v: rank %v, want %v", c.l, rank, c.rank)
+		}
+	}
+	m := &moments{width: 3, h: []float64{0, 0, 0, 0, 2, 0, 0, 0, 0}}
+	if rank, dead := m.spread(); rank != 1 || dead != 2 {
+		t.Errorf("rank %v, %d dead channels, want 1 and 2", rank, dead)
+	}
+}
+
+// A run tells what it saw, and stores the same with and without being asked.
+func TestHealthOfARun(t *testing.T) {
+	var first *Health
+	var bytes string
+	for _, procs := range []int{1, 8, 0} {
+		if procs > 0 {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+		}
+		m := livelyModel(t, nil)
+		up := m.Tensors["blocks.1.up"]
+		for _, r := range []int{3, 50} { // outputs that are always zero
+			if err := up.SetFloats(r, make([]float32, up.Cols)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := calibratedPlan(t, m, Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.0.o", "f32"}}})
+		c := randomTexts(5, 60, m.Spec.Vocab)
+		if procs > 0 {
+			c.Health = NewHealth(c, m, p, func(id int) bool { return id < 2 })
+		}
+		h := hashing{sha256.New()}
+		if err := Run(t.Context(), m, p, c, h, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%x", h.Sum(nil)); bytes != "" && got != bytes {
+			t.Errorf("on %d cores other bytes", procs)
+		} else {
+			bytes = got
+		}
+		if first == nil {
+			first = c.Health
+		} else if diff := cmp.Diff(first, c.Health, cmpopts.IgnoreUnexported(InputHealth{})); procs > 0 && diff != "" {
+			t.Error(diff)
+		}
+	}
+	var kinds []string
+	for _, in := range first.Inputs {
+		kinds = append(kinds, fmt.Sprintf("%v %d of %d", in.Kinds, in.Blocks, in.Width))
+		if !(in.RankLeast >= 1 && in.RankLeast <= in.RankMedian && in.RankMedian <= in.RankMost && in.RankMost <= float64(in.Width)) || in.Capped < 1 {
+			t.Errorf("%+v", in)
+		}
+	}
+	want := []string{"[q k v] 2 of 40", "[gate up] 2 of 40", "[down] 2 of 72", "[o] 1 of 40"}
+	if diff := cmp.Diff(want, kinds); diff != "" {
+		t.Error(diff)
+	}
+	if down := first.Inputs[2]; down.Dead != 2 || down.DeadBlock != 1 {
+		t.Errorf("%d dead channels in block %d, want 2 in 1", down.Dead, down.DeadBlock)
+	}
+	for i, want := range []string{
+		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, which misleads its rounding; 576 or more would do",
+		"2 of 72 channels into down of block 1 were never active: nothing is known of their columns",
+	} {
+		if i >= len(first.Warnings) || first.Warnings[i] != want {
+			t.Errorf("warnings are %q, want %q as number %d", first.Warnings, want, i)
+		}
+	}
+	table := first.Table()
+	if !strings.Contains(table, "down                    2     72") || strings.Count(table, "\n") != 6 {
+		t.Error(table)
+	}
+}
+
+func TestNewHealth(t *testing.T) {
+	m := livelyModel(t, nil)
+	p := calibratedPlan(t, m, Recipe{Scheme: "f16", Rules: []Rule{{"blocks.*.q", "int4/g32"}}})
+	c := &Calibration{Texts: [][]int{{1, 5, 5, 7}, {1, 5, 5, 5, 29, 5}}}
+	h := NewHealth(c, m, p, func(id int) bool { return id == 1 || id == 2 })
+	want := &Health{
+		Tokens: 10, Pieces: 2, Context: 6, Vocabulary: 30, IDsSeen: 4, MostFrequent: 5, FrequencyShare: 0.6, SpecialsSeen: 1, SpecialTokens: 2,
+		Widest: "blocks.0.q", Columns: 40,
+		Warnings: []string{
+			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, which misleads its rounding; 320 or more would do",
+			"token 5 makes 60% of the text",
+		},
+	}
+	if diff := cmp.Diff(want, h); diff != "" {
+		t.Error(diff)
+	}
+	if h.Table() != "" || !strings.HasPrefix(h.String(), "calibration: 10 tokens in 2 pieces of 6\n  4 of 30 ids seen (13.3%), the most frequent is 60.0% of all tokens\n  1 special ids seen, 2 times\nwarning: ") {
+		t.Errorf("%q", h)
+	}
+	enough := NewHealth(randomTexts(20, 60, m.Spec.Vocab), m, p, func(int) bool { return false })
+	if len(enough.Warnings) > 0 {
+		t.Errorf("of 1200 random tokens it warns %q", enough.Warnings)
+	}
+	spread := &Health{Tokens: 100, Inputs: []*InputHealth{{Kinds: []string{"o"}, RankMost: 20, most: 3}, {Kinds: []string{"q", "k"}, RankMost: 12}}}
+	spread.judge()
+	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to show: 160 or more would do"}, spread.Warnings); diff != "" {
+		t.Error(diff)
+	}
+	var none *Health
+	none.see(&visit{moments: &moments{}})
+	none.judge()
+}
+
+// The loudest position's weight is what is reported.
+func TestExcess(t *testing.T) {
+	rows := make([][]float32, 9)
+	for i := range rows {
+		rows[i] = []float32{1, 0}
+	}
+	rows[4] = []float32{10, 0} // a square of 100, where 20 are allowed
+	x := positionRows{len(rows), func(i int) []float32 { return rows[i] }}
+	m, err := momentsOf(t.Context(), x, positionWeights(x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(m.excess-5) > 1e-6 {
+		t.Errorf("%v, want 5", m.excess)
+	}
+}
