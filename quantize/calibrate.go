@@ -15,6 +15,7 @@ import (
 // goroutine.
 type Calibration struct {
 	Texts [][]int // token ids, none empty; texts do not see each other
+	Spare [][]int // held out: never calibrated on, to measure what came of it
 
 	Health *Health // if not nil, hears of every input that a run sees
 

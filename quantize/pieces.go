@@ -9,7 +9,7 @@ import (
 
 // Pieces cuts up to tokens/context pieces of context tokens out of ids, spread
 // evenly over all of it. bos, if not -1, takes the place of the first token of
-// each. ids is read, not kept.
+// each. Some pieces in between are kept as Spare. ids is read, not kept.
 func Pieces(ids []int, tokens, context, bos int) (*Calibration, error) {
 	if context < 2 || context > model.MaxLength {
 		return nil, fmt.Errorf("a context of %d tokens is out of range, want 2 to %d", context, model.MaxLength)
@@ -21,17 +21,41 @@ func Pieces(ids []int, tokens, context, bos int) (*Calibration, error) {
 	case want < 1:
 		return nil, fmt.Errorf("%d tokens are less than one piece of %d", tokens, context)
 	}
-	c := &Calibration{}
 	n := min(want, whole)
-	for i := range n {
-		at := i * whole / n * context
-		piece := slices.Clone(ids[at : at+context])
-		if bos >= 0 {
-			piece[0] = bos
+	var taken, left []int
+	for i, next := 0, 0; i < whole; i++ {
+		if next < n && i == next*whole/n {
+			taken = append(taken, i)
+			next++
+			continue
 		}
-		c.Texts = append(c.Texts, piece)
+		left = append(left, i)
 	}
-	return c, nil
+	cut := func(places []int) (texts [][]int) {
+		for _, i := range places {
+			piece := slices.Clone(ids[i*context : (i+1)*context])
+			if bos >= 0 {
+				piece[0] = bos
+			}
+			texts = append(texts, piece)
+		}
+		return texts
+	}
+	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces))}, nil
+}
+
+// sparePieces is how many pieces are held out: some 2000 scored tokens at the
+// usual length.
+const sparePieces = 8
+
+// spread returns up to n of places, evenly.
+func spread(places []int, n int) []int {
+	n = min(n, len(places))
+	some := make([]int, n)
+	for i := range some {
+		some[i] = places[i*len(places)/n]
+	}
+	return some
 }
 
 // Tokens is the number of tokens of all texts.

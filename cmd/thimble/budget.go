@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,8 @@ import (
 var budgetFlags = []cli.Flag{
 	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB or 88MiB"},
 	&cli.Float64Flag{Name: "target-bpw", Usage: "the same for `BITS` per weight"},
-	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose predicted divergence is at most `NATS` per token"},
+	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose divergence, measured on held-out text, is at most `NATS` per token"},
+	&cli.Float64Flag{Name: "min-top1", Usage: "the same for a `SHARE` of positions with the same most likely token, such as 0.9"},
 	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, with commas between them"},
 }
 
@@ -32,15 +34,39 @@ const usualSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asy
 
 // budgeted reports whether schemes are to be chosen.
 func budgeted(c *cli.Context) bool {
-	return c.IsSet("target-size") || c.IsSet("target-bpw") || c.IsSet("max-kl")
+	return slices.ContainsFunc(limits, c.IsSet)
 }
 
-// A budget is what the flags allow: one of its limits is set.
+// limits are the flags of which a budget needs one.
+var limits = []string{"target-size", "target-bpw", "max-kl", "min-top1"}
+
+const limitNames = "--target-size, --target-bpw, --max-kl or --min-top1"
+
+// A budget is what the flags allow: file, bits, or one or both of kl and top1 are
+// set.
 type budget struct {
-	file    int64   // bytes of the file
-	bits    float64 // per weight, of the tensors
-	kl      float64
+	file    int64            // bytes of the file
+	bits    float64          // per weight, of the tensors
+	kl      float64          // nats per token
+	top1    float64          // share of positions
 	schemes []qtensor.Scheme // to choose from
+}
+
+// measured reports whether the limits are on what the file says.
+func (b *budget) measured() bool { return b.kl > 0 || b.top1 > 0 }
+
+func (b *budget) String() string {
+	switch {
+	case b.kl > 0 && b.top1 > 0:
+		return fmt.Sprintf("--max-kl %g and --min-top1 %g", b.kl, b.top1)
+	case b.kl > 0:
+		return fmt.Sprintf("--max-kl %g", b.kl)
+	case b.top1 > 0:
+		return fmt.Sprintf("--min-top1 %g", b.top1)
+	case b.bits > 0:
+		return fmt.Sprintf("--target-bpw %g", b.bits)
+	}
+	return "--target-size " + bytesText(b.file)
 }
 
 // budgetFor reads and checks the flags for what r makes of m, for target if that
@@ -48,7 +74,7 @@ type budget struct {
 func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *format.Target) (*budget, error) {
 	if !budgeted(c) {
 		if c.IsSet("schemes") {
-			return nil, errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+			return nil, errors.New("--schemes has no effect without " + limitNames)
 		}
 		return nil, nil
 	}
@@ -58,7 +84,7 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 	}
 	for _, text := range []string{r.Scheme, r.Head} {
 		if text != "" {
-			return nil, fmt.Errorf("--target-size, --target-bpw and --max-kl choose every matrix's scheme, so %s has no effect; leave it out, name --schemes to choose from, or keep matrices out of it with --set", defect.Printable(text))
+			return nil, fmt.Errorf(limitNames+" chooses every matrix's scheme, so %s has no effect; leave it out, name --schemes to choose from, or keep matrices out of it with --set", defect.Printable(text))
 		}
 	}
 	if r.Embedding != "" && m.Spec.Tied {
@@ -70,26 +96,25 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 
 // limitsOf reads the flags that limit.
 func limitsOf(c *cli.Context) (b *budget, err error) {
-	b = &budget{}
+	b = &budget{bits: c.Float64("target-bpw"), kl: c.Float64("max-kl"), top1: c.Float64("min-top1")}
 	n := 0
-	for _, name := range []string{"target-size", "target-bpw", "max-kl"} {
-		if c.IsSet(name) {
+	for _, set := range []bool{c.IsSet("target-size"), c.IsSet("target-bpw"), c.IsSet("max-kl") || c.IsSet("min-top1")} {
+		if set {
 			n++
 		}
 	}
-	if n != 1 {
-		return nil, errors.New("--target-size, --target-bpw and --max-kl exclude each other; give one")
-	}
-	if c.IsSet("target-size") {
+	switch {
+	case n != 1:
+		return nil, errors.New("--target-size, --target-bpw and limits on divergence (--max-kl, --min-top1) exclude each other; give one")
+	case c.IsSet("target-size"):
 		b.file, err = parseSize(c.String("target-size"))
 		return b, err
-	}
-	b.bits, b.kl = c.Float64("target-bpw"), c.Float64("max-kl")
-	if c.IsSet("target-bpw") && !(b.bits > 0 && b.bits < 64) {
+	case c.IsSet("target-bpw") && !(b.bits > 0 && b.bits < 64):
 		return nil, fmt.Errorf("--target-bpw %g: want a number of bits between 0 and 64", b.bits)
-	}
-	if c.IsSet("max-kl") && !(b.kl > 0 && b.kl < 1e6) {
+	case c.IsSet("max-kl") && !(b.kl > 0 && b.kl < 1e6):
 		return nil, fmt.Errorf("--max-kl %g: want a positive number of nats", b.kl)
+	case c.IsSet("min-top1") && !(b.top1 > 0 && b.top1 < 1):
+		return nil, fmt.Errorf("--min-top1 %g: want a share between 0 and 1", b.top1)
 	}
 	return b, nil
 }
@@ -117,21 +142,23 @@ func parseSize(text string) (int64, error) {
 // spent on.
 const lookupScheme = "int8/g32"
 
-// spend chooses the schemes of r's matrices within b. predicted is in nats per
-// token.
-func (b *budget) spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration) (out *quantize.Recipe, predicted float64, err error) {
+// survey predicts what the schemes of b cost each matrix of m, and completes r for
+// Allocate.
+func (b *budget) survey(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration) (*quantize.Survey, error) {
 	r.Scheme = b.schemes[0].String() // which no matrix keeps
 	if r.Embedding == "" && !m.Spec.Tied {
 		r.Embedding = lookupScheme
 	}
 	progress := newMeter(c, "survey", "steps", 1)
-	survey, err := quantize.NewSurvey(c.Context, m, cal, b.schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
-	progress.done()
-	if err != nil {
-		return nil, 0, err
-	}
-	if b.kl > 0 {
-		return survey.Allocate(m, r, 0, b.kl)
+	defer progress.done()
+	return quantize.NewSurvey(c.Context, m, cal, b.schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
+}
+
+// allocate chooses the schemes of r's matrices within b as far as that is known
+// before any is quantized. predicted is in nats per token.
+func (b *budget) allocate(m *model.Model, survey *quantize.Survey, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
+	if b.measured() {
+		return survey.Allocate(m, r, 0, b.firstAim())
 	}
 	// The header's length and the padding depend on the choice a little, so a few
 	// tries are needed, more the smaller the model is.

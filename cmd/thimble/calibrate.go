@@ -96,12 +96,23 @@ func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal cali
 		}
 		ids = append(ids, more...)
 	}
-	if cal.texts, err = quantize.Pieces(ids, tokens, length, startOf(tok)); err != nil {
+	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), c.IsSet("max-kl") || c.IsSet("min-top1")); err != nil {
 		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
 	}
 	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length}
 	cal.special, cal.note = tok.IsSpecial, note
 	return cal, nil
+}
+
+// pieces cuts ids, leaving an eighth of a text that would be used up if some of it
+// is to be held out.
+func pieces(ids []int, tokens, length, bos int, holdOut bool) (*quantize.Calibration, error) {
+	cal, err := quantize.Pieces(ids, tokens, length, bos)
+	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
+		return cal, err
+	}
+	n := len(cal.Texts)
+	return quantize.Pieces(ids, (n-max(1, n/8))*length, length, bos)
 }
 
 // A calibrationText is what a file holds.

@@ -116,7 +116,8 @@ func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quant
 	if err != nil {
 		return nil, err
 	}
-	if err := writeContainer(ctx, m, sources, plan, nil, out, true, nil); err != nil {
+	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, m, plan, nil, sink, nil) }
+	if err := writeContainer(m, sources, plan, out, true, fill); err != nil {
 		return nil, err
 	}
 	if err := thimble.Check(ctx, out, nil); err != nil {

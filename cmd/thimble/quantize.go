@@ -35,9 +35,11 @@ func quantizeCommand() *cli.Command {
 			"\"user\", \"content\": \"...\"}, ...]}, ShareGPT's {\"conversations\": [...]} or {\"text\":\n" +
 			"\"...\"}. Conversations are written out by the model's chat template, without tools,\n" +
 			"and packed into pieces one behind the other.\n\n" +
-			"--target-size, --target-bpw and --max-kl choose each matrix's scheme: a survey\n" +
-			"predicts what every matrix costs in every scheme of --schemes, and the budget goes\n" +
-			"where it gains most. --set keeps a matrix out of it; --scheme and --head do not go\n" +
+			"--target-size, --target-bpw, --max-kl and --min-top1 choose each matrix's scheme: a\n" +
+			"survey predicts what every matrix costs in every scheme of --schemes, and the budget\n" +
+			"goes where it gains most. Limits on divergence are then measured on pieces of the text\n" +
+			"that are held out, and the model is quantized again, up to four times, until it keeps\n" +
+			"them closely. --set keeps a matrix out of it; --scheme and --head do not go\n" +
 			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
@@ -53,7 +55,7 @@ func quantizeCommand() *cli.Command {
 			"      --scheme int4/g32 --embedding int8/g32 --calib chats.txt\n" +
 			"   thimble quantize SmolLM2-135M-Instruct -o smol.thimble \\\n" +
 			"      --calib chats.jsonl --calib notes.txt --target-size 92MB\n" +
-			"   thimble quantize SmolLM2-135M --dry-run --calib chats.txt --max-kl 0.05\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
 		Flags: slices.Concat([]cli.Flag{

@@ -33,6 +33,7 @@ type written struct {
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where schemes were chosen for a budget
+	Measured      *measurement    `json:"measured,omitempty"`     // on held-out text, where that was to be limited
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []plannedTensor `json:"tensors"`
@@ -80,6 +81,17 @@ func (w *written) calibrated() string {
 	return text
 }
 
+// divergence is what is known of it, in a line.
+func (w *written) divergence() string {
+	switch {
+	case w.Measured != nil:
+		return fmt.Sprintf("measured on %d held-out tokens: KL %.4f nats per token, top-1 agreement %.2f %%", w.Measured.Tokens, w.Measured.KL, 100*w.Measured.Top1)
+	case w.PredictedKL > 0:
+		return fmt.Sprintf("predicted divergence: KL %.4f nats per token; verify --against measures it", w.PredictedKL)
+	}
+	return ""
+}
+
 // writeModel opens the command's model with its config overridden, plans recipe
 // on it, shows the plan, and unless it is a dry run writes the container.
 func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) error {
@@ -117,8 +129,9 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		return err
 	}
 	predicted := 0.0
+	var done *settled
 	if budget != nil {
-		if recipe, predicted, err = budget.spend(c, m, recipe, cal.texts); err != nil {
+		if recipe, predicted, done, err = budget.spend(c, m, recipe, cal); err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
 	}
@@ -128,10 +141,15 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	}
 	report := newWritten(plan, m.Notes)
 	report.PredictedKL = predicted
+	if done != nil {
+		report.Measured = &done.measured
+	}
 	if cal.note != "" {
 		report.Notes = append(slices.Clone(report.Notes), cal.note)
 	}
-	if cal.texts != nil {
+	if done != nil {
+		report.Calibration = done.health
+	} else if cal.texts != nil {
 		report.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
 		cal.texts.Health = report.Calibration
 	}
@@ -149,8 +167,8 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 			return err
 		}
-		if predicted > 0 {
-			fmt.Fprintf(c.App.Writer, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", predicted)
+		if d := report.divergence(); d != "" {
+			fmt.Fprintln(c.App.Writer, d)
 		}
 		if target != nil {
 			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
@@ -161,7 +179,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := writePlan(c, m, plan, cal.texts, out); err != nil {
+		if err := writePlan(c, m, plan, cal.texts, done, out); err != nil {
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
@@ -174,8 +192,8 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	return print(c, report)
 }
 
-// writePlan carries out plan into the container out.
-func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, out string) error {
+// writePlan carries out plan into the container out, unless it is done.
+func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, done *settled, out string) error {
 	sources, err := startHashing(c.Context, m.Files, nil)
 	if err != nil {
 		return err
@@ -185,9 +203,13 @@ func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quant
 	weights, bytes := m.Size()
 	progress.at(0, bytes)
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
-	return writeContainer(c.Context, m, sources, plan, texts, out, c.Bool(forceFlag.Name), func(done int64) {
-		progress.at(int64(float64(done)*perWeight), bytes)
-	})
+	fill := func(sink quantize.Sink) error {
+		return quantize.Run(c.Context, m, plan, texts, sink, func(done int64) { progress.at(int64(float64(done)*perWeight), bytes) })
+	}
+	if done != nil {
+		fill = done.replay
+	}
+	return writeContainer(m, sources, plan, out, c.Bool(forceFlag.Name), fill)
 }
 
 // mayWrite finds before any work that out cannot be written. Creating it
@@ -201,9 +223,9 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 
-// writeContainer stores m, which was read from sources, as plan says. A failure
-// leaves no file behind.
-func writeContainer(ctx context.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, out string, overwrite bool, progress func(int64)) error {
+// writeContainer stores m, which was read from sources, as plan says; fill writes
+// its tensors. A failure leaves no file behind.
+func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) error {
 	defer sources.stop()
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
@@ -219,7 +241,7 @@ func writeContainer(ctx context.Context, m *model.Model, sources *hashing, plan 
 			return err
 		}
 	}
-	if err := quantize.Run(ctx, m, plan, texts, w, progress); err != nil {
+	if err := fill(w); err != nil {
 		return err
 	}
 	if err := sources.wait(); err != nil {
