@@ -19,6 +19,8 @@ func TestCandidates(t *testing.T) {
 		{"quantize m --scheme = int8/g1", "int8/g128"},
 		{"convert m --dtype b", "bf16"},
 		{"verify m --gate kl_me", "kl_mean kl_mean_se kl_median"},
+		{"verify m --activations int8/", "int8/row int8/g32"},
+		{"run m --kv k", "k8v4"},
 		{"help verif", "verify"},
 		{"completion z", "zsh"},
 		{"inspect mod", ""},

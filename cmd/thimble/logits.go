@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,14 +25,14 @@ func logitsCommand() *cli.Command {
 			"   thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'\n" +
 			"   thimble logits SmolLM2-135M -o ref.safetensors \\\n" +
 			"      --text test.txt --chunks 4 --top-k 64",
-		Flags: []cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of a position; 0 keeps all"},
 			setFlag, forceFlag, jsonFlag, quietFlag,
-		},
+		}, arithmeticFlags),
 		Action: logitsAction,
 	}
 }
@@ -48,6 +49,10 @@ func logitsAction(c *cli.Context) error {
 	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
 		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
 	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
@@ -60,14 +65,14 @@ func logitsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := verify.NewSubject(m, 0)
+	s, err := verify.NewSubjectWith(m, arithmetic, 0)
 	if err != nil {
 		return err
 	}
 	progress := newMeter(c, "logits", "tokens", 1)
 	err = verify.WriteReference(c.Context, out, s, prompts, verify.WriteOptions{
 		TopK:     c.Int("top-k"),
-		Metadata: map[string]string{"framework": tool, "compute": "float32"},
+		Metadata: map[string]string{"framework": tool, "compute": verify.Describe(arithmetic).String()},
 		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})

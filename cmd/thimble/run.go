@@ -28,14 +28,15 @@ func runCommand() *cli.Command {
 			"is, without a chat template.\n\n" +
 			"Examples:\n" +
 			"   thimble run smol.thimble -p 'The capital of France is'\n" +
-			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8",
-		Flags: []cli.Flag{
+			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8\n" +
+			"   thimble run smol.thimble -p 'Once upon a time' --activations int8 --kv k8v4",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue (- reads standard input)"},
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw, an unsigned `NUMBER`"},
 			setFlag, jsonFlag,
-		},
+		}, arithmeticFlags),
 		Action: runAction,
 	}
 }
@@ -55,6 +56,10 @@ func runAction(c *cli.Context) error {
 	if !(temperature >= 0 && temperature <= 1e6) {
 		return fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", temperature)
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
 	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func runAction(c *cli.Context) error {
 			return err
 		}
 	}
-	g, err := newGenerator(m, temperature, c.Uint64("seed"))
+	g, err := newGenerator(m, arithmetic, temperature, c.Uint64("seed"))
 	if err != nil {
 		return err
 	}
@@ -123,12 +128,12 @@ type generator struct {
 	random      *rand.Rand
 }
 
-func newGenerator(m *model.Model, temperature float64, seed uint64) (*generator, error) {
+func newGenerator(m *model.Model, a transformer.Arithmetic, temperature float64, seed uint64) (*generator, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
 	}
-	d, err := transformer.New(m)
+	d, err := transformer.NewWith(m, a)
 	return &generator{d, tok, &m.Spec, temperature, rand.New(rand.NewPCG(seed, 0))}, err
 }
 

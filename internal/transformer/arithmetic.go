@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -46,27 +47,23 @@ func (a Activations) String() string {
 	return fmt.Sprintf("int8/g%d", a.Group)
 }
 
-// String names what is not float32, "float32" if nothing is.
-func (a Arithmetic) String() string {
-	var parts []string
-	if a.Activations.Int8 {
-		parts = append(parts, "activations "+a.Activations.String())
+// ParseArithmetic reads how activations are rounded, "f32", "int8" (a scale for
+// each group of the weights), "int8/row" or "int8/gN"; and how a cache keeps keys
+// and values, "int8", "k8v4", a scheme for both, or two with a comma between
+// them. Nothing is float32.
+func ParseArithmetic(activations, kv string) (a Arithmetic, err error) {
+	if activations != "" {
+		if a.Activations, err = parseActivations(activations); err != nil {
+			return a, err
+		}
 	}
-	if a.Keys.Kind != qtensor.F32 {
-		parts = append(parts, "keys "+a.Keys.String())
+	if kv != "" {
+		a.Keys, a.Values, err = parseCache(kv)
 	}
-	if a.Values.Kind != qtensor.F32 {
-		parts = append(parts, "values "+a.Values.String())
-	}
-	if parts == nil {
-		return "float32"
-	}
-	return strings.Join(parts, ", ")
+	return a, err
 }
 
-// ParseActivations reads "f32", "int8" (a scale for each group of the weights'),
-// "int8/row" or "int8/gN".
-func ParseActivations(text string) (Activations, error) {
+func parseActivations(text string) (Activations, error) {
 	switch text {
 	case floatName:
 		return Activations{}, nil
@@ -76,32 +73,27 @@ func ParseActivations(text string) (Activations, error) {
 		return Activations{true, WholeRow}, nil
 	}
 	s, err := qtensor.ParseScheme(text)
-	if err != nil || s.Kind != qtensor.Int || s.Bits != 8 || s.Group == 0 || text != fmt.Sprintf("int8/g%d", s.Group) {
-		return Activations{}, fmt.Errorf("%q is none of f32, int8 (a scale for each group of the weights), int8/row and int8/g32 and the like", text)
+	a := Activations{true, s.Group}
+	if err != nil || s.Group == 0 || text != a.String() {
+		return Activations{}, fmt.Errorf("activations %q: want f32, int8 (a scale for each group of the weights), int8/row, or int8/g32 and the like", text)
 	}
-	return Activations{true, s.Group}, nil
+	return a, nil
 }
 
 // cacheNames are the short names of caches: keys, and values where they differ.
 var cacheNames = map[string]string{"int8": "int8/row", "k8v4": "int8/row,int4/g32"}
 
-// ParseCache reads how a cache keeps keys and values: "int8", "k8v4", a scheme
-// for both, or two with a comma between them.
-func ParseCache(text string) (keys, values qtensor.Scheme, err error) {
-	full, ok := cacheNames[text]
-	if !ok {
-		full = text
-	}
-	k, v, two := strings.Cut(full, ",")
+func parseCache(text string) (keys, values qtensor.Scheme, err error) {
+	k, v, two := strings.Cut(cmp.Or(cacheNames[text], text), ",")
 	if !two {
 		v = k
 	}
 	keys, err1 := qtensor.ParseScheme(k)
 	values, err2 := qtensor.ParseScheme(v)
-	if err := errors.Join(err1, err2); err != nil {
-		return keys, values, fmt.Errorf("%q is none of f32, f16, int8, k8v4, a scheme such as int8/g32, or two for keys and values such as int8/row,int4/g32", text)
+	if err1 != nil || err2 != nil {
+		err = fmt.Errorf("kv %q: want f32, f16, int8, k8v4, a scheme such as int8/g32, or two for keys and values such as int8/row,int4/g32", text)
 	}
-	return keys, values, nil
+	return keys, values, err
 }
 
 // checkFor reports a field out of range, or one that makes no difference to m.
