@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thimble/internal/kernel"
+	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
@@ -246,5 +247,30 @@ func TestCutRow(t *testing.T) {
 		if got := fmt.Sprint(runs); got != c.want || width != c.width {
 			t.Errorf("%d columns by %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
 		}
+	}
+}
+
+// A vector that its type cannot hold is an error that says where it is.
+func TestCacheRange(t *testing.T) {
+	d := &Decoder{spec: &model.Spec{KVHeads: 2, HeadDim: 4, Schedule: []int{0}}}
+	var err error
+	if d.arithmetic, err = ParseArithmetic("", "int8"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.NewCache(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.reserve(2); err != nil {
+		t.Fatal(err)
+	}
+	k, v := newRows(2, 8), newRows(2, 8)
+	if err := c.append(0, nil, k, v); err != nil {
+		t.Fatal(err)
+	}
+	v.row(1)[6] = 1e9
+	const want = "step 0, position 1, value of head 1, column 2: 1e+09 does not fit int8/row/sym; keep it in another type"
+	if err := c.append(0, nil, k, v); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
