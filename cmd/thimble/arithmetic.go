@@ -9,11 +9,11 @@ import (
 	"thimble/verify"
 )
 
-// arithmeticFlags say what a run of a model rounds on its way.
-var arithmeticFlags = []cli.Flag{
-	&cli.StringFlag{Name: "activations", Usage: "round the inputs of integer layers to `TYPE` as integer kernels do: int8 (a scale for each group of the weights), int8/row, int8/g32 and the like"},
-	&cli.StringFlag{Name: "kv", Usage: "keep keys and values of attention as `TYPE`: int8, k8v4, f16, a scheme, or two with a comma between them"},
-}
+// What a run of a model rounds on its way.
+var (
+	activationsFlag = &cli.StringFlag{Name: "activations", Usage: "round the inputs of integer layers to `TYPE` as integer kernels do: int8 (a scale for each group of the weights), int8/row, int8/g32 and the like"}
+	kvFlag          = &cli.StringFlag{Name: "kv", Usage: "keep keys and values of attention as `TYPE`: int8, k8v4, f16, a scheme, or two with a comma between them"}
+)
 
 // The usual values, for completion.
 var (
@@ -23,12 +23,12 @@ var (
 
 // arithmeticOf reads the flags.
 func arithmeticOf(c *cli.Context) (verify.Arithmetic, error) {
-	for _, name := range []string{"activations", "kv"} {
+	for _, name := range []string{activationsFlag.Name, kvFlag.Name} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return verify.Arithmetic{}, fmt.Errorf("--%s needs a type, such as int8", name)
 		}
 	}
-	a, err := verify.ParseArithmetic(c.String("activations"), c.String("kv"))
+	a, err := verify.ParseArithmetic(c.String(activationsFlag.Name), c.String(kvFlag.Name))
 	if err != nil {
 		return a, fmt.Errorf("--%w", err)
 	}

@@ -25,12 +25,12 @@ func benchCommand() *cli.Command {
 			"Compare two files, or two tools, in the same minute: machines drift.\n\n" +
 			"--activations int8 is computed in float32, too, to the bits of integer kernels but at\n" +
 			"none of their speed. --kv shows how little memory a cache takes.",
-		Flags: slices.Concat([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "prompt of `N` tokens"},
 			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then `N` tokens one by one"},
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "counted `RUNS`"},
-			setFlag, jsonFlag,
-		}, arithmeticFlags),
+			activationsFlag, kvFlag, setFlag, jsonFlag,
+		},
 		Action: benchAction,
 	}
 }

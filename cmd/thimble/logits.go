@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,14 +24,14 @@ func logitsCommand() *cli.Command {
 			"   thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'\n" +
 			"   thimble logits SmolLM2-135M -o ref.safetensors \\\n" +
 			"      --text test.txt --chunks 4 --top-k 64",
-		Flags: slices.Concat([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of a position; 0 keeps all"},
-			setFlag, forceFlag, jsonFlag, quietFlag,
-		}, arithmeticFlags),
+			activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
+		},
 		Action: logitsAction,
 	}
 }

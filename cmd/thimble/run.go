@@ -16,6 +16,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
+	"thimble/verify"
 )
 
 func runCommand() *cli.Command {
@@ -30,13 +31,13 @@ func runCommand() *cli.Command {
 			"   thimble run smol.thimble -p 'The capital of France is'\n" +
 			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8\n" +
 			"   thimble run smol.thimble -p 'Once upon a time' --activations int8 --kv k8v4",
-		Flags: slices.Concat([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue (- reads standard input)"},
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw, an unsigned `NUMBER`"},
-			setFlag, jsonFlag,
-		}, arithmeticFlags),
+			activationsFlag, kvFlag, setFlag, jsonFlag,
+		},
 		Action: runAction,
 	}
 }
@@ -91,7 +92,7 @@ func runAction(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
-		return print(c, &continuation{path, prompt, text.String(), ids, chosen})
+		return print(c, &continuation{path, prompt, text.String(), ids, chosen, verify.Describe(arithmetic)})
 	}
 	if _, err := io.WriteString(c.App.Writer, prompt); err != nil {
 		return err
@@ -115,6 +116,8 @@ type continuation struct {
 	Text      string `json:"text"` // what follows the prompt; bytes that are not UTF-8 become U+FFFD
 	PromptIDs []int  `json:"prompt_ids"`
 	IDs       []int  `json:"ids"`
+
+	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
 }
 
 func (r *continuation) String() string { return r.Prompt + r.Text }
@@ -128,7 +131,7 @@ type generator struct {
 	random      *rand.Rand
 }
 
-func newGenerator(m *model.Model, a transformer.Arithmetic, temperature float64, seed uint64) (*generator, error) {
+func newGenerator(m *model.Model, a verify.Arithmetic, temperature float64, seed uint64) (*generator, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -40,7 +39,7 @@ func verifyCommand() *cli.Command {
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
-		Flags: slices.Concat([]cli.Flag{
+		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
@@ -48,8 +47,8 @@ func verifyCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
-			setFlag, jsonFlag, quietFlag,
-		}, arithmeticFlags),
+			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
+		},
 		Action: verifyAction,
 	}
 }
