@@ -71,9 +71,9 @@ func randomMatrix(t *testing.T, r *rand.Rand, s qtensor.Scheme, rows, cols int) 
 		for j := range codes {
 			codes[j] = uint8(r.IntN(1 << s.Bits))
 		}
-		if i == 0 { // the largest sums that there are
+		if i%2 == 0 { // nearly the largest sums that there are
 			for j := range codes {
-				codes[j] = uint8(1<<s.Bits - 1)
+				codes[j] = uint8(1<<s.Bits - 1 - r.IntN(2))
 			}
 		}
 		for g := range groups {
@@ -99,7 +99,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 		for j := range x.row(i) {
 			x.row(i)[j] = float32(r.NormFloat64() * math.Ldexp(1, r.IntN(12)-6))
 			if i == 0 {
-				x.row(i)[j] = 127
+				x.row(i)[j] = float32(127 - r.IntN(2))
 			}
 			if i == 1 {
 				x.row(i)[j] *= 1e-37
@@ -166,7 +166,7 @@ func TestIntegerProductLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, cols := range []int{511, 512, 513, 14336} {
-			checkInteger(t, r, randomMatrix(t, r, scheme, 3, cols), Activations{true, WholeRow}, 2)
+			checkInteger(t, r, randomMatrix(t, r, scheme, 15, cols), Activations{true, WholeRow}, 2)
 		}
 	}
 }
