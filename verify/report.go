@@ -11,13 +11,14 @@ import (
 
 // A Report is the outcome of a Run.
 type Report struct {
-	Pass    bool           `json:"pass"` // no gate was missed
-	Gates   []Check        `json:"gates"`
-	Model   ModelInfo      `json:"model"`
-	Against string         `json:"against,omitempty"` // the reference, as its user named it
-	Metrics Metrics        `json:"metrics"`
-	Prompts []PromptReport `json:"prompts"`
-	Notes   []string       `json:"notes,omitempty"` // what a reader of the numbers must know
+	Pass       bool           `json:"pass"` // no gate was missed
+	Gates      []Check        `json:"gates"`
+	Model      ModelInfo      `json:"model"`
+	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
+	Against    string         `json:"against,omitempty"` // the reference, as its user named it
+	Metrics    Metrics        `json:"metrics"`
+	Prompts    []PromptReport `json:"prompts"`
+	Notes      []string       `json:"notes,omitempty"` // what a reader of the numbers must know
 }
 
 // ModelInfo identifies the model that was verified.

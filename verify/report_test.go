@@ -50,6 +50,10 @@ func TestReportGolden(t *testing.T) {
 	many := Options{Gates: SchemeGates(schemeOf(t, "int4/g32")), Model: info, Against: "ref.safetensors"}
 	strict := many
 	strict.Gates = append(gatePair(0.01, 0.5), Gate{"kl_mean", "<=", 0.5}, Gate{"max_abs", "<=", 0.01})
+	var err error
+	if strict.Arithmetic, err = ParseArithmetic("int8/g32", "k8v4"); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name    string
 		ref     Subject

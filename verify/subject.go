@@ -18,7 +18,13 @@ type decoded struct {
 // tokens at a time: 1 goes through the KV cache as text generation does, 0
 // takes a number that bounds memory. The scores do not depend on it.
 func NewSubject(m *model.Model, atOnce int) (Subject, error) {
-	d, err := transformer.New(m)
+	return NewSubjectWith(m, Arithmetic{}, atOnce)
+}
+
+// NewSubjectWith is NewSubject with an arithmetic. It fails if that makes no
+// difference to m.
+func NewSubjectWith(m *model.Model, a Arithmetic, atOnce int) (Subject, error) {
+	d, err := transformer.NewWith(m, a)
 	if err != nil {
 		return nil, err
 	}

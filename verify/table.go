@@ -18,6 +18,9 @@ func (r *Report) String() string {
 	var b strings.Builder
 	b.WriteString(r.verdict() + "\n")
 	fmt.Fprintf(&b, "  model    %s%s\n", defect.Printable(r.Model.Path), r.Model.size())
+	if text := r.Arithmetic.String(); text != float32Name {
+		fmt.Fprintf(&b, "  with     %s\n", text)
+	}
 	if r.Against != "" {
 		fmt.Fprintf(&b, "  against  %s\n", defect.Printable(r.Against))
 	}

@@ -75,10 +75,11 @@ func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 
 // Options says what Run is to judge and report.
 type Options struct {
-	Gates    []Gate
-	Model    ModelInfo             // copied to the report
-	Against  string                // names the reference in the report
-	Progress func(done, total int) // called with the positions scored so far; may be nil
+	Gates      []Gate
+	Model      ModelInfo             // copied to the report
+	Arithmetic Arithmetic            // of the model, likewise
+	Against    string                // names the reference in the report
+	Progress   func(done, total int) // called with the positions scored so far; may be nil
 }
 
 // blockRows is how many positions are compared at a time: Run holds two blocks
@@ -106,7 +107,7 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 		}
 	}
 	report := r.report()
-	report.Model, report.Against = o.Model, o.Against
+	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
 	if err := report.judge(o.Gates); err != nil {
 		return nil, err
 	}

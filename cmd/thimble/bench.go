@@ -12,6 +12,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/transformer"
+	"thimble/verify"
 )
 
 func benchCommand() *cli.Command {
@@ -21,12 +22,14 @@ func benchCommand() *cli.Command {
 		UsageText: "thimble bench MODEL [--prefill 512] [--decode 64] [--runs 3]",
 		Description: "Times a prompt fed at once and tokens fed one by one, in float32 arithmetic on\n" +
 			"GOMAXPROCS cores, after one run that is not counted, and prints the median.\n" +
-			"Compare two files, or two tools, in the same minute: machines drift.",
+			"Compare two files, or two tools, in the same minute: machines drift.\n\n" +
+			"--activations int8 is computed in float32, too, to the bits of integer kernels but at\n" +
+			"none of their speed. --kv shows how little memory a cache takes.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "prompt of `N` tokens"},
 			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then `N` tokens one by one"},
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "counted `RUNS`"},
-			setFlag, jsonFlag,
+			activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: benchAction,
 	}
@@ -41,12 +44,16 @@ type speed struct {
 	FLOP    float64   `json:"flop_per_token"` // of the linear layers
 	Prompt  int       `json:"prefill_tokens"`
 	Steps   int       `json:"decode_tokens"`
+
+	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
+	Cache      int64                 `json:"kv_bytes"` // of all positions
 }
 
 func (s *speed) String() string {
 	p, d := median(s.Prefill), median(s.Decode)
-	return fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n",
-		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores)
+	return fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n"+
+		"cache   %4d tokens  %8.2f MB        %v\n",
+		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores, s.Prompt+s.Steps, float64(s.Cache)/1e6, s.Arithmetic)
 }
 
 func median(x []float64) float64 {
@@ -66,6 +73,11 @@ func benchAction(c *cli.Context) error {
 			return fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", flag, n, model.MaxLength)
 		}
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
+	s.Arithmetic = verify.Describe(arithmetic)
 	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
@@ -77,7 +89,7 @@ func benchAction(c *cli.Context) error {
 	if err := checkContext(m, s.Prompt+s.Steps, "use a smaller --prefill or --decode"); err != nil {
 		return err
 	}
-	d, err := transformer.New(m)
+	d, err := transformer.NewWith(m, arithmetic)
 	if err != nil {
 		return err
 	}
@@ -128,5 +140,7 @@ func (s *speed) once(ctx context.Context, d *transformer.Decoder, spec *model.Sp
 			return 0, 0, err
 		}
 	}
-	return prefill, float64(s.Steps) / time.Since(begun).Seconds(), nil
+	decode = float64(s.Steps) / time.Since(begun).Seconds()
+	s.Cache = cache.Bytes()
+	return prefill, decode, nil
 }

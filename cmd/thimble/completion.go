@@ -143,16 +143,18 @@ func listed(flag, value string) string {
 
 // flagValues are the usual values of the flags that do not take files.
 var flagValues = map[string][]string{
-	"scheme":    schemes,
-	"embedding": schemes,
-	"head":      schemes,
-	"schemes":   strings.Split(usualSchemes, ","),
-	"dtype":     dtypes,
-	"to":        targets,
-	"method":    quantize.Methods(),
-	"for":       targetNames(),
-	"gate":      verify.MetricNames(),
-	"set":       {"layer_sharing=true", "share_embedding=true"},
+	"scheme":      schemes,
+	"embedding":   schemes,
+	"head":        schemes,
+	"dtype":       dtypes,
+	"to":          targets,
+	"method":      quantize.Methods(),
+	"for":         targetNames(),
+	"gate":        verify.MetricNames(),
+	"activations": activationTypes,
+	"kv":          cacheTypes,
+	"set":         {"layer_sharing=true", "share_embedding=true"},
+	"schemes":     strings.Split(usualSchemes, ","),
 }
 
 var schemes = []string{

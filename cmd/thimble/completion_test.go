@@ -22,6 +22,8 @@ func TestCandidates(t *testing.T) {
 		{"quantize m --schemes=int4/g32,int7/g6", "--schemes=int4/g32,int7/g64"},
 		{"convert m --dtype b", "bf16"},
 		{"verify m --gate kl_me", "kl_mean kl_mean_se kl_median"},
+		{"verify m --activations int8/", "int8/row int8/g32"},
+		{"run m --kv k", "k8v4"},
 		{"help verif", "verify"},
 		{"completion z", "zsh"},
 		{"inspect mod", ""},

@@ -145,7 +145,7 @@ func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quant
 		return nil, err
 	}
 	row.Bytes, row.Report.Model.Path = row.Report.Model.Bytes, filepath.Base(out)
-	g, err := newGenerator(q, 0, 0)
+	g, err := newGenerator(q, verify.Arithmetic{}, 0, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of a position; 0 keeps all"},
-			setFlag, forceFlag, jsonFlag, quietFlag,
+			activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,
 	}
@@ -48,6 +48,10 @@ func logitsAction(c *cli.Context) error {
 	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
 		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
 	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
@@ -60,14 +64,14 @@ func logitsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := verify.NewSubject(m, 0)
+	s, err := verify.NewSubjectWith(m, arithmetic, 0)
 	if err != nil {
 		return err
 	}
 	progress := newMeter(c, "logits", "tokens", 1)
 	err = verify.WriteReference(c.Context, out, s, prompts, verify.WriteOptions{
 		TopK:     c.Int("top-k"),
-		Metadata: map[string]string{"framework": tool, "compute": "float32"},
+		Metadata: map[string]string{"framework": tool, "compute": verify.Describe(arithmetic).String()},
 		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})

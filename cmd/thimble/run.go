@@ -16,6 +16,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
+	"thimble/verify"
 )
 
 func runCommand() *cli.Command {
@@ -28,13 +29,14 @@ func runCommand() *cli.Command {
 			"is, without a chat template.\n\n" +
 			"Examples:\n" +
 			"   thimble run smol.thimble -p 'The capital of France is'\n" +
-			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8",
+			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8\n" +
+			"   thimble run smol.thimble -p 'Once upon a time' --activations int8 --kv k8v4",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue (- reads standard input)"},
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw, an unsigned `NUMBER`"},
-			setFlag, jsonFlag,
+			activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: runAction,
 	}
@@ -55,6 +57,10 @@ func runAction(c *cli.Context) error {
 	if !(temperature >= 0 && temperature <= 1e6) {
 		return fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", temperature)
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
 	m, err := openSound(path, c.StringSlice(setFlag.Name))
 	if err != nil {
 		return err
@@ -66,7 +72,7 @@ func runAction(c *cli.Context) error {
 			return err
 		}
 	}
-	g, err := newGenerator(m, temperature, c.Uint64("seed"))
+	g, err := newGenerator(m, arithmetic, temperature, c.Uint64("seed"))
 	if err != nil {
 		return err
 	}
@@ -86,7 +92,7 @@ func runAction(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
-		return print(c, &continuation{path, prompt, text.String(), ids, chosen})
+		return print(c, &continuation{path, prompt, text.String(), ids, chosen, verify.Describe(arithmetic)})
 	}
 	if _, err := io.WriteString(c.App.Writer, prompt); err != nil {
 		return err
@@ -110,6 +116,8 @@ type continuation struct {
 	Text      string `json:"text"` // what follows the prompt; bytes that are not UTF-8 become U+FFFD
 	PromptIDs []int  `json:"prompt_ids"`
 	IDs       []int  `json:"ids"`
+
+	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
 }
 
 func (r *continuation) String() string { return r.Prompt + r.Text }
@@ -123,12 +131,12 @@ type generator struct {
 	random      *rand.Rand
 }
 
-func newGenerator(m *model.Model, temperature float64, seed uint64) (*generator, error) {
+func newGenerator(m *model.Model, a verify.Arithmetic, temperature float64, seed uint64) (*generator, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
 	}
-	d, err := transformer.New(m)
+	d, err := transformer.NewWith(m, a)
 	return &generator{d, tok, &m.Spec, temperature, rand.New(rand.NewPCG(seed, 0))}, err
 }
 

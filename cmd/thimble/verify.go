@@ -22,17 +22,22 @@ func verifyCommand() *cli.Command {
 		Name:      "verify",
 		Usage:     "compare a model's logits with a reference, and pass or fail",
 		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
-		Description: "Runs the model in float32 and compares its next-token logits, position by position,\n" +
+		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch or \"thimble logits\" wrote, or the original\n" +
 			"checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
 			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
+			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
+			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
+			"stays in float32.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
+			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
@@ -42,7 +47,7 @@ func verifyCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
-			setFlag, jsonFlag, quietFlag,
+			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
 	}
@@ -65,6 +70,13 @@ func verifyAction(c *cli.Context) error {
 	if !isCheckpoint(path) && against != "" && isCheckpoint(against) {
 		set = nil // it is about the checkpoint
 	}
+	arithmetic, err := arithmeticOf(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("record") && arithmetic != (verify.Arithmetic{}) {
+		return errRecorded
+	}
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
@@ -77,7 +89,7 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("decode") {
 		atOnce = 1
 	}
-	subject, err := verify.NewSubject(m, atOnce)
+	subject, err := verify.NewSubjectWith(m, arithmetic, atOnce)
 	if err != nil {
 		return err
 	}
@@ -100,7 +112,7 @@ func verifyAction(c *cli.Context) error {
 	}
 	progress := newMeter(c, "verify", "tokens", 1)
 	report, err := verify.Run(c.Context, with.reference, subject, with.prompts, verify.Options{
-		Gates: gates, Model: info, Against: c.String("reference") + against,
+		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
 	progress.done()

@@ -158,6 +158,14 @@ func Add(dst, x []float32) {
 	addPortable(dst[n:], x[n:])
 }
 
+// Mul multiplies dst by x. It panics unless they are equally long.
+func Mul(dst, x []float32) {
+	check(len(dst) == len(x), "Mul")
+	n := blocks(len(x))
+	best.scaleMul(dst[:n], dst[:n], x[:n], 1) // times one, which is exact
+	scaleMulPortable(dst[n:], dst[n:], x[n:], 1)
+}
+
 // RMSNorm sets dst to x divided by its root mean square, times weight, in the
 // order of Hugging Face's LlamaRMSNorm: with
 //

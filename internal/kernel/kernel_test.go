@@ -176,6 +176,21 @@ func TestMix(t *testing.T) {
 	})
 }
 
+func TestMul(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
+			x, y := wild(r, n), wild(r, n)
+			want := make([]float32, n)
+			for i := range want {
+				want[i] = x[i] * y[i]
+			}
+			Mul(x, y)
+			same(t, fmt.Sprint("Mul ", n), x, want)
+		}
+	})
+}
+
 func TestRMSNorm(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {

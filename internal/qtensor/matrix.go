@@ -115,13 +115,28 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	case BF16:
 		kernel.FromBF16(dst, codes)
 		return
-	case Foreign:
-		d.blocks(m.Scheme.Layout, m.Cols, codes)
-		kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Layout.Scheme.Group)
+	}
+	d.integers(m, r, codes)
+	kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Columns(m.Cols))
+}
+
+// Integers returns row r of m, which is of no float kind, as integers: codes, one
+// a byte, and what each group's are multiplied by before an offset is added. The
+// offset of a symmetric scheme (see Own) is that of its Zero. All are valid until
+// the next call.
+func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []float32) {
+	d.integers(m, r, d.Stored(m, r))
+	return d.codes, d.scale, d.offset
+}
+
+// integers reads row r, which is stored as row.
+func (d *Reader) integers(m *Matrix, r int, row []byte) {
+	if m.Scheme.Kind == Foreign {
+		d.blocks(m.Scheme.Layout, m.Cols, row)
 		return
 	}
 	d.codes = grow(d.codes, m.Cols)
-	d.unpack(m.Scheme, codes)
+	d.unpack(m.Scheme, row)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
 	kernel.FromF16(d.scale, m.part(m.Scales, r))
@@ -133,11 +148,6 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 			d.offset[g] = -zero * s
 		}
 	}
-	group := m.Scheme.Group
-	if group == 0 {
-		group = m.Cols
-	}
-	kernel.Affine(dst, d.codes, d.scale, d.offset, group)
 }
 
 // blocks unpacks a row of blocks.

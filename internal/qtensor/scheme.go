@@ -159,6 +159,18 @@ func (s Scheme) Span(g, cols int) (lo, hi int) {
 	return g * s.Group, min((g+1)*s.Group, cols)
 }
 
+// Columns is how many columns of a row of cols share a scale, in an Int scheme or
+// a Foreign one.
+func (s Scheme) Columns(cols int) int {
+	if s.Kind == Foreign {
+		s = s.Layout.Scheme
+	}
+	if s.Group == 0 {
+		return max(cols, 1)
+	}
+	return s.Group
+}
+
 // digits is the binary expansion of the width: a code of 5 bits is kept as a
 // plane of its low 4 bits and a plane of its high bit, so that every plane
 // packs whole values into bytes. It returns widths from the lowest bits up.

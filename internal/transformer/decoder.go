@@ -5,6 +5,7 @@
 // not depend on the machine. Every output of a linear layer is one kernel.Dot
 // of an input row and a weight row, whatever the batch, so a prompt fed at once
 // and a prompt fed token by token give the same bits, on any number of cores.
+// The same holds where an Arithmetic rounds activations, keys or values.
 package transformer
 
 import (
@@ -32,6 +33,7 @@ type Decoder struct {
 	stages []stage // of every block
 	lanes  []lane  // scratch, one per worker
 
+	arithmetic            Arithmetic
 	embedScale, attnScale float32
 
 	activate func(dst, gate, up []float32) // act(gate) * up
@@ -65,14 +67,24 @@ type lane struct {
 	panel  []float32 // widened weight rows, (panelRows, stride)
 	query  []float32 // rotated queries of one head, (queryRows, stride)
 	scores []float32 // (queryRows, positions)
+
+	keys, values []float32 // of one head, widened
+
+	factors, terms []float32 // of integerProduct
+	part           []float32 // of longSums, (codedTokens, panelRows)
+	whole          []int64
 }
 
-// New prepares a Decoder for m, which must have passed Check. It widens only
-// the norm gains and biases.
-func New(m *model.Model) (*Decoder, error) {
+// New prepares a Decoder in float32 for m, which must have passed Check. It
+// widens only the norm gains and biases.
+func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
+
+// NewWith is New with an arithmetic. Activations that are to be rounded want a
+// model with layers that are stored as integers.
+func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
+		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
 		lanes: make([]lane, parallel.Workers()), activate: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.AttnScale),
 	}
@@ -87,6 +99,9 @@ func New(m *model.Model) (*Decoder, error) {
 		d.activate = kernel.GELUMul
 	}
 	err := parallel.Guard(func() error {
+		if err := a.checkFor(m); err != nil {
+			return err
+		}
 		d.norm = normOf(m, model.Norm)
 		d.head.w = m.Tensors[m.HeadName()]
 		if s.Bias.Head {

@@ -54,38 +54,59 @@ const panelRows = 48
 // x (n, w.Cols); the weight rows of all are shared out among the cores.
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	panels := 0
-	for _, p := range ps {
+	inputs := make([]*rounded, len(ps))
+	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
+		switch {
+		case !d.rounds(p.w):
+		case i > 0 && inputs[i-1] != nil && p.w.Scheme == ps[i-1].w.Scheme:
+			inputs[i] = inputs[i-1]
+		default:
+			inputs[i] = d.round(x, p.w.Scheme)
+		}
 	}
 	return parallel.Do(ctx, panels, func(worker, i int) error {
-		for _, p := range ps {
+		for j, p := range ps {
 			if n := (p.w.Rows + panelRows - 1) / panelRows; i >= n {
 				i -= n
 				continue
 			}
-			d.lanes[worker].panelProduct(x, p, i*panelRows)
+			d.lanes[worker].panelProduct(x, inputs[j], p, i*panelRows)
 			break
 		}
 		return nil
 	})
 }
 
-// panelProduct computes the outputs [r, r+panelRows) of p.
-func (l *lane) panelProduct(x rows, p product, r int) {
+// rounds reports whether the inputs of a layer with weights w are rounded.
+func (d *Decoder) rounds(w *qtensor.Matrix) bool {
+	return d.arithmetic.Activations.Int8 && !w.Scheme.Float()
+}
+
+// panelProduct computes the outputs [r, r+panelRows) of p, from in if that is
+// not nil.
+func (l *lane) panelProduct(x rows, in *rounded, p product, r int) {
 	n := min(panelRows, p.w.Rows-r)
-	if len(l.panel) < n*x.stride {
-		l.panel = make([]float32, panelRows*x.stride)
+	if in != nil {
+		l.integerProduct(in, p, r, n)
+	} else {
+		l.floatProduct(x, p, r, n)
 	}
-	for i := range n {
-		row := l.panel[i*x.stride:][:x.stride]
-		l.reader.Row(row, p.w, r+i)
-		clear(row[p.w.Cols:])
-	}
-	kernel.Gemm(p.y.data[r:], p.y.stride, x.data, x.stride, l.panel, x.stride, x.n, n, x.stride)
 	if p.bias == nil {
 		return
 	}
 	for t := range x.n {
 		kernel.Add(p.y.row(t)[r:r+n], p.bias[r:r+n])
 	}
+}
+
+// floatProduct computes the outputs [r, r+n) of p without its bias.
+func (l *lane) floatProduct(x rows, p product, r, n int) {
+	l.panel = sized(l.panel, panelRows*x.stride)
+	for i := range n {
+		row := l.panel[i*x.stride:][:x.stride]
+		l.reader.Row(row, p.w, r+i)
+		clear(row[p.w.Cols:])
+	}
+	kernel.Gemm(p.y.data[r:], p.y.stride, x.data, x.stride, l.panel, x.stride, x.n, n, x.stride)
 }

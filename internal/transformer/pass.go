@@ -85,7 +85,9 @@ func (p *pass) attend(ctx context.Context, step int) error {
 	d.normalizeHeads(p.k, w.kNorm)
 	at := 0
 	for _, s := range p.sequences {
-		s.cache.append(step, w.rope, p.k.part(at, s.n), p.v.part(at, s.n))
+		if err := s.cache.append(step, w.rope, p.k.part(at, s.n), p.v.part(at, s.n)); err != nil {
+			return err
+		}
 		if err := d.attend(ctx, s.cache, step, p.q.part(at, s.n)); err != nil {
 			return err
 		}

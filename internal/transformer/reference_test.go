@@ -37,14 +37,14 @@ var checkpoints = []struct {
 	{dir: "layouts/doubles"}, {dir: "layouts/eight-bit"}, {dir: "layouts/block-scales"}, {dir: "layouts/row-scales"},
 }
 
-var update = flag.Bool("update", false, "rewrite testdata/logits.sha256")
+var update = flag.Bool("update", false, "rewrite testdata/*.sha256")
 
 // TestReference holds every fixture to PyTorch: no logit may differ by more
 // than 1e-4 of the standard deviation of all, whether the prompt is fed at once
 // or token by token, on one core or eight. And all of these must give the same
 // bits as the machine that wrote testdata/logits.sha256.
 func TestReference(t *testing.T) {
-	golden := readGolden(t)
+	golden := readGolden(t, goldenPath)
 	got := map[string]string{}
 	for _, c := range checkpoints {
 		t.Run(c.dir, func(t *testing.T) {
@@ -56,16 +56,7 @@ func TestReference(t *testing.T) {
 			want, prompts := reference(t, filepath.Join(fixtures, cmp.Or(c.like, c.dir), "reference.safetensors"), m.Spec.Vocab)
 			h := sha256.New()
 			for i, p := range prompts {
-				logits := run(t, m, p, len(p), 1)
-				for name, again := range map[string][]float32{
-					"8 cores":              run(t, m, p, len(p), 8),
-					"one token a time":     run(t, m, p, 1, 1),
-					"five tokens, 8 cores": run(t, m, p, 5, 8),
-				} {
-					if at := differ(logits, again); at >= 0 {
-						t.Fatalf("prompt %d, %s: logit %d is %v, at once on one core %v", i, name, at, again[at], logits[at])
-					}
-				}
+				logits := runEveryWay(t, m, transformer.Arithmetic{}, p)
 				compare(t, i, logits, want[i], m.Spec.Vocab)
 				if err := binary.Write(h, binary.LittleEndian, logits); err != nil {
 					t.Fatal(err)
@@ -78,15 +69,36 @@ func TestReference(t *testing.T) {
 		})
 	}
 	if *update {
-		writeGolden(t, got)
+		var names []string
+		for _, c := range checkpoints {
+			names = append(names, c.dir)
+		}
+		writeGolden(t, goldenPath, names, got)
 	}
 }
 
+// runEveryWay returns the logits of every position of ids, which must be the
+// same however they are fed and on any number of cores.
+func runEveryWay(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int) []float32 {
+	t.Helper()
+	logits := run(t, m, a, ids, len(ids), 1)
+	for name, again := range map[string][]float32{
+		"8 cores":              run(t, m, a, ids, len(ids), 8),
+		"one token a time":     run(t, m, a, ids, 1, 1),
+		"five tokens, 8 cores": run(t, m, a, ids, 5, 8),
+	} {
+		if at := differ(logits, again); at >= 0 {
+			t.Fatalf("%d tokens, %s: logit %d is %v, at once on one core %v", len(ids), name, at, again[at], logits[at])
+		}
+	}
+	return logits
+}
+
 // run returns the logits of every position of ids, fed chunk tokens at a time.
-func run(t *testing.T, m *model.Model, ids []int, chunk, procs int) []float32 {
+func run(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int, chunk, procs int) []float32 {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-	d, err := transformer.New(m)
+	d, err := transformer.NewWith(m, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,9 +171,9 @@ func differ(a, b []float32) int {
 
 const goldenPath = "testdata/logits.sha256"
 
-func readGolden(t *testing.T) map[string]string {
+func readGolden(t *testing.T, path string) map[string]string {
 	golden := map[string]string{}
-	f, err := os.Open(goldenPath)
+	f, err := os.Open(path)
 	if *update && os.IsNotExist(err) {
 		return golden
 	}
@@ -177,12 +189,12 @@ func readGolden(t *testing.T) map[string]string {
 	return golden
 }
 
-func writeGolden(t *testing.T, sums map[string]string) {
+func writeGolden(t *testing.T, path string, names []string, sums map[string]string) {
 	var b strings.Builder
-	for _, c := range checkpoints {
-		fmt.Fprintf(&b, "%s  %s\n", sums[c.dir], c.dir)
+	for _, name := range names {
+		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
 	}
-	if err := os.WriteFile(goldenPath, []byte(b.String()), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

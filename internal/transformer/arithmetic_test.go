@@ -1,0 +1,266 @@
+package transformer_test
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/transformer"
+	"thimble/verify"
+)
+
+const arithmeticPath = "testdata/arithmetic.sha256"
+
+// arithmetics are runs of fixtures whose matrices were rounded to a scheme.
+var arithmetics = []struct{ dir, scheme, activations, kv string }{
+	{"trained", "int8/g32", "int8", "int8"},
+	{"trained", "int4/g32", "int8/row", "k8v4"},
+	{"ragged", "int4/g32/asym", "int8", "k8v4"},
+	{"mobilellm-ls", "int8/g32", "int8/g64", "int8/g8,int5/row/asym"},
+	{"llama-tied", "int3/g32/asym", "int8", ""},
+	{"llama-biases", "int6/g16", "int8/g32", "f16"},
+	{"gemma3", "int5/g64/asym", "int8", "int8"},
+	{"phi", "int8/row", "int8/row", "k8v4"},
+	{"llama4", "int4/g32", "", "int8"},
+}
+
+// TestArithmetic holds rounded activations, keys and values to the same bits
+// however a prompt is fed, on any number of cores and on every machine.
+func TestArithmetic(t *testing.T) {
+	golden := readGolden(t, arithmeticPath)
+	got := map[string]string{}
+	var names []string
+	for _, c := range arithmetics {
+		name := strings.TrimSpace(fmt.Sprintf("%s %s activations=%s kv=%s", c.dir, c.scheme, c.activations, c.kv))
+		names = append(names, name)
+		t.Run(name, func(t *testing.T) {
+			m := integers(t, c.dir, c.scheme)
+			a := arithmetic(t, c.activations, c.kv)
+			h := sha256.New()
+			for _, ids := range someTexts(&m.Spec) {
+				logits := runEveryWay(t, m, a, ids)
+				if differ(logits, run(t, m, transformer.Arithmetic{}, ids, len(ids), 1)) < 0 {
+					t.Errorf("%d tokens: the logits are those of float32", len(ids))
+				}
+				if err := binary.Write(h, binary.LittleEndian, logits); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got[name] = fmt.Sprintf("%x", h.Sum(nil))
+			if !*update && got[name] != golden[name] {
+				t.Errorf("logits hash to %s, want %s: arithmetic has changed, or differs on this machine", got[name], golden[name])
+			}
+		})
+	}
+	if *update {
+		writeGolden(t, arithmeticPath, names, got)
+	}
+}
+
+func arithmetic(t *testing.T, activations, kv string) transformer.Arithmetic {
+	t.Helper()
+	a, err := transformer.ParseArithmetic(activations, kv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// integers returns a fixture with its matrices rounded to a scheme, each group
+// by its largest value.
+func integers(t *testing.T, dir, scheme string) *model.Model {
+	t.Helper()
+	m, err := convert.Open(filepath.Join(fixtures, dir), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	s, err := qtensor.ParseScheme(scheme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &model.Model{Path: m.Path, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}
+	var reader qtensor.Reader
+	var rounder qtensor.Rounder
+	for _, slot := range m.Spec.Slots() {
+		w := m.Tensors[slot.Name]
+		if slot.Role != model.Vector {
+			if w, err = qtensor.New(s, slot.Rows, slot.Cols); err != nil {
+				t.Fatal(err)
+			}
+			x := make([]float32, slot.Cols)
+			for r := range slot.Rows {
+				reader.Row(x, m.Tensors[slot.Name], r)
+				if err := rounder.Row(w, r, x); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		q.Tensors[slot.Name] = w
+	}
+	return q
+}
+
+// On the trained fixture 8 bits cost next to nothing, in activations as in keys
+// and values; 4 bits of values cost more, and a scale for a whole row more than
+// one for each group.
+func TestTrainedArithmetic(t *testing.T) {
+	m := integers(t, "trained", "int8/g32")
+	float := verified(t, m, "", "")
+	kl := func(activations, kv string, extra float64) float64 {
+		r := verified(t, m, activations, kv)
+		k, ppl := float64(r.KLMean), float64(r.PPL/float.PPL)
+		t.Logf("activations %q, kv %q: KL %.2g, perplexity times %.5f", activations, kv, k, ppl)
+		if k > float64(float.KLMean)+extra {
+			t.Errorf("activations %q, kv %q: KL is %.2g, in float32 %.2g", activations, kv, k, float64(float.KLMean))
+		}
+		if ppl < 0.995 || ppl > 1.005 {
+			t.Errorf("activations %q, kv %q: perplexity is %v, in float32 %v", activations, kv, r.PPL, float.PPL)
+		}
+		return k
+	}
+	group, row := kl("int8", "", 0.0005), kl("int8/row", "", 0.002)
+	if row < 1.5*group {
+		t.Errorf("KL is %.2g with a scale for each group and %.2g with one for each row", group, row)
+	}
+	k8v8, k8v4 := kl("", "int8", 0.0002), kl("", "k8v4", 0.005)
+	if k8v4 < 4*k8v8 {
+		t.Errorf("KL is %.2g with values in 8 bits and %.2g in 4", k8v8, k8v4)
+	}
+	if half := kl("", "f16", 0.00001); half > k8v8 {
+		t.Errorf("KL is %.2g with a cache of f16 and %.2g with one of int8", half, k8v8)
+	}
+	kl("int8", "int8", 0.0007)
+}
+
+// verified compares m with PyTorch's logits.
+func verified(t *testing.T, m *model.Model, activations, kv string) verify.Metrics {
+	t.Helper()
+	ref, err := verify.OpenReference(filepath.Join(fixtures, "trained/reference.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ref.Close()
+	s, err := verify.NewSubjectWith(m, arithmetic(t, activations, kv), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := verify.Run(t.Context(), ref, s, ref.Prompts(), verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Metrics
+}
+
+func TestParseArithmetic(t *testing.T) {
+	for _, c := range []struct{ activations, kv, want string }{
+		{"", "", "f32 f32 f32"},
+		{"f32", "f32", "f32 f32 f32"},
+		{"int8", "int8", "int8 int8/row/sym int8/row/sym"},
+		{"int8/row", "k8v4", "int8/row int8/row/sym int4/g32/sym"},
+		{"int8/g32", "int8/g32", "int8/g32 int8/g32/sym int8/g32/sym"},
+		{"int8/g65536", "f16,int2/g8/asym", "int8/g65536 f16 int2/g8/asym"},
+	} {
+		a := arithmetic(t, c.activations, c.kv)
+		if got := fmt.Sprint(a.Activations, " ", a.Keys, " ", a.Values); got != c.want {
+			t.Errorf("%q, %q: %s, want %s", c.activations, c.kv, got, c.want)
+		}
+	}
+	for _, text := range []string{"8", "int4", "int7/g32", "int8/g0", "int8/g33", "int8/g32/asym", "int8/g32/sym", "int8/", "INT8", "f16", " int8", "int8/g-8", "int8/g032"} {
+		if a, err := transformer.ParseArithmetic(text, ""); err == nil {
+			t.Errorf("activations %q are %v", text, a.Activations)
+		}
+	}
+	for _, text := range []string{"8", "k8v8", "int4", ",", "int8/row,", "int8/row,int8/row,int8/row", "int9/row", "Q4_0", "k8v4,k8v4"} {
+		if a, err := transformer.ParseArithmetic("", text); err == nil {
+			t.Errorf("kv %q are %v and %v", text, a.Keys, a.Values)
+		}
+	}
+}
+
+// Activations of a model without integers cannot be rounded.
+func TestArithmeticOfFloats(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "llama-tied"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := transformer.NewWith(m, arithmetic(t, "int8", "")); err == nil || !strings.Contains(err.Error(), "quantize the model first") {
+		t.Errorf("activations of a float model: %v", err)
+	}
+	for _, a := range []transformer.Arithmetic{
+		{Activations: transformer.Activations{Group: 32}},
+		{Activations: transformer.Activations{Int8: true, Group: -1}},
+		{Keys: qtensor.Q4_0.Foreign()},
+		{Values: qtensor.Scheme{Kind: qtensor.Int, Bits: 9}},
+	} {
+		if _, err := transformer.NewWith(m, a); err == nil {
+			t.Errorf("%+v is taken", a)
+		}
+	}
+}
+
+// A Trace computes what Forward does, in any arithmetic.
+func TestTraceArithmetic(t *testing.T) {
+	m, a := integers(t, "mobilellm-ls", "int4/g32/asym"), arithmetic(t, "int8", "k8v4")
+	d, err := transformer.NewWith(m, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := someTexts(&m.Spec)
+	trace, err := d.NewTrace(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := finish(t, trace)
+	for _, ids := range texts {
+		c, err := d.NewCache(len(ids))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := d.Forward(t.Context(), c, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range hiddenRows(h) {
+			if at := differ(want, rows[i]); at >= 0 {
+				t.Fatalf("text of %d, position %d: element %d is %v, want %v", len(ids), i, at, rows[i][at], want[at])
+			}
+		}
+		rows = rows[len(ids):]
+	}
+}
+
+// A cache in 8 bits takes about a quarter of the memory.
+func TestCacheBytes(t *testing.T) {
+	m := integers(t, "trained", "int8/g32")
+	bytes := func(kv string) float64 {
+		d, err := transformer.NewWith(m, arithmetic(t, "", kv))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := d.NewCache(64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Forward(t.Context(), c, make([]int, 64)); err != nil {
+			t.Fatal(err)
+		}
+		return float64(c.Bytes())
+	}
+	dim := float64(m.Spec.HeadDim)
+	want := float64(len(m.Spec.Schedule) * m.Spec.KVHeads * 64)
+	for kv, perVector := range map[string]float64{
+		"": 8 * dim, "f16": 4 * dim, "int8": 2 * (dim + 2), "k8v4": dim + 2 + dim/2 + 2*float64((m.Spec.HeadDim+31)/32),
+	} {
+		if got := bytes(kv); got != want*perVector {
+			t.Errorf("%q: %v bytes, want %v", kv, got, want*perVector)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package transformer
+
+import (
+	"fmt"
+
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// A Cache keeps the keys and values of past positions, one entry per step, so
+// a shared block keeps those of each of its runs. It grows with use.
+type Cache struct {
+	used      int // positions held
+	capacity  int // positions that there is room for now
+	limit     int // positions that there may be
+	steps     []entry
+	passing   bool // one entry serves all steps, each overwriting the last one's
+	heads     int  // key and value heads
+	headDim   int
+	keyStride int       // headDim padded to a multiple of 16
+	key       []float32 // (HeadDim), being rotated
+	rounder   qtensor.Rounder
+}
+
+// An entry is one step's keys and values.
+type entry struct {
+	k store // rotated
+	v store
+}
+
+// A store is the vectors of one kind, (KVHeads, capacity, HeadDim).
+type store struct {
+	stride int             // of a vector in floats
+	floats []float32       // (KVHeads, capacity, stride), unless they are stored by a scheme:
+	coded  *qtensor.Matrix // (KVHeads*capacity, HeadDim)
+}
+
+// NewCache returns a cache for up to limit positions.
+func (d *Decoder) NewCache(limit int) (*Cache, error) {
+	s := d.spec
+	if limit < 1 || limit > model.MaxLength {
+		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
+	}
+	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule)), key: make([]float32, s.HeadDim)}
+	for i := range c.steps {
+		c.steps[i] = entry{newStore(d.arithmetic.Keys, c.headDim, c.keyStride), newStore(d.arithmetic.Values, c.headDim, c.headDim)}
+	}
+	return c, nil
+}
+
+func newStore(scheme qtensor.Scheme, width, stride int) store {
+	if scheme.Kind == qtensor.F32 {
+		return store{stride: stride}
+	}
+	return store{stride: stride, coded: &qtensor.Matrix{Scheme: scheme, Cols: width}}
+}
+
+// Bytes is the memory that the keys and values take that there is room for now.
+func (c *Cache) Bytes() (n int64) {
+	for i := range c.steps {
+		n += c.steps[i].k.bytes() + c.steps[i].v.bytes()
+	}
+	return n
+}
+
+// reserve makes room for n more positions.
+func (c *Cache) reserve(n int) error {
+	if c.used+n > c.limit {
+		return fmt.Errorf("%d positions do not fit a cache of %d", c.used+n, c.limit)
+	}
+	if c.used+n <= c.capacity {
+		return nil
+	}
+	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
+	for i := range c.steps {
+		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
+			if err := s.grow(c, capacity); err != nil {
+				return err
+			}
+		}
+	}
+	c.capacity = capacity
+	return nil
+}
+
+// grow makes room for capacity positions and keeps those that c has.
+func (s *store) grow(c *Cache, capacity int) error {
+	if s.coded == nil {
+		x := make([]float32, c.heads*capacity*s.stride)
+		for h := range c.heads {
+			copy(x[h*capacity*s.stride:], s.floats[h*c.capacity*s.stride:][:c.used*s.stride])
+		}
+		s.floats = x
+		return nil
+	}
+	m, err := qtensor.New(s.coded.Scheme, c.heads*capacity, c.headDim)
+	if err != nil {
+		return err
+	}
+	for h := range c.heads {
+		for pos := range c.used {
+			m.CopyRow(h*capacity+pos, s.coded, h*c.capacity+pos)
+		}
+	}
+	s.coded = m
+	return nil
+}
+
+func (s *store) bytes() int64 {
+	if s.coded == nil {
+		return 4 * int64(len(s.floats))
+	}
+	return s.coded.Bytes()
+}
+
+// put stores x, (HeadDim), as vector i.
+func (s *store) put(d *qtensor.Rounder, i int, x []float32) error {
+	if s.coded == nil {
+		copy(s.floats[i*s.stride:], x)
+		return nil
+	}
+	return d.Row(s.coded, i, x)
+}
+
+// read returns n vectors from the given one on, (n, stride), which it widens to
+// scratch if it has to.
+func (s *store) read(scratch *[]float32, d *qtensor.Reader, from, n int) []float32 {
+	if s.coded == nil {
+		return s.floats[from*s.stride:]
+	}
+	if len(*scratch) < n*s.stride {
+		*scratch = make([]float32, max(n*s.stride, 2*len(*scratch)))
+	}
+	for i := range n {
+		row := (*scratch)[i*s.stride:][:s.stride]
+		d.Row(row, s.coded, from+i)
+		clear(row[s.coded.Cols:])
+	}
+	return *scratch
+}
+
+// at returns the entry of a step.
+func (c *Cache) at(step int) *entry {
+	if c.passing {
+		step = 0
+	}
+	return &c.steps[step]
+}
+
+// append rotates the keys k and stores them and the values v, both
+// (n, KVHeads*HeadDim), at the positions from c.used on.
+func (c *Cache) append(step int, r *rope, k, v rows) error {
+	e := c.at(step)
+	for t := range k.n {
+		pos := c.used + t
+		for h := range c.heads {
+			at, i := h*c.headDim, h*c.capacity+pos
+			copy(c.key, k.row(t)[at:])
+			r.rotate(c.key, pos)
+			if err := e.k.put(&c.rounder, i, c.key); err != nil {
+				return fmt.Errorf("step %d, position %d, key of head %d, %w; keep it in another type", step, pos, h, err)
+			}
+			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:c.headDim]); err != nil {
+				return fmt.Errorf("step %d, position %d, value of head %d, %w; keep it in another type", step, pos, h, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,276 @@
+package transformer
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// slowInteger is docs/NUMERICS.md's formula for one output, in plain loops over
+// integers. Its weights are code*scale, less zero if sym, or plus offset.
+func slowInteger(x []float32, codes []uint8, scale, offset []float32, s qtensor.Scheme, weightGroup, inputGroup int) float32 {
+	y := float32(0)
+	var step, inverse float32
+	for lo, hi := 0, 0; lo < len(x); lo = hi {
+		if lo%inputGroup == 0 {
+			step, inverse = slowScales(x[lo:min(lo+inputGroup, len(x))])
+		}
+		var dot, sum int32
+		for ; hi < len(x) && hi/weightGroup == lo/weightGroup && hi/inputGroup == lo/inputGroup; hi++ {
+			a := int32(math.RoundToEven(float64(float32(x[hi] * inverse))))
+			q := int32(codes[hi])
+			if !s.Asym {
+				q -= int32(s.Zero())
+			}
+			dot += q * a
+			sum += a
+		}
+		g := lo / weightGroup
+		y = kernel.FMA(step, scale[g]*float32(dot), y)
+		if s.Asym {
+			y = kernel.FMA(step*float32(sum), offset[g], y)
+		}
+	}
+	return y
+}
+
+func slowScales(x []float32) (step, inverse float32) {
+	most := 0.0
+	for _, v := range x {
+		most = max(most, math.Abs(float64(v)))
+	}
+	if 127/most > math.MaxFloat32 {
+		return 0, 0
+	}
+	return float32(most) / 127, 127 / float32(most)
+}
+
+// randomMatrix has any codes and any finite scales of usual size.
+func randomMatrix(t *testing.T, r *rand.Rand, s qtensor.Scheme, rows, cols int) *qtensor.Matrix {
+	t.Helper()
+	m, err := qtensor.New(s, rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Kind == qtensor.Foreign {
+		for i := range m.Codes {
+			m.Codes[i] = byte(r.Uint32()) &^ 0x40 // no float16 is infinite then
+		}
+		return m
+	}
+	half := func() uint16 { return uint16(0x1c00 + r.IntN(0x1800) | r.IntN(2)<<15) }
+	groups := s.Groups(cols)
+	codes, scale, least := make([]uint8, cols), make([]uint16, groups), make([]uint16, groups)
+	for i := range rows {
+		for j := range codes {
+			codes[j] = uint8(r.IntN(1 << s.Bits))
+		}
+		if i%2 == 0 { // nearly the largest sums that there are
+			for j := range codes {
+				codes[j] = uint8(1<<s.Bits - 1 - r.IntN(2))
+			}
+		}
+		for g := range groups {
+			scale[g], least[g] = half(), half()
+		}
+		m.SetRow(i, codes, scale, least)
+	}
+	return m
+}
+
+func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, n int) {
+	t.Helper()
+	own, _ := w.Scheme.Own()
+	weightGroup, inputGroup := own.Group, a.Group
+	if weightGroup == 0 {
+		weightGroup = w.Cols
+	}
+	if inputGroup == 0 {
+		inputGroup = weightGroup
+	}
+	x, y := newRows(n, w.Cols), newRows(n, w.Rows)
+	for i := range n {
+		for j := range x.row(i) {
+			x.row(i)[j] = float32(r.NormFloat64() * math.Ldexp(1, r.IntN(12)-6))
+			if i == 0 {
+				x.row(i)[j] = float32(127 - r.IntN(2))
+			}
+			if i == 1 {
+				x.row(i)[j] *= 1e-37
+			}
+			if i == 2 && j < 40 {
+				x.row(i)[j] = 0
+			}
+		}
+	}
+	bias := make([]float32, w.Rows)
+	for i := range bias {
+		bias[i] = float32(r.NormFloat64())
+	}
+	d := &Decoder{arithmetic: Arithmetic{Activations: a}, lanes: make([]lane, parallel.Workers())}
+	if err := d.apply(t.Context(), x, product{y, linear{w, bias}}); err != nil {
+		t.Fatal(err)
+	}
+	var reader qtensor.Reader
+	for j := range w.Rows {
+		codes, scale, offset := reader.Integers(w, j)
+		for i := range n {
+			want := slowInteger(x.row(i), codes, scale, offset, own, weightGroup, inputGroup) + bias[j]
+			if got := y.row(i)[j]; math.Float32bits(got) != math.Float32bits(want) {
+				t.Fatalf("%v (%d, %d), %v: position %d of %d, row %d is %v, want %v", w.Scheme, w.Rows, w.Cols, a, i, n, j, got, want)
+			}
+		}
+	}
+}
+
+// The product over codes in float32 has the bits of plain loops over integers,
+// for every width, group and shape.
+func TestIntegerProduct(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	activations := []int{0, 0, WholeRow, 8, 32, 64, 1024}
+	for bits := 2; bits <= 8; bits++ {
+		for _, group := range []int{8, 24, 32, 64, 256, 1024, 0} {
+			for _, asym := range []bool{false, true} {
+				s := qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym}
+				for range 3 {
+					cols := 1 + r.IntN(300)
+					if group > 256 || group == 0 {
+						cols = 1 + r.IntN(2500)
+					}
+					n := []int{1, 3, 17, 33}[r.IntN(4)]
+					w := randomMatrix(t, r, s, 1+r.IntN(70), cols)
+					checkInteger(t, r, w, Activations{true, activations[r.IntN(len(activations))]}, n)
+				}
+			}
+		}
+	}
+	for _, l := range []*qtensor.Layout{qtensor.Q4_0, qtensor.Q4_1, qtensor.Q5_0, qtensor.Q5_1, qtensor.Q8_0, qtensor.Q4_K, qtensor.Q5_K, qtensor.Q6_K} {
+		for _, group := range activations[1:] {
+			checkInteger(t, r, randomMatrix(t, r, l.Foreign(), 5, l.Cols*3), Activations{true, group}, 4)
+		}
+	}
+}
+
+// Sums that a float32 cannot hold are added as integers and rounded once.
+func TestIntegerProductLong(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, s := range []string{"int8/row", "int8/row/asym", "int8/g4096/asym", "int7/row"} {
+		scheme, err := qtensor.ParseScheme(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cols := range []int{511, 512, 513, 14336} {
+			checkInteger(t, r, randomMatrix(t, r, scheme, 15, cols), Activations{true, WholeRow}, 2)
+		}
+	}
+}
+
+// Rounded activations make an error of at most half a step in each product.
+func TestIntegerProductIsClose(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	w := randomMatrix(t, r, qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}, 40, 333)
+	x, y, exact := newRows(6, w.Cols), newRows(6, w.Rows), newRows(6, w.Rows)
+	for i := range x.n {
+		for j := range x.row(i) {
+			x.row(i)[j] = float32(r.NormFloat64())
+		}
+	}
+	d := &Decoder{lanes: make([]lane, parallel.Workers())}
+	if err := d.apply(t.Context(), x, product{exact, linear{w: w}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range []int{0, WholeRow} {
+		d.arithmetic.Activations = Activations{true, group}
+		if err := d.apply(t.Context(), x, product{y, linear{w: w}}); err != nil {
+			t.Fatal(err)
+		}
+		row := make([]float32, w.Cols)
+		for j := range w.Rows {
+			new(qtensor.Reader).Row(row, w, j)
+			total := 0.0
+			for _, v := range row {
+				total += math.Abs(float64(v))
+			}
+			for i := range x.n {
+				most := math.Abs(float64(x.row(i)[qtensor.Largest(x.row(i))]))
+				if e, limit := math.Abs(float64(y.row(i)[j]-exact.row(i)[j])), 0.51*total*most/127; e > limit {
+					t.Errorf("group %d: output (%d, %d) is off by %g, more than %g", group, i, j, e, limit)
+				}
+			}
+		}
+	}
+}
+
+// What is not finite reaches every output of its position, and no other.
+func TestIntegerProductNotFinite(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for _, text := range []string{"int4/g32", "int4/g32/asym", "int8/row/asym"} {
+		s, err := qtensor.ParseScheme(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := randomMatrix(t, r, s, 20, 1100)
+		x, y := newRows(3, w.Cols), newRows(3, w.Rows)
+		x.row(0)[7], x.row(2)[1000] = float32(math.NaN()), float32(math.Inf(-1))
+		d := &Decoder{arithmetic: Arithmetic{Activations: Activations{Int8: true}}, lanes: make([]lane, parallel.Workers())}
+		if err := d.apply(t.Context(), x, product{y, linear{w: w}}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range x.n {
+			for j, v := range y.row(i) {
+				if isNaN := v != v; isNaN != (i != 1) {
+					t.Fatalf("%s: output (%d, %d) is %v", text, i, j, v)
+				}
+			}
+		}
+	}
+}
+
+func TestCutRow(t *testing.T) {
+	for _, c := range []struct {
+		cols, weights, inputs int
+		want                  string
+		width                 int
+	}{
+		{70, 32, 32, "[{0 0 [{0 32 0}]} {1 1 [{32 64 32}]} {2 2 [{64 70 64}]}]", 80},
+		{40, 8, WholeRow, "[{0 0 [{0 8 0}]} {1 0 [{8 16 16}]} {2 0 [{16 24 32}]} {3 0 [{24 32 48}]} {4 0 [{32 40 64}]}]", 80},
+		{70, 32, 48, "[{0 0 [{0 32 0}]} {1 0 [{32 48 32}]} {1 1 [{48 64 48}]} {2 1 [{64 70 64}]}]", 80},
+		{1030, 1030, WholeRow, "[{0 0 [{0 512 0} {512 1024 512} {1024 1030 1024}]}]", 1040},
+	} {
+		runs, width := cutRow(c.cols, c.weights, c.inputs)
+		if got := fmt.Sprint(runs); got != c.want || width != c.width {
+			t.Errorf("%d columns by %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
+		}
+	}
+}
+
+// A vector that its type cannot hold is an error that says where it is.
+func TestCacheRange(t *testing.T) {
+	d := &Decoder{spec: &model.Spec{KVHeads: 2, HeadDim: 4, Schedule: []int{0}}}
+	var err error
+	if d.arithmetic, err = ParseArithmetic("", "int8"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.NewCache(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.reserve(2); err != nil {
+		t.Fatal(err)
+	}
+	k, v := newRows(2, 8), newRows(2, 8)
+	if err := c.append(0, nil, k, v); err != nil {
+		t.Fatal(err)
+	}
+	v.row(1)[6] = 1e9
+	const want = "step 0, position 1, value of head 1, column 2: 1e+09 does not fit int8/row/sym; keep it in another type"
+	if err := c.append(0, nil, k, v); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
