@@ -122,7 +122,7 @@ func (r *calibrated) embedding() error {
 
 // head quantizes the head by what is known of final hidden states.
 func (r *calibrated) head(name string, h *transformer.Hidden) error {
-	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, dst, src, h) })
+	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, h) })
 }
 
 // ending stores what follows the blocks.

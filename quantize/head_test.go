@@ -255,7 +255,7 @@ func TestRoundHead(t *testing.T) {
 		return sum / float64(h.Len())
 	}
 	nearest := after(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, guess(src.Cols)) })
-	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), dst, src, h) })
+	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), gptq{}, dst, src, h) })
 	t.Logf("KL %v to nearest, %v", nearest, fitted)
 	if !(fitted < 0.9*nearest) {
 		t.Errorf("KL %v, to nearest %v", fitted, nearest)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -28,6 +29,8 @@ type Recipe struct {
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
+
+	Without []string `yaml:"without,omitempty"` // steps of Method that are left out: see Steps
 
 	// Texts says what the method was calibrated on; nil without calibration.
 	Texts *Texts `yaml:"calibration,omitempty"`
@@ -99,8 +102,14 @@ func (r *Recipe) full() (*Recipe, error) {
 	fill(&f.Head, f.Embedding)
 	fill(&f.Vectors, Keep)
 	f.Rules = append([]Rule(nil), r.Rules...)
-	if _, err := methodNamed(f.Method); err != nil {
+	if _, err := methodNamed(f.Method, f.Without); err != nil {
 		return nil, err
+	}
+	f.Without = nil
+	for _, step := range Steps(f.Method) { // in its order
+		if slices.Contains(r.Without, step) {
+			f.Without = append(f.Without, step)
+		}
 	}
 	if f.Method != MethodRTN && f.Texts == nil {
 		return nil, fmt.Errorf("method %s needs calibration texts", f.Method)

@@ -139,6 +139,7 @@ var flagValues = map[string][]string{
 	"dtype":     dtypes,
 	"to":        targets,
 	"method":    quantize.Methods(),
+	"without":   quantize.Steps(quantize.MethodGPTQ),
 	"for":       targetNames(),
 	"gate":      verify.MetricNames(),
 	"set":       {"layer_sharing=true", "share_embedding=true"},
