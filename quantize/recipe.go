@@ -4,16 +4,14 @@
 package quantize
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/strictyaml"
 )
 
 // A Recipe says how each tensor is to be stored. Its YAML form is what
@@ -55,14 +53,9 @@ const Keep = "keep"
 // ParseRecipe reads a recipe's YAML. Unknown and repeated keys are errors that
 // give the line.
 func ParseRecipe(text []byte) (*Recipe, error) {
-	const limit = 1 << 20
-	if len(text) > limit {
-		return nil, fmt.Errorf("recipe takes %d bytes, the limit is %d", len(text), limit)
-	}
 	var r Recipe
-	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("recipe: %s", strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "))
+	if err := strictyaml.Decode(text, &r); err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	return &r, nil
 }
@@ -82,8 +75,7 @@ func (r *Recipe) YAML() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := yaml.Marshal(full)
-	return string(text), err
+	return strictyaml.Encode(full)
 }
 
 // full returns r with defaults filled in and schemes spelled canonically.
