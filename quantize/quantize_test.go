@@ -391,7 +391,7 @@ func TestRunWritesThePlannedBytes(t *testing.T) {
 type hashing struct{ hash.Hash }
 
 func (h hashing) Write(m *qtensor.Matrix) error {
-	for _, plane := range [][]byte{m.Codes, m.Scales, m.Mins} {
+	for _, plane := range m.Planes() {
 		h.Hash.Write(plane)
 	}
 	return nil

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,7 +13,6 @@ import (
 	"thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/parallel"
 	"thimble/internal/tokenizer"
 )
 
@@ -184,42 +180,4 @@ func checkContext(m *model.Model, positions int, remedy string) error {
 		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", defect.Printable(m.Path), positions, m.Spec.Context, remedy)
 	}
 	return nil
-}
-
-// hashFiles returns name, length and SHA-256 of each file, several at a time.
-// progress may be nil.
-func hashFiles(ctx context.Context, paths []string, progress *meter) ([]model.Source, error) {
-	sources := make([]model.Source, len(paths))
-	var total int64
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		total += info.Size()
-	}
-	var done atomic.Int64
-	err := parallel.Do(ctx, len(paths), func(_, i int) error {
-		f, err := os.Open(paths[i])
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		h := sha256.New()
-		n := int64(0)
-		for err == nil {
-			if err = ctx.Err(); err == nil {
-				var k int64
-				k, err = io.CopyN(h, f, 16<<20) // bytes between two looks at the context
-				n += k
-				progress.at(done.Add(k), total)
-			}
-		}
-		if err != io.EOF {
-			return fmt.Errorf("%s: %w", defect.Printable(paths[i]), err)
-		}
-		sources[i] = model.Source{Name: filepath.Base(paths[i]), Bytes: n, SHA256: h.Sum(nil)}
-		return nil
-	})
-	return sources, err
 }

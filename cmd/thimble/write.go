@@ -152,9 +152,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 
 // writePlan carries out plan into the container out.
 func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, out string) error {
-	hashing := newMeter(c, "hash", "MB", 1e6)
-	sources, err := hashFiles(c.Context, m.Files, hashing)
-	hashing.done()
+	sources, err := startHashing(c.Context, m.Files, nil)
 	if err != nil {
 		return err
 	}
@@ -180,8 +178,9 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 
 // writeContainer stores m, which was read from sources, as plan says. A failure
 // leaves no file behind.
-func writeContainer(ctx context.Context, m *model.Model, sources []model.Source, plan *quantize.Plan, texts *quantize.Calibration, out string, overwrite bool, progress func(int64)) error {
-	contents, err := contentsOf(m, sources, plan)
+func writeContainer(ctx context.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, out string, overwrite bool, progress func(int64)) error {
+	defer sources.stop()
+	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
 		return err
 	}
@@ -196,6 +195,9 @@ func writeContainer(ctx context.Context, m *model.Model, sources []model.Source,
 		}
 	}
 	if err := quantize.Run(ctx, m, plan, texts, w, progress); err != nil {
+		return err
+	}
+	if err := sources.wait(); err != nil {
 		return err
 	}
 	return w.Close()

@@ -149,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 		tensors := map[string]*qtensor.Matrix{}
 		for _, e := range c.Tensors {
 			m := fill(e)
-			for _, plane := range [][]byte{m.Codes, m.Scales, m.Mins} {
+			for _, plane := range m.Planes() {
 				values.Read(plane)
 			}
 			tensors[e.Name] = m

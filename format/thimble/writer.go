@@ -3,6 +3,7 @@ package thimble
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -39,7 +40,8 @@ type Writer struct {
 }
 
 // Create begins to write c at path. All that c says is checked before
-// anything is written; c must stay unchanged until Close.
+// anything is written; c must stay unchanged until Close, but for the digests of
+// its sources, which may become known until then.
 func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if err := c.check(path, int64(len(c.Tokenizer))); err != nil {
 		return nil, err
@@ -91,18 +93,13 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
 	hash := sha256.New()
-	if err := parallel.Guard(func() error { // the planes may be mapped from a source
-		for j, plane := range [][]byte{m.Codes, m.Scales, m.Mins} {
-			if len(plane) > 0 {
-				hash.Write(plane)
-				w.put(w.planes[w.next][j].off, plane)
-			}
-		}
-		if m.Source != nil {
-			w.putRows(hash, m)
-		}
-		return w.err
-	}); err != nil {
+	// Writing and hashing are two passes over what may be mapped from a source,
+	// and each is as long as reading it: side by side.
+	passes := []func() error{
+		func() error { return w.putPlanes(m) },
+		func() error { return hashPlanes(hash, m) },
+	}
+	if err := parallel.Do(context.Background(), len(passes), func(_, i int) error { return passes[i]() }); err != nil {
 		if err == parallel.ErrFault {
 			err = fmt.Errorf("%s: reading its source: %w", e.Name, err)
 		}
@@ -114,15 +111,38 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// putRows writes the only plane of a matrix whose rows are made on demand.
-func (w *Writer) putRows(hash io.Writer, m *qtensor.Matrix) {
-	var reader qtensor.Reader
+// putPlanes writes what m stores at its place in the file.
+func (w *Writer) putPlanes(m *qtensor.Matrix) error {
+	for j, plane := range m.Planes() {
+		if len(plane) > 0 {
+			w.put(w.planes[w.next][j].off, plane)
+		}
+	}
 	off := w.planes[w.next][0].off
-	for r := range m.Rows {
-		row := reader.Stored(m, r)
-		hash.Write(row)
+	eachRow(m, func(row []byte) {
 		w.put(off, row)
 		off += int64(len(row))
+	})
+	return w.err
+}
+
+// hashPlanes gives what m stores to hash.
+func hashPlanes(hash io.Writer, m *qtensor.Matrix) error {
+	for _, plane := range m.Planes() {
+		hash.Write(plane)
+	}
+	eachRow(m, func(row []byte) { hash.Write(row) })
+	return nil
+}
+
+// eachRow makes the rows of a matrix that has them made on demand.
+func eachRow(m *qtensor.Matrix, f func(row []byte)) {
+	if m.Source == nil {
+		return
+	}
+	var reader qtensor.Reader
+	for r := range m.Rows {
+		f(reader.Stored(m, r))
 	}
 }
 

@@ -64,6 +64,10 @@ func (m *Matrix) Bytes() int64 {
 	return codes + scales + mins
 }
 
+// Planes are what is stored of the matrix but for the rows of a Source, in the
+// order of a file.
+func (m *Matrix) Planes() [3][]byte { return [3][]byte{m.Codes, m.Scales, m.Mins} }
+
 // row returns row r's part of each plane; Codes may not have a Source.
 func (m *Matrix) row(r int) (codes, scales, mins []byte) {
 	return m.part(m.Codes, r), m.part(m.Scales, r), m.part(m.Mins, r)

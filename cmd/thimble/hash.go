@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+)
+
+// A hashing computes the SHA-256 of files while other work goes on.
+type hashing struct {
+	// Sources are name and length of each file; their digests are zero until wait.
+	Sources []model.Source
+	sums    [][]byte
+	ended   chan error
+	stop    context.CancelFunc
+}
+
+// startHashing begins to hash the files, several at a time.
+func startHashing(ctx context.Context, paths []string, progress *meter) (*hashing, error) {
+	ctx, stop := context.WithCancel(ctx)
+	h := &hashing{make([]model.Source, len(paths)), make([][]byte, len(paths)), make(chan error, 1), stop}
+	var total int64
+	for i, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		h.Sources[i] = model.Source{Name: filepath.Base(path), Bytes: info.Size(), SHA256: make([]byte, sha256.Size)}
+		total += info.Size()
+	}
+	var done atomic.Int64
+	go func() {
+		h.ended <- parallel.Do(ctx, len(paths), func(_, i int) error {
+			n, sum, err := hashFile(ctx, paths[i], func(k int64) { progress.at(done.Add(k), total) })
+			if err == nil && n != h.Sources[i].Bytes {
+				err = fmt.Errorf("has %d bytes, had %d before: %w", n, h.Sources[i].Bytes, parallel.ErrFault)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", defect.Printable(paths[i]), err)
+			}
+			h.sums[i] = sum
+			return nil
+		})
+	}()
+	return h, nil
+}
+
+// wait fills in the digests of Sources once all are known.
+func (h *hashing) wait() error {
+	err := <-h.ended
+	h.stop()
+	if err != nil {
+		return err
+	}
+	for i := range h.Sources {
+		copy(h.Sources[i].SHA256, h.sums[i])
+	}
+	return nil
+}
+
+// hashFile calls more with the bytes that it has got further.
+func hashFile(ctx context.Context, path string, more func(int64)) (n int64, sum []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	for err == nil {
+		if err = ctx.Err(); err == nil {
+			var k int64
+			k, err = io.CopyN(h, f, 16<<20) // bytes between two looks at the context
+			n += k
+			more(k)
+		}
+	}
+	if err != io.EOF {
+		return n, nil, err
+	}
+	return n, h.Sum(nil), nil
+}
+
+// hashFiles returns name, length and SHA-256 of each file.
+func hashFiles(ctx context.Context, paths []string, progress *meter) ([]model.Source, error) {
+	h, err := startHashing(ctx, paths, progress)
+	if err != nil {
+		return nil, err
+	}
+	return h.Sources, h.wait()
+}
