@@ -52,17 +52,30 @@ func budgetOf(c *cli.Context) (b budget, err error) {
 		return b, fmt.Errorf("--target-size, --target-bpw and --max-kl exclude each other; give one")
 	}
 	if c.IsSet("target-size") {
-		b.file, err = parseSize(c.String("target-size"))
+		if b.file, err = parseSize(c.String("target-size")); err != nil {
+			err = fmt.Errorf("--target-size %w", err)
+		}
 		return b, err
 	}
 	b.bits, b.kl = c.Float64("target-bpw"), c.Float64("max-kl")
-	if c.IsSet("target-bpw") && !(b.bits > 0 && b.bits < 64) {
-		return b, fmt.Errorf("--target-bpw %g: want a number of bits between 0 and 64", b.bits)
+	if c.IsSet("target-bpw") {
+		return b, checkBits("--target-bpw", b.bits)
 	}
-	if c.IsSet("max-kl") && !(b.kl > 0 && b.kl < 1e6) {
-		return b, fmt.Errorf("--max-kl %g: want a positive number of nats", b.kl)
+	return b, checkKL("--max-kl", b.kl)
+}
+
+func checkBits(name string, bits float64) error {
+	if !(bits > 0 && bits < 64) {
+		return fmt.Errorf("%s %g: want a number of bits between 0 and 64", name, bits)
 	}
-	return b, nil
+	return nil
+}
+
+func checkKL(name string, kl float64) error {
+	if !(kl > 0 && kl < 1e6) {
+		return fmt.Errorf("%s %g: want a positive number of nats", name, kl)
+	}
+	return nil
 }
 
 // parseSize reads a number of bytes, kB, MB, GB, KiB, MiB or GiB.
@@ -81,7 +94,7 @@ func parseSize(text string) (int64, error) {
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
 		return int64(size), nil
 	}
-	return 0, fmt.Errorf("--target-size %s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
+	return 0, fmt.Errorf("%s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }
 
 // spend chooses the schemes of r's matrices within the flags' budget, among
@@ -91,18 +104,33 @@ func spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Cal
 	if err != nil {
 		return nil, 0, err
 	}
-	schemes, err := candidateSchemes(c, m, target)
+	text := usualSchemes
+	if c.IsSet("schemes") {
+		text = c.String("schemes")
+	}
+	schemes, err := candidateSchemes(strings.Split(text, ","), m, target)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--schemes: %w", err)
+	}
+	survey, err := takeSurvey(c, m, cal, schemes)
 	if err != nil {
 		return nil, 0, err
 	}
-	if r.Scheme == "" {
-		r.Scheme = schemes[0].String()
-	}
+	return b.allocate(survey, m, r)
+}
+
+// takeSurvey is quantize.NewSurvey with its progress shown.
+func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme) (*quantize.Survey, error) {
 	progress := newMeter(c, "survey", "steps", 1)
-	survey, err := quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
-	progress.done()
-	if err != nil {
-		return nil, 0, err
+	defer progress.done()
+	return quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
+}
+
+// allocate chooses the schemes of r's matrices within b, among those of survey.
+func (b budget) allocate(survey *quantize.Survey, m *model.Model, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
+	if r.Scheme == "" {
+		same := *r
+		r, same.Scheme = &same, survey.Schemes[0].String()
 	}
 	if b.kl > 0 {
 		return survey.Allocate(m, r, 0, b.kl)
@@ -146,22 +174,17 @@ func excess(m *model.Model, r *quantize.Recipe, limit int64) (int64, error) {
 	return size - limit, err
 }
 
-// candidateSchemes are those of --schemes, or the usual ones, without what
-// target has no type for.
-func candidateSchemes(c *cli.Context, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
-	text := usualSchemes
-	if c.IsSet("schemes") {
-		text = c.String("schemes")
-	}
+// candidateSchemes are those of these names, without what target has no type for.
+func candidateSchemes(names []string, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
 	var schemes []qtensor.Scheme
 next:
-	for _, name := range strings.Split(text, ",") {
+	for _, name := range names {
 		s, err := qtensor.ParseScheme(strings.TrimSpace(name))
 		if err != nil {
-			return nil, fmt.Errorf("--schemes: %w", err)
+			return nil, err
 		}
 		if s.Kind != qtensor.Int {
-			return nil, fmt.Errorf("--schemes: %v is no integer scheme", s)
+			return nil, fmt.Errorf("%v is no integer scheme", s)
 		}
 		if target != nil {
 			for _, slot := range m.Spec.Slots() {
@@ -173,7 +196,7 @@ next:
 		schemes = append(schemes, s)
 	}
 	if len(schemes) == 0 {
-		return nil, fmt.Errorf("--schemes %s: %s has no type for any of them", defect.Printable(text), target.Name)
+		return nil, fmt.Errorf("%s has no type for any of %s", target.Name, defect.Printable(strings.Join(names, ",")))
 	}
 	return schemes, nil
 }

@@ -132,8 +132,8 @@ func (a *axis) logTicks(most int) []tick {
 			for _, m := range steps {
 				if v := m * pow10(e); e%every == 0 && log10(v) >= a.lo && log10(v) <= a.hi {
 					text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
-					if e < -6 || e > 6 {
-						text = strconv.FormatFloat(v, 'e', 0, 64)
+					if e < -4 || e > 5 {
+						text = strconv.FormatFloat(m, 'f', 0, 64) + "e" + strconv.Itoa(e)
 					}
 					found = append(found, tick{v, text})
 				}

@@ -67,20 +67,30 @@ func (c *Chart) words() string {
 	return strings.TrimSpace(b.String())
 }
 
-// legend names the series, in lines as long as the picture is wide.
+// legend names the series, in two lines as long as the picture is wide. Names that
+// do not fit are left to the points' own.
 func (d *drawing) legend(series []Series) {
-	x, y := 14.0, 42.0
-	for i, s := range series {
-		name := fitted(s.Name, fontSize, width-60)
-		w := textWidth(name, fontSize) + 18
-		if x > 14 && x+w > width-14 {
-			if x, y = 14, y+16; y > top-28 {
-				return // the points' own labels have to do
-			}
+	const indent = 14
+	x, lines := float64(indent), 1
+	var places []spot // the second number counts lines
+	for _, s := range series {
+		w := textWidth(fitted(s.Name, fontSize, width-60), fontSize) + 28
+		if x > indent && x+w-10 > width-indent {
+			x, lines = indent, lines+1
 		}
-		d.mark(&series[i], i, spot{x + 5, y - 4}, "")
-		d.text("ink", "start", x+14, y, name)
-		x += w + 10
+		places = append(places, spot{x, float64(lines)})
+		x += w
+	}
+	for i, at := range places {
+		y := 50.0
+		if lines > 1 {
+			y = 26 + 16*at.y
+		}
+		if at.y > 2 {
+			break
+		}
+		d.mark(&series[i], i, spot{at.x + 5, y - 4}, "")
+		d.text("ink", "start", at.x+14, y, fitted(series[i].Name, fontSize, width-60))
 	}
 }
 

@@ -1,0 +1,403 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+	"thimble/verify"
+)
+
+var (
+	folderFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write curve.svg, curve.md and curve.json into `FOLDER`, which may exist"}
+	keepFlag   = &cli.BoolFlag{Name: "keep", Usage: "keep the containers there, too"}
+)
+
+func curveCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "curve",
+		Usage:     "measure what a model loses at each of several sizes",
+		UsageText: "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]",
+		Description: "Makes the file that thimble quantize would make, once for each size, compares it with\n" +
+			"MODEL on every text, and prints divergence, top-1 agreement and perplexity against\n" +
+			"size, with time and memory: what to choose for a phone, on one page. One survey\n" +
+			"serves all sizes. A first run with --chunks 4 shows the shape in little time.\n\n" +
+			"Calibrate (--calib) on text of the kind that the model will meet, and measure on other\n" +
+			"text: some of that kind, and some that is not, which shows what calibration costs\n" +
+			"where it was not aimed at.\n\n" +
+			"--rows names a YAML file for what sizes alone do not say, a list of recipes, each with\n" +
+			"any of these keys: name; size, bpw or kl, and schemes, as --target-size, --target-bpw,\n" +
+			"--max-kl and --schemes of thimble quantize; scheme, embedding, head, method, without\n" +
+			"and set as in a recipe; for, as --for; calib: false for a row made without the text:\n\n" +
+			"   - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}\n" +
+			"   - {name: no refit, scheme: int4/g32, without: [refit, descent]}\n" +
+			"   - {size: 92MB, schemes: [int4/g32, int8/g32]}\n\n" +
+			"--peers names a YAML or JSON file of points that other tools reach, each with name,\n" +
+			"bytes, kl and text, the name of the text less folder and ending.\n\n" +
+			"In the folder of -o, curve.svg shows it all, one picture for each text. Divergence is\n" +
+			"KL(MODEL || file) in nats per token, as thimble verify measures it.\n\n" +
+			"Examples:\n" +
+			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt\n" +
+			"   thimble curve SmolLM2-135M --text test.txt --text code.txt --calib valid.txt \\\n" +
+			"      --sizes 92MB,98.4MB,105.5MB --peers peers.yaml -o curve\n" +
+			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --chunks 16 \\\n" +
+			"      --rows docs/curve/rows-ablation.yaml\n" +
+			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --for llama.cpp \\\n" +
+			"      --sizes 92MB,105MB -o curve --keep",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringSliceFlag{Name: "text", Usage: "measure on the text in `FILE` (repeatable)"},
+			&cli.StringFlag{Name: "sizes", Usage: "the `SIZES` of files, such as 92MB,105.5MB (default: five from 4.5 to 8 bits per weight)"},
+			&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` that --sizes choose from, with commas between them"},
+			&cli.StringFlag{Name: "for", Usage: "with --sizes: use what the program `TARGET` has types for: " + strings.Join(targetNames(), ", ")},
+			&cli.StringFlag{Name: "rows", Usage: "read rows from a YAML `FILE`"},
+			&cli.StringFlag{Name: "peers", Usage: "show the points in `FILE` beside them"},
+			contextFlag, chunksFlag,
+			folderFlag, keepFlag,
+			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
+			setFlag, jsonFlag, quietFlag,
+		}, calibrationFlags),
+		Action: curveAction,
+	}
+}
+
+// A curve is the report of curve.
+type curve struct {
+	Model       string         `json:"model"`
+	Weights     int64          `json:"weights"`
+	Calibration *curveText     `json:"calibration,omitempty"`
+	Texts       []curveMeasure `json:"texts"`
+	Cores       int            `json:"cores"`
+	Survey      *cost          `json:"survey,omitempty"` // once for all rows with a budget
+	Rows        []curveRow     `json:"rows"`
+	Peers       []peer         `json:"peers,omitempty"`
+	Notes       []string       `json:"notes,omitempty"`
+	Folder      string         `json:"folder,omitempty"`
+	Output      []string       `json:"output,omitempty"` // files in it
+}
+
+// A curveText is what rows were calibrated on.
+type curveText struct {
+	SHA256  []string `json:"sha256"`
+	Tokens  int      `json:"tokens"`
+	Context int      `json:"context"`
+}
+
+// A curveMeasure is a text that rows are measured on.
+type curveMeasure struct {
+	Name    string       `json:"name"`
+	Chunks  int          `json:"chunks"`
+	Context int          `json:"context"`
+	Tokens  int          `json:"tokens"` // scored
+	PPL     verify.Value `json:"ppl"`    // of the model itself
+}
+
+// A cost is what something took.
+type cost struct {
+	Seconds float64 `json:"seconds"`
+	Peak    int64   `json:"peak_resident_bytes,omitempty"` // of the process meanwhile, mapped files included; 0 where not known
+}
+
+// A curveRow is one file.
+type curveRow struct {
+	Name          string  `json:"name"`
+	Bytes         int64   `json:"bytes"` // of the file
+	SHA256        string  `json:"sha256"`
+	BitsPerWeight float64 `json:"bits_per_weight"`
+	PredictedKL   float64 `json:"predicted_kl,omitempty"`
+	Recipe        string  `json:"recipe"` // canonical YAML
+	cost
+	Measured []curvePoint `json:"measured"` // by text
+	kind     string
+}
+
+// A curvePoint is a file measured on a text.
+type curvePoint struct {
+	KLMean   verify.Value `json:"kl_mean"` // nats per token
+	KLMeanSE verify.Value `json:"kl_mean_se"`
+	KLP99    verify.Value `json:"kl_p99"`
+	Top1     verify.Value `json:"top1_agreement"`
+	PPL      verify.Value `json:"ppl"`
+	PPLRatio verify.Value `json:"ppl_ratio"` // to the model's own
+}
+
+// start measures a cost from now on, until stop.
+func (k *cost) start() (stop func()) {
+	debug.FreeOSMemory() // what was garbage before is none of it
+	known, begun := resetPeak(), time.Now()
+	return func() {
+		k.Seconds = time.Since(begun).Seconds()
+		if known {
+			k.Peak = peakMemory()
+		}
+	}
+}
+
+func curveAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	rows, err := rowsOf(c)
+	if err != nil {
+		return err
+	}
+	texts := c.StringSlice("text")
+	names, err := textNames(texts)
+	if err != nil {
+		return err
+	}
+	peers, note, err := peersOf(c, names)
+	if err != nil {
+		return err
+	}
+	m, err := openSound(path, c.StringSlice(setFlag.Name))
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	containers, err := containerNames(c, rows)
+	if err != nil {
+		return err
+	}
+	inputs := slices.Concat(m.Files, texts, c.StringSlice("calib"), []string{c.String("rows"), c.String("peers")})
+	out, err := folderOf(c, slices.Concat(containers, curveFiles(names)), inputs)
+	if err != nil {
+		return err
+	}
+	weights, _ := m.Size()
+	d := &drafting{c: c, m: m, rows: rows, out: out, curve: &curve{Model: path, Weights: weights, Peers: peers, Cores: runtime.GOMAXPROCS(0)}}
+	if note != "" {
+		d.curve.Notes = append(d.curve.Notes, note)
+	}
+	for i, text := range texts {
+		prompts, err := textPrompts(c, m, text)
+		if err != nil {
+			return err
+		}
+		d.prompts = append(d.prompts, prompts)
+		d.curve.Texts = append(d.curve.Texts, curveMeasure{Name: names[i], Chunks: len(prompts), Context: len(prompts[0].IDs)})
+	}
+	if err := d.choose(); err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	if err := out.open(); err != nil {
+		return err
+	}
+	defer out.close()
+	if err := d.measure(); err != nil {
+		return err
+	}
+	if out.path != "" {
+		files := d.curve.files()
+		if err := c.Context.Err(); err != nil {
+			return err
+		}
+		if err := out.publish(containers, files); err != nil {
+			return err
+		}
+		d.curve.Folder, d.curve.Output = out.path, append(d.curve.Output, containers...)
+		for _, f := range files {
+			d.curve.Output = append(d.curve.Output, f.name)
+		}
+	}
+	return print(c, d.curve)
+}
+
+// textNames are what the texts are called, all different.
+func textNames(paths []string) (names []string, err error) {
+	if len(paths) == 0 {
+		return nil, errors.New("curve needs a text to measure on: --text FILE")
+	}
+	for _, path := range paths {
+		name := textName(path)
+		if slices.ContainsFunc(names, func(other string) bool { return fileName(other) == fileName(name) }) {
+			return nil, fmt.Errorf("--text: two texts are called %s; give one file another name", name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// containerNames are the files that --keep asks for.
+func containerNames(c *cli.Context, rows []*row) (names []string, err error) {
+	if !c.Bool(keepFlag.Name) {
+		return nil, nil
+	}
+	for _, r := range rows {
+		name := fileName(r.name) + ".thimble"
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// A drafting is a curve being made.
+type drafting struct {
+	*curve
+	c       *cli.Context
+	m       *model.Model
+	rows    []*row
+	out     *folder
+	prompts [][]verify.Prompt // by text
+	texts   *quantize.Calibration
+}
+
+// choose calibrates, surveys and plans all rows, so that what cannot be done is
+// known before anything long begins.
+func (d *drafting) choose() error {
+	if err := d.calibrate(); err != nil {
+		return err
+	}
+	survey, err := d.survey()
+	if err != nil {
+		return err
+	}
+	for _, r := range d.rows {
+		if err := r.choose(d.m, survey); err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+// calibrate reads the text, if any row wants it.
+func (d *drafting) calibrate() error {
+	shared := &quantize.Recipe{}
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
+		shared.Method = quantize.MethodGPTQ
+	}
+	texts, note, err := calibration(d.c, d.m, shared)
+	if err != nil {
+		return err
+	}
+	d.texts = texts
+	if note != "" {
+		d.Notes = append(d.Notes, note)
+	}
+	if texts != nil {
+		d.Calibration = (*curveText)(shared.Texts)
+	}
+	for _, r := range d.rows {
+		if r.calibrated {
+			r.recipe.Texts = shared.Texts
+		}
+	}
+	return nil
+}
+
+// survey makes the survey of all schemes that some row may choose.
+func (d *drafting) survey() (*quantize.Survey, error) {
+	var all []qtensor.Scheme
+	for _, r := range d.rows {
+		if r.budget == nil {
+			continue
+		}
+		schemes, err := candidateSchemes(r.candidates, d.m, r.target)
+		if err != nil {
+			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
+		}
+		for _, s := range schemes {
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+	}
+	if all == nil {
+		return nil, nil
+	}
+	d.Survey = &cost{}
+	defer d.Survey.start()()
+	return takeSurvey(d.c, d.m, d.texts, all)
+}
+
+// remembered is how many bytes of final hidden states the reference keeps.
+const remembered = 128 << 20
+
+// measure makes every row's file and compares it with the model.
+func (d *drafting) measure() error {
+	ref, err := verify.NewSubject(d.m, 0)
+	if err != nil {
+		return err
+	}
+	ref = verify.Remember(ref, remembered/(4*d.m.Spec.Hidden))
+	for i, r := range d.rows {
+		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
+		if err := d.row(r, ref, label); err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+func (d *drafting) row(r *row, ref verify.Subject, label string) error {
+	done := curveRow{Name: r.name, PredictedKL: r.predicted, Recipe: r.plan.Recipe, kind: r.kind}
+	out := d.out.file(fileName(r.name) + ".thimble")
+	stop := done.start()
+	if err := d.write(r, out, label); err != nil {
+		return err
+	}
+	stop()
+	if !d.c.Bool(keepFlag.Name) {
+		defer os.Remove(out)
+	}
+	q, err := openModel(out, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	info, err := identity(d.c.Context, q, nil)
+	if err != nil {
+		return err
+	}
+	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
+	subject, err := verify.NewSubject(q, 0)
+	if err != nil {
+		return err
+	}
+	for i := range d.prompts {
+		progress := newMeter(d.c, label+": verify", "tokens", 1)
+		report, err := verify.Run(d.c.Context, ref, subject, d.prompts[i], verify.Options{
+			Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
+		})
+		progress.done()
+		if err != nil {
+			return err
+		}
+		m := report.Metrics
+		d.Texts[i].Tokens, d.Texts[i].PPL = m.Tokens, m.PPLReference
+		done.Measured = append(done.Measured, curvePoint{m.KLMean, m.KLMeanSE, m.KLP99, m.Top1Agreement, m.PPL, m.PPL / m.PPLReference})
+	}
+	d.Rows = append(d.Rows, done)
+	return nil
+}
+
+// write makes r's container.
+func (d *drafting) write(r *row, out, label string) error {
+	ctx, cancel := context.WithCancel(d.c.Context)
+	defer cancel()
+	sources, err := startHashing(ctx, d.m.Files, nil)
+	if err != nil {
+		return err
+	}
+	texts := d.texts
+	if !r.calibrated {
+		texts = nil
+	}
+	progress := newMeter(d.c, label+": quantize", "million weights", 1e6)
+	defer progress.done()
+	return writeContainer(ctx, d.m, sources, r.plan, texts, out, false, func(done int64) { progress.at(done, d.Weights) })
+}
