@@ -249,6 +249,11 @@ type peer struct {
 	Bytes float64 `yaml:"bytes" json:"bytes"` // of the file; 91.9e6 is a way to say it
 	KL    float64 `yaml:"kl" json:"kl"`       // mean, nats per token
 	Text  string  `yaml:"text" json:"text"`   // that it was measured on: a --text less its folder and ending
+
+	// What else is known of it, if anything.
+	KLP99 *float64 `yaml:"kl_p99" json:"kl_p99,omitempty"`
+	Top1  *float64 `yaml:"top1" json:"top1_agreement,omitempty"` // 0 to 1
+	PPL   *float64 `yaml:"ppl" json:"ppl,omitempty"`
 }
 
 // peersOf reads --peers. note says which of them no text of names is for.
@@ -279,6 +284,10 @@ func peersOf(c *cli.Context, names []string) (peers []peer, note string, err err
 			return nil, "", fmt.Errorf("%s: bytes %g: want the size of a file", place, p.Bytes)
 		case !(p.KL > 0 && !math.IsInf(p.KL, 0)):
 			return nil, "", fmt.Errorf("%s: kl %g: want a positive number of nats", place, p.KL)
+		case p.Top1 != nil && !(*p.Top1 >= 0 && *p.Top1 <= 1):
+			return nil, "", fmt.Errorf("%s: top1 %g: want a share from 0 to 1", place, *p.Top1)
+		case p.KLP99 != nil && !(*p.KLP99 >= 0 && *p.KLP99 < 1e9), p.PPL != nil && !(*p.PPL >= 1 && *p.PPL < 1e12):
+			return nil, "", fmt.Errorf("%s: kl_p99 or ppl is out of range", place)
 		case p.Text == "":
 			return nil, "", fmt.Errorf("%s: text: want the name of the text that it was measured on", place)
 		case !slices.Contains(names, p.Text) && !slices.Contains(elsewhere, p.Text):

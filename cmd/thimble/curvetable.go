@@ -75,6 +75,17 @@ func kl(v verify.Value) string {
 	return strconv.FormatFloat(float64(v), 'e', 1, 64)
 }
 
+func percent(v verify.Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
+func perplexity(v verify.Value) string { return fmt.Sprintf("%.2f", float64(v)) }
+
+// known is the text of what may not be known.
+func known(v *float64, text func(verify.Value) string) string {
+	if v == nil {
+		return "-"
+	}
+	return text(verify.Value(*v))
+}
+
 func megabytes(n float64) string { return strconv.FormatFloat(n/1e6, 'f', sizeDigits(n), 64) }
 
 // sizeDigits are those after the point of n in MB.
@@ -90,21 +101,20 @@ func (v *curve) quality(text int) *table {
 	t := &table{head: []string{"file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's"}}
 	for _, r := range v.Rows {
 		m := r.Measured[text]
-		t.add(r.Name, megabytes(float64(r.Bytes)), kl(m.KLMean), kl(m.KLP99), fmt.Sprintf("%.1f%%", 100*float64(m.Top1)),
-			fmt.Sprintf("%.2f", float64(m.PPL)), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
+		t.add(r.Name, megabytes(float64(r.Bytes)), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
 	}
 	return t
 }
 
 // comparison is the table of peers on one text, nil without any.
 func (v *curve) comparison(text int) *table {
-	t := &table{head: []string{"peer", "MB", "mean KL", "the curve there", "of the peer's"}}
+	t := &table{head: []string{"peer", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "curve's KL there"}}
 	for _, p := range v.peersOn(text) {
-		cells := []string{p.Name, megabytes(p.Bytes), kl(verify.Value(p.KL)), "-", "-"}
+		there := "-"
 		if at, ok := v.at(text, p.Bytes); ok {
-			cells[3], cells[4] = kl(verify.Value(at)), fmt.Sprintf("%.0f%%", 100*at/p.KL)
+			there = fmt.Sprintf("%s, %.0f%%", kl(verify.Value(at)), 100*at/p.KL)
 		}
-		t.add(cells...)
+		t.add(p.Name, megabytes(p.Bytes), kl(verify.Value(p.KL)), known(p.KLP99, kl), known(p.Top1, percent), known(p.PPL, perplexity), there)
 	}
 	if len(t.rows) == 0 {
 		return nil
@@ -152,7 +162,7 @@ func (v *curve) costNote() string {
 // about says what was measured on a text.
 func (v *curve) about(text int) string {
 	t := v.Texts[text]
-	return fmt.Sprintf("%d chunks of %d tokens, %d positions scored; the original's perplexity is %.2f", t.Chunks, t.Context, t.Tokens, float64(t.PPL))
+	return fmt.Sprintf("%d chunks of %d tokens, %d positions scored; the original's perplexity is %s", t.Chunks, t.Context, t.Tokens, perplexity(t.PPL))
 }
 
 // made says how rows were made.
@@ -241,7 +251,7 @@ func (v *curve) markdown(names []string) string {
 		if peers := v.comparison(i); peers != nil {
 			b.WriteString("\n")
 			peers.markdown(&b)
-			b.WriteString("\nThe curve between its points is a straight line on a logarithmic scale of KL.\n")
+			b.WriteString("\nThe last column is the divergence of the curve at the peer's size, between its points a straight line on a logarithmic scale, and its share of the peer's.\n")
 		}
 	}
 	b.WriteString("\n## What it took\n\n")

@@ -30,7 +30,7 @@ type Series struct {
 	Points []Point
 }
 
-// A Point is at X > 0, Y > 0, both finite. Others are left out.
+// A Point is at X and Y from 1e-100 to 1e100. Others are left out.
 type Point struct {
 	Label string // beside it; none where empty
 	About string // shown when pointed at
@@ -52,7 +52,8 @@ const (
 
 // drawable reports whether p has a place.
 func drawable(p Point) bool {
-	return p.X > 0 && p.Y > 0 && !math.IsInf(p.X, 0) && !math.IsInf(p.Y, 0)
+	const least, most = 1e-100, 1e100
+	return p.X >= least && p.X <= most && p.Y >= least && p.Y <= most
 }
 
 // An axis maps values to coordinates; a logarithmic one their logarithms.
@@ -74,8 +75,8 @@ func axisOf(values []float64, log bool, from, to, room float64) axis {
 	if least := cmp.Or(float64(0.02*math.Abs(a.hi)), 1); !log && span < least {
 		span = least
 	}
-	if log && span < 0.3 { // from a value to its double
-		span = 0.3
+	if log && span < 0.5 { // so that there is a tick
+		span = 0.5
 	}
 	spare := (span - (a.hi - a.lo)) / 2
 	spare += float64(room * span)
@@ -111,7 +112,7 @@ func (a *axis) ticks(most int) []tick {
 		for _, m := range []float64{1, 2, 5} {
 			step := m * pow10(e)
 			first, last := math.Ceil(a.lo/step), math.Floor(a.hi/step)
-			if last-first >= float64(most) {
+			if !(last-first < float64(most)) {
 				continue
 			}
 			var found []tick
@@ -128,7 +129,7 @@ func (a *axis) ticks(most int) []tick {
 // these.
 func (a *axis) logTicks(most int) []tick {
 	within := func(steps []float64, every int) (found []tick) {
-		for e := -300; e < 300; e++ {
+		for e := int(math.Floor(a.lo)); e <= int(math.Ceil(a.hi)); e++ {
 			for _, m := range steps {
 				if v := m * pow10(e); e%every == 0 && log10(v) >= a.lo && log10(v) <= a.hi {
 					text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
