@@ -50,12 +50,12 @@ func curveCommand() *cli.Command {
 			"KL(MODEL || file) in nats per token, as thimble verify measures it.\n\n" +
 			"Examples:\n" +
 			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --text code.txt --calib valid.txt \\\n" +
-			"      --sizes 92MB,98.4MB,105.5MB --peers peers.yaml -o curve\n" +
+			"   thimble curve SmolLM2-135M --text test.txt --text code.txt \\\n" +
+			"      --calib valid.txt --sizes 92MB,98.4MB,105.5MB --peers peers.yaml -o curve\n" +
 			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --chunks 16 \\\n" +
 			"      --rows docs/curve/rows-ablation.yaml\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --for llama.cpp \\\n" +
-			"      --sizes 92MB,105MB -o curve --keep",
+			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt \\\n" +
+			"      --sizes 92MB,105MB --for llama.cpp -o curve --keep",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringSliceFlag{Name: "text", Usage: "measure on the text in `FILE` (repeatable)"},
 			&cli.StringFlag{Name: "sizes", Usage: "the `SIZES` of files, such as 92MB,105.5MB (default: five from 4.5 to 8 bits per weight)"},

@@ -193,8 +193,8 @@ func (v *curve) String() string {
 	b.WriteString("\n")
 	wrap(&b, v.costNote(), 0, 0)
 	if len(v.Output) > 0 {
-		fmt.Fprintf(&b, "wrote in %s:\n", defect.Printable(v.Folder))
-		wrap(&b, "  "+strings.Join(v.Output, " "), 0, 2)
+		fmt.Fprintf(&b, "wrote in %s:\n  ", defect.Printable(v.Folder))
+		wrap(&b, strings.Join(v.Output, " "), 2, 2)
 	}
 	return b.String()
 }
