@@ -27,12 +27,19 @@ func (b box) nearest(p spot) spot {
 // A spot is a point of the picture.
 type spot struct{ x, y float64 }
 
+// distance is math.Hypot, which is not the same to the bit everywhere.
+func distance(a, b spot) float64 {
+	x, y := a.x-b.x, a.y-b.y
+	return math.Sqrt(float64(x*x) + float64(y*y))
+}
+
 // A label is a text and the place that was found for it.
 type label struct {
 	text   string
 	at     spot // the middle of its point
 	box    box
-	away   float64 // from the point
+	way    spot    // from the point, one of directions
+	away   float64 // so far
 	series int
 }
 
@@ -78,7 +85,7 @@ func place(labels []label, points []spot, lines [][2]spot) {
 						cost += crossed(l.at, b.nearest(l.at), points, labels)
 					}
 					if cost < least {
-						least, l.box, l.away = cost, b, d
+						least, l.box, l.way, l.away = cost, b, way, d
 					}
 				}
 			}
@@ -95,7 +102,7 @@ func crossed(from, to spot, points []spot, labels []label) float64 {
 		share := float64(i) / pieces
 		x, y := from.x+float64(share*(to.x-from.x)), from.y+float64(share*(to.y-from.y))
 		for _, p := range points {
-			if p != from && math.Hypot(p.x-x, p.y-y) < marker+2 {
+			if p != from && distance(p, spot{x, y}) < marker+2 {
 				cost += each
 			}
 		}
@@ -120,7 +127,7 @@ func inTheWay(b box, points []spot, lines [][2]spot) float64 {
 			share := (float64(i) + 0.5) / pieces
 			x, y := l[0].x+float64(share*(l[1].x-l[0].x)), l[0].y+float64(share*(l[1].y-l[0].y))
 			if x > b.x0 && x < b.x1 && y > b.y0 && y < b.y1 {
-				cost += float64(overLine * math.Hypot(l[1].x-l[0].x, l[1].y-l[0].y) / pieces * 4)
+				cost += float64(overLine * distance(l[0], l[1]) / pieces * 4)
 			}
 		}
 	}

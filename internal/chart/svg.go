@@ -12,7 +12,8 @@ import (
 const (
 	labelSize = 11
 	titleSize = 14
-	kinds     = 4 // of marks for one's own series
+	kinds     = 4   // of marks for one's own series
+	scale     = 1.6 // of the picture where there is room
 )
 
 // style names the parts' colours in both schemes. Every text has 4.5 times the
@@ -40,7 +41,8 @@ type drawing struct {
 func (c *Chart) SVG() []byte {
 	s := c.shown()
 	d := &drawing{}
-	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="t d">`+"\n", width, height)
+	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" style="max-width:100%%;height:auto" role="img" aria-labelledby="t d">`+"\n",
+		width, height, int(width*scale), int(height*scale))
 	fmt.Fprintf(d, "<title id=\"t\">%s</title>\n<desc id=\"d\">%s</desc>\n<style>%s</style>\n", escaped(c.Title), escaped(s.words()), style)
 	fmt.Fprintf(d, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", width, height)
 	d.text("title ink", "start", 14, 22, fitted(c.Title, titleSize, width-28))
@@ -152,7 +154,15 @@ func (d *drawing) series(series []Series) {
 		}
 	}
 	for _, l := range labels {
-		d.text("label "+class(&series[l.series], l.series), "middle", (l.box.x0+l.box.x1)/2, l.box.y1-2, l.text)
+		// Its box is as wide as fonts may set it: it begins at the point's side.
+		anchor, x := "middle", (l.box.x0+l.box.x1)/2
+		switch {
+		case l.way.x > 0:
+			anchor, x = "start", l.box.x0
+		case l.way.x < 0:
+			anchor, x = "end", l.box.x1
+		}
+		d.text("label "+class(&series[l.series], l.series), anchor, x, l.box.y1-2, l.text)
 	}
 }
 
