@@ -36,7 +36,9 @@ func curveCommand() *cli.Command {
 			"and set as in a recipe; for, as --for; calib: false for a row made without the text:\n\n" +
 			"   - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}\n" +
 			"   - {name: no refit, scheme: int4/g32, without: [refit, descent]}\n" +
-			"   - {size: 92MB, schemes: [int4/g32, int8/g32]}\n\n" +
+			"   - {size: 92MB, schemes: [int4/g32, int8/g32]}\n" +
+			"   - {file: peer-q4_k_m.gguf}\n\n" +
+			"The last measures a file that is there already, which any tool may have made.\n\n" +
 			"--peers names a YAML or JSON file of points that other tools reach, each with name,\n" +
 			"bytes, kl and text, the name of the text less folder and ending.\n\n" +
 			"In the folder of -o, curve.svg shows it all, one picture for each text. Divergence is\n" +
@@ -109,7 +111,8 @@ type curveRow struct {
 	SHA256        string  `json:"sha256"`
 	BitsPerWeight float64 `json:"bits_per_weight"`
 	PredictedKL   float64 `json:"predicted_kl,omitempty"`
-	Recipe        string  `json:"recipe"` // canonical YAML
+	File          string  `json:"file,omitempty"`   // that was given; then there is no recipe and no cost
+	Recipe        string  `json:"recipe,omitempty"` // canonical YAML
 	cost
 	Measured []curvePoint `json:"measured"` // by text
 	kind     string
@@ -152,7 +155,7 @@ func curveAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	inputs := slices.Concat(m.Files, texts, c.StringSlice("calib"), []string{c.String("rows"), c.String("peers")})
+	inputs := slices.Concat(m.Files, givenFiles(rows), texts, c.StringSlice("calib"), []string{c.String("rows"), c.String("peers")})
 	out, err := folderOf(c, slices.Concat(containers, curveFiles(names)), inputs)
 	if err != nil {
 		return err
@@ -211,12 +214,25 @@ func textNames(paths []string) (names []string, err error) {
 	return names, nil
 }
 
+// givenFiles are the files of rows that are measured as they are.
+func givenFiles(rows []*row) (files []string) {
+	for _, r := range rows {
+		if r.file != "" {
+			files = append(files, r.file)
+		}
+	}
+	return files
+}
+
 // containerNames are the files that --keep asks for.
 func containerNames(c *cli.Context, rows []*row) (names []string, err error) {
 	if !c.Bool(keepFlag.Name) {
 		return nil, nil
 	}
 	for _, r := range rows {
+		if r.file != "" {
+			continue
+		}
 		name := fileName(r.name) + ".thimble"
 		if slices.Contains(names, name) {
 			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)

@@ -45,10 +45,12 @@ func TestRowSentences(t *testing.T) {
 		"- {scheme: int4/g32, method: gtpq}":                          `there is no method "gtpq", did you mean "gptq"?`,
 		"- {scheme: int4/g32, without: [refti]}":                      `method gptq has no step "refti", did you mean "refit"?`,
 		"- {scheme: int4/g32, calib: false, without: [refit]}":        `method rtn has no step "refit"`,
+		"- {file: x.gguf, size: 92MB}":                                "file is measured as it is; beside it there is only name",
+		"- {file: x.gguf, calib: false}":                              "file is measured as it is; beside it there is only name",
 		"- {size: 92MB, for: llama.ccp}":                              `for: llama.ccp is not one of llama.cpp`,
 		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: the text is what --calib names",
-		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not up to 40 letters`,
-		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not up to 40 letters",
+		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 letters`,
+		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 letters",
 	} {
 		if _, err := rowsIn(text, true); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -115,17 +115,20 @@ func (d *drafting) measure() error {
 }
 
 func (d *drafting) row(r *row, ref verify.Subject, label string) error {
-	done := curveRow{Name: r.name, PredictedKL: r.predicted, Recipe: r.plan.Recipe, kind: r.kind}
-	out := d.out.file(fileName(r.name) + ".thimble")
-	stop := done.start()
-	if err := d.write(r, out, label); err != nil {
-		return err
+	done := curveRow{Name: r.name, File: r.file, PredictedKL: r.predicted, kind: r.kind}
+	out := r.file
+	if out == "" {
+		done.Recipe, out = r.plan.Recipe, d.out.file(fileName(r.name)+".thimble")
+		stop := done.start()
+		if err := d.write(r, out, label); err != nil {
+			return err
+		}
+		stop()
+		if !d.c.Bool(keepFlag.Name) {
+			defer os.Remove(out)
+		}
 	}
-	stop()
-	if !d.c.Bool(keepFlag.Name) {
-		defer os.Remove(out)
-	}
-	q, err := openModel(out, nil)
+	q, err := openSound(out, nil)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -11,12 +12,15 @@ import (
 )
 
 // lines are the rows that differ in budget alone, in the order of their first,
-// and those that stand alone.
+// and those that stand alone, of the files that were made.
 func (v *curve) lines() (joined [][]*curveRow, alone []*curveRow) {
 	place := map[string]int{}
 	var groups [][]*curveRow
 	for i := range v.Rows {
 		r := &v.Rows[i]
+		if r.File != "" {
+			continue
+		}
 		at, known := place[r.kind]
 		if !known || r.kind == "" {
 			at = len(groups)
@@ -110,19 +114,27 @@ func (v *curve) picture(text int) *chart.Chart {
 		}
 		p.Series = append(p.Series, s)
 	}
-	if peers := v.peersOn(text); len(peers) > 0 {
-		common := commonWords(peers)
-		s := chart.Series{Name: strings.TrimSpace(common), Theirs: true}
-		if s.Name == "" {
-			s.Name = "peers"
-		}
-		for _, q := range peers {
+	if theirs := v.theirs(text); len(theirs) > 0 {
+		common := commonWords(theirs)
+		s := chart.Series{Name: cmp.Or(strings.TrimSpace(common), "others"), Theirs: true}
+		for _, q := range theirs {
 			s.Points = append(s.Points, chart.Point{Label: strings.TrimPrefix(q.Name, common),
 				About: fmt.Sprintf("%s, %s MB, KL %s", q.Name, megabytes(q.Bytes), kl(verify.Value(q.KL))), X: q.Bytes / 1e6, Y: q.KL})
 		}
 		p.Series = append(p.Series, s)
 	}
 	return p
+}
+
+// theirs are the peers on a text, and the files that were given.
+func (v *curve) theirs(text int) []peer {
+	all := v.peersOn(text)
+	for _, r := range v.Rows {
+		if r.File != "" {
+			all = append(all, peer{Name: r.Name, Bytes: float64(r.Bytes), KL: float64(r.Measured[text].KLMean)})
+		}
+	}
+	return all
 }
 
 // commonWords are the words that all names begin with, less the last of each,

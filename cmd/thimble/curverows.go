@@ -28,6 +28,7 @@ type rowSpec struct {
 	Schemes []string `yaml:"schemes,omitempty"` // as --schemes
 	For     string   `yaml:"for,omitempty"`     // as --for
 	Calib   *bool    `yaml:"calib,omitempty"`   // false: made without the text
+	File    string   `yaml:"file,omitempty"`    // a model that is there already, in place of all these
 
 	quantize.Recipe `yaml:",inline"`
 }
@@ -35,6 +36,7 @@ type rowSpec struct {
 // A row is one file of a curve on its way.
 type row struct {
 	name       string
+	file       string // that is measured as it is; then all below stays empty
 	kind       string // what it shares with rows that differ in budget alone
 	budget     *budget
 	candidates []string // that the budget is spent on
@@ -106,6 +108,9 @@ func rowsOf(c *cli.Context) ([]*row, error) {
 
 // row checks what s says. withText tells that there is a text to calibrate on.
 func (s *rowSpec) row(withText bool) (*row, error) {
+	if s.File != "" {
+		return s.given()
+	}
 	if s.Recipe.Texts != nil {
 		return nil, errors.New("calibration: the text is what --calib names, the same for all rows")
 	}
@@ -146,11 +151,34 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	if r.name == "" {
 		r.name = s.usualName()
 	}
-	if utf8.RuneCountInString(r.name) > maxName || !utf8.ValidString(r.name) || defect.Printable(r.name) != r.name {
-		return nil, fmt.Errorf("the name %.60q is not up to %d letters that can be printed", r.name, maxName)
+	if r.kind, err = s.kind(); err != nil {
+		return nil, err
 	}
-	r.kind, err = s.kind()
-	return r, err
+	return r, checkName(r.name)
+}
+
+// given is the row of a file that is there already.
+func (s *rowSpec) given() (*row, error) {
+	r := &row{name: s.Name, file: s.File}
+	if r.name == "" {
+		r.name = textName(s.File)
+	}
+	alone, err := strictyaml.Encode(rowSpec{Name: s.Name, File: s.File})
+	if err != nil {
+		return nil, err
+	}
+	if all, err := strictyaml.Encode(s); err != nil || all != alone {
+		return nil, errors.New("file is measured as it is; beside it there is only name")
+	}
+	return r, checkName(r.name)
+}
+
+// checkName keeps a table readable.
+func checkName(name string) error {
+	if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || defect.Printable(name) != name {
+		return fmt.Errorf("the name %.60q is not 1 to %d letters that can be printed", name, maxName)
+	}
+	return nil
 }
 
 // budget is the row's, nil for none.
@@ -209,6 +237,9 @@ func (s *rowSpec) kind() (string, error) {
 
 // choose chooses r's schemes by survey, where it has a budget, and plans it on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
+	if r.file != "" {
+		return r.fits(m)
+	}
 	if r.budget != nil {
 		schemes, err := candidateSchemes(r.candidates, m, r.target)
 		if err != nil {
@@ -230,6 +261,19 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		_, _, err = planFor(r.target, m, r.plan)
 	}
 	return err
+}
+
+// fits reports whether r's file is a model of m's vocabulary.
+func (r *row) fits(m *model.Model) error {
+	q, err := openModel(r.file, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	if q.Spec.Vocab != m.Spec.Vocab {
+		return fmt.Errorf("%s: has a vocabulary of %d, not of %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
+	}
+	return nil
 }
 
 // fileName is a name that every file system takes, and no shell minds.
@@ -278,8 +322,8 @@ func peersOf(c *cli.Context, names []string) (peers []peer, note string, err err
 	for i, p := range peers {
 		place := fmt.Sprintf("%s: peer %d", defect.Printable(path), i+1)
 		switch {
-		case p.Name == "" || utf8.RuneCountInString(p.Name) > maxName || defect.Printable(p.Name) != p.Name:
-			return nil, "", fmt.Errorf("%s: the name %.60q is not 1 to %d letters that can be printed", place, p.Name, maxName)
+		case checkName(p.Name) != nil:
+			return nil, "", fmt.Errorf("%s: %w", place, checkName(p.Name))
 		case !(p.Bytes >= 1 && p.Bytes < 1e18):
 			return nil, "", fmt.Errorf("%s: bytes %g: want the size of a file", place, p.Bytes)
 		case !(p.KL > 0 && !math.IsInf(p.KL, 0)):

@@ -142,6 +142,9 @@ func (v *curve) costs() *table {
 		line("survey, once for all", "", "", v.Survey)
 	}
 	for _, r := range v.Rows {
+		if r.File != "" {
+			continue
+		}
 		predicted := "-"
 		if r.PredictedKL > 0 {
 			predicted = kl(verify.Value(r.PredictedKL))
