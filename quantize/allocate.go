@@ -17,6 +17,24 @@ type choice struct {
 	gain           float64 // nats less
 }
 
+// Only returns s for some of its schemes: what it would be had it been made for
+// these.
+func (s *Survey) Only(schemes []qtensor.Scheme) (*Survey, error) {
+	places := make([]int, len(schemes))
+	for i, x := range schemes {
+		if places[i] = slices.Index(s.Schemes, x); places[i] < 0 {
+			return nil, fmt.Errorf("scheme %v was not surveyed", x)
+		}
+	}
+	some := &Survey{schemes, map[string][]float64{}}
+	for name, costs := range s.cost {
+		for _, at := range places {
+			some.cost[name] = append(some.cost[name], costs[at])
+		}
+	}
+	return some, nil
+}
+
 // Allocate returns base with a rule for each surveyed matrix, so that the plan
 // takes at most bytes for its tensors and is predicted to diverge least, or,
 // with bytes 0, takes least and diverges by at most kl. Matrices that a rule of

@@ -264,3 +264,31 @@ func TestLadderIsTheLowerHull(t *testing.T) {
 		}
 	}
 }
+
+// Some schemes of a survey are the survey of these.
+func TestSurveyOnly(t *testing.T) {
+	m := livelyModel(t, nil)
+	texts := randomTexts(3, 40, m.Spec.Vocab)
+	of := func(names ...string) *Survey {
+		var schemes []qtensor.Scheme
+		for _, name := range names {
+			schemes = append(schemes, scheme(t, name))
+		}
+		s, err := NewSurvey(t.Context(), m, texts, schemes, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	want := of("int8/g32", "int4/g32/asym")
+	got, err := of("int4/g32", "int4/g32/asym", "int6/g64", "int8/g32").Only(want.Schemes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.cost, got.cost); diff != "" || !slices.Equal(want.Schemes, got.Schemes) {
+		t.Errorf("%v %v", got.Schemes, diff)
+	}
+	if _, err := got.Only([]qtensor.Scheme{scheme(t, "int5/g32")}); err == nil || err.Error() != "scheme int5/g32/sym was not surveyed" {
+		t.Errorf("error is %v", err)
+	}
+}

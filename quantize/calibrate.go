@@ -160,7 +160,7 @@ func (r *calibrated) embedding() error {
 
 // head quantizes the head by what is known of final hidden states.
 func (r *calibrated) head(name string, end *ending) error {
-	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, dst, src, end) })
+	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, end) })
 }
 
 // ending stores what follows the blocks.

@@ -42,10 +42,9 @@ func TestTrainedCalibrated(t *testing.T) {
 	c := trainedTexts(t, 4096)
 	r := quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}
 	nearest := float64(measure(t, trained, r, nil).Metrics.KLMean)
-	m := openFixture(t, trained)
-	plan := planOf(t, m, r, c)
-	plan.Uncorrected()
-	plain := float64(measurePlan(t, m, plan, c).Metrics.KLMean)
+	r.Without = []string{quantize.StepCorrection}
+	plain := float64(measure(t, trained, r, c).Metrics.KLMean)
+	r.Without = nil
 	corrected := float64(measure(t, trained, r, c).Metrics.KLMean)
 	t.Logf("KL %.5f to nearest, %.5f by gptq, %.5f corrected", nearest, plain, corrected)
 	if !(plain < 0.8*nearest) || !(corrected < 0.92*plain) {
@@ -58,6 +57,35 @@ func TestTrainedCalibrated(t *testing.T) {
 	t.Logf("embedding: KL %.5f to nearest, %.5f by gptq", nearest, fitted)
 	if !(fitted < 0.97*nearest) {
 		t.Errorf("embedding: KL %.5f to nearest, %.5f by gptq", nearest, fitted)
+	}
+}
+
+// Each step that a recipe may leave out earns its place.
+func TestTrainedSteps(t *testing.T) {
+	c := trainedTexts(t, 4096)
+	last := math.Inf(1)
+	for _, step := range []struct {
+		name   string
+		texts  *quantize.Calibration
+		recipe quantize.Recipe
+		margin float64 // of the divergence before
+	}{
+		{"rtn", nil, quantize.Recipe{Without: []string{"search"}}, 1},
+		{"searched", nil, quantize.Recipe{}, 0.95},
+		{"weighted", c, quantize.Recipe{Method: quantize.MethodRTN}, 0.99},
+		{"gptq", c, quantize.Recipe{Without: []string{"descent", "refit", "correction"}}, 0.85},
+		{"corrected", c, quantize.Recipe{Without: []string{"refit", "descent"}}, 0.96},
+		{"refitted", c, quantize.Recipe{Without: []string{"descent"}}, 0.98},
+		{"descended", c, quantize.Recipe{}, 1.1}, // less than what another rounding of this small model is worth
+	} {
+		r := step.recipe
+		r.Scheme, r.Embedding = "int4/g32", "int5/g32"
+		kl := float64(measure(t, trained, r, step.texts).Metrics.KLMean)
+		t.Logf("%-10s KL %.5f", step.name, kl)
+		if !(kl < step.margin*last) {
+			t.Errorf("%s: KL %.5f, before it %.5f", step.name, kl, last)
+		}
+		last = kl
 	}
 }
 

@@ -40,7 +40,7 @@ func TestCorrect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err = rowsOf(t.Context(), matrix(rows, d, 6), nil)
+		w, err = rowsOf(t.Context(), matrix(rows, d, 6))
 		if err != nil {
 			t.Fatal(err)
 		}

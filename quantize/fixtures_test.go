@@ -1,6 +1,7 @@
 package quantize_test
 
 import (
+	"cmp"
 	"path/filepath"
 	"testing"
 
@@ -43,7 +44,7 @@ func openFixture(t *testing.T, dir string) *model.Model {
 func planOf(t *testing.T, m *model.Model, r quantize.Recipe, c *quantize.Calibration) *quantize.Plan {
 	t.Helper()
 	if c != nil {
-		r.Method, r.Texts = quantize.MethodGPTQ, &quantize.Texts{}
+		r.Method, r.Texts = cmp.Or(r.Method, quantize.MethodGPTQ), &quantize.Texts{}
 	}
 	plan, err := quantize.NewPlan(m, &r)
 	if err != nil {

@@ -16,27 +16,27 @@ import (
 // those of the natural order and their scales are chosen before, so that any
 // order of rounding can be stored. The target is corrected for what was
 // quantized upstream, see correct.
-type gptq struct{}
+type gptq struct{ without skips }
 
 const (
 	panelRows  = 48  // rows that a core rounds at a time
 	sweepBlock = 128 // columns between two products over all columns behind
 )
 
-func (gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
+func (m gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	if in.moments == nil {
 		return errors.New("gptq needs calibration")
 	}
-	w, err := rowsOf(ctx, src, nil)
+	w, err := rowsOf(ctx, src)
 	if err != nil {
 		return err
 	}
-	if in.moments.c != nil {
+	if in.moments.c != nil && !m.without.has(StepCorrection) {
 		if err := correct(ctx, w, in); err != nil {
 			return err
 		}
 	}
-	return roundPanels(ctx, target{in, dst, w})
+	return roundPanels(ctx, target{in, dst, w, m.without})
 }
 
 // A target is a matrix to be rounded, given what is known of its input.
@@ -44,6 +44,8 @@ type target struct {
 	*Input
 	dst *qtensor.Matrix
 	w   []float32 // (dst.Rows, dst.Cols), what Q x~ is to come near
+
+	without skips
 }
 
 // roundPanels fills t.dst, a few rows at a time on each core.
@@ -58,8 +60,12 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		p.refit()
-		p.descend()
+		if !p.without.has(StepRefit) {
+			p.refit()
+		}
+		if !p.without.has(StepDescent) {
+			p.descend()
+		}
 		p.store()
 		return nil
 	})
@@ -89,6 +95,7 @@ func newPanel(t target) *panel {
 		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), part: make([]float32, n),
 		ahead: make([]float32, n), errs: make([]float32, n), bytes: make([]uint8, t.dst.Cols),
 	}
+	p.search.plain = t.without.has(StepSearch)
 	groups := t.dst.Scheme.Groups(t.dst.Cols)
 	for range panelRows {
 		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))
@@ -155,20 +162,12 @@ func (p *panel) store() {
 	}
 }
 
-// rowsOf returns the values of some rows of src, (rows, src.Cols), of all for
-// nil. One that is not finite is an error.
-func rowsOf(ctx context.Context, src *qtensor.Matrix, rows []int) ([]float32, error) {
+// rowsOf returns the values of src, (src.Rows, src.Cols). One that is not finite
+// is an error.
+func rowsOf(ctx context.Context, src *qtensor.Matrix) ([]float32, error) {
 	w := make([]float32, src.Rows*src.Cols)
-	err := eachRow(ctx, src, func(_, r int, x []float32) error {
+	return w, eachRow(ctx, src, func(_, r int, x []float32) error {
 		copy(w[r*src.Cols:], x)
 		return nil
 	})
-	if rows == nil || err != nil {
-		return w, err
-	}
-	some := make([]float32, 0, len(rows)*src.Cols)
-	for _, r := range rows {
-		some = append(some, w[r*src.Cols:][:src.Cols]...)
-	}
-	return some, nil
 }

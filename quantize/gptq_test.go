@@ -28,11 +28,11 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rowsOf(t.Context(), matrix(rows, cols, uint64(cols)), nil)
+	w, err := rowsOf(t.Context(), matrix(rows, cols, uint64(cols)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return target{in, dst, w}
+	return target{in, dst, w, nil}
 }
 
 // lossOf is e (H + lambda I) e^T of row r of a panel, in float64 from its codes.
@@ -219,7 +219,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 		}
 		nearest := lossAfter(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, in.Input) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
-			p := newPanel(target{in.Input, dst, in.w})
+			p := newPanel(target{in.Input, dst, in.w, nil})
 			for first := 0; first < rows; first += panelRows {
 				if err := p.take(first); err != nil {
 					return err

@@ -157,13 +157,13 @@ func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*Input, error) 
 
 // roundHead fills dst from src, the head of a model, bin by bin, given the float
 // model's end.
-func roundHead(ctx context.Context, dst, src *qtensor.Matrix, end *ending) error {
+func roundHead(ctx context.Context, method Method, dst, src *qtensor.Matrix, end *ending) error {
 	for _, b := range end.bins {
 		in, err := b.input(ctx, end.hidden)
 		if err != nil {
 			return err
 		}
-		w, err := rowsOf(ctx, src, b.rows)
+		rows, err := pick(ctx, src, b.rows)
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func roundHead(ctx context.Context, dst, src *qtensor.Matrix, end *ending) error
 		if err != nil {
 			return err
 		}
-		if err := roundPanels(ctx, target{in, part, w}); err != nil {
+		if err := method.Quantize(ctx, part, rows, in); err != nil {
 			return err
 		}
 		for i, r := range b.rows {
@@ -179,4 +179,24 @@ func roundHead(ctx context.Context, dst, src *qtensor.Matrix, end *ending) error
 		}
 	}
 	return nil
+}
+
+// pick returns some rows of src in float32.
+func pick(ctx context.Context, src *qtensor.Matrix, rows []int) (*qtensor.Matrix, error) {
+	dst, err := qtensor.New(qtensor.Scheme{Kind: qtensor.F32}, len(rows), src.Cols)
+	if err != nil {
+		return nil, err
+	}
+	const rowsPerTask = 256
+	return dst, parallel.Do(ctx, (len(rows)+rowsPerTask-1)/rowsPerTask, func(_, task int) error {
+		var reader qtensor.Reader
+		x := make([]float32, src.Cols)
+		for i := task * rowsPerTask; i < min(len(rows), (task+1)*rowsPerTask); i++ {
+			reader.Row(x, src, rows[i])
+			if err := dst.SetFloats(i, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

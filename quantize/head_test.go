@@ -261,7 +261,7 @@ func TestRoundHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), dst, src, end) })
+	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), gptq{}, dst, src, end) })
 	t.Logf("KL %v to nearest, %v", nearest, fitted)
 	if !(fitted < 0.9*nearest) {
 		t.Errorf("KL %v, to nearest %v", fitted, nearest)

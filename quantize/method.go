@@ -1,12 +1,16 @@
 package quantize
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/internal/spell"
 )
 
 // A Method chooses the codes of an integer matrix; the scheme in dst says how
@@ -22,14 +26,28 @@ const (
 	MethodGPTQ = "gptq" // error feedback; needs calibration
 )
 
-// methods is the one place that lists them.
+// Steps of methods that a recipe may leave out, to see what each is worth.
+const (
+	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code
+	StepCorrection = "correction" // of the target, for what was quantized upstream
+	StepRefit      = "refit"      // of the scales to the codes
+	StepDescent    = "descent"    // single codes moved
+)
+
+// methods is the one place that lists them, and their steps in order.
 var methods = []struct {
-	name string
-	Method
+	name  string
+	steps []string
+	make  func(without skips) Method
 }{
-	{MethodRTN, rtn{}},
-	{MethodGPTQ, gptq{}},
+	{MethodRTN, []string{StepSearch}, func(s skips) Method { return rtn{s} }},
+	{MethodGPTQ, []string{StepSearch, StepCorrection, StepRefit, StepDescent}, func(s skips) Method { return gptq{s} }},
 }
+
+// skips are the steps that a method leaves out.
+type skips []string
+
+func (s skips) has(step string) bool { return slices.Contains(s, step) }
 
 // Methods lists the names that a recipe may give.
 func Methods() []string {
@@ -40,13 +58,41 @@ func Methods() []string {
 	return names
 }
 
-func methodNamed(name string) (Method, error) {
+// Steps lists those that method may leave out, in its order.
+func Steps(method string) []string {
 	for _, m := range methods {
-		if m.name == name {
-			return m.Method, nil
+		if m.name == method {
+			return m.steps
 		}
 	}
-	return nil, fmt.Errorf("method %q is unknown; there is %v", name, Methods())
+	return nil
+}
+
+// methodNamed returns a method less some of its steps, which may be named in any
+// order.
+func methodNamed(name string, without []string) (Method, error) {
+	for _, m := range methods {
+		if m.name != name {
+			continue
+		}
+		for i, step := range without {
+			if !slices.Contains(m.steps, step) {
+				return nil, fmt.Errorf("method %s has no step %q%s; it has %s", name, step, spell.Suggest(step, m.steps), strings.Join(m.steps, ", "))
+			}
+			if slices.Contains(without[:i], step) {
+				return nil, fmt.Errorf("step %q is left out twice", step)
+			}
+		}
+		return m.make(without), nil
+	}
+	return nil, fmt.Errorf("there is no method %q%s; it is one of %s", name, spell.Suggest(name, Methods()), strings.Join(Methods(), ", "))
+}
+
+// CheckMethod reports what is wrong with r's method and the steps it leaves out,
+// before there is a model to plan for.
+func (r *Recipe) CheckMethod() error {
+	_, err := methodNamed(cmp.Or(r.Method, MethodRTN), r.Without)
+	return err
 }
 
 // cast stores the values of src in the float type of dst.

@@ -16,6 +16,7 @@ type Plan struct {
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
 	method  Method
+	without skips
 }
 
 // An Entry is the plan for one tensor.
@@ -43,7 +44,8 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 	if p.Recipe, err = full.YAML(); err != nil {
 		return nil, err
 	}
-	if p.method, err = methodNamed(full.Method); err != nil {
+	p.without = full.Without
+	if p.method, err = methodNamed(full.Method, full.Without); err != nil {
 		return nil, err
 	}
 	used := make([]bool, len(full.Rules))

@@ -4,15 +4,14 @@
 package quantize
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/strictyaml"
 )
 
 // A Recipe says how each tensor is to be stored. Its YAML form is what
@@ -28,6 +27,8 @@ type Recipe struct {
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
+
+	Without []string `yaml:"without,omitempty"` // steps of Method that are left out: see Steps
 
 	// Texts says what the method was calibrated on; nil without calibration.
 	Texts *Texts `yaml:"calibration,omitempty"`
@@ -52,14 +53,9 @@ const Keep = "keep"
 // ParseRecipe reads a recipe's YAML. Unknown and repeated keys are errors that
 // give the line.
 func ParseRecipe(text []byte) (*Recipe, error) {
-	const limit = 1 << 20
-	if len(text) > limit {
-		return nil, fmt.Errorf("recipe takes %d bytes, the limit is %d", len(text), limit)
-	}
 	var r Recipe
-	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := d.Decode(&r); err != nil {
-		return nil, fmt.Errorf("recipe: %s", strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "))
+	if err := strictyaml.Decode(text, &r); err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	return &r, nil
 }
@@ -79,8 +75,7 @@ func (r *Recipe) YAML() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := yaml.Marshal(full)
-	return string(text), err
+	return strictyaml.Encode(full)
 }
 
 // full returns r with defaults filled in and schemes spelled canonically.
@@ -99,8 +94,14 @@ func (r *Recipe) full() (*Recipe, error) {
 	fill(&f.Head, f.Embedding)
 	fill(&f.Vectors, Keep)
 	f.Rules = append([]Rule(nil), r.Rules...)
-	if _, err := methodNamed(f.Method); err != nil {
+	if _, err := methodNamed(f.Method, f.Without); err != nil {
 		return nil, err
+	}
+	f.Without = nil
+	for _, step := range Steps(f.Method) { // in its order
+		if slices.Contains(r.Without, step) {
+			f.Without = append(f.Without, step)
+		}
 	}
 	if f.Method != MethodRTN && f.Texts == nil {
 		return nil, fmt.Errorf("method %s needs calibration texts", f.Method)

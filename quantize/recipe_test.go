@@ -19,6 +19,12 @@ func TestRecipeYAML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	again.Without = []string{StepDescent, StepSearch}
+	again.Method, again.Texts = MethodGPTQ, &Texts{}
+	if less, err := again.YAML(); err != nil || !strings.Contains(less, "without:\n- search\n- descent\n") {
+		t.Errorf("YAML is %q, %v", less, err)
+	}
+	again.Without, again.Method, again.Texts = nil, "", nil
 	if other, err := again.YAML(); other != text || err != nil {
 		t.Errorf("read back and written again it is %q, %v", other, err)
 	}

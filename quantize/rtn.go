@@ -10,13 +10,14 @@ import (
 
 // rtn rounds every weight to the nearest code of a searched scale. It needs no
 // data.
-type rtn struct{}
+type rtn struct{ without skips }
 
-func (rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
+func (m rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	searches := make([]*search, parallel.Workers())
 	return eachRow(ctx, src, func(worker, r int, x []float32) error {
 		if searches[worker] == nil {
 			searches[worker] = newSearch(dst.Scheme, in.power)
+			searches[worker].plain = m.without.has(StepSearch)
 		}
 		s := searches[worker]
 		if err := s.row(x); err != nil {

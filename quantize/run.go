@@ -98,7 +98,7 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []
 		return dst, cast(ctx, dst, src)
 	}
 	if power == nil { // an embedding that is only looked up: nothing to make up for
-		return dst, rtn{}.Quantize(ctx, dst, src, &Input{power: level(make([]float64, e.Cols))})
+		return dst, rtn{p.without}.Quantize(ctx, dst, src, &Input{power: level(make([]float64, e.Cols))})
 	}
 	return dst, p.method.Quantize(ctx, dst, src, &Input{power: power})
 }

@@ -17,6 +17,7 @@ import (
 // measured. It holds scratch for one goroutine.
 type search struct {
 	scheme     qtensor.Scheme
+	plain      bool      // one candidate: see StepSearch
 	power      []float32 // (cols)
 	codes      []uint8   // (cols), of one row
 	scale, min []uint16  // float16, one per group
@@ -24,7 +25,7 @@ type search struct {
 
 func newSearch(scheme qtensor.Scheme, power []float32) *search {
 	groups := scheme.Groups(len(power))
-	return &search{scheme, power, make([]uint8, len(power)), make([]uint16, groups), make([]uint16, groups)}
+	return &search{scheme: scheme, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 }
 
 // row quantizes the row x (cols) into s.codes, s.scale and s.min.
@@ -73,7 +74,8 @@ const (
 // symmetric tries scales of both signs: two's complement has one code more
 // below zero, which the side with the largest value may as well have. Refitting
 // the scale to the codes by least squares, as asymmetric does, was measured on
-// a model's output and gains nothing here.
+// a model's output and gains nothing here. Without a search the largest value is
+// put at the bottom code, as llama.cpp's Q4_0 does.
 func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 	zero := s.scheme.Zero()
 	first, last := s.scheme.Codes()
@@ -84,18 +86,23 @@ func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 		most = lo
 	}
 	var best, least float32 = 0, float32(math.Inf(1))
-	for i := range 2 * overshoots {
-		end := bottom - (overshootFirst + overshootStep*float32(i/2))
-		if i%2 == 1 {
-			end = top + (overshootFirst + overshootStep*float32(i/2))
-		}
+	try := func(end float32) {
 		bits, ok := qtensor.Half(most / end)
 		scale := qtensor.FromHalf(bits)
 		if !ok || scale == 0 {
-			continue
+			return
 		}
 		if e := symmetricError(x, power, scale, bottom, top, least); e < least {
 			best, least = scale, e
+		}
+	}
+	if s.plain {
+		try(bottom)
+	} else {
+		for i := range overshoots {
+			beyond := overshootFirst + overshootStep*float32(i)
+			try(bottom - beyond)
+			try(top + beyond)
 		}
 	}
 	s.scale[g], _ = qtensor.Half(best)
@@ -140,7 +147,8 @@ const (
 )
 
 // asymmetric starts from ranges around the group's, rounds, and solves the two
-// normal equations for step and minimum, a few times over.
+// normal equations for step and minimum, a few times over. Without a search it is
+// the range from the least to the largest value.
 func (s *search) asymmetric(g int, x, power []float32, codes []uint8) error {
 	_, last := s.scheme.Codes()
 	top := float32(last)
@@ -157,7 +165,12 @@ func (s *search) asymmetric(g int, x, power []float32, codes []uint8) error {
 			bestStep, bestMin, least = step, low, e
 		}
 	}
-	for i := range shrinks {
+	starts := shrinks
+	if s.plain {
+		try((hi-lo)/top, lo)
+		starts = 0
+	}
+	for i := range starts {
 		inside := float32(shrinkFirst + i)
 		step := (hi - lo) / (top + inside)
 		low := lo + float32(step*inside)/2

@@ -90,7 +90,13 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 	if r.Embedding != "" && m.Spec.Tied {
 		return nil, fmt.Errorf("the embedding is tied to the head, whose scheme is chosen; --set %s=%s keeps it out of that", model.Embed, defect.Printable(r.Embedding))
 	}
-	b.schemes, err = candidateSchemes(c, m, target)
+	text := usualSchemes
+	if c.IsSet("schemes") {
+		text = c.String("schemes")
+	}
+	if b.schemes, err = candidateSchemes(strings.Split(text, ","), m, target); err != nil {
+		err = fmt.Errorf("--schemes: %w", err)
+	}
 	return b, err
 }
 
@@ -107,16 +113,32 @@ func limitsOf(c *cli.Context) (b *budget, err error) {
 	case n != 1:
 		return nil, errors.New("--target-size, --target-bpw and limits on divergence (--max-kl, --min-top1) exclude each other; give one")
 	case c.IsSet("target-size"):
-		b.file, err = parseSize(c.String("target-size"))
+		if b.file, err = parseSize(c.String("target-size")); err != nil {
+			err = fmt.Errorf("--target-size %w", err)
+		}
 		return b, err
-	case c.IsSet("target-bpw") && !(b.bits > 0 && b.bits < 64):
-		return nil, fmt.Errorf("--target-bpw %g: want a number of bits between 0 and 64", b.bits)
-	case c.IsSet("max-kl") && !(b.kl > 0 && b.kl < 1e6):
-		return nil, fmt.Errorf("--max-kl %g: want a positive number of nats", b.kl)
+	case c.IsSet("target-bpw"):
+		return b, checkBits("--target-bpw", b.bits)
+	case c.IsSet("max-kl") && checkKL("--max-kl", b.kl) != nil:
+		return nil, checkKL("--max-kl", b.kl)
 	case c.IsSet("min-top1") && !(b.top1 > 0 && b.top1 < 1):
 		return nil, fmt.Errorf("--min-top1 %g: want a share between 0 and 1", b.top1)
 	}
 	return b, nil
+}
+
+func checkBits(name string, bits float64) error {
+	if !(bits > 0 && bits < 64) {
+		return fmt.Errorf("%s %g: want a number of bits between 0 and 64", name, bits)
+	}
+	return nil
+}
+
+func checkKL(name string, kl float64) error {
+	if !(kl > 0 && kl < 1e6) {
+		return fmt.Errorf("%s %g: want a positive number of nats", name, kl)
+	}
+	return nil
 }
 
 // parseSize reads a number of bytes, kB, MB, GB, KiB, MiB or GiB.
@@ -135,28 +157,37 @@ func parseSize(text string) (int64, error) {
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
 		return int64(size), nil
 	}
-	return 0, fmt.Errorf("--target-size %s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
+	return 0, fmt.Errorf("%s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }
 
 // lookupScheme is that of an embedding that is only looked up, which no budget is
 // spent on.
 const lookupScheme = "int8/g32"
 
-// survey predicts what the schemes of b cost each matrix of m, and completes r for
-// Allocate.
-func (b *budget) survey(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration) (*quantize.Survey, error) {
-	r.Scheme = b.schemes[0].String() // which no matrix keeps
-	if r.Embedding == "" && !m.Spec.Tied {
-		r.Embedding = lookupScheme
-	}
+// takeSurvey is quantize.NewSurvey with its progress shown.
+func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme) (*quantize.Survey, error) {
 	progress := newMeter(c, "survey", "steps", 1)
 	defer progress.done()
-	return quantize.NewSurvey(c.Context, m, cal, b.schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
+	return quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
 }
 
-// allocate chooses the schemes of r's matrices within b as far as that is known
-// before any is quantized. predicted is in nats per token.
-func (b *budget) allocate(m *model.Model, survey *quantize.Survey, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
+// completed is r with schemes for all matrices, as Allocate wants: that no matrix of
+// survey keeps, and that of an embedding outside of it.
+func completed(r *quantize.Recipe, survey *quantize.Survey, m *model.Model) *quantize.Recipe {
+	same := *r
+	if same.Scheme == "" {
+		same.Scheme = survey.Schemes[0].String()
+	}
+	if same.Embedding == "" && !m.Spec.Tied {
+		same.Embedding = lookupScheme
+	}
+	return &same
+}
+
+// allocate chooses the schemes of r's matrices within b, among those of survey, as
+// far as that is known before any is quantized. predicted is in nats per token.
+func (b *budget) allocate(survey *quantize.Survey, m *model.Model, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
+	r = completed(r, survey, m)
 	if b.measured() {
 		return survey.Allocate(m, r, 0, b.firstAim())
 	}
@@ -199,22 +230,17 @@ func excess(m *model.Model, r *quantize.Recipe, limit int64) (int64, error) {
 	return size - limit, err
 }
 
-// candidateSchemes are those of --schemes, or the usual ones, without what
-// target has no type for.
-func candidateSchemes(c *cli.Context, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
-	text := usualSchemes
-	if c.IsSet("schemes") {
-		text = c.String("schemes")
-	}
+// candidateSchemes are those of these names, without what target has no type for.
+func candidateSchemes(names []string, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
 	var schemes []qtensor.Scheme
 next:
-	for _, name := range strings.Split(text, ",") {
+	for _, name := range names {
 		s, err := qtensor.ParseScheme(strings.TrimSpace(name))
 		if err != nil {
-			return nil, fmt.Errorf("--schemes: %w", err)
+			return nil, err
 		}
 		if s.Kind != qtensor.Int {
-			return nil, fmt.Errorf("--schemes: %v is no integer scheme", s)
+			return nil, fmt.Errorf("%v is no integer scheme", s)
 		}
 		if target != nil {
 			for _, slot := range m.Spec.Slots() {
@@ -226,7 +252,7 @@ next:
 		schemes = append(schemes, s)
 	}
 	if len(schemes) == 0 {
-		return nil, fmt.Errorf("--schemes %s: %s has no type for any of them", defect.Printable(text), target.Name)
+		return nil, fmt.Errorf("%s has no type for any of %s", target.Name, defect.Printable(strings.Join(names, ",")))
 	}
 	return schemes, nil
 }

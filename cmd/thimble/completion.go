@@ -155,6 +155,7 @@ var flagValues = map[string][]string{
 	"kv":          cacheTypes,
 	"set":         {"layer_sharing=true", "share_embedding=true"},
 	"schemes":     strings.Split(usualSchemes, ","),
+	"without":     quantize.Steps(quantize.MethodGPTQ),
 }
 
 var schemes = []string{

@@ -37,6 +37,10 @@ func TestInterrupt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := filepath.Join(t.TempDir(), "rows.yaml")
+	if err := os.WriteFile(rows, []byte("[{scheme: int4/g32/asym, calib: false}]"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -53,6 +57,8 @@ func TestInterrupt(t *testing.T) {
 		{files, "quantize MODEL -o out --scheme int4/g32/asym"},
 		{files, "logits MODEL -o out --context 256 --text " + text},
 		{files, "demo"},
+		{files, "curve MODEL -o out --keep --context 64 --chunks 1 --text " + text + " --rows " + rows},
+		{soon, "curve MODEL -o out --context 64 --chunks 1 --text " + text},
 		{prose, "run MODEL -p x -n 200 --temperature 100"},
 		{soon, "verify MODEL --context 256 --text " + text},
 		{soon, "verify MODEL --context 256 --against MODEL --text " + text},

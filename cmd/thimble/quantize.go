@@ -10,7 +10,6 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
-	"thimble/internal/spell"
 	"thimble/quantize"
 )
 
@@ -41,6 +40,8 @@ func quantizeCommand() *cli.Command {
 			"that are held out, and the model is quantized again, up to four times, until it keeps\n" +
 			"them closely. --set keeps a matrix out of it; --scheme and --head do not go\n" +
 			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
+			"--without leaves steps of the method out; the recipe in the file says so. thimble curve\n" +
+			"measures what each is worth.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +
@@ -64,6 +65,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "embedding", Usage: "`SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "`SCHEME` of an untied output head (default: the embedding's)"},
 			&cli.StringFlag{Name: "method", Usage: "`METHOD` that chooses the codes: " + strings.Join(quantize.Methods(), ", ") + " (default: " + quantize.MethodRTN + ")"},
+			&cli.StringFlag{Name: "without", Usage: "leave out `STEPS` of the method, to see what they are worth; of " + quantize.MethodGPTQ + ": " + strings.Join(quantize.Steps(quantize.MethodGPTQ), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
 			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
@@ -98,9 +100,12 @@ func recipeOf(c *cli.Context) (recipe *quantize.Recipe, overrides []string, err 
 			*field = c.String(name)
 		}
 	}
-	if recipe.Method != "" && !slices.Contains(quantize.Methods(), recipe.Method) {
-		return nil, nil, fmt.Errorf("there is no method %s%s; it is one of %s", defect.Printable(recipe.Method),
-			spell.Suggest(recipe.Method, quantize.Methods()), strings.Join(quantize.Methods(), ", "))
+	if c.IsSet("without") {
+		recipe.Without = strings.Split(c.String("without"), ",")
+	}
+	calibrates(c, recipe) // which may choose the method
+	if err := recipe.CheckMethod(); err != nil {
+		return nil, nil, err
 	}
 	for _, text := range c.StringSlice(setFlag.Name) {
 		if isConfig(text) {

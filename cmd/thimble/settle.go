@@ -72,15 +72,15 @@ func (b *budget) spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal c
 	if measured && len(cal.texts.Spare) == 0 {
 		return nil, 0, nil, errNoSpare
 	}
-	survey, err := b.survey(c, m, r, cal.texts)
+	survey, err := takeSurvey(c, m, cal.texts, b.schemes)
 	if err != nil {
 		return nil, 0, nil, err
 	}
 	if !measured {
-		out, predicted, err = b.allocate(m, survey, r)
+		out, predicted, err = b.allocate(survey, m, r)
 		return out, predicted, nil, err
 	}
-	if done, err = b.settle(c, m, survey, r, cal); err != nil {
+	if done, err = b.settle(c, m, survey, completed(r, survey, m), cal); err != nil {
 		return nil, 0, nil, err
 	}
 	return done.recipe, done.predicted, done, nil

@@ -26,16 +26,23 @@ func targetNames() []string {
 
 // targetOf returns the target that --for names, or nil.
 func targetOf(c *cli.Context) (*format.Target, error) {
-	name := c.String(forFlag.Name)
 	if !c.IsSet(forFlag.Name) {
 		return nil, nil
 	}
+	t, err := targetNamed(c.String(forFlag.Name))
+	if err != nil {
+		return nil, fmt.Errorf("--for %w", err)
+	}
+	return t, nil
+}
+
+func targetNamed(name string) (*format.Target, error) {
 	for i := range format.Targets {
 		if format.Targets[i].Name == name {
 			return &format.Targets[i], nil
 		}
 	}
-	return nil, fmt.Errorf("--for %s is not one of %s%s", defect.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))
+	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))
 }
 
 // A targetType is a type of a target that a plan uses.

@@ -28,6 +28,8 @@ var rules = []struct {
 	{"internal/parallel", []string{}},
 	{"internal/qtensor", []string{"internal/kernel"}},
 	{"internal/strictjson", []string{"internal/defect"}},
+	{"internal/strictyaml", []string{}},
+	{"internal/chart", []string{"internal/kernel"}},
 	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson"}},
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
@@ -47,7 +49,7 @@ var owners = map[string]string{
 	"github.com/x448/float16":           "internal/",
 	"github.com/fxamacker/cbor/v2":      "",
 	"github.com/ardanlabs/jinja":        "internal/chat/",
-	"github.com/goccy/go-yaml":          "quantize/",
+	"github.com/goccy/go-yaml":          "internal/strictyaml/",
 	"golang.org/x/sys":                  "internal/",
 	"golang.org/x/text":                 "internal/tokenizer/",
 }
