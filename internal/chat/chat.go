@@ -45,7 +45,7 @@ func (t *Template) Render(messages []Message) (text string, err error) {
 	defer contain(&err)
 	list := make([]jinja.Value, len(messages))
 	for i, m := range messages {
-		list[i] = value(m)
+		list[i] = value(thinking(m))
 	}
 	data := map[string]jinja.Value{
 		"messages":              jinja.NewList(list),

@@ -82,7 +82,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", snippet[0], got, err, snippet[1])
 		}
 	}
-	if len(golden.Snippets) < 150 || answers < 150 || refusals < 15 {
+	if len(golden.Snippets) < 150 || answers < 170 || refusals < 20 {
 		t.Errorf("compared %d answers and %d refusals", answers, refusals)
 	}
 }

@@ -36,6 +36,21 @@ func (o Object) find(key string) (any, bool) {
 	return nil, false
 }
 
+// thinking is m with what its author thought under the two names that templates
+// ask for, whichever of three the data has, as transformers gives it to them
+// (chat_template_utils.py, _alias_reasoning_fields).
+func thinking(m Message) Message {
+	for _, key := range []string{"reasoning_content", "thinking", "reasoning"} {
+		thought, _ := m.find(key)
+		if thought == nil {
+			continue
+		}
+		named := Message{{"thinking", thought}} // what m has under this name comes after, and holds
+		return append(append(named, m...), Member{"reasoning_content", thought})
+	}
+	return m
+}
+
 func (o Object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')
