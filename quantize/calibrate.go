@@ -66,7 +66,8 @@ func (c *Calibration) ending(ctx context.Context, m *model.Model) (*ending, erro
 // both stand before it.
 type calibrated struct {
 	ctx           context.Context
-	m             *model.Model
+	m             *model.Model // rotated
+	given         *model.Model // computes the same
 	p             *Plan
 	c             *Calibration
 	entries       map[string]*Entry
@@ -82,7 +83,11 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	if len(c.Texts) == 0 {
 		return errors.New("there are no calibration texts")
 	}
-	r := &calibrated{ctx: ctx, m: m, p: p, c: c, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
+	given := m
+	if _, ok := p.method.(gptq); ok { // nearest rounding is better off without
+		m = rotated(m, p)
+	}
+	r := &calibrated{ctx: ctx, m: m, given: given, p: p, c: c, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
@@ -151,7 +156,7 @@ func (r *calibrated) embedding() error {
 	if !r.m.Spec.Tied || !r.entries[model.Embed].rounds() {
 		return r.keep(model.Embed)
 	}
-	end, err := r.c.ending(r.ctx, r.m)
+	end, err := r.c.ending(r.ctx, r.given)
 	if err != nil {
 		return err
 	}

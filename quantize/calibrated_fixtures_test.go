@@ -47,7 +47,7 @@ func TestTrainedCalibrated(t *testing.T) {
 	r.Without = nil
 	corrected := float64(measure(t, trained, r, c).Metrics.KLMean)
 	t.Logf("KL %.5f to nearest, %.5f by gptq, %.5f corrected", nearest, plain, corrected)
-	if !(plain < 0.8*nearest) || !(corrected < 0.92*plain) {
+	if !(plain < 0.8*nearest) || !(corrected < 0.97*plain) {
 		t.Errorf("KL %.5f to nearest, %.5f by gptq, %.5f corrected", nearest, plain, corrected)
 	}
 	// The tied embedding by its own second moments.
@@ -73,10 +73,12 @@ func TestTrainedSteps(t *testing.T) {
 		{"rtn", nil, quantize.Recipe{Without: []string{"search"}}, 1},
 		{"searched", nil, quantize.Recipe{}, 0.95},
 		{"weighted", c, quantize.Recipe{Method: quantize.MethodRTN}, 0.99},
-		{"gptq", c, quantize.Recipe{Without: []string{"descent", "refit", "correction"}}, 0.85},
-		{"corrected", c, quantize.Recipe{Without: []string{"refit", "descent"}}, 0.96},
-		{"refitted", c, quantize.Recipe{Without: []string{"descent"}}, 0.98},
-		{"descended", c, quantize.Recipe{}, 1.1}, // less than what another rounding of this small model is worth
+		{"gptq", c, quantize.Recipe{Without: []string{"rotation", "correction", "refit", "descent"}}, 0.85},
+		{"rotated", c, quantize.Recipe{Without: []string{"correction", "refit", "descent"}}, 0.95},
+		{"corrected", c, quantize.Recipe{Without: []string{"refit", "descent"}}, 0.97},
+		// Less than what another rounding of this small model is worth; SmolLM2 shows it.
+		{"refitted", c, quantize.Recipe{Without: []string{"descent"}}, 1.05},
+		{"descended", c, quantize.Recipe{}, 1.05},
 	} {
 		r := step.recipe
 		r.Scheme, r.Embedding = "int4/g32", "int5/g32"

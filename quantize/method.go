@@ -28,6 +28,7 @@ const (
 
 // Steps of methods that a recipe may leave out, to see what each is worth.
 const (
+	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code
 	StepCorrection = "correction" // of the target, for what was quantized upstream
 	StepRefit      = "refit"      // of the scales to the codes
@@ -41,7 +42,7 @@ var methods = []struct {
 	make  func(without skips) Method
 }{
 	{MethodRTN, []string{StepSearch}, func(s skips) Method { return rtn{s} }},
-	{MethodGPTQ, []string{StepSearch, StepCorrection, StepRefit, StepDescent}, func(s skips) Method { return gptq{s} }},
+	{MethodGPTQ, []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent}, func(s skips) Method { return gptq{s} }},
 }
 
 // skips are the steps that a method leaves out.

@@ -1,0 +1,78 @@
+package quantize
+
+import (
+	"math"
+	"testing"
+
+	"thimble/internal/model"
+)
+
+// A rotated model computes what it did, whatever its heads look like.
+func TestRotatedComputesTheSame(t *testing.T) {
+	for name, change := range map[string]func(*model.Spec){
+		"as it is":          nil,
+		"grouped queries":   func(s *model.Spec) { s.KVHeads = 1 },
+		"biases":            func(s *model.Spec) { s.Bias.QKV = true },
+		"five times a half": func(s *model.Spec) { s.HeadDim = 40 },
+	} {
+		m := livelyModel(t, change)
+		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: MethodGPTQ, Texts: &Texts{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		turned := rotated(m, p)
+		if m.Spec.HeadDim%8 == 0 == (turned == m) {
+			t.Errorf("%s: rotated: %v", name, turned != m)
+		}
+		texts := randomTexts(2, 20, m.Spec.Vocab)
+		want, got := scores(t, finalStates(t, m, texts), m.Spec.Vocab), scores(t, finalStates(t, turned, texts), m.Spec.Vocab)
+		for at := range want {
+			for v, x := range want[at] {
+				if math.Abs(got[at][v]-x) > 1e-4*(1+math.Abs(x)) {
+					t.Fatalf("%s: logit %d at %d is %v, was %v", name, v, at, got[at][v], x)
+				}
+			}
+		}
+	}
+}
+
+// Only what is rounded on both sides is turned.
+func TestRotatedIsLeftOut(t *testing.T) {
+	m := livelyModel(t, func(s *model.Spec) { s.HeadDim = 16 })
+	for _, r := range []Recipe{
+		{Scheme: "int4/g32", Without: []string{StepRotation}},
+		{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.o", "f32"}}},
+		{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.v", "bf16"}}},
+	} {
+		r.Method, r.Texts = MethodGPTQ, &Texts{}
+		p, err := NewPlan(m, &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turned := rotated(m, p)
+		for name, w := range m.Tensors {
+			if turned.Tensors[name] != w {
+				t.Errorf("%+v: %s is turned", r, name)
+			}
+		}
+	}
+}
+
+// The turning is orthogonal: it keeps lengths and mixes all channels.
+func TestTurn(t *testing.T) {
+	const n = 16
+	for from := range n {
+		x := make([][]float32, n)
+		for i := range x {
+			x[i] = []float32{0}
+		}
+		x[from][0] = 1
+		turn(n, func(i int) []float32 { return x[i] })
+		for i, v := range x {
+			if math.Abs(math.Abs(float64(v[0]))-0.25) > 1e-6 {
+				t.Errorf("channel %d gives %v to %d, want a quarter", from, v[0], i)
+			}
+		}
+	}
+}
+
