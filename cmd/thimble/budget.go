@@ -22,6 +22,7 @@ var budgetFlags = []cli.Flag{
 	&cli.Float64Flag{Name: "target-bpw", Usage: "the same for `BITS` per weight"},
 	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose predicted divergence is at most `NATS` per token"},
 	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, with commas between them"},
+	statsFlag,
 }
 
 // usualSchemes are those that a budget is spent on unless --schemes says
@@ -44,11 +45,14 @@ type budget struct {
 }
 
 // budgetFor reads and checks the flags for what r makes of m, for target if that
-// is not nil. It returns nil if schemes are not to be chosen.
+// is not nil, and fills in the schemes that are not to be chosen. It returns nil
+// if none are.
 func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *format.Target) (*budget, error) {
 	if !budgeted(c) {
-		if c.IsSet("schemes") {
-			return nil, errors.New("--schemes has no effect without --target-size, --target-bpw or --max-kl")
+		for _, name := range []string{"schemes", statsFlag.Name} {
+			if c.IsSet(name) {
+				return nil, fmt.Errorf("--%s has no effect without --target-size, --target-bpw or --max-kl", name)
+			}
 		}
 		return nil, nil
 	}
@@ -64,8 +68,14 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 	if r.Embedding != "" && m.Spec.Tied {
 		return nil, fmt.Errorf("the embedding is tied to the head, whose scheme is chosen; --set %s=%s keeps it out of that", model.Embed, defect.Printable(r.Embedding))
 	}
-	b.schemes, err = candidateSchemes(c, m, target)
-	return b, err
+	if b.schemes, err = candidateSchemes(c, m, target); err != nil {
+		return nil, err
+	}
+	r.Scheme = b.schemes[0].String() // which no matrix keeps
+	if r.Embedding == "" && !m.Spec.Tied {
+		r.Embedding = lookupScheme
+	}
+	return b, nil
 }
 
 // limitsOf reads the flags that limit.
@@ -117,19 +127,16 @@ func parseSize(text string) (int64, error) {
 // spent on.
 const lookupScheme = "int8/g32"
 
-// spend chooses the schemes of r's matrices within b. predicted is in nats per
-// token.
-func (b *budget) spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal *quantize.Calibration) (out *quantize.Recipe, predicted float64, err error) {
-	r.Scheme = b.schemes[0].String() // which no matrix keeps
-	if r.Embedding == "" && !m.Spec.Tied {
-		r.Embedding = lookupScheme
-	}
+// takeSurvey is quantize.NewSurvey with its progress shown.
+func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme) (*quantize.Survey, error) {
 	progress := newMeter(c, "survey", "steps", 1)
-	survey, err := quantize.NewSurvey(c.Context, m, cal, b.schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
-	progress.done()
-	if err != nil {
-		return nil, 0, err
-	}
+	defer progress.done()
+	return quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
+}
+
+// allocate chooses the schemes of r's matrices within b, among those of survey.
+// predicted is in nats per token.
+func (b *budget) allocate(survey *quantize.Survey, m *model.Model, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
 	if b.kl > 0 {
 		return survey.Allocate(m, r, 0, b.kl)
 	}

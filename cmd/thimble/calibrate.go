@@ -18,6 +18,7 @@ var calibrationFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
 	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
+	resumeFlag,
 }
 
 // builtinText is what serves where no text is given.

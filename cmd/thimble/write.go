@@ -105,6 +105,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 			return err
 		}
 	}
+	run, err := attemptAt(c, out, recipe)
+	if err != nil {
+		return err
+	}
+	defer run.close()
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
@@ -116,20 +121,32 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if err != nil {
 		return err
 	}
-	predicted := 0.0
-	if budget != nil {
-		if recipe, predicted, err = budget.spend(c, m, recipe, cal.texts); err != nil {
-			return fmt.Errorf("%s: %w", defect.Printable(path), err)
-		}
+	sources, err := startHashing(c.Context, m.Files, nil)
+	if err != nil {
+		return err
+	}
+	defer sources.stop()
+	recipe, predicted, notes, err := settle(c, m, sources, recipe, cal, budget, run)
+	if err != nil {
+		return err
 	}
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
+	if run != nil {
+		if err := run.begin(c, m, plan, predicted); err != nil {
+			return err
+		}
+		cal.texts.Journal = run.journal
+		notes = append(notes, run.notes...)
+	}
 	report := newWritten(plan, m.Notes)
 	report.PredictedKL = predicted
-	if cal.note != "" {
-		report.Notes = append(slices.Clone(report.Notes), cal.note)
+	for _, note := range append([]string{cal.note}, notes...) {
+		if note != "" {
+			report.Notes = append(report.Notes, note)
+		}
 	}
 	if cal.texts != nil {
 		report.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
@@ -161,7 +178,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := writePlan(c, m, plan, cal.texts, out); err != nil {
+		if err := run.ended(writePlan(c, m, sources, plan, cal.texts, run, out)); err != nil {
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
@@ -174,18 +191,39 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	return print(c, report)
 }
 
-// writePlan carries out plan into the container out.
-func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, out string) error {
-	sources, err := startHashing(c.Context, m.Files, nil)
-	if err != nil {
-		return err
+// settle returns the recipe with the schemes that budget chooses, if there is one, or
+// those that run goes on with.
+func settle(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Recipe, cal calibration, budget *budget, run *attempt) (recipe *quantize.Recipe, predicted float64, notes []string, err error) {
+	if run != nil {
+		facts := func() (quantize.Facts, error) { return runFacts(c, m, sources, asked, cal.texts, budget) }
+		if recipe, predicted, err = run.identify(facts); err != nil || recipe != nil {
+			return recipe, predicted, nil, err
+		}
 	}
+	if budget == nil {
+		return asked, 0, nil, nil
+	}
+	survey, note, err := budget.survey(c, m, sources, asked, cal.texts)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if recipe, predicted, err = budget.allocate(survey, m, asked); err != nil {
+		return nil, 0, nil, fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
+	}
+	return recipe, predicted, []string{note}, nil
+}
+
+// writePlan carries out plan into the container out.
+func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, run *attempt, out string) error {
 	progress := newMeter(c, c.Command.Name, "MB", 1e6)
 	defer progress.done()
 	weights, bytes := m.Size()
 	progress.at(0, bytes)
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
 	return writeContainer(c.Context, m, sources, plan, texts, out, c.Bool(forceFlag.Name), func(done int64) {
+		if run.resumes() && done <= run.weights {
+			progress.from(int64(float64(done) * perWeight))
+		}
 		progress.at(int64(float64(done)*perWeight), bytes)
 	})
 }
@@ -197,7 +235,7 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
 	}
 	inputs := append(slices.Clone(m.Files), c.String("recipe"), c.String("text"))
-	inputs = append(inputs, c.StringSlice("calib")...)
+	inputs = append(append(inputs, c.StringSlice("calib")...), c.StringSlice(statsFlag.Name)...)
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 
