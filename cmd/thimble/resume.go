@@ -37,7 +37,8 @@ type attempt struct {
 	old     *runHead // of the run that is gone on with, nil if there is none
 	journal *journal.Journal
 	facts   func() (quantize.Facts, error)
-	weights int64 // that old has finished
+	weights int64  // that old has finished
+	from    string // where it goes on: "from block 7 of 12"
 	notes   []string
 }
 
@@ -128,11 +129,11 @@ func (a *attempt) begin(c *cli.Context, m *model.Model, plan *quantize.Plan, pre
 		}
 		a.weights = weights
 		name := defect.Printable(filepath.Base(a.path))
-		from := fmt.Sprintf("from block %d", blocks+1)
+		a.from = fmt.Sprintf("from block %d of %d", blocks+1, m.Spec.Blocks)
 		if blocks == m.Spec.Blocks {
-			from = fmt.Sprintf("behind block %d", blocks)
+			a.from = fmt.Sprintf("behind block %d of %d", blocks, blocks)
 		}
-		a.notes = append(a.notes, fmt.Sprintf("resuming %s of %d: what comes before is in %s", from, m.Spec.Blocks, name))
+		a.notes = append(a.notes, "resuming "+a.from+": what comes before is in "+name)
 		if n := a.journal.Torn(); n > 0 {
 			a.notes = append(a.notes, fmt.Sprintf("%s at the end of %s are damaged or incomplete and were left out", bytesText(n), name))
 		}

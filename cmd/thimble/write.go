@@ -215,7 +215,11 @@ func settle(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Re
 
 // writePlan carries out plan into the container out.
 func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, run *attempt, out string) error {
-	progress := newMeter(c, c.Command.Name, "MB", 1e6)
+	label := c.Command.Name
+	if run.resumes() {
+		label += " " + run.from
+	}
+	progress := newMeter(c, label, "MB", 1e6)
 	defer progress.done()
 	weights, bytes := m.Size()
 	progress.at(0, bytes)
