@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"thimble/internal/journal"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
@@ -21,7 +20,7 @@ type Calibration struct {
 
 	// Journal, if not nil, keeps the blocks that a run finishes, and has those that
 	// an earlier one has: of the same model, plan and texts, which is not looked at.
-	Journal *journal.Journal
+	Journal *Journal
 
 	ahead *ending // of the model that was last read ahead
 }

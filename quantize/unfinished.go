@@ -18,6 +18,14 @@ import (
 // earlier program has left unfinished can be gone on with if it is the same.
 const Arithmetic = "91bdc0cba0fd118a"
 
+// A Journal is a file in which a calibrated run keeps what it has finished.
+type Journal = journal.Journal
+
+var (
+	NewJournal  = journal.New
+	OpenJournal = journal.Open
+)
+
 // A calibrated run finishes its parts one after the other: the embedding if it is
 // tied, the blocks in the order in which they run, an untied head. A part's number
 // is that of blockOf. As soon as one is finished its matrices go to
@@ -55,7 +63,7 @@ var (
 
 // Finished returns how many blocks, and weights of all parts, j has of p. An error
 // names what does not belong to p.
-func (p *Plan) Finished(j *journal.Journal) (blocks int, weights int64, err error) {
+func (p *Plan) Finished(j *Journal) (blocks int, weights int64, err error) {
 	for i := range j.Records() {
 		at, _, err := p.finished(j, i)
 		if err != nil {
@@ -82,7 +90,7 @@ func (p *Plan) rounded(at int) (all []*Entry) {
 }
 
 // finished reads record i of j. The matrices alias it.
-func (p *Plan) finished(j *journal.Journal, i int) (at part, matrices []*qtensor.Matrix, err error) {
+func (p *Plan) finished(j *Journal, i int) (at part, matrices []*qtensor.Matrix, err error) {
 	fault := func(format string, args ...any) (part, []*qtensor.Matrix, error) {
 		return at, nil, defect.Corrupt(j.Path(), fmt.Sprintf("record %d", i+1), format, args...)
 	}

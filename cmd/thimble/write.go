@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/format"
 	"thimble/format/thimble"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
@@ -121,7 +122,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if err != nil {
 		return err
 	}
-	sources, err := startHashing(c.Context, m.Files, nil)
+	hashed := m.Files
+	if c.Bool(dryRunFlag.Name) && !c.IsSet(statsFlag.Name) { // nobody would ask
+		hashed = nil
+	}
+	sources, err := startHashing(c.Context, hashed, nil)
 	if err != nil {
 		return err
 	}
@@ -159,23 +164,8 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 		report.Notes = slices.Concat(report.Notes, notes)
 	}
-	if !c.Bool(jsonFlag.Name) {
-		for _, note := range report.Notes {
-			fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
-		}
-		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
-			return err
-		}
-		if predicted > 0 {
-			fmt.Fprintf(c.App.Writer, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", predicted)
-		}
-		if target != nil {
-			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
-		}
-		if report.Calibration != nil {
-			fmt.Fprint(c.App.Writer, report.Calibration)
-			report.warned = len(report.Calibration.Warnings)
-		}
+	if err := report.announce(c, plan, target); err != nil {
+		return err
 	}
 	if !c.Bool(dryRunFlag.Name) {
 		if err := run.ended(writePlan(c, m, sources, plan, cal.texts, run, out)); err != nil {
@@ -189,6 +179,31 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		report.Output, report.Bytes, report.SHA256 = out, sums[0].Bytes, hex.EncodeToString(sums[0].SHA256)
 	}
 	return print(c, report)
+}
+
+// announce prints what is known before any of plan is carried out, unless one JSON
+// document is to be printed at the end.
+func (w *written) announce(c *cli.Context, plan *quantize.Plan, target *format.Target) error {
+	if c.Bool(jsonFlag.Name) {
+		return nil
+	}
+	for _, note := range w.Notes {
+		fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
+	}
+	if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
+		return err
+	}
+	if w.PredictedKL > 0 {
+		fmt.Fprintf(c.App.Writer, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", w.PredictedKL)
+	}
+	if target != nil {
+		fmt.Fprint(c.App.Writer, targetText(target, w.Types))
+	}
+	if w.Calibration != nil {
+		fmt.Fprint(c.App.Writer, w.Calibration)
+		w.warned = len(w.Calibration.Warnings)
+	}
+	return nil
 }
 
 // settle returns the recipe with the schemes that budget chooses, if there is one, or

@@ -241,13 +241,14 @@ func (j *Journal) Close() {
 	j.file, j.old, j.records = nil, nil, nil
 }
 
-// Remove closes the journal and deletes its file, if there is one.
+// Remove closes the journal and deletes its file, or that which it was to replace,
+// if there is one.
 func (j *Journal) Remove() error {
-	if j == nil || j.old == nil && j.file == nil {
+	if j == nil || j.old == nil && j.file == nil && !j.replace {
 		return nil
 	}
 	j.Close()
-	return os.Remove(j.path)
+	return Discard(j.path)
 }
 
 // Discard deletes the journal at path, if there is one. Anything else there is

@@ -95,11 +95,13 @@ func TestNothingWithoutARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads(t, path, "", "other")
-	if err := j.Remove(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is a file: %v", err)
+	for _, j := range []*Journal{j, New(written(t, "one"), true, head)} {
+		if err := j.Remove(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(j.Path()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("there is a file: %v", err)
+		}
 	}
 	var none *Journal
 	if err := none.Append(nil); err != nil || none.Len() != 0 || none.Records() != nil || none.Remove() != nil {
@@ -129,8 +131,15 @@ func TestTorn(t *testing.T) {
 		}
 		want := []string{"one", "two"}[:min(1, n/ends[2])]
 		end := ends[1+len(want)]
-		if torn := reads(t, path, "more", want...); torn != int64(n-end) {
+		more := ""
+		if n%8 == 0 {
+			more = "more"
+		}
+		if torn := reads(t, path, more, want...); torn != int64(n-end) {
 			t.Errorf("%d bytes: %d torn, want %d", n, torn, n-end)
+		}
+		if more == "" {
+			continue
 		}
 		if torn := reads(t, path, "", append(want, "more")...); torn != 0 {
 			t.Errorf("%d bytes: %d still torn", n, torn)
