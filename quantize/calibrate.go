@@ -19,6 +19,10 @@ type Calibration struct {
 
 	Health *Health // if not nil, hears of every input that a run sees
 
+	// Journal, if not nil, keeps the blocks that a run finishes, and has those that
+	// an earlier one has: of the same model, plan and texts, which is not looked at.
+	Journal *Journal
+
 	ahead *ending // of the model that was last read ahead
 }
 
@@ -72,10 +76,12 @@ type calibrated struct {
 	c             *Calibration
 	entries       map[string]*Entry
 	out           map[string]*qtensor.Matrix // of the quantized model
-	known         map[int]bool               // blocks that are quantized
+	known         map[int]bool               // blocks that were reached
 	float, coarse *transformer.Trace
 	write         func(done func(e *Entry) bool) error
 	health        *Health
+	seen          []seenInput // of the part that is being quantized
+	restored      int         // records of the journal that were taken
 }
 
 // runCalibrated carries out p on m.
@@ -118,6 +124,9 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	if err := r.ending(); err != nil {
 		return err
 	}
+	if err := r.spent(); err != nil {
+		return err
+	}
 	r.health.judge()
 	return r.write(func(*Entry) bool { return true })
 }
@@ -156,11 +165,13 @@ func (r *calibrated) embedding() error {
 	if !r.m.Spec.Tied || !r.entries[model.Embed].rounds() {
 		return r.keep(model.Embed)
 	}
-	end, err := r.c.ending(r.ctx, r.given)
-	if err != nil {
-		return err
-	}
-	return r.head(model.Embed, end)
+	return r.once(blockOf(model.Embed), func() error {
+		end, err := r.c.ending(r.ctx, r.given)
+		if err != nil {
+			return err
+		}
+		return r.head(model.Embed, end)
+	})
 }
 
 // head quantizes the head by what is known of final hidden states.
@@ -183,10 +194,13 @@ func (r *calibrated) ending() error {
 				}
 				continue
 			}
-			end, err := newEnding(r.ctx, r.m, r.float.Hidden())
-			if err == nil {
-				err = r.head(e.Name, end)
-			}
+			err := r.once(blockOf(e.Name), func() error {
+				end, err := newEnding(r.ctx, r.m, r.float.Hidden())
+				if err != nil {
+					return err
+				}
+				return r.head(e.Name, end)
+			})
 			if err != nil {
 				return err
 			}
@@ -233,7 +247,7 @@ func (r *calibrated) blocks() error {
 		for step+runs < len(schedule) && schedule[step+runs] == schedule[step] {
 			runs++
 		}
-		if err := r.block(step, runs); err != nil {
+		if err := r.pass(step, runs); err != nil {
 			return err
 		}
 		behind := schedule[step]
@@ -288,7 +302,6 @@ func (r *calibrated) block(step, runs int) error {
 			}
 		}
 	}
-	r.known[r.m.Spec.Schedule[step]] = true
 	return nil
 }
 
@@ -340,7 +353,7 @@ func (r *calibrated) look(v *visit, x, xq *transformer.Group) error {
 // rounds reports whether some layer of v's stage is to be rounded.
 func (r *calibrated) rounds(v *visit) bool {
 	for _, kind := range v.kinds {
-		if r.entries[model.Name(v.block, kind)].rounds() && !r.known[v.block] {
+		if r.entries[model.Name(v.block, kind)].rounds() {
 			return true
 		}
 	}
@@ -349,13 +362,12 @@ func (r *calibrated) rounds(v *visit) bool {
 
 // round quantizes the layers of v's stage.
 func (r *calibrated) round(v *visit) error {
-	if r.known[v.block] {
-		return nil
-	}
 	var in *Input
 	if v.moments != nil {
 		v.moments.close()
-		r.health.see(v)
+		seen := v.seen()
+		r.health.see(v.block, seen)
+		r.seen = append(r.seen, seen)
 		var err error
 		if in, err = newInput(r.ctx, v.moments, damping); err != nil {
 			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)

@@ -107,30 +107,44 @@ func (h *Health) warn(format string, args ...any) {
 	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
 }
 
-// see learns from the closed moments of one block's input. h may be nil.
-func (h *Health) see(v *visit) {
-	if h == nil || v.moments == nil {
+// A seenInput is what a run has seen of one block's input.
+type seenInput struct {
+	Kinds  []string `cbor:"kinds"`
+	Width  int      `cbor:"width"`
+	Dead   int      `cbor:"dead"`
+	Rank   float64  `cbor:"rank"`
+	Excess float64  `cbor:"excess"`
+}
+
+// seen is what closed moments say for Health.
+func (v *visit) seen() seenInput {
+	rank, dead := v.moments.spread()
+	return seenInput{v.kinds, v.moments.width, dead, rank, v.moments.excess}
+}
+
+// see learns of one block's input. h may be nil.
+func (h *Health) see(block int, seen seenInput) {
+	if h == nil {
 		return
 	}
-	i := slices.IndexFunc(h.Inputs, func(in *InputHealth) bool { return slices.Equal(in.Kinds, v.kinds) && in.Width == v.moments.width })
+	i := slices.IndexFunc(h.Inputs, func(in *InputHealth) bool { return slices.Equal(in.Kinds, seen.Kinds) && in.Width == seen.Width })
 	if i < 0 {
 		i = len(h.Inputs)
-		h.Inputs = append(h.Inputs, &InputHealth{Kinds: slices.Clone(v.kinds), Width: v.moments.width, Capped: 1})
+		h.Inputs = append(h.Inputs, &InputHealth{Kinds: slices.Clone(seen.Kinds), Width: seen.Width, Capped: 1})
 	}
 	in := h.Inputs[i]
 	in.Blocks++
-	rank, dead := v.moments.spread()
-	in.ranks = append(in.ranks, rank)
+	in.ranks = append(in.ranks, seen.Rank)
 	slices.Sort(in.ranks)
-	if rank >= in.ranks[len(in.ranks)-1] {
-		in.most = v.block
+	if seen.Rank >= in.ranks[len(in.ranks)-1] {
+		in.most = block
 	}
 	in.RankLeast, in.RankMedian, in.RankMost = in.ranks[0], in.ranks[len(in.ranks)/2], in.ranks[len(in.ranks)-1]
-	if dead > in.Dead {
-		in.Dead, in.DeadBlock = dead, v.block
+	if seen.Dead > in.Dead {
+		in.Dead, in.DeadBlock = seen.Dead, block
 	}
-	if v.moments.excess > in.Capped {
-		in.Capped, in.CappedBlock = v.moments.excess, v.block
+	if seen.Excess > in.Capped {
+		in.Capped, in.CappedBlock = seen.Excess, block
 	}
 }
 

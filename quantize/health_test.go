@@ -152,7 +152,7 @@ func TestNewHealth(t *testing.T) {
 		t.Error(diff)
 	}
 	var none *Health
-	none.see(&visit{moments: &moments{}})
+	none.see(0, seenInput{})
 	none.judge()
 }
 

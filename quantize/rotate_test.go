@@ -75,4 +75,3 @@ func TestTurn(t *testing.T) {
 		}
 	}
 }
-

@@ -24,6 +24,7 @@ var budgetFlags = []cli.Flag{
 	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose divergence, measured on held-out text, is at most `NATS` per token"},
 	&cli.Float64Flag{Name: "min-top1", Usage: "the same for a `SHARE` of positions with the same most likely token, such as 0.9"},
 	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, with commas between them"},
+	statsFlag,
 }
 
 // usualSchemes are those that a budget is spent on unless --schemes says
@@ -36,6 +37,9 @@ const usualSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asy
 func budgeted(c *cli.Context) bool {
 	return slices.ContainsFunc(limits, c.IsSet)
 }
+
+// measuredLimit reports whether what the file says is limited.
+func measuredLimit(c *cli.Context) bool { return c.IsSet("max-kl") || c.IsSet("min-top1") }
 
 // limits are the flags of which a budget needs one.
 var limits = []string{"target-size", "target-bpw", "max-kl", "min-top1"}
@@ -70,11 +74,13 @@ func (b *budget) String() string {
 }
 
 // budgetFor reads and checks the flags for what r makes of m, for target if that
-// is not nil. It returns nil if schemes are not to be chosen.
+// is not nil, and completes r. It returns nil if schemes are not to be chosen.
 func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *format.Target) (*budget, error) {
 	if !budgeted(c) {
-		if c.IsSet("schemes") {
-			return nil, errors.New("--schemes has no effect without " + limitNames)
+		for _, name := range []string{"schemes", statsFlag.Name} {
+			if c.IsSet(name) {
+				return nil, fmt.Errorf("--%s has no effect without "+limitNames, name)
+			}
 		}
 		return nil, nil
 	}
@@ -95,16 +101,17 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 		text = c.String("schemes")
 	}
 	if b.schemes, err = candidateSchemes(strings.Split(text, ","), m, target); err != nil {
-		err = fmt.Errorf("--schemes: %w", err)
+		return nil, fmt.Errorf("--schemes: %w", err)
 	}
-	return b, err
+	*r = *completed(r, b.schemes, m)
+	return b, nil
 }
 
 // limitsOf reads the flags that limit.
 func limitsOf(c *cli.Context) (b *budget, err error) {
 	b = &budget{bits: c.Float64("target-bpw"), kl: c.Float64("max-kl"), top1: c.Float64("min-top1")}
 	n := 0
-	for _, set := range []bool{c.IsSet("target-size"), c.IsSet("target-bpw"), c.IsSet("max-kl") || c.IsSet("min-top1")} {
+	for _, set := range []bool{c.IsSet("target-size"), c.IsSet("target-bpw"), measuredLimit(c)} {
 		if set {
 			n++
 		}
@@ -171,12 +178,12 @@ func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schem
 	return quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
 }
 
-// completed is r with schemes for all matrices, as Allocate wants: that no matrix of
-// survey keeps, and that of an embedding outside of it.
-func completed(r *quantize.Recipe, survey *quantize.Survey, m *model.Model) *quantize.Recipe {
+// completed is r with a scheme for all matrices, as Allocate wants: the first of
+// schemes, which none keeps, and that of an embedding that is not chosen for.
+func completed(r *quantize.Recipe, schemes []qtensor.Scheme, m *model.Model) *quantize.Recipe {
 	same := *r
 	if same.Scheme == "" {
-		same.Scheme = survey.Schemes[0].String()
+		same.Scheme = schemes[0].String()
 	}
 	if same.Embedding == "" && !m.Spec.Tied {
 		same.Embedding = lookupScheme
@@ -187,7 +194,6 @@ func completed(r *quantize.Recipe, survey *quantize.Survey, m *model.Model) *qua
 // allocate chooses the schemes of r's matrices within b, among those of survey, as
 // far as that is known before any is quantized. predicted is in nats per token.
 func (b *budget) allocate(survey *quantize.Survey, m *model.Model, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
-	r = completed(r, survey, m)
 	if b.measured() {
 		return survey.Allocate(m, r, 0, b.firstAim())
 	}

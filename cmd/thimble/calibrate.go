@@ -18,6 +18,7 @@ var calibrationFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
 	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
+	resumeFlag,
 }
 
 // builtinText is what serves where no text is given.
@@ -96,7 +97,7 @@ func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal cali
 		}
 		ids = append(ids, more...)
 	}
-	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), c.IsSet("max-kl") || c.IsSet("min-top1")); err != nil {
+	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), measuredLimit(c)); err != nil {
 		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
 	}
 	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length}

@@ -249,7 +249,7 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = r.budget.allocate(some, m, r.recipe); err != nil {
+		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, schemes, m)); err != nil {
 			return err
 		}
 	}

@@ -19,14 +19,15 @@ type hashing struct {
 	// Sources are name and length of each file; their digests are zero until wait.
 	Sources []model.Source
 	sums    [][]byte
-	ended   chan error
+	ended   chan struct{} // closed when err is known
+	err     error
 	stop    context.CancelFunc
 }
 
 // startHashing begins to hash the files, several at a time.
 func startHashing(ctx context.Context, paths []string, progress *meter) (*hashing, error) {
 	ctx, stop := context.WithCancel(ctx)
-	h := &hashing{make([]model.Source, len(paths)), make([][]byte, len(paths)), make(chan error, 1), stop}
+	h := &hashing{Sources: make([]model.Source, len(paths)), sums: make([][]byte, len(paths)), ended: make(chan struct{}), stop: stop}
 	var total int64
 	for i, path := range paths {
 		info, err := os.Stat(path)
@@ -39,7 +40,8 @@ func startHashing(ctx context.Context, paths []string, progress *meter) (*hashin
 	}
 	var done atomic.Int64
 	go func() {
-		h.ended <- parallel.Do(ctx, len(paths), func(_, i int) error {
+		defer close(h.ended)
+		h.err = parallel.Do(ctx, len(paths), func(_, i int) error {
 			n, sum, err := hashFile(ctx, paths[i], func(k int64) { progress.at(done.Add(k), total) })
 			if err == nil && n != h.Sources[i].Bytes {
 				err = fmt.Errorf("has %d bytes, had %d before: %w", n, h.Sources[i].Bytes, parallel.ErrFault)
@@ -56,10 +58,10 @@ func startHashing(ctx context.Context, paths []string, progress *meter) (*hashin
 
 // wait fills in the digests of Sources once all are known.
 func (h *hashing) wait() error {
-	err := <-h.ended
+	<-h.ended
 	h.stop()
-	if err != nil {
-		return err
+	if h.err != nil {
+		return h.err
 	}
 	for i := range h.Sources {
 		copy(h.Sources[i].SHA256, h.sums[i])

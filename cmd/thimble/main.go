@@ -72,7 +72,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		return exitFailed
 	case errors.Is(err, context.Canceled):
-		err = errors.New("interrupted, no output was written")
+		err = interrupted(err)
 	}
 	fmt.Fprintf(stderr, "thimble: %s\n", oneLine(err))
 	return exitFailed

@@ -42,6 +42,7 @@ type meter struct {
 	unit  string  // "MB", "tokens"
 	scale float64 // amounts are divided by it
 	begun time.Time
+	ready int64 // done before begun
 	shown time.Time
 }
 
@@ -80,6 +81,13 @@ func (h harmless) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// from says that done is finished already, and no measure of the rate.
+func (m *meter) from(done int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ready, m.begun = done, m.now()
+}
+
 // at shows that done of total is finished, at most ten times a second. A nil
 // meter shows nothing.
 func (m *meter) at(done, total int64) {
@@ -94,8 +102,8 @@ func (m *meter) at(done, total int64) {
 	}
 	m.shown = now
 	line := fmt.Sprintf("%s %3d%%  %s of %s %s", m.label, 100*done/total, m.amount(float64(done)), m.amount(float64(total)), m.unit)
-	if elapsed := now.Sub(m.begun); done > 0 && elapsed > 500*time.Millisecond {
-		rate := float64(done) / elapsed.Seconds()
+	if elapsed := now.Sub(m.begun); done > m.ready && elapsed > 500*time.Millisecond {
+		rate := float64(done-m.ready) / elapsed.Seconds()
 		left := time.Duration(float64(total-done) / rate * float64(time.Second))
 		line += fmt.Sprintf("  %s %s/s  %s left", m.amount(rate), m.unit, left.Round(time.Second))
 	}

@@ -31,6 +31,13 @@ func TestMeter(t *testing.T) {
 		t.Errorf("the line is not wiped once: %q", out.String())
 	}
 
+	// What an earlier run has done says nothing of how fast this one is.
+	m = &meter{w: &out, now: m.now, label: "quantize from block 7 of 12", unit: "MB", scale: 1e6, begun: now}
+	now = now.Add(9 * time.Second)
+	m.from(100e6)
+	step(0, 100e6, "\r\x1b[Kquantize from block 7 of 12  37%  100 of 269 MB")
+	step(10*time.Second, 120e6, "\r\x1b[Kquantize from block 7 of 12  44%  120 of 269 MB  2.00 MB/s  1m15s left")
+
 	m = &meter{w: &out, now: m.now, label: "verify", unit: "tokens", scale: 1, begun: now}
 	now = now.Add(time.Second)
 	out.Reset()

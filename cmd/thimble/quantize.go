@@ -42,6 +42,13 @@ func quantizeCommand() *cli.Command {
 			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
 			"--without leaves steps of the method out; the recipe in the file says so. thimble curve\n" +
 			"measures what each is worth.\n\n" +
+			"The survey does not depend on the budget: --stats FILE keeps it, and takes it from\n" +
+			"there the next time, for the same model, texts and --schemes. Given several times, the\n" +
+			"mean of the files is taken, weighted by their tokens, whatever texts they are of.\n\n" +
+			"A calibrated run keeps each finished block in OUT.unfinished until the output is\n" +
+			"there. After Ctrl-C, a full disk or a power cut the same command with --resume goes on\n" +
+			"from there, to the same bytes; where nothing is left it begins with the first block.\n" +
+			"Without --resume such a file is an error, and --force begins anew.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +
@@ -57,6 +64,10 @@ func quantizeCommand() *cli.Command {
 			"   thimble quantize SmolLM2-135M-Instruct -o smol.thimble \\\n" +
 			"      --calib chats.jsonl --calib notes.txt --target-size 92MB\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --resume \\\n" +
+			"      --calib chats.txt --target-size 92MB --stats smol.survey.json\n" +
+			"   thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \\\n" +
+			"      --calib a.txt --calib b.txt --stats a.json --stats b.json\n" +
 			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
 			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
 		Flags: slices.Concat([]cli.Flag{

@@ -65,27 +65,6 @@ func (s *settled) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// spend chooses the schemes of r's matrices within b. What was quantized to keep
-// a measured limit is returned too, but a dry run measures nothing.
-func (b *budget) spend(c *cli.Context, m *model.Model, r *quantize.Recipe, cal calibration) (out *quantize.Recipe, predicted float64, done *settled, err error) {
-	measured := b.measured() && !c.Bool(dryRunFlag.Name)
-	if measured && len(cal.texts.Spare) == 0 {
-		return nil, 0, nil, errNoSpare
-	}
-	survey, err := takeSurvey(c, m, cal.texts, b.schemes)
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	if !measured {
-		out, predicted, err = b.allocate(survey, m, r)
-		return out, predicted, nil, err
-	}
-	if done, err = b.settle(c, m, survey, completed(r, survey, m), cal); err != nil {
-		return nil, 0, nil, err
-	}
-	return done.recipe, done.predicted, done, nil
-}
-
 var errNoSpare = errors.New("--max-kl and --min-top1 are measured on pieces of the calibration text that are not calibrated on, and it is too short for any; " +
 	"give a longer text or a smaller --calib-tokens")
 

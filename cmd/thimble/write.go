@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/format"
 	"thimble/format/thimble"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
@@ -117,6 +118,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 			return err
 		}
 	}
+	run, err := attemptAt(c, out, recipe)
+	if err != nil {
+		return err
+	}
+	defer run.close()
 	if m.Spec.Tied && c.IsSet("head") {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(path))
 	}
@@ -128,27 +134,42 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	if err != nil {
 		return err
 	}
-	predicted := 0.0
-	var done *settled
-	if budget != nil {
-		if recipe, predicted, done, err = budget.spend(c, m, recipe, cal); err != nil {
-			return fmt.Errorf("%s: %w", defect.Printable(path), err)
-		}
+	hashed := m.Files
+	if c.Bool(dryRunFlag.Name) && !c.IsSet(statsFlag.Name) { // nobody would ask
+		hashed = nil
 	}
-	plan, err := quantize.NewPlan(m, recipe)
+	sources, err := startHashing(c.Context, hashed, nil)
+	if err != nil {
+		return err
+	}
+	defer sources.stop()
+	chosen, err := choose(c, m, sources, recipe, cal, budget, run)
+	if err != nil {
+		return err
+	}
+	plan, err := quantize.NewPlan(m, chosen.recipe)
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
+	if run != nil {
+		if err := run.begin(c, m, plan, chosen.predicted); err != nil {
+			return err
+		}
+		cal.texts.Journal = run.journal
+		chosen.notes = append(chosen.notes, run.notes...)
+	}
 	report := newWritten(plan, m.Notes)
-	report.PredictedKL = predicted
-	if done != nil {
-		report.Measured = &done.measured
+	report.PredictedKL = chosen.predicted
+	if chosen.done != nil {
+		report.Measured = &chosen.done.measured
 	}
-	if cal.note != "" {
-		report.Notes = append(slices.Clone(report.Notes), cal.note)
+	for _, note := range append([]string{cal.note}, chosen.notes...) {
+		if note != "" {
+			report.Notes = append(report.Notes, note)
+		}
 	}
-	if done != nil {
-		report.Calibration = done.health
+	if chosen.done != nil {
+		report.Calibration = chosen.done.health
 	} else if cal.texts != nil {
 		report.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
 		cal.texts.Health = report.Calibration
@@ -160,26 +181,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		}
 		report.Notes = slices.Concat(report.Notes, notes)
 	}
-	if !c.Bool(jsonFlag.Name) {
-		for _, note := range report.Notes {
-			fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
-		}
-		if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
-			return err
-		}
-		if d := report.divergence(); d != "" {
-			fmt.Fprintln(c.App.Writer, d)
-		}
-		if target != nil {
-			fmt.Fprint(c.App.Writer, targetText(target, report.Types))
-		}
-		if report.Calibration != nil {
-			fmt.Fprint(c.App.Writer, report.Calibration)
-			report.warned = len(report.Calibration.Warnings)
-		}
+	if err := report.announce(c, plan, target); err != nil {
+		return err
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := writePlan(c, m, plan, cal.texts, done, out); err != nil {
+		if err := run.ended(writePlan(c, m, sources, plan, cal.texts, chosen.done, run, out)); err != nil {
 			return err
 		}
 		// The file is there: an interrupt comes too late to undo it.
@@ -192,19 +198,92 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 	return print(c, report)
 }
 
-// writePlan carries out plan into the container out, unless it is done.
-func writePlan(c *cli.Context, m *model.Model, plan *quantize.Plan, texts *quantize.Calibration, done *settled, out string) error {
-	sources, err := startHashing(c.Context, m.Files, nil)
-	if err != nil {
+// announce prints what is known before any of plan is carried out, unless one JSON
+// document is to be printed at the end.
+func (w *written) announce(c *cli.Context, plan *quantize.Plan, target *format.Target) error {
+	if c.Bool(jsonFlag.Name) {
+		return nil
+	}
+	for _, note := range w.Notes {
+		fmt.Fprintln(c.App.Writer, "note:", defect.Printable(note))
+	}
+	if _, err := fmt.Fprint(c.App.Writer, plan); err != nil {
 		return err
 	}
-	progress := newMeter(c, c.Command.Name, "MB", 1e6)
+	if d := w.divergence(); d != "" {
+		fmt.Fprintln(c.App.Writer, d)
+	}
+	if target != nil {
+		fmt.Fprint(c.App.Writer, targetText(target, w.Types))
+	}
+	if w.Calibration != nil {
+		fmt.Fprint(c.App.Writer, w.Calibration)
+		w.warned = len(w.Calibration.Warnings)
+	}
+	return nil
+}
+
+// A choice is the recipe that is to be carried out.
+type choice struct {
+	recipe    *quantize.Recipe
+	predicted float64  // nats per token, 0 without a budget
+	done      *settled // what was quantized to keep a measured limit
+	notes     []string
+}
+
+// choose returns the recipe with the schemes that budget chooses, if there is one, or
+// those that run goes on with.
+func choose(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Recipe, cal calibration, budget *budget, run *attempt) (*choice, error) {
+	chosen := &choice{recipe: asked}
+	if run != nil {
+		facts := func() (quantize.Facts, error) { return runFacts(c, m, sources, asked, cal.texts, budget) }
+		if recipe, predicted, err := run.identify(facts); err != nil || recipe != nil {
+			return &choice{recipe: recipe, predicted: predicted}, err
+		}
+	}
+	if budget == nil {
+		return chosen, nil
+	}
+	measured := budget.measured() && !c.Bool(dryRunFlag.Name)
+	if measured && len(cal.texts.Spare) == 0 {
+		return nil, errNoSpare
+	}
+	survey, note, err := budget.survey(c, m, sources, asked, cal.texts)
+	if err != nil {
+		return nil, err
+	}
+	chosen.notes = []string{note}
+	if measured {
+		if chosen.done, err = budget.settle(c, m, survey, asked, cal); err == nil {
+			chosen.recipe, chosen.predicted = chosen.done.recipe, chosen.done.predicted
+		}
+	} else {
+		chosen.recipe, chosen.predicted, err = budget.allocate(survey, m, asked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
+	}
+	return chosen, nil
+}
+
+// writePlan carries out plan into the container out, unless it is done.
+func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *settled, run *attempt, out string) error {
+	label := c.Command.Name
+	if run.resumes() {
+		label += " " + run.from
+	}
+	progress := newMeter(c, label, "MB", 1e6)
 	defer progress.done()
 	weights, bytes := m.Size()
 	progress.at(0, bytes)
 	perWeight := float64(bytes) / float64(weights) // as stored in the source
 	fill := func(sink quantize.Sink) error {
-		return quantize.Run(c.Context, m, plan, texts, sink, func(done int64) { progress.at(int64(float64(done)*perWeight), bytes) })
+		return quantize.Run(c.Context, m, plan, texts, sink, func(done int64) {
+			if run.resumes() && done <= run.weights {
+				progress.from(int64(float64(done) * perWeight))
+			}
+			progress.at(int64(float64(done)*perWeight), bytes)
+		})
 	}
 	if done != nil {
 		fill = done.replay
@@ -219,7 +298,7 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
 	}
 	inputs := append(slices.Clone(m.Files), c.String("recipe"), c.String("text"))
-	inputs = append(inputs, c.StringSlice("calib")...)
+	inputs = append(append(inputs, c.StringSlice("calib")...), c.StringSlice(statsFlag.Name)...)
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 

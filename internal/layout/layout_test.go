@@ -27,6 +27,7 @@ var rules = []struct {
 	{"internal/mmap", []string{}},
 	{"internal/parallel", []string{}},
 	{"internal/qtensor", []string{"internal/kernel"}},
+	{"internal/journal", []string{"internal/defect", "internal/mmap", "internal/parallel"}},
 	{"internal/strictjson", []string{"internal/defect"}},
 	{"internal/strictyaml", []string{}},
 	{"internal/chart", []string{"internal/kernel"}},

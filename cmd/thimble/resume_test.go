@@ -1,0 +1,234 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"thimble/internal/journal"
+)
+
+const longText = "../../fixtures/trained/calibration.txt"
+
+// longRun is the arguments of a calibrated run for a budget that takes a second or
+// more, but for its output.
+func longRun(more ...string) []string {
+	return append([]string{"quantize", "../../fixtures/trained", "--calib", longText, "--calib-tokens", "1024", "--calib-context", "128",
+		"--target-bpw", "5", "--schemes", "int4/g32,int5/g32,int8/g32"}, more...)
+}
+
+// interruptedRun starts a run and sends it a signal when its journal has so many
+// bytes. It returns what it said.
+func interruptedRun(t *testing.T, out string, bytes int64, signal syscall.Signal, args []string) string {
+	t.Helper()
+	for range 5 { // it may end before it is looked at
+		cmd := exec.Command("thimble", append(args, "-o", out)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for {
+			if info, err := os.Stat(out + unfinishedSuffix); err == nil && info.Size() >= bytes {
+				break
+			}
+			if len(ended) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cmd.Process.Signal(signal)
+		if err := <-ended; err != nil {
+			if _, err := os.Stat(out + unfinishedSuffix); err != nil {
+				t.Fatalf("nothing was kept: %v, %s", err, stderr.String())
+			}
+			return stderr.String()
+		}
+		os.Remove(out)
+	}
+	t.Fatal("it always came to its end")
+	return ""
+}
+
+func sameFile(t *testing.T, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y, err := os.ReadFile(b); err != nil || !bytes.Equal(x, y) {
+		t.Errorf("%s is not %s, %v", b, a, err)
+	}
+}
+
+// What was interrupted, by Ctrl-C and then by a power cut, goes on to the same
+// bytes, without another survey.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	whole, out := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
+	mustRun(t, longRun("-o", whole)...)
+	if _, err := os.Stat(whole + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a run that came to its end has left a journal, %v", err)
+	}
+
+	said := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
+	if want := "thimble: interrupted, no output was written; what was finished is kept in " + out + ".unfinished, and the same command with --resume goes on from there\n"; said != want {
+		t.Errorf("it said %q, want %q", said, want)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 || left[0].Name() != "parts.unfinished" {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	interruptedRun(t, out, 500_000, syscall.SIGKILL, longRun("--resume"))
+	kept, err := os.ReadFile(out + unfinishedSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// Not without being asked, and not something else.
+	refusals(t, out)
+	if again, err := os.ReadFile(out + unfinishedSuffix); err != nil || !bytes.Equal(again, kept) {
+		t.Errorf("a refused run has changed what was kept, %v", err)
+	}
+
+	// What is torn or flipped at its end is not trusted.
+	for name, damaged := range map[string][]byte{"torn": kept[:len(kept)-5], "flipped": bitFlipped(kept, len(kept)-50)} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+unfinishedSuffix, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text := mustRun(t, longRun("--resume", "-o", path)...)
+		if !regexp.MustCompile(`note: resuming from block \d+ of 12: what comes before is in \w+.unfinished\nnote: [\d.]+ k?B at the end of \w+.unfinished are damaged or incomplete and were left out\n`).MatchString(text) {
+			t.Errorf("%s: it said %s", name, text)
+		}
+		sameFile(t, whole, path)
+	}
+
+	text := mustRun(t, longRun("--resume", "-o", out)...)
+	if !regexp.MustCompile(`note: resuming from block ([5-9]|1\d) of 12: what comes before is in parts.unfinished\n`).MatchString(text) {
+		t.Errorf("it said %s", text)
+	}
+	sameFile(t, whole, out)
+	if _, err := os.Stat(out + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the journal is still there, %v", err)
+	}
+
+	// --force begins anew.
+	if err := os.WriteFile(out+unfinishedSuffix, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := mustRun(t, longRun("--force", "-o", out)...); strings.Contains(text, "resum") {
+		t.Errorf("it said %s", text)
+	}
+	sameFile(t, whole, out)
+	if _, err := os.Stat(out + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the journal is still there, %v", err)
+	}
+}
+
+func bitFlipped(text []byte, at int) []byte {
+	text = slices.Clone(text)
+	text[at] ^= 4
+	return text
+}
+
+// refusals are runs that cannot go on with what is kept for out.
+func refusals(t *testing.T, out string) {
+	other := filepath.Join(t.TempDir(), "other.txt")
+	text, err := os.ReadFile(longText)
+	if err == nil {
+		err = os.WriteFile(other, text[:len(text)/2], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(from, to string, more ...string) []string {
+		args := longRun(more...)
+		at := slices.Index(args, from)
+		args[at] = to
+		return args
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{longRun(), "parts.unfinished: an earlier run was interrupted and has left what it had finished; --resume goes on with it, --force begins anew"},
+		{with("5", "6", "--resume"), "cannot go on with (--target-bpw: was 5, is 6); --force without --resume begins anew"},
+		{with("int4/g32,int5/g32,int8/g32", "int4/g32,int8/g32", "--resume"), "(--schemes: was int4/g32/sym,int5/g32/sym,int8/g32/sym, is int4/g32/sym,int8/g32/sym)"},
+		{with(longText, other, "--resume"), "(calibration text 1: was "},
+		{with("1024", "512", "--resume"), "(--calib-tokens: was 1024, is 512)"},
+		{with("128", "64", "--resume"), "(--calib-context: was 128, is 64)"},
+		{longRun("--resume", "--set", "blocks.0.q=int8/g32"), "(recipe: was "},
+		{with("../../fixtures/trained", "../../fixtures/llama-tied", "--resume"), "(model.safetensors: was "},
+		{longRun("--resume", "--dry-run"), "--resume has no effect with --dry-run; leave one out"},
+	} {
+		code, _, stderr := thimbleRun(append(c.args, "-o", out)...)
+		refused(t, code, stderr, []string{c.want})
+	}
+}
+
+// What is kept is read as what a stranger wrote.
+func TestResumeHostile(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	kept := out + unfinishedSuffix
+	head := func(v any) {
+		os.Remove(kept)
+		j := journal.New(kept, false, func() ([]byte, error) { return cbor.Marshal(v) })
+		defer j.Close()
+		if err := j.Append([]byte("no part")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		make func()
+		want string
+	}{
+		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: is in the way of what a run keeps of its work, and was not made by one"},
+		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, which leaves nothing to go on with; remove the file"},
+		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
+		{func() { head(5) }, "out.unfinished: head: "},
+		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},
+		{func() { head(runHead{}) }, "(program: was not there, is thimble "},
+	} {
+		c.make()
+		code, _, stderr := thimbleRun(longRun("--resume", "-o", out)...)
+		refused(t, code, stderr, []string{c.want})
+	}
+	// Not even --force replaces a file that is not a journal.
+	os.Remove(kept)
+	if err := os.WriteFile(kept, []byte("a text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := thimbleRun(longRun("--force", "-o", out)...)
+	refused(t, code, stderr, []string{"is in the way"})
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "a text" {
+		t.Errorf("it became %q, %v", text, err)
+	}
+}
+
+func TestKept(t *testing.T) {
+	err := error(&keptError{context.Canceled, "x.unfinished"})
+	if !errors.Is(err, context.Canceled) || interrupted(context.Canceled).Error() != "interrupted, no output was written" {
+		t.Error("it is not an interrupt")
+	}
+	full := &keptError{syscall.ENOSPC, "x.unfinished"}
+	if want := syscall.ENOSPC.Error() + "; what was finished is kept in x.unfinished, and the same command with --resume goes on from there"; full.Error() != want {
+		t.Errorf("%q, want %q", full, want)
+	}
+}

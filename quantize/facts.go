@@ -1,0 +1,84 @@
+package quantize
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"thimble/internal/defect"
+)
+
+// Facts are what something was made from, each a name and a value, in an order. A
+// value may have several lines.
+type Facts [][2]string
+
+// Differ names the first fact that is another in now, "" if all are the same.
+func (f Facts) Differ(now Facts) string {
+	for i := range max(len(f), len(now)) {
+		var a, b [2]string
+		if i < len(f) {
+			a = f[i]
+		}
+		if i < len(now) {
+			b = now[i]
+		}
+		switch {
+		case a == b:
+		case a[0] == b[0]:
+			x, y := firstDifference(a[1], b[1])
+			return fmt.Sprintf("%s: was %s, is %s", defect.Printable(a[0]), x, y)
+		case now.has(a[0]) || a[0] == "":
+			return fmt.Sprintf("%s: was not there, is %s", defect.Printable(b[0]), shown(b[1]))
+		default:
+			return fmt.Sprintf("%s: was %s, is not there", defect.Printable(a[0]), shown(a[1]))
+		}
+	}
+	return ""
+}
+
+func (f Facts) has(name string) bool {
+	for _, fact := range f {
+		if fact[0] == name {
+			return true
+		}
+	}
+	return false
+}
+
+// firstDifference returns the first lines that two values do not share.
+func firstDifference(a, b string) (x, y string) {
+	for a != "" && b != "" {
+		x, a, _ = strings.Cut(a, "\n")
+		y, b, _ = strings.Cut(b, "\n")
+		if x != y {
+			return shown(x), shown(y)
+		}
+	}
+	return shown(a), shown(b)
+}
+
+// shown is the first line of a value.
+func shown(value string) string {
+	if value == "" {
+		return "nothing"
+	}
+	line, _, _ := strings.Cut(value, "\n")
+	return defect.Printable(line)
+}
+
+// Facts are what of c counts: the ids of its tokens, whatever text and tokenizer they
+// come from.
+func (c *Calibration) Facts() Facts {
+	h := sha256.New()
+	var b []byte
+	for _, t := range c.Texts {
+		b = binary.LittleEndian.AppendUint32(b[:0], uint32(len(t)))
+		for _, id := range t {
+			b = binary.LittleEndian.AppendUint32(b, uint32(id))
+		}
+		h.Write(b)
+	}
+	return Facts{{"pieces", fmt.Sprint(len(c.Texts))}, {"SHA-256 of token ids", hex.EncodeToString(h.Sum(nil))}}
+}
