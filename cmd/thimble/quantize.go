@@ -48,7 +48,8 @@ func quantizeCommand() *cli.Command {
 			"A calibrated run keeps each finished block in OUT.unfinished until the output is\n" +
 			"there. After Ctrl-C, a full disk or a power cut the same command with --resume goes on\n" +
 			"from there, to the same bytes; where nothing is left it begins with the first block.\n" +
-			"Without --resume such a file is an error, and --force begins anew.\n\n" +
+			"Without --resume such a file is an error, and --force begins anew. --max-kl and\n" +
+			"--min-top1 make several runs, which are not kept.\n\n" +
 			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
 			"and says which of the types used have fast kernels on phones.\n\n" +
 			"Examples:\n" +

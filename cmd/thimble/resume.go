@@ -52,7 +52,7 @@ func attemptAt(c *cli.Context, out string, r *quantize.Recipe) (*attempt, error)
 	case resume && c.Bool(dryRunFlag.Name):
 		return nil, errors.New("--resume has no effect with --dry-run; leave one out")
 	case resume && measuredLimit(c):
-		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times before one is kept; leave it out")
+		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times before one is kept; leave it out, and keep the survey with --stats")
 	case !calibrated || c.Bool(dryRunFlag.Name) || measuredLimit(c):
 		return nil, nil
 	}
@@ -207,15 +207,14 @@ func runFacts(c *cli.Context, m *model.Model, sources *hashing, r *quantize.Reci
 	return append(f, [2]string{"recipe", recipe}), err
 }
 
-// facts are b's limit and what it chooses from.
+// facts are b's limit, which is not a measured one, and what it chooses from.
 func (b *budget) facts() quantize.Facts {
 	var schemes []string
 	for _, s := range b.schemes {
 		schemes = append(schemes, s.String())
 	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	return quantize.Facts{
-		{"bytes of --target-size", strconv.FormatInt(b.file, 10)}, {"--target-bpw", number(b.bits)}, {"--max-kl", number(b.kl)},
+		{"bytes of --target-size", strconv.FormatInt(b.file, 10)}, {"--target-bpw", strconv.FormatFloat(b.bits, 'g', -1, 64)},
 		{"--schemes", strings.Join(schemes, ",")},
 	}
 }
