@@ -76,10 +76,13 @@ func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 // Options says what Run is to judge and report.
 type Options struct {
 	Gates      []Gate
-	Model      ModelInfo             // copied to the report
-	Arithmetic Arithmetic            // of the model, likewise
-	Against    string                // names the reference in the report
-	Progress   func(done, total int) // called with the positions scored so far; may be nil
+	Model      ModelInfo              // copied to the report
+	Arithmetic Arithmetic             // of the model, likewise
+	Strict     bool                   // a gate that is undecided is missed
+	Seed       uint64                 // of the draws that intervals are made of
+	Text       func(ids []int) string // spells tokens in the report; may be nil
+	Against    string                 // names the reference in the report
+	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 }
 
 // blockRows is how many positions are compared at a time: Run holds two blocks
@@ -108,7 +111,9 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	}
 	report := r.report()
 	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
-	if err := report.judge(o.Gates); err != nil {
+	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
+	r.tokens(report, o.Text)
+	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
 	if file, ok := ref.(*Reference); ok && file.TopK() > 0 {
@@ -146,6 +151,7 @@ type run struct {
 
 // scored holds the scores of a prompt's positions, the first of which is from.
 type scored struct {
+	ids    []int
 	from   int
 	scores []score
 }
@@ -174,7 +180,7 @@ func (r *run) prompt(ctx context.Context, p *Prompt) error {
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	s := scored{p.From, make([]score, p.To-p.From)}
+	s := scored{p.IDs, p.From, make([]score, p.To-p.From)}
 	for from := p.From; from < p.To; from += blockRows {
 		n := min(blockRows, p.To-from)
 		if err := r.block(ctx, p, want, got, from, s.scores[from-p.From:][:n]); err != nil {

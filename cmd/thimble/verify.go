@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,6 +29,8 @@ func verifyCommand() *cli.Command {
 			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
+			"What was measured decides. Where other prompts could well have told otherwise, the\n" +
+			"report says UNDECIDED and how many tokens would tell; --strict fails on that too.\n\n" +
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
@@ -45,6 +48,8 @@ func verifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
 			contextFlag, chunksFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
+			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
@@ -113,6 +118,7 @@ func verifyAction(c *cli.Context) error {
 	progress := newMeter(c, "verify", "tokens", 1)
 	report, err := verify.Run(c.Context, with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
 	progress.done()
@@ -131,6 +137,15 @@ func verifyAction(c *cli.Context) error {
 		return errRefused
 	}
 	return nil
+}
+
+// spelling returns what m's tokenizer makes of tokens, nil where m has none.
+func spelling(m *model.Model) func([]int) string {
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil
+	}
+	return func(ids []int) string { return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd") }
 }
 
 // record writes m's container again with the gates that it has passed.
