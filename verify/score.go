@@ -153,7 +153,7 @@ func logSumExp(x []float32, exp []float64) float64 {
 	return high + kernel.Log64(sum)
 }
 
-// compareTop scores position p against the top logits of a compact reference.
+// compare scores position t against the top logits of a compact reference.
 //
 // Let P be the reference, Q the model, K the kept tokens, t and u what P and Q
 // give to the rest together, and c the least kept p. Merging the rest into one
@@ -165,17 +165,17 @@ func logSumExp(x []float32, exp []float64) float64 {
 // token more than c. The divergence is convex in P, hence largest where as many
 // tokens as possible have c: those to which Q gives least. hidden is that
 // largest value less kl.
-func (l *lane) compareTop(ref *topPrompt, p int, got []float32, next int) (score, error) {
+func (p *topPrompt) compare(l *lane, t int, got []float32, next int) (score, error) {
 	s := noScore()
 	if err := finite("model", got); err != nil {
 		return s, err
 	}
 	l.kept = grow(l.kept, len(got))
-	row, err := ref.row(p, len(got), l.kept)
+	row, err := p.row(t, len(got), l.kept)
 	if err != nil {
 		return s, err
 	}
-	rest, lse, err := ref.rest(p, row, len(got)-len(row.ids))
+	rest, lse, err := p.rest(t, row, len(got)-len(row.ids))
 	if err != nil {
 		return s, err
 	}

@@ -116,7 +116,10 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
-	if file, ok := ref.(*Reference); ok && file.TopK() > 0 {
+	switch file, ok := ref.(*Reference); {
+	case ok && file.base:
+		report.Notes = append(report.Notes, baseNote)
+	case ok && file.compact:
 		report.Notes = append(report.Notes, report.compactNote(file.TopK(), subject.Vocab()))
 	}
 	return report, nil
@@ -201,8 +204,8 @@ func (r *run) block(ctx context.Context, p *Prompt, want, got Logits, from int, 
 	if err := got.Rows(ctx, r.got[:n*v], from, n); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	top, compact := want.(*topPrompt)
-	if want != nil && !compact {
+	short, isShort := want.(comparer)
+	if want != nil && !isShort {
 		if r.want == nil {
 			r.want = make([]float32, len(r.got))
 		}
@@ -217,8 +220,8 @@ func (r *run) block(ctx context.Context, p *Prompt, want, got Logits, from int, 
 		}
 		l, row := &r.lanes[worker], r.got[i*v:][:v]
 		switch {
-		case compact:
-			scores[i], err = l.compareTop(top, from+i, row, next)
+		case isShort:
+			scores[i], err = short.compare(l, from+i, row, next)
 		case want != nil:
 			scores[i], err = l.compare(r.want[i*v:][:v], row, next)
 		default:

@@ -24,8 +24,8 @@ func verifyCommand() *cli.Command {
 		Usage:     "compare a model's logits with a reference, and pass or fail",
 		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
-			"with a reference: a file that PyTorch or \"thimble logits\" wrote, or the original\n" +
-			"checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
+			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
+			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
 			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
@@ -36,6 +36,7 @@ func verifyCommand() *cli.Command {
 			"stays in float32.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
+			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
@@ -43,7 +44,7 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
+			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
 			contextFlag, chunksFlag,
@@ -193,6 +194,9 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		r, err := verify.OpenReference(file)
 		if err != nil {
 			return nil, err
+		}
+		if tok, err := openTokenizer(m); err == nil {
+			r.StartWith(startOf(tok))
 		}
 		return &comparison{r, r.Prompts(), []string{file}, r.Close}, nil
 	}
