@@ -52,7 +52,7 @@ func TestCompactBounds(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		s, err := l.compareTop(topOf(t, want, k), 0, got, 0)
+		s, err := topOf(t, want, k).compare(&l, 0, got, 0)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestCompactBoundsAreTight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := l.compareTop(topOf(t, c.want, 2), 0, got, -1)
+		s, err := topOf(t, c.want, 2).compare(&l, 0, got, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,12 +122,12 @@ func TestCompactErrors(t *testing.T) {
 		{[]int32{2, 1}, []float32{3, 2}, 5, "prompt.0.logsumexp: row 0: contradicts the kept logits: with it all tokens together have a probability of 0.2349"},
 		{[]int32{2, 1}, []float32{3, 2}, 3e38, "prompt.0.logsumexp: row 0: contradicts the kept logits: with it all tokens together have a probability of 0"},
 	} {
-		_, err := new(lane).compareTop(compactRow(t, c.ids, c.logits, c.total), 0, got, -1)
+		_, err := compactRow(t, c.ids, c.logits, c.total).compare(new(lane), 0, got, -1)
 		if err == nil || !strings.HasSuffix(err.Error(), "safetensors: "+c.want) {
 			t.Errorf("got  %v\nwant %s", err, c.want)
 		}
 	}
-	if _, err := new(lane).compareTop(compactRow(t, []int32{2, 1}, []float32{3, 2}, lse), 0, got, -1); err != nil {
+	if _, err := compactRow(t, []int32{2, 1}, []float32{3, 2}, lse).compare(new(lane), 0, got, -1); err != nil {
 		t.Error(err)
 	}
 }

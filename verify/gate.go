@@ -22,7 +22,13 @@ type Gate struct {
 type Check struct {
 	Gate
 	Value Value `json:"value"`
-	Pass  bool  `json:"pass"`
+	Pass  bool  `json:"pass"` // Value is inside the limit
+
+	// Undecided says that the limit lies inside the metric's interval: other
+	// prompts could well have told otherwise. About Tokens of them would tell; 0
+	// where no number can be given.
+	Undecided bool  `json:"undecided,omitempty"`
+	Tokens    int64 `json:"tokens_needed,omitempty"`
 }
 
 func (g Gate) String() string {
@@ -67,19 +73,23 @@ var metrics = []metric{
 	{"kl_mean", true, func(m *Metrics) Value { return m.KLMean }, "nats per token"},
 	{"kl_mean_se", true, func(m *Metrics) Value { return m.KLMeanSE }, "standard error, between prompts"},
 	{"kl_median", true, func(m *Metrics) Value { return m.KLMedian }, "nats"},
+	{"kl_p90", true, func(m *Metrics) Value { return m.KLP90 }, "nats, 90th percentile"},
 	{"kl_p99", true, func(m *Metrics) Value { return m.KLP99 }, "nats, 99th percentile"},
+	{"kl_p999", true, func(m *Metrics) Value { return m.KLP999 }, "nats, 99.9th percentile"},
 	{"kl_hidden", true, func(m *Metrics) Value { return m.KLHidden }, "most that kl_mean may lack"},
 	{"top1_agreement", true, func(m *Metrics) Value { return m.Top1Agreement }, "share with the same first choice"},
+	{"top5_agreement", true, func(m *Metrics) Value { return m.Top5Agreement }, "share with it in the first five"},
 	{"max_abs", true, func(m *Metrics) Value { return m.MaxAbs }, "largest logit difference"},
 	{"max_abs_rel", true, func(m *Metrics) Value { return m.MaxAbsRel }, "max_abs / logit_std"},
 	{"logit_std", true, func(m *Metrics) Value { return m.LogitStd }, "standard deviation of logits"},
 	{"cosine_min", true, func(m *Metrics) Value { return m.CosineMin }, "least cosine of logit rows"},
 	{"ppl_reference", true, func(m *Metrics) Value { return m.PPLReference }, "perplexity of the reference"},
 	{"ppl", false, func(m *Metrics) Value { return m.PPL }, "perplexity of the model"},
+	{"ppl_ratio", true, func(m *Metrics) Value { return m.PPLRatio }, "ppl / ppl_reference"},
 }
 
 // shortNames are what ParseGate also takes for the metrics that are gated most.
-var shortNames = map[string]string{"kl": "kl_mean", "top1": "top1_agreement"}
+var shortNames = map[string]string{"kl": "kl_mean", "top1": "top1_agreement", "top5": "top5_agreement"}
 
 // MetricNames lists the metrics that a Gate may limit.
 func MetricNames() []string {
@@ -119,8 +129,9 @@ func checkGates(gates []Gate, reference bool) error {
 	return nil
 }
 
-// judge holds the metrics to the gates, which have passed checkGates.
-func (r *Report) judge(gates []Gate) error {
+// judge holds the metrics to the gates, which have passed checkGates. What was
+// measured decides, unless strict also misses a gate that is undecided.
+func (r *Report) judge(gates []Gate, strict bool) error {
 	r.Pass = true
 	for _, g := range gates {
 		m, err := metricNamed(g.Metric)
@@ -136,10 +147,43 @@ func (r *Report) judge(gates []Gate) error {
 		} else {
 			c.Pass = float64(c.Value) >= g.Limit
 		}
+		for _, in := range r.Intervals {
+			if in.Metric == g.Metric {
+				c.weigh(in, r.Metrics.Tokens)
+			}
+		}
 		r.Gates = append(r.Gates, c)
-		r.Pass = r.Pass && c.Pass
+		r.Pass = r.Pass && c.Pass && !(strict && c.Undecided)
 	}
 	return nil
+}
+
+// weigh finds whether the interval, taken over so many tokens, leaves the gate
+// undecided, and what would decide it: an interval is as wide as one over the
+// root of the tokens, and has to end before the limit.
+func (c *Check) weigh(in Interval, tokens int) {
+	value, limit := float64(c.Value), c.Limit
+	inside := func(v Value) bool { return c.Op == "<=" && float64(v) <= limit || c.Op == ">=" && float64(v) >= limit }
+	if c.Undecided = inside(in.Low) != inside(in.High); !c.Undecided {
+		return
+	}
+	reach := float64(in.High) - value // of the interval, towards the limit
+	if limit < value {
+		reach = value - float64(in.Low)
+	}
+	times := reach / math.Abs(limit-value)
+	if n := float64(tokens) * float64(times*times); n < 1e12 {
+		c.Tokens = roundUp(max(n, float64(tokens+1)))
+	}
+}
+
+// roundUp returns n or the next larger number of two significant digits.
+func roundUp(n float64) int64 {
+	unit := 1.0
+	for n/unit > 100 {
+		unit *= 10
+	}
+	return int64(math.Ceil(n/unit) * unit)
 }
 
 // DefaultGates returns the limits for a comparison of m with the checkpoint it

@@ -18,6 +18,14 @@ type recorded struct {
 	ids                      []int
 	logits                   *checkpoint.Tensor // full form
 	topIDs, topLogits, total *checkpoint.Tensor // compact form
+	coded                    []byte             // rows of a base file
+	from, to                 int                // the positions that have logits
+}
+
+// A comparer is Logits that have no full rows, and compare what they have with
+// the model's row of position t.
+type comparer interface {
+	compare(l *lane, t int, got []float32, next int) (score, error)
 }
 
 // fullPrompt is Logits over all the reference's logits of a prompt.
@@ -56,6 +64,11 @@ type topPrompt struct {
 // Rows fails: a compact reference has no full rows.
 func (p *topPrompt) Rows(context.Context, []float32, int, int) error {
 	return fmt.Errorf("%s: a compact reference keeps no more than the top %d logits", defect.Printable(p.path), p.topIDs.Shape[1])
+}
+
+// Rows fails: there are codes, not logits.
+func (p *basePrompt) Rows(context.Context, []float32, int, int) error {
+	return fmt.Errorf("%s: a base file of llama.cpp keeps no logits", defect.Printable(p.path))
 }
 
 // topRow is what a compact reference keeps of one position.

@@ -1,17 +1,20 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
+	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 )
@@ -33,41 +36,69 @@ type Reference struct {
 	path    string
 	prompts []recorded
 	compact bool
-	vocab   int // 0 in a compact file
-	topK    int // 0 in a full file
-	next    int // where Score begins to look
+	base    bool // llama.cpp's form
+	vocab   int  // 0 in a compact file
+	topK    int  // 0 in a full file
+	next    int  // where Score begins to look
 	close   func() error
 }
 
 // OpenReference opens a reference file and checks its structure: the names, types
 // and shapes of its tensors, prompts numbered from 0 without a gap, token ids
-// inside the vocabulary. Logits are read, and found to be finite or not, when a
+// inside the vocabulary. A base file of llama.cpp is known by its first bytes. Logits are read, and found to be finite or not, when a
 // Run needs them. Close the Reference after use.
 func OpenReference(path string) (*Reference, error) {
-	file, err := checkpoint.Open(path)
+	r := &Reference{path: path}
+	read, err := r.openBase()
+	if err == nil && read == nil {
+		var file *checkpoint.Checkpoint
+		if file, err = checkpoint.Open(path); err == nil {
+			r.close, read = file.Close, func() error { return r.read(file) }
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Reference{path: path, close: file.Close}
-	if err := parallel.Guard(func() error { return r.read(file) }); err != nil {
+	if err := parallel.Guard(read); err != nil {
 		if errors.Is(err, parallel.ErrFault) {
 			err = fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
-		return nil, errors.Join(err, file.Close())
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
+}
+
+// openBase returns how to read the file as a base file, nil if it is none.
+func (r *Reference) openBase() (read func() error, err error) {
+	if info, err := os.Stat(r.path); err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	file, err := mmap.Open(r.path)
+	if err != nil {
+		return nil, err
+	}
+	is := false
+	err = parallel.Guard(func() error {
+		is = bytes.HasPrefix(file.Data, []byte(baseMagic))
+		return nil
+	})
+	if err != nil || !is {
+		return nil, errors.Join(err, file.Close())
+	}
+	r.close = file.Close
+	return func() error { return r.readBase(file.Data) }, nil
 }
 
 // Close gives the file back. Logits of r must not be used afterwards.
 func (r *Reference) Close() error { return r.close() }
 
-// Prompts returns the prompts of the file, every position scored. Their ids are
+// Prompts returns the prompts of the file, every position scored that has logits. Their ids are
 // r's own, to be read only.
 func (r *Reference) Prompts() []Prompt {
 	ps := make([]Prompt, len(r.prompts))
 	for i := range r.prompts {
-		ids := r.prompts[i].ids
-		ps[i] = Prompt{IDs: ids, From: 0, To: len(ids)}
+		p := &r.prompts[i]
+		ps[i] = Prompt{IDs: p.ids, From: p.from, To: p.to}
 	}
 	return ps
 }
@@ -202,7 +233,7 @@ func (r *Reference) prompt(n int, parts map[string]*checkpoint.Tensor) error {
 	if s.err != nil {
 		return s.err
 	}
-	p.ids = make([]int, length)
+	p.ids, p.to = make([]int, length), length
 	for t := range p.ids {
 		id := int64(binary.LittleEndian.Uint64(ids.Data[8*t:]))
 		if id < 0 || id >= model.MaxVocab || r.vocab > 0 && id >= int64(r.vocab) {
@@ -241,8 +272,11 @@ func (r *Reference) Score(_ context.Context, ids []int) (Logits, error) {
 		at := (r.next + i) % len(r.prompts)
 		if p := &r.prompts[at]; slices.Equal(p.ids, ids) {
 			r.next = at + 1
-			if r.compact {
+			switch {
+			case r.compact:
 				return &topPrompt{p, r.path}, nil
+			case r.base:
+				return &basePrompt{p, r.path, r.vocab}, nil
 			}
 			return &fullPrompt{p, r.path}, nil
 		}

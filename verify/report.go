@@ -11,14 +11,17 @@ import (
 
 // A Report is the outcome of a Run.
 type Report struct {
-	Pass       bool           `json:"pass"` // no gate was missed
-	Gates      []Check        `json:"gates"`
-	Model      ModelInfo      `json:"model"`
-	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
-	Against    string         `json:"against,omitempty"` // the reference, as its user named it
-	Metrics    Metrics        `json:"metrics"`
-	Prompts    []PromptReport `json:"prompts"`
-	Notes      []string       `json:"notes,omitempty"` // what a reader of the numbers must know
+	Pass        bool           `json:"pass"` // no gate was missed
+	Gates       []Check        `json:"gates"`
+	Model       ModelInfo      `json:"model"`
+	Arithmetic  ArithmeticInfo `json:"arithmetic"`        // that the model was run in
+	Against     string         `json:"against,omitempty"` // the reference, as its user named it
+	Metrics     Metrics        `json:"metrics"`
+	Intervals   []Interval     `json:"intervals,omitempty"` // 95 %, from two prompts on
+	Prompts     []PromptReport `json:"prompts"`
+	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
+	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
+	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
 }
 
 // ModelInfo identifies the model that was verified.
@@ -59,15 +62,19 @@ type Metrics struct {
 	KLMean        Value `json:"kl_mean"`        // nats per token; the least it can be for a compact reference
 	KLMeanSE      Value `json:"kl_mean_se"`     // standard error of KLMean, between prompts; from two prompts on
 	KLMedian      Value `json:"kl_median"`      // nats
+	KLP90         Value `json:"kl_p90"`         // nats, 90th percentile
 	KLP99         Value `json:"kl_p99"`         // nats, 99th percentile
+	KLP999        Value `json:"kl_p999"`        // nats, 99.9th percentile
 	KLHidden      Value `json:"kl_hidden"`      // what a compact reference may hide: the mean is at most KLMean+KLHidden
 	Top1Agreement Value `json:"top1_agreement"` // share of positions, 0 to 1
+	Top5Agreement Value `json:"top5_agreement"` // share where the model's first five have the reference's first
 	MaxAbs        Value `json:"max_abs"`        // largest |difference| of two logits
 	MaxAbsRel     Value `json:"max_abs_rel"`    // MaxAbs/LogitStd
 	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference logits; of the model's beside a compact reference
 	CosineMin     Value `json:"cosine_min"`     // least cosine of two rows of logits
 	PPLReference  Value `json:"ppl_reference"`  // perplexity
 	PPL           Value `json:"ppl"`            // the model's perplexity
+	PPLRatio      Value `json:"ppl_ratio"`      // PPL/PPLReference
 }
 
 // A PromptReport has the metrics of one prompt.
@@ -134,9 +141,9 @@ func summarize(scores []score) Metrics {
 	n := float64(len(scores))
 	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown}
 	var (
-		kl, hidden, agree float64
-		kls               = make([]float64, len(scores))
-		logits            moments
+		kl, hidden, agree, agree5 float64
+		kls                       = make([]float64, len(scores))
+		logits                    moments
 	)
 	for i, s := range scores {
 		kls[i] = s.kl
@@ -145,6 +152,9 @@ func summarize(scores []score) Metrics {
 		if s.top1 {
 			agree++
 		}
+		if s.top5 {
+			agree5++
+		}
 		logits.add(s.moments)
 		if i == 0 {
 			m.MaxAbs, m.CosineMin = Value(s.maxAbs), Value(s.cosine)
@@ -152,16 +162,19 @@ func summarize(scores []score) Metrics {
 		m.MaxAbs, m.CosineMin = max(m.MaxAbs, Value(s.maxAbs)), min(m.CosineMin, Value(s.cosine))
 	}
 	m.KLMean, m.KLHidden = Value(kl/n), Value(hidden/n)
-	m.KLMedian, m.KLP99, m.Top1Agreement = unknown, unknown, unknown
+	m.KLMedian, m.KLP90, m.KLP99, m.KLP999 = unknown, unknown, unknown, unknown
+	m.Top1Agreement, m.Top5Agreement = unknown, unknown
 	if m.KLMean.Known() {
 		slices.Sort(kls)
-		m.KLMedian, m.KLP99 = Value(quantile(kls, 0.5)), Value(quantile(kls, 0.99))
-		m.Top1Agreement = Value(agree / n)
+		m.KLMedian, m.KLP90 = Value(quantile(kls, 0.5)), Value(quantile(kls, 0.9))
+		m.KLP99, m.KLP999 = Value(quantile(kls, 0.99)), Value(quantile(kls, 0.999))
+		m.Top1Agreement, m.Top5Agreement = Value(agree/n), Value(agree5/n)
 	}
 	m.LogitStd = Value(logits.deviation())
 	m.MaxAbsRel = relative(m.MaxAbs, m.LogitStd)
 	m.PPL = perplexity(scores, func(s *score) float64 { return s.nll })
 	m.PPLReference = perplexity(scores, func(s *score) float64 { return s.refNLL })
+	m.PPLRatio = perplexity(scores, func(s *score) float64 { return s.nll - s.refNLL })
 	return m
 }
 

@@ -48,8 +48,16 @@ func TestReportGolden(t *testing.T) {
 	info := ModelInfo{Path: "smol-int4.thimble", SHA256: strings.Repeat("ab", 32), Bytes: 91_700_000, BitsPerWeight: 4.5}
 	ref, subject, prompts := noisy(3, 64, 40, 9, 33, 12, 7, 20)
 	many := Options{Gates: SchemeGates(schemeOf(t, "int4/g32")), Model: info, Against: "ref.safetensors"}
+	many.Text = func(ids []int) string {
+		var b strings.Builder
+		for _, id := range ids {
+			fmt.Fprintf(&b, " w%d\n", id)
+		}
+		return b.String()
+	}
 	strict := many
-	strict.Gates = append(gatePair(0.01, 0.5), Gate{"kl_mean", "<=", 0.5}, Gate{"max_abs", "<=", 0.01})
+	strict.Text, strict.Strict = nil, true
+	strict.Gates = append(gatePair(0.01, 0.5), Gate{"kl_mean", "<=", 0.034}, Gate{"max_abs", "<=", 0.01})
 	var err error
 	if strict.Arithmetic, err = ParseArithmetic("int8/g32", "k8v4"); err != nil {
 		t.Fatal(err)
@@ -100,7 +108,7 @@ func TestParseGate(t *testing.T) {
 		{"kl_mean", `gate "kl_mean": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_mean<0.05", `gate "kl_mean<0.05": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen", did you mean "kl_mean"?`},
-		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p99, kl_hidden, top1_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl`},
+		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio`},
 		{"ppl<=", `gate "ppl<=": "" is not a number`},
 		{"ppl<=nan", `gate "ppl<=nan": "nan" is not a number`},
 		{"ppl<=95%", `gate "ppl<=95%": "95%" is not a number`},
@@ -117,7 +125,7 @@ func TestParseGate(t *testing.T) {
 // Every metric of the report can be gated under its JSON name, and holds what
 // the JSON says.
 func TestMetricTable(t *testing.T) {
-	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}
+	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
 	text, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)

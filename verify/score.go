@@ -18,11 +18,14 @@ type score struct {
 	kl      float64 // KL(reference || model) in nats; for a compact reference a lower bound
 	hidden  float64 // how much larger than kl the divergence may be
 	top1    bool    // the model's first choice has the reference's highest score
+	top5    bool    // top1, or the reference's first choice is among the model's first five
 	maxAbs  float64 // largest |reference logit - model logit|
 	cosine  float64 // of the two rows of logits
 	nll     float64 // -log p(next token), model
 	refNLL  float64 // -log p(next token), reference
 	moments moments // of the reference logits; of the model's beside a compact reference
+
+	reference, model Choice // the first choices, without texts
 }
 
 // A lane is one worker's scratch.
@@ -80,12 +83,36 @@ func (l *lane) compare(want, got []float32, next int) (score, error) {
 	best, _ := argmax(want)
 	choice, _ := argmax(got)
 	s.top1 = want[choice] == want[best]
+	s.choose(got, lseGot, best, float64(want[best])-lse, choice, float64(want[choice])-lse)
 	s.moments = momentsOf(want)
 	if next >= 0 {
 		s.nll = lseGot - float64(got[next])
 		s.refNLL = lse - float64(want[next])
 	}
 	return s, nil
+}
+
+// choose records the first choices of the reference and of the model, whose
+// logits are got, with the logarithms of what the reference gives to each; top1
+// is known by then.
+func (s *score) choose(got []float32, lseGot float64, best int, logBest float64, choice int, logChoice float64) {
+	first := func(id int, logP float64) Choice {
+		return Choice{ID: id, PReference: Value(kernel.Exp64(logP)), PModel: Value(kernel.Exp64(float64(got[id]) - lseGot))}
+	}
+	s.reference, s.model = first(best, logBest), first(choice, logChoice)
+	s.top5 = s.top1 || before(got, best) < 5
+}
+
+// before counts the elements of x that come before x[at] in descending order,
+// equals by their index.
+func before(x []float32, at int) int {
+	n := 0
+	for i, v := range x {
+		if v > x[at] || v == x[at] && i < at {
+			n++
+		}
+	}
+	return n
 }
 
 // cosine is the cosine of two vectors by their products. A zero vector points
@@ -126,7 +153,7 @@ func logSumExp(x []float32, exp []float64) float64 {
 	return high + kernel.Log64(sum)
 }
 
-// compareTop scores position p against the top logits of a compact reference.
+// compare scores position t against the top logits of a compact reference.
 //
 // Let P be the reference, Q the model, K the kept tokens, t and u what P and Q
 // give to the rest together, and c the least kept p. Merging the rest into one
@@ -138,17 +165,17 @@ func logSumExp(x []float32, exp []float64) float64 {
 // token more than c. The divergence is convex in P, hence largest where as many
 // tokens as possible have c: those to which Q gives least. hidden is that
 // largest value less kl.
-func (l *lane) compareTop(ref *topPrompt, p int, got []float32, next int) (score, error) {
+func (p *topPrompt) compare(l *lane, t int, got []float32, next int) (score, error) {
 	s := noScore()
 	if err := finite("model", got); err != nil {
 		return s, err
 	}
 	l.kept = grow(l.kept, len(got))
-	row, err := ref.row(p, len(got), l.kept)
+	row, err := p.row(t, len(got), l.kept)
 	if err != nil {
 		return s, err
 	}
-	rest, lse, err := ref.rest(p, row, len(got)-len(row.ids))
+	rest, lse, err := p.rest(t, row, len(got)-len(row.ids))
 	if err != nil {
 		return s, err
 	}
@@ -165,9 +192,13 @@ func (l *lane) compareTop(ref *topPrompt, p int, got []float32, next int) (score
 	}
 	s.moments = momentsOf(got)
 	choice, _ := argmax(got)
+	best, highest := argmax(row.logits)
+	logChoice := math.NaN()
 	if i := slices.Index(row.ids, int32(choice)); i >= 0 {
-		s.top1 = row.logits[i] == slices.Max(row.logits)
+		s.top1 = row.logits[i] == highest
+		logChoice = float64(row.logits[i]) - lse
 	}
+	s.choose(got, lseGot, int(row.ids[best]), float64(highest)-lse, choice, logChoice)
 	if next >= 0 {
 		s.nll = lseGot - float64(got[next])
 	}

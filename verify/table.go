@@ -26,7 +26,9 @@ func (r *Report) String() string {
 	}
 	b.WriteString("\n")
 	r.writeMetrics(&b)
+	r.writeIntervals(&b)
 	r.writePrompts(&b)
+	r.writeTokens(&b)
 	for _, n := range r.Notes {
 		writeWrapped(&b, "note: "+n)
 	}
@@ -37,18 +39,41 @@ func (r *Report) verdict() string {
 	if len(r.Gates) == 0 {
 		return "MEASURED, no gate set"
 	}
-	var missed, met []string
+	var missed, met, open []string
 	for _, c := range r.Gates {
-		if text := fmt.Sprintf("%s %s", c.Metric, figure(c.Value)); c.Pass {
+		text := fmt.Sprintf("%s %s", c.Metric, figure(c.Value))
+		if c.Pass {
 			met = append(met, text)
 		} else {
 			missed = append(missed, fmt.Sprintf("%s, the gate is %s %s", text, c.Op, figure(Value(c.Limit))))
 		}
+		if c.Undecided {
+			open = append(open, "\nUNDECIDED  "+r.openText(&c))
+		}
 	}
-	if r.Pass {
-		return "PASS  " + strings.Join(met, ", ")
+	undecided := strings.Join(open, "")
+	switch {
+	case r.Pass:
+		return "PASS  " + strings.Join(met, ", ") + undecided
+	case missed == nil:
+		return "FAIL  on what is undecided" + undecided
 	}
-	return "FAIL  " + strings.Join(missed, "\nFAIL  ")
+	return "FAIL  " + strings.Join(missed, "\nFAIL  ") + undecided
+}
+
+// openText says why c is undecided and what to do.
+func (r *Report) openText(c *Check) string {
+	text := fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit)))
+	for _, in := range r.Intervals {
+		if in.Metric == c.Metric {
+			text += fmt.Sprintf(", it may be %s to %s", figure(in.Low), figure(in.High))
+		}
+	}
+	text += ":\n           use more tokens"
+	if c.Tokens > 0 {
+		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, r.Metrics.Tokens)
+	}
+	return text
 }
 
 func (m *ModelInfo) size() string {
@@ -76,12 +101,77 @@ func (r *Report) writeMetrics(b *strings.Builder) {
 				if !c.Pass {
 					state = "FAIL"
 				}
+				if c.Undecided {
+					state += "?"
+				}
 				gates = append(gates, fmt.Sprintf("%s %s %s", c.Op, figure(Value(c.Limit)), state))
 			}
 		}
 		line := fmt.Sprintf("  %-15s %10s  %-16s  %s", k.name, figure(v), strings.Join(gates, ", "), k.means)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+}
+
+// writeIntervals gives the intervals in a paragraph.
+func (r *Report) writeIntervals(b *strings.Builder) {
+	if len(r.Intervals) == 0 {
+		return
+	}
+	all := make([]string, len(r.Intervals))
+	for i, in := range r.Intervals {
+		all[i] = fmt.Sprintf("%s %s to %s", in.Metric, figure(in.Low), figure(in.High))
+	}
+	writeWrapped(b, fmt.Sprintf("95%% over the choice of %d prompts: %s", len(r.Prompts), strings.Join(all, "; ")))
+}
+
+// shownTokens is how many positions String lists of each kind.
+const shownTokens = 3
+
+// writeTokens lists the positions with the largest divergence, and the flips.
+func (r *Report) writeTokens(b *strings.Builder) {
+	if len(r.WorstTokens) > 0 {
+		writeTokenTable(b, "worst tokens", r.WorstTokens)
+	}
+	if r.Flips != nil && r.Flips.Count > 0 {
+		writeTokenTable(b, fmt.Sprintf("worst of %d flips", r.Flips.Count), r.Flips.Worst)
+	}
+}
+
+// writeTokenTable has two lines for a token: with p and q, what reference and
+// model give to the first choice of each, and what stands before it.
+func writeTokenTable(b *strings.Builder, title string, tokens []Token) {
+	fmt.Fprintf(b, "\n  %s\n  %6s %7s %9s  %-13s %5s %5s %-13s %5s %5s\n", title, "prompt", "at", "kl", "reference", "p", "q", "model", "p", "q")
+	for _, t := range tokens[:min(len(tokens), shownTokens)] {
+		fmt.Fprintf(b, "  %6d %7d %9s  %s %s\n", t.Prompt, t.Position, figure(t.KL), t.Reference.columns(), t.Model.columns())
+		text := strings.Trim(fmt.Sprint(t.Before), "[]")
+		if t.Text != "" {
+			text = strconv.QuoteToGraphic(t.Text)
+		}
+		if runes := []rune(text); len(runes) > 60 {
+			text = "..." + string(runes[len(runes)-57:])
+		}
+		fmt.Fprintf(b, "           after %s\n", text)
+	}
+}
+
+// columns writes c with its two probabilities.
+func (c *Choice) columns() string {
+	text := strconv.Itoa(c.ID)
+	if c.Text != "" {
+		text = strconv.QuoteToGraphic(c.Text)
+	}
+	if runes := []rune(text); len(runes) > 13 {
+		text = string(runes[:10]) + "..."
+	}
+	return fmt.Sprintf("%-13s %5s %5s", text, share(c.PReference), share(c.PModel))
+}
+
+// share writes a probability with three digits.
+func share(p Value) string {
+	if !p.Known() {
+		return "-"
+	}
+	return strconv.FormatFloat(float64(p), 'f', 3, 64)
 }
 
 // writePrompts lists the prompts with the largest divergence, if there are

@@ -76,10 +76,13 @@ func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 // Options says what Run is to judge and report.
 type Options struct {
 	Gates      []Gate
-	Model      ModelInfo             // copied to the report
-	Arithmetic Arithmetic            // of the model, likewise
-	Against    string                // names the reference in the report
-	Progress   func(done, total int) // called with the positions scored so far; may be nil
+	Model      ModelInfo              // copied to the report
+	Arithmetic Arithmetic             // of the model, likewise
+	Strict     bool                   // a gate that is undecided is missed
+	Seed       uint64                 // of the draws that intervals are made of
+	Text       func(ids []int) string // spells tokens in the report; may be nil
+	Against    string                 // names the reference in the report
+	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 }
 
 // blockRows is how many positions are compared at a time: Run holds two blocks
@@ -108,10 +111,15 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	}
 	report := r.report()
 	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
-	if err := report.judge(o.Gates); err != nil {
+	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
+	r.tokens(report, o.Text)
+	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
-	if file, ok := ref.(*Reference); ok && file.TopK() > 0 {
+	switch file, ok := ref.(*Reference); {
+	case ok && file.base:
+		report.Notes = append(report.Notes, baseNote)
+	case ok && file.compact:
 		report.Notes = append(report.Notes, report.compactNote(file.TopK(), subject.Vocab()))
 	}
 	return report, nil
@@ -146,6 +154,7 @@ type run struct {
 
 // scored holds the scores of a prompt's positions, the first of which is from.
 type scored struct {
+	ids    []int
 	from   int
 	scores []score
 }
@@ -174,7 +183,7 @@ func (r *run) prompt(ctx context.Context, p *Prompt) error {
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	s := scored{p.From, make([]score, p.To-p.From)}
+	s := scored{p.IDs, p.From, make([]score, p.To-p.From)}
 	for from := p.From; from < p.To; from += blockRows {
 		n := min(blockRows, p.To-from)
 		if err := r.block(ctx, p, want, got, from, s.scores[from-p.From:][:n]); err != nil {
@@ -195,8 +204,8 @@ func (r *run) block(ctx context.Context, p *Prompt, want, got Logits, from int, 
 	if err := got.Rows(ctx, r.got[:n*v], from, n); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	top, compact := want.(*topPrompt)
-	if want != nil && !compact {
+	short, isShort := want.(comparer)
+	if want != nil && !isShort {
 		if r.want == nil {
 			r.want = make([]float32, len(r.got))
 		}
@@ -211,8 +220,8 @@ func (r *run) block(ctx context.Context, p *Prompt, want, got Logits, from int, 
 		}
 		l, row := &r.lanes[worker], r.got[i*v:][:v]
 		switch {
-		case compact:
-			scores[i], err = l.compareTop(top, from+i, row, next)
+		case isShort:
+			scores[i], err = short.compare(l, from+i, row, next)
 		case want != nil:
 			scores[i], err = l.compare(r.want[i*v:][:v], row, next)
 		default:

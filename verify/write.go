@@ -22,6 +22,20 @@ type WriteOptions struct {
 	Progress func(done, total int) // called with the positions written so far; may be nil
 }
 
+// WriteBase scores prompts as TextPrompts makes them and writes a base file, which
+// llama-perplexity takes as --kl-divergence-base. It has no room for metadata.
+// The file appears whole or not at all, and the same logits give the same bytes.
+func WriteBase(ctx context.Context, path string, m Subject, prompts []Prompt, o WriteOptions) error {
+	if err := checkPrompts(prompts, m.Vocab()); err != nil {
+		return err
+	}
+	head, size, err := baseHead(prompts, m.Vocab())
+	if err != nil {
+		return err
+	}
+	return writeLogits(ctx, path, &referenceWriter{m: m, base: true, progress: o.Progress}, head, size, prompts, o.Output)
+}
+
 // WriteReference scores prompts with m and writes a reference file of its
 // logits, float32 and every position. The file appears whole or not at all, and
 // the same logits give the same bytes. Full logits stream to disk; of a compact
@@ -42,25 +56,33 @@ func WriteReference(ctx context.Context, path string, m Subject, prompts [][]int
 	if err != nil {
 		return err
 	}
-	o.Output.Size = int64(len(head)) + size
-	f, err := atomicfile.Create(path, o.Output)
+	for _, ids := range prompts {
+		for _, id := range ids {
+			head = binary.LittleEndian.AppendUint64(head, uint64(id))
+		}
+		size -= 8 * int64(len(ids))
+	}
+	w := &referenceWriter{m: m, topK: o.TopK, lanes: make([]topLane, parallel.Workers()), progress: o.Progress}
+	return writeLogits(ctx, path, w, head, size, check, o.Output)
+}
+
+// writeLogits writes head and after it the logits of prompts, which take size
+// bytes.
+func writeLogits(ctx context.Context, path string, w *referenceWriter, head []byte, size int64, prompts []Prompt, o atomicfile.Options) error {
+	o.Size = int64(len(head)) + size
+	f, err := atomicfile.Create(path, o)
 	if err != nil {
 		return err
 	}
 	defer f.Abort() // does nothing after Commit
 
-	w := &referenceWriter{f: f, m: m, topK: o.TopK, lanes: make([]topLane, parallel.Workers()), progress: o.Progress}
+	w.f = f
 	w.write(head)
-	for _, ids := range prompts {
-		w.total += len(ids)
-		b := make([]byte, 8*len(ids))
-		for t, id := range ids {
-			binary.LittleEndian.PutUint64(b[8*t:], uint64(id))
-		}
-		w.write(b)
+	for _, p := range prompts {
+		w.total += p.To - p.From
 	}
-	for i, ids := range prompts {
-		if err := w.prompt(ctx, ids); err != nil {
+	for i := range prompts {
+		if err := w.prompt(ctx, &prompts[i]); err != nil {
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
 	}
@@ -120,6 +142,7 @@ type referenceWriter struct {
 	err         error // of f
 	m           Subject
 	topK        int
+	base        bool
 	rows        []float32 // (blockRows, Vocab)
 	out         []byte
 	lanes       []topLane
@@ -133,20 +156,20 @@ func (w *referenceWriter) write(b []byte) {
 	}
 }
 
-// prompt writes the logits of ids.
-func (w *referenceWriter) prompt(ctx context.Context, ids []int) error {
-	logits, err := w.m.Score(ctx, ids)
+// prompt writes the logits of the positions of p.
+func (w *referenceWriter) prompt(ctx context.Context, p *Prompt) error {
+	logits, err := w.m.Score(ctx, p.IDs)
 	if err != nil {
 		return err
 	}
 	var top topBuffers
 	if w.topK > 0 {
-		top = newTopBuffers(len(ids), w.topK)
+		top = newTopBuffers(p.To-p.From, w.topK)
 	}
 	v := w.m.Vocab()
-	w.rows = grow(w.rows, min(blockRows, len(ids))*v)
-	for from := 0; from < len(ids) && w.err == nil; from += blockRows {
-		n := min(blockRows, len(ids)-from)
+	w.rows = grow(w.rows, min(blockRows, p.To-p.From)*v)
+	for from := p.From; from < p.To && w.err == nil; from += blockRows {
+		n := min(blockRows, p.To-from)
 		rows := w.rows[:n*v]
 		if err := logits.Rows(ctx, rows, from, n); err != nil {
 			return err
@@ -156,11 +179,15 @@ func (w *referenceWriter) prompt(ctx context.Context, ids []int) error {
 				return fmt.Errorf("position %d: %w", from+t, err)
 			}
 		}
-		if w.topK == 0 {
+		if w.base {
+			if err := w.baseRows(ctx, rows, n); err != nil {
+				return err
+			}
+		} else if w.topK == 0 {
 			w.out = appendFloats(w.out[:0], rows)
 			w.write(w.out)
 		} else if err := parallel.Do(ctx, n, func(worker, t int) error {
-			w.lanes[worker].keep(&top, from+t, rows[t*v:][:v])
+			w.lanes[worker].keep(&top, from-p.From+t, rows[t*v:][:v])
 			return nil
 		}); err != nil {
 			return err
@@ -174,6 +201,18 @@ func (w *referenceWriter) prompt(ctx context.Context, ids []int) error {
 	w.write(top.logits)
 	w.write(top.total)
 	return w.err
+}
+
+// baseRows writes n rows of a base file.
+func (w *referenceWriter) baseRows(ctx context.Context, rows []float32, n int) error {
+	v, width := len(rows)/n, baseWidth(len(rows)/n)
+	w.out = grow(w.out, n*width)
+	err := parallel.Do(ctx, n, func(_, t int) error {
+		appendBaseRow(w.out[t*width:t*width:(t+1)*width], rows[t*v:][:v])
+		return nil
+	})
+	w.write(w.out)
+	return err
 }
 
 func appendFloats(b []byte, x []float32) []byte {

@@ -115,10 +115,10 @@ func candidates(app *cli.App, words []string) (found []string) {
 	name, _, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	switch f := flagNamed(cmd, strings.TrimLeft(previous, "-")); {
 	case strings.HasPrefix(previous, "-") && f != nil && f.TakesValue():
-		offer(listed(f.Names()[0], word), flagValues[f.Names()[0]]...)
+		offer(listed(f.Names()[0], word), valuesOf(cmd, f.Names()[0])...)
 	case strings.HasPrefix(word, "-") && joined:
 		flag := dashed(name) + "="
-		offer(flag+listed(name, strings.TrimPrefix(word, flag)), flagValues[name]...)
+		offer(flag+listed(name, strings.TrimPrefix(word, flag)), valuesOf(cmd, name)...)
 	case strings.HasPrefix(word, "-"):
 		for _, long := range longNames(cmd.Flags) {
 			offer("--", long)
@@ -139,6 +139,14 @@ func listed(flag, value string) string {
 		return ""
 	}
 	return value[:strings.LastIndexByte(value, ',')+1]
+}
+
+// valuesOf returns the usual values of a flag of cmd.
+func valuesOf(cmd *cli.Command, flag string) []string {
+	if cmd.Name == "logits" && flag == "to" {
+		return referenceForms
+	}
+	return flagValues[flag]
 }
 
 // flagValues are the usual values of the flags that do not take files.

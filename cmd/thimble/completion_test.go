@@ -27,6 +27,8 @@ func TestCandidates(t *testing.T) {
 		{"verify m --gate kl_me", "kl_mean kl_mean_se kl_median"},
 		{"verify m --activations int8/", "int8/row int8/g32"},
 		{"run m --kv k", "k8v4"},
+		{"logits m --to s", "safetensors"},
+		{"logits m --to=k", "--to=kld-base"},
 		{"help verif", "verify"},
 		{"completion z", "zsh"},
 		{"inspect mod", ""},

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/spell"
 	"thimble/verify"
 )
 
@@ -16,16 +19,21 @@ func logitsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "logits",
 		Usage:     "write a reference file of a model's logits",
-		UsageText: "thimble logits MODEL -o REF.safetensors (-p TEXT ... | --text FILE) [--top-k K]",
+		UsageText: "thimble logits MODEL -o REF (-p TEXT ... | --text FILE) [--top-k K | --to kld-base]",
 		Description: "The file can be compared with by \"thimble verify --reference\", and read by any\n" +
 			"safetensors library. --top-k keeps the K largest logits of each position and the\n" +
 			"log of the sum of all: small enough to commit, with a stated bound on what it hides.\n\n" +
+			"--to kld-base writes what llama-perplexity reads as --kl-divergence-base, and what it\n" +
+			"writes is a reference for verify: either tool can check the other.\n\n" +
 			"Examples:\n" +
 			"   thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'\n" +
 			"   thimble logits SmolLM2-135M -o ref.safetensors \\\n" +
-			"      --text test.txt --chunks 4 --top-k 64",
+			"      --text test.txt --chunks 4 --top-k 64\n" +
+			"   thimble logits SmolLM2-135M -o smol.base --to kld-base \\\n" +
+			"      --text test.txt --chunks 4",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
+			&cli.StringFlag{Name: "to", Value: referenceForms[0], Usage: "write `FORM`: " + strings.Join(referenceForms, " or ")},
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
@@ -35,6 +43,11 @@ func logitsCommand() *cli.Command {
 		Action: logitsAction,
 	}
 }
+
+// referenceForms are what logits can write; kld-base is llama.cpp's.
+var referenceForms = []string{"safetensors", kldBase}
+
+const kldBase = "kld-base"
 
 func logitsAction(c *cli.Context) error {
 	path, err := oneModel(c)
@@ -48,6 +61,15 @@ func logitsAction(c *cli.Context) error {
 	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
 		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
 	}
+	to := c.String("to")
+	switch {
+	case !slices.Contains(referenceForms, to):
+		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(referenceForms, ", "), spell.Suggest(to, referenceForms))
+	case to == kldBase && c.String("text") == "":
+		return errors.New("--to kld-base holds chunks of a text: give --text FILE")
+	case to == kldBase && c.Int("top-k") != 0:
+		return errors.New("--to kld-base keeps all logits, in 16 bits; leave out --top-k")
+	}
 	arithmetic, err := arithmeticOf(c)
 	if err != nil {
 		return err
@@ -60,7 +82,7 @@ func logitsAction(c *cli.Context) error {
 	if err := mayWrite(c, out, m); err != nil {
 		return err
 	}
-	prompts, err := promptIDs(c, m)
+	prompts, err := scoredPrompts(c, m)
 	if err != nil {
 		return err
 	}
@@ -69,19 +91,28 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c, "logits", "tokens", 1)
-	err = verify.WriteReference(c.Context, out, s, prompts, verify.WriteOptions{
+	o := verify.WriteOptions{
 		TopK:     c.Int("top-k"),
 		Metadata: map[string]string{"framework": tool, "compute": verify.Describe(arithmetic).String()},
 		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
-	})
+	}
+	report := &recorded{Output: out, Prompts: len(prompts)}
+	if to == kldBase {
+		err = verify.WriteBase(c.Context, out, s, prompts, o)
+	} else {
+		ids := make([][]int, len(prompts))
+		for i := range prompts {
+			ids[i] = prompts[i].IDs
+		}
+		err = verify.WriteReference(c.Context, out, s, ids, o)
+	}
 	progress.done()
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), forceHint(err))
 	}
-	report := &recorded{Output: out, Prompts: len(prompts)}
-	for _, ids := range prompts {
-		report.Tokens += len(ids)
+	for _, p := range prompts {
+		report.Tokens += len(p.IDs)
 	}
 	return print(c, report)
 }
@@ -97,14 +128,10 @@ func (r *recorded) String() string {
 	return fmt.Sprintf("wrote %s: prompts %d, tokens %d\n", defect.Printable(r.Output), r.Prompts, r.Tokens)
 }
 
-// promptIDs returns the tokens of the --prompt texts or of the chunks of --text.
-func promptIDs(c *cli.Context, m *model.Model) (prompts [][]int, err error) {
+// scoredPrompts returns the --prompt texts or the chunks of --text.
+func scoredPrompts(c *cli.Context, m *model.Model) (prompts []verify.Prompt, err error) {
 	if file := c.String("text"); file != "" {
-		chunks, err := textPrompts(c, m, file)
-		for _, p := range chunks {
-			prompts = append(prompts, p.IDs)
-		}
-		return prompts, err
+		return textPrompts(c, m, file)
 	}
 	tok, err := openTokenizer(m)
 	if err != nil {
@@ -121,7 +148,7 @@ func promptIDs(c *cli.Context, m *model.Model) (prompts [][]int, err error) {
 		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
 			return nil, err
 		}
-		prompts = append(prompts, ids)
+		prompts = append(prompts, verify.Prompt{IDs: ids, From: 0, To: len(ids)})
 	}
 	return prompts, nil
 }

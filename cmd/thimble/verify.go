@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,16 +24,19 @@ func verifyCommand() *cli.Command {
 		Usage:     "compare a model's logits with a reference, and pass or fail",
 		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
-			"with a reference: a file that PyTorch or \"thimble logits\" wrote, or the original\n" +
-			"checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
+			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
+			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
 			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
+			"What was measured decides. Where other prompts could well have told otherwise, the\n" +
+			"report says UNDECIDED and how many tokens would tell; --strict fails on that too.\n\n" +
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
+			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
@@ -40,11 +44,13 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors file"},
+			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
 			contextFlag, chunksFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
+			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
@@ -113,6 +119,7 @@ func verifyAction(c *cli.Context) error {
 	progress := newMeter(c, "verify", "tokens", 1)
 	report, err := verify.Run(c.Context, with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
 	progress.done()
@@ -131,6 +138,15 @@ func verifyAction(c *cli.Context) error {
 		return errRefused
 	}
 	return nil
+}
+
+// spelling returns what m's tokenizer makes of tokens, nil where m has none.
+func spelling(m *model.Model) func([]int) string {
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil
+	}
+	return func(ids []int) string { return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd") }
 }
 
 // record writes m's container again with the gates that it has passed.
@@ -178,6 +194,9 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		r, err := verify.OpenReference(file)
 		if err != nil {
 			return nil, err
+		}
+		if tok, err := openTokenizer(m); err == nil {
+			r.StartWith(startOf(tok))
 		}
 		return &comparison{r, r.Prompts(), []string{file}, r.Close}, nil
 	}
