@@ -94,7 +94,7 @@ func TestInterrupt(t *testing.T) {
 					t.Fatal(err)
 				}
 			default:
-				time.Sleep(400 * time.Millisecond)
+				time.Sleep(800 * time.Millisecond) // until it listens to signals, on a busy machine too
 			}
 			go io.Copy(io.Discard, stdout)
 			begun := time.Now()
