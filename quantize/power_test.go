@@ -92,30 +92,11 @@ func TestInputPowers(t *testing.T) {
 		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
 		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true,
 	}
-	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
-	for name, rows := range map[string][][]float32{
+	got := powersOf(t, spec, map[string][][]float32{
 		"embed": {{1, 2}, {3, 0}}, "blocks.0.attn_norm": {{1, 2}}, "blocks.0.q": {{1, 1}, {1, 1}}, "blocks.0.k": {{1, 1}, {1, 1}},
 		"blocks.0.v": {{1, 0}, {1, 2}}, "blocks.0.o": {{1, 0}, {0, 1}}, "blocks.0.ffn_norm": {{1, 1}},
 		"blocks.0.gate": {{1, 0}}, "blocks.0.up": {{0, 1}}, "blocks.0.down": {{1}, {0}}, "norm": {{1, 3}},
-	} {
-		w, err := qtensor.New(qtensor.Scheme{}, len(rows), len(rows[0]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for r, x := range rows {
-			if err := w.SetFloats(r, x); err != nil {
-				t.Fatal(err)
-			}
-		}
-		m.Tensors[name] = w
-	}
-	if err := m.Check(); err != nil {
-		t.Fatal(err)
-	}
-	got, err := inputPowers(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	// Embedding columns have mean squares 5 and 2, mean 3.5; gains 1 and 4.
 	q := [2]float64{5 / 3.5, 4 * 2 / 3.5}
 	// v = (w0, w0 + 2 w1); attention passes 0.3 of it.

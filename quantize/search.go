@@ -52,14 +52,9 @@ func bounds(x []float32) (lo, hi float32) {
 	return lo, hi
 }
 
-// nearest rounds to the nearest integer, ties to even, by adding and taking away
-// 1.5 * 2^23: |v| must be below 2^22. The conversion keeps a product in the
-// argument from being fused with the sum.
-func nearest(v float32) float32 { return float32(v) + 12582912 - 12582912 }
-
 // code is v in steps of 1/inverse, rounded and kept between bottom and top.
 func code(v, inverse, bottom, top float32) float32 {
-	return nearest(min(max(v*inverse, bottom), top))
+	return qtensor.Nearest(min(max(v*inverse, bottom), top))
 }
 
 // The symmetric candidates put the largest value of a group at code

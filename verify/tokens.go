@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"slices"
 )
 
@@ -50,9 +51,9 @@ func (p place) lost() float64 {
 	return float64(p.s.reference.PReference)
 }
 
-// worst describes the places that of takes, those with its largest numbers and
-// of equals the first ones in the text.
-func (r *run) worst(of func(place) (float64, bool), text func([]int) string) []Token {
+// worst counts the places that of takes and describes those with its largest
+// numbers, of equals the first ones in the text.
+func (r *run) worst(of func(place) (float64, bool), text func([]int) string) (count int, tokens []Token) {
 	type rated struct {
 		place
 		by float64
@@ -66,20 +67,12 @@ func (r *run) worst(of func(place) (float64, bool), text func([]int) string) []T
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b rated) int {
-		switch {
-		case a.by > b.by:
-			return -1
-		case a.by < b.by:
-			return 1
-		}
-		return 0
-	})
-	tokens := make([]Token, min(len(all), listedTokens))
+	slices.SortStableFunc(all, func(a, b rated) int { return cmp.Compare(b.by, a.by) })
+	tokens = make([]Token, min(len(all), listedTokens))
 	for i := range tokens {
 		tokens[i] = r.token(all[i].place, text)
 	}
-	return tokens
+	return len(all), tokens
 }
 
 // token describes p, in words where text is not nil.
@@ -105,13 +98,7 @@ func (r *run) tokens(rep *Report, text func([]int) string) {
 	if !rep.Metrics.KLMean.Known() {
 		return
 	}
-	rep.Flips = &Flips{Worst: r.worst(func(p place) (float64, bool) { return p.lost(), !p.s.top1 }, text)}
-	for i := range r.prompts {
-		for at := range r.prompts[i].scores {
-			if !r.prompts[i].scores[at].top1 {
-				rep.Flips.Count++
-			}
-		}
-	}
-	rep.WorstTokens = r.worst(func(p place) (float64, bool) { return p.s.kl, p.s.kl > 0 }, text)
+	rep.Flips = &Flips{}
+	rep.Flips.Count, rep.Flips.Worst = r.worst(func(p place) (float64, bool) { return p.lost(), !p.s.top1 }, text)
+	_, rep.WorstTokens = r.worst(func(p place) (float64, bool) { return p.s.kl, p.s.kl > 0 }, text)
 }

@@ -60,12 +60,17 @@ func hiddenRows(h *transformer.Hidden) (rows [][]float32) {
 }
 
 // forward feeds each text to Forward alone.
-func forward(t *testing.T, m *model.Model, texts [][]int) (rows [][]float32) {
+func forward(t *testing.T, m *model.Model, texts [][]int) [][]float32 {
 	t.Helper()
 	d, err := transformer.New(m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return forwardBy(t, d, texts)
+}
+
+func forwardBy(t *testing.T, d *transformer.Decoder, texts [][]int) (rows [][]float32) {
+	t.Helper()
 	for _, ids := range texts {
 		cache, err := d.NewCache(len(ids))
 		if err != nil {
