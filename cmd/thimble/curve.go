@@ -31,9 +31,10 @@ func curveCommand() *cli.Command {
 			"text: some of that kind, and some that is not, which shows what calibration costs\n" +
 			"where it was not aimed at.\n\n" +
 			"--rows names a YAML file for what sizes alone do not say, a list of recipes, each with\n" +
-			"any of these keys: name; size, bpw or kl, and schemes, as --target-size, --target-bpw,\n" +
-			"--max-kl and --schemes of thimble quantize; scheme, embedding, head, method, without\n" +
-			"and set as in a recipe; for, as --for; calib: false for a row made without the text:\n\n" +
+			"any of these keys: name; size or bpw, and schemes, as --target-size, --target-bpw and\n" +
+			"--schemes of thimble quantize; kl, which is aimed at as the first try of --max-kl does;\n" +
+			"scheme, embedding, head, method, without and set as in a recipe; for, as --for; calib:\n" +
+			"false for a row made without the text:\n\n" +
 			"   - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}\n" +
 			"   - {name: no refit, scheme: int4/g32, without: [refit, descent]}\n" +
 			"   - {size: 92MB, schemes: [int4/g32, int8/g32]}\n" +

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -70,18 +69,19 @@ func (d *drafting) calibrate() error {
 	return nil
 }
 
-// survey makes the survey of all schemes that some row may choose.
+// survey makes the survey of all schemes that some row may choose, and tells each
+// row its own.
 func (d *drafting) survey() (*quantize.Survey, error) {
 	var all []qtensor.Scheme
 	for _, r := range d.rows {
 		if r.budget == nil {
 			continue
 		}
-		schemes, err := candidateSchemes(r.candidates, d.m, r.target)
-		if err != nil {
+		var err error
+		if r.budget.schemes, err = candidateSchemes(r.candidates, d.m, r.target); err != nil {
 			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 		}
-		for _, s := range schemes {
+		for _, s := range r.budget.schemes {
 			if !slices.Contains(all, s) {
 				all = append(all, s)
 			}
@@ -104,23 +104,28 @@ func (d *drafting) measure() error {
 	if err != nil {
 		return err
 	}
+	sources, err := startHashing(d.c.Context, d.m.Files, nil)
+	if err != nil {
+		return err
+	}
+	defer sources.stop()
 	ref = verify.Remember(ref, remembered/(4*d.m.Spec.Hidden))
 	for i, r := range d.rows {
 		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
-		if err := d.row(r, ref, label); err != nil {
+		if err := d.row(r, sources, ref, label); err != nil {
 			return fmt.Errorf("row %s: %w", r.name, err)
 		}
 	}
 	return nil
 }
 
-func (d *drafting) row(r *row, ref verify.Subject, label string) error {
+func (d *drafting) row(r *row, sources *hashing, ref verify.Subject, label string) error {
 	done := curveRow{Name: r.name, File: r.file, PredictedKL: r.predicted, kind: r.kind}
 	out := r.file
 	if out == "" {
 		done.Recipe, out = r.plan.Recipe, d.out.file(fileName(r.name)+".thimble")
 		stop := done.start()
-		if err := d.write(r, out, label); err != nil {
+		if err := d.write(r, sources, out, label); err != nil {
 			return err
 		}
 		stop()
@@ -143,11 +148,7 @@ func (d *drafting) row(r *row, ref verify.Subject, label string) error {
 		return err
 	}
 	for i := range d.prompts {
-		progress := newMeter(d.c, label+": verify", "tokens", 1)
-		report, err := verify.Run(d.c.Context, ref, subject, d.prompts[i], verify.Options{
-			Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
-		})
-		progress.done()
+		report, err := compare(d.c, label+": verify", ref, subject, d.prompts[i], verify.Options{})
 		if err != nil {
 			return err
 		}
@@ -160,13 +161,7 @@ func (d *drafting) row(r *row, ref verify.Subject, label string) error {
 }
 
 // write makes r's container.
-func (d *drafting) write(r *row, out, label string) error {
-	ctx, cancel := context.WithCancel(d.c.Context)
-	defer cancel()
-	sources, err := startHashing(ctx, d.m.Files, nil)
-	if err != nil {
-		return err
-	}
+func (d *drafting) write(r *row, sources *hashing, out, label string) error {
 	texts := d.texts
 	if !r.calibrated {
 		texts = nil
@@ -174,7 +169,7 @@ func (d *drafting) write(r *row, out, label string) error {
 	progress := newMeter(d.c, label+": quantize", "million weights", 1e6)
 	defer progress.done()
 	return writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(done int64) { progress.at(done, d.Weights) })
+		return quantize.Run(d.c.Context, d.m, r.plan, texts, sink, func(done int64) { progress.at(done, d.Weights) })
 	})
 }
 

@@ -241,15 +241,11 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		return r.fits(m)
 	}
 	if r.budget != nil {
-		schemes, err := candidateSchemes(r.candidates, m, r.target)
-		if err != nil {
-			return fmt.Errorf("schemes: %w", err)
-		}
-		some, err := survey.Only(schemes)
+		some, err := survey.Only(r.budget.schemes)
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, schemes, m)); err != nil {
+		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, some.Schemes, m)); err != nil {
 			return err
 		}
 	}

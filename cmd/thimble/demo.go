@@ -87,8 +87,13 @@ func demoAction(c *cli.Context) error {
 		Checkpoint: fmt.Sprintf("%s, %d layers %d wide, %.2f million weights", m.Provenance.Architecture, m.Spec.Blocks, m.Spec.Hidden, float64(weights)/1e6),
 		Pass:       true,
 	}
+	sources, err := startHashing(c.Context, m.Files, nil)
+	if err != nil {
+		return err
+	}
+	defer sources.stop()
 	for _, r := range demoRecipes {
-		row, err := demonstrate(c.Context, m, r.name, &r.recipe, filepath.Join(dir, "demo.thimble"), filepath.Join(checkpoint, "reference.safetensors"))
+		row, err := demonstrate(c.Context, m, sources, r.name, &r.recipe, filepath.Join(dir, "demo.thimble"), filepath.Join(checkpoint, "reference.safetensors"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -107,12 +112,8 @@ func demoAction(c *cli.Context) error {
 
 // demonstrate writes m by recipe, opens the file again, checks every digest,
 // verifies it against the reference and lets it write.
-func demonstrate(ctx context.Context, m *model.Model, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
+func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
 	plan, err := quantize.NewPlan(m, recipe)
-	if err != nil {
-		return nil, err
-	}
-	sources, err := startHashing(ctx, m.Files, nil)
 	if err != nil {
 		return nil, err
 	}

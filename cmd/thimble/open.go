@@ -73,6 +73,16 @@ func isCheckpoint(path string) bool {
 	return !ok
 }
 
+// overridesOf is what --set changes of the model at path, which is compared with
+// the one at other: it is about a checkpoint, so a model whose config is built in
+// leaves it to a checkpoint beside it.
+func overridesOf(c *cli.Context, path, other string) []string {
+	if !isCheckpoint(path) && other != "" && isCheckpoint(other) {
+		return nil
+	}
+	return c.StringSlice(setFlag.Name)
+}
+
 // isContainer reports that path is a .thimble, which alone has digests and gates.
 func isContainer(path string) bool {
 	name, _ := format.Sniff(path)

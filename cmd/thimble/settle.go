@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,7 +37,7 @@ type measurement struct {
 	Top1   float64 `json:"top1_agreement"`
 }
 
-// excess is how far beyond b's limits it is, as a multiple of KL: at most 1 is
+// excessOf is how far beyond b's limits it is, as a multiple of KL: at most 1 is
 // within.
 func (b *budget) excessOf(m measurement) float64 {
 	x := 0.0
@@ -75,28 +76,32 @@ func (b *budget) settle(c *cli.Context, m *model.Model, survey *quantize.Survey,
 		return nil, err
 	}
 	aim := b.firstAim()
-	var best *settled
-	var last error
+	var best, last *settled
 	for range mostTries {
 		s := &settled{}
 		if s.recipe, s.predicted, err = survey.Allocate(m, base, 0, max(aim, least)); err != nil {
 			return nil, err
 		}
+		if last != nil && slices.Equal(s.recipe.Rules, last.recipe.Rules) {
+			break // nothing between that and the limit
+		}
 		if err := s.run(c, m, cal); err != nil {
 			return nil, err
 		}
 		over := b.excessOf(s.measured)
-		last = fmt.Errorf("the smallest divergence tried is KL %.4f, top-1 agreement %.4f on held-out text, beyond %s", s.measured.KL, s.measured.Top1, b)
 		if over <= 1 && (best == nil || s.size() < best.size()) {
 			best = s
 		}
-		if over <= 1 && over >= near || over > 1 && s.predicted <= least {
+		if over <= 1 && over >= near {
 			break
 		}
-		aim = s.predicted * margin / over
+		last, aim = s, math.Inf(1)
+		if over > 0 {
+			aim = s.predicted * margin / over
+		}
 	}
 	if best == nil {
-		return nil, last
+		return nil, fmt.Errorf("the smallest divergence tried is KL %.4f, top-1 agreement %.4f on held-out text, beyond %s", last.measured.KL, last.measured.Top1, b)
 	}
 	return best, nil
 }
@@ -151,11 +156,7 @@ func (s *settled) measure(c *cli.Context, m *model.Model, plan *quantize.Plan, s
 		}
 		prompts = append(prompts, one...)
 	}
-	progress := newMeter(c, "measure", "tokens", 1)
-	report, err := verify.Run(c.Context, reference, subject, prompts, verify.Options{
-		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
-	})
-	progress.done()
+	report, err := compare(c, "measure", reference, subject, prompts, verify.Options{})
 	if err != nil {
 		return out, err
 	}

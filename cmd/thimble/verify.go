@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/tokenizer"
 	"thimble/verify"
 )
 
@@ -72,10 +74,7 @@ func verifyAction(c *cli.Context) error {
 		}
 		gates = append(gates, g)
 	}
-	set, against := c.StringSlice(setFlag.Name), c.String("against")
-	if !isCheckpoint(path) && against != "" && isCheckpoint(against) {
-		set = nil // it is about the checkpoint
-	}
+	against := c.String("against")
 	arithmetic, err := arithmeticOf(c)
 	if err != nil {
 		return err
@@ -86,7 +85,7 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
-	m, err := openSound(path, set)
+	m, err := openSound(path, overridesOf(c, path, against))
 	if err != nil {
 		return err
 	}
@@ -116,13 +115,10 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	progress := newMeter(c, "verify", "tokens", 1)
-	report, err := verify.Run(c.Context, with.reference, subject, with.prompts, verify.Options{
+	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
 		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
-		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
 	})
-	progress.done()
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
@@ -140,13 +136,25 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-// spelling returns what m's tokenizer makes of tokens, nil where m has none.
+// compare is verify.Run with its progress shown.
+func compare(c *cli.Context, label string, reference, subject verify.Subject, prompts []verify.Prompt, o verify.Options) (*verify.Report, error) {
+	progress := newMeter(c, label, "tokens", 1)
+	defer progress.done()
+	o.Progress = func(done, total int) { progress.at(int64(done), int64(total)) }
+	return verify.Run(c.Context, reference, subject, prompts, o)
+}
+
+// spelling returns what m's tokenizer, which is opened when it is asked, makes of
+// tokens: nothing where m has none.
 func spelling(m *model.Model) func([]int) string {
-	tok, err := openTokenizer(m)
-	if err != nil {
-		return nil
+	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) { return openTokenizer(m) })
+	return func(ids []int) string {
+		tok, err := opened()
+		if err != nil {
+			return ""
+		}
+		return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd")
 	}
-	return func(ids []int) string { return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd") }
 }
 
 // record writes m's container again with the gates that it has passed.
@@ -204,11 +212,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	if err != nil || against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}
-	set := c.StringSlice(setFlag.Name)
-	if !isCheckpoint(against) && isCheckpoint(m.Path) {
-		set = nil
-	}
-	source, err := openSound(against, set)
+	source, err := openSound(against, overridesOf(c, against, m.Path))
 	if err != nil {
 		return nil, err
 	}

@@ -158,28 +158,9 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		cal.texts.Journal = run.journal
 		chosen.notes = append(chosen.notes, run.notes...)
 	}
-	report := newWritten(plan, m.Notes)
-	report.PredictedKL = chosen.predicted
-	if chosen.done != nil {
-		report.Measured = &chosen.done.measured
-	}
-	for _, note := range append([]string{cal.note}, chosen.notes...) {
-		if note != "" {
-			report.Notes = append(report.Notes, note)
-		}
-	}
-	if chosen.done != nil {
-		report.Calibration = chosen.done.health
-	} else if cal.texts != nil {
-		report.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
-		cal.texts.Health = report.Calibration
-	}
-	if target != nil {
-		var notes []string
-		if report.Types, notes, err = planFor(target, m, plan); err != nil {
-			return fmt.Errorf("%s: %w", defect.Printable(path), err)
-		}
-		report.Notes = slices.Concat(report.Notes, notes)
+	report, err := chosen.report(m, plan, cal, target)
+	if err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if err := report.announce(c, plan, target); err != nil {
 		return err
@@ -266,6 +247,30 @@ func choose(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Re
 	return chosen, nil
 }
 
+// report is what is known before plan, which is of chosen, is carried out.
+func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibration, target *format.Target) (*written, error) {
+	w := newWritten(plan, m.Notes)
+	w.PredictedKL = chosen.predicted
+	for _, note := range append([]string{cal.note}, chosen.notes...) {
+		if note != "" {
+			w.Notes = append(w.Notes, note)
+		}
+	}
+	switch {
+	case chosen.done != nil:
+		w.Measured, w.Calibration = &chosen.done.measured, chosen.done.health
+	case cal.texts != nil:
+		w.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
+		cal.texts.Health = w.Calibration
+	}
+	if target == nil {
+		return w, nil
+	}
+	types, notes, err := planFor(target, m, plan)
+	w.Types, w.Notes = types, slices.Concat(w.Notes, notes)
+	return w, err
+}
+
 // writePlan carries out plan into the container out, unless it is done.
 func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *settled, run *attempt, out string) error {
 	label := c.Command.Name
@@ -305,7 +310,6 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 // writeContainer stores m, which was read from sources, as plan says; fill writes
 // its tensors. A failure leaves no file behind.
 func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) error {
-	defer sources.stop()
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
 		return err
