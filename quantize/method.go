@@ -19,6 +19,10 @@ type Method interface {
 	// Quantize fills dst from src, of the same shape, spreading its rows over
 	// the cores. The result depends on nothing but src, in and dst.Scheme.
 	Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error
+
+	// comparesStreams reports whether it wants to know how the quantized model's
+	// inputs differ from the float model's.
+	comparesStreams() bool
 }
 
 const (
