@@ -116,7 +116,7 @@ func ratio(a, b float64) Value {
 const (
 	roundingMargin = 2.0
 	channelMargin  = 8.0
-	exactMargin    = 1e-5
+	exactMargin    = 1e-6
 )
 
 // excess says by how much the added error is more than rounding explains, as a

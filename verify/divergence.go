@@ -60,6 +60,9 @@ func Compare(ctx context.Context, reference, subject *model.Model, a Arithmetic,
 		p.Divergence = d.divergence(times, channel)
 		return first
 	})
+	if err == nil && p.Divergence != nil {
+		p.Divergence.Cause, err = diagnose(ctx, reference, subject, p.Divergence)
+	}
 	if err != nil {
 		return nil, err
 	}
