@@ -293,7 +293,7 @@ func checkFault(t *testing.T, m *model.Model, f *fault, block string, d *verify.
 	case strings.HasPrefix(f.cause, "~") && d.Operation == f.operation && d.Tensor == full(f.tensor):
 		var want, got float64
 		_, err := fmt.Sscanf(f.cause, "~%g times the reference's", &want)
-		if _, err2 := fmt.Sscanf(d.Cause, d.Tensor+": %g times the reference's", &got); err != nil || err2 != nil || math.Abs(got-want) > 0.02*math.Abs(want) {
+		if _, err2 := fmt.Sscanf(d.Cause, d.Tensor+": %g times the reference's", &got); err != nil || err2 != nil || math.Abs(got-want) > 0.03*math.Abs(want) {
 			t.Errorf("%s, want %s", d.Cause, f.cause)
 		}
 	case d.Operation != f.operation || f.tensor != "" && d.Tensor != full(f.tensor) || !strings.Contains(d.Cause, full(f.cause)):
