@@ -29,7 +29,7 @@ type deviation struct {
 	expected              []float64 // nil for nothing
 	worst                 []float64 // the largest |added|
 	at                    []int     // and the position where it is
-	turned                bool                  // the reference's, into the model's frame
+	turned                bool      // the reference's, into the model's frame
 	lock                  *lockstep
 }
 
