@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,6 +37,9 @@ func verifyCommand() *cli.Command {
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
+			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
+			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
+			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
@@ -44,6 +48,8 @@ func verifyCommand() *cli.Command {
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
+			"      --report report.html --report junit.xml\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -55,7 +61,8 @@ func verifyCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
-			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
+			activationsFlag, kvFlag, setFlag,
+			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
 	}
@@ -103,6 +110,10 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer with.close()
+	out, err := reportsOf(c, slices.Concat(m.Files, with.files, []string{c.String("text")}))
+	if err != nil {
+		return err
+	}
 	if gates == nil && with.reference != nil {
 		gates = verify.DefaultGates(m)
 	}
@@ -127,7 +138,9 @@ func verifyAction(c *cli.Context) error {
 			return err
 		}
 	}
-	if err := print(c, report); err != nil {
+	report.Tool = tool
+	report.Describe(m)
+	if err := out.put(c, report); err != nil {
 		return err
 	}
 	if !report.Pass {
