@@ -30,8 +30,14 @@ type Report struct {
 	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
 	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
 	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
-	Tensors     []StoredTensor `json:"tensors,omitempty"`      // in the order in which they are used; by Describe
-	Provenance  *Provenance    `json:"provenance,omitempty"`   // by Describe
+
+	Diagnosis       string      `json:"diagnosis,omitempty"`        // rounding or a conversion error, and which, in a line
+	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
+	Layers          []Layer     `json:"layers,omitempty"`           // every operation of every step
+	Stages          []Stage     `json:"stages,omitempty"`           // what each stage costs
+
+	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
+	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe
 }
 
 // ModelInfo identifies the model that was verified.
