@@ -26,6 +26,9 @@ func (r *Report) Annotations() string {
 		if r.Against != "" {
 			text += ", against " + shown(r.Against)
 		}
+		if r.Diagnosis != "" {
+			text += "; " + shown(r.Diagnosis)
+		}
 		fmt.Fprintf(&b, "::%s title=%s::%s\n", level, annotationTitle.Replace(title), annotationText.Replace(text))
 	}
 	return b.String()

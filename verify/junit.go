@@ -80,6 +80,9 @@ func (r *Report) JUnit() ([]byte, error) {
 		switch why := r.reason(c); r.outcome(c) {
 		case missed:
 			test.Failure = &junitFailure{why, "gate", why}
+			if r.Diagnosis != "" {
+				test.Failure.Text += "; " + shown(r.Diagnosis)
+			}
 			s.Failures++
 		case undecided:
 			test.Skipped = &junitSkipped{why}

@@ -18,6 +18,9 @@ func (r *Report) Markdown() string {
 			fmt.Fprintf(&b, "- **%s** %s\n", r.outcome(c), prose(r.reason(c)))
 		}
 	}
+	if r.Diagnosis != "" {
+		fmt.Fprintf(&b, "\n**Diagnosis** %s\n", inert(r.Diagnosis))
+	}
 	fmt.Fprintf(&b, "\n%s%s%s, %d tokens in %d prompts", code(r.Model.Path), r.Model.size(), r.beside(), r.Metrics.Tokens, len(r.Prompts))
 	if r.Against != "" {
 		fmt.Fprintf(&b, ", against %s", code(r.Against))
@@ -25,6 +28,7 @@ func (r *Report) Markdown() string {
 	b.WriteString("\n")
 	r.markdownGates(&b)
 	r.markdownMetrics(&b)
+	r.markdownStages(&b)
 	r.markdownTokens(&b)
 	r.markdownStored(&b)
 	for _, n := range r.Notes {
@@ -62,6 +66,13 @@ func (r *Report) markdownMetrics(b *strings.Builder) {
 		if v := k.of(&r.Metrics); v.Known() && !(k.name == "kl_hidden" && v == 0) {
 			t.row(prose(k.name), figure(v), r.intervalText(k.name), prose(k.means))
 		}
+	}
+}
+
+func (r *Report) markdownStages(b *strings.Builder) {
+	t := markdownTable{b, "| stage | mean KL | added | top-1 | perplexity ratio |\n|---|---:|---:|---:|---:|\n"}
+	for _, s := range r.Stages {
+		t.row(inert(s.title()), figure(s.KLMean), figure(s.Added), figure(s.Top1), figure(s.PPLRatio))
 	}
 }
 

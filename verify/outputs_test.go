@@ -36,6 +36,9 @@ func hostileReport() *Report {
 		Prompts:     []PromptReport{{Tokens: 50, KLMean: 0.01, KLMaxAt: -1}, {Tokens: 50, KLMean: 0.03, KLMax: unknown, MaxAbs: 1}},
 		KLHistogram: &Histogram{Edges: []Value{0, 1e-9, 1.5e-9}, Counts: []int{3, 97}},
 		Flips:       &Flips{Count: 11, Worst: []Token{token, bare}}, WorstTokens: []Token{token, bare}, Notes: []string{hostile},
+		Diagnosis: hostile, FirstDivergence: &Divergence{Operation: hostile, Tensor: hostile, Cause: hostile, Added: 1},
+		Layers:     []Layer{{Step: -1, Block: -1, Operation: "embed", Added: 0}, {Operation: hostile, Tensor: hostile, Added: 0.5, Expected: unknown}, {Operation: "ffn_residual", Added: 0.1, Inherited: 0.2}},
+		Stages:     []Stage{{Stage: stageSource, Top1: 1}, {Stage: stageKV, Arithmetic: ArithmeticInfo{hostile, hostile, hostile}, KLMean: 0.1, Added: 0.1, Top1: unknown}},
 		Tensors:    []StoredTensor{{hostile, "linear", "int4/g32/sym", 10, 20, 300}, {"b", "linear", "int4/g32/sym", 1, 2, 3}},
 		Provenance: &Provenance{Architecture: hostile, Tool: hostile, Recipe: hostile + "\n" + hostile, Overrides: []string{hostile}, Sources: []Source{{hostile, 5, hostile}}},
 	}
@@ -189,6 +192,9 @@ func TestPageSize(t *testing.T) {
 	}
 	for i := range 32 * 9 {
 		r.Tensors = append(r.Tensors, StoredTensor{fmt.Sprintf("blocks.%d.attn_norm", i), "linear", "int4/g128/asym", 4096, 11008, 23000000})
+	}
+	for i := range 32 * 13 {
+		r.Layers = append(r.Layers, Layer{i / 13, i / 13, "attention_residual", "blocks.31.attn_norm", 0.0123456789012345678, 0.123456789012345678, 0.123456789012345678})
 	}
 	page, err := r.HTML()
 	if err != nil {
@@ -379,8 +385,8 @@ func TestAnnotations(t *testing.T) {
 			t.Errorf("%q", text)
 		}
 	}
-	r.Model.Path, r.Against, r.Gates = "100%.thimble", "", r.Gates[:1]
-	if got, want := r.Annotations(), "::error title=100%25.thimble%3A kl_mean fail::kl_mean 0.02, the gate is <= 0.001\n"; got != want {
+	r.Model.Path, r.Against, r.Gates, r.Diagnosis = "100%.thimble", "", r.Gates[:1], "rounding"
+	if got, want := r.Annotations(), "::error title=100%25.thimble%3A kl_mean fail::kl_mean 0.02, the gate is <= 0.001; rounding\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -20,7 +20,7 @@ var pageStyle string
 
 // pageTemplate writes a page. It escapes what it is given for where it stands.
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"shown": shown, "legible": legible, "figure": figure, "share": share,
+	"shown": shown, "legible": legible, "figure": figure, "share": share, "brief": brief, "where": where,
 	"lines": func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
 }).Parse(pageText))
 
@@ -34,6 +34,8 @@ type page struct {
 	Reasons   []pageReason
 	Figures   []pageFigure
 	Gates     []pageGate
+	Stages    template.HTML
+	Layers    template.HTML
 	Histogram template.HTML
 	Prompts   template.HTML
 	Metrics   []pageMetric
@@ -81,7 +83,7 @@ func (r *Report) HTML() ([]byte, error) {
 	if r.KLHistogram != nil {
 		p.Histogram = r.KLHistogram.picture()
 	}
-	p.Prompts = r.promptsPicture()
+	p.Prompts, p.Stages, p.Layers = r.promptsPicture(), r.stagePicture(), r.layerPicture()
 	total := int64(0)
 	for _, t := range r.Tensors {
 		total += t.Bytes
@@ -93,6 +95,12 @@ func (r *Report) HTML() ([]byte, error) {
 	err := pageTemplate.Execute(&b, &p)
 	return b.Bytes(), err
 }
+
+// Parts says whether the models part at l.
+func (p *page) Parts(l Layer) bool { return p.Report.parts(&l) }
+
+// Error writes an error of a Divergence.
+func (p *page) Error(v float64) string { return brief(Value(v)) }
 
 // figures are the few that say the most.
 func (r *Report) figures() (all []pageFigure) {

@@ -24,7 +24,7 @@ type Bar struct {
 }
 
 // Of the picture of Bars.
-const barStep, barHigh = 34, 12
+const barStep, barHigh = 40, 12
 
 // SVG draws b for a page, in which no other picture has this id.
 func (b *Bars) SVG(id string) []byte {

@@ -26,8 +26,8 @@ type Line struct {
 
 // Of the plot in a picture of Lines.
 const (
-	linesHeight = 260
-	linesTop    = 52
+	linesHeight = 270
+	linesTop    = 66
 	linesBottom = linesHeight - 48
 )
 
@@ -100,13 +100,18 @@ func (d *drawing) broken(values []float64) string {
 	return path.String()
 }
 
-// legend names the lines.
+// legend names the lines, in two rows where they do not fit one.
 func (l *Lines) legend(d *drawing) {
-	x := 14.0
+	const begin = 14.0
+	x, y := begin, 18.0
 	for i, line := range l.Of {
 		name := fitted(line.Name, fontSize, width-60)
-		fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"M%s 14h22\"/>\n", i%kinds, dashes[i%kinds], number(x))
-		d.text("ink", "start", x+28, 18, name)
-		x += 28 + textWidth(name, fontSize) + 14
+		wide := 28 + textWidth(name, fontSize)
+		if x > begin && x+wide > width {
+			x, y = begin, y+16
+		}
+		fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"M%s %sh22\"/>\n", i%kinds, dashes[i%kinds], number(x), number(y-4))
+		d.text("ink", "start", x+28, y, name)
+		x += wide + 14
 	}
 }
