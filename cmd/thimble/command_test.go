@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,6 +66,22 @@ func TestRequantize(t *testing.T) {
 	}
 	if want := []string{"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "floats"}; !slices.Equal(names, want) {
 		t.Errorf("sources %q, want %q", names, want)
+	}
+}
+
+// The digest that a file is said to have is that of its header, by sections 2
+// and 3 of docs/FORMAT.md, and inspect shows the same.
+func TestHeaderDigest(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "o")
+	said := mustRun(t, "convert", "../../fixtures/llama-tied", "-o", out)
+	raw, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := raw[72:][:binary.LittleEndian.Uint32(raw[12:])]
+	want := fmt.Sprintf("sha256 %x\n", sha256.Sum256(header))
+	if shown := mustRun(t, "inspect", out); !strings.Contains(said, want) || !strings.Contains(shown, want) {
+		t.Errorf("want %q in each of\n%s\n%s", want, said, shown)
 	}
 }
 

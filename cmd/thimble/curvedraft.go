@@ -168,9 +168,10 @@ func (d *drafting) write(r *row, sources *hashing, out, label string) error {
 	}
 	progress := newMeter(d.c, label+": quantize", "million weights", 1e6)
 	defer progress.done()
-	return writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
+	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
 		return quantize.Run(d.c.Context, d.m, r.plan, texts, sink, func(done int64) { progress.at(done, d.Weights) })
 	})
+	return err
 }
 
 // start measures a cost from now on, until stop.

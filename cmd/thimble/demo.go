@@ -118,7 +118,7 @@ func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name str
 		return nil, err
 	}
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, m, plan, nil, sink, nil) }
-	if err := writeContainer(m, sources, plan, out, true, fill); err != nil {
+	if _, err := writeContainer(m, sources, plan, out, true, fill); err != nil {
 		return nil, err
 	}
 	if err := thimble.Check(ctx, out, nil); err != nil {

@@ -77,12 +77,14 @@ func hashFile(ctx context.Context, path string, more func(int64)) (n int64, sum 
 	}
 	defer f.Close()
 	h := sha256.New()
+	buf := make([]byte, 1<<20)
 	for err == nil {
 		if err = ctx.Err(); err == nil {
-			var k int64
-			k, err = io.CopyN(h, f, 16<<20) // bytes between two looks at the context
-			n += k
-			more(k)
+			var k int
+			k, err = f.Read(buf)
+			h.Write(buf[:k])
+			n += int64(k)
+			more(int64(k))
 		}
 	}
 	if err != io.EOF {

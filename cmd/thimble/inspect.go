@@ -180,6 +180,9 @@ func (r *inspection) String() string {
 	for _, n := range r.Notes {
 		row("note", "%s", defect.Printable(n))
 	}
+	if r.Container != nil {
+		row("header", "sha256 %v", r.Container.HeaderSHA256)
+	}
 	r.writeProvenance(&b, row)
 	b.WriteString("\n")
 	r.writeTensors(&b)

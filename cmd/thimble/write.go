@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -27,9 +25,9 @@ var dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"
 
 // A written is the report of convert and quantize.
 type written struct {
-	Output        string          `json:"output,omitempty"` // empty after --dry-run
-	Bytes         int64           `json:"bytes,omitempty"`  // of the file
-	SHA256        string          `json:"sha256,omitempty"` // of the file
+	Output        string          `json:"output,omitempty"`        // empty after --dry-run
+	Bytes         int64           `json:"bytes,omitempty"`         // of the file
+	HeaderSHA256  *thimble.Digest `json:"header_sha256,omitempty"` // identifies its contents, see docs/FORMAT.md
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
@@ -67,7 +65,7 @@ func (w *written) String() string {
 	if w.Output == "" {
 		return "dry run: nothing was written\n"
 	}
-	return w.calibrated() + fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nsha256 %s\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.SHA256)
+	return w.calibrated() + fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nheader sha256 %v\n", defect.Printable(w.Output), bytesText(w.Bytes), w.BitsPerWeight, w.HeaderSHA256)
 }
 
 // calibrated is what the run has shown of its calibration.
@@ -166,15 +164,11 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 		return err
 	}
 	if !c.Bool(dryRunFlag.Name) {
-		if err := run.ended(writePlan(c, m, sources, plan, cal.texts, chosen.done, run, out)); err != nil {
+		file, err := writePlan(c, m, sources, plan, cal.texts, chosen.done, run, out)
+		if err := run.ended(err); err != nil {
 			return err
 		}
-		// The file is there: an interrupt comes too late to undo it.
-		sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out}, nil)
-		if err != nil {
-			return err
-		}
-		report.Output, report.Bytes, report.SHA256 = out, sums[0].Bytes, hex.EncodeToString(sums[0].SHA256)
+		report.Output, report.Bytes, report.HeaderSHA256 = out, file.bytes, &file.digest
 	}
 	return print(c, report)
 }
@@ -272,7 +266,7 @@ func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibratio
 }
 
 // writePlan carries out plan into the container out, unless it is done.
-func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *settled, run *attempt, out string) error {
+func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *settled, run *attempt, out string) (file, error) {
 	label := c.Command.Name
 	if run.resumes() {
 		label += " " + run.from
@@ -307,30 +301,37 @@ func mayWrite(c *cli.Context, out string, m *model.Model) error {
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: inputs}))
 }
 
+// A file is a container that was written.
+type file struct {
+	bytes  int64
+	digest thimble.Digest // of its header
+}
+
 // writeContainer stores m, which was read from sources, as plan says; fill writes
 // its tensors. A failure leaves no file behind.
-func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) error {
+func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (file, error) {
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
-		return err
+		return file{}, err
 	}
 	w, err := thimble.Create(out, contents, thimble.Options{Overwrite: overwrite, Inputs: m.Files})
 	if err != nil {
-		return forceHint(err)
+		return file{}, forceHint(err)
 	}
 	defer w.Abort()
 	if m.Verify != nil {
 		if err := m.Verify(); err != nil {
-			return err
+			return file{}, err
 		}
 	}
 	if err := fill(w); err != nil {
-		return err
+		return file{}, err
 	}
 	if err := sources.wait(); err != nil {
-		return err
+		return file{}, err
 	}
-	return w.Close()
+	err = w.Close()
+	return file{w.Size(), w.Digest()}, err
 }
 
 // contentsOf describes the container that plan makes of m.

@@ -37,6 +37,8 @@ type Writer struct {
 	at   int64 // bytes given to buf
 	next int   // tensors written
 	err  error // the first failure
+
+	digest Digest
 }
 
 // Create begins to write c at path. All that c says is checked before
@@ -204,8 +206,16 @@ func (w *Writer) Close() error {
 	if _, err := w.file.WriteAt(front, 0); err != nil {
 		return err
 	}
+	w.digest = sha256.Sum256(front[preambleLen:])
 	return w.file.Commit()
 }
+
+// Size is the length of the file in bytes.
+func (w *Writer) Size() int64 { return w.size }
+
+// Digest is the SHA-256 of the header, known after Close. It identifies all that
+// the file holds, since the header has the digests of its parts.
+func (w *Writer) Digest() Digest { return w.digest }
 
 // Abort removes what was written. After Close it does nothing.
 func (w *Writer) Abort() {

@@ -80,12 +80,19 @@ func (s Scheme) nonFinite(row []byte) int {
 		lowest |= lowest << width
 	}
 	sign := (exponent + lowest) &^ exponent
-	for i := 0; i < len(row); i += 8 {
-		var word [8]byte
-		n := copy(word[:], row[i:])
-		if bad := (binary.LittleEndian.Uint64(word[:])&exponent + lowest) & sign; bad != 0 && n > 0 {
+	column := func(i int, word uint64) int { // in the word at byte i, or -1
+		if bad := (word&exponent + lowest) & sign; bad != 0 {
 			return (i + bits.TrailingZeros64(bad)/8) / size
 		}
+		return -1
 	}
-	return -1
+	i := 0
+	for ; i+8 <= len(row); i += 8 {
+		if c := column(i, binary.LittleEndian.Uint64(row[i:])); c >= 0 {
+			return c
+		}
+	}
+	var rest [8]byte
+	copy(rest[:], row[i:])
+	return column(i, binary.LittleEndian.Uint64(rest[:]))
 }
