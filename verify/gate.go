@@ -132,7 +132,7 @@ func checkGates(gates []Gate, reference bool) error {
 // judge holds the metrics to the gates, which have passed checkGates. What was
 // measured decides, unless strict also misses a gate that is undecided.
 func (r *Report) judge(gates []Gate, strict bool) error {
-	r.Pass = true
+	r.Pass, r.Strict = true, strict
 	for _, g := range gates {
 		m, err := metricNamed(g.Metric)
 		if err != nil {

@@ -147,6 +147,8 @@ func (r *Report) cell(l *Layer) string {
 // brief writes an error with two digits.
 func brief(v Value) string {
 	switch {
+	case !v.Known():
+		return "-"
 	case v == 0:
 		return "0"
 	case v < 0.001:

@@ -9,9 +9,16 @@ import (
 	"thimble/internal/kernel"
 )
 
+// Schema is the version of Report's JSON, which docs/REPORT.md describes. Fields
+// may be added within a version; none is renamed, removed or given another sense.
+const Schema = 1
+
 // A Report is the outcome of a Run.
 type Report struct {
-	Pass        bool           `json:"pass"` // no gate was missed
+	Schema      int            `json:"schema"`
+	Tool        string         `json:"tool,omitempty"`   // that measured
+	Pass        bool           `json:"pass"`             // no gate was missed
+	Strict      bool           `json:"strict,omitempty"` // a gate that is undecided was missed
 	Gates       []Check        `json:"gates"`
 	Model       ModelInfo      `json:"model"`
 	Arithmetic  ArithmeticInfo `json:"arithmetic"`        // that the model was run in
@@ -19,6 +26,7 @@ type Report struct {
 	Metrics     Metrics        `json:"metrics"`
 	Intervals   []Interval     `json:"intervals,omitempty"` // 95 %, from two prompts on
 	Prompts     []PromptReport `json:"prompts"`
+	KLHistogram *Histogram     `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
 	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
 	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
@@ -27,6 +35,9 @@ type Report struct {
 	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
 	Layers          []Layer     `json:"layers,omitempty"`           // every operation of every step
 	Stages          []Stage     `json:"stages,omitempty"`           // what each stage costs
+
+	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
+	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe
 }
 
 // ModelInfo identifies the model that was verified.
@@ -98,7 +109,7 @@ var unknown = Value(math.NaN())
 
 // report joins the scores, prompt by prompt and position by position.
 func (r *run) report() *Report {
-	rep := &Report{Gates: []Check{}, Prompts: make([]PromptReport, len(r.prompts))}
+	rep := &Report{Schema: Schema, Gates: []Check{}, Prompts: make([]PromptReport, len(r.prompts))}
 	var all []score
 	for i, p := range r.prompts {
 		all = append(all, p.scores...)
@@ -117,7 +128,7 @@ func (r *run) report() *Report {
 			rep.Prompts[i].KLMax, rep.Prompts[i].KLMaxAt = Value(p.scores[worst].kl), p.from+worst
 		}
 	}
-	rep.Metrics = summarize(all)
+	rep.Metrics, rep.KLHistogram = summarize(all), histogram(all)
 	rep.Metrics.KLMeanSE = Value(clusterError(rep.Prompts))
 	return rep
 }

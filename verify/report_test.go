@@ -91,6 +91,20 @@ func TestReportGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkGolden(t, c.name+".json", text.String())
+		checkGolden(t, c.name+".md", r.Markdown())
+		junit, err := r.JUnit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, c.name+".xml", string(junit))
+		if c.name != "fail" {
+			continue
+		}
+		page, err := r.HTML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkGolden(t, c.name+".html", string(page))
 	}
 }
 

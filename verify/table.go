@@ -47,11 +47,10 @@ func (r *Report) verdict() string {
 	}
 	var missed, met, open []string
 	for _, c := range r.Gates {
-		text := fmt.Sprintf("%s %s", c.Metric, figure(c.Value))
 		if c.Pass {
-			met = append(met, text)
+			met = append(met, fmt.Sprintf("%s %s", c.Metric, figure(c.Value)))
 		} else {
-			missed = append(missed, fmt.Sprintf("%s, the gate is %s %s", text, c.Op, figure(Value(c.Limit))))
+			missed = append(missed, c.sentence())
 		}
 		if c.Undecided {
 			open = append(open, "\nUNDECIDED  "+r.openText(&c))
@@ -69,13 +68,17 @@ func (r *Report) verdict() string {
 
 // openText says why c is undecided and what to do.
 func (r *Report) openText(c *Check) string {
-	text := fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit)))
-	for _, in := range r.Intervals {
-		if in.Metric == c.Metric {
-			text += fmt.Sprintf(", it may be %s to %s", figure(in.Low), figure(in.High))
-		}
-	}
-	text += ":\n           use more tokens"
+	return fmt.Sprintf("%s %s %s, %s:\n           %s", c.Metric, c.Op, figure(Value(c.Limit)), r.mayBe(c), r.remedy(c))
+}
+
+// mayBe is what c's metric may be.
+func (r *Report) mayBe(c *Check) string {
+	return "it may be " + r.intervalText(c.Metric)
+}
+
+// remedy is what decides c.
+func (r *Report) remedy(c *Check) string {
+	text := "use more tokens"
 	if c.Tokens > 0 {
 		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, r.Metrics.Tokens)
 	}

@@ -19,8 +19,9 @@ type Token struct {
 	Before    []int  `json:"before"`         // ids up to and with that of the position, the last few
 	Text      string `json:"text,omitempty"` // of Before
 	Next      int    `json:"next"`           // the id that follows, -1 at the end
-	Reference Choice `json:"reference"`      // the reference's first choice
-	Model     Choice `json:"model"`          // the model's
+	NextText  string `json:"next_text,omitempty"`
+	Reference Choice `json:"reference"` // the reference's first choice
+	Model     Choice `json:"model"`     // the model's
 }
 
 // A Choice is a token that may come next.
@@ -89,6 +90,9 @@ func (r *run) token(p place, text func([]int) string) Token {
 	if text != nil {
 		t.Text = text(t.Before)
 		t.Reference.Text, t.Model.Text = text([]int{t.Reference.ID}), text([]int{t.Model.ID})
+		if t.Next >= 0 {
+			t.NextText = text([]int{t.Next})
+		}
 	}
 	return t
 }

@@ -20,6 +20,7 @@ import (
 
 // thimbleRun runs a command line in this process.
 func thimbleRun(args ...string) (code int, stdout, stderr string) {
+	os.Unsetenv("GITHUB_ACTIONS") // where these tests may run, and then are no reason to annotate
 	var out, errs bytes.Buffer
 	code = run(append([]string{"thimble"}, args...), &out, &errs)
 	return code, out.String(), errs.String()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -42,6 +43,9 @@ func verifyCommand() *cli.Command {
 			"as rows of q in the other rotary order; a gate that is missed names it without being\n" +
 			"asked. --attribute says what each stage costs: conversion, weights in integers,\n" +
 			"activations, keys and values (8 bits, or as --activations and --kv say).\n\n" +
+			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
+			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
+			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
@@ -51,7 +55,7 @@ func verifyCommand() *cli.Command {
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
-			"      --chunks 4 --layers --attribute\n" +
+			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -65,7 +69,8 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: compare every operation, and say where the models part and why"},
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
-			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
+			activationsFlag, kvFlag, setFlag,
+			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
 	}
@@ -118,6 +123,10 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer with.close()
+	out, err := reportsOf(c, slices.Concat(m.Files, with.files, []string{c.String("text")}))
+	if err != nil {
+		return err
+	}
 	if gates == nil && with.reference != nil {
 		gates = verify.DefaultGates(m)
 	}
@@ -145,7 +154,9 @@ func verifyAction(c *cli.Context) error {
 			return err
 		}
 	}
-	if err := print(c, report); err != nil {
+	report.Tool = tool
+	report.Describe(m)
+	if err := out.put(c, report); err != nil {
 		return err
 	}
 	if !report.Pass {

@@ -1,7 +1,9 @@
-// Package chart draws points of two positive numbers, the second on a
-// logarithmic axis, as an SVG that needs nothing else: no script, no font, no
-// style sheet. It follows the reader's light or dark scheme, and is meant to be
-// read at the width of a phone. The same chart gives the same bytes everywhere.
+// Package chart draws pictures as SVG: a Chart of points of two positive numbers,
+// the second on a logarithmic axis, Columns, Bars, and the Span of one figure. A
+// Chart stands alone and needs nothing else: no script, no font, no style sheet.
+// The others are parts of a page of HTML that has Style. All follow the reader's
+// light or dark scheme, and are meant to be read at the width of a phone. The same
+// picture gives the same bytes everywhere.
 package chart
 
 import (
@@ -108,7 +110,7 @@ func (a *axis) ticks(most int) []tick {
 	if a.log {
 		return a.logTicks(most)
 	}
-	for e := -6; e < 16; e++ {
+	for e := -12; e < 16; e++ {
 		for _, m := range []float64{1, 2, 5} {
 			step := m * pow10(e)
 			first, last := math.Ceil(a.lo/step), math.Floor(a.hi/step)
@@ -117,7 +119,12 @@ func (a *axis) ticks(most int) []tick {
 			}
 			var found []tick
 			for i := first; i <= last; i++ {
-				found = append(found, tick{float64(i * step), strconv.FormatFloat(float64(i*step), 'f', max(0, -e), 64)})
+				v := float64(i*step) + 0 // not -0
+				text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
+				if e < -5 {
+					text = strconv.FormatFloat(v, 'g', 3, 64)
+				}
+				found = append(found, tick{v, text})
 			}
 			return found
 		}

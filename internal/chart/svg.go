@@ -41,9 +41,8 @@ type drawing struct {
 func (c *Chart) SVG() []byte {
 	s := c.shown()
 	d := &drawing{}
-	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" style="max-width:100%%;height:auto" role="img" aria-labelledby="t d">`+"\n",
-		width, height, int(width*scale), int(height*scale))
-	fmt.Fprintf(d, "<title id=\"t\">%s</title>\n<desc id=\"d\">%s</desc>\n<style>%s</style>\n", escaped(c.Title), escaped(s.words()), style)
+	d.begin("", c.Title, s.words(), height)
+	fmt.Fprintf(d, "<style>%s</style>\n", style)
 	fmt.Fprintf(d, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", width, height)
 	d.text("title ink", "start", 14, 22, fitted(c.Title, titleSize, width-28))
 	d.legend(s.Series)
@@ -53,6 +52,14 @@ func (c *Chart) SVG() []byte {
 	}
 	d.WriteString("</svg>\n")
 	return d.Bytes()
+}
+
+// begin writes the head of a picture of the usual width. id, which tells it from
+// others in a page, begins those of its parts.
+func (d *drawing) begin(id, title, words string, height int) {
+	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" style="max-width:100%%;height:auto" role="img" aria-labelledby="%[5]st %[5]sd">`+"\n",
+		width, height, int(width*scale), int(float64(height)*scale), id)
+	fmt.Fprintf(d, "<title id=\"%st\">%s</title>\n<desc id=\"%[1]sd\">%[3]s</desc>\n", id, escaped(title), escaped(words))
 }
 
 // words says what c shows.
