@@ -37,12 +37,12 @@ func verifyCommand() *cli.Command {
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
-			"Against a model, --layers compares each operation of each step on some of the text:\n" +
-			"what it adds to the error, given what the reference gives it, and what it inherits.\n" +
-			"The first that adds more than its stored scheme explains is named with its cause, such\n" +
-			"as rows of q in the other rotary order; a gate that is missed names it without being\n" +
-			"asked. --attribute says what each stage costs: conversion, weights in integers,\n" +
-			"activations, keys and values (8 bits, or as --activations and --kv say).\n\n" +
+			"Against a model, each operation of each step is compared on some of the text: what it\n" +
+			"adds to the error, given what the reference gives it, and what it inherits. The first\n" +
+			"that adds more than its stored scheme explains is named with its cause, such as rows\n" +
+			"of q in the other rotary order, and fails. --layers lists all. --attribute says what\n" +
+			"each stage costs: conversion, weights in integers, activations, keys and values (8\n" +
+			"bits, or as --activations and --kv say).\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
 			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
@@ -66,7 +66,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
-			&cli.BoolFlag{Name: "layers", Usage: "with --against: compare every operation, and say where the models part and why"},
+			&cli.BoolFlag{Name: "layers", Usage: "with --against: list what every operation adds and inherits"},
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
@@ -133,6 +133,13 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && with.reference == nil {
 		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
 	}
+	profile, err := profileOf(c, with, m, arithmetic)
+	if err != nil {
+		return err
+	}
+	if profile != nil && !c.IsSet("gate") {
+		gates = append(gates, verify.NoConversionError)
+	}
 	hashing := newMeter(c, "hash", "MB", 1e6)
 	info, err := identity(c.Context, m, hashing)
 	hashing.done()
@@ -141,10 +148,10 @@ func verifyAction(c *cli.Context) error {
 	}
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
-		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile,
 	})
-	if err == nil {
-		err = explain(c, report, with, m, arithmetic)
+	if err == nil && c.Bool("attribute") {
+		err = attribute(c, report, with, m, arithmetic)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
@@ -165,34 +172,31 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-// explain adds to the report of m why and where it differs from another model, if
-// that is asked for or a gate was missed.
-func explain(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) error {
-	if with.source == nil {
-		return nil
+// profileOf compares the operations of m with those of the model that is the
+// reference, if one is: to the end where --layers asks for it, else to the first
+// divergence. Where the operations cannot be compared there is no profile, unless it
+// was asked for.
+func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*verify.Profile, error) {
+	asked := c.Bool("layers")
+	if with.source == nil || !asked && verify.Comparable(with.source, m) != nil {
+		return nil, nil
 	}
-	if c.Bool("attribute") {
-		progress := newMeter(c, "attribute", "tokens", 1)
-		defer progress.done()
-		var err error
-		report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
-			progress.label = stage
-			progress.at(int64(done), int64(total))
-		})
-		if err != nil {
-			return err
-		}
+	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
+	if err == nil {
+		profile.Drawn = asked
 	}
-	asked := c.Bool("layers") || c.Bool("attribute")
-	if !asked && (report.Pass || verify.Comparable(with.source, m) != nil) {
-		return nil
-	}
-	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !c.Bool("layers"))
-	if err != nil {
-		return err
-	}
-	report.Explain(profile, c.Bool("layers"))
-	return nil
+	return profile, err
+}
+
+// attribute adds to the report of m what each stage costs.
+func attribute(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) (err error) {
+	progress := newMeter(c, "attribute", "tokens", 1)
+	defer progress.done()
+	report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
+		progress.label = stage
+		progress.at(int64(done), int64(total))
+	})
+	return err
 }
 
 // compare is verify.Run with its progress shown.
