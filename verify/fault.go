@@ -1,0 +1,145 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+)
+
+// A fault is a mistake that has been made in converters, quantizers and
+// runtimes, made here on purpose.
+type fault struct {
+	name string
+	// inject makes it, or says why the model leaves no room for it.
+	inject func(s *specimen) (in *injected, why string)
+}
+
+// faults are the mistakes of a self-test, in the order of the report.
+// docs/NUMERICS.md says where each was met.
+var faults = []fault{
+	{"q and k rows exchanged", exchangeQueriesAndKeys},
+	{"q and k heads interleaved", interleaveHeads},
+	{"bias dropped", dropBias},
+	{"scales shifted one group", shiftScales},
+	{"matrix transposed", transpose},
+	{"rope theta", changeBase},
+	{"norm epsilon", changeEpsilon},
+	{"norms exchanged", exchangeNorms},
+	{"position off by one", slipPosition},
+	{"window truncated", truncateWindow},
+	{"kv cache entry reused", reuseEntry},
+	{"block skipped", skipBlock},
+	{"shared block run once", skipRepeat},
+	{"token ids shifted", shiftIDs},
+	{"nibble flipped", flipNibble},
+}
+
+// A specimen is a model that faults are made in. It is not written to: what an
+// injection changes is copied, the rest shared.
+type specimen struct {
+	m     *model.Model
+	ids   []int // a text, the longest of those that are scored
+	block int   // in which faults of one block are made: away from the ends
+	loud  int   // the column of that block's down whose inputs are largest, over ids
+}
+
+func newSpecimen(ctx context.Context, m *model.Model, ids []int) (*specimen, error) {
+	s := &specimen{m: m, ids: ids, block: m.Spec.Blocks / 2}
+	d, err := transformer.New(m)
+	if err != nil {
+		return nil, err
+	}
+	trace, err := d.NewTrace([][]int{ids})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		g := trace.Next()
+		if g.Block == s.block && g.Kinds[0] == model.Down {
+			s.loud = loudest(g, trace.Len())
+			return s, nil
+		}
+		if err := trace.Run(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// loudest returns the column whose inputs have the largest sum of magnitudes.
+func loudest(g *transformer.Group, positions int) (at int) {
+	sum := make([]float64, g.Width())
+	for i := range positions {
+		for c, v := range g.Row(i) {
+			sum[c] += float64(abs(v))
+		}
+	}
+	for c, v := range sum {
+		if v > sum[at] {
+			at = c
+		}
+	}
+	return at
+}
+
+// An injected fault is what a specimen was made into.
+type injected struct {
+	model *model.Model
+	base  *model.Model // model without the fault; nil is the specimen
+	slip  slip         // a mistake in running model, which is base then
+	want  Place
+	note  string // what else the reader must know
+}
+
+// A Place is where two models part. What is not known or does not matter is -1
+// or empty.
+type Place struct {
+	Step      int    `json:"step"`
+	Block     int    `json:"block"`
+	Operation string `json:"operation"`
+	Tensor    string `json:"tensor"`
+	Token     int    `json:"token"`   // position in the text
+	Channel   int    `json:"channel"` // of the operation's output
+}
+
+// at is the place of a block's tensor in the first step that runs the block.
+func (s *specimen) at(block int, kind string) Place {
+	return Place{Step: s.firstStep(block), Block: block, Tensor: model.Name(block, kind), Token: -1, Channel: -1}
+}
+
+// firstStep returns the first step that runs block.
+func (s *specimen) firstStep(block int) int {
+	for step, b := range s.m.Spec.Schedule {
+		if b == block {
+			return step
+		}
+	}
+	return -1
+}
+
+// matches reports whether got is in the place that want names. Where want leaves
+// something open, any will do.
+func (want Place) matches(got Place) bool {
+	number := func(want, got int) bool { return want < 0 || want == got }
+	text := func(want, got string) bool { return want == "" || want == got }
+	return number(want.Step, got.Step) && number(want.Block, got.Block) && number(want.Token, got.Token) &&
+		number(want.Channel, got.Channel) && text(want.Operation, got.Operation) && text(want.Tensor, got.Tensor)
+}
+
+func (p Place) String() string {
+	text := p.Tensor
+	if text == "" {
+		text = p.Operation
+	}
+	if p.Step >= 0 {
+		text = fmt.Sprintf("step %d %s", p.Step, text)
+	}
+	if p.Token >= 0 {
+		text += fmt.Sprintf(", token %d", p.Token)
+	}
+	if p.Channel >= 0 {
+		text += fmt.Sprintf(", channel %d", p.Channel)
+	}
+	return text
+}
