@@ -11,7 +11,7 @@ import (
 // queryRows is how many queries of one head are scored together.
 const queryRows = 32
 
-// attend replaces each query in q (n, Heads*HeadDim) by its attention output:
+// attend replaces each rotated query in q (n, Heads*HeadDim) by its attention output:
 // softmax(q K^T * AttnScale) V over the positions up to its own (Attention
 // Is All You Need, equation 1), with Heads/KVHeads queries to a key (arXiv
 // 2305.13245). A window or chunk leaves the last of these positions; the cache
@@ -19,16 +19,16 @@ const queryRows = 32
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
 	blocks := (q.n + queryRows - 1) / queryRows
 	block := d.spec.Schedule[step]
-	see, r := d.spec.AttentionOf(block), d.blocks[block].rope
+	see := d.spec.AttentionOf(block)
 	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
 		// Late blocks see the most keys: hand them out first.
-		d.lanes[worker].attendBlock(d, c, c.at(step), r, q, see, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
+		d.lanes[worker].attendBlock(d, c, c.at(step), q, see, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
 		return nil
 	})
 }
 
 // attendBlock serves the queries [first, first+queryRows) of one head.
-func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, see model.Attention, head, first int) {
+func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, q rows, see model.Attention, head, first int) {
 	var (
 		n    = min(queryRows, q.n-first)
 		from = see.First(c.used + first)
@@ -43,9 +43,7 @@ func (l *lane) attendBlock(d *Decoder, c *Cache, e *entry, r *rope, q rows, see 
 	}
 	at := func(t int) []float32 { return q.row(first + t)[head*c.headDim:][:c.headDim] }
 	for t := range n {
-		query := l.query[t*c.keyStride:][:c.headDim]
-		copy(query, at(t))
-		r.rotate(query, c.used+first+t)
+		copy(l.query[t*c.keyStride:][:c.headDim], at(t))
 	}
 	kernel.Gemm(l.scores, keys, l.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
 	for t := range n {

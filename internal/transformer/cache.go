@@ -19,8 +19,7 @@ type Cache struct {
 	passing   bool // one entry serves all steps, each overwriting the last one's
 	heads     int  // key and value heads
 	headDim   int
-	keyStride int       // headDim padded to a multiple of 16
-	key       []float32 // (HeadDim), being rotated
+	keyStride int // headDim padded to a multiple of 16
 	rounder   qtensor.Rounder
 }
 
@@ -43,7 +42,7 @@ func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule)), key: make([]float32, s.HeadDim)}
+	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
 	for i := range c.steps {
 		c.steps[i] = entry{newStore(d.arithmetic.Keys, c.headDim, c.keyStride), newStore(d.arithmetic.Values, c.headDim, c.headDim)}
 	}
@@ -149,17 +148,15 @@ func (c *Cache) at(step int) *entry {
 	return &c.steps[step]
 }
 
-// append rotates the keys k and stores them and the values v, both
-// (n, KVHeads*HeadDim), at the positions from c.used on.
-func (c *Cache) append(step int, r *rope, k, v rows) error {
+// append stores rotated keys and values, both (n, KVHeads*HeadDim), at the
+// positions from c.used on.
+func (c *Cache) append(step int, k, v rows) error {
 	e := c.at(step)
 	for t := range k.n {
 		pos := c.used + t
 		for h := range c.heads {
 			at, i := h*c.headDim, h*c.capacity+pos
-			copy(c.key, k.row(t)[at:])
-			r.rotate(c.key, pos)
-			if err := e.k.put(&c.rounder, i, c.key); err != nil {
+			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:c.headDim]); err != nil {
 				return fmt.Errorf("step %d, position %d, key of head %d, %w; keep it in another type", step, pos, h, err)
 			}
 			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:c.headDim]); err != nil {

@@ -24,19 +24,20 @@ import (
 // A Decoder runs one model. Weights stay as stored and are widened a few rows
 // at a time. A Decoder serves one goroutine, which it spreads over all cores.
 type Decoder struct {
-	spec   *model.Spec
-	embed  *qtensor.Matrix // (Vocab, Hidden)
-	head   linear          // (Vocab, Hidden); embed itself when tied
-	norm   norm
-	blocks []block
-	ropes  []*rope
-	stages []stage // of every block
-	lanes  []lane  // scratch, one per worker
+	spec       *model.Spec
+	embed      *qtensor.Matrix // (Vocab, Hidden)
+	head       linear          // (Vocab, Hidden); embed itself when tied
+	norm       norm
+	blocks     []block
+	ropes      []*rope
+	operations []operation // of every step
+	lanes      []lane      // scratch, one per worker
 
 	arithmetic            Arithmetic
 	embedScale, attnScale float32
 
-	activate func(dst, gate, up []float32) // act(gate) * up
+	function func(dst, gate, up []float32) // act(gate) * up
+	ones     []float32                     // (FFN), in place of up where Ungated
 }
 
 // A block is one stored layer.
@@ -85,10 +86,13 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		lanes: make([]lane, parallel.Workers()), activate: kernel.SiLUMul,
+		lanes: make([]lane, parallel.Workers()), function: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.AttnScale),
 	}
-	d.stages = stagesOf(s)
+	d.operations = operationsOf(s)
+	if s.Ungated {
+		d.ones = slices.Repeat([]float32{1}, s.FFN)
+	}
 	for i := range s.Ropes {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
 	}
@@ -96,7 +100,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		d.attnScale = float32(1 / math.Sqrt(float64(s.HeadDim)))
 	}
 	if s.Activation == model.GELUTanh {
-		d.activate = kernel.GELUMul
+		d.function = kernel.GELUMul
 	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {
@@ -193,9 +197,8 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 		return nil, err
 	}
 	for step := range d.spec.Schedule {
-		for _, s := range d.stages {
-			s.input(p, step)
-			if err := s.run(p, ctx, step); err != nil {
+		for i := range d.operations {
+			if err := d.operations[i].run(p, ctx, step); err != nil {
 				return nil, err
 			}
 		}

@@ -265,12 +265,12 @@ func TestCacheRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	k, v := newRows(2, 8), newRows(2, 8)
-	if err := c.append(0, nil, k, v); err != nil {
+	if err := c.append(0, k, v); err != nil {
 		t.Fatal(err)
 	}
 	v.row(1)[6] = 1e9
 	const want = "step 0, position 1, value of head 1, column 2: 1e+09 does not fit int8/row/sym; keep it in another type"
-	if err := c.append(0, nil, k, v); err == nil || err.Error() != want {
+	if err := c.append(0, k, v); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

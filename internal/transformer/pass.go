@@ -1,10 +1,6 @@
 package transformer
 
-import (
-	"context"
-
-	"thimble/internal/model"
-)
+import "context"
 
 // A pass is activations on their way through the blocks: the rows of one text,
 // or of several that do not see each other.
@@ -14,7 +10,7 @@ type pass struct {
 	x         rows // residual stream
 	h         rows // normalized x
 	y         rows // what a layer adds to x
-	q, k, v   rows // q becomes what attention gives
+	q, k, v   rows // normalized and rotated in place; q becomes what attention gives
 	gate, up  rows // gate becomes act(gate) * up
 }
 
@@ -39,56 +35,63 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 }
 
-// hidden ends the pass.
+// hidden ends the pass, which has run every step.
 func (p *pass) hidden() *Hidden {
-	p.d.normalize(p.x, p.x, p.d.norm)
+	_ = finalNorm.run(p, context.Background(), 0)
 	return &Hidden{p.d, p.x}
-}
-
-// A stage of a block is the linear layers that read one input, and what is
-// computed from their outputs up to the next stage.
-type stage struct {
-	kinds []string                                           // of the linear layers
-	input func(p *pass, step int) rows                       // computes it
-	run   func(p *pass, ctx context.Context, step int) error // after input
-}
-
-// stagesOf lists the stages of every block of a model.
-func stagesOf(s *model.Spec) []stage {
-	into := []string{model.Gate, model.Up}
-	if s.Ungated {
-		into = into[1:]
-	}
-	return []stage{
-		{[]string{model.Q, model.K, model.V}, (*pass).attentionInput, (*pass).attend},
-		{[]string{model.O}, func(p *pass, _ int) rows { return p.q }, (*pass).leaveAttention},
-		{into, (*pass).feedInput, (*pass).feed},
-		{[]string{model.Down}, func(p *pass, _ int) rows { return p.gate }, (*pass).leaveFeed},
-	}
 }
 
 func (p *pass) block(step int) *block { return &p.d.blocks[p.d.spec.Schedule[step]] }
 
-func (p *pass) attentionInput(step int) rows {
-	p.d.normalize(p.h, p.x, p.block(step).attnNorm)
-	return p.h
+// normalizeStream computes h from x.
+func (p *pass) normalizeStream(w norm) error {
+	p.d.normalize(p.h, p.x, w)
+	return nil
 }
 
-// attend computes q = attend(Q h, K h, V h) and adds the keys and values to the
-// caches.
-func (p *pass) attend(ctx context.Context, step int) error {
-	d, w := p.d, p.block(step)
-	if err := d.apply(ctx, p.h, product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v}); err != nil {
-		return err
+// project computes q = Q h, k = K h and v = V h.
+func (p *pass) project(ctx context.Context, step int) error {
+	w := p.block(step)
+	return p.d.apply(ctx, p.h, product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
+}
+
+// normalizeHeads normalizes queries and keys, in the blocks that do.
+func (p *pass) normalizeHeads(_ context.Context, step int) error {
+	w := p.block(step)
+	p.d.normalizeHeads(p.q, w.qNorm)
+	p.d.normalizeHeads(p.k, w.kNorm)
+	return nil
+}
+
+// rotate turns queries and keys to their positions.
+func (p *pass) rotate(_ context.Context, step int) error {
+	r := p.block(step).rope
+	if r == nil {
+		return nil
 	}
-	d.normalizeHeads(p.q, w.qNorm)
-	d.normalizeHeads(p.k, w.kNorm)
 	at := 0
 	for _, s := range p.sequences {
-		if err := s.cache.append(step, w.rope, p.k.part(at, s.n), p.v.part(at, s.n)); err != nil {
+		q, k := p.q.part(at, s.n), p.k.part(at, s.n)
+		p.d.each(s.n, func(t int) {
+			for _, x := range [][]float32{q.row(t), k.row(t)} {
+				for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
+					r.rotate(x, s.cache.used+t)
+				}
+			}
+		})
+		at += s.n
+	}
+	return nil
+}
+
+// attend adds keys and values to the caches and computes q = attend(q, k, v).
+func (p *pass) attend(ctx context.Context, step int) error {
+	at := 0
+	for _, s := range p.sequences {
+		if err := s.cache.append(step, p.k.part(at, s.n), p.v.part(at, s.n)); err != nil {
 			return err
 		}
-		if err := d.attend(ctx, s.cache, step, p.q.part(at, s.n)); err != nil {
+		if err := p.d.attend(ctx, s.cache, step, p.q.part(at, s.n)); err != nil {
 			return err
 		}
 		at += s.n
@@ -96,53 +99,46 @@ func (p *pass) attend(ctx context.Context, step int) error {
 	return nil
 }
 
-// leaveAttention adds O q to the stream.
+// leaveAttention computes y = O q.
 func (p *pass) leaveAttention(ctx context.Context, step int) error {
-	w := p.block(step)
-	return p.add(ctx, product{p.y, w.o}, p.q, w.attnPost)
+	return p.d.apply(ctx, p.q, product{p.y, p.block(step).o})
 }
 
-// add adds a layer's output, normalized by post where there is such a norm, to
-// the stream.
-func (p *pass) add(ctx context.Context, out product, in rows, post norm) error {
-	if err := p.d.apply(ctx, in, out); err != nil {
-		return err
-	}
-	if p.d.spec.PostNorm {
-		p.d.normalize(p.y, p.y, post)
-	}
+// normalizeLayer normalizes what a layer adds to the stream.
+func (p *pass) normalizeLayer(w norm) error {
+	p.d.normalize(p.y, p.y, w)
+	return nil
+}
+
+func (p *pass) addLayer(context.Context, int) error {
 	p.x.add(p.y)
 	return nil
 }
 
-// feedInput leaves h as attention read it in a Parallel model.
-func (p *pass) feedInput(step int) rows {
-	if !p.d.spec.Parallel {
-		p.d.normalize(p.h, p.x, p.block(step).ffnNorm)
+// feed computes gate = Gate h and up = Up h.
+func (p *pass) feed(ctx context.Context, step int) error {
+	w := p.block(step)
+	if p.d.spec.Ungated {
+		return p.d.apply(ctx, p.h, product{p.up, w.up})
 	}
-	return p.h
+	return p.d.apply(ctx, p.h, product{p.gate, w.gate}, product{p.up, w.up})
 }
 
-// feed computes gate = act(Gate h) * Up h, GLU Variants (arXiv 2002.05202),
-// equation 6; without a gate, act(Up h).
-func (p *pass) feed(ctx context.Context, step int) error {
-	d, w := p.d, p.block(step)
-	ps := []product{{p.gate, w.gate}, {p.up, w.up}}
-	if d.spec.Ungated {
-		ps = []product{{p.gate, w.up}}
-		for i := range p.up.data {
-			p.up.data[i] = 1 // and so times one, which is exact
+// activate computes gate = act(gate) * up, GLU Variants (arXiv 2002.05202),
+// equation 6; without a gate, act(up) times one, which is exact.
+func (p *pass) activate(context.Context, int) error {
+	d := p.d
+	d.each(p.x.n, func(t int) {
+		if y := p.gate.row(t); d.spec.Ungated {
+			d.function(y, p.up.row(t), d.ones)
+		} else {
+			d.function(y, y, p.up.row(t))
 		}
-	}
-	if err := d.apply(ctx, p.h, ps...); err != nil {
-		return err
-	}
-	d.each(p.h.n, func(t int) { d.activate(p.gate.row(t), p.gate.row(t), p.up.row(t)) })
+	})
 	return nil
 }
 
-// leaveFeed adds Down gate to the stream.
+// leaveFeed computes y = Down gate.
 func (p *pass) leaveFeed(ctx context.Context, step int) error {
-	w := p.block(step)
-	return p.add(ctx, product{p.y, w.down}, p.gate, w.ffnPost)
+	return p.d.apply(ctx, p.gate, product{p.y, p.block(step).down})
 }

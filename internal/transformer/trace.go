@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -10,9 +11,12 @@ import (
 // each group of linear layers that read the same input, so that the input can
 // be looked at and the layers exchanged. It holds the activations of one block
 // for all positions, and no keys and values of blocks that are behind.
+//
+// It also goes operation by operation, by Operation and Do, and then everything
+// that an operation reads and writes can be looked at and exchanged.
 type Trace struct {
-	p           *pass
-	step, stage int
+	p        *pass
+	step, op int
 }
 
 // NewTrace begins with the embeddings of texts, none of them empty. A weight
@@ -53,21 +57,77 @@ func (g *Group) Row(i int) []float32 { return g.input.row(i) }
 
 // Next returns the group that comes next, nil behind the last block.
 func (t *Trace) Next() *Group {
-	if t.step == len(t.p.d.spec.Schedule) {
-		return nil
+	for t.step < len(t.p.d.spec.Schedule) {
+		if o := t.Operation(); o.Layers != nil {
+			return &Group{t.step, t.p.d.spec.Schedule[t.step], o.Layers, t.p.activations(o.Reads[0])}
+		}
+		_ = t.Do(context.Background()) // a norm, which cannot fail
 	}
-	s := t.p.d.stages[t.stage]
-	return &Group{t.step, t.p.d.spec.Schedule[t.step], s.kinds, s.input(t.p, t.step)}
+	return nil
 }
 
-// Run computes the layers of the group that Next returned, up to the next one.
+// Run computes the layers of the group that Next returned, and what follows in
+// the step up to the next one.
 func (t *Trace) Run(ctx context.Context) error {
-	err := t.p.d.stages[t.stage].run(t.p, ctx, t.step)
-	if t.stage++; t.stage == len(t.p.d.stages) {
-		t.step, t.stage = t.step+1, 0
+	for {
+		if err := t.Do(ctx); err != nil {
+			return err
+		}
+		if t.op == 0 || t.Operation().Layers != nil {
+			return nil
+		}
+	}
+}
+
+// Operation returns the operation that comes next: those of every step, then the
+// final norm, in step len(Schedule), then nil.
+func (t *Trace) Operation() *Operation {
+	if o := t.next(); o != nil {
+		return &o.Operation
+	}
+	return nil
+}
+
+func (t *Trace) next() *operation {
+	switch {
+	case t.step < len(t.p.d.spec.Schedule):
+		return &t.p.d.operations[t.op]
+	case t.op == 0:
+		return &finalNorm
+	}
+	return nil
+}
+
+// Step is the number of the step that the next operation belongs to.
+func (t *Trace) Step() int { return t.step }
+
+// Before reports whether the next operation comes before the one of other in the
+// order that all models keep, which may have others.
+func (t *Trace) Before(other *Trace) bool {
+	place := func(t *Trace) (step, at int) {
+		if o := t.Operation(); o != nil {
+			return t.step, slices.Index(operationOrder, o.Name)
+		}
+		return math.MaxInt, 0
+	}
+	step, at := place(t)
+	otherStep, otherAt := place(other)
+	return step < otherStep || step == otherStep && at < otherAt
+}
+
+// Do runs the next operation.
+func (t *Trace) Do(ctx context.Context) error {
+	err := t.next().run(t.p, ctx, t.step)
+	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations) {
+		t.step, t.op = t.step+1, 0
 	}
 	return err
 }
+
+// Activations returns what is called name at position i of all, from the
+// operation that writes it to the one that reads it last. To write to it is to
+// change what the operations read.
+func (t *Trace) Activations(name string, i int) []float32 { return t.p.activations(name).row(i) }
 
 // RunSteps runs all groups of the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
@@ -91,20 +151,32 @@ func (t *Trace) Finish(ctx context.Context) error {
 }
 
 // Stages is the number of groups in each step.
-func (t *Trace) Stages() int { return len(t.p.d.stages) }
+func (t *Trace) Stages() (n int) {
+	for i := range t.p.d.operations {
+		if t.p.d.operations[i].Layers != nil {
+			n++
+		}
+	}
+	return n
+}
 
 // Stream returns a copy of the residual stream, for Rewind.
 func (t *Trace) Stream() []float32 { return slices.Clone(t.p.x.data) }
 
 // Rewind goes back to where step began with this residual stream.
 func (t *Trace) Rewind(step int, stream []float32) {
-	t.step, t.stage = step, 0
+	t.step, t.op = step, 0
 	copy(t.p.x.data, stream)
 }
 
 // Hidden returns the final hidden states behind the last block. The Trace is
 // then over.
-func (t *Trace) Hidden() *Hidden { return t.p.hidden() }
+func (t *Trace) Hidden() *Hidden {
+	if t.next() == nil {
+		return &Hidden{t.p.d, t.p.x}
+	}
+	return t.p.hidden()
+}
 
 // Row is the final hidden state of position i, normalized for the head.
 func (h *Hidden) Row(i int) []float32 { return h.x.row(i) }
