@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"thimble/internal/model"
 	"thimble/internal/transformer"
@@ -19,10 +20,10 @@ type fault struct {
 // faults are the mistakes of a self-test, in the order of the report.
 // docs/NUMERICS.md says where each was met.
 var faults = []fault{
-	{"q and k rows exchanged", exchangeQueriesAndKeys},
-	{"q and k heads interleaved", interleaveHeads},
+	{"q and k exchanged", exchangeQueriesAndKeys},
+	{"q and k interleaved", interleaveHeads},
 	{"bias dropped", dropBias},
-	{"scales shifted one group", shiftScales},
+	{"scales one group off", shiftScales},
 	{"matrix transposed", transpose},
 	{"rope theta", changeBase},
 	{"norm epsilon", changeEpsilon},
@@ -127,19 +128,34 @@ func (want Place) matches(got Place) bool {
 		number(want.Channel, got.Channel) && text(want.Operation, got.Operation) && text(want.Tensor, got.Tensor)
 }
 
+// roughly is matches for a comparison that takes a bias for part of its layer.
+func (want Place) roughly(got Place) bool {
+	want.Tensor = strings.TrimSuffix(want.Tensor, model.BiasSuffix)
+	return want.matches(got)
+}
+
+// String names the tensor, and its row where that is known; without one, the
+// operation and its step.
 func (p Place) String() string {
-	text := p.Tensor
-	if text == "" {
-		text = p.Operation
+	switch {
+	case p.Tensor != "" && p.Channel >= 0:
+		return fmt.Sprintf("%s[%d]", p.Tensor, p.Channel)
+	case p.Tensor != "":
+		return p.Tensor
+	case p.Token >= 0:
+		return fmt.Sprintf("%s of step %d at %d", p.Operation, p.Step, p.Token)
 	}
-	if p.Step >= 0 {
-		text = fmt.Sprintf("step %d %s", p.Step, text)
+	return fmt.Sprintf("%s of step %d", p.Operation, p.Step)
+}
+
+// seen is got with as much detail as want has: of an error that is everywhere, the
+// row and the position where it is largest say nothing.
+func (want Place) seen(got Place) Place {
+	if want.Channel < 0 {
+		got.Channel = -1
 	}
-	if p.Token >= 0 {
-		text += fmt.Sprintf(", token %d", p.Token)
+	if want.Token < 0 {
+		got.Token = -1
 	}
-	if p.Channel >= 0 {
-		text += fmt.Sprintf(", channel %d", p.Channel)
-	}
-	return text
+	return got
 }

@@ -96,7 +96,7 @@ func values(m *qtensor.Matrix) [][]float32 {
 // and leaves the specimen alone.
 func TestFaultsChangeWhatTheySay(t *testing.T) {
 	changes := map[string]string{ // tensors, by kind
-		"q and k rows exchanged": "k q", "q and k heads interleaved": "k q", "scales shifted one group": "down", "nibble flipped": "down",
+		"q and k exchanged": "k q", "q and k interleaved": "k q", "scales one group off": "down", "nibble flipped": "down",
 		"matrix transposed": "o", "block skipped": "down o", "token ids shifted": "embed", "norms exchanged": "attn_norm ffn_norm",
 		"rope theta": "", "norm epsilon": "", "window truncated": "", "position off by one": "", "kv cache entry reused": "",
 	}
@@ -140,14 +140,14 @@ func TestRowsOfQueriesAndKeys(t *testing.T) {
 	if s.block != 1 {
 		t.Fatalf("faults are made in block %d", s.block)
 	}
-	in := made(t, s, "q and k rows exchanged")
+	in := made(t, s, "q and k exchanged")
 	fused := slices.Concat(values(in.model.Tensors["blocks.1.k"]), values(in.model.Tensors["blocks.1.q"]))
 	for r, row := range slices.Concat(q, k) {
 		if !slices.Equal(row, fused[r]) {
 			t.Fatalf("row %d of q and k is not row %d of k and q", r, r)
 		}
 	}
-	in = made(t, s, "q and k heads interleaved")
+	in = made(t, s, "q and k interleaved")
 	for r, row := range values(in.model.Tensors["blocks.1.q"]) {
 		dim := s.m.Spec.HeadDim
 		if i := r % dim; !slices.Equal(row, q[r-i+i/2+i%2*dim/2]) {
@@ -183,7 +183,7 @@ func TestTransposed(t *testing.T) {
 }
 
 func TestScalesShifted(t *testing.T) {
-	in := made(t, specimenOf(t, "trained"), "scales shifted one group")
+	in := made(t, specimenOf(t, "trained"), "scales one group off")
 	var a, b qtensor.Reader
 	right, wrong := in.base.Tensors["blocks.6.down"], in.model.Tensors["blocks.6.down"]
 	for r := range right.Rows {

@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/transformer"
 )
 
 // changed is the specimen with some tensors exchanged.
@@ -156,16 +157,10 @@ func (s *specimen) operation(name string, has func(a model.Attention) bool) (p P
 	return p, false
 }
 
-// Operations that read no tensor.
-const (
-	ropeOp      = "rope"
-	attentionOp = "attention"
-)
-
 // changeBase takes the base that a config without one would mean, or the
 // other common one.
 func changeBase(s *specimen) (*injected, string) {
-	want, ok := s.operation(ropeOp, func(a model.Attention) bool { return a.Rope == 0 })
+	want, ok := s.operation(transformer.QRope, func(a model.Attention) bool { return a.Rope == 0 })
 	if !ok {
 		return nil, "no block turns by it"
 	}
@@ -221,7 +216,7 @@ func truncateWindow(s *specimen) (*injected, string) {
 	if seen < 2 {
 		return nil, "no position sees another"
 	}
-	want, _ := s.operation(attentionOp, func(model.Attention) bool { return true })
+	want, _ := s.operation(transformer.Attended, func(model.Attention) bool { return true })
 	return &injected{want: want, model: respelled(s.m, func(spec *model.Spec) {
 		if len(spec.Attention) == 0 {
 			spec.Attention = make([]model.Attention, spec.Blocks)
@@ -256,9 +251,8 @@ func skipRepeat(s *specimen) (*injected, string) {
 	for step := first + 1; step < len(s.m.Spec.Schedule); step++ {
 		if s.m.Spec.Schedule[step] == s.block {
 			apart := unshared(s.m)
-			want := s.at(s.block, model.O)
-			want.Step = step
-			return &injected{base: apart, model: with(apart, silent(apart, step)), want: want}, ""
+			want := Place{Step: step, Block: step, Tensor: model.Name(step, model.O), Token: -1, Channel: -1}
+			return &injected{base: apart, model: with(apart, silent(apart, step)), want: want, note: "in a copy with a block for each step"}, ""
 		}
 	}
 	return nil, "no block runs more than once"

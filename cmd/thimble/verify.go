@@ -24,7 +24,7 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "compare a model's logits with a reference, and pass or fail",
-		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
+		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE | --selftest)",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
@@ -36,6 +36,10 @@ func verifyCommand() *cli.Command {
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
+			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
+			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
+			"gates on the same text, and names the place where the copy parts from the model. It\n" +
+			"fails if a mistake is not found where it was made, or if the model itself misses a gate.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
@@ -44,6 +48,7 @@ func verifyCommand() *cli.Command {
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
+			"   thimble verify smol.thimble --selftest\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -54,6 +59,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
+			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
 		},
@@ -85,11 +91,17 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
+	if err := checkSelfTest(c); err != nil {
+		return err
+	}
 	m, err := openSound(path, overridesOf(c, path, against))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	if c.Bool(selfTestFlag.Name) {
+		return selfTest(c, m, gates, arithmetic)
+	}
 	atOnce := 0
 	if c.Bool("decode") {
 		atOnce = 1
@@ -187,14 +199,15 @@ func record(c *cli.Context, m *model.Model, report *verify.Report, files []strin
 type comparison struct {
 	reference verify.Subject // nil to measure perplexity alone
 	prompts   []verify.Prompt
-	files     []string // of the reference
+	source    *model.Model // --against
+	files     []string     // of the reference
 	close     func() error
 }
 
 func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	file, against, text := c.String("reference"), c.String("against"), c.String("text")
 	switch {
-	case file == "" && text == "":
+	case file == "" && text == "" && !c.Bool(selfTestFlag.Name):
 		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
 	case file != "" && (text != "" || against != ""):
 		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
@@ -206,9 +219,13 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		if tok, err := openTokenizer(m); err == nil {
 			r.StartWith(startOf(tok))
 		}
-		return &comparison{r, r.Prompts(), []string{file}, r.Close}, nil
+		return &comparison{r, r.Prompts(), nil, []string{file}, r.Close}, nil
 	}
-	prompts, err := textPrompts(c, m, text)
+	cut := textPrompts
+	if text == "" {
+		cut = selfTestPrompts
+	}
+	prompts, err := cut(c, m, text)
 	if err != nil || against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}
@@ -221,7 +238,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		source.Close()
 		return nil, err
 	}
-	return &comparison{ref, prompts, source.Files, source.Close}, nil
+	return &comparison{ref, prompts, source, source.Files, source.Close}, nil
 }
 
 // textPrompts cuts the text at path into chunks of m's tokens.

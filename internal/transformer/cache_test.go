@@ -10,7 +10,7 @@ import (
 // cacheOf returns a cache of n positions of two heads, its numbers different.
 func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 	t.Helper()
-	c := &Cache{limit: capacity, heads: 2, headDim: 4, keyStride: 16, key: make([]float32, 4)}
+	c := &Cache{limit: capacity, heads: 2, headDim: 4, keyStride: 16}
 	for range 3 {
 		c.steps = append(c.steps, entry{newStore(scheme, 4, 16), newStore(scheme, 4, 4)})
 	}
@@ -24,7 +24,7 @@ func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 				k.row(pos)[i], v.row(pos)[i] = float32(100*step+10*pos+i), float32(-100*step-10*pos-i)
 			}
 		}
-		if err := c.append(step, nil, k, v); err != nil {
+		if err := c.append(step, k, v); err != nil {
 			t.Fatal(err)
 		}
 	}
