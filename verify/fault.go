@@ -90,7 +90,8 @@ type injected struct {
 	base  *model.Model // model without the fault; nil is the specimen
 	slip  slip         // a mistake in running model, which is base then
 	want  Place
-	note  string // what else the reader must know
+	every []string // operations that all have the fault, want's being the first; nil for want alone
+	note  string   // what else the reader must know
 }
 
 // A Place is where two models part. What is not known or does not matter is -1

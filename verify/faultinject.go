@@ -164,7 +164,7 @@ func changeBase(s *specimen) (*injected, string) {
 	if !ok {
 		return nil, "no block turns by it"
 	}
-	return &injected{want: want, model: respelled(s.m, func(spec *model.Spec) {
+	return &injected{want: want, every: []string{transformer.QRope, transformer.KRope}, model: respelled(s.m, func(spec *model.Spec) {
 		if spec.Rope.Base != 10000 {
 			spec.Rope.Base = 10000
 		} else {
@@ -175,7 +175,8 @@ func changeBase(s *specimen) (*injected, string) {
 
 // changeEpsilon takes the other common one.
 func changeEpsilon(s *specimen) (*injected, string) {
-	return &injected{want: s.at(s.m.Spec.Schedule[0], model.AttnNorm), model: respelled(s.m, func(spec *model.Spec) {
+	norms := []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
+	return &injected{want: s.at(s.m.Spec.Schedule[0], model.AttnNorm), every: norms, model: respelled(s.m, func(spec *model.Spec) {
 		if spec.NormEps != 1e-6 {
 			spec.NormEps = 1e-6
 		} else {
@@ -217,7 +218,7 @@ func truncateWindow(s *specimen) (*injected, string) {
 		return nil, "no position sees another"
 	}
 	want, _ := s.operation(transformer.Attended, func(model.Attention) bool { return true })
-	return &injected{want: want, model: respelled(s.m, func(spec *model.Spec) {
+	return &injected{want: want, every: []string{transformer.Attended}, model: respelled(s.m, func(spec *model.Spec) {
 		if len(spec.Attention) == 0 {
 			spec.Attention = make([]model.Attention, spec.Blocks)
 		}

@@ -209,6 +209,47 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	}
 }
 
+// inIntegers is m with its linear layers rounded.
+func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
+	t.Helper()
+	tensors := map[string]*qtensor.Matrix{}
+	for _, slot := range m.Spec.Slots() {
+		if slot.Role != model.Linear {
+			continue
+		}
+		w, err := qtensor.New(schemeOf(t, scheme), slot.Rows, slot.Cols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rounder qtensor.Rounder
+		for r, row := range values(m.Tensors[slot.Name]) {
+			if err := rounder.Row(w, r, row); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tensors[slot.Name] = w
+	}
+	return with(m, tensors)
+}
+
+// Where rounding hides the first norm, another has the wrong epsilon all the same.
+func TestSelfTestOfEveryNorm(t *testing.T) {
+	source := openFixture(t, "gemma3")
+	m := inIntegers(t, source, "int8/g32")
+	r, err := SelfTest(t.Context(), m, source, nil, []Prompt{{someIDs(64, m.Spec.Vocab), 32, 64}}, Options{Gates: DefaultGates(m)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Faults {
+		if f.Name == "norm epsilon" && (f.Against != AgainstFound || f.Found.Tensor != "blocks.0.attn_norm" || f.FoundAgainst.Tensor == f.Found.Tensor) {
+			t.Errorf("%+v, found at %v, against the source at %v", f, f.Found, f.FoundAgainst)
+		}
+	}
+	if !r.Pass {
+		t.Errorf("%s", r)
+	}
+}
+
 func TestSelfTestRefuses(t *testing.T) {
 	m := openFixture(t, "trained")
 	for want, o := range map[string]Options{

@@ -38,8 +38,9 @@ func verifyCommand() *cli.Command {
 			"stays in float32.\n\n" +
 			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
 			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
-			"gates on the same text, and names the place where the copy parts from the model. It\n" +
-			"fails if a mistake is not found where it was made, or if the model itself misses a gate.\n\n" +
+			"gates on the same text, and names the place where the copy parts from the model; with\n" +
+			"--against, also what a comparison with SRC finds. It fails if a mistake is not found\n" +
+			"where it was made, or if the model itself misses a gate.\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
 			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
@@ -48,7 +49,7 @@ func verifyCommand() *cli.Command {
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
-			"   thimble verify smol.thimble --selftest\n" +
+			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
