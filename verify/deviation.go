@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"thimble/internal/model"
 	"thimble/internal/parallel"
 )
 
@@ -28,7 +29,7 @@ type deviation struct {
 	expected              []float64 // nil for nothing
 	worst                 []float64 // the largest |added|
 	at                    []int     // and the position where it is
-	finite                error
+	turned                bool      // the reference's, into the model's frame
 	lock                  *lockstep
 }
 
@@ -77,18 +78,19 @@ func (d *deviation) settle() error {
 		inherited += d.inherited[r]
 	}
 	if !isFinite(ref) || !isFinite(added) || !isFinite(inherited) {
-		return fmt.Errorf("step %d, %s%s: a value is not finite, so the models cannot be compared", d.Step, d.Operation, inBlock(d.Block))
+		return fmt.Errorf("step %d, %s: a value is not finite, so the models cannot be compared", d.Step, d.place())
 	}
 	d.Added, d.Inherited = ratio(added, ref), ratio(inherited, ref)
 	d.Expected = ratio(sum(d.expected), ref)
 	return nil
 }
 
-func inBlock(block int) string {
-	if block == noBlock {
-		return ""
+// place names an operation: blocks.7.q.
+func (l *Layer) place() string {
+	if l.Block == noBlock {
+		return l.Operation
 	}
-	return fmt.Sprintf(" of block %d", block)
+	return model.Name(l.Block, l.Operation)
 }
 
 func sum(x []float64) (s float64) {
@@ -116,13 +118,18 @@ func ratio(a, b float64) Value {
 const (
 	roundingMargin = 2.0
 	channelMargin  = 8.0
-	exactMargin    = 1e-5
+	exactMargin    = 1e-6
+	turnedMargin   = 1e-4 // where turning rounds
 )
 
 // excess says by how much the added error is more than rounding explains, as a
 // ratio that is above 1 where it is, and in which channel most.
 func (d *deviation) excess() (times float64, channel int) {
-	floor := sum(d.ref) * exactMargin * exactMargin
+	exact := exactMargin
+	if d.turned {
+		exact = turnedMargin
+	}
+	floor := sum(d.ref) * exact * exact
 	all := over(sum(d.added), sum(d.expected)*roundingMargin*roundingMargin+floor)
 	channel, most := 0, -1.0
 	for r, e := range d.added {

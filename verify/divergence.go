@@ -35,9 +35,11 @@ func Locate(ctx context.Context, reference, subject *model.Model, ids []int) (*D
 
 // A Profile is how far two models are apart at each operation.
 type Profile struct {
-	Layers     []Layer     `json:"layers"`
-	Divergence *Divergence `json:"first_divergence"` // nil if there is none
-	Worst      float64     `json:"worst"`            // the largest added error as a multiple of its limit
+	Layers     []Layer
+	Divergence *Divergence // nil if there is none
+	Worst      float64     // the largest added error as a multiple of its limit
+	Closest    string      // which operation that is
+	Unseen     []string    // what the Specs say differently, without a divergence
 }
 
 // Compare carries texts through both models, the reference in float32 and the
@@ -53,7 +55,9 @@ func Compare(ctx context.Context, reference, subject *model.Model, a Arithmetic,
 	err = l.walk(ctx, func(d *deviation) bool {
 		p.Layers = append(p.Layers, d.Layer)
 		times, channel := d.excess()
-		p.Worst = max(p.Worst, times)
+		if times > p.Worst {
+			p.Worst, p.Closest = times, d.place()
+		}
 		if times <= 1 || p.Divergence != nil {
 			return false
 		}
@@ -63,7 +67,12 @@ func Compare(ctx context.Context, reference, subject *model.Model, a Arithmetic,
 	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	if p.Divergence == nil {
+		p.Unseen = unseenSettings(&reference.Spec, &subject.Spec, p.Layers)
+		return p, nil
+	}
+	p.Divergence.Cause, err = diagnose(ctx, reference, subject, p.Divergence)
+	return p, err
 }
 
 func (d *deviation) divergence(times float64, channel int) *Divergence {

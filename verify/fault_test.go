@@ -116,7 +116,7 @@ func TestFaultsChangeWhatTheySay(t *testing.T) {
 			}
 			var changed []string
 			for tensor, w := range base.Tensors {
-				if !alike(w, in.model.Tensors[tensor]) {
+				if !sameValues(w, in.model.Tensors[tensor]) {
 					changed = append(changed, tensor[strings.LastIndex(tensor, ".")+1:])
 				}
 			}
@@ -254,7 +254,7 @@ func TestBiasDropped(t *testing.T) {
 			t.Errorf("%s: the place is %q", name, in.want.Tensor)
 		}
 		for tensor, w := range s.m.Tensors {
-			if same := alike(w, in.model.Tensors[tensor]); same == (tensor == in.want.Tensor) {
+			if same := sameValues(w, in.model.Tensors[tensor]); same == (tensor == in.want.Tensor) {
 				t.Errorf("%s: %s is the same: %v", name, tensor, same)
 			}
 		}

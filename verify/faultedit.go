@@ -108,8 +108,8 @@ func integers(m *qtensor.Matrix) (out *qtensor.Matrix, rounded bool, err error) 
 	return out, !exact, nil
 }
 
-// alike reports whether two matrices have the same values.
-func alike(a, b *qtensor.Matrix) bool {
+// sameValues reports whether two matrices have the same values.
+func sameValues(a, b *qtensor.Matrix) bool {
 	if a.Rows != b.Rows || a.Cols != b.Cols {
 		return false
 	}

@@ -195,7 +195,7 @@ func exchangeNorms(s *specimen) (*injected, string) {
 		}
 	}
 	t := s.m.Tensors
-	if alike(t[a], t[b]) {
+	if sameValues(t[a], t[b]) {
 		return nil, fmt.Sprintf("%s and %s are the same", a, b)
 	}
 	tensors := map[string]*qtensor.Matrix{a: t[b], b: t[a]}

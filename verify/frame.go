@@ -120,7 +120,7 @@ func returned(want, got *qtensor.Matrix, r []float32, s *model.Spec, head int) b
 				transposed[j*s.HeadDim+i] = r[i*s.HeadDim+j]
 			}
 		}
-		back := part{b.n, b.width, b.stride, times(b, transposed, s.HeadDim), b.noise}
+		back := part{b.n, b.width, b.stride, product(b, transposed, s.HeadDim), b.noise}
 		if !back.near(a) {
 			return false
 		}
@@ -163,8 +163,8 @@ func (p part) near(q part) bool {
 	return apart <= turnMargin*turnMargin*p.noise+turnExact*turnExact*whole
 }
 
-// times returns p times the transpose of b, (n, width), as (p.n, stride of n).
-func times(p part, b []float32, n int) []float32 {
+// product returns p times the transpose of b, (n, width), as (p.n, stride of n).
+func product(p part, b []float32, n int) []float32 {
 	ldb := len(b) / n
 	if ldb != p.stride { // rows of b want padding too
 		padded := make([]float32, n*p.stride)
@@ -192,14 +192,14 @@ func (p part) turned(r []float32) part {
 	for i := range p.n {
 		copy(left.data[i*left.stride:], r[i*p.n:][:p.n])
 	}
-	return part{p.n, p.width, p.stride, times(left, columns, p.width), 0}
+	return part{p.n, p.width, p.stride, product(left, columns, p.width), 0}
 }
 
 // solveTurn returns the R, (n, n), for which R want is closest to got: got want^T
 // (want want^T)^-1; nil if the rows of want are not independent.
 func solveTurn(got, want part) []float32 {
 	n := want.n
-	gram, cross := times(want, want.data, n), times(got, want.data, n)
+	gram, cross := product(want, want.data, n), product(got, want.data, n)
 	ld := kernel.Padded(n)
 	factor := make([]float64, n*n) // lower triangle of Cholesky's
 	for i := range n {

@@ -36,7 +36,7 @@ const (
 const logitRows = 16
 
 func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (*lockstep, error) {
-	if err := sameWidths(&reference.Spec, &subject.Spec); err != nil {
+	if err := Comparable(reference, subject); err != nil {
 		return nil, err
 	}
 	l := &lockstep{reference: reference, subject: subject, arithmetic: a, texts: texts, framed: noBlock}
@@ -59,8 +59,10 @@ func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (
 	return l, nil
 }
 
-// sameWidths wants the activations of two models to be comparable.
-func sameWidths(a, b *model.Spec) error {
+// Comparable says why the operations of two models cannot be compared: their
+// activations must be of the same widths.
+func Comparable(reference, subject *model.Model) error {
+	a, b := &reference.Spec, &subject.Spec
 	for _, w := range []struct {
 		name string
 		a, b int
@@ -150,7 +152,7 @@ func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (
 	}
 	for i, name := range writes {
 		d := l.deviation(step, block, name, l.tensorOf(block, name))
-		d.expected = expected[i]
+		d.expected, d.turned = expected[i], l.turns(name)
 		d.add(ctx, 0, l.ref.Len(), l.view(l.ref, name), l.view(l.fed, name), l.view(l.own, name))
 		if enough, err := l.show(d, visit); enough || err != nil {
 			return enough, err
@@ -194,7 +196,7 @@ type view func(position int) []float32
 
 // view of a Trace's activations; the reference's are turned into the model's frame.
 func (l *lockstep) view(t *transformer.Trace, name string) view {
-	if f := l.frame; t == l.ref && f != nil && (name == model.V || name == transformer.Attended) {
+	if f := l.frame; t == l.ref && l.turns(name) {
 		turned := make([][]float32, t.Len())
 		for i := range turned {
 			turned[i] = f.turn(t.Activations(name, i))
@@ -202,6 +204,11 @@ func (l *lockstep) view(t *transformer.Trace, name string) view {
 		return func(i int) []float32 { return turned[i] }
 	}
 	return func(i int) []float32 { return t.Activations(name, i) }
+}
+
+// turns says whether the activations called name are in another frame.
+func (l *lockstep) turns(name string) bool {
+	return l.frame != nil && (name == model.V || name == transformer.Attended)
 }
 
 // tensorOf is the tensor that makes the activations called name, "" if none does.

@@ -22,6 +22,11 @@ type Report struct {
 	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
 	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
 	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
+
+	Diagnosis       string      `json:"diagnosis,omitempty"`        // rounding or a conversion error, and which, in a line
+	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
+	Layers          []Layer     `json:"layers,omitempty"`           // every operation of every step
+	Stages          []Stage     `json:"stages,omitempty"`           // what each stage costs
 }
 
 // ModelInfo identifies the model that was verified.

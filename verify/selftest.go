@@ -241,7 +241,7 @@ func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *
 		return nil, err
 	}
 	// A layer's output does not tell its bias from its weights; what is stored does.
-	if w, bias := found.Tensor, found.Tensor+model.BiasSuffix; b.Tensors[bias] != nil && alike(a.Tensors[w], b.Tensors[w]) && !alike(a.Tensors[bias], b.Tensors[bias]) {
+	if w, bias := found.Tensor, found.Tensor+model.BiasSuffix; b.Tensors[bias] != nil && sameValues(a.Tensors[w], b.Tensors[w]) && !sameValues(a.Tensors[bias], b.Tensors[bias]) {
 		found.Tensor = bias
 	}
 	return found, nil

@@ -17,6 +17,9 @@ const worstPrompts = 5
 func (r *Report) String() string {
 	var b strings.Builder
 	b.WriteString(r.verdict() + "\n")
+	if r.Diagnosis != "" {
+		b.WriteString(r.Diagnosis + "\n")
+	}
 	fmt.Fprintf(&b, "  model    %s%s\n", defect.Printable(r.Model.Path), r.Model.size())
 	if text := r.Arithmetic.String(); text != float32Name {
 		fmt.Fprintf(&b, "  with     %s\n", text)
@@ -29,6 +32,9 @@ func (r *Report) String() string {
 	r.writeIntervals(&b)
 	r.writePrompts(&b)
 	r.writeTokens(&b)
+	r.writeStages(&b)
+	r.writeLayers(&b)
+	r.writeDivergence(&b)
 	for _, n := range r.Notes {
 		writeWrapped(&b, "note: "+n)
 	}

@@ -36,6 +36,12 @@ func verifyCommand() *cli.Command {
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
+			"Against a model, --layers compares each operation of each step on some of the text:\n" +
+			"what it adds to the error, given what the reference gives it, and what it inherits.\n" +
+			"The first that adds more than its stored scheme explains is named with its cause, such\n" +
+			"as rows of q in the other rotary order; a gate that is missed names it without being\n" +
+			"asked. --attribute says what each stage costs: conversion, weights in integers,\n" +
+			"activations, keys and values (8 bits, or as --activations and --kv say).\n\n" +
 			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
 			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
 			"gates on the same text, and names the place where the copy parts from the model; with\n" +
@@ -49,6 +55,8 @@ func verifyCommand() *cli.Command {
 			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --activations int8 --kv k8v4\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
+			"      --chunks 4 --layers --attribute\n" +
 			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
@@ -60,6 +68,8 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
+			&cli.BoolFlag{Name: "layers", Usage: "with --against: compare every operation, and say where the models part and why"},
+			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag, jsonFlag, quietFlag,
@@ -91,6 +101,11 @@ func verifyAction(c *cli.Context) error {
 	}
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
+	}
+	for _, name := range []string{"layers", "attribute"} {
+		if c.Bool(name) && against == "" {
+			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
+		}
 	}
 	if err := checkSelfTest(c); err != nil {
 		return err
@@ -132,6 +147,9 @@ func verifyAction(c *cli.Context) error {
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
 		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
 	})
+	if err == nil {
+		err = explain(c, report, with, m, arithmetic)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
@@ -146,6 +164,35 @@ func verifyAction(c *cli.Context) error {
 	if !report.Pass {
 		return errRefused
 	}
+	return nil
+}
+
+// explain adds to the report of m why and where it differs from another model, if
+// that is asked for or a gate was missed.
+func explain(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) error {
+	if with.source == nil {
+		return nil
+	}
+	if c.Bool("attribute") {
+		progress := newMeter(c, "attribute", "tokens", 1)
+		defer progress.done()
+		var err error
+		report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
+			progress.label = stage
+			progress.at(int64(done), int64(total))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !c.Bool("layers") && (report.Pass || verify.Comparable(with.source, m) != nil) {
+		return nil
+	}
+	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !c.Bool("layers"))
+	if err != nil {
+		return err
+	}
+	report.Explain(profile, c.Bool("layers"))
 	return nil
 }
 
@@ -200,10 +247,14 @@ func record(c *cli.Context, m *model.Model, report *verify.Report, files []strin
 type comparison struct {
 	reference verify.Subject // nil to measure perplexity alone
 	prompts   []verify.Prompt
-	source    *model.Model // --against
-	files     []string     // of the reference
+	files     []string // of the reference
 	close     func() error
+	source    *model.Model // that is the reference, or nil
 }
+
+// rememberedFloats is how much of the reference --attribute keeps, rather than
+// run it again for every stage: 256 MB.
+const rememberedFloats = 1 << 26
 
 func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	file, against, text := c.String("reference"), c.String("against"), c.String("text")
@@ -220,7 +271,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		if tok, err := openTokenizer(m); err == nil {
 			r.StartWith(startOf(tok))
 		}
-		return &comparison{r, r.Prompts(), nil, []string{file}, r.Close}, nil
+		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
 	cut := textPrompts
 	if text == "" {
@@ -239,7 +290,10 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		source.Close()
 		return nil, err
 	}
-	return &comparison{ref, prompts, source, source.Files, source.Close}, nil
+	if c.Bool("attribute") {
+		ref = verify.Remember(ref, rememberedFloats/source.Spec.Hidden)
+	}
+	return &comparison{ref, prompts, source.Files, source.Close, source}, nil
 }
 
 // textPrompts cuts the text at path into chunks of m's tokens.

@@ -1,0 +1,107 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"thimble/internal/model"
+)
+
+// diagnose says in a line why two models part where d says: by what their Specs
+// say about the operation, then by what the tensors that make it hold.
+func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergence) (string, error) {
+	place := d.Operation
+	if d.Block != noBlock {
+		place = model.Name(d.Block, d.Operation)
+	}
+	if text := differingSettings(&reference.Spec, &subject.Spec, d); text != "" {
+		return place + ": " + text, nil
+	}
+	tensor := d.Tensor
+	if tensor == "" {
+		return place + ": with the same tensors and settings the model computes something else", nil
+	}
+	want, got := biased(&reference.Spec, d.Operation), biased(&subject.Spec, d.Operation)
+	switch {
+	case want && !got:
+		return tensor + model.BiasSuffix + ": missing; the reference has one", nil
+	case got && !want:
+		return tensor + model.BiasSuffix + ": the reference has none", nil
+	}
+	c := relation{ctx, reference, subject, rotaryOf(&reference.Spec, d)}
+	var all []string
+	for _, name := range []string{tensor, tensor + model.BiasSuffix} {
+		text, err := c.of(name)
+		if err != nil {
+			return "", err
+		}
+		if text != "" {
+			all = append(all, name+": "+text)
+		}
+	}
+	if all == nil {
+		return fmt.Sprintf("%s: the tensor is that of the reference, its result is not (%.2g of it, rounding explains %.2g)", tensor, d.Added, d.Expected), nil
+	}
+	return strings.Join(all, "; "), nil
+}
+
+// differingSettings lists what the two Specs say about d's operation where they
+// differ.
+func differingSettings(a, b *model.Spec, d *Divergence) string {
+	want, got := map[string]string{}, settingsOf(b, d.Step, d.Operation)
+	for _, s := range settingsOf(a, d.Step, d.Operation) {
+		want[s.name] = s.value
+	}
+	var all []string
+	for _, s := range got {
+		if w, ok := want[s.name]; ok && w != s.value {
+			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", s.name, s.value, w))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// A rotary is how rows of a head lie that turn together.
+type rotary struct {
+	head, dims int  // width of a head, and how much of it turns
+	pairs      bool // neighbours
+}
+
+func rotaryOf(s *model.Spec, d *Divergence) rotary {
+	r := s.Rope
+	if d.Block != noBlock && d.Block < s.Blocks {
+		if at := s.AttentionOf(d.Block).Rope; at > 0 {
+			r = s.Ropes[at-1]
+		}
+	}
+	return rotary{s.HeadDim, int(orElse(float64(r.Dims), float64(s.HeadDim))), r.Pairs}
+}
+
+// An order is a rule by which rows may have been moved: row i holds what the
+// reference has as row from(i).
+type order struct {
+	name string
+	from func(i int) int
+}
+
+// orders lists rules for n rows, the likely ones first.
+func (r rotary) orders(n int) []order {
+	within := func(f func(i, dim int) int) func(int) int {
+		return func(i int) int {
+			if at := i % r.head; at < r.dims {
+				return i - at + f(at, r.dims)
+			}
+			return i
+		}
+	}
+	halved, interleaved := "rows are in the other rotary order (interleaved, want halves)", "rows were moved from interleaved to halves, and were in halves already"
+	if r.pairs {
+		halved, interleaved = "rows were moved from halves to interleaved, and were interleaved already", "rows are in the other rotary order (halves, want interleaved)"
+	}
+	var all []order
+	if r.head > 0 && n%r.head == 0 && r.dims > 2 {
+		all = append(all, order{halved, within(model.Halved)}, order{interleaved, within(model.Interleaved)})
+	}
+	return all
+}
