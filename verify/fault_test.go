@@ -154,6 +154,14 @@ func TestRowsOfQueriesAndKeys(t *testing.T) {
 			t.Fatalf("row %d is another", r)
 		}
 	}
+	s = specimenOf(t, "phi") // heads of 20, of which 8 turn
+	q = values(s.m.Tensors["blocks.1.q"])
+	order := []int{0, 4, 1, 5, 2, 6, 3, 7}
+	for r, row := range values(made(t, s, "q and k interleaved").model.Tensors["blocks.1.q"]) {
+		if i := r % 20; i < 8 && !slices.Equal(row, q[r-i+order[i]]) || i >= 8 && !slices.Equal(row, q[r]) {
+			t.Fatalf("phi: row %d is another", r)
+		}
+	}
 }
 
 func TestTransposed(t *testing.T) {

@@ -37,16 +37,29 @@ func interleaveHeads(s *specimen) (*injected, string) {
 	spec := &s.m.Spec
 	for i := range spec.Blocks {
 		block := (s.block + i) % spec.Blocks
-		if spec.AttentionOf(block).Rope == model.NoRope {
+		rope := spec.Rope
+		switch at := spec.AttentionOf(block).Rope; {
+		case at == model.NoRope:
 			continue
+		case at > 0:
+			rope = spec.Ropes[at-1]
 		}
-		if spec.HeadDim == 2 {
+		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.Halved
+		if rope.Pairs {
+			other = model.Interleaved
+		}
+		if dims == 2 {
 			return nil, "heads of one pair have one layout"
 		}
 		tensors := map[string]*qtensor.Matrix{}
 		for _, kind := range []string{model.Q, model.K} {
 			w := s.m.Tensors[model.Name(block, kind)]
-			tensors[model.Name(block, kind)] = assembled(w.Rows, func(r int) (*qtensor.Matrix, int) { return w, model.Halved(r, spec.HeadDim) })
+			tensors[model.Name(block, kind)] = assembled(w.Rows, func(r int) (*qtensor.Matrix, int) {
+				if at := r % spec.HeadDim; at < dims {
+					r += other(at, dims) - at
+				}
+				return w, r
+			})
 		}
 		return s.changed(s.at(block, model.Q), tensors)
 	}

@@ -107,7 +107,7 @@ func (t *selfTest) unmodified(ctx context.Context) (*Report, error) {
 
 // fault makes f and looks for it.
 func (t *selfTest) fault(ctx context.Context, f *fault) (*FaultReport, error) {
-	r := &FaultReport{Name: f.name}
+	r := &FaultReport{Name: f.name, KLMean: unknown, Top1Agreement: unknown}
 	var in *injected
 	err := parallel.Guard(func() error {
 		in, r.Inapplicable = f.inject(t.specimen)
@@ -120,7 +120,7 @@ func (t *selfTest) fault(ctx context.Context, f *fault) (*FaultReport, error) {
 	if err := t.judge(ctx, in, r); err != nil {
 		return nil, err
 	}
-	if r.Found, err = t.locate(ctx, in); ctx.Err() != nil {
+	if r.Found, r.Cause, err = t.locate(ctx, in); ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
@@ -162,7 +162,6 @@ func (t *selfTest) judge(ctx context.Context, in *injected, r *FaultReport) erro
 	}
 	if err != nil { // as where a logit is not finite: the specimen itself ran
 		r.Error, r.Noticed = err.Error(), true
-		r.KLMean, r.Top1Agreement = unknown, unknown
 		return nil
 	}
 	r.KLMean, r.Top1Agreement, r.Noticed = report.Metrics.KLMean, report.Metrics.Top1Agreement, !report.Pass
@@ -201,25 +200,34 @@ func (t *selfTest) against(ctx context.Context, m *model.Model) (*Place, error) 
 	if d == nil || err != nil {
 		return nil, err
 	}
-	return &Place{d.Step, d.Block, d.Operation, d.Tensor, d.Token, d.Channel}, nil
+	return d.place(), nil
 }
 
-// locate returns where in's models part, nil if they do not.
-func (t *selfTest) locate(ctx context.Context, in *injected) (*Place, error) {
+// locate returns where in's models part and why, nil if they do not.
+func (t *selfTest) locate(ctx context.Context, in *injected) (*Place, string, error) {
 	if in.slip != nil {
-		return locateSlip(ctx, in.model, t.options.Arithmetic, in.slip, t.ids)
+		at, err := locateSlip(ctx, in.model, t.options.Arithmetic, in.slip, t.ids)
+		return at, "", err
 	}
 	base := t.m
 	if in.base != nil {
 		base = in.base
 	}
-	return firstDifference(ctx, base, in.model, t.ids)
+	d, err := firstDifference(ctx, base, in.model, t.ids)
+	if d == nil || err != nil {
+		return nil, "", err
+	}
+	return d.place(), d.Cause, nil
+}
+
+func (d *Divergence) place() *Place {
+	return &Place{d.Step, d.Block, d.Operation, d.Tensor, d.Token, d.Channel}
 }
 
 // firstDifference returns where a and b part over ids in float32, exactly: the
 // first operation of b whose output, given a's inputs, is not a's to the bit, and
 // the channel and position of the largest error there; nil if there is none.
-func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *Place, err error) {
+func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *Divergence, err error) {
 	l, err := newLockstep(a, b, Arithmetic{}, [][]int{ids})
 	if err != nil {
 		return nil, err
@@ -234,10 +242,13 @@ func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *
 				channel = i
 			}
 		}
-		found = &Place{d.Step, d.Block, d.Operation, d.Tensor, d.at[channel], channel}
+		found = d.divergence(0, channel)
 		return true
 	})
 	if found == nil || err != nil {
+		return nil, err
+	}
+	if found.Cause, err = diagnose(ctx, a, b, found); err != nil {
 		return nil, err
 	}
 	// A layer's output does not tell its bias from its weights; what is stored does.

@@ -75,6 +75,9 @@ func TestSelfTest(t *testing.T) {
 			if !f.Pass && f.Inapplicable == "" {
 				t.Errorf("%s: %s is found at %q, and was made at %v", name, f.Name, got[f.Name], f.Want)
 			}
+			if slip := f.Want != nil && f.Want.Operation == cacheOp; (f.Cause == "") != (slip || f.Inapplicable != "") {
+				t.Errorf("%s: the cause of %s is %q", name, f.Name, f.Cause)
+			}
 			if f.Inapplicable == "" && f.Found != nil && f.Want.Channel >= 0 && f.Found.Channel != f.Want.Channel {
 				t.Errorf("%s: %s is in channel %d, found in %d", name, f.Name, f.Want.Channel, f.Found.Channel)
 			}

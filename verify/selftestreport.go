@@ -37,6 +37,7 @@ type FaultReport struct {
 
 	Want  *Place `json:"made_at,omitempty"`
 	Found *Place `json:"found_at,omitempty"`
+	Cause string `json:"cause,omitempty"` // what is wrong there, in a line
 	Note  string `json:"note,omitempty"`
 
 	// Against is what Locate makes of it, which knows the source alone and allows for
@@ -136,8 +137,19 @@ func (r *SelfTestReport) writeFaults(b *strings.Builder) {
 	for i := range r.Faults {
 		if f := &r.Faults[i]; f.Inapplicable == "" {
 			row(f.Name, f.KLMean, f.Top1Agreement, f.Noticed, cmp.Or(string(f.Against), "-"), f.place())
+			if f.Cause != "" {
+				fmt.Fprintf(b, "    %s\n", clipped(f.Cause, 76))
+			}
 		}
 	}
+}
+
+// clipped is text in at most n characters.
+func clipped(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-3]) + "..."
+	}
+	return text
 }
 
 // place says where f was found, and where it was made if that is elsewhere.

@@ -17,7 +17,7 @@ func checkSelfTest(c *cli.Context) error {
 	if !c.Bool(selfTestFlag.Name) {
 		return nil
 	}
-	for _, name := range []string{"record", "decode"} {
+	for _, name := range []string{"record", "decode", "layers", "attribute"} {
 		if c.Bool(name) {
 			return fmt.Errorf("--selftest compares copies of the model with it; leave out --%s", name)
 		}
@@ -88,7 +88,7 @@ func selfTestPrompts(c *cli.Context, m *model.Model, _ string) ([]verify.Prompt,
 	}
 	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), context, chunks, startOf(tok))
 	if err != nil {
-		return nil, fmt.Errorf("the text of a self-test is short, give one with --text: %w", err)
+		return nil, fmt.Errorf("the text of a self-test: %w", err)
 	}
 	return prompts, nil
 }
