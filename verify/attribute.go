@@ -156,6 +156,6 @@ func (r *Report) writeStages(b *strings.Builder) {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	if last := r.Stages[len(r.Stages)-1]; last.Arithmetic.String() != float32Name {
-		fmt.Fprintf(b, "  each with those before it; the last has %s\n", last.Arithmetic)
+		writeWrapped(b, "each with those before it; the last has "+last.Arithmetic.String())
 	}
 }

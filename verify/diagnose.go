@@ -29,6 +29,15 @@ func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergenc
 	case got && !want:
 		return tensor + model.BiasSuffix + ": the reference has none", nil
 	}
+	if d.Operation == model.V || d.Operation == model.O {
+		f, err := frameOf(ctx, reference, subject, d.Block)
+		if err == nil && f != nil {
+			reference, err = f.of(reference, d.Block)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 	c := relation{ctx, reference, subject, rotaryOf(&reference.Spec, d)}
 	var all []string
 	for _, name := range []string{tensor, tensor + model.BiasSuffix} {

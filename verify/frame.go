@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"maps"
 	"math"
 
 	"thimble/internal/kernel"
@@ -21,12 +22,14 @@ type frame struct {
 	turns [][]float32 // of each head (dim, dim)
 }
 
-// What a turn may leave unexplained, as a multiple of rounding and relative to
-// the weights, and how large a number it may have: 1 is a channel that goes
-// elsewhere, which is an error and no turn.
+// What a turn may leave unexplained, as a multiple of rounding and relative to the
+// weights. A turn that no mistake makes keeps lengths nearly, as it is found from
+// rounded weights, and has no number near 1, which would be a channel that goes to
+// another place.
 const (
 	turnMargin  = 3.0
 	turnExact   = 1e-3
+	turnBends   = 0.25
 	turnLargest = 0.9
 )
 
@@ -72,7 +75,14 @@ func frameOf(ctx context.Context, reference, subject *model.Model, block int) (*
 			return nil
 		}
 		r := solveTurn(got, want)
-		lost[head] = r == nil || !got.near(want.turned(r)) || !deliberate(r, s.HeadDim) && !returned(reference.Tensors[o], subject.Tensors[o], r, s, head)
+		switch {
+		case r == nil:
+			lost[head] = true
+		case deliberate(r, s.HeadDim):
+			r = orthogonal(r, s.HeadDim)
+		default:
+			lost[head] = !got.near(want.turned(r)) || !returned(reference.Tensors[o], subject.Tensors[o], r, s, head)
+		}
 		f.turns[head] = r
 		return nil
 	})
@@ -85,6 +95,57 @@ func frameOf(ctx context.Context, reference, subject *model.Model, block int) (*
 		}
 	}
 	return f, nil
+}
+
+// of returns the reference as it is in the frame of a block, for its tensors to be
+// compared with the model's.
+func (f *frame) of(reference *model.Model, block int) (*model.Model, error) {
+	m := *reference
+	m.Tensors = maps.Clone(reference.Tensors)
+	err := parallel.Guard(func() error {
+		v, o := model.Name(block, model.V), model.Name(block, model.O)
+		for _, name := range []string{v, v + model.BiasSuffix, o} {
+			w := reference.Tensors[name]
+			if w == nil {
+				continue
+			}
+			rows := make([][]float32, w.Rows)
+			for r := range rows {
+				rows[r] = make([]float32, w.Cols)
+				new(qtensor.Reader).Row(rows[r], w, r)
+				if name != v {
+					rows[r] = f.turn(rows[r])
+				}
+			}
+			if name == v {
+				f.turnColumns(rows)
+			}
+			turned, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)
+			if err != nil {
+				return err
+			}
+			for r, x := range rows {
+				if err := turned.SetFloats(r, x); err != nil {
+					return err
+				}
+			}
+			m.Tensors[name] = turned
+		}
+		return nil
+	})
+	return &m, err
+}
+
+func (f *frame) turnColumns(rows [][]float32) {
+	column := make([]float32, len(rows))
+	for j := range rows[0] {
+		for i, x := range rows {
+			column[i] = x[j]
+		}
+		for i, v := range f.turn(column) {
+			rows[i][j] = v
+		}
+	}
 }
 
 // deliberate says whether r turns as no mistake does: it keeps lengths, and no
@@ -104,7 +165,43 @@ func deliberate(r []float32, dim int) bool {
 			largest = max(largest, math.Abs(float64(r[i*dim+j])))
 		}
 	}
-	return off < 0.05*float64(dim) && largest < turnLargest
+	return off < turnBends*float64(dim) && largest < turnLargest
+}
+
+// orthogonal is the orthogonal matrix closest to r, which is not far from one, by
+// Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
+func orthogonal(r []float32, dim int) []float32 {
+	x := make([]float64, len(r))
+	for i, v := range r {
+		x[i] = float64(v)
+	}
+	square, cube := make([]float64, len(r)), make([]float64, len(r))
+	for range 12 {
+		for i := range dim {
+			for j := range dim {
+				s := 0.0
+				for k := range dim {
+					s += float64(x[i*dim+k] * x[j*dim+k])
+				}
+				square[i*dim+j] = s
+			}
+		}
+		clear(cube)
+		for i := range dim {
+			for k := range dim {
+				for j := range dim {
+					cube[i*dim+j] += float64(square[i*dim+k] * x[k*dim+j])
+				}
+			}
+		}
+		for i := range x {
+			x[i] = float64(1.5*x[i]) - float64(0.5*cube[i])
+		}
+	}
+	for i, v := range x {
+		r[i] = float32(v)
+	}
+	return r
 }
 
 // returned says whether the model's O takes back what r turns, for all query heads

@@ -153,6 +153,11 @@ func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (
 	for i, name := range writes {
 		d := l.deviation(step, block, name, l.tensorOf(block, name))
 		d.expected, d.turned = expected[i], l.turns(name)
+		if slices.Contains(op.Layers, name) {
+			if d.bias, err = l.biasError(d.Tensor, name); err != nil {
+				return false, err
+			}
+		}
 		d.add(ctx, 0, l.ref.Len(), l.view(l.ref, name), l.view(l.fed, name), l.view(l.own, name))
 		if enough, err := l.show(d, visit); enough || err != nil {
 			return enough, err
@@ -170,6 +175,9 @@ func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (bool,
 	d := l.deviation(len(l.subject.Spec.Schedule), noBlock, model.Head, l.subject.HeadName())
 	var err error
 	if d.expected, err = l.layerNoise(ctx, d.Tensor, model.Head+model.BiasSuffix, model.Norm); err != nil {
+		return false, err
+	}
+	if d.bias, err = l.biasError(model.Head, model.Head); err != nil {
 		return false, err
 	}
 	traces := []*transformer.Trace{l.ref, l.fed, l.own}

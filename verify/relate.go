@@ -203,7 +203,7 @@ func (p *pair) sample() (rows []int) {
 // A match is a row, or column, and the one of the reference that it is.
 type match struct{ at, from int }
 
-// enough says whether nearly all of n samples have been found, elsewhere.
+// enough says whether nearly all of n samples have been found.
 func enough(found []match, n int) bool {
 	return n > 0 && 10*len(found) >= 8*n
 }
@@ -276,10 +276,11 @@ func (c *relation) columnsMoved(p *pair, _ string) (string, error) {
 }
 
 // moved says by what rule the rows (or columns) at have come from elsewhere among
-// the n of the reference; cosines is (len(at), n). "" if they have not.
+// the n of the reference; cosines is (len(at), n). "" if they have not, at least
+// half of them.
 func (c *relation) moved(kind, where string, n int, at []int, cosines []float64) string {
 	var found []match
-	elsewhere := false
+	elsewhere := 0
 	for i, r := range at {
 		best := 0
 		all := cosines[i*n:][:n]
@@ -290,10 +291,12 @@ func (c *relation) moved(kind, where string, n int, at []int, cosines []float64)
 		}
 		if all[best] > alike {
 			found = append(found, match{r, best})
-			elsewhere = elsewhere || best != r
+			if best != r {
+				elsewhere++
+			}
 		}
 	}
-	if !elsewhere || !enough(found, len(at)) {
+	if 2*elsewhere < len(found) || !enough(found, len(at)) {
 		return ""
 	}
 	for _, o := range c.rotary.orders(n) {

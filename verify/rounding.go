@@ -162,6 +162,45 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 	return out, nil
 }
 
+// biasError is what the biases of a layer differ by over all positions, less what
+// rounding them explains; one that is not there is zero. They are stored as floats,
+// so that no scheme of the weights excuses it.
+func (l *lockstep) biasError(layer, name string) (float64, error) {
+	var all [2][]float64
+	var noise float64
+	err := parallel.Guard(func() error {
+		for i, m := range []*model.Model{l.reference, l.subject} {
+			w := m.Tensors[layer+model.BiasSuffix]
+			if w == nil || !biased(&m.Spec, name) {
+				continue
+			}
+			x := make([]float32, w.Cols)
+			new(qtensor.Reader).Row(x, w, 0)
+			if i == 0 && l.turns(name) {
+				x = l.frame.turn(x)
+			}
+			for _, v := range x {
+				all[i] = append(all[i], float64(v))
+			}
+		}
+		for _, m := range l.rounded(layer + model.BiasSuffix) {
+			noise += sum(new(rounding).row(m, 0))
+		}
+		return nil
+	})
+	apart := 0.0
+	for i := range max(len(all[0]), len(all[1])) {
+		var d float64
+		for j, x := range all {
+			if i < len(x) {
+				d += []float64{1, -1}[j] * x[i]
+			}
+		}
+		apart += float64(d * d)
+	}
+	return float64(l.ref.Len()) * max(0, apart-float64(roundingMargin*roundingMargin*noise)), err
+}
+
 // addInputNoise adds what rounding the inputs of w to 8 bits explains.
 func (l *lockstep) addInputNoise(ctx context.Context, out []float64, w *qtensor.Matrix, read string, lanes []rounding) error {
 	group := l.arithmetic.Activations.Group

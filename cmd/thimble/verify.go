@@ -185,7 +185,8 @@ func explain(c *cli.Context, report *verify.Report, with *comparison, m *model.M
 			return err
 		}
 	}
-	if !c.Bool("layers") && (report.Pass || verify.Comparable(with.source, m) != nil) {
+	asked := c.Bool("layers") || c.Bool("attribute")
+	if !asked && (report.Pass || verify.Comparable(with.source, m) != nil) {
 		return nil
 	}
 	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !c.Bool("layers"))
