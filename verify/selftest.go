@@ -8,6 +8,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 )
 
@@ -248,7 +249,9 @@ func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *
 	if found == nil || err != nil {
 		return nil, err
 	}
-	if found.Cause, err = diagnose(ctx, a, b, found); err != nil {
+	if found.Cause = oneWeight(a.Tensors[found.Tensor], b.Tensors[found.Tensor]); found.Cause != "" {
+		found.Cause = found.Tensor + ": " + found.Cause
+	} else if found.Cause, err = diagnose(ctx, a, b, found); err != nil {
 		return nil, err
 	}
 	// A layer's output does not tell its bias from its weights; what is stored does.
@@ -256,4 +259,29 @@ func firstDifference(ctx context.Context, a, b *model.Model, ids []int) (found *
 		found.Tensor = bias
 	}
 	return found, nil
+}
+
+// oneWeight names the weight in which alone two tensors, either of which may be
+// nil, differ; "" if there are others or none. In a row of many, one is less than
+// a diagnosis that allows for rounding sees.
+func oneWeight(a, b *qtensor.Matrix) (text string) {
+	if a == nil || b == nil || a.Rows != b.Rows || a.Cols != b.Cols {
+		return ""
+	}
+	var read qtensor.Reader
+	x, y := make([]float32, a.Cols), make([]float32, a.Cols)
+	for r := range a.Rows {
+		read.Row(x, a, r)
+		read.Row(y, b, r)
+		for c, v := range x {
+			if v == y[c] {
+				continue
+			}
+			if text != "" {
+				return ""
+			}
+			text = fmt.Sprintf("row %d, column %d is %.4g, the model has %.4g", r, c, y[c], v)
+		}
+	}
+	return text
 }

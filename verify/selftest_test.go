@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -77,6 +78,9 @@ func TestSelfTest(t *testing.T) {
 			}
 			if slip := f.Want != nil && f.Want.Operation == cacheOp; (f.Cause == "") != (slip || f.Inapplicable != "") {
 				t.Errorf("%s: the cause of %s is %q", name, f.Name, f.Cause)
+			}
+			if f.Name == "nibble flipped" && !strings.Contains(f.Cause, fmt.Sprintf("down: row %d, column ", f.Want.Channel)) {
+				t.Errorf("%s: the cause of a flipped nibble is %q", name, f.Cause)
 			}
 			if f.Inapplicable == "" && f.Found != nil && f.Want.Channel >= 0 && f.Found.Channel != f.Want.Channel {
 				t.Errorf("%s: %s is in channel %d, found in %d", name, f.Name, f.Want.Channel, f.Found.Channel)
