@@ -25,7 +25,7 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "compare a model's logits with a reference, and pass or fail",
-		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
+		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE | --selftest)",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
@@ -43,6 +43,11 @@ func verifyCommand() *cli.Command {
 			"of q in the other rotary order, and fails. --layers lists all. --attribute says what\n" +
 			"each stage costs: conversion, weights in integers, activations, keys and values (8\n" +
 			"bits, or as --activations and --kv say).\n\n" +
+			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
+			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
+			"gates on the same text, and names the place where the copy parts from the model; with\n" +
+			"--against, also what a comparison with SRC finds. It fails if a mistake is not found\n" +
+			"where it was made, or if the model itself misses a gate.\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
 			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
@@ -56,6 +61,7 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
+			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -68,6 +74,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: list what every operation adds and inherits"},
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
+			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
@@ -105,11 +112,17 @@ func verifyAction(c *cli.Context) error {
 			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
 	}
+	if err := checkSelfTest(c); err != nil {
+		return err
+	}
 	m, err := openSound(path, overridesOf(c, path, against))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	if c.Bool(selfTestFlag.Name) {
+		return selfTest(c, m, gates, arithmetic)
+	}
 	atOnce := 0
 	if c.Bool("decode") {
 		atOnce = 1
@@ -262,7 +275,7 @@ const rememberedFloats = 1 << 26
 func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	file, against, text := c.String("reference"), c.String("against"), c.String("text")
 	switch {
-	case file == "" && text == "":
+	case file == "" && text == "" && !c.Bool(selfTestFlag.Name):
 		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
 	case file != "" && (text != "" || against != ""):
 		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
@@ -276,7 +289,11 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		}
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
-	prompts, err := textPrompts(c, m, text)
+	cut := textPrompts
+	if text == "" {
+		cut = selfTestPrompts
+	}
+	prompts, err := cut(c, m, text)
 	if err != nil || against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}
