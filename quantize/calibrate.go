@@ -148,7 +148,7 @@ func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) er
 	if err == nil {
 		err = fill(dst, src)
 	}
-	release(src)
+	src.Release()
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}

@@ -151,7 +151,7 @@ func checkFinite(ctx context.Context, m *model.Model) error {
 	for _, slot := range m.Spec.Slots() {
 		t := m.Tensors[slot.Name]
 		err := eachFinite(ctx, t, func(_, _ int) error { return nil })
-		release(t)
+		t.Release()
 		if err != nil {
 			return inTensor(m, slot.Name, err)
 		}

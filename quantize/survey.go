@@ -130,7 +130,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
-		release(src)
+		src.Release()
 		if old := s.cost[name]; old != nil { // a block that runs again
 			for i, v := range old {
 				losses[i] += v
