@@ -104,8 +104,8 @@ func TestCurveFilesOfDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var peers []peer
-	if err := strictyaml.Decode(text, &peers); err != nil || len(peers) != 8 || commonWords(peers) != "llama.cpp " {
-		t.Errorf("%d peers, %v, want 8 of llama.cpp", len(peers), err)
+	if err := strictyaml.Decode(text, &peers); err != nil || len(peers) != 16 || commonWords(peers) != "llama.cpp " {
+		t.Errorf("%d peers, %v, want 8 of llama.cpp on each of two texts", len(peers), err)
 	}
 }
 
