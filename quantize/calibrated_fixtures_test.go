@@ -29,7 +29,7 @@ func trainedTexts(t *testing.T, tokens int) *quantize.Calibration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := quantize.Pieces(tok.Encode(string(text), true), tokens, 128, -1)
+	c, err := quantize.Pieces(tok.Encode(string(text), true), tokens, 128, -1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

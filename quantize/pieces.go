@@ -2,15 +2,17 @@ package quantize
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"thimble/internal/model"
 )
 
 // Pieces cuts up to tokens/context pieces of context tokens out of ids, spread
-// evenly over all of it. bos, if not -1, takes the place of the first token of
+// evenly over all of it: out of as many equal stretches the first piece of each, or
+// one that a seed other than 0 draws. bos, if not -1, takes the place of the first token of
 // each. Some pieces in between are kept as Spare. ids is read, not kept.
-func Pieces(ids []int, tokens, context, bos int) (*Calibration, error) {
+func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, error) {
 	if context < 2 || context > model.MaxLength {
 		return nil, fmt.Errorf("a context of %d tokens is out of range, want 2 to %d", context, model.MaxLength)
 	}
@@ -23,13 +25,20 @@ func Pieces(ids []int, tokens, context, bos int) (*Calibration, error) {
 	}
 	n := min(want, whole)
 	var taken, left []int
-	for i, next := 0, 0; i < whole; i++ {
-		if next < n && i == next*whole/n {
-			taken = append(taken, i)
-			next++
-			continue
+	draw := rand.NewPCG(seed, 0)
+	for k := range n {
+		first, end := k*whole/n, (k+1)*whole/n
+		at := first
+		if seed != 0 {
+			at += int(draw.Uint64() % uint64(end-first))
 		}
-		left = append(left, i)
+		for i := first; i < end; i++ {
+			if i == at {
+				taken = append(taken, i)
+			} else {
+				left = append(left, i)
+			}
+		}
 	}
 	cut := func(places []int) (texts [][]int) {
 		for _, i := range places {

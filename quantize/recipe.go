@@ -36,9 +36,10 @@ type Recipe struct {
 
 // Texts names a Calibration, so that a recipe can be repeated.
 type Texts struct {
-	SHA256  []string `yaml:"sha256"`  // of each text, in order
-	Tokens  int      `yaml:"tokens"`  // in all
-	Context int      `yaml:"context"` // of each piece
+	SHA256  []string `yaml:"sha256"`         // of each text, in order
+	Tokens  int      `yaml:"tokens"`         // in all
+	Context int      `yaml:"context"`        // of each piece
+	Seed    uint64   `yaml:"seed,omitempty"` // that drew the pieces, see Pieces
 }
 
 // A Rule overrides the scheme of the tensors whose canonical name matches.

@@ -18,6 +18,7 @@ var calibrationFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: 16384, Usage: "use `N` tokens of it, in pieces spread evenly"},
 	&cli.IntFlag{Name: "calib-context", Value: 512, Usage: "of `TOKENS` each"},
+	&cli.Uint64Flag{Name: "calib-seed", Usage: "draw the pieces by `N`, each from its own stretch of the text (0: its first)"},
 	resumeFlag,
 }
 
@@ -45,14 +46,14 @@ type calibration struct {
 // tokens, and writes into the recipe which they are.
 func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal calibration, err error) {
 	if !calibrates(c, r) {
-		for _, name := range []string{"calib-tokens", "calib-context"} {
+		for _, name := range []string{"calib-tokens", "calib-context", "calib-seed"} {
 			if c.IsSet(name) {
 				return cal, fmt.Errorf("--%s has no effect without calibration; name a text with --calib", name)
 			}
 		}
 		return cal, nil
 	}
-	tokens, length := c.Int("calib-tokens"), c.Int("calib-context")
+	tokens, length, seed := c.Int("calib-tokens"), c.Int("calib-context"), c.Uint64("calib-seed")
 	if !c.IsSet("calib-context") {
 		length = min(length, m.Spec.Context)
 	}
@@ -62,6 +63,9 @@ func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal cali
 		}
 		if !c.IsSet("calib-context") {
 			length = r.Texts.Context
+		}
+		if !c.IsSet("calib-seed") {
+			seed = r.Texts.Seed
 		}
 	}
 	if err := checkContext(m, length, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
@@ -97,23 +101,23 @@ func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal cali
 		}
 		ids = append(ids, more...)
 	}
-	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), measuredLimit(c)); err != nil {
+	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), seed, measuredLimit(c)); err != nil {
 		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
 	}
-	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length}
+	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length, Seed: seed}
 	cal.special, cal.note = tok.IsSpecial, note
 	return cal, nil
 }
 
 // pieces cuts ids, leaving an eighth of a text that would be used up if some of it
 // is to be held out.
-func pieces(ids []int, tokens, length, bos int, holdOut bool) (*quantize.Calibration, error) {
-	cal, err := quantize.Pieces(ids, tokens, length, bos)
+func pieces(ids []int, tokens, length, bos int, seed uint64, holdOut bool) (*quantize.Calibration, error) {
+	cal, err := quantize.Pieces(ids, tokens, length, bos, seed)
 	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
 		return cal, err
 	}
 	n := len(cal.Texts)
-	return quantize.Pieces(ids, (n-max(1, n/8))*length, length, bos)
+	return quantize.Pieces(ids, (n-max(1, n/8))*length, length, bos, seed)
 }
 
 // A calibrationText is what a file holds.

@@ -88,6 +88,7 @@ type curveText struct {
 	SHA256  []string `json:"sha256"`
 	Tokens  int      `json:"tokens"`
 	Context int      `json:"context"`
+	Seed    uint64   `json:"seed,omitempty"`
 }
 
 // A curveMeasure is a text that rows are measured on.

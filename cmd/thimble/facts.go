@@ -30,6 +30,7 @@ func textFacts(r *quantize.Recipe, texts *quantize.Calibration) (f quantize.Fact
 	for i, sum := range r.Texts.SHA256 {
 		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), sum})
 	}
-	f = append(f, [2]string{"--calib-tokens", strconv.Itoa(r.Texts.Tokens)}, [2]string{"--calib-context", strconv.Itoa(r.Texts.Context)})
+	f = append(f, [2]string{"--calib-tokens", strconv.Itoa(r.Texts.Tokens)}, [2]string{"--calib-context", strconv.Itoa(r.Texts.Context)},
+		[2]string{"--calib-seed", strconv.FormatUint(r.Texts.Seed, 10)})
 	return append(f, texts.Facts()...)
 }
