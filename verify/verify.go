@@ -111,6 +111,7 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	}
 	report := r.report()
 	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
+	report.PromptsSHA256 = digestOf(prompts)
 	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
 	r.tokens(report, o.Text)
 	if err := report.judge(o.Gates, o.Strict); err != nil {

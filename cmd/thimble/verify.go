@@ -29,7 +29,8 @@ func verifyCommand() *cli.Command {
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
-			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
+			"Gates decide the exit status. Without --gate they are those of --policy, a file that a\n" +
+			"team keeps with its code, or follow from how the model is stored and how large it is;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
 			"What was measured decides. Where other prompts could well have told otherwise, the\n" +
@@ -45,6 +46,9 @@ func verifyCommand() *cli.Command {
 			"activations, keys and values (8 bits, or as --activations and --kv say).\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
+			"--baseline fails where a figure is worse than in an earlier report, beyond noise:\n" +
+			"quality prompt by prompt, size, and, where --bench brings them, speed and memory.\n" +
+			"--update-baseline keeps what is better. docs/CI.md has workflows and the policy's keys.\n\n" +
 			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
@@ -56,6 +60,8 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
+			"   thimble verify smol.thimble --reference ref.safetensors --policy policy.yaml \\\n" +
+			"      --baseline baseline.json --update-baseline\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -70,6 +76,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
+			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
@@ -88,6 +95,10 @@ func verifyAction(c *cli.Context) error {
 			return fmt.Errorf("--gate: %w", err)
 		}
 		gates = append(gates, g)
+	}
+	held, err := ratchetOf(c)
+	if err != nil {
+		return err
 	}
 	against := c.String("against")
 	arithmetic, err := arithmeticOf(c)
@@ -123,12 +134,13 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer with.close()
-	out, err := reportsOf(c, slices.Concat(m.Files, with.files, []string{c.String("text")}))
+	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String(policyFlag.Name)})
+	out, err := reportsOf(c, slices.Concat(inputs, held.files()))
 	if err != nil {
 		return err
 	}
-	if gates == nil && with.reference != nil {
-		gates = verify.DefaultGates(m)
+	if gates, err = held.gates(c, m, gates, with.reference != nil); err != nil {
+		return err
 	}
 	if c.Bool("record") && with.reference == nil {
 		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
@@ -139,10 +151,22 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := held.check(&info, inputs); err != nil {
+		return err
+	}
+	referenceSum, err := digestOfFiles(c, with.files)
+	if err != nil {
+		return err
+	}
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
-		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
+		Strict: c.Bool("strict") || held.policy.Strict, Seed: c.Uint64("seed"), Text: spelling(m),
 	})
+	if err == nil {
+		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
+		report.Describe(m)
+		err = held.hold(report, c.Uint64("seed"))
+	}
 	if err == nil {
 		err = explain(c, report, with, m, arithmetic)
 	}
@@ -154,8 +178,9 @@ func verifyAction(c *cli.Context) error {
 			return err
 		}
 	}
-	report.Tool = tool
-	report.Describe(m)
+	if err := held.keep(report, inputs); err != nil {
+		return err
+	}
 	if err := out.put(c, report); err != nil {
 		return err
 	}
@@ -184,7 +209,7 @@ func explain(c *cli.Context, report *verify.Report, with *comparison, m *model.M
 		}
 	}
 	asked := c.Bool("layers") || c.Bool("attribute")
-	if !asked && (report.Pass || verify.Comparable(with.source, m) != nil) {
+	if !asked && (!report.Suspect() || verify.Comparable(with.source, m) != nil) {
 		return nil
 	}
 	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !c.Bool("layers"))
