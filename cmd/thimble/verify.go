@@ -60,8 +60,8 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
-			"   thimble verify smol.thimble --reference ref.safetensors --policy policy.yaml \\\n" +
-			"      --baseline baseline.json --update-baseline\n" +
+			"   thimble verify smol.thimble --reference ref.safetensors \\\n" +
+			"      --policy policy.yaml --baseline baseline.json --update-baseline\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
