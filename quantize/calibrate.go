@@ -26,9 +26,9 @@ type Calibration struct {
 	ahead *ending // of the model that was last read ahead
 }
 
-// aheadTexts is how many texts the float model reads ahead, for a survey or a
-// tied head.
-const aheadTexts = 16
+// aheadPositions is how many positions at least the float model reads ahead, for a
+// survey or a tied head.
+const aheadPositions = 4096
 
 // An ending is what the float model m comes to at the end of the first texts.
 type ending struct {
@@ -43,7 +43,14 @@ func newEnding(ctx context.Context, m *model.Model, h *transformer.Hidden) (*end
 }
 
 // first returns the texts to be read ahead.
-func (c *Calibration) first() [][]int { return c.Texts[:min(len(c.Texts), aheadTexts)] }
+func (c *Calibration) first() [][]int {
+	n, positions := 0, 0
+	for n < len(c.Texts) && positions < aheadPositions {
+		positions += len(c.Texts[n])
+		n++
+	}
+	return c.Texts[:n]
+}
 
 // ending reads ahead, unless a survey of m has.
 func (c *Calibration) ending(ctx context.Context, m *model.Model) (*ending, error) {
@@ -69,19 +76,19 @@ func (c *Calibration) ending(ctx context.Context, m *model.Model) (*ending, erro
 // quantized so far, side by side, and quantizes each group of linear layers when
 // both stand before it.
 type calibrated struct {
-	ctx           context.Context
-	m             *model.Model // rotated
-	given         *model.Model // computes the same
-	p             *Plan
-	c             *Calibration
-	entries       map[string]*Entry
-	out           map[string]*qtensor.Matrix // of the quantized model
-	known         map[int]bool               // blocks that were reached
-	float, coarse *transformer.Trace
-	write         func(done func(e *Entry) bool) error
-	health        *Health
-	seen          []seenInput // of the part that is being quantized
-	restored      int         // records of the journal that were taken
+	ctx     context.Context
+	m       *model.Model // rotated
+	given   *model.Model // computes the same
+	p       *Plan
+	c       *Calibration
+	entries map[string]*Entry
+	out     map[string]*qtensor.Matrix // of the quantized model
+	known   map[int]bool               // blocks that were reached
+	streams
+	write    func(done func(e *Entry) bool) error
+	health   *Health
+	seen     []seenInput // of the part that is being quantized
+	restored int         // records of the journal that were taken
 }
 
 // runCalibrated carries out p on m.
@@ -141,7 +148,7 @@ func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) er
 	if err == nil {
 		err = fill(dst, src)
 	}
-	release(src)
+	src.Release()
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}
@@ -179,6 +186,14 @@ func (r *calibrated) head(name string, end *ending) error {
 	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, end) })
 }
 
+// floatEnding is what the float model has come to behind the blocks, or comes to.
+func (r *calibrated) floatEnding() (*ending, error) {
+	if r.float == nil {
+		return r.c.ending(r.ctx, r.given)
+	}
+	return newEnding(r.ctx, r.m, r.float.Hidden())
+}
+
 // ending stores what follows the blocks.
 func (r *calibrated) ending() error {
 	for _, e := range r.p.Tensors {
@@ -195,7 +210,7 @@ func (r *calibrated) ending() error {
 				continue
 			}
 			err := r.once(blockOf(e.Name), func() error {
-				end, err := newEnding(r.ctx, r.m, r.float.Hidden())
+				end, err := r.floatEnding()
 				if err != nil {
 					return err
 				}
@@ -204,25 +219,6 @@ func (r *calibrated) ending() error {
 			if err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// traces embeds the texts in both models.
-func (r *calibrated) traces() error {
-	for _, t := range []struct {
-		trace   **transformer.Trace
-		tensors map[string]*qtensor.Matrix
-	}{{&r.float, r.m.Tensors}, {&r.coarse, r.out}} {
-		m := *r.m
-		m.Tensors = t.tensors
-		d, err := transformer.New(&m)
-		if err != nil {
-			return err
-		}
-		if *t.trace, err = d.NewTrace(r.c.Texts); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -238,7 +234,8 @@ func (r *calibrated) blocks() error {
 			}
 		}
 	}
-	if err := r.traces(); err != nil {
+	var err error
+	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.comparesStreams()); err != nil {
 		return err
 	}
 	schedule := r.m.Spec.Schedule
@@ -262,20 +259,12 @@ func (r *calibrated) blocks() error {
 // block quantizes the block of a step that runs so many times from there on,
 // and takes the texts past it.
 func (r *calibrated) block(step, runs int) error {
-	both := []*transformer.Trace{r.float, r.coarse}
-	var start [2][]float32
-	rewind := func() {
-		for i, t := range both {
-			t.Rewind(step, start[i])
-		}
-	}
+	rewind := func() {}
 	if runs > 1 {
-		start = [2][]float32{r.float.Stream(), r.coarse.Stream()}
+		rewind = r.mark(step)
 	}
-	for stage := range r.float.Stages() {
-		if runs > 1 {
-			rewind()
-		}
+	for stage := range r.coarse.Stages() {
+		rewind()
 		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
 		for range runs {
 			if err := r.visit(&v, runs > 1); err != nil {
@@ -288,21 +277,15 @@ func (r *calibrated) block(step, runs int) error {
 		if runs > 1 {
 			continue
 		}
-		for _, t := range both {
-			if err := t.Run(r.ctx); err != nil {
-				return err
-			}
+		if err := r.run(r.ctx); err != nil {
+			return err
 		}
 	}
-	if runs > 1 {
-		rewind()
-		for _, t := range both {
-			if err := t.RunSteps(r.ctx, runs); err != nil {
-				return err
-			}
-		}
+	if runs == 1 {
+		return nil
 	}
-	return nil
+	rewind()
+	return r.runSteps(r.ctx, runs)
 }
 
 // A visit is what is seen of the input of one stage of a block.
@@ -315,11 +298,11 @@ type visit struct {
 // visit looks at the input of v's stage. through goes there from the start of
 // the block, and on to its end; else both traces stand there.
 func (r *calibrated) visit(v *visit, through bool) error {
-	for stage := range r.float.Stages() {
+	for stage := range r.coarse.Stages() {
 		if !through && stage != v.stage {
 			continue
 		}
-		x, xq := r.float.Next(), r.coarse.Next()
+		x, xq := r.next()
 		if stage == v.stage {
 			if err := r.look(v, x, xq); err != nil {
 				return err
@@ -328,25 +311,27 @@ func (r *calibrated) visit(v *visit, through bool) error {
 		if !through {
 			continue
 		}
-		for _, t := range []*transformer.Trace{r.float, r.coarse} {
-			if err := t.Run(r.ctx); err != nil {
-				return err
-			}
+		if err := r.run(r.ctx); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// look adds one input to v.
+// look adds one input to v: xq of the quantized model, and x of the float model
+// where that is followed.
 func (r *calibrated) look(v *visit, x, xq *transformer.Group) error {
-	v.kinds = x.Kinds
+	v.kinds = xq.Kinds
 	if !r.rounds(v) {
 		return nil
 	}
-	if d := x.Width(); v.moments == nil {
-		v.moments = &moments{width: d, c: make([]float64, d*d)}
+	if v.moments == nil {
+		v.moments = &moments{width: xq.Width()}
 	}
-	float, coarse := positionRows{r.float.Len(), x.Row}, positionRows{r.coarse.Len(), xq.Row}
+	coarse, float := positionRows{r.coarse.Len(), xq.Row}, positionRows{}
+	if x != nil && r.learns(x.Width()) {
+		float = positionRows{r.float.Len(), x.Row}
+	}
 	return v.moments.add(r.ctx, coarse, float, positionWeights(coarse))
 }
 

@@ -10,17 +10,17 @@ import (
 // correct moves w, (rows, width), to where its product with the quantized
 // model's input is closest to its product with the float model's:
 //
-//	W + W (C - H)(H + lambda I)^-1
+//	W + W E[(x - x~) x~^T] (H + lambda I)^-1
 //
 // which minimizes the sum over positions of |W x - W' x~|^2, damped (QEP, arXiv
 // 2504.09629; the target of Qronos, arXiv 2505.11695).
 func correct(ctx context.Context, w []float32, in *Input) error {
 	m, d := in.moments, in.moments.width
 	rows, stride := len(w)/d, kernel.Padded(d)
-	drift := make([]float32, d*stride) // C - H transposed
+	drift := make([]float32, d*stride) // transposed
 	for i := range d {
 		for j := range d {
-			drift[j*stride+i] = float32(m.c[i*d+j] - m.h[i*d+j])
+			drift[j*stride+i] = float32(m.drift[i*d+j])
 		}
 	}
 	moved := make([]float32, rows*d)

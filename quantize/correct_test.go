@@ -31,7 +31,7 @@ func TestCorrect(t *testing.T) {
 		}
 	}
 	corrected := func(coarse [][]float32, damp float64) (w, out []float32) {
-		m := &moments{width: d, c: make([]float64, d*d)}
+		m := &moments{width: d}
 		if err := m.add(t.Context(), rowsAt(coarse), rowsAt(x), ones(n)); err != nil {
 			t.Fatal(err)
 		}

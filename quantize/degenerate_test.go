@@ -95,7 +95,7 @@ func TestSurveyOfALattice(t *testing.T) {
 		if on[name][0] != 0 {
 			t.Errorf("%s, int4 already, costs %g as int4", name, on[name][0])
 		}
-		if ratio := on[name][2] / beside[name][2]; !(ratio > 0.5 && ratio < 2) {
+		if ratio := on[name][2] / beside[name][2]; !(ratio > 1./3 && ratio < 3) {
 			t.Errorf("%s costs %g as int2, beside the lattice it would cost %g", name, on[name][2], beside[name][2])
 		}
 		for _, cost := range everywhere[name] {

@@ -23,6 +23,8 @@ const (
 	sweepBlock = 128 // columns between two products over all columns behind
 )
 
+func (m gptq) comparesStreams() bool { return !m.without.has(StepCorrection) }
+
 func (m gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	if in.moments == nil {
 		return errors.New("gptq needs calibration")
@@ -31,7 +33,7 @@ func (m gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input)
 	if err != nil {
 		return err
 	}
-	if in.moments.c != nil && !m.without.has(StepCorrection) {
+	if in.moments.drift != nil {
 		if err := correct(ctx, w, in); err != nil {
 			return err
 		}

@@ -97,6 +97,9 @@ func NewHealth(c *Calibration, m *model.Model, p *Plan, special func(id int) boo
 		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
 			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
 	}
+	if least := perColumn * m.Spec.Hidden; p.method.comparesStreams() && h.Tokens < least {
+		h.warn("%d tokens are too few to correct for what is rounded upstream, which is left out; %d or more would do", h.Tokens, least)
+	}
 	if h.FrequencyShare > dominant {
 		h.warn("token %d makes %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
 	}

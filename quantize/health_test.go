@@ -111,6 +111,7 @@ func TestHealthOfARun(t *testing.T) {
 	}
 	for i, want := range []string{
 		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, which misleads its rounding; 576 or more would do",
+		"300 tokens are too few to correct for what is rounded upstream, which is left out; 480 or more would do",
 		"2 of 72 channels into down of block 1 were never active: nothing is known of their columns",
 	} {
 		if i >= len(first.Warnings) || first.Warnings[i] != want {
@@ -133,6 +134,7 @@ func TestNewHealth(t *testing.T) {
 		Widest: "blocks.0.q", Columns: 40,
 		Warnings: []string{
 			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, which misleads its rounding; 320 or more would do",
+			"10 tokens are too few to correct for what is rounded upstream, which is left out; 480 or more would do",
 			"token 5 makes 60% of the text",
 		},
 	}

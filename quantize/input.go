@@ -26,7 +26,7 @@ type Input struct {
 func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
 	silent := m.silent()
 	if silent {
-		m.c = nil
+		m.drift = nil
 		for i := range m.width {
 			m.h[i*m.width+i] = 1
 		}

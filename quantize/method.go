@@ -19,6 +19,10 @@ type Method interface {
 	// Quantize fills dst from src, of the same shape, spreading its rows over
 	// the cores. The result depends on nothing but src, in and dst.Scheme.
 	Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error
+
+	// comparesStreams reports whether it wants to know how the quantized model's
+	// inputs differ from the float model's.
+	comparesStreams() bool
 }
 
 const (
@@ -147,7 +151,7 @@ func checkFinite(ctx context.Context, m *model.Model) error {
 	for _, slot := range m.Spec.Slots() {
 		t := m.Tensors[slot.Name]
 		err := eachFinite(ctx, t, func(_, _ int) error { return nil })
-		release(t)
+		t.Release()
 		if err != nil {
 			return inTensor(m, slot.Name, err)
 		}

@@ -13,14 +13,15 @@ import (
 // over positions of products of its columns. With x the input in the float
 // model, x~ that in the model quantized so far, and w the weight of a position,
 //
-//	h = sum of w x~ x~^T    c = sum of w x x~^T
+//	h = sum of w x~ x~^T    drift = sum of w (x - x~) x~^T
 //
 // Products are summed in float32 over 1024 positions, in the stripes of
 // kernel.Dot, and in float64 beyond, in one fixed order.
 type moments struct {
 	width int
-	h, c  []float64 // (width, width); c is nil if there is one model only
+	h     []float64 // (width, width)
 	n     float64   // sum of the weights
+	drift []float64 // (width, width), nil if there is one model only
 
 	excess float64 // 1 over the least weight that is not 0
 }
@@ -37,37 +38,37 @@ const (
 	momentPanel  = 48               // rows of h that a core computes at a time
 )
 
-// add adds the positions of quantized (x~) and float (x), weighted by weights.
-// Without c only quantized is looked at. Of h only the lower triangle is summed;
-// close mirrors it.
+// add adds the positions of quantized (x~) and, unless it has none, float (x),
+// weighted by weights. Of h only the lower triangle is summed; close mirrors it.
 func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
-	d := m.width
 	if m.h == nil {
-		m.h = make([]float64, d*d)
+		m.h = make([]float64, m.width*m.width)
 	}
-	// Both transposed, (width, momentStride), and times the root of the weights.
-	q, x := make([]float32, d*momentStride), []float32(nil)
-	if m.c != nil {
-		x = make([]float32, d*momentStride)
+	if m.drift == nil && float.n > 0 {
+		m.drift = make([]float64, m.width*m.width)
 	}
+	d := m.width
 	panels := (d + momentPanel - 1) / momentPanel
+	tasks := panels
+	// x~ and x - x~ transposed, (width, momentStride), and times the root of the
+	// weights.
+	q, x := make([]float32, d*momentStride), []float32(nil)
+	if float.n > 0 {
+		x, tasks = make([]float32, d*momentStride), 2*panels
+	}
 	sums := make([][]float32, parallel.Workers())
-	for from := 0; from < quantized.n; from += momentChunk {
-		n := min(momentChunk, quantized.n-from)
+	for from := 0; from < len(weights); from += momentChunk {
+		n := min(momentChunk, len(weights)-from)
 		if n < momentChunk {
 			clear(x)
 			clear(q)
 		}
-		err := transpose(ctx, q, quantized, from, weights[from:][:n])
-		if err == nil && m.c != nil {
-			err = transpose(ctx, x, float, from, weights[from:][:n])
+		err := transpose(ctx, q, nil, quantized, from, weights[from:][:n])
+		if err == nil && float.n > 0 {
+			err = transpose(ctx, x, q, float, from, weights[from:][:n])
 		}
 		if err != nil {
 			return err
-		}
-		tasks := panels
-		if m.c != nil {
-			tasks = 2 * panels
 		}
 		err = parallel.Do(ctx, tasks, func(worker, i int) error {
 			if sums[worker] == nil {
@@ -77,7 +78,7 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 			rows := min(momentPanel, d-first)
 			cols := first + rows
 			if i < tasks-panels {
-				into, left, cols = m.c, x, d
+				into, left, cols = m.drift, x, d
 			}
 			part := sums[worker][:rows*cols]
 			kernel.Gemm(part, cols, left[first*momentStride:], momentStride, q, momentStride, rows, cols, kernel.Padded(n))
@@ -104,8 +105,8 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 
 // transpose writes the positions of x that weights are for, from the given one
 // on and times the root of their weights, to the columns of dst, (width,
-// momentStride).
-func transpose(ctx context.Context, dst []float32, x positionRows, from int, weights []float32) error {
+// momentStride), less those of less unless it is nil.
+func transpose(ctx context.Context, dst, less []float32, x positionRows, from int, weights []float32) error {
 	const (
 		block = 64 // positions: a few cache lines of a column
 		lines = 16 // columns at a time, whose lines stay in the first cache
@@ -120,9 +121,15 @@ func transpose(ctx context.Context, dst []float32, x positionRows, from int, wei
 		width := len(rows[0])
 		for c := 0; c < width; c += lines {
 			for i, r := range rows {
-				to, root := dst[c*momentStride+first+i:], roots[i]
+				at, root := c*momentStride+first+i, roots[i]
 				for k, v := range r[c:min(width, c+lines)] {
-					to[k*momentStride] = v * root
+					dst[at+k*momentStride] = v * root
+				}
+				if less == nil {
+					continue
+				}
+				for k := range min(width, c+lines) - c {
+					dst[at+k*momentStride] -= less[at+k*momentStride]
 				}
 			}
 		}
@@ -141,8 +148,8 @@ func (m *moments) close() {
 		}
 		m.h[i*d+i] /= m.n
 	}
-	for i := range m.c {
-		m.c[i] /= m.n
+	for i := range m.drift {
+		m.drift[i] /= m.n
 	}
 }
 
@@ -193,7 +200,7 @@ func positionWeights(x positionRows) []float32 {
 // momentsOf returns the closed moments of one model's inputs.
 func momentsOf(ctx context.Context, x positionRows, weights []float32) (*moments, error) {
 	m := &moments{width: len(x.row(0))}
-	if err := m.add(ctx, x, x, weights); err != nil {
+	if err := m.add(ctx, x, positionRows{}, weights); err != nil {
 		return nil, err
 	}
 	m.close()

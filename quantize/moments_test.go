@@ -92,21 +92,32 @@ func TestMoments(t *testing.T) {
 						xq[i][c] += float32(0.1 * r.NormFloat64())
 					}
 				}
-				alone := &moments{width: width}
-				pair := &moments{width: width, c: make([]float64, width*width)}
-				for _, m := range []*moments{alone, pair} {
-					if err := m.add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
-						t.Fatal(err)
+				apart := make([][]float32, n)
+				for i := range apart {
+					for c, v := range x[i] {
+						apart[i] = append(apart[i], v-xq[i][c])
 					}
-					m.close()
 				}
-				h, xx, c := slowMoments(xq, xq, weights), slowMoments(x, x, weights), slowMoments(x, xq, weights)
+				alone, pair := &moments{width: width}, &moments{width: width}
+				if err := alone.add(t.Context(), rowsAt(xq), positionRows{}, weights); err != nil {
+					t.Fatal(err)
+				}
+				if err := pair.add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
+					t.Fatal(err)
+				}
+				alone.close()
+				pair.close()
+				h := slowMoments(xq, xq, weights)
 				power := diagonal(h, width)
 				near(t, "h alone", alone.h, h, power, power)
 				near(t, "h", pair.h, h, power, power)
-				near(t, "c", pair.c, c, diagonal(xx, width), power)
-				if alone.c != nil {
-					t.Error("c was not asked for")
+				either := diagonal(slowMoments(x, x, weights), width) // that is subtracted
+				for i, p := range power {
+					either[i] += p
+				}
+				near(t, "drift", pair.drift, slowMoments(apart, xq, weights), either, power)
+				if alone.drift != nil {
+					t.Error("drift was not asked for")
 				}
 				for i, p := range pair.power() {
 					if p != pair.h[i*width+i] {
@@ -125,7 +136,7 @@ func TestMomentsAddUp(t *testing.T) {
 	m := &moments{width: width}
 	for _, part := range [][2]int{{0, cut}, {cut, n}} {
 		rows := rowsAt(x[part[0]:part[1]])
-		if err := m.add(t.Context(), rows, rows, weights[part[0]:part[1]]); err != nil {
+		if err := m.add(t.Context(), rows, positionRows{}, weights[part[0]:part[1]]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -60,7 +60,7 @@ func (p *powers) embedding() error {
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
-	defer release(t)
+	defer t.Release()
 	return parallel.Guard(func() error {
 		for r := range t.Rows {
 			if reader.Row(x, t, r); p.ctx.Err() != nil {
@@ -179,7 +179,7 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 		out[r] = sum
 		return nil
 	})
-	release(t)
+	t.Release()
 	return out, p.in(name, err)
 }
 

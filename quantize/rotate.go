@@ -70,7 +70,7 @@ func (t *turnedRows) Row(dst []byte, r int) {
 	putFloats(dst, x)
 }
 
-func (t *turnedRows) Release() { release(t.src) }
+func (t *turnedRows) Release() { t.src.Release() }
 
 // turnedColumns turns stretches of rows of every column.
 type turnedColumns struct {
@@ -82,7 +82,7 @@ func (t *turnedColumns) Row(dst []byte, r int) {
 	putFloats(dst, t.heads.get(t.src, r/t.heads.size)[r%t.heads.size])
 }
 
-func (t *turnedColumns) Release() { release(t.src) }
+func (t *turnedColumns) Release() { t.src.Release() }
 
 // turnedHeads keeps the stretches of rows that were made last: a row takes all
 // rows of its head to make.

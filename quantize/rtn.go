@@ -12,6 +12,8 @@ import (
 // data.
 type rtn struct{ without skips }
 
+func (rtn) comparesStreams() bool { return false }
+
 func (m rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	searches := make([]*search, parallel.Workers())
 	return eachRow(ctx, src, func(worker, r int, x []float32) error {

@@ -3,7 +3,6 @@ package quantize
 import (
 	"context"
 
-	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -52,20 +51,12 @@ func runPlain(ctx context.Context, m *model.Model, p *Plan, write func(*Entry, *
 		if err == nil {
 			err = write(e, out)
 		}
-		release(m.Tensors[e.Name])
+		m.Tensors[e.Name].Release()
 		if err != nil {
 			return inTensor(m, e.Name, err)
 		}
 	}
 	return nil
-}
-
-// release gives back the memory of a source that will not be read again soon.
-func release(t *qtensor.Matrix) {
-	if t.Source != nil {
-		t.Source.Release()
-	}
-	mmap.Release(t.Codes)
 }
 
 // quantizes reports whether some tensor becomes integers that was not.

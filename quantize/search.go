@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"thimble/internal/kernel"
 	"thimble/internal/qtensor"
 )
 
@@ -80,26 +81,18 @@ func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 	if -lo > hi {
 		most = lo
 	}
-	var best, least float32 = 0, float32(math.Inf(1))
-	try := func(end float32) {
-		bits, ok := qtensor.Half(most / end)
-		scale := qtensor.FromHalf(bits)
-		if !ok || scale == 0 {
-			return
-		}
-		if e := symmetricError(x, power, scale, bottom, top, least); e < least {
-			best, least = scale, e
-		}
-	}
+	candidates := candidates{x: x, power: power, bottom: bottom, top: top, least: float32(math.Inf(1))}
 	if s.plain {
-		try(bottom)
+		candidates.add(most / bottom)
 	} else {
 		for i := range overshoots {
 			beyond := overshootFirst + overshootStep*float32(i)
-			try(bottom - beyond)
-			try(top + beyond)
+			candidates.add(most / (bottom - beyond))
+			candidates.add(most / (top + beyond))
 		}
 	}
+	candidates.judge()
+	best := candidates.best
 	s.scale[g], _ = qtensor.Half(best)
 	if best == 0 {
 		if max(hi, -lo) > 1 {
@@ -117,19 +110,43 @@ func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 	return nil
 }
 
-// symmetricError is the weighted squared error of x at scale, or any value from
-// least on once it has grown that large.
-func symmetricError(x, power []float32, scale, bottom, top, least float32) float32 {
-	inverse := 1 / scale
-	var sum float32
-	for i, v := range x {
-		d := v - float32(scale*code(v, inverse, bottom, top))
-		sum += float32(power[i] * float32(d*d))
-		if i%16 == 15 && sum >= least {
-			break
+// candidates are scales for x of which the best is looked for, a few at a time.
+type candidates struct {
+	x, power    []float32
+	bottom, top float32 // codes
+
+	n              int
+	scale, inverse [kernel.Candidates]float32
+
+	best, least float32 // of those judged: the first with the least error; 0 without any
+}
+
+// add rounds scale to float16. What is zero or too large there is none.
+func (c *candidates) add(scale float32) {
+	bits, ok := qtensor.Half(scale)
+	scale = qtensor.FromHalf(bits)
+	if !ok || scale == 0 {
+		return
+	}
+	if c.n == len(c.scale) {
+		c.judge()
+	}
+	c.scale[c.n], c.inverse[c.n] = scale, 1/scale
+	c.n++
+}
+
+// judge finds the errors of those added since it was last called.
+func (c *candidates) judge() {
+	if c.n == 0 {
+		return
+	}
+	errors := kernel.GridErrors(c.x, c.power, &c.scale, &c.inverse, c.bottom, c.top)
+	for i, e := range errors[:c.n] {
+		if e < c.least {
+			c.best, c.least = c.scale[i], e
 		}
 	}
-	return sum
+	c.n = 0
 }
 
 // The asymmetric candidates start from ranges that are wider than the group's

@@ -17,7 +17,7 @@ import (
 
 // SurveyArithmetic stands for the bits of a Survey, as Arithmetic does for those
 // that a run stores.
-const SurveyArithmetic = "3f5497881be5ea14"
+const SurveyArithmetic = "fd1cdc0920fc2a40"
 
 // surveyVersion is that of the file's form.
 const surveyVersion = 1
@@ -39,7 +39,7 @@ const surveyFormat = "thimble survey"
 //	{
 //	 "format": "thimble survey",
 //	 "version": 1,
-//	 "arithmetic": "3f5497881be5ea14",
+//	 "arithmetic": "fd1cdc0920fc2a40",
 //	 "tokens": 16384,
 //	 "schemes": ["int4/g32/sym", ...],
 //	 "model": [

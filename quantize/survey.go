@@ -21,10 +21,9 @@ type Survey struct {
 }
 
 const (
-	surveyStride = 2 // positions from one whose input is looked at to the next
-
 	judgeTexts  = 4   // for sensitivities
 	judgeTokens = 128 // of the beginning of each
+	judgeStride = 2   // positions from one that is judged to the next: a vocabulary costs more than a layer
 	depthParts  = 5   // that sensitivities tell apart
 )
 
@@ -108,7 +107,7 @@ func (s *surveyor) losses(c *Calibration) error {
 }
 
 func (s *surveyor) group(g *transformer.Group, n int) error {
-	x := positionRows{(n + surveyStride - 1) / surveyStride, func(i int) []float32 { return g.Row(i * surveyStride) }}
+	x := positionRows{n, g.Row}
 	mo, err := momentsOf(s.ctx, x, positionWeights(x))
 	if err != nil {
 		return err
@@ -131,7 +130,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
-		release(src)
+		src.Release()
 		if old := s.cost[name]; old != nil { // a block that runs again
 			for i, v := range old {
 				losses[i] += v
@@ -155,7 +154,7 @@ func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, m
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := (rtn{}).Quantize(s.ctx, next, src, in); err != nil {
+		if err := (rtn{skips{StepSearch}}).Quantize(s.ctx, next, src, in); err != nil {
 			return nil, 0, err
 		}
 		l, err := loss(s.ctx, src, next, in.h, in.stride)
@@ -256,7 +255,7 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 			return err
 		}
 	}
-	if s.judge, err = newJudge(s.ctx, t.Hidden(), s.m.Spec.Vocab); err != nil {
+	if s.judge, err = newJudge(s.ctx, heard(t), s.m.Spec.Vocab); err != nil {
 		return err
 	}
 	kinds := []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down}
@@ -274,6 +273,15 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 		}
 	}
 	return nil
+}
+
+// heard are the final hidden states that are judged.
+func heard(t *transformer.Trace) *transformer.Hidden {
+	var some []int
+	for i := 0; i < t.Len(); i += judgeStride {
+		some = append(some, i)
+	}
+	return t.Hidden().Select(some)
 }
 
 // measure rounds one kind of layer in the blocks of steps [first, last), and
@@ -306,7 +314,7 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 	if err := t.Finish(s.ctx); err != nil {
 		return err
 	}
-	kl, err := s.judge.kl(s.ctx, t.Hidden())
+	kl, err := s.judge.kl(s.ctx, heard(t))
 	if err != nil {
 		return err
 	}

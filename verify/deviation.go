@@ -134,12 +134,12 @@ func (d *deviation) excess() (times float64, channel int) {
 		exact = turnedMargin
 	}
 	floor := sum(d.ref) * exact * exact
-	all := over(d.own(sum(d.added), sum(d.total), sum(d.inherited)), sum(d.expected)*roundingMargin*roundingMargin+floor)
+	all := over(d.own(sum(d.added), sum(d.total), sum(d.inherited)), float64(sum(d.expected)*roundingMargin*roundingMargin)+floor)
 	channel, most := 0, -1.0
 	for r, e := range d.added {
 		limit := floor
 		if d.expected != nil {
-			limit += d.expected[r] * channelMargin * channelMargin
+			limit += float64(d.expected[r] * channelMargin * channelMargin)
 		}
 		if x := over(d.own(e, d.total[r], d.inherited[r]), limit); x > most {
 			channel, most = r, x

@@ -40,6 +40,7 @@ type Profile struct {
 	Worst      float64     // the largest added error as a multiple of its limit
 	Closest    string      // which operation that is
 	Unseen     []string    // what the Specs say differently, without a divergence
+	Drawn      bool        // a report is to show Layers
 }
 
 // Compare carries texts through both models, the reference in float32 and the

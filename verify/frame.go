@@ -257,7 +257,7 @@ func (p part) near(q part) bool {
 			whole += float64(b * b)
 		}
 	}
-	return apart <= turnMargin*turnMargin*p.noise+turnExact*turnExact*whole
+	return apart <= float64(turnMargin*turnMargin*p.noise)+float64(turnExact*turnExact*whole)
 }
 
 // product returns p times the transpose of b, (n, width), as (p.n, stride of n).

@@ -86,6 +86,7 @@ var metrics = []metric{
 	{"ppl_reference", true, func(m *Metrics) Value { return m.PPLReference }, "perplexity of the reference"},
 	{"ppl", false, func(m *Metrics) Value { return m.PPL }, "perplexity of the model"},
 	{"ppl_ratio", true, func(m *Metrics) Value { return m.PPLRatio }, "ppl / ppl_reference"},
+	{"beyond_rounding", true, func(m *Metrics) Value { return m.BeyondRounding }, "largest own error of an operation, over its limit"},
 }
 
 // shortNames are what ParseGate also takes for the metrics that are gated most.
@@ -210,6 +211,11 @@ func coarsest(m *model.Model) (found qtensor.Scheme) {
 	}
 	return found
 }
+
+// NoConversionError is the gate on what the operations of a model add of their own,
+// compared with those of the model that it came from: what rounding explains. It
+// sees what a few bits hide from the others, and needs a Profile.
+var NoConversionError = Gate{"beyond_rounding", "<=", 1}
 
 // sizes are from how many weights on a model is held to a part of the divergence
 // that SchemeGates allows a small one.

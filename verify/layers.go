@@ -27,11 +27,14 @@ func ProfileTexts(prompts []Prompt) (texts [][]int) {
 	return texts
 }
 
-// Explain adds a Profile's diagnosis to the report, and all layers if it is to be
-// drawn.
-func (r *Report) Explain(p *Profile, layers bool) {
+// explain adds what a Profile says to the report, if there is one.
+func (r *Report) explain(p *Profile) {
+	if p == nil {
+		return
+	}
+	r.Metrics.BeyondRounding = Value(p.Worst)
 	r.FirstDivergence, r.Diagnosis = p.Divergence, p.Diagnosis()
-	if layers {
+	if p.Drawn {
 		r.Layers = p.Layers
 	}
 }

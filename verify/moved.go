@@ -253,7 +253,7 @@ func (c *relation) vectorMoved(p *pair, _ string) (string, error) {
 			d := float64(v) - from(i)
 			apart += float64(d * d)
 		}
-		return apart <= p.rows[0].limit()+1e-6*p.rows[0].want
+		return apart <= p.rows[0].limit()+float64(1e-6*p.rows[0].want)
 	}
 	for _, o := range c.rotary.orders(n) {
 		if is(func(i int) float64 { return float64(l.want[o.from(i)]) }) {

@@ -98,13 +98,6 @@ func (r *Report) Improved() bool {
 // held reports whether r was compared with a baseline.
 func (r *Report) held() bool { return r.Baseline != nil && len(r.Baseline.Figures) > 0 }
 
-// Suspect reports whether the model differs from the reference by more than it may
-// or did: a gate was missed, or the divergence is worse than in the baseline.
-func (r *Report) Suspect() bool {
-	return slices.ContainsFunc(r.Gates, func(c Check) bool { return r.outcome(&c) == missed }) ||
-		slices.ContainsFunc(r.worse(), func(f *Figure) bool { return f.Name == "kl_mean" })
-}
-
 // worse are the figures that are worse than in the baseline.
 func (r *Report) worse() (all []*Figure) {
 	if r.Baseline == nil {

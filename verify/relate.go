@@ -121,7 +121,7 @@ func (p *pair) compare() error {
 
 // limit is how far apart rows may be.
 func (x rowRelation) limit() float64 {
-	return rowMargin*rowMargin*x.noise + rowExact*rowExact*x.want
+	return float64(rowMargin*rowMargin*x.noise) + float64(rowExact*rowExact*x.want)
 }
 
 // total is the sum over all rows that differ.
@@ -149,7 +149,7 @@ func (p *pair) simple() string {
 	}
 	factor := t.dot / t.want
 	left := t.got - float64(factor*t.dot)
-	if left <= rowMargin*rowMargin*t.noise+1e-6*t.got && math.Abs(factor-1) > 1e-3 {
+	if left <= float64(rowMargin*rowMargin*t.noise)+float64(1e-6*t.got) && math.Abs(factor-1) > 1e-3 {
 		return where + times(factor, t.noise)
 	}
 	return ""
@@ -213,7 +213,7 @@ func (p *pair) local() (string, error) {
 		if d > math.Abs(float64(l.got[largest])-float64(l.want[largest])) {
 			largest = i
 		}
-		if d > 2*rowMargin*math.Sqrt(noise[i])+1e-6*math.Abs(float64(v)) {
+		if d > float64(2*rowMargin*math.Sqrt(noise[i]))+float64(1e-6*math.Abs(float64(v))) {
 			if lo < 0 {
 				lo = i
 			}

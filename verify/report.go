@@ -99,6 +99,8 @@ type Metrics struct {
 	PPLReference  Value `json:"ppl_reference"`  // perplexity
 	PPL           Value `json:"ppl"`            // the model's perplexity
 	PPLRatio      Value `json:"ppl_ratio"`      // PPL/PPLReference
+
+	BeyondRounding Value `json:"beyond_rounding"` // Profile.Worst, where there is a Profile
 }
 
 // A PromptReport has the metrics of one prompt.
@@ -163,7 +165,7 @@ func (r *Report) compactNote(k, vocab int) string {
 // summarize computes the metrics of some positions, all but KLMeanSE.
 func summarize(scores []score) Metrics {
 	n := float64(len(scores))
-	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown}
+	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown, BeyondRounding: unknown}
 	var (
 		kl, hidden, agree, agree5 float64
 		kls                       = make([]float64, len(scores))

@@ -82,6 +82,7 @@ type Options struct {
 	Seed       uint64                 // of the draws that intervals are made of
 	Text       func(ids []int) string // spells tokens in the report; may be nil
 	Against    string                 // names the reference in the report
+	Profile    *Profile               // of the model and the one that is the reference; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 }
 
@@ -114,6 +115,7 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	report.PromptsSHA256 = digestOf(prompts)
 	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
 	r.tokens(report, o.Text)
+	report.explain(o.Profile)
 	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}

@@ -54,6 +54,11 @@ func ratchetOf(c *cli.Context) (*ratchet, error) {
 		if r.policy, err = verify.ParsePolicy([]byte(text)); err != nil {
 			return nil, fmt.Errorf("--policy %s: %w", defect.Printable(path), err)
 		}
+		if r.policy.Strict {
+			if err := c.Set("strict", "true"); err != nil {
+				return nil, err
+			}
+		}
 		if r.policy.HasGates() && len(c.StringSlice("gate")) > 0 {
 			return nil, fmt.Errorf("--gate and the gates of --policy %s exclude each other; leave one out", defect.Printable(path))
 		}

@@ -25,7 +25,7 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "compare a model's logits with a reference, and pass or fail",
-		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE)",
+		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE | --selftest)",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
@@ -38,12 +38,17 @@ func verifyCommand() *cli.Command {
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
-			"Against a model, --layers compares each operation of each step on some of the text:\n" +
-			"what it adds to the error, given what the reference gives it, and what it inherits.\n" +
-			"The first that adds more than its stored scheme explains is named with its cause, such\n" +
-			"as rows of q in the other rotary order; a gate that is missed names it without being\n" +
-			"asked. --attribute says what each stage costs: conversion, weights in integers,\n" +
-			"activations, keys and values (8 bits, or as --activations and --kv say).\n\n" +
+			"Against a model, each operation of each step is compared on some of the text: what it\n" +
+			"adds to the error, given what the reference gives it, and what it inherits. The first\n" +
+			"that adds more than its stored scheme explains is named with its cause, such as rows\n" +
+			"of q in the other rotary order, and fails. --layers lists all. --attribute says what\n" +
+			"each stage costs: conversion, weights in integers, activations, keys and values (8\n" +
+			"bits, or as --activations and --kv say).\n\n" +
+			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
+			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
+			"gates on the same text, and names the place where the copy parts from the model; with\n" +
+			"--against, also what a comparison with SRC finds. It fails if a mistake is not found\n" +
+			"where it was made, or if the model itself misses a gate.\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
 			"--baseline fails where a figure is worse than in an earlier report, beyond noise:\n" +
@@ -62,6 +67,7 @@ func verifyCommand() *cli.Command {
 			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors \\\n" +
 			"      --policy policy.yaml --baseline baseline.json --update-baseline\n" +
+			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
@@ -72,8 +78,9 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
-			&cli.BoolFlag{Name: "layers", Usage: "with --against: compare every operation, and say where the models part and why"},
+			&cli.BoolFlag{Name: "layers", Usage: "with --against: list what every operation adds and inherits"},
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
+			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
@@ -116,11 +123,20 @@ func verifyAction(c *cli.Context) error {
 			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
 	}
+	if err := checkSelfTest(c); err != nil {
+		return err
+	}
 	m, err := openSound(path, overridesOf(c, path, against))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	if c.Bool(selfTestFlag.Name) {
+		if gates, err = held.gates(c, m, gates, true); err != nil {
+			return err
+		}
+		return selfTest(c, m, gates, arithmetic)
+	}
 	atOnce := 0
 	if c.Bool("decode") {
 		atOnce = 1
@@ -145,6 +161,13 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && with.reference == nil {
 		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
 	}
+	profile, err := profileOf(c, with, m, arithmetic)
+	if err != nil {
+		return err
+	}
+	if profile != nil && !c.IsSet("gate") && !slices.ContainsFunc(gates, func(g verify.Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
+		gates = append(gates, verify.NoConversionError)
+	}
 	hashing := newMeter(c, "hash", "MB", 1e6)
 	info, err := identity(c.Context, m, hashing)
 	hashing.done()
@@ -160,15 +183,15 @@ func verifyAction(c *cli.Context) error {
 	}
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
-		Strict: c.Bool("strict") || held.policy.Strict, Seed: c.Uint64("seed"), Text: spelling(m),
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile,
 	})
 	if err == nil {
 		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
 		report.Describe(m)
 		err = held.hold(report, c.Uint64("seed"))
 	}
-	if err == nil {
-		err = explain(c, report, with, m, arithmetic)
+	if err == nil && c.Bool("attribute") {
+		err = attribute(c, report, with, m, arithmetic)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
@@ -190,34 +213,31 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-// explain adds to the report of m why and where it differs from another model, if
-// that is asked for or a gate was missed.
-func explain(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) error {
-	if with.source == nil {
-		return nil
+// profileOf compares the operations of m with those of the model that is the
+// reference, if one is: to the end where --layers asks for it, else to the first
+// divergence. Where the operations cannot be compared there is no profile, unless it
+// was asked for.
+func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*verify.Profile, error) {
+	asked := c.Bool("layers")
+	if with.source == nil || !asked && verify.Comparable(with.source, m) != nil {
+		return nil, nil
 	}
-	if c.Bool("attribute") {
-		progress := newMeter(c, "attribute", "tokens", 1)
-		defer progress.done()
-		var err error
-		report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
-			progress.label = stage
-			progress.at(int64(done), int64(total))
-		})
-		if err != nil {
-			return err
-		}
+	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
+	if err == nil {
+		profile.Drawn = asked
 	}
-	asked := c.Bool("layers") || c.Bool("attribute")
-	if !asked && (!report.Suspect() || verify.Comparable(with.source, m) != nil) {
-		return nil
-	}
-	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !c.Bool("layers"))
-	if err != nil {
-		return err
-	}
-	report.Explain(profile, c.Bool("layers"))
-	return nil
+	return profile, err
+}
+
+// attribute adds to the report of m what each stage costs.
+func attribute(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) (err error) {
+	progress := newMeter(c, "attribute", "tokens", 1)
+	defer progress.done()
+	report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
+		progress.label = stage
+		progress.at(int64(done), int64(total))
+	})
+	return err
 }
 
 // compare is verify.Run with its progress shown.
@@ -283,7 +303,7 @@ const rememberedFloats = 1 << 26
 func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	file, against, text := c.String("reference"), c.String("against"), c.String("text")
 	switch {
-	case file == "" && text == "":
+	case file == "" && text == "" && !c.Bool(selfTestFlag.Name):
 		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
 	case file != "" && (text != "" || against != ""):
 		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
@@ -297,7 +317,11 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		}
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
-	prompts, err := textPrompts(c, m, text)
+	cut := textPrompts
+	if text == "" {
+		cut = selfTestPrompts
+	}
+	prompts, err := cut(c, m, text)
 	if err != nil || against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, err
 	}

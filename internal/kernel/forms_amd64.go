@@ -39,6 +39,7 @@ var avx2 = &form{
 	fromF32:  fromF32LittleEndian,
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:   affineAVX2,
+	grid:     gridErrorsAVX2,
 }
 
 var avx512 = &form{
@@ -61,4 +62,5 @@ var avx512 = &form{
 	fromF32:  fromF32LittleEndian,
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:   affineAVX512,
+	grid:     gridErrorsAVX512,
 }

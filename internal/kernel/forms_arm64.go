@@ -26,4 +26,5 @@ var neon = &form{
 	fromF32:  fromF32LittleEndian,
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1NEON, split2NEON, split4NEON},
 	affine:   affineNEON,
+	grid:     gridErrorsNEON,
 }

@@ -11,21 +11,22 @@ import (
 // TestGolden holds every form on every architecture to the same bytes.
 func TestGolden(t *testing.T) {
 	golden := map[string]string{
-		"Dot":       "3c1917f4b773b5f0",
-		"Gemm":      "5c5064341b06a32e",
-		"Mix":       "bf216775ec03c887",
-		"Sum":       "52e57c7c07d7666b",
-		"RMSNorm":   "37d31c5d3a6276d0",
-		"Softmax":   "fdf87ff28055b8dc",
-		"SiLUMul":   "ca0c271d53c9400c",
-		"GELUMul":   "c7122ac39576c6bd",
-		"LayerNorm": "83a7999ce3cb7c5e",
-		"Rotate":    "0ce17eb09187071d",
-		"Exp":       "2be13fa7afd3a951",
-		"From":      "c7b047818258047e",
-		"Unpack":    "3db8f0a051d5dfe4",
-		"Affine":    "67d58fa792ca6a93",
-		"float64":   "4cefc191f4e8851e",
+		"Dot":        "3c1917f4b773b5f0",
+		"Gemm":       "5c5064341b06a32e",
+		"Mix":        "bf216775ec03c887",
+		"Sum":        "52e57c7c07d7666b",
+		"RMSNorm":    "37d31c5d3a6276d0",
+		"Softmax":    "fdf87ff28055b8dc",
+		"SiLUMul":    "ca0c271d53c9400c",
+		"GELUMul":    "c7122ac39576c6bd",
+		"LayerNorm":  "83a7999ce3cb7c5e",
+		"Rotate":     "0ce17eb09187071d",
+		"Exp":        "2be13fa7afd3a951",
+		"From":       "c7b047818258047e",
+		"Unpack":     "3db8f0a051d5dfe4",
+		"Affine":     "67d58fa792ca6a93",
+		"GridErrors": "de1076a521b5fa71",
+		"float64":    "4cefc191f4e8851e",
 	}
 	eachForm(t, func(t *testing.T) {
 		r := seeded(1)
@@ -106,6 +107,10 @@ func TestGolden(t *testing.T) {
 		Affine(f, q, a[:33], b[:33], 32)
 		put(f...)
 		done("Affine")
+		scale, inverse := [Candidates]float32(a[:Candidates]), [Candidates]float32(b[:Candidates])
+		errors := GridErrors(a[:99], b[:99], &scale, &inverse, -8, 7)
+		put(errors[:]...)
+		done("GridErrors")
 		for range 1000 {
 			x := r.NormFloat64() * 100
 			binary.Write(h, binary.LittleEndian, []float64{Exp64(x), Log64(x * x), Pow64(math.Abs(x), x/10), Sin64(x * x), Cos64(x * x)})

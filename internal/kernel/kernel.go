@@ -65,6 +65,7 @@ type form struct {
 	fromBF16 func(dst []float32, src []byte)
 	fromF32  func(dst []float32, src []byte)
 	split    [3]func(dst, src []uint8, shift uint, or bool)                         // 1, 2 and 4 bits; len(src) a multiple of 16
+	grid     func(x, power, scale, inverse []float32, bottom, top float32) stripes  // scale and inverse of width
 	affine   func(dst []float32, codes []uint8, scale, offset []float32, group int) // group is a multiple of width, all groups whole
 }
 
@@ -123,6 +124,22 @@ func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n
 		return
 	}
 	best.gemm(c, ldc, a, lda, b, ldb, m, n, k)
+}
+
+// Candidates is how many scales GridErrors tries at once.
+const Candidates = width
+
+// GridErrors returns for each of the candidate scales the weighted squared error of
+// rounding x to its grid,
+//
+//	sum over i of power[i] * (x[i] - scale*q)², q = x[i]*inverse to the nearest integer, within [bottom, top]
+//
+// in ascending i, half going to even and every operation rounded. bottom and top are at
+// most 2^22 in size. A candidate with scale and inverse 0 has the error of zeros. It
+// panics unless x and power are equally long.
+func GridErrors(x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32) [Candidates]float32 {
+	check(len(power) == len(x), "GridErrors")
+	return best.grid(x, power, scale[:], inverse[:], bottom, top)
 }
 
 // Mix sets dst[d] to the sum over t of p[t]*v[t*ldv+d], a chain of fused

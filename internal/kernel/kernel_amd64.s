@@ -1634,6 +1634,59 @@ check:
 	VZEROUPPER
 	RET
 
+// func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
+// Requires: AVX
+TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-168
+	MOVQ         x_base+0(FP), AX
+	MOVQ         power_base+24(FP), CX
+	MOVQ         scale_base+48(FP), DX
+	MOVQ         inverse_base+72(FP), BX
+	VBROADCASTSS bottom+96(FP), Y0
+	VBROADCASTSS top+100(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	VMOVUPS      (DX), Y3
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(DX), Y5
+	VMOVUPS      32(BX), Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         x_len+8(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), Y9
+	VBROADCASTSS (CX)(BX*4), Y10
+	VMULPS       Y4, Y9, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VSUBPS       Y2, Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VADDPS       Y11, Y7, Y7
+	VMULPS       Y6, Y9, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VSUBPS       Y2, Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	VMOVUPS Y7, ret_0+104(FP)
+	VMOVUPS Y8, ret_8+136(FP)
+	VZEROUPPER
+	RET
+
 // func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, AVX512F
 TEXT ·mix64AVX512(SB), NOSPLIT, $0-48
@@ -2060,6 +2113,45 @@ block:
 check:
 	TESTQ SI, SI
 	JNZ   group
+	VZEROUPPER
+	RET
+
+// func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
+// Requires: AVX, AVX512F
+TEXT ·gridErrorsAVX512(SB), NOSPLIT, $0-168
+	MOVQ         x_base+0(FP), AX
+	MOVQ         power_base+24(FP), CX
+	MOVQ         scale_base+48(FP), DX
+	MOVQ         inverse_base+72(FP), BX
+	VBROADCASTSS bottom+96(FP), Z0
+	VBROADCASTSS top+100(FP), Z1
+	VBROADCASTSS toInt<>+0(SB), Z2
+	VMOVUPS      (DX), Z3
+	VMOVUPS      (BX), Z4
+	VPXORD       Z5, Z5, Z5
+	MOVQ         x_len+8(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), Z6
+	VBROADCASTSS (CX)(BX*4), Z7
+	VMULPS       Z4, Z6, Z8
+	VMAXPS       Z0, Z8, Z8
+	VMINPS       Z1, Z8, Z8
+	VADDPS       Z2, Z8, Z8
+	VSUBPS       Z2, Z8, Z8
+	VMULPS       Z3, Z8, Z8
+	VSUBPS       Z8, Z6, Z8
+	VMULPS       Z8, Z8, Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	VMOVUPS Z5, ret_0+104(FP)
 	VZEROUPPER
 	RET
 

@@ -68,6 +68,9 @@ func fromBF16AVX2(dst []float32, src []byte)
 func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
+func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
+
+//go:noescape
 func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
@@ -111,6 +114,9 @@ func fromBF16AVX512(dst []float32, src []byte)
 
 //go:noescape
 func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
+
+//go:noescape
+func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
 
 //go:noescape
 func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)

@@ -64,3 +64,6 @@ func split2NEON(dst, src []uint8, shift uint, or bool)
 
 //go:noescape
 func split4NEON(dst, src []uint8, shift uint, or bool)
+
+//go:noescape
+func gridErrorsNEON(x, power, scale, inverse []float32, bottom, top float32) [16]float32

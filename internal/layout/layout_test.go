@@ -26,7 +26,7 @@ var rules = []struct {
 	{"internal/spell", []string{}},
 	{"internal/mmap", []string{}},
 	{"internal/parallel", []string{}},
-	{"internal/qtensor", []string{"internal/kernel"}},
+	{"internal/qtensor", []string{"internal/kernel", "internal/mmap"}},
 	{"internal/journal", []string{"internal/defect", "internal/mmap", "internal/parallel"}},
 	{"internal/strictjson", []string{"internal/defect"}},
 	{"internal/strictyaml", []string{}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"thimble/internal/kernel"
+	"thimble/internal/mmap"
 )
 
 // A Matrix is a stored matrix. Its planes often alias a mapped file and are
@@ -27,6 +28,17 @@ type Source interface {
 	Row(dst []byte, r int)
 	// Release lets the system take back the memory that the rows were made of.
 	Release()
+}
+
+// Release lets the system take back the memory that m was read from, where it is
+// mapped from a file. It costs a read when it is used again.
+func (m *Matrix) Release() {
+	if m.Source != nil {
+		m.Source.Release()
+	}
+	for _, plane := range m.Planes() {
+		mmap.Release(plane)
+	}
 }
 
 // New returns a zero matrix of the given scheme and shape.

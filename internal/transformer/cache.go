@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"fmt"
+	"slices"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -164,4 +165,51 @@ func (c *Cache) append(step int, k, v rows) error {
 		}
 	}
 	return nil
+}
+
+// Truncate forgets the positions from n on, of which there must be that many.
+func (c *Cache) Truncate(n int) { c.used = n }
+
+// Copy stores what is kept of position from as that of position to.
+func (c *Cache) Copy(to, from int) {
+	for i := range c.steps {
+		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
+			for h := range c.heads {
+				s.copy(h*c.capacity+to, h*c.capacity+from)
+			}
+		}
+	}
+}
+
+// copy stores vector from as vector to.
+func (s *store) copy(to, from int) {
+	if s.coded != nil {
+		s.coded.CopyRow(to, s.coded, from)
+		return
+	}
+	copy(s.floats[to*s.stride:][:s.stride], s.floats[from*s.stride:])
+}
+
+// Difference returns the first position of which c and other, of one decoder,
+// keep different keys or values, and the first step that does; -1 for both if
+// there is none among the positions that both hold.
+func (c *Cache) Difference(other *Cache) (step, position int) {
+	var x, y [2][]float32
+	var read qtensor.Reader
+	for position := range min(c.used, other.used) {
+		for step := range c.steps {
+			a, b := &c.steps[step], &other.steps[step]
+			for h := range c.heads {
+				i, j := h*c.capacity+position, h*other.capacity+position
+				for kind, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
+					u := pair[0].read(&x[kind], &read, i, 1)[:c.headDim]
+					v := pair[1].read(&y[kind], &read, j, 1)[:c.headDim]
+					if !slices.Equal(u, v) {
+						return step, position
+					}
+				}
+			}
+		}
+	}
+	return -1, -1
 }

@@ -65,7 +65,7 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 			inputs[i] = d.round(x, p.w.Scheme)
 		}
 	}
-	return parallel.Do(ctx, panels, func(worker, i int) error {
+	err := parallel.Do(ctx, panels, func(worker, i int) error {
 		for j, p := range ps {
 			if n := (p.w.Rows + panelRows - 1) / panelRows; i >= n {
 				i -= n
@@ -76,7 +76,21 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 		}
 		return nil
 	})
+	for _, p := range ps {
+		if p.w.Bytes() >= largeWeights && x.n >= manyRows {
+			p.w.Release()
+		}
+	}
+	return err
 }
+
+// Weights of so many bytes are not kept resident behind a product with so many rows,
+// so that a prompt may go through a model that is larger than memory. To map them
+// again costs a few percent of such a product.
+const (
+	largeWeights = 4 << 20
+	manyRows     = 32
+)
 
 // rounds reports whether the inputs of a layer with weights w are rounded.
 func (d *Decoder) rounds(w *qtensor.Matrix) bool {

@@ -68,6 +68,7 @@ func main() {
 		s.fromF16()
 		s.fromBF16()
 		s.affine()
+		s.gridErrors()
 	}
 	split(1)
 	split(2)
