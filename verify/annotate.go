@@ -11,8 +11,9 @@ var (
 )
 
 // Annotations are the workflow commands by which GitHub Actions shows what went
-// wrong at the top of a run: an error for each gate that was missed, a warning for
-// each that is undecided, nothing where all is well.
+// wrong at the top of a run: an error for each gate that was missed and each figure
+// that is worse than the baseline, a warning for each gate that is undecided, nothing
+// where all is well.
 func (r *Report) Annotations() string {
 	var b strings.Builder
 	for i := range r.Gates {
@@ -30,6 +31,10 @@ func (r *Report) Annotations() string {
 			text += "; " + shown(r.Diagnosis)
 		}
 		fmt.Fprintf(&b, "::%s title=%s::%s\n", level, annotationTitle.Replace(title), annotationText.Replace(text))
+	}
+	for _, f := range r.worse() {
+		title := fmt.Sprintf("%s: %s worse than the baseline", shown(baseName(r.Model.Path)), f.Name)
+		fmt.Fprintf(&b, "::error title=%s::%s\n", annotationTitle.Replace(title), annotationText.Replace(f.sentence()))
 	}
 	return b.String()
 }

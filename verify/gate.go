@@ -188,10 +188,17 @@ func roundUp(n float64) int64 {
 }
 
 // DefaultGates returns the limits for a comparison of m with the checkpoint it
-// came from. The coarsest scheme among its linear layers, embedding and head
-// decides: the one with the fewest bits per weight. m must have passed Check.
+// came from: those of its coarsest scheme, for a model of its size. m must have
+// passed Check.
 func DefaultGates(m *model.Model) []Gate {
-	var coarsest qtensor.Scheme
+	s := coarsest(m)
+	weights, _ := m.Size()
+	return sized(SchemeGates(s), s, weights)
+}
+
+// coarsest is the scheme with the fewest bits per weight among the linear layers,
+// embedding and head of m.
+func coarsest(m *model.Model) (found qtensor.Scheme) {
 	least := math.Inf(1)
 	for _, s := range m.Spec.Slots() {
 		if s.Role == model.Vector {
@@ -199,10 +206,10 @@ func DefaultGates(m *model.Model) []Gate {
 		}
 		scheme := m.Tensors[s.Name].Scheme
 		if bits := scheme.BitsPerWeight(s.Cols); bits < least {
-			coarsest, least = scheme, bits
+			found, least = scheme, bits
 		}
 	}
-	return SchemeGates(coarsest)
+	return found
 }
 
 // NoConversionError is the gate on what the operations of a model add of their own,
@@ -210,7 +217,47 @@ func DefaultGates(m *model.Model) []Gate {
 // sees what a few bits hide from the others, and needs a Profile.
 var NoConversionError = Gate{"beyond_rounding", "<=", 1}
 
-// SchemeGates returns the limits for a model stored throughout in s.
+// sizes are from how many weights on a model is held to a part of the divergence
+// that SchemeGates allows a small one.
+var sizes = []struct {
+	from int64
+	part float64
+}{{5e9, 0.25}, {1e9, 0.5}}
+
+// sized are the gates of a model of so many weights, stored in s. Divergence goes
+// with the square of an error and disagreement with the error itself, so half the
+// limit of the one is 1/sqrt(2) of the other's. Floats do not depend on
+// the size, and two bits are not what larger models are known to bear.
+func sized(gates []Gate, s qtensor.Scheme, weights int64) []Gate {
+	if s.Kind == qtensor.Foreign {
+		s = s.Layout.Scheme
+	}
+	if s.Kind != qtensor.Int || s.Bits < 3 {
+		return gates
+	}
+	for _, z := range sizes {
+		if weights < z.from {
+			continue
+		}
+		for i := range gates {
+			g := &gates[i]
+			switch g.Metric {
+			case "kl_mean":
+				g.Limit = rounded(g.Limit * z.part)
+			case "top1_agreement":
+				g.Limit = rounded(1 - float64((1-g.Limit)*math.Sqrt(z.part)))
+			}
+		}
+		break
+	}
+	return gates
+}
+
+// rounded is a limit to three decimals, as the table in docs/NUMERICS.md has it.
+func rounded(x float64) float64 { return math.Round(x*1000) / 1000 }
+
+// SchemeGates returns the limits for a model of less than a billion weights,
+// stored throughout in s.
 //
 // They part rounding from damage: 2.5 to 13 times what rounding to nearest costs
 // a model of 135 M parameters, and below what a wrong permutation, scale or

@@ -90,6 +90,17 @@ func (r *Report) JUnit() ([]byte, error) {
 		}
 		s.Cases = append(s.Cases, test)
 	}
+	if r.held() {
+		for i := range r.Baseline.Figures {
+			f := &r.Baseline.Figures[i]
+			test := junitCase{Class: "thimble.baseline", Name: f.Name}
+			if f.Outcome == worse {
+				test.Failure = &junitFailure{f.sentence(), "baseline", f.sentence()}
+				s.Failures++
+			}
+			s.Cases = append(s.Cases, test)
+		}
+	}
 	if len(s.Cases) == 0 { // readers complain of a suite without tests
 		s.Cases = []junitCase{{Class: "thimble.verify", Name: "measured", Skipped: &junitSkipped{"no gate was set"}}}
 		s.Skipped++

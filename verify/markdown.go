@@ -18,6 +18,9 @@ func (r *Report) Markdown() string {
 			fmt.Fprintf(&b, "- **%s** %s\n", r.outcome(c), prose(r.reason(c)))
 		}
 	}
+	for _, f := range r.worse() {
+		fmt.Fprintf(&b, "- **%s** %s\n", missed, prose(f.sentence()))
+	}
 	if r.Diagnosis != "" {
 		fmt.Fprintf(&b, "\n**Diagnosis** %s\n", inert(r.Diagnosis))
 	}
@@ -25,8 +28,15 @@ func (r *Report) Markdown() string {
 	if r.Against != "" {
 		fmt.Fprintf(&b, ", against %s", code(r.Against))
 	}
+	if r.Policy != "" {
+		fmt.Fprintf(&b, ", by %s", code(r.Policy))
+	}
+	if r.Speed != nil {
+		b.WriteString("; " + r.Speed.String())
+	}
 	b.WriteString("\n")
 	r.markdownGates(&b)
+	r.markdownBaseline(&b)
 	r.markdownMetrics(&b)
 	r.markdownStages(&b)
 	r.markdownTokens(&b)

@@ -31,7 +31,7 @@ func (r *Report) outcomeOfAll() string {
 	switch {
 	case !r.Pass:
 		return missed
-	case len(r.Gates) == 0:
+	case len(r.Gates) == 0 && !r.held():
 		return measured
 	}
 	for i := range r.Gates {

@@ -40,6 +40,9 @@ func hostileReport() *Report {
 		Layers:     []Layer{{Step: -1, Block: -1, Operation: "embed", Added: 0}, {Operation: hostile, Tensor: hostile, Added: 0.5, Expected: unknown}, {Operation: "ffn_residual", Added: 0.1, Inherited: 0.2}},
 		Stages:     []Stage{{Stage: stageSource, Top1: 1}, {Stage: stageKV, Arithmetic: ArithmeticInfo{hostile, hostile, hostile}, KLMean: 0.1, Added: 0.1, Top1: unknown}},
 		Tensors:    []StoredTensor{{hostile, "linear", "int4/g32/sym", 10, 20, 300}, {"b", "linear", "int4/g32/sym", 1, 2, 3}},
+		Policy:     hostile,
+		Baseline:   &Baseline{Path: hostile, Figures: []Figure{{"bytes", 1, 2, unknown, unknown, 0.1, worse}, {"kl_mean", 0.1, 0.2, -0.05, 0.25, 0.01, noise}}},
+		Speed:      &Speed{Path: hostile, SHA256: hostile, Arithmetic: ArithmeticInfo{hostile, hostile, hostile}},
 		Provenance: &Provenance{Architecture: hostile, Tool: hostile, Recipe: hostile + "\n" + hostile, Overrides: []string{hostile}, Sources: []Source{{hostile, 5, hostile}}},
 	}
 	if err := r.judge([]Gate{{"kl_mean", "<=", 0.001}, {"kl_mean", "<=", 0.025}, {"top1_agreement", ">=", 0.5}}, false); err != nil {
@@ -282,7 +285,7 @@ func TestJUnit(t *testing.T) {
 	if err := xml.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Tests != 3 || got.Failures != 1 || got.Skipped != 1 || len(got.Suite) != 1 || got.Suite[0].Tests != 3 {
+	if got.Tests != 5 || got.Failures != 2 || got.Skipped != 1 || len(got.Suite) != 1 || got.Suite[0].Tests != 5 {
 		t.Fatalf("%+v", got)
 	}
 	s := got.Suite[0]
@@ -290,7 +293,7 @@ func TestJUnit(t *testing.T) {
 	for _, c := range s.Cases {
 		names = append(names, c.Name)
 	}
-	if d := cmp.Diff([]string{"kl_mean <= 0.001", "kl_mean <= 0.025", "top1_agreement >= 0.5"}, names); d != "" {
+	if d := cmp.Diff([]string{"kl_mean <= 0.001", "kl_mean <= 0.025", "top1_agreement >= 0.5", "bytes", "kl_mean"}, names); d != "" {
 		t.Error(d)
 	}
 	if c := s.Cases[0]; c.Failure == nil || c.Failure.Message != "kl_mean 0.02, the gate is <= 0.001" || c.Skipped != nil {
@@ -323,6 +326,7 @@ func TestJUnitOutcomes(t *testing.T) {
 		{[]Gate{{"kl_mean", "<=", 0.5}}, true, 0, 0},
 	} {
 		r := hostileReport()
+		r.Baseline = nil
 		r.Gates = nil
 		if err := r.judge(c.gates, c.strict); err != nil {
 			t.Fatal(err)
@@ -372,6 +376,7 @@ func TestMarkdown(t *testing.T) {
 // A line for each gate that is not passed, and no more commands than that.
 func TestAnnotations(t *testing.T) {
 	r := hostileReport()
+	r.Baseline = nil
 	lines := strings.Split(r.Annotations(), "\n")
 	if len(lines) != 3 || lines[2] != "" {
 		t.Fatalf("%q", lines)

@@ -21,7 +21,9 @@ var pageStyle string
 // pageTemplate writes a page. It escapes what it is given for where it stands.
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"shown": shown, "legible": legible, "figure": figure, "share": share, "brief": brief, "where": where,
-	"lines": func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
+	"moved": (*Figure).change, "between": (*Figure).spread, "state": (*Figure).state,
+	"allowed": func(f *Figure) string { return f.part(float64(f.Allowed), false) },
+	"lines":   func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
 }).Parse(pageText))
 
 // A page is what the template is given. Pictures are from package chart, which
@@ -72,6 +74,12 @@ func (r *Report) HTML() ([]byte, error) {
 			Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit))), Value: figure(c.Value),
 			Interval: r.intervalText(c.Metric), Outcome: r.outcome(c), Picture: r.gatePicture(c, i),
 		})
+	}
+	if r.held() && r.worse() == nil {
+		p.Reasons = append(p.Reasons, pageReason{passed, "nothing is worse than in the baseline"})
+	}
+	for _, f := range r.worse() {
+		p.Reasons = append(p.Reasons, pageReason{missed, f.sentence()})
 	}
 	for i := range metrics {
 		k := &metrics[i]
@@ -148,6 +156,10 @@ func (r *Report) facts() (all []pageFact) {
 	add("Run in", r.Arithmetic.String())
 	add("Against", r.Against)
 	add("Verified by", r.Tool)
+	add("Policy", r.Policy)
+	if r.Speed != nil {
+		add("Speed", r.Speed.String())
+	}
 	if p := r.Provenance; p != nil {
 		add("Architecture", p.Architecture)
 		add("Made by", p.Tool)

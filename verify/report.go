@@ -15,14 +15,19 @@ const Schema = 1
 
 // A Report is the outcome of a Run.
 type Report struct {
-	Schema      int            `json:"schema"`
-	Tool        string         `json:"tool,omitempty"`   // that measured
-	Pass        bool           `json:"pass"`             // no gate was missed
-	Strict      bool           `json:"strict,omitempty"` // a gate that is undecided was missed
-	Gates       []Check        `json:"gates"`
-	Model       ModelInfo      `json:"model"`
-	Arithmetic  ArithmeticInfo `json:"arithmetic"`        // that the model was run in
-	Against     string         `json:"against,omitempty"` // the reference, as its user named it
+	Schema     int            `json:"schema"`
+	Tool       string         `json:"tool,omitempty"`   // that measured
+	Pass       bool           `json:"pass"`             // no gate was missed, and nothing is worse than the baseline
+	Strict     bool           `json:"strict,omitempty"` // a gate that is undecided was missed
+	Gates      []Check        `json:"gates"`
+	Model      ModelInfo      `json:"model"`
+	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
+	Against    string         `json:"against,omitempty"` // the reference, as its user named it
+
+	AgainstSHA256 string `json:"against_sha256,omitempty"` // hexadecimal, of its largest file
+	PromptsSHA256 string `json:"prompts_sha256"`           // of what was scored
+	Policy        string `json:"policy,omitempty"`         // the file that the gates are from, as its user named it
+
 	Metrics     Metrics        `json:"metrics"`
 	Intervals   []Interval     `json:"intervals,omitempty"` // 95 %, from two prompts on
 	Prompts     []PromptReport `json:"prompts"`
@@ -35,6 +40,9 @@ type Report struct {
 	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
 	Layers          []Layer     `json:"layers,omitempty"`           // every operation of every step
 	Stages          []Stage     `json:"stages,omitempty"`           // what each stage costs
+
+	Baseline *Baseline `json:"baseline,omitempty"` // what has moved since
+	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe

@@ -27,9 +27,16 @@ func (r *Report) String() string {
 	if r.Against != "" {
 		fmt.Fprintf(&b, "  against  %s\n", defect.Printable(r.Against))
 	}
+	if r.Policy != "" {
+		fmt.Fprintf(&b, "  policy   %s\n", defect.Printable(r.Policy))
+	}
+	if r.Speed != nil {
+		fmt.Fprintf(&b, "  speed    %v\n", r.Speed)
+	}
 	b.WriteString("\n")
 	r.writeMetrics(&b)
 	r.writeIntervals(&b)
+	r.writeBaseline(&b)
 	r.writePrompts(&b)
 	r.writeTokens(&b)
 	r.writeStages(&b)
@@ -42,7 +49,7 @@ func (r *Report) String() string {
 }
 
 func (r *Report) verdict() string {
-	if len(r.Gates) == 0 {
+	if len(r.Gates) == 0 && !r.held() {
 		return "MEASURED, no gate set"
 	}
 	var missed, met, open []string
@@ -55,6 +62,12 @@ func (r *Report) verdict() string {
 		if c.Undecided {
 			open = append(open, "\nUNDECIDED  "+r.openText(&c))
 		}
+	}
+	for _, f := range r.worse() {
+		missed = append(missed, f.sentence())
+	}
+	if r.held() && r.worse() == nil {
+		met = append(met, "nothing worse than the baseline")
 	}
 	undecided := strings.Join(open, "")
 	switch {

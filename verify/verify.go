@@ -112,6 +112,7 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	}
 	report := r.report()
 	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
+	report.PromptsSHA256 = digestOf(prompts)
 	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
 	r.tokens(report, o.Text)
 	report.explain(o.Profile)

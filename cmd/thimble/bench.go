@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -35,30 +34,21 @@ func benchCommand() *cli.Command {
 	}
 }
 
-// A speed is the report of bench, in tokens per second.
-type speed struct {
-	Path    string    `json:"path"`
-	Cores   int       `json:"cores"`
-	Prefill []float64 `json:"prefill_tokens_per_second"` // one a run
-	Decode  []float64 `json:"decode_tokens_per_second"`
-	FLOP    float64   `json:"flop_per_token"` // of the linear layers
-	Prompt  int       `json:"prefill_tokens"`
-	Steps   int       `json:"decode_tokens"`
-
-	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
-	Cache      int64                 `json:"kv_bytes"` // of all positions
-}
+// A speed is the report of bench.
+type speed struct{ verify.Speed }
 
 func (s *speed) String() string {
-	p, d := median(s.Prefill), median(s.Decode)
+	p, d := verify.Median(s.Prefill), verify.Median(s.Decode)
 	return fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n"+
-		"cache   %4d tokens  %8.2f MB        %v\n",
-		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores, s.Prompt+s.Steps, float64(s.Cache)/1e6, s.Arithmetic)
+		"cache   %4d tokens  %8.2f MB        %v\n%s",
+		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores, s.Prompt+s.Steps, float64(s.Cache)/1e6, s.Arithmetic, s.memory())
 }
 
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+func (s *speed) memory() string {
+	if s.Memory == 0 {
+		return ""
+	}
+	return fmt.Sprintf("memory              %8.1f MB        most that was resident, the mapped file included\n", float64(s.Memory)/1e6)
 }
 
 func benchAction(c *cli.Context) error {
@@ -66,7 +56,7 @@ func benchAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &speed{Path: path, Cores: parallel.Workers(), Prompt: c.Int("prefill"), Steps: c.Int("decode")}
+	s := &speed{verify.Speed{Path: path, Cores: parallel.Workers(), Prompt: c.Int("prefill"), Steps: c.Int("decode")}}
 	runs := c.Int("runs")
 	for _, flag := range []string{"prefill", "decode", "runs"} {
 		if n := c.Int(flag); n < 1 || n > model.MaxLength {
@@ -98,15 +88,26 @@ func benchAction(c *cli.Context) error {
 			s.FLOP += 2 * float64(slot.Rows) * float64(slot.Cols) * float64(len(m.Spec.Schedule)) / float64(m.Spec.Blocks)
 		}
 	}
+	timed := false // the peak is of the counted runs
 	for run := range runs + 1 {
 		p, q, err := s.once(c.Context, d, &m.Spec)
 		if err != nil {
 			return fmt.Errorf("%s: %w", defect.Printable(path), err)
 		}
-		if run > 0 {
-			s.Prefill, s.Decode = append(s.Prefill, p), append(s.Decode, q)
+		if run == 0 {
+			timed = resetPeak()
+			continue
 		}
+		s.Prefill, s.Decode = append(s.Prefill, p), append(s.Decode, q)
 	}
+	if timed {
+		s.Memory = peakMemory()
+	}
+	info, err := identity(c.Context, m, nil)
+	if err != nil {
+		return err
+	}
+	s.SHA256 = info.SHA256
 	return print(c, s)
 }
 

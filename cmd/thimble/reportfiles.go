@@ -34,14 +34,16 @@ type reportForm struct {
 
 var reportForms = []reportForm{
 	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(r.String()), nil }},
-	{"json", ".json", func(r *verify.Report) ([]byte, error) {
-		var b bytes.Buffer
-		err := printJSON(&b, r)
-		return b.Bytes(), err
-	}},
+	{"json", ".json", reportJSON},
 	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(r.Markdown()), nil }},
 	{"junit", ".xml", (*verify.Report).JUnit},
 	{"html", ".html", (*verify.Report).HTML},
+}
+
+func reportJSON(r *verify.Report) ([]byte, error) {
+	var b bytes.Buffer
+	err := printJSON(&b, r)
+	return b.Bytes(), err
 }
 
 // A reportOutput is where a report goes: printed in one form, and into files.

@@ -17,8 +17,8 @@ func checkSelfTest(c *cli.Context) error {
 	if !c.Bool(selfTestFlag.Name) {
 		return nil
 	}
-	for _, name := range []string{"record", "decode", "layers", "attribute"} {
-		if c.Bool(name) {
+	for _, name := range []string{"record", "decode", "layers", "attribute", baselineFlag.Name, benchFlag.Name} {
+		if c.Bool(name) || c.IsSet(name) {
 			return fmt.Errorf("--selftest compares copies of the model with it; leave out --%s", name)
 		}
 	}
@@ -27,9 +27,6 @@ func checkSelfTest(c *cli.Context) error {
 
 // selfTest is verify --selftest of m.
 func selfTest(c *cli.Context, m *model.Model, gates []verify.Gate, a verify.Arithmetic) error {
-	if gates == nil {
-		gates = verify.DefaultGates(m)
-	}
 	with, err := comparisonOf(c, m)
 	if err != nil {
 		return err

@@ -29,7 +29,8 @@ func verifyCommand() *cli.Command {
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
-			"Gates decide the exit status. Without --gate they follow from how the model is stored;\n" +
+			"Gates decide the exit status. Without --gate they are those of --policy, a file that a\n" +
+			"team keeps with its code, or follow from how the model is stored and how large it is;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
 			"What was measured decides. Where other prompts could well have told otherwise, the\n" +
@@ -50,6 +51,9 @@ func verifyCommand() *cli.Command {
 			"where it was made, or if the model itself misses a gate.\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
+			"--baseline fails where a figure is worse than in an earlier report, beyond noise:\n" +
+			"quality prompt by prompt, size, and, where --bench brings them, speed and memory.\n" +
+			"--update-baseline keeps what is better. docs/CI.md has workflows and the policy's keys.\n\n" +
 			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
 			"Examples:\n" +
 			"   thimble verify smol.thimble --reference ref.safetensors\n" +
@@ -61,6 +65,8 @@ func verifyCommand() *cli.Command {
 			"      --activations int8 --kv k8v4\n" +
 			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
 			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
+			"   thimble verify smol.thimble --reference ref.safetensors \\\n" +
+			"      --policy policy.yaml --baseline baseline.json --update-baseline\n" +
 			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
@@ -77,6 +83,7 @@ func verifyCommand() *cli.Command {
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
+			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
@@ -95,6 +102,10 @@ func verifyAction(c *cli.Context) error {
 			return fmt.Errorf("--gate: %w", err)
 		}
 		gates = append(gates, g)
+	}
+	held, err := ratchetOf(c)
+	if err != nil {
+		return err
 	}
 	against := c.String("against")
 	arithmetic, err := arithmeticOf(c)
@@ -121,6 +132,9 @@ func verifyAction(c *cli.Context) error {
 	}
 	defer m.Close()
 	if c.Bool(selfTestFlag.Name) {
+		if gates, err = held.gates(c, m, gates, true); err != nil {
+			return err
+		}
 		return selfTest(c, m, gates, arithmetic)
 	}
 	atOnce := 0
@@ -136,12 +150,13 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer with.close()
-	out, err := reportsOf(c, slices.Concat(m.Files, with.files, []string{c.String("text")}))
+	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String(policyFlag.Name)})
+	out, err := reportsOf(c, slices.Concat(inputs, held.files()))
 	if err != nil {
 		return err
 	}
-	if gates == nil && with.reference != nil {
-		gates = verify.DefaultGates(m)
+	if gates, err = held.gates(c, m, gates, with.reference != nil); err != nil {
+		return err
 	}
 	if c.Bool("record") && with.reference == nil {
 		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
@@ -150,7 +165,7 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if profile != nil && !c.IsSet("gate") {
+	if profile != nil && !c.IsSet("gate") && !slices.ContainsFunc(gates, func(g verify.Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
 		gates = append(gates, verify.NoConversionError)
 	}
 	hashing := newMeter(c, "hash", "MB", 1e6)
@@ -159,10 +174,22 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := held.check(&info, inputs); err != nil {
+		return err
+	}
+	referenceSum, err := digestOfFiles(c, with.files)
+	if err != nil {
+		return err
+	}
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
 		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile,
 	})
+	if err == nil {
+		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
+		report.Describe(m)
+		err = held.hold(report, c.Uint64("seed"))
+	}
 	if err == nil && c.Bool("attribute") {
 		err = attribute(c, report, with, m, arithmetic)
 	}
@@ -174,8 +201,9 @@ func verifyAction(c *cli.Context) error {
 			return err
 		}
 	}
-	report.Tool = tool
-	report.Describe(m)
+	if err := held.keep(report, inputs); err != nil {
+		return err
+	}
 	if err := out.put(c, report); err != nil {
 		return err
 	}

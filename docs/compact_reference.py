@@ -1,0 +1,27 @@
+"""Writes a compact reference for "thimble verify MODEL --reference OUT":
+
+python compact_reference.py CHECKPOINT TEXT OUT [K=64] [TOKENS=512] [CHUNKS=16]
+"""
+import sys
+
+import torch
+import transformers
+from safetensors.torch import save_file
+
+checkpoint, text, out = sys.argv[1:4]
+k, length, chunks = (int(v) for v in sys.argv[4:] + ["64", "512", "16"][len(sys.argv) - 4:])
+tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+with open(text, encoding="utf-8", newline="") as f:
+    ids = tokenizer(f.read(), return_tensors="pt").input_ids[0]
+assert len(ids) >= chunks * length, f"the text has {len(ids)} tokens, not {chunks * length}"
+tensors, start = {}, tokenizer("").input_ids[:1]
+for n in range(chunks):
+    part = ids[n * length : (n + 1) * length].clone()
+    part[: len(start)] = torch.tensor(start, dtype=torch.long)  # as if every chunk began a text
+    with torch.inference_mode():
+        logits = model(part[None]).logits[0].float()
+    top = logits.topk(k)
+    tensors |= {f"prompt.{n}.input_ids": part, f"prompt.{n}.topk_ids": top.indices.int(),
+                f"prompt.{n}.topk_logits": top.values.contiguous(), f"prompt.{n}.logsumexp": logits.logsumexp(-1)}
+save_file(tensors, out, metadata={"framework": f"transformers {transformers.__version__}"})

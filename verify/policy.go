@@ -1,0 +1,200 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/spell"
+	"thimble/internal/strictyaml"
+)
+
+// A Policy is what a team asks of its models, from a file of YAML that
+// docs/CI.md describes.
+type Policy struct {
+	Gates     []Gate // of every model that no rule is for
+	Rules     []Rule // the first that fits decides in place of Gates
+	Strict    bool
+	Tolerance Tolerance // what may be worse than a baseline
+}
+
+// A Rule has the gates of some models.
+type Rule struct {
+	Scheme      string  // pattern of the coarsest scheme, part by part: "int4" is every int4, "int?/*/asym" all that have a minimum
+	From, Below float64 // weights; Below 0 is no limit
+	Gates       []Gate
+}
+
+// policyFile is the YAML of a Policy.
+type policyFile struct {
+	Gates []string `yaml:"gates"`
+	Rules []struct {
+		Scheme string   `yaml:"scheme"`
+		From   float64  `yaml:"weights_from"`
+		Below  float64  `yaml:"weights_below"`
+		Gates  []string `yaml:"gates"`
+	} `yaml:"rules"`
+	Strict    bool               `yaml:"strict"`
+	Tolerance map[string]float64 `yaml:"tolerance"`
+}
+
+// policyKeys are all that a policy may have, for suggestions.
+var policyKeys = []string{"gates", "rules", "strict", "tolerance", "scheme", "weights_from", "weights_below"}
+
+// unknownKey is the part of strictyaml's message that has the key.
+var unknownKey = regexp.MustCompile(`unknown field "([^"]*)"`)
+
+// ParsePolicy reads a policy. Unknown and repeated keys, metrics and schemes that
+// do not exist, and rules that cannot fit are errors.
+func ParsePolicy(text []byte) (*Policy, error) {
+	var f policyFile
+	if err := strictyaml.Decode(text, &f); err != nil {
+		if m := unknownKey.FindStringSubmatch(err.Error()); m != nil {
+			return nil, fmt.Errorf("%w%s", err, spell.Suggest(m[1], policyKeys))
+		}
+		return nil, err
+	}
+	p := &Policy{Strict: f.Strict}
+	var err error
+	if p.Gates, err = parseGates("gates", f.Gates); err != nil {
+		return nil, err
+	}
+	for i, r := range f.Rules {
+		where := fmt.Sprintf("rules[%d]", i)
+		rule := Rule{Scheme: r.Scheme, From: r.From, Below: r.Below}
+		if err := rule.check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		if rule.Gates, err = parseGates(where+".gates", r.Gates); err != nil {
+			return nil, err
+		}
+		if len(rule.Gates) == 0 {
+			return nil, fmt.Errorf("%s has no gates", where)
+		}
+		p.Rules = append(p.Rules, rule)
+	}
+	if p.Tolerance, err = newTolerance(f.Tolerance); err != nil {
+		return nil, fmt.Errorf("tolerance: %w", err)
+	}
+	return p, nil
+}
+
+func parseGates(where string, texts []string) (gates []Gate, err error) {
+	for i, text := range texts {
+		g, err := ParseGate(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", where, i, err)
+		}
+		gates = append(gates, g)
+	}
+	return gates, nil
+}
+
+// knownSchemes are the first parts of schemes' names.
+var knownSchemes = []string{
+	"f32", "f16", "bf16", "int2", "int3", "int4", "int5", "int6", "int7", "int8",
+	"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
+}
+
+// check finds what would keep r from ever being used.
+func (r *Rule) check() error {
+	if r.Scheme == "" && r.From == 0 && r.Below == 0 {
+		return errors.New("wants a scheme, weights_from or weights_below; gates of every model are gates of the policy")
+	}
+	for _, n := range []float64{r.From, r.Below} {
+		if !(n >= 0 && n <= 1e15) {
+			return fmt.Errorf("%v is no number of weights", n)
+		}
+	}
+	if r.Below != 0 && r.Below <= r.From {
+		return fmt.Errorf("no model has from %g and below %g weights", r.From, r.Below)
+	}
+	if r.Scheme == "" {
+		return nil
+	}
+	for _, part := range strings.Split(r.Scheme, "/") {
+		if _, err := path.Match(part, ""); err != nil {
+			return fmt.Errorf("scheme %q: %w", r.Scheme, err)
+		}
+	}
+	first, _, _ := strings.Cut(r.Scheme, "/")
+	if !slices.ContainsFunc(knownSchemes, func(name string) bool { ok, _ := path.Match(first, name); return ok }) {
+		return fmt.Errorf("scheme %q: none begins so%s", r.Scheme, spell.Suggest(first, knownSchemes))
+	}
+	return nil
+}
+
+// fits reports whether r is for a model of so many weights whose coarsest scheme
+// is s.
+func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
+	if n := float64(weights); n < r.From || r.Below > 0 && n >= r.Below {
+		return false
+	}
+	if r.Scheme == "" {
+		return true
+	}
+	patterns, parts := strings.Split(r.Scheme, "/"), strings.Split(s.String(), "/")
+	if len(patterns) > len(parts) {
+		return false
+	}
+	for i, pattern := range patterns {
+		if ok, err := path.Match(pattern, parts[i]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// GatesFor returns the gates of m, which has passed Check: those of the first rule
+// that fits, else the policy's own, else, where it has neither, the default ones.
+func (p *Policy) GatesFor(m *model.Model) ([]Gate, error) {
+	if !p.HasGates() {
+		return DefaultGates(m), nil
+	}
+	weights, _ := m.Size()
+	s := coarsest(m)
+	for _, r := range p.Rules {
+		if r.fits(s, weights) {
+			return r.Gates, nil
+		}
+	}
+	if len(p.Gates) == 0 {
+		return nil, fmt.Errorf("no rule is for a model of %d weights in %v, and there are no gates for those without a rule", weights, s)
+	}
+	return p.Gates, nil
+}
+
+// HasGates reports whether p has gates of its own.
+func (p *Policy) HasGates() bool { return len(p.Gates)+len(p.Rules) > 0 }
+
+// A Tolerance is by how much figures may be worse than in a baseline: a part of
+// what the baseline has, of shares the difference itself.
+type Tolerance map[string]float64
+
+// newTolerance is the usual tolerance but for what given says.
+func newTolerance(given map[string]float64) (Tolerance, error) {
+	t := Tolerance{}
+	var names []string
+	for i := range watched {
+		names = append(names, watched[i].name)
+		t[watched[i].name] = watched[i].tolerance
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		v := given[name]
+		if _, ok := t[name]; !ok {
+			return nil, fmt.Errorf("there is no figure %q, want one of %s%s", name, strings.Join(names, ", "), spell.Suggest(name, names))
+		}
+		if !(v >= 0) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%s: %v is no part, want 0 or more", name, v)
+		}
+		t[name] = v
+	}
+	return t, nil
+}

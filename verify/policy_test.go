@@ -1,0 +1,158 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"thimble/internal/qtensor"
+)
+
+func TestPolicy(t *testing.T) {
+	p, err := ParsePolicy([]byte(`
+strict: true
+gates:
+  - kl<=0.05
+  - top1>=0.9 # short names, as on the command line
+rules:
+  - scheme: int8
+    gates: [kl_mean<=0.003]
+  - scheme: int?/*/asym
+    weights_below: 1e9
+    gates: [kl_mean<=0.2, ppl_ratio<=1.1]
+  - weights_from: 5e9
+    gates: [kl_mean<=0.04]
+tolerance: {kl_mean: 0.02, bytes: 0}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Strict || fmt.Sprint(p.Gates) != "[kl_mean<=0.05 top1_agreement>=0.9]" || len(p.Rules) != 3 {
+		t.Errorf("%+v", p)
+	}
+	if p.Tolerance["kl_mean"] != 0.02 || p.Tolerance["bytes"] != 0 || p.Tolerance["ppl"] != 0.001 {
+		t.Errorf("tolerance %v", p.Tolerance)
+	}
+	foreign := qtensor.Q4_K.Foreign()
+	for _, c := range []struct {
+		rule    int
+		scheme  qtensor.Scheme
+		weights int64
+		want    bool
+	}{
+		{0, schemeOf(t, "int8/g32"), 1, true}, {0, schemeOf(t, "int8/row/asym"), 1, true}, {0, schemeOf(t, "int4/g32"), 1, false},
+		{1, schemeOf(t, "int4/g32/asym"), 1e9 - 1, true}, {1, schemeOf(t, "int4/g32/asym"), 1e9, false},
+		{1, schemeOf(t, "int4/g32"), 1, false}, {1, schemeOf(t, "f32"), 1, false}, {1, foreign, 1, false},
+		{2, foreign, 5e9, true}, {2, foreign, 5e9 - 1, false},
+	} {
+		if got := p.Rules[c.rule].fits(c.scheme, c.weights); got != c.want {
+			t.Errorf("rule %d, %v, %d weights: %v", c.rule, c.scheme, c.weights, got)
+		}
+	}
+	if r := (Rule{Scheme: "Q4_K"}); !r.fits(foreign, 1) || r.check() != nil {
+		t.Error("no rule can be for Q4_K")
+	}
+}
+
+// The first parts of schemes that a rule may name are those that there are.
+func TestKnownSchemes(t *testing.T) {
+	for _, name := range knownSchemes {
+		if !strings.HasPrefix(name, "Q") {
+			if strings.HasPrefix(name, "int") {
+				name += "/g32"
+			}
+			schemeOf(t, name)
+		}
+	}
+	for _, l := range []*qtensor.Layout{qtensor.Q4_0, qtensor.Q4_1, qtensor.Q5_0, qtensor.Q5_1, qtensor.Q8_0, qtensor.Q4_K, qtensor.Q5_K, qtensor.Q6_K} {
+		r := Rule{Scheme: l.Name}
+		if err := r.check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPolicySentences(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                       "is empty",
+		"gates":                                  "[1:1]",
+		"gates: [":                               "[1:",
+		"gates: {a: b}":                          "[1:",
+		"gats: [kl<=1]":                          `unknown field "gats", did you mean "gates"?`,
+		"gates: []\ngates: []":                   `"gates" already defined`,
+		"gates: [kl<1]":                          `gates[0]: gate "kl<1": want METRIC<=LIMIT`,
+		"gates: [kl<=1, klmean<=1]":              `gates[1]: gate "klmean<=1": there is no metric "klmean", did you mean "kl_mean"?`,
+		"gates: [kl<=.nan]":                      `".nan" is not a number`,
+		"gates: [kl<=NaN]":                       `"NaN" is not a number`,
+		"strict: often":                          "[1:",
+		"rules: [{gates: [kl<=1]}]":              "rules[0]: wants a scheme, weights_from or weights_below",
+		"rules: [{scheme: int4}]":                "rules[0] has no gates",
+		"rules: [{scheme: in4, gates: [kl<=1]}]": `rules[0]: scheme "in4": none begins so, did you mean "int4"?`,
+		"rules: [{scheme: 'int4/[', gates: [kl<=1]}]":                      `rules[0]: scheme "int4/[": syntax error in pattern`,
+		"rules: [{weights_from: 2e9, weights_below: 1e9, gates: [kl<=1]}]": "rules[0]: no model has from 2e+09 and below 1e+09 weights",
+		"rules: [{weights_from: .nan, gates: [kl<=1]}]":                    "rules[0]: NaN is no number of weights",
+		"rules: [{weights_from: -1, gates: [kl<=1]}]":                      "rules[0]: -1 is no number of weights",
+		"rules: [{scheme: f32, weight_from: 1, gates: [kl<=1]}]":           `did you mean "weights_from"?`,
+		"tolerance: {klmean: 1}":                                           `tolerance: there is no figure "klmean", want one of kl_mean, `,
+		"tolerance: {kl_mean: -0.1}":                                       "tolerance: kl_mean: -0.1 is no part",
+		"tolerance: {kl_mean: .nan}":                                       "tolerance: kl_mean: NaN is no part",
+		"tolerance: {memory: .inf}":                                        "tolerance: memory: +Inf is no part",
+		"--- {}\n---\n{}":                                                  "has more than one document",
+		strings.Repeat("- ", 1000):                                         "is nested deeper than 64",
+	} {
+		if _, err := ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParsePolicy(f *testing.F) {
+	f.Add([]byte("gates: [kl<=1]\nrules: [{scheme: int4, gates: [kl<=1]}]\ntolerance: {ppl: 0}\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := ParsePolicy(text)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		for _, r := range p.Rules {
+			r.fits(schemeOf(t, "int4/g32"), 1e8)
+		}
+	})
+}
+
+// Larger models are held to tighter limits, and no gate of floats or of two bits
+// depends on the size.
+func TestSizedGates(t *testing.T) {
+	for _, c := range []struct {
+		scheme  string
+		weights int64
+		want    string
+	}{
+		{"int4/g32", 1e9 - 1, "[kl_mean<=1 top1_agreement>=0.5]"},
+		{"int4/g32", 1e9, "[kl_mean<=0.5 top1_agreement>=0.646]"},
+		{"int4/g32", 5e9, "[kl_mean<=0.25 top1_agreement>=0.75]"},
+		{"int4/g32/asym", 7e9, "[kl_mean<=0.175 top1_agreement>=0.775]"},
+		{"int8/row", 7e9, "[kl_mean<=0.005 top1_agreement>=0.95]"},
+		{"int6/g64", 2e9, "[kl_mean<=0.05 top1_agreement>=0.859]"},
+		{"int2/g32", 7e10, "[kl_mean<=1 top1_agreement>=0.5]"},
+		{"bf16", 7e10, "[kl_mean<=0.005 top1_agreement>=0.95]"},
+		{"f32", 7e10, "[kl_mean<=1e-05 top1_agreement>=0.99 max_abs_rel<=0.001]"},
+	} {
+		s := schemeOf(t, c.scheme)
+		if got := fmt.Sprint(sized(SchemeGates(s), s, c.weights)); got != c.want {
+			t.Errorf("%s, %d weights: %s, want %s", c.scheme, c.weights, got, c.want)
+		}
+	}
+	// What llama.cpp publishes for 8 billion weights passes, by 2.4 times and more.
+	for layout, kl := range map[*qtensor.Layout]float64{
+		qtensor.Q4_0: 0.071940, qtensor.Q4_1: 0.071683, qtensor.Q5_0: 0.022239, qtensor.Q6_K: 0.005452, qtensor.Q8_0: 0.001355,
+	} {
+		s := layout.Foreign()
+		if limit := sized(SchemeGates(s), s, 8e9)[0].Limit; !(limit > 2.4*kl && limit < 5*kl) || math.IsNaN(limit) {
+			t.Errorf("%v: %v for %v", s, limit, kl)
+		}
+	}
+}

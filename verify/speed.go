@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/internal/defect"
+	"thimble/internal/strictjson"
+)
+
+// A Speed is how fast a machine runs a model, and in how much memory, as "thimble
+// bench" measures it. docs/REPORT.md describes its JSON.
+type Speed struct {
+	Path    string    `json:"path"`
+	SHA256  string    `json:"sha256,omitempty"` // of the model, hexadecimal
+	Cores   int       `json:"cores"`
+	Prefill []float64 `json:"prefill_tokens_per_second"` // one a run
+	Decode  []float64 `json:"decode_tokens_per_second"`
+	FLOP    float64   `json:"flop_per_token"` // of the linear layers
+	Prompt  int       `json:"prefill_tokens"`
+	Steps   int       `json:"decode_tokens"`
+
+	Arithmetic ArithmeticInfo `json:"arithmetic"`
+	Cache      int64          `json:"kv_bytes"`               // of all positions
+	Memory     int64          `json:"memory_bytes,omitempty"` // most that was resident in the runs, mapped files included
+}
+
+// Median is the median of x, which has elements.
+func Median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+// ParseSpeed reads the JSON of bench; path is for errors.
+func ParseSpeed(path string, text []byte) (*Speed, error) {
+	if _, err := strictjson.Decode(path, text); err != nil {
+		return nil, err
+	}
+	s := new(Speed)
+	err := json.Unmarshal(text, s)
+	if err == nil {
+		err = s.Check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: want what \"thimble bench --json\" prints", defect.Printable(path), strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return s, nil
+}
+
+// Check finds what bench does not write.
+func (s *Speed) Check() error {
+	for _, runs := range []struct {
+		name  string
+		speed []float64
+	}{{"prefill_tokens_per_second", s.Prefill}, {"decode_tokens_per_second", s.Decode}} {
+		if len(runs.speed) == 0 {
+			return fmt.Errorf("%s is missing", runs.name)
+		}
+		for _, v := range runs.speed {
+			if !(v > 0 && v < 1e15) {
+				return fmt.Errorf("%s has %v", runs.name, v)
+			}
+		}
+	}
+	if s.Cores < 1 || s.Prompt < 1 || s.Steps < 1 || s.Cache < 0 || s.Memory < 0 {
+		return fmt.Errorf("%d cores, %d and %d tokens, %d and %d bytes were not measured", s.Cores, s.Prompt, s.Steps, s.Cache, s.Memory)
+	}
+	return nil
+}
+
+// unlike names the first field in which what was timed is not what was timed
+// before.
+func (s *Speed) unlike(before *Speed) (field, then, now string) {
+	for _, f := range []struct{ field, then, now string }{
+		{"cores", fmt.Sprint(before.Cores), fmt.Sprint(s.Cores)},
+		{"prefill_tokens", fmt.Sprint(before.Prompt), fmt.Sprint(s.Prompt)},
+		{"decode_tokens", fmt.Sprint(before.Steps), fmt.Sprint(s.Steps)},
+		{"arithmetic", before.Arithmetic.String(), s.Arithmetic.String()},
+	} {
+		if f.then != f.now {
+			return f.field, f.then, f.now
+		}
+	}
+	return "", "", ""
+}
+
+// String is s in a line.
+func (s *Speed) String() string {
+	if len(s.Prefill) == 0 || len(s.Decode) == 0 {
+		return "not measured"
+	}
+	text := fmt.Sprintf("prefill %.1f, decode %.1f tokens/s on %d cores", Median(s.Prefill), Median(s.Decode), s.Cores)
+	if s.Memory > 0 {
+		text += fmt.Sprintf(", %.1f MB resident", float64(s.Memory)/1e6)
+	}
+	return text
+}
