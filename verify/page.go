@@ -38,6 +38,7 @@ type page struct {
 	Layers    template.HTML
 	Histogram template.HTML
 	Prompts   template.HTML
+	Prefixes  template.HTML
 	Metrics   []pageMetric
 	Kinds     []pageKind
 	Facts     []pageFact
@@ -83,7 +84,7 @@ func (r *Report) HTML() ([]byte, error) {
 	if r.KLHistogram != nil {
 		p.Histogram = r.KLHistogram.picture()
 	}
-	p.Prompts, p.Stages, p.Layers = r.promptsPicture(), r.stagePicture(), r.layerPicture()
+	p.Prompts, p.Stages, p.Layers, p.Prefixes = r.promptsPicture(), r.stagePicture(), r.layerPicture(), r.Continuations.picture()
 	total := int64(0)
 	for _, t := range r.Tensors {
 		total += t.Bytes
@@ -132,7 +133,9 @@ func (r *Report) figures() (all []pageFigure) {
 		}
 		add("Perplexity", figure(m.PPL), beside)
 	}
-	add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
+	if m.Tokens > 0 {
+		add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
+	}
 	return all
 }
 

@@ -29,7 +29,10 @@ type Report struct {
 	KLHistogram *Histogram     `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
 	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
-	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
+	Tasks       *Tasks         `json:"tasks,omitempty"`
+	Notes       []string       `json:"notes,omitempty"` // what a reader of the numbers must know
+
+	Continuations *Continuations `json:"continuations,omitempty"`
 
 	Diagnosis       string      `json:"diagnosis,omitempty"`        // rounding or a conversion error, and which, in a line
 	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
@@ -91,6 +94,8 @@ type Metrics struct {
 	PPLReference  Value `json:"ppl_reference"`  // perplexity
 	PPL           Value `json:"ppl"`            // the model's perplexity
 	PPLRatio      Value `json:"ppl_ratio"`      // PPL/PPLReference
+
+	BehaviourMetrics
 }
 
 // A PromptReport has the metrics of one prompt.
@@ -155,7 +160,7 @@ func (r *Report) compactNote(k, vocab int) string {
 // summarize computes the metrics of some positions, all but KLMeanSE.
 func summarize(scores []score) Metrics {
 	n := float64(len(scores))
-	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown}
+	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown, BehaviourMetrics: noBehaviour()}
 	var (
 		kl, hidden, agree, agree5 float64
 		kls                       = make([]float64, len(scores))

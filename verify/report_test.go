@@ -139,7 +139,7 @@ func TestParseGate(t *testing.T) {
 // Every metric of the report can be gated under its JSON name, and holds what
 // the JSON says.
 func TestMetricTable(t *testing.T) {
-	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
+	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, BehaviourMetrics{18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34}}
 	text, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestMetricTable(t *testing.T) {
 	if err := json.Unmarshal(text, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range metrics {
+	for _, k := range everyMetric {
 		if v, ok := fields[k.name]; !ok || v != k.of(&m) {
 			t.Errorf("%s is %v in the table, %v in JSON", k.name, k.of(&m), v)
 		}

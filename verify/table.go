@@ -32,6 +32,8 @@ func (r *Report) String() string {
 	r.writeIntervals(&b)
 	r.writePrompts(&b)
 	r.writeTokens(&b)
+	r.writeTasks(&b)
+	r.writeContinuations(&b)
 	r.writeStages(&b)
 	r.writeLayers(&b)
 	r.writeDivergence(&b)
@@ -78,9 +80,10 @@ func (r *Report) mayBe(c *Check) string {
 
 // remedy is what decides c.
 func (r *Report) remedy(c *Check) string {
-	text := "use more tokens"
+	n, what := r.sampled(c.Metric)
+	text := "use more " + what
 	if c.Tokens > 0 {
-		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, r.Metrics.Tokens)
+		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, n)
 	}
 	return text
 }

@@ -83,6 +83,7 @@ type Options struct {
 	Text       func(ids []int) string // spells tokens in the report; may be nil
 	Against    string                 // names the reference in the report
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
+	Behaviour  *Behaviour             // what else to measure; nil for nothing
 }
 
 // blockRows is how many positions are compared at a time: Run holds two blocks
@@ -97,7 +98,10 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	if err := checkGates(o.Gates, ref != nil); err != nil {
 		return nil, err
 	}
-	if err := checkPrompts(prompts, subject.Vocab()); err != nil {
+	if err := o.Behaviour.check(o.Gates, prompts); err != nil {
+		return nil, err
+	}
+	if err := checkPrompts(prompts, subject.Vocab()); err != nil && (len(prompts) > 0 || o.Behaviour == nil) {
 		return nil, err
 	}
 	if ref != nil && ref.Vocab() != 0 && ref.Vocab() != subject.Vocab() {
@@ -113,6 +117,9 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
 	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
 	r.tokens(report, o.Text)
+	if err := o.Behaviour.run(ctx, report, prompts, &o); err != nil {
+		return nil, err
+	}
 	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}

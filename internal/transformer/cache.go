@@ -63,6 +63,9 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
+// Truncate forgets the positions from n on.
+func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
+
 // reserve makes room for n more positions.
 func (c *Cache) reserve(n int) error {
 	if c.used+n > c.limit {
