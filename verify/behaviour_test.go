@@ -176,9 +176,9 @@ func TestGrade(t *testing.T) {
 		likelihoods []Value
 		right       []string // of answers 0, 1 and 2
 	}{
-		{[]Value{-2, -9, -9}, []string{"acc acc_norm acc_bytes", "", ""}},
-		{[]Value{-4, -6, -8}, []string{"acc", "acc_norm acc_bytes", ""}}, // per character 2, 1, 2
-		{[]Value{-4, -7, -4.5}, []string{"acc", "", "acc_norm acc_bytes"}},
+		{[]Value{-2, -9, -9}, []string{"acc acc_bytes acc_norm", "", ""}},
+		{[]Value{-4, -6, -8}, []string{"acc", "acc_bytes acc_norm", ""}}, // per character 2, 1, 2
+		{[]Value{-4, -7, -4.5}, []string{"acc", "", "acc_bytes acc_norm"}},
 	} {
 		for answer, right := range c.right {
 			task.Answer = answer

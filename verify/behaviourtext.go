@@ -38,7 +38,7 @@ func (r *Report) writeTasks(b *strings.Builder) {
 	if against {
 		fmt.Fprintf(b, "  %-13s %5s %7s %9s %8s  %-19s %4s %4s\n", "metric", "tasks", "model", "reference", "change", "95% of the change", "lost", "won")
 	} else {
-		fmt.Fprintf(b, "  %-13s %5s %7s  %-19s\n", "metric", "tasks", "model", "95%")
+		fmt.Fprintf(b, "  %-13s %5s %7s  %s\n", "metric", "tasks", "model", "95%")
 	}
 	for _, s := range r.Tasks.Scores {
 		line := fmt.Sprintf("  %-13s %5d %7s", s.Metric, s.Items, figure(s.Model))

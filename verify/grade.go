@@ -178,9 +178,10 @@ func (a *Answer) grade(t *Task) {
 	}
 	switch t.Kind {
 	case kindChoice:
-		is("acc", a.choice(t.Choices, func(string) int { return 1 }) == t.Answer)
-		is("acc_norm", a.choice(t.Choices, utf8.RuneCountInString) == t.Answer)
-		is("acc_bytes", a.choice(t.Choices, func(c string) int { return len(c) }) == t.Answer)
+		for metric := range choiceLengths {
+			is(metric, a.choice(t.Choices, metric) == t.Answer)
+		}
+		slices.Sort(a.Right)
 	case kindText:
 		is("exact_match", strings.TrimSpace(*a.Text) == strings.TrimSpace(t.Expected))
 	case kindCall:
@@ -192,9 +193,14 @@ func (a *Answer) grade(t *Task) {
 	}
 }
 
-// choice is the first of those with the largest likelihood for its length.
-func (a *Answer) choice(choices []string, length func(string) int) int {
-	best, most := 0, 0.0
+// choiceLengths are what likelihoods are divided by.
+var choiceLengths = map[string]func(string) int{
+	"acc": func(string) int { return 1 }, "acc_norm": utf8.RuneCountInString, "acc_bytes": func(c string) int { return len(c) },
+}
+
+// choice is the first of those that are likeliest by a metric.
+func (a *Answer) choice(choices []string, metric string) int {
+	best, most, length := 0, 0.0, choiceLengths[metric]
 	for i, c := range choices {
 		if l := float64(a.LogLikelihoods[i]) / float64(length(c)); i == 0 || l > most {
 			best, most = i, l
@@ -203,10 +209,10 @@ func (a *Answer) choice(choices []string, length func(string) int) int {
 	return best
 }
 
-// says is an answer in words.
-func (a *Answer) says(t *Task) string {
+// says is an answer in words, by a metric.
+func (a *Answer) says(t *Task, metric string) string {
 	if t.Kind == kindChoice {
-		return t.Choices[a.choice(t.Choices, func(string) int { return 1 })]
+		return t.Choices[a.choice(t.Choices, metric)]
 	}
 	return *a.Text
 }

@@ -133,6 +133,11 @@ func (r *Report) figures() (all []pageFigure) {
 		}
 		add("Perplexity", figure(m.PPL), beside)
 	}
+	for _, name := range []string{"acc_norm", "exact_match", "api_exact", "prefix_mean"} {
+		if k, err := metricNamed(name); err == nil && k.of(m).Known() {
+			add(strings.ToUpper(k.means[:1])+k.means[1:], figure(k.of(m)), between(name))
+		}
+	}
 	if m.Tokens > 0 {
 		add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
 	}

@@ -27,7 +27,9 @@ func (r *Report) String() string {
 	if r.Against != "" {
 		fmt.Fprintf(&b, "  against  %s\n", defect.Printable(r.Against))
 	}
-	b.WriteString("\n")
+	if len(r.Prompts) > 0 {
+		b.WriteString("\n")
+	}
 	r.writeMetrics(&b)
 	r.writeIntervals(&b)
 	r.writePrompts(&b)
@@ -126,12 +128,14 @@ func (r *Report) writeMetrics(b *strings.Builder) {
 
 // writeIntervals gives the intervals in a paragraph.
 func (r *Report) writeIntervals(b *strings.Builder) {
-	if len(r.Intervals) == 0 {
-		return
+	var all []string
+	for _, in := range r.Intervals {
+		if taskMetricOf(in.Metric) == nil && !isPrefix(in.Metric) { // which are told elsewhere
+			all = append(all, fmt.Sprintf("%s %s to %s", in.Metric, figure(in.Low), figure(in.High)))
+		}
 	}
-	all := make([]string, len(r.Intervals))
-	for i, in := range r.Intervals {
-		all[i] = fmt.Sprintf("%s %s to %s", in.Metric, figure(in.Low), figure(in.High))
+	if len(all) == 0 {
+		return
 	}
 	writeWrapped(b, fmt.Sprintf("95%% over the choice of %d prompts: %s", len(r.Prompts), strings.Join(all, "; ")))
 }

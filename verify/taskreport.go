@@ -130,9 +130,9 @@ func (s *Tasks) examples(tasks []Task) {
 			if k.kind != item.Kind || !differs {
 				continue
 			}
-			e := TaskExample{Line: t.Line, ID: t.ID, Metric: k.name, Lost: !ours, Prompt: ending(t.Prompt), Expected: beginning(t.expects()), Model: beginning(item.Model.says(t))}
+			e := TaskExample{Line: t.Line, ID: t.ID, Metric: k.name, Lost: !ours, Prompt: ending(t.Prompt), Expected: beginning(t.expects()), Model: beginning(item.Model.says(t, k.name))}
 			if item.Reference != nil {
-				e.Reference = beginning(item.Reference.says(t))
+				e.Reference = beginning(item.Reference.says(t, k.name))
 			}
 			if e.Lost {
 				lost = append(lost, e)

@@ -15,19 +15,26 @@ var (
 	continueFlag = &cli.IntFlag{Name: "continue", Usage: "with --against and --text: let both models continue the first half of each chunk by `N` tokens, and say how far they agree"}
 )
 
+// checkBehaviour refuses what --tasks and --continue cannot do, before any work.
+func checkBehaviour(c *cli.Context) error {
+	n, set := c.Int(continueFlag.Name), c.IsSet(continueFlag.Name)
+	switch {
+	case set && (n < 1 || n > model.MaxLength):
+		return fmt.Errorf("--continue %d is out of range, want 1 to %d", n, model.MaxLength)
+	case set && (c.String("against") == "" || c.String("text") == ""):
+		return errors.New("--continue compares with a model: add --against SRC and --text FILE")
+	case c.String(tasksFlag.Name) == "-" && c.String("text") == "-":
+		return errors.New("--tasks and --text cannot both read standard input")
+	}
+	return nil
+}
+
 // behaviourOf is what --tasks and --continue ask for, nil for nothing. with is
 // what m is compared with.
 func behaviourOf(c *cli.Context, m *model.Model, with *comparison, a verify.Arithmetic) (*verify.Behaviour, error) {
 	path, n := c.String(tasksFlag.Name), c.Int(continueFlag.Name)
-	switch {
-	case path == "" && !c.IsSet(continueFlag.Name):
+	if path == "" && n == 0 {
 		return nil, nil
-	case c.IsSet(continueFlag.Name) && (n < 1 || n > model.MaxLength):
-		return nil, fmt.Errorf("--continue %d is out of range, want 1 to %d", n, model.MaxLength)
-	case n > 0 && (with.source == nil || c.String("text") == ""):
-		return nil, errors.New("--continue compares with a model: add --against SRC and --text FILE")
-	case path == "-" && c.String("text") == "-":
-		return nil, errors.New("--tasks and --text cannot both read standard input")
 	}
 	tok, err := openTokenizer(m)
 	if err != nil {

@@ -114,6 +114,9 @@ func verifyAction(c *cli.Context) error {
 			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
 	}
+	if err := checkBehaviour(c); err != nil {
+		return err
+	}
 	m, err := openSound(path, overridesOf(c, path, against))
 	if err != nil {
 		return err
@@ -214,7 +217,7 @@ func compare(c *cli.Context, label string, reference, subject verify.Subject, pr
 	defer progress.done()
 	o.Progress = func(done, total int) { progress.at(int64(done), int64(total)) }
 	if o.Behaviour != nil {
-		tasks := newMeter(c, "tasks", "", 1)
+		tasks := newMeter(c, "ask", "tasks", 1)
 		defer tasks.done()
 		o.Behaviour.Progress = func(done, total int) { tasks.at(int64(done), int64(total)) }
 	}
