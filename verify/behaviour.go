@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -91,6 +92,16 @@ func noBehaviour() (m BehaviourMetrics) {
 	}
 	m.PrefixMean, m.PrefixMedian, m.PrefixWhole = unknown, unknown, unknown
 	return m
+}
+
+// UnmarshalJSON reads metrics. Reports of before there were tasks leave some out,
+// which is not to be zero.
+func (m *Metrics) UnmarshalJSON(text []byte) error {
+	type fields Metrics
+	read := fields{BehaviourMetrics: noBehaviour()}
+	err := json.Unmarshal(text, &read)
+	*m = Metrics(read)
+	return err
 }
 
 // taskMetricOf is the metric of tasks that a name, or that of its change, is of;

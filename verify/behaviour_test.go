@@ -535,3 +535,15 @@ func (n nothing) Vocab() int { return n.vocab }
 func (n nothing) Score(context.Context, []int) (Logits, error) {
 	panic("there is nothing to score")
 }
+
+// A report of an earlier version has no figures of tasks, rather than zeros.
+func TestMetricsOfBefore(t *testing.T) {
+	var r Report
+	if err := json.Unmarshal([]byte(`{"metrics": {"tokens": 9, "kl_mean": 0.5, "acc": 0.25, "acc_norm": null}}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	m := &r.Metrics
+	if m.Tokens != 9 || m.KLMean != 0.5 || m.Acc != 0.25 || m.AccNorm.Known() || m.Exact.Known() || m.AccChange.Known() || m.PrefixMean.Known() {
+		t.Errorf("%+v", m)
+	}
+}
