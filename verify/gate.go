@@ -68,8 +68,9 @@ type metric struct {
 	means     string
 }
 
+// metrics are those of positions; everyMetric has those of behaviour too.
 var metrics = []metric{
-	{"tokens", false, func(m *Metrics) Value { return Value(m.Tokens) }, "positions scored"},
+	{"tokens", false, func(m *Metrics) Value { return positions(m.Tokens) }, "positions scored"},
 	{"kl_mean", true, func(m *Metrics) Value { return m.KLMean }, "nats per token"},
 	{"kl_mean_se", true, func(m *Metrics) Value { return m.KLMeanSE }, "standard error, between prompts"},
 	{"kl_median", true, func(m *Metrics) Value { return m.KLMedian }, "nats"},
@@ -89,22 +90,30 @@ var metrics = []metric{
 	{"beyond_rounding", true, func(m *Metrics) Value { return m.BeyondRounding }, "largest own error of an operation, over its limit"},
 }
 
+// positions is unknown where there is no text to score.
+func positions(n int) Value {
+	if n == 0 {
+		return unknown
+	}
+	return Value(n)
+}
+
 // shortNames are what ParseGate also takes for the metrics that are gated most.
 var shortNames = map[string]string{"kl": "kl_mean", "top1": "top1_agreement", "top5": "top5_agreement"}
 
 // MetricNames lists the metrics that a Gate may limit.
 func MetricNames() []string {
-	names := make([]string, len(metrics))
-	for i := range metrics {
-		names[i] = metrics[i].name
+	names := make([]string, len(everyMetric))
+	for i := range everyMetric {
+		names[i] = everyMetric[i].name
 	}
 	return names
 }
 
 func metricNamed(name string) (*metric, error) {
-	for i := range metrics {
-		if metrics[i].name == name {
-			return &metrics[i], nil
+	for i := range everyMetric {
+		if everyMetric[i].name == name {
+			return &everyMetric[i], nil
 		}
 	}
 	names := MetricNames()
@@ -123,7 +132,7 @@ func checkGates(gates []Gate, reference bool) error {
 			return fmt.Errorf("gate %v: %w", g, err)
 		case g.Op != "<=" && g.Op != ">=":
 			return fmt.Errorf("gate %v: the comparison is %q, want <= or >=", g, g.Op)
-		case m.reference && !reference:
+		case m.reference && !reference && taskMetricOf(m.name) == nil && !isPrefix(m.name):
 			return fmt.Errorf("gate %v: %s compares with a reference: name one by --reference or --against", g, g.Metric)
 		}
 	}
@@ -150,7 +159,8 @@ func (r *Report) judge(gates []Gate, strict bool) error {
 		}
 		for _, in := range r.Intervals {
 			if in.Metric == g.Metric {
-				c.weigh(in, r.Metrics.Tokens)
+				n, _ := r.sampled(g.Metric)
+				c.weigh(in, n)
 			}
 		}
 		r.Gates = append(r.Gates, c)

@@ -69,9 +69,9 @@ func (r *Report) JUnit() ([]byte, error) {
 	if r.Against != "" {
 		add("against", shown(r.Against))
 	}
-	for i := range metrics {
-		if v := metrics[i].of(&r.Metrics); v.Known() {
-			add(metrics[i].name, strconv.FormatFloat(float64(v), 'g', -1, 64))
+	for i := range everyMetric {
+		if v := everyMetric[i].of(&r.Metrics); v.Known() {
+			add(everyMetric[i].name, strconv.FormatFloat(float64(v), 'g', -1, 64))
 		}
 	}
 	for i := range r.Gates {

@@ -24,7 +24,10 @@ func (r *Report) Markdown() string {
 	if r.Diagnosis != "" {
 		fmt.Fprintf(&b, "\n**Diagnosis** %s\n", inert(r.Diagnosis))
 	}
-	fmt.Fprintf(&b, "\n%s%s%s, %d tokens in %d prompts", code(r.Model.Path), r.Model.size(), r.beside(), r.Metrics.Tokens, len(r.Prompts))
+	fmt.Fprintf(&b, "\n%s%s%s", code(r.Model.Path), r.Model.size(), r.beside())
+	if len(r.Prompts) > 0 {
+		fmt.Fprintf(&b, ", %d tokens in %d prompts", r.Metrics.Tokens, len(r.Prompts))
+	}
 	if r.Against != "" {
 		fmt.Fprintf(&b, ", against %s", code(r.Against))
 	}
@@ -38,6 +41,8 @@ func (r *Report) Markdown() string {
 	r.markdownGates(&b)
 	r.markdownBaseline(&b)
 	r.markdownMetrics(&b)
+	r.markdownTasks(&b)
+	r.markdownContinuations(&b)
 	r.markdownStages(&b)
 	r.markdownTokens(&b)
 	r.markdownStored(&b)

@@ -28,6 +28,7 @@ const hostile = "<script>alert(1)</script>]]>--><!-- | `` \" ' & \n::error::gotc
 func hostileReport() *Report {
 	choice := Choice{ID: 7, Text: hostile, PReference: 0.75, PModel: unknown}
 	token := Token{Prompt: 1, Position: 2, KL: 3, Before: []int{4, 5}, Text: hostile, Next: 6, NextText: hostile, Reference: choice, Model: Choice{ID: 8, Text: hostile, PReference: 0.1, PModel: 0.5}}
+	text := hostile
 	bare := Token{Before: []int{1}, Next: -1, Reference: Choice{ID: 9}, Model: Choice{ID: 9}}
 	r := &Report{
 		Schema: Schema, Tool: hostile, Model: ModelInfo{Path: "folder/" + hostile, SHA256: hostile, Bytes: 5e6, BitsPerWeight: 4.5}, Arithmetic: Describe(Arithmetic{}), Against: hostile,
@@ -36,7 +37,10 @@ func hostileReport() *Report {
 		Prompts:     []PromptReport{{Tokens: 50, KLMean: 0.01, KLMaxAt: -1}, {Tokens: 50, KLMean: 0.03, KLMax: unknown, MaxAbs: 1}},
 		KLHistogram: &Histogram{Edges: []Value{0, 1e-9, 1.5e-9}, Counts: []int{3, 97}},
 		Flips:       &Flips{Count: 11, Worst: []Token{token, bare}}, WorstTokens: []Token{token, bare}, Notes: []string{hostile},
-		Diagnosis: hostile, FirstDivergence: &Divergence{Operation: hostile, Tensor: hostile, Cause: hostile, Added: 1},
+		Tasks: &Tasks{File: hostile, SHA256: hostile, Scores: []TaskScore{{"acc", 4, 0.5, 0.75, 1, 0}}, Items: []TaskReport{{1, hostile, kindText, Answer{Text: &text}, &Answer{Text: &text}}},
+			Examples: []TaskExample{{1, hostile, "acc", true, hostile, hostile, hostile, hostile}, {1, "", "acc", false, "", "", "", ""}}},
+		Continuations: &Continuations{Tokens: 40, Prefixes: []int{3, 40, 39}, Partings: []Parting{{Prompt: 1, Prefix: 3, Before: []int{1, 2}, Text: hostile, Reference: choice, Model: choice, ReferenceText: hostile, ModelText: hostile}, {Before: []int{1}}}},
+		Diagnosis:     hostile, FirstDivergence: &Divergence{Operation: hostile, Tensor: hostile, Cause: hostile, Added: 1},
 		Layers:     []Layer{{Step: -1, Block: -1, Operation: "embed", Added: 0}, {Operation: hostile, Tensor: hostile, Added: 0.5, Expected: unknown}, {Operation: "ffn_residual", Added: 0.1, Inherited: 0.2}},
 		Stages:     []Stage{{Stage: stageSource, Top1: 1}, {Stage: stageKV, Arithmetic: ArithmeticInfo{hostile, hostile, hostile}, KLMean: 0.1, Added: 0.1, Top1: unknown}},
 		Tensors:    []StoredTensor{{hostile, "linear", "int4/g32/sym", 10, 20, 300}, {"b", "linear", "int4/g32/sym", 1, 2, 3}},

@@ -40,6 +40,7 @@ type page struct {
 	Layers    template.HTML
 	Histogram template.HTML
 	Prompts   template.HTML
+	Prefixes  template.HTML
 	Metrics   []pageMetric
 	Kinds     []pageKind
 	Facts     []pageFact
@@ -91,7 +92,7 @@ func (r *Report) HTML() ([]byte, error) {
 	if r.KLHistogram != nil {
 		p.Histogram = r.KLHistogram.picture()
 	}
-	p.Prompts, p.Stages, p.Layers = r.promptsPicture(), r.stagePicture(), r.layerPicture()
+	p.Prompts, p.Stages, p.Layers, p.Prefixes = r.promptsPicture(), r.stagePicture(), r.layerPicture(), r.Continuations.picture()
 	total := int64(0)
 	for _, t := range r.Tensors {
 		total += t.Bytes
@@ -140,7 +141,14 @@ func (r *Report) figures() (all []pageFigure) {
 		}
 		add("Perplexity", figure(m.PPL), beside)
 	}
-	add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
+	for _, name := range []string{"acc_norm", "exact_match", "api_exact", "prefix_mean"} {
+		if k, err := metricNamed(name); err == nil && k.of(m).Known() {
+			add(strings.ToUpper(k.means[:1])+k.means[1:], figure(k.of(m)), between(name))
+		}
+	}
+	if m.Tokens > 0 {
+		add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
+	}
 	return all
 }
 

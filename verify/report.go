@@ -34,7 +34,10 @@ type Report struct {
 	KLHistogram *Histogram     `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips         `json:"flips,omitempty"`        // with a reference
 	WorstTokens []Token        `json:"worst_tokens,omitempty"` // the largest divergences first
-	Notes       []string       `json:"notes,omitempty"`        // what a reader of the numbers must know
+	Tasks       *Tasks         `json:"tasks,omitempty"`
+	Notes       []string       `json:"notes,omitempty"` // what a reader of the numbers must know
+
+	Continuations *Continuations `json:"continuations,omitempty"`
 
 	Diagnosis       string      `json:"diagnosis,omitempty"`        // rounding or a conversion error, and which, in a line
 	FirstDivergence *Divergence `json:"first_divergence,omitempty"` // where the models part, beyond rounding
@@ -101,6 +104,8 @@ type Metrics struct {
 	PPLRatio      Value `json:"ppl_ratio"`      // PPL/PPLReference
 
 	BeyondRounding Value `json:"beyond_rounding"` // Profile.Worst, where there is a Profile
+
+	BehaviourMetrics
 }
 
 // A PromptReport has the metrics of one prompt.
@@ -165,7 +170,7 @@ func (r *Report) compactNote(k, vocab int) string {
 // summarize computes the metrics of some positions, all but KLMeanSE.
 func summarize(scores []score) Metrics {
 	n := float64(len(scores))
-	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown, BeyondRounding: unknown}
+	m := Metrics{Tokens: len(scores), KLMeanSE: unknown, MaxAbs: unknown, CosineMin: unknown, BeyondRounding: unknown, BehaviourMetrics: noBehaviour()}
 	var (
 		kl, hidden, agree, agree5 float64
 		kls                       = make([]float64, len(scores))

@@ -122,7 +122,7 @@ func TestParseGate(t *testing.T) {
 		{"kl_mean", `gate "kl_mean": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_mean<0.05", `gate "kl_mean<0.05": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen", did you mean "kl_mean"?`},
-		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio, beyond_rounding`},
+		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio, beyond_rounding, acc, acc_norm, acc_bytes, exact_match, api_intent, api_structure, api_exact, acc_change, acc_norm_change, acc_bytes_change, exact_match_change, api_intent_change, api_structure_change, api_exact_change, prefix_mean, prefix_median, prefix_whole`},
 		{"ppl<=", `gate "ppl<=": "" is not a number`},
 		{"ppl<=nan", `gate "ppl<=nan": "nan" is not a number`},
 		{"ppl<=95%", `gate "ppl<=95%": "95%" is not a number`},
@@ -139,7 +139,7 @@ func TestParseGate(t *testing.T) {
 // Every metric of the report can be gated under its JSON name, and holds what
 // the JSON says.
 func TestMetricTable(t *testing.T) {
-	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18}
+	m := Metrics{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, BehaviourMetrics{19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35}}
 	text, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestMetricTable(t *testing.T) {
 	if err := json.Unmarshal(text, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range metrics {
+	for _, k := range everyMetric {
 		if v, ok := fields[k.name]; !ok || v != k.of(&m) {
 			t.Errorf("%s is %v in the table, %v in JSON", k.name, k.of(&m), v)
 		}

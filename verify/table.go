@@ -33,12 +33,16 @@ func (r *Report) String() string {
 	if r.Speed != nil {
 		fmt.Fprintf(&b, "  speed    %v\n", r.Speed)
 	}
-	b.WriteString("\n")
+	if len(r.Prompts) > 0 {
+		b.WriteString("\n")
+	}
 	r.writeMetrics(&b)
 	r.writeIntervals(&b)
 	r.writeBaseline(&b)
 	r.writePrompts(&b)
 	r.writeTokens(&b)
+	r.writeTasks(&b)
+	r.writeContinuations(&b)
 	r.writeStages(&b)
 	r.writeLayers(&b)
 	r.writeDivergence(&b)
@@ -91,9 +95,10 @@ func (r *Report) mayBe(c *Check) string {
 
 // remedy is what decides c.
 func (r *Report) remedy(c *Check) string {
-	text := "use more tokens"
+	n, what := r.sampled(c.Metric)
+	text := "use more " + what
 	if c.Tokens > 0 {
-		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, r.Metrics.Tokens)
+		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, n)
 	}
 	return text
 }
@@ -136,12 +141,14 @@ func (r *Report) writeMetrics(b *strings.Builder) {
 
 // writeIntervals gives the intervals in a paragraph.
 func (r *Report) writeIntervals(b *strings.Builder) {
-	if len(r.Intervals) == 0 {
-		return
+	var all []string
+	for _, in := range r.Intervals {
+		if taskMetricOf(in.Metric) == nil && !isPrefix(in.Metric) { // which are told elsewhere
+			all = append(all, fmt.Sprintf("%s %s to %s", in.Metric, figure(in.Low), figure(in.High)))
+		}
 	}
-	all := make([]string, len(r.Intervals))
-	for i, in := range r.Intervals {
-		all[i] = fmt.Sprintf("%s %s to %s", in.Metric, figure(in.Low), figure(in.High))
+	if len(all) == 0 {
+		return
 	}
 	writeWrapped(b, fmt.Sprintf("95%% over the choice of %d prompts: %s", len(r.Prompts), strings.Join(all, "; ")))
 }

@@ -84,6 +84,7 @@ type Options struct {
 	Against    string                 // names the reference in the report
 	Profile    *Profile               // of the model and the one that is the reference; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
+	Behaviour  *Behaviour             // what else to measure; nil for nothing
 }
 
 // blockRows is how many positions are compared at a time: Run holds two blocks
@@ -98,7 +99,10 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	if err := checkGates(o.Gates, ref != nil); err != nil {
 		return nil, err
 	}
-	if err := checkPrompts(prompts, subject.Vocab()); err != nil {
+	if err := o.Behaviour.check(o.Gates, prompts); err != nil {
+		return nil, err
+	}
+	if err := checkPrompts(prompts, subject.Vocab()); err != nil && (len(prompts) > 0 || o.Behaviour == nil) {
 		return nil, err
 	}
 	if ref != nil && ref.Vocab() != 0 && ref.Vocab() != subject.Vocab() {
@@ -116,6 +120,9 @@ func Run(ctx context.Context, ref, subject Subject, prompts []Prompt, o Options)
 	report.Intervals = bootstrap(r.prompts, &report.Metrics, o.Seed)
 	r.tokens(report, o.Text)
 	report.explain(o.Profile)
+	if err := o.Behaviour.run(ctx, report, prompts, &o); err != nil {
+		return nil, err
+	}
 	if err := report.judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}

@@ -23,9 +23,10 @@ var (
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "verify",
-		Usage:     "compare a model's logits with a reference, and pass or fail",
-		UsageText: "thimble verify MODEL (--reference REF | --against SRC --text FILE | --text FILE | --selftest)",
+		Name:  "verify",
+		Usage: "compare a model's logits with a reference, and pass or fail",
+		UsageText: "thimble verify MODEL (--reference REF | --text FILE | --tasks FILE | --selftest)\n" +
+			"   [--against SRC]",
 		Description: "Runs the model and compares its next-token logits, position by position,\n" +
 			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
 			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
@@ -49,6 +50,10 @@ func verifyCommand() *cli.Command {
 			"gates on the same text, and names the place where the copy parts from the model; with\n" +
 			"--against, also what a comparison with SRC finds. It fails if a mistake is not found\n" +
 			"where it was made, or if the model itself misses a gate.\n\n" +
+			"--tasks scores what is asked of a model, as the common zero-shot suites do: choices by\n" +
+			"their likelihood (acc, acc_norm), expected texts and calls of functions in JSON by what\n" +
+			"it writes; with --against, the other model too, and the change between the two.\n" +
+			"--continue N lets both models write on and says after how many tokens they part.\n\n" +
 			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
 			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
 			"--baseline fails where a figure is worse than in an earlier report, beyond noise:\n" +
@@ -68,12 +73,17 @@ func verifyCommand() *cli.Command {
 			"   thimble verify smol.thimble --reference ref.safetensors \\\n" +
 			"      --policy policy.yaml --baseline baseline.json --update-baseline\n" +
 			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --tasks tasks.jsonl \\\n" +
+			"      --gate 'acc_norm>=0.4' --gate 'acc_change>=-0.02'\n" +
+			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
+			"      --context 256 --chunks 20 --continue 64\n" +
 			"   thimble verify SmolLM2-135M --text test.txt --json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
 			contextFlag, chunksFlag,
+			tasksFlag, continueFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
 			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
@@ -119,11 +129,14 @@ func verifyAction(c *cli.Context) error {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
 	for _, name := range []string{"layers", "attribute"} {
-		if c.Bool(name) && against == "" {
+		if c.Bool(name) && (against == "" || c.String("text") == "") {
 			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
 	}
 	if err := checkSelfTest(c); err != nil {
+		return err
+	}
+	if err := checkBehaviour(c); err != nil {
 		return err
 	}
 	m, err := openSound(path, overridesOf(c, path, against))
@@ -150,7 +163,11 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	defer with.close()
-	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String(policyFlag.Name)})
+	behaviour, err := behaviourOf(c, m, with, arithmetic)
+	if err != nil {
+		return err
+	}
+	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String("tasks"), c.String(policyFlag.Name)})
 	out, err := reportsOf(c, slices.Concat(inputs, held.files()))
 	if err != nil {
 		return err
@@ -183,7 +200,7 @@ func verifyAction(c *cli.Context) error {
 	}
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
-		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile,
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile, Behaviour: behaviour,
 	})
 	if err == nil {
 		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
@@ -219,7 +236,7 @@ func verifyAction(c *cli.Context) error {
 // was asked for.
 func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*verify.Profile, error) {
 	asked := c.Bool("layers")
-	if with.source == nil || !asked && verify.Comparable(with.source, m) != nil {
+	if with.source == nil || len(with.prompts) == 0 || !asked && verify.Comparable(with.source, m) != nil {
 		return nil, nil
 	}
 	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
@@ -245,6 +262,11 @@ func compare(c *cli.Context, label string, reference, subject verify.Subject, pr
 	progress := newMeter(c, label, "tokens", 1)
 	defer progress.done()
 	o.Progress = func(done, total int) { progress.at(int64(done), int64(total)) }
+	if o.Behaviour != nil {
+		tasks := newMeter(c, "ask", "tasks", 1)
+		defer tasks.done()
+		o.Behaviour.Progress = func(done, total int) { tasks.at(int64(done), int64(total)) }
+	}
 	return verify.Run(c.Context, reference, subject, prompts, o)
 }
 
@@ -301,10 +323,10 @@ type comparison struct {
 const rememberedFloats = 1 << 26
 
 func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
-	file, against, text := c.String("reference"), c.String("against"), c.String("text")
+	file, against, text, tasks := c.String("reference"), c.String("against"), c.String("text"), c.String("tasks")
 	switch {
-	case file == "" && text == "" && !c.Bool(selfTestFlag.Name):
-		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC")
+	case file == "" && text == "" && tasks == "" && !c.Bool(selfTestFlag.Name):
+		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC, or --tasks FILE")
 	case file != "" && (text != "" || against != ""):
 		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
 	case file != "":
@@ -317,17 +339,26 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		}
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
+	var prompts []verify.Prompt
 	cut := textPrompts
 	if text == "" {
 		cut = selfTestPrompts
 	}
-	prompts, err := cut(c, m, text)
-	if err != nil || against == "" {
-		return &comparison{prompts: prompts, close: func() error { return nil }}, err
+	if text != "" || c.Bool(selfTestFlag.Name) {
+		var err error
+		if prompts, err = cut(c, m, text); err != nil {
+			return nil, err
+		}
+	}
+	if against == "" {
+		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
 	}
 	source, err := openSound(against, overridesOf(c, against, m.Path))
 	if err != nil {
 		return nil, err
+	}
+	if text == "" {
+		return &comparison{files: source.Files, close: source.Close, source: source}, nil
 	}
 	ref, err := verify.NewSubject(source, 0)
 	if err != nil {

@@ -64,6 +64,9 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
+// Truncate forgets the positions from n on.
+func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
+
 // reserve makes room for n more positions.
 func (c *Cache) reserve(n int) error {
 	if c.used+n > c.limit {
@@ -166,9 +169,6 @@ func (c *Cache) append(step int, k, v rows) error {
 	}
 	return nil
 }
-
-// Truncate forgets the positions from n on, of which there must be that many.
-func (c *Cache) Truncate(n int) { c.used = n }
 
 // Copy stores what is kept of position from as that of position to.
 func (c *Cache) Copy(to, from int) {
