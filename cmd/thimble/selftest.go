@@ -17,9 +17,12 @@ func checkSelfTest(c *cli.Context) error {
 	if !c.Bool(selfTestFlag.Name) {
 		return nil
 	}
-	for _, name := range []string{"record", "decode", "layers", "attribute", baselineFlag.Name, benchFlag.Name} {
-		if c.Bool(name) || c.IsSet(name) {
-			return fmt.Errorf("--selftest compares copies of the model with it; leave out --%s", name)
+	for _, name := range []string{
+		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name,
+		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
+	} {
+		if c.IsSet(name) {
+			return fmt.Errorf("--selftest compares copies of the model with it, and prints a table or JSON; leave out --%s", name)
 		}
 	}
 	return nil

@@ -128,13 +128,13 @@ func verifyAction(c *cli.Context) error {
 	if c.Bool("record") && !isContainer(path) {
 		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
 	}
+	if err := checkSelfTest(c); err != nil {
+		return err
+	}
 	for _, name := range []string{"layers", "attribute"} {
 		if c.Bool(name) && (against == "" || c.String("text") == "") {
 			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
-	}
-	if err := checkSelfTest(c); err != nil {
-		return err
 	}
 	if err := checkBehaviour(c); err != nil {
 		return err
@@ -357,7 +357,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	if text == "" {
+	if prompts == nil {
 		return &comparison{files: source.Files, close: source.Close, source: source}, nil
 	}
 	ref, err := verify.NewSubject(source, 0)
