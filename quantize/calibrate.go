@@ -28,7 +28,7 @@ type Calibration struct {
 
 // aheadPositions is how many positions at least the float model reads ahead, for a
 // survey or a tied head.
-const aheadPositions = 4096
+const aheadPositions = 8192
 
 // An ending is what the float model m comes to at the end of the first texts.
 type ending struct {

@@ -21,6 +21,7 @@ type moments struct {
 	width int
 	h     []float64 // (width, width)
 	n     float64   // sum of the weights
+	n2    float64   // sum of their squares
 	drift []float64 // (width, width), nil if there is one model only
 
 	excess float64 // 1 over the least weight that is not 0
@@ -96,6 +97,7 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	}
 	for _, v := range weights {
 		m.n += float64(v)
+		m.n2 += float64(v * v)
 		if v > 0 {
 			m.excess = max(m.excess, 1/float64(v))
 		}
@@ -152,6 +154,9 @@ func (m *moments) close() {
 		m.drift[i] /= m.n
 	}
 }
+
+// positions is how many of weight 1 would say as much.
+func (m *moments) positions() float64 { return m.n * m.n / m.n2 }
 
 // power is the mean square of each column.
 func (m *moments) power() []float64 {

@@ -17,7 +17,7 @@ import (
 
 // SurveyArithmetic stands for the bits of a Survey, as Arithmetic does for those
 // that a run stores.
-const SurveyArithmetic = "fd1cdc0920fc2a40"
+const SurveyArithmetic = "30b31fb2fa98e5d4"
 
 // surveyVersion is that of the file's form.
 const surveyVersion = 1
@@ -39,7 +39,7 @@ const surveyFormat = "thimble survey"
 //	{
 //	 "format": "thimble survey",
 //	 "version": 1,
-//	 "arithmetic": "fd1cdc0920fc2a40",
+//	 "arithmetic": "30b31fb2fa98e5d4",
 //	 "tokens": 16384,
 //	 "schemes": ["int4/g32/sym", ...],
 //	 "model": [

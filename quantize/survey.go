@@ -21,6 +21,8 @@ type Survey struct {
 }
 
 const (
+	surveyStride = 2 // positions from one whose input is looked at to the next
+
 	judgeTexts  = 4   // for sensitivities
 	judgeTokens = 128 // of the beginning of each
 	judgeStride = 2   // positions from one that is judged to the next: a vocabulary costs more than a layer
@@ -50,6 +52,8 @@ type surveyor struct {
 	loss  map[string]float64 // of noisy
 	known map[string]bool    // whose sensitivity is measured
 	judge *judge
+
+	tokens int // that will be calibrated on
 }
 
 // NewSurvey surveys the matrices of m that recipe turns into integers, whatever
@@ -62,6 +66,7 @@ func NewSurvey(ctx context.Context, m *model.Model, c *Calibration, schemes []qt
 	if err := checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
+	s.tokens = c.Tokens()
 	if err := s.losses(c); err != nil {
 		return nil, err
 	}
@@ -107,7 +112,7 @@ func (s *surveyor) losses(c *Calibration) error {
 }
 
 func (s *surveyor) group(g *transformer.Group, n int) error {
-	x := positionRows{n, g.Row}
+	x := positionRows{(n + surveyStride - 1) / surveyStride, func(i int) []float32 { return g.Row(i * surveyStride) }}
 	mo, err := momentsOf(s.ctx, x, positionWeights(x))
 	if err != nil {
 		return err
@@ -122,6 +127,9 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, nil)
 		if err != nil {
 			return err
+		}
+		for i := range losses {
+			losses[i] *= optimism(mo, float64(s.tokens))
 		}
 		if in.silent {
 			clear(losses)
@@ -140,6 +148,16 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		s.loss[name] += made
 	}
 	return nil
+}
+
+// optimism is how many times larger a loss is than expectedLoss has it, which knows
+// the second moments of n positions and takes them for the truth. The part of d
+// columns that others explain is fitted to these positions as a regression is, so
+// what is left of it is d/n too small there; and rounding, which is fitted to as many
+// positions as it will be calibrated on, leaves d/tokens more elsewhere.
+func optimism(m *moments, tokens float64) float64 {
+	d := float64(m.width)
+	return (1 + d/tokens) / max(1-d/m.positions(), 0.25)
 }
 
 // disturb rounds src by the first of noises that is felt, or by the loudest, and
@@ -219,7 +237,7 @@ func (s *surveyor) head(end *ending) error {
 			return err
 		}
 		for i, v := range part {
-			costs[i] += float64(v * lookedUp)
+			costs[i] += float64(v * lookedUp * optimism(in.moments, in.moments.positions()))
 		}
 	}
 	s.cost[name] = costs
