@@ -100,125 +100,86 @@ func verifyCommand() *cli.Command {
 	}
 }
 
-func verifyAction(c *cli.Context) error {
-	path, err := oneModel(c)
-	if err != nil {
-		return err
+// An asked is what the flags of verify say, checked before a model is opened.
+type asked struct {
+	path, against string
+	gates         []verify.Gate
+	arithmetic    verify.Arithmetic
+	held          *ratchet
+}
+
+func askedOf(c *cli.Context) (*asked, error) {
+	a := &asked{against: c.String("against")}
+	var err error
+	if a.path, err = oneModel(c); err != nil {
+		return nil, err
 	}
-	var gates []verify.Gate
 	for _, text := range c.StringSlice("gate") {
 		g, err := verify.ParseGate(text)
 		if err != nil {
-			return fmt.Errorf("--gate: %w", err)
+			return nil, fmt.Errorf("--gate: %w", err)
 		}
-		gates = append(gates, g)
+		a.gates = append(a.gates, g)
 	}
-	held, err := ratchetOf(c)
-	if err != nil {
-		return err
+	if a.held, err = ratchetOf(c); err != nil {
+		return nil, err
 	}
-	against := c.String("against")
-	arithmetic, err := arithmeticOf(c)
-	if err != nil {
-		return err
+	if a.arithmetic, err = arithmeticOf(c); err != nil {
+		return nil, err
 	}
-	if c.Bool("record") && arithmetic != (verify.Arithmetic{}) {
-		return errRecorded
+	if c.Bool("record") && a.arithmetic != (verify.Arithmetic{}) {
+		return nil, errRecorded
 	}
-	if c.Bool("record") && !isContainer(path) {
-		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(path), formatOf(path))
+	if c.Bool("record") && !isContainer(a.path) {
+		return nil, fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(a.path), formatOf(a.path))
 	}
 	if err := checkSelfTest(c); err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range []string{"layers", "attribute"} {
-		if c.Bool(name) && (against == "" || c.String("text") == "") {
-			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
+		if c.Bool(name) && (a.against == "" || c.String("text") == "") {
+			return nil, fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
 		}
 	}
-	if err := checkBehaviour(c); err != nil {
+	return a, checkBehaviour(c)
+}
+
+func verifyAction(c *cli.Context) error {
+	a, err := askedOf(c)
+	if err != nil {
 		return err
 	}
-	m, err := openSound(path, overridesOf(c, path, against))
+	m, err := openSound(a.path, overridesOf(c, a.path, a.against))
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	if c.Bool(selfTestFlag.Name) {
-		if gates, err = held.gates(c, m, gates, true); err != nil {
+		if a.gates, err = a.held.gates(c, m, a.gates, true); err != nil {
 			return err
 		}
-		return selfTest(c, m, gates, arithmetic)
-	}
-	atOnce := 0
-	if c.Bool("decode") {
-		atOnce = 1
-	}
-	subject, err := verify.NewSubjectWith(m, arithmetic, atOnce)
-	if err != nil {
-		return err
+		return selfTest(c, m, a.gates, a.arithmetic)
 	}
 	with, err := comparisonOf(c, m)
 	if err != nil {
 		return err
 	}
 	defer with.close()
-	behaviour, err := behaviourOf(c, m, with, arithmetic)
-	if err != nil {
-		return err
-	}
 	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String("tasks"), c.String(policyFlag.Name)})
-	out, err := reportsOf(c, slices.Concat(inputs, held.files()))
+	out, err := reportsOf(c, slices.Concat(inputs, a.held.files()))
 	if err != nil {
 		return err
 	}
-	if gates, err = held.gates(c, m, gates, with.reference != nil); err != nil {
-		return err
-	}
-	if c.Bool("record") && with.reference == nil {
-		return errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
-	}
-	profile, err := profileOf(c, with, m, arithmetic)
+	report, err := a.measure(c, m, with, inputs)
 	if err != nil {
 		return err
-	}
-	if profile != nil && !c.IsSet("gate") && !slices.ContainsFunc(gates, func(g verify.Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
-		gates = append(gates, verify.NoConversionError)
-	}
-	hashing := newMeter(c, "hash", "MB", 1e6)
-	info, err := identity(c.Context, m, hashing)
-	hashing.done()
-	if err != nil {
-		return err
-	}
-	if err := held.check(&info, inputs); err != nil {
-		return err
-	}
-	referenceSum, err := digestOfFiles(c, with.files)
-	if err != nil {
-		return err
-	}
-	report, err := compare(c, "verify", with.reference, subject, with.prompts, verify.Options{
-		Gates: gates, Model: info, Arithmetic: arithmetic, Against: c.String("reference") + against,
-		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m), Profile: profile, Behaviour: behaviour,
-	})
-	if err == nil {
-		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
-		report.Describe(m)
-		err = held.hold(report, c.Uint64("seed"))
-	}
-	if err == nil && c.Bool("attribute") {
-		err = attribute(c, report, with, m, arithmetic)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if c.Bool("record") && report.Pass {
 		if err := record(c, m, report, with.files); err != nil {
 			return err
 		}
 	}
-	if err := held.keep(report, inputs); err != nil {
+	if err := a.held.keep(report, inputs); err != nil {
 		return err
 	}
 	if err := out.put(c, report); err != nil {
@@ -228,6 +189,63 @@ func verifyAction(c *cli.Context) error {
 		return errRefused
 	}
 	return nil
+}
+
+// measure compares m as it is asked for, and judges it.
+func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs []string) (*verify.Report, error) {
+	atOnce := 0
+	if c.Bool("decode") {
+		atOnce = 1
+	}
+	subject, err := verify.NewSubjectWith(m, a.arithmetic, atOnce)
+	if err != nil {
+		return nil, err
+	}
+	o := verify.Options{
+		Arithmetic: a.arithmetic, Against: c.String("reference") + a.against,
+		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
+	}
+	if o.Behaviour, err = behaviourOf(c, m, with, a.arithmetic); err != nil {
+		return nil, err
+	}
+	if o.Gates, err = a.held.gates(c, m, a.gates, with.reference != nil); err != nil {
+		return nil, err
+	}
+	if c.Bool("record") && with.reference == nil {
+		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
+	}
+	if o.Profile, err = profileOf(c, with, m, a.arithmetic); err != nil {
+		return nil, err
+	}
+	if o.Profile != nil && !c.IsSet("gate") && !slices.ContainsFunc(o.Gates, func(g verify.Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
+		o.Gates = append(o.Gates, verify.NoConversionError)
+	}
+	hashing := newMeter(c, "hash", "MB", 1e6)
+	o.Model, err = identity(c.Context, m, hashing)
+	hashing.done()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.held.check(&o.Model, inputs); err != nil {
+		return nil, err
+	}
+	referenceSum, err := digestOfFiles(c, with.files)
+	if err != nil {
+		return nil, err
+	}
+	report, err := compare(c, "verify", with.reference, subject, with.prompts, o)
+	if err == nil {
+		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
+		report.Describe(m)
+		err = a.held.hold(report, o.Seed)
+	}
+	if err == nil && c.Bool("attribute") {
+		err = attribute(c, report, with, m, a.arithmetic)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(a.path), err)
+	}
+	return report, nil
 }
 
 // profileOf compares the operations of m with those of the model that is the
@@ -307,91 +325,4 @@ func record(c *cli.Context, m *model.Model, report *verify.Report, files []strin
 		}
 	}
 	return w.Close()
-}
-
-// A comparison is what --reference, --against and --text ask for.
-type comparison struct {
-	reference verify.Subject // nil to measure perplexity alone
-	prompts   []verify.Prompt
-	files     []string // of the reference
-	close     func() error
-	source    *model.Model // that is the reference, or nil
-}
-
-// rememberedFloats is how much of the reference --attribute keeps, rather than
-// run it again for every stage: 256 MB.
-const rememberedFloats = 1 << 26
-
-func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
-	file, against, text, tasks := c.String("reference"), c.String("against"), c.String("text"), c.String("tasks")
-	switch {
-	case file == "" && text == "" && tasks == "" && !c.Bool(selfTestFlag.Name):
-		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC, or --tasks FILE")
-	case file != "" && (text != "" || against != ""):
-		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
-	case file != "":
-		r, err := verify.OpenReference(file)
-		if err != nil {
-			return nil, err
-		}
-		if tok, err := openTokenizer(m); err == nil {
-			r.StartWith(startOf(tok))
-		}
-		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
-	}
-	var prompts []verify.Prompt
-	cut := textPrompts
-	if text == "" {
-		cut = selfTestPrompts
-	}
-	if text != "" || c.Bool(selfTestFlag.Name) {
-		var err error
-		if prompts, err = cut(c, m, text); err != nil {
-			return nil, err
-		}
-	}
-	if against == "" {
-		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
-	}
-	source, err := openSound(against, overridesOf(c, against, m.Path))
-	if err != nil {
-		return nil, err
-	}
-	if prompts == nil {
-		return &comparison{files: source.Files, close: source.Close, source: source}, nil
-	}
-	ref, err := verify.NewSubject(source, 0)
-	if err != nil {
-		source.Close()
-		return nil, err
-	}
-	if c.Bool("attribute") {
-		ref = verify.Remember(ref, rememberedFloats/source.Spec.Hidden)
-	}
-	return &comparison{ref, prompts, source.Files, source.Close, source}, nil
-}
-
-// textPrompts cuts the text at path into chunks of m's tokens.
-func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, error) {
-	tok, err := openTokenizer(m)
-	if err != nil {
-		return nil, err
-	}
-	length := c.Int(contextFlag.Name)
-	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
-		return nil, err
-	}
-	text, err := readText(c.Context, path, maxText)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := encode(c.Context, tok, text, true)
-	if err != nil {
-		return nil, err
-	}
-	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), startOf(tok))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
-	}
-	return prompts, nil
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+// A comparison is what --reference, --against and --text ask for.
+type comparison struct {
+	reference verify.Subject // nil to measure perplexity alone
+	prompts   []verify.Prompt
+	files     []string // of the reference
+	close     func() error
+	source    *model.Model // that is the reference, or nil
+}
+
+// rememberedFloats is how much of the reference --attribute keeps, rather than
+// run it again for every stage: 256 MB.
+const rememberedFloats = 1 << 26
+
+func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
+	file, against, text, tasks := c.String("reference"), c.String("against"), c.String("text"), c.String("tasks")
+	switch {
+	case file == "" && text == "" && tasks == "" && !c.Bool(selfTestFlag.Name):
+		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC, or --tasks FILE")
+	case file != "" && (text != "" || against != ""):
+		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
+	case file != "":
+		r, err := verify.OpenReference(file)
+		if err != nil {
+			return nil, err
+		}
+		if tok, err := openTokenizer(m); err == nil {
+			r.StartWith(startOf(tok))
+		}
+		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
+	}
+	var prompts []verify.Prompt
+	cut := textPrompts
+	if text == "" {
+		cut = selfTestPrompts
+	}
+	if text != "" || c.Bool(selfTestFlag.Name) {
+		var err error
+		if prompts, err = cut(c, m, text); err != nil {
+			return nil, err
+		}
+	}
+	if against == "" {
+		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
+	}
+	source, err := openSound(against, overridesOf(c, against, m.Path))
+	if err != nil {
+		return nil, err
+	}
+	if prompts == nil {
+		return &comparison{files: source.Files, close: source.Close, source: source}, nil
+	}
+	ref, err := verify.NewSubject(source, 0)
+	if err != nil {
+		source.Close()
+		return nil, err
+	}
+	if c.Bool("attribute") {
+		ref = verify.Remember(ref, rememberedFloats/source.Spec.Hidden)
+	}
+	return &comparison{ref, prompts, source.Files, source.Close, source}, nil
+}
+
+// textPrompts cuts the text at path into chunks of m's tokens.
+func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, error) {
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	length := c.Int(contextFlag.Name)
+	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+		return nil, err
+	}
+	text, err := readText(c.Context, path, maxText)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := encode(c.Context, tok, text, true)
+	if err != nil {
+		return nil, err
+	}
+	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), startOf(tok))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	return prompts, nil
+}
