@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -78,13 +79,11 @@ type rotary struct {
 }
 
 func rotaryOf(s *model.Spec, d *Divergence) rotary {
-	r := s.Rope
-	if d.Block != noBlock && d.Block < s.Blocks {
-		if at := s.AttentionOf(d.Block).Rope; at > 0 {
-			r = s.Ropes[at-1]
-		}
+	r := &s.Rope
+	if d.Block != noBlock && d.Block < s.Blocks && s.RopeOf(d.Block) != nil {
+		r = s.RopeOf(d.Block)
 	}
-	return rotary{s.HeadDim, int(orElse(float64(r.Dims), float64(s.HeadDim))), r.Pairs}
+	return rotary{s.HeadDim, cmp.Or(r.Dims, s.HeadDim), r.Pairs}
 }
 
 // An order is a rule by which rows may have been moved: row i holds what the

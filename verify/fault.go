@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"thimble/internal/model"
@@ -112,12 +113,7 @@ func (s *specimen) at(block int, kind string) Place {
 
 // firstStep returns the first step that runs block.
 func (s *specimen) firstStep(block int) int {
-	for step, b := range s.m.Spec.Schedule {
-		if b == block {
-			return step
-		}
-	}
-	return -1
+	return slices.Index(s.m.Spec.Schedule, block)
 }
 
 // matches reports whether got is in the place that want names. Where want leaves

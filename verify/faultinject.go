@@ -37,12 +37,9 @@ func interleaveHeads(s *specimen) (*injected, string) {
 	spec := &s.m.Spec
 	for i := range spec.Blocks {
 		block := (s.block + i) % spec.Blocks
-		rope := spec.Rope
-		switch at := spec.AttentionOf(block).Rope; {
-		case at == model.NoRope:
+		rope := spec.RopeOf(block)
+		if rope == nil {
 			continue
-		case at > 0:
-			rope = spec.Ropes[at-1]
 		}
 		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.Halved
 		if rope.Pairs {

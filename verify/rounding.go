@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -80,10 +81,7 @@ func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 // lookupNoise is what rounding explains of the embeddings, (Hidden).
 func (l *lockstep) lookupNoise() ([]float64, error) {
 	out := make([]float64, l.subject.Spec.Hidden)
-	scale := l.subject.Spec.EmbedScale
-	if scale == 0 {
-		scale = 1
-	}
+	scale := cmp.Or(l.subject.Spec.EmbedScale, 1)
 	var n rounding
 	err := parallel.Guard(func() error {
 		for _, m := range l.rounded(model.Embed) {
@@ -267,11 +265,7 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 	if a.Keys.Kind == qtensor.F32 && a.Values.Kind == qtensor.F32 {
 		return nil
 	}
-	scale := s.AttnScale
-	if scale == 0 {
-		scale = 1 / math.Sqrt(float64(s.HeadDim))
-	}
-	n := l.fed.Len()
+	scale, n := s.ScoreScale(), l.fed.Len()
 	out := make([]float64, s.Heads*s.HeadDim)
 	for head := range s.Heads {
 		kv := head / (s.Heads / s.KVHeads)

@@ -1,8 +1,8 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"strconv"
 
 	"thimble/internal/model"
@@ -24,12 +24,12 @@ func settingsOf(s *model.Spec, step int, operation string) (all []setting) {
 		say("schedule", fmt.Sprintf("%d steps", len(s.Schedule)))
 	}
 	norm := func(kind model.NormKind) {
-		say("norm", named(string(kind), "rms"))
+		say("norm", cmp.Or(string(kind), "rms"))
 		say("eps", s.NormEps)
 	}
 	switch operation {
 	case model.Embed:
-		say("embedscale", figures(orElse(s.EmbedScale, 1)))
+		say("embedscale", figures(cmp.Or(s.EmbedScale, 1)))
 	case model.AttnNorm, model.Norm:
 		norm(s.Norm)
 	case model.FFNNorm:
@@ -39,23 +39,19 @@ func settingsOf(s *model.Spec, step int, operation string) (all []setting) {
 		say("postnorm", s.PostNorm)
 		norm(s.Norm)
 	case model.QNorm, model.KNorm:
-		say("qknorm", named(string(s.QKNorm), "none"))
+		say("qknorm", cmp.Or(string(s.QKNorm), "none"))
 		norm(s.Norm)
 	case transformer.QRope, transformer.KRope:
 		if block == noBlock {
 			break
 		}
-		a := s.AttentionOf(block)
+		r := s.RopeOf(block)
 		say("headdim", s.HeadDim)
-		say("rope", a.Rope != model.NoRope)
-		if a.Rope != model.NoRope {
-			r := s.Rope
-			if a.Rope > 0 {
-				r = s.Ropes[a.Rope-1]
-			}
+		say("rope", r != nil)
+		if r != nil {
 			say("rope.base", r.Base)
-			say("rope.scaling", named(string(r.Scaling), "none"))
-			say("rope.dims", orElse(float64(r.Dims), float64(s.HeadDim)))
+			say("rope.scaling", cmp.Or(string(r.Scaling), "none"))
+			say("rope.dims", cmp.Or(r.Dims, s.HeadDim))
 			say("rope.pairs", r.Pairs)
 			say("rope.factor", r.Factor)
 			say("rope.lowfreq", r.LowFreq)
@@ -65,14 +61,14 @@ func settingsOf(s *model.Spec, step int, operation string) (all []setting) {
 	case transformer.Attended:
 		say("heads", s.Heads)
 		say("kvheads", s.KVHeads)
-		say("attnscale", figures(orElse(s.AttnScale, 1/math.Sqrt(float64(s.HeadDim)))))
+		say("attnscale", figures(s.ScoreScale()))
 		if block != noBlock {
 			say("window", orAll(s.AttentionOf(block).Window))
 			say("chunk", orAll(s.AttentionOf(block).Chunk))
 		}
 	case transformer.Activated, model.Gate:
 		say("ungated", s.Ungated)
-		say("activation", named(string(s.Activation), "silu"))
+		say("activation", cmp.Or(string(s.Activation), "silu"))
 	case model.Head:
 		say("tied", s.Tied)
 	}
@@ -103,18 +99,4 @@ func orAll(n int) string {
 		return "all"
 	}
 	return strconv.Itoa(n)
-}
-
-func named(name, empty string) string {
-	if name == "" {
-		return empty
-	}
-	return name
-}
-
-func orElse(x, zero float64) float64 {
-	if x == 0 {
-		return zero
-	}
-	return x
 }

@@ -171,14 +171,6 @@ func (a *architecture) scale(s *model.Spec) float64 {
 	return t.AttnScale
 }
 
-// scoreScale returns AttnScale with its default.
-func scoreScale(attnScale float64, headDim int) float64 {
-	if attnScale == 0 {
-		return 1 / math.Sqrt(float64(headDim))
-	}
-	return attnScale
-}
-
 // phiFixes: attention and two matrices side by side after one LayerNorm; only the
 // biases of query, key and value may be missing.
 func phiFixes(s *model.Spec) {

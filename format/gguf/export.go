@@ -184,7 +184,7 @@ func (e *Export) editOf(name string) edit {
 		x.add = 1
 	}
 	if kind == model.QNorm {
-		x.times = float32(scoreScale(s.AttnScale, s.HeadDim) / scoreScale(e.said.AttnScale, s.HeadDim))
+		x.times = float32(s.ScoreScale() / e.said.ScoreScale())
 	}
 	return x
 }

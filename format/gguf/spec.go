@@ -194,7 +194,7 @@ func plain(s *model.Spec) model.Spec {
 	if t.EmbedScale == 1 {
 		t.EmbedScale = 0
 	}
-	t.AttnScale = scoreScale(t.AttnScale, t.HeadDim)
+	t.AttnScale = t.ScoreScale()
 	return t
 }
 

@@ -5,6 +5,7 @@ package model
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"thimble/internal/defect"
@@ -296,6 +297,25 @@ func (s *Spec) AttentionOf(block int) Attention {
 		return Attention{}
 	}
 	return s.Attention[block]
+}
+
+// RopeOf returns what turns the queries and keys of a block, nil if nothing does.
+func (s *Spec) RopeOf(block int) *Rope {
+	switch at := s.AttentionOf(block).Rope; {
+	case at == NoRope:
+		return nil
+	case at > 0:
+		return &s.Ropes[at-1]
+	}
+	return &s.Rope
+}
+
+// ScoreScale is what scores are multiplied by: AttnScale with its default.
+func (s *Spec) ScoreScale() float64 {
+	if s.AttnScale == 0 {
+		return 1 / math.Sqrt(float64(s.HeadDim))
+	}
+	return s.AttnScale
 }
 
 // Shared reports whether some block runs more than once.

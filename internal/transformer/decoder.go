@@ -11,7 +11,6 @@ package transformer
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"thimble/internal/defect"
@@ -87,7 +86,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
 		lanes: make([]lane, parallel.Workers()), function: kernel.SiLUMul,
-		embedScale: float32(s.EmbedScale), attnScale: float32(s.AttnScale),
+		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
 	}
 	d.operations = operationsOf(s)
 	if s.Ungated {
@@ -95,9 +94,6 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	}
 	for i := range s.Ropes {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
-	}
-	if s.AttnScale == 0 {
-		d.attnScale = float32(1 / math.Sqrt(float64(s.HeadDim)))
 	}
 	if s.Activation == model.GELUTanh {
 		d.function = kernel.GELUMul
