@@ -79,9 +79,8 @@ func attributionsOf(reference, subject *model.Model, a Arithmetic) (all []attrib
 	var now Arithmetic
 	if before != subject {
 		all = append(all, attribution{stageWeights, subject, now})
-		if now.Activations = a.Activations; !now.Activations.Int8 {
-			now.Activations.Int8 = true
-		}
+		now.Activations = a.Activations
+		now.Activations.Int8 = true
 		if layersInIntegers(subject) {
 			all = append(all, attribution{stageActivations, subject, now})
 		} else {

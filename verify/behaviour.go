@@ -231,18 +231,14 @@ func meanInterval(x []float64, least, most float64, seed uint64) (low, high floa
 		share := 1 - kernel.Exp64(kernel.Log64(0.025)/float64(n))
 		return x[0] - float64(share*(x[0]-least)), x[0] + float64(share*(most-x[0])), true
 	}
-	drawn := make([]float64, resamples)
-	random := splitMix(seed)
-	for i := range drawn {
+	low, high = resampled(n, seed, func(next func() int) float64 {
 		total := 0.0
 		for range n {
-			total += x[random.below(n)]
+			total += x[next()]
 		}
-		drawn[i] = total / float64(n)
-	}
-	slices.Sort(drawn)
-	tail := tailShare(n)
-	return quantile(drawn, tail), quantile(drawn, 1-tail), true
+		return total / float64(n)
+	})
+	return low, high, true
 }
 
 // sampled says how many of what a metric is a figure of.

@@ -11,22 +11,10 @@ import (
 )
 
 // quoted is text in quotes, no longer than fits a line.
-func quoted(text string) string {
-	q := []rune(strconv.QuoteToGraphic(text))
-	if len(q) > 64 {
-		return string(q[:61]) + "..."
-	}
-	return string(q)
-}
+func quoted(text string) string { return beginning(strconv.QuoteToGraphic(text), 64, 61) }
 
 // quotedEnd is quoted for a text whose end says more.
-func quotedEnd(text string) string {
-	q := []rune(strconv.QuoteToGraphic(text))
-	if len(q) > 64 {
-		return "..." + string(q[len(q)-61:])
-	}
-	return string(q)
-}
+func quotedEnd(text string) string { return ending(strconv.QuoteToGraphic(text), 64, 61) }
 
 // writeTasks gives the shares of tasks that are right, and some that are not.
 func (r *Report) writeTasks(b *strings.Builder) {

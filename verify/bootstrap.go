@@ -112,6 +112,19 @@ func bootstrap(prompts []scored, measured *Metrics, seed uint64) []Interval {
 	return found
 }
 
+// resampled is the interval of one figure of n items, as of bootstrap: of makes it
+// of the items that next draws, as many as there are.
+func resampled(n int, seed uint64, of func(next func() int) float64) (low, high float64) {
+	drawn := make([]float64, resamples)
+	random := splitMix(seed)
+	for i := range drawn {
+		drawn[i] = of(func() int { return random.below(n) })
+	}
+	slices.Sort(drawn)
+	tail := tailShare(n)
+	return quantile(drawn, tail), quantile(drawn, 1-tail)
+}
+
 // tailShare is the share of draws left out at either end: that of a normal
 // distribution beyond sqrt(n/(n-1)) times the 97.5 % quantile of Student's t
 // with n-1 degrees of freedom; 2.5 % for many prompts and less for few.

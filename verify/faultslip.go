@@ -64,22 +64,15 @@ func (s *slipped) run(ctx context.Context, ids []int) (*transformer.Cache, piece
 		return nil, nil, err
 	}
 	at := slipAt(ids)
-	parts := [][]int{ids[:at+1], ids[at+1:]}
-	var all pieces
-	for i, part := range parts {
-		if len(part) == 0 {
-			continue
-		}
-		h, err := s.decoder.Forward(ctx, cache, part)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, h)
-		if i == 0 && s.slip != nil {
-			s.slip(cache, at)
-		}
+	all, err := feed(ctx, s.decoder, cache, ids[:at+1], usuallyFed)
+	if err != nil {
+		return nil, nil, err
 	}
-	return cache, all, nil
+	if at >= 0 && s.slip != nil {
+		s.slip(cache, at)
+	}
+	rest, err := feed(ctx, s.decoder, cache, ids[at+1:], usuallyFed)
+	return cache, append(all, rest...), err
 }
 
 // locateSlip returns where the caches of two runs over ids part, one with a slip

@@ -42,11 +42,7 @@ func (f *frame) turn(x []float32) []float32 {
 		r := f.turns[h/share]
 		in := x[h*f.dim:][:f.dim]
 		for i := range f.dim {
-			s := 0.0
-			for j, v := range in {
-				s += float64(float64(r[i*f.dim+j]) * float64(v))
-			}
-			out[h*f.dim+i] = float32(s)
+			out[h*f.dim+i] = float32(product64(in, r[i*f.dim:]))
 		}
 	}
 	return out
@@ -154,10 +150,7 @@ func deliberate(r []float32, dim int) bool {
 	var off, largest float64
 	for i := range dim {
 		for j := range dim {
-			dot := 0.0
-			for k := range dim {
-				dot += float64(float64(r[i*dim+k]) * float64(r[j*dim+k]))
-			}
+			dot := product64(r[i*dim:][:dim], r[j*dim:])
 			if i == j {
 				dot--
 			}

@@ -69,6 +69,13 @@ type metric struct {
 }
 
 // metrics are those of positions; everyMetric has those of behaviour too.
+// listed is the metric in m, if a report lists it: what was measured, but not that
+// nothing is hidden.
+func (k *metric) listed(m *Metrics) (v Value, ok bool) {
+	v = k.of(m)
+	return v, v.Known() && !(k.name == "kl_hidden" && v == 0)
+}
+
 var metrics = []metric{
 	{"tokens", false, func(m *Metrics) Value { return positions(m.Tokens) }, "positions scored"},
 	{"kl_mean", true, func(m *Metrics) Value { return m.KLMean }, "nats per token"},

@@ -70,7 +70,7 @@ func (r *Report) markdownGates(b *strings.Builder) {
 	t := markdownTable{b, "| gate | measured | 95 % interval | outcome |\n|---|---:|---:|---|\n"}
 	for i := range r.Gates {
 		c := &r.Gates[i]
-		t.row(prose(fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit)))), figure(c.Value), r.intervalText(c.Metric), r.outcome(c))
+		t.row(prose(c.title()), figure(c.Value), r.intervalText(c.Metric), r.outcome(c))
 	}
 }
 
@@ -78,7 +78,7 @@ func (r *Report) markdownMetrics(b *strings.Builder) {
 	t := markdownTable{b, "| metric | value | 95 % interval | |\n|---|---:|---:|---|\n"}
 	for i := range metrics {
 		k := &metrics[i]
-		if v := k.of(&r.Metrics); v.Known() && !(k.name == "kl_hidden" && v == 0) {
+		if v, ok := k.listed(&r.Metrics); ok {
 			t.row(prose(k.name), figure(v), r.intervalText(k.name), prose(k.means))
 		}
 	}

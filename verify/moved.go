@@ -22,9 +22,7 @@ func (p *pair) sample() (rows []int) {
 type match struct{ at, from int }
 
 // enough says whether nearly all of n samples have been found.
-func enough(found []match, n int) bool {
-	return n > 0 && 10*len(found) >= 8*n
-}
+func enough(found, n int) bool { return n > 0 && 10*found >= 8*n }
 
 func (c *relation) rowsMoved(p *pair, _ string) (string, error) {
 	at := p.sample()
@@ -43,11 +41,7 @@ func (c *relation) rowsMoved(p *pair, _ string) (string, error) {
 	cosines := make([]float64, len(at)*p.want.Rows)
 	err = p.each(func(l *pairLane, r int) {
 		for i, row := range rows {
-			var dot float64
-			for j, v := range row {
-				dot += float64(float64(v) * float64(l.want[j]))
-			}
-			cosines[i*p.want.Rows+r] = cosine(dot, p.rows[r].want, p.rows[at[i]].got)
+			cosines[i*p.want.Rows+r] = cosine(product64(row, l.want), p.rows[r].want, p.rows[at[i]].got)
 		}
 	})
 	if err != nil {
@@ -114,7 +108,7 @@ func (c *relation) moved(kind, where string, n int, at []int, cosines []float64)
 			}
 		}
 	}
-	if 2*elsewhere < len(found) || !enough(found, len(at)) {
+	if 2*elsewhere < len(found) || !enough(len(found), len(at)) {
 		return ""
 	}
 	for _, o := range c.rotary.orders(n) {
@@ -171,11 +165,7 @@ func (c *relation) otherTensor(p *pair, name string) (string, error) {
 		err := parallel.Guard(func() error {
 			for _, r := range rows {
 				l.read(other, r)
-				var dot float64
-				for i, v := range l.want {
-					dot += float64(float64(v) * float64(l.got[i]))
-				}
-				if cosine(dot, squares(l.want), squares(l.got)) > alike {
+				if cosine(product64(l.want, l.got), squares(l.want), squares(l.got)) > alike {
 					found++
 				}
 			}
@@ -193,7 +183,7 @@ func (c *relation) otherTensor(p *pair, name string) (string, error) {
 				found = 1
 			}
 		}
-		if 10*found >= 8*len(rows) {
+		if enough(found, len(rows)) {
 			return fmt.Sprintf("%sholds what the reference has as %s", p.where(), slot.Name), nil
 		}
 	}
@@ -223,17 +213,13 @@ func (c *relation) transposed(p *pair, _ string) (string, error) {
 		}
 		for i, r := range at {
 			l.read(p, r)
-			var dot float64
-			for j, v := range should[i] {
-				dot += float64(float64(v) * float64(l.got[j]))
-			}
-			if cosine(dot, squares(should[i]), squares(l.got)) > alike {
+			if cosine(product64(should[i], l.got), squares(should[i]), squares(l.got)) > alike {
 				found++
 			}
 		}
 		return nil
 	})
-	if err != nil || 10*found < 8*len(at) {
+	if err != nil || !enough(found, len(at)) {
 		return "", err
 	}
 	return "is transposed", nil

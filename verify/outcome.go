@@ -42,6 +42,11 @@ func (r *Report) outcomeOfAll() string {
 	return passed
 }
 
+// title is the gate, its limit as figures are written.
+func (c *Check) title() string {
+	return fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit)))
+}
+
 // sentence says what was measured and what was asked for.
 func (c *Check) sentence() string {
 	return fmt.Sprintf("%s %s, the gate is %s %s", c.Metric, figure(c.Value), c.Op, figure(Value(c.Limit)))

@@ -72,7 +72,7 @@ func (r *Report) HTML() ([]byte, error) {
 		c := &r.Gates[i]
 		p.Reasons = append(p.Reasons, pageReason{r.outcome(c), r.reason(c)})
 		p.Gates = append(p.Gates, pageGate{
-			Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, figure(Value(c.Limit))), Value: figure(c.Value),
+			Name: c.title(), Value: figure(c.Value),
 			Interval: r.intervalText(c.Metric), Outcome: r.outcome(c), Picture: r.gatePicture(c, i),
 		})
 	}
@@ -84,7 +84,7 @@ func (r *Report) HTML() ([]byte, error) {
 	}
 	for i := range metrics {
 		k := &metrics[i]
-		if v := k.of(&r.Metrics); v.Known() && !(k.name == "kl_hidden" && v == 0) {
+		if v, ok := k.listed(&r.Metrics); ok {
 			p.Metrics = append(p.Metrics, pageMetric{k.name, figure(v), r.intervalText(k.name), k.means})
 		}
 	}
@@ -225,10 +225,7 @@ func (r *Report) promptsPicture() template.HTML {
 		Title: "Divergence of prompts", About: "Mean divergence of each prompt, in nats per token.",
 		XAxis: "prompt", YAxis: "mean KL, nats per token", Edges: []float64{-0.5},
 	}
-	every := 1
-	for len(r.Prompts)/every > 12 {
-		every *= 2
-	}
+	every := markEvery(len(r.Prompts))
 	for i, p := range r.Prompts {
 		if i%every == 0 {
 			c.Marks = append(c.Marks, chart.Mark{At: i, Text: strconv.Itoa(i)})

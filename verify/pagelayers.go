@@ -85,10 +85,7 @@ func (r *Report) layerPicture() template.HTML {
 		About: fmt.Sprintf("By step, on a logarithmic axis: the most that an operation adds, what rounding explains of it, and the error of the stream behind the step, which is %s at the end.", figure(steps[len(steps)-1].Stream)),
 	}
 	adds, explained, stream := chart.Line{Name: "most added"}, chart.Line{Name: "explained"}, chart.Line{Name: "in the stream"}
-	every := 1
-	for len(steps)/every > 12 {
-		every *= 2
-	}
+	every := markEvery(len(steps))
 	for i, s := range steps {
 		adds.Values = append(adds.Values, float64(s.Worst.Added))
 		explained.Values = append(explained.Values, float64(s.Worst.Expected))
@@ -102,6 +99,15 @@ func (r *Report) layerPicture() template.HTML {
 	}
 	l.Of = []chart.Line{adds, stream, explained}
 	return template.HTML(l.SVG("layers"))
+}
+
+// markEvery is how many of n places there are to one whose number is written below.
+func markEvery(n int) int {
+	every := 1
+	for n/every > 12 {
+		every *= 2
+	}
+	return every
 }
 
 // where says at which step, or beside them, something is.

@@ -292,9 +292,12 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 	return out
 }
 
-func squares(x []float32) (s float64) {
-	for _, v := range x {
-		s += float64(float64(v) * float64(v))
+func squares(x []float32) float64 { return product64(x, x) }
+
+// product64 is the sum of a[i]*b[i] in ascending order; b is at least as long as a.
+func product64(a, b []float32) (s float64) {
+	for i, v := range a {
+		s += float64(float64(v) * float64(b[i]))
 	}
 	return s
 }

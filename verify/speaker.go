@@ -23,9 +23,6 @@ type Speaker struct {
 	rows    []float32 // of logits
 }
 
-// speakerTokens is how many tokens are fed at once.
-const speakerTokens = 512
-
 // NewSpeaker returns a Speaker of m.
 func NewSpeaker(m *model.Model, a Arithmetic) (*Speaker, error) {
 	d, err := transformer.NewWith(m, a)
@@ -47,15 +44,10 @@ func (s *Speaker) read(ctx context.Context, ids []int, from int) (h pieces, skip
 	}
 	s.cache.Truncate(skip)
 	s.held = s.held[:skip]
-	for rest := ids[skip:]; len(rest) > 0; {
-		n := min(speakerTokens, len(rest))
-		hidden, err := s.decoder.Forward(ctx, s.cache, rest[:n])
-		if err != nil {
-			return nil, 0, err
-		}
-		h, s.held, rest = append(h, hidden), append(s.held, rest[:n]...), rest[n:]
+	if h, err = feed(ctx, s.decoder, s.cache, ids[skip:], usuallyFed); err == nil {
+		s.held = append(s.held, ids[skip:]...)
 	}
-	return h, skip, nil
+	return h, skip, err
 }
 
 // logits returns those of the token after ids, valid until the next call.

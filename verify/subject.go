@@ -29,7 +29,7 @@ func NewSubjectWith(m *model.Model, a Arithmetic, atOnce int) (Subject, error) {
 		return nil, err
 	}
 	if atOnce <= 0 {
-		atOnce = 512
+		atOnce = usuallyFed
 	}
 	return &decoded{d, m.Spec.Vocab, atOnce}, nil
 }
@@ -41,15 +41,21 @@ func (s *decoded) Score(ctx context.Context, ids []int) (Logits, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all pieces
+	return feed(ctx, s.decoder, cache, ids, s.atOnce)
+}
+
+// usuallyFed is how many tokens are fed at once, which bounds memory.
+const usuallyFed = 512
+
+// feed runs ids behind what cache holds, atOnce at a time.
+func feed(ctx context.Context, d *transformer.Decoder, cache *transformer.Cache, ids []int, atOnce int) (all pieces, err error) {
 	for len(ids) > 0 {
-		n := min(s.atOnce, len(ids))
-		h, err := s.decoder.Forward(ctx, cache, ids[:n])
+		n := min(atOnce, len(ids))
+		h, err := d.Forward(ctx, cache, ids[:n])
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, h)
-		ids = ids[n:]
+		all, ids = append(all, h), ids[n:]
 	}
 	return all, nil
 }

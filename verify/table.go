@@ -85,7 +85,7 @@ func (r *Report) verdict() string {
 
 // openText says why c is undecided and what to do.
 func (r *Report) openText(c *Check) string {
-	return fmt.Sprintf("%s %s %s, %s:\n           %s", c.Metric, c.Op, figure(Value(c.Limit)), r.mayBe(c), r.remedy(c))
+	return fmt.Sprintf("%s, %s:\n           %s", c.title(), r.mayBe(c), r.remedy(c))
 }
 
 // mayBe is what c's metric may be.
@@ -117,8 +117,8 @@ func (m *ModelInfo) size() string {
 func (r *Report) writeMetrics(b *strings.Builder) {
 	for i := range metrics {
 		k := &metrics[i]
-		v := k.of(&r.Metrics)
-		if !v.Known() || k.name == "kl_hidden" && v == 0 {
+		v, ok := k.listed(&r.Metrics)
+		if !ok {
 			continue
 		}
 		var gates []string

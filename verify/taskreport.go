@@ -130,9 +130,9 @@ func (s *Tasks) examples(tasks []Task) {
 			if k.kind != item.Kind || !differs {
 				continue
 			}
-			e := TaskExample{Line: t.Line, ID: t.ID, Metric: k.name, Lost: !ours, Prompt: ending(t.Prompt), Expected: beginning(t.expects()), Model: beginning(item.Model.says(t, k.name))}
+			e := TaskExample{Line: t.Line, ID: t.ID, Metric: k.name, Lost: !ours, Prompt: ending(t.Prompt, exampleRunes, exampleRunes), Expected: example(t.expects()), Model: example(item.Model.says(t, k.name))}
 			if item.Reference != nil {
-				e.Reference = beginning(item.Reference.says(t, k.name))
+				e.Reference = example(item.Reference.says(t, k.name))
 			}
 			if e.Lost {
 				lost = append(lost, e)
@@ -146,17 +146,20 @@ func (s *Tasks) examples(tasks []Task) {
 	s.Examples = s.Examples[:min(len(s.Examples), listedExamples)]
 }
 
-// ending and beginning are the last and the first of a long text.
-func ending(text string) string {
-	if r := []rune(text); len(r) > exampleRunes {
-		return "..." + string(r[len(r)-exampleRunes:])
+func example(text string) string { return beginning(text, exampleRunes, exampleRunes) }
+
+// beginning and ending are the first and the last kept characters of a text that has
+// more than most.
+func beginning(text string, most, kept int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:kept]) + "..."
 	}
 	return text
 }
 
-func beginning(text string) string {
-	if r := []rune(text); len(r) > exampleRunes {
-		return string(r[:exampleRunes]) + "..."
+func ending(text string, most, kept int) string {
+	if r := []rune(text); len(r) > most {
+		return "..." + string(r[len(r)-kept:])
 	}
 	return text
 }

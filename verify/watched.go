@@ -86,17 +86,13 @@ func (w *watchedFigure) paired(before, now []PromptReport, seed uint64) (low, hi
 	if len(all) < 2 {
 		return unknown, unknown, false
 	}
-	random := splitMix(seed)
-	drawn := make([]float64, resamples)
-	for i := range drawn {
+	from, to := resampled(len(all), seed, func(next func() int) float64 {
 		var t pair
 		for range all {
-			p := all[random.below(len(all))]
+			p := all[next()]
 			t.tokens, t.before, t.now = t.tokens+p.tokens, t.before+p.before, t.now+p.now
 		}
-		drawn[i] = min(w.mean(t.now/t.tokens), math.MaxFloat64) - min(w.mean(t.before/t.tokens), math.MaxFloat64)
-	}
-	slices.Sort(drawn)
-	tail := tailShare(len(all))
-	return Value(quantile(drawn, tail)), Value(quantile(drawn, 1-tail)), true
+		return min(w.mean(t.now/t.tokens), math.MaxFloat64) - min(w.mean(t.before/t.tokens), math.MaxFloat64)
+	})
+	return Value(from), Value(to), true
 }
