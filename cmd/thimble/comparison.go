@@ -42,15 +42,15 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
 	var prompts []verify.Prompt
-	cut := textPrompts
-	if text == "" {
-		cut = selfTestPrompts
+	var err error
+	switch {
+	case text != "":
+		prompts, err = textPrompts(c, m, text)
+	case c.Bool(selfTestFlag.Name):
+		prompts, err = selfTestPrompts(c, m)
 	}
-	if text != "" || c.Bool(selfTestFlag.Name) {
-		var err error
-		if prompts, err = cut(c, m, text); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	if against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, nil

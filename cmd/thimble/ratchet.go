@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -153,17 +152,6 @@ func (r *ratchet) keep(report *verify.Report, inputs []string) error {
 	}
 	report.Baseline.Written = err == nil
 	return err
-}
-
-// digestOfFiles is what a reference of these files is known by, empty for none.
-func digestOfFiles(c *cli.Context, files []string) (string, error) {
-	if len(files) == 0 {
-		return "", nil
-	}
-	progress := newMeter(c, "hash", "MB", 1e6)
-	defer progress.done()
-	sources, err := hashFiles(c.Context, files, progress)
-	return hex.EncodeToString(mainSum(sources)), err
 }
 
 // gates are those of --gate, else the policy's, else the default ones; none

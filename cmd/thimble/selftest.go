@@ -71,7 +71,7 @@ const (
 )
 
 // selfTestPrompts cuts the text of a self-test as the flags say, where they do.
-func selfTestPrompts(c *cli.Context, m *model.Model, _ string) ([]verify.Prompt, error) {
+func selfTestPrompts(c *cli.Context, m *model.Model) ([]verify.Prompt, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -175,7 +176,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("record") && report.Pass {
-		if err := record(c, m, report, with.files); err != nil {
+		if err := record(m, report); err != nil {
 			return err
 		}
 	}
@@ -229,13 +230,18 @@ func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs
 	if err := a.held.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
-	referenceSum, err := digestOfFiles(c, with.files)
+	reference, err := startHashing(c.Context, with.files, nil)
 	if err != nil {
 		return nil, err
 	}
+	defer reference.stop()
 	report, err := compare(c, "verify", with.reference, subject, with.prompts, o)
 	if err == nil {
-		report.Tool, report.AgainstSHA256, report.Policy = tool, referenceSum, c.String(policyFlag.Name)
+		err = reference.wait()
+	}
+	if err == nil {
+		report.Tool, report.Policy = tool, c.String(policyFlag.Name)
+		report.AgainstSHA256 = hex.EncodeToString(mainSum(reference.Sources))
 		report.Describe(m)
 		err = a.held.hold(report, o.Seed)
 	}
@@ -302,8 +308,8 @@ func spelling(m *model.Model) func([]int) string {
 }
 
 // record writes m's container again with the gates that it has passed.
-func record(c *cli.Context, m *model.Model, report *verify.Report, files []string) error {
-	sources, err := hashFiles(c.Context, files, nil)
+func record(m *model.Model, report *verify.Report) error {
+	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {
 		return err
 	}
@@ -312,7 +318,7 @@ func record(c *cli.Context, m *model.Model, report *verify.Report, files []strin
 		return err
 	}
 	for _, g := range report.Gates {
-		contents.Gates = append(contents.Gates, thimble.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: mainSum(sources)})
+		contents.Gates = append(contents.Gates, thimble.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: against})
 	}
 	w, err := thimble.Create(m.Path, contents, thimble.Options{Overwrite: true})
 	if err != nil {
