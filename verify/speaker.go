@@ -109,8 +109,8 @@ func (s *Speaker) ends(id int) bool { return slices.Contains(s.spec.EOS, id) }
 // tokenizer starts texts with, if it has one, and nothing at its end.
 func opening(tok *tokenizer.Tokenizer, text string) []int {
 	ids := tok.Encode(text, false)
-	if special := tok.Encode("", true); len(special) > 0 && special[0] == tok.BOS() {
-		ids = append([]int{tok.BOS()}, ids...)
+	if bos := tok.Start(); bos >= 0 {
+		ids = append([]int{bos}, ids...)
 	}
 	return ids
 }

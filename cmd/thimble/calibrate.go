@@ -101,7 +101,7 @@ func calibrationOf(c *cli.Context, m *model.Model, r *quantize.Recipe) (cal cali
 		}
 		ids = append(ids, more...)
 	}
-	if cal.texts, err = pieces(ids, tokens, length, startOf(tok), seed, measuredLimit(c)); err != nil {
+	if cal.texts, err = pieces(ids, tokens, length, tok.Start(), seed, measuredLimit(c)); err != nil {
 		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
 	}
 	r.Texts = &quantize.Texts{SHA256: sums, Tokens: cal.texts.Tokens(), Context: length, Seed: seed}

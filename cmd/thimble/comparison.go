@@ -37,7 +37,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 			return nil, err
 		}
 		if tok, err := openTokenizer(m); err == nil {
-			r.StartWith(startOf(tok))
+			r.StartWith(tok.Start())
 		}
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
@@ -91,7 +91,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	if err != nil {
 		return nil, err
 	}
-	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), startOf(tok))
+	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}

@@ -160,15 +160,6 @@ func encode(ctx context.Context, tok *tokenizer.Tokenizer, text string, special 
 	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
 }
 
-// startOf returns the token that starts every piece of a text, -1 if none does:
-// the one that a tokenizer puts before a text.
-func startOf(tok *tokenizer.Tokenizer) int {
-	if added := tok.Encode("", true); len(added) > 0 && added[0] == tok.BOS() {
-		return tok.BOS()
-	}
-	return -1
-}
-
 // await returns what f returns, or ctx's error as soon as ctx ends. Then f is
 // left behind: it must be of no consequence to a process that is about to end.
 func await[T any](ctx context.Context, f func() (T, error)) (T, error) {

@@ -86,7 +86,7 @@ func selfTestPrompts(c *cli.Context, m *model.Model) ([]verify.Prompt, error) {
 	if c.IsSet(chunksFlag.Name) {
 		chunks = c.Int(chunksFlag.Name)
 	}
-	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), context, chunks, startOf(tok))
+	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), context, chunks, tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("the text of a self-test: %w", err)
 	}

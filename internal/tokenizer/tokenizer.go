@@ -132,6 +132,15 @@ func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 // BOS returns the id of the token that begins a sequence, -1 if there is none.
 func (t *Tokenizer) BOS() int { return t.bos }
 
+// Start returns the token that a text is started with, -1 if it is not: BOS, where
+// the tokenizer puts it before a text.
+func (t *Tokenizer) Start() int {
+	if added := t.Encode("", true); len(added) > 0 && added[0] == t.bos {
+		return t.bos
+	}
+	return -1
+}
+
 // EOS returns the id of the token that ends a sequence, -1 if there is none.
 func (t *Tokenizer) EOS() int { return t.eos }
 
