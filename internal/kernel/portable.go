@@ -34,11 +34,9 @@ var portable = &form{
 }
 
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {
-	const toInt = 3 << 22 // a number and this together have no bits below one
 	for i, v := range x {
 		for l := range sums {
-			q := min(max(float32(v*inverse[l]), bottom), top)
-			q = float32(q+toInt) - toInt
+			q := Nearest(min(max(float32(v*inverse[l]), bottom), top))
 			d := v - float32(scale[l]*q)
 			sums[l] += float32(power[i] * float32(d*d))
 		}

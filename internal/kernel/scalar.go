@@ -92,3 +92,9 @@ func Exp(x float32) float32 {
 
 // pow2 returns 2**k for -126 <= k <= 127.
 func pow2(k int32) float32 { return math.Float32frombits(uint32(k+127) << 23) }
+
+// Nearest rounds x, of at most 2^22, to the nearest integer, half to even.
+func Nearest(x float32) float32 {
+	const toInt = 3 << 22 // x + toInt has no bits below one
+	return float32(x+toInt) - toInt
+}

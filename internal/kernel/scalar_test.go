@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -114,4 +115,17 @@ func TestExp(t *testing.T) {
 		}
 	}
 	t.Logf("worst error %.3f ulp", worst)
+}
+
+func TestNearest(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 100000 {
+		x := float32(r.NormFloat64() * 200)
+		if i%2 == 0 {
+			x = Nearest(x) + 0.5
+		}
+		if got, want := Nearest(x), float32(math.RoundToEven(float64(x))); got != want {
+			t.Fatalf("Nearest(%v) = %v, want %v", x, got, want)
+		}
+	}
 }

@@ -3,6 +3,8 @@ package qtensor
 import (
 	"fmt"
 	"math"
+
+	"thimble/internal/kernel"
 )
 
 // A Rounder stores rows as they come, with scales that their own largest values
@@ -66,15 +68,9 @@ func (d *Rounder) group(s Scheme, g int, codes []uint8, x []float32) (bad int) {
 		inverse = 1 / step
 	}
 	for i, v := range x {
-		codes[i] = uint8(Nearest(min(max(float32((v-least)*inverse), bottom), top)) + zero)
+		codes[i] = uint8(kernel.Nearest(min(max(float32((v-least)*inverse), bottom), top)) + zero)
 	}
 	return -1
-}
-
-// Nearest rounds x, of at most 2^22, to the nearest integer, half to even.
-func Nearest(x float32) float32 {
-	const toInt = 3 << 22 // x + toInt has no bits below one
-	return float32(x+toInt) - toInt
 }
 
 // Largest returns where the first element of the largest magnitude is, a NaN if
