@@ -48,6 +48,9 @@ func folderOf(c *cli.Context, names, inputs []string) (*folder, error) {
 	default:
 		f.there = true
 	}
+	if !f.there {
+		return f, nil
+	}
 	for _, name := range names {
 		if err := atomicfile.Check(filepath.Join(f.path, name), f.options); err != nil {
 			return nil, forceHint(err)
@@ -106,15 +109,7 @@ func (f *folder) publish(containers []string, texts []namedText) (err error) {
 	}
 	for _, t := range texts {
 		to := filepath.Join(f.path, t.name)
-		out, err := atomicfile.Create(to, f.options)
-		if err != nil {
-			return err
-		}
-		defer out.Abort()
-		if _, err := out.Write(t.text); err != nil {
-			return err
-		}
-		if err := out.Commit(); err != nil {
+		if err := writeWhole(to, t.text, f.options); err != nil {
 			return err
 		}
 		placed = append(placed, to)

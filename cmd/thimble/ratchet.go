@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -105,9 +104,6 @@ func (r *ratchet) check(info *verify.ModelInfo, inputs []string) error {
 	}
 	if err := atomicfile.Check(r.path, r.options(inputs)); err != nil {
 		return fmt.Errorf("--baseline %w", err)
-	}
-	if dir, err := os.Stat(filepath.Dir(r.path)); err != nil || !dir.IsDir() {
-		return fmt.Errorf("--baseline %s: the folder that it would be in does not exist", defect.Printable(r.path))
 	}
 	return nil
 }

@@ -93,9 +93,6 @@ func reportsOf(c *cli.Context, inputs []string) (*reportOutput, error) {
 		if err := atomicfile.Check(path, o.options); err != nil {
 			return nil, fmt.Errorf("--report %w", forceHint(err))
 		}
-		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("--report %s: the folder that it would be in does not exist", defect.Printable(path))
-		}
 		o.files = append(o.files, reportFile{path, form})
 	}
 	if len(o.files) == 0 && c.Bool(replaceFlag.Name) {

@@ -35,7 +35,7 @@ func Create(path string, o Options) (*File, error) {
 		o.System = system{}
 	}
 	f := &File{path: path, options: o}
-	if err := Check(path, o); err != nil {
+	if err := refused(path, o); err != nil {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
@@ -57,9 +57,20 @@ func Create(path string, o Options) (*File, error) {
 	}
 }
 
-// Check returns the error with which Create would refuse to put a file at path
-// because of what is there; fs.ErrExist means that Overwrite would replace it.
+// Check finds before any work why Create could not put a file at path: what is
+// there, or the folder that is not. fs.ErrExist means that Overwrite would replace it.
 func Check(path string, o Options) error {
+	if err := refused(path, o); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return fault(path, "the folder that it would be in does not exist", err)
+	}
+	return nil
+}
+
+// refused returns the error with which Create refuses what is at path.
+func refused(path string, o Options) error {
 	refuse := func(why string) error { return fmt.Errorf("%s: %s", path, why) }
 	old, err := os.Lstat(path)
 	switch {
@@ -153,7 +164,7 @@ func (f *File) publish() error {
 	if err != nil {
 		return f.fault("close", err)
 	}
-	if err := Check(f.path, f.options); err != nil { // somebody else may have written it meanwhile
+	if err := refused(f.path, f.options); err != nil { // somebody else may have written it meanwhile
 		return err
 	}
 	if err := f.options.System.Rename(f.temp, f.path); err != nil {
