@@ -42,13 +42,13 @@ const (
 // add adds the positions of quantized (x~) and, unless it has none, float (x),
 // weighted by weights. Of h only the lower triangle is summed; close mirrors it.
 func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
+	d := m.width
 	if m.h == nil {
-		m.h = make([]float64, m.width*m.width)
+		m.h = make([]float64, d*d)
 	}
 	if m.drift == nil && float.n > 0 {
-		m.drift = make([]float64, m.width*m.width)
+		m.drift = make([]float64, d*d)
 	}
-	d := m.width
 	panels := (d + momentPanel - 1) / momentPanel
 	tasks := panels
 	// x~ and x - x~ transposed, (width, momentStride), and times the root of the

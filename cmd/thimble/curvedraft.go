@@ -104,7 +104,11 @@ func (d *drafting) measure() error {
 	if err != nil {
 		return err
 	}
-	sources, err := startHashing(d.c.Context, d.m.Files, nil)
+	var hashed []string // if some row makes a file
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
+		hashed = d.m.Files
+	}
+	sources, err := startHashing(d.c.Context, hashed, nil)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 		return nil
 	})
 	for _, p := range ps {
-		if p.w.Bytes() >= largeWeights && x.n >= manyRows {
+		if x.n >= manyRows && p.w.Bytes() >= largeWeights {
 			p.w.Release()
 		}
 	}
