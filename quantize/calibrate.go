@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -104,10 +105,7 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
-	for name, t := range m.Tensors { // copies, whose contents are exchanged in place
-		same := *t
-		r.out[name] = &same
-	}
+	maps.Copy(r.out, m.Tensors)
 	r.health = c.Health
 	next := 0
 	r.write = func(done func(e *Entry) bool) error {
@@ -152,8 +150,17 @@ func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) er
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}
-	*r.out[name] = *dst
+	r.set(name, dst)
 	return nil
+}
+
+// set makes m the quantized model's tensor called name. Vectors are set before
+// that model's stream begins, or after it has ended.
+func (r *calibrated) set(name string, m *qtensor.Matrix) {
+	r.out[name] = m
+	if r.coarse != nil && r.entries[name].Role != model.Vector {
+		r.coarse.Replace(name, m)
+	}
 }
 
 // keep stores a tensor that is not rounded.
@@ -162,7 +169,7 @@ func (r *calibrated) keep(name string) error {
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}
-	*r.out[name] = *out
+	r.set(name, out)
 	return nil
 }
 

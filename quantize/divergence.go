@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"thimble/internal/kernel"
+	"thimble/internal/logits"
 	"thimble/internal/parallel"
 	"thimble/internal/transformer"
 )
@@ -23,19 +24,19 @@ func newJudge(ctx context.Context, h *transformer.Hidden, vocab int) (*judge, er
 
 // kl returns the mean KL(float || h's model) in nats per token.
 func (j *judge) kl(ctx context.Context, h *transformer.Hidden) (float64, error) {
-	logits := make([]float32, min(headBatch, j.positions)*j.vocab)
+	rows := make([]float32, min(headBatch, j.positions)*j.vocab)
 	p := make([][]float32, parallel.Workers())
 	each := make([]float64, j.positions)
 	for from := 0; from < j.positions; from += headBatch {
 		n := min(headBatch, j.positions-from)
-		if err := h.Logits(ctx, logits, from, n); err != nil {
+		if err := h.Logits(ctx, rows, from, n); err != nil {
 			return 0, err
 		}
 		err := parallel.Do(ctx, n, func(worker, i int) error {
 			want := j.logits[(from+i)*j.vocab:][:j.vocab]
 			p[worker] = append(p[worker][:0], want...)
 			kernel.Softmax(p[worker])
-			each[from+i] = divergence(p[worker], want, logits[i*j.vocab:][:j.vocab])
+			each[from+i] = logits.QuickKL(p[worker], want, rows[i*j.vocab:][:j.vocab])
 			return nil
 		})
 		if err != nil {
@@ -47,24 +48,4 @@ func (j *judge) kl(ctx context.Context, h *transformer.Hidden) (float64, error) 
 		sum += k
 	}
 	return sum / float64(len(each)), nil
-}
-
-// unheard is a probability of which a vocabulary does not add up to enough to
-// count: the divergence is off by a percent at most.
-const unheard = 1e-7
-
-// divergence is KL(p || q), p being the softmax of a and q that of b: with d =
-// b - a it is log of the mean of exp(d) less the mean of d, over p.
-func divergence(p, a, b []float32) float64 {
-	var all, exp, mean float64
-	for i, v := range p {
-		if v < unheard {
-			continue
-		}
-		w, d := float64(v), float64(b[i])-float64(a[i])
-		all += w
-		mean += float64(w * d)
-		exp += float64(w * kernel.Exp64(d))
-	}
-	return max(0, kernel.Log64(exp/all)-mean/all)
 }

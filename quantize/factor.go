@@ -7,8 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"thimble/internal/kernel"
-	"thimble/internal/parallel"
+	"thimble/internal/cholesky"
 )
 
 // A factor is the second moment H of a linear layer's input, damped and taken
@@ -34,10 +33,8 @@ type factor struct {
 }
 
 const (
-	factorBlock = 64
-	damping     = 0.01 // of the mean of H_ii, at first
-
-	dampings = 5 // tries, each ten times the last
+	damping  = 0.01 // of the mean of H_ii, at first
+	dampings = 5    // tries, each ten times the last
 )
 
 var errIndefinite = errors.New("the second moments of its input are not positive definite, even damped")
@@ -55,7 +52,7 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, 
 	}
 	slices.SortStableFunc(f.order, func(a, b int) int { return cmp.Compare(h[b*n+b], h[a*n+a]) })
 	for range dampings {
-		ok, err := f.cholesky(ctx, h, damp*mean)
+		ok, err := cholesky.Parallel(ctx, f.l, n, damp*mean, func(i, j int) float64 { return h[f.column(i)*n+f.column(j)] })
 		if err != nil {
 			return nil, err
 		}
@@ -71,46 +68,6 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, 
 
 // column is the column of h at place i of l, whose places run backwards.
 func (f *factor) column(i int) int { return f.order[f.n-1-i] }
-
-// cholesky computes l, a block of columns at a time, rows on all cores. ok is
-// false if h + lambda I is not positive definite to float64.
-func (f *factor) cholesky(ctx context.Context, h []float64, lambda float64) (ok bool, err error) {
-	n := f.n
-	clear(f.l)
-	row := func(i int) []float64 { return f.l[i*n : (i+1)*n] }
-	// extend computes columns [from, to) of row i, i >= to or the diagonal's.
-	// What is not computed yet is zero, so products may run over whole stripes.
-	extend := func(i, from, to int) {
-		r, of := row(i), f.column(i)*n
-		for j := from; j < min(to, i); j++ {
-			k := min(kernel.Padded(j), n)
-			r[j] = (h[of+f.column(j)] - kernel.Dot64(r[:k], row(j)[:k])) / row(j)[j]
-		}
-	}
-	for from := 0; from < n; from += factorBlock {
-		to := min(n, from+factorBlock)
-		for i := from; i < to; i++ {
-			extend(i, from, to)
-			r := row(i)
-			square := h[f.column(i)*n+f.column(i)] + lambda - kernel.Dot64(r[:i], r[:i])
-			if !(square > 0) || math.IsInf(square, 0) {
-				return false, nil
-			}
-			r[i] = math.Sqrt(square)
-		}
-		err := parallel.Do(ctx, (n-to+factorBlock-1)/factorBlock, func(_, b int) error {
-			first := to + b*factorBlock
-			for i := first; i < min(n, first+factorBlock); i++ {
-				extend(i, from, to)
-			}
-			return nil
-		})
-		if err != nil {
-			return false, err
-		}
-	}
-	return true, nil
-}
 
 // feedback computes m and d from l.
 func (f *factor) feedback() {

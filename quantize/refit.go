@@ -1,8 +1,7 @@
 package quantize
 
 import (
-	"math"
-
+	"thimble/internal/cholesky"
 	"thimble/internal/kernel"
 )
 
@@ -117,31 +116,18 @@ func (f *leastSquares) equations(r int) {
 	}
 }
 
-// solve computes s by Cholesky's method.
+// solve computes s by Cholesky's method. It returns false if the equations have no
+// single solution.
 func (f *leastSquares) solve() bool {
-	n, trace := f.n, 0.0
-	for i := range n {
-		trace += f.normal[i*n+i]
+	trace := 0.0
+	for i := range f.n {
+		trace += f.normal[i*f.n+i]
 	}
-	for i := range n {
-		for j := range i {
-			f.chol[i*n+j] = (f.normal[i*n+j] - kernel.Dot64(f.chol[i*n:][:j], f.chol[j*n:][:j])) / f.chol[j*n+j]
-		}
-		d := f.normal[i*n+i] + float64(ridge*trace) - kernel.Dot64(f.chol[i*n:][:i], f.chol[i*n:][:i])
-		if !(d > 0) {
-			return false
-		}
-		f.chol[i*n+i] = math.Sqrt(d)
+	if !cholesky.Factor(f.chol, f.n, float64(ridge*trace), func(i, j int) float64 { return f.normal[i*f.n+j] }) {
+		return false
 	}
-	for i := range n {
-		f.s[i] = (f.right[i] - kernel.Dot64(f.chol[i*n:][:i], f.s[:i])) / f.chol[i*n+i]
-	}
-	for i := n - 1; i >= 0; i-- {
-		f.s[i] /= f.chol[i*n+i]
-		for j := range i {
-			f.s[j] -= float64(f.chol[i*n+j] * f.s[i])
-		}
-	}
+	copy(f.s, f.right)
+	cholesky.Solve(f.chol, f.n, f.s)
 	return true
 }
 

@@ -47,10 +47,9 @@ type surveyor struct {
 	Survey
 	ctx   context.Context
 	m     *model.Model
-	out   map[string]*qtensor.Matrix // of the model that is rounded in places
-	noisy map[string]*qtensor.Matrix
-	loss  map[string]float64 // of noisy
-	known map[string]bool    // whose sensitivity is measured
+	noisy map[string]*qtensor.Matrix // every linear layer, rounded
+	loss  map[string]float64         // of noisy
+	known map[string]bool            // whose sensitivity is measured
 	judge *judge
 
 	tokens int // that will be calibrated on
@@ -61,7 +60,7 @@ type surveyor struct {
 func NewSurvey(ctx context.Context, m *model.Model, c *Calibration, schemes []qtensor.Scheme, progress func(done, of int)) (*Survey, error) {
 	s := &surveyor{
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m,
-		out: map[string]*qtensor.Matrix{}, noisy: map[string]*qtensor.Matrix{}, loss: map[string]float64{}, known: map[string]bool{},
+		noisy: map[string]*qtensor.Matrix{}, loss: map[string]float64{}, known: map[string]bool{},
 	}
 	if err := checkFinite(ctx, m); err != nil {
 		return nil, err
@@ -246,13 +245,7 @@ func (s *surveyor) head(end *ending) error {
 
 // sensitivities turns the losses of the linear layers into nats.
 func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) error {
-	for name, t := range s.m.Tensors {
-		same := *t
-		s.out[name] = &same
-	}
-	rounded := *s.m
-	rounded.Tensors = s.out
-	d, err := transformer.New(&rounded)
+	d, err := transformer.New(s.m)
 	if err != nil {
 		return err
 	}
@@ -276,12 +269,11 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 	if s.judge, err = newJudge(s.ctx, heard(t), s.m.Spec.Vocab); err != nil {
 		return err
 	}
-	kinds := []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down}
 	done := 0
 	for p, start := range starts {
-		for _, kind := range kinds {
+		for _, kind := range model.LinearKinds {
 			if progress != nil {
-				progress(done, parts*len(kinds))
+				progress(done, parts*len(model.LinearKinds))
 			}
 			done++
 			first, last := p*steps/parts, (p+1)*steps/parts
@@ -326,7 +318,7 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 		return nil
 	}
 	for _, name := range names {
-		*s.out[name] = *s.noisy[name]
+		t.Replace(name, s.noisy[name])
 	}
 	t.Rewind(first, start)
 	if err := t.Finish(s.ctx); err != nil {
@@ -337,7 +329,7 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 		return err
 	}
 	for _, name := range names {
-		*s.out[name] = *s.m.Tensors[name]
+		t.Replace(name, s.m.Tensors[name])
 		for i := range s.cost[name] {
 			s.cost[name][i] *= kl / sum
 		}

@@ -141,7 +141,7 @@ func (r *calibrated) restore(number int) (bool, error) {
 	}
 	r.restored++
 	for i, e := range r.p.rounded(number) {
-		*r.out[e.Name] = *matrices[i]
+		r.set(e.Name, matrices[i])
 	}
 	for _, in := range at.Inputs {
 		r.health.see(number, in)

@@ -23,7 +23,7 @@ func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergenc
 	if tensor == "" {
 		return place + ": with the same tensors and settings the model computes something else", nil
 	}
-	want, got := biased(&reference.Spec, d.Operation), biased(&subject.Spec, d.Operation)
+	want, got := reference.Spec.Biased(d.Operation), subject.Spec.Biased(d.Operation)
 	switch {
 	case want && !got:
 		return tensor + model.BiasSuffix + ": missing; the reference has one", nil
@@ -56,17 +56,13 @@ func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergenc
 	return strings.Join(all, "; "), nil
 }
 
-// differingSettings lists what the two Specs say about d's operation where they
-// differ.
+// differingSettings lists the features in which the two Specs differ and which
+// change d's operation.
 func differingSettings(a, b *model.Spec, d *Divergence) string {
-	want, got := map[string]string{}, settingsOf(b, d.Step, d.Operation)
-	for _, s := range settingsOf(a, d.Step, d.Operation) {
-		want[s.name] = s.value
-	}
 	var all []string
-	for _, s := range got {
-		if w, ok := want[s.name]; ok && w != s.value {
-			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", s.name, s.value, w))
+	for i := range model.Features {
+		if f := &model.Features[i]; f.Changes(d.Operation) && f.Differ(a, b, d.Step) {
+			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", f.Name, f.Value(b, d.Step), f.Value(a, d.Step)))
 		}
 	}
 	return strings.Join(all, "; ")

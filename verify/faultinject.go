@@ -6,7 +6,6 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
-	"thimble/internal/transformer"
 )
 
 // changed is the specimen with some tensors exchanged.
@@ -66,7 +65,7 @@ func interleaveHeads(s *specimen) (*injected, string) {
 // dropBias drops the largest bias of a linear layer of the block.
 func dropBias(s *specimen) (*injected, string) {
 	kind, largest := "", float32(0)
-	for _, k := range []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down} {
+	for _, k := range model.LinearKinds {
 		if w := s.m.Tensors[model.Name(s.block, k+model.BiasSuffix)]; w != nil {
 			x := make([]float32, w.Cols)
 			new(qtensor.Reader).Row(x, w, 0)
@@ -170,11 +169,11 @@ func (s *specimen) operation(name string, has func(a model.Attention) bool) (p P
 // changeBase takes the base that a config without one would mean, or the
 // other common one.
 func changeBase(s *specimen) (*injected, string) {
-	want, ok := s.operation(transformer.QRope, func(a model.Attention) bool { return a.Rope == 0 })
+	want, ok := s.operation(model.QRope, func(a model.Attention) bool { return a.Rope == 0 })
 	if !ok {
 		return nil, "no block turns by it"
 	}
-	return &injected{want: want, every: []string{transformer.QRope, transformer.KRope}, model: respelled(s.m, func(spec *model.Spec) {
+	return &injected{want: want, every: []string{model.QRope, model.KRope}, model: respelled(s.m, func(spec *model.Spec) {
 		if spec.Rope.Base != 10000 {
 			spec.Rope.Base = 10000
 		} else {
@@ -227,8 +226,8 @@ func truncateWindow(s *specimen) (*injected, string) {
 	if seen < 2 {
 		return nil, "no position sees another"
 	}
-	want, _ := s.operation(transformer.Attended, func(model.Attention) bool { return true })
-	return &injected{want: want, every: []string{transformer.Attended}, model: respelled(s.m, func(spec *model.Spec) {
+	want, _ := s.operation(model.Attended, func(model.Attention) bool { return true })
+	return &injected{want: want, every: []string{model.Attended}, model: respelled(s.m, func(spec *model.Spec) {
 		if len(spec.Attention) == 0 {
 			spec.Attention = make([]model.Attention, spec.Blocks)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"thimble/internal/model"
-	"thimble/internal/transformer"
 )
 
 // ProfilePositions is how many positions of the prompts a Profile is made of, the
@@ -68,11 +67,8 @@ func unseenSettings(a, b *model.Spec, layers []Layer) (all []string) {
 	return all
 }
 
-// layerColumns are what the profile's table has columns for; the largest of the
-// others is in one more.
-var layerColumns = []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down}
-
-// writeLayers draws the profile, a line for a step.
+// writeLayers draws the profile, a line for a step: a column for each linear layer
+// and one for the largest of the other operations.
 func (r *Report) writeLayers(b *strings.Builder) {
 	if len(r.Layers) == 0 {
 		return
@@ -80,7 +76,7 @@ func (r *Report) writeLayers(b *strings.Builder) {
 	b.WriteString("\n  error of each step, relative to the reference: what operations add, and what\n" +
 		"  the stream carries behind the step (other: norms, rope, attention, act)\n")
 	fmt.Fprintf(b, "  %5s %5s", "step", "block")
-	for _, name := range layerColumns {
+	for _, name := range model.LinearKinds {
 		fmt.Fprintf(b, " %6s", name)
 	}
 	fmt.Fprintf(b, " %6s %7s\n", "other", "stream")
@@ -106,7 +102,7 @@ func (r *Report) writeStep(b *strings.Builder, layers []Layer) {
 		return
 	}
 	fmt.Fprintf(b, "  %5d %5d", layers[0].Step, layers[0].Block)
-	for _, name := range layerColumns {
+	for _, name := range model.LinearKinds {
 		text := ""
 		if i := slices.IndexFunc(layers, func(l Layer) bool { return l.Operation == name }); i >= 0 {
 			text = r.cell(&layers[i])
@@ -116,10 +112,10 @@ func (r *Report) writeStep(b *strings.Builder, layers []Layer) {
 	var other, stream *Layer
 	for i := range layers {
 		l := &layers[i]
-		if l.Operation == transformer.FFNResidual {
+		if l.Operation == model.FFNResidual {
 			stream = l
 		}
-		if !slices.Contains(layerColumns, l.Operation) && (other == nil || l.Added > other.Added || r.parts(l)) {
+		if !slices.Contains(model.LinearKinds, l.Operation) && (other == nil || l.Added > other.Added || r.parts(l)) {
 			other = l
 		}
 	}

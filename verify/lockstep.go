@@ -94,7 +94,7 @@ func (l *lockstep) walk(ctx context.Context, visit func(*deviation) (enough bool
 
 func (l *lockstep) embedding(ctx context.Context, visit func(*deviation) bool) (bool, error) {
 	d := l.deviation(embedStep, noBlock, model.Embed, model.Embed)
-	d.add(ctx, 0, l.ref.Len(), l.view(l.ref, transformer.FFNResidual), l.view(l.fed, transformer.FFNResidual), l.view(l.own, transformer.FFNResidual))
+	d.add(ctx, 0, l.ref.Len(), l.view(l.ref, model.FFNResidual), l.view(l.fed, model.FFNResidual), l.view(l.own, model.FFNResidual))
 	var err error
 	d.expected, err = l.lookupNoise()
 	if err != nil {
@@ -216,7 +216,7 @@ func (l *lockstep) view(t *transformer.Trace, name string) view {
 
 // turns says whether the activations called name are in another frame.
 func (l *lockstep) turns(name string) bool {
-	return l.frame != nil && (name == model.V || name == transformer.Attended)
+	return l.frame != nil && (name == model.V || name == model.Attended)
 }
 
 // tensorOf is the tensor that makes the activations called name, "" if none does.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"thimble/internal/chart"
-	"thimble/internal/transformer"
+	"thimble/internal/model"
 )
 
 // stagePicture draws what each stage costs.
@@ -66,7 +66,7 @@ func (r *Report) steps() (steps []pageStep) {
 		if l.Added > s.Worst.Added {
 			s.Worst = l
 		}
-		if l.Block == noBlock || l.Operation == transformer.FFNResidual {
+		if l.Block == noBlock || l.Operation == model.FFNResidual {
 			s.Stream = l.Added + l.Inherited
 		}
 		s.first = s.first || r.parts(l)

@@ -109,7 +109,7 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 		switch {
 		case slices.Contains(op.Layers, name):
 			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
-		case name == transformer.Attended:
+		case name == model.Attended:
 			all[i] = l.cacheNoise(block)
 		case tensor != "":
 			all[i], err = l.gainNoise(tensor, name)
@@ -169,7 +169,7 @@ func (l *lockstep) biasError(layer, name string) (float64, error) {
 	err := parallel.Guard(func() error {
 		for i, m := range []*model.Model{l.reference, l.subject} {
 			w := m.Tensors[layer+model.BiasSuffix]
-			if w == nil || !biased(&m.Spec, name) {
+			if w == nil || !m.Spec.Biased(name) {
 				continue
 			}
 			x := make([]float32, w.Cols)
@@ -272,8 +272,8 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 		var queries, keyNoise float64
 		values, valueNoise := 0.0, make([]float64, s.HeadDim)
 		for t := range n {
-			q := l.fed.Activations(transformer.QRope, t)[head*s.HeadDim:][:s.HeadDim]
-			k := l.fed.Activations(transformer.KRope, t)[kv*s.HeadDim:][:s.HeadDim]
+			q := l.fed.Activations(model.QRope, t)[head*s.HeadDim:][:s.HeadDim]
+			k := l.fed.Activations(model.KRope, t)[kv*s.HeadDim:][:s.HeadDim]
 			v := l.fed.Activations(model.V, t)[kv*s.HeadDim:][:s.HeadDim]
 			queries += squares(q)
 			values += squares(v)

@@ -171,8 +171,8 @@ func (r *inspection) String() string {
 	}
 	row("layers", "%d blocks%s, width %d, feed-forward %d", s.Blocks, sharing(s), s.Hidden, s.FFN)
 	row("attention", "%d heads of %d, %d key-value heads, context %d", s.Heads, s.HeadDim, s.KVHeads, s.Context)
-	if f := features(s); f != "" {
-		row("features", "%s", f)
+	if notes := s.Notes(); notes != nil {
+		row("features", "%s", strings.Join(notes, ", "))
 	}
 	row("rope", "%s", ropeText(s.Rope))
 	row("vocabulary", "%d%s, bos %d, eos %v", s.Vocab, tied(s), s.BOS, s.EOS)
@@ -254,40 +254,6 @@ func tied(s *model.Spec) string {
 		return ", embedding tied to the head and stored once"
 	}
 	return ""
-}
-
-// features names what is not as in Llama.
-func features(s *model.Spec) string {
-	var f []string
-	add := func(on bool, text string) {
-		if on {
-			f = append(f, text)
-		}
-	}
-	windows, chunks, still := 0, 0, 0
-	for _, a := range s.Attention {
-		if a.Window > 0 {
-			windows++
-		}
-		if a.Chunk > 0 {
-			chunks++
-		}
-		if a.Rope == model.NoRope {
-			still++
-		}
-	}
-	add(windows > 0, fmt.Sprintf("window in %d blocks", windows))
-	add(chunks > 0, fmt.Sprintf("chunks in %d blocks", chunks))
-	add(still > 0, fmt.Sprintf("no rope in %d blocks", still))
-	add(len(s.Ropes) > 0, fmt.Sprintf("%d ropes", 1+len(s.Ropes)))
-	add(s.Norm != model.NormRMS, "norm "+string(s.Norm))
-	add(s.QKNorm != model.QKNone, "query and key norm "+string(s.QKNorm))
-	add(s.PostNorm, "norms behind layers")
-	add(s.Parallel, "parallel layers")
-	add(s.Ungated, "no gate")
-	add(s.Activation != model.SiLU, string(s.Activation))
-	add(s.Bias.QKV, "biases of q, k and v")
-	return strings.Join(f, ", ")
 }
 
 func ropeText(r model.Rope) string {

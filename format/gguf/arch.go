@@ -68,27 +68,11 @@ func choose(path string, s *model.Spec) (*architecture, error) {
 			closest, missing = a, unsaid
 		}
 	}
-	err := defect.Unsupported(path, "%s in GGUF's architecture %s", detail(s, missing[0]), closest.name)
+	err := defect.Unsupported(path, "%s in GGUF's architecture %s", model.NoteOf(s, missing[0]), closest.name)
 	if n := shorter(s); n > 0 {
 		err = fmt.Errorf("%w; with --context %d the file is for texts of up to %d tokens, which do not notice", err, n, n)
 	}
 	return nil, err
-}
-
-// detail names a feature with its value where the name alone says little.
-func detail(s *model.Spec, feature string) string {
-	if feature != "attention" {
-		return feature
-	}
-	for _, a := range s.Attention {
-		switch {
-		case a.Window > 0 && a.Window < s.Context:
-			return fmt.Sprintf("an attention window of %d in a context of %d", a.Window, s.Context)
-		case a.Chunk > 0 && a.Chunk < s.Context:
-			return fmt.Sprintf("attention in chunks of %d in a context of %d", a.Chunk, s.Context)
-		}
-	}
-	return "which blocks turn by which rope"
 }
 
 // sayable reports whether some architecture says all of s.
@@ -119,8 +103,7 @@ func shorter(s *model.Spec) int {
 	return best
 }
 
-// unsaid returns, by their JSON names, the features of s that a file of this
-// architecture would not say.
+// unsaid names the features of s that a file of this architecture would not say.
 func (a *architecture) unsaid(s *model.Spec) []string {
 	want := a.said(s)
 	tensors := make(map[string]bool)
@@ -133,8 +116,10 @@ func (a *architecture) unsaid(s *model.Spec) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	got.BOS, got.EOS = want.BOS, want.EOS // the tokenizer's keys say them
-	missing := differences(&want, &got)
+	var missing []string
+	for _, f := range model.Differences(&want, &got) {
+		missing = append(missing, f.Name)
+	}
 	if a.longest > 0 && s.Context > a.longest {
 		missing = append(missing, "context")
 	}

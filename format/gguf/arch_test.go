@@ -182,7 +182,7 @@ func TestBothDirections(t *testing.T) {
 		if name == "gemma3" && (back.NormEps != 1e-6 || !reflect.DeepEqual(back.Ropes, s.Ropes) || !reflect.DeepEqual(back.Attention, s.Attention)) {
 			t.Errorf("gemma3 came back as %+v", back)
 		}
-		if diff := differences(&said, &back); len(diff) > 0 || back.Check() != nil {
+		if diff := model.Differences(&said, &back); len(diff) > 0 || back.Check() != nil {
 			t.Errorf("%s: %v came back otherwise; %v", name, diff, back.Check())
 		}
 	}
@@ -247,13 +247,13 @@ func TestNearMisses(t *testing.T) {
 		arch   string
 		change func(s *model.Spec)
 	}{
-		"an attention window of 8 in a context of 32 in GGUF's architecture qwen2 is not supported; with --context 8 the file": {"qwen2", func(s *model.Spec) { s.Attention[1].Window = 8 }},
-		"attention in chunks of 8 in a context of 32 in GGUF's architecture llama4 is not supported; with --context 8":         {"llama4", func(s *model.Spec) { s.Attention[0].Chunk = 8 }},
-		"which blocks turn by which rope in GGUF's architecture llama4 is not supported":                                       {"llama4", func(s *model.Spec) { s.Attention[1].Rope = model.NoRope }},
+		"attention window of 8 (1 of 2 blocks) in GGUF's architecture qwen2 is not supported; with --context 8 the file": {"qwen2", func(s *model.Spec) { s.Attention[1].Window = 8 }},
+		"attention in chunks of 8 (1 of 4 blocks) in GGUF's architecture llama4 is not supported; with --context 8":         {"llama4", func(s *model.Spec) { s.Attention[0].Chunk = 8 }},
+		"no rotary embedding (2 of 4 blocks) in GGUF's architecture llama4 is not supported":                                       {"llama4", func(s *model.Spec) { s.Attention[1].Rope = model.NoRope }},
 		"context in GGUF's architecture llama4 is not supported; with --context 8191":                                          {"llama4", func(s *model.Spec) { s.Context = 8192 }},
 		"embedscale in GGUF's architecture gemma3":                                                                             {"gemma3", func(s *model.Spec) { s.EmbedScale = 7 }},
 		"activation in GGUF's architecture gemma3":                                                                             {"gemma3", func(s *model.Spec) { s.Activation = model.SiLU }},
-		"ropes in GGUF's architecture gemma3":                                                                                  {"gemma3", func(s *model.Spec) { s.Ropes[0].Scaling, s.Ropes[0].Factor = model.RopeLinear, 2 }},
+		"rope.scaling in GGUF's architecture gemma3":                                                                                  {"gemma3", func(s *model.Spec) { s.Ropes[0].Scaling, s.Ropes[0].Factor = model.RopeLinear, 2 }},
 		"rope.dims in GGUF's architecture qwen3":                                                                               {"qwen3", func(s *model.Spec) { s.Rope.Dims = 8 }},
 		"rope.pairs in GGUF's architecture phi2":                                                                               {"phi2", func(s *model.Spec) { s.Rope.Pairs = true }},
 		"headdim in GGUF's architecture phi2":                                                                                  {"phi2", func(s *model.Spec) { s.HeadDim = 32 }},

@@ -379,10 +379,10 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		},
-		"an attention window of 8 in a context of 32 in GGUF's architecture llama is not supported; with --context 8 the file is": func(m *model.Model, _ *tokenizer.Data) {
+		"attention window of 8 (1 of 2 blocks) in GGUF's architecture llama is not supported; with --context 8 the file is": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.Attention = []model.Attention{{Window: 8}, {}}
 		},
-		"qknorm in GGUF's architecture llama": func(m *model.Model, _ *tokenizer.Data) {
+		"query and key norm gain in GGUF's architecture llama": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.QKNorm = model.QKGain
 			for b := range 2 {
 				for _, kind := range []string{model.QNorm, model.KNorm} {
@@ -435,6 +435,9 @@ func TestFeaturesByName(t *testing.T) {
 		for i := range v.NumField() {
 			tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 			name, f := prefix+tag, v.Field(i)
+			if name == "attention" {
+				name = "window" // the first field of its elements
+			}
 			old := reflect.ValueOf(f.Interface())
 			switch f.Kind() {
 			case reflect.Struct:

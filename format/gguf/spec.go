@@ -4,9 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
-	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/kernel"
@@ -160,80 +158,6 @@ func (a *architecture) rope(w *walk, s *model.Spec) {
 		w.float(&m.llama3High, &r.HighFreq, 0)
 		w.count(&m.llama3Original, &r.Original, 0)
 	}
-}
-
-// differences returns, by their JSON names, the features in which a and b differ
-// for texts of at most Context positions.
-func differences(a, b *model.Spec) []string {
-	x, y := plain(a), plain(b)
-	return unequal("", reflect.ValueOf(x), reflect.ValueOf(y))
-}
-
-// plain returns s without what makes no difference: windows and chunks that hold
-// the context, ropes that are the first or that no block uses, scales of 1.
-func plain(s *model.Spec) model.Spec {
-	t := *s
-	t.Ropes, t.Attention = nil, make([]model.Attention, len(s.Attention))
-	for b, a := range s.Attention {
-		if a.Window >= s.Context {
-			a.Window = 0
-		}
-		if a.Chunk >= s.Context {
-			a.Chunk = 0
-		}
-		if a.Rope > 0 {
-			r := s.Ropes[a.Rope-1]
-			a.Rope = 0
-			if len(unequal("", reflect.ValueOf(r), reflect.ValueOf(s.Rope))) > 0 {
-				t.Ropes = append(t.Ropes, r)
-				a.Rope = len(t.Ropes)
-			}
-		}
-		t.Attention[b] = a
-	}
-	if t.EmbedScale == 1 {
-		t.EmbedScale = 0
-	}
-	t.AttnScale = t.ScoreScale()
-	return t
-}
-
-func unequal(prefix string, a, b reflect.Value) (names []string) {
-	for i := range a.NumField() {
-		tag, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
-		x, y := a.Field(i), b.Field(i)
-		switch {
-		case x.Kind() == reflect.Struct:
-			names = append(names, unequal(prefix+tag+".", x, y)...)
-		case !alike(x, y):
-			names = append(names, prefix+tag)
-		}
-	}
-	return names
-}
-
-// alike compares floats as float32, which GGUF keeps, and takes a list that is
-// absent for one of zeros.
-func alike(x, y reflect.Value) bool {
-	switch x.Kind() {
-	case reflect.Float64:
-		return float32(x.Float()) == float32(y.Float())
-	case reflect.Slice:
-		for i := range max(x.Len(), y.Len()) {
-			a, b := reflect.Zero(x.Type().Elem()), reflect.Zero(x.Type().Elem())
-			if i < x.Len() {
-				a = x.Index(i)
-			}
-			if i < y.Len() {
-				b = y.Index(i)
-			}
-			if a.Kind() == reflect.Struct && len(unequal("", a, b)) > 0 || a.Kind() != reflect.Struct && !a.Equal(b) {
-				return false
-			}
-		}
-		return true
-	}
-	return x.Equal(y)
 }
 
 // putProvenance adds where m came from.

@@ -34,6 +34,20 @@ const (
 	BiasSuffix = ".bias"
 )
 
+// LinearKinds are the kinds of a block's linear layers, in the order of their use.
+var LinearKinds = []string{Q, K, V, O, Gate, Up, Down}
+
+// Activations that no tensor produces. The others go by the tensor that produces
+// them.
+const (
+	QRope        = "q_rope"        // (Heads*HeadDim), rotated queries
+	KRope        = "k_rope"        // (KVHeads*HeadDim), rotated keys
+	Attended     = "attention"     // (Heads*HeadDim), what O reads
+	AttnResidual = "attn_residual" // (Hidden), the residual stream after attention
+	Activated    = "act"           // (FFN), what Down reads
+	FFNResidual  = "ffn_residual"  // (Hidden), the residual stream after a step, and before the first
+)
+
 // Name returns the canonical name of a block's tensor: "blocks.7.q".
 func Name(block int, kind string) string { return fmt.Sprintf("blocks.%d.%s", block, kind) }
 
@@ -71,21 +85,21 @@ func (s *Spec) Slots() []Slot {
 		vector := func(kind string, n int) {
 			slots = append(slots, Slot{Name(b, kind), 1, n, Vector})
 		}
-		linear := func(kind string, rows, cols int, bias bool) {
+		linear := func(kind string, rows, cols int) {
 			slots = append(slots, Slot{Name(b, kind), rows, cols, Linear})
-			if bias {
+			if s.Biased(kind) {
 				vector(kind+BiasSuffix, rows)
 			}
 		}
 		norm(Name(b, AttnNorm))
-		linear(Q, q, s.Hidden, s.Bias.QKV)
-		linear(K, kv, s.Hidden, s.Bias.QKV)
-		linear(V, kv, s.Hidden, s.Bias.QKV)
+		linear(Q, q, s.Hidden)
+		linear(K, kv, s.Hidden)
+		linear(V, kv, s.Hidden)
 		if s.QKNorm == QKGain {
 			vector(QNorm, s.HeadDim)
 			vector(KNorm, s.HeadDim)
 		}
-		linear(O, s.Hidden, q, s.Bias.O)
+		linear(O, s.Hidden, q)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
@@ -93,10 +107,10 @@ func (s *Spec) Slots() []Slot {
 			norm(Name(b, FFNNorm))
 		}
 		if !s.Ungated {
-			linear(Gate, s.FFN, s.Hidden, s.Bias.FFN)
+			linear(Gate, s.FFN, s.Hidden)
 		}
-		linear(Up, s.FFN, s.Hidden, s.Bias.FFN)
-		linear(Down, s.Hidden, s.FFN, s.Bias.FFN)
+		linear(Up, s.FFN, s.Hidden)
+		linear(Down, s.Hidden, s.FFN)
 		if s.PostNorm {
 			norm(Name(b, FFNPost))
 		}
@@ -105,10 +119,25 @@ func (s *Spec) Slots() []Slot {
 	if !s.Tied {
 		slots = append(slots, Slot{Head, s.Vocab, s.Hidden, Output})
 	}
-	if s.Bias.Head {
+	if s.Biased(Head) {
 		slots = append(slots, Slot{Head + BiasSuffix, 1, s.Vocab, Vector})
 	}
 	return slots
+}
+
+// Biased reports whether the linear layers of a kind, or the Head, add a bias.
+func (s *Spec) Biased(kind string) bool {
+	switch kind {
+	case Q, K, V:
+		return s.Bias.QKV
+	case O:
+		return s.Bias.O
+	case Gate, Up, Down:
+		return s.Bias.FFN
+	case Head:
+		return s.Bias.Head
+	}
+	return false
 }
 
 // Match reports whether a canonical name matches a recipe's pattern: dot by

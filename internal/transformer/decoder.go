@@ -32,6 +32,8 @@ type Decoder struct {
 	operations []operation // of every step
 	lanes      []lane      // scratch, one per worker
 
+	weights map[string][]**qtensor.Matrix // by tensor name: where each matrix is used
+
 	arithmetic            Arithmetic
 	embedScale, attnScale float32
 
@@ -104,11 +106,16 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		}
 		d.norm = normOf(m, model.Norm)
 		d.head.w = m.Tensors[m.HeadName()]
-		if s.Bias.Head {
+		d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
+		d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
+		if s.Biased(model.Head) {
 			d.head.bias = vector(m, model.Head+model.BiasSuffix)
 		}
 		for b := range d.blocks {
 			d.blocks[b] = blockOf(m, b)
+			for kind, l := range d.blocks[b].linears() {
+				d.weights[model.Name(b, kind)] = []**qtensor.Matrix{&l.w}
+			}
 			if r := s.AttentionOf(b).Rope; r != model.NoRope {
 				d.blocks[b].rope = d.ropes[r]
 			}
@@ -124,18 +131,17 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 func blockOf(m *model.Model, b int) block {
 	s := &m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
-	lin := func(kind string, biased bool) linear {
+	lin := func(kind string) linear {
 		l := linear{w: m.Tensors[name(kind)]}
-		if biased {
+		if s.Biased(kind) {
 			l.bias = vector(m, name(kind+model.BiasSuffix))
 		}
 		return l
 	}
 	w := block{
 		attnNorm: normOf(m, name(model.AttnNorm)),
-		q:        lin(model.Q, s.Bias.QKV), k: lin(model.K, s.Bias.QKV), v: lin(model.V, s.Bias.QKV),
-		o:  lin(model.O, s.Bias.O),
-		up: lin(model.Up, s.Bias.FFN), down: lin(model.Down, s.Bias.FFN),
+		q:        lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
+		up: lin(model.Up), down: lin(model.Down),
 	}
 	if s.QKNorm == model.QKGain {
 		w.qNorm, w.kNorm = gain(m, name(model.QNorm)), gain(m, name(model.KNorm))
@@ -151,9 +157,30 @@ func blockOf(m *model.Model, b int) block {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
 	if !s.Ungated {
-		w.gate = lin(model.Gate, s.Bias.FFN)
+		w.gate = lin(model.Gate)
 	}
 	return w
+}
+
+// linears returns w's linear layers by kind, those included that s leaves zero.
+func (w *block) linears() map[string]*linear {
+	return map[string]*linear{
+		model.Q: &w.q, model.K: &w.k, model.V: &w.v, model.O: &w.o, model.Gate: &w.gate, model.Up: &w.up, model.Down: &w.down,
+	}
+}
+
+// Replace gives the decoder other weights for the matrix called name: a linear
+// layer, the embedding (also the head, where the two are tied) or the head. They
+// count from the next product on. w must have the shape of the old ones. Vectors
+// cannot be replaced, since New has widened them.
+func (d *Decoder) Replace(name string, w *qtensor.Matrix) {
+	uses, ok := d.weights[name]
+	if !ok {
+		panic("transformer: there is no matrix " + name)
+	}
+	for _, at := range uses {
+		*at = w
+	}
 }
 
 func normOf(m *model.Model, name string) norm {
@@ -201,6 +228,27 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 	}
 	c.used += len(ids)
 	return p.hidden(), nil
+}
+
+// Feed runs ids as Forward does, atOnce tokens at a time, which bounds the memory
+// of activations; 0 takes 512. It returns the final hidden states of all of them.
+func (d *Decoder) Feed(ctx context.Context, c *Cache, ids []int, atOnce int) (*Hidden, error) {
+	if atOnce <= 0 {
+		atOnce = 512
+	}
+	if len(ids) <= atOnce {
+		return d.Forward(ctx, c, ids)
+	}
+	all := newRows(len(ids), d.spec.Hidden)
+	for from := 0; from < len(ids); from += atOnce {
+		n := min(atOnce, len(ids)-from)
+		h, err := d.Forward(ctx, c, ids[from:from+n])
+		if err != nil {
+			return nil, err
+		}
+		copy(all.part(from, n).data, h.x.data)
+	}
+	return &Hidden{d, all}, nil
 }
 
 // lookup writes the embedding of each id to x.

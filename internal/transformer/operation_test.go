@@ -48,7 +48,7 @@ func TestOperations(t *testing.T) {
 
 // feed gives fed what op reads of plain, and NaN besides.
 func feed(plain, fed *transformer.Trace, op *transformer.Operation) {
-	for _, name := range []string{model.AttnNorm, model.Q, model.K, model.V, model.O, model.Gate, model.Up, transformer.FFNResidual} {
+	for _, name := range []string{model.AttnNorm, model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.FFNResidual} {
 		for i := range fed.Len() {
 			x := fed.Activations(name, i)
 			copy(x, slices.Repeat([]float32{float32(math.NaN())}, len(x)))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"thimble/internal/qtensor"
 )
 
 // A Trace carries many texts through a model together and stands still before
@@ -19,8 +21,7 @@ type Trace struct {
 	step, op int
 }
 
-// NewTrace begins with the embeddings of texts, none of them empty. A weight
-// that is changed while the Trace stands before it counts from there on.
+// NewTrace begins with the embeddings of texts, none of them empty.
 func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 	var sequences []sequence
 	for i, ids := range texts {
@@ -37,6 +38,10 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 	t := &Trace{p: d.newPass(sequences)}
 	return t, d.lookup(t.p.x, slices.Concat(texts...))
 }
+
+// Replace exchanges the weights of a matrix, as Decoder.Replace does: what the
+// Trace has still to run uses the new ones.
+func (t *Trace) Replace(name string, w *qtensor.Matrix) { t.p.d.Replace(name, w) }
 
 // Len is the number of positions of all texts.
 func (t *Trace) Len() int { return t.p.x.n }

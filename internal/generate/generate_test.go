@@ -1,0 +1,143 @@
+package generate
+
+import (
+	"errors"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/logits"
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+)
+
+func open(t *testing.T, name string) *model.Model {
+	t.Helper()
+	m, err := convert.Open(filepath.Join("../../fixtures", name), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func newGenerator(t *testing.T, m *model.Model) *Generator {
+	t.Helper()
+	g, err := New(m, transformer.Arithmetic{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// What sequences have in common may be computed once or anew: the logits are the
+// same to the bit, also past a window and across blocks that run twice.
+func TestSharedPrefix(t *testing.T) {
+	for _, name := range []string{"mistral", "mobilellm-ls", "trained"} {
+		m := open(t, name)
+		g := newGenerator(t, m)
+		ids := []int{5, 9, 2, 7, 7, 30, 12, 4, 6, 8, 1, 3, 5, 5, 5, 22, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50}
+		for _, seq := range [][]int{ids, ids[:12], append(slices.Clone(ids[:20]), 3), ids, {9}, ids[:1]} {
+			got, err := g.Logits(t.Context(), seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = slices.Clone(got)
+			want, err := newGenerator(t, m).Logits(t.Context(), seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %d tokens after others have other logits", name, len(seq))
+			}
+		}
+	}
+}
+
+// The log-likelihood of a continuation is the sum of that of its tokens.
+func TestLogLikelihood(t *testing.T) {
+	m := open(t, "trained")
+	g := newGenerator(t, m)
+	ids := make([]int, 90)
+	for i := range ids {
+		ids[i] = i * 37 % m.Spec.Vocab
+	}
+	const from = 13
+	want := 0.0
+	for at := from; at < len(ids); at++ {
+		row, err := g.Logits(t.Context(), ids[:at])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += float64(row[ids[at]]) - logits.LogSumExp(row, nil)
+	}
+	got, err := g.LogLikelihood(t.Context(), ids, from)
+	if err != nil || got != want {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+func TestContinue(t *testing.T) {
+	m := open(t, "trained")
+	g := newGenerator(t, m)
+	ids := []int{70, 80, 90}
+	all, err := g.Continue(t.Context(), ids, 12, logits.Argmax, nil)
+	if err != nil || len(all) != 12 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for i := range all { // token by token, without the loop
+		row, err := newGenerator(t, m).Logits(t.Context(), append(slices.Clone(ids), all[:i]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if best := logits.Argmax(row); best != all[i] {
+			t.Fatalf("token %d is %d, want %d", i, all[i], best)
+		}
+	}
+	var seen []int
+	some, err := g.Continue(t.Context(), ids, 12, logits.Argmax, func(id int) (bool, error) {
+		seen = append(seen, id)
+		return len(seen) < 5, nil
+	})
+	if err != nil || !slices.Equal(some, all[:5]) || !slices.Equal(seen, some) {
+		t.Errorf("stopped after 5: %v, seen %v, %v", some, seen, err)
+	}
+	failed := errors.New("a full disk")
+	if _, err := g.Continue(t.Context(), ids, 12, logits.Argmax, func(int) (bool, error) { return true, failed }); err != failed {
+		t.Errorf("emit's error becomes %v", err)
+	}
+	g.spec.EOS = []int{all[3]}
+	if ended, err := g.Continue(t.Context(), ids, 12, logits.Argmax, nil); err != nil || !slices.Equal(ended, all[:slices.Index(all, all[3])]) {
+		t.Errorf("a token that ends the text: %v, %v", ended, err)
+	}
+}
+
+// Pick draws each token as often as its probability says.
+func TestSampler(t *testing.T) {
+	row := []float32{1, 3, 3, -2}
+	if got := NewSampler(0, 1).Pick(row); got != 1 {
+		t.Errorf("temperature 0 picks %d, want the first of two, 1", got)
+	}
+	const draws, temperature = 20000, 1.5
+	s, again := NewSampler(temperature, 7), NewSampler(temperature, 7)
+	counts := make([]int, len(row))
+	for range draws {
+		id := s.Pick(row)
+		if other := again.Pick(row); other != id {
+			t.Fatalf("one seed picks %d and %d", id, other)
+		}
+		counts[id]++
+	}
+	sum := 0.0
+	for _, l := range row {
+		sum += math.Exp(float64(l) / temperature)
+	}
+	for id, l := range row {
+		p := math.Exp(float64(l)/temperature) / sum
+		if got := float64(counts[id]) / draws; math.Abs(got-p) > 4*math.Sqrt(p*(1-p)/draws) {
+			t.Errorf("token %d is drawn with frequency %.4f, its probability is %.4f", id, got, p)
+		}
+	}
+}

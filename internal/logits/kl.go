@@ -1,0 +1,43 @@
+package logits
+
+import "thimble/internal/kernel"
+
+// KL returns the divergence
+//
+//	KL(P || Q) = sum of p (log p - log q)
+//
+// in nats, where P is the softmax of the logits p and Q that of q. lseP and lseQ
+// are their LogSumExp, and exp holds exp(p - max(p)), as LogSumExp stores it.
+// Rounding can make a sum of zero slightly negative; KL returns 0 then.
+func KL(p, q []float32, lseP, lseQ float64, exp []float64) float64 {
+	var sum, kl float64
+	for i, e := range exp {
+		sum += e
+		kl += float64(e * ((float64(p[i]) - lseP) - (float64(q[i]) - lseQ)))
+	}
+	return max(0, kl/sum)
+}
+
+// negligible is a probability so small that all tokens below it together change
+// a divergence by a percent at most.
+const negligible = 1e-7
+
+// QuickKL returns KL(P || Q) in nats to within a percent. It leaves out the
+// tokens to which P gives less than 1e-7, nearly all of a large vocabulary, and
+// so most calls of exp. prob holds P, the softmax of p, in float32.
+//
+// With d = q - p, KL(P || Q) is the log of the mean of exp(d), less the mean of
+// d, both over P.
+func QuickKL(prob, p, q []float32) float64 {
+	var all, exp, mean float64
+	for i, v := range prob {
+		if v < negligible {
+			continue
+		}
+		w, d := float64(v), float64(q[i])-float64(p[i])
+		all += w
+		mean += float64(w * d)
+		exp += float64(w * kernel.Exp64(d))
+	}
+	return max(0, kernel.Log64(exp/all)-mean/all)
+}

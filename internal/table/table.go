@@ -1,0 +1,58 @@
+// Package table writes tables of names and figures as aligned text or Markdown.
+package table
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// A Table has names in its first column and figures in the others.
+type Table struct {
+	Head []string
+	Rows [][]string
+}
+
+// New returns an empty table with these column heads.
+func New(head ...string) *Table { return &Table{Head: head} }
+
+// Add appends a row, which has a cell for each head.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// Text writes t with aligned columns, the first to the left and the others to
+// the right, indented by two spaces.
+func (t *Table) Text(b *strings.Builder) {
+	widths := make([]int, len(t.Head))
+	lines := append([][]string{t.Head}, t.Rows...)
+	for _, cells := range lines {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, cells := range lines {
+		var line strings.Builder
+		for i, cell := range cells {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				line.WriteString("  " + cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+}
+
+// Markdown writes t in GitHub's dialect.
+func (t *Table) Markdown(b *strings.Builder) {
+	line := func(cells []string) {
+		for _, cell := range cells {
+			b.WriteString("| " + strings.ReplaceAll(cell, "|", "\\|") + " ")
+		}
+		b.WriteString("|\n")
+	}
+	line(t.Head)
+	b.WriteString("|---" + strings.Repeat("|---:", len(t.Head)-1) + "|\n")
+	for _, cells := range t.Rows {
+		line(cells)
+	}
+}
