@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
-	"thimble/format/thimble"
+	container "thimble/format/thimble"
 )
 
 // thimbleRun runs a command line in this process.
@@ -42,15 +42,15 @@ func TestRequantize(t *testing.T) {
 	mustRun(t, "convert", src, "-o", floats)
 	mustRun(t, "quantize", src, "-o", first, "--scheme", "int4/g32", "--embedding", "int8/g32")
 	mustRun(t, "quantize", floats, "-o", again, "--scheme", "int4/g32", "--embedding", "int8/g32")
-	want, err := thimble.Inspect(first)
+	want, err := container.Inspect(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := thimble.Inspect(again)
+	got, err := container.Inspect(again)
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests := func(info *thimble.Info) (all []string) {
+	digests := func(info *container.Info) (all []string) {
 		for _, x := range info.Tensors {
 			all = append(all, x.Name+" "+x.Scheme+" "+string(x.SHA256[:]))
 		}

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"strings"
 
+	"thimble"
+
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/spell"
-	"thimble/quantize"
 	"thimble/verify"
 )
 
@@ -144,7 +145,7 @@ func listed(flag, value string) string {
 // valuesOf returns the usual values of a flag of cmd.
 func valuesOf(cmd *cli.Command, flag string) []string {
 	if cmd.Name == "logits" && flag == "to" {
-		return referenceForms
+		return thimble.ReferenceForms
 	}
 	return flagValues[flag]
 }
@@ -155,18 +156,18 @@ var flagValues = map[string][]string{
 	"embedding":   schemes,
 	"head":        schemes,
 	"dtype":       dtypes,
-	"to":          targets,
-	"method":      quantize.Methods(),
-	"for":         targetNames(),
+	"to":          thimble.Formats(),
+	"method":      thimble.Methods(),
+	"for":         thimble.Targets(),
 	"gate":        verify.MetricNames(),
 	"activations": activationTypes,
 	"kv":          cacheTypes,
 	"set":         {"layer_sharing=true", "share_embedding=true"},
-	"schemes":     strings.Split(usualSchemes, ","),
-	"without":     quantize.Steps(quantize.MethodGPTQ),
+	"schemes":     thimble.DefaultSchemes,
+	"without":     thimble.MethodSteps(thimble.CalibratedMethod),
 }
 
 var schemes = []string{
 	"int4/g32", "int4/g64", "int4/g128", "int4/row", "int4/g32/asym", "int4/g64/asym", "int4/g128/asym",
-	"int8/g32", "int8/g64", "int8/g128", "int8/row", quantize.Keep, "f32", "f16", "bf16",
+	"int8/g32", "int8/g64", "int8/g128", "int8/row", thimble.Keep, "f32", "f16", "bf16",
 }

@@ -7,11 +7,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble"
 	"thimble/internal/spell"
-	"thimble/quantize"
 )
 
-var dtypes = []string{quantize.Keep, "f32", "f16", "bf16"}
+var dtypes = []string{thimble.Keep, "f32", "f16", "bf16"}
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
@@ -33,15 +33,35 @@ func convertCommand() *cli.Command {
 			"   thimble convert smol-Q4_K_M.gguf -o smol.thimble --dtype bf16",
 		Flags: []cli.Flag{
 			outFlag,
-			&cli.StringFlag{Name: "dtype", Value: quantize.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
+			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
-		Action: func(c *cli.Context) error {
-			dtype := c.String("dtype")
-			if !slices.Contains(dtypes, dtype) {
-				return fmt.Errorf("--dtype %q is not one of %s%s; thimble quantize stores integers", dtype, strings.Join(dtypes, ", "), spell.Suggest(dtype, dtypes))
-			}
-			return writeModel(c, &quantize.Recipe{Scheme: dtype, Vectors: dtype}, c.StringSlice(setFlag.Name))
-		},
+		Action: convertAction,
 	}
+}
+
+func convertAction(c *cli.Context) error {
+	dtype := c.String("dtype")
+	if !slices.Contains(dtypes, dtype) {
+		return fmt.Errorf("--dtype %q is not one of %s%s; thimble quantize stores integers", dtype, strings.Join(dtypes, ", "), spell.Suggest(dtype, dtypes))
+	}
+	path, err := oneModel(c)
+	if err != nil {
+		return err
+	}
+	out, err := containerOutput(c)
+	if err != nil {
+		return err
+	}
+	progress := newMeter(c)
+	defer progress.done()
+	r, err := thimble.Convert(c.Context, thimble.ConvertOptions{
+		Model: path, Set: c.StringSlice(setFlag.Name), Output: out, Overwrite: c.Bool(forceFlag.Name), DType: dtype,
+		Progress: progress.step, Planned: announce(c, progress),
+	})
+	if err != nil {
+		return err
+	}
+	progress.done()
+	return printQuantized(c, r)
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/internal/defect"
-	"thimble/verify"
+	"thimble"
 )
 
 var (
@@ -56,7 +53,7 @@ func curveCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "text", Usage: "measure on the text in `FILE` (repeatable)"},
 			&cli.StringFlag{Name: "sizes", Usage: "the `SIZES` of files, such as 92MB,105.5MB (default: five from 4.5 to 8 bits per weight)"},
 			&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` that --sizes choose from, with commas between them"},
-			&cli.StringFlag{Name: "for", Usage: "with --sizes: use what the program `TARGET` has types for: " + strings.Join(targetNames(), ", ")},
+			&cli.StringFlag{Name: "for", Usage: "with --sizes: use what the program `TARGET` has types for: " + strings.Join(thimble.Targets(), ", ")},
 			&cli.StringFlag{Name: "rows", Usage: "read rows from a YAML `FILE`"},
 			&cli.StringFlag{Name: "peers", Usage: "show the points in `FILE` beside them"},
 			contextFlag, chunksFlag,
@@ -68,178 +65,53 @@ func curveCommand() *cli.Command {
 	}
 }
 
-// A curve is the report of curve.
-type curve struct {
-	Model       string         `json:"model"`
-	Weights     int64          `json:"weights"`
-	Calibration *curveText     `json:"calibration,omitempty"`
-	Texts       []curveMeasure `json:"texts"`
-	Cores       int            `json:"cores"`
-	Survey      *cost          `json:"survey,omitempty"` // once for all rows with a budget
-	Rows        []curveRow     `json:"rows"`
-	Peers       []peer         `json:"peers,omitempty"`
-	Notes       []string       `json:"notes,omitempty"`
-	Folder      string         `json:"folder,omitempty"`
-	Output      []string       `json:"output,omitempty"` // files in it
-}
-
-// A curveText is what rows were calibrated on.
-type curveText struct {
-	SHA256  []string `json:"sha256"`
-	Tokens  int      `json:"tokens"`
-	Context int      `json:"context"`
-	Seed    uint64   `json:"seed,omitempty"`
-}
-
-// A curveMeasure is a text that rows are measured on.
-type curveMeasure struct {
-	Name    string       `json:"name"`
-	Chunks  int          `json:"chunks"`
-	Context int          `json:"context"`
-	Tokens  int          `json:"tokens"` // scored
-	PPL     verify.Value `json:"ppl"`    // of the model itself
-}
-
-// A cost is what something took.
-type cost struct {
-	Seconds float64 `json:"seconds"`
-	Peak    int64   `json:"peak_resident_bytes,omitempty"` // of the process meanwhile, mapped files included; 0 where not known
-}
-
-// A curveRow is one file.
-type curveRow struct {
-	Name          string  `json:"name"`
-	Bytes         int64   `json:"bytes"` // of the file
-	SHA256        string  `json:"sha256"`
-	BitsPerWeight float64 `json:"bits_per_weight"`
-	PredictedKL   float64 `json:"predicted_kl,omitempty"`
-	File          string  `json:"file,omitempty"`   // that was given; then there is no recipe and no cost
-	Recipe        string  `json:"recipe,omitempty"` // canonical YAML
-	cost
-	Measured []curvePoint `json:"measured"` // by text
-	kind     string
-}
-
-// A curvePoint is a file measured on a text.
-type curvePoint struct {
-	KLMean   verify.Value `json:"kl_mean"` // nats per token
-	KLMeanSE verify.Value `json:"kl_mean_se"`
-	KLP99    verify.Value `json:"kl_p99"`
-	Top1     verify.Value `json:"top1_agreement"`
-	PPL      verify.Value `json:"ppl"`
-	PPLRatio verify.Value `json:"ppl_ratio"` // to the model's own
-}
-
 func curveAction(c *cli.Context) error {
 	path, err := oneModel(c)
 	if err != nil {
 		return err
 	}
-	rows, err := rowsOf(c)
+	o := thimble.CurveOptions{
+		Model: path, Set: c.StringSlice(setFlag.Name), Texts: c.StringSlice("text"), RowsFile: c.String("rows"), PeersFile: c.String("peers"),
+		Target: c.String(forFlag.Name), Folder: c.String(folderFlag.Name), Keep: c.Bool(keepFlag.Name), Overwrite: c.Bool(forceFlag.Name),
+	}
+	if err := checkFolder(c); err != nil {
+		return err
+	}
+	if c.IsSet("sizes") {
+		o.Sizes = strings.Split(c.String("sizes"), ",")
+	}
+	if c.IsSet("schemes") {
+		o.Schemes = strings.Split(c.String("schemes"), ",")
+	}
+	if o.Context, o.Chunks, err = chunksOf(c); err != nil {
+		return err
+	}
+	if o.Calibration, err = calibrationOf(c); err != nil {
+		return err
+	}
+	progress := newMeter(c)
+	defer progress.done()
+	o.Progress = progress.step
+	r, err := thimble.Curve(c.Context, o)
 	if err != nil {
 		return err
 	}
-	texts := c.StringSlice("text")
-	names, err := textNames(texts)
-	if err != nil {
-		return err
-	}
-	peers, note, err := peersOf(c, names)
-	if err != nil {
-		return err
-	}
-	m, err := openSound(path, c.StringSlice(setFlag.Name))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	containers, err := containerNames(c, rows)
-	if err != nil {
-		return err
-	}
-	inputs := slices.Concat(m.Files, givenFiles(rows), texts, c.StringSlice("calib"), []string{c.String("rows"), c.String("peers")})
-	out, err := folderOf(c, slices.Concat(containers, curveFiles(names)), inputs)
-	if err != nil {
-		return err
-	}
-	weights, _ := m.Size()
-	d := &drafting{c: c, m: m, rows: rows, out: out, curve: &curve{Model: path, Weights: weights, Peers: peers, Cores: runtime.GOMAXPROCS(0)}}
-	if note != "" {
-		d.curve.Notes = append(d.curve.Notes, note)
-	}
-	for i, text := range texts {
-		prompts, err := textPrompts(c, m, text)
-		if err != nil {
-			return err
-		}
-		d.prompts = append(d.prompts, prompts)
-		d.curve.Texts = append(d.curve.Texts, curveMeasure{Name: names[i], Chunks: len(prompts), Context: len(prompts[0].IDs)})
-	}
-	if err := d.choose(); err != nil {
-		return fmt.Errorf("%s: %w", defect.Printable(path), err)
-	}
-	if err := out.open(); err != nil {
-		return err
-	}
-	defer out.close()
-	if err := d.measure(); err != nil {
-		return err
-	}
-	if out.path != "" {
-		files := d.curve.files()
-		if err := c.Context.Err(); err != nil {
-			return err
-		}
-		if err := out.publish(containers, files); err != nil {
-			return err
-		}
-		d.curve.Folder, d.curve.Output = out.path, append(d.curve.Output, containers...)
-		for _, f := range files {
-			d.curve.Output = append(d.curve.Output, f.name)
-		}
-	}
-	return print(c, d.curve)
+	progress.done()
+	return print(c, r)
 }
 
-// textNames are what the texts are called, all different.
-func textNames(paths []string) (names []string, err error) {
-	if len(paths) == 0 {
-		return nil, errors.New("curve needs a text to measure on: --text FILE")
-	}
-	for _, path := range paths {
-		name := textName(path)
-		if slices.ContainsFunc(names, func(other string) bool { return fileName(other) == fileName(name) }) {
-			return nil, fmt.Errorf("--text: two texts are called %s; give one file another name", name)
+// checkFolder refuses flags about a folder that is not named.
+func checkFolder(c *cli.Context) error {
+	if c.IsSet(folderFlag.Name) {
+		if c.String(folderFlag.Name) == "" {
+			return errors.New("-o: name a folder")
 		}
-		names = append(names, name)
+		return nil
 	}
-	return names, nil
-}
-
-// givenFiles are the files of rows that are measured as they are.
-func givenFiles(rows []*row) (files []string) {
-	for _, r := range rows {
-		if r.file != "" {
-			files = append(files, r.file)
+	for _, name := range []string{keepFlag.Name, forceFlag.Name} {
+		if c.Bool(name) {
+			return errors.New("--" + name + " has no effect without -o FOLDER")
 		}
 	}
-	return files
-}
-
-// containerNames are the files that --keep asks for.
-func containerNames(c *cli.Context, rows []*row) (names []string, err error) {
-	if !c.Bool(keepFlag.Name) {
-		return nil, nil
-	}
-	for _, r := range rows {
-		if r.file != "" {
-			continue
-		}
-		name := fileName(r.name) + ".thimble"
-		if slices.Contains(names, name) {
-			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
-		}
-		names = append(names, name)
-	}
-	return names, nil
+	return nil
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,11 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/convert"
+	"thimble"
 	"thimble/fixtures"
-	"thimble/format/thimble"
-	"thimble/internal/model"
-	"thimble/quantize"
 	"thimble/verify"
 )
 
@@ -52,16 +49,16 @@ const demoPrompt = "The function returns"
 // demoRecipes are the files that demo makes, in the order of its table.
 var demoRecipes = []struct {
 	name   string
-	recipe quantize.Recipe
+	recipe thimble.Recipe
 }{
-	{"bf16 as stored", quantize.Recipe{Scheme: quantize.Keep}},
-	{"int8/g32", quantize.Recipe{Scheme: "int8/g32"}},
-	{"int4/g32, embedding int8", quantize.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}},
+	{"bf16 as stored", thimble.Recipe{Scheme: thimble.Keep}},
+	{"int8/g32", thimble.Recipe{Scheme: "int8/g32"}},
+	{"int4/g32, embedding int8", thimble.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}},
 }
 
 func demoAction(c *cli.Context) error {
 	if c.NArg() != 0 {
-		return fmt.Errorf("demo takes no arguments; see thimble demo --help")
+		return errors.New("demo takes no arguments; see thimble demo --help")
 	}
 	begun := time.Now()
 	dir, err := os.MkdirTemp("", "thimble-demo-")
@@ -77,26 +74,21 @@ func demoAction(c *cli.Context) error {
 	if err := os.CopyFS(checkpoint, trained); err != nil {
 		return err
 	}
-	m, err := convert.Open(checkpoint, convert.Options{})
+	source, err := thimble.Inspect(c.Context, thimble.InspectOptions{Model: checkpoint})
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	weights, _ := m.Size()
 	d := &demonstration{
-		Checkpoint: fmt.Sprintf("%s, %d layers %d wide, %.2f million weights", m.Provenance.Architecture, m.Spec.Blocks, m.Spec.Hidden, float64(weights)/1e6),
-		Pass:       true,
+		Checkpoint: fmt.Sprintf("%s, %d layers %d wide, %.2f million weights",
+			source.Provenance.Architecture, source.Spec.Blocks, source.Spec.Hidden, float64(source.Weights)/1e6),
+		Pass: true,
 	}
-	sources, err := startHashing(c.Context, m.Files, nil)
-	if err != nil {
-		return err
-	}
-	defer sources.stop()
 	for _, r := range demoRecipes {
-		row, err := demonstrate(c.Context, m, sources, r.name, &r.recipe, filepath.Join(dir, "demo.thimble"), filepath.Join(checkpoint, "reference.safetensors"))
+		row, err := demonstrate(c, checkpoint, r.recipe, filepath.Join(dir, "demo.thimble"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
+		row.Name = r.name
 		d.Rows = append(d.Rows, *row)
 		d.Pass = d.Pass && row.Report.Pass
 	}
@@ -110,54 +102,26 @@ func demoAction(c *cli.Context) error {
 	return nil
 }
 
-// demonstrate writes m by recipe, opens the file again, checks every digest,
-// verifies it against the reference and lets it write.
-func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
-	plan, err := quantize.NewPlan(m, recipe)
+// demonstrate stores checkpoint by recipe, checks every digest of the file, verifies
+// it against PyTorch's logits and lets it write.
+func demonstrate(c *cli.Context, checkpoint string, recipe thimble.Recipe, out string) (*demoRow, error) {
+	if _, err := thimble.Quantize(c.Context, thimble.QuantizeOptions{Model: checkpoint, Output: out, Overwrite: true, Recipe: recipe}); err != nil {
+		return nil, err
+	}
+	if _, err := thimble.Inspect(c.Context, thimble.InspectOptions{Model: out, Check: true}); err != nil {
+		return nil, err
+	}
+	report, err := thimble.Verify(c.Context, thimble.VerifyOptions{Model: out, Reference: filepath.Join(checkpoint, "reference.safetensors")})
 	if err != nil {
 		return nil, err
 	}
-	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, m, plan, nil, sink, nil) }
-	if _, err := writeContainer(m, sources, plan, out, true, fill); err != nil {
-		return nil, err
-	}
-	if err := thimble.Check(ctx, out, nil); err != nil {
-		return nil, err
-	}
-	q, err := openModel(out, nil)
+	text, err := thimble.Generate(c.Context, thimble.GenerateOptions{Model: out, Prompt: demoPrompt, Tokens: 32})
 	if err != nil {
 		return nil, err
 	}
-	defer q.Close()
-	ref, err := verify.OpenReference(reference)
-	if err != nil {
-		return nil, err
-	}
-	defer ref.Close()
-	s, err := verify.NewSubject(q, 0)
-	if err != nil {
-		return nil, err
-	}
-	row := &demoRow{Name: name}
-	if row.Report, err = verify.Run(ctx, ref, s, ref.Prompts(), verify.Options{Gates: verify.DefaultGates(q)}); err != nil {
-		return nil, err
-	}
-	if row.Report.Model, err = identity(ctx, q, nil); err != nil {
-		return nil, err
-	}
-	row.Bytes, row.Report.Model.Path = row.Report.Model.Bytes, filepath.Base(out)
-	g, err := newGenerator(q, verify.Arithmetic{}, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	var text strings.Builder
-	ids, err := g.prompt(ctx, demoPrompt)
-	if err != nil {
-		return nil, err
-	}
-	_, err = g.run(ctx, ids, 32, &text)
-	row.Sample = demoPrompt + text.String()
-	return row, err
+	report.Model.Path, report.Against = filepath.Base(out), filepath.Base(report.Against) // no path of this machine
+	report.Tensors, report.Provenance = nil, nil                                          // which inspect shows
+	return &demoRow{Bytes: report.Model.Bytes, Report: report, Sample: demoPrompt + text.Text}, nil
 }
 
 func (d *demonstration) String() string {

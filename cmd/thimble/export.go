@@ -1,25 +1,16 @@
 package main
 
 import (
-	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/format/gguf"
+	"thimble"
 	"thimble/internal/defect"
-	"thimble/internal/model"
-	"thimble/internal/qtensor"
-	"thimble/internal/spell"
-	"thimble/quantize"
+	"thimble/internal/units"
 )
-
-// targets are the formats that export writes.
-var targets = []string{"gguf"}
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
@@ -48,42 +39,36 @@ func exportCommand() *cli.Command {
 	}
 }
 
-// An exported is the report of export.
-type exported struct {
-	Output  string           `json:"output,omitempty"` // empty after --dry-run
-	Format  string           `json:"format"`
-	Bytes   int64            `json:"bytes"`            // of the file
-	SHA256  string           `json:"sha256,omitempty"` // of the file
-	Notes   []string         `json:"notes,omitempty"`
-	Tensors []exportedTensor `json:"tensors"`
-}
-
-type exportedTensor struct {
-	Name   string `json:"name"`             // in the file
-	Source string `json:"source,omitempty"` // in the model
-	Type   string `json:"type"`
-	Rows   int    `json:"rows"`
-	Cols   int    `json:"cols"`
-	Bytes  int64  `json:"bytes"`
-
-	From       string `json:"from,omitempty"`       // scheme in the model
-	Requantize bool   `json:"requantize,omitempty"` // the type holds other codes than that
-}
-
-func newExported(e *gguf.Export, notes []string) *exported {
-	r := &exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
-	for _, t := range e.Tensors {
-		x := exportedTensor{Name: t.Name, Source: t.Source, Type: t.Type, Rows: t.Rows, Cols: t.Cols, Bytes: t.Bytes, Requantize: t.Requantize}
-		if t.Source != "" {
-			x.From = t.From.String()
-		}
-		r.Tensors = append(r.Tensors, x)
+func exportAction(c *cli.Context) error {
+	path, err := oneModel(c)
+	if err != nil {
+		return err
 	}
-	return r
+	o := thimble.ExportOptions{
+		Model: path, Set: c.StringSlice(setFlag.Name), Format: c.String("to"), Overwrite: c.Bool(forceFlag.Name),
+		Context: c.Int("context"), Requantize: c.Bool("requantize"),
+	}
+	if c.IsSet("context") && o.Context < 1 {
+		return fmt.Errorf("--context is %d, want the number of tokens in the longest text", o.Context)
+	}
+	if !c.Bool(dryRunFlag.Name) {
+		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {
+			return errors.New("export needs -o FILE, or --dry-run")
+		}
+	}
+	progress := newMeter(c)
+	defer progress.done()
+	o.Progress = progress.step
+	r, err := thimble.Export(c.Context, o)
+	if err != nil {
+		return err
+	}
+	progress.done()
+	return printText(c, r, func() string { return exportText(r) })
 }
 
-// String lists the types with how many tensors and bytes have each.
-func (r *exported) String() string {
+// exportText lists the types with how many tensors and bytes have each.
+func exportText(r *thimble.Exported) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
 		fmt.Fprintln(&b, "note:", defect.Printable(note))
@@ -98,102 +83,12 @@ func (r *exported) String() string {
 		bytes[t.Type] += t.Bytes
 	}
 	for _, name := range order {
-		fmt.Fprintf(&b, "  %-5s %5d tensors  %s\n", name, count[name], bytesText(bytes[name]))
+		fmt.Fprintf(&b, "  %-5s %5d tensors  %s\n", name, count[name], units.Size(bytes[name]))
 	}
 	if r.Output == "" {
-		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", bytesText(r.Bytes))
+		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
 	} else {
-		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), bytesText(r.Bytes), r.SHA256)
+		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), units.Size(r.Bytes), r.SHA256)
 	}
 	return b.String()
-}
-
-func exportAction(c *cli.Context) error {
-	path, err := oneModel(c)
-	if err != nil {
-		return err
-	}
-	out, to := c.String("output"), c.String("to")
-	switch {
-	case to == "":
-		return fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(targets, ", "))
-	case !slices.Contains(targets, to):
-		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(targets, ", "), spell.Suggest(to, targets))
-	case c.IsSet("context") && c.Int("context") < 1:
-		return fmt.Errorf("--context is %d, want the number of tokens in the longest text", c.Int("context"))
-	case out == "" && !c.Bool(dryRunFlag.Name):
-		return errors.New("export needs -o FILE, or --dry-run")
-	}
-	m, err := openSound(path, c.StringSlice(setFlag.Name))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if !c.Bool(dryRunFlag.Name) {
-		if err := mayWrite(c, out, m); err != nil {
-			return err
-		}
-	}
-	e, err := gguf.NewExport(m, exportOptions(c, m)) // refuses before the sources are read through
-	if err != nil {
-		return err
-	}
-	if c.Bool(dryRunFlag.Name) {
-		return print(c, newExported(e, m.Notes))
-	}
-	if e, err = writeExport(c, m, out); err != nil {
-		return err
-	}
-	// The file is there: an interrupt comes too late to undo it.
-	sums, err := hashFiles(context.WithoutCancel(c.Context), []string{out}, nil)
-	if err != nil {
-		return err
-	}
-	report := newExported(e, m.Notes)
-	report.Output, report.SHA256 = out, hex.EncodeToString(sums[0].SHA256)
-	return print(c, report)
-}
-
-// writeExport writes m, with the hashes of the files it was read from, to out.
-func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, error) {
-	hashing := newMeter(c, "hash", "MB", 1e6)
-	sources, err := hashFiles(c.Context, m.Files, hashing)
-	hashing.done()
-	if err != nil {
-		return nil, err
-	}
-	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
-	m.Provenance.Tool = tool
-	options := exportOptions(c, m)
-	progress := newMeter(c, "export", "MB", 1e6)
-	defer progress.done()
-	var bytes int64
-	options.Progress = func(done int64) { progress.at(done, bytes) }
-	e, err := gguf.NewExport(m, options)
-	if err != nil {
-		return nil, err
-	}
-	bytes = e.Bytes
-	progress.at(0, bytes)
-	return e, forceHint(e.Write(c.Context, out))
-}
-
-// exportOptions reads the flags. What --requantize needs to know of m is found
-// out when the first tensor asks for it.
-func exportOptions(c *cli.Context, m *model.Model) gguf.Options {
-	o := gguf.Options{Context: c.Int("context"), Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files}
-	if !c.Bool("requantize") {
-		return o
-	}
-	var q *quantize.Requantizer
-	o.Requantize = func(ctx context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
-		if q == nil {
-			var err error
-			if q, err = quantize.NewRequantizer(ctx, m); err != nil {
-				return nil, err
-			}
-		}
-		return q.Store(ctx, source, to)
-	}
-	return o
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"thimble/internal/textwrap"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -41,19 +43,19 @@ func printHelp(w io.Writer, _ string, subject any) {
 	var b strings.Builder
 	app, cmd := subjects(subject)
 	if cmd == nil {
-		wrap(&b, app.Name+" - "+app.Usage, 0, 0)
+		textwrap.Write(&b, app.Name+" - "+app.Usage, 0, 0, helpWidth)
 		fmt.Fprintf(&b, "\nusage: %s\n\n", app.UsageText)
 		paragraphs(&b, app.Description)
 		b.WriteString("\ncommands:\n")
 		for _, c := range app.VisibleCommands() {
 			fmt.Fprintf(&b, "  %-11s ", c.Name)
-			wrap(&b, c.Usage, 14, 14)
+			textwrap.Write(&b, c.Usage, 14, 14, helpWidth)
 		}
 		b.WriteString("\nthimble COMMAND --help explains a command, thimble --version prints the version.\n")
 	} else {
-		wrap(&b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0)
+		textwrap.Write(&b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0, helpWidth)
 		b.WriteString("\nusage: ")
-		wrap(&b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "))
+		textwrap.Write(&b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "), helpWidth)
 		if cmd.Description != "" {
 			b.WriteString("\n")
 			paragraphs(&b, cmd.Description)
@@ -104,7 +106,7 @@ func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 		left = ""
 	}
 	fmt.Fprintf(b, "%-*s", column, left)
-	wrap(b, usage, column, column)
+	textwrap.Write(b, usage, column, column, helpWidth)
 }
 
 // paragraphs writes text, filling the lines that are not indented.
@@ -112,7 +114,7 @@ func paragraphs(b *strings.Builder, text string) {
 	plain := ""
 	flush := func() {
 		if plain != "" {
-			wrap(b, plain, 0, 0)
+			textwrap.Write(b, plain, 0, 0, helpWidth)
 			plain = ""
 		}
 	}
@@ -125,23 +127,4 @@ func paragraphs(b *strings.Builder, text string) {
 		b.WriteString(line + "\n")
 	}
 	flush()
-}
-
-// wrap writes text from column at on, and its further lines from column indent
-// on, in lines of up to helpWidth columns.
-func wrap(b *strings.Builder, text string, at, indent int) {
-	start := at
-	for _, word := range strings.Fields(text) {
-		switch {
-		case at > start && at+1+len(word) > helpWidth:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at, start = indent, indent
-		case at > start:
-			b.WriteString(" ")
-			at++
-		}
-		b.WriteString(word)
-		at += len(word)
-	}
-	b.WriteString("\n")
 }

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/format/thimble"
+	"thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/units"
 )
 
 func inspectCommand() *cli.Command {
@@ -34,138 +34,36 @@ func inspectCommand() *cli.Command {
 	}
 }
 
-// An inspection is the report of inspect.
-type inspection struct {
-	Path       string         `json:"path"`
-	Format     string         `json:"format"` // "thimble", "GGUF" or "checkpoint"
-	Container  *container     `json:"container,omitempty"`
-	Spec       model.Spec     `json:"spec"`
-	Weights    int64          `json:"weights"`
-	Bytes      int64          `json:"tensor_bytes"`
-	Tokenizer  string         `json:"tokenizer"` // what it is, or why there is none
-	Notes      []string       `json:"notes,omitempty"`
-	Tensors    []storedTensor `json:"tensors"`
-	Provenance provenance     `json:"provenance"`
-	listed     bool
-}
-
-// A container is what only a .thimble file has.
-type container struct {
-	Version        int            `json:"version"`
-	Bytes          int64          `json:"bytes"`
-	HeaderBytes    int64          `json:"header_bytes"`
-	HeaderSHA256   thimble.Digest `json:"header_sha256"`
-	TokenizerBytes int64          `json:"tokenizer_bytes"`
-	DataOffset     int64          `json:"data_offset"`
-	Gates          []thimble.Gate `json:"gates,omitempty"`
-	Checked        bool           `json:"checked"` // every digest was verified
-}
-
-type storedTensor struct {
-	Name   string          `json:"name"`
-	Role   string          `json:"role"`
-	Scheme string          `json:"scheme"`
-	Rows   int             `json:"rows"`
-	Cols   int             `json:"cols"`
-	Bytes  int64           `json:"bytes"`
-	SHA256 *thimble.Digest `json:"sha256,omitempty"` // containers have it
-}
-
-// provenance is model.Provenance with digests as people write them.
-type provenance struct {
-	Architecture string   `json:"architecture"`
-	Overrides    []string `json:"overrides,omitempty"`
-	Recipe       string   `json:"recipe,omitempty"`
-	Tool         string   `json:"tool,omitempty"`
-	Sources      []source `json:"sources,omitempty"`
-}
-
-type source struct {
-	Name   string `json:"name"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-}
-
 func inspectAction(c *cli.Context) error {
 	path, err := oneModel(c)
 	if err != nil {
 		return err
 	}
-	m, err := openModel(path, c.StringSlice(setFlag.Name))
+	progress := newMeter(c)
+	defer progress.done()
+	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
+		Model: path, Set: c.StringSlice(setFlag.Name), Check: c.Bool("check"), Progress: progress.step,
+	})
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	r := &inspection{Path: path, Format: formatOf(path), Spec: m.Spec, Notes: m.Notes, listed: c.Bool("tensors")}
-	r.Weights, r.Bytes = m.Size()
-	for _, s := range m.Spec.Slots() {
-		t := m.Tensors[s.Name]
-		r.Tensors = append(r.Tensors, storedTensor{s.Name, s.Role.String(), t.Scheme.String(), t.Rows, t.Cols, t.Bytes(), nil})
-	}
-	p := m.Provenance
-	r.Provenance = provenance{p.Architecture, p.Overrides, p.Recipe, p.Tool, nil}
-	for _, s := range p.Sources {
-		r.Provenance.Sources = append(r.Provenance.Sources, source{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
-	}
-	r.Tokenizer = tokenizerText(m)
-	if isContainer(path) {
-		if err := r.inspect(path); err != nil {
-			return err
-		}
-	}
-	if c.Bool("check") {
-		if r.Container == nil {
-			return fmt.Errorf("%s: %s files carry no digests to check; containers do", defect.Printable(path), r.Format)
-		}
-		progress := newMeter(c, "check", "MB", 1e6)
-		err := thimble.Check(c.Context, path, progress.at)
-		progress.done()
-		if err != nil {
-			return err
-		}
-		r.Container.Checked = true
-	}
-	return print(c, r)
+	progress.done()
+	return printText(c, r, func() string { return inspectText(r, c.Bool("tensors")) })
 }
 
-// inspect adds what the container at path says of itself.
-func (r *inspection) inspect(path string) error {
-	info, err := thimble.Inspect(path)
-	if err != nil {
-		return err
-	}
-	r.Container = &container{info.Version, info.Bytes, info.HeaderBytes, info.Header, info.TokenizerBytes, info.DataOffset, info.Gates, false}
-	for i := range info.Tensors {
-		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256
-	}
-	return nil
-}
-
-func tokenizerText(m *model.Model) string {
-	data, err := m.Tokenizer()
-	switch {
-	case err != nil:
-		return oneLine(err)
-	case data == nil:
-		return "none"
-	case data.ChatTemplate != "":
-		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
-	}
-	return fmt.Sprintf("%d tokens", len(data.Tokens))
-}
-
-func (r *inspection) String() string {
+// inspectText is r for people. listed lists every tensor.
+func inspectText(r *thimble.Inspection, listed bool) string {
 	var b strings.Builder
 	s := &r.Spec
 	fmt.Fprintf(&b, "%s: %s", defect.Printable(r.Path), r.Format)
 	if r.Container != nil {
-		fmt.Fprintf(&b, " version %d, %s", r.Container.Version, bytesText(r.Container.Bytes))
+		fmt.Fprintf(&b, " version %d, %s", r.Container.Version, units.Size(r.Container.Bytes))
 	}
 	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
 	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight\n\n", defect.Printable(r.Provenance.Architecture),
-		float64(r.Weights)/1e6, bytesText(r.Bytes), 8*float64(r.Bytes)/float64(r.Weights))
+		float64(r.Weights)/1e6, units.Size(r.Bytes), 8*float64(r.Bytes)/float64(r.Weights))
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -183,13 +81,18 @@ func (r *inspection) String() string {
 	if r.Container != nil {
 		row("header", "sha256 %v", r.Container.HeaderSHA256)
 	}
-	r.writeProvenance(&b, row)
+	writeProvenance(r, row)
 	b.WriteString("\n")
-	r.writeTensors(&b)
+	if listed {
+		listTensors(&b, r)
+	} else {
+		sumTensors(&b, r)
+	}
 	return b.String()
 }
 
-func (r *inspection) writeProvenance(b *strings.Builder, row func(string, string, ...any)) {
+// writeProvenance says where the model came from, a row for each fact.
+func writeProvenance(r *thimble.Inspection, row func(string, string, ...any)) {
 	p := &r.Provenance
 	if p.Tool != "" {
 		row("made by", "%s", defect.Printable(p.Tool))
@@ -198,7 +101,7 @@ func (r *inspection) writeProvenance(b *strings.Builder, row func(string, string
 		row("override", "%s", defect.Printable(o))
 	}
 	for _, s := range p.Sources {
-		row("from", "%s  %s  %s", s.SHA256[:16], bytesText(s.Bytes), defect.Printable(s.Name))
+		row("from", "%s  %s  %s", s.SHA256[:16], units.Size(s.Bytes), defect.Printable(s.Name))
 	}
 	if r.Container != nil {
 		for _, g := range r.Container.Gates {
@@ -212,14 +115,15 @@ func (r *inspection) writeProvenance(b *strings.Builder, row func(string, string
 	}
 }
 
-// writeTensors lists the tensors, or sums them up by role and scheme.
-func (r *inspection) writeTensors(b *strings.Builder) {
-	if r.listed {
-		for _, t := range r.Tensors {
-			fmt.Fprintf(b, "  %-22s %-10s %-14s %14s %12d B\n", t.Name, t.Role, t.Scheme, fmt.Sprintf("%d x %d", t.Rows, t.Cols), t.Bytes)
-		}
-		return
+// listTensors has a line for each tensor.
+func listTensors(b *strings.Builder, r *thimble.Inspection) {
+	for _, t := range r.Tensors {
+		fmt.Fprintf(b, "  %-22s %-10s %-14s %14s %12d B\n", t.Name, t.Role, t.Scheme, fmt.Sprintf("%d x %d", t.Rows, t.Cols), t.Bytes)
 	}
+}
+
+// sumTensors has a line for each role and scheme.
+func sumTensors(b *strings.Builder, r *thimble.Inspection) {
 	type group struct {
 		role, scheme string
 		count        int

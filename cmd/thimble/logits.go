@@ -1,18 +1,11 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/internal/atomicfile"
-	"thimble/internal/defect"
-	"thimble/internal/model"
-	"thimble/internal/spell"
-	"thimble/verify"
+	"thimble"
 )
 
 func logitsCommand() *cli.Command {
@@ -33,7 +26,7 @@ func logitsCommand() *cli.Command {
 			"      --text test.txt --chunks 4",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the reference to `REF`"},
-			&cli.StringFlag{Name: "to", Value: referenceForms[0], Usage: "write `FORM`: " + strings.Join(referenceForms, " or ")},
+			&cli.StringFlag{Name: "to", Value: thimble.ReferenceForms[0], Usage: "write `FORM`: " + strings.Join(thimble.ReferenceForms, " or ")},
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
@@ -44,111 +37,28 @@ func logitsCommand() *cli.Command {
 	}
 }
 
-// referenceForms are what logits can write; kld-base is llama.cpp's.
-var referenceForms = []string{"safetensors", kldBase}
-
-const kldBase = "kld-base"
-
 func logitsAction(c *cli.Context) error {
 	path, err := oneModel(c)
 	if err != nil {
 		return err
 	}
-	out := c.String("output")
-	if out == "" {
-		return errors.New("logits needs -o FILE for the reference it writes")
+	o := thimble.LogitsOptions{
+		Model: path, Set: c.StringSlice(setFlag.Name), Output: c.String("output"), Overwrite: c.Bool(forceFlag.Name), Form: c.String("to"),
+		Prompts: c.StringSlice("prompt"), Text: c.String("text"), TopK: c.Int("top-k"),
 	}
-	if len(c.StringSlice("prompt")) > 0 == (c.String("text") != "") {
-		return errors.New("logits needs prompts (-p TEXT) or a text (--text FILE), one of the two")
+	if o.Context, o.Chunks, err = chunksOf(c); err != nil {
+		return err
 	}
-	to := c.String("to")
-	switch {
-	case !slices.Contains(referenceForms, to):
-		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(referenceForms, ", "), spell.Suggest(to, referenceForms))
-	case to == kldBase && c.String("text") == "":
-		return errors.New("--to kld-base holds chunks of a text: give --text FILE")
-	case to == kldBase && c.Int("top-k") != 0:
-		return errors.New("--to kld-base keeps all logits, in 16 bits; leave out --top-k")
+	if o.Arithmetic, err = arithmeticOf(c); err != nil {
+		return err
 	}
-	arithmetic, err := arithmeticOf(c)
+	progress := newMeter(c)
+	defer progress.done()
+	o.Progress = progress.step
+	r, err := thimble.Logits(c.Context, o)
 	if err != nil {
 		return err
-	}
-	m, err := openSound(path, c.StringSlice(setFlag.Name))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if err := mayWrite(c, out, m); err != nil {
-		return err
-	}
-	prompts, err := scoredPrompts(c, m)
-	if err != nil {
-		return err
-	}
-	s, err := verify.NewSubjectWith(m, arithmetic, 0)
-	if err != nil {
-		return err
-	}
-	progress := newMeter(c, "logits", "tokens", 1)
-	o := verify.WriteOptions{
-		TopK:     c.Int("top-k"),
-		Metadata: map[string]string{"framework": tool, "compute": verify.Describe(arithmetic).String()},
-		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
-		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
-	}
-	report := &recorded{Output: out, Prompts: len(prompts)}
-	if to == kldBase {
-		err = verify.WriteBase(c.Context, out, s, prompts, o)
-	} else {
-		ids := make([][]int, len(prompts))
-		for i := range prompts {
-			ids[i] = prompts[i].IDs
-		}
-		err = verify.WriteReference(c.Context, out, s, ids, o)
 	}
 	progress.done()
-	if err != nil {
-		return fmt.Errorf("%s: %w", defect.Printable(path), forceHint(err))
-	}
-	for _, p := range prompts {
-		report.Tokens += len(p.IDs)
-	}
-	return print(c, report)
-}
-
-// A recorded is the report of logits.
-type recorded struct {
-	Output  string `json:"output"`
-	Prompts int    `json:"prompts"`
-	Tokens  int    `json:"tokens"`
-}
-
-func (r *recorded) String() string {
-	return fmt.Sprintf("wrote %s: prompts %d, tokens %d\n", defect.Printable(r.Output), r.Prompts, r.Tokens)
-}
-
-// scoredPrompts returns the --prompt texts or the chunks of --text.
-func scoredPrompts(c *cli.Context, m *model.Model) (prompts []verify.Prompt, err error) {
-	if file := c.String("text"); file != "" {
-		return textPrompts(c, m, file)
-	}
-	tok, err := openTokenizer(m)
-	if err != nil {
-		return nil, err
-	}
-	for i, text := range c.StringSlice("prompt") {
-		ids, err := encode(c.Context, tok, text, true)
-		switch {
-		case err != nil:
-			return nil, err
-		case len(ids) == 0:
-			return nil, fmt.Errorf("prompt %d is empty; there is nothing to score", i)
-		}
-		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
-			return nil, err
-		}
-		prompts = append(prompts, verify.Prompt{IDs: ids, From: 0, To: len(ids)})
-	}
-	return prompts, nil
+	return print(c, r)
 }

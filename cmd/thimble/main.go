@@ -14,18 +14,13 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 
+	"thimble"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
 )
-
-// tool names this program and its version in the files it writes.
-const tool = "thimble " + version
-
-const version = "0.1.0"
 
 // Exit codes. They are part of the command line's contract.
 const (
@@ -74,18 +69,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, context.Canceled):
 		err = interrupted(err)
 	}
-	fmt.Fprintf(stderr, "thimble: %s\n", oneLine(err))
+	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(err.Error()))
 	return exitFailed
 }
 
-// oneLine keeps an error on one line whatever a file put into it.
-func oneLine(err error) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, err.Error())
+// interrupted is what the user who stopped a run is told.
+func interrupted(err error) error {
+	text := "interrupted, no output was written"
+	if kept := new(thimble.KeptError); errors.As(err, &kept) {
+		text += "; " + kept.Remedy()
+	}
+	return errors.New(text)
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
@@ -101,7 +95,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"Wherever a command takes a model, it may be a Hugging Face directory, a .safetensors " +
 			"file with its config.json beside it, or a .thimble file. Options may stand anywhere.\n\n" +
 			"Exit status: 0 done or gate passed, 1 the gate said no, 2 could not run.",
-		Version:                   version,
+		Version:                   thimble.Version,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		Flags:                     []cli.Flag{cli.HelpFlag}, // not added by itself beside a help command of ours
@@ -233,4 +227,22 @@ func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
 		}
 	}
 	return nil
+}
+
+// renderCommand is the process in which a stranger's chat template runs.
+func renderCommand() *cli.Command {
+	return &cli.Command{
+		Name:            renderName,
+		Hidden:          true,
+		SkipFlagParsing: true,
+		Action:          func(c *cli.Context) error { return thimble.ServeTemplates(stdin(c.Context), c.App.Writer) },
+	}
+}
+
+const renderName = "__render"
+
+// renderCommandLine runs renderCommand.
+func renderCommandLine() ([]string, error) {
+	self, err := os.Executable()
+	return []string{self, renderName}, err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
+	"thimble/internal/strictjson"
 	"thimble/verify"
 )
 
@@ -34,16 +34,10 @@ type reportForm struct {
 
 var reportForms = []reportForm{
 	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(r.String()), nil }},
-	{"json", ".json", reportJSON},
+	{"json", ".json", func(r *verify.Report) ([]byte, error) { return strictjson.Encode(r) }},
 	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(r.Markdown()), nil }},
 	{"junit", ".xml", (*verify.Report).JUnit},
 	{"html", ".html", (*verify.Report).HTML},
-}
-
-func reportJSON(r *verify.Report) ([]byte, error) {
-	var b bytes.Buffer
-	err := printJSON(&b, r)
-	return b.Bytes(), err
 }
 
 // A reportOutput is where a report goes: printed in one form, and into files.
@@ -91,7 +85,7 @@ func reportsOf(c *cli.Context, inputs []string) (*reportOutput, error) {
 			return nil, fmt.Errorf("--report %s is given twice", defect.Printable(path))
 		}
 		if err := atomicfile.Check(path, o.options); err != nil {
-			return nil, fmt.Errorf("--report %w", forceHint(err))
+			return nil, fmt.Errorf("--report %w", withForceHint(err))
 		}
 		o.files = append(o.files, reportFile{path, form})
 	}
@@ -131,8 +125,8 @@ func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 		if err != nil {
 			return fmt.Errorf("--report %s: %w", defect.Printable(f.path), err)
 		}
-		if err := writeWhole(f.path, text, o.options); err != nil {
-			return forceHint(err)
+		if err := atomicfile.WriteFile(f.path, text, o.options); err != nil {
+			return withForceHint(err)
 		}
 	}
 	text, err := o.printed.write(r)
@@ -148,16 +142,10 @@ func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 	return err
 }
 
-// writeWhole writes a file that is whole or not there.
-func writeWhole(path string, text []byte, o atomicfile.Options) error {
-	o.Size = int64(len(text))
-	f, err := atomicfile.Create(path, o)
-	if err != nil {
-		return err
+// withForceHint adds the remedy to an error about a file that exists.
+func withForceHint(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%w; --force replaces it", err)
 	}
-	defer f.Abort()
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	return f.Commit()
+	return err
 }

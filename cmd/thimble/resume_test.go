@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"thimble"
+
 	"github.com/fxamacker/cbor/v2"
 
 	"thimble/internal/journal"
@@ -45,7 +47,7 @@ func interruptedRun(t *testing.T, out string, bytes int64, signal syscall.Signal
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		for {
-			if info, err := os.Stat(out + unfinishedSuffix); err == nil && info.Size() >= bytes {
+			if info, err := os.Stat(out + thimble.UnfinishedSuffix); err == nil && info.Size() >= bytes {
 				break
 			}
 			if len(ended) > 0 {
@@ -55,7 +57,7 @@ func interruptedRun(t *testing.T, out string, bytes int64, signal syscall.Signal
 		}
 		cmd.Process.Signal(signal)
 		if err := <-ended; err != nil {
-			if _, err := os.Stat(out + unfinishedSuffix); err != nil {
+			if _, err := os.Stat(out + thimble.UnfinishedSuffix); err != nil {
 				t.Fatalf("nothing was kept: %v, %s", err, stderr.String())
 			}
 			return stderr.String()
@@ -83,12 +85,12 @@ func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	whole, out := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
 	mustRun(t, longRun("-o", whole)...)
-	if _, err := os.Stat(whole + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(whole + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a run that came to its end has left a journal, %v", err)
 	}
 
 	said := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
-	if want := "thimble: interrupted, no output was written; what was finished is kept in " + out + ".unfinished, and the same command with --resume goes on from there\n"; said != want {
+	if want := "thimble: interrupted, no output was written; what was finished is kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
 		t.Errorf("it said %q, want %q", said, want)
 	}
 	left, err := os.ReadDir(dir)
@@ -96,21 +98,21 @@ func TestResume(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	interruptedRun(t, out, 500_000, syscall.SIGKILL, longRun("--resume"))
-	kept, err := os.ReadFile(out + unfinishedSuffix)
+	kept, err := os.ReadFile(out + thimble.UnfinishedSuffix)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	// Not without being asked, and not something else.
 	refusals(t, out)
-	if again, err := os.ReadFile(out + unfinishedSuffix); err != nil || !bytes.Equal(again, kept) {
+	if again, err := os.ReadFile(out + thimble.UnfinishedSuffix); err != nil || !bytes.Equal(again, kept) {
 		t.Errorf("a refused run has changed what was kept, %v", err)
 	}
 
 	// What is torn or flipped at its end is not trusted.
 	for name, damaged := range map[string][]byte{"torn": kept[:len(kept)-5], "flipped": bitFlipped(kept, len(kept)-50)} {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path+unfinishedSuffix, damaged, 0o600); err != nil {
+		if err := os.WriteFile(path+thimble.UnfinishedSuffix, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		text := mustRun(t, longRun("--resume", "-o", path)...)
@@ -125,19 +127,19 @@ func TestResume(t *testing.T) {
 		t.Errorf("it said %s", text)
 	}
 	sameFile(t, whole, out)
-	if _, err := os.Stat(out + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(out + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the journal is still there, %v", err)
 	}
 
 	// --force begins anew.
-	if err := os.WriteFile(out+unfinishedSuffix, kept, 0o600); err != nil {
+	if err := os.WriteFile(out+thimble.UnfinishedSuffix, kept, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if text := mustRun(t, longRun("--force", "-o", out)...); strings.Contains(text, "resum") {
 		t.Errorf("it said %s", text)
 	}
 	sameFile(t, whole, out)
-	if _, err := os.Stat(out + unfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(out + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the journal is still there, %v", err)
 	}
 }
@@ -148,7 +150,7 @@ func bitFlipped(text []byte, at int) []byte {
 	return text
 }
 
-// refusals are runs that cannot go on with what is kept for out.
+// refusals are runs that cannot continue what is kept for out.
 func refusals(t *testing.T, out string) {
 	other := filepath.Join(t.TempDir(), "other.txt")
 	text, err := os.ReadFile(longText)
@@ -168,8 +170,8 @@ func refusals(t *testing.T, out string) {
 		args []string
 		want string
 	}{
-		{longRun(), "parts.unfinished: an earlier run was interrupted and has left what it had finished; --resume goes on with it, --force begins anew"},
-		{with("5", "6", "--resume"), "cannot go on with (--target-bpw: was 5, is 6); --force without --resume begins anew"},
+		{longRun(), "parts.unfinished: an earlier run was interrupted and left what it had finished; --resume continues it, --force starts over"},
+		{with("5", "6", "--resume"), "cannot continue (--target-bpw: was 5, is 6); --force without --resume starts over"},
 		{with("int4/g32,int5/g32,int8/g32", "int4/g32,int8/g32", "--resume"), "(--schemes: was int4/g32/sym,int5/g32/sym,int8/g32/sym, is int4/g32/sym,int8/g32/sym)"},
 		{with(longText, other, "--resume"), "(calibration text 1: was "},
 		{with("1024", "512", "--resume"), "(--calib-tokens: was 1024, is 512)"},
@@ -186,7 +188,7 @@ func refusals(t *testing.T, out string) {
 // What is kept is read as what a stranger wrote.
 func TestResumeHostile(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	kept := out + unfinishedSuffix
+	kept := out + thimble.UnfinishedSuffix
 	head := func(v any) {
 		os.Remove(kept)
 		j := journal.New(kept, false, func() ([]byte, error) { return cbor.Marshal(v) })
@@ -204,7 +206,7 @@ func TestResumeHostile(t *testing.T) {
 		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
 		{func() { head(5) }, "out.unfinished: head: "},
 		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},
-		{func() { head(runHead{}) }, "(program: was not there, is thimble "},
+		{func() { head(map[string]any{"facts": nil, "recipe": "", "predicted": 0.0}) }, "(program: was not there, is thimble "},
 	} {
 		c.make()
 		code, _, stderr := thimbleRun(longRun("--resume", "-o", out)...)
@@ -223,12 +225,12 @@ func TestResumeHostile(t *testing.T) {
 }
 
 func TestKept(t *testing.T) {
-	err := error(&keptError{context.Canceled, "x.unfinished"})
+	err := error(&thimble.KeptError{Err: context.Canceled, Path: "x.unfinished"})
 	if !errors.Is(err, context.Canceled) || interrupted(context.Canceled).Error() != "interrupted, no output was written" {
 		t.Error("it is not an interrupt")
 	}
-	full := &keptError{syscall.ENOSPC, "x.unfinished"}
-	if want := syscall.ENOSPC.Error() + "; what was finished is kept in x.unfinished, and the same command with --resume goes on from there"; full.Error() != want {
+	full := &thimble.KeptError{Err: syscall.ENOSPC, Path: "x.unfinished"}
+	if want := syscall.ENOSPC.Error() + "; what was finished is kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {
 		t.Errorf("%q, want %q", full, want)
 	}
 }

@@ -2,17 +2,17 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	"thimble"
 
-	"thimble/convert"
-	"thimble/internal/tokenizer"
+	"github.com/urfave/cli/v2"
 )
 
 func tokenizeCommand() *cli.Command {
@@ -60,7 +60,7 @@ func tokenizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tok, err := tokenizerAt(path, c.StringSlice(setFlag.Name))
+	tok, err := thimble.OpenTokenizer(path, c.StringSlice(setFlag.Name)...)
 	if err != nil {
 		return err
 	}
@@ -79,11 +79,11 @@ func tokenizeAction(c *cli.Context) error {
 	case c.IsSet("prompt") == c.IsSet("text"):
 		return errors.New("tokenize needs one of -p TEXT, --text FILE and --jsonl")
 	case c.IsSet("text"):
-		if text, err = readText(c.Context, c.String("text"), maxText); err != nil {
+		if text, err = thimble.ReadText(c.Context, c.String("text"), thimble.MaxText); err != nil {
 			return err
 		}
 	}
-	ids, err := encode(c.Context, tok, text, special)
+	ids, err := thimble.Encode(c.Context, tok, text, special)
 	if err != nil {
 		return err
 	}
@@ -95,27 +95,9 @@ func tokenizeAction(c *cli.Context) error {
 	return print(c, t)
 }
 
-// tokenizerAt opens a bare tokenizer.json or tokenizer.model, or the tokenizer of
-// a model.
-func tokenizerAt(path string, overrides []string) (*tokenizer.Tokenizer, error) {
-	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" {
-		m, err := openModel(path, overrides)
-		if err != nil {
-			return nil, err
-		}
-		defer m.Close()
-		return openTokenizer(m)
-	}
-	data, err := convert.OpenTokenizer(path)
-	if err != nil {
-		return nil, err
-	}
-	return tokenizer.New(data)
-}
-
 // tokenizeLines answers each JSON string on r with an array of ids on w, or with
 // ids and their text.
-func tokenizeLines(tok *tokenizer.Tokenizer, special, decode bool, r io.Reader, w io.Writer) error {
+func tokenizeLines(tok *thimble.Tokenizer, special, decode bool, r io.Reader, w io.Writer) error {
 	const longest = 1 << 26
 	out := bufio.NewWriter(w)
 	lines := bufio.NewScanner(flushing{r, out})
@@ -162,4 +144,15 @@ func (f flushing) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return f.Reader.Read(p)
+}
+
+// stdin is standard input until ctx ends.
+func stdin(ctx context.Context) io.Reader {
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
+	go func() {
+		_, err := io.Copy(w, os.Stdin)
+		w.CloseWithError(err)
+	}()
+	return r
 }

@@ -1,25 +1,24 @@
 package main
 
 import (
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/format/thimble"
-	"thimble/internal/defect"
-	"thimble/internal/model"
-	"thimble/internal/tokenizer"
+	"thimble"
 	"thimble/verify"
 )
 
 var (
-	contextFlag = &cli.IntFlag{Name: "context", Value: 512, Usage: "with --text: `TOKENS` in a chunk, of which the second half is scored"}
-	chunksFlag  = &cli.IntFlag{Name: "chunks", Usage: "with --text: use the first `N` chunks (default: all)"}
+	tasksFlag    = &cli.StringFlag{Name: "tasks", Usage: "score the tasks in `FILE`, one JSON object a line (- for standard input), and those of --against beside them"}
+	continueFlag = &cli.IntFlag{Name: "continue", Usage: "with --against and --text: let both models continue the first half of each chunk by `N` tokens, and say how far they agree"}
+
+	policyFlag         = &cli.StringFlag{Name: "policy", Usage: "take gates, --strict and tolerances from `FILE`, YAML that docs/CI.md describes"}
+	baselineFlag       = &cli.StringFlag{Name: "baseline", Usage: "fail where quality, size, speed or memory is worse, beyond noise, than in `FILE`, an earlier report as JSON"}
+	updateBaselineFlag = &cli.BoolFlag{Name: "update-baseline", Usage: "write --baseline's file where there is none, or where something is better and nothing worse; never after a failure"}
+	benchFlag          = &cli.StringFlag{Name: "bench", Usage: "put the speed and memory in `FILE`, the output of \"thimble bench --json\" for this model, into the report"}
+
+	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "make known mistakes in copies of the model, and fail if one is not found where it was made; without --text or --reference on a text of its own"}
 )
 
 func verifyCommand() *cli.Command {
@@ -35,8 +34,8 @@ func verifyCommand() *cli.Command {
 			"team keeps with its code, or follow from how the model is stored and how large it is;\n" +
 			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
 			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
-			"What was measured decides. Where other prompts could well have told otherwise, the\n" +
-			"report says UNDECIDED and how many tokens would tell; --strict fails on that too.\n\n" +
+			"What was measured decides. Where other prompts could reverse the verdict, the\n" +
+			"report says UNDECIDED and how many tokens it would take; --strict fails on that too.\n\n" +
 			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
 			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
 			"stays in float32.\n\n" +
@@ -101,88 +100,60 @@ func verifyCommand() *cli.Command {
 	}
 }
 
-// An asked is what the flags of verify say, checked before a model is opened.
-type asked struct {
-	path, against string
-	gates         []verify.Gate
-	arithmetic    verify.Arithmetic
-	held          *ratchet
-}
-
-func askedOf(c *cli.Context) (*asked, error) {
-	a := &asked{against: c.String("against")}
-	var err error
-	if a.path, err = oneModel(c); err != nil {
-		return nil, err
+// verifyOptions reads the flags of verify.
+func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
+	o = thimble.VerifyOptions{
+		Set: c.StringSlice(setFlag.Name), Reference: c.String("reference"), Against: c.String("against"), Text: c.String("text"),
+		Tasks: c.String(tasksFlag.Name), Continue: c.Int(continueFlag.Name), Strict: c.Bool("strict"), Policy: c.String(policyFlag.Name), Seed: c.Uint64("seed"),
+		Baseline: c.String(baselineFlag.Name), UpdateBaseline: c.Bool(updateBaselineFlag.Name), Bench: c.String(benchFlag.Name),
+		Decode: c.Bool("decode"), Layers: c.Bool("layers"), Attribute: c.Bool("attribute"), Record: c.Bool("record"),
+	}
+	if o.Model, err = oneModel(c); err != nil {
+		return o, err
 	}
 	for _, text := range c.StringSlice("gate") {
 		g, err := verify.ParseGate(text)
 		if err != nil {
-			return nil, fmt.Errorf("--gate: %w", err)
+			return o, fmt.Errorf("--gate: %w", err)
 		}
-		a.gates = append(a.gates, g)
+		o.Gates = append(o.Gates, g)
 	}
-	if a.held, err = ratchetOf(c); err != nil {
-		return nil, err
-	}
-	if a.arithmetic, err = arithmeticOf(c); err != nil {
-		return nil, err
-	}
-	if c.Bool("record") && a.arithmetic != (verify.Arithmetic{}) {
-		return nil, errRecorded
-	}
-	if c.Bool("record") && !isContainer(a.path) {
-		return nil, fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(a.path), formatOf(a.path))
-	}
-	if err := checkSelfTest(c); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"layers", "attribute"} {
-		if c.Bool(name) && (a.against == "" || c.String("text") == "") {
-			return nil, fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", name)
+	for _, name := range []string{policyFlag.Name, baselineFlag.Name, benchFlag.Name} {
+		if c.IsSet(name) && (c.String(name) == "" || c.String(name) == "-") {
+			return o, fmt.Errorf("--%s wants the name of a file", name)
 		}
 	}
-	return a, checkBehaviour(c)
+	if c.IsSet(continueFlag.Name) && o.Continue == 0 {
+		return o, fmt.Errorf("--continue 0 is out of range, want 1 or more tokens")
+	}
+	if o.Context, o.Chunks, err = chunksOf(c); err != nil {
+		return o, err
+	}
+	o.Arithmetic, err = arithmeticOf(c)
+	return o, err
 }
 
 func verifyAction(c *cli.Context) error {
-	a, err := askedOf(c)
+	o, err := verifyOptions(c)
 	if err != nil {
 		return err
 	}
-	m, err := openSound(a.path, overridesOf(c, a.path, a.against))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
+	progress := newMeter(c)
+	defer progress.done()
+	o.Progress = progress.step
 	if c.Bool(selfTestFlag.Name) {
-		if a.gates, err = a.held.gates(c, m, a.gates, true); err != nil {
-			return err
-		}
-		return selfTest(c, m, a.gates, a.arithmetic)
+		return selfTestAction(c, o, progress)
 	}
-	with, err := comparisonOf(c, m)
+	var out *reportOutput
+	o.Ready = func(inputs []string) (err error) {
+		out, err = reportsOf(c, inputs)
+		return err
+	}
+	report, err := thimble.Verify(c.Context, o)
 	if err != nil {
 		return err
 	}
-	defer with.close()
-	inputs := slices.Concat(m.Files, with.files, []string{c.String("text"), c.String("tasks"), c.String(policyFlag.Name)})
-	out, err := reportsOf(c, slices.Concat(inputs, a.held.files()))
-	if err != nil {
-		return err
-	}
-	report, err := a.measure(c, m, with, inputs)
-	if err != nil {
-		return err
-	}
-	if c.Bool("record") && report.Pass {
-		if err := record(m, report); err != nil {
-			return err
-		}
-	}
-	if err := a.held.keep(report, inputs); err != nil {
-		return err
-	}
+	progress.done()
 	if err := out.put(c, report); err != nil {
 		return err
 	}
@@ -192,143 +163,25 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-// measure compares m as it is asked for, and judges it.
-func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs []string) (*verify.Report, error) {
-	atOnce := 0
-	if c.Bool("decode") {
-		atOnce = 1
-	}
-	subject, err := verify.NewSubjectWith(m, a.arithmetic, atOnce)
-	if err != nil {
-		return nil, err
-	}
-	o := verify.Options{
-		Arithmetic: a.arithmetic, Against: c.String("reference") + a.against,
-		Strict: c.Bool("strict"), Seed: c.Uint64("seed"), Text: spelling(m),
-	}
-	if o.Behaviour, err = behaviourOf(c, m, with, a.arithmetic); err != nil {
-		return nil, err
-	}
-	if o.Gates, err = a.held.gates(c, m, a.gates, with.reference != nil); err != nil {
-		return nil, err
-	}
-	if c.Bool("record") && with.reference == nil {
-		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
-	}
-	if o.Profile, err = profileOf(c, with, m, a.arithmetic); err != nil {
-		return nil, err
-	}
-	if o.Profile != nil && !c.IsSet("gate") && !slices.ContainsFunc(o.Gates, func(g verify.Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
-		o.Gates = append(o.Gates, verify.NoConversionError)
-	}
-	hashing := newMeter(c, "hash", "MB", 1e6)
-	o.Model, err = identity(c.Context, m, hashing)
-	hashing.done()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.held.check(&o.Model, inputs); err != nil {
-		return nil, err
-	}
-	reference, err := startHashing(c.Context, with.files, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer reference.stop()
-	report, err := compare(c, "verify", with.reference, subject, with.prompts, o)
-	if err == nil {
-		err = reference.wait()
-	}
-	if err == nil {
-		report.Tool, report.Policy = tool, c.String(policyFlag.Name)
-		report.AgainstSHA256 = hex.EncodeToString(mainSum(reference.Sources))
-		report.Describe(m)
-		err = a.held.hold(report, o.Seed)
-	}
-	if err == nil && c.Bool("attribute") {
-		err = attribute(c, report, with, m, a.arithmetic)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(a.path), err)
-	}
-	return report, nil
-}
-
-// profileOf compares the operations of m with those of the model that is the
-// reference, if one is: to the end where --layers asks for it, else to the first
-// divergence. Where the operations cannot be compared there is no profile, unless it
-// was asked for.
-func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*verify.Profile, error) {
-	asked := c.Bool("layers")
-	if with.source == nil || len(with.prompts) == 0 || !asked && verify.Comparable(with.source, m) != nil {
-		return nil, nil
-	}
-	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
-	if err == nil {
-		profile.Drawn = asked
-	}
-	return profile, err
-}
-
-// attribute adds to the report of m what each stage costs.
-func attribute(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) (err error) {
-	progress := newMeter(c, "attribute", "tokens", 1)
-	defer progress.done()
-	report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
-		progress.label = stage
-		progress.at(int64(done), int64(total))
-	})
-	return err
-}
-
-// compare is verify.Run with its progress shown.
-func compare(c *cli.Context, label string, reference, subject verify.Subject, prompts []verify.Prompt, o verify.Options) (*verify.Report, error) {
-	progress := newMeter(c, label, "tokens", 1)
-	defer progress.done()
-	o.Progress = func(done, total int) { progress.at(int64(done), int64(total)) }
-	if o.Behaviour != nil {
-		tasks := newMeter(c, "ask", "tasks", 1)
-		defer tasks.done()
-		o.Behaviour.Progress = func(done, total int) { tasks.at(int64(done), int64(total)) }
-	}
-	return verify.Run(c.Context, reference, subject, prompts, o)
-}
-
-// spelling returns what m's tokenizer, which is opened when it is asked, makes of
-// tokens: nothing where m has none.
-func spelling(m *model.Model) func([]int) string {
-	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) { return openTokenizer(m) })
-	return func(ids []int) string {
-		tok, err := opened()
-		if err != nil {
-			return ""
-		}
-		return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd")
-	}
-}
-
-// record writes m's container again with the gates that it has passed.
-func record(m *model.Model, report *verify.Report) error {
-	against, err := hex.DecodeString(report.AgainstSHA256)
-	if err != nil {
-		return err
-	}
-	contents, err := thimble.Describe(m)
-	if err != nil {
-		return err
-	}
-	for _, g := range report.Gates {
-		contents.Gates = append(contents.Gates, thimble.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: against})
-	}
-	w, err := thimble.Create(m.Path, contents, thimble.Options{Overwrite: true})
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	for _, e := range contents.Tensors {
-		if err := w.Write(m.Tensors[e.Name]); err != nil {
-			return err
+func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) error {
+	for _, name := range []string{
+		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name,
+		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
+	} {
+		if c.IsSet(name) {
+			return fmt.Errorf("--selftest compares copies of the model with it, and prints a table or JSON; leave out --%s", name)
 		}
 	}
-	return w.Close()
+	report, err := thimble.SelfTest(c.Context, o)
+	if err != nil {
+		return err
+	}
+	progress.done()
+	if err := print(c, report); err != nil {
+		return err
+	}
+	if !report.Pass {
+		return errRefused
+	}
+	return nil
 }

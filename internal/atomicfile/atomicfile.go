@@ -184,3 +184,17 @@ func (f *File) Abort() {
 	f.options.System.Remove(f.temp)
 	f.err = fs.ErrClosed
 }
+
+// WriteFile writes a file that appears whole or not at all.
+func WriteFile(path string, data []byte, o Options) error {
+	o.Size = int64(len(data))
+	f, err := Create(path, o)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // ErrUnsupported marks input that is valid but not ours to read: an unknown
@@ -63,4 +64,14 @@ func Printable(s string) string {
 		return cut
 	}
 	return fmt.Sprintf("%q", cut)
+}
+
+// OneLine returns s with every control character replaced by a space.
+func OneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }

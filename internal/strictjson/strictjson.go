@@ -7,6 +7,7 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -393,4 +394,15 @@ func (d *Decoder) found() string {
 		}
 	}
 	return fmt.Sprintf("found %q", d.text[d.off])
+}
+
+// Encode returns v as JSON for people and machines: indented by two spaces, with a
+// newline at the end, and with <, > and & as they are.
+func Encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(v)
+	return b.Bytes(), err
 }

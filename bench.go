@@ -1,0 +1,105 @@
+package thimble
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"thimble/internal/defect"
+	"thimble/internal/generate"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/verify"
+)
+
+// BenchOptions say what Bench times.
+type BenchOptions struct {
+	Model      string   // path
+	Set        []string // overrides of a checkpoint's config
+	Prefill    int      // tokens of a prompt fed at once
+	Decode     int      // tokens fed one by one after it
+	FitContext bool     // shorten the prompt to the model's context, rather than fail
+	Runs       int      // that are counted, after one that is not
+	Arithmetic Arithmetic
+}
+
+// Bench measures how fast this machine runs a model.
+func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"prefill", o.Prefill}, {"decode", o.Decode}, {"runs", o.Runs}} {
+		if n.value < 1 || n.value > model.MaxLength {
+			return nil, fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", n.name, n.value, model.MaxLength)
+		}
+	}
+	m, err := openVerified(o.Model, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if o.FitContext {
+		o.Prefill = max(1, min(o.Prefill, m.Spec.Context-o.Decode))
+	}
+	if err := checkContext(m, o.Prefill+o.Decode, "use a smaller --prefill or --decode"); err != nil {
+		return nil, err
+	}
+	g, err := generate.New(m, o.Arithmetic)
+	if err != nil {
+		return nil, err
+	}
+	s := &verify.Speed{
+		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: linearFLOP(&m.Spec), Arithmetic: verify.Describe(o.Arithmetic),
+	}
+	timed := false // the peak is of the counted runs
+	for run := range o.Runs + 1 {
+		prefill, decode, err := timeOnce(ctx, g, o.Prefill, o.Decode)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
+		}
+		if run == 0 {
+			timed = resetPeak()
+			continue
+		}
+		s.Prefill, s.Decode = append(s.Prefill, prefill), append(s.Decode, decode)
+	}
+	if timed {
+		s.Memory = peakMemory()
+	}
+	s.Cache = g.CacheBytes()
+	info, err := identify(ctx, m, nil)
+	s.SHA256 = info.SHA256
+	return s, err
+}
+
+// linearFLOP is the floating-point operations of the linear layers for one token.
+func linearFLOP(s *model.Spec) (n float64) {
+	for _, slot := range s.Slots() {
+		if slot.Role == model.Linear {
+			n += 2 * float64(slot.Rows) * float64(slot.Cols) * float64(len(s.Schedule)) / float64(s.Blocks)
+		}
+	}
+	return n
+}
+
+// timeOnce returns the speed of one prompt, with the logits after its last token,
+// and of the tokens after it, with the logits after each, in tokens a second.
+func timeOnce(ctx context.Context, g *generate.Generator, prompt, steps int) (prefill, decode float64, err error) {
+	ids := make([]int, prompt+steps)
+	for i := range ids {
+		ids[i] = i % prompt * 7919 % g.Spec().Vocab
+	}
+	g.Reset()
+	start := time.Now()
+	if _, err := g.Logits(ctx, ids[:prompt]); err != nil {
+		return 0, 0, err
+	}
+	prefill = float64(prompt) / time.Since(start).Seconds()
+	start = time.Now()
+	for i := range steps {
+		if _, err := g.Logits(ctx, ids[:prompt+i+1]); err != nil {
+			return 0, 0, err
+		}
+	}
+	return prefill, float64(steps) / time.Since(start).Seconds(), nil
+}

@@ -1,0 +1,165 @@
+package thimble
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/fixtures"
+	"thimble/internal/model"
+	"thimble/quantize"
+)
+
+// Calibration says on which texts a method measures the errors of rounding.
+type Calibration struct {
+	// Texts are paths of plain text, or of JSON lines that hold conversations,
+	// told by their ending .jsonl or .ndjson. Where a method needs texts and none
+	// is named, it uses a built-in one.
+	Texts   []string
+	Tokens  int     // how many tokens of the texts are used; 0 is the recipe's number, or 16384
+	Context int     // tokens of each piece; 0 is the recipe's number, or 512 (the model's context if that is less)
+	Seed    *uint64 // draws the pieces; nil is the recipe's seed, or 0, which takes the first of each stretch
+
+	// Render is the command that renders chat templates in a process of its own,
+	// which a template cannot escape: a program that calls ServeTemplates.
+	// Conversations are refused without it.
+	Render []string
+}
+
+// The usual amounts of calibration text, in tokens.
+const (
+	CalibrationTokens  = 16384
+	CalibrationContext = 512
+)
+
+// builtinText is what calibrates where no text is named.
+const builtinText = "trained/calibration.txt"
+
+// calibrates reports whether recipe r is to be calibrated, and sets the method that
+// goes with texts if r names none.
+func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
+	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil
+	if r.Method == "" && wanted {
+		r.Method = quantize.MethodGPTQ
+	}
+	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
+}
+
+// calibrationTexts are texts in a model's tokens.
+type calibrationTexts struct {
+	*quantize.Calibration                   // nil if the recipe is not to be calibrated
+	special               func(id int) bool // tells special tokens
+	note                  string            // which text it is, where the user did not say
+}
+
+// readCalibration returns the texts that o or recipe r names, in m's tokens, and
+// writes into r which they are. holdOut keeps some pieces apart, to be measured on.
+func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Recipe, budgeted, holdOut bool, progress Progress) (cal calibrationTexts, err error) {
+	if !calibrates(o, r, budgeted) {
+		for _, given := range []struct {
+			name string
+			set  bool
+		}{{"calib-tokens", o.Tokens != 0}, {"calib-context", o.Context != 0}, {"calib-seed", o.Seed != nil}} {
+			if given.set {
+				return cal, fmt.Errorf("--%s has no effect without calibration; name a text with --calib", given.name)
+			}
+		}
+		return cal, nil
+	}
+	want := o.amounts(m, r.Texts)
+	if err := checkContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
+		return cal, err
+	}
+	files, note, err := o.read(ctx)
+	if err != nil {
+		return cal, err
+	}
+	for _, f := range files {
+		sum := sha256.Sum256([]byte(f.content))
+		want.SHA256 = append(want.SHA256, hex.EncodeToString(sum[:]))
+	}
+	if r.Texts != nil && !slices.Equal(want.SHA256, r.Texts.SHA256) {
+		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
+			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
+	}
+	tok, data, err := openTokenizer(m)
+	if err != nil {
+		return cal, fmt.Errorf("calibration: %w", err)
+	}
+	var ids []int
+	for _, f := range files {
+		var more []int
+		if isChats(f.path) {
+			chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+			more, err = chats.tokens(ctx, progress.stage("render", Bytes))
+		} else {
+			more, err = Encode(ctx, tok, f.content, true)
+		}
+		if err != nil {
+			return cal, err
+		}
+		ids = append(ids, more...)
+	}
+	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
+		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
+	}
+	want.Tokens = cal.Tokens()
+	r.Texts = &want
+	cal.special, cal.note = tok.IsSpecial, note
+	return cal, nil
+}
+
+// amounts are how much of the texts is used: what o says, else what the recipe's
+// texts say, else the usual amounts.
+func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
+	want := quantize.Texts{Tokens: CalibrationTokens, Context: min(CalibrationContext, m.Spec.Context)}
+	if recipe != nil {
+		want.Tokens, want.Context, want.Seed = recipe.Tokens, recipe.Context, recipe.Seed
+	}
+	if o.Tokens != 0 {
+		want.Tokens = o.Tokens
+	}
+	if o.Context != 0 {
+		want.Context = o.Context
+	}
+	if o.Seed != nil {
+		want.Seed = *o.Seed
+	}
+	return want
+}
+
+// cutPieces cuts ids. If some are to be held out and the texts would be used up, an
+// eighth of the pieces is left.
+func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize.Calibration, error) {
+	cal, err := quantize.Pieces(ids, want.Tokens, want.Context, bos, want.Seed)
+	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
+		return cal, err
+	}
+	n := len(cal.Texts)
+	return quantize.Pieces(ids, (n-max(1, n/8))*want.Context, want.Context, bos, want.Seed)
+}
+
+// A textFile is a text that was read.
+type textFile struct {
+	path    string // "" for the built-in text
+	content string
+}
+
+// read reads the files of o, or the built-in text.
+func (o *Calibration) read(ctx context.Context) (files []textFile, note string, err error) {
+	for _, path := range o.Texts {
+		content, err := ReadText(ctx, path, MaxText)
+		if err != nil {
+			return nil, "", err
+		}
+		files = append(files, textFile{path, content})
+	}
+	if files != nil {
+		return files, "", nil
+	}
+	content, err := fixtures.Trained.ReadFile(builtinText)
+	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
+}

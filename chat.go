@@ -1,0 +1,98 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"thimble/internal/chat"
+	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+	"thimble/internal/units"
+)
+
+// ServeTemplates renders chat templates for another process: it reads requests
+// from r and writes answers to w until r ends. It is what the program that
+// Calibration.Render names has to run.
+func ServeTemplates(r io.Reader, w io.Writer) error { return chat.Serve(r, w) }
+
+// maxLine bounds one conversation, in bytes.
+const maxLine = 16 << 20
+
+// isChats reports whether a file is JSON lines, which its name says.
+func isChats(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".jsonl" || ext == ".ndjson"
+}
+
+// A chatFile is JSON lines with conversations or texts.
+type chatFile struct {
+	path, text string
+	model      string // path, for errors
+	tok        *tokenizer.Tokenizer
+	data       *tokenizer.Data
+	render     []string // see Calibration.Render
+}
+
+// tokens returns the tokens of the lines, one after the other. A text is encoded
+// like any other. A conversation is encoded as the model's template renders it, with
+// nothing added, as transformers does.
+func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64)) (ids []int, err error) {
+	var renderer *chat.Process
+	base := 0
+	for n := 1; base < len(f.text); n++ {
+		line, _, _ := strings.Cut(f.text[base:], "\n")
+		at := base
+		base += len(line) + 1
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if len(line) > maxLine {
+			return nil, fmt.Errorf("%s: line %d takes %s, more than %s", defect.Printable(f.path), n, units.Size(int64(len(line))), units.Size(maxLine))
+		}
+		l, err := chat.ParseLine(f.path, at, []byte(line))
+		if err != nil {
+			return nil, err
+		}
+		if l.Messages != nil {
+			if renderer == nil {
+				if renderer, err = f.start(ctx, n); err != nil {
+					return nil, err
+				}
+				defer renderer.Close()
+			}
+			if l.Text, err = renderer.Render(ctx, l.Messages); err != nil {
+				return nil, fmt.Errorf("%s: line %d: %w", defect.Printable(f.path), n, err)
+			}
+		}
+		more, err := Encode(ctx, f.tok, l.Text, l.Messages == nil)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, more...)
+		progress(int64(min(base, len(f.text))), int64(len(f.text)))
+	}
+	return ids, nil
+}
+
+// start starts a process that renders the model's template, for the conversation
+// in line n.
+func (f *chatFile) start(ctx context.Context, n int) (*chat.Process, error) {
+	if f.data.ChatTemplate == "" {
+		return nil, fmt.Errorf("%s: line %d is a conversation, and %s has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja beside its weights, or give plain text or lines of {\"text\": ...}",
+			defect.Printable(f.path), n, defect.Printable(f.model))
+	}
+	if len(f.render) == 0 {
+		return nil, errors.New("conversations need a program that renders chat templates: set Calibration.Render")
+	}
+	cmd := exec.CommandContext(ctx, f.render[0], f.render[1:]...)
+	p, err := chat.Start(ctx, cmd, f.data.ChatTemplate, chat.Specials(f.data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(f.model), err)
+	}
+	return p, nil
+}

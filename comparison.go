@@ -1,0 +1,82 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+// A comparison is what a model is compared with.
+type comparison struct {
+	reference verify.Subject // nil to measure perplexity alone
+	prompts   []verify.Prompt
+	files     []string // of the reference
+	close     func() error
+	source    *model.Model // that is the reference, or nil
+}
+
+// cachedFloats is how many floats of the reference Attribute keeps, rather than run
+// it again for every stage: 256 MB.
+const cachedFloats = 1 << 26
+
+// comparison opens what the options name. selfTest takes a text of its own where
+// none is named.
+func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparison, error) {
+	switch {
+	case v.Reference == "" && v.Text == "" && v.Tasks == "" && !selfTest:
+		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC, or --tasks FILE")
+	case v.Reference != "" && (v.Text != "" || v.Against != ""):
+		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
+	case v.Reference != "":
+		return v.referenceFile()
+	}
+	var prompts []verify.Prompt
+	var err error
+	switch {
+	case v.Text != "":
+		prompts, err = textPrompts(ctx, v.m, v.Text, v.Context, v.Chunks)
+	case selfTest:
+		prompts, err = selfTestPrompts(v.m, v.Context, v.Chunks)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v.Against == "" {
+		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
+	}
+	return v.against(prompts)
+}
+
+// referenceFile opens Reference.
+func (v *verification) referenceFile() (*comparison, error) {
+	r, err := verify.OpenReference(v.Reference)
+	if err != nil {
+		return nil, err
+	}
+	if tok, _, err := openTokenizer(v.m); err == nil {
+		r.StartWith(tok.Start())
+	}
+	return &comparison{reference: r, prompts: r.Prompts(), files: []string{v.Reference}, close: r.Close}, nil
+}
+
+// against opens Against, which scores prompts, if there are any.
+func (v *verification) against(prompts []verify.Prompt) (*comparison, error) {
+	source, err := openVerified(v.Against, overridesFor(v.Set, v.Against, v.Model))
+	if err != nil {
+		return nil, err
+	}
+	with := &comparison{prompts: prompts, files: source.Files, close: source.Close, source: source}
+	if prompts == nil {
+		return with, nil
+	}
+	if with.reference, err = verify.NewSubject(source, 0); err != nil {
+		source.Close()
+		return nil, err
+	}
+	if v.Attribute {
+		with.reference = verify.Remember(with.reference, cachedFloats/source.Spec.Hidden)
+	}
+	return with, nil
+}

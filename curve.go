@@ -1,0 +1,375 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/strictjson"
+	"thimble/quantize"
+	"thimble/verify"
+	"thimble/verify/curve"
+)
+
+// CurveOptions say what Curve makes and measures.
+type CurveOptions struct {
+	Model   string   // path of the original model
+	Set     []string // overrides of its config
+	Texts   []string // paths of the texts that rows are measured on
+	Context int      // tokens in a chunk of a text, of which the second half is scored; 0 is 512
+	Chunks  int      // first chunks of each text that are used; 0 is all
+
+	// Rows come from a YAML file, from Sizes, or both; without either they are five
+	// from 4.5 to 8 bits per weight.
+	RowsFile string
+	Sizes    []string // such as "92MB"
+	Schemes  []string // that Sizes choose from; none are DefaultSchemes
+	Target   string   // program that must be able to run the files of Sizes
+
+	Calibration Calibration
+	PeersFile   string // YAML or JSON file of points that other tools reach
+
+	Folder    string // for curve.svg, curve.md and curve.json; "" writes nothing
+	Keep      bool   // keep the containers in Folder
+	Overwrite bool   // replace files in Folder
+
+	Progress Progress
+}
+
+// Curve makes the file that Quantize would make, once for each row, and compares
+// each with the model on every text. One survey serves all rows with a budget.
+func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
+	d := &curveRun{CurveOptions: o}
+	if err := d.check(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.m, err = openVerified(o.Model, o.Set); err != nil {
+		return nil, err
+	}
+	defer d.m.Close()
+	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.folder.open(); err != nil {
+		return nil, err
+	}
+	defer d.folder.close()
+	if err := d.measure(ctx); err != nil {
+		return nil, err
+	}
+	return d.report, d.publish(ctx)
+}
+
+// A curveRun is one run of Curve.
+type curveRun struct {
+	CurveOptions
+	report  *curve.Report
+	rows    []*row
+	names   []string // of the texts
+	m       *model.Model
+	folder  *folder
+	keep    []string // containers that stay in the folder
+	prompts [][]verify.Prompt
+	texts   calibrationTexts
+}
+
+// check reads what names rows, texts and peers, before a model is opened.
+func (d *curveRun) check(ctx context.Context) (err error) {
+	d.report = &curve.Report{Model: d.Model, Cores: runtime.GOMAXPROCS(0)}
+	if d.rows, err = d.readRows(ctx); err != nil {
+		return err
+	}
+	if len(d.Texts) == 0 {
+		return errors.New("curve needs a text to measure on: --text FILE")
+	}
+	for _, path := range d.Texts {
+		name := curve.NameOf(path)
+		if slices.ContainsFunc(d.names, func(other string) bool { return curve.FileName(other) == curve.FileName(name) }) {
+			return fmt.Errorf("--text: two texts are called %s; give one file another name", name)
+		}
+		d.names = append(d.names, name)
+	}
+	if d.PeersFile == "" {
+		return nil
+	}
+	text, err := ReadText(ctx, d.PeersFile, maxRowsFile)
+	if err != nil {
+		return err
+	}
+	peers, note, err := curve.ParsePeers([]byte(text), d.names)
+	if err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(d.PeersFile), err)
+	}
+	d.report.Peers = peers
+	if note != "" {
+		d.report.Notes = append(d.report.Notes, note)
+	}
+	return nil
+}
+
+// prepare finds everything that could fail before anything long starts: it checks
+// the folder, cuts the texts, calibrates, surveys and plans all rows.
+func (d *curveRun) prepare(ctx context.Context) (err error) {
+	if d.keep, err = d.keptFiles(); err != nil {
+		return err
+	}
+	inputs := slices.Concat(d.m.Files, givenFiles(d.rows), d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
+	if d.folder, err = newFolder(d.Folder, d.Overwrite, slices.Concat(d.keep, reportFiles(d.names)), inputs); err != nil {
+		return err
+	}
+	d.report.Weights, _ = d.m.Size()
+	for i, path := range d.Texts {
+		prompts, err := textPrompts(ctx, d.m, path, d.Context, d.Chunks)
+		if err != nil {
+			return err
+		}
+		d.prompts = append(d.prompts, prompts)
+		d.report.Texts = append(d.report.Texts, curve.Text{Name: d.names[i], Chunks: len(prompts), Context: len(prompts[0].IDs)})
+	}
+	if err := d.plan(ctx); err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(d.Model), err)
+	}
+	return nil
+}
+
+func (d *curveRun) plan(ctx context.Context) error {
+	if err := d.calibrate(ctx); err != nil {
+		return err
+	}
+	survey, err := d.survey(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range d.rows {
+		if err := r.choose(d.m, survey); err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+// calibrate reads the texts, if any row wants them.
+func (d *curveRun) calibrate(ctx context.Context) (err error) {
+	shared := &Recipe{}
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
+		shared.Method = quantize.MethodGPTQ
+	}
+	if d.texts, err = readCalibration(ctx, d.m, &d.Calibration, shared, false, false, d.Progress); err != nil {
+		return err
+	}
+	if d.texts.note != "" {
+		d.report.Notes = append(d.report.Notes, d.texts.note)
+	}
+	if d.texts.Calibration != nil {
+		d.report.Calibration = (*curve.Calibration)(shared.Texts)
+	}
+	for _, r := range d.rows {
+		if r.calibrated {
+			r.recipe.Texts = shared.Texts
+		}
+	}
+	return nil
+}
+
+// survey surveys all schemes that some row may choose, and tells each row its own.
+func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
+	var all []qtensor.Scheme
+	for _, r := range d.rows {
+		if r.budget == nil {
+			continue
+		}
+		var err error
+		if r.schemes, err = candidateSchemes(r.budget.Schemes, d.m, r.target); err != nil {
+			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
+		}
+		for _, s := range r.schemes {
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+	}
+	if all == nil {
+		return nil, nil
+	}
+	d.report.Survey = &curve.Cost{}
+	defer startCost(d.report.Survey)()
+	return takeSurvey(ctx, d.m, d.texts.Calibration, all, d.Progress)
+}
+
+// cachedBytes is how much of the reference's final hidden states is kept, so that it
+// runs once for all rows.
+const cachedBytes = 128 << 20
+
+// measure makes every row's file and compares it with the model.
+func (d *curveRun) measure(ctx context.Context) error {
+	ref, err := verify.NewSubject(d.m, 0)
+	if err != nil {
+		return err
+	}
+	var hashed []string // if some row makes a file
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
+		hashed = d.m.Files
+	}
+	sources, err := startHashing(ctx, hashed, nil)
+	if err != nil {
+		return err
+	}
+	defer sources.stop()
+	ref = verify.Remember(ref, cachedBytes/(4*d.m.Spec.Hidden))
+	for i, r := range d.rows {
+		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
+		if err := d.measureRow(ctx, r, sources, ref, label); err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref verify.Subject, label string) error {
+	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series}
+	out := r.file
+	if out == "" {
+		done.Recipe, out = r.plan.Recipe, d.folder.file(curve.FileName(r.name)+".thimble")
+		stop := startCost(&done.Cost)
+		if err := d.write(ctx, r, sources, out, label); err != nil {
+			return err
+		}
+		stop()
+		if !d.Keep {
+			defer os.Remove(out)
+		}
+	}
+	q, err := openVerified(out, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	info, err := identify(ctx, q, nil)
+	if err != nil {
+		return err
+	}
+	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
+	subject, err := verify.NewSubject(q, 0)
+	if err != nil {
+		return err
+	}
+	tokens := d.Progress.stage(label+": verify", Tokens)
+	for i := range d.prompts {
+		r, err := verify.Run(ctx, ref, subject, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
+		if err != nil {
+			return err
+		}
+		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = r.Metrics.Tokens, r.Metrics.PPLReference
+		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics))
+	}
+	d.report.Rows = append(d.report.Rows, done)
+	return nil
+}
+
+// write makes r's container.
+func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, label string) error {
+	var texts *quantize.Calibration
+	if r.calibrated {
+		texts = d.texts.Calibration
+	}
+	report := d.Progress.stage(label+": quantize", Weights)
+	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
+		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(done int64) { report(done, d.report.Weights) })
+	})
+	return err
+}
+
+// publish puts the files into the folder, if there is one.
+func (d *curveRun) publish(ctx context.Context) error {
+	if d.Folder == "" {
+		return nil
+	}
+	files, err := filesOf(d.report)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.folder.publish(d.keep, files); err != nil {
+		return err
+	}
+	d.report.Folder, d.report.Output = d.Folder, append(d.report.Output, d.keep...)
+	for _, f := range files {
+		d.report.Output = append(d.report.Output, f.name)
+	}
+	return nil
+}
+
+// startCost measures a cost from now until stop.
+func startCost(c *curve.Cost) (stop func()) {
+	debug.FreeOSMemory() // earlier garbage is not part of it
+	known, start := resetPeak(), time.Now()
+	return func() {
+		c.Seconds = time.Since(start).Seconds()
+		if known {
+			c.Peak = peakMemory()
+		}
+	}
+}
+
+// The files of a curve other than its charts.
+const (
+	curveReport = "curve.md"
+	curveData   = "curve.json"
+)
+
+// reportFiles are the names of the files for texts of these names.
+func reportFiles(texts []string) []string {
+	return append(curve.Pictures(texts), curveReport, curveData)
+}
+
+// filesOf are the charts, the report and the data.
+func filesOf(r *curve.Report) (files []namedFile, err error) {
+	var names []string
+	for _, t := range r.Texts {
+		names = append(names, t.Name)
+	}
+	for i, name := range curve.Pictures(names) {
+		files = append(files, namedFile{name, r.SVG(i)})
+	}
+	data, err := strictjson.Encode(r)
+	return append(files, namedFile{curveReport, []byte(r.Markdown())}, namedFile{curveData, data}), err
+}
+
+// givenFiles are the files of rows that are measured as they are.
+func givenFiles(rows []*row) (files []string) {
+	for _, r := range rows {
+		if r.file != "" {
+			files = append(files, r.file)
+		}
+	}
+	return files
+}
+
+// keptFiles are the containers that Keep asks for.
+func (d *curveRun) keptFiles() (names []string, err error) {
+	if !d.Keep {
+		return nil, nil
+	}
+	for _, r := range d.rows {
+		if r.file != "" {
+			continue
+		}
+		name := curve.FileName(r.name) + ".thimble"
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}

@@ -1,0 +1,266 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/format"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/strictyaml"
+	"thimble/internal/units"
+	"thimble/quantize"
+	"thimble/verify/curve"
+)
+
+// maxRowsFile bounds a file of rows or peers, in bytes.
+const maxRowsFile = strictyaml.Limit
+
+// A rowSpec is what a file of rows says of one: a recipe, in the keys that recipes
+// have, and what else Quantize would be told.
+type rowSpec struct {
+	Name    string   `yaml:"name,omitempty"`    // default: its budget or scheme
+	Size    string   `yaml:"size,omitempty"`    // as --target-size
+	Bits    *float64 `yaml:"bpw,omitempty"`     // as --target-bpw
+	KL      *float64 `yaml:"kl,omitempty"`      // as --max-kl
+	Schemes []string `yaml:"schemes,omitempty"` // as --schemes
+	For     string   `yaml:"for,omitempty"`     // as --for
+	Calib   *bool    `yaml:"calib,omitempty"`   // false: made without the text
+	File    string   `yaml:"file,omitempty"`    // a model that exists already, in place of all these
+
+	Recipe `yaml:",inline"`
+}
+
+// A row is one file of a curve in the making.
+type row struct {
+	name       string
+	file       string // that is measured as it is; then all below is empty
+	series     string // shared by rows that differ only in their budget
+	budget     *Budget
+	schemes    []qtensor.Scheme // that the budget chooses from
+	target     *format.Target
+	calibrated bool
+	recipe     *Recipe // completed as work goes on
+
+	plan      *quantize.Plan
+	predicted float64 // nats per token; 0 without a budget
+}
+
+// usualBits are the rows where none are asked for, in bits per weight.
+var usualBits = []float64{4.5, 5, 5.5, 6.5, 8}
+
+// readRows reads the rows of RowsFile and Sizes.
+func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
+	var specs []rowSpec
+	if d.RowsFile != "" {
+		text, err := ReadText(ctx, d.RowsFile, maxRowsFile)
+		if err != nil {
+			return nil, err
+		}
+		if err := strictyaml.Decode([]byte(text), &specs); err != nil {
+			return nil, fmt.Errorf("%s: %w", defect.Printable(d.RowsFile), err)
+		}
+	}
+	sizes := d.sizeSpecs(specs != nil)
+	if len(sizes) == 0 && (d.Schemes != nil || d.Target != "") {
+		return nil, errors.New("--schemes and --for are about --sizes; rows of a file have keys of these names")
+	}
+	var rows []*row
+	for i, s := range append(specs, sizes...) {
+		r, err := s.row(len(d.Calibration.Texts) > 0)
+		if err != nil {
+			place := fmt.Sprintf("%s: row %d", defect.Printable(d.RowsFile), i+1)
+			if i >= len(specs) {
+				place = "--sizes"
+			}
+			return nil, fmt.Errorf("%s: %w", place, err)
+		}
+		if slices.ContainsFunc(rows, func(other *row) bool { return other.name == r.name }) {
+			return nil, fmt.Errorf("two rows are called %s; give one another name", defect.Printable(r.name))
+		}
+		rows = append(rows, r)
+	}
+	if len(rows) > curve.MaxRows {
+		return nil, fmt.Errorf("there are %d rows, more than %d", len(rows), curve.MaxRows)
+	}
+	return rows, nil
+}
+
+// sizeSpecs are the rows of Sizes, or the usual ones if there are no others.
+func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
+	if d.Sizes == nil && !others {
+		for _, bits := range usualBits {
+			specs = append(specs, rowSpec{Bits: &bits})
+		}
+	}
+	for _, size := range d.Sizes {
+		specs = append(specs, rowSpec{Size: strings.TrimSpace(size)})
+	}
+	for i := range specs {
+		specs[i].For, specs[i].Schemes = d.Target, d.Schemes
+	}
+	return specs
+}
+
+// row checks what s says. withText tells that there is a text to calibrate on.
+func (s *rowSpec) row(withText bool) (*row, error) {
+	if s.File != "" {
+		return s.given()
+	}
+	if s.Recipe.Texts != nil {
+		return nil, errors.New("calibration: the text is what --calib names, the same for all rows")
+	}
+	r := &row{name: s.Name, recipe: &s.Recipe}
+	var err error
+	if r.budget, err = s.budget(); err != nil {
+		return nil, err
+	}
+	if r.target, err = targetNamed(s.For); err != nil {
+		return nil, fmt.Errorf("for: %w", err)
+	}
+	switch {
+	case r.budget == nil && s.Scheme == "":
+		return nil, errors.New("it says neither how large the file may be (size, bpw or kl) nor a scheme")
+	case r.budget == nil && s.Schemes != nil:
+		return nil, errors.New("schemes has no effect without size, bpw or kl")
+	}
+	if err := s.chooseMethod(r, withText); err != nil {
+		return nil, err
+	}
+	if r.name == "" {
+		r.name = s.usualName()
+	}
+	if r.series, err = s.series(); err != nil {
+		return nil, err
+	}
+	return r, curve.CheckName(r.name)
+}
+
+// chooseMethod decides whether r is calibrated, and the method that follows.
+func (s *rowSpec) chooseMethod(r *row, withText bool) error {
+	r.calibrated = withText || r.budget != nil || s.Method == quantize.MethodGPTQ
+	if s.Calib != nil {
+		if r.budget != nil && !*s.Calib {
+			return errors.New("calib: false: a budget is spent by what a text shows")
+		}
+		r.calibrated = *s.Calib
+	}
+	if s.Method == "" && r.calibrated {
+		s.Method = quantize.MethodGPTQ
+	}
+	if s.Method == quantize.MethodGPTQ && !r.calibrated {
+		return errors.New("calib: false: method gptq needs a text")
+	}
+	return s.CheckMethod()
+}
+
+// given is the row of a file that exists already.
+func (s *rowSpec) given() (*row, error) {
+	r := &row{name: s.Name, file: s.File}
+	if r.name == "" {
+		r.name = curve.NameOf(s.File)
+	}
+	alone, err := strictyaml.Encode(rowSpec{Name: s.Name, File: s.File})
+	if err != nil {
+		return nil, err
+	}
+	if all, err := strictyaml.Encode(s); err != nil || all != alone {
+		return nil, errors.New("file is measured as it is; the only other key is name")
+	}
+	return r, curve.CheckName(r.name)
+}
+
+// budget is the row's, nil for none.
+func (s *rowSpec) budget() (*Budget, error) {
+	n, b := 0, &Budget{Schemes: s.Schemes}
+	if s.Size != "" {
+		n++
+		var err error
+		if b.File, err = units.ParseSize(s.Size); err != nil {
+			return nil, fmt.Errorf("size: %w", err)
+		}
+	}
+	if s.Bits != nil {
+		n++
+		if b.Bits = *s.Bits; !(b.Bits > 0 && b.Bits < 64) {
+			return nil, fmt.Errorf("bpw %g: want a number of bits between 0 and 64", b.Bits)
+		}
+	}
+	if s.KL != nil {
+		n++
+		if b.KL = *s.KL; !(b.KL > 0 && b.KL < 1e6) {
+			return nil, fmt.Errorf("kl %g: want a positive number of nats", b.KL)
+		}
+	}
+	switch n {
+	case 0:
+		return nil, nil
+	case 1:
+		return b, nil
+	}
+	return nil, errors.New("size, bpw and kl exclude each other; give one")
+}
+
+// usualName is the name of a row that has none.
+func (s *rowSpec) usualName() string {
+	switch {
+	case s.Size != "":
+		return s.Size
+	case s.Bits != nil:
+		return fmt.Sprintf("%g bits", *s.Bits)
+	case s.KL != nil:
+		return fmt.Sprintf("KL %g", *s.KL)
+	}
+	return s.Scheme
+}
+
+// series is all that s says except its name and budget; "" if it has no budget.
+func (s *rowSpec) series() (string, error) {
+	if s.Size == "" && s.Bits == nil && s.KL == nil {
+		return "", nil
+	}
+	same := *s
+	same.Name, same.Size, same.Bits, same.KL = "", "", nil, nil
+	return strictyaml.Encode(same)
+}
+
+// choose chooses r's schemes by survey, where it has a budget, and plans it on m.
+func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
+	if r.file != "" {
+		return r.fits(m)
+	}
+	if r.budget != nil {
+		some, err := survey.Only(r.schemes)
+		if err != nil {
+			return err
+		}
+		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, some.Schemes, m)); err != nil {
+			return err
+		}
+	}
+	var err error
+	if r.plan, err = quantize.NewPlan(m, r.recipe); err != nil {
+		return err
+	}
+	if r.target != nil {
+		_, _, err = typesFor(r.target, m, r.plan)
+	}
+	return err
+}
+
+// fits reports whether r's file is a model of m's vocabulary.
+func (r *row) fits(m *model.Model) error {
+	q, err := Open(r.file)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	if q.Spec.Vocab != m.Spec.Vocab {
+		return fmt.Errorf("%s: has a vocabulary of %d, not of %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
+	}
+	return nil
+}

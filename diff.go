@@ -1,0 +1,36 @@
+package thimble
+
+import (
+	"context"
+
+	"thimble/verify/diff"
+)
+
+// DiffOptions say which models Diff compares.
+type DiffOptions struct {
+	A, B   string   // paths
+	Set    []string // overrides of the config of those that are checkpoints
+	Values bool     // only values count, not the schemes that they are stored in
+
+	Progress Progress
+}
+
+// Diff compares two models of any formats tensor by tensor.
+func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
+	a, err := openVerified(o.A, overridesFor(o.Set, o.A, o.B))
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	b, err := openVerified(o.B, overridesFor(o.Set, o.B, o.A))
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	r, err := diff.Models(ctx, a, b, diff.Options{Values: o.Values, Progress: o.Progress.stage("diff", Weights)})
+	if err != nil {
+		return nil, err
+	}
+	r.A.Format, r.B.Format = formatOf(o.A), formatOf(o.B)
+	return r, nil
+}

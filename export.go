@@ -1,0 +1,149 @@
+package thimble
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/format/gguf"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/spell"
+	"thimble/quantize"
+)
+
+// Formats names the formats that Export writes.
+func Formats() []string { return []string{"gguf"} }
+
+// ExportOptions say what Export writes.
+type ExportOptions struct {
+	Model      string   // path
+	Set        []string // overrides of a checkpoint's config
+	Format     string   // see Formats
+	Output     string   // path; "" plans and writes nothing
+	Overwrite  bool
+	Context    int  // write a file for texts of up to so many tokens; 0 is the model's context
+	Requantize bool // round again what the format has no type for
+
+	Progress Progress
+}
+
+// An Exported is the result of Export.
+type Exported struct {
+	Output  string           `json:"output,omitempty"` // empty if only planned
+	Format  string           `json:"format"`
+	Bytes   int64            `json:"bytes"`            // of the file
+	SHA256  string           `json:"sha256,omitempty"` // of the file
+	Notes   []string         `json:"notes,omitempty"`
+	Tensors []ExportedTensor `json:"tensors"`
+}
+
+// An ExportedTensor is a tensor of the file.
+type ExportedTensor struct {
+	Name   string `json:"name"`             // in the file
+	Source string `json:"source,omitempty"` // in the model
+	Type   string `json:"type"`
+	Rows   int    `json:"rows"`
+	Cols   int    `json:"cols"`
+	Bytes  int64  `json:"bytes"`
+
+	From       string `json:"from,omitempty"`       // scheme in the model
+	Requantize bool   `json:"requantize,omitempty"` // the type holds other codes than that
+}
+
+// Export writes a model in another program's format. Codes and scales are moved as
+// they are; what the format has no type, key or tensor for is an error before
+// anything is written.
+func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
+	switch {
+	case o.Format == "":
+		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
+	case !slices.Contains(Formats(), o.Format):
+		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
+	case o.Context < 0:
+		return nil, errors.New("--context: want the number of tokens in the longest text")
+	}
+	m, err := openVerified(o.Model, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if o.Output != "" {
+		if err := checkOutput(o.Output, o.Overwrite, m.Files); err != nil {
+			return nil, err
+		}
+	}
+	e, err := gguf.NewExport(m, o.forGGUF(m)) // refuses before the sources are read through
+	if err != nil {
+		return nil, err
+	}
+	if o.Output == "" {
+		return newExported(e, m.Notes), nil
+	}
+	if e, err = o.write(ctx, m); err != nil {
+		return nil, err
+	}
+	// The file is there: an interrupt comes too late to undo it.
+	sums, err := hashFiles(context.WithoutCancel(ctx), []string{o.Output}, nil)
+	if err != nil {
+		return nil, err
+	}
+	r := newExported(e, m.Notes)
+	r.Output, r.SHA256 = o.Output, hex.EncodeToString(sums[0].SHA256)
+	return r, nil
+}
+
+func newExported(e *gguf.Export, notes []string) *Exported {
+	r := &Exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
+	for _, t := range e.Tensors {
+		x := ExportedTensor{Name: t.Name, Source: t.Source, Type: t.Type, Rows: t.Rows, Cols: t.Cols, Bytes: t.Bytes, Requantize: t.Requantize}
+		if t.Source != "" {
+			x.From = t.From.String()
+		}
+		r.Tensors = append(r.Tensors, x)
+	}
+	return r
+}
+
+// write writes m, with the hashes of the files that it was read from.
+func (o *ExportOptions) write(ctx context.Context, m *model.Model) (*gguf.Export, error) {
+	sources, err := hashFiles(ctx, m.Files, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
+	m.Provenance.Tool = Tool
+	options := o.forGGUF(m)
+	var bytes int64
+	report := o.Progress.stage("export", Bytes)
+	options.Progress = func(done int64) { report(done, bytes) }
+	e, err := gguf.NewExport(m, options)
+	if err != nil {
+		return nil, err
+	}
+	bytes = e.Bytes
+	return e, forceHint(e.Write(ctx, o.Output))
+}
+
+// forGGUF are the options of the format. What Requantize needs to know of m is found
+// when the first tensor asks for it.
+func (o *ExportOptions) forGGUF(m *model.Model) gguf.Options {
+	g := gguf.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
+	if !o.Requantize {
+		return g
+	}
+	var q *quantize.Requantizer
+	g.Requantize = func(ctx context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+		if q == nil {
+			var err error
+			if q, err = quantize.NewRequantizer(ctx, m); err != nil {
+				return nil, err
+			}
+		}
+		return q.Store(ctx, source, to)
+	}
+	return g
+}

@@ -1,0 +1,123 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"thimble/internal/defect"
+	"thimble/internal/generate"
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+	"thimble/verify"
+)
+
+// GenerateOptions say which text Generate continues, and how.
+type GenerateOptions struct {
+	Model       string   // path
+	Set         []string // overrides of a checkpoint's config
+	Prompt      string   // fed as it is, without a chat template
+	PromptFile  string   // path of a file that holds the prompt, in place of Prompt
+	Tokens      int      // stop after so many
+	FitContext  bool     // stop earlier where the model's context ends, rather than fail
+	Temperature float64  // 0 takes the most likely token each time
+	Seed        uint64   // of the draws at a temperature
+	Arithmetic  Arithmetic
+
+	// Stream is given the prompt and then the text as it is chosen, in whole
+	// characters. It may be nil.
+	Stream io.Writer
+}
+
+// A Continuation is a prompt and what a model makes of it.
+type Continuation struct {
+	Path      string `json:"path"`
+	Prompt    string `json:"prompt"`
+	Text      string `json:"text"` // that follows the prompt; bytes that are not UTF-8 become U+FFFD
+	PromptIDs []int  `json:"prompt_ids"`
+	IDs       []int  `json:"ids"`
+
+	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
+}
+
+// Generate continues a prompt with text from a model. The same options give the same
+// text on every machine.
+func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
+	if o.Tokens < 0 || o.Tokens > model.MaxLength {
+		return nil, fmt.Errorf("run: -n %d is out of range, want 0 to %d", o.Tokens, model.MaxLength)
+	}
+	if !(o.Temperature >= 0 && o.Temperature <= 1e6) {
+		return nil, fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", o.Temperature)
+	}
+	m, err := openVerified(o.Model, o.Set)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if o.PromptFile != "" {
+		if o.Prompt, err = ReadText(ctx, o.PromptFile, MaxText); err != nil {
+			return nil, err
+		}
+	}
+	tok, _, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	g, err := generate.New(m, o.Arithmetic)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := promptIDs(ctx, tok, &m.Spec, o.Prompt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
+	}
+	if o.FitContext {
+		o.Tokens = max(0, min(o.Tokens, m.Spec.Context-len(ids)))
+	}
+	if err := checkContext(m, len(ids)+o.Tokens, "use a shorter prompt or a smaller -n"); err != nil {
+		return nil, err
+	}
+	c := &Continuation{Path: o.Model, Prompt: o.Prompt, PromptIDs: ids, Arithmetic: verify.Describe(o.Arithmetic)}
+	if err := c.generate(ctx, g, tok, &o); err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
+	}
+	return c, nil
+}
+
+// generate continues the prompt and streams the text.
+func (c *Continuation) generate(ctx context.Context, g *generate.Generator, tok *tokenizer.Tokenizer, o *GenerateOptions) (err error) {
+	var text strings.Builder
+	w := io.Writer(&text)
+	if o.Stream != nil {
+		if _, err := io.WriteString(o.Stream, c.Prompt); err != nil {
+			return err
+		}
+		w = io.MultiWriter(&text, o.Stream)
+	}
+	stream := tok.Stream(c.PromptIDs)
+	sampler := generate.NewSampler(o.Temperature, o.Seed)
+	c.IDs, err = g.Continue(ctx, c.PromptIDs, o.Tokens, sampler.Pick, func(id int) (bool, error) {
+		_, err := w.Write(stream.Add(id))
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(stream.Flush())
+	c.Text = text.String()
+	return err
+}
+
+// promptIDs returns the tokens of a prompt, or the one that starts every text.
+func promptIDs(ctx context.Context, tok *tokenizer.Tokenizer, s *model.Spec, text string) ([]int, error) {
+	ids, err := Encode(ctx, tok, text, true)
+	if err == nil && len(ids) == 0 {
+		if s.BOS < 0 {
+			return nil, errors.New("the prompt is empty and the model has no token that starts a text")
+		}
+		ids = []int{s.BOS}
+	}
+	return ids, err
+}

@@ -1,0 +1,130 @@
+package thimble
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	container "thimble/format/thimble"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+)
+
+// InspectOptions say what Inspect reads.
+type InspectOptions struct {
+	Model string   // path
+	Set   []string // overrides of a checkpoint's config
+	Check bool     // read every tensor of a container and compare its SHA-256
+
+	Progress Progress
+}
+
+// An Inspection is what a file holds.
+type Inspection struct {
+	Path       string            `json:"path"`
+	Format     string            `json:"format"` // "thimble", "GGUF" or "checkpoint"
+	Container  *ContainerInfo    `json:"container,omitempty"`
+	Spec       model.Spec        `json:"spec"`
+	Weights    int64             `json:"weights"`
+	Bytes      int64             `json:"tensor_bytes"`
+	Tokenizer  string            `json:"tokenizer"` // what it is, or why there is none
+	Notes      []string          `json:"notes,omitempty"`
+	Tensors    []InspectedTensor `json:"tensors"`
+	Provenance ProvenanceInfo    `json:"provenance"`
+}
+
+// ContainerInfo is what only a .thimble file has.
+type ContainerInfo struct {
+	Version        int              `json:"version"`
+	Bytes          int64            `json:"bytes"`
+	HeaderBytes    int64            `json:"header_bytes"`
+	HeaderSHA256   Digest           `json:"header_sha256"`
+	TokenizerBytes int64            `json:"tokenizer_bytes"`
+	DataOffset     int64            `json:"data_offset"`
+	Gates          []container.Gate `json:"gates,omitempty"`
+	Checked        bool             `json:"checked"` // every digest was verified
+}
+
+// An InspectedTensor is a tensor as stored.
+type InspectedTensor struct {
+	model.Stored
+	SHA256 *Digest `json:"sha256,omitempty"` // containers have it
+}
+
+// ProvenanceInfo is where a model came from, with digests in hexadecimal.
+type ProvenanceInfo struct {
+	Architecture string       `json:"architecture"`
+	Overrides    []string     `json:"overrides,omitempty"`
+	Recipe       string       `json:"recipe,omitempty"`
+	Tool         string       `json:"tool,omitempty"`
+	Sources      []SourceInfo `json:"sources,omitempty"`
+}
+
+// SourceInfo is one file that went into a model.
+type SourceInfo struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Inspect says what a file holds. Opening a container verifies its header and that
+// every byte of the file is accounted for; Check also reads every tensor.
+func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
+	m, err := Open(o.Model, o.Set...)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Notes, Tokenizer: tokenizerText(m)}
+	r.Weights, r.Bytes = m.Size()
+	for _, s := range m.Stored() {
+		r.Tensors = append(r.Tensors, InspectedTensor{Stored: s})
+	}
+	p := m.Provenance
+	r.Provenance = ProvenanceInfo{p.Architecture, p.Overrides, p.Recipe, p.Tool, nil}
+	for _, s := range p.Sources {
+		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
+	}
+	if isContainer(o.Model) {
+		if err := r.addContainer(o.Model); err != nil {
+			return nil, err
+		}
+	}
+	if !o.Check {
+		return r, nil
+	}
+	if r.Container == nil {
+		return nil, fmt.Errorf("%s: %s files carry no digests to check; containers do", defect.Printable(o.Model), r.Format)
+	}
+	if err := container.Check(ctx, o.Model, o.Progress.stage("check", Bytes)); err != nil {
+		return nil, err
+	}
+	r.Container.Checked = true
+	return r, nil
+}
+
+// addContainer adds what the container at path says of itself.
+func (r *Inspection) addContainer(path string) error {
+	info, err := container.Inspect(path)
+	if err != nil {
+		return err
+	}
+	r.Container = &ContainerInfo{info.Version, info.Bytes, info.HeaderBytes, info.Header, info.TokenizerBytes, info.DataOffset, info.Gates, false}
+	for i := range info.Tensors {
+		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256
+	}
+	return nil
+}
+
+func tokenizerText(m *model.Model) string {
+	data, err := m.Tokenizer()
+	switch {
+	case err != nil:
+		return defect.OneLine(err.Error())
+	case data == nil:
+		return "none"
+	case data.ChatTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
+	}
+	return fmt.Sprintf("%d tokens", len(data.Tokens))
+}

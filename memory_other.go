@@ -1,0 +1,9 @@
+//go:build !linux
+
+package thimble
+
+// Other systems do not let a process reset its peak, so the peak of a part of a
+// run is not known there.
+func resetPeak() (ok bool) { return false }
+
+func peakMemory() int64 { return 0 }

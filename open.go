@@ -1,0 +1,126 @@
+package thimble
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"thimble/convert"
+	"thimble/format"
+	container "thimble/format/thimble"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+)
+
+// Open opens whatever path holds: a container or a GGUF file, told by its first
+// bytes, anything else as a checkpoint, whose config the overrides change
+// ("layer_sharing=true"). Close the model after use.
+func Open(path string, overrides ...string) (*Model, error) {
+	if isCheckpoint(path) {
+		return convert.Open(path, convert.Options{Set: overrides})
+	}
+	if len(overrides) > 0 {
+		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
+	}
+	return format.Open(path)
+}
+
+// openVerified opens a model whose weights will be used, and first compares them
+// with the checksums that the file carries, which only PyTorch's zip files do. That
+// reads every byte, as using the weights does, so the disk is read once where the
+// file fits in memory. A container has digests that Inspect compares on request.
+func openVerified(path string, overrides []string) (*Model, error) {
+	m, err := Open(path, overrides...)
+	if err != nil || m.Verify == nil {
+		return m, err
+	}
+	if err := m.Verify(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// isCheckpoint reports that path is not a model whose config is built in.
+func isCheckpoint(path string) bool {
+	_, ok := format.Sniff(path)
+	return !ok
+}
+
+// overridesFor returns what overrides change of the model at path, which is
+// compared with the one at other. Overrides are about a checkpoint, so a model
+// whose config is built in leaves them to a checkpoint beside it.
+func overridesFor(overrides []string, path, other string) []string {
+	if !isCheckpoint(path) && other != "" && isCheckpoint(other) {
+		return nil
+	}
+	return overrides
+}
+
+// isContainer reports that path is a .thimble file, which alone has digests and
+// recorded gates.
+func isContainer(path string) bool {
+	name, _ := format.Sniff(path)
+	return name == container.Name
+}
+
+// formatOf names what path holds: "thimble", "GGUF" or "checkpoint".
+func formatOf(path string) string {
+	name, ok := format.Sniff(path)
+	if !ok {
+		return "checkpoint"
+	}
+	return name
+}
+
+// openTokenizer returns m's tokenizer, and the data that it was made from. The
+// error of a model without one says how to add it.
+func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, *tokenizer.Data, error) {
+	data, err := m.Tokenizer()
+	if err != nil {
+		return nil, nil, err
+	}
+	if data == nil {
+		return nil, nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", defect.Printable(m.Path))
+	}
+	tok, err := tokenizer.New(data)
+	return tok, data, err
+}
+
+// checkContext refuses more positions than m was trained for: the text would mean
+// nothing to it and the cache might not fit.
+func checkContext(m *model.Model, positions int, remedy string) error {
+	if positions > m.Spec.Context {
+		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", defect.Printable(m.Path), positions, m.Spec.Context, remedy)
+	}
+	return nil
+}
+
+// A Tokenizer turns text into token ids and back.
+type Tokenizer = tokenizer.Tokenizer
+
+// OpenTokenizer opens a bare tokenizer.json or tokenizer.model, or the tokenizer of a
+// model.
+func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
+	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" {
+		m, err := Open(path, overrides...)
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		tok, _, err := openTokenizer(m)
+		return tok, err
+	}
+	data, err := convert.OpenTokenizer(path)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.New(data)
+}
+
+// Encode returns the tokens of text; special adds those that start and end a text. A
+// long text takes seconds: Encode returns ctx's error as soon as ctx ends.
+func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
+	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
+}

@@ -1,0 +1,40 @@
+package thimble
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+// ChunkContext is the usual length of a chunk of text that is scored, in tokens.
+const ChunkContext = 512
+
+// textPrompts cuts the text at path into chunks of m's tokens; a context of 0 is
+// ChunkContext, and 0 chunks are all.
+func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]verify.Prompt, error) {
+	tok, _, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	length := cmp.Or(context, ChunkContext)
+	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+		return nil, err
+	}
+	text, err := ReadText(ctx, path, MaxText)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := Encode(ctx, tok, text, true)
+	if err != nil {
+		return nil, err
+	}
+	prompts, err := verify.TextPrompts(ids, length, chunks, tok.Start())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	return prompts, nil
+}

@@ -1,0 +1,315 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"thimble/format"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+)
+
+// QuantizeOptions say how Quantize stores a model.
+type QuantizeOptions struct {
+	Model     string   // path of the model
+	Set       []string // overrides of a checkpoint's config, "layer_sharing=true"
+	Output    string   // path of the container; "" plans and writes nothing
+	Overwrite bool     // replace Output if it exists
+
+	Recipe      Recipe      // schemes, method and rules; Budget chooses the schemes where it is given
+	Calibration Calibration // texts that the method measures errors on
+	Budget      *Budget     // nil stores what Recipe says
+
+	// Surveys are paths of the survey that a budget needs. A single path is written
+	// if there is no such file; several are merged.
+	Surveys []string
+	Target  string // program that must be able to run the result; see Targets
+	Resume  bool   // continue what an interrupted calibrated run left beside Output
+
+	Progress Progress                 // may be nil
+	Planned  func(r *Quantized) error // told the plan before it is carried out; may be nil
+	Inputs   []string                 // more paths that Output may not replace, such as a recipe's
+}
+
+// ConvertOptions say how Convert stores a model.
+type ConvertOptions struct {
+	Model     string
+	Set       []string
+	Output    string // "" plans and writes nothing
+	Overwrite bool
+	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
+
+	Progress Progress
+	Planned  func(r *Quantized) error
+}
+
+// A Quantized is the result of Quantize and Convert.
+type Quantized struct {
+	Output        string          `json:"output,omitempty"`        // empty if only planned
+	Bytes         int64           `json:"bytes,omitempty"`         // of the file
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies its contents, see docs/FORMAT.md
+	Weights       int64           `json:"weights"`
+	TensorBytes   int64           `json:"tensor_bytes"`
+	BitsPerWeight float64         `json:"bits_per_weight"`
+	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where a budget chose the schemes
+	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, where the budget limits it
+	Recipe        string          `json:"recipe"`                 // canonical YAML
+	Notes         []string        `json:"notes,omitempty"`
+	Tensors       []PlannedTensor `json:"tensors"`
+	Types         []TargetType    `json:"types,omitempty"` // of the program that Target names
+
+	Calibration *quantize.Health `json:"calibration,omitempty"`
+
+	Plan *quantize.Plan `json:"-"`
+
+	warned int // of Calibration's warnings, those that were known when Planned was called
+}
+
+// NewWarnings are the warnings about the calibration that came up while the plan was
+// carried out.
+func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
+
+// A PlannedTensor is what becomes of one tensor.
+type PlannedTensor struct {
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	Rows  int    `json:"rows"`
+	Cols  int    `json:"cols"`
+	From  string `json:"from"` // scheme
+	To    string `json:"to"`
+	Bytes int64  `json:"bytes"`
+}
+
+// Convert stores a model as a container without quantizing it.
+func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
+	dtype := o.DType
+	if dtype == "" {
+		dtype = quantize.Keep
+	}
+	return store(ctx, "convert", QuantizeOptions{
+		Model: o.Model, Set: o.Set, Output: o.Output, Overwrite: o.Overwrite, Progress: o.Progress, Planned: o.Planned,
+		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
+	})
+}
+
+// Quantize stores a model in fewer bits. It plans first, tells Planned, and then
+// carries the plan out. Nothing falls back to another scheme: what a tensor cannot
+// take is an error before work starts. A failed run leaves no output; a calibrated
+// one keeps its finished blocks in Output.unfinished, so that Resume can continue.
+func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
+	return store(ctx, "quantize", o)
+}
+
+// A quantization is one run of Quantize.
+type quantization struct {
+	QuantizeOptions
+	stage   string // what progress calls it
+	recipe  *Recipe
+	m       *model.Model
+	target  *format.Target
+	cal     calibrationTexts
+	sources *hashing
+	resumed *resumable       // nil if nothing is kept
+	schemes []qtensor.Scheme // that the budget chooses from
+}
+
+// store is Quantize and Convert.
+func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, error) {
+	recipe := o.Recipe
+	q := &quantization{QuantizeOptions: o, stage: stage, recipe: &recipe}
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.m, err = Open(o.Model, o.Set...); err != nil {
+		return nil, err
+	}
+	defer q.m.Close()
+	if err := q.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer q.resumed.close()
+	hashed := q.m.Files
+	if q.Output == "" && len(q.Surveys) == 0 { // nobody would ask
+		hashed = nil
+	}
+	if q.sources, err = startHashing(ctx, hashed, nil); err != nil {
+		return nil, err
+	}
+	defer q.sources.stop()
+	return q.run(ctx)
+}
+
+// check finds what is wrong before a model is opened.
+func (q *quantization) check() (err error) {
+	if q.target, err = targetNamed(q.Target); err != nil {
+		return fmt.Errorf("--for %w", err)
+	}
+	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // which may choose the method
+	return q.recipe.CheckMethod()
+}
+
+// prepare checks the options against the model and reads the texts.
+func (q *quantization) prepare(ctx context.Context) (err error) {
+	if q.Output != "" {
+		inputs := slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)
+		if err := checkOutput(q.Output, q.Overwrite, inputs); err != nil {
+			return err
+		}
+	}
+	if q.resumed, err = q.findUnfinished(); err != nil {
+		return err
+	}
+	if err := q.prepareBudget(); err != nil {
+		q.resumed.close()
+		return err
+	}
+	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.Budget.measured(), q.Progress)
+	if err != nil {
+		q.resumed.close()
+	}
+	return err
+}
+
+// run chooses the recipe, plans it and carries the plan out.
+func (q *quantization) run(ctx context.Context) (*Quantized, error) {
+	chosen, err := q.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := quantize.NewPlan(q.m, chosen.recipe)
+	if err != nil {
+		return nil, q.inModel(err)
+	}
+	if q.resumed != nil {
+		if err := q.resumed.begin(q.m, plan, chosen.predicted, q.Overwrite); err != nil {
+			return nil, err
+		}
+		q.cal.Journal = q.resumed.journal
+		chosen.notes = append(chosen.notes, q.resumed.notes...)
+	}
+	r, err := q.report(plan, chosen)
+	if err != nil {
+		return nil, q.inModel(err)
+	}
+	if r.Calibration != nil {
+		r.warned = len(r.Calibration.Warnings)
+	}
+	if q.Planned != nil {
+		if err := q.Planned(r); err != nil {
+			return nil, err
+		}
+	}
+	if q.Output == "" {
+		return r, nil
+	}
+	file, err := q.write(ctx, plan, chosen.done)
+	if err := q.resumed.end(err); err != nil {
+		return nil, err
+	}
+	r.Output, r.Bytes, r.HeaderSHA256 = q.Output, file.bytes, &file.digest
+	return r, nil
+}
+
+// inModel names the model in an error.
+func (q *quantization) inModel(err error) error {
+	return fmt.Errorf("%s: %w", defect.Printable(q.Model), err)
+}
+
+// A choice is the recipe that is carried out.
+type choice struct {
+	recipe    *Recipe
+	predicted float64 // nats per token, 0 without a budget
+	done      *trial  // what was quantized to meet a measured limit
+	notes     []string
+}
+
+// choose returns the recipe with the schemes that the budget chooses, or with those
+// of the run that is resumed.
+func (q *quantization) choose(ctx context.Context) (*choice, error) {
+	if q.resumed != nil {
+		recipe, predicted, err := q.resumed.identify(q.facts)
+		if err != nil || recipe != nil {
+			return &choice{recipe: recipe, predicted: predicted}, err
+		}
+	}
+	if q.Budget == nil {
+		return &choice{recipe: q.recipe}, nil
+	}
+	measured := q.Budget.measured() && q.Output != ""
+	if measured && len(q.cal.Spare) == 0 {
+		return nil, errors.New("--max-kl and --min-top1 are measured on pieces of the calibration text that are not calibrated on, and it is too short for any; " +
+			"give a longer text or a smaller --calib-tokens")
+	}
+	survey, note, err := q.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	chosen := &choice{}
+	if note != "" {
+		chosen.notes = []string{note}
+	}
+	if measured {
+		if chosen.done, err = q.measuredSearch(ctx, survey); err == nil {
+			chosen.recipe, chosen.predicted = chosen.done.recipe, chosen.done.predicted
+		}
+	} else {
+		chosen.recipe, chosen.predicted, err = q.allocate(survey)
+	}
+	if err != nil {
+		return nil, q.inModel(err)
+	}
+	return chosen, nil
+}
+
+// report is what is known before plan, which is of chosen, is carried out.
+func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
+	r := &Quantized{
+		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
+		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
+	}
+	for _, e := range plan.Tensors {
+		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
+	}
+	if q.cal.note != "" {
+		r.Notes = append(r.Notes, q.cal.note)
+	}
+	r.Notes = append(r.Notes, chosen.notes...)
+	switch {
+	case chosen.done != nil:
+		r.Measured, r.Calibration = &chosen.done.measured, chosen.done.health
+	case q.cal.Calibration != nil:
+		r.Calibration = quantize.NewHealth(q.cal.Calibration, q.m, plan, q.cal.special)
+		q.cal.Health = r.Calibration
+	}
+	if q.target == nil {
+		return r, nil
+	}
+	types, notes, err := typesFor(q.target, q.m, plan)
+	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
+	return r, err
+}
+
+// write carries out plan into the container, unless it is done.
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *trial) (writtenFile, error) {
+	_, bytes := q.m.Size()
+	perWeight := float64(bytes) / float64(plan.Weights) // as stored in the source
+	report := func(weights int64) {
+		if q.Progress != nil {
+			inBytes := func(weights int64) int64 { return int64(float64(weights) * perWeight) }
+			q.Progress(Step{
+				Stage: q.resumed.stage(q.stage), Unit: Bytes, Done: inBytes(weights), Total: bytes, Resumed: inBytes(min(weights, q.resumed.finished())),
+			})
+		}
+	}
+	report(0)
+	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
+	if done != nil {
+		fill = done.replay
+	}
+	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+}

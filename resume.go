@@ -1,0 +1,223 @@
+package thimble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"thimble/internal/defect"
+	"thimble/internal/journal"
+	"thimble/internal/model"
+	"thimble/internal/units"
+	"thimble/quantize"
+)
+
+// UnfinishedSuffix turns an output's name into that of the file in which a
+// calibrated run keeps its finished blocks.
+const UnfinishedSuffix = ".unfinished"
+
+// A runHead starts that file, in CBOR.
+type runHead struct {
+	Facts     quantize.Facts `cbor:"facts"`  // what the bytes depend on, except for the schemes that a budget chose
+	Recipe    string         `cbor:"recipe"` // with those schemes
+	Predicted float64        `cbor:"predicted"`
+}
+
+// A resumable is a calibrated run whose finished blocks are kept. A nil one keeps
+// nothing.
+type resumable struct {
+	path    string
+	old     *runHead // of the run that is resumed, nil if there is none
+	journal *journal.Journal
+	facts   func() (quantize.Facts, error)
+	weights int64  // that the old run has finished
+	from    string // where it resumes: "from block 7 of 12"
+	notes   []string
+}
+
+// findUnfinished looks for what an earlier run left beside Output, before any work.
+func (q *quantization) findUnfinished() (*resumable, error) {
+	planned, measured := q.Output == "", q.Budget.measured()
+	switch calibrated := calibrates(&q.Calibration, q.recipe, q.Budget != nil); {
+	case q.Resume && !calibrated:
+		return nil, errors.New("--resume has no effect without calibration: nothing else takes long enough to be kept; leave it out")
+	case q.Resume && planned:
+		return nil, errors.New("--resume has no effect with --dry-run; leave one out")
+	case q.Resume && measured:
+		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times before one is kept; leave it out, and keep the survey with --stats")
+	case !calibrated || planned || measured:
+		return nil, nil
+	}
+	r := &resumable{path: q.Output + UnfinishedSuffix}
+	there, err := journal.Exists(r.path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !there && q.Resume:
+		r.notes = []string{"there is no " + defect.Printable(filepath.Base(r.path)) + " to resume from: starting with the first block"}
+	case there && q.Resume:
+		if r.journal, err = journal.Open(r.path); err != nil {
+			return nil, err
+		}
+		if r.old, err = readHead(r.journal); err != nil {
+			r.close()
+			return nil, err
+		}
+	case there && !q.Overwrite:
+		return nil, fmt.Errorf("%s: an earlier run was interrupted and left what it had finished; --resume continues it, --force starts over", defect.Printable(r.path))
+	}
+	return r, nil
+}
+
+func readHead(j *journal.Journal) (*runHead, error) {
+	decoding, err := cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField, IndefLength: cbor.IndefLengthForbidden,
+		TagsMd: cbor.TagsForbidden, MaxNestedLevels: 4, MaxArrayElements: 1 << 16, MaxMapPairs: 16,
+	}.DecMode()
+	if err != nil {
+		return nil, err
+	}
+	h := new(runHead)
+	if err := decoding.Unmarshal(j.Head(), h); err != nil {
+		return nil, defect.Corrupt(j.Path(), "head", "%s; remove the file", defect.Printable(err.Error()))
+	}
+	return h, nil
+}
+
+// close lets go of the journal, which stays.
+func (r *resumable) close() {
+	if r != nil {
+		r.journal.Close()
+	}
+}
+
+// stage is the name of a stage, with the place where it resumes.
+func (r *resumable) stage(name string) string {
+	if r == nil || r.old == nil {
+		return name
+	}
+	return name + " " + r.from
+}
+
+// finished is how many weights the resumed run had finished.
+func (r *resumable) finished() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.weights
+}
+
+// identify takes what the bytes depend on. recipe and predicted are those of the run
+// that is resumed, which must have the same facts.
+func (r *resumable) identify(facts func() (quantize.Facts, error)) (recipe *Recipe, predicted float64, err error) {
+	r.facts = facts
+	if r.old == nil {
+		return nil, 0, nil
+	}
+	now, err := facts()
+	if err != nil {
+		return nil, 0, err
+	}
+	if d := r.old.Facts.Differ(now); d != "" {
+		return nil, 0, fmt.Errorf("%s: is of another run, which --resume cannot continue (%s); --force without --resume starts over", defect.Printable(r.path), d)
+	}
+	if recipe, err = quantize.ParseRecipe([]byte(r.old.Recipe)); err != nil {
+		return nil, 0, defect.Corrupt(r.path, "head", "%v; remove the file", err)
+	}
+	return recipe, r.old.Predicted, nil
+}
+
+// begin opens the journal of plan. overwrite replaces that of an earlier run.
+func (r *resumable) begin(m *model.Model, plan *quantize.Plan, predicted float64, overwrite bool) error {
+	if r.old == nil {
+		r.journal = journal.New(r.path, overwrite, func() ([]byte, error) {
+			facts, err := r.facts()
+			if err != nil {
+				return nil, err
+			}
+			return cbor.Marshal(runHead{facts, plan.Recipe, predicted})
+		})
+		return nil
+	}
+	blocks, weights, err := plan.Finished(r.journal)
+	if err != nil {
+		return err
+	}
+	r.weights = weights
+	name := defect.Printable(filepath.Base(r.path))
+	r.from = fmt.Sprintf("from block %d of %d", blocks+1, m.Spec.Blocks)
+	if blocks == m.Spec.Blocks {
+		r.from = fmt.Sprintf("after block %d of %d", blocks, blocks)
+	}
+	r.notes = append(r.notes, "resuming "+r.from+": what comes before is in "+name)
+	if n := r.journal.Torn(); n > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("%s at the end of %s are damaged or incomplete and were left out", units.Size(n), name))
+	}
+	return nil
+}
+
+// end deletes the journal of a run that is complete, or makes err say how to
+// continue.
+func (r *resumable) end(err error) error {
+	if r == nil {
+		return err
+	}
+	if err == nil {
+		return r.journal.Remove()
+	}
+	if n := len(r.journal.Records()); r.journal.Len() > n || n > 0 && errors.Is(err, context.Canceled) {
+		return &KeptError{err, r.path}
+	}
+	return err
+}
+
+// A KeptError ends a run that has kept what it had finished.
+type KeptError struct {
+	Err  error
+	Path string // of the file in which it is kept
+}
+
+func (e *KeptError) Unwrap() error { return e.Err }
+func (e *KeptError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
+
+// Remedy says where the finished work is and how to continue.
+func (e *KeptError) Remedy() string {
+	return "what was finished is kept in " + defect.Printable(e.Path) + ", and the same command with --resume continues from there"
+}
+
+// facts are what the bytes of a calibrated run depend on.
+func (q *quantization) facts() (quantize.Facts, error) {
+	f := quantize.Facts{{"program", Tool + ", arithmetic " + quantize.Arithmetic}}
+	files, err := modelFacts(q.m, q.sources)
+	if err != nil {
+		return nil, err
+	}
+	f = append(append(f, files...), textFacts(q.recipe, q.cal.Calibration)...)
+	if q.Budget != nil {
+		surveys, err := q.surveyFacts()
+		if err != nil {
+			return nil, err
+		}
+		f = append(append(f, q.budgetFacts()...), surveys...)
+	}
+	recipe, err := q.recipe.YAML()
+	return append(f, [2]string{"recipe", recipe}), err
+}
+
+// budgetFacts are the budget's limit, which is not a measured one, and the schemes
+// that it chooses from.
+func (q *quantization) budgetFacts() quantize.Facts {
+	var schemes []string
+	for _, s := range q.schemes {
+		schemes = append(schemes, s.String())
+	}
+	return quantize.Facts{
+		{"bytes of --target-size", strconv.FormatInt(q.Budget.File, 10)}, {"--target-bpw", strconv.FormatFloat(q.Budget.Bits, 'g', -1, 64)},
+		{"--schemes", strings.Join(schemes, ",")},
+	}
+}

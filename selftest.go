@@ -1,0 +1,79 @@
+package thimble
+
+import (
+	"cmp"
+	"context"
+	_ "embed" // the text of a self-test
+	"fmt"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+// SelfTest makes known mistakes in copies of the model in memory and reports which
+// of them Verify would notice with these options, and where it finds them. It
+// ignores Tasks, Continue, Record, Decode, Layers, Attribute, Baseline and Bench.
+// Without a text or a reference it scores a text of its own.
+func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, error) {
+	v := &verification{VerifyOptions: o}
+	if err := v.open(ctx); err != nil {
+		return nil, err
+	}
+	defer v.m.Close()
+	gates, err := v.gates(true)
+	if err != nil {
+		return nil, err
+	}
+	with, err := v.comparison(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer with.close()
+	info, err := identify(ctx, v.m, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	if with.source != nil {
+		with.reference = nil // SelfTest runs the source itself, once for all faults
+	}
+	faults := o.Progress.stage("self-test", Faults)
+	report, err := verify.SelfTest(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
+		Gates: gates, Model: info, Arithmetic: o.Arithmetic, Against: o.Reference + o.Against, Strict: v.Strict, Seed: o.Seed,
+		Progress: func(done, total int) { faults(int64(done), int64(total)) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
+	}
+	return report, nil
+}
+
+// The text of its own is scored in so many chunks of so many tokens: enough that
+// mistakes show.
+const (
+	selfTestContext = 128
+	selfTestChunks  = 2
+)
+
+// selfTestText is plain English with a few numbers, a list and a line of code, so
+// that neighbouring tokens differ and distant ones are needed.
+//
+//go:embed selftest.txt
+var selfTestText string
+
+// selfTestPrompts cuts the text of a self-test, as the options say where they do.
+func selfTestPrompts(m *model.Model, context, chunks int) ([]verify.Prompt, error) {
+	tok, _, err := openTokenizer(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkContext(m, context, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+		return nil, err
+	}
+	length := cmp.Or(context, min(selfTestContext, m.Spec.Context))
+	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), length, cmp.Or(chunks, selfTestChunks), tok.Start())
+	if err != nil {
+		return nil, fmt.Errorf("the text of a self-test: %w", err)
+	}
+	return prompts, nil
+}

@@ -1,0 +1,162 @@
+package thimble
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+)
+
+// maxSurvey bounds the text of a survey: 15,000 matrices in a hundred schemes take
+// 40 MB.
+const maxSurvey = 64 << 20
+
+// survey takes a survey, or reads it from the files of Surveys. note says which.
+func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
+	if len(q.Surveys) == 0 {
+		s, err = q.takeSurvey(ctx)
+		return s, "", err
+	}
+	for _, path := range q.Surveys {
+		if path == "-" {
+			return nil, "", errors.New("--stats -: a survey is kept in a file; name one")
+		}
+	}
+	var saved []*quantize.SavedSurvey
+	for _, path := range q.Surveys {
+		text, err := ReadText(ctx, path, maxSurvey)
+		if len(q.Surveys) == 1 && errors.Is(err, fs.ErrNotExist) {
+			return q.saveSurvey(ctx, path)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		one, err := quantize.ParseSurvey(path, []byte(text))
+		if err != nil {
+			return nil, "", err
+		}
+		saved = append(saved, one)
+	}
+	facts, err := modelFacts(q.m, q.sources)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, one := range saved {
+		why := one.Fit(q.m, facts, q.schemes)
+		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(saved) == 1 && d != "" {
+			why = "it is a survey on other texts: " + d
+		}
+		if why != "" {
+			return nil, "", fmt.Errorf("--stats %s: %s; remove it to survey again, or name another file", defect.Printable(q.Surveys[i]), why)
+		}
+	}
+	return quantize.MergeSurveys(saved), mergedNote(q.Surveys, saved), nil
+}
+
+func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error) {
+	return takeSurvey(ctx, q.m, q.cal.Calibration, q.schemes, q.Progress)
+}
+
+// takeSurvey is quantize.NewSurvey with its progress reported.
+func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme, progress Progress) (*quantize.Survey, error) {
+	report := progress.stage("survey", Steps)
+	return quantize.NewSurvey(ctx, m, cal, schemes, func(done, of int) { report(int64(done), int64(of)) })
+}
+
+func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {
+	if len(saved) == 1 {
+		return "not surveyed again: predictions are those of " + defect.Printable(paths[0])
+	}
+	var parts []string
+	for i, s := range saved {
+		parts = append(parts, fmt.Sprintf("%s (%d tokens)", defect.Printable(paths[i]), s.Tokens))
+	}
+	return "not surveyed again: predictions are the mean of " + strings.Join(parts, ", ")
+}
+
+// saveSurvey takes a survey and keeps it in the file at path, which it creates first
+// so that what cannot be written is found early.
+func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize.Survey, note string, err error) {
+	for _, other := range []string{q.Output, q.Output + UnfinishedSuffix} {
+		if q.Output != "" && filepath.Clean(other) == filepath.Clean(path) {
+			return nil, "", fmt.Errorf("--stats %s: is where -o writes to; name another file", defect.Printable(path))
+		}
+	}
+	file, err := atomicfile.Create(path, atomicfile.Options{})
+	if err != nil {
+		return nil, "", fmt.Errorf("--stats %w", err)
+	}
+	defer file.Abort()
+	if s, err = q.takeSurvey(ctx); err != nil {
+		return nil, "", err
+	}
+	facts, err := modelFacts(q.m, q.sources)
+	if err != nil {
+		return nil, "", err
+	}
+	saved := quantize.SavedSurvey{Survey: *s, Model: facts, Texts: textFacts(q.recipe, q.cal.Calibration), Tokens: q.recipe.Texts.Tokens}
+	text, err := saved.Text()
+	if err != nil {
+		return nil, "", fmt.Errorf("--stats %s: %w", defect.Printable(path), err)
+	}
+	if _, err := file.Write(text); err != nil {
+		return nil, "", err
+	}
+	if err := file.Commit(); err != nil {
+		return nil, "", err
+	}
+	return s, "the survey is kept in " + defect.Printable(path) + ": --stats takes it from there for other budgets", nil
+}
+
+// surveyFacts are the surveys that are merged. A single one is of the texts that are
+// calibrated on, whether it is read or taken.
+func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
+	if len(q.Surveys) < 2 {
+		return nil, nil
+	}
+	for i, path := range q.Surveys {
+		text, err := ReadText(context.Background(), path, maxSurvey)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256([]byte(text))
+		f = append(f, [2]string{fmt.Sprintf("--stats, file %d", i+1), hex.EncodeToString(sum[:])})
+	}
+	return f, nil
+}
+
+// modelFacts are the files that m was read from, whose digests it waits for, and the
+// overrides.
+func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) {
+	if err := sources.wait(); err != nil {
+		return nil, err
+	}
+	for _, s := range sources.Sources {
+		f = append(f, [2]string{s.Name, hex.EncodeToString(s.SHA256)})
+	}
+	if set := m.Provenance.Overrides; len(set) > 0 {
+		f = append(f, [2]string{"--set", strings.Join(set, " ")})
+	}
+	return f, nil
+}
+
+// textFacts are the texts that r is calibrated on.
+func textFacts(r *Recipe, texts *quantize.Calibration) (f quantize.Facts) {
+	for i, sum := range r.Texts.SHA256 {
+		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), sum})
+	}
+	f = append(f, [2]string{"--calib-tokens", strconv.Itoa(r.Texts.Tokens)}, [2]string{"--calib-context", strconv.Itoa(r.Texts.Context)},
+		[2]string{"--calib-seed", strconv.FormatUint(r.Texts.Seed, 10)})
+	return append(f, texts.Facts()...)
+}

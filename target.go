@@ -1,0 +1,83 @@
+package thimble
+
+import (
+	"fmt"
+	"strings"
+
+	"thimble/format"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/internal/spell"
+	"thimble/quantize"
+)
+
+// Targets names the programs that models can be quantized for.
+func Targets() []string {
+	var names []string
+	for _, t := range format.Targets {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// targetNamed returns the target of this name, nil for "".
+func targetNamed(name string) (*format.Target, error) {
+	if name == "" {
+		return nil, nil
+	}
+	for i := range format.Targets {
+		if format.Targets[i].Name == name {
+			return &format.Targets[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(Targets(), ", "), spell.Suggest(name, Targets()))
+}
+
+// A TargetType is a type of a target that a plan uses.
+type TargetType struct {
+	Target  string `json:"target"`
+	Type    string `json:"type"`
+	Scheme  string `json:"scheme"`
+	Tensors int    `json:"tensors"`
+	Weights int64  `json:"weights"`
+	Fast    bool   `json:"fast"` // it has fast kernels for phones
+
+	Speed string `json:"-"` // what Fast means, for people
+}
+
+// typesFor checks that every matrix of plan has a type in target and lists the
+// types. Vectors have one everywhere.
+func typesFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
+	if notes, err = target.Check(m); err != nil {
+		return nil, nil, err
+	}
+	for _, e := range plan.Tensors {
+		if e.Role == model.Vector {
+			continue
+		}
+		if near := target.Nearest(e.To, e.Cols); near != e.To {
+			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (--set '%s=%v')",
+				e.Name, target.Name, e.To, e.Cols, near, e.Name, near)
+		}
+		used = addType(used, target, e.To, e.Rows, e.Cols)
+	}
+	return used, notes, nil
+}
+
+// addType adds a matrix to the types in use.
+func addType(used []TargetType, target *format.Target, s qtensor.Scheme, rows, cols int) []TargetType {
+	name, fast := target.Kernel(s, rows)
+	for i := range used {
+		if u := &used[i]; u.Type == name && u.Fast == fast {
+			u.Tensors++
+			u.Weights += int64(rows) * int64(cols)
+			return used
+		}
+	}
+	speed := target.Slow
+	if fast {
+		speed = target.Fast
+	}
+	return append(used, TargetType{target.Name, name, s.String(), 1, int64(rows) * int64(cols), fast, speed})
+}

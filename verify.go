@@ -1,0 +1,309 @@
+package thimble
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	container "thimble/format/thimble"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+	"thimble/verify"
+)
+
+// VerifyOptions say what Verify compares a model with, and what it asks for.
+type VerifyOptions struct {
+	Model string   // path
+	Set   []string // overrides of a checkpoint's config, the model's or that of Against
+
+	// What to compare with: a reference file, which holds its own prompts; another
+	// model on a text; or a text alone, for perplexity.
+	Reference string
+	Against   string
+	Text      string
+	Context   int // tokens in a chunk of Text, of which the second half is scored; 0 is ChunkContext
+	Chunks    int // first chunks that are used; 0 is all
+
+	Tasks    string // path of a file of tasks
+	Continue int    // let both models continue each chunk by so many tokens; 0 does not
+
+	Gates  []Gate // in place of those of Policy and of the default gates
+	Strict bool   // a gate that is undecided fails
+	Policy string // path of a policy
+	Seed   uint64 // of the draws that intervals are made of
+
+	Baseline       string // path of an earlier report; worse figures fail
+	UpdateBaseline bool   // write it where there is none, or where something is better and nothing worse
+	Bench          string // path of the output of bench for this model
+
+	Decode    bool // feed prompts token by token through the KV cache
+	Layers    bool // report what every operation adds and inherits
+	Attribute bool // report what each stage costs
+	Record    bool // store the gates in the container if it passes them all
+
+	Arithmetic Arithmetic
+	Progress   Progress
+
+	// Ready is told, before any work, the paths that nothing may replace. It may be
+	// nil.
+	Ready func(inputs []string) error
+}
+
+// Verify compares a model with a reference. A gate that is not met makes
+// Report.Pass false; an error means that there is no verdict.
+func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
+	v := &verification{VerifyOptions: o}
+	if err := v.open(ctx); err != nil {
+		return nil, err
+	}
+	defer v.m.Close()
+	with, err := v.comparison(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer with.close()
+	inputs := slices.Concat(v.m.Files, with.files, []string{o.Text, o.Tasks, o.Policy})
+	if o.Ready != nil {
+		if err := o.Ready(slices.Concat(inputs, v.held.files())); err != nil {
+			return nil, err
+		}
+	}
+	report, err := v.measure(ctx, with, inputs)
+	if err != nil {
+		return nil, err
+	}
+	if o.Record && report.Pass {
+		if err := record(v.m, report); err != nil {
+			return nil, err
+		}
+	}
+	return report, v.held.keep(report, inputs)
+}
+
+// A verification is one run of Verify or SelfTest.
+type verification struct {
+	VerifyOptions
+	held *baselineCheck
+	m    *model.Model
+}
+
+// open checks the options, reads the files that they name, and opens the model.
+func (v *verification) open(ctx context.Context) (err error) {
+	if v.held, err = v.readBaseline(ctx); err != nil {
+		return err
+	}
+	v.Strict = v.Strict || v.held.policy.Strict
+	if err := v.check(); err != nil {
+		return err
+	}
+	v.m, err = openVerified(v.Model, overridesFor(v.Set, v.Model, v.Against))
+	return err
+}
+
+// check finds, before a model is opened, options that do not go together.
+func (v *verification) check() error {
+	if v.Record && v.Arithmetic != (Arithmetic{}) {
+		return errors.New("--record stores gates that the model passed in float32; leave out --activations and --kv")
+	}
+	if v.Record && !isContainer(v.Model) {
+		return fmt.Errorf("%s: --record stores gates in a container; this is a %s file", defect.Printable(v.Model), formatOf(v.Model))
+	}
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{{"layers", v.Layers}, {"attribute", v.Attribute}} {
+		if flag.set && (v.Against == "" || v.Text == "") {
+			return fmt.Errorf("--%s compares with a model: add --against SRC and --text FILE", flag.name)
+		}
+	}
+	switch {
+	case v.Continue < 0 || v.Continue > model.MaxLength:
+		return fmt.Errorf("--continue %d is out of range, want 1 to %d", v.Continue, model.MaxLength)
+	case v.Continue > 0 && (v.Against == "" || v.Text == ""):
+		return errors.New("--continue compares with a model: add --against SRC and --text FILE")
+	case v.Tasks == "-" && v.Text == "-":
+		return errors.New("--tasks and --text cannot both read standard input")
+	}
+	return nil
+}
+
+// measure compares the model as it is asked for, and judges it.
+func (v *verification) measure(ctx context.Context, with *comparison, inputs []string) (*verify.Report, error) {
+	atOnce := 0
+	if v.Decode {
+		atOnce = 1
+	}
+	subject, err := verify.NewSubjectWith(v.m, v.Arithmetic, atOnce)
+	if err != nil {
+		return nil, err
+	}
+	o, err := v.options(ctx, with)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.held.check(&o.Model, inputs); err != nil {
+		return nil, err
+	}
+	reference, err := startHashing(ctx, with.files, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer reference.stop()
+	report, err := verify.Run(ctx, with.reference, subject, with.prompts, *o)
+	if err == nil {
+		err = reference.wait()
+	}
+	if err == nil {
+		report.Tool, report.Policy = Tool, v.Policy
+		report.AgainstSHA256 = hex.EncodeToString(mainDigest(reference.Sources))
+		report.Describe(v.m)
+		err = v.held.compare(report, o.Seed)
+	}
+	if err == nil && v.Attribute {
+		err = v.attribute(ctx, report, with)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+	}
+	return report, nil
+}
+
+// options are what verify.Run is told.
+func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
+	tokens := v.Progress.stage("verify", Tokens)
+	o := &verify.Options{
+		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, Strict: v.Strict, Seed: v.Seed, Text: speller(v.m),
+		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
+	}
+	var err error
+	if o.Behaviour, err = v.behaviour(ctx, with); err != nil {
+		return nil, err
+	}
+	if o.Gates, err = v.gates(with.reference != nil); err != nil {
+		return nil, err
+	}
+	if v.Record && with.reference == nil {
+		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
+	}
+	if o.Profile, err = v.profile(ctx, with); err != nil {
+		return nil, err
+	}
+	if o.Profile != nil && v.Gates == nil && !slices.ContainsFunc(o.Gates, func(g Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
+		o.Gates = append(o.Gates, verify.NoConversionError)
+	}
+	o.Model, err = identify(ctx, v.m, v.Progress)
+	return o, err
+}
+
+// gates are those of Gates, else the policy's, else the default ones. Without a
+// reference there are none unless they are given.
+func (v *verification) gates(reference bool) ([]Gate, error) {
+	if v.Gates != nil || !reference && !v.held.policy.HasGates() {
+		return v.Gates, nil
+	}
+	gates, err := v.held.policy.GatesFor(v.m)
+	if err != nil {
+		return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
+	}
+	return gates, nil
+}
+
+// behaviour is what Tasks and Continue ask for, nil for nothing.
+func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify.Behaviour, error) {
+	if v.Tasks == "" && v.Continue == 0 {
+		return nil, nil
+	}
+	tok, _, err := openTokenizer(v.m)
+	if err != nil {
+		return nil, err
+	}
+	tasks := v.Progress.stage("ask", Tasks)
+	b := &verify.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { tasks(int64(done), int64(total)) }}
+	if b.Model, err = verify.NewSpeaker(v.m, v.Arithmetic); err != nil {
+		return nil, err
+	}
+	if with.source != nil {
+		if b.Reference, err = verify.NewSpeaker(with.source, Arithmetic{}); err != nil {
+			return nil, err
+		}
+	}
+	if v.Tasks == "" {
+		return b, nil
+	}
+	text, err := ReadText(ctx, v.Tasks, verify.MaxTasksBytes)
+	if err != nil {
+		return nil, err
+	}
+	b.Tasks, err = verify.ReadTasks(v.Tasks, text)
+	return b, err
+}
+
+// profile compares the operations of the model with those of the model that is the
+// reference, if there is one: all of them for Layers, else up to the first
+// divergence. Where the operations cannot be compared there is no profile, unless
+// Layers asks for it.
+func (v *verification) profile(ctx context.Context, with *comparison) (*verify.Profile, error) {
+	if with.source == nil || len(with.prompts) == 0 || !v.Layers && verify.Comparable(with.source, v.m) != nil {
+		return nil, nil
+	}
+	profile, err := verify.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
+	if err == nil {
+		profile.Drawn = v.Layers
+	}
+	return profile, err
+}
+
+// attribute adds to the report what each stage costs.
+func (v *verification) attribute(ctx context.Context, report *verify.Report, with *comparison) (err error) {
+	report.Stages, err = verify.Attribute(ctx, with.source, v.m, with.reference, with.prompts, v.Arithmetic, report, func(stage string, done, total int) {
+		v.Progress.stage(stage, Tokens)(int64(done), int64(total))
+	})
+	return err
+}
+
+// speller returns what m's tokenizer, which it opens when it is first called, makes of
+// tokens: nothing if m has none.
+func speller(m *model.Model) func([]int) string {
+	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
+		tok, _, err := openTokenizer(m)
+		return tok, err
+	})
+	return func(ids []int) string {
+		tok, err := opened()
+		if err != nil {
+			return ""
+		}
+		return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd")
+	}
+}
+
+// record writes m's container again with the gates that it has passed.
+func record(m *model.Model, report *verify.Report) error {
+	against, err := hex.DecodeString(report.AgainstSHA256)
+	if err != nil {
+		return err
+	}
+	contents, err := container.Describe(m)
+	if err != nil {
+		return err
+	}
+	for _, g := range report.Gates {
+		contents.Gates = append(contents.Gates, container.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: against})
+	}
+	w, err := container.Create(m.Path, contents, container.Options{Overwrite: true})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, e := range contents.Tensors {
+		if err := w.Write(m.Tensors[e.Name]); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}

@@ -1,0 +1,188 @@
+package curve
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"thimble/internal/defect"
+	"thimble/internal/table"
+	"thimble/internal/textwrap"
+	"thimble/internal/units"
+)
+
+// kl writes a divergence for people: two digits, three from 0.1 on.
+func kl(v Value) string {
+	switch x := float64(v); {
+	case !v.Known():
+		return "-"
+	case x >= 0.1 && x < 100:
+		return strconv.FormatFloat(x, 'f', 3, 64)
+	case x >= 0.01:
+		return strconv.FormatFloat(x, 'f', 4, 64)
+	case x >= 0.0001:
+		return strconv.FormatFloat(x, 'f', 5, 64)
+	}
+	return strconv.FormatFloat(float64(v), 'e', 1, 64)
+}
+
+func percent(v Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
+func perplexity(v Value) string { return fmt.Sprintf("%.2f", float64(v)) }
+
+// optional writes a figure that may not be known.
+func optional(v *float64, write func(Value) string) string {
+	if v == nil {
+		return "-"
+	}
+	return write(Value(*v))
+}
+
+func megabytes(n float64) string {
+	digits := 1
+	if n < 10e6 {
+		digits = 3
+	}
+	return strconv.FormatFloat(n/1e6, 'f', digits, 64)
+}
+
+// quality is the table of the files on one text.
+func (r *Report) quality(text int) *table.Table {
+	t := table.New("file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's")
+	for _, row := range r.Rows {
+		m := row.Measured[text]
+		t.Add(row.Name, megabytes(float64(row.Bytes)), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
+	}
+	return t
+}
+
+// comparison is the table of the peers on one text, nil if there are none.
+func (r *Report) comparison(text int) *table.Table {
+	t := table.New("peer", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "curve's KL there")
+	for _, p := range r.peersOn(text) {
+		there := "-"
+		if at, ok := r.At(text, p.Bytes); ok {
+			there = fmt.Sprintf("%s, %.0f%%", kl(Value(at)), 100*at/p.KL)
+		}
+		t.Add(p.Name, megabytes(p.Bytes), kl(Value(p.KL)), optional(p.KLP99, kl), optional(p.Top1, percent), optional(p.PPL, perplexity), there)
+	}
+	if len(t.Rows) == 0 {
+		return nil
+	}
+	return t
+}
+
+// costs is the table of what the files took to make.
+func (r *Report) costs() *table.Table {
+	t := table.New("file", "bits/w", "predicted KL", "seconds", "peak memory")
+	line := func(name, bits, predicted string, c *Cost) {
+		peak := "-"
+		if c.Peak > 0 {
+			peak = units.Size(c.Peak)
+		}
+		t.Add(name, bits, predicted, strconv.FormatFloat(c.Seconds, 'f', 1, 64), peak)
+	}
+	if r.Survey != nil {
+		line("survey, once for all", "", "", r.Survey)
+	}
+	for _, row := range r.Rows {
+		if row.File != "" {
+			continue
+		}
+		predicted := "-"
+		if row.PredictedKL > 0 {
+			predicted = kl(Value(row.PredictedKL))
+		}
+		line(row.Name, strconv.FormatFloat(row.BitsPerWeight, 'f', 2, 64), predicted, &row.Cost)
+	}
+	return t
+}
+
+// costNote says what the columns of costs mean.
+func (r *Report) costNote() string {
+	return fmt.Sprintf("Seconds to make the file, on %d cores; peak memory is what the process had resident meanwhile, mapped files included, where the system tells.", r.Cores)
+}
+
+// about says what was measured on a text.
+func (r *Report) about(text int) string {
+	t := r.Texts[text]
+	return fmt.Sprintf("%d chunks of %d tokens, %d positions scored; the original's perplexity is %s", t.Chunks, t.Context, t.Tokens, perplexity(t.PPL))
+}
+
+// origin says what the files were made from.
+func (r *Report) origin() string {
+	text := fmt.Sprintf("%.4g million weights", float64(r.Weights)/1e6)
+	if c := r.Calibration; c != nil {
+		text += fmt.Sprintf(", calibrated on %d tokens in pieces of %d", c.Tokens, c.Context)
+	}
+	return text
+}
+
+// String is the report for a terminal.
+func (r *Report) String() string {
+	const width = 80
+	var b strings.Builder
+	for _, note := range r.Notes {
+		fmt.Fprintln(&b, "note:", note)
+	}
+	fmt.Fprintf(&b, "%s: %s\n", defect.Printable(r.Model), r.origin())
+	for i, t := range r.Texts {
+		fmt.Fprintf(&b, "\n%s: %s\n\n", t.Name, r.about(i))
+		r.quality(i).Text(&b)
+		if peers := r.comparison(i); peers != nil {
+			b.WriteString("\n")
+			peers.Text(&b)
+		}
+	}
+	b.WriteString("\n")
+	r.costs().Text(&b)
+	b.WriteString("\n")
+	textwrap.Write(&b, r.costNote(), 0, 0, width)
+	if len(r.Output) > 0 {
+		fmt.Fprintf(&b, "wrote in %s:\n  ", defect.Printable(r.Folder))
+		textwrap.Write(&b, strings.Join(r.Output, " "), 2, 2, width)
+	}
+	return b.String()
+}
+
+// Markdown is the report with its pictures, files of the names that Pictures gives
+// them.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", NameOf(r.Model), r.origin())
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, " Note: %s.", note)
+	}
+	b.WriteString(" KL is KL(original || file) in nats per token.\n")
+	for i, picture := range Pictures(r.names()) {
+		fmt.Fprintf(&b, "\n## On %s\n\n%s.\n\n![KL against size](%s)\n\n", r.Texts[i].Name, r.about(i), picture)
+		r.quality(i).Markdown(&b)
+		if peers := r.comparison(i); peers != nil {
+			b.WriteString("\n")
+			peers.Markdown(&b)
+			b.WriteString("\nThe last column is the divergence of the curve at the peer's size, between its points a straight line on a logarithmic scale, and its share of the peer's.\n")
+		}
+	}
+	b.WriteString("\n## What it took\n\n")
+	r.costs().Markdown(&b)
+	fmt.Fprintf(&b, "\n%s\n", r.costNote())
+	return b.String()
+}
+
+// names are those of the texts.
+func (r *Report) names() (names []string) {
+	for _, t := range r.Texts {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// Pictures names the files of the charts, one for each text.
+func Pictures(texts []string) (files []string) {
+	if len(texts) == 1 {
+		return []string{"curve.svg"}
+	}
+	for _, name := range texts {
+		files = append(files, "curve-"+FileName(name)+".svg")
+	}
+	return files
+}

@@ -1,0 +1,221 @@
+// Package diff compares two models tensor by tensor, whatever formats they are
+// stored in: what they compute, their tokenizers, and the values and schemes of
+// their tensors.
+package diff
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/verify"
+)
+
+// A Report says how two models differ.
+type Report struct {
+	Same       bool     `json:"same"` // apart from Provenance
+	A          Side     `json:"a"`
+	B          Side     `json:"b"`
+	Metadata   []Field  `json:"metadata"`   // of spec and tokenizer
+	Provenance []Field  `json:"provenance"` // which does not count
+	NMSE       Value    `json:"nmse"`       // over the tensors that both have; null if A is zero there
+	Tensors    []Tensor `json:"tensors"`    // the most different first
+}
+
+// A Value is a figure, NaN where there is none, which is null in JSON.
+type Value = verify.Value
+
+// A Side is one of the two models.
+type Side struct {
+	Path          string  `json:"path"`
+	Format        string  `json:"format"` // set by the caller, who opened it
+	Weights       int64   `json:"weights"`
+	Bytes         int64   `json:"tensor_bytes"`
+	BitsPerWeight float64 `json:"bits_per_weight"`
+}
+
+// A Field has different values in the two models. A value is JSON unless it is a
+// string; it is empty where a model does not have the field.
+type Field struct {
+	Field string `json:"field"`
+	A     string `json:"a"`
+	B     string `json:"b"`
+}
+
+// Options say what counts as a difference.
+type Options struct {
+	Values   bool                    // only values count, not the schemes that they are stored in
+	Progress func(done, total int64) // told the weights of A compared so far; may be nil
+}
+
+// Models compares a with b. Both have passed Check.
+func Models(ctx context.Context, a, b *model.Model, o Options) (*Report, error) {
+	r := &Report{A: sideOf(a), B: sideOf(b), Metadata: []Field{}, Provenance: []Field{}}
+	var meta, from [2]map[string]string
+	for i, m := range []*model.Model{a, b} {
+		var err error
+		if meta[i], err = metadata(m); err != nil {
+			return nil, err
+		}
+		if from[i], err = provenance(m); err != nil {
+			return nil, err
+		}
+	}
+	r.Metadata = append(r.Metadata, differing(meta[0], meta[1])...)
+	r.Provenance = append(r.Provenance, differing(from[0], from[1])...)
+	if err := r.compareTensors(ctx, a, b, o.Progress); err != nil {
+		return nil, err
+	}
+	r.Same = len(r.Metadata) == 0 && !slices.ContainsFunc(r.Tensors, func(d Tensor) bool {
+		return d.differs() && !(o.Values && d.Changed == 0 && !d.incomparable())
+	})
+	return r, nil
+}
+
+func sideOf(m *model.Model) Side {
+	weights, bytes := m.Size()
+	return Side{Path: m.Path, Weights: weights, Bytes: bytes, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
+}
+
+// metadata lists the fields of m's Spec, and digests of its tokenizer and of its
+// chat template, which may change alone.
+func metadata(m *model.Model) (map[string]string, error) {
+	all, err := fields(m.Spec)
+	if err != nil {
+		return nil, err
+	}
+	data, err := m.Tokenizer()
+	if err != nil { // the model is comparable all the same
+		all["tokenizer"] = defect.OneLine(err.Error())
+		return all, nil
+	}
+	if data == nil {
+		return all, nil
+	}
+	plain := *data
+	plain.ChatTemplate = ""
+	text, err := json.Marshal(plain)
+	if err != nil {
+		return nil, err
+	}
+	all["tokenizer"] = fmt.Sprintf("%d tokens, %s", len(data.Tokens), digest(text))
+	if data.ChatTemplate != "" {
+		all["chat_template"] = digest([]byte(data.ChatTemplate))
+	}
+	return all, nil
+}
+
+// digest is the first half of a text's SHA-256, which is enough to tell texts
+// apart.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// provenance lists where m comes from.
+func provenance(m *model.Model) (map[string]string, error) {
+	p := m.Provenance
+	all, err := fields(struct {
+		Architecture string   `json:"architecture"`
+		Overrides    []string `json:"overrides,omitempty"`
+		Recipe       string   `json:"recipe,omitempty"`
+		Tool         string   `json:"tool,omitempty"`
+	}{p.Architecture, p.Overrides, p.Recipe, p.Tool})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range p.Sources {
+		all["source "+s.Name] = fmt.Sprintf("%d bytes, %x", s.Bytes, s.SHA256[:min(8, len(s.SHA256))])
+	}
+	return all, nil
+}
+
+// fields returns each field of v: a string as it is, anything else as JSON.
+func fields(v any) (map[string]string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	raw := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(raw))
+	for name, value := range raw {
+		var plain string
+		if json.Unmarshal(value, &plain) != nil {
+			plain = string(value)
+		}
+		all[name] = plain
+	}
+	return all, nil
+}
+
+// differing lists the fields of a and b that differ, in the order of their names.
+func differing(a, b map[string]string) (found []Field) {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if a[name] != b[name] {
+			found = append(found, Field{name, a[name], b[name]})
+		}
+	}
+	return found
+}
+
+// compareTensors compares the tensors of both by name, in the order of their use.
+func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, progress func(done, total int64)) error {
+	var names []string
+	seen := map[string]bool{}
+	for _, s := range slices.Concat(a.Spec.Slots(), b.Spec.Slots()) {
+		if !seen[s.Name] {
+			names, seen[s.Name] = append(names, s.Name), true
+		}
+	}
+	var done int64
+	var sum squares
+	for _, name := range names {
+		d, err := compareTensor(ctx, name, a.Tensors[name], b.Tensors[name])
+		if err != nil {
+			return err
+		}
+		if d.A != nil {
+			done += int64(d.A.Rows) * int64(d.A.Cols)
+		}
+		if progress != nil {
+			progress(done, r.A.Weights)
+		}
+		sum.add(d.squares)
+		r.Tensors = append(r.Tensors, d)
+	}
+	r.NMSE = sum.nmse()
+	slices.SortStableFunc(r.Tensors, func(x, y Tensor) int { return cmp.Compare(y.weight(), x.weight()) })
+	return nil
+}
+
+// squares are sums of squares: of differences, and of A's values.
+type squares struct{ difference, whole float64 }
+
+func (s *squares) add(t squares) {
+	s.difference += t.difference
+	s.whole += t.whole
+}
+
+// nmse is the normalized mean squared error. No difference from zero is none.
+func (s squares) nmse() Value {
+	if s.difference == 0 {
+		return 0
+	}
+	if s.whole == 0 {
+		return Value(math.NaN())
+	}
+	return Value(s.difference / s.whole)
+}

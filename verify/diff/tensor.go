@@ -1,0 +1,139 @@
+package diff
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// A Tensor compares the tensors of one name.
+type Tensor struct {
+	Name    string  `json:"name"`
+	A       *Stored `json:"a"`            // null where there is none
+	B       *Stored `json:"b"`            // likewise
+	NMSE    Value   `json:"nmse"`         // null where shapes differ or all of A is zero
+	MaxAbs  Value   `json:"max_abs"`      // the largest difference of two values
+	Groups  int64   `json:"groups"`       // of up to 32 columns of a row
+	Changed int64   `json:"changed"`      // groups with a value that differs
+	Stored  bool    `json:"stored_alike"` // in one scheme
+	squares
+}
+
+// A Stored is how one of the two models keeps a tensor.
+type Stored struct {
+	Scheme        string  `json:"scheme"`
+	Rows          int     `json:"rows"`
+	Cols          int     `json:"cols"`
+	BitsPerWeight float64 `json:"bits_per_weight"`
+}
+
+// differs reports whether the two tensors differ in value or scheme.
+func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored }
+
+// incomparable tensors have no values in common.
+func (d *Tensor) incomparable() bool {
+	return d.A == nil || d.B == nil || d.A.Rows != d.B.Rows || d.A.Cols != d.B.Cols
+}
+
+// weight orders tensors: first those that cannot be compared, then by NMSE, then
+// those that differ only in scheme, then those that are equal.
+func (d *Tensor) weight() float64 {
+	switch {
+	case d.incomparable() || !d.NMSE.Known():
+		return math.Inf(1)
+	case d.Changed == 0 && d.Stored:
+		return -2
+	case d.Changed == 0:
+		return -1
+	}
+	return float64(d.NMSE)
+}
+
+// groupCols is how many columns of a row count as one group.
+const groupCols = 32
+
+// compareTensor compares a and b, either of which may be nil.
+func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (Tensor, error) {
+	d := Tensor{Name: name, A: storedOf(a), B: storedOf(b), NMSE: Value(math.NaN()), MaxAbs: Value(math.NaN())}
+	if d.incomparable() {
+		return d, nil
+	}
+	d.Stored = ownScheme(a) == ownScheme(b)
+	rows := make([]rowDiff, a.Rows)
+	lanes := make([]lane, parallel.Workers())
+	err := parallel.Do(ctx, a.Rows, func(worker, row int) error {
+		var err error
+		rows[row], err = lanes[worker].row(a, b, row)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return d, err
+	}
+	d.MaxAbs, d.Groups = 0, int64(a.Rows)*int64((a.Cols+groupCols-1)/groupCols)
+	for _, x := range rows {
+		d.add(x.squares)
+		d.Changed += x.changed
+		d.MaxAbs = max(d.MaxAbs, Value(x.maxAbs))
+	}
+	d.NMSE = d.nmse()
+	return d, nil
+}
+
+func storedOf(m *qtensor.Matrix) *Stored {
+	if m == nil {
+		return nil
+	}
+	return &Stored{m.Scheme.String(), m.Rows, m.Cols, 8 * float64(m.Bytes()) / float64(int64(m.Rows)*int64(m.Cols))}
+}
+
+// ownScheme is m's scheme, or the one of ours that holds the same codes.
+func ownScheme(m *qtensor.Matrix) qtensor.Scheme {
+	if own, ok := m.Scheme.Own(); ok {
+		return own
+	}
+	return m.Scheme
+}
+
+// A rowDiff is how two rows differ.
+type rowDiff struct {
+	squares
+	maxAbs  float64
+	changed int64 // groups
+}
+
+// A lane is one worker's scratch.
+type lane struct {
+	readA, readB qtensor.Reader
+	a, b         []float32
+}
+
+func (l *lane) row(a, b *qtensor.Matrix, r int) (d rowDiff, err error) {
+	if len(l.a) != a.Cols {
+		l.a, l.b = make([]float32, a.Cols), make([]float32, a.Cols)
+	}
+	l.readA.Row(l.a, a, r)
+	l.readB.Row(l.b, b, r)
+	counted := -1 // the last group that was found to have changed
+	for i, x := range l.a {
+		p, q := float64(x), float64(l.b[i])
+		if p-p != 0 || q-q != 0 {
+			return d, fmt.Errorf("row %d, column %d: %v and %v cannot be compared", r, i, x, l.b[i])
+		}
+		d.whole += float64(p * p)
+		if p == q {
+			continue
+		}
+		d.difference += float64((p - q) * (p - q))
+		d.maxAbs = max(d.maxAbs, math.Abs(p-q))
+		if g := i / groupCols; g != counted {
+			d.changed, counted = d.changed+1, g
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,86 @@
+package thimble
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	container "thimble/format/thimble"
+	"thimble/internal/atomicfile"
+	"thimble/internal/model"
+	"thimble/quantize"
+)
+
+// A Digest is a SHA-256, which prints as hexadecimal.
+type Digest = container.Digest
+
+// A writtenFile is a container that was written.
+type writtenFile struct {
+	bytes  int64
+	digest Digest // of its header
+}
+
+// writeContainer stores m, which was read from sources, as plan says; fill writes
+// its tensors. A failure leaves no file.
+func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
+	contents, err := contentsOf(m, sources.Sources, plan)
+	if err != nil {
+		return writtenFile{}, err
+	}
+	w, err := container.Create(out, contents, container.Options{Overwrite: overwrite, Inputs: m.Files})
+	if err != nil {
+		return writtenFile{}, forceHint(err)
+	}
+	defer w.Abort()
+	if m.Verify != nil {
+		if err := m.Verify(); err != nil {
+			return writtenFile{}, err
+		}
+	}
+	if err := fill(w); err != nil {
+		return writtenFile{}, err
+	}
+	if err := sources.wait(); err != nil {
+		return writtenFile{}, err
+	}
+	err = w.Close()
+	return writtenFile{w.Size(), w.Digest()}, err
+}
+
+// contentsOf describes the container that plan makes of m.
+func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
+	contents, err := container.Describe(m)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range plan.Tensors {
+		contents.Tensors[i].Scheme = e.To
+	}
+	p := &contents.Provenance
+	p.Sources = append(slices.Clone(p.Sources), sources...)
+	if p.Recipe != "" {
+		p.Recipe = strings.TrimSpace(p.Recipe) + "\n---\n" // one YAML document for each quantization
+	}
+	p.Recipe += strings.TrimSpace(plan.Recipe)
+	p.Tool = Tool
+	return contents, nil
+}
+
+// checkOutput finds, before any work, that out cannot be written. Creating it checks
+// again.
+func checkOutput(out string, overwrite bool, inputs []string) error {
+	if out == "-" {
+		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
+	}
+	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: inputs}))
+}
+
+// forceHint adds the remedy to an error about a file that exists.
+func forceHint(err error) error {
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%w; --force replaces it", err)
+	}
+	return err
+}
