@@ -63,31 +63,40 @@ const (
 // plotBox is where labels may be.
 var plotBox = box{left + 2, top - 8, plotRight + right - 4, plotBottom - 2}
 
-// place finds places for labels where they hide neither points nor each other.
-// It goes over them three times, each time looking for the best place of one
-// with all others where they are.
+// place finds places for labels where they hide neither points nor each other. It
+// visits them three times, each time choosing the best place of one label while all
+// others stay where they are.
 func place(labels []label, points []spot, lines [][2]spot) {
 	for round := range 3 {
 		for i := range labels {
-			l := &labels[i]
-			least := math.Inf(1)
-			for _, d := range distances {
-				for order, way := range directions {
-					b := boxAt(l.text, l.at, way, d)
-					cost := float64(perPixel*(d-distances[0])) + float64(0.3*float64(order)) + float64(outOfPlot*b.outside(plotBox))
-					cost += inTheWay(b, points, lines)
-					for j := range labels {
-						if j != i && (round > 0 || j < i) {
-							cost += float64(overText * b.overlap(labels[j].box))
-						}
-					}
-					if d > leaderFrom {
-						cost += crossed(l.at, b.nearest(l.at), points, labels)
-					}
-					if cost < least {
-						least, l.box, l.way, l.away = cost, b, way, d
-					}
+			placed := labels // that have a place already
+			if round == 0 {
+				placed = labels[:i]
+			}
+			placeOne(labels, i, placed, points, lines)
+		}
+	}
+}
+
+// placeOne chooses the cheapest place for label i.
+func placeOne(labels []label, i int, placed []label, points []spot, lines [][2]spot) {
+	l := &labels[i]
+	least := math.Inf(1)
+	for _, d := range distances {
+		for order, way := range directions {
+			b := boxAt(l.text, l.at, way, d)
+			cost := float64(perPixel*(d-distances[0])) + float64(0.3*float64(order)) + float64(outOfPlot*b.outside(plotBox))
+			cost += inTheWay(b, points, lines)
+			for j := range placed {
+				if j != i {
+					cost += float64(overText * b.overlap(placed[j].box))
 				}
+			}
+			if d > leaderFrom {
+				cost += crossed(l.at, b.nearest(l.at), points, labels)
+			}
+			if cost < least {
+				least, l.box, l.way, l.away = cost, b, way, d
 			}
 		}
 	}

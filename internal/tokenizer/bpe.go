@@ -85,6 +85,20 @@ func (m *bpe) encode(dst []uint32, piece string, w *merger) []uint32 {
 	return dst
 }
 
+// first returns the first character of a piece, or its first byte if the model works
+// on bytes, and that one's id, -1 if it has none.
+func (m *bpe) first(piece string) (c string, id int32) {
+	id = m.one[piece[0]]
+	if m.byteLevel || piece[0] < utf8.RuneSelf {
+		return piece[:1], id
+	}
+	_, n := utf8.DecodeRuneInString(piece)
+	if known, ok := m.ids[piece[:n]]; ok {
+		id = int32(known)
+	}
+	return piece[:n], id
+}
+
 // load sets the symbols to the characters of the piece. As in Hugging Face, an
 // unknown token comes before the next character that has a token, so after
 // bytes that stand in for one.
@@ -92,15 +106,8 @@ func (m *bpe) load(w *merger, piece string) {
 	w.symbols = w.symbols[:0]
 	unknown := false
 	for i := 0; i < len(piece); {
-		n, id := 1, m.one[piece[i]]
-		if !m.byteLevel && piece[i] >= utf8.RuneSelf {
-			_, n = utf8.DecodeRuneInString(piece[i:])
-			if known, ok := m.ids[piece[i:i+n]]; ok {
-				id = int32(known)
-			}
-		}
-		c := piece[i : i+n]
-		i += n
+		c, id := m.first(piece[i:])
+		i += len(c)
 		if id < 0 {
 			var spelled bool
 			if w.spelled, spelled = m.spell(w.spelled[:0], c); spelled {
