@@ -75,7 +75,7 @@ func (b *budget) String() string {
 
 // budgetFor reads and checks the flags for what r makes of m, for target if that
 // is not nil, and completes r. It returns nil if schemes are not to be chosen.
-func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *format.Target) (*budget, error) {
+func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target format.Exporter) (*budget, error) {
 	if !budgeted(c) {
 		for _, name := range []string{"schemes", statsFlag.Name} {
 			if c.IsSet(name) {
@@ -237,7 +237,7 @@ func excess(m *model.Model, r *quantize.Recipe, limit int64) (int64, error) {
 }
 
 // candidateSchemes are those of these names, without what target has no type for.
-func candidateSchemes(names []string, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
+func candidateSchemes(names []string, m *model.Model, target format.Exporter) ([]qtensor.Scheme, error) {
 	var schemes []qtensor.Scheme
 next:
 	for _, name := range names {
@@ -258,7 +258,7 @@ next:
 		schemes = append(schemes, s)
 	}
 	if len(schemes) == 0 {
-		return nil, fmt.Errorf("%s has no type for any of %s", target.Name, defect.Printable(strings.Join(names, ",")))
+		return nil, fmt.Errorf("%s has no type for any of %s", target.Format().Program, defect.Printable(strings.Join(names, ",")))
 	}
 	return schemes, nil
 }

@@ -40,7 +40,7 @@ type row struct {
 	kind       string // what it shares with rows that differ in budget alone
 	budget     *budget
 	candidates []string // that the budget is spent on
-	target     *format.Target
+	target     format.Exporter
 	calibrated bool
 	recipe     *quantize.Recipe // completed as work goes on
 

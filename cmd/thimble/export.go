@@ -10,7 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"thimble/format/gguf"
+	"thimble/format"
+	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -18,8 +19,13 @@ import (
 	"thimble/quantize"
 )
 
-// targets are the formats that export writes.
-var targets = []string{"gguf"}
+// targets are the names of the formats that export writes.
+var targets = func() (names []string) {
+	for _, e := range format.Exporters() {
+		names = append(names, e.Format().Name)
+	}
+	return names
+}()
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
@@ -39,7 +45,7 @@ func exportCommand() *cli.Command {
 			"   thimble export g64.thimble --to gguf -o g64.gguf --requantize",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: gguf"},
+			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(targets, ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round again, to the nearest type that has as many bits, what the format has no type for"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
@@ -70,8 +76,8 @@ type exportedTensor struct {
 	Requantize bool   `json:"requantize,omitempty"` // the type holds other codes than that
 }
 
-func newExported(e *gguf.Export, notes []string) *exported {
-	r := &exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
+func newExported(to string, e *export.Plan, notes []string) *exported {
+	r := &exported{Format: to, Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
 	for _, t := range e.Tensors {
 		x := exportedTensor{Name: t.Name, Source: t.Source, Type: t.Type, Rows: t.Rows, Cols: t.Cols, Bytes: t.Bytes, Requantize: t.Requantize}
 		if t.Source != "" {
@@ -114,10 +120,11 @@ func exportAction(c *cli.Context) error {
 		return err
 	}
 	out, to := c.String("output"), c.String("to")
+	exporter, known := format.ExporterTo(to)
 	switch {
 	case to == "":
 		return fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(targets, ", "))
-	case !slices.Contains(targets, to):
+	case !known:
 		return fmt.Errorf("--to %q is not one of %s%s", to, strings.Join(targets, ", "), spell.Suggest(to, targets))
 	case c.IsSet("context") && c.Int("context") < 1:
 		return fmt.Errorf("--context is %d, want the number of tokens in the longest text", c.Int("context"))
@@ -134,14 +141,14 @@ func exportAction(c *cli.Context) error {
 			return err
 		}
 	}
-	e, err := gguf.NewExport(m, exportOptions(c, m)) // refuses before the sources are read through
+	e, err := exporter.Plan(m, exportOptions(c, m)) // refuses before the sources are read through
 	if err != nil {
 		return err
 	}
 	if c.Bool(dryRunFlag.Name) {
-		return print(c, newExported(e, m.Notes))
+		return print(c, newExported(to, e, m.Notes))
 	}
-	if e, err = writeExport(c, m, out); err != nil {
+	if e, err = writeExport(c, exporter, m, out); err != nil {
 		return err
 	}
 	// The file is there: an interrupt comes too late to undo it.
@@ -149,13 +156,13 @@ func exportAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := newExported(e, m.Notes)
+	report := newExported(to, e, m.Notes)
 	report.Output, report.SHA256 = out, hex.EncodeToString(sums[0].SHA256)
 	return print(c, report)
 }
 
 // writeExport writes m, with the hashes of the files it was read from, to out.
-func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, error) {
+func writeExport(c *cli.Context, exporter format.Exporter, m *model.Model, out string) (*export.Plan, error) {
 	hashing := newMeter(c, "hash", "MB", 1e6)
 	sources, err := hashFiles(c.Context, m.Files, hashing)
 	hashing.done()
@@ -169,7 +176,7 @@ func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, erro
 	defer progress.done()
 	var bytes int64
 	options.Progress = func(done int64) { progress.at(done, bytes) }
-	e, err := gguf.NewExport(m, options)
+	e, err := exporter.Plan(m, options)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +187,8 @@ func writeExport(c *cli.Context, m *model.Model, out string) (*gguf.Export, erro
 
 // exportOptions reads the flags. What --requantize needs to know of m is found
 // out when the first tensor asks for it.
-func exportOptions(c *cli.Context, m *model.Model) gguf.Options {
-	o := gguf.Options{Context: c.Int("context"), Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files}
+func exportOptions(c *cli.Context, m *model.Model) export.Options {
+	o := export.Options{Context: c.Int("context"), Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files}
 	if !c.Bool("requantize") {
 		return o
 	}

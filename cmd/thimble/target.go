@@ -18,14 +18,14 @@ var forFlag = &cli.StringFlag{Name: "for", Usage: "refuse what the program `TARG
 
 func targetNames() []string {
 	var names []string
-	for _, t := range format.Targets {
-		names = append(names, t.Name)
+	for _, e := range format.Exporters() {
+		names = append(names, e.Format().Program)
 	}
 	return names
 }
 
 // targetOf returns the target that --for names, or nil.
-func targetOf(c *cli.Context) (*format.Target, error) {
+func targetOf(c *cli.Context) (format.Exporter, error) {
 	if !c.IsSet(forFlag.Name) {
 		return nil, nil
 	}
@@ -36,11 +36,9 @@ func targetOf(c *cli.Context) (*format.Target, error) {
 	return t, nil
 }
 
-func targetNamed(name string) (*format.Target, error) {
-	for i := range format.Targets {
-		if format.Targets[i].Name == name {
-			return &format.Targets[i], nil
-		}
+func targetNamed(name string) (format.Exporter, error) {
+	if e, ok := format.ExporterFor(name); ok {
+		return e, nil
 	}
 	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))
 }
@@ -57,7 +55,7 @@ type targetType struct {
 
 // planFor checks that every matrix of plan has a type in target and lists the
 // types. Vectors have one everywhere.
-func planFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used []targetType, notes []string, err error) {
+func planFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used []targetType, notes []string, err error) {
 	if notes, err = target.Check(m); err != nil {
 		return nil, nil, err
 	}
@@ -67,7 +65,7 @@ func planFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used [
 		}
 		if near := target.Nearest(e.To, e.Cols); near != e.To {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (--set '%s=%v')",
-				e.Name, target.Name, e.To, e.Cols, near, e.Name, near)
+				e.Name, target.Format().Program, e.To, e.Cols, near, e.Name, near)
 		}
 		used = counted(used, target, e.To, e.Rows, e.Cols)
 	}
@@ -75,7 +73,7 @@ func planFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used [
 }
 
 // counted adds a matrix to the types in use.
-func counted(used []targetType, target *format.Target, s qtensor.Scheme, rows, cols int) []targetType {
+func counted(used []targetType, target format.Exporter, s qtensor.Scheme, rows, cols int) []targetType {
 	name, fast := target.Kernel(s, rows)
 	for i := range used {
 		if u := &used[i]; u.Type == name && u.Fast == fast {
@@ -84,21 +82,22 @@ func counted(used []targetType, target *format.Target, s qtensor.Scheme, rows, c
 			return used
 		}
 	}
-	return append(used, targetType{target.Name, name, s.String(), 1, int64(rows) * int64(cols), fast})
+	return append(used, targetType{target.Format().Program, name, s.String(), 1, int64(rows) * int64(cols), fast})
 }
 
 // targetText is the types as lines under the plan.
-func targetText(target *format.Target, used []targetType) string {
+func targetText(target format.Exporter, used []targetType) string {
 	var b strings.Builder
 	all := int64(0)
 	for _, u := range used {
 		all += u.Weights
 	}
-	fmt.Fprintf(&b, "for %s:\n", target.Name)
+	f := target.Format()
+	fmt.Fprintf(&b, "for %s:\n", f.Program)
 	for _, u := range used {
-		speed := target.Fast
+		speed := f.Fast
 		if !u.Fast {
-			speed = target.Slow
+			speed = f.Slow
 		}
 		fmt.Fprintf(&b, "  %-5s %4d matrices, %5.1f%% of their weights: %s\n", u.Type, u.Tensors, 100*float64(u.Weights)/float64(all), speed)
 	}

@@ -175,7 +175,7 @@ func writeModel(c *cli.Context, recipe *quantize.Recipe, overrides []string) err
 
 // announce prints what is known before any of plan is carried out, unless one JSON
 // document is to be printed at the end.
-func (w *written) announce(c *cli.Context, plan *quantize.Plan, target *format.Target) error {
+func (w *written) announce(c *cli.Context, plan *quantize.Plan, target format.Exporter) error {
 	if c.Bool(jsonFlag.Name) {
 		return nil
 	}
@@ -242,7 +242,7 @@ func choose(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Re
 }
 
 // report is what is known before plan, which is of chosen, is carried out.
-func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibration, target *format.Target) (*written, error) {
+func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibration, target format.Exporter) (*written, error) {
 	w := newWritten(plan, m.Notes)
 	w.PredictedKL = chosen.predicted
 	for _, note := range append([]string{cal.note}, chosen.notes...) {

@@ -80,8 +80,14 @@ func specs() map[string]model.Spec {
 	return map[string]model.Spec{"wide": wide, "tied": tied, "biased": biased, "shared": shared, "ragged": ragged}
 }
 
+// Model returns a small model whose linear layers are stored in scheme.
+func Model(t testing.TB, scheme qtensor.Scheme) *model.Model {
+	t.Helper()
+	return build(t, specs()["wide"], scheme)
+}
+
 // build returns a model of Spec s with every code and many scales.
-func build(t *testing.T, s model.Spec, scheme qtensor.Scheme) *model.Model {
+func build(t testing.TB, s model.Spec, scheme qtensor.Scheme) *model.Model {
 	t.Helper()
 	d := &tokenizer.Data{
 		Model: tokenizer.ByteLevelBPE, Merges: []uint32{}, Tokens: [][]byte{[]byte("<unk>"), []byte("<s>"), []byte("</s>"), []byte("a"), []byte("b"), []byte("c"), []byte(" ")},

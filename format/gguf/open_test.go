@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"thimble/convert"
+	"thimble/format/export"
 	"thimble/format/formattest"
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -46,7 +47,7 @@ func reopen(t *testing.T, path string) *model.Model {
 // exported writes m and opens the file.
 func exported(t *testing.T, m *model.Model) (*model.Model, string) {
 	t.Helper()
-	e, err := NewExport(m, Options{})
+	e, err := exporter.Plan(m, export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func TestFixturesComeBack(t *testing.T) {
 			t.Parallel()
 			m := checkpoint(t, f.dir, f.set...)
 			if f.refused != "" {
-				if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
+				if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
 					t.Errorf("%v, want %q", err, f.refused)
 				}
 				return
@@ -148,7 +149,7 @@ func inFile(m *model.Model) model.Spec {
 	if err != nil {
 		panic(err)
 	}
-	s := arch.said(&m.Spec)
+	s := arch.asGGUF(&m.Spec)
 	s.Rope.Pairs = m.Spec.Rope.Pairs
 	return s
 }
@@ -225,21 +226,30 @@ func sameJSON(a, b any) bool {
 	return string(x) == string(y)
 }
 
+// stored are the schemes that GGUF has types for.
+var stored = []qtensor.Scheme{
+	{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
+	{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
+	{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
+	{Kind: qtensor.Int, Bits: 8, Group: 32},
+}
+
+func TestExporter(t *testing.T) {
+	formattest.RunExporter(t, formattest.ExporterTarget{
+		Exporter: exporter, Schemes: stored, Without: qtensor.Scheme{Kind: qtensor.Int, Bits: 3, Group: 64, Asym: true},
+	})
+}
+
 func TestConformance(t *testing.T) {
 	formattest.Run(t, formattest.Target{
 		Write: func(path string, m *model.Model) error {
-			e, err := NewExport(m, Options{})
+			e, err := exporter.Plan(m, export.Options{})
 			if err != nil {
 				return err
 			}
 			return e.Write(context.Background(), path)
 		},
-		Open: Open,
-		Schemes: []qtensor.Scheme{
-			{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
-			{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
-			{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
-			{Kind: qtensor.Int, Bits: 8, Group: 32},
-		},
+		Open:    Open,
+		Schemes: stored,
 	})
 }

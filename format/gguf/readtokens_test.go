@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -102,7 +103,7 @@ func TestStepsComeBack(t *testing.T) {
 	llama.Tokens[9] = bytes.Repeat([]byte("x"), maxPiece+1)
 	m := filled(t, func() model.Spec { s := specs()["llama"]; s.Vocab = len(llama.Tokens); return s }())
 	m.Tokenizer = func() (*tokenizer.Data, error) { return llama, nil }
-	if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
+	if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
 		t.Errorf("a long token: %v", err)
 	}
 }
