@@ -242,7 +242,7 @@ func TestRefuses(t *testing.T) {
 		{"missing tensor", func(f *checkpointFiles) { delete(f.tensors, q0) },
 			": " + q0 + ": tensor is missing, want shape [8 8]"},
 		{"renamed tensor", func(f *checkpointFiles) { f.rename(q0, "model.layers.0.self_attn.q_prj.weight") },
-			": " + q0 + ": tensor is missing, want shape [8 8]; model.layers.0.self_attn.q_prj.weight is stored and has no place"},
+			": " + q0 + ": tensor is missing, want shape [8 8]; the checkpoint has model.layers.0.self_attn.q_prj.weight, which is unused"},
 		{"other prefix", func(f *checkpointFiles) {
 			for name := range maps.Clone(f.tensors) {
 				f.rename(name, "transformer."+name)
@@ -251,17 +251,17 @@ func TestRefuses(t *testing.T) {
 		{"missing norm", func(f *checkpointFiles) { delete(f.tensors, "model.norm.weight") },
 			": model.norm.weight: tensor is missing, want shape [8]"},
 		{"extra tensor", func(f *checkpointFiles) { f.tensors["score.weight"] = tensor{"F32", []int{2, 8}, nil} },
-			"/model.safetensors: score.weight: tensor is stored, and config.json has no place for it"},
+			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json has no place for it"},
 		{"bias without attention_bias", func(f *checkpointFiles) {
 			f.tensors["model.layers.1.self_attn.q_proj.bias"] = tensor{"F32", []int{8}, nil}
-		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: tensor is stored, and config.json has no place for it"},
+		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json has no place for it"},
 		{"more layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 1 },
-			"/model.safetensors: model.layers.1.input_layernorm.weight: tensor is stored, and config.json has no place for it"},
+			"/model.safetensors: model.layers.1.input_layernorm.weight: the checkpoint has this tensor, but config.json has no place for it"},
 		{"fewer layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 3 },
 			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]"},
 		{"number with a zero", func(f *checkpointFiles) {
 			f.tensors["model.layers.01.self_attn.rotary_emb.inv_freq"] = tensor{"F32", []int{2}, nil}
-		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: tensor is stored, and config.json has no place for it"},
+		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: the checkpoint has this tensor, but config.json has no place for it"},
 		{"wrong shape", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F32", []int{8, 6}, nil} },
 			"/model.safetensors: " + q0 + ": shape is [8 6], config.json wants [8 8]"},
 		{"transposed", func(f *checkpointFiles) {
@@ -276,11 +276,11 @@ func TestRefuses(t *testing.T) {
 		{"scales not announced", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
-		}, "/model.safetensors: " + q0 + "_scale: tensor is stored, and config.json has no place for it"},
+		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json has no place for it"},
 		{"no scale", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
-		}, "/model.safetensors: " + q0 + "_scale_inv: scale is missing, and config.json says that 8-bit floats have one"},
+		}, "/model.safetensors: " + q0 + "_scale_inv: scale is missing, but config.json declares scales for 8-bit floats"},
 		{"scales of another shape", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale_inv"] = tensor{"F32", []int{2, 1}, nil}
@@ -298,9 +298,9 @@ func TestRefuses(t *testing.T) {
 			f.tensors["lm_head.weight"] = tensor{"BF16", []int{5, 8}, nil}
 		}, "/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
 		{"untied without a head", func(f *checkpointFiles) { delete(f.tensors, "lm_head.weight") },
-			"/config.json: tie_word_embeddings, share_embedding: the head is not tied to the embedding, but no lm_head.weight is stored; if the embedding is the head, as in MobileLLM, say --set share_embedding=true"},
+			"/config.json: tie_word_embeddings, share_embedding: the head is not tied to the embedding, but no lm_head.weight is stored; if the embedding is the head, as in MobileLLM, add --set share_embedding=true"},
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
-			"/config.json: missing; put the config.json that was saved with the checkpoint there"},
+			"/config.json: missing; copy the config.json that was saved with the checkpoint there"},
 		{"no weights", func(f *checkpointFiles) { f.files["model.safetensors"] = absent },
 			": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
 		{"end token outside", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"eos_token_id":[2,5]}` },
@@ -380,7 +380,7 @@ func TestEndTokens(t *testing.T) {
 	f := tiny()
 	f.files["generation_config.json"] = `{"eos_token_id":[2,3],"temperature":0.6,"_from_model_config":true}`
 	dir := f.write(t)
-	note := []string{"end tokens [2 3] are those of generation_config.json; config.json says [2]"}
+	note := []string{"end tokens [2 3] come from generation_config.json; config.json has [2]"}
 	for _, c := range []struct {
 		set  []string
 		eos  []int

@@ -20,19 +20,19 @@ var exporters = []Exporter{
 // Exporters lists the formats that models are exported to.
 func Exporters() []Exporter { return slices.Clone(exporters) }
 
-// ExporterTo returns the exporter of the format called name, such as "gguf".
-func ExporterTo(name string) (e Exporter, ok bool) {
+// ExporterNamed returns the exporter of the format called name, such as "gguf".
+func ExporterNamed(name string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool { return f.Name == name })
 }
 
-// ExporterFor returns the exporter for the program called program, such as "llama.cpp".
-func ExporterFor(program string) (e Exporter, ok bool) {
+// ExporterForProgram returns the exporter for the program called program, such as "llama.cpp".
+func ExporterForProgram(program string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool { return f.Program == program })
 }
 
-// ExporterOf returns the exporter whose format the ending of path names, in
+// ExporterForFile returns the exporter whose format the ending of path names, in
 // upper or lower case.
-func ExporterOf(path string) (e Exporter, ok bool) {
+func ExporterForFile(path string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool {
 		return strings.HasSuffix(strings.ToLower(path), f.Ending)
 	})

@@ -115,9 +115,9 @@ func TestExporters(t *testing.T) {
 	endings := map[string]bool{}
 	for _, e := range Exporters() {
 		f := e.Format()
-		to, ok := ExporterTo(f.Name)
-		by, ok2 := ExporterFor(f.Program)
-		of, ok3 := ExporterOf("dir.x/Model" + strings.ToUpper(f.Ending))
+		to, ok := ExporterNamed(f.Name)
+		by, ok2 := ExporterForProgram(f.Program)
+		of, ok3 := ExporterForFile("dir.x/Model" + strings.ToUpper(f.Ending))
 		if !ok || !ok2 || !ok3 || to != e || by != e || of != e {
 			t.Errorf("%s: found %v, %v and %v", f.Name, to, by, of)
 		}
@@ -127,18 +127,18 @@ func TestExporters(t *testing.T) {
 		endings[f.Ending] = true
 	}
 	for _, name := range []string{"", "GGUF", "safetensor", "model.thimble", "toy"} {
-		if e, ok := ExporterFor(name); ok {
+		if e, ok := ExporterForProgram(name); ok {
 			t.Errorf("%v runs %q", e, name)
 		}
-		if e, ok := ExporterOf(name); ok {
+		if e, ok := ExporterForFile(name); ok {
 			t.Errorf("%v writes %q", e, name)
 		}
 	}
-	if e, ok := ExporterTo("GGUF"); ok {
+	if e, ok := ExporterNamed("GGUF"); ok {
 		t.Errorf("GGUF is %v", e)
 	}
 
-	e, _ := ExporterOf("out.toy")
+	e, _ := ExporterForFile("out.toy")
 	m := formattest.Model(t, qtensor.Scheme{Kind: qtensor.BF16})
 	p, err := e.Plan(m, export.Options{})
 	if err != nil {

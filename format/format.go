@@ -1,4 +1,4 @@
-// Package format reads and writes model files. Open recognises a container by
+// Package format reads and writes model files. Open recognizes a container by
 // its first bytes; an Exporter writes the format of another program. Each format
 // is a folder below this one and one line of a table here.
 package format

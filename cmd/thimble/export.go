@@ -120,7 +120,7 @@ func exportAction(c *cli.Context) error {
 		return err
 	}
 	out, to := c.String("output"), c.String("to")
-	exporter, known := format.ExporterTo(to)
+	exporter, known := format.ExporterNamed(to)
 	switch {
 	case to == "":
 		return fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(targets, ", "))

@@ -37,7 +37,7 @@ func targetOf(c *cli.Context) (format.Exporter, error) {
 }
 
 func targetNamed(name string) (format.Exporter, error) {
-	if e, ok := format.ExporterFor(name); ok {
+	if e, ok := format.ExporterForProgram(name); ok {
 		return e, nil
 	}
 	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(targetNames(), ", "), spell.Suggest(name, targetNames()))

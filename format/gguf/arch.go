@@ -57,7 +57,7 @@ func architectureNamed(name string) (*architecture, bool) {
 // names what the closest one lacks.
 func choose(path string, s *model.Spec) (*architecture, error) {
 	if n := len(s.Schedule); n > maxSteps {
-		return nil, defect.Unsupported(path, "%d steps in GGUF, only %d,", n, maxSteps)
+		return nil, defect.Unsupported(path, "%d steps in GGUF (want at most %d)", n, maxSteps)
 	}
 	var closest *architecture
 	var fewest []string

@@ -263,7 +263,7 @@ func TestNearMisses(t *testing.T) {
 		"rope.scaling in GGUF's architecture phi2": {"phi2", func(s *model.Spec) {
 			s.Rope.Scaling, s.Rope.Factor, s.Rope.LowFreq, s.Rope.HighFreq, s.Rope.Original = model.RopeLlama3, 8, 1, 4, 16
 		}},
-		"513 steps in GGUF, only 512, is not supported": {"llama", func(s *model.Spec) { s.Schedule = make([]int, 513); s.Blocks = 1 }},
+		"513 steps in GGUF (want at most 512) is not supported": {"llama", func(s *model.Spec) { s.Schedule = make([]int, 513); s.Blocks = 1 }},
 	} {
 		s := specs()[c.arch]
 		c.change(&s)

@@ -192,7 +192,7 @@ func TestHostile(t *testing.T) {
 		}, "output_norm.weight: is stored as Q8_0, a vector is F32"},
 		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{64, 1} }, "output_norm.weight: shape is (1, 64)"},
 		{"no architecture", set("general.architecture", nil), "general.architecture: the key is missing"},
-		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"", only gemma3, llama, llama4,`},
+		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want gemma3, llama, llama4,`},
 		{"a split file", set("split.count", uint16(3)), "split.count: one of 3 files of a split model is not supported; join the files with llama-gguf-split --merge"},
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},

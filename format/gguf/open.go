@@ -127,7 +127,7 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 			names = append(names, a.name)
 		}
 		slices.Sort(names)
-		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q, only %s,",
+		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q (want %s)",
 			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
 	return m, arch, f.take(m, func(name string) bool { return !isList(name) })

@@ -60,7 +60,7 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 }
 
 // kindsOf returns the type of every token. If the tokenizer does not store types,
-// a byte token is recognised by its spelling, and a token that the model cannot
+// a byte token is recognized by its spelling, and a token that the model cannot
 // produce is unused.
 func kindsOf(d *tokenizer.Data) []int32 {
 	kinds := make([]int32, len(d.Tokens))

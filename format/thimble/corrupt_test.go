@@ -138,7 +138,7 @@ func TestCheckNames(t *testing.T) {
 	}{
 		{[]int64{q.Scales}, "blocks.0.q: is damaged"},
 		{[]int64{q.Codes, norm.Codes}, "blocks.0.q: is damaged"},
-		{[]int64{q.Codes, norm.Codes}, "; 1 more parts are damaged: norm"},
+		{[]int64{q.Codes, norm.Codes}, "; 1 more damaged: norm"},
 		{[]int64{q.Codes + 47}, "blocks.0.q: the gap from here to byte"},
 		{[]int64{info.Bytes - 1}, "norm: the gap"},
 		{[]int64{info.DataOffset - 1}, "tokenizer: the gap"},

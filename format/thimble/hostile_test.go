@@ -219,7 +219,7 @@ func TestHostilePreamble(t *testing.T) {
 		if !knownError(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ... %s", err, want)
 		}
-		if newer := p.Version > Version || p.Features != 0; errors.Is(err, defect.ErrUnsupported) != newer {
+		if newer := p.Version > version || p.Features != 0; errors.Is(err, defect.ErrUnsupported) != newer {
 			t.Errorf("%v is of the wrong kind", err)
 		}
 	}

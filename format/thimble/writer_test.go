@@ -130,7 +130,7 @@ func TestWriterRefusesTensors(t *testing.T) {
 	first := fill(w.contents.Tensors[0])
 	other := *first
 	other.Scheme = scheme("int8/g8")
-	refused(w.Write(&other), "embed: is int8/g8/sym (6, 8), planned was int8/row/sym (6, 8)")
+	refused(w.Write(&other), "embed: is int8/g8/sym (6, 8), want int8/row/sym (6, 8) as in the contents")
 	short := *first
 	short.Codes = short.Codes[1:]
 	refused(w.Write(&short), "codes take 47 bytes")
