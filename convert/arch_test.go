@@ -21,7 +21,7 @@ func windows(n, first, window int) []model.Attention {
 	return a
 }
 
-// The keys and values are those that the models' makers publish.
+// The keys and values are those of published models.
 func TestPublishedArchitectures(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -105,8 +105,8 @@ func TestPublishedArchitectures(t *testing.T) {
 	}
 }
 
-// gemma3 is what a Gemma 3 1B cut to 7 blocks computes: five are local, one
-// global, one local.
+// gemma3 is the Spec of a Gemma 3 1B with 7 blocks: five local, one global, one
+// local.
 var gemma3 = model.Spec{Hidden: 1152, Heads: 4, KVHeads: 1, HeadDim: 256, FFN: 6912, Vocab: 262144, Context: 32768, Blocks: 7,
 	Schedule: model.InOrder(7, 1), Norm: model.NormRMS1, NormEps: 1e-6, QKNorm: model.QKGain, PostNorm: true, Activation: model.GELUTanh,
 	EmbedScale: math.Sqrt(1152), Rope: model.Rope{Base: 1e6}, Ropes: []model.Rope{{Base: 1e4}}, Tied: true, BOS: 2, EOS: []int{1, 106},
@@ -132,7 +132,7 @@ const qwen25 = `{"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"b
 	"rms_norm_eps":1e-06,"rope_theta":1000000.0,"sliding_window":32768,"tie_word_embeddings":true,"torch_dtype":"bfloat16",
 	"transformers_version":"4.40.1","use_cache":true,"use_mrope":false,"use_sliding_window":false,"vocab_size":151936}`
 
-// What each architecture does when a key is absent, null or turned.
+// What each architecture does if a key is absent, null or inverted.
 func TestWindows(t *testing.T) {
 	for _, c := range []struct {
 		edits []string

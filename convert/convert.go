@@ -80,19 +80,10 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	defer dir.Close()
-
-	name := configName
-	if c.Tensors[metaEmbed] != nil {
-		name = paramsName
-	}
-	cfg, err := readConfig(dir, name, o.Set)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: missing; copy the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, name)), name)
-	}
+	cfg, err := configOf(c, dir, o.Set)
 	if err != nil {
 		return nil, err
 	}
-	cfg.tensors = c.Tensors
 	modelType, arch, err := recognize(cfg)
 	if err != nil {
 		return nil, err
@@ -127,6 +118,23 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	m.Notes = append(m.Notes, notes...)
 	m.Tokenizer = lazyTokenizer(m, dir)
 	return m, m.Check()
+}
+
+// configOf reads the config of c in the layout that c has.
+func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*config, error) {
+	name := configName
+	if c.Tensors[metaEmbed] != nil {
+		name = paramsName
+	}
+	cfg, err := readConfig(dir, name, set)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: missing; copy the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(dir.Path, name)), name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.tensors = c.Tensors
+	return cfg, nil
 }
 
 func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error) {

@@ -18,7 +18,7 @@ import (
 
 const layouts = "../fixtures/layouts"
 
-// rowsOf is all of m's codes.
+// rowsOf returns the stored rows of m.
 func rowsOf(m *qtensor.Matrix) []byte {
 	var all []byte
 	var reader qtensor.Reader
@@ -38,7 +38,7 @@ func openFixture(t *testing.T, dir string, set ...string) *model.Model {
 	return m
 }
 
-// However Meta laid a model out, it becomes what its Hugging Face twin does.
+// Every layout of Meta's gives the model of its Hugging Face twin.
 func TestMeta(t *testing.T) {
 	twin := openFixture(t, "../fixtures/llama-sharded")
 	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
@@ -74,27 +74,48 @@ func params(edits ...string) string {
 	return text + strings.Join(edits, "") + "}"
 }
 
-func TestMetaParams(t *testing.T) {
-	read := func(text string, set ...string) (*config, model.Spec, error) {
-		c, err := parseConfig(paramsName, []byte(text), set)
-		if err != nil {
-			return nil, model.Spec{}, err
-		}
-		c.tensors = map[string]*checkpoint.Tensor{
-			metaEmbed:                         {Name: metaEmbed, Shape: []int{384, 64}},
-			"layers.0.feed_forward.w1.weight": {Name: "w1", Shape: []int{160, 64}},
-		}
-		_, a, err := recognize(c)
-		if err != nil {
-			return nil, model.Spec{}, err
-		}
-		s := a.spec(c)
-		c.Inert(inert...)
-		if err := c.done("llama"); err != nil {
-			return c, s, err
-		}
-		return c, s, s.Check()
+// readParams reads a params.json the way Open does, up to the tensors.
+func readParams(text string, set ...string) (*config, model.Spec, error) {
+	c, err := parseConfig(paramsName, []byte(text), set)
+	if err != nil {
+		return nil, model.Spec{}, err
 	}
+	c.tensors = map[string]*checkpoint.Tensor{
+		metaEmbed:                         {Name: metaEmbed, Shape: []int{384, 64}},
+		"layers.0.feed_forward.w1.weight": {Name: "w1", Shape: []int{160, 64}},
+	}
+	_, a, err := recognize(c)
+	if err != nil {
+		return nil, model.Spec{}, err
+	}
+	s := a.spec(c)
+	c.Inert(inert...)
+	if err := c.done("llama"); err != nil {
+		return c, s, err
+	}
+	return c, s, s.Check()
+}
+
+// Any params.json is an error in one line, or a Spec that has passed its Check.
+func FuzzParams(f *testing.F) {
+	for _, text := range []string{
+		params(), params(`,"rope_theta":500000.0,"use_scaled_rope":true,"rope_scaling_factor":8`), "{}", "[]",
+		params(`,"max_seq_len":1e9,"bos_token_id":-1`), `{"dim":0,"n_heads":-1,"ffn_dim_multiplier":1e308,"multiple_of":1048576}`,
+	} {
+		f.Add([]byte(text), "layer_sharing=true")
+	}
+	f.Fuzz(func(t *testing.T, text []byte, set string) {
+		if _, s, err := readParams(string(text), set); err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("not one clean line: %q", err)
+			}
+		} else if n := len(s.Slots()); n < 12 {
+			t.Errorf("%d slots", n)
+		}
+	})
+}
+
+func TestMetaParams(t *testing.T) {
 	base := model.Spec{Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 160, Vocab: 384, Context: 4096, Blocks: 3,
 		Schedule: []int{0, 1, 2}, NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1}
 	with := func(edit func(*model.Spec)) model.Spec {
@@ -119,7 +140,7 @@ func TestMetaParams(t *testing.T) {
 		{params(), []string{"share_embedding=true", "layer_sharing=true"},
 			with(func(s *model.Spec) { s.Tied, s.Schedule = true, []int{0, 0, 1, 1, 2, 2} })},
 	} {
-		_, got, err := read(c.text, c.set...)
+		_, got, err := readParams(c.text, c.set...)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 		} else if diff := cmp.Diff(c.want, got); diff != "" {
@@ -140,13 +161,13 @@ func TestMetaParams(t *testing.T) {
 		{params(`,"quantization_args":{"scheme":"int8"}`), nil, "params.json: quantization_args: this key of llama is not supported; if it does not change what the model computes, --set quantization_args=null drops it"},
 		{`{"n_heads":4}`, nil, "params.json: dim: key is missing; add it to the file or give --set dim=..."},
 	} {
-		if _, _, err := read(c.text, c.set...); err == nil || err.Error() != c.want {
+		if _, _, err := readParams(c.text, c.set...); err == nil || err.Error() != c.want {
 			t.Errorf("%s %v:\ngot  %v\nwant %s", c.text, c.set, err, c.want)
 		}
 	}
 }
 
-// A part that is not what the other parts say is refused.
+// A part that contradicts the other parts is refused.
 func TestMetaParts(t *testing.T) {
 	copied := func(t *testing.T, from string) string {
 		dir := t.TempDir()
@@ -209,7 +230,7 @@ func TestMetaParts(t *testing.T) {
 	}
 }
 
-// torch widened every 8-bit float of each kind.
+// Every 8-bit float has the value that torch gives it.
 func TestEightBitValues(t *testing.T) {
 	c, err := checkpoint.Open(filepath.Join(layouts, "eight-bit-values.safetensors"))
 	if err != nil {
@@ -227,7 +248,7 @@ func TestEightBitValues(t *testing.T) {
 	}
 }
 
-// What is said of tensors that are widened, and in what they come out.
+// Widened tensors get a note and a float type.
 func TestWidened(t *testing.T) {
 	for dir, want := range map[string]struct {
 		note string
@@ -250,7 +271,7 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-// A scale for all of a matrix, and scales of activations.
+// One scale for a whole matrix, and scales of activations.
 func TestOneScale(t *testing.T) {
 	const q0 = "model.layers.0.self_attn.q_proj.weight"
 	f := tiny()

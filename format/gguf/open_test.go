@@ -122,23 +122,30 @@ func TestFixturesComeBack(t *testing.T) {
 			if missing := model.Differences(&want, &got.Spec); len(missing) > 0 || !slices.Equal(want.EOS, got.Spec.EOS) || want.BOS != got.Spec.BOS {
 				t.Errorf("spec is %+v, want %+v: %v", got.Spec, want, missing)
 			}
-			r, err := verify.OpenReference(filepath.Join(fixtures, f.dir, "reference.safetensors"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			for _, p := range r.Prompts() {
-				a, b := logits(t, got, p.IDs), logits(t, m, p.IDs)
-				if !f.rounds {
-					sameBits(t, f.dir, a, b)
-				}
-				for i := range a { // which spread by 3
-					if math.Abs(float64(a[i]-b[i])) > 1e-4 {
-						t.Fatalf("logit %d is %v, want %v", i, a[i], b[i])
-					}
-				}
-			}
+			sameLogits(t, f.dir, got, m, f.rounds)
 		})
+	}
+}
+
+// sameLogits compares the logits of got and want for the prompts of the fixture's
+// reference: to the bit, or to 1e-4, where they spread by 3, if the file rounds.
+func sameLogits(t *testing.T, dir string, got, want *model.Model, rounds bool) {
+	t.Helper()
+	r, err := verify.OpenReference(filepath.Join(fixtures, dir, "reference.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, p := range r.Prompts() {
+		a, b := logits(t, got, p.IDs), logits(t, want, p.IDs)
+		if !rounds {
+			sameBits(t, dir, a, b)
+		}
+		for i := range a {
+			if math.Abs(float64(a[i]-b[i])) > 1e-4 {
+				t.Fatalf("logit %d is %v, want %v", i, a[i], b[i])
+			}
+		}
 	}
 }
 

@@ -252,25 +252,31 @@ func TestLiteralReader(t *testing.T) {
 					}
 					c.Tensors = append(c.Tensors, e)
 				}
-				path := t.TempDir() + "/file"
-				if err := write(path, c, fill, Options{}); err != nil {
-					t.Fatal(err)
-				}
-				data, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				tensors := literal(data)
-				for _, e := range c.Tensors {
-					m, row := fill(e), make([]float32, e.Cols)
-					for r := range e.Rows {
-						new(qtensor.Reader).Row(row, m, r)
-						for i, want := range row {
-							if got := tensors[e.Name](r, i); math.Float32bits(got) != math.Float32bits(want) {
-								t.Fatalf("%s %v: row %d, column %d is %v, want %v", e.Name, e.Scheme, r, i, got, want)
-							}
-						}
-					}
+				compareLiteral(t, c)
+			}
+		}
+	}
+}
+
+// compareLiteral writes c and reads every value with literal.
+func compareLiteral(t *testing.T, c *Contents) {
+	t.Helper()
+	path := t.TempDir() + "/file"
+	if err := write(path, c, fill, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := literal(data)
+	for _, e := range c.Tensors {
+		m, row := fill(e), make([]float32, e.Cols)
+		for r := range e.Rows {
+			new(qtensor.Reader).Row(row, m, r)
+			for i, want := range row {
+				if got := tensors[e.Name](r, i); math.Float32bits(got) != math.Float32bits(want) {
+					t.Fatalf("%s %v: row %d, column %d is %v, want %v", e.Name, e.Scheme, r, i, got, want)
 				}
 			}
 		}

@@ -20,7 +20,7 @@ import (
 // whole, and nothing else is left.
 func TestWriterFaults(t *testing.T) {
 	_, whole := valid(t)
-	// Tensors of more than the writer's buffer make it write more than once.
+	// Tensors larger than the writer's buffer make it write more than once.
 	big := tiny()
 	big.Spec.Vocab = 300000
 	big.Tensors[0].Rows = big.Spec.Vocab
@@ -44,26 +44,32 @@ func TestWriterFaults(t *testing.T) {
 				}
 				break
 			}
-			op, want := s.Trace[n-1], cause
-			if cause == nil {
-				if !strings.HasPrefix(op, "write") {
-					continue // only writing fails without an error
-				}
-				want = io.ErrShortWrite
-			}
-			if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("operation %d, %s: %v, want %v", n, op, err, want)
-			}
-			if err := faulty.Only(dir, "out.thimble"); err != nil {
-				t.Errorf("operation %d, %s: %v", n, op, err)
-			}
-			if err := Check(t.Context(), path, nil); err != nil {
-				t.Errorf("operation %d, %s: %v", n, op, err)
-			}
-			if info, err := os.Stat(path); err != nil || (info.Size() == int64(len(whole))) != (op != "syncdir") {
-				t.Errorf("operation %d, %s: file of %d bytes, %v", n, op, info.Size(), err)
+			if cause != nil || strings.HasPrefix(s.Trace[n-1], "write") { // only writing fails without an error
+				checkFault(t, s, err, path, int64(len(whole)))
 			}
 		}
+	}
+}
+
+// checkFault checks the error of a write over the file of size bytes at path, in
+// which s made an operation fail, and what the write left.
+func checkFault(t *testing.T, s *faulty.System, err error, path string, size int64) {
+	t.Helper()
+	op, want := s.Trace[s.Fail-1], s.Err
+	if want == nil {
+		want = io.ErrShortWrite
+	}
+	if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("operation %d, %s: %v, want %v", s.Fail, op, err, want)
+	}
+	if err := faulty.Only(filepath.Dir(path), filepath.Base(path)); err != nil {
+		t.Errorf("operation %d, %s: %v", s.Fail, op, err)
+	}
+	if err := Check(t.Context(), path, nil); err != nil {
+		t.Errorf("operation %d, %s: %v", s.Fail, op, err)
+	}
+	if info, err := os.Stat(path); err != nil || (info.Size() == size) != (op != "syncdir") {
+		t.Errorf("operation %d, %s: file of %d bytes, %v", s.Fail, op, info.Size(), err)
 	}
 }
 
