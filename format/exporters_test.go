@@ -18,9 +18,9 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// toy is the format of no program: a line of JSON for each tensor, with its
-// name, type and shape, followed by the values as f32, f16 or bf16. It shows
-// what a new format takes: this type and a line of the table.
+// A toy file has a line of JSON for each tensor, with its name, type and shape,
+// followed by the values as f32, f16 or bf16. The type shows what a new format
+// takes: these methods and a line of the table.
 type toy struct{}
 
 func init() { exporters = append(exporters, toy{}) }
@@ -109,7 +109,7 @@ func TestToy(t *testing.T) {
 	})
 }
 
-// Any format is found by its name, its program and the ending of its files, and
+// Each format is found by its name, its program and the ending of its files, and
 // exports through the interface alone.
 func TestExporters(t *testing.T) {
 	endings := map[string]bool{}

@@ -22,7 +22,7 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// tiny is a model of two blocks with every bias, of which one runs twice.
+// tiny is a model of two blocks with every bias; the first block runs twice.
 func tiny(t testing.TB, scheme string) *model.Model {
 	t.Helper()
 	x, err := qtensor.ParseScheme(scheme)
@@ -213,7 +213,7 @@ func TestLinearRopeTiedNoTokenizer(t *testing.T) {
 	}
 }
 
-// The bytes are pinned: the same on every machine and in every run.
+// The bytes are the same on every machine and in every run.
 func TestGolden(t *testing.T) {
 	want := map[string]string{
 		"f32":           "6599a5fb6c7e4745c745bb6c29ca871943cb256e4486f51f054c577b7c7ea9bb",

@@ -13,13 +13,13 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A draft is a GGUF file that can be edited before it is laid out.
+// A draft is a GGUF file that can be edited before its bytes are made.
 type draft struct {
 	version         uint32
 	keys            []draftKey
 	tensors         []draftTensor
 	align           int
-	count, keyCount uint64 // said beyond those there are
+	count, keyCount uint64 // added to the true numbers of tensors and keys
 }
 
 type draftKey struct {
@@ -31,7 +31,7 @@ type draftTensor struct {
 	name   string
 	dims   []uint64
 	kind   uint32
-	offset uint64 // beyond where it is
+	offset uint64 // added to the true offset
 	data   []byte
 }
 
@@ -86,7 +86,7 @@ func (d *draft) bytes() []byte {
 	return b
 }
 
-// set gives a key a value, or takes it away where value is nil.
+// set gives a key a value, or removes the key if value is nil.
 func (d *draft) set(name string, value any) {
 	i := slices.IndexFunc(d.keys, func(k draftKey) bool { return k.name == name })
 	if value == nil {
@@ -136,7 +136,7 @@ func tinyDraft(t testing.TB) *draft {
 	return draftOf(t, data)
 }
 
-// Every fault of structure or of meaning is one line that names it.
+// Every fault of structure or meaning is an error of one line that names it.
 func TestHostile(t *testing.T) {
 	const down = "blk.1.ffn_down.weight"
 	set := func(name string, value any) func(*draft) { return func(d *draft) { d.set(name, value) } }
@@ -229,7 +229,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// What changes nothing is read all the same, and what is not known is noted.
+// Keys that change nothing are accepted, and unknown keys are noted.
 func TestHarmless(t *testing.T) {
 	d := tinyDraft(t)
 	d.version = 2
@@ -261,8 +261,8 @@ func TestHarmless(t *testing.T) {
 	opened(t, last[:len(last)-(32-len(*x)%32)%32])
 }
 
-// Every prefix of a file is refused, and a flipped byte of its front is refused
-// or read as a model that is whole.
+// Every prefix of a file is refused. A flipped bit of its front is refused or gives
+// a complete model.
 func TestDamaged(t *testing.T) {
 	data := tinyDraft(t).bytes()
 	path := saved(t, data)

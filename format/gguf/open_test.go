@@ -58,7 +58,7 @@ func exported(t *testing.T, m *model.Model) (*model.Model, string) {
 	return reopen(t, path), path
 }
 
-// logits of m for ids, fed at once.
+// logits returns the logits of m for ids, in one pass.
 func logits(t *testing.T, m *model.Model, ids []int) []float32 {
 	t.Helper()
 	d, err := transformer.New(m)
@@ -89,8 +89,8 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// folders are the fixtures, and of those that GGUF cannot hold why. The scores of
-// gemma3 are scaled by the gains of the queries in GGUF, which rounds.
+// folders are the fixtures, with the reason why GGUF cannot hold one. In GGUF the
+// gains of the queries scale the scores of gemma3, which rounds.
 var folders = []struct {
 	dir, refused string
 	set          []string
@@ -149,8 +149,7 @@ func sameLogits(t *testing.T, dir string, got, want *model.Model, rounds bool) {
 	}
 }
 
-// inFile is m's Spec as a file says it: a block for each step, gains that count
-// from 0.
+// inFile returns m's Spec in the form that a file has it, see asGGUF.
 func inFile(m *model.Model) model.Spec {
 	arch, err := choose(m.Path, &m.Spec)
 	if err != nil {
@@ -201,7 +200,7 @@ func TestTokenizersComeBack(t *testing.T) {
 	}
 }
 
-// What is written, read and written again has the same tensors.
+// A file that is read and written again has the same tensors.
 func TestExportedAgain(t *testing.T) {
 	for scheme := range mapped {
 		t.Run(scheme, func(t *testing.T) {

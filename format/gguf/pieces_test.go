@@ -13,8 +13,8 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// pieces is a tokenizer of sentencepiece with byte fallback: "ab" and "▁ab" are
-// made of a, b and "▁", the second in two ways.
+// pieces is a tokenizer of sentencepiece with byte fallback. "ab" and "▁ab" merge
+// from a, b and "▁", the second in two ways.
 func pieces() *tokenizer.Data {
 	d := &tokenizer.Data{
 		Model: tokenizer.SentencePieceBPE, BOS: 1, EOS: 2, Pad: -1, Unk: 0, Prefix: []uint32{1}, ByteFallback: true, Unknown: tokenizer.UnknownEach,

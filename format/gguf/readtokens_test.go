@@ -47,7 +47,7 @@ func TestPiecesComeBack(t *testing.T) {
 	}
 }
 
-// A tokenizer.json whose steps put the first space does, by a key of ours.
+// So does a tokenizer.json whose steps add the first space, by a key of ours.
 func TestStepsComeBack(t *testing.T) {
 	text, err := os.ReadFile("../../internal/tokenizer/testdata/strings.json")
 	if err != nil {
@@ -121,7 +121,7 @@ func TestUnigramComesBack(t *testing.T) {
 	sameIDs(t, "unigram", d, m, "", "ab", " ab", "a b  ab", "xyz ab", "abababab ba")
 }
 
-// Qwen's files do not say that characters are composed first; ours do.
+// Qwen's files do not tell that characters are composed first; ours do.
 func TestComposedCharacters(t *testing.T) {
 	for name, change := range map[string]func(*tokenizer.Data, *draft){
 		"ours": func(*tokenizer.Data, *draft) {},

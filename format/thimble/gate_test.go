@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// goldenWithoutOp is the SHA-256 of the container of tiny without Gate.Op, as
-// programs wrote it that did not have that field.
+// goldenWithoutOp is the SHA-256 of the container of tiny that programs wrote
+// before Gate.Op existed.
 const goldenWithoutOp = "1959cac1cfbcdd080ff9a3bda31581aaddb69243972af1a76f7f5df81067f685"
 
-// A file from before gates had an op opens, tells the direction of its gate, and
-// is written again byte for byte.
+// A file from before Gate.Op existed opens, tells the direction of its gate, and is
+// written again byte for byte.
 func TestGateWithoutOp(t *testing.T) {
 	const path = "testdata/gate-without-op.thimble"
 	data, err := os.ReadFile(path)

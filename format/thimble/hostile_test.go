@@ -16,8 +16,8 @@ import (
 	"thimble/internal/model"
 )
 
-// forge returns data with another header, all lengths and digests made right.
-// tokenizer is the length that the header claims for it.
+// forge returns data with another header and correct lengths and digests.
+// tokenizer is the length of the tokenizer that the header claims.
 func forge(data, header []byte, tokenizer int64) []byte {
 	c, err := parse("file", data)
 	if err != nil {
@@ -71,8 +71,8 @@ func TestHostileHeader(t *testing.T) {
 			for i := range 11 {
 				for _, plane := range []string{"codes", "scales", "mins"} {
 					if off, ok := tensor(h, i)[plane].(uint64); ok && off > 0 {
-						// What lies after the embedding moves by its growth: 8 bytes of
-						// codes and, from the second tensor on, 2 of scales a row.
+						// The planes after the embedding's codes move by their growth of 8
+						// bytes a row, and those after its scales by 2 more.
 						grown := uint64(model.MaxVocab)*8 - 64
 						if i > 0 {
 							grown += uint64(model.MaxVocab)*2 - 64

@@ -72,9 +72,9 @@ func scheme(text string) qtensor.Scheme {
 	return s
 }
 
-// fill returns a matrix for e whose row r is codes 3r, 3(r+1), ... from the
-// lowest on, with scales of 2^-r, negative in odd rows of a symmetric scheme,
-// and minimums of -1.
+// fill returns a matrix for e. Row r has the codes 3r, 3(r+1), ... above the
+// lowest, scales of 2^-r, negative in odd rows of a symmetric scheme, and minimums
+// of -1.
 func fill(e Entry) *qtensor.Matrix {
 	m, err := qtensor.New(e.Scheme, e.Rows, e.Cols)
 	if err != nil {
@@ -109,7 +109,7 @@ func fill(e Entry) *qtensor.Matrix {
 	return m
 }
 
-// write writes c with the tensors that of gives.
+// write writes c with the tensors that of returns.
 func write(path string, c *Contents, of func(Entry) *qtensor.Matrix, o Options) error {
 	w, err := Create(path, c, o)
 	if err != nil {
@@ -293,7 +293,7 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// Opening a file far larger than memory reads its header and no more.
+// Opening a file far larger than memory reads only its header.
 func TestOpenSparse(t *testing.T) {
 	c := tiny()
 	c.Spec = model.Spec{
@@ -350,7 +350,7 @@ func TestOpenSparse(t *testing.T) {
 	}
 }
 
-// A file cut short after it was opened gives an error where it is used.
+// A file truncated after it was opened gives an error where it is used.
 func TestTruncatedInUse(t *testing.T) {
 	path, _ := valid(t)
 	c, err := open(path)

@@ -16,8 +16,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Whichever operation fails, the old file stays as it was or the new one is
-// whole, and nothing else is left.
+// Whichever operation fails, either the old file is unchanged or the new one is
+// complete, and nothing else is left.
 func TestWriterFaults(t *testing.T) {
 	_, whole := valid(t)
 	// Tensors larger than the writer's buffer make it write more than once.
@@ -180,7 +180,7 @@ func TestWriterRefusesPlace(t *testing.T) {
 	}
 }
 
-// Until Close the temporary file is no container, whatever was written.
+// Until Close the temporary file is not a container, whatever was written.
 func TestUnfinishedIsNoContainer(t *testing.T) {
 	dir := t.TempDir()
 	w, err := Create(filepath.Join(dir, "out.thimble"), tiny(), Options{})
