@@ -79,7 +79,7 @@ var (
 )
 
 // eightBit returns the value of each code: a sign, an exponent with a bias, and a
-// mantissa of so many bits.
+// mantissa of that many bits.
 func eightBit(mantissa, bias int, nan, infinite func(uint8) bool) *[256]float32 {
 	var values [256]float32
 	for c := range values {

@@ -23,7 +23,7 @@ type Exporter interface {
 	// Format names the format and its program.
 	Format() Format
 
-	// Check returns an error that wraps defect.ErrUnsupported if the format
+	// Check returns an error that wraps format.ErrUnsupported if the format
 	// cannot hold m in any scheme. Notes name the options that Plan will need,
 	// such as a shorter context.
 	Check(m *model.Model) (notes []string, err error)
@@ -34,11 +34,11 @@ type Exporter interface {
 
 	// Kernel returns the format's name for the type that stores scheme s, which
 	// must be its own Nearest, and whether the program has fast kernels for a
-	// matrix of that type with so many rows: see Format.Fast.
+	// matrix of that type with that number of rows: see Format.Fast.
 	Kernel(s qtensor.Scheme, rows int) (typ string, fast bool)
 
 	// Plan decides how m is written and writes nothing. An error names the first
-	// thing that the format cannot hold and wraps defect.ErrUnsupported, or says
+	// thing that the format cannot hold and wraps format.ErrUnsupported, or says
 	// that m or o is invalid. m must stay open until Write returns.
 	Plan(m *model.Model, o Options) (*Plan, error)
 }

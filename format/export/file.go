@@ -9,9 +9,9 @@ import (
 	"thimble/internal/atomicfile"
 )
 
-// File returns a Plan.Write for a format that is one file of so many bytes. body
-// writes them to w in order; File buffers them, counts them, reports progress
-// and gives the file its name once it is complete.
+// File returns a Plan.Write for a format that is one file. body writes its bytes to
+// w in order. File buffers them, reports progress, checks that their number is
+// bytes, and gives the file its name once it is complete.
 func File(o *Options, bytes int64, body func(ctx context.Context, w io.Writer) error) func(ctx context.Context, path string) error {
 	return func(ctx context.Context, path string) error {
 		f, err := atomicfile.Create(path, atomicfile.Options{Overwrite: o.Overwrite, Inputs: o.Inputs, Size: bytes})

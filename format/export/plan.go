@@ -39,7 +39,7 @@ type Tensor struct {
 // if f has a type for it: the tensor's own, or another that holds its values
 // exactly. The caller sets Name and Bytes.
 //
-// A scheme without a type is an error that wraps defect.ErrUnsupported, unless
+// A scheme without a type is an error that wraps format.ErrUnsupported, unless
 // Options.Requantize allows the nearest one.
 func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x := m.Tensors[source]
@@ -77,7 +77,8 @@ func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(
 	return err
 }
 
-// RoundingNotes says how many of the tensors are rounded again, and how.
+// RoundingNotes returns notes on how many of the tensors are rounded again, and to
+// which types.
 func RoundingNotes(tensors []Tensor) (notes []string) {
 	var changes []string
 	count := map[string]int{}

@@ -32,7 +32,7 @@ type ExporterTarget struct {
 // every tensor and for the length of the file, the same model must give the same
 // bytes, what the format cannot hold must be refused before anything is written,
 // and a failed or cancelled export must leave nothing. An exporter may refuse,
-// with defect.ErrUnsupported, a model whose widths are not multiples of 64.
+// with format.ErrUnsupported, a model whose widths are not multiples of 64.
 func RunExporter(t *testing.T, target ExporterTarget) {
 	t.Run("Format", func(t *testing.T) {
 		f := target.Exporter.Format()

@@ -28,7 +28,7 @@ type Target struct {
 // Run writes models of each scheme and shape and reads them back. The values must
 // be equal to the bit, the same model must give the same bytes, a failed write
 // must leave nothing, and a damaged file must give an error or other values,
-// never a panic. A target may refuse, with defect.ErrUnsupported, a model whose
+// never a panic. A target may refuse, with format.ErrUnsupported, a model whose
 // widths are not multiples of 64.
 func Run(t *testing.T, target Target) {
 	for _, scheme := range target.Schemes {

@@ -52,8 +52,8 @@ func (Exporter) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
 // other types row by row.
 var interleaved = map[string]int{"Q4_0": 4, "Q8_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8}
 
-// Kernel returns the ggml type that stores s and whether llama.cpp has
-// interleaved ARM kernels for so many rows of it.
+// Kernel returns the ggml type that stores s, and whether llama.cpp has
+// interleaved ARM kernels for a matrix of it with that number of rows.
 func (Exporter) Kernel(s qtensor.Scheme, rows int) (typ string, fast bool) {
 	t, _ := typeOf(s)
 	multiple := interleaved[t.name]

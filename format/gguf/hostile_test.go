@@ -177,7 +177,7 @@ func TestHostile(t *testing.T) {
 		{"a product beyond the file", func(d *draft) { d.tensor(down).dims[1] = 1 << 25 }, down + ": takes"},
 		{"a dimension that blocks do not divide", func(d *draft) { d.tensor(down).dims[0] = 97 }, "Q4_0: 97 columns are not a multiple of its block of 32"},
 		{"a type that is not read", func(d *draft) { d.tensor(down).kind = 11 }, down + ": type Q3_K is not supported; a file of F16"},
-		{"a type that ggml has not", func(d *draft) { d.tensor(down).kind = 99 }, down + ": its type is 99"},
+		{"a type that ggml does not have", func(d *draft) { d.tensor(down).kind = 99 }, down + ": its type is 99"},
 		{"another type", func(d *draft) { d.tensor(down).kind = 8 }, "its data are at"},
 		{"an offset beyond", func(d *draft) { d.tensor(down).offset = 32 }, down + ": its data are at"},
 		{"an offset that wraps", func(d *draft) { d.tensor(down).offset = math.MaxUint64 - 31 }, down + ": its data are at"},

@@ -21,8 +21,8 @@ import (
 // Open maps the GGUF file at path and reads everything before the tensor data:
 // its cost depends on the keys and the number of tensors. It decodes neither the
 // tokenizer nor a weight. Anything in the file that is unknown and could change
-// what the model computes is an error that names it: a *defect.CorruptError, or
-// one that wraps defect.ErrUnsupported.
+// what the model computes is an error that names it: a *format.CorruptError, or
+// one that wraps format.ErrUnsupported.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
