@@ -172,7 +172,7 @@ func excess(m *model.Model, r *Recipe, limit int64) (int64, error) {
 
 // candidateSchemes are those of these names, without what target has no type for;
 // no names are DefaultSchemes.
-func candidateSchemes(names []string, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
+func candidateSchemes(names []string, m *model.Model, target format.Exporter) ([]qtensor.Scheme, error) {
 	if names == nil {
 		names = DefaultSchemes
 	}
@@ -196,7 +196,7 @@ next:
 		schemes = append(schemes, s)
 	}
 	if len(schemes) == 0 {
-		return nil, fmt.Errorf("%s has no type for any of %s", target.Name, defect.Printable(strings.Join(names, ",")))
+		return nil, fmt.Errorf("%s has no type for any of %s", target.Format().Program, defect.Printable(strings.Join(names, ",")))
 	}
 	return schemes, nil
 }

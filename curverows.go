@@ -42,7 +42,7 @@ type row struct {
 	series     string // shared by rows that differ only in their budget
 	budget     *Budget
 	schemes    []qtensor.Scheme // that the budget chooses from
-	target     *format.Target
+	target     format.Exporter
 	calibrated bool
 	recipe     *Recipe // completed as work goes on
 

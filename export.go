@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/format/gguf"
+	"thimble/format"
+	"thimble/format/export"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -16,7 +17,12 @@ import (
 )
 
 // Formats names the formats that Export writes.
-func Formats() []string { return []string{"gguf"} }
+func Formats() (names []string) {
+	for _, e := range format.Exporters() {
+		names = append(names, e.Format().Name)
+	}
+	return names
+}
 
 // ExportOptions say what Export writes.
 type ExportOptions struct {
@@ -58,10 +64,11 @@ type ExportedTensor struct {
 // they are; what the format has no type, key or tensor for is an error before
 // anything is written.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
+	exporter, known := format.ExporterNamed(o.Format)
 	switch {
 	case o.Format == "":
 		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
-	case !slices.Contains(Formats(), o.Format):
+	case !known:
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
@@ -76,14 +83,14 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 			return nil, err
 		}
 	}
-	e, err := gguf.NewExport(m, o.forGGUF(m)) // refuses before the sources are read through
+	plan, err := exporter.Plan(m, o.options(m)) // refuses before the sources are read through
 	if err != nil {
 		return nil, err
 	}
 	if o.Output == "" {
-		return newExported(e, m.Notes), nil
+		return newExported(&o, plan, m.Notes), nil
 	}
-	if e, err = o.write(ctx, m); err != nil {
+	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
 	}
 	// The file is there: an interrupt comes too late to undo it.
@@ -91,14 +98,14 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newExported(e, m.Notes)
+	r := newExported(&o, plan, m.Notes)
 	r.Output, r.SHA256 = o.Output, hex.EncodeToString(sums[0].SHA256)
 	return r, nil
 }
 
-func newExported(e *gguf.Export, notes []string) *Exported {
-	r := &Exported{Format: "gguf", Bytes: e.Bytes, Notes: slices.Concat(notes, e.Notes)}
-	for _, t := range e.Tensors {
+func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported {
+	r := &Exported{Format: o.Format, Bytes: plan.Bytes, Notes: slices.Concat(notes, plan.Notes)}
+	for _, t := range plan.Tensors {
 		x := ExportedTensor{Name: t.Name, Source: t.Source, Type: t.Type, Rows: t.Rows, Cols: t.Cols, Bytes: t.Bytes, Requantize: t.Requantize}
 		if t.Source != "" {
 			x.From = t.From.String()
@@ -109,29 +116,30 @@ func newExported(e *gguf.Export, notes []string) *Exported {
 }
 
 // write writes m, with the hashes of the files that it was read from.
-func (o *ExportOptions) write(ctx context.Context, m *model.Model) (*gguf.Export, error) {
+func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
 	sources, err := hashFiles(ctx, m.Files, o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
 	m.Provenance.Tool = Tool
-	options := o.forGGUF(m)
+	options := o.options(m)
 	var bytes int64
 	report := o.Progress.stage("export", Bytes)
 	options.Progress = func(done int64) { report(done, bytes) }
-	e, err := gguf.NewExport(m, options)
+	plan, err := exporter.Plan(m, options)
 	if err != nil {
 		return nil, err
 	}
-	bytes = e.Bytes
-	return e, forceHint(e.Write(ctx, o.Output))
+	bytes = plan.Bytes
+	report(0, bytes)
+	return plan, forceHint(plan.Write(ctx, o.Output))
 }
 
-// forGGUF are the options of the format. What Requantize needs to know of m is found
+// options are what the format is told. What Requantize needs to know of m is found
 // when the first tensor asks for it.
-func (o *ExportOptions) forGGUF(m *model.Model) gguf.Options {
-	g := gguf.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
+func (o *ExportOptions) options(m *model.Model) export.Options {
+	g := export.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
 	if !o.Requantize {
 		return g
 	}

@@ -110,7 +110,7 @@ type quantization struct {
 	stage   string // what progress calls it
 	recipe  *Recipe
 	m       *model.Model
-	target  *format.Target
+	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
 	resumed *resumable       // nil if nothing is kept

@@ -15,21 +15,19 @@ import (
 // Targets names the programs that models can be quantized for.
 func Targets() []string {
 	var names []string
-	for _, t := range format.Targets {
-		names = append(names, t.Name)
+	for _, e := range format.Exporters() {
+		names = append(names, e.Format().Program)
 	}
 	return names
 }
 
 // targetNamed returns the target of this name, nil for "".
-func targetNamed(name string) (*format.Target, error) {
+func targetNamed(name string) (format.Exporter, error) {
 	if name == "" {
 		return nil, nil
 	}
-	for i := range format.Targets {
-		if format.Targets[i].Name == name {
-			return &format.Targets[i], nil
-		}
+	if e, ok := format.ExporterForProgram(name); ok {
+		return e, nil
 	}
 	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(Targets(), ", "), spell.Suggest(name, Targets()))
 }
@@ -48,7 +46,7 @@ type TargetType struct {
 
 // typesFor checks that every matrix of plan has a type in target and lists the
 // types. Vectors have one everywhere.
-func typesFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
+func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
 	if notes, err = target.Check(m); err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +56,7 @@ func typesFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used 
 		}
 		if near := target.Nearest(e.To, e.Cols); near != e.To {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (--set '%s=%v')",
-				e.Name, target.Name, e.To, e.Cols, near, e.Name, near)
+				e.Name, target.Format().Program, e.To, e.Cols, near, e.Name, near)
 		}
 		used = addType(used, target, e.To, e.Rows, e.Cols)
 	}
@@ -66,7 +64,7 @@ func typesFor(target *format.Target, m *model.Model, plan *quantize.Plan) (used 
 }
 
 // addType adds a matrix to the types in use.
-func addType(used []TargetType, target *format.Target, s qtensor.Scheme, rows, cols int) []TargetType {
+func addType(used []TargetType, target format.Exporter, s qtensor.Scheme, rows, cols int) []TargetType {
 	name, fast := target.Kernel(s, rows)
 	for i := range used {
 		if u := &used[i]; u.Type == name && u.Fast == fast {
@@ -75,9 +73,10 @@ func addType(used []TargetType, target *format.Target, s qtensor.Scheme, rows, c
 			return used
 		}
 	}
-	speed := target.Slow
+	f := target.Format()
+	speed := f.Slow
 	if fast {
-		speed = target.Fast
+		speed = f.Fast
 	}
-	return append(used, TargetType{target.Name, name, s.String(), 1, int64(rows) * int64(cols), fast, speed})
+	return append(used, TargetType{f.Program, name, s.String(), 1, int64(rows) * int64(cols), fast, speed})
 }

@@ -293,7 +293,7 @@ func record(m *model.Model, report *verify.Report) error {
 		return err
 	}
 	for _, g := range report.Gates {
-		contents.Gates = append(contents.Gates, container.Gate{Metric: g.Metric, Limit: g.Limit, Value: float64(g.Value), Against: against})
+		contents.Gates = append(contents.Gates, container.Gate{Metric: g.Metric, Op: g.Op, Limit: g.Limit, Value: float64(g.Value), Against: against})
 	}
 	w, err := container.Create(m.Path, contents, container.Options{Overwrite: true})
 	if err != nil {

@@ -9,13 +9,12 @@ import (
 func init() { register("gemma3_text", architecture{gemma3Spec, gemma3Names}) }
 
 // gemma3Spec reads the config of Gemma 3's text models (arXiv 2503.19786): four
-// norms a block with gains that count from 1, normalized queries and keys, and
-// local blocks, with a window and a rotary embedding of their own, between
-// global ones.
+// norms a block whose gains count from 1, normalized queries and keys, and local
+// blocks, with a window and a rotary embedding of their own, between global ones.
 func gemma3Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers' default is no quotient
+	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers does not derive a default
 	s.Norm, s.NormEps = model.NormRMS1, c.Float("rms_norm_eps")
 	s.QKNorm, s.PostNorm, s.Activation = model.QKGain, true, model.GELUTanh
 	s.EmbedScale = math.Sqrt(float64(s.Hidden))
@@ -27,51 +26,47 @@ func gemma3Spec(c *config) model.Spec {
 	bias := c.Bool("attention_bias", false)
 	s.Bias.QKV, s.Bias.O = bias, bias
 
-	global, near := gemmaRopes(c)
-	s.Rope, s.Ropes = global, []model.Rope{near}
-	every := c.Int("sliding_window_pattern", model.MaxBlocks, c.Int("_sliding_window_pattern", model.MaxBlocks, 6))
-	isLocal := layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return (b+1)%max(every, 1) != 0 })
-	window := c.Int("sliding_window", model.MaxLength, 0)
-	if _, said := c.values["sliding_window"]; !said {
-		window = 4096
-	}
+	global, local := gemmaRopes(c)
+	s.Rope, s.Ropes = global, []model.Rope{local}
+	period := c.Int("sliding_window_pattern", model.MaxBlocks, c.Int("_sliding_window_pattern", model.MaxBlocks, 6))
+	isLocal := layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return (b+1)%max(period, 1) != 0 })
 	s.Attention = make([]model.Attention, s.Blocks)
-	local(&s, window, isLocal)
+	setWindow(&s, slidingWindow(c), isLocal)
 	for b := range s.Attention {
 		if isLocal(b) {
 			s.Attention[b].Rope = 1
 		}
 	}
-	c.Must("hidden_activation", "gelu_pytorch_tanh") // also what absence means
+	c.Must("hidden_activation", "gelu_pytorch_tanh") // also the default
 	c.Must("use_bidirectional_attention", false)
 	c.Absent("attn_logit_softcapping", "final_logit_softcapping")
 	c.Inert("cache_implementation")
 	return s
 }
 
-// gemmaRopes reads the rotary embeddings of global and of local blocks: both
-// inside rope_parameters, or the one in rope_theta and rope_scaling, the other
-// in rope_local_base_freq.
-func gemmaRopes(c *config) (global, near model.Rope) {
-	const far, close = 1e6, 1e4
+// gemmaRopes reads the rotary embeddings of global and of local blocks. Either
+// both are in rope_parameters, or the first is in rope_theta and rope_scaling and
+// the second in rope_local_base_freq.
+func gemmaRopes(c *config) (global, local model.Rope) {
+	const globalBase, localBase = 1e6, 1e4
 	p := c.Object("rope_parameters")
 	if p == nil {
-		global = model.Rope{Base: c.Float("rope_theta", far)}
+		global = model.Rope{Base: c.Float("rope_theta", globalBase)}
 		if p := c.Object("rope_scaling"); p != nil {
-			global = stretched(p, global.Base)
+			global = scaledRope(p, global.Base)
 		}
-		return global, model.Rope{Base: c.Float("rope_local_base_freq", close)}
+		return global, model.Rope{Base: c.Float("rope_local_base_freq", localBase)}
 	}
-	c.Absent("rope_theta", "rope_scaling", "rope_local_base_freq") // two places could differ
+	c.Absent("rope_theta", "rope_scaling", "rope_local_base_freq") // they could contradict rope_parameters
 	read := func(key string, base float64) model.Rope {
 		inner := p.Object(key)
 		if inner == nil {
 			return model.Rope{Base: base}
 		}
 		inner.Must("partial_rotary_factor", 1.0)
-		return stretched(inner, inner.Float("rope_theta", base))
+		return scaledRope(inner, inner.Float("rope_theta", base))
 	}
-	return read("full_attention", far), read("sliding_attention", close)
+	return read("full_attention", globalBase), read("sliding_attention", localBase)
 }
 
 var gemma3Names = qwen3Names.with(map[string]string{

@@ -4,8 +4,8 @@ import "thimble/internal/model"
 
 func init() { register("llama", architecture{llamaSpec, llamaNames}) }
 
-// llamaSpec reads the config of Llama 2 and 3 and of whatever else computes
-// the same.
+// llamaSpec reads the config of Llama 2 and 3 and of other models that compute the
+// same.
 func llamaSpec(c *config) model.Spec {
 	s := decoderSpec(c)
 	attention := c.Bool("attention_bias", false)
@@ -18,8 +18,9 @@ func llamaSpec(c *config) model.Spec {
 }
 
 // decoderSpec reads what Llama and its relatives have in common: RMSNorm before
-// attention and feed-forward, rotary embedding in the half-split layout,
-// grouped queries, SwiGLU. Defaults are those of transformers' LlamaConfig.
+// attention and before the feed-forward layer, rotary embedding in the half-split
+// layout, grouped queries, SwiGLU. Defaults are those of transformers'
+// LlamaConfig.
 func decoderSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.NormEps = c.Float("rms_norm_eps")
@@ -32,7 +33,7 @@ func decoderSpec(c *config) model.Spec {
 	return s
 }
 
-// sizes reads what every config says in the same words.
+// sizes reads the keys that have the same name in every config.
 func sizes(c *config) model.Spec {
 	s := model.Spec{
 		Hidden:  c.Int("hidden_size", model.MaxWidth),
@@ -47,7 +48,7 @@ func sizes(c *config) model.Spec {
 	}
 	s.KVHeads = c.Int("num_key_value_heads", model.MaxHeads, s.Heads)
 	if heads := max(s.Heads, 1); !c.Has("head_dim") && s.Hidden%heads != 0 {
-		c.Fail("hidden_size", "%d does not divide by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
+		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
 	} else {
 		s.HeadDim = c.Int("head_dim", model.MaxWidth, s.Hidden/heads)
 	}
@@ -63,9 +64,9 @@ func sizes(c *config) model.Spec {
 	return s
 }
 
-// rotary reads rope_parameters as transformers 5 writes it, or rope_theta and
-// rope_scaling as transformers 4 did. base is the default. It returns
-// the object too, nil if there is none.
+// rotary reads rope_parameters, which transformers 5 writes, or rope_theta and
+// rope_scaling, which transformers 4 wrote. base is the default of rope_theta.
+// rotary also returns the object that it read, nil if there is none.
 func rotary(c *config, base float64) (model.Rope, *config) {
 	base = c.Float("rope_theta", base)
 	p := c.Object("rope_parameters")
@@ -73,26 +74,26 @@ func rotary(c *config, base float64) (model.Rope, *config) {
 		p = c.Object("rope_scaling")
 	} else {
 		if inner := p.Float("rope_theta", base); c.Has("rope_theta") && inner != base {
-			c.Fail("rope_theta", "%g, and rope_parameters says %g; keep one", base, inner)
+			c.Fail("rope_theta", "%g, but rope_parameters has %g; keep one", base, inner)
 		} else {
 			base = inner
 		}
 		if c.Has("rope_scaling") {
-			c.Fail("rope_scaling", "given beside rope_parameters; keep one, --set rope_scaling=null drops this one")
+			c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
 		}
 	}
 	if p == nil {
 		return model.Rope{Base: base}, nil
 	}
-	return stretched(p, base), p
+	return scaledRope(p, base), p
 }
 
-// stretched reads a rope type and what belongs to it.
-func stretched(p *config, base float64) model.Rope {
+// scaledRope reads a rope_type and its parameters.
+func scaledRope(p *config, base float64) model.Rope {
 	r := model.Rope{Base: base}
 	kind := p.String("rope_type", p.String("type", ""))
 	if old := p.String("type", kind); old != kind {
-		p.Fail("type", "%q, and rope_type says %q", old, kind)
+		p.Fail("type", "%q, but rope_type is %q", old, kind)
 	}
 	switch kind {
 	case "default":
@@ -107,7 +108,7 @@ func stretched(p *config, base float64) model.Rope {
 	case "":
 		p.missing("rope_type")
 	default:
-		p.Unsupported("rope_type", "%s, only default, linear and llama3,", show(kind))
+		p.Unsupported("rope_type", "%s (want default, linear or llama3)", show(kind))
 	}
 	return r
 }

@@ -5,13 +5,13 @@ import "thimble/internal/model"
 func init() { register("llama4_text", architecture{llama4Spec, llama4Names}) }
 
 // llama4Spec reads the config of Llama 4's text model as MobileLLM-R1 uses it
-// (arXiv 2509.24945): dense, some blocks without rotary embedding, queries and
-// keys of the others normalized and their attention in chunks. Neighbouring
-// dimensions turn together.
+// (arXiv 2509.24945): dense, with some blocks that have no rotary embedding. The
+// others normalize queries and keys and restrict attention to chunks. The rotary
+// embedding rotates neighbouring dimensions together.
 func llama4Spec(c *config) model.Spec {
 	s := sizes(c)
-	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is that of experts
-	s.HeadDim = c.Int("head_dim", model.MaxWidth)          // transformers' default is no quotient
+	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is for experts
+	s.HeadDim = c.Int("head_dim", model.MaxWidth)          // transformers does not derive a default
 	s.NormEps = c.Float("rms_norm_eps", 1e-5)
 	rope, inner := rotary(c, 500000)
 	if inner != nil {
@@ -27,43 +27,43 @@ func llama4Spec(c *config) model.Spec {
 	llama4Attention(c, &s)
 
 	if experts := c.counts("moe_layers", "numbers of blocks"); !c.Has("moe_layers") || len(experts) > 0 {
-		c.Unsupported("moe_layers", "a mixture of experts, only [],")
+		c.Unsupported("moe_layers", "a mixture of experts (want [])")
 	}
 	c.Must("hidden_act", "silu")
 	c.Inert("for_llm_compressor", "interleave_moe_layer_step", "num_experts_per_tok", "num_local_experts",
-		"output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // of the experts that are not there
+		"output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // of experts, which a dense model does not have
 	return s
 }
 
-// llama4Attention reads which blocks turn, no_rope_layers being 1 for them, and
-// which have chunks: unless layer_types says otherwise, those that turn.
+// llama4Attention reads which blocks have a rotary embedding, those with a 1 in
+// no_rope_layers, and which have chunks: the same, unless layer_types lists them.
 func llama4Attention(c *config, s *model.Spec) {
-	turns := c.counts("no_rope_layers", "a list of 0 and 1")
-	if every := c.Int("no_rope_layer_interval", model.MaxBlocks, 4); len(turns) == 0 {
+	rotates := c.counts("no_rope_layers", "a list of 0 and 1")
+	if period := c.Int("no_rope_layer_interval", model.MaxBlocks, 4); len(rotates) == 0 {
 		for b := range s.Blocks {
-			turns = append(turns, min(1, (b+1)%max(every, 1)))
+			rotates = append(rotates, min(1, (b+1)%max(period, 1)))
 		}
 	}
-	if len(turns) < s.Blocks {
-		c.Fail("no_rope_layers", "%d of them, want one for each of %d blocks", len(turns), s.Blocks)
+	if len(rotates) < s.Blocks {
+		c.Fail("no_rope_layers", "%d of them, want one for each of %d blocks", len(rotates), s.Blocks)
 		return
 	}
 	chunk := c.Int("attention_chunk_size", model.MaxLength)
-	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return turns[b] != 0 })
+	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return rotates[b] != 0 })
 	s.Attention = make([]model.Attention, s.Blocks)
-	still := 0
+	fixed := 0 // blocks without a rotary embedding
 	for b := range s.Attention {
 		if chunked(b) {
 			s.Attention[b].Chunk = chunk
 		}
-		if turns[b] == 0 {
+		if rotates[b] == 0 {
 			s.Attention[b].Rope = model.NoRope
-			still++
+			fixed++
 		}
 	}
-	// The temperature of blocks that do not turn changes at position floor_scale.
+	// The temperature of these blocks changes at position floor_scale.
 	tuned, floor := c.Bool("attn_temperature_tuning", true), c.Int("floor_scale", model.MaxLength, 8192)
-	if tuned && still > 0 && s.Context >= floor {
+	if tuned && fixed > 0 && s.Context >= floor {
 		c.Unsupported("attn_temperature_tuning", "true, in a context of %d with floor_scale %d,", s.Context, floor)
 	}
 	c.Inert("attn_scale")

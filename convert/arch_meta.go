@@ -7,15 +7,16 @@ import (
 	"thimble/internal/model"
 )
 
-// paramsName is the config that Meta publishes with Llama in its own layout; it
-// has no model_type.
+// paramsName is the config that Meta publishes with Llama in its own layout. It has
+// no model_type.
 const paramsName = "params.json"
 
 // meta is Llama in Meta's own layout.
 var meta = architecture{metaSpec, metaNames}
 
-// metaSpec reads params.json as Meta's ModelArgs does. It leaves out what the
-// tensors show, and what only the code that runs the model knows.
+// metaSpec reads params.json as Meta's ModelArgs does. The file leaves out sizes
+// that follow from the tensors, and numbers that are in the code that runs the
+// model.
 // https://github.com/meta-llama/llama-models/blob/main/models/llama3/args.py
 func metaSpec(c *config) model.Spec {
 	s := model.Spec{
@@ -26,19 +27,19 @@ func metaSpec(c *config) model.Spec {
 		BOS:     -1,
 		EOS:     c.IDs("eos_token_id"),
 	}
-	s.Vocab = c.stored(metaEmbed, s.Hidden)
-	s.FFN = c.stored("layers.0.feed_forward.w1.weight", s.Hidden)
+	s.Vocab = c.storedRows(metaEmbed, s.Hidden)
+	s.FFN = c.storedRows("layers.0.feed_forward.w1.weight", s.Hidden)
 	s.KVHeads = c.Int("n_kv_heads", model.MaxHeads, s.Heads)
 	if heads := max(s.Heads, 1); s.Hidden%heads != 0 {
-		c.Fail("dim", "%d does not divide by n_heads %d", s.Hidden, heads)
+		c.Fail("dim", "%d is not divisible by n_heads %d", s.Hidden, heads)
 	} else {
 		s.HeadDim = s.Hidden / heads
 	}
 	if vocab, _ := whole(c.value("vocab_size")); c.Has("vocab_size") && vocab != -1 && vocab != s.Vocab {
-		c.Fail("vocab_size", "%s, %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)
+		c.Fail("vocab_size", "%s, but %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)
 	}
 	if want := metaFFN(c, s.Hidden); want != s.FFN {
-		c.Fail("multiple_of", "makes the feed-forward layer %d wide, with dim and ffn_dim_multiplier; its tensors are %d wide: wrong, or part of a model-parallel checkpoint", want, s.FFN)
+		c.Fail("multiple_of", "with dim and ffn_dim_multiplier it makes the feed-forward layer %d wide, but its tensors are %d wide: a wrong value, or part of a model-parallel checkpoint", want, s.FFN)
 	}
 	if c.Has("bos_token_id") {
 		s.BOS = c.Count("bos_token_id", model.MaxVocab)
@@ -50,7 +51,7 @@ func metaSpec(c *config) model.Spec {
 	return s
 }
 
-// metaFFN is the width that Meta's FeedForward gives itself.
+// metaFFN returns the width that Meta's FeedForward computes for itself.
 func metaFFN(c *config, dim int) int {
 	width := 8 * dim / 3
 	if c.Has("ffn_dim_multiplier") {
@@ -60,37 +61,37 @@ func metaFFN(c *config, dim int) int {
 		}
 		width = int(m * float64(width))
 	}
-	of := max(c.Int("multiple_of", model.MaxWidth, 256), 1)
-	return (width + of - 1) / of * of
+	multiple := max(c.Int("multiple_of", model.MaxWidth, 256), 1)
+	return (width + multiple - 1) / multiple * multiple
 }
 
-// metaRope reads rotary embedding and context. Llama 3.1 and 3.2 stretch theirs
-// by other factors, which params.json does not tell apart: Meta's code has the
-// numbers. Nor does it name a context.
+// metaRope reads the rotary embedding and the context. Llama 3.1 and 3.2 scale
+// theirs by different factors, which are in Meta's code and not in params.json.
+// The context is in neither.
 func metaRope(c *config, s *model.Spec) {
 	s.Rope.Base = c.Float("rope_theta", 10000)
-	context, of := 4096, "Llama 2"
+	context, release := 4096, "Llama 2"
 	if s.Rope.Base == 500000 {
-		context, of = 8192, "Llama 3"
+		context, release = 8192, "Llama 3"
 	}
 	if c.Bool("use_scaled_rope", false) {
-		context, of = 131072, "Llama 3.1"
+		context, release = 131072, "Llama 3.1"
 		s.Rope.Scaling, s.Rope.LowFreq, s.Rope.Original = model.RopeLlama3, 1, 8192
 		s.Rope.HighFreq = c.Float("rope_high_freq_factor", 4)
 		if !c.Has("rope_scaling_factor") {
-			c.failed(fmt.Errorf("%s: %w; --set rope_scaling_factor=8 is that of Llama 3.1 and 3.3, 32 of Llama 3.2", defect.Printable(c.file),
-				defect.Unsupported("use_scaled_rope", "true without a factor, which the code that runs the model knows,")))
+			c.failed(fmt.Errorf("%s: %w; add --set rope_scaling_factor=8 for Llama 3.1 and 3.3, 32 for Llama 3.2", defect.Printable(c.file),
+				defect.Unsupported("use_scaled_rope", "true without a factor (it is in the code that runs the model)")))
 		}
 		s.Rope.Factor = c.Float("rope_scaling_factor", 0)
 	}
 	if s.Context = c.Int("max_seq_len", model.MaxLength, context); !c.Has("max_seq_len") {
-		c.Note(fmt.Sprintf("%s names no context: %d, as for %s; --set max_seq_len=N changes it", paramsName, context, of))
+		c.Note(fmt.Sprintf("%s has no context length: %d is used, as for %s; --set max_seq_len=N changes it", paramsName, context, release))
 	}
 }
 
 const metaEmbed = "tok_embeddings.weight"
 
-// metaNames: the rows of each head of wq and wk lie in pairs that turn together.
+// metaNames has pairs set: the rows of each head of wq and wk are interleaved.
 var metaNames = names{
 	stored: map[string]string{
 		"embed":              metaEmbed,

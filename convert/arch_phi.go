@@ -4,9 +4,9 @@ import "thimble/internal/model"
 
 func init() { register("phi", architecture{phiSpec, phiNames}) }
 
-// phiSpec reads the config of Phi-1, 1.5 and 2 (arXiv 2309.05463): attention and
-// a feed-forward layer of two matrices side by side after one LayerNorm, part
-// of each head rotated, biases everywhere.
+// phiSpec reads the config of Phi-1, 1.5 and 2 (arXiv 2309.05463): attention and a
+// feed-forward layer of two matrices in parallel after one LayerNorm, a rotary
+// embedding of part of each head, biases everywhere.
 func phiSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_eps")
@@ -14,18 +14,18 @@ func phiSpec(c *config) model.Spec {
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 
 	rope, inner := rotary(c, 10000)
-	part := c.Float("partial_rotary_factor", 0.5)
+	fraction := c.Float("partial_rotary_factor", 0.5)
 	if inner != nil {
-		part = inner.Float("partial_rotary_factor", part)
+		fraction = inner.Float("partial_rotary_factor", fraction)
 	}
 	s.Rope = rope
-	if s.Rope.Dims = int(part * float64(s.HeadDim)); !(part > 0 && part <= 1) || s.Rope.Dims < 2 {
-		c.Fail("partial_rotary_factor", "%g of %d dimensions, want at least two and at most all of them", part, s.HeadDim)
+	if s.Rope.Dims = int(fraction * float64(s.HeadDim)); !(fraction > 0 && fraction <= 1) || s.Rope.Dims < 2 {
+		c.Fail("partial_rotary_factor", "%g of %d dimensions, want at least two and at most all of them", fraction, s.HeadDim)
 	}
 	if s.Rope.Dims == s.HeadDim {
 		s.Rope.Dims = 0
 	}
-	c.Must("hidden_act", "gelu_new") // also what absence means
+	c.Must("hidden_act", "gelu_new") // also the default
 	c.Must("qk_layernorm", false)
 	c.Inert("embd_pdrop", "resid_pdrop")
 	return s

@@ -21,11 +21,11 @@ func qwen2Spec(c *config) model.Spec {
 	return s
 }
 
-// qwen3Spec reads the config of the dense Qwen3 (arXiv 2505.09388): each head of
-// the queries and keys is normalized, with gains.
+// qwen3Spec reads the config of the dense Qwen3 (arXiv 2505.09388): Llama with each
+// head of the queries and keys normalized, with gains.
 func qwen3Spec(c *config) model.Spec {
 	s := decoderSpec(c)
-	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers' default is no quotient
+	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers does not derive a default
 	bias := c.Bool("attention_bias", false)
 	s.Bias.QKV, s.Bias.O = bias, bias
 	s.QKNorm = model.QKGain
@@ -33,13 +33,11 @@ func qwen3Spec(c *config) model.Spec {
 	return s
 }
 
-// qwenWindows reads which blocks have a window: those that layer_types names,
-// else those from max_window_layers on, and none unless use_sliding_window.
+// qwenWindows reads which blocks have a window: none unless use_sliding_window is
+// set; then those that layer_types names, or without it those from
+// max_window_layers on.
 func qwenWindows(c *config, s *model.Spec) {
-	window := c.Int("sliding_window", model.MaxLength, 0)
-	if _, said := c.values["sliding_window"]; !said {
-		window = 4096
-	}
+	window := slidingWindow(c)
 	if !c.Bool("use_sliding_window", false) {
 		window = 0
 	}
@@ -47,11 +45,11 @@ func qwenWindows(c *config, s *model.Spec) {
 	if c.Has("max_window_layers") {
 		full = c.Count("max_window_layers", model.MaxBlocks)
 	}
-	local(s, window, layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return b >= full }))
+	setWindow(s, window, layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return b >= full }))
 }
 
-// layerTypes reads layer_types, which names each block's attention: special or
-// full. Where it is absent, def says which blocks are special.
+// layerTypes reads layer_types, which names each block's attention: special, or
+// full_attention. It returns which blocks are special, by def if the key is absent.
 func layerTypes(c *config, blocks int, special string, def func(block int) bool) func(block int) bool {
 	types := c.Strings("layer_types", blocks)
 	if types == nil {
@@ -59,7 +57,7 @@ func layerTypes(c *config, blocks int, special string, def func(block int) bool)
 	}
 	for _, t := range types {
 		if t != special && t != "full_attention" {
-			c.Unsupported("layer_types", "%s, only %s and full_attention,", show(t), special)
+			c.Unsupported("layer_types", "%s (want %s or full_attention)", show(t), special)
 		}
 	}
 	return func(b int) bool { return types[b] == special }
@@ -70,7 +68,7 @@ var qwen3Names = llamaNames.with(map[string]string{
 	"blocks.*.k_norm": "model.layers.*.self_attn.k_norm.weight",
 })
 
-// with returns n with more names, or others for the same tensors.
+// with returns n with the names of more added, or put in place of n's.
 func (n names) with(more map[string]string) names {
 	stored := maps.Clone(n.stored)
 	maps.Copy(stored, more)

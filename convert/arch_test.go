@@ -21,7 +21,7 @@ func windows(n, first, window int) []model.Attention {
 	return a
 }
 
-// The keys and values are those that the models' makers publish.
+// The keys and values are those of published models.
 func TestPublishedArchitectures(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
@@ -105,8 +105,8 @@ func TestPublishedArchitectures(t *testing.T) {
 	}
 }
 
-// gemma3 is what a Gemma 3 1B cut to 7 blocks computes: five are local, one
-// global, one local.
+// gemma3 is the Spec of a Gemma 3 1B with 7 blocks: five local, one global, one
+// local.
 var gemma3 = model.Spec{Hidden: 1152, Heads: 4, KVHeads: 1, HeadDim: 256, FFN: 6912, Vocab: 262144, Context: 32768, Blocks: 7,
 	Schedule: model.InOrder(7, 1), Norm: model.NormRMS1, NormEps: 1e-6, QKNorm: model.QKGain, PostNorm: true, Activation: model.GELUTanh,
 	EmbedScale: math.Sqrt(1152), Rope: model.Rope{Base: 1e6}, Ropes: []model.Rope{{Base: 1e4}}, Tied: true, BOS: 2, EOS: []int{1, 106},
@@ -132,7 +132,7 @@ const qwen25 = `{"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"b
 	"rms_norm_eps":1e-06,"rope_theta":1000000.0,"sliding_window":32768,"tie_word_embeddings":true,"torch_dtype":"bfloat16",
 	"transformers_version":"4.40.1","use_cache":true,"use_mrope":false,"use_sliding_window":false,"vocab_size":151936}`
 
-// What each architecture does when a key is absent, null or turned.
+// What each architecture does if a key is absent, null or inverted.
 func TestWindows(t *testing.T) {
 	for _, c := range []struct {
 		edits []string
@@ -173,18 +173,18 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{[]string{"model_type", `"mistral"`, "sliding_window", "0"}, "config.json: sliding_window: 0, want 1 to 16777216"},
 		{[]string{"model_type", `"mistral"`, "layer_types", `["full_attention","full_attention"]`}, "config.json: layer_types: a list of 2 is not supported"},
 		{[]string{"model_type", `"mistral"`, "attention_bias", "true"}, "config.json: attention_bias: this key of mistral is not supported; if it does not change what the model computes, --set attention_bias=null drops it"},
-		{[]string{"model_type", `"qwen2"`, "use_mrope", "true"}, "config.json: use_mrope: true, only false, is not supported"},
+		{[]string{"model_type", `"qwen2"`, "use_mrope", "true"}, "config.json: use_mrope: true (want false) is not supported"},
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention"]`}, "config.json: layer_types: want a list of 2 strings, found a list of 1"},
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention",1]`}, "config.json: layer_types: want a list of 2 strings, found 1 among them"},
-		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention","linear_attention"]`}, `config.json: layer_types: "linear_attention", only sliding_attention and full_attention, is not supported`},
+		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention","linear_attention"]`}, `config.json: layer_types: "linear_attention" (want sliding_attention or full_attention) is not supported`},
 		{[]string{"model_type", `"qwen2"`, "max_window_layers", "-1"}, "config.json: max_window_layers: want a whole number from 0 to 1024, found -1"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4"}, "config.json: hidden_act: this key of gemma3_text is not supported; if it does not change what the model computes, --set hidden_act=null drops it"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu"`}, `config.json: hidden_activation: "gelu", only gelu_pytorch_tanh, is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu"`}, `config.json: hidden_activation: "gelu" (want gelu_pytorch_tanh) is not supported`},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "final_logit_softcapping", "30.0"}, "config.json: final_logit_softcapping: 30.0 is not supported"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "query_pre_attn_scalar", "0"}, "config.json: query_pre_attn_scalar: 0, want a positive number"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true, only false, is not supported"},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true (want false) is not supported"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_parameters", `{}`}, "config.json: rope_theta: 10000 is not supported"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"yarn"}}`}, `config.json: rope_parameters.full_attention.rope_type: "yarn", only default, linear and llama3, is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"yarn"}}`}, `config.json: rope_parameters.full_attention.rope_type: "yarn" (want default, linear or llama3) is not supported`},
 		{[]string{"model_type", `"qwen3"`}, "config.json: head_dim: key is missing; add it to the file or give --set head_dim=..."},
 	} {
 		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {
@@ -192,15 +192,15 @@ func TestArchitecturesRefuse(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ text, want string }{
-		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu", 1), `config.json: hidden_act: "relu", only gelu_new, is not supported`},
+		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu", 1), `config.json: hidden_act: "relu" (want gelu_new) is not supported`},
 		{llama4(`"no_rope_layers":[]`), "config.json: attn_temperature_tuning: true, in a context of 32768 with floor_scale 8192, is not supported"},
 		{llama4(`"no_rope_layers":[1,0]`), "config.json: no_rope_layers: 2 of them, want one for each of 5 blocks"},
 		{llama4(`"no_rope_layers":[1,true]`), "config.json: no_rope_layers: want a list of 0 and 1, found true"},
 		{strings.Replace(llama4(`"use_qk_norm":true`), "[]", "[1]", 1), "config.json: attn_temperature_tuning: true, in a context of 32768 with floor_scale 8192, is not supported"},
-		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "[1]", 1), "config.json: moe_layers: a mixture of experts, only [], is not supported"},
-		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "null", 1), "config.json: moe_layers: a mixture of experts, only [], is not supported"},
+		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "[1]", 1), "config.json: moe_layers: a mixture of experts (want []) is not supported"},
+		{strings.Replace(llama4(`"attn_temperature_tuning":false`), "[]", "null", 1), "config.json: moe_layers: a mixture of experts (want []) is not supported"},
 		{strings.Replace(llama4(`"attn_temperature_tuning":false`), `"attention_chunk_size":9`, `"attention_chunk_size":null`, 1), "config.json: attention_chunk_size: key is missing; add it to the file or give --set attention_chunk_size=..."},
-		{phi(`"qk_layernorm":true`), "config.json: qk_layernorm: true, only false, is not supported"},
+		{phi(`"qk_layernorm":true`), "config.json: qk_layernorm: true (want false) is not supported"},
 		{phi(`"partial_rotary_factor":1.5`), "config.json: partial_rotary_factor: 1.5 of 16 dimensions, want at least two and at most all of them"},
 		{phi(`"partial_rotary_factor":0.1`), "config.json: partial_rotary_factor: 0.1 of 16 dimensions, want at least two and at most all of them"},
 		{phi(`"partial_rotary_factor":0.2`), "config.json: rope turns 3 dimensions, want an even number up to head dim 16"},

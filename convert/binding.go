@@ -13,31 +13,31 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A binding gives the tensors of one checkpoint to the slots of its Spec.
+// A binding assigns the tensors of one checkpoint to the slots of its Spec.
 type binding struct {
 	*names
 	headDim int
-	file    string   // the config's
-	scaling *scaling // of 8-bit floats
-	left    map[string]*checkpoint.Tensor
-	count   map[string]int // of tensors, by what was done with them
+	file    string                        // the config's path
+	scaling *scaling                      // of 8-bit floats
+	left    map[string]*checkpoint.Tensor // not assigned yet
+	count   map[string]int                // of tensors, by what was done with them
 }
 
-// What is done with tensors that are not computed with as they are stored.
+// Notes on tensors whose stored type is not one to compute with.
 const (
-	asDoubles = "float64 tensors: rounded to float32, to nearest even"
-	asEighths = "tensors of 8-bit floats without a scale: widened to bfloat16, exactly"
-	asScaled  = "tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even"
-	unscaled  = "scales of activations: dropped, activations are not quantized here"
+	roundedFloat64 = "float64 tensors: rounded to float32, to nearest even"
+	widenedFP8     = "tensors of 8-bit floats without a scale: widened to bfloat16, exactly"
+	scaledFP8      = "tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even"
+	inputScales    = "scales of activations: dropped, activations are not quantized here"
 )
 
-// matrix is t as the matrix that s wants, over the same bytes.
+// matrix returns t as the matrix for slot s, over the same bytes.
 func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, error) {
 	if want := shape(s); !slices.Equal(t.Shape, want) {
 		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s wants %v", t.Shape, filepath.Base(b.file), want)
 	}
 	if b.pairs && (strings.HasSuffix(s.Name, "."+model.Q) || strings.HasSuffix(s.Name, "."+model.K)) {
-		t = halves(t, b.headDim)
+		t = deinterleave(t, b.headDim)
 	}
 	m := &qtensor.Matrix{Rows: s.Rows, Cols: s.Cols}
 	if kind, ok := kinds[t.DType]; ok {
@@ -49,12 +49,12 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 	}
 	switch t.DType {
 	case checkpoint.F64:
-		b.count[asDoubles]++
-		m.Source = doubles{t}
+		b.count[roundedFloat64]++
+		m.Source = float64Rows{t}
 	case checkpoint.F8E4M3:
-		return m, b.eighths(m, t, e4m3, s)
+		return m, b.fp8(m, t, e4m3, s)
 	case checkpoint.F8E5M2:
-		return m, b.eighths(m, t, e5m2, s)
+		return m, b.fp8(m, t, e5m2, s)
 	default:
 		return nil, fmt.Errorf("%s: %w; save the checkpoint as bfloat16, float16 or float32", defect.Printable(t.File),
 			defect.Unsupported(t.Name, "type %s", t.DType))
@@ -62,37 +62,37 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 	return m, nil
 }
 
-// eighths makes m the values of t, times its scale where the config says that
-// there is one.
-func (b *binding) eighths(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]float32, s model.Slot) error {
-	e := eighths{Tensor: t, values: values}
+// fp8 makes m the values of t, times their scale if the config declares scales.
+func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]float32, s model.Slot) error {
+	rows := fp8Rows{Tensor: t, values: values}
 	if b.scaling == nil {
-		b.count[asEighths]++
-		m.Scheme.Kind, m.Source = qtensor.BF16, e
+		b.count[widenedFP8]++
+		m.Scheme.Kind, m.Source = qtensor.BF16, rows
 		return nil
 	}
 	name := t.Name + b.scaling.suffix
 	stored := b.left[name]
 	if stored == nil {
-		return defect.Corrupt(t.File, name, "scale is missing, and %s says that 8-bit floats have one", filepath.Base(b.file))
+		return defect.Corrupt(t.File, name, "scale is missing, but %s declares scales for 8-bit floats", filepath.Base(b.file))
 	}
 	var err error
-	if e.scale, err = b.scaling.read(t, stored, s); err != nil {
+	if rows.scale, err = b.scaling.read(t, stored, s); err != nil {
 		return err
 	}
 	delete(b.left, name)
 	for _, suffix := range []string{"input_scale", "input_scale_ub"} {
 		if name := strings.TrimSuffix(t.Name, "weight") + suffix; b.left[name] != nil {
 			delete(b.left, name)
-			b.count[unscaled]++
+			b.count[inputScales]++
 		}
 	}
-	b.count[asScaled]++
-	m.Source = e // float32
+	b.count[scaledFP8]++
+	m.Source = rows // float32
 	return nil
 }
 
-// drop accounts for the tensors that no slot wanted.
+// drop accounts for the tensors that no slot uses. A tensor that is not ignored is
+// an error.
 func (b *binding) drop() (notes []string, err error) {
 	for _, what := range slices.Sorted(maps.Keys(b.count)) {
 		notes = append(notes, fmt.Sprintf("%d %s", b.count[what], what))
@@ -106,7 +106,7 @@ next:
 				continue next
 			}
 		}
-		return nil, defect.Corrupt(b.left[name].File, name, "tensor is stored, and %s has no place for it", filepath.Base(b.file))
+		return nil, defect.Corrupt(b.left[name].File, name, "the checkpoint has this tensor, but %s has no place for it", filepath.Base(b.file))
 	}
 	for _, pattern := range b.ignored {
 		if count[pattern] > 0 {

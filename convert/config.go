@@ -19,48 +19,48 @@ const (
 	maxConfig  = 1 << 20 // bytes
 )
 
-// A config is a config.json that must be understood in full: each key is read,
-// asserted or listed as inert, or done names it. null stands for absence, as
-// Python's None does. The first failure sticks; after it every reader returns
-// zero and reports nothing, so an architecture reads straight on and its caller
-// asks once.
+// A config is a config.json that must be understood in full: done returns an error
+// for a key that nothing has read, asserted or listed as inert. A null value means
+// the same as an absent key, as Python's None does. The config keeps the first
+// failure; after it every method returns zero and records nothing. So an
+// architecture reads all its keys without checks, and its caller checks once.
 type config struct {
 	file      string
 	path      string // of this object inside the file: "" or "rope_scaling."
 	values    map[string]any
 	asked     map[string]bool
-	overrides map[string]string // key to the value as the user spelled it
+	overrides map[string]string // by key, the value as the user spelled it
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
 
-// sharedState is what a config and the objects inside it have in common.
+// sharedState belongs to a config and all objects inside it.
 type sharedState struct {
 	err     error
 	inner   []*config
 	notes   []string
-	scaling *scaling // of 8-bit floats; nil for none
+	scaling *scaling // of 8-bit floats; nil if the config declares none
 }
 
-// Note records what the user should know of how the config was read.
+// Note records something that the user should know about how the config was read.
 func (c *config) Note(text string) { c.shared.notes = append(c.shared.notes, text) }
 
-// stored is how many rows the matrix called name has in the checkpoint; it must
-// have cols columns.
-func (c *config) stored(name string, cols int) int {
+// storedRows returns the number of rows of the matrix called name in the
+// checkpoint, which must have cols columns.
+func (c *config) storedRows(name string, cols int) int {
 	t := c.tensors[name]
 	if t == nil || len(t.Shape) != 2 {
 		c.failed(defect.Corrupt(c.file, name, "matrix is missing in the checkpoint"))
 		return 0
 	}
 	if t.Shape[1] != cols {
-		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s wants %d columns: wrong, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
+		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s wants %d columns: a wrong value, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
 	}
 	return t.Shape[0]
 }
 
-// parseConfig reads the text of a config.json and applies overrides, each
-// "key=value". A value that is not JSON is a string; null drops the key.
+// parseConfig reads the text of a config.json and applies the overrides in set,
+// each "key=value". A value that is not JSON is a string; null drops the key.
 func parseConfig(file string, text []byte, set []string) (*config, error) {
 	v, err := strictjson.Decode(file, text)
 	if err != nil {
@@ -85,14 +85,14 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 			v = value
 		}
 		if _, present := values[key]; v == nil && present {
-			c.asked[key] = true // the user drops it, known or not
+			c.asked[key] = true // the user drops it, whether it is known or not
 		}
 		values[key], c.overrides[key] = v, value
 	}
 	return c, nil
 }
 
-// Overrides returns "key=value" of every override, sorted.
+// Overrides returns the overrides as "key=value", sorted.
 func (c *config) Overrides() []string {
 	list := make([]string, 0, len(c.overrides))
 	for key, value := range c.overrides {
@@ -102,12 +102,12 @@ func (c *config) Overrides() []string {
 	return list
 }
 
-// Fail records a failure at key, unless there was one before.
+// Fail records that the value of key is invalid.
 func (c *config) Fail(key, format string, args ...any) {
 	c.failed(defect.Corrupt(c.origin(key), c.path+key, format, args...))
 }
 
-// Unsupported records that the value of key is legal but not ours.
+// Unsupported records that the value of key is valid but not supported.
 func (c *config) Unsupported(key, format string, args ...any) {
 	c.failed(fmt.Errorf("%s: %w", defect.Printable(c.origin(key)), defect.Unsupported(c.path+key, format, args...)))
 }
@@ -118,7 +118,7 @@ func (c *config) failed(err error) {
 	}
 }
 
-// origin is where the value of key came from.
+// origin returns what the value of key came from: the file, or --set.
 func (c *config) origin(key string) string {
 	if _, ok := c.overrides[key]; ok {
 		return "--set"
@@ -126,7 +126,7 @@ func (c *config) origin(key string) string {
 	return c.file
 }
 
-// value marks key as understood and returns its value, nil if it is absent.
+// value marks key as understood and returns its value, or nil if it is absent.
 func (c *config) value(key string) any {
 	c.asked[key] = true
 	if c.shared.err != nil {
@@ -135,10 +135,10 @@ func (c *config) value(key string) any {
 	return c.values[key]
 }
 
-// Has reports whether key is there and not null.
+// Has reports whether key is present and not null.
 func (c *config) Has(key string) bool { return c.value(key) != nil }
 
-// missing reports that a key without a default is not there.
+// missing records that a key without a default is absent.
 func (c *config) missing(key string) {
 	if c.path == "" {
 		c.Fail(key, "key is missing; add it to the file or give --set %s=...", key)
@@ -147,8 +147,8 @@ func (c *config) missing(key string) {
 	}
 }
 
-// Int reads a whole number from 1 to most. Without a default the key must be
-// there.
+// Int reads a whole number from 1 to most. Without a default, def, the key must be
+// present.
 func (c *config) Int(key string, most int, def ...int) int {
 	v := c.value(key)
 	if v == nil {
@@ -170,7 +170,7 @@ func (c *config) Int(key string, most int, def ...int) int {
 	return 0
 }
 
-// Count reads a whole number from 0 to most, which must be there.
+// Count reads a whole number from 0 to most. The key must be present.
 func (c *config) Count(key string, most int) int {
 	n, ok := whole(c.value(key))
 	if !ok || n < 0 || n > most {
@@ -187,7 +187,7 @@ func whole(v any) (int, bool) {
 	return i, err == nil
 }
 
-// Float reads a finite number. Without a default the key must be there.
+// Float reads a finite number. Without a default the key must be present.
 func (c *config) Float(key string, def ...float64) float64 {
 	v := c.value(key)
 	if v == nil {
@@ -206,7 +206,7 @@ func (c *config) Float(key string, def ...float64) float64 {
 	return 0
 }
 
-// Bool reads true or false. Without a default the key must be there.
+// Bool reads true or false. Without a default the key must be present.
 func (c *config) Bool(key string, def ...bool) bool {
 	switch v := c.value(key).(type) {
 	case bool:
@@ -222,7 +222,7 @@ func (c *config) Bool(key string, def ...bool) bool {
 	return false
 }
 
-// String reads a string. Without a default the key must be there.
+// String reads a string. Without a default the key must be present.
 func (c *config) String(key string, def ...string) string {
 	switch v := c.value(key).(type) {
 	case string:
@@ -238,7 +238,7 @@ func (c *config) String(key string, def ...string) string {
 	return ""
 }
 
-// Strings reads a list of n strings; nil where the key is absent.
+// Strings reads a list of n strings, or nil if the key is absent.
 func (c *config) Strings(key string, n int) []string {
 	v := c.value(key)
 	if v == nil {
@@ -259,10 +259,10 @@ func (c *config) Strings(key string, n int) []string {
 	return texts
 }
 
-// IDs reads a token id or a list of them; none where the key is absent.
+// IDs reads a token id or a list of them, or nil if the key is absent.
 func (c *config) IDs(key string) []int { return c.counts(key, "token ids") }
 
-// counts reads a number, or a list of them, that are 0 or more.
+// counts reads a whole number of 0 or more, or a list of them.
 func (c *config) counts(key, what string) []int {
 	v := c.value(key)
 	list, ok := v.([]any)
@@ -281,8 +281,8 @@ func (c *config) counts(key, what string) []int {
 	return ids
 }
 
-// Object reads an object inside; nil where the key is absent. Its keys must be
-// understood too.
+// Object reads an object, whose keys must be understood too, or nil if the key is
+// absent.
 func (c *config) Object(key string) *config {
 	switch v := c.value(key).(type) {
 	case nil:
@@ -297,9 +297,8 @@ func (c *config) Object(key string) *config {
 	}
 }
 
-// Must asserts that key, where it is there, is want: the one value that is
-// supported and also what its absence means. want is a string, a bool or a
-// float64.
+// Must asserts that key, if it is present, has the value want: the only supported
+// value, and the default. want is a string, a bool or a float64.
 func (c *config) Must(key string, want any) {
 	v := c.value(key)
 	if n, ok := v.(strictjson.Number); ok {
@@ -308,12 +307,12 @@ func (c *config) Must(key string, want any) {
 		}
 	}
 	if v != nil && v != want {
-		c.Unsupported(key, "%s, only %v,", show(v), want)
+		c.Unsupported(key, "%s (want %v)", show(v), want)
 	}
 }
 
-// Absent asserts that the keys are not there: each switches on something that
-// is not supported.
+// Absent asserts that the keys are absent: each turns on something that is not
+// supported.
 func (c *config) Absent(keys ...string) {
 	for _, key := range keys {
 		if v := c.value(key); v != nil {
@@ -322,15 +321,15 @@ func (c *config) Absent(keys ...string) {
 	}
 }
 
-// Inert lists keys that do not change what the model computes.
+// Inert marks keys as understood that do not change what the model computes.
 func (c *config) Inert(keys ...string) {
 	for _, key := range keys {
 		c.asked[key] = true
 	}
 }
 
-// done returns the first failure, or an error that names a key which nothing
-// asked for.
+// done returns the first failure, or an error that names a key that is not
+// understood.
 func (c *config) done(architecture string) error {
 	if c.shared.err != nil {
 		return c.shared.err
@@ -358,7 +357,7 @@ func (c *config) done(architecture string) error {
 	return nil
 }
 
-// show is a value in an error: as JSON writes it, briefly.
+// show returns a value for an error message: as JSON, shortened.
 func show(v any) string {
 	switch v := v.(type) {
 	case nil:

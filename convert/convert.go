@@ -1,6 +1,6 @@
-// Package convert opens the checkpoints that training writes as models:
-// canonical names and shapes, and a Spec that says what is computed. An
-// architecture is one file that registers itself by its model_type.
+// Package convert opens a training checkpoint as a model: its tensors have
+// canonical names and shapes, and its Spec says what it computes. Each
+// architecture is one file, which registers itself under its model_type.
 package convert
 
 import (
@@ -16,18 +16,28 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/tokenizer"
+)
+
+// Types that Open and OpenTokenizer return, named here for callers outside this
+// module.
+type (
+	// A Model is an opened model.
+	Model = model.Model
+	// A Tokenizer is the definition of a tokenizer.
+	Tokenizer = tokenizer.Data
 )
 
 // Options change how a checkpoint is read.
 type Options struct {
-	// Set holds "key=value" for config.json, in place of what the file says or
-	// beside it. A value that is not JSON is a string; null drops the key.
+	// Set replaces keys of config.json or adds them, each "key=value". A value
+	// that is not JSON is a string; null drops the key.
 	Set []string
 }
 
 // An architecture says how checkpoints of one model_type become models.
 type architecture struct {
-	spec  func(*config) model.Spec // Tied as the config says
+	spec  func(*config) model.Spec // Tied is what the config says, see tie
 	names names
 }
 
@@ -40,12 +50,12 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
-// Open opens a directory as Hugging Face or Meta lay it out, or one file of
-// safetensors or PyTorch with its config.json beside it. Tensors alias the mapped files and are valid until the
-// model is closed. Every error is one line that names the file and the key or
-// tensor; it is a *defect.CorruptError, wraps defect.ErrUnsupported, or comes from
-// the system or from Options.
-func Open(path string, o Options) (*model.Model, error) {
+// Open opens a directory in the layout of Hugging Face or Meta, or one file of
+// safetensors or PyTorch with its config.json in the same folder. Tensors alias
+// the mapped files and are valid until the model is closed. An error is one line
+// that names the file and the key or tensor. It is a *format.CorruptError, wraps
+// format.ErrUnsupported, comes from the operating system, or is about Options.
+func Open(path string, o Options) (*Model, error) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
@@ -70,20 +80,11 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	defer dir.Close()
-
-	name := configName
-	if c.Tensors[metaEmbed] != nil {
-		name = paramsName
-	}
-	cfg, err := readConfig(dir, name, o.Set)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: missing; put the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(folder, name)), name)
-	}
+	cfg, err := configOf(c, dir, o.Set)
 	if err != nil {
 		return nil, err
 	}
-	cfg.tensors = c.Tensors
-	modelType, arch, err := recognise(cfg)
+	modelType, arch, err := recognize(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Verify:     c.Verify,
 		Close:      c.Close,
 	}
-	if err := ends(m, &spec, cfg, dir); err != nil {
+	if err := setEnds(m, &spec, cfg, dir); err != nil {
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
@@ -119,6 +120,23 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	return m, m.Check()
 }
 
+// configOf reads the config of c in the layout that c has.
+func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*config, error) {
+	name := configName
+	if c.Tensors[metaEmbed] != nil {
+		name = paramsName
+	}
+	cfg, err := readConfig(dir, name, set)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: missing; copy the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(dir.Path, name)), name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.tensors = c.Tensors
+	return cfg, nil
+}
+
 func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error) {
 	text, err := dir.ReadFile(name, maxConfig)
 	if err != nil {
@@ -127,9 +145,9 @@ func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error)
 	return parseConfig(filepath.Join(dir.Path, name), text, set)
 }
 
-// recognise returns the architecture that the config's model_type names, or that
-// the config's own form is.
-func recognise(c *config) (string, architecture, error) {
+// recognize returns the architecture that the config's model_type names, or Meta's
+// if the config is params.json.
+func recognize(c *config) (string, architecture, error) {
 	if filepath.Base(c.file) == paramsName {
 		return "llama", meta, nil
 	}
@@ -137,14 +155,14 @@ func recognise(c *config) (string, architecture, error) {
 	a, ok := architectures[modelType]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
-		c.Unsupported("model_type", "%s, only %s,", show(modelType), known)
+		c.Unsupported("model_type", "%s (want %s)", show(modelType), known)
 	}
 	return modelType, a, c.shared.err
 }
 
-// ends prefers the end tokens of generation_config.json: instruction-tuned
-// models list the end of a turn only there.
-func ends(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
+// setEnds takes the end tokens from generation_config.json if they differ:
+// instruction-tuned models list the end of a turn only there.
+func setEnds(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
 	const name = "generation_config.json"
 	if _, set := c.overrides["eos_token_id"]; set || !dir.Has(name) {
 		return nil
@@ -161,14 +179,14 @@ func ends(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
 		}
 	}
 	if len(ids) > 0 && !slices.Equal(ids, s.EOS) {
-		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v are those of %s; %s says %v", ids, name, configName, s.EOS))
+		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v come from %s; %s has %v", ids, name, configName, s.EOS))
 		s.EOS = ids
 	}
 	return g.shared.err
 }
 
-// tie decides by what is stored whether the embedding is also the head. The
-// config may not contradict it.
+// tie decides whether the embedding is also the output head by the tensors that
+// the checkpoint has. A config that contradicts them is an error.
 func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
 	const keys = "tie_word_embeddings, share_embedding"
 	embed, head := c.Tensors[n.of(model.Embed)], c.Tensors[n.of(model.Head)]
@@ -177,7 +195,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 		return nil
 	case head == nil:
 		return defect.Corrupt(cfg.file, keys, "the head is not tied to the embedding, but no %s is stored; "+
-			"if the embedding is the head, as in MobileLLM, say --set share_embedding=true", n.of(model.Head))
+			"if the embedding is the head, as in MobileLLM, add --set share_embedding=true", n.of(model.Head))
 	}
 	var same bool
 	err := parallel.Guard(func() error {
@@ -201,7 +219,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 
 // inert lists the keys that change no architecture's arithmetic.
 var inert = slices.Concat(
-	// Who wrote the file, and which class loads it; model_type decides here.
+	// Who wrote the file, and which class loads it; here model_type decides.
 	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
 		"unsloth_fixed", "unsloth_version"},
 	// Each stored tensor has a type of its own.
@@ -210,8 +228,8 @@ var inert = slices.Concat(
 	[]string{"attention_dropout", "initializer_range"},
 	// What the Python object returns and how it is sliced, not what it computes.
 	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
-	// How a text is continued if nothing else is said, and how far.
+	// Defaults of sampling.
 	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
-	// Padding is masked out. Classification has no part in a language model.
+	// Padding is masked out; a language model does not classify.
 	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
 )

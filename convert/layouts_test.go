@@ -18,7 +18,7 @@ import (
 
 const layouts = "../fixtures/layouts"
 
-// rowsOf is all of m's codes.
+// rowsOf returns the stored rows of m.
 func rowsOf(m *qtensor.Matrix) []byte {
 	var all []byte
 	var reader qtensor.Reader
@@ -38,7 +38,7 @@ func openFixture(t *testing.T, dir string, set ...string) *model.Model {
 	return m
 }
 
-// However Meta laid a model out, it becomes what its Hugging Face twin does.
+// Every layout of Meta's gives the model of its Hugging Face twin.
 func TestMeta(t *testing.T) {
 	twin := openFixture(t, "../fixtures/llama-sharded")
 	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
@@ -74,27 +74,48 @@ func params(edits ...string) string {
 	return text + strings.Join(edits, "") + "}"
 }
 
-func TestMetaParams(t *testing.T) {
-	read := func(text string, set ...string) (*config, model.Spec, error) {
-		c, err := parseConfig(paramsName, []byte(text), set)
-		if err != nil {
-			return nil, model.Spec{}, err
-		}
-		c.tensors = map[string]*checkpoint.Tensor{
-			metaEmbed:                         {Name: metaEmbed, Shape: []int{384, 64}},
-			"layers.0.feed_forward.w1.weight": {Name: "w1", Shape: []int{160, 64}},
-		}
-		_, a, err := recognise(c)
-		if err != nil {
-			return nil, model.Spec{}, err
-		}
-		s := a.spec(c)
-		c.Inert(inert...)
-		if err := c.done("llama"); err != nil {
-			return c, s, err
-		}
-		return c, s, s.Check()
+// readParams reads a params.json the way Open does, up to the tensors.
+func readParams(text string, set ...string) (*config, model.Spec, error) {
+	c, err := parseConfig(paramsName, []byte(text), set)
+	if err != nil {
+		return nil, model.Spec{}, err
 	}
+	c.tensors = map[string]*checkpoint.Tensor{
+		metaEmbed:                         {Name: metaEmbed, Shape: []int{384, 64}},
+		"layers.0.feed_forward.w1.weight": {Name: "w1", Shape: []int{160, 64}},
+	}
+	_, a, err := recognize(c)
+	if err != nil {
+		return nil, model.Spec{}, err
+	}
+	s := a.spec(c)
+	c.Inert(inert...)
+	if err := c.done("llama"); err != nil {
+		return c, s, err
+	}
+	return c, s, s.Check()
+}
+
+// Any params.json is an error in one line, or a Spec that has passed its Check.
+func FuzzParams(f *testing.F) {
+	for _, text := range []string{
+		params(), params(`,"rope_theta":500000.0,"use_scaled_rope":true,"rope_scaling_factor":8`), "{}", "[]",
+		params(`,"max_seq_len":1e9,"bos_token_id":-1`), `{"dim":0,"n_heads":-1,"ffn_dim_multiplier":1e308,"multiple_of":1048576}`,
+	} {
+		f.Add([]byte(text), "layer_sharing=true")
+	}
+	f.Fuzz(func(t *testing.T, text []byte, set string) {
+		if _, s, err := readParams(string(text), set); err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("not one clean line: %q", err)
+			}
+		} else if n := len(s.Slots()); n < 12 {
+			t.Errorf("%d slots", n)
+		}
+	})
+}
+
+func TestMetaParams(t *testing.T) {
 	base := model.Spec{Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 160, Vocab: 384, Context: 4096, Blocks: 3,
 		Schedule: []int{0, 1, 2}, NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1}
 	with := func(edit func(*model.Spec)) model.Spec {
@@ -119,7 +140,7 @@ func TestMetaParams(t *testing.T) {
 		{params(), []string{"share_embedding=true", "layer_sharing=true"},
 			with(func(s *model.Spec) { s.Tied, s.Schedule = true, []int{0, 0, 1, 1, 2, 2} })},
 	} {
-		_, got, err := read(c.text, c.set...)
+		_, got, err := readParams(c.text, c.set...)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 		} else if diff := cmp.Diff(c.want, got); diff != "" {
@@ -131,22 +152,22 @@ func TestMetaParams(t *testing.T) {
 		set  []string
 		want string
 	}{
-		{params(), []string{"vocab_size=383"}, "--set: vocab_size: 383, tok_embeddings.weight has 384 rows"},
-		{params(), []string{"multiple_of=256"}, "--set: multiple_of: makes the feed-forward layer 256 wide, with dim and ffn_dim_multiplier; its tensors are 160 wide: wrong, or part of a model-parallel checkpoint"},
+		{params(), []string{"vocab_size=383"}, "--set: vocab_size: 383, but tok_embeddings.weight has 384 rows"},
+		{params(), []string{"multiple_of=256"}, "--set: multiple_of: with dim and ffn_dim_multiplier it makes the feed-forward layer 256 wide, but its tensors are 160 wide: a wrong value, or part of a model-parallel checkpoint"},
 		{params(), []string{"ffn_dim_multiplier=0"}, "--set: ffn_dim_multiplier: 0, want a positive number"},
-		{params(), []string{"dim=66"}, ": tok_embeddings.weight: shape is [384 64], params.json wants 66 columns: wrong, or part of a model-parallel checkpoint"},
-		{params(), []string{"n_heads=5", "n_kv_heads=5"}, "params.json: dim: 64 does not divide by n_heads 5"},
-		{params(`,"use_scaled_rope":true`), nil, "params.json: use_scaled_rope: true without a factor, which the code that runs the model knows, is not supported; --set rope_scaling_factor=8 is that of Llama 3.1 and 3.3, 32 of Llama 3.2"},
+		{params(), []string{"dim=66"}, ": tok_embeddings.weight: shape is [384 64], params.json wants 66 columns: a wrong value, or part of a model-parallel checkpoint"},
+		{params(), []string{"n_heads=5", "n_kv_heads=5"}, "params.json: dim: 64 is not divisible by n_heads 5"},
+		{params(`,"use_scaled_rope":true`), nil, "params.json: use_scaled_rope: true without a factor (it is in the code that runs the model) is not supported; add --set rope_scaling_factor=8 for Llama 3.1 and 3.3, 32 for Llama 3.2"},
 		{params(`,"quantization_args":{"scheme":"int8"}`), nil, "params.json: quantization_args: this key of llama is not supported; if it does not change what the model computes, --set quantization_args=null drops it"},
 		{`{"n_heads":4}`, nil, "params.json: dim: key is missing; add it to the file or give --set dim=..."},
 	} {
-		if _, _, err := read(c.text, c.set...); err == nil || err.Error() != c.want {
+		if _, _, err := readParams(c.text, c.set...); err == nil || err.Error() != c.want {
 			t.Errorf("%s %v:\ngot  %v\nwant %s", c.text, c.set, err, c.want)
 		}
 	}
 }
 
-// A part that is not what the other parts say is refused.
+// A part that contradicts the other parts is refused.
 func TestMetaParts(t *testing.T) {
 	copied := func(t *testing.T, from string) string {
 		dir := t.TempDir()
@@ -160,8 +181,8 @@ func TestMetaParts(t *testing.T) {
 		edit func(t *testing.T, dir string)
 		want string
 	}{
-		"no params":     {"meta", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, paramsName)) }, "/params.json: missing; put the params.json that was saved with the checkpoint there"},
-		"a part absent": {"meta-parallel", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "consolidated.01.pth")) }, "/consolidated.00.pth: tok_embeddings.weight: shape is [384 32], params.json wants 64 columns: wrong, or part of a model-parallel checkpoint"},
+		"no params":     {"meta", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, paramsName)) }, "/params.json: missing; copy the params.json that was saved with the checkpoint there"},
+		"a part absent": {"meta-parallel", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "consolidated.01.pth")) }, "/consolidated.00.pth: tok_embeddings.weight: shape is [384 32], params.json wants 64 columns: a wrong value, or part of a model-parallel checkpoint"},
 		"another vector": {"meta-parallel", func(t *testing.T, dir string) {
 			// The last float16 of norm.weight, which no other tensor equals.
 			path := filepath.Join(dir, "consolidated.01.pth")
@@ -193,7 +214,7 @@ func TestMetaParts(t *testing.T) {
 			if err := os.Rename(filepath.Join(dir, paramsName), filepath.Join(dir, configName)); err != nil {
 				t.Fatal(err)
 			}
-		}, "/params.json: missing; put the params.json that was saved with the checkpoint there"},
+		}, "/params.json: missing; copy the params.json that was saved with the checkpoint there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copied(t, c.from)
@@ -209,7 +230,7 @@ func TestMetaParts(t *testing.T) {
 	}
 }
 
-// torch widened every 8-bit float of each kind.
+// Every 8-bit float has the value that torch gives it.
 func TestEightBitValues(t *testing.T) {
 	c, err := checkpoint.Open(filepath.Join(layouts, "eight-bit-values.safetensors"))
 	if err != nil {
@@ -227,7 +248,7 @@ func TestEightBitValues(t *testing.T) {
 	}
 }
 
-// What is said of tensors that are widened, and in what they come out.
+// Widened tensors get a note and a float type.
 func TestWidened(t *testing.T) {
 	for dir, want := range map[string]struct {
 		note string
@@ -250,7 +271,7 @@ func TestWidened(t *testing.T) {
 	}
 }
 
-// A scale for all of a matrix, and scales of activations.
+// One scale for a whole matrix, and scales of activations.
 func TestOneScale(t *testing.T) {
 	const q0 = "model.layers.0.self_attn.q_proj.weight"
 	f := tiny()

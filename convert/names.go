@@ -14,15 +14,15 @@ import (
 	"thimble/internal/spell"
 )
 
-// names says which checkpoint tensor holds each canonical one. In every
-// pattern * is the number of a block, written without leading zeros.
+// names maps canonical tensors to those of a checkpoint. In a pattern, * stands for
+// the number of a block, written without leading zeros.
 type names struct {
 	stored  map[string]string // canonical pattern to the checkpoint's
-	ignored []string          // the checkpoint's patterns of what can be computed from the config
-	pairs   bool              // rows 2i and 2i+1 of each head of q and k turn together
+	ignored []string          // patterns of the checkpoint's tensors that follow from the config
+	pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
 }
 
-// of returns the checkpoint's name of a canonical tensor.
+// of returns the checkpoint's name for a canonical tensor.
 func (n *names) of(canonical string) string {
 	if name, ok := n.stored[canonical]; ok {
 		return name
@@ -31,7 +31,7 @@ func (n *names) of(canonical string) string {
 	return strings.Replace(n.stored[part[0]+".*."+part[2]], "*", part[1], 1)
 }
 
-// matches reports whether name is pattern with a block number for its *.
+// matches reports whether name is pattern with a block number in place of its *.
 func matches(pattern, name string) bool {
 	before, after, numbered := strings.Cut(pattern, "*")
 	if !numbered {
@@ -43,19 +43,19 @@ func matches(pattern, name string) bool {
 	return ok && ok2 && err == nil && number == strconv.Itoa(n) && n >= 0
 }
 
-// kinds are the types that are computed with as they are stored.
+// kinds lists the stored types that models compute with.
 var kinds = map[checkpoint.DType]qtensor.Kind{
 	checkpoint.F32: qtensor.F32, checkpoint.F16: qtensor.F16, checkpoint.BF16: qtensor.BF16,
 }
 
-// tensors finds the tensor of every slot of spec in c and returns them by
-// canonical name, without copying. What is left over must be on the list of
-// the ignored; each pattern that dropped something gets a note.
+// tensors returns the tensor of c for every slot of spec, by canonical name and
+// without copying. All other tensors of c must be ignored ones; notes tell which
+// were dropped.
 func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
 	b := &binding{names: n, headDim: spec.HeadDim, file: cfg.file, scaling: cfg.shared.scaling, left: maps.Clone(c.Tensors), count: map[string]int{}}
 	left := b.left
 	if spec.Tied {
-		delete(left, n.of(model.Head)) // it equals the embedding, see tie
+		delete(left, n.of(model.Head)) // it equals the embedding: see tie
 	}
 	slots := spec.Slots()
 	for _, s := range slots {
@@ -78,18 +78,18 @@ func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config,
 	return out, notes, err
 }
 
-// nearest names the tensor among left that was perhaps meant by name.
+// nearest names the tensor of left that name may be a misspelling of.
 func nearest(name string, left map[string]*checkpoint.Tensor) string {
 	near := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(k string) bool {
-		return max(len(k), len(name))-min(len(k), len(name)) > len(name)/3 // not worth a comparison
+		return max(len(k), len(name))-min(len(k), len(name)) > len(name)/3 // too different to compare
 	})
 	if found := spell.Nearest(name, near); found != "" {
-		return fmt.Sprintf("; %s is stored and has no place", defect.Printable(found))
+		return fmt.Sprintf("; the checkpoint has %s, which is unused", defect.Printable(found))
 	}
 	return ""
 }
 
-// shape is the checkpoint's shape of a slot.
+// shape returns the shape that slot s has in a checkpoint.
 func shape(s model.Slot) []int {
 	if s.Role == model.Vector {
 		return []int{s.Cols}

@@ -8,7 +8,7 @@ import (
 	"thimble/internal/model"
 )
 
-// llama is what a Llama of that shape computes.
+// llama is the Spec of a Llama of that shape.
 func llama(hidden, blocks, heads, kv, ffn, vocab, context int, theta float64, edits ...func(*model.Spec)) model.Spec {
 	s := model.Spec{Hidden: hidden, Heads: heads, KVHeads: kv, HeadDim: hidden / heads, FFN: ffn, Vocab: vocab, Context: context, Blocks: blocks,
 		Schedule: model.InOrder(blocks, 1), NormEps: 1e-5, Rope: model.Rope{Base: theta}, BOS: 1, EOS: []int{2}}
@@ -30,7 +30,7 @@ func stretchedBy(factor float64) func(*model.Spec) {
 	}
 }
 
-// still is MobileLLM-R1: each fourth block does not turn.
+// still is MobileLLM-R1: every fourth block has no rotary embedding.
 func still(chunk int) func(*model.Spec) {
 	return func(s *model.Spec) {
 		s.QKNorm, s.Rope.Pairs = model.QKBare, true
@@ -44,7 +44,7 @@ func still(chunk int) func(*model.Spec) {
 	}
 }
 
-// gemma270m: each sixth block sees everything.
+// gemma270m: every sixth block has no window.
 func gemma270m(s *model.Spec) {
 	*s = gemma3
 	s.Hidden, s.Blocks, s.FFN, s.EmbedScale = 640, 18, 2048, 25.298221281347036
@@ -68,7 +68,7 @@ const (
 	gemmaPattern = `"sliding_attention","sliding_attention","sliding_attention","sliding_attention","sliding_attention","full_attention"`
 )
 
-// What real releases say, with the keys that change nothing and yet are there. Of
+// The configs of real releases, including the keys that change nothing. For
 // MobileLLM-R1 the shapes are the published ones, and the keys those of its kind.
 func TestReleases(t *testing.T) {
 	for _, c := range []struct {
@@ -145,17 +145,17 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// What looks like a release we read and is not one.
+// Configs that resemble a supported release and are refused.
 func TestOtherReleases(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"Phi-2 as first released", `{"_name_or_path":"microsoft/phi-2","activation_function":"gelu_new","architectures":["PhiForCausalLM"],"attn_pdrop":0.0,"embd_pdrop":0.0,"flash_attn":false,"flash_rotary":false,"fused_dense":false,"img_processor":null,"initializer_range":0.02,"layer_norm_epsilon":1e-05,"model_type":"phi-msft","n_embd":2560,"n_head":32,"n_head_kv":null,"n_inner":null,"n_layer":32,"n_positions":2048,"resid_pdrop":0.1,"rotary_dim":32,"tie_word_embeddings":false,"torch_dtype":"float16","transformers_version":"4.35.2","vocab_size":51200}`,
-			`config.json: model_type: "phi-msft", only gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3, is not supported`},
+			`config.json: model_type: "phi-msft" (want gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3) is not supported`},
 		{"Yi as first released", `{"architectures":["YiForCausalLM"],"hidden_act":"silu","hidden_size":4096,"intermediate_size":11008,"max_position_embeddings":4096,"model_type":"Yi","num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":4,"rms_norm_eps":1e-05,"rope_theta":5000000.0,"vocab_size":64000}`,
-			`config.json: model_type: "Yi", only gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3, is not supported`},
+			`config.json: model_type: "Yi" (want gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3) is not supported`},
 		{"Llama 3.1 in four bits", llama31 + `"hidden_size":4096,"intermediate_size":14336,"num_attention_heads":32,"num_hidden_layers":32,"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true}}`,
-			`config.json: quantization_config.quant_method: "bitsandbytes", only fp8, fbgemm_fp8 and compressed-tensors of 8-bit floats, is not supported`},
+			`config.json: quantization_config.quant_method: "bitsandbytes" (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats) is not supported`},
 		{"Qwen2.5 stretched by YaRN", `{"architectures":["Qwen2ForCausalLM"],"hidden_act":"silu","hidden_size":896,"intermediate_size":4864,"max_position_embeddings":32768,"model_type":"qwen2","num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_scaling":{"factor":4.0,"original_max_position_embeddings":32768,"type":"yarn"},"rope_theta":1000000.0,"vocab_size":151936}`,
-			`config.json: rope_scaling.rope_type: "yarn", only default, linear and llama3, is not supported`},
+			`config.json: rope_scaling.rope_type: "yarn" (want default, linear or llama3) is not supported`},
 		{"Granite, a Llama with multipliers", `{"model_type":"llama","hidden_act":"silu","hidden_size":64,"intermediate_size":160,"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"rms_norm_eps":1e-06,"vocab_size":32,"residual_multiplier":0.22}`,
 			"config.json: residual_multiplier: this key of llama is not supported; if it does not change what the model computes, --set residual_multiplier=null drops it"},
 	} {

@@ -8,76 +8,78 @@ import (
 	"thimble/internal/model"
 )
 
-// halves is t, a matrix of interleaved heads of dim rows, with its rows in our
-// order.
-func halves(t *checkpoint.Tensor, dim int) *checkpoint.Tensor {
-	h := *t
-	h.Data, h.Source = nil, &reordered{t, dim}
-	return &h
+// deinterleave returns t, a matrix of interleaved heads of dim rows, with its rows
+// in our order.
+func deinterleave(t *checkpoint.Tensor, dim int) *checkpoint.Tensor {
+	d := *t
+	d.Data, d.Source = nil, &deinterleaved{t, dim}
+	return &d
 }
 
-type reordered struct {
+type deinterleaved struct {
 	*checkpoint.Tensor
 	dim int
 }
 
-func (o *reordered) Row(dst []byte, r int) {
-	copy(dst, o.Tensor.Row(dst, model.Interleaved(r, o.dim)))
+func (d *deinterleaved) Row(dst []byte, r int) {
+	copy(dst, d.Tensor.Row(dst, model.Interleaved(r, d.dim)))
 }
 
-// A doubles makes float32 rows of a float64 tensor.
-type doubles struct{ *checkpoint.Tensor }
+// float64Rows makes float32 rows of a float64 tensor.
+type float64Rows struct{ *checkpoint.Tensor }
 
-func (d doubles) Row(dst []byte, r int) {
-	row := d.Tensor.Row(make([]byte, d.RowBytes()), r)
+func (f float64Rows) Row(dst []byte, r int) {
+	row := f.Tensor.Row(make([]byte, f.RowBytes()), r)
 	for i := 0; i < len(row); i += 8 {
 		x := math.Float64frombits(binary.LittleEndian.Uint64(row[i:]))
 		binary.LittleEndian.PutUint32(dst[i/2:], math.Float32bits(float32(x)))
 	}
 }
 
-// An eighths makes rows of a tensor of 8-bit floats: bfloat16 without a scale,
-// float32 with one.
-type eighths struct {
+// fp8Rows makes rows of a tensor of 8-bit floats: bfloat16 rows without a scale,
+// float32 rows with one.
+type fp8Rows struct {
 	*checkpoint.Tensor
 	values *[256]float32
-	scale  *scale // nil for none
+	scale  *scale // may be nil
 }
 
-func (e eighths) Row(dst []byte, r int) {
-	row := e.Tensor.Row(make([]byte, e.RowBytes()), r)
-	if e.scale == nil {
+func (f fp8Rows) Row(dst []byte, r int) {
+	row := f.Tensor.Row(make([]byte, f.RowBytes()), r)
+	if f.scale == nil {
 		for i, c := range row {
-			binary.LittleEndian.PutUint16(dst[2*i:], uint16(math.Float32bits(e.values[c])>>16))
+			binary.LittleEndian.PutUint16(dst[2*i:], uint16(math.Float32bits(f.values[c])>>16))
 		}
 		return
 	}
-	scales := e.scale.row(r)
+	scales := f.scale.row(r)
 	for i, c := range row {
-		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(e.values[c]*scales[i/e.scale.cols]))
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f.values[c]*scales[i/f.scale.cols]))
 	}
 }
 
-// A scale is what each block of rows x cols of a matrix is multiplied by.
+// A scale holds the factor of each block of rows x cols of a matrix.
 type scale struct {
 	rows, cols int
-	across     int // blocks side by side
+	across     int // blocks in a row of the matrix
 	values     []float32
 }
 
+// row returns the factors of the blocks that row r crosses, (across).
 func (s *scale) row(r int) []float32 {
 	at := r / s.rows * s.across
 	return s.values[at : at+s.across]
 }
 
 // The values of the 8-bit floats of "FP8 Formats for Deep Learning" (arXiv
-// 2209.05433, table 1), e4m3 without infinities.
+// 2209.05433, table 1). e4m3 has no infinities.
 var (
 	e4m3 = eightBit(3, 7, func(c uint8) bool { return c&0x7f == 0x7f }, func(uint8) bool { return false })
 	e5m2 = eightBit(2, 15, func(c uint8) bool { return c&0x7f > 0x7c }, func(c uint8) bool { return c&0x7f == 0x7c })
 )
 
-// eightBit lists the values of a sign, an exponent with a bias, and a mantissa.
+// eightBit returns the value of each code: a sign, an exponent with a bias, and a
+// mantissa of that many bits.
 func eightBit(mantissa, bias int, nan, infinite func(uint8) bool) *[256]float32 {
 	var values [256]float32
 	for c := range values {

@@ -12,16 +12,14 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A scaling says how a checkpoint of 8-bit floats stores what they are
-// multiplied by.
+// A scaling says how a checkpoint of 8-bit floats stores their scales.
 type scaling struct {
-	suffix string // of the scale's name, after the weight's
-	// rows and cols that share one; 0 is all of them.
-	rows, cols int
+	suffix     string // a scale's name is the weight's name and suffix
+	rows, cols int    // that share a scale; 0 means all of them
 }
 
-// quantization reads quantization_config: the forms in which 8-bit floats are
-// published. Activations that would be rounded too are not, here.
+// quantization reads quantization_config in the forms in which 8-bit floats are
+// published. Its settings for rounding activations have no effect here.
 func quantization(c *config) *scaling {
 	q := c.Object("quantization_config")
 	if q == nil {
@@ -34,7 +32,7 @@ func quantization(c *config) *scaling {
 		q.Inert("activation_scheme", "scale_fmt")
 		block := q.counts("weight_block_size", "a list of two sizes")
 		if len(block) != 2 || block[0] < 1 || block[1] < 1 {
-			q.Unsupported("weight_block_size", "%s, only two sizes,", show(q.values["weight_block_size"]))
+			q.Unsupported("weight_block_size", "%s (want two sizes)", show(q.values["weight_block_size"]))
 			return nil
 		}
 		return &scaling{"_scale_inv", block[0], block[1]}
@@ -44,17 +42,17 @@ func quantization(c *config) *scaling {
 	case "compressed-tensors":
 		return compressed(q)
 	default:
-		q.Unsupported("quant_method", "%s, only fp8, fbgemm_fp8 and compressed-tensors of 8-bit floats,", show(method))
+		q.Unsupported("quant_method", "%s (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats)", show(method))
 	}
 	return nil
 }
 
-// compressed reads what vLLM's llm-compressor writes.
+// compressed reads the config that vLLM's llm-compressor writes.
 // https://github.com/vllm-project/compressed-tensors
 func compressed(q *config) *scaling {
 	format := q.String("format")
 	if format != "float-quantized" && format != "naive-quantized" {
-		q.Unsupported("format", "%s, only float-quantized and naive-quantized,", show(format))
+		q.Unsupported("format", "%s (want float-quantized or naive-quantized)", show(format))
 	}
 	q.Inert("quantization_status", "global_compression_ratio", "kv_cache_scheme", "version")
 	if sparsity := q.Object("sparsity_config"); sparsity != nil && len(sparsity.values) > 0 {
@@ -81,7 +79,7 @@ func compressed(q *config) *scaling {
 		}
 		one := compressedWeights(weights)
 		if s != nil && one != nil && *s != *one {
-			groups.Unsupported(name, "another strategy than that of the group before")
+			groups.Unsupported(name, "a strategy that differs from that of the previous group")
 		}
 		s = one
 	}
@@ -106,14 +104,14 @@ func compressedWeights(w *config) *scaling {
 		if block := w.counts("block_structure", "a list of two sizes"); len(block) == 2 && block[0] > 0 && block[1] > 0 {
 			return &scaling{"_scale", block[0], block[1]}
 		}
-		w.Unsupported("block_structure", "%s, only two sizes,", show(w.values["block_structure"]))
+		w.Unsupported("block_structure", "%s (want two sizes)", show(w.values["block_structure"]))
 	default:
-		w.Unsupported("strategy", "%s, only tensor, channel and block,", show(strategy))
+		w.Unsupported("strategy", "%s (want tensor, channel or block)", show(strategy))
 	}
 	return nil
 }
 
-// read returns the scale of w, whose shape is that of slot, from its tensor t.
+// read returns the scale of w, a tensor with the shape of slot, from the tensor t.
 func (s *scaling) read(w, t *checkpoint.Tensor, slot model.Slot) (*scale, error) {
 	rows, cols := s.rows, s.cols
 	if rows == 0 {
@@ -128,7 +126,7 @@ func (s *scaling) read(w, t *checkpoint.Tensor, slot model.Slot) (*scale, error)
 	if !fits || !ok {
 		return nil, defect.Corrupt(t.File, t.Name, "is %s %v, %s wants floats (%d, %d)", t.DType, t.Shape, w.Name, down, across)
 	}
-	if t.Source != nil { // then its size bounds no allocation
+	if t.Source != nil { // the size of its data does not bound the allocation below
 		return nil, defect.Corrupt(t.File, t.Name, "is not stored in row-major order; call contiguous() on it and save it again")
 	}
 	out := &scale{rows, cols, across, make([]float32, down*across)}

@@ -27,8 +27,8 @@ const (
 	maxTemplate        = 1 << 20
 )
 
-// lazyTokenizer adds the tokenizer's files to m.Files and returns the function
-// that reads them once.
+// lazyTokenizer adds the tokenizer's files to m.Files and returns a function that
+// reads them at its first call.
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
 	switch {
@@ -64,10 +64,11 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 	})
 }
 
-// OpenTokenizer reads a tokenizer.json without its model, but with the
-// tokenizer_config.json and the chat template that lie beside it; or a
-// tokenizer.model by itself, which gives what the sentencepiece package does.
-func OpenTokenizer(path string) (*tokenizer.Data, error) {
+// OpenTokenizer reads a tokenizer without its model: a tokenizer.json with the
+// tokenizer_config.json and the chat template in the same folder, or a
+// tokenizer.model by itself, which then gives the ids of the sentencepiece
+// package.
+func OpenTokenizer(path string) (*Tokenizer, error) {
 	dir, err := checkpoint.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := readIfThere(dir, tokenizerConfigName, maxTokenizerConfig)
+	config, err := readOptional(dir, tokenizerConfigName, maxTokenizerConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +121,8 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	return d, readTemplate(dir, d)
 }
 
-// readIfThere returns nil where there is no such file.
-func readIfThere(dir *checkpoint.Dir, name string, limit int64) ([]byte, error) {
+// readOptional returns nil if there is no such file.
+func readOptional(dir *checkpoint.Dir, name string, limit int64) ([]byte, error) {
 	b, err := dir.ReadFile(name, limit)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -131,11 +132,11 @@ func readIfThere(dir *checkpoint.Dir, name string, limit int64) ([]byte, error) 
 
 // readLlama reads the tokenizer of a directory that has no tokenizer.json.
 func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, error) {
-	added, err := readIfThere(dir, addedName, maxTokenizerConfig)
+	added, err := readOptional(dir, addedName, maxTokenizerConfig)
 	if err != nil {
 		return nil, err
 	}
-	specials, err := readIfThere(dir, specialsName, maxTokenizerConfig)
+	specials, err := readOptional(dir, specialsName, maxTokenizerConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -146,10 +147,10 @@ func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, err
 	return d, err
 }
 
-// readTemplate reads the chat template that is a file, if there is one.
+// readTemplate reads the chat template from its own file, if there is one:
+// transformers 5 writes that file, and prefers it.
 func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
-	// transformers 5 writes the chat template as a file, and prefers the file.
-	text, err := readIfThere(dir, templateName, maxTemplate)
+	text, err := readOptional(dir, templateName, maxTemplate)
 	switch {
 	case err != nil:
 		return err
@@ -161,7 +162,7 @@ func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
 	return nil
 }
 
-// otherTokenizer refuses a tokenizer in a form that is not read.
+// otherTokenizer refuses a tokenizer in a form that is not supported.
 func otherTokenizer(dir *checkpoint.Dir) error {
 	if dir.Has("vocab.json") {
 		return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),

@@ -1,5 +1,6 @@
-// Package format opens containers of every format by their first bytes. Each
-// format is a folder below and one line of the table here.
+// Package format reads and writes model files. Open recognizes a container by
+// its first bytes; an Exporter writes the format of another program. Each format
+// is a folder below this one and one line of a table here.
 package format
 
 import (
@@ -12,59 +13,74 @@ import (
 	"thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 )
 
-// Model is an opened model, for callers outside this module's internals.
-type Model = model.Model
+// Types of models and tensors, named here for callers outside this module.
+type (
+	// A Model is an opened model.
+	Model = model.Model
+	// A Spec says what a model computes.
+	Spec = model.Spec
+	// A Matrix is a stored tensor.
+	Matrix = qtensor.Matrix
+	// A Scheme says how a Matrix is stored.
+	Scheme = qtensor.Scheme
+)
 
-// A CorruptError says that a file breaks the rules of its own format. With
-// ErrUnsupported it is what opening a model fails with, here and in package
-// convert.
+// ParseScheme reads a scheme in the form of Scheme.String: "f32", "f16", "bf16",
+// or "int4/g32/sym" for 4-bit integers in groups of 32 columns.
+func ParseScheme(text string) (Scheme, error) { return qtensor.ParseScheme(text) }
+
+// A CorruptError says that a file breaks the rules of its own format. Opening a
+// model here or in package convert fails with it, with an error that wraps
+// ErrUnsupported, or with one of the operating system.
 type CorruptError = defect.CorruptError
 
-// ErrUnsupported is wrapped where a file is valid but not ours to read.
+// ErrUnsupported is wrapped by errors about files that are valid but have
+// something that this module does not support.
 var ErrUnsupported = defect.ErrUnsupported
 
-// formats lists what can be opened. No magic is a prefix of another.
-var formats = []struct {
+// readers lists the formats that can be opened. No magic is a prefix of another.
+var readers = []struct {
 	name, magic string
 	open        func(path string) (*model.Model, error)
 }{
 	{thimble.Name, thimble.Magic, thimble.Open},
-	{"GGUF", gguf.Magic, gguf.Open},
+	{gguf.Name, gguf.Magic, gguf.Open},
 }
 
 // Sniff returns the name of the format whose magic begins the file at path. ok
-// is false when there is none, or the file cannot be read.
+// is false if there is none or the file cannot be read.
 func Sniff(path string) (name string, ok bool) {
 	i, err := sniff(path)
 	if err != nil || i < 0 {
 		return "", false
 	}
-	return formats[i].name, true
+	return readers[i].name, true
 }
 
-// Open opens the container at path, whatever its name. The model must be
-// closed after use. An error is a *CorruptError, wraps ErrUnsupported, or comes
-// from the system.
-func Open(path string) (*model.Model, error) {
+// Open opens the container at path, whatever its name. The caller must close the
+// model. An error is a *CorruptError, wraps ErrUnsupported, or comes from the
+// operating system.
+func Open(path string) (*Model, error) {
 	i, err := sniff(path)
 	if err != nil {
 		return nil, err
 	}
 	if i >= 0 {
-		return formats[i].open(path)
+		return readers[i].open(path)
 	}
-	names := make([]string, len(formats))
-	for i, f := range formats {
-		names[i] = f.name
+	names := make([]string, len(readers))
+	for i, r := range readers {
+		names[i] = r.name
 	}
 	return nil, defect.Unsupported(path, "a file without the magic of a model container (%s)", strings.Join(names, ", "))
 }
 
-// sniff returns an index of formats, or -1.
+// sniff returns an index of readers, or -1.
 func sniff(path string) (int, error) {
-	// Opening a fifo would wait for its writer.
+	// Opening a named pipe would wait for its writer.
 	if info, err := os.Stat(path); err != nil {
 		return -1, err
 	} else if !info.Mode().IsRegular() {
@@ -75,12 +91,12 @@ func sniff(path string) (int, error) {
 		return -1, err
 	}
 	defer f.Close()
-	for i, format := range formats {
-		magic := make([]byte, len(format.magic))
+	for i, r := range readers {
+		magic := make([]byte, len(r.magic))
 		if _, err := f.ReadAt(magic, 0); err != nil && err != io.EOF {
 			return -1, err
 		}
-		if string(magic) == format.magic {
+		if string(magic) == r.magic {
 			return i, nil
 		}
 	}

@@ -30,7 +30,7 @@ func exportCommand() *cli.Command {
 			"   thimble export g64.thimble --to gguf -o g64.gguf --requantize",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: gguf"},
+			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round again, to the nearest type that has as many bits, what the format has no type for"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,

@@ -105,7 +105,11 @@ func writeProvenance(r *thimble.Inspection, row func(string, string, ...any)) {
 	}
 	if r.Container != nil {
 		for _, g := range r.Container.Gates {
-			row("passed", "%s %.4g, limit %g, against %x", defect.Printable(g.Metric), g.Value, g.Limit, g.Against[:8])
+			limit := fmt.Sprintf("%s %g", g.Direction(), g.Limit)
+			if g.Direction() == "" { // an old file that does not record it
+				limit = fmt.Sprintf("at its limit of %g", g.Limit)
+			}
+			row("passed", "%s %.4g %s, against %x", defect.Printable(g.Metric), g.Value, limit, g.Against[:8])
 		}
 	}
 	for i, line := range strings.Split(strings.TrimSpace(p.Recipe), "\n") {

@@ -1,5 +1,6 @@
-// Package formattest holds what every container format must keep. A format's
-// test is one call of Run.
+// Package formattest tests what every format must guarantee: Run a container that
+// is written and read back, RunExporter an exporter. A format's test is one call
+// of each that applies.
 package formattest
 
 import (
@@ -21,13 +22,14 @@ import (
 type Target struct {
 	Write   func(path string, m *model.Model) error
 	Open    func(path string) (*model.Model, error)
-	Schemes []qtensor.Scheme // of linear layers that it must hold; vectors are f32
+	Schemes []qtensor.Scheme // of linear layers that it must store; vectors are f32
 }
 
-// Run writes models of each scheme and shape and reads them back: equal to the
-// bit, the same bytes each time, nothing left of a failure, and a damaged file
-// an error or other values, never a panic. A target may refuse by
-// defect.ErrUnsupported a model whose widths are not multiples of 64.
+// Run writes models of each scheme and shape and reads them back. The values must
+// be equal to the bit, the same model must give the same bytes, a failed write
+// must leave nothing, and a damaged file must give an error or other values,
+// never a panic. A target may refuse, with format.ErrUnsupported, a model whose
+// widths are not multiples of 64.
 func Run(t *testing.T, target Target) {
 	for _, scheme := range target.Schemes {
 		for name, s := range specs() {
@@ -66,7 +68,7 @@ func Run(t *testing.T, target Target) {
 	})
 }
 
-// specs are small models that differ in what a format may get wrong.
+// specs are small models, each with a feature that a format may get wrong.
 func specs() map[string]model.Spec {
 	wide := model.Spec{
 		Hidden: 64, Heads: 2, KVHeads: 1, HeadDim: 32, FFN: 128, Vocab: 7, Context: 32, Blocks: 2,
@@ -80,8 +82,14 @@ func specs() map[string]model.Spec {
 	return map[string]model.Spec{"wide": wide, "tied": tied, "biased": biased, "shared": shared, "ragged": ragged}
 }
 
+// Model returns a small model whose linear layers are stored in scheme.
+func Model(t testing.TB, scheme qtensor.Scheme) *model.Model {
+	t.Helper()
+	return build(t, specs()["wide"], scheme)
+}
+
 // build returns a model of Spec s with every code and many scales.
-func build(t *testing.T, s model.Spec, scheme qtensor.Scheme) *model.Model {
+func build(t testing.TB, s model.Spec, scheme qtensor.Scheme) *model.Model {
 	t.Helper()
 	d := &tokenizer.Data{
 		Model: tokenizer.ByteLevelBPE, Merges: []uint32{}, Tokens: [][]byte{[]byte("<unk>"), []byte("<s>"), []byte("</s>"), []byte("a"), []byte("b"), []byte("c"), []byte(" ")},
@@ -108,9 +116,8 @@ func build(t *testing.T, s model.Spec, scheme qtensor.Scheme) *model.Model {
 	return m
 }
 
-// Fill returns a matrix of finite values that depend on nothing but the
-// arguments: codes count up through their range, scales have either sign where
-// the scheme is symmetric.
+// Fill returns a matrix of finite values that depend only on the arguments. Codes
+// count up through their range; scales of a symmetric scheme have either sign.
 func Fill(s qtensor.Scheme, rows, cols, seed int) *qtensor.Matrix {
 	m, err := qtensor.New(s, rows, cols)
 	if err != nil {
@@ -145,8 +152,8 @@ func Fill(s qtensor.Scheme, rows, cols, seed int) *qtensor.Matrix {
 	return m
 }
 
-// same opens path and wants the model that was written. A format without block
-// sharing may store a block once for each step.
+// same opens path and compares the model with the one that was written. A format
+// that cannot share blocks may store a block once for each step.
 func same(t *testing.T, target Target, path string, want *model.Model) {
 	t.Helper()
 	got, err := target.Open(path)
@@ -190,14 +197,14 @@ func same(t *testing.T, target Target, path string, want *model.Model) {
 	}
 }
 
-// unrolled returns s with a stored block for each step.
+// unrolled returns s with one stored block for each step.
 func unrolled(s model.Spec) model.Spec {
 	s.Blocks = len(s.Schedule)
 	s.Schedule = model.InOrder(s.Blocks, 1)
 	return s
 }
 
-// tensor returns the tensor that m uses where the unrolled model has name.
+// tensor returns the tensor of m for the one that the unrolled model calls name.
 func tensor(m *model.Model, name string) *qtensor.Matrix {
 	var step int
 	var kind string
@@ -207,8 +214,8 @@ func tensor(m *model.Model, name string) *qtensor.Matrix {
 	return m.Tensors[name]
 }
 
-// again wants a second file of m to have the same bytes, and an existing file
-// to be left alone.
+// again checks that a second file of m has the same bytes, and that Write leaves
+// an existing file alone.
 func again(t *testing.T, target Target, path string, m *model.Model) {
 	t.Helper()
 	first := read(t, path)
@@ -227,11 +234,11 @@ func again(t *testing.T, target Target, path string, m *model.Model) {
 	empty(t, filepath.Dir(path))
 }
 
-// damage cuts the file anywhere and flips bits all over it.
+// damage truncates the file at many lengths and flips bits all over it.
 func damage(t *testing.T, target Target, path string) {
 	t.Helper()
 	data := read(t, path)
-	step := max(1, len(data)/500) | 1 // odd, to meet every alignment
+	step := max(1, len(data)/500) | 1 // odd, so that every alignment occurs
 	for n := 0; n < len(data); n += step {
 		if err := use(target, path, data[:n]); err == nil {
 			t.Errorf("the first %d of %d bytes open", n, len(data))
@@ -247,7 +254,7 @@ func damage(t *testing.T, target Target, path string) {
 	}
 }
 
-// use opens a file of data and reads every value.
+// use opens a file with these bytes and reads every value.
 func use(target Target, path string, data []byte) error {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return err
@@ -277,7 +284,7 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// empty wants a folder in which nothing was left.
+// empty checks that dir is empty.
 func empty(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -285,6 +292,6 @@ func empty(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		t.Errorf("%s was left behind", e.Name())
+		t.Errorf("%s was left", e.Name())
 	}
 }

@@ -14,13 +14,14 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/export"
 	"thimble/format/formattest"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
-// specs are models of every architecture, as small as they can be.
+// specs are the smallest models of every architecture.
 func specs() map[string]model.Spec {
 	base := model.Spec{
 		Hidden: 64, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 96, Vocab: 9, Context: 32, Blocks: 2, Schedule: []int{0, 1},
@@ -54,8 +55,8 @@ func filled(t *testing.T, s model.Spec) *model.Model {
 	return m
 }
 
-// What each architecture's loader in llama.cpp reads, and the bytes of the file,
-// the same on every machine.
+// What each architecture's loader in llama.cpp reads, and the hash of the file,
+// which is the same on every machine.
 var written = map[string]struct {
 	sum     string
 	keys    map[string]any
@@ -118,8 +119,8 @@ func TestArchitectures(t *testing.T) {
 	}
 }
 
-// Rows stand in another order where llama.cpp turns neighbours and the model does not.
-func TestWhoTurns(t *testing.T) {
+// Rows are interleaved if llama.cpp rotates pairs and the model does not.
+func TestInterleavedRows(t *testing.T) {
 	for name, s := range specs() {
 		for _, pairs := range []bool{false, true} {
 			if s.Rope.Pairs = pairs; pairs && name != "llama" && name != "llama4" {
@@ -131,13 +132,13 @@ func TestWhoTurns(t *testing.T) {
 			if (name == "llama" || name == "llama4") && !pairs {
 				head = s.HeadDim
 			}
-			compare(t, name, parse(t, data).tensors["blk.1.attn_k.weight"].values(), turnedRows(m.Tensors["blocks.1.k"], head))
+			compare(t, name, parse(t, data).tensors["blk.1.attn_k.weight"].values(), interleavedRows(m.Tensors["blocks.1.k"], head))
 		}
 	}
 }
 
-// Gemma's gains have 1 added, and those of queries the scale of scores, 0.5, over
-// what llama.cpp's graph takes, the root of 1/24; nothing else changes.
+// Gemma's gains have 1 added, and those of queries are multiplied by the scale of
+// scores, 0.5, over that of llama.cpp's graph, the root of 1/24. Nothing else changes.
 func TestGemmaValues(t *testing.T) {
 	m := filled(t, specs()["gemma3"])
 	_, data := write(t, m)
@@ -146,7 +147,7 @@ func TestGemmaValues(t *testing.T) {
 		"blocks.1.attn_norm": "blk.1.attn_norm.weight", "blocks.1.attn_post": "blk.1.post_attention_norm.weight", "blocks.1.ffn_norm": "blk.1.ffn_norm.weight",
 		"blocks.1.ffn_post": "blk.1.post_ffw_norm.weight", "blocks.1.k_norm": "blk.1.attn_k_norm.weight", "norm": "output_norm.weight", "blocks.1.q_norm": "blk.1.attn_q_norm.weight",
 	} {
-		want := turnedRows(m.Tensors[source], 0)
+		want := interleavedRows(m.Tensors[source], 0)
 		for i := range want {
 			if want[i]++; source == "blocks.1.q_norm" {
 				want[i] *= float32(0.5 * math.Sqrt(24))
@@ -154,46 +155,45 @@ func TestGemmaValues(t *testing.T) {
 		}
 		compare(t, name, f.tensors[name].values(), want)
 	}
-	compare(t, "v", f.tensors["blk.1.attn_v.weight"].values(), turnedRows(m.Tensors["blocks.1.v"], 0))
+	compare(t, "v", f.tensors["blk.1.attn_v.weight"].values(), interleavedRows(m.Tensors["blocks.1.v"], 0))
 }
 
-// The reader's direction of the table gives back what was said, for every
-// architecture and every name of a tensor.
+// Every architecture and every name of a tensor is read back as it was written.
 func TestBothDirections(t *testing.T) {
 	for name, s := range specs() {
 		a, err := choose("tiny", &s)
 		if err != nil || a.name != name {
 			t.Fatalf("%s: chose %v, %v", name, a, err)
 		}
-		said := a.said(&s)
+		asGGUF := a.asGGUF(&s)
 		tensors := map[string]bool{}
-		for _, slot := range said.Slots() {
-			written, ok := foreign(slot.Name)
-			if back, known := native(written); !ok || !known || back != slot.Name {
+		for _, slot := range asGGUF.Slots() {
+			written, ok := nameInGGUF(slot.Name)
+			if back, known := nameInModel(written); !ok || !known || back != slot.Name {
 				t.Errorf("%s is %s and back %s", slot.Name, written, back)
 			}
 			tensors[written] = true
 		}
-		back, err := a.spec(a.describe(&said), func(name string) bool { return tensors[name] })
+		back, err := a.spec(a.describe(&asGGUF), func(name string) bool { return tensors[name] })
 		if err != nil {
 			t.Fatal(err)
 		}
-		back.BOS, back.EOS = said.BOS, said.EOS
+		back.BOS, back.EOS = asGGUF.BOS, asGGUF.EOS
 		if name == "gemma3" && (back.NormEps != 1e-6 || !reflect.DeepEqual(back.Ropes, s.Ropes) || !reflect.DeepEqual(back.Attention, s.Attention)) {
 			t.Errorf("gemma3 came back as %+v", back)
 		}
-		if diff := model.Differences(&said, &back); len(diff) > 0 || back.Check() != nil {
-			t.Errorf("%s: %v came back otherwise; %v", name, diff, back.Check())
+		if diff := model.Differences(&asGGUF, &back); len(diff) > 0 || back.Check() != nil {
+			t.Errorf("%s: %v came back different; %v", name, diff, back.Check())
 		}
 	}
 	for _, name := range []string{"blk.0.attn_q", "blk.0.attn_qkv.weight", "token_embd.scale", "", "blk.weight", ".bias"} {
-		if got, ok := native(name); ok {
+		if got, ok := nameInModel(name); ok {
 			t.Errorf("%q is %q", name, got)
 		}
 	}
 }
 
-// What an architecture's keys mean that we do not write ourselves.
+// Keys are read that we do not write ourselves.
 func TestKeysOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		arch   string
@@ -206,18 +206,18 @@ func TestKeysOfOthers(t *testing.T) {
 		}, func(s *model.Spec) bool {
 			return s.KVHeads == 4 && s.HeadDim == 16 && s.Rope == model.Rope{Base: 10000} && s.Vocab == 9
 		}},
-		"pattern": {"gemma3", func(m *metadata) { m.windowEvery, m.nearBase = nil, nil }, func(s *model.Spec) bool {
+		"pattern": {"gemma3", func(m *metadata) { m.windowPeriod, m.localBase = nil, nil }, func(s *model.Spec) bool {
 			return s.AttentionOf(1).Window == 8 && s.AttentionOf(2).Rope == 1 && s.Ropes[0].Base == 10000
 		}},
-		"flags": {"gemma3", func(m *metadata) { m.windowEvery, m.windowPattern = nil, []bool{false, false, true} }, func(s *model.Spec) bool {
+		"flags": {"gemma3", func(m *metadata) { m.windowPeriod, m.windowPattern = nil, []bool{false, false, true} }, func(s *model.Spec) bool {
 			return s.AttentionOf(0).Window == 0 && s.AttentionOf(2).Window == 8
 		}},
 		"no window": {"gemma3", func(m *metadata) { m.window = ptr(uint32(0)) }, func(s *model.Spec) bool { return s.Attention == nil && s.Ropes == nil }},
 	} {
 		a, _ := architectureNamed(c.arch)
 		s := specs()[c.arch]
-		said := a.said(&s)
-		m := a.describe(&said)
+		asGGUF := a.asGGUF(&s)
+		m := a.describe(&asGGUF)
 		c.change(m)
 		if got, err := a.spec(m, func(string) bool { return true }); err != nil || !c.want(&got) {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -232,8 +232,8 @@ func TestKeysOfOthers(t *testing.T) {
 	} {
 		a, _ := architectureNamed("gemma3")
 		s := specs()["gemma3"]
-		said := a.said(&s)
-		m := a.describe(&said)
+		asGGUF := a.asGGUF(&s)
+		m := a.describe(&asGGUF)
 		change(m)
 		if _, err := a.spec(m, func(string) bool { return true }); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -241,29 +241,29 @@ func TestKeysOfOthers(t *testing.T) {
 	}
 }
 
-// What comes close but is not what llama.cpp computes is refused by its name.
+// A model that llama.cpp almost computes is refused, and the error names the difference.
 func TestNearMisses(t *testing.T) {
 	for want, c := range map[string]struct {
 		arch   string
 		change func(s *model.Spec)
 	}{
 		"attention window of 8 (1 of 2 blocks) in GGUF's architecture qwen2 is not supported; with --context 8 the file": {"qwen2", func(s *model.Spec) { s.Attention[1].Window = 8 }},
-		"attention in chunks of 8 (1 of 4 blocks) in GGUF's architecture llama4 is not supported; with --context 8":         {"llama4", func(s *model.Spec) { s.Attention[0].Chunk = 8 }},
-		"no rotary embedding (2 of 4 blocks) in GGUF's architecture llama4 is not supported":                                       {"llama4", func(s *model.Spec) { s.Attention[1].Rope = model.NoRope }},
-		"context in GGUF's architecture llama4 is not supported; with --context 8191":                                          {"llama4", func(s *model.Spec) { s.Context = 8192 }},
-		"embedscale in GGUF's architecture gemma3":                                                                             {"gemma3", func(s *model.Spec) { s.EmbedScale = 7 }},
-		"activation in GGUF's architecture gemma3":                                                                             {"gemma3", func(s *model.Spec) { s.Activation = model.SiLU }},
-		"rope.scaling in GGUF's architecture gemma3":                                                                                  {"gemma3", func(s *model.Spec) { s.Ropes[0].Scaling, s.Ropes[0].Factor = model.RopeLinear, 2 }},
-		"rope.dims in GGUF's architecture qwen3":                                                                               {"qwen3", func(s *model.Spec) { s.Rope.Dims = 8 }},
-		"rope.pairs in GGUF's architecture phi2":                                                                               {"phi2", func(s *model.Spec) { s.Rope.Pairs = true }},
-		"headdim in GGUF's architecture phi2":                                                                                  {"phi2", func(s *model.Spec) { s.HeadDim = 32 }},
-		"attnscale in GGUF's architecture phi2":                                                                                {"phi2", func(s *model.Spec) { s.AttnScale = 1 }},
-		"tied in GGUF's architecture phi2":                                                                                     {"phi2", func(s *model.Spec) { s.Tied = true }},
-		"bias.head in GGUF's architecture phi2":                                                                                {"phi2", func(s *model.Spec) { s.Bias.Head = false }},
+		"attention in chunks of 8 (1 of 4 blocks) in GGUF's architecture llama4 is not supported; with --context 8":      {"llama4", func(s *model.Spec) { s.Attention[0].Chunk = 8 }},
+		"no rotary embedding (2 of 4 blocks) in GGUF's architecture llama4 is not supported":                             {"llama4", func(s *model.Spec) { s.Attention[1].Rope = model.NoRope }},
+		"context in GGUF's architecture llama4 is not supported; with --context 8191":                                    {"llama4", func(s *model.Spec) { s.Context = 8192 }},
+		"embedscale in GGUF's architecture gemma3":                                                                       {"gemma3", func(s *model.Spec) { s.EmbedScale = 7 }},
+		"activation in GGUF's architecture gemma3":                                                                       {"gemma3", func(s *model.Spec) { s.Activation = model.SiLU }},
+		"rope.scaling in GGUF's architecture gemma3":                                                                     {"gemma3", func(s *model.Spec) { s.Ropes[0].Scaling, s.Ropes[0].Factor = model.RopeLinear, 2 }},
+		"rope.dims in GGUF's architecture qwen3":                                                                         {"qwen3", func(s *model.Spec) { s.Rope.Dims = 8 }},
+		"rope.pairs in GGUF's architecture phi2":                                                                         {"phi2", func(s *model.Spec) { s.Rope.Pairs = true }},
+		"headdim in GGUF's architecture phi2":                                                                            {"phi2", func(s *model.Spec) { s.HeadDim = 32 }},
+		"attnscale in GGUF's architecture phi2":                                                                          {"phi2", func(s *model.Spec) { s.AttnScale = 1 }},
+		"tied in GGUF's architecture phi2":                                                                               {"phi2", func(s *model.Spec) { s.Tied = true }},
+		"bias.head in GGUF's architecture phi2":                                                                          {"phi2", func(s *model.Spec) { s.Bias.Head = false }},
 		"rope.scaling in GGUF's architecture phi2": {"phi2", func(s *model.Spec) {
 			s.Rope.Scaling, s.Rope.Factor, s.Rope.LowFreq, s.Rope.HighFreq, s.Rope.Original = model.RopeLlama3, 8, 1, 4, 16
 		}},
-		"513 steps in GGUF, only 512, is not supported": {"llama", func(s *model.Spec) { s.Schedule = make([]int, 513); s.Blocks = 1 }},
+		"513 steps in GGUF (want at most 512) is not supported": {"llama", func(s *model.Spec) { s.Schedule = make([]int, 513); s.Blocks = 1 }},
 	} {
 		s := specs()[c.arch]
 		c.change(&s)
@@ -283,40 +283,40 @@ func TestGemma27(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Export{arch: a, spec: s, said: a.said(&s)}
+	e := &writer{arch: a, spec: s, asGGUF: a.asGGUF(&s)}
 	if x := e.editOf("blocks.0.q_norm"); x.times != 1 {
 		t.Errorf("the gains of queries are multiplied by %v", x.times)
 	}
 }
 
-// A shorter context is written, said in a note, and makes windows go away.
+// A shorter context is written, is noted, and removes windows.
 func TestContext(t *testing.T) {
 	s := specs()["llama"]
 	s.Attention = []model.Attention{{Window: 8}, {Window: 8}}
 	m := filled(t, s)
-	e, err := NewExport(m, Options{Context: 8})
+	w, err := newWriter(m, export.Options{Context: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.said.Context != 8 || !strings.Contains(strings.Join(e.Notes, "\n"), "texts of up to 8 tokens, the model is for 32") {
-		t.Errorf("context is %d, notes are %q", e.said.Context, e.Notes)
+	if w.asGGUF.Context != 8 || !strings.Contains(strings.Join(w.notes, "\n"), "texts of up to 8 tokens, the model is for 32") {
+		t.Errorf("context is %d, notes are %q", w.asGGUF.Context, w.notes)
 	}
 	for _, n := range []int{9, 33, -1} {
-		if _, err := NewExport(m, Options{Context: n}); err == nil {
+		if _, err := exporter.Plan(m, export.Options{Context: n}); err == nil {
 			t.Errorf("a context of %d passed", n)
 		}
 	}
 }
 
-// With Requantize, what has no type is asked for in the nearest scheme that has
-// one, and written as it comes; the rest is not asked for.
+// Requantize is called for the tensor without a type, with the nearest scheme that
+// has one, and its result is written as it is.
 func TestRequantize(t *testing.T) {
 	m := tiny(t, "int8/g32")
 	odd := qtensor.Scheme{Kind: qtensor.Int, Bits: 3, Group: 64, Asym: true}
 	m.Tensors["blocks.1.q"] = formattest.Fill(odd, 64, 64, 1)
 	again := formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true}, 64, 64, 2)
 	asked := []string{}
-	e, err := NewExport(m, Options{Requantize: func(_ context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+	e, err := exporter.Plan(m, export.Options{Requantize: func(_ context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
 		asked = append(asked, fmt.Sprint(source, " ", to))
 		return again, nil
 	}})
@@ -334,7 +334,7 @@ func TestRequantize(t *testing.T) {
 	if want := []string{"blocks.1.q int4/g32/asym"}; !slices.Equal(asked, want) || !strings.Contains(strings.Join(e.Notes, "\n"), "int3/g64/asym is rounded again to Q4_1 in 1 of") {
 		t.Errorf("asked for %q, notes are %q", asked, e.Notes)
 	}
-	compare(t, "q", parse(t, data).tensors["blk.2.attn_q.weight"].values(), turnedRows(again, 16))
+	compare(t, "q", parse(t, data).tensors["blk.2.attn_q.weight"].values(), interleavedRows(again, 16))
 }
 
 func TestNearest(t *testing.T) {
@@ -352,39 +352,39 @@ func TestNearest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := Nearest(s, c.cols)
-		if typ, _ := Kernel(got, 4); got.String() != c.want || typ != c.typ {
+		got := exporter.Nearest(s, c.cols)
+		if typ, _ := exporter.Kernel(got, 4); got.String() != c.want || typ != c.typ {
 			t.Errorf("%s of %d columns is nearest to %v (%s), want %s (%s)", c.from, c.cols, got, typ, c.want, c.typ)
 		}
 	}
 	q8, _ := qtensor.ParseScheme("int8/g32")
-	if _, fast := Kernel(q8, 8); !fast {
+	if _, fast := exporter.Kernel(q8, 8); !fast {
 		t.Error("8 rows of Q8_0 are slow")
 	}
-	if _, fast := Kernel(q8, 6); fast {
+	if _, fast := exporter.Kernel(q8, 6); fast {
 		t.Error("6 rows of Q8_0 are fast")
 	}
 }
 
-// Check finds before any work what would stop the export, or what it will ask for.
+// Check finds what would stop the export, or what it will ask for, before any work.
 func TestCheck(t *testing.T) {
-	if notes, err := Check(filled(t, specs()["phi2"])); err != nil || len(notes) > 0 {
+	if notes, err := exporter.Check(filled(t, specs()["phi2"])); err != nil || len(notes) > 0 {
 		t.Errorf("%q, %v", notes, err)
 	}
 	s := specs()["llama"]
 	s.Attention = []model.Attention{{Window: 8}, {}}
-	if notes, err := Check(filled(t, s)); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "--context 8") {
+	if notes, err := exporter.Check(filled(t, s)); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "--context 8") {
 		t.Errorf("%q, %v", notes, err)
 	}
 	s = specs()["phi2"]
 	s.Tied = true
-	if _, err := Check(filled(t, s)); !errors.Is(err, defect.ErrUnsupported) {
+	if _, err := exporter.Check(filled(t, s)); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 	m := filled(t, specs()["llama"])
 	d, _ := m.Tokenizer()
 	d.Suffix = []uint32{0}
-	if _, err := Check(m); !errors.Is(err, defect.ErrUnsupported) {
+	if _, err := exporter.Check(m); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/export"
 	"thimble/format/formattest"
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -22,7 +22,7 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// tiny is a model of two blocks with every bias, of which one runs twice.
+// tiny is a model of two blocks with every bias; the first block runs twice.
 func tiny(t testing.TB, scheme string) *model.Model {
 	t.Helper()
 	x, err := qtensor.ParseScheme(scheme)
@@ -58,9 +58,11 @@ func tiny(t testing.TB, scheme string) *model.Model {
 	return m
 }
 
-func write(t testing.TB, m *model.Model) (*Export, []byte) {
+var exporter Exporter
+
+func write(t testing.TB, m *model.Model) (*export.Plan, []byte) {
 	t.Helper()
-	e, err := NewExport(m, Options{})
+	e, err := exporter.Plan(m, export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,143 +80,12 @@ func write(t testing.TB, m *model.Model) (*Export, []byte) {
 	return e, data
 }
 
-// A slow is a GGUF file read as its specification says, one field at a time.
-type slow struct {
-	t       *testing.T
-	b       []byte
-	at      int
-	keys    map[string]any
-	tensors map[string]slowTensor
-}
-
-type slowTensor struct {
-	dims []uint64
-	kind uint32
-	data []byte
-}
-
-func (s *slow) u32() uint32 { s.at += 4; return binary.LittleEndian.Uint32(s.b[s.at-4:]) }
-func (s *slow) u64() uint64 { s.at += 8; return binary.LittleEndian.Uint64(s.b[s.at-8:]) }
-func (s *slow) str() string { n := int(s.u64()); s.at += n; return string(s.b[s.at-n : s.at]) }
-
-func (s *slow) value(kind uint32) any {
-	switch kind {
-	case 4:
-		return s.u32()
-	case 5:
-		return int32(s.u32())
-	case 6:
-		return math.Float32frombits(s.u32())
-	case 7:
-		s.at++
-		return s.b[s.at-1] == 1
-	case 8:
-		return s.str()
-	case 9:
-		kind, n := s.u32(), s.u64()
-		list := []any{}
-		for range n {
-			list = append(list, s.value(kind))
-		}
-		return list
-	case 10:
-		return s.u64()
-	}
-	s.t.Fatalf("value of type %d", kind)
-	return nil
-}
-
-func parse(t *testing.T, b []byte) *slow {
-	t.Helper()
-	s := &slow{t: t, b: b, keys: map[string]any{}, tensors: map[string]slowTensor{}}
-	if string(b[:4]) != "GGUF" {
-		t.Fatal("no magic")
-	}
-	s.at = 4
-	if v := s.u32(); v != 3 {
-		t.Fatalf("version %d", v)
-	}
-	tensors, keys := s.u64(), s.u64()
-	for range keys {
-		name := s.str()
-		s.keys[name] = s.value(s.u32())
-	}
-	offsets := map[string]uint64{}
-	next := uint64(0)
-	for range tensors {
-		name := s.str()
-		var x slowTensor
-		values := uint64(1)
-		for range s.u32() {
-			x.dims = append(x.dims, s.u64())
-			values *= x.dims[len(x.dims)-1]
-		}
-		x.kind = s.u32()
-		size := values * map[uint32]uint64{0: 128, 1: 64, 30: 64, 2: 18, 3: 20, 6: 22, 7: 24, 8: 34}[x.kind] / 32
-		offsets[name] = s.u64()
-		if offsets[name] != next {
-			t.Fatalf("%s is at %d, want %d", name, offsets[name], next)
-		}
-		next = (next + size + 31) / 32 * 32
-		x.data = make([]byte, size)
-		s.tensors[name] = x
-	}
-	begin := uint64(s.at+31) / 32 * 32
-	if begin+next != uint64(len(b)) {
-		t.Fatalf("the file has %d bytes, its tensors end at %d", len(b), begin+next)
-	}
-	for name, x := range s.tensors {
-		copy(x.data, b[begin+offsets[name]:])
-	}
-	return s
-}
-
-// values dequantizes as ggml-quants.c does, one weight at a time.
-func (x slowTensor) values() []float32 {
-	n := uint64(1)
-	for _, d := range x.dims {
-		n *= d
-	}
-	out := make([]float32, n)
-	half := func(b []byte) float32 { return qtensor.FromHalf(binary.LittleEndian.Uint16(b)) }
-	for i := range out {
-		b := x.data
-		j := i % 32
-		nibble := func(qs []byte) float32 { return float32(qs[j%16] >> (j / 16 * 4) & 15) }
-		fifth := func(qh []byte) float32 { return float32(binary.LittleEndian.Uint32(qh)>>j&1) * 16 }
-		switch x.kind {
-		case 0:
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-		case 1:
-			out[i] = half(b[2*i:])
-		case 30:
-			out[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*i:])) << 16)
-		case 2:
-			b = b[i/32*18:]
-			out[i] = half(b) * (nibble(b[2:]) - 8)
-		case 3:
-			b = b[i/32*20:]
-			out[i] = float32(half(b)*nibble(b[4:])) + half(b[2:])
-		case 6:
-			b = b[i/32*22:]
-			out[i] = half(b) * (nibble(b[6:]) + fifth(b[2:]) - 16)
-		case 7:
-			b = b[i/32*24:]
-			out[i] = float32(half(b)*(nibble(b[8:])+fifth(b[4:]))) + half(b[2:])
-		case 8:
-			b = b[i/32*34:]
-			out[i] = half(b) * float32(int8(b[2+j]))
-		}
-	}
-	return out
-}
-
 var mapped = map[string]uint32{
 	"f32": 0, "f16": 1, "bf16": 30, "int4/g32": 2, "int4/g32/asym": 3, "int5/g32": 6, "int5/g32/asym": 7, "int8/g32": 8,
 }
 
 // Every scheme that maps keeps its values to the bit, each step has its tensors,
-// and the rows of q and k stand as llama.cpp's rotation wants them.
+// and the rows of q and k are in the order of llama.cpp's rotation.
 func TestValues(t *testing.T) {
 	for scheme, kind := range mapped {
 		t.Run(scheme, func(t *testing.T) {
@@ -247,15 +118,15 @@ func TestValues(t *testing.T) {
 				if x.dims[0] != uint64(src.Cols) || len(x.dims) == 2 && x.dims[1] != uint64(src.Rows) {
 					t.Errorf("%s has dims %v, want %d and %d", c.name, x.dims, src.Cols, src.Rows)
 				}
-				compare(t, c.name, x.values(), turnedRows(src, c.head))
+				compare(t, c.name, x.values(), interleavedRows(src, c.head))
 			}
 		})
 	}
 }
 
-// turnedRows returns m's values, as rows or a bias in heads of that width:
-// (heads, 2, dim/2) becomes (heads, dim/2, 2).
-func turnedRows(m *qtensor.Matrix, dim int) []float32 {
+// interleavedRows returns the values of m, a matrix or a bias, with heads of dim
+// rows interleaved: (heads, 2, dim/2) becomes (heads, dim/2, 2).
+func interleavedRows(m *qtensor.Matrix, dim int) []float32 {
 	var reader qtensor.Reader
 	all := make([]float32, m.Rows*m.Cols)
 	for r := range m.Rows {
@@ -342,7 +213,7 @@ func TestLinearRopeTiedNoTokenizer(t *testing.T) {
 	}
 }
 
-// The bytes are pinned: the same on every machine and in every run.
+// The bytes are the same on every machine and in every run.
 func TestGolden(t *testing.T) {
 	want := map[string]string{
 		"f32":           "6599a5fb6c7e4745c745bb6c29ca871943cb256e4486f51f054c577b7c7ea9bb",
@@ -364,13 +235,13 @@ func TestGolden(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(m *model.Model, d *tokenizer.Data){
-		"blocks.1.up: scheme int4/g64/sym of 64 columns in GGUF is not supported; quantize the checkpoint with int4/g32/sym there, or say --requantize to round this to Q4_0": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.1.up: scheme int4/g64/sym of 64 columns in gguf is not supported; quantize the checkpoint with int4/g32/sym there, or say --requantize to round this to Q4_0": func(m *model.Model, _ *tokenizer.Data) {
 			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
 		},
-		"head: scheme int8/g32/asym of 64 columns in GGUF is not supported; quantize the checkpoint with int8/g32/sym": func(m *model.Model, _ *tokenizer.Data) {
+		"head: scheme int8/g32/asym of 64 columns in gguf is not supported; quantize the checkpoint with int8/g32/sym": func(m *model.Model, _ *tokenizer.Data) {
 			m.Tensors["head"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 8, Group: 32, Asym: true}, 9, 64, 1)
 		},
-		"blocks.0.down: scheme int8/g32/sym of 100 columns in GGUF is not supported; quantize the checkpoint with f16 there": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.0.down: scheme int8/g32/sym of 100 columns in gguf is not supported; quantize the checkpoint with f16 there": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.FFN = 100
 			for i, slot := range m.Spec.Slots() {
 				if m.Tensors[slot.Name].Rows != slot.Rows || m.Tensors[slot.Name].Cols != slot.Cols {
@@ -406,27 +277,27 @@ func TestRefused(t *testing.T) {
 		m := tiny(t, "int8/g32")
 		d, _ := m.Tokenizer()
 		change(m, d)
-		if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 	m := tiny(t, "f32")
 	delete(m.Tensors, model.Norm)
-	if _, err := NewExport(m, Options{}); err == nil {
+	if _, err := exporter.Plan(m, export.Options{}); err == nil {
 		t.Error("a model without its last norm passed")
 	}
 }
 
-// llamaSays are the features, by their JSON names, that llama has keys or tensors for.
-var llamaSays = []string{
+// llamaHas lists the features, by their JSON names, that llama has keys or tensors for.
+var llamaHas = []string{
 	"hidden", "heads", "kvheads", "headdim", "ffn", "vocab", "context", "blocks", "schedule", "normeps", "tied", "bos", "eos",
 	"rope.base", "rope.scaling", "rope.factor", "bias.qkv", "bias.o", "bias.ffn",
-	"rope.pairs", // moves rows, which are moved
+	"rope.pairs", // changes the order of rows, which the writer matches
 	"ropes",      // no block uses them
 }
 
-// A feature of Spec that nobody has told this package about is refused by name,
-// as a file would not say it back.
+// A feature of Spec that this package does not know is refused by name, because a
+// file does not give it back.
 func TestFeaturesByName(t *testing.T) {
 	llama, _ := architectureNamed("llama")
 	refused := 0
@@ -460,11 +331,11 @@ func TestFeaturesByName(t *testing.T) {
 					e.Field(0).Set(reflect.ValueOf(3).Convert(e.Field(0).Type()))
 				}
 			}
-			unsaid := llama.unsaid(s)
+			missing := llama.missing(s)
 			switch {
-			case slices.Contains(llamaSays, name) == slices.Contains(unsaid, name):
-				t.Errorf("%s: unsaid is %v", name, unsaid)
-			case len(unsaid) > 0:
+			case slices.Contains(llamaHas, name) == slices.Contains(missing, name):
+				t.Errorf("%s: missing is %v", name, missing)
+			case len(missing) > 0:
 				refused++
 			}
 			f.Set(old)
@@ -478,9 +349,9 @@ func TestFeaturesByName(t *testing.T) {
 	}
 }
 
-// A failed run leaves nothing, a file that is there stays.
+// A failed export leaves nothing, and an existing file stays.
 func TestWriteFails(t *testing.T) {
-	e, err := NewExport(tiny(t, "f32"), Options{})
+	e, err := exporter.Plan(tiny(t, "f32"), export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

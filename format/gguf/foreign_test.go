@@ -49,7 +49,7 @@ func TestForeignFile(t *testing.T) {
 	}
 }
 
-// Its tokenizer is that of the checkpoint it was made from.
+// Its tokenizer is that of its source checkpoint.
 func TestForeignTokenizer(t *testing.T) {
 	want, err := checkpoint(t, "trained").Tokenizer()
 	if err != nil {
@@ -68,7 +68,7 @@ func TestForeignTokenizer(t *testing.T) {
 	}
 }
 
-// llama.cpp's files of Llama 3 hold the factors and not what they come from.
+// llama.cpp's files of Llama 3 have the factors without their parameters.
 func TestLlama3FactorsRecovered(t *testing.T) {
 	m := tiny(t, "f16")
 	m.Spec.Context = 131072
@@ -86,7 +86,7 @@ func TestLlama3FactorsRecovered(t *testing.T) {
 	}
 	refusedFile(t, renamed(t, data, "thimble.rope.llama3.", "general.rope.llama3."), "rotary factors other than those of Llama 3 is not supported")
 
-	// Factors that the keys contradict.
+	// Factors that contradict the keys.
 	other := slices.Clone(data)
 	at := strings.Index(string(other), "thimble.rope.llama3.factor") + len("thimble.rope.llama3.factor") + 4
 	copy(other[at:], []byte{0, 0, 0x80, 0x41}) // 16
@@ -117,7 +117,7 @@ func opened(t *testing.T, data []byte) *model.Model {
 	return reopen(t, saved(t, data))
 }
 
-// refusedFile wants one clean line of error that has want in it.
+// refusedFile checks that reading data fails with one clean line that contains want.
 func refusedFile(t *testing.T, data []byte, want string) {
 	t.Helper()
 	path := saved(t, data)
@@ -135,7 +135,7 @@ func refusedFile(t *testing.T, data []byte, want string) {
 	}
 }
 
-// A biased near: the float32 arithmetic of the converter is allowed for.
+// near allows for the float32 arithmetic of llama.cpp's converter.
 func TestNear(t *testing.T) {
 	a := []float32{1, 2.5}
 	if !near(a, []float32{1, math.Nextafter32(2.5, 3)}, 1e-6) || near(a, []float32{1, math.Nextafter32(2.5, 3)}, 0) || near([]float32{float32(math.NaN())}, []float32{1}, 1) {

@@ -1,12 +1,13 @@
-// Package gguf reads and writes GGUF, the container of llama.cpp, for what its
-// architectures can say. docs/GGUF.md lists what maps to what.
+// Package gguf reads and writes GGUF, the container of llama.cpp, for models
+// that one of llama.cpp's architectures computes. docs/GGUF.md lists the
+// mappings.
 //
-//	magic "GGUF", version u32, tensors u64, keys u64
+//	magic "GGUF", version u32, number of tensors u64, number of keys u64
 //	keys: name, type u32, value
-//	tensors: name, dims u32, each u64 innermost first, type u32, offset u64
+//	tensors: name, number of dimensions u32, each u64 innermost first, type u32, offset u64
 //	tensor data: each tensor at a multiple of general.alignment, zeros between
 //
-// Little endian throughout; a string is its length in u64 and its bytes
+// Everything is little endian; a string is its length in u64 and its bytes
 // (ggml, docs/gguf.md, version 3).
 package gguf
 
@@ -20,11 +21,14 @@ import (
 // Magic begins every GGUF file.
 const Magic = "GGUF"
 
+// Name is what the format is called where a file is read.
+const Name = "GGUF"
+
 const (
 	version   = 3
-	alignment = 32 // of the data that is written, and where no key says otherwise
+	alignment = 32 // of tensor data in files that we write or that have no key for it
 
-	// What llama.cpp and we read at most.
+	// Limits of what is read; llama.cpp's own are no higher.
 	maxString  = 16 << 20 // bytes
 	maxItems   = 1 << 24  // of an array
 	maxTensors = 1 << 16
@@ -38,11 +42,11 @@ type ggmlType struct {
 	id       uint32
 	name     string
 	scheme   qtensor.Scheme // a float kind, or Foreign
-	fileType uint32
+	fileType uint32         // general.file_type of a file that mostly has this type
 }
 
-// types lists what can be read and stored (ggml.h, enum ggml_type; llama.h, enum
-// llama_ftype, of the K types that of the mix named after them).
+// types lists the types that are read and written (ggml.h, enum ggml_type;
+// llama.h, enum llama_ftype, where each K type has that of the mix named after it).
 var types = []ggmlType{
 	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 0},
 	{1, "F16", qtensor.Scheme{Kind: qtensor.F16}, 1},
@@ -57,8 +61,11 @@ var types = []ggmlType{
 	{14, "Q6_K", qtensor.Q6_K.Foreign(), 18},
 }
 
-// typeOf returns the type that stores scheme s as it is: of an integer scheme
-// the one whose codes and scales are the same in another order.
+// typeF32 holds vectors.
+var typeF32 = types[0]
+
+// typeOf returns the type that stores scheme s exactly. For an integer scheme
+// that is the type with the same codes and scales in another order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
 		own, ok := t.scheme.Own()
@@ -69,21 +76,21 @@ func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	return ggmlType{}, false
 }
 
-// unread names the types that are valid and not read.
-var unread = map[uint32]string{
+// unreadTypes names the valid types that are not read.
+var unreadTypes = map[uint32]string{
 	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
 	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 	40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }
 
-// typeNumbered returns the type of the tensor called name.
+// typeNumbered returns type id, that of the tensor called name.
 func typeNumbered(path, name string, id uint32) (ggmlType, error) {
 	for _, t := range types {
 		if t.id == id {
 			return t, nil
 		}
 	}
-	if known, ok := unread[id]; ok {
+	if known, ok := unreadTypes[id]; ok {
 		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
 			defect.Printable(path), defect.Unsupported(name, "type %s", known))
 	}

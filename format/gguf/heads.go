@@ -6,10 +6,10 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// halves returns m, which is queries, keys or the bias of either as a file has
-// them in interleaved heads of dim rows, with its rows in our order, or the
-// values of its one row.
-func halves(m *qtensor.Matrix, dim int) *qtensor.Matrix {
+// deinterleave returns m with its rows, or the values of its one row, in our
+// order. m is the matrix or the bias of queries or keys as a file has it, in
+// interleaved heads of dim rows.
+func deinterleave(m *qtensor.Matrix, dim int) *qtensor.Matrix {
 	n := m.Rows
 	if n == 1 {
 		n = m.Cols
@@ -17,11 +17,11 @@ func halves(m *qtensor.Matrix, dim int) *qtensor.Matrix {
 	return &qtensor.Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: &heads{m.Codes, len(m.Codes) / n, dim}}
 }
 
-// heads makes rows in our order of the bytes in a file.
+// heads reads the bytes of a file in the order of our rows.
 type heads struct {
 	stored []byte
-	size   int // bytes of what changes places: a row, or a value of a bias
-	dim    int // how many of them are a head
+	size   int // bytes of a row, or of a value of a bias
+	dim    int // how many of them make a head
 }
 
 func (h *heads) Row(dst []byte, r int) {

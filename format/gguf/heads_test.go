@@ -20,7 +20,7 @@ func TestHeads(t *testing.T) {
 		for i := range m.Codes {
 			m.Codes[i] = byte(i % 61)
 		}
-		turned := halves(m, dim)
+		turned := deinterleave(m, dim)
 		if err := turned.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestHeadsOfBias(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make([]float32, 8)
-		turned := halves(m, 4)
+		turned := deinterleave(m, 4)
 		new(qtensor.Reader).Row(got, turned, 0)
 		for i, v := range got {
 			if v != float32(i) {

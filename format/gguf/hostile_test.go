@@ -13,13 +13,13 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A draft is a GGUF file that can be edited before it is laid out.
+// A draft is a GGUF file that can be edited before its bytes are made.
 type draft struct {
 	version         uint32
 	keys            []draftKey
 	tensors         []draftTensor
 	align           int
-	count, keyCount uint64 // said beyond those there are
+	count, keyCount uint64 // added to the true numbers of tensors and keys
 }
 
 type draftKey struct {
@@ -31,7 +31,7 @@ type draftTensor struct {
 	name   string
 	dims   []uint64
 	kind   uint32
-	offset uint64 // beyond where it is
+	offset uint64 // added to the true offset
 	data   []byte
 }
 
@@ -86,7 +86,7 @@ func (d *draft) bytes() []byte {
 	return b
 }
 
-// set gives a key a value, or takes it away where value is nil.
+// set gives a key a value, or removes the key if value is nil.
 func (d *draft) set(name string, value any) {
 	i := slices.IndexFunc(d.keys, func(k draftKey) bool { return k.name == name })
 	if value == nil {
@@ -136,7 +136,7 @@ func tinyDraft(t testing.TB) *draft {
 	return draftOf(t, data)
 }
 
-// Every fault of structure or of meaning is one line that names it.
+// Every fault of structure or meaning is an error of one line that names it.
 func TestHostile(t *testing.T) {
 	const down = "blk.1.ffn_down.weight"
 	set := func(name string, value any) func(*draft) { return func(d *draft) { d.set(name, value) } }
@@ -177,7 +177,7 @@ func TestHostile(t *testing.T) {
 		{"a product beyond the file", func(d *draft) { d.tensor(down).dims[1] = 1 << 25 }, down + ": takes"},
 		{"a dimension that blocks do not divide", func(d *draft) { d.tensor(down).dims[0] = 97 }, "Q4_0: 97 columns are not a multiple of its block of 32"},
 		{"a type that is not read", func(d *draft) { d.tensor(down).kind = 11 }, down + ": type Q3_K is not supported; a file of F16"},
-		{"a type that ggml has not", func(d *draft) { d.tensor(down).kind = 99 }, down + ": its type is 99"},
+		{"a type that ggml does not have", func(d *draft) { d.tensor(down).kind = 99 }, down + ": its type is 99"},
 		{"another type", func(d *draft) { d.tensor(down).kind = 8 }, "its data are at"},
 		{"an offset beyond", func(d *draft) { d.tensor(down).offset = 32 }, down + ": its data are at"},
 		{"an offset that wraps", func(d *draft) { d.tensor(down).offset = math.MaxUint64 - 31 }, down + ": its data are at"},
@@ -192,7 +192,7 @@ func TestHostile(t *testing.T) {
 		}, "output_norm.weight: is stored as Q8_0, a vector is F32"},
 		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{64, 1} }, "output_norm.weight: shape is (1, 64)"},
 		{"no architecture", set("general.architecture", nil), "general.architecture: the key is missing"},
-		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"", only gemma3, llama, llama4,`},
+		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want gemma3, llama, llama4,`},
 		{"a split file", set("split.count", uint16(3)), "split.count: one of 3 files of a split model is not supported; join the files with llama-gguf-split --merge"},
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},
@@ -229,7 +229,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// What changes nothing is read all the same, and what is not known is noted.
+// Keys that change nothing are accepted, and unknown keys are noted.
 func TestHarmless(t *testing.T) {
 	d := tinyDraft(t)
 	d.version = 2
@@ -261,8 +261,8 @@ func TestHarmless(t *testing.T) {
 	opened(t, last[:len(last)-(32-len(*x)%32)%32])
 }
 
-// Every prefix of a file is refused, and a flipped byte of its front is refused
-// or read as a model that is whole.
+// Every prefix of a file is refused. A flipped bit of its front is refused or gives
+// a complete model.
 func TestDamaged(t *testing.T) {
 	data := tinyDraft(t).bytes()
 	path := saved(t, data)

@@ -1,15 +1,9 @@
 package gguf
 
-import (
-	"encoding/binary"
-	"fmt"
-	"math"
+import "thimble/internal/defect"
 
-	"thimble/internal/defect"
-)
-
-// metadata is every key that is known. A nil pointer or slice and an
-// empty string mean that the key is absent.
+// metadata holds the value of every known key. A nil pointer or slice, or an
+// empty string, is an absent key.
 type metadata struct {
 	architecture, kind  string
 	fileType, quantized *uint32
@@ -20,12 +14,13 @@ type metadata struct {
 	ropeBase, ropeFactor, eps, layerEps          *float32
 	ropeScaling                                  string
 
-	// Blocks with a window and a rope of their own, by a number or one by one.
-	window, windowEvery *uint32
-	windowPattern       []bool
-	nearBase            *float32
+	// Blocks with a window and a rotary embedding of their own: all except each
+	// windowPeriod-th, or those of windowPattern.
+	window, windowPeriod *uint32
+	windowPattern        []bool
+	localBase            *float32
 	// Experts.
-	experts, expertsUsed, expertEvery, expertFFN *uint32
+	experts, expertsUsed, expertPeriod, expertFFN *uint32
 
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
@@ -35,7 +30,7 @@ type metadata struct {
 	bos, eos, unk, pad, eot, eom *uint32
 	addBOS, addEOS, addSpace     *bool
 
-	// What GGUF has no key for.
+	// Keys of our own, for what GGUF has no key for.
 	madeBy, origin, recipe          string
 	overrides, sources, sourceSums  []string
 	sourceBytes                     []uint64
@@ -44,19 +39,19 @@ type metadata struct {
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
-	steps                           []string // of the tokenizer, where add_space_prefix does not say them
+	steps                           []string // of the tokenizer, if add_space_prefix does not determine them
 	nfc                             *bool    // the tokenizer composes characters first
-	ropePairs                       *bool    // neighbours turn, where others read halves
+	ropePairs                       *bool    // the model itself rotates pairs: our reader leaves the rows as they are
 }
 
-// A key is one line of the table: a name and where its value is kept.
+// A key is one line of the table: a name and the place of its value in metadata.
 type key struct {
 	name  string
-	value any // *string, **uint32, **int32, **float32, **bool, *[]string, *[]int32, *[]uint64, *[]float32 or *[]bool
+	place any // one of the types in encodings
 }
 
 // keys is the one table of names, in the order in which they are written. A name
-// that is there twice has two types.
+// listed twice has two types.
 func (m *metadata) keys() []key {
 	of := m.architecture + "."
 	return []key{
@@ -76,16 +71,16 @@ func (m *metadata) keys() []key {
 		{of + "attention.layer_norm_rms_epsilon", &m.eps},
 		{of + "attention.layer_norm_epsilon", &m.layerEps},
 		{of + "attention.sliding_window", &m.window},
-		{of + "attention.sliding_window_pattern", &m.windowEvery},
+		{of + "attention.sliding_window_pattern", &m.windowPeriod},
 		{of + "attention.sliding_window_pattern", &m.windowPattern},
 		{of + "expert_count", &m.experts},
 		{of + "expert_used_count", &m.expertsUsed},
 		{of + "expert_feed_forward_length", &m.expertFFN},
-		{of + "interleave_moe_layer_step", &m.expertEvery},
+		{of + "interleave_moe_layer_step", &m.expertPeriod},
 		{of + "vocab_size", &m.vocab},
 		{of + "rope.dimension_count", &m.ropeDims},
 		{of + "rope.freq_base", &m.ropeBase},
-		{of + "rope.freq_base_swa", &m.nearBase},
+		{of + "rope.freq_base_swa", &m.localBase},
 		{of + "rope.scaling.type", &m.ropeScaling},
 		{of + "rope.scaling.factor", &m.ropeFactor},
 		{"tokenizer.ggml.model", &m.tokenizer},
@@ -125,20 +120,21 @@ func (m *metadata) keys() []key {
 	}
 }
 
-// nameOf returns the name of the key that is kept at value.
-func (m *metadata) nameOf(value any) string {
+// nameOf returns the name of the key that a place in m belongs to.
+func (m *metadata) nameOf(place any) string {
 	for _, k := range m.keys() {
-		if k.value == value {
+		if k.place == place {
 			return k.name
 		}
 	}
-	panic("gguf: no key for a value") // a slip in the table above
+	panic("gguf: no key for a place") // the table above is wrong
 }
 
-// encode returns the keys that are present, as stored, and their number.
+// encode returns the keys that are present, in the form of the file, and their
+// number.
 func (m *metadata) encode() (b []byte, n uint64) {
 	for _, k := range m.keys() {
-		v := encodeValue(k.value)
+		v := encodeValue(k.place)
 		if v != nil {
 			b = append(appendString(b, k.name), v...)
 			n++
@@ -147,101 +143,10 @@ func (m *metadata) encode() (b []byte, n uint64) {
 	return b, n
 }
 
-func appendString(b []byte, s string) []byte {
-	return append(binary.LittleEndian.AppendUint64(b, uint64(len(s))), s...)
-}
-
-// encodeValue returns a value with its type before it, nil if it is absent.
-func encodeValue(v any) []byte {
-	le := binary.LittleEndian
-	scalar := func(kind uint32) []byte { return le.AppendUint32(nil, kind) }
-	array := func(kind uint32, n int) []byte {
-		return le.AppendUint64(le.AppendUint32(le.AppendUint32(nil, kindArray), kind), uint64(n))
-	}
-	switch v := v.(type) {
-	case *string:
-		if *v != "" {
-			return appendString(scalar(kindString), *v)
-		}
-	case **uint32:
-		if *v != nil {
-			return le.AppendUint32(scalar(kindU32), **v)
-		}
-	case **int32:
-		if *v != nil {
-			return le.AppendUint32(scalar(kindI32), uint32(**v))
-		}
-	case **float32:
-		if *v != nil {
-			return le.AppendUint32(scalar(kindF32), math.Float32bits(**v))
-		}
-	case **bool:
-		switch {
-		case *v == nil:
-		case **v:
-			return append(scalar(kindBool), 1)
-		default:
-			return append(scalar(kindBool), 0)
-		}
-	case *[]string:
-		if *v == nil {
-			return nil
-		}
-		b := array(kindString, len(*v))
-		for _, s := range *v {
-			b = appendString(b, s)
-		}
-		return b
-	case *[]int32:
-		if *v == nil {
-			return nil
-		}
-		b := array(kindI32, len(*v))
-		for _, x := range *v {
-			b = le.AppendUint32(b, uint32(x))
-		}
-		return b
-	case *[]uint64:
-		if *v == nil {
-			return nil
-		}
-		b := array(kindU64, len(*v))
-		for _, x := range *v {
-			b = le.AppendUint64(b, x)
-		}
-		return b
-	case *[]float32:
-		if *v == nil {
-			return nil
-		}
-		b := array(kindF32, len(*v))
-		for _, x := range *v {
-			b = le.AppendUint32(b, math.Float32bits(x))
-		}
-		return b
-	case *[]bool:
-		if *v == nil {
-			return nil
-		}
-		b := array(kindBool, len(*v))
-		for _, x := range *v {
-			if x {
-				b = append(b, 1)
-			} else {
-				b = append(b, 0)
-			}
-		}
-		return b
-	default:
-		panic(fmt.Sprintf("gguf: no encoding for %T", v)) // a slip in the table above
-	}
-	return nil
-}
-
-// checkStrings refuses what would not be read back.
+// checkStrings refuses strings and lists that the reader would refuse.
 func (m *metadata) checkStrings(path string) error {
 	for _, k := range m.keys() {
-		switch v := k.value.(type) {
+		switch v := k.place.(type) {
 		case *string:
 			if len(*v) > maxString {
 				return defect.Unsupported(path, "gguf key %s of %d bytes", k.name, len(*v))

@@ -7,23 +7,24 @@ import (
 	"thimble/internal/model"
 )
 
-// outside and inside map our names of tensors to GGUF's, which carry ".weight"
-// or ".bias" after them and are the same in every architecture (gguf-py,
-// constants.py, TENSOR_NAMES).
+// modelNames and blockNames pair our names of tensors outside and inside blocks
+// with GGUF's, which end in ".weight" or ".bias" and are the same in every
+// architecture (gguf-py, constants.py, TENSOR_NAMES).
 var (
-	outside = [][2]string{{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"}}
-	inside  = [][2]string{
+	modelNames = [][2]string{{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"}}
+	blockNames = [][2]string{
 		{model.AttnNorm, "attn_norm"}, {model.Q, "attn_q"}, {model.K, "attn_k"}, {model.V, "attn_v"}, {model.O, "attn_output"},
 		{model.QNorm, "attn_q_norm"}, {model.KNorm, "attn_k_norm"}, {model.AttnPost, "post_attention_norm"}, {model.FFNPost, "post_ffw_norm"},
 		{model.FFNNorm, "ffn_norm"}, {model.Gate, "ffn_gate"}, {model.Up, "ffn_up"}, {model.Down, "ffn_down"},
 	}
 )
 
-// ropeFreqs holds, (HeadDim/2), what each rotary frequency is divided by.
+// ropeFreqs is the tensor that holds, (HeadDim/2), the divisors of the rotary
+// frequencies.
 const ropeFreqs = "rope_freqs.weight"
 
-// foreign returns GGUF's name of one of our tensors.
-func foreign(name string) (string, bool) {
+// nameInGGUF returns GGUF's name of one of our tensors.
+func nameInGGUF(name string) (string, bool) {
 	base, bias := strings.CutSuffix(name, model.BiasSuffix)
 	name, ok := translate(base, "blocks.", "blk.", 0)
 	if bias {
@@ -32,9 +33,9 @@ func foreign(name string) (string, bool) {
 	return name + ".weight", ok
 }
 
-// native returns our name of a tensor in GGUF. A file may name it and hold it
-// all the same in another order of rows, see turned.
-func native(name string) (string, bool) {
+// nameInModel returns our name of a tensor in GGUF, whose rows may nevertheless
+// be in another order: see interleave.
+func nameInModel(name string) (string, bool) {
 	base, bias := strings.CutSuffix(name, ".bias")
 	if !bias {
 		var weight bool
@@ -51,10 +52,10 @@ func native(name string) (string, bool) {
 
 // translate looks name up in column from of the tables and answers from the other.
 func translate(name, prefix, newPrefix string, from int) (string, bool) {
-	table, kind, into := outside, name, ""
+	table, kind, into := modelNames, name, ""
 	if rest, ok := strings.CutPrefix(name, prefix); ok {
 		block, k, _ := strings.Cut(rest, ".")
-		table, kind, into = inside, k, newPrefix+block+"."
+		table, kind, into = blockNames, k, newPrefix+block+"."
 	}
 	for _, pair := range table {
 		if pair[from] == kind {
@@ -64,11 +65,11 @@ func translate(name, prefix, newPrefix string, from int) (string, bool) {
 	return "", false
 }
 
-// turned returns the width of the heads whose rows GGUF keeps in another order,
-// or 0. Rotary dimension i of s turns with i+HeadDim/2 and is its neighbour in
-// architectures that turn pairs: row 2i+j of a head there is our row
-// i+j*HeadDim/2 (llama.py, permute).
-func (a *architecture) turned(name string, s *model.Spec) int {
+// interleave returns the width of the heads whose rows GGUF interleaves in our
+// tensor called name, or 0. A model that rotates dimension i with i+HeadDim/2
+// needs its rows in another order for a graph that rotates 2i with 2i+1: row
+// 2i+j of a head in the file is our row i+j*HeadDim/2 (llama.py, permute).
+func (a *architecture) interleave(name string, s *model.Spec) int {
 	if !a.pairs || s.Rope.Pairs {
 		return 0
 	}
@@ -81,8 +82,8 @@ func (a *architecture) turned(name string, s *model.Spec) int {
 	return 0
 }
 
-// sourceOf returns the name in the model of a tensor that is called name where
-// each step has a block of its own.
+// sourceOf returns the model's tensor for the one that is called name in a model
+// with one block for each step.
 func sourceOf(name string, schedule []int) string {
 	rest, ok := strings.CutPrefix(name, "blocks.")
 	if !ok {

@@ -18,14 +18,14 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// Open maps the GGUF file at path. It reads everything before the tensors'
-// data, so that its cost depends on the keys and the number of tensors, and
-// decodes neither the tokenizer nor a weight. Whatever the file says that would
-// change the result and is not known is an error that names it: a
-// *defect.CorruptError, or one that wraps defect.ErrUnsupported.
+// Open maps the GGUF file at path and reads everything before the tensor data:
+// its cost depends on the keys and the number of tensors. It decodes neither the
+// tokenizer nor a weight. Anything in the file that is unknown and could change
+// what the model computes is an error that names it: a *format.CorruptError, or
+// one that wraps format.ErrUnsupported.
 //
 // The model's tensors alias the mapping. Reading them while another program
-// truncates the file is a memory fault, which parallel.Guard makes an error.
+// truncates the file is a memory fault, which parallel.Guard turns into an error.
 func Open(path string) (*model.Model, error) {
 	mapped, err := mmap.Open(path)
 	if err != nil {
@@ -60,7 +60,7 @@ func (f *file) model() (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	unknown, err := f.others(keys)
+	unknown, err := f.unknownKeys(keys)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (f *file) model() (*model.Model, error) {
 	return m, m.Check()
 }
 
-// whole refuses one file of a model that was split.
+// whole refuses a file that is one part of a split model.
 func (f *file) whole() error {
 	const name = "split.count"
 	v := f.keys[name]
@@ -95,7 +95,7 @@ func (f *file) whole() error {
 		return nil
 	}
 	n := uint64(0)
-	for i, b := range v.raw { // of whatever width
+	for i, b := range v.raw { // an integer of any width
 		n |= uint64(b) << (8 * i)
 	}
 	if n <= 1 {
@@ -105,12 +105,13 @@ func (f *file) whole() error {
 		defect.Unsupported(name, "one of %d files of a split model", n))
 }
 
-// isList reports that a key's value is left for the tokenizer.
+// isList reports whether a key is one of the tokenizer's lists, which only
+// reading the tokenizer decodes.
 func isList(name string) bool {
 	return slices.Contains([]string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"}, name)
 }
 
-// metadata returns the keys of the table, but for the tokenizer's lists.
+// metadata returns the keys of the table, except the tokenizer's lists.
 func (f *file) metadata() (*metadata, *architecture, error) {
 	m := &metadata{}
 	if err := f.take(m, func(name string) bool { return name == "general.architecture" }); err != nil {
@@ -126,13 +127,13 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 			names = append(names, a.name)
 		}
 		slices.Sort(names)
-		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q, only %s,",
+		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q (want %s)",
 			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
 	return m, arch, f.take(m, func(name string) bool { return !isList(name) })
 }
 
-// spec returns what the keys and the names of the tensors say is computed.
+// spec returns the Spec that the keys and the names of the tensors give.
 func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if e := f.tensors["token_embd.weight"]; e != nil && m.vocab == nil {
 		m.vocab = ptr(uint32(e.rows))
@@ -157,25 +158,25 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	return s, nil
 }
 
-// unused refuses a key of the architecture's that it makes nothing of: where s
-// is written again the key is missing or another.
+// unused refuses a key of the architecture's that did not become part of s: one
+// that is absent, or has another value, if s is written again.
 func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	again := a.describe(s)
 	written := make(map[string]any)
 	for _, k := range again.keys() {
-		if !absent(k.value) {
-			written[k.name] = k.value
+		if !absent(k.place) {
+			written[k.name] = k.place
 		}
 	}
+	// mapFeatures itself checks these.
+	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
 	for _, k := range m.keys() {
-		// walk itself judges the scaling, and what an absent pattern means.
-		judged := k.value == any(&m.ropeScaling) || k.value == any(&m.ropeFactor) || k.value == any(&m.windowEvery) || k.value == any(&m.windowPattern)
-		if !strings.HasPrefix(k.name, a.name+".") || judged || absent(k.value) {
+		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
 			continue
 		}
-		got := reflect.ValueOf(k.value).Elem()
+		got := reflect.ValueOf(k.place).Elem()
 		want, ok := written[k.name]
-		if ok && reflect.DeepEqual(k.value, want) || !ok && got.Kind() == reflect.Pointer && got.Elem().IsZero() {
+		if ok && reflect.DeepEqual(k.place, want) || !ok && got.Kind() == reflect.Pointer && got.Elem().IsZero() {
 			continue
 		}
 		shown := got
@@ -187,11 +188,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	return nil
 }
 
-// absent reports that a place in metadata is empty.
-func absent(place any) bool { return reflect.ValueOf(place).Elem().IsZero() }
-
-// ends returns the tokens that begin and end a text, -1 or none where no key
-// says.
+// ends returns the tokens that begin and end a text: -1 and none without keys.
 func (m *metadata) ends() (bos int, eos []int) {
 	bos = -1
 	switch {
@@ -215,7 +212,7 @@ func (m *metadata) ends() (bos int, eos []int) {
 	return bos, eos
 }
 
-// provenance returns where the model came from, as far as the file says.
+// provenance returns where the model came from, as far as the keys tell.
 func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 	p = model.Provenance{Architecture: m.origin, Tool: m.madeBy, Recipe: m.recipe, Overrides: m.overrides}
 	if p.Architecture == "" {
@@ -238,13 +235,13 @@ func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 	return p, nil
 }
 
-// matrices returns the tensors by our names. Each must be there, with its shape,
-// and no other.
+// matrices returns the tensors by our names. The file must have each tensor of s
+// in its shape, and no other.
 func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
 	all := make(map[string]*qtensor.Matrix)
 	used := map[string]bool{ropeFreqs: true} // which ropeFactors has read
 	for _, slot := range s.Slots() {
-		name, ok := foreign(slot.Name)
+		name, ok := nameInGGUF(slot.Name)
 		t := f.tensors[name]
 		if !ok || t == nil {
 			return nil, defect.Corrupt(f.path, name, "tensor is missing, want shape (%d, %d)", slot.Rows, slot.Cols)
@@ -257,8 +254,8 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
 		m := t.matrix()
-		if dim := arch.turned(slot.Name, s); dim > 0 {
-			m = halves(m, dim)
+		if dim := arch.interleave(slot.Name, s); dim > 0 {
+			m = deinterleave(m, dim)
 		}
 		all[slot.Name] = m
 	}
@@ -270,12 +267,12 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 	return all, nil
 }
 
-func (f *file) fault(t *stored, format string, args ...any) error {
+func (f *file) fault(t *tensorInfo, format string, args ...any) error {
 	return &defect.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
 }
 
-// ropeFactors finds which scaling the tensor of rotary factors stands for. Files
-// of other programs hold Llama 3's factors and not what they were made from.
+// ropeFactors sets the scaling that the tensor of rotary factors stands for.
+// Files of other programs have Llama 3's factors without their parameters.
 func (f *file) ropeFactors(s *model.Spec) error {
 	t := f.tensors[ropeFreqs]
 	ours := s.Rope.Scaling == model.RopeLlama3
@@ -301,11 +298,11 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	if near(got, slices.Repeat([]float32{1}, len(got)), 0) {
 		return nil
 	}
-	// Llama 3.1, 3.2 and 3.3 differ in the factor alone (their config.json).
+	// Llama 3.1, 3.2 and 3.3 differ only in the factor (their config.json).
 	guess := *s
 	guess.Rope = model.Rope{Base: s.Rope.Base, Pairs: s.Rope.Pairs, Scaling: model.RopeLlama3,
 		Factor: float64(got[len(got)-1]), LowFreq: 1, HighFreq: 4, Original: 8192}
-	// llama.cpp's converter works in float32.
+	// llama.cpp's converter computes in float32.
 	if s.Rope.Scaling != model.RopePlain || guess.Check() != nil || !near(got, ropeFactors(&guess), 1e-5) {
 		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(ropeFreqs, "a tensor of rotary factors other than those of Llama 3"))
 	}
@@ -313,10 +310,11 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	return nil
 }
 
-// near reports that no two values differ by more than that part of them.
-func near(a, b []float32, part float64) bool {
+// near reports whether no value of a differs from b's by more than that fraction
+// of b's.
+func near(a, b []float32, fraction float64) bool {
 	for i := range a {
-		if !(math.Abs(float64(a[i])-float64(b[i])) <= part*math.Abs(float64(b[i]))) {
+		if !(math.Abs(float64(a[i])-float64(b[i])) <= fraction*math.Abs(float64(b[i]))) {
 			return false
 		}
 	}

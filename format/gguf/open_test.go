@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"thimble/convert"
+	"thimble/format/export"
 	"thimble/format/formattest"
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -46,7 +47,7 @@ func reopen(t *testing.T, path string) *model.Model {
 // exported writes m and opens the file.
 func exported(t *testing.T, m *model.Model) (*model.Model, string) {
 	t.Helper()
-	e, err := NewExport(m, Options{})
+	e, err := exporter.Plan(m, export.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func exported(t *testing.T, m *model.Model) (*model.Model, string) {
 	return reopen(t, path), path
 }
 
-// logits of m for ids, fed at once.
+// logits returns the logits of m for ids, in one pass.
 func logits(t *testing.T, m *model.Model, ids []int) []float32 {
 	t.Helper()
 	d, err := transformer.New(m)
@@ -88,8 +89,8 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// folders are the fixtures, and of those that GGUF cannot hold why. The scores of
-// gemma3 are scaled by the gains of the queries in GGUF, which rounds.
+// folders are the fixtures, with the reason why GGUF cannot hold one. In GGUF the
+// gains of the queries scale the scores of gemma3, which rounds.
 var folders = []struct {
 	dir, refused string
 	set          []string
@@ -111,7 +112,7 @@ func TestFixturesComeBack(t *testing.T) {
 			t.Parallel()
 			m := checkpoint(t, f.dir, f.set...)
 			if f.refused != "" {
-				if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
+				if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), f.refused) {
 					t.Errorf("%v, want %q", err, f.refused)
 				}
 				return
@@ -121,34 +122,40 @@ func TestFixturesComeBack(t *testing.T) {
 			if missing := model.Differences(&want, &got.Spec); len(missing) > 0 || !slices.Equal(want.EOS, got.Spec.EOS) || want.BOS != got.Spec.BOS {
 				t.Errorf("spec is %+v, want %+v: %v", got.Spec, want, missing)
 			}
-			r, err := verify.OpenReference(filepath.Join(fixtures, f.dir, "reference.safetensors"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			for _, p := range r.Prompts() {
-				a, b := logits(t, got, p.IDs), logits(t, m, p.IDs)
-				if !f.rounds {
-					sameBits(t, f.dir, a, b)
-				}
-				for i := range a { // which spread by 3
-					if math.Abs(float64(a[i]-b[i])) > 1e-4 {
-						t.Fatalf("logit %d is %v, want %v", i, a[i], b[i])
-					}
-				}
-			}
+			sameLogits(t, f.dir, got, m, f.rounds)
 		})
 	}
 }
 
-// inFile is m's Spec as a file says it: a block for each step, gains that count
-// from 0.
+// sameLogits compares the logits of got and want for the prompts of the fixture's
+// reference: to the bit, or to 1e-4, where they spread by 3, if the file rounds.
+func sameLogits(t *testing.T, dir string, got, want *model.Model, rounds bool) {
+	t.Helper()
+	r, err := verify.OpenReference(filepath.Join(fixtures, dir, "reference.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, p := range r.Prompts() {
+		a, b := logits(t, got, p.IDs), logits(t, want, p.IDs)
+		if !rounds {
+			sameBits(t, dir, a, b)
+		}
+		for i := range a {
+			if math.Abs(float64(a[i]-b[i])) > 1e-4 {
+				t.Fatalf("logit %d is %v, want %v", i, a[i], b[i])
+			}
+		}
+	}
+}
+
+// inFile returns m's Spec in the form that a file has it, see asGGUF.
 func inFile(m *model.Model) model.Spec {
 	arch, err := choose(m.Path, &m.Spec)
 	if err != nil {
 		panic(err)
 	}
-	s := arch.said(&m.Spec)
+	s := arch.asGGUF(&m.Spec)
 	s.Rope.Pairs = m.Spec.Rope.Pairs
 	return s
 }
@@ -193,7 +200,7 @@ func TestTokenizersComeBack(t *testing.T) {
 	}
 }
 
-// What is written, read and written again has the same tensors.
+// A file that is read and written again has the same tensors.
 func TestExportedAgain(t *testing.T) {
 	for scheme := range mapped {
 		t.Run(scheme, func(t *testing.T) {
@@ -225,21 +232,30 @@ func sameJSON(a, b any) bool {
 	return string(x) == string(y)
 }
 
+// stored are the schemes that GGUF has types for.
+var stored = []qtensor.Scheme{
+	{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
+	{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
+	{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
+	{Kind: qtensor.Int, Bits: 8, Group: 32},
+}
+
+func TestExporter(t *testing.T) {
+	formattest.RunExporter(t, formattest.ExporterTarget{
+		Exporter: exporter, Schemes: stored, Without: qtensor.Scheme{Kind: qtensor.Int, Bits: 3, Group: 64, Asym: true},
+	})
+}
+
 func TestConformance(t *testing.T) {
 	formattest.Run(t, formattest.Target{
 		Write: func(path string, m *model.Model) error {
-			e, err := NewExport(m, Options{})
+			e, err := exporter.Plan(m, export.Options{})
 			if err != nil {
 				return err
 			}
 			return e.Write(context.Background(), path)
 		},
-		Open: Open,
-		Schemes: []qtensor.Scheme{
-			{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
-			{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
-			{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
-			{Kind: qtensor.Int, Bits: 8, Group: 32},
-		},
+		Open:    Open,
+		Schemes: stored,
 	})
 }

@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"unicode/utf8"
@@ -10,64 +9,38 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Types of a key's value (ggml, docs/gguf.md, gguf_metadata_value_type).
-const (
-	kindU32    = 4
-	kindI32    = 5
-	kindF32    = 6
-	kindBool   = 7
-	kindString = 8
-	kindArray  = 9
-	kindU64    = 10
-)
-
-// kinds gives each type's name and size; a string has at least its length.
-var kinds = []struct {
-	name string
-	size uint64
-}{
-	{"u8", 1}, {"i8", 1}, {"u16", 2}, {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4}, {"bool", 1}, {"string", 8}, {"array", 0},
-	{"u64", 8}, {"i64", 8}, {"f64", 8},
-}
-
-// A value is a key's value where it lies in the file.
+// A value is a key's value as it lies in the file.
 type value struct {
-	kind, item uint32 // item of an array, else kind again
-	n          int    // of items; 1 unless an array
-	raw        []byte // of the items
-	at         int64  // where they begin
+	kind, item uint32 // item of an array, otherwise kind again
+	n          int    // number of items; 1 unless an array
+	raw        []byte // bytes of the items, whose lengths were checked
+	at         int64  // offset of raw in the file
 }
 
-func (v *value) String() string {
-	if v.kind == kindArray {
-		return "array of " + kinds[v.item].name
-	}
-	return kinds[v.kind].name
-}
+func (v *value) String() string { return typeName(v.kind, v.item) }
 
-// A stored is one line of the table of tensors.
-type stored struct {
+// A tensorInfo is one line of the table of tensors.
+type tensorInfo struct {
 	name       string
 	rows, cols int
-	vector     bool // one dimension
+	vector     bool // has one dimension
 	kind       ggmlType
 	data       []byte
-	at         int64 // of the line
+	at         int64 // offset of the line in the file
 }
 
-// A file is a GGUF file whose front was found right, and whose tensors fill
-// the rest.
+// A file is a GGUF file whose front is valid and whose tensors fill the rest.
 type file struct {
 	path      string
 	keys      map[string]*value
 	names     []string // of the keys, in the order of the file
-	tensors   map[string]*stored
-	listed    []*stored // in the order of the file
+	tensors   map[string]*tensorInfo
+	listed    []*tensorInfo // in the order of the file
 	alignment uint64
 }
 
-// A cursor reads the front of a file. After a failure err is set and zeros are
-// read. Lengths are compared with the bytes that are left before they are used.
+// A cursor reads the front of a file. After the first failure, err, it reads
+// zeros. It compares every length with the bytes that remain before using it.
 type cursor struct {
 	path string
 	data []byte
@@ -77,7 +50,7 @@ type cursor struct {
 
 func (c *cursor) left() uint64 { return uint64(len(c.data)) - c.at }
 
-// fail notes the first fault, of a field that begins at byte at.
+// fail records the first fault: of a field that begins at byte at.
 func (c *cursor) fail(at uint64, field, format string, args ...any) {
 	if c.err == nil {
 		c.err = &defect.CorruptError{File: c.path, Off: int64(at), Field: field, Why: fmt.Sprintf(format, args...)}
@@ -97,24 +70,24 @@ func (c *cursor) bytes(field string, n uint64) []byte {
 
 func (c *cursor) u32(field string) uint32 {
 	if b := c.bytes(field, 4); b != nil {
-		return binary.LittleEndian.Uint32(b)
+		return le.Uint32(b)
 	}
 	return 0
 }
 
 func (c *cursor) u64(field string) uint64 {
 	if b := c.bytes(field, 8); b != nil {
-		return binary.LittleEndian.Uint64(b)
+		return le.Uint64(b)
 	}
 	return 0
 }
 
-// count reads a number of things that take at least size bytes each.
+// count reads how many items follow, each of at least size bytes.
 func (c *cursor) count(field string, most, size uint64) int {
 	at := c.at
 	n := c.u64(field)
 	if c.err == nil && (n > most || n > c.left()/size) {
-		c.fail(at, field, "is %d, want at most %d, in the %d bytes that are left", n, most, c.left())
+		c.fail(at, field, "is %d, want at most %d, and %d bytes remain", n, most, c.left())
 	}
 	if c.err != nil {
 		return 0
@@ -122,7 +95,7 @@ func (c *cursor) count(field string, most, size uint64) int {
 	return int(n)
 }
 
-// name reads a string of 1 to most bytes of UTF-8.
+// name reads a string of UTF-8, 1 to most bytes long.
 func (c *cursor) name(field string, most uint64) string {
 	at := c.at
 	n := c.count(field, most, 1)
@@ -133,7 +106,7 @@ func (c *cursor) name(field string, most uint64) string {
 	return string(b)
 }
 
-// parseFront reads everything before the data of the tensors.
+// parseFront reads everything before the tensor data.
 func parseFront(path string, data []byte) (*file, error) {
 	c := &cursor{path: path, data: data}
 	f := &file{path: path, alignment: alignment}
@@ -190,7 +163,7 @@ func (c *cursor) value(name string) *value {
 		v.item = c.u32(name)
 	}
 	if c.err == nil && (v.item >= uint32(len(kinds)) || v.item == kindArray) {
-		c.fail(at, name, "has values of type %d, which is not one of GGUF's, or an array in an array", v.item)
+		c.fail(at, name, "has values of type %d, which GGUF does not have, or an array in an array", v.item)
 	}
 	if c.err != nil {
 		return v
@@ -215,7 +188,7 @@ func (c *cursor) value(name string) *value {
 	return v
 }
 
-// align takes general.alignment, where it is given.
+// align reads general.alignment, if the file has it.
 func (f *file) align(c *cursor) {
 	const name, least, most = "general.alignment", 8, 4096
 	v := f.keys[name]
@@ -226,7 +199,7 @@ func (f *file) align(c *cursor) {
 		c.fail(uint64(v.at), name, "is of type %v, want u32", v)
 		return
 	}
-	n := uint64(binary.LittleEndian.Uint32(v.raw))
+	n := uint64(le.Uint32(v.raw))
 	if n < least || n > most || n&(n-1) != 0 {
 		c.fail(uint64(v.at), name, "is %d, want a power of two from %d to %d", n, least, most)
 		return
@@ -234,17 +207,17 @@ func (f *file) align(c *cursor) {
 	f.alignment = n
 }
 
-// pad rounds n up to the alignment. n is below 2^62.
+// pad rounds n, which is below 2^62, up to the alignment.
 func (f *file) pad(n uint64) uint64 { return (n + f.alignment - 1) &^ (f.alignment - 1) }
 
-// readTensors reads the table and finds each tensor's data: one after the other
-// from the next multiple of the alignment on, to the end of the file.
+// readTensors reads the table and locates the data of each tensor. The first
+// begins at the next multiple of the alignment, and the last ends the file.
 func (f *file) readTensors(c *cursor, n int) {
-	f.tensors = make(map[string]*stored, n)
+	f.tensors = make(map[string]*tensorInfo, n)
 	offsets, sizes := make([]uint64, 0, n), make([]uint64, 0, n)
 	sum := uint64(0) // of the padded sizes
 	for i := range n {
-		t := &stored{at: int64(c.at)}
+		t := &tensorInfo{at: int64(c.at)}
 		t.name = c.name(fmt.Sprintf("tensor %d", i), maxName)
 		size, offset := c.tensor(t)
 		if c.err != nil {
@@ -254,7 +227,7 @@ func (f *file) readTensors(c *cursor, n int) {
 		case f.tensors[t.name] != nil:
 			c.fail(uint64(t.at), t.name, "is there twice")
 		case offset != sum:
-			c.fail(uint64(t.at), t.name, "its data are at %d, want %d, where those before it end", offset, sum)
+			c.fail(uint64(t.at), t.name, "its data are at %d, want %d, where the tensor before it ends", offset, sum)
 		case size > uint64(len(c.data)):
 			c.fail(uint64(t.at), t.name, "takes %d bytes, the file has %d", size, len(c.data))
 		}
@@ -264,11 +237,11 @@ func (f *file) readTensors(c *cursor, n int) {
 		f.tensors[t.name] = t
 		f.listed = append(f.listed, t)
 		offsets, sizes = append(offsets, offset), append(sizes, size)
-		sum += f.pad(size) // of at most maxTensors files
+		sum += f.pad(size) // at most maxTensors times the length of the file
 	}
 	start := f.pad(c.at)
 	if n == 0 || c.err != nil {
-		return // what is missing will be named
+		return // the model will name what is missing
 	}
 	// Some writers do not pad the last tensor.
 	end := start + offsets[n-1] + sizes[n-1]
@@ -283,7 +256,7 @@ func (f *file) readTensors(c *cursor, n int) {
 }
 
 // tensor reads one line of the table after its name.
-func (c *cursor) tensor(t *stored) (size, offset uint64) {
+func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 	at := c.at
 	dims := c.u32(t.name)
 	if c.err == nil && (dims < 1 || dims > 4) {
@@ -320,7 +293,7 @@ func (c *cursor) tensor(t *stored) (size, offset uint64) {
 	return uint64(n), offset
 }
 
-// matrix returns t's values as they lie in the file.
-func (t *stored) matrix() *qtensor.Matrix {
+// matrix returns t as it lies in the file.
+func (t *tensorInfo) matrix() *qtensor.Matrix {
 	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: t.rows, Cols: t.cols, Codes: t.data}
 }

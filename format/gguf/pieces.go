@@ -10,9 +10,10 @@ import (
 
 const mark = "\u2581" // stands for a space in the vocabularies of sentencepiece
 
-// putPieces adds a tokenizer whose tokens are text: llama.cpp's "llama" merges
-// the neighbours that make the token with the highest score and spells in bytes
-// what has no token, its "t5" takes the tokens with the largest sum of scores.
+// putPieces adds a tokenizer whose tokens are text. llama.cpp's "llama" merges
+// the neighbours that make the token with the highest score, and spells text
+// without a token in bytes; its "t5" chooses the tokens with the largest sum of
+// scores.
 func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, err error) {
 	var prefix bool
 	if d.SentencePiece != nil {
@@ -32,15 +33,15 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	case tokenizer.SentencePieceUnigram, tokenizer.Unigram:
 		m.tokenizer = "t5"
 		if prefix && d.SentencePiece != nil && !d.SentencePiece.RemoveExtra {
-			notes = append(notes, "llama.cpp has no first space in a text of nothing but spaces")
+			notes = append(notes, "llama.cpp does not begin a text that consists of spaces with another space")
 		}
 		if d.ByteFallback {
-			return nil, defect.Unsupported(path, "a unigram tokenizer that spells in bytes in GGUF")
+			return nil, defect.Unsupported(path, "a unigram tokenizer with byte fallback in GGUF")
 		}
 	default:
 		m.tokenizer, m.pre = "llama", "default"
 		if !d.ByteFallback {
-			return nil, defect.Unsupported(path, "a tokenizer of model %q that does not spell in bytes in GGUF", d.Model)
+			return nil, defect.Unsupported(path, "a tokenizer of model %q without byte fallback in GGUF", d.Model)
 		}
 	}
 	if d.Model == tokenizer.BPE {
@@ -58,8 +59,9 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	return notes, m.putAdded(path, d)
 }
 
-// kindsOf returns the type of every token. Where the tokenizer does not say it,
-// bytes are told by how they are spelled, and what the model cannot produce is unused.
+// kindsOf returns the type of every token. If the tokenizer does not store types,
+// a byte token is recognized by its spelling, and a token that the model cannot
+// produce is unused.
 func kindsOf(d *tokenizer.Data) []int32 {
 	kinds := make([]int32, len(d.Tokens))
 	for id, token := range d.Tokens {
@@ -83,14 +85,14 @@ func kindsOf(d *tokenizer.Data) []int32 {
 	return kinds
 }
 
-// putNormalizer adds what sentencepiece does to a text before it is cut.
+// putNormalizer adds how sentencepiece normalizes a text before it splits it.
 func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, err error) {
 	p := d.SentencePiece
 	unigram := d.Model == tokenizer.SentencePieceUnigram
 	switch {
 	case p.KeepSpaces || p.Suffix:
 		return false, defect.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
-	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5", and gives other ids
+	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5" but gives other ids
 		return false, defect.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
 	case !unigram && p.RemoveExtra:
 		return false, defect.Unsupported(path, "a sentencepiece BPE tokenizer that removes white space in GGUF")
@@ -101,9 +103,10 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 	return p.DummyPrefix, nil
 }
 
-// scoresOf returns scores that merge in the order of d's merges: less the
-// rank of the first merge that makes the token. They exist where the merges of one
-// token follow each other and none is missing, as in all that sentencepiece made.
+// scoresOf returns scores that give the merges of d their order: the score of a
+// token is minus the rank of the first merge that makes it. Such scores exist if
+// the merges of each token are consecutive and none is missing, as in every
+// tokenizer that sentencepiece trained.
 func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, token := range d.Tokens {
@@ -118,7 +121,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
 		id, ok := ids[string(left)+string(right)]
 		if !ok || made[id] > 0 && id != last {
-			return nil, defect.Unsupported(path, "merge %d, which scores cannot say, in GGUF", rank)
+			return nil, defect.Unsupported(path, "merge %d, whose order no scores give, in GGUF", rank)
 		}
 		if made[id]++; made[id] == 1 {
 			scores[id] = -float64(rank)

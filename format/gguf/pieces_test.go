@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
 
-// pieces is a tokenizer of sentencepiece with byte fallback: "ab" and "▁ab" are
-// made of a, b and "▁", the second in two ways.
+// pieces is a tokenizer of sentencepiece with byte fallback. "ab" and "▁ab" merge
+// from a, b and "▁", the second in two ways.
 func pieces() *tokenizer.Data {
 	d := &tokenizer.Data{
 		Model: tokenizer.SentencePieceBPE, BOS: 1, EOS: 2, Pad: -1, Unk: 0, Prefix: []uint32{1}, ByteFallback: true, Unknown: tokenizer.UnknownEach,
@@ -34,7 +35,7 @@ func pieces() *tokenizer.Data {
 	return d
 }
 
-// merged is the same as a tokenizer.json says it.
+// merged is the same tokenizer in the form of a tokenizer.json.
 func merged() *tokenizer.Data {
 	d := pieces()
 	d.Model, d.SentencePiece, d.Kinds, d.Scores = tokenizer.BPE, nil, nil, nil
@@ -73,14 +74,14 @@ func TestPieces(t *testing.T) {
 				t.Errorf("%s: type of token %d is %v, want %d", name, id, types[id], want)
 			}
 		}
-		ab, far, near := scores[259].(float32), scores[260].(float32), scores[261].(float32)
-		if !(ab > far && far > near) {
-			t.Errorf("%s: scores are %v, %v, %v", name, ab, far, near)
+		ab, low, lowest := scores[259].(float32), scores[260].(float32), scores[261].(float32)
+		if !(ab > low && low > lowest) {
+			t.Errorf("%s: scores are %v, %v, %v", name, ab, low, lowest)
 		}
 	}
 }
 
-// Gemma has no first space; unigram models are "t5".
+// Gemma adds no first space; unigram models are "t5".
 func TestPiecesOfOthers(t *testing.T) {
 	d := merged()
 	d.Normalizer, d.Steps = d.Normalizer[1:], []tokenizer.Step{tokenizer.StepAfterSpace}
@@ -99,20 +100,20 @@ func TestPiecesOfOthers(t *testing.T) {
 	if f := parse(t, data); f.keys["tokenizer.ggml.model"] != "t5" || f.keys["tokenizer.ggml.remove_extra_whitespaces"] != false {
 		t.Error("not t5, or it removes spaces")
 	}
-	if !slices.ContainsFunc(e.Notes, func(n string) bool { return strings.Contains(n, "nothing but spaces") }) {
+	if !slices.ContainsFunc(e.Notes, func(n string) bool { return strings.Contains(n, "consists of spaces") }) {
 		t.Errorf("notes are %q", e.Notes)
 	}
 }
 
 func TestPiecesRefused(t *testing.T) {
 	for want, change := range map[string]func() *tokenizer.Data{
-		"removes white space in GGUF":        func() *tokenizer.Data { d := pieces(); d.SentencePiece.RemoveExtra = true; return d },
-		"keeps spaces or puts them after":    func() *tokenizer.Data { d := pieces(); d.SentencePiece.Suffix = true; return d },
-		"a unigram tokenizer that spells":    func() *tokenizer.Data { d := pieces(); d.Model = tokenizer.SentencePieceUnigram; return d },
-		`"bpe" that does not spell in bytes`: func() *tokenizer.Data { d := merged(); d.ByteFallback = false; return d },
-		"merge 2, which scores cannot say":   func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
-		"token 260, which 1 of 2 pairs":      func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
-		`"bpe" with ignore_merges`:           func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
+		"removes white space in GGUF":     func() *tokenizer.Data { d := pieces(); d.SentencePiece.RemoveExtra = true; return d },
+		"keeps spaces or puts them after": func() *tokenizer.Data { d := pieces(); d.SentencePiece.Suffix = true; return d },
+		"a unigram tokenizer with byte f": func() *tokenizer.Data { d := pieces(); d.Model = tokenizer.SentencePieceUnigram; return d },
+		`"bpe" without byte fallback`:     func() *tokenizer.Data { d := merged(); d.ByteFallback = false; return d },
+		"merge 2, whose order no scores":  func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
+		"token 260, which 1 of 2 pairs":   func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
+		`"bpe" with ignore_merges`:        func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
 		"with normalizer [{nfc  }] and steps": func() *tokenizer.Data {
 			d := merged()
 			d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
@@ -120,7 +121,7 @@ func TestPiecesRefused(t *testing.T) {
 		},
 		`added token "<s>", which strips white`: func() *tokenizer.Data { d := merged(); d.Added[1].LStrip = true; return d },
 	} {
-		if _, err := NewExport(withTokenizer(t, change()), Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if _, err := exporter.Plan(withTokenizer(t, change()), export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -131,7 +132,7 @@ func TestNFC(t *testing.T) {
 	m := tiny(t, "f32")
 	d, _ := m.Tokenizer()
 	d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
-	e, err := NewExport(m, Options{})
+	e, err := exporter.Plan(m, export.Options{})
 	if err != nil || !slices.ContainsFunc(e.Notes, func(n string) bool { return strings.Contains(n, "NFC") }) {
 		t.Errorf("notes are %q, %v", e.Notes, err)
 	}

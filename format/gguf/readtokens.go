@@ -10,11 +10,11 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// aliases are other names of what splits lists: llama.cpp takes them for the same
-// (llama-vocab.cpp, where tokenizer_pre is compared).
+// aliases are names that llama.cpp treats like one in splits (llama-vocab.cpp,
+// where it compares tokenizer_pre).
 var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
 
-// tokenizer returns the tokenizer of the file, nil if it has none.
+// tokenizer returns the tokenizer of the file, or nil if it has none.
 func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
 	if err := f.take(m, func(name string) bool {
@@ -33,7 +33,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	begins, ends := false, false // where no key says
+	begins, ends := false, false // what an absent key means
 	switch m.tokenizer {
 	case "gpt2":
 		begins, err = f.readBytes(m, d, n)
@@ -59,7 +59,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 }
 
 // readBytes reads a byte-level tokenizer and reports whether a text begins with
-// bos unless a key says otherwise.
+// bos if the key for that is absent.
 func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, err error) {
 	d.Model = tokenizer.ByteLevelBPE
 	pre, known := m.pre, false
@@ -74,7 +74,7 @@ func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, er
 	if !known {
 		return false, f.unsupported("tokenizer.ggml.pre", "%q", defect.Printable(m.pre))
 	}
-	// Qwen's own tokenizer composes characters, which its files do not say.
+	// Qwen's own tokenizer composes characters, which files by others do not tell.
 	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
 		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 	}
@@ -85,7 +85,7 @@ func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, er
 	return pre == "llama-bpe", err
 }
 
-// readPieces reads a tokenizer of sentencepiece.
+// readPieces reads a tokenizer that sentencepiece trained.
 func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	if len(m.scores) != len(m.tokens) || m.tokenTypes == nil {
 		return defect.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
@@ -110,7 +110,7 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 		switch kind {
 		case tokenByte:
 			d.ByteFallback = true
-		case tokenUnknown, tokenControl: // Hugging Face and llama.cpp find them in a text
+		case tokenUnknown, tokenControl: // Hugging Face and llama.cpp find these in a text
 			if kind == tokenUnknown {
 				d.Unk = id
 			}
@@ -123,8 +123,8 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	return nil
 }
 
-// countTokens returns how many tokens there are without those that stand for rows
-// of the embedding that have none.
+// countTokens returns the number of tokens without those that pad the list to
+// the rows of the embedding.
 func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
 	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
 		return 0, defect.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
@@ -160,13 +160,12 @@ func around(id *uint32) []uint32 {
 	return []uint32{*id}
 }
 
-// otherTokenizerKeys refuses the keys that may change ids, but for those of the
-// table. A key without a dot after "tokenizer.ggml." that ends in _token_id names
-// a token and no more.
+// otherTokenizerKeys refuses keys outside the table that may change ids. A key
+// that ends in _token_id only names a token.
 func (f *file) otherTokenizerKeys(m *metadata) error {
 	inert := []string{
 		"tokenizer.ggml.token_type_count", // of BERT
-		"tokenizer.ggml.suppress_tokens",  // never sampled, but scored
+		"tokenizer.ggml.suppress_tokens",  // affects sampling, not scores
 		"tokenizer.huggingface.json", "tokenizer.chat_templates",
 	}
 	known := make(map[string]bool)
@@ -179,7 +178,7 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 			continue
 		}
 		if v := f.keys[name]; v.kind == kindBool && v.raw[0] == 0 {
-			continue // a step that is not taken
+			continue // switches a step off
 		}
 		return f.unsupported(name, "the key, of type %v,", f.keys[name])
 	}
@@ -187,7 +186,7 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 }
 
 // readTokens sets the vocabulary of a byte-level tokenizer and returns the ids of
-// tokens as the file spells them, of those that merges may name.
+// the tokens that merges may name, by the file's spelling.
 func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uint32, error) {
 	ids := make(map[string]uint32, n)
 	for i, text := range m.tokens[:n] {
@@ -217,7 +216,7 @@ func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uin
 	return ids, nil
 }
 
-// readMerges sets the merges: two tokens with a space between.
+// readMerges sets the merges, each of two tokens with a space between them.
 func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32) error {
 	d.Merges = make([]uint32, 0, 2*len(m.merges))
 	for i, merge := range m.merges {
@@ -232,8 +231,8 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 	return nil
 }
 
-// unspell returns the bytes that a token in byteLetters stands for, or, if it has
-// other characters, the token itself and false.
+// unspell returns the bytes that a token in byteLetters stands for. If the token
+// has other characters, it returns the token itself and false.
 func unspell(text string) (token []byte, plain bool) {
 	token = make([]byte, 0, len(text))
 	for _, r := range text {
@@ -246,7 +245,7 @@ func unspell(text string) (token []byte, plain bool) {
 	return token, true
 }
 
-// letterBytes is byteLetters turned round.
+// letterBytes is the inverse of byteLetters.
 var letterBytes = func() map[rune]byte {
 	all := make(map[rune]byte, len(byteLetters))
 	for b, r := range byteLetters {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -46,7 +47,7 @@ func TestPiecesComeBack(t *testing.T) {
 	}
 }
 
-// A tokenizer.json whose steps put the first space does, by a key of ours.
+// So does a tokenizer.json whose steps add the first space, by a key of ours.
 func TestStepsComeBack(t *testing.T) {
 	text, err := os.ReadFile("../../internal/tokenizer/testdata/strings.json")
 	if err != nil {
@@ -102,7 +103,7 @@ func TestStepsComeBack(t *testing.T) {
 	llama.Tokens[9] = bytes.Repeat([]byte("x"), maxPiece+1)
 	m := filled(t, func() model.Spec { s := specs()["llama"]; s.Vocab = len(llama.Tokens); return s }())
 	m.Tokenizer = func() (*tokenizer.Data, error) { return llama, nil }
-	if _, err := NewExport(m, Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
+	if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {
 		t.Errorf("a long token: %v", err)
 	}
 }
@@ -120,7 +121,7 @@ func TestUnigramComesBack(t *testing.T) {
 	sameIDs(t, "unigram", d, m, "", "ab", " ab", "a b  ab", "xyz ab", "abababab ba")
 }
 
-// Qwen's files do not say that characters are composed first; ours do.
+// Qwen's files do not tell that characters are composed first; ours do.
 func TestComposedCharacters(t *testing.T) {
 	for name, change := range map[string]func(*tokenizer.Data, *draft){
 		"ours": func(*tokenizer.Data, *draft) {},

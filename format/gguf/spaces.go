@@ -9,13 +9,13 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// spacings are the ways in which a tokenizer.json made from sentencepiece
-// turns spaces into marks, and which of them begin a text with one.
+// spacings lists how a tokenizer.json made from a sentencepiece model turns spaces
+// into marks, and whether it begins a text with a mark.
 var spacings = []struct {
 	normalizer []tokenizer.Rule
 	steps      []tokenizer.Step
 	prefix     bool
-	unless     bool // the text begins with a space
+	unless     bool // prefix is not added to a text that begins with a space
 }{
 	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
 	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
@@ -25,14 +25,15 @@ var spacings = []struct {
 	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
 }
 
-// putSpaces adds the steps where add_space_prefix does not say the same.
+// putSpaces finds d in spacings. It adds the steps if add_space_prefix, prefix,
+// does not determine them.
 func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
 	for _, s := range spacings {
 		if !slices.Equal(s.normalizer, d.Normalizer) || !slices.Equal(s.steps, d.Steps) {
 			continue
 		}
 		if s.unless {
-			notes = append(notes, "llama.cpp puts a space before a text that begins with one, too; this tokenizer does not")
+			notes = append(notes, "llama.cpp also adds a space before a text that begins with one; this tokenizer does not")
 			for _, step := range s.steps {
 				m.steps = append(m.steps, string(step))
 			}
@@ -47,8 +48,8 @@ func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes
 	return false, nil, defect.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
 
-// readSteps makes d, which is sentencepiece's, the tokenizer of a tokenizer.json
-// that has the steps of the key.
+// readSteps turns d from a tokenizer of sentencepiece into that of a
+// tokenizer.json with the steps of the key.
 func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 	for _, step := range m.steps {
 		d.Steps = append(d.Steps, tokenizer.Step(step))
@@ -81,11 +82,11 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 	return nil
 }
 
-// maxPiece bounds the tokens that merges are sought for, in bytes.
+// maxPiece is the longest token, in bytes, whose merges are searched for.
 const maxPiece = 1024
 
-// mergesOf undoes scoresOf: every pair of tokens that makes a token, those with
-// the highest score first.
+// mergesOf is the inverse of scoresOf: it returns every pair of tokens that makes
+// a token, the highest score first.
 func mergesOf(d *tokenizer.Data) []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	order := make([]int, len(d.Tokens))

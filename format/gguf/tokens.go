@@ -21,8 +21,8 @@ const (
 	tokenByte    = 6
 )
 
-// splits maps tokenizer.ggml.pre to what cuts a text the same way. llama.cpp
-// ties ignore_merges to the name.
+// splits maps tokenizer.ggml.pre to the steps that split a text the same way.
+// llama.cpp derives ignore_merges from the name.
 var splits = []struct {
 	pre          string
 	steps        []tokenizer.Step
@@ -36,7 +36,8 @@ var splits = []struct {
 }
 
 // byteLetters are the characters that stand for bytes 0 to 255 in a byte-level
-// vocabulary: printable Latin-1 itself, U+0100 on for the rest (GPT-2, encoder.py).
+// vocabulary: printable Latin-1 stands for itself, U+0100 and up for the rest
+// (GPT-2, encoder.py).
 var byteLetters = func() (letters [256]rune) {
 	next := rune(256)
 	for b := range letters {
@@ -50,7 +51,7 @@ var byteLetters = func() (letters [256]rune) {
 	return letters
 }()
 
-// spell writes bytes in byteLetters.
+// spell returns the bytes of a token in byteLetters.
 func spell(token []byte) string {
 	var b strings.Builder
 	for _, c := range token {
@@ -59,9 +60,9 @@ func spell(token []byte) string {
 	return b.String()
 }
 
-// putTokenizer adds tokenizer d, which may be nil, to the keys, and returns what
-// llama.cpp does otherwise. It wants as many tokens as the embedding has rows:
-// the rest are unused.
+// putTokenizer adds the keys of tokenizer d, which may be nil. notes tell where
+// llama.cpp differs from d. llama.cpp wants as many tokens as the embedding has
+// rows, so unused tokens fill the list.
 func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (notes []string, err error) {
 	if d == nil {
 		m.tokenizer = "none"
@@ -97,7 +98,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	return notes, m.putSpecials(path, d, s)
 }
 
-// checkTokens refuses what llama.cpp would not load.
+// checkTokens refuses tokens that llama.cpp would not load.
 func (m *metadata) checkTokens(path string) error {
 	ids := make(map[string]int, len(m.tokens))
 	for id, token := range m.tokens {
@@ -151,14 +152,14 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	return notes, nil
 }
 
-// putAdded gives added tokens their types.
+// putAdded sets the types of added tokens.
 func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 	for _, a := range d.Added {
 		switch {
 		case a.LStrip || a.RStrip || a.SingleWord:
 			return defect.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", defect.Printable(a.Content))
 		case m.tokens[a.ID] != a.Content || string(d.Tokens[a.ID]) != a.Content:
-			return defect.Unsupported(path, "added token %q, which the vocabulary spells otherwise, in GGUF", defect.Printable(a.Content))
+			return defect.Unsupported(path, "added token %q, which the vocabulary spells differently, in GGUF", defect.Printable(a.Content))
 		case a.Special && m.tokenTypes[a.ID] != tokenUnknown:
 			m.tokenTypes[a.ID] = tokenControl
 		case !a.Special:
@@ -168,8 +169,8 @@ func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 	return nil
 }
 
-// putSpecials adds the ids with a role. Where the tokenizer names no first or
-// last token the Spec's serves: llama.cpp would take id 11.
+// putSpecials adds the ids of special tokens. If the tokenizer has no bos or eos,
+// the Spec's are written: without them llama.cpp would take id 11.
 func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) error {
 	bos, eos := d.BOS, d.EOS
 	if bos < 0 {
@@ -202,8 +203,8 @@ func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) er
 	return nil
 }
 
-// putSpecIDs adds, as keys of ours, the Spec's first and last tokens where they
-// are not just bos and eos.
+// putSpecIDs adds the Spec's bos and eos under keys of our own if they are not
+// those of the tokenizer.
 func (m *metadata) putSpecIDs(s *model.Spec, bos, eos int) {
 	if s.BOS != bos {
 		m.specBOS = ptr(int32(s.BOS))

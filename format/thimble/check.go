@@ -12,14 +12,13 @@ import (
 	"thimble/internal/parallel"
 )
 
-// Check reads the whole container at path and reports the first part that is
-// not as it was written, and the names of all others: besides what Open
-// verifies, the digest of every tensor and of the tokenizer, that the latter
-// can be read, and that all bytes between are zero. Whatever single bit was
-// flipped, and wherever the file was cut or extended, there is an error.
+// Check reads the whole container at path. Besides what Open verifies, it verifies
+// the digest of every tensor and of the tokenizer, that the tokenizer decodes,
+// and that all gaps are zero. It finds any flipped bit, and any missing or added
+// bytes. The error describes the first damaged part and names all others.
 //
-// progress, which may be nil, is called with the bytes read so far and in all,
-// never twice at once.
+// Check calls progress, which may be nil, with the bytes read so far and the bytes
+// in all, from one goroutine at a time.
 func Check(ctx context.Context, path string, progress func(done, total int64)) error {
 	c, err := open(path)
 	if err != nil {
@@ -29,8 +28,8 @@ func Check(ctx context.Context, path string, progress func(done, total int64)) e
 	return c.check(ctx, progress)
 }
 
-// A section is a part of the file with a digest of its own, and the gaps
-// before and after its extents.
+// A section is a part of the file that has a digest, with the gaps around its
+// extents.
 type section struct {
 	name     string
 	from, to int64
@@ -38,7 +37,7 @@ type section struct {
 	want     Digest
 }
 
-// sections divides all bytes after the header.
+// sections divides the bytes after the header.
 func (c *container) sections() []section {
 	all := make([]section, 0, 1+len(c.planes))
 	all = append(all, section{tokenizerName, c.layout.header.end(), c.data, []extent{c.layout.tokenizer}, c.header.Tokenizer.SHA256})
@@ -83,10 +82,9 @@ func (c *container) check(ctx context.Context, progress func(done, total int64))
 	return err
 }
 
-// verify reads one section and returns what is wrong with it; err ends the
-// check.
+// verify reads one section and returns the fault in it. An err ends the check.
 func (c *container) verify(s section, count func(n int64) error) (fault, err error) {
-	const chunk = 4 << 20 // bytes between two looks at the context
+	const chunk = 4 << 20 // bytes between two checks of the context
 	hash := sha256.New()
 	at := s.from
 	gap := func(to int64) {
@@ -120,7 +118,7 @@ func (c *container) verify(s section, count func(n int64) error) (fault, err err
 	return fault, count(s.to - counted)
 }
 
-// joinFaults makes one line of all faults, in the order of the file.
+// joinFaults returns one error for all faults, in the order of the file.
 func joinFaults(all []section, faults []error) error {
 	var first error
 	var more []string
@@ -136,5 +134,5 @@ func joinFaults(all []section, faults []error) error {
 	if len(more) == 0 {
 		return first
 	}
-	return fmt.Errorf("%w; %d more parts are damaged: %s", first, len(more), defect.Printable(strings.Join(more, " ")))
+	return fmt.Errorf("%w; %d more damaged: %s", first, len(more), defect.Printable(strings.Join(more, " ")))
 }

@@ -13,27 +13,60 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Contents is what a container holds besides the tensors' values.
+// Contents is everything in a container except the tensors' values.
 type Contents struct {
 	Spec       model.Spec
 	Provenance model.Provenance
 	Tokenizer  []byte  // tokenizer.Data in CBOR, which includes the chat template; may be empty
 	Tensors    []Entry // in the order of Spec.Slots
-	Gates      []Gate  // those the model has passed; may be empty
+	Gates      []Gate  // that the model has passed; may be empty
 }
 
-// A Gate is a limit that the model was measured against and kept.
+// A Gate is a limit that the model was measured against and passed.
 type Gate struct {
-	Metric  string  `cbor:"metric" json:"metric"` // as the verify report names it: "kl_mean"
+	Metric  string  `cbor:"metric" json:"metric"`             // as the verify report names it: "kl_mean"
+	Op      string  `cbor:"op,omitempty" json:"op,omitempty"` // "<=" or ">=": the value is Op the limit. Older files lack it
 	Limit   float64 `cbor:"limit" json:"limit"`
 	Value   float64 `cbor:"value" json:"value"`
 	Against []byte  `cbor:"against" json:"against"` // SHA-256 of the reference
 }
 
+// Direction returns Op. For a gate without Op it returns the comparison that
+// Value passes, which is the gate's because only passed gates are recorded. It
+// returns "" if Value equals Limit, which passes both.
+func (g *Gate) Direction() string {
+	switch {
+	case g.Op != "":
+		return g.Op
+	case g.Value < g.Limit:
+		return "<="
+	case g.Value > g.Limit:
+		return ">="
+	}
+	return ""
+}
+
+// check reports the first rule of the format that g breaks.
+func (g *Gate) check(path, field string) error {
+	switch {
+	case g.Metric == "":
+		return defect.Corrupt(path, field, "has no metric")
+	case !finite(g.Limit) || !finite(g.Value):
+		return defect.Corrupt(path, field, "limit %g or value %g is not finite", g.Limit, g.Value)
+	case g.Op != "" && g.Op != "<=" && g.Op != ">=":
+		return defect.Corrupt(path, field, "op is %s, want <= or >=", defect.Printable(g.Op))
+	case g.Op == "<=" && g.Value > g.Limit || g.Op == ">=" && g.Value < g.Limit:
+		return defect.Corrupt(path, field, "value %g is not %s %g: only gates that were passed are recorded", g.Value, g.Op, g.Limit)
+	case len(g.Against) != sha256.Size:
+		return defect.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
+	}
+	return nil
+}
+
 // tokenizerName is what errors call the tokenizer's bytes.
 const tokenizerName = "tokenizer"
 
-// Describe returns the contents of a container that holds m as it is.
+// Describe returns the contents of a container for m, without gates.
 func Describe(m *model.Model) (*Contents, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
@@ -53,8 +86,8 @@ func Describe(m *model.Model) (*Contents, error) {
 	return c, err
 }
 
-// check reports the first rule of the format that c breaks, whether it is to
-// be written or was read. tokenizer is the length of the tokenizer.
+// check reports the first rule of the format that c breaks, both before writing
+// and after reading. tokenizer is the length of the tokenizer in bytes.
 func (c *Contents) check(path string, tokenizer int64) error {
 	if err := c.Spec.Check(); errors.Is(err, defect.ErrUnsupported) {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
@@ -82,20 +115,14 @@ func (c *Contents) check(path string, tokenizer int64) error {
 		}
 	}
 	for i, g := range c.Gates {
-		field := fmt.Sprintf("gates[%d]", i)
-		switch {
-		case g.Metric == "":
-			return defect.Corrupt(path, field, "has no metric")
-		case !finite(g.Limit) || !finite(g.Value):
-			return defect.Corrupt(path, field, "limit %g or value %g is not finite", g.Limit, g.Value)
-		case len(g.Against) != sha256.Size:
-			return defect.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
+		if err := g.check(path, fmt.Sprintf("gates[%d]", i)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// checkTensors wants exactly the tensors of the Spec, in its order.
+// checkTensors checks that c has exactly the tensors of its Spec, in their order.
 func (c *Contents) checkTensors(path string) error {
 	slots := c.Spec.Slots()
 	for i, s := range slots {

@@ -15,7 +15,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// check is Check of a file that holds data.
+// check is Check for a file with these bytes.
 func check(data []byte) error {
 	c, err := parse("file", data)
 	if err != nil {
@@ -58,7 +58,7 @@ func TestTrailing(t *testing.T) {
 		if err := check(append(bytes.Clone(data), tail...)); !knownError(err) || !strings.Contains(err.Error(), "file length") {
 			t.Errorf("%d trailing bytes: %v", len(tail), err)
 		}
-		// Nor do they pass when the preamble counts them.
+		// They do not pass either if the preamble counts them.
 		long := append(bytes.Clone(data), tail...)
 		binary.LittleEndian.PutUint64(long[32:], uint64(len(long)))
 		if err := check(long); !knownError(err) || !strings.Contains(err.Error(), "tensors end at") {
@@ -67,9 +67,9 @@ func TestTrailing(t *testing.T) {
 	}
 }
 
-// Every single flipped bit is found. What parse reads is parsed anew for each
-// bit; the sections of the parsed container divide the rest, and each is
-// verified over each of its flipped bits.
+// Every single flipped bit is found. For a bit that parse reads, the file is parsed
+// again. The sections of the parsed container divide the other bytes, and each
+// section is verified again for each of its bits.
 func TestFlippedBits(t *testing.T) {
 	_, data := valid(t)
 	c, err := parse("file", data)
@@ -108,7 +108,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// What is damaged is named: the first part in full, the others too.
+// The error describes the first damaged part and names all others.
 func TestCheckNames(t *testing.T) {
 	path, data := valid(t)
 	info, err := Inspect(path)
@@ -138,7 +138,7 @@ func TestCheckNames(t *testing.T) {
 	}{
 		{[]int64{q.Scales}, "blocks.0.q: is damaged"},
 		{[]int64{q.Codes, norm.Codes}, "blocks.0.q: is damaged"},
-		{[]int64{q.Codes, norm.Codes}, "; 1 more parts are damaged: norm"},
+		{[]int64{q.Codes, norm.Codes}, "; 1 more damaged: norm"},
 		{[]int64{q.Codes + 47}, "blocks.0.q: the gap from here to byte"},
 		{[]int64{info.Bytes - 1}, "norm: the gap"},
 		{[]int64{info.DataOffset - 1}, "tokenizer: the gap"},
@@ -161,7 +161,7 @@ func TestCheckNames(t *testing.T) {
 	}
 }
 
-// A tokenizer that is as it was written but means nothing is found by Check.
+// Check finds a tokenizer that is undamaged but does not decode.
 func TestCheckTokenizer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	c := tiny()
@@ -200,9 +200,9 @@ func TestCheckProgress(t *testing.T) {
 	}
 }
 
-// FuzzOpen opens containers with any header and any change to the preamble.
-// What opens is read to its bounds, and what is also whole is exactly what the
-// writer makes of its contents.
+// FuzzOpen opens containers with any header and any change to the preamble. A file
+// that opens is read to its bounds; one that Check accepts too must be exactly
+// what the writer makes of its contents.
 func FuzzOpen(f *testing.F) {
 	_, data := valid(f)
 	c, err := parse("file", data)

@@ -22,8 +22,8 @@ var update = flag.Bool("update", false, "rewrite the hexdump in docs/FORMAT.md")
 
 const formatDoc = "../../docs/FORMAT.md"
 
-// TestHexdump holds docs/FORMAT.md to the code: the bytes of its hexdump are
-// those that the writer produces, and each annotation is what they mean.
+// TestHexdump checks docs/FORMAT.md: the bytes of its hexdump are those of the
+// writer, and each annotation is right.
 func TestHexdump(t *testing.T) {
 	_, data := valid(t)
 	doc, err := os.ReadFile(formatDoc)
@@ -90,7 +90,7 @@ type dumper struct {
 	at   int
 }
 
-// line writes the next bytes, in groups of the given lengths.
+// line writes a line with the next bytes, in groups of the given lengths.
 func (d *dumper) line(comment string, groups ...int) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%05x ", d.at)
@@ -145,7 +145,7 @@ func annotate(t *testing.T, data []byte) string {
 	return d.out.String()
 }
 
-// plane writes as many whole rows on a line as fit 32 bytes.
+// plane writes a plane, with as many whole rows in a line as fit in 32 bytes.
 func (d *dumper) plane(title string, p extent, rows int) {
 	d.gap(p.off)
 	d.title("%s", title)
@@ -165,8 +165,8 @@ func (d *dumper) plane(title string, p extent, rows int) {
 	}
 }
 
-// item writes one CBOR item: a line for each scalar, with its key when it is a
-// map's value, and a line for the head of each array and map.
+// item writes one CBOR item: a line for each scalar, with its key if it is a map's
+// value, and a line for the head of each array and map.
 func (d *dumper) item(indent string) { d.pair(indent, "", 0) }
 
 func (d *dumper) pair(indent, key string, keyLen int) {
@@ -198,7 +198,7 @@ func (d *dumper) pair(indent, key string, keyLen int) {
 	}
 }
 
-// head decodes the head of the item that begins skip bytes ahead.
+// head decodes the head of the item that begins after skip bytes.
 func (d *dumper) head(skip int) (major int, n uint64, length int) {
 	b := d.data[d.at+skip:]
 	major, n = int(b[0]>>5), uint64(b[0]&31)
@@ -236,8 +236,8 @@ func (d *dumper) scalar(skip int) (major int, text string, length int) {
 	return major, fmt.Sprint(v), length
 }
 
-// TestLiteralReader reads a container with every scheme by the sentences of
-// docs/FORMAT.md and nothing else of this package or qtensor.
+// TestLiteralReader reads containers with every scheme literally by docs/FORMAT.md,
+// without this package or qtensor.
 func TestLiteralReader(t *testing.T) {
 	for _, asym := range []bool{false, true} {
 		for bits := 2; bits <= 8; bits++ {
@@ -252,25 +252,31 @@ func TestLiteralReader(t *testing.T) {
 					}
 					c.Tensors = append(c.Tensors, e)
 				}
-				path := t.TempDir() + "/file"
-				if err := write(path, c, fill, Options{}); err != nil {
-					t.Fatal(err)
-				}
-				data, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				tensors := literal(data)
-				for _, e := range c.Tensors {
-					m, row := fill(e), make([]float32, e.Cols)
-					for r := range e.Rows {
-						new(qtensor.Reader).Row(row, m, r)
-						for i, want := range row {
-							if got := tensors[e.Name](r, i); math.Float32bits(got) != math.Float32bits(want) {
-								t.Fatalf("%s %v: row %d, column %d is %v, want %v", e.Name, e.Scheme, r, i, got, want)
-							}
-						}
-					}
+				compareLiteral(t, c)
+			}
+		}
+	}
+}
+
+// compareLiteral writes c and reads every value with literal.
+func compareLiteral(t *testing.T, c *Contents) {
+	t.Helper()
+	path := t.TempDir() + "/file"
+	if err := write(path, c, fill, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := literal(data)
+	for _, e := range c.Tensors {
+		m, row := fill(e), make([]float32, e.Cols)
+		for r := range e.Rows {
+			new(qtensor.Reader).Row(row, m, r)
+			for i, want := range row {
+				if got := tensors[e.Name](r, i); math.Float32bits(got) != math.Float32bits(want) {
+					t.Fatalf("%s %v: row %d, column %d is %v, want %v", e.Name, e.Scheme, r, i, got, want)
 				}
 			}
 		}
@@ -311,7 +317,7 @@ func literal(file []byte) map[string]func(r, i int) float32 {
 				group, _ = strconv.Atoi(part[1][1:])
 				groups = (x.Cols + group - 1) / group
 			}
-			// The binary digits of the width, largest first, are the planes of a row.
+			// The binary digits of the width, largest first, are the parts of a row.
 			stride := 0
 			for width := 8; width > 0; width /= 2 {
 				if bits&width != 0 {

@@ -11,9 +11,9 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// The header is CBOR in the Core Deterministic Encoding of RFC 8949, section
-// 4.2.1: this struct is the one list of its fields. Digests have a fixed size,
-// so its length is known before the tensors are.
+// A header is CBOR in the Core Deterministic Encoding of RFC 8949, section 4.2.1.
+// This struct is the one list of its fields. Digests have a fixed size, so the
+// length of the header is known before the values of the tensors.
 type header struct {
 	Spec       model.Spec       `cbor:"spec"`
 	Provenance model.Provenance `cbor:"provenance"`
@@ -27,8 +27,8 @@ type blob struct {
 	SHA256 Digest `cbor:"sha256"` // zero when there are no bytes
 }
 
-// A record is one row of the tensor table. Offsets count from the first
-// tensor, so that they do not depend on the header's own length.
+// A record is one row of the tensor table. Offsets count from the first tensor, so
+// that they do not depend on the length of the header.
 type record struct {
 	Name   string `cbor:"name"`
 	Scheme string `cbor:"scheme"`
@@ -43,7 +43,7 @@ type record struct {
 var (
 	encoding = func() cbor.EncMode {
 		o := cbor.CoreDetEncOptions()
-		o.NilContainers = cbor.NilContainerAsEmpty // nil and empty are the same contents
+		o.NilContainers = cbor.NilContainerAsEmpty // nil and empty slices mean the same
 		o.TagsMd = cbor.TagsForbidden
 		return must(o.EncMode())
 	}()
@@ -54,7 +54,7 @@ var (
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
 		MaxNestedLevels:   4,       // header, provenance, sources, source
-		MaxArrayElements:  1 << 15, // tensors: 3 and 16 for each of model.MaxBlocks
+		MaxArrayElements:  1 << 15, // tensors: 3, and 16 for each of model.MaxBlocks
 		MaxMapPairs:       64,
 	}.DecMode())
 )
@@ -66,8 +66,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// decodeHeader accepts exactly what encoding produces for some header. That
-// leaves one way to write each header, and no field that may be absent.
+// decodeHeader accepts exactly the bytes that encoding produces for some header.
+// So each header has one form, and no field may be left out.
 func decodeHeader(path string, raw []byte) (*header, error) {
 	h := new(header)
 	if err := decoding.Unmarshal(raw, h); err != nil {
@@ -88,7 +88,7 @@ func decodeHeader(path string, raw []byte) (*header, error) {
 	return h, nil
 }
 
-// contents returns what the header describes, checked.
+// contents returns the contents that the header describes, and checks them.
 func (h *header) contents(path string) (*Contents, error) {
 	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Tensors: make([]Entry, len(h.Tensors))}
 	for i, r := range h.Tensors {
@@ -99,7 +99,7 @@ func (h *header) contents(path string) (*Contents, error) {
 		if err != nil {
 			return nil, defect.Corrupt(path, r.Name, "%v", err)
 		}
-		if s.String() != r.Scheme { // one spelling only
+		if s.String() != r.Scheme { // a scheme has one spelling
 			return nil, defect.Corrupt(path, r.Name, "scheme is spelled %q, want %q", r.Scheme, s)
 		}
 		c.Tensors[i] = Entry{r.Name, s, r.Rows, r.Cols}
@@ -113,7 +113,8 @@ func (h *header) contents(path string) (*Contents, error) {
 	return c, nil
 }
 
-// describe returns the header of c with all digests of tensors zero.
+// describe returns the header of c, in which the digests of the tensors are zero,
+// and the layout of the file.
 func (c *Contents) describe() (*header, layout, error) {
 	h := &header{Spec: c.Spec, Provenance: c.Provenance, Gates: c.Gates, Tensors: make([]record, len(c.Tensors))}
 	h.Tokenizer = describeBlob(c.Tokenizer)
@@ -133,13 +134,13 @@ func (c *Contents) describe() (*header, layout, error) {
 	return h, l, err
 }
 
-// Size returns the bytes of the file that c becomes, whatever the digests.
+// Size returns the length in bytes of the container for c.
 func (c *Contents) Size() (int64, error) {
 	_, l, err := c.describe()
 	return l.size, err
 }
 
-// offsets sets where the planes lie, counted from the first tensor at data.
+// offsets sets the offsets of the planes, counted from the first tensor at data.
 func (r *record) offsets(planes [3]extent, data int64) {
 	for j, off := range []*int64{&r.Codes, &r.Scales, &r.Mins} {
 		*off = 0
@@ -149,7 +150,7 @@ func (r *record) offsets(planes [3]extent, data int64) {
 	}
 }
 
-// assert verifies that the stored offsets are those of the layout.
+// assert checks that the stored offsets are those of the layout.
 func (h *header) assert(path string, l layout) error {
 	for i, got := range h.Tensors {
 		want := got

@@ -16,8 +16,8 @@ import (
 	"thimble/internal/model"
 )
 
-// forge returns data with another header, all lengths and digests made right.
-// tokenizer is the length that the header claims for it.
+// forge returns data with another header and correct lengths and digests.
+// tokenizer is the length of the tokenizer that the header claims.
 func forge(data, header []byte, tokenizer int64) []byte {
 	c, err := parse("file", data)
 	if err != nil {
@@ -71,8 +71,8 @@ func TestHostileHeader(t *testing.T) {
 			for i := range 11 {
 				for _, plane := range []string{"codes", "scales", "mins"} {
 					if off, ok := tensor(h, i)[plane].(uint64); ok && off > 0 {
-						// What lies after the embedding moves by its growth: 8 bytes of
-						// codes and, from the second tensor on, 2 of scales a row.
+						// The planes after the embedding's codes move by their growth of 8
+						// bytes a row, and those after its scales by 2 more.
 						grown := uint64(model.MaxVocab)*8 - 64
 						if i > 0 {
 							grown += uint64(model.MaxVocab)*2 - 64
@@ -96,39 +96,18 @@ func TestHostileHeader(t *testing.T) {
 		"zeros":                    func(h object) { under(h, "tokenizer")["bytes"] = 0 },
 		"tokenizer: is damaged":    func(h object) { under(h, "tokenizer")["sha256"] = make([]byte, 32) },
 		"embed: is damaged":        func(h object) { tensor(h, 0)["sha256"] = make([]byte, 32) },
+		"op is ==, want":           func(h object) { h["gates"].([]any)[0].(object)["op"] = "==" },
+		"in deterministic CBOR":    func(h object) { h["gates"].([]any)[0].(object)["op"] = "" },
+		"cannot unmarshal   ":      func(h object) { h["gates"].([]any)[0].(object)["op"] = 1 },
+		"value 0.25 is not >= 0.5": func(h object) { h["gates"].([]any)[0].(object)["op"] = ">=" },
 		"has -612 bytes":           func(h object) { under(h, "provenance")["sources"].([]any)[0].(object)["bytes"] = -612 },
 		"is not the base name":     func(h object) { under(h, "provenance")["sources"].([]any)[0].(object)["name"] = "../x" },
 		"exceeded max nested":      func(h object) { under(h, "provenance")["recipe"] = []any{[]any{[]any{[]any{}}}} },
 		"exceeded max number of e": func(h object) { under(h, "spec")["schedule"] = make([]int, 1<<15+1) },
 		"steps is 32768":           func(h object) { under(h, "spec")["schedule"] = make([]int, 1<<15) },
 	} {
-		var h object
-		mode := must(cbor.DecOptions{DefaultMapType: reflect.TypeFor[object]()}.DecMode())
-		c, err := parse("file", data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := mode.Unmarshal(c.bytes(c.layout.header), &h); err != nil {
-			t.Fatal(err)
-		}
-		edit(h)
-		raw, err := encoding.Marshal(h)
-		if want == "header: is not in deterministic " { // encoding writes nil as it should be
-			raw, err = must(cbor.CoreDetEncOptions().EncMode()).Marshal(h)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		claim := int64(0)
-		switch n := under(h, "tokenizer")["bytes"].(type) {
-		case uint64:
-			claim = int64(n)
-		case int64:
-			claim = n
-		case int:
-			claim = int64(n)
-		}
-		err = check(forge(data, raw, claim))
+		// encoding would write nil as an empty array.
+		err := check(withHeader(t, data, edit, want == "header: is not in deterministic "))
 		if want == "" {
 			if err != nil {
 				t.Errorf("the header unchanged: %v", err)
@@ -139,7 +118,41 @@ func TestHostileHeader(t *testing.T) {
 	}
 }
 
-// TestHostileCBOR has headers that no map can be made to encode to.
+// withHeader returns data with its header edited as a map. keepNil encodes nil as
+// CBOR's null.
+func withHeader(t *testing.T, data []byte, edit func(h map[string]any), keepNil bool) []byte {
+	t.Helper()
+	var h map[string]any
+	mode := must(cbor.DecOptions{DefaultMapType: reflect.TypeFor[map[string]any]()}.DecMode())
+	c, err := parse("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mode.Unmarshal(c.bytes(c.layout.header), &h); err != nil {
+		t.Fatal(err)
+	}
+	edit(h)
+	marshal := encoding.Marshal
+	if keepNil {
+		marshal = must(cbor.CoreDetEncOptions().EncMode()).Marshal
+	}
+	raw, err := marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := int64(0)
+	switch n := h["tokenizer"].(map[string]any)["bytes"].(type) {
+	case uint64:
+		claim = int64(n)
+	case int64:
+		claim = n
+	case int:
+		claim = int64(n)
+	}
+	return forge(data, raw, claim)
+}
+
+// TestHostileCBOR has headers that are not the encoding of any map.
 func TestHostileCBOR(t *testing.T) {
 	_, data := valid(t)
 	c, err := parse("file", data)
@@ -215,7 +228,7 @@ func TestHostilePreamble(t *testing.T) {
 		if !knownError(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want ... %s", err, want)
 		}
-		if newer := p.Version > Version || p.Features != 0; errors.Is(err, defect.ErrUnsupported) != newer {
+		if newer := p.Version > version || p.Features != 0; errors.Is(err, defect.ErrUnsupported) != newer {
 			t.Errorf("%v is of the wrong kind", err)
 		}
 	}

@@ -1,10 +1,8 @@
 package thimble
 
-import (
-	"thimble/internal/model"
-)
+import "thimble/internal/model"
 
-// Info is what a container says of itself.
+// Info is what the preamble and the header of a container tell.
 type Info struct {
 	Path           string           `json:"path"`
 	Version        int              `json:"version"`
@@ -12,15 +10,15 @@ type Info struct {
 	HeaderBytes    int64            `json:"header_bytes"`
 	TokenizerBytes int64            `json:"tokenizer_bytes"`
 	DataOffset     int64            `json:"data_offset"`   // of the first tensor
-	Header         Digest           `json:"header_sha256"` // identifies the contents: it covers every other digest
+	Header         Digest           `json:"header_sha256"` // identifies the contents: it covers all other digests
 	Spec           model.Spec       `json:"spec"`
 	Provenance     model.Provenance `json:"provenance"`
 	Gates          []Gate           `json:"gates"`
 	Tensors        []TensorInfo     `json:"tensors"`
 }
 
-// TensorInfo is one tensor as stored. Offsets count from the file's first
-// byte; -1 marks a plane that the scheme has not.
+// TensorInfo is one tensor as stored. Offsets count from the first byte of the
+// file; -1 marks a plane that the scheme does not have.
 type TensorInfo struct {
 	Name   string `json:"name"`
 	Scheme string `json:"scheme"`
@@ -29,12 +27,12 @@ type TensorInfo struct {
 	Codes  int64  `json:"codes"`
 	Scales int64  `json:"scales"`
 	Mins   int64  `json:"mins"`
-	Bytes  int64  `json:"bytes"` // of all planes, without the gaps
+	Bytes  int64  `json:"bytes"` // of all planes, without gaps
 	SHA256 Digest `json:"sha256"`
 }
 
-// Inspect reads the preamble and the header of the container at path and
-// verifies what Open verifies.
+// Inspect reads the preamble and the header of the container at path. It verifies
+// what Open verifies.
 func Inspect(path string) (*Info, error) {
 	c, err := open(path)
 	if err != nil {

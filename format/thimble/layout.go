@@ -7,18 +7,18 @@ type extent struct{ off, n int64 }
 
 func (e extent) end() int64 { return e.off + e.n }
 
-// A layout says where everything lies. It follows from the tensors and the
-// lengths of the header and the tokenizer, for writer and reader alike.
+// A layout is where each part of the file is. Writer and reader compute it from
+// the tensors and the lengths of the header and the tokenizer.
 type layout struct {
 	header    extent
 	tokenizer extent
 	data      int64       // where the planes begin
-	planes    [][3]extent // of each tensor: codes, scales, mins; n is 0 for what its scheme has not
+	planes    [][3]extent // of each tensor: codes, scales, mins; n is 0 for a plane that its scheme does not have
 	size      int64       // of the file
 }
 
-// arrange computes the layout. The limits of a Spec keep all sums below 2^58:
-// 16,387 tensors of at most 2^42 bytes, or the embedding's 2^44.
+// arrange computes the layout. The limits of a Spec keep all sums below 2^58: it
+// has at most 16,387 tensors of at most 2^42 bytes, 2^44 for the embedding.
 func arrange(tensors []Entry, header, tokenizer int64) (layout, error) {
 	l := layout{header: extent{preambleLen, header}, planes: make([][3]extent, len(tensors))}
 	l.tokenizer = extent{align(l.header.end(), planeAlign), tokenizer}

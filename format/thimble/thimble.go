@@ -1,5 +1,5 @@
 // Package thimble reads and writes the .thimble container: a model's
-// description, tokenizer and tensors in one file that is mapped and used in
+// description, tokenizer and tensors in one file, which is mapped and used in
 // place. docs/FORMAT.md is the normative description.
 //
 //	0         preamble   72 bytes: magic, version, features, lengths, SHA-256 of the header
@@ -7,10 +7,10 @@
 //	align 64  tokenizer  CBOR, may be empty
 //	align 16K tensors    in the order of use, each plane on a 64-byte boundary
 //
-// Every byte between these is zero and the file ends with the last plane,
-// rounded up to 64 bytes. The tokenizer stands before the tensors so that one
-// read at the start of the file gives all but the weights, and so that the
-// weights are a run of whole pages.
+// Every byte between these is zero, and the file ends with the last plane,
+// rounded up to 64 bytes. The tokenizer comes before the tensors so that one read
+// at the start of the file gives everything except the weights, and so that the
+// weights fill whole pages.
 package thimble
 
 import (
@@ -29,19 +29,19 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// Magic begins every container. Like PNG's it holds a byte that is not ASCII
-// and both kinds of line end, so that a transfer as text shows at once.
+// Magic begins every container. Like PNG's it has a byte that is not ASCII and
+// both kinds of line ending, so that a transfer in text mode is detected.
 const Magic = "\x89THM\r\n\x1a\n"
 
 // Name is what the format is called.
 const Name = "thimble"
 
-// Version is the only version of the container there is.
-const Version = 1
+// version is the version of the container that this package reads and writes.
+const version = 1
 
 const (
 	preambleLen  = 72
-	maxHeader    = 16 << 20 // bytes; 16,387 tensors, the most a Spec can ask for, take 3 MiB
+	maxHeader    = 16 << 20 // bytes; the 16,387 tensors that a Spec has at most take 3 MiB
 	maxTokenizer = 128 << 20
 	pageAlign    = 16 << 10 // the largest page of Android and iOS
 	planeAlign   = 64       // one cache line, and the widest vector register
@@ -54,24 +54,24 @@ type Digest [sha256.Size]byte
 func (d Digest) String() string               { return hex.EncodeToString(d[:]) }
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// The preamble is read and written by encoding/binary in little endian: this
-// struct is the one list of its fields. Its size is preambleLen.
+// A preamble is the first preambleLen bytes of the file. This struct is the one
+// list of its fields: encoding/binary reads and writes it in little endian.
 type preamble struct {
 	Magic    [len(Magic)]byte
 	Version  uint32
 	Header   uint32 // bytes of the header
-	Features uint64 // what a reader must understand, one bit each
+	Features uint64 // one bit for each extension that a reader must understand
 	Data     uint64 // offset of the first tensor
 	File     uint64 // bytes of the file
 	SHA256   Digest // of the header
 }
 
-// Open maps the container at path. It verifies the preamble, the header and
-// that every byte of the file has its place, but reads neither the tokenizer
-// nor the tensors: see Check. Its cost depends on the number of tensors alone.
+// Open maps the container at path. It verifies the preamble, the header and that
+// the parts fill the file, but reads neither the tokenizer nor the tensors, which
+// Check does. Its cost depends only on the number of tensors.
 //
 // The model's tensors alias the mapping. Reading them while another program
-// truncates the file is a memory fault, which parallel.Guard makes an error.
+// truncates the file is a memory fault, which parallel.Guard turns into an error.
 func Open(path string) (*model.Model, error) {
 	c, err := open(path)
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *container) model() *model.Model {
 	return m
 }
 
-// A container is a file whose preamble and header were found right.
+// A container is a file whose preamble and header are valid.
 type container struct {
 	path     string
 	file     *mmap.File
@@ -131,8 +131,8 @@ func open(path string) (*container, error) {
 	return c, nil
 }
 
-// parse checks all that lies before the tokenizer, and with it where
-// everything else must lie.
+// parse checks everything before the tokenizer, which determines where all other
+// parts are.
 func parse(path string, data []byte) (*container, error) {
 	c := &container{path: path, file: &mmap.File{Data: data}}
 	p := &c.preamble
@@ -149,10 +149,10 @@ func parse(path string, data []byte) (*container, error) {
 	switch {
 	case string(p.Magic[:]) != Magic:
 		return fault(0, "magic", "is %q, want %q", p.Magic[:], Magic)
-	case p.Version > Version:
-		return nil, defect.Unsupported(path, "container version %d (this program reads %d, use a newer one)", p.Version, Version)
-	case p.Version != Version:
-		return fault(8, "version", "is %d, want %d", p.Version, Version)
+	case p.Version > version:
+		return nil, defect.Unsupported(path, "container version %d (this program reads %d, use a newer one)", p.Version, version)
+	case p.Version != version:
+		return fault(8, "version", "is %d, want %d", p.Version, version)
 	case p.Features&^known != 0:
 		return nil, defect.Unsupported(path, "container feature %#x (use a newer version of this program)", p.Features&^known)
 	case p.File != uint64(len(data)):
@@ -186,7 +186,7 @@ func parse(path string, data []byte) (*container, error) {
 	return c, nil
 }
 
-// bytes returns the part of the file at e, whose bounds parse has checked.
+// bytes returns the bytes of e, whose bounds parse has checked.
 func (c *container) bytes(e extent) []byte {
 	return c.file.Data[e.off:e.end():e.end()]
 }

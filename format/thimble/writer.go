@@ -24,9 +24,9 @@ type Options struct {
 	system atomicfile.System // the operating system's unless a test sets it
 }
 
-// A Writer writes one container, tensor by tensor. The file appears at Close;
-// until then a temporary file in the same folder grows, which begins with
-// zeros and so cannot be taken for a container.
+// A Writer writes one container, tensor by tensor. The file appears at Close.
+// Until then the Writer fills a temporary file in the same folder, which begins
+// with zeros and so cannot be mistaken for a container.
 type Writer struct {
 	path     string
 	contents *Contents
@@ -34,16 +34,16 @@ type Writer struct {
 	layout
 	file *atomicfile.File
 	buf  *bufio.Writer
-	at   int64 // bytes given to buf
+	at   int64 // bytes written to buf
 	next int   // tensors written
 	err  error // the first failure
 
 	digest Digest
 }
 
-// Create begins to write c at path. All that c says is checked before
-// anything is written; c must stay unchanged until Close, but for the digests of
-// its sources, which may become known until then.
+// Create begins to write a container for c at path. It checks all of c before it
+// writes anything. The caller must not change c until Close, except that the
+// digests of its sources may be filled in until then.
 func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if err := c.check(path, int64(len(c.Tokenizer))); err != nil {
 		return nil, err
@@ -53,8 +53,8 @@ func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if w.header, w.layout, err = c.describe(); err != nil {
 		return nil, fmt.Errorf("%s: header: %w", defect.Printable(path), err)
 	}
-	// What reading would refuse must not be written: text that is not UTF-8, or
-	// a recipe that makes the header too long.
+	// The writer refuses what the reader would refuse: text that is not UTF-8, or a
+	// recipe that makes the header too long.
 	if w.layout.header.n > maxHeader {
 		return nil, fmt.Errorf("%s: header takes %d bytes, want at most %d", defect.Printable(path), w.layout.header.n, maxHeader)
 	}
@@ -88,15 +88,15 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	}
 	e := w.contents.Tensors[w.next]
 	if m.Scheme != e.Scheme || m.Rows != e.Rows || m.Cols != e.Cols {
-		return fmt.Errorf("%s: %s: is %v (%d, %d), planned was %v (%d, %d)", defect.Printable(w.path), e.Name,
+		return fmt.Errorf("%s: %s: is %v (%d, %d), want %v (%d, %d) as in the contents", defect.Printable(w.path), e.Name,
 			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
 	}
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
 	hash := sha256.New()
-	// Writing and hashing are two passes over what may be mapped from a source,
-	// and each is as long as reading it: side by side.
+	// Writing and hashing are two passes over data that may be mapped from a source
+	// file. Each takes as long as reading it, so they run in parallel.
 	passes := []func() error{
 		func() error { return w.putPlanes(m) },
 		func() error { return hashPlanes(hash, m) },
@@ -113,7 +113,7 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// putPlanes writes what m stores at its place in the file.
+// putPlanes writes the planes of m at their place in the file.
 func (w *Writer) putPlanes(m *qtensor.Matrix) error {
 	for j, plane := range m.Planes() {
 		if len(plane) > 0 {
@@ -128,7 +128,7 @@ func (w *Writer) putPlanes(m *qtensor.Matrix) error {
 	return w.err
 }
 
-// hashPlanes gives what m stores to hash.
+// hashPlanes writes the planes of m to hash.
 func hashPlanes(hash io.Writer, m *qtensor.Matrix) error {
 	for _, plane := range m.Planes() {
 		hash.Write(plane)
@@ -137,7 +137,7 @@ func hashPlanes(hash io.Writer, m *qtensor.Matrix) error {
 	return nil
 }
 
-// eachRow makes the rows of a matrix that has them made on demand.
+// eachRow calls f with the rows of a matrix that makes them on demand.
 func eachRow(m *qtensor.Matrix, f func(row []byte)) {
 	if m.Source == nil {
 		return
@@ -148,7 +148,7 @@ func eachRow(m *qtensor.Matrix, f func(row []byte)) {
 	}
 }
 
-// put writes zeros up to byte off of the file and then p.
+// put writes zeros up to offset off, and then p.
 func (w *Writer) put(off int64, p []byte) {
 	if w.err == nil {
 		_, w.err = w.buf.Write(make([]byte, off-w.at))
@@ -166,11 +166,11 @@ func (w *Writer) front() ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(raw)) != w.layout.header.n {
-		return nil, fmt.Errorf("%s: header takes %d bytes, %d were left for it", defect.Printable(w.path), len(raw), w.layout.header.n)
+		return nil, fmt.Errorf("%s: header takes %d bytes, %d were reserved for it", defect.Printable(w.path), len(raw), w.layout.header.n)
 	}
 	p := preamble{
 		Magic:   [len(Magic)]byte([]byte(Magic)),
-		Version: Version,
+		Version: version,
 		Header:  uint32(len(raw)),
 		Data:    uint64(w.data),
 		File:    uint64(w.size),
@@ -184,9 +184,9 @@ func (w *Writer) front() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Close finishes the file once all tensors are written: it puts the header in
-// its place, syncs the file and gives it its name. On an error nothing is left
-// behind.
+// Close finishes the file once all tensors are written: it writes the preamble and
+// the header, syncs the file and gives it its name. After an error nothing
+// remains of the file.
 func (w *Writer) Close() error {
 	defer w.Abort()
 	if n := len(w.contents.Tensors); w.err == nil && w.next < n {
@@ -210,14 +210,15 @@ func (w *Writer) Close() error {
 	return w.file.Commit()
 }
 
-// Size is the length of the file in bytes.
+// Size returns the length of the file in bytes.
 func (w *Writer) Size() int64 { return w.size }
 
-// Digest is the SHA-256 of the header, known after Close. It identifies all that
-// the file holds, since the header has the digests of its parts.
+// Digest returns the SHA-256 of the header, which is known after Close. It
+// identifies the contents of the file, since the header has the digests of all
+// parts.
 func (w *Writer) Digest() Digest { return w.digest }
 
-// Abort removes what was written. After Close it does nothing.
+// Abort removes the temporary file. After Close it does nothing.
 func (w *Writer) Abort() {
 	w.file.Abort()
 	if w.err == nil {

@@ -16,11 +16,11 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Whichever operation fails, the old file stays as it was or the new one is
-// whole, and nothing else is left.
+// Whichever operation fails, either the old file is unchanged or the new one is
+// complete, and nothing else is left.
 func TestWriterFaults(t *testing.T) {
 	_, whole := valid(t)
-	// Tensors of more than the writer's buffer make it write more than once.
+	// Tensors larger than the writer's buffer make it write more than once.
 	big := tiny()
 	big.Spec.Vocab = 300000
 	big.Tensors[0].Rows = big.Spec.Vocab
@@ -44,26 +44,32 @@ func TestWriterFaults(t *testing.T) {
 				}
 				break
 			}
-			op, want := s.Trace[n-1], cause
-			if cause == nil {
-				if !strings.HasPrefix(op, "write") {
-					continue // only writing fails without an error
-				}
-				want = io.ErrShortWrite
-			}
-			if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("operation %d, %s: %v, want %v", n, op, err, want)
-			}
-			if err := faulty.Only(dir, "out.thimble"); err != nil {
-				t.Errorf("operation %d, %s: %v", n, op, err)
-			}
-			if err := Check(t.Context(), path, nil); err != nil {
-				t.Errorf("operation %d, %s: %v", n, op, err)
-			}
-			if info, err := os.Stat(path); err != nil || (info.Size() == int64(len(whole))) != (op != "syncdir") {
-				t.Errorf("operation %d, %s: file of %d bytes, %v", n, op, info.Size(), err)
+			if cause != nil || strings.HasPrefix(s.Trace[n-1], "write") { // only writing fails without an error
+				checkFault(t, s, err, path, int64(len(whole)))
 			}
 		}
+	}
+}
+
+// checkFault checks the error of a write over the file of size bytes at path, in
+// which s made an operation fail, and what the write left.
+func checkFault(t *testing.T, s *faulty.System, err error, path string, size int64) {
+	t.Helper()
+	op, want := s.Trace[s.Fail-1], s.Err
+	if want == nil {
+		want = io.ErrShortWrite
+	}
+	if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("operation %d, %s: %v, want %v", s.Fail, op, err, want)
+	}
+	if err := faulty.Only(filepath.Dir(path), filepath.Base(path)); err != nil {
+		t.Errorf("operation %d, %s: %v", s.Fail, op, err)
+	}
+	if err := Check(t.Context(), path, nil); err != nil {
+		t.Errorf("operation %d, %s: %v", s.Fail, op, err)
+	}
+	if info, err := os.Stat(path); err != nil || (info.Size() == size) != (op != "syncdir") {
+		t.Errorf("operation %d, %s: file of %d bytes, %v", s.Fail, op, info.Size(), err)
 	}
 }
 
@@ -83,6 +89,9 @@ func TestWriterRefusesContents(t *testing.T) {
 		"has no metric":                       func(c *Contents) { c.Gates[0].Metric = "" },
 		"value NaN is not finite":             func(c *Contents) { c.Gates[0].Value = math.NaN() },
 		"limit +Inf":                          func(c *Contents) { c.Gates[0].Limit = math.Inf(1) },
+		"gates[0]: op is <, want <= or >=":    func(c *Contents) { c.Gates[0].Op = "<" },
+		"value 0.25 is not >= 0.5":            func(c *Contents) { c.Gates[0].Op = ">=" },
+		"value 0.75 is not <= 0.5":            func(c *Contents) { c.Gates[0].Value = 0.75 },
 		"SHA-256 of its reference":            func(c *Contents) { c.Gates[0].Against = nil },
 		"invalid UTF-8":                       func(c *Contents) { c.Provenance.Recipe = "\xff" },
 		"header takes":                        func(c *Contents) { c.Provenance.Recipe = strings.Repeat("r", maxHeader) },
@@ -127,7 +136,7 @@ func TestWriterRefusesTensors(t *testing.T) {
 	first := fill(w.contents.Tensors[0])
 	other := *first
 	other.Scheme = scheme("int8/g8")
-	refused(w.Write(&other), "embed: is int8/g8/sym (6, 8), planned was int8/row/sym (6, 8)")
+	refused(w.Write(&other), "embed: is int8/g8/sym (6, 8), want int8/row/sym (6, 8) as in the contents")
 	short := *first
 	short.Codes = short.Codes[1:]
 	refused(w.Write(&short), "codes take 47 bytes")
@@ -171,7 +180,7 @@ func TestWriterRefusesPlace(t *testing.T) {
 	}
 }
 
-// Until Close the temporary file is no container, whatever was written.
+// Until Close the temporary file is not a container, whatever was written.
 func TestUnfinishedIsNoContainer(t *testing.T) {
 	dir := t.TempDir()
 	w, err := Create(filepath.Join(dir, "out.thimble"), tiny(), Options{})

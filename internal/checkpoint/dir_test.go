@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -221,4 +222,34 @@ func TestReadFile(t *testing.T) {
 	if _, err := d.ReadFile("ten", 9); !errors.As(err, &corrupt) || corrupt.Why != "10 bytes, want at most 9" {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Any text is an error in one line or an index whose shards are plain names, and
+// all that the map uses.
+func FuzzIndex(f *testing.F) {
+	for _, text := range []string{
+		index, "", "{}", `{"metadata":{}}`, `{"weight_map":{}}`, `{"weight_map":{"a":"../x"}}`, `{"weight_map":{"a":"x","\u0061":"y"}}`,
+		`{"metadata":[[[[]]]],"weight_map":{"":"x.safetensors","b\n":"x.safetensors"}}`, `{"weight_map":{"a":"a\u0000"},"weight_map":{}}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		shardOf, shards, err := parseIndex("index.json", text)
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("not one clean line: %q", err)
+			}
+			return
+		}
+		used := map[string]bool{}
+		for name, shard := range shardOf {
+			used[shard] = true
+			if filepath.Base(shard) != shard || shard == "." || shard == ".." {
+				t.Errorf("%q is in shard %q", name, shard)
+			}
+		}
+		if len(shards) != len(used) || len(shards) > maxShards || !slices.IsSorted(shards) {
+			t.Errorf("shards are %q, the map uses %v", shards, used)
+		}
+	})
 }

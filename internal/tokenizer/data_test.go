@@ -288,6 +288,36 @@ func FuzzParseJSON(f *testing.F) {
 	})
 }
 
+// A tokenizer_config.json is an error in one line, or leaves a tokenizer that
+// encodes or that New refuses.
+func FuzzApplyConfig(f *testing.F) {
+	bases := seeds(f)
+	for i, text := range []string{
+		`{"bos_token":"<|begin|>","eos_token":{"content":"<|end|>","lstrip":false},"pad_token":null,"chat_template":"x"}`,
+		`{"bos_token":"a","unk_token":"!","add_prefix_space":false,"split_special_tokens":false}`,
+		`{"added_tokens_decoder":{"1":{"content":"<|begin|>","special":true}}}`,
+		`{"chat_template":[{"name":"tool","template":"no"},{"name":"default","template":"yes"}]}`,
+		`{"added_tokens_decoder":{"99999999999":{}},"chat_template":[[]]}`, "[]", "",
+	} {
+		f.Add(uint8(i), []byte(text))
+	}
+	f.Fuzz(func(t *testing.T, base uint8, text []byte) {
+		d, err := ParseJSON(bases[int(base)%len(bases)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.ApplyConfig(text); err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("not one clean line: %q", err)
+			}
+			return
+		}
+		if tok, err := New(d); err == nil {
+			tok.Decode(tok.Encode("Hello  world 123\r\n<|end|> ab", true))
+		}
+	})
+}
+
 func FuzzDecodeData(f *testing.F) {
 	for _, b := range seeds(f) {
 		d, err := ParseJSON(b)

@@ -11,85 +11,87 @@ import (
 	"thimble/internal/model"
 )
 
-// A walk moves features between a Spec and the keys: one list of them serves
-// both directions. The first failure stays.
-type walk struct {
+// A mapper moves features between a Spec and the keys: one list of features
+// serves both directions. It keeps the first failure.
+type mapper struct {
 	m       *metadata
 	reading bool
 	err     error
 }
 
-// fail records that the key kept at value cannot be served.
-func (w *walk) fail(value any, format string, args ...any) {
+// fail records that the value of the key at a place in metadata is not supported.
+func (w *mapper) fail(place any, format string, args ...any) {
 	if w.err == nil {
-		w.err = defect.Unsupported(w.m.nameOf(value), format, args...)
+		w.err = defect.Unsupported(w.m.nameOf(place), format, args...)
 	}
 }
 
-// count moves a whole number. A key that is absent means absent; where that is
-// 0, the key must be there.
-func (w *walk) count(key **uint32, v *int, absent int) {
+// count moves a whole number. def is what an absent key means; if that is 0, the
+// key must be present.
+func (w *mapper) count(key **uint32, v *int, def int) {
 	switch {
 	case !w.reading:
 		*key = ptr(uint32(*v))
 	case *key != nil:
 		*v = int(**key)
-	case absent != 0:
-		*v = absent
+	case def != 0:
+		*v = def
 	case w.err == nil:
 		w.err = fmt.Errorf("%s: the key is missing", w.m.nameOf(key))
 	}
 }
 
-// float moves a float32, read as the shortest decimal number that is it: 1e-5
-// comes back as 1e-5.
-func (w *walk) float(key **float32, v *float64, absent float64) {
+// float moves a float32 the same way.
+func (w *mapper) float(key **float32, v *float64, def float64) {
 	switch {
 	case !w.reading:
 		*key = ptr(float32(*v))
 	case *key != nil:
-		*v = widen(**key)
-	case absent != 0:
-		*v = absent
+		*v = shortest(**key)
+	case def != 0:
+		*v = def
 	case w.err == nil:
 		w.err = fmt.Errorf("%s: the key is missing", w.m.nameOf(key))
 	}
 }
 
-func widen(f float32) float64 {
+// shortest returns the shortest decimal number that rounds to f, so that 1e-5
+// comes back as 1e-5.
+func shortest(f float32) float64 {
 	x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
 	return x
 }
 
 func ptr[T any](v T) *T { return &v }
 
-// describe returns the keys that say what s, in the words of said, computes.
+// describe returns the keys of a file that computes s, which is in the form of
+// asGGUF.
 func (a *architecture) describe(s *model.Spec) *metadata {
-	w := &walk{m: &metadata{architecture: a.name}}
+	w := &mapper{m: &metadata{architecture: a.name}}
 	t := *s
-	a.walk(w, &t)
+	a.mapFeatures(w, &t)
 	return w.m
 }
 
-// spec returns what a file with these keys, and the tensors that has reports,
-// computes. It leaves out BOS and EOS and is not checked yet.
+// spec returns what a file computes that has these keys, and those tensors that
+// has reports. It leaves out BOS and EOS, and the result is not checked yet.
 func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Spec, error) {
 	var s model.Spec
-	w := &walk{m: m, reading: true}
-	a.walk(w, &s)
+	w := &mapper{m: m, reading: true}
+	a.mapFeatures(w, &s)
 	s.Tied = !has("output.weight")
 	s.Bias = model.Bias{
-		QKV: a.biases.QKV && has("blk.0.attn_q.bias"), O: a.biases.O && has("blk.0.attn_output.bias"),
-		FFN: a.biases.FFN && has("blk.0.ffn_up.bias"), Head: a.biases.Head && has("output.bias"),
+		QKV: a.optionalBias.QKV && has("blk.0.attn_q.bias"), O: a.optionalBias.O && has("blk.0.attn_output.bias"),
+		FFN: a.optionalBias.FFN && has("blk.0.ffn_up.bias"), Head: a.optionalBias.Head && has("output.bias"),
 	}
-	if a.fixes != nil {
-		a.fixes(&s)
+	if a.graph != nil {
+		a.graph(&s)
 	}
 	return s, w.err
 }
 
-// walk is the one list of features and keys.
-func (a *architecture) walk(w *walk, s *model.Spec) {
+// mapFeatures is the one list of features and their keys.
+func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	m := w.m
 	w.count(&m.blocks, &s.Blocks, 0)
 	if w.reading && s.Blocks > 0 && s.Blocks <= model.MaxBlocks {
@@ -110,25 +112,25 @@ func (a *architecture) walk(w *walk, s *model.Spec) {
 	} else if w.reading {
 		s.HeadDim = quotient
 	}
-	var fixed model.Spec
-	if a.fixes != nil {
-		a.fixes(&fixed)
+	var graph model.Spec
+	if a.graph != nil {
+		a.graph(&graph)
 	}
-	if fixed.Norm == model.NormLayer {
+	if graph.Norm == model.NormLayer {
 		w.float(&m.layerEps, &s.NormEps, 0)
 	} else {
 		w.float(&m.eps, &s.NormEps, 0)
 	}
-	a.rope(w, s)
-	if a.own != nil {
-		a.own(w, s)
+	a.mapRope(w, s)
+	if a.extra != nil {
+		a.extra(w, s)
 	} else if m.experts != nil && *m.experts > 0 {
 		w.fail(&m.experts, "%d", *m.experts)
 	}
 }
 
-// rope moves the rotary embedding of most blocks.
-func (a *architecture) rope(w *walk, s *model.Spec) {
+// mapRope maps the rotary embedding that blocks have unless they name another.
+func (a *architecture) mapRope(w *mapper, s *model.Spec) {
 	m, r := w.m, &s.Rope
 	w.float(&m.ropeBase, &r.Base, 10000)
 	dims := r.Dims
@@ -160,7 +162,7 @@ func (a *architecture) rope(w *walk, s *model.Spec) {
 	}
 }
 
-// putProvenance adds where m came from.
+// putProvenance adds the keys that tell where the model came from.
 func (m *metadata) putProvenance(p *model.Provenance) {
 	m.madeBy, m.origin, m.recipe, m.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
 	for _, source := range p.Sources {
@@ -170,9 +172,10 @@ func (m *metadata) putProvenance(p *model.Provenance) {
 	}
 }
 
-// ropeFactors returns what llama.cpp is to divide each rotary frequency by
-// for Llama 3.1's rule: 1 for short wavelengths, Factor for long ones, in
-// between the harmonic blend (transformers, _compute_llama3_parameters).
+// ropeFactors returns, (HeadDim/2), the divisors of the rotary frequencies that
+// make llama.cpp follow Llama 3.1's rule: 1 for short wavelengths, Factor for
+// long ones, the harmonic blend in between (transformers,
+// _compute_llama3_parameters).
 func ropeFactors(s *model.Spec) []float32 {
 	r := &s.Rope
 	factors := make([]float32, s.HeadDim/2)
@@ -192,9 +195,9 @@ func ropeFactors(s *model.Spec) []float32 {
 	return factors
 }
 
-// fileType is the key's value for the type that most weights have.
+// fileType returns general.file_type for the type that holds most weights.
 func fileType(weights map[string]int64) *uint32 {
-	best := types[0]
+	best := typeF32
 	for _, t := range types {
 		if weights[t.name] > weights[best.name] {
 			best = t

@@ -1,0 +1,96 @@
+package export
+
+import (
+	"context"
+	"fmt"
+
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// A Plan is an export that is decided and not yet written.
+type Plan struct {
+	Tensors []Tensor // in the order of the file
+	Notes   []string // what the file leaves out, adds or changes, for the user to read
+	Bytes   int64    // length of the file
+
+	// Write writes the file at path, which appears only once it is complete. The
+	// same model and options give the same bytes. On an error, or once ctx is
+	// done, nothing remains of what was written.
+	Write func(ctx context.Context, path string) error
+}
+
+// A Tensor is one tensor of an exported file.
+type Tensor struct {
+	Name       string // in the file
+	Source     string // in the model; empty if the format adds the tensor
+	Type       string // the format's name for how the values are stored
+	Rows, Cols int
+	Bytes      int64 // of the values, without padding
+
+	From       qtensor.Scheme // of the source in the model
+	To         qtensor.Scheme // that Type stores
+	Requantize bool           // From has no type: Options.Requantize rounds the values to To
+}
+
+// Place plans how f stores tensor source of m. want is the scheme to store it in
+// if f has a type for it: the tensor's own, or another that holds its values
+// exactly. The caller sets Name and Bytes.
+//
+// A scheme without a type is an error that wraps format.ErrUnsupported, unless
+// Options.Requantize allows the nearest one.
+func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
+	x := m.Tensors[source]
+	to := f.Nearest(want, x.Cols)
+	typ, _ := f.Kernel(to, x.Rows)
+	if to != want && o.Requantize == nil {
+		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or say --requantize to round this to %s",
+			defect.Unsupported(m.Path, "%s: scheme %v of %d columns in %s", source, x.Scheme, x.Cols, f.Format().Name), to, typ)
+	}
+	return Tensor{
+		Source: source, Type: typ, Rows: x.Rows, Cols: x.Cols,
+		From: x.Scheme, To: to, Requantize: to != want,
+	}, nil
+}
+
+// Read calls use with the values of t, which Place has planned for m and o: those
+// of its source, or those that Options.Requantize makes of them. If another
+// program truncates the source's file meanwhile, Read returns an error that
+// names the tensor.
+func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(x *qtensor.Matrix) error) error {
+	x := m.Tensors[t.Source]
+	if t.Requantize {
+		var err error
+		if x, err = o.Requantize(ctx, t.Source, t.To); err != nil {
+			return fmt.Errorf("%s: %w", t.Source, err)
+		}
+		if x.Scheme != t.To || x.Rows != t.Rows || x.Cols != t.Cols {
+			return fmt.Errorf("%s: rounded again it is %v (%d, %d), want %v (%d, %d)", t.Source, x.Scheme, x.Rows, x.Cols, t.To, t.Rows, t.Cols)
+		}
+	}
+	err := parallel.Guard(func() error { return use(x) })
+	if err == parallel.ErrFault {
+		return fmt.Errorf("%s: reading its source: %w", t.Source, err)
+	}
+	return err
+}
+
+// RoundingNotes returns notes on how many of the tensors are rounded again, and to
+// which types.
+func RoundingNotes(tensors []Tensor) (notes []string) {
+	var changes []string
+	count := map[string]int{}
+	for _, t := range tensors {
+		if change := fmt.Sprintf("%v is rounded again to %s", t.From, t.Type); t.Requantize {
+			if count[change]++; count[change] == 1 {
+				changes = append(changes, change)
+			}
+		}
+	}
+	for _, change := range changes {
+		notes = append(notes, fmt.Sprintf("--requantize: %s in %d of the tensors", change, count[change]))
+	}
+	return notes
+}

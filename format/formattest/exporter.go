@@ -1,0 +1,309 @@
+package formattest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/format/export"
+	"thimble/internal/defect"
+	"thimble/internal/mmap"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// An ExporterTarget is an exporter under test.
+type ExporterTarget struct {
+	Exporter export.Exporter
+	Schemes  []qtensor.Scheme // of linear layers that the format has types for
+	Without  qtensor.Scheme   // of linear layers that it has no type for
+}
+
+// RunExporter exports models of each scheme and shape. A plan must account for
+// every tensor and for the length of the file, the same model must give the same
+// bytes, what the format cannot hold must be refused before anything is written,
+// and a failed or cancelled export must leave nothing. An exporter may refuse,
+// with format.ErrUnsupported, a model whose widths are not multiples of 64.
+func RunExporter(t *testing.T, target ExporterTarget) {
+	t.Run("Format", func(t *testing.T) {
+		f := target.Exporter.Format()
+		if f.Name == "" || f.Program == "" || f.Fast == "" || f.Slow == "" {
+			t.Errorf("%+v has an empty field", f)
+		}
+		if !strings.HasPrefix(f.Ending, ".") || f.Ending != strings.ToLower(f.Ending) {
+			t.Errorf("ending is %q, want a dot and lower case", f.Ending)
+		}
+	})
+	for _, scheme := range target.Schemes {
+		for name, s := range specs() {
+			t.Run(fmt.Sprintf("%v/%s", scheme, name), func(t *testing.T) {
+				t.Parallel()
+				target.whole(t, build(t, s, scheme))
+			})
+		}
+	}
+	for name, run := range map[string]func(t *testing.T, m *model.Model){
+		"Unsupported": target.unsupported,
+		"Requantize":  target.requantize,
+		"Failure":     target.failure,
+		"Existing":    target.existing,
+		"Invalid":     target.invalid,
+		"Truncated":   target.truncated,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, build(t, specs()["wide"], target.Schemes[0]))
+		})
+	}
+}
+
+// whole exports m twice and compares the file with the plan.
+func (target ExporterTarget) whole(t *testing.T, m *model.Model) {
+	e := target.Exporter
+	if _, err := e.Plan(m, export.Options{}); errors.Is(err, defect.ErrUnsupported) && (m.Spec.Hidden%64 != 0 || m.Spec.FFN%64 != 0) {
+		return
+	}
+	if _, err := e.Check(m); err != nil {
+		t.Errorf("Check refuses what Plan accepts: %v", err)
+	}
+	dir := t.TempDir()
+	var first []byte
+	for i := range 2 {
+		last := int64(0)
+		p := target.plan(t, m, export.Options{
+			Requantize: func(_ context.Context, source string, _ qtensor.Scheme) (*qtensor.Matrix, error) {
+				t.Errorf("Requantize was called for %s, whose scheme has a type", source)
+				return m.Tensors[source], nil
+			},
+			Progress: func(done int64) {
+				if done < last {
+					t.Errorf("progress went from %d to %d", last, done)
+				}
+				last = done
+			},
+		})
+		target.accounts(t, p, m)
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := p.Write(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		data := read(t, path)
+		if int64(len(data)) != p.Bytes || last != p.Bytes {
+			t.Errorf("the file has %d bytes, progress reached %d, %d were planned", len(data), last, p.Bytes)
+		}
+		if i > 0 && !bytes.Equal(data, first) {
+			t.Error("the same model gave different bytes")
+		}
+		first = data
+	}
+	os.Remove(filepath.Join(dir, "0"))
+	os.Remove(filepath.Join(dir, "1"))
+	empty(t, dir)
+}
+
+// accounts checks that p stores every tensor of m in a type that Kernel names.
+func (target ExporterTarget) accounts(t *testing.T, p *export.Plan, m *model.Model) {
+	t.Helper()
+	missing := maps.Clone(m.Tensors)
+	sum := int64(0)
+	for _, x := range p.Tensors {
+		if sum += x.Bytes; x.Name == "" || x.Bytes <= 0 || x.Type == "" {
+			t.Errorf("%+v lacks a name, a type or a size", x)
+		}
+		if x.Source == "" {
+			continue
+		}
+		delete(missing, x.Source)
+		source := m.Tensors[x.Source]
+		if source == nil || x.Rows != source.Rows || x.Cols != source.Cols || x.From != source.Scheme || x.Requantize {
+			t.Errorf("%+v is planned from %+v", x, source)
+		}
+		if typ, _ := target.Exporter.Kernel(x.To, x.Rows); typ != x.Type {
+			t.Errorf("%s has type %s, Kernel calls %v %s", x.Name, x.Type, x.To, typ)
+		}
+	}
+	if len(missing) > 0 {
+		t.Errorf("the plan leaves out %v", slices.Sorted(maps.Keys(missing)))
+	}
+	if sum > p.Bytes {
+		t.Errorf("the tensors take %d bytes, the file %d", sum, p.Bytes)
+	}
+}
+
+func (target ExporterTarget) plan(t *testing.T, m *model.Model, o export.Options) *export.Plan {
+	t.Helper()
+	p, err := target.Exporter.Plan(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// odd is the tensor that replaceOdd gives the scheme without a type.
+var odd = model.Name(1, model.Down)
+
+func (target ExporterTarget) replaceOdd(m *model.Model) {
+	m.Tensors[odd] = Fill(target.Without, m.Tensors[odd].Rows, m.Tensors[odd].Cols, 1)
+}
+
+// unsupported wants a scheme without a type to be refused by the tensor's name.
+func (target ExporterTarget) unsupported(t *testing.T, m *model.Model) {
+	target.replaceOdd(m)
+	_, err := target.Exporter.Plan(m, export.Options{})
+	if !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), odd) || !strings.Contains(err.Error(), target.Without.String()) {
+		t.Errorf("%v in %v: %v", odd, target.Without, err)
+	}
+}
+
+// requantize wants Requantize to be called for the one tensor that needs it, and
+// its result to be written.
+func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
+	cols := m.Tensors[odd].Cols
+	near := target.Exporter.Nearest(target.Without, cols)
+	if again := target.Exporter.Nearest(near, cols); near == target.Without || again != near {
+		t.Fatalf("the nearest to %v is %v, and to that %v", target.Without, near, again)
+	}
+	rounded := Fill(near, m.Tensors[odd].Rows, cols, 3)
+	m.Tensors[odd] = rounded
+	dir := t.TempDir()
+	want := filepath.Join(dir, "want")
+	if err := target.plan(t, m, export.Options{}).Write(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+
+	target.replaceOdd(m)
+	var calls []string
+	p := target.plan(t, m, export.Options{Requantize: func(_ context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+		calls = append(calls, source)
+		if to != near {
+			t.Errorf("%s is asked for in %v, want %v", source, to, near)
+		}
+		return rounded, nil
+	}})
+	for _, x := range p.Tensors {
+		if x.Requantize != (x.Source == odd) {
+			t.Errorf("%s: Requantize is %v", x.Name, x.Requantize)
+		}
+	}
+	if !strings.Contains(strings.Join(p.Notes, "\n"), target.Without.String()) {
+		t.Errorf("no note of %q is about %v", p.Notes, target.Without)
+	}
+	got := filepath.Join(dir, "got")
+	if err := p.Write(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	if len(calls) != 1 || calls[0] != odd {
+		t.Errorf("Requantize was called for %v", calls)
+	}
+	if !bytes.Equal(read(t, got), read(t, want)) {
+		t.Error("the file is not that of a model with the rounded tensor")
+	}
+}
+
+// failure cancels an export, or lets Requantize fail, at several points.
+func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
+	target.replaceOdd(m)
+	rows, cols := m.Tensors[odd].Rows, m.Tensors[odd].Cols
+	near := target.Exporter.Nearest(target.Without, cols)
+	fault := errors.New("fault")
+	ctx, cancel := context.WithCancel(t.Context())
+	for name, c := range map[string]struct {
+		requantize func() (*qtensor.Matrix, error)
+		want       error
+	}{
+		"Requantize fails":         {func() (*qtensor.Matrix, error) { return nil, fault }, fault},
+		"another scheme":           {func() (*qtensor.Matrix, error) { return m.Tensors[odd], nil }, nil},
+		"another shape":            {func() (*qtensor.Matrix, error) { return Fill(near, rows+1, cols, 1), nil }, nil},
+		"cancelled while it works": {func() (*qtensor.Matrix, error) { cancel(); return Fill(near, rows, cols, 1), nil }, context.Canceled},
+	} {
+		dir := t.TempDir()
+		p := target.plan(t, m, export.Options{Requantize: func(context.Context, string, qtensor.Scheme) (*qtensor.Matrix, error) { return c.requantize() }})
+		run := t.Context()
+		if c.want == context.Canceled {
+			run = ctx
+		}
+		if err := p.Write(run, filepath.Join(dir, "out")); err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		empty(t, dir)
+	}
+	dir := t.TempDir()
+	m.Tensors[odd] = Fill(near, rows, cols, 1)
+	if err := target.plan(t, m, export.Options{}).Write(ctx, filepath.Join(dir, "out")); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before it began: error is %v", err)
+	}
+	empty(t, dir)
+}
+
+// existing wants a file at the path to be kept without Overwrite, and an input
+// of the run in any case.
+func (target ExporterTarget) existing(t *testing.T, m *model.Model) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.plan(t, m, export.Options{}).Write(t.Context(), path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a file is in the way: %v", err)
+	}
+	if err := target.plan(t, m, export.Options{Overwrite: true, Inputs: []string{path}}).Write(t.Context(), path); err == nil {
+		t.Error("an input was replaced")
+	}
+	if got := read(t, path); string(got) != "old" {
+		t.Errorf("the file holds %.20q", got)
+	}
+	p := target.plan(t, m, export.Options{Overwrite: true})
+	if err := p.Write(t.Context(), path); err != nil || int64(len(read(t, path))) != p.Bytes {
+		t.Errorf("the file was not replaced: %v", err)
+	}
+	os.Remove(path)
+	empty(t, dir)
+}
+
+// invalid plans models and contexts that no format can hold.
+func (target ExporterTarget) invalid(t *testing.T, m *model.Model) {
+	for _, n := range []int{-1, m.Spec.Context + 1} {
+		if _, err := target.Exporter.Plan(m, export.Options{Context: n}); err == nil {
+			t.Errorf("a context of %d was accepted for a model of %d", n, m.Spec.Context)
+		}
+	}
+	target.plan(t, m, export.Options{Context: m.Spec.Context / 2})
+	delete(m.Tensors, model.Norm)
+	if _, err := target.Exporter.Plan(m, export.Options{}); err == nil {
+		t.Errorf("a model without %s was accepted", model.Norm)
+	}
+}
+
+// truncated cuts the file that a tensor lies in between the plan and its
+// writing.
+func (target ExporterTarget) truncated(t *testing.T, m *model.Model) {
+	source := filepath.Join(t.TempDir(), "source")
+	if err := os.WriteFile(source, m.Tensors[odd].Codes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mapped, err := mmap.Open(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mapped.Close()
+	m.Tensors[odd].Codes = mapped.Data
+	p := target.plan(t, m, export.Options{})
+	if err := os.Truncate(source, 0); err != nil {
+		t.Logf("this system keeps mapped files: %v", err)
+		return
+	}
+	dir := t.TempDir()
+	if err := p.Write(t.Context(), filepath.Join(dir, "out")); !errors.Is(err, parallel.ErrFault) || !strings.Contains(err.Error(), odd) {
+		t.Errorf("the source of %s was truncated: %v", odd, err)
+	}
+	empty(t, dir)
+}

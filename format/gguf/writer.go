@@ -1,0 +1,255 @@
+package gguf
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"thimble/format/export"
+	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// A writer writes one model as GGUF. All its fields are final once newWriter
+// returns.
+type writer struct {
+	model   *model.Model
+	options export.Options
+	spec    model.Spec // of model, in the context of the file
+	arch    *architecture
+	asGGUF  model.Spec // what the file computes, one block for each step
+
+	tensors []tensor // in the order of the file
+	notes   []string
+	front   []byte // everything before the tensor data
+	size    int64  // of the file
+}
+
+// A tensor is one tensor of the file and how its values are made.
+type tensor struct {
+	export.Tensor
+	ggml       ggmlType
+	vector     bool      // a norm's gains or a bias: one dimension, F32
+	values     []float32 // of a tensor without a source
+	interleave int       // width of the heads whose rows are interleaved, or 0
+	edit       edit      // of a vector's values
+}
+
+// An edit changes a value to (value + add) * times.
+type edit struct{ add, times float32 }
+
+// newWriter decides how m is written.
+func newWriter(m *model.Model, o export.Options) (*writer, error) {
+	w := &writer{model: m, options: o}
+	var err error
+	if w.spec, err = o.Spec(m); err != nil {
+		return nil, err
+	}
+	if w.arch, err = choose(m.Path, &w.spec); err != nil {
+		return nil, err
+	}
+	w.asGGUF = w.arch.asGGUF(&w.spec)
+	if err := w.placeTensors(); err != nil {
+		return nil, err
+	}
+	keys, tokenizerNotes, err := w.arch.metadata(m, &w.spec)
+	if err != nil {
+		return nil, err
+	}
+	weights := make(map[string]int64)
+	for _, t := range w.tensors {
+		if t.Rows > 1 {
+			weights[t.Type] += int64(t.Rows) * int64(t.Cols)
+		}
+	}
+	keys.fileType = fileType(weights)
+	w.note(tokenizerNotes)
+	return w, w.layOut(keys)
+}
+
+// placeTensors lists the tensors: those of a block once for each of its steps.
+func (w *writer) placeTensors() error {
+	for i, slot := range w.asGGUF.Slots() {
+		if err := w.place(slot, sourceOf(slot.Name, w.spec.Schedule)); err != nil {
+			return err
+		}
+		if i == 0 && w.asGGUF.Rope.Scaling == model.RopeLlama3 {
+			factors := ropeFactors(&w.asGGUF)
+			w.tensors = append(w.tensors, tensor{
+				Tensor: export.Tensor{Name: ropeFreqs, Type: typeF32.name, Rows: 1, Cols: len(factors), Bytes: int64(4 * len(factors))},
+				ggml:   typeF32, vector: true, values: factors, edit: edit{times: 1},
+			})
+		}
+	}
+	return nil
+}
+
+// place appends the model's tensor source under GGUF's name of slot.
+func (w *writer) place(slot model.Slot, source string) error {
+	name, ok := nameInGGUF(slot.Name)
+	if !ok {
+		return defect.Unsupported(w.model.Path, "tensor %s in GGUF", source)
+	}
+	want, vector := w.model.Tensors[source].Scheme, slot.Role == model.Vector
+	if vector {
+		want = typeF32.scheme
+	}
+	placed, err := export.Place(Exporter{}, w.model, source, want, &w.options)
+	if err != nil {
+		return err
+	}
+	t := tensor{
+		Tensor: placed, vector: vector,
+		interleave: w.arch.interleave(slot.Name, &w.spec), edit: w.editOf(slot.Name),
+	}
+	t.Name = name
+	t.ggml, _ = typeOf(t.To)
+	if t.Bytes, _, _, err = t.ggml.scheme.Sizes(t.Rows, t.Cols); err != nil {
+		return err
+	}
+	w.tensors = append(w.tensors, t)
+	return nil
+}
+
+// editOf returns the edit that makes a vector match asGGUF: it adds 1 to gains
+// that count from 1, and multiplies the gains of queries by what the model's
+// scale of scores has more than the graph's.
+func (w *writer) editOf(name string) edit {
+	s, x := &w.spec, edit{times: 1}
+	kind := name[strings.LastIndexByte(name, '.')+1:]
+	if s.Norm == model.NormRMS1 && slices.Contains(normKinds, kind) {
+		x.add = 1
+	}
+	if kind == model.QNorm {
+		x.times = float32(s.ScoreScale() / w.asGGUF.ScoreScale())
+	}
+	return x
+}
+
+// normKinds are the last parts of the names of gains.
+var normKinds = []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
+
+// note collects how the file differs from the model.
+func (w *writer) note(tokenizer []string) {
+	s := &w.spec
+	note := func(format string, args ...any) { w.notes = append(w.notes, fmt.Sprintf(format, args...)) }
+	if n := w.model.Spec.Context; s.Context < n {
+		note("the file is for texts of up to %d tokens, the model is for %d", s.Context, n)
+	}
+	if s.Shared() {
+		note("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule))
+	}
+	w.notes = append(w.notes, tokenizer...)
+	w.notes = append(w.notes, export.RoundingNotes(w.list())...)
+}
+
+// list returns the tensors as a plan has them.
+func (w *writer) list() []export.Tensor {
+	all := make([]export.Tensor, len(w.tensors))
+	for i := range all {
+		all[i] = w.tensors[i].Tensor
+	}
+	return all
+}
+
+// layOut builds the front of the file and computes the size of the file.
+func (w *writer) layOut(m *metadata) error {
+	keys, n := m.encode()
+	b := le.AppendUint32([]byte(Magic), version)
+	b = le.AppendUint64(b, uint64(len(w.tensors)))
+	b = append(le.AppendUint64(b, n), keys...)
+	offset := int64(0)
+	for _, t := range w.tensors {
+		if len(t.Name) > maxName || len(w.tensors) > maxTensors {
+			return defect.Unsupported(w.model.Path, "%d tensors, one called %s, in GGUF", len(w.tensors), t.Name)
+		}
+		b = appendString(b, t.Name)
+		if t.vector {
+			b = le.AppendUint64(le.AppendUint32(b, 1), uint64(t.Cols))
+		} else {
+			b = le.AppendUint64(le.AppendUint64(le.AppendUint32(b, 2), uint64(t.Cols)), uint64(t.Rows))
+		}
+		b = le.AppendUint64(le.AppendUint32(b, t.ggml.id), uint64(offset))
+		offset += padded(t.Bytes)
+	}
+	w.front = append(b, make([]byte, padded(int64(len(b)))-int64(len(b)))...)
+	w.size = int64(len(w.front)) + offset
+	return nil
+}
+
+func padded(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
+
+// write writes the file to out, a row at a time.
+func (w *writer) write(ctx context.Context, out io.Writer) error {
+	if _, err := out.Write(w.front); err != nil {
+		return err
+	}
+	for i := range w.tensors {
+		if err := w.writeTensor(ctx, out, &w.tensors[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeTensor writes t and the zeros that pad it.
+func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) error {
+	padding := make([]byte, padded(t.Bytes)-t.Bytes)
+	if t.values != nil {
+		_, err := out.Write(append(t.appendValues(nil, t.values), padding...))
+		return err
+	}
+	return t.Read(ctx, w.model, &w.options, func(m *qtensor.Matrix) error {
+		var p packer
+		for r := range t.Rows {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := out.Write(p.row(t, m, model.Halved(r, t.interleave))); err != nil {
+				return err
+			}
+		}
+		_, err := out.Write(padding)
+		return err
+	})
+}
+
+// appendValues appends a vector's values to b as the file has them.
+func (t *tensor) appendValues(b []byte, values []float32) []byte {
+	for i := range values {
+		v := (values[model.Halved(i, t.interleave)] + t.edit.add) * t.edit.times
+		b = le.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
+}
+
+// A packer holds the scratch memory for packing rows.
+type packer struct {
+	reader qtensor.Reader
+	values []float32
+	out    []byte
+}
+
+// row returns row r of m packed as t.ggml stores it, valid until the next call.
+func (p *packer) row(t *tensor, m *qtensor.Matrix, r int) []byte {
+	p.out = p.out[:0]
+	if t.vector {
+		p.values = append(p.values[:0], make([]float32, m.Cols)...)
+		p.reader.Row(p.values, m, 0)
+		p.out = t.appendValues(p.out, p.values)
+		return p.out
+	}
+	if m.Scheme == t.ggml.scheme {
+		return p.reader.Stored(m, r)
+	}
+	layout := t.ggml.scheme.Layout
+	codes, scales, mins := p.reader.Codes(m, r)
+	for g, d := range scales {
+		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])
+	}
+	return p.out
+}
