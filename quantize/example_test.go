@@ -12,6 +12,7 @@ import (
 	"thimble/format/thimble"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // From a checkpoint to a verified container.
@@ -41,12 +42,12 @@ func Example() {
 	q, err := format.Open(out)
 	check(err)
 	defer q.Close()
-	ref, err := verify.OpenReference(filepath.Join(dir, "reference.safetensors"))
+	ref, err := reference.Open(filepath.Join(dir, "reference.safetensors"))
 	check(err)
 	defer ref.Close()
-	subject, err := verify.NewSubject(q, 0)
+	scorer, err := reference.NewScorer(q, verify.Arithmetic{}, 0)
 	check(err)
-	report, err := verify.Run(ctx, ref, subject, ref.Prompts(), verify.Options{Gates: verify.DefaultGates(q)})
+	report, err := verify.Run(ctx, ref, scorer, ref.Prompts(), verify.Options{Gates: verify.DefaultGates(q)})
 	check(err)
 	fmt.Printf("%.2f bits per weight, KL %.3f, pass %v\n", plan.BitsPerWeight(), float64(report.Metrics.KLMean), report.Pass)
 	// Output: 4.83 bits per weight, KL 0.016, pass true

@@ -8,13 +8,13 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // A comparison is what --reference, --against and --text ask for.
 type comparison struct {
-	reference verify.Subject // nil to measure perplexity alone
-	prompts   []verify.Prompt
+	reference reference.Reference // nil to measure perplexity alone
+	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
 	source    *model.Model // that is the reference, or nil
@@ -32,7 +32,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	case file != "" && (text != "" || against != ""):
 		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
 	case file != "":
-		r, err := verify.OpenReference(file)
+		r, err := reference.Open(file)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 		}
 		return &comparison{reference: r, prompts: r.Prompts(), files: []string{file}, close: r.Close}, nil
 	}
-	var prompts []verify.Prompt
+	var prompts []reference.Prompt
 	var err error
 	switch {
 	case text != "":
@@ -62,19 +62,19 @@ func comparisonOf(c *cli.Context, m *model.Model) (*comparison, error) {
 	if prompts == nil {
 		return &comparison{files: source.Files, close: source.Close, source: source}, nil
 	}
-	ref, err := verify.NewSubject(source, 0)
+	scorer, err := reference.NewScorer(source, reference.Arithmetic{}, 0)
 	if err != nil {
 		source.Close()
 		return nil, err
 	}
 	if c.Bool("attribute") {
-		ref = verify.Remember(ref, rememberedFloats/source.Spec.Hidden)
+		scorer = reference.CacheLogits(scorer, rememberedFloats/source.Spec.Hidden)
 	}
-	return &comparison{ref, prompts, source.Files, source.Close, source}, nil
+	return &comparison{reference.FromScorer(scorer), prompts, source.Files, source.Close, source}, nil
 }
 
 // textPrompts cuts the text at path into chunks of m's tokens.
-func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, error) {
+func textPrompts(c *cli.Context, m *model.Model, path string) ([]reference.Prompt, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func textPrompts(c *cli.Context, m *model.Model, path string) ([]verify.Prompt, 
 	if err != nil {
 		return nil, err
 	}
-	prompts, err := verify.TextPrompts(ids, length, c.Int(chunksFlag.Name), tok.Start())
+	prompts, err := reference.TextPrompts(ids, length, c.Int(chunksFlag.Name), tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/defect"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 var (
@@ -97,7 +97,7 @@ type curveMeasure struct {
 	Chunks  int          `json:"chunks"`
 	Context int          `json:"context"`
 	Tokens  int          `json:"tokens"` // scored
-	PPL     verify.Value `json:"ppl"`    // of the model itself
+	PPL     metric.Value `json:"ppl"`    // of the model itself
 }
 
 // A cost is what something took.
@@ -122,12 +122,12 @@ type curveRow struct {
 
 // A curvePoint is a file measured on a text.
 type curvePoint struct {
-	KLMean   verify.Value `json:"kl_mean"` // nats per token
-	KLMeanSE verify.Value `json:"kl_mean_se"`
-	KLP99    verify.Value `json:"kl_p99"`
-	Top1     verify.Value `json:"top1_agreement"`
-	PPL      verify.Value `json:"ppl"`
-	PPLRatio verify.Value `json:"ppl_ratio"` // to the model's own
+	KLMean   metric.Value `json:"kl_mean"` // nats per token
+	KLMeanSE metric.Value `json:"kl_mean_se"`
+	KLP99    metric.Value `json:"kl_p99"`
+	Top1     metric.Value `json:"top1_agreement"`
+	PPL      metric.Value `json:"ppl"`
+	PPLRatio metric.Value `json:"ppl_ratio"` // to the model's own
 }
 
 func curveAction(c *cli.Context) error {

@@ -10,6 +10,7 @@ import (
 
 	"thimble/internal/strictyaml"
 	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 // rowsIn reads rows as --rows does, with or without a text to calibrate on.
@@ -144,7 +145,7 @@ func TestCurveAt(t *testing.T) {
 	for _, p := range []struct {
 		kind  string
 		bytes int64
-		kl    verify.Value
+		kl    metric.Value
 	}{{"a", 200, 0.01}, {"a", 100, 0.1}, {"a", 300, 0.0001}, {"", 150, 1e-6}, {"b", 100, 0.2}, {"b", 110, 0.001}} {
 		v.Rows = append(v.Rows, curveRow{Bytes: p.bytes, kind: p.kind, Measured: []curvePoint{{KLMean: p.kl}}})
 	}

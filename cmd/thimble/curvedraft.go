@@ -13,6 +13,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // A drafting is a curve being made.
@@ -22,7 +23,7 @@ type drafting struct {
 	m       *model.Model
 	rows    []*row
 	out     *folder
-	prompts [][]verify.Prompt // by text
+	prompts [][]reference.Prompt // by text
 	texts   *quantize.Calibration
 }
 
@@ -100,7 +101,7 @@ const remembered = 128 << 20
 
 // measure makes every row's file and compares it with the model.
 func (d *drafting) measure() error {
-	ref, err := verify.NewSubject(d.m, 0)
+	scorer, err := reference.NewScorer(d.m, verify.Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (d *drafting) measure() error {
 		return err
 	}
 	defer sources.stop()
-	ref = verify.Remember(ref, remembered/(4*d.m.Spec.Hidden))
+	ref := reference.FromScorer(reference.CacheLogits(scorer, remembered/(4*d.m.Spec.Hidden)))
 	for i, r := range d.rows {
 		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
 		if err := d.row(r, sources, ref, label); err != nil {
@@ -123,7 +124,7 @@ func (d *drafting) measure() error {
 	return nil
 }
 
-func (d *drafting) row(r *row, sources *hashing, ref verify.Subject, label string) error {
+func (d *drafting) row(r *row, sources *hashing, ref reference.Reference, label string) error {
 	done := curveRow{Name: r.name, File: r.file, PredictedKL: r.predicted, kind: r.kind}
 	out := r.file
 	if out == "" {
@@ -147,12 +148,12 @@ func (d *drafting) row(r *row, sources *hashing, ref verify.Subject, label strin
 		return err
 	}
 	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
-	subject, err := verify.NewSubject(q, 0)
+	scorer, err := reference.NewScorer(q, verify.Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
 	for i := range d.prompts {
-		report, err := compare(d.c, label+": verify", ref, subject, d.prompts[i], verify.Options{})
+		report, err := compare(d.c, label+": verify", ref, scorer, d.prompts[i], verify.Options{})
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"thimble/internal/chart"
 	"thimble/internal/kernel"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 // lines are the rows that differ in budget alone, in the order of their first,
@@ -119,7 +119,7 @@ func (v *curve) picture(text int) *chart.Chart {
 		s := chart.Series{Name: cmp.Or(strings.TrimSpace(common), "others"), Theirs: true}
 		for _, q := range theirs {
 			s.Points = append(s.Points, chart.Point{Label: strings.TrimPrefix(q.Name, common),
-				About: fmt.Sprintf("%s, %s MB, KL %s", q.Name, megabytes(q.Bytes), kl(verify.Value(q.KL))), X: q.Bytes / 1e6, Y: q.KL})
+				About: fmt.Sprintf("%s, %s MB, KL %s", q.Name, megabytes(q.Bytes), kl(metric.Value(q.KL))), X: q.Bytes / 1e6, Y: q.KL})
 		}
 		p.Series = append(p.Series, s)
 	}

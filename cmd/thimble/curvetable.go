@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"thimble/internal/defect"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 // A table has a first column of names; the others are figures.
@@ -58,7 +58,7 @@ func (t *table) markdown(b *strings.Builder) {
 }
 
 // kl is a divergence for people: two digits, three from 0.1 on.
-func kl(v verify.Value) string {
+func kl(v metric.Value) string {
 	switch x := float64(v); {
 	case !v.Known():
 		return "-"
@@ -72,15 +72,15 @@ func kl(v verify.Value) string {
 	return strconv.FormatFloat(float64(v), 'e', 1, 64)
 }
 
-func percent(v verify.Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
-func perplexity(v verify.Value) string { return fmt.Sprintf("%.2f", float64(v)) }
+func percent(v metric.Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
+func perplexity(v metric.Value) string { return fmt.Sprintf("%.2f", float64(v)) }
 
 // known is the text of what may not be known.
-func known(v *float64, text func(verify.Value) string) string {
+func known(v *float64, text func(metric.Value) string) string {
 	if v == nil {
 		return "-"
 	}
-	return text(verify.Value(*v))
+	return text(metric.Value(*v))
 }
 
 func megabytes(n float64) string { return strconv.FormatFloat(n/1e6, 'f', sizeDigits(n), 64) }
@@ -109,9 +109,9 @@ func (v *curve) comparison(text int) *table {
 	for _, p := range v.peersOn(text) {
 		there := "-"
 		if at, ok := v.at(text, p.Bytes); ok {
-			there = fmt.Sprintf("%s, %.0f%%", kl(verify.Value(at)), 100*at/p.KL)
+			there = fmt.Sprintf("%s, %.0f%%", kl(metric.Value(at)), 100*at/p.KL)
 		}
-		t.add(p.Name, megabytes(p.Bytes), kl(verify.Value(p.KL)), known(p.KLP99, kl), known(p.Top1, percent), known(p.PPL, perplexity), there)
+		t.add(p.Name, megabytes(p.Bytes), kl(metric.Value(p.KL)), known(p.KLP99, kl), known(p.Top1, percent), known(p.PPL, perplexity), there)
 	}
 	if len(t.rows) == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (v *curve) costs() *table {
 		}
 		predicted := "-"
 		if r.PredictedKL > 0 {
-			predicted = kl(verify.Value(r.PredictedKL))
+			predicted = kl(metric.Value(r.PredictedKL))
 		}
 		line(r.Name, strconv.FormatFloat(r.BitsPerWeight, 'f', 2, 64), predicted, &r.cost)
 	}

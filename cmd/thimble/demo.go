@@ -17,6 +17,7 @@ import (
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 func demoCommand() *cli.Command {
@@ -111,8 +112,8 @@ func demoAction(c *cli.Context) error {
 }
 
 // demonstrate writes m by recipe, opens the file again, checks every digest,
-// verifies it against the reference and lets it write.
-func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name string, recipe *quantize.Recipe, out, reference string) (*demoRow, error) {
+// verifies it against logits and lets it write.
+func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name string, recipe *quantize.Recipe, out, logits string) (*demoRow, error) {
 	plan, err := quantize.NewPlan(m, recipe)
 	if err != nil {
 		return nil, err
@@ -129,12 +130,12 @@ func demonstrate(ctx context.Context, m *model.Model, sources *hashing, name str
 		return nil, err
 	}
 	defer q.Close()
-	ref, err := verify.OpenReference(reference)
+	ref, err := reference.Open(logits)
 	if err != nil {
 		return nil, err
 	}
 	defer ref.Close()
-	s, err := verify.NewSubject(q, 0)
+	s, err := reference.NewScorer(q, verify.Arithmetic{}, 0)
 	if err != nil {
 		return nil, err
 	}

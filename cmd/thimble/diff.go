@@ -16,7 +16,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 func diffCommand() *cli.Command {
@@ -50,7 +50,7 @@ type difference struct {
 	B          side         `json:"b"`
 	Metadata   []fieldDiff  `json:"metadata"`   // of spec and tokenizer
 	Provenance []fieldDiff  `json:"provenance"` // does not count
-	NMSE       verify.Value `json:"nmse"`       // over the tensors that both have; null if A is 0 there
+	NMSE       metric.Value `json:"nmse"`       // over the tensors that both have; null if A is 0 there
 	Tensors    []tensorDiff `json:"tensors"`    // the most different first
 	all        bool
 }
@@ -77,8 +77,8 @@ type tensorDiff struct {
 	Name    string       `json:"name"`
 	A       *stored      `json:"a"`            // null where there is none
 	B       *stored      `json:"b"`            // likewise
-	NMSE    verify.Value `json:"nmse"`         // null where shapes differ or all of A is 0
-	MaxAbs  verify.Value `json:"max_abs"`      // the largest difference of two values
+	NMSE    metric.Value `json:"nmse"`         // null where shapes differ or all of A is 0
+	MaxAbs  metric.Value `json:"max_abs"`      // the largest difference of two values
 	Groups  int64        `json:"groups"`       // of up to 32 columns of a row
 	Changed int64        `json:"changed"`      // groups with a value that differs
 	Stored  bool         `json:"stored_alike"` // in one scheme
@@ -272,19 +272,19 @@ func (d *tensorDiff) weight() float64 {
 }
 
 // nmse is sum[0]/sum[1], no difference from nothing being none.
-func nmse(sum [2]float64) verify.Value {
+func nmse(sum [2]float64) metric.Value {
 	if sum[0] == 0 {
 		return 0
 	}
 	if sum[1] == 0 {
-		return verify.Value(math.NaN())
+		return metric.Value(math.NaN())
 	}
-	return verify.Value(sum[0] / sum[1])
+	return metric.Value(sum[0] / sum[1])
 }
 
 // compareTensor compares a and b, either of which may be nil.
 func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (tensorDiff, error) {
-	d := tensorDiff{Name: name, A: storedOf(a), B: storedOf(b), NMSE: verify.Value(math.NaN()), MaxAbs: verify.Value(math.NaN())}
+	d := tensorDiff{Name: name, A: storedOf(a), B: storedOf(b), NMSE: metric.Value(math.NaN()), MaxAbs: metric.Value(math.NaN())}
 	if d.incomparable() {
 		return d, nil
 	}
@@ -307,7 +307,7 @@ func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (tens
 		d.sum[0] += x.squares
 		d.sum[1] += x.whole
 		d.Changed += x.changed
-		d.MaxAbs = max(d.MaxAbs, verify.Value(x.maxAbs))
+		d.MaxAbs = max(d.MaxAbs, metric.Value(x.maxAbs))
 	}
 	d.NMSE = nmse(d.sum)
 	return d, nil

@@ -13,6 +13,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/spell"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 func logitsCommand() *cli.Command {
@@ -86,12 +87,12 @@ func logitsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := verify.NewSubjectWith(m, arithmetic, 0)
+	s, err := reference.NewScorer(m, arithmetic, 0)
 	if err != nil {
 		return err
 	}
 	progress := newMeter(c, "logits", "tokens", 1)
-	o := verify.WriteOptions{
+	o := reference.WriteOptions{
 		TopK:     c.Int("top-k"),
 		Metadata: map[string]string{"framework": tool, "compute": verify.Describe(arithmetic).String()},
 		Output:   atomicfile.Options{Overwrite: c.Bool(forceFlag.Name), Inputs: m.Files},
@@ -99,13 +100,13 @@ func logitsAction(c *cli.Context) error {
 	}
 	report := &recorded{Output: out, Prompts: len(prompts)}
 	if to == kldBase {
-		err = verify.WriteBase(c.Context, out, s, prompts, o)
+		err = reference.WriteKLDBase(c.Context, out, s, prompts, o)
 	} else {
 		ids := make([][]int, len(prompts))
 		for i := range prompts {
 			ids[i] = prompts[i].IDs
 		}
-		err = verify.WriteReference(c.Context, out, s, ids, o)
+		err = reference.Write(c.Context, out, s, ids, o)
 	}
 	progress.done()
 	if err != nil {
@@ -129,7 +130,7 @@ func (r *recorded) String() string {
 }
 
 // scoredPrompts returns the --prompt texts or the chunks of --text.
-func scoredPrompts(c *cli.Context, m *model.Model) (prompts []verify.Prompt, err error) {
+func scoredPrompts(c *cli.Context, m *model.Model) (prompts []reference.Prompt, err error) {
 	if file := c.String("text"); file != "" {
 		return textPrompts(c, m, file)
 	}
@@ -148,7 +149,7 @@ func scoredPrompts(c *cli.Context, m *model.Model) (prompts []verify.Prompt, err
 		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
 			return nil, err
 		}
-		prompts = append(prompts, verify.Prompt{IDs: ids, From: 0, To: len(ids)})
+		prompts = append(prompts, reference.Prompt{IDs: ids, From: 0, To: len(ids)})
 	}
 	return prompts, nil
 }

@@ -16,6 +16,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/spell"
 	"thimble/verify"
+	"thimble/verify/render"
 )
 
 var (
@@ -33,11 +34,11 @@ type reportForm struct {
 }
 
 var reportForms = []reportForm{
-	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(r.String()), nil }},
+	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(render.Text(r)), nil }},
 	{"json", ".json", reportJSON},
-	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(r.Markdown()), nil }},
-	{"junit", ".xml", (*verify.Report).JUnit},
-	{"html", ".html", (*verify.Report).HTML},
+	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(render.Markdown(r)), nil }},
+	{"junit", ".xml", render.JUnit},
+	{"html", ".html", render.HTML},
 }
 
 func reportJSON(r *verify.Report) ([]byte, error) {
@@ -143,7 +144,7 @@ func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 		return err
 	}
 	if o.annotate {
-		_, err = io.WriteString(c.App.ErrWriter, r.Annotations())
+		_, err = io.WriteString(c.App.ErrWriter, render.Annotations(r))
 	}
 	return err
 }

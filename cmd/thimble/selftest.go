@@ -8,6 +8,9 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
+	"thimble/verify/reference"
+	"thimble/verify/render"
+	"thimble/verify/selftest"
 )
 
 var selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "make known mistakes in copies of the model, and fail if one is not found where it was made; without --text or --reference on a text of its own"}
@@ -43,9 +46,9 @@ func selfTest(c *cli.Context, m *model.Model, gates []verify.Gate, a verify.Arit
 	}
 	progress := newMeter(c, "self-test", "faults", 1)
 	if with.source != nil {
-		with.reference = nil // the same, which is remembered then
+		with.reference = nil // the same, which is then cached
 	}
-	report, err := verify.SelfTest(c.Context, m, with.source, with.reference, with.prompts, verify.Options{
+	report, err := selftest.Run(c.Context, m, with.source, with.reference, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: a, Against: c.String("reference") + c.String("against"),
 		Strict: c.Bool("strict"), Seed: c.Uint64("seed"),
 		Progress: func(done, total int) { progress.at(int64(done), int64(total)) },
@@ -54,7 +57,7 @@ func selfTest(c *cli.Context, m *model.Model, gates []verify.Gate, a verify.Arit
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
 	}
-	if err := print(c, report); err != nil {
+	if err := print(c, selfTestReport{report}); err != nil {
 		return err
 	}
 	if !report.Pass {
@@ -62,6 +65,11 @@ func selfTest(c *cli.Context, m *model.Model, gates []verify.Gate, a verify.Arit
 	}
 	return nil
 }
+
+// A selfTestReport prints a selftest.Report.
+type selfTestReport struct{ *selftest.Report }
+
+func (r selfTestReport) String() string { return render.SelfTest(r.Report) }
 
 // The text of its own is scored in so many chunks of so many tokens: it is there
 // so that mistakes show, not to measure them.
@@ -71,7 +79,7 @@ const (
 )
 
 // selfTestPrompts cuts the text of a self-test as the flags say, where they do.
-func selfTestPrompts(c *cli.Context, m *model.Model) ([]verify.Prompt, error) {
+func selfTestPrompts(c *cli.Context, m *model.Model) ([]reference.Prompt, error) {
 	tok, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
@@ -86,7 +94,7 @@ func selfTestPrompts(c *cli.Context, m *model.Model) ([]verify.Prompt, error) {
 	if c.IsSet(chunksFlag.Name) {
 		chunks = c.Int(chunksFlag.Name)
 	}
-	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), context, chunks, tok.Start())
+	prompts, err := reference.TextPrompts(tok.Encode(selfTestText, true), context, chunks, tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("the text of a self-test: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // A prediction of divergence from single matrices is right in proportion, not in
@@ -140,23 +141,23 @@ func (s *settled) measure(c *cli.Context, m *model.Model, plan *quantize.Plan, s
 	for i, e := range plan.Tensors {
 		coarse.Tensors[e.Name] = s.tensors[i]
 	}
-	reference, err := verify.NewSubject(m, 0)
+	original, err := reference.NewScorer(m, verify.Arithmetic{}, 0)
 	if err != nil {
 		return out, err
 	}
-	subject, err := verify.NewSubject(&coarse, 0)
+	scorer, err := reference.NewScorer(&coarse, verify.Arithmetic{}, 0)
 	if err != nil {
 		return out, err
 	}
-	var prompts []verify.Prompt
+	var prompts []reference.Prompt
 	for _, ids := range spare {
-		one, err := verify.TextPrompts(ids, len(ids), 1, -1)
+		one, err := reference.TextPrompts(ids, len(ids), 1, -1)
 		if err != nil {
 			return out, err
 		}
 		prompts = append(prompts, one...)
 	}
-	report, err := compare(c, "measure", reference, subject, prompts, verify.Options{})
+	report, err := compare(c, "measure", reference.FromScorer(original), scorer, prompts, verify.Options{})
 	if err != nil {
 		return out, err
 	}

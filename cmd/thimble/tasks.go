@@ -8,6 +8,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/verify"
+	"thimble/verify/tasks"
 )
 
 var (
@@ -31,7 +32,7 @@ func checkBehaviour(c *cli.Context) error {
 
 // behaviourOf is what --tasks and --continue ask for, nil for nothing. with is
 // what m is compared with.
-func behaviourOf(c *cli.Context, m *model.Model, with *comparison, a verify.Arithmetic) (*verify.Behaviour, error) {
+func behaviourOf(c *cli.Context, m *model.Model, with *comparison, a verify.Arithmetic) (*tasks.Behaviour, error) {
 	path, n := c.String(tasksFlag.Name), c.Int(continueFlag.Name)
 	if path == "" && n == 0 {
 		return nil, nil
@@ -40,22 +41,22 @@ func behaviourOf(c *cli.Context, m *model.Model, with *comparison, a verify.Arit
 	if err != nil {
 		return nil, err
 	}
-	b := &verify.Behaviour{Tokenizer: tok, Continue: n}
-	if b.Model, err = verify.NewSpeaker(m, a); err != nil {
+	b := &tasks.Behaviour{Tokenizer: tok, Continue: n}
+	if b.Model, err = tasks.NewGenerator(m, a); err != nil {
 		return nil, err
 	}
 	if with.source != nil {
-		if b.Reference, err = verify.NewSpeaker(with.source, verify.Arithmetic{}); err != nil {
+		if b.Reference, err = tasks.NewGenerator(with.source, verify.Arithmetic{}); err != nil {
 			return nil, err
 		}
 	}
 	if path == "" {
 		return b, nil
 	}
-	text, err := readText(c.Context, path, verify.MaxTasksBytes)
+	text, err := readText(c.Context, path, tasks.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	b.Tasks, err = verify.ReadTasks(path, text)
+	b.Tasks, err = tasks.Read(path, text)
 	return b, err
 }

@@ -15,6 +15,8 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
+	"thimble/verify/parity"
+	"thimble/verify/reference"
 )
 
 var (
@@ -198,7 +200,7 @@ func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs
 	if c.Bool("decode") {
 		atOnce = 1
 	}
-	subject, err := verify.NewSubjectWith(m, a.arithmetic, atOnce)
+	scorer, err := reference.NewScorer(m, a.arithmetic, atOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -230,18 +232,18 @@ func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs
 	if err := a.held.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
-	reference, err := startHashing(c.Context, with.files, nil)
+	hashed, err := startHashing(c.Context, with.files, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer reference.stop()
-	report, err := compare(c, "verify", with.reference, subject, with.prompts, o)
+	defer hashed.stop()
+	report, err := compare(c, "verify", with.reference, scorer, with.prompts, o)
 	if err == nil {
-		err = reference.wait()
+		err = hashed.wait()
 	}
 	if err == nil {
 		report.Tool, report.Policy = tool, c.String(policyFlag.Name)
-		report.AgainstSHA256 = hex.EncodeToString(mainSum(reference.Sources))
+		report.AgainstSHA256 = hex.EncodeToString(mainSum(hashed.Sources))
 		report.Describe(m)
 		err = a.held.hold(report, o.Seed)
 	}
@@ -258,14 +260,14 @@ func (a *asked) measure(c *cli.Context, m *model.Model, with *comparison, inputs
 // reference, if one is: to the end where --layers asks for it, else to the first
 // divergence. Where the operations cannot be compared there is no profile, unless it
 // was asked for.
-func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*verify.Profile, error) {
+func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithmetic) (*parity.Profile, error) {
 	asked := c.Bool("layers")
-	if with.source == nil || len(with.prompts) == 0 || !asked && verify.Comparable(with.source, m) != nil {
+	if with.source == nil || len(with.prompts) == 0 || !asked && parity.Comparable(with.source, m) != nil {
 		return nil, nil
 	}
-	profile, err := verify.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
+	profile, err := parity.Compare(c.Context, with.source, m, a, verify.ProfileTexts(with.prompts), !asked)
 	if err == nil {
-		profile.Drawn = asked
+		profile.ShowLayers = asked
 	}
 	return profile, err
 }
@@ -274,15 +276,18 @@ func profileOf(c *cli.Context, with *comparison, m *model.Model, a verify.Arithm
 func attribute(c *cli.Context, report *verify.Report, with *comparison, m *model.Model, a verify.Arithmetic) (err error) {
 	progress := newMeter(c, "attribute", "tokens", 1)
 	defer progress.done()
-	report.Stages, err = verify.Attribute(c.Context, with.source, m, with.reference, with.prompts, a, report, func(stage string, done, total int) {
-		progress.label = stage
-		progress.at(int64(done), int64(total))
+	report.Stages, err = verify.Attribute(c.Context, verify.StageOptions{
+		Source: with.source, Subject: m, Reference: with.reference, Prompts: with.prompts, Arithmetic: a, Done: report,
+		Progress: func(stage string, done, total int) {
+			progress.label = stage
+			progress.at(int64(done), int64(total))
+		},
 	})
 	return err
 }
 
 // compare is verify.Run with its progress shown.
-func compare(c *cli.Context, label string, reference, subject verify.Subject, prompts []verify.Prompt, o verify.Options) (*verify.Report, error) {
+func compare(c *cli.Context, label string, ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o verify.Options) (*verify.Report, error) {
 	progress := newMeter(c, label, "tokens", 1)
 	defer progress.done()
 	o.Progress = func(done, total int) { progress.at(int64(done), int64(total)) }
@@ -291,7 +296,7 @@ func compare(c *cli.Context, label string, reference, subject verify.Subject, pr
 		defer tasks.done()
 		o.Behaviour.Progress = func(done, total int) { tasks.at(int64(done), int64(total)) }
 	}
-	return verify.Run(c.Context, reference, subject, prompts, o)
+	return verify.Run(c.Context, ref, scorer, prompts, o)
 }
 
 // spelling returns what m's tokenizer, which is opened when it is asked, makes of

@@ -18,7 +18,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 const fixtures = "../../fixtures"
@@ -121,7 +121,7 @@ func TestFixturesComeBack(t *testing.T) {
 			if missing := model.Differences(&want, &got.Spec); len(missing) > 0 || !slices.Equal(want.EOS, got.Spec.EOS) || want.BOS != got.Spec.BOS {
 				t.Errorf("spec is %+v, want %+v: %v", got.Spec, want, missing)
 			}
-			r, err := verify.OpenReference(filepath.Join(fixtures, f.dir, "reference.safetensors"))
+			r, err := reference.Open(filepath.Join(fixtures, f.dir, "reference.safetensors"))
 			if err != nil {
 				t.Fatal(err)
 			}
