@@ -85,7 +85,7 @@ func threeDecimals(x float64) float64 { return math.Round(x*1000) / 1000 }
 // times what rounding to nearest costs a model of 135 M parameters, and is below
 // that of a wrong permutation, scale or layer order, which is one to four nats. A
 // release should set its own, tighter ones. docs/NUMERICS.md has the measurements.
-func SchemeGates(s qtensor.Scheme) []Gate {
+func SchemeGates(s Scheme) []Gate {
 	kl, top1 := 0.0, 0.0
 	switch s.Kind {
 	case qtensor.F32:

@@ -29,6 +29,7 @@ type Check struct {
 	Tokens    int64 `json:"tokens_needed,omitempty"`
 }
 
+// String writes g as ParseGate reads it.
 func (g Gate) String() string {
 	return g.Metric + g.Op + strconv.FormatFloat(g.Limit, 'g', -1, 64)
 }

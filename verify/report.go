@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/internal/model"
 	"thimble/verify/metric"
 	"thimble/verify/parity"
 	"thimble/verify/reference"
@@ -49,7 +48,7 @@ type Report struct {
 	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by HoldTo
 	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
 
-	Tensors    []model.Stored `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
+	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe
 }
 

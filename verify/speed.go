@@ -49,7 +49,7 @@ func ParseSpeed(path string, text []byte) (*Speed, error) {
 	return s, nil
 }
 
-// Check finds what bench does not write.
+// Check returns an error if s has values that bench never writes.
 func (s *Speed) Check() error {
 	for _, runs := range []struct {
 		name  string

@@ -6,11 +6,11 @@
 // the other metrics of MetricTable, and judges a Report by Gates: those of a team's
 // Policy, or DefaultGates. HoldTo compares the Report with an earlier one.
 //
-// The rooms below do the work: metric scores positions and sums them up, reference
-// holds what a model is compared with, parity compares operations, tasks measures
-// what a model writes. selftest checks that the gates would notice known mistakes,
-// and render writes reports for people and programs. docs/NUMERICS.md defines every
-// metric, docs/REPORT.md the JSON of a Report.
+// Package metric scores positions and sums them up, reference holds what a model is
+// compared with, parity compares operations, and tasks measures what a model writes.
+// selftest checks that the gates would notice known mistakes, and render writes
+// reports for people and programs. docs/NUMERICS.md defines every metric,
+// docs/REPORT.md the JSON of a Report.
 package verify
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 	"thimble/verify/metric"
 	"thimble/verify/parity"
@@ -33,6 +34,12 @@ type (
 	// Arithmetic says what a run rounds: activations, keys and values. The zero
 	// value rounds nothing: all is float32.
 	Arithmetic = transformer.Arithmetic
+
+	// Scheme says how a tensor is stored.
+	Scheme = qtensor.Scheme
+
+	// StoredTensor describes how a model keeps one tensor.
+	StoredTensor = model.Stored
 )
 
 // Options says what Run judges and reports.

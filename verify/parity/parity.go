@@ -2,12 +2,12 @@
 // rounding from mistakes of conversion.
 //
 // Three forward passes run in lockstep: the reference's, the model's, and the
-// model's with the inputs that the reference has computed. What the third adds to
-// the error of an operation is that operation's own; what the second has beyond it
-// is inherited. How a tensor is stored says how large its own error may be. The
-// first operation that exceeds its limit is a Divergence, and parity says why: by
-// the settings in which the two models differ, or by what has become of the tensor
-// (rows permuted, a wrong scale, another tensor, a transpose).
+// model's with the inputs that the reference has computed. The error of the third is
+// an operation's own; what the second has beyond it is inherited. How a tensor is
+// stored bounds the error that it may add. The first operation that exceeds its
+// bound is a Divergence, and parity says why: by the settings in which the two
+// models differ, or by what has become of the tensor (rows permuted, a wrong scale,
+// another tensor, a transpose).
 //
 // docs/NUMERICS.md has the formulas, the limits and the names of operations.
 package parity
@@ -194,8 +194,11 @@ func FirstDifference(ctx context.Context, a, b *Model, ids []int) (found *Diverg
 		return nil, err
 	}
 	// A layer's output does not distinguish its bias from its weights; the stored tensors do.
-	w, bias := found.Tensor, found.Tensor+model.BiasSuffix
-	if b.Tensors[bias] != nil && SameValues(a.Tensors[w], b.Tensors[w]) && !SameValues(a.Tensors[bias], b.Tensors[bias]) {
+	same := func(name string) bool {
+		x, y := a.Tensors[name], b.Tensors[name]
+		return x == nil && y == nil || x != nil && y != nil && x.SameValues(y)
+	}
+	if bias := found.Tensor + model.BiasSuffix; same(found.Tensor) && !same(bias) {
 		found.Tensor = bias
 	}
 	return found, nil
@@ -224,22 +227,4 @@ func oneWeight(a, b *qtensor.Matrix) (text string) {
 		}
 	}
 	return text
-}
-
-// SameValues reports whether two matrices have the same values, however they are
-// stored.
-func SameValues(a, b *qtensor.Matrix) bool {
-	if a.Rows != b.Rows || a.Cols != b.Cols {
-		return false
-	}
-	var read qtensor.Reader
-	x, y := make([]float32, a.Cols), make([]float32, a.Cols)
-	for r := range a.Rows {
-		read.Row(x, a, r)
-		read.Row(y, b, r)
-		if !slices.Equal(x, y) {
-			return false
-		}
-	}
-	return true
 }

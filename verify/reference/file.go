@@ -20,15 +20,15 @@ import (
 	"thimble/internal/parallel"
 )
 
-// The tensors of prompt N in a reference file are named prompt.N.PART. A full
+// The tensors of prompt N in a reference file are named prompt.N.KIND. A full
 // file has input_ids and logits for each prompt, a compact one input_ids and the
-// last three parts.
+// last three.
 const (
-	partIDs       = "input_ids"   // I64 [T]
-	partLogits    = "logits"      // F32, F16 or BF16 [T, V]
-	partTopIDs    = "topk_ids"    // I32 [T, K]
-	partTopLogits = "topk_logits" // F32 [T, K]
-	partLogSumExp = "logsumexp"   // F32 [T], over all V logits
+	tensorIDs       = "input_ids"   // I64 [T]
+	tensorLogits    = "logits"      // F32, F16 or BF16 [T, V]
+	tensorTopIDs    = "topk_ids"    // I32 [T, K]
+	tensorTopLogits = "topk_logits" // F32 [T, K]
+	tensorLogSumExp = "logsumexp"   // F32 [T], over all V logits
 )
 
 // A File is an open reference file. It is the Reference of its own prompts, and
@@ -59,9 +59,9 @@ func Open(path string) (*File, error) {
 	f := &File{path: path}
 	read, err := f.openKLDBase()
 	if err == nil && read == nil {
-		var tensors *checkpoint.Checkpoint
-		if tensors, err = checkpoint.Open(path); err == nil {
-			f.close, read = tensors.Close, func() error { return f.read(tensors) }
+		var file *checkpoint.Checkpoint
+		if file, err = checkpoint.Open(path); err == nil {
+			f.close, read = file.Close, func() error { return f.read(file) }
 		}
 	}
 	if err != nil {
@@ -183,35 +183,35 @@ func (l *storedLogits) Logits(_ context.Context, dst []float32, from, n int) err
 
 // read sorts the tensors of a file by prompt and checks them.
 func (f *File) read(file *checkpoint.Checkpoint) error {
-	parts := make(map[int]map[string]*checkpoint.Tensor)
+	tensors := make(map[int]map[string]*checkpoint.Tensor)
 	for _, name := range file.Names() {
-		n, part, ok := splitName(name)
+		n, kind, ok := splitName(name)
 		if !ok {
-			return defect.Corrupt(f.path, name, "is not a tensor of a reference file, want prompt.N.%s, prompt.N.%s and the like", partIDs, partLogits)
+			return defect.Corrupt(f.path, name, "is not a tensor of a reference file, want prompt.N.%s, prompt.N.%s and the like", tensorIDs, tensorLogits)
 		}
-		if parts[n] == nil {
-			parts[n] = make(map[string]*checkpoint.Tensor)
+		if tensors[n] == nil {
+			tensors[n] = make(map[string]*checkpoint.Tensor)
 		}
-		parts[n][part] = file.Tensors[name]
+		tensors[n][kind] = file.Tensors[name]
 	}
-	if len(parts) == 0 {
-		return defect.Corrupt(f.path, "", "holds no prompts, want prompt.0.%s and prompt.0.%s", partIDs, partLogits)
+	if len(tensors) == 0 {
+		return defect.Corrupt(f.path, "", "holds no prompts, want prompt.0.%s and prompt.0.%s", tensorIDs, tensorLogits)
 	}
-	f.prompts = make([]filePrompt, len(parts))
-	compact := parts[0][partLogits] == nil && parts[0][partTopIDs] != nil
+	f.prompts = make([]filePrompt, len(tensors))
+	compact := tensors[0][tensorLogits] == nil && tensors[0][tensorTopIDs] != nil
 	for n := range f.prompts {
-		if parts[n] == nil {
-			return defect.Corrupt(f.path, "", "holds %d prompts but no prompt.%d: they are numbered from 0 without a gap", len(parts), n)
+		if tensors[n] == nil {
+			return defect.Corrupt(f.path, "", "holds %d prompts but no prompt.%d: they are numbered from 0 without a gap", len(tensors), n)
 		}
-		if err := f.readPrompt(n, parts[n], compact); err != nil {
+		if err := f.readPrompt(n, tensors[n], compact); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// splitName splits "prompt.N.PART". N has no leading zeros.
-func splitName(name string) (n int, part string, ok bool) {
+// splitName splits "prompt.N.KIND". N has no leading zeros.
+func splitName(name string) (n int, kind string, ok bool) {
 	f := strings.Split(name, ".")
 	if len(f) != 3 || f[0] != "prompt" {
 		return 0, "", false
@@ -221,7 +221,7 @@ func splitName(name string) (n int, part string, ok bool) {
 		return 0, "", false
 	}
 	switch f[2] {
-	case partIDs, partLogits, partTopIDs, partTopLogits, partLogSumExp:
+	case tensorIDs, tensorLogits, tensorTopIDs, tensorTopLogits, tensorLogSumExp:
 		return n, f[2], true
 	}
 	return 0, "", false
@@ -229,31 +229,31 @@ func splitName(name string) (n int, part string, ok bool) {
 
 // readPrompt checks the tensors of prompt n and records them. The first prompt's
 // width binds the others.
-func (f *File) readPrompt(n int, parts map[string]*checkpoint.Tensor, compact bool) error {
-	s := &partSet{path: f.path, n: n, parts: parts}
-	ids := s.take(partIDs, i64, 0)
+func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact bool) error {
+	s := &promptTensors{path: f.path, n: n, tensors: tensors}
+	ids := s.take(tensorIDs, i64, 0)
 	if s.err != nil {
 		return s.err
 	}
 	length := ids.Shape[0]
 	p := filePrompt{Prompt: Prompt{IDs: make([]int, length), To: length}}
 	if compact {
-		top := &topPrompt{path: f.path, n: n, ids: s.take(partTopIDs, i32, length, f.form.TopK)}
+		top := &topPrompt{path: f.path, n: n, ids: s.take(tensorTopIDs, i32, length, f.form.TopK)}
 		if s.err == nil {
 			f.form.TopK = top.ids.Shape[1]
 		}
-		top.logits = s.take(partTopLogits, f32, length, f.form.TopK)
-		top.lse = s.take(partLogSumExp, f32, length)
+		top.logits = s.take(tensorTopLogits, f32, length, f.form.TopK)
+		top.lse = s.take(tensorLogSumExp, f32, length)
 		p.Distribution = top
 	} else {
-		p.logits = &storedLogits{s.take(partLogits, floats, length, f.form.Vocab)}
+		p.logits = &storedLogits{s.take(tensorLogits, floats, length, f.form.Vocab)}
 		if s.err == nil {
 			f.form.Vocab = p.logits.Shape[1]
 		}
 		p.Distribution = &full{Prediction: p.logits, vocab: f.form.Vocab, rows: &f.rows}
 	}
-	if s.err == nil && s.taken != len(parts) {
-		s.fail(partLogits, "full and compact logits in one file, want one form for all prompts")
+	if s.err == nil && s.taken != len(tensors) {
+		s.fail(tensorLogits, "full and compact logits in one file, want one form for all prompts")
 	}
 	if s.err != nil {
 		return s.err
@@ -261,7 +261,7 @@ func (f *File) readPrompt(n int, parts map[string]*checkpoint.Tensor, compact bo
 	for t := range p.IDs {
 		id := int64(binary.LittleEndian.Uint64(ids.Data[8*t:]))
 		if id < 0 || id >= model.MaxVocab || f.form.Vocab > 0 && id >= int64(f.form.Vocab) {
-			s.fail(partIDs, "token id %d at position %d is outside the vocabulary of %d", id, t, cmp.Or(f.form.Vocab, model.MaxVocab))
+			s.fail(tensorIDs, "token id %d at position %d is outside the vocabulary of %d", id, t, cmp.Or(f.form.Vocab, model.MaxVocab))
 			return s.err
 		}
 		p.IDs[t] = int(id)
@@ -270,13 +270,13 @@ func (f *File) readPrompt(n int, parts map[string]*checkpoint.Tensor, compact bo
 	return nil
 }
 
-// A partSet is the tensors of one prompt in a file. Its first failure sticks.
-type partSet struct {
-	path  string
-	n     int
-	parts map[string]*checkpoint.Tensor
-	taken int
-	err   error
+// promptTensors are the tensors of one prompt in a file. The first failure sticks.
+type promptTensors struct {
+	path    string
+	n       int
+	tensors map[string]*checkpoint.Tensor
+	taken   int
+	err     error
 }
 
 var (
@@ -286,33 +286,33 @@ var (
 	floats = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
 )
 
-// take returns a part, which must have one of the types and the shape, in which 0
+// take returns a tensor, which must have one of the types and the shape, in which 0
 // stands for any positive length; nil after a failure.
-func (s *partSet) take(part string, types []checkpoint.DType, shape ...int) *checkpoint.Tensor {
-	t, ok := s.parts[part]
+func (s *promptTensors) take(kind string, types []checkpoint.DType, shape ...int) *checkpoint.Tensor {
+	t, ok := s.tensors[kind]
 	fits := func(got, want int) bool { return got > 0 && (got == want || want == 0) }
 	switch {
 	case s.err != nil:
 		return nil
 	case !ok:
-		s.fail(part, "tensor is missing")
+		s.fail(kind, "tensor is missing")
 		return nil
 	case !slices.Contains(types, t.DType):
-		s.fail(part, "type is %s, want %s", t.DType, typesText(types))
+		s.fail(kind, "type is %s, want %s", t.DType, typesText(types))
 		return nil
 	case !slices.EqualFunc(t.Shape, shape, fits):
-		s.fail(part, "shape is %s, want %s", shapeText(t.Shape, "0"), shapeText(shape, "any"))
+		s.fail(kind, "shape is %s, want %s", shapeText(t.Shape, "0"), shapeText(shape, "any"))
 		return nil
 	case t.Source != nil:
-		s.fail(part, "is not stored in row-major order; call contiguous() on it and save it again")
+		s.fail(kind, "is not stored in row-major order; call contiguous() on it and save it again")
 		return nil
 	}
 	s.taken++
 	return t
 }
 
-func (s *partSet) fail(part, format string, args ...any) {
-	s.err = defect.Corrupt(s.path, fmt.Sprintf("prompt.%d.%s", s.n, part), format, args...)
+func (s *promptTensors) fail(kind, format string, args ...any) {
+	s.err = defect.Corrupt(s.path, fmt.Sprintf("prompt.%d.%s", s.n, kind), format, args...)
 }
 
 // shapeText spells a shape; zero is the spelling of a 0 in it.

@@ -135,16 +135,16 @@ func (p *topPrompt) row(t, vocab int, seen []bool) (topRow, error) {
 	for i, id := range row.ids {
 		switch {
 		case id < 0 || int(id) >= vocab:
-			return row, p.corrupt(partTopIDs, t, "token id %d is outside the model's vocabulary of %d", id, vocab)
+			return row, p.corrupt(tensorTopIDs, t, "token id %d is outside the model's vocabulary of %d", id, vocab)
 		case seen[id]:
-			return row, p.corrupt(partTopIDs, t, "token %d stands twice", id)
+			return row, p.corrupt(tensorTopIDs, t, "token %d occurs twice", id)
 		case !logits.IsFinite(float64(row.logits[i])):
-			return row, p.corrupt(partTopLogits, t, "the logit of token %d is %v", id, row.logits[i])
+			return row, p.corrupt(tensorTopLogits, t, "the logit of token %d is %v", id, row.logits[i])
 		}
 		seen[id] = true
 	}
 	if !logits.IsFinite(row.lse) {
-		return row, p.corrupt(partLogSumExp, t, "is %v", row.lse)
+		return row, p.corrupt(tensorLogSumExp, t, "is %v", row.lse)
 	}
 	return row, nil
 }
@@ -168,13 +168,13 @@ func (p *topPrompt) rest(t int, row topRow, n int) (rest, lse float64, err error
 	shift := kernel.Log64(total)
 	const rounding = 1e-3 // of float32, with a wide margin
 	if !(math.Abs(shift) <= rounding) {
-		return 0, 0, p.corrupt(partLogSumExp, t, "contradicts the kept logits: with it all tokens together have a probability of %.4g", total)
+		return 0, 0, p.corrupt(tensorLogSumExp, t, "contradicts the kept logits: with it all tokens together have a probability of %.4g", total)
 	}
 	return rest / total, row.lse + shift, nil
 }
 
-func (p *topPrompt) corrupt(part string, t int, format string, args ...any) error {
-	return defect.Corrupt(p.path, fmt.Sprintf("prompt.%d.%s", p.n, part), "row %d: "+format, append([]any{t}, args...)...)
+func (p *topPrompt) corrupt(kind string, t int, format string, args ...any) error {
+	return defect.Corrupt(p.path, fmt.Sprintf("prompt.%d.%s", p.n, kind), "row %d: "+format, append([]any{t}, args...)...)
 }
 
 // topEncoding writes a compact file.

@@ -123,7 +123,7 @@ func TestCompactErrors(t *testing.T) {
 	}{
 		{[]int32{2, 3}, []float32{3, 2}, lse, "prompt.0.topk_ids: row 0: token id 3 is outside the model's vocabulary of 3"},
 		{[]int32{2, -1}, []float32{3, 2}, lse, "prompt.0.topk_ids: row 0: token id -1 is outside the model's vocabulary of 3"},
-		{[]int32{2, 2}, []float32{3, 2}, lse, "prompt.0.topk_ids: row 0: token 2 stands twice"},
+		{[]int32{2, 2}, []float32{3, 2}, lse, "prompt.0.topk_ids: row 0: token 2 occurs twice"},
 		{[]int32{2, 1}, []float32{3, nan}, lse, "prompt.0.topk_logits: row 0: the logit of token 1 is NaN"},
 		{[]int32{2, 1}, []float32{3, 2}, nan, "prompt.0.logsumexp: row 0: is NaN"},
 		{[]int32{2, 1}, []float32{3, 2}, 3, "prompt.0.logsumexp: row 0: contradicts the kept logits: with it all tokens together have a probability of 1.368"},

@@ -86,26 +86,26 @@ func header(prompts [][]int, vocab int, o WriteOptions) (head []byte, size int64
 	}
 	head = append(make([]byte, 8), `{"__metadata__":`...)
 	head = append(head, text...)
-	add := func(n int, part, dtype string, width int64, shape ...int) {
+	add := func(n int, kind, dtype string, width int64, shape ...int) {
 		count := int64(1)
 		for _, d := range shape {
 			count *= int64(d)
 		}
 		head = fmt.Appendf(head, `,"prompt.%d.%s":{"dtype":"%s","shape":%s,"data_offsets":[%d,%d]}`,
-			n, part, dtype, shapeText(shape, "0"), size, size+count*width)
+			n, kind, dtype, shapeText(shape, "0"), size, size+count*width)
 		size += count * width
 	}
 	for n, ids := range prompts {
-		add(n, partIDs, "I64", 8, len(ids))
+		add(n, tensorIDs, "I64", 8, len(ids))
 	}
 	for n, ids := range prompts {
 		if o.TopK == 0 {
-			add(n, partLogits, "F32", 4, len(ids), vocab)
+			add(n, tensorLogits, "F32", 4, len(ids), vocab)
 			continue
 		}
-		add(n, partTopIDs, "I32", 4, len(ids), o.TopK)
-		add(n, partTopLogits, "F32", 4, len(ids), o.TopK)
-		add(n, partLogSumExp, "F32", 4, len(ids))
+		add(n, tensorTopIDs, "I32", 4, len(ids), o.TopK)
+		add(n, tensorTopLogits, "F32", 4, len(ids), o.TopK)
+		add(n, tensorLogSumExp, "F32", 4, len(ids))
 	}
 	head = append(head, '}')
 	for len(head)%8 != 0 {

@@ -12,7 +12,6 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
-	"thimble/verify/parity"
 	"thimble/verify/reference"
 )
 
@@ -118,7 +117,7 @@ func TestFaultsChangeWhatTheySay(t *testing.T) {
 			}
 			var changed []string
 			for tensor, w := range base.Tensors {
-				if !parity.SameValues(w, in.model.Tensors[tensor]) {
+				if !w.SameValues(in.model.Tensors[tensor]) {
 					changed = append(changed, tensor[strings.LastIndex(tensor, ".")+1:])
 				}
 			}
@@ -264,7 +263,7 @@ func TestBiasDropped(t *testing.T) {
 			t.Errorf("%s: the place is %q", name, in.want.Tensor)
 		}
 		for tensor, w := range s.m.Tensors {
-			if same := parity.SameValues(w, in.model.Tensors[tensor]); same == (tensor == in.want.Tensor) {
+			if same := w.SameValues(in.model.Tensors[tensor]); same == (tensor == in.want.Tensor) {
 				t.Errorf("%s: %s is the same: %v", name, tensor, same)
 			}
 		}

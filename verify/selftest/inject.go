@@ -6,7 +6,6 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
-	"thimble/verify/parity"
 )
 
 // changed is the target with some tensors replaced.
@@ -204,7 +203,7 @@ func exchangeNorms(t *faultTarget) (*injected, string) {
 		}
 	}
 	all := t.m.Tensors
-	if parity.SameValues(all[a], all[b]) {
+	if all[a].SameValues(all[b]) {
 		return nil, fmt.Sprintf("%s and %s are the same", a, b)
 	}
 	tensors := map[string]*qtensor.Matrix{a: all[b], b: all[a]}

@@ -12,8 +12,11 @@ import (
 // A Call is a call of a function.
 type Call struct {
 	Name      string
-	Arguments map[string]any // by name: nil, bool, string, a number as strictjson has it, []any or map[string]any
+	Arguments map[string]any // by name: nil, bool, string, Number, []any or map[string]any
 }
+
+// Number is a number as JSON spells it.
+type Number = strictjson.Number
 
 // expectedCall reads {"name": ..., "arguments": {...}}.
 func expectedCall(d *strictjson.Decoder) (*Call, error) {
@@ -153,8 +156,8 @@ func sameValue(a, b any) bool {
 	case []any:
 		b, ok := b.([]any)
 		return ok && slices.EqualFunc(a, b, sameValue)
-	case strictjson.Number:
-		b, ok := b.(strictjson.Number)
+	case Number:
+		b, ok := b.(Number)
 		if !ok {
 			return false
 		}
@@ -192,7 +195,7 @@ func plain(v any) any {
 			a[i] = plain(w)
 		}
 		return a
-	case strictjson.Number:
+	case Number:
 		return json.Number(v)
 	}
 	return v

@@ -97,7 +97,9 @@ var shares = []share{
 const ChangeSuffix = "_change"
 
 // Table lists the metrics of Metrics.
-var Table = func() (all []metric.Entry[Metrics]) {
+var Table = table()
+
+func table() (all []metric.Entry[Metrics]) {
 	for _, s := range shares {
 		all = append(all, metric.Entry[Metrics]{Name: s.name, Unit: metric.Tasks, Of: func(m *Metrics) metric.Value { return *s.at(m) }, Means: s.means})
 	}
@@ -110,7 +112,7 @@ var Table = func() (all []metric.Entry[Metrics]) {
 		{Name: "prefix_median", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixMedian }, Means: "tokens, likewise"},
 		{Name: "prefix_whole", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixWhole }, Means: "share of texts that never do"},
 	}...)
-}()
+}
 
 // Unmeasured returns Metrics in which nothing is measured.
 func Unmeasured() (m Metrics) {
@@ -121,13 +123,15 @@ func Unmeasured() (m Metrics) {
 	return m
 }
 
-// Measures returns nil if Run measures the metric called name, one of Table, and
-// otherwise an error that says what it lacks. b may be nil.
+// Measures returns nil if Run measures the metric called name, and otherwise an
+// error that says what it lacks. b may be nil.
 func (b *Behaviour) Measures(name string) error {
-	if e := metric.Find(Table, name); e.Unit == metric.Prompts {
-		if b == nil || b.Continue == 0 {
-			return fmt.Errorf("%s is of continuations: add --continue N", name)
-		}
+	switch e := metric.Find(Table, name); {
+	case e == nil:
+		return fmt.Errorf("%s is of neither tasks nor continuations", name)
+	case e.Unit == metric.Prompts && (b == nil || b.Continue == 0):
+		return fmt.Errorf("%s is of continuations: add --continue N", name)
+	case e.Unit == metric.Prompts:
 		return nil
 	}
 	i := slices.IndexFunc(shares, func(s share) bool { return name == s.name || name == s.name+ChangeSuffix })
