@@ -239,3 +239,24 @@ func FuzzParseReport(f *testing.F) {
 		}
 	})
 }
+
+// Whatever the text, a speed is read or refused, and what is read can be compared.
+func FuzzParseSpeed(f *testing.F) {
+	f.Add([]byte(`{"cores": 2, "prefill_tokens_per_second": [1, 2], "decode_tokens_per_second": [3], "prefill_tokens": 4, "decode_tokens": 5}`))
+	f.Add([]byte(`{"cores": 1, "prefill_tokens_per_second": [], "decode_tokens_per_second": [1e400]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := ParseSpeed("s.json", text)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		if !(Median(s.Prefill) > 0) || !(Median(s.Decode) > 0) {
+			t.Errorf("%+v", s)
+		}
+		if field, _, _ := differingSpeed(s, s); field != "" {
+			t.Errorf("%s differs from itself", field)
+		}
+	})
+}

@@ -291,3 +291,22 @@ func TestGatesSeparateRoundingFromDamage(t *testing.T) {
 		}
 	}
 }
+
+// A gate that ParseGate accepts reads back as itself.
+func FuzzParseGate(f *testing.F) {
+	for _, text := range []string{"kl<=0.05", " top1_agreement >= .9", "ppl<=1e3", "acc_change>=-0.02", "kl<=0x1p-3", "kl<=>=1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		g, err := ParseGate(text)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		if again, err := ParseGate(g.String()); err != nil || again != g {
+			t.Errorf("%v reads back as %v, %v", g, again, err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -35,7 +36,7 @@ type entry struct {
 }
 
 // write makes a safetensors file of entries.
-func write(t *testing.T, entries ...entry) string {
+func write(t testing.TB, entries ...entry) string {
 	t.Helper()
 	header := map[string]any{}
 	var data []byte
@@ -55,7 +56,7 @@ func write(t *testing.T, entries ...entry) string {
 	return path
 }
 
-func raw(t *testing.T, name, dtype string, shape []int, values any) entry {
+func raw(t testing.TB, name, dtype string, shape []int, values any) entry {
 	t.Helper()
 	b, err := binary.Append(nil, binary.LittleEndian, values)
 	if err != nil {
@@ -189,4 +190,50 @@ func TestTextPrompts(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, c.want)
 		}
 	}
+}
+
+// Whatever the bytes, a reference file is read or refused.
+func FuzzOpen(f *testing.F) {
+	ids := raw(f, "prompt.0.input_ids", "I64", []int{2}, []int64{1, 0})
+	for _, path := range []string{
+		write(f, ids, raw(f, "prompt.0.logits", "F32", []int{2, 3}, []float32{1, 2, 3, 4, 5, 6})),
+		write(f, ids, raw(f, "prompt.0.topk_ids", "I32", []int{2, 1}, []int32{2, 0}), raw(f, "prompt.0.topk_logits", "F32", []int{2, 1}, []float32{3, 6}),
+			raw(f, "prompt.0.logsumexp", "F32", []int{2}, []float32{7, 8})),
+	} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	path := filepath.Join(f.TempDir(), "ref")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(path)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		defer r.Close()
+		for _, p := range r.Prompts() {
+			d, err := r.Distribution(t.Context(), p.IDs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const most = 4 // positions of each prompt
+			if err := d.Load(t.Context(), p.From, min(most, p.To-p.From)); err != nil {
+				continue
+			}
+			got := make([]float32, cmp.Or(r.Form().Vocab, 400))
+			for at := p.From; at < min(p.To, p.From+most); at++ {
+				if s, err := d.Compare(new(Scratch), at, got, -1); err == nil && !(s.KL >= 0) {
+					t.Errorf("position %d: kl is %v", at, s.KL)
+				}
+			}
+		}
+	})
 }

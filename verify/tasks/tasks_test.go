@@ -285,3 +285,22 @@ func TestQuestionErrors(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a model writes, it is a call or none, and a call is the same as itself.
+func FuzzCall(f *testing.F) {
+	for _, text := range []string{
+		`{"name": "f", "arguments": {"a": [1, 2.0, {"b": null}]}}`, `{"function": {"name": "f", "arguments": "{\"a\": 1}"}}`, `{x} {"api": "f"}`, `{"name": "f", "args": {"a": 1e999}}`, "{{{{",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c := callIn(text)
+		if c == nil {
+			return
+		}
+		again := callIn(c.String())
+		if again == nil || !c.same(again) || !c.sameStructure(again) {
+			t.Errorf("%q has the call %s, which reads back as %v", text, c, again)
+		}
+	})
+}
