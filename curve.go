@@ -17,6 +17,7 @@ import (
 	"thimble/quantize"
 	"thimble/verify"
 	"thimble/verify/curve"
+	"thimble/verify/reference"
 )
 
 // CurveOptions say what Curve makes and measures.
@@ -78,7 +79,7 @@ type curveRun struct {
 	m       *model.Model
 	folder  *folder
 	keep    []string // containers that stay in the folder
-	prompts [][]verify.Prompt
+	prompts [][]reference.Prompt
 	texts   calibrationTexts
 }
 
@@ -211,7 +212,7 @@ const cachedBytes = 128 << 20
 
 // measure makes every row's file and compares it with the model.
 func (d *curveRun) measure(ctx context.Context) error {
-	ref, err := verify.NewSubject(d.m, 0)
+	scorer, err := reference.NewScorer(d.m, Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
@@ -224,7 +225,7 @@ func (d *curveRun) measure(ctx context.Context) error {
 		return err
 	}
 	defer sources.stop()
-	ref = verify.Remember(ref, cachedBytes/(4*d.m.Spec.Hidden))
+	ref := reference.FromScorer(reference.CacheLogits(scorer, cachedBytes/(4*d.m.Spec.Hidden)))
 	for i, r := range d.rows {
 		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
 		if err := d.measureRow(ctx, r, sources, ref, label); err != nil {
@@ -234,7 +235,7 @@ func (d *curveRun) measure(ctx context.Context) error {
 	return nil
 }
 
-func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref verify.Subject, label string) error {
+func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref reference.Reference, label string) error {
 	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series}
 	out := r.file
 	if out == "" {
@@ -258,18 +259,18 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 		return err
 	}
 	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
-	subject, err := verify.NewSubject(q, 0)
+	scorer, err := reference.NewScorer(q, Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
 	tokens := d.Progress.stage(label+": verify", Tokens)
 	for i := range d.prompts {
-		r, err := verify.Run(ctx, ref, subject, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
+		r, err := verify.Run(ctx, ref, scorer, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
 		if err != nil {
 			return err
 		}
 		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = r.Metrics.Tokens, r.Metrics.PPLReference
-		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics))
+		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics.Summary))
 	}
 	d.report.Rows = append(d.report.Rows, done)
 	return nil

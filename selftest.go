@@ -9,13 +9,15 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
+	"thimble/verify/reference"
+	"thimble/verify/selftest"
 )
 
 // SelfTest makes known mistakes in copies of the model in memory and reports which
 // of them Verify would notice with these options, and where it finds them. It
 // ignores Tasks, Continue, Record, Decode, Layers, Attribute, Baseline and Bench.
 // Without a text or a reference it scores a text of its own.
-func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, error) {
+func SelfTest(ctx context.Context, o VerifyOptions) (*selftest.Report, error) {
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, err
 		with.reference = nil // SelfTest runs the source itself, once for all faults
 	}
 	faults := o.Progress.stage("self-test", Faults)
-	report, err := verify.SelfTest(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
+	report, err := selftest.Run(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: o.Arithmetic, Against: o.Reference + o.Against, Strict: v.Strict, Seed: o.Seed,
 		Progress: func(done, total int) { faults(int64(done), int64(total)) },
 	})
@@ -62,7 +64,7 @@ const (
 var selfTestText string
 
 // selfTestPrompts cuts the text of a self-test, as the options say where they do.
-func selfTestPrompts(m *model.Model, context, chunks int) ([]verify.Prompt, error) {
+func selfTestPrompts(m *model.Model, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func selfTestPrompts(m *model.Model, context, chunks int) ([]verify.Prompt, erro
 		return nil, err
 	}
 	length := cmp.Or(context, min(selfTestContext, m.Spec.Context))
-	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), length, cmp.Or(chunks, selfTestChunks), tok.Start())
+	prompts, err := reference.TextPrompts(tok.Encode(selfTestText, true), length, cmp.Or(chunks, selfTestChunks), tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("the text of a self-test: %w", err)
 	}

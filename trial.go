@@ -10,6 +10,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 const (
@@ -126,24 +127,24 @@ func (s *trial) measure(ctx context.Context, q *quantization, plan *quantize.Pla
 
 // measure scores texts with m and with coarse, which is m quantized.
 func measure(ctx context.Context, m, coarse *model.Model, texts [][]int, progress Progress) (out Measurement, err error) {
-	reference, err := verify.NewSubject(m, 0)
+	original, err := reference.NewScorer(m, Arithmetic{}, 0)
 	if err != nil {
 		return out, err
 	}
-	subject, err := verify.NewSubject(coarse, 0)
+	scorer, err := reference.NewScorer(coarse, Arithmetic{}, 0)
 	if err != nil {
 		return out, err
 	}
-	var prompts []verify.Prompt
+	var prompts []reference.Prompt
 	for _, ids := range texts {
-		one, err := verify.TextPrompts(ids, len(ids), 1, -1)
+		one, err := reference.TextPrompts(ids, len(ids), 1, -1)
 		if err != nil {
 			return out, err
 		}
 		prompts = append(prompts, one...)
 	}
 	tokens := progress.stage("measure", Tokens)
-	report, err := verify.Run(ctx, reference, subject, prompts, verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
+	report, err := verify.Run(ctx, reference.FromScorer(original), scorer, prompts, verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
 	if err != nil {
 		return out, err
 	}

@@ -14,6 +14,9 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
+	"thimble/verify/parity"
+	"thimble/verify/reference"
+	"thimble/verify/tasks"
 )
 
 // VerifyOptions say what Verify compares a model with, and what it asks for.
@@ -138,7 +141,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if v.Decode {
 		atOnce = 1
 	}
-	subject, err := verify.NewSubjectWith(v.m, v.Arithmetic, atOnce)
+	scorer, err := reference.NewScorer(v.m, v.Arithmetic, atOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -149,18 +152,18 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err := v.held.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
-	reference, err := startHashing(ctx, with.files, nil)
+	hashed, err := startHashing(ctx, with.files, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer reference.stop()
-	report, err := verify.Run(ctx, with.reference, subject, with.prompts, *o)
+	defer hashed.stop()
+	report, err := verify.Run(ctx, with.reference, scorer, with.prompts, *o)
 	if err == nil {
-		err = reference.wait()
+		err = hashed.wait()
 	}
 	if err == nil {
 		report.Tool, report.Policy = Tool, v.Policy
-		report.AgainstSHA256 = hex.EncodeToString(mainDigest(reference.Sources))
+		report.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
 		report.Describe(v.m)
 		err = v.held.compare(report, o.Seed)
 	}
@@ -214,7 +217,7 @@ func (v *verification) gates(reference bool) ([]Gate, error) {
 }
 
 // behaviour is what Tasks and Continue ask for, nil for nothing.
-func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify.Behaviour, error) {
+func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.Behaviour, error) {
 	if v.Tasks == "" && v.Continue == 0 {
 		return nil, nil
 	}
@@ -222,24 +225,24 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify
 	if err != nil {
 		return nil, err
 	}
-	tasks := v.Progress.stage("ask", Tasks)
-	b := &verify.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { tasks(int64(done), int64(total)) }}
-	if b.Model, err = verify.NewSpeaker(v.m, v.Arithmetic); err != nil {
+	report := v.Progress.stage("ask", Tasks)
+	b := &tasks.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { report(int64(done), int64(total)) }}
+	if b.Model, err = tasks.NewGenerator(v.m, v.Arithmetic); err != nil {
 		return nil, err
 	}
 	if with.source != nil {
-		if b.Reference, err = verify.NewSpeaker(with.source, Arithmetic{}); err != nil {
+		if b.Reference, err = tasks.NewGenerator(with.source, Arithmetic{}); err != nil {
 			return nil, err
 		}
 	}
 	if v.Tasks == "" {
 		return b, nil
 	}
-	text, err := ReadText(ctx, v.Tasks, verify.MaxTasksBytes)
+	text, err := ReadText(ctx, v.Tasks, tasks.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	b.Tasks, err = verify.ReadTasks(v.Tasks, text)
+	b.Tasks, err = tasks.Read(v.Tasks, text)
 	return b, err
 }
 
@@ -247,21 +250,22 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify
 // reference, if there is one: all of them for Layers, else up to the first
 // divergence. Where the operations cannot be compared there is no profile, unless
 // Layers asks for it.
-func (v *verification) profile(ctx context.Context, with *comparison) (*verify.Profile, error) {
-	if with.source == nil || len(with.prompts) == 0 || !v.Layers && verify.Comparable(with.source, v.m) != nil {
+func (v *verification) profile(ctx context.Context, with *comparison) (*parity.Profile, error) {
+	if with.source == nil || len(with.prompts) == 0 || !v.Layers && parity.Comparable(with.source, v.m) != nil {
 		return nil, nil
 	}
-	profile, err := verify.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
+	profile, err := parity.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
 	if err == nil {
-		profile.Drawn = v.Layers
+		profile.ShowLayers = v.Layers
 	}
 	return profile, err
 }
 
 // attribute adds to the report what each stage costs.
 func (v *verification) attribute(ctx context.Context, report *verify.Report, with *comparison) (err error) {
-	report.Stages, err = verify.Attribute(ctx, with.source, v.m, with.reference, with.prompts, v.Arithmetic, report, func(stage string, done, total int) {
-		v.Progress.stage(stage, Tokens)(int64(done), int64(total))
+	report.Stages, err = verify.Attribute(ctx, verify.StageOptions{
+		Source: with.source, Subject: v.m, Reference: with.reference, Prompts: with.prompts, Arithmetic: v.Arithmetic, Done: report,
+		Progress: func(stage string, done, total int) { v.Progress.stage(stage, Tokens)(int64(done), int64(total)) },
 	})
 	return err
 }

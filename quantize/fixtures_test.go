@@ -10,6 +10,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/quantize"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // inMemory is a sink that is a model.
@@ -67,12 +68,12 @@ func measurePlan(t *testing.T, m *model.Model, plan *quantize.Plan, c *quantize.
 	if err := quantize.Run(t.Context(), m, plan, c, q, nil); err != nil {
 		t.Fatal(err)
 	}
-	ref, err := verify.OpenReference(filepath.Join(m.Path, "reference.safetensors"))
+	ref, err := reference.Open(filepath.Join(m.Path, "reference.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ref.Close()
-	s, err := verify.NewSubject(&q.Model, 0)
+	s, err := reference.NewScorer(&q.Model, verify.Arithmetic{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

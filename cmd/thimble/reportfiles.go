@@ -16,6 +16,7 @@ import (
 	"thimble/internal/spell"
 	"thimble/internal/strictjson"
 	"thimble/verify"
+	"thimble/verify/render"
 )
 
 var (
@@ -33,11 +34,11 @@ type reportForm struct {
 }
 
 var reportForms = []reportForm{
-	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(r.String()), nil }},
+	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(render.Text(r)), nil }},
 	{"json", ".json", func(r *verify.Report) ([]byte, error) { return strictjson.Encode(r) }},
-	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(r.Markdown()), nil }},
-	{"junit", ".xml", (*verify.Report).JUnit},
-	{"html", ".html", (*verify.Report).HTML},
+	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(render.Markdown(r)), nil }},
+	{"junit", ".xml", render.JUnit},
+	{"html", ".html", render.HTML},
 }
 
 // A reportOutput is where a report goes: to standard output in one form, and to files.
@@ -137,7 +138,7 @@ func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 		return err
 	}
 	if o.annotate {
-		_, err = io.WriteString(c.App.ErrWriter, r.Annotations())
+		_, err = io.WriteString(c.App.ErrWriter, render.Annotations(r))
 	}
 	return err
 }

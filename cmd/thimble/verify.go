@@ -7,6 +7,7 @@ import (
 
 	"thimble"
 	"thimble/verify"
+	"thimble/verify/render"
 )
 
 var (
@@ -194,7 +195,7 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 		return err
 	}
 	progress.done()
-	if err := print(c, report); err != nil {
+	if err := printText(c, report, func() string { return render.SelfTest(report) }); err != nil {
 		return err
 	}
 	if !report.Pass {
