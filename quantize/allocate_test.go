@@ -71,14 +71,29 @@ func combinations(t testing.TB, m *model.Model, s *Survey, base *Recipe) []combi
 // allocated carries out an allocation and returns what its plan takes.
 func allocated(t testing.TB, m *model.Model, s *Survey, base *Recipe, bytes int64, kl float64) (plan *Plan, predicted float64) {
 	t.Helper()
-	r, predicted, err := s.Allocate(m, base, bytes, kl)
+	best, err := allocate(s, m, base, bytes, kl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan, err = NewPlan(m, r); err != nil {
+	if plan, err = NewPlan(m, best.recipe); err != nil {
 		t.Fatal(err)
 	}
-	return plan, predicted
+	if plan.Bytes != best.bytes {
+		t.Errorf("a plan of %d bytes, said to take %d", plan.Bytes, best.bytes)
+	}
+	return plan, best.predicted
+}
+
+// allocate keeps a limit of bytes, or with 0 bytes of kl.
+func allocate(s *Survey, m *model.Model, base *Recipe, bytes int64, kl float64) (allocation, error) {
+	a, err := newAllocator(s, m, base)
+	switch {
+	case err != nil:
+		return allocation{}, err
+	case bytes > 0:
+		return a.within(bytes)
+	}
+	return a.diverging(kl)
 }
 
 // largestStep is the most that one matrix changes by between two schemes that
@@ -168,14 +183,14 @@ func TestAllocateKeepsRules(t *testing.T) {
 	base := &Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.down", "int6/row"}, {"embed", "f16"}}}
 	s := surveyed(t, m, 99, 1, "int3/g32", "int4/g32", "int8/g32")
 	all := slices.Clone(base.Rules)
-	first, _, err := s.Allocate(m, base, 20000, 0)
+	first, err := allocate(s, m, base, 20000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(all, base.Rules); diff != "" {
 		t.Errorf("the base recipe was changed: %s", diff)
 	}
-	plan, err := NewPlan(m, first)
+	plan, err := NewPlan(m, first.recipe)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +201,8 @@ func TestAllocateKeepsRules(t *testing.T) {
 		}
 	}
 	for range 5 {
-		again, _, err := s.Allocate(m, base, 20000, 0)
-		if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		again, err := allocate(s, m, base, 20000, 0)
+		if diff := cmp.Diff(first.recipe, again.recipe); err != nil || diff != "" {
 			t.Fatalf("%v: %s", err, diff)
 		}
 	}
@@ -214,7 +229,7 @@ func TestAllocateRefuses(t *testing.T) {
 		{&Recipe{}, 1, 0, "the recipe names no scheme"},
 		{&Recipe{Scheme: "int4/g32", Rules: []Rule{{"nothing", "int8/g32"}}}, 1, 0, `rule "nothing" matches no tensor`},
 	} {
-		if _, _, err := s.Allocate(m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+		if _, err := allocate(s, m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("error is %v, want %q", err, c.want)
 		}
 	}

@@ -117,7 +117,7 @@ func TestTrainedSurvey(t *testing.T) {
 	}
 	mixed := 0.0
 	for _, bits := range []float64{4, 4.5, 5} {
-		r, predicted, err := survey.Allocate(m, &quantize.Recipe{Scheme: "int4/g32"}, int64(bits*float64(uniform.Weights)/8), 0)
+		r, predicted, err := (&quantize.Budget{Bits: bits, Schemes: schemes}).Choose(m, &quantize.Recipe{Scheme: "int4/g32"}, survey, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,7 +55,7 @@ func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 	t.Helper()
 	nearest, err := qtensor.New(q.Scheme, w.Rows, w.Cols)
 	if err == nil {
-		err = (rtn{}).Quantize(t.Context(), nearest, w, guess(w.Cols))
+		err = roundToNearest(t.Context(), nearest, w, guess(w.Cols), nil)
 	}
 	if err != nil {
 		t.Fatal(err)

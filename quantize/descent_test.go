@@ -32,7 +32,7 @@ func TestDescend(t *testing.T) {
 }
 
 // slope is g_i = (e H)_i, and its size the sum of its terms' sizes.
-func slope(e []float64, in *Input, i int) (g, size float64) {
+func slope(e []float64, in *input, i int) (g, size float64) {
 	for j, v := range e {
 		term := v * float64(in.h[j*in.stride+i])
 		g, size = g+term, size+math.Abs(term)
@@ -44,7 +44,7 @@ func checkResidual(t *testing.T, p *panel, r int) {
 	t.Helper()
 	e := p.errorOf(r)
 	for i, v := range e {
-		g, size := slope(e, p.Input, i)
+		g, size := slope(e, p.input, i)
 		if d := math.Abs(float64(p.e[r*p.stride+i]) - v); d > 1e-6 {
 			t.Fatalf("row %d, column %d: e is off by %v", r, i, d)
 		}
@@ -59,16 +59,16 @@ func checkSettled(t *testing.T, p *panel, r int) {
 	t.Helper()
 	g := p.grids[r]
 	e := p.errorOf(r)
-	loss := quadratic(e, p.Input)
+	loss := quadratic(e, p.input)
 	for i := range e {
-		slope, _ := slope(e, p.Input, i)
+		slope, _ := slope(e, p.input, i)
 		for _, by := range []float64{-1, 1} {
 			c := float64(p.codes[r*p.stride+i]) + by
 			if c < float64(g.bottom) || c > float64(g.top) {
 				continue
 			}
 			step := by * float64(g.scale[g.group(i)])
-			h := float64(p.h[i*p.Input.stride+i])
+			h := float64(p.h[i*p.input.stride+i])
 			if gain := 2*step*slope - step*step*h; gain > 1e-4*loss {
 				t.Errorf("row %d, column %d: a move by %v would still gain %v of %v", r, i, by, gain, loss)
 			}

@@ -37,7 +37,7 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 
 // lossOf is e (H + lambda I) e^T of row r of a panel, in float64 from its codes.
 func (p *panel) lossOf(r int) float64 {
-	return quadratic(p.errorOf(r), p.Input)
+	return quadratic(p.errorOf(r), p.input)
 }
 
 // errorOf is the target less the value of row r, from its codes.
@@ -51,7 +51,7 @@ func (p *panel) errorOf(r int) []float64 {
 	return e
 }
 
-func quadratic(e []float64, in *Input) float64 {
+func quadratic(e []float64, in *input) float64 {
 	sum := 0.0
 	for i, a := range e {
 		for j, b := range e {
@@ -99,7 +99,7 @@ func invert(a []float64, n int) []float64 {
 // inverse of the second moments, and after each column all that remain are
 // updated and the column is taken out of the inverse. It returns the codes less
 // zero that it gives w on grid g.
-func textbook(w []float32, g *grid, in *Input) []float64 {
+func textbook(w []float32, g *grid, in *input) []float64 {
 	n := len(w)
 	h := make([]float64, n*n)
 	for i := range n {
@@ -139,7 +139,7 @@ func textbook(w []float32, g *grid, in *Input) []float64 {
 func swept(t testing.TB, rows, cols int, text string) *panel {
 	t.Helper()
 	p := newPanel(newTarget(t, rows, cols, text))
-	if err := p.take(0); err != nil {
+	if err := p.begin(0); err != nil {
 		t.Fatal(err)
 	}
 	p.sweep()
@@ -161,7 +161,7 @@ func TestSweepIsTextbookGPTQ(t *testing.T) {
 						t.Fatalf("row %d, column %d: e is %v, want %v", r, i, p.e[r*p.stride+i], v)
 					}
 				}
-				want := textbook(p.want(r), p.grids[r], p.Input)
+				want := textbook(p.want(r), p.grids[r], p.input)
 				for i, v := range want {
 					if float64(got[i]) == v {
 						same++
@@ -217,11 +217,11 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			}
 			return l
 		}
-		nearest := lossAfter(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, in.Input) })
+		nearest := lossAfter(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, in.input, nil) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
-			p := newPanel(target{in.Input, dst, in.w, nil})
+			p := newPanel(target{in.input, dst, in.w, nil})
 			for first := 0; first < rows; first += panelRows {
-				if err := p.take(first); err != nil {
+				if err := p.begin(first); err != nil {
 					return err
 				}
 				p.sweep()
@@ -229,7 +229,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			}
 			return nil
 		})
-		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq{}.Quantize(t.Context(), dst, src, in.Input) })
+		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq(t.Context(), dst, src, in.input, nil) })
 		t.Logf("%s: %v, %v, %v", text, nearest, bare, full)
 		if !(bare < 0.8*nearest) || !(full < 0.97*bare) {
 			t.Errorf("%s: loss %v to nearest, %v with feedback, %v with refit and descent", text, nearest, bare, full)
@@ -243,7 +243,7 @@ func TestGPTQNeedsCalibration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (gptq{}).Quantize(t.Context(), dst, src, guess(32)); err == nil || err.Error() != "gptq needs calibration" {
+	if err := gptq(t.Context(), dst, src, guess(32), nil); err == nil || err.Error() != "gptq needs calibration" {
 		t.Errorf("error is %v", err)
 	}
 }

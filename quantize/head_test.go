@@ -58,7 +58,7 @@ func randomTexts(n, length, vocab int) *Calibration {
 	return c
 }
 
-func finalStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidden {
+func hiddenStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidden {
 	t.Helper()
 	d, err := transformer.New(m)
 	if err != nil {
@@ -78,7 +78,7 @@ func finalStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidd
 func TestHeadBins(t *testing.T) {
 	for _, vocab := range []int{30, binFirst, binFirst + 1, 5*binFirst - 1, 5 * binFirst, 2000} {
 		m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
-		h := finalStates(t, m, randomTexts(3, 20, vocab))
+		h := hiddenStates(t, m, randomTexts(3, 20, vocab))
 		bins, err := headBins(t.Context(), h, vocab)
 		if err != nil {
 			t.Fatal(err)
@@ -177,12 +177,12 @@ func slowDivergence(a, b []float64) float64 {
 func TestHeadHessian(t *testing.T) {
 	const vocab, patterns = 30, 300
 	m := livelyModel(t, nil)
-	h := finalStates(t, m, randomTexts(2, 16, vocab))
+	h := hiddenStates(t, m, randomTexts(2, 16, vocab))
 	bins, err := headBins(t.Context(), h, vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs := make([]*Input, len(bins))
+	inputs := make([]*input, len(bins))
 	for i := range bins {
 		if inputs[i], err = bins[i].input(t.Context(), h); err != nil {
 			t.Fatal(err)
@@ -234,7 +234,7 @@ func TestHeadHessian(t *testing.T) {
 func TestRoundHead(t *testing.T) {
 	const vocab = 700 // two bins
 	m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
-	h := finalStates(t, m, randomTexts(4, 50, vocab))
+	h := hiddenStates(t, m, randomTexts(4, 50, vocab))
 	src, z := m.Tensors[model.Embed], scores(t, h, vocab)
 	after := func(fill func(dst *qtensor.Matrix) error) float64 {
 		dst, err := qtensor.New(scheme(t, "int4/g32"), vocab, src.Cols)
@@ -256,12 +256,12 @@ func TestRoundHead(t *testing.T) {
 		}
 		return sum / float64(h.Len())
 	}
-	nearest := after(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, guess(src.Cols)) })
-	end, err := newEnding(t.Context(), m, h)
+	nearest := after(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, guess(src.Cols), nil) })
+	end, err := newFinalStates(t.Context(), m, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), gptq{}, dst, src, end) })
+	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), chosen(t, MethodGPTQ), dst, src, end) })
 	t.Logf("KL %v to nearest, %v", nearest, fitted)
 	if !(fitted < 0.9*nearest) {
 		t.Errorf("KL %v, to nearest %v", fitted, nearest)

@@ -149,13 +149,13 @@ func TestNewHealth(t *testing.T) {
 		t.Errorf("of 1200 random tokens it warns %q", enough.Warnings)
 	}
 	spread := &Health{Tokens: 100, Inputs: []*InputHealth{{Kinds: []string{"o"}, RankMost: 20, most: 3}, {Kinds: []string{"q", "k"}, RankMost: 12}}}
-	spread.judge()
+	spread.warnOfInputs()
 	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to show: 160 or more would do"}, spread.Warnings); diff != "" {
 		t.Error(diff)
 	}
 	var none *Health
-	none.see(0, seenInput{})
-	none.judge()
+	none.add(0, observation{})
+	none.warnOfInputs()
 }
 
 // The loudest position's weight is what is reported.

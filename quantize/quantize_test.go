@@ -44,7 +44,17 @@ func ones(n int) []float32 {
 }
 
 // guess is an input of which nothing is known.
-func guess(cols int) *Input { return &Input{power: ones(cols)} }
+func guess(cols int) *input { return &input{power: ones(cols)} }
+
+// chosen returns a method less some of its steps.
+func chosen(t testing.TB, name string, without ...string) chosenMethod {
+	t.Helper()
+	m, err := chooseMethod(name, without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
 
 func scheme(t testing.TB, text string) qtensor.Scheme {
 	s, err := qtensor.ParseScheme(text)

@@ -69,7 +69,7 @@ func slowFit(p *panel, r int) []float64 {
 		hz := make([]float64, d)
 		for a, v := range direction64(p, r, i) {
 			for b := range hz {
-				hz[b] += v * float64(p.h[a*p.Input.stride+b])
+				hz[b] += v * float64(p.h[a*p.input.stride+b])
 			}
 		}
 		for b, w := range p.want(r) {
@@ -105,5 +105,5 @@ func fittedLoss(p *panel, r int, s []float64) float64 {
 			e[c] -= v * z
 		}
 	}
-	return quadratic(e, p.Input)
+	return quadratic(e, p.input)
 }

@@ -63,7 +63,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(src.Cols)); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, guess(src.Cols), nil); err != nil {
 			t.Fatal(err)
 		}
 		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
@@ -92,7 +92,7 @@ func TestPowerIsHeeded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
+			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			only := make([]float32, 32)
@@ -135,7 +135,7 @@ func TestLatticeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(32)); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, guess(32), nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(x, values(dst)[0]); diff != "" {
@@ -174,7 +174,7 @@ func TestEdgeGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = (rtn{}).Quantize(t.Context(), dst, src, guess(len(c.x)))
+		err = roundToNearest(t.Context(), dst, src, guess(len(c.x)), nil)
 		if c.want == nil {
 			if err == nil || err.Error() != c.err {
 				t.Errorf("%s of %v: %v, want %q", c.scheme, c.x, err, c.err)
@@ -207,7 +207,7 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
+			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			h := sha256.New()

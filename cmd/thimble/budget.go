@@ -27,12 +27,6 @@ var budgetFlags = []cli.Flag{
 	statsFlag,
 }
 
-// usualSchemes are those that a budget is spent on unless --schemes says
-// otherwise: every width in wide and narrow groups, with a minimum where it can
-// pay.
-const usualSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
-	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
-
 // budgeted reports whether schemes are to be chosen.
 func budgeted(c *cli.Context) bool {
 	return slices.ContainsFunc(limits, c.IsSet)
@@ -59,18 +53,9 @@ type budget struct {
 // measured reports whether the limits are on what the file says.
 func (b *budget) measured() bool { return b.kl > 0 || b.top1 > 0 }
 
-func (b *budget) String() string {
-	switch {
-	case b.kl > 0 && b.top1 > 0:
-		return fmt.Sprintf("--max-kl %g and --min-top1 %g", b.kl, b.top1)
-	case b.kl > 0:
-		return fmt.Sprintf("--max-kl %g", b.kl)
-	case b.top1 > 0:
-		return fmt.Sprintf("--min-top1 %g", b.top1)
-	case b.bits > 0:
-		return fmt.Sprintf("--target-bpw %g", b.bits)
-	}
-	return "--target-size " + bytesText(b.file)
+// limit is b for package quantize.
+func (b *budget) limit() *quantize.Budget {
+	return &quantize.Budget{File: b.file, Bits: b.bits, KL: b.kl, Top1: b.top1, Schemes: b.schemes}
 }
 
 // budgetFor reads and checks the flags for what r makes of m, for target if that
@@ -96,7 +81,7 @@ func budgetFor(c *cli.Context, m *model.Model, r *quantize.Recipe, target *forma
 	if r.Embedding != "" && m.Spec.Tied {
 		return nil, fmt.Errorf("the embedding is tied to the head, whose scheme is chosen; --set %s=%s keeps it out of that", model.Embed, defect.Printable(r.Embedding))
 	}
-	text := usualSchemes
+	text := quantize.DefaultSchemes()
 	if c.IsSet("schemes") {
 		text = c.String("schemes")
 	}
@@ -167,10 +152,6 @@ func parseSize(text string) (int64, error) {
 	return 0, fmt.Errorf("%s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }
 
-// lookupScheme is that of an embedding that is only looked up, which no budget is
-// spent on.
-const lookupScheme = "int8/g32"
-
 // takeSurvey is quantize.NewSurvey with its progress shown.
 func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme) (*quantize.Survey, error) {
 	progress := newMeter(c, "survey", "steps", 1)
@@ -178,52 +159,19 @@ func takeSurvey(c *cli.Context, m *model.Model, cal *quantize.Calibration, schem
 	return quantize.NewSurvey(c.Context, m, cal, schemes, func(done, of int) { progress.at(int64(done), int64(of)) })
 }
 
-// completed is r with a scheme for all matrices, as Allocate wants: the first of
-// schemes, which none keeps, and that of an embedding that is not chosen for.
+// completed is r with a scheme for all matrices.
 func completed(r *quantize.Recipe, schemes []qtensor.Scheme, m *model.Model) *quantize.Recipe {
-	same := *r
-	if same.Scheme == "" {
-		same.Scheme = schemes[0].String()
-	}
-	if same.Embedding == "" && !m.Spec.Tied {
-		same.Embedding = lookupScheme
-	}
-	return &same
+	return (&quantize.Budget{Schemes: schemes}).Complete(m, r)
 }
 
 // allocate chooses the schemes of r's matrices within b, among those of survey, as
 // far as that is known before any is quantized. predicted is in nats per token.
 func (b *budget) allocate(survey *quantize.Survey, m *model.Model, r *quantize.Recipe) (out *quantize.Recipe, predicted float64, err error) {
-	if b.measured() {
-		return survey.Allocate(m, r, 0, b.firstAim())
-	}
-	// The header's length and the padding depend on the choice a little, so a few
-	// tries are needed, more the smaller the model is.
-	const tries = 100
-	bytes := b.file
-	if b.bits > 0 {
-		weights, _ := m.Size()
-		return survey.Allocate(m, r, int64(b.bits*float64(weights)/8), 0)
-	}
-	for range tries {
-		if out, predicted, err = survey.Allocate(m, r, bytes, 0); err != nil {
-			return nil, 0, err
-		}
-		over, err := excess(m, out, b.file)
-		if err != nil || over <= 0 {
-			return out, predicted, err
-		}
-		bytes -= over
-	}
-	return nil, 0, fmt.Errorf("no choice of schemes makes a file of at most %s", bytesText(b.file))
+	return b.limit().Choose(m, r, survey, func(plan *quantize.Plan) (int64, error) { return fileSize(m, plan) })
 }
 
-// excess is how many bytes more than limit the file takes that r makes of m.
-func excess(m *model.Model, r *quantize.Recipe, limit int64) (int64, error) {
-	plan, err := quantize.NewPlan(m, r)
-	if err != nil {
-		return 0, err
-	}
+// fileSize is the bytes of the file that plan makes of m.
+func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	sources := make([]model.Source, len(m.Files))
 	for i, f := range m.Files {
 		sources[i] = model.Source{Name: filepath.Base(f), Bytes: math.MaxInt64, SHA256: make([]byte, 32)}
@@ -232,14 +180,12 @@ func excess(m *model.Model, r *quantize.Recipe, limit int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	size, err := contents.Size()
-	return size - limit, err
+	return contents.Size()
 }
 
 // candidateSchemes are those of these names, without what target has no type for.
 func candidateSchemes(names []string, m *model.Model, target *format.Target) ([]qtensor.Scheme, error) {
 	var schemes []qtensor.Scheme
-next:
 	for _, name := range names {
 		s, err := qtensor.ParseScheme(strings.TrimSpace(name))
 		if err != nil {
@@ -248,15 +194,12 @@ next:
 		if s.Kind != qtensor.Int {
 			return nil, fmt.Errorf("%v is no integer scheme", s)
 		}
-		if target != nil {
-			for _, slot := range m.Spec.Slots() {
-				if slot.Role != model.Vector && target.Nearest(s, slot.Cols) != s {
-					continue next
-				}
-			}
-		}
 		schemes = append(schemes, s)
 	}
+	if target == nil {
+		return schemes, nil
+	}
+	schemes = quantize.SchemesFor(m, schemes, func(s qtensor.Scheme, cols int) bool { return target.Nearest(s, cols) == s })
 	if len(schemes) == 0 {
 		return nil, fmt.Errorf("%s has no type for any of %s", target.Name, defect.Printable(strings.Join(names, ",")))
 	}

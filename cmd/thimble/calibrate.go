@@ -32,7 +32,7 @@ func calibrates(c *cli.Context, r *quantize.Recipe) bool {
 	if r.Method == "" && wanted {
 		r.Method = quantize.MethodGPTQ
 	}
-	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
+	return wanted || quantize.NeedsTexts(r.Method)
 }
 
 // A calibration is texts in a model's tokens.

@@ -162,7 +162,7 @@ var flagValues = map[string][]string{
 	"activations": activationTypes,
 	"kv":          cacheTypes,
 	"set":         {"layer_sharing=true", "share_embedding=true"},
-	"schemes":     strings.Split(usualSchemes, ","),
+	"schemes":     strings.Split(quantize.DefaultSchemes(), ","),
 	"without":     quantize.Steps(quantize.MethodGPTQ),
 }
 

@@ -130,9 +130,9 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	case r.budget == nil && s.Schemes != nil:
 		return nil, errors.New("schemes has no effect without size, bpw or kl")
 	case s.Schemes == nil:
-		r.candidates = strings.Split(usualSchemes, ",")
+		r.candidates = strings.Split(quantize.DefaultSchemes(), ",")
 	}
-	r.calibrated = withText || r.budget != nil || s.Method == quantize.MethodGPTQ
+	r.calibrated = withText || r.budget != nil || quantize.NeedsTexts(s.Method)
 	if s.Calib != nil {
 		if r.budget != nil && !*s.Calib {
 			return nil, errors.New("calib: false: a budget is spent by what a text shows")
@@ -142,8 +142,8 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	if s.Method == "" && r.calibrated {
 		s.Method = quantize.MethodGPTQ
 	}
-	if s.Method == quantize.MethodGPTQ && !r.calibrated {
-		return nil, errors.New("calib: false: method gptq needs a text")
+	if quantize.NeedsTexts(s.Method) && !r.calibrated {
+		return nil, fmt.Errorf("calib: false: method %s needs a text", s.Method)
 	}
 	if err := s.CheckMethod(); err != nil {
 		return nil, err

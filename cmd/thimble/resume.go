@@ -190,7 +190,7 @@ func interrupted(err error) error {
 
 // runFacts are what the bytes of a calibrated run depend on.
 func runFacts(c *cli.Context, m *model.Model, sources *hashing, r *quantize.Recipe, texts *quantize.Calibration, b *budget) (quantize.Facts, error) {
-	f := quantize.Facts{{"program", tool + ", arithmetic " + quantize.Arithmetic}}
+	f := quantize.Facts{{"program", tool + ", arithmetic " + strconv.Itoa(quantize.Arithmetic)}}
 	files, err := modelFacts(m, sources)
 	if err != nil {
 		return nil, err

@@ -25,18 +25,18 @@ var dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"
 
 // A written is the report of convert and quantize.
 type written struct {
-	Output        string          `json:"output,omitempty"`        // empty after --dry-run
-	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *thimble.Digest `json:"header_sha256,omitempty"` // identifies its contents, see docs/FORMAT.md
-	Weights       int64           `json:"weights"`
-	TensorBytes   int64           `json:"tensor_bytes"`
-	BitsPerWeight float64         `json:"bits_per_weight"`
-	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where schemes were chosen for a budget
-	Measured      *measurement    `json:"measured,omitempty"`     // on held-out text, where that was to be limited
-	Recipe        string          `json:"recipe"`                 // canonical YAML
-	Notes         []string        `json:"notes,omitempty"`
-	Tensors       []plannedTensor `json:"tensors"`
-	Types         []targetType    `json:"types,omitempty"` // of the program that --for names
+	Output        string                `json:"output,omitempty"`        // empty after --dry-run
+	Bytes         int64                 `json:"bytes,omitempty"`         // of the file
+	HeaderSHA256  *thimble.Digest       `json:"header_sha256,omitempty"` // identifies its contents, see docs/FORMAT.md
+	Weights       int64                 `json:"weights"`
+	TensorBytes   int64                 `json:"tensor_bytes"`
+	BitsPerWeight float64               `json:"bits_per_weight"`
+	PredictedKL   float64               `json:"predicted_kl,omitempty"` // nats per token, where schemes were chosen for a budget
+	Measured      *quantize.Measurement `json:"measured,omitempty"`     // on held-out text, where that was to be limited
+	Recipe        string                `json:"recipe"`                 // canonical YAML
+	Notes         []string              `json:"notes,omitempty"`
+	Tensors       []plannedTensor       `json:"tensors"`
+	Types         []targetType          `json:"types,omitempty"` // of the program that --for names
 
 	Calibration *quantize.Health `json:"calibration,omitempty"`
 	warned      int              // of its warnings, those that were printed with the plan
@@ -201,8 +201,8 @@ func (w *written) announce(c *cli.Context, plan *quantize.Plan, target *format.T
 // A choice is the recipe that is to be carried out.
 type choice struct {
 	recipe    *quantize.Recipe
-	predicted float64  // nats per token, 0 without a budget
-	done      *settled // what was quantized to keep a measured limit
+	predicted float64         // nats per token, 0 without a budget
+	done      *quantize.Trial // what was quantized to keep a measured limit
 	notes     []string
 }
 
@@ -230,7 +230,7 @@ func choose(c *cli.Context, m *model.Model, sources *hashing, asked *quantize.Re
 	chosen.notes = []string{note}
 	if measured {
 		if chosen.done, err = budget.settle(c, m, survey, asked, cal); err == nil {
-			chosen.recipe, chosen.predicted = chosen.done.recipe, chosen.done.predicted
+			chosen.recipe, chosen.predicted = chosen.done.Recipe, chosen.done.PredictedKL
 		}
 	} else {
 		chosen.recipe, chosen.predicted, err = budget.allocate(survey, m, asked)
@@ -252,7 +252,7 @@ func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibratio
 	}
 	switch {
 	case chosen.done != nil:
-		w.Measured, w.Calibration = &chosen.done.measured, chosen.done.health
+		w.Measured, w.Calibration = &chosen.done.Measured, chosen.done.Health
 	case cal.texts != nil:
 		w.Calibration = quantize.NewHealth(cal.texts, m, plan, cal.special)
 		cal.texts.Health = w.Calibration
@@ -266,7 +266,7 @@ func (chosen *choice) report(m *model.Model, plan *quantize.Plan, cal calibratio
 }
 
 // writePlan carries out plan into the container out, unless it is done.
-func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *settled, run *attempt, out string) (file, error) {
+func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.Plan, texts *quantize.Calibration, done *quantize.Trial, run *attempt, out string) (file, error) {
 	label := c.Command.Name
 	if run.resumes() {
 		label += " " + run.from
@@ -285,7 +285,7 @@ func writePlan(c *cli.Context, m *model.Model, sources *hashing, plan *quantize.
 		})
 	}
 	if done != nil {
-		fill = done.replay
+		fill = done.Replay
 	}
 	return writeContainer(m, sources, plan, out, c.Bool(forceFlag.Name), fill)
 }
