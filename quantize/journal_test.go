@@ -215,3 +215,44 @@ func TestUnfinishedHostile(t *testing.T) {
 		})
 	}
 }
+
+// A record is read or refused in a line, whatever it holds; what is read has the
+// shapes of the plan.
+func FuzzReadRecord(f *testing.F) {
+	m := livelyModel(f, nil)
+	p := calibratedPlan(f, m, Recipe{Scheme: "int4/g32/asym", Embedding: "f16", Rules: []Rule{{"blocks.*.[okvudg]*", "f16"}}})
+	head, err := recordEncoding.Marshal(partRecord{1, []observation{{[]string{"q"}, 40, 0, 3.5, 1}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole := append(binary.LittleEndian.AppendUint32(nil, uint32(len(head))), head...)
+	for _, e := range p.roundedIn(1) {
+		whole = append(whole, make([]byte, e.Bytes)...)
+	}
+	if _, matrices, err := p.readRecord(whole); err != nil || len(matrices) != 1 {
+		f.Fatalf("%d matrices, %v", len(matrices), err)
+	}
+	for _, seed := range [][]byte{whole, whole[:len(whole)-1], whole[:4+len(head)], whole[:3], nil, {0xff, 0xff, 0xff, 0xff, 0}, {1, 0, 0, 0, 0xff}} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		record, matrices, err := p.readRecord(content)
+		if err != nil {
+			checkLine(t, err)
+			return
+		}
+		entries := p.roundedIn(record.Part)
+		if len(matrices) != len(entries) {
+			t.Fatalf("%d matrices, the plan has %d in part %d", len(matrices), len(entries), record.Part)
+		}
+		for i, e := range entries {
+			if err := matrices[i].Check(); err != nil || matrices[i].Scheme != e.To {
+				t.Errorf("%s: %v, %v", e.Name, matrices[i].Scheme, err)
+			}
+		}
+		new(Health).add(record.Part, observation{})
+		for _, seen := range record.Inputs {
+			new(Health).add(record.Part, seen)
+		}
+	})
+}

@@ -11,47 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
 )
-
-// plain is round-to-nearest without a search: the largest value on the last
-// code, or the range from least to largest.
-func plain(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
-	x := values(src)
-	for _, row := range x {
-		for g := range s.Groups(len(row)) {
-			lo, hi := s.Span(g, len(row))
-			plainGroup(row[lo:hi], s)
-		}
-	}
-	return x
-}
-
-func plainGroup(x []float32, s qtensor.Scheme) {
-	half := func(v float64) float64 {
-		bits, _ := qtensor.Half(float32(v))
-		return float64(qtensor.FromHalf(bits))
-	}
-	lo, hi := bounds(x)
-	first, last := s.Codes()
-	step, low, top := half(float64(hi-lo)/float64(last)), half(float64(lo)), float64(last)
-	bottom := 0.0
-	if !s.Asym {
-		bottom, top, low = float64(first-s.Zero()), float64(last-s.Zero()), 0
-		most := float64(hi)
-		if -lo > hi {
-			most = float64(lo)
-		}
-		step = half(most / bottom)
-	}
-	for i, v := range x {
-		if step == 0 {
-			x[i] = float32(low)
-			continue
-		}
-		q := math.RoundToEven((float64(v) - low) / step)
-		x[i] = float32(min(max(q, bottom), top)*step + low)
-	}
-}
 
 // The search may not be worse than no search, group by group, and must be
 // better on the whole.
@@ -67,7 +28,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 			t.Fatal(err)
 		}
 		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
-		naive := squaredError(values(src), plain(src, s), s, ones(src.Cols))
+		naive := squaredError(values(src), quantizetest.Nearest(src, s), s, ones(src.Cols))
 		sum, plainSum := 0.0, 0.0
 		for i := range naive {
 			if searched[i] > naive[i]*1.0001 {
