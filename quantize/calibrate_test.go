@@ -207,6 +207,8 @@ func (f failing) Write(*qtensor.Matrix) error { return f.err }
 
 // Any small model, scheme and text is quantized or refused with a sentence.
 func TestCalibratedRunOfAnyModel(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		kv := rapid.IntRange(1, 2).Draw(t, "kv heads")
 		spec := model.Spec{

@@ -9,6 +9,8 @@ import (
 // Descent may raise no row's loss, keeps e and g true, and when it has run long
 // enough no single code can be moved for a gain.
 func TestDescend(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows = 5
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {

@@ -147,7 +147,9 @@ func swept(t testing.TB, rows, cols int, text string) *panel {
 }
 
 func TestSweepIsTextbookGPTQ(t *testing.T) {
-	const rows = 6
+	skipQuality(t)
+	t.Parallel()
+	const rows = 3
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {
 			p := swept(t, rows, c.cols, c.scheme)
@@ -199,6 +201,8 @@ func (p *panel) losses() []float64 {
 // Each step must pay on a correlated input: round to nearest, error feedback,
 // refit and descent.
 func TestEachStepLowersTheLoss(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows, cols = 100, 256
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g64"} {
 		in := newTarget(t, rows, cols, text)

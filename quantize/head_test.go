@@ -76,6 +76,8 @@ func hiddenStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hid
 
 // Every row of the head is in one bin, and what is predicted more comes first.
 func TestHeadBins(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	for _, vocab := range []int{30, binFirst, binFirst + 1, 5*binFirst - 1, 5 * binFirst, 2000} {
 		m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
 		h := hiddenStates(t, m, randomTexts(3, 20, vocab))
@@ -175,6 +177,8 @@ func slowDivergence(a, b []float64) float64 {
 // Small independent errors e in the rows of the head cost
 // 1/2 p (1-p) (e h)^2 each, and bins of rows with one second moment say the same.
 func TestHeadHessian(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const vocab, patterns = 30, 300
 	m := livelyModel(t, nil)
 	h := hiddenStates(t, m, randomTexts(2, 16, vocab))
@@ -232,9 +236,11 @@ func TestHeadHessian(t *testing.T) {
 // Rounded bin by bin, a head is closer to the float model than to nearest: its
 // that of rounding to nearest.
 func TestRoundHead(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const vocab = 700 // two bins
 	m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
-	h := hiddenStates(t, m, randomTexts(4, 50, vocab))
+	h := hiddenStates(t, m, randomTexts(4, 25, vocab))
 	src, z := m.Tensors[model.Embed], scores(t, h, vocab)
 	after := func(fill func(dst *qtensor.Matrix) error) float64 {
 		dst, err := qtensor.New(scheme(t, "int4/g32"), vocab, src.Cols)

@@ -174,3 +174,11 @@ func TestRunNamesTheTensor(t *testing.T) {
 }
 
 const goldenRun = "6f1279be2766ab2b"
+
+// skipQuality leaves out, with -short, a test of how good a method is: the answer
+// does not depend on the machine, as long as the bytes do not.
+func skipQuality(t *testing.T) {
+	if testing.Short() {
+		t.Skip("how good a method is does not depend on the machine")
+	}
+}

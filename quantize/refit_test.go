@@ -9,6 +9,8 @@ import (
 // Refitting may raise no row's loss, and before it is rounded its solution is
 // that of least squares in float64.
 func TestRefit(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows = 8
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {
