@@ -14,7 +14,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// surveyed makes up a survey of the first n matrices of m.
+// surveyed invents a survey of the first n matrices of m.
 func surveyed(t testing.TB, m *model.Model, n int, seed uint64, schemes ...string) *Survey {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, seed))
@@ -34,13 +34,13 @@ func surveyed(t testing.TB, m *model.Model, n int, seed uint64, schemes ...strin
 	return s
 }
 
-// combination is one choice of schemes for all surveyed matrices.
+// A combination is one choice of schemes for all surveyed matrices.
 type combination struct {
 	bytes int64
 	cost  float64
 }
 
-// combinations are all of them.
+// combinations lists all of them.
 func combinations(t testing.TB, m *model.Model, s *Survey, base *Recipe) []combination {
 	t.Helper()
 	plan, err := NewPlan(m, base)
@@ -96,8 +96,8 @@ func allocate(s *Survey, m *model.Model, base *Recipe, bytes int64, kl float64) 
 	return a.diverging(kl)
 }
 
-// largestStep is the most that one matrix changes by between two schemes that
-// lie beside each other on its hull.
+// largestStep returns the most that one matrix changes by between neighbouring
+// schemes on its hull.
 func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 	t.Helper()
 	for _, slot := range m.Spec.Slots() {
@@ -117,8 +117,8 @@ func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 	return most
 }
 
-// An allocation keeps within its limit, and no combination of schemes that does
-// so too is better by more than one step of one matrix.
+// An allocation keeps its limit, and no other combination of schemes that keeps it
+// is better by more than one step of one matrix.
 func TestAllocate(t *testing.T) {
 	m := livelyModel(t, nil)
 	base := &Recipe{Scheme: "int4/g32"}
@@ -150,7 +150,7 @@ func TestAllocate(t *testing.T) {
 	}
 }
 
-// checkDivergenceLimit allocates for a divergence.
+// checkDivergenceLimit allocates for a limit on divergence.
 func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64, step combination) {
 	t.Helper()
 	plan, predicted := allocated(t, m, s, base, 0, kl)
@@ -167,7 +167,7 @@ func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe,
 
 func byBytes(a, b combination) int { return int(a.bytes - b.bytes) }
 
-// planned is what a plan costs by the survey.
+// planned returns what a plan costs by the survey.
 func planned(s *Survey, p *Plan) (sum float64) {
 	for _, e := range p.Tensors {
 		if costs := s.cost[e.Name]; costs != nil {
@@ -177,7 +177,7 @@ func planned(s *Survey, p *Plan) (sum float64) {
 	return sum
 }
 
-// Rules stand, and the same survey gives the same recipe.
+// Allocation keeps the rules of the base, and the same survey gives the same recipe.
 func TestAllocateKeepsRules(t *testing.T) {
 	m := livelyModel(t, nil)
 	base := &Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.down", "int6/row"}, {"embed", "f16"}}}
@@ -235,7 +235,7 @@ func TestAllocateRefuses(t *testing.T) {
 	}
 }
 
-// allocatedBest is the least divergence that a survey knows.
+// allocatedBest returns the least divergence that a survey predicts.
 func allocatedBest(s *Survey) (sum float64) {
 	for _, costs := range s.cost {
 		sum += slices.Min(costs)
@@ -243,7 +243,7 @@ func allocatedBest(s *Survey) (sum float64) {
 	return sum
 }
 
-// A ladder is the lower hull: every scheme lies on or above the line through the
+// A ladder is the lower hull: every scheme lies on or above the line between the
 // two steps around it.
 func TestLadderIsTheLowerHull(t *testing.T) {
 	slot := model.Slot{Name: "x", Rows: 8, Cols: 256, Role: model.Linear}
@@ -280,7 +280,7 @@ func TestLadderIsTheLowerHull(t *testing.T) {
 	}
 }
 
-// Some schemes of a survey are the survey of these.
+// A survey for some of its schemes equals a survey of these alone.
 func TestSurveyOnly(t *testing.T) {
 	m := livelyModel(t, nil)
 	texts := randomTexts(3, 40, m.Spec.Vocab)

@@ -30,8 +30,8 @@ const defaultSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/a
 // spent.
 const lookupScheme = "int8/g32"
 
-// DefaultSchemes returns the text of the schemes that a budget is usually spent on,
-// with commas between them.
+// DefaultSchemes returns the schemes that a budget is usually spent on, in text with
+// commas between them, as --schemes takes it.
 func DefaultSchemes() string { return defaultSchemes }
 
 // SchemesFor returns those schemes that fits accepts for the columns of every matrix

@@ -42,7 +42,7 @@ func TestBudgetCheck(t *testing.T) {
 	}
 }
 
-// The default schemes are schemes a budget takes.
+// A budget takes all of the default schemes.
 func TestDefaultSchemes(t *testing.T) {
 	b := Budget{Bits: 5}
 	for text := range strings.SplitSeq(DefaultSchemes(), ",") {
@@ -83,8 +83,8 @@ func TestBudgetCompletesARecipe(t *testing.T) {
 	}
 }
 
-// A file is chosen for by lowering the limit on tensors by each excess, as long as
-// there is one. Choose comes to the same without sizing one plan twice.
+// Choose lowers the limit on tensors by each excess of the file until there is none,
+// and sizes no plan twice.
 func TestBudgetOfAFile(t *testing.T) {
 	m := livelyModel(t, nil)
 	base := &Recipe{Scheme: "int4/g32"}
@@ -149,7 +149,7 @@ func naiveFile(t *testing.T, a *allocator, m *Model, limit int64, size func(*Pla
 	}
 }
 
-// searched is a measured search on a model whose measured divergence is off times
+// searched runs a measured search on a model whose measured divergence is off times
 // the predicted one.
 func searched(t *testing.T, b *Budget, off float64) (trial *Trial, trials int, err error) {
 	t.Helper()
@@ -199,8 +199,8 @@ func searched(t *testing.T, b *Budget, off float64) (trial *Trial, trials int, e
 	return trial, trials, err
 }
 
-// A search ends within the limit and not far below, wherever predictions are off by
-// the same factor throughout.
+// A search ends within the limit and not far below it, if predictions are off by the
+// same factor throughout.
 func TestMeasuredSearch(t *testing.T) {
 	for _, off := range []float64{0.5, 1, 1.4, 3} {
 		for _, b := range []*Budget{{KL: 0.05}, {Top1: 1 - 0.55*math.Sqrt(0.05)}, {KL: 0.05, Top1: 0.5}, {KL: 1, Top1: 1 - 0.55*math.Sqrt(0.05)}} {

@@ -13,8 +13,8 @@ import (
 
 const trained = "../fixtures/trained"
 
-// trainedTexts are pieces of a text beside the trained fixture: calibration.txt,
-// which it was trained on, or heldout.txt.
+// trainedTexts returns pieces of a text in the folder of the trained fixture:
+// calibration.txt, which the model was trained on, or heldout.txt.
 func trainedTexts(t *testing.T, file string, tokens int) *Calibration {
 	t.Helper()
 	data, err := openFixture(t, trained).Tokenizer()
@@ -70,11 +70,11 @@ func (d *divergence) of(t *testing.T, r Recipe, c *Calibration) float64 {
 	return kl
 }
 
-// The divergence of the whole model falls with the search, with what the text shows
-// of the inputs, with gptq, with its other steps (rotation, refit and descent), and
-// with the correction, in two plans together. Of a single one of these other steps
-// it says nothing: with any other rounding upstream it is a twentieth larger or
-// smaller. What each is worth shows in the layers, see TestTrainedSteps.
+// The search, the power that the text shows, gptq, its rotation, refit and descent
+// together, and the correction each lower the divergence of the whole model, as the
+// mean of two plans. The divergence cannot show what rotation, refit or descent gain
+// alone: any change of the rounding upstream moves it by a twentieth. TestTrainedSteps
+// shows that layer by layer.
 func TestTrainedDivergence(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -107,7 +107,7 @@ func TestTrainedDivergence(t *testing.T) {
 	}
 }
 
-// The tied embedding gains by its own second moments.
+// A tied embedding gains from second moments of its own.
 func TestTrainedEmbedding(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -121,7 +121,8 @@ func TestTrainedEmbedding(t *testing.T) {
 	}
 }
 
-// What a survey predicts for a plan of several schemes is what comes of it.
+// A survey predicts the divergence of plans with several schemes, within a factor
+// of 1.5.
 func TestTrainedSurvey(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -158,7 +159,7 @@ func TestTrainedSurvey(t *testing.T) {
 			mixed = measured
 		}
 	}
-	// As many bits in one scheme for all do worse.
+	// The same bits in one scheme for all matrices do worse.
 	same := d.of(t, Recipe{Scheme: "int4/g32"}, c)
 	t.Logf("%.3f bits: KL %.5f in one scheme", uniform.BitsPerWeight(), same)
 	if !(mixed < 0.9*same) {
@@ -166,7 +167,7 @@ func TestTrainedSurvey(t *testing.T) {
 	}
 }
 
-// Every fixture can be calibrated, on tokens at random as on anything.
+// Every fixture can be calibrated, even on random tokens.
 func TestFixturesCalibrated(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Descent may raise no row's loss, keeps e and g true, and when it has run long
-// enough no single code can be moved for a gain.
+// Descent raises no row's loss and keeps e and g up to date. After it has run long
+// enough, no move of a single code gains anything.
 func TestDescend(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -33,7 +33,7 @@ func TestDescend(t *testing.T) {
 	}
 }
 
-// slope is g_i = (e H)_i, and its size the sum of its terms' sizes.
+// slope returns g_i = (e H)_i, and the sum of the magnitudes of its terms.
 func slope(e []float64, in *input, i int) (g, size float64) {
 	for j, v := range e {
 		term := v * float64(in.h[j*in.stride+i])
@@ -56,7 +56,7 @@ func checkResidual(t *testing.T, p *panel, r int) {
 	}
 }
 
-// checkSettled moves each code of a row one up and one down.
+// checkSettled wants no gain from moving a code of a row up or down by one.
 func checkSettled(t *testing.T, p *panel, r int) {
 	t.Helper()
 	g := p.grids[r]

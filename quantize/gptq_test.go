@@ -9,7 +9,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// roundSchemes are those that the steps of gptq are tried on, with the columns.
+// roundSchemes are the schemes, and the columns, that the steps of gptq are tested
+// with.
 var roundSchemes = []struct {
 	scheme string
 	cols   int
@@ -17,7 +18,7 @@ var roundSchemes = []struct {
 	{"int4/g32", 128}, {"int4/g32/asym", 128}, {"int5/g64", 256}, {"int8/row", 80}, {"int4/g32", 72}, {"int3/g32/asym", 72}, {"int4/g32", 300},
 }
 
-// newTarget is rows of random weights to be rounded for a correlated input.
+// newTarget returns rows of random weights to be rounded for a correlated input.
 func newTarget(t testing.TB, rows, cols int, text string) target {
 	t.Helper()
 	in, err := newInput(t.Context(), secondMoments(t, 4*cols, cols, uint64(cols)), damping)
@@ -35,12 +36,12 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 	return target{in, dst, w, nil}
 }
 
-// lossOf is e (H + lambda I) e^T of row r of a panel, in float64 from its codes.
+// lossOf returns e (H + lambda I) e^T of row r, in float64 from its codes.
 func (p *panel) lossOf(r int) float64 {
 	return quadratic(p.errorOf(r), p.input)
 }
 
-// errorOf is the target less the value of row r, from its codes.
+// errorOf returns the target less the value of row r, from its codes.
 func (p *panel) errorOf(r int) []float64 {
 	e := make([]float64, p.dst.Cols)
 	g := p.grids[r]
@@ -61,7 +62,7 @@ func quadratic(e []float64, in *input) float64 {
 	return sum
 }
 
-// invert is Gauss and Jordan's, with pivots.
+// invert returns the inverse of a, by Gauss-Jordan elimination with pivots.
 func invert(a []float64, n int) []float64 {
 	a, inv := slices.Clone(a), make([]float64, n*n)
 	for i := range n {
@@ -95,10 +96,9 @@ func invert(a []float64, n int) []float64 {
 	return inv
 }
 
-// textbook is GPTQ as its paper has it (arXiv 2210.17323, equations 2 and 3): the
-// inverse of the second moments, and after each column all that remain are
-// updated and the column is taken out of the inverse. It returns the codes less
-// zero that it gives w on grid g.
+// textbook is GPTQ as in its paper (arXiv 2210.17323, equations 2 and 3): it inverts
+// the second moments, and after each column updates all that remain and removes the
+// column from the inverse. It returns the codes, less zero, of w on grid g.
 func textbook(w []float32, g *grid, in *input) []float64 {
 	n := len(w)
 	h := make([]float64, n*n)
@@ -135,7 +135,7 @@ func textbook(w []float32, g *grid, in *input) []float64 {
 	return codes
 }
 
-// swept is a panel behind its sweep.
+// swept returns a panel after its sweep.
 func swept(t testing.TB, rows, cols int, text string) *panel {
 	t.Helper()
 	p := newPanel(newTarget(t, rows, cols, text))
@@ -189,7 +189,7 @@ func copyCodes(p *panel, r int, codes []float64) {
 	}
 }
 
-// losses of all rows of a panel.
+// losses returns the loss of every row of a panel.
 func (p *panel) losses() []float64 {
 	x := make([]float64, p.rows)
 	for r := range x {
@@ -198,8 +198,8 @@ func (p *panel) losses() []float64 {
 	return x
 }
 
-// Each step must pay on a correlated input: round to nearest, error feedback,
-// refit and descent.
+// On a correlated input, error feedback lowers the loss of rounding to nearest, and
+// refit and descent lower that of error feedback.
 func TestEachStepLowersTheLoss(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()

@@ -24,7 +24,7 @@ const (
 	binFirst  = 128 // rows of the first bin: those of the most likely tokens
 	binGrowth = 4   // rows of a bin, over those of the bin before
 	headBatch = 128 // positions whose logits are held at a time
-	binSample = 4   // one position in so many ranks the rows for their bins
+	binSample = 4   // every binSample-th position ranks the rows for their bins
 )
 
 // A bin is some rows of the head, which share second moments.

@@ -11,8 +11,8 @@ import (
 	"thimble/internal/transformer"
 )
 
-// livelyModel is testModel with norms of one and weights large enough to tell
-// tokens apart, changed by edit.
+// livelyModel is testModel with norms of one and weights large enough to distinguish
+// tokens. edit, if not nil, changes its Spec.
 func livelyModel(t testing.TB, edit func(s *model.Spec)) *model.Model {
 	t.Helper()
 	spec := model.Spec{
@@ -44,7 +44,7 @@ func livelyModel(t testing.TB, edit func(s *model.Spec)) *model.Model {
 	return m
 }
 
-// randomTexts are n texts of length random tokens.
+// randomTexts returns n texts of length random tokens.
 func randomTexts(n, length, vocab int) *Calibration {
 	r := rand.New(rand.NewPCG(uint64(n), uint64(length)))
 	c := &Calibration{}
@@ -74,7 +74,7 @@ func hiddenStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hid
 	return trace.Hidden()
 }
 
-// Every row of the head is in one bin, and what is predicted more comes first.
+// Every row of the head is in one bin, and rows of likelier tokens come first.
 func TestHeadBins(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -130,7 +130,7 @@ func TestHeadBins(t *testing.T) {
 	}
 }
 
-// scores are all logits of h in float64, by position.
+// scores returns all logits of h in float64, by position.
 func scores(t testing.TB, h *transformer.Hidden, vocab int) [][]float64 {
 	t.Helper()
 	z := make([]float32, h.Len()*vocab)
@@ -174,8 +174,8 @@ func slowDivergence(a, b []float64) float64 {
 	return sum
 }
 
-// Small independent errors e in the rows of the head cost
-// 1/2 p (1-p) (e h)^2 each, and bins of rows with one second moment say the same.
+// Small independent errors e in the rows of the head cost 1/2 p (1-p) (e h)^2 each,
+// and so they do by bins of rows that share a second moment.
 func TestHeadHessian(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -233,8 +233,8 @@ func TestHeadHessian(t *testing.T) {
 	}
 }
 
-// Rounded bin by bin, a head is closer to the float model than to nearest: its
-// that of rounding to nearest.
+// A head that is rounded bin by bin diverges less from the float model than one that
+// is rounded to nearest.
 func TestRoundHead(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()

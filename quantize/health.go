@@ -22,9 +22,9 @@ type Health struct {
 	MostFrequent   int     `json:"most_frequent_id"`
 	FrequencyShare float64 `json:"most_frequent_share"` // of all tokens
 	SpecialsSeen   int     `json:"special_ids_seen"`
-	SpecialTokens  int     `json:"special_tokens"` // how often, all together
+	SpecialTokens  int     `json:"special_tokens"` // how often they occur, all together
 
-	// Widest is the tensor of the most columns that are to be rounded.
+	// Widest is the tensor to be rounded that has the most columns.
 	Widest  string `json:"widest"`
 	Columns int    `json:"widest_columns"`
 

@@ -7,7 +7,7 @@ import (
 	"thimble/internal/model"
 )
 
-// The divergence is the mean over the positions.
+// The evaluator returns the mean divergence over the positions.
 func TestKLEvaluator(t *testing.T) {
 	m, other := livelyModel(t, nil), livelyModel(t, nil)
 	w := other.Tensors[model.Name(1, model.Down)]

@@ -40,8 +40,8 @@ func TestRecipeYAML(t *testing.T) {
 	}
 }
 
-// A recipe is read or refused in a line, and what is read is written in a form that
-// reads back the same.
+// ParseRecipe refuses a text in a line, or reads a recipe whose canonical text reads
+// back the same.
 func FuzzParseRecipe(f *testing.F) {
 	for _, text := range []string{
 		"scheme: int4/g32\n", "scheme: keep\nmethod: gptq\nwithout: [descent, search]\ncalibration:\n  sha256: [ab]\n  tokens: 5\n  context: 2\n",

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Refitting may raise no row's loss, and before it is rounded its solution is
-// that of least squares in float64.
+// Refitting raises no row's loss, and its solution, before it is rounded, is that of
+// least squares in float64.
 func TestRefit(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -49,7 +49,7 @@ func TestRefit(t *testing.T) {
 	}
 }
 
-// direction64 is z_i of row r over all columns: codes of a group, or ones.
+// direction64 returns z_i of row r over all columns: codes of a group, or ones.
 func direction64(p *panel, r, i int) []float64 {
 	z := make([]float64, p.dst.Cols)
 	lo, hi := p.dst.Scheme.Span(i%p.fit.groups, p.dst.Cols)
@@ -96,7 +96,7 @@ func slowFit(p *panel, r int) []float64 {
 	return s
 }
 
-// fittedLoss is the loss of row r with scales and minima s.
+// fittedLoss returns the loss of row r with scales and minima s.
 func fittedLoss(p *panel, r int, s []float64) float64 {
 	e := make([]float64, p.dst.Cols)
 	for i, w := range p.want(r) {

@@ -7,13 +7,13 @@ import (
 	"thimble/internal/model"
 )
 
-// A rotated model computes what it did, whatever its heads look like.
+// A rotated model computes the same logits, whatever its heads look like.
 func TestRotatedComputesTheSame(t *testing.T) {
 	for name, change := range map[string]func(*model.Spec){
-		"as it is":          nil,
-		"grouped queries":   func(s *model.Spec) { s.KVHeads = 1 },
-		"biases":            func(s *model.Spec) { s.Bias.QKV = true },
-		"five times a half": func(s *model.Spec) { s.HeadDim = 40 },
+		"as it is":        nil,
+		"grouped queries": func(s *model.Spec) { s.KVHeads = 1 },
+		"biases":          func(s *model.Spec) { s.Bias.QKV = true },
+		"five times 8":    func(s *model.Spec) { s.HeadDim = 40 },
 	} {
 		m := livelyModel(t, change)
 		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: MethodGPTQ, Texts: &Texts{}})

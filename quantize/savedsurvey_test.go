@@ -13,7 +13,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// savedSurvey is one of livelyModel in two schemes.
+// savedSurvey returns a survey of m in two schemes.
 func savedSurvey(t *testing.T, m *model.Model, texts int) *SavedSurvey {
 	t.Helper()
 	c := randomTexts(texts, 40, m.Spec.Vocab)
@@ -24,7 +24,7 @@ func savedSurvey(t *testing.T, m *model.Model, texts int) *SavedSurvey {
 	return &SavedSurvey{Survey: *s, Model: Facts{{"a \"file\"\\", "12<3"}, {"b", ""}}, Texts: c.Facts(), Tokens: c.Tokens()}
 }
 
-// What is written reads back to the bit, and again to the same text.
+// Text reads back to the same bits, and they give the same text again.
 func TestSavedSurvey(t *testing.T) {
 	m := livelyModel(t, nil)
 	s := savedSurvey(t, m, 3)
@@ -136,7 +136,7 @@ func TestDiffer(t *testing.T) {
 	}
 }
 
-// One line for each text that is no survey.
+// ParseSurvey refuses a text that is not a survey in one line.
 func TestHostileSurveys(t *testing.T) {
 	s := savedSurvey(t, livelyModel(t, nil), 1)
 	good, err := s.Text()

@@ -14,8 +14,7 @@ import (
 	"thimble/quantize/quantizetest"
 )
 
-// The search may not be worse than no search, group by group, and must be
-// better on the whole.
+// The search is no worse than no search in any group, and better in sum.
 func TestSearchBeatsPlainRounding(t *testing.T) {
 	src := matrix(40, 200, 1)
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int8/g64", "int3/g32", "int2/g32/asym", "int5/row", "int6/g128/asym", "int8/row/asym"} {
@@ -42,7 +41,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 	}
 }
 
-// A column whose input is loud must come out more exact.
+// A column with a loud input is rounded more exactly.
 func TestPowerIsHeeded(t *testing.T) {
 	src := matrix(200, 32, 2)
 	for _, text := range []string{"int4/g32", "int4/g32/asym"} {
@@ -70,7 +69,7 @@ func TestPowerIsHeeded(t *testing.T) {
 	}
 }
 
-// What fits the grid must come back exactly.
+// Weights that lie on a grid come back exactly.
 func TestLatticeIsKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := qtensor.Scheme{Kind: qtensor.Int, Bits: rapid.IntRange(2, 8).Draw(t, "bits"), Group: 32, Asym: rapid.Bool().Draw(t, "asym")}
@@ -150,7 +149,7 @@ func TestEdgeGroups(t *testing.T) {
 	}
 }
 
-// The same bytes on any number of cores and any machine.
+// rtn writes the same bytes on any machine and number of cores.
 func TestBytesAreTheSameEverywhere(t *testing.T) {
 	src := matrix(50, 130, 3)
 	power := make([]float32, 130)

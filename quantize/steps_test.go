@@ -70,7 +70,7 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 	return layers
 }
 
-// A rounding is one way to round a layer.
+// A rounding is a way to round a layer.
 type rounding func(t *testing.T, dst *Matrix, l *trainedLayer) error
 
 func byMethod(name string, in func(l *trainedLayer) *input, without ...string) rounding {
@@ -79,8 +79,8 @@ func byMethod(name string, in func(l *trainedLayer) *input, without ...string) r
 	}
 }
 
-// losses are those of layers on text that was not calibrated on, as shares of their
-// outputs' power.
+// losses returns the loss of each layer on text that was not calibrated on, as a
+// share of its output's power.
 func losses(t *testing.T, layers []trainedLayer, s Scheme, round rounding) []float64 {
 	t.Helper()
 	all := make([]float64, len(layers))
@@ -102,10 +102,9 @@ func losses(t *testing.T, layers []trainedLayer, s Scheme, round rounding) []flo
 	return all
 }
 
-// Each step that a recipe may leave out lowers what a layer's output loses on text
-// that was not calibrated on, whatever the scheme: in sum, and in most layers. This
-// is what steps are for, and no other rounding upstream disturbs it, as it does the
-// divergence of a whole model.
+// Each step lowers the loss of the layers' outputs on text that was not calibrated
+// on, in sum and in most layers. Unlike the divergence of the whole model, that loss
+// does not depend on how other layers happen to be rounded, so a gain is no accident.
 func TestTrainedSteps(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
@@ -137,9 +136,9 @@ func TestTrainedSteps(t *testing.T) {
 	}
 }
 
-// The rotation lowers it, too, in the two layers that it changes, over several
-// schemes together: this model's heads have few channels that are louder than the
-// others, so that there is little to gain.
+// The rotation lowers that loss in the two layers that it changes, over several
+// schemes together. It gains little on this model, whose heads have few channels
+// that are louder than the others.
 func TestTrainedRotation(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()

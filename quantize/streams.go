@@ -18,7 +18,7 @@ type streams struct {
 }
 
 // newStreams embeds texts in m with the tensors of out. If compare, and if there
-// are positions enough for any input, it also embeds them in m itself.
+// are enough positions for any input, it also embeds them in m itself.
 func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool) (s streams, err error) {
 	coarse := *m
 	coarse.Tensors = out
@@ -28,8 +28,8 @@ func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool) (
 	return s, err
 }
 
-// learnsDrift reports whether there are positions enough to learn the drift of an
-// input of so many columns.
+// learnsDrift reports whether there are enough positions to learn the drift of an
+// input with the given number of columns.
 func (s *streams) learnsDrift(columns int) bool { return s.coarse.Len() >= driftPositions*columns }
 
 func newTrace(m *Model, texts [][]int) (*transformer.Trace, error) {

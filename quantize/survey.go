@@ -21,12 +21,12 @@ type Survey struct {
 }
 
 const (
-	surveyStride  = 2 // one position in so many has its input looked at
-	surveySection = 5 // sections of the depth whose sensitivities are told apart
+	surveyStride   = 2 // a survey looks at the input of every surveyStride-th position
+	surveySections = 5 // sections of the depth that have sensitivities of their own
 
 	evalTexts  = 4   // that sensitivities are measured on
 	evalTokens = 128 // of the beginning of each
-	evalStride = 2   // one position in so many is evaluated: a vocabulary costs more than a layer
+	evalStride = 2   // every evalStride-th position is evaluated: a vocabulary costs more than a layer
 )
 
 // noises are the schemes that layers are rounded to when their sensitivity is
@@ -253,7 +253,7 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 		return err
 	}
 	steps := len(s.m.Spec.Schedule)
-	sections := min(surveySection, steps)
+	sections := min(surveySections, steps)
 	starts := make([][]float32, sections) // residual streams
 	for g := t.Next(); g != nil; g = t.Next() {
 		for i := range sections {

@@ -32,8 +32,8 @@ func withMethod(t *testing.T, m method) {
 	t.Cleanup(func() { methods = slices.DeleteFunc(methods, func(other *method) bool { return other.name == m.name }) })
 }
 
-// A method is its file: once it is registered, recipes name it, plans and runs use
-// it, and the kit tests it. Nothing else in the package knows it.
+// A method needs nothing but its own file: once registered, recipes name it, plans
+// and runs use it, and the kit tests it.
 func TestToyMethod(t *testing.T) {
 	withMethod(t, toy)
 	t.Run("Kit", func(t *testing.T) { quantizetest.Run(t, kitTarget(t, "toy")) })

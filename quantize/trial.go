@@ -81,8 +81,9 @@ type SearchOptions struct {
 }
 
 // MeasuredSearch quantizes m until it keeps b's limit on divergence on the spare
-// texts of c, at most four times, and returns the smallest trial that does. base and
-// s are those of Choose. c's own Health and Journal are not used.
+// texts of c, of which there must be some, at most four times. It returns the
+// smallest trial that keeps the limit. base and s are those of Choose. It does not
+// use c's own Health and Journal.
 func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *Survey, c *Calibration, o SearchOptions) (*Trial, error) {
 	if len(c.Spare) == 0 {
 		return nil, errors.New("divergence is measured on pieces of the calibration text that are not calibrated on, and there are none")
