@@ -145,15 +145,16 @@ func TestAllocate(t *testing.T) {
 			if sum := planned(s, plan); math.Abs(sum-predicted) > 1e-9*sum {
 				t.Errorf("seed %d, %d bytes: predicts %v, its plan costs %v", seed, limit, predicted, sum)
 			}
-			checkDivergenceLimit(t, m, s, base, all, predicted*1.001, step)
+			checkDivergenceLimit(t, m, s, base, all, predicted*1.001)
 		}
 	}
 }
 
 // checkDivergenceLimit allocates for a limit on divergence.
-func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64, step combination) {
+func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64) {
 	t.Helper()
 	plan, predicted := allocated(t, m, s, base, 0, kl)
+	step := largestStep(t, m, s)
 	best := int64(math.MaxInt64)
 	for _, c := range all {
 		if c.cost <= kl {

@@ -53,6 +53,16 @@ func (c *Calibration) first() [][]int {
 	return c.Texts[:n]
 }
 
+// checkFinite returns an error that names the first weight of m that is not finite,
+// before the texts pass through it: rounding would find it late, in another tensor.
+// A survey or run that has read m ahead has checked it already.
+func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
+	if c.final != nil && c.final.m == m {
+		return nil
+	}
+	return checkFinite(ctx, m)
+}
+
 // finalStates reads ahead in m, unless a survey of m already has.
 func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, error) {
 	if c.final != nil && c.final.m == m {
@@ -107,9 +117,7 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 		}
 		return nil
 	}
-	// The texts pass through weights long before these are rounded, which would find
-	// out too late, and name the wrong tensor.
-	if err := checkFinite(ctx, m); err != nil {
+	if err := c.checkFinite(ctx, m); err != nil {
 		return err
 	}
 	for _, step := range []func() error{r.embedding, r.blocks, r.tail, r.journalSpent} {

@@ -65,7 +65,7 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
 		noisy: map[string]*Matrix{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
-	if err := checkFinite(ctx, m); err != nil {
+	if err := c.checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := s.losses(c); err != nil {
