@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -39,13 +37,10 @@ func isBlock(part int) bool { return part >= 0 && part < model.MaxBlocks }
 
 // partOf returns the part that the tensor called name belongs to.
 func partOf(name string) int {
-	rest, inside := strings.CutPrefix(name, "blocks.")
-	number, _, _ := strings.Cut(rest, ".")
-	b, err := strconv.Atoi(number)
-	switch {
-	case inside && err == nil:
+	if b, _, ok := model.SplitName(name); ok {
 		return b
-	case name == model.Embed:
+	}
+	if name == model.Embed {
 		return beforeBlocks
 	}
 	return afterBlocks

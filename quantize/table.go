@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
@@ -105,8 +106,7 @@ func (p *Plan) digits(kind string) string {
 
 // kindOf returns a slot's name without its block.
 func kindOf(s Slot) string {
-	if rest, ok := strings.CutPrefix(s.Name, "blocks."); ok {
-		_, kind, _ := strings.Cut(rest, ".")
+	if _, kind, ok := model.SplitName(s.Name); ok {
 		return kind
 	}
 	return s.Name
