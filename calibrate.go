@@ -43,9 +43,9 @@ const builtinText = "trained/calibration.txt"
 func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
 	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil
 	if r.Method == "" && wanted {
-		r.Method = quantize.MethodGPTQ
+		r.Method = CalibratedMethod
 	}
-	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
+	return wanted || quantize.NeedsTexts(r.Method)
 }
 
 // calibrationTexts are texts in a model's tokens.

@@ -162,7 +162,7 @@ func (d *curveRun) plan(ctx context.Context) error {
 func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	shared := &Recipe{}
 	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
-		shared.Method = quantize.MethodGPTQ
+		shared.Method = CalibratedMethod
 	}
 	if d.texts, err = readCalibration(ctx, d.m, &d.Calibration, shared, false, false, d.Progress); err != nil {
 		return err
@@ -189,10 +189,10 @@ func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 			continue
 		}
 		var err error
-		if r.schemes, err = candidateSchemes(r.budget.Schemes, d.m, r.target); err != nil {
+		if r.budget, err = budgetFor(d.m, r.budget, r.target); err != nil {
 			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 		}
-		for _, s := range r.schemes {
+		for _, s := range r.budget.Schemes {
 			if !slices.Contains(all, s) {
 				all = append(all, s)
 			}

@@ -10,7 +10,6 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/strictyaml"
 	"thimble/internal/units"
 	"thimble/quantize"
@@ -41,7 +40,6 @@ type row struct {
 	file       string // that is measured as it is; then all below is empty
 	series     string // shared by rows that differ only in their budget
 	budget     *Budget
-	schemes    []qtensor.Scheme // that the budget chooses from
 	target     format.Exporter
 	calibrated bool
 	recipe     *Recipe // completed as work goes on
@@ -142,7 +140,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 
 // chooseMethod decides whether r is calibrated, and the method that follows.
 func (s *rowSpec) chooseMethod(r *row, withText bool) error {
-	r.calibrated = withText || r.budget != nil || s.Method == quantize.MethodGPTQ
+	r.calibrated = withText || r.budget != nil || quantize.NeedsTexts(s.Method)
 	if s.Calib != nil {
 		if r.budget != nil && !*s.Calib {
 			return errors.New("calib: false: a budget is spent by what a text shows")
@@ -150,10 +148,10 @@ func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 		r.calibrated = *s.Calib
 	}
 	if s.Method == "" && r.calibrated {
-		s.Method = quantize.MethodGPTQ
+		s.Method = CalibratedMethod
 	}
-	if s.Method == quantize.MethodGPTQ && !r.calibrated {
-		return errors.New("calib: false: method gptq needs a text")
+	if quantize.NeedsTexts(s.Method) && !r.calibrated {
+		return fmt.Errorf("calib: false: method %s needs a text", s.Method)
 	}
 	return s.CheckMethod()
 }
@@ -176,10 +174,13 @@ func (s *rowSpec) given() (*row, error) {
 
 // budget is the row's, nil for none.
 func (s *rowSpec) budget() (*Budget, error) {
-	n, b := 0, &Budget{Schemes: s.Schemes}
+	n, b := 0, &Budget{}
+	var err error
+	if b.Schemes, err = ParseSchemes(s.Schemes); err != nil {
+		return nil, fmt.Errorf("schemes: %w", err)
+	}
 	if s.Size != "" {
 		n++
-		var err error
 		if b.File, err = units.ParseSize(s.Size); err != nil {
 			return nil, fmt.Errorf("size: %w", err)
 		}
@@ -234,11 +235,11 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		return r.fits(m)
 	}
 	if r.budget != nil {
-		some, err := survey.Only(r.schemes)
+		some, err := survey.Only(r.budget.Schemes)
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, some.Schemes, m)); err != nil {
+		if r.recipe, r.predicted, err = chooseSchemes(m, r.budget, r.budget.Complete(m, r.recipe), some); err != nil {
 			return err
 		}
 	}

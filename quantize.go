@@ -9,7 +9,6 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
 
@@ -22,7 +21,7 @@ type QuantizeOptions struct {
 
 	Recipe      Recipe      // schemes, method and rules; Budget chooses the schemes where it is given
 	Calibration Calibration // texts that the method measures errors on
-	Budget      *Budget     // nil stores what Recipe says
+	Budget      *Budget     // nil stores what Recipe says; without Schemes it chooses from DefaultSchemes
 
 	// Surveys are paths of the survey that a budget needs. A single path is written
 	// if there is no such file; several are merged.
@@ -113,8 +112,7 @@ type quantization struct {
 	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
-	resumed *resumable       // nil if nothing is kept
-	schemes []qtensor.Scheme // that the budget chooses from
+	resumed *resumable // nil if nothing is kept
 }
 
 // store is Quantize and Convert.
@@ -168,7 +166,7 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		q.resumed.close()
 		return err
 	}
-	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.Budget.measured(), q.Progress)
+	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
 	if err != nil {
 		q.resumed.close()
 	}
@@ -223,10 +221,13 @@ func (q *quantization) inModel(err error) error {
 // A choice is the recipe that is carried out.
 type choice struct {
 	recipe    *Recipe
-	predicted float64 // nats per token, 0 without a budget
-	done      *trial  // what was quantized to meet a measured limit
+	predicted float64         // nats per token, 0 without a budget
+	done      *quantize.Trial // what was quantized to keep a measured limit
 	notes     []string
 }
+
+// measured reports whether the budget limits what the finished file computes.
+func (q *quantization) measured() bool { return q.Budget != nil && q.Budget.Measured() }
 
 // choose returns the recipe with the schemes that the budget chooses, or with those
 // of the run that is resumed.
@@ -240,7 +241,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if q.Budget == nil {
 		return &choice{recipe: q.recipe}, nil
 	}
-	measured := q.Budget.measured() && q.Output != ""
+	measured := q.measured() && q.Output != ""
 	if measured && len(q.cal.Spare) == 0 {
 		return nil, errors.New("--max-kl and --min-top1 are measured on pieces of the calibration text that are not calibrated on, and it is too short for any; " +
 			"give a longer text or a smaller --calib-tokens")
@@ -255,10 +256,10 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	}
 	if measured {
 		if chosen.done, err = q.measuredSearch(ctx, survey); err == nil {
-			chosen.recipe, chosen.predicted = chosen.done.recipe, chosen.done.predicted
+			chosen.recipe, chosen.predicted = chosen.done.Recipe, chosen.done.PredictedKL
 		}
 	} else {
-		chosen.recipe, chosen.predicted, err = q.allocate(survey)
+		chosen.recipe, chosen.predicted, err = chooseSchemes(q.m, q.Budget, q.recipe, survey)
 	}
 	if err != nil {
 		return nil, q.inModel(err)
@@ -281,7 +282,7 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	r.Notes = append(r.Notes, chosen.notes...)
 	switch {
 	case chosen.done != nil:
-		r.Measured, r.Calibration = &chosen.done.measured, chosen.done.health
+		r.Measured, r.Calibration = &chosen.done.Measured, chosen.done.Health
 	case q.cal.Calibration != nil:
 		r.Calibration = quantize.NewHealth(q.cal.Calibration, q.m, plan, q.cal.special)
 		q.cal.Health = r.Calibration
@@ -295,7 +296,7 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 }
 
 // write carries out plan into the container, unless it is done.
-func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *trial) (writtenFile, error) {
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
 	_, bytes := q.m.Size()
 	perWeight := float64(bytes) / float64(plan.Weights) // as stored in the source
 	report := func(weights int64) {
@@ -309,7 +310,7 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *tri
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done != nil {
-		fill = done.replay
+		fill = done.Replay
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
 }

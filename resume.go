@@ -42,7 +42,7 @@ type resumable struct {
 
 // findUnfinished looks for what an earlier run left beside Output, before any work.
 func (q *quantization) findUnfinished() (*resumable, error) {
-	planned, measured := q.Output == "", q.Budget.measured()
+	planned, measured := q.Output == "", q.measured()
 	switch calibrated := calibrates(&q.Calibration, q.recipe, q.Budget != nil); {
 	case q.Resume && !calibrated:
 		return nil, errors.New("--resume has no effect without calibration: nothing else takes long enough to be kept; leave it out")
@@ -192,7 +192,7 @@ func (e *KeptError) Remedy() string {
 
 // facts are what the bytes of a calibrated run depend on.
 func (q *quantization) facts() (quantize.Facts, error) {
-	f := quantize.Facts{{"program", Tool + ", arithmetic " + quantize.Arithmetic}}
+	f := quantize.Facts{{"program", Tool + ", arithmetic " + strconv.Itoa(quantize.Arithmetic)}}
 	files, err := modelFacts(q.m, q.sources)
 	if err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func (q *quantization) facts() (quantize.Facts, error) {
 // that it chooses from.
 func (q *quantization) budgetFacts() quantize.Facts {
 	var schemes []string
-	for _, s := range q.schemes {
+	for _, s := range q.Budget.Schemes {
 		schemes = append(schemes, s.String())
 	}
 	return quantize.Facts{

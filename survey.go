@@ -53,7 +53,7 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 		return nil, "", err
 	}
 	for i, one := range saved {
-		why := one.Fit(q.m, facts, q.schemes)
+		why := one.Fit(q.m, facts, q.Budget.Schemes)
 		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(saved) == 1 && d != "" {
 			why = "it is a survey on other texts: " + d
 		}
@@ -65,7 +65,7 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 }
 
 func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error) {
-	return takeSurvey(ctx, q.m, q.cal.Calibration, q.schemes, q.Progress)
+	return takeSurvey(ctx, q.m, q.cal.Calibration, q.Budget.Schemes, q.Progress)
 }
 
 // takeSurvey is quantize.NewSurvey with its progress reported.

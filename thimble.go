@@ -33,10 +33,14 @@ const Tool = "thimble " + Version
 // Names for what options and results consist of, so that most callers need no
 // other import.
 type (
-	Model      = model.Model       // an opened model
-	Recipe     = quantize.Recipe   // which tensor is stored how
-	Gate       = verify.Gate       // a limit on a metric
-	Arithmetic = verify.Arithmetic // what a run rounds on its way
+	Model       = model.Model          // an opened model
+	Recipe      = quantize.Recipe      // which tensor is stored how
+	Scheme      = quantize.Scheme      // how a matrix is stored
+	Matrix      = quantize.Matrix      // a stored matrix
+	Budget      = quantize.Budget      // a limit on size or divergence within which schemes are chosen
+	Measurement = quantize.Measurement // what held-out text shows of a quantized model
+	Gate        = verify.Gate          // a limit on a metric
+	Arithmetic  = verify.Arithmetic    // what a run rounds on its way
 )
 
 // Progress is told how far a stage of the work is. It may be called from several

@@ -163,7 +163,7 @@ var flagValues = map[string][]string{
 	"activations": activationTypes,
 	"kv":          cacheTypes,
 	"set":         {"layer_sharing=true", "share_embedding=true"},
-	"schemes":     thimble.DefaultSchemes,
+	"schemes":     thimble.DefaultSchemes(),
 	"without":     thimble.MethodSteps(thimble.CalibratedMethod),
 }
 

@@ -213,23 +213,37 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 		}
 		return nil, nil
 	}
-	b := &thimble.Budget{Bits: c.Float64("target-bpw"), KL: c.Float64("max-kl"), Top1: c.Float64("min-top1")}
-	for _, limit := range []struct{ name, want string }{
-		{"target-bpw", "a number of bits between 0 and 64"}, {"max-kl", "a positive number of nats"}, {"min-top1", "a share between 0 and 1"},
-	} {
-		if c.IsSet(limit.name) && c.Float64(limit.name) == 0 {
-			return nil, fmt.Errorf("--%s 0: want %s", limit.name, limit.want)
+	kinds := 0
+	for _, given := range []bool{c.IsSet("target-size"), c.IsSet("target-bpw"), c.IsSet("max-kl") || c.IsSet("min-top1")} {
+		if given {
+			kinds++
 		}
 	}
-	if c.IsSet("schemes") {
-		b.Schemes = strings.Split(c.String("schemes"), ",")
+	if kinds > 1 {
+		return nil, errors.New("--target-size, --target-bpw and limits on divergence (--max-kl, --min-top1) exclude each other; give one")
 	}
-	if !c.IsSet("target-size") {
-		return b, nil
+	b := &thimble.Budget{Bits: c.Float64("target-bpw"), KL: c.Float64("max-kl"), Top1: c.Float64("min-top1")}
+	for _, limit := range []struct {
+		name  string
+		below float64
+		want  string
+	}{
+		{"target-bpw", 64, "a number of bits between 0 and 64"}, {"max-kl", 1e6, "a positive number of nats"}, {"min-top1", 1, "a share between 0 and 1"},
+	} {
+		if v := c.Float64(limit.name); c.IsSet(limit.name) && !(v > 0 && v < limit.below) {
+			return nil, fmt.Errorf("--%s %g: want %s", limit.name, v, limit.want)
+		}
 	}
 	var err error
-	if b.File, err = units.ParseSize(c.String("target-size")); err != nil {
-		return nil, fmt.Errorf("--target-size %w", err)
+	if c.IsSet("schemes") {
+		if b.Schemes, err = thimble.ParseSchemes(strings.Split(c.String("schemes"), ",")); err != nil {
+			return nil, fmt.Errorf("--schemes: %w", err)
+		}
+	}
+	if c.IsSet("target-size") {
+		if b.File, err = units.ParseSize(c.String("target-size")); err != nil {
+			return nil, fmt.Errorf("--target-size %w", err)
+		}
 	}
 	return b, nil
 }

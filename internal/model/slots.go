@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -50,6 +51,18 @@ const (
 
 // Name returns the canonical name of a block's tensor: "blocks.7.q".
 func Name(block int, kind string) string { return fmt.Sprintf("blocks.%d.%s", block, kind) }
+
+// SplitName returns the block and the kind of a tensor inside a block, the inverse of
+// Name. ok is false for any other name.
+func SplitName(name string) (block int, kind string, ok bool) {
+	rest, ok := strings.CutPrefix(name, "blocks.")
+	number, kind, dot := strings.Cut(rest, ".")
+	block, err := strconv.Atoi(number)
+	if !ok || !dot || err != nil || block < 0 || Name(block, kind) != name {
+		return 0, "", false
+	}
+	return block, kind, true
+}
 
 // A Role is the part a tensor plays, which decides how it may be quantized.
 type Role int

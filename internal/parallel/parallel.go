@@ -59,6 +59,14 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	return first
 }
 
+// Ranges calls f(worker, from, to) for [0, n) cut into ranges [from, to) of size,
+// the last of which may be shorter. It is otherwise Do.
+func Ranges(ctx context.Context, n, size int, f func(worker, from, to int) error) error {
+	return Do(ctx, (n+size-1)/size, func(worker, i int) error {
+		return f(worker, i*size, min(n, (i+1)*size))
+	})
+}
+
 // Guard calls f and turns a fault on mapped memory into ErrFault. Any other
 // panic goes on.
 func Guard(f func() error) (err error) {

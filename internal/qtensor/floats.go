@@ -12,8 +12,8 @@ import (
 // MaxF16 is the largest finite float16.
 const MaxF16 = 65504
 
-// Half rounds x to float16, to nearest even, and returns its bits. ok is false
-// when x is not finite or rounds beyond MaxF16.
+// Half returns the bits of x rounded to float16, to nearest even. ok is false if x is
+// not finite or rounds beyond MaxF16.
 func Half(x float32) (half uint16, ok bool) {
 	h := float16.Fromfloat32(x)
 	return h.Bits(), h.IsFinite()
@@ -22,16 +22,16 @@ func Half(x float32) (half uint16, ok bool) {
 // FromHalf widens float16 bits exactly.
 func FromHalf(bits uint16) float32 { return float16.Frombits(bits).Float32() }
 
-// BFloat rounds x to bfloat16, to nearest even, and returns its bits. ok is
-// false when x is not finite or rounds to infinity.
+// BFloat returns the bits of x rounded to bfloat16, to nearest even. ok is false if x
+// is not finite or rounds to infinity.
 func BFloat(x float32) (bits uint16, ok bool) {
 	u := math.Float32bits(x)
 	u += 0x7fff + u>>16&1
 	return uint16(u >> 16), u>>23&0xff != 0xff
 }
 
-// SetFloats stores x as row r of a float matrix, rounding to nearest even. A
-// value that the type cannot hold is an error that names its column.
+// SetFloats stores x as row r of a float matrix, rounded to nearest even. A value that
+// the type cannot hold is an error that names its column.
 func (m *Matrix) SetFloats(r int, x []float32) error {
 	row, _, _ := m.row(r)
 	for i, v := range x[:m.Cols] {
@@ -54,8 +54,8 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 	return nil
 }
 
-// NonFinite returns the first column of row r of a float or Foreign matrix that
-// is NaN or infinite, or whose block has such a scale, or -1.
+// NonFinite returns the first column of row r of a float or Foreign matrix that is NaN
+// or infinite, or whose block has such a scale; -1 if there is none.
 func (d *Reader) NonFinite(m *Matrix, r int) int {
 	row := d.Stored(m, r)
 	if m.Scheme.Kind == Foreign {

@@ -2,30 +2,29 @@ package qtensor
 
 import "encoding/binary"
 
-// A Layout is how another program keeps the rows of a matrix: cut into blocks
-// that hold codes and scales together. A matrix of Kind Foreign has its rows one
-// after the other in Codes, as they lie in that program's file, and is read as it
-// is; nothing else is ever computed in a Layout.
+// A Layout is how another program stores the rows of a matrix: in blocks that hold
+// codes and scales together. A matrix of Kind Foreign has its rows in Codes as they are
+// in that program's file, and is only read.
 type Layout struct {
 	Name   string // as its program spells it
 	Cols   int    // columns of a block
 	Bytes  int    // of a block
-	Scheme Scheme // width of the codes, columns that share a scale, and whether they share a minimum
-	// Nested: scales and minimums are small integers times a float16 of the
-	// block, so that no Scheme of kind Int says the same.
+	Scheme Scheme // width of the codes, columns that share a scale, and whether they have a minimum
+	// Nested says that scales and minimums are small integers times a float16 of the
+	// block, so that no Scheme of kind Int equals the layout.
 	Nested bool
 
-	halves []int // where a block has its float16 numbers
+	float16s []int // offsets of a block's float16 numbers
 	// unpack writes the codes of a block, (Cols).
 	unpack func(codes []uint8, block []byte)
-	// scales writes what they are multiplied by and what is added, one of each
-	// for every Scheme.Group columns. Nested only: elsewhere the float16 are it.
+	// scales writes the scale and the offset of every Scheme.Group columns. It is nil
+	// unless Nested: otherwise they are the float16 numbers.
 	scales func(scale, offset []float32, block []byte)
 }
 
 // The layouts of ggml (ggml-common.h, block_q4_0 and on; ggml-quants.c,
-// dequantize_row_*). Every product of a scale and a code fits a float32, so a
-// value is rounded once at most, where a minimum is added, in ggml as here.
+// dequantize_row_*). Every product of a scale and a code fits a float32, so a value
+// is rounded at most once, where a minimum is added, in ggml and here alike.
 //
 //	Q4_0  d f16                codes: byte j of 16 holds code j below code j+16
 //	Q4_1  d f16, m f16         the same
@@ -36,17 +35,17 @@ type Layout struct {
 //	Q5_K  the same 16 bytes, 32 bytes of fifth bits, 128 bytes
 //	Q6_K  128 bytes of low bits, 64 of high bits, 16 signed scales, d f16
 var (
-	Q4_0 = &Layout{Name: "Q4_0", Cols: 32, Bytes: 18, Scheme: grouped(4, 32, false), halves: scaleOnly, unpack: unpackPlain(4, 2)}
-	Q4_1 = &Layout{Name: "Q4_1", Cols: 32, Bytes: 20, Scheme: grouped(4, 32, true), halves: scaleMin, unpack: unpackPlain(4, 4)}
-	Q5_0 = &Layout{Name: "Q5_0", Cols: 32, Bytes: 22, Scheme: grouped(5, 32, false), halves: scaleOnly, unpack: unpackPlain(5, 2)}
-	Q5_1 = &Layout{Name: "Q5_1", Cols: 32, Bytes: 24, Scheme: grouped(5, 32, true), halves: scaleMin, unpack: unpackPlain(5, 4)}
-	Q8_0 = &Layout{Name: "Q8_0", Cols: 32, Bytes: 34, Scheme: grouped(8, 32, false), halves: scaleOnly, unpack: unpackPlain(8, 2)}
+	Q4_0 = &Layout{Name: "Q4_0", Cols: 32, Bytes: 18, Scheme: grouped(4, 32, false), float16s: scaleOnly, unpack: unpackPlain(4, 2)}
+	Q4_1 = &Layout{Name: "Q4_1", Cols: 32, Bytes: 20, Scheme: grouped(4, 32, true), float16s: scaleMin, unpack: unpackPlain(4, 4)}
+	Q5_0 = &Layout{Name: "Q5_0", Cols: 32, Bytes: 22, Scheme: grouped(5, 32, false), float16s: scaleOnly, unpack: unpackPlain(5, 2)}
+	Q5_1 = &Layout{Name: "Q5_1", Cols: 32, Bytes: 24, Scheme: grouped(5, 32, true), float16s: scaleMin, unpack: unpackPlain(5, 4)}
+	Q8_0 = &Layout{Name: "Q8_0", Cols: 32, Bytes: 34, Scheme: grouped(8, 32, false), float16s: scaleOnly, unpack: unpackPlain(8, 2)}
 	Q4_K = &Layout{Name: "Q4_K", Cols: 256, Bytes: 144, Scheme: grouped(4, 32, true), Nested: true,
-		halves: scaleMin, unpack: unpackQ4K, scales: scalesQ4K}
+		float16s: scaleMin, unpack: unpackQ4K, scales: scalesQ4K}
 	Q5_K = &Layout{Name: "Q5_K", Cols: 256, Bytes: 176, Scheme: grouped(5, 32, true), Nested: true,
-		halves: scaleMin, unpack: unpackQ5K, scales: scalesQ4K}
+		float16s: scaleMin, unpack: unpackQ5K, scales: scalesQ4K}
 	Q6_K = &Layout{Name: "Q6_K", Cols: 256, Bytes: 210, Scheme: grouped(6, 16, false), Nested: true,
-		halves: []int{208}, unpack: unpackQ6K, scales: scalesQ6K}
+		float16s: []int{208}, unpack: unpackQ6K, scales: scalesQ6K}
 )
 
 var scaleOnly, scaleMin = []int{0}, []int{0, 2}
@@ -55,11 +54,11 @@ func grouped(bits, group int, asym bool) Scheme {
 	return Scheme{Kind: Int, Bits: bits, Group: group, Asym: asym}
 }
 
-// Foreign returns the scheme of a matrix that is stored as l says.
+// Foreign returns the scheme of a matrix that is stored in l.
 func (l *Layout) Foreign() Scheme { return Scheme{Kind: Foreign, Layout: l} }
 
-// Own returns the scheme of ours that holds the values of s, code by code or as
-// they are: s itself unless it is Foreign. ok is false where there is none.
+// Own returns the scheme that holds the values of s exactly and is not Foreign: s
+// itself, or, code by code, the scheme of its layout. ok is false if there is none.
 func (s Scheme) Own() (own Scheme, ok bool) {
 	if s.Kind != Foreign {
 		return s, true
@@ -69,10 +68,11 @@ func (s Scheme) Own() (own Scheme, ok bool) {
 
 // half returns the bits of the block's float16 number i.
 func (l *Layout) half(block []byte, i int) uint16 {
-	return binary.LittleEndian.Uint16(block[l.halves[i]:])
+	return binary.LittleEndian.Uint16(block[l.float16s[i]:])
 }
 
-// affine writes what the block's codes stand for: code*scale + offset.
+// affine writes the scale and offset of each group of the block: a code stands for
+// code*scale + offset.
 func (l *Layout) affine(scale, offset []float32, block []byte) {
 	if l.Nested {
 		l.scales(scale, offset, block)
@@ -86,11 +86,11 @@ func (l *Layout) affine(scale, offset []float32, block []byte) {
 	}
 }
 
-// nonFinite returns the first column of a row whose block has a float16 that is
-// NaN or infinite, or -1. All other values are finite.
+// nonFinite returns the first column of the first block in a row that has a NaN or
+// infinite float16, or -1. Without one, all values are finite.
 func (l *Layout) nonFinite(row []byte) int {
 	for b := 0; len(row) > 0; b++ {
-		for i := range l.halves {
+		for i := range l.float16s {
 			if l.half(row, i)&0x7c00 == 0x7c00 {
 				return b * l.Cols
 			}

@@ -104,7 +104,7 @@ func TestNestedLayoutsOneValueAtATime(t *testing.T) {
 		got := make([]float32, m.Cols)
 		new(Reader).Row(got, m, 1)
 		for c := range got {
-			if want := slowBlock(l, m.part(m.Codes, 1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
+			if want := slowBlock(l, m.rowOf(m.Codes, 1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
 				t.Fatalf("%v: column %d is %v, want %v", m.Scheme, c, got[c], want)
 			}
 		}
@@ -140,7 +140,7 @@ func TestMoveAndAppend(t *testing.T) {
 			for g := range scale {
 				again = m.Scheme.Layout.Append(again, codes[32*g:], scale[g], least[g])
 			}
-			if !bytes.Equal(again, m.part(m.Codes, r)) {
+			if !bytes.Equal(again, m.rowOf(m.Codes, r)) {
 				t.Errorf("%v: row %d moved back is other bytes", m.Scheme, r)
 			}
 		}
@@ -172,8 +172,8 @@ func TestForeignNonFinite(t *testing.T) {
 		if c := new(Reader).NonFinite(m, 1); c != -1 {
 			t.Errorf("%v: column %d is not finite", m.Scheme, c)
 		}
-		last := m.part(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
-		binary.LittleEndian.PutUint16(last[l.halves[len(l.halves)-1]:], 0xfc00)
+		last := m.rowOf(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
+		binary.LittleEndian.PutUint16(last[l.float16s[len(l.float16s)-1]:], 0xfc00)
 		if c := new(Reader).NonFinite(m, 1); c != m.Cols-l.Cols {
 			t.Errorf("%v: column %d is not finite, want %d", m.Scheme, c, m.Cols-l.Cols)
 		}
@@ -186,10 +186,10 @@ func TestForeignNonFinite(t *testing.T) {
 // reversed makes the rows of a matrix from its codes, the last one first.
 type reversed struct{ *Matrix }
 
-func (m reversed) Row(dst []byte, r int) { copy(dst, m.part(m.Codes, m.Rows-1-r)) }
+func (m reversed) Row(dst []byte, r int) { copy(dst, m.rowOf(m.Codes, m.Rows-1-r)) }
 func (m reversed) Release()              {}
 
-// Rows made on demand are read, and moved, as those that lie in Codes are.
+// Rows made on demand are read and moved as those in Codes are.
 func TestSource(t *testing.T) {
 	ms, _ := ggmlBlocks(t)
 	floats, err := New(Scheme{Kind: F16}, 3, 40)

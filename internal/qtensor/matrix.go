@@ -8,8 +8,8 @@ import (
 	"thimble/internal/mmap"
 )
 
-// A Matrix is a stored matrix. Its planes often alias a mapped file and are
-// then read-only. Rows are independent: each can be read or written alone.
+// A Matrix is a stored matrix. Its planes are read-only where they alias a mapped
+// file. Rows are independent: each can be read or written alone.
 type Matrix struct {
 	Scheme     Scheme
 	Rows, Cols int
@@ -17,21 +17,22 @@ type Matrix struct {
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
-	// Source makes the rows of Codes, which is then empty, one at a time: they lie
-	// in several files, in another order or in a type that is not computed with.
+	// Source, if not nil, makes the rows of Codes one at a time, and Codes is empty:
+	// the rows are in several files, in another order or in a type that nothing
+	// computes with.
 	Source Source
 }
 
-// A Source makes rows on demand. It is read by several goroutines at once.
+// A Source makes rows on demand, for several goroutines at once.
 type Source interface {
 	// Row writes row r to dst, of the length of a row of Codes.
 	Row(dst []byte, r int)
-	// Release lets the system take back the memory that the rows were made of.
+	// Release lets the system reclaim the memory that the rows were made from.
 	Release()
 }
 
-// Release lets the system take back the memory that m was read from, where it is
-// mapped from a file. It costs a read when it is used again.
+// Release lets the system reclaim the memory of m that is mapped from a file. The next
+// use reads the file again.
 func (m *Matrix) Release() {
 	if m.Source != nil {
 		m.Source.Release()
@@ -50,7 +51,8 @@ func New(s Scheme, rows, cols int) (*Matrix, error) {
 	return &Matrix{Scheme: s, Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
 }
 
-// Check verifies that each plane has exactly the length its shape implies.
+// Check returns an error unless each plane has exactly the length that the shape
+// implies.
 func (m *Matrix) Check() error {
 	codes, scales, mins, err := m.Scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
@@ -70,29 +72,29 @@ func (m *Matrix) Check() error {
 	return nil
 }
 
-// Bytes is the stored size of the matrix. It must have passed Check.
+// Bytes returns the stored size of the matrix, which must have passed Check.
 func (m *Matrix) Bytes() int64 {
 	codes, scales, mins, _ := m.Scheme.Sizes(m.Rows, m.Cols)
 	return codes + scales + mins
 }
 
-// Planes are what is stored of the matrix but for the rows of a Source, in the
+// Planes returns the stored bytes of the matrix, except the rows of a Source, in the
 // order of a file.
 func (m *Matrix) Planes() [3][]byte { return [3][]byte{m.Codes, m.Scales, m.Mins} }
 
-// row returns row r's part of each plane; Codes may not have a Source.
+// row returns row r of each plane; m must not have a Source.
 func (m *Matrix) row(r int) (codes, scales, mins []byte) {
-	return m.part(m.Codes, r), m.part(m.Scales, r), m.part(m.Mins, r)
+	return m.rowOf(m.Codes, r), m.rowOf(m.Scales, r), m.rowOf(m.Mins, r)
 }
 
-// part returns row r of a plane.
-func (m *Matrix) part(plane []byte, r int) []byte {
+// rowOf returns row r of a plane.
+func (m *Matrix) rowOf(plane []byte, r int) []byte {
 	n := len(plane) / m.Rows
 	return plane[r*n : (r+1)*n : (r+1)*n]
 }
 
-// A Reader turns stored rows into float32. It holds scratch for one goroutine;
-// the zero value is ready.
+// A Reader reads stored rows as float32. It holds scratch for one goroutine; the
+// zero value is ready to use.
 type Reader struct {
 	made          []byte // a row of a Source
 	codes         []uint8
@@ -104,16 +106,16 @@ type Reader struct {
 // may be m's own.
 func (d *Reader) Stored(m *Matrix, r int) []byte {
 	if m.Source == nil {
-		return m.part(m.Codes, r)
+		return m.rowOf(m.Codes, r)
 	}
 	d.made = grow(d.made, m.Scheme.rowBytes(m.Cols))
 	m.Source.Row(d.made, r)
 	return d.made
 }
 
-// Row writes row r of m to dst, of m.Cols elements. The values are exactly the
-// stored ones: a product of a float16 and a code fits a float32, so the only
-// rounding is that of adding an asymmetric scheme's minimum.
+// Row writes row r of m to dst, (m.Cols). The values are exactly the stored ones: a
+// product of a float16 and a code fits a float32, so the only rounding is that of
+// adding an asymmetric scheme's minimum.
 func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	dst = dst[:m.Cols]
 	codes := d.Stored(m, r)
@@ -132,16 +134,16 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Columns(m.Cols))
 }
 
-// Integers returns row r of m, which is of no float kind, as integers: codes, one
-// a byte, and what each group's are multiplied by before an offset is added. The
-// offset of a symmetric scheme (see Own) is that of its Zero. All are valid until
-// the next call.
+// Integers returns row r of m, which is not of a float kind, as integers: codes, one
+// per byte, and the scale and offset of each group. A code stands for code*scale +
+// offset; the offset of a symmetric scheme (see Own) is -Zero*scale. All are valid
+// until the next call.
 func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []float32) {
 	d.integers(m, r, d.Stored(m, r))
 	return d.codes, d.scale, d.offset
 }
 
-// integers reads row r, which is stored as row.
+// integers reads row r, whose codes are stored as row.
 func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	if m.Scheme.Kind == Foreign {
 		d.blocks(m.Scheme.Layout, m.Cols, row)
@@ -151,9 +153,9 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	d.unpack(m.Scheme, row)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	kernel.FromF16(d.scale, m.part(m.Scales, r))
+	kernel.FromF16(d.scale, m.rowOf(m.Scales, r))
 	if m.Scheme.Asym {
-		kernel.FromF16(d.offset, m.part(m.Mins, r))
+		kernel.FromF16(d.offset, m.rowOf(m.Mins, r))
 	} else {
 		zero := float32(m.Scheme.Zero())
 		for g, s := range d.scale {
@@ -174,9 +176,9 @@ func (d *Reader) blocks(l *Layout, cols int, row []byte) {
 	}
 }
 
-// Codes returns row r's codes, one a byte, and the float16 scales and minimums
-// of its groups; all are valid until the next call. m is of kind Int, or Foreign
-// with a scheme of its Own.
+// Codes returns row r's codes, one per byte, and the float16 scales and minimums of
+// its groups, all valid until the next call. m is of kind Int, or Foreign with a
+// scheme of its Own.
 func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) {
 	s, _ := m.Scheme.Own()
 	row := d.Stored(m, r)
@@ -194,7 +196,7 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) 
 	}
 	d.codes = grow(d.codes, m.Cols)
 	d.unpack(s, row)
-	scales, mins := m.part(m.Scales, r), m.part(m.Mins, r)
+	scales, mins := m.rowOf(m.Scales, r), m.rowOf(m.Mins, r)
 	for g := range groups {
 		d.half[g] = binary.LittleEndian.Uint16(scales[2*g:])
 		if s.Asym {
@@ -204,8 +206,8 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) 
 	return d.codes, d.half, d.least
 }
 
-// Move stores row r of src, which is Foreign, in dst, whose scheme is src's Own,
-// without changing a value.
+// Move stores row r of src, which is Foreign, in dst, whose scheme is src's Own. No
+// value changes.
 func (d *Reader) Move(dst, src *Matrix, r int) {
 	codes, scale, least := d.Codes(src, r)
 	dst.SetRow(r, codes, scale, least)
@@ -221,8 +223,8 @@ func (d *Reader) unpack(s Scheme, row []byte) {
 	}
 }
 
-// SetRow stores row r of an Int matrix: a code per column, and per group a
-// float16 scale and, when asymmetric, a float16 minimum, both as raw bits.
+// SetRow stores row r of an Int matrix: a code for each column, and for each group a
+// float16 scale and, in an asymmetric scheme, a float16 minimum, as raw bits.
 func (m *Matrix) SetRow(r int, codes []uint8, scale, min []uint16) {
 	row, scales, mins := m.row(r)
 	clear(row)
@@ -240,8 +242,8 @@ func (m *Matrix) SetRow(r int, codes []uint8, scale, min []uint16) {
 	}
 }
 
-// pack ORs bits [shift, shift+width) of each code into dst, code i at bit
-// i*width counted from the low end of byte 0.
+// pack ORs bits [shift, shift+width) of each code into dst, code i from bit i*width
+// on, counted from the low end of byte 0.
 func pack(dst []byte, codes []uint8, width, shift int) {
 	mask := uint8(1<<width - 1)
 	for i, c := range codes {
@@ -257,7 +259,7 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// CopyRow stores row from of src, of the same scheme and width, as row r.
+// CopyRow stores row from of src, which has the same scheme and columns, as row r.
 func (m *Matrix) CopyRow(r int, src *Matrix, from int) {
 	a, b, c := m.row(r)
 	x, y, z := src.row(from)

@@ -7,22 +7,22 @@ import (
 	"thimble/internal/kernel"
 )
 
-// A Rounder stores rows as they come, with scales that their own largest values
-// give: for numbers that are made while a model runs and cannot be searched over.
-// It holds scratch for one goroutine; the zero value is ready.
+// A Rounder rounds rows with scales that follow from their largest values, for
+// numbers that arise while a model runs, when there is no time for a search. It holds
+// scratch for one goroutine; the zero value is ready to use.
 type Rounder struct {
 	codes        []uint8
 	scale, least []uint16
 }
 
-// Row stores x, of m.Cols elements, as row r of m, which is not Foreign. An Int
-// scheme rounds each group to
+// Row stores x, (m.Cols), as row r of m, which is not Foreign. In an Int scheme each
+// group has
 //
 //	symmetric   d = x_k / lowest, x_k being its largest magnitude and lowest the least code less Zero
 //	asymmetric  m = its least value, d = (its largest - m) / (2^Bits-1)
 //
-// with d and m rounded to float16, and codes (x-m)/d rounded half to even and
-// held to the scheme's range; where d is 0 they stand for 0, and m. A value that
+// with d and m rounded to float16, and codes (x-m)/d rounded half to even and clamped
+// to the scheme's range. Where d is 0, all codes stand for 0, or for m. A value that
 // the scheme cannot hold is an error that names its column.
 func (d *Rounder) Row(m *Matrix, r int, x []float32) error {
 	s := m.Scheme
@@ -73,8 +73,8 @@ func (d *Rounder) group(s Scheme, g int, codes []uint8, x []float32) (bad int) {
 	return -1
 }
 
-// Largest returns where the first element of the largest magnitude is, a NaN if
-// there is one.
+// Largest returns the index of the first element of the largest magnitude; a NaN
+// counts as larger than all numbers.
 func Largest(x []float32) (at int) {
 	most := uint32(0)
 	for i, v := range x {
@@ -85,7 +85,7 @@ func Largest(x []float32) (at int) {
 	return at
 }
 
-// extremes returns where the least and the largest element are; the first NaN or
+// extremes returns the indices of the least and the largest element; the first NaN or
 // infinity is both.
 func extremes(x []float32) (low, high int) {
 	for i, v := range x {

@@ -1,5 +1,5 @@
-// Package qtensor is the one codec for stored matrices: float types, per-group
-// integers of every width from 2 to 8 bits, and the block layouts of other programs.
+// Package qtensor stores and reads matrices: of float types, of integers of 2 to 8
+// bits with scales per group of columns, and in the block layouts of other programs.
 package qtensor
 
 import (
@@ -17,7 +17,7 @@ const (
 	F16
 	BF16
 	Int     // integer codes with a scale, and perhaps a minimum, per group
-	Foreign // blocks of another program's Layout, which are read and never made
+	Foreign // blocks of another program's Layout, which are only read
 )
 
 // A Scheme says how a matrix is stored. The float kinds use no other field.
@@ -101,8 +101,8 @@ func (s Scheme) Check() error {
 // Float reports whether values are stored one by one: as f32, f16 or bf16.
 func (s Scheme) Float() bool { return s.Kind < Int }
 
-// String is the canonical spelling, which ParseScheme reads back. A Foreign
-// scheme has its layout's name, which ParseScheme does not know.
+// String returns the canonical text, which ParseScheme reads back. Of a Foreign
+// scheme it is the layout's name, which ParseScheme refuses.
 func (s Scheme) String() string {
 	switch s.Kind {
 	case F32:
@@ -124,15 +124,15 @@ func (s Scheme) String() string {
 	return fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
 }
 
-// valueBytes is the stored size of one value of a float kind.
+// valueBytes returns the stored size of one value of a float kind.
 func (s Scheme) valueBytes() int { return [...]int{F32: 4, F16: 2, BF16: 2}[s.Kind] }
 
-// Zero is the code that stands for zero in a symmetric scheme.
+// Zero returns the code that stands for zero in a symmetric scheme.
 func (s Scheme) Zero() int { return 1 << (s.Bits - 1) }
 
-// Codes is the range of codes a quantizer may choose. Symmetric int8 leaves
-// code 0 (the value -128) unused, so that every code less Zero has a negation
-// in an int8 and integer kernels may flip signs.
+// Codes returns the range of codes that a quantizer may choose. Symmetric int8 does
+// not use code 0 (the value -128), so that every code less Zero has a negation in an
+// int8 and integer kernels may flip signs.
 func (s Scheme) Codes() (lo, hi int) {
 	if s.Bits == 8 && !s.Asym {
 		return 1, 255
@@ -140,7 +140,7 @@ func (s Scheme) Codes() (lo, hi int) {
 	return 0, 1<<s.Bits - 1
 }
 
-// Groups is the number of scales in a row of cols columns.
+// Groups returns the number of scales in a row of cols columns.
 func (s Scheme) Groups(cols int) int {
 	if s.Kind != Int {
 		return 0
@@ -159,8 +159,8 @@ func (s Scheme) Span(g, cols int) (lo, hi int) {
 	return g * s.Group, min((g+1)*s.Group, cols)
 }
 
-// Columns is how many columns of a row of cols share a scale, in an Int scheme or
-// a Foreign one.
+// Columns returns how many columns share a scale in a row of cols, for an Int or
+// Foreign scheme.
 func (s Scheme) Columns(cols int) int {
 	if s.Kind == Foreign {
 		s = s.Layout.Scheme
@@ -171,14 +171,15 @@ func (s Scheme) Columns(cols int) int {
 	return s.Group
 }
 
-// digits is the binary expansion of the width: a code of 5 bits is kept as a
-// plane of its low 4 bits and a plane of its high bit, so that every plane
-// packs whole values into bytes. It returns widths from the lowest bits up.
+// digits returns the widths of the planes that codes are split into, from the lowest
+// bits up: the binary expansion of Bits. A code of 5 bits is kept as a plane of its
+// low 4 bits and a plane of its high bit, so that every plane packs whole values into
+// bytes.
 func (s Scheme) digits() []int {
 	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[s.Bits]
 }
 
-// rowBytes is the length of one row in the codes plane.
+// rowBytes returns the length of one row in the codes plane.
 func (s Scheme) rowBytes(cols int) int {
 	switch {
 	case s.Float():
@@ -193,9 +194,9 @@ func (s Scheme) rowBytes(cols int) int {
 	return n
 }
 
-// Sizes returns the bytes of the three planes of a (rows, cols) matrix. The
-// product is checked: an error means that it does not fit an int64, or that the
-// columns are no whole number of a layout's blocks.
+// Sizes returns the bytes of the three planes of a (rows, cols) matrix. It returns an
+// error if the scheme or the shape is out of range, or if the columns are not a whole
+// number of a layout's blocks.
 func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 	if err := s.Check(); err != nil {
 		return 0, 0, 0, err
@@ -214,8 +215,8 @@ func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 	return codes, scales, mins, nil
 }
 
-// BitsPerWeight is the stored size of a row of cols columns, scales included,
-// divided by its weights.
+// BitsPerWeight returns the stored bits of a row of cols columns, scales included,
+// divided by cols.
 func (s Scheme) BitsPerWeight(cols int) float64 {
 	codes, scales, mins, err := s.Sizes(1, cols)
 	if err != nil || cols == 0 {

@@ -22,15 +22,15 @@ import (
 
 func noHead() ([]byte, error) { return nil, nil }
 
-// An unfinished run is one of a small model whose journal is a file.
+// An unfinished is a run of a small model with a journal.
 type unfinished struct {
 	m    *model.Model
 	p    *Plan
 	path string
 }
 
-// run goes on from the journal's file, if there is one, and stops before tensor
-// stop is written. It returns the hash of what was written.
+// run continues from the journal's file, if there is one, and stops before it writes
+// tensor stop. It returns the hash of what it wrote.
 func (u *unfinished) run(t *testing.T, stop int) (sum string, health *Health, blocks int, err error) {
 	t.Helper()
 	j := journal.New(u.path, false, noHead)
@@ -73,8 +73,8 @@ var unfinishedRuns = map[string]struct {
 	"some of a block": {nil, Recipe{Scheme: "int4/g32", Vectors: "f16", Rules: []Rule{{"blocks.*.k", "f16"}, {"blocks.*.down", "keep"}}}},
 }
 
-// A run that is interrupted anywhere, even several times, stores what one stores
-// that is not, and knows as much of its texts.
+// A run that is interrupted anywhere, even several times, stores the same bytes as
+// one without a break, and reports the same health.
 func TestUnfinished(t *testing.T) {
 	for name, c := range unfinishedRuns {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
-// What is torn or flipped is quantized again.
+// A run quantizes again what the journal has torn or altered.
 func TestUnfinishedDamaged(t *testing.T) {
 	u := &unfinished{m: livelyModel(t, nil), path: filepath.Join(t.TempDir(), "whole")}
 	u.p = calibratedPlan(t, u.m, Recipe{Scheme: "int4/g32"})
@@ -157,7 +157,7 @@ func TestUnfinishedDamaged(t *testing.T) {
 	}
 }
 
-// Records that are whole but not what this plan makes are refused in a line.
+// A run refuses, in a line, records that are whole but not what its plan makes.
 func TestUnfinishedHostile(t *testing.T) {
 	u := &unfinished{m: livelyModel(t, nil), path: filepath.Join(t.TempDir(), "whole")}
 	u.p = calibratedPlan(t, u.m, Recipe{Scheme: "int4/g32"})
@@ -214,4 +214,45 @@ func TestUnfinishedHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// readRecord refuses any other record in a line; the matrices that it returns have
+// the shapes of the plan.
+func FuzzReadRecord(f *testing.F) {
+	m := livelyModel(f, nil)
+	p := calibratedPlan(f, m, Recipe{Scheme: "int4/g32/asym", Embedding: "f16", Rules: []Rule{{"blocks.*.[okvudg]*", "f16"}}})
+	head, err := recordEncoding.Marshal(partRecord{1, []observation{{[]string{"q"}, 40, 0, 3.5, 1}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole := append(binary.LittleEndian.AppendUint32(nil, uint32(len(head))), head...)
+	for _, e := range p.roundedIn(1) {
+		whole = append(whole, make([]byte, e.Bytes)...)
+	}
+	if _, matrices, err := p.readRecord(whole); err != nil || len(matrices) != 1 {
+		f.Fatalf("%d matrices, %v", len(matrices), err)
+	}
+	for _, seed := range [][]byte{whole, whole[:len(whole)-1], whole[:4+len(head)], whole[:3], nil, {0xff, 0xff, 0xff, 0xff, 0}, {1, 0, 0, 0, 0xff}} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		record, matrices, err := p.readRecord(content)
+		if err != nil {
+			checkLine(t, err)
+			return
+		}
+		entries := p.roundedIn(record.Part)
+		if len(matrices) != len(entries) {
+			t.Fatalf("%d matrices, the plan has %d in part %d", len(matrices), len(entries), record.Part)
+		}
+		for i, e := range entries {
+			if err := matrices[i].Check(); err != nil || matrices[i].Scheme != e.To {
+				t.Errorf("%s: %v, %v", e.Name, matrices[i].Scheme, err)
+			}
+		}
+		new(Health).add(record.Part, observation{})
+		for _, seen := range record.Inputs {
+			new(Health).add(record.Part, seen)
+		}
+	})
 }

@@ -7,8 +7,8 @@ import (
 	"thimble/internal/model"
 )
 
-// A judge's divergence is the mean over the positions.
-func TestJudge(t *testing.T) {
+// The evaluator returns the mean divergence over the positions.
+func TestKLEvaluator(t *testing.T) {
 	m, other := livelyModel(t, nil), livelyModel(t, nil)
 	w := other.Tensors[model.Name(1, model.Down)]
 	for r, x := range values(w) {
@@ -21,15 +21,15 @@ func TestJudge(t *testing.T) {
 	}
 	const vocab = 30
 	texts := randomTexts(2, 25, vocab)
-	h, coarse := finalStates(t, m, texts), finalStates(t, other, texts)
-	j, err := newJudge(t.Context(), h, vocab)
+	h, coarse := hiddenStates(t, m, texts), hiddenStates(t, other, texts)
+	e, err := newKLEvaluator(t.Context(), h, vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kl, err := j.kl(t.Context(), h); err != nil || kl > 1e-12 {
+	if kl, err := e.mean(t.Context(), h); err != nil || kl > 1e-12 {
 		t.Errorf("a model is %v from itself, %v", kl, err)
 	}
-	got, err := j.kl(t.Context(), coarse)
+	got, err := e.mean(t.Context(), coarse)
 	if err != nil {
 		t.Fatal(err)
 	}

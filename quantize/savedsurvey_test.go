@@ -13,7 +13,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// savedSurvey is one of livelyModel in two schemes.
+// savedSurvey returns a survey of m in two schemes.
 func savedSurvey(t *testing.T, m *model.Model, texts int) *SavedSurvey {
 	t.Helper()
 	c := randomTexts(texts, 40, m.Spec.Vocab)
@@ -24,7 +24,7 @@ func savedSurvey(t *testing.T, m *model.Model, texts int) *SavedSurvey {
 	return &SavedSurvey{Survey: *s, Model: Facts{{"a \"file\"\\", "12<3"}, {"b", ""}}, Texts: c.Facts(), Tokens: c.Tokens()}
 }
 
-// What is written reads back to the bit, and again to the same text.
+// Text reads back to the same bits, and they give the same text again.
 func TestSavedSurvey(t *testing.T) {
 	m := livelyModel(t, nil)
 	s := savedSurvey(t, m, 3)
@@ -136,7 +136,7 @@ func TestDiffer(t *testing.T) {
 	}
 }
 
-// One line for each text that is no survey.
+// ParseSurvey refuses a text that is not a survey in one line.
 func TestHostileSurveys(t *testing.T) {
 	s := savedSurvey(t, livelyModel(t, nil), 1)
 	good, err := s.Text()
@@ -147,7 +147,9 @@ func TestHostileSurveys(t *testing.T) {
 		{`"thimble survey"`, `"another"`, `file: format: is another, want "thimble survey"`},
 		{`"version": 1`, `"version": 2`, "file: version 2 of a survey (this program reads 1) is not supported"},
 		{`"version": 1`, `"version": -1`, "whole number"},
-		{`"arithmetic": "`, `"arithmetic": "x`, "by another version of this program"},
+		{`"arithmetic": 3`, `"arithmetic": 2`, "differ (arithmetic 2, here 3): remove it to survey again; it is not supported"},
+		{`"arithmetic": 3`, `"arithmetic": "30b31fb2fa98e5d4"`, `differ (arithmetic "30b31fb2fa98e5d4", here 3)`},
+		{`"arithmetic": 3`, `"arithmetic": [3]`, "found an array, want a number"},
 		{`"tokens": 40`, `"tokens": 0`, "0 is no number of tokens"},
 		{`"tokens": 40`, `"tokens": 99999999999`, "99999999999 is no number of tokens"},
 		{`"tokens": 40`, `"tokens": 40, "tokens": 40`, `key "tokens" occurs twice`},
@@ -180,7 +182,7 @@ func TestHostileSurveys(t *testing.T) {
 }
 
 func FuzzParseSurvey(f *testing.F) {
-	f.Add([]byte(fmt.Sprintf(`{"format":"thimble survey","version":1,"arithmetic":%q,"tokens":4,"schemes":["int4/g32/sym"],"model":[["a","b"]],"texts":[],"costs":{"embed":[1]}}`, SurveyArithmetic)))
+	f.Add([]byte(fmt.Sprintf(`{"format":"thimble survey","version":1,"arithmetic":%d,"tokens":4,"schemes":["int4/g32/sym"],"model":[["a","b"]],"texts":[],"costs":{"embed":[1]}}`, surveyArithmetic)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := ParseSurvey("file", text)
 		if err != nil {
