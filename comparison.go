@@ -14,15 +14,15 @@ type comparison struct {
 	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
-	source    *model.Model // that is the reference, or nil
+	source    *model.Model // the model that is the reference, or nil
 }
 
-// cachedFloats is how many floats of the reference Attribute keeps, rather than run
-// it again for every stage: 256 MB.
+// cachedFloats bounds the hidden states of the reference that Attribute keeps instead
+// of running it again for every stage: 256 MB.
 const cachedFloats = 1 << 26
 
-// comparison opens what the options name. selfTest takes a text of its own where
-// none is named.
+// comparison opens the reference that the options name. With selfTest it uses a
+// built-in text if none is named.
 func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparison, error) {
 	switch {
 	case v.Reference == "" && v.Text == "" && v.Tasks == "" && !selfTest:
@@ -61,7 +61,7 @@ func (v *verification) referenceFile() (*comparison, error) {
 	return &comparison{reference: r, prompts: r.Prompts(), files: []string{v.Reference}, close: r.Close}, nil
 }
 
-// against opens Against, which scores prompts, if there are any.
+// against opens Against as the reference for prompts.
 func (v *verification) against(prompts []reference.Prompt) (*comparison, error) {
 	source, err := openVerified(v.Against, overridesFor(v.Set, v.Against, v.Model))
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 	"thimble/verify/curve"
 )
 
-// maxRowsFile bounds a file of rows or peers, in bytes.
+// maxRowsFile is the size of the largest file of rows or peers, in bytes.
 const maxRowsFile = strictyaml.Limit
 
-// A rowSpec is what a file of rows says of one: a recipe, in the keys that recipes
-// have, and what else Quantize would be told.
+// A rowSpec is a row in a file of rows: a recipe, with its usual keys, and other
+// options of Quantize.
 type rowSpec struct {
 	Name    string   `yaml:"name,omitempty"`    // default: its budget or scheme
 	Size    string   `yaml:"size,omitempty"`    // as --target-size
@@ -28,27 +28,27 @@ type rowSpec struct {
 	KL      *float64 `yaml:"kl,omitempty"`      // as --max-kl
 	Schemes []string `yaml:"schemes,omitempty"` // as --schemes
 	For     string   `yaml:"for,omitempty"`     // as --for
-	Calib   *bool    `yaml:"calib,omitempty"`   // false: made without the text
-	File    string   `yaml:"file,omitempty"`    // a model that exists already, in place of all these
+	Calib   *bool    `yaml:"calib,omitempty"`   // false: without the text
+	File    string   `yaml:"file,omitempty"`    // an existing model, instead of all these
 
 	Recipe `yaml:",inline"`
 }
 
-// A row is one file of a curve in the making.
+// A row is one file of a curve that is being made.
 type row struct {
 	name       string
-	file       string // that is measured as it is; then all below is empty
+	file       string // an existing file; the fields below are then empty
 	series     string // shared by rows that differ only in their budget
 	budget     *Budget
 	target     format.Exporter
 	calibrated bool
-	recipe     *Recipe // completed as work goes on
+	recipe     *Recipe // completed by choose
 
 	plan      *quantize.Plan
 	predicted float64 // nats per token; 0 without a budget
 }
 
-// usualBits are the rows where none are asked for, in bits per weight.
+// usualBits are the default rows, in bits per weight.
 var usualBits = []float64{4.5, 5, 5.5, 6.5, 8}
 
 // readRows reads the rows of RowsFile and Sizes.
@@ -65,7 +65,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	}
 	sizes := d.sizeSpecs(specs != nil)
 	if len(sizes) == 0 && (d.Schemes != nil || d.Target != "") {
-		return nil, errors.New("--schemes and --for are about --sizes; rows of a file have keys of these names")
+		return nil, errors.New("--schemes and --for go with --sizes; rows in a file have keys of these names")
 	}
 	var rows []*row
 	for i, s := range append(specs, sizes...) {
@@ -88,7 +88,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	return rows, nil
 }
 
-// sizeSpecs are the rows of Sizes, or the usual ones if there are no others.
+// sizeSpecs returns the rows of Sizes, or the default ones if there are no others.
 func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	if d.Sizes == nil && !others {
 		for _, bits := range usualBits {
@@ -104,7 +104,7 @@ func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	return specs
 }
 
-// row checks what s says. withText tells that there is a text to calibrate on.
+// row checks s. withText says that there is a text to calibrate on.
 func (s *rowSpec) row(withText bool) (*row, error) {
 	if s.File != "" {
 		return s.given()
@@ -122,7 +122,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	}
 	switch {
 	case r.budget == nil && s.Scheme == "":
-		return nil, errors.New("it says neither how large the file may be (size, bpw or kl) nor a scheme")
+		return nil, errors.New("it has neither a limit (size, bpw or kl) nor a scheme")
 	case r.budget == nil && s.Schemes != nil:
 		return nil, errors.New("schemes has no effect without size, bpw or kl")
 	}
@@ -156,7 +156,7 @@ func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 	return s.CheckMethod()
 }
 
-// given is the row of a file that exists already.
+// given returns the row of an existing file.
 func (s *rowSpec) given() (*row, error) {
 	r := &row{name: s.Name, file: s.File}
 	if r.name == "" {
@@ -167,12 +167,12 @@ func (s *rowSpec) given() (*row, error) {
 		return nil, err
 	}
 	if all, err := strictyaml.Encode(s); err != nil || all != alone {
-		return nil, errors.New("file is measured as it is; the only other key is name")
+		return nil, errors.New("file names an existing file, so the only other key is name")
 	}
 	return r, curve.CheckName(r.name)
 }
 
-// budget is the row's, nil for none.
+// budget returns the budget of the row, or nil.
 func (s *rowSpec) budget() (*Budget, error) {
 	n, b := 0, &Budget{}
 	var err error
@@ -206,7 +206,7 @@ func (s *rowSpec) budget() (*Budget, error) {
 	return nil, errors.New("size, bpw and kl exclude each other; give one")
 }
 
-// usualName is the name of a row that has none.
+// usualName returns the name of a row that gives none.
 func (s *rowSpec) usualName() string {
 	switch {
 	case s.Size != "":
@@ -219,7 +219,8 @@ func (s *rowSpec) usualName() string {
 	return s.Scheme
 }
 
-// series is all that s says except its name and budget; "" if it has no budget.
+// series returns everything in s except its name and limit, as YAML; "" if it has no
+// limit.
 func (s *rowSpec) series() (string, error) {
 	if s.Size == "" && s.Bits == nil && s.KL == nil {
 		return "", nil
@@ -229,7 +230,7 @@ func (s *rowSpec) series() (string, error) {
 	return strictyaml.Encode(same)
 }
 
-// choose chooses r's schemes by survey, where it has a budget, and plans it on m.
+// choose chooses the schemes of a row with a budget, by survey, and plans the row on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.file != "" {
 		return r.fits(m)
@@ -253,7 +254,7 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	return err
 }
 
-// fits reports whether r's file is a model of m's vocabulary.
+// fits returns an error unless r's file is a model with m's vocabulary.
 func (r *row) fits(m *model.Model) error {
 	q, err := Open(r.file)
 	if err != nil {

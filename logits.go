@@ -18,10 +18,10 @@ import (
 // The forms of a reference file.
 const (
 	FormSafetensors = "safetensors" // full or compact logits
-	FormKLDBase     = "kld-base"    // what llama-perplexity reads as --kl-divergence-base
+	FormKLDBase     = "kld-base"    // the format of llama-perplexity's --kl-divergence-base
 )
 
-// ReferenceForms are the forms that Logits writes, the usual one first.
+// ReferenceForms are the forms that Logits writes, the default first.
 var ReferenceForms = []string{FormSafetensors, FormKLDBase}
 
 // LogitsOptions say what Logits writes.
@@ -31,17 +31,17 @@ type LogitsOptions struct {
 	Output    string   // path of the reference
 	Overwrite bool
 	Form      string   // "" is FormSafetensors
-	Prompts   []string // texts that are scored, or
-	Text      string   // path of a text that is scored in chunks
+	Prompts   []string // texts to score, or
+	Text      string   // path of a text to score in chunks
 	Context   int      // tokens in a chunk; 0 is ChunkContext
-	Chunks    int      // first chunks that are used; 0 is all
-	TopK      int      // keep so many logits of a position; 0 keeps all
+	Chunks    int      // number of chunks to use, from the start; 0 is all
+	TopK      int      // number of logits to keep per position; 0 keeps all
 
 	Arithmetic Arithmetic
 	Progress   Progress
 }
 
-// A LogitsResult is what Logits wrote.
+// A LogitsResult describes the file that Logits wrote.
 type LogitsResult struct {
 	Output  string `json:"output"`
 	Prompts int    `json:"prompts"`

@@ -10,11 +10,11 @@ import (
 	"thimble/verify/reference"
 )
 
-// ChunkContext is the usual length of a chunk of text that is scored, in tokens.
+// ChunkContext is the default length of a chunk of text, in tokens.
 const ChunkContext = 512
 
-// textPrompts cuts the text at path into chunks of m's tokens; a context of 0 is
-// ChunkContext, and 0 chunks are all.
+// textPrompts splits the text at path into chunks of m's tokens. A context of 0 is
+// ChunkContext; 0 chunks are all.
 func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {

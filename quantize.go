@@ -12,29 +12,29 @@ import (
 	"thimble/quantize"
 )
 
-// QuantizeOptions say how Quantize stores a model.
+// QuantizeOptions say what Quantize stores, and how.
 type QuantizeOptions struct {
 	Model     string   // path of the model
 	Set       []string // overrides of a checkpoint's config, "layer_sharing=true"
 	Output    string   // path of the container; "" plans and writes nothing
 	Overwrite bool     // replace Output if it exists
 
-	Recipe      Recipe      // schemes, method and rules; Budget chooses the schemes where it is given
-	Calibration Calibration // texts that the method measures errors on
+	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
+	Calibration Calibration // texts on which the method measures errors
 	Budget      *Budget     // nil stores what Recipe says; without Schemes it chooses from DefaultSchemes
 
-	// Surveys are paths of the survey that a budget needs. A single path is written
-	// if there is no such file; several are merged.
+	// Surveys are paths of saved surveys, for a budget. If there is one and the file
+	// does not exist, Quantize writes it; several are merged.
 	Surveys []string
 	Target  string // program that must be able to run the result; see Targets
-	Resume  bool   // continue what an interrupted calibrated run left beside Output
+	Resume  bool   // continue an interrupted calibrated run from Output.unfinished
 
 	Progress Progress                 // may be nil
-	Planned  func(r *Quantized) error // told the plan before it is carried out; may be nil
-	Inputs   []string                 // more paths that Output may not replace, such as a recipe's
+	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
-// ConvertOptions say how Convert stores a model.
+// ConvertOptions say what Convert stores, and how.
 type ConvertOptions struct {
 	Model     string
 	Set       []string
@@ -54,8 +54,8 @@ type Quantized struct {
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
-	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where a budget chose the schemes
-	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, where the budget limits it
+	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
+	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
@@ -65,14 +65,14 @@ type Quantized struct {
 
 	Plan *quantize.Plan `json:"-"`
 
-	warned int // of Calibration's warnings, those that were known when Planned was called
+	warned int // number of Calibration's warnings when Planned was called
 }
 
-// NewWarnings are the warnings about the calibration that came up while the plan was
-// carried out.
+// NewWarnings returns the warnings about the calibration that were added after Planned
+// was called.
 func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
 
-// A PlannedTensor is what becomes of one tensor.
+// A PlannedTensor says how one tensor will be stored.
 type PlannedTensor struct {
 	Name  string `json:"name"`
 	Role  string `json:"role"`
@@ -95,10 +95,10 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 	})
 }
 
-// Quantize stores a model in fewer bits. It plans first, tells Planned, and then
-// carries the plan out. Nothing falls back to another scheme: what a tensor cannot
-// take is an error before work starts. A failed run leaves no output; a calibrated
-// one keeps its finished blocks in Output.unfinished, so that Resume can continue.
+// Quantize stores a model in fewer bits. It makes a plan, calls Planned with it, and
+// carries it out. Nothing falls back to another scheme: a scheme that a tensor cannot
+// take is an error before work starts. A failed run leaves no output; a calibrated run
+// keeps its finished blocks in Output.unfinished, so that Resume can continue.
 func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 	return store(ctx, "quantize", o)
 }
@@ -106,7 +106,7 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // what progress calls it
+	stage   string // name in progress
 	recipe  *Recipe
 	m       *model.Model
 	target  format.Exporter
@@ -115,7 +115,7 @@ type quantization struct {
 	resumed *resumable // nil if nothing is kept
 }
 
-// store is Quantize and Convert.
+// store implements Quantize and Convert.
 func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, error) {
 	recipe := o.Recipe
 	q := &quantization{QuantizeOptions: o, stage: stage, recipe: &recipe}
@@ -132,7 +132,7 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	}
 	defer q.resumed.close()
 	hashed := q.m.Files
-	if q.Output == "" && len(q.Surveys) == 0 { // nobody would ask
+	if q.Output == "" && len(q.Surveys) == 0 { // nothing would record the digests
 		hashed = nil
 	}
 	if q.sources, err = startHashing(ctx, hashed, nil); err != nil {
@@ -142,12 +142,12 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	return q.run(ctx)
 }
 
-// check finds what is wrong before a model is opened.
+// check checks the options that need no model.
 func (q *quantization) check() (err error) {
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
-	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // which may choose the method
+	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // may set the method
 	return q.recipe.CheckMethod()
 }
 
@@ -173,7 +173,7 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// run chooses the recipe, plans it and carries the plan out.
+// run chooses the recipe, makes a plan and carries it out.
 func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	chosen, err := q.choose(ctx)
 	if err != nil {
@@ -218,19 +218,19 @@ func (q *quantization) inModel(err error) error {
 	return fmt.Errorf("%s: %w", defect.Printable(q.Model), err)
 }
 
-// A choice is the recipe that is carried out.
+// A choice is the recipe to carry out.
 type choice struct {
 	recipe    *Recipe
 	predicted float64         // nats per token, 0 without a budget
-	done      *quantize.Trial // what was quantized to keep a measured limit
+	done      *quantize.Trial // the trial that kept a measured limit
 	notes     []string
 }
 
 // measured reports whether the budget limits what the finished file computes.
 func (q *quantization) measured() bool { return q.Budget != nil && q.Budget.Measured() }
 
-// choose returns the recipe with the schemes that the budget chooses, or with those
-// of the run that is resumed.
+// choose returns the recipe with the schemes that the budget chooses, or the recipe of
+// the run to resume.
 func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if q.resumed != nil {
 		recipe, predicted, err := q.resumed.identify(q.facts)
@@ -267,7 +267,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
-// report is what is known before plan, which is of chosen, is carried out.
+// report returns the result as far as it is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
@@ -295,7 +295,8 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	return r, err
 }
 
-// write carries out plan into the container, unless it is done.
+// write writes the container: the tensors of done or, if that is nil, those that
+// carrying out the plan makes.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
 	_, bytes := q.m.Size()
 	perWeight := float64(bytes) / float64(plan.Weights) // as stored in the source

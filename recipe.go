@@ -9,7 +9,7 @@ import (
 	"thimble/quantize"
 )
 
-// Keep in place of a scheme stores a tensor in the type it has in the source.
+// Keep, in place of a scheme, stores a tensor in the type it has in the source.
 const Keep = quantize.Keep
 
 // A Rule overrides the scheme of the tensors whose name matches a pattern.
@@ -56,15 +56,14 @@ func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
 	return r, nil
 }
 
-// The methods that are taken where a recipe names none: without calibration texts
-// and with them.
+// The methods of a recipe that names none, without and with calibration texts.
 const (
 	PlainMethod      = quantize.MethodRTN
 	CalibratedMethod = quantize.MethodGPTQ
 )
 
-// Methods names the methods that a recipe may ask for.
+// Methods returns the names of the methods that a recipe may choose.
 func Methods() []string { return quantize.Methods() }
 
-// MethodSteps names the steps of a method that a recipe may leave out.
+// MethodSteps returns the names of the steps of a method that a recipe may leave out.
 func MethodSteps(method string) []string { return quantize.Steps(method) }

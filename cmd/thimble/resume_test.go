@@ -90,7 +90,7 @@ func TestResume(t *testing.T) {
 	}
 
 	said := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
-	if want := "thimble: interrupted, no output was written; what was finished is kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
+	if want := "thimble: interrupted, no output was written; finished blocks are kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
 		t.Errorf("it said %q, want %q", said, want)
 	}
 	left, err := os.ReadDir(dir)
@@ -230,7 +230,7 @@ func TestKept(t *testing.T) {
 		t.Error("it is not an interrupt")
 	}
 	full := &thimble.KeptError{Err: syscall.ENOSPC, Path: "x.unfinished"}
-	if want := syscall.ENOSPC.Error() + "; what was finished is kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {
+	if want := syscall.ENOSPC.Error() + "; finished blocks are kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {
 		t.Errorf("%q, want %q", full, want)
 	}
 }
