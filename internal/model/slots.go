@@ -64,6 +64,27 @@ func SplitName(name string) (block int, kind string, ok bool) {
 	return block, kind, true
 }
 
+// Unrolled returns s with a block of its own for each step of its schedule. StoredName
+// finds the tensors of such a model.
+func (s *Spec) Unrolled() Spec {
+	t := *s
+	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), InOrder(len(s.Schedule), 1), nil
+	if len(s.Attention) > 0 {
+		for _, b := range s.Schedule {
+			t.Attention = append(t.Attention, s.Attention[b])
+		}
+	}
+	return t
+}
+
+// StoredName returns the name of the tensor that a model of s.Unrolled() calls name.
+func (s *Spec) StoredName(name string) string {
+	if step, kind, ok := SplitName(name); ok {
+		return Name(s.Schedule[step], kind)
+	}
+	return name
+}
+
 // A Role is the part a tensor plays, which decides how it may be quantized.
 type Role int
 

@@ -269,28 +269,12 @@ func skipRepeat(t *faultTarget) (*injected, string) {
 
 // unshared returns m with a separate block for each step, of the same number.
 func unshared(m *model.Model) *model.Model {
-	c := withSpec(m, func(s *model.Spec) {
-		s.Attention = nil
-		for _, b := range m.Spec.Schedule {
-			s.Attention = append(s.Attention, m.Spec.AttentionOf(b))
-		}
-		s.Blocks, s.Schedule = len(m.Spec.Schedule), model.InOrder(len(m.Spec.Schedule), 1)
-	})
+	c := withSpec(m, func(s *model.Spec) { *s = m.Spec.Unrolled() })
 	c.Tensors = map[string]*qtensor.Matrix{}
 	for _, slot := range c.Spec.Slots() {
-		c.Tensors[slot.Name] = m.Tensors[sharedName(m, slot.Name)]
+		c.Tensors[slot.Name] = m.Tensors[m.Spec.StoredName(slot.Name)]
 	}
 	return c
-}
-
-// sharedName is the name in m of a tensor of unshared(m).
-func sharedName(m *model.Model, name string) string {
-	var step int
-	var kind string
-	if n, _ := fmt.Sscanf(name, "blocks.%d.%s", &step, &kind); n != 2 {
-		return name
-	}
-	return model.Name(m.Spec.Schedule[step], kind)
 }
 
 // shiftIDs looks up the embedding of the next id for each. A tied head keeps its
