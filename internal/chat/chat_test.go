@@ -117,7 +117,7 @@ func TestParseLine(t *testing.T) {
 		`{"messages":[{"role":"user"}]}`:   "f: byte 7: messages[0]: content: want a string",
 		`{"messages":[{"content":"x"}]}`:   "f: byte 7: messages[0]: role: want a string",
 		`{"text":"a"`:                      "f: byte 18: the text ends, want a comma or '}'",
-		`{"text":"a"} {}`:                  `f: byte 20: '{' after the value, want the end`,
+		`{"text":"a"} {}`:                  `f: byte 20: unexpected '{' after the value`,
 		`{"messages":[],"tools":[{}]}`:     "f: byte 7: tools: conversations with tools are not supported; leave such lines out",
 		`{"conversations":[{"from":"x"}]}`: "f: byte 7: conversations[0]: value: want a string",
 		`{"conversations":[{"from":"tool","value":""}]}`:                         `f: byte 7: conversations[0]: from: "tool" is not one of human, gpt and system`,

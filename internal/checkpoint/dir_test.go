@@ -109,7 +109,7 @@ func TestDirRefuses(t *testing.T) {
 		{"link to nothing", map[string]string{singleName: "->x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (no such file or directory): put the file itself there"},
 		{"index of nothing", with(""), "/model.safetensors.index.json: byte 0: the text ends, want an object"},
 		{"index without a map", with(`{"metadata":{}}`), "/model.safetensors.index.json: weight_map: names 0 shards, want 1 to 4096"},
-		{"index twice", with(index + index), "/model.safetensors.index.json: byte 161: '{' after the value, want the end"},
+		{"index twice", with(index + index), "/model.safetensors.index.json: byte 161: unexpected '{' after the value"},
 		{"unknown key", with(`{"x":1}`), "/model.safetensors.index.json: byte 5: x: unknown key, want metadata and weight_map"},
 		{"duplicate tensor in the index", with(`{"weight_map":{"a":"x","\u0061":"y"}}`), `/model.safetensors.index.json: byte 31: weight_map: key "a" occurs twice`},
 		{"number for a shard", with(`{"weight_map":{"a":1}}`), `/model.safetensors.index.json: byte 19: weight_map.a: found a number, want a string`},
