@@ -201,8 +201,8 @@ func TestResumeHostile(t *testing.T) {
 		make func()
 		want string
 	}{
-		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: is in the way of what a run keeps of its work, and was not made by one"},
-		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, which leaves nothing to go on with; remove the file"},
+		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: exists and is not a journal, so the run cannot store its progress there"},
+		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, so no run can resume from this file; remove it"},
 		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
 		{func() { head(5) }, "out.unfinished: head: "},
 		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},

@@ -1,19 +1,18 @@
-// Package journal keeps what a long run has finished: a file of records that is
-// only appended to, each record whole or not there. It is what a run that was
-// interrupted leaves for the next.
+// Package journal stores the finished parts of a long run in an append-only file
+// of records, so that the next run can resume after an interruption.
 //
 //	magic        "thimble unfinished 1\n"
-//	record 0     the head: what identifies the run
-//	record 1...  what it has finished
+//	record 0     the head, which identifies the run
+//	record 1...  the finished parts
 //
 //	record:
 //	  length     uint64, little endian, of the content
 //	  content
-//	  SHA-256    of the SHA-256 before it (of the magic, for record 0), length, content
+//	  SHA-256    of the previous record's SHA-256 (record 0: of the magic's), length, content
 //
-// A record whose SHA-256 is not that, as a power cut leaves one, is not trusted,
-// nor is anything behind it. As each SHA-256 covers all before it, no record can
-// be exchanged with one of another run.
+// A power cut can leave a record whose SHA-256 does not match. Open ignores that
+// record and everything after it. Because each SHA-256 covers all that precedes
+// it, a record of one run cannot replace a record of another.
 package journal
 
 import (
@@ -33,30 +32,31 @@ import (
 // Magic begins every journal.
 const Magic = "thimble unfinished 1\n"
 
-// A Journal is a file of records. Its methods may be called on nil, which keeps
-// nothing. It serves one goroutine.
+// A Journal is a file of records. Append, Records, Len, Close and Remove may be
+// called on a nil Journal, which stores nothing. A Journal is not safe for
+// concurrent use.
 type Journal struct {
-	path    string
-	replace bool                   // what is at path, if it is a journal
-	head    func() ([]byte, error) // of a new one
-	old     *mmap.File             // what Open found
-	records [][]byte               // of old, without the head
-	torn    int64                  // bytes of old behind the last whole record
-	sum     [sha256.Size]byte      // the last one
-	end     int64                  // of the last whole record
-	file    *os.File               // once something was appended
-	grown   int                    // records appended
+	path     string
+	replace  bool                   // an existing journal at path
+	head     func() ([]byte, error) // returns the head of a new journal
+	old      *mmap.File             // the file that Open read
+	records  [][]byte               // of old, with the head
+	torn     int64                  // bytes of old after the last whole record
+	sum      [sha256.Size]byte      // of the last whole record
+	end      int64                  // offset of the end of the last whole record
+	file     *os.File               // for writing; nil until the first Append
+	appended int                    // records
 }
 
-// New returns an empty journal. Its file appears at path with the first record;
-// head is called before that, and may wait. With replace, another journal there
-// is replaced then.
+// New returns an empty journal. The first Append calls head, which may block, and
+// then creates the file at path. If replace is set, Append replaces an existing
+// journal there; otherwise it fails.
 func New(path string, replace bool, head func() ([]byte, error)) *Journal {
 	return &Journal{path: path, replace: replace, head: head}
 }
 
-// Open reads the journal at path, which is not changed before something is
-// appended.
+// Open reads the journal at path. It leaves the file unchanged; the first Append
+// truncates a torn record.
 func Open(path string) (*Journal, error) {
 	file, err := mmap.Open(path)
 	if err != nil {
@@ -74,11 +74,11 @@ func Open(path string) (*Journal, error) {
 	return j, nil
 }
 
-// scan finds the whole records.
+// scan reads the whole records.
 func (j *Journal) scan() error {
 	data := j.old.Data
 	if len(data) < len(Magic) || string(data[:len(Magic)]) != Magic {
-		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: this is not what an interrupted run has left", Magic)}
+		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: no interrupted run has left this file", Magic)}
 	}
 	j.sum, j.end = sha256.Sum256([]byte(Magic)), int64(len(Magic))
 	for {
@@ -91,16 +91,16 @@ func (j *Journal) scan() error {
 	}
 	j.torn = int64(len(data)) - j.end
 	if len(j.records) == 0 {
-		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, which leaves nothing to go on with; remove the file"}
+		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, so no run can resume from this file; remove it"}
 	}
 	return nil
 }
 
 const lengthBytes = 8
 
-// next reads the record that data begins with and that follows one whose SHA-256
-// is before. ok is false if there is none, or not all of it.
-func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Size]byte, ok bool) {
+// next reads the record at the start of data. prev is the SHA-256 of the record
+// before it. ok is false if data does not begin with a whole, undamaged record.
+func next(data []byte, prev [sha256.Size]byte) (content []byte, sum [sha256.Size]byte, ok bool) {
 	if len(data) < lengthBytes+sha256.Size {
 		return nil, sum, false
 	}
@@ -109,14 +109,15 @@ func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Si
 		return nil, sum, false
 	}
 	content = data[lengthBytes : lengthBytes+n : lengthBytes+n]
-	sum = chain(before, content)
+	sum = chain(prev, content)
 	return content, sum, string(sum[:]) == string(data[lengthBytes+n:][:sha256.Size])
 }
 
-// chain returns the SHA-256 of a record of these parts.
-func chain(before [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
+// chain returns the SHA-256 of a record whose content is the concatenation of
+// parts. prev is the SHA-256 of the record before it.
+func chain(prev [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	h.Write(before[:])
+	h.Write(prev[:])
 	h.Write(length(parts))
 	for _, p := range parts {
 		h.Write(p)
@@ -133,11 +134,11 @@ func length(parts [][]byte) []byte {
 	return binary.LittleEndian.AppendUint64(nil, uint64(n))
 }
 
-// Head is the first record of what Open found.
+// Head returns the first record that Open read.
 func (j *Journal) Head() []byte { return j.records[0] }
 
-// Records are the others that Open found, the oldest first: read-only and valid
-// until Close.
+// Records returns the other records that Open read, the oldest first. They are
+// read-only and valid until Close.
 func (j *Journal) Records() [][]byte {
 	if j == nil || j.records == nil {
 		return nil
@@ -145,22 +146,21 @@ func (j *Journal) Records() [][]byte {
 	return j.records[1:]
 }
 
-// Torn is how many bytes behind the last whole record Open has left out.
+// Torn returns the number of bytes after the last whole record, which Open ignored.
 func (j *Journal) Torn() int64 { return j.torn }
 
-// Path is where the journal is, or will be.
+// Path returns the path of the journal's file, which may not exist yet.
 func (j *Journal) Path() string { return j.path }
 
-// Len is the number of records there are now, without the head.
+// Len returns the current number of records, without the head.
 func (j *Journal) Len() int {
 	if j == nil {
 		return 0
 	}
-	return len(j.Records()) + j.grown
+	return len(j.Records()) + j.appended
 }
 
-// Append adds a record, which is the parts one behind the other, and makes it
-// durable.
+// Append adds a record, the concatenation of parts, and syncs the file.
 func (j *Journal) Append(parts ...[]byte) error {
 	if j == nil {
 		return nil
@@ -171,11 +171,11 @@ func (j *Journal) Append(parts ...[]byte) error {
 	if err := j.put(parts); err != nil {
 		return err
 	}
-	j.grown++
+	j.appended++
 	return nil
 }
 
-// begin opens the file for writing.
+// begin opens the file for writing, unless it is open.
 func (j *Journal) begin() error {
 	if j.file != nil {
 		return nil
@@ -207,7 +207,7 @@ func (j *Journal) begin() error {
 	return j.put([][]byte{head})
 }
 
-// put writes a record behind the last.
+// put writes a record after the last whole one.
 func (j *Journal) put(parts [][]byte) error {
 	sum := chain(j.sum, parts...)
 	w := io.NewOffsetWriter(j.file, j.end)
@@ -226,8 +226,8 @@ func (j *Journal) put(parts [][]byte) error {
 	return nil
 }
 
-// Close lets go of the file, which stays. Records that were read are not valid
-// any more.
+// Close closes the file but does not delete it. The slices that Head and Records
+// returned are no longer valid.
 func (j *Journal) Close() {
 	if j == nil {
 		return
@@ -241,8 +241,8 @@ func (j *Journal) Close() {
 	j.file, j.old, j.records = nil, nil, nil
 }
 
-// Remove closes the journal and deletes its file, or that which it was to replace,
-// if there is one.
+// Remove closes the journal and deletes its file. A journal from New with replace
+// set that has no file yet deletes the one it would have replaced.
 func (j *Journal) Remove() error {
 	if j == nil || j.old == nil && j.file == nil && !j.replace {
 		return nil
@@ -251,18 +251,18 @@ func (j *Journal) Remove() error {
 	return Discard(j.path)
 }
 
-// Discard deletes the journal at path, if there is one. Anything else there is
-// an error.
+// Discard deletes the journal at path, if there is one. It returns an error if
+// path names anything else.
 func Discard(path string) error {
-	there, err := Exists(path)
-	if err == nil && there {
+	exists, err := Exists(path)
+	if err == nil && exists {
 		err = os.Remove(path)
 	}
 	return err
 }
 
-// Exists reports whether there is a journal at path, damaged or not. Anything else
-// there is an error.
+// Exists reports whether there is a journal at path, damaged or not. It returns an
+// error if path names anything else.
 func Exists(path string) (bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -280,7 +280,7 @@ func Exists(path string) (bool, error) {
 		return false, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if !ok {
-		return false, fmt.Errorf("%s: is in the way of what a run keeps of its work, and was not made by one; rename it or choose another output", defect.Printable(path))
+		return false, fmt.Errorf("%s: exists and is not a journal, so the run cannot store its progress there; rename it or choose another output", defect.Printable(path))
 	}
 	return true, nil
 }
