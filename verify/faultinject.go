@@ -40,9 +40,9 @@ func interleaveHeads(s *specimen) (*injected, string) {
 		if rope == nil {
 			continue
 		}
-		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.Halved
+		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.HalfSplit
 		if rope.Pairs {
-			other = model.Interleaved
+			other = model.Interleave
 		}
 		if dims == 2 {
 			return nil, "heads of one pair have one layout"
