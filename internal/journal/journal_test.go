@@ -67,8 +67,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// The first Append creates the file, and never over another one unless told to
-// replace it.
+// The first Append creates the file. It replaces another journal only if replace is
+// set.
 func TestFirstAppendCreates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := New(path, false, head)
