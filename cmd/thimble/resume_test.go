@@ -218,7 +218,7 @@ func TestResumeHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := thimbleRun(longRun("--force", "-o", out)...)
-	refused(t, code, stderr, []string{"is in the way"})
+	refused(t, code, stderr, []string{"is not a journal"})
 	if text, err := os.ReadFile(kept); err != nil || string(text) != "a text" {
 		t.Errorf("it became %q, %v", text, err)
 	}

@@ -123,28 +123,11 @@ func (e *entry) decode(d *strictjson.Decoder) error {
 			}
 			return nil
 		case "shape":
-			return d.Array(func(i int) error {
-				n, err := d.Uint()
-				switch {
-				case err != nil:
-					return err
-				case i == maxDims:
-					return d.Fail("more than %d dimensions", maxDims)
-				case n > math.MaxInt:
-					return d.Fail("dimension %d is out of range", n)
-				}
-				e.shape = append(e.shape, int(n))
-				return nil
-			})
+			e.shape, err = readShape(d)
+			return err
 		case "data_offsets":
-			return d.Array(func(i int) error {
-				n, err := d.Uint()
-				if err == nil && i == 2 {
-					return d.Fail("more than 2 offsets")
-				}
-				offsets = append(offsets, n)
-				return err
-			})
+			offsets, err = readOffsets(d)
+			return err
 		}
 		return d.Fail("unknown key, want dtype, shape and data_offsets")
 	})
@@ -165,6 +148,35 @@ func (e *entry) decode(d *strictjson.Decoder) error {
 		return d.Fail("data_offsets are [%d, %d], shape %v of %s takes %d bytes", e.begin, e.end, e.shape, e.dtype, n)
 	}
 	return nil
+}
+
+func readShape(d *strictjson.Decoder) (shape []int, err error) {
+	err = d.Array(func(i int) error {
+		n, err := d.Uint()
+		switch {
+		case err != nil:
+			return err
+		case i == maxDims:
+			return d.Fail("more than %d dimensions", maxDims)
+		case n > math.MaxInt:
+			return d.Fail("dimension %d is out of range", n)
+		}
+		shape = append(shape, int(n))
+		return nil
+	})
+	return shape, err
+}
+
+func readOffsets(d *strictjson.Decoder) (offsets []uint64, err error) {
+	err = d.Array(func(i int) error {
+		n, err := d.Uint()
+		if err == nil && i == 2 {
+			return d.Fail("more than 2 offsets")
+		}
+		offsets = append(offsets, n)
+		return err
+	})
+	return offsets, err
 }
 
 // bytes returns the size of the tensor. The product of the nonzero dimensions must fit
