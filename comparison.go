@@ -3,7 +3,10 @@ package thimble
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"thimble/format"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify/reference"
 )
@@ -51,6 +54,9 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 
 // referenceFile opens Reference.
 func (v *verification) referenceFile() (*comparison, error) {
+	if name, ok := format.Sniff(v.Reference); ok {
+		return nil, fmt.Errorf("--reference %s: is a model in the format %s, not a file of logits; compare with it by --against", defect.Printable(v.Reference), name)
+	}
 	r, err := reference.Open(v.Reference)
 	if err != nil {
 		return nil, err

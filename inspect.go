@@ -47,7 +47,7 @@ type ContainerInfo struct {
 
 // An InspectedTensor is a tensor as it is stored.
 type InspectedTensor struct {
-	model.Stored
+	model.StoredTensor
 	SHA256 *Digest `json:"sha256,omitempty"` // containers only
 }
 
@@ -78,7 +78,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Notes, Tokenizer: tokenizerText(m)}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Stored() {
-		r.Tensors = append(r.Tensors, InspectedTensor{Stored: s})
+		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
 	r.Provenance = ProvenanceInfo{p.Architecture, p.Overrides, p.Recipe, p.Tool, nil}

@@ -203,7 +203,7 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{phi(`"qk_layernorm":true`), "config.json: qk_layernorm: true (want false) is not supported"},
 		{phi(`"partial_rotary_factor":1.5`), "config.json: partial_rotary_factor: 1.5 of 16 dimensions, want at least two and at most all of them"},
 		{phi(`"partial_rotary_factor":0.1`), "config.json: partial_rotary_factor: 0.1 of 16 dimensions, want at least two and at most all of them"},
-		{phi(`"partial_rotary_factor":0.2`), "config.json: rope turns 3 dimensions, want an even number up to head dim 16"},
+		{phi(`"partial_rotary_factor":0.2`), "config.json: rope rotates 3 dimensions, want an even number up to head dim 16"},
 		{phi(`"rms_norm_eps":1e-6`), "config.json: rms_norm_eps: this key of phi is not supported; if it does not change what the model computes, --set rms_norm_eps=null drops it"},
 	} {
 		if _, _, err := read(c.text); err == nil || err.Error() != c.want {

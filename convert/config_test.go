@@ -155,7 +155,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("hidden_size", "1048577"), nil, "config.json: hidden_size: 1048577, want 1 to 1048576"},
 		{edit("hidden_size", "9"), nil, "config.json: hidden_size: 9 is not divisible by num_attention_heads 2, and there is no head_dim"},
 		{edit("num_attention_heads", "0"), nil, "config.json: num_attention_heads: 0, want 1 to 4096"},
-		{edit("num_attention_heads", "4", "num_key_value_heads", "3"), nil, "config.json: 4 heads do not divide by 3 kv heads"},
+		{edit("num_attention_heads", "4", "num_key_value_heads", "3"), nil, "config.json: 4 heads are not divisible by 3 kv heads"},
 		{edit("head_dim", "5"), nil, "config.json: head dim 5 is odd, rotary embedding needs pairs"},
 		{edit("head_dim", "true"), nil, "config.json: head_dim: want a whole number, found true"},
 		{edit("num_hidden_layers", "1025"), nil, "config.json: num_hidden_layers: 1025, want 1 to 1024"},

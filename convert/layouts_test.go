@@ -44,8 +44,8 @@ func TestMeta(t *testing.T) {
 	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
 	for dir, notes := range map[string][]string{
 		"meta":                {dropped},
-		"meta-parallel":       {"2 model-parallel files, the parts of each matrix joined", dropped},
-		"meta-vocab-parallel": {"2 model-parallel files, the parts of each matrix joined", dropped},
+		"meta-parallel":       {"2 model-parallel files; the parts of each matrix are joined", dropped},
+		"meta-vocab-parallel": {"2 model-parallel files; the parts of each matrix are joined", dropped},
 	} {
 		t.Run(dir, func(t *testing.T) {
 			m := openFixture(t, filepath.Join(layouts, dir), "max_seq_len=256", "bos_token_id=1", "eos_token_id=2")
@@ -200,7 +200,7 @@ func TestMetaParts(t *testing.T) {
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "/consolidated.01.pth: norm.weight: differs from that of the first file, and a vector is the same in all"},
+		}, "/consolidated.01.pth: norm.weight: differs from the first file, but a vector must be the same in all"},
 		"the other cut": {"meta-parallel", func(t *testing.T, dir string) {
 			from, err := os.ReadFile(filepath.Join(layouts, "meta-vocab-parallel", "consolidated.01.pth"))
 			if err != nil {

@@ -22,7 +22,7 @@ type deinterleaved struct {
 }
 
 func (d *deinterleaved) Row(dst []byte, r int) {
-	copy(dst, d.Tensor.Row(dst, model.Interleaved(r, d.dim)))
+	copy(dst, d.Tensor.Row(dst, model.Interleave(r, d.dim)))
 }
 
 // float64Rows makes float32 rows of a float64 tensor.

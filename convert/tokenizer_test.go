@@ -32,9 +32,9 @@ func TestTokenizer(t *testing.T) {
 		{"sentencepiece", map[string]string{"tokenizer.model": "x"},
 			": tokenizer.model: field 15 of ModelProto is not supported; a copy of the checkpoint without its tokenizer converts without one"},
 		{"unigram", map[string]string{"tokenizer.model": string(unigram)},
-			": tokenizer.model: a model unlike Llama's (BPE, no normalization but a space before the text) in a checkpoint without tokenizer.json is not supported; " +
+			": tokenizer.model: a model that differs from Llama's (BPE, no normalization except a space before the text) in a checkpoint without tokenizer.json is not supported; " +
 				"a copy of the checkpoint without its tokenizer converts without one"},
-		{"truncated", map[string]string{"tokenizer.model": string(unigram[:9])}, ": tokenizer.model: byte 0: ModelProto: 14 bytes where 7 are left"},
+		{"truncated", map[string]string{"tokenizer.model": string(unigram[:9])}, ": tokenizer.model: byte 0: ModelProto: field of 14 bytes, 7 are left"},
 		{"of another class", map[string]string{"tokenizer.model": string(pieces), "tokenizer_config.json": `{"tokenizer_class":"GemmaTokenizer"}`},
 			": tokenizer_config.json: tokenizer_class GemmaTokenizer without tokenizer.json is not supported; a copy of the checkpoint without its tokenizer converts without one"},
 		{"too many pieces", map[string]string{"tokenizer.model": string(pieces)}, "/tokenizer.model: 384 tokens, the embedding has 5 rows"},

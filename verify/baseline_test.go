@@ -161,10 +161,10 @@ func TestBaselineOfAnotherRun(t *testing.T) {
 		"its metrics.tokens is 41, here it is 40, another text":      func(r *Report) { r.Metrics.Tokens = 41 },
 		"its prompts_sha256 is q, here it is p, another text":        func(r *Report) { r.PromptsSHA256 = "q" },
 		"its prompts[1].tokens is 9, here it is 10":                  func(r *Report) { r.Prompts[1].Tokens = 9 },
-		"its tensors is a list of others, here it is":                func(r *Report) { r.Tensors = []model.Stored{{Name: "embed", Rows: 5, Cols: 1}} },
+		"its tensors is a list of others, here it is":                func(r *Report) { r.Tensors = []model.StoredTensor{{Name: "embed", Rows: 5, Cols: 1}} },
 	} {
 		before, now := held(4, always(1)), held(4, always(1))
-		before.Tensors, now.Tensors = []model.Stored{{Name: "embed", Rows: 2, Cols: 1, Scheme: "f32"}}, []model.Stored{{Name: "embed", Rows: 2, Cols: 1}}
+		before.Tensors, now.Tensors = []model.StoredTensor{{Name: "embed", Rows: 2, Cols: 1, Scheme: "f32"}}, []model.StoredTensor{{Name: "embed", Rows: 2, Cols: 1}}
 		change(before)
 		err := now.HoldTo(before, "b.json", nil, 0)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "the baseline b.json is of another run: ") {

@@ -39,7 +39,7 @@ type (
 	Scheme = qtensor.Scheme
 
 	// StoredTensor describes how a model keeps one tensor.
-	StoredTensor = model.Stored
+	StoredTensor = model.StoredTensor
 )
 
 // Options says what Run judges and reports.

@@ -201,8 +201,8 @@ func TestResumeHostile(t *testing.T) {
 		make func()
 		want string
 	}{
-		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: a run would keep its finished work here, and this file is not a journal"},
-		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, so nothing can be continued; remove the file"},
+		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: exists and is not a journal, so the run cannot store its progress there"},
+		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, so no run can resume from this file; remove it"},
 		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
 		{func() { head(5) }, "out.unfinished: head: "},
 		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},
@@ -218,7 +218,7 @@ func TestResumeHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := thimbleRun(longRun("--force", "-o", out)...)
-	refused(t, code, stderr, []string{"this file is not a journal"})
+	refused(t, code, stderr, []string{"is not a journal"})
 	if text, err := os.ReadFile(kept); err != nil || string(text) != "a text" {
 		t.Errorf("it became %q, %v", text, err)
 	}

@@ -26,7 +26,7 @@ type heads struct {
 
 func (h *heads) Row(dst []byte, r int) {
 	for r *= len(dst) / h.size; len(dst) > 0; r++ {
-		copy(dst, h.stored[model.Interleaved(r, h.dim)*h.size:][:h.size])
+		copy(dst, h.stored[model.Interleave(r, h.dim)*h.size:][:h.size])
 		dst = dst[h.size:]
 	}
 }

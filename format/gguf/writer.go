@@ -209,7 +209,7 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := out.Write(p.row(t, m, model.Halved(r, t.interleave))); err != nil {
+			if _, err := out.Write(p.row(t, m, model.HalfSplit(r, t.interleave))); err != nil {
 				return err
 			}
 		}
@@ -221,7 +221,7 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 // appendValues appends a vector's values to b as the file has them.
 func (t *tensor) appendValues(b []byte, values []float32) []byte {
 	for i := range values {
-		v := (values[model.Halved(i, t.interleave)] + t.edit.add) * t.edit.times
+		v := (values[model.HalfSplit(i, t.interleave)] + t.edit.add) * t.edit.times
 		b = le.AppendUint32(b, math.Float32bits(v))
 	}
 	return b

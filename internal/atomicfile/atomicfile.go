@@ -1,5 +1,5 @@
-// Package atomicfile writes a file that is either whole or not there: into a
-// temporary file of the same folder, which is synced and renamed into place.
+// Package atomicfile writes files atomically: a file appears complete or not at
+// all. It writes to a temporary file in the same folder, syncs it, and renames it.
 package atomicfile
 
 import (
@@ -12,30 +12,30 @@ import (
 	"path/filepath"
 )
 
-// Options say what Create may replace and what it should expect.
+// Options control what Create may replace and what it checks.
 type Options struct {
-	Overwrite bool     // an existing regular file may be replaced
-	Inputs    []string // files that are being read and must not be replaced, whatever Overwrite says
-	Size      int64    // bytes that will be written, or 0 when unknown: checked against the free space
-	System    System   // the file system to use; nil is the operating system's
+	Overwrite bool     // Create may replace an existing regular file
+	Inputs    []string // files being read, which Create never replaces, even if Overwrite is set
+	Size      int64    // bytes to be written, or 0 if unknown; Create checks that the disk has room
+	System    System   // the file system to use; nil means the operating system's
 }
 
-// A File is being written. It appears under its name at Commit and not before.
-// Its methods fail for good after the first error.
+// A File is a file being written. It appears under its name only at Commit. After
+// an error all later calls fail.
 type File struct {
 	path, temp string
 	options    Options
 	file       Handle
-	err        error // the first failure; fs.ErrClosed once done
+	err        error // the first error, or fs.ErrClosed after Commit or Abort
 }
 
-// Create begins to write the file at path.
+// Create starts writing the file at path.
 func Create(path string, o Options) (*File, error) {
 	if o.System == nil {
 		o.System = system{}
 	}
 	f := &File{path: path, options: o}
-	if err := refused(path, o); err != nil {
+	if err := checkTarget(path, o); err != nil {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
@@ -43,8 +43,8 @@ func Create(path string, o Options) (*File, error) {
 		return nil, fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
 	}
 	for {
-		// Hidden, of no format's extension and of a length that fits whatever
-		// the length of the name it stands for.
+		// The name is hidden, has no extension of a format, and has a fixed length,
+		// since the name at path may already be the longest that the system allows.
 		f.temp = filepath.Join(dir, ".thimble-"+rand.Text()+".partial")
 		var err error
 		f.file, err = o.System.Create(f.temp)
@@ -52,34 +52,37 @@ func Create(path string, o Options) (*File, error) {
 			return f, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return nil, f.fault("create", err)
+			return nil, f.wrap("create", err)
 		}
 	}
 }
 
-// Check finds before any work why Create could not put a file at path: what is
-// there, or the folder that is not. fs.ErrExist means that Overwrite would replace it.
+// Check returns the error that Create would return because of what exists at path,
+// or because the folder does not exist. A caller uses it before long work. The error
+// wraps fs.ErrExist if Create would succeed with Overwrite.
 func Check(path string, o Options) error {
-	if err := refused(path, o); err != nil {
+	if err := checkTarget(path, o); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Dir(path)); err != nil {
-		return fault(path, "the folder that it would be in does not exist", err)
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: its folder does not exist", path)
+	} else if err != nil {
+		return pathError(path, "look up its folder", err)
 	}
 	return nil
 }
 
-// refused returns the error with which Create refuses what is at path.
-func refused(path string, o Options) error {
+// checkTarget returns an error if o forbids replacing what exists at path.
+func checkTarget(path string, o Options) error {
 	refuse := func(why string) error { return fmt.Errorf("%s: %s", path, why) }
 	old, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fault(path, "look up", err)
+		return pathError(path, "look up", err)
 	case old.IsDir():
-		return refuse("is a directory")
+		return refuse("is a directory, choose another output")
 	}
 	if target, err := os.Stat(path); err == nil {
 		for _, input := range o.Inputs {
@@ -88,7 +91,7 @@ func refused(path string, o Options) error {
 			}
 		}
 		if !target.Mode().IsRegular() {
-			return refuse("is not a regular file")
+			return refuse("is not a regular file, choose another output")
 		}
 	}
 	if !o.Overwrite {
@@ -97,10 +100,11 @@ func refused(path string, o Options) error {
 	return nil
 }
 
-func (f *File) fault(verb string, err error) error { return fault(f.path, verb, err) }
+func (f *File) wrap(op string, err error) error { return pathError(f.path, op, err) }
 
-// fault names the file that the user asked for rather than the temporary one.
-func fault(path, verb string, err error) error {
+// pathError wraps err, an error of the operation op, with path, the file that the
+// user asked for. It removes the path of the temporary file from err.
+func pathError(path, op string, err error) error {
 	var named *fs.PathError
 	var link *os.LinkError
 	switch {
@@ -109,7 +113,7 @@ func fault(path, verb string, err error) error {
 	case errors.As(err, &link):
 		err = link.Err
 	}
-	return fmt.Errorf("%s: %s: %w", path, verb, err)
+	return fmt.Errorf("%s: %s: %w", path, op, err)
 }
 
 // Write appends p.
@@ -117,7 +121,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return f.put(p, func() (int, error) { return f.file.Write(p) })
 }
 
-// WriteAt writes p at byte off, leaving the place where Write appends alone.
+// WriteAt writes p at byte off. It does not move the position at which Write appends.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	return f.put(p, func() (int, error) { return f.file.WriteAt(p, off) })
 }
@@ -131,15 +135,14 @@ func (f *File) put(p []byte, write func() (int, error)) (int, error) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		f.err = f.fault("write", err)
+		f.err = f.wrap("write", err)
 	}
 	return n, f.err
 }
 
-// Commit makes what was written durable and gives it its name. On an error
-// the temporary file is removed and what was at the name before stays; only
-// when syncing the folder fails is the new file there, whole, but not yet safe
-// from a power cut.
+// Commit syncs the file and renames it to its path. On an error it removes the
+// temporary file and leaves the path as it was, with one exception: if syncing the
+// folder fails, the new file is in place and complete, but a power cut may lose it.
 func (f *File) Commit() error {
 	if f.err == nil {
 		f.err = f.publish()
@@ -150,25 +153,25 @@ func (f *File) Commit() error {
 	}
 	f.err = fs.ErrClosed
 	if err := f.options.System.SyncDir(filepath.Dir(f.path)); err != nil {
-		return f.fault("sync folder", err)
+		return f.wrap("sync folder", err)
 	}
 	return nil
 }
 
 func (f *File) publish() error {
 	if err := f.file.Sync(); err != nil {
-		return f.fault("sync", err)
+		return f.wrap("sync", err)
 	}
 	err := f.file.Close()
 	f.file = nil
 	if err != nil {
-		return f.fault("close", err)
+		return f.wrap("close", err)
 	}
-	if err := refused(f.path, f.options); err != nil { // somebody else may have written it meanwhile
+	if err := checkTarget(f.path, f.options); err != nil { // another process may have created it since
 		return err
 	}
 	if err := f.options.System.Rename(f.temp, f.path); err != nil {
-		return f.fault("rename", err)
+		return f.wrap("rename", err)
 	}
 	return nil
 }
@@ -185,7 +188,7 @@ func (f *File) Abort() {
 	f.err = fs.ErrClosed
 }
 
-// WriteFile writes a file that appears whole or not at all.
+// WriteFile writes data to a file at path, which appears complete or not at all.
 func WriteFile(path string, data []byte, o Options) error {
 	o.Size = int64(len(data))
 	f, err := Create(path, o)

@@ -15,7 +15,7 @@ import (
 	"thimble/internal/atomicfile/faulty"
 )
 
-// write writes a file in four operations of the system and commits it.
+// write creates a file, writes to it three times and commits it.
 func write(path string, o atomicfile.Options) error {
 	f, err := atomicfile.Create(path, o)
 	if err != nil {
@@ -45,7 +45,7 @@ func contents(t *testing.T, path string) string {
 
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
-	// The longest name that file systems take leaves no room to decorate it.
+	// With the longest name that file systems allow, a temporary name cannot add to it.
 	path := filepath.Join(dir, strings.Repeat("n", 255))
 	for _, o := range []atomicfile.Options{{Size: 8}, {Overwrite: true}} {
 		if err := write(path, o); err != nil {
@@ -60,7 +60,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// The bytes are durable before the name is, and the name before Commit returns.
+// Commit syncs the contents before it renames, and syncs the folder before it returns.
 func TestOrder(t *testing.T) {
 	s := &faulty.System{}
 	if err := write(filepath.Join(t.TempDir(), "out"), atomicfile.Options{System: s}); err != nil {
@@ -106,12 +106,12 @@ func TestRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	if got := contents(t, old); got != "old" {
-		t.Errorf("the old file became %q", got)
+		t.Errorf("the old file now contains %q", got)
 	}
 }
 
-// A name taken between Create and Commit is not replaced either.
-func TestTakenMeanwhile(t *testing.T) {
+// Commit does not replace a file that appeared after Create.
+func TestCreatedMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	f, err := atomicfile.Create(path, atomicfile.Options{})
@@ -125,55 +125,62 @@ func TestTakenMeanwhile(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if got := contents(t, path); got != "theirs" {
-		t.Errorf("their file became %q", got)
+		t.Errorf("their file now contains %q", got)
 	}
 	if err := faulty.Only(dir, "out"); err != nil {
 		t.Error(err)
 	}
 }
 
-// Whatever fails, the old file stays or the new one is whole, and no temporary
-// file remains.
+// Whichever operation fails, the old file remains or the new one is complete, and
+// no temporary file remains.
 func TestFaults(t *testing.T) {
 	for _, cause := range []error{syscall.ENOSPC, syscall.EIO, nil} {
-		for n := 1; ; n++ {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "out")
-			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			s := &faulty.System{Fail: n, Err: cause}
-			err := write(path, atomicfile.Options{Overwrite: true, System: s})
-			if len(s.Trace) < n {
-				if n < 9 || err != nil {
-					t.Errorf("%d operations, %v", len(s.Trace), err)
-				}
-				break
-			}
-			op, want, reason := s.Trace[n-1], "old", cause
-			if op == "syncdir" {
-				want = "headdata"
-			}
-			if cause == nil {
-				if !strings.HasPrefix(op, "write") {
-					continue // a short write is the only failure without an error
-				}
-				reason = io.ErrShortWrite
-			}
-			if !errors.Is(err, reason) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "partial") {
-				t.Errorf("%s: %v, want %v", op, err, reason)
-			}
-			if got := contents(t, path); got != want {
-				t.Errorf("%s failed: file is %q, want %q", op, got, want)
-			}
-			if err := faulty.Only(dir, "out"); err != nil {
-				t.Errorf("%s failed: %v", op, err)
-			}
+		for n := 1; failOperation(t, n, cause); n++ {
 		}
 	}
 }
 
-func TestAfterTheEnd(t *testing.T) {
+// failOperation overwrites a file while operation n fails with cause, and checks
+// the error and the file. It returns false if there are fewer than n operations.
+func failOperation(t *testing.T, n int, cause error) bool {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &faulty.System{Fail: n, Err: cause}
+	err := write(path, atomicfile.Options{Overwrite: true, System: s})
+	if len(s.Trace) < n {
+		if n < 9 || err != nil {
+			t.Errorf("%d operations, %v", len(s.Trace), err)
+		}
+		return false
+	}
+	op, want, reason := s.Trace[n-1], "old", cause
+	if op == "syncdir" {
+		want = "headdata"
+	}
+	if cause == nil {
+		if !strings.HasPrefix(op, "write") {
+			return true // a short write is the only failure without an error
+		}
+		reason = io.ErrShortWrite
+	}
+	if !errors.Is(err, reason) || !strings.HasPrefix(err.Error(), path+": ") || strings.Contains(err.Error(), "partial") {
+		t.Errorf("%s: %v, want %v", op, err, reason)
+	}
+	if got := contents(t, path); got != want {
+		t.Errorf("%s failed: file is %q, want %q", op, got, want)
+	}
+	if err := faulty.Only(dir, "out"); err != nil {
+		t.Errorf("%s failed: %v", op, err)
+	}
+	return true
+}
+
+func TestAfterAbort(t *testing.T) {
 	dir := t.TempDir()
 	f, err := atomicfile.Create(filepath.Join(dir, "out"), atomicfile.Options{})
 	if err != nil {

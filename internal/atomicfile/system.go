@@ -5,17 +5,17 @@ import (
 	"os"
 )
 
-// A System is what File asks of a file system. Tests put one in its place that
-// fails where they want; see faulty.
+// A System is the part of a file system that File uses. Tests replace it with one
+// that fails on purpose; see package faulty.
 type System interface {
-	Create(path string) (Handle, error)        // a new file, fs.ErrExist if there is one
-	Free(dir string) (bytes int64, known bool) // room for an ordinary user's files
-	Rename(from, to string) error              // replaces to
+	Create(path string) (Handle, error)        // returns fs.ErrExist if path exists
+	Free(dir string) (bytes int64, known bool) // space available to an unprivileged user
+	Rename(from, to string) error              // replaces to if it exists
 	Remove(path string) error
 	SyncDir(dir string) error // makes a rename in dir durable
 }
 
-// A Handle is an open file of a System.
+// A Handle is an open file in a System.
 type Handle interface {
 	io.Writer
 	io.WriterAt
@@ -28,7 +28,7 @@ type system struct{}
 func (system) Create(path string) (Handle, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, err // not f: a nil *os.File in a Handle is not nil
+		return nil, err // not f: a Handle that holds a nil *os.File is not nil
 	}
 	return f, nil
 }

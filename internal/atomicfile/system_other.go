@@ -4,5 +4,5 @@ package atomicfile
 
 func free(string) (int64, bool) { return 0, false }
 
-// syncDir does nothing: not every system can open a folder.
+// syncDir does nothing, because not every system can open a folder.
 func syncDir(string) error { return nil }

@@ -23,7 +23,7 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	// Some network and FUSE file systems cannot sync a folder and say EINVAL.
+	// Some network and FUSE file systems cannot sync a folder and return EINVAL.
 	if err := d.Sync(); !errors.Is(err, unix.EINVAL) {
 		return err
 	}

@@ -1,7 +1,6 @@
-// Package chat turns conversations into the text that a model was trained on,
-// by the chat template that comes with the model: a Jinja program, rendered as
-// transformers' apply_chat_template does, without tools and without the prompt
-// of an answer to come.
+// Package chat renders conversations as the text that a model was trained on. It uses
+// the model's chat template, a Jinja program, in the same way as apply_chat_template of
+// transformers, without tools and without a generation prompt.
 package chat
 
 import (
@@ -13,23 +12,23 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// maxOutput bounds the text of one conversation, in bytes.
+// maxOutput is the most bytes that one conversation may render to.
 const maxOutput = 64 << 20
 
-// A Template is a chat template that can be rendered.
+// A Template is a compiled chat template.
 type Template struct {
 	compiled *jinja.Template
 	specials map[string]string
 }
 
-// Compile reads a template. specials are the variables that it knows, as Specials
-// returns them.
+// Compile compiles a template. specials are variables for it, as Specials returns them.
 //
-// A template is a stranger's program: it can loop for ever, and one that recurses
-// or doubles a string ends the process that renders it. See Start.
+// A template is an untrusted program. It can loop forever, and one that recurses or
+// doubles a string without end kills the process that renders it. Start therefore uses a
+// separate process.
 func Compile(source string, specials map[string]string) (t *Template, err error) {
-	defer contain(&err)
-	source, err = plain(source)
+	defer recoverPanic(&err)
+	source, err = literalText(source)
 	if err != nil {
 		return nil, fmt.Errorf("chat template: %w", err)
 	}
@@ -42,18 +41,18 @@ func Compile(source string, specials map[string]string) (t *Template, err error)
 
 // Render returns the text of a conversation.
 func (t *Template) Render(messages []Message) (text string, err error) {
-	defer contain(&err)
+	defer recoverPanic(&err)
 	list := make([]jinja.Value, len(messages))
 	for i, m := range messages {
-		list[i] = value(thinking(m))
+		list[i] = jinjaValue(aliasReasoning(m))
 	}
 	data := map[string]jinja.Value{
 		"messages":              jinja.NewList(list),
 		"tools":                 jinja.None(),
 		"documents":             jinja.None(),
 		"add_generation_prompt": jinja.NewBool(false),
-		"raise_exception":       jinja.NewCallable("raise_exception", refuse),
-		"strftime_now":          jinja.NewCallable("strftime_now", today),
+		"raise_exception":       jinja.NewCallable("raise_exception", raiseException),
+		"strftime_now":          jinja.NewCallable("strftime_now", strftimeNow),
 	}
 	for name, content := range t.specials {
 		data[name] = jinja.NewString(content)
@@ -63,28 +62,29 @@ func (t *Template) Render(messages []Message) (text string, err error) {
 	case err != nil:
 		return "", fmt.Errorf("chat template: %w", err)
 	case len(text) > maxOutput:
-		return "", fmt.Errorf("chat template: it makes %d bytes of one conversation, more than %d", len(text), maxOutput)
+		return "", fmt.Errorf("chat template: renders one conversation as %d bytes, more than %d", len(text), maxOutput)
 	}
 	return text, nil
 }
 
-// contain makes an error of the library's panics.
-func contain(err *error) {
+// recoverPanic turns a panic of the library into an error.
+func recoverPanic(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("chat template: %v", p)
 	}
 }
 
-// refuse is raise_exception, by which a template says what it cannot render.
-func refuse(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+// raiseException implements raise_exception, which a template calls to reject a
+// conversation.
+func raiseException(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
 	if len(args) == 1 && args[0].IsString() {
-		return jinja.Undefined(), fmt.Errorf("it refuses this conversation: %s", args[0].AsString())
+		return jinja.Undefined(), fmt.Errorf("rejects this conversation: %s", args[0].AsString())
 	}
-	return jinja.Undefined(), errors.New("it refuses this conversation")
+	return jinja.Undefined(), errors.New("rejects this conversation")
 }
 
-// Specials are the variables by which a template names a tokenizer's special
-// tokens, such as bos_token.
+// Specials returns the variables of a template that hold special tokens of the
+// tokenizer, such as bos_token.
 func Specials(d *tokenizer.Data) map[string]string {
 	specials := map[string]string{}
 	for name, id := range map[string]int{"bos_token": d.BOS, "eos_token": d.EOS, "pad_token": d.Pad, "unk_token": d.Unk} {

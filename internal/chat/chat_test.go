@@ -25,56 +25,68 @@ func compile(t *testing.T, source string) *Template {
 	return c
 }
 
-// What transformers answers: see fixtures/gen/chat_golden.py.
-func TestGolden(t *testing.T) {
-	folder := "testdata"
-	text, err := os.ReadFile(filepath.Join(folder, "golden.json"))
+const testdata = "testdata"
+
+// golden is the content of golden.json: the texts that transformers renders, which
+// fixtures/gen/chat_golden.py writes.
+type golden struct {
+	Specials      map[string]string             `json:"specials"`
+	Conversations map[string]json.RawMessage    `json:"conversations"`
+	Answers       map[string]map[string]*string `json:"answers"` // by template and conversation; null if rejected
+	Snippets      [][2]string                   `json:"snippets"`
+}
+
+func readGolden(t *testing.T) (g golden) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(testdata, "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &g)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	var golden struct {
-		Specials      map[string]string             `json:"specials"`
-		Conversations map[string]json.RawMessage    `json:"conversations"`
-		Answers       map[string]map[string]*string `json:"answers"`
-		Snippets      [][2]string                   `json:"snippets"`
-	}
-	if err := json.Unmarshal(text, &golden); err != nil {
-		t.Fatal(err)
-	}
-	answers, refusals := 0, 0
-	for name, byConversation := range golden.Answers {
-		source, err := os.ReadFile(filepath.Join(folder, name+".jinja"))
+	return g
+}
+
+func TestGoldenTemplates(t *testing.T) {
+	g := readGolden(t)
+	rendered, rejected := 0, 0
+	for name, texts := range g.Answers {
+		source, err := os.ReadFile(filepath.Join(testdata, name+".jinja"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		template, err := Compile(string(source), golden.Specials)
+		template, err := Compile(string(source), g.Specials)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		for conversation, want := range byConversation {
-			line, err := ParseLine("golden", 0, []byte(`{"messages":`+string(golden.Conversations[conversation])+`}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := template.Render(line.Messages)
+		for conversation, want := range texts {
+			got, err := template.Render(messages(t, g.Conversations[conversation]))
 			switch {
 			case want == nil:
-				refusals++
-				if err == nil || !strings.Contains(err.Error(), "it refuses this conversation: ") {
-					t.Errorf("%s, %s: %q, %v, want a refusal", name, conversation, got, err)
+				rejected++
+				if err == nil || !strings.Contains(err.Error(), "rejects this conversation: ") {
+					t.Errorf("%s, %s: %q, %v, want a rejection", name, conversation, got, err)
 				}
 			case err != nil:
 				t.Errorf("%s, %s: %v", name, conversation, err)
 			default:
-				answers++
+				rendered++
 				if diff := cmp.Diff(*want, got); diff != "" {
 					t.Errorf("%s, %s: %s", name, conversation, diff)
 				}
 			}
 		}
 	}
-	for _, snippet := range golden.Snippets {
+	if rendered < 170 || rejected < 20 {
+		t.Errorf("compared only %d rendered and %d rejected conversations", rendered, rejected)
+	}
+}
+
+func TestGoldenSnippets(t *testing.T) {
+	g := readGolden(t)
+	for _, snippet := range g.Snippets {
 		template, err := Compile(snippet[0], nil)
 		if err != nil {
 			t.Errorf("%q: %v", snippet[0], err)
@@ -82,19 +94,29 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", snippet[0], got, err, snippet[1])
 		}
 	}
-	if len(golden.Snippets) < 150 || answers < 170 || refusals < 20 {
-		t.Errorf("compared %d answers and %d refusals", answers, refusals)
+	if len(g.Snippets) < 150 {
+		t.Errorf("compared only %d snippets", len(g.Snippets))
 	}
+}
+
+// messages parses a list of messages.
+func messages(t *testing.T, list json.RawMessage) []Message {
+	t.Helper()
+	line, err := ParseLine("golden", 0, []byte(`{"messages":`+string(list)+`}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line.Messages
 }
 
 func TestParseLine(t *testing.T) {
 	for line, want := range map[string]*Line{
 		`{"text": "plain", "source": {"a": [1]}}`: {Text: "plain"},
 		`{"messages":[{"role":"user","content":"a"},{"content":"b","role":"assistant","weight":1.5,"name":null}],"tools":[]}`: {
-			Messages: []Message{Say("user", "a"), {{"content", "b"}, {"role", "assistant"}, {"weight", json.Number("1.5")}, {"name", nil}}},
+			Messages: []Message{newMessage("user", "a"), {{"content", "b"}, {"role", "assistant"}, {"weight", json.Number("1.5")}, {"name", nil}}},
 		},
 		`{"id":1,"conversations":[{"from":"system","value":"s"},{"from":"human","value":"a"},{"from":"gpt","value":"b","weight":0}]}`: {
-			Messages: []Message{Say("system", "s"), Say("user", "a"), Say("assistant", "b")},
+			Messages: []Message{newMessage("system", "s"), newMessage("user", "a"), newMessage("assistant", "b")},
 		},
 	} {
 		got, err := ParseLine("f", 0, []byte(line))
@@ -117,7 +139,7 @@ func TestParseLine(t *testing.T) {
 		`{"messages":[{"role":"user"}]}`:   "f: byte 7: messages[0]: content: want a string",
 		`{"messages":[{"content":"x"}]}`:   "f: byte 7: messages[0]: role: want a string",
 		`{"text":"a"`:                      "f: byte 18: the text ends, want a comma or '}'",
-		`{"text":"a"} {}`:                  `f: byte 20: '{' after the value, want the end`,
+		`{"text":"a"} {}`:                  `f: byte 20: unexpected '{' after the value`,
 		`{"messages":[],"tools":[{}]}`:     "f: byte 7: tools: conversations with tools are not supported; leave such lines out",
 		`{"conversations":[{"from":"x"}]}`: "f: byte 7: conversations[0]: value: want a string",
 		`{"conversations":[{"from":"tool","value":""}]}`:                         `f: byte 7: conversations[0]: from: "tool" is not one of human, gpt and system`,
@@ -130,7 +152,7 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
-// A message goes to another process and comes back.
+// A message survives the round trip to another process with its members in order.
 func TestObjectKeepsItsOrder(t *testing.T) {
 	const text = `{"role":"user","content":"a\u003cb","z":{"y":1,"x":[true,null,1e3]},"b":12345678901234567890}`
 	v, err := tree(strictjson.NewDecoder("f", 0, []byte(text)))
@@ -148,7 +170,7 @@ func TestObjectKeepsItsOrder(t *testing.T) {
 	}
 }
 
-func TestDay(t *testing.T) {
+func TestDate(t *testing.T) {
 	got, err := compile(t, `{{ strftime_now("%d %b %Y, %A %d.%m.%y %H:%M:%S %B 100%%") }}`).Render(nil)
 	const want = "26 Jul 2024, Friday 26.07.24 00:00:00 July 100%"
 	if got != want || err != nil {
@@ -157,7 +179,7 @@ func TestDay(t *testing.T) {
 	for source, want := range map[string]string{
 		`{{ strftime_now("%Q") }}`: "%Q is not supported",
 		`{{ strftime_now("%") }}`:  `"%" ends in a percent sign`,
-		`{{ strftime_now(7) }}`:    "wants one format",
+		`{{ strftime_now(7) }}`:    "takes one format",
 	} {
 		if text, err := compile(t, source).Render(nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
@@ -176,25 +198,25 @@ func TestSpecials(t *testing.T) {
 	}
 }
 
-func TestPlainSentences(t *testing.T) {
+func TestLiteralTextErrors(t *testing.T) {
 	for source, want := range map[string]string{
 		"a\n{{ x":              "line 2: a tag is not closed",
 		"\n\n{# x":             "line 3: a comment is not closed",
 		"{% raw %}\n{% end %}": "line 1: a raw block is not closed",
 		"{{ 'x }}":             "line 1: a string is not closed",
 		`{{ 'x\`:               "line 1: a string is not closed",
-		`{{ '\x4' }}`:          `line 1: "\\x4'" is no character`,
-		`{{ '\ud800' }}`:       `line 1: "\\ud800" is no character`,
-		`{{ '\u12`:             `line 1: "\\u12" is no character`,
+		`{{ '\x4' }}`:          `line 1: "\\x4'" is not a valid character`,
+		`{{ '\ud800' }}`:       `line 1: "\\ud800" is not a valid character`,
+		`{{ '\u12`:             `line 1: "\\u12" is not a valid character`,
 		`{{ '\N{DASH}' }}`:     `line 1: the escape \N is not supported`,
 	} {
-		if got, err := plain(source); err == nil || err.Error() != want {
+		if got, err := literalText(source); err == nil || err.Error() != want {
 			t.Errorf("%q: %q, %v, want %s", source, got, err, want)
 		}
 	}
 }
 
-// The line that the library names is that of the template.
+// literalText keeps line numbers, so the library's errors give the line of the template.
 func TestLineOfError(t *testing.T) {
 	if _, err := Compile("{# a\n comment #}\n\ntext\n\n{% for %}\n", nil); err == nil || !strings.Contains(err.Error(), "line 6") {
 		t.Errorf("%v, want line 6", err)
@@ -211,13 +233,13 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		if l.Text == "" && len(l.Messages) == 0 && !strings.Contains(line, "text") {
-			t.Errorf("%q says nothing", line)
+			t.Errorf("ParseLine accepts %q without a text or messages", line)
 		}
 	})
 }
 
-// What a template does wrong is an error, not a panic and not a guess.
-func TestTemplateSentences(t *testing.T) {
+// A faulty template gives an error instead of a panic or a guess.
+func TestTemplateErrors(t *testing.T) {
 	for source, want := range map[string]string{
 		"{% for m in messages %}":                    "chat template: ",
 		"{{ messages":                                "chat template: ",
@@ -229,15 +251,15 @@ func TestTemplateSentences(t *testing.T) {
 		"{{ 'a' * -1 }}":                             "chat template: strings: negative Repeat count",
 		"{{ messages | nope }}":                      `unknown filter "nope"`,
 		"{{ messages | select }}":                    "chat template: ",
-		"{{ raise_exception('no system') }}":         "it refuses this conversation: no system",
-		"{{ raise_exception() }}":                    "it refuses this conversation",
+		"{{ raise_exception('no system') }}":         "rejects this conversation: no system",
+		"{{ raise_exception() }}":                    "rejects this conversation",
 		"\n{{ messages[0].content.split('x', 1) }}":  "chat template: line 2: .split('x',: a split with a limit is not supported",
 		`{{ messages[0].content . split( "a)" ,1)}}`: "is not supported",
 	} {
 		text := ""
 		c, err := Compile(source, nil)
 		if err == nil {
-			text, err = c.Render([]Message{Say("user", "axb")})
+			text, err = c.Render([]Message{newMessage("user", "axb")})
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
@@ -245,15 +267,16 @@ func TestTemplateSentences(t *testing.T) {
 	}
 }
 
-// On a slow machine, what takes all memory takes all time first.
+// Some errors are the same for too much time and too much memory, because a slow machine
+// may run out of time first.
 var hostile = map[string]struct{ source, want string }{
-	"recursion":        {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "it recurses without end"},
-	"a list in itself": {"{% set l = [] %}{% set x = l.append(l) %}{{ l }}", "it recurses without end"},
-	"nesting":          {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "it recurses without end"},
-	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "it takes more than "},
-	"a long range":     {"{{ range(99999999999) | length }}", "it takes more than "},
-	"a long text":      {"{{ 'ab' * 999999999999 }}", "it takes more than "},
-	"output":           {"{{ 'ab' * 99999999 }}", "it makes 199999998 bytes of one conversation, more than 67108864"},
+	"recursion":        {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "recurses without end"},
+	"a list in itself": {"{% set l = [] %}{% set x = l.append(l) %}{{ l }}", "recurses without end"},
+	"nesting":          {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "recurses without end"},
+	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "takes more than "},
+	"a long range":     {"{{ range(99999999999) | length }}", "takes more than "},
+	"a long text":      {"{{ 'ab' * 999999999999 }}", "takes more than "},
+	"output":           {"{{ 'ab' * 99999999 }}", "renders one conversation as 199999998 bytes, more than 67108864"},
 }
 
 func TestMain(m *testing.M) {
@@ -267,7 +290,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// server is the test itself: see TestMain.
+// server returns a command that runs this test binary as a server; see TestMain.
 func server(t *testing.T) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
@@ -290,17 +313,17 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		text, err := p.Render(t.Context(), []Message{Say("user", "one <&>"), Say("assistant", "two\n")})
+		text, err := p.Render(t.Context(), []Message{newMessage("user", "one <&>"), newMessage("assistant", "two\n")})
 		if want := "one <&></s>two\n</s>"; text != want || err != nil {
 			t.Errorf("%q, %v, want %q", text, err, want)
 		}
-		const want = "chat template: it refuses this conversation: no"
-		if _, err := p.Render(t.Context(), []Message{Say("user", "no")}); err == nil || err.Error() != want {
+		const want = "chat template: rejects this conversation: no"
+		if _, err := p.Render(t.Context(), []Message{newMessage("user", "no")}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	if _, err := start(t, "{% for"); err == nil || !strings.HasPrefix(err.Error(), "chat template: line 1: a tag is not closed") {
-		t.Errorf("%v, want what is wrong with the template", err)
+		t.Errorf("%v, want an error in line 1 of the template", err)
 	}
 }
 
@@ -310,9 +333,9 @@ func TestHostile(t *testing.T) {
 			began := time.Now()
 			p, err := start(t, c.source)
 			if err == nil {
-				_, err = p.Render(t.Context(), []Message{Say("user", "hello")})
-				if _, again := p.Render(t.Context(), []Message{Say("user", "hello")}); again == nil {
-					t.Error("the second time it is done")
+				_, err = p.Render(t.Context(), []Message{newMessage("user", "hello")})
+				if _, err := p.Render(t.Context(), []Message{newMessage("user", "hello")}); err == nil {
+					t.Error("the second Render returns no error")
 				}
 			}
 			if err == nil || !strings.HasPrefix(err.Error(), "chat template: "+c.want) {
@@ -330,10 +353,10 @@ func TestTimeIsLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.patience = 300 * time.Millisecond
-	const want = "chat template: it takes more than 300ms for one conversation"
+	p.timeout = 300 * time.Millisecond
+	const want = "chat template: takes more than 300ms for one conversation"
 	for range 2 {
-		if _, err := p.Render(t.Context(), []Message{Say("user", "hello")}); err == nil || err.Error() != want {
+		if _, err := p.Render(t.Context(), []Message{newMessage("user", "hello")}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -347,7 +370,7 @@ func TestInterrupt(t *testing.T) {
 	}
 	defer p.Close()
 	time.AfterFunc(50*time.Millisecond, stop)
-	if _, err := p.Render(ctx, []Message{Say("user", "hello")}); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want the context's", err)
+	if _, err := p.Render(ctx, []Message{newMessage("user", "hello")}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
 	}
 }

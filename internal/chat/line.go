@@ -8,20 +8,20 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// A Line is one of a JSONL file: a text, or the messages of a conversation.
+// A Line is a line of a JSONL file: a text or the messages of a conversation.
 type Line struct {
 	Text     string
 	Messages []Message // nil for a text
 }
 
-// ParseLine reads a line, which begins at byte base of file:
+// ParseLine parses a line, which begins at byte base of file:
 //
 //	{"messages": [{"role": "user", "content": "..."}, ...]}
 //	{"conversations": [{"from": "human", "value": "..."}, ...]}   (ShareGPT)
 //	{"text": "..."}
 //
-// Other keys say where a line comes from and are not read, except that tools,
-// which a template would put into the text, are refused.
+// ParseLine ignores other keys, which describe the origin of a line. It rejects tools,
+// because a template would write them into the text.
 func ParseLine(file string, base int, line []byte) (*Line, error) {
 	d := strictjson.NewDecoder(file, base, line)
 	start := *d
@@ -78,32 +78,33 @@ func ParseLine(file string, base int, line []byte) (*Line, error) {
 	return nil, fail(found[0], "want %s", want[found[0]])
 }
 
-// speakers are the roles of ShareGPT's.
-var speakers = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+// shareGPTRoles maps the speakers in ShareGPT's data to roles.
+var shareGPTRoles = map[string]string{"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 
-// message checks one message, and turns round one of ShareGPT.
+// message checks one message, and converts it if it is in ShareGPT's form. why is "" if
+// the message is valid.
 func message(v any, shareGPT bool) (m Message, why string) {
 	o, ok := v.(Object)
 	if !ok {
 		return nil, "want an object"
 	}
-	who, what := "role", "content"
+	keys := [2]string{"role", "content"}
 	if shareGPT {
-		who, what = "from", "value"
+		keys = [2]string{"from", "value"}
 	}
-	var said [2]string
-	for i, key := range []string{who, what} {
+	var fields [2]string
+	for i, key := range keys {
 		v, _ := o.find(key)
-		if said[i], ok = v.(string); !ok {
+		if fields[i], ok = v.(string); !ok {
 			return nil, key + ": want a string"
 		}
 	}
 	if shareGPT {
-		role, ok := speakers[said[0]]
+		role, ok := shareGPTRoles[fields[0]]
 		if !ok {
-			return nil, fmt.Sprintf("from: %q is not one of human, gpt and system", defect.Printable(said[0]))
+			return nil, fmt.Sprintf("from: %q is not one of human, gpt and system", defect.Printable(fields[0]))
 		}
-		return Say(role, said[1]), ""
+		return newMessage(role, fields[1]), ""
 	}
 	if v, ok := o.find("tool_calls"); ok && !empty(v) {
 		return nil, "tool_calls: conversations with tools are not supported; leave such lines out"
@@ -116,7 +117,7 @@ func empty(v any) bool {
 	return v == nil || ok && len(list) == 0
 }
 
-// tree reads any value.
+// tree reads any value, with objects as Object and numbers as json.Number.
 func tree(d *strictjson.Decoder) (any, error) {
 	switch d.Kind() {
 	case '{':

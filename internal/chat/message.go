@@ -9,21 +9,22 @@ import (
 	"github.com/ardanlabs/jinja"
 )
 
-// A Message is what one side says: an object with role and content, strings
-// both, and whatever else a template may ask for.
+// A Message is one message of a conversation: an object with the strings role and
+// content, and any other members that a template may use.
 type Message = Object
 
-// An Object is one of JSON, its members in the order of the text, which a
-// template can see. Values are nil, bool, json.Number, string, []any and Object.
+// An Object is a JSON object. It keeps its members in the order of the text, because
+// templates can observe the order. Values are nil, bool, json.Number, string, []any and
+// Object.
 type Object []Member
 
+// A Member is a key of an Object and its value.
 type Member struct {
 	Key   string
 	Value any
 }
 
-// Say returns a message.
-func Say(role, content string) Message {
+func newMessage(role, content string) Message {
 	return Message{{"role", role}, {"content", content}}
 }
 
@@ -36,20 +37,22 @@ func (o Object) find(key string) (any, bool) {
 	return nil, false
 }
 
-// thinking is m with what its author thought under the two names that templates
-// ask for, whichever of three the data has, as transformers gives it to them
+// aliasReasoning returns m with its reasoning under both keys that templates use. Data
+// has it under any of three keys. transformers does the same
 // (chat_template_utils.py, _alias_reasoning_fields).
-func thinking(m Message) Message {
+func aliasReasoning(m Message) Message {
 	for _, key := range []string{"reasoning_content", "thinking", "reasoning"} {
-		thought, _ := m.find(key)
-		if thought == nil {
+		reasoning, _ := m.find(key)
+		if reasoning == nil {
 			continue
 		}
-		named := Message{{"thinking", thought}} // what m has under this name comes after, and holds
-		return append(append(named, m...), Member{"reasoning_content", thought})
+		aliased := Message{{"thinking", reasoning}} // a "thinking" in m comes later and replaces it
+		return append(append(aliased, m...), Member{"reasoning_content", reasoning})
 	}
 	return m
 }
+
+// MarshalJSON writes the members in order.
 
 func (o Object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
@@ -72,8 +75,8 @@ func (o Object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// value is v as the library has it.
-func value(v any) jinja.Value {
+// jinjaValue returns v as a value of the library.
+func jinjaValue(v any) jinja.Value {
 	switch v := v.(type) {
 	case bool:
 		return jinja.NewBool(v)
@@ -85,18 +88,18 @@ func value(v any) jinja.Value {
 				return jinja.NewInt(n)
 			}
 		}
-		f, _ := strconv.ParseFloat(string(v), 64) // what overflows is infinite, as in Python
+		f, _ := strconv.ParseFloat(string(v), 64) // too large a number is infinite, as in Python
 		return jinja.NewFloat(f)
 	case []any:
 		list := make([]jinja.Value, len(v))
 		for i := range v {
-			list[i] = value(v[i])
+			list[i] = jinjaValue(v[i])
 		}
 		return jinja.NewList(list)
 	case Object:
 		d := jinja.NewDict()
 		for _, m := range v {
-			d.AsDict().Set(m.Key, value(m.Value))
+			d.AsDict().Set(m.Key, jinjaValue(m.Value))
 		}
 		return d
 	}

@@ -16,48 +16,48 @@ import (
 	"time"
 )
 
-// What a template may use.
+// Limits of a template.
 const (
 	maxTime   = 10 * time.Second // for one conversation
-	maxMemory = 512 << 20        // bytes, of the process that renders it
-	maxStack  = 64 << 20         // bytes of it
+	maxMemory = 512 << 20        // bytes of the process that renders it
+	maxStack  = 64 << 20         // bytes of one goroutine's stack
 )
 
-// A Process renders one template in a process of its own, since Go cannot stop a
-// template that loops, nor outlive one that takes all of the stack or of memory.
+// A Process renders one template in a separate process. Go cannot stop a template that
+// loops, and does not survive one that exhausts the stack or the memory.
 type Process struct {
-	cmd      *exec.Cmd
-	in       io.WriteCloser
-	requests *json.Encoder
-	answers  chan answer
-	stderr   *head
-	patience time.Duration // for one answer
-	broken   error         // what ended it
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	lines   *json.Encoder // writes to stdin
+	replies chan reply
+	stderr  *prefixBuffer
+	timeout time.Duration // for one reply
+	err     error         // why the process ended
 }
 
-// The first line that a process is given, then one line of messages after the
-// other, each of which it answers.
+// A job is the first line that a process receives. Each further line is a list of
+// messages. The process answers every line with a reply.
 type job struct {
 	Template string            `json:"template"`
 	Specials map[string]string `json:"specials"`
 }
 
-type answer struct {
+type reply struct {
 	Text  string `json:"text"`
 	Error string `json:"error,omitempty"`
 }
 
-// Start starts cmd, a program that calls Serve, and gives it the template. The
-// process ends with Close, or with ctx.
+// Start starts cmd, a program that calls Serve, and sends it the template. The process
+// ends when Close is called or ctx is done.
 func Start(ctx context.Context, cmd *exec.Cmd, template string, specials map[string]string) (*Process, error) {
-	p := &Process{cmd: cmd, answers: make(chan answer), stderr: new(head), patience: maxTime}
-	p.cmd.Env = []string{"GOTRACEBACK=none"} // and nothing that a template could be told
+	p := &Process{cmd: cmd, replies: make(chan reply), stderr: new(prefixBuffer), timeout: maxTime}
+	p.cmd.Env = []string{"GOTRACEBACK=none"} // and nothing else, so that a template learns nothing
 	p.cmd.Stderr = p.stderr
 	var err error
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, err := p.cmd.StdoutPipe()
+	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
@@ -65,102 +65,102 @@ func Start(ctx context.Context, cmd *exec.Cmd, template string, specials map[str
 		return nil, fmt.Errorf("chat template: starting a process to render it: %w", err)
 	}
 	go func() {
-		defer close(p.answers)
-		d := json.NewDecoder(out)
+		defer close(p.replies)
+		d := json.NewDecoder(stdout)
 		for {
-			var a answer
-			if d.Decode(&a) != nil {
+			var r reply
+			if d.Decode(&r) != nil {
 				return
 			}
-			p.answers <- a
+			p.replies <- r
 		}
 	}()
-	p.requests = json.NewEncoder(p.in)
-	if _, err := p.ask(ctx, job{template, specials}); err != nil {
+	p.lines = json.NewEncoder(p.stdin)
+	if _, err := p.send(ctx, job{template, specials}); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// Render returns the text of a conversation. An error of the template's does not
-// end the process, except where it used too much.
+// Render returns the text of a conversation. After an error in the template, the process
+// can render other conversations, unless the template exceeded a limit.
 func (p *Process) Render(ctx context.Context, messages []Message) (string, error) {
-	if p.broken != nil {
-		return "", p.broken
+	if p.err != nil {
+		return "", p.err
 	}
-	return p.ask(ctx, messages)
+	return p.send(ctx, messages)
 }
 
-// ask sends one line and waits for its answer.
-func (p *Process) ask(ctx context.Context, request any) (string, error) {
+// send sends one line and waits for the reply.
+func (p *Process) send(ctx context.Context, line any) (string, error) {
 	sent := make(chan error, 1)
-	go func() { sent <- p.requests.Encode(request) }()
-	late := time.NewTimer(p.patience)
-	defer late.Stop()
+	go func() { sent <- p.lines.Encode(line) }()
+	timer := time.NewTimer(p.timeout)
+	defer timer.Stop()
 	select {
-	case a, ok := <-p.answers:
+	case r, ok := <-p.replies:
 		switch {
 		case !ok:
-			if p.broken = p.death(); ctx.Err() != nil { // which kills it, too
-				p.broken = ctx.Err()
+			if p.err = p.exitError(); ctx.Err() != nil { // ctx may have killed the process
+				p.err = ctx.Err()
 			}
-			return "", p.broken
-		case a.Error != "":
-			return "", errors.New(a.Error)
+			return "", p.err
+		case r.Error != "":
+			return "", errors.New(r.Error)
 		}
-		return a.Text, <-sent
-	case <-late.C:
-		p.broken = fmt.Errorf("chat template: it takes more than %v for one conversation", p.patience)
+		return r.Text, <-sent
+	case <-timer.C:
+		p.err = fmt.Errorf("chat template: takes more than %v for one conversation", p.timeout)
 	case <-ctx.Done():
-		p.broken = ctx.Err()
+		p.err = ctx.Err()
 	}
 	p.cmd.Process.Kill()
-	<-p.answers // closed, or one that came too late
-	return "", p.broken
+	<-p.replies // closed, or a reply that came too late
+	return "", p.err
 }
 
-// death says why the process ended unasked.
-func (p *Process) death() error {
+// exitError returns the reason why the process ended by itself.
+func (p *Process) exitError() error {
 	err := p.cmd.Wait()
-	said := p.stderr.String()
+	output := p.stderr.String()
 	switch {
-	case strings.Contains(said, "stack overflow"):
-		return errors.New("chat template: it recurses without end")
-	case strings.Contains(said, outgrown), strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
-		return fmt.Errorf("chat template: it takes more than %d MB of memory for one conversation", maxMemory>>20)
+	case strings.Contains(output, "stack overflow"):
+		return errors.New("chat template: recurses without end")
+	case strings.Contains(output, memoryExceeded), strings.Contains(output, "out of memory"), strings.Contains(output, "cannot allocate memory"):
+		return fmt.Errorf("chat template: takes more than %d MB of memory for one conversation", maxMemory>>20)
 	}
-	line, _, _ := strings.Cut(said, "\n")
+	line, _, _ := strings.Cut(output, "\n")
 	return fmt.Errorf("chat template: the process that renders it ended: %v %s", err, line)
 }
 
 // Close ends the process.
 func (p *Process) Close() {
-	p.in.Close()
-	if p.broken != nil {
+	p.stdin.Close()
+	if p.err != nil {
 		p.cmd.Process.Kill()
 	}
-	for range p.answers {
+	for range p.replies {
 	}
 	p.cmd.Wait()
 }
 
-// outgrown is what a process says that uses too much memory.
-const outgrown = "chat: outgrown"
+// memoryExceeded is the message of a process that uses more than maxMemory.
+const memoryExceeded = "chat: memory limit exceeded"
 
-// Serve is the other side of a Process: it reads a job and conversations from r
-// and writes their texts to w. It limits the memory of the process that it runs in
-// and is to be all that this does.
+// Serve is the other side of a Process: it reads a job and conversations from r and
+// writes their texts to w. It limits the memory of the whole process, which should do
+// nothing else.
 func Serve(r io.Reader, w io.Writer) error {
 	lines := json.NewDecoder(bufio.NewReader(r))
-	answers := json.NewEncoder(w)
+	replies := json.NewEncoder(w)
 	var j job
 	if err := lines.Decode(&j); err != nil {
 		return fmt.Errorf("no chat template to render: %w", err)
 	}
-	limit()
+	limitResources()
 	t, err := Compile(j.Template, j.Specials)
-	if err := answers.Encode(reply("", err)); err != nil {
+	if err := replies.Encode(newReply("", err)); err != nil {
 		return err
 	}
 	for t != nil {
@@ -176,39 +176,39 @@ func Serve(r io.Reader, w io.Writer) error {
 		if err == nil {
 			text, err = t.Render(l.Messages)
 		}
-		if err := answers.Encode(reply(text, err)); err != nil {
+		if err := replies.Encode(newReply(text, err)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func reply(text string, err error) answer {
+func newReply(text string, err error) reply {
 	if err != nil {
-		return answer{Error: err.Error()}
+		return reply{Error: err.Error()}
 	}
-	return answer{Text: text}
+	return reply{Text: text}
 }
 
-// limit ends the process as soon as it uses too much.
-func limit() {
+// limitResources makes the process exit when it exceeds maxStack or maxMemory.
+func limitResources() {
 	debug.SetMaxStack(maxStack)
 	go func() {
 		total := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 		for range time.Tick(5 * time.Millisecond) {
 			if metrics.Read(total); total[0].Value.Uint64() > maxMemory {
-				fmt.Fprintln(os.Stderr, outgrown)
+				fmt.Fprintln(os.Stderr, memoryExceeded)
 				os.Exit(3)
 			}
 		}
 	}()
 }
 
-// A head keeps the first bytes that are written to it.
-type head struct{ bytes.Buffer }
+// A prefixBuffer keeps only the first bytes that are written to it.
+type prefixBuffer struct{ bytes.Buffer }
 
-func (h *head) Write(b []byte) (int, error) {
-	const most = 4096
-	h.Buffer.Write(b[:min(len(b), max(0, most-h.Len()))])
+func (p *prefixBuffer) Write(b []byte) (int, error) {
+	const limit = 4096
+	p.Buffer.Write(b[:min(len(b), max(0, limit-p.Len()))])
 	return len(b), nil
 }

@@ -11,14 +11,14 @@ import (
 	"thimble/internal/defect"
 )
 
-// plain rewrites a template so that nothing of it depends on white space outside
-// of its tags: all text becomes literals, {{ "text" }}. Which white space counts
-// is decided here, as Jinja2's lexer does with trim_blocks and lstrip_blocks
-// (lexer.py, Lexer.tokeniter), because the library strips through a tag: of
-// "a {{ x }}{%- if y %}" it takes the space before x.
-func plain(source string) (string, error) {
+// literalText rewrites a template so that white space outside of its tags no longer
+// matters: it turns all text into literals, {{ "text" }}. It strips white space itself,
+// as Jinja2's lexer does with trim_blocks and lstrip_blocks (lexer.py, Lexer.tokeniter),
+// because the library strips too much: of "a {{ x }}{%- if y %}" it also strips the space
+// before {{ x }}.
+func literalText(source string) (string, error) {
 	source = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(source)
-	s := &scanner{source: strings.TrimSuffix(source, "\n"), starting: true}
+	s := &scanner{source: strings.TrimSuffix(source, "\n"), lineStart: true}
 	for s.at < len(s.source) {
 		if err := s.tag(); err != nil {
 			line := 1 + strings.Count(s.source[:s.at], "\n")
@@ -29,15 +29,15 @@ func plain(source string) (string, error) {
 }
 
 type scanner struct {
-	source   string
-	at       int
-	starting bool // what was read last ended a line
-	out      strings.Builder
-	lines    int // line breaks written
+	source    string
+	at        int  // offset of the next byte
+	lineStart bool // whether at is known to be the start of a line
+	out       strings.Builder
+	lines     int // number of line breaks in out
 }
 
-// lossy is what the library reads and does not heed.
-var lossy = regexp.MustCompile(`\.\s*split\s*\(\s*(?:'[^']*'|"[^"]*"|[\w.]+)\s*,`)
+// limitedSplit matches a call of split with a limit, which the library ignores.
+var limitedSplit = regexp.MustCompile(`\.\s*split\s*\(\s*(?:'[^']*'|"[^"]*"|[\w.]+)\s*,`)
 
 var (
 	opening = regexp.MustCompile(`\{[%{#][-+]?`)
@@ -45,7 +45,7 @@ var (
 	endRaw  = regexp.MustCompile(`\{%([-+]?)\s*endraw\s*([-+]?)%\}`)
 )
 
-// tag reads a text and the tag after it, or the text that is left.
+// tag reads text and the tag after it, or the rest of the text.
 func (s *scanner) tag() error {
 	found := opening.FindStringIndex(s.source[s.at:])
 	if found == nil {
@@ -54,7 +54,7 @@ func (s *scanner) tag() error {
 		return nil
 	}
 	text, open := s.source[s.at:s.at+found[0]], s.source[s.at+found[0]:s.at+found[1]]
-	s.text(s.stripped(text, open))
+	s.text(s.stripBefore(text, open))
 	start := s.at + found[0]
 	s.at += found[1]
 	switch open[1] {
@@ -68,7 +68,7 @@ func (s *scanner) tag() error {
 			sign = s.source[s.at+end-1]
 		}
 		s.at += end + 2
-		s.after(sign, true)
+		s.stripAfter(sign, true)
 		return nil
 	case '%':
 		if m := rawTag.FindStringSubmatch(s.source[start:]); m != nil {
@@ -79,29 +79,30 @@ func (s *scanner) tag() error {
 	return s.code(open[1])
 }
 
-// raw reads what follows {% raw %} up to {% endraw %}.
+// raw reads the text after {% raw %}, up to and including {% endraw %}.
 func (s *scanner) raw(sign string) error {
-	s.starting = false
+	s.lineStart = false
 	if sign == "-" {
-		s.after('-', true)
+		s.stripAfter('-', true)
 	}
 	m := endRaw.FindStringSubmatchIndex(s.source[s.at:])
 	if m == nil {
 		return fmt.Errorf("a raw block is not closed")
 	}
 	rest := s.source[s.at:]
-	s.text(s.stripped(rest[:m[0]], "{%"+rest[m[2]:m[3]]))
+	s.text(s.stripBefore(rest[:m[0]], "{%"+rest[m[2]:m[3]]))
 	s.at += m[1]
 	closing := byte(0)
 	if m[4] < m[5] {
 		closing = rest[m[4]]
 	}
-	s.after(closing, true)
+	s.stripAfter(closing, true)
 	return nil
 }
 
-// stripped is the text before a tag that opens so.
-func (s *scanner) stripped(text, open string) string {
+// stripBefore returns text without the white space that the following tag strips. open is
+// the start of that tag.
+func (s *scanner) stripBefore(text, open string) string {
 	switch {
 	case strings.HasSuffix(open, "-"):
 		return strings.TrimRightFunc(text, unicode.IsSpace)
@@ -109,14 +110,15 @@ func (s *scanner) stripped(text, open string) string {
 		return text
 	}
 	line := strings.LastIndexByte(text, '\n') + 1
-	if (line > 0 || s.starting) && strings.TrimFunc(text[line:], unicode.IsSpace) == "" {
+	if (line > 0 || s.lineStart) && strings.TrimFunc(text[line:], unicode.IsSpace) == "" {
 		return text[:line]
 	}
 	return text
 }
 
-// after skips what a tag takes of the text behind it.
-func (s *scanner) after(sign byte, block bool) {
+// stripAfter skips the white space that the preceding tag strips. sign is the character
+// before the end of that tag.
+func (s *scanner) stripAfter(sign byte, block bool) {
 	rest := s.source[s.at:]
 	left := rest
 	switch {
@@ -126,23 +128,23 @@ func (s *scanner) after(sign byte, block bool) {
 		left = strings.TrimPrefix(rest, "\n")
 	}
 	n := len(rest) - len(left)
-	s.starting = n > 0 && rest[n-1] == '\n'
+	s.lineStart = n > 0 && rest[n-1] == '\n'
 	s.at += n
 }
 
-// code copies a tag up to its end. Strings are spelled out and closing braces held
-// apart, since the library knows fewer escapes and takes any }} for the end.
+// code copies a tag up to its end. It replaces escapes in strings and separates closing
+// braces, because the library supports fewer escapes and takes any }} for the end.
 func (s *scanner) code(kind byte) error {
-	shut, from := map[byte]string{'{': "}}", '%': "%}"}[kind], s.at
-	if breaks := strings.Count(s.source[:s.at], "\n") - s.lines; breaks > 0 { // so that errors give the line
+	end, from := map[byte]string{'{': "}}", '%': "%}"}[kind], s.at
+	if breaks := strings.Count(s.source[:s.at], "\n") - s.lines; breaks > 0 { // keeps line numbers in errors
 		s.write("{#" + strings.Repeat("\n", breaks) + "#}")
 	}
 	s.write("{" + string(kind) + " ")
 	for depth := 0; s.at < len(s.source); {
 		rest := s.source[s.at:]
 		signed := rest[0] == '-' || rest[0] == '+' && kind == '%'
-		if depth == 0 && (strings.HasPrefix(rest, shut) || signed && strings.HasPrefix(rest[1:], shut)) {
-			if found := lossy.FindString(s.source[from:s.at]); found != "" {
+		if depth == 0 && (strings.HasPrefix(rest, end) || signed && strings.HasPrefix(rest[1:], end)) {
+			if found := limitedSplit.FindString(s.source[from:s.at]); found != "" {
 				return defect.Unsupported(defect.Printable(found), "a split with a limit")
 			}
 			sign := byte(0)
@@ -150,9 +152,9 @@ func (s *scanner) code(kind byte) error {
 				sign = rest[0]
 				s.at++
 			}
-			s.at += len(shut)
-			s.write(" " + shut)
-			s.after(sign, kind == '%')
+			s.at += len(end)
+			s.write(" " + end)
+			s.stripAfter(sign, kind == '%')
 			return nil
 		}
 		switch c := rest[0]; c {
@@ -188,17 +190,17 @@ func (s *scanner) write(text string) {
 	s.lines += strings.Count(text, "\n")
 }
 
-// quote is a string literal as the library reads it.
+// quote returns a string literal in the library's syntax.
 func quote(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
-// escapes are those of Python's strings, without numbers.
+// escapes maps the characters of Python's string escapes without digits to their texts.
 var escapes = map[byte]string{
 	'n': "\n", 't': "\t", 'r': "\r", 'a': "\a", 'b': "\b", 'f': "\f", 'v': "\v", '\\': `\`, '\'': "'", '"': `"`, '\n': "",
 }
 
-// unquote reads the string literal that s begins with and returns how long it is.
+// unquote decodes the string literal at the start of s, which is n bytes long.
 func unquote(s string) (text string, n int, err error) {
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -217,7 +219,7 @@ func unquote(s string) (text string, n int, err error) {
 			end := min(len(s), i+1+digits)
 			r, err := strconv.ParseUint(s[i+1:end], 16, 32)
 			if err != nil || end-i-1 < digits || !utf8.ValidRune(rune(r)) {
-				return "", 0, fmt.Errorf("%q is no character", s[i-1:end])
+				return "", 0, fmt.Errorf("%q is not a valid character", s[i-1:end])
 			}
 			b.WriteRune(rune(r))
 			i += digits

@@ -1,6 +1,6 @@
-// Package checkpoint turns the bytes that training wrote into named raw
-// tensors. Files are mapped, never read as a whole: opening costs in
-// proportion to the headers, whatever the size of the tensors.
+// Package checkpoint reads the files that training programs write, as named raw
+// tensors. It maps files into memory and reads only their headers to open them, so
+// opening takes time in proportion to the headers and not to the tensors.
 package checkpoint
 
 import (
@@ -24,26 +24,28 @@ type Tensor struct {
 	DType DType
 	Shape []int  // empty for a scalar
 	Data  []byte // row-major, little-endian; aliases the mapped file
-	// Source makes the rows where they do not lie so; Data is then empty.
+	// Source supplies the rows of a tensor that is not stored in row-major order in
+	// one place. Data is then empty.
 	Source Source
 }
 
-// A Checkpoint is an opened checkpoint. Tensors' bytes are read-only, valid
-// until Close, and read under parallel.Guard: the file may be truncated
-// meanwhile.
+// A Checkpoint is an opened checkpoint. The bytes of its tensors are read-only and
+// valid until Close. Read them within parallel.Guard, because another process may
+// truncate the file.
 type Checkpoint struct {
 	Tensors  map[string]*Tensor
-	Metadata map[string]string // what the first file says about itself
+	Metadata map[string]string // metadata of the first file
 	Files    []string          // paths of every file read, in reading order
-	Notes    []string          // what opening decided, for the user to read
+	Notes    []string          // for the user: decisions made while opening
 
 	maps   []*mmap.File
 	checks []func() error
 }
 
-// Open opens a directory that holds model.safetensors, or shards listed in
-// model.safetensors.index.json, else pytorch_model.bin or its shards, else Meta's
-// consolidated.NN.pth; or one checkpoint file of any name.
+// Open opens a checkpoint file of any name, or a directory. In a directory it opens the
+// first of these that exists: model.safetensors, the shards in
+// model.safetensors.index.json, pytorch_model.bin, the shards in
+// pytorch_model.bin.index.json, and Meta's consolidated.NN.pth.
 func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -62,7 +64,7 @@ func Open(path string) (*Checkpoint, error) {
 	return c, nil
 }
 
-// Close unmaps the files. No tensor's Data may be used afterwards.
+// Close unmaps the files. The Data of tensors must not be used afterwards.
 func (c *Checkpoint) Close() error {
 	var errs []error
 	for _, m := range c.maps {
@@ -72,8 +74,8 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
-// Verify compares what the files hold with the checksums they carry, which
-// only PyTorch's zip files do. It reads every byte; Open does not.
+// Verify compares the files with the checksums they contain. Only PyTorch's zip files
+// contain any. Unlike Open, it reads every byte.
 func (c *Checkpoint) Verify() error {
 	return parallel.Guard(func() error {
 		for _, check := range c.checks {
@@ -88,7 +90,7 @@ func (c *Checkpoint) Verify() error {
 // Names returns the names of all tensors in sorted order.
 func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.Tensors)) }
 
-// openFile opens the one file the user named, wherever its links lead.
+// openFile opens a file that the user named. It follows symbolic links anywhere.
 func (c *Checkpoint) openFile(path string) error {
 	m, err := mmap.Open(path)
 	if err != nil {
@@ -97,18 +99,18 @@ func (c *Checkpoint) openFile(path string) error {
 	return c.add(path, m)
 }
 
-// add reads a mapped file's tensors into c, which then owns the mapping.
+// add adds the tensors of a mapped file to c, which then owns the mapping.
 func (c *Checkpoint) add(path string, m *mmap.File) error {
 	c.maps = append(c.maps, m)
 	c.Files = append(c.Files, path)
-	err := parallel.Guard(func() error { return recognise(m.Data).read(c, path, m.Data) })
+	err := parallel.Guard(func() error { return detectFormat(m.Data).read(c, path, m.Data) })
 	if errors.Is(err, parallel.ErrFault) {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	return err
 }
 
-// A format is a kind of checkpoint file, known by its content.
+// A format is a file format of checkpoints, identified by the contents of a file.
 type format struct {
 	name  string
 	match func(b []byte) bool
@@ -117,14 +119,14 @@ type format struct {
 
 var formats = []format{
 	{"safetensors", isSafetensors, readSafetensors},
-	{"PyTorch", starts("PK\x03\x04"), readTorchZip},
-	{"PyTorch before 1.6", starts("\x80\x02"), readTorchLegacy},
-	{"GGUF", starts("GGUF"), refuseGGUF},
+	{"PyTorch", hasPrefix("PK\x03\x04"), readTorchZip},
+	{"PyTorch before 1.6", hasPrefix("\x80\x02"), readTorchLegacy},
+	{"GGUF", hasPrefix("GGUF"), rejectGGUF},
 }
 
-// recognise returns the format of b, or safetensors, whose reader will say
-// what is wrong.
-func recognise(b []byte) format {
+// detectFormat returns the format of b. If it knows none, it returns safetensors,
+// whose reader then reports what is wrong.
+func detectFormat(b []byte) format {
 	for _, f := range formats {
 		if f.match(b) {
 			return f
@@ -133,11 +135,12 @@ func recognise(b []byte) format {
 	return formats[0]
 }
 
-func starts(magic string) func([]byte) bool {
+func hasPrefix(magic string) func([]byte) bool {
 	return func(b []byte) bool { return bytes.HasPrefix(b, []byte(magic)) }
 }
 
-// refuseGGUF: such a file is a whole model, and has no config.json beside it.
-func refuseGGUF(_ *Checkpoint, path string, _ []byte) error {
-	return fmt.Errorf("%s: %w; open it by its own name", defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "a GGUF file as a part of one"))
+// rejectGGUF returns an error, because a GGUF file is a complete model and has no
+// config.json.
+func rejectGGUF(_ *Checkpoint, path string, _ []byte) error {
+	return fmt.Errorf("%s: %w; open it by its own path", defect.Printable(filepath.Clean(path)), defect.Unsupported("checkpoint", "a GGUF file as part of a checkpoint"))
 }

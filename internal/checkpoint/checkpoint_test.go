@@ -20,7 +20,7 @@ import (
 	"thimble/internal/parallel"
 )
 
-// Opening costs what the header costs, not what the tensors do.
+// Open takes time and memory in proportion to the header, not to the tensors.
 func TestOpenIsLazy(t *testing.T) {
 	const tensors = 300
 	each := min(40<<20, math.MaxInt/4/tensors/2048*2048) // 12.6 GB where pointers have 64 bits
@@ -37,7 +37,7 @@ func TestOpenIsLazy(t *testing.T) {
 	}
 	best := time.Hour
 	var before, after runtime.MemStats
-	for range 5 { // the machine may be busy with something else
+	for range 5 { // in case the machine is busy
 		runtime.ReadMemStats(&before)
 		start := time.Now()
 		c, err := Open(path)
@@ -54,15 +54,15 @@ func TestOpenIsLazy(t *testing.T) {
 	alloc := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%.1f GB: %v, %d kB allocated for a header of %d kB", float64(size)/1e9, best, alloc>>10, len(b)>>10)
 	if best > 50*time.Millisecond {
-		t.Errorf("took %v, want 50ms at most", best)
+		t.Errorf("Open took %v, want at most 50ms", best)
 	}
 	if limit := uint64(1 << 20); alloc > limit {
-		t.Errorf("allocated %d bytes, want %d at most", alloc, limit)
+		t.Errorf("Open allocated %d bytes, want at most %d", alloc, limit)
 	}
 }
 
-// The worst headers, full of the smallest things, cost a bounded multiple of
-// their size.
+// The memory for the worst headers, with as many entries as possible, is bounded by a
+// multiple of their size.
 func TestHeaderMemory(t *testing.T) {
 	list := func(n int, item func(i int) string) string {
 		items := make([]string, n)
@@ -89,7 +89,7 @@ func TestHeaderMemory(t *testing.T) {
 		total := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s: header of %d kB, %d kB allocated (%v)", name, len(header)>>10, total>>10, err)
 		if limit := uint64(2*len(header) + 64<<20); total > limit {
-			t.Errorf("%s: allocated %d bytes, want %d at most", name, total, limit)
+			t.Errorf("%s: Open allocated %d bytes, want at most %d", name, total, limit)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestTruncatedMeanwhile(t *testing.T) {
 	c := &Checkpoint{Tensors: map[string]*Tensor{}}
 	defer c.Close()
 	if err := c.add(path, m); !errors.Is(err, parallel.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
-		t.Errorf("opening a file truncated since it was mapped: %v, want ErrFault", err)
+		t.Errorf("add of a file truncated after mapping: %v, want ErrFault", err)
 	}
 }
 
@@ -132,8 +132,7 @@ func TestTruncatedAfterwards(t *testing.T) {
 	}
 }
 
-// The library for safetensors stands behind our checks, so one file alone
-// imports it.
+// Only one file imports the safetensors library, because our checks must come before it.
 func TestImports(t *testing.T) {
 	var importers []string
 	root := filepath.Join("..", "..")

@@ -12,8 +12,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// A Dir is a checkpoint's directory. It opens regular files by base name and
-// follows no link out of the directory, except in the Hugging Face cache,
+// A Dir is the directory of a checkpoint. It opens regular files by base name. It
+// follows no symbolic link out of the directory, except in the Hugging Face cache,
 // whose snapshots consist of links to ../../blobs/<hash>.
 type Dir struct {
 	Path  string
@@ -21,15 +21,15 @@ type Dir struct {
 	blobs *os.Root // nil outside the Hugging Face cache
 }
 
-// OpenDir opens the directory at path, which the user named: links on the way
-// to it are followed.
+// OpenDir opens the directory at path, following symbolic links in path, since the user
+// named it.
 func OpenDir(path string) (*Dir, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dir{Path: path, root: root}
-	if hub := cacheOf(path); hub != "" {
+	if hub := hubCache(path); hub != "" {
 		if d.blobs, err = openBlobs(hub); err != nil {
 			root.Close()
 			return nil, err
@@ -38,9 +38,9 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
-// cacheOf returns the directory models--* of which path is snapshots/<revision>,
-// or "".
-func cacheOf(path string) string {
+// hubCache returns the directory models--* of the Hugging Face cache whose
+// snapshots/<revision> is path, or "" if path is not in such a cache.
+func hubCache(path string) string {
 	full, err := filepath.Abs(path)
 	if err != nil {
 		return ""
@@ -56,7 +56,8 @@ func cacheOf(path string) string {
 	return hub
 }
 
-// openBlobs opens hub/blobs, or nothing where the cache was copied without it.
+// openBlobs opens hub/blobs. It returns nil if that does not exist, as in a copy of the
+// cache without it.
 func openBlobs(hub string) (*os.Root, error) {
 	root, err := os.OpenRoot(hub)
 	if err != nil {
@@ -70,7 +71,7 @@ func openBlobs(hub string) (*os.Root, error) {
 	return blobs, err
 }
 
-// Close releases the directory. Files opened from it stay open.
+// Close closes the directory. Files opened from it stay open.
 func (d *Dir) Close() error {
 	if d.blobs != nil {
 		d.blobs.Close()
@@ -78,7 +79,7 @@ func (d *Dir) Close() error {
 	return d.root.Close()
 }
 
-// Has reports whether the directory has an entry of that name, of any kind.
+// Has reports whether the directory has an entry of the given name, of any kind.
 func (d *Dir) Has(name string) bool {
 	_, err := d.root.Lstat(name)
 	return err == nil
@@ -94,8 +95,8 @@ func (d *Dir) Names() ([]string, error) {
 	return names, err
 }
 
-// Open opens a regular file. The error wraps os.ErrNotExist only when there
-// is no entry of that name: a link to nowhere is a fault, not an absence.
+// Open opens a regular file. The error wraps os.ErrNotExist only if the directory has no
+// entry of that name; a dangling symbolic link gives a different error.
 func (d *Dir) Open(name string) (*os.File, error) {
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(d.Path), err)
@@ -114,11 +115,11 @@ func (d *Dir) Open(name string) (*os.File, error) {
 			}
 		}
 	}
-	// A fifo would block in Open, so its kind is asked first.
+	// Check the kind before opening: opening a FIFO would block.
 	info, err = root.Stat(name)
 	switch {
 	case err != nil && link:
-		return nil, fmt.Errorf("%s: a symbolic link that leads out of the directory or to nothing (%v): put the file itself there", defect.Printable(path), errors.Unwrap(err))
+		return nil, fmt.Errorf("%s: a symbolic link to outside the directory or to nothing (%v): replace it with the file itself", defect.Printable(path), errors.Unwrap(err))
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
@@ -127,7 +128,7 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return root.Open(name)
 }
 
-// ReadFile reads a file of at most limit bytes.
+// ReadFile returns the contents of a file of at most limit bytes.
 func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -149,7 +150,7 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// checkName wants a plain base name, on any system.
+// checkName returns an error unless name is a plain base name on every operating system.
 func checkName(name string) error {
 	switch {
 	case name == "" || name == "." || name == ".." || len(name) > 255:

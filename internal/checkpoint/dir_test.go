@@ -13,8 +13,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// tree makes a directory of files; a text that starts with "->" is a symbolic
-// link's target.
+// tree creates a directory with the given files. A text that starts with "->" gives the
+// target of a symbolic link.
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// shard is a file that holds the named tensors, of one byte each.
+// shard returns a file with the named tensors, of one byte each.
 func shard(names ...string) string {
 	var h []string
 	for i, name := range names {
@@ -77,7 +77,7 @@ func TestSingleBeforeIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	want := []string{"model.safetensors is used and model.safetensors.index.json beside it is not, as in transformers"}
+	want := []string{"model.safetensors is used and model.safetensors.index.json is ignored, as in transformers"}
 	if diff := cmp.Diff(want, c.Notes); diff != "" {
 		t.Error(diff)
 	}
@@ -97,19 +97,19 @@ func TestDirRefuses(t *testing.T) {
 		want  string // after the directory
 	}{
 		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
-		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors name the file itself"},
-		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want 8 and more: it is truncated"},
-		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open pytorch_model-00001-of-00002.bin name the file itself"},
-		{"Meta", map[string]string{"consolidated.00.pth": ""}, "/consolidated.00.pth: byte 0: header length: the file has 0 bytes, want 8 and more: it is truncated"},
-		{"Meta's second", map[string]string{"consolidated.01.pth": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open consolidated.01.pth name the file itself"},
+		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors, give its path"},
+		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
+		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open pytorch_model-00001-of-00002.bin, give its path"},
+		{"Meta", map[string]string{"consolidated.00.pth": ""}, "/consolidated.00.pth: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
+		{"Meta's second", map[string]string{"consolidated.01.pth": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open consolidated.01.pth, give its path"},
 		{"a gap in Meta's", map[string]string{"consolidated.00.pth": shard("a"), "consolidated.01.pth": shard("a"), "consolidated.03.pth": ""}, "/consolidated.03.pth: consolidated.02.pth is missing"},
 		{"directory", map[string]string{"model.safetensors/x": ""}, "/model.safetensors: not a regular file"},
-		{"link out", map[string]string{singleName: "->" + outside}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},
-		{"link up", map[string]string{singleName: "->../x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (path escapes from parent): put the file itself there"},
-		{"link to nothing", map[string]string{singleName: "->x"}, "/model.safetensors: a symbolic link that leads out of the directory or to nothing (no such file or directory): put the file itself there"},
+		{"link out", map[string]string{singleName: "->" + outside}, "/model.safetensors: a symbolic link to outside the directory or to nothing (path escapes from parent): replace it with the file itself"},
+		{"link up", map[string]string{singleName: "->../x"}, "/model.safetensors: a symbolic link to outside the directory or to nothing (path escapes from parent): replace it with the file itself"},
+		{"link to nothing", map[string]string{singleName: "->x"}, "/model.safetensors: a symbolic link to outside the directory or to nothing (no such file or directory): replace it with the file itself"},
 		{"index of nothing", with(""), "/model.safetensors.index.json: byte 0: the text ends, want an object"},
 		{"index without a map", with(`{"metadata":{}}`), "/model.safetensors.index.json: weight_map: names 0 shards, want 1 to 4096"},
-		{"index twice", with(index + index), "/model.safetensors.index.json: byte 161: '{' after the value, want the end"},
+		{"index twice", with(index + index), "/model.safetensors.index.json: byte 161: unexpected '{' after the value"},
 		{"unknown key", with(`{"x":1}`), "/model.safetensors.index.json: byte 5: x: unknown key, want metadata and weight_map"},
 		{"duplicate tensor in the index", with(`{"weight_map":{"a":"x","\u0061":"y"}}`), `/model.safetensors.index.json: byte 31: weight_map: key "a" occurs twice`},
 		{"number for a shard", with(`{"weight_map":{"a":1}}`), `/model.safetensors.index.json: byte 19: weight_map.a: found a number, want a string`},
@@ -119,16 +119,16 @@ func TestDirRefuses(t *testing.T) {
 		{"shard with NUL", named(`a\u0000`), `/model.safetensors.index.json: byte 28: weight_map.a: shard "a\x00" is not a plain file name`},
 		{"shard is the directory", named("."), `/model.safetensors.index.json: byte 22: weight_map.a: shard "." is not a plain file name`},
 		{"missing shard", named("x"), "/model.safetensors.index.json: weight_map: shard x is missing"},
-		{"missing tensor", with(strings.Replace(index, `"a"`, `"z":"`+first+`","a"`, 1)), "/" + first + ": z: tensor is missing, model.safetensors.index.json lists it"},
+		{"missing tensor", with(strings.Replace(index, `"a"`, `"z":"`+first+`","a"`, 1)), "/" + first + ": z: tensor is missing, but model.safetensors.index.json lists it"},
 		{"extra tensor", with(strings.Replace(index, `"a":"`+second+`",`, "", 1)), "/" + second + ": a: model.safetensors.index.json does not list this tensor"},
-		{"wrong shard", with(strings.Replace(index, `"a":"`+second, `"a":"`+first, 1)), "/" + second + ": a: model.safetensors.index.json says the tensor is in " + first},
+		{"wrong shard", with(strings.Replace(index, `"a":"`+second, `"a":"`+first, 1)), "/" + second + ": a: model.safetensors.index.json lists the tensor in " + first},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := tree(t, c.files)
 			k, err := Open(dir)
 			if err == nil {
 				k.Close()
-				t.Fatal("opened")
+				t.Fatal("Open accepts the directory")
 			}
 			if got := err.Error(); got != dir+c.want {
 				t.Errorf("got  %s\nwant %s%s", got, dir, c.want)
@@ -138,13 +138,13 @@ func TestDirRefuses(t *testing.T) {
 	t.Run("tensor in two shards", func(t *testing.T) {
 		dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: shard("b", "a", "c")})
 		_, err := Open(dir)
-		if want := filepath.Join(dir, second) + ": b: tensor is stored in " + filepath.Join(dir, first) + " too"; err == nil || err.Error() != want {
+		if want := filepath.Join(dir, second) + ": b: tensor is also stored in " + filepath.Join(dir, first); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	})
 }
 
-// The Hugging Face cache keeps files in blobs and links to them.
+// The Hugging Face cache stores files in blobs and links to them from snapshots.
 func TestCache(t *testing.T) {
 	const snapshot = "models--org--name/snapshots/0123/"
 	dir := tree(t, map[string]string{
@@ -191,7 +191,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: %v passes for absent", name, err)
+			t.Errorf("%s: %v wraps os.ErrNotExist", name, err)
 		}
 	}
 	if _, err := d.Open("absent"); !errors.Is(err, os.ErrNotExist) {
@@ -203,7 +203,7 @@ func TestCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := d.ReadFile(filepath.Base(path), 1000); err == nil {
-			t.Errorf("%s was read", path)
+			t.Errorf("ReadFile follows the link %s", path)
 		}
 		d.Close()
 	}
@@ -216,7 +216,7 @@ func TestReadFile(t *testing.T) {
 	}
 	defer d.Close()
 	if b, err := d.ReadFile("ten", 10); err != nil || string(b) != "0123456789" {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("ReadFile returns %q, %v", b, err)
 	}
 	var corrupt *defect.CorruptError
 	if _, err := d.ReadFile("ten", 9); !errors.As(err, &corrupt) || corrupt.Why != "10 bytes, want at most 9" {
@@ -224,8 +224,8 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// Any text is an error in one line or an index whose shards are plain names, and
-// all that the map uses.
+// parseIndex returns a one-line error, or shards that have plain names and are exactly
+// those in the map.
 func FuzzIndex(f *testing.F) {
 	for _, text := range []string{
 		index, "", "{}", `{"metadata":{}}`, `{"weight_map":{}}`, `{"weight_map":{"a":"../x"}}`, `{"weight_map":{"a":"x","\u0061":"y"}}`,
@@ -237,7 +237,7 @@ func FuzzIndex(f *testing.F) {
 		shardOf, shards, err := parseIndex("index.json", text)
 		if err != nil {
 			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
-				t.Errorf("not one clean line: %q", err)
+				t.Errorf("error has control characters: %q", err)
 			}
 			return
 		}
@@ -245,7 +245,7 @@ func FuzzIndex(f *testing.F) {
 		for name, shard := range shardOf {
 			used[shard] = true
 			if filepath.Base(shard) != shard || shard == "." || shard == ".." {
-				t.Errorf("%q is in shard %q", name, shard)
+				t.Errorf("%q is in shard %q, which is not a plain name", name, shard)
 			}
 		}
 		if len(shards) != len(used) || len(shards) > maxShards || !slices.IsSorted(shards) {

@@ -1,6 +1,6 @@
 package checkpoint
 
-// A DType is the type of a tensor's elements, named as safetensors names it.
+// A DType is the type of a tensor's elements, by its name in safetensors.
 type DType string
 
 const (
@@ -18,12 +18,12 @@ const (
 	F32  DType = "F32"
 	F64  DType = "F64"
 
-	F8E4M3 DType = "F8_E4M3" // without infinities, as torch's float8_e4m3fn
+	F8E4M3 DType = "F8_E4M3" // without infinities: float8_e4m3fn in torch
 	F8E5M2 DType = "F8_E5M2"
 )
 
-// bits is the width of an element. The types that have no name above can be
-// carried but not computed with.
+// bits is the width of an element. This package reads the types without a constant
+// above, but nothing computes with them.
 var bits = map[DType]uint64{
 	Bool: 8, U8: 8, I8: 8, U16: 16, I16: 16, U32: 32, I32: 32, U64: 64, I64: 64,
 	F16: 16, BF16: 16, F32: 32, F64: 64,

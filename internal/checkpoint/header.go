@@ -18,8 +18,8 @@ import (
 //
 //	u64       n, little-endian, at most maxHeader
 //	n bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...},
-//	          perhaps {"__metadata__": {"key": "text", ...}}; padded with spaces
-//	data      the tensors; offsets count from here, and the tensors tile it exactly
+//	          optionally with "__metadata__": {"key": "text", ...}; padded with spaces
+//	data      the tensors, without gaps or overlaps; offsets count from here
 //
 // https://github.com/huggingface/safetensors#format
 const (
@@ -33,7 +33,7 @@ const (
 	metadataKey = "__metadata__"
 )
 
-// A header is what the start of a safetensors file says, checked.
+// A header is the checked header of a safetensors file.
 type header struct {
 	entries  []entry // in the order of their data
 	metadata map[string]string
@@ -51,14 +51,14 @@ func isSafetensors(b []byte) bool {
 	return len(b) > lengthLen && binary.LittleEndian.Uint64(b) <= maxHeader && b[lengthLen] == '{'
 }
 
-// readHeader reads and checks the header of file, whose whole content is b. It
-// touches nothing behind the header.
+// readHeader reads and checks the header of file, whose contents are b. It reads no byte
+// after the header.
 func readHeader(file string, b []byte) (*header, error) {
 	bad := func(off int, field, why string, args ...any) error {
 		return &defect.CorruptError{File: file, Off: int64(off), Field: field, Why: fmt.Sprintf(why, args...)}
 	}
 	if len(b) < lengthLen {
-		return nil, bad(0, "header length", "the file has %d bytes, want %d and more: it is truncated", len(b), lengthLen)
+		return nil, bad(0, "header length", "the file has %d bytes, want at least %d: it is truncated", len(b), lengthLen)
 	}
 	n := binary.LittleEndian.Uint64(b)
 	switch left := uint64(len(b) - lengthLen); {
@@ -73,7 +73,7 @@ func readHeader(file string, b []byte) (*header, error) {
 	if err := h.decode(strictjson.NewDecoder(file, lengthLen, b[lengthLen:h.data])); err != nil {
 		return nil, err
 	}
-	return h, h.tile(file, uint64(len(b)-h.data))
+	return h, h.checkTiling(file, uint64(len(b)-h.data))
 }
 
 func (h *header) decode(d *strictjson.Decoder) error {
@@ -119,32 +119,15 @@ func (e *entry) decode(d *strictjson.Decoder) error {
 				return err
 			}
 			if e.dtype = DType(s); bits[e.dtype] == 0 {
-				return d.Fail("%.64q is not a type of the format", s)
+				return d.Fail("%.64q is not a safetensors type", s)
 			}
 			return nil
 		case "shape":
-			return d.Array(func(i int) error {
-				n, err := d.Uint()
-				switch {
-				case err != nil:
-					return err
-				case i == maxDims:
-					return d.Fail("more than %d dimensions", maxDims)
-				case n > math.MaxInt:
-					return d.Fail("dimension %d is out of range", n)
-				}
-				e.shape = append(e.shape, int(n))
-				return nil
-			})
+			e.shape, err = readShape(d)
+			return err
 		case "data_offsets":
-			return d.Array(func(i int) error {
-				n, err := d.Uint()
-				if err == nil && i == 2 {
-					return d.Fail("more than 2 offsets")
-				}
-				offsets = append(offsets, n)
-				return err
-			})
+			offsets, err = readOffsets(d)
+			return err
 		}
 		return d.Fail("unknown key, want dtype, shape and data_offsets")
 	})
@@ -167,9 +150,37 @@ func (e *entry) decode(d *strictjson.Decoder) error {
 	return nil
 }
 
-// bytes is the size of the tensor. The product of the dimensions other than
-// zero must fit even where a zero makes the tensor empty: readers multiply in
-// different orders.
+func readShape(d *strictjson.Decoder) (shape []int, err error) {
+	err = d.Array(func(i int) error {
+		n, err := d.Uint()
+		switch {
+		case err != nil:
+			return err
+		case i == maxDims:
+			return d.Fail("more than %d dimensions", maxDims)
+		case n > math.MaxInt:
+			return d.Fail("dimension %d is out of range", n)
+		}
+		shape = append(shape, int(n))
+		return nil
+	})
+	return shape, err
+}
+
+func readOffsets(d *strictjson.Decoder) (offsets []uint64, err error) {
+	err = d.Array(func(i int) error {
+		n, err := d.Uint()
+		if err == nil && i == 2 {
+			return d.Fail("more than 2 offsets")
+		}
+		offsets = append(offsets, n)
+		return err
+	})
+	return offsets, err
+}
+
+// bytes returns the size of the tensor. The product of the nonzero dimensions must fit
+// even if another dimension is zero, because readers multiply in different orders.
 func (e *entry) bytes() (n uint64, ok bool) {
 	n, empty := bits[e.dtype], false
 	for _, dim := range e.shape {
@@ -189,9 +200,9 @@ func (e *entry) bytes() (n uint64, ok bool) {
 	return n / 8, n%8 == 0
 }
 
-// tile sorts the entries by offset and checks that they cover size bytes of
-// data without a hole, an overlap or a rest.
-func (h *header) tile(file string, size uint64) error {
+// checkTiling sorts the entries by offset and checks that they cover all size bytes of
+// data without gaps or overlaps.
+func (h *header) checkTiling(file string, size uint64) error {
 	slices.SortFunc(h.entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end), cmp.Compare(a.name, b.name))
 	})
@@ -199,11 +210,11 @@ func (h *header) tile(file string, size uint64) error {
 	for i := range h.entries {
 		switch e := &h.entries[i]; {
 		case e.begin < end:
-			return defect.Corrupt(file, e.name, "data begin at %d, inside %.128q, which ends at %d", e.begin, h.entries[i-1].name, end)
+			return defect.Corrupt(file, e.name, "data begins at %d, inside %.128q, which ends at %d", e.begin, h.entries[i-1].name, end)
 		case e.begin > end:
-			return defect.Corrupt(file, e.name, "data begin at %d, nothing owns the %d bytes before", e.begin, e.begin-end)
+			return defect.Corrupt(file, e.name, "data begins at %d, no tensor has the %d bytes before it", e.begin, e.begin-end)
 		case e.end > size:
-			return defect.Corrupt(file, e.name, "data end at %d, the file holds %d bytes of data: it is truncated", e.end, size)
+			return defect.Corrupt(file, e.name, "data ends at %d, the file has %d bytes of data: it is truncated", e.end, size)
 		default:
 			end = e.end
 		}

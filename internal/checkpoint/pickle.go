@@ -10,12 +10,12 @@ import (
 	"thimble/internal/defect"
 )
 
-// A pickle is a program for a small stack machine. Python's runs whatever the
-// program names; this one only builds values, and the names it accepts are
-// those of the table globals. Nothing is ever called.
+// A pickle is a program for a small stack machine. Python's machine calls any function
+// that the program names. This one is restricted: it only builds values, accepts only the
+// names in the table globals, and never executes code.
 //
-// The values are nil, bool, int64, float64, string, tuple, *list, *dict,
-// global, *storage and *view. Protocol 2 is the one torch.save writes.
+// The values are nil, bool, int64, float64, string, tuple, *list, *dict, global, *storage
+// and *view. torch.save writes protocol 2.
 // https://github.com/python/cpython/blob/main/Lib/pickletools.py
 const (
 	maxPickle = 64 << 20 // bytes
@@ -24,32 +24,17 @@ const (
 	maxLine   = 256 // bytes of a name
 )
 
-type (
-	tuple []any
-	list  struct{ items []any }
-	// A dict keeps the order of its keys, which are strings or integers; the
-	// last value of a key counts, as in Python.
-	dict struct {
-		keys   []any
-		values map[any]any
-	}
-	// A global is a name from the table.
-	global struct{ module, name string }
-)
-
-func newDict() *dict { return &dict{values: map[any]any{}} }
-
 // A machine runs one pickle.
 type machine struct {
 	file  string
-	b     []byte // the whole text that the pickle lies in; offsets in errors count from its start
+	b     []byte // the contents that contain the pickle; offsets in errors count from its start
 	at    int    // offset of the next byte in b
-	op    int    // offset of the opcode that is running
+	op    int    // offset of the current opcode
 	stack []any
 	marks []int // lengths of the stack
 	memo  map[uint32]any
 
-	// storage returns the storage that a persistent id names.
+	// storage returns the storage with a persistent id.
 	storage func(id tuple) (*storage, error)
 }
 
@@ -59,20 +44,20 @@ func (m *machine) corrupt(format string, args ...any) error {
 
 func (m *machine) unsupported(format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
-	return fmt.Errorf("%s: byte %d: %w; load it with torch and save the state dict alone", defect.Printable(m.file), m.op, defect.Unsupported("pickle", "%s", what))
+	return fmt.Errorf("%s: byte %d: %w; load it with torch and save only the state dict", defect.Printable(m.file), m.op, defect.Unsupported("pickle", "%s", what))
 }
 
 // take returns the next n bytes.
 func (m *machine) take(n uint64) ([]byte, error) {
 	if left := len(m.b) - m.at; n > uint64(left) {
-		return nil, m.corrupt("wants %d bytes, %d are left: it is truncated", n, left)
+		return nil, m.corrupt("needs %d bytes, %d are left: it is truncated", n, left)
 	}
 	b := m.b[m.at:][:n]
 	m.at += int(n)
 	return b, nil
 }
 
-// run runs the pickle to its STOP and returns the one value that is left.
+// run runs the pickle up to its STOP and returns the only value on the stack.
 func (m *machine) run() (any, error) {
 	m.memo = map[uint32]any{}
 	start := m.at
@@ -103,14 +88,14 @@ func (m *machine) run() (any, error) {
 
 // step runs one operation other than STOP.
 func (m *machine) step(code byte) error {
-	if width, ok := arguments[code]; ok {
+	if width, ok := operandBytes[code]; ok {
 		b, err := m.take(uint64(width))
 		if err != nil {
 			return err
 		}
-		var wide [8]byte
-		copy(wide[:], b)
-		return m.sized(code, binary.LittleEndian.Uint64(wide[:]))
+		var operand [8]byte
+		copy(operand[:], b)
+		return m.stepOperand(code, binary.LittleEndian.Uint64(operand[:]))
 	}
 	switch code {
 	case '(':
@@ -156,9 +141,8 @@ func (m *machine) step(code byte) error {
 	return nil
 }
 
-// arguments gives the width in bytes of the little-endian number that follows
-// an opcode.
-var arguments = map[byte]int{
+// operandBytes is the width in bytes of the little-endian number that follows an opcode.
+var operandBytes = map[byte]int{
 	'\x80': 1,                 // PROTO
 	'K':    1, 'M': 2, 'J': 4, // BININT1, BININT2, BININT
 	'\x8a': 1,         // LONG1
@@ -168,12 +152,12 @@ var arguments = map[byte]int{
 	'h': 1, 'j': 4, // BINGET, LONG_BINGET
 }
 
-// sized runs an operation that has the number n behind it.
-func (m *machine) sized(code byte, n uint64) error {
+// stepOperand runs an operation whose opcode is followed by the number n.
+func (m *machine) stepOperand(code byte, n uint64) error {
 	switch code {
 	case '\x80':
 		if n != 2 {
-			return m.unsupported("protocol %d, only 2,", n)
+			return m.unsupported("protocol %d (want 2)", n)
 		}
 	case 'K', 'M':
 		m.push(int64(n))
@@ -218,7 +202,7 @@ func (m *machine) sized(code byte, n uint64) error {
 	case 'h', 'j':
 		v, ok := m.memo[uint32(n)]
 		if !ok {
-			return m.corrupt("gets memo %d, nothing was put there", n)
+			return m.corrupt("reads memo %d, which was not written", n)
 		}
 		m.push(v)
 	}
@@ -227,7 +211,7 @@ func (m *machine) sized(code byte, n uint64) error {
 
 func (m *machine) push(v any) { m.stack = append(m.stack, v) }
 
-// floor is the number of values below the last mark, which no operation takes.
+// floor returns the number of values below the last mark. No operation may take them.
 func (m *machine) floor() int {
 	if len(m.marks) == 0 {
 		return 0
@@ -245,7 +229,7 @@ func (m *machine) pop() (any, error) {
 	return v, nil
 }
 
-// popN returns the last n values, which the next push overwrites.
+// popN removes and returns the last n values. The next push overwrites them.
 func (m *machine) popN(n int) ([]any, error) {
 	from := len(m.stack) - n
 	if from < m.floor() {
@@ -256,7 +240,7 @@ func (m *machine) popN(n int) ([]any, error) {
 	return v, nil
 }
 
-// sinceMark drops the last mark and returns the number of values above it.
+// sinceMark removes the last mark and returns the number of values above it.
 func (m *machine) sinceMark() (int, error) {
 	if len(m.marks) == 0 {
 		return 0, m.corrupt("no mark")
@@ -279,13 +263,13 @@ func (m *machine) appends(n int) error {
 	if err != nil {
 		return err
 	}
-	on, err := m.pop()
+	target, err := m.pop()
 	if err != nil {
 		return err
 	}
-	l, ok := on.(*list)
+	l, ok := target.(*list)
 	if !ok {
-		return m.corrupt("appends to %s", kindOf(on))
+		return m.corrupt("appends to %s", kindOf(target))
 	}
 	l.items = append(l.items, v...)
 	m.push(l)
@@ -297,13 +281,13 @@ func (m *machine) setItems(n int) error {
 	if err != nil {
 		return err
 	}
-	on, err := m.pop()
+	target, err := m.pop()
 	if err != nil {
 		return err
 	}
-	d, ok := on.(*dict)
+	d, ok := target.(*dict)
 	if !ok || n%2 != 0 {
-		return m.corrupt("sets %d keys and values in %s", n, kindOf(on))
+		return m.corrupt("sets %d keys and values in %s", n, kindOf(target))
 	}
 	for i := 0; i < n; i += 2 {
 		switch v[i].(type) {
@@ -311,7 +295,7 @@ func (m *machine) setItems(n int) error {
 		default:
 			return m.unsupported("%s as a key", kindOf(v[i]))
 		}
-		if _, again := d.values[v[i]]; !again {
+		if _, exists := d.values[v[i]]; !exists {
 			d.keys = append(d.keys, v[i])
 		}
 		d.values[v[i]] = v[i+1]
@@ -320,8 +304,8 @@ func (m *machine) setItems(n int) error {
 	return nil
 }
 
-// global reads the two lines of a name. The pair is compared, not the joined
-// text: where the dot falls matters.
+// global reads the two lines of a name, module and object. It looks up the pair and not
+// the text joined with a dot, which could be split in more than one way.
 func (m *machine) global() error {
 	var line [2]string
 	for i := range line {
@@ -329,7 +313,7 @@ func (m *machine) global() error {
 		n := bytes.IndexByte(rest[:min(len(rest), maxLine)], '\n')
 		switch {
 		case n < 0 && len(rest) < maxLine:
-			return m.corrupt("the name ends nowhere: it is truncated")
+			return m.corrupt("the name has no end: it is truncated")
 		case n < 0:
 			return m.corrupt("name of more than %d bytes", maxLine)
 		}
@@ -351,7 +335,7 @@ func (m *machine) persistent() error {
 	}
 	id, ok := v.(tuple)
 	if !ok || m.storage == nil {
-		return m.corrupt("persistent id is %s, want a tuple that names a storage", kindOf(v))
+		return m.corrupt("persistent id is %s, want a tuple that identifies a storage", kindOf(v))
 	}
 	s, err := m.storage(id)
 	if err == nil {
@@ -360,7 +344,7 @@ func (m *machine) persistent() error {
 	return err
 }
 
-// reduce stands for a call, of the few things that need none.
+// reduce replaces a function and its arguments with the value that construct returns.
 func (m *machine) reduce() error {
 	v, err := m.popN(2)
 	if err != nil {
@@ -371,51 +355,24 @@ func (m *machine) reduce() error {
 	if !isGlobal || !isTuple {
 		return m.corrupt("calls %s with %s", kindOf(v[0]), kindOf(v[1]))
 	}
-	made, err := m.make(g, args)
+	value, err := m.construct(g, args)
 	if err == nil {
-		m.push(made)
+		m.push(value)
 	}
 	return err
 }
 
-// build drops the attributes of an OrderedDict, in a state dict the version of
-// each module.
+// build discards the attributes of an OrderedDict. In a state dict they are the versions
+// of the modules.
 func (m *machine) build() error {
 	v, err := m.popN(2)
 	if err != nil {
 		return err
 	}
-	on, ok := v[0].(*dict)
+	d, ok := v[0].(*dict)
 	if _, ok2 := v[1].(*dict); !ok || !ok2 {
 		return m.unsupported("setting the state of %s to %s", kindOf(v[0]), kindOf(v[1]))
 	}
-	m.push(on)
+	m.push(d)
 	return nil
-}
-
-// kindOf names the kind of a value for an error.
-func kindOf(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "None"
-	case bool:
-		return "a bool"
-	case int64:
-		return "an integer"
-	case float64:
-		return "a float"
-	case string:
-		return "a string"
-	case tuple:
-		return "a tuple"
-	case *list:
-		return "a list"
-	case *dict:
-		return "a dict"
-	case global:
-		return v.module + "." + v.name
-	case *storage:
-		return "a storage"
-	}
-	return "a tensor"
 }

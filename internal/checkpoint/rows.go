@@ -6,15 +6,15 @@ import (
 	"thimble/internal/mmap"
 )
 
-// A Source makes the rows of a tensor whose bytes do not lie one row after the
-// other in one place. Row writes row r to dst, of the length of a row; Release
-// gives back the memory that was mapped for it. Goroutines may share a Source.
+// A Source supplies the rows of a tensor that is not stored in row-major order in one
+// place. Row writes row r to dst, which has the length of a row. Release tells the
+// system that it may reclaim the mapped memory. A Source is safe for concurrent use.
 type Source interface {
 	Row(dst []byte, r int)
 	Release()
 }
 
-// Rows is the product of all dimensions of t but the last.
+// Rows returns the product of all dimensions of t except the last.
 func (t *Tensor) Rows() int {
 	n := 1
 	for i := 0; i < len(t.Shape)-1; i++ {
@@ -23,7 +23,8 @@ func (t *Tensor) Rows() int {
 	return n
 }
 
-// RowBytes is the length of a row: t's last dimension, or its one element.
+// RowBytes returns the length in bytes of a row, which spans the last dimension of t. A
+// scalar is one row.
 func (t *Tensor) RowBytes() int {
 	n := uint64(1)
 	if len(t.Shape) > 0 {
@@ -32,7 +33,8 @@ func (t *Tensor) RowBytes() int {
 	return int(n * bits[t.DType] / 8)
 }
 
-// Row returns row r of t, read-only: part of Data, or dst, of RowBytes, filled.
+// Row returns row r of t, read-only. It may fill dst, of at least RowBytes bytes, and
+// return it.
 func (t *Tensor) Row(dst []byte, r int) []byte {
 	n := t.RowBytes()
 	if t.Source == nil {
@@ -42,7 +44,8 @@ func (t *Tensor) Row(dst []byte, r int) []byte {
 	return dst[:n]
 }
 
-// Release gives back the memory of t, which costs a read when it is used again.
+// Release tells the system that it may reclaim the memory of t. The system reads it
+// again when it is used again.
 func (t *Tensor) Release() {
 	if t.Source != nil {
 		t.Source.Release()
@@ -60,17 +63,17 @@ func (v *view) Row(dst []byte, r int) {
 	}
 	size := bits[v.dtype] / 8
 	for ; len(dst) > 0; dst = dst[size:] {
-		copy(dst, v.of.data[at*size:][:size])
+		copy(dst, v.storage.data[at*size:][:size])
 		at += v.strides[last]
 	}
 }
 
-func (v *view) Release() { mmap.Release(v.of.data) }
+func (v *view) Release() { mmap.Release(v.storage.data) }
 
-// stack is tensors one below the other: their rows in turn.
-type stack []*Tensor
+// stacked is a Source for the concatenation of tensors along the rows.
+type stacked []*Tensor
 
-func (s stack) Row(dst []byte, r int) {
+func (s stacked) Row(dst []byte, r int) {
 	for _, t := range s {
 		if n := t.Rows(); r >= n {
 			r -= n
@@ -81,12 +84,12 @@ func (s stack) Row(dst []byte, r int) {
 	}
 }
 
-func (s stack) Release() { each(s) }
+func (s stacked) Release() { releaseAll(s) }
 
-// beside is tensors side by side: each row is made of a row of each.
-type beside []*Tensor
+// sideBySide is a Source for the concatenation of tensors along the columns.
+type sideBySide []*Tensor
 
-func (s beside) Row(dst []byte, r int) {
+func (s sideBySide) Row(dst []byte, r int) {
 	for _, t := range s {
 		n := t.RowBytes()
 		copy(dst, t.Row(dst[:n], r))
@@ -94,15 +97,15 @@ func (s beside) Row(dst []byte, r int) {
 	}
 }
 
-func (s beside) Release() { each(s) }
+func (s sideBySide) Release() { releaseAll(s) }
 
-func each(parts []*Tensor) {
+func releaseAll(parts []*Tensor) {
 	for _, t := range parts {
 		t.Release()
 	}
 }
 
-// Same reports whether two tensors have the same type, shape and bytes.
+// Same reports whether a and b have the same type, shape and bytes.
 func Same(a, b *Tensor) bool {
 	if a.DType != b.DType || !slices.Equal(a.Shape, b.Shape) {
 		return false

@@ -6,15 +6,15 @@ import (
 	"thimble/internal/defect"
 )
 
-// readSafetensors adds the tensors of a safetensors file to c. The library
-// comes second: it takes the last of duplicate keys, invalid UTF-8, a null
-// header and anything that follows the header's object.
+// readSafetensors adds the tensors of a safetensors file to c. It checks the header
+// before it calls the library, which accepts duplicate keys (the last one counts),
+// invalid UTF-8, a null header, and any data after the header's object.
 func readSafetensors(c *Checkpoint, file string, b []byte) error {
 	h, err := readHeader(file, b)
 	if err != nil {
 		return err
 	}
-	data, err := views(file, b, h)
+	data, err := tensorData(file, b, h)
 	if err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 	for i := range h.entries {
 		e := &h.entries[i]
 		if other := c.Tensors[e.name]; other != nil {
-			return defect.Corrupt(file, e.name, "tensor is stored in %s too", defect.Printable(other.File))
+			return defect.Corrupt(file, e.name, "tensor is also stored in %s", defect.Printable(other.File))
 		}
 		d := data(e)
 		c.Tensors[e.name] = &Tensor{Name: e.name, File: file, DType: e.dtype, Shape: e.shape, Data: d[:len(d):len(d)]}
@@ -32,14 +32,14 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 	return nil
 }
 
-// maxDecode is the longest header the library is given: it decodes JSON into
-// maps, which takes some forty times the size of the text.
+// maxDecode is the longest header that the library gets, in bytes. It decodes JSON into
+// maps, which take some forty times the size of the text.
 const maxDecode = 1 << 20
 
-// views returns a function from a header's entry to its bytes. The library
-// rejects a whole file for one type it does not know; we slice such files
-// ourselves, so that a tensor nobody asks for hurts nobody.
-func views(file string, b []byte, h *header) (func(*entry) []byte, error) {
+// tensorData returns a function that returns the bytes of a header's entry. The library
+// rejects a file that has a single tensor of a type it does not know. For such a file
+// the function does not use the library, because the model may not need that tensor.
+func tensorData(file string, b []byte, h *header) (func(*entry) []byte, error) {
 	slice := func(e *entry) []byte { return b[h.data:][e.begin:e.end] }
 	if h.data > maxDecode {
 		return slice, nil

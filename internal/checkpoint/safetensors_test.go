@@ -16,7 +16,7 @@ import (
 	"thimble/internal/defect"
 )
 
-// file is a safetensors file with the given header and size bytes of data.
+// file returns a safetensors file with the given header and size bytes of data.
 func file(header string, size int) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	b = append(b, header...)
@@ -26,7 +26,7 @@ func file(header string, size int) []byte {
 	return b
 }
 
-// write puts b into a file of a new directory and returns its path.
+// write writes b to a file in a new directory and returns its path.
 func write(t testing.TB, b []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x")
@@ -65,12 +65,12 @@ func TestOpenFile(t *testing.T) {
 		t.Error(diff)
 	}
 	if a := c.Tensors["a"].Data; cap(a) != len(a) {
-		t.Errorf("a's data can grow into b's: cap %d", cap(a))
+		t.Errorf("appending to a's data would overwrite b's: len %d, cap %d", len(a), cap(a))
 	}
 }
 
-// A type that the library does not know harms only the tensor that has it.
-func TestForeignTypes(t *testing.T) {
+// Open accepts a file that has types which the library does not know.
+func TestTypesUnknownToLibrary(t *testing.T) {
 	b := file(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},`+
 		`"q":{"dtype":"F8_E4M3","shape":[5],"data_offsets":[0,5]},`+
 		`"r":{"dtype":"F4","shape":[2,7],"data_offsets":[5,12]},`+
@@ -114,8 +114,8 @@ func TestRefuses(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		{"empty", nil, "byte 0: header length: the file has 0 bytes, want 8 and more: it is truncated"},
-		{"short", []byte("1234567"), "byte 0: header length: the file has 7 bytes, want 8 and more: it is truncated"},
+		{"empty", nil, "byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
+		{"short", []byte("1234567"), "byte 0: header length: the file has 7 bytes, want at least 8: it is truncated"},
 		{"huge header", length(1<<63, "{}"), "byte 0: header length: 9223372036854775808, want at most 100000000: not a safetensors file"},
 		{"wrapping header", length(1<<64-8, "{}"), "byte 0: header length: 18446744073709551608, want at most 100000000: not a safetensors file"},
 		{"long header", length(100, "{}"), "byte 0: header length: 100, the file has 2 bytes left: it is truncated"},
@@ -123,10 +123,10 @@ func TestRefuses(t *testing.T) {
 		{"null header", file("null", 0), "byte 8: header: does not start with '{': not a safetensors file"},
 		{"leading space", file(" {}", 0), "byte 8: header: does not start with '{': not a safetensors file"},
 		{"text", []byte(`{"model_type": "llama"}`), `byte 0: header length: 6875982213128462971, want at most 100000000: not a safetensors file`},
-		{"second object", file("{}{}", 0), "byte 10: '{' after the value, want the end"},
-		{"zero padding", file("{}\x00", 0), `byte 10: '\x00' after the value, want the end`},
+		{"second object", file("{}{}", 0), "byte 10: unexpected '{' after the value"},
+		{"zero padding", file("{}\x00", 0), `byte 10: unexpected '\x00' after the value`},
 		{"invalid UTF-8", file(`{"`+"\xff"+`":{}}`, 0), "byte 11: string is not UTF-8"},
-		{"lone surrogate", file(`{"\ud800":{}}`, 0), "byte 16: half of a surrogate pair"},
+		{"lone surrogate", file(`{"\ud800":{}}`, 0), "byte 16: unpaired surrogate"},
 		{"deep", file(`{"a":`+strings.Repeat("[", 70), 0), "byte 13: a: found an array, want an object"},
 		{"deep shape", file(`{"a":{"shape":`+strings.Repeat("[", 70), 0), "byte 23: a.shape: found an array, want a number"},
 		{"duplicate tensor", file("{"+tensor("a", "U8", "[1]", 0, 1)+`,"\u0061":{}}`, 1), `byte 69: key "a" occurs twice`},
@@ -138,8 +138,8 @@ func TestRefuses(t *testing.T) {
 		{"missing key", file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "byte 39: a: has 2 keys, want dtype, shape and data_offsets"},
 		{"null tensor", file(`{"a":null}`, 0), "byte 13: a: found null, want an object"},
 		{"null dtype", file(`{"a":{"dtype":null}}`, 0), "byte 22: a.dtype: found null, want a string"},
-		{"unknown dtype", file(one("a", "F7", "[1]", 0, 1), 1), `byte 26: a.dtype: "F7" is not a type of the format`},
-		{"dtype in lower case", file(one("a", "f32", "[1]", 0, 4), 4), `byte 27: a.dtype: "f32" is not a type of the format`},
+		{"unknown dtype", file(one("a", "F7", "[1]", 0, 1), 1), `byte 26: a.dtype: "F7" is not a safetensors type`},
+		{"dtype in lower case", file(one("a", "f32", "[1]", 0, 4), 4), `byte 27: a.dtype: "f32" is not a safetensors type`},
 		{"float shape", file(one("a", "U8", "[1.0]", 0, 1), 1), `byte 39: a.shape: "1.0", want a whole number of at most 64 bits`},
 		{"negative shape", file(one("a", "U8", "[-1]", 0, 1), 1), `byte 38: a.shape: "-1", want a whole number of at most 64 bits`},
 		{"huge dimension", file(one("a", "U8", "[9223372036854775808]", 0, 1), 1), `byte 55: a.shape: dimension 9223372036854775808 is out of range`},
@@ -151,37 +151,37 @@ func TestRefuses(t *testing.T) {
 		{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}`, 1), "byte 60: a.data_offsets: more than 2 offsets"},
 		{"backward offsets", file(one("a", "U8", "[1]", 1, 0), 1), `byte 60: a: data_offsets are [1, 0], shape [1] of U8 takes 1 bytes`},
 		{"wrong size", file(one("a", "F16", "[2,2]", 0, 7), 7), `byte 63: a: data_offsets are [0, 7], shape [2 2] of F16 takes 8 bytes`},
-		{"truncated", file(one("a", "U8", "[9]", 0, 9), 8), "a: data end at 9, the file holds 8 bytes of data: it is truncated"},
+		{"truncated", file(one("a", "U8", "[9]", 0, 9), 8), "a: data ends at 9, the file has 8 bytes of data: it is truncated"},
 		{"trailing", file(one("a", "U8", "[8]", 0, 8), 9), "1 bytes follow the last tensor"},
-		{"hole at the start", file(one("a", "U8", "[8]", 1, 9), 9), "a: data begin at 1, nothing owns the 1 bytes before"},
-		{"hole", file(two(9, 16), 16), "b: data begin at 9, nothing owns the 1 bytes before"},
-		{"overlap", file(two(7, 16), 16), `b: data begin at 7, inside "a", which ends at 8`},
-		{"same place", file(two(0, 8), 8), `b: data begin at 0, inside "a", which ends at 8`},
+		{"hole at the start", file(one("a", "U8", "[8]", 1, 9), 9), "a: data begins at 1, no tensor has the 1 bytes before it"},
+		{"hole", file(two(9, 16), 16), "b: data begins at 9, no tensor has the 1 bytes before it"},
+		{"overlap", file(two(7, 16), 16), `b: data begins at 7, inside "a", which ends at 8`},
+		{"same place", file(two(0, 8), 8), `b: data begins at 0, inside "a", which ends at 8`},
 		{"empty name", file(one("", "U8", "[1]", 0, 1), 1), "byte 12: name of 0 bytes, want 1 to 1024"},
 		{"long name", file(one(strings.Repeat("n", 1025), "U8", "[1]", 0, 1), 1), strings.Repeat("n", 128) + "...: name of 1025 bytes, want 1 to 1024"},
 		{"escape in a name", file(`{"a\u001b[2J":{}}`, 0), `"a\x1b[2J": control character in the name`},
 		{"many tensors", file("{"+many.String()[1:]+"}", 0), "65536: more than 65536 tensors"},
 		{"much metadata", file(`{"__metadata__":{`+metadata.String()[1:]+"}}", 0), "__metadata__.65536: more than 65536 entries"},
 		{"PyTorch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00"), "zip: zip: not a valid zip file: it is damaged or truncated"},
-		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "byte 15: pickle: wants 1 bytes, 0 are left: it is truncated"},
-		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file as a part of one is not supported; open it by its own name"},
+		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "byte 15: pickle: needs 1 bytes, 0 are left: it is truncated"},
+		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file as part of a checkpoint is not supported; open it by its own path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := write(t, c.b)
 			k, err := Open(path)
 			if err == nil {
 				k.Close()
-				t.Fatalf("opened, want %s", c.want)
+				t.Fatalf("Open accepts the file, want %s", c.want)
 			}
 			if !strings.HasPrefix(err.Error(), path+": ") || !strings.HasSuffix(err.Error(), ": "+c.want) {
 				t.Errorf("got  %v\nwant %s: %s", err, path, c.want)
 			}
 			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
-				t.Errorf("not one clean line: %q", err)
+				t.Errorf("error has control characters: %q", err)
 			}
 			var corrupt *defect.CorruptError
 			if errors.As(err, &corrupt) == errors.Is(err, defect.ErrUnsupported) {
-				t.Errorf("%v is not of one kind", err)
+				t.Errorf("%v, want either a CorruptError or ErrUnsupported", err)
 			}
 		})
 	}
@@ -197,15 +197,15 @@ func TestTruncation(t *testing.T) {
 		var corrupt *defect.CorruptError
 		if c, err := Open(path); err == nil {
 			c.Close()
-			t.Fatalf("a prefix of %d of %d bytes was opened", n, len(whole))
+			t.Fatalf("Open accepts the first %d of %d bytes", n, len(whole))
 		} else if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), "truncated") {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 	}
 }
 
-// Whatever the header says, reading it does not panic; what is accepted tiles
-// the data, and the library reads the same if it knows the types.
+// No header makes readHeader panic. The entries of an accepted header tile the data, and
+// the library, if it knows the types, reads the same bytes.
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte(small), uint16(32))
 	f.Add([]byte(`{}`), uint16(0))
@@ -217,9 +217,9 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		data, err := views("f", b, h)
+		data, err := tensorData("f", b, h)
 		if err != nil {
-			t.Fatalf("only the library refuses %q: %v", text, err)
+			t.Fatalf("the library rejects a header that readHeader accepts: %q: %v", text, err)
 		}
 		var tiled []byte
 		for i := range h.entries {
@@ -235,7 +235,7 @@ func FuzzHeader(f *testing.F) {
 			t.Fatalf("%q: tensors do not tile the data", text)
 		}
 		if !slices.IsSortedFunc(h.entries, func(a, b entry) int { return int(a.begin) - int(b.begin) }) {
-			t.Fatalf("%q: not in order", text)
+			t.Fatalf("%q: entries are not sorted by offset", text)
 		}
 	})
 }

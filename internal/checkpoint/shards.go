@@ -25,7 +25,7 @@ const (
 	maxShards = 4096
 )
 
-// openDir opens the checkpoint that a directory holds.
+// openDir opens the checkpoint in a directory.
 func (c *Checkpoint) openDir(path string) error {
 	d, err := OpenDir(path)
 	if err != nil {
@@ -39,10 +39,10 @@ func (c *Checkpoint) openDir(path string) error {
 		}
 	}
 	if len(found) == 0 {
-		return nothingIn(d)
+		return noCheckpoint(d)
 	}
 	for _, other := range found[1:] {
-		c.Notes = append(c.Notes, found[0]+" is used and "+other+" beside it is not, as in transformers")
+		c.Notes = append(c.Notes, found[0]+" is used and "+other+" is ignored, as in transformers")
 	}
 	switch first := found[0]; first {
 	case indexName, torchIndex:
@@ -54,9 +54,9 @@ func (c *Checkpoint) openDir(path string) error {
 	}
 }
 
-// nothingIn says what a directory without a checkpoint of the usual names
-// holds instead.
-func nothingIn(d *Dir) error {
+// noCheckpoint returns the error for a directory without a checkpoint of the usual
+// names. It suggests a file that may be a checkpoint.
+func noCheckpoint(d *Dir) error {
 	names, err := d.Names()
 	if err != nil {
 		return err
@@ -65,9 +65,9 @@ func nothingIn(d *Dir) error {
 	for _, name := range names {
 		switch path.Ext(name) {
 		case ".safetensors":
-			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, singleName, indexName, defect.Printable(name))
+			return fmt.Errorf("%s: no %s or %s; to open %s, give its path", dir, singleName, indexName, defect.Printable(name))
 		case ".bin", ".pt", ".pth":
-			return fmt.Errorf("%s: no %s or %s; to open %s name the file itself", dir, torchName, torchIndex, defect.Printable(name))
+			return fmt.Errorf("%s: no %s or %s; to open %s, give its path", dir, torchName, torchIndex, defect.Printable(name))
 		}
 	}
 	return fmt.Errorf("%s: no checkpoint here, want %s, %s, an index of shards or %s", dir, singleName, torchName, consolidatedName)
@@ -87,8 +87,8 @@ func (c *Checkpoint) openIn(d *Dir, name string) error {
 	return c.add(filepath.Join(d.Path, name), m)
 }
 
-// openShards opens every shard that the index names. Each tensor must lie in
-// the shard that the index says, and no other tensor in any.
+// openShards opens every shard in the index. Each tensor must be in the shard that the
+// index gives for it, and no shard may have other tensors.
 func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 	index := filepath.Join(d.Path, indexName)
 	text, err := d.ReadFile(indexName, maxIndex)
@@ -113,20 +113,20 @@ func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 		case !ok:
 			return defect.Corrupt(t.File, name, "%s does not list this tensor", indexName)
 		case shard != filepath.Base(t.File):
-			return defect.Corrupt(t.File, name, "%s says the tensor is in %s", indexName, shard)
+			return defect.Corrupt(t.File, name, "%s lists the tensor in %s", indexName, shard)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		if c.Tensors[name] == nil {
-			return defect.Corrupt(filepath.Join(d.Path, shardOf[name]), name, "tensor is missing, %s lists it", indexName)
+			return defect.Corrupt(filepath.Join(d.Path, shardOf[name]), name, "tensor is missing, but %s lists it", indexName)
 		}
 	}
 	return nil
 }
 
-// parseIndex reads {"metadata": ..., "weight_map": {tensor: shard}}. It
-// returns the map and the shards' names, sorted. The metadata hold a total
-// size that writers disagree on; it decides nothing here.
+// parseIndex parses {"metadata": ..., "weight_map": {tensor: shard}}. It returns the map
+// and the sorted names of the shards. It ignores the metadata, whose total size different
+// programs compute differently.
 func parseIndex(file string, text []byte) (shardOf map[string]string, shards []string, err error) {
 	d := strictjson.NewDecoder(file, 0, text)
 	err = d.Object(func(key string) error {

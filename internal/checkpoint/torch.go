@@ -11,8 +11,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// The names that a pickle by torch.save may use, and what each is: a function
-// that builds a tensor, a storage class with the type of its elements, a type.
+// globals lists the names that a pickle by torch.save may use. The value is a builder for
+// a function, and the DType of the elements for a storage class or a type.
 // https://github.com/pytorch/pytorch/blob/main/torch/_utils.py
 var globals = map[global]any{
 	{"collections", "OrderedDict"}: buildDict,
@@ -59,7 +59,7 @@ var globals = map[global]any{
 	{"torch", "float8_e5m2fnuz"}: DType("F8_E5M2FNUZ"),
 }
 
-// builders are the kinds of globals that REDUCE may name.
+// A builder is a function that the opcode REDUCE may call.
 type builder int
 
 const (
@@ -70,29 +70,29 @@ const (
 	buildSize
 )
 
-// A storage is the memory that one or more tensors look at.
+// A storage is the memory of one or more tensors.
 type storage struct {
 	key   string
 	dtype DType
 	size  uint64 // bytes
-	data  []byte // once it is located
+	data  []byte // set by locate
 }
 
-// A view is a tensor as torch stores it: strides and offset in elements.
+// A view is a tensor as torch stores it. Its strides and offset count elements.
 type view struct {
-	of      *storage
+	storage *storage
 	dtype   DType
 	offset  uint64
 	shape   []int
 	strides []uint64
 }
 
-// make returns what calling g with args returns in Python.
-func (m *machine) make(g global, args tuple) (any, error) {
+// construct returns the value that calling g with args returns in Python.
+func (m *machine) construct(g global, args tuple) (any, error) {
 	kind, ok := globals[g].(builder)
 	switch {
 	case !ok:
-		return nil, m.unsupported("a call of %s.%s", g.module, g.name)
+		return nil, m.unsupported("calling %s.%s", g.module, g.name)
 	case kind == buildDict && len(args) == 0:
 		return newDict(), nil
 	case kind == buildSize && len(args) == 1:
@@ -113,11 +113,11 @@ func (m *machine) make(g global, args tuple) (any, error) {
 			return m.view(f, inner)
 		}
 	}
-	return nil, m.corrupt("%d arguments, or of other types than %s takes", len(args), g.name)
+	return nil, m.corrupt("%s called with %d arguments, or with types that it does not take", g.name, len(args))
 }
 
-// view makes a tensor of (storage, offset, shape, strides, requires_grad,
-// hooks), to which version 3 adds its type.
+// view returns the tensor of the arguments (storage, offset, shape, strides,
+// requires_grad, hooks), to which version 3 adds the type.
 func (m *machine) view(g global, args tuple) (*view, error) {
 	v := &view{}
 	typed := g.name == "_rebuild_tensor_v3"
@@ -125,10 +125,10 @@ func (m *machine) view(g global, args tuple) (*view, error) {
 		return nil, m.corrupt("%s with %d arguments", g.name, len(args))
 	}
 	var ok bool
-	if v.of, ok = args[0].(*storage); !ok {
+	if v.storage, ok = args[0].(*storage); !ok {
 		return nil, m.corrupt("a tensor of %s, want a storage", kindOf(args[0]))
 	}
-	v.dtype = v.of.dtype
+	v.dtype = v.storage.dtype
 	if typed {
 		name, _ := args[6].(global)
 		if v.dtype, ok = globals[name].(DType); !ok || strings.HasSuffix(name.name, "Storage") {
@@ -140,9 +140,9 @@ func (m *machine) view(g global, args tuple) (*view, error) {
 	strides, ok3 := args[3].(tuple)
 	switch {
 	case !ok || !ok2 || !ok3:
-		return nil, m.corrupt("a tensor of offset %s, shape %s, strides %s", kindOf(args[1]), kindOf(args[2]), kindOf(args[3]))
+		return nil, m.corrupt("a tensor with %s as offset, %s as shape and %s as strides", kindOf(args[1]), kindOf(args[2]), kindOf(args[3]))
 	case len(shape) != len(strides) || len(shape) > maxDims:
-		return nil, m.corrupt("a tensor of %d dimensions and %d strides, want as many and at most %d", len(shape), len(strides), maxDims)
+		return nil, m.corrupt("a tensor of %d dimensions and %d strides, want equal numbers up to %d", len(shape), len(strides), maxDims)
 	case offset < 0:
 		return nil, m.corrupt("a tensor at offset %d", offset)
 	}
@@ -161,10 +161,10 @@ func (m *machine) view(g global, args tuple) (*view, error) {
 	return v, nil
 }
 
-// check wants every element inside the storage.
+// check returns an error unless every element is inside the storage.
 func (v *view) check() error {
 	size := bits[v.dtype] / 8
-	elements := v.of.size / size
+	elements := v.storage.size / size
 	bytes, ok := v.bytes()
 	if !ok {
 		return fmt.Errorf("shape %v of %s is not a number of bytes below 2^63", v.shape, v.dtype)
@@ -179,11 +179,11 @@ func (v *view) check() error {
 			fits = false
 			break
 		}
-		last += step // both below 2^63
+		last += step // no overflow: both are below 2^63
 		fits = fits && last < elements
 	}
 	if !fits || bytes != 0 && last >= elements {
-		return fmt.Errorf("shape %v with strides %v at %d leaves its storage of %d elements", v.shape, v.strides, v.offset, elements)
+		return fmt.Errorf("shape %v with strides %v at offset %d exceeds its storage of %d elements", v.shape, v.strides, v.offset, elements)
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (v *view) bytes() (uint64, bool) {
 	return n, ok && n <= math.MaxInt
 }
 
-// contiguous reports whether the elements lie in row-major order without gaps.
+// contiguous reports whether the elements are in row-major order without gaps.
 func (v *view) contiguous() bool {
 	if slices.Contains(v.shape, 0) {
 		return true
@@ -209,15 +209,15 @@ func (v *view) contiguous() bool {
 	return true
 }
 
-// tensor is the view under a name: the storage's own bytes where they lie in
-// row-major order, else rows that are gathered when they are asked for.
+// tensor returns v as a Tensor. If v is contiguous, its Data aliases the storage;
+// otherwise v is its Source and gathers each row on request.
 func (v *view) tensor(name, file string) *Tensor {
 	t := &Tensor{Name: name, File: file, DType: v.dtype, Shape: v.shape, Data: []byte{}}
 	n, _ := v.bytes()
 	switch {
 	case n == 0:
 	case v.contiguous():
-		b := v.of.data[v.offset*(bits[v.dtype]/8):][:n]
+		b := v.storage.data[v.offset*(bits[v.dtype]/8):][:n]
 		t.Data = b[:n:n]
 	default:
 		t.Data, t.Source = nil, v
@@ -232,16 +232,16 @@ type torchFile struct {
 	order    []*storage
 }
 
-// storage resolves ("storage", class, key, device, elements). Before 1.6 a
-// sixth element says which part of another storage this is; torch has written
-// None there since 2017.
+// storage returns the storage for the persistent id ("storage", class, key, device,
+// elements). Before 1.6 torch adds a sixth element for a part of another storage, which
+// has been None since 2017.
 func (f *torchFile) storage(id tuple) (*storage, error) {
 	bad := func(format string, args ...any) error { return defect.Corrupt(f.name, "storage", format, args...) }
 	if len(id) == 6 && id[5] == nil {
 		id = id[:5]
 	}
 	if len(id) != 5 || id[0] != "storage" {
-		return nil, bad("persistent id of %d parts, want \"storage\", class, key, device and size", len(id))
+		return nil, bad("persistent id has %d parts, want \"storage\", class, key, device and size", len(id))
 	}
 	class, _ := id[1].(global)
 	dtype, ok := globals[class].(DType)
@@ -264,12 +264,12 @@ func (f *torchFile) storage(id tuple) (*storage, error) {
 		f.order = append(f.order, s)
 	}
 	if s.dtype != dtype || s.size != size {
-		return nil, bad("%.128q is %d bytes of %s and also %d bytes of %s", key, s.size, s.dtype, size, dtype)
+		return nil, bad("%.128q has both %d bytes of %s and %d bytes of %s", key, s.size, s.dtype, size, dtype)
 	}
 	return s, nil
 }
 
-// addTensors adds the tensors of a state dict, whose storages are located.
+// addTensors adds the tensors of a state dict to c. Their storages must have data.
 func (c *Checkpoint) addTensors(file string, root any) error {
 	d, where, err := stateDict(file, root)
 	if err != nil {
@@ -280,7 +280,7 @@ func (c *Checkpoint) addTensors(file string, root any) error {
 	}
 	prefix := modulePrefix(d)
 	if prefix != "" {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s: the prefix %q that every name has is dropped", defect.Printable(file), prefix))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: the prefix %q of every name is removed", defect.Printable(file), prefix))
 	}
 	others := []string(nil)
 	for _, key := range d.keys {
@@ -297,21 +297,21 @@ func (c *Checkpoint) addTensors(file string, root any) error {
 		case strings.ContainsFunc(name, unicode.IsControl):
 			return defect.Corrupt(file, name, "control character in the name")
 		case other != nil:
-			return defect.Corrupt(file, name, "tensor is stored in %s too", defect.Printable(other.File))
+			return defect.Corrupt(file, name, "tensor is also stored in %s", defect.Printable(other.File))
 		case len(c.Tensors) == maxTensors:
 			return defect.Corrupt(file, name, "more than %d tensors", maxTensors)
 		}
 		c.Tensors[name] = v.tensor(name, file)
 	}
 	if len(others) > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d entries are no tensors and left out, such as %s", defect.Printable(file), len(others), defect.Printable(others[0])))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d entries that are not tensors are ignored, such as %s", defect.Printable(file), len(others), defect.Printable(others[0])))
 	}
 	return nil
 }
 
-// stateDict returns the dict of tensors: the one under a usual name, else root.
-// No tensor of a model has such a name, while a training checkpoint may hold
-// tensors beside the model's.
+// stateDict returns the dict of the model's tensors and its path in root. It descends
+// into a dict with a usual name before it looks for tensors, because the outer dict of a
+// training checkpoint may hold other tensors, and no tensor of a model has such a name.
 func stateDict(file string, root any) (d *dict, where string, err error) {
 	const depth = 4
 descend:
@@ -331,12 +331,13 @@ descend:
 				return d, where, nil
 			}
 		}
-		return nil, "", defect.Corrupt(file, where, "holds no tensors, and no dict named model, state_dict, model_state_dict or module")
+		return nil, "", defect.Corrupt(file, where, "has no tensors and no dict named model, state_dict, model_state_dict or module")
 	}
-	return nil, "", defect.Corrupt(file, where, "%d dicts, one inside the other, and no tensors yet", depth)
+	return nil, "", defect.Corrupt(file, where, "%d nested dicts without a tensor", depth)
 }
 
-// modulePrefix is "module." where DataParallel put it before every tensor.
+// modulePrefix returns "module." if every tensor's name has this prefix, which
+// DataParallel adds, and otherwise "".
 func modulePrefix(d *dict) string {
 	const prefix = "module."
 	if slices.ContainsFunc(d.keys, func(key any) bool {

@@ -8,14 +8,14 @@ import (
 	"thimble/internal/defect"
 )
 
-// A file that torch wrote before 1.6 is
+// Before version 1.6 torch writes
 //
 //	pickle    legacyMagic
 //	pickle    1001, the version
 //	pickle    {"protocol_version": 1001, "little_endian": True, "type_sizes": {...}}
-//	pickle    what was saved, naming storages by keys
+//	pickle    the saved object, which refers to storages by keys
 //	pickle    the list of the keys
-//	for each key of the list: u64 elements, then the elements
+//	for each key of the list: u64 number of elements, then the elements
 //
 // https://github.com/pytorch/pytorch/blob/main/torch/serialization.py, _legacy_save
 const (
@@ -24,7 +24,7 @@ const (
 )
 
 func readTorchLegacy(c *Checkpoint, file string, b []byte) error {
-	if !starts(legacyMagic)(b) {
+	if !hasPrefix(legacyMagic)(b) {
 		return fmt.Errorf("%s: %w; save it with torch.save", defect.Printable(file), defect.Unsupported("checkpoint", "a pickle that torch did not write"))
 	}
 	f := &torchFile{name: file, storages: map[string]*storage{}}
@@ -58,15 +58,15 @@ func readTorchLegacy(c *Checkpoint, file string, b []byte) error {
 	return c.addTensors(file, parts[2])
 }
 
-// locate finds the storages of keys, which follow one another from at to the
-// end of b. Every storage must have its key.
+// locate sets the data of the storages with the given keys, which follow each other from
+// offset at to the end of b. Every storage must have a key.
 func (f *torchFile) locate(b []byte, at int, keys *list) error {
 	seen := map[string]bool{}
 	for _, k := range keys.items {
 		key, _ := k.(string)
 		s := f.storages[key]
 		if s == nil || seen[key] {
-			return defect.Corrupt(f.name, "keys", "%.128q is listed and no storage, or listed twice", fmt.Sprint(k))
+			return defect.Corrupt(f.name, "keys", "%.128q is not a storage or is listed twice", fmt.Sprint(k))
 		}
 		seen[key] = true
 		bad := func(format string, args ...any) error {
@@ -89,7 +89,7 @@ func (f *torchFile) locate(b []byte, at int, keys *list) error {
 	}
 	for _, s := range f.order {
 		if !seen[s.key] {
-			return defect.Corrupt(f.name, "storage "+s.key, "is used and not in the list of keys")
+			return defect.Corrupt(f.name, "storage "+s.key, "is used but not in the list of keys")
 		}
 	}
 	if at != len(b) {

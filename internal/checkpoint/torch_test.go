@@ -18,7 +18,7 @@ import (
 
 const torchFiles = "../../fixtures/torch"
 
-// contents is all of a tensor, in row-major order.
+// contents returns the bytes of a tensor in row-major order.
 func contents(x *Tensor) []byte {
 	if x.Source == nil {
 		return x.Data
@@ -40,7 +40,7 @@ func open(t testing.TB, path string) *Checkpoint {
 	return c
 }
 
-// However torch laid the tensors out, they are those of the safetensors file.
+// Every file layout of torch gives the tensors of the safetensors file.
 func TestTorchFiles(t *testing.T) {
 	want := open(t, "../../fixtures/mobilellm")
 	for name, count := range map[string]int{
@@ -69,9 +69,9 @@ func TestTorchFiles(t *testing.T) {
 func TestTorchNotes(t *testing.T) {
 	for name, want := range map[string][]string{
 		"zip.bin":     nil,
-		"nested.pt":   {`the tensors are those under "model"`, `the prefix "module." that every name has is dropped`},
+		"nested.pt":   {`the tensors are those under "model"`, `the prefix "module." of every name is removed`},
 		"strided.pt":  nil,
-		"deflated.pt": {"10 storages are deflated and are inflated into 49440 bytes of memory"},
+		"deflated.pt": {"10 storages are deflated and take 49440 bytes of memory"},
 	} {
 		path := filepath.Join(torchFiles, name)
 		for i := range want {
@@ -123,8 +123,8 @@ func TestTorchViews(t *testing.T) {
 	}
 }
 
-// A flipped bit in a stored tensor opens, and Verify finds it; in a deflated one
-// it does not open.
+// Open accepts a flipped bit in a stored tensor, and Verify finds it. Open rejects a
+// flipped bit in a deflated one.
 func TestTorchChecksums(t *testing.T) {
 	for name, opens := range map[string]bool{"shared.pt": true, "deflated.pt": false} {
 		b := read(t, name)
@@ -137,7 +137,7 @@ func TestTorchChecksums(t *testing.T) {
 			err = c.Verify()
 			c.Close()
 			if err == nil || !strings.Contains(err.Error(), "CRC-32") {
-				t.Errorf("%s: verified: %v", name, err)
+				t.Errorf("%s: Verify returns %v, want a CRC-32 error", name, err)
 			}
 		}
 	}
@@ -152,12 +152,13 @@ func read(t testing.TB, name string) []byte {
 	return b
 }
 
-// legacy is a legacy file of the pickle, and of what follows it.
+// legacy returns a legacy file with the given pickle of the saved object, followed by
+// rest.
 func legacy(pickle, rest string) []byte {
 	return []byte(legacyMagic + "\x80\x02M\xe9\x03." + "\x80\x02}X\x0d\x00\x00\x00little_endian\x88s." + "\x80\x02" + pickle + rest)
 }
 
-// archived is a zip file of the pickle and one storage "0" of data.
+// archived returns a zip file with the given pickle and one storage "0" of data.
 func archived(t testing.TB, pickle, data string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -184,7 +185,8 @@ const (
 	floats4 = "\x04\x00\x00\x00\x00\x00\x00\x00" + "0123456789abcdef"
 )
 
-// state is a pickle of {"a": tensor} with the given offset, shape and strides.
+// state returns a pickle of {"a": tensor}. layout is the offset, shape and strides of the
+// tensor.
 func state(storage, layout string) string {
 	return "}X\x01\x00\x00\x00a" + rebuild + storage + layout + "\x89}tRs."
 }
@@ -194,7 +196,7 @@ var good = state(stored, "K\x00K\x02K\x02\x86K\x02K\x01\x86")
 func TestTorchRefuses(t *testing.T) {
 	for path, b := range map[string][]byte{"legacy": legacy(good, keys+floats4), "zip": archived(t, good, floats4[8:])} {
 		if c := open(t, write(t, b)); string(c.Tensors["a"].Data) != floats4[8:] {
-			t.Fatalf("%s: the good twin reads %v", path, c.Tensors["a"])
+			t.Fatalf("%s: the valid file gives %v", path, c.Tensors["a"])
 		}
 	}
 	for _, c := range []struct{ name, pickle, want string }{
@@ -202,15 +204,15 @@ func TestTorchRefuses(t *testing.T) {
 		{"global never called", "cposix\nsystem\n0}.", `the Python object "system" of module "posix" is not supported`},
 		{"dot elsewhere", "ctorch\n_utils._rebuild_tensor_v2\n.", `the Python object "_utils._rebuild_tensor_v2" of module "torch" is not supported`},
 		{"long name", "c" + strings.Repeat("a", 300) + "\n", "name of more than 256 bytes"},
-		{"endless name", "ctorch", "the name ends nowhere: it is truncated"},
+		{"endless name", "ctorch", "the name has no end: it is truncated"},
 		{"opcode 0xff", "\xff.", "opcode 0xff is not supported"},
 		{"INST", "(ios\nsystem\n.", "opcode 0x69 is not supported"},
 		{"OBJ", "(o.", "opcode 0x6f is not supported"},
 		{"EXT1", "\x82\x01.", "opcode 0x82 is not supported"},
 		{"PERSID", "P0\n.", "opcode 0x50 is not supported"},
 		{"NEWOBJ", "ccollections\nOrderedDict\n)\x81.", "opcode 0x81 is not supported"},
-		{"protocol 4", "\x80\x04.", "protocol 4, only 2, is not supported"},
-		{"call of a class", "ctorch.nn.parameter\nParameter\n)R.", "a call of torch.nn.parameter.Parameter is not supported"},
+		{"protocol 4", "\x80\x04.", "protocol 4 (want 2) is not supported"},
+		{"call of a class", "ctorch.nn.parameter\nParameter\n)R.", "calling torch.nn.parameter.Parameter is not supported"},
 		{"call of a string", "X\x01\x00\x00\x00a)R.", "calls a string with a tuple"},
 		{"state of a list", "]}b.", "setting the state of a list to a dict is not supported"},
 		{"item of a list", "]K\x01K\x02s.", "sets 2 keys and values in a list"},
@@ -220,26 +222,26 @@ func TestTorchRefuses(t *testing.T) {
 		{"empty stack", "a.", "the stack has 0 values, want 1"},
 		{"below a mark", "](K\x01\x86.", "the stack has 1 values, want 2"},
 		{"no mark", "t.", "no mark"},
-		{"memo", "h\x07.", "gets memo 7, nothing was put there"},
-		{"string of 4 GB", "X\xff\xff\xff\xff", "wants 4294967295 bytes, 0 are left: it is truncated"},
+		{"memo", "h\x07.", "reads memo 7, which was not written"},
+		{"string of 4 GB", "X\xff\xff\xff\xff", "needs 4294967295 bytes, 0 are left: it is truncated"},
 		{"long integer", "\x8a\x09123456789.", "integer of 9 bytes, want at most 8"},
 		{"a string", "X\x01\x00\x00\x00a.", "a string is not supported, want a dict of tensors; save model.state_dict()"},
-		{"nothing", "}.", "holds no tensors, and no dict named model, state_dict, model_state_dict or module"},
-		{"cyclic", "}q\x00X\x05\x00\x00\x00modelh\x00s.", "4 dicts, one inside the other, and no tensors yet"},
-		{"storage of a list", "]Q.", "persistent id is a list, want a tuple that names a storage"},
+		{"nothing", "}.", "has no tensors and no dict named model, state_dict, model_state_dict or module"},
+		{"cyclic", "}q\x00X\x05\x00\x00\x00modelh\x00s.", "4 nested dicts without a tensor"},
+		{"storage of a list", "]Q.", "persistent id is a list, want a tuple that identifies a storage"},
 		{"tensor of None", state("N", "K\x00))"), "a tensor of None, want a storage"},
-		{"offset", state(stored, "K\x01K\x02K\x02\x86K\x02K\x01\x86"), "shape [2 2] with strides [2 1] at 1 leaves its storage of 4 elements"},
-		{"stride", state(stored, "K\x00K\x02K\x02\x86K\x03K\x01\x86"), "shape [2 2] with strides [3 1] at 0 leaves its storage of 4 elements"},
-		{"huge stride", state(stored, "K\x00K\x02K\x03\x86\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86"), "leaves its storage of 4 elements"},
+		{"offset", state(stored, "K\x01K\x02K\x02\x86K\x02K\x01\x86"), "shape [2 2] with strides [2 1] at offset 1 exceeds its storage of 4 elements"},
+		{"stride", state(stored, "K\x00K\x02K\x02\x86K\x03K\x01\x86"), "shape [2 2] with strides [3 1] at offset 0 exceeds its storage of 4 elements"},
+		{"huge stride", state(stored, "K\x00K\x02K\x03\x86\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86"), "exceeds its storage of 4 elements"},
 		{"negative stride", state(stored, "K\x03K\x04\x85J\xff\xff\xff\xff\x85"), "dimension 0 of a tensor is 4 with stride -1"},
 		{"negative offset", state(stored, "J\xff\xff\xff\xffK\x01\x85K\x01\x85"), "a tensor at offset -1"},
 		{"huge shape", state(stored, "K\x00J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86K\x00K\x00\x86"), "is not a number of bytes below 2^63"},
-		{"strides missing", state(stored, "K\x00K\x02K\x02\x86)"), "a tensor of 2 dimensions and 0 strides, want as many and at most 8"},
+		{"strides missing", state(stored, "K\x00K\x02K\x02\x86)"), "a tensor of 2 dimensions and 0 strides, want equal numbers up to 8"},
 	} {
 		rest := "\x80\x02]."
 		switch {
 		case strings.HasSuffix(c.want, "truncated"):
-			rest = "" // nothing may follow
+			rest = "" // so that the file ends inside the pickle
 		case strings.Contains(c.pickle, "FloatStorage"):
 			rest = keys + floats4
 		}
@@ -247,7 +249,7 @@ func TestTorchRefuses(t *testing.T) {
 			k, err := Open(write(t, b))
 			if err == nil {
 				k.Close()
-				t.Errorf("%s, %s: opened", kind, c.name)
+				t.Errorf("%s, %s: Open accepts it", kind, c.name)
 				continue
 			}
 			if got := err.Error(); !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
@@ -255,7 +257,7 @@ func TestTorchRefuses(t *testing.T) {
 			}
 			var corrupt *defect.CorruptError
 			if errors.As(err, &corrupt) == errors.Is(err, defect.ErrUnsupported) {
-				t.Errorf("%s, %s: %v is not of one kind", kind, c.name, err)
+				t.Errorf("%s, %s: %v, want either a CorruptError or ErrUnsupported", kind, c.name, err)
 			}
 		}
 	}
@@ -263,9 +265,9 @@ func TestTorchRefuses(t *testing.T) {
 
 func TestTorchLegacyStorages(t *testing.T) {
 	for name, c := range map[string]struct{ rest, want string }{
-		"no key":        {"\x80\x02].", "storage 0: is used and not in the list of keys"},
-		"key twice":     {"\x80\x02]X\x01\x00\x00\x000aX\x01\x00\x00\x000a." + floats4 + floats4, `keys: "0" is listed and no storage, or listed twice`},
-		"unknown key":   {"\x80\x02]X\x01\x00\x00\x001a." + floats4, `keys: "1" is listed and no storage, or listed twice`},
+		"no key":        {"\x80\x02].", "storage 0: is used but not in the list of keys"},
+		"key twice":     {"\x80\x02]X\x01\x00\x00\x000aX\x01\x00\x00\x000a." + floats4 + floats4, `keys: "0" is not a storage or is listed twice`},
+		"unknown key":   {"\x80\x02]X\x01\x00\x00\x001a." + floats4, `keys: "1" is not a storage or is listed twice`},
 		"no list":       {"\x80\x02}.", "keys: is a dict, want a list"},
 		"other count":   {keys + "\x05" + floats4[1:] + "0123", "has 5 elements, want 4"},
 		"huge count":    {keys + "\xff\xff\xff\xff\xff\xff\xff\xff" + floats4[8:], "has 18446744073709551615 elements, want 4"},
@@ -283,10 +285,10 @@ func TestTorchLegacyStorages(t *testing.T) {
 
 func TestTorchZipStorages(t *testing.T) {
 	for _, c := range []struct{ pickle, data, want string }{
-		{good, floats4[8:] + "0123", "x/data/0: 20 bytes, the pickle says 16"},
-		{good, floats4[9:], "x/data/0: 15 bytes, the pickle says 16"},
-		{strings.Replace(good, "\x000X", "\x001X", 1), floats4[8:], "storage 1: is used and not in the file"},
-		{strings.Replace(good, "\x000X", "\x00/X", 1), floats4[8:], "storage /: is used and not in the file"},
+		{good, floats4[8:] + "0123", "x/data/0: 20 bytes, the pickle requires 16"},
+		{good, floats4[9:], "x/data/0: 15 bytes, the pickle requires 16"},
+		{strings.Replace(good, "\x000X", "\x001X", 1), floats4[8:], "storage 1: is used but not in the file"},
+		{strings.Replace(good, "\x000X", "\x00/X", 1), floats4[8:], "storage /: is used but not in the file"},
 	} {
 		k, err := Open(write(t, archived(t, c.pickle, c.data)))
 		if err == nil {
@@ -300,7 +302,7 @@ func TestTorchZipStorages(t *testing.T) {
 
 func TestTorchPreference(t *testing.T) {
 	dir := tree(t, map[string]string{singleName: shard("a"), torchName: "junk"})
-	want := []string{"model.safetensors is used and pytorch_model.bin beside it is not, as in transformers"}
+	want := []string{"model.safetensors is used and pytorch_model.bin is ignored, as in transformers"}
 	if diff := cmp.Diff(want, open(t, dir).Notes); diff != "" {
 		t.Error(diff)
 	}
@@ -309,20 +311,20 @@ func TestTorchPreference(t *testing.T) {
 func TestTorchTruncation(t *testing.T) {
 	for name, whole := range map[string][]byte{"legacy": legacy(good, keys+floats4), "zip": archived(t, good, floats4[8:]), "odd.pt": read(t, "odd.pt")} {
 		path := filepath.Join(t.TempDir(), "x")
-		for n := 0; n < len(whole); n += 1 + len(whole)/1000 { // each length of the small ones
+		for n := 0; n < len(whole); n += 1 + len(whole)/1000 { // every length of the small files
 			if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if c, err := Open(path); err == nil {
 				c.Close()
-				t.Fatalf("%s: a prefix of %d of %d bytes was opened", name, n, len(whole))
+				t.Fatalf("%s: Open accepts the first %d of %d bytes", name, n, len(whole))
 			}
 		}
 	}
 }
 
-// Whatever the bytes say, reading them does not panic, and a tensor has the
-// bytes of its shape.
+// No file makes the readers panic, and each tensor has as many bytes as its shape
+// requires.
 func FuzzTorch(f *testing.F) {
 	f.Add(legacy(good, keys+floats4))
 	f.Add(archived(f, good, floats4[8:]))

@@ -15,21 +15,21 @@ import (
 	"thimble/internal/mmap"
 )
 
-// Since 1.6 torch writes a zip archive with
+// Since version 1.6 torch writes a zip archive with the entries
 //
-//	NAME/data.pkl    what was saved, naming storages by keys
-//	NAME/byteorder   "little", if it is there
+//	NAME/data.pkl    the saved object, which refers to storages by keys
+//	NAME/byteorder   "little"; optional
 //	NAME/data/KEY    the elements of a storage
 //
-// Names only choose entries; none is ever used as a path.
+// A name only selects an entry; this package never uses one as a path.
 // https://github.com/pytorch/pytorch/blob/main/torch/serialization.py, _save
 const (
 	maxEntries   = 1 << 16
 	maxDirectory = 8 << 20 // bytes of the zip file read to list its entries
-	maxRatio     = 100
+	maxRatio     = 100     // of inflated to deflated bytes
 )
 
-// An archive is the entries of a zip file by name.
+// An archive holds the entries of a zip file by name.
 type archive struct {
 	file    string
 	b       []byte
@@ -37,14 +37,14 @@ type archive struct {
 	limit   *limitedReader
 }
 
-// A limitedReader stops after a number of bytes: package zip allocates as many
-// entries as a directory lists.
+// A limitedReader returns an error after a number of bytes, because package zip
+// allocates memory for every entry that a directory lists.
 type limitedReader struct {
 	*bytes.Reader
 	left int
 }
 
-var errDirectory = fmt.Errorf("a directory of more than %d bytes", maxDirectory)
+var errDirectory = fmt.Errorf("directory of more than %d bytes", maxDirectory)
 
 func (r *limitedReader) ReadAt(b []byte, off int64) (int, error) {
 	if r.left -= len(b); r.left < 0 {
@@ -78,9 +78,9 @@ func (a *archive) corrupt(entry, format string, args ...any) error {
 	return defect.Corrupt(a.file, entry, format, args...)
 }
 
-// stored returns the bytes of an entry as the file holds them.
+// stored returns the bytes of an entry as stored, which may be deflated.
 func (a *archive) stored(e *zip.File) ([]byte, error) {
-	a.limit.left = maxDirectory // now it is one local header at a time
+	a.limit.left = maxDirectory // from here on a limit for each local header
 	at, err := e.DataOffset()
 	size := uint64(len(a.b))
 	switch {
@@ -93,15 +93,16 @@ func (a *archive) stored(e *zip.File) ([]byte, error) {
 	case uint64(at) > size || e.CompressedSize64 > size-uint64(at):
 		return nil, a.corrupt(e.Name, "%d bytes at %d, the file has %d: it is truncated", e.CompressedSize64, at, size)
 	case e.Method == zip.Store && e.CompressedSize64 != e.UncompressedSize64:
-		return nil, a.corrupt(e.Name, "%d bytes stored as %d", e.UncompressedSize64, e.CompressedSize64)
+		return nil, a.corrupt(e.Name, "%d bytes stored in %d, want as many", e.UncompressedSize64, e.CompressedSize64)
 	case e.UncompressedSize64/maxRatio > e.CompressedSize64 || e.UncompressedSize64 > math.MaxInt:
-		return nil, a.corrupt(e.Name, "%d bytes deflated to %d, want %d to 1 at most", e.UncompressedSize64, e.CompressedSize64, maxRatio)
+		return nil, a.corrupt(e.Name, "%d bytes deflated to %d, want at most %d to 1", e.UncompressedSize64, e.CompressedSize64, maxRatio)
 	}
 	return a.b[at:][:e.CompressedSize64], nil
 }
 
-// read returns the contents of an entry, at most limit bytes. What is stored
-// aliases the file and is not verified yet; what is deflated is.
+// read returns the contents of an entry of at most limit bytes. It verifies the checksum
+// of a deflated entry. The contents of any other entry alias the file and are not
+// verified.
 func (a *archive) read(e *zip.File, limit uint64) ([]byte, error) {
 	b, err := a.stored(e)
 	switch {
@@ -127,20 +128,20 @@ func (a *archive) verify(e *zip.File, sum uint32) error {
 	if sum == e.CRC32 {
 		return nil
 	}
-	return a.corrupt(e.Name, "CRC-32 is %08x, the zip file says %08x: it is damaged, or torch wrote it after set_crc32_options(False); then save it again without", sum, e.CRC32)
+	return a.corrupt(e.Name, "CRC-32 is %08x, the zip file records %08x: it is damaged, or torch wrote it after set_crc32_options(False); if so, save it again without that call", sum, e.CRC32)
 }
 
-// verifyStored checks the CRC of a stored entry a piece at a time, so that the
-// whole file need not be resident.
+// verifyStored checks the CRC of a stored entry and releases each block that it has
+// read, so that the whole file need not be resident.
 func (a *archive) verifyStored(e *zip.File) error {
-	const piece = 1 << 24
+	const block = 1 << 24 // bytes
 	b, err := a.stored(e)
 	if err != nil {
 		return err
 	}
 	sum := uint32(0)
 	for len(b) > 0 {
-		n := min(len(b), piece)
+		n := min(len(b), block)
 		sum = crc32.Update(sum, crc32.IEEETable, b[:n])
 		mmap.Release(b[:n])
 		b = b[n:]
@@ -149,20 +150,20 @@ func (a *archive) verifyStored(e *zip.File) error {
 }
 
 func readTorchZip(c *Checkpoint, file string, b []byte) error {
-	const program = "data.pkl"
+	const pickleName = "data.pkl"
 	a, err := openArchive(file, b)
 	if err != nil {
 		return err
 	}
 	root, found := "", 0
 	for name := range a.entries {
-		if dir, ok := strings.CutSuffix(name, "/"+program); ok && !strings.Contains(dir, "/") {
+		if dir, ok := strings.CutSuffix(name, "/"+pickleName); ok && !strings.Contains(dir, "/") {
 			root, found = dir+"/", found+1
 		}
 	}
 	switch {
 	case found != 1:
-		return a.corrupt("", "%d entries are a folder's %s, want 1: not a PyTorch checkpoint", found, program)
+		return a.corrupt("", "%d entries are a %s in a top folder, want 1: not a PyTorch checkpoint", found, pickleName)
 	case a.entries[root+"constants.pkl"] != nil:
 		return fmt.Errorf("%s: %w; save model.state_dict()", defect.Printable(file), defect.Unsupported("checkpoint", "a TorchScript program"))
 	}
@@ -175,7 +176,7 @@ func readTorchZip(c *Checkpoint, file string, b []byte) error {
 			return fmt.Errorf("%s: %w", defect.Printable(file), defect.Unsupported(e.Name, "byte order %.16q", order))
 		}
 	}
-	e := a.entries[root+program]
+	e := a.entries[root+pickleName]
 	text, err := a.read(e, maxPickle)
 	if err != nil {
 		return err
@@ -198,21 +199,22 @@ func readTorchZip(c *Checkpoint, file string, b []byte) error {
 	return c.addTensors(file, state)
 }
 
-// locate finds the storages among the entries below folder. What is deflated
-// is inflated now; the checksums of the rest are for Verify.
+// locate sets the data of each storage to the contents of its entry below folder. It
+// inflates and verifies deflated entries, and leaves the checksums of the others to
+// Verify.
 func (c *Checkpoint) locate(a *archive, f *torchFile, folder string) error {
-	inflated, deflated, bytes := 0, uint64(0), uint64(0)
+	inflated, deflatedBytes, inflatedBytes := 0, uint64(0), uint64(0)
 	for _, s := range f.order {
 		e := a.entries[folder+s.key]
 		switch {
 		case e == nil:
-			return a.corrupt("storage "+s.key, "is used and not in the file")
+			return a.corrupt("storage "+s.key, "is used but not in the file")
 		case e.UncompressedSize64 != s.size:
-			return a.corrupt(e.Name, "%d bytes, the pickle says %d", e.UncompressedSize64, s.size)
+			return a.corrupt(e.Name, "%d bytes, the pickle requires %d", e.UncompressedSize64, s.size)
 		}
 		if e.Method != zip.Store {
-			// Entries may overlap, so the ratio of each bounds nothing.
-			if deflated += e.CompressedSize64; deflated > uint64(len(a.b)) {
+			// Entries that overlap would evade maxRatio, which holds for each entry alone.
+			if deflatedBytes += e.CompressedSize64; deflatedBytes > uint64(len(a.b)) {
 				return a.corrupt(e.Name, "deflated entries overlap")
 			}
 		}
@@ -223,11 +225,11 @@ func (c *Checkpoint) locate(a *archive, f *torchFile, folder string) error {
 		if e.Method == zip.Store {
 			c.checks = append(c.checks, func() error { return a.verifyStored(e) })
 		} else {
-			inflated, bytes = inflated+1, bytes+s.size
+			inflated, inflatedBytes = inflated+1, inflatedBytes+s.size
 		}
 	}
 	if inflated > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d storages are deflated and are inflated into %d bytes of memory", defect.Printable(a.file), inflated, bytes))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d storages are deflated and take %d bytes of memory", defect.Printable(a.file), inflated, inflatedBytes))
 	}
 	return nil
 }

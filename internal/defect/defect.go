@@ -1,4 +1,5 @@
-// Package defect names what can be wrong with a file: corrupt, or not supported.
+// Package defect defines the errors for input files: a file is corrupt, or valid but
+// not supported. It also makes untrusted text safe to print.
 package defect
 
 import (
@@ -8,20 +9,20 @@ import (
 	"unicode"
 )
 
-// ErrUnsupported marks input that is valid but not ours to read: an unknown
-// architecture, rope type, tokenizer or tensor type. It is wrapped with the
-// name of the thing; test with errors.Is.
+// ErrUnsupported marks valid input that this program cannot read: an unknown
+// architecture, rope type, tokenizer or tensor type. Errors wrap it with the name of
+// the unsupported thing; test for it with errors.Is.
 var ErrUnsupported = errors.New("unsupported")
 
-// A CorruptError says that a file breaks the rules of its own format.
+// A CorruptError reports that a file violates its own format.
 type CorruptError struct {
-	File  string // path as the user gave it
-	Off   int64  // byte offset in File, or -1 where none applies
+	File  string // path as the user wrote it
+	Off   int64  // byte offset in File, or -1 if unknown
 	Field string // the key, tensor or header field at fault
-	Why   string // what is wrong, with the value found and the value wanted
+	Why   string // what is wrong, with the values found and expected
 }
 
-// Corrupt returns a CorruptError for field of file at no particular offset.
+// Corrupt returns a *CorruptError for a field of file, without an offset.
 func Corrupt(file, field, format string, args ...any) error {
 	return &CorruptError{File: file, Off: -1, Field: field, Why: fmt.Sprintf(format, args...)}
 }
@@ -39,25 +40,25 @@ func (e *CorruptError) Error() string {
 	return b.String()
 }
 
-// Unsupported returns an error that wraps ErrUnsupported and reads
-// "subject: what is not supported".
+// Unsupported returns an error that wraps ErrUnsupported, with the text
+// "subject: text is not supported", where text is formatted from format and args.
 func Unsupported(subject, format string, args ...any) error {
 	return fmt.Errorf("%s: %s is not supported%w", Printable(subject), fmt.Sprintf(format, args...), silent{ErrUnsupported})
 }
 
-// silent wraps an error for errors.Is without adding its text.
+// silent wraps an error for errors.Is and has no text of its own.
 type silent struct{ error }
 
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
 
-// Printable returns s fit for one line of a terminal: control bytes and
-// invalid UTF-8 quoted, and no more than 128 bytes of it.
+// Printable returns s in a form that is safe on one line of a terminal. It cuts s to 128
+// bytes, and quotes it if it has characters that are not printable or invalid UTF-8.
 func Printable(s string) string {
-	const most = 128
+	const limit = 128 // bytes
 	cut := s
-	if len(cut) > most {
-		cut = strings.ToValidUTF8(cut[:most], "") + "..."
+	if len(cut) > limit {
+		cut = strings.ToValidUTF8(cut[:limit], "") + "..."
 	}
 	q := fmt.Sprintf("%q", cut)
 	if plain := q[1 : len(q)-1]; plain == cut {
@@ -66,7 +67,7 @@ func Printable(s string) string {
 	return fmt.Sprintf("%q", cut)
 }
 
-// OneLine returns s with every control character replaced by a space.
+// OneLine returns s with each control character replaced by a space.
 func OneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

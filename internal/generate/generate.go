@@ -1,5 +1,5 @@
-// Package generate continues token sequences with a model: the one loop behind
-// text generation, benchmarks and the tasks of the verifier.
+// Package generate continues token sequences with a model. Text generation,
+// benchmarks and the verifier's tasks share its loop.
 package generate
 
 import (
@@ -12,18 +12,18 @@ import (
 	"thimble/internal/transformer"
 )
 
-// A Generator runs one model over one sequence after the other. It computes what
-// a sequence has in common with the one before it only once. It serves one
-// goroutine, which it spreads over all cores.
+// A Generator runs a model over a series of sequences. It computes a prefix that a
+// sequence shares with the previous one only once. It uses all cores but is not safe
+// for concurrent use.
 type Generator struct {
 	spec    *model.Spec
 	decoder *transformer.Decoder
 	cache   *transformer.Cache
-	held    []int     // ids in cache
+	cached  []int     // ids of the tokens in cache
 	rows    []float32 // scratch: rows of logits
 }
 
-// New returns a Generator of m, which computes in arithmetic a.
+// New returns a Generator for m that computes in arithmetic a.
 func New(m *model.Model, a transformer.Arithmetic) (*Generator, error) {
 	d, err := transformer.NewWith(m, a)
 	if err != nil {
@@ -36,60 +36,61 @@ func New(m *model.Model, a transformer.Arithmetic) (*Generator, error) {
 	return &Generator{spec: &m.Spec, decoder: d, cache: cache}, nil
 }
 
-// Spec is what the model computes.
+// Spec returns the model's Spec.
 func (g *Generator) Spec() *model.Spec { return g.spec }
 
-// CacheBytes is the memory that keys and values take.
+// CacheBytes returns the size of the KV cache in bytes.
 func (g *Generator) CacheBytes() int64 { return g.cache.Bytes() }
 
-// Reset forgets the last sequence, so that the next one is computed in full.
+// Reset empties the KV cache, so that the next sequence is computed in full.
 func (g *Generator) Reset() {
 	g.cache.Truncate(0)
-	g.held = g.held[:0]
+	g.cached = g.cached[:0]
 }
 
-// feed brings ids into the cache and returns the hidden states of their last
-// positions, from position skip on, which is at most from.
+// feed makes the cache hold ids and returns the hidden states from position skip on,
+// those it had to compute. skip is at most from.
 func (g *Generator) feed(ctx context.Context, ids []int, from int) (h *transformer.Hidden, skip int, err error) {
-	for skip < min(len(g.held), from) && g.held[skip] == ids[skip] {
+	for skip < min(len(g.cached), from) && g.cached[skip] == ids[skip] {
 		skip++
 	}
 	g.cache.Truncate(skip)
-	g.held = g.held[:skip]
+	g.cached = g.cached[:skip]
 	if h, err = g.decoder.Feed(ctx, g.cache, ids[skip:], 0); err == nil {
-		g.held = append(g.held, ids[skip:]...)
+		g.cached = append(g.cached, ids[skip:]...)
 	}
 	return h, skip, err
 }
 
-// Logits returns those of the token after ids, (Vocab), which may be overwritten
-// and are valid until the next call. ids is not empty and fits the model's
-// context. A logit that is not finite is an error.
+// Logits returns the logits of the token after ids, (Vocab). The caller may overwrite
+// them; they are valid until the next call. ids must not be empty and must fit the
+// model's context. Logits returns an error if a logit is not finite.
 func (g *Generator) Logits(ctx context.Context, ids []int) ([]float32, error) {
 	h, skip, err := g.feed(ctx, ids, len(ids)-1)
 	if err != nil {
 		return nil, err
 	}
-	row := g.row(1)
+	row := g.scratch(1)
 	if err := h.Logits(ctx, row, len(ids)-1-skip, 1); err != nil {
 		return nil, err
 	}
 	return row, logits.Finite("model", row)
 }
 
-// row returns scratch for n rows of logits.
-func (g *Generator) row(n int) []float32 {
+// scratch returns memory for n rows of logits.
+func (g *Generator) scratch(n int) []float32 {
 	if cap(g.rows) < n*g.spec.Vocab {
 		g.rows = make([]float32, n*g.spec.Vocab)
 	}
 	return g.rows[:n*g.spec.Vocab]
 }
 
-// likelihoodRows is how many positions' logits LogLikelihood holds at a time.
+// likelihoodRows is the number of positions whose logits LogLikelihood computes at a
+// time.
 const likelihoodRows = 64
 
-// LogLikelihood returns the log of the probability, in nats, that the model gives
-// to ids[from:] after ids[:from]. Neither is empty.
+// LogLikelihood returns the natural log of the probability that the model assigns to
+// ids[from:] after ids[:from]. Neither part may be empty.
 func (g *Generator) LogLikelihood(ctx context.Context, ids []int, from int) (float64, error) {
 	h, skip, err := g.feed(ctx, ids[:len(ids)-1], from-1)
 	if err != nil {
@@ -98,7 +99,7 @@ func (g *Generator) LogLikelihood(ctx context.Context, ids []int, from int) (flo
 	sum, each, v := 0.0, make([]float64, likelihoodRows), g.spec.Vocab
 	for at := from; at < len(ids); at += likelihoodRows {
 		n := min(likelihoodRows, len(ids)-at)
-		rows := g.row(n)
+		rows := g.scratch(n)
 		if err := h.Logits(ctx, rows, at-1-skip, n); err != nil {
 			return 0, err
 		}
@@ -117,13 +118,13 @@ func (g *Generator) LogLikelihood(ctx context.Context, ids []int, from int) (flo
 	return sum, nil
 }
 
-// Ends reports whether the model ends a text with this token.
+// Ends reports whether the token ends a text.
 func (g *Generator) Ends(id int) bool { return slices.Contains(g.spec.EOS, id) }
 
-// Continue appends up to n tokens to ids and returns those it appended. pick
-// chooses each from its logits, which it may overwrite: logits.Argmax or a
-// Sampler's Pick. Continue stops before a token that ends the text, and after one
-// for which emit returns false. emit may be nil.
+// Continue generates up to n tokens after ids and returns them. It calls pick, such as
+// logits.Argmax or a Sampler's Pick, to choose each token from its logits, which pick
+// may overwrite, and then emit, if that is not nil. Continue stops before a token that
+// ends the text, and after one for which emit returns false.
 func (g *Generator) Continue(ctx context.Context, ids []int, n int, pick func(logits []float32) int, emit func(id int) (more bool, err error)) ([]int, error) {
 	all := slices.Clone(ids)
 	for range n {

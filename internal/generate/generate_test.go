@@ -33,8 +33,9 @@ func newGenerator(t *testing.T, m *model.Model) *Generator {
 	return g
 }
 
-// What sequences have in common may be computed once or anew: the logits are the
-// same to the bit, also past a window and across blocks that run twice.
+// A prefix in the cache gives the same logits, bit for bit, as a prefix that is
+// computed again. That includes positions beyond an attention window and blocks that
+// run twice.
 func TestSharedPrefix(t *testing.T) {
 	for _, name := range []string{"mistral", "mobilellm-ls", "trained"} {
 		m := open(t, name)
@@ -51,13 +52,13 @@ func TestSharedPrefix(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("%s: %d tokens after others have other logits", name, len(seq))
+				t.Errorf("%s: a shared prefix changes the logits of a sequence of %d tokens", name, len(seq))
 			}
 		}
 	}
 }
 
-// The log-likelihood of a continuation is the sum of that of its tokens.
+// The log-likelihood of a continuation is the sum of the log-likelihoods of its tokens.
 func TestLogLikelihood(t *testing.T) {
 	m := open(t, "trained")
 	g := newGenerator(t, m)
@@ -76,7 +77,7 @@ func TestLogLikelihood(t *testing.T) {
 	}
 	got, err := g.LogLikelihood(t.Context(), ids, from)
 	if err != nil || got != want {
-		t.Errorf("%v, %v, want %v", got, err, want)
+		t.Errorf("LogLikelihood = %v, %v, want %v", got, err, want)
 	}
 }
 
@@ -126,7 +127,7 @@ func TestContinue(t *testing.T) {
 	if err != nil || len(all) != 12 {
 		t.Fatalf("%v, %v", all, err)
 	}
-	for i := range all { // token by token, without the loop
+	for i := range all { // the same tokens, each from a new Generator
 		row, err := newGenerator(t, m).Logits(t.Context(), append(slices.Clone(ids), all[:i]...))
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +146,7 @@ func TestContinue(t *testing.T) {
 	}
 	failed := errors.New("a full disk")
 	if _, err := g.Continue(t.Context(), ids, 12, logits.Argmax, func(int) (bool, error) { return true, failed }); err != failed {
-		t.Errorf("emit's error becomes %v", err)
+		t.Errorf("Continue returns %v, want the error of emit", err)
 	}
 	g.spec.EOS = []int{all[3]}
 	if ended, err := g.Continue(t.Context(), ids, 12, logits.Argmax, nil); err != nil || !slices.Equal(ended, all[:slices.Index(all, all[3])]) {
@@ -153,11 +154,11 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// Pick draws each token as often as its probability says.
+// Pick chooses each token as often as its probability predicts.
 func TestSampler(t *testing.T) {
 	row := []float32{1, 3, 3, -2}
 	if got := NewSampler(0, 1).Pick(row); got != 1 {
-		t.Errorf("temperature 0 picks %d, want the first of two, 1", got)
+		t.Errorf("temperature 0 picks %d, want 1, the lower id of a tie", got)
 	}
 	const draws, temperature = 20000, 1.5
 	s, again := NewSampler(temperature, 7), NewSampler(temperature, 7)
@@ -165,7 +166,7 @@ func TestSampler(t *testing.T) {
 	for range draws {
 		id := s.Pick(row)
 		if other := again.Pick(row); other != id {
-			t.Fatalf("one seed picks %d and %d", id, other)
+			t.Fatalf("two samplers with the same seed pick %d and %d", id, other)
 		}
 		counts[id]++
 	}
@@ -176,7 +177,7 @@ func TestSampler(t *testing.T) {
 	for id, l := range row {
 		p := math.Exp(float64(l)/temperature) / sum
 		if got := float64(counts[id]) / draws; math.Abs(got-p) > 4*math.Sqrt(p*(1-p)/draws) {
-			t.Errorf("token %d is drawn with frequency %.4f, its probability is %.4f", id, got, p)
+			t.Errorf("token %d has frequency %.4f, its probability is %.4f", id, got, p)
 		}
 	}
 }

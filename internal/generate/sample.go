@@ -7,15 +7,16 @@ import (
 	"thimble/internal/logits"
 )
 
-// A Sampler draws tokens. The same seed draws the same tokens on every machine.
+// A Sampler chooses tokens at random. With the same seed it chooses the same tokens on
+// every machine.
 type Sampler struct {
-	temperature float64 // 0 takes the most likely token
+	temperature float64 // 0 means the most likely token
 	random      *rand.Rand
 	weights     []float64 // scratch, (Vocab)
 }
 
-// NewSampler returns a Sampler that divides logits by temperature before their
-// softmax; temperature 0 takes the most likely token, the lowest id if several tie.
+// NewSampler returns a Sampler that divides logits by temperature before the softmax.
+// With temperature 0 it chooses the most likely token; ties go to the lowest id.
 func NewSampler(temperature float64, seed uint64) *Sampler {
 	return &Sampler{temperature: temperature, random: rand.New(rand.NewPCG(seed, 0))}
 }
@@ -26,10 +27,10 @@ func (s *Sampler) Pick(row []float32) int {
 	if s.temperature == 0 {
 		return best
 	}
-	most, total := float64(row[best]), 0.0
+	peak, total := float64(row[best]), 0.0
 	s.weights = s.weights[:0]
 	for _, l := range row {
-		w := kernel.Exp64((float64(l) - most) / s.temperature)
+		w := kernel.Exp64((float64(l) - peak) / s.temperature)
 		s.weights = append(s.weights, w)
 		total += w
 	}
@@ -39,5 +40,5 @@ func (s *Sampler) Pick(row []float32) int {
 			return id
 		}
 	}
-	return best // rounding left a remainder
+	return best // rounding errors left a remainder
 }

@@ -1,19 +1,18 @@
-// Package journal keeps what a long run has finished in a file of records, so that
-// another run can continue after an interruption. The file only grows, and a record
-// is either whole or not there.
+// Package journal stores the finished parts of a long run in an append-only file
+// of records, so that the next run can resume after an interruption.
 //
 //	magic        "thimble unfinished 1\n"
-//	record 0     the head: what identifies the run
-//	record 1...  what it has finished
+//	record 0     the head, which identifies the run
+//	record 1...  the finished parts
 //
 //	record:
 //	  length     uint64, little endian, of the content
 //	  content
-//	  SHA-256    of the SHA-256 before it (of the magic, for record 0), length, content
+//	  SHA-256    of the previous record's SHA-256 (record 0: of the magic's), length, content
 //
-// A record whose SHA-256 differs, such as a power cut leaves, ends the journal: Open
-// ignores it and everything after it. Each SHA-256 covers all that comes before it,
-// so no record can be exchanged with one of another run.
+// A power cut can leave a record whose SHA-256 does not match. Open ignores that
+// record and everything after it. Because each SHA-256 covers all that precedes
+// it, a record of one run cannot replace a record of another.
 package journal
 
 import (
@@ -33,29 +32,32 @@ import (
 // Magic begins every journal.
 const Magic = "thimble unfinished 1\n"
 
-// A Journal is a file of records. A nil Journal keeps nothing. It serves one
-// goroutine.
+// A Journal is a file of records. Append, Records, Len, Close and Remove may be
+// called on a nil Journal, which stores nothing. A Journal is not safe for
+// concurrent use.
 type Journal struct {
-	path    string
-	replace bool                   // a journal that is at path already
-	head    func() ([]byte, error) // content of a new journal's first record
-	old     *mmap.File             // what Open found
-	records [][]byte               // of old, with the head
-	torn    int64                  // bytes of old after the last whole record
-	sum     [sha256.Size]byte      // of the last whole record
-	end     int64                  // offset after the last whole record
-	file    *os.File               // once something was appended
-	grown   int                    // records appended
+	path     string
+	replace  bool                   // an existing journal at path
+	head     func() ([]byte, error) // returns the head of a new journal
+	old      *mmap.File             // the file that Open read
+	records  [][]byte               // of old, with the head
+	torn     int64                  // bytes of old after the last whole record
+	sum      [sha256.Size]byte      // of the last whole record
+	end      int64                  // offset of the end of the last whole record
+	file     *os.File               // for writing; nil until the first Append
+	appended int                    // records
+	err      error                  // the first error of Append, which ends the journal
 }
 
-// New returns an empty journal. The first Append creates its file at path, with what
-// head returns as the head; head may wait. With replace, it then replaces another
-// journal there.
+// New returns an empty journal. The first Append calls head, which may block, and
+// then creates the file at path. If replace is set, Append replaces an existing
+// journal there; otherwise it fails.
 func New(path string, replace bool, head func() ([]byte, error)) *Journal {
 	return &Journal{path: path, replace: replace, head: head}
 }
 
-// Open reads the journal at path. The file does not change before Append.
+// Open reads the journal at path. It leaves the file unchanged; the first Append
+// truncates a torn record.
 func Open(path string) (*Journal, error) {
 	file, err := mmap.Open(path)
 	if err != nil {
@@ -73,11 +75,11 @@ func Open(path string) (*Journal, error) {
 	return j, nil
 }
 
-// scan finds the whole records.
+// scan reads the whole records.
 func (j *Journal) scan() error {
 	data := j.old.Data
 	if len(data) < len(Magic) || string(data[:len(Magic)]) != Magic {
-		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: the file is not a journal of an interrupted run", Magic)}
+		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: no interrupted run has left this file", Magic)}
 	}
 	j.sum, j.end = sha256.Sum256([]byte(Magic)), int64(len(Magic))
 	for {
@@ -90,16 +92,16 @@ func (j *Journal) scan() error {
 	}
 	j.torn = int64(len(data)) - j.end
 	if len(j.records) == 0 {
-		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, so nothing can be continued; remove the file"}
+		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, so no run can resume from this file; remove it"}
 	}
 	return nil
 }
 
 const lengthBytes = 8
 
-// next reads the record at the start of data; before is the SHA-256 of the record
-// before it. ok is false if there is no whole record.
-func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Size]byte, ok bool) {
+// next reads the record at the start of data. prev is the SHA-256 of the record
+// before it. ok is false if data does not begin with a whole, undamaged record.
+func next(data []byte, prev [sha256.Size]byte) (content []byte, sum [sha256.Size]byte, ok bool) {
 	if len(data) < lengthBytes+sha256.Size {
 		return nil, sum, false
 	}
@@ -108,14 +110,15 @@ func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Si
 		return nil, sum, false
 	}
 	content = data[lengthBytes : lengthBytes+n : lengthBytes+n]
-	sum = chain(before, content)
+	sum = chain(prev, content)
 	return content, sum, string(sum[:]) == string(data[lengthBytes+n:][:sha256.Size])
 }
 
-// chain returns the SHA-256 of a record of these parts, after one with SHA-256 before.
-func chain(before [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
+// chain returns the SHA-256 of a record whose content is the concatenation of
+// parts. prev is the SHA-256 of the record before it.
+func chain(prev [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
-	h.Write(before[:])
+	h.Write(prev[:])
 	h.Write(length(parts))
 	for _, p := range parts {
 		h.Write(p)
@@ -133,10 +136,10 @@ func length(parts [][]byte) []byte {
 	return binary.LittleEndian.AppendUint64(nil, uint64(n))
 }
 
-// Head returns the first record that Open found.
+// Head returns the first record that Open read.
 func (j *Journal) Head() []byte { return j.records[0] }
 
-// Records returns the other records that Open found, the oldest first. They are
+// Records returns the other records that Open read, the oldest first. They are
 // read-only and valid until Close.
 func (j *Journal) Records() [][]byte {
 	if j == nil || j.records == nil {
@@ -145,40 +148,40 @@ func (j *Journal) Records() [][]byte {
 	return j.records[1:]
 }
 
-// Torn returns how many bytes after the last whole record Open ignored.
+// Torn returns the number of bytes after the last whole record, which Open ignored.
 func (j *Journal) Torn() int64 { return j.torn }
 
-// Path returns where the journal is, or will be.
+// Path returns the path of the journal's file, which may not exist yet.
 func (j *Journal) Path() string { return j.path }
 
-// Len returns the number of records now, without the head.
+// Len returns the current number of records, without the head.
 func (j *Journal) Len() int {
 	if j == nil {
 		return 0
 	}
-	return len(j.Records()) + j.grown
+	return len(j.Records()) + j.appended
 }
 
-// Append adds a record, the concatenation of parts, and syncs the file to disk.
+// Append adds a record, the concatenation of parts, and syncs the file.
 func (j *Journal) Append(parts ...[]byte) error {
 	if j == nil {
 		return nil
 	}
-	if err := j.begin(); err != nil {
-		return err
+	if j.file == nil && j.err == nil {
+		j.err = j.begin()
 	}
-	if err := j.put(parts); err != nil {
-		return err
+	if j.err == nil {
+		j.err = j.put(parts)
 	}
-	j.grown++
+	if j.err != nil {
+		return j.err
+	}
+	j.appended++
 	return nil
 }
 
 // begin opens the file for writing.
 func (j *Journal) begin() error {
-	if j.file != nil {
-		return nil
-	}
 	if j.old != nil {
 		f, err := os.OpenFile(j.path, os.O_WRONLY, 0)
 		if err == nil {
@@ -206,7 +209,7 @@ func (j *Journal) begin() error {
 	return j.put([][]byte{head})
 }
 
-// put writes a record after the last one.
+// put writes a record after the last whole one.
 func (j *Journal) put(parts [][]byte) error {
 	sum := chain(j.sum, parts...)
 	w := io.NewOffsetWriter(j.file, j.end)
@@ -225,7 +228,8 @@ func (j *Journal) put(parts [][]byte) error {
 	return nil
 }
 
-// Close closes the file and keeps it on disk. Records that were read become invalid.
+// Close closes the file but does not delete it. The slices that Head and Records
+// returned are no longer valid.
 func (j *Journal) Close() {
 	if j == nil {
 		return
@@ -239,8 +243,8 @@ func (j *Journal) Close() {
 	j.file, j.old, j.records = nil, nil, nil
 }
 
-// Remove closes the journal and deletes its file, or, if nothing was appended, the
-// journal that it would have replaced.
+// Remove closes the journal and deletes its file. A journal from New with replace
+// set that has no file yet deletes the one it would have replaced.
 func (j *Journal) Remove() error {
 	if j == nil || j.old == nil && j.file == nil && !j.replace {
 		return nil
@@ -249,18 +253,18 @@ func (j *Journal) Remove() error {
 	return Discard(j.path)
 }
 
-// Discard deletes the journal at path, if there is one. Any other file there is an
-// error.
+// Discard deletes the journal at path, if there is one. It returns an error if
+// path names anything else.
 func Discard(path string) error {
-	there, err := Exists(path)
-	if err == nil && there {
+	exists, err := Exists(path)
+	if err == nil && exists {
 		err = os.Remove(path)
 	}
 	return err
 }
 
-// Exists reports whether there is a journal at path, damaged or not. Any other file
-// there is an error.
+// Exists reports whether there is a journal at path, damaged or not. It returns an
+// error if path names anything else.
 func Exists(path string) (bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -278,7 +282,7 @@ func Exists(path string) (bool, error) {
 		return false, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if !ok {
-		return false, fmt.Errorf("%s: a run would keep its finished work here, and this file is not a journal; rename it or choose another output", defect.Printable(path))
+		return false, fmt.Errorf("%s: exists and is not a journal, so the run cannot store its progress there; rename it or choose another output", defect.Printable(path))
 	}
 	return true, nil
 }

@@ -13,8 +13,8 @@ import (
 
 func head() ([]byte, error) { return []byte("head"), nil }
 
-// written is a journal of the records given, in a file.
-func written(t *testing.T, records ...string) string {
+// create writes a journal with the given records and returns its path.
+func create(t *testing.T, records ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "journal")
 	j := New(path, false, head)
@@ -30,9 +30,9 @@ func written(t *testing.T, records ...string) string {
 	return path
 }
 
-// reads checks the records of the journal at path, and appends one more if that
-// is not empty.
-func reads(t *testing.T, path string, more string, want ...string) (torn int64) {
+// check compares the records of the journal at path with want, and appends more
+// unless that is empty.
+func check(t *testing.T, path string, more string, want ...string) (torn int64) {
 	t.Helper()
 	j, err := Open(path)
 	if err != nil {
@@ -58,22 +58,23 @@ func reads(t *testing.T, path string, more string, want ...string) (torn int64) 
 }
 
 func TestRecords(t *testing.T) {
-	path := written(t, "one", "", "three")
-	reads(t, path, "four", "one", "", "three")
-	reads(t, path, "", "one", "", "three", "four")
+	path := create(t, "one", "", "three")
+	check(t, path, "four", "one", "", "three")
+	check(t, path, "", "one", "", "three", "four")
 	text, err := os.ReadFile(path)
 	if err != nil || !bytes.HasPrefix(text, []byte(Magic)) {
-		t.Errorf("it begins with %q, %v", text[:min(len(text), 20)], err)
+		t.Errorf("file begins with %q, %v", text[:min(len(text), 20)], err)
 	}
 }
 
-// The file appears with the first record, not before, and not over another.
-func TestNothingWithoutARecord(t *testing.T) {
+// The first Append creates the file. It replaces another journal only if replace is
+// set.
+func TestFirstAppendCreates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := New(path, false, head)
 	j.Close()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is a file: %v", err)
+		t.Errorf("the file exists: %v", err)
 	}
 	if err := j.Remove(); err != nil {
 		t.Error(err)
@@ -83,36 +84,36 @@ func TestNothingWithoutARecord(t *testing.T) {
 		t.Errorf("error is %v, want %v", err, failing)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("there is a file: %v", err)
+		t.Errorf("the file exists: %v", err)
 	}
-	path = written(t, "one")
+	path = create(t, "one")
 	if err := New(path, false, head).Append(nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error is %v, want %v", err, fs.ErrExist)
 	}
-	reads(t, path, "", "one")
+	check(t, path, "", "one")
 	j = New(path, true, head)
 	if err := j.Append([]byte("other")); err != nil {
 		t.Fatal(err)
 	}
-	reads(t, path, "", "other")
-	for _, j := range []*Journal{j, New(written(t, "one"), true, head)} {
+	check(t, path, "", "other")
+	for _, j := range []*Journal{j, New(create(t, "one"), true, head)} {
 		if err := j.Remove(); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(j.Path()); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("there is a file: %v", err)
+			t.Errorf("the file exists: %v", err)
 		}
 	}
 	var none *Journal
 	if err := none.Append(nil); err != nil || none.Len() != 0 || none.Records() != nil || none.Remove() != nil {
-		t.Error("a nil journal keeps something")
+		t.Error("a nil journal stores something")
 	}
 	none.Close()
 }
 
-// What is cut anywhere keeps its whole records and can be gone on with.
+// A journal truncated at any byte keeps its whole records and accepts more.
 func TestTorn(t *testing.T) {
-	whole, err := os.ReadFile(written(t, "one", "two"))
+	whole, err := os.ReadFile(create(t, "one", "two"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestTorn(t *testing.T) {
 		}
 		if n < ends[1] {
 			if _, err := Open(path); err == nil {
-				t.Errorf("%d bytes are a journal", n)
+				t.Errorf("Open accepts the first %d bytes, which lack the head", n)
 			}
 			continue
 		}
@@ -135,21 +136,21 @@ func TestTorn(t *testing.T) {
 		if n%8 == 0 {
 			more = "more"
 		}
-		if torn := reads(t, path, more, want...); torn != int64(n-end) {
+		if torn := check(t, path, more, want...); torn != int64(n-end) {
 			t.Errorf("%d bytes: %d torn, want %d", n, torn, n-end)
 		}
 		if more == "" {
 			continue
 		}
-		if torn := reads(t, path, "", append(want, "more")...); torn != 0 {
+		if torn := check(t, path, "", append(want, "more")...); torn != 0 {
 			t.Errorf("%d bytes: %d still torn", n, torn)
 		}
 	}
 }
 
-// A flipped bit loses its record and all after it, never more.
+// A flipped bit loses its record and all later ones, and no other.
 func TestFlipped(t *testing.T) {
-	whole, err := os.ReadFile(written(t, "one", "two", "three"))
+	whole, err := os.ReadFile(create(t, "one", "two", "three"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestFlipped(t *testing.T) {
 		end, n := len(Magic)+lengthBytes+4+32, 0
 		if at < end {
 			if _, err := Open(path); err == nil {
-				t.Errorf("byte %d of the head was changed", at)
+				t.Errorf("Open accepts a head whose byte %d was changed", at)
 			}
 			continue
 		}
@@ -172,17 +173,17 @@ func TestFlipped(t *testing.T) {
 			end += lengthBytes + len(all[n]) + 32
 			n++
 		}
-		reads(t, path, "", all[:n]...)
+		check(t, path, "", all[:n]...)
 	}
 }
 
-// Records of another run do not follow those of this one.
-func TestExchanged(t *testing.T) {
-	a, err := os.ReadFile(written(t, "one", "two"))
+// Open ignores a record that was copied from the journal of another run.
+func TestForeignRecord(t *testing.T) {
+	a, err := os.ReadFile(create(t, "one", "two"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(written(t, "eno", "two"))
+	b, err := os.ReadFile(create(t, "eno", "two"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,11 +192,11 @@ func TestExchanged(t *testing.T) {
 	if err := os.WriteFile(path, append(slices.Clone(a[:len(a)-last]), b[len(b)-last:]...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reads(t, path, "", "one")
+	check(t, path, "", "one")
 }
 
-// What is not a journal is never touched.
-func TestInTheWay(t *testing.T) {
+// No function changes a file that is not a journal.
+func TestNotAJournal(t *testing.T) {
 	dir := t.TempDir()
 	note := filepath.Join(dir, "note")
 	if err := os.WriteFile(note, []byte("thimble unfinished, but a text"), 0o600); err != nil {
@@ -203,24 +204,24 @@ func TestInTheWay(t *testing.T) {
 	}
 	for _, path := range []string{note, dir} {
 		if _, err := Exists(path); err == nil {
-			t.Errorf("%s is a journal", path)
+			t.Errorf("Exists accepts %s", path)
 		}
 		if err := Discard(path); err == nil {
-			t.Errorf("%s was discarded", path)
+			t.Errorf("Discard deleted %s", path)
 		}
 		if _, err := Open(path); err == nil {
-			t.Errorf("%s was opened", path)
+			t.Errorf("Open accepts %s", path)
 		}
 		if err := New(path, true, head).Append(nil); err == nil {
-			t.Errorf("%s was replaced", path)
+			t.Errorf("Append replaced %s", path)
 		}
 	}
 	for _, c := range []struct {
 		path string
 		want bool
-	}{{filepath.Join(dir, "missing"), false}, {written(t, "one"), true}} {
-		if there, err := Exists(c.path); there != c.want || err != nil {
-			t.Errorf("%s: %t, %v", c.path, there, err)
+	}{{filepath.Join(dir, "missing"), false}, {create(t, "one"), true}} {
+		if got, err := Exists(c.path); got != c.want || err != nil {
+			t.Errorf("Exists(%s) = %t, %v", c.path, got, err)
 		}
 	}
 }
@@ -244,7 +245,7 @@ func FuzzOpen(f *testing.F) {
 			n += int64(lengthBytes + len(r) + 32)
 		}
 		if n != int64(len(text)) {
-			t.Errorf("%d bytes make %d", len(text), n)
+			t.Errorf("records and torn bytes add up to %d of %d bytes", n, len(text))
 		}
 	})
 }

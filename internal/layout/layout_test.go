@@ -1,5 +1,5 @@
-// Package layout has no code. Its test holds the import rules of the project,
-// which docs/ADDING.md draws.
+// Package layout has no code. Its test enforces the import rules of the project, which
+// the diagram in docs/ADDING.md shows.
 package layout
 
 import (
@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,11 +16,11 @@ import (
 
 const root = "../.."
 
-// rules say what the packages below a folder may import of this module, and
-// which outside modules only they may import.
+// rules lists the packages of this module that the packages below a folder may import.
+// The first rule that covers a package applies.
 var rules = []struct {
-	folder string
-	may    []string // of this module; nil for anything
+	folder  string
+	allowed []string // nil allows every package
 }{
 	{"internal/kernel", []string{}},
 	{"internal/defect", []string{}},
@@ -55,10 +56,11 @@ var rules = []struct {
 	{"verify", []string{"verify/metric", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
 	{"fixtures", []string{}},
 	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/model", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
-	{".", nil}, // the root package joins the axes
+	{".", nil}, // the root package combines all of them
 }
 
-// owners are the only places that may import an outside module.
+// owners gives for each external module the only files that may import it, as a prefix
+// of their paths.
 var owners = map[string]string{
 	"github.com/urfave/cli/v2":          "cmd/thimble/",
 	"github.com/nlpodyssey/safetensors": "internal/checkpoint/safetensors.go",
@@ -96,7 +98,7 @@ func TestImports(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			judge(t, filepath.ToSlash(rel), imported)
+			checkImport(t, filepath.ToSlash(rel), imported)
 		}
 		return nil
 	})
@@ -104,45 +106,48 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	if files < 50 {
-		t.Errorf("looked at %d files; is %s the project?", files, root)
+		t.Errorf("found only %d files; is %s the root of the project?", files, root)
 	}
 }
 
-func judge(t *testing.T, file, imported string) {
-	local, ours := strings.CutPrefix(imported, "thimble/")
-	if imported == "thimble" {
-		local, ours = ".", true
+func checkImport(t *testing.T, file, imported string) {
+	t.Helper()
+	switch local, ours := strings.CutPrefix(imported, "thimble/"); {
+	case ours:
+		checkLocal(t, file, local)
+	case imported == "thimble":
+		checkLocal(t, file, ".")
+	case strings.Contains(strings.Split(imported, "/")[0], "."): // not the standard library
+		checkExternal(t, file, imported)
 	}
-	if !ours {
-		if !strings.Contains(strings.Split(imported, "/")[0], ".") {
-			return // the standard library
-		}
-		for module, owner := range owners {
-			if below(imported, module) {
-				if !strings.HasPrefix(file, owner) {
-					t.Errorf("%s imports %s, which only %s may", file, imported, owner)
-				}
-				return
+}
+
+func checkExternal(t *testing.T, file, imported string) {
+	t.Helper()
+	for module, owner := range owners {
+		if below(imported, module) {
+			if !strings.HasPrefix(file, owner) {
+				t.Errorf("%s imports %s, which only files below %s may import", file, imported, owner)
 			}
+			return
 		}
-		t.Errorf("%s imports %s, which docs/DEPENDENCIES.md does not give to anybody", file, imported)
-		return
 	}
+	t.Errorf("%s imports %s, which is not in the table owners; see docs/DEPENDENCIES.md", file, imported)
+}
+
+func checkLocal(t *testing.T, file, local string) {
+	t.Helper()
 	for _, r := range rules {
 		if !below(path.Dir(file), r.folder) {
 			continue
 		}
-		for _, may := range r.may {
-			if below(local, may) {
-				return
-			}
-		}
-		if r.may != nil {
-			t.Errorf("%s imports %s; packages below %s may import %v", file, imported, r.folder, r.may)
+		if r.allowed != nil && !slices.ContainsFunc(r.allowed, func(folder string) bool { return below(local, folder) }) {
+			t.Errorf("%s imports %s; packages below %s may import only %v", file, local, r.folder, r.allowed)
 		}
 		return
 	}
 	t.Errorf("%s: no rule covers its folder", file)
 }
 
+// below reports whether name is folder or inside it.
 func below(name, folder string) bool { return name == folder || strings.HasPrefix(name, folder+"/") }

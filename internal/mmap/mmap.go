@@ -1,8 +1,9 @@
-// Package mmap maps regular files for reading. Containers (format) and
-// checkpoints (internal/checkpoint) both open their files through it.
+// Package mmap maps regular files into memory for reading. Readers of containers
+// (format) and of checkpoints (internal/checkpoint) use it.
 //
-// Touching mapped bytes of a file that was truncated meanwhile is a memory
-// fault: read them under parallel.Guard or parallel.Do, which make it an error.
+// Reading mapped bytes of a file that has been truncated since causes a memory
+// fault. Read them within parallel.Guard or parallel.Do, which return an error
+// instead.
 package mmap
 
 import (
@@ -14,16 +15,16 @@ import (
 	"unsafe"
 )
 
-// A File is a file's contents as they were long when it was opened.
+// A File holds the contents of a file, of the length it had when it was opened.
 type File struct {
 	Data  []byte // read-only; valid until Close
 	unmap func() error
 }
 
-// Open maps the regular file at path, following symbolic links. Its cost does
-// not depend on the size of the file where the system can map files.
+// Open maps the regular file at path, following symbolic links. On systems that
+// can map files, it takes the same time for a file of any size.
 func Open(path string) (*File, error) {
-	// A fifo would block in Open until somebody writes to it.
+	// Check before opening: os.Open blocks on a FIFO until somebody writes to it.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if err := regular(path, info); err != nil {
@@ -37,7 +38,7 @@ func Open(path string) (*File, error) {
 	return OpenFile(f)
 }
 
-// OpenFile maps f, which the caller may close at once.
+// OpenFile maps f, which the caller may close afterwards.
 func OpenFile(f *os.File) (*File, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -49,7 +50,7 @@ func OpenFile(f *os.File) (*File, error) {
 	size := info.Size()
 	switch {
 	case size == 0:
-		return &File{}, nil // a mapping cannot be empty
+		return &File{}, nil // the system cannot map an empty file
 	case size > math.MaxInt:
 		return nil, &os.PathError{Op: "map", Path: f.Name(), Err: fmt.Errorf("%d bytes do not fit this machine's address space", size)}
 	}
@@ -61,8 +62,8 @@ func OpenFile(f *os.File) (*File, error) {
 	return &File{data, unmap}, nil
 }
 
-// Close gives the mapping back. Slices of Data must not be used afterwards.
-// Closing again does nothing.
+// Close removes the mapping. Slices of Data must not be used afterwards. A second
+// Close does nothing.
 func (f *File) Close() error {
 	unmap := f.unmap
 	live.remove(f.Data)
@@ -73,14 +74,14 @@ func (f *File) Close() error {
 	return unmap()
 }
 
-// Release lets the system take back the memory that holds b, a part of the Data
-// of some File: whoever has read a large file once, from end to end, need not
-// keep it resident. b stays valid, and costs a read when it is touched again.
-// Anything else than a part of a mapping is left alone.
+// Release tells the system that it may reclaim the memory that holds b, a part of
+// the Data of some File. Call it after the only pass over a large file, so that
+// the file does not stay resident. b stays valid; the system reads it again when
+// it is used again. Release does nothing if b is not part of a mapping.
 func Release(b []byte) { live.release(b) }
 
-// live lists the mappings there are, so that Release never advises the system
-// on memory that is not one: anonymous memory would come back as zeros.
+// live lists the current mappings, so that Release advises the system on no other
+// memory: the same advice would fill anonymous memory with zeros.
 var live mappings
 
 type mappings struct {
@@ -112,11 +113,11 @@ func (m *mappings) release(b []byte) {
 		if at < from || at-from > uintptr(len(d)-len(b)) || len(b) > len(d) {
 			continue
 		}
-		// Whole pages only; a mapping starts on one.
+		// Release only whole pages. The mapping itself starts at a page boundary.
 		page := uintptr(os.Getpagesize())
 		first, end := (at-from+page-1)&^(page-1), (at-from+uintptr(len(b)))&^(page-1)
 		if first < end {
-			unneeded(d[first:end])
+			dontNeed(d[first:end])
 		}
 		return
 	}

@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// mapping reads the file into memory: this system is not one we map files on.
+// mapping reads the file into memory, because this package maps files only on Unix.
 func mapping(f *os.File, size int) (data []byte, unmap func() error, err error) {
 	data = make([]byte, size)
 	_, err = io.ReadFull(io.NewSectionReader(f, 0, int64(size)), data)
 	return data, func() error { return nil }, err
 }
 
-func unneeded([]byte) {}
+func dontNeed([]byte) {}

@@ -32,10 +32,10 @@ func TestOpen(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(dir); err == nil {
-		t.Error("a directory was mapped")
+		t.Error("Open accepts a directory")
 	}
 	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("absent file: %v", err)
+		t.Errorf("missing file: %v", err)
 	}
 	f, err := os.Open(dir)
 	if err != nil {
@@ -43,6 +43,6 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	defer f.Close()
 	if _, err := OpenFile(f); err == nil {
-		t.Error("an opened directory was mapped")
+		t.Error("OpenFile accepts a directory")
 	}
 }

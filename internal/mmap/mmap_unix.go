@@ -16,5 +16,6 @@ func mapping(f *os.File, size int) (data []byte, unmap func() error, err error) 
 	return data, func() error { return unix.Munmap(data) }, nil
 }
 
-// unneeded is advice: that it could not be taken is no error.
-func unneeded(pages []byte) { _ = unix.Madvise(pages, unix.MADV_DONTNEED) }
+// dontNeed advises the system that pages may be reclaimed. It ignores a failure,
+// because nothing depends on the advice.
+func dontNeed(pages []byte) { _ = unix.Madvise(pages, unix.MADV_DONTNEED) }

@@ -14,7 +14,8 @@ import (
 	"thimble/internal/parallel"
 )
 
-// Opening a fifo for reading waits for a writer that never comes.
+// Open must reject a FIFO without opening it, which would block until a writer
+// opens it too.
 func TestOpenFifo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -25,14 +26,14 @@ func TestOpenFifo(t *testing.T) {
 	select {
 	case err := <-done:
 		if err == nil {
-			t.Error("a fifo was mapped")
+			t.Error("Open accepts a FIFO")
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("Open waits for the fifo's writer")
+		t.Fatal("Open waits for a writer of the FIFO")
 	}
 }
 
-// A mapping needs no memory: a file far larger than the machine's opens.
+// Mapping a file allocates no memory for its contents.
 func TestOpenSparse(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "sparse"))
 	if err != nil {
@@ -78,8 +79,8 @@ func TestTruncatedAfterwards(t *testing.T) {
 	}
 }
 
-// Releasing a part of a mapping keeps its contents; memory of ours is left
-// alone, where the same advice would turn it into zeros.
+// Release keeps the contents of a mapping, and leaves other memory alone, which
+// the same advice would fill with zeros.
 func TestRelease(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	want := bytes.Repeat([]byte("thimble"), 100_000)
@@ -99,13 +100,13 @@ func TestRelease(t *testing.T) {
 	ours := bytes.Clone(want)
 	Release(ours)
 	if !bytes.Equal(ours, want) {
-		t.Error("memory that is not a mapping was given back")
+		t.Error("Release changed memory that is not part of a mapping")
 	}
-	gone := f.Data
+	closed := f.Data
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	Release(gone) // must not touch what may be mapped there next
+	Release(closed) // must not affect what the system maps at the same address next
 	if len(live.all) != 0 {
 		t.Errorf("%d mappings are still listed", len(live.all))
 	}

@@ -7,25 +7,26 @@ import (
 	"strconv"
 )
 
-// A Feature is one way in which the computation of two Specs can differ. Features
-// lists all of them: what inspect prints, what a diagnosis compares and what a
-// GGUF architecture must be able to store are rows of that one table.
+// A Feature is a property in which the computation of two Specs can differ. The
+// table Features lists all of them. Inspect prints them, a diagnosis compares them,
+// and a GGUF architecture must be able to store them.
 type Feature struct {
 	Name string // as in the Spec's JSON: "rope.base"
 
-	// Operations are those whose results the feature changes, by the activations
-	// that they write: Q, QRope, Attended and so on. A diagnosis compares the
-	// feature there. Features that change the shapes of tensors, or which tensors
-	// there are, have none.
+	// Operations lists the operations whose results depend on the feature, each by
+	// the activation that it writes: Q, QRope, Attended and so on. A diagnosis
+	// compares the feature there. A feature that changes only the shapes of tensors,
+	// or which tensors exist, has none.
 	Operations []string
 
-	// Value spells the feature in a step with its default filled in, so that two
-	// Specs with equal values compute the same. "" means that it does not apply.
-	// Steps -1 and len(Schedule) are what precedes and follows the blocks.
+	// Value returns the feature's value in a step as text, with the default filled
+	// in, so that two Specs with equal values compute the same. It returns "" if the
+	// feature does not apply. Step -1 precedes the blocks, step len(Schedule) follows
+	// them.
 	Value func(s *Spec, step int) string
 
-	// Note describes the feature in a few words for people; "" where s is as in
-	// Llama. It may be nil.
+	// Note describes the feature in a few words for people. It returns "" if s does
+	// the same as Llama. Note may be nil.
 	Note func(s *Spec) string
 }
 
@@ -34,10 +35,10 @@ var (
 	rotations = []string{QRope, KRope}
 )
 
-// everywhere stands for all operations.
+// everywhere means all operations.
 var everywhere = []string{"*"}
 
-// Features is in the order in which reports list them.
+// Features lists every Feature in the order in which reports print them.
 var Features = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},
 	{"ffn", nil, count(func(s *Spec) int { return s.FFN }), nil},
@@ -49,16 +50,16 @@ var Features = []Feature{
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
-		return when(s.Parallel, "attention and feed-forward in parallel")
+		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},
 	{"postnorm", []string{AttnPost, FFNPost}, flag(func(s *Spec) bool { return s.PostNorm }), func(s *Spec) string {
-		return when(s.PostNorm, "norms after attention and feed-forward")
+		return noteIf(s.PostNorm, "norms after attention and feed-forward")
 	}},
 	{"qknorm", []string{QNorm, KNorm}, text(func(s *Spec) string { return cmp.Or(string(s.QKNorm), "none") }), func(s *Spec) string {
-		return when(s.QKNorm != QKNone, "query and key norm "+string(s.QKNorm))
+		return noteIf(s.QKNorm != QKNone, "query and key norm "+string(s.QKNorm))
 	}},
 	{"norm", norms, text(func(s *Spec) string { return cmp.Or(string(s.Norm), "rms") }), func(s *Spec) string {
-		return when(s.Norm != NormRMS, "norm "+string(s.Norm))
+		return noteIf(s.Norm != NormRMS, "norm "+string(s.Norm))
 	}},
 	{"normeps", norms, number(func(s *Spec) float64 { return s.NormEps }), nil},
 	{"headdim", rotations, count(func(s *Spec) int { return s.HeadDim }), nil},
@@ -80,19 +81,19 @@ var Features = []Feature{
 	{"kvheads", []string{Attended}, count(func(s *Spec) int { return s.KVHeads }), nil},
 	{"attnscale", []string{Attended}, number((*Spec).ScoreScale), nil},
 	{"ungated", []string{Activated, Gate}, flag(func(s *Spec) bool { return s.Ungated }), func(s *Spec) string {
-		return when(s.Ungated, "feed-forward without a gate")
+		return noteIf(s.Ungated, "feed-forward without a gate")
 	}},
 	{"activation", []string{Activated, Gate}, text(func(s *Spec) string { return cmp.Or(string(s.Activation), "silu") }), func(s *Spec) string {
 		return string(s.Activation)
 	}},
-	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string { return when(s.Bias.QKV, "biases of q, k and v") }},
+	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string { return noteIf(s.Bias.QKV, "biases of q, k and v") }},
 	{"bias.o", nil, flag(func(s *Spec) bool { return s.Bias.O }), nil},
 	{"bias.ffn", nil, flag(func(s *Spec) bool { return s.Bias.FFN }), nil},
 	{"bias.head", nil, flag(func(s *Spec) bool { return s.Bias.Head }), nil},
 	{"tied", []string{Head}, flag(func(s *Spec) bool { return s.Tied }), nil},
 }
 
-// Notes are what Features say of s for people, in their order.
+// Notes returns the notes on s that are not empty, in the order of Features.
 func (s *Spec) Notes() (notes []string) {
 	for _, f := range Features {
 		if f.Note == nil {
@@ -105,8 +106,8 @@ func (s *Spec) Notes() (notes []string) {
 	return notes
 }
 
-// NoteOf is what the feature of this name says of s for people, or its name if it
-// says nothing.
+// NoteOf returns the note on s of the named feature, or the name itself if there is
+// no note.
 func NoteOf(s *Spec, name string) string {
 	for _, f := range Features {
 		if f.Name == name && f.Note != nil {
@@ -116,25 +117,26 @@ func NoteOf(s *Spec, name string) string {
 	return name
 }
 
-// Changes reports whether the feature changes the result of an operation.
+// Changes reports whether the result of an operation depends on the feature.
 func (f *Feature) Changes(operation string) bool {
 	return slices.Contains(f.Operations, operation) || len(f.Operations) == 1 && f.Operations[0] == everywhere[0]
 }
 
-// Differ reports whether the feature applies to both Specs in a step and differs.
-func (f *Feature) Differ(a, b *Spec, step int) bool {
+// Differs reports whether the feature applies to both a and b in a step and has
+// different values there.
+func (f *Feature) Differs(a, b *Spec, step int) bool {
 	x, y := f.Value(a, step), f.Value(b, step)
 	return x != "" && y != "" && x != y
 }
 
-// Differences lists the features in which a and b differ in any step: none if
-// they compute the same for texts of at most Context positions. Numbers are
-// compared as float32.
+// Differences lists the features in which a and b differ in any step. It returns
+// none if both compute the same for texts of at most Context positions. It compares
+// numbers as float32.
 func Differences(a, b *Spec) (all []*Feature) {
 	for i := range Features {
 		f := &Features[i]
 		for step := -1; step <= max(len(a.Schedule), len(b.Schedule)); step++ {
-			if f.Differ(a, b, step) {
+			if f.Differs(a, b, step) {
 				all = append(all, f)
 				break
 			}
@@ -171,7 +173,7 @@ func number(of func(s *Spec) float64) func(*Spec, int) string {
 	return text(func(s *Spec) string { return float(of(s)) })
 }
 
-// attention is a feature of the attention of a step's block.
+// attention returns a Value for a feature of the attention of the step's block.
 func attention(of func(s *Spec, a Attention) string) func(*Spec, int) string {
 	return func(s *Spec, step int) string {
 		if !s.inBlocks(step) {
@@ -181,7 +183,8 @@ func attention(of func(s *Spec, a Attention) string) func(*Spec, int) string {
 	}
 }
 
-// rope is a feature of the rotary embedding of a step's block, if it has one.
+// rope returns a Value for a feature of the rotary embedding of the step's block.
+// The feature does not apply to blocks without one.
 func rope(of func(s *Spec, r *Rope) string) func(*Spec, int) string {
 	return func(s *Spec, step int) string {
 		if !s.inBlocks(step) {
@@ -194,11 +197,11 @@ func rope(of func(s *Spec, r *Rope) string) func(*Spec, int) string {
 	}
 }
 
-// float writes x with the digits that a float32 keeps.
+// float formats x, rounded to a float32, with the fewest digits that identify it.
 func float(x float64) string { return strconv.FormatFloat(float64(float32(x)), 'g', -1, 32) }
 
-// extent writes a number of positions, of which 0 and all of the context are
-// all.
+// extent formats a number of positions. Both 0 and a number no less than the context
+// mean all.
 func extent(n, context int) string {
 	if n == 0 || n >= context {
 		return "all"
@@ -206,16 +209,17 @@ func extent(n, context int) string {
 	return strconv.Itoa(n)
 }
 
-func when(yes bool, note string) string {
+// noteIf returns note if yes is set, and otherwise "".
+func noteIf(yes bool, note string) string {
 	if yes {
 		return note
 	}
 	return ""
 }
 
-// inSome describes what several blocks have: what of the values, and how many of
-// the blocks. A value of 0 is none.
-func inSome(s *Spec, what string, of func(a Attention) int) string {
+// blockRange describes a property that some blocks have: the range of its values and
+// the number of blocks. A block whose value is 0 does not have the property.
+func blockRange(s *Spec, property string, of func(a Attention) int) string {
 	least, most, n := 0, 0, 0
 	for _, a := range s.Attention {
 		v := of(a)
@@ -234,27 +238,27 @@ func inSome(s *Spec, what string, of func(a Attention) int) string {
 	if most > least {
 		value = fmt.Sprintf("%d to %d", least, most)
 	}
-	return fmt.Sprintf("%s of %s (%d of %d blocks)", what, value, n, s.Blocks)
+	return fmt.Sprintf("%s of %s (%d of %d blocks)", property, value, n, s.Blocks)
 }
 
 func windows(s *Spec) string {
-	return inSome(s, "attention window", func(a Attention) int { return a.Window })
+	return blockRange(s, "attention window", func(a Attention) int { return a.Window })
 }
 
 func chunks(s *Spec) string {
-	return inSome(s, "attention in chunks", func(a Attention) int { return a.Chunk })
+	return blockRange(s, "attention in chunks", func(a Attention) int { return a.Chunk })
 }
 
 func ropes(s *Spec) string {
-	still := 0
+	without := 0
 	for _, a := range s.Attention {
 		if a.Rope == NoRope {
-			still++
+			without++
 		}
 	}
 	switch {
-	case still > 0:
-		return fmt.Sprintf("no rotary embedding (%d of %d blocks)", still, s.Blocks)
+	case without > 0:
+		return fmt.Sprintf("no rotary embedding (%d of %d blocks)", without, s.Blocks)
 	case len(s.Ropes) > 0:
 		return fmt.Sprintf("%d rotary embeddings", 1+len(s.Ropes))
 	}

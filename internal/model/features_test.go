@@ -7,20 +7,21 @@ import (
 	"testing"
 )
 
-// every lists the fields of a struct and of the structs in it, by their JSON names.
-func every(prefix string, v reflect.Value, visit func(name string, f reflect.Value)) {
+// visitFields calls visit with each field of a struct and of the structs in it, by
+// its JSON name.
+func visitFields(prefix string, v reflect.Value, visit func(name string, f reflect.Value)) {
 	for i := range v.NumField() {
 		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if f := v.Field(i); f.Kind() == reflect.Struct {
-			every(prefix+tag+".", f, visit)
+			visitFields(prefix+tag+".", f, visit)
 		} else {
 			visit(prefix+tag, f)
 		}
 	}
 }
 
-// Whatever field of a Spec changes, a row of Features says so, but for the tokens
-// that start and end a text.
+// Differences reports a change of any field of a Spec, except the tokens that start
+// and end a text.
 func TestFeaturesAreComplete(t *testing.T) {
 	s, same := tiny(), tiny()
 	for _, spec := range []*Spec{&s, &same} {
@@ -39,7 +40,7 @@ func TestFeaturesAreComplete(t *testing.T) {
 			t.Errorf("%s: Differences names %v, want %v", name, got, want)
 		}
 	}
-	every("", reflect.ValueOf(&s).Elem(), func(name string, f reflect.Value) {
+	visitFields("", reflect.ValueOf(&s).Elem(), func(name string, f reflect.Value) {
 		old := reflect.ValueOf(f.Interface())
 		defer f.Set(old)
 		switch f.Kind() {
@@ -52,13 +53,13 @@ func TestFeaturesAreComplete(t *testing.T) {
 		case reflect.String:
 			f.SetString("other")
 		case reflect.Slice:
-			return // below
+			return // tested below
 		}
 		want := []string{name}
 		switch name {
 		case "bos":
 			want = nil
-		case "headdim": // which others follow
+		case "headdim": // the defaults of the other two depend on it
 			want = []string{"headdim", "rope.dims", "attnscale"}
 		}
 		check(name, want...)
@@ -72,30 +73,31 @@ func TestFeaturesAreComplete(t *testing.T) {
 	} {
 		attention, ropes, schedule := slices.Clone(s.Attention), slices.Clone(s.Ropes), s.Schedule
 		change()
-		if name != "schedule" { // another order also exchanges what the blocks have
+		if name != "schedule" { // a different order also changes which block's features a step has
 			check(name, name)
 		} else if d := Differences(&s, &same); len(d) == 0 || d[0].Name != name {
-			t.Errorf("another schedule: %v", d)
+			t.Errorf("schedule: Differences returns %v", d)
 		}
 		s.Attention, s.Ropes, s.Schedule = attention, ropes, schedule
 	}
 }
 
-// Two ways to say the same are no difference.
+// An omitted value equals its default, and numbers are equal if they round to the
+// same float32.
 func TestFeaturesHaveDefaults(t *testing.T) {
 	s, same := tiny(), tiny()
 	same.EmbedScale, same.AttnScale, same.Rope.Dims = 1, s.ScoreScale(), s.HeadDim
 	same.Attention = []Attention{{Window: s.Context}, {Chunk: s.Context + 1}}
 	same.NormEps = float64(float32(s.NormEps))
 	if d := Differences(&s, &same); d != nil {
-		t.Errorf("%s is %q, here %q", d[0].Name, d[0].Value(&s, 0), d[0].Value(&same, 0))
+		t.Errorf("%s is %q with the default and %q when set", d[0].Name, d[0].Value(&s, 0), d[0].Value(&same, 0))
 	}
 }
 
 func TestNotes(t *testing.T) {
 	s := tiny()
 	if notes := s.Notes(); notes != nil {
-		t.Errorf("a Llama has the notes %q", notes)
+		t.Errorf("notes on a Llama are %q, want none", notes)
 	}
 	s.Attention, s.Activation, s.PostNorm = []Attention{{Window: 8}, {Rope: NoRope}}, GELUTanh, true
 	want := "attention window of 8 (1 of 2 blocks), norms after attention and feed-forward, no rotary embedding (1 of 2 blocks), gelu-tanh"

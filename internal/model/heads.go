@@ -1,10 +1,10 @@
 package model
 
-// Interleaved returns where row r is kept in files whose heads, of dim rows, are
-// interleaved: rotary dimensions i and i+dim/2, which turn together, are
-// neighbours there, 2i and 2i+1. A dim of 0 leaves rows in place. Halved is its
-// inverse.
-func Interleaved(r, dim int) int {
+// Interleave returns the position of row r in files that interleave the rows of
+// each head. A head has dim rows; rows i and i+dim/2, which rotary embedding rotates
+// as a pair, are adjacent there, at 2i and 2i+1. If dim is 0, rows keep their
+// position. HalfSplit is the inverse.
+func Interleave(r, dim int) int {
 	if dim == 0 {
 		return r
 	}
@@ -12,8 +12,9 @@ func Interleaved(r, dim int) int {
 	return r - at + at%(dim/2)*2 + at/(dim/2)
 }
 
-// Halved returns the row that is kept as row r where heads are interleaved.
-func Halved(r, dim int) int {
+// HalfSplit returns the row that interleaved files store at position r. Interleave is
+// the inverse.
+func HalfSplit(r, dim int) int {
 	if dim == 0 {
 		return r
 	}

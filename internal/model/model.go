@@ -10,26 +10,26 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// A Model is an opened model: what it computes and where its tensors lie.
-// Tensors usually alias a mapped file and are valid until Close.
+// A Model is an opened model: its Spec and its tensors. Tensors usually alias a
+// mapped file and are valid until Close.
 type Model struct {
-	Path    string // what was opened, as the user named it
+	Path    string // as the user wrote it
 	Spec    Spec
 	Tensors map[string]*qtensor.Matrix // by canonical name
 
-	// Tokenizer returns the tokenizer's definition, decoded at the first call;
-	// nil, nil when the model carries none.
+	// Tokenizer returns the definition of the tokenizer, which it decodes at the
+	// first call. It returns nil, nil if the model has no tokenizer.
 	Tokenizer func() (*tokenizer.Data, error)
 
 	Provenance Provenance
-	Files      []string     // paths read; their hashes join Provenance when the model is written
-	Notes      []string     // what opening decided or dropped, for the user to read
-	Verify     func() error // compares the files with the checksums they carry; nil where there are none
+	Files      []string     // paths of the files read; writing the model adds their hashes to Provenance
+	Notes      []string     // for the user: decisions made and tensors dropped while opening
+	Verify     func() error // compares the files with the checksums they contain; nil if they contain none
 	Close      func() error
 }
 
-// Provenance says where a model came from. It is stored in the container and
-// holds neither paths nor times.
+// Provenance records the origin of a model. Containers store it. It contains neither
+// paths nor times, so that the same inputs give the same bytes.
 type Provenance struct {
 	Architecture string   `cbor:"architecture"` // model_type of the checkpoint
 	Overrides    []string `cbor:"overrides"`    // --set key=value, sorted
@@ -38,15 +38,15 @@ type Provenance struct {
 	Tool         string   `cbor:"tool"`         // "thimble 0.1.0"
 }
 
-// A Source is one file that went into a model.
+// A Source is a file that a model was made from.
 type Source struct {
 	Name   string `cbor:"name"` // base name
 	Bytes  int64  `cbor:"bytes"`
 	SHA256 []byte `cbor:"sha256"`
 }
 
-// Check verifies that m holds exactly the tensors its Spec requires, each with
-// its shape. The first fault is named with the tensor and both shapes.
+// Check verifies that m has exactly the tensors that its Spec requires, each of the
+// right shape. The error names the first tensor at fault and both shapes.
 func (m *Model) Check() error {
 	if err := m.Spec.Check(); err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
@@ -58,7 +58,7 @@ func (m *Model) Check() error {
 			return defect.Corrupt(m.Path, s.Name, "tensor is missing, want shape (%d, %d)", s.Rows, s.Cols)
 		}
 		if t.Rows != s.Rows || t.Cols != s.Cols {
-			return defect.Corrupt(m.Path, s.Name, "shape is (%d, %d), the config wants (%d, %d)", t.Rows, t.Cols, s.Rows, s.Cols)
+			return defect.Corrupt(m.Path, s.Name, "shape is (%d, %d), the config requires (%d, %d)", t.Rows, t.Cols, s.Rows, s.Cols)
 		}
 		if s.Role == Vector && !t.Scheme.Float() {
 			return defect.Corrupt(m.Path, s.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", t.Scheme)
@@ -76,14 +76,14 @@ func (m *Model) Check() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Tensors)) {
 		if !known[name] {
-			return defect.Corrupt(m.Path, name, "the config has no place for this tensor")
+			return defect.Corrupt(m.Path, name, "unexpected tensor, the config does not require it")
 		}
 	}
 	return nil
 }
 
-// HeadName is the tensor that serves as output head: the embedding where the
-// two are tied.
+// HeadName returns the name of the tensor that serves as output head. In a tied model
+// that is the embedding.
 func (m *Model) HeadName() string {
 	if m.Spec.Tied {
 		return Embed
@@ -91,7 +91,7 @@ func (m *Model) HeadName() string {
 	return Head
 }
 
-// Size returns the number of weights and of bytes stored for them.
+// Size returns the number of weights and the number of bytes that store them.
 func (m *Model) Size() (weights, bytes int64) {
 	for _, t := range m.Tensors {
 		weights += int64(t.Rows) * int64(t.Cols)

@@ -25,7 +25,7 @@ func TestSpecCheck(t *testing.T) {
 	for want, breakIt := range map[string]func(*Spec){
 		"hidden is 0, want 1 to 1048576":                                         func(s *Spec) { s.Hidden = 0 },
 		"vocab is 99999999, want 1 to 4194304":                                   func(s *Spec) { s.Vocab = 99999999 },
-		"4 heads do not divide by 3 kv heads":                                    func(s *Spec) { s.KVHeads = 3 },
+		"4 heads are not divisible by 3 kv heads":                                func(s *Spec) { s.KVHeads = 3 },
 		"head dim 5 is odd, rotary embedding needs pairs":                        func(s *Spec) { s.HeadDim = 5 },
 		"norm epsilon is -1, want 0 to 1":                                        func(s *Spec) { s.NormEps = -1 },
 		"bos id 20 is outside the vocabulary of 20":                              func(s *Spec) { s.BOS = 20 },
@@ -43,15 +43,15 @@ func TestSpecCheck(t *testing.T) {
 		`norm: "batch" is not supported`:                                         func(s *Spec) { s.Norm = "batch" },
 		`qknorm: "gain" with norm "layer" is not supported`:                      func(s *Spec) { s.Norm, s.QKNorm = NormLayer, QKGain },
 		`activation: "relu" is not supported`:                                    func(s *Spec) { s.Activation = "relu" },
-		"rope turns 3 dimensions, want an even number up to head dim 4":          func(s *Spec) { s.Rope.Dims = 3 },
-		"rope turns 6 dimensions, want an even number up to head dim 4":          func(s *Spec) { s.Rope.Dims = 6 },
-		"postnorm: with parallel is not supported":                               func(s *Spec) { s.PostNorm, s.Parallel = true, true },
+		"rope rotates 3 dimensions, want an even number up to head dim 4":        func(s *Spec) { s.Rope.Dims = 3 },
+		"rope rotates 6 dimensions, want an even number up to head dim 4":        func(s *Spec) { s.Rope.Dims = 6 },
+		"postnorm: the combination with parallel is not supported":               func(s *Spec) { s.PostNorm, s.Parallel = true, true },
 		"scales of embedding and attention are -1 and 0, want positive numbers":  func(s *Spec) { s.EmbedScale = -1 },
 		"scales of embedding and attention are 0 and NaN, want positive numbers": func(s *Spec) { s.AttnScale = math.NaN() },
-		"block 1 turns by rope 1, want -1 to 0":                                  func(s *Spec) { s.Attention = []Attention{{}, {Rope: 1}} },
+		"block 1 uses rope 1, want -1 to 0":                                      func(s *Spec) { s.Attention = []Attention{{}, {Rope: 1}} },
 		"rope base is -1, want a positive number":                                func(s *Spec) { s.Ropes = []Rope{{Base: -1}} },
 		"chunk of block 0 is -1, want 0 to 16777216":                             func(s *Spec) { s.Attention = []Attention{{Chunk: -1}, {}} },
-		"1025 more ropes, want at most 1024":                                     func(s *Spec) { s.Ropes = make([]Rope, 1025) },
+		"1025 additional ropes, want at most 1024":                               func(s *Spec) { s.Ropes = make([]Rope, 1025) },
 		`qknorm: "l1" is not supported`:                                          func(s *Spec) { s.QKNorm = "l1" },
 		"1024 heads of 2048 are wider than 1048576":                              func(s *Spec) { s.Heads, s.KVHeads, s.HeadDim = 1024, 1, 2048 },
 	} {
@@ -91,8 +91,8 @@ func TestModelCheck(t *testing.T) {
 	}
 	for want, breakIt := range map[string]func(*Model){
 		"tiny: blocks.1.down: tensor is missing, want shape (8, 12)":                 func(m *Model) { delete(m.Tensors, "blocks.1.down") },
-		"tiny: blocks.0.q: shape is (8, 8), the config wants (16, 8)":                func(m *Model) { m.Tensors["blocks.0.q"] = m.Tensors["blocks.0.k"] },
-		"tiny: blocks.2.q: the config has no place for this tensor":                  func(m *Model) { m.Tensors["blocks.2.q"] = m.Tensors["blocks.0.q"] },
+		"tiny: blocks.0.q: shape is (8, 8), the config requires (16, 8)":             func(m *Model) { m.Tensors["blocks.0.q"] = m.Tensors["blocks.0.k"] },
+		"tiny: blocks.2.q: unexpected tensor, the config does not require it":        func(m *Model) { m.Tensors["blocks.2.q"] = m.Tensors["blocks.0.q"] },
 		"tiny: norm: bf16: codes take 3 bytes, shape (1, 8) wants 16":                func(m *Model) { m.Tensors["norm"].Codes = make([]byte, 3) },
 		"tiny: norm: scheme is int8/row/sym, a vector is stored as f32, f16 or bf16": func(m *Model) { m.Tensors["norm"].Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: 8} },
 	} {
@@ -105,7 +105,8 @@ func TestModelCheck(t *testing.T) {
 	}
 }
 
-// A model of two matrices side by side with attention, biases wherever they can be.
+// The blocks run an ungated feed-forward layer in parallel with attention and have
+// every bias.
 func TestSlotsOfParallelBlocks(t *testing.T) {
 	s := tiny()
 	s.Blocks, s.Schedule, s.Norm, s.Parallel, s.Ungated, s.Tied = 1, []int{0}, NormLayer, true, true, true
@@ -129,16 +130,16 @@ func TestTiedModelHasNoHead(t *testing.T) {
 	}
 	m := zeroModel(t, s)
 	if got := m.HeadName(); got != Embed {
-		t.Errorf("the head of a tied model is %q, want its embedding", got)
+		t.Errorf("HeadName of a tied model is %q, want %q", got, Embed)
 	}
 }
 
-// Specs that compute different things are not equal.
+// Equal compares every field.
 func TestEqual(t *testing.T) {
 	s, same := tiny(), tiny()
 	s.Attention, same.Attention = []Attention{{}, {Window: 3}}, []Attention{{}, {Window: 3}}
 	if !s.Equal(&same) {
-		t.Error("equal specs are not")
+		t.Error("Equal is false for equal specs")
 	}
 	for i, change := range []func(*Spec){
 		func(s *Spec) { s.Schedule = InOrder(2, 1) },
@@ -154,7 +155,7 @@ func TestEqual(t *testing.T) {
 		other := tiny()
 		other.Attention = []Attention{{}, {Window: 3}}
 		if change(&other); s.Equal(&other) {
-			t.Errorf("change %d goes unnoticed", i)
+			t.Errorf("Equal ignores change %d", i)
 		}
 	}
 }
@@ -171,7 +172,7 @@ func TestFirst(t *testing.T) {
 	} {
 		for pos, want := range c.want {
 			if got := c.a.First(pos); got != want {
-				t.Errorf("%+v: position %d sees from %d, want %d", c.a, pos, got, want)
+				t.Errorf("%+v: First(%d) = %d, want %d", c.a, pos, got, want)
 			}
 		}
 	}
@@ -186,11 +187,11 @@ func TestMatch(t *testing.T) {
 		{"blocks.*.q", "blocks.0.q.bias", false}, {"*", "embed", true}, {"*", "blocks.0.q", false}, {"blocks.[02].*", "blocks.2.gate", true},
 	} {
 		if got, err := Match(c.pattern, c.name); got != c.want || err != nil {
-			t.Errorf("Match(%q, %q) = %v, %v", c.pattern, c.name, got, err)
+			t.Errorf("Match(%q, %q) = %v, %v, want %v", c.pattern, c.name, got, err, c.want)
 		}
 	}
 	if _, err := Match("blocks.[.q", "embed"); err == nil {
-		t.Error("a malformed pattern passed")
+		t.Error("Match accepts a malformed pattern")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 const (
 	Embed = "embed" // (Vocab, Hidden)
 	Norm  = "norm"  // (1, Hidden), before the head
-	Head  = "head"  // (Vocab, Hidden), absent when tied; its bias may be there all the same
+	Head  = "head"  // (Vocab, Hidden), absent if Tied; a tied model may still have the head's bias
 )
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
@@ -21,32 +21,32 @@ const (
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
 	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
-	KNorm    = "k_norm"    // (1, HeadDim), likewise
+	KNorm    = "k_norm"    // (1, HeadDim), if QKNorm is QKGain
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
-	FFNNorm  = "ffn_norm"  // (1, Hidden), absent when Parallel
-	Gate     = "gate"      // (FFN, Hidden), absent when Ungated
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel
+	Gate     = "gate"      // (FFN, Hidden), absent if Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
 	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
 
-	// BiasSuffix after a linear layer's kind names its bias, (1, rows); after a
-	// NormLayer's, its bias, (1, Hidden).
+	// BiasSuffix is appended to the kind of a linear layer to name its bias,
+	// (1, rows), and to the name of a NormLayer to name its bias, (1, Hidden).
 	BiasSuffix = ".bias"
 )
 
-// LinearKinds are the kinds of a block's linear layers, in the order of their use.
+// LinearKinds lists the kinds of a block's linear layers in the order of their use.
 var LinearKinds = []string{Q, K, V, O, Gate, Up, Down}
 
-// Activations that no tensor produces. The others go by the tensor that produces
-// them.
+// Names of activations that are not the output of one tensor. Every other activation
+// has the name of the tensor that produces it.
 const (
 	QRope        = "q_rope"        // (Heads*HeadDim), rotated queries
 	KRope        = "k_rope"        // (KVHeads*HeadDim), rotated keys
-	Attended     = "attention"     // (Heads*HeadDim), what O reads
+	Attended     = "attention"     // (Heads*HeadDim), the input of O
 	AttnResidual = "attn_residual" // (Hidden), the residual stream after attention
-	Activated    = "act"           // (FFN), what Down reads
-	FFNResidual  = "ffn_residual"  // (Hidden), the residual stream after a step, and before the first
+	Activated    = "act"           // (FFN), the input of Down
+	FFNResidual  = "ffn_residual"  // (Hidden), the residual stream after a step, or before the first step
 )
 
 // Name returns the canonical name of a block's tensor: "blocks.7.q".
@@ -85,13 +85,13 @@ func (s *Spec) StoredName(name string) string {
 	return name
 }
 
-// A Role is the part a tensor plays, which decides how it may be quantized.
+// A Role is the function of a tensor, which determines how it may be quantized.
 type Role int
 
 const (
 	Vector    Role = iota // norm gains and biases: (1, n), never quantized
 	Linear                // y = W x inside a block
-	Embedding             // rows looked up by token; also the head when tied
+	Embedding             // one row for each token; also the head if Tied
 	Output                // the untied head
 )
 
@@ -104,8 +104,8 @@ type Slot struct {
 	Role       Role
 }
 
-// Slots lists every tensor of a model with Spec s exactly once, in the order in
-// which they are first used. s must have passed Check.
+// Slots lists every tensor of a model with Spec s once, in the order of first use.
+// s must have passed Check.
 func (s *Spec) Slots() []Slot {
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
@@ -159,7 +159,7 @@ func (s *Spec) Slots() []Slot {
 	return slots
 }
 
-// Biased reports whether the linear layers of a kind, or the Head, add a bias.
+// Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {
 	switch kind {
 	case Q, K, V:
@@ -174,9 +174,9 @@ func (s *Spec) Biased(kind string) bool {
 	return false
 }
 
-// Match reports whether a canonical name matches a recipe's pattern: dot by
-// dot, each part by path.Match, so "blocks.*.down" is every down projection
-// and "blocks.1?.q" the q of blocks 10 to 19. It errs on a malformed pattern.
+// Match reports whether a canonical name matches a recipe's pattern. It splits both at
+// dots and compares the parts with path.Match: "blocks.*.down" matches every down
+// projection, "blocks.1?.q" the q of blocks 10 to 19. A malformed pattern is an error.
 func Match(pattern, name string) (bool, error) {
 	ps, ns := strings.Split(pattern, "."), strings.Split(name, ".")
 	all := len(ps) == len(ns)

@@ -1,6 +1,6 @@
-// Package model is the vocabulary that converters, quantizers, containers and
-// the verifier share: what a decoder computes (Spec), the canonical names and
-// shapes of its tensors (Slot), and an opened model.
+// Package model defines the types that converters, quantizers, containers and the
+// verifier share: what a decoder computes (Spec), the canonical names and shapes of its
+// tensors (Slot), and an opened model (Model).
 package model
 
 import (
@@ -11,8 +11,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// Limits on what a Spec may ask for. They are far above any model a phone
-// runs and keep every size product inside an int64.
+// Limits of a Spec. They are far above any model that runs on a phone, and small
+// enough that no product of sizes overflows an int64.
 const (
 	MaxBlocks = 1024
 	MaxSteps  = 4096
@@ -22,8 +22,8 @@ const (
 	MaxLength = 1 << 24 // positions
 )
 
-// A Spec is what one decoder-only transformer computes. It names features,
-// never an architecture: the forward pass reads nothing else.
+// A Spec describes the computation of a decoder-only transformer. It names features,
+// never an architecture, and the forward pass reads nothing else.
 type Spec struct {
 	Hidden  int `cbor:"hidden" json:"hidden"`   // width of the residual stream
 	Heads   int `cbor:"heads" json:"heads"`     // query heads
@@ -39,51 +39,53 @@ type Spec struct {
 	// (arXiv 2402.14905, section 2.3). Every step has its own KV cache.
 	Schedule []int `cbor:"schedule" json:"schedule"`
 
-	// Attention says for each block what its attention sees; empty if all
-	// blocks see every position up to their own and turn by Rope.
+	// Attention describes the attention of each block. It is empty if a query in
+	// every block sees all positions up to its own and Rope rotates every block.
 	Attention []Attention `cbor:"attention,omitempty" json:"attention,omitempty"`
 
 	Norm    NormKind `cbor:"norm,omitempty" json:"norm,omitempty"` // of the residual stream
 	NormEps float64  `cbor:"normeps" json:"normeps"`               // added to the mean square, or the variance
 	QKNorm  QKNorm   `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
 
-	// PostNorm: what attention and the feed-forward layer give is normalized too
-	// before it is added (Gemma 2, arXiv 2408.00118, section 2).
+	// PostNorm means that a block also normalizes the outputs of attention and the
+	// feed-forward layer before it adds them (Gemma 2, arXiv 2408.00118, section 2).
 	PostNorm bool `cbor:"postnorm,omitempty" json:"postnorm,omitempty"`
-	// EmbedScale multiplies the embeddings where they are looked up, and
-	// AttnScale the scores; 0 is 1, and 1/sqrt(HeadDim).
+	// EmbedScale multiplies the embeddings; 0 means 1. AttnScale multiplies the
+	// attention scores; 0 means 1/sqrt(HeadDim).
 	EmbedScale float64 `cbor:"embedscale,omitempty" json:"embedscale,omitempty"`
 	AttnScale  float64 `cbor:"attnscale,omitempty" json:"attnscale,omitempty"`
 
-	// Parallel: the feed-forward layer reads what attention reads, and there is
+	// Parallel means that the feed-forward layer has the same input as attention and
 	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
 	Parallel bool `cbor:"parallel,omitempty" json:"parallel,omitempty"`
-	// Ungated: the feed-forward layer is Down act(Up x), without a Gate.
+	// Ungated means that the feed-forward layer is Down act(Up x), without a Gate.
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
 
 	Rope  Rope   `cbor:"rope" json:"rope"`
-	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // more of them, for the blocks that say so
+	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // further ones, for blocks whose Attention selects them
 	Bias  Bias   `cbor:"bias" json:"bias"`
 	Tied  bool   `cbor:"tied" json:"tied"` // the embedding is also the output head, stored once
 
-	BOS int   `cbor:"bos" json:"bos"` // id that starts a text, or -1
-	EOS []int `cbor:"eos" json:"eos"` // ids that end one; may be empty
+	BOS int   `cbor:"bos" json:"bos"` // id of the token that starts a text, or -1
+	EOS []int `cbor:"eos" json:"eos"` // ids of the tokens that end a text; may be empty
 }
 
-// Attention is what the attention of one block does in its own way.
+// Attention describes the attention of one block.
 type Attention struct {
-	// Window is how many positions a query sees, its own included; 0 is all
-	// (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
+	// Window is the number of positions that a query sees, including its own; 0 means
+	// all (Longformer, arXiv 2004.05150, section 3.1; Mistral 7B, arXiv 2310.06825).
 	Window int `cbor:"window,omitempty" json:"window,omitempty"`
-	// Chunk parts positions into groups of so many; a query sees its own group
-	// only. 0 is one group.
+	// Chunk divides the positions into chunks of this length. A query sees only its
+	// own chunk. 0 means a single chunk.
 	Chunk int `cbor:"chunk,omitempty" json:"chunk,omitempty"`
-	Rope  int `cbor:"rope,omitempty" json:"rope,omitempty"` // 0 turns by Spec.Rope, i by Spec.Ropes[i-1], NoRope not at all
+	// Rope selects the rotary embedding: 0 is Spec.Rope, i is Spec.Ropes[i-1], and
+	// NoRope is none.
+	Rope int `cbor:"rope,omitempty" json:"rope,omitempty"`
 }
 
-// NoRope as an Attention's Rope leaves queries and keys where they are (arXiv
-// 2305.19466).
+// NoRope is the value of Attention.Rope for a block that does not rotate queries and
+// keys (arXiv 2305.19466).
 const NoRope = -1
 
 // First returns the first position that a query at pos sees.
@@ -98,13 +100,13 @@ func (a Attention) First(pos int) int {
 	return first
 }
 
-// NormKind says how a vector is normalized.
+// NormKind is the formula that normalizes a vector x with gains g and biases b.
 type NormKind string
 
 const (
-	NormRMS   NormKind = ""      // over the root mean square, times gains (arXiv 1910.07467)
-	NormRMS1  NormKind = "rms1"  // the same, times 1 + gains: stored apart, as the sum would round
-	NormLayer NormKind = "layer" // less the mean, over the standard deviation, times gains, plus biases (arXiv 1607.06450)
+	NormRMS   NormKind = ""      // x/rms(x) * g (arXiv 1910.07467)
+	NormRMS1  NormKind = "rms1"  // x/rms(x) * (1+g); models store g, since rounding 1+g would lose bits
+	NormLayer NormKind = "layer" // (x-mean(x))/std(x) * g + b (arXiv 1607.06450)
 )
 
 // Activation is the function inside the feed-forward layer.
@@ -115,42 +117,42 @@ const (
 	GELUTanh Activation = "gelu-tanh" // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
 )
 
-// QKNorm says how each head of the queries and keys is normalized before it is
-// rotated (arXiv 2010.04245).
+// QKNorm is the normalization of each head of the queries and keys before rotation
+// (arXiv 2010.04245).
 type QKNorm string
 
 const (
 	QKNone QKNorm = ""
-	QKGain QKNorm = "gain" // as the residual stream is, with gains QNorm and KNorm that all heads share
-	QKBare QKNorm = "bare" // by RMSNorm without gains, in blocks that turn
+	QKGain QKNorm = "gain" // by Spec.Norm, with gains QNorm and KNorm, which all heads share
+	QKBare QKNorm = "bare" // by RMSNorm without gains, only in blocks with a rotary embedding
 )
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
-// half-split layout: dimension i turns with dimension i+HeadDim/2.
+// half-split layout: it rotates dimensions i and i+HeadDim/2 as a pair.
 type Rope struct {
 	Base    float64     `cbor:"base" json:"base"`
 	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
-	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that turn; 0 is all
-	Pairs   bool        `cbor:"pairs,omitempty" json:"pairs,omitempty"`   // dimension 2i turns with 2i+1 instead
-	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // Linear and Llama3
-	// Llama3 only: wavelengths longer than Original/LowFreq positions are
-	// divided by Factor, shorter than Original/HighFreq kept, and those between
-	// are interpolated.
+	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that are rotated; 0 means all
+	Pairs   bool        `cbor:"pairs,omitempty" json:"pairs,omitempty"`   // the pairs are dimensions 2i and 2i+1 instead
+	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // RopeLinear and RopeLlama3
+	// RopeLlama3 divides a frequency by Factor if its wavelength is longer than
+	// Original/LowFreq positions, keeps it if its wavelength is shorter than
+	// Original/HighFreq, and interpolates between the two.
 	LowFreq  float64 `cbor:"lowfreq,omitempty" json:"lowfreq,omitempty"`
 	HighFreq float64 `cbor:"highfreq,omitempty" json:"highfreq,omitempty"`
 	Original int     `cbor:"original,omitempty" json:"original,omitempty"`
 }
 
-// RopeScaling says how rotary frequencies were stretched for a longer context.
+// RopeScaling is the formula that adapts the rotary frequencies to a longer context.
 type RopeScaling string
 
 const (
 	RopePlain  RopeScaling = ""
-	RopeLinear RopeScaling = "linear" // every frequency divided by Factor
+	RopeLinear RopeScaling = "linear" // divides every frequency by Factor
 	RopeLlama3 RopeScaling = "llama3"
 )
 
-// Bias says which linear layers add a bias vector.
+// Bias lists the linear layers that add a bias vector.
 type Bias struct {
 	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value
 	O   bool `cbor:"o" json:"o"`     // attention output
@@ -159,21 +161,32 @@ type Bias struct {
 	Head bool `cbor:"head,omitempty" json:"head,omitempty"` // output head, tied or not
 }
 
-// InOrder returns the schedule of a model that runs each of n blocks times
-// times in a row.
-func InOrder(n, times int) []int {
-	s := make([]int, 0, n*times)
+// InOrder returns the schedule of a model that runs n blocks in order, each of them
+// repeat times in a row.
+func InOrder(n, repeat int) []int {
+	s := make([]int, 0, n*repeat)
 	for b := range n {
-		for range times {
+		for range repeat {
 			s = append(s, b)
 		}
 	}
 	return s
 }
 
-// Check reports the first way in which s is impossible or beyond the limits.
-// It makes no allocation that depends on s.
+// Check returns an error if s is inconsistent, unsupported or beyond the limits. The
+// memory it allocates does not depend on s.
 func (s *Spec) Check() error {
+	for _, check := range []func() error{
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkSizes() error {
 	for _, f := range []struct {
 		name   string
 		v, max int
@@ -188,14 +201,19 @@ func (s *Spec) Check() error {
 	}
 	switch {
 	case s.Heads%s.KVHeads != 0:
-		return fmt.Errorf("%d heads do not divide by %d kv heads", s.Heads, s.KVHeads)
+		return fmt.Errorf("%d heads are not divisible by %d kv heads", s.Heads, s.KVHeads)
 	case s.HeadDim%2 != 0:
 		return fmt.Errorf("head dim %d is odd, rotary embedding needs pairs", s.HeadDim)
 	case s.Heads*s.HeadDim > MaxWidth:
 		return fmt.Errorf("%d heads of %d are wider than %d", s.Heads, s.HeadDim, MaxWidth)
 	case !(s.NormEps >= 0 && s.NormEps < 1):
 		return fmt.Errorf("norm epsilon is %g, want 0 to 1", s.NormEps)
-	case s.BOS < -1 || s.BOS >= s.Vocab:
+	}
+	return nil
+}
+
+func (s *Spec) checkTokens() error {
+	if s.BOS < -1 || s.BOS >= s.Vocab {
 		return fmt.Errorf("bos id %d is outside the vocabulary of %d", s.BOS, s.Vocab)
 	}
 	for _, id := range s.EOS {
@@ -203,12 +221,11 @@ func (s *Spec) Check() error {
 			return fmt.Errorf("eos id %d is outside the vocabulary of %d", id, s.Vocab)
 		}
 	}
-	if err := s.checkSchedule(); err != nil {
-		return err
-	}
-	if err := s.checkAttention(); err != nil {
-		return err
-	}
+	return nil
+}
+
+// checkKinds returns an error for a kind or a combination that the forward pass lacks.
+func (s *Spec) checkKinds() error {
 	switch {
 	case s.Norm != NormRMS && s.Norm != NormRMS1 && s.Norm != NormLayer:
 		return defect.Unsupported("norm", "%q", string(s.Norm))
@@ -219,11 +236,21 @@ func (s *Spec) Check() error {
 	case s.Activation != SiLU && s.Activation != GELUTanh:
 		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
-		return defect.Unsupported("postnorm", "with parallel")
-	case !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30):
+		return defect.Unsupported("postnorm", "the combination with parallel")
+	}
+	return nil
+}
+
+func (s *Spec) checkScales() error {
+	if !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30) {
 		return fmt.Errorf("scales of embedding and attention are %g and %g, want positive numbers", s.EmbedScale, s.AttnScale)
-	case len(s.Ropes) > MaxBlocks:
-		return fmt.Errorf("%d more ropes, want at most %d", len(s.Ropes), MaxBlocks)
+	}
+	return nil
+}
+
+func (s *Spec) checkRopes() error {
+	if len(s.Ropes) > MaxBlocks {
+		return fmt.Errorf("%d additional ropes, want at most %d", len(s.Ropes), MaxBlocks)
 	}
 	for i := range s.Ropes {
 		if err := s.Ropes[i].check(s.HeadDim); err != nil {
@@ -233,7 +260,8 @@ func (s *Spec) Check() error {
 	return s.Rope.check(s.HeadDim)
 }
 
-// checkSchedule wants every stored block to run, first runs in stored order.
+// checkSchedule returns an error unless every stored block runs, and the blocks run
+// for the first time in the order in which they are stored.
 func (s *Spec) checkSchedule() error {
 	next := 0
 	for step, b := range s.Schedule {
@@ -262,28 +290,28 @@ func (s *Spec) checkAttention() error {
 			return fmt.Errorf("chunk of block %d is %d, want 0 to %d", b, a.Chunk, MaxLength)
 		}
 		if a.Rope < NoRope || a.Rope > len(s.Ropes) {
-			return fmt.Errorf("block %d turns by rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))
+			return fmt.Errorf("block %d uses rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))
 		}
 	}
 	return nil
 }
 
 func (r *Rope) check(headDim int) error {
-	finite := func(x float64) bool { return x > 0 && x < 1e30 }
+	positive := func(x float64) bool { return x > 0 && x < 1e30 }
 	switch {
 	case r.Dims < 0 || r.Dims > headDim || r.Dims%2 != 0:
-		return fmt.Errorf("rope turns %d dimensions, want an even number up to head dim %d", r.Dims, headDim)
-	case !finite(r.Base):
+		return fmt.Errorf("rope rotates %d dimensions, want an even number up to head dim %d", r.Dims, headDim)
+	case !positive(r.Base):
 		return fmt.Errorf("rope base is %g, want a positive number", r.Base)
 	case r.Scaling == RopePlain:
 		return nil
 	case r.Scaling != RopeLinear && r.Scaling != RopeLlama3:
 		return defect.Unsupported("rope", "scaling %q", string(r.Scaling))
-	case !finite(r.Factor):
+	case !positive(r.Factor):
 		return fmt.Errorf("rope factor is %g, want a positive number", r.Factor)
 	case r.Scaling == RopeLinear:
 		return nil
-	case !finite(r.LowFreq) || !finite(r.HighFreq) || r.HighFreq <= r.LowFreq:
+	case !positive(r.LowFreq) || !positive(r.HighFreq) || r.HighFreq <= r.LowFreq:
 		return fmt.Errorf("rope frequency factors are %g and %g, want 0 < low < high", r.LowFreq, r.HighFreq)
 	case r.Original < 1 || r.Original > MaxLength:
 		return fmt.Errorf("rope original length is %d, want 1 to %d", r.Original, MaxLength)
@@ -291,7 +319,7 @@ func (r *Rope) check(headDim int) error {
 	return nil
 }
 
-// AttentionOf returns what the attention of a block does in its own way.
+// AttentionOf returns the Attention of a block.
 func (s *Spec) AttentionOf(block int) Attention {
 	if len(s.Attention) == 0 {
 		return Attention{}
@@ -299,7 +327,7 @@ func (s *Spec) AttentionOf(block int) Attention {
 	return s.Attention[block]
 }
 
-// RopeOf returns what turns the queries and keys of a block, nil if nothing does.
+// RopeOf returns the rotary embedding of a block, or nil if the block has none.
 func (s *Spec) RopeOf(block int) *Rope {
 	switch at := s.AttentionOf(block).Rope; {
 	case at == NoRope:
@@ -310,7 +338,7 @@ func (s *Spec) RopeOf(block int) *Rope {
 	return &s.Rope
 }
 
-// ScoreScale is what scores are multiplied by: AttnScale with its default.
+// ScoreScale returns the factor of the attention scores: AttnScale, or its default.
 func (s *Spec) ScoreScale() float64 {
 	if s.AttnScale == 0 {
 		return 1 / math.Sqrt(float64(s.HeadDim))

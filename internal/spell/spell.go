@@ -1,4 +1,4 @@
-// Package spell finds the name that a mistyped one was meant to be.
+// Package spell suggests corrections of mistyped names.
 package spell
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Suggest returns `, did you mean "x"?` for the known name nearest to word, or
-// nothing when none is near.
+// Suggest returns `, did you mean "x"?` for the known name x nearest to word, or ""
+// if no name is near.
 func Suggest(word string, known []string) string {
 	if near := Nearest(word, known); near != "" {
 		return fmt.Sprintf(", did you mean %q?", near)
@@ -15,9 +15,9 @@ func Suggest(word string, known []string) string {
 	return ""
 }
 
-// Nearest returns the known name with the least edit distance to word, the
-// first of equals. When more than a third of it would have to change, it is the
-// first name that word begins, or "".
+// Nearest returns the known name with the least edit distance to word; ties go to the
+// first. If that would change more than a third of word, Nearest returns the first name
+// that begins with word, or "".
 func Nearest(word string, known []string) string {
 	best, near := "", 1+max(1, len(word)/3)
 	if len(word) > 256 {
@@ -36,26 +36,26 @@ func Nearest(word string, known []string) string {
 	return best
 }
 
-// distance is the number of bytes to insert, delete, replace or swap with
-// their neighbour (optimal string alignment).
+// distance returns the number of insertions, deletions and replacements of a byte, and
+// swaps of adjacent bytes, that turn a into b (optimal string alignment).
 func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
-		last[j] = j
+		prev[j] = j
 	}
 	for i := range len(a) {
 		row[0] = i + 1
 		for j := range len(b) {
-			change := last[j]
+			replaced := prev[j]
 			if a[i] != b[j] {
-				change++
+				replaced++
 			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			row[j+1] = min(replaced, prev[j+1]+1, row[j]+1)
 			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
+				row[j+1] = min(row[j+1], prev2[j-1]+1)
 			}
 		}
-		before, last, row = last, row, before
+		prev2, prev, row = prev, row, prev2
 	}
-	return last[len(b)]
+	return prev[len(b)]
 }

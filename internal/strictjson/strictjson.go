@@ -1,8 +1,9 @@
-// Package strictjson reads JSON (RFC 8259) that strangers wrote and that must
-// mean one thing only. Beyond the grammar it refuses what readers disagree on:
-// duplicate keys (compared after unescaping), invalid UTF-8, lone surrogates
-// and anything but white space after the value; and it bounds nesting and the
-// number of members, so that memory stays proportional to the text.
+// Package strictjson decodes untrusted JSON (RFC 8259) that must have exactly
+// one meaning. Beyond the grammar it rejects input on which decoders disagree:
+// duplicate keys (compared after unescaping), invalid UTF-8, lone surrogates,
+// and data other than white space after the value. It also limits the nesting
+// depth and the number of members, so that memory use stays proportional to
+// the length of the text.
 package strictjson
 
 import (
@@ -18,47 +19,50 @@ import (
 )
 
 const (
-	MaxDepth   = 64      // objects and arrays inside each other
-	MaxMembers = 1 << 18 // keys of one object, items of one array, unless AllowMembers says more
+	MaxDepth   = 64      // nested objects and arrays
+	MaxMembers = 1 << 18 // keys of one object or items of one array, unless AllowMembers raises the limit
 )
 
-// A Number is a number as it was written.
+// A Number is the literal text of a JSON number.
 type Number string
 
-// A Decoder pulls values from a text, one after the other. After an error it
-// must not be used again.
+// A Decoder reads values from a text, one at a time. It must not be used after
+// an error.
 type Decoder struct {
 	file string
 	base int // offset of text in the file
 	text []byte
 	off  int
 	path []string // one entry per open object or array, "" where no key applies
-	most int      // members of one object or array
-	last []byte   // the last string that had escapes
+
+	maxMembers int    // of one object or array
+	unescaped  []byte // the last string that had escapes
 }
 
-// NewDecoder returns a decoder at the start of text, which begins at byte base
-// of file. Errors are of type *defect.CorruptError and give the offset in file.
+// NewDecoder returns a Decoder for text, which begins at byte base of file.
+// Errors are of type *defect.CorruptError and give the offset in file.
 func NewDecoder(file string, base int, text []byte) *Decoder {
-	return &Decoder{file: file, base: base, text: text, most: MaxMembers}
+	return &Decoder{file: file, base: base, text: text, maxMembers: MaxMembers}
 }
 
-// AllowMembers allows n members in one object or array.
-func (d *Decoder) AllowMembers(n int) { d.most = n }
+// AllowMembers sets the largest number of members in one object or array to n.
+func (d *Decoder) AllowMembers(n int) { d.maxMembers = n }
 
-// A Mark is a place in a text.
+// A Mark is a position in a text, before a value.
 type Mark struct{ off, depth int }
 
-// Mark returns the decoder's place, before a value.
+// Mark returns the current position of d, which must be before a value.
 func (d *Decoder) Mark() Mark { return Mark{d.off, len(d.path)} }
 
-// At returns a decoder for the value at a place of d.
+// At returns a Decoder for the value at m, a position in the text of d.
 func (d *Decoder) At(m Mark) *Decoder {
-	return &Decoder{file: d.file, base: d.base, text: d.text, off: m.off, path: make([]string, m.depth), most: d.most}
+	return &Decoder{
+		file: d.file, base: d.base, text: d.text, off: m.off, path: make([]string, m.depth), maxMembers: d.maxMembers,
+	}
 }
 
-// Decode returns the single value of a file: map[string]any, []any, string,
-// Number, bool or nil.
+// Decode returns the only value of a file as a map[string]any, []any, string,
+// Number, bool, or nil.
 func Decode(file string, text []byte) (any, error) {
 	d := NewDecoder(file, 0, text)
 	v, err := d.Any()
@@ -71,11 +75,11 @@ func Decode(file string, text []byte) (any, error) {
 	return v, nil
 }
 
-// Fail returns an error at the decoder's place.
+// Fail returns an error that gives the current position of d.
 func (d *Decoder) Fail(format string, args ...any) error {
-	named := slices.DeleteFunc(slices.Clone(d.path), func(key string) bool { return key == "" })
+	keys := slices.DeleteFunc(slices.Clone(d.path), func(key string) bool { return key == "" })
 	return &defect.CorruptError{
-		File: d.file, Off: int64(d.base + d.off), Field: strings.Join(named, "."), Why: fmt.Sprintf(format, args...),
+		File: d.file, Off: int64(d.base + d.off), Field: strings.Join(keys, "."), Why: fmt.Sprintf(format, args...),
 	}
 }
 
@@ -93,10 +97,10 @@ func (d *Decoder) Kind() byte {
 	return 0
 }
 
-// End refuses anything but white space in the rest of the text.
+// End returns an error unless only white space is left.
 func (d *Decoder) End() error {
 	if c := d.Kind(); c != 0 || d.off < len(d.text) {
-		return d.Fail("%q after the value, want the end", c)
+		return d.Fail("unexpected %q after the value", c)
 	}
 	return nil
 }
@@ -104,7 +108,7 @@ func (d *Decoder) End() error {
 // Object reads an object and calls f with each key; f must read the value.
 func (d *Decoder) Object(f func(key string) error) error {
 	var few []string
-	var many map[string]bool // once there are more than a scan should see
+	var many map[string]bool // the keys after the first 16, too many for a linear search
 	return d.list('{', '}', func(int) error {
 		if d.Kind() != '"' {
 			return d.Fail("%s, want a key", d.found())
@@ -136,7 +140,7 @@ func (d *Decoder) Object(f func(key string) error) error {
 // Array reads an array and calls f with each index; f must read the value.
 func (d *Decoder) Array(f func(i int) error) error { return d.list('[', ']', f) }
 
-// list reads items between open and shut.
+// list reads the items between the brackets open and shut.
 func (d *Decoder) list(open, shut byte, item func(i int) error) error {
 	if d.Kind() != open {
 		return d.Fail("%s, want %s", d.found(), map[byte]string{'{': "an object", '[': "an array"}[open])
@@ -152,8 +156,8 @@ func (d *Decoder) list(open, shut byte, item func(i int) error) error {
 		return nil
 	}
 	for i := 0; ; i++ {
-		if i == d.most {
-			return d.Fail("more than %d members", d.most)
+		if i == d.maxMembers {
+			return d.Fail("more than %d members", d.maxMembers)
 		}
 		if err := item(i); err != nil {
 			return err
@@ -182,15 +186,15 @@ func (d *Decoder) Bytes() ([]byte, error) {
 		return nil, d.Fail("%s, want a string", d.found())
 	}
 	d.off++
-	d.last = d.last[:0]
-	start := d.off // of what is not yet in d.last
+	d.unescaped = d.unescaped[:0]
+	start := d.off // everything before it is in d.unescaped
 	for d.off < len(d.text) {
 		switch c := d.text[d.off]; {
 		case c == '"':
 			b := d.text[start:d.off:d.off]
-			if len(d.last) > 0 {
-				d.last = append(d.last, b...)
-				b = d.last
+			if len(d.unescaped) > 0 {
+				d.unescaped = append(d.unescaped, b...)
+				b = d.unescaped
 			}
 			if !utf8.Valid(b) {
 				return nil, d.Fail("string is not UTF-8")
@@ -200,12 +204,12 @@ func (d *Decoder) Bytes() ([]byte, error) {
 		case c < ' ':
 			return nil, d.Fail("control byte %#02x in a string", c)
 		case c == '\\':
-			d.last = append(d.last, d.text[start:d.off]...)
+			d.unescaped = append(d.unescaped, d.text[start:d.off]...)
 			r, err := d.escape()
 			if err != nil {
 				return nil, err
 			}
-			d.last = utf8.AppendRune(d.last, r)
+			d.unescaped = utf8.AppendRune(d.unescaped, r)
 			start = d.off
 		default:
 			d.off++
@@ -214,7 +218,7 @@ func (d *Decoder) Bytes() ([]byte, error) {
 	return nil, d.Fail("the text ends inside a string")
 }
 
-// escape reads one escape, or the two that make a surrogate pair.
+// escape reads one escape, or the two escapes of a surrogate pair.
 func (d *Decoder) escape() (rune, error) {
 	if rest := d.text[d.off+1:]; len(rest) > 0 {
 		if i := strings.IndexByte(`"\/bfnrt`, rest[0]); i >= 0 {
@@ -231,12 +235,12 @@ func (d *Decoder) escape() (rune, error) {
 	}
 	lo, ok := d.unit()
 	if !ok || hi > 0xdbff || lo < 0xdc00 || lo > 0xdfff {
-		return 0, d.Fail("half of a surrogate pair")
+		return 0, d.Fail("unpaired surrogate")
 	}
 	return 0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00), nil
 }
 
-// unit reads \uXXXX.
+// unit reads one UTF-16 code unit, written \uXXXX.
 func (d *Decoder) unit() (rune, bool) {
 	if len(d.text)-d.off < 6 || d.text[d.off] != '\\' || d.text[d.off+1] != 'u' {
 		return 0, false
@@ -283,7 +287,7 @@ func (d *Decoder) Number() (Number, error) {
 
 func (d *Decoder) at(c byte) bool { return d.off < len(d.text) && d.text[d.off] == c }
 
-// digits reads one digit or more.
+// digits reads one or more digits.
 func (d *Decoder) digits() bool {
 	start := d.off
 	for d.off < len(d.text) && digit(d.text[d.off]) {
@@ -307,14 +311,14 @@ func (d *Decoder) Uint() (uint64, error) {
 	return u, nil
 }
 
-// Within reads a value of any kind that takes at most n bytes of text.
+// Within reads a value of any kind whose text is at most n bytes long.
 func (d *Decoder) Within(n int) (any, error) {
 	d.Kind()
 	start, text := d.off, d.text
 	d.text = text[:min(len(text), start+n)]
 	v, err := d.Any()
-	const longest = 12 // what the parser looks ahead, two escapes
-	if cut := len(d.text) < len(text); err != nil && cut && d.off+longest > len(d.text) {
+	const lookahead = 12 // bytes, those of two escapes
+	if cut := len(d.text) < len(text); err != nil && cut && d.off+lookahead > len(d.text) {
 		d.off = start
 		err = d.Fail("the value takes more than %d bytes", n)
 	}
@@ -357,7 +361,7 @@ func (d *Decoder) starts(literal string) bool {
 	return bytes.HasPrefix(d.text[d.off:], []byte(literal))
 }
 
-// Skip reads a value of any kind and forgets it.
+// Skip reads a value of any kind and discards it.
 func (d *Decoder) Skip() error {
 	switch d.Kind() {
 	case '{':
@@ -374,7 +378,7 @@ var literals = []struct {
 	value any
 }{{"true", true}, {"false", false}, {"null", nil}}
 
-// found names what is at the decoder's place.
+// found describes what is at the current position, for an error.
 func (d *Decoder) found() string {
 	switch c := d.Kind(); {
 	case d.off == len(d.text):
@@ -396,8 +400,8 @@ func (d *Decoder) found() string {
 	return fmt.Sprintf("found %q", d.text[d.off])
 }
 
-// Encode returns v as JSON for people and machines: indented by two spaces, with a
-// newline at the end, and with <, > and & as they are.
+// Encode returns v as JSON that people read as well: indented by two spaces, with
+// a newline at the end, and without HTML escapes for <, > and &.
 func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -34,8 +34,8 @@ func TestRefuses(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "byte 0: the text ends, want a value"},
 		{"\x00", `byte 0: found '\x00', want a value`},
-		{"{} \x00", `byte 3: '\x00' after the value, want the end`},
-		{"{}{}", `byte 2: '{' after the value, want the end`},
+		{"{} \x00", `byte 3: unexpected '\x00' after the value`},
+		{"{}{}", `byte 2: unexpected '{' after the value`},
 		{"nul", "byte 0: found 'n', want a value"},
 		{"[null}", "byte 5: found '}', want a comma or ']'"},
 		{`{"a": {null`, `byte 7: a: found null, want a key`},
@@ -51,9 +51,9 @@ func TestRefuses(t *testing.T) {
 		{`{"x":{"k":1,"k":2}}`, `byte 15: x: key "k" occurs twice`},
 		{"\"\xff\"", "byte 2: string is not UTF-8"},
 		{"\"\xed\xa0\x80\"", "byte 4: string is not UTF-8"},
-		{`"\ud800"`, "byte 7: half of a surrogate pair"},
-		{`"\ud800\u0041"`, "byte 13: half of a surrogate pair"},
-		{`"\udc00\ud800"`, "byte 13: half of a surrogate pair"},
+		{`"\ud800"`, "byte 7: unpaired surrogate"},
+		{`"\ud800\u0041"`, "byte 13: unpaired surrogate"},
+		{`"\udc00\ud800"`, "byte 13: unpaired surrogate"},
 		{`"\x"`, "byte 1: unknown escape"},
 		{`"\u00g0"`, "byte 1: unknown escape"},
 		{`"\u+0f0"`, "byte 1: unknown escape"},
@@ -72,14 +72,14 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%.40q: got %v, want %s", c.text, err, c.want)
 		}
 	}
-	// Beyond the few keys that are scanned, duplicates are found all the same.
+	// Object finds duplicates also after the first 16 keys, which it searches linearly.
 	var b strings.Builder
 	for i := range 100 {
 		fmt.Fprintf(&b, `"k%d":0,`, i)
 	}
 	for _, i := range []int{0, 15, 16, 17, 99} {
 		if _, err := Decode("f", fmt.Appendf(nil, `{%s"k%d":0}`, b.String(), i)); err == nil {
-			t.Errorf("second k%d was accepted", i)
+			t.Errorf("Decode accepts k%d twice", i)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func TestUint(t *testing.T) {
 	}
 }
 
-// A value of the wrong kind is named by what was found.
+// The error for a value of the wrong kind names the kind found.
 func TestKinds(t *testing.T) {
 	read := map[string]func(d *Decoder) error{
 		"an object": func(d *Decoder) error { return d.Object(func(string) error { return d.Skip() }) },
@@ -130,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		got, err := Decode("f", text)
 		if skipped := skip(text); (skipped == nil) != (err == nil) {
-			t.Fatalf("%q: Decode says %v, Skip %v", text, err, skipped)
+			t.Fatalf("%q: Decode returns %v, Skip returns %v", text, err, skipped)
 		}
 		if err != nil {
 			return
@@ -139,7 +139,7 @@ func FuzzDecode(f *testing.F) {
 		d.UseNumber()
 		var want any
 		if err := d.Decode(&want); err != nil {
-			t.Fatalf("encoding/json refuses %q: %v", text, err)
+			t.Fatalf("encoding/json rejects %q: %v", text, err)
 		}
 		if !reflect.DeepEqual(got, plain(want)) {
 			t.Fatalf("%q: got %v, want %v", text, got, want)
@@ -147,7 +147,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// plain turns json.Number into Number.
+// plain converts each json.Number in v to a Number.
 func plain(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -172,7 +172,7 @@ func skip(text []byte) error {
 	return d.End()
 }
 
-// A value that was passed over can be read later.
+// A Mark lets a skipped value be read later.
 func TestMark(t *testing.T) {
 	d := NewDecoder("f", 0, []byte(`{"a": [["x", "y\n"], 2], "b": "c"}`))
 	var mark Mark
@@ -198,7 +198,7 @@ func TestMark(t *testing.T) {
 	}
 	d = NewDecoder("f", 0, []byte(deep))
 	if _, err := d.At(Mark{depth: 1}).Any(); err == nil || !strings.Contains(err.Error(), "nested deeper") {
-		t.Errorf("what is open at a mark does not count: %v", err)
+		t.Errorf("At ignores the depth of its mark: %v", err)
 	}
 }
 

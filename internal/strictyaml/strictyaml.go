@@ -13,20 +13,23 @@ import (
 )
 
 const (
-	Limit = 1 << 20 // bytes that Decode takes
-	depth = 64      // brackets inside each other, and dashes that begin a line; the parser's stack grows with them
+	Limit = 1 << 20 // the most bytes that Decode accepts
+
+	// depth is the most nested brackets, or block indicators (-, ?, :) at the start of
+	// a line. The parser recurses once for each.
+	depth = 64
 )
 
-// Decode reads the one document of text into v. An unknown or repeated key is an
-// error that gives its line. Errors are one line.
+// Decode stores the only document of text in v. For an unknown or duplicate key it
+// returns an error that gives the line. Every error text is a single line.
 func Decode(text []byte, v any) (err error) {
-	defer func() { // "!0 0" where a list is wanted, with goccy/go-yaml v1.19.2
+	defer func() { // goccy/go-yaml v1.19.2 panics on "!0 0" where v has a list
 		if recover() != nil {
-			err = errors.New("is malformed in a way that the parser does not know")
+			err = errors.New("cannot be decoded: the YAML parser panicked")
 		}
 	}()
 	if len(text) > Limit {
-		return fmt.Errorf("takes %d bytes, the limit is %d", len(text), Limit)
+		return fmt.Errorf("is %d bytes long, the limit is %d", len(text), Limit)
 	}
 	if tooDeep(text) {
 		return fmt.Errorf("is nested deeper than %d", depth)
@@ -43,10 +46,10 @@ func Decode(text []byte, v any) (err error) {
 	return nil
 }
 
-// tooDeep reports whether text may be nested deeper than it needs to be. Brackets
-// count wherever they are: in quotes they come in pairs, as a rule.
+// tooDeep reports whether text may be nested deeper than depth. It counts brackets
+// in quoted strings as well, where they usually come in pairs.
 func tooDeep(text []byte) bool {
-	open, marks, leading := 0, 0, true
+	open, indicators, leading := 0, 0, true
 	for _, c := range text {
 		switch c {
 		case '[', '{':
@@ -54,19 +57,19 @@ func tooDeep(text []byte) bool {
 		case ']', '}':
 			open = max(0, open-1)
 		case '\n':
-			marks, leading = 0, true
+			indicators, leading = 0, true
 		}
 		if leading = leading && bytes.IndexByte([]byte(" -?:\n"), c) >= 0; leading && c != ' ' {
-			marks++
+			indicators++
 		}
-		if open > depth || marks > depth {
+		if open > depth || indicators > depth {
 			return true
 		}
 	}
 	return false
 }
 
-// Encode writes v.
+// Encode returns v as YAML.
 func Encode(v any) (string, error) {
 	text, err := yaml.Marshal(v)
 	return string(text), err

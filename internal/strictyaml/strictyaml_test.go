@@ -25,16 +25,16 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestSentences(t *testing.T) {
+func TestErrorTexts(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                      "is empty",
 		"- name: x\n  shceme: int4\n":           `unknown field "shceme"`,
 		"- name: x\n  name: y\n":                `"name" already defined`,
 		"- name: x\n---\n- name: y\n":           "has more than one document",
 		"name: x\n":                             "[1:",
-		"!000 0000000000":                       "is malformed in a way that the parser does not know",
+		"!000 0000000000":                       "cannot be decoded: the YAML parser panicked",
 		"- [":                                   "[1:",
-		strings.Repeat(" ", Limit+1):            "takes 1048577 bytes, the limit is 1048576",
+		strings.Repeat(" ", Limit+1):            "is 1048577 bytes long, the limit is 1048576",
 		"- name: x\n  steps: a\n":               "[2:",
 		strings.Repeat("- ", 10000) + "x":       "is nested deeper than 64",
 		strings.Repeat("[\n", 100000):           "is nested deeper than 64",
@@ -46,7 +46,7 @@ func TestSentences(t *testing.T) {
 		var list []entry
 		err := Decode([]byte(text), &list)
 		if want == "-" {
-			continue // whatever it is, it is no panic
+			continue // any result will do, except a panic
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "\n") {
 			t.Errorf("%.30q: %v, want %q", text, err, want)
@@ -61,7 +61,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var list []entry
 		if err := Decode(text, &list); err != nil && strings.Contains(err.Error(), "\n") {
-			t.Errorf("not one line: %q", err)
+			t.Errorf("error has more than one line: %q", err)
 		}
 	})
 }

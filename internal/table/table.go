@@ -1,4 +1,4 @@
-// Package table writes tables of names and figures as aligned text or Markdown.
+// Package table writes tables of names and numbers as aligned text or Markdown.
 package table
 
 import (
@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// A Table has names in its first column and figures in the others.
+// A Table has names in its first column and numbers in the others.
 type Table struct {
-	Head []string
+	Head []string // column headings
 	Rows [][]string
 }
 
-// New returns an empty table with these column heads.
+// New returns an empty table with the given column headings.
 func New(head ...string) *Table { return &Table{Head: head} }
 
-// Add appends a row, which has a cell for each head.
+// Add appends a row, with one cell for each column.
 func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
 
-// Text writes t with aligned columns, the first to the left and the others to
-// the right, indented by two spaces.
+// Text writes t with the first column aligned left and the others aligned right,
+// indented by two spaces.
 func (t *Table) Text(b *strings.Builder) {
 	widths := make([]int, len(t.Head))
 	lines := append([][]string{t.Head}, t.Rows...)
@@ -42,7 +42,7 @@ func (t *Table) Text(b *strings.Builder) {
 	}
 }
 
-// Markdown writes t in GitHub's dialect.
+// Markdown writes t as a table in GitHub Flavored Markdown.
 func (t *Table) Markdown(b *strings.Builder) {
 	line := func(cells []string) {
 		for _, cell := range cells {

@@ -3,23 +3,23 @@ package textwrap
 
 import "strings"
 
-// Write appends text to b in lines of up to width columns, and a newline after
-// the last. The first line starts at column first, where the caller has already
-// written; the others start at column indent. White space in text separates
-// words and is otherwise dropped; a word longer than a line gets one of its own.
+// Write appends text to b in lines of up to width columns, with a newline after the
+// last. The first line starts at column first, up to which the caller has already
+// written; the others are indented by indent columns. White space only separates words.
+// A word longer than a line gets its own line.
 func Write(b *strings.Builder, text string, first, indent, width int) {
-	at, start := first, first
+	column, start := first, first
 	for _, word := range strings.Fields(text) {
 		switch {
-		case at > start && at+1+len(word) > width:
+		case column > start && column+1+len(word) > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at, start = indent, indent
-		case at > start:
+			column, start = indent, indent
+		case column > start:
 			b.WriteString(" ")
-			at++
+			column++
 		}
 		b.WriteString(word)
-		at += len(word)
+		column += len(word)
 	}
 	b.WriteString("\n")
 }

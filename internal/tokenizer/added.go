@@ -6,15 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// A finder finds added tokens in text: the leftmost, and of those that begin
-// there the longest, then on from its end.
+// A finder finds added tokens in a text. It takes the leftmost token, the longest if
+// several begin there, and continues after it.
 type finder struct {
-	tokens []Added // by content
+	tokens []Added // sorted by content
 	first  [256]bool
 }
 
-// newFinder takes the tokens that are marked so. They are looked for as change
-// leaves them; nil leaves them as they are.
+// newFinder returns a finder for the added tokens whose Normalized equals normalized. It
+// applies change to their contents, unless change is nil.
 func newFinder(added []Added, normalized bool, change normalizer) *finder {
 	f := new(finder)
 	for _, a := range added {
@@ -34,12 +34,12 @@ func newFinder(added []Added, normalized bool, change normalizer) *finder {
 	return f
 }
 
-// longest returns the longest token that s begins with, or nil. It narrows the
-// sorted tokens down to those that share one more byte with s each turn.
+// longest returns the longest token that is a prefix of s, or nil. Each iteration narrows
+// the sorted tokens down to those that share one more byte with s.
 func (f *finder) longest(s string) (best *Added) {
 	tokens := f.tokens
 	for i := 0; len(tokens) > 0; i++ {
-		if len(tokens[0].Content) == i { // a prefix sorts first
+		if len(tokens[0].Content) == i { // the shortest token sorts first
 			best, tokens = &tokens[0], tokens[1:]
 		}
 		if i == len(s) {
@@ -53,8 +53,9 @@ func (f *finder) longest(s string) (best *Added) {
 	return best
 }
 
-// split cuts s at the added tokens and passes on what is between them, none of
-// it empty, and whether it is the start of s, and their ids.
+// split splits s at the added tokens. In order, it calls token with the id of each added
+// token, and text with each part between them that is not empty; start reports whether
+// the part starts s.
 func (f *finder) split(s string, text func(part string, start bool), token func(id uint32)) {
 	if len(f.tokens) == 0 {
 		if s != "" {
@@ -62,8 +63,8 @@ func (f *finder) split(s string, text func(part string, start bool), token func(
 		}
 		return
 	}
-	done := 0     // what is before is passed on
-	stripped := 0 // where the white space found last ends
+	done := 0     // everything before it has been passed on
+	stripped := 0 // end of the white space stripped last
 	for i := 0; i < len(s); {
 		var a *Added
 		if f.first[s[i]] {
@@ -90,10 +91,10 @@ func (f *finder) split(s string, text func(part string, start bool), token func(
 		if done < start {
 			text(s[done:start], done == 0)
 		}
-		if start < end { // else an earlier token stripped all of it
+		if start < end { // otherwise an earlier token has stripped all of this one
 			token(a.ID)
 		}
-		done = end // may go back, into white space that was stripped, as in Hugging Face
+		done = end // as in Hugging Face, this can move back into white space already stripped
 	}
 	if done < len(s) {
 		text(s[done:], done == 0)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Where one token strips what another is made of, Hugging Face tokenizers 0.23.3
-// drops a token of which nothing is left, and reads some white space twice.
+// If an added token strips the text of another, tokenizers 0.23.3 drops a token of which
+// nothing is left and encodes some white space twice. So do we.
 func TestAddedStripsAdded(t *testing.T) {
 	tokens := parsed(t, "gpt2").Added
 	tokens = append(tokens,

@@ -7,15 +7,15 @@ import (
 	"thimble/internal/defect"
 )
 
-// bpe is byte pair encoding by the rank of merges, which start from bytes in
-// ByteLevelBPE and from characters in BPE.
+// A bpe model is byte pair encoding in which the merge with the lowest rank comes first.
+// ByteLevelBPE starts from bytes, BPE from characters.
 type bpe struct {
 	*vocabulary
 	byteLevel bool
-	one       [256]int32        // the token of each byte that is a character, -1 if there is none
-	rank      map[uint64]uint32 // left<<32 | right -> rank, lower merges first
-	into      []uint32          // by rank, the token that the merge makes
-	direct    bool              // a piece that is a token is not built by merges
+	one       [256]int32        // the token of each byte that is a character, or -1
+	rank      map[uint64]uint32 // left<<32 | right -> rank
+	merged    []uint32          // by rank, the token that the merge makes
+	direct    bool              // whether a piece that is a token becomes it without merges
 }
 
 const noRank = math.MaxUint32
@@ -28,7 +28,7 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 		vocabulary: v,
 		byteLevel:  d.Model == ByteLevelBPE,
 		rank:       make(map[uint64]uint32, len(d.Merges)/2),
-		into:       make([]uint32, len(d.Merges)/2),
+		merged:     make([]uint32, len(d.Merges)/2),
 		direct:     d.IgnoreMerges,
 	}
 	for b := range m.one {
@@ -38,14 +38,14 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 		}
 	}
 	var buf []byte
-	for i := range m.into {
+	for i := range m.merged {
 		buf = buf[:0]
 		for _, id := range d.Merges[2*i : 2*i+2] {
 			if int(id) >= len(d.Tokens) {
 				return nil, corrupt("merges", "merge %d: id %d is not below %d", i, id, len(d.Tokens))
 			}
 			t := d.Tokens[id]
-			if made, ok := v.ids[string(t)]; !ok || made != id {
+			if found, ok := v.ids[string(t)]; !ok || found != id {
 				return nil, corrupt("merges", "merge %d: token %d is not in the model's vocabulary", i, id)
 			}
 			buf = append(buf, t...)
@@ -54,21 +54,20 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 		if !ok {
 			return nil, corrupt("merges", "merge %d makes %q, which is not a token", i, defect.Printable(string(buf)))
 		}
-		m.into[i] = id
-		m.rank[pair(d.Merges[2*i], d.Merges[2*i+1])] = uint32(i) // of equal merges the last counts
+		m.merged[i] = id
+		m.rank[pair(d.Merges[2*i], d.Merges[2*i+1])] = uint32(i) // of duplicate merges the last counts
 	}
 	return m, nil
 }
 
 func pair(left, right uint32) uint64 { return uint64(left)<<32 | uint64(right) }
 
-// join returns the rank of a merge and the token it makes.
-func (m *bpe) join(_ *merger, _ string, left, right *symbol) (rank, into uint32) {
+func (m *bpe) join(_ *merger, _ string, left, right *symbol) (rank, merged uint32) {
 	r, ok := m.rank[pair(left.id, right.id)]
 	if !ok {
 		return noRank, 0
 	}
-	return r, m.into[r]
+	return r, m.merged[r]
 }
 
 func (m *bpe) encode(dst []uint32, piece string, w *merger) []uint32 {
@@ -85,8 +84,8 @@ func (m *bpe) encode(dst []uint32, piece string, w *merger) []uint32 {
 	return dst
 }
 
-// first returns the first character of a piece, or its first byte if the model works
-// on bytes, and that one's id, -1 if it has none.
+// first returns the first character of a piece, or its first byte in a byte-level model,
+// and the id of its token, or -1 if it has none.
 func (m *bpe) first(piece string) (c string, id int32) {
 	id = m.one[piece[0]]
 	if m.byteLevel || piece[0] < utf8.RuneSelf {
@@ -99,9 +98,9 @@ func (m *bpe) first(piece string) (c string, id int32) {
 	return piece[:n], id
 }
 
-// load sets the symbols to the characters of the piece. As in Hugging Face, an
-// unknown token comes before the next character that has a token, so after
-// bytes that stand in for one.
+// load sets the symbols to the characters of the piece. As in Hugging Face, an unknown
+// token is added right before the next character that has a token, so it comes after the
+// byte tokens of characters in between.
 func (m *bpe) load(w *merger, piece string) {
 	w.symbols = w.symbols[:0]
 	unknown := false

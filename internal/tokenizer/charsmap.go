@@ -5,36 +5,36 @@ import (
 	"encoding/binary"
 )
 
-// A charsmap is what sentencepiece compiles its normalization rules to: a
-// double-array trie of texts (Darts-clone) and, ended by zero bytes, what takes
-// their place (sentencepiece, normalizer.cc, EncodePrecompiledCharsMap).
+// A charsmap holds the compiled normalization rules of sentencepiece: a double-array
+// trie of texts (Darts-clone) and their replacements, which end in zero bytes
+// (sentencepiece, normalizer.cc, EncodePrecompiledCharsMap).
 type charsmap struct {
 	units []uint32
 	texts []byte
 }
 
-const maxMatches = 32 // texts looked at in one place (kMaxTrieResultsSize)
+const maxMatches = 32 // texts compared at one position (kMaxTrieResultsSize)
 
-// newCharsmap reads a precompiled_charsmap. Every offset in it is checked where
-// it is followed, so that any bytes are safe.
+// newCharsmap decodes a precompiled_charsmap. It does not check the offsets in it;
+// longest checks each one that it follows, so any bytes are safe.
 func newCharsmap(b []byte) (*charsmap, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
 	if len(b) < 4 {
-		return nil, corrupt("charsmap", "%d bytes, want 4 or more", len(b))
+		return nil, corrupt("charsmap", "%d bytes, want at least 4", len(b))
 	}
 	size := binary.LittleEndian.Uint32(b)
 	b = b[4:]
 	if size == 0 || size%4 != 0 || int64(size) >= int64(len(b)) {
-		return nil, corrupt("charsmap", "a trie of %d bytes in the %d that follow", size, len(b))
+		return nil, corrupt("charsmap", "a trie of %d bytes, %d bytes are left", size, len(b))
 	}
 	m := &charsmap{units: make([]uint32, size/4), texts: b[size:]}
 	for i := range m.units {
 		m.units[i] = binary.LittleEndian.Uint32(b[4*i:])
 	}
 	if m.texts[len(m.texts)-1] != 0 {
-		return nil, corrupt("charsmap", "the last text has no end")
+		return nil, corrupt("charsmap", "the last text is not terminated")
 	}
 	for rest := m.texts; len(rest) > 0; {
 		n := bytes.IndexByte(rest, 0)
@@ -46,12 +46,12 @@ func newCharsmap(b []byte) (*charsmap, error) {
 	return m, nil
 }
 
-// offset of a unit's children, its leaf and its label are bit fields of it
-// (Darts-clone, DoubleArrayUnit).
+// offset returns the offset of a unit's children. It, the leaf flag and the label are
+// bit fields of a unit (Darts-clone, DoubleArrayUnit).
 func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 
-// longest returns the length of the longest text in m that s begins with and
-// what takes its place, or 0.
+// longest returns the length of the longest prefix of s in m and its replacement. The
+// length is 0 if there is none.
 func (m *charsmap) longest(s string) (n int, text []byte) {
 	at := offset(m.units[0])
 	for i, matches := 0, 0; i < len(s) && matches < maxMatches; i++ {

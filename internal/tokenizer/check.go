@@ -8,7 +8,7 @@ import (
 	"thimble/internal/defect"
 )
 
-// check reports the first way in which d does not define a tokenizer.
+// check returns an error if d does not define a valid tokenizer.
 func (d *Data) check() error {
 	n := len(d.Tokens)
 	if n == 0 || n > maxTokens {
@@ -46,7 +46,7 @@ func (d *Data) check() error {
 	return nil
 }
 
-// checkModel holds the fields to what the model reads.
+// checkModel checks that d has the fields that its model needs, and no others.
 func (d *Data) checkModel() error {
 	merges, scores, pieces := true, false, false
 	switch d.Model {
@@ -120,12 +120,12 @@ func (d *Data) checkSentencePiece() error {
 	case len(p.UnkSurface) > maxContent:
 		return corrupt("unk_surface", "%d bytes exceed the limit of %d", len(p.UnkSurface), maxContent)
 	case len(d.Normalizer) > 0 || len(d.Decoder) > 0:
-		return corrupt("sentencepiece", "rules beside it")
+		return corrupt("sentencepiece", "normalizer and decoder must have no rules")
 	}
 	return nil
 }
 
-// growth returns how many times longer a rule can make a text, a few bytes aside.
+// growth returns the factor by which a rule can lengthen a text, apart from a few bytes.
 func (r Rule) growth() int {
 	switch r.Op {
 	case OpReplace:
@@ -138,7 +138,7 @@ func (r Rule) growth() int {
 	return 1
 }
 
-// decoderOrder is the order that the rules of a decoder come in.
+// decoderOrder is the order of the rules in a decoder.
 var decoderOrder = map[Op]int{OpReplace: 0, OpDropFirst: 0, OpBytes: 1, OpStrip: 2}
 
 func (d *Data) checkRules() error {
@@ -166,7 +166,7 @@ func (d *Data) checkRules() error {
 			case len(r.Old) > maxContent || len(r.New) > maxContent:
 				return corrupt(list.name, "a rule has texts of %d and %d bytes, want at most %d", len(r.Old), len(r.New), maxContent)
 			case r.Old == "" && (r.Op == OpReplace || r.Op == OpStrip || r.Op == OpDropFirst):
-				return corrupt(list.name, "rule %s replaces nothing", r.Op)
+				return corrupt(list.name, "rule %s has no text to replace", r.Op)
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (d *Data) checkSteps() error {
 		return corrupt("steps", "%d steps, want at most %d", len(d.Steps), maxSteps)
 	}
 	for _, s := range d.Steps {
-		if !known(s) {
+		if !s.valid() {
 			return defect.Unsupported("tokenizer", "pre-tokenizer step %q", defect.Printable(string(s)))
 		}
 	}

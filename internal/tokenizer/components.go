@@ -8,7 +8,8 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// The Split patterns that are known, as regular expressions of Oniguruma.
+// patterns maps the supported patterns of Split, regular expressions in Oniguruma's
+// syntax, to steps.
 var patterns = map[string]Step{
 	gpt2Pattern:                            StepGPT2,
 	llama3Head + `\p{N}{1,3}` + llama3Tail: StepLlama3,
@@ -21,7 +22,7 @@ const (
 	llama3Tail  = `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
-// The normalizers that have no arguments.
+// formNames maps the normalizers without arguments to operations.
 var formNames = map[string]Op{"NFC": OpNFC, "NFD": OpNFD, "NFKC": OpNFKC, "NFKD": OpNFKD}
 
 // normalizer appends the rules of one component.
@@ -50,7 +51,7 @@ func (f *fields) replace() Rule {
 	return Rule{Op: OpReplace, Old: f.literal("pattern"), New: f.str("content")}
 }
 
-// literal returns the text of a pattern that is no regular expression.
+// literal reads a pattern that is a plain text. A regular expression is an error.
 func (f *fields) literal(key string) string {
 	v := f.take(key)
 	m, _ := v.(map[string]any)
@@ -61,7 +62,8 @@ func (f *fields) literal(key string) string {
 	return text
 }
 
-// each reads the components of a list, the last thing in f.
+// each calls read with each component in a list, which must be the last unread member of
+// f.
 func (f *fields) each(key string, read func(*fields) error) error {
 	for i, v := range f.array(key) {
 		if err := read(object(f.file, fmt.Sprintf("%s.%s[%d]", f.path, key, i), v)); err != nil {
@@ -71,8 +73,8 @@ func (f *fields) each(key string, read func(*fields) error) error {
 	return f.done()
 }
 
-// finishComponents reads pre-tokenizer and decoder, which say together whether
-// the vocabulary is of bytes or of characters.
+// finishComponents reads the pre-tokenizer and the decoder, which together determine
+// whether the vocabulary consists of bytes or characters.
 func (d *document) finishComponents() error {
 	byteLevel := typeOf(d.decoder) == "ByteLevel"
 	d.Model = BPE
@@ -94,15 +96,15 @@ func (d *document) finishComponents() error {
 		}
 	}
 	if byteLevel {
-		return nil // its flags move offsets, which we do not report
+		return nil // its flags only change offsets, which we do not report
 	}
 	fused := false
 	return d.readDecoder(object(jsonFile, "decoder", d.decoder), &fused)
 }
 
-// preTokenizer appends the steps of one component. With a ByteLevel decoder,
-// ByteLevel must be there and come last, since it changes what later ones would
-// see: last says that it must be this one. It may not be there otherwise.
+// preTokenizer appends the steps of one component. If the decoder is ByteLevel, the last
+// component must be ByteLevel, which changes the text for any later one. Otherwise no
+// component may be. last is set if this component must be or end in ByteLevel.
 func (d *document) preTokenizer(f *fields, last bool) error {
 	if f.err != nil {
 		return f.err
@@ -155,10 +157,10 @@ func (d *document) byteLevel(f *fields) {
 		f.boolean("use_regex")
 	}
 	f.take("use_regex")
-	f.take("trim_offsets") // moves offsets, which we do not report
+	f.take("trim_offsets") // changes offsets, which we do not report
 }
 
-// scheme reads what a Metaspace has as pre-tokenizer and as decoder.
+// scheme reads the members of a Metaspace, which is a pre-tokenizer or a decoder.
 func (f *fields) scheme() (scheme string, split bool) {
 	scheme, split = "always", true
 	if _, ok := f.m["prepend_scheme"]; ok {
@@ -194,9 +196,9 @@ func (d *document) metaspace(f *fields) {
 	}
 }
 
-// split reads a Split. The known patterns match all of any text, so whether
-// what lies between matches is kept, removed or inverted changes nothing, as
-// long as the matches themselves are kept.
+// split appends the step of a Split. The supported patterns match every character, so
+// behavior and invert, which decide what happens to the text between matches, have no
+// effect as long as the matches are kept.
 func (d *document) split(f *fields) {
 	p := object(jsonFile, f.path+".pattern", f.take("pattern"))
 	behavior, invert := f.str("behavior"), f.boolean("invert")
@@ -217,8 +219,8 @@ func (d *document) split(f *fields) {
 	d.Steps = append(d.Steps, step)
 }
 
-// readDecoder appends the rules of one component. Fuse makes one text of the
-// tokens: a Strip must come after it, and nothing else may.
+// readDecoder appends the rules of one component. Fuse concatenates the tokens. Strip must
+// come after it and no other component may.
 func (d *document) readDecoder(f *fields, fused *bool) error {
 	if f.err != nil {
 		return f.err
@@ -239,7 +241,7 @@ func (d *document) readDecoder(f *fields, fused *bool) error {
 	case "Strip":
 		start, stop := f.take("start"), f.take("stop")
 		if !*fused || start != strictjson.Number("1") || stop != strictjson.Number("0") {
-			f.unsupported("type", "Strip of %v and %v before or without Fuse, or of more than one at the start,", show(start), show(stop))
+			f.unsupported("type", "Strip with start %v and stop %v, except 1 and 0 after Fuse,", show(start), show(stop))
 		}
 		d.Decoder = append(d.Decoder, Rule{Op: OpStrip, Old: f.str("content")})
 	case "Metaspace":

@@ -12,22 +12,22 @@ import (
 
 const configFile = "tokenizer_config.json"
 
-// ApplyConfig reads a tokenizer_config.json into d: the chat template and which
-// tokens are bos, eos, pad and unk. Keys that would change ids are asserted to
-// agree with d. The rest of the file configures the Python wrapper and is not
-// read; that includes add_bos_token and add_eos_token, which transformers drops
-// where there is a tokenizer.json, whose post-processor alone decides
-// (transformers 5, tokenization_utils_base.py, _from_pretrained).
+// ApplyConfig sets the chat template and the tokens bos, eos, pad and unk of d from a
+// tokenizer_config.json. It returns an error if another key that affects ids disagrees
+// with d. It ignores the rest of the file, which configures the Python wrapper, including
+// add_bos_token and add_eos_token: transformers ignores these if there is a
+// tokenizer.json and uses the post-processor alone (transformers 5,
+// tokenization_utils_base.py, _from_pretrained).
 func (d *Data) ApplyConfig(b []byte) error {
-	f, err := flat(configFile, b)
+	f, err := parseObject(configFile, b)
 	if err != nil {
 		return err
 	}
 	return d.apply(f)
 }
 
-// flat reads a file that is one object; nothing is an empty one.
-func flat(file string, b []byte) (*fields, error) {
+// parseObject parses a file that contains an object. If b is nil, the object is empty.
+func parseObject(file string, b []byte) (*fields, error) {
 	f := object(file, "", map[string]any{})
 	if b == nil {
 		return f, nil
@@ -49,16 +49,16 @@ func (d *Data) apply(f *fields) error {
 		id  *int
 	}{{"bos_token", &d.BOS}, {"eos_token", &d.EOS}, {"pad_token", &d.Pad}, {"unk_token", &d.Unk}} {
 		if v := f.take(role.key); v != nil {
-			was := *role.id
-			if err := d.name(role.key, v, role.id); err != nil {
+			old := *role.id
+			if err := d.setRole(role.key, v, role.id); err != nil {
 				return err
 			}
-			if role.id == &d.Unk && d.Unknown != UnknownDropped && d.Unk != was {
+			if role.id == &d.Unk && d.Unknown != UnknownDropped && d.Unk != old {
 				return contradiction(role.key, v)
 			}
 		}
 	}
-	if err := d.listed(f.take("added_tokens_decoder")); err != nil {
+	if err := d.checkListed(f.take("added_tokens_decoder")); err != nil {
 		return err
 	}
 	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
@@ -69,10 +69,10 @@ func (d *Data) apply(f *fields) error {
 			return defect.Unsupported(configFile+": "+key, "%s", defect.Printable(show(v)))
 		}
 	}
-	return d.template(f.take("chat_template"))
+	return d.setTemplate(f.take("chat_template"))
 }
 
-// prefixesSpace reports whether a text begins with a space that it does not have.
+// prefixesSpace reports whether d adds a space before a text.
 func (d *Data) prefixesSpace() bool {
 	for _, s := range d.Steps {
 		if s == StepSpace || s == StepMark || s == StepMarkFirst {
@@ -86,8 +86,9 @@ func contradiction(key string, v any) error {
 	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", defect.Printable(show(v)))
 }
 
-// template takes the chat template: a string, or the one named "default" of a list.
-func (d *Data) template(v any) error {
+// setTemplate sets the chat template to v, a string, or to the template named "default" in
+// v, a list.
+func (d *Data) setTemplate(v any) error {
 	switch v := v.(type) {
 	case nil:
 		return nil
@@ -110,9 +111,9 @@ func (d *Data) template(v any) error {
 	return defect.Corrupt(configFile, "chat_template", "want a string or a list, found %s", kind(v))
 }
 
-// name sets *id to the token v, which becomes special as it does in
-// transformers: text that spells it is the token.
-func (d *Data) name(key string, v any, id *int) error {
+// setRole sets *id to the token v and makes it a special added token, so that Encode finds
+// it in text, as in transformers.
+func (d *Data) setRole(key string, v any, id *int) error {
 	content, isText := v.(string)
 	if !isText {
 		content = object(configFile, key, v).str("content")
@@ -126,7 +127,7 @@ func (d *Data) name(key string, v any, id *int) error {
 			continue
 		}
 		if !isText {
-			if err := a.agrees(key, v); err != nil {
+			if err := a.checkFlags(key, v); err != nil {
 				return err
 			}
 		}
@@ -134,7 +135,7 @@ func (d *Data) name(key string, v any, id *int) error {
 		*id = int(a.ID)
 		return nil
 	}
-	n := d.find(content)
+	n := d.findToken(content)
 	if n < 0 {
 		return defect.Corrupt(configFile, key, "%q is not in the vocabulary", defect.Printable(content))
 	}
@@ -148,12 +149,12 @@ func (d *Data) name(key string, v any, id *int) error {
 	return nil
 }
 
-// find returns the id of the token that a vocabulary spells as content, or -1.
-func (d *Data) find(content string) int {
-	b, plain := d.spelled(nil, content)
+// findToken returns the id of the token that the vocabulary writes as content, or -1.
+func (d *Data) findToken(content string) int {
+	b, producible := d.appendToken(nil, content)
 	for id, t := range d.Tokens {
 		if string(t) == string(b) {
-			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != plain {
+			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != producible {
 				return id
 			}
 		}
@@ -161,9 +162,9 @@ func (d *Data) find(content string) int {
 	return -1
 }
 
-// agrees reports a flag of v, an added token in the form of an object, that is
-// not as a has it.
-func (a *Added) agrees(key string, v any) error {
+// checkFlags returns an error if v, an added token as an object, has a flag that differs
+// from a.
+func (a *Added) checkFlags(key string, v any) error {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return defect.Corrupt(configFile, key, "want an object, found %s", kind(v))
@@ -179,9 +180,9 @@ func (a *Added) agrees(key string, v any) error {
 	return nil
 }
 
-// listed checks added_tokens_decoder, an object of added tokens by id, against
-// the ones of tokenizer.json.
-func (d *Data) listed(v any) error {
+// checkListed checks v, the added tokens by id in added_tokens_decoder, against those of
+// tokenizer.json.
+func (d *Data) checkListed(v any) error {
 	const key = "added_tokens_decoder"
 	if v == nil {
 		return nil
@@ -200,7 +201,7 @@ func (d *Data) listed(v any) error {
 		if content := object(configFile, at, f.m[id]).str("content"); !ok || content != a.Content {
 			return contradiction(at, content)
 		}
-		if err := a.agrees(at, f.m[id]); err != nil {
+		if err := a.checkFlags(at, f.m[id]); err != nil {
 			return err
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// A cutter returns the length of the first piece of s, which is not empty. The
-// pieces of a text are found by cutting again and again; no pattern looks back.
+// A cutter returns the length of the first piece of s, which is not empty. Repeated
+// calls find all pieces of a text, because no pattern looks back.
 type cutter func(s string) int
 
 var cutters = map[Step]cutter{
@@ -20,17 +20,17 @@ var cutters = map[Step]cutter{
 	StepAfterSpace: cutAfterSpace,
 }
 
-// changers are the steps that change a piece; first says that it is the start of
-// the text.
+// changers are the steps that change a piece; first reports whether the piece starts the
+// text.
 var changers = map[Step]func(s string, first bool) string{
-	StepSpace:     func(s string, _ bool) string { return begin(s, " ") },
+	StepSpace:     func(s string, _ bool) string { return withPrefix(s, " ") },
 	StepEscape:    func(s string, _ bool) string { return strings.ReplaceAll(s, " ", mark) },
-	StepMark:      func(s string, _ bool) string { return begin(s, mark) },
+	StepMark:      func(s string, _ bool) string { return withPrefix(s, mark) },
 	StepMarkFirst: markFirst,
 }
 
-// begin returns s with prefix before it, if it does not begin so.
-func begin(s, prefix string) string {
+// withPrefix returns s, with prefix added unless s already begins with it.
+func withPrefix(s, prefix string) string {
 	if strings.HasPrefix(s, prefix) {
 		return s
 	}
@@ -41,24 +41,24 @@ func markFirst(s string, first bool) string {
 	if !first {
 		return s
 	}
-	return begin(s, mark)
+	return withPrefix(s, mark)
 }
 
-// known reports whether s is a step.
-func known(s Step) bool {
+// valid reports whether s is a known step.
+func (s Step) valid() bool {
 	return cutters[s] != nil || changers[s] != nil
 }
 
-// A class is a set of the properties of a character that patterns ask for.
+// A class is a set of character properties that patterns and normalization use.
 type class uint8
 
 const (
-	letter class = 1 << iota // \p{L} of Oniguruma
-	number                   // \p{N} of Oniguruma
+	letter class = 1 << iota // \p{L} in Oniguruma
+	number                   // \p{N} in Oniguruma
 	space                    // \s, the property White_Space
-	digit                    // char::is_numeric of Rust: class N of a newer Unicode
-	word                     // \w of Rust's regex crate
-	active                   // decomposes or is reordered, in the Unicode of normalization forms
+	digit                    // char::is_numeric in Rust: category N in a newer Unicode version
+	word                     // \w in Rust's regex crate
+	active                   // decomposes or is reordered, in the Unicode version of the normalization forms
 )
 
 // bmp holds the classes of the characters below 0x10000.
@@ -72,8 +72,8 @@ var bmp = func() *[1 << 16]class {
 	return t
 }()
 
-// classOf returns the class and length of the first character of s, (0, 0) at
-// the end. A byte that is not UTF-8 is a character of no class.
+// classOf returns the class and the length of the first character of s, or 0, 0 if s is
+// empty. An invalid byte counts as a character without properties.
 func classOf(s string) (class, int) {
 	if s == "" {
 		return 0, 0
@@ -103,8 +103,8 @@ func classOfRune(r rune) class {
 	return 0
 }
 
-// run returns the length of the longest prefix of s whose characters have
-// exactly the properties want of those in mask.
+// run returns the length of the longest prefix of s in which the properties in mask of
+// every character are exactly want.
 func run(s string, mask, want class) int {
 	i := 0
 	for {
@@ -128,8 +128,9 @@ func cutDigits(s string) int {
 	return run(s, digit, c&digit)
 }
 
-// sort is what a pattern distinguishes: letters, numbers, white space, others.
-const sort = letter | number | space
+// patternMask selects the properties that the patterns distinguish: letters, numbers,
+// white space, and none of these.
+const patternMask = letter | number | space
 
 func cutGPT2(s string) int {
 	if n := contraction(s, false); n > 0 {
@@ -143,11 +144,11 @@ func cutGPT2(s string) int {
 	if n == 0 || c&space != 0 {
 		return cutSpace(s, run(s, space, space))
 	}
-	return i + run(s[i:], sort, c&sort)
+	return i + run(s[i:], patternMask, c&patternMask)
 }
 
-// cutLlama3 tries the alternatives of the pattern in their order; digits is
-// the most numbers in a piece.
+// cutLlama3 tries the alternatives of the pattern in order. digits is the largest number
+// of digits in a piece.
 func cutLlama3(s string, digits int) int {
 	if n := contraction(s, true); n > 0 {
 		return n
@@ -172,7 +173,7 @@ func cutLlama3(s string, digits int) int {
 	if s[0] == ' ' {
 		i = 1
 	}
-	if others := run(s[i:], sort, 0); others > 0 {
+	if others := run(s[i:], patternMask, 0); others > 0 {
 		for i += others; i < len(s) && isNewline(s[i]); i++ {
 		}
 		return i
@@ -188,8 +189,8 @@ func cutLlama3(s string, digits int) int {
 
 func isNewline(c byte) bool { return c == '\r' || c == '\n' }
 
-// cutSpace is \s+(?!\S)|\s+ where s begins with n bytes of white space: the
-// last character is left to what follows, unless nothing does or it is alone.
+// cutSpace implements \s+(?!\S)|\s+ for s, which begins with n bytes of white space. It
+// leaves the last space to the next piece, unless s ends there or has only one space.
 func cutSpace(s string, n int) int {
 	if n == len(s) {
 		return n
@@ -200,8 +201,8 @@ func cutSpace(s string, n int) int {
 	return n
 }
 
-// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the
-// start of s, or 0. With fold, case does not matter, and U+017F is an s too.
+// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the start of s, or
+// 0. If fold is set it ignores case, where U+017F also counts as an s.
 func contraction(s string, fold bool) int {
 	if s[0] != '\'' || len(s) < 2 {
 		return 0
@@ -231,7 +232,7 @@ func contraction(s string, fold bool) int {
 	return 0
 }
 
-// mark is U+2581, which stands for a space.
+// mark is U+2581, which represents a space.
 const mark = "\u2581"
 
 // cutWord cuts before each mark.
@@ -254,8 +255,7 @@ func cutAfterSpace(s string) int {
 	return len(s)
 }
 
-// cutMarked cuts before a run of marks, unless one of the characters in except is
-// before it.
+// cutMarked cuts before a run of marks, unless the character before it is in except.
 func cutMarked(s string, except map[rune]bool) int {
 	for at := 0; ; {
 		for strings.HasPrefix(s[at:], mark) {

@@ -1,12 +1,13 @@
-// Package tokenizer turns text into token ids and back exactly as the Hugging
-// Face tokenizers library and sentencepiece do.
+// Package tokenizer converts text to token ids and back exactly as the Hugging Face
+// tokenizers library and sentencepiece do.
 //
-// ParseJSON with ApplyConfig, and ParseSentencePiece, turn files into Data,
-// which a container stores; New checks Data and makes a Tokenizer of it. All of
-// them are one mechanism: added tokens are found, what is between them goes
-// through the rules of the normalizer and the steps of the pre-tokenizer, the
-// model makes ids of each piece, and a decoder goes back. What is not known to
-// be exact, such as an unfamiliar pattern, is refused by name.
+// ParseJSON with ApplyConfig, ParseSentencePiece and ParseLlama convert files to Data,
+// which a container stores. New checks Data and returns a Tokenizer for it. Every
+// Tokenizer works in the same way: it finds added tokens, applies the rules of the
+// normalizer and the steps of the pre-tokenizer to the text between them, and encodes each
+// resulting piece with the model. A decoder converts ids back. The package rejects any
+// feature that it does not reproduce exactly, such as an unknown pattern, and names it in
+// the error.
 package tokenizer
 
 import (
@@ -16,16 +17,16 @@ import (
 )
 
 const (
-	maxTokens   = 1 << 22   // ids are below this
+	maxTokens   = 1 << 22   // tokens; ids are below it
 	maxFile     = 128 << 20 // bytes of a tokenizer's file and of encoded Data
 	maxAdded    = 1 << 16   // added tokens
-	maxContent  = 1 << 10   // bytes of an added token, and of a rule's texts
+	maxContent  = 1 << 10   // bytes of an added token and of a rule's texts
 	maxTemplate = 1 << 20   // bytes of a chat template
-	maxSteps    = 16        // pre-tokenizer steps, rules of normalizer and decoder
-	maxSpecials = 16        // ids put before or after a text
+	maxSteps    = 16        // pre-tokenizer steps, and rules of a normalizer or decoder
+	maxSpecials = 16        // ids added before or after a text
 	maxCharsmap = 4 << 20   // bytes
-	maxGrowth   = 256       // times that normalizing or decoding can make a text longer
-	maxPiece    = 1 << 16   // bytes of a token of sentencepiece
+	maxGrowth   = 256       // factor by which rules or a charsmap may lengthen a text
+	maxPiece    = 1 << 16   // bytes of a sentencepiece token
 )
 
 // Values of Data.Model.
@@ -33,38 +34,36 @@ const (
 	// ByteLevelBPE merges pairs of tokens in order of rank, starting from bytes
 	// (Sennrich et al. 2016, Radford et al. 2019).
 	ByteLevelBPE = "byte-level-bpe"
-	// BPE does the same starting from characters, as a tokenizer.json made from
-	// sentencepiece says.
+	// BPE does the same starting from characters, for a tokenizer.json that was
+	// converted from sentencepiece.
 	BPE = "bpe"
-	// SentencePieceBPE merges the neighbours that make the token with the highest
-	// score, starting from characters (sentencepiece, bpe_model.cc).
+	// SentencePieceBPE merges adjacent tokens in order of the score of the result,
+	// highest first, starting from characters (sentencepiece, bpe_model.cc).
 	SentencePieceBPE = "sentencepiece-bpe"
-	// SentencePieceUnigram takes the tokens whose scores have the largest sum, in
+	// SentencePieceUnigram takes the tokens with the largest sum of scores, computed in
 	// float32 (Kudo 2018; sentencepiece, unigram_model.cc, EncodeOptimized).
 	SentencePieceUnigram = "sentencepiece-unigram"
-	// Unigram is the same in float64, as Hugging Face computes it.
+	// Unigram is the same computed in float64, as in Hugging Face.
 	Unigram = "unigram"
 )
 
-// Data is everything that defines a tokenizer. Ids are indices of Tokens; an
-// id of -1 means there is none.
+// Data defines a tokenizer. Ids are indices of Tokens; an id of -1 means none.
 type Data struct {
 	Model string `cbor:"1,keyasint"`
-	// Tokens are, by id, the bytes each stands for in ByteLevelBPE, and in the
-	// other models the text as the vocabulary spells it: U+2581 for a space,
-	// <0x0A> for a byte.
+	// Tokens holds, by id, the bytes of the token in ByteLevelBPE. In the other models it
+	// holds the text as in the vocabulary: U+2581 for a space, <0x0A> for a byte.
 	Tokens [][]byte `cbor:"2,keyasint"`
-	// Literal holds, ascending, the ids the model cannot produce because they
-	// are not in its own vocabulary: they come from added tokens alone.
+	// Literal lists, in ascending order, the ids that the model cannot produce, because
+	// they are not in its own vocabulary. Only added tokens give them.
 	Literal []uint32 `cbor:"3,keyasint,omitempty"`
-	// Merges are left, right, left, right ... by rank, in ByteLevelBPE and BPE.
+	// Merges lists left, right, left, right, ... by rank, in ByteLevelBPE and BPE.
 	Merges       []uint32 `cbor:"4,keyasint,omitempty"`
-	IgnoreMerges bool     `cbor:"5,keyasint,omitempty"` // a piece that is a token is not built by merges
+	IgnoreMerges bool     `cbor:"5,keyasint,omitempty"` // a piece that is a token becomes it without merges
 	Steps        []Step   `cbor:"6,keyasint,omitempty"` // the pre-tokenizer
 	Added        []Added  `cbor:"7,keyasint,omitempty"`
 
-	Prefix       []uint32 `cbor:"8,keyasint,omitempty"` // put before the ids of a text
-	Suffix       []uint32 `cbor:"9,keyasint,omitempty"` // and after them, when specials are asked for
+	Prefix       []uint32 `cbor:"8,keyasint,omitempty"` // added before the ids of a text on request
+	Suffix       []uint32 `cbor:"9,keyasint,omitempty"` // added after them on request
 	BOS          int      `cbor:"10,keyasint"`
 	EOS          int      `cbor:"11,keyasint"`
 	Pad          int      `cbor:"12,keyasint"`
@@ -72,19 +71,18 @@ type Data struct {
 	ChatTemplate string   `cbor:"14,keyasint,omitempty"` // Jinja
 
 	Normalizer []Rule `cbor:"15,keyasint,omitempty"`
-	Decoder    []Rule `cbor:"16,keyasint,omitempty"` // none: tokens are bytes that follow each other
-	// Scores by id decide in SentencePieceBPE and both unigram models. They are
-	// float32 values, except in Unigram. In BPE they may be there and decide nothing.
+	Decoder    []Rule `cbor:"16,keyasint,omitempty"` // if empty, a text is the concatenation of its tokens
+	// Scores holds the score of each id, for SentencePieceBPE and both unigram models.
+	// They are float32 values, except in Unigram. BPE may have them but ignores them.
 	Scores []float64 `cbor:"17,keyasint,omitempty"`
-	// Kinds by id are the types of sentencepiece, which are those of GGUF too. They
-	// decide in the two models of sentencepiece, and may be there in BPE.
+	// Kinds holds the type of each id in sentencepiece, the same as in GGUF. The two
+	// models of sentencepiece use it; BPE may have it but ignores it.
 	Kinds []byte `cbor:"18,keyasint,omitempty"`
-	// ByteFallback spells what the model has no token for in the tokens <0x00> to <0xFF>.
+	// ByteFallback encodes characters without a token as the tokens <0x00> to <0xFF>.
 	ByteFallback bool `cbor:"19,keyasint,omitempty"`
-	// Unknown says what else becomes of it.
+	// Unknown decides what becomes of the characters that remain.
 	Unknown Unknown `cbor:"20,keyasint,omitempty"`
-	// SentencePiece is there in the two models of sentencepiece, where it stands for
-	// normalizer and decoder both.
+	// SentencePiece replaces Normalizer and Decoder in the two models of sentencepiece.
 	SentencePiece *SentencePiece `cbor:"21,keyasint,omitempty"`
 }
 
@@ -93,83 +91,84 @@ type Data struct {
 const (
 	KindNormal      byte = 1
 	KindUnknown     byte = 2
-	KindControl     byte = 3 // never made from text
-	KindUserDefined byte = 4 // always found in text, before anything is merged
-	KindUnused      byte = 5 // merged through, never an id
-	KindByte        byte = 6 // spelled <0x00> to <0xFF>
+	KindControl     byte = 3 // never encodes text
+	KindUserDefined byte = 4 // found in text before any merge
+	KindUnused      byte = 5 // an intermediate result of merges, never an id
+	KindByte        byte = 6 // of the form <0x00> to <0xFF>
 )
 
-// Unknown is what becomes of a character that the model has no token for.
+// Unknown decides what becomes of a character without a token.
 type Unknown string
 
 const (
-	UnknownDropped Unknown = ""    // it is left out
-	UnknownEach    Unknown = "unk" // each is Data.Unk
-	UnknownRun     Unknown = "run" // a run of them is one Data.Unk
+	UnknownDropped Unknown = ""    // it is omitted
+	UnknownEach    Unknown = "unk" // each becomes Data.Unk
+	UnknownRun     Unknown = "run" // a run of them becomes one Data.Unk
 )
 
-// A Rule changes text before it is cut, or tokens when they are decoded.
+// A Rule changes text before the steps cut it, or tokens when they are decoded.
 type Rule struct {
 	Op  Op     `cbor:"1,keyasint"`
 	Old string `cbor:"2,keyasint,omitempty"`
 	New string `cbor:"3,keyasint,omitempty"`
 }
 
-// An Op is what a Rule does.
+// An Op is the operation of a Rule.
 type Op string
 
-// Rules of a normalizer. OpReplace is one of a decoder too, for each token.
+// Operations of a normalizer. A decoder can use OpReplace as well, for each token.
 const (
 	OpNFC     Op = "nfc" // Unicode normalization forms
 	OpNFD     Op = "nfd"
 	OpNFKC    Op = "nfkc"
 	OpNFKD    Op = "nfkd"
-	OpPrepend Op = "prepend" // New goes before a text that is not empty
-	OpReplace Op = "replace" // New for each Old
+	OpPrepend Op = "prepend" // adds New before a text that is not empty
+	OpReplace Op = "replace" // replaces each Old by New
 )
 
-// Rules of a decoder.
+// Operations of a decoder.
 const (
-	OpBytes     Op = "bytes"      // a token <0x0A> is that byte
-	OpStrip     Op = "strip"      // Old is taken from the start of the whole, once
-	OpDropFirst Op = "drop-first" // every Old in the first token goes
+	OpBytes     Op = "bytes"      // decodes a token <0x0A> as that byte
+	OpStrip     Op = "strip"      // removes one Old at the start of the whole text
+	OpDropFirst Op = "drop-first" // removes every Old in the first token
 )
 
-// SentencePiece says how sentencepiece changes a text before it is cut, and what
-// its decoder undoes (sentencepiece_model.proto, NormalizerSpec, TrainerSpec).
+// SentencePiece describes how sentencepiece normalizes a text, which its decoder undoes
+// (sentencepiece_model.proto, NormalizerSpec, TrainerSpec).
 type SentencePiece struct {
-	DummyPrefix bool   `cbor:"1,keyasint,omitempty"` // a space goes before a text
-	RemoveExtra bool   `cbor:"2,keyasint,omitempty"` // leading, trailing and repeated spaces go
-	KeepSpaces  bool   `cbor:"3,keyasint,omitempty"` // a space does not become U+2581
-	Suffix      bool   `cbor:"4,keyasint,omitempty"` // the dummy prefix goes after the text
-	Charsmap    []byte `cbor:"5,keyasint,omitempty"` // precompiled_charsmap; none is identity
-	UnkSurface  string `cbor:"6,keyasint,omitempty"` // what Data.Unk decodes to
+	DummyPrefix bool   `cbor:"1,keyasint,omitempty"` // adds a space before a text
+	RemoveExtra bool   `cbor:"2,keyasint,omitempty"` // removes leading, trailing and repeated spaces
+	KeepSpaces  bool   `cbor:"3,keyasint,omitempty"` // does not replace spaces by U+2581
+	Suffix      bool   `cbor:"4,keyasint,omitempty"` // adds the dummy prefix after the text instead
+	Charsmap    []byte `cbor:"5,keyasint,omitempty"` // precompiled_charsmap; empty means identity
+	UnkSurface  string `cbor:"6,keyasint,omitempty"` // the text that Data.Unk decodes to
 }
 
-// A Step is one stage of cutting text into the pieces that are merged.
+// A Step is one step of the pre-tokenizer, which cuts text into the pieces that the model
+// encodes.
 type Step string
 
-// The steps that are known. The patterns are given as Hugging Face writes them.
+// The supported steps. The patterns are in the syntax of Hugging Face.
 const (
-	// StepDigit makes each character of Unicode class N a piece.
+	// StepDigit makes each character of Unicode category N a piece.
 	StepDigit Step = "digit"
-	// StepDigits makes each run of characters of class N a piece.
+	// StepDigits makes each run of characters of category N a piece.
 	StepDigits Step = "digits"
-	// StepSpace puts a space before a piece that does not begin with one.
+	// StepSpace adds a space before a piece that does not begin with one.
 	StepSpace Step = "space"
-	// StepGPT2 is
+	// StepGPT2 cuts by
 	// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 	StepGPT2 Step = "gpt2"
-	// StepLlama3 is (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|
+	// StepLlama3 cuts by (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|
 	// \p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 	StepLlama3 Step = "llama3"
-	// StepQwen2 is StepLlama3 with \p{N} in the place of \p{N}{1,3}.
+	// StepQwen2 is StepLlama3 with \p{N} instead of \p{N}{1,3}.
 	StepQwen2 Step = "qwen2"
-	// StepEscape makes U+2581 of each space.
+	// StepEscape replaces each space by U+2581.
 	StepEscape Step = "escape"
-	// StepMark puts U+2581 before a piece that does not begin with it.
+	// StepMark adds U+2581 before a piece that does not begin with it.
 	StepMark Step = "mark"
-	// StepMarkFirst does so for the piece at the very start of the text.
+	// StepMarkFirst does the same only for the piece at the start of the text.
 	StepMarkFirst Step = "mark-first"
 	// StepWords begins a piece at each U+2581.
 	StepWords Step = "words"
@@ -177,15 +176,15 @@ const (
 	StepAfterSpace Step = "after-space"
 )
 
-// Added is a token that is looked for in the text before the model sees it.
+// Added is a token that the Tokenizer finds in the text before it applies the model.
 type Added struct {
 	ID         uint32 `cbor:"1,keyasint"`
 	Content    string `cbor:"2,keyasint"`
-	Special    bool   `cbor:"3,keyasint,omitempty"` // Decode can leave it out
-	SingleWord bool   `cbor:"4,keyasint,omitempty"` // not next to a word character
-	LStrip     bool   `cbor:"5,keyasint,omitempty"` // swallows white space before it
-	RStrip     bool   `cbor:"6,keyasint,omitempty"` // and after it
-	Normalized bool   `cbor:"7,keyasint,omitempty"` // looked for after those that are not
+	Special    bool   `cbor:"3,keyasint,omitempty"` // AppendDecode can skip it
+	SingleWord bool   `cbor:"4,keyasint,omitempty"` // does not match next to a word character
+	LStrip     bool   `cbor:"5,keyasint,omitempty"` // includes the white space before it
+	RStrip     bool   `cbor:"6,keyasint,omitempty"` // includes the white space after it
+	Normalized bool   `cbor:"7,keyasint,omitempty"` // matches the normalized text, after the other tokens
 }
 
 var (
@@ -213,15 +212,15 @@ func init() {
 	}
 }
 
-// MarshalBinary encodes d as deterministic CBOR (RFC 8949 4.2.1): a map from
-// the numbers in the field tags.
+// MarshalBinary encodes d as deterministic CBOR (RFC 8949 4.2.1): a map whose keys are the
+// numbers in the field tags.
 func (d *Data) MarshalBinary() ([]byte, error) {
 	type plain Data // without this method
 	return encMode.Marshal((*plain)(d))
 }
 
-// DecodeData decodes what MarshalBinary wrote. It checks the form; New checks
-// the meaning.
+// DecodeData decodes the result of MarshalBinary. It checks only the encoding; New checks
+// the values.
 func DecodeData(b []byte) (*Data, error) {
 	if len(b) > maxFile {
 		return nil, corrupt("", "%d bytes exceed the limit of %d", len(b), maxFile)

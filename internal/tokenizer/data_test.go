@@ -33,18 +33,18 @@ func TestDataRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got, d) {
-			t.Errorf("%s: comes back as another tokenizer", name)
+			t.Errorf("%s: decoding gives different Data", name)
 		}
 		if again, err := got.MarshalBinary(); err != nil || !bytes.Equal(again, b) {
-			t.Errorf("%s: encodes differently the second time: %v", name, err)
+			t.Errorf("%s: the decoded Data has a different encoding: %v", name, err)
 		}
-		step := 1 // every place in a small file
+		step := 1 // every length of a small file
 		if len(b) > 6000 {
 			step = 31
 		}
 		for n := 0; n < len(b); n += step {
 			if _, err := DecodeData(b[:n]); err == nil {
-				t.Fatalf("%s: %d of %d bytes are accepted", name, n, len(b))
+				t.Fatalf("%s: DecodeData accepts the first %d of %d bytes", name, n, len(b))
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func TestDecodeDataErrors(t *testing.T) {
 	} {
 		_, err := DecodeData(c.b)
 		if err == nil {
-			t.Errorf("%s: accepted", c.name)
+			t.Errorf("%s: DecodeData returns no error", c.name)
 			continue
 		}
 		checkError(t, err, false, "tokenizer: ")
@@ -88,7 +88,7 @@ func TestDecodeDataErrors(t *testing.T) {
 func TestNewErrors(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		spoil       func(d *Data)
+		change      func(d *Data)
 		unsupported bool
 		want        string
 	}{
@@ -96,7 +96,7 @@ func TestNewErrors(t *testing.T) {
 		{"step", func(d *Data) { d.Steps = append(d.Steps, "sing") }, true, `step "sing"`},
 		{"steps", func(d *Data) { d.Steps = slices.Repeat([]Step{StepDigit}, 99) }, false, `99 steps`},
 		{"no tokens", func(d *Data) { d.Tokens = nil }, false, `0 tokens`},
-		{"same tokens", func(d *Data) { d.Tokens[7] = d.Tokens[9] }, false, `token 9, "'", is there twice`},
+		{"same tokens", func(d *Data) { d.Tokens[7] = d.Tokens[9] }, false, `token 9, "'", is a duplicate`},
 		{"literal", func(d *Data) { d.Literal = []uint32{5, 5} }, false, `literal: id 5`},
 		{"literal large", func(d *Data) { d.Literal = []uint32{400} }, false, `literal: id 400`},
 		{"odd merges", func(d *Data) { d.Merges = d.Merges[1:] }, false, `want pairs`},
@@ -114,7 +114,7 @@ func TestNewErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := parsed(t, "gpt2")
-			c.spoil(d)
+			c.change(d)
 			_, err := New(d)
 			checkError(t, err, c.unsupported, c.want)
 		})
@@ -124,7 +124,7 @@ func TestNewErrors(t *testing.T) {
 func TestNewPiecesErrors(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		spoil       func(d *Data)
+		change      func(d *Data)
 		unsupported bool
 		want        string
 	}{
@@ -142,20 +142,20 @@ func TestNewPiecesErrors(t *testing.T) {
 		{"no unknown", func(d *Data) { d.Unk = -1 }, false, `unk: the model needs an unknown token`},
 		{"byte fallback", func(d *Data) { *d = *parsed(t, "gpt2"); d.ByteFallback = true }, false, `byte_fallback: a byte-level-bpe model has none`},
 		{"charsmap", func(d *Data) { d.SentencePiece.Charsmap = make([]byte, maxCharsmap+1) }, false, `charsmap: 4194305 bytes`},
-		{"bad charsmap", func(d *Data) { d.SentencePiece.Charsmap = []byte{1} }, false, `charsmap: 1 bytes, want 4`},
+		{"bad charsmap", func(d *Data) { d.SentencePiece.Charsmap = []byte{1} }, false, `charsmap: 1 bytes, want at least 4`},
 		{"unk surface", func(d *Data) { d.SentencePiece.UnkSurface = strings.Repeat("?", 2000) }, false, `unk_surface: 2000 bytes`},
-		{"rules", func(d *Data) { d.Normalizer = []Rule{{Op: OpNFC}} }, false, `sentencepiece: rules beside it`},
+		{"rules", func(d *Data) { d.Normalizer = []Rule{{Op: OpNFC}} }, false, `sentencepiece: normalizer and decoder must have no rules`},
 		{"long token", func(d *Data) { d.Tokens[9] = make([]byte, maxPiece+1) }, false, `token 9 has 65537 bytes`},
 		{"empty token", func(d *Data) { d.Tokens[9] = nil }, false, `token 9 has 0 bytes`},
 	} {
 		d := parsePieces(t, "llama")
-		c.spoil(d)
+		c.change(d)
 		_, err := New(d)
 		t.Run(c.name, func(t *testing.T) { checkError(t, err, c.unsupported, c.want) })
 	}
 	for _, c := range []struct {
 		name        string
-		spoil       func(d *Data)
+		change      func(d *Data)
 		unsupported bool
 		want        string
 	}{
@@ -168,10 +168,10 @@ func TestNewPiecesErrors(t *testing.T) {
 		{"growth twice", func(d *Data) {
 			d.Normalizer = slices.Repeat([]Rule{{Op: OpReplace, Old: "x", New: strings.Repeat("x", 17)}}, 2)
 		}, false, `256 times as long`},
-		{"nothing", func(d *Data) { d.Normalizer[1].Old = "" }, false, `rule replace replaces nothing`},
+		{"nothing", func(d *Data) { d.Normalizer[1].Old = "" }, false, `rule replace has no text to replace`},
 	} {
 		d := parsed(t, "llama2")
-		c.spoil(d)
+		c.change(d)
 		_, err := New(d)
 		t.Run(c.name, func(t *testing.T) { checkError(t, err, c.unsupported, c.want) })
 	}
@@ -194,7 +194,7 @@ func TestApplyConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !tok.IsSpecial(3) || !slices.Equal(tok.Encode("!", false), []int{3}) {
-		t.Error("a token that the config names is not special")
+		t.Error("the unk_token of the config is not special")
 	}
 	if err := d.ApplyConfig([]byte(`{"chat_template":"plain"}`)); err != nil || d.ChatTemplate != "plain" || d.BOS != 1 {
 		t.Errorf("second config: %v, template %q, bos %d", err, d.ChatTemplate, d.BOS)
@@ -226,8 +226,8 @@ func TestApplyConfigErrors(t *testing.T) {
 	}
 }
 
-// seeds are whole tokenizers of a few hundred bytes: fuzzing grinds to a halt
-// over the ones of testdata.
+// seeds returns complete tokenizers of a few hundred bytes. Fuzzing would be too slow with
+// those of testdata.
 func seeds(f *testing.F) [][]byte {
 	var all [][]byte
 	for _, pre := range []string{byteLevel, `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` +
@@ -279,7 +279,7 @@ func FuzzParseJSON(f *testing.F) {
 		tok, err := New(d)
 		tok2, err2 := New(back)
 		if (err == nil) != (err2 == nil) {
-			t.Fatalf("New says %v, after a round trip %v", err, err2)
+			t.Fatalf("New returns %v, after a round trip %v", err, err2)
 		}
 		const text = "Hello  world 123\r\n<|end|> ab"
 		if err == nil && !slices.Equal(tok.Encode(text, true), tok2.Encode(text, true)) {
@@ -288,8 +288,8 @@ func FuzzParseJSON(f *testing.F) {
 	})
 }
 
-// A tokenizer_config.json is an error in one line, or leaves a tokenizer that
-// encodes or that New refuses.
+// ApplyConfig returns a one-line error, or leaves Data that New rejects or whose Tokenizer
+// does not panic.
 func FuzzApplyConfig(f *testing.F) {
 	bases := seeds(f)
 	for i, text := range []string{
@@ -308,7 +308,7 @@ func FuzzApplyConfig(f *testing.F) {
 		}
 		if err := d.ApplyConfig(text); err != nil {
 			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
-				t.Errorf("not one clean line: %q", err)
+				t.Errorf("error has control characters: %q", err)
 			}
 			return
 		}
@@ -364,7 +364,7 @@ func FuzzEncode(f *testing.F) {
 		for i, tok := range all {
 			ids := tok.Encode(s, false)
 			if got := string(tok.Decode(ids)); got != s {
-				t.Fatalf("%s: %q comes back as %q", lossless[i], s, got)
+				t.Fatalf("%s: %q is decoded as %q", lossless[i], s, got)
 			}
 		}
 	})

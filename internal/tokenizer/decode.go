@@ -5,42 +5,43 @@ import (
 	"strings"
 )
 
-// Token returns the bytes that id stands for inside a text, which the caller
-// must not change.
+// Token returns the bytes of a token inside a text. For a control or unknown token of
+// sentencepiece it returns the token's own text. The caller must not modify the bytes.
+// ok is false if id is out of range.
 func (t *Tokenizer) Token(id int) (b []byte, ok bool) {
 	if id < 0 || id >= len(t.tokens) {
 		return nil, false
 	}
 	if t.kinds != nil && (t.kinds[id] == KindControl || t.kinds[id] == KindUnknown) {
-		return t.tokens[id], true // what they decode to says nothing
+		return t.tokens[id], true // they decode to nothing or to UnkSurface
 	}
-	return t.decoder.append(nil, t, id, &position{tokens: 1, text: true}), true
+	return t.decoder.append(nil, t, id, &decodeState{tokens: 1, text: true}), true
 }
 
-// Decode returns the bytes that ids stand for, special tokens as their text,
-// which the control tokens of sentencepiece have none of. Ids out of range stand
-// for nothing. Bytes that are not UTF-8 stay as they are; Python shows U+FFFD.
+// Decode returns the bytes of the tokens with the given ids. A special token gives its
+// text, which is empty for a control token of sentencepiece. Decode ignores ids out of
+// range and keeps invalid UTF-8, which Python replaces by U+FFFD.
 func (t *Tokenizer) Decode(ids []int) []byte { return t.AppendDecode(nil, ids, false) }
 
-// AppendDecode appends the bytes that ids stand for, without those of special
-// tokens if skipSpecial is set.
+// AppendDecode is like Decode but appends to dst. It skips special tokens if skipSpecial is
+// set.
 func (t *Tokenizer) AppendDecode(dst []byte, ids []int, skipSpecial bool) []byte {
-	var at position
+	var state decodeState
 	for _, id := range ids {
 		if id >= 0 && id < len(t.tokens) && !(skipSpecial && t.IsSpecial(id)) {
-			dst = t.decoder.append(dst, t, id, &at)
+			dst = t.decoder.append(dst, t, id, &state)
 		}
 	}
 	return dst
 }
 
-// A position is how far decoding has come.
-type position struct {
+// A decodeState records what has been decoded so far.
+type decodeState struct {
 	tokens int
-	text   bool // there has been some, or a mark that stands for none
+	text   bool // whether there was any text, or a mark that gives none
 }
 
-// A decoder says how the bytes of tokens follow from their text.
+// A decoder converts tokens to bytes.
 type decoder struct {
 	replace []Rule // OpReplace and OpDropFirst
 	bytes   bool
@@ -64,50 +65,50 @@ func newDecoder(d *Data) decoder {
 	return r
 }
 
-// append appends the bytes of the token that follows what was decoded so far.
-func (r *decoder) append(dst []byte, t *Tokenizer, id int, at *position) []byte {
+// append appends the bytes of the token id that follows the tokens in state.
+func (r *decoder) append(dst []byte, t *Tokenizer, id int, state *decodeState) []byte {
 	if r.pieces != nil {
-		return r.piece(dst, t.tokens[id], t.kinds[id], at)
+		return r.piece(dst, t.tokens[id], t.kinds[id], state)
 	}
 	s := t.tokens[id]
 	for _, rule := range r.replace {
 		switch {
 		case rule.Op == OpReplace:
 			s = bytes.ReplaceAll(s, []byte(rule.Old), []byte(rule.New))
-		case at.tokens == 0:
+		case state.tokens == 0:
 			s = bytes.ReplaceAll(s, []byte(rule.Old), nil)
 		}
 	}
 	if b, ok := byteOf(s); ok && r.bytes {
 		s = []byte{b}
 	}
-	if r.strip != "" && !at.text {
-		at.text = len(s) > 0
+	if r.strip != "" && !state.text {
+		state.text = len(s) > 0
 		s = bytes.TrimPrefix(s, []byte(r.strip))
 	}
-	at.tokens++
+	state.tokens++
 	return append(dst, s...)
 }
 
-// piece is the decoder of sentencepiece (sentencepiece_processor.cc, Decode).
-func (r *decoder) piece(dst, s []byte, kind byte, at *position) []byte {
+// piece is append for the models of sentencepiece (sentencepiece_processor.cc, Decode).
+func (r *decoder) piece(dst, s []byte, kind byte, state *decodeState) []byte {
 	switch kind {
 	case KindControl:
 		return dst
 	case KindUnknown:
-		at.text = at.text || r.pieces.UnkSurface != ""
+		state.text = state.text || r.pieces.UnkSurface != ""
 		return append(dst, r.pieces.UnkSurface...)
 	case KindByte:
 		if b, ok := byteOf(s); ok {
-			at.text = true
+			state.text = true
 			return append(dst, b)
 		}
 	}
-	if !at.text && (r.pieces.DummyPrefix || r.pieces.RemoveExtra) {
+	if !state.text && (r.pieces.DummyPrefix || r.pieces.RemoveExtra) {
 		rest, found := bytes.CutPrefix(s, []byte(mark))
 		s = rest
-		at.text = found && !r.pieces.RemoveExtra
+		state.text = found && !r.pieces.RemoveExtra
 	}
-	at.text = at.text || len(s) > 0
+	state.text = state.text || len(s) > 0
 	return append(dst, strings.ReplaceAll(string(s), mark, " ")...)
 }

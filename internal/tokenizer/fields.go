@@ -9,9 +9,8 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// fields hands out the members of one JSON object and remembers which were
-// asked for, so that a member nobody understood is an error and not a guess.
-// The first error sticks.
+// fields returns the members of a JSON object and removes each from m, so that done can
+// report a member that no code has read. It keeps the first error.
 type fields struct {
 	file, path string
 	m          map[string]any
@@ -27,6 +26,7 @@ func object(file, path string, v any) *fields {
 	return f
 }
 
+// kind describes the type of v, for an error.
 func kind(v any) string {
 	switch v.(type) {
 	case nil:
@@ -55,7 +55,7 @@ func (f *fields) unsupported(key, format string, args ...any) {
 	}
 }
 
-// take returns the member, nil if it is absent or null.
+// take returns and removes a member. It returns nil if the member is absent or null.
 func (f *fields) take(key string) any {
 	v := f.m[key]
 	delete(f.m, key)
@@ -80,16 +80,19 @@ func (f *fields) boolean(key string) bool {
 	return b
 }
 
-// flag is a boolean that may be absent or null, for false.
-func (f *fields) flag(key string) bool {
+// flag reads a boolean, which is false if it is absent or null.
+func (f *fields) flag(key string) bool { return f.flagOr(key, false) }
+
+// flagOr reads a boolean, which is missing if it is absent or null.
+func (f *fields) flagOr(key string, missing bool) bool {
 	if f.m[key] == nil {
 		f.take(key)
-		return false
+		return missing
 	}
 	return f.boolean(key)
 }
 
-// id returns a token id below limit.
+// id converts v, the value of key, to a token id below limit.
 func (f *fields) id(key string, v any, limit int) int {
 	text, ok := v.(strictjson.Number)
 	n, err := strconv.ParseUint(string(text), 10, 32)
@@ -109,7 +112,8 @@ func (f *fields) array(key string) []any {
 	return a
 }
 
-// done returns the first error, or one that names a member nobody asked for.
+// done returns the first error. If there is none, it returns an error for a member that
+// has not been read, if any.
 func (f *fields) done() error {
 	if f.err == nil && len(f.m) > 0 {
 		key := slices.Min(slices.Collect(maps.Keys(f.m)))

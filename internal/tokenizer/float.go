@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// pow10 are the powers of ten, each the nearest float64; math.Pow10 multiplies.
+// pow10 holds the powers of ten, each rounded to the nearest float64. math.Pow10 is less
+// exact, because it multiplies.
 var pow10 = func() (p [309]float64) {
 	for i := range p {
 		p[i], _ = strconv.ParseFloat("1e"+strconv.Itoa(i), 64)
@@ -14,10 +15,10 @@ var pow10 = func() (p [309]float64) {
 	return p
 }()
 
-// scoreOf returns the number that Hugging Face reads where a JSON number says
-// text: serde_json takes the digits as an integer, rounds that, and divides it by
-// a power of ten, which may be one unit in the last place from the nearest number
-// (serde_json, de.rs, f64_from_parts). Equal sums of scores hang on it.
+// scoreOf converts a JSON number in the same way as Hugging Face. serde_json rounds the
+// digits to a float64 and multiplies or divides by a power of ten, so the result can
+// differ from the nearest float64 by one unit in the last place (serde_json, de.rs,
+// f64_from_parts). Whether two sums of scores are equal depends on it.
 func scoreOf(text string) float64 {
 	number, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	digits, negative := strings.CutPrefix(number, "-")

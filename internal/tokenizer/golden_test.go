@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The tokenizers of fixtures/gen/tokenizer_golden.py.
+// variants are the tokenizers that fixtures/gen/tokenizer_golden.py writes.
 var variants = []string{"gpt2", "space", "digit", "digits", "raw", "nested", "llama3", "qwen2", "added", "gaps",
 	"llama2", "mistral", "gemma", "metaspace", "holes", "unfused", "nfc", "unigram", "unigram-bytes"}
 
@@ -49,7 +49,7 @@ func TestEncodeGolden(t *testing.T) {
 	var texts []string
 	readJSON(t, testdata("strings.json"), &texts)
 	if len(texts) < 300 {
-		t.Fatalf("%d strings, want 300 or more", len(texts))
+		t.Fatalf("%d strings, want at least 300", len(texts))
 	}
 	for _, name := range variants {
 		var want [][]int
@@ -95,7 +95,7 @@ func TestDecodeGolden(t *testing.T) {
 	for _, name := range variants {
 		tok := open(t, testdata(name+".json"))
 		if len(decoded[name]) == 0 {
-			t.Fatalf("%s: nothing to decode", name)
+			t.Fatalf("%s: decode.json has no ids", name)
 		}
 		for _, c := range decoded[name] {
 			var ids []int
@@ -135,7 +135,7 @@ func TestEncodeFixtures(t *testing.T) {
 	}
 }
 
-// openFixture opens the tokenizer.json or the tokenizer.model of a folder.
+// openFixture opens the tokenizer.model of a folder, or its tokenizer.json.
 func openFixture(t *testing.T, dir string) *Tokenizer {
 	t.Helper()
 	file := filepath.Join(dir, "tokenizer.model")
@@ -153,8 +153,8 @@ func openFixture(t *testing.T, dir string) *Tokenizer {
 	return tok
 }
 
-// lossless are the variants whose vocabulary has every byte and whose added
-// tokens strip nothing, so that decoding gives back the text.
+// lossless lists the variants that decode every text to itself, because their vocabulary
+// has every byte and their added tokens strip nothing.
 var lossless = []string{"gpt2", "digit", "raw", "nested", "llama3", "qwen2"}
 
 func TestRoundTrip(t *testing.T) {
@@ -168,7 +168,7 @@ func TestRoundTrip(t *testing.T) {
 		tok := open(t, testdata(name+".json"))
 		for _, s := range texts {
 			if got := string(tok.Decode(tok.Encode(s, false))); got != s {
-				t.Errorf("%s: %q comes back as %q", name, s, got)
+				t.Errorf("%s: %q is decoded as %q", name, s, got)
 			}
 		}
 	}
@@ -218,7 +218,7 @@ func TestEncodeConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// A full cache starts over; ids must not change and memory must not grow.
+// An encoder that clears its full cache gives the same ids and uses bounded memory.
 func TestCacheIsBounded(t *testing.T) {
 	tok := open(t, testdata("digit.json"))
 	e := tok.encoders.New().(*encoder)
@@ -235,7 +235,7 @@ func TestCacheIsBounded(t *testing.T) {
 			e.piece(string(piece))
 		}
 		if n := len(e.ids) / 2; !slices.Equal(e.ids[:n], e.ids[n:]) {
-			t.Fatalf("%s: %v, then from the cache %v", piece, e.ids[:n], e.ids[n:])
+			t.Fatalf("%s: got %v, then %v from the cache", piece, e.ids[:n], e.ids[n:])
 		}
 	}
 	if len(e.cache) > cacheWords || len(e.arena) > cacheWords*cacheBytes {
@@ -248,7 +248,7 @@ func TestLongPieces(t *testing.T) {
 	for _, unit := range []string{"a", "ab", " ", "the", "\xff", "東"} {
 		s := strings.Repeat(unit, 1<<19/len(unit)) // would take hours in quadratic time
 		if got := string(tok.Decode(tok.Encode(s, false))); got != s {
-			t.Errorf("512 KiB of %q does not come back", unit)
+			t.Errorf("512 KiB of %q is decoded as a different text", unit)
 		}
 	}
 	added := open(t, testdata("added.json"))

@@ -11,8 +11,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// LlamaFiles are the files of a directory that has a tokenizer.model and no
-// tokenizer.json; nil where one is missing.
+// LlamaFiles holds the files of a directory that has a tokenizer.model and no
+// tokenizer.json. A missing file is nil.
 type LlamaFiles struct {
 	Model    []byte // tokenizer.model
 	Config   []byte // tokenizer_config.json
@@ -20,27 +20,29 @@ type LlamaFiles struct {
 	Specials []byte // special_tokens_map.json
 }
 
-// ParseLlama reads a tokenizer as LlamaTokenizer of transformers 5.23 does
-// (tokenization_llama.py, convert_slow_tokenizer.py): the pieces become BPE with
-// a merge for each way to put a piece together, ranked by its id; control and
-// user-defined pieces, and what the other files list, are added tokens; a space
-// goes before the text, or, if legacy is true, before each stretch of it between
-// added tokens.
+// ParseLlama reads a tokenizer in the same way as LlamaTokenizer of transformers 5.23
+// (tokenization_llama.py, convert_slow_tokenizer.py):
 //
-// In one thing we follow its documentation and version 4, not version 5: without
-// add_bos_token a text begins with bos, which is how these models were trained.
-// A tokenizer_config.json that names no tokenizer_class is taken for
-// LlamaTokenizer too. A normalizer, which transformers would not apply, and a
-// unigram model are refused.
+//   - The pieces become a BPE model with a merge for each pair of pieces that form a
+//     piece, ranked by the id of that piece.
+//   - Control pieces, user-defined pieces and the tokens in the other files become added
+//     tokens.
+//   - A space is added before the text, or, if legacy is true, before each part of it
+//     between added tokens.
+//
+// ParseLlama follows the documentation and version 4 rather than version 5 in one case:
+// if add_bos_token is absent, a text begins with BOS, because these models were trained
+// so. If tokenizer_config.json has no tokenizer_class, ParseLlama assumes LlamaTokenizer.
+// It rejects unigram models and normalizers, which transformers would ignore.
 func ParseLlama(files LlamaFiles) (*Data, error) {
 	p, err := ParseSentencePiece(files.Model)
 	if err != nil {
 		return nil, err
 	}
 	if s := p.SentencePiece; p.Model != SentencePieceBPE || !s.DummyPrefix || s.RemoveExtra || s.KeepSpaces || s.Suffix || len(s.Charsmap) > 0 {
-		return nil, defect.Unsupported(modelFile, "a model unlike Llama's (BPE, no normalization but a space before the text) in a checkpoint without %s", jsonFile)
+		return nil, defect.Unsupported(modelFile, "a model that differs from Llama's (BPE, no normalization except a space before the text) in a checkpoint without %s", jsonFile)
 	}
-	config, err := flat(configFile, files.Config)
+	config, err := parseObject(configFile, files.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +53,12 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 		return nil, defect.Unsupported(configFile, "extra_special_tokens without %s", jsonFile)
 	}
 	d := &Data{Model: BPE, Tokens: p.Tokens, Scores: p.Scores, Kinds: p.Kinds, ByteFallback: true, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
-	d.Merges = d.everyMerge()
-	d.spaces(config)
+	d.Merges = d.allMerges()
+	d.setSpaces(config)
 	if err := d.addLlama(files, config); err != nil {
 		return nil, err
 	}
-	before, after := flagOr(config, "add_bos_token", true), flagOr(config, "add_eos_token", false)
+	before, after := config.flagOr("add_bos_token", true), config.flag("add_eos_token")
 	if config.err != nil {
 		return nil, config.err
 	}
@@ -69,7 +71,7 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 	if after && d.EOS >= 0 {
 		d.Suffix = []uint32{uint32(d.EOS)}
 	}
-	for len(d.Scores) < len(d.Tokens) { // the added ones
+	for len(d.Scores) < len(d.Tokens) { // the added tokens
 		d.Scores, d.Kinds = append(d.Scores, 0), append(d.Kinds, KindUserDefined)
 	}
 	for _, a := range d.Added {
@@ -80,18 +82,9 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 	return d, d.check()
 }
 
-// flagOr is a boolean that may be absent or null, for otherwise.
-func flagOr(f *fields, key string, otherwise bool) bool {
-	if f.m[key] == nil {
-		f.take(key)
-		return otherwise
-	}
-	return f.boolean(key)
-}
-
-// everyMerge returns the pairs of pieces that make a piece, ordered by the id of
-// that and then by the length of the left one.
-func (d *Data) everyMerge() []uint32 {
+// allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the id
+// of that piece and then by the length of the left one.
+func (d *Data) allMerges() []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, t := range d.Tokens {
 		ids[string(t)] = uint32(id)
@@ -112,9 +105,9 @@ func (d *Data) everyMerge() []uint32 {
 	return merges
 }
 
-// spaces makes the steps and the decoder.
-func (d *Data) spaces(config *fields) {
-	legacy, prefix := flagOr(config, "legacy", false), true
+// setSpaces sets the steps and the decoder, which convert spaces.
+func (d *Data) setSpaces(config *fields) {
+	legacy, prefix := config.flag("legacy"), true
 	if config.m["add_prefix_space"] == false {
 		prefix = false
 	}
@@ -131,12 +124,12 @@ func (d *Data) spaces(config *fields) {
 	d.Decoder = append(d.Decoder, Rule{Op: OpStrip, Old: " "})
 }
 
-// addLlama collects the added tokens: what added_tokens_decoder lists, the pieces
-// that are control or user-defined, what added_tokens.json lists, and bos, eos
-// and unk.
+// addLlama adds the added tokens: those in added_tokens_decoder, the control and
+// user-defined pieces, and those in added_tokens.json. It sets the names of bos, eos, unk
+// and pad in config.
 func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 	listed := config.take("added_tokens_decoder")
-	specials, err := flat("special_tokens_map.json", files.Specials)
+	specials, err := parseObject("special_tokens_map.json", files.Specials)
 	if err != nil {
 		return err
 	}
@@ -146,7 +139,7 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 		if s, given := specials.m[key]; given && listed == nil {
 			v, ok = s, true
 		}
-		if m, isObject := v.(map[string]any); isObject { // its flags are those of the piece
+		if m, isObject := v.(map[string]any); isObject { // the piece has the flags
 			v = m["content"]
 		}
 		if !ok && usual != "" && slices.ContainsFunc(d.Tokens, func(t []byte) bool { return string(t) == usual }) {
@@ -170,7 +163,7 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 	if listed != nil {
 		return nil
 	}
-	added, err := flat("added_tokens.json", files.Added)
+	added, err := parseObject("added_tokens.json", files.Added)
 	if err != nil {
 		return err
 	}
@@ -182,7 +175,7 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 	return d.addTokens("added_tokens.json", byID, added.err)
 }
 
-// addListed takes the entries of added_tokens_decoder.
+// addListed adds the tokens in f, which is added_tokens_decoder.
 func (d *Data) addListed(f *fields) error {
 	var byID []Added
 	if f.err != nil {
@@ -195,7 +188,7 @@ func (d *Data) addListed(f *fields) error {
 		}
 		t := object(configFile, f.path+"."+key, f.m[key])
 		a := Added{ID: uint32(id), Content: t.str("content"), Special: t.flag("special"), SingleWord: t.flag("single_word"), LStrip: t.flag("lstrip"), RStrip: t.flag("rstrip")}
-		a.Normalized = flagOr(t, "normalized", !a.Special)
+		a.Normalized = t.flagOr("normalized", !a.Special)
 		if t.err != nil {
 			return t.err
 		}
@@ -204,8 +197,9 @@ func (d *Data) addListed(f *fields) error {
 	return d.addTokens(configFile, byID, nil)
 }
 
-// addTokens adds tokens by id. As in Hugging Face a token of the vocabulary keeps
-// its id and a new one gets the next, which the file must agree with.
+// addTokens adds tokens in the order of their ids. As in Hugging Face, a token in the
+// vocabulary keeps its id and a new token gets the next id. The file must list the same
+// ids.
 func (d *Data) addTokens(file string, added []Added, err error) error {
 	if err != nil {
 		return err
@@ -231,7 +225,7 @@ func (d *Data) addTokens(file string, added []Added, err error) error {
 	return nil
 }
 
-// add adds a token, unless it is there.
+// add adds a token to d.Added, unless that has one with the same id.
 func (d *Data) add(a Added) {
 	if !slices.ContainsFunc(d.Added, func(b Added) bool { return b.ID == a.ID }) {
 		d.Added = append(d.Added, a)

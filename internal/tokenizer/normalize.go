@@ -8,10 +8,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// A normalizer changes a text between added tokens before it is cut.
+// A normalizer changes the text between added tokens before it is cut into pieces.
 type normalizer func(s string) string
 
-// newNormalizer returns the rules as one function, nil if there are none.
+// newNormalizer returns a normalizer that applies the rules in order, or nil if there are
+// none.
 func newNormalizer(rules []Rule) normalizer {
 	var steps []normalizer
 	for _, r := range rules {
@@ -40,14 +41,14 @@ func newNormalizer(rules []Rule) normalizer {
 	}
 }
 
-// A form is one of the normalization forms of Unicode (UAX #15), for the
-// characters that Hugging Face's table of them knows: it is of Unicode 9. All
-// later ones stay as they are, and no mark moves past them. Properties of old
-// characters never change, so those come from any table.
+// A form is a Unicode normalization form (UAX #15) restricted to the characters of
+// Unicode 9, as in Hugging Face. It leaves later characters unchanged, and no mark moves
+// past them. A newer table can supply the properties, because those of existing
+// characters never change.
 type form struct {
 	decompose norm.Form
 	compose   bool
-	normal    norm.Form // what decomposing and composing give
+	normal    norm.Form // the same form without the restriction
 }
 
 var forms = map[Op]form{
@@ -57,11 +58,11 @@ var forms = map[Op]form{
 	OpNFKD: {norm.NFKD, false, norm.NFKD},
 }
 
-// normalize goes through s in stretches that begin with an ASCII character: it
-// is never the second part of anything.
+// normalize normalizes s one segment at a time. A segment begins with an ASCII character,
+// which never composes with a preceding one.
 func (f form) normalize(s string) string {
 	if f.normal.QuickSpanString(s) == len(s) {
-		return s // no later character changes that: it would be normal too
+		return s // normalized with all characters, so also with fewer
 	}
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/8)
@@ -74,7 +75,7 @@ func (f form) normalize(s string) string {
 		if n == 1 && s[0] < utf8.RuneSelf || f.normal.QuickSpanString(s[:n]) == n || !utf8.ValidString(s[:n]) {
 			b.WriteString(s[:n])
 		} else {
-			scratch = f.stretch(scratch[:0], s[:n])
+			scratch = f.appendSegment(scratch[:0], s[:n])
 			for _, r := range scratch {
 				b.WriteRune(r)
 			}
@@ -84,9 +85,9 @@ func (f form) normalize(s string) string {
 	return b.String()
 }
 
-// stretch appends the characters of s normalized: decomposed, marks in order of
-// their combining class, composed.
-func (f form) stretch(dst []rune, s string) []rune {
+// appendSegment appends the characters of s after normalization: it decomposes them, sorts
+// marks by combining class, and composes them.
+func (f form) appendSegment(dst []rune, s string) []rune {
 	for _, r := range s {
 		if classOfRune(r)&active == 0 {
 			dst = append(dst, r)
@@ -120,16 +121,16 @@ func combining(r rune) uint8 {
 	return norm.NFD.PropertiesString(string(r)).CCC()
 }
 
-// compose joins each character with the last starter where nothing of the same
-// or a higher class stands between them (UAX #15, D117).
+// compose composes each character with the last starter, unless a character of the same
+// or a higher class is between them (UAX #15, D117).
 func compose(text []rune) []rune {
 	starter, out := -1, text[:0]
-	last := -1 // class of the character before, -1 right after the starter
+	last := -1 // class of the preceding character, or -1 right after the starter
 	for _, r := range text {
 		class := int(combining(r))
 		if starter >= 0 && last < class {
-			if joined, ok := pairOf(out[starter], r); ok {
-				out[starter] = joined
+			if composed, ok := composePair(out[starter], r); ok {
+				out[starter] = composed
 				continue
 			}
 		}
@@ -143,8 +144,8 @@ func compose(text []rune) []rune {
 	return out
 }
 
-// pairOf returns the character that a and b compose to.
-func pairOf(a, b rune) (rune, bool) {
+// composePair returns the character that a and b compose to, if any.
+func composePair(a, b rune) (rune, bool) {
 	s := norm.NFC.String(string([]rune{a, b}))
 	r, n := utf8.DecodeRuneInString(s)
 	return r, n == len(s) && classOfRune(r)&active != 0

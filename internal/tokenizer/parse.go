@@ -11,16 +11,16 @@ import (
 
 const (
 	jsonFile = "tokenizer.json"
-	maxTree  = 1 << 20 // bytes of a value that is read into memory as a tree
+	maxTree  = 1 << 20 // bytes of a value that is decoded as a whole
 )
 
-// A document is a tokenizer.json on its way to Data.
+// A document is a tokenizer.json that is being converted to Data.
 type document struct {
 	Data
 	s         *strictjson.Decoder
 	vocab     []entry
 	scores    []float64         // of a unigram vocabulary
-	ids       map[string]uint32 // by token as the file spells it
+	ids       map[string]uint32 // by token as written in the file
 	merges    strictjson.Mark
 	hasMerges bool
 	model     *fields
@@ -28,7 +28,7 @@ type document struct {
 	decoder   any
 	added     []*fields
 	post      any
-	have      map[string]bool // top-level keys
+	have      map[string]bool // the top-level keys in the file
 }
 
 type entry struct {
@@ -36,8 +36,8 @@ type entry struct {
 	id    int
 }
 
-// ParseJSON reads a Hugging Face tokenizer.json of at most 128 MiB. Every key
-// is used, asserted or known not to matter; anything else is an error.
+// ParseJSON parses a Hugging Face tokenizer.json of at most 128 MiB. It uses each key,
+// checks its value, or knows that it has no effect. Any other key is an error.
 func ParseJSON(b []byte) (*Data, error) {
 	if len(b) > maxFile {
 		return nil, defect.Corrupt(jsonFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
@@ -64,7 +64,7 @@ func ParseJSON(b []byte) (*Data, error) {
 	return &d.Data, nil
 }
 
-// complete checks that nothing is missing without which text is not bytes.
+// complete returns an error if a required key is missing.
 func (d *document) complete() error {
 	for _, key := range []string{"model", "pre_tokenizer", "decoder"} {
 		if !d.have[key] {
@@ -72,7 +72,7 @@ func (d *document) complete() error {
 		}
 	}
 	if d.vocab == nil || !d.hasMerges && d.scores == nil {
-		return defect.Corrupt(jsonFile, "model", "no vocab or no merges")
+		return defect.Corrupt(jsonFile, "model", "vocab or merges are missing")
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (d *document) member(key string) error {
 	return nil
 }
 
-// typeOf returns the "type" of a component, or what stands there instead.
+// typeOf returns the "type" of a component as text, or v as text if v is not an object.
 func typeOf(v any) string {
 	if m, ok := v.(map[string]any); ok {
 		return defect.Printable(show(m["type"]))
@@ -143,7 +143,7 @@ func (d *document) readModel() error {
 				d.vocab = append(d.vocab, entry{token, id})
 				return err
 			})
-		case "merges": // may come before the vocabulary they are made of
+		case "merges": // read by finishMerges, because they may come before the vocabulary
 			d.s.Kind()
 			d.merges, d.hasMerges = d.s.Mark(), true
 			return d.skipStrings()
@@ -183,7 +183,7 @@ func (d *document) scored(id int) error {
 	return err
 }
 
-// id reads a number, which must be a token id.
+// id reads a token id.
 func (d *document) id() (int, error) {
 	n, err := d.s.Number()
 	if err != nil {
@@ -196,7 +196,8 @@ func (d *document) id() (int, error) {
 	return int(id), nil
 }
 
-// skipStrings passes over arrays of strings, checking their syntax.
+// skipStrings skips a string, or an array of strings or such arrays, and checks the
+// syntax.
 func (d *document) skipStrings() error {
 	if d.s.Kind() == '[' {
 		return d.s.Array(func(int) error { return d.skipStrings() })
@@ -205,11 +206,11 @@ func (d *document) skipStrings() error {
 	return err
 }
 
-// finishModel reads the flags of the model, once the vocabulary is there.
+// finishModel reads the flags of the model, which depend on the vocabulary.
 func (d *document) finishModel() error {
 	f := d.model
 	kind := "BPE"
-	if _, typed := f.m["type"]; typed { // files of before 2020 have none
+	if _, typed := f.m["type"]; typed { // files from before 2020 have no type
 		kind = f.str("type")
 	}
 	switch {
@@ -219,7 +220,7 @@ func (d *document) finishModel() error {
 	case kind == "Unigram" && d.scores != nil:
 		d.unigramFlags(f)
 	case kind == "BPE" || kind == "Unigram":
-		f.corrupt("vocab", "not that of a %s model", kind)
+		f.corrupt("vocab", "is not the vocabulary of a %s model", kind)
 	default:
 		f.unsupported("type", "model %s", defect.Printable(kind))
 	}
@@ -242,7 +243,7 @@ func (d *document) bpeFlags(f *fields) {
 	d.IgnoreMerges = f.flag("ignore_merges")
 	fuse, unk := f.flag("fuse_unk"), f.take("unk_token")
 	if unk == nil || unk == "" || d.Model == ByteLevelBPE && d.hasAllBytes() {
-		return // it would never appear
+		return // no text would become the unknown token
 	}
 	text, _ := unk.(string)
 	id, ok := d.ids[text]
@@ -262,7 +263,7 @@ func isZero(v any) bool {
 	return ok && err == nil && x == 0
 }
 
-// hasAllBytes reports whether every byte is a token.
+// hasAllBytes reports whether every byte has a token.
 func (d *document) hasAllBytes() bool {
 	var have [256]bool
 	count := 0

@@ -15,8 +15,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// edit returns a tokenizer.json with one value replaced: path is dotted, value
-// is JSON, or "" to delete.
+// edit returns a tokenizer.json of testdata with one value replaced by JSON, or deleted
+// if value is "". path is the keys to it, joined with dots.
 func edit(t testing.TB, name, path, value string) []byte {
 	t.Helper()
 	var top map[string]any
@@ -63,7 +63,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"}],"x":1}`, true, `normalizer.x: this key`},
 		{"normalizer", `{"type":"Prepend"}`, false, `prepend: want a string`},
 		{"normalizer", `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`, true, `normalizer.pattern: [Regex: {2,}]`},
-		{"normalizer", `{"type":"Replace","pattern":{"String":""},"content":" "}`, false, `rule replace replaces nothing`},
+		{"normalizer", `{"type":"Replace","pattern":{"String":""},"content":" "}`, false, `rule replace has no text to replace`},
 		{"normalizer", `[]`, false, `normalizer: want an object`},
 		{"normalizer", `{"type":"NFC"}`, false, ``},
 		{"decoder", `{"type":"Metaspace"}`, true, `ByteLevel before another pre-tokenizer or without a ByteLevel decoder`},
@@ -87,7 +87,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}}`, true, `single`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"pair":[],"special_tokens":{}}`, false, `special_tokens.x: want an object, found null`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"special_tokens":{"x":{"ids":[400]}}}`, false, `want a token id below 400, found 400`},
-		{"model.type", `"Unigram"`, false, `model.vocab: not that of a Unigram model`},
+		{"model.type", `"Unigram"`, false, `model.vocab: is not the vocabulary of a Unigram model`},
 		{"model.type", `"WordPiece"`, true, `model WordPiece`},
 		{"model.dropout", `0.1`, true, `dropout`},
 		{"model.byte_fallback", `true`, true, `byte_fallback`},
@@ -95,11 +95,11 @@ func TestParseJSONErrors(t *testing.T) {
 		{"model.end_of_word_suffix", `"</w>"`, true, `</w>`},
 		{"model.ignore_merges", `1`, false, `ignore_merges: want true or false, found a number`},
 		{"model.speed", `1`, true, `model.speed`},
-		{"model.vocab", ``, false, `no vocab or no merges`},
-		{"model.merges", ``, false, `no vocab or no merges`},
+		{"model.vocab", ``, false, `vocab or merges are missing`},
+		{"model.merges", ``, false, `vocab or merges are missing`},
 		{"model.merges", `["a"]`, false, `merge 0: "" is not in the vocabulary`},
 		{"model.merges", `["a b c"]`, false, `merge 0: "b c" is not in the vocabulary`},
-		{"model.merges", `[["a","b","c"]]`, false, `a merge is not of two tokens`},
+		{"model.merges", `[["a","b","c"]]`, false, `a merge must have two tokens`},
 		{"model.merges", `["# #","! ~"]`, false, `merge 0 makes "##", which is not a token`},
 		{"model.merges", `[["<|end|>","!"]]`, false, `merge 0 makes "<|end|>!"`},
 		{"model.merges", `"a b"`, false, `found a string, want an array`},
@@ -108,7 +108,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"model.vocab.!", `-1`, false, `token id -1 is not a whole number below 4194304`},
 		{"model.vocab.!", `4194304`, false, `token id 4194304`},
 		{"model.vocab.!", `1.5`, false, `token id 1.5`},
-		{"model.vocab.new", `400`, false, ``}, // a 401st token is fine
+		{"model.vocab.new", `400`, false, ``}, // a 401st token is valid
 		{"added_tokens", added(`""`, ``), false, `0 bytes long`},
 		{"added_tokens", added(`"`+strings.Repeat("x", 2000)+`"`, ``), false, `2000 bytes long`},
 		{"added_tokens", added(`"<new>"`, ``), false, ``},
@@ -135,8 +135,8 @@ func quote(s string) []byte {
 	return b
 }
 
-// checkError checks that err is one line of the right kind that says want, or
-// nil if want is empty.
+// checkError checks that err is of the right kind and a single line that contains want.
+// If want is empty, err must be nil.
 func checkError(t *testing.T, err error, unsupported bool, want string) {
 	t.Helper()
 	if want == "" {
@@ -156,7 +156,7 @@ func checkError(t *testing.T, err error, unsupported bool, want string) {
 	}
 }
 
-// Where a byte is no token, the unknown token stands in for it, if there is one.
+// A byte without a token becomes the unknown token, if the model has one.
 func TestParseJSONLacksByte(t *testing.T) {
 	for fuse, want := range map[string][]int{"false": {0, 0}, "true": {0}} {
 		b := edit(t, "gaps.json", "model.unk_token", `"<|endoftext|>"`)
@@ -176,7 +176,7 @@ func TestParseJSONLacksByte(t *testing.T) {
 	checkError(t, err, false, `model.unk_token: <nowhere> is not in the vocabulary`)
 }
 
-// Keys may come in any order, and spelling does not matter.
+// The order of keys and white space have no effect.
 func TestParseJSONOrder(t *testing.T) {
 	want, err := ParseJSON(read(t, testdata("llama3.json")))
 	if err != nil {
@@ -184,7 +184,7 @@ func TestParseJSONOrder(t *testing.T) {
 	}
 	sorted := edit(t, "llama3.json", "version", `"1.0"`) // encoding/json sorts: merges before vocab
 	if bytes.Index(sorted, []byte(`"merges"`)) > bytes.Index(sorted, []byte(`"vocab"`)) {
-		t.Fatal("merges are not first")
+		t.Fatal("merges do not come before vocab")
 	}
 	var indented bytes.Buffer
 	if err := json.Indent(&indented, sorted, "", "\t"); err != nil {
@@ -196,12 +196,13 @@ func TestParseJSONOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(got, want) {
-			t.Error("order or white space changes the tokenizer")
+			t.Error("the order of keys or white space changes the tokenizer")
 		}
 	}
 }
 
-// Llama 3's file has 128,000 tokens and 280,000 merges.
+// ParseJSON reads a file of the size of Llama 3's, which has 128,000 tokens and 280,000
+// merges, with few allocations.
 func TestParseJSONLarge(t *testing.T) {
 	var vocab, merges strings.Builder
 	var tokens []string
@@ -228,11 +229,11 @@ func TestParseJSONLarge(t *testing.T) {
 	}
 	t.Logf("%d bytes, %d tokens, %d merges in %v", len(file), len(d.Tokens), len(d.Merges)/2, time.Since(start))
 	if allocs := testing.AllocsPerRun(1, func() { ParseJSON(file) }); allocs > 3*128_000 {
-		t.Errorf("%.0f allocations for %d tokens: merges must be read in place", allocs, len(d.Tokens))
+		t.Errorf("%.0f allocations for %d tokens; does finishMerges copy the merges?", allocs, len(d.Tokens))
 	}
 }
 
-// byteRunes returns the alphabet, by byte.
+// byteRunes returns the characters of the byte-level alphabet, by byte.
 func byteRunes() []rune {
 	runes := make([]rune, 256)
 	for r, b := range alphabet {
@@ -243,7 +244,7 @@ func byteRunes() []rune {
 	return runes
 }
 
-// The alphabet is GPT-2's: its file of 2019 lists the bytes in this order.
+// The alphabet is the one of GPT-2.
 func TestAlphabet(t *testing.T) {
 	runes := byteRunes()
 	for _, c := range []struct {
@@ -258,11 +259,11 @@ func TestAlphabet(t *testing.T) {
 		t.Error("the alphabet does not have 256 characters")
 	}
 	if b, plain := appendBytes([]byte("x"), "é€"); plain || string(b) != "xé€" {
-		t.Errorf("appendBytes of a character outside = %q, %v", b, plain)
+		t.Errorf("appendBytes of a character outside the alphabet = %q, %v", b, plain)
 	}
 }
 
-// Scores are what tokenizers 0.23.3 has of them after reading a file.
+// The expected scores are those of tokenizers 0.23.3 after it reads a file.
 func TestScoreOf(t *testing.T) {
 	for text, want := range map[string]float64{
 		"-7.3519232432189545": -7.351923243218955, "-7.5405897458549305": -7.540589745854931, "-7.7712487312913385": -7.771248731291339,

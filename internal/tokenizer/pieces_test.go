@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The models of fixtures/gen/sentencepiece_models.py.
+// pieceModels are the models that fixtures/gen/sentencepiece_models.py writes.
 var pieceModels = []string{"llama", "llama-symbols", "bpe", "bpe-suffix", "unigram", "unigram-bytes", "unigram-plain"}
 
 func parsePieces(t testing.TB, name string) *Data {
@@ -44,7 +44,7 @@ func TestPiecesGolden(t *testing.T) {
 			}
 		}
 		if len(want) != len(texts) || len(decoded[name]) < 40 {
-			t.Errorf("%s: %d of %d strings, %d to decode", name, len(want), len(texts), len(decoded[name]))
+			t.Errorf("%s: ids for %d of %d strings, %d texts to decode", name, len(want), len(texts), len(decoded[name]))
 		}
 		for _, c := range decoded[name] {
 			var ids []int
@@ -76,10 +76,10 @@ func TestPiecesRoles(t *testing.T) {
 		}
 	}
 	if !tok.IsSpecial(1) || tok.IsSpecial(0) || tok.IsSpecial(3) {
-		t.Error("special are the control tokens, and no others")
+		t.Error("want exactly the control tokens to be special")
 	}
 	if got := string(tok.Decode(tok.Encode("\xff\x00 ok", false))); got != "\ufffd\x00 ok" {
-		t.Errorf("what is not UTF-8 comes back as %q", got)
+		t.Errorf("invalid UTF-8 is decoded as %q", got)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestPiecesRoundTrip(t *testing.T) {
 	}
 }
 
-// Streaming gives what decoding gives, and goes on where a prompt ends.
+// A Stream gives the same bytes as Decode, also after a prompt.
 func TestStream(t *testing.T) {
 	var texts []string
 	readJSON(t, testdata("strings.json"), &texts)
@@ -123,7 +123,7 @@ func TestStream(t *testing.T) {
 			for _, cut := range []int{0, len(ids) / 2} {
 				prompt := tok.AppendDecode(nil, ids[:cut], true)
 				if string(prompt) != string(tok.Decode(ids[:cut])) {
-					continue // special tokens count as no text
+					continue // Stream skips special tokens in the prompt
 				}
 				stream := tok.Stream(ids[:cut])
 				for _, id := range ids[cut:] {
@@ -137,7 +137,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// Time is n log n for a text without a space, and for one of nothing else.
+// Encode takes O(n log n) time, also for a text without spaces and for one of only spaces.
 func TestLongPieceTexts(t *testing.T) {
 	tokenizers := map[string]*Tokenizer{
 		"sp-llama": openPieces(t, "llama"), "sp-unigram-plain": openPieces(t, "unigram-plain"),

@@ -12,14 +12,36 @@ import (
 	"pgregory.net/rapid"
 )
 
-// slowScored is what bpe_model.cc says, without a queue: of all neighbours whose
-// text is a token those with the highest score merge, leftmost first.
+// slowScored implements bpe_model.cc without a queue: of all adjacent parts whose
+// concatenation is a token, it merges those with the highest score, leftmost first.
 func slowScored(d *Data, s string) (ids []uint32) {
-	find := func(text string) int {
-		return slices.IndexFunc(d.Tokens, func(t []byte) bool { return string(t) == text })
+	parts, frozen := slowParts(d, s)
+	for at := slowBest(d, parts, frozen); at >= 0; at = slowBest(d, parts, frozen) {
+		parts = slices.Replace(parts, at, at+2, parts[at]+parts[at+1])
 	}
-	var parts []string
-	frozen := map[int]bool{} // by position of the part's end in s
+	unknown := false
+	for _, p := range parts {
+		id := slowFind(d, p)
+		if id < 0 {
+			if !unknown {
+				ids = append(ids, uint32(d.Unk))
+			}
+			unknown = true
+			continue
+		}
+		ids, unknown = append(ids, uint32(id)), false
+	}
+	return ids
+}
+
+func slowFind(d *Data, text string) int {
+	return slices.IndexFunc(d.Tokens, func(t []byte) bool { return string(t) == text })
+}
+
+// slowParts splits s into user-defined tokens and single characters. frozen has the end
+// position in s of each user-defined token.
+func slowParts(d *Data, s string) (parts []string, frozen map[int]bool) {
+	frozen = map[int]bool{}
 	for rest := s; rest != ""; {
 		longest := ""
 		for id, t := range d.Tokens {
@@ -35,39 +57,27 @@ func slowScored(d *Data, s string) (ids []uint32) {
 		}
 		parts, rest = append(parts, longest), rest[len(longest):]
 	}
-	for {
-		best, at := math.Inf(-1), -1
-		end := 0
-		for i := 0; i+1 < len(parts); i++ {
-			end += len(parts[i])
-			if frozen[end] || frozen[end+len(parts[i+1])] {
-				continue
-			}
-			if id := find(parts[i] + parts[i+1]); id >= 0 && d.Kinds[id] != KindControl && d.Kinds[id] != KindUnknown && d.Scores[id] > best {
-				best, at = d.Scores[id], i
-			}
-		}
-		if at < 0 {
-			break
-		}
-		parts = slices.Replace(parts, at, at+2, parts[at]+parts[at+1])
-	}
-	unknown := false
-	for _, p := range parts {
-		id := find(p)
-		if id < 0 {
-			if !unknown {
-				ids = append(ids, uint32(d.Unk))
-			}
-			unknown = true
-			continue
-		}
-		ids, unknown = append(ids, uint32(id)), false
-	}
-	return ids
+	return parts, frozen
 }
 
-// drawPieces draws a small model over a, b and c.
+// slowBest returns the index of the part that merges next with its successor, or -1.
+func slowBest(d *Data, parts []string, frozen map[int]bool) int {
+	best, at := math.Inf(-1), -1
+	end := 0
+	for i := 0; i+1 < len(parts); i++ {
+		end += len(parts[i])
+		if frozen[end] || frozen[end+len(parts[i+1])] {
+			continue
+		}
+		id := slowFind(d, parts[i]+parts[i+1])
+		if id >= 0 && d.Kinds[id] != KindControl && d.Kinds[id] != KindUnknown && d.Scores[id] > best {
+			best, at = d.Scores[id], i
+		}
+	}
+	return at
+}
+
+// drawPieces draws a small model over a, b, c and d.
 func drawPieces(t *rapid.T, model string) *Data {
 	d := &Data{Model: model, Tokens: [][]byte{[]byte("<unk>"), []byte("<s>")}, Scores: []float64{0, 0}, Kinds: []byte{KindUnknown, KindControl},
 		BOS: -1, EOS: -1, Pad: -1, Unk: 0, Unknown: UnknownRun, SentencePiece: &SentencePiece{}}
@@ -100,12 +110,13 @@ func TestScoredTwin(t *testing.T) {
 	})
 }
 
-// Of all ways to cut a short text, none has a larger sum than the one taken.
+// The sum of the scores is the largest of all ways to cut the text, as computed by dynamic
+// programming over all tokens.
 func TestUnigramTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawPieces(t, Unigram)
 		d.Kinds, d.SentencePiece, d.Unknown = nil, nil, UnknownEach
-		for id := range d.Scores { // exact in any order of addition
+		for id := range d.Scores { // so that the order of additions has no effect
 			d.Scores[id] = math.Round(d.Scores[id]*4) / 4
 		}
 		tok, err := New(d)
@@ -136,12 +147,12 @@ func TestUnigramTwin(t *testing.T) {
 			sum, text, at = sum+d.Scores[id], text+string(d.Tokens[id]), at+len(d.Tokens[id])
 		}
 		if text != s || sum != best[len(s)] {
-			t.Fatalf("%q: pieces %q have the sum %v, want %v", s, text, sum, best[len(s)])
+			t.Fatalf("%q: tokens of %q have the sum %v, want %v", s, text, sum, best[len(s)])
 		}
 	})
 }
 
-// Word by word or all at once, merges are the same.
+// Encoding word by word gives the same ids as encoding the whole text.
 func TestWords(t *testing.T) {
 	var texts []string
 	readJSON(t, testdata("strings.json"), &texts)
@@ -149,7 +160,7 @@ func TestWords(t *testing.T) {
 		tok := open(t, testdata(name+".json"))
 		last := len(tok.steps) - 1
 		if tok.steps[last].cut == nil || tok.steps[last].cut("ab\u2581\u2581c") != 2 {
-			t.Fatalf("%s: is not cut into words", name)
+			t.Fatalf("%s: the last step does not cut into words", name)
 		}
 		whole := open(t, testdata(name+".json"))
 		whole.steps = whole.steps[:last]
@@ -176,13 +187,13 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// On characters that all tables of Unicode know, normalization is that of
-// golang.org/x/text, which puts U+034F into more than 30 marks and we do not.
+// For characters in every version of Unicode, the forms equal those of golang.org/x/text,
+// except that x/text inserts U+034F into a sequence of more than 30 marks.
 func TestFormTwin(t *testing.T) {
-	known := rapid.StringOfN(rapid.SampledFrom([]rune("aeoA e\u00e9\u1e69\u0301\u0323\u0307\u0327\u0345\u0308\u212b\ufb01\uff21\uac01\u1100\u1161\u11a8\u0958\u0f73\u2126\u00bd\u0340\u1112\u6771\U0001d15e")), 0, 25, -1)
+	texts := rapid.StringOfN(rapid.SampledFrom([]rune("aeoA e\u00e9\u1e69\u0301\u0323\u0307\u0327\u0345\u0308\u212b\ufb01\uff21\uac01\u1100\u1161\u11a8\u0958\u0f73\u2126\u00bd\u0340\u1112\u6771\U0001d15e")), 0, 25, -1)
 	for op, f := range forms {
 		rapid.Check(t, func(t *rapid.T) {
-			s := known.Draw(t, "text")
+			s := texts.Draw(t, "text")
 			if got, want := f.normalize(s), f.normal.String(s); got != want {
 				t.Fatalf("%s: %+q: got %+q, want %+q", op, s, got, want)
 			}
@@ -193,11 +204,11 @@ func TestFormTwin(t *testing.T) {
 		t.Errorf("200 marks: got %+q", got)
 	}
 	if got := forms[OpNFC].normalize("e\u0301\xff"); got != "e\u0301\xff" {
-		t.Errorf("a stretch that is not UTF-8 becomes %+q", got)
+		t.Errorf("a text with invalid UTF-8 becomes %+q", got)
 	}
 }
 
-// What tokenizers 0.23.3 gives for characters that its table does not know.
+// The forms leave characters after Unicode 9 unchanged, as tokenizers 0.23.3 does.
 func TestFormsOfLaterCharacters(t *testing.T) {
 	for _, c := range []struct {
 		op       Op
@@ -211,7 +222,7 @@ func TestFormsOfLaterCharacters(t *testing.T) {
 		}
 	}
 	if norm.NFD.String("a\u0345\u1ac0") == "a\u0345\u1ac0" {
-		t.Error("U+1AC0 is not a later character for x/text")
+		t.Error("x/text does not know U+1AC0, so this test shows nothing")
 	}
 }
 
@@ -220,9 +231,9 @@ func TestCharsmap(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		{[]byte{1, 0, 0}, `3 bytes, want 4 or more`}, {[]byte{0, 0, 0, 0, 0}, `a trie of 0 bytes`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0}, `a trie of 4 bytes in the 4 that follow`},
+		{[]byte{1, 0, 0}, `3 bytes, want at least 4`}, {[]byte{0, 0, 0, 0, 0}, `a trie of 0 bytes`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0}, `a trie of 4 bytes, 4 bytes are left`},
 		{[]byte{3, 0, 0, 0, 0, 0, 0, 0}, `a trie of 3 bytes`}, {[]byte{0xff, 0xff, 0xff, 0xff, 0}, `a trie of 4294967295 bytes`},
-		{[]byte{4, 0, 0, 0, 0, 0, 0, 0, 'x'}, `the last text has no end`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0, 0}, ``},
+		{[]byte{4, 0, 0, 0, 0, 0, 0, 0, 'x'}, `the last text is not terminated`}, {[]byte{4, 0, 0, 0, 0, 0, 0, 0, 0}, ``},
 		{append(append([]byte{4, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 9)...), append(bytes.Repeat([]byte("x"), 300), 0)...), `a text of 300 bytes, want at most 256`},
 	} {
 		_, err := newCharsmap(c.b)

@@ -9,7 +9,8 @@ import (
 
 const modelFile = "tokenizer.model"
 
-// Fields that say how a model was trained, by number (sentencepiece_model.proto).
+// Numbers of the fields that only describe how a model was trained
+// (sentencepiece_model.proto).
 var (
 	inertTrainer = []int{1, 2, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 30, 31, 32, 33, 34, 36,
 		40, 41, 42, 43, 49, 50, 51, 52, 53, 54, 55}
@@ -17,7 +18,7 @@ var (
 	inertNormalizer = []int{1, 6}
 )
 
-// A pieceModel is a ModelProto on its way to Data.
+// A pieceModel is a ModelProto that is being converted to Data.
 type pieceModel struct {
 	Data
 	kind               int // 1 unigram, 2 BPE
@@ -25,9 +26,9 @@ type pieceModel struct {
 	denormalizer       SentencePiece
 }
 
-// ParseSentencePiece reads the tokenizer.model of sentencepiece, at most 128 MiB.
-// The Data gives the ids of the sentencepiece package: nothing is added, and no
-// token is special. Hugging Face makes other ids of the same file, see Llama.
+// ParseSentencePiece parses the tokenizer.model of sentencepiece, of at most 128 MiB. A
+// Tokenizer of the Data gives the same ids as the sentencepiece package: it adds none, and
+// no token is special. Hugging Face gives other ids for the same file; see ParseLlama.
 func ParseSentencePiece(b []byte) (*Data, error) {
 	if len(b) > maxFile {
 		return nil, defect.Corrupt(modelFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
@@ -83,7 +84,7 @@ func (p *pieceModel) piece(m *message) {
 		part.fail("a piece of %d bytes, want 1 to %d", len(text), maxPiece)
 	}
 	if _, ok := byteOf([]byte(text)); kind == int(KindByte) && !ok {
-		part.fail("a byte spelled %q", defect.Printable(text))
+		part.fail("byte piece %q, want the form <0x0A>", defect.Printable(text))
 	}
 	m.close(part)
 	p.Tokens = append(p.Tokens, []byte(text))
@@ -137,7 +138,7 @@ func (p *pieceModel) normalizer(m *message, to *SentencePiece) {
 	m.close(part)
 }
 
-// finish decides what the fields mean together.
+// finish sets the fields of Data that depend on several fields of the file.
 func (p *pieceModel) finish() error {
 	switch p.kind {
 	case 1:
@@ -145,12 +146,12 @@ func (p *pieceModel) finish() error {
 	case 2:
 		p.Model = SentencePieceBPE
 	default:
-		return defect.Unsupported(modelFile, "model_type %d, neither unigram nor BPE,", p.kind)
+		return defect.Unsupported(modelFile, "model_type %d (want 1 for unigram or 2 for BPE)", p.kind)
 	}
 	if len(p.denormalizer.Charsmap) > 0 {
 		return defect.Unsupported(modelFile, "a denormalizer")
 	}
-	p.SentencePiece.Charsmap = slices.Clip(slices.Clone(p.SentencePiece.Charsmap)) // the file may go
+	p.SentencePiece.Charsmap = slices.Clip(slices.Clone(p.SentencePiece.Charsmap)) // the caller may unmap the file
 	p.Unknown = UnknownRun
 	p.Unk = -1
 	for id, kind := range p.Kinds {
@@ -158,12 +159,12 @@ func (p *pieceModel) finish() error {
 			continue
 		}
 		if p.Unk >= 0 {
-			return defect.Corrupt(modelFile, "pieces", "pieces %d and %d are both the unknown one", p.Unk, id)
+			return defect.Corrupt(modelFile, "pieces", "pieces %d and %d are both unknown tokens, want one", p.Unk, id)
 		}
 		p.Unk = id
 	}
 	if p.Unk < 0 {
-		return defect.Corrupt(modelFile, "pieces", "no piece is the unknown one")
+		return defect.Corrupt(modelFile, "pieces", "no piece is the unknown token")
 	}
 	if p.ByteFallback {
 		if b := slices.Index(byteTokens(&p.Data, nil)[:], -1); b >= 0 {

@@ -27,7 +27,7 @@ func piece(text string, score float32, kind byte) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// small is a whole model of 200 bytes.
+// small returns a complete model of about 200 bytes.
 func small(kind uint64) []byte {
 	return join(piece("<unk>", 0, KindUnknown), piece("<s>", 0, KindControl), piece("\u2581", -1, KindNormal), piece("a", -2, KindNormal),
 		piece("b", -2, KindNormal), piece("ab", -0.5, KindUnused), piece("\u2581ab", -0.25, KindNormal), piece("bb", -3, KindUserDefined),
@@ -45,24 +45,24 @@ func TestParseSentencePieceErrors(t *testing.T) {
 	}{
 		{"small", small(2), false, ``},
 		{"unigram", small(1), false, ``},
-		{"empty", nil, false, `no piece is the unknown one`},
-		{"two unknown", join(unk, piece("<u>", 0, KindUnknown), bpe), false, `pieces 0 and 1 are both the unknown one`},
-		{"words", join(unk, field(2, numberField(3, 3))), true, `model_type 3, neither unigram nor BPE`},
-		{"tag", []byte{0x80}, false, `a number without an end`},
+		{"empty", nil, false, `no piece is the unknown token`},
+		{"two unknown", join(unk, piece("<u>", 0, KindUnknown), bpe), false, `pieces 0 and 1 are both unknown tokens, want one`},
+		{"words", join(unk, field(2, numberField(3, 3))), true, `model_type 3 (want 1 for unigram or 2 for BPE)`},
+		{"tag", []byte{0x80}, false, `unterminated varint`},
 		{"field 0", []byte{0}, false, `field number 0`},
 		{"unknown field", join(unk, field(9, nil)), true, `field 9 of ModelProto`},
 		{"unknown field of a piece", field(1, numberField(7, 1)), true, `field 7 of pieces[0]`},
 		{"unknown field of the trainer", field(2, numberField(60, 1)), true, `field 60 of TrainerSpec`},
 		{"a group", join(unk, []byte{4<<3 | 3}), false, `wire type 3`},
 		{"wrong type", numberField(1, 3), false, `wire type 0, want 2`},
-		{"longer than the file", []byte{1<<3 | 2, 5, 1}, false, `5 bytes where 1 are left`},
-		{"2^63 bytes", []byte{1<<3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, false, `bytes where 0 are left`},
-		{"short float", field(1, []byte{2<<3 | wire32, 0}), false, `4 bytes where 1 are left`},
+		{"longer than the file", []byte{1<<3 | 2, 5, 1}, false, `field of 5 bytes, 1 are left`},
+		{"2^63 bytes", []byte{1<<3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, false, `bytes, 0 are left`},
+		{"short float", field(1, []byte{2<<3 | wire32, 0}), false, `field of 4 bytes, 1 are left`},
 		{"not UTF-8", piece("\xff", 0, KindNormal), false, `text is not UTF-8`},
 		{"empty piece", piece("", 0, KindNormal), false, `a piece of 0 bytes`},
 		{"long piece", piece(strings.Repeat("x", maxPiece+1), 0, KindNormal), false, `a piece of 65537 bytes`},
 		{"kind", piece("x", 0, 7), false, `pieces[0]: type 7`},
-		{"a byte", piece("<0xGG>", 0, KindByte), false, `a byte spelled "<0xGG>"`},
+		{"a byte", piece("<0xGG>", 0, KindByte), false, `byte piece "<0xGG>", want the form <0x0A>`},
 		{"no bytes", join(unk, field(2, join(numberField(3, 2), numberField(35, 1)))), false, `no piece for byte 0x00`},
 		{"NaN", join(unk, piece("x", float32(math.NaN()), KindNormal), bpe), false, `score NaN of token 1`},
 		{"denormalizer", join(unk, bpe, field(5, field(2, []byte("x")))), true, `a denormalizer`},
@@ -75,10 +75,10 @@ func TestParseSentencePieceErrors(t *testing.T) {
 	if err == nil {
 		_, err = New(d)
 	}
-	checkError(t, err, false, `token 2, "x", is there twice`)
+	checkError(t, err, false, `token 2, "x", is a duplicate`)
 }
 
-// Fields may come in any order and twice; what is skipped changes nothing.
+// Fields may come in any order and twice, and skipped fields have no effect.
 func TestParseSentencePieceInert(t *testing.T) {
 	want, err := ParseSentencePiece(small(2))
 	if err != nil {
@@ -91,26 +91,26 @@ func TestParseSentencePieceInert(t *testing.T) {
 	}
 	x, _ := want.MarshalBinary()
 	if y, err := got.MarshalBinary(); err != nil || !bytes.Equal(x, y) {
-		t.Errorf("another tokenizer: %v", err)
+		t.Errorf("got a different tokenizer, %v", err)
 	}
 }
 
-// A file that ends early is refused or, cut between pieces, is a whole model
-// with fewer of them; a flipped bit never panics.
+// ParseSentencePiece rejects a truncated file, unless it ends between pieces, where it is a
+// valid model with fewer pieces. A flipped bit causes no panic.
 func TestSentencePieceDamage(t *testing.T) {
 	good := small(2)
-	ends := map[int]bool{} // of the fields: there, a file may end
+	ends := map[int]bool{} // offsets between fields, where a file may end
 	for m := (&message{b: good}); m.next() != 0; m.bytes() {
 		ends[m.at] = true
 	}
 	for n := range good {
 		if _, err := ParseSentencePiece(good[:n]); err == nil && !ends[n] {
-			t.Errorf("%d of %d bytes are accepted", n, len(good))
+			t.Errorf("ParseSentencePiece accepts the first %d of %d bytes", n, len(good))
 		}
 		for bit := range 8 {
 			b := slices.Clone(good)
 			b[n] ^= 1 << bit
-			useAll(t, b)
+			exercise(t, b)
 		}
 	}
 	for _, name := range []string{"bpe", "unigram-bytes"} {
@@ -118,18 +118,18 @@ func TestSentencePieceDamage(t *testing.T) {
 		for i := 0; i < len(good); i += 97 {
 			b := slices.Clone(good)
 			b[i] ^= byte(1 + i%255)
-			useAll(t, b)
+			exercise(t, b)
 		}
 	}
 }
 
-// useAll does with a file what can be done.
-func useAll(t *testing.T, b []byte) {
+// exercise parses a file and, if that succeeds, uses the result in all ways.
+func exercise(t *testing.T, b []byte) {
 	t.Helper()
 	d, err := ParseSentencePiece(b)
 	if err != nil {
 		if strings.Contains(err.Error(), "\n") {
-			t.Fatalf("%q is not one line", err)
+			t.Fatalf("error has more than one line: %q", err)
 		}
 		return
 	}
@@ -158,7 +158,7 @@ func FuzzParseSentencePiece(f *testing.F) {
 	f.Add(small(2))
 	rule := append(binary.LittleEndian.AppendUint32(nil, 4), 0, 0, 0, 0, 'x', 0)
 	f.Add(join(small(2), field(3, field(2, rule))))
-	f.Fuzz(func(t *testing.T, b []byte) { useAll(t, b) })
+	f.Fuzz(func(t *testing.T, b []byte) { exercise(t, b) })
 }
 
 func TestParseLlamaErrors(t *testing.T) {
@@ -189,7 +189,8 @@ func TestParseLlamaErrors(t *testing.T) {
 	}
 }
 
-// What each file of a directory does; held to transformers 5.23 by tokenizer_diff.py.
+// The effect of each file. fixtures/gen/tokenizer_diff.py compares ParseLlama with
+// transformers 5.23.
 func TestParseLlama(t *testing.T) {
 	files := LlamaFiles{
 		Model:    read(t, testdata("sp-llama-symbols.model")),
@@ -216,7 +217,7 @@ func TestParseLlama(t *testing.T) {
 		}
 	}
 	if !tok.IsSpecial(700) || tok.IsSpecial(701) || tok.IsSpecial(6) || !tok.IsSpecial(3) {
-		t.Error("special are control pieces and named tokens, and no others")
+		t.Error("want exactly the control pieces and the named tokens to be special")
 	}
 	if d.Kinds[700] != KindControl || d.Kinds[701] != KindUserDefined || len(d.Scores) != len(d.Tokens) {
 		t.Errorf("kinds of the added tokens are %v, %d scores", d.Kinds[700:], len(d.Scores))

@@ -7,12 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// A scoredBPE is byte pair encoding by the score of what a merge makes.
+// A scoredBPE model is byte pair encoding in which the merge whose token has the highest
+// score comes first.
 type scoredBPE struct {
 	*vocabulary
-	order   []uint32 // by id, the place of its score, highest first, equal ones share it
+	order   []uint32 // by id, the rank of its score, highest first; ties share a rank
 	kinds   []byte
-	symbols *finder // user-defined
+	symbols *finder // user-defined tokens
 }
 
 func newScoredBPE(d *Data, v *vocabulary, symbols *finder) *scoredBPE {
@@ -22,17 +23,17 @@ func newScoredBPE(d *Data, v *vocabulary, symbols *finder) *scoredBPE {
 		byScore[id] = uint32(id)
 	}
 	slices.SortFunc(byScore, func(a, b uint32) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
-	place := uint32(0)
+	rank := uint32(0)
 	for i, id := range byScore {
 		if i > 0 && d.Scores[id] != d.Scores[byScore[i-1]] {
-			place++
+			rank++
 		}
-		m.order[id] = place
+		m.order[id] = rank
 	}
 	return m
 }
 
-func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, into uint32) {
+func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, merged uint32) {
 	if left.frozen || right.frozen {
 		return noRank, 0
 	}
@@ -52,7 +53,8 @@ func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, in
 
 const noToken = math.MaxUint32
 
-// lookup returns the id of a text. A control token is never one.
+// lookup returns the id of the token with the given text, or noToken. It never returns a
+// control token.
 func (m *scoredBPE) lookup(s string) uint32 {
 	if id, ok := m.ids[s]; ok {
 		return id
@@ -78,7 +80,7 @@ func (m *scoredBPE) encode(dst []uint32, piece string, w *merger) []uint32 {
 	}
 	w.parts = nil
 	w.merge(m, piece)
-	unknown := false // the token before
+	unknown := false // whether the preceding token is unknown
 	for at := int32(0); at >= 0 && len(w.symbols) > 0; at = w.symbols[at].next {
 		s := &w.symbols[at]
 		dst, unknown = m.emit(dst, piece[s.start:s.end], s.id, unknown, w)
@@ -86,8 +88,8 @@ func (m *scoredBPE) encode(dst []uint32, piece string, w *merger) []uint32 {
 	return dst
 }
 
-// emit appends the token of a text, or, where it is unused, those of the two
-// texts that were last seen to make it.
+// emit appends the token of a text. For an unused token it appends the tokens of the two
+// texts whose merge was last seen to make it.
 func (m *scoredBPE) emit(dst []uint32, s string, id uint32, unknown bool, w *merger) ([]uint32, bool) {
 	switch {
 	case id == noToken:

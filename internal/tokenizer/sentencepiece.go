@@ -6,11 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// A pieceNormalizer is the normalizer of sentencepiece (normalizer.cc, Normalize).
+// A pieceNormalizer implements the normalizer of sentencepiece (normalizer.cc,
+// Normalize).
 type pieceNormalizer struct {
 	*SentencePiece
 	charsmap *charsmap
-	symbols  *finder // user-defined, which stay as they are
+	symbols  *finder // user-defined tokens, which it does not change
 }
 
 func newPieceNormalizer(d *Data, symbols *finder) (normalizer, error) {
@@ -22,7 +23,7 @@ func newPieceNormalizer(d *Data, symbols *finder) (normalizer, error) {
 	return n.normalize, nil
 }
 
-// prefix returns what the start of s becomes, and the length of that start.
+// prefix returns the normalized form of the start of s and the length of that start.
 func (n *pieceNormalizer) prefix(s string) (string, int) {
 	if n.symbols.first[s[0]] {
 		if a := n.symbols.longest(s); a != nil {

@@ -6,9 +6,9 @@ import (
 	"thimble/internal/defect"
 )
 
-// finishTemplate reads the post-processor, which says what goes around a text.
-// One id before it is taken for the beginning of sequence and one after it for
-// the end, until tokenizer_config.json says otherwise.
+// finishTemplate reads the post-processor, which adds ids before and after a text. A
+// single id before the text is BOS and a single id after it is EOS, unless
+// tokenizer_config.json sets them.
 func (d *document) finishTemplate() error {
 	if d.post == nil {
 		return nil
@@ -30,7 +30,7 @@ func (d *document) postProcessor(f *fields) error {
 		return f.err
 	}
 	switch kind := f.str("type"); kind {
-	case "ByteLevel": // moves offsets, adds nothing
+	case "ByteLevel": // changes only offsets
 		return nil
 	case "Sequence":
 		for i, v := range f.array("processors") {
@@ -47,7 +47,8 @@ func (d *document) postProcessor(f *fields) error {
 	return f.done()
 }
 
-// template puts what a TemplateProcessing adds around what is there already.
+// template adds the ids of a TemplateProcessing outside of the existing prefix and
+// suffix.
 func (d *document) template(f, specials *fields) {
 	if specials.err != nil {
 		f.err = specials.err

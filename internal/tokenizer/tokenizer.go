@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// A Tokenizer encodes and decodes. Its methods may be called concurrently.
+// A Tokenizer encodes text as token ids and decodes ids. It is safe for concurrent use.
 type Tokenizer struct {
 	tokens         [][]byte
-	kinds          []byte   // nil where the model is not of sentencepiece
-	special        []uint32 // ascending
-	raw, normal    *finder
-	normalize      normalizer // nil if text stays as it is
+	kinds          []byte     // nil unless the model is one of sentencepiece
+	special        []uint32   // ascending
+	raw, normal    *finder    // of added tokens in the raw and in the normalized text
+	normalize      normalizer // nil if it does nothing
 	steps          []stage
 	model          model
 	decoder        decoder
@@ -21,13 +21,13 @@ type Tokenizer struct {
 	encoders       sync.Pool
 }
 
-// A stage is a Step that can be run: it cuts a piece or changes it.
+// A stage implements a Step. It either cuts a piece or changes it.
 type stage struct {
 	cut    cutter
-	change func(s string, first bool) string // first: s is at the start of the text
+	change func(s string, first bool) string // first reports whether s starts the text
 }
 
-// New checks d and makes a Tokenizer of it. The Tokenizer keeps d.Tokens.
+// New checks d and returns a Tokenizer for it. The Tokenizer keeps d.Tokens.
 func New(d *Data) (*Tokenizer, error) {
 	if err := d.check(); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func New(d *Data) (*Tokenizer, error) {
 	return t, nil
 }
 
-// build makes normalizer, steps, model and decoder.
+// build sets the normalizer, the steps, the model and the decoder.
 func (t *Tokenizer) build(d *Data) error {
 	v, err := newVocabulary(d)
 	if err != nil {
@@ -74,7 +74,7 @@ func (t *Tokenizer) build(d *Data) error {
 		t.normalize = newNormalizer(d.Normalizer)
 	}
 	t.normal = newFinder(d.Added, true, t.normalize)
-	t.rewrite(d.Added)
+	t.normalizeAdded(d.Added)
 	for _, s := range d.Steps {
 		t.steps = append(t.steps, stage{cutters[s], changers[s]})
 	}
@@ -98,9 +98,9 @@ func (t *Tokenizer) build(d *Data) error {
 	return nil
 }
 
-// rewrite makes what normalized added tokens decode to of their normalized
-// content, as in Hugging Face.
-func (t *Tokenizer) rewrite(added []Added) {
+// normalizeAdded makes normalized added tokens decode to their normalized content, as
+// Hugging Face does.
+func (t *Tokenizer) normalizeAdded(added []Added) {
 	shared := true
 	for _, a := range added {
 		if !a.Normalized || t.normalize == nil {
@@ -126,14 +126,13 @@ func (d *Data) userDefined() []Added {
 	return symbols
 }
 
-// VocabSize returns the number of tokens: ids are below it.
+// VocabSize returns the number of tokens. All ids are below it.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 
-// BOS returns the id of the token that begins a sequence, -1 if there is none.
+// BOS returns the id of the token that begins a sequence, or -1 if there is none.
 func (t *Tokenizer) BOS() int { return t.bos }
 
-// Start returns the token that a text is started with, -1 if it is not: BOS, where
-// the tokenizer puts it before a text.
+// Start returns BOS if Encode puts it before a text with addSpecial, and -1 otherwise.
 func (t *Tokenizer) Start() int {
 	if added := t.Encode("", true); len(added) > 0 && added[0] == t.bos {
 		return t.bos
@@ -141,10 +140,10 @@ func (t *Tokenizer) Start() int {
 	return -1
 }
 
-// EOS returns the id of the token that ends a sequence, -1 if there is none.
+// EOS returns the id of the token that ends a sequence, or -1 if there is none.
 func (t *Tokenizer) EOS() int { return t.eos }
 
-// IsSpecial reports whether id is that of a special token.
+// IsSpecial reports whether id is the id of a special token.
 func (t *Tokenizer) IsSpecial(id int) bool {
 	if id < 0 || id >= len(t.tokens) {
 		return false
@@ -153,11 +152,11 @@ func (t *Tokenizer) IsSpecial(id int) bool {
 	return ok
 }
 
-// Encode returns the ids of text, with the ids that the tokenizer puts around
-// one if addSpecial is set. Special tokens spelled in the text are recognized
-// either way. Bytes that are not UTF-8 are encoded like any others where the
-// vocabulary has bytes; sentencepiece makes U+FFFD of each. What the vocabulary
-// has no token for becomes what Data.Unknown says.
+// Encode returns the ids of text. If addSpecial is set, it adds Data.Prefix and
+// Data.Suffix. It recognizes special tokens that the text contains in either case. A
+// vocabulary with byte tokens encodes invalid UTF-8 byte by byte; sentencepiece replaces
+// each invalid byte by U+FFFD. Data.Unknown decides what becomes of characters without a
+// token.
 func (t *Tokenizer) Encode(text string, addSpecial bool) []int {
 	e := t.encoders.Get().(*encoder)
 	e.ids = e.ids[:0]
@@ -182,13 +181,13 @@ func (t *Tokenizer) Encode(text string, addSpecial bool) []int {
 }
 
 const (
-	cacheWords = 1 << 14 // pieces remembered by one encoder
-	cacheBytes = 64      // longest piece remembered
-	keepIDs    = 1 << 16 // scratch kept between calls
+	cacheWords = 1 << 14 // pieces in the cache of one encoder
+	cacheBytes = 64      // length of the longest piece in a cache
+	keepIDs    = 1 << 16 // capacity of the longest slices kept between calls
 )
 
-// An encoder is the scratch memory of one Encode: at most a few megabytes stay
-// with it between calls.
+// An encoder is the scratch memory of one call of Encode. It keeps at most a few
+// megabytes between calls.
 type encoder struct {
 	t      *Tokenizer
 	ids    []uint32
@@ -211,7 +210,7 @@ func (e *encoder) release() {
 
 func (e *encoder) token(id uint32) { e.ids = append(e.ids, id) }
 
-// cut takes s, which is not empty, through the steps that remain.
+// cut applies the remaining steps to s, which is not empty, and appends the tokens.
 func (e *encoder) cut(s string, first bool, steps []stage) {
 	if len(steps) == 0 {
 		e.piece(s)

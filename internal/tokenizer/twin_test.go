@@ -10,10 +10,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The twins below say slowly what the package does fast.
+// The functions whose names begin with slow are simple implementations of what the package
+// does fast.
 
-// alternatives of the patterns in their order, as RE2 can write them; \s+(?!\S)
-// is not among them, since RE2 does not look ahead. Go's \s is ASCII only.
+// alternatives lists the alternatives of each pattern in order, in the syntax of RE2. It
+// lacks \s+(?!\S), because RE2 has no lookahead. W means white, because \s of RE2 is ASCII
+// only.
 var alternatives = map[Step][]string{
 	StepGPT2: {`'s|'t|'re|'ve|'m|'ll|'d`, ` ?\p{L}+`, ` ?\p{N}+`, ` ?[^W\p{L}\p{N}]+`},
 	StepLlama3: {`(?i:'s|'t|'re|'ve|'m|'ll|'d)`, `[^\r\n\p{L}\p{N}]?\p{L}+`, `\p{N}{1,3}`,
@@ -49,7 +51,8 @@ func slowCutter(s Step) cutter {
 	}
 }
 
-// characters on which Unicode has not changed since Go's tables.
+// text draws characters whose properties are the same in Go's tables and in newer versions
+// of Unicode.
 var text = rapid.StringOf(rapid.SampledFrom([]rune("aAbst'SLlRreEvVmMdDſ01239²Ⅷ٣  \t\n\r\n\u00a0\u2003\u3000\u0085.,!<>é東あ́ा👍‍▁\x00\u200b�")))
 
 func TestCutTwin(t *testing.T) {
@@ -67,12 +70,12 @@ func TestCutTwin(t *testing.T) {
 	}
 }
 
-// Every pattern covers every character, whatever stands around it.
+// Every cutter covers every character, alone and before another one.
 func TestCutAdvances(t *testing.T) {
 	for step, cut := range cutters {
 		for r := rune(0); r <= utf8.MaxRune; r++ {
 			if s := string(r) + "a"; cut(s) < 1 || cut(s[:len(s)-1]) != len(s)-1 && r != utf8.RuneError {
-				t.Fatalf("%s: piece of %d bytes from %q", step, cut(s), s)
+				t.Fatalf("%s: a piece of %d bytes from %q", step, cut(s), s)
 			}
 		}
 	}
@@ -83,7 +86,7 @@ func TestClasses(t *testing.T) {
 	want := make(map[rune]class)
 	for _, r := range classRanges {
 		if r.lo <= last || r.hi < r.lo || r.class == 0 {
-			t.Fatalf("range %x-%x is out of order or of no class", r.lo, r.hi)
+			t.Fatalf("range %x-%x is out of order or has no class", r.lo, r.hi)
 		}
 		last = r.hi
 		for c := r.lo; c <= r.hi; c++ {
@@ -102,7 +105,7 @@ func TestClasses(t *testing.T) {
 		{'a', letter | word}, {'7', number | digit | word}, {'_', word}, {' ', space}, {'\v', space}, {0x85, space}, {0xa0, space | active},
 		{0x200b, 0}, {0x200d, word}, {0x301, word | active}, {0xbd, number | digit | active}, {0x3007, number | digit | word},
 		{0x1c89, letter | word}, // Unicode 16, newer than Go's tables
-		{0x11de0, digit},        // Unicode 17, which only Rust's char knows
+		{0x11de0, digit},        // Unicode 17, which only Rust's char supports
 	} {
 		if got := classOfRune(c.r); got != c.want {
 			t.Errorf("%U: class %d, want %d", c.r, got, c.want)
@@ -110,7 +113,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// slowMerge applies the first merge, by rank and then position, until none is left.
+// slowMerge applies the merge with the lowest rank, leftmost first, until none is left.
 func slowMerge(m *bpe, piece string) (ids []uint32) {
 	for _, b := range []byte(piece) {
 		if id := m.one[b]; id >= 0 {
@@ -127,7 +130,7 @@ func slowMerge(m *bpe, piece string) (ids []uint32) {
 		if best == noRank {
 			return ids
 		}
-		ids = slices.Replace(ids, at, at+2, m.into[best])
+		ids = slices.Replace(ids, at, at+2, m.merged[best])
 	}
 }
 
@@ -135,7 +138,7 @@ func TestMergeTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := &Data{Model: ByteLevelBPE, Tokens: [][]byte{[]byte("a"), []byte("b"), []byte("c")}, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
 		have := map[string]bool{"a": true, "b": true, "c": true}
-		for range rapid.IntRange(0, 30).Draw(t, "merges") { // any pair may come at any rank, even twice
+		for range rapid.IntRange(0, 30).Draw(t, "merges") { // any pair at any rank, even twice
 			id := rapid.IntRange(0, len(d.Tokens)-1)
 			l, r := id.Draw(t, "left"), id.Draw(t, "right")
 			made := string(d.Tokens[l]) + string(d.Tokens[r])
@@ -186,27 +189,27 @@ func TestLongestTwin(t *testing.T) {
 	})
 }
 
-func TestWhole(t *testing.T) {
+func TestCharBuffer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tokens := rapid.SliceOf(rapid.SliceOfN(rapid.SampledFrom([]byte("a\xe6\x9d\xb1\xf0\x9f\x91\x8d\xc3\xa9\xff")), 0, 4)).Draw(t, "tokens")
-		var s whole
+		var s charBuffer
 		var in, out []byte
 		for _, token := range tokens {
 			in = append(in, token...)
 			out = append(out, s.add(token)...)
 			held := in[len(out):]
 			if len(held) > 0 && (!utf8.RuneStart(held[0]) || utf8.FullRune(held)) {
-				t.Fatalf("%q is held back of %q", held, in)
+				t.Fatalf("add holds back %q of %q", held, in)
 			}
 			if r := out[max(0, len(out)-3):]; utf8.Valid(in) && !utf8.Valid(out) {
-				t.Fatalf("a character is cut: %q", r)
+				t.Fatalf("add cuts a character: %q", r)
 			}
 		}
 		if out = append(out, s.flush()...); string(out) != string(in) {
-			t.Fatalf("%q comes out as %q", in, out)
+			t.Fatalf("got %q, want %q", out, in)
 		}
 		if again := s.flush(); len(again) > 0 {
-			t.Fatalf("flushed twice: %q", again)
+			t.Fatalf("a second flush returns %q", again)
 		}
 	})
 }

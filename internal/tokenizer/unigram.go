@@ -7,25 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// unkPenalty is how much worse than the worst token an unknown character is.
+// unkPenalty is the difference between the lowest score of a token and the score of an
+// unknown character.
 const unkPenalty = 10
 
 const maxTrie = 1 << 25 // bytes of all tokens
 
-// A unigram takes the tokens that make a piece and have the largest sum of
-// scores (Viterbi; sentencepiece, unigram_model.cc, EncodeOptimized).
+// A unigram model encodes a piece as the tokens with the largest sum of scores, by the
+// Viterbi algorithm (sentencepiece, unigram_model.cc, EncodeOptimized).
 type unigram struct {
 	*vocabulary
 	trie     trie
-	scores   []float64 // by id; what its token adds to a path
+	scores   []float64 // by id, the score that the token adds to a path
 	unkScore float64
-	single   bool // sums are rounded to float32
+	single   bool // whether sums are rounded to float32
 }
 
-// A node is the best path from the start of a piece to one place in it.
+// A node is the best path from the start of a piece to one position in it.
 type node struct {
 	score float64
-	start int32 // where its last token begins, -1 if there is no path
+	start int32 // position at which the last token begins, or -1 if there is no path
 	id    uint32
 }
 
@@ -47,7 +48,7 @@ func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 		if d.SentencePiece != nil && d.Kinds[id] == KindUnused {
 			continue
 		}
-		if d.SentencePiece != nil && d.Kinds[id] == KindUserDefined { // always chosen
+		if d.SentencePiece != nil && d.Kinds[id] == KindUserDefined { // this score is always the best
 			m.scores[id] = float64(float32(0.1 * float64(len(text)-1))) // GetUserDefinedScore
 		}
 		entries = append(entries, entry{text, int(id)})
@@ -68,28 +69,29 @@ func (m *unigram) encode(dst []uint32, piece string, w *merger) []uint32 {
 	w.best[0].score = 0
 	for at := 0; at < len(piece); {
 		_, n := utf8.DecodeRuneInString(piece[at:])
-		known := false // the character by itself
-		sofar := w.best[at].score
+		known := false // whether the character alone is a token
+		sum := w.best[at].score
 		for state, end := int32(0), at; end < len(piece); {
 			if state = m.trie.next(state, piece[end]); state < 0 {
 				break
 			}
 			end++
 			if id := m.trie.ids[state]; id >= 0 {
-				m.offer(&w.best[end], m.scores[id]+sofar, at, uint32(id))
+				m.update(&w.best[end], m.scores[id]+sum, at, uint32(id))
 				known = known || end-at == n
 			}
 		}
 		if !known {
-			m.offer(&w.best[at+n], m.unkScore+sofar, at, noToken)
+			m.update(&w.best[at+n], m.unkScore+sum, at, noToken)
 		}
 		at += n
 	}
 	return m.backtrack(dst, piece, w)
 }
 
-// offer takes a path to a place if it is better than the one that is there.
-func (m *unigram) offer(n *node, score float64, start int, id uint32) {
+// update replaces the path in n by a path with the given score and last token, if that
+// is better.
+func (m *unigram) update(n *node, score float64, start int, id uint32) {
 	if m.single {
 		score = float64(float32(score))
 	}
@@ -125,21 +127,21 @@ func (m *unigram) backtrack(dst []uint32, piece string, w *merger) []uint32 {
 	return dst
 }
 
-// A trie holds tokens by their bytes. State 0 is the start; the children of a
-// state lie together, by byte.
+// A trie finds tokens by their bytes. State 0 is the root. The children of a state are
+// adjacent and sorted by byte.
 type trie struct {
-	first []int32 // by state, its first child; those of state s end at first[s+1]
+	first []int32 // by state, its first child; the children of state s end before first[s+1]
 	label []byte  // by state, the byte that leads to it
-	ids   []int32 // by state, the token that ends there, -1 if none does
+	ids   []int32 // by state, the token that ends there, or -1
 	root  [256]int32
 }
 
-// newTrie makes a trie of entries sorted by token.
+// newTrie returns a trie of entries, which are sorted by token.
 func newTrie(entries []entry) trie {
 	t := trie{label: []byte{0}, ids: []int32{-1}}
 	type span struct{ lo, hi, depth int }
 	states := []span{{0, len(entries), 0}}
-	for s := 0; s < len(states); s++ { // breadth first: children are appended in order
+	for s := 0; s < len(states); s++ { // breadth first, so that the children of a state are adjacent
 		t.first = append(t.first, int32(len(states)))
 		lo, hi, depth := states[s].lo, states[s].hi, states[s].depth
 		if lo < hi && len(entries[lo].token) == depth {
@@ -164,7 +166,7 @@ func newTrie(entries []entry) trie {
 	return t
 }
 
-// next returns the state that c leads to, or -1.
+// next returns the child of state for the byte c, or -1.
 func (t *trie) next(state int32, c byte) int32 {
 	if state == 0 {
 		return t.root[c]

@@ -7,8 +7,8 @@ import (
 	"thimble/internal/defect"
 )
 
-// finishVocab places the vocabulary, checking that ids are dense and unique
-// together with those of the added tokens.
+// finishVocab fills in d.Tokens from the vocabulary. It checks that the ids, with those of
+// the added tokens, are unique and dense.
 func (d *document) finishVocab() error {
 	n := len(d.vocab)
 	d.ids = make(map[string]uint32, n)
@@ -35,8 +35,8 @@ func (d *document) finishVocab() error {
 			return defect.Corrupt(jsonFile, "model.vocab", "id %d is given twice, the second time to %q", e.id, defect.Printable(e.token))
 		}
 		at := len(arena)
-		var plain bool
-		if arena, plain = d.spelled(arena, e.token); !plain {
+		var producible bool
+		if arena, producible = d.appendToken(arena, e.token); !producible {
 			d.Literal = append(d.Literal, uint32(e.id))
 		}
 		d.Tokens[e.id] = arena[at:len(arena):len(arena)]
@@ -44,17 +44,18 @@ func (d *document) finishVocab() error {
 	return nil
 }
 
-// spelled appends what a token of the vocabulary is in Tokens, and whether the
-// model can make it.
-func (d *Data) spelled(dst []byte, token string) ([]byte, bool) {
+// appendToken appends the bytes for d.Tokens of a token in the file's vocabulary, and
+// reports whether the model can produce that token.
+func (d *Data) appendToken(dst []byte, token string) ([]byte, bool) {
 	if d.Model == ByteLevelBPE {
 		return appendBytes(dst, token)
 	}
 	return append(dst, token...), true
 }
 
-// appendBytes appends the bytes that a token in the byte-level alphabet stands
-// for, or, if some character is not of that alphabet, the token itself and false.
+// appendBytes appends the bytes that a token in the byte-level alphabet represents. If
+// the token has a character outside of that alphabet, it appends the token itself and
+// returns false.
 func appendBytes(dst []byte, token string) ([]byte, bool) {
 	at := len(dst)
 	for _, r := range token {
@@ -66,9 +67,9 @@ func appendBytes(dst []byte, token string) ([]byte, bool) {
 	return dst, true
 }
 
-// alphabet maps the characters that stand for bytes in a byte-level vocabulary
-// to those bytes, and others to -1. Printable Latin-1 characters stand for
-// themselves; U+0100 on are the other bytes in order (GPT-2, encoder.py).
+// alphabet maps the characters that represent bytes in a byte-level vocabulary to those
+// bytes, and other characters to -1. Printable Latin-1 characters represent themselves;
+// the characters from U+0100 on represent the other bytes in order (GPT-2, encoder.py).
 var alphabet = func() (a [256 + 68]int16) {
 	next := 256
 	for i := range a {
@@ -85,8 +86,8 @@ var alphabet = func() (a [256 + 68]int16) {
 	return a
 }()
 
-// finishAdded places the added tokens. Hugging Face ignores the ids they are
-// listed with: a token of the vocabulary keeps its id, a new one gets the next.
+// finishAdded fills in the added tokens. Hugging Face ignores the ids that the file lists
+// for them: a token in the vocabulary keeps its id, and a new token gets the next id.
 func (d *document) finishAdded() error {
 	next := uint32(len(d.vocab))
 	for _, f := range d.added {
@@ -128,7 +129,8 @@ func (d *document) finishAdded() error {
 	return nil
 }
 
-// finishMerges walks the merges in place: there may be 300,000 of them.
+// finishMerges fills in d.Merges. It reads the merges directly from the file, because
+// there may be 300,000 of them.
 func (d *document) finishMerges() error {
 	if !d.hasMerges {
 		return nil
@@ -159,12 +161,12 @@ func (d *document) finishMerges() error {
 				return err
 			}
 			if len(d.Merges) != before+2 {
-				return s.Fail("a merge is not of two tokens")
+				return s.Fail("a merge must have two tokens")
 			}
 			return nil
 		}
 		pair, err := s.Bytes()
-		if err != nil || bytes.HasPrefix(pair, []byte("#version")) { // a line of merges.txt that Hugging Face passes over
+		if err != nil || bytes.HasPrefix(pair, []byte("#version")) { // Hugging Face skips this line of merges.txt
 			return err
 		}
 		left, right, _ := bytes.Cut(pair, []byte(" "))

@@ -7,23 +7,23 @@ import (
 	"thimble/internal/defect"
 )
 
-// A model makes the ids of a piece.
+// A model encodes pieces of text.
 type model interface {
 	// encode appends the ids of piece.
 	encode(dst []uint32, piece string, w *merger) []uint32
 }
 
-// vocabulary is what the models share: tokens by their text, and what becomes
-// of a character that has none.
+// A vocabulary maps texts to tokens and handles characters without a token. All models
+// embed one.
 type vocabulary struct {
-	ids   map[string]uint32 // tokens that can be made of text
-	bytes *[256]int32       // the token that spells each byte, -1 if there is none; nil without byte fallback
+	ids   map[string]uint32 // by text, the tokens that a model can produce
+	bytes *[256]int32       // by byte, its token, or -1 if it has none; nil without byte fallback
 	unk   uint32
 	other Unknown
 }
 
-// newVocabulary takes the tokens of d that text can become; d.Kinds decides
-// where d has a SentencePiece, d.Literal otherwise.
+// newVocabulary returns the vocabulary of the tokens in d that a model can produce from
+// text: by d.Kinds if d has a SentencePiece, otherwise all except d.Literal.
 func newVocabulary(d *Data) (*vocabulary, error) {
 	v := &vocabulary{ids: make(map[string]uint32, len(d.Tokens)), unk: uint32(max(d.Unk, 0)), other: d.Unknown}
 	literal := d.Literal
@@ -36,7 +36,7 @@ func newVocabulary(d *Data) (*vocabulary, error) {
 			continue
 		}
 		if _, dup := v.ids[string(t)]; dup {
-			return nil, corrupt("tokens", "token %d, %q, is there twice", id, defect.Printable(string(t)))
+			return nil, corrupt("tokens", "token %d, %q, is a duplicate", id, defect.Printable(string(t)))
 		}
 		v.ids[string(t)] = uint32(id)
 	}
@@ -72,7 +72,7 @@ func byteTokens(d *Data, ids map[string]uint32) *[256]int32 {
 	return &bytes
 }
 
-// byteOf returns the byte that a token spells as <0x0A>.
+// byteOf returns the byte of a token of the form <0x0A>.
 func byteOf(token []byte) (byte, bool) {
 	if len(token) != 6 || string(token[:3]) != "<0x" || token[5] != '>' {
 		return 0, false
@@ -92,7 +92,7 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// spell appends the tokens that spell the bytes of s, if each has one.
+// spell appends the tokens for the bytes of s, if every byte has one.
 func (v *vocabulary) spell(dst []uint32, s string) ([]uint32, bool) {
 	if v.bytes == nil {
 		return dst, false
@@ -108,19 +108,18 @@ func (v *vocabulary) spell(dst []uint32, s string) ([]uint32, bool) {
 	return dst, true
 }
 
-// words returns a cutter into words, each beginning with its marks, between which
-// a BPE model merges nothing, or nil. A merge across the start of a word makes a
-// token in which a mark follows another character; where none of the vocabulary
-// has that character before a mark, merging word by word is fast and changes
-// nothing.
+// words returns a cutter that cuts a text into words, which begin with their marks, or
+// nil. It makes a BPE model faster without changing its ids: a merge across the start of
+// a word would make a token in which a mark follows another character. The cutter does
+// not cut between a character and a mark if a token contains both in that order.
 func (v *vocabulary) words(d *Data) cutter {
 	if _, ok := v.ids[mark]; !ok && d.Unknown == UnknownRun || d.IgnoreMerges {
-		return nil // a run of unknown characters could go on, a whole text be a token
+		return nil // a run of unknown characters could span words, or a whole text be a token
 	}
-	before := map[rune]bool{} // characters that do not end a word
+	before := map[rune]bool{} // characters that precede a mark in some token
 	for text, id := range v.ids {
 		if d.Kinds != nil && d.Kinds[id] == KindUnused {
-			return nil // what it comes apart to depends on the whole text
+			return nil // the parts of an unused token depend on the whole text
 		}
 		for at := cutMarked(text, nil); at < len(text); at += cutMarked(text[at:], nil) {
 			r, _ := utf8.DecodeLastRuneInString(text[:at])

@@ -9,7 +9,7 @@ import (
 	"thimble/internal/defect"
 )
 
-// Wire types of protocol buffers. Groups, 3 and 4, are refused.
+// Wire types of protocol buffers. Groups, types 3 and 4, are errors.
 const (
 	wireVarint = 0
 	wire64     = 1
@@ -17,16 +17,16 @@ const (
 	wire32     = 5
 )
 
-// A message reads one message of protocol buffers, field after field. As in any
-// reader of them a scalar that comes twice counts as it came last. The first
-// error sticks.
+// A message reads a protocol buffer message, one field at a time. If a scalar occurs
+// twice, the last one counts, as in every decoder. After the first error all methods do
+// nothing.
 type message struct {
 	file, name string // of the message, for errors
 	b          []byte
 	base       int64 // offset of b in the file
-	at         int   // of the field in b
-	i          int
-	kind       int // wire type of the field
+	at         int   // offset of the current field in b
+	i          int   // offset of the next byte in b
+	kind       int   // wire type of the current field
 	err        error
 }
 
@@ -40,7 +40,8 @@ func (m *message) fail(format string, args ...any) {
 	}
 }
 
-// next returns the number of the next field, or 0 at the end or after an error.
+// next moves to the next field and returns its number, or 0 at the end or after an
+// error.
 func (m *message) next() int {
 	m.at = m.i
 	if m.err != nil || m.i == len(m.b) {
@@ -60,7 +61,7 @@ func (m *message) next() int {
 func (m *message) varint() uint64 {
 	v, n := binary.Uvarint(m.b[m.i:])
 	if n <= 0 {
-		m.fail("a number without an end")
+		m.fail("unterminated varint")
 		m.i = len(m.b)
 		return 0
 	}
@@ -68,7 +69,7 @@ func (m *message) varint() uint64 {
 	return v
 }
 
-// want checks the wire type of the field.
+// want checks the wire type of the current field.
 func (m *message) want(kind int) bool {
 	if m.kind != kind {
 		m.fail("wire type %d, want %d", m.kind, kind)
@@ -76,7 +77,7 @@ func (m *message) want(kind int) bool {
 	return m.err == nil
 }
 
-// int returns an int32 or enum.
+// int reads an int32 or enum.
 func (m *message) int() int {
 	if !m.want(wireVarint) {
 		return 0
@@ -102,10 +103,10 @@ func (m *message) float() float32 {
 	return math.Float32frombits(binary.LittleEndian.Uint32(b))
 }
 
-// take returns the next n bytes, nil after an error.
+// take returns the next n bytes, or nil after an error.
 func (m *message) take(n uint64) []byte {
 	if rest := uint64(len(m.b) - m.i); n > rest {
-		m.fail("%d bytes where %d are left", n, rest)
+		m.fail("field of %d bytes, %d are left", n, rest)
 		m.i = len(m.b)
 		return nil
 	}
@@ -113,7 +114,7 @@ func (m *message) take(n uint64) []byte {
 	return m.b[m.i-int(n) : m.i : m.i]
 }
 
-// bytes returns a field of bytes, which alias the file.
+// bytes reads a field of bytes, which alias the file.
 func (m *message) bytes() []byte {
 	if !m.want(wireBytes) {
 		return nil
@@ -129,20 +130,21 @@ func (m *message) text() string {
 	return string(b)
 }
 
-// message returns the reader of a field that is a message.
+// message returns a reader for the current field, a message.
 func (m *message) message(name string) *message {
 	b := m.bytes()
 	return &message{file: m.file, name: name, b: b, base: m.base + int64(m.i-len(b)), err: m.err}
 }
 
-// close takes over the error of a field that was a message.
+// close passes the error of part, a field of m, on to m.
 func (m *message) close(part *message) {
 	if m.err == nil {
 		m.err = part.err
 	}
 }
 
-// skip passes over a field that is known to change nothing, and refuses others.
+// skip skips the current field if inert lists it as having no effect. Any other field is
+// an error.
 func (m *message) skip(number int, inert []int) {
 	if !slices.Contains(inert, number) {
 		if m.err == nil {

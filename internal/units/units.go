@@ -1,4 +1,4 @@
-// Package units writes and reads sizes as people do.
+// Package units formats and parses sizes in bytes for people.
 package units
 
 import (
@@ -10,7 +10,7 @@ import (
 	"thimble/internal/defect"
 )
 
-// Size writes a number of bytes in the decimal units of file listings.
+// Size formats n bytes in decimal units (B, kB, MB or GB).
 func Size(n int64) string {
 	switch {
 	case n < 1e4:
@@ -23,7 +23,8 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
 }
 
-// ParseSize reads a number of bytes, kB, MB, GB, KiB, MiB or GiB.
+// ParseSize parses a number of bytes with an optional unit: B, kB, MB, GB, KiB, MiB or
+// GiB.
 func ParseSize(text string) (int64, error) {
 	number, unit := text, 1.0
 	for _, u := range []struct {

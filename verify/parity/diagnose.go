@@ -58,7 +58,7 @@ func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergenc
 func differingSettings(a, b *model.Spec, d *Divergence) string {
 	var all []string
 	for i := range model.Features {
-		if f := &model.Features[i]; f.Changes(d.Operation) && f.Differ(a, b, d.Step) {
+		if f := &model.Features[i]; f.Changes(d.Operation) && f.Differs(a, b, d.Step) {
 			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", f.Name, f.Value(b, d.Step), f.Value(a, d.Step)))
 		}
 	}
@@ -102,7 +102,7 @@ func (r rotary) orders(n int) []rowOrder {
 	}
 	var all []rowOrder
 	if r.head > 0 && n%r.head == 0 && r.dims > 2 {
-		all = append(all, rowOrder{halved, within(model.Halved)}, rowOrder{interleaved, within(model.Interleaved)})
+		all = append(all, rowOrder{halved, within(model.HalfSplit)}, rowOrder{interleaved, within(model.Interleave)})
 	}
 	return all
 }

@@ -73,22 +73,22 @@ type fault struct {
 var faults = []fault{
 	{"q rows interleaved", func(s *model.Spec) bool { return s.Rope.Dims == 0 && !s.Rope.Pairs && s.HeadDim > 2 },
 		func(t *testing.T, m *model.Model, b string) {
-			change(t, m, b+"q", reorder(func(i int) int { return model.Halved(i, m.Spec.HeadDim) }))
+			change(t, m, b+"q", reorder(func(i int) int { return model.HalfSplit(i, m.Spec.HeadDim) }))
 		}, "q", "B.q", "rows are in the other rotary order (interleaved, want halves)"},
 	{"k rows moved twice", func(s *model.Spec) bool { return s.Rope.Dims == 0 && !s.Rope.Pairs && s.HeadDim > 4 },
 		func(t *testing.T, m *model.Model, b string) {
-			change(t, m, b+"k", reorder(func(i int) int { return model.Interleaved(i, m.Spec.HeadDim) }))
+			change(t, m, b+"k", reorder(func(i int) int { return model.Interleave(i, m.Spec.HeadDim) }))
 		}, "k", "B.k", "rows were moved from interleaved to halves, and were in halves already"},
 	{"rotary pairs as halves", func(s *model.Spec) bool { return s.Rope.Pairs },
 		func(t *testing.T, m *model.Model, b string) {
-			change(t, m, b+"q", reorder(func(i int) int { return model.Interleaved(i, m.Spec.HeadDim) }))
+			change(t, m, b+"q", reorder(func(i int) int { return model.Interleave(i, m.Spec.HeadDim) }))
 		}, "q", "B.q", "rows are in the other rotary order (halves, want interleaved)"},
 	{"part of q rows interleaved", func(s *model.Spec) bool { return s.Rope.Dims > 2 },
 		func(t *testing.T, m *model.Model, b string) {
 			s := &m.Spec
 			change(t, m, b+"q", reorder(func(i int) int {
 				if at := i % s.HeadDim; at < s.Rope.Dims {
-					return i - at + model.Halved(at, s.Rope.Dims)
+					return i - at + model.HalfSplit(at, s.Rope.Dims)
 				}
 				return i
 			}))
@@ -162,7 +162,7 @@ var faults = []fault{
 				for r, x := range rows {
 					moved := slices.Clone(x)
 					for i := range moved {
-						moved[i] = x[model.Halved(i, dim)]
+						moved[i] = x[model.HalfSplit(i, dim)]
 					}
 					rows[r] = moved
 				}

@@ -187,7 +187,7 @@ func (f *File) read(file *checkpoint.Checkpoint) error {
 	for _, name := range file.Names() {
 		n, kind, ok := splitName(name)
 		if !ok {
-			return defect.Corrupt(f.path, name, "is not a tensor of a reference file, want prompt.N.%s, prompt.N.%s and the like", tensorIDs, tensorLogits)
+			return defect.Corrupt(f.path, name, "is not a tensor of a reference file, such as prompt.N.%s and prompt.N.%s; compare with a model by --against", tensorIDs, tensorLogits)
 		}
 		if tensors[n] == nil {
 			tensors[n] = make(map[string]*checkpoint.Tensor)

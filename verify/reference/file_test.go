@@ -84,9 +84,9 @@ func TestReferenceErrors(t *testing.T) {
 		want    string
 	}{
 		{nil, ": holds no prompts, want prompt.0.input_ids and prompt.0.logits"},
-		{[]entry{raw(t, "x", "F32", []int{1}, []float32{1})}, ": x: is not a tensor of a reference file, want prompt.N.input_ids, prompt.N.logits and the like"},
-		{[]entry{ids(0, 1), raw(t, "prompt.00.logits", "F32", []int{1}, []float32{1})}, ": prompt.00.logits: is not a tensor of a reference file, want prompt.N.input_ids, prompt.N.logits and the like"},
-		{[]entry{raw(t, "prompt.0.logit", "F32", []int{1}, []float32{1})}, ": prompt.0.logit: is not a tensor of a reference file, want prompt.N.input_ids, prompt.N.logits and the like"},
+		{[]entry{raw(t, "x", "F32", []int{1}, []float32{1})}, ": x: is not a tensor of a reference file, such as prompt.N.input_ids and prompt.N.logits; compare with a model by --against"},
+		{[]entry{ids(0, 1), raw(t, "prompt.00.logits", "F32", []int{1}, []float32{1})}, ": prompt.00.logits: is not a tensor of a reference file, such as prompt.N.input_ids and prompt.N.logits; compare with a model by --against"},
+		{[]entry{raw(t, "prompt.0.logit", "F32", []int{1}, []float32{1})}, ": prompt.0.logit: is not a tensor of a reference file, such as prompt.N.input_ids and prompt.N.logits; compare with a model by --against"},
 		{[]entry{ids(1, 1), logits(1, 1, 2)}, ": holds 1 prompts but no prompt.0: they are numbered from 0 without a gap"},
 		{[]entry{ids(0, 1), logits(0, 1, 2), ids(7, 1), logits(7, 1, 2)}, ": holds 2 prompts but no prompt.1: they are numbered from 0 without a gap"},
 		{[]entry{logits(0, 1, 2)}, ": prompt.0.input_ids: tensor is missing"},

@@ -49,7 +49,7 @@ func hostileReport() *verify.Report {
 		Diagnosis:     hostile, FirstDivergence: &parity.Divergence{Operation: hostile, Tensor: hostile, Cause: hostile, Added: 1},
 		Layers:  []parity.Layer{{Step: -1, Block: -1, Operation: "embed", Added: 0}, {Operation: hostile, Tensor: hostile, Added: 0.5, Expected: metric.Unknown}, {Operation: "ffn_residual", Added: 0.1, Inherited: 0.2}},
 		Stages:  []verify.Stage{{Stage: verify.StageSource, Top1: 1}, {Stage: verify.StageKV, Arithmetic: verify.ArithmeticInfo{Activations: hostile, Keys: hostile, Values: hostile}, KLMean: 0.1, Added: 0.1, Top1: metric.Unknown}},
-		Tensors: []model.Stored{{Name: hostile, Role: "linear", Scheme: "int4/g32/sym", Rows: 10, Cols: 20, Bytes: 300}, {Name: "b", Role: "linear", Scheme: "int4/g32/sym", Rows: 1, Cols: 2, Bytes: 3}},
+		Tensors: []model.StoredTensor{{Name: hostile, Role: "linear", Scheme: "int4/g32/sym", Rows: 10, Cols: 20, Bytes: 300}, {Name: "b", Role: "linear", Scheme: "int4/g32/sym", Rows: 1, Cols: 2, Bytes: 3}},
 		Policy:  hostile,
 		Baseline: &verify.Baseline{Path: hostile, Figures: []verify.Figure{
 			{Name: "bytes", Before: 1, Now: 2, Low: metric.Unknown, High: metric.Unknown, Allowed: 0.1, Outcome: verify.Worse},
@@ -207,7 +207,7 @@ func TestPageSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 32 * 9 {
-		r.Tensors = append(r.Tensors, model.Stored{Name: fmt.Sprintf("blocks.%d.attn_norm", i), Role: "linear", Scheme: "int4/g128/asym", Rows: 4096, Cols: 11008, Bytes: 23000000})
+		r.Tensors = append(r.Tensors, model.StoredTensor{Name: fmt.Sprintf("blocks.%d.attn_norm", i), Role: "linear", Scheme: "int4/g128/asym", Rows: 4096, Cols: 11008, Bytes: 23000000})
 	}
 	for i := range 32 * 13 {
 		r.Layers = append(r.Layers, parity.Layer{Step: i / 13, Block: i / 13, Operation: "attention_residual", Tensor: "blocks.31.attn_norm", Added: 0.0123456789012345678, Inherited: 0.123456789012345678, Expected: 0.123456789012345678})

@@ -11,7 +11,7 @@ type storedKind struct {
 
 // storedKinds sums tensors up by role and scheme, in the order of the first of
 // each.
-func storedKinds(tensors []model.Stored) (kinds []storedKind) {
+func storedKinds(tensors []model.StoredTensor) (kinds []storedKind) {
 	type key struct{ role, scheme string }
 	at := map[key]int{}
 	for _, t := range tensors {

@@ -39,9 +39,9 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 		if rope == nil {
 			continue
 		}
-		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.Halved
+		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.HalfSplit
 		if rope.Pairs {
-			other = model.Interleaved
+			other = model.Interleave
 		}
 		if dims == 2 {
 			return nil, "heads of one pair have one layout"

@@ -214,7 +214,7 @@ func TestReadErrors(t *testing.T) {
 		{"{\"prompt\": \"p\", \"expected\": \"\"}\n{\"promt\": 1}", `f: byte 41: line 2, promt: there is no such key, did you mean "prompt"?; the keys are id, prompt, choices, answer, delimiter, expected, call, until, max_tokens`},
 		{`{"prompt": 1}`, `f: byte 11: line 1, prompt: found a number, want a string`},
 		{`{"prompt": "a", "prompt": "b"}`, `f: byte 24: line 1: key "prompt" occurs twice`},
-		{`{"prompt": "a"} {}`, `f: byte 16: line 1: '{' after the value, want the end`},
+		{`{"prompt": "a"} {}`, `f: byte 16: line 1: unexpected '{' after the value`},
 		{"{\"prompt\": \"\xff\"}", `f: byte 13: line 1, prompt: string is not UTF-8`},
 		{`{"expected": "a"}`, `f: byte 0: line 1: there is no prompt`},
 		{`{"prompt": "a"}`, `f: byte 0: line 1: want one of choices, expected and call, found 0 of them`},

@@ -1,4 +1,5 @@
-// Package faulty is a file system that fails on purpose, for tests of writers.
+// Package faulty provides a file system that fails on purpose, to test programs
+// that write files.
 package faulty
 
 import (
@@ -9,16 +10,16 @@ import (
 	"thimble/internal/atomicfile"
 )
 
-// A System writes real files and counts its operations: Create, Write,
-// WriteAt, Sync, Close, Rename and SyncDir. Remove and Free are not counted.
+// A System writes real files and counts its operations: Create, Write, WriteAt,
+// Sync, Close, Rename and SyncDir. It does not count Remove and Free.
 type System struct {
-	Fail  int   // the operation to fail, counted from 1; 0 fails none
-	Err   error // the failure; nil makes a write short and lets other operations pass
-	Room  int64 // free bytes to report, or 0 for unknown
-	Trace []string
+	Fail  int      // number of the operation that fails, from 1; 0 means none
+	Err   error    // the error it returns; nil makes a write short and any other operation succeed
+	Room  int64    // free bytes that Free reports; 0 means unknown
+	Trace []string // the operations so far
 }
 
-// fails counts one operation and reports whether it is the one to fail.
+// fails counts one operation and reports whether it must fail.
 func (s *System) fails(op string) bool {
 	s.Trace = append(s.Trace, op)
 	return len(s.Trace) == s.Fail
@@ -77,7 +78,7 @@ func (h *handle) Sync() error {
 	if h.system.fails("sync") {
 		return h.system.Err
 	}
-	return nil // tests do not wait for the disk
+	return nil // without a real sync, to keep tests fast
 }
 
 func (h *handle) Close() error {
@@ -88,8 +89,8 @@ func (h *handle) Close() error {
 	return h.system.Err
 }
 
-// Only reports every entry of dir but the names given, as an error: a writer
-// that failed leaves nothing behind.
+// Only returns an error unless dir contains exactly the given names. Tests use it
+// to check that a failed writer leaves no temporary files.
 func Only(dir string, names ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -101,13 +102,13 @@ func Only(dir string, names ...string) error {
 	}
 	for _, e := range entries {
 		if !known[e.Name()] {
-			return fmt.Errorf("%s was left behind", filepath.Join(dir, e.Name()))
+			return fmt.Errorf("%s should not exist", filepath.Join(dir, e.Name()))
 		}
 		delete(known, e.Name())
 	}
 	for _, name := range names {
 		if known[name] {
-			return fmt.Errorf("%s is gone", filepath.Join(dir, name))
+			return fmt.Errorf("%s is missing", filepath.Join(dir, name))
 		}
 	}
 	return nil

@@ -1,7 +1,7 @@
-// Package oracle holds internal/checkpoint to another reader of PyTorch's files,
-// github.com/nlpodyssey/gopickle. That one widens every tensor to memory, hangs
-// and panics on some damaged files, so it runs in a process of its own, and only
-// here. Where both read a file, they must have read the same.
+// Package oracle compares internal/checkpoint with another reader of PyTorch files,
+// github.com/nlpodyssey/gopickle. If both read a file, they must read the same values.
+// gopickle copies every tensor to memory, and hangs or panics on some damaged files, so
+// it runs in a separate process and only in this test.
 package oracle
 
 import (
@@ -27,11 +27,11 @@ import (
 	"thimble/internal/checkpoint"
 )
 
-// An array is a tensor as either reader has it.
+// An array is a tensor from either reader.
 type array struct {
 	Shape  []int
 	Values []float64 // row-major
-	Half   bool      // they are float16
+	Half   bool      // whether the file has them as float16
 }
 
 const fileVariable = "ORACLE_FILE"
@@ -72,8 +72,8 @@ func load(path string) (arrays map[string]array, err error) {
 	return arrays, nil
 }
 
-// each calls f for the entries of a dict of either kind, or of the one under
-// "model", whose names lose the prefix "module.".
+// each calls f for the entries of a dict or an OrderedDict, or of the one under "model".
+// It removes the prefix "module." from names.
 func each(v any, f func(key, value any)) {
 	entries := map[any]any{}
 	switch d := v.(type) {
@@ -129,22 +129,22 @@ func arrayOf(t *pytorch.Tensor) array {
 	return a
 }
 
-// theirs runs load in another process.
+// theirs runs load in a separate process.
 func theirs(path string) (map[string]array, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, os.Args[0])
 	command.Env = append(os.Environ(), fileVariable+"="+path, "GOMEMLIMIT=1GiB")
-	var out, complaint bytes.Buffer
-	command.Stdout, command.Stderr = &out, &complaint
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("%v: %.200s", err, complaint.String())
+		return nil, fmt.Errorf("%v: %.200s", err, stderr.String())
 	}
 	var arrays map[string]array
-	return arrays, gob.NewDecoder(&out).Decode(&arrays)
+	return arrays, gob.NewDecoder(&stdout).Decode(&arrays)
 }
 
-// ours reads the same with internal/checkpoint.
+// ours reads a file with internal/checkpoint.
 func ours(path string) (map[string]array, error) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
@@ -204,7 +204,8 @@ func half(b uint16) float64 {
 	return x
 }
 
-// compare wants the same tensors in both, where gopickle has their values.
+// compare checks that our tensors a equal gopickle's tensors b. It returns the number of
+// values that it compared.
 func compare(t *testing.T, what string, a, b map[string]array) (values int) {
 	t.Helper()
 	for name, x := range a {
@@ -217,9 +218,9 @@ func compare(t *testing.T, what string, a, b map[string]array) (values int) {
 			continue
 		}
 		same := func(p, q float64) bool {
-			// gopickle 0.2.0 widens subnormal float16 wrongly: 358/2^24 becomes 1382/2^24.
-			wrong := x.Half && p != 0 && math.Abs(p) < 0x1p-14
-			return p == q || p != p && q != q || wrong
+			// gopickle 0.2.0 converts subnormal float16 wrongly: 358/2^24 becomes 1382/2^24.
+			subnormal := x.Half && p != 0 && math.Abs(p) < 0x1p-14
+			return p == q || p != p && q != q || subnormal
 		}
 		if !slices.EqualFunc(x.Values, y.Values, same) {
 			at := 0
@@ -261,18 +262,18 @@ func TestSame(t *testing.T) {
 			continue
 		}
 		if compare(t, path, a, b) == 0 {
-			t.Errorf("%s: nothing was compared", path)
+			t.Errorf("%s: no values were compared", path)
 		}
 		read++
 	}
 	if read < 12 {
-		t.Errorf("gopickle read %d files", read)
+		t.Errorf("gopickle read only %d files, want at least 12", read)
 	}
 }
 
-// Whatever one byte is changed to: if both still read the file, they read the same.
+// After a bit of the file is flipped, both readers still read the same or one rejects it.
 func TestMutated(t *testing.T) {
-	both, refused := 0, 0
+	both, rejected := 0, 0
 	for _, name := range []string{"legacy.bin", "zip.bin", "nested.bin", "shared.bin"} {
 		f, err := os.Open(filepath.Join(fixtures, "layouts/small", name))
 		if err != nil {
@@ -294,7 +295,7 @@ func TestMutated(t *testing.T) {
 			}
 			mine, err := ours(path)
 			if err != nil {
-				refused++
+				rejected++
 				continue
 			}
 			their, err := theirs(path)
@@ -305,8 +306,8 @@ func TestMutated(t *testing.T) {
 			compare(t, fmt.Sprintf("%s, byte %d", name, at), mine, their)
 		}
 	}
-	t.Logf("%d refused by us, %d read by both", refused, both)
-	if both == 0 || refused == 0 {
-		t.Error("the mutations show nothing")
+	t.Logf("we rejected %d files, both read %d", rejected, both)
+	if both == 0 || rejected == 0 {
+		t.Error("the mutations test nothing: want some files rejected and some read by both")
 	}
 }
