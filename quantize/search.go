@@ -55,7 +55,7 @@ func bounds(x []float32) (lo, hi float32) {
 
 // code is v in steps of 1/inverse, rounded and kept between bottom and top.
 func code(v, inverse, bottom, top float32) float32 {
-	return kernel.Nearest(min(max(v*inverse, bottom), top))
+	return kernel.RoundToEven(min(max(v*inverse, bottom), top))
 }
 
 // The symmetric candidates put the largest value of a group at code

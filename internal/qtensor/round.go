@@ -68,7 +68,7 @@ func (d *Rounder) group(s Scheme, g int, codes []uint8, x []float32) (bad int) {
 		inverse = 1 / step
 	}
 	for i, v := range x {
-		codes[i] = uint8(kernel.Nearest(min(max(float32((v-least)*inverse), bottom), top)) + zero)
+		codes[i] = uint8(kernel.RoundToEven(min(max(float32((v-least)*inverse), bottom), top)) + zero)
 	}
 	return -1
 }

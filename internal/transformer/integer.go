@@ -85,7 +85,7 @@ func (in *rounded) position(t int, x []float32, group int) {
 		sum := 0
 		for _, p := range r.pieces {
 			for i, v := range x[p.lo:p.hi] {
-				c := kernel.Nearest(float32(v * inverse))
+				c := kernel.RoundToEven(float32(v * inverse))
 				codes[p.at+i] = c
 				sum += int(int32(c))
 			}
