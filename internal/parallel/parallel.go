@@ -11,17 +11,18 @@ import (
 	"sync/atomic"
 )
 
-// ErrFault is returned when reading mapped memory failed: the file was
-// truncated, or its disk gave an error, while it was in use.
+// ErrFault reports that reading mapped memory failed: the file was truncated, or
+// its disk returned an error, while it was in use.
 var ErrFault = errors.New("the file changed or could not be read while it was in use; run again with a file that stays as it is")
 
 // Workers is the number of goroutines that Do may use.
 func Workers() int { return runtime.GOMAXPROCS(0) }
 
-// Do calls f(worker, i) for every i in [0, n), on at most Workers goroutines;
-// worker < Workers() tells which, for scratch of its own. It stops handing out
-// work at the first error or when ctx ends, and returns the error of the
-// lowest i that failed. A fault on mapped memory becomes ErrFault.
+// Do calls f(worker, i) for every i in [0, n), on at most Workers goroutines.
+// worker, in [0, Workers()), identifies the goroutine, so that f can keep scratch
+// memory for each. Do starts no more calls after the first error or when ctx
+// ends, and returns the error of the lowest i that failed. It turns a fault on
+// mapped memory into ErrFault.
 func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	var (
 		next   atomic.Int64
@@ -59,14 +60,14 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	return first
 }
 
-// Guard calls f and turns a fault on mapped memory into ErrFault. Any other
-// panic goes on.
+// Guard calls f and turns a fault on mapped memory into ErrFault. It does not
+// recover from any other panic.
 func Guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case interface{ Addr() uintptr }: // a runtime.Error for a memory fault
+		case interface{ Addr() uintptr }: // the runtime.Error of a memory fault
 			err = ErrFault
 		default:
 			panic(p)
