@@ -28,7 +28,7 @@ type Entry struct {
 
 // moved reports that e's values stay what they are.
 func (e *Entry) moved() bool {
-	own, ok := e.From.Own()
+	own, ok := e.From.Native()
 	return ok && own == e.To
 }
 
@@ -74,7 +74,7 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 
 // newEntry plans one tensor, whose scheme is to be the one that text names.
 func newEntry(slot model.Slot, from qtensor.Scheme, text string) (Entry, error) {
-	to, ok := from.Own()
+	to, ok := from.Native()
 	if text != Keep {
 		var err error
 		if to, err = qtensor.ParseScheme(text); err != nil {

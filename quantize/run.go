@@ -81,7 +81,7 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []
 	if e.moved() {
 		readers := make([]qtensor.Reader, parallel.Workers())
 		return dst, eachFinite(ctx, src, func(worker, r int) error {
-			readers[worker].Move(dst, src, r)
+			readers[worker].Transcode(dst, src, r)
 			return nil
 		})
 	}

@@ -28,8 +28,8 @@ func plain(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
 
 func plainGroup(x []float32, s qtensor.Scheme) {
 	half := func(v float64) float64 {
-		bits, _ := qtensor.Half(float32(v))
-		return float64(qtensor.FromHalf(bits))
+		bits, _ := qtensor.ToFloat16(float32(v))
+		return float64(qtensor.FromFloat16(bits))
 	}
 	lo, hi := bounds(x)
 	first, last := s.Codes()

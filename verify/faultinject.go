@@ -69,7 +69,7 @@ func dropBias(s *specimen) (*injected, string) {
 		if w := s.m.Tensors[model.Name(s.block, k+model.BiasSuffix)]; w != nil {
 			x := make([]float32, w.Cols)
 			new(qtensor.Reader).Row(x, w, 0)
-			if v := abs(x[qtensor.Largest(x)]); v > largest {
+			if v := abs(x[qtensor.LargestMagnitude(x)]); v > largest {
 				kind, largest = k+model.BiasSuffix, v
 			}
 		}

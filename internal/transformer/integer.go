@@ -57,7 +57,7 @@ func (in *rounded) terms() int { return in.factors.width }
 
 // round rounds x for layers stored by s, which is of no float kind.
 func (d *Decoder) round(x rows, s qtensor.Scheme) *rounded {
-	own, _ := s.Own()
+	own, _ := s.Native()
 	group := d.arithmetic.Activations.Group
 	if group == 0 {
 		group = s.Columns(x.width)
@@ -102,7 +102,7 @@ func (in *rounded) position(t int, x []float32, group int) {
 // 127, and what turns them into codes. A group whose inverse is beyond float32
 // is zeros. If an element is not finite the scale is NaN, and so is every output.
 func scales(x []float32) (scale, inverse float32) {
-	most := float32(math.Abs(float64(x[qtensor.Largest(x)])))
+	most := float32(math.Abs(float64(x[qtensor.LargestMagnitude(x)])))
 	if !(most <= math.MaxFloat32) {
 		return float32(math.NaN()), 0
 	}
@@ -155,7 +155,7 @@ func (l *lane) integerProduct(in *rounded, p product, r, n int) {
 // terms of the first position, (terms, n).
 func (l *lane) codeRow(in *rounded, w *qtensor.Matrix, r, i, n int) {
 	codes, scale, offset := l.reader.Integers(w, r)
-	own, _ := w.Scheme.Own()
+	own, _ := w.Scheme.Native()
 	zero := []float32{-float32(own.Zero())}
 	if in.asym {
 		zero[0] = 0

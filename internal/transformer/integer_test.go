@@ -86,7 +86,7 @@ func randomMatrix(t *testing.T, r *rand.Rand, s qtensor.Scheme, rows, cols int) 
 
 func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, n int) {
 	t.Helper()
-	own, _ := w.Scheme.Own()
+	own, _ := w.Scheme.Native()
 	weightGroup, inputGroup := own.Group, a.Group
 	if weightGroup == 0 {
 		weightGroup = w.Cols
@@ -198,7 +198,7 @@ func TestIntegerProductIsClose(t *testing.T) {
 				total += math.Abs(float64(v))
 			}
 			for i := range x.n {
-				most := math.Abs(float64(x.row(i)[qtensor.Largest(x.row(i))]))
+				most := math.Abs(float64(x.row(i)[qtensor.LargestMagnitude(x.row(i))]))
 				if e, limit := math.Abs(float64(y.row(i)[j]-exact.row(i)[j])), 0.51*total*most/127; e > limit {
 					t.Errorf("group %d: output (%d, %d) is off by %g, more than %g", group, i, j, e, limit)
 				}
