@@ -270,7 +270,7 @@ func (r *calibrated) block(step, runs int) error {
 	if runs > 1 {
 		rewind = r.mark(step)
 	}
-	for stage := range r.coarse.Stages() {
+	for stage := range r.coarse.GroupsPerStep() {
 		rewind()
 		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
 		for range runs {
@@ -305,7 +305,7 @@ type visit struct {
 // visit looks at the input of v's stage. through goes there from the start of
 // the block, and on to its end; else both traces stand there.
 func (r *calibrated) visit(v *visit, through bool) error {
-	for stage := range r.coarse.Stages() {
+	for stage := range r.coarse.GroupsPerStep() {
 		if !through && stage != v.stage {
 			continue
 		}
