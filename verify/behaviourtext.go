@@ -182,8 +182,8 @@ func (c *Continuations) picture() template.HTML {
 	return template.HTML(c.columns(counts, width).SVG("prefixes"))
 }
 
-func (c *Continuations) columns(counts []int, width int) *chart.Columns {
-	picture := &chart.Columns{
+func (c *Continuations) columns(counts []int, width int) *chart.ColumnChart {
+	picture := &chart.ColumnChart{
 		Title: "Where texts part", About: "How many continuations part after how many tokens.",
 		XAxis: "tokens before they part", YAxis: "prompts", Edges: []float64{0},
 	}
@@ -197,7 +197,7 @@ func (c *Continuations) columns(counts []int, width int) *chart.Columns {
 			picture.Marks = append(picture.Marks, chart.Mark{At: i, Text: mark})
 		}
 		picture.Edges = append(picture.Edges, float64((i+1)*width))
-		picture.Of = append(picture.Of, chart.Column{Value: float64(n), About: about})
+		picture.Columns = append(picture.Columns, chart.Column{Value: float64(n), About: about})
 	}
 	return picture
 }

@@ -203,7 +203,7 @@ func (r *Report) gatePicture(c *Check, i int) template.HTML {
 
 // picture draws h.
 func (h *Histogram) picture() template.HTML {
-	c := chart.Columns{
+	c := chart.ColumnChart{
 		Title: "Divergence of positions", About: "How many positions have a divergence in each range, in nats.",
 		XAxis: "KL, nats (each step about 1.5 times the one before)", YAxis: "positions", Log: true,
 	}
@@ -211,7 +211,7 @@ func (h *Histogram) picture() template.HTML {
 		c.Edges = append(c.Edges, float64(e))
 	}
 	for i, n := range h.Counts {
-		c.Of = append(c.Of, chart.Column{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", figure(h.Edges[i]), figure(h.Edges[i+1]), n)})
+		c.Columns = append(c.Columns, chart.Column{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", figure(h.Edges[i]), figure(h.Edges[i+1]), n)})
 	}
 	return template.HTML(c.SVG("kl"))
 }
@@ -221,7 +221,7 @@ func (r *Report) promptsPicture() template.HTML {
 	if len(r.Prompts) < 2 || !r.Metrics.KLMean.Known() {
 		return ""
 	}
-	c := chart.Columns{
+	c := chart.ColumnChart{
 		Title: "Divergence of prompts", About: "Mean divergence of each prompt, in nats per token.",
 		XAxis: "prompt", YAxis: "mean KL, nats per token", Edges: []float64{-0.5},
 	}
@@ -231,7 +231,7 @@ func (r *Report) promptsPicture() template.HTML {
 			c.Marks = append(c.Marks, chart.Mark{At: i, Text: strconv.Itoa(i)})
 		}
 		c.Edges = append(c.Edges, float64(i)+0.5)
-		c.Of = append(c.Of, chart.Column{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, figure(p.KLMean))})
+		c.Columns = append(c.Columns, chart.Column{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, figure(p.KLMean))})
 	}
 	return template.HTML(c.SVG("prompts"))
 }

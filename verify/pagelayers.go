@@ -11,7 +11,7 @@ import (
 
 // stagePicture draws what each stage costs.
 func (r *Report) stagePicture() template.HTML {
-	b := chart.Bars{Title: "What each stage costs", About: "Divergence that each stage adds, in nats per token."}
+	b := chart.BarChart{Title: "What each stage costs", About: "Divergence that each stage adds, in nats per token."}
 	most := Value(0)
 	for _, s := range r.Stages {
 		most = max(most, s.Added)
@@ -20,9 +20,9 @@ func (r *Report) stagePicture() template.HTML {
 		if s.Stage == stageSource {
 			continue
 		}
-		b.Of = append(b.Of, chart.Bar{Name: shown(s.title()), Text: figure(s.Added), Value: float64(s.Added), Loud: s.Stage == stageConverted && s.Added == most && most > 0})
+		b.Bars = append(b.Bars, chart.Bar{Name: shown(s.title()), Text: figure(s.Added), Value: float64(s.Added), Highlight: s.Stage == stageConverted && s.Added == most && most > 0})
 	}
-	if len(b.Of) == 0 {
+	if len(b.Bars) == 0 {
 		return ""
 	}
 	return template.HTML(b.SVG("stages"))
@@ -80,7 +80,7 @@ func (r *Report) layerPicture() template.HTML {
 	if len(steps) < 2 {
 		return ""
 	}
-	l := chart.Lines{
+	l := chart.LineChart{
 		Title: "Error by step", XAxis: "step", YAxis: "error, relative to the reference",
 		About: fmt.Sprintf("By step, on a logarithmic axis: the most that an operation adds, what rounding explains of it, and the error of the stream behind the step, which is %s at the end.", figure(steps[len(steps)-1].Stream)),
 	}
@@ -94,10 +94,10 @@ func (r *Report) layerPicture() template.HTML {
 			l.Marks = append(l.Marks, chart.Mark{At: i, Text: s.Name})
 		}
 		if s.first {
-			l.Loud = &chart.Mark{At: i, Text: shown(r.FirstDivergence.Operation)}
+			l.Highlight = &chart.Mark{At: i, Text: shown(r.FirstDivergence.Operation)}
 		}
 	}
-	l.Of = []chart.Line{adds, stream, explained}
+	l.Lines = []chart.Line{adds, stream, explained}
 	return template.HTML(l.SVG("layers"))
 }
 
