@@ -65,9 +65,13 @@ type form struct {
 	fromF16  func(dst []float32, src []byte)
 	fromBF16 func(dst []float32, src []byte)
 	fromF32  func(dst []float32, src []byte)
-	split    [3]func(dst, src []uint8, shift uint, or bool)                         // Unpack for 1, 2 and 4 bits; len(src) is a multiple of 16
-	grid     func(x, power, scale, inverse []float32, bottom, top float32) stripes  // GridErrors for any len(x); scale and inverse have width elements
-	affine   func(dst []float32, codes []uint8, scale, offset []float32, group int) // group is a multiple of width, and every group is whole
+
+	// split is Unpack for 1, 2 and 4 bits. len(src) is a multiple of 16.
+	split [3]func(dst, src []uint8, shift uint, or bool)
+	// grid is GridErrors, for any len(x). scale and inverse have width elements.
+	grid func(x, power, scale, inverse []float32, bottom, top float32) stripes
+	// affine is Affine. group is a multiple of width, and every group is whole.
+	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
 }
 
 // best is the form in use: the fastest that the processor can run.

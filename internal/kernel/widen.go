@@ -26,12 +26,12 @@ func FromF32(dst []float32, src []byte) {
 	best.fromF32(dst, src)
 }
 
-// Unpack expands packed codes to one code per byte. Code i occupies bits bits of
-// src[i*bits/8], from bit (i*bits)%8 up; bit 0 is the lowest. Unpack sets dst[i]
-// to the code shifted left by shift or, if or is true, ORs the shifted code into
-// dst[i], which assembles codes that are stored as several planes. It panics
-// unless bits is 1, 2, 4 or 8, the shifted code fits in a byte, and src holds
-// exactly len(dst) codes.
+// Unpack expands packed codes to one code per byte. Code i starts at bit
+// (i*bits)%8 of src[i*bits/8], where bit 0 is the lowest. Unpack sets dst[i] to the
+// code shifted left by shift or, if or is true, ORs the shifted code into dst[i],
+// which assembles codes that are stored as several planes. It panics unless bits
+// is 1, 2, 4 or 8, the shifted code fits in a byte, and src holds exactly len(dst)
+// codes.
 func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
 	check(bits == 1 || bits == 2 || bits == 4 || bits == 8, "Unpack: bits")
 	check(uint(bits)+shift <= 8, "Unpack: shift")

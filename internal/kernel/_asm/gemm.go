@@ -48,8 +48,8 @@ func (w walk) advance(n int) {
 	}
 }
 
-// tile generates a tile function that multiplies rows rows of a by cols rows of
-// b, for m such groups of rows of a and n such groups of rows of b.
+// tile generates a tile function for m groups of rows of a and n groups of rows of
+// b. A group of a has the given number of rows, and a group of b has cols rows.
 func (s isa) tile(rows, cols int) {
 	name := fmt.Sprintf("tile%dx%d%s", rows, cols, s.suffix)
 	TEXT(name, NOSPLIT, "func(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)")
