@@ -14,21 +14,21 @@ import (
 	"thimble/verify"
 )
 
-// A baselineCheck is what Policy, Baseline, UpdateBaseline and Bench ask for.
+// A baselineCheck holds the files of Policy, Baseline and Bench.
 type baselineCheck struct {
 	policy *verify.Policy // not nil
 	path   string         // of the baseline, or empty
-	before *verify.Report // nil where there is none yet
+	before *verify.Report // nil if there is none yet
 	update bool
-	bench  string // path of what holds speed
+	bench  string // path of the file with speed
 	speed  *verify.Speed
 }
 
-// readBaseline reads the files, before any work.
+// readBaseline reads the files before any work starts.
 func (v *verification) readBaseline(ctx context.Context) (*baselineCheck, error) {
 	b := &baselineCheck{policy: new(verify.Policy), path: v.Baseline, update: v.UpdateBaseline, bench: v.Bench}
 	if b.update && b.path == "" {
-		return nil, errors.New("--update-baseline wants --baseline FILE, which it writes")
+		return nil, errors.New("--update-baseline needs --baseline FILE, the file to write")
 	}
 	if v.Policy != "" {
 		text, err := ReadText(ctx, v.Policy, strictyaml.Limit)
@@ -63,7 +63,7 @@ func (b *baselineCheck) read(ctx context.Context) error {
 	case errors.Is(err, fs.ErrNotExist) && b.update:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("--baseline %s: there is no such file; --update-baseline makes it of this run", defect.Printable(b.path))
+		return fmt.Errorf("--baseline %s: there is no such file; --update-baseline writes this run to it", defect.Printable(b.path))
 	case err != nil:
 		return fmt.Errorf("--baseline: %w", err)
 	}
@@ -73,8 +73,8 @@ func (b *baselineCheck) read(ctx context.Context) error {
 	return nil
 }
 
-// check finds, before any work, that the figures of bench are of another model, or
-// that the baseline cannot be written. inputs are paths that it may not replace.
+// check returns an error, before any work, if the figures of bench are of another model
+// or the baseline cannot be written. inputs are paths that it must not replace.
 func (b *baselineCheck) check(info *verify.ModelInfo, inputs []string) error {
 	if b.speed != nil && b.speed.SHA256 != info.SHA256 {
 		return fmt.Errorf("--bench %s: its sha256 is %.12s, the model's %.12s: it timed another file", defect.Printable(b.bench), defect.Printable(b.speed.SHA256), info.SHA256)
@@ -88,7 +88,7 @@ func (b *baselineCheck) check(info *verify.ModelInfo, inputs []string) error {
 	return nil
 }
 
-// files are what exists of the files that no report may replace.
+// files returns the existing files that no report may replace.
 func (b *baselineCheck) files() (all []string) {
 	for _, path := range []string{b.path, b.bench} {
 		if path == "" {
@@ -101,8 +101,7 @@ func (b *baselineCheck) files() (all []string) {
 	return all
 }
 
-// compare completes the report with the speed of the model and compares it with the
-// baseline.
+// compare adds the speed to the report and compares it with the baseline.
 func (b *baselineCheck) compare(report *verify.Report, seed uint64) error {
 	report.Speed = b.speed
 	if b.path == "" {
@@ -111,7 +110,7 @@ func (b *baselineCheck) compare(report *verify.Report, seed uint64) error {
 	return report.HoldTo(b.before, b.path, b.policy.Tolerance, seed)
 }
 
-// keep writes the baseline, where it is asked to and may.
+// keep writes the baseline if UpdateBaseline is set and the report allows it.
 func (b *baselineCheck) keep(report *verify.Report, inputs []string) error {
 	if !b.update || !report.Pass || b.before != nil && !report.Improved() {
 		return nil

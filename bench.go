@@ -18,8 +18,8 @@ type BenchOptions struct {
 	Set        []string // overrides of a checkpoint's config
 	Prefill    int      // tokens of a prompt fed at once
 	Decode     int      // tokens fed one by one after it
-	FitContext bool     // shorten the prompt to the model's context, rather than fail
-	Runs       int      // that are counted, after one that is not
+	FitContext bool     // shorten the prompt to the model's context instead of failing
+	Runs       int      // number of timed runs, after one warm-up
 	Arithmetic Arithmetic
 }
 
@@ -51,7 +51,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	s := &verify.Speed{
 		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: linearFLOP(&m.Spec), Arithmetic: verify.Describe(o.Arithmetic),
 	}
-	timed := false // the peak is of the counted runs
+	timed := false // the peak is of the timed runs
 	for run := range o.Runs + 1 {
 		prefill, decode, err := timeOnce(ctx, g, o.Prefill, o.Decode)
 		if err != nil {
@@ -72,7 +72,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	return s, err
 }
 
-// linearFLOP is the floating-point operations of the linear layers for one token.
+// linearFLOP returns the floating-point operations of the linear layers for one token.
 func linearFLOP(s *model.Spec) (n float64) {
 	for _, slot := range s.Slots() {
 		if slot.Role == model.Linear {
@@ -82,8 +82,8 @@ func linearFLOP(s *model.Spec) (n float64) {
 	return n
 }
 
-// timeOnce returns the speed of one prompt, with the logits after its last token,
-// and of the tokens after it, with the logits after each, in tokens a second.
+// timeOnce returns the speed of one prompt, including the logits after its last token,
+// and of the tokens after it, including the logits after each, in tokens per second.
 func timeOnce(ctx context.Context, g *generate.Generator, prompt, steps int) (prefill, decode float64, err error) {
 	ids := make([]int, prompt+steps)
 	for i := range ids {

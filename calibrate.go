@@ -13,50 +13,51 @@ import (
 	"thimble/quantize"
 )
 
-// Calibration says on which texts a method measures the errors of rounding.
+// Calibration names the texts on which a method measures rounding errors.
 type Calibration struct {
-	// Texts are paths of plain text, or of JSON lines that hold conversations,
-	// told by their ending .jsonl or .ndjson. Where a method needs texts and none
-	// is named, it uses a built-in one.
+	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
+	// lines that hold conversations. A method that needs texts uses a built-in one if
+	// there are none.
 	Texts   []string
-	Tokens  int     // how many tokens of the texts are used; 0 is the recipe's number, or 16384
-	Context int     // tokens of each piece; 0 is the recipe's number, or 512 (the model's context if that is less)
-	Seed    *uint64 // draws the pieces; nil is the recipe's seed, or 0, which takes the first of each stretch
+	Tokens  int     // number of tokens to use; 0 is the recipe's number, or 16384
+	Context int     // tokens in a piece; 0 is the recipe's number, or 512 (the model's context if that is less)
+	Seed    *uint64 // chooses the pieces; nil is the recipe's seed, or 0, which takes the first of each stretch
 
-	// Render is the command that renders chat templates in a process of its own,
-	// which a template cannot escape: a program that calls ServeTemplates.
-	// Conversations are refused without it.
+	// Render is the command line of a program that calls ServeTemplates. It renders chat
+	// templates, which are untrusted code, in a process of its own. Without it,
+	// conversations are an error.
 	Render []string
 }
 
-// The usual amounts of calibration text, in tokens.
+// The default amounts of calibration text, in tokens.
 const (
 	CalibrationTokens  = 16384
 	CalibrationContext = 512
 )
 
-// builtinText is what calibrates where no text is named.
+// builtinText is the calibration text if none is named.
 const builtinText = "trained/calibration.txt"
 
-// calibrates reports whether recipe r is to be calibrated, and sets the method that
-// goes with texts if r names none.
+// calibrates reports whether a run with recipe r calibrates. If so and r names no
+// method, it sets r's method.
 func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
 	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil
 	if r.Method == "" && wanted {
-		r.Method = quantize.MethodGPTQ
+		r.Method = CalibratedMethod
 	}
-	return wanted || r.Method != "" && r.Method != quantize.MethodRTN
+	return wanted || quantize.NeedsTexts(r.Method)
 }
 
-// calibrationTexts are texts in a model's tokens.
+// calibrationTexts are the calibration texts in a model's tokens.
 type calibrationTexts struct {
-	*quantize.Calibration                   // nil if the recipe is not to be calibrated
-	special               func(id int) bool // tells special tokens
-	note                  string            // which text it is, where the user did not say
+	*quantize.Calibration                   // nil without calibration
+	special               func(id int) bool // reports whether a token is special
+	note                  string            // which text it is, if the user named none
 }
 
-// readCalibration returns the texts that o or recipe r names, in m's tokens, and
-// writes into r which they are. holdOut keeps some pieces apart, to be measured on.
+// readCalibration reads the texts that o names, or the built-in one, and records in r
+// which they are. If r records texts already, they must be the same. holdOut leaves
+// some pieces out, to measure on.
 func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Recipe, budgeted, holdOut bool, progress Progress) (cal calibrationTexts, err error) {
 	if !calibrates(o, r, budgeted) {
 		for _, given := range []struct {
@@ -112,8 +113,8 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	return cal, nil
 }
 
-// amounts are how much of the texts is used: what o says, else what the recipe's
-// texts say, else the usual amounts.
+// amounts returns how much of the texts to use: the values of o, otherwise those of the
+// recipe, otherwise the defaults.
 func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
 	want := quantize.Texts{Tokens: CalibrationTokens, Context: min(CalibrationContext, m.Spec.Context)}
 	if recipe != nil {
@@ -131,8 +132,8 @@ func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.T
 	return want
 }
 
-// cutPieces cuts ids. If some are to be held out and the texts would be used up, an
-// eighth of the pieces is left.
+// cutPieces cuts ids into pieces. If holdOut is set and no piece would be left over, it
+// leaves out an eighth of them.
 func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize.Calibration, error) {
 	cal, err := quantize.Pieces(ids, want.Tokens, want.Context, bos, want.Seed)
 	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
@@ -142,13 +143,13 @@ func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize
 	return quantize.Pieces(ids, (n-max(1, n/8))*want.Context, want.Context, bos, want.Seed)
 }
 
-// A textFile is a text that was read.
+// A textFile is a text and where it came from.
 type textFile struct {
 	path    string // "" for the built-in text
 	content string
 }
 
-// read reads the files of o, or the built-in text.
+// read reads the texts of o, or the built-in one.
 func (o *Calibration) read(ctx context.Context) (files []textFile, note string, err error) {
 	for _, path := range o.Texts {
 		content, err := ReadText(ctx, path, MaxText)
@@ -161,5 +162,5 @@ func (o *Calibration) read(ctx context.Context) (files []textFile, note string, 
 		return files, "", nil
 	}
 	content, err := fixtures.Trained.ReadFile(builtinText)
-	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text of the kind that the model will meet does better", err
+	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text like that which the model will see does better", err
 }

@@ -15,21 +15,21 @@ import (
 	"thimble/internal/units"
 )
 
-// ServeTemplates renders chat templates for another process: it reads requests
-// from r and writes answers to w until r ends. It is what the program that
-// Calibration.Render names has to run.
+// ServeTemplates renders chat templates for another process: it reads requests from
+// r and writes responses to w until r ends. The program that Calibration.Render names
+// calls it.
 func ServeTemplates(r io.Reader, w io.Writer) error { return chat.Serve(r, w) }
 
-// maxLine bounds one conversation, in bytes.
+// maxLine is the length of the longest conversation, in bytes.
 const maxLine = 16 << 20
 
-// isChats reports whether a file is JSON lines, which its name says.
+// isChats reports whether the extension of path says that it is JSON lines.
 func isChats(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
 	return ext == ".jsonl" || ext == ".ndjson"
 }
 
-// A chatFile is JSON lines with conversations or texts.
+// A chatFile is a file of JSON lines with conversations or texts.
 type chatFile struct {
 	path, text string
 	model      string // path, for errors
@@ -38,9 +38,9 @@ type chatFile struct {
 	render     []string // see Calibration.Render
 }
 
-// tokens returns the tokens of the lines, one after the other. A text is encoded
-// like any other. A conversation is encoded as the model's template renders it, with
-// nothing added, as transformers does.
+// tokens returns the tokens of all lines. It encodes a text like any other text, and a
+// conversation as the model's template renders it, adding nothing, as transformers
+// does.
 func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64)) (ids []int, err error) {
 	var renderer *chat.Process
 	base := 0
@@ -79,11 +79,11 @@ func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64))
 	return ids, nil
 }
 
-// start starts a process that renders the model's template, for the conversation
-// in line n.
+// start starts a process that renders the model's template. n is the line of the first
+// conversation, for errors.
 func (f *chatFile) start(ctx context.Context, n int) (*chat.Process, error) {
 	if f.data.ChatTemplate == "" {
-		return nil, fmt.Errorf("%s: line %d is a conversation, and %s has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja beside its weights, or give plain text or lines of {\"text\": ...}",
+		return nil, fmt.Errorf("%s: line %d is a conversation, and %s has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja next to its weights, or give plain text or lines of {\"text\": ...}",
 			defect.Printable(f.path), n, defect.Printable(f.model))
 	}
 	if len(f.render) == 0 {

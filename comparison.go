@@ -5,24 +5,24 @@ import (
 	"errors"
 
 	"thimble/internal/model"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // A comparison is what a model is compared with.
 type comparison struct {
-	reference verify.Subject // nil to measure perplexity alone
-	prompts   []verify.Prompt
+	reference reference.Reference // nil to measure perplexity alone
+	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
-	source    *model.Model // that is the reference, or nil
+	source    *model.Model // the model that is the reference, or nil
 }
 
-// cachedFloats is how many floats of the reference Attribute keeps, rather than run
-// it again for every stage: 256 MB.
+// cachedFloats bounds the hidden states of the reference that Attribute keeps instead
+// of running it again for every stage: 256 MB.
 const cachedFloats = 1 << 26
 
-// comparison opens what the options name. selfTest takes a text of its own where
-// none is named.
+// comparison opens the reference that the options name. With selfTest it uses a
+// built-in text if none is named.
 func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparison, error) {
 	switch {
 	case v.Reference == "" && v.Text == "" && v.Tasks == "" && !selfTest:
@@ -32,7 +32,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 	case v.Reference != "":
 		return v.referenceFile()
 	}
-	var prompts []verify.Prompt
+	var prompts []reference.Prompt
 	var err error
 	switch {
 	case v.Text != "":
@@ -51,7 +51,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 
 // referenceFile opens Reference.
 func (v *verification) referenceFile() (*comparison, error) {
-	r, err := verify.OpenReference(v.Reference)
+	r, err := reference.Open(v.Reference)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,8 @@ func (v *verification) referenceFile() (*comparison, error) {
 	return &comparison{reference: r, prompts: r.Prompts(), files: []string{v.Reference}, close: r.Close}, nil
 }
 
-// against opens Against, which scores prompts, if there are any.
-func (v *verification) against(prompts []verify.Prompt) (*comparison, error) {
+// against opens Against as the reference for prompts.
+func (v *verification) against(prompts []reference.Prompt) (*comparison, error) {
 	source, err := openVerified(v.Against, overridesFor(v.Set, v.Against, v.Model))
 	if err != nil {
 		return nil, err
@@ -71,12 +71,14 @@ func (v *verification) against(prompts []verify.Prompt) (*comparison, error) {
 	if prompts == nil {
 		return with, nil
 	}
-	if with.reference, err = verify.NewSubject(source, 0); err != nil {
+	scorer, err := reference.NewScorer(source, Arithmetic{}, 0)
+	if err != nil {
 		source.Close()
 		return nil, err
 	}
 	if v.Attribute {
-		with.reference = verify.Remember(with.reference, cachedFloats/source.Spec.Hidden)
+		scorer = reference.CacheLogits(scorer, cachedFloats/source.Spec.Hidden)
 	}
+	with.reference = reference.FromScorer(scorer)
 	return with, nil
 }

@@ -17,6 +17,7 @@ import (
 	"thimble/quantize"
 	"thimble/verify"
 	"thimble/verify/curve"
+	"thimble/verify/reference"
 )
 
 // CurveOptions say what Curve makes and measures.
@@ -27,11 +28,11 @@ type CurveOptions struct {
 	Context int      // tokens in a chunk of a text, of which the second half is scored; 0 is 512
 	Chunks  int      // first chunks of each text that are used; 0 is all
 
-	// Rows come from a YAML file, from Sizes, or both; without either they are five
+	// Rows come from a YAML file, from Sizes, or both. With neither, there are five rows,
 	// from 4.5 to 8 bits per weight.
 	RowsFile string
 	Sizes    []string // such as "92MB"
-	Schemes  []string // that Sizes choose from; none are DefaultSchemes
+	Schemes  []string // that Sizes choose from; nil is DefaultSchemes
 	Target   string   // program that must be able to run the files of Sizes
 
 	Calibration Calibration
@@ -44,8 +45,8 @@ type CurveOptions struct {
 	Progress Progress
 }
 
-// Curve makes the file that Quantize would make, once for each row, and compares
-// each with the model on every text. One survey serves all rows with a budget.
+// Curve makes, for each row, the file that Quantize would make, and compares it with
+// the model on every text. All rows with a budget share one survey.
 func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 	d := &curveRun{CurveOptions: o}
 	if err := d.check(ctx); err != nil {
@@ -77,12 +78,12 @@ type curveRun struct {
 	names   []string // of the texts
 	m       *model.Model
 	folder  *folder
-	keep    []string // containers that stay in the folder
-	prompts [][]verify.Prompt
+	keep    []string // names of the containers to keep in the folder
+	prompts [][]reference.Prompt
 	texts   calibrationTexts
 }
 
-// check reads what names rows, texts and peers, before a model is opened.
+// check reads the rows, the peers and the names of the texts. It needs no model.
 func (d *curveRun) check(ctx context.Context) (err error) {
 	d.report = &curve.Report{Model: d.Model, Cores: runtime.GOMAXPROCS(0)}
 	if d.rows, err = d.readRows(ctx); err != nil {
@@ -116,8 +117,8 @@ func (d *curveRun) check(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare finds everything that could fail before anything long starts: it checks
-// the folder, cuts the texts, calibrates, surveys and plans all rows.
+// prepare does what could fail before anything long starts: it checks the folder,
+// splits the texts, reads the calibration texts, surveys, and plans all rows.
 func (d *curveRun) prepare(ctx context.Context) (err error) {
 	if d.keep, err = d.keptFiles(); err != nil {
 		return err
@@ -157,11 +158,11 @@ func (d *curveRun) plan(ctx context.Context) error {
 	return nil
 }
 
-// calibrate reads the texts, if any row wants them.
+// calibrate reads the calibration texts if any row needs them.
 func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	shared := &Recipe{}
 	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
-		shared.Method = quantize.MethodGPTQ
+		shared.Method = CalibratedMethod
 	}
 	if d.texts, err = readCalibration(ctx, d.m, &d.Calibration, shared, false, false, d.Progress); err != nil {
 		return err
@@ -180,7 +181,7 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	return nil
 }
 
-// survey surveys all schemes that some row may choose, and tells each row its own.
+// survey completes the budgets, and surveys all schemes that any row chooses from.
 func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 	var all []qtensor.Scheme
 	for _, r := range d.rows {
@@ -188,10 +189,10 @@ func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 			continue
 		}
 		var err error
-		if r.schemes, err = candidateSchemes(r.budget.Schemes, d.m, r.target); err != nil {
+		if r.budget, err = budgetFor(d.m, r.budget, r.target); err != nil {
 			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 		}
-		for _, s := range r.schemes {
+		for _, s := range r.budget.Schemes {
 			if !slices.Contains(all, s) {
 				all = append(all, s)
 			}
@@ -205,17 +206,17 @@ func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 	return takeSurvey(ctx, d.m, d.texts.Calibration, all, d.Progress)
 }
 
-// cachedBytes is how much of the reference's final hidden states is kept, so that it
+// cachedBytes bounds the final hidden states of the reference that are kept, so that it
 // runs once for all rows.
 const cachedBytes = 128 << 20
 
-// measure makes every row's file and compares it with the model.
+// measure makes the file of every row and compares it with the model.
 func (d *curveRun) measure(ctx context.Context) error {
-	ref, err := verify.NewSubject(d.m, 0)
+	scorer, err := reference.NewScorer(d.m, Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
-	var hashed []string // if some row makes a file
+	var hashed []string // files to hash, if any row makes a container
 	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
 		hashed = d.m.Files
 	}
@@ -224,7 +225,7 @@ func (d *curveRun) measure(ctx context.Context) error {
 		return err
 	}
 	defer sources.stop()
-	ref = verify.Remember(ref, cachedBytes/(4*d.m.Spec.Hidden))
+	ref := reference.FromScorer(reference.CacheLogits(scorer, cachedBytes/(4*d.m.Spec.Hidden)))
 	for i, r := range d.rows {
 		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
 		if err := d.measureRow(ctx, r, sources, ref, label); err != nil {
@@ -234,7 +235,7 @@ func (d *curveRun) measure(ctx context.Context) error {
 	return nil
 }
 
-func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref verify.Subject, label string) error {
+func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref reference.Reference, label string) error {
 	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series}
 	out := r.file
 	if out == "" {
@@ -258,24 +259,24 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 		return err
 	}
 	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
-	subject, err := verify.NewSubject(q, 0)
+	scorer, err := reference.NewScorer(q, Arithmetic{}, 0)
 	if err != nil {
 		return err
 	}
 	tokens := d.Progress.stage(label+": verify", Tokens)
 	for i := range d.prompts {
-		r, err := verify.Run(ctx, ref, subject, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
+		r, err := verify.Run(ctx, ref, scorer, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
 		if err != nil {
 			return err
 		}
 		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = r.Metrics.Tokens, r.Metrics.PPLReference
-		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics))
+		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics.Summary))
 	}
 	d.report.Rows = append(d.report.Rows, done)
 	return nil
 }
 
-// write makes r's container.
+// write makes the container of r.
 func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, label string) error {
 	var texts *quantize.Calibration
 	if r.calibrated {
@@ -288,7 +289,7 @@ func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, lab
 	return err
 }
 
-// publish puts the files into the folder, if there is one.
+// publish writes the files to the folder, if there is one.
 func (d *curveRun) publish(ctx context.Context) error {
 	if d.Folder == "" {
 		return nil
@@ -310,9 +311,9 @@ func (d *curveRun) publish(ctx context.Context) error {
 	return nil
 }
 
-// startCost measures a cost from now until stop.
+// startCost starts to measure a cost; stop ends it.
 func startCost(c *curve.Cost) (stop func()) {
-	debug.FreeOSMemory() // earlier garbage is not part of it
+	debug.FreeOSMemory() // earlier garbage does not count
 	known, start := resetPeak(), time.Now()
 	return func() {
 		c.Seconds = time.Since(start).Seconds()
@@ -328,12 +329,12 @@ const (
 	curveData   = "curve.json"
 )
 
-// reportFiles are the names of the files for texts of these names.
+// reportFiles returns the names of the files for texts of these names.
 func reportFiles(texts []string) []string {
 	return append(curve.Pictures(texts), curveReport, curveData)
 }
 
-// filesOf are the charts, the report and the data.
+// filesOf returns the charts, the report and the data.
 func filesOf(r *curve.Report) (files []namedFile, err error) {
 	var names []string
 	for _, t := range r.Texts {
@@ -346,7 +347,7 @@ func filesOf(r *curve.Report) (files []namedFile, err error) {
 	return append(files, namedFile{curveReport, []byte(r.Markdown())}, namedFile{curveData, data}), err
 }
 
-// givenFiles are the files of rows that are measured as they are.
+// givenFiles returns the existing files that rows name.
 func givenFiles(rows []*row) (files []string) {
 	for _, r := range rows {
 		if r.file != "" {
@@ -356,7 +357,7 @@ func givenFiles(rows []*row) (files []string) {
 	return files
 }
 
-// keptFiles are the containers that Keep asks for.
+// keptFiles returns the names of the containers to keep.
 func (d *curveRun) keptFiles() (names []string, err error) {
 	if !d.Keep {
 		return nil, nil

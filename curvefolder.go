@@ -11,11 +11,11 @@ import (
 	"thimble/internal/defect"
 )
 
-// A folder takes a curve's files, all of them at the end. Until then they are in a
-// hidden folder beside it, which a failed run removes.
+// A folder receives the files of a curve, all of them at the end. Until then they are in
+// a hidden folder next to it, which a failed run removes.
 type folder struct {
-	path    string // "" if nothing is kept
-	there   bool   // before the run
+	path    string // "" if the curve writes no files
+	there   bool   // it existed before the run
 	options atomicfile.Options
 	hidden  string
 }
@@ -54,7 +54,7 @@ func newFolder(path string, overwrite bool, names, inputs []string) (*folder, er
 
 // open makes the hidden folder.
 func (f *folder) open() (err error) {
-	beside := "" // the system's folder for such things
+	beside := "" // the system's directory for temporary files
 	switch {
 	case f.there:
 		beside = f.path
@@ -65,14 +65,14 @@ func (f *folder) open() (err error) {
 	return err
 }
 
-// file is the path of a container until it is published.
+// file returns the path of a container until it is published.
 func (f *folder) file(name string) string { return filepath.Join(f.hidden, name) }
 
-// close removes what is left of the hidden folder.
+// close removes the hidden folder.
 func (f *folder) close() { os.RemoveAll(f.hidden) }
 
-// publish moves the containers of these names to path and writes the texts there.
-// If it fails, it removes what it has put there.
+// publish moves the named containers to path and writes the texts there. If it fails, it
+// removes what it has put there.
 func (f *folder) publish(containers []string, texts []namedFile) (err error) {
 	var placed []string
 	defer func() {
@@ -92,7 +92,7 @@ func (f *folder) publish(containers []string, texts []namedFile) (err error) {
 	}
 	for _, name := range containers {
 		to := filepath.Join(f.path, name)
-		if err := atomicfile.Check(to, f.options); err != nil { // somebody else may have written it meanwhile
+		if err := atomicfile.Check(to, f.options); err != nil { // another process may have written it meanwhile
 			return err
 		}
 		if err := os.Rename(f.file(name), to); err != nil {
@@ -110,7 +110,7 @@ func (f *folder) publish(containers []string, texts []namedFile) (err error) {
 	return nil
 }
 
-// A namedFile will be written.
+// A namedFile is a file to write.
 type namedFile struct {
 	name string
 	text []byte

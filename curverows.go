@@ -10,18 +10,17 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/strictyaml"
 	"thimble/internal/units"
 	"thimble/quantize"
 	"thimble/verify/curve"
 )
 
-// maxRowsFile bounds a file of rows or peers, in bytes.
+// maxRowsFile is the size of the largest file of rows or peers, in bytes.
 const maxRowsFile = strictyaml.Limit
 
-// A rowSpec is what a file of rows says of one: a recipe, in the keys that recipes
-// have, and what else Quantize would be told.
+// A rowSpec is a row in a file of rows: a recipe, with its usual keys, and other
+// options of Quantize.
 type rowSpec struct {
 	Name    string   `yaml:"name,omitempty"`    // default: its budget or scheme
 	Size    string   `yaml:"size,omitempty"`    // as --target-size
@@ -29,28 +28,27 @@ type rowSpec struct {
 	KL      *float64 `yaml:"kl,omitempty"`      // as --max-kl
 	Schemes []string `yaml:"schemes,omitempty"` // as --schemes
 	For     string   `yaml:"for,omitempty"`     // as --for
-	Calib   *bool    `yaml:"calib,omitempty"`   // false: made without the text
-	File    string   `yaml:"file,omitempty"`    // a model that exists already, in place of all these
+	Calib   *bool    `yaml:"calib,omitempty"`   // false: without the text
+	File    string   `yaml:"file,omitempty"`    // an existing model, instead of all these
 
 	Recipe `yaml:",inline"`
 }
 
-// A row is one file of a curve in the making.
+// A row is one file of a curve that is being made.
 type row struct {
 	name       string
-	file       string // that is measured as it is; then all below is empty
+	file       string // an existing file; the fields below are then empty
 	series     string // shared by rows that differ only in their budget
 	budget     *Budget
-	schemes    []qtensor.Scheme // that the budget chooses from
 	target     format.Exporter
 	calibrated bool
-	recipe     *Recipe // completed as work goes on
+	recipe     *Recipe // completed by choose
 
 	plan      *quantize.Plan
 	predicted float64 // nats per token; 0 without a budget
 }
 
-// usualBits are the rows where none are asked for, in bits per weight.
+// usualBits are the default rows, in bits per weight.
 var usualBits = []float64{4.5, 5, 5.5, 6.5, 8}
 
 // readRows reads the rows of RowsFile and Sizes.
@@ -67,7 +65,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	}
 	sizes := d.sizeSpecs(specs != nil)
 	if len(sizes) == 0 && (d.Schemes != nil || d.Target != "") {
-		return nil, errors.New("--schemes and --for are about --sizes; rows of a file have keys of these names")
+		return nil, errors.New("--schemes and --for go with --sizes; rows in a file have keys of these names")
 	}
 	var rows []*row
 	for i, s := range append(specs, sizes...) {
@@ -90,7 +88,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	return rows, nil
 }
 
-// sizeSpecs are the rows of Sizes, or the usual ones if there are no others.
+// sizeSpecs returns the rows of Sizes, or the default ones if there are no others.
 func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	if d.Sizes == nil && !others {
 		for _, bits := range usualBits {
@@ -106,7 +104,7 @@ func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	return specs
 }
 
-// row checks what s says. withText tells that there is a text to calibrate on.
+// row checks s. withText says that there is a text to calibrate on.
 func (s *rowSpec) row(withText bool) (*row, error) {
 	if s.File != "" {
 		return s.given()
@@ -124,7 +122,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	}
 	switch {
 	case r.budget == nil && s.Scheme == "":
-		return nil, errors.New("it says neither how large the file may be (size, bpw or kl) nor a scheme")
+		return nil, errors.New("it has neither a limit (size, bpw or kl) nor a scheme")
 	case r.budget == nil && s.Schemes != nil:
 		return nil, errors.New("schemes has no effect without size, bpw or kl")
 	}
@@ -142,7 +140,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 
 // chooseMethod decides whether r is calibrated, and the method that follows.
 func (s *rowSpec) chooseMethod(r *row, withText bool) error {
-	r.calibrated = withText || r.budget != nil || s.Method == quantize.MethodGPTQ
+	r.calibrated = withText || r.budget != nil || quantize.NeedsTexts(s.Method)
 	if s.Calib != nil {
 		if r.budget != nil && !*s.Calib {
 			return errors.New("calib: false: a budget is spent by what a text shows")
@@ -150,15 +148,15 @@ func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 		r.calibrated = *s.Calib
 	}
 	if s.Method == "" && r.calibrated {
-		s.Method = quantize.MethodGPTQ
+		s.Method = CalibratedMethod
 	}
-	if s.Method == quantize.MethodGPTQ && !r.calibrated {
-		return errors.New("calib: false: method gptq needs a text")
+	if quantize.NeedsTexts(s.Method) && !r.calibrated {
+		return fmt.Errorf("calib: false: method %s needs a text", s.Method)
 	}
 	return s.CheckMethod()
 }
 
-// given is the row of a file that exists already.
+// given returns the row of an existing file.
 func (s *rowSpec) given() (*row, error) {
 	r := &row{name: s.Name, file: s.File}
 	if r.name == "" {
@@ -169,17 +167,20 @@ func (s *rowSpec) given() (*row, error) {
 		return nil, err
 	}
 	if all, err := strictyaml.Encode(s); err != nil || all != alone {
-		return nil, errors.New("file is measured as it is; the only other key is name")
+		return nil, errors.New("file names an existing file, so the only other key is name")
 	}
 	return r, curve.CheckName(r.name)
 }
 
-// budget is the row's, nil for none.
+// budget returns the budget of the row, or nil.
 func (s *rowSpec) budget() (*Budget, error) {
-	n, b := 0, &Budget{Schemes: s.Schemes}
+	n, b := 0, &Budget{}
+	var err error
+	if b.Schemes, err = ParseSchemes(s.Schemes); err != nil {
+		return nil, fmt.Errorf("schemes: %w", err)
+	}
 	if s.Size != "" {
 		n++
-		var err error
 		if b.File, err = units.ParseSize(s.Size); err != nil {
 			return nil, fmt.Errorf("size: %w", err)
 		}
@@ -205,7 +206,7 @@ func (s *rowSpec) budget() (*Budget, error) {
 	return nil, errors.New("size, bpw and kl exclude each other; give one")
 }
 
-// usualName is the name of a row that has none.
+// usualName returns the name of a row that gives none.
 func (s *rowSpec) usualName() string {
 	switch {
 	case s.Size != "":
@@ -218,7 +219,8 @@ func (s *rowSpec) usualName() string {
 	return s.Scheme
 }
 
-// series is all that s says except its name and budget; "" if it has no budget.
+// series returns everything in s except its name and limit, as YAML; "" if it has no
+// limit.
 func (s *rowSpec) series() (string, error) {
 	if s.Size == "" && s.Bits == nil && s.KL == nil {
 		return "", nil
@@ -228,17 +230,17 @@ func (s *rowSpec) series() (string, error) {
 	return strictyaml.Encode(same)
 }
 
-// choose chooses r's schemes by survey, where it has a budget, and plans it on m.
+// choose chooses the schemes of a row with a budget, by survey, and plans the row on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.file != "" {
 		return r.fits(m)
 	}
 	if r.budget != nil {
-		some, err := survey.Only(r.schemes)
+		some, err := survey.Only(r.budget.Schemes)
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = r.budget.allocate(some, m, completed(r.recipe, some.Schemes, m)); err != nil {
+		if r.recipe, r.predicted, err = chooseSchemes(m, r.budget, r.budget.Complete(m, r.recipe), some); err != nil {
 			return err
 		}
 	}
@@ -252,7 +254,7 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	return err
 }
 
-// fits reports whether r's file is a model of m's vocabulary.
+// fits returns an error unless r's file is a model with m's vocabulary.
 func (r *row) fits(m *model.Model) error {
 	q, err := Open(r.file)
 	if err != nil {

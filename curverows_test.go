@@ -27,7 +27,7 @@ func rowsIn(text string, withText bool) (rows []*row, err error) {
 
 func TestRowSentences(t *testing.T) {
 	for text, want := range map[string]string{
-		"- {}":                "it says neither how large the file may be (size, bpw or kl) nor a scheme",
+		"- {}":                "it has neither a limit (size, bpw or kl) nor a scheme",
 		"- {size: 92BM}":      "size: 92BM is not a size such as 92MB, 88MiB or 92000000",
 		"- {bpw: 0}":          "bpw 0: want a number of bits between 0 and 64",
 		"- {kl: .nan}":        "kl NaN: want a positive number of nats",
@@ -42,8 +42,8 @@ func TestRowSentences(t *testing.T) {
 		"- {scheme: int4/g32, method: gtpq}":                          `there is no method "gtpq", did you mean "gptq"?`,
 		"- {scheme: int4/g32, without: [refti]}":                      `method gptq has no step "refti", did you mean "refit"?`,
 		"- {scheme: int4/g32, calib: false, without: [refit]}":        `method rtn has no step "refit"`,
-		"- {file: x.gguf, size: 92MB}":                                "file is measured as it is; the only other key is name",
-		"- {file: x.gguf, calib: false}":                              "file is measured as it is; the only other key is name",
+		"- {file: x.gguf, size: 92MB}":                                "file names an existing file, so the only other key is name",
+		"- {file: x.gguf, calib: false}":                              "file names an existing file, so the only other key is name",
 		"- {size: 92MB, for: llama.ccp}":                              `for: llama.ccp is not one of llama.cpp`,
 		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: the text is what --calib names",
 		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 letters`,

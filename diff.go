@@ -10,7 +10,7 @@ import (
 type DiffOptions struct {
 	A, B   string   // paths
 	Set    []string // overrides of the config of those that are checkpoints
-	Values bool     // only values count, not the schemes that they are stored in
+	Values bool     // compare values only, not the schemes that store them
 
 	Progress Progress
 }

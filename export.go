@@ -16,7 +16,7 @@ import (
 	"thimble/quantize"
 )
 
-// Formats names the formats that Export writes.
+// Formats returns the names of the formats that Export writes.
 func Formats() (names []string) {
 	for _, e := range format.Exporters() {
 		names = append(names, e.Format().Name)
@@ -31,8 +31,8 @@ type ExportOptions struct {
 	Format     string   // see Formats
 	Output     string   // path; "" plans and writes nothing
 	Overwrite  bool
-	Context    int  // write a file for texts of up to so many tokens; 0 is the model's context
-	Requantize bool // round again what the format has no type for
+	Context    int  // longest text that the file is for, in tokens; 0 is the model's context
+	Requantize bool // round tensors that the format has no type for to its nearest type
 
 	Progress Progress
 }
@@ -57,12 +57,12 @@ type ExportedTensor struct {
 	Bytes  int64  `json:"bytes"`
 
 	From       string `json:"from,omitempty"`       // scheme in the model
-	Requantize bool   `json:"requantize,omitempty"` // the type holds other codes than that
+	Requantize bool   `json:"requantize,omitempty"` // the codes differ from the model's
 }
 
-// Export writes a model in another program's format. Codes and scales are moved as
-// they are; what the format has no type, key or tensor for is an error before
-// anything is written.
+// Export writes a model in another program's format. It moves codes and scales as they
+// are. If the format has no type, key or tensor for something, Export fails before it
+// writes anything.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
@@ -83,7 +83,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 			return nil, err
 		}
 	}
-	plan, err := exporter.Plan(m, o.options(m)) // refuses before the sources are read through
+	plan, err := exporter.Plan(m, o.options(m)) // before hashing reads the sources
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
 	}
-	// The file is there: an interrupt comes too late to undo it.
+	// The file is in place, so an interrupt now comes too late.
 	sums, err := hashFiles(context.WithoutCancel(ctx), []string{o.Output}, nil)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported 
 	return r
 }
 
-// write writes m, with the hashes of the files that it was read from.
+// write writes m with the digests of the files that it was read from.
 func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
 	sources, err := hashFiles(ctx, m.Files, o.Progress)
 	if err != nil {
@@ -136,8 +136,8 @@ func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *
 	return plan, forceHint(plan.Write(ctx, o.Output))
 }
 
-// options are what the format is told. What Requantize needs to know of m is found
-// when the first tensor asks for it.
+// options returns the exporter's options. The requantizer reads m when the first tensor
+// needs it.
 func (o *ExportOptions) options(m *model.Model) export.Options {
 	g := export.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
 	if !o.Requantize {

@@ -18,24 +18,24 @@ import (
 type GenerateOptions struct {
 	Model       string   // path
 	Set         []string // overrides of a checkpoint's config
-	Prompt      string   // fed as it is, without a chat template
-	PromptFile  string   // path of a file that holds the prompt, in place of Prompt
-	Tokens      int      // stop after so many
-	FitContext  bool     // stop earlier where the model's context ends, rather than fail
+	Prompt      string   // used as it is, without a chat template
+	PromptFile  string   // path of a file with the prompt, instead of Prompt
+	Tokens      int      // number of tokens to generate
+	FitContext  bool     // stop at the end of the model's context instead of failing
 	Temperature float64  // 0 takes the most likely token each time
-	Seed        uint64   // of the draws at a temperature
+	Seed        uint64   // of the samples at a temperature
 	Arithmetic  Arithmetic
 
-	// Stream is given the prompt and then the text as it is chosen, in whole
-	// characters. It may be nil.
+	// Stream, if not nil, receives the prompt and then the text as it is generated, in
+	// whole characters.
 	Stream io.Writer
 }
 
-// A Continuation is a prompt and what a model makes of it.
+// A Continuation is a prompt and the text that a model generated after it.
 type Continuation struct {
 	Path      string `json:"path"`
 	Prompt    string `json:"prompt"`
-	Text      string `json:"text"` // that follows the prompt; bytes that are not UTF-8 become U+FFFD
+	Text      string `json:"text"` // after the prompt; bytes that are not UTF-8 become U+FFFD
 	PromptIDs []int  `json:"prompt_ids"`
 	IDs       []int  `json:"ids"`
 
@@ -110,7 +110,8 @@ func (c *Continuation) generate(ctx context.Context, g *generate.Generator, tok 
 	return err
 }
 
-// promptIDs returns the tokens of a prompt, or the one that starts every text.
+// promptIDs returns the tokens of a prompt; for an empty one, the token that starts
+// every text.
 func promptIDs(ctx context.Context, tok *tokenizer.Tokenizer, s *model.Spec, text string) ([]int, error) {
 	ids, err := Encode(ctx, tok, text, true)
 	if err == nil && len(ids) == 0 {

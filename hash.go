@@ -16,9 +16,9 @@ import (
 	"thimble/verify"
 )
 
-// A hashing computes the SHA-256 of files while other work goes on.
+// A hashing computes the SHA-256 of files in the background.
 type hashing struct {
-	// Sources are name and length of each file. Their digests are zero until wait.
+	// Sources has the name and length of each file. The digests are zero until wait.
 	Sources []model.Source
 	sums    [][]byte
 	ended   chan struct{} // closed when err is known
@@ -26,7 +26,8 @@ type hashing struct {
 	stop    context.CancelFunc
 }
 
-// startHashing starts to hash the files, several at a time. progress may be nil.
+// startHashing starts to hash the files, as many at a time as there are cores.
+// progress may be nil.
 func startHashing(ctx context.Context, paths []string, progress Progress) (*hashing, error) {
 	ctx, stop := context.WithCancel(ctx)
 	h := &hashing{Sources: make([]model.Source, len(paths)), sums: make([][]byte, len(paths)), ended: make(chan struct{}), stop: stop}
@@ -59,7 +60,7 @@ func startHashing(ctx context.Context, paths []string, progress Progress) (*hash
 	return h, nil
 }
 
-// wait fills in the digests of Sources once all are known.
+// wait waits for the digests and sets them in Sources.
 func (h *hashing) wait() error {
 	<-h.ended
 	h.stop()
@@ -72,7 +73,7 @@ func (h *hashing) wait() error {
 	return nil
 }
 
-// hashFile hashes the file at path and calls progress with the bytes just read.
+// hashFile hashes the file at path, and calls progress with the bytes just read.
 func hashFile(ctx context.Context, path string, progress func(int64)) (n int64, sum []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -96,7 +97,7 @@ func hashFile(ctx context.Context, path string, progress func(int64)) (n int64, 
 	return n, h.Sum(nil), nil
 }
 
-// hashFiles returns name, length and SHA-256 of each file.
+// hashFiles returns the name, length and SHA-256 of each file.
 func hashFiles(ctx context.Context, paths []string, progress Progress) ([]model.Source, error) {
 	h, err := startHashing(ctx, paths, progress)
 	if err != nil {
@@ -105,7 +106,7 @@ func hashFiles(ctx context.Context, paths []string, progress Progress) ([]model.
 	return h.Sources, h.wait()
 }
 
-// identify describes the model that a report is about.
+// identify returns the path, size and digest of a model for a report.
 func identify(ctx context.Context, m *model.Model, progress Progress) (verify.ModelInfo, error) {
 	weights, bytes := m.Size()
 	info := verify.ModelInfo{Path: m.Path, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
@@ -117,8 +118,8 @@ func identify(ctx context.Context, m *model.Model, progress Progress) (verify.Mo
 	return info, err
 }
 
-// mainDigest identifies a model of several files: the digest of the largest, the
-// weights.
+// mainDigest returns the digest that identifies a model: that of its largest file,
+// which holds weights.
 func mainDigest(sources []model.Source) []byte {
 	main := model.Source{Bytes: -1}
 	for _, s := range sources {

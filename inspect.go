@@ -19,7 +19,7 @@ type InspectOptions struct {
 	Progress Progress
 }
 
-// An Inspection is what a file holds.
+// An Inspection describes a model file.
 type Inspection struct {
 	Path       string            `json:"path"`
 	Format     string            `json:"format"` // "thimble", "GGUF" or "checkpoint"
@@ -27,13 +27,13 @@ type Inspection struct {
 	Spec       model.Spec        `json:"spec"`
 	Weights    int64             `json:"weights"`
 	Bytes      int64             `json:"tensor_bytes"`
-	Tokenizer  string            `json:"tokenizer"` // what it is, or why there is none
+	Tokenizer  string            `json:"tokenizer"` // its kind, or why there is none
 	Notes      []string          `json:"notes,omitempty"`
 	Tensors    []InspectedTensor `json:"tensors"`
 	Provenance ProvenanceInfo    `json:"provenance"`
 }
 
-// ContainerInfo is what only a .thimble file has.
+// ContainerInfo describes what only a .thimble file has.
 type ContainerInfo struct {
 	Version        int              `json:"version"`
 	Bytes          int64            `json:"bytes"`
@@ -45,13 +45,13 @@ type ContainerInfo struct {
 	Checked        bool             `json:"checked"` // every digest was verified
 }
 
-// An InspectedTensor is a tensor as stored.
+// An InspectedTensor is a tensor as it is stored.
 type InspectedTensor struct {
 	model.Stored
-	SHA256 *Digest `json:"sha256,omitempty"` // containers have it
+	SHA256 *Digest `json:"sha256,omitempty"` // containers only
 }
 
-// ProvenanceInfo is where a model came from, with digests in hexadecimal.
+// ProvenanceInfo says where a model came from. Digests are hexadecimal.
 type ProvenanceInfo struct {
 	Architecture string       `json:"architecture"`
 	Overrides    []string     `json:"overrides,omitempty"`
@@ -67,8 +67,8 @@ type SourceInfo struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Inspect says what a file holds. Opening a container verifies its header and that
-// every byte of the file is accounted for; Check also reads every tensor.
+// Inspect describes a model file. Opening a container verifies its header and accounts
+// for every byte of the file; with Check, Inspect also reads every tensor.
 func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	m, err := Open(o.Model, o.Set...)
 	if err != nil {
@@ -103,7 +103,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	return r, nil
 }
 
-// addContainer adds what the container at path says of itself.
+// addContainer adds the header of the container at path.
 func (r *Inspection) addContainer(path string) error {
 	info, err := container.Inspect(path)
 	if err != nil {

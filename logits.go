@@ -12,15 +12,16 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/spell"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // The forms of a reference file.
 const (
 	FormSafetensors = "safetensors" // full or compact logits
-	FormKLDBase     = "kld-base"    // what llama-perplexity reads as --kl-divergence-base
+	FormKLDBase     = "kld-base"    // the format of llama-perplexity's --kl-divergence-base
 )
 
-// ReferenceForms are the forms that Logits writes, the usual one first.
+// ReferenceForms are the forms that Logits writes, the default first.
 var ReferenceForms = []string{FormSafetensors, FormKLDBase}
 
 // LogitsOptions say what Logits writes.
@@ -30,17 +31,17 @@ type LogitsOptions struct {
 	Output    string   // path of the reference
 	Overwrite bool
 	Form      string   // "" is FormSafetensors
-	Prompts   []string // texts that are scored, or
-	Text      string   // path of a text that is scored in chunks
+	Prompts   []string // texts to score, or
+	Text      string   // path of a text to score in chunks
 	Context   int      // tokens in a chunk; 0 is ChunkContext
-	Chunks    int      // first chunks that are used; 0 is all
-	TopK      int      // keep so many logits of a position; 0 keeps all
+	Chunks    int      // number of chunks to use, from the start; 0 is all
+	TopK      int      // number of logits to keep per position; 0 keeps all
 
 	Arithmetic Arithmetic
 	Progress   Progress
 }
 
-// A LogitsResult is what Logits wrote.
+// A LogitsResult describes the file that Logits wrote.
 type LogitsResult struct {
 	Output  string `json:"output"`
 	Prompts int    `json:"prompts"`
@@ -98,30 +99,30 @@ func (o *LogitsOptions) check() error {
 	return nil
 }
 
-func (o *LogitsOptions) write(ctx context.Context, m *model.Model, prompts []verify.Prompt) error {
-	s, err := verify.NewSubjectWith(m, o.Arithmetic, 0)
+func (o *LogitsOptions) write(ctx context.Context, m *model.Model, prompts []reference.Prompt) error {
+	s, err := reference.NewScorer(m, o.Arithmetic, 0)
 	if err != nil {
 		return err
 	}
 	tokens := o.Progress.stage("logits", Tokens)
-	w := verify.WriteOptions{
+	w := reference.WriteOptions{
 		TopK:     o.TopK,
 		Metadata: map[string]string{"framework": Tool, "compute": verify.Describe(o.Arithmetic).String()},
 		Output:   atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files},
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}
 	if o.Form == FormKLDBase {
-		return verify.WriteBase(ctx, o.Output, s, prompts, w)
+		return reference.WriteKLDBase(ctx, o.Output, s, prompts, w)
 	}
 	ids := make([][]int, len(prompts))
 	for i := range prompts {
 		ids[i] = prompts[i].IDs
 	}
-	return verify.WriteReference(ctx, o.Output, s, ids, w)
+	return reference.Write(ctx, o.Output, s, ids, w)
 }
 
 // prompts returns the texts of Prompts or the chunks of Text.
-func (o *LogitsOptions) prompts(ctx context.Context, m *model.Model) (prompts []verify.Prompt, err error) {
+func (o *LogitsOptions) prompts(ctx context.Context, m *model.Model) (prompts []reference.Prompt, err error) {
 	if o.Text != "" {
 		return textPrompts(ctx, m, o.Text, o.Context, o.Chunks)
 	}
@@ -140,7 +141,7 @@ func (o *LogitsOptions) prompts(ctx context.Context, m *model.Model) (prompts []
 		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
 			return nil, err
 		}
-		prompts = append(prompts, verify.Prompt{IDs: ids, From: 0, To: len(ids)})
+		prompts = append(prompts, reference.Prompt{IDs: ids, From: 0, To: len(ids)})
 	}
 	return prompts, nil
 }

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// resetPeak makes peakMemory start again from what is resident now. ok is false
-// where the system does not let it (proc(5), clear_refs).
+// resetPeak makes peakMemory start from what is resident now. It returns false if the
+// system does not allow that (proc(5), clear_refs).
 func resetPeak() (ok bool) {
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
 }
 
-// peakMemory is the most bytes that were resident since resetPeak, mapped files
-// included (VmHWM), 0 where that is not known.
+// peakMemory returns the peak resident bytes since resetPeak, including mapped files
+// (VmHWM), or 0 if it is unknown.
 func peakMemory() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// Open opens whatever path holds: a container or a GGUF file, told by its first
-// bytes, anything else as a checkpoint, whose config the overrides change
-// ("layer_sharing=true"). Close the model after use.
+// Open opens the model at path. It recognizes a container or a GGUF file by its first
+// bytes, and opens anything else as a checkpoint, with its config changed by the
+// overrides ("layer_sharing=true"). Close the model after use.
 func Open(path string, overrides ...string) (*Model, error) {
 	if isCheckpoint(path) {
 		return convert.Open(path, convert.Options{Set: overrides})
@@ -26,10 +26,10 @@ func Open(path string, overrides ...string) (*Model, error) {
 	return format.Open(path)
 }
 
-// openVerified opens a model whose weights will be used, and first compares them
-// with the checksums that the file carries, which only PyTorch's zip files do. That
-// reads every byte, as using the weights does, so the disk is read once where the
-// file fits in memory. A container has digests that Inspect compares on request.
+// openVerified opens a model and compares its weights with the checksums in the file,
+// which only PyTorch's zip files have. That reads every byte, but so does using the
+// weights: if the file fits in memory, the disk is read once. The digests of a
+// container are compared by Inspect, on request.
 func openVerified(path string, overrides []string) (*Model, error) {
 	m, err := Open(path, overrides...)
 	if err != nil || m.Verify == nil {
@@ -42,15 +42,15 @@ func openVerified(path string, overrides []string) (*Model, error) {
 	return m, nil
 }
 
-// isCheckpoint reports that path is not a model whose config is built in.
+// isCheckpoint reports whether path is a checkpoint, whose config is a separate file.
 func isCheckpoint(path string) bool {
 	_, ok := format.Sniff(path)
 	return !ok
 }
 
-// overridesFor returns what overrides change of the model at path, which is
-// compared with the one at other. Overrides are about a checkpoint, so a model
-// whose config is built in leaves them to a checkpoint beside it.
+// overridesFor returns the overrides that apply to the model at path, which is
+// compared with the one at other. They apply to checkpoints: if only other is one,
+// they are for other alone.
 func overridesFor(overrides []string, path, other string) []string {
 	if !isCheckpoint(path) && other != "" && isCheckpoint(other) {
 		return nil
@@ -58,14 +58,14 @@ func overridesFor(overrides []string, path, other string) []string {
 	return overrides
 }
 
-// isContainer reports that path is a .thimble file, which alone has digests and
-// recorded gates.
+// isContainer reports whether path is a .thimble file, the only format with digests
+// and recorded gates.
 func isContainer(path string) bool {
 	name, _ := format.Sniff(path)
 	return name == container.Name
 }
 
-// formatOf names what path holds: "thimble", "GGUF" or "checkpoint".
+// formatOf returns the format of path: "thimble", "GGUF" or "checkpoint".
 func formatOf(path string) string {
 	name, ok := format.Sniff(path)
 	if !ok {
@@ -74,22 +74,22 @@ func formatOf(path string) string {
 	return name
 }
 
-// openTokenizer returns m's tokenizer, and the data that it was made from. The
-// error of a model without one says how to add it.
+// openTokenizer returns m's tokenizer and the data it was made from. If m has none,
+// the error says how to add it.
 func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, *tokenizer.Data, error) {
 	data, err := m.Tokenizer()
 	if err != nil {
 		return nil, nil, err
 	}
 	if data == nil {
-		return nil, nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json beside its weights", defect.Printable(m.Path))
+		return nil, nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json next to its weights", defect.Printable(m.Path))
 	}
 	tok, err := tokenizer.New(data)
 	return tok, data, err
 }
 
-// checkContext refuses more positions than m was trained for: the text would mean
-// nothing to it and the cache might not fit.
+// checkContext returns an error if there are more positions than m was trained for.
+// Its output would be meaningless, and the cache might not fit.
 func checkContext(m *model.Model, positions int, remedy string) error {
 	if positions > m.Spec.Context {
 		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", defect.Printable(m.Path), positions, m.Spec.Context, remedy)
@@ -119,8 +119,8 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 	return tokenizer.New(data)
 }
 
-// Encode returns the tokens of text; special adds those that start and end a text. A
-// long text takes seconds: Encode returns ctx's error as soon as ctx ends.
+// Encode returns the tokens of text. With special it adds the tokens that start and end
+// a text. A long text takes seconds; Encode returns ctx's error as soon as ctx ends.
 func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
 	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
 }

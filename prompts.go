@@ -7,15 +7,15 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
-// ChunkContext is the usual length of a chunk of text that is scored, in tokens.
+// ChunkContext is the default length of a chunk of text, in tokens.
 const ChunkContext = 512
 
-// textPrompts cuts the text at path into chunks of m's tokens; a context of 0 is
-// ChunkContext, and 0 chunks are all.
-func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]verify.Prompt, error) {
+// textPrompts splits the text at path into chunks of m's tokens. A context of 0 is
+// ChunkContext; 0 chunks are all.
+func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func textPrompts(ctx context.Context, m *model.Model, path string, context, chun
 	if err != nil {
 		return nil, err
 	}
-	prompts, err := verify.TextPrompts(ids, length, chunks, tok.Start())
+	prompts, err := reference.TextPrompts(ids, length, chunks, tok.Start())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}

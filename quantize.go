@@ -9,33 +9,32 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
 
-// QuantizeOptions say how Quantize stores a model.
+// QuantizeOptions say what Quantize stores, and how.
 type QuantizeOptions struct {
 	Model     string   // path of the model
 	Set       []string // overrides of a checkpoint's config, "layer_sharing=true"
 	Output    string   // path of the container; "" plans and writes nothing
 	Overwrite bool     // replace Output if it exists
 
-	Recipe      Recipe      // schemes, method and rules; Budget chooses the schemes where it is given
-	Calibration Calibration // texts that the method measures errors on
-	Budget      *Budget     // nil stores what Recipe says
+	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
+	Calibration Calibration // texts on which the method measures errors
+	Budget      *Budget     // nil stores what Recipe says; without Schemes it chooses from DefaultSchemes
 
-	// Surveys are paths of the survey that a budget needs. A single path is written
-	// if there is no such file; several are merged.
+	// Surveys are paths of saved surveys, for a budget. If there is one and the file
+	// does not exist, Quantize writes it; several are merged.
 	Surveys []string
 	Target  string // program that must be able to run the result; see Targets
-	Resume  bool   // continue what an interrupted calibrated run left beside Output
+	Resume  bool   // continue an interrupted calibrated run from Output.unfinished
 
 	Progress Progress                 // may be nil
-	Planned  func(r *Quantized) error // told the plan before it is carried out; may be nil
-	Inputs   []string                 // more paths that Output may not replace, such as a recipe's
+	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
-// ConvertOptions say how Convert stores a model.
+// ConvertOptions say what Convert stores, and how.
 type ConvertOptions struct {
 	Model     string
 	Set       []string
@@ -55,8 +54,8 @@ type Quantized struct {
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
-	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, where a budget chose the schemes
-	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, where the budget limits it
+	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
+	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
@@ -66,14 +65,14 @@ type Quantized struct {
 
 	Plan *quantize.Plan `json:"-"`
 
-	warned int // of Calibration's warnings, those that were known when Planned was called
+	warned int // number of Calibration's warnings when Planned was called
 }
 
-// NewWarnings are the warnings about the calibration that came up while the plan was
-// carried out.
+// NewWarnings returns the warnings about the calibration that were added after Planned
+// was called.
 func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
 
-// A PlannedTensor is what becomes of one tensor.
+// A PlannedTensor says how one tensor will be stored.
 type PlannedTensor struct {
 	Name  string `json:"name"`
 	Role  string `json:"role"`
@@ -96,10 +95,10 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 	})
 }
 
-// Quantize stores a model in fewer bits. It plans first, tells Planned, and then
-// carries the plan out. Nothing falls back to another scheme: what a tensor cannot
-// take is an error before work starts. A failed run leaves no output; a calibrated
-// one keeps its finished blocks in Output.unfinished, so that Resume can continue.
+// Quantize stores a model in fewer bits. It makes a plan, calls Planned with it, and
+// carries it out. Nothing falls back to another scheme: a scheme that a tensor cannot
+// take is an error before work starts. A failed run leaves no output; a calibrated run
+// keeps its finished blocks in Output.unfinished, so that Resume can continue.
 func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 	return store(ctx, "quantize", o)
 }
@@ -107,17 +106,16 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // what progress calls it
+	stage   string // name in progress
 	recipe  *Recipe
 	m       *model.Model
 	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
-	resumed *resumable       // nil if nothing is kept
-	schemes []qtensor.Scheme // that the budget chooses from
+	resumed *resumable // nil if nothing is kept
 }
 
-// store is Quantize and Convert.
+// store implements Quantize and Convert.
 func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, error) {
 	recipe := o.Recipe
 	q := &quantization{QuantizeOptions: o, stage: stage, recipe: &recipe}
@@ -134,7 +132,7 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	}
 	defer q.resumed.close()
 	hashed := q.m.Files
-	if q.Output == "" && len(q.Surveys) == 0 { // nobody would ask
+	if q.Output == "" && len(q.Surveys) == 0 { // nothing would record the digests
 		hashed = nil
 	}
 	if q.sources, err = startHashing(ctx, hashed, nil); err != nil {
@@ -144,12 +142,12 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	return q.run(ctx)
 }
 
-// check finds what is wrong before a model is opened.
+// check checks the options that need no model.
 func (q *quantization) check() (err error) {
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
-	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // which may choose the method
+	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // may set the method
 	return q.recipe.CheckMethod()
 }
 
@@ -168,14 +166,14 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		q.resumed.close()
 		return err
 	}
-	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.Budget.measured(), q.Progress)
+	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
 	if err != nil {
 		q.resumed.close()
 	}
 	return err
 }
 
-// run chooses the recipe, plans it and carries the plan out.
+// run chooses the recipe, makes a plan and carries it out.
 func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	chosen, err := q.choose(ctx)
 	if err != nil {
@@ -220,16 +218,19 @@ func (q *quantization) inModel(err error) error {
 	return fmt.Errorf("%s: %w", defect.Printable(q.Model), err)
 }
 
-// A choice is the recipe that is carried out.
+// A choice is the recipe to carry out.
 type choice struct {
 	recipe    *Recipe
-	predicted float64 // nats per token, 0 without a budget
-	done      *trial  // what was quantized to meet a measured limit
+	predicted float64         // nats per token, 0 without a budget
+	done      *quantize.Trial // the trial that kept a measured limit
 	notes     []string
 }
 
-// choose returns the recipe with the schemes that the budget chooses, or with those
-// of the run that is resumed.
+// measured reports whether the budget limits what the finished file computes.
+func (q *quantization) measured() bool { return q.Budget != nil && q.Budget.Measured() }
+
+// choose returns the recipe with the schemes that the budget chooses, or the recipe of
+// the run to resume.
 func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if q.resumed != nil {
 		recipe, predicted, err := q.resumed.identify(q.facts)
@@ -240,7 +241,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if q.Budget == nil {
 		return &choice{recipe: q.recipe}, nil
 	}
-	measured := q.Budget.measured() && q.Output != ""
+	measured := q.measured() && q.Output != ""
 	if measured && len(q.cal.Spare) == 0 {
 		return nil, errors.New("--max-kl and --min-top1 are measured on pieces of the calibration text that are not calibrated on, and it is too short for any; " +
 			"give a longer text or a smaller --calib-tokens")
@@ -255,10 +256,10 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	}
 	if measured {
 		if chosen.done, err = q.measuredSearch(ctx, survey); err == nil {
-			chosen.recipe, chosen.predicted = chosen.done.recipe, chosen.done.predicted
+			chosen.recipe, chosen.predicted = chosen.done.Recipe, chosen.done.PredictedKL
 		}
 	} else {
-		chosen.recipe, chosen.predicted, err = q.allocate(survey)
+		chosen.recipe, chosen.predicted, err = chooseSchemes(q.m, q.Budget, q.recipe, survey)
 	}
 	if err != nil {
 		return nil, q.inModel(err)
@@ -266,7 +267,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
-// report is what is known before plan, which is of chosen, is carried out.
+// report returns the result as far as it is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
@@ -281,7 +282,7 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	r.Notes = append(r.Notes, chosen.notes...)
 	switch {
 	case chosen.done != nil:
-		r.Measured, r.Calibration = &chosen.done.measured, chosen.done.health
+		r.Measured, r.Calibration = &chosen.done.Measured, chosen.done.Health
 	case q.cal.Calibration != nil:
 		r.Calibration = quantize.NewHealth(q.cal.Calibration, q.m, plan, q.cal.special)
 		q.cal.Health = r.Calibration
@@ -294,8 +295,9 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	return r, err
 }
 
-// write carries out plan into the container, unless it is done.
-func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *trial) (writtenFile, error) {
+// write writes the container: the tensors of done or, if that is nil, those that
+// carrying out the plan makes.
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
 	_, bytes := q.m.Size()
 	perWeight := float64(bytes) / float64(plan.Weights) // as stored in the source
 	report := func(weights int64) {
@@ -309,7 +311,7 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *tri
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done != nil {
-		fill = done.replay
+		fill = done.Replay
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
 }

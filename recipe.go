@@ -3,13 +3,13 @@ package thimble
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"thimble/internal/defect"
-	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
 
-// Keep in place of a scheme stores a tensor in the type it has in the source.
+// Keep, in place of a scheme, stores a tensor in the type it has in the source.
 const Keep = quantize.Keep
 
 // A Rule overrides the scheme of the tensors whose name matches a pattern.
@@ -18,11 +18,30 @@ type Rule = quantize.Rule
 // ParseRule reads "pattern=scheme", such as "blocks.*.down=int8/g32".
 func ParseRule(text string) (Rule, error) { return quantize.ParseRule(text) }
 
-// IsScheme reports whether text spells a scheme, such as "int4/g32", or Keep.
+// IsScheme reports whether text is a scheme, such as "int4/g32", or Keep.
 func IsScheme(text string) bool {
-	_, err := qtensor.ParseScheme(text)
+	_, err := ParseScheme(text)
 	return err == nil || text == Keep
 }
+
+// ParseScheme reads a scheme: "f32", "f16", "bf16" or "intBITS/GROUP[/asym]".
+func ParseScheme(text string) (Scheme, error) { return quantize.ParseScheme(text) }
+
+// ParseSchemes reads a scheme from each of texts.
+func ParseSchemes(texts []string) (all []Scheme, err error) {
+	for _, text := range texts {
+		s, err := ParseScheme(strings.TrimSpace(text))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// DefaultSchemes returns the texts of the schemes that a Budget chooses from if it
+// names none: every width in wide and narrow groups, with a minimum where it can pay.
+func DefaultSchemes() []string { return quantize.DefaultSchemes() }
 
 // ReadRecipe reads the YAML of a recipe from the file at path.
 func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
@@ -37,15 +56,14 @@ func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
 	return r, nil
 }
 
-// The methods that are taken where a recipe names none: without calibration texts
-// and with them.
+// The methods of a recipe that names none, without and with calibration texts.
 const (
 	PlainMethod      = quantize.MethodRTN
 	CalibratedMethod = quantize.MethodGPTQ
 )
 
-// Methods names the methods that a recipe may ask for.
+// Methods returns the names of the methods that a recipe may choose.
 func Methods() []string { return quantize.Methods() }
 
-// MethodSteps names the steps of a method that a recipe may leave out.
+// MethodSteps returns the names of the steps of a method that a recipe may leave out.
 func MethodSteps(method string) []string { return quantize.Steps(method) }

@@ -17,32 +17,33 @@ import (
 	"thimble/quantize"
 )
 
-// UnfinishedSuffix turns an output's name into that of the file in which a
+// UnfinishedSuffix is appended to the name of an output for the file in which a
 // calibrated run keeps its finished blocks.
 const UnfinishedSuffix = ".unfinished"
 
-// A runHead starts that file, in CBOR.
+// A runHead is the first record of that file, in CBOR.
 type runHead struct {
-	Facts     quantize.Facts `cbor:"facts"`  // what the bytes depend on, except for the schemes that a budget chose
-	Recipe    string         `cbor:"recipe"` // with those schemes
+	Facts     quantize.Facts `cbor:"facts"`  // everything that the bytes depend on, except the schemes that a budget chose
+	Recipe    string         `cbor:"recipe"` // with the chosen schemes
 	Predicted float64        `cbor:"predicted"`
 }
 
-// A resumable is a calibrated run whose finished blocks are kept. A nil one keeps
+// A resumable keeps the finished blocks of a calibrated run. A nil *resumable keeps
 // nothing.
 type resumable struct {
 	path    string
-	old     *runHead // of the run that is resumed, nil if there is none
+	old     *runHead // of the run to resume, or nil
 	journal *journal.Journal
 	facts   func() (quantize.Facts, error)
-	weights int64  // that the old run has finished
+	weights int64  // that the earlier run has finished
 	from    string // where it resumes: "from block 7 of 12"
 	notes   []string
 }
 
-// findUnfinished looks for what an earlier run left beside Output, before any work.
+// findUnfinished looks for the unfinished file of an earlier run before any work
+// starts.
 func (q *quantization) findUnfinished() (*resumable, error) {
-	planned, measured := q.Output == "", q.Budget.measured()
+	planned, measured := q.Output == "", q.measured()
 	switch calibrated := calibrates(&q.Calibration, q.recipe, q.Budget != nil); {
 	case q.Resume && !calibrated:
 		return nil, errors.New("--resume has no effect without calibration: nothing else takes long enough to be kept; leave it out")
@@ -89,14 +90,14 @@ func readHead(j *journal.Journal) (*runHead, error) {
 	return h, nil
 }
 
-// close lets go of the journal, which stays.
+// close closes the journal and keeps its file.
 func (r *resumable) close() {
 	if r != nil {
 		r.journal.Close()
 	}
 }
 
-// stage is the name of a stage, with the place where it resumes.
+// stage returns the name of a stage with the place where it resumes.
 func (r *resumable) stage(name string) string {
 	if r == nil || r.old == nil {
 		return name
@@ -104,7 +105,7 @@ func (r *resumable) stage(name string) string {
 	return name + " " + r.from
 }
 
-// finished is how many weights the resumed run had finished.
+// finished returns the number of weights that the earlier run had finished.
 func (r *resumable) finished() int64 {
 	if r == nil {
 		return 0
@@ -112,8 +113,8 @@ func (r *resumable) finished() int64 {
 	return r.weights
 }
 
-// identify takes what the bytes depend on. recipe and predicted are those of the run
-// that is resumed, which must have the same facts.
+// identify sets the facts of this run. If there is a run to resume, whose facts must be
+// the same, identify returns its recipe and predicted divergence.
 func (r *resumable) identify(facts func() (quantize.Facts, error)) (recipe *Recipe, predicted float64, err error) {
 	r.facts = facts
 	if r.old == nil {
@@ -132,7 +133,7 @@ func (r *resumable) identify(facts func() (quantize.Facts, error)) (recipe *Reci
 	return recipe, r.old.Predicted, nil
 }
 
-// begin opens the journal of plan. overwrite replaces that of an earlier run.
+// begin opens the journal of plan. With overwrite it replaces that of an earlier run.
 func (r *resumable) begin(m *model.Model, plan *quantize.Plan, predicted float64, overwrite bool) error {
 	if r.old == nil {
 		r.journal = journal.New(r.path, overwrite, func() ([]byte, error) {
@@ -161,7 +162,7 @@ func (r *resumable) begin(m *model.Model, plan *quantize.Plan, predicted float64
 	return nil
 }
 
-// end deletes the journal of a run that is complete, or makes err say how to
+// end deletes the journal if err is nil. Otherwise it returns err with the way to
 // continue.
 func (r *resumable) end(err error) error {
 	if r == nil {
@@ -176,23 +177,23 @@ func (r *resumable) end(err error) error {
 	return err
 }
 
-// A KeptError ends a run that has kept what it had finished.
+// A KeptError is the error of a run that failed but kept its finished blocks.
 type KeptError struct {
 	Err  error
-	Path string // of the file in which it is kept
+	Path string // of the file that has them
 }
 
 func (e *KeptError) Unwrap() error { return e.Err }
 func (e *KeptError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
 
-// Remedy says where the finished work is and how to continue.
+// Remedy says where the finished blocks are and how to continue.
 func (e *KeptError) Remedy() string {
-	return "what was finished is kept in " + defect.Printable(e.Path) + ", and the same command with --resume continues from there"
+	return "finished blocks are kept in " + defect.Printable(e.Path) + ", and the same command with --resume continues from there"
 }
 
-// facts are what the bytes of a calibrated run depend on.
+// facts returns everything that the bytes of a calibrated run depend on.
 func (q *quantization) facts() (quantize.Facts, error) {
-	f := quantize.Facts{{"program", Tool + ", arithmetic " + quantize.Arithmetic}}
+	f := quantize.Facts{{"program", Tool + ", arithmetic " + strconv.Itoa(quantize.Arithmetic)}}
 	files, err := modelFacts(q.m, q.sources)
 	if err != nil {
 		return nil, err
@@ -209,11 +210,11 @@ func (q *quantization) facts() (quantize.Facts, error) {
 	return append(f, [2]string{"recipe", recipe}), err
 }
 
-// budgetFacts are the budget's limit, which is not a measured one, and the schemes
-// that it chooses from.
+// budgetFacts returns the budget's limit on size, and the schemes that it chooses
+// from.
 func (q *quantization) budgetFacts() quantize.Facts {
 	var schemes []string
-	for _, s := range q.schemes {
+	for _, s := range q.Budget.Schemes {
 		schemes = append(schemes, s.String())
 	}
 	return quantize.Facts{

@@ -9,13 +9,15 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/verify"
+	"thimble/verify/reference"
+	"thimble/verify/selftest"
 )
 
-// SelfTest makes known mistakes in copies of the model in memory and reports which
-// of them Verify would notice with these options, and where it finds them. It
+// SelfTest injects known faults into copies of the model in memory. It reports which
+// of them Verify would notice with these options, and where it would find them. It
 // ignores Tasks, Continue, Record, Decode, Layers, Attribute, Baseline and Bench.
-// Without a text or a reference it scores a text of its own.
-func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, error) {
+// Without a text or a reference it scores a built-in text.
+func SelfTest(ctx context.Context, o VerifyOptions) (*selftest.Report, error) {
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
 		return nil, err
@@ -35,10 +37,10 @@ func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, err
 		return nil, err
 	}
 	if with.source != nil {
-		with.reference = nil // SelfTest runs the source itself, once for all faults
+		with.reference = nil // selftest runs the source itself, once for all faults
 	}
 	faults := o.Progress.stage("self-test", Faults)
-	report, err := verify.SelfTest(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
+	report, err := selftest.Run(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
 		Gates: gates, Model: info, Arithmetic: o.Arithmetic, Against: o.Reference + o.Against, Strict: v.Strict, Seed: o.Seed,
 		Progress: func(done, total int) { faults(int64(done), int64(total)) },
 	})
@@ -48,21 +50,21 @@ func SelfTest(ctx context.Context, o VerifyOptions) (*verify.SelfTestReport, err
 	return report, nil
 }
 
-// The text of its own is scored in so many chunks of so many tokens: enough that
-// mistakes show.
+// Length and number of the chunks of the built-in text: enough for faults to show.
 const (
 	selfTestContext = 128
 	selfTestChunks  = 2
 )
 
-// selfTestText is plain English with a few numbers, a list and a line of code, so
-// that neighbouring tokens differ and distant ones are needed.
+// selfTestText is plain English with a few numbers, a list and a line of code:
+// neighbouring tokens differ, and predictions depend on distant ones.
 //
 //go:embed selftest.txt
 var selfTestText string
 
-// selfTestPrompts cuts the text of a self-test, as the options say where they do.
-func selfTestPrompts(m *model.Model, context, chunks int) ([]verify.Prompt, error) {
+// selfTestPrompts splits the built-in text into chunks; zero options mean the
+// defaults.
+func selfTestPrompts(m *model.Model, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {
 		return nil, err
@@ -71,9 +73,9 @@ func selfTestPrompts(m *model.Model, context, chunks int) ([]verify.Prompt, erro
 		return nil, err
 	}
 	length := cmp.Or(context, min(selfTestContext, m.Spec.Context))
-	prompts, err := verify.TextPrompts(tok.Encode(selfTestText, true), length, cmp.Or(chunks, selfTestChunks), tok.Start())
+	prompts, err := reference.TextPrompts(tok.Encode(selfTestText, true), length, cmp.Or(chunks, selfTestChunks), tok.Start())
 	if err != nil {
-		return nil, fmt.Errorf("the text of a self-test: %w", err)
+		return nil, fmt.Errorf("the built-in text: %w", err)
 	}
 	return prompts, nil
 }

@@ -18,11 +18,11 @@ import (
 	"thimble/quantize"
 )
 
-// maxSurvey bounds the text of a survey: 15,000 matrices in a hundred schemes take
-// 40 MB.
+// maxSurvey is the size of the largest survey, in bytes: 15,000 matrices in a hundred
+// schemes take 40 MB.
 const maxSurvey = 64 << 20
 
-// survey takes a survey, or reads it from the files of Surveys. note says which.
+// survey makes a survey or reads it from the files of Surveys; note says which.
 func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
 	if len(q.Surveys) == 0 {
 		s, err = q.takeSurvey(ctx)
@@ -30,7 +30,7 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 	}
 	for _, path := range q.Surveys {
 		if path == "-" {
-			return nil, "", errors.New("--stats -: a survey is kept in a file; name one")
+			return nil, "", errors.New("--stats -: a survey is saved to a file; name one")
 		}
 	}
 	var saved []*quantize.SavedSurvey
@@ -53,7 +53,7 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 		return nil, "", err
 	}
 	for i, one := range saved {
-		why := one.Fit(q.m, facts, q.schemes)
+		why := one.Fit(q.m, facts, q.Budget.Schemes)
 		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(saved) == 1 && d != "" {
 			why = "it is a survey on other texts: " + d
 		}
@@ -65,10 +65,10 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 }
 
 func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error) {
-	return takeSurvey(ctx, q.m, q.cal.Calibration, q.schemes, q.Progress)
+	return takeSurvey(ctx, q.m, q.cal.Calibration, q.Budget.Schemes, q.Progress)
 }
 
-// takeSurvey is quantize.NewSurvey with its progress reported.
+// takeSurvey calls quantize.NewSurvey and reports its progress.
 func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme, progress Progress) (*quantize.Survey, error) {
 	report := progress.stage("survey", Steps)
 	return quantize.NewSurvey(ctx, m, cal, schemes, func(done, of int) { report(int64(done), int64(of)) })
@@ -76,17 +76,17 @@ func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, 
 
 func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {
 	if len(saved) == 1 {
-		return "not surveyed again: predictions are those of " + defect.Printable(paths[0])
+		return "no new survey: predictions are those of " + defect.Printable(paths[0])
 	}
 	var parts []string
 	for i, s := range saved {
 		parts = append(parts, fmt.Sprintf("%s (%d tokens)", defect.Printable(paths[i]), s.Tokens))
 	}
-	return "not surveyed again: predictions are the mean of " + strings.Join(parts, ", ")
+	return "no new survey: predictions are the mean of " + strings.Join(parts, ", ")
 }
 
-// saveSurvey takes a survey and keeps it in the file at path, which it creates first
-// so that what cannot be written is found early.
+// saveSurvey makes a survey and saves it to path. It creates the file first, to fail
+// early if it cannot be written.
 func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize.Survey, note string, err error) {
 	for _, other := range []string{q.Output, q.Output + UnfinishedSuffix} {
 		if q.Output != "" && filepath.Clean(other) == filepath.Clean(path) {
@@ -116,11 +116,11 @@ func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize
 	if err := file.Commit(); err != nil {
 		return nil, "", err
 	}
-	return s, "the survey is kept in " + defect.Printable(path) + ": --stats takes it from there for other budgets", nil
+	return s, "the survey is saved to " + defect.Printable(path) + "; with --stats, runs with other budgets load it from there", nil
 }
 
-// surveyFacts are the surveys that are merged. A single one is of the texts that are
-// calibrated on, whether it is read or taken.
+// surveyFacts returns the digests of merged surveys. A single survey is of the texts that
+// the run calibrates on, so it adds nothing.
 func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 	if len(q.Surveys) < 2 {
 		return nil, nil
@@ -136,8 +136,8 @@ func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 	return f, nil
 }
 
-// modelFacts are the files that m was read from, whose digests it waits for, and the
-// overrides.
+// modelFacts returns the files that m was read from, with their digests, and the
+// overrides. It waits for the digests.
 func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) {
 	if err := sources.wait(); err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) 
 	return f, nil
 }
 
-// textFacts are the texts that r is calibrated on.
+// textFacts returns the texts that r is calibrated on.
 func textFacts(r *Recipe, texts *quantize.Calibration) (f quantize.Facts) {
 	for i, sum := range r.Texts.SHA256 {
 		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), sum})

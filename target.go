@@ -12,7 +12,7 @@ import (
 	"thimble/quantize"
 )
 
-// Targets names the programs that models can be quantized for.
+// Targets returns the names of the programs that models can be quantized for.
 func Targets() []string {
 	var names []string
 	for _, e := range format.Exporters() {
@@ -21,7 +21,7 @@ func Targets() []string {
 	return names
 }
 
-// targetNamed returns the target of this name, nil for "".
+// targetNamed returns the target of that name, or nil for "".
 func targetNamed(name string) (format.Exporter, error) {
 	if name == "" {
 		return nil, nil
@@ -39,13 +39,13 @@ type TargetType struct {
 	Scheme  string `json:"scheme"`
 	Tensors int    `json:"tensors"`
 	Weights int64  `json:"weights"`
-	Fast    bool   `json:"fast"` // it has fast kernels for phones
+	Fast    bool   `json:"fast"` // the program has fast kernels for it on phones
 
-	Speed string `json:"-"` // what Fast means, for people
+	Speed string `json:"-"` // Fast in words
 }
 
-// typesFor checks that every matrix of plan has a type in target and lists the
-// types. Vectors have one everywhere.
+// typesFor returns the types of target that plan uses, and an error if a matrix has
+// none. Vectors always have one.
 func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
 	if notes, err = target.Check(m); err != nil {
 		return nil, nil, err
@@ -63,7 +63,7 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 	return used, notes, nil
 }
 
-// addType adds a matrix to the types in use.
+// addType adds a matrix to the types that are used.
 func addType(used []TargetType, target format.Exporter, s qtensor.Scheme, rows, cols int) []TargetType {
 	name, fast := target.Kernel(s, rows)
 	for i := range used {

@@ -10,11 +10,11 @@ import (
 	"thimble/internal/units"
 )
 
-// MaxText bounds the texts that are tokenized, in bytes.
+// MaxText is the largest text that is tokenized, in bytes.
 const MaxText = 1 << 30
 
 // ReadText reads a text of at most limit bytes from the file at path, or from
-// standard input for "-". It does not wait for a pipe when ctx ends.
+// standard input for "-". It returns as soon as ctx ends, even while a pipe blocks.
 func ReadText(ctx context.Context, path string, limit int64) (string, error) {
 	return await(ctx, func() (string, error) {
 		in := os.Stdin
@@ -37,8 +37,8 @@ func ReadText(ctx context.Context, path string, limit int64) (string, error) {
 	})
 }
 
-// await returns what f returns, or ctx's error as soon as ctx ends. f then goes on
-// alone, so it must not change anything that outlives the process.
+// await returns the result of f, or ctx's error as soon as ctx ends. f then keeps
+// running, so it must not change anything that outlives the process.
 func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		value T

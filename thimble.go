@@ -6,16 +6,16 @@
 // reference and passes or fails it, Curve measures what a model loses at each of
 // several sizes, Diff compares two models tensor by tensor, Export writes another
 // program's format, Logits writes a reference file, and Inspect, Generate and
-// Bench show what a file holds, writes and how fast it is. Each takes options and
-// returns a result that encodes to the JSON that the command prints. None of them
-// prints; Progress tells how far they are.
+// Bench show what a file holds, what it generates and how fast it runs. Each takes
+// options and returns a result that encodes to the JSON that the command prints.
+// None of them prints; they report through Progress.
 //
-// Wherever an option takes a model, it is a path: a Hugging Face directory, one of
-// Meta's originals, a .safetensors, .bin, .pt or .pth file next to its config, a
-// GGUF file or a .thimble container. A path of "-" for a text is standard input.
+// A model is given by its path: a Hugging Face directory, one of Meta's original
+// directories, a .safetensors, .bin, .pt or .pth file with its config in the same
+// directory, a GGUF file or a .thimble container. For a text, "-" is standard input.
 //
-// Errors are one line that says what, where, why and what to do. They name options
-// as the command line spells them: --target-size is TargetSize.
+// An error is one line: what failed, where, why, and the remedy. Errors name options
+// as the command line spells them, --target-size for Budget.File.
 package thimble
 
 import (
@@ -24,34 +24,38 @@ import (
 	"thimble/verify"
 )
 
-// Version is that of this package and of the command.
+// Version is the version of this package and of the command.
 const Version = "0.1.0"
 
-// Tool names this program and its version in the files that it writes.
+// Tool is the name and version that go into the files that Thimble writes.
 const Tool = "thimble " + Version
 
-// Names for what options and results consist of, so that most callers need no
-// other import.
+// Names for the parts of options and results, so that most callers need no other
+// import.
 type (
-	Model      = model.Model       // an opened model
-	Recipe     = quantize.Recipe   // which tensor is stored how
-	Gate       = verify.Gate       // a limit on a metric
-	Arithmetic = verify.Arithmetic // what a run rounds on its way
+	Model       = model.Model          // an opened model
+	Recipe      = quantize.Recipe      // how each tensor is stored
+	Scheme      = quantize.Scheme      // how a matrix is stored
+	Matrix      = quantize.Matrix      // a stored matrix
+	Budget      = quantize.Budget      // a limit on size or divergence within which schemes are chosen
+	Measurement = quantize.Measurement // what held-out text shows of a quantized model
+	Gate        = verify.Gate          // a limit on a metric
+	Arithmetic  = verify.Arithmetic    // what a run rounds: activations, keys and values
 )
 
-// Progress is told how far a stage of the work is. It may be called from several
-// goroutines.
+// A Progress is called with every step of the work, possibly from several goroutines
+// at once.
 type Progress func(Step)
 
-// A Step is a moment of one stage.
+// A Step is the progress of one stage.
 type Step struct {
-	Stage       string // what is done, such as "quantize" or "survey"
+	Stage       string // such as "quantize" or "survey"
 	Unit        Unit   // of Done and Total
 	Done, Total int64
-	Resumed     int64 // part of Done that an earlier run did, which says nothing of the speed
+	Resumed     int64 // part of Done that an earlier run did; leave it out of rates
 }
 
-// A Unit is what progress is counted in.
+// A Unit is the unit of Step's counts.
 type Unit string
 
 // The units of Step.
@@ -64,7 +68,7 @@ const (
 	Tasks   Unit = "tasks"
 )
 
-// stage returns a function that reports one stage; p may be nil.
+// stage returns a function that reports the progress of one stage. p may be nil.
 func (p Progress) stage(name string, unit Unit) func(done, total int64) {
 	return func(done, total int64) {
 		if p != nil && total > 0 {

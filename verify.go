@@ -14,48 +14,51 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
+	"thimble/verify/parity"
+	"thimble/verify/reference"
+	"thimble/verify/tasks"
 )
 
-// VerifyOptions say what Verify compares a model with, and what it asks for.
+// VerifyOptions say what Verify measures, and which gates it applies.
 type VerifyOptions struct {
 	Model string   // path
-	Set   []string // overrides of a checkpoint's config, the model's or that of Against
+	Set   []string // overrides of the config of Model or Against, if it is a checkpoint
 
-	// What to compare with: a reference file, which holds its own prompts; another
-	// model on a text; or a text alone, for perplexity.
+	// The reference: a file, which has its own prompts; another model, on a text; or
+	// none, for the perplexity of a text.
 	Reference string
 	Against   string
 	Text      string
-	Context   int // tokens in a chunk of Text, of which the second half is scored; 0 is ChunkContext
-	Chunks    int // first chunks that are used; 0 is all
+	Context   int // tokens in a chunk of Text; its second half is scored; 0 is ChunkContext
+	Chunks    int // number of chunks to use, from the start; 0 is all
 
 	Tasks    string // path of a file of tasks
-	Continue int    // let both models continue each chunk by so many tokens; 0 does not
+	Continue int    // number of tokens by which both models continue each chunk; 0 is none
 
-	Gates  []Gate // in place of those of Policy and of the default gates
-	Strict bool   // a gate that is undecided fails
+	Gates  []Gate // instead of those of Policy and the default gates
+	Strict bool   // an undecided gate fails
 	Policy string // path of a policy
-	Seed   uint64 // of the draws that intervals are made of
+	Seed   uint64 // of the resampling for intervals
 
-	Baseline       string // path of an earlier report; worse figures fail
-	UpdateBaseline bool   // write it where there is none, or where something is better and nothing worse
+	Baseline       string // path of an earlier report; a worse figure fails
+	UpdateBaseline bool   // write it if there is none, or if something is better and nothing worse
 	Bench          string // path of the output of bench for this model
 
 	Decode    bool // feed prompts token by token through the KV cache
-	Layers    bool // report what every operation adds and inherits
+	Layers    bool // report the error that every operation adds and inherits
 	Attribute bool // report what each stage costs
 	Record    bool // store the gates in the container if it passes them all
 
 	Arithmetic Arithmetic
 	Progress   Progress
 
-	// Ready is told, before any work, the paths that nothing may replace. It may be
-	// nil.
+	// Ready, if not nil, is called before any work with the paths that must not be
+	// replaced.
 	Ready func(inputs []string) error
 }
 
-// Verify compares a model with a reference. A gate that is not met makes
-// Report.Pass false; an error means that there is no verdict.
+// Verify compares a model with a reference. Report.Pass is false if a gate fails; an
+// error means that there is no verdict.
 func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
@@ -105,7 +108,7 @@ func (v *verification) open(ctx context.Context) (err error) {
 	return err
 }
 
-// check finds, before a model is opened, options that do not go together.
+// check returns an error if options exclude each other. It needs no model.
 func (v *verification) check() error {
 	if v.Record && v.Arithmetic != (Arithmetic{}) {
 		return errors.New("--record stores gates that the model passed in float32; leave out --activations and --kv")
@@ -132,13 +135,13 @@ func (v *verification) check() error {
 	return nil
 }
 
-// measure compares the model as it is asked for, and judges it.
+// measure compares the model with the reference and applies the gates.
 func (v *verification) measure(ctx context.Context, with *comparison, inputs []string) (*verify.Report, error) {
 	atOnce := 0
 	if v.Decode {
 		atOnce = 1
 	}
-	subject, err := verify.NewSubjectWith(v.m, v.Arithmetic, atOnce)
+	scorer, err := reference.NewScorer(v.m, v.Arithmetic, atOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -149,18 +152,18 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err := v.held.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
-	reference, err := startHashing(ctx, with.files, nil)
+	hashed, err := startHashing(ctx, with.files, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer reference.stop()
-	report, err := verify.Run(ctx, with.reference, subject, with.prompts, *o)
+	defer hashed.stop()
+	report, err := verify.Run(ctx, with.reference, scorer, with.prompts, *o)
 	if err == nil {
-		err = reference.wait()
+		err = hashed.wait()
 	}
 	if err == nil {
 		report.Tool, report.Policy = Tool, v.Policy
-		report.AgainstSHA256 = hex.EncodeToString(mainDigest(reference.Sources))
+		report.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
 		report.Describe(v.m)
 		err = v.held.compare(report, o.Seed)
 	}
@@ -173,7 +176,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	return report, nil
 }
 
-// options are what verify.Run is told.
+// options returns the options of verify.Run.
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
@@ -200,8 +203,8 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	return o, err
 }
 
-// gates are those of Gates, else the policy's, else the default ones. Without a
-// reference there are none unless they are given.
+// gates returns Gates, otherwise the policy's, otherwise the default ones. Without a
+// reference there are no default ones.
 func (v *verification) gates(reference bool) ([]Gate, error) {
 	if v.Gates != nil || !reference && !v.held.policy.HasGates() {
 		return v.Gates, nil
@@ -213,8 +216,8 @@ func (v *verification) gates(reference bool) ([]Gate, error) {
 	return gates, nil
 }
 
-// behaviour is what Tasks and Continue ask for, nil for nothing.
-func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify.Behaviour, error) {
+// behaviour returns what Tasks and Continue measure, or nil.
+func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.Behaviour, error) {
 	if v.Tasks == "" && v.Continue == 0 {
 		return nil, nil
 	}
@@ -222,52 +225,52 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*verify
 	if err != nil {
 		return nil, err
 	}
-	tasks := v.Progress.stage("ask", Tasks)
-	b := &verify.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { tasks(int64(done), int64(total)) }}
-	if b.Model, err = verify.NewSpeaker(v.m, v.Arithmetic); err != nil {
+	report := v.Progress.stage("ask", Tasks)
+	b := &tasks.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { report(int64(done), int64(total)) }}
+	if b.Model, err = tasks.NewGenerator(v.m, v.Arithmetic); err != nil {
 		return nil, err
 	}
 	if with.source != nil {
-		if b.Reference, err = verify.NewSpeaker(with.source, Arithmetic{}); err != nil {
+		if b.Reference, err = tasks.NewGenerator(with.source, Arithmetic{}); err != nil {
 			return nil, err
 		}
 	}
 	if v.Tasks == "" {
 		return b, nil
 	}
-	text, err := ReadText(ctx, v.Tasks, verify.MaxTasksBytes)
+	text, err := ReadText(ctx, v.Tasks, tasks.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	b.Tasks, err = verify.ReadTasks(v.Tasks, text)
+	b.Tasks, err = tasks.Read(v.Tasks, text)
 	return b, err
 }
 
-// profile compares the operations of the model with those of the model that is the
-// reference, if there is one: all of them for Layers, else up to the first
-// divergence. Where the operations cannot be compared there is no profile, unless
-// Layers asks for it.
-func (v *verification) profile(ctx context.Context, with *comparison) (*verify.Profile, error) {
-	if with.source == nil || len(with.prompts) == 0 || !v.Layers && verify.Comparable(with.source, v.m) != nil {
+// profile compares the operations of the model with those of Against, if there is one:
+// all of them with Layers, otherwise up to the first that diverges. Without Layers it
+// returns nil if the operations cannot be compared.
+func (v *verification) profile(ctx context.Context, with *comparison) (*parity.Profile, error) {
+	if with.source == nil || len(with.prompts) == 0 || !v.Layers && parity.Comparable(with.source, v.m) != nil {
 		return nil, nil
 	}
-	profile, err := verify.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
+	profile, err := parity.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
 	if err == nil {
-		profile.Drawn = v.Layers
+		profile.ShowLayers = v.Layers
 	}
 	return profile, err
 }
 
 // attribute adds to the report what each stage costs.
 func (v *verification) attribute(ctx context.Context, report *verify.Report, with *comparison) (err error) {
-	report.Stages, err = verify.Attribute(ctx, with.source, v.m, with.reference, with.prompts, v.Arithmetic, report, func(stage string, done, total int) {
-		v.Progress.stage(stage, Tokens)(int64(done), int64(total))
+	report.Stages, err = verify.Attribute(ctx, verify.StageOptions{
+		Source: with.source, Subject: v.m, Reference: with.reference, Prompts: with.prompts, Arithmetic: v.Arithmetic, Done: report,
+		Progress: func(stage string, done, total int) { v.Progress.stage(stage, Tokens)(int64(done), int64(total)) },
 	})
 	return err
 }
 
-// speller returns what m's tokenizer, which it opens when it is first called, makes of
-// tokens: nothing if m has none.
+// speller returns a function that decodes tokens with m's tokenizer, which it opens on
+// the first call. Without a tokenizer it returns "".
 func speller(m *model.Model) func([]int) string {
 	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
 		tok, _, err := openTokenizer(m)
@@ -282,7 +285,7 @@ func speller(m *model.Model) func([]int) string {
 	}
 }
 
-// record writes m's container again with the gates that it has passed.
+// record rewrites m's container with the gates that it has passed.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {

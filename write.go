@@ -13,17 +13,17 @@ import (
 	"thimble/quantize"
 )
 
-// A Digest is a SHA-256, which prints as hexadecimal.
+// A Digest is a SHA-256 that prints as hexadecimal.
 type Digest = container.Digest
 
-// A writtenFile is a container that was written.
+// A writtenFile describes a container that was written.
 type writtenFile struct {
 	bytes  int64
 	digest Digest // of its header
 }
 
-// writeContainer stores m, which was read from sources, as plan says; fill writes
-// its tensors. A failure leaves no file.
+// writeContainer writes the container that plan makes of m, which was read from
+// sources. fill writes the tensors. A failure leaves no file.
 func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
@@ -49,7 +49,7 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 	return writtenFile{w.Size(), w.Digest()}, err
 }
 
-// contentsOf describes the container that plan makes of m.
+// contentsOf returns the contents of the container that plan makes of m.
 func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
 	contents, err := container.Describe(m)
 	if err != nil {
@@ -68,16 +68,16 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 	return contents, nil
 }
 
-// checkOutput finds, before any work, that out cannot be written. Creating it checks
-// again.
+// checkOutput returns an error if out cannot be written, before any work starts.
+// Creating the file checks again.
 func checkOutput(out string, overwrite bool, inputs []string) error {
 	if out == "-" {
-		return errors.New("-o -: a file of tensors cannot go to standard output; name a file")
+		return errors.New("-o -: tensors cannot go to standard output; name a file")
 	}
 	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: inputs}))
 }
 
-// forceHint adds the remedy to an error about a file that exists.
+// forceHint adds the remedy to an error about an existing file.
 func forceHint(err error) error {
 	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%w; --force replaces it", err)

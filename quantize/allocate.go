@@ -3,115 +3,146 @@ package quantize
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
-
-	"thimble/internal/model"
-	"thimble/internal/qtensor"
 )
 
-// A choice is one step up for one matrix: to a scheme that takes more bytes and
-// costs less.
-type choice struct {
-	tensor, scheme int
-	bytes          int64   // more than the step below
-	gain           float64 // nats less
-}
-
-// Only returns s for some of its schemes: what it would be had it been made for
-// these.
-func (s *Survey) Only(schemes []qtensor.Scheme) (*Survey, error) {
-	places := make([]int, len(schemes))
+// Only returns s for some of its schemes: the survey that these alone would give.
+func (s *Survey) Only(schemes []Scheme) (*Survey, error) {
+	columns := make([]int, len(schemes))
 	for i, x := range schemes {
-		if places[i] = slices.Index(s.Schemes, x); places[i] < 0 {
+		if columns[i] = slices.Index(s.Schemes, x); columns[i] < 0 {
 			return nil, fmt.Errorf("scheme %v was not surveyed", x)
 		}
 	}
 	some := &Survey{schemes, map[string][]float64{}}
 	for name, costs := range s.cost {
-		for _, at := range places {
-			some.cost[name] = append(some.cost[name], costs[at])
+		for _, c := range columns {
+			some.cost[name] = append(some.cost[name], costs[c])
 		}
 	}
 	return some, nil
 }
 
-// Allocate returns base with a rule for each surveyed matrix, so that the plan
-// takes at most bytes for its tensors and is predicted to diverge least, or,
-// with bytes 0, takes least and diverges by at most kl. Matrices that a rule of
-// base names keep its scheme. predicted is in nats per token.
-func (s *Survey) Allocate(m *model.Model, base *Recipe, bytes int64, kl float64) (r *Recipe, predicted float64, err error) {
-	full, err := base.full()
+// An allocator chooses a scheme for each surveyed matrix of one model. All matrices
+// start in their smallest scheme; of the upgrades that are left, the allocator
+// takes the one that gains most per byte, over and over.
+type allocator struct {
+	survey    *Survey
+	base      *Recipe
+	names     []string  // of the matrices to choose for, in the plan's order
+	smallest  []int     // scheme of each matrix
+	bytes     int64     // of all tensors, these matrices in their smallest schemes
+	predicted float64   // nats per token, likewise
+	upgrades  []upgrade // the best first
+}
+
+// An upgrade moves one matrix to a scheme that takes more bytes and costs less.
+type upgrade struct {
+	matrix, scheme int
+	bytes          int64   // more than the scheme before
+	gain           float64 // nats less
+}
+
+// An allocation is a choice of schemes.
+type allocation struct {
+	recipe    *Recipe
+	bytes     int64   // of all tensors
+	predicted float64 // nats per token
+}
+
+// newAllocator prepares to choose schemes on top of base. A matrix that a rule of
+// base names keeps that rule's scheme.
+func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
+	full, err := base.resolve()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	plan, err := NewPlan(m, base)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	var (
-		fixed   = plan.Bytes
-		chosen  []int
-		entries []Entry
-		steps   []choice
-	)
+	a := &allocator{survey: s, base: base, bytes: plan.Bytes}
 	for _, e := range plan.Tensors {
 		costs := s.cost[e.Name]
-		named := make([]bool, len(full.Rules))
-		full.scheme(e.Slot, named)
+		named := make([]bool, len(full.rules))
+		full.storage(e.Slot, named)
 		if costs == nil || slices.Contains(named, true) {
 			continue
 		}
-		fixed -= e.Bytes
 		ladder, sizes, err := s.ladder(e.Slot, costs)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		for i := 1; i < len(ladder); i++ {
 			from, to := ladder[i-1], ladder[i]
-			steps = append(steps, choice{len(entries), to, sizes[to] - sizes[from], costs[from] - costs[to]})
+			a.upgrades = append(a.upgrades, upgrade{len(a.names), to, sizes[to] - sizes[from], costs[from] - costs[to]})
 		}
-		fixed += sizes[ladder[0]]
-		predicted += costs[ladder[0]]
-		chosen, entries = append(chosen, ladder[0]), append(entries, e)
+		a.bytes += sizes[ladder[0]] - e.Bytes
+		a.predicted += costs[ladder[0]]
+		a.smallest, a.names = append(a.smallest, ladder[0]), append(a.names, e.Name)
 	}
-	if bytes > 0 && fixed > bytes {
-		return nil, 0, fmt.Errorf("the smallest schemes take %d bytes for tensors, more than the %d that the target leaves", fixed, bytes)
-	}
-	// The hull makes each matrix's own steps fall in worth, so they are met in order.
-	slices.SortStableFunc(steps, func(a, b choice) int {
+	// On a hull the upgrades of one matrix fall in worth, so they come in order.
+	slices.SortStableFunc(a.upgrades, func(a, b upgrade) int {
 		return cmp.Compare(b.gain/float64(b.bytes), a.gain/float64(a.bytes))
 	})
-	full0 := make([]bool, len(entries)) // a step did not fit: those above it do not either
-	for _, c := range steps {
-		if bytes == 0 && predicted <= kl {
+	return a, nil
+}
+
+// within returns the allocation of at most limit bytes for tensors that is
+// predicted to diverge least.
+func (a *allocator) within(limit int64) (allocation, error) {
+	if a.bytes > limit {
+		return allocation{}, fmt.Errorf("the smallest schemes take %d bytes for tensors, more than the %d that the target leaves", a.bytes, limit)
+	}
+	return a.spend(limit, math.Inf(-1)), nil
+}
+
+// diverging returns the smallest allocation that is predicted to diverge by at most
+// limit nats per token.
+func (a *allocator) diverging(limit float64) (allocation, error) {
+	best := a.spend(math.MaxInt64, limit)
+	if !(best.predicted <= limit) {
+		return allocation{}, fmt.Errorf("the largest schemes are predicted to diverge by %.3g nats per token, more than the limit of %.3g", best.predicted, limit)
+	}
+	return best, nil
+}
+
+// spend takes upgrades until the prediction is at most enough, leaving out those
+// that would take the tensors beyond limit bytes. So every limit from the bytes of
+// its result on, up to limit, gives that result, and any smaller one another.
+func (a *allocator) spend(limit int64, enough float64) allocation {
+	out := allocation{bytes: a.bytes, predicted: a.predicted}
+	chosen := slices.Clone(a.smallest)
+	stuck := make([]bool, len(chosen)) // an upgrade did not fit, so none after it may be taken
+	for _, u := range a.upgrades {
+		if out.predicted <= enough {
 			break
 		}
-		if full0[c.tensor] || bytes > 0 && fixed+c.bytes > bytes {
-			full0[c.tensor] = true
+		if stuck[u.matrix] || u.bytes > limit-out.bytes {
+			stuck[u.matrix] = true
 			continue
 		}
-		chosen[c.tensor] = c.scheme
-		fixed += c.bytes
-		predicted -= c.gain
+		chosen[u.matrix] = u.scheme
+		out.bytes += u.bytes
+		out.predicted -= u.gain
 	}
-	if bytes == 0 && !(predicted <= kl) {
-		return nil, 0, fmt.Errorf("the largest schemes are predicted to diverge by %.3g nats per token, more than the limit of %.3g", predicted, kl)
+	r := *a.base
+	r.Rules = slices.Clone(a.base.Rules)
+	for i, name := range a.names {
+		r.Rules = append(r.Rules, Rule{name, a.survey.Schemes[chosen[i]].String()})
 	}
-	out := *base
-	out.Rules = slices.Clone(base.Rules)
-	for i, e := range entries {
-		out.Rules = append(out.Rules, Rule{e.Name, s.Schemes[chosen[i]].String()})
-	}
-	return &out, predicted, nil
+	out.recipe = &r
+	return out
 }
 
 // ladder returns the schemes of the lower convex hull of bytes and cost, the
-// smallest first, and the bytes of all.
-func (s *Survey) ladder(slot model.Slot, costs []float64) (ladder []int, sizes []int64, err error) {
+// smallest first, and the bytes of every scheme.
+func (s *Survey) ladder(slot Slot, costs []float64) (ladder []int, sizes []int64, err error) {
 	sizes = make([]int64, len(s.Schemes))
 	order := make([]int, len(s.Schemes))
 	for i, x := range s.Schemes {
-		e, err := newEntry(slot, qtensor.Scheme{}, x.String())
+		e, err := newEntry(slot, Scheme{}, storage{scheme: x})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -14,7 +14,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// surveyed makes up a survey of the first n matrices of m.
+// surveyed invents a survey of the first n matrices of m.
 func surveyed(t testing.TB, m *model.Model, n int, seed uint64, schemes ...string) *Survey {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, seed))
@@ -34,13 +34,13 @@ func surveyed(t testing.TB, m *model.Model, n int, seed uint64, schemes ...strin
 	return s
 }
 
-// combination is one choice of schemes for all surveyed matrices.
+// A combination is one choice of schemes for all surveyed matrices.
 type combination struct {
 	bytes int64
 	cost  float64
 }
 
-// combinations are all of them.
+// combinations lists all of them.
 func combinations(t testing.TB, m *model.Model, s *Survey, base *Recipe) []combination {
 	t.Helper()
 	plan, err := NewPlan(m, base)
@@ -71,18 +71,33 @@ func combinations(t testing.TB, m *model.Model, s *Survey, base *Recipe) []combi
 // allocated carries out an allocation and returns what its plan takes.
 func allocated(t testing.TB, m *model.Model, s *Survey, base *Recipe, bytes int64, kl float64) (plan *Plan, predicted float64) {
 	t.Helper()
-	r, predicted, err := s.Allocate(m, base, bytes, kl)
+	best, err := allocate(s, m, base, bytes, kl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan, err = NewPlan(m, r); err != nil {
+	if plan, err = NewPlan(m, best.recipe); err != nil {
 		t.Fatal(err)
 	}
-	return plan, predicted
+	if plan.Bytes != best.bytes {
+		t.Errorf("a plan of %d bytes, said to take %d", plan.Bytes, best.bytes)
+	}
+	return plan, best.predicted
 }
 
-// largestStep is the most that one matrix changes by between two schemes that
-// lie beside each other on its hull.
+// allocate keeps a limit of bytes, or with 0 bytes of kl.
+func allocate(s *Survey, m *model.Model, base *Recipe, bytes int64, kl float64) (allocation, error) {
+	a, err := newAllocator(s, m, base)
+	switch {
+	case err != nil:
+		return allocation{}, err
+	case bytes > 0:
+		return a.within(bytes)
+	}
+	return a.diverging(kl)
+}
+
+// largestStep returns the most that one matrix changes by between neighbouring
+// schemes on its hull.
 func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 	t.Helper()
 	for _, slot := range m.Spec.Slots() {
@@ -102,8 +117,8 @@ func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 	return most
 }
 
-// An allocation keeps within its limit, and no combination of schemes that does
-// so too is better by more than one step of one matrix.
+// An allocation keeps its limit, and no other combination of schemes that keeps it
+// is better by more than one step of one matrix.
 func TestAllocate(t *testing.T) {
 	m := livelyModel(t, nil)
 	base := &Recipe{Scheme: "int4/g32"}
@@ -130,15 +145,16 @@ func TestAllocate(t *testing.T) {
 			if sum := planned(s, plan); math.Abs(sum-predicted) > 1e-9*sum {
 				t.Errorf("seed %d, %d bytes: predicts %v, its plan costs %v", seed, limit, predicted, sum)
 			}
-			checkDivergenceLimit(t, m, s, base, all, predicted*1.001, step)
+			checkDivergenceLimit(t, m, s, base, all, predicted*1.001)
 		}
 	}
 }
 
-// checkDivergenceLimit allocates for a divergence.
-func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64, step combination) {
+// checkDivergenceLimit allocates for a limit on divergence.
+func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe, all []combination, kl float64) {
 	t.Helper()
 	plan, predicted := allocated(t, m, s, base, 0, kl)
+	step := largestStep(t, m, s)
 	best := int64(math.MaxInt64)
 	for _, c := range all {
 		if c.cost <= kl {
@@ -152,7 +168,7 @@ func checkDivergenceLimit(t *testing.T, m *model.Model, s *Survey, base *Recipe,
 
 func byBytes(a, b combination) int { return int(a.bytes - b.bytes) }
 
-// planned is what a plan costs by the survey.
+// planned returns what a plan costs by the survey.
 func planned(s *Survey, p *Plan) (sum float64) {
 	for _, e := range p.Tensors {
 		if costs := s.cost[e.Name]; costs != nil {
@@ -162,20 +178,20 @@ func planned(s *Survey, p *Plan) (sum float64) {
 	return sum
 }
 
-// Rules stand, and the same survey gives the same recipe.
+// Allocation keeps the rules of the base, and the same survey gives the same recipe.
 func TestAllocateKeepsRules(t *testing.T) {
 	m := livelyModel(t, nil)
 	base := &Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.down", "int6/row"}, {"embed", "f16"}}}
 	s := surveyed(t, m, 99, 1, "int3/g32", "int4/g32", "int8/g32")
 	all := slices.Clone(base.Rules)
-	first, _, err := s.Allocate(m, base, 20000, 0)
+	first, err := allocate(s, m, base, 20000, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(all, base.Rules); diff != "" {
 		t.Errorf("the base recipe was changed: %s", diff)
 	}
-	plan, err := NewPlan(m, first)
+	plan, err := NewPlan(m, first.recipe)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +202,8 @@ func TestAllocateKeepsRules(t *testing.T) {
 		}
 	}
 	for range 5 {
-		again, _, err := s.Allocate(m, base, 20000, 0)
-		if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		again, err := allocate(s, m, base, 20000, 0)
+		if diff := cmp.Diff(first.recipe, again.recipe); err != nil || diff != "" {
 			t.Fatalf("%v: %s", err, diff)
 		}
 	}
@@ -214,13 +230,13 @@ func TestAllocateRefuses(t *testing.T) {
 		{&Recipe{}, 1, 0, "the recipe names no scheme"},
 		{&Recipe{Scheme: "int4/g32", Rules: []Rule{{"nothing", "int8/g32"}}}, 1, 0, `rule "nothing" matches no tensor`},
 	} {
-		if _, _, err := s.Allocate(m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+		if _, err := allocate(s, m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("error is %v, want %q", err, c.want)
 		}
 	}
 }
 
-// allocatedBest is the least divergence that a survey knows.
+// allocatedBest returns the least divergence that a survey predicts.
 func allocatedBest(s *Survey) (sum float64) {
 	for _, costs := range s.cost {
 		sum += slices.Min(costs)
@@ -228,7 +244,7 @@ func allocatedBest(s *Survey) (sum float64) {
 	return sum
 }
 
-// A ladder is the lower hull: every scheme lies on or above the line through the
+// A ladder is the lower hull: every scheme lies on or above the line between the
 // two steps around it.
 func TestLadderIsTheLowerHull(t *testing.T) {
 	slot := model.Slot{Name: "x", Rows: 8, Cols: 256, Role: model.Linear}
@@ -265,7 +281,7 @@ func TestLadderIsTheLowerHull(t *testing.T) {
 	}
 }
 
-// Some schemes of a survey are the survey of these.
+// A survey for some of its schemes equals a survey of these alone.
 func TestSurveyOnly(t *testing.T) {
 	m := livelyModel(t, nil)
 	texts := randomTexts(3, 40, m.Spec.Vocab)

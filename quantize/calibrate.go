@@ -4,46 +4,46 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"strconv"
-	"strings"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 )
 
-// A Calibration is the texts that a method measures errors on. It serves one
-// goroutine.
+// A Calibration is the texts on which a run measures what errors cost. It serves
+// one goroutine.
 type Calibration struct {
-	Texts [][]int // token ids, none empty; texts do not see each other
-	Spare [][]int // held out: never calibrated on, to measure what came of it
+	Texts [][]int // token ids, none empty; attention does not cross texts
+	Spare [][]int // held out: no run calibrates on them, so they can measure the result
 
-	Health *Health // if not nil, hears of every input that a run sees
+	Health *Health // if not nil, a run tells it of every input
 
-	// Journal, if not nil, keeps the blocks that a run finishes, and has those that
-	// an earlier one has: of the same model, plan and texts, which is not looked at.
+	// Journal, if not nil, keeps the parts of the model that a run finishes. A run
+	// takes the parts that are there instead of rounding them again; the caller sees
+	// to it that they are of the same model, plan and texts.
 	Journal *Journal
 
-	ahead *ending // of the model that was last read ahead
+	final *finalStates // of the model that was read ahead last
 }
 
-// aheadPositions is how many positions at least the float model reads ahead, for a
-// survey or a tied head.
+// aheadPositions is how many positions the float model reads ahead at least, for a
+// survey or for a tied head.
 const aheadPositions = 8192
 
-// An ending is what the float model m comes to at the end of the first texts.
-type ending struct {
-	m      *model.Model
+// finalStates are what the float model computes after the last block for the first
+// texts.
+type finalStates struct {
+	m      *Model
 	hidden *transformer.Hidden
 	bins   []bin // of the rows of m's head
 }
 
-func newEnding(ctx context.Context, m *model.Model, h *transformer.Hidden) (*ending, error) {
+func newFinalStates(ctx context.Context, m *Model, h *transformer.Hidden) (*finalStates, error) {
 	bins, err := headBins(ctx, h, m.Spec.Vocab)
-	return &ending{m, h, bins}, err
+	return &finalStates{m, h, bins}, err
 }
 
-// first returns the texts to be read ahead.
+// first returns the texts that the float model reads ahead.
 func (c *Calibration) first() [][]int {
 	n, positions := 0, 0
 	for n < len(c.Texts) && positions < aheadPositions {
@@ -53,60 +53,60 @@ func (c *Calibration) first() [][]int {
 	return c.Texts[:n]
 }
 
-// ending reads ahead, unless a survey of m has.
-func (c *Calibration) ending(ctx context.Context, m *model.Model) (*ending, error) {
-	if c.ahead != nil && c.ahead.m == m {
-		return c.ahead, nil
+// checkFinite returns an error that names the first weight of m that is not finite,
+// before the texts pass through it: rounding would find it late, in another tensor.
+// A survey or run that has read m ahead has checked it already.
+func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
+	if c.final != nil && c.final.m == m {
+		return nil
 	}
-	d, err := transformer.New(m)
-	if err != nil {
-		return nil, err
+	return checkFinite(ctx, m)
+}
+
+// finalStates reads ahead in m, unless a survey of m already has.
+func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, error) {
+	if c.final != nil && c.final.m == m {
+		return c.final, nil
 	}
-	t, err := d.NewTrace(c.first())
+	t, err := newTrace(m, c.first())
 	if err != nil {
 		return nil, err
 	}
 	if err := t.Finish(ctx); err != nil {
 		return nil, err
 	}
-	c.ahead, err = newEnding(ctx, m, t.Hidden())
-	return c.ahead, err
+	c.final, err = newFinalStates(ctx, m, t.Hidden())
+	return c.final, err
 }
 
-// A calibrated run takes the texts through the float model and through the model
-// quantized so far, side by side, and quantizes each group of linear layers when
-// both stand before it.
-type calibrated struct {
+// A calibratedRun takes the texts through the float model and through the model
+// quantized so far, side by side. Before each group of linear layers it stops both,
+// looks at the group's input, and quantizes the layers.
+type calibratedRun struct {
 	ctx     context.Context
-	m       *model.Model // rotated
-	given   *model.Model // computes the same
+	m       *Model // with heads rotated
+	given   *Model // without; computes the same
 	p       *Plan
 	c       *Calibration
 	entries map[string]*Entry
-	out     map[string]*qtensor.Matrix // of the quantized model
-	known   map[int]bool               // blocks that were reached
+	out     map[string]*Matrix // of the quantized model
+	reached map[int]bool       // blocks that were quantized or restored
 	streams
 	write    func(done func(e *Entry) bool) error
-	health   *Health
-	seen     []seenInput // of the part that is being quantized
-	restored int         // records of the journal that were taken
+	seen     []observation // in the part that is being quantized
+	restored int           // records of the journal that were used
 }
 
-// runCalibrated carries out p on m.
-func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration, write func(*Entry, *qtensor.Matrix) error) error {
+// runCalibrated carries out p on m. write receives the tensors in the plan's order.
+func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write func(*Entry, *Matrix) error) error {
 	if len(c.Texts) == 0 {
 		return errors.New("there are no calibration texts")
 	}
-	given := m
-	if _, ok := p.method.(gptq); ok { // nearest rounding is better off without
-		m = rotated(m, p)
-	}
-	r := &calibrated{ctx: ctx, m: m, given: given, p: p, c: c, entries: map[string]*Entry{}, out: map[string]*qtensor.Matrix{}, known: map[int]bool{}}
+	r := &calibratedRun{ctx: ctx, m: rotated(m, p), given: m, p: p, c: c, entries: map[string]*Entry{}, reached: map[int]bool{}}
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
-	maps.Copy(r.out, m.Tensors)
-	r.health = c.Health
+	r.out = maps.Clone(r.m.Tensors)
 	next := 0
 	r.write = func(done func(e *Entry) bool) error {
 		for ; next < len(p.Tensors) && done(&p.Tensors[next]); next++ {
@@ -117,30 +117,21 @@ func runCalibrated(ctx context.Context, m *model.Model, p *Plan, c *Calibration,
 		}
 		return nil
 	}
-	if err := checkFinite(ctx, m); err != nil {
+	if err := c.checkFinite(ctx, m); err != nil {
 		return err
 	}
-	if err := r.embedding(); err != nil {
-		return err
+	for _, step := range []func() error{r.embedding, r.blocks, r.tail, r.journalSpent} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := r.blocks(); err != nil {
-		return err
-	}
-	if err := r.ending(); err != nil {
-		return err
-	}
-	if err := r.spent(); err != nil {
-		return err
-	}
-	r.health.judge()
+	c.Health.warnOfInputs()
 	return r.write(func(*Entry) bool { return true })
 }
 
-// rounds reports whether e becomes integers that it was not.
-func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
-
-// replace puts the matrix that make fills in the place of a tensor.
-func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) error) error {
+// replace makes the matrix that fill computes the quantized model's tensor called
+// name.
+func (r *calibratedRun) replace(name string, fill func(dst, src *Matrix) error) error {
 	e, src := r.entries[name], r.m.Tensors[name]
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
 	if err == nil {
@@ -156,15 +147,16 @@ func (r *calibrated) replace(name string, fill func(dst, src *qtensor.Matrix) er
 
 // set makes m the quantized model's tensor called name. Vectors are set before
 // that model's stream begins, or after it has ended.
-func (r *calibrated) set(name string, m *qtensor.Matrix) {
+func (r *calibratedRun) set(name string, m *Matrix) {
 	r.out[name] = m
 	if r.coarse != nil && r.entries[name].Role != model.Vector {
 		r.coarse.Replace(name, m)
 	}
 }
 
-// keep stores a tensor that is not rounded.
-func (r *calibrated) keep(name string) error {
+// keep stores a tensor as it is without texts: one that is not rounded, or an
+// embedding that is only looked up.
+func (r *calibratedRun) keep(name string) error {
 	out, err := r.p.store(r.ctx, r.m.Tensors[name], *r.entries[name], nil)
 	if err != nil {
 		return inTensor(r.m, name, err)
@@ -173,138 +165,145 @@ func (r *calibrated) keep(name string) error {
 	return nil
 }
 
-// embedding quantizes the embedding: as the head, where it is tied, for a part of
-// the texts, which the float model reads ahead.
-func (r *calibrated) embedding() error {
-	if !r.m.Spec.Tied || !r.entries[model.Embed].rounds() {
+// embedding quantizes the embedding. A tied one is rounded as the head, by what the
+// float model shows when it reads some of the texts ahead.
+func (r *calibratedRun) embedding() error {
+	if !r.m.Spec.Tied {
 		return r.keep(model.Embed)
 	}
-	return r.once(blockOf(model.Embed), func() error {
-		end, err := r.c.ending(r.ctx, r.given)
+	return r.head(model.Embed, func() (*finalStates, error) { return r.c.finalStates(r.ctx, r.given) })
+}
+
+// head quantizes the tensor called name as the head, given the final states.
+func (r *calibratedRun) head(name string, states func() (*finalStates, error)) error {
+	if !r.entries[name].rounds() {
+		return r.keep(name)
+	}
+	return r.once(partOf(name), func() error {
+		final, err := states()
 		if err != nil {
 			return err
 		}
-		return r.head(model.Embed, end)
+		return r.replace(name, func(dst, src *Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, final) })
 	})
 }
 
-// head quantizes the head by what is known of final hidden states.
-func (r *calibrated) head(name string, end *ending) error {
-	return r.replace(name, func(dst, src *qtensor.Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, end) })
-}
-
-// floatEnding is what the float model has come to behind the blocks, or comes to.
-func (r *calibrated) floatEnding() (*ending, error) {
+// floatStates returns the final states of the float model, which has passed all
+// blocks if it is followed, and reads ahead if it is not.
+func (r *calibratedRun) floatStates() (*finalStates, error) {
 	if r.float == nil {
-		return r.c.ending(r.ctx, r.given)
+		return r.c.finalStates(r.ctx, r.given)
 	}
-	return newEnding(r.ctx, r.m, r.float.Hidden())
+	return newFinalStates(r.ctx, r.m, r.float.Hidden())
 }
 
-// ending stores what follows the blocks.
-func (r *calibrated) ending() error {
+// tail stores what follows the blocks.
+func (r *calibratedRun) tail() error {
 	for _, e := range r.p.Tensors {
-		switch e.Name {
-		case model.Norm, model.Norm + model.BiasSuffix, model.Head + model.BiasSuffix:
-			if err := r.keep(e.Name); err != nil {
-				return err
-			}
-		case model.Head:
-			if !e.rounds() {
-				if err := r.keep(e.Name); err != nil {
-					return err
-				}
-				continue
-			}
-			err := r.once(blockOf(e.Name), func() error {
-				end, err := r.floatEnding()
-				if err != nil {
-					return err
-				}
-				return r.head(e.Name, end)
-			})
-			if err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case partOf(e.Name) != afterBlocks:
+		case e.Name == model.Head:
+			err = r.head(e.Name, r.floatStates)
+		default:
+			err = r.keep(e.Name)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// blocks quantizes block after block. One that runs several times in a row
+// blocks quantizes block after block. A block that runs several times in a row
 // (layer sharing) is quantized for all these runs at once.
-func (r *calibrated) blocks() error {
+func (r *calibratedRun) blocks() error {
 	for _, e := range r.p.Tensors { // the decoders widen vectors when they are made
-		if b := blockOf(e.Name); e.Role == model.Vector && b >= 0 && b < model.MaxBlocks {
+		if e.Role == model.Vector && isBlock(partOf(e.Name)) {
 			if err := r.keep(e.Name); err != nil {
 				return err
 			}
 		}
 	}
 	var err error
-	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.comparesStreams()); err != nil {
+	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.readsDrift()); err != nil {
 		return err
 	}
 	schedule := r.m.Spec.Schedule
 	for step := 0; step < len(schedule); {
-		runs := 1
-		for step+runs < len(schedule) && schedule[step+runs] == schedule[step] {
-			runs++
+		repeats := 1
+		for step+repeats < len(schedule) && schedule[step+repeats] == schedule[step] {
+			repeats++
 		}
-		if err := r.pass(step, runs); err != nil {
+		if err := r.pass(step, repeats); err != nil {
 			return err
 		}
-		behind := schedule[step]
-		if err := r.write(func(e *Entry) bool { return blockOf(e.Name) <= behind }); err != nil {
+		last := schedule[step]
+		if err := r.write(func(e *Entry) bool { return partOf(e.Name) <= last }); err != nil {
 			return err
 		}
-		step += runs
+		step += repeats
 	}
 	return nil
 }
 
-// block quantizes the block of a step that runs so many times from there on,
-// and takes the texts past it.
-func (r *calibrated) block(step, runs int) error {
+// pass takes the texts past the block of a step, which runs repeats times from
+// there on, and quantizes the block if that was not done before.
+func (r *calibratedRun) pass(step, repeats int) error {
+	b := r.m.Spec.Schedule[step]
+	passed := false
+	if !r.reached[b] {
+		r.reached[b] = true
+		err := r.once(b, func() error { passed = true; return r.block(step, repeats) })
+		if passed || err != nil {
+			return err
+		}
+	}
+	return r.advanceSteps(r.ctx, repeats)
+}
+
+// block quantizes the block of a step, which runs repeats times from there on, and
+// takes the texts past it.
+func (r *calibratedRun) block(step, repeats int) error {
 	rewind := func() {}
-	if runs > 1 {
+	if repeats > 1 {
 		rewind = r.mark(step)
 	}
 	for stage := range r.coarse.GroupsPerStep() {
 		rewind()
 		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
-		for range runs {
-			if err := r.visit(&v, runs > 1); err != nil {
+		for range repeats {
+			if err := r.visit(&v, repeats > 1); err != nil {
 				return err
 			}
 		}
 		if err := r.round(&v); err != nil {
 			return err
 		}
-		if runs > 1 {
+		if repeats > 1 {
 			continue
 		}
-		if err := r.run(r.ctx); err != nil {
+		if err := r.advance(r.ctx); err != nil {
 			return err
 		}
 	}
-	if runs == 1 {
+	if repeats == 1 {
 		return nil
 	}
 	rewind()
-	return r.runSteps(r.ctx, runs)
+	return r.advanceSteps(r.ctx, repeats)
 }
 
-// A visit is what is seen of the input of one stage of a block.
+// A visit collects what the texts show of the input of one stage of a block.
 type visit struct {
 	block, stage int
-	kinds        []string
-	moments      *moments
+	kinds        []string // of the layers that read the input
+	moments      *moments // nil if none of them is rounded
 }
 
-// visit looks at the input of v's stage. through goes there from the start of
-// the block, and on to its end; else both traces stand there.
-func (r *calibrated) visit(v *visit, through bool) error {
+// visit looks at the input of v's stage. With through, it takes the texts there from
+// the start of the block, and on to the block's end; otherwise they are there.
+func (r *calibratedRun) visit(v *visit, through bool) error {
 	for stage := range r.coarse.GroupsPerStep() {
 		if !through && stage != v.stage {
 			continue
@@ -318,32 +317,32 @@ func (r *calibrated) visit(v *visit, through bool) error {
 		if !through {
 			continue
 		}
-		if err := r.run(r.ctx); err != nil {
+		if err := r.advance(r.ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// look adds one input to v: xq of the quantized model, and x of the float model
-// where that is followed.
-func (r *calibrated) look(v *visit, x, xq *transformer.Group) error {
+// look adds one input to v: xq of the quantized model, and x of the float model if
+// that is followed.
+func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	v.kinds = xq.Kinds
-	if !r.rounds(v) {
+	if !r.roundsAny(v) {
 		return nil
 	}
 	if v.moments == nil {
 		v.moments = &moments{width: xq.Width()}
 	}
 	coarse, float := positionRows{r.coarse.Len(), xq.Row}, positionRows{}
-	if x != nil && r.learns(x.Width()) {
+	if x != nil && r.learnsDrift(x.Width()) {
 		float = positionRows{r.float.Len(), x.Row}
 	}
 	return v.moments.add(r.ctx, coarse, float, positionWeights(coarse))
 }
 
-// rounds reports whether some layer of v's stage is to be rounded.
-func (r *calibrated) rounds(v *visit) bool {
+// roundsAny reports whether some layer of v's stage will be rounded.
+func (r *calibratedRun) roundsAny(v *visit) bool {
 	for _, kind := range v.kinds {
 		if r.entries[model.Name(v.block, kind)].rounds() {
 			return true
@@ -353,12 +352,12 @@ func (r *calibrated) rounds(v *visit) bool {
 }
 
 // round quantizes the layers of v's stage.
-func (r *calibrated) round(v *visit) error {
-	var in *Input
+func (r *calibratedRun) round(v *visit) error {
+	var in *input
 	if v.moments != nil {
 		v.moments.close()
-		seen := v.seen()
-		r.health.see(v.block, seen)
+		seen := v.observed()
+		r.c.Health.add(v.block, seen)
 		r.seen = append(r.seen, seen)
 		var err error
 		if in, err = newInput(r.ctx, v.moments, damping); err != nil {
@@ -367,31 +366,15 @@ func (r *calibrated) round(v *visit) error {
 	}
 	for _, kind := range v.kinds {
 		name := model.Name(v.block, kind)
-		if !r.entries[name].rounds() {
-			if err := r.keep(name); err != nil {
-				return err
-			}
-			continue
+		var err error
+		if r.entries[name].rounds() {
+			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.round(r.ctx, dst, src, in) })
+		} else {
+			err = r.keep(name)
 		}
-		err := r.replace(name, func(dst, src *qtensor.Matrix) error { return r.p.method.Quantize(r.ctx, dst, src, in) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// blockOf returns the block of a tensor, -1 for the embedding, and
-// model.MaxBlocks for what comes after all blocks.
-func blockOf(name string) int {
-	rest, inside := strings.CutPrefix(name, "blocks.")
-	number, _, _ := strings.Cut(rest, ".")
-	b, err := strconv.Atoi(number)
-	switch {
-	case inside && err == nil:
-		return b
-	case name == model.Embed:
-		return -1
-	}
-	return model.MaxBlocks
 }

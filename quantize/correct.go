@@ -7,14 +7,15 @@ import (
 	"thimble/internal/parallel"
 )
 
-// correct moves w, (rows, width), to where its product with the quantized
-// model's input is closest to its product with the float model's:
+// correct moves w, (rows, width), so that its product with the quantized model's
+// input x~ comes as close as possible to the product of the old w with the float
+// model's input x:
 //
 //	W + W E[(x - x~) x~^T] (H + lambda I)^-1
 //
 // which minimizes the sum over positions of |W x - W' x~|^2, damped (QEP, arXiv
 // 2504.09629; the target of Qronos, arXiv 2505.11695).
-func correct(ctx context.Context, w []float32, in *Input) error {
+func correct(ctx context.Context, w []float32, in *input) error {
 	m, d := in.moments, in.moments.width
 	rows, stride := len(w)/d, kernel.Padded(d)
 	drift := make([]float32, d*stride) // transposed
@@ -24,14 +25,12 @@ func correct(ctx context.Context, w []float32, in *Input) error {
 		}
 	}
 	moved := make([]float32, rows*d)
-	err := parallel.Do(ctx, (rows+panelRows-1)/panelRows, func(_, p int) error {
-		first := p * panelRows
-		n := min(panelRows, rows-first)
-		in := make([]float32, n*stride)
-		for r := range n {
-			copy(in[r*stride:], w[(first+r)*d:][:d])
+	err := parallel.Ranges(ctx, rows, panelRows, func(_, from, to int) error {
+		padded := make([]float32, (to-from)*stride)
+		for r := from; r < to; r++ {
+			copy(padded[(r-from)*stride:], w[r*d:][:d])
 		}
-		kernel.Gemm(moved[first*d:], d, in, stride, drift, stride, n, d, stride)
+		kernel.Gemm(moved[from*d:], d, padded, stride, drift, stride, to-from, d, stride)
 		return nil
 	})
 	if err != nil {

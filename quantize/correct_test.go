@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// With both models' inputs alike nothing is to be corrected; with x~ = A x the
-// correction is W A^-1, which undoes A.
+// If both models have the same inputs, there is nothing to correct; if x~ = A x, the
+// correction gives W A^-1, which undoes A.
 func TestCorrect(t *testing.T) {
 	const rows, d, n = 50, 40, 3000
 	x, xq := correlated(n, d, 1), make([][]float32, n)

@@ -7,8 +7,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Behind values of zero nothing goes into the layer after them: it is rounded by
-// its weights alone, no worse than without calibration, and costs nothing.
+// A layer whose input is always zero is rounded by its weights alone, no worse than
+// without calibration, and costs nothing.
 func TestSilentInput(t *testing.T) {
 	for name, zero := range map[string][]string{
 		"values":     {"blocks.0.v"},
@@ -50,12 +50,12 @@ func TestSilentInput(t *testing.T) {
 	}
 }
 
-// checkNoWorse wants q to be as near to w as its nearest rounding.
+// checkNoWorse wants q to be as close to w as its nearest rounding.
 func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 	t.Helper()
 	nearest, err := qtensor.New(q.Scheme, w.Rows, w.Cols)
 	if err == nil {
-		err = (rtn{}).Quantize(t.Context(), nearest, w, guess(w.Cols))
+		err = roundToNearest(t.Context(), nearest, w, guess(w.Cols), nil)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 	}
 }
 
-// What lies on the lattice of int4/g32 already is disturbed more coarsely, so that
-// its costs are nats like those of weights beside it. What is on all lattices is
-// free.
+// A survey disturbs weights that lie on the lattice of int4/g32 already by a coarser
+// scheme, so that their costs are nats like those of weights off the lattice. Weights
+// on all lattices cost nothing.
 func TestSurveyOfALattice(t *testing.T) {
-	pattern := func(codes int, beside float32) func(w *qtensor.Matrix) {
+	pattern := func(codes int, off float32) func(w *qtensor.Matrix) {
 		return func(w *qtensor.Matrix) {
 			x := values(w)
 			for r := range x {
@@ -84,19 +84,19 @@ func TestSurveyOfALattice(t *testing.T) {
 					if c%8 == 0 { // so that every group has the lattice's scale
 						code = -codes / 2
 					}
-					x[r][c] = float32(code)/64 + beside*float32((7*r+c)%5-2)/64
+					x[r][c] = float32(code)/64 + off*float32((7*r+c)%5-2)/64
 				}
 			}
 			setRows(t, w, x)
 		}
 	}
-	on, beside, everywhere := costsOf(t, pattern(16, 0)), costsOf(t, pattern(16, 0.2)), costsOf(t, pattern(4, 0))
+	on, off, everywhere := costsOf(t, pattern(16, 0)), costsOf(t, pattern(16, 0.2)), costsOf(t, pattern(4, 0))
 	for _, name := range []string{"blocks.0.q", "blocks.1.down"} {
 		if on[name][0] != 0 {
 			t.Errorf("%s, int4 already, costs %g as int4", name, on[name][0])
 		}
-		if ratio := on[name][2] / beside[name][2]; !(ratio > 1./3 && ratio < 3) {
-			t.Errorf("%s costs %g as int2, beside the lattice it would cost %g", name, on[name][2], beside[name][2])
+		if ratio := on[name][2] / off[name][2]; !(ratio > 1./3 && ratio < 3) {
+			t.Errorf("%s costs %g as int2, off the lattice it would cost %g", name, on[name][2], off[name][2])
 		}
 		for _, cost := range everywhere[name] {
 			if cost != 0 {
@@ -114,7 +114,7 @@ func setRows(t *testing.T, w *qtensor.Matrix, x [][]float32) {
 	}
 }
 
-// costsOf surveys a model of which edit has changed two kinds of layers.
+// costsOf surveys a model after edit has changed two kinds of its layers.
 func costsOf(t *testing.T, edit func(w *qtensor.Matrix)) map[string][]float64 {
 	m := livelyModel(t, nil)
 	for _, kind := range []string{model.Q, model.Down} {

@@ -3,30 +3,30 @@ package quantize
 import "thimble/internal/kernel"
 
 const (
-	descents = 2
-	enough   = 0.002 // of the loss: a sweep that gains less is the last
+	descents = 2     // sweeps at most
+	minGain  = 0.002 // of the loss: a sweep that gains less is the last
 )
 
-// descend moves single codes, each to where the loss e H e^T is least with all
-// others held, block by block, and over again while it gains (coordinate
-// descent: QuantEase, arXiv 2309.01885).
+// descend moves single codes, each to where the loss e H e^T is least while all
+// others are held. It goes block by block, and repeats while that gains
+// (coordinate descent: QuantEase, arXiv 2309.01885).
 func (p *panel) descend() {
 	p.multiply()
-	before := p.sum()
+	before := p.loss()
 	for range descents {
 		for from := 0; from < p.dst.Cols; from += sweepBlock {
 			p.descendBlock(from, min(p.dst.Cols, from+sweepBlock))
 		}
-		after := p.sum()
-		if !(after < before*(1-enough)) {
+		after := p.loss()
+		if !(after < before*(1-minGain)) {
 			break
 		}
 		before = after
 	}
 }
 
-// sum is the sum of e g over the rows.
-func (p *panel) sum() float64 {
+// loss returns the sum over the rows of e g, which is e H e^T.
+func (p *panel) loss() float64 {
 	sum := 0.0
 	for r := range p.rows {
 		sum += float64(kernel.Dot(p.e[r*p.stride:][:p.dst.Cols], p.g[r*p.stride:][:p.dst.Cols]))
@@ -34,10 +34,10 @@ func (p *panel) sum() float64 {
 	return sum
 }
 
-// descendBlock moves codes of the columns [from, to), keeping e and g true.
+// descendBlock moves codes of the columns [from, to) and keeps e and g up to date.
 func (p *panel) descendBlock(from, to int) {
 	n := to - from
-	moved := p.errs // (rows, stride): what was taken from e, then zeros
+	moved := p.errs // (rows, stride): what was subtracted from e, then zeros
 	for r := range p.rows {
 		e, g, codes := p.e[r*p.stride:], p.g[r*p.stride:], p.codes[r*p.stride:]
 		grid, delta := p.grids[r], moved[r*p.stride:][:kernel.Padded(n)]
@@ -58,12 +58,12 @@ func (p *panel) descendBlock(from, to int) {
 			}
 		}
 	}
-	kernel.Gemm(p.part, p.stride, moved, p.stride, p.h[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
+	kernel.Gemm(p.product, p.stride, moved, p.stride, p.h[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
 	for r := range p.rows {
-		g, part := p.g[r*p.stride:], p.part[r*p.stride:]
+		g, product := p.g[r*p.stride:], p.product[r*p.stride:]
 		for j := range p.dst.Cols {
 			if j < from || j >= to {
-				g[j] -= part[j]
+				g[j] -= product[j]
 			}
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"testing"
 )
 
-// Descent may raise no row's loss, keeps e and g true, and when it has run long
-// enough no single code can be moved for a gain.
+// Descent raises no row's loss and keeps e and g up to date. After it has run long
+// enough, no move of a single code gains anything.
 func TestDescend(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows = 5
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {
@@ -31,8 +33,8 @@ func TestDescend(t *testing.T) {
 	}
 }
 
-// slope is g_i = (e H)_i, and its size the sum of its terms' sizes.
-func slope(e []float64, in *Input, i int) (g, size float64) {
+// slope returns g_i = (e H)_i, and the sum of the magnitudes of its terms.
+func slope(e []float64, in *input, i int) (g, size float64) {
 	for j, v := range e {
 		term := v * float64(in.h[j*in.stride+i])
 		g, size = g+term, size+math.Abs(term)
@@ -44,7 +46,7 @@ func checkResidual(t *testing.T, p *panel, r int) {
 	t.Helper()
 	e := p.errorOf(r)
 	for i, v := range e {
-		g, size := slope(e, p.Input, i)
+		g, size := slope(e, p.input, i)
 		if d := math.Abs(float64(p.e[r*p.stride+i]) - v); d > 1e-6 {
 			t.Fatalf("row %d, column %d: e is off by %v", r, i, d)
 		}
@@ -54,21 +56,21 @@ func checkResidual(t *testing.T, p *panel, r int) {
 	}
 }
 
-// checkSettled moves each code of a row one up and one down.
+// checkSettled wants no gain from moving a code of a row up or down by one.
 func checkSettled(t *testing.T, p *panel, r int) {
 	t.Helper()
 	g := p.grids[r]
 	e := p.errorOf(r)
-	loss := quadratic(e, p.Input)
+	loss := quadratic(e, p.input)
 	for i := range e {
-		slope, _ := slope(e, p.Input, i)
+		slope, _ := slope(e, p.input, i)
 		for _, by := range []float64{-1, 1} {
 			c := float64(p.codes[r*p.stride+i]) + by
 			if c < float64(g.bottom) || c > float64(g.top) {
 				continue
 			}
 			step := by * float64(g.scale[g.group(i)])
-			h := float64(p.h[i*p.Input.stride+i])
+			h := float64(p.h[i*p.input.stride+i])
 			if gain := 2*step*slope - step*step*h; gain > 1e-4*loss {
 				t.Errorf("row %d, column %d: a move by %v would still gain %v of %v", r, i, by, gain, loss)
 			}

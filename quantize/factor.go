@@ -10,36 +10,37 @@ import (
 	"thimble/internal/cholesky"
 )
 
-// A factor is the second moment H of a linear layer's input, damped and taken
-// apart as
+// A factor is the second moment H of a linear layer's input, damped and factored
+// as
 //
 //	H + lambda I = M D M^T
 //
-// with its columns in the order in which they will be rounded, M unit upper
-// triangular and D diagonal. The error of rounding W to Q then costs
+// with M unit upper triangular and D diagonal, and with the columns in the order in
+// which they will be rounded. Rounding W to Q then costs
 //
-//	tr((W-Q) H (W-Q)^T) = sum over j of D_j |column j of (W-Q) M|^2
+//	tr((W-Q) (H + lambda I) (W-Q)^T) = sum over j of D_j |column j of (W-Q) M|^2
 //
-// so the column j that is rounded next best aims at w_j + sum over i < j of
-// (w_i - q_i) M_ij: GPTQ (arXiv 2210.17323) in the form of LDLQ (QuIP, arXiv
-// 2307.13304, section 4), which needs no inverse.
+// so the best aim for the next column j is w_j + sum over i < j of (w_i - q_i) M_ij.
+// This is GPTQ (arXiv 2210.17323) in the form of LDLQ (QuIP, arXiv 2307.13304,
+// section 4), which needs no inverse.
 type factor struct {
 	n     int
-	order []int     // the column at each place: by falling H_ii
-	l     []float64 // (n, n): H + lambda I, places backwards, is L L^T
+	order []int     // the column at each place, in descending order of H_ii
+	l     []float64 // (n, n): H + lambda I, with places reversed, is L L^T
 	m     []float32 // (n, n): row j holds M_ij for i < j
 	d     []float64 // (n): D_j
 	share float64   // lambda over the mean of H_ii
 }
 
 const (
-	damping  = 0.01 // of the mean of H_ii, at first
-	dampings = 5    // tries, each ten times the last
+	damping  = 0.01 // first try, as a share of the mean of H_ii
+	dampings = 5    // tries, each ten times the one before
 )
 
 var errIndefinite = errors.New("the second moments of its input are not positive definite, even damped")
 
-// newFactor factors h, (n, n). damp is lambda over the mean of its diagonal.
+// newFactor factors h, (n, n). damp is the least lambda, over the mean of the
+// diagonal.
 func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, error) {
 	f := &factor{n: n, order: make([]int, n), l: make([]float64, n*n), d: make([]float64, n)}
 	mean := 0.0
@@ -66,7 +67,7 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, 
 	return nil, errIndefinite
 }
 
-// column is the column of h at place i of l, whose places run backwards.
+// column returns the column of h at place i of l, whose places are reversed.
 func (f *factor) column(i int) int { return f.order[f.n-1-i] }
 
 // feedback computes m and d from l.

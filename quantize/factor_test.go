@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// secondMoments are those of n correlated positions, closed.
+// secondMoments returns the closed moments of n correlated positions.
 func secondMoments(t testing.TB, n, width int, seed uint64) *moments {
 	t.Helper()
 	m, err := momentsOf(t.Context(), rowsAt(correlated(n, width, seed)), ones(n))
@@ -26,7 +26,7 @@ func mean(x []float64) float64 {
 	return sum / float64(len(x))
 }
 
-// M D M^T must be H + lambda I, whose columns are met in falling order.
+// M D M^T is H + lambda I, with the columns in descending order.
 func TestFactor(t *testing.T) {
 	for _, n := range []int{1, 5, 16, 63, 72, 150} {
 		h := secondMoments(t, 400, n, uint64(n)).h
@@ -148,7 +148,7 @@ func TestFactorRefuses(t *testing.T) {
 		"indefinite": {1, 1e6, 1e6, 1},
 		"negative":   {-1, 0, 0, -1},
 		"NaN":        {math.NaN(), 0, 0, 1},
-		"NaN beside": {1, math.NaN(), math.NaN(), 1},
+		"NaN off it": {1, math.NaN(), math.NaN(), 1},
 		"infinite":   {math.Inf(1), 0, 0, 1},
 	} {
 		if _, err := newFactor(t.Context(), h, 2, damping); !errors.Is(err, errIndefinite) {

@@ -10,11 +10,11 @@ import (
 	"thimble/internal/defect"
 )
 
-// Facts are what something was made from, each a name and a value, in an order. A
-// value may have several lines.
+// Facts say what something was made from: names and values, in order. A value may
+// have several lines.
 type Facts [][2]string
 
-// Differ names the first fact that is another in now, "" if all are the same.
+// Differ describes the first fact that differs in now; "" if none does.
 func (f Facts) Differ(now Facts) string {
 	for i := range max(len(f), len(now)) {
 		var a, b [2]string
@@ -47,7 +47,7 @@ func (f Facts) has(name string) bool {
 	return false
 }
 
-// firstDifference returns the first lines that two values do not share.
+// firstDifference returns the first line in which two values differ, as each has it.
 func firstDifference(a, b string) (x, y string) {
 	for a != "" && b != "" {
 		x, a, _ = strings.Cut(a, "\n")
@@ -59,7 +59,7 @@ func firstDifference(a, b string) (x, y string) {
 	return shown(a), shown(b)
 }
 
-// shown is the first line of a value.
+// shown returns the first line of a value.
 func shown(value string) string {
 	if value == "" {
 		return "nothing"
@@ -68,8 +68,8 @@ func shown(value string) string {
 	return defect.Printable(line)
 }
 
-// Facts are what of c counts: the ids of its tokens, whatever text and tokenizer they
-// come from.
+// Facts identify c by the ids of its tokens, whatever text and tokenizer they come
+// from.
 func (c *Calibration) Facts() Facts {
 	h := sha256.New()
 	var b []byte

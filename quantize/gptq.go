@@ -7,25 +7,31 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/parallel"
-	"thimble/internal/qtensor"
 )
 
-// gptq rounds one column after another, each time moving the columns that are
-// still to come so as to make up for the errors behind (GPTQ, arXiv
-// 2210.17323), then refits the scales and improves single codes. The groups are
-// those of the natural order and their scales are chosen before, so that any
-// order of rounding can be stored. The target is corrected for what was
-// quantized upstream, see correct.
-type gptq struct{ without skips }
+func init() {
+	register(method{
+		name:            MethodGPTQ,
+		steps:           []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent},
+		needsTexts:      true,
+		rotates:         true,
+		comparesStreams: func(without skips) bool { return !without.has(StepCorrection) },
+		quantize:        gptq,
+	})
+}
 
 const (
 	panelRows  = 48  // rows that a core rounds at a time
-	sweepBlock = 128 // columns between two products over all columns behind
+	sweepBlock = 128 // columns between two products with the errors of all earlier columns
 )
 
-func (m gptq) comparesStreams() bool { return !m.without.has(StepCorrection) }
-
-func (m gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
+// gptq rounds one column after another, each time moving the columns still to come
+// so that they make up for the errors so far (GPTQ, arXiv 2210.17323), then refits
+// the scales and improves single codes. Groups are those of the natural order of
+// columns and have their scales before the first column is rounded, so columns may
+// be rounded in any order. The weights are first corrected for what was quantized
+// upstream, see correct.
+func gptq(ctx context.Context, dst, src *Matrix, in *input, without skips) error {
 	if in.moments == nil {
 		return errors.New("gptq needs calibration")
 	}
@@ -38,14 +44,14 @@ func (m gptq) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input)
 			return err
 		}
 	}
-	return roundPanels(ctx, target{in, dst, w, m.without})
+	return roundPanels(ctx, target{in, dst, w, without})
 }
 
-// A target is a matrix to be rounded, given what is known of its input.
+// A target is a matrix to be rounded and what is known of its input.
 type target struct {
-	*Input
-	dst *qtensor.Matrix
-	w   []float32 // (dst.Rows, dst.Cols), what Q x~ is to come near
+	*input
+	dst *Matrix
+	w   []float32 // (dst.Rows, dst.Cols), such that w x~ is what the layer should give
 
 	without skips
 }
@@ -53,12 +59,12 @@ type target struct {
 // roundPanels fills t.dst, a few rows at a time on each core.
 func roundPanels(ctx context.Context, t target) error {
 	lanes := make([]*panel, parallel.Workers())
-	return parallel.Do(ctx, (t.dst.Rows+panelRows-1)/panelRows, func(worker, i int) error {
+	return parallel.Ranges(ctx, t.dst.Rows, panelRows, func(worker, from, _ int) error {
 		if lanes[worker] == nil {
 			lanes[worker] = newPanel(t)
 		}
 		p := lanes[worker]
-		if err := p.take(i * panelRows); err != nil {
+		if err := p.begin(from); err != nil {
 			return err
 		}
 		p.sweep()
@@ -73,11 +79,11 @@ func roundPanels(ctx context.Context, t target) error {
 	})
 }
 
-// A panel is a few rows on their way to codes.
+// A panel is a few rows that are being rounded together.
 type panel struct {
 	target
 	first, rows int
-	search      *search
+	search      *scaleSearch
 	grids       []*grid    // by row
 	scale, min  [][]uint16 // by row
 	codes       []float32  // (rows, stride), less zero
@@ -85,7 +91,7 @@ type panel struct {
 	g           []float32  // (rows, stride), e H
 
 	ahead, errs []float32 // (rows, cols) of the sweep, in its order
-	part        []float32 // (rows, stride), products
+	product     []float32 // (rows, stride), scratch for products
 	bytes       []uint8   // (cols)
 	fit         *leastSquares
 }
@@ -93,8 +99,8 @@ type panel struct {
 func newPanel(t target) *panel {
 	n := panelRows * t.stride
 	p := &panel{
-		target: t, search: newSearch(t.dst.Scheme, t.power),
-		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), part: make([]float32, n),
+		target: t, search: newScaleSearch(t.dst.Scheme, t.power),
+		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), product: make([]float32, n),
 		ahead: make([]float32, n), errs: make([]float32, n), bytes: make([]uint8, t.dst.Cols),
 	}
 	p.search.plain = t.without.has(StepSearch)
@@ -107,13 +113,13 @@ func newPanel(t target) *panel {
 	return p
 }
 
-// want is the target of row r of the panel.
+// want returns the target of row r of the panel.
 func (p *panel) want(r int) []float32 {
 	return p.w[(p.first+r)*p.dst.Cols:][:p.dst.Cols]
 }
 
-// take begins with rows from first on: their scales.
-func (p *panel) take(first int) error {
+// begin makes p the panel of the rows from first on and chooses their scales.
+func (p *panel) begin(first int) error {
 	p.first, p.rows = first, min(panelRows, p.dst.Rows-first)
 	for r := range p.rows {
 		if err := p.search.row(p.want(r)); err != nil {
@@ -126,13 +132,13 @@ func (p *panel) take(first int) error {
 	return nil
 }
 
-// sweep chooses the codes.
+// sweep chooses the codes, column after column.
 func (p *panel) sweep() {
 	n, order, feedback := p.dst.Cols, p.factor.order, p.factor.m
 	clear(p.errs)
 	for from := 0; from < n; from += sweepBlock {
 		to := min(n, from+sweepBlock)
-		// What the columns behind have left to make up for.
+		// What the columns before from have left to make up for.
 		kernel.Gemm(p.ahead, p.stride, p.errs, p.stride, feedback[from*n:], n, p.rows, to-from, from)
 		for r := range p.rows {
 			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)
@@ -154,7 +160,7 @@ func (p *panel) multiply() {
 	kernel.Gemm(p.g, p.stride, p.e, p.stride, p.h, p.stride, p.rows, p.dst.Cols, p.stride)
 }
 
-// store writes the codes to the matrix.
+// store writes the panel's codes and scales to the matrix.
 func (p *panel) store() {
 	for r := range p.rows {
 		for c := range p.bytes {
@@ -162,14 +168,4 @@ func (p *panel) store() {
 		}
 		p.dst.SetRow(p.first+r, p.bytes, p.scale[r], p.min[r])
 	}
-}
-
-// rowsOf returns the values of src, (src.Rows, src.Cols). One that is not finite
-// is an error.
-func rowsOf(ctx context.Context, src *qtensor.Matrix) ([]float32, error) {
-	w := make([]float32, src.Rows*src.Cols)
-	return w, eachRow(ctx, src, func(_, r int, x []float32) error {
-		copy(w[r*src.Cols:], x)
-		return nil
-	})
 }

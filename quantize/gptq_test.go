@@ -9,7 +9,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// roundSchemes are those that the steps of gptq are tried on, with the columns.
+// roundSchemes are the schemes, and the columns, that the steps of gptq are tested
+// with.
 var roundSchemes = []struct {
 	scheme string
 	cols   int
@@ -17,7 +18,7 @@ var roundSchemes = []struct {
 	{"int4/g32", 128}, {"int4/g32/asym", 128}, {"int5/g64", 256}, {"int8/row", 80}, {"int4/g32", 72}, {"int3/g32/asym", 72}, {"int4/g32", 300},
 }
 
-// newTarget is rows of random weights to be rounded for a correlated input.
+// newTarget returns rows of random weights to be rounded for a correlated input.
 func newTarget(t testing.TB, rows, cols int, text string) target {
 	t.Helper()
 	in, err := newInput(t.Context(), secondMoments(t, 4*cols, cols, uint64(cols)), damping)
@@ -35,12 +36,12 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 	return target{in, dst, w, nil}
 }
 
-// lossOf is e (H + lambda I) e^T of row r of a panel, in float64 from its codes.
+// lossOf returns e (H + lambda I) e^T of row r, in float64 from its codes.
 func (p *panel) lossOf(r int) float64 {
-	return quadratic(p.errorOf(r), p.Input)
+	return quadratic(p.errorOf(r), p.input)
 }
 
-// errorOf is the target less the value of row r, from its codes.
+// errorOf returns the target less the value of row r, from its codes.
 func (p *panel) errorOf(r int) []float64 {
 	e := make([]float64, p.dst.Cols)
 	g := p.grids[r]
@@ -51,7 +52,7 @@ func (p *panel) errorOf(r int) []float64 {
 	return e
 }
 
-func quadratic(e []float64, in *Input) float64 {
+func quadratic(e []float64, in *input) float64 {
 	sum := 0.0
 	for i, a := range e {
 		for j, b := range e {
@@ -61,7 +62,7 @@ func quadratic(e []float64, in *Input) float64 {
 	return sum
 }
 
-// invert is Gauss and Jordan's, with pivots.
+// invert returns the inverse of a, by Gauss-Jordan elimination with pivots.
 func invert(a []float64, n int) []float64 {
 	a, inv := slices.Clone(a), make([]float64, n*n)
 	for i := range n {
@@ -95,11 +96,10 @@ func invert(a []float64, n int) []float64 {
 	return inv
 }
 
-// textbook is GPTQ as its paper has it (arXiv 2210.17323, equations 2 and 3): the
-// inverse of the second moments, and after each column all that remain are
-// updated and the column is taken out of the inverse. It returns the codes less
-// zero that it gives w on grid g.
-func textbook(w []float32, g *grid, in *Input) []float64 {
+// textbook is GPTQ as in its paper (arXiv 2210.17323, equations 2 and 3): it inverts
+// the second moments, and after each column updates all that remain and removes the
+// column from the inverse. It returns the codes, less zero, of w on grid g.
+func textbook(w []float32, g *grid, in *input) []float64 {
 	n := len(w)
 	h := make([]float64, n*n)
 	for i := range n {
@@ -135,11 +135,11 @@ func textbook(w []float32, g *grid, in *Input) []float64 {
 	return codes
 }
 
-// swept is a panel behind its sweep.
+// swept returns a panel after its sweep.
 func swept(t testing.TB, rows, cols int, text string) *panel {
 	t.Helper()
 	p := newPanel(newTarget(t, rows, cols, text))
-	if err := p.take(0); err != nil {
+	if err := p.begin(0); err != nil {
 		t.Fatal(err)
 	}
 	p.sweep()
@@ -147,7 +147,9 @@ func swept(t testing.TB, rows, cols int, text string) *panel {
 }
 
 func TestSweepIsTextbookGPTQ(t *testing.T) {
-	const rows = 6
+	skipQuality(t)
+	t.Parallel()
+	const rows = 3
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {
 			p := swept(t, rows, c.cols, c.scheme)
@@ -161,7 +163,7 @@ func TestSweepIsTextbookGPTQ(t *testing.T) {
 						t.Fatalf("row %d, column %d: e is %v, want %v", r, i, p.e[r*p.stride+i], v)
 					}
 				}
-				want := textbook(p.want(r), p.grids[r], p.Input)
+				want := textbook(p.want(r), p.grids[r], p.input)
 				for i, v := range want {
 					if float64(got[i]) == v {
 						same++
@@ -187,7 +189,7 @@ func copyCodes(p *panel, r int, codes []float64) {
 	}
 }
 
-// losses of all rows of a panel.
+// losses returns the loss of every row of a panel.
 func (p *panel) losses() []float64 {
 	x := make([]float64, p.rows)
 	for r := range x {
@@ -196,9 +198,11 @@ func (p *panel) losses() []float64 {
 	return x
 }
 
-// Each step must pay on a correlated input: round to nearest, error feedback,
-// refit and descent.
+// On a correlated input, error feedback lowers the loss of rounding to nearest, and
+// refit and descent lower that of error feedback.
 func TestEachStepLowersTheLoss(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows, cols = 100, 256
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g64"} {
 		in := newTarget(t, rows, cols, text)
@@ -217,11 +221,11 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			}
 			return l
 		}
-		nearest := lossAfter(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, in.Input) })
+		nearest := lossAfter(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, in.input, nil) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
-			p := newPanel(target{in.Input, dst, in.w, nil})
+			p := newPanel(target{in.input, dst, in.w, nil})
 			for first := 0; first < rows; first += panelRows {
-				if err := p.take(first); err != nil {
+				if err := p.begin(first); err != nil {
 					return err
 				}
 				p.sweep()
@@ -229,7 +233,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			}
 			return nil
 		})
-		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq{}.Quantize(t.Context(), dst, src, in.Input) })
+		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq(t.Context(), dst, src, in.input, nil) })
 		t.Logf("%s: %v, %v, %v", text, nearest, bare, full)
 		if !(bare < 0.8*nearest) || !(full < 0.97*bare) {
 			t.Errorf("%s: loss %v to nearest, %v with feedback, %v with refit and descent", text, nearest, bare, full)
@@ -243,7 +247,7 @@ func TestGPTQNeedsCalibration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (gptq{}).Quantize(t.Context(), dst, src, guess(32)); err == nil || err.Error() != "gptq needs calibration" {
+	if err := gptq(t.Context(), dst, src, guess(32), nil); err == nil || err.Error() != "gptq needs calibration" {
 		t.Errorf("error is %v", err)
 	}
 }

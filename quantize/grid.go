@@ -6,16 +6,16 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A grid is the values that the codes of one row stand for.
+// A grid maps the codes of one row to values, and values to the nearest codes.
 type grid struct {
-	scheme      qtensor.Scheme
+	scheme      Scheme
 	zero        float32
-	bottom, top float32   // of the codes less zero
+	bottom, top float32   // least and largest code, less zero
 	scale, min  []float32 // (groups); min is zero for symmetric schemes
 	inverse     []float32 // (groups) of scale, or 0
 }
 
-func newGrid(s qtensor.Scheme, cols int) *grid {
+func newGrid(s Scheme, cols int) *grid {
 	first, last := s.Codes()
 	g := &grid{scheme: s, bottom: float32(first), top: float32(last)}
 	if !s.Asym {
@@ -27,7 +27,7 @@ func newGrid(s qtensor.Scheme, cols int) *grid {
 	return g
 }
 
-// set takes scales and minima as float16 bits.
+// set sets the scales and minima, given as float16 bits.
 func (g *grid) set(scale, min []uint16) {
 	for i, b := range scale {
 		g.scale[i] = qtensor.FromFloat16(b)
@@ -41,8 +41,8 @@ func (g *grid) set(scale, min []uint16) {
 	}
 }
 
-// nearest returns the code less zero that is nearest to v in a group, and its
-// value.
+// nearest returns the code, less zero, whose value is nearest to v in a group, and
+// that value.
 func (g *grid) nearest(group int, v float32) (c, value float32) {
 	c = code(v-g.min[group], g.inverse[group], g.bottom, g.top)
 	return c, float32(g.scale[group]*c) + g.min[group]
@@ -56,8 +56,8 @@ func (g *grid) group(column int) int {
 	return column / g.scheme.Group
 }
 
-// halves rounds x to float16. ok is false if one does not fit.
-func halves(dst []uint16, x []float64) (ok bool) {
+// toFloat16 rounds x to float16. ok is false if an element does not fit.
+func toFloat16(dst []uint16, x []float64) (ok bool) {
 	for i, v := range x {
 		if dst[i], ok = qtensor.ToFloat16(float32(v)); !ok || math.IsNaN(v) {
 			return false
@@ -66,4 +66,5 @@ func halves(dst []uint16, x []float64) (ok bool) {
 	return true
 }
 
-func fromHalf(bits uint16) float64 { return float64(qtensor.FromFloat16(bits)) }
+// fromFloat16 widens float16 bits exactly.
+func fromFloat16(bits uint16) float64 { return float64(qtensor.FromFloat16(bits)) }

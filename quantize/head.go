@@ -18,46 +18,47 @@ import (
 //
 // so an error e in the row of token v costs about 1/2 p_v (1-p_v) (e h)^2 at a
 // position with final hidden state h: the row's second moment is that of h
-// weighted by p_v (1-p_v). Rows are put into bins of similar mean weight, which
-// share one second moment (in the units of each row it is the shape that counts).
+// weighted by p_v (1-p_v). Rows are put into bins of similar mean weight, and the
+// rows of a bin share one second moment, whose scale does not matter.
 const (
-	binFirst  = 128 // rows of the first bin, those that are predicted most
-	binGrowth = 4   // each bin has so many times the rows of the last
+	binFirst  = 128 // rows of the first bin: those of the most likely tokens
+	binGrowth = 4   // rows of a bin, over those of the bin before
 	headBatch = 128 // positions whose logits are held at a time
+	binSample = 4   // every binSample-th position ranks the rows for their bins
 )
 
-// A bin is rows of the head that share second moments.
+// A bin is some rows of the head, which share second moments.
 type bin struct {
 	rows    []int
 	weights []float32 // by position: mean over rows of p (1-p)
 }
 
-// binSample: every so many positions rank the rows for their bins.
-const binSample = 4
-
-// headBins runs the positions of h through the head of d, (vocab, width).
+// headBins sorts the vocab rows of the head of h's model into bins, and weighs the
+// positions of h for each bin.
 func headBins(ctx context.Context, h *transformer.Hidden, vocab int) ([]bin, error) {
 	var some []int
 	for t := 0; t < h.Len(); t += binSample {
 		some = append(some, t)
 	}
+	const tokensPerTask = 1 << 12
 	mean := make([]float64, vocab)
 	err := eachBatch(ctx, h.Select(some), vocab, func(_, n int, p []float32) error {
-		return eachPart(ctx, vocab, func(from, to int) {
+		return parallel.Ranges(ctx, vocab, tokensPerTask, func(_, from, to int) error {
 			for i := range n {
 				addSpread(mean[from:to], p[i*vocab+from:i*vocab+to])
 			}
+			return nil
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	bins, place := rankRows(mean, h.Len())
+	bins, binOf := rankRows(mean, h.Len())
 	return bins, eachBatch(ctx, h, vocab, func(first, n int, p []float32) error {
 		return parallel.Do(ctx, n, func(_, i int) error {
 			sums := make([]float64, len(bins))
 			for v, x := range p[i*vocab : (i+1)*vocab] {
-				sums[place[v]] += float64(float64(x) * (1 - float64(x)))
+				sums[binOf[v]] += float64(float64(x) * (1 - float64(x)))
 			}
 			for b := range bins {
 				bins[b].weights[first+i] = float32(sums[b] / float64(len(bins[b].rows)))
@@ -74,30 +75,31 @@ func addSpread(sum []float64, p []float32) {
 	}
 }
 
-// rankRows puts rows into bins by their mean p (1-p); place is the bin of each.
-func rankRows(mean []float64, positions int) (bins []bin, place []uint8) {
+// rankRows puts rows into bins by their mean p (1-p), the largest first. binOf is
+// the bin of each row.
+func rankRows(mean []float64, positions int) (bins []bin, binOf []uint8) {
 	order := make([]int, len(mean))
 	for v := range order {
 		order[v] = v
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(mean[b], mean[a]) })
-	place = make([]uint8, len(mean))
+	binOf = make([]uint8, len(mean))
 	for size := binFirst; len(order) > 0; size *= binGrowth {
 		n := min(size, len(order))
-		if len(order)-n < n { // no small rest
+		if len(order)-n < n { // a small rest joins the bin
 			n = len(order)
 		}
 		for _, v := range order[:n] {
-			place[v] = uint8(len(bins))
+			binOf[v] = uint8(len(bins))
 		}
 		bins = append(bins, bin{slices.Sorted(slices.Values(order[:n])), make([]float32, positions)})
 		order = order[n:]
 	}
-	return bins, place
+	return bins, binOf
 }
 
-// eachBatch calls f with the probabilities after n positions from first on,
-// (n, vocab), in order.
+// eachBatch calls f with the token probabilities p, (n, vocab), after n positions
+// from first on, batch after batch.
 func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(first, n int, p []float32) error) error {
 	p := make([]float32, headBatch*vocab)
 	for from := 0; from < h.Len(); from += headBatch {
@@ -119,17 +121,8 @@ func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(fir
 	return nil
 }
 
-// eachPart calls f for stretches of n things on all cores.
-func eachPart(ctx context.Context, n int, f func(from, to int)) error {
-	const part = 1 << 12
-	return parallel.Do(ctx, (n+part-1)/part, func(_, i int) error {
-		f(i*part, min(n, (i+1)*part))
-		return nil
-	})
-}
-
-// relative scales weights to a mean of 1, since a bin's rows differ among
-// themselves anyway. Weights that say nothing become 1.
+// relative returns weights scaled to a mean of 1, since only their proportions
+// matter. Weights that say nothing, all zero or not finite, become 1.
 func relative(weights []float32) []float32 {
 	sum := 0.0
 	for _, w := range weights {
@@ -146,8 +139,8 @@ func relative(weights []float32) []float32 {
 	return out
 }
 
-// headInput is what bin b knows of the final hidden states h.
-func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*Input, error) {
+// input returns what the final hidden states h say of the input of b's rows.
+func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*input, error) {
 	m, err := momentsOf(ctx, positionRows{h.Len(), h.Row}, relative(b.weights))
 	if err != nil {
 		return nil, err
@@ -155,48 +148,28 @@ func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*Input, error) 
 	return newInput(ctx, m, damping)
 }
 
-// roundHead fills dst from src, the head of a model, bin by bin, given the float
-// model's end.
-func roundHead(ctx context.Context, method Method, dst, src *qtensor.Matrix, end *ending) error {
-	for _, b := range end.bins {
-		in, err := b.input(ctx, end.hidden)
+// roundHead fills dst from src, the head of a model, bin by bin. final is what the
+// float model computes.
+func roundHead(ctx context.Context, method chosenMethod, dst, src *Matrix, final *finalStates) error {
+	for _, b := range final.bins {
+		in, err := b.input(ctx, final.hidden)
 		if err != nil {
 			return err
 		}
-		rows, err := pick(ctx, src, b.rows)
+		rows, err := selectRows(ctx, src, b.rows)
 		if err != nil {
 			return err
 		}
-		part, err := qtensor.New(dst.Scheme, len(b.rows), dst.Cols)
+		rounded, err := qtensor.New(dst.Scheme, len(b.rows), dst.Cols)
 		if err != nil {
 			return err
 		}
-		if err := method.Quantize(ctx, part, rows, in); err != nil {
+		if err := method.round(ctx, rounded, rows, in); err != nil {
 			return err
 		}
 		for i, r := range b.rows {
-			dst.CopyRow(r, part, i)
+			dst.CopyRow(r, rounded, i)
 		}
 	}
 	return nil
-}
-
-// pick returns some rows of src in float32.
-func pick(ctx context.Context, src *qtensor.Matrix, rows []int) (*qtensor.Matrix, error) {
-	dst, err := qtensor.New(qtensor.Scheme{Kind: qtensor.F32}, len(rows), src.Cols)
-	if err != nil {
-		return nil, err
-	}
-	const rowsPerTask = 256
-	return dst, parallel.Do(ctx, (len(rows)+rowsPerTask-1)/rowsPerTask, func(_, task int) error {
-		var reader qtensor.Reader
-		x := make([]float32, src.Cols)
-		for i := task * rowsPerTask; i < min(len(rows), (task+1)*rowsPerTask); i++ {
-			reader.Row(x, src, rows[i])
-			if err := dst.SetFloats(i, x); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -11,8 +11,8 @@ import (
 	"thimble/internal/transformer"
 )
 
-// livelyModel is testModel with norms of one and weights large enough to tell
-// tokens apart, changed by edit.
+// livelyModel is testModel with norms of one and weights large enough to distinguish
+// tokens. edit, if not nil, changes its Spec.
 func livelyModel(t testing.TB, edit func(s *model.Spec)) *model.Model {
 	t.Helper()
 	spec := model.Spec{
@@ -44,7 +44,7 @@ func livelyModel(t testing.TB, edit func(s *model.Spec)) *model.Model {
 	return m
 }
 
-// randomTexts are n texts of length random tokens.
+// randomTexts returns n texts of length random tokens.
 func randomTexts(n, length, vocab int) *Calibration {
 	r := rand.New(rand.NewPCG(uint64(n), uint64(length)))
 	c := &Calibration{}
@@ -58,7 +58,7 @@ func randomTexts(n, length, vocab int) *Calibration {
 	return c
 }
 
-func finalStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidden {
+func hiddenStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidden {
 	t.Helper()
 	d, err := transformer.New(m)
 	if err != nil {
@@ -74,11 +74,13 @@ func finalStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hidd
 	return trace.Hidden()
 }
 
-// Every row of the head is in one bin, and what is predicted more comes first.
+// Every row of the head is in one bin, and rows of likelier tokens come first.
 func TestHeadBins(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	for _, vocab := range []int{30, binFirst, binFirst + 1, 5*binFirst - 1, 5 * binFirst, 2000} {
 		m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
-		h := finalStates(t, m, randomTexts(3, 20, vocab))
+		h := hiddenStates(t, m, randomTexts(3, 20, vocab))
 		bins, err := headBins(t.Context(), h, vocab)
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +130,7 @@ func TestHeadBins(t *testing.T) {
 	}
 }
 
-// scores are all logits of h in float64, by position.
+// scores returns all logits of h in float64, by position.
 func scores(t testing.TB, h *transformer.Hidden, vocab int) [][]float64 {
 	t.Helper()
 	z := make([]float32, h.Len()*vocab)
@@ -172,17 +174,19 @@ func slowDivergence(a, b []float64) float64 {
 	return sum
 }
 
-// Small independent errors e in the rows of the head cost
-// 1/2 p (1-p) (e h)^2 each, and bins of rows with one second moment say the same.
+// Small independent errors e in the rows of the head cost 1/2 p (1-p) (e h)^2 each,
+// and so they do by bins of rows that share a second moment.
 func TestHeadHessian(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const vocab, patterns = 30, 300
 	m := livelyModel(t, nil)
-	h := finalStates(t, m, randomTexts(2, 16, vocab))
+	h := hiddenStates(t, m, randomTexts(2, 16, vocab))
 	bins, err := headBins(t.Context(), h, vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs := make([]*Input, len(bins))
+	inputs := make([]*input, len(bins))
 	for i := range bins {
 		if inputs[i], err = bins[i].input(t.Context(), h); err != nil {
 			t.Fatal(err)
@@ -229,12 +233,14 @@ func TestHeadHessian(t *testing.T) {
 	}
 }
 
-// Rounded bin by bin, a head is closer to the float model than to nearest: its
-// that of rounding to nearest.
+// A head that is rounded bin by bin diverges less from the float model than one that
+// is rounded to nearest.
 func TestRoundHead(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const vocab = 700 // two bins
 	m := livelyModel(t, func(s *model.Spec) { s.Vocab = vocab })
-	h := finalStates(t, m, randomTexts(4, 50, vocab))
+	h := hiddenStates(t, m, randomTexts(4, 25, vocab))
 	src, z := m.Tensors[model.Embed], scores(t, h, vocab)
 	after := func(fill func(dst *qtensor.Matrix) error) float64 {
 		dst, err := qtensor.New(scheme(t, "int4/g32"), vocab, src.Cols)
@@ -256,12 +262,12 @@ func TestRoundHead(t *testing.T) {
 		}
 		return sum / float64(h.Len())
 	}
-	nearest := after(func(dst *qtensor.Matrix) error { return rtn{}.Quantize(t.Context(), dst, src, guess(src.Cols)) })
-	end, err := newEnding(t.Context(), m, h)
+	nearest := after(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, guess(src.Cols), nil) })
+	end, err := newFinalStates(t.Context(), m, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), gptq{}, dst, src, end) })
+	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), chosen(t, MethodGPTQ), dst, src, end) })
 	t.Logf("KL %v to nearest, %v", nearest, fitted)
 	if !(fitted < 0.9*nearest) {
 		t.Errorf("KL %v, to nearest %v", fitted, nearest)

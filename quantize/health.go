@@ -10,7 +10,8 @@ import (
 )
 
 // Health says how far a calibration can be trusted: how much of what a model may
-// meet is in its texts, and how much of each layer's input they have shown.
+// meet is in its texts, and how much of each layer's input they have shown. Its
+// JSON form is part of the report of "thimble quantize".
 type Health struct {
 	Tokens  int `json:"tokens"`
 	Pieces  int `json:"pieces"`
@@ -21,33 +22,35 @@ type Health struct {
 	MostFrequent   int     `json:"most_frequent_id"`
 	FrequencyShare float64 `json:"most_frequent_share"` // of all tokens
 	SpecialsSeen   int     `json:"special_ids_seen"`
-	SpecialTokens  int     `json:"special_tokens"` // how often, all together
+	SpecialTokens  int     `json:"special_tokens"` // how often they occur, all together
 
-	// Widest is the tensor of the most columns that are to be rounded.
+	// Widest is the tensor to be rounded that has the most columns.
 	Widest  string `json:"widest"`
 	Columns int    `json:"widest_columns"`
 
-	// Inputs are there after a run, by the kinds of layers that share one, in the
-	// order of the block.
+	// Inputs has, after a run, one element for each kind of input, in the order of
+	// the block.
 	Inputs   []*InputHealth `json:"inputs,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
 }
 
-// InputHealth is about the input of some kinds of layers, over all blocks whose
-// layers were rounded.
+// InputHealth describes the input that some kinds of layers share, over all blocks
+// in which a layer of these kinds was rounded.
 type InputHealth struct {
 	Kinds  []string `json:"kinds"`
 	Blocks int      `json:"blocks"`
 	Width  int      `json:"width"`
-	// Dead are channels that were never active, of the block that has most.
+	// Dead is the number of channels that were never active, in DeadBlock, which has
+	// most of them.
 	Dead      int `json:"dead_channels"`
 	DeadBlock int `json:"dead_block"`
-	// Ranks of the least, the median and the largest block.
+	// The effective rank of the input in the blocks where it is least, median and
+	// largest.
 	RankLeast  float64 `json:"effective_rank_least"`
 	RankMedian float64 `json:"effective_rank_median"`
 	RankMost   float64 `json:"effective_rank_most"`
-	// Capped is how many times louder the loudest position was than its weight lets
-	// it be, 1 if no position was.
+	// Capped is by how much the loudest position, in CappedBlock, exceeded the bound
+	// on what counts of it; 1 if none did.
 	Capped      float64 `json:"loudest_capped"`
 	CappedBlock int     `json:"loudest_block"`
 
@@ -56,14 +59,15 @@ type InputHealth struct {
 }
 
 const (
-	tokensPerColumn = 8    // fewer make gptq fit what the text happens to show
-	tokensPerRank   = 8    // fewer show less spread than there is
-	dominant        = 0.25 // of all tokens, that a text should not spend on one
+	tokensPerColumn = 8    // with fewer, rounding fits what the text happens to show
+	tokensPerRank   = 8    // with fewer, the text shows less spread than there is
+	dominant        = 0.25 // share of all tokens that no single token should have
 )
 
-// NewHealth looks at the texts of c, which are to calibrate m for plan p. special
-// tells special tokens. Given to c, it also hears of every input in a run.
-func NewHealth(c *Calibration, m *model.Model, p *Plan, special func(id int) bool) *Health {
+// NewHealth describes the texts of c, which will calibrate m for plan p. special
+// reports whether a token is special. As Calibration.Health it also learns of every
+// input in a run.
+func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *Health {
 	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab}
 	count := make([]int, m.Spec.Vocab)
 	for _, t := range c.Texts {
@@ -97,7 +101,7 @@ func NewHealth(c *Calibration, m *model.Model, p *Plan, special func(id int) boo
 		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
 			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
 	}
-	if least := perColumn * m.Spec.Hidden; p.method.comparesStreams() && h.Tokens < least {
+	if least := driftPositions * m.Spec.Hidden; p.method.readsDrift() && h.Tokens < least {
 		h.warn("%d tokens are too few to correct for what is rounded upstream, which is left out; %d or more would do", h.Tokens, least)
 	}
 	if h.FrequencyShare > dominant {
@@ -110,8 +114,8 @@ func (h *Health) warn(format string, args ...any) {
 	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
 }
 
-// A seenInput is what a run has seen of one block's input.
-type seenInput struct {
+// An observation is what a run has seen of one input of one block.
+type observation struct {
 	Kinds  []string `cbor:"kinds"`
 	Width  int      `cbor:"width"`
 	Dead   int      `cbor:"dead"`
@@ -119,14 +123,14 @@ type seenInput struct {
 	Excess float64  `cbor:"excess"`
 }
 
-// seen is what closed moments say for Health.
-func (v *visit) seen() seenInput {
+// observed returns what the closed moments of v say about its input.
+func (v *visit) observed() observation {
 	rank, dead := v.moments.spread()
-	return seenInput{v.kinds, v.moments.width, dead, rank, v.moments.excess}
+	return observation{v.kinds, v.moments.width, dead, rank, v.moments.excess}
 }
 
-// see learns of one block's input. h may be nil.
-func (h *Health) see(block int, seen seenInput) {
+// add adds an observation in a block. h may be nil.
+func (h *Health) add(block int, seen observation) {
 	if h == nil {
 		return
 	}
@@ -151,15 +155,15 @@ func (h *Health) see(block int, seen seenInput) {
 	}
 }
 
-// spread returns the effective rank of the closed second moments H, and how many
-// channels were never active. The rank is the participation ratio of H's
+// spread returns the effective rank of the closed second moments H and the number
+// of channels that were never active. The rank is the participation ratio of H's
 // eigenvalues l,
 //
 //	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
 //
-// which is n if n of them are alike and all others zero (Gao et al. 2017, A theory
+// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory
 // of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
-// there of the covariance, here of H itself, as it is what rounding is fitted to).
+// there of the covariance, here of H itself, which is what rounding is fitted to).
 func (m *moments) spread() (rank float64, dead int) {
 	trace, square := 0.0, 0.0
 	for i := range m.width {
@@ -180,8 +184,8 @@ func (m *moments) spread() (rank float64, dead int) {
 	return float64(trace*trace) / square, dead
 }
 
-// judge adds the warnings that only a run can give. h may be nil.
-func (h *Health) judge() {
+// warnOfInputs adds the warnings that only a finished run can give. h may be nil.
+func (h *Health) warnOfInputs() {
 	if h == nil {
 		return
 	}
@@ -197,7 +201,7 @@ func (h *Health) judge() {
 	}
 }
 
-// String is what is known before a run, in a few lines of text.
+// String returns what is known before a run, in a few lines of text.
 func (h *Health) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "calibration: %d tokens in %d pieces of %d\n", h.Tokens, h.Pieces, h.Context)
@@ -210,7 +214,7 @@ func (h *Health) String() string {
 	return b.String()
 }
 
-// Table is what the run has shown of the inputs, "" without one.
+// Table returns what a run has shown of the inputs, "" before a run.
 func (h *Health) Table() string {
 	if len(h.Inputs) == 0 {
 		return ""
@@ -225,6 +229,6 @@ func (h *Health) Table() string {
 		fmt.Fprintf(&b, "%-18s %6d %6d   %-21s %6d %9s\n", strings.Join(in.Kinds, " "), in.Blocks, in.Width,
 			fmt.Sprintf("%.0f, %.0f to %.0f", in.RankMedian, in.RankLeast, in.RankMost), in.Dead, loud)
 	}
-	b.WriteString("effective rank: median, least to most; loudest: a position, over the bound on what counts\n")
+	b.WriteString("effective rank: median, least to most; loudest: the loudest position, over the bound on what counts\n")
 	return b.String()
 }

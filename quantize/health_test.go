@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// A matrix of known eigenvalues, turned by a reflection.
+// The rank is that of known eigenvalues, in any basis: here after a reflection.
 func TestSpread(t *testing.T) {
 	for _, c := range []struct {
 		l    []float64
@@ -60,7 +60,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// A run tells what it saw, and stores the same with and without being asked.
+// A run reports what it saw, and stores the same bytes with and without a Health.
 func TestHealthOfARun(t *testing.T) {
 	var first *Health
 	var bytes string
@@ -149,16 +149,16 @@ func TestNewHealth(t *testing.T) {
 		t.Errorf("of 1200 random tokens it warns %q", enough.Warnings)
 	}
 	spread := &Health{Tokens: 100, Inputs: []*InputHealth{{Kinds: []string{"o"}, RankMost: 20, most: 3}, {Kinds: []string{"q", "k"}, RankMost: 12}}}
-	spread.judge()
+	spread.warnOfInputs()
 	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to show: 160 or more would do"}, spread.Warnings); diff != "" {
 		t.Error(diff)
 	}
 	var none *Health
-	none.see(0, seenInput{})
-	none.judge()
+	none.add(0, observation{})
+	none.warnOfInputs()
 }
 
-// The loudest position's weight is what is reported.
+// The excess is the inverse of the loudest position's weight.
 func TestExcess(t *testing.T) {
 	rows := make([][]float32, 9)
 	for i := range rows {

@@ -6,24 +6,24 @@ import (
 	"thimble/internal/kernel"
 )
 
-// An Input is what is known of the input of a linear layer, (Cols), when its
-// weights are to be rounded. Without calibration it is a guess at the power
-// alone.
-type Input struct {
+// An input is what a run knows of the input of a linear layer, (Cols), when it
+// rounds the layer's weights. Without calibration that is a guess at the power.
+type input struct {
 	power []float32 // mean square of each column, to a mean of 1
 
+	// The fields below are set by calibration; without it they are zero.
 	moments *moments  // nil without calibration
 	factor  *factor   // of moments
 	h       []float32 // (Cols, stride) and 16 more: moments.h, damped as in factor
 	stride  int       // Cols padded to a multiple of 16
-	silent  bool      // it was always zero
+	silent  bool      // every position was zero
 }
 
 // newInput takes over closed moments. damp is the least share of the mean power
-// that is added to the diagonal. An input that was always zero, as behind a pruned
-// layer, says nothing about errors: the identity takes the place of its moments,
-// which leaves the weights alone to decide.
-func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
+// that is added to the diagonal. An input that was always zero, as after a pruned
+// layer, says nothing about errors: the identity replaces its moments, so that the
+// weights alone decide.
+func newInput(ctx context.Context, m *moments, damp float64) (*input, error) {
 	silent := m.silent()
 	if silent {
 		m.drift = nil
@@ -35,7 +35,7 @@ func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &Input{power: level(m.power()), moments: m, factor: f, stride: kernel.Padded(m.width), silent: silent}
+	in := &input{power: level(m.power()), moments: m, factor: f, stride: kernel.Padded(m.width), silent: silent}
 	in.h = make([]float32, m.width*in.stride+16)
 	lambda := 0.0
 	for i := range m.width {
@@ -49,3 +49,6 @@ func newInput(ctx context.Context, m *moments, damp float64) (*Input, error) {
 	}
 	return in, nil
 }
+
+// evenInput is an input of which nothing is known: all columns count alike.
+func evenInput(cols int) *input { return &input{power: level(make([]float64, cols))} }

@@ -7,54 +7,78 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/internal/model"
-	"thimble/internal/parallel"
-	"thimble/internal/qtensor"
 	"thimble/internal/spell"
 )
 
-// A Method chooses the codes of an integer matrix; the scheme in dst says how
-// they are stored.
-type Method interface {
-	// Quantize fills dst from src, of the same shape, spreading its rows over
-	// the cores. The result depends on nothing but src, in and dst.Scheme.
-	Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error
+// A method is a way to choose the codes of integer matrices. How the codes are
+// stored is the scheme's business. Each method has a file of its own, which
+// registers it.
+type method struct {
+	name  string
+	steps []string // that a recipe may leave out, in the order in which they run
 
-	// comparesStreams reports whether it wants to know how the quantized model's
-	// inputs differ from the float model's.
-	comparesStreams() bool
+	// needsTexts says that the method cannot work without calibration texts.
+	needsTexts bool
+	// rotates says that a calibrated run rotates heads before the method rounds
+	// them (see rotated), unless the recipe leaves StepRotation out.
+	rotates bool
+	// comparesStreams reports whether the method reads the drift of its input, for
+	// which a calibrated run also follows the float model. nil never does.
+	comparesStreams func(without skips) bool
+
+	// quantize fills dst from src, of the same shape, on all cores. The result
+	// depends on src, in, without and dst.Scheme alone.
+	quantize func(ctx context.Context, dst, src *Matrix, in *input, without skips) error
 }
 
+// Methods that a recipe may name; Methods lists all.
 const (
 	MethodRTN  = "rtn"  // round to nearest, scales searched
-	MethodGPTQ = "gptq" // error feedback; needs calibration
+	MethodGPTQ = "gptq" // error feedback, by what calibration texts show
 )
 
-// Steps of methods that a recipe may leave out, to see what each is worth.
+// Steps that a recipe may leave out, to see what each is worth; Steps lists those
+// of a method.
 const (
 	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code
-	StepCorrection = "correction" // of the target, for what was quantized upstream
+	StepCorrection = "correction" // of the weights, for what was quantized upstream
 	StepRefit      = "refit"      // of the scales to the codes
-	StepDescent    = "descent"    // single codes moved
+	StepDescent    = "descent"    // of the loss, single code by single code
 )
 
-// methods is the one place that lists them, and their steps in order.
-var methods = []struct {
-	name  string
-	steps []string
-	make  func(without skips) Method
-}{
-	{MethodRTN, []string{StepSearch}, func(s skips) Method { return rtn{s} }},
-	{MethodGPTQ, []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent}, func(s skips) Method { return gptq{s} }},
+// methods holds what init functions registered, in the order of Methods.
+var methods []*method
+
+// register adds m to the methods that a recipe may name.
+func register(m method) {
+	if methodNamed(m.name) != nil {
+		panic("quantize: method " + m.name + " registered twice")
+	}
+	methods = append(methods, &m)
+	slices.SortFunc(methods, func(a, b *method) int {
+		if a.needsTexts != b.needsTexts {
+			if a.needsTexts {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.name, b.name)
+	})
 }
 
-// skips are the steps that a method leaves out.
-type skips []string
+// methodNamed returns the method of a name, nil if there is none.
+func methodNamed(name string) *method {
+	for _, m := range methods {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
 
-func (s skips) has(step string) bool { return slices.Contains(s, step) }
-
-// Methods lists the names that a recipe may give.
+// Methods lists the names that a recipe may give: first the methods that work
+// without texts, each group in alphabetical order.
 func Methods() []string {
 	var names []string
 	for _, m := range methods {
@@ -63,98 +87,64 @@ func Methods() []string {
 	return names
 }
 
-// Steps lists those that method may leave out, in its order.
+// Steps lists the steps of a method that a recipe may leave out, in the order in
+// which they run.
 func Steps(method string) []string {
-	for _, m := range methods {
-		if m.name == method {
-			return m.steps
-		}
+	if m := methodNamed(method); m != nil {
+		return slices.Clone(m.steps)
 	}
 	return nil
 }
 
-// methodNamed returns a method less some of its steps, which may be named in any
-// order.
-func methodNamed(name string, without []string) (Method, error) {
-	for _, m := range methods {
-		if m.name != name {
-			continue
-		}
-		for i, step := range without {
-			if !slices.Contains(m.steps, step) {
-				return nil, fmt.Errorf("method %s has no step %q%s; it has %s", name, step, spell.Suggest(step, m.steps), strings.Join(m.steps, ", "))
-			}
-			if slices.Contains(without[:i], step) {
-				return nil, fmt.Errorf("step %q is left out twice", step)
-			}
-		}
-		return m.make(without), nil
+// NeedsTexts reports whether a method cannot work without calibration texts.
+func NeedsTexts(method string) bool {
+	m := methodNamed(method)
+	return m != nil && m.needsTexts
+}
+
+// skips are the steps that a recipe leaves out.
+type skips []string
+
+func (s skips) has(step string) bool { return slices.Contains(s, step) }
+
+// A chosenMethod is a method less the steps that a recipe leaves out.
+type chosenMethod struct {
+	*method
+	without skips // in the method's order
+}
+
+// chooseMethod finds a method by name. The steps of without may be in any order.
+func chooseMethod(name string, without []string) (chosenMethod, error) {
+	m := methodNamed(name)
+	if m == nil {
+		return chosenMethod{}, fmt.Errorf("there is no method %q%s; it is one of %s", name, spell.Suggest(name, Methods()), strings.Join(Methods(), ", "))
 	}
-	return nil, fmt.Errorf("there is no method %q%s; it is one of %s", name, spell.Suggest(name, Methods()), strings.Join(Methods(), ", "))
-}
-
-// CheckMethod reports what is wrong with r's method and the steps it leaves out,
-// before there is a model to plan for.
-func (r *Recipe) CheckMethod() error {
-	_, err := methodNamed(cmp.Or(r.Method, MethodRTN), r.Without)
-	return err
-}
-
-// cast stores the values of src in the float type of dst.
-func cast(ctx context.Context, dst, src *qtensor.Matrix) error {
-	return eachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
-}
-
-// eachRow calls f with the float32 values of every row of src, on all cores,
-// and fails on the first value that is not finite.
-func eachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x []float32) error) error {
-	type lane struct {
-		reader qtensor.Reader
-		x      []float32
-	}
-	lanes := make([]lane, parallel.Workers())
-	return eachFinite(ctx, src, func(worker, r int) error {
-		l := &lanes[worker]
-		if l.x == nil {
-			l.x = make([]float32, src.Cols)
+	for i, step := range without {
+		if !slices.Contains(m.steps, step) {
+			return chosenMethod{}, fmt.Errorf("method %s has no step %q%s; it has %s", name, step, spell.Suggest(step, m.steps), strings.Join(m.steps, ", "))
 		}
-		l.reader.Row(l.x, src, r)
-		return f(worker, r, l.x)
-	})
-}
-
-// eachFinite calls f for every row of src, on all cores, and fails on the first
-// value that is not finite.
-func eachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) error) error {
-	const rowsPerTask = 16 // amortizes the cost of handing out work
-	readers := make([]qtensor.Reader, parallel.Workers())
-	return parallel.Do(ctx, (src.Rows+rowsPerTask-1)/rowsPerTask, func(worker, i int) error {
-		for r := i * rowsPerTask; r < min(src.Rows, (i+1)*rowsPerTask); r++ {
-			if src.Scheme.Kind != qtensor.Int {
-				if c := readers[worker].NonFinite(src, r); c >= 0 {
-					x := make([]float32, src.Cols)
-					readers[worker].Row(x, src, r)
-					return fmt.Errorf("row %d, column %d is %v; a checkpoint with non-finite weights cannot be converted", r, c, x[c])
-				}
-			}
-			if err := f(worker, r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// checkFinite fails on the first weight of m that is not finite. A forward pass
-// would only show where it has spread to.
-func checkFinite(ctx context.Context, m *model.Model) error {
-	for _, slot := range m.Spec.Slots() {
-		t := m.Tensors[slot.Name]
-		err := eachFinite(ctx, t, func(_, _ int) error { return nil })
-		t.Release()
-		if err != nil {
-			return inTensor(m, slot.Name, err)
+		if slices.Contains(without[:i], step) {
+			return chosenMethod{}, fmt.Errorf("step %q is left out twice", step)
 		}
 	}
-	return nil
+	chosen := chosenMethod{method: m}
+	for _, step := range m.steps {
+		if slices.Contains(without, step) {
+			chosen.without = append(chosen.without, step)
+		}
+	}
+	return chosen, nil
+}
+
+// round fills dst from src, of the same shape.
+func (c chosenMethod) round(ctx context.Context, dst, src *Matrix, in *input) error {
+	return c.quantize(ctx, dst, src, in, c.without)
+}
+
+// rotatesHeads reports whether heads are rotated before c rounds them.
+func (c chosenMethod) rotatesHeads() bool { return c.rotates && !c.without.has(StepRotation) }
+
+// readsDrift reports whether c reads the drift of its input.
+func (c chosenMethod) readsDrift() bool {
+	return c.comparesStreams != nil && c.comparesStreams(c.without)
 }

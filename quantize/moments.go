@@ -9,20 +9,21 @@ import (
 	"thimble/internal/parallel"
 )
 
-// moments are what calibration learns about the input of a linear layer: sums
-// over positions of products of its columns. With x the input in the float
-// model, x~ that in the model quantized so far, and w the weight of a position,
+// moments are the second moments of a linear layer's input, which calibration
+// collects: sums over positions of products of the input's columns. With x the
+// input in the float model, x~ the input in the model quantized so far, and w the
+// weight of a position,
 //
 //	h = sum of w x~ x~^T    drift = sum of w (x - x~) x~^T
 //
 // Products are summed in float32 over 1024 positions, in the stripes of
-// kernel.Dot, and in float64 beyond, in one fixed order.
+// kernel.Dot, and these sums in float64, in one fixed order.
 type moments struct {
 	width int
 	h     []float64 // (width, width)
 	n     float64   // sum of the weights
 	n2    float64   // sum of their squares
-	drift []float64 // (width, width), nil if there is one model only
+	drift []float64 // (width, width), nil where the float model is not followed
 
 	excess float64 // 1 over the least weight that is not 0
 }
@@ -34,13 +35,13 @@ type positionRows struct {
 }
 
 const (
-	momentChunk  = 1024             // positions held transposed at a time, in one float32 sum
+	momentChunk  = 1024             // positions that are held transposed at a time, in one float32 sum
 	momentStride = momentChunk + 16 // of a column's positions: a power of two would put all columns in one set of the cache
 	momentPanel  = 48               // rows of h that a core computes at a time
 )
 
-// add adds the positions of quantized (x~) and, unless it has none, float (x),
-// weighted by weights. Of h only the lower triangle is summed; close mirrors it.
+// add adds the positions of quantized (x~) and, unless it has none, of float (x),
+// weighted by weights. It sums the lower triangle of h only, which close mirrors.
 func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
 	d := m.width
 	if m.h == nil {
@@ -49,48 +50,25 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	if m.drift == nil && float.n > 0 {
 		m.drift = make([]float64, d*d)
 	}
-	panels := (d + momentPanel - 1) / momentPanel
-	tasks := panels
-	// x~ and x - x~ transposed, (width, momentStride), and times the root of the
-	// weights.
-	q, x := make([]float32, d*momentStride), []float32(nil)
+	// x~ and x - x~, times the root of the weights and transposed: (width, momentStride).
+	xq, apart := make([]float32, d*momentStride), []float32(nil)
 	if float.n > 0 {
-		x, tasks = make([]float32, d*momentStride), 2*panels
+		apart = make([]float32, d*momentStride)
 	}
 	sums := make([][]float32, parallel.Workers())
 	for from := 0; from < len(weights); from += momentChunk {
 		n := min(momentChunk, len(weights)-from)
 		if n < momentChunk {
-			clear(x)
-			clear(q)
+			clear(apart)
+			clear(xq)
 		}
-		err := transpose(ctx, q, nil, quantized, from, weights[from:][:n])
+		err := transpose(ctx, xq, nil, quantized, from, weights[from:][:n])
 		if err == nil && float.n > 0 {
-			err = transpose(ctx, x, q, float, from, weights[from:][:n])
+			err = transpose(ctx, apart, xq, float, from, weights[from:][:n])
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = m.addChunk(ctx, xq, apart, kernel.Padded(n), sums)
 		}
-		err = parallel.Do(ctx, tasks, func(worker, i int) error {
-			if sums[worker] == nil {
-				sums[worker] = make([]float32, momentPanel*d)
-			}
-			into, left, first := m.h, q, (panels-1-i%panels)*momentPanel // the longest rows of h first
-			rows := min(momentPanel, d-first)
-			cols := first + rows
-			if i < tasks-panels {
-				into, left, cols = m.drift, x, d
-			}
-			part := sums[worker][:rows*cols]
-			kernel.Gemm(part, cols, left[first*momentStride:], momentStride, q, momentStride, rows, cols, kernel.Padded(n))
-			for r := range rows {
-				sum := into[(first+r)*d:][:cols]
-				for c, v := range part[r*cols : (r+1)*cols] {
-					sum[c] += float64(v)
-				}
-			}
-			return nil
-		})
 		if err != nil {
 			return err
 		}
@@ -105,17 +83,47 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	return nil
 }
 
-// transpose writes the positions of x that weights are for, from the given one
-// on and times the root of their weights, to the columns of dst, (width,
-// momentStride), less those of less unless it is nil.
+// addChunk adds the products of n transposed positions, a panel of rows at a time:
+// of xq with itself to h and, unless it is nil, of apart with xq to drift. sums is
+// scratch of each worker.
+func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
+	d := m.width
+	panels := (d + momentPanel - 1) / momentPanel
+	tasks := panels
+	if apart != nil {
+		tasks = 2 * panels
+	}
+	return parallel.Do(ctx, tasks, func(worker, i int) error {
+		if sums[worker] == nil {
+			sums[worker] = make([]float32, momentPanel*d)
+		}
+		into, left, first := m.h, xq, (panels-1-i%panels)*momentPanel // the longest rows of h first
+		rows := min(momentPanel, d-first)
+		cols := first + rows
+		if i < tasks-panels {
+			into, left, cols = m.drift, apart, d
+		}
+		product := sums[worker][:rows*cols]
+		kernel.Gemm(product, cols, left[first*momentStride:], momentStride, xq, momentStride, rows, cols, n)
+		for r := range rows {
+			sum := into[(first+r)*d:][:cols]
+			for c, v := range product[r*cols : (r+1)*cols] {
+				sum[c] += float64(v)
+			}
+		}
+		return nil
+	})
+}
+
+// transpose writes positions of x, as many as there are weights and from the given
+// one on, times the root of their weights, to the columns of dst, (width,
+// momentStride). Unless less is nil, it subtracts the columns of less.
 func transpose(ctx context.Context, dst, less []float32, x positionRows, from int, weights []float32) error {
 	const (
 		block = 64 // positions: a few cache lines of a column
 		lines = 16 // columns at a time, whose lines stay in the first cache
 	)
-	return parallel.Do(ctx, (len(weights)+block-1)/block, func(_, b int) error {
-		first := b * block
-		last := min(len(weights), first+block)
+	return parallel.Ranges(ctx, len(weights), block, func(_, first, last int) error {
 		rows, roots := make([][]float32, last-first), make([]float32, last-first)
 		for i := range rows {
 			rows[i], roots[i] = x.row(from+first+i), float32(math.Sqrt(float64(weights[first+i])))
@@ -139,8 +147,8 @@ func transpose(ctx context.Context, dst, less []float32, x positionRows, from in
 	})
 }
 
-// close divides by the sum of the weights and completes h. Add may not be
-// called again.
+// close divides by the sum of the weights and completes h. No position may be added
+// after it.
 func (m *moments) close() {
 	d := m.width
 	for i := range d {
@@ -155,10 +163,10 @@ func (m *moments) close() {
 	}
 }
 
-// positions is how many of weight 1 would say as much.
+// positions returns how many positions of weight 1 would say as much.
 func (m *moments) positions() float64 { return m.n * m.n / m.n2 }
 
-// power is the mean square of each column.
+// power returns the mean square of each column.
 func (m *moments) power() []float64 {
 	p := make([]float64, m.width)
 	for i := range p {
@@ -167,7 +175,7 @@ func (m *moments) power() []float64 {
 	return p
 }
 
-// silent reports that every input was zero.
+// silent reports whether every input was zero.
 func (m *moments) silent() bool {
 	for i := range m.width {
 		if m.h[i*m.width+i] != 0 {
@@ -177,13 +185,13 @@ func (m *moments) silent() bool {
 	return true
 }
 
-// loudest bounds how much more than the median position one may weigh.
+// loudest bounds the weighted square of a position, as a multiple of the median's.
 const loudest = 20
 
-// positionWeights are 1, and less for positions whose input is more than
-// loudest times the median's square: the first token of a text can be a
-// thousand times louder than all others (massive activations, arXiv
-// 2402.17762) and would be all that is calibrated for.
+// positionWeights returns 1 for most positions, and less where the square of the
+// input exceeds loudest times the median's: the first token of a text can be a
+// thousand times louder than all others (massive activations, arXiv 2402.17762) and
+// would otherwise be all that the model is calibrated for.
 func positionWeights(x positionRows) []float32 {
 	squares := make([]float32, x.n)
 	for i := range squares {

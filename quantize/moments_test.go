@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// correlated returns n rows of width values that mix fewer sources than there
-// are columns, over a little noise of their own, as activations do; columns
-// differ in size.
+// correlated returns n rows of width values that mix fewer sources than there are
+// columns, plus a little noise, as activations do. Columns differ in size.
 func correlated(n, width int, seed uint64) [][]float32 {
 	r := rand.New(rand.NewPCG(seed, 1))
 	sources := max(1, width/4)
@@ -39,7 +38,7 @@ func rowsAt(x [][]float32) positionRows {
 	return positionRows{len(x), func(i int) []float32 { return x[i] }}
 }
 
-// slowMoments is the mean of w a b^T in float64.
+// slowMoments returns the mean of w a b^T in float64.
 func slowMoments(a, b [][]float32, weights []float32) []float64 {
 	d := len(a[0])
 	m, n := make([]float64, d*d), 0.0
@@ -57,8 +56,8 @@ func slowMoments(a, b [][]float32, weights []float32) []float64 {
 	return m
 }
 
-// near compares second moments entry by entry, in units of what Cauchy and
-// Schwarz allow the entry to be.
+// near compares second moments entry by entry, relative to the bound that Cauchy and
+// Schwarz give the entry.
 func near(t *testing.T, what string, got, want, rows, cols []float64) {
 	t.Helper()
 	d := len(rows)
@@ -129,7 +128,7 @@ func TestMoments(t *testing.T) {
 	}
 }
 
-// Added in two parts, positions count as if added at once.
+// Positions added in two calls count as if added in one.
 func TestMomentsAddUp(t *testing.T) {
 	const width, n, cut = 24, 700, 300
 	x, weights := correlated(n, width, 3), ones(n)
@@ -145,8 +144,8 @@ func TestMomentsAddUp(t *testing.T) {
 	near(t, "h", m.h, want, diagonal(want, width), diagonal(want, width))
 }
 
-// A position a thousand times as loud as the others weighs no more than loudest
-// times the median; the others weigh one.
+// The weighted square of a position that is a thousand times louder than the others
+// is loudest times the median's; the others weigh one.
 func TestPositionWeights(t *testing.T) {
 	x := make([][]float32, 9)
 	for i := range x {

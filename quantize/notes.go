@@ -8,8 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Notes is what the user should know of p beyond its table: which codes are
-// rounded on top of what another program rounded.
+// Notes returns what the user should know of p besides its table: how many tensors
+// p rounds that another program has rounded before.
 func (p *Plan) Notes() []string {
 	var types []string
 	n := 0

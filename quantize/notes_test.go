@@ -8,8 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A note says what is rounded twice; codes that are moved, and values that are
-// stored as floats, are not.
+// A note counts tensors that are rounded twice: not codes that are moved, nor values
+// that are stored as floats.
 func TestPlanNotes(t *testing.T) {
 	int4, int8 := qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}, qtensor.Scheme{Kind: qtensor.Int, Bits: 8, Group: 32}
 	half := qtensor.Scheme{Kind: qtensor.F16}

@@ -8,10 +8,11 @@ import (
 	"thimble/internal/model"
 )
 
-// Pieces cuts up to tokens/context pieces of context tokens out of ids, spread
-// evenly over all of it: out of as many equal stretches the first piece of each, or
-// one that a seed other than 0 draws. bos, if not -1, takes the place of the first token of
-// each. Some pieces in between are kept as Spare. ids is read, not kept.
+// Pieces cuts ids into pieces of context tokens and returns up to tokens/context of
+// them, spread evenly: it divides ids into as many equal stretches, and takes the
+// first piece of each stretch, or one that a seed other than 0 draws. bos, unless
+// it is -1, replaces the first token of each piece. Some of the other pieces become
+// Spare. Pieces does not keep ids.
 func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, error) {
 	if context < 2 || context > model.MaxLength {
 		return nil, fmt.Errorf("a context of %d tokens is out of range, want 2 to %d", context, model.MaxLength)
@@ -24,7 +25,7 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 		return nil, fmt.Errorf("%d tokens are less than one piece of %d", tokens, context)
 	}
 	n := min(want, whole)
-	var taken, left []int
+	var taken, left []int // numbers of pieces
 	draw := rand.NewPCG(seed, 0)
 	for k := range n {
 		first, end := k*whole/n, (k+1)*whole/n
@@ -40,8 +41,8 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 			}
 		}
 	}
-	cut := func(places []int) (texts [][]int) {
-		for _, i := range places {
+	cut := func(numbers []int) (texts [][]int) {
+		for _, i := range numbers {
 			piece := slices.Clone(ids[i*context : (i+1)*context])
 			if bos >= 0 {
 				piece[0] = bos
@@ -53,21 +54,21 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces))}, nil
 }
 
-// sparePieces is how many pieces are held out: some 2000 scored tokens at the
-// usual length.
+// sparePieces is how many pieces are held out at most: some 2000 scored tokens at
+// the usual length.
 const sparePieces = 8
 
-// spread returns up to n of places, evenly.
-func spread(places []int, n int) []int {
-	n = min(n, len(places))
+// spread returns up to n elements of x, evenly spaced.
+func spread(x []int, n int) []int {
+	n = min(n, len(x))
 	some := make([]int, n)
 	for i := range some {
-		some[i] = places[i*len(places)/n]
+		some[i] = x[i*len(x)/n]
 	}
 	return some
 }
 
-// Tokens is the number of tokens of all texts.
+// Tokens returns the number of tokens of all texts.
 func (c *Calibration) Tokens() int {
 	n := 0
 	for _, t := range c.Texts {

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thimble/internal/model"
@@ -15,42 +16,41 @@ type Plan struct {
 	Tensors []Entry `json:"tensors"`
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
-	method  Method
-	without skips
+	method  chosenMethod
 }
 
 // An Entry is the plan for one tensor.
 type Entry struct {
-	model.Slot
-	From, To qtensor.Scheme
+	Slot
+	From, To Scheme
 	Bytes    int64
 }
 
-// moved reports that e's values stay what they are.
+// moved reports whether e's values stay exactly what they are: stored as before,
+// or codes of another program's layout in the scheme that equals it.
 func (e *Entry) moved() bool {
 	own, ok := e.From.Native()
 	return ok && own == e.To
 }
 
-// NewPlan applies r to m, which must have passed Check. It reads no weights.
-// A rule that matches nothing is an error, as is a scheme that a tensor cannot
+// rounds reports whether e's values become integers that they were not.
+func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
+
+// NewPlan applies r to m, which must have passed Check. It reads no weights. A
+// rule that matches nothing is an error, and so is a scheme that a tensor cannot
 // take; nothing is ever replaced by another scheme.
-func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
-	full, err := r.full()
+func NewPlan(m *Model, r *Recipe) (*Plan, error) {
+	full, err := r.resolve()
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{}
-	if p.Recipe, err = full.YAML(); err != nil {
+	p := &Plan{method: full.method}
+	if p.Recipe, err = full.yaml(); err != nil {
 		return nil, err
 	}
-	p.without = full.Without
-	if p.method, err = methodNamed(full.Method, full.Without); err != nil {
-		return nil, err
-	}
-	used := make([]bool, len(full.Rules))
+	used := make([]bool, len(full.rules))
 	for _, slot := range m.Spec.Slots() {
-		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, full.scheme(slot, used))
+		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, full.storage(slot, used))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", slot.Name, err)
 		}
@@ -58,28 +58,27 @@ func NewPlan(m *model.Model, r *Recipe) (*Plan, error) {
 		p.Weights += int64(slot.Rows) * int64(slot.Cols)
 		p.Bytes += e.Bytes
 	}
-	for i, ok := range used {
-		if !ok {
-			pattern := full.Rules[i].Tensors
-			var kinds []string
-			for _, e := range p.Tensors {
-				kinds = append(kinds, kindOf(e.Slot))
-			}
-			return nil, fmt.Errorf("rule %q matches no tensor%s; names look like %q and %q", pattern,
-				spell.Suggest(pattern[strings.LastIndex(pattern, ".")+1:], kinds), model.Name(0, model.Q), model.Embed)
-		}
+	if i := slices.Index(used, false); i >= 0 {
+		return nil, p.unmatched(full.canonical.Rules[i].Tensors)
 	}
 	return p, nil
 }
 
-// newEntry plans one tensor, whose scheme is to be the one that text names.
-func newEntry(slot model.Slot, from qtensor.Scheme, text string) (Entry, error) {
+// unmatched is the error of a rule whose pattern matches no tensor.
+func (p *Plan) unmatched(pattern string) error {
+	var kinds []string
+	for _, e := range p.Tensors {
+		kinds = append(kinds, kindOf(e.Slot))
+	}
+	return fmt.Errorf("rule %q matches no tensor%s; names look like %q and %q", pattern,
+		spell.Suggest(pattern[strings.LastIndex(pattern, ".")+1:], kinds), model.Name(0, model.Q), model.Embed)
+}
+
+// newEntry plans one tensor, stored in the source as from.
+func newEntry(slot Slot, from Scheme, s storage) (Entry, error) {
 	to, ok := from.Native()
-	if text != Keep {
-		var err error
-		if to, err = qtensor.ParseScheme(text); err != nil {
-			return Entry{}, err
-		}
+	if !s.keep {
+		to = s.scheme
 	} else if !ok {
 		return Entry{}, fmt.Errorf("it is stored as %v, which no scheme of a container equals; store it as f32, f16 or bf16 (convert --dtype), or quantize it", from)
 	}
@@ -93,5 +92,10 @@ func newEntry(slot model.Slot, from qtensor.Scheme, text string) (Entry, error) 
 	return Entry{slot, from, to, codes + scales + mins}, err
 }
 
-// BitsPerWeight is the stored bits of all tensors over their weights.
+// BitsPerWeight is the stored bits of all tensors, divided by their weights.
 func (p *Plan) BitsPerWeight() float64 { return 8 * float64(p.Bytes) / float64(p.Weights) }
+
+// quantizes reports whether some tensor becomes integers that it was not.
+func (p *Plan) quantizes() bool {
+	return slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.rounds() })
+}

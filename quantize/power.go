@@ -2,28 +2,26 @@ package quantize
 
 import (
 	"context"
-	"fmt"
 
-	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
 
-// A powers is a forward pass of variances: it follows the mean square of every
-// channel through a model, from its weights alone, as if channels were
-// independent and of mean zero. What a weight is multiplied by decides what an
-// error in it costs, and norm gains and the embedding's columns make those
-// inputs differ a hundredfold.
+// A powers estimates the mean square of every layer's input without texts, by a
+// forward pass of variances: it follows the mean square of every channel through
+// the model, from the weights alone, as if channels were independent and of mean
+// zero. What a weight is multiplied by decides what an error in it costs, and norm
+// gains and the embedding's columns make inputs differ a hundredfold.
 type powers struct {
 	ctx    context.Context
-	m      *model.Model
+	m      *Model
 	stream []float64            // (Hidden), of the residual stream
 	inputs map[string][]float64 // by tensor: (columns), summed over its runs
 }
 
-// Attention averages the values of several positions, and SiLU lets about half
-// of a gate's power through. On SmolLM2 the result hardly depends on either.
+// Attention averages the values of several positions, and SiLU passes about half
+// of a gate's power. On SmolLM2 the result hardly depends on either.
 const (
 	attentionShare = 0.3
 	gateShare      = 0.5
@@ -31,7 +29,7 @@ const (
 
 // inputPowers returns, for each matrix of m, the estimated mean square of its
 // input columns, scaled to a mean of 1. A tied embedding counts as the head.
-func inputPowers(ctx context.Context, m *model.Model) (map[string][]float32, error) {
+func inputPowers(ctx context.Context, m *Model) (map[string][]float32, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
 	if err := p.embedding(); err != nil {
 		return nil, p.in(model.Embed, err)
@@ -54,8 +52,8 @@ func inputPowers(ctx context.Context, m *model.Model) (map[string][]float32, err
 	return scaled, nil
 }
 
-// embedding starts the stream with the mean square of each column, every token
-// being as likely as any other.
+// embedding starts the stream with the mean square of each column, as if all
+// tokens were equally likely.
 func (p *powers) embedding() error {
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
@@ -63,9 +61,10 @@ func (p *powers) embedding() error {
 	defer t.Release()
 	return parallel.Guard(func() error {
 		for r := range t.Rows {
-			if reader.Row(x, t, r); p.ctx.Err() != nil {
-				return p.ctx.Err()
+			if err := p.ctx.Err(); err != nil {
+				return err
 			}
+			reader.Row(x, t, r)
 			for i, v := range x {
 				p.stream[i] += float64(float64(v) * float64(v) / float64(t.Rows))
 			}
@@ -119,7 +118,7 @@ func (p *powers) step(b int) error {
 	return p.adds(name(model.Down), name(model.FFNPost), inner)
 }
 
-// feeds notes that power goes into the named tensors.
+// feeds adds power to the input of the named tensors.
 func (p *powers) feeds(power []float64, names ...string) {
 	for _, name := range names {
 		if p.inputs[name] == nil {
@@ -131,12 +130,12 @@ func (p *powers) feeds(power []float64, names ...string) {
 	}
 }
 
-// normalized is the stream after the named norm.
+// normalized returns the stream after the named norm.
 func (p *powers) normalized(name string) []float64 {
 	return p.norm(name, p.stream)
 }
 
-// norm is x after the named norm.
+// norm returns x after the named norm.
 func (p *powers) norm(name string, x []float64) []float64 {
 	g := p.vector(name)
 	if p.m.Spec.Norm == model.NormRMS1 {
@@ -167,7 +166,7 @@ func (p *powers) vector(name string) []float32 {
 	return x
 }
 
-// outputs is the mean square of each output of a linear layer.
+// outputs returns the mean square of each output of a linear layer.
 func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	t := p.m.Tensors[name]
 	out := make([]float64, t.Rows)
@@ -183,11 +182,11 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	return out, p.in(name, err)
 }
 
-// adds notes the input of a linear layer and adds its output to the stream,
-// through the norm after it where there is one.
-func (p *powers) adds(name, post string, in []float64) error {
-	p.feeds(in, name)
-	out, err := p.outputs(name, in)
+// adds feeds power to a linear layer and adds the layer's output to the stream,
+// through the norm after it if the model has one.
+func (p *powers) adds(name, post string, power []float64) error {
+	p.feeds(power, name)
+	out, err := p.outputs(name, power)
 	if err == nil && p.m.Spec.PostNorm {
 		out = p.norm(post, out)
 	}
@@ -197,6 +196,7 @@ func (p *powers) adds(name, post string, in []float64) error {
 	return err
 }
 
+// in says in which tensor err arose, unless it is nil.
 func (p *powers) in(name string, err error) error {
 	if err == nil {
 		return nil
@@ -204,12 +204,8 @@ func (p *powers) in(name string, err error) error {
 	return inTensor(p.m, name, err)
 }
 
-func inTensor(m *model.Model, name string, err error) error {
-	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
-}
-
-// level scales power to a mean of 1 and raises what is below a thousandth of
-// that, so that no column is free to be wrong. A power that says nothing (all
+// level scales power to a mean of 1 and raises what is less than a thousandth of
+// that, so that no column may be arbitrarily wrong. A power that says nothing (all
 // zero, or beyond float64) becomes 1 everywhere.
 func level(power []float64) []float32 {
 	sum := 0.0

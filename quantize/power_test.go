@@ -8,7 +8,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// powersOf estimates the powers of a model given by its rows.
+// powersOf estimates the input powers of a model given by its rows.
 func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string][]float32 {
 	t.Helper()
 	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
@@ -45,8 +45,8 @@ func wantPowers(t *testing.T, got map[string][]float32, want map[string][]float6
 	}
 }
 
-// Two matrices beside attention, both after one LayerNorm, whose bias adds its
-// square.
+// In a parallel block, attention and the two other matrices read one LayerNorm, whose
+// bias adds its square.
 func TestPowersOfParallelBlocks(t *testing.T) {
 	spec := model.Spec{
 		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 2, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
@@ -66,7 +66,7 @@ func TestPowersOfParallelBlocks(t *testing.T) {
 	})
 }
 
-// Norms behind the layers set what they add; gains count from 1.
+// Norms after the layers scale what the layers add; their gains count from 1.
 func TestPowersOfPostNorms(t *testing.T) {
 	spec := model.Spec{
 		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},
@@ -86,7 +86,7 @@ func TestPowersOfPostNorms(t *testing.T) {
 	wantPowers(t, got, map[string][]float64{"blocks.0.q": h[:], "blocks.0.up": up[:], "embed": s[:]})
 }
 
-// The powers of a model of one block against sums written out.
+// The powers of a model of one block are sums that are written out here.
 func TestInputPowers(t *testing.T) {
 	spec := model.Spec{
 		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0},

@@ -43,8 +43,18 @@ func ones(n int) []float32 {
 	return x
 }
 
-// guess is an input of which nothing is known.
-func guess(cols int) *Input { return &Input{power: ones(cols)} }
+// guess returns an input of which nothing is known.
+func guess(cols int) *input { return &input{power: ones(cols)} }
+
+// chosen returns a method less some of its steps.
+func chosen(t testing.TB, name string, without ...string) chosenMethod {
+	t.Helper()
+	m, err := chooseMethod(name, without)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
 
 func scheme(t testing.TB, text string) qtensor.Scheme {
 	s, err := qtensor.ParseScheme(text)
@@ -64,7 +74,7 @@ func values(m *qtensor.Matrix) [][]float32 {
 	return x
 }
 
-// squaredError is the weighted error of b, group by group of scheme s.
+// squaredError returns the weighted error of b, group by group of scheme s.
 func squaredError(a, b [][]float32, s qtensor.Scheme, power []float32) []float64 {
 	var sums []float64
 	for r := range a {
@@ -96,7 +106,7 @@ func testModel(t *testing.T) *model.Model {
 	return m
 }
 
-// discard counts what Run gives it.
+// discard is a Sink that counts bytes.
 type discard struct{ bytes int64 }
 
 func (d *discard) Write(m *qtensor.Matrix) error {
@@ -120,7 +130,7 @@ func TestRunWritesThePlannedBytes(t *testing.T) {
 	}
 }
 
-// hashing is a sink that hashes every plane.
+// hashing is a Sink that hashes every plane.
 type hashing struct{ hash.Hash }
 
 func (h hashing) Write(m *qtensor.Matrix) error {
@@ -130,7 +140,7 @@ func (h hashing) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// The whole of Run, the guess at the powers included, on any machine.
+// Run writes the same bytes, from powers that it guesses, on any machine.
 func TestRunGivesTheSameBytesEverywhere(t *testing.T) {
 	for _, procs := range []int{1, 8} {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
@@ -164,3 +174,11 @@ func TestRunNamesTheTensor(t *testing.T) {
 }
 
 const goldenRun = "6f1279be2766ab2b"
+
+// skipQuality skips, with -short, a test of how good the results are. They do not
+// depend on the machine if the bytes do not.
+func skipQuality(t *testing.T) {
+	if testing.Short() {
+		t.Skip("how good the results are does not depend on the machine")
+	}
+}

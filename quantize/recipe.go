@@ -1,9 +1,7 @@
-// Package quantize turns a model into one that is stored in fewer bits. A
-// Recipe says which tensor gets which scheme and method; Plan applies it to a
-// model without reading a weight; Run carries the plan out.
 package quantize
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,15 +12,16 @@ import (
 	"thimble/internal/strictyaml"
 )
 
-// A Recipe says how each tensor is to be stored. Its YAML form is what
-// --recipe reads and what the container keeps.
+// A Recipe says how each tensor will be stored. Its YAML form is what --recipe
+// reads and what the container keeps. No function of this package changes a recipe
+// it is given.
 //
 // The schemes of the linear layers, of the embedding (also the head, where the
-// two are tied) and of an untied head are set apart, because their errors cost
-// differently: Rules then override single tensors, the last match winning.
+// two are tied) and of an untied head are separate fields, because their errors
+// cost differently. Rules then override single tensors; the last match wins.
 type Recipe struct {
 	Scheme    string `yaml:"scheme"`              // linear layers; "keep" is the type in the source
-	Method    string `yaml:"method,omitempty"`    // how codes are chosen: see Methods
+	Method    string `yaml:"method,omitempty"`    // how codes are chosen, see Methods; default: MethodRTN
 	Embedding string `yaml:"embedding,omitempty"` // default: Scheme
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
@@ -34,21 +33,21 @@ type Recipe struct {
 	Texts *Texts `yaml:"calibration,omitempty"`
 }
 
-// Texts names a Calibration, so that a recipe can be repeated.
+// Texts identifies the texts of a Calibration, so that a recipe can be repeated.
 type Texts struct {
 	SHA256  []string `yaml:"sha256"`         // of each text, in order
-	Tokens  int      `yaml:"tokens"`         // in all
+	Tokens  int      `yaml:"tokens"`         // of all texts together
 	Context int      `yaml:"context"`        // of each piece
 	Seed    uint64   `yaml:"seed,omitempty"` // that drew the pieces, see Pieces
 }
 
 // A Rule overrides the scheme of the tensors whose canonical name matches.
 type Rule struct {
-	Tensors string `yaml:"tensors"` // pattern: see model.Match
+	Tensors string `yaml:"tensors"` // pattern, part by part: "blocks.*.down"
 	Scheme  string `yaml:"scheme"`
 }
 
-// Keep in place of a scheme stores a tensor in the type it has in the source.
+// Keep, in place of a scheme, stores a tensor in the type it has in the source.
 const Keep = "keep"
 
 // ParseRecipe reads a recipe's YAML. Unknown and repeated keys are errors that
@@ -70,80 +69,113 @@ func ParseRule(text string) (Rule, error) {
 	return Rule{pattern, scheme}, nil
 }
 
-// YAML is the canonical text of r, with every default written out.
+// YAML returns the canonical text of r, with every default written out.
 func (r *Recipe) YAML() (string, error) {
-	full, err := r.full()
+	full, err := r.resolve()
 	if err != nil {
 		return "", err
 	}
-	return strictyaml.Encode(full)
+	return full.yaml()
 }
 
-// full returns r with defaults filled in and schemes spelled canonically.
-func (r *Recipe) full() (*Recipe, error) {
-	f := *r
-	if f.Scheme == "" {
+// CheckMethod returns an error if r's method does not exist or has no such steps
+// to leave out. It needs no model.
+func (r *Recipe) CheckMethod() error {
+	_, err := chooseMethod(cmp.Or(r.Method, MethodRTN), r.Without)
+	return err
+}
+
+// A storage says how one tensor will be stored: in a scheme, or, with keep, in the
+// type it has in the source.
+type storage struct {
+	keep   bool
+	scheme Scheme
+}
+
+func parseStorage(text string) (storage, error) {
+	if text == Keep {
+		return storage{keep: true}, nil
+	}
+	s, err := qtensor.ParseScheme(text)
+	return storage{scheme: s}, err
+}
+
+// String is the canonical text, which parseStorage reads back.
+func (s storage) String() string {
+	if s.keep {
+		return Keep
+	}
+	return s.scheme.String()
+}
+
+// A resolvedRecipe is a recipe with every default filled in, every scheme parsed
+// and its method found. It does not change once it is made.
+type resolvedRecipe struct {
+	canonical Recipe // the same in text
+	method    chosenMethod
+	byRole    [4]storage // by model.Role
+	rules     []storage  // of canonical.Rules
+}
+
+func (r *Recipe) resolve() (*resolvedRecipe, error) {
+	f := &resolvedRecipe{canonical: *r}
+	c := &f.canonical
+	if c.Scheme == "" {
 		return nil, errors.New("the recipe names no scheme; int4/g32 is the usual one for phones, int8/g32 the careful one")
 	}
-	fill := func(s *string, text string) {
-		if *s == "" {
-			*s = text
-		}
-	}
-	fill(&f.Method, MethodRTN)
-	fill(&f.Embedding, f.Scheme)
-	fill(&f.Head, f.Embedding)
-	fill(&f.Vectors, Keep)
-	f.Rules = append([]Rule(nil), r.Rules...)
-	if _, err := methodNamed(f.Method, f.Without); err != nil {
+	c.Method = cmp.Or(c.Method, MethodRTN)
+	c.Embedding = cmp.Or(c.Embedding, c.Scheme)
+	c.Head = cmp.Or(c.Head, c.Embedding)
+	c.Vectors = cmp.Or(c.Vectors, Keep)
+	var err error
+	if f.method, err = chooseMethod(c.Method, c.Without); err != nil {
 		return nil, err
 	}
-	f.Without = nil
-	for _, step := range Steps(f.Method) { // in its order
-		if slices.Contains(r.Without, step) {
-			f.Without = append(f.Without, step)
-		}
+	c.Without = f.method.without
+	if f.method.needsTexts && c.Texts == nil {
+		return nil, fmt.Errorf("method %s needs calibration texts", c.Method)
 	}
-	if f.Method != MethodRTN && f.Texts == nil {
-		return nil, fmt.Errorf("method %s needs calibration texts", f.Method)
-	}
-	spell := func(text *string) error {
-		if *text == Keep {
-			return nil
-		}
-		s, err := qtensor.ParseScheme(*text)
-		*text = s.String()
-		return err
-	}
-	for _, text := range []*string{&f.Scheme, &f.Embedding, &f.Head, &f.Vectors} {
-		if err := spell(text); err != nil {
+	for _, field := range []struct {
+		role model.Role
+		text *string
+	}{{model.Linear, &c.Scheme}, {model.Embedding, &c.Embedding}, {model.Output, &c.Head}, {model.Vector, &c.Vectors}} {
+		if err := f.byRole[field.role].read(field.text); err != nil {
 			return nil, err
 		}
 	}
-	if strings.HasPrefix(f.Vectors, "int") {
-		return nil, fmt.Errorf("vectors cannot be stored as %s: norms and biases stay f32, f16 or bf16", f.Vectors)
+	if v := f.byRole[model.Vector]; !v.keep && !v.scheme.Float() {
+		return nil, fmt.Errorf("vectors cannot be stored as %s: norms and biases stay f32, f16 or bf16", c.Vectors)
 	}
-	for i := range f.Rules {
-		if _, err := model.Match(f.Rules[i].Tensors, ""); err != nil {
+	c.Rules = slices.Clone(r.Rules)
+	f.rules = make([]storage, len(c.Rules))
+	for i := range c.Rules {
+		if _, err := model.Match(c.Rules[i].Tensors, ""); err != nil {
 			return nil, err
 		}
-		if err := spell(&f.Rules[i].Scheme); err != nil {
+		if err := f.rules[i].read(&c.Rules[i].Scheme); err != nil {
 			return nil, err
 		}
 	}
-	return &f, nil
+	return f, nil
 }
 
-// scheme returns the spelling that the full recipe r gives to slot s, and marks
-// in used the rules that matched.
-func (r *Recipe) scheme(s model.Slot, used []bool) string {
-	text := map[model.Role]string{
-		model.Vector: r.Vectors, model.Linear: r.Scheme, model.Embedding: r.Embedding, model.Output: r.Head,
-	}[s.Role]
-	for i, rule := range r.Rules {
-		if ok, _ := model.Match(rule.Tensors, s.Name); ok { // full has checked the pattern
-			text, used[i] = rule.Scheme, true
+// read parses text and makes it canonical.
+func (s *storage) read(text *string) (err error) {
+	if *s, err = parseStorage(*text); err == nil {
+		*text = s.String()
+	}
+	return err
+}
+
+func (f *resolvedRecipe) yaml() (string, error) { return strictyaml.Encode(&f.canonical) }
+
+// storage returns what f says of slot, and marks in used the rules that match it.
+func (f *resolvedRecipe) storage(slot Slot, used []bool) storage {
+	s := f.byRole[slot.Role]
+	for i, rule := range f.canonical.Rules {
+		if ok, _ := model.Match(rule.Tensors, slot.Name); ok { // resolve has checked the pattern
+			s, used[i] = f.rules[i], true
 		}
 	}
-	return text
+	return s
 }

@@ -39,3 +39,57 @@ func TestRecipeYAML(t *testing.T) {
 		}
 	}
 }
+
+// ParseRecipe refuses a text in a line, or reads a recipe whose canonical text reads
+// back the same.
+func FuzzParseRecipe(f *testing.F) {
+	for _, text := range []string{
+		"scheme: int4/g32\n", "scheme: keep\nmethod: gptq\nwithout: [descent, search]\ncalibration:\n  sha256: [ab]\n  tokens: 5\n  context: 2\n",
+		"scheme: int4/g32\nset:\n- tensors: blocks.*.down\n  scheme: int8/row/asym\n", "scheme: [a", "{}", "scheme: int4/g32\nvectors: int8/g32\n", "!0 0",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := ParseRecipe(text)
+		if err != nil {
+			checkLine(t, err)
+			return
+		}
+		full, err := r.YAML()
+		if err != nil {
+			checkLine(t, err)
+			return
+		}
+		again, err := ParseRecipe([]byte(full))
+		if err != nil {
+			t.Fatalf("%q, written as %q: %v", text, full, err)
+		}
+		if same, err := again.YAML(); err != nil || same != full {
+			t.Errorf("%q, written as %q, becomes %q, %v", text, full, same, err)
+		}
+	})
+}
+
+func FuzzParseRule(f *testing.F) {
+	for _, text := range []string{"blocks.*.down=int8/g32", "=", "a==b", "", "[=x", "embed"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		rule, err := ParseRule(text)
+		if err != nil {
+			checkLine(t, err)
+			return
+		}
+		if rule.Tensors == "" || rule.Tensors+"="+rule.Scheme != text {
+			t.Errorf("%q became %+v", text, rule)
+		}
+	})
+}
+
+// checkLine wants err to be one line that no panic has left.
+func checkLine(t *testing.T, err error) {
+	t.Helper()
+	if strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), "runtime error") {
+		t.Errorf("not a line: %q", err)
+	}
+}

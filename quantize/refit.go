@@ -5,16 +5,17 @@ import (
 	"thimble/internal/kernel"
 )
 
-// A leastSquares finds, for codes that stay, the scales and minima of least loss. With
-// z_i the codes of group i and zeros elsewhere, and in asymmetric schemes ones
-// too, a row's values are sum of s_i z_i, and the loss is least where
+// A leastSquares finds the scales and minima that have the least loss for codes
+// that stay. Let z_i be the codes of group i with zeros in all other columns, and,
+// in asymmetric schemes, also the ones of group i. A row's values are then the sum
+// of s_i z_i, and the loss is least where
 //
 //	sum over j of (z_i^T H z_j) s_j = z_i^T H w
 type leastSquares struct {
 	p      *panel
 	groups int
 	n      int         // unknowns of a row
-	z      []float32   // (rows, width of a group), one group of every row
+	z      []float32   // (rows, padded width of a group), z_i of every row
 	hz     [][]float32 // by row: (n, cols) H z_i
 	normal []float64   // (n, n)
 	right  []float64   // (n)
@@ -22,7 +23,8 @@ type leastSquares struct {
 	chol   []float64   // (n, n)
 }
 
-// ridge keeps the equations solvable where a group has no codes but zero.
+// ridge, times the trace, keeps the equations solvable where all codes of a group
+// are zero.
 const ridge = 1e-9
 
 func newLeastSquares(p *panel) *leastSquares {
@@ -40,8 +42,8 @@ func newLeastSquares(p *panel) *leastSquares {
 	return f
 }
 
-// refit sets the scales of every row for which that lowers the loss once they
-// are rounded to float16.
+// refit gives every row the scales of least loss, if they still lower the loss
+// after they are rounded to float16.
 func (p *panel) refit() {
 	f := p.fit
 	f.products()
@@ -55,7 +57,7 @@ func (p *panel) refit() {
 	p.revalue()
 }
 
-// revalue computes e from the codes.
+// revalue computes e afresh from the codes.
 func (p *panel) revalue() {
 	for r := range p.rows {
 		grid, want := p.grids[r], p.want(r)
@@ -77,14 +79,14 @@ func (f *leastSquares) products() {
 			clear(z)
 			f.direction(z, r, i)
 		}
-		kernel.Gemm(p.part, p.stride, f.z, k, p.h[lo:], p.stride, p.rows, cols, k)
+		kernel.Gemm(p.product, p.stride, f.z, k, p.h[lo:], p.stride, p.rows, cols, k)
 		for r := range p.rows {
-			copy(f.hz[r][i*cols:], p.part[r*p.stride:][:cols])
+			copy(f.hz[r][i*cols:], p.product[r*p.stride:][:cols])
 		}
 	}
 }
 
-// direction writes z_i of row r, from the first column of its group on.
+// direction writes z_i of row r to z, from the first column of its group on.
 func (f *leastSquares) direction(z []float32, r, i int) {
 	lo, hi := f.p.dst.Scheme.Span(i%f.groups, f.p.dst.Cols)
 	if i < f.groups {
@@ -96,7 +98,7 @@ func (f *leastSquares) direction(z []float32, r, i int) {
 	}
 }
 
-// equations sets up those of row r.
+// equations sets up the normal equations of row r.
 func (f *leastSquares) equations(r int) {
 	p, cols := f.p, f.p.dst.Cols
 	grid := p.grids[r]
@@ -116,8 +118,8 @@ func (f *leastSquares) equations(r int) {
 	}
 }
 
-// solve computes s by Cholesky's method. It returns false if the equations have no
-// single solution.
+// solve computes s by Cholesky's method. It returns false if the equations do not
+// determine s.
 func (f *leastSquares) solve() bool {
 	trace := 0.0
 	for i := range f.n {
@@ -131,30 +133,30 @@ func (f *leastSquares) solve() bool {
 	return true
 }
 
-// better rounds s into the scales of row r if the loss is then lower.
+// better rounds s to float16 and, if that lowers the loss, makes it the scales of
+// row r and returns true.
 func (f *leastSquares) better(r int) bool {
 	p := f.p
 	scale, low := make([]uint16, f.groups), make([]uint16, f.groups)
 	for g := range f.groups {
-		if f.normal[g*f.n+g] == 0 { // all codes zero: the scale is free, keep it
+		if f.normal[g*f.n+g] == 0 { // all codes are zero and the scale is free: keep it
 			f.s[g] = f.old[g]
 		}
 	}
-	if !halves(scale, f.s[:f.groups]) || f.n > f.groups && !halves(low, f.s[f.groups:]) {
+	if !toFloat16(scale, f.s[:f.groups]) || f.n > f.groups && !toFloat16(low, f.s[f.groups:]) {
 		return false
 	}
 	before := f.loss(f.old)
-	rounded := f.s
 	for g := range f.groups {
-		rounded[g] = fromHalf(scale[g])
-		if rounded[g] == 0 && f.old[g] != 0 || p.dst.Scheme.Asym && rounded[g] < 0 {
+		f.s[g] = fromFloat16(scale[g])
+		if f.s[g] == 0 && f.old[g] != 0 || p.dst.Scheme.Asym && f.s[g] < 0 {
 			return false
 		}
 		if f.n > f.groups {
-			rounded[f.groups+g] = fromHalf(low[g])
+			f.s[f.groups+g] = fromFloat16(low[g])
 		}
 	}
-	if !(f.loss(rounded) < before) {
+	if !(f.loss(f.s) < before) {
 		return false
 	}
 	copy(p.scale[r], scale)
@@ -162,7 +164,7 @@ func (f *leastSquares) better(r int) bool {
 	return true
 }
 
-// loss is that of scales s, up to a constant.
+// loss returns the loss of scales s, up to a constant.
 func (f *leastSquares) loss(s []float64) float64 {
 	sum := 0.0
 	for i, v := range s {

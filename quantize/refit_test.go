@@ -6,9 +6,11 @@ import (
 	"testing"
 )
 
-// Refitting may raise no row's loss, and before it is rounded its solution is
-// that of least squares in float64.
+// Refitting raises no row's loss, and its solution, before it is rounded, is that of
+// least squares in float64.
 func TestRefit(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
 	const rows = 8
 	for _, c := range roundSchemes {
 		t.Run(fmt.Sprint(c.scheme, " ", c.cols), func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestRefit(t *testing.T) {
 	}
 }
 
-// direction64 is z_i of row r over all columns: codes of a group, or ones.
+// direction64 returns z_i of row r over all columns: codes of a group, or ones.
 func direction64(p *panel, r, i int) []float64 {
 	z := make([]float64, p.dst.Cols)
 	lo, hi := p.dst.Scheme.Span(i%p.fit.groups, p.dst.Cols)
@@ -69,7 +71,7 @@ func slowFit(p *panel, r int) []float64 {
 		hz := make([]float64, d)
 		for a, v := range direction64(p, r, i) {
 			for b := range hz {
-				hz[b] += v * float64(p.h[a*p.Input.stride+b])
+				hz[b] += v * float64(p.h[a*p.input.stride+b])
 			}
 		}
 		for b, w := range p.want(r) {
@@ -94,7 +96,7 @@ func slowFit(p *panel, r int) []float64 {
 	return s
 }
 
-// fittedLoss is the loss of row r with scales and minima s.
+// fittedLoss returns the loss of row r with scales and minima s.
 func fittedLoss(p *panel, r int, s []float64) float64 {
 	e := make([]float64, p.dst.Cols)
 	for i, w := range p.want(r) {
@@ -105,5 +107,5 @@ func fittedLoss(p *panel, r int, s []float64) float64 {
 			e[c] -= v * z
 		}
 	}
-	return quadratic(e, p.Input)
+	return quadratic(e, p.input)
 }

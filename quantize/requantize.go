@@ -1,30 +1,30 @@
 package quantize
 
-import (
-	"context"
+import "context"
 
-	"thimble/internal/model"
-	"thimble/internal/qtensor"
-)
-
-// A Requantizer stores tensors of one model in other schemes, those that are
-// quantized already among them, by round to nearest. Errors add up: a plan on
-// the original checkpoint is better where there is one.
+// A Requantizer stores tensors of one model in other schemes by rounding to
+// nearest, tensors that are quantized already included. Errors then add up: a plan
+// on the original checkpoint gives a better model.
 type Requantizer struct {
-	m     *model.Model
+	m     *Model
 	power map[string][]float32
+	plan  *Plan // of no tensors: its method alone
 }
 
-// NewRequantizer estimates what the columns of m are multiplied by, in one pass
-// over its weights.
-func NewRequantizer(ctx context.Context, m *model.Model) (*Requantizer, error) {
+// NewRequantizer estimates the power of every layer's input, in one pass over the
+// weights of m.
+func NewRequantizer(ctx context.Context, m *Model) (*Requantizer, error) {
+	nearest, err := chooseMethod(MethodRTN, nil)
+	if err != nil {
+		return nil, err
+	}
 	power, err := inputPowers(ctx, m)
-	return &Requantizer{m, power}, err
+	return &Requantizer{m, power, &Plan{method: nearest}}, err
 }
 
-// Store returns tensor name of the model in scheme to.
-func (q *Requantizer) Store(ctx context.Context, name string, to qtensor.Scheme) (*qtensor.Matrix, error) {
+// Store returns a tensor of the model, by its canonical name, in scheme to.
+func (q *Requantizer) Store(ctx context.Context, name string, to Scheme) (*Matrix, error) {
 	src := q.m.Tensors[name]
-	p := &Plan{method: rtn{}}
-	return p.store(ctx, src, Entry{Slot: model.Slot{Name: name, Rows: src.Rows, Cols: src.Cols}, From: src.Scheme, To: to}, q.power[name])
+	e := Entry{Slot: Slot{Name: name, Rows: src.Rows, Cols: src.Cols}, From: src.Scheme, To: to}
+	return q.plan.store(ctx, src, e, q.power[name])
 }

@@ -8,9 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A matrix that is quantized already is rounded again to what round to nearest
-// makes of its values: the same codes as of a float32 copy, and in float16 each
-// value rounded once.
+// Store rounds a matrix that is quantized already as it rounds a float32 copy of its
+// values: to the same codes, and to float16 once per value.
 func TestRequantizer(t *testing.T) {
 	ctx := context.Background()
 	m, err := convert.Open("../fixtures/trained", convert.Options{})

@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 	"math/bits"
 	"sync"
@@ -10,20 +11,20 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Between the value projection and the output projection of an attention head
-// lies nothing but sums over positions, so any rotation R of the head's channels
-// may be put there for free: R V and O R^T compute what V and O do. A Hadamard
-// matrix with random signs makes the channels alike, and a group's one scale then
-// fits them all (QuaRot, arXiv 2404.00456, section 4, there for activations too).
-// Nothing is left to do when the model runs.
+// Between the value projection V and the output projection O of an attention head
+// lie only sums over positions, so any rotation R of the head's channels is free:
+// R V and O R^T compute what V and O do. A Hadamard matrix with random signs makes
+// the channels alike, so that one scale fits a whole group (QuaRot, arXiv
+// 2404.00456, section 4, where it also serves activations). It costs nothing when
+// the model runs.
 
-// rotated returns m with the values and outputs of the heads of each block turned
-// where p rounds both; their rows are made when they are asked for. m itself is
-// not changed.
-func rotated(m *model.Model, p *Plan) *model.Model {
+// rotated returns m with the value and output projections of each block rotated,
+// where p rounds both by a method that wants it. It makes their rows on demand and
+// does not change m.
+func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
-	n := s.HeadDim & -s.HeadDim // the largest power of two in it: of 80, five times 16
-	if p.without.has(StepRotation) || n < 8 {
+	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
+	if !p.method.rotatesHeads() || n < 8 {
 		return m
 	}
 	rounds := map[string]bool{}
@@ -31,75 +32,73 @@ func rotated(m *model.Model, p *Plan) *model.Model {
 		rounds[p.Tensors[i].Name] = p.Tensors[i].rounds()
 	}
 	out := *m
-	out.Tensors = map[string]*qtensor.Matrix{}
-	for name, t := range m.Tensors {
-		out.Tensors[name] = t
-	}
-	heads := &turnedHeads{size: n}
+	out.Tensors = maps.Clone(m.Tensors)
+	recent := &recentHeads{size: n}
 	for b := range s.Blocks {
 		v, o, bias := model.Name(b, model.V), model.Name(b, model.O), model.Name(b, model.V+model.BiasSuffix)
 		if !rounds[v] || !rounds[o] {
 			continue
 		}
-		out.Tensors[v] = onDemand(m.Tensors[v], &turnedColumns{m.Tensors[v], heads})
-		out.Tensors[o] = onDemand(m.Tensors[o], &turnedRows{m.Tensors[o], n})
+		out.Tensors[v] = onDemand(m.Tensors[v], &rotatedColumns{m.Tensors[v], recent})
+		out.Tensors[o] = onDemand(m.Tensors[o], &rotatedRows{m.Tensors[o], n})
 		if t := m.Tensors[bias]; t != nil {
-			out.Tensors[bias] = onDemand(t, &turnedRows{t, n})
+			out.Tensors[bias] = onDemand(t, &rotatedRows{t, n})
 		}
 	}
 	return &out
 }
 
-// onDemand is a float32 matrix of t's shape with rows of source.
-func onDemand(t *qtensor.Matrix, source qtensor.Source) *qtensor.Matrix {
-	return &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: qtensor.F32}, Rows: t.Rows, Cols: t.Cols, Source: source}
+// onDemand returns a float32 matrix of t's shape whose rows come from source.
+func onDemand(t *Matrix, source qtensor.Source) *Matrix {
+	return &Matrix{Scheme: Scheme{Kind: qtensor.F32}, Rows: t.Rows, Cols: t.Cols, Source: source}
 }
 
-// turnedRows turns stretches of size columns of every row.
-type turnedRows struct {
-	src  *qtensor.Matrix
+// rotatedRows rotates each stretch of size columns in every row of src.
+type rotatedRows struct {
+	src  *Matrix
 	size int
 }
 
-func (t *turnedRows) Row(dst []byte, r int) {
+func (t *rotatedRows) Row(dst []byte, r int) {
 	x := make([]float32, t.src.Cols)
 	new(qtensor.Reader).Row(x, t.src, r)
 	for at := 0; at < len(x); at += t.size {
-		turn(t.size, func(i int) []float32 { return x[at+i : at+i+1] })
+		hadamard(t.size, func(i int) []float32 { return x[at+i : at+i+1] })
 	}
 	putFloats(dst, x)
 }
 
-func (t *turnedRows) Release() { t.src.Release() }
+func (t *rotatedRows) Release() { t.src.Release() }
 
-// turnedColumns turns stretches of rows of every column.
-type turnedColumns struct {
-	src   *qtensor.Matrix
-	heads *turnedHeads
+// rotatedColumns rotates each stretch of rows in every column of src.
+type rotatedColumns struct {
+	src    *Matrix
+	recent *recentHeads
 }
 
-func (t *turnedColumns) Row(dst []byte, r int) {
-	putFloats(dst, t.heads.get(t.src, r/t.heads.size)[r%t.heads.size])
+func (t *rotatedColumns) Row(dst []byte, r int) {
+	putFloats(dst, t.recent.rows(t.src, r/t.recent.size)[r%t.recent.size])
 }
 
-func (t *turnedColumns) Release() { t.src.Release() }
+func (t *rotatedColumns) Release() { t.src.Release() }
 
-// turnedHeads keeps the stretches of rows that were made last: a row takes all
-// rows of its head to make.
-type turnedHeads struct {
+// recentHeads makes stretches of size rows, rotated together, and keeps those it
+// made last: one row takes all rows of its head to make.
+type recentHeads struct {
 	size int
 	mu   sync.Mutex
-	kept [8]turnedHead
+	kept [8]rotatedHead
 	next int
 }
 
-type turnedHead struct {
-	src  *qtensor.Matrix
+type rotatedHead struct {
+	src  *Matrix
 	head int
 	rows [][]float32
 }
 
-func (h *turnedHeads) get(src *qtensor.Matrix, head int) [][]float32 {
+// rows returns the rotated rows of one head of src.
+func (h *recentHeads) rows(src *Matrix, head int) [][]float32 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, k := range h.kept {
@@ -113,15 +112,15 @@ func (h *turnedHeads) get(src *qtensor.Matrix, head int) [][]float32 {
 		rows[i] = make([]float32, src.Cols)
 		reader.Row(rows[i], src, head*h.size+i)
 	}
-	turn(h.size, func(i int) []float32 { return rows[i] })
-	h.kept[h.next%len(h.kept)] = turnedHead{src, head, rows}
+	hadamard(h.size, func(i int) []float32 { return rows[i] })
+	h.kept[h.next%len(h.kept)] = rotatedHead{src, head, rows}
 	h.next++
 	return rows
 }
 
-// turn multiplies n equally long vectors, a power of two of them, by a Hadamard
-// matrix over the root of n, after changing the sign of half of them.
-func turn(n int, vector func(i int) []float32) {
+// hadamard changes the sign of half of n equally long vectors, n a power of two,
+// and multiplies them by a Hadamard matrix over the root of n.
+func hadamard(n int, vector func(i int) []float32) {
 	root := float32(1 / math.Sqrt(float64(n)))
 	for i := range n {
 		sign := root
@@ -145,6 +144,7 @@ func turn(n int, vector func(i int) []float32) {
 	}
 }
 
+// putFloats writes x to dst as little-endian float32.
 func putFloats(dst []byte, x []float32) {
 	for i, v := range x {
 		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))

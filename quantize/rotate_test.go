@@ -7,13 +7,13 @@ import (
 	"thimble/internal/model"
 )
 
-// A rotated model computes what it did, whatever its heads look like.
+// A rotated model computes the same logits, whatever its heads look like.
 func TestRotatedComputesTheSame(t *testing.T) {
 	for name, change := range map[string]func(*model.Spec){
-		"as it is":          nil,
-		"grouped queries":   func(s *model.Spec) { s.KVHeads = 1 },
-		"biases":            func(s *model.Spec) { s.Bias.QKV = true },
-		"five times a half": func(s *model.Spec) { s.HeadDim = 40 },
+		"as it is":        nil,
+		"grouped queries": func(s *model.Spec) { s.KVHeads = 1 },
+		"biases":          func(s *model.Spec) { s.Bias.QKV = true },
+		"five times 8":    func(s *model.Spec) { s.HeadDim = 40 },
 	} {
 		m := livelyModel(t, change)
 		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: MethodGPTQ, Texts: &Texts{}})
@@ -25,7 +25,7 @@ func TestRotatedComputesTheSame(t *testing.T) {
 			t.Errorf("%s: rotated: %v", name, turned != m)
 		}
 		texts := randomTexts(2, 20, m.Spec.Vocab)
-		want, got := scores(t, finalStates(t, m, texts), m.Spec.Vocab), scores(t, finalStates(t, turned, texts), m.Spec.Vocab)
+		want, got := scores(t, hiddenStates(t, m, texts), m.Spec.Vocab), scores(t, hiddenStates(t, turned, texts), m.Spec.Vocab)
 		for at := range want {
 			for v, x := range want[at] {
 				if math.Abs(got[at][v]-x) > 1e-4*(1+math.Abs(x)) {
@@ -36,7 +36,7 @@ func TestRotatedComputesTheSame(t *testing.T) {
 	}
 }
 
-// Only what is rounded on both sides is turned.
+// Only what is rounded on both sides is rotated.
 func TestRotatedIsLeftOut(t *testing.T) {
 	m := livelyModel(t, func(s *model.Spec) { s.HeadDim = 16 })
 	for _, r := range []Recipe{
@@ -52,14 +52,14 @@ func TestRotatedIsLeftOut(t *testing.T) {
 		turned := rotated(m, p)
 		for name, w := range m.Tensors {
 			if turned.Tensors[name] != w {
-				t.Errorf("%+v: %s is turned", r, name)
+				t.Errorf("%+v: %s is rotated", r, name)
 			}
 		}
 	}
 }
 
-// The turning is orthogonal: it keeps lengths and mixes all channels.
-func TestTurn(t *testing.T) {
+// The rotation is orthogonal: it keeps lengths and mixes all channels.
+func TestHadamard(t *testing.T) {
 	const n = 16
 	for from := range n {
 		x := make([][]float32, n)
@@ -67,7 +67,7 @@ func TestTurn(t *testing.T) {
 			x[i] = []float32{0}
 		}
 		x[from][0] = 1
-		turn(n, func(i int) []float32 { return x[i] })
+		hadamard(n, func(i int) []float32 { return x[i] })
 		for i, v := range x {
 			if math.Abs(math.Abs(float64(v[0]))-0.25) > 1e-6 {
 				t.Errorf("channel %d gives %v to %d, want a quarter", from, v[0], i)

@@ -5,21 +5,20 @@ import (
 	"fmt"
 
 	"thimble/internal/parallel"
-	"thimble/internal/qtensor"
 )
 
-// rtn rounds every weight to the nearest code of a searched scale. It needs no
-// data.
-type rtn struct{ without skips }
+func init() {
+	register(method{name: MethodRTN, steps: []string{StepSearch}, quantize: roundToNearest})
+}
 
-func (rtn) comparesStreams() bool { return false }
-
-func (m rtn) Quantize(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
-	searches := make([]*search, parallel.Workers())
+// roundToNearest rounds every weight to the nearest code, on the scale of its
+// group that a search found. It needs no texts.
+func roundToNearest(ctx context.Context, dst, src *Matrix, in *input, without skips) error {
+	searches := make([]*scaleSearch, parallel.Workers())
 	return eachRow(ctx, src, func(worker, r int, x []float32) error {
 		if searches[worker] == nil {
-			searches[worker] = newSearch(dst.Scheme, in.power)
-			searches[worker].plain = m.without.has(StepSearch)
+			searches[worker] = newScaleSearch(dst.Scheme, in.power)
+			searches[worker].plain = without.has(StepSearch)
 		}
 		s := searches[worker]
 		if err := s.row(x); err != nil {

@@ -2,26 +2,27 @@ package quantize
 
 import (
 	"context"
+	"fmt"
 
-	"thimble/internal/model"
+	"thimble/internal/defect"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
 
-// A Sink takes the tensors of a finished plan in its order. The matrix may be
-// reused after Write returns.
+// A Sink receives the tensors of a finished plan in its order. Run may reuse the
+// matrix after Write returns.
 type Sink interface {
-	Write(m *qtensor.Matrix) error
+	Write(m *Matrix) error
 }
 
-// Run carries out p on m. Without calibration it goes tensor by tensor: beside
-// what m maps, memory holds one stored matrix and a row per core. With it, memory
-// also holds the activations of one block for all texts, in two models, and what
-// is quantized of it. progress, if not nil, is called after each tensor with the
-// weights done.
-func Run(ctx context.Context, m *model.Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
+// Run carries out p on m and writes the tensors to sink. Without calibration it
+// goes tensor by tensor: besides what m maps, memory holds one stored matrix and a
+// row per core. With it, memory also holds the activations of one block for all
+// texts, in two models, and the quantized matrices of that block. Run calls
+// progress, unless it is nil, after each tensor with the weights done so far.
+func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
-	write := func(e *Entry, out *qtensor.Matrix) error {
+	write := func(e *Entry, out *Matrix) error {
 		if err := sink.Write(out); err != nil {
 			return err
 		}
@@ -37,7 +38,9 @@ func Run(ctx context.Context, m *model.Model, p *Plan, c *Calibration, sink Sink
 	return runPlain(ctx, m, p, write)
 }
 
-func runPlain(ctx context.Context, m *model.Model, p *Plan, write func(*Entry, *qtensor.Matrix) error) error {
+// runPlain carries out p without texts. It reads every matrix twice: the power of
+// a tied embedding's input, which is written first, depends on all the others.
+func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix) error) error {
 	var power map[string][]float32
 	if p.quantizes() {
 		var err error
@@ -59,18 +62,10 @@ func runPlain(ctx context.Context, m *model.Model, p *Plan, write func(*Entry, *
 	return nil
 }
 
-// quantizes reports whether some tensor becomes integers that was not.
-func (p *Plan) quantizes() bool {
-	for i := range p.Tensors {
-		if p.Tensors[i].rounds() {
-			return true
-		}
-	}
-	return false
-}
-
-// store returns src in the scheme that e asks for.
-func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []float32) (*qtensor.Matrix, error) {
+// store returns src in the scheme that e asks for, rounded without texts. power is
+// that of its input; nil for an embedding that is only looked up, where the method
+// has no errors of a product to make up for.
+func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32) (*Matrix, error) {
 	if e.From == e.To {
 		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
@@ -78,18 +73,22 @@ func (p *Plan) store(ctx context.Context, src *qtensor.Matrix, e Entry, power []
 	if err != nil {
 		return nil, err
 	}
-	if e.moved() {
+	switch {
+	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())
 		return dst, eachFinite(ctx, src, func(worker, r int) error {
 			readers[worker].Transcode(dst, src, r)
 			return nil
 		})
-	}
-	if e.To.Kind != qtensor.Int {
+	case e.To.Kind != qtensor.Int:
 		return dst, cast(ctx, dst, src)
+	case power == nil:
+		return dst, roundToNearest(ctx, dst, src, evenInput(e.Cols), p.method.without)
 	}
-	if power == nil { // an embedding that is only looked up: nothing to make up for
-		return dst, rtn{p.without}.Quantize(ctx, dst, src, &Input{power: level(make([]float64, e.Cols))})
-	}
-	return dst, p.method.Quantize(ctx, dst, src, &Input{power: power})
+	return dst, p.method.round(ctx, dst, src, &input{power: power})
+}
+
+// inTensor says in which tensor of m err arose.
+func inTensor(m *Model, name string, err error) error {
+	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
 }

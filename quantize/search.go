@@ -8,29 +8,29 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A search chooses the scale, minimum and codes of groups for the least
+// A scaleSearch chooses the scale, minimum and codes of groups that have the least
 // weighted squared error
 //
 //	sum over the group of power_i (w_i - w~_i)^2
 //
 // where power_i is the mean square of the input that weight i is multiplied by
-// (see powers). Scales and minima are rounded to float16 before an error is
-// measured. It holds scratch for one goroutine.
-type search struct {
-	scheme     qtensor.Scheme
+// (see powers). It rounds scales and minima to float16 before it measures an
+// error. It holds scratch for one goroutine.
+type scaleSearch struct {
+	scheme     Scheme
 	plain      bool      // one candidate: see StepSearch
 	power      []float32 // (cols)
 	codes      []uint8   // (cols), of one row
 	scale, min []uint16  // float16, one per group
 }
 
-func newSearch(scheme qtensor.Scheme, power []float32) *search {
+func newScaleSearch(scheme Scheme, power []float32) *scaleSearch {
 	groups := scheme.Groups(len(power))
-	return &search{scheme: scheme, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
+	return &scaleSearch{scheme: scheme, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 }
 
-// row quantizes the row x (cols) into s.codes, s.scale and s.min.
-func (s *search) row(x []float32) error {
+// row quantizes the row x, (cols), into s.codes, s.scale and s.min.
+func (s *scaleSearch) row(x []float32) error {
 	for g := range s.scale {
 		lo, hi := s.scheme.Span(g, len(x))
 		quantize := s.symmetric
@@ -44,7 +44,7 @@ func (s *search) row(x []float32) error {
 	return nil
 }
 
-// bounds returns the least and the largest of x, which is not empty.
+// bounds returns the least and the largest element of x, which is not empty.
 func bounds(x []float32) (lo, hi float32) {
 	lo, hi = x[0], x[0]
 	for _, v := range x {
@@ -53,26 +53,26 @@ func bounds(x []float32) (lo, hi float32) {
 	return lo, hi
 }
 
-// code is v in steps of 1/inverse, rounded and kept between bottom and top.
+// code returns v in steps of 1/inverse, rounded and clamped to [bottom, top].
 func code(v, inverse, bottom, top float32) float32 {
 	return kernel.RoundToEven(min(max(v*inverse, bottom), top))
 }
 
-// The symmetric candidates put the largest value of a group at code
-// end + overshoot: beyond the last code, where it is clipped and the others get
-// a finer step, or short of it.
+// The symmetric candidates put the largest value of a group at overshoot codes
+// after the last one, where it is clipped and the others get a finer step, or
+// before it.
 const (
 	overshootFirst = -0.5
 	overshootStep  = 0.25
 	overshoots     = 11
 )
 
-// symmetric tries scales of both signs: two's complement has one code more
-// below zero, which the side with the largest value may as well have. Refitting
-// the scale to the codes by least squares, as asymmetric does, was measured on
-// a model's output and gains nothing here. Without a search the largest value is
-// put at the bottom code, as llama.cpp's Q4_0 does.
-func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
+// symmetric tries scales of both signs: there is one code more below zero than
+// above, which the side with the largest value may use. Refitting the scale to the
+// codes by least squares, as asymmetric does, was measured on a model's output and
+// gains nothing here. Without a search the largest value takes the bottom code, as
+// in llama.cpp's Q4_0.
+func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error {
 	zero := s.scheme.Zero()
 	first, last := s.scheme.Codes()
 	bottom, top := float32(first-zero), float32(last-zero)
@@ -91,7 +91,7 @@ func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 			candidates.add(most / (top + beyond))
 		}
 	}
-	candidates.judge()
+	candidates.evaluate()
 	best := candidates.best
 	s.scale[g], _ = qtensor.ToFloat16(best)
 	if best == 0 {
@@ -110,7 +110,7 @@ func (s *search) symmetric(g int, x, power []float32, codes []uint8) error {
 	return nil
 }
 
-// candidates are scales for x of which the best is looked for, a few at a time.
+// candidates finds the best of several scales for x, a few at a time.
 type candidates struct {
 	x, power    []float32
 	bottom, top float32 // codes
@@ -118,10 +118,10 @@ type candidates struct {
 	n              int
 	scale, inverse [kernel.Candidates]float32
 
-	best, least float32 // of those judged: the first with the least error; 0 without any
+	best, least float32 // the first scale evaluated that has the least error, and that error; 0 before any
 }
 
-// add rounds scale to float16. What is zero or too large there is none.
+// add rounds scale to float16 and adds it, unless it is zero or too large there.
 func (c *candidates) add(scale float32) {
 	bits, ok := qtensor.ToFloat16(scale)
 	scale = qtensor.FromFloat16(bits)
@@ -129,14 +129,14 @@ func (c *candidates) add(scale float32) {
 		return
 	}
 	if c.n == len(c.scale) {
-		c.judge()
+		c.evaluate()
 	}
 	c.scale[c.n], c.inverse[c.n] = scale, 1/scale
 	c.n++
 }
 
-// judge finds the errors of those added since it was last called.
-func (c *candidates) judge() {
+// evaluate computes the errors of the scales added since it was last called.
+func (c *candidates) evaluate() {
 	if c.n == 0 {
 		return
 	}
@@ -149,19 +149,19 @@ func (c *candidates) judge() {
 	c.n = 0
 }
 
-// The asymmetric candidates start from ranges that are wider than the group's
-// own by one step, as wide, and narrower by one and two, in which case the ends
-// are clipped; each is refitted a few times.
+// The asymmetric candidates start from the group's own range, from one that is
+// wider by one step, and from two that are narrower by one and two, which clip the
+// ends. Each is refitted a few times.
 const (
 	shrinkFirst = -1
 	shrinks     = 4
 	refits      = 3
 )
 
-// asymmetric starts from ranges around the group's, rounds, and solves the two
-// normal equations for step and minimum, a few times over. Without a search it is
-// the range from the least to the largest value.
-func (s *search) asymmetric(g int, x, power []float32, codes []uint8) error {
+// asymmetric starts from ranges around the group's, then rounds and solves the two
+// normal equations for step and minimum, a few times over. Without a search it
+// takes the range from the least to the largest value.
+func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error {
 	_, last := s.scheme.Codes()
 	top := float32(last)
 	lo, hi := bounds(x)
@@ -188,7 +188,7 @@ func (s *search) asymmetric(g int, x, power []float32, codes []uint8) error {
 		low := lo + float32(step*inside)/2
 		try(step, low)
 		for range refits {
-			if step, low = refit(x, power, step, low, top); !(step > 0) {
+			if step, low = refitRange(x, power, step, low, top); !(step > 0) {
 				break
 			}
 			try(step, low)
@@ -211,9 +211,10 @@ func (s *search) asymmetric(g int, x, power []float32, codes []uint8) error {
 	return nil
 }
 
-// refit rounds x on the grid (step, low) and returns the step and minimum
-// that then have the least weighted squared error; step 0 if undetermined.
-func refit(x, power []float32, step, low, top float32) (float32, float32) {
+// refitRange rounds x on the grid (step, low) and returns the step and minimum that
+// have the least weighted squared error for those codes; step 0 if they do not
+// determine it.
+func refitRange(x, power []float32, step, low, top float32) (float32, float32) {
 	inverse := 1 / step
 	var w, wq, wqq, wx, wqx float32
 	for i, v := range x {
@@ -233,8 +234,8 @@ func refit(x, power []float32, step, low, top float32) (float32, float32) {
 	return (float32(w*wqx) - float32(wq*wx)) / det, (float32(wqq*wx) - float32(wq*wqx)) / det
 }
 
-// asymmetricError is the weighted squared error of x, or any value from least on
-// once it has grown that large.
+// asymmetricError returns the weighted squared error of x. It stops early, at some
+// value no less than least, once the sum has grown that large.
 func asymmetricError(x, power []float32, step, low, top, least float32) float32 {
 	inverse := 1 / step
 	var sum float32

@@ -11,50 +11,10 @@ import (
 	"pgregory.net/rapid"
 
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
 )
 
-// plain is round-to-nearest without a search: the largest value on the last
-// code, or the range from least to largest.
-func plain(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
-	x := values(src)
-	for _, row := range x {
-		for g := range s.Groups(len(row)) {
-			lo, hi := s.Span(g, len(row))
-			plainGroup(row[lo:hi], s)
-		}
-	}
-	return x
-}
-
-func plainGroup(x []float32, s qtensor.Scheme) {
-	half := func(v float64) float64 {
-		bits, _ := qtensor.ToFloat16(float32(v))
-		return float64(qtensor.FromFloat16(bits))
-	}
-	lo, hi := bounds(x)
-	first, last := s.Codes()
-	step, low, top := half(float64(hi-lo)/float64(last)), half(float64(lo)), float64(last)
-	bottom := 0.0
-	if !s.Asym {
-		bottom, top, low = float64(first-s.Zero()), float64(last-s.Zero()), 0
-		most := float64(hi)
-		if -lo > hi {
-			most = float64(lo)
-		}
-		step = half(most / bottom)
-	}
-	for i, v := range x {
-		if step == 0 {
-			x[i] = float32(low)
-			continue
-		}
-		q := math.RoundToEven((float64(v) - low) / step)
-		x[i] = float32(min(max(q, bottom), top)*step + low)
-	}
-}
-
-// The search may not be worse than no search, group by group, and must be
-// better on the whole.
+// The search is no worse than no search in any group, and better in sum.
 func TestSearchBeatsPlainRounding(t *testing.T) {
 	src := matrix(40, 200, 1)
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int8/g64", "int3/g32", "int2/g32/asym", "int5/row", "int6/g128/asym", "int8/row/asym"} {
@@ -63,11 +23,11 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(src.Cols)); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, guess(src.Cols), nil); err != nil {
 			t.Fatal(err)
 		}
 		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
-		naive := squaredError(values(src), plain(src, s), s, ones(src.Cols))
+		naive := squaredError(values(src), quantizetest.Nearest(src, s), s, ones(src.Cols))
 		sum, plainSum := 0.0, 0.0
 		for i := range naive {
 			if searched[i] > naive[i]*1.0001 {
@@ -81,7 +41,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 	}
 }
 
-// A column whose input is loud must come out more exact.
+// A column with a loud input is rounded more exactly.
 func TestPowerIsHeeded(t *testing.T) {
 	src := matrix(200, 32, 2)
 	for _, text := range []string{"int4/g32", "int4/g32/asym"} {
@@ -92,7 +52,7 @@ func TestPowerIsHeeded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
+			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			only := make([]float32, 32)
@@ -109,7 +69,7 @@ func TestPowerIsHeeded(t *testing.T) {
 	}
 }
 
-// What fits the grid must come back exactly.
+// Weights that lie on a grid come back exactly.
 func TestLatticeIsKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := qtensor.Scheme{Kind: qtensor.Int, Bits: rapid.IntRange(2, 8).Draw(t, "bits"), Group: 32, Asym: rapid.Bool().Draw(t, "asym")}
@@ -135,7 +95,7 @@ func TestLatticeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (rtn{}).Quantize(t.Context(), dst, src, guess(32)); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, guess(32), nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(x, values(dst)[0]); diff != "" {
@@ -174,7 +134,7 @@ func TestEdgeGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = (rtn{}).Quantize(t.Context(), dst, src, guess(len(c.x)))
+		err = roundToNearest(t.Context(), dst, src, guess(len(c.x)), nil)
 		if c.want == nil {
 			if err == nil || err.Error() != c.err {
 				t.Errorf("%s of %v: %v, want %q", c.scheme, c.x, err, c.err)
@@ -189,7 +149,7 @@ func TestEdgeGroups(t *testing.T) {
 	}
 }
 
-// The same bytes on any number of cores and any machine.
+// rtn writes the same bytes on any machine and number of cores.
 func TestBytesAreTheSameEverywhere(t *testing.T) {
 	src := matrix(50, 130, 3)
 	power := make([]float32, 130)
@@ -207,7 +167,7 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := (rtn{}).Quantize(t.Context(), dst, src, &Input{power: power}); err != nil {
+			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			h := sha256.New()

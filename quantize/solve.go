@@ -7,14 +7,14 @@ import (
 	"thimble/internal/parallel"
 )
 
-// A solver holds L of H + lambda I = L L^T so that solutions are matrix products,
-// a block of columns at a time: off the diagonal those of L, and on it those of
-// the block's inverse.
+// A solver solves equations with H + lambda I = L L^T by matrix products, a block of
+// columns at a time: products with L off the diagonal, and with the inverse of a
+// block of L on it.
 type solver struct {
 	n, stride    int
 	lower, upper []float32 // (n, stride): L and its transpose
-	inverse      []float32 // (n, solveBlock): row i is that of its block of L, inverted
-	transposed   []float32 // (n, solveBlock): the same of the block's transpose
+	inverse      []float32 // (n, solveBlock): row i of the inverse of its block of L
+	transposed   []float32 // (n, solveBlock): row i of that inverse's transpose
 }
 
 const (
@@ -62,23 +62,22 @@ func (s *solver) invert(l []float64, from, to int) {
 func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
 	s := newSolver(f)
 	scratch := make([][]float32, parallel.Workers())
-	return parallel.Do(ctx, (rows+solveRows-1)/solveRows, func(worker, p int) error {
+	return parallel.Ranges(ctx, rows, solveRows, func(worker, from, to int) error {
 		if scratch[worker] == nil {
 			scratch[worker] = make([]float32, solveRows*(s.stride+solveBlock))
 		}
-		first := p * solveRows
-		count := min(solveRows, rows-first)
-		y, part := scratch[worker][:count*s.stride], scratch[worker][solveRows*s.stride:]
+		count := to - from
+		y, product := scratch[worker][:count*s.stride], scratch[worker][solveRows*s.stride:]
 		for r := range count {
 			for i := range s.n {
-				y[r*s.stride+i] = b[(first+r)*s.n+f.column(i)]
+				y[r*s.stride+i] = b[(from+r)*s.n+f.column(i)]
 			}
 		}
-		s.forward(y, part, count)
-		s.backward(y, part, count)
+		s.forward(y, product, count)
+		s.backward(y, product, count)
 		for r := range count {
 			for i := range s.n {
-				b[(first+r)*s.n+f.column(i)] = y[r*s.stride+i]
+				b[(from+r)*s.n+f.column(i)] = y[r*s.stride+i]
 			}
 		}
 		return nil
@@ -87,35 +86,35 @@ func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
 
 // forward replaces each row x of y, (rows, stride), by the solution z of
 // L z = x.
-func (s *solver) forward(y, part []float32, rows int) {
+func (s *solver) forward(y, product []float32, rows int) {
 	for from := 0; from < s.n; from += solveBlock {
 		to := min(s.n, from+solveBlock)
-		kernel.Gemm(part, solveBlock, y, s.stride, s.lower[from*s.stride:], s.stride, rows, to-from, from)
-		s.finish(y, part, rows, from, to, s.inverse)
+		kernel.Gemm(product, solveBlock, y, s.stride, s.lower[from*s.stride:], s.stride, rows, to-from, from)
+		s.finish(y, product, rows, from, to, s.inverse)
 	}
 }
 
 // backward replaces each row z of y, (rows, stride), by the solution of
 // L^T y = z.
-func (s *solver) backward(y, part []float32, rows int) {
+func (s *solver) backward(y, product []float32, rows int) {
 	for from := (s.n - 1) / solveBlock * solveBlock; from >= 0; from -= solveBlock {
 		to := min(s.n, from+solveBlock)
-		behind := min(s.stride, from+solveBlock)
-		kernel.Gemm(part, solveBlock, y[behind:], s.stride, s.upper[from*s.stride+behind:], s.stride, rows, to-from, s.stride-behind)
-		s.finish(y, part, rows, from, to, s.transposed)
+		after := min(s.stride, from+solveBlock)
+		kernel.Gemm(product, solveBlock, y[after:], s.stride, s.upper[from*s.stride+after:], s.stride, rows, to-from, s.stride-after)
+		s.finish(y, product, rows, from, to, s.transposed)
 	}
 }
 
-// finish takes part from columns [from, to) of y and multiplies by the inverse of
-// their block.
-func (s *solver) finish(y, part []float32, rows, from, to int, inverse []float32) {
+// finish subtracts product from columns [from, to) of y and multiplies by the
+// inverse of their block.
+func (s *solver) finish(y, product []float32, rows, from, to int, inverse []float32) {
 	k := kernel.Padded(to - from)
 	for r := range rows {
-		rest := part[r*solveBlock:][:k]
+		rest := product[r*solveBlock:][:k]
 		clear(rest[to-from:])
 		for i, v := range y[r*s.stride+from:][:to-from] {
 			rest[i] = v - rest[i]
 		}
 	}
-	kernel.Gemm(y[from:], s.stride, part, solveBlock, inverse[from*solveBlock:], solveBlock, rows, to-from, k)
+	kernel.Gemm(y[from:], s.stride, product, solveBlock, inverse[from*solveBlock:], solveBlock, rows, to-from, k)
 }

@@ -3,39 +3,36 @@ package quantize
 import (
 	"context"
 
-	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 )
 
-// perColumn is how many positions there must be for each column of an input if the
-// target of its layers is to be corrected. With fewer, more noise is learned than
-// drift.
-const perColumn = 12
+// driftPositions is how many positions the texts must have for each column of an
+// input before its drift is learned. Fewer would teach more noise than drift.
+const driftPositions = 12
 
-// streams are the activations of the texts in the quantized model and, where a
+// streams are the activations of the texts in the quantized model and, where the
 // method compares the two, in the float model.
 type streams struct {
 	coarse *transformer.Trace
-	float  *transformer.Trace // nil if nothing is compared
+	float  *transformer.Trace // nil if the method compares nothing
 }
 
-// newStreams embeds texts in m with the tensors of out, and in m itself if there is
-// an input that can be compared.
-func newStreams(m *model.Model, out map[string]*qtensor.Matrix, texts [][]int, compare bool) (s streams, err error) {
+// newStreams embeds texts in m with the tensors of out. If compare, and if there
+// are enough positions for any input, it also embeds them in m itself.
+func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool) (s streams, err error) {
 	coarse := *m
 	coarse.Tensors = out
-	if s.coarse, err = newTrace(&coarse, texts); err == nil && compare && s.learns(m.Spec.Hidden) {
+	if s.coarse, err = newTrace(&coarse, texts); err == nil && compare && s.learnsDrift(m.Spec.Hidden) {
 		s.float, err = newTrace(m, texts)
 	}
 	return s, err
 }
 
-// learns reports whether there are positions enough to learn the drift of so many
-// columns.
-func (s *streams) learns(columns int) bool { return s.coarse.Len() >= perColumn*columns }
+// learnsDrift reports whether there are enough positions to learn the drift of an
+// input with the given number of columns.
+func (s *streams) learnsDrift(columns int) bool { return s.coarse.Len() >= driftPositions*columns }
 
-func newTrace(m *model.Model, texts [][]int) (*transformer.Trace, error) {
+func newTrace(m *Model, texts [][]int) (*transformer.Trace, error) {
 	d, err := transformer.New(m)
 	if err != nil {
 		return nil, err
@@ -53,7 +50,8 @@ func (s *streams) each(f func(t *transformer.Trace) error) error {
 	return f(s.coarse)
 }
 
-// next returns the groups before which the streams stand, x of the float model.
+// next returns the group of layers that comes next in each stream: x in the float
+// model, nil if that is not followed, and xq in the quantized one.
 func (s *streams) next() (x, xq *transformer.Group) {
 	if s.float != nil {
 		x = s.float.Next()
@@ -61,17 +59,17 @@ func (s *streams) next() (x, xq *transformer.Group) {
 	return x, s.coarse.Next()
 }
 
-// run takes the streams past one group.
-func (s *streams) run(ctx context.Context) error {
+// advance takes the streams past one group.
+func (s *streams) advance(ctx context.Context) error {
 	return s.each(func(t *transformer.Trace) error { return t.Run(ctx) })
 }
 
-// runSteps takes them past n steps.
-func (s *streams) runSteps(ctx context.Context, n int) error {
+// advanceSteps takes the streams past n steps.
+func (s *streams) advanceSteps(ctx context.Context, n int) error {
 	return s.each(func(t *transformer.Trace) error { return t.RunSteps(ctx, n) })
 }
 
-// mark returns a function that takes the streams back to where they are, the
+// mark returns a function that takes the streams back to where they are now, the
 // beginning of step.
 func (s *streams) mark(step int) (rewind func()) {
 	var all []func()

@@ -8,91 +8,92 @@ import (
 	"thimble/internal/transformer"
 )
 
-// A Survey predicts what each matrix of a model adds to the KL divergence in
-// each of several schemes. To first order these add up while they are small
-// (the linearity theorem of HIGGS, arXiv 2411.17525): the divergence is a sum
-// over matrices of a sensitivity times a loss. The loss is predicted from the
-// weights and their input's second moments; the sensitivity of linear layers is
-// measured, for each kind in each fifth of the depth at once, by rounding just
-// those; that of the head is known in closed form.
+// A Survey predicts what each matrix of a model adds to the KL divergence, in each
+// of several schemes. While they are small, these divergences add up (the linearity
+// theorem of HIGGS, arXiv 2411.17525): a model's divergence is a sum over matrices
+// of a sensitivity times a loss. The loss is predicted from the weights and the
+// second moments of their input. The sensitivity of linear layers is measured, by
+// rounding one kind of layer in one fifth of the depth at a time; the head's is
+// known in closed form.
 type Survey struct {
-	Schemes []qtensor.Scheme
-	cost    map[string][]float64 // nats per token, by scheme
+	Schemes []Scheme
+	cost    map[string][]float64 // nats per token by scheme, of each matrix
 }
 
 const (
-	surveyStride = 2 // positions from one whose input is looked at to the next
+	surveyStride   = 2 // a survey looks at the input of every surveyStride-th position
+	surveySections = 5 // sections of the depth that have sensitivities of their own
 
-	judgeTexts  = 4   // for sensitivities
-	judgeTokens = 128 // of the beginning of each
-	judgeStride = 2   // positions from one that is judged to the next: a vocabulary costs more than a layer
-	depthParts  = 5   // that sensitivities tell apart
+	evalTexts  = 4   // that sensitivities are measured on
+	evalTokens = 128 // of the beginning of each
+	evalStride = 2   // every evalStride-th position is evaluated: a vocabulary costs more than a layer
 )
 
-// noises are how layers are rounded to measure their sensitivity: the first that
-// is felt. Weights may lie near the lattice of a scheme already, as those of a model
-// that was int4 once, or ternary; int4/g32 usually costs half a percent of the power
-// of what comes out.
-var noises = []qtensor.Scheme{
+// noises are the schemes that layers are rounded to when their sensitivity is
+// measured: the first whose loss is not negligible. Weights may lie on the lattice
+// of a scheme already, such as those of a model that was int4 once, or ternary.
+// int4/g32 usually loses half a percent of the output's power.
+var noises = []Scheme{
 	{Kind: qtensor.Int, Bits: 4, Group: 32},
 	{Kind: qtensor.Int, Bits: 3, Group: 32},
 	{Kind: qtensor.Int, Bits: 2, Group: 32},
 	{Kind: qtensor.Int, Bits: 2},
 }
 
-const felt = 1e-4 // of that power
+// minLoss is the least loss that a sensitivity can be measured by, as a share of
+// the output's power.
+const minLoss = 1e-4
 
-// A surveyor is a Survey being made.
+// A surveyor makes a Survey.
 type surveyor struct {
 	Survey
-	ctx   context.Context
-	m     *model.Model
-	noisy map[string]*qtensor.Matrix // every linear layer, rounded
-	loss  map[string]float64         // of noisy
-	known map[string]bool            // whose sensitivity is measured
-	judge *judge
+	ctx      context.Context
+	m        *Model
+	noisy    map[string]*Matrix // every linear layer, rounded to a scheme of noises
+	loss     map[string]float64 // of noisy
+	measured map[string]bool    // layers whose sensitivity is known
+	kl       *klEvaluator
 
-	tokens int // that will be calibrated on
+	tokens int // that rounding will be calibrated on
 }
 
-// NewSurvey surveys the matrices of m that recipe turns into integers, whatever
-// it turns them into.
-func NewSurvey(ctx context.Context, m *model.Model, c *Calibration, schemes []qtensor.Scheme, progress func(done, of int)) (*Survey, error) {
+// NewSurvey surveys the linear layers and the head of m for the given schemes, with
+// the texts of c, which it also reads ahead for a run on c. Unless progress is nil,
+// NewSurvey calls it with the number of measurements done, of how many.
+func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, of int)) (*Survey, error) {
 	s := &surveyor{
-		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m,
-		noisy: map[string]*qtensor.Matrix{}, loss: map[string]float64{}, known: map[string]bool{},
+		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
+		noisy: map[string]*Matrix{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
-	if err := checkFinite(ctx, m); err != nil {
+	if err := c.checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
-	s.tokens = c.Tokens()
 	if err := s.losses(c); err != nil {
 		return nil, err
 	}
-	if err := s.sensitivities(judged(c.Texts), progress); err != nil {
+	if progress == nil {
+		progress = func(_, _ int) {}
+	}
+	if err := s.sensitivities(evalPieces(c.Texts), progress); err != nil {
 		return nil, err
 	}
 	return &s.Survey, nil
 }
 
-// judged are the beginnings of some texts, spread evenly over all.
-func judged(texts [][]int) [][]int {
-	n := min(len(texts), judgeTexts)
+// evalPieces returns the beginnings of some texts, spread evenly over all.
+func evalPieces(texts [][]int) [][]int {
+	n := min(len(texts), evalTexts)
 	some := make([][]int, n)
 	for i := range some {
 		t := texts[i*len(texts)/n]
-		some[i] = t[:min(len(t), judgeTokens)]
+		some[i] = t[:min(len(t), evalTokens)]
 	}
 	return some
 }
 
 // losses takes texts through the float model and predicts every matrix's loss.
 func (s *surveyor) losses(c *Calibration) error {
-	d, err := transformer.New(s.m)
-	if err != nil {
-		return err
-	}
-	t, err := d.NewTrace(c.first())
+	t, err := newTrace(s.m, c.first())
 	if err != nil {
 		return err
 	}
@@ -104,19 +105,21 @@ func (s *surveyor) losses(c *Calibration) error {
 			return err
 		}
 	}
-	if c.ahead, err = newEnding(s.ctx, s.m, t.Hidden()); err != nil {
+	if c.final, err = newFinalStates(s.ctx, s.m, t.Hidden()); err != nil {
 		return err
 	}
-	return s.head(c.ahead)
+	return s.head(c.final)
 }
 
+// group predicts the losses of layers that share an input, of n positions, and
+// rounds them for the measurement of their sensitivity.
 func (s *surveyor) group(g *transformer.Group, n int) error {
 	x := positionRows{(n + surveyStride - 1) / surveyStride, func(i int) []float32 { return g.Row(i * surveyStride) }}
-	mo, err := momentsOf(s.ctx, x, positionWeights(x))
+	moments, err := momentsOf(s.ctx, x, positionWeights(x))
 	if err != nil {
 		return err
 	}
-	in, err := newInput(s.ctx, mo, damping)
+	in, err := newInput(s.ctx, moments, damping)
 	if err != nil {
 		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
 	}
@@ -128,7 +131,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 			return err
 		}
 		for i := range losses {
-			losses[i] *= optimism(mo, float64(s.tokens))
+			losses[i] *= optimism(moments, float64(s.tokens))
 		}
 		if in.silent {
 			clear(losses)
@@ -138,7 +141,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 			return inTensor(s.m, name, err)
 		}
 		src.Release()
-		if old := s.cost[name]; old != nil { // a block that runs again
+		if old := s.cost[name]; old != nil { // the block runs again
 			for i, v := range old {
 				losses[i] += v
 			}
@@ -149,20 +152,20 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	return nil
 }
 
-// optimism is how many times larger a loss is than expectedLoss has it, which knows
-// the second moments of n positions and takes them for the truth. The part of d
-// columns that others explain is fitted to these positions as a regression is, so
-// what is left of it is d/n too small there; and rounding, which is fitted to as many
-// positions as it will be calibrated on, leaves d/tokens more elsewhere.
+// optimism returns the ratio of the true loss to the one that expectedLoss predicts,
+// which takes the second moments of n positions for the truth. Error feedback fits
+// the part of d columns that other columns explain to these positions, as a
+// regression does, so the rest comes out d/n too small. Rounding, fitted to as many
+// positions as it is calibrated on, in turn leaves d/tokens more on others.
 func optimism(m *moments, tokens float64) float64 {
 	d := float64(m.width)
 	return (1 + d/tokens) / max(1-d/m.positions(), 0.25)
 }
 
-// disturb rounds src by the first of noises that is felt, or by the loudest, and
-// returns the loss that makes.
-func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, made float64, err error) {
-	all, err := outputPower(s.ctx, src, in)
+// disturb rounds src to the first of noises whose loss is not negligible, or to the
+// one that loses most, and returns that loss.
+func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err error) {
+	power, err := outputPower(s.ctx, src, in)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -171,7 +174,7 @@ func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, m
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := (rtn{skips{StepSearch}}).Quantize(s.ctx, next, src, in); err != nil {
+		if err := roundToNearest(s.ctx, next, src, in, skips{StepSearch}); err != nil {
 			return nil, 0, err
 		}
 		l, err := loss(s.ctx, src, next, in.h, in.stride)
@@ -181,7 +184,7 @@ func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, m
 		if q == nil || l > made {
 			q, made = next, l
 		}
-		if made > felt*all {
+		if made > minLoss*power {
 			break
 		}
 	}
@@ -191,9 +194,9 @@ func (s *surveyor) disturb(src *qtensor.Matrix, in *Input) (q *qtensor.Matrix, m
 	return q, made, nil
 }
 
-// outputPower estimates the power of src's output as if its input's columns were
-// independent, sum of w^2 H_jj.
-func outputPower(ctx context.Context, src *qtensor.Matrix, in *Input) (float64, error) {
+// outputPower estimates the power of src's output as if the columns of its input
+// were independent: sum of w^2 H_jj.
+func outputPower(ctx context.Context, src *Matrix, in *input) (float64, error) {
 	rows := make([]float64, src.Rows)
 	err := eachRow(ctx, src, func(_, r int, x []float32) error {
 		for c, v := range x {
@@ -208,15 +211,15 @@ func outputPower(ctx context.Context, src *qtensor.Matrix, in *Input) (float64, 
 	return sum, err
 }
 
-// head predicts the divergence that the head adds, and an embedding that is
-// also looked up a little more.
-func (s *surveyor) head(end *ending) error {
-	const lookedUp = 1.15 // measured on SmolLM2-135M: lookups add a seventh to the head's
+// head predicts the divergence that the head adds, and a little more for an
+// embedding that is also looked up.
+func (s *surveyor) head(final *finalStates) error {
+	const lookedUp = 1.15 // measured on SmolLM2-135M: lookups add a seventh to the head's divergence
 	name := s.m.HeadName()
 	src := s.m.Tensors[name]
 	costs := make([]float64, len(s.Schemes))
-	for _, b := range end.bins {
-		in, err := b.input(s.ctx, end.hidden)
+	for _, b := range final.bins {
+		in, err := b.input(s.ctx, final.hidden)
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
@@ -231,11 +234,11 @@ func (s *surveyor) head(end *ending) error {
 		if in.silent {
 			continue
 		}
-		part, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
+		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
 		if err != nil {
 			return err
 		}
-		for i, v := range part {
+		for i, v := range losses {
 			costs[i] += float64(v * lookedUp * optimism(in.moments, in.moments.positions()))
 		}
 	}
@@ -245,39 +248,33 @@ func (s *surveyor) head(end *ending) error {
 
 // sensitivities turns the losses of the linear layers into nats.
 func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) error {
-	d, err := transformer.New(s.m)
-	if err != nil {
-		return err
-	}
-	t, err := d.NewTrace(texts)
+	t, err := newTrace(s.m, texts)
 	if err != nil {
 		return err
 	}
 	steps := len(s.m.Spec.Schedule)
-	parts := min(depthParts, steps)
-	starts := make([][]float32, parts)
+	sections := min(surveySections, steps)
+	starts := make([][]float32, sections) // residual streams
 	for g := t.Next(); g != nil; g = t.Next() {
-		for p := range parts {
-			if starts[p] == nil && g.Step >= p*steps/parts {
-				starts[p] = t.Stream()
+		for i := range sections {
+			if starts[i] == nil && g.Step >= i*steps/sections {
+				starts[i] = t.Stream()
 			}
 		}
 		if err := t.Run(s.ctx); err != nil {
 			return err
 		}
 	}
-	if s.judge, err = newJudge(s.ctx, heard(t), s.m.Spec.Vocab); err != nil {
+	if s.kl, err = newKLEvaluator(s.ctx, evalStates(t), s.m.Spec.Vocab); err != nil {
 		return err
 	}
-	done := 0
-	for p, start := range starts {
-		for _, kind := range model.LinearKinds {
-			if progress != nil {
-				progress(done, parts*len(model.LinearKinds))
-			}
-			done++
-			first, last := p*steps/parts, (p+1)*steps/parts
-			if err := s.measure(t, first, last, kind, start); err != nil {
+	for i, start := range starts {
+		first, last := i*steps/sections, (i+1)*steps/sections
+		for k, kind := range model.LinearKinds {
+			progress(i*len(model.LinearKinds)+k, sections*len(model.LinearKinds))
+			names := s.unmeasured(first, last, kind)
+			t.Rewind(first, start)
+			if err := s.measure(t, names); err != nil {
 				return err
 			}
 		}
@@ -285,31 +282,35 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 	return nil
 }
 
-// heard are the final hidden states that are judged.
-func heard(t *transformer.Trace) *transformer.Hidden {
+// evalStates returns the final hidden states that are evaluated. t must have passed
+// the last block.
+func evalStates(t *transformer.Trace) *transformer.Hidden {
 	var some []int
-	for i := 0; i < t.Len(); i += judgeStride {
+	for i := 0; i < t.Len(); i += evalStride {
 		some = append(some, i)
 	}
 	return t.Hidden().Select(some)
 }
 
-// measure rounds one kind of layer in the blocks of steps [first, last), and
-// divides the divergence by the loss.
-func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, start []float32) error {
-	var names []string
-	sum := 0.0
+// unmeasured returns the layers of one kind in the blocks of steps [first, last)
+// whose sensitivity is not known, and from then on counts it as known.
+func (s *surveyor) unmeasured(first, last int, kind string) (names []string) {
 	for _, b := range s.m.Spec.Schedule[first:last] {
 		name := model.Name(b, kind)
-		if s.noisy[name] == nil || s.known[name] {
-			continue
+		if s.noisy[name] != nil && !s.measured[name] {
+			s.measured[name] = true
+			names = append(names, name)
 		}
-		s.known[name] = true
-		names = append(names, name)
-		sum += s.loss[name]
 	}
-	if len(names) == 0 {
-		return nil
+	return names
+}
+
+// measure rounds the named layers, takes t from where it stands to the end, and
+// makes the layers' costs nats: their divergence over their loss, times each loss.
+func (s *surveyor) measure(t *transformer.Trace, names []string) error {
+	sum := 0.0
+	for _, name := range names {
+		sum += s.loss[name]
 	}
 	if sum == 0 { // exact in every scheme, or nothing goes in
 		for _, name := range names {
@@ -320,11 +321,10 @@ func (s *surveyor) measure(t *transformer.Trace, first, last int, kind string, s
 	for _, name := range names {
 		t.Replace(name, s.noisy[name])
 	}
-	t.Rewind(first, start)
 	if err := t.Finish(s.ctx); err != nil {
 		return err
 	}
-	kl, err := s.judge.kl(s.ctx, heard(t))
+	kl, err := s.kl.mean(s.ctx, evalStates(t))
 	if err != nil {
 		return err
 	}

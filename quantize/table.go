@@ -9,23 +9,23 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A planLine is one line of a plan's table: tensors of one kind and shape that
+// A planLine is one line of a plan's table: the tensors of one kind and shape that
 // are stored alike, or, of a kind that has many schemes, all of them.
 type planLine struct {
 	kind           string
-	from           qtensor.Scheme
-	to             []qtensor.Scheme // in the order of first use
+	from           Scheme
+	to             []Scheme // in the order of first use
 	count          int
 	rows, cols     int
 	weights, bytes int64
 }
 
-// mostLines is how many schemes of a kind have a line each.
+// mostLines is how many schemes of a kind get a line each.
 const mostLines = 3
 
-// String is the plan as a table with one line per kind of tensor and scheme, in
-// the order of first use. Kinds that have more than a few schemes are joined, and
-// their bits follow, a digit for each block.
+// String returns the plan as a table with one line per kind of tensor and scheme,
+// in the order of first use. A kind that has more than a few schemes gets one line,
+// and below the table a line with the bits of each block, a digit each.
 func (p *Plan) String() string {
 	lines, mixed := p.lines()
 	from, to := len("from"), len("to") // widths
@@ -51,7 +51,7 @@ func (p *Plan) String() string {
 
 // lines groups the tensors; mixed are the kinds whose lines were joined.
 func (p *Plan) lines() (lines []*planLine, mixed []string) {
-	schemes := map[string][]qtensor.Scheme{}
+	schemes := map[string][]Scheme{}
 	for _, e := range p.Tensors {
 		if kind := kindOf(e.Slot); !slices.Contains(schemes[kind], e.To) {
 			schemes[kind] = append(schemes[kind], e.To)
@@ -81,7 +81,7 @@ func (p *Plan) lines() (lines []*planLine, mixed []string) {
 	return lines, mixed
 }
 
-// target is the scheme of l, or how many there are.
+// target returns the scheme of l, or how many schemes it has.
 func (l *planLine) target() string {
 	if len(l.to) > 1 {
 		return fmt.Sprintf("%d schemes", len(l.to))
@@ -89,7 +89,7 @@ func (l *planLine) target() string {
 	return l.to[0].String()
 }
 
-// digits is the width of a kind's codes in each block, - for floats.
+// digits returns the width of a kind's codes in each block, "-" for floats.
 func (p *Plan) digits(kind string) string {
 	var b strings.Builder
 	for _, e := range p.Tensors {
@@ -104,10 +104,9 @@ func (p *Plan) digits(kind string) string {
 	return b.String()
 }
 
-// kindOf is a slot's name without its block.
-func kindOf(s model.Slot) string {
-	if rest, ok := strings.CutPrefix(s.Name, "blocks."); ok {
-		_, kind, _ := strings.Cut(rest, ".")
+// kindOf returns a slot's name without its block.
+func kindOf(s Slot) string {
+	if _, kind, ok := model.SplitName(s.Name); ok {
 		return kind
 	}
 	return s.Name

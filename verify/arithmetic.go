@@ -6,18 +6,14 @@ import (
 	"thimble/internal/transformer"
 )
 
-// Arithmetic is what a run rounds on its way: activations, keys and values. The
-// zero value is float32 throughout.
-type Arithmetic = transformer.Arithmetic
-
 // ParseArithmetic reads how activations are rounded, such as "int8", and how the
-// cache keeps keys and values, such as "k8v4"; nothing is float32.
+// cache keeps keys and values, such as "k8v4". Empty texts stand for float32.
 func ParseArithmetic(activations, kv string) (Arithmetic, error) {
 	return transformer.ParseArithmetic(activations, kv)
 }
 
 // ArithmeticInfo spells an Arithmetic: what the inputs of integer layers, keys
-// and values were rounded to, "f32" where they were not.
+// and values were rounded to, "f32" for not at all.
 type ArithmeticInfo struct {
 	Activations string `json:"activations"`
 	Keys        string `json:"keys"`
@@ -29,10 +25,11 @@ func Describe(a Arithmetic) ArithmeticInfo {
 	return ArithmeticInfo{a.Activations.String(), a.Keys.String(), a.Values.String()}
 }
 
-// float32Name is what nothing but float32 is called.
-const float32Name = "float32"
+// Float32 is the String of an ArithmeticInfo that rounds nothing.
+const Float32 = "float32"
 
-// String names what is not float32, "float32" if all is.
+// String lists what is rounded, such as "activations int8, keys int8/g32", and
+// returns Float32 for nothing.
 func (a ArithmeticInfo) String() string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{{"activations", a.Activations}, {"keys", a.Keys}, {"values", a.Values}} {
@@ -41,7 +38,7 @@ func (a ArithmeticInfo) String() string {
 		}
 	}
 	if parts == nil {
-		return float32Name
+		return Float32
 	}
 	return strings.Join(parts, ", ")
 }

@@ -1,111 +1,125 @@
 package verify
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"thimble/internal/defect"
-	"thimble/internal/strictjson"
+	"thimble/verify/metric"
 )
 
-// MaxReport bounds a report that is read, in bytes.
-const MaxReport = 1 << 26
+// The Outcome of a Figure.
+const (
+	Better = "better"
+	Worse  = "worse"
+	Same   = "same"  // within the tolerance
+	Noise  = "noise" // beyond it, but other prompts, or another run, could reverse the verdict
+)
 
-// ParseReport reads a report that was written as JSON, for HoldTo. The figures that
-// are compared must be there and agree with each other; path is for errors.
-func ParseReport(path string, text []byte) (*Report, error) {
-	if len(text) > MaxReport {
-		return nil, fmt.Errorf("%s: takes %d bytes, the limit is %d", defect.Printable(path), len(text), MaxReport)
-	}
-	top, err := strictjson.Decode(path, text) // the grammar, and no key twice
-	if err != nil {
-		return nil, err
-	}
-	fail := func(format string, args ...any) (*Report, error) {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(path), fmt.Errorf(format, args...))
-	}
-	fields, ok := top.(map[string]any)
-	if !ok || fields["schema"] == nil || fields["metrics"] == nil {
-		return fail(`is no report of "thimble verify --json"`)
-	}
-	if v, ok := fields["schema"].(strictjson.Number); !ok || string(v) != fmt.Sprint(Schema) {
-		return fail("schema is %s, and this version of thimble reads %d: make the baseline again", defect.Printable(fmt.Sprint(fields["schema"])), Schema)
-	}
-	r := &Report{Metrics: Metrics{KLMean: unknown, Top1Agreement: unknown, PPL: unknown}}
-	if err := json.Unmarshal(text, r); err != nil {
-		return fail("%s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if err := r.sound(); err != nil {
-		return fail("%w", err)
-	}
-	return r, nil
+// A Baseline is an earlier report that a later one is compared with, and what has
+// changed since.
+type Baseline struct {
+	Path    string   `json:"path"`
+	SHA256  string   `json:"model_sha256,omitempty"` // of the model that it measured
+	Figures []Figure `json:"figures"`                // none if there was no baseline yet
+	Written bool     `json:"written,omitempty"`      // the file holds this report now
 }
 
-// sound finds what a report that thimble wrote does not have.
-func (r *Report) sound() error {
-	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
-	switch {
-	case r.PromptsSHA256 == "":
-		return errors.New("prompts_sha256 is missing: it was written by an older version, or is not whole; make it again")
-	case r.Model.Bytes <= 0:
-		return fmt.Errorf("model.bytes is %d", r.Model.Bytes)
-	case !positive(r.Model.BitsPerWeight):
-		return fmt.Errorf("model.bits_per_weight is %v", r.Model.BitsPerWeight)
-	case len(r.Prompts) == 0:
-		return errors.New("there are no prompts")
-	case r.Metrics.PPL.Known() && !positive(float64(r.Metrics.PPL)):
-		return fmt.Errorf("metrics.ppl is %v", r.Metrics.PPL)
+// A Figure is one number of both reports.
+type Figure struct {
+	Name    string       `json:"name"`
+	Before  metric.Value `json:"before"`
+	Now     metric.Value `json:"now"`
+	Low     metric.Value `json:"low"` // of the difference: 95 % over the choice of prompts, or all runs; null if unknown
+	High    metric.Value `json:"high"`
+	Allowed metric.Value `json:"allowed"` // difference for the worse
+	Outcome string       `json:"outcome"` // Better, Worse, Same or Noise
+}
+
+// HoldTo compares r with the baseline in the file at path, which must have the
+// same prompts, reference and arithmetic. r fails if a figure is worse by more than
+// tolerance allows and beyond noise. before is nil if there is no baseline yet.
+// Intervals are drawn from seed.
+func (r *Report) HoldTo(before *Report, path string, tolerance Tolerance, seed uint64) error {
+	r.Baseline = &Baseline{Path: path, Figures: []Figure{}}
+	if before == nil {
+		return nil
 	}
-	var tokens, kl, top1 float64
-	for i, p := range r.Prompts {
-		if p.Tokens < 1 || p.Tokens > 1<<30 || p.PPL.Known() && !positive(float64(p.PPL)) {
-			return fmt.Errorf("prompts[%d] has %d tokens and a perplexity of %v", i, p.Tokens, p.PPL)
+	if err := checkComparable(before, r); err != nil {
+		return err
+	}
+	r.Baseline.SHA256 = before.Model.SHA256
+	for i := range baselineMetrics {
+		m := &baselineMetrics[i]
+		a, b := m.of(before), m.of(r)
+		if !a.Known() || !b.Known() {
+			continue
 		}
-		n := float64(p.Tokens)
-		tokens, kl, top1 = tokens+n, kl+float64(n*float64(p.KLMean)), top1+float64(n*float64(p.Top1Agreement))
-	}
-	if tokens != float64(r.Metrics.Tokens) {
-		return fmt.Errorf("metrics.tokens is %d, and the prompts have %.0f", r.Metrics.Tokens, tokens)
-	}
-	for _, m := range []struct {
-		name      string
-		said      Value
-		sum, most float64
-	}{{"kl_mean", r.Metrics.KLMean, kl, math.MaxFloat64}, {"top1_agreement", r.Metrics.Top1Agreement, top1, 1}} {
-		if mean := m.sum / tokens; m.said.Known() && !(m.said >= 0 && float64(m.said) <= m.most && math.Abs(mean-float64(m.said)) <= 1e-9*max(1, mean)) {
-			return fmt.Errorf("metrics.%s is %v, and the prompts' is %v", m.name, m.said, mean)
+		f := Figure{Name: m.name, Before: a, Now: b, Low: metric.Unknown, High: metric.Unknown}
+		f.Allowed = metric.Value(m.allowed(float64(a), tolerance))
+		if low, high, ok := m.spread(before, r, seed); ok {
+			f.Low, f.High = low, high
 		}
-	}
-	if r.Speed != nil {
-		return r.Speed.Check()
+		f.Outcome = m.outcome(&f)
+		r.Baseline.Figures = append(r.Baseline.Figures, f)
+		r.Pass = r.Pass && f.Outcome != Worse
 	}
 	return nil
 }
 
-// digestOf identifies what was scored: the ids of the prompts and the positions
-// in them.
-func digestOf(prompts []Prompt) string {
-	h := sha256.New()
-	var b []byte
-	for _, p := range prompts {
-		b = b[:0]
-		for _, n := range append([]int{len(p.IDs), p.From, p.To}, p.IDs...) {
-			b = binary.LittleEndian.AppendUint64(b, uint64(n))
-		}
-		h.Write(b)
+// allowed is the difference for the worse that is tolerated.
+func (m *baselineMetric) allowed(before float64, t Tolerance) float64 {
+	allowed, ok := t[m.name]
+	if !ok {
+		allowed = m.tolerance
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	if !m.share {
+		allowed *= math.Abs(before)
+	}
+	return max(allowed, m.floor)
 }
 
-// comparable finds why r cannot be held to before, and names the field of both
+// outcome says how f has changed.
+func (m *baselineMetric) outcome(f *Figure) string {
+	change := float64(f.Now) - float64(f.Before)
+	if math.Abs(change) <= float64(f.Allowed) {
+		return Same
+	}
+	if f.Low.Known() && f.Low <= 0 && f.High >= 0 {
+		return Noise
+	}
+	if (change > 0) == m.more {
+		return Better
+	}
+	return Worse
+}
+
+// Improved reports whether a figure of r is better than in the baseline.
+func (r *Report) Improved() bool {
+	return r.Baseline != nil && slices.ContainsFunc(r.Baseline.Figures, func(f Figure) bool { return f.Outcome == Better })
+}
+
+// Compared reports whether there was a baseline to compare with. b may be nil.
+func (b *Baseline) Compared() bool { return b != nil && len(b.Figures) > 0 }
+
+// Worse returns the figures that are worse than in the baseline. b may be nil.
+func (b *Baseline) Worse() (all []*Figure) {
+	if b == nil {
+		return nil
+	}
+	for i := range b.Figures {
+		if f := &b.Figures[i]; f.Outcome == Worse {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// checkComparable finds why r cannot be compared with before, and names the field
 // that differs.
-func (r *Report) comparable(before *Report) error {
+func checkComparable(before, r *Report) error {
 	differ := func(field, then, now, why string) error {
 		return fmt.Errorf("the baseline %s is of another run: its %s is %s, here it is %s%s; make a new one for this",
 			defect.Printable(r.Baseline.Path), field, defect.Printable(then), defect.Printable(now), why)
@@ -113,32 +127,32 @@ func (r *Report) comparable(before *Report) error {
 	a, b := before.Arithmetic.String(), r.Arithmetic.String()
 	switch {
 	case before.AgainstSHA256 != r.AgainstSHA256:
-		return differ("against_sha256", short(before.AgainstSHA256), short(r.AgainstSHA256), ", another reference")
+		return differ("against_sha256", abbreviate(before.AgainstSHA256), abbreviate(r.AgainstSHA256), ", another reference")
 	case a != b:
 		return differ("arithmetic", a, b, "")
 	case before.Metrics.Tokens != r.Metrics.Tokens:
 		return differ("metrics.tokens", fmt.Sprint(before.Metrics.Tokens), fmt.Sprint(r.Metrics.Tokens), ", another text, --context or --chunks")
 	case before.PromptsSHA256 != r.PromptsSHA256 || len(before.Prompts) != len(r.Prompts):
-		return differ("prompts_sha256", short(before.PromptsSHA256), short(r.PromptsSHA256), ", another text, --context, --chunks or tokenizer")
+		return differ("prompts_sha256", abbreviate(before.PromptsSHA256), abbreviate(r.PromptsSHA256), ", another text, --context, --chunks or tokenizer")
 	}
 	for i := range r.Prompts {
 		if then, now := before.Prompts[i].Tokens, r.Prompts[i].Tokens; then != now {
 			return differ(fmt.Sprintf("prompts[%d].tokens", i), fmt.Sprint(then), fmt.Sprint(now), "")
 		}
 	}
-	if then, now := before.shapes(), r.shapes(); then != "" && now != "" && then != now {
+	if then, now := shapes(before), shapes(r); then != "" && now != "" && then != now {
 		return differ("tensors", "a list of others", "that of the model's names and shapes", ", another model")
 	}
 	if before.Speed != nil && r.Speed != nil {
-		if field, then, now := r.Speed.unlike(before.Speed); field != "" {
+		if field, then, now := differingSpeed(before.Speed, r.Speed); field != "" {
 			return differ("speed."+field, then, now, "")
 		}
 	}
 	return nil
 }
 
-// shapes lists the model's tensors, in whatever schemes.
-func (r *Report) shapes() string {
+// shapes lists the model's tensors without their schemes.
+func shapes(r *Report) string {
 	var b strings.Builder
 	for _, t := range r.Tensors {
 		fmt.Fprintf(&b, "%s %dx%d\n", t.Name, t.Rows, t.Cols)
@@ -146,8 +160,8 @@ func (r *Report) shapes() string {
 	return b.String()
 }
 
-// short is the beginning of a digest.
-func short(digest string) string {
+// abbreviate returns the beginning of a digest.
+func abbreviate(digest string) string {
 	if digest == "" {
 		return "none"
 	}

@@ -10,24 +10,23 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
 	"thimble/internal/strictyaml"
 )
 
-// A Policy is what a team asks of its models, from a file of YAML that
+// A Policy is what a team requires of its models, from a YAML file that
 // docs/CI.md describes.
 type Policy struct {
-	Gates     []Gate // of every model that no rule is for
-	Rules     []Rule // the first that fits decides in place of Gates
+	Gates     []Gate // of every model that no rule fits
+	Rules     []Rule // the first that fits replaces Gates
 	Strict    bool
 	Tolerance Tolerance // what may be worse than a baseline
 }
 
 // A Rule has the gates of some models.
 type Rule struct {
-	Scheme      string  // pattern of the coarsest scheme, part by part: "int4" is every int4, "int?/*/asym" all that have a minimum
+	Scheme      string  // pattern of the coarsest scheme, field by field: "int4" is every int4, "int?/*/asym" all with a minimum
 	From, Below float64 // weights; Below 0 is no limit
 	Gates       []Gate
 }
@@ -45,14 +44,14 @@ type policyFile struct {
 	Tolerance map[string]float64 `yaml:"tolerance"`
 }
 
-// policyKeys are all that a policy may have, for suggestions.
+// policyKeys are all keys of a policy, for suggestions.
 var policyKeys = []string{"gates", "rules", "strict", "tolerance", "scheme", "weights_from", "weights_below"}
 
-// unknownKey is the part of strictyaml's message that has the key.
+// unknownKey matches the key in strictyaml's message.
 var unknownKey = regexp.MustCompile(`unknown field "([^"]*)"`)
 
 // ParsePolicy reads a policy. Unknown and repeated keys, metrics and schemes that
-// do not exist, and rules that cannot fit are errors.
+// do not exist, and rules that can never fit are errors.
 func ParsePolicy(text []byte) (*Policy, error) {
 	var f policyFile
 	if err := strictyaml.Decode(text, &f); err != nil {
@@ -97,20 +96,20 @@ func parseGates(where string, texts []string) (gates []Gate, err error) {
 	return gates, nil
 }
 
-// knownSchemes are the first parts of schemes' names.
+// knownSchemes are the first fields of schemes' names.
 var knownSchemes = []string{
 	"f32", "f16", "bf16", "int2", "int3", "int4", "int5", "int6", "int7", "int8",
 	"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
 }
 
-// check finds what would keep r from ever being used.
+// check finds what keeps r from ever fitting a model.
 func (r *Rule) check() error {
 	if r.Scheme == "" && r.From == 0 && r.Below == 0 {
-		return errors.New("wants a scheme, weights_from or weights_below; gates of every model are gates of the policy")
+		return errors.New("needs a scheme, weights_from or weights_below; gates of every model are gates of the policy")
 	}
 	for _, n := range []float64{r.From, r.Below} {
 		if !(n >= 0 && n <= 1e15) {
-			return fmt.Errorf("%v is no number of weights", n)
+			return fmt.Errorf("%v is not a number of weights", n)
 		}
 	}
 	if r.Below != 0 && r.Below <= r.From {
@@ -119,19 +118,19 @@ func (r *Rule) check() error {
 	if r.Scheme == "" {
 		return nil
 	}
-	for _, part := range strings.Split(r.Scheme, "/") {
-		if _, err := path.Match(part, ""); err != nil {
+	for _, field := range strings.Split(r.Scheme, "/") {
+		if _, err := path.Match(field, ""); err != nil {
 			return fmt.Errorf("scheme %q: %w", r.Scheme, err)
 		}
 	}
 	first, _, _ := strings.Cut(r.Scheme, "/")
 	if !slices.ContainsFunc(knownSchemes, func(name string) bool { ok, _ := path.Match(first, name); return ok }) {
-		return fmt.Errorf("scheme %q: none begins so%s", r.Scheme, spell.Suggest(first, knownSchemes))
+		return fmt.Errorf("scheme %q: no scheme begins with it%s", r.Scheme, spell.Suggest(first, knownSchemes))
 	}
 	return nil
 }
 
-// fits reports whether r is for a model of so many weights whose coarsest scheme
+// fits reports whether r is for a model of that many weights whose coarsest scheme
 // is s.
 func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 	if n := float64(weights); n < r.From || r.Below > 0 && n >= r.Below {
@@ -140,12 +139,12 @@ func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 	if r.Scheme == "" {
 		return true
 	}
-	patterns, parts := strings.Split(r.Scheme, "/"), strings.Split(s.String(), "/")
-	if len(patterns) > len(parts) {
+	patterns, fields := strings.Split(r.Scheme, "/"), strings.Split(s.String(), "/")
+	if len(patterns) > len(fields) {
 		return false
 	}
 	for i, pattern := range patterns {
-		if ok, err := path.Match(pattern, parts[i]); err != nil || !ok {
+		if ok, err := path.Match(pattern, fields[i]); err != nil || !ok {
 			return false
 		}
 	}
@@ -153,8 +152,8 @@ func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 }
 
 // GatesFor returns the gates of m, which has passed Check: those of the first rule
-// that fits, else the policy's own, else, where it has neither, the default ones.
-func (p *Policy) GatesFor(m *model.Model) ([]Gate, error) {
+// that fits, otherwise the policy's own, or the default ones if it has neither.
+func (p *Policy) GatesFor(m *Model) ([]Gate, error) {
 	if !p.HasGates() {
 		return DefaultGates(m), nil
 	}
@@ -174,17 +173,17 @@ func (p *Policy) GatesFor(m *model.Model) ([]Gate, error) {
 // HasGates reports whether p has gates of its own.
 func (p *Policy) HasGates() bool { return len(p.Gates)+len(p.Rules) > 0 }
 
-// A Tolerance is by how much figures may be worse than in a baseline: a part of
-// what the baseline has, of shares the difference itself.
+// A Tolerance says how much worse figures may be than in a baseline, by name: as a
+// fraction of the baseline's value, for shares as a difference.
 type Tolerance map[string]float64
 
-// newTolerance is the usual tolerance but for what given says.
+// newTolerance returns the usual tolerance, except for what given says.
 func newTolerance(given map[string]float64) (Tolerance, error) {
 	t := Tolerance{}
 	var names []string
-	for i := range watched {
-		names = append(names, watched[i].name)
-		t[watched[i].name] = watched[i].tolerance
+	for i := range baselineMetrics {
+		names = append(names, baselineMetrics[i].name)
+		t[baselineMetrics[i].name] = baselineMetrics[i].tolerance
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		v := given[name]
@@ -192,7 +191,7 @@ func newTolerance(given map[string]float64) (Tolerance, error) {
 			return nil, fmt.Errorf("there is no figure %q, want one of %s%s", name, strings.Join(names, ", "), spell.Suggest(name, names))
 		}
 		if !(v >= 0) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("%s: %v is no part, want 0 or more", name, v)
+			return nil, fmt.Errorf("%s: a tolerance of %v, want 0 or more", name, v)
 		}
 		t[name] = v
 	}

@@ -24,10 +24,10 @@ type Speed struct {
 
 	Arithmetic ArithmeticInfo `json:"arithmetic"`
 	Cache      int64          `json:"kv_bytes"`               // of all positions
-	Memory     int64          `json:"memory_bytes,omitempty"` // most that was resident in the runs, mapped files included
+	Memory     int64          `json:"memory_bytes,omitempty"` // the most that was resident in the runs, mapped files included
 }
 
-// Median is the median of x, which has elements.
+// Median returns the median of x, which is not empty.
 func Median(x []float64) float64 {
 	x = slices.Sorted(slices.Values(x))
 	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
@@ -49,7 +49,7 @@ func ParseSpeed(path string, text []byte) (*Speed, error) {
 	return s, nil
 }
 
-// Check finds what bench does not write.
+// Check returns an error if s has values that bench never writes.
 func (s *Speed) Check() error {
 	for _, runs := range []struct {
 		name  string
@@ -70,9 +70,9 @@ func (s *Speed) Check() error {
 	return nil
 }
 
-// unlike names the first field in which what was timed is not what was timed
-// before.
-func (s *Speed) unlike(before *Speed) (field, then, now string) {
+// differingSpeed names the first setting in which two measurements differ, and its
+// two values; "" if there is none.
+func differingSpeed(before, s *Speed) (field, then, now string) {
 	for _, f := range []struct{ field, then, now string }{
 		{"cores", fmt.Sprint(before.Cores), fmt.Sprint(s.Cores)},
 		{"prefill_tokens", fmt.Sprint(before.Prompt), fmt.Sprint(s.Prompt)},
@@ -84,16 +84,4 @@ func (s *Speed) unlike(before *Speed) (field, then, now string) {
 		}
 	}
 	return "", "", ""
-}
-
-// String is s in a line.
-func (s *Speed) String() string {
-	if len(s.Prefill) == 0 || len(s.Decode) == 0 {
-		return "not measured"
-	}
-	text := fmt.Sprintf("prefill %.1f, decode %.1f tokens/s on %d cores", Median(s.Prefill), Median(s.Decode), s.Cores)
-	if s.Memory > 0 {
-		text += fmt.Sprintf(", %.1f MB resident", float64(s.Memory)/1e6)
-	}
-	return text
 }

@@ -3,67 +3,61 @@ package verify
 import (
 	"cmp"
 	"slices"
+
+	"thimble/verify/metric"
 )
 
-// How many positions a report lists, and how many token ids before each.
 const (
-	listedTokens  = 10
-	contextTokens = 16
+	listedTokens  = 10 // of each list of positions in a report
+	contextTokens = 16 // ids before a listed position
 )
 
-// A Token is one scored position, with what the two models made of it.
+// A Token is one scored position, with what the two models predict there.
 type Token struct {
-	Prompt    int    `json:"prompt"`
-	Position  int    `json:"position"`
-	KL        Value  `json:"kl"`
-	Before    []int  `json:"before"`         // ids up to and with that of the position, the last few
-	Text      string `json:"text,omitempty"` // of Before
-	Next      int    `json:"next"`           // the id that follows, -1 at the end
-	NextText  string `json:"next_text,omitempty"`
-	Reference Choice `json:"reference"` // the reference's first choice
-	Model     Choice `json:"model"`     // the model's
-}
-
-// A Choice is a token that may come next.
-type Choice struct {
-	ID         int    `json:"id"`
-	Text       string `json:"text,omitempty"`
-	PReference Value  `json:"p_reference"` // its probability there; null where a compact reference left it out
-	PModel     Value  `json:"p_model"`
+	Prompt    int           `json:"prompt"`
+	Position  int           `json:"position"`
+	KL        metric.Value  `json:"kl"`
+	Before    []int         `json:"before"`         // the last few ids, up to and including that of the position
+	Text      string        `json:"text,omitempty"` // of Before
+	Next      int           `json:"next"`           // the id that follows, -1 at the end
+	NextText  string        `json:"next_text,omitempty"`
+	Reference metric.Choice `json:"reference"` // the reference's first choice
+	Model     metric.Choice `json:"model"`     // the model's
 }
 
 // Flips are the positions where the model's first choice is not the reference's.
 type Flips struct {
 	Count int     `json:"count"`
-	Worst []Token `json:"worst"` // those where the reference was surest that its own is the better one
+	Worst []Token `json:"worst"` // those where the reference prefers its own choice most
 }
 
-// place is a position by prompt and index of its score.
-type place struct {
+// A position is a scored position: a prompt, and the index of its score.
+type position struct {
 	prompt, at int
-	s          *score
+	score      *metric.Score
 }
 
-// lost is by how much the reference prefers its own first choice to the model's.
-func (p place) lost() float64 {
-	if q := p.s.model.PReference; q.Known() {
-		return float64(p.s.reference.PReference - q)
+// preference is by how much the reference prefers its own first choice to the
+// model's.
+func (p position) preference() float64 {
+	if q := p.score.Model.PReference; q.Known() {
+		return float64(p.score.Reference.PReference - q)
 	}
-	return float64(p.s.reference.PReference)
+	return float64(p.score.Reference.PReference)
 }
 
-// worst counts the places that of takes and describes those with its largest
-// numbers, of equals the first ones in the text.
-func (r *run) worst(of func(place) (float64, bool), text func([]int) string) (count int, tokens []Token) {
+// worst counts the positions that rate accepts, and describes those that it rates
+// highest; of ties, the first in the text.
+func (r *run) worst(rate func(position) (by float64, ok bool), text func([]int) string) (count int, tokens []Token) {
 	type rated struct {
-		place
+		position
 		by float64
 	}
 	var all []rated
 	for i := range r.prompts {
 		for at := range r.prompts[i].scores {
-			p := place{i, at, &r.prompts[i].scores[at]}
-			if by, ok := of(p); ok {
+			p := position{i, at, &r.prompts[i].scores[at]}
+			if by, ok := rate(p); ok {
 				all = append(all, rated{p, by})
 			}
 		}
@@ -71,21 +65,21 @@ func (r *run) worst(of func(place) (float64, bool), text func([]int) string) (co
 	slices.SortStableFunc(all, func(a, b rated) int { return cmp.Compare(b.by, a.by) })
 	tokens = make([]Token, min(len(all), listedTokens))
 	for i := range tokens {
-		tokens[i] = r.token(all[i].place, text)
+		tokens[i] = r.token(all[i].position, text)
 	}
 	return len(all), tokens
 }
 
-// token describes p, in words where text is not nil.
-func (r *run) token(p place, text func([]int) string) Token {
+// token describes p, in words unless text is nil.
+func (r *run) token(p position, text func([]int) string) Token {
 	prompt := &r.prompts[p.prompt]
-	position := prompt.from + p.at
+	at := prompt.from + p.at
 	t := Token{
-		Prompt: p.prompt, Position: position, KL: Value(p.s.kl), Next: -1, Reference: p.s.reference, Model: p.s.model,
-		Before: slices.Clone(prompt.ids[max(0, position+1-contextTokens) : position+1]),
+		Prompt: p.prompt, Position: at, KL: metric.Value(p.score.KL), Next: -1, Reference: p.score.Reference, Model: p.score.Model,
+		Before: slices.Clone(prompt.ids[max(0, at+1-contextTokens) : at+1]),
 	}
-	if position+1 < len(prompt.ids) {
-		t.Next = prompt.ids[position+1]
+	if at+1 < len(prompt.ids) {
+		t.Next = prompt.ids[at+1]
 	}
 	if text != nil {
 		t.Text = text(t.Before)
@@ -97,12 +91,12 @@ func (r *run) token(p place, text func([]int) string) Token {
 	return t
 }
 
-// tokens adds flips and worst positions to the report of a comparison.
-func (r *run) tokens(rep *Report, text func([]int) string) {
+// addTokens adds flips and worst positions to the report of a comparison.
+func (r *run) addTokens(rep *Report, text func([]int) string) {
 	if !rep.Metrics.KLMean.Known() {
 		return
 	}
 	rep.Flips = &Flips{}
-	rep.Flips.Count, rep.Flips.Worst = r.worst(func(p place) (float64, bool) { return p.lost(), !p.s.top1 }, text)
-	_, rep.WorstTokens = r.worst(func(p place) (float64, bool) { return p.s.kl, p.s.kl > 0 }, text)
+	rep.Flips.Count, rep.Flips.Worst = r.worst(func(p position) (float64, bool) { return p.preference(), !p.score.Top1 }, text)
+	_, rep.WorstTokens = r.worst(func(p position) (float64, bool) { return p.score.KL, p.score.KL > 0 }, text)
 }

@@ -9,20 +9,28 @@ import (
 	"thimble/verify"
 )
 
+const benchHelp = `Times a prompt fed at once, then tokens fed one by one, in float32 arithmetic on
+GOMAXPROCS cores. Prints the median of the runs; a warm-up run does not count.
+Machines drift: to compare two files or two tools, run them in the same minute.
+
+--activations int8 gives the bits of integer kernels, but computes them in
+float32, so it shows nothing of their speed. --kv shows how much memory a
+smaller cache saves.
+
+Examples:
+   thimble bench smol.thimble
+   thimble bench smol.thimble --prefill 128 --decode 128 --runs 5 --json`
+
 func benchCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "bench",
-		Usage:     "measure how fast this machine runs a model",
-		UsageText: "thimble bench MODEL [--prefill 512] [--decode 64] [--runs 3]",
-		Description: "Times a prompt fed at once and tokens fed one by one, in float32 arithmetic on\n" +
-			"GOMAXPROCS cores, after one run that is not counted, and prints the median.\n" +
-			"Compare two files, or two tools, in the same minute: machines drift.\n\n" +
-			"--activations int8 is computed in float32, too, to the bits of integer kernels but at\n" +
-			"none of their speed. --kv shows how little memory a cache takes.",
+		Name:        "bench",
+		Usage:       "measure how fast this machine runs a model",
+		UsageText:   "thimble bench MODEL [--prefill 512] [--decode 64] [--runs 3]",
+		Description: benchHelp,
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "prompt of `N` tokens"},
-			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then `N` tokens one by one"},
-			&cli.IntFlag{Name: "runs", Value: 3, Usage: "counted `RUNS`"},
+			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "feed a prompt of `N` tokens at once"},
+			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then feed `N` tokens one by one"},
+			&cli.IntFlag{Name: "runs", Value: 3, Usage: "number of `RUNS`, not counting the warm-up"},
 			activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: benchAction,
@@ -47,14 +55,14 @@ func benchAction(c *cli.Context) error {
 	return printText(c, s, func() string { return speedText(s) })
 }
 
-// speedText is what bench prints.
+// speedText returns s as text.
 func speedText(s *verify.Speed) string {
 	p, d := verify.Median(s.Prefill), verify.Median(s.Decode)
 	text := fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n"+
 		"cache   %4d tokens  %8.2f MB        %v\n",
 		s.Prompt, p, p*s.FLOP/1e9, s.Steps, d, s.Cores, s.Prompt+s.Steps, float64(s.Cache)/1e6, s.Arithmetic)
 	if s.Memory > 0 {
-		text += fmt.Sprintf("memory              %8.1f MB        most that was resident, the mapped file included\n", float64(s.Memory)/1e6)
+		text += fmt.Sprintf("memory              %8.1f MB        peak resident, including the mapped file\n", float64(s.Memory)/1e6)
 	}
 	return text
 }

@@ -13,8 +13,8 @@ import (
 	"thimble/verify"
 )
 
-// completions are scripts that hand the words before the cursor to thimble
-// itself and take its answer; where there is none, files are offered.
+// completions are scripts that pass the words before the cursor to thimble and offer
+// the candidates it prints. If it prints none, they offer files.
 var completions = map[string]string{
 	"bash": `_thimble() {
   local cur=${COMP_WORDS[COMP_CWORD]}
@@ -58,7 +58,7 @@ func completionCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			script, ok := completions[c.Args().First()]
 			if !ok || c.NArg() != 1 {
-				return fmt.Errorf("completion wants one of bash, zsh, fish%s", spell.Suggest(c.Args().First(), shells))
+				return fmt.Errorf("completion needs one of bash, zsh, fish%s", spell.Suggest(c.Args().First(), shells))
 			}
 			_, err := fmt.Fprint(c.App.Writer, script)
 			return err
@@ -66,9 +66,9 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// completeCommand answers the completion scripts. Its arguments are the words
-// after "thimble" up to the cursor; it prints what the last one may become, one
-// candidate a line, or nothing where a file is wanted.
+// completeCommand serves the completion scripts. Its arguments are the words after
+// "thimble" up to the cursor. It prints the candidates for the last one, one per
+// line, or nothing if that word names a file.
 func completeCommand() *cli.Command {
 	return &cli.Command{
 		Name:            "__complete",
@@ -87,7 +87,7 @@ func completeCommand() *cli.Command {
 	}
 }
 
-// candidates returns what the last of words may become.
+// candidates returns the completions of the last of words.
 func candidates(app *cli.App, words []string) (found []string) {
 	last := len(words) - 1
 	word := words[last]
@@ -133,8 +133,8 @@ func candidates(app *cli.App, words []string) (found []string) {
 	return found
 }
 
-// listed is what stands before the last comma of a flag's value, where commas
-// separate values.
+// listed returns the part of a flag's value up to its last comma if the flag takes a
+// list.
 func listed(flag, value string) string {
 	if flag != "schemes" {
 		return ""
@@ -150,7 +150,7 @@ func valuesOf(cmd *cli.Command, flag string) []string {
 	return flagValues[flag]
 }
 
-// flagValues are the usual values of the flags that do not take files.
+// flagValues are the common values of the flags that do not take files.
 var flagValues = map[string][]string{
 	"scheme":      schemes,
 	"embedding":   schemes,
@@ -163,7 +163,7 @@ var flagValues = map[string][]string{
 	"activations": activationTypes,
 	"kv":          cacheTypes,
 	"set":         {"layer_sharing=true", "share_embedding=true"},
-	"schemes":     thimble.DefaultSchemes,
+	"schemes":     thimble.DefaultSchemes(),
 	"without":     thimble.MethodSteps(thimble.CalibratedMethod),
 }
 

@@ -13,24 +13,27 @@ import (
 
 var dtypes = []string{thimble.Keep, "f32", "f16", "bf16"}
 
+const convertHelp = `Reads a model in any form that thimble --help lists and writes one file with the
+weights, the tokenizer, the chat template and the SHA-256 of every file it read.
+A missing tensor, a tensor left over or one of the wrong shape is an error.
+
+The integers of a GGUF file are moved as they are: Q4_0 becomes int4/g32, Q8_0
+int8/g32. Q4_K, Q5_K and Q6_K have no equal among Thimble's schemes; --dtype
+stores their values as floats.
+
+Examples:
+   thimble convert SmolLM2-135M -o smol.thimble
+   thimble convert Llama-2-7b -o llama.thimble --dtype f16
+   thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32
+   thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true
+   thimble convert smol-Q4_K_M.gguf -o smol.thimble --dtype bf16`
+
 func convertCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "convert",
-		Usage:     "store a checkpoint or a GGUF file as one container, without quantizing it",
-		UsageText: "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
-		Description: "Reads a Hugging Face directory, one of Meta's originals (params.json and\n" +
-			"consolidated.00.pth, ...), or a .safetensors, .bin, .pt or .pth file beside its\n" +
-			"config, or a GGUF file, and writes one file with the weights, tokenizer, chat\n" +
-			"template and the SHA-256 of everything that was read.\n" +
-			"A tensor that is missing, left over or of the wrong shape is an error. Codes of a GGUF\n" +
-			"file are moved: Q4_0 is int4/g32, Q8_0 int8/g32; of Q4_K, Q5_K and Q6_K, which have no\n" +
-			"such scheme, --dtype stores the values.\n\n" +
-			"Examples:\n" +
-			"   thimble convert SmolLM2-135M -o smol.thimble\n" +
-			"   thimble convert Llama-2-7b -o llama.thimble --dtype f16\n" +
-			"   thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32\n" +
-			"   thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true\n" +
-			"   thimble convert smol-Q4_K_M.gguf -o smol.thimble --dtype bf16",
+		Name:        "convert",
+		Usage:       "store a checkpoint or a GGUF file as one container, without quantizing it",
+		UsageText:   "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
+		Description: convertHelp,
 		Flags: []cli.Flag{
 			outFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},

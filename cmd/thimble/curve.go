@@ -11,51 +11,62 @@ import (
 )
 
 var (
-	folderFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write curve.svg, curve.md and curve.json into `FOLDER`, which may exist"}
-	keepFlag   = &cli.BoolFlag{Name: "keep", Usage: "keep the containers there, too"}
+	folderFlag = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write curve.svg, curve.md and curve.json to `FOLDER`, which may exist"}
+	keepFlag   = &cli.BoolFlag{Name: "keep", Usage: "keep the containers in FOLDER, too"}
 )
+
+const curveHelp = `Makes the file that thimble quantize would make for each of several sizes,
+compares it with MODEL on every text, and prints divergence, top-1 agreement and
+perplexity against size, with time and memory: one page from which to choose a
+file for a phone. All sizes share one survey. A first run with --chunks 4 shows
+the shape quickly.
+
+Calibrate (--calib) on text like that which the model will see. Measure on other
+text of that kind, and also on text of another kind: it shows what calibration
+costs there.
+
+--rows names a YAML file of recipes for whatever sizes alone cannot express.
+Each row has any of these keys: name; size or bpw, and schemes, as
+--target-size, --target-bpw and --schemes of thimble quantize; kl, the target of
+the first trial of --max-kl; scheme, embedding, head, method, without and set,
+as in a recipe; for, as --for; calib: false for a row made without the text:
+
+   - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}
+   - {name: no refit, scheme: int4/g32, without: [refit, descent]}
+   - {size: 92MB, schemes: [int4/g32, int8/g32]}
+   - {file: peer-q4_k_m.gguf}
+
+The last row measures an existing file, which any tool may have made.
+
+--peers names a YAML or JSON file of points that other tools reach, each with
+name, bytes, kl and text: the text's file name without directory and extension.
+
+With -o FOLDER, curve.svg in that folder plots all of it, one chart for each
+text. Divergence is KL(MODEL || file) in nats per token, as thimble verify
+measures it.
+
+Examples:
+   thimble curve SmolLM2-135M --text test.txt --calib valid.txt
+   thimble curve SmolLM2-135M --text test.txt --text code.txt \
+      --calib valid.txt --sizes 92MB,98.4MB,105.5MB --peers peers.yaml -o curve
+   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --chunks 16 \
+      --rows docs/curve/rows-ablation.yaml
+   thimble curve SmolLM2-135M --text test.txt --calib valid.txt \
+      --sizes 92MB,105MB --for llama.cpp -o curve --keep`
 
 func curveCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "curve",
-		Usage:     "measure what a model loses at each of several sizes",
-		UsageText: "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]",
-		Description: "Makes the file that thimble quantize would make, once for each size, compares it with\n" +
-			"MODEL on every text, and prints divergence, top-1 agreement and perplexity against\n" +
-			"size, with time and memory: what to choose for a phone, on one page. One survey\n" +
-			"serves all sizes. A first run with --chunks 4 shows the shape in little time.\n\n" +
-			"Calibrate (--calib) on text of the kind that the model will meet, and measure on other\n" +
-			"text: some of that kind, and some that is not, which shows what calibration costs\n" +
-			"where it was not aimed at.\n\n" +
-			"--rows names a YAML file for what sizes alone do not say, a list of recipes, each with\n" +
-			"any of these keys: name; size or bpw, and schemes, as --target-size, --target-bpw and\n" +
-			"--schemes of thimble quantize; kl, which is aimed at as the first try of --max-kl does;\n" +
-			"scheme, embedding, head, method, without and set as in a recipe; for, as --for; calib:\n" +
-			"false for a row made without the text:\n\n" +
-			"   - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}\n" +
-			"   - {name: no refit, scheme: int4/g32, without: [refit, descent]}\n" +
-			"   - {size: 92MB, schemes: [int4/g32, int8/g32]}\n" +
-			"   - {file: peer-q4_k_m.gguf}\n\n" +
-			"The last measures a file that is there already, which any tool may have made.\n\n" +
-			"--peers names a YAML or JSON file of points that other tools reach, each with name,\n" +
-			"bytes, kl and text, the name of the text less folder and ending.\n\n" +
-			"In the folder of -o, curve.svg shows it all, one picture for each text. Divergence is\n" +
-			"KL(MODEL || file) in nats per token, as thimble verify measures it.\n\n" +
-			"Examples:\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --text code.txt \\\n" +
-			"      --calib valid.txt --sizes 92MB,98.4MB,105.5MB --peers peers.yaml -o curve\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt --chunks 16 \\\n" +
-			"      --rows docs/curve/rows-ablation.yaml\n" +
-			"   thimble curve SmolLM2-135M --text test.txt --calib valid.txt \\\n" +
-			"      --sizes 92MB,105MB --for llama.cpp -o curve --keep",
+		Name:        "curve",
+		Usage:       "measure what a model loses at each of several sizes",
+		UsageText:   "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]",
+		Description: curveHelp,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringSliceFlag{Name: "text", Usage: "measure on the text in `FILE` (repeatable)"},
 			&cli.StringFlag{Name: "sizes", Usage: "the `SIZES` of files, such as 92MB,105.5MB (default: five from 4.5 to 8 bits per weight)"},
-			&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` that --sizes choose from, with commas between them"},
-			&cli.StringFlag{Name: "for", Usage: "with --sizes: use what the program `TARGET` has types for: " + strings.Join(thimble.Targets(), ", ")},
+			&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` that --sizes choose from, separated by commas"},
+			&cli.StringFlag{Name: "for", Usage: "with --sizes: use only schemes that the program `TARGET` has types for: " + strings.Join(thimble.Targets(), ", ")},
 			&cli.StringFlag{Name: "rows", Usage: "read rows from a YAML `FILE`"},
-			&cli.StringFlag{Name: "peers", Usage: "show the points in `FILE` beside them"},
+			&cli.StringFlag{Name: "peers", Usage: "also show the points of other tools in `FILE`"},
 			contextFlag, chunksFlag,
 			folderFlag, keepFlag,
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
@@ -100,7 +111,7 @@ func curveAction(c *cli.Context) error {
 	return print(c, r)
 }
 
-// checkFolder refuses flags about a folder that is not named.
+// checkFolder refuses the flags that need -o without it.
 func checkFolder(c *cli.Context) error {
 	if c.IsSet(folderFlag.Name) {
 		if c.String(folderFlag.Name) == "" {

@@ -29,7 +29,7 @@ func TestCurveIsVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := r.Metrics
-	want := curve.PointOf(&m)
+	want := curve.PointOf(&m.Summary)
 	if got := c.Rows[0]; got.Measured[0] != want || got.Bytes != r.Model.Bytes || got.SHA256 != r.Model.SHA256 || got.BitsPerWeight != r.Model.BitsPerWeight || c.Texts[0].PPL != m.PPLReference {
 		t.Errorf("%+v, thimble verify has %+v", got, r)
 	}

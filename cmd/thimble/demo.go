@@ -16,20 +16,22 @@ import (
 	"thimble/verify"
 )
 
+const demoHelp = `Converts a MobileLLM of 1.3 million parameters, trained on Go's documentation,
+to a container, to int8 and to int4, and verifies each against logits that
+PyTorch computed. Downloads nothing and leaves nothing on disk.`
+
 func demoCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "demo",
-		Usage:     "convert, quantize and verify a small model that is built in",
-		UsageText: "thimble demo [--json]",
-		Description: "A MobileLLM of 1.3 million parameters, trained on Go's documentation, goes through the\n" +
-			"whole way: checkpoint, container, int8, int4, each verified against logits that PyTorch\n" +
-			"computed. Nothing is downloaded and nothing stays on disk.",
-		Flags:  []cli.Flag{jsonFlag},
-		Action: demoAction,
+		Name:        "demo",
+		Usage:       "convert, quantize and verify a small built-in model",
+		UsageText:   "thimble demo [--json]",
+		Description: demoHelp,
+		Flags:       []cli.Flag{jsonFlag},
+		Action:      demoAction,
 	}
 }
 
-// A demonstration is the report of demo.
+// A demonstration is the result of demo.
 type demonstration struct {
 	Checkpoint string    `json:"checkpoint"`
 	Rows       []demoRow `json:"rows"`
@@ -46,7 +48,7 @@ type demoRow struct {
 
 const demoPrompt = "The function returns"
 
-// demoRecipes are the files that demo makes, in the order of its table.
+// demoRecipes are the recipes of the files that demo makes, in the order of its table.
 var demoRecipes = []struct {
 	name   string
 	recipe thimble.Recipe
@@ -102,8 +104,8 @@ func demoAction(c *cli.Context) error {
 	return nil
 }
 
-// demonstrate stores checkpoint by recipe, checks every digest of the file, verifies
-// it against PyTorch's logits and lets it write.
+// demonstrate quantizes checkpoint by recipe, checks every digest of the file,
+// verifies it against PyTorch's logits and generates a sample.
 func demonstrate(c *cli.Context, checkpoint string, recipe thimble.Recipe, out string) (*demoRow, error) {
 	if _, err := thimble.Quantize(c.Context, thimble.QuantizeOptions{Model: checkpoint, Output: out, Overwrite: true, Recipe: recipe}); err != nil {
 		return nil, err

@@ -10,24 +10,28 @@ import (
 	"thimble/verify/diff"
 )
 
+const diffHelp = `Reports what differs in what the two models compute and in their tokenizers. For
+each tensor it lists how each model stores it, bits per weight, the NMSE (the
+sum of squared differences over the sum of A's squares), and how many groups of
+32 columns contain a different value. The most different tensors come first.
+
+Exit status: 0 the same, 1 they differ, 2 they could not be compared. Provenance
+is listed but does not count, nor does the file format: Q4_0 equals int4/g32.
+
+Examples:
+   thimble diff SmolLM2-135M smol.thimble
+   thimble diff smol.thimble smol.gguf --values
+   thimble diff old.thimble new.thimble --json | jq .nmse`
+
 func diffCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "diff",
-		Usage:     "compare two models tensor by tensor, whatever their formats",
-		UsageText: "thimble diff A B [--values] [--all] [--json]",
-		Description: "Says what differs in what the models compute and in their tokenizers, and for each\n" +
-			"tensor how it is stored, bits per weight, NMSE (the squared difference of all values\n" +
-			"over the squares of A's), and how many groups of 32 columns hold another value. The\n" +
-			"most different tensors come first.\n\n" +
-			"Exit status: 0 the same, 1 they differ, 2 could not compare. Where a model came from is\n" +
-			"shown and does not count, nor does the format of the file: Q4_0 is int4/g32.\n\n" +
-			"Examples:\n" +
-			"   thimble diff SmolLM2-135M smol.thimble\n" +
-			"   thimble diff smol.thimble smol.gguf --values\n" +
-			"   thimble diff old.thimble new.thimble --json | jq .nmse",
+		Name:        "diff",
+		Usage:       "compare two models tensor by tensor, whatever their formats",
+		UsageText:   "thimble diff A B [--values] [--all] [--json]",
+		Description: diffHelp,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "values", Usage: "the same values stored in another way are the same"},
-			&cli.BoolFlag{Name: "all", Usage: "list every tensor, also those that are the same"},
+			&cli.BoolFlag{Name: "values", Usage: "tensors that store the same values in another way are the same"},
+			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including those that are the same"},
 			setFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,

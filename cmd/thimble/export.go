@@ -12,27 +12,33 @@ import (
 	"thimble/internal/units"
 )
 
+const exportHelp = `gguf is the format of llama.cpp. Codes and scales are moved as they are:
+int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
+int8/g32 Q8_0; f32, f16 and bf16 keep their names. If GGUF has no type, key or
+tensor for something, export fails before it writes anything. A block that
+several steps share is written once for each step.
+
+llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
+a file for texts of up to N tokens; a window of at least N tokens then changes
+nothing.
+
+Examples:
+   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32
+   thimble export smol.thimble --to gguf -o smol.gguf
+   thimble export Mistral-7B-v0.1 --to gguf -o mistral.gguf --context 4096
+   thimble export g64.thimble --to gguf -o g64.gguf --requantize`
+
 func exportCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "export",
-		Usage:     "write a model in another program's format, without quantizing it again",
-		UsageText: "thimble export MODEL --to gguf -o OUT.gguf [--context N] [--requantize]",
-		Description: "gguf is the format of llama.cpp. Codes and scales are moved as they are: int4/g32 is\n" +
-			"Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1, int8/g32 Q8_0; f32, f16\n" +
-			"and bf16 keep their names. What GGUF has no type, key or tensor for is an error before\n" +
-			"anything is written. Blocks that share their weights are written once for each step.\n\n" +
-			"llama.cpp ignores the window of Mistral and Qwen2. --context N writes a file for texts of\n" +
-			"up to N tokens, and a window that holds them all does not matter.\n\n" +
-			"Examples:\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32\n" +
-			"   thimble export smol.thimble --to gguf -o smol.gguf\n" +
-			"   thimble export Mistral-7B-v0.1 --to gguf -o mistral.gguf --context 4096\n" +
-			"   thimble export g64.thimble --to gguf -o g64.gguf --requantize",
+		Name:        "export",
+		Usage:       "write a model in another program's format, without quantizing it again",
+		UsageText:   "thimble export MODEL --to gguf -o OUT.gguf [--context N] [--requantize]",
+		Description: exportHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
-			&cli.BoolFlag{Name: "requantize", Usage: "round again, to the nearest type that has as many bits, what the format has no type for"},
+			&cli.BoolFlag{Name: "requantize", Usage: "round tensors that the format has no type for again, to its nearest type with as many bits"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
@@ -67,7 +73,7 @@ func exportAction(c *cli.Context) error {
 	return printText(c, r, func() string { return exportText(r) })
 }
 
-// exportText lists the types with how many tensors and bytes have each.
+// exportText lists each type with its number of tensors and bytes.
 func exportText(r *thimble.Exported) string {
 	var b strings.Builder
 	for _, note := range r.Notes {

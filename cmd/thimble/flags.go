@@ -11,46 +11,46 @@ import (
 	"thimble/verify"
 )
 
-// Flags that several commands have.
+// Flags of several commands.
 var (
 	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the container to `FILE`"}
 	forceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
 	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
 	setFlag    = &cli.StringSliceFlag{
-		Name: "set", Usage: "override `KEY=VALUE` of the checkpoint's config.json, such as layer_sharing=true (repeatable)",
+		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true (repeatable)",
 	}
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of a table"}
-	quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress on standard error"}
+	quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not show progress on standard error"}
 
-	contextFlag = &cli.IntFlag{Name: "context", Value: thimble.ChunkContext, Usage: "with --text: `TOKENS` in a chunk, of which the second half is scored"}
+	contextFlag = &cli.IntFlag{Name: "context", Value: thimble.ChunkContext, Usage: "with --text: split the text into chunks of `TOKENS`; the second half of each is scored"}
 	chunksFlag  = &cli.IntFlag{Name: "chunks", Usage: "with --text: use the first `N` chunks (default: all)"}
 
 	activationsFlag = &cli.StringFlag{Name: "activations", Usage: "round the inputs of integer layers to `TYPE` as integer kernels do: int8 (a scale for each group of the weights), int8/row, int8/g32 and the like"}
-	kvFlag          = &cli.StringFlag{Name: "kv", Usage: "keep keys and values of attention as `TYPE`: int8, k8v4, f16, a scheme, or two with a comma between them"}
+	kvFlag          = &cli.StringFlag{Name: "kv", Usage: "store the KV cache as `TYPE`: int8, k8v4, f16, a scheme, or two separated by a comma"}
 
-	forFlag    = &cli.StringFlag{Name: "for", Usage: "refuse what the program `TARGET` has no type for, and say what it computes fast: " + strings.Join(thimble.Targets(), ", ")}
-	resumeFlag = &cli.BoolFlag{Name: "resume", Usage: "continue what an interrupted calibrated run left beside OUTPUT, if it left something"}
+	forFlag    = &cli.StringFlag{Name: "for", Usage: "refuse what the program `TARGET` has no type for, and report what it computes fast: " + strings.Join(thimble.Targets(), ", ")}
+	resumeFlag = &cli.BoolFlag{Name: "resume", Usage: "continue an interrupted calibrated run from OUT.unfinished, if there is one"}
 	statsFlag  = &cli.StringSliceFlag{
-		Name: "stats", Usage: "keep the survey that a budget needs in `FILE`, or take it from there (repeatable: the mean of several)",
+		Name: "stats", Usage: "save the survey that a budget needs to `FILE`, or load it from there (repeatable: uses the mean)",
 	}
 )
 
-// The usual values of flags, for completion.
+// The common values of flags, for completion.
 var (
 	activationTypes = []string{"int8", "int8/row", "int8/g32", "f32"}
 	cacheTypes      = []string{"int8", "k8v4", "f16", "f32"}
 )
 
 var calibrationFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or the chats of one named .jsonl (repeatable); implies --method gptq"},
-	&cli.IntFlag{Name: "calib-tokens", Value: thimble.CalibrationTokens, Usage: "use `N` tokens of it, in pieces spread evenly"},
-	&cli.IntFlag{Name: "calib-context", Value: thimble.CalibrationContext, Usage: "of `TOKENS` each"},
-	&cli.Uint64Flag{Name: "calib-seed", Usage: "draw the pieces by `N`, each from its own stretch of the text (0: its first)"},
+	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or on its conversations if it is named .jsonl (repeatable); implies --method gptq"},
+	&cli.IntFlag{Name: "calib-tokens", Value: thimble.CalibrationTokens, Usage: "calibrate on `N` tokens, in pieces spread evenly over the text"},
+	&cli.IntFlag{Name: "calib-context", Value: thimble.CalibrationContext, Usage: "length of a piece in `TOKENS`"},
+	&cli.Uint64Flag{Name: "calib-seed", Usage: "seed the choice of each piece within its part of the text with `N`; 0 takes the start of each part"},
 	resumeFlag,
 }
 
-// calibrationOf reads calibrationFlags. Those that are not set leave the recipe's
-// numbers.
+// calibrationOf reads calibrationFlags. A flag that is not set leaves the recipe's
+// value.
 func calibrationOf(c *cli.Context) (cal thimble.Calibration, err error) {
 	cal.Texts = c.StringSlice("calib")
 	for name, field := range map[string]*int{"calib-tokens": &cal.Tokens, "calib-context": &cal.Context} {
@@ -80,8 +80,8 @@ func oneModel(c *cli.Context) (string, error) {
 	return c.Args().First(), nil
 }
 
-// chunksOf reads contextFlag and chunksFlag. A context that is not set is 0, which
-// the operations take for their own default.
+// chunksOf reads contextFlag and chunksFlag. A context that is not set is 0, for
+// which each operation has its own default.
 func chunksOf(c *cli.Context) (context, chunks int, err error) {
 	if c.IsSet(contextFlag.Name) {
 		if context = c.Int(contextFlag.Name); context == 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// helpWidth is the width of a terminal that nobody has resized.
+// helpWidth is the default width of a terminal, in columns.
 const helpWidth = 80
 
 func init() { cli.HelpPrinter = printHelp }
@@ -37,7 +37,7 @@ func helpCommand() *cli.Command {
 	}
 }
 
-// printHelp explains a *cli.App or *cli.Command; it takes the place of the
+// printHelp writes the help of a *cli.App or *cli.Command. It replaces the
 // library's templates.
 func printHelp(w io.Writer, _ string, subject any) {
 	var b strings.Builder
@@ -62,7 +62,7 @@ func printHelp(w io.Writer, _ string, subject any) {
 		}
 		b.WriteString("\noptions:\n")
 		for _, f := range cmd.VisibleFlags() {
-			if f != cli.HelpFlag { // a command gets it only once it runs
+			if f != cli.HelpFlag { // the library adds it only when the command runs
 				printFlag(&b, f.(cli.DocGenerationFlag))
 			}
 		}
@@ -71,8 +71,7 @@ func printHelp(w io.Writer, _ string, subject any) {
 	io.WriteString(w, b.String())
 }
 
-// subjects tells an application from a command; the library shows an
-// application as its root command too.
+// subjects returns the application or the command that subject is.
 func subjects(subject any) (*cli.App, *cli.Command) {
 	if app, ok := subject.(*cli.App); ok {
 		return app, nil
@@ -80,8 +79,8 @@ func subjects(subject any) (*cli.App, *cli.Command) {
 	return nil, subject.(*cli.Command)
 }
 
-// printFlag prints "  -o, --output FILE  what it does", the text in a column of
-// its own.
+// printFlag prints "  -o, --output FILE  what it does", with the text in the second
+// column.
 func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	const column = 26
 	left, short := "", "    "
@@ -109,7 +108,7 @@ func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	textwrap.Write(b, usage, column, column, helpWidth)
 }
 
-// paragraphs writes text, filling the lines that are not indented.
+// paragraphs writes text, and refills every paragraph that is not indented.
 func paragraphs(b *strings.Builder, text string) {
 	plain := ""
 	flush := func() {

@@ -12,22 +12,25 @@ import (
 	"thimble/internal/units"
 )
 
+const inspectHelp = `Opening a container verifies its header and accounts for every byte of the file.
+--check also reads every tensor and compares its SHA-256: it finds a single
+flipped bit and names the tensor.
+
+Examples:
+   thimble inspect smol.thimble --check
+   thimble inspect SmolLM2-135M --tensors
+   thimble inspect smol-Q4_K_M.gguf
+   thimble inspect smol.thimble --json | jq .provenance.sources`
+
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "inspect",
-		Usage:     "show what a container, a checkpoint or a GGUF file holds, and check it for damage",
-		UsageText: "thimble inspect MODEL [--tensors] [--check] [--json]",
-		Description: "Opening a container verifies its header and that every byte of the file is accounted\n" +
-			"for. --check also reads every tensor and compares its SHA-256: one flipped bit is found\n" +
-			"and the tensor named.\n\n" +
-			"Examples:\n" +
-			"   thimble inspect smol.thimble --check\n" +
-			"   thimble inspect SmolLM2-135M --tensors\n" +
-			"   thimble inspect smol-Q4_K_M.gguf\n" +
-			"   thimble inspect smol.thimble --json | jq .provenance.sources",
+		Name:        "inspect",
+		Usage:       "show what a container, a checkpoint or a GGUF file holds, and check it for damage",
+		UsageText:   "thimble inspect MODEL [--tensors] [--check] [--json]",
+		Description: inspectHelp,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "tensors", Usage: "list every tensor"},
-			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers)"},
+			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers only)"},
 			setFlag, jsonFlag, quietFlag,
 		},
 		Action: inspectAction,
@@ -51,7 +54,7 @@ func inspectAction(c *cli.Context) error {
 	return printText(c, r, func() string { return inspectText(r, c.Bool("tensors")) })
 }
 
-// inspectText is r for people. listed lists every tensor.
+// inspectText returns r as text. With listed it has a line for each tensor.
 func inspectText(r *thimble.Inspection, listed bool) string {
 	var b strings.Builder
 	s := &r.Spec
@@ -91,7 +94,7 @@ func inspectText(r *thimble.Inspection, listed bool) string {
 	return b.String()
 }
 
-// writeProvenance says where the model came from, a row for each fact.
+// writeProvenance writes a row for each fact about the model's origin.
 func writeProvenance(r *thimble.Inspection, row func(string, string, ...any)) {
 	p := &r.Provenance
 	if p.Tool != "" {
@@ -119,14 +122,14 @@ func writeProvenance(r *thimble.Inspection, row func(string, string, ...any)) {
 	}
 }
 
-// listTensors has a line for each tensor.
+// listTensors writes a line for each tensor.
 func listTensors(b *strings.Builder, r *thimble.Inspection) {
 	for _, t := range r.Tensors {
 		fmt.Fprintf(b, "  %-22s %-10s %-14s %14s %12d B\n", t.Name, t.Role, t.Scheme, fmt.Sprintf("%d x %d", t.Rows, t.Cols), t.Bytes)
 	}
 }
 
-// sumTensors has a line for each role and scheme.
+// sumTensors writes a line for each pair of role and scheme.
 func sumTensors(b *strings.Builder, r *thimble.Inspection) {
 	type group struct {
 		role, scheme string

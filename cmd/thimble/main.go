@@ -38,8 +38,8 @@ var (
 )
 
 func main() {
-	// What is live is a few large slices without pointers: to collect often costs
-	// next to nothing, and garbage as large as what is live costs memory.
+	// The live heap is a few large slices without pointers, so collecting often is
+	// cheap; the default of 100 would let as much garbage pile up again.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 	}
@@ -54,8 +54,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	// Who is not done a second later, waiting for a disk, can be ended by another
-	// Ctrl-C. Two in a row must not keep the first from cleaning up.
+	// A command that is still running a second later, waiting for a disk, ends at
+	// another Ctrl-C. Within the second, another must not interrupt the cleanup.
 	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
@@ -73,7 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// interrupted is what the user who stopped a run is told.
+// interrupted is the message for a user who stopped a run.
 func interrupted(err error) error {
 	text := "interrupted, no output was written"
 	if kept := new(thimble.KeptError); errors.As(err, &kept) {
@@ -82,23 +82,31 @@ func interrupted(err error) error {
 	return errors.New(text)
 }
 
+const usageHelp = `The usual path from a Hugging Face directory to a verified file for a phone:
+
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --scheme int4/g32 --embedding int8/g32
+   thimble verify smol.thimble --against SmolLM2-135M --text sample.txt
+   thimble run smol.thimble -p 'The capital of France is'
+
+Every command takes a model in any of these forms: a Hugging Face directory;
+one of Meta's original directories (params.json and consolidated.00.pth); a
+.safetensors, .bin, .pt or .pth file with its config.json in the same directory;
+a .gguf file; a .thimble file. Options may precede or follow the arguments.
+
+Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
+could not run.`
+
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
-		Name:      "thimble",
-		Usage:     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
-		UsageText: "thimble COMMAND [OPTIONS] ...",
-		Description: "The usual way from a Hugging Face directory to a verified phone file:\n\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --scheme int4/g32 --embedding int8/g32\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text sample.txt\n" +
-			"   thimble run smol.thimble -p 'The capital of France is'\n\n" +
-			"Wherever a command takes a model, it may be a Hugging Face directory, a .safetensors " +
-			"file with its config.json beside it, or a .thimble file. Options may stand anywhere.\n\n" +
-			"Exit status: 0 done or gate passed, 1 the gate said no, 2 could not run.",
+		Name:                      "thimble",
+		Usage:                     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
+		UsageText:                 "thimble COMMAND [OPTIONS] ...",
+		Description:               usageHelp,
 		Version:                   thimble.Version,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
-		Flags:                     []cli.Flag{cli.HelpFlag}, // not added by itself beside a help command of ours
+		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it where an application has its own help command
 		DisableSliceFlagSeparator: true,                     // a comma is part of a prompt
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
@@ -114,8 +122,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// noCommand answers a bare "thimble" with its help and a mistyped command with
-// the nearest one.
+// noCommand prints help for a bare "thimble", and suggests the nearest name for a
+// mistyped command.
 func noCommand(c *cli.Context) error {
 	if c.NArg() == 0 {
 		printHelp(c.App.ErrWriter, "", c.App)
@@ -137,8 +145,8 @@ func commandNames(app *cli.App) (names []string) {
 	return names
 }
 
-// usageError says what is wrong with a flag, with the nearest one where there
-// is none of that name.
+// usageError says what is wrong with a flag, and suggests the nearest name for a
+// flag that does not exist.
 func usageError(c *cli.Context, err error, isCommand bool) error {
 	text, help := err.Error(), "thimble --help"
 	if isCommand {
@@ -160,7 +168,7 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 	return fmt.Errorf("%s; see %s", text, help)
 }
 
-// dashed is a flag as people type it.
+// dashed returns the flag's name as the user types it.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -179,8 +187,8 @@ func longNames(flags []cli.Flag) (names []string) {
 	return names
 }
 
-// flagsFirst moves a command's flags between it and its arguments, which is
-// where the flag package looks for them. What follows "--" stays an argument.
+// flagsFirst moves a command's flags in front of its arguments, the only place where
+// the flag package looks for them. What follows "--" stays an argument.
 func flagsFirst(app *cli.App, args []string) []string {
 	at := slices.IndexFunc(args, func(arg string) bool { return app.Command(arg) != nil })
 	if at < 1 || at > 1 && !strings.HasPrefix(args[1], "-") {
@@ -200,7 +208,7 @@ func flagsFirst(app *cli.App, args []string) []string {
 			i = len(args)
 		case !isFlag || name == "": // an argument, or "-" for standard input
 			rest = append(rest, args[i])
-		case slices.Contains(cli.HelpFlag.Names(), strings.TrimPrefix(name, "-")): // whatever else is said
+		case slices.Contains(cli.HelpFlag.Names(), strings.TrimPrefix(name, "-")): // help wins over everything else
 			return []string{args[0], args[1], "--help"}
 		default:
 			flags = append(flags, args[i])
@@ -229,7 +237,8 @@ func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
 	return nil
 }
 
-// renderCommand is the process in which a stranger's chat template runs.
+// renderCommand is the child process that runs a model's chat template, which is
+// untrusted code.
 func renderCommand() *cli.Command {
 	return &cli.Command{
 		Name:            renderName,
@@ -241,7 +250,7 @@ func renderCommand() *cli.Command {
 
 const renderName = "__render"
 
-// renderCommandLine runs renderCommand.
+// renderCommandLine returns the arguments that start renderCommand.
 func renderCommandLine() ([]string, error) {
 	self, err := os.Executable()
 	return []string{self, renderName}, err

@@ -18,12 +18,12 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// print writes a report: as JSON where --json asks for it, else as its text.
+// print writes a report: as JSON with --json, otherwise as text.
 func print(c *cli.Context, report fmt.Stringer) error {
 	return printText(c, report, report.String)
 }
 
-// printText is print for a report whose text is made by a function.
+// printText is print for a report whose text a function makes.
 func printText(c *cli.Context, report any, text func() string) error {
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c.App.Writer, report)
@@ -41,15 +41,15 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// A meter shows progress on a terminal's standard error: share, amount, rate and
-// time left, on one line that it wipes at the end.
+// A meter shows progress on standard error if that is a terminal: percentage,
+// amount, rate and time left, on one line that it clears at the end.
 type meter struct {
 	mu    sync.Mutex
-	w     io.Writer // nil where nothing is to be shown
+	w     io.Writer // nil: show nothing
 	now   func() time.Time
-	stage string // that is shown
+	stage string // the stage being shown
 	begun time.Time
-	ready int64 // done before begun
+	ready int64 // amount that was done before begun
 	shown time.Time
 }
 
@@ -71,8 +71,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// plainText replaces the control characters of a model's text, which are commands to
-// a terminal.
+// plainText replaces control characters in a model's text, which a terminal would
+// obey.
 type plainText struct{ w io.Writer }
 
 func (p plainText) Write(text []byte) (int, error) {
@@ -88,7 +88,7 @@ func (p plainText) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// step shows how far a stage is, at most ten times a second.
+// step shows the progress of a stage, at most ten times a second.
 func (m *meter) step(s thimble.Step) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,7 +114,8 @@ func (m *meter) step(s thimble.Step) {
 	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
 }
 
-// unitOf is how amounts of a unit are shown, divided by scale.
+// unitOf returns the name of a unit as shown, and the scale that amounts are divided
+// by.
 func unitOf(u thimble.Unit) (name string, scale float64) {
 	switch u {
 	case thimble.Bytes:
@@ -125,7 +126,7 @@ func unitOf(u thimble.Unit) (name string, scale float64) {
 	return string(u), 1
 }
 
-// amountText is n over scale, with three digits where it is small.
+// amountText formats n/scale, with about three digits.
 func amountText(n, scale float64) string {
 	n /= scale
 	digits := 0
@@ -139,7 +140,7 @@ func amountText(n, scale float64) string {
 	return strconv.FormatFloat(n, 'f', digits, 64)
 }
 
-// done wipes the line.
+// done clears the line.
 func (m *meter) done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,7 +150,7 @@ func (m *meter) done() {
 	}
 }
 
-// indent shifts every line of a text to the right.
+// indent indents every line of a text by two spaces.
 func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
 }

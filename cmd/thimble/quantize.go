@@ -17,80 +17,98 @@ import (
 
 var budgetFlags = []cli.Flag{
 	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB or 88MiB"},
-	&cli.Float64Flag{Name: "target-bpw", Usage: "the same for `BITS` per weight"},
-	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose divergence, measured on held-out text, is at most `NATS` per token"},
-	&cli.Float64Flag{Name: "min-top1", Usage: "the same for a `SHARE` of positions with the same most likely token, such as 0.9"},
-	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, with commas between them"},
+	&cli.Float64Flag{Name: "target-bpw", Usage: "choose each matrix's scheme so that the file takes at most `BITS` per weight"},
+	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose KL divergence on held-out text is at most `NATS` per token"},
+	&cli.Float64Flag{Name: "min-top1", Usage: "choose the smallest schemes with which at least a `SHARE` of held-out positions, such as 0.9, keeps its most likely token"},
+	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, separated by commas"},
 	statsFlag,
 }
 
+const quantizeHelp = `Prints what happens to every tensor, then writes the container. Nothing falls
+back to another type: a scheme that a tensor cannot take is an error before any
+work starts.
+
+A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
+intBITS/GROUP[/asym]. int4/g32 stores one float16 scale for each 32 columns,
+int8/row one for each row, and int4/g32/asym a minimum as well. The number of
+columns need not be a multiple of the group size.
+
+The embedding, which is also the output head of a tied model, usually deserves
+more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
+'blocks.1?.q'.
+
+--calib FILE calibrates with the method gptq, in which later weights of a row
+make up for the rounding errors of earlier ones, weighted by the activations
+that the text produces. Use text like that which the model will see, at least
+ten tokens for each column of the widest layer (--calib-tokens); with fewer the
+result gets worse. --method gptq without --calib uses a short built-in text. The
+container records the recipe and the SHA-256 of the text, so --recipe makes the
+same file again or reports that the text differs.
+
+A file named .jsonl or .ndjson holds one conversation per line: {"messages":
+[{"role": "user", "content": "..."}, ...]}, ShareGPT's {"conversations": [...]}
+or {"text": "..."}. The model's chat template renders each conversation, without
+tools, and the results are packed end to end into pieces.
+
+--target-size, --target-bpw, --max-kl and --min-top1 choose a scheme for each
+matrix. A survey predicts what each matrix loses in each scheme of --schemes,
+and the bits go where they reduce the loss most. For --max-kl and --min-top1 the
+result is measured on pieces of the text that are held out, and the model is
+quantized again, up to four times, until it is just within the limit. All four
+calibrate. --set fixes the scheme of a matrix. --scheme and --head cannot be
+combined with them, and --embedding only where the head is a matrix of its own.
+
+--without leaves out steps of the method, and the recipe in the file records it.
+thimble curve measures what each step is worth.
+
+The survey does not depend on the budget. --stats FILE saves it, and loads it on
+the next run with the same model, texts and --schemes. Repeat --stats to use the
+mean of several surveys, weighted by their tokens, each of any texts.
+
+A calibrated run keeps each finished block in OUT.unfinished until the output is
+complete. After Ctrl-C, a full disk or a power cut, the same command with
+--resume continues from there and writes the same bytes; if nothing was kept, it
+starts with the first block. Without --resume such a file is an error, and
+--force starts over. Runs with --max-kl or --min-top1 keep nothing.
+
+--for llama.cpp refuses, before any work starts, what thimble export --to gguf
+would refuse, and reports which of the types have fast kernels on phones.
+
+Examples:
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --scheme int4/g32 --embedding int8/g32
+   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'
+   thimble quantize smol-bf16.gguf -o smol.thimble --scheme int4/g32
+   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --scheme int4/g32 --embedding int8/g32 --calib chats.txt
+   thimble quantize SmolLM2-135M-Instruct -o smol.thimble \
+      --calib chats.jsonl --calib notes.txt --target-size 92MB
+   thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05
+   thimble quantize SmolLM2-135M -o smol.thimble --resume \
+      --calib chats.txt --target-size 92MB --stats smol.survey.json
+   thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \
+      --calib a.txt --calib b.txt --stats a.json --stats b.json
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --scheme int4/g32 --embedding int8/g32 --for llama.cpp`
+
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "quantize",
-		Usage:     "store a checkpoint in 4 or 8 bits per weight",
-		UsageText: "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
-		Description: "Prints what every tensor will become, then writes the container. Nothing falls back\n" +
-			"to another type: what a tensor cannot take is an error before work starts.\n\n" +
-			"A scheme is a float type (f32, f16, bf16, or keep for the source's own) or\n" +
-			"intBITS/GROUP[/asym]: int4/g32 shares one float16 scale among 32 columns, int8/row\n" +
-			"among a whole row, int4/g32/asym adds a minimum. Columns need not divide by the group.\n\n" +
-			"The embedding, which is also the output head in tied models, usually deserves more\n" +
-			"bits than the layers. Patterns go part by part: 'blocks.*.down', 'blocks.1?.q'.\n\n" +
-			"--calib makes rounding make up for its own errors, as a text shows them (method\n" +
-			"gptq). Give text of the kind that the model will meet, ten tokens or more for each\n" +
-			"column of the widest layer: fewer mislead it (--calib-tokens);\n" +
-			"--method gptq alone takes a built-in text. The recipe in the file keeps the text's\n" +
-			"SHA-256, so that --recipe makes the same file again or says that the text differs.\n\n" +
-			"A file named .jsonl or .ndjson holds a conversation a line, {\"messages\": [{\"role\":\n" +
-			"\"user\", \"content\": \"...\"}, ...]}, ShareGPT's {\"conversations\": [...]} or {\"text\":\n" +
-			"\"...\"}. Conversations are written out by the model's chat template, without tools,\n" +
-			"and packed into pieces one after the other.\n\n" +
-			"--target-size, --target-bpw, --max-kl and --min-top1 choose each matrix's scheme: a\n" +
-			"survey predicts what every matrix costs in every scheme of --schemes, and the budget\n" +
-			"goes where it gains most. Limits on divergence are then measured on pieces of the text\n" +
-			"that are held out, and the model is quantized again, up to four times, until it keeps\n" +
-			"them closely. --set keeps a matrix out of it; --scheme and --head do not go\n" +
-			"with them, --embedding only where it is not the head too. They calibrate, too.\n\n" +
-			"--without leaves steps of the method out; the recipe in the file says so. thimble curve\n" +
-			"measures what each is worth.\n\n" +
-			"The survey does not depend on the budget: --stats FILE keeps it, and takes it from\n" +
-			"there the next time, for the same model, texts and --schemes. Given several times, the\n" +
-			"mean of the files is taken, weighted by their tokens, whatever texts they are of.\n\n" +
-			"A calibrated run keeps each finished block in OUT.unfinished until the output is\n" +
-			"there. After Ctrl-C, a full disk or a power cut the same command with --resume continues\n" +
-			"from there, to the same bytes; if nothing was kept it starts with the first block.\n" +
-			"Without --resume such a file is an error, and --force starts over. --max-kl and\n" +
-			"--min-top1 make several runs, which are not kept.\n\n" +
-			"--for llama.cpp refuses before work starts what thimble export --to gguf would refuse,\n" +
-			"and says which of the types used have fast kernels on phones.\n\n" +
-			"Examples:\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --scheme int4/g32 --embedding int8/g32\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'\n" +
-			"   thimble quantize smol-bf16.gguf -o smol.thimble --scheme int4/g32\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --recipe phone.yaml\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --scheme int4/g32 --embedding int8/g32 --calib chats.txt\n" +
-			"   thimble quantize SmolLM2-135M-Instruct -o smol.thimble \\\n" +
-			"      --calib chats.jsonl --calib notes.txt --target-size 92MB\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --resume \\\n" +
-			"      --calib chats.txt --target-size 92MB --stats smol.survey.json\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \\\n" +
-			"      --calib a.txt --calib b.txt --stats a.json --stats b.json\n" +
-			"   thimble quantize SmolLM2-135M -o smol.thimble \\\n" +
-			"      --scheme int4/g32 --embedding int8/g32 --for llama.cpp",
+		Name:        "quantize",
+		Usage:       "store a checkpoint in 4 or 8 bits per weight",
+		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
+		Description: quantizeHelp,
 		Flags: slices.Concat([]cli.Flag{
 			outFlag,
-			&cli.StringFlag{Name: "scheme", Usage: "`SCHEME` of the linear layers"},
-			&cli.StringFlag{Name: "embedding", Usage: "`SCHEME` of the embedding (default: the linear layers')"},
-			&cli.StringFlag{Name: "head", Usage: "`SCHEME` of an untied output head (default: the embedding's)"},
-			&cli.StringFlag{Name: "method", Usage: "`METHOD` that chooses the codes: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
-			&cli.StringFlag{Name: "without", Usage: "leave out `STEPS` of the method, to see what they are worth; of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
-			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` for the tensors that match, the last match winning; or KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
-			&cli.StringFlag{Name: "recipe", Usage: "read the same settings from a YAML `FILE`; flags override it"},
+			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
+			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
+			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
+			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
+			&cli.StringFlag{Name: "without", Usage: "leave out `STEPS` of the method, to measure what they are worth; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
+			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
+			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
 		Action: quantizeAction,
@@ -129,7 +147,7 @@ func quantizeAction(c *cli.Context) error {
 	return printQuantized(c, r)
 }
 
-// containerOutput is the file that a command writes, "" for a dry run.
+// containerOutput returns the path that --output names, or "" for a dry run.
 func containerOutput(c *cli.Context) (string, error) {
 	switch out := c.String(outFlag.Name); {
 	case c.Bool(dryRunFlag.Name):
@@ -141,8 +159,8 @@ func containerOutput(c *cli.Context) (string, error) {
 	}
 }
 
-// recipeOf reads --recipe, lays the other flags over it, and returns apart the
-// config overrides among the --set values.
+// recipeOf reads --recipe and applies the other flags to it. It returns the config
+// overrides among the --set values separately.
 func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err error) {
 	if path := c.String("recipe"); path != "" {
 		read, err := thimble.ReadRecipe(c.Context, path)
@@ -175,18 +193,19 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 	return recipe, overrides, nil
 }
 
-// isConfig tells a config override, "layer_sharing=true", from a rule: a rule's key
-// is a tensor's name or has a dot or a star, or its value is a scheme.
+// isConfig reports whether a --set value is a config override, such as
+// "layer_sharing=true". In a rule the value is a scheme, or the key is a tensor's
+// name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
 	return !thimble.IsScheme(value) && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }
 
-// limits are the flags of which a budget needs one.
+// limits are the flags that set a budget; a budget needs exactly one.
 var limits = []string{"target-size", "target-bpw", "max-kl", "min-top1"}
 
-// budgetOf reads budgetFlags. It returns nil if schemes are not to be chosen.
+// budgetOf reads budgetFlags. It returns nil if none of limits is set.
 func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 	if !slices.ContainsFunc(limits, c.IsSet) {
 		if c.IsSet("schemes") {
@@ -194,29 +213,43 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 		}
 		return nil, nil
 	}
-	b := &thimble.Budget{Bits: c.Float64("target-bpw"), KL: c.Float64("max-kl"), Top1: c.Float64("min-top1")}
-	for _, limit := range []struct{ name, want string }{
-		{"target-bpw", "a number of bits between 0 and 64"}, {"max-kl", "a positive number of nats"}, {"min-top1", "a share between 0 and 1"},
-	} {
-		if c.IsSet(limit.name) && c.Float64(limit.name) == 0 {
-			return nil, fmt.Errorf("--%s 0: want %s", limit.name, limit.want)
+	kinds := 0
+	for _, given := range []bool{c.IsSet("target-size"), c.IsSet("target-bpw"), c.IsSet("max-kl") || c.IsSet("min-top1")} {
+		if given {
+			kinds++
 		}
 	}
-	if c.IsSet("schemes") {
-		b.Schemes = strings.Split(c.String("schemes"), ",")
+	if kinds > 1 {
+		return nil, errors.New("--target-size, --target-bpw and limits on divergence (--max-kl, --min-top1) exclude each other; give one")
 	}
-	if !c.IsSet("target-size") {
-		return b, nil
+	b := &thimble.Budget{Bits: c.Float64("target-bpw"), KL: c.Float64("max-kl"), Top1: c.Float64("min-top1")}
+	for _, limit := range []struct {
+		name  string
+		below float64
+		want  string
+	}{
+		{"target-bpw", 64, "a number of bits between 0 and 64"}, {"max-kl", 1e6, "a positive number of nats"}, {"min-top1", 1, "a share between 0 and 1"},
+	} {
+		if v := c.Float64(limit.name); c.IsSet(limit.name) && !(v > 0 && v < limit.below) {
+			return nil, fmt.Errorf("--%s %g: want %s", limit.name, v, limit.want)
+		}
 	}
 	var err error
-	if b.File, err = units.ParseSize(c.String("target-size")); err != nil {
-		return nil, fmt.Errorf("--target-size %w", err)
+	if c.IsSet("schemes") {
+		if b.Schemes, err = thimble.ParseSchemes(strings.Split(c.String("schemes"), ",")); err != nil {
+			return nil, fmt.Errorf("--schemes: %w", err)
+		}
+	}
+	if c.IsSet("target-size") {
+		if b.File, err = units.ParseSize(c.String("target-size")); err != nil {
+			return nil, fmt.Errorf("--target-size %w", err)
+		}
 	}
 	return b, nil
 }
 
-// announce prints a plan before it is carried out, unless one JSON document is to be
-// printed at the end.
+// announce returns a callback that prints the plan before the work starts. With
+// --json the only output is the document at the end.
 func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 	return func(r *thimble.Quantized) error {
 		progress.done()
@@ -228,7 +261,7 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 	}
 }
 
-// planText is what is known of r before any of it is carried out.
+// planText describes r before the work starts.
 func planText(r *thimble.Quantized) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
@@ -250,7 +283,7 @@ func planText(r *thimble.Quantized) string {
 	return b.String()
 }
 
-// typesText lists the types of a target that a plan uses.
+// typesText lists the target's types that a plan uses.
 func typesText(types []thimble.TargetType) string {
 	var b strings.Builder
 	all := int64(0)
@@ -264,7 +297,8 @@ func typesText(types []thimble.TargetType) string {
 	return b.String()
 }
 
-// printQuantized prints what Quantize or Convert did, after planText.
+// printQuantized prints the result of Quantize or Convert; announce has printed the
+// plan.
 func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 	return printText(c, r, func() string {
 		if r.Output == "" {

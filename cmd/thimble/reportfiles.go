@@ -16,31 +16,32 @@ import (
 	"thimble/internal/spell"
 	"thimble/internal/strictjson"
 	"thimble/verify"
+	"thimble/verify/render"
 )
 
 var (
-	reportFlag   = &cli.StringSliceFlag{Name: "report", Usage: "write the report to `FILE`, in the form that its ending names: .html, .xml (JUnit), .md or .json (repeatable)"}
+	reportFlag   = &cli.StringSliceFlag{Name: "report", Usage: "write the report to `FILE`, in the form of its extension: .html, .xml (JUnit), .md or .json (repeatable)"}
 	formatFlag   = &cli.StringFlag{Name: "format", Usage: "print the report in the form `NAME`: text, json, md, junit or html"}
-	annotateFlag = &cli.BoolFlag{Name: "annotate", Usage: "write GitHub annotations to standard error (default: where GITHUB_ACTIONS is true)"}
-	replaceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace files of --report that exist"}
+	annotateFlag = &cli.BoolFlag{Name: "annotate", Usage: "write GitHub annotations to standard error (default: if GITHUB_ACTIONS is true)"}
+	replaceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace existing files of --report"}
 )
 
-// A reportForm is a way to write a report.
+// A reportForm is a form in which verify prints or writes a report.
 type reportForm struct {
 	name   string
-	ending string // of files; none of what is only printed
+	ending string // extension of files; "" if the form is only printed
 	write  func(*verify.Report) ([]byte, error)
 }
 
 var reportForms = []reportForm{
-	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(r.String()), nil }},
+	{"text", "", func(r *verify.Report) ([]byte, error) { return []byte(render.Text(r)), nil }},
 	{"json", ".json", func(r *verify.Report) ([]byte, error) { return strictjson.Encode(r) }},
-	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(r.Markdown()), nil }},
-	{"junit", ".xml", (*verify.Report).JUnit},
-	{"html", ".html", (*verify.Report).HTML},
+	{"md", ".md", func(r *verify.Report) ([]byte, error) { return []byte(render.Markdown(r)), nil }},
+	{"junit", ".xml", render.JUnit},
+	{"html", ".html", render.HTML},
 }
 
-// A reportOutput is where a report goes: printed in one form, and into files.
+// A reportOutput is where a report goes: to standard output in one form, and to files.
 type reportOutput struct {
 	printed  *reportForm
 	files    []reportFile
@@ -53,14 +54,14 @@ type reportFile struct {
 	form *reportForm
 }
 
-// reportsOf checks what --report, --format and --json ask for, before any work.
-// inputs are files that no report may replace.
+// reportsOf reads --report, --format and --json, and checks them before any work
+// starts. inputs are files that no report may replace.
 func reportsOf(c *cli.Context, inputs []string) (*reportOutput, error) {
 	o := &reportOutput{options: atomicfile.Options{Overwrite: c.Bool(replaceFlag.Name), Inputs: inputs}}
 	name := "text"
 	switch given := c.String(formatFlag.Name); {
 	case c.Bool(jsonFlag.Name) && c.IsSet(formatFlag.Name) && given != "json":
-		return nil, fmt.Errorf("--json and --format %s ask for two forms; write one to a file by --report", defect.Printable(given))
+		return nil, fmt.Errorf("--json and --format %s ask for two forms; write one of them to a file with --report", defect.Printable(given))
 	case c.Bool(jsonFlag.Name):
 		name = "json"
 	case c.IsSet(formatFlag.Name):
@@ -99,7 +100,7 @@ func reportsOf(c *cli.Context, inputs []string) (*reportOutput, error) {
 	return o, nil
 }
 
-// formOf is the form that the ending of a file's name asks for.
+// formOf returns the form that the extension of path names.
 func formOf(path string) (*reportForm, error) {
 	if path == "-" {
 		return nil, errors.New("--report -: name a file; --format NAME prints the report in another form")
@@ -115,10 +116,10 @@ func formOf(path string) (*reportForm, error) {
 			endings = append(endings, form.ending)
 		}
 	}
-	return nil, fmt.Errorf("--report %s: its ending says what to write, want one of %s%s", defect.Printable(path), strings.Join(endings, ", "), spell.Suggest(ending, endings))
+	return nil, fmt.Errorf("--report %s: the extension chooses the form, want one of %s%s", defect.Printable(path), strings.Join(endings, ", "), spell.Suggest(ending, endings))
 }
 
-// put writes the files, prints the report, and annotates the run.
+// put writes the files, prints the report, and writes the annotations.
 func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 	for _, f := range o.files {
 		text, err := f.form.write(r)
@@ -137,12 +138,12 @@ func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
 		return err
 	}
 	if o.annotate {
-		_, err = io.WriteString(c.App.ErrWriter, r.Annotations())
+		_, err = io.WriteString(c.App.ErrWriter, render.Annotations(r))
 	}
 	return err
 }
 
-// withForceHint adds the remedy to an error about a file that exists.
+// withForceHint adds the remedy to an error about an existing file.
 func withForceHint(err error) error {
 	if errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("%w; --force replaces it", err)

@@ -90,7 +90,7 @@ func TestResume(t *testing.T) {
 	}
 
 	said := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
-	if want := "thimble: interrupted, no output was written; what was finished is kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
+	if want := "thimble: interrupted, no output was written; finished blocks are kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
 		t.Errorf("it said %q, want %q", said, want)
 	}
 	left, err := os.ReadDir(dir)
@@ -201,8 +201,8 @@ func TestResumeHostile(t *testing.T) {
 		make func()
 		want string
 	}{
-		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: is in the way of what a run keeps of its work, and was not made by one"},
-		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, which leaves nothing to go on with; remove the file"},
+		{func() { os.WriteFile(kept, []byte("a text"), 0o600) }, "out.unfinished: a run would keep its finished work here, and this file is not a journal"},
+		{func() { os.WriteFile(kept, []byte(journal.Magic), 0o600) }, "out.unfinished: byte 21: head: is damaged, so nothing can be continued; remove the file"},
 		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
 		{func() { head(5) }, "out.unfinished: head: "},
 		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},
@@ -218,7 +218,7 @@ func TestResumeHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := thimbleRun(longRun("--force", "-o", out)...)
-	refused(t, code, stderr, []string{"is in the way"})
+	refused(t, code, stderr, []string{"this file is not a journal"})
 	if text, err := os.ReadFile(kept); err != nil || string(text) != "a text" {
 		t.Errorf("it became %q, %v", text, err)
 	}
@@ -230,7 +230,7 @@ func TestKept(t *testing.T) {
 		t.Error("it is not an interrupt")
 	}
 	full := &thimble.KeptError{Err: syscall.ENOSPC, Path: "x.unfinished"}
-	if want := syscall.ENOSPC.Error() + "; what was finished is kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {
+	if want := syscall.ENOSPC.Error() + "; finished blocks are kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {
 		t.Errorf("%q, want %q", full, want)
 	}
 }

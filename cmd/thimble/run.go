@@ -10,23 +10,26 @@ import (
 	"thimble"
 )
 
+const runHelp = `Takes the most likely token each time. With --temperature it samples from the
+model's distribution; the same seed gives the same text on every machine. The
+prompt is used as it is, without a chat template.
+
+Examples:
+   thimble run smol.thimble -p 'The capital of France is'
+   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8
+   thimble run smol.thimble -p 'Once upon a time' --activations int8 --kv k8v4`
+
 func runCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "run",
-		Usage:     "continue a prompt with text from a model",
-		UsageText: "thimble run MODEL -p PROMPT [-n 64] [--temperature T --seed S]",
-		Description: "Takes the most likely token each time; with --temperature it draws from the model's\n" +
-			"distribution, the same text for the same seed on any machine. The prompt is fed as it\n" +
-			"is, without a chat template.\n\n" +
-			"Examples:\n" +
-			"   thimble run smol.thimble -p 'The capital of France is'\n" +
-			"   thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8\n" +
-			"   thimble run smol.thimble -p 'Once upon a time' --activations int8 --kv k8v4",
+		Name:        "run",
+		Usage:       "continue a prompt with text from a model",
+		UsageText:   "thimble run MODEL -p PROMPT [-n 64] [--temperature T --seed S]",
+		Description: runHelp,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "the `TEXT` to continue (- reads standard input)"},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "continue `TEXT` (- reads standard input)"},
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
-			&cli.Float64Flag{Name: "temperature", Usage: "draw at temperature `T`; 0 takes the most likely token"},
-			&cli.Uint64Flag{Name: "seed", Usage: "seed of the draw, an unsigned `NUMBER`"},
+			&cli.Float64Flag{Name: "temperature", Usage: "sample at temperature `T`; 0 takes the most likely token"},
+			&cli.Uint64Flag{Name: "seed", Usage: "seed sampling with `NUMBER`"},
 			activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: runAction,
@@ -65,12 +68,12 @@ func runAction(c *cli.Context) error {
 	}
 	_, err = thimble.Generate(c.Context, o)
 	if out.n > 0 {
-		fmt.Fprintln(c.App.Writer) // an error, too, starts on its own line
+		fmt.Fprintln(c.App.Writer) // so that an error starts on its own line
 	}
 	return err
 }
 
-// A countingWriter counts what is written to w.
+// A countingWriter counts the bytes written to w.
 type countingWriter struct {
 	w io.Writer
 	n int

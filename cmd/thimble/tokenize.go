@@ -15,32 +15,35 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+const tokenizeHelp = `For a bare tokenizer.model the ids are those of sentencepiece; in a checkpoint's
+directory they are those of transformers' LlamaTokenizer.
+
+Examples:
+   thimble tokenize smol.thimble -p 'Hello, world'
+   thimble tokenize tokenizer.json --text notes.txt --json
+   thimble tokenize MobileLLM-125M/tokenizer.model -p 'Hello, world'
+   thimble tokenize MobileLLM-125M -p 'Hello, world' --add-special
+   thimble tokenize smol.thimble --jsonl < strings.jsonl > ids.jsonl`
+
 func tokenizeCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "tokenize",
-		Usage:     "show the token ids of a text",
-		UsageText: "thimble tokenize MODEL|tokenizer.json|tokenizer.model (-p TEXT | --text FILE | --jsonl [--decode])",
-		Description: "A bare tokenizer.model gives the ids of sentencepiece itself; in the directory of a\n" +
-			"checkpoint it gives those of transformers' LlamaTokenizer.\n\n" +
-			"Examples:\n" +
-			"   thimble tokenize smol.thimble -p 'Hello, world'\n" +
-			"   thimble tokenize tokenizer.json --text notes.txt --json\n" +
-			"   thimble tokenize MobileLLM-125M/tokenizer.model -p 'Hello, world'\n" +
-			"   thimble tokenize MobileLLM-125M -p 'Hello, world' --add-special\n" +
-			"   thimble tokenize smol.thimble --jsonl < strings.jsonl > ids.jsonl",
+		Name:        "tokenize",
+		Usage:       "show the token ids of a text",
+		UsageText:   "thimble tokenize MODEL|tokenizer.json|tokenizer.model (-p TEXT | --text FILE | --jsonl [--decode])",
+		Description: tokenizeHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "tokenize `TEXT`"},
-			&cli.StringFlag{Name: "text", Usage: "tokenize the text in `FILE` (- for standard input)"},
-			&cli.BoolFlag{Name: "jsonl", Usage: "read one JSON string a line from standard input, write one array of ids a line"},
-			&cli.BoolFlag{Name: "decode", Usage: "with --jsonl, write {\"ids\": [...], \"text\": what they decode to} instead"},
-			&cli.BoolFlag{Name: "add-special", Usage: "add the tokens that start or end a text, if the tokenizer does so"},
+			&cli.StringFlag{Name: "text", Usage: "tokenize the text in `FILE` (- reads standard input)"},
+			&cli.BoolFlag{Name: "jsonl", Usage: "read one JSON string per line from standard input, write one array of ids per line"},
+			&cli.BoolFlag{Name: "decode", Usage: "with --jsonl: write {\"ids\": [...], \"text\": the decoded ids} instead"},
+			&cli.BoolFlag{Name: "add-special", Usage: "add the special tokens at the start and end that the tokenizer adds by default"},
 			setFlag, jsonFlag,
 		},
 		Action: tokenizeAction,
 	}
 }
 
-// A tokenization is the report of tokenize.
+// A tokenization is the result of tokenize.
 type tokenization struct {
 	IDs    []int    `json:"ids"`
 	Tokens []string `json:"tokens"` // bytes that are not UTF-8 become U+FFFD
@@ -95,8 +98,8 @@ func tokenizeAction(c *cli.Context) error {
 	return print(c, t)
 }
 
-// tokenizeLines answers each JSON string on r with an array of ids on w, or with
-// ids and their text.
+// tokenizeLines reads JSON strings from r, one per line, and writes for each an
+// array of ids to w, or an object of ids and decoded text.
 func tokenizeLines(tok *thimble.Tokenizer, special, decode bool, r io.Reader, w io.Writer) error {
 	const longest = 1 << 26
 	out := bufio.NewWriter(w)
@@ -119,7 +122,7 @@ func tokenizeLines(tok *thimble.Tokenizer, special, decode bool, r io.Reader, w 
 		if err != nil {
 			return err
 		}
-		out.Write(append(line, '\n')) // a failed write stays with out until Flush
+		out.Write(append(line, '\n')) // Flush reports a failed write
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("standard input: %w", err)
@@ -132,8 +135,8 @@ type decoded struct {
 	Text string `json:"text"` // bytes that are not UTF-8 become U+FFFD
 }
 
-// flushing writes out what is buffered before it waits for more to read, so
-// that a program which writes one line and reads one gets its answer.
+// flushing flushes the buffered output before each read, so that a program that
+// writes a line and waits for the answer gets it.
 type flushing struct {
 	io.Reader
 	out *bufio.Writer
@@ -146,7 +149,7 @@ func (f flushing) Read(p []byte) (int, error) {
 	return f.Reader.Read(p)
 }
 
-// stdin is standard input until ctx ends.
+// stdin returns standard input; reads fail once ctx ends.
 func stdin(ctx context.Context) io.Reader {
 	r, w := io.Pipe()
 	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })

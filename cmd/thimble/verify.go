@@ -7,19 +7,87 @@ import (
 
 	"thimble"
 	"thimble/verify"
+	"thimble/verify/render"
 )
 
 var (
-	tasksFlag    = &cli.StringFlag{Name: "tasks", Usage: "score the tasks in `FILE`, one JSON object a line (- for standard input), and those of --against beside them"}
-	continueFlag = &cli.IntFlag{Name: "continue", Usage: "with --against and --text: let both models continue the first half of each chunk by `N` tokens, and say how far they agree"}
+	tasksFlag    = &cli.StringFlag{Name: "tasks", Usage: "score the model on the tasks in `FILE`, one JSON object per line (- reads standard input), and with --against SRC as well"}
+	continueFlag = &cli.IntFlag{Name: "continue", Usage: "with --against and --text: let both models continue the first half of each chunk by `N` tokens, and report how far they agree"}
 
-	policyFlag         = &cli.StringFlag{Name: "policy", Usage: "take gates, --strict and tolerances from `FILE`, YAML that docs/CI.md describes"}
-	baselineFlag       = &cli.StringFlag{Name: "baseline", Usage: "fail where quality, size, speed or memory is worse, beyond noise, than in `FILE`, an earlier report as JSON"}
-	updateBaselineFlag = &cli.BoolFlag{Name: "update-baseline", Usage: "write --baseline's file where there is none, or where something is better and nothing worse; never after a failure"}
-	benchFlag          = &cli.StringFlag{Name: "bench", Usage: "put the speed and memory in `FILE`, the output of \"thimble bench --json\" for this model, into the report"}
+	policyFlag         = &cli.StringFlag{Name: "policy", Usage: "read gates, --strict and tolerances from a YAML `FILE`; see docs/CI.md"}
+	baselineFlag       = &cli.StringFlag{Name: "baseline", Usage: "fail if quality, size, speed or memory is worse, beyond noise, than in `FILE`, an earlier report as JSON"}
+	updateBaselineFlag = &cli.BoolFlag{Name: "update-baseline", Usage: "write --baseline's file if it does not exist, or if something is better and nothing worse; never after a failure"}
+	benchFlag          = &cli.StringFlag{Name: "bench", Usage: "add to the report the speed and memory in `FILE`, the output of \"thimble bench --json\" for this model"}
 
-	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "make known mistakes in copies of the model, and fail if one is not found where it was made; without --text or --reference on a text of its own"}
+	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "inject known faults into copies of the model, and fail if one is not found where it is; uses a built-in text unless --text or --reference is given"}
 )
+
+const verifyHelp = `Runs the model and compares its next-token logits, position by position, with a
+reference: a file written by PyTorch, by "thimble logits" or by llama-perplexity
+(--kl-divergence-base), or the original checkpoint, run by the same decoder. KL
+is KL(reference || model) in nats per token.
+
+Gates decide the exit status. They come from --gate; otherwise from --policy, a
+file that a team keeps with its code; otherwise from how the model is stored and
+how large it is, as docs/NUMERICS.md lists with reasons. With --text alone there
+is nothing to compare with: verify prints the perplexity, computed as
+llama.cpp's perplexity tool does.
+
+The measured value decides. Where other prompts could reverse the verdict, the
+report says UNDECIDED and how many more tokens the gate needs; --strict fails
+such a gate.
+
+The model runs in float32. --activations int8 rounds the inputs of integer
+layers, and --kv the keys and values of attention, as a phone's integer kernels
+do. The reference stays in float32.
+
+With --against, verify compares every operation of every step on part of the
+text: the error that the operation adds when it gets the reference's input, and
+the error that it inherits. The first operation that adds more than its stored
+scheme explains fails, and the report names its cause, such as rows of q in the
+other rotary order. --layers lists every operation. --attribute reports what
+each stage costs: conversion, integer weights, activations, keys and values (at
+8 bits, or as --activations and --kv say).
+
+--selftest checks that verify would notice a defect. It injects known faults,
+from swapped rows to one flipped nibble, into copies of the model in memory,
+applies the same gates to each on the same text, and reports where the copy
+first diverges from the model; with --against it also reports what the
+comparison with SRC finds. It fails if a fault is not found where it was
+injected, or if the model itself fails a gate.
+
+--tasks scores tasks as the common zero-shot suites do: choices by likelihood
+(acc, acc_norm), expected texts and JSON function calls by what the model
+generates. With --against it scores both models and reports the change.
+--continue N lets both models continue the text and reports how many tokens they
+agree on.
+
+--report writes a report file, whatever the verdict: .html, .xml (JUnit), .md or
+.json; docs/REPORT.md describes them. --baseline fails where a figure is worse
+than in an earlier report by more than noise: quality, compared prompt by
+prompt; size; and, with --bench, speed and memory. --update-baseline keeps what
+has improved. docs/CI.md has workflows and the keys of a policy.
+
+For the summary of a GitHub job: --format md >> "$GITHUB_STEP_SUMMARY"
+
+Examples:
+   thimble verify smol.thimble --reference ref.safetensors
+   thimble verify smol.thimble --reference llama-perplexity.base
+   thimble verify smol.thimble --against SmolLM2-135M --text test.txt
+   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \
+      --gate 'kl<=0.05' --gate 'top1>=0.9'
+   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \
+      --activations int8 --kv k8v4
+   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \
+      --chunks 4 --layers --attribute --report report.html --report junit.xml
+   thimble verify smol.thimble --reference ref.safetensors \
+      --policy policy.yaml --baseline baseline.json --update-baseline
+   thimble verify smol.thimble --selftest --against SmolLM2-135M
+   thimble verify smol.thimble --against SmolLM2-135M --tasks tasks.jsonl \
+      --gate 'acc_norm>=0.4' --gate 'acc_change>=-0.02'
+   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \
+      --context 256 --chunks 20 --continue 64
+   thimble verify SmolLM2-135M --text test.txt --json`
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
@@ -27,69 +95,19 @@ func verifyCommand() *cli.Command {
 		Usage: "compare a model's logits with a reference, and pass or fail",
 		UsageText: "thimble verify MODEL (--reference REF | --text FILE | --tasks FILE | --selftest)\n" +
 			"   [--against SRC]",
-		Description: "Runs the model and compares its next-token logits, position by position,\n" +
-			"with a reference: a file that PyTorch, \"thimble logits\" or llama-perplexity (by\n" +
-			"--kl-divergence-base) wrote, or the original checkpoint, run by the same decoder. KL is KL(reference || model) in nats per token.\n\n" +
-			"Gates decide the exit status. Without --gate they are those of --policy, a file that a\n" +
-			"team keeps with its code, or follow from how the model is stored and how large it is;\n" +
-			"docs/NUMERICS.md gives them with their reasons. With --text alone there is nothing to\n" +
-			"compare with: perplexity is printed, in the protocol of llama.cpp's perplexity tool.\n\n" +
-			"What was measured decides. Where other prompts could reverse the verdict, the\n" +
-			"report says UNDECIDED and how many tokens it would take; --strict fails on that too.\n\n" +
-			"The model runs in float32, or as a phone's integer kernels run it: --activations int8\n" +
-			"rounds what integer layers read, --kv what attention keeps. What it is compared with\n" +
-			"stays in float32.\n\n" +
-			"Against a model, each operation of each step is compared on some of the text: what it\n" +
-			"adds to the error, given what the reference gives it, and what it inherits. The first\n" +
-			"that adds more than its stored scheme explains is named with its cause, such as rows\n" +
-			"of q in the other rotary order, and fails. --layers lists all. --attribute says what\n" +
-			"each stage costs: conversion, weights in integers, activations, keys and values (8\n" +
-			"bits, or as --activations and --kv say).\n\n" +
-			"--selftest asks whether all this would notice: it makes known mistakes in copies of\n" +
-			"the model in memory, from exchanged rows to one flipped nibble, judges each by the same\n" +
-			"gates on the same text, and names the place where the copy parts from the model; with\n" +
-			"--against, also what a comparison with SRC finds. It fails if a mistake is not found\n" +
-			"where it was made, or if the model itself misses a gate.\n\n" +
-			"--tasks scores what is asked of a model, as the common zero-shot suites do: choices by\n" +
-			"their likelihood (acc, acc_norm), expected texts and calls of functions in JSON by what\n" +
-			"it writes; with --against, the other model too, and the change between the two.\n" +
-			"--continue N lets both models write on and says after how many tokens they part.\n\n" +
-			"--report writes the report for others, whatever the verdict: a page of HTML, JUnit's\n" +
-			"XML, Markdown or JSON, by the ending of the file's name; docs/REPORT.md describes them.\n" +
-			"--baseline fails where a figure is worse than in an earlier report, beyond noise:\n" +
-			"quality prompt by prompt, size, and, where --bench brings them, speed and memory.\n" +
-			"--update-baseline keeps what is better. docs/CI.md has workflows and the policy's keys.\n\n" +
-			"For the summary of a GitHub job: --format md >> \"$GITHUB_STEP_SUMMARY\"\n\n" +
-			"Examples:\n" +
-			"   thimble verify smol.thimble --reference ref.safetensors\n" +
-			"   thimble verify smol.thimble --reference llama-perplexity.base\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
-			"      --gate 'kl<=0.05' --gate 'top1>=0.9'\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
-			"      --activations int8 --kv k8v4\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
-			"      --chunks 4 --layers --attribute --report report.html --report junit.xml\n" +
-			"   thimble verify smol.thimble --reference ref.safetensors \\\n" +
-			"      --policy policy.yaml --baseline baseline.json --update-baseline\n" +
-			"   thimble verify smol.thimble --selftest --against SmolLM2-135M\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --tasks tasks.jsonl \\\n" +
-			"      --gate 'acc_norm>=0.4' --gate 'acc_change>=-0.02'\n" +
-			"   thimble verify smol.thimble --against SmolLM2-135M --text test.txt \\\n" +
-			"      --context 256 --chunks 20 --continue 64\n" +
-			"   thimble verify SmolLM2-135M --text test.txt --json",
+		Description: verifyHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "reference", Aliases: []string{"r"}, Usage: "compare with the logits in `REF`, a safetensors or kld-base file"},
 			&cli.StringFlag{Name: "against", Aliases: []string{"a"}, Usage: "compare with the model `SRC`"},
-			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- for standard input)"},
+			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` (- reads standard input)"},
 			contextFlag, chunksFlag,
 			tasksFlag, continueFlag,
-			&cli.StringSliceFlag{Name: "gate", Usage: "`METRIC<=LIMIT` or METRIC>=LIMIT in place of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
-			&cli.BoolFlag{Name: "strict", Usage: "fail where a gate is undecided: its limit lies inside the metric's 95% interval"},
-			&cli.Uint64Flag{Name: "seed", Usage: "draw prompts for the intervals from the generator's state `N`"},
+			&cli.StringSliceFlag{Name: "gate", Usage: "gate on `METRIC<=LIMIT` or METRIC>=LIMIT instead of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail if a gate is undecided: its limit lies inside the metric's 95% interval"},
+			&cli.Uint64Flag{Name: "seed", Usage: "seed the resampling of prompts for the intervals with `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
-			&cli.BoolFlag{Name: "layers", Usage: "with --against: list what every operation adds and inherits"},
-			&cli.BoolFlag{Name: "attribute", Usage: "with --against: say what conversion, weights, activations and KV cost, each on the same tokens"},
+			&cli.BoolFlag{Name: "layers", Usage: "with --against: list the error that every operation adds and inherits"},
+			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report what conversion, weights, activations and KV cost, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
 			activationsFlag, kvFlag, setFlag,
@@ -120,7 +138,7 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 	}
 	for _, name := range []string{policyFlag.Name, baselineFlag.Name, benchFlag.Name} {
 		if c.IsSet(name) && (c.String(name) == "" || c.String(name) == "-") {
-			return o, fmt.Errorf("--%s wants the name of a file", name)
+			return o, fmt.Errorf("--%s needs the name of a file", name)
 		}
 	}
 	if c.IsSet(continueFlag.Name) && o.Continue == 0 {
@@ -177,7 +195,7 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 		return err
 	}
 	progress.done()
-	if err := print(c, report); err != nil {
+	if err := printText(c, report, func() string { return render.SelfTest(report) }); err != nil {
 		return err
 	}
 	if !report.Pass {

@@ -164,7 +164,7 @@ func same(t *testing.T, target Target, path string, want *model.Model) {
 	if err := got.Check(); err != nil {
 		t.Fatal(err)
 	}
-	a, b := unrolled(want.Spec), unrolled(got.Spec)
+	a, b := want.Spec.Unrolled(), got.Spec.Unrolled()
 	if !a.Equal(&b) {
 		t.Errorf("spec is %+v, want %+v", b, a)
 	}
@@ -197,21 +197,9 @@ func same(t *testing.T, target Target, path string, want *model.Model) {
 	}
 }
 
-// unrolled returns s with one stored block for each step.
-func unrolled(s model.Spec) model.Spec {
-	s.Blocks = len(s.Schedule)
-	s.Schedule = model.InOrder(s.Blocks, 1)
-	return s
-}
-
 // tensor returns the tensor of m for the one that the unrolled model calls name.
 func tensor(m *model.Model, name string) *qtensor.Matrix {
-	var step int
-	var kind string
-	if n, _ := fmt.Sscanf(name, "blocks.%d.%s", &step, &kind); n == 2 {
-		name = model.Name(m.Spec.Schedule[step], kind)
-	}
-	return m.Tensors[name]
+	return m.Tensors[m.Spec.StoredName(name)]
 }
 
 // again checks that a second file of m has the same bytes, and that Write leaves

@@ -134,13 +134,7 @@ func (a *architecture) missing(s *model.Spec) []string {
 // interleaved if the graph rotates pairs, the scale of scores moved into the
 // gains of the queries. edit makes the tensors' values match.
 func (a *architecture) asGGUF(s *model.Spec) model.Spec {
-	t := *s
-	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), model.InOrder(len(s.Schedule), 1), nil
-	if len(s.Attention) > 0 {
-		for _, b := range s.Schedule {
-			t.Attention = append(t.Attention, s.Attention[b])
-		}
-	}
+	t := s.Unrolled()
 	if t.Norm == model.NormRMS1 {
 		t.Norm = model.NormRMS
 	}

@@ -10,6 +10,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 // foreignFile was made by llama.cpp's convert_hf_to_gguf.py and llama-quantize.
@@ -31,12 +32,12 @@ func TestForeignFile(t *testing.T) {
 	if len(m.Notes) > 0 || m.Provenance.Architecture != "llama" || !slices.Equal(m.Spec.EOS, []int{0}) || m.Spec.BOS != 0 {
 		t.Errorf("notes %q, provenance %+v, bos %d, eos %v", m.Notes, m.Provenance, m.Spec.BOS, m.Spec.EOS)
 	}
-	r, err := verify.OpenReference(strings.TrimSuffix(foreignFile, ".gguf") + ".safetensors")
+	r, err := reference.Open(strings.TrimSuffix(foreignFile, ".gguf") + ".safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	s, err := verify.NewSubject(m, 0)
+	s, err := reference.NewScorer(m, verify.Arithmetic{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"strconv"
 	"strings"
 
 	"thimble/internal/model"
@@ -73,23 +72,9 @@ func (a *architecture) interleave(name string, s *model.Spec) int {
 	if !a.pairs || s.Rope.Pairs {
 		return 0
 	}
-	kind := strings.TrimSuffix(name, model.BiasSuffix)
-	if i := strings.LastIndexByte(kind, '.'); i >= 0 && strings.HasPrefix(kind, "blocks.") {
-		if kind = kind[i+1:]; kind == model.Q || kind == model.K {
-			return s.HeadDim
-		}
+	_, kind, _ := model.SplitName(strings.TrimSuffix(name, model.BiasSuffix))
+	if kind != model.Q && kind != model.K {
+		return 0
 	}
-	return 0
-}
-
-// sourceOf returns the model's tensor for the one that is called name in a model
-// with one block for each step.
-func sourceOf(name string, schedule []int) string {
-	rest, ok := strings.CutPrefix(name, "blocks.")
-	if !ok {
-		return name
-	}
-	step, kind, _ := strings.Cut(rest, ".")
-	n, _ := strconv.Atoi(step)
-	return model.Name(schedule[n], kind)
+	return s.HeadDim
 }

@@ -19,7 +19,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 const fixtures = "../../fixtures"
@@ -131,7 +131,7 @@ func TestFixturesComeBack(t *testing.T) {
 // reference: to the bit, or to 1e-4, where they spread by 3, if the file rounds.
 func sameLogits(t *testing.T, dir string, got, want *model.Model, rounds bool) {
 	t.Helper()
-	r, err := verify.OpenReference(filepath.Join(fixtures, dir, "reference.safetensors"))
+	r, err := reference.Open(filepath.Join(fixtures, dir, "reference.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

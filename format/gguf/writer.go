@@ -74,7 +74,7 @@ func newWriter(m *model.Model, o export.Options) (*writer, error) {
 // placeTensors lists the tensors: those of a block once for each of its steps.
 func (w *writer) placeTensors() error {
 	for i, slot := range w.asGGUF.Slots() {
-		if err := w.place(slot, sourceOf(slot.Name, w.spec.Schedule)); err != nil {
+		if err := w.place(slot, w.spec.StoredName(slot.Name)); err != nil {
 			return err
 		}
 		if i == 0 && w.asGGUF.Rope.Scaling == model.RopeLlama3 {

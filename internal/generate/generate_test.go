@@ -3,6 +3,7 @@ package generate
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -76,6 +77,44 @@ func TestLogLikelihood(t *testing.T) {
 	got, err := g.LogLikelihood(t.Context(), ids, from)
 	if err != nil || got != want {
 		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+}
+
+// A log-likelihood does not depend on what the Generator has computed before.
+func TestSharedLogLikelihood(t *testing.T) {
+	m := open(t, "mistral") // its window is 21
+	g := newGenerator(t, m)
+	random := rand.New(rand.NewPCG(3, 4))
+	text := func(n int) []int {
+		ids := make([]int, n)
+		for i := range ids {
+			ids[i] = random.IntN(300)
+		}
+		return ids
+	}
+	base := text(60)
+	for range 24 {
+		ids := slices.Concat(base[:random.IntN(len(base)+1)], text(1+random.IntN(90)))
+		from := 1 + random.IntN(len(ids))
+		if from == len(ids) {
+			ids = append(ids, 1)
+		}
+		got, err := g.LogLikelihood(t.Context(), ids, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := newGenerator(t, m).LogLikelihood(t.Context(), ids, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Fatalf("%d tokens from %d: %v, by a new Generator %v", len(ids), from, got, want)
+		}
+		if random.IntN(3) == 0 { // as generation does between two
+			if _, err := g.Logits(t.Context(), slices.Concat(base, text(3))); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package journal keeps what a long run has finished: a file of records that is
-// only appended to, each record whole or not there. It is what a run that was
-// interrupted leaves for the next.
+// Package journal keeps what a long run has finished in a file of records, so that
+// another run can continue after an interruption. The file only grows, and a record
+// is either whole or not there.
 //
 //	magic        "thimble unfinished 1\n"
 //	record 0     the head: what identifies the run
@@ -11,9 +11,9 @@
 //	  content
 //	  SHA-256    of the SHA-256 before it (of the magic, for record 0), length, content
 //
-// A record whose SHA-256 is not that, as a power cut leaves one, is not trusted,
-// nor is anything behind it. As each SHA-256 covers all before it, no record can
-// be exchanged with one of another run.
+// A record whose SHA-256 differs, such as a power cut leaves, ends the journal: Open
+// ignores it and everything after it. Each SHA-256 covers all that comes before it,
+// so no record can be exchanged with one of another run.
 package journal
 
 import (
@@ -33,30 +33,29 @@ import (
 // Magic begins every journal.
 const Magic = "thimble unfinished 1\n"
 
-// A Journal is a file of records. Its methods may be called on nil, which keeps
-// nothing. It serves one goroutine.
+// A Journal is a file of records. A nil Journal keeps nothing. It serves one
+// goroutine.
 type Journal struct {
 	path    string
-	replace bool                   // what is at path, if it is a journal
-	head    func() ([]byte, error) // of a new one
+	replace bool                   // a journal that is at path already
+	head    func() ([]byte, error) // content of a new journal's first record
 	old     *mmap.File             // what Open found
-	records [][]byte               // of old, without the head
-	torn    int64                  // bytes of old behind the last whole record
-	sum     [sha256.Size]byte      // the last one
-	end     int64                  // of the last whole record
+	records [][]byte               // of old, with the head
+	torn    int64                  // bytes of old after the last whole record
+	sum     [sha256.Size]byte      // of the last whole record
+	end     int64                  // offset after the last whole record
 	file    *os.File               // once something was appended
 	grown   int                    // records appended
 }
 
-// New returns an empty journal. Its file appears at path with the first record;
-// head is called before that, and may wait. With replace, another journal there
-// is replaced then.
+// New returns an empty journal. The first Append creates its file at path, with what
+// head returns as the head; head may wait. With replace, it then replaces another
+// journal there.
 func New(path string, replace bool, head func() ([]byte, error)) *Journal {
 	return &Journal{path: path, replace: replace, head: head}
 }
 
-// Open reads the journal at path, which is not changed before something is
-// appended.
+// Open reads the journal at path. The file does not change before Append.
 func Open(path string) (*Journal, error) {
 	file, err := mmap.Open(path)
 	if err != nil {
@@ -78,7 +77,7 @@ func Open(path string) (*Journal, error) {
 func (j *Journal) scan() error {
 	data := j.old.Data
 	if len(data) < len(Magic) || string(data[:len(Magic)]) != Magic {
-		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: this is not what an interrupted run has left", Magic)}
+		return &defect.CorruptError{File: j.path, Off: 0, Field: "magic", Why: fmt.Sprintf("is not %q: the file is not a journal of an interrupted run", Magic)}
 	}
 	j.sum, j.end = sha256.Sum256([]byte(Magic)), int64(len(Magic))
 	for {
@@ -91,15 +90,15 @@ func (j *Journal) scan() error {
 	}
 	j.torn = int64(len(data)) - j.end
 	if len(j.records) == 0 {
-		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, which leaves nothing to go on with; remove the file"}
+		return &defect.CorruptError{File: j.path, Off: j.end, Field: "head", Why: "is damaged, so nothing can be continued; remove the file"}
 	}
 	return nil
 }
 
 const lengthBytes = 8
 
-// next reads the record that data begins with and that follows one whose SHA-256
-// is before. ok is false if there is none, or not all of it.
+// next reads the record at the start of data; before is the SHA-256 of the record
+// before it. ok is false if there is no whole record.
 func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Size]byte, ok bool) {
 	if len(data) < lengthBytes+sha256.Size {
 		return nil, sum, false
@@ -113,7 +112,7 @@ func next(data []byte, before [sha256.Size]byte) (content []byte, sum [sha256.Si
 	return content, sum, string(sum[:]) == string(data[lengthBytes+n:][:sha256.Size])
 }
 
-// chain returns the SHA-256 of a record of these parts.
+// chain returns the SHA-256 of a record of these parts, after one with SHA-256 before.
 func chain(before [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	h.Write(before[:])
@@ -125,6 +124,7 @@ func chain(before [sha256.Size]byte, parts ...[]byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
+// length returns the length of all parts as a record stores it.
 func length(parts [][]byte) []byte {
 	n := 0
 	for _, p := range parts {
@@ -133,11 +133,11 @@ func length(parts [][]byte) []byte {
 	return binary.LittleEndian.AppendUint64(nil, uint64(n))
 }
 
-// Head is the first record of what Open found.
+// Head returns the first record that Open found.
 func (j *Journal) Head() []byte { return j.records[0] }
 
-// Records are the others that Open found, the oldest first: read-only and valid
-// until Close.
+// Records returns the other records that Open found, the oldest first. They are
+// read-only and valid until Close.
 func (j *Journal) Records() [][]byte {
 	if j == nil || j.records == nil {
 		return nil
@@ -145,13 +145,13 @@ func (j *Journal) Records() [][]byte {
 	return j.records[1:]
 }
 
-// Torn is how many bytes behind the last whole record Open has left out.
+// Torn returns how many bytes after the last whole record Open ignored.
 func (j *Journal) Torn() int64 { return j.torn }
 
-// Path is where the journal is, or will be.
+// Path returns where the journal is, or will be.
 func (j *Journal) Path() string { return j.path }
 
-// Len is the number of records there are now, without the head.
+// Len returns the number of records now, without the head.
 func (j *Journal) Len() int {
 	if j == nil {
 		return 0
@@ -159,8 +159,7 @@ func (j *Journal) Len() int {
 	return len(j.Records()) + j.grown
 }
 
-// Append adds a record, which is the parts one behind the other, and makes it
-// durable.
+// Append adds a record, the concatenation of parts, and syncs the file to disk.
 func (j *Journal) Append(parts ...[]byte) error {
 	if j == nil {
 		return nil
@@ -207,7 +206,7 @@ func (j *Journal) begin() error {
 	return j.put([][]byte{head})
 }
 
-// put writes a record behind the last.
+// put writes a record after the last one.
 func (j *Journal) put(parts [][]byte) error {
 	sum := chain(j.sum, parts...)
 	w := io.NewOffsetWriter(j.file, j.end)
@@ -226,8 +225,7 @@ func (j *Journal) put(parts [][]byte) error {
 	return nil
 }
 
-// Close lets go of the file, which stays. Records that were read are not valid
-// any more.
+// Close closes the file and keeps it on disk. Records that were read become invalid.
 func (j *Journal) Close() {
 	if j == nil {
 		return
@@ -241,8 +239,8 @@ func (j *Journal) Close() {
 	j.file, j.old, j.records = nil, nil, nil
 }
 
-// Remove closes the journal and deletes its file, or that which it was to replace,
-// if there is one.
+// Remove closes the journal and deletes its file, or, if nothing was appended, the
+// journal that it would have replaced.
 func (j *Journal) Remove() error {
 	if j == nil || j.old == nil && j.file == nil && !j.replace {
 		return nil
@@ -251,8 +249,8 @@ func (j *Journal) Remove() error {
 	return Discard(j.path)
 }
 
-// Discard deletes the journal at path, if there is one. Anything else there is
-// an error.
+// Discard deletes the journal at path, if there is one. Any other file there is an
+// error.
 func Discard(path string) error {
 	there, err := Exists(path)
 	if err == nil && there {
@@ -261,7 +259,7 @@ func Discard(path string) error {
 	return err
 }
 
-// Exists reports whether there is a journal at path, damaged or not. Anything else
+// Exists reports whether there is a journal at path, damaged or not. Any other file
 // there is an error.
 func Exists(path string) (bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
@@ -280,7 +278,7 @@ func Exists(path string) (bool, error) {
 		return false, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
 	if !ok {
-		return false, fmt.Errorf("%s: is in the way of what a run keeps of its work, and was not made by one; rename it or choose another output", defect.Printable(path))
+		return false, fmt.Errorf("%s: a run would keep its finished work here, and this file is not a journal; rename it or choose another output", defect.Printable(path))
 	}
 	return true, nil
 }

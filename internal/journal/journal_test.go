@@ -147,7 +147,7 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// A flipped bit loses its record and all behind it, never more.
+// A flipped bit loses its record and all after it, never more.
 func TestFlipped(t *testing.T) {
 	whole, err := os.ReadFile(written(t, "one", "two", "three"))
 	if err != nil {

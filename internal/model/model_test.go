@@ -193,3 +193,16 @@ func TestMatch(t *testing.T) {
 		t.Error("a malformed pattern passed")
 	}
 }
+
+func TestSplitName(t *testing.T) {
+	for _, kind := range []string{Q, AttnNorm, V + BiasSuffix} {
+		if b, k, ok := SplitName(Name(17, kind)); b != 17 || k != kind || !ok {
+			t.Errorf("%s is %s of block %d, %t", Name(17, kind), k, b, ok)
+		}
+	}
+	for _, name := range []string{Embed, Norm, Head + BiasSuffix, "", "blocks", "blocks.", "blocks.3", "blocks.x.q", "blocks.-1.q", "blocks.+3.q", "blocks.03.q", "blocks.99999999999999999999.q"} {
+		if b, k, ok := SplitName(name); ok {
+			t.Errorf("%q is %q of block %d", name, k, b)
+		}
+	}
+}

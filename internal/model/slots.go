@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -50,6 +51,39 @@ const (
 
 // Name returns the canonical name of a block's tensor: "blocks.7.q".
 func Name(block int, kind string) string { return fmt.Sprintf("blocks.%d.%s", block, kind) }
+
+// SplitName returns the block and the kind of a tensor inside a block, the inverse of
+// Name. ok is false for any other name.
+func SplitName(name string) (block int, kind string, ok bool) {
+	rest, ok := strings.CutPrefix(name, "blocks.")
+	number, kind, dot := strings.Cut(rest, ".")
+	block, err := strconv.Atoi(number)
+	if !ok || !dot || err != nil || block < 0 || Name(block, kind) != name {
+		return 0, "", false
+	}
+	return block, kind, true
+}
+
+// Unrolled returns s with a block of its own for each step of its schedule. StoredName
+// finds the tensors of such a model.
+func (s *Spec) Unrolled() Spec {
+	t := *s
+	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), InOrder(len(s.Schedule), 1), nil
+	if len(s.Attention) > 0 {
+		for _, b := range s.Schedule {
+			t.Attention = append(t.Attention, s.Attention[b])
+		}
+	}
+	return t
+}
+
+// StoredName returns the name of the tensor that a model of s.Unrolled() calls name.
+func (s *Spec) StoredName(name string) string {
+	if step, kind, ok := SplitName(name); ok {
+		return Name(s.Schedule[step], kind)
+	}
+	return name
+}
 
 // A Role is the part a tensor plays, which decides how it may be quantized.
 type Role int

@@ -60,6 +60,14 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	return first
 }
 
+// Ranges divides [0, n) into ranges [from, to) of size elements, the last of which
+// may be shorter, and calls f(worker, from, to) for each of them as Do does.
+func Ranges(ctx context.Context, n, size int, f func(worker, from, to int) error) error {
+	return Do(ctx, (n+size-1)/size, func(worker, i int) error {
+		return f(worker, i*size, min(n, (i+1)*size))
+	})
+}
+
 // Guard calls f and turns a fault on mapped memory into ErrFault. It does not
 // recover from any other panic.
 func Guard(f func() error) (err error) {

@@ -36,6 +36,30 @@ func TestDoRunsEachOnce(t *testing.T) {
 	}
 }
 
+// Ranges covers each index once, in ranges of the size asked for.
+func TestRanges(t *testing.T) {
+	for _, n := range []int{0, 1, 6, 7, 8, 100} {
+		ran := make([]atomic.Int32, n)
+		err := Ranges(t.Context(), n, 7, func(_, from, to int) error {
+			if from%7 != 0 || to-from != min(7, n-from) {
+				t.Errorf("n=%d: range [%d, %d)", n, from, to)
+			}
+			for i := from; i < to; i++ {
+				ran[i].Add(1)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range ran {
+			if ran[i].Load() != 1 {
+				t.Errorf("n=%d: index %d was covered %d times", n, i, ran[i].Load())
+			}
+		}
+	}
+}
+
 func TestDoReturnsAnError(t *testing.T) {
 	boom := errors.New("boom")
 	var ran atomic.Int32

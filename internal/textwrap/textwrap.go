@@ -1,4 +1,4 @@
-// Package textwrap breaks text into lines of a fixed width.
+// Package textwrap breaks text into lines of a fixed width, and shortens it.
 package textwrap
 
 import "strings"

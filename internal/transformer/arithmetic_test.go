@@ -13,6 +13,7 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 const arithmeticPath = "testdata/arithmetic.sha256"
@@ -142,12 +143,12 @@ func TestTrainedArithmetic(t *testing.T) {
 // verified returns the metrics of m against PyTorch's logits.
 func verified(t *testing.T, m *model.Model, activations, kv string) verify.Metrics {
 	t.Helper()
-	ref, err := verify.OpenReference(filepath.Join(fixtures, "trained/reference.safetensors"))
+	ref, err := reference.Open(filepath.Join(fixtures, "trained/reference.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ref.Close()
-	s, err := verify.NewSubjectWith(m, arithmetic(t, activations, kv), 0)
+	s, err := reference.NewScorer(m, arithmetic(t, activations, kv), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

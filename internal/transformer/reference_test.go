@@ -17,7 +17,7 @@ import (
 	"thimble/convert"
 	"thimble/internal/model"
 	"thimble/internal/transformer"
-	"thimble/verify"
+	"thimble/verify/reference"
 )
 
 const fixtures = "../../fixtures"
@@ -53,7 +53,7 @@ func TestReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			want, prompts := reference(t, filepath.Join(fixtures, cmp.Or(c.like, c.dir), "reference.safetensors"), m.Spec.Vocab)
+			want, prompts := referenceLogits(t, filepath.Join(fixtures, cmp.Or(c.like, c.dir), "reference.safetensors"), m.Spec.Vocab)
 			h := sha256.New()
 			for i, p := range prompts {
 				logits := runEveryWay(t, m, transformer.Arithmetic{}, p)
@@ -120,21 +120,25 @@ func run(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int, chun
 	return logits
 }
 
-// reference reads the logits and prompts of a reference file.
-func reference(t *testing.T, path string, vocab int) (logits [][]float32, prompts [][]int) {
+// referenceLogits reads the logits and prompts of a reference file.
+func referenceLogits(t *testing.T, path string, vocab int) (logits [][]float32, prompts [][]int) {
 	t.Helper()
-	ref, err := verify.OpenReference(path)
+	ref, err := reference.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ref.Close()
+	stored, err := ref.Scorer()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range ref.Prompts() {
-		l, err := ref.Score(t.Context(), p.IDs)
+		l, err := stored.Score(t.Context(), p.IDs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		rows := make([]float32, len(p.IDs)*vocab)
-		if err := l.Rows(t.Context(), rows, 0, len(p.IDs)); err != nil {
+		if err := l.Logits(t.Context(), rows, 0, len(p.IDs)); err != nil {
 			t.Fatal(err)
 		}
 		logits, prompts = append(logits, rows), append(prompts, p.IDs)

@@ -7,7 +7,7 @@ import (
 	"math"
 
 	"thimble/internal/kernel"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 // A Report is a measured curve.
@@ -26,7 +26,7 @@ type Report struct {
 }
 
 // A Value is a figure, NaN where there is none, which is null in JSON.
-type Value = verify.Value
+type Value = metric.Value
 
 // A Calibration is what rows were calibrated on.
 type Calibration struct {
@@ -79,7 +79,7 @@ type Point struct {
 }
 
 // PointOf returns the figures of a verification that a curve shows.
-func PointOf(m *verify.Metrics) Point {
+func PointOf(m *metric.Summary) Point {
 	return Point{m.KLMean, m.KLMeanSE, m.KLP99, m.Top1Agreement, m.PPL, m.PPL / m.PPLReference}
 }
 

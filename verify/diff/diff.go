@@ -16,7 +16,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 // A Report says how two models differ.
@@ -31,7 +31,7 @@ type Report struct {
 }
 
 // A Value is a figure, NaN where there is none, which is null in JSON.
-type Value = verify.Value
+type Value = metric.Value
 
 // A Side is one of the two models.
 type Side struct {

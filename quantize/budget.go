@@ -1,0 +1,159 @@
+package quantize
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// A Budget limits the size of a quantized model or its divergence from the model it
+// is made from, and says which schemes its matrices may take. It limits exactly one
+// of File, Bits and divergence, which is KL, Top1 or both; the other fields are 0.
+type Budget struct {
+	File    int64    // bytes of the file
+	Bits    float64  // per weight, over all tensors
+	KL      float64  // mean divergence, nats per token
+	Top1    float64  // share of positions with the same most likely token, 0 to 1
+	Schemes []Scheme // to choose from, of integers
+}
+
+// defaultSchemes has every width in wide and narrow groups, with a minimum where it
+// can pay.
+const defaultSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
+	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
+
+// lookupScheme is for an embedding that is only looked up, on which no budget is
+// spent.
+const lookupScheme = "int8/g32"
+
+// DefaultSchemes returns the texts of the schemes that a budget is usually spent on.
+func DefaultSchemes() []string { return strings.Split(defaultSchemes, ",") }
+
+// SchemesFor returns those schemes that fits accepts for the columns of every matrix
+// of m.
+func SchemesFor(m *Model, schemes []Scheme, fits func(s Scheme, cols int) bool) (all []Scheme) {
+	for _, s := range schemes {
+		if !slices.ContainsFunc(m.Spec.Slots(), func(slot Slot) bool { return slot.Role != model.Vector && !fits(s, slot.Cols) }) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Check returns an error unless b limits one thing, to a value that is possible,
+// and has integer schemes to choose from.
+func (b *Budget) Check() error {
+	limits := 0
+	for _, set := range []bool{b.File != 0, b.Bits != 0, b.KL != 0 || b.Top1 != 0} {
+		if set {
+			limits++
+		}
+	}
+	switch {
+	case limits != 1:
+		return errors.New("a budget limits one of file size, bits per weight, and divergence (KL, top-1 agreement)")
+	case b.File < 0:
+		return fmt.Errorf("a budget of %d bytes: want a positive number", b.File)
+	case b.Bits != 0 && !(b.Bits > 0 && b.Bits < 64):
+		return fmt.Errorf("a budget of %g bits per weight: want a number between 0 and 64", b.Bits)
+	case b.KL != 0 && !(b.KL > 0 && b.KL < 1e6):
+		return fmt.Errorf("a budget of KL %g: want a positive number of nats per token", b.KL)
+	case b.Top1 != 0 && !(b.Top1 > 0 && b.Top1 < 1):
+		return fmt.Errorf("a budget of top-1 agreement %g: want a share between 0 and 1", b.Top1)
+	case len(b.Schemes) == 0:
+		return errors.New("a budget needs schemes to choose from")
+	}
+	for _, s := range b.Schemes {
+		if s.Kind != qtensor.Int {
+			return fmt.Errorf("%v is not an integer scheme, which a budget chooses from", s)
+		}
+	}
+	return nil
+}
+
+// Measured reports whether b limits divergence, which only measuring can tell.
+func (b *Budget) Measured() bool { return b.KL != 0 || b.Top1 != 0 }
+
+// String names the limit.
+func (b *Budget) String() string {
+	switch {
+	case b.KL != 0 && b.Top1 != 0:
+		return fmt.Sprintf("a KL of %g and a top-1 agreement of %g", b.KL, b.Top1)
+	case b.KL != 0:
+		return fmt.Sprintf("a KL of %g", b.KL)
+	case b.Top1 != 0:
+		return fmt.Sprintf("a top-1 agreement of %g", b.Top1)
+	case b.Bits != 0:
+		return fmt.Sprintf("%g bits per weight", b.Bits)
+	}
+	return fmt.Sprintf("a file of %d bytes", b.File)
+}
+
+// Complete returns r with schemes for the matrices of m that it says nothing of: the
+// first of b's where b will choose another, and int8/g32 for an embedding that is
+// only looked up, which b leaves alone.
+func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
+	full := *r
+	full.Scheme = cmp.Or(full.Scheme, b.Schemes[0].String())
+	if !m.Spec.Tied {
+		full.Embedding = cmp.Or(full.Embedding, lookupScheme)
+	}
+	return &full
+}
+
+// Choose returns base, which must be complete, with a rule for each surveyed matrix
+// that no rule of base names. The survey predicts that the schemes keep b and, among
+// those that keep a size, diverge least. predicted is in nats per token.
+//
+// A limit on divergence is kept only as well as a survey can predict that, see
+// MeasuredSearch. For a limit on the file, size returns the bytes of the file that a
+// plan makes.
+func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int64, error)) (r *Recipe, predicted float64, err error) {
+	a, err := newAllocator(s, m, base)
+	if err != nil {
+		return nil, 0, err
+	}
+	var best allocation
+	switch {
+	case b.Measured():
+		best, err = a.diverging(b.firstAim())
+	case b.Bits != 0:
+		weights, _ := m.Size()
+		best, err = a.within(int64(b.Bits * float64(weights) / 8))
+	default:
+		best, err = a.inFile(m, b.File, size)
+	}
+	return best.recipe, best.predicted, err
+}
+
+// inFile returns an allocation whose plan makes a file of at most limit bytes. What
+// the file has besides tensors depends on the allocation a little, so inFile lowers
+// the limit on tensors by the excess until there is none.
+func (a *allocator) inFile(m *Model, limit int64, size func(*Plan) (int64, error)) (allocation, error) {
+	tensors := limit
+	for {
+		best, err := a.within(tensors)
+		if err != nil {
+			return allocation{}, err
+		}
+		plan, err := NewPlan(m, best.recipe)
+		if err != nil {
+			return allocation{}, err
+		}
+		bytes, err := size(plan)
+		if err != nil {
+			return allocation{}, err
+		}
+		excess := bytes - limit
+		if excess <= 0 {
+			return best, nil
+		}
+		// Limits down to best.bytes give the same allocation, and so the same excess.
+		tensors -= excess * (1 + (tensors-best.bytes)/excess)
+	}
+}

@@ -1,0 +1,231 @@
+package quantize
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"thimble/internal/defect"
+	"thimble/internal/journal"
+	"thimble/internal/model"
+)
+
+// Arithmetic is the version of the bits that a calibrated run computes. It goes up
+// with any change of them, and a run must not continue what a program of another
+// version has left unfinished.
+const Arithmetic = 3
+
+// A Journal is a file in which a calibrated run keeps the parts of the model that
+// it has finished.
+type Journal = journal.Journal
+
+// A calibrated run finishes the parts of a model one after the other: a tied
+// embedding, the blocks in the order in which they run, an untied head. It appends
+// the matrices of each finished part to Calibration.Journal. A run that finds them
+// there only takes the texts through them: their inputs to the next part are the
+// same to the bit, and so is all the rest.
+//
+// A part's number is its block's, or one of these two.
+const (
+	beforeBlocks = -1
+	afterBlocks  = model.MaxBlocks
+)
+
+func isBlock(part int) bool { return part >= 0 && part < model.MaxBlocks }
+
+// partOf returns the part that the tensor called name belongs to.
+func partOf(name string) int {
+	if b, _, ok := model.SplitName(name); ok {
+		return b
+	}
+	if name == model.Embed {
+		return beforeBlocks
+	}
+	return afterBlocks
+}
+
+// A partRecord begins a record of a journal, in CBOR, after its length in 4 bytes.
+// After it come codes, scales and minimums of the part's matrices that were
+// rounded, in the plan's order.
+type partRecord struct {
+	Part   int           `cbor:"part"`
+	Inputs []observation `cbor:"inputs"` // for Health
+}
+
+var (
+	recordEncoding = func() cbor.EncMode {
+		m, err := cbor.CoreDetEncOptions().EncMode()
+		if err != nil {
+			panic(err) // the options contradict each other
+		}
+		return m
+	}()
+	recordDecoding = func() cbor.DecMode {
+		m, err := cbor.DecOptions{
+			DupMapKey: cbor.DupMapKeyEnforcedAPF, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+			IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
+			MaxNestedLevels: 5, MaxArrayElements: 64, MaxMapPairs: 16,
+		}.DecMode()
+		if err != nil {
+			panic(err)
+		}
+		return m
+	}()
+)
+
+// Finished returns how many blocks of p the journal j has, and how many weights of
+// all parts. Its error names what does not belong to p.
+func (p *Plan) Finished(j *Journal) (blocks int, weights int64, err error) {
+	for i, content := range j.Records() {
+		record, _, err := p.readRecord(content)
+		if err != nil {
+			return 0, 0, corruptRecord(j, i, "%v", err)
+		}
+		if isBlock(record.Part) {
+			blocks++
+		}
+		for _, e := range p.roundedIn(record.Part) {
+			weights += int64(e.Rows) * int64(e.Cols)
+		}
+	}
+	return blocks, weights, nil
+}
+
+// corruptRecord is the error of a journal's record i.
+func corruptRecord(j *Journal, i int, format string, args ...any) error {
+	return defect.Corrupt(j.Path(), fmt.Sprintf("record %d", i+1), format, args...)
+}
+
+// roundedIn returns the entries of a part that become integers.
+func (p *Plan) roundedIn(part int) (entries []*Entry) {
+	for i := range p.Tensors {
+		if e := &p.Tensors[i]; partOf(e.Name) == part && e.rounds() {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// readRecord reads a record and checks it against p. The matrices alias content.
+func (p *Plan) readRecord(content []byte) (record partRecord, matrices []*Matrix, err error) {
+	if len(content) < 4 || uint64(binary.LittleEndian.Uint32(content)) > uint64(len(content)-4) {
+		return record, nil, errors.New("has no part")
+	}
+	n := 4 + int(binary.LittleEndian.Uint32(content))
+	if err := recordDecoding.Unmarshal(content[4:n], &record); err != nil {
+		return record, nil, errors.New(defect.Printable(err.Error()))
+	}
+	planes := content[n:]
+	for _, e := range p.roundedIn(record.Part) {
+		var m *Matrix
+		if m, planes, err = e.cut(planes); err != nil {
+			return record, nil, err
+		}
+		matrices = append(matrices, m)
+	}
+	if len(matrices) == 0 || len(planes) > 0 {
+		return record, nil, fmt.Errorf("is not what the plan makes of part %d", record.Part)
+	}
+	return record, matrices, nil
+}
+
+// cut takes e's matrix from the front of planes and returns the rest.
+func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
+	codes, scales, mins, err := e.To.Sizes(e.Rows, e.Cols)
+	if err != nil || int64(len(planes)) < codes+scales+mins {
+		return nil, nil, fmt.Errorf("ends in %s", e.Name)
+	}
+	m = &Matrix{Scheme: e.To, Rows: e.Rows, Cols: e.Cols}
+	m.Codes, planes = planes[:codes:codes], planes[codes:]
+	m.Scales, planes = planes[:scales:scales], planes[scales:]
+	m.Mins, planes = planes[:mins:mins], planes[mins:]
+	for _, plane := range [][]byte{m.Scales, m.Mins} {
+		for i := 1; i < len(plane); i += 2 {
+			if plane[i]&0x7c == 0x7c { // the exponent of a float16, all ones
+				return nil, nil, fmt.Errorf("%s has a scale that is not finite", e.Name)
+			}
+		}
+	}
+	return m, planes, nil
+}
+
+// once quantizes a part, unless the journal has it.
+func (r *calibratedRun) once(part int, quantize func() error) error {
+	if done, err := r.restore(part); done || err != nil {
+		return err
+	}
+	if err := quantize(); err != nil {
+		return err
+	}
+	return r.record(part)
+}
+
+// restore takes the matrices of a part from the journal's next record and stores
+// the part's other tensors. It reports whether there is such a record.
+func (r *calibratedRun) restore(part int) (bool, error) {
+	j := r.c.Journal
+	if r.restored == len(j.Records()) || len(r.p.roundedIn(part)) == 0 {
+		return false, nil
+	}
+	record, matrices, err := r.p.readRecord(j.Records()[r.restored])
+	if err != nil {
+		return false, corruptRecord(j, r.restored, "%v", err)
+	}
+	if record.Part != part {
+		return false, corruptRecord(j, r.restored, "is part %d, want %d", record.Part, part)
+	}
+	r.restored++
+	for i, e := range r.p.roundedIn(part) {
+		r.set(e.Name, matrices[i])
+	}
+	for _, seen := range record.Inputs {
+		r.c.Health.add(part, seen)
+	}
+	if !isBlock(part) {
+		return true, nil
+	}
+	for i := range r.p.Tensors { // vectors are stored already
+		if e := &r.p.Tensors[i]; partOf(e.Name) == part && !e.rounds() && e.Role != model.Vector {
+			if err := r.keep(e.Name); err != nil {
+				return true, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// record appends a part that was quantized to the journal.
+func (r *calibratedRun) record(part int) error {
+	seen := r.seen
+	r.seen = nil
+	entries := r.p.roundedIn(part)
+	if r.c.Journal == nil || len(entries) == 0 {
+		return nil
+	}
+	head, err := recordEncoding.Marshal(partRecord{part, seen})
+	if err != nil {
+		return err
+	}
+	content := [][]byte{binary.LittleEndian.AppendUint32(nil, uint32(len(head))), head}
+	for _, e := range entries {
+		planes := r.out[e.Name].Planes()
+		content = append(content, planes[:]...)
+	}
+	return r.c.Journal.Append(content...)
+}
+
+// journalSpent returns an error if the journal has more records than the run has
+// parts.
+func (r *calibratedRun) journalSpent() error {
+	j := r.c.Journal
+	if r.restored >= len(j.Records()) {
+		return nil
+	}
+	record, _, err := r.p.readRecord(j.Records()[r.restored])
+	if err != nil {
+		return corruptRecord(j, r.restored, "%v", err)
+	}
+	return corruptRecord(j, r.restored, "is part %d, want none", record.Part)
+}

@@ -1,0 +1,180 @@
+package quantize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A prediction from single matrices is right in proportion, but not in height. So a
+// limit on divergence is kept by measuring: the model is quantized, measured on
+// held-out pieces of the calibration text, and quantized again with the prediction
+// corrected, until it is within the limit and not far below it.
+const (
+	initialFraction = 0.7  // the predicted divergence that is tried first, over the limit
+	closeEnough     = 0.8  // of the limit: not worth another trial
+	nextFraction    = 0.95 // the corrected prediction of the next trial, over the limit
+	maxTrials       = 4
+)
+
+// top1KL returns the KL from which a top-1 agreement of a is expected: 1-a grows
+// with the root of the KL, by a factor of about 0.55 for models of natural language.
+func top1KL(a float64) float64 { return (1 - a) * (1 - a) / (0.55 * 0.55) }
+
+// A Measurement is what held-out text shows of a quantized model.
+type Measurement struct {
+	Tokens int     `json:"tokens"`         // scored
+	KL     float64 `json:"kl_mean"`        // from the model it was made from, nats per token
+	Top1   float64 `json:"top1_agreement"` // share of positions with the same most likely token
+}
+
+// A Trial is one quantization of a measured search, kept in memory.
+type Trial struct {
+	Recipe      *Recipe
+	PredictedKL float64 // nats per token, by the survey alone
+	Health      *Health
+	Tensors     []*Matrix // in the plan's order
+	Measured    Measurement
+}
+
+// A trialSink is the Sink of a Trial.
+type trialSink struct{ *Trial }
+
+func (t trialSink) Write(m *Matrix) error {
+	same := *m // Run may reuse the struct, not the planes
+	t.Tensors = append(t.Tensors, &same)
+	return nil
+}
+
+// Replay writes the tensors to sink.
+func (t *Trial) Replay(sink Sink) error {
+	for _, m := range t.Tensors {
+		if err := sink.Write(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bytes returns the size of all tensors.
+func (t *Trial) bytes() (n int64) {
+	for _, m := range t.Tensors {
+		n += m.Bytes()
+	}
+	return n
+}
+
+// SearchOptions are what a measured search leaves to its caller.
+type SearchOptions struct {
+	// Measure compares a quantized model with the one it was made from, on texts of
+	// token ids.
+	Measure func(ctx context.Context, coarse *Model, texts [][]int) (Measurement, error)
+
+	// Special reports whether a token is special, for Health; nil if none is.
+	Special func(id int) bool
+
+	// Progress, if not nil, is called before a trial and after each of its tensors,
+	// with the trial's number from 1 on and the weights done.
+	Progress func(trial int, weights int64)
+}
+
+// MeasuredSearch quantizes m until it keeps b's limit on divergence on the spare
+// texts of c, of which there must be some, at most four times. It returns the
+// smallest trial that keeps the limit. base and s are those of Choose. It does not
+// use c's own Health and Journal.
+func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *Survey, c *Calibration, o SearchOptions) (*Trial, error) {
+	if len(c.Spare) == 0 {
+		return nil, errors.New("divergence is measured on pieces of the calibration text that are not calibrated on, and there are none")
+	}
+	a, err := newAllocator(s, m, base)
+	if err != nil {
+		return nil, err
+	}
+	largest, err := a.within(math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	aim := b.firstAim()
+	var best, last *Trial
+	for n := 1; n <= maxTrials; n++ {
+		next, err := a.diverging(max(aim, largest.predicted))
+		if err != nil {
+			return nil, err
+		}
+		if last != nil && slices.Equal(next.recipe.Rules, last.Recipe.Rules) {
+			break // no scheme lies between that and the limit
+		}
+		t := &Trial{Recipe: next.recipe, PredictedKL: next.predicted}
+		if err := t.run(ctx, m, c, n, o); err != nil {
+			return nil, err
+		}
+		x := b.exhausted(t.Measured)
+		if x <= 1 && (best == nil || t.bytes() < best.bytes()) {
+			best = t
+		}
+		if x <= 1 && x >= closeEnough {
+			break
+		}
+		last, aim = t, math.Inf(1)
+		if x > 0 {
+			aim = t.PredictedKL * nextFraction / x
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("the smallest divergence tried is KL %.4f, top-1 agreement %.4f on held-out text, beyond %v", last.Measured.KL, last.Measured.Top1, b)
+	}
+	return best, nil
+}
+
+// firstAim returns the predicted KL that is tried first.
+func (b *Budget) firstAim() float64 {
+	aim := b.KL
+	if b.Top1 > 0 && (aim == 0 || top1KL(b.Top1) < aim) {
+		aim = top1KL(b.Top1)
+	}
+	return aim * initialFraction
+}
+
+// exhausted returns how much of b's limits m takes, as a multiple of KL; above 1 it
+// is beyond one of them.
+func (b *Budget) exhausted(m Measurement) float64 {
+	x := 0.0
+	if b.KL > 0 {
+		x = m.KL / b.KL
+	}
+	if b.Top1 > 0 {
+		x = max(x, top1KL(m.Top1)/top1KL(b.Top1))
+	}
+	return x
+}
+
+// run quantizes m by t.Recipe, as trial n, and measures the result.
+func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o SearchOptions) error {
+	plan, err := NewPlan(m, t.Recipe)
+	if err != nil {
+		return err
+	}
+	special, progress := o.Special, func(int64) {}
+	if special == nil {
+		special = func(int) bool { return false }
+	}
+	if o.Progress != nil {
+		progress = func(weights int64) { o.Progress(n, weights) }
+	}
+	t.Health = NewHealth(c, m, plan, special)
+	texts := &Calibration{Texts: c.Texts, Health: t.Health, final: c.final}
+	progress(0)
+	if err := Run(ctx, m, plan, texts, trialSink{t}, progress); err != nil {
+		return err
+	}
+	c.final = texts.final // for the next trial
+	coarse := *m
+	coarse.Tensors = map[string]*Matrix{}
+	for i, e := range plan.Tensors {
+		coarse.Tensors[e.Name] = t.Tensors[i]
+	}
+	t.Measured, err = o.Measure(ctx, &coarse, c.Spare)
+	return err
+}

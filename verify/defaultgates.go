@@ -1,0 +1,119 @@
+package verify
+
+import (
+	"math"
+
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// DefaultGates returns the limits for a comparison of m with the checkpoint it
+// came from: those of its coarsest scheme, for a model of its size. m must have
+// passed Check.
+func DefaultGates(m *Model) []Gate {
+	s := coarsest(m)
+	weights, _ := m.Size()
+	return sized(SchemeGates(s), s, weights)
+}
+
+// coarsest is the scheme with the fewest bits per weight among the linear layers,
+// embedding and head of m.
+func coarsest(m *Model) (found qtensor.Scheme) {
+	least := math.Inf(1)
+	for _, s := range m.Spec.Slots() {
+		if s.Role == model.Vector {
+			continue
+		}
+		scheme := m.Tensors[s.Name].Scheme
+		if bits := scheme.BitsPerWeight(s.Cols); bits < least {
+			found, least = scheme, bits
+		}
+	}
+	return found
+}
+
+// NoConversionError is the gate on the errors that the operations of a model add,
+// compared with the model that it came from: no more than rounding explains. It
+// sees mistakes that rounding to few bits hides from the other gates, and needs a
+// Profile.
+var NoConversionError = Gate{"beyond_rounding", "<=", 1}
+
+// sizes says what share of the divergence that SchemeGates allows a small model is
+// allowed from how many weights on.
+var sizes = []struct {
+	from  int64
+	share float64
+}{{5e9, 0.25}, {1e9, 0.5}}
+
+// sized returns the gates of a model of that many weights, stored in s. Divergence
+// goes with the square of an error and disagreement with the error itself, so half
+// the limit of the first is 1/sqrt(2) of the second's. The gates of floats do not
+// depend on the size, nor those of two bits, which larger models are not known to
+// tolerate.
+func sized(gates []Gate, s qtensor.Scheme, weights int64) []Gate {
+	if s.Kind == qtensor.Foreign {
+		s = s.Layout.Scheme
+	}
+	if s.Kind != qtensor.Int || s.Bits < 3 {
+		return gates
+	}
+	for _, z := range sizes {
+		if weights < z.from {
+			continue
+		}
+		for i := range gates {
+			g := &gates[i]
+			switch g.Metric {
+			case "kl_mean":
+				g.Limit = threeDecimals(g.Limit * z.share)
+			case "top1_agreement":
+				g.Limit = threeDecimals(1 - float64((1-g.Limit)*math.Sqrt(z.share)))
+			}
+		}
+		break
+	}
+	return gates
+}
+
+// threeDecimals rounds a limit as the table in docs/NUMERICS.md does.
+func threeDecimals(x float64) float64 { return math.Round(x*1000) / 1000 }
+
+// SchemeGates returns the limits for a model of less than a billion weights, all
+// stored in s.
+//
+// They separate rounding error from broken models: the divergence may be 2.5 to 13
+// times what rounding to nearest costs a model of 135 M parameters, and is below
+// that of a wrong permutation, scale or layer order, which is one to four nats. A
+// release should set its own, tighter ones. docs/NUMERICS.md has the measurements.
+func SchemeGates(s Scheme) []Gate {
+	kl, top1 := 0.0, 0.0
+	switch s.Kind {
+	case qtensor.F32:
+		// Only the order of float32 sums may differ.
+		return append(gatePair(1e-5, 0.99), Gate{"max_abs_rel", "<=", 1e-3})
+	case qtensor.F16:
+		kl, top1 = 1e-4, 0.98
+	case qtensor.BF16:
+		kl, top1 = 5e-3, 0.95
+	case qtensor.Foreign:
+		return SchemeGates(s.Layout.Scheme)
+	case qtensor.Int:
+		l := intLimits[s.Bits]
+		kl, top1 = l.kl, l.top1
+		if s.Bits == 4 && s.Asym {
+			kl, top1 = 0.7, 0.55
+		}
+	}
+	return gatePair(kl, top1)
+}
+
+// intLimits is indexed by bits. One bit less doubles rounding errors and quadruples
+// the divergence. Below 4 bits, rounding to nearest ruins a small model, and better
+// methods must reach what 4 bits do.
+var intLimits = [9]struct{ kl, top1 float64 }{
+	2: {1, 0.5}, 3: {1, 0.5}, 4: {1, 0.5}, 5: {0.3, 0.7}, 6: {0.1, 0.8}, 7: {0.04, 0.85}, 8: {0.02, 0.9},
+}
+
+func gatePair(kl, top1 float64) []Gate {
+	return []Gate{{"kl_mean", "<=", kl}, {"top1_agreement", ">=", top1}}
+}

@@ -1,0 +1,60 @@
+package metric
+
+import (
+	"slices"
+	"strconv"
+)
+
+// A Histogram counts the scored positions by their divergence. Counts[i] lie at
+// Edges[i] or above, and below Edges[i+1]. Edges are the E6 series, 1, 1.5, 2.2,
+// 3.3, 4.7 and 6.8 times powers of ten, from the first to the last that is
+// needed: nearly even steps on a logarithmic axis, and short to write. The first
+// edge is 0 if a divergence is below the least of the series.
+type Histogram struct {
+	Edges  []Value `json:"edges"` // nats
+	Counts []int   `json:"counts"`
+}
+
+// The series goes from 1e-9 to 1e4 nats: from what rounding of float64 leaves to
+// more than float32 logits differ by in practice. What is larger counts in the
+// last bin.
+const leastDecade, mostDecade = -9, 4
+
+// histogramEdges are all edges, the first of them 0.
+var histogramEdges = func() []float64 {
+	edges := []float64{0}
+	for e := leastDecade; e < mostDecade; e++ {
+		for _, m := range []string{"1", "1.5", "2.2", "3.3", "4.7", "6.8"} {
+			v, _ := strconv.ParseFloat(m+"e"+strconv.Itoa(e), 64)
+			edges = append(edges, v)
+		}
+	}
+	return edges
+}()
+
+// NewHistogram counts scores, and returns nil if they have no divergence.
+func NewHistogram(scores []Score) *Histogram {
+	counts := make([]int, len(histogramEdges))
+	first, last := len(counts), -1
+	for i := range scores {
+		kl := scores[i].KL
+		if kl != kl {
+			return nil
+		}
+		at, found := slices.BinarySearch(histogramEdges, kl)
+		if !found {
+			at--
+		}
+		at = min(max(at, 0), len(counts)-2)
+		counts[at]++
+		first, last = min(first, at), max(last, at)
+	}
+	if last < 0 {
+		return nil
+	}
+	h := &Histogram{Counts: counts[first : last+1]}
+	for _, e := range histogramEdges[first : last+2] {
+		h.Edges = append(h.Edges, Value(e))
+	}
+	return h
+}

@@ -1,0 +1,179 @@
+package metric
+
+import (
+	"math"
+	"slices"
+
+	"thimble/internal/kernel"
+)
+
+// A Summary has the metrics of some positions.
+type Summary struct {
+	Tokens        int   `json:"tokens"`         // positions scored
+	KLMean        Value `json:"kl_mean"`        // nats per token; the least it can be for a compact reference
+	KLMeanSE      Value `json:"kl_mean_se"`     // standard error of KLMean between prompts, see ClusterError
+	KLMedian      Value `json:"kl_median"`      // nats
+	KLP90         Value `json:"kl_p90"`         // nats, 90th percentile
+	KLP99         Value `json:"kl_p99"`         // nats, 99th percentile
+	KLP999        Value `json:"kl_p999"`        // nats, 99.9th percentile
+	KLHidden      Value `json:"kl_hidden"`      // what a compact reference may hide: the mean is at most KLMean+KLHidden
+	Top1Agreement Value `json:"top1_agreement"` // share of positions, 0 to 1
+	Top5Agreement Value `json:"top5_agreement"` // share where the model's first five include the reference's first
+	MaxAbs        Value `json:"max_abs"`        // largest |difference| of two logits
+	MaxAbsRel     Value `json:"max_abs_rel"`    // MaxAbs/LogitStd
+	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference logits; of the model's where a reference does not keep them all
+	CosineMin     Value `json:"cosine_min"`     // least cosine of two rows of logits
+	PPLReference  Value `json:"ppl_reference"`  // perplexity
+	PPL           Value `json:"ppl"`            // the model's perplexity
+	PPLRatio      Value `json:"ppl_ratio"`      // PPL/PPLReference
+}
+
+// Table lists the metrics of a Summary.
+var Table = []Entry[Summary]{
+	{"tokens", Tokens, false, func(s *Summary) Value { return positions(s.Tokens) }, "positions scored"},
+	{"kl_mean", Tokens, true, func(s *Summary) Value { return s.KLMean }, "nats per token"},
+	{"kl_mean_se", Tokens, true, func(s *Summary) Value { return s.KLMeanSE }, "standard error, between prompts"},
+	{"kl_median", Tokens, true, func(s *Summary) Value { return s.KLMedian }, "nats"},
+	{"kl_p90", Tokens, true, func(s *Summary) Value { return s.KLP90 }, "nats, 90th percentile"},
+	{"kl_p99", Tokens, true, func(s *Summary) Value { return s.KLP99 }, "nats, 99th percentile"},
+	{"kl_p999", Tokens, true, func(s *Summary) Value { return s.KLP999 }, "nats, 99.9th percentile"},
+	{"kl_hidden", Tokens, true, func(s *Summary) Value { return s.KLHidden }, "most that kl_mean may lack"},
+	{"top1_agreement", Tokens, true, func(s *Summary) Value { return s.Top1Agreement }, "share with the same first choice"},
+	{"top5_agreement", Tokens, true, func(s *Summary) Value { return s.Top5Agreement }, "share with it in the first five"},
+	{"max_abs", Tokens, true, func(s *Summary) Value { return s.MaxAbs }, "largest logit difference"},
+	{"max_abs_rel", Tokens, true, func(s *Summary) Value { return s.MaxAbsRel }, "max_abs / logit_std"},
+	{"logit_std", Tokens, true, func(s *Summary) Value { return s.LogitStd }, "standard deviation of logits"},
+	{"cosine_min", Tokens, true, func(s *Summary) Value { return s.CosineMin }, "least cosine of logit rows"},
+	{"ppl_reference", Tokens, true, func(s *Summary) Value { return s.PPLReference }, "perplexity of the reference"},
+	{"ppl", Tokens, false, func(s *Summary) Value { return s.PPL }, "perplexity of the model"},
+	{"ppl_ratio", Tokens, true, func(s *Summary) Value { return s.PPLRatio }, "ppl / ppl_reference"},
+}
+
+// positions is unknown if there is no text to score.
+func positions(n int) Value {
+	if n == 0 {
+		return Unknown
+	}
+	return Value(n)
+}
+
+// Summarize computes the metrics of some positions, all except KLMeanSE.
+func Summarize(scores []Score) Summary {
+	n := float64(len(scores))
+	s := Summary{Tokens: len(scores), KLMeanSE: Unknown, MaxAbs: Unknown, CosineMin: Unknown}
+	var (
+		kl, hidden, agree, agree5 float64
+		kls                       = make([]float64, len(scores))
+		logits                    Moments
+	)
+	for i, x := range scores {
+		kls[i] = x.KL
+		kl += x.KL
+		hidden += x.Hidden
+		if x.Top1 {
+			agree++
+		}
+		if x.Top5 {
+			agree5++
+		}
+		logits.Add(x.Logits)
+		if i == 0 {
+			s.MaxAbs, s.CosineMin = Value(x.MaxAbs), Value(x.Cosine)
+		}
+		s.MaxAbs, s.CosineMin = max(s.MaxAbs, Value(x.MaxAbs)), min(s.CosineMin, Value(x.Cosine))
+	}
+	s.KLMean, s.KLHidden = Value(kl/n), Value(hidden/n)
+	s.KLMedian, s.KLP90, s.KLP99, s.KLP999 = Unknown, Unknown, Unknown, Unknown
+	s.Top1Agreement, s.Top5Agreement = Unknown, Unknown
+	if s.KLMean.Known() {
+		slices.Sort(kls)
+		s.KLMedian, s.KLP90 = Value(Quantile(kls, 0.5)), Value(Quantile(kls, 0.9))
+		s.KLP99, s.KLP999 = Value(Quantile(kls, 0.99)), Value(Quantile(kls, 0.999))
+		s.Top1Agreement, s.Top5Agreement = Value(agree/n), Value(agree5/n)
+	}
+	s.LogitStd = Value(logits.Deviation())
+	s.MaxAbsRel = relative(s.MaxAbs, s.LogitStd)
+	s.PPL = perplexity(scores, func(x *Score) float64 { return x.NLL })
+	s.PPLReference = perplexity(scores, func(x *Score) float64 { return x.RefNLL })
+	s.PPLRatio = perplexity(scores, func(x *Score) float64 { return x.NLL - x.RefNLL })
+	return s
+}
+
+// relative is a/std, and 0 for a difference of 0 however the logits vary.
+func relative(a, std Value) Value {
+	switch {
+	case a == 0:
+		return 0
+	case std == 0:
+		return math.MaxFloat64
+	}
+	return a / std
+}
+
+// perplexity is exp of the mean of nll over the positions with a next token,
+// which are those where the model's NLL is known. It is unknown if there is no
+// such position, or if nll is unknown at one of them.
+func perplexity(scores []Score, nll func(*Score) float64) Value {
+	sum, n := 0.0, 0
+	for i := range scores {
+		if s := &scores[i]; s.NLL == s.NLL {
+			sum += nll(s)
+			n++
+		}
+	}
+	if n == 0 {
+		return Unknown
+	}
+	return Value(min(kernel.Exp64(sum/float64(n)), math.MaxFloat64))
+}
+
+// Mean returns the mean of x, which is not empty.
+func Mean(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	return sum / float64(len(x))
+}
+
+// Quantile interpolates linearly between the neighbours of rank q*(len(x)-1) in
+// the sorted x, which is not empty.
+func Quantile(x []float64, q float64) float64 {
+	rank := float64(q * float64(len(x)-1))
+	at := min(int(rank), len(x)-1)
+	low, high := x[at], x[min(at+1, len(x)-1)]
+	return low + float64((rank-float64(at))*(high-low))
+}
+
+// A Cluster is the mean of a figure over the tokens of one prompt.
+type Cluster struct {
+	Tokens int
+	Mean   float64
+}
+
+// ClusterError returns the standard error of the mean over all tokens, with the
+// prompt as the unit of sampling: tokens of one text are alike, and an error that
+// took them for independent would be too small. It is that of a ratio of cluster
+// totals (Cochran, Sampling Techniques, section 9A): over C prompts of n tokens
+// and mean k each,
+//
+//	sqrt( C/(C-1) * sum of (n (k - mean))^2 ) / sum of n
+//
+// and NaN for fewer than two prompts.
+func ClusterError(clusters []Cluster) float64 {
+	c := float64(len(clusters))
+	if c < 2 {
+		return math.NaN()
+	}
+	var tokens, total float64
+	for _, x := range clusters {
+		tokens += float64(x.Tokens)
+		total += float64(float64(x.Tokens) * x.Mean)
+	}
+	mean, sum := total/tokens, 0.0
+	for _, x := range clusters {
+		d := float64(x.Tokens) * (x.Mean - mean)
+		sum += float64(d * d)
+	}
+	return math.Sqrt(sum*c/(c-1)) / tokens
+}

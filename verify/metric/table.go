@@ -1,0 +1,39 @@
+package metric
+
+// A Unit is what a metric is taken over, one of Tokens, Tasks and Prompts.
+type Unit string
+
+const (
+	Tokens  Unit = "tokens"  // scored positions of a text
+	Tasks   Unit = "tasks"   // tasks of one kind
+	Prompts Unit = "prompts" // prompts that were continued
+)
+
+// An Entry describes one metric, which is kept in an S. Each package that
+// measures something exports a table of them; package verify joins the tables.
+type Entry[S any] struct {
+	Name      string // in JSON, gates and reports
+	Unit      Unit
+	Reference bool // cannot be measured without a reference
+	Of        func(*S) Value
+	Means     string // for reports, about 30 characters
+}
+
+// Within returns a table of the same metrics in a T, which has its S at part(t).
+func Within[S, T any](table []Entry[S], part func(t *T) *S) []Entry[T] {
+	all := make([]Entry[T], len(table))
+	for i, e := range table {
+		all[i] = Entry[T]{e.Name, e.Unit, e.Reference, func(t *T) Value { return e.Of(part(t)) }, e.Means}
+	}
+	return all
+}
+
+// Find returns the entry called name, nil if there is none.
+func Find[S any](table []Entry[S], name string) *Entry[S] {
+	for i := range table {
+		if table[i].Name == name {
+			return &table[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package parity
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"thimble/internal/logits"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/verify/metric"
+)
+
+// A Layer says what one operation of one step does to a model's activations. The
+// errors are relative to the root mean square of the reference's.
+type Layer struct {
+	Step      int          `json:"step"`            // -1 for the embedding; the number of steps for the final norm and the head
+	Block     int          `json:"block"`           // that the step runs; NoBlock outside of the blocks
+	Operation string       `json:"operation"`       // what is written: docs/NUMERICS.md lists them
+	Tensor    string       `json:"tensor"`          // that computes it; "" if none does
+	Added     metric.Value `json:"added_error"`     // by the operation, given the reference's inputs
+	Inherited metric.Value `json:"inherited_error"` // from inputs that differ from the reference's
+	Expected  metric.Value `json:"expected_error"`  // what rounding explains, by the scheme of what is stored
+}
+
+// A deviation is a Layer with the sums over positions that it is computed from,
+// squares channel by channel.
+type deviation struct {
+	Layer
+	ref, added, inherited []float64
+	total                 []float64 // of the subject's own pass from the reference's
+	expected              []float64 // nil for nothing
+	bias                  float64   // the share of it in which the biases differ, beyond their own rounding
+	worst                 []float64 // the largest |added|
+	at                    []int     // the position of worst
+	rotated               bool      // the reference's values were rotated, see headRotation
+}
+
+// deviationChannels is how many channels are one task.
+const deviationChannels = 64
+
+// A span is the positions [from, to).
+type span struct{ from, to int }
+
+// add counts some positions: want is the reference's, fed the subject's given the
+// reference's inputs, own the subject's in its own pass.
+func (d *deviation) add(ctx context.Context, at span, want, fed, own view) {
+	width := len(want(at.from))
+	if d.ref == nil {
+		for _, sums := range []*[]float64{&d.ref, &d.added, &d.inherited, &d.total, &d.worst} {
+			*sums = make([]float64, width)
+		}
+		d.at = make([]int, width)
+	}
+	_ = parallel.Do(context.WithoutCancel(ctx), (width+deviationChannels-1)/deviationChannels, func(_, task int) error {
+		lo := task * deviationChannels
+		hi := min(lo+deviationChannels, width)
+		for t := at.from; t < at.to; t++ {
+			wants, feds, owns := want(t)[lo:hi], fed(t)[lo:hi], own(t)[lo:hi]
+			for i, v := range wants {
+				x, y, z := float64(v), float64(feds[i]), float64(owns[i])
+				r := lo + i
+				d.ref[r] += float64(x * x)
+				d.added[r] += float64((y - x) * (y - x))
+				d.inherited[r] += float64((z - y) * (z - y))
+				d.total[r] += float64((z - x) * (z - x))
+				if e := math.Abs(y - x); e > d.worst[r] {
+					d.worst[r], d.at[r] = e, t
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// finish computes the errors of the Layer from those of its channels.
+func (d *deviation) finish() error {
+	var ref, added, inherited float64
+	for r := range d.ref {
+		ref += d.ref[r]
+		added += d.added[r]
+		inherited += d.inherited[r]
+	}
+	if !logits.IsFinite(ref) || !logits.IsFinite(added) || !logits.IsFinite(inherited) {
+		return fmt.Errorf("step %d, %s: a value is not finite, so the models cannot be compared", d.Step, d.name())
+	}
+	d.Added, d.Inherited = relative(added, ref), relative(inherited, ref)
+	d.Expected = relative(sum(d.expected), ref)
+	return nil
+}
+
+// name returns the full name of an operation: blocks.7.q.
+func (l *Layer) name() string {
+	if l.Block == NoBlock {
+		return l.Operation
+	}
+	return model.Name(l.Block, l.Operation)
+}
+
+func sum(x []float64) (s float64) {
+	for _, v := range x {
+		s += v
+	}
+	return s
+}
+
+// relative is the root of a/b, and 0 for an error of 0.
+func relative(a, b float64) metric.Value {
+	switch {
+	case a == 0:
+		return 0
+	case b == 0:
+		return math.MaxFloat64
+	}
+	return metric.Value(math.Sqrt(a / b))
+}
+
+// The limits of an added error. As a multiple of what rounding explains: of all
+// channels together, and of a single one, whose errors come from one row of
+// weights and so repeat at every position. Relative to the reference's root mean
+// square: for what is stored unchanged.
+const (
+	roundingMargin = 2.5
+	channelMargin  = 8.0
+	exactMargin    = 1e-6
+	rotatedMargin  = 1e-4 // for values that the comparison has rotated, which rounds them
+)
+
+// excess returns the added error as a multiple of its limit, above 1 if rounding
+// does not explain it, and the channel in which it exceeds the limit most.
+func (d *deviation) excess() (times float64, channel int) {
+	exact := exactMargin
+	if d.rotated {
+		exact = rotatedMargin
+	}
+	floor := sum(d.ref) * exact * exact
+	all := over(d.own(sum(d.added), sum(d.total), sum(d.inherited)), float64(sum(d.expected)*roundingMargin*roundingMargin)+floor)
+	channel, most := 0, -1.0
+	for r, e := range d.added {
+		limit := floor
+		if d.expected != nil {
+			limit += float64(d.expected[r] * channelMargin * channelMargin)
+		}
+		if x := over(d.own(e, d.total[r], d.inherited[r]), limit); x > most {
+			channel, most = r, x
+		}
+	}
+	return math.Sqrt(max(all, most, over(d.bias, floor))), channel
+}
+
+// own returns how much of an added error counts. A quantizer may move weights so
+// that they compensate for inherited errors (see calibration in
+// docs/QUANTIZATION.md): that is an error given the reference's inputs, and none
+// in the model's own pass. So only an error in both counts.
+func (d *deviation) own(added, total, inherited float64) float64 {
+	if d.expected == nil {
+		return added
+	}
+	return min(added, max(0, total-inherited))
+}
+
+// over is a/b, and 0 for a of 0 whatever b is.
+func over(a, b float64) float64 {
+	if a == 0 {
+		return 0
+	}
+	return min(a/b, math.MaxFloat64)
+}

@@ -1,0 +1,108 @@
+package parity
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"thimble/internal/model"
+)
+
+// diagnose says in one line why two models diverge at d: by what their Specs say
+// about the operation, or by what the tensors that it uses hold.
+func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergence) (string, error) {
+	l := Layer{Block: d.Block, Operation: d.Operation}
+	if text := differingSettings(&reference.Spec, &subject.Spec, d); text != "" {
+		return l.name() + ": " + text, nil
+	}
+	tensor := d.Tensor
+	if tensor == "" {
+		return l.name() + ": with the same tensors and settings the model computes something else", nil
+	}
+	want, got := reference.Spec.Biased(d.Operation), subject.Spec.Biased(d.Operation)
+	switch {
+	case want && !got:
+		return tensor + model.BiasSuffix + ": missing; the reference has one", nil
+	case got && !want:
+		return tensor + model.BiasSuffix + ": the reference has none", nil
+	}
+	if d.Operation == model.V || d.Operation == model.O {
+		r, err := rotationOf(ctx, reference, subject, d.Block)
+		if err == nil && r != nil {
+			reference, err = r.model(reference, d.Block)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	diff := tensorDiff{ctx, reference, subject, rotaryOf(&reference.Spec, d)}
+	var all []string
+	for _, name := range []string{tensor, tensor + model.BiasSuffix} {
+		text, err := diff.describe(name)
+		if err != nil {
+			return "", err
+		}
+		if text != "" {
+			all = append(all, name+": "+text)
+		}
+	}
+	if all == nil {
+		return fmt.Sprintf("%s: the tensor equals the reference's, its result does not (it differs by %.2g, rounding explains %.2g)", tensor, d.Added, d.Expected), nil
+	}
+	return strings.Join(all, "; "), nil
+}
+
+// differingSettings lists the features in which two Specs differ and which change
+// d's operation.
+func differingSettings(a, b *model.Spec, d *Divergence) string {
+	var all []string
+	for i := range model.Features {
+		if f := &model.Features[i]; f.Changes(d.Operation) && f.Differ(a, b, d.Step) {
+			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", f.Name, f.Value(b, d.Step), f.Value(a, d.Step)))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// A rotary says which rows of a head rotary embedding pairs.
+type rotary struct {
+	head, dims int  // width of a head, and how much of it is rotated
+	pairs      bool // neighbours are pairs; otherwise a row and the one half of dims later
+}
+
+func rotaryOf(s *model.Spec, d *Divergence) rotary {
+	r := &s.Rope
+	if d.Block != NoBlock && d.Block < s.Blocks && s.RopeOf(d.Block) != nil {
+		r = s.RopeOf(d.Block)
+	}
+	return rotary{s.HeadDim, cmp.Or(r.Dims, s.HeadDim), r.Pairs}
+}
+
+// A rowOrder is a rule by which rows may have been permuted: row i is the
+// reference's row from(i).
+type rowOrder struct {
+	name string
+	from func(i int) int
+}
+
+// orders lists rules for n rows, the likely ones first.
+func (r rotary) orders(n int) []rowOrder {
+	within := func(f func(i, dim int) int) func(int) int {
+		return func(i int) int {
+			if at := i % r.head; at < r.dims {
+				return i - at + f(at, r.dims)
+			}
+			return i
+		}
+	}
+	halved, interleaved := "rows are in the other rotary order (interleaved, want halves)", "rows were moved from interleaved to halves, and were in halves already"
+	if r.pairs {
+		halved, interleaved = "rows were moved from halves to interleaved, and were interleaved already", "rows are in the other rotary order (halves, want interleaved)"
+	}
+	var all []rowOrder
+	if r.head > 0 && n%r.head == 0 && r.dims > 2 {
+		all = append(all, rowOrder{halved, within(model.Halved)}, rowOrder{interleaved, within(model.Interleaved)})
+	}
+	return all
+}

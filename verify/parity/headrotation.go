@@ -1,0 +1,316 @@
+package parity
+
+import (
+	"context"
+	"maps"
+	"math"
+
+	"thimble/internal/cholesky"
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// Between the value projection V and the output projection O of a head there are
+// only sums over positions, so R V and O R^-1 compute what V and O do, for any R:
+// quantizers rotate values into a basis in which they round well (QuaRot, arXiv
+// 2404.00456, section 4). The values of such a model are right, and equal the
+// reference's only after the same rotation.
+
+// A headRotation is the matrix R of each key-value head of a block.
+type headRotation struct {
+	dim  int
+	each [][]float32 // of each head (dim, dim)
+}
+
+// What a rotation may leave unexplained, as a multiple of rounding and relative to
+// the weights. A rotation that no mistake causes nearly preserves lengths (not
+// exactly, since it is found from rounded weights) and has no entry near 1, which
+// would move a channel to another place.
+const (
+	rotationMargin  = 3.0
+	rotationExact   = 1e-3
+	rotationBends   = 0.25
+	rotationLargest = 0.9
+)
+
+// rotate returns R x for each head of x, (heads, dim); several heads may share one
+// R.
+func (h *headRotation) rotate(x []float32) []float32 {
+	heads := len(x) / h.dim
+	share := heads / len(h.each)
+	out := make([]float32, len(x))
+	for head := range heads {
+		r := h.each[head/share]
+		in := x[head*h.dim:][:h.dim]
+		for i := range h.dim {
+			out[head*h.dim+i] = float32(dot(in, r[i*h.dim:]))
+		}
+	}
+	return out
+}
+
+// rotationOf finds the rotation of a block's values, nil if there is none or none
+// that explains them.
+func rotationOf(ctx context.Context, reference, subject *model.Model, block int) (*headRotation, error) {
+	s := &subject.Spec
+	v, o := model.Name(block, model.V), model.Name(block, model.O)
+	for _, m := range []*model.Model{reference, subject} {
+		if m.Tensors[v] == nil || m.Tensors[o] == nil {
+			return nil, nil
+		}
+	}
+	if reference.Spec.HeadDim != s.HeadDim {
+		return nil, nil
+	}
+	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads)}
+	none := make([]bool, s.KVHeads) // by head: its values are unchanged, or no rotation explains them
+	err := parallel.Do(ctx, s.KVHeads, func(_, head int) error {
+		want := submatrixOf(reference.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
+		got := submatrixOf(subject.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
+		if none[head] = got.near(want); none[head] {
+			return nil
+		}
+		r := solveRotation(got, want)
+		switch {
+		case r == nil:
+			none[head] = true
+		case deliberate(r, s.HeadDim):
+			r = orthogonal(r, s.HeadDim)
+		default:
+			none[head] = !got.near(want.rotated(r)) || !undone(reference.Tensors[o], subject.Tensors[o], r, s, head)
+		}
+		h.each[head] = r
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range none {
+		if x {
+			return nil, nil
+		}
+	}
+	return h, nil
+}
+
+// model returns the reference with the values of a block rotated, so that its
+// tensors can be compared with the subject's.
+func (h *headRotation) model(reference *model.Model, block int) (*model.Model, error) {
+	m := *reference
+	m.Tensors = maps.Clone(reference.Tensors)
+	err := parallel.Guard(func() error {
+		v, o := model.Name(block, model.V), model.Name(block, model.O)
+		for _, name := range []string{v, v + model.BiasSuffix, o} {
+			w := reference.Tensors[name]
+			if w == nil {
+				continue
+			}
+			rows := make([][]float32, w.Rows)
+			for r := range rows {
+				rows[r] = make([]float32, w.Cols)
+				new(qtensor.Reader).Row(rows[r], w, r)
+				if name != v {
+					rows[r] = h.rotate(rows[r])
+				}
+			}
+			if name == v {
+				h.rotateColumns(rows)
+			}
+			rotated, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)
+			if err != nil {
+				return err
+			}
+			for r, x := range rows {
+				if err := rotated.SetFloats(r, x); err != nil {
+					return err
+				}
+			}
+			m.Tensors[name] = rotated
+		}
+		return nil
+	})
+	return &m, err
+}
+
+func (h *headRotation) rotateColumns(rows [][]float32) {
+	column := make([]float32, len(rows))
+	for j := range rows[0] {
+		for i, x := range rows {
+			column[i] = x[j]
+		}
+		for i, v := range h.rotate(column) {
+			rows[i][j] = v
+		}
+	}
+}
+
+// deliberate reports whether r, (dim, dim), is a rotation that no mistake causes: it
+// preserves lengths, and no channel moves to a single place.
+func deliberate(r []float32, dim int) bool {
+	var off, largest float64
+	for i := range dim {
+		for j := range dim {
+			product := dot(r[i*dim:][:dim], r[j*dim:])
+			if i == j {
+				product--
+			}
+			off += float64(product * product)
+			largest = max(largest, math.Abs(float64(r[i*dim+j])))
+		}
+	}
+	return off < rotationBends*float64(dim) && largest < rotationLargest
+}
+
+// orthogonal replaces r by the orthogonal matrix closest to it, which is near, by
+// Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
+func orthogonal(r []float32, dim int) []float32 {
+	x := make([]float64, len(r))
+	for i, v := range r {
+		x[i] = float64(v)
+	}
+	square, cube := make([]float64, len(r)), make([]float64, len(r))
+	for range 12 {
+		for i := range dim {
+			for j := range dim {
+				s := 0.0
+				for k := range dim {
+					s += float64(x[i*dim+k] * x[j*dim+k])
+				}
+				square[i*dim+j] = s
+			}
+		}
+		clear(cube)
+		for i := range dim {
+			for k := range dim {
+				for j := range dim {
+					cube[i*dim+j] += float64(square[i*dim+k] * x[k*dim+j])
+				}
+			}
+		}
+		for i := range x {
+			x[i] = float64(1.5*x[i]) - float64(0.5*cube[i])
+		}
+	}
+	for i, v := range x {
+		r[i] = float32(v)
+	}
+	return r
+}
+
+// undone reports whether the subject's O undoes r, for all query heads of a
+// key-value head.
+func undone(want, got *qtensor.Matrix, r []float32, s *model.Spec, head int) bool {
+	share := s.Heads / s.KVHeads
+	for q := head * share; q < (head+1)*share; q++ {
+		a := submatrixOf(want, 0, s.Hidden, q*s.HeadDim, s.HeadDim)
+		b := submatrixOf(got, 0, s.Hidden, q*s.HeadDim, s.HeadDim)
+		transposed := make([]float32, len(r))
+		for i := range s.HeadDim {
+			for j := range s.HeadDim {
+				transposed[j*s.HeadDim+i] = r[i*s.HeadDim+j]
+			}
+		}
+		back := submatrix{b.n, b.width, b.stride, product(b, transposed, s.HeadDim), b.noise}
+		if !back.near(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// A submatrix is some rows and columns of a matrix, with zeros after each row up to
+// stride.
+type submatrix struct {
+	n, width, stride int
+	data             []float32
+	noise            float64 // the variance of rounding, summed over all values
+}
+
+func submatrixOf(m *qtensor.Matrix, row, n, col, width int) submatrix {
+	p := submatrix{n: n, width: width, stride: kernel.Padded(width)}
+	p.data = make([]float32, n*p.stride)
+	var reader qtensor.Reader
+	var noise rounding
+	x := make([]float32, m.Cols)
+	for i := range n {
+		reader.Row(x, m, row+i)
+		copy(p.data[i*p.stride:], x[col:col+width])
+		p.noise += sum(noise.row(m, row+i)[col : col+width])
+	}
+	return p
+}
+
+// near reports whether p equals q up to p's rounding.
+func (p submatrix) near(q submatrix) bool {
+	var diff, whole float64
+	for i := range p.n {
+		for j := range p.width {
+			a, b := float64(p.data[i*p.stride+j]), float64(q.data[i*q.stride+j])
+			diff += float64((a - b) * (a - b))
+			whole += float64(b * b)
+		}
+	}
+	return diff <= float64(rotationMargin*rotationMargin*p.noise)+float64(rotationExact*rotationExact*whole)
+}
+
+// product returns p times the transpose of b, (n, width), as (p.n, stride of n).
+func product(p submatrix, b []float32, n int) []float32 {
+	ldb := len(b) / n
+	if ldb != p.stride { // pad the rows of b too
+		padded := make([]float32, n*p.stride)
+		for i := range n {
+			copy(padded[i*p.stride:], b[i*ldb:][:ldb])
+		}
+		b, ldb = padded, p.stride
+	}
+	ldc := kernel.Padded(n)
+	c := make([]float32, p.n*ldc)
+	kernel.Gemm(c, ldc, p.data, p.stride, b, ldb, p.n, n, p.stride)
+	return c
+}
+
+// rotated is r times p.
+func (p submatrix) rotated(r []float32) submatrix {
+	columns := make([]float32, p.width*p.n) // p transposed
+	for i := range p.n {
+		for j := range p.width {
+			columns[j*p.n+i] = p.data[i*p.stride+j]
+		}
+	}
+	left := submatrix{n: p.n, width: p.n, stride: kernel.Padded(p.n)}
+	left.data = make([]float32, p.n*left.stride)
+	for i := range p.n {
+		copy(left.data[i*left.stride:], r[i*p.n:][:p.n])
+	}
+	return submatrix{p.n, p.width, p.stride, product(left, columns, p.width), 0}
+}
+
+// solveRotation returns the R, (n, n), for which R want is closest to got: got
+// want^T (want want^T)^-1. It returns nil if the rows of want are not independent.
+func solveRotation(got, want submatrix) []float32 {
+	n := want.n
+	gram, cross := product(want, want.data, n), product(got, want.data, n)
+	ld := kernel.Padded(n)
+	factor := make([]float64, n*n)
+	if !cholesky.Factor(factor, n, 0, func(i, j int) float64 { return float64(gram[i*ld+j]) }) {
+		return nil
+	}
+	for i := range n {
+		if pivot := factor[i*n+i]; !(pivot*pivot > 1e-6*float64(gram[i*ld+i])) {
+			return nil
+		}
+	}
+	out, x := make([]float32, n*n), make([]float64, n)
+	for row := range n {
+		for i := range n {
+			x[i] = float64(cross[row*ld+i])
+		}
+		cholesky.Solve(factor, n, x)
+		for i, v := range x {
+			out[row*n+i] = float32(v)
+		}
+	}
+	return out
+}

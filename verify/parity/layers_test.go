@@ -1,0 +1,179 @@
+package parity_test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/internal/model"
+	"thimble/verify"
+	"thimble/verify/metric"
+	"thimble/verify/parity"
+)
+
+func profile(t *testing.T, want, got *model.Model, a parity.Arithmetic) *parity.Profile {
+	t.Helper()
+	ids := someIDs(want, 32)
+	p, err := parity.Compare(t.Context(), want, got, a, [][]int{ids[:20], ids[20:]}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// matrices are the operations whose weights are rounded.
+var matrices = []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down, model.Head}
+
+// The expected error is the measured one, within a third, in every scheme; and what
+// is not rounded adds nothing.
+func TestExpectedError(t *testing.T) {
+	for _, dir := range []string{"llama-biases", "phi", "gemma3", "trained"} {
+		m := broken(t, openFixture(t, dir), func(*model.Model) {}) // in float32
+		for _, scheme := range []string{"f16", "bf16", "int8/g32", "int6/row", "int4/g32", "int4/g32/asym", "int3/g64"} {
+			if strings.HasSuffix(scheme, "f16") && dir != "llama-biases" { // which alone has floats that this rounds
+				continue
+			}
+			p := profile(t, m, rounded(t, m, scheme), parity.Arithmetic{})
+			for _, l := range p.Layers {
+				r := float64(l.Added / l.Expected)
+				switch {
+				case slices.Contains(matrices, l.Operation) && !(r > 0.67 && r < 1.5):
+					t.Errorf("%s in %s: %+v", dir, scheme, l)
+				case !slices.Contains(matrices, l.Operation) && l.Operation != model.Embed && (l.Added != 0 || l.Expected != 0):
+					t.Errorf("%s in %s: %+v", dir, scheme, l)
+				}
+			}
+			if p.Divergence != nil || p.Worst == 0 || p.Closest == "" {
+				t.Errorf("%s in %s: %+v", dir, scheme, p.Divergence)
+			}
+		}
+	}
+}
+
+// Rounded activations, keys and values are explained too.
+func TestExpectedErrorOfArithmetic(t *testing.T) {
+	for _, text := range []struct{ activations, kv string }{{"int8", ""}, {"int8/row", "int8"}, {"", "k8v4"}, {"int8/g32", "int4/g32"}, {"", "f16"}} {
+		a, err := verify.ParseArithmetic(text.activations, text.kv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{"llama-biases", "qwen3", "gemma3", "trained"} {
+			m := openFixture(t, dir)
+			p := profile(t, m, rounded(t, m, "int8/g32"), a)
+			if p.Divergence != nil {
+				t.Errorf("%s with %v: %+v", dir, text, *p.Divergence)
+			}
+			for _, l := range p.Layers {
+				r := float64(l.Added / l.Expected)
+				if l.Operation == "attention" && text.kv != "" && !(r > 0.1 && r < 2) {
+					t.Errorf("%s with %v: %+v", dir, text, l)
+				}
+			}
+		}
+	}
+}
+
+// A wrong factor is all that v adds, o inherits it, and the report says where.
+func TestAddedAndInherited(t *testing.T) {
+	m := openFixture(t, "llama-tied")
+	p := profile(t, m, broken(t, m, func(c *model.Model) { change(t, c, "blocks.0.v", scaled(0.5)) }), parity.Arithmetic{})
+	near := func(a metric.Value, b float64) bool { return math.Abs(float64(a)-b) < 1e-6 }
+	for _, l := range p.Layers {
+		switch {
+		case l.Step == 0 && l.Operation == "v" && !(near(l.Added, 0.5) && l.Inherited == 0),
+			l.Step == 0 && (l.Operation == "attention" || l.Operation == "o") && !(l.Added == 0 && near(l.Inherited, 0.5)),
+			l.Step > 0 && (l.Added != 0 || l.Inherited == 0):
+			t.Errorf("%+v", l)
+		}
+	}
+	one := broken(t, m, func(c *model.Model) {
+		change(t, c, "blocks.1.up", func(rows [][]float32) [][]float32 { rows[7][3] += 1; return rows })
+	})
+	d := profile(t, m, one, parity.Arithmetic{}).Divergence
+	if d == nil || d.Step != 1 || d.Block != 1 || d.Operation != "up" || d.Tensor != "blocks.1.up" || d.Channel != 7 {
+		t.Fatalf("%+v", d)
+	}
+	if d.Prompt == 0 && d.Token >= 20 || d.Prompt == 1 && d.Token >= 12 || d.Prompt > 1 {
+		t.Errorf("prompt %d has no token %d", d.Prompt, d.Token)
+	}
+}
+
+// rotate multiplies each 8 values by a Hadamard matrix.
+func rotate(x []float32) []float32 {
+	out := make([]float32, len(x))
+	for i := range x {
+		for j := range 8 {
+			sign := float32(1)
+			for k := i % 8 & j; k > 0; k &= k - 1 {
+				sign = -sign
+			}
+			out[i] += sign * x[i-i%8+j] / float32(math.Sqrt(8))
+		}
+	}
+	return out
+}
+
+func rotated(t *testing.T, m *model.Model, kind func(b int) bool) *model.Model {
+	return broken(t, m, func(c *model.Model) {
+		for b := range c.Spec.Blocks {
+			if !kind(b) {
+				continue
+			}
+			change(t, c, model.Name(b, model.O), func(rows [][]float32) [][]float32 {
+				for r := range rows {
+					rows[r] = rotate(rows[r])
+				}
+				return rows
+			})
+			change(t, c, model.Name(b, model.V), func(rows [][]float32) [][]float32 {
+				for j := range rows[0] {
+					column := make([]float32, len(rows))
+					for i, x := range rows {
+						column[i] = x[j]
+					}
+					for i, v := range rotate(column) {
+						rows[i][j] = v
+					}
+				}
+				return rows
+			})
+			if c.Spec.Bias.QKV {
+				change(t, c, model.Name(b, model.V+model.BiasSuffix), func(rows [][]float32) [][]float32 { return [][]float32{rotate(rows[0])} })
+			}
+		}
+	})
+}
+
+// Rotated values, with outputs that undo the rotation, are no error and hide none.
+func TestRotatedValues(t *testing.T) {
+	for _, dir := range []string{"llama-tied", "mobilellm-ls", "phi", "trained"} { // heads of 16, 8, 20 and 32
+		m := openFixture(t, dir)
+		if m.Spec.HeadDim%8 != 0 {
+			continue
+		}
+		odd := rotated(t, m, func(b int) bool { return b%2 == 1 })
+		for _, scheme := range []string{"f32", "int8/g32", "int4/g32", "int3/g32"} {
+			small := odd
+			if scheme != "f32" {
+				small = rounded(t, odd, scheme)
+			}
+			if d := locate(t, m, small); d != nil {
+				t.Errorf("%s in %s: %+v", dir, scheme, *d)
+			}
+			for kind, f := range map[string]func([][]float32) [][]float32{
+				model.V: func([][]float32) [][]float32 { return rowsOf(m.Tensors[model.Name(1, model.K)]) },
+				model.O: scaled(0.5),
+			} {
+				wrong := broken(t, odd, func(c *model.Model) { change(t, c, model.Name(1, kind), f) })
+				if scheme != "f32" {
+					wrong = rounded(t, wrong, scheme)
+				}
+				d := locate(t, m, wrong)
+				if d == nil || d.Tensor != model.Name(1, kind) || kind == model.O && !strings.Contains(d.Cause, "times the reference's") {
+					t.Errorf("%s in %s, %s changed: %+v", dir, scheme, kind, d)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package parity
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+)
+
+// A lockstep runs the same texts through two models, one operation at a time.
+// Besides the two passes there is a third: the subject's, which at each operation
+// is fed what the reference has computed so far. Its difference from the reference
+// is the operation's own error; the rest of the subject's is inherited.
+//
+// A lockstep holds the activations of one block for all positions three times, and
+// the logits of logitRows positions.
+type lockstep struct {
+	reference, subject *model.Model
+	ref, own, fed      *transformer.Trace
+	arithmetic         Arithmetic // of the subject
+	texts              [][]int
+	rotation           *headRotation // of the values of block; nil for none
+	block              int           // that runs; NoBlock before the first
+}
+
+// NoBlock is the Block of a Layer that belongs to none: the embedding, the final
+// norm and the head.
+const NoBlock = -1
+
+// embedStep is the Step of the embedding.
+const embedStep = -1
+
+// logitRows is how many positions' logits are compared at a time.
+const logitRows = 16
+
+func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (*lockstep, error) {
+	if err := Comparable(reference, subject); err != nil {
+		return nil, err
+	}
+	l := &lockstep{reference: reference, subject: subject, arithmetic: a, texts: texts, block: NoBlock}
+	want, err := transformer.New(reference)
+	if err != nil {
+		return nil, err
+	}
+	got, err := transformer.NewWith(subject, a)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range []struct {
+		trace **transformer.Trace
+		d     *transformer.Decoder
+	}{{&l.ref, want}, {&l.own, got}, {&l.fed, got}} {
+		if *t.trace, err = t.d.NewTrace(texts); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// walk runs both models and calls visit with what each operation adds, until visit
+// returns true.
+func (l *lockstep) walk(ctx context.Context, visit func(*deviation) (stop bool)) error {
+	stop, err := l.embedding(ctx, visit)
+	for !stop && err == nil && (l.ref.Operation() != nil || l.own.Operation() != nil) {
+		stop, err = l.operation(ctx, visit)
+	}
+	if stop || err != nil {
+		return err
+	}
+	_, err = l.head(ctx, visit)
+	return err
+}
+
+func (l *lockstep) embedding(ctx context.Context, visit func(*deviation) bool) (stop bool, err error) {
+	d := &deviation{Layer: Layer{Step: embedStep, Block: NoBlock, Operation: model.Embed, Tensor: model.Embed}}
+	d.add(ctx, span{0, l.ref.Len()}, l.view(l.ref, model.FFNResidual), l.view(l.fed, model.FFNResidual), l.view(l.own, model.FFNResidual))
+	if d.expected, err = l.lookupNoise(); err != nil {
+		return false, err
+	}
+	return show(d, visit)
+}
+
+// operation runs the next operation of the model that comes first, or of both.
+// The other one leaves its activations as they are.
+func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (stop bool, err error) {
+	runRef, runOwn := !l.own.Before(l.ref), !l.ref.Before(l.own)
+	lead := l.own
+	if !runOwn {
+		lead = l.ref
+	}
+	step, op := lead.Step(), *lead.Operation()
+	block := NoBlock
+	if step < len(l.subject.Spec.Schedule) {
+		block = l.subject.Spec.Schedule[step]
+	}
+	if err := l.enter(ctx, block); err != nil {
+		return false, err
+	}
+	for _, name := range op.Reads {
+		read := l.view(l.ref, name)
+		for i := range l.ref.Len() {
+			copy(l.fed.Activations(name, i), read(i))
+		}
+	}
+	writes := op.Writes
+	if runRef && runOwn {
+		also := l.ref.Operation().Writes
+		writes = slices.DeleteFunc(slices.Clone(writes), func(name string) bool { return !slices.Contains(also, name) })
+	}
+	expected := make([][]float64, len(writes))
+	if runOwn {
+		if expected, err = l.expectations(ctx, &op, block, writes); err != nil {
+			return false, err
+		}
+	}
+	if err := l.run(ctx, runRef, runOwn); err != nil {
+		return false, err
+	}
+	for i, name := range writes {
+		d := &deviation{Layer: Layer{Step: step, Block: block, Operation: name, Tensor: l.tensorOf(block, name)}}
+		d.expected, d.rotated = expected[i], l.rotates(name)
+		if slices.Contains(op.Layers, name) {
+			if d.bias, err = l.biasError(d.Tensor, name); err != nil {
+				return false, err
+			}
+		}
+		d.add(ctx, span{0, l.ref.Len()}, l.view(l.ref, name), l.view(l.fed, name), l.view(l.own, name))
+		if stop, err := show(d, visit); stop || err != nil {
+			return stop, err
+		}
+	}
+	return false, nil
+}
+
+// enter finds the rotation of a block's values when the block begins.
+func (l *lockstep) enter(ctx context.Context, block int) (err error) {
+	if block == NoBlock || block == l.block {
+		return nil
+	}
+	if l.rotation, err = rotationOf(ctx, l.reference, l.subject, block); err == nil {
+		l.block = block
+	}
+	return err
+}
+
+// run runs the next operation of the models that are due.
+func (l *lockstep) run(ctx context.Context, ref, own bool) error {
+	if own {
+		for _, t := range []*transformer.Trace{l.fed, l.own} {
+			if err := t.Do(ctx); err != nil {
+				return fmt.Errorf("model: %w", err)
+			}
+		}
+	}
+	if ref {
+		if err := l.ref.Do(ctx); err != nil {
+			return fmt.Errorf("reference: %w", err)
+		}
+	}
+	return nil
+}
+
+// head compares the logits, given the normalized states of the reference.
+func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop bool, err error) {
+	n, vocab := l.ref.Len(), l.subject.Spec.Vocab
+	for i := range n {
+		copy(l.fed.Activations(model.Norm, i), l.ref.Activations(model.Norm, i))
+	}
+	d := &deviation{Layer: Layer{Step: len(l.subject.Spec.Schedule), Block: NoBlock, Operation: model.Head, Tensor: l.subject.HeadName()}}
+	if d.expected, err = l.layerNoise(ctx, d.Tensor, model.Head+model.BiasSuffix, model.Norm); err != nil {
+		return false, err
+	}
+	if d.bias, err = l.biasError(model.Head, model.Head); err != nil {
+		return false, err
+	}
+	traces := []*transformer.Trace{l.ref, l.fed, l.own}
+	var logits [3][]float32
+	for i := range logits {
+		logits[i] = make([]float32, min(n, logitRows)*vocab)
+	}
+	for from := 0; from < n; from += logitRows {
+		rows := min(logitRows, n-from)
+		var views [3]view
+		for i, t := range traces {
+			if err := t.Hidden().Logits(ctx, logits[i][:rows*vocab], from, rows); err != nil {
+				return false, err
+			}
+			views[i] = func(r int) []float32 { return logits[i][(r-from)*vocab:][:vocab] }
+		}
+		d.add(ctx, span{from, from + rows}, views[0], views[1], views[2])
+	}
+	return show(d, visit)
+}
+
+// A view returns the activations of a position.
+type view func(position int) []float32
+
+// view of a Trace's activations; those of the reference are rotated as the
+// subject's are.
+func (l *lockstep) view(t *transformer.Trace, name string) view {
+	if t == l.ref && l.rotates(name) {
+		rotated := make([][]float32, t.Len())
+		for i := range rotated {
+			rotated[i] = l.rotation.rotate(t.Activations(name, i))
+		}
+		return func(i int) []float32 { return rotated[i] }
+	}
+	return func(i int) []float32 { return t.Activations(name, i) }
+}
+
+// rotates reports whether the subject has rotated the activations called name.
+func (l *lockstep) rotates(name string) bool {
+	return l.rotation != nil && (name == model.V || name == model.Attended)
+}
+
+// tensorOf is the tensor that computes the activations called name, "" if none
+// does.
+func (l *lockstep) tensorOf(block int, name string) string {
+	if block != NoBlock {
+		name = model.Name(block, name)
+	}
+	for _, m := range []*model.Model{l.subject, l.reference} {
+		if m.Tensors[name] != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// divergence describes d, whose error in a channel is times its limit.
+func (l *lockstep) divergence(d *deviation, times float64, channel int) *Divergence {
+	text, position := l.textOf(d.at[channel])
+	return &Divergence{
+		Step: d.Step, Block: d.Block, Operation: d.Operation, Tensor: d.Tensor, Prompt: text, Token: position, Channel: channel,
+		Added: float64(d.Added), Inherited: float64(d.Inherited), Expected: float64(d.Expected), Excess: times,
+	}
+}
+
+// textOf returns the text, and the position in it, of position i of all texts.
+func (l *lockstep) textOf(i int) (text, position int) {
+	for text, ids := range l.texts {
+		if i < len(ids) {
+			return text, i
+		}
+		i -= len(ids)
+	}
+	return len(l.texts), i
+}
+
+// show completes d and calls visit with it.
+func show(d *deviation, visit func(*deviation) bool) (stop bool, err error) {
+	if err := d.finish(); err != nil {
+		return false, err
+	}
+	return visit(d), nil
+}

@@ -1,0 +1,334 @@
+package parity
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+	"thimble/internal/transformer"
+)
+
+// How much rounding can change what an operation computes follows from how its
+// tensors are stored. The model is that a value lies anywhere between two
+// neighbours of its grid: with steps of d, its error has the variance d*d/12,
+// independent of all others. docs/NUMERICS.md has the formulas.
+
+// A rounding computes the variances of rows of stored matrices. It is scratch of
+// one worker.
+type rounding struct {
+	reader   qtensor.Reader
+	values   []float32
+	variance []float64
+}
+
+// floatStep is the mean of step*step/12 over w*w in a float type, for significands
+// m that are uniform from 1 to 2, over which the mean of 1/(m*m) is 1/2.
+func floatStep(s qtensor.Scheme) float64 {
+	switch s.Kind {
+	case qtensor.F16:
+		return 0x1p-20 / 24
+	case qtensor.BF16:
+		return 0x1p-14 / 24
+	}
+	return 0
+}
+
+// smallestF16 is the step of float16 near zero.
+const smallestF16 = 0x1p-24
+
+// row returns the variance of each value of row r of m, valid until the next call.
+func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
+	n.variance = grow(n.variance, m.Cols)
+	if m.Scheme.Float() {
+		n.values = grow(n.values, m.Cols)
+		n.reader.Row(n.values, m, r)
+		share, least := floatStep(m.Scheme), 0.0
+		if m.Scheme.Kind == qtensor.F16 {
+			least = smallestF16 * smallestF16 / 12
+		}
+		for i, w := range n.values {
+			n.variance[i] = float64(share*float64(float64(w)*float64(w))) + least
+		}
+		return n.variance
+	}
+	_, scale, _ := n.reader.Integers(m, r)
+	group := m.Scheme.Columns(m.Cols)
+	for i := range n.variance {
+		d := float64(scale[i/group])
+		n.variance[i] = float64(d*d) / 12
+	}
+	return n.variance
+}
+
+// rounded lists the tensors called name that have been rounded: the subject's,
+// unless it keeps the reference's floats or wider ones, and the reference's if it
+// is stored as integers. A reference in floats is what the subject should be.
+func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
+	got, want := l.subject.Tensors[name], l.reference.Tensors[name]
+	if got != nil && got.Scheme.Kind != qtensor.F32 && !(got.Scheme.Float() && want != nil && want.Scheme == got.Scheme) {
+		all = append(all, got)
+	}
+	if want != nil && !want.Scheme.Float() {
+		all = append(all, want)
+	}
+	return all
+}
+
+// lookupNoise is what rounding explains of the embeddings, (Hidden).
+func (l *lockstep) lookupNoise() ([]float64, error) {
+	out := make([]float64, l.subject.Spec.Hidden)
+	scale := cmp.Or(l.subject.Spec.EmbedScale, 1)
+	var n rounding
+	err := parallel.Guard(func() error {
+		for _, m := range l.rounded(model.Embed) {
+			for _, id := range slices.Concat(l.texts...) {
+				for i, v := range n.row(m, id) {
+					out[i] += float64(v * float64(scale*scale))
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// expectations are what rounding explains of each of writes, which op is about to
+// compute, given the inputs of the fed pass.
+func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, block int, writes []string) ([][]float64, error) {
+	all := make([][]float64, len(writes))
+	for i, name := range writes {
+		tensor := l.tensorOf(block, name)
+		var err error
+		switch {
+		case slices.Contains(op.Layers, name):
+			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
+		case name == model.Attended:
+			all[i] = l.cacheNoise(block)
+		case tensor != "":
+			all[i], err = l.gainNoise(tensor, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// layerNoise is what rounding explains of a linear layer's outputs, (rows), whose
+// input is called read.
+func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([]float64, error) {
+	w := l.subject.Tensors[tensor]
+	if w == nil {
+		return nil, nil
+	}
+	energy := make([]float64, w.Cols) // of each input, over the positions
+	for t := range l.fed.Len() {
+		for i, x := range l.fed.Activations(read, t) {
+			energy[i] += float64(float64(x) * float64(x))
+		}
+	}
+	out := make([]float64, w.Rows)
+	lanes := make([]rounding, parallel.Workers())
+	for _, m := range l.rounded(tensor) {
+		err := parallel.Do(ctx, min(m.Rows, w.Rows), func(worker, r int) error {
+			for i, v := range lanes[worker].row(m, r) {
+				out[r] += float64(v * energy[i])
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if l.arithmetic.Activations.Int8 && !w.Scheme.Float() {
+		if err := l.addInputNoise(ctx, out, w, read, lanes); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range l.rounded(bias) {
+		for r, v := range lanes[0].row(m, 0) {
+			out[r] += float64(v * float64(l.fed.Len()))
+		}
+	}
+	return out, nil
+}
+
+// biasError is the squared difference of a layer's biases over all positions, less
+// what rounding them explains; a missing bias is zero. Biases are stored as floats,
+// so the scheme of the weights excuses no difference.
+func (l *lockstep) biasError(layer, name string) (float64, error) {
+	var all [2][]float64
+	var noise float64
+	err := parallel.Guard(func() error {
+		for i, m := range []*model.Model{l.reference, l.subject} {
+			w := m.Tensors[layer+model.BiasSuffix]
+			if w == nil || !m.Spec.Biased(name) {
+				continue
+			}
+			x := make([]float32, w.Cols)
+			new(qtensor.Reader).Row(x, w, 0)
+			if i == 0 && l.rotates(name) {
+				x = l.rotation.rotate(x)
+			}
+			for _, v := range x {
+				all[i] = append(all[i], float64(v))
+			}
+		}
+		for _, m := range l.rounded(layer + model.BiasSuffix) {
+			noise += sum(new(rounding).row(m, 0))
+		}
+		return nil
+	})
+	difference := 0.0
+	for i := range max(len(all[0]), len(all[1])) {
+		var d float64
+		for j, x := range all {
+			if i < len(x) {
+				d += []float64{1, -1}[j] * x[i]
+			}
+		}
+		difference += float64(d * d)
+	}
+	return float64(l.ref.Len()) * max(0, difference-float64(roundingMargin*roundingMargin*noise)), err
+}
+
+// addInputNoise adds what rounding the inputs of w to 8 bits explains.
+func (l *lockstep) addInputNoise(ctx context.Context, out []float64, w *qtensor.Matrix, read string, lanes []rounding) error {
+	group := l.arithmetic.Activations.Group
+	if group == 0 {
+		group = w.Scheme.Columns(w.Cols)
+	}
+	variance := make([]float64, w.Cols)
+	for t := range l.fed.Len() {
+		x := l.fed.Activations(read, t)
+		for lo := 0; lo < len(x); {
+			hi := lo + min(group, len(x)-lo)
+			top := 0.0
+			for _, v := range x[lo:hi] {
+				top = max(top, math.Abs(float64(v)))
+			}
+			for i := lo; i < hi; i++ {
+				variance[i] += float64(top*top) / (127 * 127 * 12)
+			}
+			lo = hi
+		}
+	}
+	return parallel.Do(ctx, w.Rows, func(worker, r int) error {
+		n := &lanes[worker]
+		n.values = grow(n.values, w.Cols)
+		n.reader.Row(n.values, w, r)
+		for i, v := range n.values {
+			out[r] += float64(float64(float64(v)*float64(v)) * variance[i])
+		}
+		return nil
+	})
+}
+
+// gainNoise is what rounding a norm's gains and biases explains of its output.
+// Gains are factors of the normalized input, whose root mean square is 1.
+func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
+	w := l.subject.Tensors[tensor]
+	width := len(l.fed.Activations(name, 0))
+	if w == nil || w.Cols == 0 {
+		return nil, nil
+	}
+	out := make([]float64, width)
+	var n rounding
+	err := parallel.Guard(func() error {
+		for _, stored := range []string{tensor, tensor + model.BiasSuffix} {
+			for _, m := range l.rounded(stored) {
+				for i, v := range n.row(m, 0) {
+					for at := i; at < width; at += m.Cols { // of every head
+						out[at] += float64(v * float64(l.fed.Len()))
+					}
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// cacheNoise is what rounding keys and values explains of attention's output: at
+// most the variance of the values themselves, and that of the keys through the
+// scores.
+func (l *lockstep) cacheNoise(block int) []float64 {
+	a, s := l.arithmetic, &l.subject.Spec
+	if a.Keys.Kind == qtensor.F32 && a.Values.Kind == qtensor.F32 {
+		return nil
+	}
+	scale, n := s.ScoreScale(), l.fed.Len()
+	out := make([]float64, s.Heads*s.HeadDim)
+	for head := range s.Heads {
+		kv := head / (s.Heads / s.KVHeads)
+		var queries, keyNoise float64
+		values, valueNoise := 0.0, make([]float64, s.HeadDim)
+		for t := range n {
+			q := l.fed.Activations(model.QRope, t)[head*s.HeadDim:][:s.HeadDim]
+			k := l.fed.Activations(model.KRope, t)[kv*s.HeadDim:][:s.HeadDim]
+			v := l.fed.Activations(model.V, t)[kv*s.HeadDim:][:s.HeadDim]
+			queries += squares(q)
+			values += squares(v)
+			keyNoise += sum(vectorNoise(a.Keys, k))
+			for i, x := range vectorNoise(a.Values, v) {
+				valueNoise[i] += x
+			}
+		}
+		// A score is a sum of HeadDim products, so its variance is that of one
+		// component of the key times the query's square.
+		score := float64(scale*scale) * (queries / float64(n)) * (keyNoise / float64(n*s.HeadDim))
+		for i := range s.HeadDim {
+			out[head*s.HeadDim+i] = valueNoise[i] + float64(score*values)/float64(s.HeadDim)
+		}
+	}
+	return out
+}
+
+func squares(x []float32) float64 { return dot(x, x) }
+
+// dot is the sum of a[i]*b[i] in ascending order; b is at least as long as a.
+func dot(a, b []float32) (s float64) {
+	for i, v := range a {
+		s += float64(float64(v) * float64(b[i]))
+	}
+	return s
+}
+
+// vectorNoise is the variance of each value of x if x is rounded by s.
+func vectorNoise(s qtensor.Scheme, x []float32) []float64 {
+	out := make([]float64, len(x))
+	if s.Float() {
+		for i, v := range x {
+			out[i] = float64(floatStep(s) * float64(float64(v)*float64(v)))
+		}
+		return out
+	}
+	for lo := 0; lo < len(x); {
+		hi := lo + min(s.Columns(len(x)), len(x)-lo)
+		low, high := float64(x[lo]), float64(x[lo])
+		for _, v := range x[lo:hi] {
+			low, high = min(low, float64(v)), max(high, float64(v))
+		}
+		d := max(-low, high) / (math.Exp2(float64(s.Bits-1)) - 0.5)
+		if s.Asym {
+			d = (high - low) / (math.Exp2(float64(s.Bits)) - 1)
+		}
+		for i := lo; i < hi; i++ {
+			out[i] = float64(d*d) / 12
+		}
+		lo = hi
+	}
+	return out
+}
+
+// grow returns s with length n; its elements are not kept.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,335 @@
+package reference
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"thimble/internal/checkpoint"
+	"thimble/internal/defect"
+	"thimble/internal/kernel"
+	"thimble/internal/mmap"
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+)
+
+// The tensors of prompt N in a reference file are named prompt.N.KIND. A full
+// file has input_ids and logits for each prompt, a compact one input_ids and the
+// last three.
+const (
+	tensorIDs       = "input_ids"   // I64 [T]
+	tensorLogits    = "logits"      // F32, F16 or BF16 [T, V]
+	tensorTopIDs    = "topk_ids"    // I32 [T, K]
+	tensorTopLogits = "topk_logits" // F32 [T, K]
+	tensorLogSumExp = "logsumexp"   // F32 [T], over all V logits
+)
+
+// A File is an open reference file. It is the Reference of its own prompts, and
+// serves one goroutine.
+type File struct {
+	path       string
+	form       Form
+	prompts    []filePrompt
+	startsText bool      // prompts begin with the text itself, see StartWith
+	next       int       // the prompt at which find begins its search
+	rows       []float32 // see full
+	close      func() error
+}
+
+// A filePrompt is a prompt of a file with what the file keeps of it.
+type filePrompt struct {
+	Prompt
+	Distribution
+	logits *storedLogits // nil if the file does not keep them all
+}
+
+// Open opens a reference file and checks its structure: the names, types and
+// shapes of its tensors, prompts numbered from 0 without a gap, token ids inside
+// the vocabulary. It knows a file of llama.cpp by its first bytes. Logits are only
+// read, and checked to be finite, when they are compared. The caller closes the
+// File.
+func Open(path string) (*File, error) {
+	f := &File{path: path}
+	read, err := f.openKLDBase()
+	if err == nil && read == nil {
+		var file *checkpoint.Checkpoint
+		if file, err = checkpoint.Open(path); err == nil {
+			f.close, read = file.Close, func() error { return f.read(file) }
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := parallel.Guard(read); err != nil {
+		if errors.Is(err, parallel.ErrFault) {
+			err = fmt.Errorf("%s: %w", defect.Printable(path), err)
+		}
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// openKLDBase returns how to read a file of llama.cpp, nil if f is none.
+func (f *File) openKLDBase() (read func() error, err error) {
+	if info, err := os.Stat(f.path); err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	file, err := mmap.Open(f.path)
+	if err != nil {
+		return nil, err
+	}
+	found := false
+	err = parallel.Guard(func() error {
+		found = bytes.HasPrefix(file.Data, []byte(kldBaseMagic))
+		return nil
+	})
+	if err != nil || !found {
+		return nil, errors.Join(err, file.Close())
+	}
+	f.close = file.Close
+	return func() error { return f.readKLDBase(file.Data) }, nil
+}
+
+// Close releases the file. Nothing that came from f may be used afterwards.
+func (f *File) Close() error { return f.close() }
+
+// Prompts returns the prompts of the file; every position that has logits is
+// scored. The caller must not write to their IDs.
+func (f *File) Prompts() []Prompt {
+	all := make([]Prompt, len(f.prompts))
+	for i := range f.prompts {
+		all[i] = f.prompts[i].Prompt
+	}
+	return all
+}
+
+// Form says what the file keeps of a position.
+func (f *File) Form() Form { return f.form }
+
+// Distribution returns what the file keeps of the prompt with these ids. Prompts
+// with the same ids take turns.
+func (f *File) Distribution(_ context.Context, ids []int) (Distribution, error) {
+	p, err := f.find(ids)
+	if err != nil {
+		return nil, err
+	}
+	return p.Distribution, nil
+}
+
+// find returns the prompt with these ids: the next one after the last it found.
+func (f *File) find(ids []int) (*filePrompt, error) {
+	for i := range f.prompts {
+		at := (f.next + i) % len(f.prompts)
+		if p := &f.prompts[at]; slices.Equal(p.IDs, ids) {
+			f.next = at + 1
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: holds no prompt with these %d token ids", defect.Printable(f.path), len(ids))
+}
+
+// Scorer returns the logits of a full file. It fails for a file that keeps less.
+func (f *File) Scorer() (Scorer, error) {
+	switch {
+	case f.form.TopK > 0:
+		return nil, fmt.Errorf("%s: a compact reference keeps no more than the top %d logits", defect.Printable(f.path), f.form.TopK)
+	case f.prompts[0].logits == nil:
+		return nil, fmt.Errorf("%s: a base file of llama.cpp keeps no logits", defect.Printable(f.path))
+	}
+	return fileScorer{f}, nil
+}
+
+type fileScorer struct{ *File }
+
+func (s fileScorer) Vocab() int { return s.form.Vocab }
+
+func (s fileScorer) Score(_ context.Context, ids []int) (Prediction, error) {
+	p, err := s.find(ids)
+	if err != nil {
+		return nil, err
+	}
+	return p.logits, nil
+}
+
+// storedLogits is the Prediction of a tensor, (positions, Vocab).
+type storedLogits struct{ *checkpoint.Tensor }
+
+func (l *storedLogits) Logits(_ context.Context, dst []float32, from, n int) error {
+	if from < 0 || n < 0 || from+n > l.Shape[0] {
+		return fmt.Errorf("positions [%d, %d) are outside a prompt of %d", from, from+n, l.Shape[0])
+	}
+	width := len(l.Data) / l.Shape[0] // bytes of a row
+	src := l.Data[from*width : (from+n)*width]
+	dst = dst[:n*l.Shape[1]]
+	return parallel.Guard(func() error {
+		switch l.DType {
+		case checkpoint.F32:
+			kernel.FromF32(dst, src)
+		case checkpoint.F16:
+			kernel.FromF16(dst, src)
+		case checkpoint.BF16:
+			kernel.FromBF16(dst, src)
+		}
+		return nil
+	})
+}
+
+// read sorts the tensors of a file by prompt and checks them.
+func (f *File) read(file *checkpoint.Checkpoint) error {
+	tensors := make(map[int]map[string]*checkpoint.Tensor)
+	for _, name := range file.Names() {
+		n, kind, ok := splitName(name)
+		if !ok {
+			return defect.Corrupt(f.path, name, "is not a tensor of a reference file, want prompt.N.%s, prompt.N.%s and the like", tensorIDs, tensorLogits)
+		}
+		if tensors[n] == nil {
+			tensors[n] = make(map[string]*checkpoint.Tensor)
+		}
+		tensors[n][kind] = file.Tensors[name]
+	}
+	if len(tensors) == 0 {
+		return defect.Corrupt(f.path, "", "holds no prompts, want prompt.0.%s and prompt.0.%s", tensorIDs, tensorLogits)
+	}
+	f.prompts = make([]filePrompt, len(tensors))
+	compact := tensors[0][tensorLogits] == nil && tensors[0][tensorTopIDs] != nil
+	for n := range f.prompts {
+		if tensors[n] == nil {
+			return defect.Corrupt(f.path, "", "holds %d prompts but no prompt.%d: they are numbered from 0 without a gap", len(tensors), n)
+		}
+		if err := f.readPrompt(n, tensors[n], compact); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitName splits "prompt.N.KIND". N has no leading zeros.
+func splitName(name string) (n int, kind string, ok bool) {
+	f := strings.Split(name, ".")
+	if len(f) != 3 || f[0] != "prompt" {
+		return 0, "", false
+	}
+	n, err := strconv.Atoi(f[1])
+	if err != nil || n < 0 || strconv.Itoa(n) != f[1] {
+		return 0, "", false
+	}
+	switch f[2] {
+	case tensorIDs, tensorLogits, tensorTopIDs, tensorTopLogits, tensorLogSumExp:
+		return n, f[2], true
+	}
+	return 0, "", false
+}
+
+// readPrompt checks the tensors of prompt n and records them. The first prompt's
+// width binds the others.
+func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact bool) error {
+	s := &promptTensors{path: f.path, n: n, tensors: tensors}
+	ids := s.take(tensorIDs, i64, 0)
+	if s.err != nil {
+		return s.err
+	}
+	length := ids.Shape[0]
+	p := filePrompt{Prompt: Prompt{IDs: make([]int, length), To: length}}
+	if compact {
+		top := &topPrompt{path: f.path, n: n, ids: s.take(tensorTopIDs, i32, length, f.form.TopK)}
+		if s.err == nil {
+			f.form.TopK = top.ids.Shape[1]
+		}
+		top.logits = s.take(tensorTopLogits, f32, length, f.form.TopK)
+		top.lse = s.take(tensorLogSumExp, f32, length)
+		p.Distribution = top
+	} else {
+		p.logits = &storedLogits{s.take(tensorLogits, floats, length, f.form.Vocab)}
+		if s.err == nil {
+			f.form.Vocab = p.logits.Shape[1]
+		}
+		p.Distribution = &full{Prediction: p.logits, vocab: f.form.Vocab, rows: &f.rows}
+	}
+	if s.err == nil && s.taken != len(tensors) {
+		s.fail(tensorLogits, "full and compact logits in one file, want one form for all prompts")
+	}
+	if s.err != nil {
+		return s.err
+	}
+	for t := range p.IDs {
+		id := int64(binary.LittleEndian.Uint64(ids.Data[8*t:]))
+		if id < 0 || id >= model.MaxVocab || f.form.Vocab > 0 && id >= int64(f.form.Vocab) {
+			s.fail(tensorIDs, "token id %d at position %d is outside the vocabulary of %d", id, t, cmp.Or(f.form.Vocab, model.MaxVocab))
+			return s.err
+		}
+		p.IDs[t] = int(id)
+	}
+	f.prompts[n] = p
+	return nil
+}
+
+// promptTensors are the tensors of one prompt in a file. The first failure sticks.
+type promptTensors struct {
+	path    string
+	n       int
+	tensors map[string]*checkpoint.Tensor
+	taken   int
+	err     error
+}
+
+var (
+	i64    = []checkpoint.DType{checkpoint.I64}
+	i32    = []checkpoint.DType{checkpoint.I32}
+	f32    = []checkpoint.DType{checkpoint.F32}
+	floats = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
+)
+
+// take returns a tensor, which must have one of the types and the shape, in which 0
+// stands for any positive length; nil after a failure.
+func (s *promptTensors) take(kind string, types []checkpoint.DType, shape ...int) *checkpoint.Tensor {
+	t, ok := s.tensors[kind]
+	fits := func(got, want int) bool { return got > 0 && (got == want || want == 0) }
+	switch {
+	case s.err != nil:
+		return nil
+	case !ok:
+		s.fail(kind, "tensor is missing")
+		return nil
+	case !slices.Contains(types, t.DType):
+		s.fail(kind, "type is %s, want %s", t.DType, typesText(types))
+		return nil
+	case !slices.EqualFunc(t.Shape, shape, fits):
+		s.fail(kind, "shape is %s, want %s", shapeText(t.Shape, "0"), shapeText(shape, "any"))
+		return nil
+	case t.Source != nil:
+		s.fail(kind, "is not stored in row-major order; call contiguous() on it and save it again")
+		return nil
+	}
+	s.taken++
+	return t
+}
+
+func (s *promptTensors) fail(kind, format string, args ...any) {
+	s.err = defect.Corrupt(s.path, fmt.Sprintf("prompt.%d.%s", s.n, kind), format, args...)
+}
+
+// shapeText spells a shape; zero is the spelling of a 0 in it.
+func shapeText(shape []int, zero string) string {
+	s := make([]string, len(shape))
+	for i, n := range shape {
+		if s[i] = strconv.Itoa(n); n == 0 {
+			s[i] = zero
+		}
+	}
+	return "[" + strings.Join(s, ", ") + "]"
+}
+
+func typesText(types []checkpoint.DType) string {
+	s := make([]string, len(types))
+	for i, t := range types {
+		s[i] = string(t)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,218 @@
+package render
+
+import (
+	"bytes"
+	_ "embed" // the page's template and style sheet
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+
+	"thimble/internal/chart"
+	"thimble/verify"
+	"thimble/verify/metric"
+	"thimble/verify/parity"
+	"thimble/verify/tasks"
+)
+
+//go:embed page.html
+var pageText string
+
+//go:embed page.css
+var pageStyle string
+
+// pageTemplate writes a page. html/template escapes each value for its context.
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"printable": printable, "segments": escapeUnprintable, "short": metric.Value.Short, "probability": probability, "error": errorText,
+	"step": stepText, "change": changeText, "spread": spreadText, "allowed": allowedText, "outcome": figureOutcome, "state": fileState,
+	"number": func(v float64) metric.Value { return metric.Value(v) },
+	"lines":  func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
+}).Parse(pageText))
+
+// A page is what the template reads. Pictures are from package chart, which
+// escapes its texts.
+type page struct {
+	Report    *verify.Report
+	Style     template.CSS
+	Outcome   string
+	Name      string
+	Reasons   []pageReason
+	Figures   []pageFigure
+	Gates     []pageGate
+	Stages    template.HTML
+	Layers    template.HTML
+	Histogram template.HTML
+	Prompts   template.HTML
+	Prefixes  template.HTML
+	Metrics   []pageMetric
+	Kinds     []pageKind
+	Facts     []pageFact
+}
+
+type (
+	pageReason struct{ Outcome, Why string }
+	pageFigure struct{ Name, Value, Note string }
+	pageGate   struct {
+		Name, Value, Interval, Outcome string
+		Picture                        template.HTML
+	}
+	pageMetric struct{ Name, Value, Interval, Means string }
+	pageKind   struct {
+		storedKind
+		Bits, Share string
+	}
+	pageFact struct {
+		Name  string
+		Lines []string
+	}
+)
+
+// HTML is a report as one page that needs nothing else: no script, no font, no
+// network. The same report gives the same bytes.
+func HTML(r *verify.Report) ([]byte, error) {
+	p := page{
+		Report: r, Style: template.CSS(pageStyle + chart.Style()), Outcome: outcomeOfAll(r), Name: baseName(r.Model.Path),
+		Reasons: pageReasons(r), Figures: pageFigures(r), Facts: pageFacts(r), Kinds: pageKinds(r),
+		Histogram: histogramPicture(r.KLHistogram), Prompts: promptsPicture(r), Stages: stagePicture(r.Stages),
+		Layers: layerPicture(r), Prefixes: prefixPicture(r.Continuations),
+	}
+	for i := range r.Gates {
+		c := &r.Gates[i]
+		p.Gates = append(p.Gates, pageGate{
+			Name: limitText(c), Value: c.Value.Short(),
+			Interval: intervalText(r, c.Metric), Outcome: outcomeOf(r, c), Picture: gatePicture(r, c, i),
+		})
+	}
+	for _, e := range listed(r) {
+		p.Metrics = append(p.Metrics, pageMetric{e.Name, e.Of(&r.Metrics).Short(), intervalText(r, e.Name), e.Means})
+	}
+	var b bytes.Buffer
+	err := pageTemplate.Execute(&b, &p)
+	return b.Bytes(), err
+}
+
+// Diverges reports whether l is the first divergence.
+func (p *page) Diverges(l parity.Layer) bool { return diverges(&l, p.Report.FirstDivergence) }
+
+// Against reports whether a reference did the tasks too.
+func (p *page) Against() bool { return compared(p.Report.Tasks) }
+
+// Title is the title of an example.
+func (p *page) Title(e tasks.Example) string { return exampleTitle(&e, p.Against()) }
+
+// Interval is the interval of a metric of tasks, or of its change.
+func (p *page) Interval(name string, change bool) string {
+	if change {
+		name += tasks.ChangeSuffix
+	}
+	return intervalText(p.Report, name)
+}
+
+// Change is how much larger a share of tasks is than the reference's.
+func (p *page) Change(s tasks.Score) metric.Value { return s.Model - s.Reference }
+
+// Continued is a sentence about the continuations.
+func (p *page) Continued() string { return continued(p.Report) }
+
+// Means says what a metric of tasks is.
+func (p *page) Means(name string) string { return meaning(name) }
+
+// Changes are the figures since the baseline.
+func (p *page) Changes() (all []*verify.Figure) {
+	for i := range p.Report.Baseline.Figures {
+		all = append(all, &p.Report.Baseline.Figures[i])
+	}
+	return all
+}
+
+// pageReasons explains the outcome of the report.
+func pageReasons(r *verify.Report) (all []pageReason) {
+	for i := range r.Gates {
+		all = append(all, pageReason{outcomeOf(r, &r.Gates[i]), reason(r, &r.Gates[i])})
+	}
+	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
+		all = append(all, pageReason{passed, "nothing is worse than in the baseline"})
+	}
+	for _, f := range r.Baseline.Worse() {
+		all = append(all, pageReason{missed, figureSentence(f)})
+	}
+	return all
+}
+
+// pageFigures are the most telling numbers.
+func pageFigures(r *verify.Report) (all []pageFigure) {
+	add := func(name, value, note string) { all = append(all, pageFigure{name, value, note}) }
+	interval := func(name string) string {
+		if r.Interval(name) == nil {
+			return ""
+		}
+		return intervalText(r, name)
+	}
+	if r.Model.Bytes > 0 {
+		add("Size", fmt.Sprintf("%.1f MB", float64(r.Model.Bytes)/1e6), fmt.Sprintf("%d bytes", r.Model.Bytes))
+	}
+	if r.Model.BitsPerWeight > 0 {
+		add("Bits per weight", fmt.Sprintf("%.2f", r.Model.BitsPerWeight), "")
+	}
+	m := &r.Metrics
+	if m.KLMean.Known() {
+		add("Mean KL, nats per token", m.KLMean.Short(), interval("kl_mean"))
+		add("99 % of positions below", m.KLP99.Short(), "nats")
+	}
+	if m.Top1Agreement.Known() {
+		add("Same first choice", fmt.Sprintf("%.1f %%", 100*float64(m.Top1Agreement)), interval("top1_agreement"))
+	}
+	if m.PPL.Known() {
+		note := ""
+		if m.PPLRatio.Known() {
+			note = fmt.Sprintf("%s times the reference's", m.PPLRatio.Short())
+		}
+		add("Perplexity", m.PPL.Short(), note)
+	}
+	for _, name := range []string{"acc_norm", "exact_match", "api_exact", "prefix_mean"} {
+		if e := metric.Find(verify.MetricTable, name); e.Of(m).Known() {
+			add(strings.ToUpper(e.Means[:1])+e.Means[1:], e.Of(m).Short(), interval(name))
+		}
+	}
+	if m.Tokens > 0 {
+		add("Positions scored", strconv.Itoa(m.Tokens), fmt.Sprintf("in %d prompts", len(r.Prompts)))
+	}
+	return all
+}
+
+// pageKinds sums up how the model is stored.
+func pageKinds(r *verify.Report) (all []pageKind) {
+	total := int64(0)
+	for _, t := range r.Tensors {
+		total += t.Bytes
+	}
+	for _, k := range storedKinds(r.Tensors) {
+		bits := fmt.Sprintf("%.2f", 8*float64(k.Bytes)/float64(max(1, k.Weights)))
+		all = append(all, pageKind{k, bits, fmt.Sprintf("%.1f %%", 100*float64(k.Bytes)/float64(max(1, total)))})
+	}
+	return all
+}
+
+// pageFacts say what was compared with what, and where the model is from.
+func pageFacts(r *verify.Report) (all []pageFact) {
+	add := func(name string, lines ...string) {
+		if len(lines) > 0 && lines[0] != "" {
+			all = append(all, pageFact{name, lines})
+		}
+	}
+	add("Model", r.Model.Path)
+	add("SHA-256", r.Model.SHA256)
+	add("Run in", r.Arithmetic.String())
+	add("Against", r.Against)
+	add("Verified by", r.Tool)
+	add("Policy", r.Policy)
+	if r.Speed != nil {
+		add("Speed", speedText(r.Speed))
+	}
+	if p := r.Provenance; p != nil {
+		add("Architecture", p.Architecture)
+		add("Made by", p.Tool)
+		add("Overrides", p.Overrides...)
+	}
+	return all
+}

@@ -1,0 +1,121 @@
+package render
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/verify"
+	"thimble/verify/metric"
+)
+
+// What became of a gate, and of a report.
+const (
+	passed    = "PASS"
+	missed    = "FAIL"
+	undecided = "UNDECIDED" // met by what was measured, and allowed to be undecided
+	measured  = "MEASURED"  // there was no gate
+)
+
+// outcomeOf is what became of a gate.
+func outcomeOf(r *verify.Report, c *verify.Check) string {
+	switch {
+	case !c.Pass || c.Undecided && r.Strict:
+		return missed
+	case c.Undecided:
+		return undecided
+	}
+	return passed
+}
+
+// outcomeOfAll is what became of the report.
+func outcomeOfAll(r *verify.Report) string {
+	switch {
+	case !r.Pass:
+		return missed
+	case len(r.Gates) == 0 && !r.Baseline.Compared():
+		return measured
+	case slices.ContainsFunc(r.Gates, func(c verify.Check) bool { return c.Undecided }):
+		return undecided
+	}
+	return passed
+}
+
+// limitText is a gate with its limit as figures are written.
+func limitText(c *verify.Check) string {
+	return fmt.Sprintf("%s %s %s", c.Metric, c.Op, metric.Value(c.Limit).Short())
+}
+
+// sentence says what was measured and what the gate requires.
+func sentence(c *verify.Check) string {
+	return fmt.Sprintf("%s %s, the gate is %s %s", c.Metric, c.Value.Short(), c.Op, metric.Value(c.Limit).Short())
+}
+
+// reason says why a gate has its outcome, in one line.
+func reason(r *verify.Report, c *verify.Check) string {
+	if c.Undecided {
+		return fmt.Sprintf("%s; undecided, it may be %s: %s", sentence(c), intervalText(r, c.Metric), remedy(r, c))
+	}
+	return sentence(c)
+}
+
+// remedy says what would decide a gate.
+func remedy(r *verify.Report, c *verify.Check) string {
+	n, unit := r.Sample(c.Metric)
+	text := fmt.Sprintf("use more %s", unit)
+	if c.Tokens > 0 {
+		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, n)
+	}
+	return text
+}
+
+// intervalText is the interval of a metric, or a dash.
+func intervalText(r *verify.Report, name string) string {
+	if in := r.Interval(name); in != nil {
+		return in.Low.Short() + " to " + in.High.Short()
+	}
+	return "-"
+}
+
+// listed returns the metrics of positions and operations that a report lists: what
+// was measured, except that nothing is hidden.
+func listed(r *verify.Report) (all []*metric.Entry[verify.Metrics]) {
+	for i := range verify.MetricTable {
+		e := &verify.MetricTable[i]
+		v := e.Of(&r.Metrics)
+		if e.Unit == metric.Tokens && v.Known() && !(e.Name == "kl_hidden" && v == 0) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// size says how large a model is, after a comma.
+func size(m *verify.ModelInfo) string {
+	if m.Bytes == 0 {
+		return ""
+	}
+	s := fmt.Sprintf(", %.1f MB", float64(m.Bytes)/1e6)
+	if m.BitsPerWeight > 0 {
+		s += fmt.Sprintf(", %.2f bits per weight", m.BitsPerWeight)
+	}
+	return s
+}
+
+// speedText is the speed of a model in one line.
+func speedText(s *verify.Speed) string {
+	if len(s.Prefill) == 0 || len(s.Decode) == 0 {
+		return "not measured"
+	}
+	text := fmt.Sprintf("prefill %.1f, decode %.1f tokens/s on %d cores", verify.Median(s.Prefill), verify.Median(s.Decode), s.Cores)
+	if s.Memory > 0 {
+		text += fmt.Sprintf(", %.1f MB resident", float64(s.Memory)/1e6)
+	}
+	return text
+}
+
+// baseName is a path without its folders, of whatever system.
+func baseName(path string) string {
+	trimmed := strings.TrimRight(path, `/\`)
+	return trimmed[strings.LastIndexAny(trimmed, `/\`)+1:]
+}

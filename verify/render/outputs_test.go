@@ -1,0 +1,146 @@
+package render
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+
+	"thimble/verify"
+)
+
+func TestJUnit(t *testing.T) {
+	text, err := JUnit(hostileReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Skipped  int `xml:"skipped,attr"`
+		Suite    []struct {
+			Name       string          `xml:"name,attr"`
+			Tests      int             `xml:"tests,attr"`
+			Properties []junitProperty `xml:"properties>property"`
+			Cases      []junitCase     `xml:"testcase"`
+			Out        string          `xml:"system-out"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Tests != 5 || got.Failures != 2 || got.Skipped != 1 || len(got.Suite) != 1 || got.Suite[0].Tests != 5 {
+		t.Fatalf("%+v", got)
+	}
+	s := got.Suite[0]
+	var names []string
+	for _, c := range s.Cases {
+		names = append(names, c.Name)
+	}
+	if d := cmp.Diff([]string{"kl_mean <= 0.001", "kl_mean <= 0.025", "top1_agreement >= 0.5", "bytes", "kl_mean"}, names); d != "" {
+		t.Error(d)
+	}
+	if c := s.Cases[0]; c.Failure == nil || c.Failure.Message != "kl_mean 0.02, the gate is <= 0.001" || c.Skipped != nil {
+		t.Errorf("%+v", c)
+	}
+	if c := s.Cases[1]; c.Skipped == nil || !strings.Contains(c.Skipped.Message, "undecided, it may be 0.01 to 0.03: use more tokens") || c.Failure != nil {
+		t.Errorf("%+v", c)
+	}
+	if c := s.Cases[2]; c.Failure != nil || c.Skipped != nil {
+		t.Errorf("%+v", c)
+	}
+	if i := slices.IndexFunc(s.Properties, func(p junitProperty) bool { return p.Name == "kl_mean" }); i < 0 || s.Properties[i].Value != "0.02" {
+		t.Errorf("%v", s.Properties)
+	}
+	if !strings.Contains(s.Out, "FAIL  kl_mean 0.02") {
+		t.Errorf("%q", s.Out)
+	}
+}
+
+// No gate is no failure, and strictly judged an undecided one is.
+func TestJUnitOutcomes(t *testing.T) {
+	for _, c := range []struct {
+		gates           []verify.Gate
+		strict          bool
+		failed, skipped int
+	}{
+		{nil, false, 0, 1},
+		{[]verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 0.025}}, false, 0, 1},
+		{[]verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 0.025}}, true, 1, 0},
+		{[]verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 0.5}}, true, 0, 0},
+	} {
+		r := hostileReport()
+		r.Baseline = nil
+		if err := r.Judge(c.gates, c.strict); err != nil {
+			t.Fatal(err)
+		}
+		text, err := JUnit(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf(` tests="1" failures="%d" errors="0" skipped="%d"`, c.failed, c.skipped)
+		if bytes.Count(text, []byte(want)) != 2 {
+			t.Errorf("%v, strict %v: want %s in %s", c.gates, c.strict, want, text)
+		}
+	}
+}
+
+// Nothing in a report is Markdown's: every table has the same cells in each row, and
+// the only elements are ours.
+func TestMarkdown(t *testing.T) {
+	text := Markdown(hostileReport())
+	for _, tag := range regexp.MustCompile(`<[^>]*>?`).FindAllString(text, -1) {
+		if !slices.Contains([]string{"<code>", "</code>", "<details>", "</details>", "<summary>", "</summary>"}, tag) {
+			t.Errorf("there is a %s", tag)
+		}
+	}
+	for _, bad := range []string{"`", "@", "$", "[", "\\", "https:", "\x1b", "\u202e", "::"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("there is a %q", bad)
+		}
+	}
+	cells := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "|") {
+			cells = 0
+			continue
+		}
+		if n := strings.Count(line, "|"); cells != 0 && n != cells {
+			t.Errorf("%d bars after %d: %s", n, cells, line)
+		} else {
+			cells = n
+		}
+	}
+	if !strings.HasPrefix(text, "## FAIL: <code>") || !strings.Contains(text, "\n- **FAIL** kl_mean 0.02, the gate is &#60;= 0.001\n- **UNDECIDED** ") {
+		t.Error(text)
+	}
+}
+
+// A line for each gate that is not passed, and no more commands than that.
+func TestAnnotations(t *testing.T) {
+	r := hostileReport()
+	r.Baseline = nil
+	lines := strings.Split(Annotations(r), "\n")
+	if len(lines) != 3 || lines[2] != "" {
+		t.Fatalf("%q", lines)
+	}
+	for i, begin := range []string{"::error title=", "::warning title="} {
+		title, text, _ := strings.Cut(strings.TrimPrefix(lines[i], begin), "::")
+		if !strings.HasPrefix(lines[i], begin) || strings.ContainsAny(title, ":,") || strings.ContainsFunc(lines[i], func(r rune) bool { return !unicode.IsGraphic(r) }) {
+			t.Errorf("%q", lines[i])
+		}
+		if !strings.HasPrefix(text, "kl_mean 0.02, the gate is <= 0.0") || !strings.Contains(text, "against ") {
+			t.Errorf("%q", text)
+		}
+	}
+	r.Model.Path, r.Against, r.Gates, r.Diagnosis = "100%.thimble", "", r.Gates[:1], "rounding"
+	if got, want := Annotations(r), "::error title=100%25.thimble%3A kl_mean fail::kl_mean 0.02, the gate is <= 0.001; rounding\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,158 @@
+package selftest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+	"thimble/internal/transformer"
+)
+
+// A fault is a mistake that converters, quantizers and runtimes have made, made
+// here on purpose.
+type fault struct {
+	name string
+	// inject makes the mistake, or says why it cannot be made in this model.
+	inject func(t *faultTarget) (in *injected, why string)
+}
+
+// faults are the mistakes of a self-test, in the order of the report.
+// docs/NUMERICS.md says where each was met.
+var faults = []fault{
+	{"q and k exchanged", exchangeQueriesAndKeys},
+	{"q and k interleaved", interleaveHeads},
+	{"bias dropped", dropBias},
+	{"scales one group off", shiftScales},
+	{"matrix transposed", transpose},
+	{"rope theta", changeBase},
+	{"norm epsilon", changeEpsilon},
+	{"norms exchanged", exchangeNorms},
+	{"position off by one", overwriteCacheEntry},
+	{"window truncated", truncateWindow},
+	{"kv cache entry reused", repeatCacheEntry},
+	{"block skipped", skipBlock},
+	{"shared block run once", skipRepeat},
+	{"token ids shifted", shiftIDs},
+	{"nibble flipped", flipNibble},
+}
+
+// A faultTarget is a model that faults are made in. It is read-only: an injection
+// copies what it changes and shares the rest.
+type faultTarget struct {
+	m             *model.Model
+	ids           []int // a text, the longest of those that are scored
+	block         int   // where faults of one block are made: away from the ends
+	outlierColumn int   // the column of that block's down whose inputs are largest, over ids
+}
+
+func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
+	t := &faultTarget{m: m, ids: ids, block: m.Spec.Blocks / 2}
+	d, err := transformer.New(m)
+	if err != nil {
+		return nil, err
+	}
+	trace, err := d.NewTrace([][]int{ids})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		g := trace.Next()
+		if g.Block == t.block && g.Kinds[0] == model.Down {
+			t.outlierColumn = largestColumn(g, trace.Len())
+			return t, nil
+		}
+		if err := trace.Run(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// largestColumn returns the column whose inputs have the largest sum of magnitudes.
+func largestColumn(g *transformer.Group, positions int) (at int) {
+	sum := make([]float64, g.Width())
+	for i := range positions {
+		for c, v := range g.Row(i) {
+			sum[c] += float64(abs(v))
+		}
+	}
+	for c, v := range sum {
+		if v > sum[at] {
+			at = c
+		}
+	}
+	return at
+}
+
+// injected is a target with a fault.
+type injected struct {
+	model      *model.Model
+	base       *model.Model // model without the fault; nil for the target
+	cacheFault cacheFault   // a mistake in running model, which itself has none then
+	want       Place
+	also       []string // all operations that have the fault, want's first; nil for want's alone
+	note       string   // what else a reader must know
+}
+
+// A Place is where two models diverge. What is unknown or does not matter is -1 or
+// empty.
+type Place struct {
+	Step      int    `json:"step"`
+	Block     int    `json:"block"`
+	Operation string `json:"operation"`
+	Tensor    string `json:"tensor"`
+	Token     int    `json:"token"`   // position in the text
+	Channel   int    `json:"channel"` // of the operation's output
+}
+
+// at is the place of a block's tensor in the first step that runs the block.
+func (t *faultTarget) at(block int, kind string) Place {
+	return Place{Step: t.firstStep(block), Block: block, Tensor: model.Name(block, kind), Token: -1, Channel: -1}
+}
+
+// firstStep returns the first step that runs block.
+func (t *faultTarget) firstStep(block int) int {
+	return slices.Index(t.m.Spec.Schedule, block)
+}
+
+// Matches reports whether got is the place that want names. Any value matches one
+// that want leaves open.
+func (want Place) Matches(got Place) bool {
+	number := func(want, got int) bool { return want < 0 || want == got }
+	text := func(want, got string) bool { return want == "" || want == got }
+	return number(want.Step, got.Step) && number(want.Block, got.Block) && number(want.Token, got.Token) &&
+		number(want.Channel, got.Channel) && text(want.Operation, got.Operation) && text(want.Tensor, got.Tensor)
+}
+
+// matchesLayer is Matches for a comparison that takes a bias for part of its layer.
+func (want Place) matchesLayer(got Place) bool {
+	want.Tensor = strings.TrimSuffix(want.Tensor, model.BiasSuffix)
+	return want.Matches(got)
+}
+
+// Detail returns got with no more detail than want has: if an error is everywhere,
+// the row and the position where it is largest mean nothing.
+func (want Place) Detail(got Place) Place {
+	if want.Channel < 0 {
+		got.Channel = -1
+	}
+	if want.Token < 0 {
+		got.Token = -1
+	}
+	return got
+}
+
+// String names the tensor, and its row if that is known. Without a tensor it names
+// the operation and its step.
+func (p Place) String() string {
+	switch {
+	case p.Tensor != "" && p.Channel >= 0:
+		return fmt.Sprintf("%s[%d]", p.Tensor, p.Channel)
+	case p.Tensor != "":
+		return p.Tensor
+	case p.Token >= 0:
+		return fmt.Sprintf("%s of step %d at %d", p.Operation, p.Step, p.Token)
+	}
+	return fmt.Sprintf("%s of step %d", p.Operation, p.Step)
+}

@@ -1,0 +1,240 @@
+// Package selftest asks whether verification would notice mistakes that converters,
+// quantizers and runtimes have made: it makes them in copies of a model, one at a
+// time, judges each copy by the same gates on the same text, and checks that a
+// comparison of operations names the place. docs/NUMERICS.md lists the faults and
+// where each was met.
+package selftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"thimble/internal/parallel"
+	"thimble/internal/transformer"
+	"thimble/verify"
+	"thimble/verify/metric"
+	"thimble/verify/parity"
+	"thimble/verify/reference"
+)
+
+// Run makes faults in copies of m, one at a time, and reports whether the gates of
+// o would notice them on these prompts, and whether a comparison of operations
+// names the place. A fault that rounding hides from the gates must still be named;
+// otherwise it is a miss.
+//
+// The gates compare with ref; if it is nil with source in float32, and if that is
+// nil too with m itself. Run finds places by comparing with m to the bit, and with
+// a source by parity.Locate too, which may miss a fault but must not name another
+// place.
+//
+// Each fault takes a run over the prompts and a comparison over the longest of
+// them. Run does not write to m.
+func Run(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, o verify.Options) (*Report, error) {
+	t, err := newTest(ctx, m, source, ref, prompts, o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Model: o.Model, Arithmetic: verify.Describe(o.Arithmetic), Against: o.Against, Gates: o.Gates, Tokens: t.scored(), Sourced: source != nil}
+	if r.Unmodified, err = t.unmodified(ctx); err != nil {
+		return nil, err
+	}
+	if r.Diverges, err = t.against(ctx, m); err != nil {
+		return nil, err
+	}
+	r.Pass = r.Unmodified.Pass && r.Diverges == nil
+	for i := range faults {
+		if o.Progress != nil {
+			o.Progress(i, len(faults))
+		}
+		f, err := t.fault(ctx, &faults[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", faults[i].name, err)
+		}
+		r.Faults = append(r.Faults, *f)
+		r.Pass = r.Pass && (f.Pass || f.Inapplicable != "")
+	}
+	return r, nil
+}
+
+// A test is the state of one Run.
+type test struct {
+	*faultTarget
+	source  *verify.Model // nil for none
+	ref     reference.Reference
+	prompts []reference.Prompt
+	options verify.Options
+}
+
+func newTest(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, o verify.Options) (*test, error) {
+	if len(o.Gates) == 0 {
+		return nil, errors.New("a self-test needs gates")
+	}
+	if err := reference.CheckPrompts(prompts, m.Spec.Vocab); err != nil {
+		return nil, err
+	}
+	t := &test{nil, source, ref, prompts, o}
+	positions, longest := 0, []int(nil)
+	for _, p := range prompts {
+		positions += len(p.IDs)
+		if len(p.IDs) > len(longest) {
+			longest = p.IDs
+		}
+	}
+	if ref == nil {
+		if source == nil {
+			source = m
+		}
+		s, err := reference.NewScorer(source, verify.Arithmetic{}, 0)
+		if err != nil {
+			return nil, err
+		}
+		t.ref = reference.FromScorer(reference.CacheLogits(s, positions))
+	}
+	t.options.Progress = nil
+	var err error
+	t.faultTarget, err = newFaultTarget(ctx, m, longest)
+	return t, err
+}
+
+// scored is the number of positions that are scored.
+func (t *test) scored() (n int) {
+	for _, p := range t.prompts {
+		n += p.To - p.From
+	}
+	return n
+}
+
+// unmodified judges the target itself.
+func (t *test) unmodified(ctx context.Context) (*verify.Report, error) {
+	scorer, err := reference.NewScorer(t.m, t.options.Arithmetic, 0)
+	if err != nil {
+		return nil, err
+	}
+	return verify.Run(ctx, t.ref, scorer, t.prompts, t.options)
+}
+
+// fault makes f and looks for it.
+func (t *test) fault(ctx context.Context, f *fault) (*Result, error) {
+	r := &Result{Name: f.name, KLMean: metric.Unknown, Top1Agreement: metric.Unknown}
+	var in *injected
+	err := parallel.Guard(func() error {
+		in, r.Inapplicable = f.inject(t.faultTarget)
+		return nil
+	})
+	if err != nil || in == nil {
+		return r, err
+	}
+	r.Note, r.Want = in.note, &in.want
+	if err := t.judge(ctx, in, r); err != nil {
+		return nil, err
+	}
+	if r.Found, r.Cause, err = t.locate(ctx, in); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	r.Pass = r.Found != nil && in.want.Matches(*r.Found)
+	return r, t.compareSource(ctx, in, r)
+}
+
+// compareSource looks for a fault as a user does who has the source. It skips copies
+// with a block for each step, which the source numbers differently, and cache
+// faults, which are in no model.
+func (t *test) compareSource(ctx context.Context, in *injected, r *Result) (err error) {
+	if t.source == nil || in.cacheFault != nil || in.model.Spec.Blocks != t.source.Spec.Blocks || r.Error != "" {
+		return nil
+	}
+	if r.FoundAgainst, err = t.against(ctx, in.model); err != nil {
+		return err
+	}
+	switch {
+	case r.FoundAgainst == nil:
+		r.Against = AgainstHidden
+	case in.want.matchesLayer(*r.FoundAgainst), slices.Contains(in.also, r.FoundAgainst.Operation): // rounding may hide the first of them
+		r.Against = AgainstFound
+	default:
+		r.Against, r.Pass = AgainstWrong, false
+	}
+	return nil
+}
+
+// judge runs the gates.
+func (t *test) judge(ctx context.Context, in *injected, r *Result) error {
+	scorer, ref, err := t.compared(in)
+	if err != nil {
+		return err
+	}
+	report, err := verify.Run(ctx, ref, scorer, t.prompts, t.options)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil { // such as a logit that is not finite: the target itself did run
+		r.Error, r.Noticed = err.Error(), true
+		return nil
+	}
+	r.KLMean, r.Top1Agreement, r.Noticed = report.Metrics.KLMean, report.Metrics.Top1Agreement, !report.Pass
+	for _, c := range report.Gates {
+		if !c.Pass {
+			r.Missed = append(r.Missed, c)
+		}
+	}
+	return nil
+}
+
+// compared returns the model with a fault and what it is compared with. A base that
+// differs from the target is its own reference, so that the difference is not
+// mistaken for the fault.
+func (t *test) compared(in *injected) (scorer reference.Scorer, ref reference.Reference, err error) {
+	ref = t.ref
+	if in.base != nil {
+		base, err := reference.NewScorer(in.base, verify.Arithmetic{}, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		ref = reference.FromScorer(base)
+	}
+	if in.cacheFault == nil {
+		scorer, err = reference.NewScorer(in.model, t.options.Arithmetic, 0)
+		return scorer, ref, err
+	}
+	d, err := transformer.NewWith(in.model, t.options.Arithmetic)
+	return &faultyScorer{d, in.model.Spec.Vocab, in.cacheFault}, ref, err
+}
+
+// against returns where m differs from the source by more than rounding, nil if
+// nowhere or without a source.
+func (t *test) against(ctx context.Context, m *verify.Model) (*Place, error) {
+	if t.source == nil {
+		return nil, nil
+	}
+	d, err := parity.Locate(ctx, t.source, m, t.ids)
+	return placeOf(d), err
+}
+
+// locate returns where in's models differ and why, nil if they do not.
+func (t *test) locate(ctx context.Context, in *injected) (*Place, string, error) {
+	if in.cacheFault != nil {
+		at, err := locateCacheFault(ctx, in.model, t.options.Arithmetic, in.cacheFault, t.ids)
+		return at, "", err
+	}
+	base := t.m
+	if in.base != nil {
+		base = in.base
+	}
+	d, err := parity.FirstDifference(ctx, base, in.model, t.ids)
+	if d == nil || err != nil {
+		return nil, "", err
+	}
+	return placeOf(d), d.Cause, nil
+}
+
+// placeOf returns where d is, nil for nil.
+func placeOf(d *parity.Divergence) *Place {
+	if d == nil {
+		return nil
+	}
+	return &Place{d.Step, d.Block, d.Operation, d.Tensor, d.Token, d.Channel}
+}

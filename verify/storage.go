@@ -1,0 +1,29 @@
+package verify
+
+import "encoding/hex"
+
+// A Provenance is what a model says of how it was made.
+type Provenance struct {
+	Architecture string   `json:"architecture"` // model_type of the checkpoint
+	Tool         string   `json:"tool,omitempty"`
+	Recipe       string   `json:"recipe,omitempty"`    // canonical YAML
+	Overrides    []string `json:"overrides,omitempty"` // KEY=VALUE, as given to --set
+	Sources      []Source `json:"sources,omitempty"`   // every file read
+}
+
+// A Source is a file that a model was made from.
+type Source struct {
+	Name   string `json:"name"` // without its folder
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hexadecimal
+}
+
+// Describe adds to r how m, which has passed Check, is stored and was made.
+func (r *Report) Describe(m *Model) {
+	r.Tensors = m.Stored()
+	p := &m.Provenance
+	r.Provenance = &Provenance{Architecture: p.Architecture, Tool: p.Tool, Recipe: p.Recipe, Overrides: p.Overrides}
+	for _, s := range p.Sources {
+		r.Provenance.Sources = append(r.Provenance.Sources, Source{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
+	}
+}

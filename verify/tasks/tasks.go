@@ -1,0 +1,218 @@
+// Package tasks measures the text that a model writes: how many tasks of a file
+// it does right, and how far its greedy continuations of a text are those of a
+// reference.
+//
+// A task has choices, which the model answers by their likelihood, or an expected
+// text or call of a function, which the model writes. Read reads tasks files,
+// Behaviour says what to measure, and its Run measures it. docs/NUMERICS.md
+// defines the file, the grading and the metrics.
+package tasks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"thimble/internal/defect"
+	"thimble/internal/generate"
+	"thimble/internal/model"
+	"thimble/internal/tokenizer"
+	"thimble/internal/transformer"
+	"thimble/verify/metric"
+	"thimble/verify/reference"
+)
+
+type (
+	// Model is what convert, quantize and format open and return.
+	Model = model.Model
+
+	// Arithmetic says what a run rounds: activations, keys and values. The zero
+	// value rounds nothing: all is float32.
+	Arithmetic = transformer.Arithmetic
+
+	// Tokenizer turns text into tokens and back.
+	Tokenizer = tokenizer.Tokenizer
+
+	// Generator continues token sequences with a model.
+	Generator = generate.Generator
+)
+
+// NewGenerator returns a Generator of m, which computes in arithmetic a.
+func NewGenerator(m *Model, a Arithmetic) (*Generator, error) { return generate.New(m, a) }
+
+// A Behaviour says what to measure of the text that a model writes.
+type Behaviour struct {
+	Model     *Generator
+	Reference *Generator // nil for none
+	Tokenizer *Tokenizer
+	Tasks     *File // nil for none
+	Continue  int   // tokens by which the first half of each prompt is continued, 0 for none
+
+	Progress func(done, total int) // called with the tasks and prompts done so far; may be nil
+}
+
+// Metrics are the figures of tasks and continuations. A change is the model's
+// figure less the reference's, on the same tasks.
+type Metrics struct {
+	Acc       metric.Value `json:"acc"`       // share of choices where the likeliest is right
+	AccNorm   metric.Value `json:"acc_norm"`  // likewise, by likelihood per character
+	AccBytes  metric.Value `json:"acc_bytes"` // likewise, per byte
+	Exact     metric.Value `json:"exact_match"`
+	Intent    metric.Value `json:"api_intent"`    // share of calls of the right function
+	Structure metric.Value `json:"api_structure"` // share of calls with the right names of arguments
+	Call      metric.Value `json:"api_exact"`     // share of calls that are right throughout
+
+	AccChange       metric.Value `json:"acc_change"`
+	AccNormChange   metric.Value `json:"acc_norm_change"`
+	AccBytesChange  metric.Value `json:"acc_bytes_change"`
+	ExactChange     metric.Value `json:"exact_match_change"`
+	IntentChange    metric.Value `json:"api_intent_change"`
+	StructureChange metric.Value `json:"api_structure_change"`
+	CallChange      metric.Value `json:"api_exact_change"`
+
+	PrefixMean   metric.Value `json:"prefix_mean"`   // tokens
+	PrefixMedian metric.Value `json:"prefix_median"` // tokens
+	PrefixWhole  metric.Value `json:"prefix_whole"`  // share of continuations that are the same throughout
+}
+
+// A share is the metric of one kind of tasks: how many of them are right.
+type share struct {
+	name, kind string
+	means      string
+	at, change func(*Metrics) *metric.Value
+}
+
+var shares = []share{
+	{"acc", kindChoice, "right by likelihood", func(m *Metrics) *metric.Value { return &m.Acc }, func(m *Metrics) *metric.Value { return &m.AccChange }},
+	{"acc_norm", kindChoice, "right by likelihood per character", func(m *Metrics) *metric.Value { return &m.AccNorm }, func(m *Metrics) *metric.Value { return &m.AccNormChange }},
+	{"acc_bytes", kindChoice, "right by likelihood per byte", func(m *Metrics) *metric.Value { return &m.AccBytes }, func(m *Metrics) *metric.Value { return &m.AccBytesChange }},
+	{"exact_match", kindText, "the expected text", func(m *Metrics) *metric.Value { return &m.Exact }, func(m *Metrics) *metric.Value { return &m.ExactChange }},
+	{"api_intent", kindCall, "the right function", func(m *Metrics) *metric.Value { return &m.Intent }, func(m *Metrics) *metric.Value { return &m.IntentChange }},
+	{"api_structure", kindCall, "the right names of arguments", func(m *Metrics) *metric.Value { return &m.Structure }, func(m *Metrics) *metric.Value { return &m.StructureChange }},
+	{"api_exact", kindCall, "the right call", func(m *Metrics) *metric.Value { return &m.Call }, func(m *Metrics) *metric.Value { return &m.CallChange }},
+}
+
+// ChangeSuffix follows the name of a share in the name of its change.
+const ChangeSuffix = "_change"
+
+// Table lists the metrics of Metrics.
+var Table = table()
+
+func table() (all []metric.Entry[Metrics]) {
+	for _, s := range shares {
+		all = append(all, metric.Entry[Metrics]{Name: s.name, Unit: metric.Tasks, Of: func(m *Metrics) metric.Value { return *s.at(m) }, Means: s.means})
+	}
+	for _, s := range shares {
+		all = append(all, metric.Entry[Metrics]{Name: s.name + ChangeSuffix, Unit: metric.Tasks, Reference: true,
+			Of: func(m *Metrics) metric.Value { return *s.change(m) }, Means: "less the reference's"})
+	}
+	return append(all, []metric.Entry[Metrics]{
+		{Name: "prefix_mean", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixMean }, Means: "tokens before greedy texts diverge"},
+		{Name: "prefix_median", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixMedian }, Means: "tokens, likewise"},
+		{Name: "prefix_whole", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixWhole }, Means: "share of texts that never do"},
+	}...)
+}
+
+// Unmeasured returns Metrics in which nothing is measured.
+func Unmeasured() (m Metrics) {
+	for _, s := range shares {
+		*s.at(&m), *s.change(&m) = metric.Unknown, metric.Unknown
+	}
+	m.PrefixMean, m.PrefixMedian, m.PrefixWhole = metric.Unknown, metric.Unknown, metric.Unknown
+	return m
+}
+
+// Measures returns nil if Run measures the metric called name, and otherwise an
+// error that says what it lacks. b may be nil.
+func (b *Behaviour) Measures(name string) error {
+	switch e := metric.Find(Table, name); {
+	case e == nil:
+		return fmt.Errorf("%s is of neither tasks nor continuations", name)
+	case e.Unit == metric.Prompts && (b == nil || b.Continue == 0):
+		return fmt.Errorf("%s is of continuations: add --continue N", name)
+	case e.Unit == metric.Prompts:
+		return nil
+	}
+	i := slices.IndexFunc(shares, func(s share) bool { return name == s.name || name == s.name+ChangeSuffix })
+	s := &shares[i]
+	switch {
+	case b == nil || b.Tasks == nil:
+		return fmt.Errorf("%s is of tasks: add --tasks FILE", name)
+	case !slices.ContainsFunc(b.Tasks.Tasks, func(t Task) bool { return t.Kind == s.kind }):
+		with := map[string]string{kindChoice: "choices", kindText: "an expected text", kindCall: "a call"}[s.kind]
+		return fmt.Errorf("%s has no task of this kind, with %s", defect.Printable(b.Tasks.Path), with)
+	case name != s.name && b.Reference == nil:
+		return fmt.Errorf("%s compares with a model: name it by --against", name)
+	}
+	return nil
+}
+
+// Check returns an error if Run cannot measure what b says with these prompts. b
+// may be nil.
+func (b *Behaviour) Check(prompts []reference.Prompt) error {
+	switch {
+	case b == nil:
+		return nil
+	case b.Reference != nil && b.Reference.Spec().Vocab != b.Model.Spec().Vocab:
+		return fmt.Errorf("the reference scores a vocabulary of %d, the model one of %d: they are not the same model", b.Reference.Spec().Vocab, b.Model.Spec().Vocab)
+	case b.Continue == 0:
+		return nil
+	case b.Reference == nil || len(prompts) == 0:
+		return errors.New("continuations are compared with those of a model, after a text: add --against SRC and --text FILE")
+	}
+	context := min(b.Model.Spec().Context, b.Reference.Spec().Context)
+	for i, p := range prompts {
+		if n := p.From + b.Continue; n > context {
+			return fmt.Errorf("prompt %d and its continuation are %d tokens, the model's context is %d: use a smaller --continue or --context", i, n, context)
+		}
+	}
+	return nil
+}
+
+// An Outcome is what Run measured. What was not asked for is nil.
+type Outcome struct {
+	Metrics       Metrics
+	Tasks         *Report
+	Continuations *Continuations
+	Intervals     []metric.Interval // of Metrics, 95 %
+}
+
+// Run gives the tasks to the models and lets them continue the prompts, which have
+// passed Check. text spells tokens, and may be nil. Intervals are drawn from seed.
+func (b *Behaviour) Run(ctx context.Context, prompts []reference.Prompt, text func(ids []int) string, seed uint64) (*Outcome, error) {
+	out := &Outcome{Metrics: Unmeasured()}
+	done, total := 0, 0
+	if b.Tasks != nil {
+		total += len(b.Tasks.Tasks)
+	}
+	if b.Continue > 0 {
+		total += len(prompts)
+	}
+	progress := func() {
+		if done++; b.Progress != nil {
+			b.Progress(done, total)
+		}
+	}
+	if b.Tasks != nil {
+		if err := b.doTasks(ctx, out, seed, progress); err != nil {
+			return nil, err
+		}
+	}
+	if b.Continue > 0 {
+		c, err := b.continuations(ctx, prompts, text, progress)
+		if err != nil {
+			return nil, err
+		}
+		out.addContinuations(c, seed)
+	}
+	return out, nil
+}
+
+// addInterval adds the interval of the mean of x, whose numbers lie between least
+// and most.
+func (o *Outcome) addInterval(name string, x []float64, least, most float64, seed uint64) {
+	if low, high, ok := metric.MeanInterval(x, least, most, seed); ok {
+		o.Intervals = append(o.Intervals, metric.Interval{Metric: name, Low: metric.Value(low), High: metric.Value(high)})
+	}
+}
