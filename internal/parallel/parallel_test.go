@@ -36,7 +36,7 @@ func TestDoRunsEachOnce(t *testing.T) {
 	}
 }
 
-// Ranges covers each index once, in ranges of the size asked for.
+// Ranges covers each index once, in ranges of the requested size.
 func TestRanges(t *testing.T) {
 	for _, n := range []int{0, 1, 6, 7, 8, 100} {
 		ran := make([]atomic.Int32, n)
