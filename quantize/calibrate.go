@@ -269,7 +269,7 @@ func (r *calibratedRun) block(step, repeats int) error {
 	if repeats > 1 {
 		rewind = r.mark(step)
 	}
-	for stage := range r.coarse.Stages() {
+	for stage := range r.coarse.GroupsPerStep() {
 		rewind()
 		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
 		for range repeats {
@@ -304,7 +304,7 @@ type visit struct {
 // visit looks at the input of v's stage. With through, it takes the texts there from
 // the start of the block, and on to the block's end; otherwise they are there.
 func (r *calibratedRun) visit(v *visit, through bool) error {
-	for stage := range r.coarse.Stages() {
+	for stage := range r.coarse.GroupsPerStep() {
 		if !through && stage != v.stage {
 			continue
 		}

@@ -30,13 +30,13 @@ func newGrid(s Scheme, cols int) *grid {
 // set sets the scales and minima, given as float16 bits.
 func (g *grid) set(scale, min []uint16) {
 	for i, b := range scale {
-		g.scale[i] = qtensor.FromHalf(b)
+		g.scale[i] = qtensor.FromFloat16(b)
 		g.inverse[i] = 0
 		if g.scale[i] != 0 {
 			g.inverse[i] = 1 / g.scale[i]
 		}
 		if g.scheme.Asym {
-			g.min[i] = qtensor.FromHalf(min[i])
+			g.min[i] = qtensor.FromFloat16(min[i])
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (g *grid) group(column int) int {
 // toFloat16 rounds x to float16. ok is false if an element does not fit.
 func toFloat16(dst []uint16, x []float64) (ok bool) {
 	for i, v := range x {
-		if dst[i], ok = qtensor.Half(float32(v)); !ok || math.IsNaN(v) {
+		if dst[i], ok = qtensor.ToFloat16(float32(v)); !ok || math.IsNaN(v) {
 			return false
 		}
 	}
@@ -67,4 +67,4 @@ func toFloat16(dst []uint16, x []float64) (ok bool) {
 }
 
 // fromFloat16 widens float16 bits exactly.
-func fromFloat16(bits uint16) float64 { return float64(qtensor.FromHalf(bits)) }
+func fromFloat16(bits uint16) float64 { return float64(qtensor.FromFloat16(bits)) }

@@ -29,7 +29,7 @@ type Entry struct {
 // moved reports whether e's values stay exactly what they are: stored as before,
 // or codes of another program's layout in the scheme that equals it.
 func (e *Entry) moved() bool {
-	own, ok := e.From.Own()
+	own, ok := e.From.Native()
 	return ok && own == e.To
 }
 
@@ -76,7 +76,7 @@ func (p *Plan) unmatched(pattern string) error {
 
 // newEntry plans one tensor, stored in the source as from.
 func newEntry(slot Slot, from Scheme, s storage) (Entry, error) {
-	to, ok := from.Own()
+	to, ok := from.Native()
 	if !s.keep {
 		to = s.scheme
 	} else if !ok {

@@ -77,7 +77,7 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32)
 	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())
 		return dst, eachFinite(ctx, src, func(worker, r int) error {
-			readers[worker].Move(dst, src, r)
+			readers[worker].Transcode(dst, src, r)
 			return nil
 		})
 	case e.To.Kind != qtensor.Int:

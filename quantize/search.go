@@ -55,7 +55,7 @@ func bounds(x []float32) (lo, hi float32) {
 
 // code returns v in steps of 1/inverse, rounded and clamped to [bottom, top].
 func code(v, inverse, bottom, top float32) float32 {
-	return kernel.Nearest(min(max(v*inverse, bottom), top))
+	return kernel.RoundToEven(min(max(v*inverse, bottom), top))
 }
 
 // The symmetric candidates put the largest value of a group at overshoot codes
@@ -93,10 +93,10 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 	}
 	candidates.evaluate()
 	best := candidates.best
-	s.scale[g], _ = qtensor.Half(best)
+	s.scale[g], _ = qtensor.ToFloat16(best)
 	if best == 0 {
 		if max(hi, -lo) > 1 {
-			return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxF16)
+			return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxFloat16)
 		}
 		for i := range codes { // all zero, or too small for the least float16
 			codes[i] = uint8(zero)
@@ -123,8 +123,8 @@ type candidates struct {
 
 // add rounds scale to float16 and adds it, unless it is zero or too large there.
 func (c *candidates) add(scale float32) {
-	bits, ok := qtensor.Half(scale)
-	scale = qtensor.FromHalf(bits)
+	bits, ok := qtensor.ToFloat16(scale)
+	scale = qtensor.FromFloat16(bits)
 	if !ok || scale == 0 {
 		return
 	}
@@ -167,9 +167,9 @@ func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error
 	lo, hi := bounds(x)
 	var bestStep, bestMin, least float32 = 0, 0, float32(math.Inf(1))
 	try := func(step, low float32) {
-		a, ok := qtensor.Half(step)
-		b, ok2 := qtensor.Half(low)
-		step, low = qtensor.FromHalf(a), qtensor.FromHalf(b)
+		a, ok := qtensor.ToFloat16(step)
+		b, ok2 := qtensor.ToFloat16(low)
+		step, low = qtensor.FromFloat16(a), qtensor.FromFloat16(b)
 		if !ok || !ok2 || step <= 0 {
 			return
 		}
@@ -194,12 +194,12 @@ func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error
 			try(step, low)
 		}
 	}
-	s.scale[g], _ = qtensor.Half(bestStep)
-	s.min[g], _ = qtensor.Half(bestMin)
+	s.scale[g], _ = qtensor.ToFloat16(bestStep)
+	s.min[g], _ = qtensor.ToFloat16(bestMin)
 	if bestStep == 0 { // all alike, or too close for the least float16
 		var ok bool
-		if s.min[g], ok = qtensor.Half(lo); !ok || hi-lo > 1 {
-			return fmt.Errorf("weights from %g to %g need a scale beyond float16's largest, %d", lo, hi, qtensor.MaxF16)
+		if s.min[g], ok = qtensor.ToFloat16(lo); !ok || hi-lo > 1 {
+			return fmt.Errorf("weights from %g to %g need a scale beyond float16's largest, %d", lo, hi, qtensor.MaxFloat16)
 		}
 		clear(codes)
 		return nil

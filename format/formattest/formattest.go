@@ -141,11 +141,11 @@ func Fill(s qtensor.Scheme, rows, cols, seed int) *qtensor.Matrix {
 		}
 		for g := range scale {
 			d := float32(1+(seed+r+g)%31) / 256
-			least[g], _ = qtensor.Half(-3 * d)
+			least[g], _ = qtensor.ToFloat16(-3 * d)
 			if !s.Asym && (r+g)%2 == 1 {
 				d = -d
 			}
-			scale[g], _ = qtensor.Half(d)
+			scale[g], _ = qtensor.ToFloat16(d)
 		}
 		m.SetRow(r, codes, scale, least)
 	}

@@ -68,7 +68,7 @@ var typeF32 = types[0]
 // that is the type with the same codes and scales in another order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
-		own, ok := t.scheme.Own()
+		own, ok := t.scheme.Native()
 		if t.scheme == s || ok && own == s {
 			return t, true
 		}

@@ -107,7 +107,7 @@ func (x slowTensor) values() []float32 {
 		n *= d
 	}
 	out := make([]float32, n)
-	half := func(b []byte) float32 { return qtensor.FromHalf(binary.LittleEndian.Uint16(b)) }
+	half := func(b []byte) float32 { return qtensor.FromFloat16(binary.LittleEndian.Uint16(b)) }
 	for i := range out {
 		b := x.data
 		j := i % 32

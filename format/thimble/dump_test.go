@@ -297,7 +297,7 @@ func literal(file []byte) map[string]func(r, i int) float32 {
 		panic(err)
 	}
 	data := file[u64(file[24:]):]
-	half := func(off, i int) float32 { return qtensor.FromHalf(binary.LittleEndian.Uint16(data[off+2*i:])) }
+	half := func(off, i int) float32 { return qtensor.FromFloat16(binary.LittleEndian.Uint16(data[off+2*i:])) }
 	tensors := map[string]func(r, i int) float32{}
 	for _, x := range h.Tensors {
 		tensors[x.Name] = func(r, i int) float32 {

@@ -97,8 +97,8 @@ func fill(e Entry) *qtensor.Matrix {
 			if r%2 == 1 && !e.Scheme.Asym {
 				d = -d
 			}
-			scale[g], _ = qtensor.Half(d)
-			least[g], _ = qtensor.Half(-1)
+			scale[g], _ = qtensor.ToFloat16(d)
+			least[g], _ = qtensor.ToFloat16(-1)
 		}
 		if e.Scheme.Kind == qtensor.Int {
 			m.SetRow(r, codes, scale, least)

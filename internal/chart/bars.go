@@ -6,32 +6,31 @@ import (
 	"strings"
 )
 
-// Bars lie under each other, each below its name. Those that are not finite have
-// no length.
-type Bars struct {
+// A BarChart draws horizontal bars, each below its name.
+type BarChart struct {
 	Title string
-	About string // in words, for those who do not see them; the bars follow by themselves
-	Of    []Bar
+	About string // text alternative; SVG appends the bars
+	Bars  []Bar
 }
 
-// A Bar is as long as its value, to the left of the others' beginning where it is
-// negative.
+// A Bar has a length proportional to Value. It extends to the left of zero if Value
+// is negative, and SVG omits it if Value is not finite.
 type Bar struct {
-	Name  string
-	Text  string // the value in words, at the other side
-	Value float64
-	Loud  bool // it is what to look at
+	Name      string
+	Text      string // the formatted value, at the right end
+	Value     float64
+	Highlight bool
 }
 
-// Of the picture of Bars.
-const barStep, barHigh = 40, 12
+// Sizes of a BarChart.
+const barPitch, barHeight = 40, 12
 
-// SVG draws b for a page, in which no other picture has this id.
-func (b *Bars) SVG(id string) []byte {
+// SVG draws b for an HTML page. id must be unique in the page.
+func (b *BarChart) SVG(id string) []byte {
 	d := &drawing{}
 	words := []string{b.About}
 	d.x = axis{from: 4, to: width - 4}
-	for _, k := range b.Of {
+	for _, k := range b.Bars {
 		words = append(words, k.Name+": "+k.Text+".")
 		if math.Abs(k.Value) <= 1e100 {
 			d.x.lo, d.x.hi = min(d.x.lo, k.Value), max(d.x.hi, k.Value)
@@ -40,49 +39,49 @@ func (b *Bars) SVG(id string) []byte {
 	if d.x.hi-d.x.lo < 1e-100 {
 		d.x.hi = 1
 	}
-	d.begin(id, b.Title, strings.TrimSpace(strings.Join(words, " ")), max(1, len(b.Of))*barStep)
-	for i, k := range b.Of {
-		y := i * barStep
-		d.text("ink", "start", 4, float64(y+14), fitted(k.Name, fontSize, width-20-textWidth(k.Text, fontSize)))
+	d.open(id, b.Title, strings.TrimSpace(strings.Join(words, " ")), max(1, len(b.Bars))*barPitch)
+	for i, k := range b.Bars {
+		y := i * barPitch
+		d.text("ink", "start", 4, float64(y+14), truncate(k.Name, fontSize, width-20-textWidth(k.Text, fontSize)))
 		d.text("ink", "end", width-4, float64(y+14), k.Text)
 		if !(math.Abs(k.Value) <= 1e100) {
 			continue
 		}
 		class := "bar"
-		if k.Loud {
+		if k.Highlight {
 			class = "bar more"
 		}
 		x0, x1 := d.x.at(min(0, k.Value)), d.x.at(max(0, k.Value))
-		fmt.Fprintf(d, "<path class=\"%s\" d=\"M%s %dH%sv%dH%sZ\"/>\n", class, number(x0), y+19, number(max(x1, x0+1)), barHigh, number(x0))
+		fmt.Fprintf(d, "<path class=\"%s\" d=\"M%s %dH%sv%dH%sZ\"/>\n", class, coord(x0), y+19, coord(max(x1, x0+1)), barHeight, coord(x0))
 	}
 	d.WriteString("</svg>\n")
 	return d.Bytes()
 }
 
-// A Span is one figure with the interval it is known to, and its limit.
+// A Span is a value with its confidence interval [Low, High] and its limit.
 type Span struct {
 	Title            string
 	Low, Value, High float64
 	Limit            float64
-	AtLeast          bool    // the figure is to be the limit or more; else the limit or less
-	From, To         float64 // what is in the picture
+	AtLeast          bool    // the limit is a minimum rather than a maximum
+	From, To         float64 // range of the picture
 }
 
-// Of the picture of a Span.
+// Sizes of a Span.
 const spanWidth, spanHeight = 200, 24
 
-// SVG draws s for a page, in which no other picture has this id. What its limit
-// refuses is shaded.
+// SVG draws s for an HTML page. id must be unique in the page. It shades the values
+// beyond the limit.
 func (s *Span) SVG(id string) []byte {
 	d := &drawing{}
 	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img" aria-labelledby="%[3]st">`+"\n<title id=\"%[3]st\">%[4]s</title>\n",
-		spanWidth, spanHeight, id, escaped(s.Title))
+		spanWidth, spanHeight, id, escapeXML(s.Title))
 	d.x = axis{lo: s.From, hi: s.To, from: 6, to: spanWidth - 6}
 	if all := s.Low + s.Value + s.High + s.Limit; all != all || !(s.To > s.From) || math.IsInf(s.To-s.From, 0) {
 		d.WriteString("</svg>\n")
 		return d.Bytes()
 	}
-	at := func(v float64) string { return number(d.x.at(min(max(v, s.From), s.To))) }
+	at := func(v float64) string { return coord(d.x.at(min(max(v, s.From), s.To))) }
 	const middle = spanHeight / 2
 	if s.AtLeast {
 		fmt.Fprintf(d, "<path class=\"refused\" d=\"M0 2H%sV%dH0Z\"/>\n", at(s.Limit), spanHeight-2)

@@ -16,9 +16,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-var update = flag.Bool("update", false, "write testdata again; then look at the pictures")
+var update = flag.Bool("update", false, "rewrite testdata; inspect the pictures afterwards")
 
-// smol is a chart with labels that would hide each other.
+// smol returns a chart whose labels would overlap without placeLabels.
 func smol() *Chart {
 	points := func(theirs bool, xy ...any) (all []Point) {
 		for i := 0; i < len(xy); i += 3 {
@@ -36,7 +36,7 @@ func smol() *Chart {
 		Series: []Series{
 			{Name: "Thimble", Joined: true, Points: points(false, "e", 138.4, 0.0007, "a", 92.0, 0.026, "b", 98.4, 0.018, "c", 105.5, 0.01, "d", 112.1, 0.0054)},
 			{Name: "Thimble, int4/g32 and int8/g32", Points: points(false, "92MB", 92.0, 0.068)},
-			{Name: "llama.cpp", Theirs: true, Points: points(true, "Q4_0", 91.9, 0.209, "IQ4_XS", 90.9, 0.114, "IQ4_NL", 91.7, 0.112, "Q4_1", 98.4, 0.0752,
+			{Name: "llama.cpp", Peer: true, Points: points(true, "Q4_0", 91.9, 0.209, "IQ4_XS", 90.9, 0.114, "IQ4_NL", 91.7, 0.112, "Q4_1", 98.4, 0.0752,
 				"Q4_K_S", 102.0, 0.0637, "Q4_K_M", 105.5, 0.0465, "Q5_K_M", 112.1, 0.0210, "Q6_K", 138.4, 0.0079)},
 		},
 	}
@@ -59,7 +59,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// elements parses a picture and returns its texts by element.
+// elements parses a picture and returns the text content by element name.
 func elements(t interface{ Fatalf(string, ...any) }, svg []byte) map[string][]string {
 	found := map[string][]string{}
 	d := xml.NewDecoder(bytes.NewReader(svg))
@@ -91,8 +91,8 @@ func elements(t interface{ Fatalf(string, ...any) }, svg []byte) map[string][]st
 	}
 }
 
-// A picture says in words what it shows, and needs nothing from elsewhere.
-func TestAlone(t *testing.T) {
+// A picture has a text alternative and no external resources.
+func TestSelfContained(t *testing.T) {
 	svg := smol().SVG()
 	found := elements(t, svg)
 	if got := found["desc"][0]; !strings.HasPrefix(got, "Divergence against size. Thimble: a, 92 MB, KL 0.026; b, 98.4 MB") || !strings.Contains(got, "llama.cpp: Q4_0, 91.9 MB, KL 0.209; ") {
@@ -100,22 +100,22 @@ func TestAlone(t *testing.T) {
 	}
 	for _, without := range []string{"<script", "href", "url(", "@import", "http://www.w3.org/1999"} {
 		if bytes.Contains(svg, []byte(without)) {
-			t.Errorf("there is a %q", without)
+			t.Errorf("the picture contains %q", without)
 		}
 	}
 	for _, with := range []string{"prefers-color-scheme:dark", `role="img" aria-labelledby="t d"`, `viewBox="0 0 400 400"`} {
 		if !bytes.Contains(svg, []byte(with)) {
-			t.Errorf("there is no %q", with)
+			t.Errorf("the picture lacks %q", with)
 		}
 	}
 	for _, label := range []string{"Q4_0", "IQ4_XS", "IQ4_NL", "Q6_K", "0.0007", "0.2", "0.0005", "90", "140"} {
 		if !strings.Contains("\n"+strings.Join(found["text"], "\n")+"\n", "\n"+label+"\n") {
-			t.Errorf("there is no %q among %q", label, found["text"])
+			t.Errorf("the texts %q lack %q", found["text"], label)
 		}
 	}
 }
 
-// Names are text, whatever is in them.
+// Names are escaped.
 func TestEscaped(t *testing.T) {
 	c := &Chart{Title: `<a href="x">`, XAxis: "&", YAxis: "\x00\xff", Series: []Series{{Name: "]]>", Points: []Point{{`"<>&'`, "<script>", 1, 1}}}}}
 	found := elements(t, c.SVG())
@@ -124,9 +124,9 @@ func TestEscaped(t *testing.T) {
 	}
 }
 
-// Labels hide neither each other nor points, and stay in the picture.
-func TestLabelsApart(t *testing.T) {
-	c := smol().shown()
+// Labels hide neither each other nor points, and stay inside the picture.
+func TestLabelsDoNotOverlap(t *testing.T) {
+	c := smol().drawn()
 	d := &drawing{}
 	d.axes(&c)
 	var labels []label
@@ -138,19 +138,19 @@ func TestLabelsApart(t *testing.T) {
 			labels = append(labels, label{text: p.Label, at: at})
 		}
 	}
-	place(labels, points, nil)
+	placeLabels(labels, points, nil)
 	for i, a := range labels {
 		if a.box.outside(plotBox) > 0 {
-			t.Errorf("%s is at %v, outside", a.text, a.box)
+			t.Errorf("label %s at %v is outside the plot", a.text, a.box)
 		}
 		for _, b := range labels[:i] {
 			if a.box.overlap(b.box) > 0 {
-				t.Errorf("%s is over %s", a.text, b.text)
+				t.Errorf("label %s overlaps %s", a.text, b.text)
 			}
 		}
 		for _, p := range points {
 			if p.x > a.box.x0 && p.x < a.box.x1 && p.y > a.box.y0 && p.y < a.box.y1 {
-				t.Errorf("%s is over the point at %v", a.text, p)
+				t.Errorf("label %s covers the point at %v", a.text, p)
 			}
 		}
 	}
@@ -171,12 +171,12 @@ func TestTicks(t *testing.T) {
 		{[]float64{0.03, 0.03}, true, "0.02 0.05"},
 		{[]float64{2e-5, 9e-5}, true, "2e-5 5e-5"},
 	} {
-		a := axisOf(c.values, c.log, 0, 1, roomAtSides)
+		a := newAxis(c.values, c.log, 0, 1, xMargin)
 		var got []string
-		for _, tick := range a.ticks(mostYTicks) {
+		for _, tick := range a.ticks(maxYTicks) {
 			got = append(got, tick.text)
 			if at := a.at(tick.value); at < 0 || at > 1 {
-				t.Errorf("%s is at %v", tick.text, at)
+				t.Errorf("tick %s is at %v, outside the axis", tick.text, at)
 			}
 		}
 		if text := strings.Join(got, " "); text != c.want {
@@ -185,13 +185,13 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// Any points at all make a picture.
+// Any set of points gives a valid picture.
 func TestAnyPoints(t *testing.T) {
 	number := rapid.OneOf(rapid.Float64Range(1e-9, 1e9), rapid.SampledFrom([]float64{0, -1, 1, 1, math.NaN(), math.Inf(1), 1e-300, 1e300, math.MaxFloat64, math.SmallestNonzeroFloat64}))
 	rapid.Check(t, func(t *rapid.T) {
 		c := &Chart{Title: rapid.String().Draw(t, "title")}
 		for range rapid.IntRange(0, 6).Draw(t, "series") {
-			s := Series{Name: rapid.StringN(0, 60, -1).Draw(t, "name"), Theirs: rapid.Bool().Draw(t, "theirs"), Joined: rapid.Bool().Draw(t, "joined")}
+			s := Series{Name: rapid.StringN(0, 60, -1).Draw(t, "name"), Peer: rapid.Bool().Draw(t, "theirs"), Joined: rapid.Bool().Draw(t, "joined")}
 			for range rapid.IntRange(0, 8).Draw(t, "points") {
 				s.Points = append(s.Points, Point{rapid.StringN(0, 50, -1).Draw(t, "label"), "", number.Draw(t, "x"), number.Draw(t, "y")})
 			}

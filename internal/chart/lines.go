@@ -5,42 +5,41 @@ import (
 	"strings"
 )
 
-// Lines go from place to place, each place one step to the right of the one
-// before, at heights on a logarithmic axis. Where a value is not from 1e-100 to
-// 1e100 a line is broken.
-type Lines struct {
-	Title string
-	About string // in words, for those who do not see them
-	XAxis string
-	YAxis string
-	Of    []Line
-	Marks []Mark // what is written below, as far as there is room
-	Loud  *Mark  // a place to look at, nil for none
+// A LineChart draws lines over equally spaced places, with a logarithmic y axis. A
+// value outside 1e-100 to 1e100 interrupts its line.
+type LineChart struct {
+	Title     string
+	About     string // text alternative
+	XAxis     string
+	YAxis     string
+	Lines     []Line
+	Marks     []Mark // written below the axis, as far as there is room
+	Highlight *Mark  // a place to mark with a vertical line, or nil
 }
 
-// A Line is one of Lines.
+// A Line is a line of a LineChart.
 type Line struct {
 	Name   string
-	Values []float64
+	Values []float64 // one for each place, from 0 up
 }
 
-// Of the plot in a picture of Lines.
+// Sizes of the plot of a LineChart.
 const (
 	linesHeight = 270
 	linesTop    = 66
 	linesBottom = linesHeight - 48
 )
 
-// dashes tell lines apart without colour.
-var dashes = [kinds]string{"", "6 3", "2 3", "9 3 2 3"}
+// dashes are the stroke patterns that distinguish lines without colour.
+var dashes = [seriesStyles]string{"", "6 3", "2 3", "9 3 2 3"}
 
-// SVG draws l for a page, in which no other picture has this id.
-func (l *Lines) SVG(id string) []byte {
+// SVG draws l for an HTML page. id must be unique in the page.
+func (l *LineChart) SVG(id string) []byte {
 	d := &drawing{}
-	d.begin(id, l.Title, strings.TrimSpace(l.About), linesHeight)
+	d.open(id, l.Title, strings.TrimSpace(l.About), linesHeight)
 	var values []float64
 	places := 1
-	for _, line := range l.Of {
+	for _, line := range l.Lines {
 		places = max(places, len(line.Values))
 		for _, v := range line.Values {
 			if drawable(Point{X: 1, Y: v}) {
@@ -52,37 +51,37 @@ func (l *Lines) SVG(id string) []byte {
 		values = []float64{1}
 	}
 	d.x = axis{lo: -0.5, hi: float64(places) - 0.5, from: left, to: plotRight}
-	d.y = axisOf(values, true, linesBottom, linesTop, roomAboveTop)
+	d.y = newAxis(values, true, linesBottom, linesTop, yMargin)
 	l.legend(d)
-	d.text("faint", "start", 14, linesTop-10, fitted(l.YAxis, fontSize, width-28))
-	d.text("faint", "middle", (left+plotRight)/2, linesHeight-10, fitted(l.XAxis, fontSize, width-28))
-	for _, t := range d.y.ticks(mostXTicks) {
+	d.text("faint", "start", 14, linesTop-10, truncate(l.YAxis, fontSize, width-28))
+	d.text("faint", "middle", (left+plotRight)/2, linesHeight-10, truncate(l.XAxis, fontSize, width-28))
+	for _, t := range d.y.ticks(maxXTicks) {
 		y := d.y.at(t.value)
-		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%d %sH%d\"/>\n", left, number(y), plotRight)
+		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%d %sH%d\"/>\n", left, coord(y), plotRight)
 		d.text("faint", "end", left-6, y+4, t.text)
 	}
-	d.marks(l.Marks, linesBottom, func(i int) float64 { return d.x.at(float64(i)) })
-	for i, line := range l.Of {
-		if path := d.broken(line.Values); path != "" {
-			fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"%s\"/>\n", i%kinds, dashes[i%kinds], path)
+	d.drawMarks(l.Marks, linesBottom, func(i int) float64 { return d.x.at(float64(i)) })
+	for i, line := range l.Lines {
+		if path := d.linePath(line.Values); path != "" {
+			fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"%s\"/>\n", i%seriesStyles, dashes[i%seriesStyles], path)
 		}
 	}
 	fmt.Fprintf(d, "<path class=\"axis\" d=\"M%d %dH%d\"/>\n", left, linesBottom, plotRight)
-	if l.Loud != nil {
-		x := d.x.at(float64(l.Loud.At))
-		fmt.Fprintf(d, "<path class=\"limit\" d=\"M%s %dV%d\"/>\n", number(x), linesTop, linesBottom)
+	if l.Highlight != nil {
+		x := d.x.at(float64(l.Highlight.At))
+		fmt.Fprintf(d, "<path class=\"limit\" d=\"M%s %dV%d\"/>\n", coord(x), linesTop, linesBottom)
 		anchor, beside := "start", 5.0
 		if x > (left+plotRight)/2 {
 			anchor, beside = "end", -5
 		}
-		d.text("label ink", anchor, x+beside, linesTop+10, fitted(l.Loud.Text, labelSize, plotWidth/2))
+		d.text("label ink", anchor, x+beside, linesTop+10, truncate(l.Highlight.Text, labelSize, plotWidth/2))
 	}
 	d.WriteString("</svg>\n")
 	return d.Bytes()
 }
 
-// broken is the path of a line.
-func (d *drawing) broken(values []float64) string {
+// linePath returns the path of a line, interrupted where a value is out of range.
+func (d *drawing) linePath(values []float64) string {
 	var path strings.Builder
 	command := 'M'
 	for i, v := range values {
@@ -90,9 +89,9 @@ func (d *drawing) broken(values []float64) string {
 			command = 'M'
 			continue
 		}
-		x, y := number(d.x.at(float64(i))), number(d.y.at(v))
+		x, y := coord(d.x.at(float64(i))), coord(d.y.at(v))
 		fmt.Fprintf(&path, "%c%s %s", command, x, y)
-		if command == 'M' { // seen even if it is alone
+		if command == 'M' { // makes an isolated point visible
 			path.WriteString("h.1")
 		}
 		command = 'L'
@@ -100,18 +99,18 @@ func (d *drawing) broken(values []float64) string {
 	return path.String()
 }
 
-// legend names the lines, in two rows where they do not fit one.
-func (l *Lines) legend(d *drawing) {
+// legend writes the names of the lines, in several rows if one is too narrow.
+func (l *LineChart) legend(d *drawing) {
 	const begin = 14.0
 	x, y := begin, 18.0
-	for i, line := range l.Of {
-		name := fitted(line.Name, fontSize, width-60)
-		wide := 28 + textWidth(name, fontSize)
-		if x > begin && x+wide > width {
+	for i, line := range l.Lines {
+		name := truncate(line.Name, fontSize, width-60)
+		w := 28 + textWidth(name, fontSize)
+		if x > begin && x+w > width {
 			x, y = begin, y+16
 		}
-		fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"M%s %sh22\"/>\n", i%kinds, dashes[i%kinds], number(x), number(y-4))
+		fmt.Fprintf(d, "<path class=\"line s%d\" stroke-dasharray=\"%s\" d=\"M%s %sh22\"/>\n", i%seriesStyles, dashes[i%seriesStyles], coord(x), coord(y-4))
 		d.text("ink", "start", x+28, y, name)
-		x += wide + 14
+		x += w + 14
 	}
 }

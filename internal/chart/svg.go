@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	labelSize = 11
-	titleSize = 14
-	kinds     = 4   // of marks for one's own series
-	scale     = 1.6 // of the picture where there is room
+	labelSize    = 11
+	titleSize    = 14
+	seriesStyles = 4   // markers and colours, which repeat if there are more series
+	scale        = 1.6 // pixels per unit if the page is wide enough
 )
 
-// style names the parts' colours in both schemes. Every text has 4.5 times the
-// contrast to its ground that WCAG 2.2 asks for.
+// style is the style sheet of a Chart, for both colour schemes. All text has the
+// contrast of 4.5:1 to its background that WCAG 2.2 requires.
 const style = `
 text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 .title{font-size:14px;font-weight:600}.label{font-size:11px;paint-order:stroke;stroke-width:3px;stroke-linejoin:round}
@@ -37,14 +37,14 @@ type drawing struct {
 	x, y axis
 }
 
-// SVG draws c.
+// SVG draws c as a self-contained file.
 func (c *Chart) SVG() []byte {
-	s := c.shown()
+	s := c.drawn()
 	d := &drawing{}
-	d.begin("", c.Title, s.words(), height)
+	d.open("", c.Title, s.description(), height)
 	fmt.Fprintf(d, "<style>%s</style>\n", style)
 	fmt.Fprintf(d, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", width, height)
-	d.text("title ink", "start", 14, 22, fitted(c.Title, titleSize, width-28))
+	d.text("title ink", "start", 14, 22, truncate(c.Title, titleSize, width-28))
 	d.legend(s.Series)
 	if len(s.Series) > 0 {
 		d.axes(&s)
@@ -54,16 +54,16 @@ func (c *Chart) SVG() []byte {
 	return d.Bytes()
 }
 
-// begin writes the head of a picture of the usual width. id, which tells it from
-// others in a page, begins those of its parts.
-func (d *drawing) begin(id, title, words string, height int) {
+// open writes the start of a picture of the usual width: the svg element, the title
+// and the description. The ids of its elements begin with id.
+func (d *drawing) open(id, title, words string, height int) {
 	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" style="max-width:100%%;height:auto" role="img" aria-labelledby="%[5]st %[5]sd">`+"\n",
 		width, height, int(width*scale), int(float64(height)*scale), id)
-	fmt.Fprintf(d, "<title id=\"%st\">%s</title>\n<desc id=\"%[1]sd\">%[3]s</desc>\n", id, escaped(title), escaped(words))
+	fmt.Fprintf(d, "<title id=\"%st\">%s</title>\n<desc id=\"%[1]sd\">%[3]s</desc>\n", id, escapeXML(title), escapeXML(words))
 }
 
-// words says what c shows.
-func (c *Chart) words() string {
+// description returns the text alternative.
+func (c *Chart) description() string {
 	var b strings.Builder
 	b.WriteString(c.About)
 	for _, s := range c.Series {
@@ -76,14 +76,14 @@ func (c *Chart) words() string {
 	return strings.TrimSpace(b.String())
 }
 
-// legend names the series, in two lines as long as the picture is wide. Names that
-// do not fit are left to the points' own.
+// legend writes the names of the series in at most two lines. It omits names that
+// do not fit; the points have tooltips.
 func (d *drawing) legend(series []Series) {
 	const indent = 14
 	x, lines := float64(indent), 1
 	var places []spot // the second number counts lines
 	for _, s := range series {
-		w := textWidth(fitted(s.Name, fontSize, width-60), fontSize) + 28
+		w := textWidth(truncate(s.Name, fontSize, width-60), fontSize) + 28
 		if x > indent && x+w-10 > width-indent {
 			x, lines = indent, lines+1
 		}
@@ -98,11 +98,12 @@ func (d *drawing) legend(series []Series) {
 		if at.y > 2 {
 			break
 		}
-		d.mark(&series[i], i, spot{at.x + 5, y - 4}, "")
-		d.text("ink", "start", at.x+14, y, fitted(series[i].Name, fontSize, width-60))
+		d.drawMarker(&series[i], i, spot{at.x + 5, y - 4}, "")
+		d.text("ink", "start", at.x+14, y, truncate(series[i].Name, fontSize, width-60))
 	}
 }
 
+// axes chooses the axes of c and draws their ticks, grids and names.
 func (d *drawing) axes(c *Chart) {
 	var xs, ys []float64
 	for _, s := range c.Series {
@@ -110,23 +111,23 @@ func (d *drawing) axes(c *Chart) {
 			xs, ys = append(xs, p.X), append(ys, p.Y)
 		}
 	}
-	d.x = axisOf(xs, false, left, plotRight, roomAtSides)
-	d.y = axisOf(ys, true, plotBottom, top, roomAboveTop)
-	for _, t := range d.y.ticks(mostYTicks) {
+	d.x = newAxis(xs, false, left, plotRight, xMargin)
+	d.y = newAxis(ys, true, plotBottom, top, yMargin)
+	for _, t := range d.y.ticks(maxYTicks) {
 		y := d.y.at(t.value)
-		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%d %sH%d\"/>\n", left, number(y), plotRight)
+		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%d %sH%d\"/>\n", left, coord(y), plotRight)
 		d.text("faint", "end", left-6, y+4, t.text)
 	}
-	for _, t := range d.x.ticks(mostXTicks) {
+	for _, t := range d.x.ticks(maxXTicks) {
 		x := d.x.at(t.value)
-		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%s %dV%d\"/>\n", number(x), top, plotBottom)
+		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%s %dV%d\"/>\n", coord(x), top, plotBottom)
 		d.text("faint", "middle", x, plotBottom+16, t.text)
 	}
 	d.text("faint", "middle", (left+plotRight)/2, height-10, c.XAxis)
-	d.text("faint", "start", 14, top-10, fitted(c.YAxis, fontSize, width-28))
+	d.text("faint", "start", 14, top-10, truncate(c.YAxis, fontSize, width-28))
 }
 
-// series draws lines, then marks, then labels over both.
+// series draws the lines, then the markers, then the labels on top.
 func (d *drawing) series(series []Series) {
 	var points []spot
 	var lines [][2]spot
@@ -135,72 +136,74 @@ func (d *drawing) series(series []Series) {
 		var path strings.Builder
 		for j, p := range s.Points {
 			at := spot{d.x.at(p.X), d.y.at(p.Y)}
-			fmt.Fprintf(&path, "%c%s %s", "ML"[min(j, 1)], number(at.x), number(at.y))
+			fmt.Fprintf(&path, "%c%s %s", "ML"[min(j, 1)], coord(at.x), coord(at.y))
 			if s.Joined && j > 0 {
 				lines = append(lines, [2]spot{points[len(points)-1], at})
 			}
 			points = append(points, at)
 			if p.Label != "" {
-				labels = append(labels, label{text: fitted(p.Label, labelSize, plotWidth/2), at: at, series: i})
+				labels = append(labels, label{text: truncate(p.Label, labelSize, plotWidth/2), at: at, series: i})
 			}
 		}
 		if s.Joined && len(s.Points) > 1 {
-			fmt.Fprintf(d, "<path class=\"line s%d\" d=\"%s\"/>\n", i%kinds, path.String())
+			fmt.Fprintf(d, "<path class=\"line s%d\" d=\"%s\"/>\n", i%seriesStyles, path.String())
 		}
 	}
-	place(labels, points, lines)
+	placeLabels(labels, points, lines)
 	for _, l := range labels {
-		if l.away > leaderFrom {
+		if l.offset > leaderFrom {
 			to := l.box.nearest(l.at)
-			fmt.Fprintf(d, "<path class=\"leader\" d=\"M%s %sL%s %s\"/>\n", number(l.at.x), number(l.at.y), number(to.x), number(to.y))
+			fmt.Fprintf(d, "<path class=\"leader\" d=\"M%s %sL%s %s\"/>\n", coord(l.at.x), coord(l.at.y), coord(to.x), coord(to.y))
 		}
 	}
 	for i := range series {
 		for _, p := range series[i].Points {
-			d.mark(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
+			d.drawMarker(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
 		}
 	}
 	for _, l := range labels {
-		// Its box is as wide as fonts may set it: it begins at the point's side.
+		// The box is as wide as the widest font needs, so align the text with the side
+		// that faces the point.
 		anchor, x := "middle", (l.box.x0+l.box.x1)/2
 		switch {
-		case l.way.x > 0:
+		case l.direction.x > 0:
 			anchor, x = "start", l.box.x0
-		case l.way.x < 0:
+		case l.direction.x < 0:
 			anchor, x = "end", l.box.x1
 		}
 		d.text("label "+class(&series[l.series], l.series), anchor, x, l.box.y1-2, l.text)
 	}
 }
 
-// class is the style of the i-th series' texts and marks.
+// class returns the CSS class of the labels and markers of the i-th series.
 func class(s *Series, i int) string {
-	if s.Theirs {
+	if s.Peer {
 		return "peer"
 	}
-	return "s" + strconv.Itoa(i%kinds)
+	return "s" + strconv.Itoa(i%seriesStyles)
 }
 
-// mark draws a point of the i-th series: a shape of its own, not a colour alone.
-func (d *drawing) mark(s *Series, i int, at spot, about string) {
-	m := marker
-	shape, class := i%kinds, class(s, i)
-	if s.Theirs {
+// drawMarker draws a point of the i-th series. Series differ in shape as well as in
+// colour.
+func (d *drawing) drawMarker(s *Series, i int, at spot, about string) {
+	m := markerRadius
+	shape, class := i%seriesStyles, class(s, i)
+	if s.Peer {
 		shape, class = 1, "theirs"
 	}
 	title := ""
 	if about != "" {
-		title = "<title>" + escaped(about) + "</title>"
+		title = "<title>" + escapeXML(about) + "</title>"
 	}
 	x, y := at.x, at.y
 	switch shape {
 	case 0:
-		fmt.Fprintf(d, "<circle class=\"%s\" cx=\"%s\" cy=\"%s\" r=\"%s\">%s</circle>\n", class, number(x), number(y), number(m), title)
-	case 1: // a diamond
+		fmt.Fprintf(d, "<circle class=\"%s\" cx=\"%s\" cy=\"%s\" r=\"%s\">%s</circle>\n", class, coord(x), coord(y), coord(m), title)
+	case 1: // diamond
 		d.polygon(class, title, spot{x, y - m - 1}, spot{x + m + 1, y}, spot{x, y + m + 1}, spot{x - m - 1, y})
-	case 2: // a triangle
+	case 2: // triangle
 		d.polygon(class, title, spot{x, y - m - 1}, spot{x + m + 1, y + m}, spot{x - m - 1, y + m})
-	default: // a square
+	default: // square
 		d.polygon(class, title, spot{x - m, y - m}, spot{x + m, y - m}, spot{x + m, y + m}, spot{x - m, y + m})
 	}
 }
@@ -208,23 +211,23 @@ func (d *drawing) mark(s *Series, i int, at spot, about string) {
 func (d *drawing) polygon(class, title string, corners ...spot) {
 	var path strings.Builder
 	for i, c := range corners {
-		fmt.Fprintf(&path, "%c%s %s", "ML"[min(i, 1)], number(c.x), number(c.y))
+		fmt.Fprintf(&path, "%c%s %s", "ML"[min(i, 1)], coord(c.x), coord(c.y))
 	}
 	fmt.Fprintf(d, "<path class=\"%s\" d=\"%sZ\">%s</path>\n", class, path.String(), title)
 }
 
 func (d *drawing) text(class, anchor string, x, y float64, text string) {
-	fmt.Fprintf(d, "<text class=\"%s\" text-anchor=\"%s\" x=\"%s\" y=\"%s\">%s</text>\n", class, anchor, number(x), number(y), escaped(text))
+	fmt.Fprintf(d, "<text class=\"%s\" text-anchor=\"%s\" x=\"%s\" y=\"%s\">%s</text>\n", class, anchor, coord(x), coord(y), escapeXML(text))
 }
 
-// number is v to a tenth.
-func number(v float64) string {
+// coord formats a coordinate, rounded to a tenth.
+func coord(v float64) string {
 	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
 }
 
-// escaped is text as XML has it; what XML cannot have becomes U+FFFD.
-func escaped(text string) string {
+// escapeXML escapes text for XML. Characters that XML does not allow become U+FFFD.
+func escapeXML(text string) string {
 	var b strings.Builder
-	xml.EscapeText(&b, []byte(text)) // a Builder takes everything
+	xml.EscapeText(&b, []byte(text)) // writing to a Builder cannot fail
 	return b.String()
 }

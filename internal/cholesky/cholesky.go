@@ -1,8 +1,8 @@
-// Package cholesky factors symmetric positive definite matrices and solves
-// equations with the factors, in float64.
+// Package cholesky factors symmetric positive definite matrices in float64 and
+// solves linear equations with the factors.
 //
-// Its products are those of kernel.Dot64, so a factor has the same bits on every
-// machine, on any number of cores, and for any size of block.
+// It computes every product with kernel.Dot64, so a factor has the same bits on
+// every machine, on any number of cores, and for any block size.
 package cholesky
 
 import (
@@ -13,12 +13,13 @@ import (
 	"thimble/internal/parallel"
 )
 
-// block is how many columns Parallel computes between two waits for all cores.
+// block is the number of columns that Parallel computes before it waits for all
+// cores.
 const block = 64
 
-// Factor replaces l, (n, n), by the lower triangle L of A + ridge*I = L L^T; the
-// rest of l becomes zero. at returns element (i, j) of A for j <= i. ok is false
-// if A + ridge*I is not positive definite in float64.
+// Factor sets l, (n, n), to the lower triangular matrix L with A + ridge*I = L L^T.
+// at returns element (i, j) of A for j <= i. ok is false if A + ridge*I is not
+// positive definite in float64.
 func Factor(l []float64, n int, ridge float64, at func(i, j int) float64) (ok bool) {
 	f := factor{n, l, ridge, at}
 	clear(l)
@@ -31,7 +32,8 @@ func Factor(l []float64, n int, ridge float64, at func(i, j int) float64) (ok bo
 	return true
 }
 
-// Parallel is Factor on all cores. err is that of ctx.
+// Parallel is Factor on all cores. at must be safe for concurrent use. err is
+// ctx.Err() if ctx ends.
 func Parallel(ctx context.Context, l []float64, n int, ridge float64, at func(i, j int) float64) (ok bool, err error) {
 	f := factor{n, l, ridge, at}
 	clear(l)
@@ -65,9 +67,9 @@ type factor struct {
 
 func (f *factor) row(i int) []float64 { return f.l[i*f.n : (i+1)*f.n] }
 
-// extend computes the columns [from, to) of row i that lie below the diagonal.
-// Columns that are not computed yet are zero, so products may run over whole
-// stripes.
+// extend computes the part of columns [from, to) of row i that is left of the
+// diagonal. Elements that are not computed yet are zero, so a product may include
+// them to cover whole blocks of 16.
 func (f *factor) extend(i, from, to int) {
 	r := f.row(i)
 	for j := from; j < min(to, i); j++ {
@@ -87,7 +89,7 @@ func (f *factor) diagonal(i int) (ok bool) {
 	return true
 }
 
-// Solve replaces b, (n), by the solution x of L L^T x = b.
+// Solve replaces b, (n), by the solution x of L L^T x = b, where l holds L.
 func Solve(l []float64, n int, b []float64) {
 	for i := range n {
 		b[i] = (b[i] - kernel.Dot64(l[i*n:][:i], b[:i])) / l[i*n+i]

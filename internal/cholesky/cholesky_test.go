@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -27,58 +28,77 @@ func definite(n int, seed uint64) []float64 {
 
 func TestFactor(t *testing.T) {
 	for _, n := range []int{1, 2, 15, 16, 17, 63, 64, 65, 129, 150} {
-		const ridge = 0.5
-		a := definite(n, uint64(n))
-		at := func(i, j int) float64 {
-			if j > i {
-				t.Fatalf("element (%d, %d) is above the diagonal", i, j)
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			const ridge = 0.5
+			a := definite(n, uint64(n))
+			l := factored(t, a, n, ridge)
+			checkFactor(t, a, l, n, ridge)
+			checkSolve(t, a, l, n, ridge)
+		})
+	}
+}
+
+// factored returns the factor of a + ridge*I. It fails unless Factor and Parallel
+// give the same bits and call at only for the lower triangle.
+func factored(t *testing.T, a []float64, n int, ridge float64) []float64 {
+	t.Helper()
+	at := func(i, j int) float64 {
+		if j > i {
+			t.Fatalf("at(%d, %d) is above the diagonal", i, j)
+		}
+		return a[i*n+j]
+	}
+	l, parallel := slices.Repeat([]float64{math.NaN()}, n*n), slices.Repeat([]float64{math.NaN()}, n*n)
+	if !Factor(l, n, ridge, at) {
+		t.Fatal("Factor: not positive definite")
+	}
+	if ok, err := Parallel(t.Context(), parallel, n, ridge, at); !ok || err != nil {
+		t.Fatalf("Parallel: %v, %v", ok, err)
+	}
+	if !slices.Equal(l, parallel) {
+		t.Error("Parallel and Factor give different bits")
+	}
+	return l
+}
+
+// checkFactor fails unless L L^T = a + ridge*I and L is lower triangular.
+func checkFactor(t *testing.T, a, l []float64, n int, ridge float64) {
+	t.Helper()
+	for i := range n {
+		for j := range n {
+			got, want := 0.0, a[i*n+j]
+			for k := range n {
+				got += l[i*n+k] * l[j*n+k]
 			}
-			return a[i*n+j]
-		}
-		l, all := make([]float64, n*n), make([]float64, n*n)
-		for i := range l {
-			l[i], all[i] = math.NaN(), math.NaN()
-		}
-		if !Factor(l, n, ridge, at) {
-			t.Fatalf("%d rows: not positive definite", n)
-		}
-		if ok, err := Parallel(t.Context(), all, n, ridge, at); !ok || err != nil {
-			t.Fatalf("%d rows: %v, %v", n, ok, err)
-		}
-		if !slices.Equal(l, all) {
-			t.Errorf("%d rows: Parallel gives other bits than Factor", n)
-		}
-		for i := range n {
-			for j := range n {
-				got, want := 0.0, a[i*n+j]
-				for k := range n {
-					got += l[i*n+k] * l[j*n+k]
-				}
-				if i == j {
-					want += ridge
-				}
-				if math.Abs(got-want) > 1e-11*float64(n) {
-					t.Fatalf("%d rows: L L^T (%d, %d) is %v, want %v", n, i, j, got, want)
-				}
-				if j > i && l[i*n+j] != 0 {
-					t.Fatalf("%d rows: (%d, %d) is %v, want 0 above the diagonal", n, i, j, l[i*n+j])
-				}
+			if i == j {
+				want += ridge
+			}
+			if math.Abs(got-want) > 1e-11*float64(n) {
+				t.Fatalf("element (%d, %d) of L L^T is %v, want %v", i, j, got, want)
+			}
+			if j > i && l[i*n+j] != 0 {
+				t.Fatalf("element (%d, %d) of L is %v, want 0 above the diagonal", i, j, l[i*n+j])
 			}
 		}
-		b := make([]float64, n)
-		for i := range b {
-			b[i] = float64(i%7) - 3
+	}
+}
+
+// checkSolve fails unless Solve solves (a + ridge*I) x = b.
+func checkSolve(t *testing.T, a, l []float64, n int, ridge float64) {
+	t.Helper()
+	b := make([]float64, n)
+	for i := range b {
+		b[i] = float64(i%7) - 3
+	}
+	x := slices.Clone(b)
+	Solve(l, n, x)
+	for i := range n {
+		got := ridge * x[i]
+		for j := range n {
+			got += a[i*n+j] * x[j]
 		}
-		x := slices.Clone(b)
-		Solve(l, n, x)
-		for i := range n {
-			got := ridge * x[i]
-			for j := range n {
-				got += a[i*n+j] * x[j]
-			}
-			if math.Abs(got-b[i]) > 1e-9*float64(n) {
-				t.Fatalf("%d rows: row %d of A x is %v, want %v", n, i, got, b[i])
-			}
+		if math.Abs(got-b[i]) > 1e-9*float64(n) {
+			t.Fatalf("row %d of A x is %v, want %v", i, got, b[i])
 		}
 	}
 }
@@ -93,7 +113,7 @@ func TestIndefinite(t *testing.T) {
 	} {
 		const n = 70
 		if Factor(make([]float64, n*n), n, 0, at) {
-			t.Errorf("%s: Factor calls it positive definite", name)
+			t.Errorf("%s: Factor reports that it is positive definite", name)
 		}
 		if ok, err := Parallel(t.Context(), make([]float64, n*n), n, 0, at); ok || err != nil {
 			t.Errorf("%s: Parallel returns %v, %v", name, ok, err)

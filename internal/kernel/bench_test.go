@@ -16,8 +16,8 @@ func BenchmarkGemm(b *testing.B) {
 	benchmarkGemm(b, 3, 512, 64)
 }
 
-// benchmarkGemm multiplies in panels of 64 rows of b, as callers do that
-// unpack weights a panel at a time.
+// benchmarkGemm multiplies in panels of 64 rows of b, like callers that unpack
+// weights one panel at a time.
 func benchmarkGemm(b *testing.B, m, n, k int) {
 	const panel = 64
 	for _, f := range forms {
@@ -37,7 +37,7 @@ func benchmarkGemm(b *testing.B, m, n, k int) {
 	}
 }
 
-// BenchmarkRows reports the time for an element of each loop over a row.
+// BenchmarkRows reports the time per element of each loop over a row.
 func BenchmarkRows(b *testing.B) {
 	const n, group = 1536, 32
 	r := seeded(0)
@@ -61,7 +61,7 @@ func BenchmarkRows(b *testing.B) {
 		{"Softmax", func() { copy(z, score); Softmax(z) }},
 		{"SiLUMul", func() { SiLUMul(z, score, y) }},
 		{"Rotate", func() { Rotate(z, x[:n/2], y[:n/2]) }},
-		{"Mix", func() { Mix(z[:64], x, v, 64) }}, // 64 multiply-adds an element
+		{"Mix", func() { Mix(z[:64], x, v, 64) }}, // 64 multiply-adds per element
 		{"FromF16", func() { FromF16(z, packed[:2*n]) }},
 		{"FromBF16", func() { FromBF16(z, packed[:2*n]) }},
 		{"FromF32", func() { FromF32(z, packed) }},

@@ -2,11 +2,11 @@ package kernel
 
 import "math"
 
-// stripes64 is stripes in float64.
+// stripes64 is stripes for Dot64.
 type stripes64 = [width]float64
 
-// Dot64 is Dot in float64: the same stripes, fused products and tree. It
-// panics unless a and b are equally long.
+// Dot64 is Dot in float64, with the same stripes, fused products and tree. It
+// panics unless a and b have the same length.
 func Dot64(a, b []float64) float64 {
 	check(len(a) == len(b), "Dot64")
 	n := blocks(len(a))

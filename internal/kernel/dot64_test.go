@@ -5,6 +5,7 @@ import (
 	"testing"
 )
 
+// slowDot64 is the documented order of Dot64 in the simplest loops.
 func slowDot64(a, b []float64) float64 {
 	s := make([]float64, 16)
 	for i := range a {

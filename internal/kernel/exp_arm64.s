@@ -4,7 +4,7 @@
 #include "neon_arm64.h"
 
 // The constants of Exp in scalar.go, in the order of the registers that hold
-// them, V16 and up.
+// them, starting at V16.
 DATA exp<>+0(SB)/4, $89.0
 DATA exp<>+4(SB)/4, $-104.0
 DATA exp<>+8(SB)/4, $1.4426950408889634
@@ -36,9 +36,9 @@ GLOBL exp<>(SB), RODATA|NOPTR, $52
 	VLD1R.P 4(r), [V27.S4]; \
 	VLD1R   (r), [V28.S4]
 
-// EXP2 replaces x and y by their exponentials, step by step as Exp. t, n and
-// p are free, as are u, o and q. The steps of x wait for each other, so they
-// alternate with those of y. At the end t is k and n is h.
+// EXP2 replaces x and y by their exponentials, with the same steps as Exp. t, n
+// and p are scratch for x, and u, o and q for y. Each step depends on the one
+// before, so the macro interleaves x and y. At the end t holds k and n holds h.
 #define EXP2(x, t, n, p, y, u, o, q) \
 	FMIN(16, x, x); \
 	FMIN(16, y, y); \

@@ -2,13 +2,14 @@ package kernel
 
 import "math"
 
-// The functions below give the same bits on every architecture, which those
-// of package math do not promise. Products that meet a sum are rounded by an
-// explicit conversion, or fused by math.FMA, which is exact everywhere.
+// The functions below return the same bits on every architecture; package math
+// does not promise that. Each product that is added to something is either
+// rounded by an explicit conversion or fused by math.FMA, which is correctly
+// rounded everywhere.
 
 const (
 	log2E64 = 1.4426950408889634
-	ln2Hi64 = 0x1.62e42fefap-1       // 33 bits: exact times any exponent
+	ln2Hi64 = 0x1.62e42fefap-1       // 33 bits: its product with any exponent is exact
 	ln2Lo64 = 0x1.cf79abc9e3b3ap-40  // ln 2 - ln2Hi64
 	ln2Tail = -0x1.ff0342542fc33p-94 // ln 2 - ln2Hi64 - ln2Lo64
 	sqrt2   = 1.414213562373095048801688724
@@ -17,10 +18,10 @@ const (
 // Exp64 returns e**x within 2 units in the last place.
 func Exp64(x float64) float64 { return expSum64(x, 0) }
 
-// expSum64 returns e**(hi+lo), where lo is small beside hi.
+// expSum64 returns e**(hi+lo), where lo is small compared with hi.
 func expSum64(hi, lo float64) float64 {
 	switch {
-	case hi > 710: // +Inf too
+	case hi > 710: // including +Inf
 		return math.Inf(1)
 	case hi < -746:
 		return 0
@@ -31,7 +32,7 @@ func expSum64(hi, lo float64) float64 {
 	a := hi - float64(n*ln2Hi64)
 	b := lo - float64(n*ln2Lo64)
 	r := a + b
-	e := (a - r) + b // what r lost
+	e := (a - r) + b // the rounding error of r
 	p := r * horner(r, expTerms[:])
 	// e**(r+e) = 1 + r + (r²/2! + r³/3! + ... + e + e*r)
 	y := 1 + (r + (float64(r*p) + (e + float64(e*r))))
@@ -42,8 +43,8 @@ func expSum64(hi, lo float64) float64 {
 // scale64 returns 2**k for -1022 <= k <= 1023.
 func scale64(k int) float64 { return math.Float64frombits(uint64(k+1023) << 52) }
 
-// expTerms are 1/2!, 1/3!, ... 1/13!: the first term left out is below 2^-57
-// of the sum for |r| <= ln(2)/2.
+// expTerms are 1/2!, 1/3!, ... 1/13!. For |r| <= ln(2)/2 the first omitted term
+// is below 2^-57 of the sum.
 var expTerms = [...]float64{
 	1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880,
 	1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800,
@@ -59,13 +60,13 @@ func horner(x float64, c []float64) float64 {
 }
 
 // Log64 returns the natural logarithm of x within 2 units in the last place.
-// Log64(0) is -Inf; that of a negative number is NaN.
+// Log64(0) is -Inf; the logarithm of a negative number is NaN.
 func Log64(x float64) float64 {
 	hi, lo := logSum64(x)
 	return hi + lo
 }
 
-// logSum64 returns the natural logarithm of x as an unevaluated sum with some
+// logSum64 returns the natural logarithm of x as an unevaluated sum with about
 // 100 correct bits:
 //
 //	log(2**k * m) = k*log(2) + 2*atanh(s), s = (m-1)/(m+1)
@@ -84,13 +85,13 @@ func logSum64(x float64) (hi, lo float64) {
 	if m < sqrt2/2 {
 		m, k = 2*m, k-1
 	}
-	// s = s0 + s1; m-1 is exact, m+1 is d0+d1.
+	// s = s0+s1, where m-1 is exact and m+1 = d0+d1.
 	f := m - 1
 	d0, d1 := quickSum(2, f)
 	s0 := f / d0
 	s1 := (math.FMA(-s0, d0, f) - float64(s0*d1)) / d0
 
-	// atanh(s)/s = 1 + s²/3 + s⁴/5 + ..., the early terms in double words.
+	// atanh(s)/s = 1 + s²/3 + s⁴/5 + ..., with the leading terms as double words.
 	z0, z1 := mulSum(s0, s1, s0, s1)
 	t0, t1 := horner(z0, atanhTerms[:]), 0.0
 	for _, n := range [...]float64{15, 13, 11, 9, 7, 5, 3, 1} {
@@ -105,12 +106,12 @@ func logSum64(x float64) (hi, lo float64) {
 	if k == 0 {
 		return t0, t1
 	}
-	// l1 takes the product's rounding error and the rest of ln 2 as well.
+	// l1 also absorbs the product's rounding error and the tail of ln 2.
 	l1 += math.FMA(n, ln2Lo64, -float64(n*ln2Lo64)) + float64(n*ln2Tail)
 	return addSum(l0, l1, t0, t1)
 }
 
-// atanhTerms are 1/17, 1/19, ... of atanh's series.
+// atanhTerms are the coefficients 1/17, 1/19, ... of the series of atanh.
 var atanhTerms = [...]float64{
 	1.0 / 17, 1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25, 1.0 / 27, 1.0 / 29, 1.0 / 31, 1.0 / 33, 1.0 / 35, 1.0 / 37,
 	1.0 / 39,
@@ -123,7 +124,8 @@ func quickSum(a, b float64) (s, e float64) {
 	return s, b - (s - a)
 }
 
-// addSum adds two double words. The first must not be the smaller.
+// addSum adds two double words. The first must be at least as large as the
+// second.
 func addSum(a0, a1, b0, b1 float64) (s, e float64) {
 	s, e = quickSum(a0, b0)
 	return quickSum(s, e+(a1+b1))
@@ -136,8 +138,8 @@ func mulSum(a0, a1, b0, b1 float64) (p, e float64) {
 	return quickSum(p, e)
 }
 
-// Pow64 returns x**y for x > 0 within 2 units in the last place. It is NaN
-// for a negative x.
+// Pow64 returns x**y for x > 0 within 2 units in the last place. For negative x
+// it returns NaN.
 func Pow64(x, y float64) float64 {
 	if y == 0 || x == 1 {
 		return 1

@@ -6,17 +6,18 @@ import (
 	"testing"
 )
 
-// The oracles sum plain series in 400 bits, after the simplest reduction.
+// The reference functions sum the plain series with 400 bits of precision, after
+// the simplest argument reduction.
 
-const wide = 400
+const precision = 400
 
-func number(x float64) *big.Float { return new(big.Float).SetPrec(wide).SetFloat64(x) }
+func number(x float64) *big.Float { return new(big.Float).SetPrec(precision).SetFloat64(x) }
 
-func zero() *big.Float { return new(big.Float).SetPrec(wide) }
+func zero() *big.Float { return new(big.Float).SetPrec(precision) }
 
 var bigPi, _ = zero().SetString("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651")
 
-// bigExp halves x until it is small, and squares the sum of the series.
+// bigExp halves x 20 times, sums the series, and squares the sum 20 times.
 func bigExp(x *big.Float) *big.Float {
 	const halvings = 20
 	r := zero().SetMantExp(x, -halvings)
@@ -31,8 +32,9 @@ func bigExp(x *big.Float) *big.Float {
 	return sum
 }
 
-// bigLog takes Newton steps y += x/exp(y) - 1 from a start of 50 bits.
-// (math.Log itself is wrong for subnormal numbers on some architectures.)
+// bigLog starts from an approximation with 50 correct bits and takes Newton
+// steps y += x/exp(y) - 1. The start avoids math.Log(x), which is wrong for
+// subnormal numbers on some architectures.
 func bigLog(x float64) *big.Float {
 	m, k := math.Frexp(x)
 	y := number(math.Log(m) + float64(k)*math.Ln2)
@@ -57,7 +59,8 @@ func bigSin(x *big.Float) *big.Float {
 	return sum
 }
 
-// ulps64 returns how far got is from want, in units of the last place of want.
+// ulps64 returns the distance between got and want, in units in the last place
+// of want.
 func ulps64(got float64, want *big.Float) float64 {
 	e := want.MantExp(nil)
 	d := zero().Sub(number(got), want)

@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 
 //go:generate go run -C _asm . -out ../kernel_amd64.s -stubs ../stubs_amd64.go -pkg kernel
 
-// forms lists what this processor can run, the fastest last.
+// forms lists the forms that this processor can run, the fastest last.
 var forms = func() []*form {
 	list := []*form{portable}
 	x := &cpu.X86

@@ -2,8 +2,8 @@
 
 package kernel
 
-// forms lists what this processor can run, the fastest last. Every arm64
-// processor that Go supports has NEON.
+// forms lists the forms that this processor can run, the fastest last. Every
+// arm64 processor that Go supports has NEON.
 var forms = []*form{portable, neon}
 
 var neon = &form{

@@ -2,5 +2,5 @@
 
 package kernel
 
-// forms lists what this processor can run, the fastest last.
+// forms lists the forms that this processor can run, the fastest last.
 var forms = []*form{portable}

@@ -3,8 +3,8 @@
 #include "textflag.h"
 #include "neon_arm64.h"
 
-// A product has four registers, of four stripes each. The tiles of six
-// products use V0 to V23; they walk half a block at a time, with V24 and up.
+// The stripes of a product occupy four registers. Tiles of six products keep
+// them in V0 to V23 and process half a block at a time, in V24 and up.
 
 #define ZERO(v) VEOR v.B16, v.B16, v.B16
 
@@ -25,13 +25,14 @@
 	FADD(q3, q1, q1); \
 	FADD(q1, q0, q0)
 
-// HALVE adds s[i+2] to s[i] for the products x and y: d is x0 x1 y0 y1.
+// HALVE adds s[i+2] to s[i] for the products x and y. d becomes x0 x1 y0 y1.
 #define HALVE(x, y, nd, nt, d, t) \
 	VZIP1 y.D2, x.D2, d.D2; \
 	VZIP2 y.D2, x.D2, t.D2; \
 	FADD(nt, nd, nd)
 
-// JOIN6 leaves six sums in V30 and the first half of V31.
+// JOIN6 reduces six products and leaves their sums in V30 and the lower half of
+// V31.
 #define JOIN6 \
 	FOLD(0, 1, 2, 3); \
 	FOLD(4, 5, 6, 7); \
@@ -45,7 +46,7 @@
 	FADDP(25, 24, 30); \
 	FADDP(26, 26, 31)
 
-// PARAMS loads the arguments, strides in bytes and k in blocks.
+// PARAMS loads the arguments and converts strides to bytes and k to blocks.
 #define PARAMS \
 	MOVD c+0(FP), R0; \
 	MOVD rs+8(FP), R1; \
@@ -197,7 +198,7 @@ block:
 	VST1 V31.S[1], (R11)
 	ADD  R2, R11
 
-	ADD  R6, R23, R10 // b, six rows on: the last pointer has run along its row
+	ADD  R6, R23, R10 // b of the next six rows: the last pointer has advanced k blocks along its row
 	SUB  R9<<6, R10
 	SUB  $1, R12
 	CBNZ R12, cols

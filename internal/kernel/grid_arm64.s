@@ -3,8 +3,9 @@
 #include "textflag.h"
 #include "neon_arm64.h"
 
-// GRID4 adds the errors of the element in V20, with power V21, for four candidates:
-// their scales, inverses and sums. V22 is bottom, V23 top, V24 3<<22, V25 scratch.
+// GRID4 adds the error of one element for four candidates, which are given by
+// their scales, inverses and sums. V20 holds the element, V21 its power, V22
+// bottom, V23 top and V24 3<<22. V25 is scratch.
 #define GRID4(scale, inverse, sum) \
 	FMUL(inverse, 20, 25); \
 	FMAX(22, 25, 25); \

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guarded returns n bytes that end at a page that cannot be read.
+// guarded returns n bytes that end at the start of an inaccessible page.
 func guarded(t *testing.T, n int) []byte {
 	page := unix.Getpagesize()
 	size := (n + page - 1) / page * page
@@ -25,13 +25,15 @@ func guarded(t *testing.T, n int) []byte {
 	return m[size-n : size : size]
 }
 
+// guardedRow is guarded for n float32 numbers.
 func guardedRow(t *testing.T, n int) []float32 {
 	x := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(guarded(t, 4*n)))), n)
 	copy(x, row(seeded(n), n))
 	return x
 }
 
-// TestBounds lets every row end where memory ends.
+// TestBounds checks that no form accesses memory past the end of a row: each row
+// ends at an inaccessible page.
 func TestBounds(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	eachForm(t, func(t *testing.T) {

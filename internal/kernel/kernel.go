@@ -1,12 +1,12 @@
-// Package kernel holds the innermost loops on plain slices of float32. It
-// knows no shapes, tensors or files, and starts no goroutines.
+// Package kernel holds the innermost loops, which work on plain slices of
+// numbers. It has no notion of tensors or files and starts no goroutines.
 //
-// Every function has one answer: the portable Go form defines it, and the
-// assembly forms match it to the bit on every machine (only the payload and
-// sign of a NaN are left open). Sums therefore run in a fixed order. Element
-// i of a row belongs to stripe i%16; each stripe is summed in ascending order
-// from +0, the row counting as padded with zeros to a multiple of 16; then one
-// tree joins the stripes:
+// Every function has exactly one result. The portable Go form defines it, and
+// the assembly forms match it bit for bit on every machine, except that the
+// payload and sign of a NaN are unspecified. Sums therefore run in a fixed
+// order. A row is padded with zeros to a multiple of 16, and element i belongs
+// to stripe i%16. Each stripe is summed in ascending order from +0; then a tree
+// reduces the stripes to one number:
 //
 //	s[i] += s[i+8]  (i < 8)
 //	s[i] += s[i+4]  (i < 4)
@@ -15,19 +15,21 @@
 //
 // Sixteen stripes are one 512-bit, two 256-bit or four 128-bit registers.
 //
-// Lengths are the caller's duty: a length that does not fit is a programmer
-// error and panics.
+// Callers must pass slices of matching lengths. A mismatch is a programming
+// error, so it panics.
 package kernel
 
 import "math"
 
-// width is the number of stripes, and the block that every form works in.
+// width is the number of stripes, and the number of elements in the blocks that
+// every form works on.
 const width = 16
 
-// A stripes value holds the partial sums of a row before the tree joins them.
+// stripes holds the partial sums of a row before the tree reduces them.
 type stripes = [width]float32
 
-func join(s *stripes) float32 {
+// reduce adds up the stripes by the tree in the package comment. It overwrites s.
+func reduce(s *stripes) float32 {
 	for i := range s[:8] {
 		s[i] += s[i+8]
 	}
@@ -39,10 +41,9 @@ func join(s *stripes) float32 {
 	return s[0] + s[1]
 }
 
-// A form is one implementation of the loops. Except for gemm and mix, its
-// functions take whole blocks: the length that counts is a multiple of width,
-// possibly zero. The exported functions hand what is left of a row to the
-// portable form, one element at a time.
+// A form is one implementation of the loops. All its functions except gemm and
+// mix take whole blocks: the number of elements is a multiple of width, possibly
+// zero. The exported functions process the rest of a row with the portable form.
 type form struct {
 	name string
 
@@ -52,8 +53,8 @@ type form struct {
 	dot      func(a, b []float32) stripes
 	dot64    func(a, b []float64) stripes64
 	sum      func(x []float32) stripes
-	max      func(x []float32) float32                 // -Inf for no elements, anything if there is a NaN
-	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias), and its sum
+	max      func(x []float32) float32                 // -Inf if x is empty, unspecified if it has a NaN
+	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias); returns the sums of x
 	exp      func(x stripes, bias float32) stripes     // exp(x-bias), for one block
 	div      func(x []float32, d float32)              // x /= d
 	add      func(dst, x []float32)                    // dst += x
@@ -64,12 +65,16 @@ type form struct {
 	fromF16  func(dst []float32, src []byte)
 	fromBF16 func(dst []float32, src []byte)
 	fromF32  func(dst []float32, src []byte)
-	split    [3]func(dst, src []uint8, shift uint, or bool)                         // 1, 2 and 4 bits; len(src) a multiple of 16
-	grid     func(x, power, scale, inverse []float32, bottom, top float32) stripes  // scale and inverse of width
-	affine   func(dst []float32, codes []uint8, scale, offset []float32, group int) // group is a multiple of width, all groups whole
+
+	// split is Unpack for 1, 2 and 4 bits. len(src) is a multiple of 16.
+	split [3]func(dst, src []uint8, shift uint, or bool)
+	// grid is GridErrors, for any len(x). scale and inverse have width elements.
+	grid func(x, power, scale, inverse []float32, bottom, top float32) stripes
+	// affine is Affine. group is a multiple of width, and every group is whole.
+	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
 }
 
-// best is the form in use, the last that the processor can run.
+// best is the form in use: the fastest that the processor can run.
 var best = forms[len(forms)-1]
 
 func check(ok bool, what string) {
@@ -78,15 +83,15 @@ func check(ok bool, what string) {
 	}
 }
 
-// Padded returns the multiple of 16, the k of Gemm, that is next to n from above.
+// Padded rounds n up to a multiple of 16, as Gemm requires of k.
 func Padded(n int) int { return (n + width - 1) &^ (width - 1) }
 
-// blocks returns the part of n that is whole blocks.
+// blocks rounds n down to whole blocks.
 func blocks(n int) int { return n &^ (width - 1) }
 
-// Dot returns the sum of a[i]*b[i], each product fused with its addition,
-// summed as the package comment says. The last block is padded, so that its
-// missing elements add +0*+0. It panics unless a and b are equally long.
+// Dot returns the sum of a[i]*b[i] in the order of the package comment, each
+// product fused with its addition. The last block is padded: its missing
+// elements add +0*+0. Dot panics unless a and b have the same length.
 func Dot(a, b []float32) float32 {
 	check(len(a) == len(b), "Dot")
 	n := blocks(len(a))
@@ -99,16 +104,16 @@ func Dot(a, b []float32) float32 {
 			s[i] = FMA(ta[i], tb[i], s[i])
 		}
 	}
-	return join(&s)
+	return reduce(&s)
 }
 
 // Gemm multiplies a [m, k] by the transpose of b [n, k] into c [m, n]:
 //
 //	c[i*ldc+j] = Dot(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
 //
-// to the bit, whatever m and n are. k must be a multiple of 16 (pad the rows
-// with zeros); c must not overlap a or b. Gemm panics unless k is that, and
-// unless the rows fit the slices.
+// to the bit, for any m and n. k must be a multiple of 16 (pad the rows with
+// zeros), and c must not overlap a or b. Gemm panics if k is not a multiple of
+// 16 or a slice is too short for its rows.
 func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int) {
 	if m <= 0 || n <= 0 {
 		return
@@ -126,25 +131,27 @@ func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n
 	best.gemm(c, ldc, a, lda, b, ldb, m, n, k)
 }
 
-// Candidates is how many scales GridErrors tries at once.
+// Candidates is the number of scales that GridErrors evaluates at once.
 const Candidates = width
 
-// GridErrors returns for each of the candidate scales the weighted squared error of
-// rounding x to its grid,
+// GridErrors returns, for each candidate scale, the weighted squared error of
+// rounding x to that scale's grid,
 //
-//	sum over i of power[i] * (x[i] - scale*q)², q = x[i]*inverse to the nearest integer, within [bottom, top]
+//	sum over i of power[i] * (x[i] - scale*q)²
 //
-// in ascending i, half going to even and every operation rounded. bottom and top are at
-// most 2^22 in size. A candidate with scale and inverse 0 has the error of zeros. It
-// panics unless x and power are equally long.
+// where q is x[i]*inverse clamped to [bottom, top] and rounded to the nearest
+// integer, ties to even. The sum runs in ascending i and every operation is
+// rounded. The magnitudes of bottom and top are at most 2^22. A candidate whose
+// scale and inverse are 0 gets the error of storing zeros. GridErrors panics
+// unless x and power have the same length.
 func GridErrors(x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32) [Candidates]float32 {
 	check(len(power) == len(x), "GridErrors")
 	return best.grid(x, power, scale[:], inverse[:], bottom, top)
 }
 
-// Mix sets dst[d] to the sum over t of p[t]*v[t*ldv+d], a chain of fused
-// multiply-adds in ascending t from +0: attention's weighted sum of values.
-// It panics unless each row of v holds len(dst) elements.
+// Mix computes attention's weighted sum of values. It sets dst[d] to the sum
+// over t of p[t]*v[t*ldv+d], a chain of fused multiply-adds in ascending t from
+// +0. It panics unless v holds len(p) rows of len(dst) elements.
 func Mix(dst, p, v []float32, ldv int) {
 	if len(dst) == 0 {
 		return
@@ -157,17 +164,17 @@ func Mix(dst, p, v []float32, ldv int) {
 	best.mix(dst, p, v, ldv)
 }
 
-// Sum returns the sum of x, summed as the package comment says.
+// Sum returns the sum of x in the order of the package comment.
 func Sum(x []float32) float32 {
 	n := blocks(len(x))
 	s := best.sum(x[:n])
 	for i, v := range x[n:] {
 		s[i] += v
 	}
-	return join(&s)
+	return reduce(&s)
 }
 
-// Add adds x to dst. It panics unless they are equally long.
+// Add adds x to dst. It panics unless they have the same length.
 func Add(dst, x []float32) {
 	check(len(dst) == len(x), "Add")
 	n := blocks(len(x))
@@ -175,22 +182,22 @@ func Add(dst, x []float32) {
 	addPortable(dst[n:], x[n:])
 }
 
-// Mul multiplies dst by x. It panics unless they are equally long.
+// Mul multiplies dst by x. It panics unless they have the same length.
 func Mul(dst, x []float32) {
 	check(len(dst) == len(x), "Mul")
 	n := blocks(len(x))
-	best.scaleMul(dst[:n], dst[:n], x[:n], 1) // times one, which is exact
+	best.scaleMul(dst[:n], dst[:n], x[:n], 1) // multiplying by 1 is exact
 	scaleMulPortable(dst[n:], dst[n:], x[n:], 1)
 }
 
-// RMSNorm sets dst to x divided by its root mean square, times weight, in the
-// order of Hugging Face's LlamaRMSNorm: with
+// RMSNorm sets dst to x divided by its root mean square, times weight. It
+// follows the order of Hugging Face's LlamaRMSNorm:
 //
 //	r = float32(1 / sqrt(Dot(x, x)/len(x) + eps))
+//	dst[i] = float32(x[i]*r) * weight[i]
 //
-// where all but the last rounding is in float64, dst[i] is x[i]*r rounded,
-// times weight[i], rounded. dst may be x. It panics unless all are equally
-// long.
+// The expression inside the first conversion is evaluated in float64. dst may
+// be x. RMSNorm panics unless all slices have the same length.
 func RMSNorm(dst, x, weight []float32, eps float32) {
 	check(len(dst) == len(x) && len(weight) == len(x), "RMSNorm")
 	r := float32(1 / math.Sqrt(float64(Dot(x, x))/float64(len(x))+float64(eps)))
@@ -199,10 +206,10 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 	scaleMulPortable(dst[n:], x[n:], weight[n:], r)
 }
 
-// LayerNorm sets dst to x less its mean, divided by its standard deviation,
-// times weight, plus bias (arXiv 1607.06450, equation 4). The mean is
-// Sum(x)/len(x), rounded; the rest is RMSNorm of the differences. dst may be x. It
-// panics unless all are equally long.
+// LayerNorm sets dst to (x - mean) / standard deviation * weight + bias (arXiv
+// 1607.06450, equation 4). It computes the mean as Sum(x)/len(x) in float64,
+// rounds it to float32, and applies RMSNorm to the differences. dst may be x.
+// LayerNorm panics unless all slices have the same length.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 	check(len(dst) == len(x), "LayerNorm")
 	mean := float32(float64(Sum(x)) / float64(len(x)))
@@ -213,10 +220,9 @@ func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 	Add(dst, bias)
 }
 
-// Softmax replaces x by its softmax: the maximum is subtracted, Exp applied,
-// and each result divided by their Sum. An entry of -Inf becomes 0. As in
-// PyTorch, x becomes NaN throughout if an entry is NaN or +Inf, or if all are
-// -Inf.
+// Softmax replaces x by its softmax: it subtracts the maximum, applies Exp, and
+// divides each result by their Sum. An entry of -Inf becomes 0. As in PyTorch,
+// every entry becomes NaN if one is NaN or +Inf, or if all are -Inf.
 func Softmax(x []float32) {
 	n := blocks(len(x))
 	body, tail := x[:n], x[n:]
@@ -234,14 +240,14 @@ func Softmax(x []float32) {
 			s[i] += v
 		}
 	}
-	d := join(&s)
+	d := reduce(&s)
 	best.div(body, d)
 	divPortable(tail, d)
 }
 
 // SiLUMul sets dst to silu(gate)*up, where silu(g) = g/(1+Exp(-g)). Each
-// operation is rounded. dst may be gate or up. It panics unless all are
-// equally long.
+// operation is rounded. dst may be gate or up. SiLUMul panics unless all slices
+// have the same length.
 func SiLUMul(dst, gate, up []float32) {
 	check(len(dst) == len(gate) && len(up) == len(gate), "SiLUMul")
 	n := blocks(len(gate))
@@ -249,13 +255,13 @@ func SiLUMul(dst, gate, up []float32) {
 	siluMulPortable(dst[n:], gate[n:], up[n:])
 }
 
-// GELUMul sets dst to gelu(gate)*up, where gelu is its approximation by tanh
-// (arXiv 1606.08415, section 2) in the form without one:
+// GELUMul sets dst to gelu(gate)*up, where gelu is the tanh approximation
+// (arXiv 1606.08415, section 2), rewritten with Exp:
 //
 //	gelu(g) = g/2 * (1+tanh(u)) = g/(1+Exp(-2u)), 2u = g*(gelu0 + gelu1*g²)
 //
-// The sum is fused, every other operation rounded. dst may be gate or up. It
-// panics unless all are equally long.
+// The sum in parentheses is fused; every other operation is rounded. dst may be
+// gate or up. GELUMul panics unless all slices have the same length.
 func GELUMul(dst, gate, up []float32) {
 	check(len(dst) == len(gate) && len(up) == len(gate), "GELUMul")
 	for i, g := range gate {
@@ -264,13 +270,14 @@ func GELUMul(dst, gate, up []float32) {
 	}
 }
 
-// The constants of GELUMul: 2*sqrt(2/pi), and 0.044715 times that.
+// The constants of GELUMul: gelu0 is 2*sqrt(2/pi), gelu1 is 0.044715*gelu0.
 const (
 	gelu0 = 1.5957691216057308
 	gelu1 = 0.07135481627260025
 )
 
-// RotatePairs is Rotate where neighbours are the two coordinates:
+// RotatePairs is Rotate for heads that interleave the two coordinates, so that
+// each pair is adjacent:
 //
 //	x[2i], x[2i+1] = x[2i]*cos[i] - x[2i+1]*sin[i], x[2i+1]*cos[i] + x[2i]*sin[i]
 func RotatePairs(x, cos, sin []float32) {
@@ -282,12 +289,12 @@ func RotatePairs(x, cos, sin []float32) {
 	}
 }
 
-// Rotate applies a rotary embedding to one head x of 2h elements, whose
-// halves are the two coordinates:
+// Rotate applies a rotary embedding to one head x of 2h elements. The first half
+// of x holds the first coordinate of each pair, the second half the second:
 //
 //	x[i], x[i+h] = x[i]*cos[i] - x[i+h]*sin[i], x[i+h]*cos[i] + x[i]*sin[i]
 //
-// Each operation is rounded. It panics unless cos and sin hold h elements.
+// Each operation is rounded. Rotate panics unless cos and sin hold h elements.
 func Rotate(x, cos, sin []float32) {
 	h := len(cos)
 	check(len(x) == 2*h && len(sin) == h, "Rotate")

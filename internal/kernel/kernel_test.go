@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
-// lengths surround the blocks and registers of all forms.
+// lengths lie at and around the block and register sizes of all forms.
 var lengths = []int{0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 127, 576, 1027}
 
-// eachForm runs a test body once for each form this processor has.
+// eachForm runs body once for each form that this processor can run.
 func eachForm(t *testing.T, body func(t *testing.T)) {
 	defer func(f *form) { best = f }(best)
 	for _, f := range forms {
@@ -19,7 +20,7 @@ func eachForm(t *testing.T, body func(t *testing.T)) {
 	}
 }
 
-// row returns n seeded values of mixed sizes and signs, some of them zero.
+// row returns n random values of mixed magnitudes and signs, some of them zero.
 func row(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
@@ -31,8 +32,8 @@ func row(r *rand.Rand, n int) []float32 {
 	return x
 }
 
-// wild returns n values of any bit pattern but NaN and infinities.
-func wild(r *rand.Rand, n int) []float32 {
+// anyFinite returns n random finite values of any bit pattern.
+func anyFinite(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
 		for {
@@ -47,7 +48,8 @@ func wild(r *rand.Rand, n int) []float32 {
 
 func seeded(n int) *rand.Rand { return rand.New(rand.NewPCG(3, uint64(n))) }
 
-// same fails unless got has want's bits; NaN is NaN.
+// same fails unless got and want have the same bits, except that any NaN matches
+// any other.
 func same(t *testing.T, what string, got, want []float32) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -67,9 +69,9 @@ func equal(t *testing.T, what string, got, want float32) {
 	same(t, what, []float32{got}, []float32{want})
 }
 
-// The slow twins say in the fewest words what the package comment says.
+// The slow functions are the package comment in the simplest loops.
 
-func slowJoin(s []float32) float32 {
+func slowReduce(s []float32) float32 {
 	for n := len(s) / 2; n > 0; n /= 2 {
 		for i := range n {
 			s[i] += s[i+n]
@@ -87,7 +89,7 @@ func slowDot(a, b []float32) float32 {
 		}
 		s[i%16] = slowFMA(x, y, s[i%16])
 	}
-	return slowJoin(s)
+	return slowReduce(s)
 }
 
 func slowSum(x []float32) float32 {
@@ -95,19 +97,19 @@ func slowSum(x []float32) float32 {
 	for i, v := range x {
 		s[i%16] += v
 	}
-	return slowJoin(s)
+	return slowReduce(s)
 }
 
 func TestDot(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {
-			for _, fill := range []func(*rand.Rand, int) []float32{row, wild} {
+			for _, fill := range []func(*rand.Rand, int) []float32{row, anyFinite} {
 				r := seeded(n)
 				a, b := fill(r, n), fill(r, n)
 				equal(t, fmt.Sprint("Dot ", n), Dot(a, b), slowDot(a, b))
 			}
 		}
-		// A product too small for float32 leaves -0, which padding makes +0.
+		// A product that underflows is -0; adding the padding's +0 makes it +0.
 		tiny := []float32{-1e-40}
 		equal(t, "Dot of underflow", Dot(tiny, []float32{1e-40}), 0)
 	})
@@ -129,7 +131,7 @@ func TestGemm(t *testing.T) {
 				gemmAt(t, size[0], size[1], k)
 			}
 		}
-		gemmAt(t, 150, 100, 64) // more than one block each way
+		gemmAt(t, 150, 100, 64) // more than one cache block in each direction
 	})
 }
 
@@ -149,10 +151,10 @@ func gemmAt(t *testing.T, m, n, k int) {
 	same(t, fmt.Sprintf("Gemm m=%d n=%d k=%d lda=%d ldb=%d ldc=%d", m, n, k, lda, ldb, ldc), got, want)
 }
 
-// portableDot is quicker than slowDot, to which TestDot compares it.
+// portableDot is faster than slowDot; TestDot compares the two.
 func portableDot(a, b []float32) float32 {
 	s := dotPortable(a, b)
-	return join(&s)
+	return reduce(&s)
 }
 
 func TestMix(t *testing.T) {
@@ -180,7 +182,7 @@ func TestMul(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {
 			r := seeded(n)
-			x, y := wild(r, n), wild(r, n)
+			x, y := anyFinite(r, n), anyFinite(r, n)
 			want := make([]float32, n)
 			for i := range want {
 				want[i] = x[i] * y[i]
@@ -209,47 +211,50 @@ func TestRMSNorm(t *testing.T) {
 	})
 }
 
-func TestSoftmax(t *testing.T) {
-	inf := float32(math.Inf(1))
-	nan := float32(math.NaN())
-	slow := func(x []float32) []float32 {
-		top := -inf
-		for _, v := range x {
-			top = max(top, v)
-		}
-		y := make([]float32, len(x))
-		for i, v := range x {
-			y[i] = Exp(v - top)
-		}
-		d := slowSum(y)
-		for i := range y {
-			y[i] /= d
-		}
-		return y
+// slowSoftmax returns the softmax of x by its definition, with slowSum.
+func slowSoftmax(x []float32) []float32 {
+	top := float32(math.Inf(-1))
+	for _, v := range x {
+		top = max(top, v)
 	}
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = Exp(v - top)
+	}
+	d := slowSum(y)
+	for i := range y {
+		y[i] /= d
+	}
+	return y
+}
+
+// softmaxCases returns rows of n elements: random ones, the same with extreme
+// values at random places, and one that is -Inf throughout.
+func softmaxCases(n int) (cases [][]float32) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	r := seeded(n)
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * 30)
+	}
+	cases = append(cases, x)
+	for _, v := range []float32{-inf, inf, nan, -1e38} {
+		y := slices.Clone(x)
+		for i := range y {
+			if r.IntN(5) == 0 {
+				y[i] = v
+			}
+		}
+		cases = append(cases, y)
+	}
+	return append(cases, slices.Repeat([]float32{-inf}, n))
+}
+
+func TestSoftmax(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {
-			r := seeded(n)
-			x := make([]float32, n)
-			for i := range x {
-				x[i] = float32(r.NormFloat64() * 30)
-			}
-			cases := [][]float32{x}
-			for _, v := range []float32{-inf, inf, nan, -1e38} {
-				y := append([]float32(nil), x...)
-				for i := range y {
-					if r.IntN(5) == 0 {
-						y[i] = v
-					}
-				}
-				cases = append(cases, y)
-			}
-			all := make([]float32, n)
-			for i := range all {
-				all[i] = -inf
-			}
-			for i, x := range append(cases, all) {
-				want := slow(x)
+			for i, x := range softmaxCases(n) {
+				want := slowSoftmax(x)
 				Softmax(x)
 				same(t, fmt.Sprintf("Softmax %d, case %d", n, i), x, want)
 			}
@@ -257,7 +262,7 @@ func TestSoftmax(t *testing.T) {
 	})
 }
 
-func TestElementwise(t *testing.T) {
+func TestAdd(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {
 			r := seeded(n)
@@ -267,11 +272,18 @@ func TestElementwise(t *testing.T) {
 			}
 			Add(x, y)
 			same(t, fmt.Sprint("Add ", n), x, want)
+		}
+	})
+}
 
+func TestActivations(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
+			x, y, got, want := row(r, n), row(r, n), make([]float32, n), make([]float32, n)
 			for i := range x {
 				want[i] = x[i] / (1 + Exp(-x[i])) * y[i]
 			}
-			got := make([]float32, n)
 			SiLUMul(got, x, y)
 			same(t, fmt.Sprint("SiLUMul ", n), got, want)
 			SiLUMul(y, x, y)
@@ -283,16 +295,28 @@ func TestElementwise(t *testing.T) {
 			}
 			GELUMul(got, x, got)
 			same(t, fmt.Sprint("GELUMul onto up ", n), got, want)
+		}
+		g := []float32{float32(math.Inf(1)), -1e30, 1e30, -100, 100, 0, float32(math.Copysign(0, -1)), float32(math.NaN()),
+			float32(math.Inf(-1)), 88.8, -88.8, -103.5, 1e-40, -1e-40, 5, -5}
+		want := make([]float32, len(g))
+		for i := range g {
+			want[i] = g[i] / (1 + Exp(-g[i]))
+		}
+		SiLUMul(g, g, slices.Repeat([]float32{1}, len(g)))
+		same(t, "SiLUMul of extreme values", g, want)
+	})
+}
 
+func TestRotate(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			r := seeded(n)
 			x, cos, sin := row(r, 2*n), row(r, n), row(r, n)
-			want = make([]float32, 2*n)
-			for i := range n {
-				want[i] = float32(x[i]*cos[i]) - float32(x[i+n]*sin[i])
-				want[i+n] = float32(x[i+n]*cos[i]) + float32(x[i]*sin[i])
-			}
-			pairs := make([]float32, 2*n)
+			pairs, want := make([]float32, 2*n), make([]float32, 2*n)
 			for i := range n {
 				pairs[2*i], pairs[2*i+1] = x[i], x[i+n]
+				want[i] = float32(x[i]*cos[i]) - float32(x[i+n]*sin[i])
+				want[i+n] = float32(x[i+n]*cos[i]) + float32(x[i]*sin[i])
 			}
 			RotatePairs(pairs, cos, sin)
 			for i := range n {
@@ -301,27 +325,17 @@ func TestElementwise(t *testing.T) {
 			Rotate(x, cos, sin)
 			same(t, fmt.Sprint("Rotate ", n), x, want)
 		}
-		g := []float32{float32(math.Inf(1)), -1e30, 1e30, -100, 100, 0, float32(math.Copysign(0, -1)), float32(math.NaN()),
-			float32(math.Inf(-1)), 88.8, -88.8, -103.5, 1e-40, -1e-40, 5, -5}
-		ones := make([]float32, len(g))
-		want := make([]float32, len(g))
-		for i := range g {
-			ones[i] = 1
-			want[i] = g[i] / (1 + Exp(-g[i]))
-		}
-		SiLUMul(g, g, ones)
-		same(t, "SiLUMul of extremes", g, want)
 	})
 }
 
-// GELUMul by its definition with tanh, in float64.
+// TestGELU compares GELUMul with the tanh formula in float64.
 func TestGELU(t *testing.T) {
 	one, got := []float32{1}, make([]float32, 1)
 	for x := -12.0; x <= 12; x += 0.001 {
 		g := float64(float32(x))
 		want := g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g)))
 		GELUMul(got, []float32{float32(x)}, one)
-		// Rounding the exponent u costs |u| units of the result.
+		// Rounding the exponent u costs up to |u| units in the last place.
 		if d := math.Abs(float64(got[0]) - want); d > 1e-6*math.Abs(want)+1e-8 {
 			t.Fatalf("gelu(%g) = %g, want %g", g, got[0], want)
 		}
@@ -366,7 +380,7 @@ func TestLayerNorm(t *testing.T) {
 	equal(t, "LayerNorm of one element", x[0], -2)
 }
 
-// TestLengths makes each programmer error panic before any loop runs.
+// TestLengths checks that mismatched lengths panic before any loop runs.
 func TestLengths(t *testing.T) {
 	x, y, b := make([]float32, 32), make([]float32, 31), make([]byte, 32)
 	for name, f := range map[string]func(){
@@ -398,7 +412,7 @@ func TestLengths(t *testing.T) {
 		func() {
 			defer func() {
 				if _, ok := recover().(string); !ok {
-					t.Errorf("%s: no panic about lengths", name)
+					t.Errorf("%s: want a panic about lengths", name)
 				}
 			}()
 			f()
@@ -406,7 +420,8 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// Each candidate's error is that of a loop over the elements with math.RoundToEven.
+// TestGridErrors compares each candidate's error with a plain loop that uses
+// math.RoundToEven.
 func TestGridErrors(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, n := range lengths {

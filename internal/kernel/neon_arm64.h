@@ -1,6 +1,6 @@
-// Instructions that the assembler lacks, by register number, in its operand
-// order: the destination comes last. All work on four 32-bit lanes unless
-// they say otherwise.
+// Instructions that Go's assembler lacks. Each macro takes register numbers in
+// Go's operand order, with the destination last. All work on four 32-bit lanes
+// unless the comment says otherwise.
 
 #define FADD(m, n, d) WORD $(0x4e20d400 + (m<<16) + (n<<5) + d)  // fadd vd.4s, vn.4s, vm.4s
 #define FSUB(m, n, d) WORD $(0x4ea0d400 + (m<<16) + (n<<5) + d)  // fsub vd.4s, vn.4s, vm.4s: n-m

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// portable defines what every form computes.
+// portable is the reference implementation: every other form must match its bits.
 var portable = &form{
 	name:     "portable",
 	gemm:     gemmPortable,
@@ -36,7 +36,7 @@ var portable = &form{
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {
 	for i, v := range x {
 		for l := range sums {
-			q := Nearest(min(max(float32(v*inverse[l]), bottom), top))
+			q := RoundToEven(min(max(float32(v*inverse[l]), bottom), top))
 			d := v - float32(scale[l]*q)
 			sums[l] += float32(power[i] * float32(d*d))
 		}
@@ -64,7 +64,7 @@ func gemmPortable(c []float32, ldc int, a []float32, lda int, b []float32, ldb i
 		x := a[i*lda : i*lda+k]
 		for j := range n {
 			s := dotPortable(x, b[j*ldb:j*ldb+k])
-			c[i*ldc+j] = join(&s)
+			c[i*ldc+j] = reduce(&s)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func fromF16Portable(dst []float32, src []byte) {
 		case exponent == 31 && fraction == 0:
 			u = 0xff << 23
 		case exponent == 31:
-			u = 0x1ff<<22 | fraction<<13 // the top fraction bit makes it quiet
+			u = 0x1ff<<22 | fraction<<13 // the top fraction bit makes the NaN quiet
 		default:
 			u = (exponent-15+127)<<23 | fraction<<13
 		}

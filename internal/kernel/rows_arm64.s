@@ -189,8 +189,7 @@ block:
 done:
 	RET
 
-// ROTATE turns x and y by the cosine c and the sine s: x*c - y*s, y*c + x*s.
-// t is free.
+// ROTATE replaces x and y by x*c - y*s and y*c + x*s. It overwrites c, s and t.
 #define ROTATE(x, y, c, s, t) \
 	FMUL(s, x, t); \
 	FMUL(c, x, x); \

@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// FMA returns a*b+c rounded once, to float32.
+// FMA returns a*b+c, rounded once to float32.
 func FMA(a, b, c float32) float32 {
 	r, ok := fma(a, b, c)
 	if !ok {
@@ -11,22 +11,24 @@ func FMA(a, b, c float32) float32 {
 	return r
 }
 
-// fma returns a*b+c, and whether it is rounded right; fmaOdd must make up for
-// it if not. Loops call it themselves, as it is small enough to be inlined.
+// fma returns a*b+c and reports whether the result is correctly rounded. If it
+// is not, the caller must use fmaOdd. Loops call fma directly because it is
+// small enough to be inlined.
 //
-// The float64 product of two float32 is exact, so only the sum is rounded
-// before it is rounded again to float32. The second rounding can go astray
-// only if the first ended on the midpoint of two float32, or below the
-// smallest normal float32, where midpoints lie elsewhere.
+// The float64 product of two float32 numbers is exact, so there are two
+// roundings: that of the sum to float64, and that of the result to float32. The
+// second can go wrong only if the first produced the midpoint of two float32
+// numbers, or a magnitude below the smallest normal float32, where the spacing
+// and so the midpoints are different.
 func fma(a, b, c float32) (r float32, ok bool) {
 	sum := float64(a)*float64(b) + float64(c)
 	u := math.Float64bits(sum)
 	return float32(sum), u&(1<<29-1) != 1<<28 && u<<1-1 >= 0x381<<53-1 // sum is 0 or |sum| >= 2^-126
 }
 
-// fmaOdd rounds a*b+c to odd in float64 and then to float32 (Boldo and
-// Melquiond, "Emulation of a FMA and correctly rounded sums: proved
-// algorithms using rounding to odd", 2008).
+// fmaOdd returns a*b+c correctly rounded: it rounds the sum to odd in float64
+// and then to float32 (Boldo and Melquiond, "Emulation of a FMA and correctly
+// rounded sums: proved algorithms using rounding to odd", 2008).
 func fmaOdd(a, b, c float32) float32 {
 	// sum + e is exact (Knuth's TwoSum).
 	p, q := float64(a)*float64(b), float64(c)
@@ -36,7 +38,7 @@ func fmaOdd(a, b, c float32) float32 {
 	u := math.Float64bits(sum)
 	if e != 0 && u&1 == 0 {
 		if e > 0 == (sum > 0) {
-			u++ // truncated: the odd neighbour is away from zero
+			u++ // sum was rounded toward zero: the odd neighbour is away from it
 		} else {
 			u--
 		}
@@ -44,18 +46,17 @@ func fmaOdd(a, b, c float32) float32 {
 	return float32(math.Float64frombits(u))
 }
 
-// The constants of Exp. ln2Hi has few bits, so that x - n*ln2Hi is exact;
-// the polynomial interpolates
-// (exp(r)-1-r)/r² at the Chebyshev nodes of |r| <= 0.347, a relative error
-// of 2^-28 in exp(r).
+// The constants of Exp.
 const (
 	expHigh = 89   // exp overflows
 	expLow  = -104 // exp is less than half the smallest float32
 	log2E   = 1.4426950408889634
-	ln2Hi   = 355.0 / 512
+	ln2Hi   = 355.0 / 512 // so few bits that x - n*ln2Hi is exact
 	ln2Lo   = -0.00021219444005469057
 	toInt   = 3 << 22 // x+toInt has the integer nearest to x in its low bits
 
+	// The polynomial interpolates (exp(r)-1-r)/r² at the Chebyshev nodes of
+	// |r| <= 0.347. Its relative error in exp(r) is 2^-28.
 	exp0 = 0x1p-1
 	exp1 = 0x1.5554dcp-3
 	exp2 = 0x1.555518p-5
@@ -63,10 +64,10 @@ const (
 	exp4 = 0x1.6d119ap-10
 )
 
-// Exp returns e**x within 2 units in the last place, subnormal results
-// included. Exp(-Inf) is 0, Exp(+Inf) is +Inf and Exp(NaN) is NaN.
+// Exp returns e**x within 2 units in the last place, even for subnormal results.
+// Exp(-Inf) is 0, Exp(+Inf) is +Inf and Exp(NaN) is NaN.
 //
-// Every form computes it by these steps.
+// The assembly forms follow the same steps.
 func Exp(x float32) float32 {
 	if x > expHigh {
 		x = expHigh
@@ -84,7 +85,7 @@ func Exp(x float32) float32 {
 	p = FMA(p, r, exp0)
 	p = FMA(p, float32(r*r), r) + 1
 
-	// Two factors, since 2**n itself may be out of range.
+	// Two factors, because 2**n itself may be out of range.
 	k := int32(math.Float32bits(t)) - int32(math.Float32bits(toInt))
 	h := k >> 1
 	return p * pow2(h) * pow2(k-h)
@@ -93,8 +94,9 @@ func Exp(x float32) float32 {
 // pow2 returns 2**k for -126 <= k <= 127.
 func pow2(k int32) float32 { return math.Float32frombits(uint32(k+127) << 23) }
 
-// Nearest rounds x, of at most 2^22, to the nearest integer, half to even.
-func Nearest(x float32) float32 {
-	const toInt = 3 << 22 // x + toInt has no bits below one
+// RoundToEven rounds x to the nearest integer, ties to even. |x| must be at most
+// 2^22.
+func RoundToEven(x float32) float32 {
+	const toInt = 3 << 22 // at this magnitude float32 has no fraction bits
 	return float32(x+toInt) - toInt
 }

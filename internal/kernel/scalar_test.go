@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// slowFMA rounds the exact result once.
+// slowFMA computes the exact result and rounds it once.
 func slowFMA(a, b, c float32) float32 {
 	product := new(big.Float).SetPrec(48).Mul(big.NewFloat(float64(a)), big.NewFloat(float64(b)))
 	sum := new(big.Float).SetPrec(700).Add(product, big.NewFloat(float64(c)))
-	if sum.Sign() == 0 { // big.Float does not round zeros' signs as IEEE 754 does
+	if sum.Sign() == 0 { // big.Float does not follow IEEE 754 for the sign of zero
 		return float32(float64(a)*float64(b) + float64(c))
 	}
 	f, _ := sum.Float32()
@@ -41,9 +41,9 @@ func TestFMA(t *testing.T) {
 		}
 	}
 	for range 40000 {
-		x := wild(r, 3)
+		x := anyFinite(r, 3)
 		try(x[0], x[1], x[2])
-		// Of like size, so that there is something to round.
+		// Product and addend of similar size, so that the sum needs rounding.
 		exponent := r.IntN(80) - 120
 		x[0] = float32(math.Ldexp(1+float64(r.IntN(1<<23))/(1<<23), exponent))
 		x[1] = float32(math.Ldexp(1+float64(r.IntN(1<<23))/(1<<23), r.IntN(60)-30))
@@ -54,7 +54,8 @@ func TestFMA(t *testing.T) {
 		x[1] = float32(r.IntN(1<<13)) * float32(math.Ldexp(1, r.IntN(40)-20))
 		signs(x[0], x[1], x[2])
 	}
-	// The double sum sits on a midpoint, with the rest far below it.
+	// The float64 sum is a midpoint of two float32 numbers, and the remainder is
+	// far below it.
 	midpoint := float32(0x1p-24)
 	for _, below := range []float32{0x1p-60, 0x1p-80, 0x1p-100, 0x1p-149} {
 		for _, c := range []float32{1, 1 + 0x1p-23, 2 - 0x1p-23} {
@@ -68,16 +69,17 @@ func TestFMA(t *testing.T) {
 			signs(0x1p-126, c, below)
 		}
 	}
-	signs(math.MaxFloat32, 1, 0x1p103) // the midpoint to what would be 2^128
+	signs(math.MaxFloat32, 1, 0x1p103) // the midpoint between MaxFloat32 and 2^128
 	signs(math.MaxFloat32, 1, 0x1.fffffep102)
 	signs(0x1p64, 0x1p64, math.MaxFloat32)
 	signs(0, 1, 0)
 	signs(0x1p-100, 0x1p-100, 0)
-	signs(0x1p-75, 0x1p-75, 0) // half the smallest
+	signs(0x1p-75, 0x1p-75, 0) // half the smallest subnormal
 	signs(0x1.000002p-75, 0x1p-75, 0)
 }
 
-// ulps returns how far got is from want, in units of the last place of want.
+// ulps returns the distance between got and want, in units in the last place of
+// want.
 func ulps(got float32, want float64) float64 {
 	_, e := math.Frexp(want)
 	return math.Abs(float64(got)-want) / math.Ldexp(1, max(e-24, -149))
@@ -117,15 +119,15 @@ func TestExp(t *testing.T) {
 	t.Logf("worst error %.3f ulp", worst)
 }
 
-func TestNearest(t *testing.T) {
+func TestRoundToEven(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for i := range 100000 {
 		x := float32(r.NormFloat64() * 200)
 		if i%2 == 0 {
-			x = Nearest(x) + 0.5
+			x = RoundToEven(x) + 0.5
 		}
-		if got, want := Nearest(x), float32(math.RoundToEven(float64(x))); got != want {
-			t.Fatalf("Nearest(%v) = %v, want %v", x, got, want)
+		if got, want := RoundToEven(x), float32(math.RoundToEven(float64(x))); got != want {
+			t.Fatalf("RoundToEven(%v) = %v, want %v", x, got, want)
 		}
 	}
 }

@@ -4,30 +4,29 @@ package kernel
 
 import "unsafe"
 
-// A tile multiplies groups of rows of a by groups of rows of b: m groups by n,
-// their sizes fixed by the tile. The product of row i of a and row j of b goes
-// to c[i*rs+j*cs], strides in elements. k is a multiple of width; neither it
-// nor m nor n is 0. A tile reads and writes nothing else.
+// A tile multiplies m groups of rows of a by n groups of rows of b. Each tile
+// function has its own fixed group sizes. It stores the product of row i of a
+// and row j of b in c[i*rs+j*cs]; all strides count elements. k is a multiple of
+// width, and m, n and k are at least 1. A tile accesses no other memory.
 type tile func(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)
 
 // A tiling covers a matrix product with tiles.
 type tiling struct {
-	rows, cols int  // of large
+	rows, cols int  // group sizes of large
 	large      tile // rows by cols
 	strip      int
 	long       tile // 1 by strip
 	single     tile // 1 by 1
 }
 
-// Bytes of the rows of b that stay in the first cache while all of a passes,
-// and of the rows of a that stay in the second while all of b passes.
+// Cache blocking, in bytes.
 const (
-	bytesB = 20 << 10
-	bytesA = 192 << 10
+	bytesB = 20 << 10  // rows of b that stay in the L1 cache while all rows of a pass
+	bytesA = 192 << 10 // rows of a that stay in the L2 cache while all rows of b pass
 )
 
 func (t *tiling) gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int) {
-	mt, nt := m/t.rows, n/t.cols // large tiles
+	mt, nt := m/t.rows, n/t.cols // groups that large covers
 	if mt > 0 && nt > 0 {
 		ms := max(1, bytesA/(4*k*t.rows))
 		ns := max(1, bytesB/(4*k*t.cols))
@@ -42,13 +41,14 @@ func (t *tiling) gemm(c []float32, ldc int, a []float32, lda int, b []float32, l
 		t.row(c[i*ldc:], 1, a[i*lda:], b, ldb, n, k)
 	}
 	if m0 > 0 {
-		for j := n0; j < n; j++ { // a column is a row of the transpose
+		for j := n0; j < n; j++ { // a column of c is a row of its transpose
 			t.row(c[j:], ldc, b[j*ldb:], a, lda, m0, k)
 		}
 	}
 }
 
-// row multiplies one row x by n rows of y.
+// row multiplies the row x by n rows of y and stores the products cs elements
+// apart.
 func (t *tiling) row(c []float32, cs int, x, y []float32, ldy, n, k int) {
 	whole := n / t.strip
 	if whole > 0 {
@@ -59,8 +59,8 @@ func (t *tiling) row(c []float32, cs int, x, y []float32, ldy, n, k int) {
 	}
 }
 
-// mixing covers the columns of Mix: m64 and m16 sum 64 and 16 of them, p not
-// being empty.
+// A mixing covers the columns of Mix: m64 and m16 compute 64 and 16 of them. p
+// must not be empty.
 type mixing struct {
 	m64, m16 func(dst *float32, p []float32, v *float32, ldv int)
 }
@@ -77,7 +77,7 @@ func (m mixing) mix(dst, p, v []float32, ldv int) {
 	}
 }
 
-// fromF32LittleEndian holds where memory is little-endian.
+// fromF32LittleEndian is fromF32 for little-endian machines.
 func fromF32LittleEndian(dst []float32, src []byte) {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), 4*len(dst)), src)
 }

@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// pi/2 as the unevaluated sum of three float64.
+// pi/2 as the unevaluated sum of three float64 numbers.
 const (
 	halfPi0 = 0x1.921fb54442d18p+0
 	halfPi1 = 0x1.1a62633145c07p-54
@@ -12,21 +12,21 @@ const (
 // Sin64 returns the sine of x (radians) within 2 units in the last place for
 // |x| <= 2**30. It is NaN for infinities.
 func Sin64(x float64) float64 {
-	quadrant, r, e := reduce(x)
+	quadrant, r, e := reduceAngle(x)
 	return sinQuadrant(quadrant, r, e)
 }
 
 // Cos64 returns the cosine of x (radians) within 2 units in the last place for
 // |x| <= 2**30. It is NaN for infinities.
 func Cos64(x float64) float64 {
-	quadrant, r, e := reduce(x)
+	quadrant, r, e := reduceAngle(x)
 	return sinQuadrant(quadrant+1, r, e)
 }
 
-// reduce subtracts a multiple of pi/2 from x: the rest is r+e, |r| hardly
-// above pi/4. In range, x - n*halfPi0 is a multiple of 2^-52 below 1 (or n is
-// 0), so the first fused step is exact.
-func reduce(x float64) (quadrant int64, r, e float64) {
+// reduceAngle subtracts a multiple of pi/2 from x. The remainder is r+e, and |r|
+// hardly exceeds pi/4. For |x| <= 2**30, x - n*halfPi0 is a multiple of 2^-52
+// below 1 unless n is 0, so the first fused step is exact.
+func reduceAngle(x float64) (quadrant int64, r, e float64) {
 	if x-x != 0 {
 		return 0, math.NaN(), 0
 	}
@@ -35,7 +35,7 @@ func reduce(x float64) (quadrant int64, r, e float64) {
 	b := -float64(n * halfPi1)
 	c := math.FMA(-n, halfPi1, -b) - float64(n*halfPi2)
 
-	// a+b exactly as r+e (Knuth's TwoSum: either may be the larger).
+	// r+e is exactly a+b (Knuth's TwoSum: either operand may be the larger).
 	r = a + b
 	v := r - a
 	e = (a - (r - v)) + (b - v)
@@ -43,6 +43,7 @@ func reduce(x float64) (quadrant int64, r, e float64) {
 	return int64(n), r, e
 }
 
+// sinQuadrant returns sin(quadrant*pi/2 + r + e).
 func sinQuadrant(quadrant int64, r, e float64) float64 {
 	y := 0.0
 	if quadrant&1 == 0 {
@@ -65,8 +66,8 @@ func sinKernel(r, e float64) float64 {
 }
 
 // cosKernel returns cos(r+e) for |r| <= pi/4:
-// 1 - r²/2 + (r⁴*(1/4! - r²/6! + ...) - e*r), the rounding error of 1 - r²/2
-// put back.
+// 1 - r²/2 + (r⁴*(1/4! - r²/6! + ...) - e*r), corrected for the rounding error
+// of 1 - r²/2.
 func cosKernel(r, e float64) float64 {
 	z := float64(r * r)
 	p := horner(z, cosTerms[:])

@@ -1,8 +1,8 @@
 package kernel
 
-// FromF16 widens little-endian IEEE 754 half precision. It is exact; a
-// signalling NaN becomes quiet, as processors do it. It panics unless src
-// holds 2 bytes for each element of dst.
+// FromF16 widens little-endian IEEE 754 half precision exactly. A signalling NaN
+// becomes quiet, as it does in hardware. FromF16 panics unless src holds 2 bytes
+// for each element of dst.
 func FromF16(dst []float32, src []byte) {
 	check(len(src) == 2*len(dst), "FromF16")
 	n := blocks(len(dst))
@@ -10,8 +10,8 @@ func FromF16(dst []float32, src []byte) {
 	fromF16Portable(dst[n:], src[2*n:])
 }
 
-// FromBF16 widens little-endian bfloat16 (the upper half of a float32). It
-// panics unless src holds 2 bytes for each element of dst.
+// FromBF16 widens little-endian bfloat16, the upper half of a float32. It panics
+// unless src holds 2 bytes for each element of dst.
 func FromBF16(dst []float32, src []byte) {
 	check(len(src) == 2*len(dst), "FromBF16")
 	n := blocks(len(dst))
@@ -26,11 +26,12 @@ func FromF32(dst []float32, src []byte) {
 	best.fromF32(dst, src)
 }
 
-// Unpack spreads packed codes to one a byte. Code i is the bits bits from bit
-// (i*bits)%8 of src[i*bits/8], bit 0 being the lowest. dst[i] is set to the
-// code shifted left by shift, or has that or-ed into it if or is set: wider
-// codes are stored as several planes. Unpack panics unless bits is 1, 2, 4 or
-// 8, the shifted code fits a byte, and src holds len(dst) codes.
+// Unpack expands packed codes to one code per byte. Code i starts at bit
+// (i*bits)%8 of src[i*bits/8], where bit 0 is the lowest. Unpack sets dst[i] to the
+// code shifted left by shift or, if or is true, ORs the shifted code into dst[i],
+// which assembles codes that are stored as several planes. It panics unless bits
+// is 1, 2, 4 or 8, the shifted code fits in a byte, and src holds exactly len(dst)
+// codes.
 func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
 	check(bits == 1 || bits == 2 || bits == 4 || bits == 8, "Unpack: bits")
 	check(uint(bits)+shift <= 8, "Unpack: shift")
@@ -46,9 +47,10 @@ func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
 	unpackPortable(dst, src, bits, shift, or)
 }
 
-// Affine sets dst[i] to codes[i]*scale[g] rounded, plus offset[g], rounded,
-// where g is i/group; the last group may be short. It panics unless there are
-// as many codes as elements and a scale and an offset for each group.
+// Affine dequantizes codes: it sets dst[i] to float32(codes[i]*scale[g]) +
+// offset[g], where g is i/group. The last group may be short. Affine panics
+// unless dst and codes have the same length and each group has a scale and an
+// offset.
 func Affine(dst []float32, codes []uint8, scale, offset []float32, group int) {
 	check(group > 0 && len(codes) == len(dst), "Affine")
 	groups := (len(dst) + group - 1) / group

@@ -3,15 +3,17 @@
 #include "textflag.h"
 #include "neon_arm64.h"
 
-// SPLIT halves the 16 fields of x into y and z, in order; mask covers the
-// half field of shift bits, and t is free.
+// SPLIT splits each of the 16 fields of x into a low and a high half of shift
+// bits each, and interleaves the halves into y and z. mask selects the low half.
+// It overwrites x and t.
 #define SPLIT(x, shift, mask, t, y, z) \
 	VUSHR $shift, x.B16, t.B16; \
 	VAND  mask.B16, x.B16, x.B16; \
 	VZIP1 t.B16, x.B16, y.B16; \
 	VZIP2 t.B16, x.B16, z.B16
 
-// PUT stores the codes x, shifted by V30, with what V31 keeps of dst.
+// PUT shifts the codes x by V30, ORs in the bits of dst that V31 keeps, and
+// stores them.
 #define PUT(x, v) \
 	USHL(30, x, x); \
 	VLD1   (R0), [V29.B16]; \

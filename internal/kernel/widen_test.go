@@ -27,7 +27,7 @@ func slowF16(h uint16) float32 {
 	return float32(v)
 }
 
-// sameBits fails unless all bits agree, those of NaNs too.
+// sameBits fails unless got and want have the same bits, even for NaN.
 func sameBits(t *testing.T, what string, got, want []float32) {
 	t.Helper()
 	for i := range want {
@@ -108,7 +108,7 @@ func unpackAt(t *testing.T, n, bits int, shift uint, or bool) {
 	}
 	Unpack(got[:n], src, bits, shift, or)
 	if !slices.Equal(got, want) {
-		t.Fatalf("Unpack %d codes of %d bits, shift %d, or %t: got %v, want %v", n, bits, shift, or, got, want)
+		t.Fatalf("Unpack of %d codes of %d bits, shift %d, or=%t: got %v, want %v", n, bits, shift, or, got, want)
 	}
 }
 

@@ -2,13 +2,13 @@ package logits
 
 import "thimble/internal/kernel"
 
-// KL returns the divergence
+// KL returns the Kullback-Leibler divergence
 //
-//	KL(P || Q) = sum of p (log p - log q)
+//	KL(P || Q) = sum over tokens of P (log P - log Q)
 //
-// in nats, where P is the softmax of the logits p and Q that of q. lseP and lseQ
+// in nats, where P is the softmax of the logits p, and Q that of q. lseP and lseQ
 // are their LogSumExp, and exp holds exp(p - max(p)), as LogSumExp stores it.
-// Rounding can make a sum of zero slightly negative; KL returns 0 then.
+// Where rounding would make the result negative, KL returns 0.
 func KL(p, q []float32, lseP, lseQ float64, exp []float64) float64 {
 	var sum, kl float64
 	for i, e := range exp {
@@ -18,16 +18,15 @@ func KL(p, q []float32, lseP, lseQ float64, exp []float64) float64 {
 	return max(0, kl/sum)
 }
 
-// negligible is a probability so small that all tokens below it together change
-// a divergence by a percent at most.
+// negligible is a probability so small that all tokens below it together change a
+// divergence by at most one percent.
 const negligible = 1e-7
 
-// QuickKL returns KL(P || Q) in nats to within a percent. It leaves out the
-// tokens to which P gives less than 1e-7, nearly all of a large vocabulary, and
-// so most calls of exp. prob holds P, the softmax of p, in float32.
+// QuickKL returns KL(P || Q) in nats, to within one percent. It skips tokens with
+// P below 1e-7, which are most of a large vocabulary, and so most calls of exp.
+// prob holds P, the softmax of p, in float32.
 //
-// With d = q - p, KL(P || Q) is the log of the mean of exp(d), less the mean of
-// d, both over P.
+// With d = q - p, KL(P || Q) = log E[exp(d)] - E[d], where E is the mean over P.
 func QuickKL(prob, p, q []float32) float64 {
 	var all, exp, mean float64
 	for i, v := range prob {

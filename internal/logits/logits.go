@@ -1,10 +1,10 @@
-// Package logits computes with rows of next-token logits: their normalizer,
-// their ranks, and the divergence of one row from another.
+// Package logits computes properties of rows of next-token logits: their
+// log-sum-exp, their ranks, and the divergence of one row from another.
 //
-// A row has one float32 for each token of the vocabulary. Sums over the
-// vocabulary run in ascending token order, every product that meets a sum is
-// rounded first (Go may otherwise fuse the two on some machines), and exp and
-// log are those of package kernel. So a figure has the same bits on every machine.
+// A row has one float32 for each token of the vocabulary. All results have the
+// same bits on every machine: sums over the vocabulary run in ascending token
+// order, every product is rounded before it is added (otherwise Go may fuse the
+// two on some machines), and exp and log are those of package kernel.
 package logits
 
 import (
@@ -14,7 +14,7 @@ import (
 	"thimble/internal/kernel"
 )
 
-// Argmax returns the index of the largest logit, the lowest one if several tie.
+// Argmax returns the index of the largest logit. Ties go to the lowest index.
 func Argmax(x []float32) int {
 	at := 0
 	for i, v := range x {
@@ -25,8 +25,8 @@ func Argmax(x []float32) int {
 	return at
 }
 
-// Rank returns how many elements of x precede x[at] in descending order. Ties
-// rank by index.
+// Rank returns how many elements of x precede x[at] in descending order. Ties are
+// ordered by index.
 func Rank(x []float32, at int) int {
 	n := 0
 	for i, v := range x {
@@ -51,8 +51,8 @@ func LogSumExp(x []float32, exp []float64) float64 {
 	return high + kernel.Log64(sum)
 }
 
-// Finite returns an error that names the first logit of x that is not finite.
-// whose says whose logits they are: "model" or "reference".
+// Finite returns an error if a logit of x is not finite. The error names the first
+// such logit and its owner: whose is "model" or "reference".
 func Finite(whose string, x []float32) error {
 	for id, v := range x {
 		if !IsFinite(float64(v)) {
@@ -65,9 +65,9 @@ func Finite(whose string, x []float32) error {
 // IsFinite reports whether x is neither infinite nor NaN.
 func IsFinite(x float64) bool { return x-x == 0 }
 
-// Cosine returns the cosine of two vectors a and b, given their products a·b,
-// a·a and b·b. A zero vector has cosine 1 with another zero vector and 0 with
-// any other.
+// Cosine returns the cosine similarity of two vectors a and b, given their dot
+// products a·b, a·a and b·b. It is 1 for two zero vectors, and 0 if only one of
+// them is zero.
 func Cosine(ab, aa, bb float64) float64 {
 	switch {
 	case aa == 0 && bb == 0:

@@ -8,7 +8,7 @@ import (
 	"thimble/internal/kernel"
 )
 
-// slowKL is the textbook's formula.
+// slowKL computes KL(P || Q) by the textbook formula.
 func slowKL(p, q []float32) float64 {
 	softmax := func(x []float32) []float64 {
 		out, sum, top := make([]float64, len(x)), 0.0, math.Inf(-1)
@@ -46,12 +46,12 @@ func TestKL(t *testing.T) {
 			lse := LogSumExp(p, exp)
 			want := slowKL(p, q)
 			if got := KL(p, q, lse, LogSumExp(q, nil), exp); !(math.Abs(got-want) <= 1e-9+1e-9*want) || got < 0 {
-				t.Errorf("KL of %d logits moved by %v is %v, want %v", n, size, got, want)
+				t.Errorf("KL of %d logits with noise of %v is %v, want %v", n, size, got, want)
 			}
 			prob := append([]float32(nil), p...)
 			kernel.Softmax(prob)
 			if got := QuickKL(prob, p, q); !(math.Abs(got-want) <= 1e-9+1e-5*want) || got < 0 {
-				t.Errorf("QuickKL of %d logits moved by %v is %v, want %v", n, size, got, want)
+				t.Errorf("QuickKL of %d logits with noise of %v is %v, want %v", n, size, got, want)
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func TestRank(t *testing.T) {
 		}
 	}
 	if got := Argmax(x); got != 1 {
-		t.Errorf("Argmax(%v) is %d, want the first of two, 1", x, got)
+		t.Errorf("Argmax(%v) is %d, want 1, the first of the ties", x, got)
 	}
 }
 
@@ -81,10 +81,10 @@ func TestFinite(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		err := Finite("model", []float32{0, bad, bad})
 		if err == nil {
-			t.Fatalf("%v passes", bad)
+			t.Fatalf("Finite accepts %v", bad)
 		}
 		if want := "the model's logit of token 1 is "; err.Error()[:len(want)] != want {
-			t.Errorf("%v, want %s...", err, want)
+			t.Errorf("error is %v, want prefix %q", err, want)
 		}
 	}
 	if err := Finite("model", []float32{0, math.MaxFloat32}); err != nil {

@@ -93,7 +93,7 @@ func TestModelCheck(t *testing.T) {
 		"tiny: blocks.1.down: tensor is missing, want shape (8, 12)":                 func(m *Model) { delete(m.Tensors, "blocks.1.down") },
 		"tiny: blocks.0.q: shape is (8, 8), the config requires (16, 8)":             func(m *Model) { m.Tensors["blocks.0.q"] = m.Tensors["blocks.0.k"] },
 		"tiny: blocks.2.q: unexpected tensor, the config does not require it":        func(m *Model) { m.Tensors["blocks.2.q"] = m.Tensors["blocks.0.q"] },
-		"tiny: norm: bf16: codes take 3 bytes, shape (1, 8) wants 16":                func(m *Model) { m.Tensors["norm"].Codes = make([]byte, 3) },
+		"tiny: norm: bf16: codes take 3 bytes, shape (1, 8) needs 16":                func(m *Model) { m.Tensors["norm"].Codes = make([]byte, 3) },
 		"tiny: norm: scheme is int8/row/sym, a vector is stored as f32, f16 or bf16": func(m *Model) { m.Tensors["norm"].Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: 8} },
 	} {
 		m := zeroModel(t, s)

@@ -11,17 +11,18 @@ import (
 	"sync/atomic"
 )
 
-// ErrFault is returned when reading mapped memory failed: the file was
-// truncated, or its disk gave an error, while it was in use.
+// ErrFault reports that reading mapped memory failed: the file was truncated, or
+// its disk returned an error, while it was in use.
 var ErrFault = errors.New("the file changed or could not be read while it was in use; run again with a file that stays as it is")
 
 // Workers is the number of goroutines that Do may use.
 func Workers() int { return runtime.GOMAXPROCS(0) }
 
-// Do calls f(worker, i) for every i in [0, n), on at most Workers goroutines;
-// worker < Workers() tells which, for scratch of its own. It stops handing out
-// work at the first error or when ctx ends, and returns the error of the
-// lowest i that failed. A fault on mapped memory becomes ErrFault.
+// Do calls f(worker, i) for every i in [0, n), on at most Workers goroutines.
+// worker, in [0, Workers()), identifies the goroutine, so that f can keep scratch
+// memory for each. Do starts no more calls after the first error or when ctx
+// ends, and returns the error of the lowest i that failed. It turns a fault on
+// mapped memory into ErrFault.
 func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	var (
 		next   atomic.Int64
@@ -59,22 +60,22 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 	return first
 }
 
-// Ranges calls f(worker, from, to) for [0, n) cut into ranges [from, to) of size,
-// the last of which may be shorter. It is otherwise Do.
+// Ranges divides [0, n) into ranges [from, to) of size elements, the last of which
+// may be shorter, and calls f(worker, from, to) for each of them as Do does.
 func Ranges(ctx context.Context, n, size int, f func(worker, from, to int) error) error {
 	return Do(ctx, (n+size-1)/size, func(worker, i int) error {
 		return f(worker, i*size, min(n, (i+1)*size))
 	})
 }
 
-// Guard calls f and turns a fault on mapped memory into ErrFault. Any other
-// panic goes on.
+// Guard calls f and turns a fault on mapped memory into ErrFault. It does not
+// recover from any other panic.
 func Guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case interface{ Addr() uintptr }: // a runtime.Error for a memory fault
+		case interface{ Addr() uintptr }: // the runtime.Error of a memory fault
 			err = ErrFault
 		default:
 			panic(p)

@@ -36,7 +36,7 @@ func TestDoRunsEachOnce(t *testing.T) {
 	}
 }
 
-// Ranges covers each index once, in ranges of the size asked for.
+// Ranges covers each index once, in ranges of the requested size.
 func TestRanges(t *testing.T) {
 	for _, n := range []int{0, 1, 6, 7, 8, 100} {
 		ran := make([]atomic.Int32, n)
@@ -74,7 +74,7 @@ func TestDoReturnsAnError(t *testing.T) {
 		t.Errorf("error is %v, want %v", err, boom)
 	}
 	if ran.Load() == 1_000_000 {
-		t.Error("work went on to the end after the error")
+		t.Error("all tasks ran despite the error")
 	}
 }
 
@@ -91,12 +91,11 @@ func TestDoStopsWithItsContext(t *testing.T) {
 	}
 }
 
-// A file that shrinks while it is mapped must end in an error: without Guard
+// If a file shrinks while it is mapped, Do must return an error. Without Guard
 // the process would die of SIGBUS.
-func TestTruncationUnderAMap(t *testing.T) {
+func TestTruncatedMap(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Log("a mapped file cannot be truncated on Windows")
-		return
+		t.Skip("Windows does not let a mapped file be truncated")
 	}
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
@@ -123,7 +122,7 @@ func TestTruncationUnderAMap(t *testing.T) {
 func TestGuardLetsOtherPanicsPass(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("a programming error was swallowed")
+			t.Error("Guard recovered from a programming error")
 		}
 	}()
 	_ = Guard(func() error { var s []int; _ = s[len(s)]; return nil })

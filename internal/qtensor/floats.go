@@ -9,39 +9,39 @@ import (
 	"github.com/x448/float16"
 )
 
-// MaxF16 is the largest finite float16.
-const MaxF16 = 65504
+// MaxFloat16 is the largest finite float16.
+const MaxFloat16 = 65504
 
-// Half returns the bits of x rounded to float16, to nearest even. ok is false if x is
-// not finite or rounds beyond MaxF16.
-func Half(x float32) (half uint16, ok bool) {
+// ToFloat16 rounds x to float16, ties to even, and returns the bits. ok is false
+// if x is not finite or rounds to more than MaxFloat16.
+func ToFloat16(x float32) (half uint16, ok bool) {
 	h := float16.Fromfloat32(x)
 	return h.Bits(), h.IsFinite()
 }
 
-// FromHalf widens float16 bits exactly.
-func FromHalf(bits uint16) float32 { return float16.Frombits(bits).Float32() }
+// FromFloat16 widens float16 bits exactly.
+func FromFloat16(bits uint16) float32 { return float16.Frombits(bits).Float32() }
 
-// BFloat returns the bits of x rounded to bfloat16, to nearest even. ok is false if x
-// is not finite or rounds to infinity.
-func BFloat(x float32) (bits uint16, ok bool) {
+// ToBFloat16 rounds x to bfloat16, ties to even, and returns the bits. ok is
+// false if x is not finite or rounds to infinity.
+func ToBFloat16(x float32) (bits uint16, ok bool) {
 	u := math.Float32bits(x)
 	u += 0x7fff + u>>16&1
 	return uint16(u >> 16), u>>23&0xff != 0xff
 }
 
-// SetFloats stores x as row r of a float matrix, rounded to nearest even. A value that
-// the type cannot hold is an error that names its column.
+// SetFloats stores x as row r of a float matrix and rounds to nearest, ties to
+// even. A value that the type cannot hold is an error that names its column.
 func (m *Matrix) SetFloats(r int, x []float32) error {
-	row, _, _ := m.row(r)
+	row, _, _ := m.planeRows(r)
 	for i, v := range x[:m.Cols] {
 		var stored uint16
 		ok := true
 		switch m.Scheme.Kind {
 		case F16:
-			stored, ok = Half(v)
+			stored, ok = ToFloat16(v)
 		case BF16:
-			stored, ok = BFloat(v)
+			stored, ok = ToBFloat16(v)
 		default:
 			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
 			continue
@@ -54,8 +54,9 @@ func (m *Matrix) SetFloats(r int, x []float32) error {
 	return nil
 }
 
-// NonFinite returns the first column of row r of a float or Foreign matrix that is NaN
-// or infinite, or whose block has such a scale; -1 if there is none.
+// NonFinite returns the first column of row r of a float or Foreign matrix that
+// is NaN or infinite, or whose block has a NaN or infinite scale or minimum. It
+// returns -1 if there is none.
 func (d *Reader) NonFinite(m *Matrix, r int) int {
 	row := d.Stored(m, r)
 	if m.Scheme.Kind == Foreign {
@@ -64,10 +65,12 @@ func (d *Reader) NonFinite(m *Matrix, r int) int {
 	return m.Scheme.nonFinite(row)
 }
 
+// nonFinite is Reader.NonFinite for a row of a float kind. It examines 8 bytes
+// at a time.
 func (s Scheme) nonFinite(row []byte) int {
 	size := s.valueBytes()
-	// A value is not finite if all its exponent bits are set; adding the lowest of
-	// them then carries into the sign, which the mask has cleared.
+	// A value is not finite if all its exponent bits are set. Adding the lowest of
+	// them then carries into the sign bit, which the mask has cleared.
 	exponent, lowest := uint64(0x7f800000), uint64(0x00800000)
 	switch s.Kind {
 	case F16:
@@ -75,12 +78,12 @@ func (s Scheme) nonFinite(row []byte) int {
 	case BF16:
 		exponent, lowest = 0x7f80, 0x0080
 	}
-	for width := 8 * size; width < 64; width *= 2 { // the same in every value of a word
+	for width := 8 * size; width < 64; width *= 2 { // repeat the masks for every value of a word
 		exponent |= exponent << width
 		lowest |= lowest << width
 	}
 	sign := (exponent + lowest) &^ exponent
-	column := func(i int, word uint64) int { // in the word at byte i, or -1
+	column := func(i int, word uint64) int { // first bad column in the word at byte i, or -1
 		if bad := (word&exponent + lowest) & sign; bad != 0 {
 			return (i + bits.TrailingZeros64(bad)/8) / size
 		}

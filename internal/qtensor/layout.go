@@ -2,96 +2,100 @@ package qtensor
 
 import "encoding/binary"
 
-// A Layout is how another program stores the rows of a matrix: in blocks that hold
-// codes and scales together. A matrix of Kind Foreign has its rows in Codes as they are
-// in that program's file, and is only read.
+// A Layout describes how another program stores the rows of a matrix: as blocks
+// that hold codes and scales together. The Codes of a Foreign matrix are its rows
+// in that program's byte layout. Thimble only reads them; it computes with the
+// dequantized values.
 type Layout struct {
 	Name   string // as its program spells it
-	Cols   int    // columns of a block
-	Bytes  int    // of a block
-	Scheme Scheme // width of the codes, columns that share a scale, and whether they have a minimum
-	// Nested says that scales and minimums are small integers times a float16 of the
-	// block, so that no Scheme of kind Int equals the layout.
+	Cols   int    // columns per block
+	Bytes  int    // bytes per block
+	Scheme Scheme // width of the codes, columns that share a scale, and whether they share a minimum
+	// Nested reports that scales and minimums are small integers times a float16
+	// of the block. No Int scheme is equivalent to that.
 	Nested bool
 
-	float16s []int // offsets of a block's float16 numbers
+	float16Offsets []int // byte offsets of a block's float16 numbers
 	// unpack writes the codes of a block, (Cols).
 	unpack func(codes []uint8, block []byte)
-	// scales writes the scale and the offset of every Scheme.Group columns. It is nil
-	// unless Nested: otherwise they are the float16 numbers.
+	// scales writes the scales and offsets of a block, one of each for every
+	// Scheme.Group columns. It is nil unless Nested: otherwise the block's float16
+	// numbers are the scale and the minimum.
 	scales func(scale, offset []float32, block []byte)
 }
 
-// The layouts of ggml (ggml-common.h, block_q4_0 and on; ggml-quants.c,
-// dequantize_row_*). Every product of a scale and a code fits a float32, so a value
-// is rounded at most once, where a minimum is added, in ggml and here alike.
+// The layouts of ggml (ggml-common.h, from block_q4_0 on; ggml-quants.c,
+// dequantize_row_*). Every product of a scale and a code fits a float32, so only
+// adding a minimum rounds, both in ggml and here.
 //
-//	Q4_0  d f16                codes: byte j of 16 holds code j below code j+16
+//	Q4_0  d f16                16 bytes; byte j holds code j in its low and code j+16 in its high half
 //	Q4_1  d f16, m f16         the same
-//	Q5_0  d f16, h u32         the same, bit j of h above code j
+//	Q5_0  d f16, h u32         the same, plus bit j of h as the fifth bit of code j
 //	Q5_1  d f16, m f16, h u32  the same
 //	Q8_0  d f16                32 signed bytes
 //	Q4_K  d f16, m f16, 8 scales and 8 minimums of 6 bits in 12 bytes, 128 bytes
 //	Q5_K  the same 16 bytes, 32 bytes of fifth bits, 128 bytes
 //	Q6_K  128 bytes of low bits, 64 of high bits, 16 signed scales, d f16
 var (
-	Q4_0 = &Layout{Name: "Q4_0", Cols: 32, Bytes: 18, Scheme: grouped(4, 32, false), float16s: scaleOnly, unpack: unpackPlain(4, 2)}
-	Q4_1 = &Layout{Name: "Q4_1", Cols: 32, Bytes: 20, Scheme: grouped(4, 32, true), float16s: scaleMin, unpack: unpackPlain(4, 4)}
-	Q5_0 = &Layout{Name: "Q5_0", Cols: 32, Bytes: 22, Scheme: grouped(5, 32, false), float16s: scaleOnly, unpack: unpackPlain(5, 2)}
-	Q5_1 = &Layout{Name: "Q5_1", Cols: 32, Bytes: 24, Scheme: grouped(5, 32, true), float16s: scaleMin, unpack: unpackPlain(5, 4)}
-	Q8_0 = &Layout{Name: "Q8_0", Cols: 32, Bytes: 34, Scheme: grouped(8, 32, false), float16s: scaleOnly, unpack: unpackPlain(8, 2)}
-	Q4_K = &Layout{Name: "Q4_K", Cols: 256, Bytes: 144, Scheme: grouped(4, 32, true), Nested: true,
-		float16s: scaleMin, unpack: unpackQ4K, scales: scalesQ4K}
-	Q5_K = &Layout{Name: "Q5_K", Cols: 256, Bytes: 176, Scheme: grouped(5, 32, true), Nested: true,
-		float16s: scaleMin, unpack: unpackQ5K, scales: scalesQ4K}
-	Q6_K = &Layout{Name: "Q6_K", Cols: 256, Bytes: 210, Scheme: grouped(6, 16, false), Nested: true,
-		float16s: []int{208}, unpack: unpackQ6K, scales: scalesQ6K}
+	Q4_0 = &Layout{Name: "Q4_0", Cols: 32, Bytes: 18, Scheme: intScheme(4, 32, false), float16Offsets: scaleOnly, unpack: unpackPlain(4, 2)}
+	Q4_1 = &Layout{Name: "Q4_1", Cols: 32, Bytes: 20, Scheme: intScheme(4, 32, true), float16Offsets: scaleMin, unpack: unpackPlain(4, 4)}
+	Q5_0 = &Layout{Name: "Q5_0", Cols: 32, Bytes: 22, Scheme: intScheme(5, 32, false), float16Offsets: scaleOnly, unpack: unpackPlain(5, 2)}
+	Q5_1 = &Layout{Name: "Q5_1", Cols: 32, Bytes: 24, Scheme: intScheme(5, 32, true), float16Offsets: scaleMin, unpack: unpackPlain(5, 4)}
+	Q8_0 = &Layout{Name: "Q8_0", Cols: 32, Bytes: 34, Scheme: intScheme(8, 32, false), float16Offsets: scaleOnly, unpack: unpackPlain(8, 2)}
+	Q4_K = &Layout{Name: "Q4_K", Cols: 256, Bytes: 144, Scheme: intScheme(4, 32, true), Nested: true,
+		float16Offsets: scaleMin, unpack: unpackQ4K, scales: scalesQ4K}
+	Q5_K = &Layout{Name: "Q5_K", Cols: 256, Bytes: 176, Scheme: intScheme(5, 32, true), Nested: true,
+		float16Offsets: scaleMin, unpack: unpackQ5K, scales: scalesQ4K}
+	Q6_K = &Layout{Name: "Q6_K", Cols: 256, Bytes: 210, Scheme: intScheme(6, 16, false), Nested: true,
+		float16Offsets: []int{208}, unpack: unpackQ6K, scales: scalesQ6K}
 )
 
+// Values of float16Offsets: a scale, and a scale followed by a minimum.
 var scaleOnly, scaleMin = []int{0}, []int{0, 2}
 
-func grouped(bits, group int, asym bool) Scheme {
+func intScheme(bits, group int, asym bool) Scheme {
 	return Scheme{Kind: Int, Bits: bits, Group: group, Asym: asym}
 }
 
 // Foreign returns the scheme of a matrix that is stored in l.
 func (l *Layout) Foreign() Scheme { return Scheme{Kind: Foreign, Layout: l} }
 
-// Own returns the scheme that holds the values of s exactly and is not Foreign: s
-// itself, or, code by code, the scheme of its layout. ok is false if there is none.
-func (s Scheme) Own() (own Scheme, ok bool) {
+// Native returns the scheme of this package that can hold the values of s without
+// change: s itself unless it is Foreign. ok is false if none can, because the
+// layout is Nested; the width, group and Asym of native still describe its codes.
+func (s Scheme) Native() (native Scheme, ok bool) {
 	if s.Kind != Foreign {
 		return s, true
 	}
 	return s.Layout.Scheme, !s.Layout.Nested
 }
 
-// half returns the bits of the block's float16 number i.
-func (l *Layout) half(block []byte, i int) uint16 {
-	return binary.LittleEndian.Uint16(block[l.float16s[i]:])
+// float16Bits returns the bits of the block's float16 number i.
+func (l *Layout) float16Bits(block []byte, i int) uint16 {
+	return binary.LittleEndian.Uint16(block[l.float16Offsets[i]:])
 }
 
-// affine writes the scale and offset of each group of the block: a code stands for
+// affine writes the scales and offsets of a block's groups. A code represents
 // code*scale + offset.
 func (l *Layout) affine(scale, offset []float32, block []byte) {
 	if l.Nested {
 		l.scales(scale, offset, block)
 		return
 	}
-	scale[0] = FromHalf(l.half(block, 0))
+	scale[0] = FromFloat16(l.float16Bits(block, 0))
 	if l.Scheme.Asym {
-		offset[0] = FromHalf(l.half(block, 1))
+		offset[0] = FromFloat16(l.float16Bits(block, 1))
 	} else {
 		offset[0] = -float32(l.Scheme.Zero()) * scale[0]
 	}
 }
 
-// nonFinite returns the first column of the first block in a row that has a NaN or
-// infinite float16, or -1. Without one, all values are finite.
+// nonFinite returns the first column of the first block of row that has a NaN or
+// infinite float16, or -1. The other numbers of a block cannot be non-finite.
 func (l *Layout) nonFinite(row []byte) int {
 	for b := 0; len(row) > 0; b++ {
-		for i := range l.float16s {
-			if l.half(row, i)&0x7c00 == 0x7c00 {
+		for i := range l.float16Offsets {
+			if l.float16Bits(row, i)&0x7c00 == 0x7c00 {
 				return b * l.Cols
 			}
 		}
@@ -100,10 +104,11 @@ func (l *Layout) nonFinite(row []byte) int {
 	return -1
 }
 
-// unpackPlain unpacks blocks of 32 codes whose float16 numbers take head bytes.
-func unpackPlain(bits, head int) func(codes []uint8, block []byte) {
+// unpackPlain returns the unpack function of a layout with blocks of 32 codes,
+// whose float16 numbers take header bytes.
+func unpackPlain(bits, header int) func(codes []uint8, block []byte) {
 	return func(codes []uint8, block []byte) {
-		codes, b := codes[:32], block[head:]
+		codes, b := codes[:32], block[header:]
 		if bits == 8 {
 			for j, c := range b[:32] {
 				codes[j] = c + 128
@@ -124,8 +129,9 @@ func unpackPlain(bits, head int) func(codes []uint8, block []byte) {
 	}
 }
 
-// Append appends a block of 32 codes, with d and, if the scheme has one, m as
-// float16 bits. The layout may not be Nested.
+// Append appends a block of 32 codes to dst. d and m are the float16 bits of the
+// scale and the minimum; Append ignores m if the layout has no minimum. The
+// layout must not be Nested.
 func (l *Layout) Append(dst []byte, codes []uint8, d, m uint16) []byte {
 	codes = codes[:l.Cols]
 	dst = binary.LittleEndian.AppendUint16(dst, d)
@@ -151,7 +157,8 @@ func (l *Layout) Append(dst []byte, codes []uint8, d, m uint16) []byte {
 	return dst
 }
 
-// unpackQ4K: each run of 32 bytes holds 32 codes below the 32 that follow.
+// unpackQ4K unpacks 4 runs of 32 bytes. A run holds 32 codes in the low halves
+// of its bytes and the next 32 in the high halves.
 func unpackQ4K(codes []uint8, block []byte) {
 	for run := range 4 {
 		low, high := codes[64*run:][:32], codes[64*run+32:][:32]
@@ -161,7 +168,8 @@ func unpackQ4K(codes []uint8, block []byte) {
 	}
 }
 
-// unpackQ5K adds to that bit g of byte j, for code j of group g.
+// unpackQ5K unpacks the low 4 bits as unpackQ4K does. The fifth bit of code j of
+// group g is bit g of byte j of fifth.
 func unpackQ5K(codes []uint8, block []byte) {
 	fifth := block[16:48]
 	unpackQ4K(codes, block[32:])
@@ -173,23 +181,25 @@ func unpackQ5K(codes []uint8, block []byte) {
 	}
 }
 
-// scalesQ4K: of groups 0 to 3 the 6 bits are together; of 4 to 7 the upper two
-// lie above those of group g-4.
+// scalesQ4K reads 6-bit scales and minimums. Those of groups 0 to 3 are the low 6
+// bits of a byte. Those of group g from 4 to 7 are split: their upper two bits are
+// the top bits of the bytes of group g-4.
 func scalesQ4K(scale, offset []float32, block []byte) {
-	d, m := FromHalf(binary.LittleEndian.Uint16(block)), FromHalf(binary.LittleEndian.Uint16(block[2:]))
+	d, m := FromFloat16(binary.LittleEndian.Uint16(block)), FromFloat16(binary.LittleEndian.Uint16(block[2:]))
 	b := block[4:16]
 	for g := range 8 {
-		var s, least uint8
+		var s, minimum uint8
 		if g < 4 {
-			s, least = b[g]&63, b[g+4]&63
+			s, minimum = b[g]&63, b[g+4]&63
 		} else {
-			s, least = b[g+4]&15|b[g-4]>>6<<4, b[g+4]>>4|b[g]>>6<<4
+			s, minimum = b[g+4]&15|b[g-4]>>6<<4, b[g+4]>>4|b[g]>>6<<4
 		}
-		scale[g], offset[g] = d*float32(s), -(m * float32(least))
+		scale[g], offset[g] = d*float32(s), -(m * float32(minimum))
 	}
 }
 
-// unpackQ6K: 64 bytes of low bits and 32 of high bits hold 128 codes.
+// unpackQ6K unpacks 2 runs of 128 codes. A run has 64 bytes for the low 4 bits
+// and 32 bytes for the high 2 bits.
 func unpackQ6K(codes []uint8, block []byte) {
 	for half := range 2 {
 		low, high, out := block[64*half:][:64], block[128+32*half:][:32], codes[128*half:][:128]
@@ -203,9 +213,10 @@ func unpackQ6K(codes []uint8, block []byte) {
 	}
 }
 
-// scalesQ6K: a signed byte for each 16 codes, which stand for -32 to 31.
+// scalesQ6K reads a signed byte for every 16 codes. The codes represent -32 to
+// 31.
 func scalesQ6K(scale, offset []float32, block []byte) {
-	d := FromHalf(binary.LittleEndian.Uint16(block[208:]))
+	d := FromFloat16(binary.LittleEndian.Uint16(block[208:]))
 	for g, s := range block[192:208] {
 		scale[g] = d * float32(int8(s))
 		offset[g] = -32 * scale[g]

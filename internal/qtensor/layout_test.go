@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// layouts are all there are, in the order of fixtures/gguf/blocks.bin.
+// layouts lists all layouts in the order of fixtures/gguf/blocks.bin.
 var layouts = []*Layout{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K}
 
-// ggmlBlocks returns a matrix of several rows for each layout, and the values
-// that gguf-py gives them.
+// ggmlBlocks returns a matrix of several rows for each layout, and the values to
+// which gguf-py dequantizes them.
 func ggmlBlocks(t testing.TB) (ms []*Matrix, values [][]float32) {
 	t.Helper()
 	data, err := os.ReadFile("../../fixtures/gguf/blocks.bin")
@@ -44,9 +44,8 @@ func ggmlBlocks(t testing.TB) (ms []*Matrix, values [][]float32) {
 	return ms, values
 }
 
-// Every layout is dequantized as ggml does, to the bit: but a zero of ours has
-// no sign where a code stands for it.
-func TestLayoutsAreGGMLs(t *testing.T) {
+// Dequantizing matches ggml bit for bit, except for the sign of zeros.
+func TestLayoutsMatchGGML(t *testing.T) {
 	ms, values := ggmlBlocks(t)
 	for i, m := range ms {
 		var d Reader
@@ -62,9 +61,9 @@ func TestLayoutsAreGGMLs(t *testing.T) {
 	}
 }
 
-// slowBlock is ggml-quants.c one value at a time, with the shifts of its own.
+// slowBlock computes value i of a block by the expressions of ggml-quants.c.
 func slowBlock(l *Layout, b []byte, i int) float32 {
-	half := func(at int) float32 { return FromHalf(binary.LittleEndian.Uint16(b[at:])) }
+	half := func(at int) float32 { return FromFloat16(binary.LittleEndian.Uint16(b[at:])) }
 	k4 := func(q []byte, j int) (s, m uint8) { // get_scale_min_k4
 		if j < 4 {
 			return q[j] & 63, q[j+4] & 63
@@ -104,44 +103,43 @@ func TestNestedLayoutsOneValueAtATime(t *testing.T) {
 		got := make([]float32, m.Cols)
 		new(Reader).Row(got, m, 1)
 		for c := range got {
-			if want := slowBlock(l, m.rowOf(m.Codes, 1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
+			if want := slowBlock(l, m.planeRow(m.Codes, 1)[c/l.Cols*l.Bytes:], c%l.Cols); got[c] != want {
 				t.Fatalf("%v: column %d is %v, want %v", m.Scheme, c, got[c], want)
 			}
 		}
 	}
 }
 
-// Moving a row to its own scheme keeps every value, and Append gives the same
-// block again.
-func TestMoveAndAppend(t *testing.T) {
+// Transcode keeps every value, and Append restores the original block.
+func TestTranscodeAndAppend(t *testing.T) {
 	ms, _ := ggmlBlocks(t)
 	for _, m := range ms {
-		own, ok := m.Scheme.Own()
+		scheme, ok := m.Scheme.Native()
 		if !ok {
 			continue
 		}
-		moved, err := New(own, m.Rows, m.Cols)
+		native, err := New(scheme, m.Rows, m.Cols)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var d Reader
 		a, b := make([]float32, m.Cols), make([]float32, m.Cols)
 		for r := range m.Rows {
-			d.Move(moved, m, r)
+			d.Transcode(native, m, r)
 			d.Row(a, m, r)
-			d.Row(b, moved, r)
+			d.Row(b, native, r)
 			for c := range a {
 				if math.Float32bits(a[c]) != math.Float32bits(b[c]) {
-					t.Fatalf("%v: row %d, column %d is %v, moved %v", m.Scheme, r, c, a[c], b[c])
+					t.Fatalf("%v: row %d, column %d is %v, transcoded %v", m.Scheme, r, c, a[c], b[c])
 				}
 			}
-			codes, scale, least := d.Codes(moved, r)
+			codes, scales, mins := d.Codes(native, r)
 			var again []byte
-			for g := range scale {
-				again = m.Scheme.Layout.Append(again, codes[32*g:], scale[g], least[g])
+			for g := range scales {
+				again = m.Scheme.Layout.Append(again, codes[32*g:], scales[g], mins[g])
 			}
-			if !bytes.Equal(again, m.rowOf(m.Codes, r)) {
-				t.Errorf("%v: row %d moved back is other bytes", m.Scheme, r)
+			if !bytes.Equal(again, m.planeRow(m.Codes, r)) {
+				t.Errorf("%v: row %d differs after a round trip", m.Scheme, r)
 			}
 		}
 	}
@@ -152,11 +150,11 @@ func TestForeignShapes(t *testing.T) {
 		t.Errorf("288 columns: %v", err)
 	}
 	if n, _, _, err := Q6_K.Foreign().Sizes(3, 512); err != nil || n != 3*2*210 {
-		t.Errorf("3 x 512 take %d bytes, %v", n, err)
+		t.Errorf("a 3 x 512 matrix takes %d bytes, %v", n, err)
 	}
 	for _, s := range []Scheme{{Kind: Foreign}, {Kind: Foreign, Layout: Q4_0, Bits: 4}, {Kind: F32, Layout: Q4_0}, {Kind: Int, Bits: 4, Layout: Q4_0}} {
 		if s.Check() == nil {
-			t.Errorf("%#v passes", s)
+			t.Errorf("Check accepts %#v", s)
 		}
 	}
 	if b := Q6_K.Foreign().BitsPerWeight(256); b != 6.5625 {
@@ -172,24 +170,24 @@ func TestForeignNonFinite(t *testing.T) {
 		if c := new(Reader).NonFinite(m, 1); c != -1 {
 			t.Errorf("%v: column %d is not finite", m.Scheme, c)
 		}
-		last := m.rowOf(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
-		binary.LittleEndian.PutUint16(last[l.float16s[len(l.float16s)-1]:], 0xfc00)
+		last := m.planeRow(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
+		binary.LittleEndian.PutUint16(last[l.float16Offsets[len(l.float16Offsets)-1]:], 0xfc00)
 		if c := new(Reader).NonFinite(m, 1); c != m.Cols-l.Cols {
 			t.Errorf("%v: column %d is not finite, want %d", m.Scheme, c, m.Cols-l.Cols)
 		}
 		if c := new(Reader).NonFinite(m, 0); c != -1 {
-			t.Errorf("%v: of row 0 column %d is not finite", m.Scheme, c)
+			t.Errorf("%v: column %d of row 0 is not finite, want none", m.Scheme, c)
 		}
 	}
 }
 
-// reversed makes the rows of a matrix from its codes, the last one first.
+// reversed is a Source that returns the rows of a matrix in reverse order.
 type reversed struct{ *Matrix }
 
-func (m reversed) Row(dst []byte, r int) { copy(dst, m.rowOf(m.Codes, m.Rows-1-r)) }
+func (m reversed) Row(dst []byte, r int) { copy(dst, m.planeRow(m.Codes, m.Rows-1-r)) }
 func (m reversed) Release()              {}
 
-// Rows made on demand are read and moved as those in Codes are.
+// A matrix with a Source reads and transcodes like one with Codes.
 func TestSource(t *testing.T) {
 	ms, _ := ggmlBlocks(t)
 	floats, err := New(Scheme{Kind: F16}, 3, 40)
@@ -200,35 +198,35 @@ func TestSource(t *testing.T) {
 		floats.Codes[i] = byte(i % 61)
 	}
 	for _, m := range append(ms, floats) {
-		made := &Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: reversed{m}}
-		if err := made.Check(); err != nil || made.Bytes() != m.Bytes() {
-			t.Errorf("%v: %d bytes, want %d; %v", m.Scheme, made.Bytes(), m.Bytes(), err)
+		sourced := &Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: reversed{m}}
+		if err := sourced.Check(); err != nil || sourced.Bytes() != m.Bytes() {
+			t.Errorf("%v: %d bytes, want %d; %v", m.Scheme, sourced.Bytes(), m.Bytes(), err)
 		}
 		var d, e Reader
 		a, b := make([]float32, m.Cols), make([]float32, m.Cols)
-		own, ok := m.Scheme.Own()
-		moved, err := New(own, m.Rows, m.Cols)
+		scheme, ok := m.Scheme.Native()
+		native, err := New(scheme, m.Rows, m.Cols)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for r := range m.Rows {
-			last := m.Rows - 1 - r
-			d.Row(a, made, r)
-			e.Row(b, m, last)
-			if !slices.Equal(a, b) || !bytes.Equal(d.Stored(made, r), e.Stored(m, last)) || d.NonFinite(made, r) != e.NonFinite(m, last) {
+			opposite := m.Rows - 1 - r
+			d.Row(a, sourced, r)
+			e.Row(b, m, opposite)
+			if !slices.Equal(a, b) || !bytes.Equal(d.Stored(sourced, r), e.Stored(m, opposite)) || d.NonFinite(sourced, r) != e.NonFinite(m, opposite) {
 				t.Errorf("%v: row %d is %v, want %v", m.Scheme, r, a, b)
 			}
 			if !ok || m.Scheme.Float() {
 				continue
 			}
-			d.Move(moved, made, r)
-			if d.Row(a, moved, r); !slices.Equal(a, b) {
-				t.Errorf("%v: row %d is moved as %v, want %v", m.Scheme, r, a, b)
+			d.Transcode(native, sourced, r)
+			if d.Row(a, native, r); !slices.Equal(a, b) {
+				t.Errorf("%v: row %d is %v after Transcode, want %v", m.Scheme, r, a, b)
 			}
 		}
 	}
-	made := &Matrix{Rows: 2, Cols: 8, Codes: make([]byte, 64), Source: reversed{floats}}
-	if made.Check() == nil {
-		t.Error("codes beside a source")
+	both := &Matrix{Rows: 2, Cols: 8, Codes: make([]byte, 64), Source: reversed{floats}}
+	if both.Check() == nil {
+		t.Error("Check accepts a matrix with both Codes and a Source")
 	}
 }

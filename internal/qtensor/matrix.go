@@ -8,8 +8,8 @@ import (
 	"thimble/internal/mmap"
 )
 
-// A Matrix is a stored matrix. Its planes are read-only where they alias a mapped
-// file. Rows are independent: each can be read or written alone.
+// A Matrix is a stored matrix. Its planes often alias a mapped file; then they
+// are read-only. Rows are independent: each can be read or written alone.
 type Matrix struct {
 	Scheme     Scheme
 	Rows, Cols int
@@ -17,22 +17,21 @@ type Matrix struct {
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
-	// Source, if not nil, makes the rows of Codes one at a time, and Codes is empty:
-	// the rows are in several files, in another order or in a type that nothing
-	// computes with.
+	// Source, if not nil, produces the rows of Codes, which must then be empty. It
+	// serves rows that a file stores in another order or type, or in several parts.
 	Source Source
 }
 
-// A Source makes rows on demand, for several goroutines at once.
+// A Source produces rows on demand. Several goroutines may call it at once.
 type Source interface {
-	// Row writes row r to dst, of the length of a row of Codes.
+	// Row writes row r to dst, which has the length of a row of Codes.
 	Row(dst []byte, r int)
-	// Release lets the system reclaim the memory that the rows were made from.
+	// Release lets the system reclaim the memory that the rows come from.
 	Release()
 }
 
-// Release lets the system reclaim the memory of m that is mapped from a file. The next
-// use reads the file again.
+// Release lets the system reclaim the mapped pages that m was read from. The next
+// access reads them from the file again.
 func (m *Matrix) Release() {
 	if m.Source != nil {
 		m.Source.Release()
@@ -51,8 +50,8 @@ func New(s Scheme, rows, cols int) (*Matrix, error) {
 	return &Matrix{Scheme: s, Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
 }
 
-// Check returns an error unless each plane has exactly the length that the shape
-// implies.
+// Check reports an error unless each plane has exactly the length that the
+// scheme and shape imply.
 func (m *Matrix) Check() error {
 	codes, scales, mins, err := m.Scheme.Sizes(m.Rows, m.Cols)
 	if err != nil {
@@ -66,7 +65,7 @@ func (m *Matrix) Check() error {
 		got, want int64
 	}{{"codes", int64(len(m.Codes)), codes}, {"scales", int64(len(m.Scales)), scales}, {"mins", int64(len(m.Mins)), mins}} {
 		if p.got != p.want {
-			return fmt.Errorf("%v: %s take %d bytes, shape (%d, %d) wants %d", m.Scheme, p.name, p.got, m.Rows, m.Cols, p.want)
+			return fmt.Errorf("%v: %s take %d bytes, shape (%d, %d) needs %d", m.Scheme, p.name, p.got, m.Rows, m.Cols, p.want)
 		}
 	}
 	return nil
@@ -78,44 +77,44 @@ func (m *Matrix) Bytes() int64 {
 	return codes + scales + mins
 }
 
-// Planes returns the stored bytes of the matrix, except the rows of a Source, in the
-// order of a file.
+// Planes returns the stored planes in the order of a container. Codes is empty if
+// the matrix has a Source.
 func (m *Matrix) Planes() [3][]byte { return [3][]byte{m.Codes, m.Scales, m.Mins} }
 
-// row returns row r of each plane; m must not have a Source.
-func (m *Matrix) row(r int) (codes, scales, mins []byte) {
-	return m.rowOf(m.Codes, r), m.rowOf(m.Scales, r), m.rowOf(m.Mins, r)
+// planeRows returns row r of each plane. The matrix must not have a Source.
+func (m *Matrix) planeRows(r int) (codes, scales, mins []byte) {
+	return m.planeRow(m.Codes, r), m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 }
 
-// rowOf returns row r of a plane.
-func (m *Matrix) rowOf(plane []byte, r int) []byte {
+// planeRow returns row r of a plane.
+func (m *Matrix) planeRow(plane []byte, r int) []byte {
 	n := len(plane) / m.Rows
 	return plane[r*n : (r+1)*n : (r+1)*n]
 }
 
-// A Reader reads stored rows as float32. It holds scratch for one goroutine; the
-// zero value is ready to use.
+// A Reader dequantizes stored rows to float32. It holds scratch memory for one
+// goroutine; the zero value is ready to use.
 type Reader struct {
-	made          []byte // a row of a Source
-	codes         []uint8
-	scale, offset []float32
-	half, least   []uint16
+	sourceRow          []byte // a row of a Source
+	codes              []uint8
+	scale, offset      []float32
+	scaleBits, minBits []uint16 // float16 bits
 }
 
-// Stored returns row r of m.Codes, valid until the next call: read-only, as it
-// may be m's own.
+// Stored returns row r of m.Codes, from m.Source if there is one. The result is
+// valid until the next call and must not be modified, because it may alias m.
 func (d *Reader) Stored(m *Matrix, r int) []byte {
 	if m.Source == nil {
-		return m.rowOf(m.Codes, r)
+		return m.planeRow(m.Codes, r)
 	}
-	d.made = grow(d.made, m.Scheme.rowBytes(m.Cols))
-	m.Source.Row(d.made, r)
-	return d.made
+	d.sourceRow = grow(d.sourceRow, m.Scheme.rowBytes(m.Cols))
+	m.Source.Row(d.sourceRow, r)
+	return d.sourceRow
 }
 
-// Row writes row r of m to dst, (m.Cols). The values are exactly the stored ones: a
-// product of a float16 and a code fits a float32, so the only rounding is that of
-// adding an asymmetric scheme's minimum.
+// Row writes row r of m to dst, which has m.Cols elements. The product of a
+// float16 scale and a code fits a float32 exactly, so the only operation that
+// rounds is the addition of an asymmetric scheme's minimum.
 func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	dst = dst[:m.Cols]
 	codes := d.Stored(m, r)
@@ -134,16 +133,16 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Columns(m.Cols))
 }
 
-// Integers returns row r of m, which is not of a float kind, as integers: codes, one
-// per byte, and the scale and offset of each group. A code stands for code*scale +
-// offset; the offset of a symmetric scheme (see Own) is -Zero*scale. All are valid
-// until the next call.
+// Integers returns row r of m, whose kind must be Int or Foreign: its codes, one
+// per byte, and each group's scale and offset. An element is code*scale + offset.
+// In a symmetric scheme (see Native) the offset is -Zero*scale. The results are
+// valid until the next call.
 func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []float32) {
 	d.integers(m, r, d.Stored(m, r))
 	return d.codes, d.scale, d.offset
 }
 
-// integers reads row r, whose codes are stored as row.
+// integers reads row r, whose stored codes are row, into codes, scale and offset.
 func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	if m.Scheme.Kind == Foreign {
 		d.blocks(m.Scheme.Layout, m.Cols, row)
@@ -153,9 +152,9 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	d.unpack(m.Scheme, row)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	kernel.FromF16(d.scale, m.rowOf(m.Scales, r))
+	kernel.FromF16(d.scale, m.planeRow(m.Scales, r))
 	if m.Scheme.Asym {
-		kernel.FromF16(d.offset, m.rowOf(m.Mins, r))
+		kernel.FromF16(d.offset, m.planeRow(m.Mins, r))
 	} else {
 		zero := float32(m.Scheme.Zero())
 		for g, s := range d.scale {
@@ -164,9 +163,9 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	}
 }
 
-// blocks unpacks a row of blocks.
+// blocks reads a row of blocks into codes, scale and offset.
 func (d *Reader) blocks(l *Layout, cols int, row []byte) {
-	groups := l.Cols / l.Scheme.Group // of a block
+	groups := l.Cols / l.Scheme.Group // groups per block
 	n := cols / l.Cols
 	d.codes, d.scale, d.offset = grow(d.codes, cols), grow(d.scale, n*groups), grow(d.offset, n*groups)
 	for b := range n {
@@ -176,74 +175,74 @@ func (d *Reader) blocks(l *Layout, cols int, row []byte) {
 	}
 }
 
-// Codes returns row r's codes, one per byte, and the float16 scales and minimums of
-// its groups, all valid until the next call. m is of kind Int, or Foreign with a
-// scheme of its Own.
-func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scale, least []uint16) {
-	s, _ := m.Scheme.Own()
+// Codes returns the codes of row r, one per byte, and the float16 bits of its
+// groups' scales and minimums, all valid until the next call. m must be of kind
+// Int, or Foreign with a Native scheme.
+func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) {
+	s, _ := m.Scheme.Native()
 	row := d.Stored(m, r)
 	groups := s.Groups(m.Cols)
-	d.half, d.least = grow(d.half, groups), grow(d.least, groups)
+	d.scaleBits, d.minBits = grow(d.scaleBits, groups), grow(d.minBits, groups)
 	if l := m.Scheme.Layout; l != nil {
 		d.blocks(l, m.Cols, row)
 		for g := range groups {
-			d.half[g] = l.half(row[g*l.Bytes:], 0)
+			d.scaleBits[g] = l.float16Bits(row[g*l.Bytes:], 0)
 			if s.Asym {
-				d.least[g] = l.half(row[g*l.Bytes:], 1)
+				d.minBits[g] = l.float16Bits(row[g*l.Bytes:], 1)
 			}
 		}
-		return d.codes, d.half, d.least
+		return d.codes, d.scaleBits, d.minBits
 	}
 	d.codes = grow(d.codes, m.Cols)
 	d.unpack(s, row)
-	scales, mins := m.rowOf(m.Scales, r), m.rowOf(m.Mins, r)
+	scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 	for g := range groups {
-		d.half[g] = binary.LittleEndian.Uint16(scales[2*g:])
+		d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
 		if s.Asym {
-			d.least[g] = binary.LittleEndian.Uint16(mins[2*g:])
+			d.minBits[g] = binary.LittleEndian.Uint16(minRow[2*g:])
 		}
 	}
-	return d.codes, d.half, d.least
+	return d.codes, d.scaleBits, d.minBits
 }
 
-// Move stores row r of src, which is Foreign, in dst, whose scheme is src's Own. No
-// value changes.
-func (d *Reader) Move(dst, src *Matrix, r int) {
-	codes, scale, least := d.Codes(src, r)
-	dst.SetRow(r, codes, scale, least)
+// Transcode copies row r of src, which is Foreign, to row r of dst, which has
+// src's Native scheme. All values stay the same.
+func (d *Reader) Transcode(dst, src *Matrix, r int) {
+	codes, scales, mins := d.Codes(src, r)
+	dst.SetRow(r, codes, scales, mins)
 }
 
-// unpack joins the planes of one row into d.codes.
+// unpack assembles d.codes from the bit planes of one row.
 func (d *Reader) unpack(s Scheme, row []byte) {
 	shift := uint(0)
-	for _, width := range s.digits() {
+	for _, width := range s.planeWidths() {
 		n := (len(d.codes)*width + 7) / 8
 		kernel.Unpack(d.codes, row[:n], width, shift, shift > 0)
 		row, shift = row[n:], shift+uint(width)
 	}
 }
 
-// SetRow stores row r of an Int matrix: a code for each column, and for each group a
-// float16 scale and, in an asymmetric scheme, a float16 minimum, as raw bits.
-func (m *Matrix) SetRow(r int, codes []uint8, scale, min []uint16) {
-	row, scales, mins := m.row(r)
+// SetRow stores row r of an Int matrix: a code for each column, and for each
+// group the float16 bits of its scale and, in an asymmetric scheme, its minimum.
+func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
+	row, scaleRow, minRow := m.planeRows(r)
 	clear(row)
 	shift := 0
-	for _, width := range m.Scheme.digits() {
+	for _, width := range m.Scheme.planeWidths() {
 		pack(row, codes[:m.Cols], width, shift)
 		n := (m.Cols*width + 7) / 8
 		row, shift = row[n:], shift+width
 	}
 	for g := range m.Scheme.Groups(m.Cols) {
-		binary.LittleEndian.PutUint16(scales[2*g:], scale[g])
+		binary.LittleEndian.PutUint16(scaleRow[2*g:], scales[g])
 		if m.Scheme.Asym {
-			binary.LittleEndian.PutUint16(mins[2*g:], min[g])
+			binary.LittleEndian.PutUint16(minRow[2*g:], mins[g])
 		}
 	}
 }
 
-// pack ORs bits [shift, shift+width) of each code into dst, code i from bit i*width
-// on, counted from the low end of byte 0.
+// pack ORs bits [shift, shift+width) of each code into dst. Code i goes to bit
+// i*width, counted from the low end of byte 0.
 func pack(dst []byte, codes []uint8, width, shift int) {
 	mask := uint8(1<<width - 1)
 	for i, c := range codes {
@@ -252,6 +251,8 @@ func pack(dst []byte, codes []uint8, width, shift int) {
 	}
 }
 
+// grow returns a slice of n elements that reuses the memory of s if it can. The
+// elements are unspecified.
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
@@ -259,10 +260,11 @@ func grow[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// CopyRow stores row from of src, which has the same scheme and columns, as row r.
+// CopyRow copies row from of src to row r of m. Both matrices must have the same
+// scheme and width.
 func (m *Matrix) CopyRow(r int, src *Matrix, from int) {
-	a, b, c := m.row(r)
-	x, y, z := src.row(from)
+	a, b, c := m.planeRows(r)
+	x, y, z := src.planeRows(from)
 	copy(a, x)
 	copy(b, y)
 	copy(c, z)

@@ -22,7 +22,7 @@ func TestParseScheme(t *testing.T) {
 			t.Errorf("ParseScheme(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
 		if again, err := ParseScheme(got.String()); err != nil || again != got {
-			t.Errorf("%q: String %q reads back as %+v, %v", text, got.String(), again, err)
+			t.Errorf("%q: ParseScheme(%q) = %+v, %v", text, got.String(), again, err)
 		}
 	}
 	for _, text := range []string{
@@ -55,13 +55,13 @@ func TestBitsPerWeight(t *testing.T) {
 	}
 }
 
-// slowRow is the documented meaning of a stored row, bit by bit.
+// slowRow dequantizes a row by the documented definition, one bit at a time.
 func slowRow(m *Matrix, r int) []float32 {
 	s := m.Scheme
 	rowBits, plane := m.Codes[r*s.rowBytes(m.Cols):], 0
 	codes := make([]int, m.Cols)
 	low := 0
-	for _, width := range s.digits() {
+	for _, width := range s.planeWidths() {
 		for c := range codes {
 			for b := range width {
 				at := c*width + b
@@ -79,7 +79,7 @@ func slowRow(m *Matrix, r int) []float32 {
 		}
 		half := func(plane []byte) float64 {
 			at := 2 * (r*s.Groups(m.Cols) + g)
-			return float64(FromHalf(uint16(plane[at]) | uint16(plane[at+1])<<8))
+			return float64(FromFloat16(uint16(plane[at]) | uint16(plane[at+1])<<8))
 		}
 		if s.Asym {
 			x[c] = float32(half(m.Scales)*float64(codes[c]) + half(m.Mins))
@@ -90,7 +90,7 @@ func slowRow(m *Matrix, r int) []float32 {
 	return x
 }
 
-func TestRowIsWhatWasSet(t *testing.T) {
+func TestSetRow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := Scheme{
 			Kind: Int, Bits: rapid.IntRange(2, 8).Draw(t, "bits"),
@@ -105,7 +105,7 @@ func TestRowIsWhatWasSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		code := rapid.SliceOfN(rapid.Uint8Max(uint8(1<<s.Bits-1)), cols, cols)
-		// Normal float16 of moderate size: the sum below is then exact in float64.
+		// Normal float16 numbers of moderate size, so that float64 sums are exact.
 		half := rapid.Custom(func(t *rapid.T) uint16 {
 			return uint16(rapid.IntRange(0x2000, 0x5000).Draw(t, "magnitude") | rapid.IntRange(0, 1).Draw(t, "sign")<<15)
 		})
@@ -143,7 +143,8 @@ func TestFloats(t *testing.T) {
 		got := make([]float32, len(x))
 		new(Reader).Row(got, m, 1)
 		for i := range x {
-			// 11 significant bits in float16 (and 2^-24 at the least), 8 in bfloat16.
+			// float16 has 11 significant bits and a smallest subnormal of 2^-24; bfloat16
+			// has 8 bits.
 			ulp := map[Kind]float64{F32: 0, F16: math.Abs(float64(x[i]))/2048 + 1.0/(1<<25), BF16: math.Abs(float64(x[i])) / 256}[kind]
 			if math.Abs(float64(got[i]-x[i])) > ulp {
 				t.Errorf("%v: %g is stored as %g", m.Scheme, x[i], got[i])
@@ -152,17 +153,17 @@ func TestFloats(t *testing.T) {
 	}
 }
 
-func TestBFloatRoundsToEven(t *testing.T) {
+func TestToBFloat16RoundsToEven(t *testing.T) {
 	for in, want := range map[uint32]uint16{
 		0x3f800000: 0x3f80, 0x3f808000: 0x3f80, 0x3f818000: 0x3f82, 0x3f808001: 0x3f81, 0xbf807fff: 0xbf80, 0x7f7f0000: 0x7f7f,
 	} {
-		if got, ok := BFloat(math.Float32frombits(in)); got != want || !ok {
-			t.Errorf("BFloat(%08x) = %04x, %v, want %04x", in, got, ok, want)
+		if got, ok := ToBFloat16(math.Float32frombits(in)); got != want || !ok {
+			t.Errorf("ToBFloat16(%08x) = %04x, %v, want %04x", in, got, ok, want)
 		}
 	}
 	for _, in := range []float32{math.MaxFloat32, float32(math.Inf(-1)), float32(math.NaN())} {
-		if bits, ok := BFloat(in); ok {
-			t.Errorf("BFloat(%v) = %04x, want a refusal", in, bits)
+		if bits, ok := ToBFloat16(in); ok {
+			t.Errorf("ToBFloat16(%v) = %04x, true, want false", in, bits)
 		}
 	}
 }
@@ -183,13 +184,13 @@ func TestCheck(t *testing.T) {
 		m    Matrix
 		want string
 	}{
-		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 2, Cols: 3, Codes: make([]byte, 23)}, "f32: codes take 23 bytes, shape (2, 3) wants 24"},
+		{Matrix{Scheme: Scheme{Kind: F32}, Rows: 2, Cols: 3, Codes: make([]byte, 23)}, "f32: codes take 23 bytes, shape (2, 3) needs 24"},
 		{Matrix{Scheme: Scheme{Kind: F32}, Rows: math.MaxInt, Cols: 3}, fmt.Sprintf("shape (%d, 3) is out of range", math.MaxInt)},
 		{Matrix{Scheme: Scheme{Kind: Int, Bits: 9}, Rows: 1, Cols: 1}, "9 bits, want 2 to 8"},
-		{Matrix{Scheme: Scheme{Kind: F32, Bits: 4}}, "kind 0 with bits, group or minimum is not a scheme"},
-		{Matrix{Scheme: Scheme{Kind: Int + 1}}, "kind 4 with bits, group or minimum is not a scheme"},
+		{Matrix{Scheme: Scheme{Kind: F32, Bits: 4}}, "kind 0 with these fields is not a scheme"},
+		{Matrix{Scheme: Scheme{Kind: Int + 1}}, "kind 4 with these fields is not a scheme"},
 		{Matrix{Scheme: Scheme{Kind: Int, Bits: 4, Asym: true}, Rows: 1, Cols: 4, Codes: make([]byte, 2), Scales: make([]byte, 2)},
-			"int4/row/asym: mins take 0 bytes, shape (1, 4) wants 2"},
+			"int4/row/asym: mins take 0 bytes, shape (1, 4) needs 2"},
 	} {
 		if err := c.m.Check(); err == nil || err.Error() != c.want {
 			t.Errorf("Check: %v, want %q", err, c.want)
@@ -202,32 +203,39 @@ func TestNonFinite(t *testing.T) {
 		F32: {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff}, F16: {0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff},
 		BF16: {0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffff},
 	}
-	most := map[Kind]uint32{F32: 0xff7fffff, F16: 0xfbff, BF16: 0xff7f} // the largest finite, negative
+	lowest := map[Kind]uint32{F32: 0xff7fffff, F16: 0xfbff, BF16: 0xff7f} // the most negative finite number
 	for _, kind := range []Kind{F32, F16, BF16} {
 		for cols := 1; cols < 12; cols++ {
-			m, err := New(Scheme{Kind: kind}, 2, cols)
-			if err != nil {
-				t.Fatal(err)
-			}
-			size := m.Scheme.valueBytes()
-			set := func(c int, v uint32) {
-				for b := range size {
-					m.Codes[(cols+c)*size+b] = byte(v >> (8 * b))
-				}
-			}
-			for c := range cols {
-				set(c, most[kind])
-			}
-			if got := new(Reader).NonFinite(m, 1); got != -1 {
-				t.Errorf("%v, %d columns: finite values, column %d is named", m.Scheme, cols, got)
-			}
-			for c := cols - 1; c >= 0; c-- {
-				for _, v := range bad[kind] {
-					set(c, v)
-					if got := new(Reader).NonFinite(m, 1); got != c {
-						t.Errorf("%v, %d columns: %#x at column %d, column %d is named", m.Scheme, cols, v, c, got)
-					}
-				}
+			checkNonFinite(t, kind, cols, lowest[kind], bad[kind])
+		}
+	}
+}
+
+// checkNonFinite fills a row with a finite value, then replaces its columns by
+// each of the bad values, from the last column to the first.
+func checkNonFinite(t *testing.T, kind Kind, cols int, finite uint32, bad []uint32) {
+	t.Helper()
+	m, err := New(Scheme{Kind: kind}, 2, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := m.Scheme.valueBytes()
+	set := func(c int, v uint32) {
+		for b := range size {
+			m.Codes[(cols+c)*size+b] = byte(v >> (8 * b))
+		}
+	}
+	for c := range cols {
+		set(c, finite)
+	}
+	if got := new(Reader).NonFinite(m, 1); got != -1 {
+		t.Errorf("%v, %d columns: NonFinite of finite values is %d, want -1", m.Scheme, cols, got)
+	}
+	for c := cols - 1; c >= 0; c-- {
+		for _, v := range bad {
+			set(c, v)
+			if got := new(Reader).NonFinite(m, 1); got != c {
+				t.Errorf("%v, %d columns: NonFinite with %#x at column %d is %d", m.Scheme, cols, v, c, got)
 			}
 		}
 	}

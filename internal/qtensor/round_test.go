@@ -7,20 +7,21 @@ import (
 	"testing"
 )
 
-// slowRound is what Rounder documents, in float64 where that is exact anyway.
+// slowRound rounds x by the documentation of Rounder. It uses float64 where the
+// result is exact in either type.
 func slowRound(s Scheme, x []float32) []float32 {
 	out := make([]float32, len(x))
 	for g := range s.Groups(len(x)) {
 		lo, hi := s.Span(g, len(x))
 		first, last := s.Codes()
-		least, step := float32(0), float32(0)
+		minimum, step := float32(0), float32(0)
 		if s.Asym {
 			low, high := x[lo], x[lo]
 			for _, v := range x[lo:hi] {
 				low, high = min(low, v), max(high, v)
 			}
-			least = half(low)
-			step = half((high - least) / float32(last))
+			minimum = half(low)
+			step = half((high - minimum) / float32(last))
 		} else {
 			first, last = first-s.Zero(), last-s.Zero()
 			most := float32(0)
@@ -34,18 +35,18 @@ func slowRound(s Scheme, x []float32) []float32 {
 		for i, v := range x[lo:hi] {
 			code := 0.0
 			if step != 0 {
-				code = math.RoundToEven(float64((v - least) * (1 / step)))
+				code = math.RoundToEven(float64((v - minimum) * (1 / step)))
 			}
 			code = min(max(code, float64(first)), float64(last))
-			out[lo+i] = float32(float64(step)*code) + least
+			out[lo+i] = float32(float64(step)*code) + minimum
 		}
 	}
 	return out
 }
 
 func half(x float32) float32 {
-	bits, _ := Half(x)
-	return FromHalf(bits)
+	bits, _ := ToFloat16(x)
+	return FromFloat16(bits)
 }
 
 func TestRounder(t *testing.T) {
@@ -79,14 +80,14 @@ func TestRounder(t *testing.T) {
 			codes, _, _ := reader.Codes(m, 1)
 			for i, c := range codes {
 				if c == 0 {
-					t.Fatalf("%v: column %d has the code that is not used", s, i)
+					t.Fatalf("%v: column %d has code 0, which this scheme does not use", s, i)
 				}
 			}
 		}
 	}
 }
 
-// What cannot be stored is named; zeros stay zeros.
+// An error names the value that cannot be stored, and zeros stay zeros.
 func TestRounderRange(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	var rounder Rounder

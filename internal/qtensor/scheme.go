@@ -1,5 +1,5 @@
-// Package qtensor stores and reads matrices: of float types, of integers of 2 to 8
-// bits with scales per group of columns, and in the block layouts of other programs.
+// Package qtensor encodes and decodes stored matrices: float types, integers of 2
+// to 8 bits with a scale per group, and the block layouts of other programs.
 package qtensor
 
 import (
@@ -17,29 +17,30 @@ const (
 	F16
 	BF16
 	Int     // integer codes with a scale, and perhaps a minimum, per group
-	Foreign // blocks of another program's Layout, which are only read
+	Foreign // blocks of another program's Layout, which Thimble reads but does not write
 )
 
-// A Scheme says how a matrix is stored. The float kinds use no other field.
+// A Scheme describes how a matrix is stored. The float kinds use only Kind.
 //
-// Int stores, for each row, each run of Group columns (the last run may be
-// shorter) by unsigned codes c of Bits bits and a float16 scale d:
+// An Int scheme divides each row into groups of Group columns (the last one may
+// be shorter). A group has a float16 scale d, and each weight w an unsigned code
+// c of Bits bits:
 //
-//	symmetric   w = d * (c - 2^(Bits-1))    d of either sign
-//	asymmetric  w = d * c + m               m float16, the group's own minimum
+//	symmetric   w = d * (c - 2^(Bits-1))    d may be negative
+//	asymmetric  w = d * c + m               m is the group's float16 minimum
 type Scheme struct {
 	Kind  Kind
 	Bits  int  // 2 to 8
-	Group int  // columns that share a scale; 0 is the whole row
-	Asym  bool // has a minimum per group
+	Group int  // columns that share a scale; 0 means the whole row
+	Asym  bool // each group has a minimum
 
 	Layout *Layout // Foreign only
 }
 
-// MaxGroup bounds Group; a wider group is spelled "row".
+// MaxGroup is the largest Group. Wider groups must be whole rows.
 const MaxGroup = 1 << 16
 
-// ParseScheme reads "f32", "f16", "bf16", or "intB/gN" or "intB/row" with an
+// ParseScheme parses "f32", "f16", "bf16", or "intB/gN" or "intB/row" with an
 // optional "/sym" (the default) or "/asym".
 func ParseScheme(text string) (Scheme, error) {
 	switch text {
@@ -51,7 +52,7 @@ func ParseScheme(text string) (Scheme, error) {
 		return Scheme{Kind: BF16}, nil
 	}
 	bad := func() (Scheme, error) {
-		return Scheme{}, fmt.Errorf("scheme %q is not one of f32, f16, bf16, int4/g32, int8/row, int4/g64/asym and the like", text)
+		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row or int4/g64/asym", text)
 	}
 	part := strings.Split(text, "/")
 	if len(part) < 2 || len(part) > 3 || !strings.HasPrefix(part[0], "int") {
@@ -83,13 +84,13 @@ func ParseScheme(text string) (Scheme, error) {
 	return s, nil
 }
 
-// Check reports a field out of range.
+// Check reports an error unless every field is in range and applies to the kind.
 func (s Scheme) Check() error {
 	switch {
 	case s.Float() && s == Scheme{Kind: s.Kind}, s.Kind == Foreign && s.Layout != nil && s == s.Layout.Foreign():
 		return nil
 	case s.Kind != Int || s.Layout != nil:
-		return fmt.Errorf("kind %d with bits, group or minimum is not a scheme", s.Kind)
+		return fmt.Errorf("kind %d with these fields is not a scheme", s.Kind)
 	case s.Bits < 2 || s.Bits > 8:
 		return fmt.Errorf("%d bits, want 2 to 8", s.Bits)
 	case s.Group < 0 || s.Group > MaxGroup || s.Group%8 != 0:
@@ -98,11 +99,11 @@ func (s Scheme) Check() error {
 	return nil
 }
 
-// Float reports whether values are stored one by one: as f32, f16 or bf16.
+// Float reports whether values are stored as f32, f16 or bf16.
 func (s Scheme) Float() bool { return s.Kind < Int }
 
-// String returns the canonical text, which ParseScheme reads back. Of a Foreign
-// scheme it is the layout's name, which ParseScheme refuses.
+// String returns the canonical spelling, which ParseScheme accepts. For a Foreign
+// scheme it returns the layout's name, which ParseScheme does not accept.
 func (s Scheme) String() string {
 	switch s.Kind {
 	case F32:
@@ -127,12 +128,12 @@ func (s Scheme) String() string {
 // valueBytes returns the stored size of one value of a float kind.
 func (s Scheme) valueBytes() int { return [...]int{F32: 4, F16: 2, BF16: 2}[s.Kind] }
 
-// Zero returns the code that stands for zero in a symmetric scheme.
+// Zero returns the zero point of a symmetric scheme: the code that represents 0.
 func (s Scheme) Zero() int { return 1 << (s.Bits - 1) }
 
-// Codes returns the range of codes that a quantizer may choose. Symmetric int8 does
-// not use code 0 (the value -128), so that every code less Zero has a negation in an
-// int8 and integer kernels may flip signs.
+// Codes returns the range of codes that a quantizer may choose. Symmetric int8
+// does not use code 0 (the value -128): then code-Zero can be negated in an int8,
+// and integer kernels may flip signs.
 func (s Scheme) Codes() (lo, hi int) {
 	if s.Bits == 8 && !s.Asym {
 		return 1, 255
@@ -159,8 +160,8 @@ func (s Scheme) Span(g, cols int) (lo, hi int) {
 	return g * s.Group, min((g+1)*s.Group, cols)
 }
 
-// Columns returns how many columns share a scale in a row of cols, for an Int or
-// Foreign scheme.
+// Columns returns how many columns share a scale in a row of cols columns. The
+// kind must be Int or Foreign.
 func (s Scheme) Columns(cols int) int {
 	if s.Kind == Foreign {
 		s = s.Layout.Scheme
@@ -171,15 +172,15 @@ func (s Scheme) Columns(cols int) int {
 	return s.Group
 }
 
-// digits returns the widths of the planes that codes are split into, from the lowest
-// bits up: the binary expansion of Bits. A code of 5 bits is kept as a plane of its
-// low 4 bits and a plane of its high bit, so that every plane packs whole values into
-// bytes.
-func (s Scheme) digits() []int {
+// planeWidths returns the widths of the bit planes of a row of codes, from the
+// lowest bits up. They are the binary expansion of Bits, so that every plane
+// packs whole values into bytes: 5-bit codes are stored as a plane of their low 4
+// bits and a plane of their high bit.
+func (s Scheme) planeWidths() []int {
 	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[s.Bits]
 }
 
-// rowBytes returns the length of one row in the codes plane.
+// rowBytes returns the length of one row of Codes.
 func (s Scheme) rowBytes(cols int) int {
 	switch {
 	case s.Float():
@@ -188,15 +189,15 @@ func (s Scheme) rowBytes(cols int) int {
 		return cols / s.Layout.Cols * s.Layout.Bytes
 	}
 	n := 0
-	for _, width := range s.digits() {
+	for _, width := range s.planeWidths() {
 		n += (cols*width + 7) / 8
 	}
 	return n
 }
 
-// Sizes returns the bytes of the three planes of a (rows, cols) matrix. It returns an
-// error if the scheme or the shape is out of range, or if the columns are not a whole
-// number of a layout's blocks.
+// Sizes returns the sizes in bytes of the three planes of a (rows, cols) matrix.
+// It returns an error if the scheme is invalid, if the shape is so large that a
+// size could overflow an int64, or if cols is not a multiple of a layout's block.
 func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 	if err := s.Check(); err != nil {
 		return 0, 0, 0, err
@@ -215,8 +216,8 @@ func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 	return codes, scales, mins, nil
 }
 
-// BitsPerWeight returns the stored bits of a row of cols columns, scales included,
-// divided by cols.
+// BitsPerWeight returns the stored bits of a row of cols columns, including
+// scales and minimums, divided by cols.
 func (s Scheme) BitsPerWeight(cols int) float64 {
 	codes, scales, mins, err := s.Sizes(1, cols)
 	if err != nil || cols == 0 {

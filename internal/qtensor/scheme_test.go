@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// A scheme that is read has a canonical text, which reads back as the same scheme;
-// an error is one line.
+// String of a parsed scheme parses as the same scheme, and an error is one line.
 func FuzzParseScheme(f *testing.F) {
 	for _, text := range []string{"f32", "bf16", "int4/g32", "int8/row/asym", "int5/g64/sym", "int9/g32", "int4/g0", "int4/g65544", "int-4/g32", "int4/g32/", "int4/g+8", "\n"} {
 		f.Add(text)
@@ -15,7 +14,7 @@ func FuzzParseScheme(f *testing.F) {
 		s, err := ParseScheme(text)
 		if err != nil {
 			if strings.ContainsAny(err.Error(), "\n\r") {
-				t.Errorf("not a line: %q", err)
+				t.Errorf("the error is not one line: %q", err)
 			}
 			return
 		}
@@ -23,7 +22,7 @@ func FuzzParseScheme(f *testing.F) {
 			t.Errorf("%q: %v", text, err)
 		}
 		if again, err := ParseScheme(s.String()); err != nil || again != s {
-			t.Errorf("%q is %v, which reads back as %v, %v", text, s, again, err)
+			t.Errorf("%q parses as %v, which parses as %v, %v", text, s, again, err)
 		}
 		if _, _, _, err := s.Sizes(3, 100); err != nil {
 			t.Errorf("%q: %v", text, err)

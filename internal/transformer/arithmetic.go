@@ -11,28 +11,28 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Arithmetic is what a run rounds on its way, as integer kernels do. The zero
-// value is float32 throughout.
+// Arithmetic selects what a forward pass rounds, to simulate integer kernels. The
+// zero value computes everything in float32.
 type Arithmetic struct {
 	Activations Activations
-	// Keys and Values are how the cache keeps the vectors of each head, which are
-	// rows of HeadDim columns: any scheme of no program but ours.
+	// Keys and Values are the schemes of the cache, in which each head's vector is a
+	// row of HeadDim columns. They must not be Foreign.
 	Keys, Values qtensor.Scheme
 }
 
-// Activations says how the inputs of a linear layer are rounded whose weights
-// are stored as integers. Other layers read float32.
+// Activations selects how the inputs of linear layers are rounded. It applies
+// only to layers whose weights are stored as integers; others read float32.
 type Activations struct {
-	Int8 bool // to integers of 8 bits with a scale of their own, position by position
-	// Group is how many columns share a scale; 0 is as many as share one in the
-	// weights, WholeRow all.
+	Int8 bool // round to 8-bit integers, with separate scales for each position
+	// Group is the number of columns that share a scale. 0 means the same groups as
+	// the weights, WholeRow a single group.
 	Group int
 }
 
-// WholeRow is an Activations' Group that is wider than any row.
+// WholeRow, as the Group of Activations, is wider than any row.
 const WholeRow = math.MaxInt32
 
-// floatName spells what is not rounded.
+// floatName is the name of activations that are not rounded.
 const floatName = "f32"
 
 func (a Activations) String() string {
@@ -47,10 +47,10 @@ func (a Activations) String() string {
 	return fmt.Sprintf("int8/g%d", a.Group)
 }
 
-// ParseArithmetic reads how activations are rounded, "f32", "int8" (a scale for
-// each group of the weights), "int8/row" or "int8/gN"; and how a cache keeps keys
-// and values, "int8", "k8v4", a scheme for both, or two with a comma between
-// them. Nothing is float32.
+// ParseArithmetic parses how activations are rounded and how a cache stores keys
+// and values. activations is "f32", "int8" (a scale for each group of the
+// weights), "int8/row" or "int8/gN". kv is "int8", "k8v4", a scheme for both, or
+// a scheme for each, separated by a comma. An empty string means float32.
 func ParseArithmetic(activations, kv string) (a Arithmetic, err error) {
 	if activations != "" {
 		if a.Activations, err = parseActivations(activations); err != nil {
@@ -75,12 +75,13 @@ func parseActivations(text string) (Activations, error) {
 	s, err := qtensor.ParseScheme(text)
 	a := Activations{true, s.Group}
 	if err != nil || s.Group == 0 || text != a.String() {
-		return Activations{}, fmt.Errorf("activations %q: want f32, int8 (a scale for each group of the weights), int8/row, or int8/g32 and the like", text)
+		return Activations{}, fmt.Errorf("activations %q: want f32, int8 (a scale for each group of the weights), int8/row, or a group size such as int8/g32", text)
 	}
 	return a, nil
 }
 
-// cacheNames are the short names of caches: keys, and values where they differ.
+// cacheNames are the short names of cache schemes: one for both keys and values,
+// or one for each.
 var cacheNames = map[string]string{"int8": "int8/row", "k8v4": "int8/row,int4/g32"}
 
 func parseCache(text string) (keys, values qtensor.Scheme, err error) {
@@ -96,14 +97,14 @@ func parseCache(text string) (keys, values qtensor.Scheme, err error) {
 	return keys, values, err
 }
 
-// checkFor reports a field out of range, or one that makes no difference to m.
+// checkFor reports an error if a field is out of range or has no effect on m.
 func (a Arithmetic) checkFor(m *model.Model) error {
 	if a.Activations.Group < 0 || a.Activations != (Activations{}) && !a.Activations.Int8 {
-		return fmt.Errorf("activations %+v are not a type", a.Activations)
+		return fmt.Errorf("activations %+v are not valid: want a Group of at least 0, and one of 0 unless Int8 is set", a.Activations)
 	}
 	for _, s := range []qtensor.Scheme{a.Keys, a.Values} {
 		if s.Kind == qtensor.Foreign {
-			return fmt.Errorf("a cache cannot hold %v", s)
+			return fmt.Errorf("a cache cannot store %v, want f32, f16, bf16 or integers", s)
 		}
 		if err := s.Check(); err != nil {
 			return err

@@ -18,7 +18,8 @@ import (
 
 const arithmeticPath = "testdata/arithmetic.sha256"
 
-// arithmetics are runs of fixtures whose matrices were rounded to a scheme.
+// arithmetics lists the runs of TestArithmetic: a fixture, the scheme to which its
+// matrices are rounded, and what the run itself rounds.
 var arithmetics = []struct{ dir, scheme, activations, kv string }{
 	{"trained", "int8/g32", "int8", "int8"},
 	{"trained", "int4/g32", "int8/row", "k8v4"},
@@ -31,8 +32,8 @@ var arithmetics = []struct{ dir, scheme, activations, kv string }{
 	{"llama4", "int4/g32", "", "int8"},
 }
 
-// TestArithmetic holds rounded activations, keys and values to the same bits
-// however a prompt is fed, on any number of cores and on every machine.
+// TestArithmetic checks that rounding activations, keys and values gives the same
+// bits however a prompt is fed, on any number of cores and on every machine.
 func TestArithmetic(t *testing.T) {
 	golden := readGolden(t, arithmeticPath)
 	got := map[string]string{}
@@ -47,7 +48,7 @@ func TestArithmetic(t *testing.T) {
 			for _, ids := range someTexts(&m.Spec) {
 				logits := runEveryWay(t, m, a, ids)
 				if differ(logits, run(t, m, transformer.Arithmetic{}, ids, len(ids), 1)) < 0 {
-					t.Errorf("%d tokens: the logits are those of float32", len(ids))
+					t.Errorf("%d tokens: rounding did not change the logits", len(ids))
 				}
 				if err := binary.Write(h, binary.LittleEndian, logits); err != nil {
 					t.Fatal(err)
@@ -55,7 +56,7 @@ func TestArithmetic(t *testing.T) {
 			}
 			got[name] = fmt.Sprintf("%x", h.Sum(nil))
 			if !*update && got[name] != golden[name] {
-				t.Errorf("logits hash to %s, want %s: arithmetic has changed, or differs on this machine", got[name], golden[name])
+				t.Errorf("logits hash to %s, want %s: the arithmetic changed, or differs on this machine", got[name], golden[name])
 			}
 		})
 	}
@@ -73,8 +74,7 @@ func arithmetic(t *testing.T, activations, kv string) transformer.Arithmetic {
 	return a
 }
 
-// integers returns a fixture with its matrices rounded to a scheme, each group
-// by its largest value.
+// integers returns a fixture with its matrices rounded to nearest in a scheme.
 func integers(t *testing.T, dir, scheme string) *model.Model {
 	t.Helper()
 	m, err := convert.Open(filepath.Join(fixtures, dir), convert.Options{})
@@ -108,9 +108,9 @@ func integers(t *testing.T, dir, scheme string) *model.Model {
 	return q
 }
 
-// On the trained fixture 8 bits cost next to nothing, in activations as in keys
-// and values; 4 bits of values cost more, and a scale for a whole row more than
-// one for each group.
+// On the trained fixture, 8 bits cost almost nothing for activations, keys and
+// values. 4-bit values cost more than 8-bit ones, and one scale per row costs more
+// than one per group.
 func TestTrainedArithmetic(t *testing.T) {
 	m := integers(t, "trained", "int8/g32")
 	float := verified(t, m, "", "")
@@ -119,28 +119,28 @@ func TestTrainedArithmetic(t *testing.T) {
 		k, ppl := float64(r.KLMean), float64(r.PPL/float.PPL)
 		t.Logf("activations %q, kv %q: KL %.2g, perplexity times %.5f", activations, kv, k, ppl)
 		if k > float64(float.KLMean)+extra {
-			t.Errorf("activations %q, kv %q: KL is %.2g, in float32 %.2g", activations, kv, k, float64(float.KLMean))
+			t.Errorf("activations %q, kv %q: KL is %.2g, but %.2g in float32", activations, kv, k, float64(float.KLMean))
 		}
 		if ppl < 0.995 || ppl > 1.005 {
-			t.Errorf("activations %q, kv %q: perplexity is %v, in float32 %v", activations, kv, r.PPL, float.PPL)
+			t.Errorf("activations %q, kv %q: perplexity is %v, but %v in float32", activations, kv, r.PPL, float.PPL)
 		}
 		return k
 	}
 	group, row := kl("int8", "", 0.0005), kl("int8/row", "", 0.002)
 	if row < 1.5*group {
-		t.Errorf("KL is %.2g with a scale for each group and %.2g with one for each row", group, row)
+		t.Errorf("KL is %.2g with a scale per group and %.2g with one per row", group, row)
 	}
 	k8v8, k8v4 := kl("", "int8", 0.0002), kl("", "k8v4", 0.005)
 	if k8v4 < 4*k8v8 {
-		t.Errorf("KL is %.2g with values in 8 bits and %.2g in 4", k8v8, k8v4)
+		t.Errorf("KL is %.2g with 8-bit values and %.2g with 4-bit values", k8v8, k8v4)
 	}
 	if half := kl("", "f16", 0.00001); half > k8v8 {
-		t.Errorf("KL is %.2g with a cache of f16 and %.2g with one of int8", half, k8v8)
+		t.Errorf("KL is %.2g with an f16 cache and %.2g with an int8 cache", half, k8v8)
 	}
 	kl("int8", "int8", 0.0007)
 }
 
-// verified compares m with PyTorch's logits.
+// verified returns the metrics of m against PyTorch's logits.
 func verified(t *testing.T, m *model.Model, activations, kv string) verify.Metrics {
 	t.Helper()
 	ref, err := reference.Open(filepath.Join(fixtures, "trained/reference.safetensors"))
@@ -175,17 +175,17 @@ func TestParseArithmetic(t *testing.T) {
 	}
 	for _, text := range []string{"8", "int4", "int7/g32", "int8/g0", "int8/g33", "int8/g32/asym", "int8/g32/sym", "int8/", "INT8", "f16", " int8", "int8/g-8", "int8/g032"} {
 		if a, err := transformer.ParseArithmetic(text, ""); err == nil {
-			t.Errorf("activations %q are %v", text, a.Activations)
+			t.Errorf("activations %q parse as %v, want an error", text, a.Activations)
 		}
 	}
 	for _, text := range []string{"8", "k8v8", "int4", ",", "int8/row,", "int8/row,int8/row,int8/row", "int9/row", "Q4_0", "k8v4,k8v4"} {
 		if a, err := transformer.ParseArithmetic("", text); err == nil {
-			t.Errorf("kv %q are %v and %v", text, a.Keys, a.Values)
+			t.Errorf("kv %q parses as %v and %v, want an error", text, a.Keys, a.Values)
 		}
 	}
 }
 
-// Activations of a model without integers cannot be rounded.
+// NewWith refuses to round the activations of a model without integers.
 func TestArithmeticOfFloats(t *testing.T) {
 	m, err := convert.Open(filepath.Join(fixtures, "llama-tied"), convert.Options{})
 	if err != nil {
@@ -193,7 +193,7 @@ func TestArithmeticOfFloats(t *testing.T) {
 	}
 	defer m.Close()
 	if _, err := transformer.NewWith(m, arithmetic(t, "int8", "")); err == nil || !strings.Contains(err.Error(), "quantize the model first") {
-		t.Errorf("activations of a float model: %v", err)
+		t.Errorf("error is %v, want one that says to quantize the model first", err)
 	}
 	for _, a := range []transformer.Arithmetic{
 		{Activations: transformer.Activations{Group: 32}},
@@ -202,12 +202,12 @@ func TestArithmeticOfFloats(t *testing.T) {
 		{Values: qtensor.Scheme{Kind: qtensor.Int, Bits: 9}},
 	} {
 		if _, err := transformer.NewWith(m, a); err == nil {
-			t.Errorf("%+v is taken", a)
+			t.Errorf("NewWith accepts %+v", a)
 		}
 	}
 }
 
-// A Trace computes what Forward does, in any arithmetic.
+// A Trace computes the same as Forward in any arithmetic.
 func TestTraceArithmetic(t *testing.T) {
 	m, a := integers(t, "mobilellm-ls", "int4/g32/asym"), arithmetic(t, "int8", "k8v4")
 	d, err := transformer.NewWith(m, a)
@@ -222,12 +222,12 @@ func TestTraceArithmetic(t *testing.T) {
 	rows := finish(t, trace)
 	for i, want := range forwardBy(t, d, texts) {
 		if at := differ(want, rows[i]); at >= 0 {
-			t.Fatalf("position %d of all: element %d is %v, want %v", i, at, rows[i][at], want[at])
+			t.Fatalf("position %d: element %d is %v, want %v", i, at, rows[i][at], want[at])
 		}
 	}
 }
 
-// A cache in 8 bits takes about a quarter of the memory.
+// An 8-bit cache takes about a quarter of the memory.
 func TestCacheBytes(t *testing.T) {
 	m := integers(t, "trained", "int8/g32")
 	bytes := func(kv string) float64 {

@@ -9,34 +9,34 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Cache keeps the keys and values of past positions, one entry per step, so
-// a shared block keeps those of each of its runs. It grows with use.
+// A Cache holds the keys and values of past positions. It has one entry per step,
+// so a shared block has one for each time it runs. It grows as needed.
 type Cache struct {
-	used      int // positions held
-	capacity  int // positions that there is room for now
-	limit     int // positions that there may be
-	steps     []entry
-	passing   bool // one entry serves all steps, each overwriting the last one's
-	heads     int  // key and value heads
-	headDim   int
-	keyStride int // headDim padded to a multiple of 16
-	rounder   qtensor.Rounder
+	used        int // positions in use
+	capacity    int // positions that are allocated
+	limit       int // largest capacity
+	steps       []entry
+	sharedEntry bool // all steps share steps[0], so that each overwrites the one before
+	heads       int  // KVHeads
+	headDim     int
+	keyStride   int // headDim padded to a multiple of 16
+	rounder     qtensor.Rounder
 }
 
-// An entry is one step's keys and values.
+// An entry holds one step's keys and values.
 type entry struct {
 	k store // rotated
 	v store
 }
 
-// A store is the vectors of one kind, (KVHeads, capacity, HeadDim).
+// A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
 type store struct {
-	stride int             // of a vector in floats
-	floats []float32       // (KVHeads, capacity, stride), unless they are stored by a scheme:
-	coded  *qtensor.Matrix // (KVHeads*capacity, HeadDim)
+	stride int             // of a vector, in floats
+	floats []float32       // (KVHeads, capacity, stride), if they are stored as float32
+	matrix *qtensor.Matrix // (KVHeads*capacity, HeadDim) otherwise, else nil
 }
 
-// NewCache returns a cache for up to limit positions.
+// NewCache returns an empty cache for up to limit positions.
 func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	s := d.spec
 	if limit < 1 || limit > model.MaxLength {
@@ -53,10 +53,10 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 	if scheme.Kind == qtensor.F32 {
 		return store{stride: stride}
 	}
-	return store{stride: stride, coded: &qtensor.Matrix{Scheme: scheme, Cols: width}}
+	return store{stride: stride, matrix: &qtensor.Matrix{Scheme: scheme, Cols: width}}
 }
 
-// Bytes is the memory that the keys and values take that there is room for now.
+// Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for i := range c.steps {
 		n += c.steps[i].k.bytes() + c.steps[i].v.bytes()
@@ -64,10 +64,10 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
-// Truncate forgets the positions from n on.
+// Truncate discards the positions from n on.
 func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
 
-// reserve makes room for n more positions.
+// reserve allocates memory for n more positions.
 func (c *Cache) reserve(n int) error {
 	if c.used+n > c.limit {
 		return fmt.Errorf("%d positions do not fit a cache of %d", c.used+n, c.limit)
@@ -87,9 +87,9 @@ func (c *Cache) reserve(n int) error {
 	return nil
 }
 
-// grow makes room for capacity positions and keeps those that c has.
+// grow reallocates s for capacity positions and keeps the positions that c holds.
 func (s *store) grow(c *Cache, capacity int) error {
-	if s.coded == nil {
+	if s.matrix == nil {
 		x := make([]float32, c.heads*capacity*s.stride)
 		for h := range c.heads {
 			copy(x[h*capacity*s.stride:], s.floats[h*c.capacity*s.stride:][:c.used*s.stride])
@@ -97,39 +97,39 @@ func (s *store) grow(c *Cache, capacity int) error {
 		s.floats = x
 		return nil
 	}
-	m, err := qtensor.New(s.coded.Scheme, c.heads*capacity, c.headDim)
+	m, err := qtensor.New(s.matrix.Scheme, c.heads*capacity, c.headDim)
 	if err != nil {
 		return err
 	}
 	for h := range c.heads {
 		for pos := range c.used {
-			m.CopyRow(h*capacity+pos, s.coded, h*c.capacity+pos)
+			m.CopyRow(h*capacity+pos, s.matrix, h*c.capacity+pos)
 		}
 	}
-	s.coded = m
+	s.matrix = m
 	return nil
 }
 
 func (s *store) bytes() int64 {
-	if s.coded == nil {
+	if s.matrix == nil {
 		return 4 * int64(len(s.floats))
 	}
-	return s.coded.Bytes()
+	return s.matrix.Bytes()
 }
 
 // put stores x, (HeadDim), as vector i.
 func (s *store) put(d *qtensor.Rounder, i int, x []float32) error {
-	if s.coded == nil {
+	if s.matrix == nil {
 		copy(s.floats[i*s.stride:], x)
 		return nil
 	}
-	return d.Row(s.coded, i, x)
+	return d.Row(s.matrix, i, x)
 }
 
-// read returns n vectors from the given one on, (n, stride), which it widens to
-// scratch if it has to.
+// read returns the vectors [from, from+n), (n, stride). If they are stored by a
+// scheme, it widens them to scratch.
 func (s *store) read(scratch *[]float32, d *qtensor.Reader, from, n int) []float32 {
-	if s.coded == nil {
+	if s.matrix == nil {
 		return s.floats[from*s.stride:]
 	}
 	if len(*scratch) < n*s.stride {
@@ -137,40 +137,41 @@ func (s *store) read(scratch *[]float32, d *qtensor.Reader, from, n int) []float
 	}
 	for i := range n {
 		row := (*scratch)[i*s.stride:][:s.stride]
-		d.Row(row, s.coded, from+i)
-		clear(row[s.coded.Cols:])
+		d.Row(row, s.matrix, from+i)
+		clear(row[s.matrix.Cols:])
 	}
 	return *scratch
 }
 
-// at returns the entry of a step.
-func (c *Cache) at(step int) *entry {
-	if c.passing {
+// entry returns the keys and values of a step.
+func (c *Cache) entry(step int) *entry {
+	if c.sharedEntry {
 		step = 0
 	}
 	return &c.steps[step]
 }
 
-// append stores rotated keys and values, both (n, KVHeads*HeadDim), at the
-// positions from c.used on.
+// append stores rotated keys and values, both (n, KVHeads*HeadDim), at the n
+// positions that follow those in use. It does not change c.used, because further
+// steps store the same positions.
 func (c *Cache) append(step int, k, v rows) error {
-	e := c.at(step)
+	e := c.entry(step)
 	for t := range k.n {
 		pos := c.used + t
 		for h := range c.heads {
 			at, i := h*c.headDim, h*c.capacity+pos
 			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:c.headDim]); err != nil {
-				return fmt.Errorf("step %d, position %d, key of head %d, %w; keep it in another type", step, pos, h, err)
+				return fmt.Errorf("step %d, position %d, key of head %d, %w; store keys in a wider type", step, pos, h, err)
 			}
 			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:c.headDim]); err != nil {
-				return fmt.Errorf("step %d, position %d, value of head %d, %w; keep it in another type", step, pos, h, err)
+				return fmt.Errorf("step %d, position %d, value of head %d, %w; store values in a wider type", step, pos, h, err)
 			}
 		}
 	}
 	return nil
 }
 
-// Copy stores what is kept of position from as that of position to.
+// Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
 	for i := range c.steps {
 		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
@@ -183,16 +184,16 @@ func (c *Cache) Copy(to, from int) {
 
 // copy stores vector from as vector to.
 func (s *store) copy(to, from int) {
-	if s.coded != nil {
-		s.coded.CopyRow(to, s.coded, from)
+	if s.matrix != nil {
+		s.matrix.CopyRow(to, s.matrix, from)
 		return
 	}
 	copy(s.floats[to*s.stride:][:s.stride], s.floats[from*s.stride:])
 }
 
-// Difference returns the first position of which c and other, of one decoder,
-// keep different keys or values, and the first step that does; -1 for both if
-// there is none among the positions that both hold.
+// Difference compares the keys and values of the positions that both caches hold.
+// It returns the first position that differs and the first step in which it does,
+// or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
 	var x, y [2][]float32
 	var read qtensor.Reader

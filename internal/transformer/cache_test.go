@@ -7,7 +7,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// cacheOf returns a cache of n positions of two heads, its numbers different.
+// cacheOf returns a cache with n positions, two heads and three steps. No two of
+// its numbers are the same.
 func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 	t.Helper()
 	c := &Cache{limit: capacity, heads: 2, headDim: 4, keyStride: 16}
@@ -34,43 +35,52 @@ func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 
 func TestCacheDifference(t *testing.T) {
 	for _, text := range []string{"f32", "f16", "int8/row", "int4/row/asym"} {
-		scheme, err := qtensor.ParseScheme(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, b := cacheOf(t, scheme, 5, 5), cacheOf(t, scheme, 4, 7)
-		if step, pos := a.Difference(b); step != -1 || pos != -1 {
-			t.Errorf("%s: equal caches differ at step %d, position %d", text, step, pos)
-		}
-		b.Copy(2, 0)
-		if step, pos := a.Difference(b); step != 0 || pos != 2 {
-			t.Errorf("%s: a difference at step 0, position 2, is found at %d, %d", text, step, pos)
-		}
-		b.Truncate(2)
-		if step, pos := b.Difference(a); step != -1 || pos != -1 {
-			t.Errorf("%s: a forgotten position differs at step %d, position %d", text, step, pos)
-		}
-		b.used = 4
-		var x, y []float32
-		for step := range b.steps {
-			for h := range 2 {
-				for _, s := range []*store{&b.steps[step].k, &b.steps[step].v} {
-					u := s.read(&x, &qtensor.Reader{}, h*b.capacity+2, 1)[:4]
-					v := s.read(&y, &qtensor.Reader{}, h*b.capacity, 1)[:4]
-					if !slices.Equal(u, v) {
-						t.Errorf("%s: step %d, head %d: position 2 is %v, position 0 %v", text, step, h, u, v)
-					}
+		t.Run(text, func(t *testing.T) {
+			scheme, err := qtensor.ParseScheme(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := cacheOf(t, scheme, 5, 5), cacheOf(t, scheme, 4, 7)
+			wantDifference(t, "equal caches", a, b, -1, -1)
+			b.Copy(2, 0)
+			wantDifference(t, "position 2 overwritten", a, b, 0, 2)
+			b.Truncate(2)
+			wantDifference(t, "position 2 truncated", b, a, -1, -1)
+			b.used = 4
+			checkCopied(t, b, 2, 0)
+
+			// The position counts before the step.
+			late := cacheOf(t, scheme, 5, 5)
+			if err := late.steps[2].v.put(&late.rounder, late.capacity+1, make([]float32, 4)); err != nil {
+				t.Fatal(err)
+			}
+			late.Copy(3, 0)
+			wantDifference(t, "a value of step 2 at position 1, and position 3", a, late, 2, 1)
+		})
+	}
+}
+
+func wantDifference(t *testing.T, what string, a, b *Cache, step, position int) {
+	t.Helper()
+	if s, p := a.Difference(b); s != step || p != position {
+		t.Errorf("%s: the difference is at step %d, position %d, want %d, %d", what, s, p, step, position)
+	}
+}
+
+// checkCopied fails unless position to of c equals position from in every step and
+// head.
+func checkCopied(t *testing.T, c *Cache, to, from int) {
+	t.Helper()
+	var x, y []float32
+	for step := range c.steps {
+		for h := range 2 {
+			for _, s := range []*store{&c.steps[step].k, &c.steps[step].v} {
+				u := s.read(&x, &qtensor.Reader{}, h*c.capacity+to, 1)[:4]
+				v := s.read(&y, &qtensor.Reader{}, h*c.capacity+from, 1)[:4]
+				if !slices.Equal(u, v) {
+					t.Errorf("step %d, head %d: position %d is %v, position %d is %v", step, h, to, u, from, v)
 				}
 			}
-		}
-		// A value of a late step at an early position comes first.
-		late := cacheOf(t, scheme, 5, 5)
-		if err := late.steps[2].v.put(&late.rounder, late.capacity+1, make([]float32, 4)); err != nil {
-			t.Fatal(err)
-		}
-		late.Copy(3, 0)
-		if step, pos := a.Difference(late); step != 2 || pos != 1 {
-			t.Errorf("%s: the first difference, of step 2, position 1, is found at %d, %d", text, step, pos)
 		}
 	}
 }

@@ -1,11 +1,11 @@
-// Package transformer is the forward pass: one decoder for every model, driven
-// by the features in model.Spec.
+// Package transformer implements the forward pass: one decoder for every model,
+// driven by the features in model.Spec.
 //
-// All arithmetic is float32 by the loops of package kernel, whose results do
-// not depend on the machine. Every output of a linear layer is one kernel.Dot
-// of an input row and a weight row, whatever the batch, so a prompt fed at once
-// and a prompt fed token by token give the same bits, on any number of cores.
-// The same holds where an Arithmetic rounds activations, keys or values.
+// It computes in float32 with the loops of package kernel, whose results do not
+// depend on the machine. Every output of a linear layer is one kernel.Dot of an
+// input row and a weight row, whatever the batch. A prompt that is fed at once and
+// one that is fed token by token therefore give the same bits, on any number of
+// cores. The same holds if an Arithmetic rounds activations, keys or values.
 package transformer
 
 import (
@@ -20,30 +20,31 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Decoder runs one model. Weights stay as stored and are widened a few rows
-// at a time. A Decoder serves one goroutine, which it spreads over all cores.
+// A Decoder runs one model. It keeps the weights as they are stored and widens a
+// few rows at a time. It uses all cores, but only one goroutine may call it at a
+// time.
 type Decoder struct {
 	spec       *model.Spec
 	embed      *qtensor.Matrix // (Vocab, Hidden)
-	head       linear          // (Vocab, Hidden); embed itself when tied
+	head       linear          // (Vocab, Hidden); the weights are embed if tied
 	norm       norm
 	blocks     []block
 	ropes      []*rope
-	operations []operation // of every step
-	lanes      []lane      // scratch, one per worker
+	operations []operation // the operations of each step
+	workers    []worker    // one for each of parallel.Workers
 
-	weights map[string][]**qtensor.Matrix // by tensor name: where each matrix is used
+	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
 	arithmetic            Arithmetic
 	embedScale, attnScale float32
 
-	function func(dst, gate, up []float32) // act(gate) * up
-	ones     []float32                     // (FFN), in place of up where Ungated
+	activation func(dst, gate, up []float32) // act(gate) * up
+	ones       []float32                     // (FFN), replaces up if Ungated
 }
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of the Decoder's, or nil
+	rope         *rope // one of Decoder.ropes, or nil
 	attnNorm     norm
 	q            linear    // (Heads*HeadDim, Hidden)
 	k, v         linear    // (KVHeads*HeadDim, Hidden)
@@ -63,8 +64,9 @@ type norm struct {
 	bias []float32 // (Hidden), or nil
 }
 
-// A lane is one worker's scratch.
-type lane struct {
+// A worker holds the scratch memory of one of the goroutines that parallel.Do
+// runs.
+type worker struct {
 	reader qtensor.Reader
 	panel  []float32 // widened weight rows, (panelRows, stride)
 	query  []float32 // rotated queries of one head, (queryRows, stride)
@@ -72,22 +74,22 @@ type lane struct {
 
 	keys, values []float32 // of one head, widened
 
-	factors, terms []float32 // of integerProduct
-	part           []float32 // of longSums, (codedTokens, panelRows)
-	whole          []int64
+	factors, terms []float32 // used by integerProduct
+	partial        []float32 // used by longSums, (positionBlock, panelRows)
+	totals         []int64   // likewise
 }
 
-// New prepares a Decoder in float32 for m, which must have passed Check. It
-// widens only the norm gains and biases.
+// New returns a Decoder for m that computes in float32. m must have passed Check.
+// New widens only norm gains and biases.
 func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
 
-// NewWith is New with an arithmetic. Activations that are to be rounded want a
-// model with layers that are stored as integers.
+// NewWith is New with another arithmetic. To round activations, the model must
+// have layers that are stored as integers.
 func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		lanes: make([]lane, parallel.Workers()), function: kernel.SiLUMul,
+		workers: make([]worker, parallel.Workers()), activation: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
 	}
 	d.operations = operationsOf(s)
@@ -98,7 +100,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
 	}
 	if s.Activation == model.GELUTanh {
-		d.function = kernel.GELUMul
+		d.activation = kernel.GELUMul
 	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {
@@ -162,17 +164,18 @@ func blockOf(m *model.Model, b int) block {
 	return w
 }
 
-// linears returns w's linear layers by kind, those included that s leaves zero.
+// linears returns the linear layers of w by kind, including those that the model
+// lacks, which are zero.
 func (w *block) linears() map[string]*linear {
 	return map[string]*linear{
 		model.Q: &w.q, model.K: &w.k, model.V: &w.v, model.O: &w.o, model.Gate: &w.gate, model.Up: &w.up, model.Down: &w.down,
 	}
 }
 
-// Replace gives the decoder other weights for the matrix called name: a linear
-// layer, the embedding (also the head, where the two are tied) or the head. They
-// count from the next product on. w must have the shape of the old ones. Vectors
-// cannot be replaced, since New has widened them.
+// Replace replaces the weights of the matrix called name: a linear layer, the
+// embedding (which is also the head if the two are tied) or the head. It takes
+// effect at the next product. w must have the same shape. Replace panics if the
+// model has no such matrix; it cannot replace vectors, because New widened them.
 func (d *Decoder) Replace(name string, w *qtensor.Matrix) {
 	uses, ok := d.weights[name]
 	if !ok {
@@ -191,7 +194,7 @@ func normOf(m *model.Model, name string) norm {
 	return n
 }
 
-// gain returns what a norm multiplies by.
+// gain returns the factors of a norm, which are 1 + the stored ones for NormRMS1.
 func gain(m *model.Model, name string) []float32 {
 	x := vector(m, name)
 	if m.Spec.Norm == model.NormRMS1 {
@@ -202,6 +205,7 @@ func gain(m *model.Model, name string) []float32 {
 	return x
 }
 
+// vector widens the vector called name.
 func vector(m *model.Model, name string) []float32 {
 	t := m.Tensors[name]
 	x := make([]float32, t.Cols)
@@ -209,8 +213,8 @@ func vector(m *model.Model, name string) []float32 {
 	return x
 }
 
-// Forward runs ids at the positions that follow what c holds, adds them to c,
-// and returns the final hidden states, normalized for the head.
+// Forward runs ids at the positions after those in c, adds these positions to c,
+// and returns their final hidden states, after the final norm.
 func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, error) {
 	if err := c.reserve(len(ids)); err != nil {
 		return nil, err
@@ -227,11 +231,11 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 		}
 	}
 	c.used += len(ids)
-	return p.hidden(), nil
+	return p.finish(), nil
 }
 
-// Feed runs ids as Forward does, atOnce tokens at a time, which bounds the memory
-// of activations; 0 takes 512. It returns the final hidden states of all of them.
+// Feed is Forward in chunks of atOnce tokens, or 512 if atOnce is 0, which bounds
+// the memory of activations. It returns the final hidden states of all positions.
 func (d *Decoder) Feed(ctx context.Context, c *Cache, ids []int, atOnce int) (*Hidden, error) {
 	if atOnce <= 0 {
 		atOnce = 512
@@ -246,7 +250,7 @@ func (d *Decoder) Feed(ctx context.Context, c *Cache, ids []int, atOnce int) (*H
 		if err != nil {
 			return nil, err
 		}
-		copy(all.part(from, n).data, h.x.data)
+		copy(all.slice(from, n).data, h.x.data)
 	}
 	return &Hidden{d, all}, nil
 }
@@ -259,7 +263,7 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 				return fmt.Errorf("token id %d is outside the vocabulary of %d", id, d.spec.Vocab)
 			}
 			row := x.row(t)
-			d.lanes[0].reader.Row(row, d.embed, id)
+			d.workers[0].reader.Row(row, d.embed, id)
 			if d.embedScale != 0 {
 				for i := range row {
 					row[i] *= d.embedScale
@@ -270,7 +274,8 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 	})
 }
 
-// normalize writes x, normalized as Norm says, to h.
+// normalize applies the model's kind of norm to x and writes the result to h,
+// which may be x.
 func (d *Decoder) normalize(h, x rows, w norm) {
 	eps := float32(d.spec.NormEps)
 	d.each(x.n, func(t int) {
@@ -282,8 +287,8 @@ func (d *Decoder) normalize(h, x rows, w norm) {
 	})
 }
 
-// normalizeHeads normalizes each head of x in place with gains w (HeadDim), if
-// there are any.
+// normalizeHeads applies an RMS norm with gains w, (HeadDim), to each head of x in
+// place. It does nothing if w is nil.
 func (d *Decoder) normalizeHeads(x rows, w []float32) {
 	if w == nil {
 		return
@@ -296,7 +301,7 @@ func (d *Decoder) normalizeHeads(x rows, w []float32) {
 	})
 }
 
-// each calls f for every position on all cores.
+// each calls f for every t in [0, n), on all cores.
 func (d *Decoder) each(n int, f func(t int)) {
 	const chunk = 16 // positions per task, so that short prompts stay on one core
 	_ = parallel.Do(context.Background(), (n+chunk-1)/chunk, func(_, i int) error {
@@ -307,17 +312,17 @@ func (d *Decoder) each(n int, f func(t int)) {
 	})
 }
 
-// Hidden holds the final hidden states of the positions of one Forward.
+// Hidden holds the final hidden states of some positions.
 type Hidden struct {
 	d *Decoder
 	x rows // (positions, Hidden)
 }
 
-// Len is the number of positions.
+// Len returns the number of positions.
 func (h *Hidden) Len() int { return h.x.n }
 
-// Logits writes the scores of the token after each of the positions
-// [from, from+n) to dst, (n, Vocab).
+// Logits computes the logits of the token that follows each of the positions
+// [from, from+n) and writes them to dst, (n, Vocab).
 func (h *Hidden) Logits(ctx context.Context, dst []float32, from, n int) error {
 	if from < 0 || n < 0 || from+n > h.x.n {
 		return fmt.Errorf("positions [%d, %d) are outside a prompt of %d", from, from+n, h.x.n)

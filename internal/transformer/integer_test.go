@@ -12,14 +12,15 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// slowInteger is docs/NUMERICS.md's formula for one output, in plain loops over
-// integers. Its weights are code*scale, less zero if sym, or plus offset.
+// slowInteger computes one output by the formula in docs/NUMERICS.md, in plain
+// loops over integers. Weights are scale*(code-zero), or scale*code + offset in an
+// asymmetric scheme.
 func slowInteger(x []float32, codes []uint8, scale, offset []float32, s qtensor.Scheme, weightGroup, inputGroup int) float32 {
 	y := float32(0)
 	var step, inverse float32
 	for lo, hi := 0, 0; lo < len(x); lo = hi {
 		if lo%inputGroup == 0 {
-			step, inverse = slowScales(x[lo:min(lo+inputGroup, len(x))])
+			step, inverse = slowScale(x[lo:min(lo+inputGroup, len(x))])
 		}
 		var dot, sum int32
 		for ; hi < len(x) && hi/weightGroup == lo/weightGroup && hi/inputGroup == lo/inputGroup; hi++ {
@@ -40,18 +41,19 @@ func slowInteger(x []float32, codes []uint8, scale, offset []float32, s qtensor.
 	return y
 }
 
-func slowScales(x []float32) (step, inverse float32) {
-	most := 0.0
+func slowScale(x []float32) (step, inverse float32) {
+	maxAbs := 0.0
 	for _, v := range x {
-		most = max(most, math.Abs(float64(v)))
+		maxAbs = max(maxAbs, math.Abs(float64(v)))
 	}
-	if 127/most > math.MaxFloat32 {
+	if 127/maxAbs > math.MaxFloat32 {
 		return 0, 0
 	}
-	return float32(most) / 127, 127 / float32(most)
+	return float32(maxAbs) / 127, 127 / float32(maxAbs)
 }
 
-// randomMatrix has any codes and any finite scales of usual size.
+// randomMatrix returns a matrix with random codes, and random scales and minimums
+// of typical size.
 func randomMatrix(t *testing.T, r *rand.Rand, s qtensor.Scheme, rows, cols int) *qtensor.Matrix {
 	t.Helper()
 	m, err := qtensor.New(s, rows, cols)
@@ -60,34 +62,36 @@ func randomMatrix(t *testing.T, r *rand.Rand, s qtensor.Scheme, rows, cols int) 
 	}
 	if s.Kind == qtensor.Foreign {
 		for i := range m.Codes {
-			m.Codes[i] = byte(r.Uint32()) &^ 0x40 // no float16 is infinite then
+			m.Codes[i] = byte(r.Uint32()) &^ 0x40 // so that no float16 is infinite
 		}
 		return m
 	}
 	half := func() uint16 { return uint16(0x1c00 + r.IntN(0x1800) | r.IntN(2)<<15) }
 	groups := s.Groups(cols)
-	codes, scale, least := make([]uint8, cols), make([]uint16, groups), make([]uint16, groups)
+	codes, scales, mins := make([]uint8, cols), make([]uint16, groups), make([]uint16, groups)
 	for i := range rows {
 		for j := range codes {
 			codes[j] = uint8(r.IntN(1 << s.Bits))
 		}
-		if i%2 == 0 { // nearly the largest sums that there are
+		if i%2 == 0 { // sums that are nearly as large as possible
 			for j := range codes {
 				codes[j] = uint8(1<<s.Bits - 1 - r.IntN(2))
 			}
 		}
 		for g := range groups {
-			scale[g], least[g] = half(), half()
+			scales[g], mins[g] = half(), half()
 		}
-		m.SetRow(i, codes, scale, least)
+		m.SetRow(i, codes, scales, mins)
 	}
 	return m
 }
 
+// checkInteger compares the integer product of w and n random positions with
+// slowInteger.
 func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, n int) {
 	t.Helper()
-	own, _ := w.Scheme.Own()
-	weightGroup, inputGroup := own.Group, a.Group
+	native, _ := w.Scheme.Native()
+	weightGroup, inputGroup := native.Group, a.Group
 	if weightGroup == 0 {
 		weightGroup = w.Cols
 	}
@@ -113,7 +117,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 	for i := range bias {
 		bias[i] = float32(r.NormFloat64())
 	}
-	d := &Decoder{arithmetic: Arithmetic{Activations: a}, lanes: make([]lane, parallel.Workers())}
+	d := &Decoder{arithmetic: Arithmetic{Activations: a}, workers: make([]worker, parallel.Workers())}
 	if err := d.apply(t.Context(), x, product{y, linear{w, bias}}); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +125,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 	for j := range w.Rows {
 		codes, scale, offset := reader.Integers(w, j)
 		for i := range n {
-			want := slowInteger(x.row(i), codes, scale, offset, own, weightGroup, inputGroup) + bias[j]
+			want := slowInteger(x.row(i), codes, scale, offset, native, weightGroup, inputGroup) + bias[j]
 			if got := y.row(i)[j]; math.Float32bits(got) != math.Float32bits(want) {
 				t.Fatalf("%v (%d, %d), %v: position %d of %d, row %d is %v, want %v", w.Scheme, w.Rows, w.Cols, a, i, n, j, got, want)
 			}
@@ -129,7 +133,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 	}
 }
 
-// The product over codes in float32 has the bits of plain loops over integers,
+// The product of codes in float32 has the same bits as plain loops over integers,
 // for every width, group and shape.
 func TestIntegerProduct(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
@@ -157,7 +161,7 @@ func TestIntegerProduct(t *testing.T) {
 	}
 }
 
-// Sums that a float32 cannot hold are added as integers and rounded once.
+// Sums that float32 cannot represent are added as integers and rounded once.
 func TestIntegerProductLong(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, s := range []string{"int8/row", "int8/row/asym", "int8/g4096/asym", "int7/row"} {
@@ -171,7 +175,7 @@ func TestIntegerProductLong(t *testing.T) {
 	}
 }
 
-// Rounded activations make an error of at most half a step in each product.
+// Rounding activations changes each product by at most half a step.
 func TestIntegerProductIsClose(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	w := randomMatrix(t, r, qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}, 40, 333)
@@ -181,7 +185,7 @@ func TestIntegerProductIsClose(t *testing.T) {
 			x.row(i)[j] = float32(r.NormFloat64())
 		}
 	}
-	d := &Decoder{lanes: make([]lane, parallel.Workers())}
+	d := &Decoder{workers: make([]worker, parallel.Workers())}
 	if err := d.apply(t.Context(), x, product{exact, linear{w: w}}); err != nil {
 		t.Fatal(err)
 	}
@@ -198,16 +202,16 @@ func TestIntegerProductIsClose(t *testing.T) {
 				total += math.Abs(float64(v))
 			}
 			for i := range x.n {
-				most := math.Abs(float64(x.row(i)[qtensor.Largest(x.row(i))]))
-				if e, limit := math.Abs(float64(y.row(i)[j]-exact.row(i)[j])), 0.51*total*most/127; e > limit {
-					t.Errorf("group %d: output (%d, %d) is off by %g, more than %g", group, i, j, e, limit)
+				maxAbs := math.Abs(float64(x.row(i)[qtensor.LargestMagnitude(x.row(i))]))
+				if e, limit := math.Abs(float64(y.row(i)[j]-exact.row(i)[j])), 0.51*total*maxAbs/127; e > limit {
+					t.Errorf("group %d: output (%d, %d) has an error of %g, want at most %g", group, i, j, e, limit)
 				}
 			}
 		}
 	}
 }
 
-// What is not finite reaches every output of its position, and no other.
+// A non-finite input makes every output of its position NaN, and no other output.
 func TestIntegerProductNotFinite(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int8/row/asym"} {
@@ -218,7 +222,7 @@ func TestIntegerProductNotFinite(t *testing.T) {
 		w := randomMatrix(t, r, s, 20, 1100)
 		x, y := newRows(3, w.Cols), newRows(3, w.Rows)
 		x.row(0)[7], x.row(2)[1000] = float32(math.NaN()), float32(math.Inf(-1))
-		d := &Decoder{arithmetic: Arithmetic{Activations: Activations{Int8: true}}, lanes: make([]lane, parallel.Workers())}
+		d := &Decoder{arithmetic: Arithmetic{Activations: Activations{Int8: true}}, workers: make([]worker, parallel.Workers())}
 		if err := d.apply(t.Context(), x, product{y, linear{w: w}}); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +236,7 @@ func TestIntegerProductNotFinite(t *testing.T) {
 	}
 }
 
-func TestCutRow(t *testing.T) {
+func TestSegmentRow(t *testing.T) {
 	for _, c := range []struct {
 		cols, weights, inputs int
 		want                  string
@@ -243,14 +247,14 @@ func TestCutRow(t *testing.T) {
 		{70, 32, 48, "[{0 0 [{0 32 0}]} {1 0 [{32 48 32}]} {1 1 [{48 64 48}]} {2 1 [{64 70 64}]}]", 80},
 		{1030, 1030, WholeRow, "[{0 0 [{0 512 0} {512 1024 512} {1024 1030 1024}]}]", 1040},
 	} {
-		runs, width := cutRow(c.cols, c.weights, c.inputs)
-		if got := fmt.Sprint(runs); got != c.want || width != c.width {
-			t.Errorf("%d columns by %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
+		segments, width := segmentRow(c.cols, c.weights, c.inputs)
+		if got := fmt.Sprint(segments); got != c.want || width != c.width {
+			t.Errorf("%d columns in groups of %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
 		}
 	}
 }
 
-// A vector that its type cannot hold is an error that says where it is.
+// If the cache's type cannot hold a value, the error names its place.
 func TestCacheRange(t *testing.T) {
 	d := &Decoder{spec: &model.Spec{KVHeads: 2, HeadDim: 4, Schedule: []int{0}}}
 	var err error
@@ -269,7 +273,7 @@ func TestCacheRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.row(1)[6] = 1e9
-	const want = "step 0, position 1, value of head 1, column 2: 1e+09 does not fit int8/row/sym; keep it in another type"
+	const want = "step 0, position 1, value of head 1, column 2: 1e+09 does not fit int8/row/sym; store values in a wider type"
 	if err := c.append(0, k, v); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

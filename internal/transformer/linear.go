@@ -8,8 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// rows is a (n, width) block of activations. Each row is followed by zeros up
-// to stride, the multiple of 16 that kernel.Gemm reads.
+// rows is an (n, width) matrix of activations. Zeros pad each row to stride, a
+// multiple of 16, as kernel.Gemm requires.
 type rows struct {
 	n, width, stride int
 	data             []float32
@@ -22,12 +22,12 @@ func newRows(n, width int) rows {
 
 func (x rows) row(t int) []float32 { return x.data[t*x.stride:][:x.width] }
 
-// part is n of the positions, from the given one on.
-func (x rows) part(from, n int) rows {
+// slice returns n of the rows, starting at from.
+func (x rows) slice(from, n int) rows {
 	return rows{n, x.width, x.stride, x.data[from*x.stride : (from+n)*x.stride]}
 }
 
-// add adds y to x, position by position.
+// add adds y to x.
 func (x rows) add(y rows) {
 	for t := range x.n {
 		kernel.Add(x.row(t), y.row(t))
@@ -40,29 +40,30 @@ type linear struct {
 	bias []float32 // (w.Rows), or nil
 }
 
-// A product is a linear layer and where its output goes.
+// A product is a linear layer together with the rows that receive its output.
 type product struct {
 	y rows // (n, w.Rows)
 	linear
 }
 
-// panelRows is how many weight rows are widened at a time: a panel of the
-// widest rows we meet (14336) is 2.7 MB, of MobileLLM's 110 KB, inside L2.
+// panelRows is the number of weight rows that are widened at a time. A panel
+// takes 110 KB for MobileLLM's rows, which fits the L2 cache, and 2.7 MB for rows
+// of 14336 columns, the widest that common models have.
 const panelRows = 48
 
-// apply computes y = x W^T + bias for each product. All of them read the same
-// x (n, w.Cols); the weight rows of all are shared out among the cores.
+// apply computes y = x W^T + bias for each product. All products read the same x,
+// (n, w.Cols). apply distributes the weight rows of all products over the cores.
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	panels := 0
-	inputs := make([]*rounded, len(ps))
+	inputs := make([]*quantizedInput, len(ps))
 	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
 		switch {
-		case !d.rounds(p.w):
+		case !d.quantizesInput(p.w):
 		case i > 0 && inputs[i-1] != nil && p.w.Scheme == ps[i-1].w.Scheme:
 			inputs[i] = inputs[i-1]
 		default:
-			inputs[i] = d.round(x, p.w.Scheme)
+			inputs[i] = d.quantizeInput(x, p.w.Scheme)
 		}
 	}
 	err := parallel.Do(ctx, panels, func(worker, i int) error {
@@ -71,40 +72,40 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 				i -= n
 				continue
 			}
-			d.lanes[worker].panelProduct(x, inputs[j], p, i*panelRows)
+			d.workers[worker].panelProduct(x, inputs[j], p, i*panelRows)
 			break
 		}
 		return nil
 	})
 	for _, p := range ps {
-		if x.n >= manyRows && p.w.Bytes() >= largeWeights {
+		if x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
 			p.w.Release()
 		}
 	}
 	return err
 }
 
-// Weights of so many bytes are not kept resident behind a product with so many rows,
-// so that a prompt may go through a model that is larger than memory. To map them
-// again costs a few percent of such a product.
+// After a product with at least releaseRows rows, apply releases weights of at
+// least releaseBytes, so that a prompt can run through a model that is larger than
+// memory. Reading them again costs a few percent of such a product.
 const (
-	largeWeights = 4 << 20
-	manyRows     = 32
+	releaseBytes = 4 << 20
+	releaseRows  = 32
 )
 
-// rounds reports whether the inputs of a layer with weights w are rounded.
-func (d *Decoder) rounds(w *qtensor.Matrix) bool {
+// quantizesInput reports whether d rounds the input of a layer with weights w.
+func (d *Decoder) quantizesInput(w *qtensor.Matrix) bool {
 	return d.arithmetic.Activations.Int8 && !w.Scheme.Float()
 }
 
-// panelProduct computes the outputs [r, r+panelRows) of p, from in if that is
-// not nil.
-func (l *lane) panelProduct(x rows, in *rounded, p product, r int) {
+// panelProduct computes the outputs [r, r+panelRows) of p, from in if it is not
+// nil and from x otherwise.
+func (w *worker) panelProduct(x rows, in *quantizedInput, p product, r int) {
 	n := min(panelRows, p.w.Rows-r)
 	if in != nil {
-		l.integerProduct(in, p, r, n)
+		w.integerProduct(in, p, r, n)
 	} else {
-		l.floatProduct(x, p, r, n)
+		w.floatProduct(x, p, r, n)
 	}
 	if p.bias == nil {
 		return
@@ -115,12 +116,12 @@ func (l *lane) panelProduct(x rows, in *rounded, p product, r int) {
 }
 
 // floatProduct computes the outputs [r, r+n) of p without its bias.
-func (l *lane) floatProduct(x rows, p product, r, n int) {
-	l.panel = sized(l.panel, panelRows*x.stride)
+func (w *worker) floatProduct(x rows, p product, r, n int) {
+	w.panel = sized(w.panel, panelRows*x.stride)
 	for i := range n {
-		row := l.panel[i*x.stride:][:x.stride]
-		l.reader.Row(row, p.w, r+i)
+		row := w.panel[i*x.stride:][:x.stride]
+		w.reader.Row(row, p.w, r+i)
 		clear(row[p.w.Cols:])
 	}
-	kernel.Gemm(p.y.data[r:], p.y.stride, x.data, x.stride, l.panel, x.stride, x.n, n, x.stride)
+	kernel.Gemm(p.y.data[r:], p.y.stride, x.data, x.stride, w.panel, x.stride, x.n, n, x.stride)
 }

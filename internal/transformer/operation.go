@@ -6,27 +6,29 @@ import (
 	"thimble/internal/model"
 )
 
-// An Operation is one of those that every step is made of. It reads some
-// activations and writes others, which go by the name of the tensor that made
-// them, model.Q and so on, or by model.QRope and the like where no tensor did.
+// An Operation is one of the operations that make up a step. It reads some
+// activations and writes others. Activations have the name of the tensor that
+// produced them, such as model.Q, or one such as model.QRope if no tensor did.
 type Operation struct {
 	Name          string
-	Layers        []string // the linear layers that it is, model.Q and so on; nil if it is none
+	Layers        []string // the linear layers that it applies, such as model.Q; nil if it applies none
 	Reads, Writes []string
 }
 
-// names of the operations that write several.
+// Names of the operations that write more than one activation. The others have
+// the name of what they write.
 const (
-	projections = "qkv"
-	headNorms   = "qk_norm"
-	rotation    = "rope"
-	feeding     = "gate_up"
+	opQKV    = "qkv"
+	opQKNorm = "qk_norm"
+	opRope   = "rope"
+	opGateUp = "gate_up"
 )
 
-// operationOrder lists every Operation that a step of any model may have.
+// operationOrder lists every Operation that a step of any model may have, in the
+// order in which all models run them.
 var operationOrder = []string{
-	model.AttnNorm, projections, headNorms, rotation, model.Attended, model.O, model.AttnPost, model.AttnResidual,
-	model.FFNNorm, feeding, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
+	model.AttnNorm, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
+	model.FFNNorm, opGateUp, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
 type operation struct {
@@ -34,50 +36,50 @@ type operation struct {
 	run func(p *pass, ctx context.Context, step int) error
 }
 
-// operationsOf lists what each step of a model does, in order.
+// operationsOf returns the operations of each step of a model, in order.
 func operationsOf(s *model.Spec) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
-	normal := func(kind, reads string, run func(p *pass, w *block) error) {
+	addNorm := func(kind, reads string, run func(p *pass, w *block) error) {
 		add(kind, nil, list(reads), list(kind), func(p *pass, _ context.Context, step int) error { return run(p, p.block(step)) })
 	}
-	q, k, into := model.Q, model.K, list(model.Gate, model.Up)
+	q, k, gateUp := model.Q, model.K, list(model.Gate, model.Up)
 	if s.Ungated {
-		into = list(model.Up)
+		gateUp = list(model.Up)
 	}
-	normal(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
-	add(projections, list(q, k, model.V), list(model.AttnNorm), list(q, k, model.V), (*pass).project)
+	addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
+	add(opQKV, list(q, k, model.V), list(model.AttnNorm), list(q, k, model.V), (*pass).projectQKV)
 	if s.QKNorm != model.QKNone {
-		add(headNorms, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
+		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
 	}
-	add(rotation, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
+	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
 	add(model.Attended, nil, list(model.QRope, model.KRope, model.V), list(model.Attended), (*pass).attend)
-	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).leaveAttention)
-	added, feed := model.O, model.AttnNorm
+	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
+	added, ffnInput := model.O, model.AttnNorm
 	if s.PostNorm {
 		added = model.AttnPost
-		normal(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
+		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
 	}
 	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
 	if !s.Parallel {
-		feed = model.FFNNorm
-		normal(feed, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(w.ffnNorm) })
+		ffnInput = model.FFNNorm
+		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(w.ffnNorm) })
 	}
-	add(feeding, into, list(feed), into, (*pass).feed)
-	add(model.Activated, nil, into, list(model.Activated), (*pass).activate)
-	add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).leaveFeed)
+	add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
+	add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
+	add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
 	added = model.Down
 	if s.PostNorm {
 		added = model.FFNPost
-		normal(added, model.Down, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
+		addNorm(added, model.Down, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
 	add(model.FFNResidual, nil, list(model.AttnResidual, added), list(model.FFNResidual), (*pass).addLayer)
 	return all
 }
 
-// finalNorm is what comes behind the last step.
+// finalNorm is the operation after the last step.
 var finalNorm = operation{Operation{model.Norm, nil, list(model.FFNResidual), list(model.Norm)}, func(p *pass, _ context.Context, _ int) error {
 	p.d.normalize(p.x, p.x, p.d.norm)
 	return nil
@@ -85,7 +87,8 @@ var finalNorm = operation{Operation{model.Norm, nil, list(model.FFNResidual), li
 
 func list(names ...string) []string { return names }
 
-// activations returns the rows that are called name while they are there.
+// activations returns the rows that hold the activations called name, from the
+// operation that writes them until their memory is reused.
 func (p *pass) activations(name string) rows {
 	switch name {
 	case model.AttnNorm, model.FFNNorm:

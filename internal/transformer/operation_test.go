@@ -11,9 +11,9 @@ import (
 	"thimble/internal/transformer"
 )
 
-// Operation by operation a Trace computes what Forward does, to the bit; and each
-// of them reads what it says and nothing else: a second Trace, in which all is NaN
-// but that, writes the same.
+// A Trace that runs one operation at a time computes the same bits as Forward. Each
+// operation reads only what it declares: a second Trace, whose other activations
+// are NaN, writes the same.
 func TestOperations(t *testing.T) {
 	for _, c := range checkpoints {
 		t.Run(c.dir, func(t *testing.T) {
@@ -23,21 +23,9 @@ func TestOperations(t *testing.T) {
 			}
 			defer m.Close()
 			texts := someTexts(&m.Spec)
-			plain, fed := newTrace(t, m, texts), newTrace(t, m, texts)
+			plain, isolated := newTrace(t, m, texts), newTrace(t, m, texts)
 			for op := plain.Operation(); op != nil; op = plain.Operation() {
-				feed(plain, fed, op)
-				for _, trace := range []*transformer.Trace{plain, fed} {
-					if err := trace.Do(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				for _, name := range op.Writes {
-					for i := range plain.Len() {
-						if differ(plain.Activations(name, i), fed.Activations(name, i)) >= 0 {
-							t.Fatalf("%s of %s reads more than %v", name, op.Name, op.Reads)
-						}
-					}
-				}
+				checkOperation(t, plain, isolated, op)
 			}
 			if at := firstChange(forward(t, m, texts), hiddenRows(plain.Hidden())); at >= 0 {
 				t.Errorf("position %d differs", at)
@@ -46,23 +34,43 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// feed gives fed what op reads of plain, and NaN besides.
-func feed(plain, fed *transformer.Trace, op *transformer.Operation) {
-	for _, name := range []string{model.AttnNorm, model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.FFNResidual} {
-		for i := range fed.Len() {
-			x := fed.Activations(name, i)
-			copy(x, slices.Repeat([]float32{float32(math.NaN())}, len(x)))
+// checkOperation runs op in both traces, where isolated has nothing but what op
+// reads, and compares what they write.
+func checkOperation(t *testing.T, plain, isolated *transformer.Trace, op *transformer.Operation) {
+	t.Helper()
+	isolate(plain, isolated, op)
+	for _, trace := range []*transformer.Trace{plain, isolated} {
+		if err := trace.Do(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, name := range op.Reads {
-		for i := range fed.Len() {
-			copy(fed.Activations(name, i), plain.Activations(name, i))
+	for _, name := range op.Writes {
+		for i := range plain.Len() {
+			if differ(plain.Activations(name, i), isolated.Activations(name, i)) >= 0 {
+				t.Fatalf("%s of %s depends on more than %v", name, op.Name, op.Reads)
+			}
 		}
 	}
 }
 
-// A Trace knows which of two models' operations comes first, where one of them
-// has some that the other has not.
+// isolate copies what op reads from plain to isolated and sets all other
+// activations to NaN.
+func isolate(plain, isolated *transformer.Trace, op *transformer.Operation) {
+	for _, name := range []string{model.AttnNorm, model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.FFNResidual} {
+		for i := range isolated.Len() {
+			x := isolated.Activations(name, i)
+			copy(x, slices.Repeat([]float32{float32(math.NaN())}, len(x)))
+		}
+	}
+	for _, name := range op.Reads {
+		for i := range isolated.Len() {
+			copy(isolated.Activations(name, i), plain.Activations(name, i))
+		}
+	}
+}
+
+// Before orders the operations of two models even if one of them has operations
+// that the other lacks.
 func TestBefore(t *testing.T) {
 	var traces []*transformer.Trace
 	for _, dir := range []string{"llama-tied", "gemma3"} {
@@ -74,25 +82,21 @@ func TestBefore(t *testing.T) {
 		traces = append(traces, newTrace(t, m, [][]int{{1, 2, 3}}))
 	}
 	a, b := traces[0], traces[1]
-	var alone []string // of the second model in the first step
+	var only []string // operations in the first step of the second model only
 	for a.Step() == 0 || b.Step() == 0 {
-		first := !b.Before(a)
 		if a.Before(b) {
-			t.Fatalf("%s is in the first model only", a.Operation().Name)
+			t.Fatalf("only the first model has %s", a.Operation().Name)
 		}
-		if !first {
-			alone = append(alone, b.Operation().Name)
-		}
-		if first {
-			if err := a.Do(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		if b.Before(a) {
+			only = append(only, b.Operation().Name)
+		} else if err := a.Do(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		if err := b.Do(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"qk_norm", model.AttnPost, model.FFNPost}; !slices.Equal(alone, want) {
-		t.Errorf("in the second model only are %v, want %v", alone, want)
+	if want := []string{"qk_norm", model.AttnPost, model.FFNPost}; !slices.Equal(only, want) {
+		t.Errorf("only the second model has %v, want %v", only, want)
 	}
 }

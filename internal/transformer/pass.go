@@ -2,19 +2,19 @@ package transformer
 
 import "context"
 
-// A pass is activations on their way through the blocks: the rows of one text,
-// or of several that do not see each other.
+// A pass holds the activations of one forward pass over one text or over several
+// independent texts.
 type pass struct {
 	d         *Decoder
 	sequences []sequence
-	x         rows // residual stream
-	h         rows // normalized x
-	y         rows // what a layer adds to x
-	q, k, v   rows // normalized and rotated in place; q becomes what attention gives
-	gate, up  rows // gate becomes act(gate) * up
+	x         rows // (positions, Hidden), the residual stream
+	h         rows // (positions, Hidden), normalized x
+	y         rows // (positions, Hidden), what a layer adds to x
+	q, k, v   rows // normalized and rotated in place; attention overwrites q with its output
+	gate, up  rows // the activation overwrites gate with act(gate) * up
 }
 
-// A sequence is n rows at the positions that follow what its cache holds.
+// A sequence is the next n positions of one text, after those in its cache.
 type sequence struct {
 	cache *Cache
 	n     int
@@ -35,27 +35,27 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 }
 
-// hidden ends the pass, which has run every step.
-func (p *pass) hidden() *Hidden {
+// finish applies the final norm, after all steps have run.
+func (p *pass) finish() *Hidden {
 	_ = finalNorm.run(p, context.Background(), 0)
 	return &Hidden{p.d, p.x}
 }
 
 func (p *pass) block(step int) *block { return &p.d.blocks[p.d.spec.Schedule[step]] }
 
-// normalizeStream computes h from x.
+// normalizeStream computes h = norm(x).
 func (p *pass) normalizeStream(w norm) error {
 	p.d.normalize(p.h, p.x, w)
 	return nil
 }
 
-// project computes q = Q h, k = K h and v = V h.
-func (p *pass) project(ctx context.Context, step int) error {
+// projectQKV computes q = Q h, k = K h and v = V h.
+func (p *pass) projectQKV(ctx context.Context, step int) error {
 	w := p.block(step)
 	return p.d.apply(ctx, p.h, product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
 }
 
-// normalizeHeads normalizes queries and keys, in the blocks that do.
+// normalizeHeads normalizes queries and keys, in blocks with QK norms.
 func (p *pass) normalizeHeads(_ context.Context, step int) error {
 	w := p.block(step)
 	p.d.normalizeHeads(p.q, w.qNorm)
@@ -63,7 +63,7 @@ func (p *pass) normalizeHeads(_ context.Context, step int) error {
 	return nil
 }
 
-// rotate turns queries and keys to their positions.
+// rotate applies the rotary embedding to queries and keys.
 func (p *pass) rotate(_ context.Context, step int) error {
 	r := p.block(step).rope
 	if r == nil {
@@ -71,7 +71,7 @@ func (p *pass) rotate(_ context.Context, step int) error {
 	}
 	at := 0
 	for _, s := range p.sequences {
-		q, k := p.q.part(at, s.n), p.k.part(at, s.n)
+		q, k := p.q.slice(at, s.n), p.k.slice(at, s.n)
 		p.d.each(s.n, func(t int) {
 			for _, x := range [][]float32{q.row(t), k.row(t)} {
 				for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
@@ -84,14 +84,14 @@ func (p *pass) rotate(_ context.Context, step int) error {
 	return nil
 }
 
-// attend adds keys and values to the caches and computes q = attend(q, k, v).
+// attend appends keys and values to the caches and computes q = attention(q, k, v).
 func (p *pass) attend(ctx context.Context, step int) error {
 	at := 0
 	for _, s := range p.sequences {
-		if err := s.cache.append(step, p.k.part(at, s.n), p.v.part(at, s.n)); err != nil {
+		if err := s.cache.append(step, p.k.slice(at, s.n), p.v.slice(at, s.n)); err != nil {
 			return err
 		}
-		if err := p.d.attend(ctx, s.cache, step, p.q.part(at, s.n)); err != nil {
+		if err := p.d.attend(ctx, s.cache, step, p.q.slice(at, s.n)); err != nil {
 			return err
 		}
 		at += s.n
@@ -99,12 +99,12 @@ func (p *pass) attend(ctx context.Context, step int) error {
 	return nil
 }
 
-// leaveAttention computes y = O q.
-func (p *pass) leaveAttention(ctx context.Context, step int) error {
+// projectOutput computes y = O q.
+func (p *pass) projectOutput(ctx context.Context, step int) error {
 	return p.d.apply(ctx, p.q, product{p.y, p.block(step).o})
 }
 
-// normalizeLayer normalizes what a layer adds to the stream.
+// normalizeLayer normalizes y, the output of a layer, in place.
 func (p *pass) normalizeLayer(w norm) error {
 	p.d.normalize(p.y, p.y, w)
 	return nil
@@ -115,8 +115,8 @@ func (p *pass) addLayer(context.Context, int) error {
 	return nil
 }
 
-// feed computes gate = Gate h and up = Up h.
-func (p *pass) feed(ctx context.Context, step int) error {
+// projectGateUp computes gate = Gate h and up = Up h.
+func (p *pass) projectGateUp(ctx context.Context, step int) error {
 	w := p.block(step)
 	if p.d.spec.Ungated {
 		return p.d.apply(ctx, p.h, product{p.up, w.up})
@@ -124,21 +124,21 @@ func (p *pass) feed(ctx context.Context, step int) error {
 	return p.d.apply(ctx, p.h, product{p.gate, w.gate}, product{p.up, w.up})
 }
 
-// activate computes gate = act(gate) * up, GLU Variants (arXiv 2002.05202),
-// equation 6; without a gate, act(up) times one, which is exact.
+// activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv
+// 2002.05202). Without a gate it computes act(up) * 1; the multiplication is exact.
 func (p *pass) activate(context.Context, int) error {
 	d := p.d
 	d.each(p.x.n, func(t int) {
 		if y := p.gate.row(t); d.spec.Ungated {
-			d.function(y, p.up.row(t), d.ones)
+			d.activation(y, p.up.row(t), d.ones)
 		} else {
-			d.function(y, y, p.up.row(t))
+			d.activation(y, y, p.up.row(t))
 		}
 	})
 	return nil
 }
 
-// leaveFeed computes y = Down gate.
-func (p *pass) leaveFeed(ctx context.Context, step int) error {
+// projectDown computes y = Down gate.
+func (p *pass) projectDown(ctx context.Context, step int) error {
 	return p.d.apply(ctx, p.gate, product{p.y, p.block(step).down})
 }

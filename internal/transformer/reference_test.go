@@ -22,11 +22,11 @@ import (
 
 const fixtures = "../../fixtures"
 
-// checkpoints are the fixtures with logits by Hugging Face transformers.
+// checkpoints are the fixtures for which Hugging Face transformers wrote logits.
 var checkpoints = []struct {
 	dir  string
 	set  []string
-	like string // folder that has the reference; "" for dir
+	like string // folder of the reference, if it is not dir
 }{
 	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
 	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"},
@@ -39,10 +39,10 @@ var checkpoints = []struct {
 
 var update = flag.Bool("update", false, "rewrite testdata/*.sha256")
 
-// TestReference holds every fixture to PyTorch: no logit may differ by more
-// than 1e-4 of the standard deviation of all, whether the prompt is fed at once
-// or token by token, on one core or eight. And all of these must give the same
-// bits as the machine that wrote testdata/logits.sha256.
+// TestReference compares every fixture with PyTorch: no logit may differ by more
+// than 1e-4 of the standard deviation of all logits. Feeding the prompt at once or
+// token by token, on one core or eight, must give the same bits, and so must the
+// machine that wrote testdata/logits.sha256.
 func TestReference(t *testing.T) {
 	golden := readGolden(t, goldenPath)
 	got := map[string]string{}
@@ -64,7 +64,7 @@ func TestReference(t *testing.T) {
 			}
 			got[c.dir] = fmt.Sprintf("%x", h.Sum(nil))
 			if !*update && got[c.dir] != golden[c.dir] {
-				t.Errorf("logits hash to %s, want %s: arithmetic has changed, or differs on this machine", got[c.dir], golden[c.dir])
+				t.Errorf("logits hash to %s, want %s: the arithmetic changed, or differs on this machine", got[c.dir], golden[c.dir])
 			}
 		})
 	}
@@ -77,24 +77,24 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// runEveryWay returns the logits of every position of ids, which must be the
-// same however they are fed and on any number of cores.
+// runEveryWay returns the logits of every position of ids. It fails unless they are
+// the same for every size of chunk and number of cores.
 func runEveryWay(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int) []float32 {
 	t.Helper()
 	logits := run(t, m, a, ids, len(ids), 1)
 	for name, again := range map[string][]float32{
 		"8 cores":              run(t, m, a, ids, len(ids), 8),
-		"one token a time":     run(t, m, a, ids, 1, 1),
+		"one token at a time":  run(t, m, a, ids, 1, 1),
 		"five tokens, 8 cores": run(t, m, a, ids, 5, 8),
 	} {
 		if at := differ(logits, again); at >= 0 {
-			t.Fatalf("%d tokens, %s: logit %d is %v, at once on one core %v", len(ids), name, at, again[at], logits[at])
+			t.Fatalf("%d tokens, %s: logit %d is %v, but %v at once on one core", len(ids), name, at, again[at], logits[at])
 		}
 	}
 	return logits
 }
 
-// run returns the logits of every position of ids, fed chunk tokens at a time.
+// run returns the logits of every position of ids, fed in chunks.
 func run(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int, chunk, procs int) []float32 {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
@@ -120,6 +120,7 @@ func run(t *testing.T, m *model.Model, a transformer.Arithmetic, ids []int, chun
 	return logits
 }
 
+// referenceLogits reads the logits and prompts of a reference file.
 func referenceLogits(t *testing.T, path string, vocab int) (logits [][]float32, prompts [][]int) {
 	t.Helper()
 	ref, err := reference.Open(path)
@@ -145,6 +146,7 @@ func referenceLogits(t *testing.T, path string, vocab int) (logits [][]float32, 
 	return logits, prompts
 }
 
+// compare fails if a logit differs by more than 1e-4 of the standard deviation.
 func compare(t *testing.T, prompt int, got, want []float32, vocab int) {
 	t.Helper()
 	var sum, square, worst float64
@@ -159,11 +161,12 @@ func compare(t *testing.T, prompt int, got, want []float32, vocab int) {
 	n := float64(len(want))
 	std := math.Sqrt(square/n - sum/n*sum/n)
 	if !(worst <= 1e-4*std) {
-		t.Errorf("prompt %d of %d tokens: position %d, token %d differs by %.3g, which is %.3g of the standard deviation %.3g",
+		t.Errorf("prompt %d of %d tokens: the logit of token %[4]d at position %[3]d differs by %[5].3g, %.3g of the standard deviation %.3g",
 			prompt, len(want)/vocab, at/vocab, at%vocab, worst, worst/std, std)
 	}
 }
 
+// differ returns the first index at which a and b have different bits, or -1.
 func differ(a, b []float32) int {
 	for i := range a {
 		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {

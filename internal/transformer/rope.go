@@ -7,40 +7,40 @@ import (
 	"thimble/internal/model"
 )
 
-// rope holds the rotary tables: row p has the cosines and sines of position p.
+// A rope holds the rotary tables: row p has the cosines and sines of position p.
 type rope struct {
-	half     int       // half of the dimensions that turn
-	invFreq  []float32 // (half) radians per position
-	cos, sin []float32 // (positions, half)
-	pairs    bool      // neighbours turn together, not halves
+	halfDims    int       // half the number of dimensions that are rotated
+	invFreq     []float32 // (halfDims), radians per position
+	cos, sin    []float32 // (positions, halfDims)
+	interleaved bool      // pairs are adjacent dimensions, rather than one of each half
 }
 
-// newRope computes the frequencies Base^(-2i/Dims) and their scaling. Like
-// the models' training code it rounds each to float32, which is part of what
-// the model learned at long positions.
+// newRope computes the frequencies Base^(-2i/Dims) and scales them. Like the
+// models' training code it rounds each to float32: the models were trained with
+// that rounding, and at large positions it matters.
 func newRope(spec *model.Rope, headDim int) *rope {
 	dims := spec.Dims
 	if dims == 0 {
 		dims = headDim
 	}
-	r := &rope{pairs: spec.Pairs, half: dims / 2, invFreq: make([]float32, dims/2)}
+	r := &rope{interleaved: spec.Pairs, halfDims: dims / 2, invFreq: make([]float32, dims/2)}
 	for i := range r.invFreq {
 		exponent := float64(2*i) / float64(dims)
 		f := 1 / kernel.Pow64(spec.Base, exponent)
-		r.invFreq[i] = float32(scaled(spec, float64(float32(f))))
+		r.invFreq[i] = float32(scaleFrequency(spec, float64(float32(f))))
 	}
 	return r
 }
 
-// scaled stretches one frequency for a longer context: position interpolation
-// (arXiv 2306.15595, equation 4), or Llama 3.1's rule, which leaves short
-// wavelengths alone, divides long ones, and blends in between.
-func scaled(r *model.Rope, f float64) float64 {
+// scaleFrequency scales one frequency for a longer context, either by position
+// interpolation (arXiv 2306.15595, equation 4) or by Llama 3.1's rule, which keeps
+// high frequencies, divides low ones, and interpolates in between.
+func scaleFrequency(r *model.Rope, f float64) float64 {
 	switch r.Scaling {
 	case model.RopeLinear:
 		return f / r.Factor
 	case model.RopeLlama3:
-		turns := float64(r.Original) * f / (2 * math.Pi) // over the original context
+		turns := float64(r.Original) * f / (2 * math.Pi) // full rotations over the original context
 		switch {
 		case turns < r.LowFreq:
 			return f / r.Factor
@@ -53,9 +53,9 @@ func scaled(r *model.Rope, f float64) float64 {
 	return f
 }
 
-// extend makes the tables cover n positions.
+// extend grows the tables to n positions.
 func (r *rope) extend(n int) {
-	for p := len(r.cos) / max(r.half, 1); p < n; p++ {
+	for p := len(r.cos) / max(r.halfDims, 1); p < n; p++ {
 		for _, f := range r.invFreq {
 			angle := float64(float32(p) * f)
 			r.cos = append(r.cos, float32(kernel.Cos64(angle)))
@@ -64,15 +64,15 @@ func (r *rope) extend(n int) {
 	}
 }
 
-// rotate turns one head's vector x (HeadDim) in place to position p: its first
-// 2*half dimensions. A nil rope turns nothing.
+// rotate applies the embedding of position p to the first 2*halfDims dimensions
+// of one head's vector x (HeadDim), in place. A nil rope does nothing.
 func (r *rope) rotate(x []float32, p int) {
 	if r == nil {
 		return
 	}
-	turn := kernel.Rotate
-	if r.pairs {
-		turn = kernel.RotatePairs
+	rotate := kernel.Rotate
+	if r.interleaved {
+		rotate = kernel.RotatePairs
 	}
-	turn(x[:2*r.half], r.cos[p*r.half:][:r.half], r.sin[p*r.half:][:r.half])
+	rotate(x[:2*r.halfDims], r.cos[p*r.halfDims:][:r.halfDims], r.sin[p*r.halfDims:][:r.halfDims])
 }

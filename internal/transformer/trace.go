@@ -9,19 +9,20 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Trace carries many texts through a model together and stands still before
-// each group of linear layers that read the same input, so that the input can
-// be looked at and the layers exchanged. It holds the activations of one block
-// for all positions, and no keys and values of blocks that are behind.
+// A Trace runs many texts through a model together and stops before each group
+// of linear layers that read the same input, so that the caller can examine the
+// input and replace the weights. It holds the activations of one block for all
+// positions, and discards the keys and values of earlier blocks.
 //
-// It also goes operation by operation, by Operation and Do, and then everything
-// that an operation reads and writes can be looked at and exchanged.
+// Alternatively, Operation and Do run one operation at a time, so that the caller
+// can examine and modify everything that an operation reads and writes.
 type Trace struct {
 	p        *pass
 	step, op int
 }
 
-// NewTrace begins with the embeddings of texts, none of them empty.
+// NewTrace looks up the embeddings of texts and returns a Trace before the first
+// operation. No text may be empty.
 func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 	var sequences []sequence
 	for i, ids := range texts {
@@ -29,7 +30,7 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 		if err != nil {
 			return nil, fmt.Errorf("text %d: %w", i, err)
 		}
-		c.steps, c.passing = c.steps[:1], true
+		c.steps, c.sharedEntry = c.steps[:1], true
 		if err := c.reserve(len(ids)); err != nil {
 			return nil, err
 		}
@@ -39,40 +40,42 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 	return t, d.lookup(t.p.x, slices.Concat(texts...))
 }
 
-// Replace exchanges the weights of a matrix, as Decoder.Replace does: what the
-// Trace has still to run uses the new ones.
+// Replace replaces the weights of a matrix, as Decoder.Replace does. The
+// operations that the Trace has not run yet use the new weights.
 func (t *Trace) Replace(name string, w *qtensor.Matrix) { t.p.d.Replace(name, w) }
 
-// Len is the number of positions of all texts.
+// Len returns the number of positions of all texts together.
 func (t *Trace) Len() int { return t.p.x.n }
 
-// A Group is the linear layers before which a Trace stands.
+// A Group is a group of linear layers that read the same input.
 type Group struct {
 	Step, Block int
-	Kinds       []string // of the layers: model.Q and so on
+	Kinds       []string // the layers, such as model.Q
 
 	input rows
 }
 
-// Width is the width of the layers' input.
+// Width returns the width of the layers' input.
 func (g *Group) Width() int { return g.input.width }
 
-// Row is the input at position i of all, (Width), valid until the Trace goes on.
+// Row returns the layers' input at position i, (Width). It is valid until the
+// Trace runs another operation.
 func (g *Group) Row(i int) []float32 { return g.input.row(i) }
 
-// Next returns the group that comes next, nil behind the last block.
+// Next runs the operations before the next group and returns the group. It
+// returns nil after the last block.
 func (t *Trace) Next() *Group {
 	for t.step < len(t.p.d.spec.Schedule) {
 		if o := t.Operation(); o.Layers != nil {
 			return &Group{t.step, t.p.d.spec.Schedule[t.step], o.Layers, t.p.activations(o.Reads[0])}
 		}
-		_ = t.Do(context.Background()) // a norm, which cannot fail
+		_ = t.Do(context.Background()) // only a norm can precede a group, and it cannot fail
 	}
 	return nil
 }
 
-// Run computes the layers of the group that Next returned, and what follows in
-// the step up to the next one.
+// Run computes the layers of the group that Next returned, and the operations
+// that follow, up to the next group or the end of the step.
 func (t *Trace) Run(ctx context.Context) error {
 	for {
 		if err := t.Do(ctx); err != nil {
@@ -84,8 +87,8 @@ func (t *Trace) Run(ctx context.Context) error {
 	}
 }
 
-// Operation returns the operation that comes next: those of every step, then the
-// final norm, in step len(Schedule), then nil.
+// Operation returns the next operation: one of each step in turn, then the final
+// norm, whose step is len(Schedule), then nil.
 func (t *Trace) Operation() *Operation {
 	if o := t.next(); o != nil {
 		return &o.Operation
@@ -103,11 +106,12 @@ func (t *Trace) next() *operation {
 	return nil
 }
 
-// Step is the number of the step that the next operation belongs to.
+// Step returns the step of the next operation.
 func (t *Trace) Step() int { return t.step }
 
-// Before reports whether the next operation comes before the one of other in the
-// order that all models keep, which may have others.
+// Before reports whether the next operation of t precedes the next operation of
+// other, which may run a model with other operations. It compares the steps, then
+// the order of operations within a step, which is the same in all models.
 func (t *Trace) Before(other *Trace) bool {
 	place := func(t *Trace) (step, at int) {
 		if o := t.Operation(); o != nil {
@@ -129,14 +133,14 @@ func (t *Trace) Do(ctx context.Context) error {
 	return err
 }
 
-// Activations returns what is called name at position i of all, from the
-// operation that writes it to the one that reads it last. To write to it is to
-// change what the operations read.
+// Activations returns the activations called name at position i. They are valid
+// from the operation that writes them to the last operation that reads them. The
+// caller may modify them; later operations read the modified values.
 func (t *Trace) Activations(name string, i int) []float32 { return t.p.activations(name).row(i) }
 
-// RunSteps runs all groups of the next n steps.
+// RunSteps runs the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
-	for range n * t.Stages() {
+	for range n * t.GroupsPerStep() {
 		t.Next()
 		if err := t.Run(ctx); err != nil {
 			return err
@@ -145,7 +149,7 @@ func (t *Trace) RunSteps(ctx context.Context, n int) error {
 	return nil
 }
 
-// Finish runs all that is left.
+// Finish runs all remaining steps.
 func (t *Trace) Finish(ctx context.Context) error {
 	for t.Next() != nil {
 		if err := t.Run(ctx); err != nil {
@@ -155,8 +159,8 @@ func (t *Trace) Finish(ctx context.Context) error {
 	return nil
 }
 
-// Stages is the number of groups in each step.
-func (t *Trace) Stages() (n int) {
+// GroupsPerStep returns the number of groups in each step.
+func (t *Trace) GroupsPerStep() (n int) {
 	for i := range t.p.d.operations {
 		if t.p.d.operations[i].Layers != nil {
 			n++
@@ -165,28 +169,28 @@ func (t *Trace) Stages() (n int) {
 	return n
 }
 
-// Stream returns a copy of the residual stream, for Rewind.
+// Stream returns a copy of the residual stream, to pass to Rewind.
 func (t *Trace) Stream() []float32 { return slices.Clone(t.p.x.data) }
 
-// Rewind goes back to where step began with this residual stream.
+// Rewind returns to the beginning of step, with stream as the residual stream.
 func (t *Trace) Rewind(step int, stream []float32) {
 	t.step, t.op = step, 0
 	copy(t.p.x.data, stream)
 }
 
-// Hidden returns the final hidden states behind the last block. The Trace is
-// then over.
+// Hidden returns the final hidden states. All steps must have run. The Trace
+// is then finished.
 func (t *Trace) Hidden() *Hidden {
 	if t.next() == nil {
 		return &Hidden{t.p.d, t.p.x}
 	}
-	return t.p.hidden()
+	return t.p.finish()
 }
 
-// Row is the final hidden state of position i, normalized for the head.
+// Row returns the final hidden state at position i, after the final norm.
 func (h *Hidden) Row(i int) []float32 { return h.x.row(i) }
 
-// Select returns the final hidden states of some positions.
+// Select returns the final hidden states at the given positions.
 func (h *Hidden) Select(positions []int) *Hidden {
 	x := newRows(len(positions), h.x.width)
 	for i, t := range positions {

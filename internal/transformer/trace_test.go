@@ -15,8 +15,8 @@ import (
 	"thimble/internal/transformer"
 )
 
-// someTexts are texts of several lengths, one token and the whole context among
-// them.
+// someTexts returns random texts of several lengths, including one token and the
+// whole context (at most 40 tokens).
 func someTexts(s *model.Spec) [][]int {
 	r := rand.New(rand.NewPCG(1, 1))
 	var texts [][]int
@@ -43,7 +43,7 @@ func newTrace(t *testing.T, m *model.Model, texts [][]int) *transformer.Trace {
 	return trace
 }
 
-// finish returns the final hidden states of what is left of a Trace.
+// finish runs the rest of a Trace and returns the final hidden states.
 func finish(t *testing.T, trace *transformer.Trace) [][]float32 {
 	t.Helper()
 	if err := trace.Finish(t.Context()); err != nil {
@@ -59,7 +59,7 @@ func hiddenRows(h *transformer.Hidden) (rows [][]float32) {
 	return rows
 }
 
-// forward feeds each text to Forward alone.
+// forward returns the final hidden states of texts, each run by Forward alone.
 func forward(t *testing.T, m *model.Model, texts [][]int) [][]float32 {
 	t.Helper()
 	d, err := transformer.New(m)
@@ -85,8 +85,8 @@ func forwardBy(t *testing.T, d *transformer.Decoder, texts [][]int) (rows [][]fl
 	return rows
 }
 
-// firstChange is the first position where two sets of hidden states differ, -1
-// if none does.
+// firstChange returns the first position at which two sets of hidden states differ,
+// or -1.
 func firstChange(a, b [][]float32) int {
 	for i := range a {
 		if differ(a[i], b[i]) >= 0 {
@@ -96,8 +96,7 @@ func firstChange(a, b [][]float32) int {
 	return -1
 }
 
-// Texts that a Trace carries together come out as Forward brings out each of
-// them alone, to the bit.
+// Texts that run together in a Trace give the same bits as each of them alone.
 func TestTrace(t *testing.T) {
 	for _, c := range checkpoints {
 		t.Run(c.dir, func(t *testing.T) {
@@ -122,12 +121,12 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// checkGroups wants each linear layer of each step to be met once, in order, with
-// inputs as wide as its columns.
+// checkGroups checks that a Trace visits each linear layer once in each step, in
+// order, with inputs of the right width.
 func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
 	t.Helper()
 	trace := newTrace(t, m, texts)
-	met := map[string]int{}
+	visits := map[string]int{}
 	step := 0
 	for g := trace.Next(); g != nil; g = trace.Next() {
 		if g.Step < step || g.Block != m.Spec.Schedule[g.Step] {
@@ -136,9 +135,9 @@ func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
 		step = g.Step
 		for _, kind := range g.Kinds {
 			name := model.Name(g.Block, kind)
-			met[name]++
+			visits[name]++
 			if w := m.Tensors[name]; w.Cols != g.Width() || len(g.Row(trace.Len()-1)) != w.Cols {
-				t.Fatalf("%s has %d columns, its input %d", name, w.Cols, g.Width())
+				t.Fatalf("%s has %d columns, but its input has %d", name, w.Cols, g.Width())
 			}
 		}
 		if err := trace.Run(t.Context()); err != nil {
@@ -152,14 +151,14 @@ func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
 				runs++
 			}
 		}
-		if met[slot.Name] != runs {
-			t.Errorf("%s was met %d times, want %d", slot.Name, met[slot.Name], runs)
+		if visits[slot.Name] != runs {
+			t.Errorf("the Trace visited %s %d times, want %d", slot.Name, visits[slot.Name], runs)
 		}
 	}
 }
 
-// checkRewind goes back to the start of the last steps, from their middle and
-// from the end, with RunSteps before.
+// checkRewind uses RunSteps to reach the last step, and rewinds to its start from
+// its middle and from its end.
 func checkRewind(t *testing.T, m *model.Model, texts [][]int, want [][]float32) {
 	t.Helper()
 	trace := newTrace(t, m, texts)
@@ -168,7 +167,7 @@ func checkRewind(t *testing.T, m *model.Model, texts [][]int, want [][]float32) 
 		t.Fatal(err)
 	}
 	if g := trace.Next(); g == nil || g.Step != last {
-		t.Fatalf("behind %d steps stands %v", last, g)
+		t.Fatalf("after %d steps the next group is %v", last, g)
 	}
 	start := trace.Stream()
 	if err := trace.Run(t.Context()); err != nil {
@@ -179,11 +178,11 @@ func checkRewind(t *testing.T, m *model.Model, texts [][]int, want [][]float32) 
 		t.Fatal(err)
 	}
 	if trace.Next() != nil {
-		t.Error("there is a group behind the last step")
+		t.Error("there is a group after the last step")
 	}
 	trace.Rewind(last, start)
 	if at := firstChange(want, finish(t, trace)); at >= 0 {
-		t.Errorf("rewound, position %d differs", at)
+		t.Errorf("position %d differs after Rewind", at)
 	}
 }
 
@@ -202,9 +201,9 @@ func checkSelect(t *testing.T, m *model.Model, texts [][]int, want [][]float32) 
 	}
 }
 
-// A weight that is exchanged while a Trace stands before it counts, and what ran
-// before does not change.
-func TestTraceTakesExchangedWeights(t *testing.T) {
+// Replacing a weight just before a Trace runs its group affects everything after
+// that group and nothing before it.
+func TestTraceUsesReplacedWeights(t *testing.T) {
 	m, err := convert.Open(filepath.Join(fixtures, "trained"), convert.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -212,45 +211,60 @@ func TestTraceTakesExchangedWeights(t *testing.T) {
 	defer m.Close()
 	texts := someTexts(&m.Spec)
 	for _, kind := range []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down} {
-		const block = 5
-		name := model.Name(block, kind)
-		other := *m
-		other.Tensors = map[string]*qtensor.Matrix{}
-		for n, w := range m.Tensors {
-			same := *w
-			other.Tensors[n] = &same
-		}
-		plain, changed := newTrace(t, m, texts), newTrace(t, &other, texts)
-		behind := false
-		for g := plain.Next(); g != nil; g = plain.Next() {
-			c := changed.Next()
-			alike := true
-			for i := range plain.Len() {
-				alike = alike && differ(g.Row(i), c.Row(i)) < 0
-			}
-			if alike == behind {
-				t.Fatalf("%s exchanged, step %d, %v: inputs alike %t", name, g.Step, g.Kinds, alike)
-			}
-			if g.Block == block && slices.Contains(g.Kinds, kind) {
-				*other.Tensors[name] = *doubled(t, m.Tensors[name])
-				behind = true
-			}
-			for _, trace := range []*transformer.Trace{plain, changed} {
-				if err := trace.Run(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		got := hiddenRows(changed.Hidden())
-		if firstChange(hiddenRows(plain.Hidden()), got) < 0 {
-			t.Errorf("%s exchanged: nothing comes of it", name)
-		}
-		if at := firstChange(forward(t, &other, texts), got); at >= 0 {
-			t.Errorf("%s exchanged on the way, position %d is not what it is exchanged from the start", name, at)
-		}
+		t.Run(kind, func(t *testing.T) { checkReplace(t, m, texts, 5, kind) })
 	}
 }
 
+func checkReplace(t *testing.T, m *model.Model, texts [][]int, block int, kind string) {
+	name, other := model.Name(block, kind), copied(m)
+	plain, changed := newTrace(t, m, texts), newTrace(t, other, texts)
+	replaced := false
+	for g := plain.Next(); g != nil; g = plain.Next() {
+		c := changed.Next()
+		if same := sameInputs(plain.Len(), g, c); same == replaced {
+			t.Fatalf("step %d, %v: same inputs: %t, %s replaced: %t", g.Step, g.Kinds, same, name, replaced)
+		}
+		if g.Block == block && slices.Contains(g.Kinds, kind) {
+			*other.Tensors[name] = *doubled(t, m.Tensors[name])
+			replaced = true
+		}
+		for _, trace := range []*transformer.Trace{plain, changed} {
+			if err := trace.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := hiddenRows(changed.Hidden())
+	if firstChange(hiddenRows(plain.Hidden()), got) < 0 {
+		t.Errorf("replacing %s had no effect", name)
+	}
+	if at := firstChange(forward(t, other, texts), got); at >= 0 {
+		t.Errorf("position %d depends on when %s was replaced", at, name)
+	}
+}
+
+// copied returns a copy of m that shares the planes of its matrices.
+func copied(m *model.Model) *model.Model {
+	other := *m
+	other.Tensors = map[string]*qtensor.Matrix{}
+	for name, w := range m.Tensors {
+		same := *w
+		other.Tensors[name] = &same
+	}
+	return &other
+}
+
+// sameInputs reports whether the inputs of two groups are equal at n positions.
+func sameInputs(n int, a, b *transformer.Group) bool {
+	for i := range n {
+		if differ(a.Row(i), b.Row(i)) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// doubled returns w times 2.
 func doubled(t *testing.T, w *qtensor.Matrix) *qtensor.Matrix {
 	t.Helper()
 	out, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)

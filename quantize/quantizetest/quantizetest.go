@@ -130,7 +130,7 @@ func (k *kit) valid(m *qtensor.Matrix) {
 			}
 		}
 		for g := range scale {
-			if !finite(qtensor.FromHalf(scale[g])) || k.scheme.Asym && !finite(qtensor.FromHalf(least[g])) {
+			if !finite(qtensor.FromFloat16(scale[g])) || k.scheme.Asym && !finite(qtensor.FromFloat16(least[g])) {
 				k.Fatalf("row %d, group %d: the scale or minimum is not finite", r, g)
 			}
 		}
@@ -297,8 +297,8 @@ func Nearest(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
 
 func nearestGroup(x []float32, s qtensor.Scheme) {
 	half := func(v float64) float64 {
-		bits, _ := qtensor.Half(float32(v))
-		return float64(qtensor.FromHalf(bits))
+		bits, _ := qtensor.ToFloat16(float32(v))
+		return float64(qtensor.FromFloat16(bits))
 	}
 	lo, hi := float64(x[0]), float64(x[0])
 	for _, v := range x {

@@ -41,7 +41,7 @@ func (r *Report) picture(text int) *chart.Chart {
 	}
 	if others := r.others(text); len(others) > 0 {
 		common := commonWords(others)
-		s := chart.Series{Name: cmp.Or(strings.TrimSpace(common), "others"), Theirs: true}
+		s := chart.Series{Name: cmp.Or(strings.TrimSpace(common), "others"), Peer: true}
 		for _, q := range others {
 			s.Points = append(s.Points, chart.Point{Label: strings.TrimPrefix(q.Name, common),
 				About: fmt.Sprintf("%s, %s MB, KL %s", q.Name, megabytes(q.Bytes), kl(Value(q.KL))), X: q.Bytes / 1e6, Y: q.KL})

@@ -94,7 +94,7 @@ func storedOf(m *qtensor.Matrix) *Stored {
 
 // ownScheme is m's scheme, or the one of ours that holds the same codes.
 func ownScheme(m *qtensor.Matrix) qtensor.Scheme {
-	if own, ok := m.Scheme.Own(); ok {
+	if own, ok := m.Scheme.Native(); ok {
 		return own
 	}
 	return m.Scheme

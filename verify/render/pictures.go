@@ -44,7 +44,7 @@ func histogramPicture(h *metric.Histogram) template.HTML {
 	if h == nil {
 		return ""
 	}
-	c := chart.Columns{
+	c := chart.ColumnChart{
 		Title: "Divergence of positions", About: "How many positions have a divergence in each range, in nats.",
 		XAxis: "KL, nats (each step about 1.5 times the one before)", YAxis: "positions", Log: true,
 	}
@@ -52,7 +52,7 @@ func histogramPicture(h *metric.Histogram) template.HTML {
 		c.Edges = append(c.Edges, float64(e))
 	}
 	for i, n := range h.Counts {
-		c.Of = append(c.Of, chart.Column{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", h.Edges[i].Short(), h.Edges[i+1].Short(), n)})
+		c.Columns = append(c.Columns, chart.Column{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", h.Edges[i].Short(), h.Edges[i+1].Short(), n)})
 	}
 	return template.HTML(c.SVG("kl"))
 }
@@ -62,7 +62,7 @@ func promptsPicture(r *verify.Report) template.HTML {
 	if len(r.Prompts) < 2 || !r.Metrics.KLMean.Known() {
 		return ""
 	}
-	c := chart.Columns{
+	c := chart.ColumnChart{
 		Title: "Divergence of prompts", About: "Mean divergence of each prompt, in nats per token.",
 		XAxis: "prompt", YAxis: "mean KL, nats per token", Edges: []float64{-0.5},
 	}
@@ -72,14 +72,14 @@ func promptsPicture(r *verify.Report) template.HTML {
 			c.Marks = append(c.Marks, chart.Mark{At: i, Text: strconv.Itoa(i)})
 		}
 		c.Edges = append(c.Edges, float64(i)+0.5)
-		c.Of = append(c.Of, chart.Column{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, p.KLMean.Short())})
+		c.Columns = append(c.Columns, chart.Column{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, p.KLMean.Short())})
 	}
 	return template.HTML(c.SVG("prompts"))
 }
 
 // stagePicture draws what each stage costs.
 func stagePicture(stages []verify.Stage) template.HTML {
-	b := chart.Bars{Title: "What each stage costs", About: "Divergence that each stage adds, in nats per token."}
+	b := chart.BarChart{Title: "What each stage costs", About: "Divergence that each stage adds, in nats per token."}
 	most := metric.Value(0)
 	for _, s := range stages {
 		most = max(most, s.Added)
@@ -89,12 +89,12 @@ func stagePicture(stages []verify.Stage) template.HTML {
 		if s.Stage == verify.StageSource {
 			continue
 		}
-		b.Of = append(b.Of, chart.Bar{
+		b.Bars = append(b.Bars, chart.Bar{
 			Name: printable(stageTitle(s)), Text: s.Added.Short(), Value: float64(s.Added),
-			Loud: s.Stage == verify.StageConverted && s.Added == most && most > 0,
+			Highlight: s.Stage == verify.StageConverted && s.Added == most && most > 0,
 		})
 	}
-	if len(b.Of) == 0 {
+	if len(b.Bars) == 0 {
 		return ""
 	}
 	return template.HTML(b.SVG("stages"))
@@ -137,7 +137,7 @@ func layerPicture(r *verify.Report) template.HTML {
 	if len(steps) < 2 {
 		return ""
 	}
-	l := chart.Lines{
+	l := chart.LineChart{
 		Title: "Error by step", XAxis: "step", YAxis: "error, relative to the reference",
 		About: fmt.Sprintf("By step, on a logarithmic axis: the most that an operation adds, what rounding explains of it, and the error of the stream after the step, which is %s at the end.", steps[len(steps)-1].stream.Short()),
 	}
@@ -151,10 +151,10 @@ func layerPicture(r *verify.Report) template.HTML {
 			l.Marks = append(l.Marks, chart.Mark{At: i, Text: s.name})
 		}
 		if s.first {
-			l.Loud = &chart.Mark{At: i, Text: printable(r.FirstDivergence.Operation)}
+			l.Highlight = &chart.Mark{At: i, Text: printable(r.FirstDivergence.Operation)}
 		}
 	}
-	l.Of = []chart.Line{adds, stream, explained}
+	l.Lines = []chart.Line{adds, stream, explained}
 	return template.HTML(l.SVG("layers"))
 }
 
@@ -174,7 +174,7 @@ func prefixPicture(c *tasks.Continuations) template.HTML {
 			counts[p/width]++
 		}
 	}
-	picture := &chart.Columns{
+	picture := &chart.ColumnChart{
 		Title: "Where texts diverge", About: "How many continuations diverge after how many tokens.",
 		XAxis: "tokens before they diverge", YAxis: "prompts", Edges: []float64{0},
 	}
@@ -188,7 +188,7 @@ func prefixPicture(c *tasks.Continuations) template.HTML {
 			picture.Marks = append(picture.Marks, chart.Mark{At: i, Text: mark})
 		}
 		picture.Edges = append(picture.Edges, float64((i+1)*width))
-		picture.Of = append(picture.Of, chart.Column{Value: float64(n), About: about})
+		picture.Columns = append(picture.Columns, chart.Column{Value: float64(n), About: about})
 	}
 	return template.HTML(picture.SVG("prefixes"))
 }

@@ -86,7 +86,7 @@ func asIntegers(m *qtensor.Matrix) (out *qtensor.Matrix, rounded bool, err error
 	if m.Scheme.Kind == qtensor.Int {
 		return writable(m), false, nil
 	}
-	scheme, exact := m.Scheme.Own()
+	scheme, exact := m.Scheme.Native()
 	if exact = exact && !m.Scheme.Float(); !exact {
 		scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}
 	}
@@ -98,7 +98,7 @@ func asIntegers(m *qtensor.Matrix) (out *qtensor.Matrix, rounded bool, err error
 	row := make([]float32, m.Cols)
 	for r := range m.Rows {
 		if exact {
-			read.Move(out, m, r)
+			read.Transcode(out, m, r)
 			continue
 		}
 		read.Row(row, m, r)

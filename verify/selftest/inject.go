@@ -68,7 +68,7 @@ func dropBias(t *faultTarget) (*injected, string) {
 		if w := t.m.Tensors[model.Name(t.block, k+model.BiasSuffix)]; w != nil {
 			x := make([]float32, w.Cols)
 			new(qtensor.Reader).Row(x, w, 0)
-			if v := abs(x[qtensor.Largest(x)]); v > largest {
+			if v := abs(x[qtensor.LargestMagnitude(x)]); v > largest {
 				kind, largest = k+model.BiasSuffix, v
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 var constants = map[string]Mem{}
 
-// constant returns a table of 16 copies of v.
+// constant returns the address of 16 copies of v.
 func constant(name string, v uint32) Mem {
 	m, ok := constants[name]
 	if !ok {
@@ -25,8 +25,9 @@ func constant(name string, v uint32) Mem {
 
 func float(name string, v float32) Mem { return constant(name, math.Float32bits(v)) }
 
-// An exp holds what apply keeps in registers. The minimum and maximum must be
-// first operands: if the second is NaN, the processor passes it on.
+// An exp holds the constants that apply keeps in registers. In Intel's order, the
+// first source operand of VMINPS and VMAXPS must be the constant: if either
+// operand is NaN, the instruction returns the second.
 type exp struct {
 	isa
 	high, low, one VecVirtual
@@ -36,8 +37,9 @@ func (s isa) newExp() exp {
 	return exp{s, s.splat(float("expHigh", 89)), s.splat(float("expLow", -104)), s.splat(float("one", 1))}
 }
 
-// apply replaces each x by its exponential, step by step as Exp in scalar.go.
-// The steps of one wait for each other, so they alternate with another's.
+// apply replaces each x by its exponential, with the same steps as Exp in
+// scalar.go. Each step depends on the one before, so apply interleaves the
+// vectors to hide the latency.
 func (e exp) apply(xs []VecVirtual) {
 	var ts, ns, ps []VecVirtual
 	for range xs {
@@ -66,7 +68,7 @@ func (e exp) apply(xs []VecVirtual) {
 	each(func(x, t, n, p VecVirtual) { VFMADD213PS(x, n, p) })
 	each(func(x, t, n, p VecVirtual) { VADDPS(e.one, p, p) })
 
-	// t is k, n is h.
+	// From here t holds k of Exp, and n holds h.
 	bias := constant("bias", 127)
 	each(func(x, t, n, p VecVirtual) { VPSUBD(toInt, t, t) })
 	each(func(x, t, n, p VecVirtual) { VPSRAD(Imm(1), t, n) })

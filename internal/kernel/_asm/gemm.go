@@ -8,13 +8,15 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// A walk points at the same column of several rows: p at rows 0 to 2, q at
-// rows 3 to 5, and so on, since an address can add a stride once or twice.
+// A walk addresses the same column of several rows: p[0] serves rows 0 to 2,
+// p[1] rows 3 to 5, and so on, because an address can add the stride once or
+// twice.
 type walk struct {
 	p      []GPVirtual
 	stride GPVirtual
 }
 
+// at returns the operand in the given row, disp bytes past the current column.
 func (w walk) at(row, disp int) Mem {
 	m := Mem{Base: w.p[row/3], Disp: disp}
 	if row%3 > 0 {
@@ -23,7 +25,7 @@ func (w walk) at(row, disp int) Mem {
 	return m
 }
 
-// newWalk starts at base, which it leaves alone.
+// newWalk returns a walk that starts at base. It does not modify base.
 func newWalk(base, stride GPVirtual, rows int) walk {
 	w := walk{stride: stride}
 	for i := 0; i < rows; i += 3 {
@@ -39,14 +41,15 @@ func newWalk(base, stride GPVirtual, rows int) walk {
 	return w
 }
 
+// advance moves the column by n bytes.
 func (w walk) advance(n int) {
 	for _, p := range w.p {
 		ADDQ(Imm(uint64(n)), p)
 	}
 }
 
-// tile generates the product of rows rows of a and cols rows of b, repeated
-// over m such groups of rows of a and n such groups of rows of b.
+// tile generates a tile function for m groups of rows of a and n groups of rows of
+// b. A group of a has the given number of rows, and a group of b has cols rows.
 func (s isa) tile(rows, cols int) {
 	name := fmt.Sprintf("tile%dx%d%s", rows, cols, s.suffix)
 	TEXT(name, NOSPLIT, "func(c *float32, rs, cs int, a *float32, lda int, b *float32, ldb int, m, n, k int)")
@@ -79,14 +82,14 @@ func (s isa) tile(rows, cols int) {
 	RET()
 }
 
-// step adds n strides of bytes to p.
+// step adds n times stride, in bytes, to p.
 func step(p, stride GPVirtual, n int) {
 	t := GP64()
 	IMUL3Q(Imm(uint64(n)), stride, t)
 	ADDQ(t, p)
 }
 
-// stepParam adds n of the named stride, in elements, to p.
+// stepParam adds n times the named stride, in elements, to p.
 func stepParam(p GPVirtual, name string, n int) {
 	t := GP64()
 	Load(Param(name), t)
@@ -94,8 +97,8 @@ func stepParam(p GPVirtual, name string, n int) {
 	ADDQ(t, p)
 }
 
-// accumulate runs down k blocks of the rows, and returns the stripes of each
-// product, row by row.
+// accumulate multiplies k blocks of the rows and returns the stripes of each
+// product, in row-major order.
 func (s isa) accumulate(x, y walk, rows, cols int, k GPVirtual) [][]VecVirtual {
 	acc := make([][]VecVirtual, rows*cols)
 	for i := range acc {
@@ -132,7 +135,7 @@ func (s isa) accumulate(x, y walk, rows, cols int, k GPVirtual) [][]VecVirtual {
 	return acc
 }
 
-// store joins the stripes of each product by the tree and stores the sums,
+// store reduces the stripes of each product by the tree and stores the sums,
 // eight products at a time.
 func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
 	SHLQ(Imm(2), rs)
@@ -140,7 +143,7 @@ func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
 	p := GP64()
 	for first := 0; first < len(acc); first += 8 {
 		group := acc[first:min(first+8, len(acc))]
-		even, odd := s.join(group)
+		even, odd := s.reduce(group)
 		for i := range group {
 			switch n := first + i; {
 			case n == 0:
@@ -163,15 +166,15 @@ func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {
 		}
 	}
 	if rows > 1 {
-		// Undo the steps to further rows.
+		// Return c to the first row.
 		IMUL3Q(Imm(uint64(rows-1)), rs, rs)
 		SUBQ(rs, c)
 	}
 }
 
-// join returns the sums of up to eight products A to H: A, C, E and G, then
-// B, D, F and H.
-func (s isa) join(acc [][]VecVirtual) (even, odd VecVirtual) {
+// reduce returns the sums of up to eight products A to H: even holds A, C, E and
+// G, odd holds B, D, F and H.
+func (s isa) reduce(acc [][]VecVirtual) (even, odd VecVirtual) {
 	var quads []VecVirtual // A0 A1 A2 A3 B0 B1 B2 B3, and so on
 	for i := 0; i < len(acc); i += 2 {
 		x := s.fold(acc[i])
@@ -206,10 +209,10 @@ func (s isa) fold(acc []VecVirtual) VecVirtual {
 	return low
 }
 
-// quads adds s[i+4] to s[i] for two products, four sums of each.
+// quads adds s[i+4] to s[i] for two products, which leaves four sums of each.
 func (s isa) quads(x, y VecVirtual) VecVirtual {
 	low, high := YMM(), YMM()
-	if s.lanes == 16 { // the instructions that reach all 32 registers
+	if s.lanes == 16 { // these instructions can address all 32 registers
 		VSHUFF32X4(Imm(0), y, x, low)
 		VSHUFF32X4(Imm(3), y, x, high)
 	} else {
@@ -229,8 +232,8 @@ func (s isa) high(y, x VecVirtual) {
 	}
 }
 
-// halve adds s[i+2] to s[i] for four products: A02 A13 C02 C13, and the same
-// of B and D.
+// halve adds s[i+2] to s[i] for four products. It returns A02 A13 C02 C13, and
+// the same of B and D.
 func halve(ab, cd VecVirtual) VecVirtual {
 	low, high := YMM(), YMM()
 	VUNPCKLPD(cd, ab, low)

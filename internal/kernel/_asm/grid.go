@@ -6,7 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// gridErrors has a candidate in each lane and takes one element at a time.
+// gridErrors keeps one candidate per lane and processes one element at a time.
 func (s isa) gridErrors() {
 	s.function("gridErrors", "func(x, power, scale, inverse []float32, bottom, top float32) [16]float32")
 	x, power, scales, inverses := base("x"), base("power"), base("scale"), base("inverse")

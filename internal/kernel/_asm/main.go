@@ -1,6 +1,6 @@
-// Command asm generates the amd64 assembly of package kernel. AVX2 and
-// AVX-512 come from the same code; only the registers differ. Run go generate
-// in package kernel.
+// Command asm generates the amd64 assembly of package kernel. The same code
+// emits AVX2 and AVX-512, with different registers. To run it, run go generate in
+// package kernel.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 // An isa is a vector instruction set.
 type isa struct {
 	suffix string
-	lanes  int // float32 in a register
+	lanes  int // float32 numbers per register
 	vector func() VecVirtual
 }
 
@@ -23,7 +23,7 @@ var (
 
 const width = 16 // elements in a block
 
-// parts is the number of registers in a block.
+// parts returns the number of registers per block.
 func (s isa) parts() int { return width / s.lanes }
 
 // zero returns a register of zeros.

@@ -9,30 +9,33 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// function begins the function called name for this instruction set.
 func (s isa) function(name, signature string) {
 	TEXT(name+s.suffix, NOSPLIT, signature)
 	Pragma("noescape")
 }
 
+// end ends a function that used vector registers.
 func end() {
 	VZEROUPPER()
 	RET()
 }
 
-// A column addresses one register of the slices in a loop over blocks: the
-// element size scales the index.
+// A column addresses one register's worth of elements in a loop over blocks. The
+// same column serves slices of different element sizes, which scale the index.
 type column struct {
 	index GPVirtual
 	part  int
 	lanes int
 }
 
-// of returns the operand in the slice at base, with elements of size bytes.
+// of returns the operand in the slice at base, whose elements have size bytes.
 func (c column) of(base Register, size int) Mem {
 	return Mem{Base: base, Index: c.index, Scale: uint8(size), Disp: c.part * c.lanes * size}
 }
 
-// each runs body for each register of each block of the named slice's length.
+// each emits a loop over the named slice, with body once for each register of a
+// block.
 func (s isa) each(slice string, body func(c column)) {
 	s.blocks(slice, func(columns []column) {
 		for _, c := range columns {
@@ -41,7 +44,7 @@ func (s isa) each(slice string, body func(c column)) {
 	})
 }
 
-// blocks runs body for each block.
+// blocks emits a loop over the blocks of the named slice, with body as its body.
 func (s isa) blocks(slice string, body func(columns []column)) {
 	n, i := Load(Param(slice).Len(), GP64()), GP64()
 	XORQ(i, i)
@@ -58,9 +61,10 @@ func (s isa) blocks(slice string, body func(columns []column)) {
 	JLT(LabelRef("block"))
 }
 
+// base loads the address of the named slice's elements.
 func base(name string) Register { return Load(Param(name).Base(), GP64()) }
 
-// param is the scalar argument in memory.
+// param returns the memory operand of a scalar argument.
 func param(name string) Mem { return address(Param(name)) }
 
 func address(c gotypes.Component) Mem {
@@ -77,7 +81,7 @@ func (s isa) load(m Mem) VecVirtual {
 	return v
 }
 
-// sums returns zeros for the stripes.
+// sums returns zeroed registers for the stripes.
 func (s isa) sums() []VecVirtual {
 	var acc []VecVirtual
 	for range s.parts() {
@@ -86,7 +90,7 @@ func (s isa) sums() []VecVirtual {
 	return acc
 }
 
-// result stores the stripes.
+// result stores the stripes as the function's result.
 func (s isa) result(acc []VecVirtual) {
 	for part, v := range acc {
 		VMOVUPS(v, address(ReturnIndex(0).Index(part*s.lanes)))
@@ -104,7 +108,7 @@ func (s isa) dot() {
 	end()
 }
 
-// dot64 has half as many lanes to a register.
+// dot64 is dot with half as many lanes per register.
 func (s isa) dot64() {
 	s.function("dot64", "func(a, b []float64) [16]float64")
 	a, b := base("a"), base("b")
@@ -291,8 +295,8 @@ func (s isa) fromBF16() {
 	end()
 }
 
-// affine takes whole groups; group counts down in blocks while the pointers
-// advance.
+// affine handles whole groups. Its inner loop counts down the blocks of a group
+// while the pointers advance.
 func (s isa) affine() {
 	s.function("affine", "func(dst []float32, codes []uint8, scale, offset []float32, group int)")
 	dst, codes, scale, offset := base("dst"), base("codes"), base("scale"), base("offset")
@@ -325,7 +329,7 @@ func (s isa) affine() {
 	end()
 }
 
-// mix sums cols columns of v, weighted by p.
+// mix computes the sums of cols columns of v, weighted by p.
 func (s isa) mix(cols int) {
 	s.function(fmt.Sprint("mix", cols), "func(dst *float32, p []float32, v *float32, ldv int)")
 	dst, p, n := Load(Param("dst"), GP64()), base("p"), Load(Param("p").Len(), GP64())

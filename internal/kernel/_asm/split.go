@@ -8,9 +8,9 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// split generates the unpacking of codes of the given bits. A register of 16
-// fields of 8 bits is split into low and high halves of 4 bits, which are
-// interleaved into two registers of 16 fields, and so on down to the codes.
+// split generates Unpack for codes of the given width. It splits a register of
+// 16 8-bit fields into low and high 4-bit halves, interleaves these into two
+// registers of 16 fields, and repeats this until a field is a code.
 func split(bits int) {
 	TEXT(fmt.Sprintf("split%dAVX2", bits), NOSPLIT, "func(dst, src []uint8, shift uint, or bool)")
 	Pragma("noescape")
@@ -18,7 +18,7 @@ func split(bits int) {
 	shift, or, keep := XMM(), GP32(), XMM()
 	VMOVQ(param("shift"), shift)
 	Load(Param("or"), or)
-	NEGL(or) // all ones
+	NEGL(or) // all ones if or is true
 	VMOVD(or, keep)
 	VPBROADCASTD(keep, keep)
 	masks := map[int]Mem{
@@ -33,7 +33,7 @@ func split(bits int) {
 	at := 0
 	spread(x, 8, bits, masks, func(codes VecVirtual) {
 		old := XMM()
-		VPSLLW(shift, codes, codes) // the codes have room in their bytes
+		VPSLLW(shift, codes, codes) // no bits cross into the next byte: the shifted codes fit
 		VPAND(Mem{Base: dst, Disp: at}, keep, old)
 		VPOR(old, codes, codes)
 		VMOVDQU(codes, Mem{Base: dst, Disp: at})
@@ -48,8 +48,8 @@ func split(bits int) {
 	RET()
 }
 
-// spread halves the fields of x down to bits, and puts out the registers in
-// order.
+// spread halves the fields of x until they have the given bits, and calls put
+// with the resulting registers in order.
 func spread(x VecVirtual, field, bits int, masks map[int]Mem, put func(VecVirtual)) {
 	if field == bits {
 		put(x)
