@@ -111,7 +111,7 @@ func TestTrainedDivergence(t *testing.T) {
 func TestTrainedEmbedding(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 3072), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 2048), newDivergence(t)
 	r := Recipe{Scheme: "f32", Embedding: "int4/g32"}
 	nearest := d.of(t, r, nil)
 	fitted := d.of(t, r, c)
@@ -126,7 +126,7 @@ func TestTrainedEmbedding(t *testing.T) {
 func TestTrainedSurvey(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 3072), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 2048), newDivergence(t)
 	m := d.m
 	var schemes []qtensor.Scheme
 	for _, text := range []string{"int3/g32", "int4/g32", "int4/g32/asym", "int5/g32", "int6/g32", "int8/g32"} {

@@ -29,7 +29,7 @@ const longText = "../../fixtures/trained/calibration.txt"
 // longRun is the arguments of a calibrated run for a budget that takes a second or
 // more, but for its output.
 func longRun(more ...string) []string {
-	return append([]string{"quantize", "../../fixtures/trained", "--calib", longText, "--calib-tokens", "1024", "--calib-context", "128",
+	return append([]string{"quantize", "../../fixtures/trained", "--calib", longText, "--calib-tokens", "512", "--calib-context", "128",
 		"--target-bpw", "5", "--schemes", "int4/g32,int5/g32,int8/g32"}, more...)
 }
 
@@ -174,7 +174,7 @@ func refusals(t *testing.T, out string) {
 		{with("5", "6", "--resume"), "cannot continue (--target-bpw: was 5, is 6); --force without --resume starts over"},
 		{with("int4/g32,int5/g32,int8/g32", "int4/g32,int8/g32", "--resume"), "(--schemes: was int4/g32/sym,int5/g32/sym,int8/g32/sym, is int4/g32/sym,int8/g32/sym)"},
 		{with(longText, other, "--resume"), "(calibration text 1: was "},
-		{with("1024", "512", "--resume"), "(--calib-tokens: was 1024, is 512)"},
+		{with("512", "640", "--resume"), "(--calib-tokens: was 512, is 640)"},
 		{with("128", "64", "--resume"), "(--calib-context: was 128, is 64)"},
 		{longRun("--resume", "--set", "blocks.0.q=int8/g32"), "(recipe: was "},
 		{with("../../fixtures/trained", "../../fixtures/llama-tied", "--resume"), "(model.safetensors: was "},
