@@ -129,7 +129,7 @@ func TestTrainedSurvey(t *testing.T) {
 	c, d := trainedTexts(t, "calibration.txt", 2048), newDivergence(t)
 	m := d.m
 	var schemes []qtensor.Scheme
-	for _, text := range []string{"int3/g32", "int4/g32", "int4/g32/asym", "int5/g32", "int6/g32", "int8/g32"} {
+	for _, text := range []string{"int3/g32", "int4/g32", "int5/g32", "int6/g32"} {
 		s, err := qtensor.ParseScheme(text)
 		if err != nil {
 			t.Fatal(err)

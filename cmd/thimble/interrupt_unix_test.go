@@ -71,7 +71,7 @@ func TestInterrupt(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.args, "/", " "), func(t *testing.T) {
 			dir := t.TempDir()
 			cmd := exec.Command("thimble", strings.Fields(strings.ReplaceAll(c.args, "MODEL", model))...)
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, "GOMAXPROCS=1")
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			stdin, err := cmd.StdinPipe() // stays open: reading it waits
@@ -94,7 +94,7 @@ func TestInterrupt(t *testing.T) {
 					t.Fatal(err)
 				}
 			default:
-				time.Sleep(800 * time.Millisecond) // until it listens to signals, on a busy machine too
+				time.Sleep(500 * time.Millisecond) // until it listens to signals, on a busy machine too
 			}
 			go io.Copy(io.Discard, stdout)
 			begun := time.Now()

@@ -12,7 +12,7 @@ func TestReportSize(t *testing.T) {
 	source, dir := "../../fixtures/trained", t.TempDir()
 	quantized, page, document := filepath.Join(dir, "q"), filepath.Join(dir, "r.html"), filepath.Join(dir, "r.json")
 	mustRun(t, "quantize", source, "-o", quantized, "--scheme", "int4/g32")
-	mustRun(t, "verify", quantized, "--against", source, "--text", source+"/heldout.txt", "--context", "512", "--chunks", "16", "--layers",
+	mustRun(t, "verify", quantized, "--against", source, "--text", source+"/heldout.txt", "--context", "512", "--chunks", "4", "--layers",
 		"--report", page, "--report", document)
 	for _, path := range []string{page, document} {
 		info, err := os.Stat(path)
