@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thimble/internal/strictyaml"
+	"thimble/verify/curve"
 )
 
 // rowsIn reads rows as --rows does, with or without a text to calibrate on.
@@ -96,4 +97,34 @@ func TestCurveFilesOfDocs(t *testing.T) {
 			t.Errorf("%s: %d rows, %v, want %d", name, len(rows), err, n)
 		}
 	}
+}
+
+// Any text is a list of rows, whose names and recipes are valid, or an error in one
+// line.
+func FuzzRows(f *testing.F) {
+	for _, text := range []string{
+		"- {size: 92MB, schemes: [int4/g32, int8/g32], for: llama.cpp}", "- {bpw: 5, name: five}\n- {kl: 0.1}", "- {file: a/b.gguf}",
+		"- {scheme: int4/g32, calib: false, without: [search], set: [{tensors: 'blocks.*.q', scheme: int8/row}]}", "- {scheme: f16, vectors: f32}", "[{}]",
+	} {
+		f.Add(text, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, withText bool) {
+		rows, err := rowsIn(text, withText)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		for _, r := range rows {
+			switch {
+			case curve.CheckName(r.name) != nil:
+				t.Errorf("the name %q is not valid", r.name)
+			case r.file == "" && r.budget == nil && r.recipe.Scheme == "":
+				t.Errorf("row %q has no scheme", r.name)
+			case r.budget != nil && len(r.budget.Schemes) > 0 && r.budget.Check() != nil:
+				t.Errorf("row %q: %v", r.name, r.budget.Check())
+			}
+		}
+	})
 }

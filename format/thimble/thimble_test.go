@@ -155,7 +155,8 @@ func TestRoundTrip(t *testing.T) {
 			tensors[e.Name] = m
 		}
 		of := func(e Entry) *qtensor.Matrix { return tensors[e.Name] }
-		if rewrite(t, path, c, of) != rewrite(t, path, c, of) {
+		first := rewrite(t, path, c, of)
+		if second := rewrite(t, path, c, of); second != first {
 			t.Error("the same contents gave different bytes")
 		}
 		if err := Check(t.Context(), path, nil); err != nil {

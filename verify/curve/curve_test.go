@@ -3,6 +3,7 @@ package curve
 import (
 	"math"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -49,4 +50,31 @@ func TestNames(t *testing.T) {
 			t.Errorf("FileName(%q) is %q, want %q", name, got, want)
 		}
 	}
+}
+
+// Any text is a list of peers, of which each can be drawn, or an error in one line.
+func FuzzParsePeers(f *testing.F) {
+	for _, text := range []string{
+		"- {name: Q4_0, bytes: 91e6, kl: 0.2, text: test}", `[{"name": "a", "bytes": 1, "kl": 1e-300, "text": "x", "kl_p99": 0, "top1": 1, "ppl": 1}]`,
+		"- {name: a, bytes: .inf, kl: .nan, text: t}", "[{}]",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		peers, note, err := ParsePeers(text, []string{"test"})
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("not one line: %q", err)
+			}
+			return
+		}
+		if strings.Contains(note, "\n") {
+			t.Errorf("not one line: %q", note)
+		}
+		for _, p := range peers {
+			if !(p.Bytes >= 1 && p.KL > 0) || math.IsInf(p.Bytes+p.KL, 0) || CheckName(p.Name) != nil {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
 }
