@@ -55,7 +55,7 @@ func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 	t.Helper()
 	nearest, err := qtensor.New(q.Scheme, w.Rows, w.Cols)
 	if err == nil {
-		err = roundToNearest(t.Context(), nearest, w, guess(w.Cols), nil)
+		err = roundToNearest(t.Context(), nearest, w, even(w.Cols), nil)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -215,7 +215,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := loss(t.Context(), src, dst, in.h, in.stride)
+			l, err := in.loss(t.Context(), src, dst)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +247,7 @@ func TestGPTQNeedsCalibration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gptq(t.Context(), dst, src, guess(32), nil); err == nil || err.Error() != "gptq needs calibration" {
+	if err := gptq(t.Context(), dst, src, even(32), nil); err == nil || err.Error() != "gptq needs calibration" {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -262,7 +262,7 @@ func TestRoundHead(t *testing.T) {
 		}
 		return sum / float64(h.Len())
 	}
-	nearest := after(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, guess(src.Cols), nil) })
+	nearest := after(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, even(src.Cols), nil) })
 	end, err := newFinalStates(t.Context(), m, h)
 	if err != nil {
 		t.Fatal(err)

@@ -155,35 +155,6 @@ func (h *Health) add(block int, seen observation) {
 	}
 }
 
-// spread returns the effective rank of the closed second moments H and the number
-// of channels that were never active. The rank is the participation ratio of H's
-// eigenvalues l,
-//
-//	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
-//
-// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory
-// of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
-// there of the covariance, here of H itself, which is what rounding is fitted to).
-func (m *moments) spread() (rank float64, dead int) {
-	trace, square := 0.0, 0.0
-	for i := range m.width {
-		row := m.h[i*m.width : (i+1)*m.width]
-		trace += row[i]
-		if row[i] == 0 {
-			dead++
-		}
-		sum := 0.0
-		for _, v := range row {
-			sum += float64(v * v)
-		}
-		square += sum
-	}
-	if !(square > 0) || math.IsInf(square, 0) {
-		return 0, dead
-	}
-	return float64(trace*trace) / square, dead
-}
-
 // warnOfInputs adds the warnings that only a finished run can give. h may be nil.
 func (h *Health) warnOfInputs() {
 	if h == nil {

@@ -50,5 +50,28 @@ func newInput(ctx context.Context, m *moments, damp float64) (*input, error) {
 	return in, nil
 }
 
-// evenInput is an input of which nothing is known: all columns count alike.
-func evenInput(cols int) *input { return &input{power: level(make([]float64, cols))} }
+// guess returns an input of which only the mean square of each column is known, or
+// guessed.
+func guess(power []float64) *input { return &input{power: level(power)} }
+
+// even returns an input of which nothing is known: all columns count alike.
+func even(cols int) *input { return guess(make([]float64, cols)) }
+
+// level scales power to a mean of 1 and raises what is less than a thousandth of
+// that, so that no column may be arbitrarily wrong. A power that says nothing (all
+// zero, or beyond float64) becomes 1 everywhere.
+func level(power []float64) []float32 {
+	sum := 0.0
+	for _, p := range power {
+		sum += p
+	}
+	mean := sum / float64(len(power))
+	scaled := make([]float32, len(power))
+	for i, p := range power {
+		scaled[i] = 1
+		if mean > 0 && mean < 1e300 {
+			scaled[i] = max(float32(p/mean), 1e-3)
+		}
+	}
+	return scaled
+}

@@ -14,14 +14,14 @@ func TestGPTQ(t *testing.T) { quantizetest.Run(t, kitTarget(t, MethodGPTQ)) }
 // kitTarget is a registered method as the kit sees it.
 func kitTarget(t *testing.T, name string) quantizetest.Target {
 	m := chosen(t, name)
-	in := evenInput(1)
+	in := even(1)
 	return quantizetest.Target{
 		NeedsTexts: m.needsTexts,
 		Quantize: func(ctx context.Context, dst, src *Matrix, inputs [][]float32) error {
 			switch {
 			case len(in.power) == src.Cols:
 			case inputs == nil:
-				in = evenInput(src.Cols)
+				in = even(src.Cols)
 			default:
 				moments, err := momentsOf(ctx, rowsAt(inputs), ones(len(inputs)))
 				if err != nil {

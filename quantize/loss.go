@@ -22,7 +22,7 @@ const surveyRows = 16
 //
 // with q rounded to nearest on the same scales, for every surveyRows-th row. weight
 // multiplies each row's loss; nil is 1 for all rows.
-func expectedLoss(ctx context.Context, src *Matrix, in *input, schemes []Scheme, weight []float64) ([]float64, error) {
+func (in *input) expectedLoss(ctx context.Context, src *Matrix, schemes []Scheme, weight []float64) ([]float64, error) {
 	cost := make([]float64, src.Cols) // D by column
 	for j, column := range in.factor.order {
 		cost[column] = in.factor.d[j]
@@ -79,9 +79,9 @@ func rowLoss(x []float32, scheme Scheme, power []float32, cost []float64) (float
 	return sum, nil
 }
 
-// loss returns tr((W-Q) H (W-Q)^T) for stored matrices w and q. H is the second
-// moments h, (w.Cols, stride), its rows padded with zeros.
-func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, error) {
+// loss returns tr((W-Q) (H + lambda I) (W-Q)^T) for stored matrices w and q.
+func (in *input) loss(ctx context.Context, w, q *Matrix) (float64, error) {
+	stride := in.stride
 	losses := make([]float64, (w.Rows+panelRows-1)/panelRows)
 	err := parallel.Ranges(ctx, w.Rows, panelRows, func(_, from, to int) error {
 		n := to - from
@@ -95,7 +95,7 @@ func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, 
 				row[c] -= v
 			}
 		}
-		kernel.Gemm(g, stride, e, stride, h, stride, n, w.Cols, stride)
+		kernel.Gemm(g, stride, e, stride, in.h, stride, n, w.Cols, stride)
 		for r := range n {
 			losses[from/panelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
 		}
@@ -104,6 +104,23 @@ func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, 
 	sum := 0.0
 	for _, l := range losses {
 		sum += l
+	}
+	return sum, err
+}
+
+// outputPower estimates the power of src's output as if the columns of its input
+// were independent: sum of w^2 H_jj.
+func (in *input) outputPower(ctx context.Context, src *Matrix) (float64, error) {
+	rows := make([]float64, src.Rows)
+	err := eachRow(ctx, src, func(_, r int, x []float32) error {
+		for c, v := range x {
+			rows[r] += float64(float64(v*v) * float64(in.h[c*in.stride+c]))
+		}
+		return nil
+	})
+	sum := 0.0
+	for _, v := range rows {
+		sum += v
 	}
 	return sum, err
 }

@@ -43,9 +43,6 @@ func ones(n int) []float32 {
 	return x
 }
 
-// guess returns an input of which nothing is known.
-func guess(cols int) *input { return &input{power: ones(cols)} }
-
 // chosen returns a method less some of its steps.
 func chosen(t testing.TB, name string, without ...string) chosenMethod {
 	t.Helper()

@@ -41,16 +41,16 @@ func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, prog
 // runPlain carries out p without texts. It reads every matrix twice: the power of
 // a tied embedding's input, which is written first, depends on all the others.
 func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix) error) error {
-	var power map[string][]float32
+	var inputs map[string]*input
 	if p.quantizes() {
 		var err error
-		if power, err = inputPowers(ctx, m); err != nil {
+		if inputs, err = guessInputs(ctx, m); err != nil {
 			return err
 		}
 	}
 	for i := range p.Tensors {
 		e := &p.Tensors[i]
-		out, err := p.store(ctx, m.Tensors[e.Name], *e, power[e.Name])
+		out, err := p.store(ctx, m.Tensors[e.Name], *e, inputs[e.Name])
 		if err == nil {
 			err = write(e, out)
 		}
@@ -62,10 +62,10 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 	return nil
 }
 
-// store returns src in the scheme that e asks for, rounded without texts. power is
-// that of its input; nil for an embedding that is only looked up, where the method
+// store returns src in the scheme that e asks for, rounded without texts. in is a
+// guess at its input; nil for an embedding that is only looked up, where the method
 // has no errors of a product to make up for.
-func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32) (*Matrix, error) {
+func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *input) (*Matrix, error) {
 	if e.From == e.To {
 		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
@@ -82,10 +82,10 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32)
 		})
 	case e.To.Kind != qtensor.Int:
 		return dst, cast(ctx, dst, src)
-	case power == nil:
-		return dst, roundToNearest(ctx, dst, src, evenInput(e.Cols), p.method.without)
+	case in == nil:
+		return dst, roundToNearest(ctx, dst, src, even(e.Cols), p.method.without)
 	}
-	return dst, p.method.round(ctx, dst, src, &input{power: power})
+	return dst, p.method.round(ctx, dst, src, in)
 }
 
 // inTensor says in which tensor of m err arose.

@@ -23,7 +23,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := roundToNearest(t.Context(), dst, src, guess(src.Cols), nil); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, even(src.Cols), nil); err != nil {
 			t.Fatal(err)
 		}
 		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
@@ -95,7 +95,7 @@ func TestLatticeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := roundToNearest(t.Context(), dst, src, guess(32), nil); err != nil {
+		if err := roundToNearest(t.Context(), dst, src, even(32), nil); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(x, values(dst)[0]); diff != "" {
@@ -134,7 +134,7 @@ func TestEdgeGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = roundToNearest(t.Context(), dst, src, guess(len(c.x)), nil)
+		err = roundToNearest(t.Context(), dst, src, even(len(c.x)), nil)
 		if c.want == nil {
 			if err == nil || err.Error() != c.err {
 				t.Errorf("%s of %v: %v, want %q", c.scheme, c.x, err, c.err)

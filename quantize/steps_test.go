@@ -23,7 +23,7 @@ type trainedLayer struct {
 // want picks.
 func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kind string) bool) (layers []trainedLayer) {
 	t.Helper()
-	power, err := inputPowers(t.Context(), m)
+	guesses, err := guessInputs(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +53,8 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 			in, held := inputOf(positionRows{a.Len(), g.Row}, damping), inputOf(positionRows{b.Len(), h.Row}, 1e-9)
 			for _, kind := range kinds {
 				l := trainedLayer{model.Name(g.Block, kind), m.Tensors[model.Name(g.Block, kind)], in, held, nil, 0}
-				l.guess = &input{power: power[l.name]}
-				if l.power, err = outputPower(t.Context(), l.src, held); err != nil {
+				l.guess = guesses[l.name]
+				if l.power, err = held.outputPower(t.Context(), l.src); err != nil {
 					t.Fatal(err)
 				}
 				layers = append(layers, l)
@@ -93,7 +93,7 @@ func losses(t *testing.T, layers []trainedLayer, s Scheme, round rounding) []flo
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost, err := loss(t.Context(), l.src, dst, l.held.h, l.held.stride)
+		lost, err := l.held.loss(t.Context(), l.src, dst)
 		if err != nil {
 			t.Fatal(err)
 		}

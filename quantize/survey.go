@@ -126,7 +126,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
 		src := s.m.Tensors[name]
-		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, nil)
+		losses, err := in.expectedLoss(s.ctx, src, s.Schemes, nil)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func optimism(m *moments, tokens float64) float64 {
 // disturb rounds src to the first of noises whose loss is not negligible, or to the
 // one that loses most, and returns that loss.
 func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err error) {
-	power, err := outputPower(s.ctx, src, in)
+	power, err := in.outputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -177,7 +177,7 @@ func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err
 		if err := roundToNearest(s.ctx, next, src, in, skips{StepSearch}); err != nil {
 			return nil, 0, err
 		}
-		l, err := loss(s.ctx, src, next, in.h, in.stride)
+		l, err := in.loss(s.ctx, src, next)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -192,23 +192,6 @@ func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err
 		made = 0
 	}
 	return q, made, nil
-}
-
-// outputPower estimates the power of src's output as if the columns of its input
-// were independent: sum of w^2 H_jj.
-func outputPower(ctx context.Context, src *Matrix, in *input) (float64, error) {
-	rows := make([]float64, src.Rows)
-	err := eachRow(ctx, src, func(_, r int, x []float32) error {
-		for c, v := range x {
-			rows[r] += float64(float64(v*v) * float64(in.h[c*in.stride+c]))
-		}
-		return nil
-	})
-	sum := 0.0
-	for _, v := range rows {
-		sum += v
-	}
-	return sum, err
 }
 
 // head predicts the divergence that the head adds, and a little more for an
@@ -234,7 +217,7 @@ func (s *surveyor) head(final *finalStates) error {
 		if in.silent {
 			continue
 		}
-		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
+		losses, err := in.expectedLoss(s.ctx, src, s.Schemes, weight)
 		if err != nil {
 			return err
 		}
