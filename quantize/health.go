@@ -101,7 +101,7 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
 			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
 	}
-	if least := driftPositions * m.Spec.Hidden; p.method.readsDrift() && h.Tokens < least {
+	if least := driftPositions * m.Spec.Hidden; p.method.ComparesStreams() && h.Tokens < least {
 		h.warn("%d tokens are too few to correct for what is rounded upstream, which is left out; %d or more would do", h.Tokens, least)
 	}
 	if h.FrequencyShare > dominant {
@@ -125,8 +125,8 @@ type observation struct {
 
 // observed returns what the closed moments of v say about its input.
 func (v *visit) observed() observation {
-	rank, dead := v.moments.spread()
-	return observation{v.kinds, v.moments.width, dead, rank, v.moments.excess}
+	rank, dead := v.moments.Spread()
+	return observation{v.kinds, v.moments.Width, dead, rank, v.moments.Excess()}
 }
 
 // add adds an observation in a block. h may be nil.

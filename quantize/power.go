@@ -6,6 +6,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // A powers estimates the mean square of every layer's input without texts, by a
@@ -29,7 +30,7 @@ const (
 
 // guessInputs returns, for each matrix of m, its input with the estimated power of
 // its columns. A tied embedding counts as the head.
-func guessInputs(ctx context.Context, m *Model) (map[string]*input, error) {
+func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
 	if err := p.embedding(); err != nil {
 		return nil, p.in(model.Embed, err)
@@ -45,9 +46,9 @@ func guessInputs(ctx context.Context, m *Model) (map[string]*input, error) {
 		}
 	}
 	p.feeds(p.normalized(model.Norm), m.HeadName())
-	guesses := make(map[string]*input, len(p.inputs))
+	guesses := make(map[string]*rounding.Input, len(p.inputs))
 	for name, power := range p.inputs {
-		guesses[name] = guess(power)
+		guesses[name] = rounding.Guess(power)
 	}
 	return guesses, nil
 }
@@ -170,7 +171,7 @@ func (p *powers) vector(name string) []float32 {
 func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	t := p.m.Tensors[name]
 	out := make([]float64, t.Rows)
-	err := eachRow(p.ctx, t, func(_, r int, x []float32) error {
+	err := rounding.EachRow(p.ctx, t, func(_, r int, x []float32) error {
 		sum := 0.0
 		for i, w := range x {
 			sum += float64(float64(w) * float64(w) * in[i])

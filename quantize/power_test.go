@@ -6,10 +6,11 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // powersOf estimates the input powers of a model given by its rows.
-func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string]*input {
+func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string]*rounding.Input {
 	t.Helper()
 	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
 	for name, rows := range tensors {
@@ -34,13 +35,13 @@ func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map
 	return got
 }
 
-func wantPowers(t *testing.T, got map[string]*input, want map[string][]float64) {
+func wantPowers(t *testing.T, got map[string]*rounding.Input, want map[string][]float64) {
 	t.Helper()
 	for name, w := range want {
-		level := guess(w).power
+		level := rounding.Guess(w).Power
 		for i, v := range level {
-			if math.Abs(float64(got[name].power[i]-v)) > 1e-6 {
-				t.Errorf("%s: power %v, want %v", name, got[name].power, level)
+			if math.Abs(float64(got[name].Power[i]-v)) > 1e-6 {
+				t.Errorf("%s: power %v, want %v", name, got[name].Power, level)
 			}
 		}
 	}

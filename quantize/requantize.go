@@ -1,20 +1,24 @@
 package quantize
 
-import "context"
+import (
+	"context"
+
+	"thimble/quantize/rounding"
+)
 
 // A Requantizer stores tensors of one model in other schemes by rounding to
 // nearest, tensors that are quantized already included. Errors then add up: a plan
 // on the original checkpoint gives a better model.
 type Requantizer struct {
 	m      *Model
-	inputs map[string]*input // guessed
-	plan   *Plan             // of no tensors: its method alone
+	inputs map[string]*rounding.Input // guessed
+	plan   *Plan                      // of no tensors: its method alone
 }
 
 // NewRequantizer estimates the power of every layer's input, in one pass over the
 // weights of m.
 func NewRequantizer(ctx context.Context, m *Model) (*Requantizer, error) {
-	nearest, err := chooseMethod(MethodRTN, nil)
+	nearest, err := rounding.Choose(rounding.MethodRTN, nil)
 	if err != nil {
 		return nil, err
 	}
