@@ -19,8 +19,9 @@ type Input struct {
 	Silent  bool      // every position was zero
 }
 
-// NewInput takes over closed moments. damp is the least share of the mean power
-// that is added to the diagonal. An input that was always zero, as after a pruned
+// NewInput returns the input that closed moments describe, and takes them over. damp
+// is the least share of the mean power that is added to the diagonal: Damping, or
+// less for an input that only measures losses. An input that was always zero, as after a pruned
 // layer, says nothing about errors: the identity replaces its moments, so that the
 // weights alone decide.
 func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
@@ -50,8 +51,8 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	return in, nil
 }
 
-// Guess returns an input of which only the mean square of each column is known, or
-// guessed.
+// Guess returns an input of which only the power is known: the mean square of each
+// column, (Cols), in any unit.
 func Guess(power []float64) *Input { return &Input{Power: level(power)} }
 
 // Even returns an input of which nothing is known: all columns count alike.

@@ -20,8 +20,9 @@ const surveyRows = 16
 //
 //	sum over rows and columns j of D_j (w_j - q_j)^2
 //
-// with q rounded to nearest on the same scales, for every surveyRows-th row. weight
-// multiplies each row's loss; nil is 1 for all rows.
+// with q rounded to nearest on the same scales, for every surveyRows-th row. weight,
+// (src.Rows), multiplies each row's loss; nil is 1 for all rows. in must be
+// calibrated, here and in Loss and OutputPower.
 func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {
 	cost := make([]float64, src.Cols) // D by column
 	for j, column := range in.Factor.Order {

@@ -42,14 +42,14 @@ type Method struct {
 	Round func(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error
 }
 
-// Methods that a recipe may name; Methods lists all.
+// Methods that a recipe may name; the function Methods lists all.
 const (
 	MethodRTN  = "rtn"  // round to nearest, scales searched
 	MethodGPTQ = "gptq" // error feedback, by what calibration texts show
 )
 
-// Steps that a recipe may leave out, to see what each is worth; Steps lists those
-// of a method.
+// Steps that a recipe may leave out, to see what each is worth; the function Steps
+// lists those of a method.
 const (
 	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code

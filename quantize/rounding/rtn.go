@@ -12,8 +12,9 @@ func init() {
 	Register(Method{Name: MethodRTN, Steps: []string{StepSearch}, Round: ToNearest})
 }
 
-// ToNearest rounds every weight to the nearest code, on the scale of its
-// group that a search found. It needs no texts.
+// ToNearest rounds every weight to the nearest code, on the scale of its group that
+// a search found or, without StepSearch, that the group's largest value gives. It is
+// the method rtn, and ignores other steps in without.
 func ToNearest(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
 	searches := make([]*scaleSearch, parallel.Workers())
 	return EachRow(ctx, src, func(worker, r int, x []float32) error {

@@ -14,7 +14,7 @@ import (
 //	sum over the group of power_i (w_i - w~_i)^2
 //
 // where power_i is the mean square of the input that weight i is multiplied by
-// (see powers). It rounds scales and minima to float16 before it measures an
+// (Input.Power). It rounds scales and minima to float16 before it measures an
 // error. It holds scratch for one goroutine.
 type scaleSearch struct {
 	scheme     qtensor.Scheme
