@@ -20,7 +20,7 @@ const surveyRows = 16
 //
 //	sum over rows and columns j of D_j (w_j - q_j)^2
 //
-// with q rounded to nearest on the same scales, for every surveyRows-th row. weight,
+// with q rounded to nearest on the same scales, for every sixteenth row. weight,
 // (src.Rows), multiplies each row's loss; nil is 1 for all rows. in must be
 // calibrated, here and in Loss and OutputPower.
 func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {

@@ -11,8 +11,9 @@ import (
 // rowsPerTask amortizes the cost of handing out work.
 const rowsPerTask = 16
 
-// EachRow calls f with the float32 values of every row of src, on all cores,
-// and fails at the first value that is not finite.
+// EachRow calls f with the float32 values x of every row r of src, on all cores,
+// and fails at the first value that is not finite. worker, below parallel.Workers(),
+// tells calls apart that run at the same time; x is valid until f returns.
 func EachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x []float32) error) error {
 	type lane struct {
 		reader qtensor.Reader
