@@ -11,6 +11,7 @@ import (
 	"thimble/fixtures"
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/quantize/rounding"
 )
 
 // Calibration names the texts on which a method measures rounding errors.
@@ -45,7 +46,7 @@ func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
 	if r.Method == "" && wanted {
 		r.Method = CalibratedMethod
 	}
-	return wanted || quantize.NeedsTexts(r.Method)
+	return wanted || rounding.NeedsTexts(r.Method)
 }
 
 // calibrationTexts are the calibration texts in a model's tokens.

@@ -13,6 +13,7 @@ import (
 	"thimble/internal/strictyaml"
 	"thimble/internal/units"
 	"thimble/quantize"
+	"thimble/quantize/rounding"
 	"thimble/verify/curve"
 )
 
@@ -140,7 +141,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 
 // chooseMethod decides whether r is calibrated, and the method that follows.
 func (s *rowSpec) chooseMethod(r *row, withText bool) error {
-	r.calibrated = withText || r.budget != nil || quantize.NeedsTexts(s.Method)
+	r.calibrated = withText || r.budget != nil || rounding.NeedsTexts(s.Method)
 	if s.Calib != nil {
 		if r.budget != nil && !*s.Calib {
 			return errors.New("calib: false: a budget is spent by what a text shows")
@@ -150,7 +151,7 @@ func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 	if s.Method == "" && r.calibrated {
 		s.Method = CalibratedMethod
 	}
-	if quantize.NeedsTexts(s.Method) && !r.calibrated {
+	if rounding.NeedsTexts(s.Method) && !r.calibrated {
 		return fmt.Errorf("calib: false: method %s needs a text", s.Method)
 	}
 	return s.CheckMethod()

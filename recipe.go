@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/quantize"
+	"thimble/quantize/rounding"
 )
 
 // Keep, in place of a scheme, stores a tensor in the type it has in the source.
@@ -58,12 +59,12 @@ func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
 
 // The methods of a recipe that names none, without and with calibration texts.
 const (
-	PlainMethod      = quantize.MethodRTN
-	CalibratedMethod = quantize.MethodGPTQ
+	PlainMethod      = rounding.MethodRTN
+	CalibratedMethod = rounding.MethodGPTQ
 )
 
 // Methods returns the names of the methods that a recipe may choose.
-func Methods() []string { return quantize.Methods() }
+func Methods() []string { return rounding.Methods() }
 
 // MethodSteps returns the names of the steps of a method that a recipe may leave out.
-func MethodSteps(method string) []string { return quantize.Steps(method) }
+func MethodSteps(method string) []string { return rounding.Steps(method) }

@@ -12,6 +12,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 func TestBudgetCheck(t *testing.T) {
@@ -169,7 +170,7 @@ func searched(t *testing.T, b *Budget, off float64) (trial *Trial, trials int, e
 	mine := &Health{}
 	c.Health = mine
 	weights, done := int64(0), int64(-1)
-	base := &Recipe{Scheme: "int4/g32", Method: MethodGPTQ, Texts: &Texts{}}
+	base := &Recipe{Scheme: "int4/g32", Method: rounding.MethodGPTQ, Texts: &Texts{}}
 	trial, err = b.MeasuredSearch(t.Context(), m, base, s, c, SearchOptions{
 		Progress: func(n int, w int64) {
 			if w == 0 {

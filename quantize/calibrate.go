@@ -8,6 +8,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/rounding"
 )
 
 // A Calibration is the texts on which a run measures what errors cost. It serves
@@ -226,7 +227,7 @@ func (r *calibratedRun) blocks() error {
 		}
 	}
 	var err error
-	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.readsDrift()); err != nil {
+	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.ComparesStreams()); err != nil {
 		return err
 	}
 	schedule := r.m.Spec.Schedule
@@ -297,8 +298,8 @@ func (r *calibratedRun) block(step, repeats int) error {
 // A visit collects what the texts show of the input of one stage of a block.
 type visit struct {
 	block, stage int
-	kinds        []string // of the layers that read the input
-	moments      *moments // nil if none of them is rounded
+	kinds        []string          // of the layers that read the input
+	moments      *rounding.Moments // nil if none of them is rounded
 }
 
 // visit looks at the input of v's stage. With through, it takes the texts there from
@@ -332,13 +333,13 @@ func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 		return nil
 	}
 	if v.moments == nil {
-		v.moments = &moments{width: xq.Width()}
+		v.moments = &rounding.Moments{Width: xq.Width()}
 	}
-	coarse, float := positionRows{r.coarse.Len(), xq.Row}, positionRows{}
+	coarse, float := rounding.Positions{N: r.coarse.Len(), Row: xq.Row}, rounding.Positions{}
 	if x != nil && r.learnsDrift(x.Width()) {
-		float = positionRows{r.float.Len(), x.Row}
+		float = rounding.Positions{N: r.float.Len(), Row: x.Row}
 	}
-	return v.moments.add(r.ctx, coarse, float, positionWeights(coarse))
+	return v.moments.Add(r.ctx, coarse, float, coarse.Weights())
 }
 
 // roundsAny reports whether some layer of v's stage will be rounded.
@@ -353,14 +354,14 @@ func (r *calibratedRun) roundsAny(v *visit) bool {
 
 // round quantizes the layers of v's stage.
 func (r *calibratedRun) round(v *visit) error {
-	var in *input
+	var in *rounding.Input
 	if v.moments != nil {
-		v.moments.close()
+		v.moments.Close()
 		seen := v.observed()
 		r.c.Health.add(v.block, seen)
 		r.seen = append(r.seen, seen)
 		var err error
-		if in, err = newInput(r.ctx, v.moments, damping); err != nil {
+		if in, err = rounding.NewInput(r.ctx, v.moments, rounding.Damping); err != nil {
 			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)
 		}
 	}
@@ -368,7 +369,7 @@ func (r *calibratedRun) round(v *visit) error {
 		name := model.Name(v.block, kind)
 		var err error
 		if r.entries[name].rounds() {
-			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.round(r.ctx, dst, src, in) })
+			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.Round(r.ctx, dst, src, in) })
 		} else {
 			err = r.keep(name)
 		}

@@ -15,12 +15,14 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
+	"thimble/quantize/rounding"
 )
 
 // calibratedPlan plans r by gptq.
 func calibratedPlan(t testing.TB, m *model.Model, r Recipe) *Plan {
 	t.Helper()
-	r.Method, r.Texts = MethodGPTQ, &Texts{}
+	r.Method, r.Texts = rounding.MethodGPTQ, &Texts{}
 	p, err := NewPlan(m, &r)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +162,7 @@ func TestCalibratedZeros(t *testing.T) {
 	}
 	for i, e := range p.Tensors {
 		if e.Name == "blocks.0.down" {
-			for _, row := range values(got[i]) {
+			for _, row := range quantizetest.Values(got[i]) {
 				for _, v := range row {
 					if v != 0 {
 						t.Fatalf("%s has a %v", e.Name, v)
@@ -222,8 +224,8 @@ func TestCalibratedRunOfAnyModel(t *testing.T) {
 		m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
 		size := rapid.SampledFrom([]float32{0, 1e-30, 1e-3, 1, 100, 1e6, 1e18}).Draw(t, "size")
 		for i, s := range spec.Slots() {
-			w := matrix(s.Rows, s.Cols, uint64(i))
-			for r, x := range values(w) {
+			w := quantizetest.Weights(s.Rows, s.Cols, uint64(i))
+			for r, x := range quantizetest.Values(w) {
 				for c := range x {
 					x[c] *= size
 				}
@@ -238,7 +240,7 @@ func TestCalibratedRunOfAnyModel(t *testing.T) {
 		}
 		schemes := rapid.SampledFrom([]string{"int2/g8", "int3/g32", "int4/g32", "int4/row/asym", "int8/g64", "int8/row"})
 		text := schemes.Draw(t, "scheme")
-		p, err := NewPlan(m, &Recipe{Scheme: text, Embedding: schemes.Draw(t, "embedding"), Method: MethodGPTQ, Texts: &Texts{}})
+		p, err := NewPlan(m, &Recipe{Scheme: text, Embedding: schemes.Draw(t, "embedding"), Method: rounding.MethodGPTQ, Texts: &Texts{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
+	"thimble/quantize/rounding"
 )
 
 const trained = "../fixtures/trained"
@@ -86,11 +87,11 @@ func TestTrainedDivergence(t *testing.T) {
 		recipe Recipe
 		most   float64 // of the divergence before
 	}{
-		{"rtn", nil, Recipe{Without: []string{StepSearch}}, 1},
+		{"rtn", nil, Recipe{Without: []string{rounding.StepSearch}}, 1},
 		{"searched", nil, Recipe{}, 0.95},
-		{"weighted", c, Recipe{Method: MethodRTN}, 0.99},
-		{"gptq", c, Recipe{Without: []string{StepRotation, StepCorrection, StepRefit, StepDescent}}, 0.85},
-		{"all but the correction", c, Recipe{Without: []string{StepCorrection}}, 0.95},
+		{"weighted", c, Recipe{Method: rounding.MethodRTN}, 0.99},
+		{"gptq", c, Recipe{Without: []string{rounding.StepRotation, rounding.StepCorrection, rounding.StepRefit, rounding.StepDescent}}, 0.85},
+		{"all but the correction", c, Recipe{Without: []string{rounding.StepCorrection}}, 0.95},
 		{"corrected", c, Recipe{}, 0.92},
 	} {
 		r := step.recipe

@@ -5,6 +5,8 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
+	"thimble/quantize/rounding"
 )
 
 // A layer whose input is always zero is rounded by its weights alone, no worse than
@@ -55,14 +57,18 @@ func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 	t.Helper()
 	nearest, err := qtensor.New(q.Scheme, w.Rows, w.Cols)
 	if err == nil {
-		err = roundToNearest(t.Context(), nearest, w, guess(w.Cols), nil)
+		err = rounding.ToNearest(t.Context(), nearest, w, rounding.Even(w.Cols), nil)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := func(q *qtensor.Matrix) (sum float64) {
-		for _, e := range squaredError(values(w), values(q), q.Scheme, ones(w.Cols)) {
-			sum += e
+		got := quantizetest.Values(q)
+		for r, x := range quantizetest.Values(w) {
+			for c, v := range x {
+				e := float64(v) - float64(got[r][c])
+				sum += e * e
+			}
 		}
 		return sum
 	}
@@ -77,7 +83,7 @@ func checkNoWorse(t *testing.T, w, q *qtensor.Matrix) {
 func TestSurveyOfALattice(t *testing.T) {
 	pattern := func(codes int, off float32) func(w *qtensor.Matrix) {
 		return func(w *qtensor.Matrix) {
-			x := values(w)
+			x := quantizetest.Values(w)
 			for r := range x {
 				for c := range x[r] {
 					code := (5*r+3*c*c+c)%codes - codes/2

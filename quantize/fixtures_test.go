@@ -8,6 +8,7 @@ import (
 	"thimble/convert"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 	"thimble/verify"
 	"thimble/verify/reference"
 )
@@ -44,7 +45,7 @@ func openFixture(t *testing.T, dir string) *model.Model {
 func planOf(t *testing.T, m *model.Model, r Recipe, c *Calibration) *Plan {
 	t.Helper()
 	if c != nil {
-		r.Method, r.Texts = cmp.Or(r.Method, MethodGPTQ), &Texts{}
+		r.Method, r.Texts = cmp.Or(r.Method, rounding.MethodGPTQ), &Texts{}
 	}
 	plan, err := NewPlan(m, &r)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/rounding"
 )
 
 // The output head has a Hessian in closed form. Near the float logits z
@@ -140,17 +141,17 @@ func relative(weights []float32) []float32 {
 }
 
 // input returns what the final hidden states h say of the input of b's rows.
-func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*input, error) {
-	m, err := momentsOf(ctx, positionRows{h.Len(), h.Row}, relative(b.weights))
+func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*rounding.Input, error) {
+	m, err := rounding.MomentsOf(ctx, rounding.Positions{N: h.Len(), Row: h.Row}, relative(b.weights))
 	if err != nil {
 		return nil, err
 	}
-	return newInput(ctx, m, damping)
+	return rounding.NewInput(ctx, m, rounding.Damping)
 }
 
 // roundHead fills dst from src, the head of a model, bin by bin. final is what the
 // float model computes.
-func roundHead(ctx context.Context, method chosenMethod, dst, src *Matrix, final *finalStates) error {
+func roundHead(ctx context.Context, method rounding.Variant, dst, src *Matrix, final *finalStates) error {
 	for _, b := range final.bins {
 		in, err := b.input(ctx, final.hidden)
 		if err != nil {
@@ -164,7 +165,7 @@ func roundHead(ctx context.Context, method chosenMethod, dst, src *Matrix, final
 		if err != nil {
 			return err
 		}
-		if err := method.round(ctx, rounded, rows, in); err != nil {
+		if err := method.Round(ctx, rounded, rows, in); err != nil {
 			return err
 		}
 		for i, r := range b.rows {
@@ -172,4 +173,24 @@ func roundHead(ctx context.Context, method chosenMethod, dst, src *Matrix, final
 		}
 	}
 	return nil
+}
+
+// selectRows returns some rows of src in float32.
+func selectRows(ctx context.Context, src *qtensor.Matrix, rows []int) (*qtensor.Matrix, error) {
+	dst, err := qtensor.New(Scheme{Kind: qtensor.F32}, len(rows), src.Cols)
+	if err != nil {
+		return nil, err
+	}
+	const rowsPerTask = 256
+	return dst, parallel.Ranges(ctx, len(rows), rowsPerTask, func(_, from, to int) error {
+		var reader qtensor.Reader
+		x := make([]float32, src.Cols)
+		for i := from; i < to; i++ {
+			reader.Row(x, src, rows[i])
+			if err := dst.SetFloats(i, x); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

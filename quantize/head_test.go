@@ -9,6 +9,8 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/quantizetest"
+	"thimble/quantize/rounding"
 )
 
 // livelyModel is testModel with norms of one and weights large enough to distinguish
@@ -24,8 +26,8 @@ func livelyModel(t testing.TB, edit func(s *model.Spec)) *model.Model {
 	}
 	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
 	for i, s := range spec.Slots() {
-		w := matrix(s.Rows, s.Cols, uint64(i))
-		for r, x := range values(w) {
+		w := quantizetest.Weights(s.Rows, s.Cols, uint64(i))
+		for r, x := range quantizetest.Values(w) {
 			for c := range x {
 				x[c] *= 8
 				if s.Role == model.Vector {
@@ -174,6 +176,17 @@ func slowDivergence(a, b []float64) float64 {
 	return sum
 }
 
+// lossOf returns e (H + lambda I) e^T.
+func lossOf(e []float64, in *rounding.Input) float64 {
+	sum := 0.0
+	for i, a := range e {
+		for j, b := range e {
+			sum += a * b * float64(in.H[i*in.Stride+j])
+		}
+	}
+	return sum
+}
+
 // Small independent errors e in the rows of the head cost 1/2 p (1-p) (e h)^2 each,
 // and so they do by bins of rows that share a second moment.
 func TestHeadHessian(t *testing.T) {
@@ -186,7 +199,7 @@ func TestHeadHessian(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs := make([]*input, len(bins))
+	inputs := make([]*rounding.Input, len(bins))
 	for i := range bins {
 		if inputs[i], err = bins[i].input(t.Context(), h); err != nil {
 			t.Fatal(err)
@@ -220,7 +233,7 @@ func TestHeadHessian(t *testing.T) {
 				weight += float64(w)
 			}
 			for _, v := range b.rows {
-				binned += weight / 2 * quadratic(e[v], inputs[i]) / (1 + damping) // roughly: e is white
+				binned += weight / 2 * lossOf(e[v], inputs[i]) / (1 + rounding.Damping) // roughly: e is white
 			}
 		}
 	}
@@ -250,7 +263,7 @@ func TestRoundHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, sum := values(dst), 0.0
+		w, sum := quantizetest.Values(dst), 0.0
 		for at, before := range z {
 			logits := make([]float64, vocab)
 			for v, row := range w {
@@ -262,12 +275,16 @@ func TestRoundHead(t *testing.T) {
 		}
 		return sum / float64(h.Len())
 	}
-	nearest := after(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, guess(src.Cols), nil) })
+	nearest := after(func(dst *qtensor.Matrix) error {
+		return rounding.ToNearest(t.Context(), dst, src, rounding.Even(src.Cols), nil)
+	})
 	end, err := newFinalStates(t.Context(), m, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fitted := after(func(dst *qtensor.Matrix) error { return roundHead(t.Context(), chosen(t, MethodGPTQ), dst, src, end) })
+	fitted := after(func(dst *qtensor.Matrix) error {
+		return roundHead(t.Context(), chosen(t, rounding.MethodGPTQ), dst, src, end)
+	})
 	t.Logf("KL %v to nearest, %v", nearest, fitted)
 	if !(fitted < 0.9*nearest) {
 		t.Errorf("KL %v, to nearest %v", fitted, nearest)

@@ -101,7 +101,7 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
 			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
 	}
-	if least := driftPositions * m.Spec.Hidden; p.method.readsDrift() && h.Tokens < least {
+	if least := driftPositions * m.Spec.Hidden; p.method.ComparesStreams() && h.Tokens < least {
 		h.warn("%d tokens are too few to correct for what is rounded upstream, which is left out; %d or more would do", h.Tokens, least)
 	}
 	if h.FrequencyShare > dominant {
@@ -125,8 +125,8 @@ type observation struct {
 
 // observed returns what the closed moments of v say about its input.
 func (v *visit) observed() observation {
-	rank, dead := v.moments.spread()
-	return observation{v.kinds, v.moments.width, dead, rank, v.moments.excess}
+	rank, dead := v.moments.Spread()
+	return observation{v.kinds, v.moments.Width, dead, rank, v.moments.Excess()}
 }
 
 // add adds an observation in a block. h may be nil.
@@ -153,35 +153,6 @@ func (h *Health) add(block int, seen observation) {
 	if seen.Excess > in.Capped {
 		in.Capped, in.CappedBlock = seen.Excess, block
 	}
-}
-
-// spread returns the effective rank of the closed second moments H and the number
-// of channels that were never active. The rank is the participation ratio of H's
-// eigenvalues l,
-//
-//	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
-//
-// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory
-// of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
-// there of the covariance, here of H itself, which is what rounding is fitted to).
-func (m *moments) spread() (rank float64, dead int) {
-	trace, square := 0.0, 0.0
-	for i := range m.width {
-		row := m.h[i*m.width : (i+1)*m.width]
-		trace += row[i]
-		if row[i] == 0 {
-			dead++
-		}
-		sum := 0.0
-		for _, v := range row {
-			sum += float64(v * v)
-		}
-		square += sum
-	}
-	if !(square > 0) || math.IsInf(square, 0) {
-		return 0, dead
-	}
-	return float64(trace*trace) / square, dead
 }
 
 // warnOfInputs adds the warnings that only a finished run can give. h may be nil.

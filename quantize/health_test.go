@@ -3,8 +3,6 @@ package quantize
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,53 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
-
-// The rank is that of known eigenvalues, in any basis: here after a reflection.
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		l    []float64
-		rank float64
-	}{
-		{[]float64{1, 1, 1, 1, 1}, 5},
-		{[]float64{3, 3, 0, 0, 0, 0}, 2},
-		{[]float64{7, 0, 0}, 1},
-		{[]float64{4, 2, 1, 1}, 64.0 / 22},
-		{[]float64{1e-20, 1e-20}, 2},
-		{[]float64{0, 0}, 0},
-		{[]float64{math.NaN(), 1}, 0},
-		{[]float64{1e300, 1}, 0},
-	} {
-		n := len(c.l)
-		r := rand.New(rand.NewPCG(1, uint64(n)))
-		v, norm := make([]float64, n), 0.0
-		for i := range v {
-			v[i] = r.NormFloat64()
-			norm += v[i] * v[i]
-		}
-		m := &moments{width: n, h: make([]float64, n*n)}
-		turned := func(i, k int) float64 { // element of 1 - 2 v v^T / |v|^2
-			x := -2 * v[i] * v[k] / norm
-			if i == k {
-				x++
-			}
-			return x
-		}
-		for i := range n {
-			for j := range n {
-				for k, l := range c.l {
-					m.h[i*n+j] += l * turned(i, k) * turned(j, k)
-				}
-			}
-		}
-		if rank, _ := m.spread(); math.Abs(rank-c.rank) > 1e-9 {
-			t.Errorf("eigenvalues %v: rank %v, want %v", c.l, rank, c.rank)
-		}
-	}
-	m := &moments{width: 3, h: []float64{0, 0, 0, 0, 2, 0, 0, 0, 0}}
-	if rank, dead := m.spread(); rank != 1 || dead != 2 {
-		t.Errorf("rank %v, %d dead channels, want 1 and 2", rank, dead)
-	}
-}
 
 // A run reports what it saw, and stores the same bytes with and without a Health.
 func TestHealthOfARun(t *testing.T) {
@@ -156,21 +107,4 @@ func TestNewHealth(t *testing.T) {
 	var none *Health
 	none.add(0, observation{})
 	none.warnOfInputs()
-}
-
-// The excess is the inverse of the loudest position's weight.
-func TestExcess(t *testing.T) {
-	rows := make([][]float32, 9)
-	for i := range rows {
-		rows[i] = []float32{1, 0}
-	}
-	rows[4] = []float32{10, 0} // a square of 100, where 20 are allowed
-	x := positionRows{len(rows), func(i int) []float32 { return rows[i] }}
-	m, err := momentsOf(t.Context(), x, positionWeights(x))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if math.Abs(m.excess-5) > 1e-6 {
-		t.Errorf("%v, want 5", m.excess)
-	}
 }

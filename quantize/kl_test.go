@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"thimble/internal/model"
+	"thimble/quantize/quantizetest"
 )
 
 // The evaluator returns the mean divergence over the positions.
 func TestKLEvaluator(t *testing.T) {
 	m, other := livelyModel(t, nil), livelyModel(t, nil)
 	w := other.Tensors[model.Name(1, model.Down)]
-	for r, x := range values(w) {
+	for r, x := range quantizetest.Values(w) {
 		for c := range x {
 			x[c] *= 1.2
 		}

@@ -8,6 +8,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
+	"thimble/quantize/rounding"
 )
 
 // A Plan is a recipe applied to one model: what every tensor will become.
@@ -16,7 +17,7 @@ type Plan struct {
 	Tensors []Entry `json:"tensors"`
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
-	method  chosenMethod
+	method  rounding.Variant
 }
 
 // An Entry is the plan for one tensor.

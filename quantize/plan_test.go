@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"thimble/internal/model"
+	"thimble/quantize/rounding"
 )
 
 func TestPlanSentences(t *testing.T) {
@@ -17,8 +18,8 @@ func TestPlanSentences(t *testing.T) {
 		{Recipe{Scheme: "int4"}, `scheme "int4" is not valid`},
 		{Recipe{Scheme: "int4/g32", Method: "rtm"}, `there is no method "rtm", did you mean "rtn"?; it is one of rtn, gptq`},
 		{Recipe{Scheme: "int4/g32", Without: []string{"serch"}}, `method rtn has no step "serch", did you mean "search"?; it has search`},
-		{Recipe{Scheme: "int4/g32", Without: []string{StepDescent}}, `method rtn has no step "descent"; it has search`},
-		{Recipe{Scheme: "int4/g32", Without: []string{StepSearch, StepSearch}}, `step "search" is left out twice`},
+		{Recipe{Scheme: "int4/g32", Without: []string{rounding.StepDescent}}, `method rtn has no step "descent"; it has search`},
+		{Recipe{Scheme: "int4/g32", Without: []string{rounding.StepSearch, rounding.StepSearch}}, `step "search" is left out twice`},
 		{Recipe{Scheme: "int4/g32", Vectors: "int8/g32"}, "vectors cannot be stored as int8/g32/sym"},
 		{Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.dwon", "int8/g32"}}}, `rule "blocks.*.dwon" matches no tensor`},
 		{Recipe{Scheme: "int4/g32", Rules: []Rule{{"blocks.[", "int8/g32"}}}, `pattern "blocks.["`},

@@ -6,6 +6,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // A powers estimates the mean square of every layer's input without texts, by a
@@ -27,9 +28,9 @@ const (
 	gateShare      = 0.5
 )
 
-// inputPowers returns, for each matrix of m, the estimated mean square of its
-// input columns, scaled to a mean of 1. A tied embedding counts as the head.
-func inputPowers(ctx context.Context, m *Model) (map[string][]float32, error) {
+// guessInputs returns, for each matrix of m, its input with the estimated power of
+// its columns. A tied embedding counts as the head.
+func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
 	if err := p.embedding(); err != nil {
 		return nil, p.in(model.Embed, err)
@@ -45,11 +46,11 @@ func inputPowers(ctx context.Context, m *Model) (map[string][]float32, error) {
 		}
 	}
 	p.feeds(p.normalized(model.Norm), m.HeadName())
-	scaled := make(map[string][]float32, len(p.inputs))
+	guesses := make(map[string]*rounding.Input, len(p.inputs))
 	for name, power := range p.inputs {
-		scaled[name] = level(power)
+		guesses[name] = rounding.Guess(power)
 	}
-	return scaled, nil
+	return guesses, nil
 }
 
 // embedding starts the stream with the mean square of each column, as if all
@@ -170,7 +171,7 @@ func (p *powers) vector(name string) []float32 {
 func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	t := p.m.Tensors[name]
 	out := make([]float64, t.Rows)
-	err := eachRow(p.ctx, t, func(_, r int, x []float32) error {
+	err := rounding.EachRow(p.ctx, t, func(_, r int, x []float32) error {
 		sum := 0.0
 		for i, w := range x {
 			sum += float64(float64(w) * float64(w) * in[i])
@@ -202,23 +203,4 @@ func (p *powers) in(name string, err error) error {
 		return nil
 	}
 	return inTensor(p.m, name, err)
-}
-
-// level scales power to a mean of 1 and raises what is less than a thousandth of
-// that, so that no column may be arbitrarily wrong. A power that says nothing (all
-// zero, or beyond float64) becomes 1 everywhere.
-func level(power []float64) []float32 {
-	sum := 0.0
-	for _, p := range power {
-		sum += p
-	}
-	mean := sum / float64(len(power))
-	scaled := make([]float32, len(power))
-	for i, p := range power {
-		scaled[i] = 1
-		if mean > 0 && mean < 1e300 {
-			scaled[i] = max(float32(p/mean), 1e-3)
-		}
-	}
-	return scaled
 }

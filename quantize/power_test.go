@@ -6,10 +6,11 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // powersOf estimates the input powers of a model given by its rows.
-func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string][]float32 {
+func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map[string]*rounding.Input {
 	t.Helper()
 	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
 	for name, rows := range tensors {
@@ -27,19 +28,20 @@ func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map
 	if err := m.Check(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := inputPowers(t.Context(), m)
+	got, err := guessInputs(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
 }
 
-func wantPowers(t *testing.T, got map[string][]float32, want map[string][]float64) {
+func wantPowers(t *testing.T, got map[string]*rounding.Input, want map[string][]float64) {
 	t.Helper()
 	for name, w := range want {
-		for i, v := range level(w) {
-			if math.Abs(float64(got[name][i]-v)) > 1e-6 {
-				t.Errorf("%s: power %v, want %v", name, got[name], level(w))
+		level := rounding.Guess(w).Power
+		for i, v := range level {
+			if math.Abs(float64(got[name].Power[i]-v)) > 1e-6 {
+				t.Errorf("%s: power %v, want %v", name, got[name].Power, level)
 			}
 		}
 	}
@@ -106,13 +108,7 @@ func TestInputPowers(t *testing.T) {
 	f := [2]float64{s[0] / mean, s[1] / mean}
 	down := 0.5 * f[0] * f[1]
 	s[0] += down
-	for name, want := range map[string][]float64{
+	wantPowers(t, got, map[string][]float64{
 		"blocks.0.q": q[:], "blocks.0.v": q[:], "blocks.0.o": o[:], "blocks.0.gate": f[:], "blocks.0.down": {down}, "embed": {s[0], 9 * s[1]},
-	} {
-		for i, w := range level(want) {
-			if math.Abs(float64(got[name][i]-w)) > 1e-6 {
-				t.Errorf("%s: power %v, want %v", name, got[name], level(want))
-			}
-		}
-	}
+	})
 }

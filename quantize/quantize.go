@@ -1,7 +1,7 @@
 // Package quantize stores a model in fewer bits per weight.
 //
-// A [Recipe] says which scheme each tensor gets and which method chooses its
-// codes. [NewPlan] applies a recipe to a model without reading a weight, and [Run]
+// A [Recipe] says which scheme each tensor gets and which method of package rounding
+// chooses its codes. [NewPlan] applies a recipe to a model without reading a weight, and [Run]
 // carries the plan out. A method may need a [Calibration]: texts that show what an
 // error in each weight costs. A [Budget] chooses the schemes instead of the user,
 // by what a [Survey] predicts each matrix to cost in each of them.

@@ -4,52 +4,19 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"math/rand/v2"
 	"runtime"
 	"testing"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
+	"thimble/quantize/rounding"
 )
 
-// matrix returns a float32 matrix of values that are exact on every machine:
-// sums of uniform integers, with now and then a large one.
-func matrix(rows, cols int, seed uint64) *qtensor.Matrix {
-	r := rand.New(rand.NewPCG(seed, 0))
-	m, err := qtensor.New(qtensor.Scheme{}, rows, cols)
-	if err != nil {
-		panic(err)
-	}
-	x := make([]float32, cols)
-	for row := range rows {
-		for c := range x {
-			x[c] = float32(r.IntN(2001)+r.IntN(2001)+r.IntN(2001)-3000) / 65536
-			if r.IntN(50) == 0 {
-				x[c] *= 5
-			}
-		}
-		if err := m.SetFloats(row, x); err != nil {
-			panic(err)
-		}
-	}
-	return m
-}
-
-func ones(n int) []float32 {
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = 1
-	}
-	return x
-}
-
-// guess returns an input of which nothing is known.
-func guess(cols int) *input { return &input{power: ones(cols)} }
-
 // chosen returns a method less some of its steps.
-func chosen(t testing.TB, name string, without ...string) chosenMethod {
+func chosen(t testing.TB, name string, without ...string) rounding.Variant {
 	t.Helper()
-	m, err := chooseMethod(name, without)
+	m, err := rounding.Choose(name, without)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,33 +31,6 @@ func scheme(t testing.TB, text string) qtensor.Scheme {
 	return s
 }
 
-func values(m *qtensor.Matrix) [][]float32 {
-	var d qtensor.Reader
-	x := make([][]float32, m.Rows)
-	for r := range x {
-		x[r] = make([]float32, m.Cols)
-		d.Row(x[r], m, r)
-	}
-	return x
-}
-
-// squaredError returns the weighted error of b, group by group of scheme s.
-func squaredError(a, b [][]float32, s qtensor.Scheme, power []float32) []float64 {
-	var sums []float64
-	for r := range a {
-		for g := range s.Groups(len(a[r])) {
-			sum := 0.0
-			lo, hi := s.Span(g, len(a[r]))
-			for c := lo; c < hi; c++ {
-				d := float64(a[r][c]) - float64(b[r][c])
-				sum += float64(power[c]) * d * d
-			}
-			sums = append(sums, sum)
-		}
-	}
-	return sums
-}
-
 func testModel(t *testing.T) *model.Model {
 	spec := model.Spec{
 		Hidden: 40, Heads: 4, KVHeads: 2, HeadDim: 10, FFN: 72, Vocab: 30, Context: 64, Blocks: 2, Schedule: model.InOrder(2, 1),
@@ -98,7 +38,7 @@ func testModel(t *testing.T) *model.Model {
 	}
 	m := &model.Model{Path: "test", Spec: spec, Tensors: map[string]*qtensor.Matrix{}}
 	for i, s := range spec.Slots() {
-		m.Tensors[s.Name] = matrix(s.Rows, s.Cols, uint64(i))
+		m.Tensors[s.Name] = quantizetest.Weights(s.Rows, s.Cols, uint64(i))
 	}
 	if err := m.Check(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/strictyaml"
+	"thimble/quantize/rounding"
 )
 
 // A Recipe says how each tensor will be stored. Its YAML form is what --recipe
@@ -21,13 +22,13 @@ import (
 // cost differently. Rules then override single tensors; the last match wins.
 type Recipe struct {
 	Scheme    string `yaml:"scheme"`              // linear layers; "keep" is the type in the source
-	Method    string `yaml:"method,omitempty"`    // how codes are chosen, see Methods; default: MethodRTN
+	Method    string `yaml:"method,omitempty"`    // how codes are chosen, see rounding.Methods; default: rounding.MethodRTN
 	Embedding string `yaml:"embedding,omitempty"` // default: Scheme
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
 
-	Without []string `yaml:"without,omitempty"` // steps of Method that are left out: see Steps
+	Without []string `yaml:"without,omitempty"` // steps of Method that are left out: see rounding.Steps
 
 	// Texts says what the method was calibrated on; nil without calibration.
 	Texts *Texts `yaml:"calibration,omitempty"`
@@ -81,7 +82,7 @@ func (r *Recipe) YAML() (string, error) {
 // CheckMethod returns an error if r's method does not exist or has no such steps
 // to leave out. It needs no model.
 func (r *Recipe) CheckMethod() error {
-	_, err := chooseMethod(cmp.Or(r.Method, MethodRTN), r.Without)
+	_, err := rounding.Choose(cmp.Or(r.Method, rounding.MethodRTN), r.Without)
 	return err
 }
 
@@ -112,7 +113,7 @@ func (s storage) String() string {
 // and its method found. It does not change once it is made.
 type resolvedRecipe struct {
 	canonical Recipe // the same in text
-	method    chosenMethod
+	method    rounding.Variant
 	byRole    [4]storage // by model.Role
 	rules     []storage  // of canonical.Rules
 }
@@ -123,16 +124,16 @@ func (r *Recipe) resolve() (*resolvedRecipe, error) {
 	if c.Scheme == "" {
 		return nil, errors.New("the recipe names no scheme; int4/g32 is the usual one for phones, int8/g32 the careful one")
 	}
-	c.Method = cmp.Or(c.Method, MethodRTN)
+	c.Method = cmp.Or(c.Method, rounding.MethodRTN)
 	c.Embedding = cmp.Or(c.Embedding, c.Scheme)
 	c.Head = cmp.Or(c.Head, c.Embedding)
 	c.Vectors = cmp.Or(c.Vectors, Keep)
 	var err error
-	if f.method, err = chooseMethod(c.Method, c.Without); err != nil {
+	if f.method, err = rounding.Choose(c.Method, c.Without); err != nil {
 		return nil, err
 	}
-	c.Without = f.method.without
-	if f.method.needsTexts && c.Texts == nil {
+	c.Without = f.method.Without()
+	if rounding.NeedsTexts(c.Method) && c.Texts == nil {
 		return nil, fmt.Errorf("method %s needs calibration texts", c.Method)
 	}
 	for _, field := range []struct {

@@ -3,6 +3,8 @@ package quantize
 import (
 	"strings"
 	"testing"
+
+	"thimble/quantize/rounding"
 )
 
 func TestRecipeYAML(t *testing.T) {
@@ -19,8 +21,8 @@ func TestRecipeYAML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again.Without = []string{StepDescent, StepSearch}
-	again.Method, again.Texts = MethodGPTQ, &Texts{}
+	again.Without = []string{rounding.StepDescent, rounding.StepSearch}
+	again.Method, again.Texts = rounding.MethodGPTQ, &Texts{}
 	if less, err := again.YAML(); err != nil || !strings.Contains(less, "without:\n- search\n- descent\n") {
 		t.Errorf("YAML is %q, %v", less, err)
 	}

@@ -1,30 +1,34 @@
 package quantize
 
-import "context"
+import (
+	"context"
+
+	"thimble/quantize/rounding"
+)
 
 // A Requantizer stores tensors of one model in other schemes by rounding to
 // nearest, tensors that are quantized already included. Errors then add up: a plan
 // on the original checkpoint gives a better model.
 type Requantizer struct {
-	m     *Model
-	power map[string][]float32
-	plan  *Plan // of no tensors: its method alone
+	m      *Model
+	inputs map[string]*rounding.Input // guessed
+	plan   *Plan                      // of no tensors: its method alone
 }
 
 // NewRequantizer estimates the power of every layer's input, in one pass over the
 // weights of m.
 func NewRequantizer(ctx context.Context, m *Model) (*Requantizer, error) {
-	nearest, err := chooseMethod(MethodRTN, nil)
+	nearest, err := rounding.Choose(rounding.MethodRTN, nil)
 	if err != nil {
 		return nil, err
 	}
-	power, err := inputPowers(ctx, m)
-	return &Requantizer{m, power, &Plan{method: nearest}}, err
+	inputs, err := guessInputs(ctx, m)
+	return &Requantizer{m, inputs, &Plan{method: nearest}}, err
 }
 
 // Store returns a tensor of the model, by its canonical name, in scheme to.
 func (q *Requantizer) Store(ctx context.Context, name string, to Scheme) (*Matrix, error) {
 	src := q.m.Tensors[name]
 	e := Entry{Slot: Slot{Name: name, Rows: src.Rows, Cols: src.Cols}, From: src.Scheme, To: to}
-	return q.plan.store(ctx, src, e, q.power[name])
+	return q.plan.store(ctx, src, e, q.inputs[name])
 }

@@ -24,7 +24,7 @@ import (
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
 	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
-	if !p.method.rotatesHeads() || n < 8 {
+	if !p.method.Rotates() || n < 8 {
 		return m
 	}
 	rounds := map[string]bool{}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"thimble/internal/model"
+	"thimble/quantize/rounding"
 )
 
 // A rotated model computes the same logits, whatever its heads look like.
@@ -16,7 +17,7 @@ func TestRotatedComputesTheSame(t *testing.T) {
 		"five times 8":    func(s *model.Spec) { s.HeadDim = 40 },
 	} {
 		m := livelyModel(t, change)
-		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: MethodGPTQ, Texts: &Texts{}})
+		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: rounding.MethodGPTQ, Texts: &Texts{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,11 +41,11 @@ func TestRotatedComputesTheSame(t *testing.T) {
 func TestRotatedIsLeftOut(t *testing.T) {
 	m := livelyModel(t, func(s *model.Spec) { s.HeadDim = 16 })
 	for _, r := range []Recipe{
-		{Scheme: "int4/g32", Without: []string{StepRotation}},
+		{Scheme: "int4/g32", Without: []string{rounding.StepRotation}},
 		{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.o", "f32"}}},
 		{Scheme: "int4/g32", Rules: []Rule{{"blocks.*.v", "bf16"}}},
 	} {
-		r.Method, r.Texts = MethodGPTQ, &Texts{}
+		r.Method, r.Texts = rounding.MethodGPTQ, &Texts{}
 		p, err := NewPlan(m, &r)
 		if err != nil {
 			t.Fatal(err)

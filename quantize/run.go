@@ -7,6 +7,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // A Sink receives the tensors of a finished plan in its order. Run may reuse the
@@ -41,16 +42,16 @@ func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, prog
 // runPlain carries out p without texts. It reads every matrix twice: the power of
 // a tied embedding's input, which is written first, depends on all the others.
 func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix) error) error {
-	var power map[string][]float32
+	var inputs map[string]*rounding.Input
 	if p.quantizes() {
 		var err error
-		if power, err = inputPowers(ctx, m); err != nil {
+		if inputs, err = guessInputs(ctx, m); err != nil {
 			return err
 		}
 	}
 	for i := range p.Tensors {
 		e := &p.Tensors[i]
-		out, err := p.store(ctx, m.Tensors[e.Name], *e, power[e.Name])
+		out, err := p.store(ctx, m.Tensors[e.Name], *e, inputs[e.Name])
 		if err == nil {
 			err = write(e, out)
 		}
@@ -62,12 +63,12 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 	return nil
 }
 
-// store returns src in the scheme that e asks for, rounded without texts. power is
-// that of its input; nil for an embedding that is only looked up, where the method
+// store returns src in the scheme that e asks for, rounded without texts. in is a
+// guess at its input; nil for an embedding that is only looked up, where the method
 // has no errors of a product to make up for.
-func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32) (*Matrix, error) {
+func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Input) (*Matrix, error) {
 	if e.From == e.To {
-		return src, eachFinite(ctx, src, func(_, _ int) error { return nil })
+		return src, rounding.EachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
 	if err != nil {
@@ -76,16 +77,35 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, power []float32)
 	switch {
 	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())
-		return dst, eachFinite(ctx, src, func(worker, r int) error {
+		return dst, rounding.EachFinite(ctx, src, func(worker, r int) error {
 			readers[worker].Transcode(dst, src, r)
 			return nil
 		})
 	case e.To.Kind != qtensor.Int:
 		return dst, cast(ctx, dst, src)
-	case power == nil:
-		return dst, roundToNearest(ctx, dst, src, evenInput(e.Cols), p.method.without)
+	case in == nil:
+		return dst, rounding.ToNearest(ctx, dst, src, rounding.Even(e.Cols), p.method.Without())
 	}
-	return dst, p.method.round(ctx, dst, src, &input{power: power})
+	return dst, p.method.Round(ctx, dst, src, in)
+}
+
+// checkFinite returns an error that names the first weight of m that is not
+// finite. A forward pass would only show how far it has spread.
+func checkFinite(ctx context.Context, m *Model) error {
+	for _, slot := range m.Spec.Slots() {
+		t := m.Tensors[slot.Name]
+		err := rounding.EachFinite(ctx, t, func(_, _ int) error { return nil })
+		t.Release()
+		if err != nil {
+			return inTensor(m, slot.Name, err)
+		}
+	}
+	return nil
+}
+
+// cast stores the values of src in the float type of dst.
+func cast(ctx context.Context, dst, src *Matrix) error {
+	return rounding.EachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
 }
 
 // inTensor says in which tensor of m err arose.

@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
 )
 
 // A trainedLayer is a linear layer of the trained fixture, with its input on the
@@ -13,9 +14,9 @@ import (
 type trainedLayer struct {
 	name  string
 	src   *Matrix
-	in    *input // of the calibration text
-	held  *input // of the held-out text
-	guess *input // from the weights alone
+	in    *rounding.Input // of the calibration text
+	held  *rounding.Input // of the held-out text
+	guess *rounding.Input // from the weights alone
 	power float64
 }
 
@@ -23,7 +24,7 @@ type trainedLayer struct {
 // want picks.
 func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kind string) bool) (layers []trainedLayer) {
 	t.Helper()
-	power, err := inputPowers(t.Context(), m)
+	guesses, err := guessInputs(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +36,12 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputOf := func(x positionRows, damp float64) *input {
-		moments, err := momentsOf(t.Context(), x, positionWeights(x))
+	inputOf := func(x rounding.Positions, damp float64) *rounding.Input {
+		moments, err := rounding.MomentsOf(t.Context(), x, x.Weights())
 		if err != nil {
 			t.Fatal(err)
 		}
-		in, err := newInput(t.Context(), moments, damp)
+		in, err := rounding.NewInput(t.Context(), moments, damp)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,11 +51,11 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 		h := b.Next()
 		kinds := slices.DeleteFunc(slices.Clone(g.Kinds), func(kind string) bool { return !want(g.Block, kind) })
 		if len(kinds) > 0 {
-			in, held := inputOf(positionRows{a.Len(), g.Row}, damping), inputOf(positionRows{b.Len(), h.Row}, 1e-9)
+			in, held := inputOf(rounding.Positions{N: a.Len(), Row: g.Row}, rounding.Damping), inputOf(rounding.Positions{N: b.Len(), Row: h.Row}, 1e-9)
 			for _, kind := range kinds {
 				l := trainedLayer{model.Name(g.Block, kind), m.Tensors[model.Name(g.Block, kind)], in, held, nil, 0}
-				l.guess = &input{power: power[l.name]}
-				if l.power, err = outputPower(t.Context(), l.src, held); err != nil {
+				l.guess = guesses[l.name]
+				if l.power, err = held.OutputPower(t.Context(), l.src); err != nil {
 					t.Fatal(err)
 				}
 				layers = append(layers, l)
@@ -70,18 +71,18 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 	return layers
 }
 
-// A rounding is a way to round a layer.
-type rounding func(t *testing.T, dst *Matrix, l *trainedLayer) error
+// A roundFunc rounds a layer.
+type roundFunc func(t *testing.T, dst *Matrix, l *trainedLayer) error
 
-func byMethod(name string, in func(l *trainedLayer) *input, without ...string) rounding {
+func byMethod(name string, in func(l *trainedLayer) *rounding.Input, without ...string) roundFunc {
 	return func(t *testing.T, dst *Matrix, l *trainedLayer) error {
-		return chosen(t, name, without...).round(t.Context(), dst, l.src, in(l))
+		return chosen(t, name, without...).Round(t.Context(), dst, l.src, in(l))
 	}
 }
 
 // losses returns the loss of each layer on text that was not calibrated on, as a
 // share of its output's power.
-func losses(t *testing.T, layers []trainedLayer, s Scheme, round rounding) []float64 {
+func losses(t *testing.T, layers []trainedLayer, s Scheme, round roundFunc) []float64 {
 	t.Helper()
 	all := make([]float64, len(layers))
 	for i := range layers {
@@ -93,7 +94,7 @@ func losses(t *testing.T, layers []trainedLayer, s Scheme, round rounding) []flo
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost, err := loss(t.Context(), l.src, dst, l.held.h, l.held.stride)
+		lost, err := l.held.Loss(t.Context(), l.src, dst)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,21 +112,21 @@ func TestTrainedSteps(t *testing.T) {
 	m := openFixture(t, trained)
 	texts := [2][][]int{trainedTexts(t, "calibration.txt", 4096).Texts, trainedTexts(t, "heldout.txt", 2048).Texts}
 	layers := layersOf(t, m, texts, func(block int, _ string) bool { return block%5 == 0 })
-	guessed := func(l *trainedLayer) *input { return l.guess }
-	known := func(l *trainedLayer) *input { return l.in }
+	guessed := func(l *trainedLayer) *rounding.Input { return l.guess }
+	known := func(l *trainedLayer) *rounding.Input { return l.in }
 	for _, text := range []string{"int4/g32", "int3/g64/asym"} {
 		var before []float64
 		for _, step := range []struct {
 			name  string
-			round rounding
+			round roundFunc
 			most  float64 // of the loss before
 		}{
-			{"rtn", byMethod(MethodRTN, guessed, StepSearch), 1},
-			{"searched", byMethod(MethodRTN, guessed), 0.93},
-			{"weighted", byMethod(MethodRTN, known), 0.995},
-			{"gptq", byMethod(MethodGPTQ, known, StepRefit, StepDescent), 0.75},
-			{"refitted", byMethod(MethodGPTQ, known, StepDescent), 0.985},
-			{"descended", byMethod(MethodGPTQ, known), 0.98},
+			{"rtn", byMethod(rounding.MethodRTN, guessed, rounding.StepSearch), 1},
+			{"searched", byMethod(rounding.MethodRTN, guessed), 0.93},
+			{"weighted", byMethod(rounding.MethodRTN, known), 0.995},
+			{"gptq", byMethod(rounding.MethodGPTQ, known, rounding.StepRefit, rounding.StepDescent), 0.75},
+			{"refitted", byMethod(rounding.MethodGPTQ, known, rounding.StepDescent), 0.985},
+			{"descended", byMethod(rounding.MethodGPTQ, known), 0.98},
 		} {
 			after := losses(t, layers, scheme(t, text), step.round)
 			if before != nil {
@@ -147,7 +148,7 @@ func TestTrainedRotation(t *testing.T) {
 	p := calibratedPlan(t, m, Recipe{Scheme: "int4/g32"})
 	changed := func(_ int, kind string) bool { return kind == model.V || kind == model.O }
 	plain, turned := layersOf(t, m, texts, changed), layersOf(t, rotated(m, p), texts, changed)
-	round := byMethod(MethodGPTQ, func(l *trainedLayer) *input { return l.in })
+	round := byMethod(rounding.MethodGPTQ, func(l *trainedLayer) *rounding.Input { return l.in })
 	var before, after []float64
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g32", "int3/g64/asym"} {
 		was, is := losses(t, plain, scheme(t, text), round), losses(t, turned, scheme(t, text), round)

@@ -6,6 +6,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/rounding"
 )
 
 // A Survey predicts what each matrix of a model adds to the KL divergence, in each
@@ -114,26 +115,29 @@ func (s *surveyor) losses(c *Calibration) error {
 // group predicts the losses of layers that share an input, of n positions, and
 // rounds them for the measurement of their sensitivity.
 func (s *surveyor) group(g *transformer.Group, n int) error {
-	x := positionRows{(n + surveyStride - 1) / surveyStride, func(i int) []float32 { return g.Row(i * surveyStride) }}
-	moments, err := momentsOf(s.ctx, x, positionWeights(x))
+	x := rounding.Positions{
+		N:   (n + surveyStride - 1) / surveyStride,
+		Row: func(i int) []float32 { return g.Row(i * surveyStride) },
+	}
+	moments, err := rounding.MomentsOf(s.ctx, x, x.Weights())
 	if err != nil {
 		return err
 	}
-	in, err := newInput(s.ctx, moments, damping)
+	in, err := rounding.NewInput(s.ctx, moments, rounding.Damping)
 	if err != nil {
 		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
 	}
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
 		src := s.m.Tensors[name]
-		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, nil)
+		losses, err := in.ExpectedLoss(s.ctx, src, s.Schemes, nil)
 		if err != nil {
 			return err
 		}
 		for i := range losses {
 			losses[i] *= optimism(moments, float64(s.tokens))
 		}
-		if in.silent {
+		if in.Silent {
 			clear(losses)
 		}
 		q, made, err := s.disturb(src, in)
@@ -152,20 +156,20 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	return nil
 }
 
-// optimism returns the ratio of the true loss to the one that expectedLoss predicts,
+// optimism returns the ratio of the true loss to the one that ExpectedLoss predicts,
 // which takes the second moments of n positions for the truth. Error feedback fits
 // the part of d columns that other columns explain to these positions, as a
 // regression does, so the rest comes out d/n too small. Rounding, fitted to as many
 // positions as it is calibrated on, in turn leaves d/tokens more on others.
-func optimism(m *moments, tokens float64) float64 {
-	d := float64(m.width)
-	return (1 + d/tokens) / max(1-d/m.positions(), 0.25)
+func optimism(m *rounding.Moments, tokens float64) float64 {
+	d := float64(m.Width)
+	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
 }
 
 // disturb rounds src to the first of noises whose loss is not negligible, or to the
 // one that loses most, and returns that loss.
-func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err error) {
-	power, err := outputPower(s.ctx, src, in)
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (q *Matrix, made float64, err error) {
+	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -174,10 +178,10 @@ func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := roundToNearest(s.ctx, next, src, in, skips{StepSearch}); err != nil {
+		if err := rounding.ToNearest(s.ctx, next, src, in, rounding.Skips{rounding.StepSearch}); err != nil {
 			return nil, 0, err
 		}
-		l, err := loss(s.ctx, src, next, in.h, in.stride)
+		l, err := in.Loss(s.ctx, src, next)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -188,27 +192,10 @@ func (s *surveyor) disturb(src *Matrix, in *input) (q *Matrix, made float64, err
 			break
 		}
 	}
-	if in.silent {
+	if in.Silent {
 		made = 0
 	}
 	return q, made, nil
-}
-
-// outputPower estimates the power of src's output as if the columns of its input
-// were independent: sum of w^2 H_jj.
-func outputPower(ctx context.Context, src *Matrix, in *input) (float64, error) {
-	rows := make([]float64, src.Rows)
-	err := eachRow(ctx, src, func(_, r int, x []float32) error {
-		for c, v := range x {
-			rows[r] += float64(float64(v*v) * float64(in.h[c*in.stride+c]))
-		}
-		return nil
-	})
-	sum := 0.0
-	for _, v := range rows {
-		sum += v
-	}
-	return sum, err
 }
 
 // head predicts the divergence that the head adds, and a little more for an
@@ -231,15 +218,15 @@ func (s *surveyor) head(final *finalStates) error {
 		for _, r := range b.rows {
 			weight[r] = mean / 2
 		}
-		if in.silent {
+		if in.Silent {
 			continue
 		}
-		losses, err := expectedLoss(s.ctx, src, in, s.Schemes, weight)
+		losses, err := in.ExpectedLoss(s.ctx, src, s.Schemes, weight)
 		if err != nil {
 			return err
 		}
 		for i, v := range losses {
-			costs[i] += float64(v * lookedUp * optimism(in.moments, in.moments.positions()))
+			costs[i] += float64(v * lookedUp * optimism(in.Moments, in.Moments.EffectivePositions()))
 		}
 	}
 	s.cost[name] = costs

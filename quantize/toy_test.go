@@ -11,13 +11,14 @@ import (
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/quantize/quantizetest"
+	"thimble/quantize/rounding"
 )
 
 // toy is all that a new method's file has: rounding to nearest, by a scale that the
 // largest value of a group gives.
-var toy = method{name: "toy", steps: []string{"nothing"}, quantize: func(ctx context.Context, dst, src *Matrix, _ *input, _ skips) error {
+var toy = rounding.Method{Name: "toy", Steps: []string{"nothing"}, Round: func(ctx context.Context, dst, src *Matrix, _ *rounding.Input, _ rounding.Skips) error {
 	rounders := make([]qtensor.Rounder, parallel.Workers())
-	return eachRow(ctx, src, func(worker, r int, x []float32) error {
+	return rounding.EachRow(ctx, src, func(worker, r int, x []float32) error {
 		if err := rounders[worker].Row(dst, r, x); err != nil {
 			return fmt.Errorf("row %d, %w", r, err)
 		}
@@ -26,10 +27,9 @@ var toy = method{name: "toy", steps: []string{"nothing"}, quantize: func(ctx con
 }}
 
 // withMethod registers m for one test.
-func withMethod(t *testing.T, m method) {
+func withMethod(t *testing.T, m rounding.Method) {
 	t.Helper()
-	register(m)
-	t.Cleanup(func() { methods = slices.DeleteFunc(methods, func(other *method) bool { return other.name == m.name }) })
+	t.Cleanup(rounding.Register(m))
 }
 
 // A method needs nothing but its own file: once registered, recipes name it, plans
@@ -37,7 +37,7 @@ func withMethod(t *testing.T, m method) {
 func TestToyMethod(t *testing.T) {
 	withMethod(t, toy)
 	t.Run("Kit", func(t *testing.T) { quantizetest.Run(t, kitTarget(t, "toy")) })
-	if got := Methods(); !slices.Equal(got, []string{"rtn", "toy", "gptq"}) || NeedsTexts("toy") {
+	if got := rounding.Methods(); !slices.Equal(got, []string{"rtn", "toy", "gptq"}) || rounding.NeedsTexts("toy") {
 		t.Errorf("methods are %v", got)
 	}
 	r, err := ParseRecipe([]byte("scheme: int4/g32\nmethod: toy\nwithout: [nothing]\n"))
@@ -65,23 +65,23 @@ func TestToyMethod(t *testing.T) {
 				t.Error("a second method of the same name was registered")
 			}
 		}()
-		register(toy)
+		rounding.Register(toy)
 	}()
 }
 
 // A method gets what its traits ask for, and no more.
 func TestTraits(t *testing.T) {
-	var seen []*input
+	var seen []*rounding.Input
 	traits := toy
-	traits.name, traits.steps = "traits", []string{StepRotation, "comparing"}
-	traits.needsTexts, traits.rotates = true, true
-	traits.comparesStreams = func(without skips) bool { return !without.has("comparing") }
-	traits.quantize = func(ctx context.Context, dst, src *Matrix, in *input, without skips) error {
+	traits.Name, traits.Steps = "traits", []string{rounding.StepRotation, "comparing"}
+	traits.NeedsTexts, traits.Rotates = true, true
+	traits.ComparesStreams = func(without rounding.Skips) bool { return !without.Has("comparing") }
+	traits.Round = func(ctx context.Context, dst, src *Matrix, in *rounding.Input, without rounding.Skips) error {
 		seen = append(seen, in)
-		return toy.quantize(ctx, dst, src, in, without)
+		return toy.Round(ctx, dst, src, in, without)
 	}
 	withMethod(t, traits)
-	if !NeedsTexts("traits") {
+	if !rounding.NeedsTexts("traits") {
 		t.Error("it needs no texts")
 	}
 	m := livelyModel(t, func(s *model.Spec) { s.HeadDim = 16 })
@@ -91,7 +91,7 @@ func TestTraits(t *testing.T) {
 	for _, c := range []struct {
 		without         []string
 		rotated, drifts bool
-	}{{nil, true, true}, {[]string{StepRotation}, false, true}, {[]string{"comparing"}, true, false}} {
+	}{{nil, true, true}, {[]string{rounding.StepRotation}, false, true}, {[]string{"comparing"}, true, false}} {
 		seen = nil
 		p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: "traits", Without: c.without, Texts: &Texts{}})
 		if err != nil {
@@ -105,11 +105,11 @@ func TestTraits(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, in := range seen {
-			if in.moments == nil || in.factor == nil {
+			if in.Moments == nil || in.Factor == nil {
 				t.Fatalf("without %v: an input has no moments", c.without)
 			}
 		}
-		drifts := slices.ContainsFunc(seen, func(in *input) bool { return in.moments.drift != nil })
+		drifts := slices.ContainsFunc(seen, func(in *rounding.Input) bool { return in.Moments.Drift != nil })
 		if drifts != c.drifts {
 			t.Errorf("without %v: drift is there: %t", c.without, drifts)
 		}

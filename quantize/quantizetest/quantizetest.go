@@ -141,7 +141,7 @@ func finite(x float32) bool { return x-x == 0 }
 
 // bytes wants the same bytes on any number of cores and each time.
 func (k *kit) bytes() {
-	src := weights(rows, cols, 1)
+	src := Weights(rows, cols, 1)
 	before := bytes.Clone(src.Codes)
 	var first [3][]byte
 	for i, procs := range []int{1, 8, 8} {
@@ -165,7 +165,7 @@ func (k *kit) bytes() {
 // zeros wants zeros to stay zeros.
 func (k *kit) zeros() {
 	const zeroRow = 3
-	src := weights(rows, cols, 2)
+	src := Weights(rows, cols, 2)
 	x := make([]float32, cols)
 	set(src, zeroRow, x)
 	lo, hi := k.scheme.Span(k.scheme.Groups(cols)-1, cols)
@@ -193,7 +193,7 @@ func (k *kit) zeros() {
 func (k *kit) nonFinite() {
 	const row, column = 37, 70
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		src := weights(rows, cols, 3)
+		src := Weights(rows, cols, 3)
 		x := make([]float32, cols)
 		read(x, src, row)
 		x[column] = float32(v)
@@ -209,7 +209,7 @@ func (k *kit) nonFinite() {
 func (k *kit) overflow() {
 	const row = 41
 	for _, v := range []float32{3e7, -1e20, math.MaxFloat32} {
-		src := weights(rows, cols, 4)
+		src := Weights(rows, cols, 4)
 		x := make([]float32, cols)
 		for c := range x {
 			x[c] = v
@@ -233,14 +233,14 @@ func sentence(err error, want string) bool {
 func (k *kit) cancelled() {
 	ctx, cancel := context.WithCancel(k.Context())
 	cancel()
-	if _, err := k.quantize(ctx, weights(rows, cols, 5)); !errors.Is(err, context.Canceled) {
+	if _, err := k.quantize(ctx, Weights(rows, cols, 5)); !errors.Is(err, context.Canceled) {
 		k.Errorf("cancelled: error is %v, want %v", err, context.Canceled)
 	}
 }
 
 // quality wants about the error of plain rounding, or a smaller one.
 func (k *kit) quality() {
-	src := weights(rows, cols, 6)
+	src := Weights(rows, cols, 6)
 	got, plain := k.must(src), Nearest(src, k.scheme)
 	var inputs [][]float32 // nil: the weights themselves
 	if k.target.NeedsTexts {
@@ -279,14 +279,22 @@ func squaredError(x, y []float32, inputs [][]float32) (sum float64) {
 	return sum
 }
 
+// Values returns the values of m, row by row.
+func Values(m *qtensor.Matrix) [][]float32 {
+	x := make([][]float32, m.Rows)
+	for r := range x {
+		x[r] = make([]float32, m.Cols)
+		read(x[r], m, r)
+	}
+	return x
+}
+
 // Nearest returns the values of src rounded to the nearest code without any search
 // for scales: the largest value of a group takes the bottom code, or, in asymmetric
 // schemes, the codes span the range from the least to the largest.
 func Nearest(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
-	all := make([][]float32, src.Rows)
+	all := Values(src)
 	for r := range all {
-		all[r] = make([]float32, src.Cols)
-		read(all[r], src, r)
 		for g := range s.Groups(src.Cols) {
 			lo, hi := s.Span(g, src.Cols)
 			nearestGroup(all[r][lo:hi], s)
@@ -350,7 +358,7 @@ func tiny(t *testing.T) *model.Model {
 		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true,
 	}}
 	for i, s := range m.Spec.Slots() {
-		w := weights(s.Rows, s.Cols, uint64(i))
+		w := Weights(s.Rows, s.Cols, uint64(i))
 		x := make([]float32, s.Cols)
 		for r := range s.Rows {
 			read(x, w, r)
@@ -370,9 +378,9 @@ func tiny(t *testing.T) *model.Model {
 	return m
 }
 
-// weights returns a float32 matrix of values that are exact on every machine: sums
+// Weights returns a float32 matrix of values that are exact on every machine: sums
 // of uniform integers, with now and then a large one.
-func weights(rows, cols int, seed uint64) *qtensor.Matrix {
+func Weights(rows, cols int, seed uint64) *qtensor.Matrix {
 	r := rand.New(rand.NewPCG(seed, 0))
 	m, err := qtensor.New(qtensor.Scheme{Kind: qtensor.F32}, rows, cols)
 	if err != nil {

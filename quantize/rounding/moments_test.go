@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"fmt"
@@ -34,8 +34,8 @@ func correlated(n, width int, seed uint64) [][]float32 {
 	return x
 }
 
-func rowsAt(x [][]float32) positionRows {
-	return positionRows{len(x), func(i int) []float32 { return x[i] }}
+func rowsAt(x [][]float32) Positions {
+	return Positions{len(x), func(i int) []float32 { return x[i] }}
 }
 
 // slowMoments returns the mean of w a b^T in float64.
@@ -97,30 +97,30 @@ func TestMoments(t *testing.T) {
 						apart[i] = append(apart[i], v-xq[i][c])
 					}
 				}
-				alone, pair := &moments{width: width}, &moments{width: width}
-				if err := alone.add(t.Context(), rowsAt(xq), positionRows{}, weights); err != nil {
+				alone, pair := &Moments{Width: width}, &Moments{Width: width}
+				if err := alone.Add(t.Context(), rowsAt(xq), Positions{}, weights); err != nil {
 					t.Fatal(err)
 				}
-				if err := pair.add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
+				if err := pair.Add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
 					t.Fatal(err)
 				}
-				alone.close()
-				pair.close()
+				alone.Close()
+				pair.Close()
 				h := slowMoments(xq, xq, weights)
 				power := diagonal(h, width)
-				near(t, "h alone", alone.h, h, power, power)
-				near(t, "h", pair.h, h, power, power)
+				near(t, "h alone", alone.H, h, power, power)
+				near(t, "h", pair.H, h, power, power)
 				either := diagonal(slowMoments(x, x, weights), width) // that is subtracted
 				for i, p := range power {
 					either[i] += p
 				}
-				near(t, "drift", pair.drift, slowMoments(apart, xq, weights), either, power)
-				if alone.drift != nil {
+				near(t, "drift", pair.Drift, slowMoments(apart, xq, weights), either, power)
+				if alone.Drift != nil {
 					t.Error("drift was not asked for")
 				}
 				for i, p := range pair.power() {
-					if p != pair.h[i*width+i] {
-						t.Errorf("power of column %d is %v, h has %v", i, p, pair.h[i*width+i])
+					if p != pair.H[i*width+i] {
+						t.Errorf("power of column %d is %v, h has %v", i, p, pair.H[i*width+i])
 					}
 				}
 			})
@@ -132,16 +132,16 @@ func TestMoments(t *testing.T) {
 func TestMomentsAddUp(t *testing.T) {
 	const width, n, cut = 24, 700, 300
 	x, weights := correlated(n, width, 3), ones(n)
-	m := &moments{width: width}
+	m := &Moments{Width: width}
 	for _, part := range [][2]int{{0, cut}, {cut, n}} {
 		rows := rowsAt(x[part[0]:part[1]])
-		if err := m.add(t.Context(), rows, positionRows{}, weights[part[0]:part[1]]); err != nil {
+		if err := m.Add(t.Context(), rows, Positions{}, weights[part[0]:part[1]]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.close()
+	m.Close()
 	want := slowMoments(x, x, weights)
-	near(t, "h", m.h, want, diagonal(want, width), diagonal(want, width))
+	near(t, "h", m.H, want, diagonal(want, width), diagonal(want, width))
 }
 
 // The weighted square of a position that is a thousand times louder than the others
@@ -152,7 +152,7 @@ func TestPositionWeights(t *testing.T) {
 		x[i] = []float32{1, float32(i%2) - 0.5} // of the square 1.25
 	}
 	x[4] = []float32{1000, 0}
-	for i, w := range positionWeights(rowsAt(x)) {
+	for i, w := range rowsAt(x).Weights() {
 		want := float32(1)
 		if i == 4 {
 			want = loudest * 1.25 / 1e6
@@ -160,5 +160,69 @@ func TestPositionWeights(t *testing.T) {
 		if w != want {
 			t.Errorf("position %d weighs %v, want %v", i, w, want)
 		}
+	}
+}
+
+// The rank is that of known eigenvalues, in any basis: here after a reflection.
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		l    []float64
+		rank float64
+	}{
+		{[]float64{1, 1, 1, 1, 1}, 5},
+		{[]float64{3, 3, 0, 0, 0, 0}, 2},
+		{[]float64{7, 0, 0}, 1},
+		{[]float64{4, 2, 1, 1}, 64.0 / 22},
+		{[]float64{1e-20, 1e-20}, 2},
+		{[]float64{0, 0}, 0},
+		{[]float64{math.NaN(), 1}, 0},
+		{[]float64{1e300, 1}, 0},
+	} {
+		n := len(c.l)
+		r := rand.New(rand.NewPCG(1, uint64(n)))
+		v, norm := make([]float64, n), 0.0
+		for i := range v {
+			v[i] = r.NormFloat64()
+			norm += v[i] * v[i]
+		}
+		m := &Moments{Width: n, H: make([]float64, n*n)}
+		turned := func(i, k int) float64 { // element of 1 - 2 v v^T / |v|^2
+			x := -2 * v[i] * v[k] / norm
+			if i == k {
+				x++
+			}
+			return x
+		}
+		for i := range n {
+			for j := range n {
+				for k, l := range c.l {
+					m.H[i*n+j] += l * turned(i, k) * turned(j, k)
+				}
+			}
+		}
+		if rank, _ := m.Spread(); math.Abs(rank-c.rank) > 1e-9 {
+			t.Errorf("eigenvalues %v: rank %v, want %v", c.l, rank, c.rank)
+		}
+	}
+	m := &Moments{Width: 3, H: []float64{0, 0, 0, 0, 2, 0, 0, 0, 0}}
+	if rank, dead := m.Spread(); rank != 1 || dead != 2 {
+		t.Errorf("rank %v, %d dead channels, want 1 and 2", rank, dead)
+	}
+}
+
+// The excess is the inverse of the loudest position's weight.
+func TestExcess(t *testing.T) {
+	rows := make([][]float32, 9)
+	for i := range rows {
+		rows[i] = []float32{1, 0}
+	}
+	rows[4] = []float32{10, 0} // a square of 100, where 20 are allowed
+	x := Positions{len(rows), func(i int) []float32 { return rows[i] }}
+	m, err := MomentsOf(t.Context(), x, x.Weights())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(m.Excess()-5) > 1e-6 {
+		t.Errorf("%v, want 5", m.Excess())
 	}
 }

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const (
 	solveRows  = panelRows // right-hand sides that a core takes at a time
 )
 
-func newSolver(f *factor) *solver {
+func newSolver(f *Factor) *solver {
 	s := &solver{n: f.n, stride: kernel.Padded(f.n)}
 	s.lower, s.upper = make([]float32, s.n*s.stride), make([]float32, s.n*s.stride)
 	s.inverse, s.transposed = make([]float32, s.n*solveBlock), make([]float32, s.n*solveBlock)
@@ -57,9 +57,9 @@ func (s *solver) invert(l []float64, from, to int) {
 	}
 }
 
-// solve replaces each row x of b, (rows, n), by the solution y of
+// Solve replaces each row x of b, (rows, n), by the solution y of
 // y (H + lambda I) = x.
-func (f *factor) solve(ctx context.Context, b []float32, rows int) error {
+func (f *Factor) Solve(ctx context.Context, b []float32, rows int) error {
 	s := newSolver(f)
 	scratch := make([][]float32, parallel.Workers())
 	return parallel.Ranges(ctx, rows, solveRows, func(worker, from, to int) error {

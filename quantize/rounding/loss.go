@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"context"
@@ -13,19 +13,20 @@ import (
 // predicted.
 const surveyRows = 16
 
-// expectedLoss predicts, for each scheme, the loss tr((W-Q) H (W-Q)^T) that gptq
+// ExpectedLoss predicts, for each scheme, the loss tr((W-Q) H (W-Q)^T) that gptq
 // leaves of src. In column j of (W-Q) M, gptq leaves the error of rounding some
 // number to the grid of that column, which is about as large as the error of
 // rounding the weight itself. So the prediction is
 //
 //	sum over rows and columns j of D_j (w_j - q_j)^2
 //
-// with q rounded to nearest on the same scales, for every surveyRows-th row. weight
-// multiplies each row's loss; nil is 1 for all rows.
-func expectedLoss(ctx context.Context, src *Matrix, in *input, schemes []Scheme, weight []float64) ([]float64, error) {
+// with q rounded to nearest on the same scales, for every sixteenth row. weight,
+// (src.Rows), multiplies each row's loss; nil is 1 for all rows. in must be
+// calibrated, here and in Loss and OutputPower.
+func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {
 	cost := make([]float64, src.Cols) // D by column
-	for j, column := range in.factor.order {
-		cost[column] = in.factor.d[j]
+	for j, column := range in.Factor.Order {
+		cost[column] = in.Factor.D[j]
 	}
 	losses := make([][]float64, (src.Rows+surveyRows-1)/surveyRows)
 	err := parallel.Ranges(ctx, src.Rows, surveyRows, func(_, r, next int) error {
@@ -44,7 +45,7 @@ func expectedLoss(ctx context.Context, src *Matrix, in *input, schemes []Scheme,
 		x := make([]float32, src.Cols)
 		new(qtensor.Reader).Row(x, src, r)
 		for k, s := range schemes {
-			l, err := rowLoss(x, s, in.power, cost)
+			l, err := rowLoss(x, s, in.Power, cost)
 			if err != nil {
 				return fmt.Errorf("row %d, %w", r, err)
 			}
@@ -63,7 +64,7 @@ func expectedLoss(ctx context.Context, src *Matrix, in *input, schemes []Scheme,
 
 // rowLoss returns the predicted loss of the row x in one scheme, cost being D by
 // column.
-func rowLoss(x []float32, scheme Scheme, power []float32, cost []float64) (float64, error) {
+func rowLoss(x []float32, scheme qtensor.Scheme, power []float32, cost []float64) (float64, error) {
 	s := newScaleSearch(scheme, power)
 	if err := s.row(x); err != nil {
 		return 0, err
@@ -79,9 +80,9 @@ func rowLoss(x []float32, scheme Scheme, power []float32, cost []float64) (float
 	return sum, nil
 }
 
-// loss returns tr((W-Q) H (W-Q)^T) for stored matrices w and q. H is the second
-// moments h, (w.Cols, stride), its rows padded with zeros.
-func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, error) {
+// Loss returns tr((W-Q) (H + lambda I) (W-Q)^T) for stored matrices w and q.
+func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error) {
+	stride := in.Stride
 	losses := make([]float64, (w.Rows+panelRows-1)/panelRows)
 	err := parallel.Ranges(ctx, w.Rows, panelRows, func(_, from, to int) error {
 		n := to - from
@@ -95,7 +96,7 @@ func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, 
 				row[c] -= v
 			}
 		}
-		kernel.Gemm(g, stride, e, stride, h, stride, n, w.Cols, stride)
+		kernel.Gemm(g, stride, e, stride, in.H, stride, n, w.Cols, stride)
 		for r := range n {
 			losses[from/panelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
 		}
@@ -104,6 +105,23 @@ func loss(ctx context.Context, w, q *Matrix, h []float32, stride int) (float64, 
 	sum := 0.0
 	for _, l := range losses {
 		sum += l
+	}
+	return sum, err
+}
+
+// OutputPower estimates the power of src's output as if the columns of its input
+// were independent: sum of w^2 H_jj.
+func (in *Input) OutputPower(ctx context.Context, src *qtensor.Matrix) (float64, error) {
+	rows := make([]float64, src.Rows)
+	err := EachRow(ctx, src, func(_, r int, x []float32) error {
+		for c, v := range x {
+			rows[r] += float64(float64(v*v) * float64(in.H[c*in.Stride+c]))
+		}
+		return nil
+	})
+	sum := 0.0
+	for _, v := range rows {
+		sum += v
 	}
 	return sum, err
 }

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 )
 
 // secondMoments returns the closed moments of n correlated positions.
-func secondMoments(t testing.TB, n, width int, seed uint64) *moments {
+func secondMoments(t testing.TB, n, width int, seed uint64) *Moments {
 	t.Helper()
-	m, err := momentsOf(t.Context(), rowsAt(correlated(n, width, seed)), ones(n))
+	m, err := MomentsOf(t.Context(), rowsAt(correlated(n, width, seed)), ones(n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,40 +29,40 @@ func mean(x []float64) float64 {
 // M D M^T is H + lambda I, with the columns in descending order.
 func TestFactor(t *testing.T) {
 	for _, n := range []int{1, 5, 16, 63, 72, 150} {
-		h := secondMoments(t, 400, n, uint64(n)).h
-		f, err := newFactor(t.Context(), h, n, damping)
+		h := secondMoments(t, 400, n, uint64(n)).H
+		f, err := newFactor(t.Context(), h, n, Damping)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.share != damping {
-			t.Errorf("%d columns: damped by %v, want %v", n, f.share, damping)
+		if f.share != Damping {
+			t.Errorf("%d columns: damped by %v, want %v", n, f.share, Damping)
 		}
-		if !slices.IsSortedFunc(f.order, func(a, b int) int {
+		if !slices.IsSortedFunc(f.Order, func(a, b int) int {
 			if h[a*n+a] < h[b*n+b] {
 				return 1
 			}
 			return -1
 		}) {
-			t.Errorf("%d columns: the order %v does not fall", n, f.order)
+			t.Errorf("%d columns: the order %v does not fall", n, f.Order)
 		}
-		if sorted := slices.Sorted(slices.Values(f.order)); sorted[0] != 0 || sorted[n-1] != n-1 || len(slices.Compact(sorted)) != n {
-			t.Fatalf("%d columns: %v is not a permutation", n, f.order)
+		if sorted := slices.Sorted(slices.Values(f.Order)); sorted[0] != 0 || sorted[n-1] != n-1 || len(slices.Compact(sorted)) != n {
+			t.Fatalf("%d columns: %v is not a permutation", n, f.Order)
 		}
 		lambda := f.share * mean(diagonal(h, n))
 		m := func(i, j int) float64 { // row j holds M_ij
 			if i == j {
 				return 1
 			}
-			return float64(f.m[j*n+i])
+			return float64(f.M[j*n+i])
 		}
-		for a, i := range f.order {
-			for b, j := range f.order {
+		for a, i := range f.Order {
+			for b, j := range f.Order {
 				want, got := h[i*n+j], 0.0
 				if a == b {
 					want += lambda
 				}
 				for k := max(a, b); k < n; k++ {
-					got += m(a, k) * f.d[k] * m(b, k)
+					got += m(a, k) * f.D[k] * m(b, k)
 				}
 				if scale := math.Sqrt((h[i*n+i] + lambda) * (h[j*n+j] + lambda)); math.Abs(got-want) > 1e-6*scale {
 					t.Fatalf("%d columns: M D M^T at (%d, %d) is %v, want %v", n, i, j, got, want)
@@ -74,8 +74,8 @@ func TestFactor(t *testing.T) {
 
 func TestFactorSolve(t *testing.T) {
 	for _, n := range []int{1, 17, 72, 130} {
-		h := secondMoments(t, 400, n, uint64(n)).h
-		f, err := newFactor(t.Context(), h, n, damping)
+		h := secondMoments(t, 400, n, uint64(n)).H
+		f, err := newFactor(t.Context(), h, n, Damping)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestFactorSolve(t *testing.T) {
 				b[i] = float32(r.NormFloat64())
 			}
 			y := slices.Clone(b)
-			if err := f.solve(t.Context(), y, rows); err != nil {
+			if err := f.Solve(t.Context(), y, rows); err != nil {
 				t.Fatal(err)
 			}
 			for row := range rows {
@@ -117,26 +117,26 @@ func TestFactorDampsUntilItHolds(t *testing.T) {
 		h[i*n+i] = 1
 	}
 	h[0] = -0.05
-	f, err := newFactor(t.Context(), h, n, damping)
+	f, err := newFactor(t.Context(), h, n, Damping)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.share != 10*damping {
-		t.Errorf("damped by %v, want %v", f.share, 10*damping)
+	if f.share != 10*Damping {
+		t.Errorf("damped by %v, want %v", f.share, 10*Damping)
 	}
 	// Fewer positions than columns: the first damping is enough.
 	few := secondMoments(t, 3, n, 1)
-	if f, err = newFactor(t.Context(), few.h, n, damping); err != nil || f.share != damping {
+	if f, err = newFactor(t.Context(), few.H, n, Damping); err != nil || f.share != Damping {
 		t.Errorf("rank 3 of %d: %v", n, err)
 	}
 	// The Input damps h as much as its factor.
-	in, err := newInput(t.Context(), few, damping)
+	in, err := NewInput(t.Context(), few, Damping)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {
-		want := few.h[i*n+i] + damping*mean(diagonal(few.h, n))
-		if got := float64(in.h[i*in.stride+i]); math.Abs(got-want) > 1e-6*want {
+		want := few.H[i*n+i] + Damping*mean(diagonal(few.H, n))
+		if got := float64(in.H[i*in.Stride+i]); math.Abs(got-want) > 1e-6*want {
 			t.Errorf("column %d of the input is damped to %v, want %v", i, got, want)
 		}
 	}
@@ -151,7 +151,7 @@ func TestFactorRefuses(t *testing.T) {
 		"NaN off it": {1, math.NaN(), math.NaN(), 1},
 		"infinite":   {math.Inf(1), 0, 0, 1},
 	} {
-		if _, err := newFactor(t.Context(), h, 2, damping); !errors.Is(err, errIndefinite) {
+		if _, err := newFactor(t.Context(), h, 2, Damping); !errors.Is(err, errIndefinite) {
 			t.Errorf("%s: error is %v, want %v", name, err, errIndefinite)
 		}
 	}

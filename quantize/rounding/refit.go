@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"thimble/internal/cholesky"
@@ -79,7 +79,7 @@ func (f *leastSquares) products() {
 			clear(z)
 			f.direction(z, r, i)
 		}
-		kernel.Gemm(p.product, p.stride, f.z, k, p.h[lo:], p.stride, p.rows, cols, k)
+		kernel.Gemm(p.product, p.stride, f.z, k, p.H[lo:], p.stride, p.rows, cols, k)
 		for r := range p.rows {
 			copy(f.hz[r][i*cols:], p.product[r*p.stride:][:cols])
 		}

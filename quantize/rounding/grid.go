@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"math"
@@ -8,14 +8,14 @@ import (
 
 // A grid maps the codes of one row to values, and values to the nearest codes.
 type grid struct {
-	scheme      Scheme
+	scheme      qtensor.Scheme
 	zero        float32
 	bottom, top float32   // least and largest code, less zero
 	scale, min  []float32 // (groups); min is zero for symmetric schemes
 	inverse     []float32 // (groups) of scale, or 0
 }
 
-func newGrid(s Scheme, cols int) *grid {
+func newGrid(s qtensor.Scheme, cols int) *grid {
 	first, last := s.Codes()
 	g := &grid{scheme: s, bottom: float32(first), top: float32(last)}
 	if !s.Asym {

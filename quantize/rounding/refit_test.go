@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"fmt"
@@ -71,7 +71,7 @@ func slowFit(p *panel, r int) []float64 {
 		hz := make([]float64, d)
 		for a, v := range direction64(p, r, i) {
 			for b := range hz {
-				hz[b] += v * float64(p.h[a*p.input.stride+b])
+				hz[b] += v * float64(p.H[a*p.Input.Stride+b])
 			}
 		}
 		for b, w := range p.want(r) {
@@ -107,5 +107,5 @@ func fittedLoss(p *panel, r int, s []float64) float64 {
 			e[c] -= v * z
 		}
 	}
-	return quadratic(e, p.input)
+	return quadratic(e, p.Input)
 }

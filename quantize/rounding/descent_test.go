@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"fmt"
@@ -34,9 +34,9 @@ func TestDescend(t *testing.T) {
 }
 
 // slope returns g_i = (e H)_i, and the sum of the magnitudes of its terms.
-func slope(e []float64, in *input, i int) (g, size float64) {
+func slope(e []float64, in *Input, i int) (g, size float64) {
 	for j, v := range e {
-		term := v * float64(in.h[j*in.stride+i])
+		term := v * float64(in.H[j*in.Stride+i])
 		g, size = g+term, size+math.Abs(term)
 	}
 	return g, size
@@ -46,7 +46,7 @@ func checkResidual(t *testing.T, p *panel, r int) {
 	t.Helper()
 	e := p.errorOf(r)
 	for i, v := range e {
-		g, size := slope(e, p.input, i)
+		g, size := slope(e, p.Input, i)
 		if d := math.Abs(float64(p.e[r*p.stride+i]) - v); d > 1e-6 {
 			t.Fatalf("row %d, column %d: e is off by %v", r, i, d)
 		}
@@ -61,16 +61,16 @@ func checkSettled(t *testing.T, p *panel, r int) {
 	t.Helper()
 	g := p.grids[r]
 	e := p.errorOf(r)
-	loss := quadratic(e, p.input)
+	loss := quadratic(e, p.Input)
 	for i := range e {
-		slope, _ := slope(e, p.input, i)
+		slope, _ := slope(e, p.Input, i)
 		for _, by := range []float64{-1, 1} {
 			c := float64(p.codes[r*p.stride+i]) + by
 			if c < float64(g.bottom) || c > float64(g.top) {
 				continue
 			}
 			step := by * float64(g.scale[g.group(i)])
-			h := float64(p.h[i*p.input.stride+i])
+			h := float64(p.H[i*p.Input.Stride+i])
 			if gain := 2*step*slope - step*step*h; gain > 1e-4*loss {
 				t.Errorf("row %d, column %d: a move by %v would still gain %v of %v", r, i, by, gain, loss)
 			}

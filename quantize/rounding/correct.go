@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 //
 // which minimizes the sum over positions of |W x - W' x~|^2, damped (QEP, arXiv
 // 2504.09629; the target of Qronos, arXiv 2505.11695).
-func correct(ctx context.Context, w []float32, in *input) error {
-	m, d := in.moments, in.moments.width
+func correct(ctx context.Context, w []float32, in *Input) error {
+	m, d := in.Moments, in.Moments.Width
 	rows, stride := len(w)/d, kernel.Padded(d)
 	drift := make([]float32, d*stride) // transposed
 	for i := range d {
 		for j := range d {
-			drift[j*stride+i] = float32(m.drift[i*d+j])
+			drift[j*stride+i] = float32(m.Drift[i*d+j])
 		}
 	}
 	moved := make([]float32, rows*d)
@@ -36,7 +36,7 @@ func correct(ctx context.Context, w []float32, in *input) error {
 	if err != nil {
 		return err
 	}
-	if err := in.factor.solve(ctx, moved, rows); err != nil {
+	if err := in.Factor.Solve(ctx, moved, rows); err != nil {
 		return err
 	}
 	for i, v := range moved {

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import "thimble/internal/kernel"
 
@@ -43,7 +43,7 @@ func (p *panel) descendBlock(from, to int) {
 		grid, delta := p.grids[r], moved[r*p.stride:][:kernel.Padded(n)]
 		clear(delta)
 		for i := from; i < to; i++ {
-			h := p.h[i*p.stride:]
+			h := p.H[i*p.stride:]
 			value := p.want(r)[i] - e[i]
 			c, v := grid.nearest(grid.group(i), value+g[i]/h[i])
 			if c == codes[i] {
@@ -58,7 +58,7 @@ func (p *panel) descendBlock(from, to int) {
 			}
 		}
 	}
-	kernel.Gemm(p.product, p.stride, moved, p.stride, p.h[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
+	kernel.Gemm(p.product, p.stride, moved, p.stride, p.H[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
 	for r := range p.rows {
 		g, product := p.g[r*p.stride:], p.product[r*p.stride:]
 		for j := range p.dst.Cols {

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"crypto/sha256"
@@ -16,18 +16,18 @@ import (
 
 // The search is no worse than no search in any group, and better in sum.
 func TestSearchBeatsPlainRounding(t *testing.T) {
-	src := matrix(40, 200, 1)
+	src := quantizetest.Weights(40, 200, 1)
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int8/g64", "int3/g32", "int2/g32/asym", "int5/row", "int6/g128/asym", "int8/row/asym"} {
 		s := scheme(t, text)
 		dst, err := qtensor.New(s, src.Rows, src.Cols)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := roundToNearest(t.Context(), dst, src, guess(src.Cols), nil); err != nil {
+		if err := ToNearest(t.Context(), dst, src, Even(src.Cols), nil); err != nil {
 			t.Fatal(err)
 		}
-		searched := squaredError(values(src), values(dst), s, ones(src.Cols))
-		naive := squaredError(values(src), quantizetest.Nearest(src, s), s, ones(src.Cols))
+		searched := squaredError(quantizetest.Values(src), quantizetest.Values(dst), s, ones(src.Cols))
+		naive := squaredError(quantizetest.Values(src), quantizetest.Nearest(src, s), s, ones(src.Cols))
 		sum, plainSum := 0.0, 0.0
 		for i := range naive {
 			if searched[i] > naive[i]*1.0001 {
@@ -43,7 +43,7 @@ func TestSearchBeatsPlainRounding(t *testing.T) {
 
 // A column with a loud input is rounded more exactly.
 func TestPowerIsHeeded(t *testing.T) {
-	src := matrix(200, 32, 2)
+	src := quantizetest.Weights(200, 32, 2)
 	for _, text := range []string{"int4/g32", "int4/g32/asym"} {
 		errorAt0 := func(loud float32) float64 {
 			power := ones(32)
@@ -52,13 +52,13 @@ func TestPowerIsHeeded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
+			if err := ToNearest(t.Context(), dst, src, &Input{Power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			only := make([]float32, 32)
 			only[0] = 1
 			sum := 0.0
-			for _, e := range squaredError(values(src), values(dst), dst.Scheme, only) {
+			for _, e := range squaredError(quantizetest.Values(src), quantizetest.Values(dst), dst.Scheme, only) {
 				sum += e
 			}
 			return sum
@@ -95,10 +95,10 @@ func TestLatticeIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := roundToNearest(t.Context(), dst, src, guess(32), nil); err != nil {
+		if err := ToNearest(t.Context(), dst, src, Even(32), nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(x, values(dst)[0]); diff != "" {
+		if diff := cmp.Diff(x, quantizetest.Values(dst)[0]); diff != "" {
 			t.Errorf("%v: %s", s, diff)
 		}
 	})
@@ -134,7 +134,7 @@ func TestEdgeGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = roundToNearest(t.Context(), dst, src, guess(len(c.x)), nil)
+		err = ToNearest(t.Context(), dst, src, Even(len(c.x)), nil)
 		if c.want == nil {
 			if err == nil || err.Error() != c.err {
 				t.Errorf("%s of %v: %v, want %q", c.scheme, c.x, err, c.err)
@@ -143,7 +143,7 @@ func TestEdgeGroups(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%s of %v: %v", c.scheme, c.x, err)
-		} else if diff := cmp.Diff(c.want, values(dst)[0]); diff != "" {
+		} else if diff := cmp.Diff(c.want, quantizetest.Values(dst)[0]); diff != "" {
 			t.Errorf("%s of %v: %s", c.scheme, c.x, diff)
 		}
 	}
@@ -151,7 +151,7 @@ func TestEdgeGroups(t *testing.T) {
 
 // rtn writes the same bytes on any machine and number of cores.
 func TestBytesAreTheSameEverywhere(t *testing.T) {
-	src := matrix(50, 130, 3)
+	src := quantizetest.Weights(50, 130, 3)
 	power := make([]float32, 130)
 	for i := range power {
 		power[i] = float32(i%7 + 1)
@@ -167,7 +167,7 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := roundToNearest(t.Context(), dst, src, &input{power: power}, nil); err != nil {
+			if err := ToNearest(t.Context(), dst, src, &Input{Power: power}, nil); err != nil {
 				t.Fatal(err)
 			}
 			h := sha256.New()

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"fmt"
@@ -14,17 +14,17 @@ import (
 //	sum over the group of power_i (w_i - w~_i)^2
 //
 // where power_i is the mean square of the input that weight i is multiplied by
-// (see powers). It rounds scales and minima to float16 before it measures an
+// (Input.Power). It rounds scales and minima to float16 before it measures an
 // error. It holds scratch for one goroutine.
 type scaleSearch struct {
-	scheme     Scheme
+	scheme     qtensor.Scheme
 	plain      bool      // one candidate: see StepSearch
 	power      []float32 // (cols)
 	codes      []uint8   // (cols), of one row
 	scale, min []uint16  // float16, one per group
 }
 
-func newScaleSearch(scheme Scheme, power []float32) *scaleSearch {
+func newScaleSearch(scheme qtensor.Scheme, power []float32) *scaleSearch {
 	groups := scheme.Groups(len(power))
 	return &scaleSearch{scheme: scheme, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 }

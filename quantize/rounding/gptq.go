@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"context"
@@ -7,16 +7,17 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
 )
 
 func init() {
-	register(method{
-		name:            MethodGPTQ,
-		steps:           []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent},
-		needsTexts:      true,
-		rotates:         true,
-		comparesStreams: func(without skips) bool { return !without.has(StepCorrection) },
-		quantize:        gptq,
+	Register(Method{
+		Name:            MethodGPTQ,
+		Steps:           []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent},
+		NeedsTexts:      true,
+		Rotates:         true,
+		ComparesStreams: func(without Skips) bool { return !without.Has(StepCorrection) },
+		Round:           gptq,
 	})
 }
 
@@ -31,15 +32,15 @@ const (
 // columns and have their scales before the first column is rounded, so columns may
 // be rounded in any order. The weights are first corrected for what was quantized
 // upstream, see correct.
-func gptq(ctx context.Context, dst, src *Matrix, in *input, without skips) error {
-	if in.moments == nil {
+func gptq(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
+	if in.Moments == nil {
 		return errors.New("gptq needs calibration")
 	}
 	w, err := rowsOf(ctx, src)
 	if err != nil {
 		return err
 	}
-	if in.moments.drift != nil {
+	if in.Moments.Drift != nil {
 		if err := correct(ctx, w, in); err != nil {
 			return err
 		}
@@ -49,11 +50,11 @@ func gptq(ctx context.Context, dst, src *Matrix, in *input, without skips) error
 
 // A target is a matrix to be rounded and what is known of its input.
 type target struct {
-	*input
-	dst *Matrix
+	*Input
+	dst *qtensor.Matrix
 	w   []float32 // (dst.Rows, dst.Cols), such that w x~ is what the layer should give
 
-	without skips
+	without Skips
 }
 
 // roundPanels fills t.dst, a few rows at a time on each core.
@@ -68,10 +69,10 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		if !p.without.has(StepRefit) {
+		if !p.without.Has(StepRefit) {
 			p.refit()
 		}
-		if !p.without.has(StepDescent) {
+		if !p.without.Has(StepDescent) {
 			p.descend()
 		}
 		p.store()
@@ -83,6 +84,7 @@ func roundPanels(ctx context.Context, t target) error {
 type panel struct {
 	target
 	first, rows int
+	stride      int // of the buffers below: that of the input
 	search      *scaleSearch
 	grids       []*grid    // by row
 	scale, min  [][]uint16 // by row
@@ -97,13 +99,13 @@ type panel struct {
 }
 
 func newPanel(t target) *panel {
-	n := panelRows * t.stride
+	n := panelRows * t.Stride
 	p := &panel{
-		target: t, search: newScaleSearch(t.dst.Scheme, t.power),
+		target: t, stride: t.Stride, search: newScaleSearch(t.dst.Scheme, t.Power),
 		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), product: make([]float32, n),
 		ahead: make([]float32, n), errs: make([]float32, n), bytes: make([]uint8, t.dst.Cols),
 	}
-	p.search.plain = t.without.has(StepSearch)
+	p.search.plain = t.without.Has(StepSearch)
 	groups := t.dst.Scheme.Groups(t.dst.Cols)
 	for range panelRows {
 		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))
@@ -134,7 +136,7 @@ func (p *panel) begin(first int) error {
 
 // sweep chooses the codes, column after column.
 func (p *panel) sweep() {
-	n, order, feedback := p.dst.Cols, p.factor.order, p.factor.m
+	n, order, feedback := p.dst.Cols, p.Factor.Order, p.Factor.M
 	clear(p.errs)
 	for from := 0; from < n; from += sweepBlock {
 		to := min(n, from+sweepBlock)
@@ -157,7 +159,7 @@ func (p *panel) sweep() {
 
 // multiply computes g = e H.
 func (p *panel) multiply() {
-	kernel.Gemm(p.g, p.stride, p.e, p.stride, p.h, p.stride, p.rows, p.dst.Cols, p.stride)
+	kernel.Gemm(p.g, p.stride, p.e, p.stride, p.H, p.stride, p.rows, p.dst.Cols, p.stride)
 }
 
 // store writes the panel's codes and scales to the matrix.

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
 )
 
 // roundSchemes are the schemes, and the columns, that the steps of gptq are tested
@@ -21,7 +22,7 @@ var roundSchemes = []struct {
 // newTarget returns rows of random weights to be rounded for a correlated input.
 func newTarget(t testing.TB, rows, cols int, text string) target {
 	t.Helper()
-	in, err := newInput(t.Context(), secondMoments(t, 4*cols, cols, uint64(cols)), damping)
+	in, err := NewInput(t.Context(), secondMoments(t, 4*cols, cols, uint64(cols)), Damping)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rowsOf(t.Context(), matrix(rows, cols, uint64(cols)))
+	w, err := rowsOf(t.Context(), quantizetest.Weights(rows, cols, uint64(cols)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 
 // lossOf returns e (H + lambda I) e^T of row r, in float64 from its codes.
 func (p *panel) lossOf(r int) float64 {
-	return quadratic(p.errorOf(r), p.input)
+	return quadratic(p.errorOf(r), p.Input)
 }
 
 // errorOf returns the target less the value of row r, from its codes.
@@ -52,11 +53,11 @@ func (p *panel) errorOf(r int) []float64 {
 	return e
 }
 
-func quadratic(e []float64, in *input) float64 {
+func quadratic(e []float64, in *Input) float64 {
 	sum := 0.0
 	for i, a := range e {
 		for j, b := range e {
-			sum += a * b * float64(in.h[i*in.stride+j])
+			sum += a * b * float64(in.H[i*in.Stride+j])
 		}
 	}
 	return sum
@@ -99,26 +100,26 @@ func invert(a []float64, n int) []float64 {
 // textbook is GPTQ as in its paper (arXiv 2210.17323, equations 2 and 3): it inverts
 // the second moments, and after each column updates all that remain and removes the
 // column from the inverse. It returns the codes, less zero, of w on grid g.
-func textbook(w []float32, g *grid, in *input) []float64 {
+func textbook(w []float32, g *grid, in *Input) []float64 {
 	n := len(w)
 	h := make([]float64, n*n)
 	for i := range n {
 		for j := range n {
-			h[i*n+j] = float64(in.h[i*in.stride+j])
+			h[i*n+j] = float64(in.H[i*in.Stride+j])
 		}
 	}
 	inv, rest, codes := invert(h, n), make([]float64, n), make([]float64, n)
 	for i, v := range w {
 		rest[i] = float64(v)
 	}
-	for at, q := range in.factor.order {
+	for at, q := range in.Factor.Order {
 		k := g.group(q)
 		scale, low := float64(g.scale[k]), float64(g.min[k])
 		if scale != 0 {
 			codes[q] = math.RoundToEven(min(max((rest[q]-low)/scale, float64(g.bottom)), float64(g.top)))
 		}
 		step := (rest[q] - (scale*codes[q] + low)) / inv[q*n+q]
-		for _, j := range in.factor.order[at:] {
+		for _, j := range in.Factor.Order[at:] {
 			rest[j] -= step * inv[q*n+j]
 		}
 		column := make([]float64, n)
@@ -163,7 +164,7 @@ func TestSweepIsTextbookGPTQ(t *testing.T) {
 						t.Fatalf("row %d, column %d: e is %v, want %v", r, i, p.e[r*p.stride+i], v)
 					}
 				}
-				want := textbook(p.want(r), p.grids[r], p.input)
+				want := textbook(p.want(r), p.grids[r], p.Input)
 				for i, v := range want {
 					if float64(got[i]) == v {
 						same++
@@ -206,7 +207,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 	const rows, cols = 100, 256
 	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g64"} {
 		in := newTarget(t, rows, cols, text)
-		src := matrix(rows, cols, cols)
+		src := quantizetest.Weights(rows, cols, cols)
 		lossAfter := func(fill func(dst *qtensor.Matrix) error) float64 {
 			dst, err := qtensor.New(in.dst.Scheme, rows, cols)
 			if err == nil {
@@ -215,15 +216,15 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := loss(t.Context(), src, dst, in.h, in.stride)
+			l, err := in.Loss(t.Context(), src, dst)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return l
 		}
-		nearest := lossAfter(func(dst *qtensor.Matrix) error { return roundToNearest(t.Context(), dst, src, in.input, nil) })
+		nearest := lossAfter(func(dst *qtensor.Matrix) error { return ToNearest(t.Context(), dst, src, in.Input, nil) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
-			p := newPanel(target{in.input, dst, in.w, nil})
+			p := newPanel(target{in.Input, dst, in.w, nil})
 			for first := 0; first < rows; first += panelRows {
 				if err := p.begin(first); err != nil {
 					return err
@@ -233,7 +234,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			}
 			return nil
 		})
-		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq(t.Context(), dst, src, in.input, nil) })
+		full := lossAfter(func(dst *qtensor.Matrix) error { return gptq(t.Context(), dst, src, in.Input, nil) })
 		t.Logf("%s: %v, %v, %v", text, nearest, bare, full)
 		if !(bare < 0.8*nearest) || !(full < 0.97*bare) {
 			t.Errorf("%s: loss %v to nearest, %v with feedback, %v with refit and descent", text, nearest, bare, full)
@@ -242,12 +243,12 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 }
 
 func TestGPTQNeedsCalibration(t *testing.T) {
-	src := matrix(2, 32, 1)
+	src := quantizetest.Weights(2, 32, 1)
 	dst, err := qtensor.New(scheme(t, "int4/g32"), 2, 32)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gptq(t.Context(), dst, src, guess(32), nil); err == nil || err.Error() != "gptq needs calibration" {
+	if err := gptq(t.Context(), dst, src, Even(32), nil); err == nil || err.Error() != "gptq needs calibration" {
 		t.Errorf("error is %v", err)
 	}
 }

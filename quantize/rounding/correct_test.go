@@ -1,10 +1,12 @@
-package quantize
+package rounding
 
 import (
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"thimble/quantize/quantizetest"
 )
 
 // If both models have the same inputs, there is nothing to correct; if x~ = A x, the
@@ -31,16 +33,16 @@ func TestCorrect(t *testing.T) {
 		}
 	}
 	corrected := func(coarse [][]float32, damp float64) (w, out []float32) {
-		m := &moments{width: d}
-		if err := m.add(t.Context(), rowsAt(coarse), rowsAt(x), ones(n)); err != nil {
+		m := &Moments{Width: d}
+		if err := m.Add(t.Context(), rowsAt(coarse), rowsAt(x), ones(n)); err != nil {
 			t.Fatal(err)
 		}
-		m.close()
-		in, err := newInput(t.Context(), m, damp)
+		m.Close()
+		in, err := NewInput(t.Context(), m, damp)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err = rowsOf(t.Context(), matrix(rows, d, 6))
+		w, err = rowsOf(t.Context(), quantizetest.Weights(rows, d, 6))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +60,7 @@ func TestCorrect(t *testing.T) {
 		}
 		return math.Sqrt(sum / all)
 	}
-	w, same := corrected(x, damping)
+	w, same := corrected(x, Damping)
 	if off := distance(same, func(i int) float64 { return float64(w[i]) }); off > 1e-4 {
 		t.Errorf("alike: W moves by %v of itself", off)
 	}

@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 	"thimble/internal/cholesky"
 )
 
-// A factor is the second moment H of a linear layer's input, damped and factored
+// A Factor is the second moment H of a linear layer's input, damped and factored
 // as
 //
 //	H + lambda I = M D M^T
@@ -23,35 +23,36 @@ import (
 // so the best aim for the next column j is w_j + sum over i < j of (w_i - q_i) M_ij.
 // This is GPTQ (arXiv 2210.17323) in the form of LDLQ (QuIP, arXiv 2307.13304,
 // section 4), which needs no inverse.
-type factor struct {
+type Factor struct {
+	Order []int     // (n): the column at each place, in descending order of H_ii
+	M     []float32 // (n, n): row j holds M_ij for i < j
+	D     []float64 // (n): D_j
+
 	n     int
-	order []int     // the column at each place, in descending order of H_ii
 	l     []float64 // (n, n): H + lambda I, with places reversed, is L L^T
-	m     []float32 // (n, n): row j holds M_ij for i < j
-	d     []float64 // (n): D_j
 	share float64   // lambda over the mean of H_ii
 }
 
-const (
-	damping  = 0.01 // first try, as a share of the mean of H_ii
-	dampings = 5    // tries, each ten times the one before
-)
+// Damping is the lambda that is tried first, as a share of the mean of H_ii.
+const Damping = 0.01
+
+const dampings = 5 // tries, each ten times the one before
 
 var errIndefinite = errors.New("the second moments of its input are not positive definite, even damped")
 
 // newFactor factors h, (n, n). damp is the least lambda, over the mean of the
 // diagonal.
-func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, error) {
-	f := &factor{n: n, order: make([]int, n), l: make([]float64, n*n), d: make([]float64, n)}
+func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, error) {
+	f := &Factor{n: n, Order: make([]int, n), l: make([]float64, n*n), D: make([]float64, n)}
 	mean := 0.0
 	for i := range n {
-		f.order[i] = i
+		f.Order[i] = i
 		mean += h[i*n+i] / float64(n)
 	}
 	if !(mean > 0) || math.IsInf(mean, 0) {
 		return nil, errIndefinite
 	}
-	slices.SortStableFunc(f.order, func(a, b int) int { return cmp.Compare(h[b*n+b], h[a*n+a]) })
+	slices.SortStableFunc(f.Order, func(a, b int) int { return cmp.Compare(h[b*n+b], h[a*n+a]) })
 	for range dampings {
 		ok, err := cholesky.Parallel(ctx, f.l, n, damp*mean, func(i, j int) float64 { return h[f.column(i)*n+f.column(j)] })
 		if err != nil {
@@ -68,18 +69,18 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*factor, 
 }
 
 // column returns the column of h at place i of l, whose places are reversed.
-func (f *factor) column(i int) int { return f.order[f.n-1-i] }
+func (f *Factor) column(i int) int { return f.Order[f.n-1-i] }
 
 // feedback computes m and d from l.
-func (f *factor) feedback() {
+func (f *Factor) feedback() {
 	n := f.n
-	f.m = make([]float32, n*n)
+	f.M = make([]float32, n*n)
 	for j := range n {
 		back := n - 1 - j
 		diagonal := f.l[back*n+back]
-		f.d[j] = float64(diagonal * diagonal)
+		f.D[j] = float64(diagonal * diagonal)
 		for i := range j {
-			f.m[j*n+i] = float32(f.l[(n-1-i)*n+back] / diagonal)
+			f.M[j*n+i] = float32(f.l[(n-1-i)*n+back] / diagonal)
 		}
 	}
 }

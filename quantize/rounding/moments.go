@@ -1,4 +1,4 @@
-package quantize
+package rounding
 
 import (
 	"context"
@@ -9,50 +9,52 @@ import (
 	"thimble/internal/parallel"
 )
 
-// moments are the second moments of a linear layer's input, which calibration
+// Moments are the second moments of a linear layer's input, which calibration
 // collects: sums over positions of products of the input's columns. With x the
 // input in the float model, x~ the input in the model quantized so far, and w the
 // weight of a position,
 //
-//	h = sum of w x~ x~^T    drift = sum of w (x - x~) x~^T
+//	H = sum of w x~ x~^T    Drift = sum of w (x - x~) x~^T
+//
+// both over the sum of w once they are closed. A caller sets Width alone.
 //
 // Products are summed in float32 over 1024 positions, in the stripes of
 // kernel.Dot, and these sums in float64, in one fixed order.
-type moments struct {
-	width int
-	h     []float64 // (width, width)
-	n     float64   // sum of the weights
-	n2    float64   // sum of their squares
-	drift []float64 // (width, width), nil where the float model is not followed
+type Moments struct {
+	Width int
+	H     []float64 // (Width, Width)
+	Drift []float64 // (Width, Width), nil where the float model is not followed
 
+	n      float64 // sum of the weights
+	n2     float64 // sum of their squares
 	excess float64 // 1 over the least weight that is not 0
 }
 
-// positionRows gives the input of each of n positions, (width).
-type positionRows struct {
-	n   int
-	row func(i int) []float32
+// Positions gives the input of each of N positions, (Width).
+type Positions struct {
+	N   int
+	Row func(i int) []float32
 }
 
 const (
 	momentChunk  = 1024             // positions that are held transposed at a time, in one float32 sum
 	momentStride = momentChunk + 16 // of a column's positions: a power of two would put all columns in one set of the cache
-	momentPanel  = 48               // rows of h that a core computes at a time
+	momentPanel  = 48               // rows of H that a core computes at a time
 )
 
-// add adds the positions of quantized (x~) and, unless it has none, of float (x),
-// weighted by weights. It sums the lower triangle of h only, which close mirrors.
-func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
-	d := m.width
-	if m.h == nil {
-		m.h = make([]float64, d*d)
+// Add adds the positions of quantized (x~) and, unless it has none, of float (x),
+// weighted by weights. It sums the lower triangle of H only, which Close mirrors.
+func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights []float32) error {
+	d := m.Width
+	if m.H == nil {
+		m.H = make([]float64, d*d)
 	}
-	if m.drift == nil && float.n > 0 {
-		m.drift = make([]float64, d*d)
+	if m.Drift == nil && float.N > 0 {
+		m.Drift = make([]float64, d*d)
 	}
 	// x~ and x - x~, times the root of the weights and transposed: (width, momentStride).
 	xq, apart := make([]float32, d*momentStride), []float32(nil)
-	if float.n > 0 {
+	if float.N > 0 {
 		apart = make([]float32, d*momentStride)
 	}
 	sums := make([][]float32, parallel.Workers())
@@ -63,7 +65,7 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 			clear(xq)
 		}
 		err := transpose(ctx, xq, nil, quantized, from, weights[from:][:n])
-		if err == nil && float.n > 0 {
+		if err == nil && float.N > 0 {
 			err = transpose(ctx, apart, xq, float, from, weights[from:][:n])
 		}
 		if err == nil {
@@ -84,10 +86,10 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 }
 
 // addChunk adds the products of n transposed positions, a panel of rows at a time:
-// of xq with itself to h and, unless it is nil, of apart with xq to drift. sums is
+// of xq with itself to H and, unless it is nil, of apart with xq to Drift. sums is
 // scratch of each worker.
-func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
-	d := m.width
+func (m *Moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
+	d := m.Width
 	panels := (d + momentPanel - 1) / momentPanel
 	tasks := panels
 	if apart != nil {
@@ -97,11 +99,11 @@ func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums
 		if sums[worker] == nil {
 			sums[worker] = make([]float32, momentPanel*d)
 		}
-		into, left, first := m.h, xq, (panels-1-i%panels)*momentPanel // the longest rows of h first
+		into, left, first := m.H, xq, (panels-1-i%panels)*momentPanel // the longest rows of H first
 		rows := min(momentPanel, d-first)
 		cols := first + rows
 		if i < tasks-panels {
-			into, left, cols = m.drift, apart, d
+			into, left, cols = m.Drift, apart, d
 		}
 		product := sums[worker][:rows*cols]
 		kernel.Gemm(product, cols, left[first*momentStride:], momentStride, xq, momentStride, rows, cols, n)
@@ -118,7 +120,7 @@ func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums
 // transpose writes positions of x, as many as there are weights and from the given
 // one on, times the root of their weights, to the columns of dst, (width,
 // momentStride). Unless less is nil, it subtracts the columns of less.
-func transpose(ctx context.Context, dst, less []float32, x positionRows, from int, weights []float32) error {
+func transpose(ctx context.Context, dst, less []float32, x Positions, from int, weights []float32) error {
 	const (
 		block = 64 // positions: a few cache lines of a column
 		lines = 16 // columns at a time, whose lines stay in the first cache
@@ -126,7 +128,7 @@ func transpose(ctx context.Context, dst, less []float32, x positionRows, from in
 	return parallel.Ranges(ctx, len(weights), block, func(_, first, last int) error {
 		rows, roots := make([][]float32, last-first), make([]float32, last-first)
 		for i := range rows {
-			rows[i], roots[i] = x.row(from+first+i), float32(math.Sqrt(float64(weights[first+i])))
+			rows[i], roots[i] = x.Row(from+first+i), float32(math.Sqrt(float64(weights[first+i])))
 		}
 		width := len(rows[0])
 		for c := 0; c < width; c += lines {
@@ -147,55 +149,88 @@ func transpose(ctx context.Context, dst, less []float32, x positionRows, from in
 	})
 }
 
-// close divides by the sum of the weights and completes h. No position may be added
+// Close divides by the sum of the weights and completes H. No position may be added
 // after it.
-func (m *moments) close() {
-	d := m.width
+func (m *Moments) Close() {
+	d := m.Width
 	for i := range d {
 		for j := range i {
-			m.h[i*d+j] /= m.n
-			m.h[j*d+i] = m.h[i*d+j]
+			m.H[i*d+j] /= m.n
+			m.H[j*d+i] = m.H[i*d+j]
 		}
-		m.h[i*d+i] /= m.n
+		m.H[i*d+i] /= m.n
 	}
-	for i := range m.drift {
-		m.drift[i] /= m.n
+	for i := range m.Drift {
+		m.Drift[i] /= m.n
 	}
 }
 
-// positions returns how many positions of weight 1 would say as much.
-func (m *moments) positions() float64 { return m.n * m.n / m.n2 }
+// EffectivePositions returns how many positions of weight 1 would say as much.
+func (m *Moments) EffectivePositions() float64 { return m.n * m.n / m.n2 }
 
 // power returns the mean square of each column.
-func (m *moments) power() []float64 {
-	p := make([]float64, m.width)
+func (m *Moments) power() []float64 {
+	p := make([]float64, m.Width)
 	for i := range p {
-		p[i] = m.h[i*m.width+i]
+		p[i] = m.H[i*m.Width+i]
 	}
 	return p
 }
 
+// Excess returns 1 over the least weight that is not 0: by how much the square of
+// the loudest position exceeded the bound of Weights.
+func (m *Moments) Excess() float64 { return m.excess }
+
 // silent reports whether every input was zero.
-func (m *moments) silent() bool {
-	for i := range m.width {
-		if m.h[i*m.width+i] != 0 {
+func (m *Moments) silent() bool {
+	for i := range m.Width {
+		if m.H[i*m.Width+i] != 0 {
 			return false
 		}
 	}
 	return true
 }
 
+// Spread returns the effective rank of the closed second moments H and the number
+// of channels that were never active. The rank is the participation ratio of H's
+// eigenvalues l,
+//
+//	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
+//
+// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory
+// of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
+// there of the covariance, here of H itself, which is what rounding is fitted to).
+func (m *Moments) Spread() (rank float64, dead int) {
+	trace, square := 0.0, 0.0
+	for i := range m.Width {
+		row := m.H[i*m.Width : (i+1)*m.Width]
+		trace += row[i]
+		if row[i] == 0 {
+			dead++
+		}
+		sum := 0.0
+		for _, v := range row {
+			sum += float64(v * v)
+		}
+		square += sum
+	}
+	if !(square > 0) || math.IsInf(square, 0) {
+		return 0, dead
+	}
+	return float64(trace*trace) / square, dead
+}
+
 // loudest bounds the weighted square of a position, as a multiple of the median's.
 const loudest = 20
 
-// positionWeights returns 1 for most positions, and less where the square of the
+// Weights returns 1 for most positions, and less where the square of the
 // input exceeds loudest times the median's: the first token of a text can be a
 // thousand times louder than all others (massive activations, arXiv 2402.17762) and
 // would otherwise be all that the model is calibrated for.
-func positionWeights(x positionRows) []float32 {
-	squares := make([]float32, x.n)
+func (x Positions) Weights() []float32 {
+	squares := make([]float32, x.N)
 	for i := range squares {
-		r := x.row(i)
+		r := x.Row(i)
 		squares[i] = kernel.Dot(r, r)
 	}
 	sorted := slices.Clone(squares)
@@ -210,12 +245,12 @@ func positionWeights(x positionRows) []float32 {
 	return squares
 }
 
-// momentsOf returns the closed moments of one model's inputs.
-func momentsOf(ctx context.Context, x positionRows, weights []float32) (*moments, error) {
-	m := &moments{width: len(x.row(0))}
-	if err := m.add(ctx, x, positionRows{}, weights); err != nil {
+// MomentsOf returns the closed moments of one model's inputs.
+func MomentsOf(ctx context.Context, x Positions, weights []float32) (*Moments, error) {
+	m := &Moments{Width: len(x.Row(0))}
+	if err := m.Add(ctx, x, Positions{}, weights); err != nil {
 		return nil, err
 	}
-	m.close()
+	m.Close()
 	return m, nil
 }

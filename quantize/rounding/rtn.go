@@ -1,0 +1,32 @@
+package rounding
+
+import (
+	"context"
+	"fmt"
+
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+func init() {
+	Register(Method{Name: MethodRTN, Steps: []string{StepSearch}, Round: ToNearest})
+}
+
+// ToNearest rounds every weight to the nearest code, on the scale of its group that
+// a search found or, without StepSearch, that the group's largest value gives. It is
+// the method rtn, and ignores other steps in without.
+func ToNearest(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
+	searches := make([]*scaleSearch, parallel.Workers())
+	return EachRow(ctx, src, func(worker, r int, x []float32) error {
+		if searches[worker] == nil {
+			searches[worker] = newScaleSearch(dst.Scheme, in.Power)
+			searches[worker].plain = without.Has(StepSearch)
+		}
+		s := searches[worker]
+		if err := s.row(x); err != nil {
+			return fmt.Errorf("row %d, %w", r, err)
+		}
+		dst.SetRow(r, s.codes, s.scale, s.min)
+		return nil
+	})
+}
