@@ -9,7 +9,7 @@ import (
 	"thimble/internal/strictyaml"
 )
 
-// rowsIn reads rows as --rows does, with or without a text to calibrate on.
+// rowsIn parses rows as --rows does, with or without a calibration text.
 func rowsIn(text string, withText bool) (rows []*row, err error) {
 	var specs []rowSpec
 	if err := strictyaml.Decode([]byte(text), &specs); err != nil {
@@ -25,7 +25,7 @@ func rowsIn(text string, withText bool) (rows []*row, err error) {
 	return rows, nil
 }
 
-func TestRowSentences(t *testing.T) {
+func TestRowErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"- {}":                "it has neither a limit (size, bpw or kl) nor a scheme",
 		"- {size: 92BM}":      "size: 92BM is not a size such as 92MB, 88MiB or 92000000",
@@ -46,8 +46,8 @@ func TestRowSentences(t *testing.T) {
 		"- {file: x.gguf, calib: false}":                              "file names an existing file, so the only other key is name",
 		"- {size: 92MB, for: llama.ccp}":                              `for: llama.ccp is not one of llama.cpp`,
 		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: the text is what --calib names",
-		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 letters`,
-		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 letters",
+		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 printable characters`,
+		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 printable characters",
 	} {
 		if _, err := rowsIn(text, true); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -55,7 +55,7 @@ func TestRowSentences(t *testing.T) {
 	}
 }
 
-// A row is what thimble quantize makes of the same words.
+// A row has the defaults of thimble quantize.
 func TestRowDefaults(t *testing.T) {
 	const text = "- {size: 92MB}\n- {scheme: int4/g32}\n- {scheme: int4/g32, method: rtn}\n- {bpw: 5, name: five, schemes: [int4/g32, int8/g32]}\n- {kl: 0.1}"
 	for _, withText := range []bool{true, false} {
@@ -84,7 +84,7 @@ func TestRowDefaults(t *testing.T) {
 	}
 }
 
-// The files of docs/curve say what they are meant to.
+// The files of docs/curve have the expected numbers of rows.
 func TestCurveFilesOfDocs(t *testing.T) {
 	for name, n := range map[string]int{"rows-smollm2.yaml": 6, "rows-ablation.yaml": 10} {
 		text, err := os.ReadFile(filepath.Join("docs/curve", name))

@@ -30,8 +30,8 @@ func diffCommand() *cli.Command {
 		UsageText:   "thimble diff A B [--values] [--all] [--json]",
 		Description: diffHelp,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "values", Usage: "tensors that store the same values in another way are the same"},
-			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including those that are the same"},
+			&cli.BoolFlag{Name: "values", Usage: "compare values only, not the schemes that store them"},
+			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including equal ones"},
 			setFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,
