@@ -37,7 +37,7 @@ func TestRowErrors(t *testing.T) {
 		"- {size: [1]}":       "[1:",
 		"- {bpw: 5, kl: 0.1}": "size, bpw and kl exclude each other; give one",
 		"- {scheme: int4/g32, schemes: [int4/g32]}":                   "schemes has no effect without size, bpw or kl",
-		"- {size: 92MB, calib: false}":                                "calib: false: a budget is spent by what a text shows",
+		"- {size: 92MB, calib: false}":                                "calib: false: a budget needs a calibration text",
 		"- {scheme: int4/g32, calib: false, method: gptq}":            "calib: false: method gptq needs a text",
 		"- {scheme: int4/g32, method: gtpq}":                          `there is no method "gtpq", did you mean "gptq"?`,
 		"- {scheme: int4/g32, without: [refti]}":                      `method gptq has no step "refti", did you mean "refit"?`,
@@ -45,7 +45,7 @@ func TestRowErrors(t *testing.T) {
 		"- {file: x.gguf, size: 92MB}":                                "file names an existing file, so the only other key is name",
 		"- {file: x.gguf, calib: false}":                              "file names an existing file, so the only other key is name",
 		"- {size: 92MB, for: llama.ccp}":                              `for: llama.ccp is not one of llama.cpp`,
-		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: the text is what --calib names",
+		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: --calib names the text, the same for all rows; remove this key",
 		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 printable characters`,
 		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 printable characters",
 	} {

@@ -116,14 +116,14 @@ func TestResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := mustRun(t, longRun("--resume", "-o", path)...)
-		if !regexp.MustCompile(`note: resuming from block \d+ of 12: what comes before is in \w+.unfinished\nnote: [\d.]+ k?B at the end of \w+.unfinished are damaged or incomplete and were left out\n`).MatchString(text) {
+		if !regexp.MustCompile(`note: resuming from block \d+ of 12: earlier blocks are in \w+.unfinished\nnote: [\d.]+ k?B at the end of \w+.unfinished are damaged or incomplete and were ignored\n`).MatchString(text) {
 			t.Errorf("%s: stdout %s", name, text)
 		}
 		sameFile(t, whole, path)
 	}
 
 	text := mustRun(t, longRun("--resume", "-o", out)...)
-	if !regexp.MustCompile(`note: resuming from block ([5-9]|1\d) of 12: what comes before is in parts.unfinished\n`).MatchString(text) {
+	if !regexp.MustCompile(`note: resuming from block ([5-9]|1\d) of 12: earlier blocks are in parts.unfinished\n`).MatchString(text) {
 		t.Errorf("stdout %s", text)
 	}
 	sameFile(t, whole, out)
@@ -171,7 +171,7 @@ func refusedRuns(t *testing.T, out string) {
 		args []string
 		want string
 	}{
-		{longRun(), "parts.unfinished: an earlier run was interrupted and left what it had finished; --resume continues it, --force starts over"},
+		{longRun(), "parts.unfinished: an interrupted run left its finished blocks here; --resume continues it, --force starts over"},
 		{with("5", "6", "--resume"), "cannot continue (--target-bpw: was 5, is 6); --force without --resume starts over"},
 		{with("int4/g32,int5/g32,int8/g32", "int4/g32,int8/g32", "--resume"), "(--schemes: was int4/g32/sym,int5/g32/sym,int8/g32/sym, is int4/g32/sym,int8/g32/sym)"},
 		{with(longText, other, "--resume"), "(calibration text 1: was "},
