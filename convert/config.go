@@ -28,7 +28,7 @@ type config struct {
 	file      string
 	path      string // of this object inside the file: "" or "rope_scaling."
 	values    map[string]any
-	known     map[string]bool // keys that were read, asserted or listed as inert
+	known     map[string]bool   // keys that were read, asserted or listed as inert
 	overrides map[string]string // by key, the value as the user spelled it
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState

@@ -53,7 +53,7 @@ func TestHostileHeader(t *testing.T) {
 		"blocks.0.attn_norm":                  func(h object) { tensor(h, 1)["codes"] = -64 },
 		"is tensor 1, want":                   func(h object) { ts := h["tensors"].([]any); ts[1], ts[2] = ts[2], ts[1] },
 		"tensor is missing":                   func(h object) { h["tensors"] = h["tensors"].([]any)[:3] },
-		"no place for this tensor":            func(h object) { h["tensors"] = append(h["tensors"].([]any), tensor(h, 0)) },
+		"describes a model without this tensor":            func(h object) { h["tensors"] = append(h["tensors"].([]any), tensor(h, 0)) },
 		"header: is not in deterministic":     func(h object) { delete(h, "gates") },
 		"header: is not in deterministic ":    func(h object) { h["gates"] = nil },
 		"header: is not in deterministic  ":   func(h object) { tensor(h, 1)["mins"] = 0 },
@@ -203,17 +203,17 @@ func TestHostileCBOR(t *testing.T) {
 func TestHostilePreamble(t *testing.T) {
 	_, data := valid(t)
 	for want, edit := range map[string]func(p *preamble){
-		"magic: is \"\\x89THM\\n":                func(p *preamble) { p.Magic = [8]byte([]byte("\x89THM\n\x1a\n\x01")) },
-		"version 2 (":                            func(p *preamble) { p.Version = 2 },
-		"version: is 0":                          func(p *preamble) { p.Version = 0 },
-		"feature 0x8000000000000000":             func(p *preamble) { p.Features = 1 << 63 },
-		"header length: is 4294967295":           func(p *preamble) { p.Header = math.MaxUint32 },
-		"header length: is 16777217":             func(p *preamble) { p.Header = maxHeader + 1 },
-		"header: its SHA-256":                    func(p *preamble) { p.Header-- },
-		"data offset: is 0":                      func(p *preamble) { p.Data = 0 },
-		"data offset: is 18446744073709551615":   func(p *preamble) { p.Data = math.MaxUint64 },
-		"file length: is 18446744073709551615":   func(p *preamble) { p.File = math.MaxUint64 },
-		"the preamble says 00000000000000000000": func(p *preamble) { p.SHA256 = Digest{} },
+		"magic: is \"\\x89THM\\n":               func(p *preamble) { p.Magic = [8]byte([]byte("\x89THM\n\x1a\n\x01")) },
+		"version 2 (":                           func(p *preamble) { p.Version = 2 },
+		"version: is 0":                         func(p *preamble) { p.Version = 0 },
+		"feature 0x8000000000000000":            func(p *preamble) { p.Features = 1 << 63 },
+		"header length: is 4294967295":          func(p *preamble) { p.Header = math.MaxUint32 },
+		"header length: is 16777217":            func(p *preamble) { p.Header = maxHeader + 1 },
+		"header: its SHA-256":                   func(p *preamble) { p.Header-- },
+		"data offset: is 0":                     func(p *preamble) { p.Data = 0 },
+		"data offset: is 18446744073709551615":  func(p *preamble) { p.Data = math.MaxUint64 },
+		"file length: is 18446744073709551615":  func(p *preamble) { p.File = math.MaxUint64 },
+		"the preamble has 00000000000000000000": func(p *preamble) { p.SHA256 = Digest{} },
 	} {
 		var p preamble
 		bad := bytes.Clone(data)

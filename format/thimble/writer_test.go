@@ -77,7 +77,7 @@ func TestWriterRefusesContents(t *testing.T) {
 	for want, edit := range map[string]func(c *Contents){
 		"spec: heads is 0":                    func(c *Contents) { c.Spec.Heads = 0 },
 		"norm: tensor is missing":             func(c *Contents) { c.Tensors = c.Tensors[:len(c.Tensors)-1] },
-		"no place for this tensor":            func(c *Contents) { c.Tensors = append(c.Tensors, Entry{Name: "head", Rows: 6, Cols: 8}) },
+		"describes a model without this tensor":            func(c *Contents) { c.Tensors = append(c.Tensors, Entry{Name: "head", Rows: 6, Cols: 8}) },
 		"is tensor 1, want blocks.0.attn":     func(c *Contents) { c.Tensors[1], c.Tensors[2] = c.Tensors[2], c.Tensors[1] },
 		"shape is (6, 9)":                     func(c *Contents) { c.Tensors[0].Cols = 9 },
 		"a vector is stored as":               func(c *Contents) { c.Tensors[1].Scheme = scheme("int8/row") },
@@ -154,7 +154,7 @@ func TestWriterRefusesTensors(t *testing.T) {
 	}
 	refused(w.Write(first), "all 11 tensors are written")
 	w.Abort()
-	refused(w.Close(), "ended")
+	refused(w.Close(), "is closed")
 	if err := faulty.Only(dir); err != nil {
 		t.Error(err)
 	}
