@@ -34,8 +34,8 @@ func TestFactor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.share != damping {
-			t.Errorf("%d columns: damped by %v, want %v", n, f.share, damping)
+		if f.damp != damping {
+			t.Errorf("%d columns: damped by %v, want %v", n, f.damp, damping)
 		}
 		if !slices.IsSortedFunc(f.order, func(a, b int) int {
 			if h[a*n+a] < h[b*n+b] {
@@ -48,7 +48,7 @@ func TestFactor(t *testing.T) {
 		if sorted := slices.Sorted(slices.Values(f.order)); sorted[0] != 0 || sorted[n-1] != n-1 || len(slices.Compact(sorted)) != n {
 			t.Fatalf("%d columns: %v is not a permutation", n, f.order)
 		}
-		lambda := f.share * mean(diagonal(h, n))
+		lambda := f.damp * mean(diagonal(h, n))
 		m := func(i, j int) float64 { // row j holds M_ij
 			if i == j {
 				return 1
@@ -79,7 +79,7 @@ func TestFactorSolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lambda := f.share * mean(diagonal(h, n))
+		lambda := f.damp * mean(diagonal(h, n))
 		for _, rows := range []int{1, solveRows, solveRows + 3} {
 			r := rand.New(rand.NewPCG(uint64(n), uint64(rows)))
 			b := make([]float32, rows*n)
@@ -121,12 +121,12 @@ func TestFactorDampsUntilItHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.share != 10*damping {
-		t.Errorf("damped by %v, want %v", f.share, 10*damping)
+	if f.damp != 10*damping {
+		t.Errorf("damped by %v, want %v", f.damp, 10*damping)
 	}
 	// Fewer positions than columns: the first damping is enough.
 	few := secondMoments(t, 3, n, 1)
-	if f, err = newFactor(t.Context(), few.h, n, damping); err != nil || f.share != damping {
+	if f, err = newFactor(t.Context(), few.h, n, damping); err != nil || f.damp != damping {
 		t.Errorf("rank 3 of %d: %v", n, err)
 	}
 	// The Input damps h as much as its factor.

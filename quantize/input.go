@@ -6,23 +6,23 @@ import (
 	"thimble/internal/kernel"
 )
 
-// An input is what a run knows of the input of a linear layer, (Cols), when it
-// rounds the layer's weights. Without calibration that is a guess at the power.
+// An input describes the input of a linear layer, (Cols), for rounding the layer's weights.
+// Without calibration only its power is known, and only as an estimate.
 type input struct {
-	power []float32 // mean square of each column, to a mean of 1
+	power []float32 // mean square of each column, scaled to a mean of 1
 
 	// The fields below are set by calibration; without it they are zero.
 	moments *moments  // nil without calibration
 	factor  *factor   // of moments
-	h       []float32 // (Cols, stride) and 16 more: moments.h, damped as in factor
+	h       []float32 // (Cols, stride) and 16 more: moments.h with the damping of factor
 	stride  int       // Cols padded to a multiple of 16
-	silent  bool      // every position was zero
+	silent  bool      // the input was zero at every position
 }
 
-// newInput takes over closed moments. damp is the least share of the mean power
-// that is added to the diagonal. An input that was always zero, as after a pruned
-// layer, says nothing about errors: the identity replaces its moments, so that the
-// weights alone decide.
+// newInput returns an input with the closed moments m, which it takes over. damp is the
+// smallest fraction of the mean power to add to the diagonal. If the input was always zero,
+// as after a pruned layer, it gives no information about errors; the identity then replaces
+// its moments, so that the weights alone decide.
 func newInput(ctx context.Context, m *moments, damp float64) (*input, error) {
 	silent := m.silent()
 	if silent {
@@ -39,7 +39,7 @@ func newInput(ctx context.Context, m *moments, damp float64) (*input, error) {
 	in.h = make([]float32, m.width*in.stride+16)
 	lambda := 0.0
 	for i := range m.width {
-		lambda += float64(f.share * m.h[i*m.width+i] / float64(m.width))
+		lambda += float64(f.damp * m.h[i*m.width+i] / float64(m.width))
 	}
 	for i := range m.width {
 		for j := range m.width {
@@ -50,5 +50,5 @@ func newInput(ctx context.Context, m *moments, damp float64) (*input, error) {
 	return in, nil
 }
 
-// evenInput is an input of which nothing is known: all columns count alike.
+// evenInput returns an unknown input, whose columns all have the same power.
 func evenInput(cols int) *input { return &input{power: level(make([]float64, cols))} }

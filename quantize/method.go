@@ -10,20 +10,19 @@ import (
 	"thimble/internal/spell"
 )
 
-// A method is a way to choose the codes of integer matrices. How the codes are
-// stored is the scheme's business. Each method has a file of its own, which
-// registers it.
+// A method chooses the codes of integer matrices; the scheme determines how they are
+// stored. Each method has its own file, which registers it.
 type method struct {
 	name  string
-	steps []string // that a recipe may leave out, in the order in which they run
+	steps []string // optional steps, in the order in which they run
 
-	// needsTexts says that the method cannot work without calibration texts.
+	// needsTexts is true if the method cannot work without calibration texts.
 	needsTexts bool
-	// rotates says that a calibrated run rotates heads before the method rounds
-	// them (see rotated), unless the recipe leaves StepRotation out.
+	// rotates is true if a calibrated run must rotate heads before the method rounds them
+	// (see rotated), unless the recipe omits StepRotation.
 	rotates bool
-	// comparesStreams reports whether the method reads the drift of its input, for
-	// which a calibrated run also follows the float model. nil never does.
+	// comparesStreams reports whether the method reads the drift of its input, for which a
+	// calibrated run also follows the float model. nil means that it does not.
 	comparesStreams func(without skips) bool
 
 	// quantize fills dst from src, of the same shape, on all cores. The result
@@ -31,26 +30,26 @@ type method struct {
 	quantize func(ctx context.Context, dst, src *Matrix, in *input, without skips) error
 }
 
-// Methods that a recipe may name; Methods lists all.
+// Methods that a recipe may name; Methods returns all names.
 const (
-	MethodRTN  = "rtn"  // round to nearest, scales searched
-	MethodGPTQ = "gptq" // error feedback, by what calibration texts show
+	MethodRTN  = "rtn"  // round to nearest, with a search for scales
+	MethodGPTQ = "gptq" // error feedback, calibrated on texts
 )
 
-// Steps that a recipe may leave out, to see what each is worth; Steps lists those
-// of a method.
+// Steps that a recipe may omit, to measure the gain of each; Steps returns those of a
+// method.
 const (
 	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code
-	StepCorrection = "correction" // of the weights, for what was quantized upstream
+	StepCorrection = "correction" // of the weights, for quantization upstream
 	StepRefit      = "refit"      // of the scales to the codes
 	StepDescent    = "descent"    // of the loss, single code by single code
 )
 
-// methods holds what init functions registered, in the order of Methods.
+// methods lists the registered methods, in the order of Methods.
 var methods []*method
 
-// register adds m to the methods that a recipe may name.
+// register adds m to methods.
 func register(m method) {
 	if methodNamed(m.name) != nil {
 		panic("quantize: method " + m.name + " registered twice")
@@ -67,7 +66,7 @@ func register(m method) {
 	})
 }
 
-// methodNamed returns the method of a name, nil if there is none.
+// methodNamed returns the method with the given name, or nil.
 func methodNamed(name string) *method {
 	for _, m := range methods {
 		if m.name == name {
@@ -77,8 +76,8 @@ func methodNamed(name string) *method {
 	return nil
 }
 
-// Methods lists the names that a recipe may give: first the methods that work
-// without texts, each group in alphabetical order.
+// Methods returns the names of all methods: first those that work without texts, each group
+// in alphabetical order.
 func Methods() []string {
 	var names []string
 	for _, m := range methods {
@@ -87,8 +86,7 @@ func Methods() []string {
 	return names
 }
 
-// Steps lists the steps of a method that a recipe may leave out, in the order in
-// which they run.
+// Steps returns the optional steps of a method, in the order in which they run.
 func Steps(method string) []string {
 	if m := methodNamed(method); m != nil {
 		return slices.Clone(m.steps)
@@ -102,12 +100,12 @@ func NeedsTexts(method string) bool {
 	return m != nil && m.needsTexts
 }
 
-// skips are the steps that a recipe leaves out.
+// skips lists the steps that a recipe omits.
 type skips []string
 
 func (s skips) has(step string) bool { return slices.Contains(s, step) }
 
-// A chosenMethod is a method less the steps that a recipe leaves out.
+// A chosenMethod is a method without the steps that a recipe omits.
 type chosenMethod struct {
 	*method
 	without skips // in the method's order
@@ -124,7 +122,7 @@ func chooseMethod(name string, without []string) (chosenMethod, error) {
 			return chosenMethod{}, fmt.Errorf("method %s has no step %q%s; it has %s", name, step, spell.Suggest(step, m.steps), strings.Join(m.steps, ", "))
 		}
 		if slices.Contains(without[:i], step) {
-			return chosenMethod{}, fmt.Errorf("step %q is left out twice", step)
+			return chosenMethod{}, fmt.Errorf("step %q is listed twice in without", step)
 		}
 	}
 	chosen := chosenMethod{method: m}
@@ -141,7 +139,7 @@ func (c chosenMethod) round(ctx context.Context, dst, src *Matrix, in *input) er
 	return c.quantize(ctx, dst, src, in, c.without)
 }
 
-// rotatesHeads reports whether heads are rotated before c rounds them.
+// rotatesHeads reports whether a calibrated run rotates heads before c rounds them.
 func (c chosenMethod) rotatesHeads() bool { return c.rotates && !c.without.has(StepRotation) }
 
 // readsDrift reports whether c reads the drift of its input.

@@ -9,10 +9,9 @@ import (
 	"thimble/internal/parallel"
 )
 
-// moments are the second moments of a linear layer's input, which calibration
-// collects: sums over positions of products of the input's columns. With x the
-// input in the float model, x~ the input in the model quantized so far, and w the
-// weight of a position,
+// moments holds the second moments of a linear layer's input, which calibration collects:
+// sums over positions of products of the input's columns. With x the input in the float
+// model, x~ the input in the model quantized so far, and w the weight of a position,
 //
 //	h = sum of w x~ x~^T    drift = sum of w (x - x~) x~^T
 //
@@ -23,25 +22,25 @@ type moments struct {
 	h     []float64 // (width, width)
 	n     float64   // sum of the weights
 	n2    float64   // sum of their squares
-	drift []float64 // (width, width), nil where the float model is not followed
+	drift []float64 // (width, width), nil if the run does not follow the float model
 
-	excess float64 // 1 over the least weight that is not 0
+	excess float64 // reciprocal of the smallest nonzero weight
 }
 
-// positionRows gives the input of each of n positions, (width).
+// positionRows holds the input, (width), of each of n positions.
 type positionRows struct {
 	n   int
 	row func(i int) []float32
 }
 
 const (
-	momentChunk  = 1024             // positions that are held transposed at a time, in one float32 sum
-	momentStride = momentChunk + 16 // of a column's positions: a power of two would put all columns in one set of the cache
+	momentChunk  = 1024             // positions that are transposed at a time and summed in float32
+	momentStride = momentChunk + 16 // of a column's positions: a power of two would map all columns to one set of the cache
 	momentPanel  = 48               // rows of h that a core computes at a time
 )
 
-// add adds the positions of quantized (x~) and, unless it has none, of float (x),
-// weighted by weights. It sums the lower triangle of h only, which close mirrors.
+// add adds the positions of quantized (x~) and, unless it is empty, of float (x), weighted
+// by weights. It sums only the lower triangle of h, which close mirrors.
 func (m *moments) add(ctx context.Context, quantized, float positionRows, weights []float32) error {
 	d := m.width
 	if m.h == nil {
@@ -83,9 +82,9 @@ func (m *moments) add(ctx context.Context, quantized, float positionRows, weight
 	return nil
 }
 
-// addChunk adds the products of n transposed positions, a panel of rows at a time:
-// of xq with itself to h and, unless it is nil, of apart with xq to drift. sums is
-// scratch of each worker.
+// addChunk adds products of n transposed positions, one panel of rows at a time: of xq with
+// itself to h and, unless apart is nil, of apart with xq to m.drift. sums is scratch space
+// for each worker.
 func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
 	d := m.width
 	panels := (d + momentPanel - 1) / momentPanel
@@ -115,9 +114,9 @@ func (m *moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums
 	})
 }
 
-// transpose writes positions of x, as many as there are weights and from the given
-// one on, times the root of their weights, to the columns of dst, (width,
-// momentStride). Unless less is nil, it subtracts the columns of less.
+// transpose multiplies the positions of x from the given one on, one for each weight, by the
+// roots of the weights and writes them to the columns of dst, (width, momentStride). Unless
+// less is nil, it subtracts the columns of less.
 func transpose(ctx context.Context, dst, less []float32, x positionRows, from int, weights []float32) error {
 	const (
 		block = 64 // positions: a few cache lines of a column
@@ -147,8 +146,7 @@ func transpose(ctx context.Context, dst, less []float32, x positionRows, from in
 	})
 }
 
-// close divides by the sum of the weights and completes h. No position may be added
-// after it.
+// close divides by the sum of the weights and completes h. add must not be called after it.
 func (m *moments) close() {
 	d := m.width
 	for i := range d {
@@ -163,7 +161,8 @@ func (m *moments) close() {
 	}
 }
 
-// positions returns how many positions of weight 1 would say as much.
+// positions returns the effective number of positions: the number of positions of weight 1
+// with the same information.
 func (m *moments) positions() float64 { return m.n * m.n / m.n2 }
 
 // power returns the mean square of each column.
@@ -175,7 +174,7 @@ func (m *moments) power() []float64 {
 	return p
 }
 
-// silent reports whether every input was zero.
+// silent reports whether the input was zero at every position.
 func (m *moments) silent() bool {
 	for i := range m.width {
 		if m.h[i*m.width+i] != 0 {
@@ -185,13 +184,13 @@ func (m *moments) silent() bool {
 	return true
 }
 
-// loudest bounds the weighted square of a position, as a multiple of the median's.
+// loudest is the bound on the weighted square of a position, as a multiple of the median.
 const loudest = 20
 
-// positionWeights returns 1 for most positions, and less where the square of the
-// input exceeds loudest times the median's: the first token of a text can be a
-// thousand times louder than all others (massive activations, arXiv 2402.17762) and
-// would otherwise be all that the model is calibrated for.
+// positionWeights returns a weight of 1 for most positions, and less where the square of
+// the input exceeds loudest times the median: the first token of a text can be a thousand
+// times louder than all others (massive activations, arXiv 2402.17762) and would otherwise
+// dominate the calibration.
 func positionWeights(x positionRows) []float32 {
 	squares := make([]float32, x.n)
 	for i := range squares {
@@ -210,7 +209,7 @@ func positionWeights(x positionRows) []float32 {
 	return squares
 }
 
-// momentsOf returns the closed moments of one model's inputs.
+// momentsOf returns the closed moments of the inputs x.
 func momentsOf(ctx context.Context, x positionRows, weights []float32) (*moments, error) {
 	m := &moments{width: len(x.row(0))}
 	if err := m.add(ctx, x, positionRows{}, weights); err != nil {
