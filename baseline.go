@@ -14,13 +14,13 @@ import (
 	"thimble/verify"
 )
 
-// A baselineCheck holds the files of Policy, Baseline and Bench.
+// A baselineCheck holds the contents of the files Policy, Baseline and Bench.
 type baselineCheck struct {
 	policy *verify.Policy // not nil
 	path   string         // of the baseline, or empty
 	before *verify.Report // nil if there is none yet
 	update bool
-	bench  string // path of the file with speed
+	bench  string // path of the output of Bench
 	speed  *verify.Speed
 }
 
@@ -73,8 +73,8 @@ func (b *baselineCheck) read(ctx context.Context) error {
 	return nil
 }
 
-// check returns an error, before any work, if the figures of bench are of another model
-// or the baseline cannot be written. inputs are paths that it must not replace.
+// check returns an error, before any work, if Bench timed another model or the baseline
+// cannot be written. inputs are paths that the baseline must not replace.
 func (b *baselineCheck) check(info *verify.ModelInfo, inputs []string) error {
 	if b.speed != nil && b.speed.SHA256 != info.SHA256 {
 		return fmt.Errorf("--bench %s: its sha256 is %.12s, the model's %.12s: it timed another file", defect.Printable(b.bench), defect.Printable(b.speed.SHA256), info.SHA256)
@@ -107,7 +107,7 @@ func (b *baselineCheck) compare(report *verify.Report, seed uint64) error {
 	if b.path == "" {
 		return nil
 	}
-	return report.HoldTo(b.before, b.path, b.policy.Tolerance, seed)
+	return report.CompareBaseline(b.before, b.path, b.policy.Tolerance, seed)
 }
 
 // keep writes the baseline if UpdateBaseline is set and the report allows it.

@@ -12,10 +12,10 @@ import (
 	"thimble/verify"
 )
 
-// BenchOptions say what Bench times.
+// BenchOptions specify what Bench times.
 type BenchOptions struct {
 	Model      string   // path
-	Set        []string // overrides of a checkpoint's config
+	Set        []string // config overrides for a checkpoint
 	Prefill    int      // tokens of a prompt fed at once
 	Decode     int      // tokens fed one by one after it
 	FitContext bool     // shorten the prompt to the model's context instead of failing
@@ -23,7 +23,7 @@ type BenchOptions struct {
 	Arithmetic Arithmetic
 }
 
-// Bench measures how fast this machine runs a model.
+// Bench measures the speed of a model on this machine.
 func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	for _, n := range []struct {
 		name  string
@@ -51,19 +51,19 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	s := &verify.Speed{
 		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: linearFLOP(&m.Spec), Arithmetic: verify.Describe(o.Arithmetic),
 	}
-	timed := false // the peak is of the timed runs
+	peakKnown := false // the peak is that of the timed runs
 	for run := range o.Runs + 1 {
 		prefill, decode, err := timeOnce(ctx, g, o.Prefill, o.Decode)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
 		}
 		if run == 0 {
-			timed = resetPeak()
+			peakKnown = resetPeak()
 			continue
 		}
 		s.Prefill, s.Decode = append(s.Prefill, prefill), append(s.Decode, decode)
 	}
-	if timed {
+	if peakKnown {
 		s.Memory = peakMemory()
 	}
 	s.Cache = g.CacheBytes()
@@ -72,7 +72,8 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	return s, err
 }
 
-// linearFLOP returns the floating-point operations of the linear layers for one token.
+// linearFLOP returns the number of floating-point operations of the linear layers for
+// one token.
 func linearFLOP(s *model.Spec) (n float64) {
 	for _, slot := range s.Slots() {
 		if slot.Role == model.Linear {
@@ -82,8 +83,8 @@ func linearFLOP(s *model.Spec) (n float64) {
 	return n
 }
 
-// timeOnce returns the speed of one prompt, including the logits after its last token,
-// and of the tokens after it, including the logits after each, in tokens per second.
+// timeOnce returns the speed of a prompt, including the logits after its last token, and
+// of the tokens after the prompt, including the logits after each, in tokens per second.
 func timeOnce(ctx context.Context, g *generate.Generator, prompt, steps int) (prefill, decode float64, err error) {
 	ids := make([]int, prompt+steps)
 	for i := range ids {

@@ -17,13 +17,13 @@ import (
 	"thimble/verify/reference"
 )
 
-// limitNames are the options that limit a Budget, as the command line spells them.
+// limitNames lists the options that limit a Budget, as the command line spells them.
 const limitNames = "--target-size, --target-bpw, --max-kl or --min-top1"
 
 // prepareBudget checks the budget against the model and completes the recipe.
 func (q *quantization) prepareBudget() (err error) {
 	if head := q.recipe.Head; q.m.Spec.Tied && head != "" && head != cmp.Or(q.recipe.Embedding, q.recipe.Scheme) {
-		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, say --embedding", defect.Printable(q.Model))
+		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, use --embedding", defect.Printable(q.Model))
 	}
 	if q.Budget == nil {
 		if len(q.Surveys) > 0 {
@@ -33,7 +33,7 @@ func (q *quantization) prepareBudget() (err error) {
 	}
 	for _, text := range []string{q.recipe.Scheme, q.recipe.Head} {
 		if text != "" {
-			return fmt.Errorf(limitNames+" chooses every matrix's scheme, so %s has no effect; leave it out, name --schemes to choose from, or fix the scheme of some matrices with --set", defect.Printable(text))
+			return fmt.Errorf(limitNames+" chooses every matrix's scheme, so %s has no effect; leave it out, name the schemes to choose from with --schemes, or fix the scheme of some matrices with --set", defect.Printable(text))
 		}
 	}
 	if q.recipe.Embedding != "" && q.m.Spec.Tied {
@@ -45,8 +45,8 @@ func (q *quantization) prepareBudget() (err error) {
 	return err
 }
 
-// budgetFor returns b with the schemes that target, if not nil, has a type for in
-// every matrix of m. It chooses from DefaultSchemes if b names none.
+// budgetFor returns b with its schemes, or DefaultSchemes if it names none. If target is
+// not nil, it drops those that target lacks a type for in some matrix of m.
 func budgetFor(m *model.Model, b *Budget, target format.Exporter) (*Budget, error) {
 	full := *b
 	if len(full.Schemes) == 0 {
@@ -73,13 +73,13 @@ func budgetFor(m *model.Model, b *Budget, target format.Exporter) (*Budget, erro
 	return &full, nil
 }
 
-// chooseSchemes returns r with the schemes that survey predicts to keep b on m, and
-// the divergence that it predicts, in nats per token.
+// chooseSchemes returns r with schemes that keep m within b according to survey, and the
+// predicted divergence in nats per token.
 func chooseSchemes(m *model.Model, b *Budget, r *Recipe, survey *quantize.Survey) (*Recipe, float64, error) {
 	return b.Choose(m, r, survey, func(plan *quantize.Plan) (int64, error) { return fileSize(m, plan) })
 }
 
-// fileSize returns the size of the container that plan makes of m, in bytes.
+// fileSize returns the size in bytes of the container that plan makes from m.
 func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	sources := make([]model.Source, len(m.Files))
 	for i, f := range m.Files {
@@ -92,8 +92,8 @@ func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	return contents.Size()
 }
 
-// measuredSearch quantizes the model, in memory, until it keeps the budget's limits
-// on divergence.
+// measuredSearch quantizes the model in memory, with one plan after another, until it
+// meets the budget's limits on divergence.
 func (q *quantization) measuredSearch(ctx context.Context, survey *quantize.Survey) (*quantize.Trial, error) {
 	weights, _ := q.m.Size()
 	report := q.Progress.stage(q.stage, Weights)
@@ -106,7 +106,7 @@ func (q *quantization) measuredSearch(ctx context.Context, survey *quantize.Surv
 	})
 }
 
-// measure compares coarse, which is m quantized, with m on texts of token ids.
+// measure compares coarse, the quantized m, with m on texts of token ids.
 func measure(ctx context.Context, m, coarse *model.Model, texts [][]int, progress Progress) (out Measurement, err error) {
 	original, err := reference.NewScorer(m, Arithmetic{}, 0)
 	if err != nil {

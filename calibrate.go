@@ -14,7 +14,7 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// Calibration names the texts on which a method measures rounding errors.
+// Calibration specifies the texts on which a method measures rounding errors.
 type Calibration struct {
 	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
 	// lines that hold conversations. A method that needs texts uses a built-in one if
@@ -25,8 +25,8 @@ type Calibration struct {
 	Seed    *uint64 // chooses the pieces; nil is the recipe's seed, or 0, which takes the first of each stretch
 
 	// Render is the command line of a program that calls ServeTemplates. It renders chat
-	// templates, which are untrusted code, in a process of its own. Without it,
-	// conversations are an error.
+	// templates, which are untrusted code, in a separate process. Without it, conversations
+	// are an error.
 	Render []string
 }
 
@@ -36,7 +36,7 @@ const (
 	CalibrationContext = 512
 )
 
-// builtinText is the calibration text if none is named.
+// builtinText is the name of the default calibration text.
 const builtinText = "trained/calibration.txt"
 
 // calibrates reports whether a run with recipe r calibrates. If so and r names no
@@ -49,16 +49,16 @@ func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
 	return wanted || rounding.NeedsTexts(r.Method)
 }
 
-// calibrationTexts are the calibration texts in a model's tokens.
+// calibrationTexts holds the calibration texts as a model's tokens.
 type calibrationTexts struct {
 	*quantize.Calibration                   // nil without calibration
 	special               func(id int) bool // reports whether a token is special
-	note                  string            // which text it is, if the user named none
+	note                  string            // names the built-in text if the user named none
 }
 
-// readCalibration reads the texts that o names, or the built-in one, and records in r
-// which they are. If r records texts already, they must be the same. holdOut leaves
-// some pieces out, to measure on.
+// readCalibration reads the texts that o names, or the built-in one, and records their
+// digests in r. If r records digests already, they must match. holdOut leaves some
+// pieces out, to measure on.
 func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Recipe, budgeted, holdOut bool, progress Progress) (cal calibrationTexts, err error) {
 	if !calibrates(o, r, budgeted) {
 		for _, given := range []struct {
@@ -114,8 +114,8 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	return cal, nil
 }
 
-// amounts returns how much of the texts to use: the values of o, otherwise those of the
-// recipe, otherwise the defaults.
+// amounts returns the number of tokens, the context and the seed: the values of o,
+// otherwise those of the recipe, otherwise the defaults.
 func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
 	want := quantize.Texts{Tokens: CalibrationTokens, Context: min(CalibrationContext, m.Spec.Context)}
 	if recipe != nil {
@@ -133,8 +133,8 @@ func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.T
 	return want
 }
 
-// cutPieces cuts ids into pieces. If holdOut is set and no piece would be left over, it
-// leaves out an eighth of them.
+// cutPieces cuts ids into pieces. If holdOut is set and no spare piece would be left, it
+// leaves an eighth of them out.
 func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize.Calibration, error) {
 	cal, err := quantize.Pieces(ids, want.Tokens, want.Context, bos, want.Seed)
 	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
@@ -144,7 +144,7 @@ func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize
 	return quantize.Pieces(ids, (n-max(1, n/8))*want.Context, want.Context, bos, want.Seed)
 }
 
-// A textFile is a text and where it came from.
+// A textFile is the content of a text file.
 type textFile struct {
 	path    string // "" for the built-in text
 	content string
@@ -163,5 +163,5 @@ func (o *Calibration) read(ctx context.Context) (files []textFile, note string, 
 		return files, "", nil
 	}
 	content, err := fixtures.Trained.ReadFile(builtinText)
-	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text like that which the model will see does better", err
+	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text like the model's future input gives better results", err
 }

@@ -23,7 +23,7 @@ func ServeTemplates(r io.Reader, w io.Writer) error { return chat.Serve(r, w) }
 // maxLine is the length of the longest conversation, in bytes.
 const maxLine = 16 << 20
 
-// isChats reports whether the extension of path says that it is JSON lines.
+// isChats reports whether path has an extension of JSON lines.
 func isChats(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
 	return ext == ".jsonl" || ext == ".ndjson"
@@ -38,23 +38,22 @@ type chatFile struct {
 	render     []string // see Calibration.Render
 }
 
-// tokens returns the tokens of all lines. It encodes a text like any other text, and a
-// conversation as the model's template renders it, adding nothing, as transformers
-// does.
+// tokens returns the tokens of all lines. It encodes texts as usual, and conversations
+// as the model's template renders them, without adding tokens, as transformers does.
 func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64)) (ids []int, err error) {
 	var renderer *chat.Process
-	base := 0
-	for n := 1; base < len(f.text); n++ {
-		line, _, _ := strings.Cut(f.text[base:], "\n")
-		at := base
-		base += len(line) + 1
+	next := 0 // offset of the next line
+	for n := 1; next < len(f.text); n++ {
+		line, _, _ := strings.Cut(f.text[next:], "\n")
+		offset := next
+		next += len(line) + 1
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
 		if len(line) > maxLine {
 			return nil, fmt.Errorf("%s: line %d takes %s, more than %s", defect.Printable(f.path), n, units.Size(int64(len(line))), units.Size(maxLine))
 		}
-		l, err := chat.ParseLine(f.path, at, []byte(line))
+		l, err := chat.ParseLine(f.path, offset, []byte(line))
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +73,13 @@ func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64))
 			return nil, err
 		}
 		ids = append(ids, more...)
-		progress(int64(min(base, len(f.text))), int64(len(f.text)))
+		progress(int64(min(next, len(f.text))), int64(len(f.text)))
 	}
 	return ids, nil
 }
 
-// start starts a process that renders the model's template. n is the line of the first
-// conversation, for errors.
+// start starts a process that renders the model's template. n is the line number of the
+// first conversation, for errors.
 func (f *chatFile) start(ctx context.Context, n int) (*chat.Process, error) {
 	if f.data.ChatTemplate == "" {
 		return nil, fmt.Errorf("%s: line %d is a conversation, and %s has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja next to its weights, or give plain text or lines of {\"text\": ...}",

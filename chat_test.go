@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The tokens of a file of chats are those of the texts it stands for.
+// A file of chats has the tokens of its rendered texts.
 func TestChatTokens(t *testing.T) {
-	const fixture = "fixtures/llama3-rope" // its tokenizer begins a text with <|begin|>
+	const fixture = "fixtures/llama3-rope" // its tokenizer starts a text with <|begin|>
 	dir := t.TempDir()
 	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} {
 		text, err := os.ReadFile(filepath.Join(fixture, name))
@@ -69,7 +69,7 @@ func TestChatTokens(t *testing.T) {
 	}
 	for _, special := range []int{tok.BOS(), tok.EOS()} {
 		if n := strings.Count(string(tok.Decode(got)), string(tok.Decode([]int{special}))); n != 3 {
-			t.Errorf("token %d is there %d times, want 3", special, n)
+			t.Errorf("token %d occurs %d times, want 3", special, n)
 		}
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"thimble/verify/reference"
 )
 
-// A comparison is what a model is compared with.
+// A comparison holds the reference that a model is compared with, and the prompts.
 type comparison struct {
 	reference reference.Reference // nil to measure perplexity alone
 	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
-	source    *model.Model // the model that is the reference, or nil
+	source    *model.Model // the reference model, or nil
 }
 
-// cachedFloats bounds the hidden states of the reference that Attribute keeps instead
-// of running it again for every stage: 256 MB.
+// cachedFloats limits the hidden states of the reference that Attribute caches instead
+// of running the reference again for every stage: 256 MB.
 const cachedFloats = 1 << 26
 
 // comparison opens the reference that the options name. With selfTest it uses a
@@ -31,7 +31,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 	case v.Reference == "" && v.Text == "" && v.Tasks == "" && !selfTest:
 		return nil, errors.New("nothing to compare: give --reference REF, or --text FILE with or without --against SRC, or --tasks FILE")
 	case v.Reference != "" && (v.Text != "" || v.Against != ""):
-		return nil, errors.New("--reference holds its own prompts; leave out --text and --against")
+		return nil, errors.New("--reference contains its own prompts; leave out --text and --against")
 	case v.Reference != "":
 		return v.referenceFile()
 	}
@@ -55,7 +55,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 // referenceFile opens Reference.
 func (v *verification) referenceFile() (*comparison, error) {
 	if name, ok := format.Sniff(v.Reference); ok {
-		return nil, fmt.Errorf("--reference %s: is a model in the format %s, not a file of logits; compare with it by --against", defect.Printable(v.Reference), name)
+		return nil, fmt.Errorf("--reference %s: is a model in the format %s, not a file of logits; use --against to compare with it", defect.Printable(v.Reference), name)
 	}
 	r, err := reference.Open(v.Reference)
 	if err != nil {

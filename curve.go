@@ -20,23 +20,23 @@ import (
 	"thimble/verify/reference"
 )
 
-// CurveOptions say what Curve makes and measures.
+// CurveOptions specify what Curve makes and measures.
 type CurveOptions struct {
 	Model   string   // path of the original model
-	Set     []string // overrides of its config
+	Set     []string // overrides for its config
 	Texts   []string // paths of the texts that rows are measured on
-	Context int      // tokens in a chunk of a text, of which the second half is scored; 0 is 512
-	Chunks  int      // first chunks of each text that are used; 0 is all
+	Context int      // tokens in a chunk of a text; its second half is scored; 0 is 512
+	Chunks  int      // number of chunks to use of each text, from the start; 0 is all
 
 	// Rows come from a YAML file, from Sizes, or both. With neither, there are five rows,
 	// from 4.5 to 8 bits per weight.
 	RowsFile string
 	Sizes    []string // such as "92MB"
-	Schemes  []string // that Sizes choose from; nil is DefaultSchemes
+	Schemes  []string // schemes that Sizes choose from; nil is DefaultSchemes
 	Target   string   // program that must be able to run the files of Sizes
 
 	Calibration Calibration
-	PeersFile   string // YAML or JSON file of points that other tools reach
+	PeersFile   string // YAML or JSON file with the sizes and losses of other tools' files
 
 	Folder    string // for curve.svg, curve.md and curve.json; "" writes nothing
 	Keep      bool   // keep the containers in Folder
@@ -117,13 +117,13 @@ func (d *curveRun) check(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare does what could fail before anything long starts: it checks the folder,
-// splits the texts, reads the calibration texts, surveys, and plans all rows.
+// prepare checks the folder, splits the texts, reads the calibration texts, surveys, and
+// plans all rows, so that mistakes show before the long work starts.
 func (d *curveRun) prepare(ctx context.Context) (err error) {
 	if d.keep, err = d.keptFiles(); err != nil {
 		return err
 	}
-	inputs := slices.Concat(d.m.Files, givenFiles(d.rows), d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
+	inputs := slices.Concat(d.m.Files, existingFiles(d.rows), d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
 	if d.folder, err = newFolder(d.Folder, d.Overwrite, slices.Concat(d.keep, reportFiles(d.names)), inputs); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	return nil
 }
 
-// survey completes the budgets, and surveys all schemes that any row chooses from.
+// survey completes the budgets and surveys all schemes that rows choose from.
 func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 	var all []qtensor.Scheme
 	for _, r := range d.rows {
@@ -206,8 +206,8 @@ func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 	return takeSurvey(ctx, d.m, d.texts.Calibration, all, d.Progress)
 }
 
-// cachedBytes bounds the final hidden states of the reference that are kept, so that it
-// runs once for all rows.
+// cachedBytes limits the size of the cache of the reference's final hidden states, with
+// which the reference runs only once for all rows.
 const cachedBytes = 128 << 20
 
 // measure makes the file of every row and compares it with the model.
@@ -276,7 +276,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 	return nil
 }
 
-// write makes the container of r.
+// write writes the container of r to out.
 func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, label string) error {
 	var texts *quantize.Calibration
 	if r.calibrated {
@@ -294,7 +294,7 @@ func (d *curveRun) publish(ctx context.Context) error {
 	if d.Folder == "" {
 		return nil
 	}
-	files, err := filesOf(d.report)
+	files, err := outputFiles(d.report)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -311,9 +311,9 @@ func (d *curveRun) publish(ctx context.Context) error {
 	return nil
 }
 
-// startCost starts to measure a cost; stop ends it.
+// startCost starts to measure a cost; stop sets c.
 func startCost(c *curve.Cost) (stop func()) {
-	debug.FreeOSMemory() // earlier garbage does not count
+	debug.FreeOSMemory() // exclude earlier garbage from the peak
 	known, start := resetPeak(), time.Now()
 	return func() {
 		c.Seconds = time.Since(start).Seconds()
@@ -323,19 +323,19 @@ func startCost(c *curve.Cost) (stop func()) {
 	}
 }
 
-// The files of a curve other than its charts.
+// The files of a curve other than the charts.
 const (
 	curveReport = "curve.md"
 	curveData   = "curve.json"
 )
 
-// reportFiles returns the names of the files for texts of these names.
+// reportFiles returns the names of the files that a curve on the named texts writes.
 func reportFiles(texts []string) []string {
 	return append(curve.Pictures(texts), curveReport, curveData)
 }
 
-// filesOf returns the charts, the report and the data.
-func filesOf(r *curve.Report) (files []namedFile, err error) {
+// outputFiles returns the charts, the report and the data.
+func outputFiles(r *curve.Report) (files []namedFile, err error) {
 	var names []string
 	for _, t := range r.Texts {
 		names = append(names, t.Name)
@@ -347,8 +347,8 @@ func filesOf(r *curve.Report) (files []namedFile, err error) {
 	return append(files, namedFile{curveReport, []byte(r.Markdown())}, namedFile{curveData, data}), err
 }
 
-// givenFiles returns the existing files that rows name.
-func givenFiles(rows []*row) (files []string) {
+// existingFiles returns the existing files that rows name.
+func existingFiles(rows []*row) (files []string) {
 	for _, r := range rows {
 		if r.file != "" {
 			files = append(files, r.file)

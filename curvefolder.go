@@ -12,15 +12,15 @@ import (
 )
 
 // A folder receives the files of a curve, all of them at the end. Until then they are in
-// a hidden folder next to it, which a failed run removes.
+// a temporary folder on the same file system, which a failed run removes.
 type folder struct {
 	path    string // "" if the curve writes no files
-	there   bool   // it existed before the run
+	existed bool   // before the run
 	options atomicfile.Options
-	hidden  string
+	temp    string
 }
 
-// newFolder checks that files of these names can be written to path.
+// newFolder checks that files with the given names can be written to path.
 func newFolder(path string, overwrite bool, names, inputs []string) (*folder, error) {
 	f := &folder{path: path, options: atomicfile.Options{Overwrite: overwrite, Inputs: inputs}}
 	if path == "" {
@@ -39,9 +39,9 @@ func newFolder(path string, overwrite bool, names, inputs []string) (*folder, er
 	case !info.IsDir():
 		return nil, refuse("is not a folder")
 	default:
-		f.there = true
+		f.existed = true
 	}
-	if !f.there {
+	if !f.existed {
 		return f, nil
 	}
 	for _, name := range names {
@@ -52,27 +52,27 @@ func newFolder(path string, overwrite bool, names, inputs []string) (*folder, er
 	return f, nil
 }
 
-// open makes the hidden folder.
+// open creates the temporary folder.
 func (f *folder) open() (err error) {
-	beside := "" // the system's directory for temporary files
+	parent := "" // the system's directory for temporary files
 	switch {
-	case f.there:
-		beside = f.path
+	case f.existed:
+		parent = f.path
 	case f.path != "":
-		beside = filepath.Dir(filepath.Clean(f.path))
+		parent = filepath.Dir(filepath.Clean(f.path))
 	}
-	f.hidden, err = os.MkdirTemp(beside, ".thimble-*.partial")
+	f.temp, err = os.MkdirTemp(parent, ".thimble-*.partial")
 	return err
 }
 
 // file returns the path of a container until it is published.
-func (f *folder) file(name string) string { return filepath.Join(f.hidden, name) }
+func (f *folder) file(name string) string { return filepath.Join(f.temp, name) }
 
-// close removes the hidden folder.
-func (f *folder) close() { os.RemoveAll(f.hidden) }
+// close removes the temporary folder.
+func (f *folder) close() { os.RemoveAll(f.temp) }
 
 // publish moves the named containers to path and writes the texts there. If it fails, it
-// removes what it has put there.
+// removes the files that it has put there.
 func (f *folder) publish(containers []string, texts []namedFile) (err error) {
 	var placed []string
 	defer func() {
@@ -80,12 +80,12 @@ func (f *folder) publish(containers []string, texts []namedFile) (err error) {
 			for _, path := range placed {
 				os.Remove(path)
 			}
-			if !f.there {
+			if !f.existed {
 				os.Remove(f.path)
 			}
 		}
 	}()
-	if !f.there {
+	if !f.existed {
 		if err := os.Mkdir(f.path, 0o777); err != nil {
 			return err
 		}

@@ -17,10 +17,10 @@ import (
 	"thimble/verify/curve"
 )
 
-// maxRowsFile is the size of the largest file of rows or peers, in bytes.
+// maxRowsFile is the maximum size of a file of rows or peers, in bytes.
 const maxRowsFile = strictyaml.Limit
 
-// A rowSpec is a row in a file of rows: a recipe, with its usual keys, and other
+// A rowSpec is an entry of a file of rows: a recipe, with its usual keys, and other
 // options of Quantize.
 type rowSpec struct {
 	Name    string   `yaml:"name,omitempty"`    // default: its budget or scheme
@@ -29,8 +29,8 @@ type rowSpec struct {
 	KL      *float64 `yaml:"kl,omitempty"`      // as --max-kl
 	Schemes []string `yaml:"schemes,omitempty"` // as --schemes
 	For     string   `yaml:"for,omitempty"`     // as --for
-	Calib   *bool    `yaml:"calib,omitempty"`   // false: without the text
-	File    string   `yaml:"file,omitempty"`    // an existing model, instead of all these
+	Calib   *bool    `yaml:"calib,omitempty"`   // false: without calibration
+	File    string   `yaml:"file,omitempty"`    // an existing model; excludes all keys except name
 
 	Recipe `yaml:",inline"`
 }
@@ -49,8 +49,8 @@ type row struct {
 	predicted float64 // nats per token; 0 without a budget
 }
 
-// usualBits are the default rows, in bits per weight.
-var usualBits = []float64{4.5, 5, 5.5, 6.5, 8}
+// defaultBits are the default rows, in bits per weight.
+var defaultBits = []float64{4.5, 5, 5.5, 6.5, 8}
 
 // readRows reads the rows of RowsFile and Sizes.
 func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
@@ -66,7 +66,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	}
 	sizes := d.sizeSpecs(specs != nil)
 	if len(sizes) == 0 && (d.Schemes != nil || d.Target != "") {
-		return nil, errors.New("--schemes and --for go with --sizes; rows in a file have keys of these names")
+		return nil, errors.New("--schemes and --for apply to --sizes; a row in a file has its own keys schemes and for")
 	}
 	var rows []*row
 	for i, s := range append(specs, sizes...) {
@@ -92,7 +92,7 @@ func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 // sizeSpecs returns the rows of Sizes, or the default ones if there are no others.
 func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	if d.Sizes == nil && !others {
-		for _, bits := range usualBits {
+		for _, bits := range defaultBits {
 			specs = append(specs, rowSpec{Bits: &bits})
 		}
 	}
@@ -105,13 +105,13 @@ func (d *curveRun) sizeSpecs(others bool) (specs []rowSpec) {
 	return specs
 }
 
-// row checks s. withText says that there is a text to calibrate on.
+// row checks s and returns its row. withText is true if there is a calibration text.
 func (s *rowSpec) row(withText bool) (*row, error) {
 	if s.File != "" {
-		return s.given()
+		return s.existingRow()
 	}
 	if s.Recipe.Texts != nil {
-		return nil, errors.New("calibration: the text is what --calib names, the same for all rows")
+		return nil, errors.New("calibration: --calib names the text, the same for all rows; remove this key")
 	}
 	r := &row{name: s.Name, recipe: &s.Recipe}
 	var err error
@@ -131,7 +131,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 		return nil, err
 	}
 	if r.name == "" {
-		r.name = s.usualName()
+		r.name = s.defaultName()
 	}
 	if r.series, err = s.series(); err != nil {
 		return nil, err
@@ -139,12 +139,12 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	return r, curve.CheckName(r.name)
 }
 
-// chooseMethod decides whether r is calibrated, and the method that follows.
+// chooseMethod sets r.calibrated and the default method.
 func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 	r.calibrated = withText || r.budget != nil || rounding.NeedsTexts(s.Method)
 	if s.Calib != nil {
 		if r.budget != nil && !*s.Calib {
-			return errors.New("calib: false: a budget is spent by what a text shows")
+			return errors.New("calib: false: a budget needs a calibration text")
 		}
 		r.calibrated = *s.Calib
 	}
@@ -157,8 +157,8 @@ func (s *rowSpec) chooseMethod(r *row, withText bool) error {
 	return s.CheckMethod()
 }
 
-// given returns the row of an existing file.
-func (s *rowSpec) given() (*row, error) {
+// existingRow returns the row of an existing file.
+func (s *rowSpec) existingRow() (*row, error) {
 	r := &row{name: s.Name, file: s.File}
 	if r.name == "" {
 		r.name = curve.NameOf(s.File)
@@ -207,8 +207,8 @@ func (s *rowSpec) budget() (*Budget, error) {
 	return nil, errors.New("size, bpw and kl exclude each other; give one")
 }
 
-// usualName returns the name of a row that gives none.
-func (s *rowSpec) usualName() string {
+// defaultName returns the name of a row that specifies none.
+func (s *rowSpec) defaultName() string {
 	switch {
 	case s.Size != "":
 		return s.Size
@@ -220,8 +220,7 @@ func (s *rowSpec) usualName() string {
 	return s.Scheme
 }
 
-// series returns everything in s except its name and limit, as YAML; "" if it has no
-// limit.
+// series returns s without its name and limit, as YAML; "" if it has no limit.
 func (s *rowSpec) series() (string, error) {
 	if s.Size == "" && s.Bits == nil && s.KL == nil {
 		return "", nil
@@ -231,10 +230,10 @@ func (s *rowSpec) series() (string, error) {
 	return strictyaml.Encode(same)
 }
 
-// choose chooses the schemes of a row with a budget, by survey, and plans the row on m.
+// choose chooses the schemes of a row with a budget from survey, and plans the row on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.file != "" {
-		return r.fits(m)
+		return r.checkFile(m)
 	}
 	if r.budget != nil {
 		some, err := survey.Only(r.budget.Schemes)
@@ -255,15 +254,15 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	return err
 }
 
-// fits returns an error unless r's file is a model with m's vocabulary.
-func (r *row) fits(m *model.Model) error {
+// checkFile returns an error unless r's file is a model with m's vocabulary.
+func (r *row) checkFile(m *model.Model) error {
 	q, err := Open(r.file)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
 	if q.Spec.Vocab != m.Spec.Vocab {
-		return fmt.Errorf("%s: has a vocabulary of %d, not of %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
+		return fmt.Errorf("%s: has a vocabulary of %d, the model's is %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"thimble/verify/curve"
 )
 
-// rowsIn reads rows as --rows does, with or without a text to calibrate on.
+// rowsIn parses rows as --rows does, with or without a calibration text.
 func rowsIn(text string, withText bool) (rows []*row, err error) {
 	var specs []rowSpec
 	if err := strictyaml.Decode([]byte(text), &specs); err != nil {
@@ -26,7 +26,7 @@ func rowsIn(text string, withText bool) (rows []*row, err error) {
 	return rows, nil
 }
 
-func TestRowSentences(t *testing.T) {
+func TestRowErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"- {}":                "it has neither a limit (size, bpw or kl) nor a scheme",
 		"- {size: 92BM}":      "size: 92BM is not a size such as 92MB, 88MiB or 92000000",
@@ -38,7 +38,7 @@ func TestRowSentences(t *testing.T) {
 		"- {size: [1]}":       "[1:",
 		"- {bpw: 5, kl: 0.1}": "size, bpw and kl exclude each other; give one",
 		"- {scheme: int4/g32, schemes: [int4/g32]}":                   "schemes has no effect without size, bpw or kl",
-		"- {size: 92MB, calib: false}":                                "calib: false: a budget is spent by what a text shows",
+		"- {size: 92MB, calib: false}":                                "calib: false: a budget needs a calibration text",
 		"- {scheme: int4/g32, calib: false, method: gptq}":            "calib: false: method gptq needs a text",
 		"- {scheme: int4/g32, method: gtpq}":                          `there is no method "gtpq", did you mean "gptq"?`,
 		"- {scheme: int4/g32, without: [refti]}":                      `method gptq has no step "refti", did you mean "refit"?`,
@@ -46,9 +46,9 @@ func TestRowSentences(t *testing.T) {
 		"- {file: x.gguf, size: 92MB}":                                "file names an existing file, so the only other key is name",
 		"- {file: x.gguf, calib: false}":                              "file names an existing file, so the only other key is name",
 		"- {size: 92MB, for: llama.ccp}":                              `for: llama.ccp is not one of llama.cpp`,
-		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: the text is what --calib names",
-		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 letters`,
-		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 letters",
+		"- {scheme: int4/g32, calibration: {tokens: 5}}":              "calibration: --calib names the text, the same for all rows; remove this key",
+		"- {scheme: int4/g32, name: \"a\\nb\"}":                       `the name "a\nb" is not 1 to 40 printable characters`,
+		"- {scheme: int4/g32, name: " + strings.Repeat("x", 41) + "}": "is not 1 to 40 printable characters",
 	} {
 		if _, err := rowsIn(text, true); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -56,7 +56,7 @@ func TestRowSentences(t *testing.T) {
 	}
 }
 
-// A row is what thimble quantize makes of the same words.
+// A row has the defaults of thimble quantize.
 func TestRowDefaults(t *testing.T) {
 	const text = "- {size: 92MB}\n- {scheme: int4/g32}\n- {scheme: int4/g32, method: rtn}\n- {bpw: 5, name: five, schemes: [int4/g32, int8/g32]}\n- {kl: 0.1}"
 	for _, withText := range []bool{true, false} {
@@ -85,7 +85,7 @@ func TestRowDefaults(t *testing.T) {
 	}
 }
 
-// The files of docs/curve say what they are meant to.
+// The files of docs/curve have the expected numbers of rows.
 func TestCurveFilesOfDocs(t *testing.T) {
 	for name, n := range map[string]int{"rows-smollm2.yaml": 6, "rows-ablation.yaml": 10} {
 		text, err := os.ReadFile(filepath.Join("docs/curve", name))

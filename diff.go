@@ -6,16 +6,16 @@ import (
 	"thimble/verify/diff"
 )
 
-// DiffOptions say which models Diff compares.
+// DiffOptions specify the models that Diff compares.
 type DiffOptions struct {
 	A, B   string   // paths
-	Set    []string // overrides of the config of those that are checkpoints
+	Set    []string // config overrides for those that are checkpoints
 	Values bool     // compare values only, not the schemes that store them
 
 	Progress Progress
 }
 
-// Diff compares two models of any formats tensor by tensor.
+// Diff compares two models, in any formats, tensor by tensor.
 func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
 	a, err := openVerified(o.A, overridesFor(o.Set, o.A, o.B))
 	if err != nil {

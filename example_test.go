@@ -10,7 +10,7 @@ import (
 	"thimble"
 )
 
-// From a checkpoint to a verified container.
+// Quantize a checkpoint and verify the container.
 func Example() {
 	ctx, src, out := context.Background(), "fixtures/trained", filepath.Join(os.TempDir(), "trained.thimble")
 	defer os.Remove(out)

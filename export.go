@@ -24,15 +24,15 @@ func Formats() (names []string) {
 	return names
 }
 
-// ExportOptions say what Export writes.
+// ExportOptions specify what Export writes.
 type ExportOptions struct {
 	Model      string   // path
-	Set        []string // overrides of a checkpoint's config
+	Set        []string // config overrides for a checkpoint
 	Format     string   // see Formats
 	Output     string   // path; "" plans and writes nothing
 	Overwrite  bool
 	Context    int  // longest text that the file is for, in tokens; 0 is the model's context
-	Requantize bool // round tensors that the format has no type for to its nearest type
+	Requantize bool // round tensors whose scheme the format lacks to its nearest type
 
 	Progress Progress
 }
@@ -57,12 +57,12 @@ type ExportedTensor struct {
 	Bytes  int64  `json:"bytes"`
 
 	From       string `json:"from,omitempty"`       // scheme in the model
-	Requantize bool   `json:"requantize,omitempty"` // the codes differ from the model's
+	Requantize bool   `json:"requantize,omitempty"` // rounded again: the codes differ from the model's
 }
 
-// Export writes a model in another program's format. It moves codes and scales as they
-// are. If the format has no type, key or tensor for something, Export fails before it
-// writes anything.
+// Export writes a model in another program's format. It copies codes and scales
+// unchanged. If the format cannot represent something in the model, Export fails before
+// it writes anything.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
@@ -93,7 +93,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
 	}
-	// The file is in place, so an interrupt now comes too late.
+	// The file is in place, so an interrupt comes too late now.
 	sums, err := hashFiles(context.WithoutCancel(ctx), []string{o.Output}, nil)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported 
 	return r
 }
 
-// write writes m with the digests of the files that it was read from.
+// write writes m, with the digests of the files that it was read from.
 func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
 	sources, err := hashFiles(ctx, m.Files, o.Progress)
 	if err != nil {
@@ -136,8 +136,8 @@ func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *
 	return plan, forceHint(plan.Write(ctx, o.Output))
 }
 
-// options returns the exporter's options. The requantizer reads m when the first tensor
-// needs it.
+// options returns the exporter's options. It creates the requantizer, which reads m,
+// only when the first tensor needs it.
 func (o *ExportOptions) options(m *model.Model) export.Options {
 	g := export.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
 	if !o.Requantize {

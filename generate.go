@@ -14,16 +14,16 @@ import (
 	"thimble/verify"
 )
 
-// GenerateOptions say which text Generate continues, and how.
+// GenerateOptions specify the prompt that Generate continues, and how.
 type GenerateOptions struct {
 	Model       string   // path
-	Set         []string // overrides of a checkpoint's config
+	Set         []string // config overrides for a checkpoint
 	Prompt      string   // used as it is, without a chat template
 	PromptFile  string   // path of a file with the prompt, instead of Prompt
 	Tokens      int      // number of tokens to generate
 	FitContext  bool     // stop at the end of the model's context instead of failing
-	Temperature float64  // 0 takes the most likely token each time
-	Seed        uint64   // of the samples at a temperature
+	Temperature float64  // 0 always takes the most likely token
+	Seed        uint64   // of the sampler, if Temperature is not 0
 	Arithmetic  Arithmetic
 
 	// Stream, if not nil, receives the prompt and then the text as it is generated, in
@@ -110,8 +110,8 @@ func (c *Continuation) generate(ctx context.Context, g *generate.Generator, tok 
 	return err
 }
 
-// promptIDs returns the tokens of a prompt; for an empty one, the token that starts
-// every text.
+// promptIDs returns the tokens of a prompt, or for an empty one the token that starts a
+// text.
 func promptIDs(ctx context.Context, tok *tokenizer.Tokenizer, s *model.Spec, text string) ([]int, error) {
 	ids, err := Encode(ctx, tok, text, true)
 	if err == nil && len(ids) == 0 {

@@ -21,7 +21,7 @@ type hashing struct {
 	// Sources has the name and length of each file. The digests are zero until wait.
 	Sources []model.Source
 	sums    [][]byte
-	ended   chan struct{} // closed when err is known
+	done    chan struct{} // closed when all files are hashed, or err is set
 	err     error
 	stop    context.CancelFunc
 }
@@ -30,7 +30,7 @@ type hashing struct {
 // progress may be nil.
 func startHashing(ctx context.Context, paths []string, progress Progress) (*hashing, error) {
 	ctx, stop := context.WithCancel(ctx)
-	h := &hashing{Sources: make([]model.Source, len(paths)), sums: make([][]byte, len(paths)), ended: make(chan struct{}), stop: stop}
+	h := &hashing{Sources: make([]model.Source, len(paths)), sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
 	var total int64
 	for i, path := range paths {
 		info, err := os.Stat(path)
@@ -44,7 +44,7 @@ func startHashing(ctx context.Context, paths []string, progress Progress) (*hash
 	var done atomic.Int64
 	report := progress.stage("hash", Bytes)
 	go func() {
-		defer close(h.ended)
+		defer close(h.done)
 		h.err = parallel.Do(ctx, len(paths), func(_, i int) error {
 			n, sum, err := hashFile(ctx, paths[i], func(k int64) { report(done.Add(k), total) })
 			if err == nil && n != h.Sources[i].Bytes {
@@ -62,7 +62,7 @@ func startHashing(ctx context.Context, paths []string, progress Progress) (*hash
 
 // wait waits for the digests and sets them in Sources.
 func (h *hashing) wait() error {
-	<-h.ended
+	<-h.done
 	h.stop()
 	if h.err != nil {
 		return h.err
@@ -118,8 +118,8 @@ func identify(ctx context.Context, m *model.Model, progress Progress) (verify.Mo
 	return info, err
 }
 
-// mainDigest returns the digest that identifies a model: that of its largest file,
-// which holds weights.
+// mainDigest returns the digest that identifies a model: that of its largest file, which
+// contains weights.
 func mainDigest(sources []model.Source) []byte {
 	main := model.Source{Bytes: -1}
 	for _, s := range sources {

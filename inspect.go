@@ -10,10 +10,10 @@ import (
 	"thimble/internal/model"
 )
 
-// InspectOptions say what Inspect reads.
+// InspectOptions specify what Inspect reads.
 type InspectOptions struct {
 	Model string   // path
-	Set   []string // overrides of a checkpoint's config
+	Set   []string // config overrides for a checkpoint
 	Check bool     // read every tensor of a container and compare its SHA-256
 
 	Progress Progress
@@ -33,7 +33,7 @@ type Inspection struct {
 	Provenance ProvenanceInfo    `json:"provenance"`
 }
 
-// ContainerInfo describes what only a .thimble file has.
+// ContainerInfo describes the header of a .thimble file.
 type ContainerInfo struct {
 	Version        int              `json:"version"`
 	Bytes          int64            `json:"bytes"`
@@ -51,7 +51,7 @@ type InspectedTensor struct {
 	SHA256 *Digest `json:"sha256,omitempty"` // containers only
 }
 
-// ProvenanceInfo says where a model came from. Digests are hexadecimal.
+// ProvenanceInfo describes where a model came from. Digests are hexadecimal.
 type ProvenanceInfo struct {
 	Architecture string       `json:"architecture"`
 	Overrides    []string     `json:"overrides,omitempty"`
@@ -60,7 +60,7 @@ type ProvenanceInfo struct {
 	Sources      []SourceInfo `json:"sources,omitempty"`
 }
 
-// SourceInfo is one file that went into a model.
+// SourceInfo describes a file that a model was made from.
 type SourceInfo struct {
 	Name   string `json:"name"`
 	Bytes  int64  `json:"bytes"`

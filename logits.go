@@ -24,10 +24,10 @@ const (
 // ReferenceForms are the forms that Logits writes, the default first.
 var ReferenceForms = []string{FormSafetensors, FormKLDBase}
 
-// LogitsOptions say what Logits writes.
+// LogitsOptions specify what Logits writes.
 type LogitsOptions struct {
 	Model     string   // path
-	Set       []string // overrides of a checkpoint's config
+	Set       []string // config overrides for a checkpoint
 	Output    string   // path of the reference
 	Overwrite bool
 	Form      string   // "" is FormSafetensors
@@ -92,7 +92,7 @@ func (o *LogitsOptions) check() error {
 	case !slices.Contains(ReferenceForms, o.Form):
 		return fmt.Errorf("--to %q is not one of %s%s", o.Form, strings.Join(ReferenceForms, ", "), spell.Suggest(o.Form, ReferenceForms))
 	case base && o.Text == "":
-		return errors.New("--to kld-base holds chunks of a text: give --text FILE")
+		return errors.New("--to kld-base stores chunks of a text: give --text FILE")
 	case base && o.TopK != 0:
 		return errors.New("--to kld-base keeps all logits, in 16 bits; leave out --top-k")
 	}

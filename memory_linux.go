@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// resetPeak makes peakMemory start from what is resident now. It returns false if the
-// system does not allow that (proc(5), clear_refs).
+// resetPeak sets the peak to the current resident size. It returns false if the system
+// does not allow that (proc(5), clear_refs).
 func resetPeak() (ok bool) {
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
 }
 
-// peakMemory returns the peak resident bytes since resetPeak, including mapped files
-// (VmHWM), or 0 if it is unknown.
+// peakMemory returns the peak resident size since resetPeak in bytes, including mapped
+// files (VmHWM), or 0 if it is unknown.
 func peakMemory() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

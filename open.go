@@ -26,10 +26,10 @@ func Open(path string, overrides ...string) (*Model, error) {
 	return format.Open(path)
 }
 
-// openVerified opens a model and compares its weights with the checksums in the file,
-// which only PyTorch's zip files have. That reads every byte, but so does using the
-// weights: if the file fits in memory, the disk is read once. The digests of a
-// container are compared by Inspect, on request.
+// openVerified opens a model and verifies the checksums of its weights, which only
+// PyTorch's zip files have. That reads every byte, but so does using the weights: if the
+// file fits in memory, the disk is read once. Inspect verifies the digests of a container
+// on request.
 func openVerified(path string, overrides []string) (*Model, error) {
 	m, err := Open(path, overrides...)
 	if err != nil || m.Verify == nil {
@@ -58,8 +58,8 @@ func overridesFor(overrides []string, path, other string) []string {
 	return overrides
 }
 
-// isContainer reports whether path is a .thimble file, the only format with digests
-// and recorded gates.
+// isContainer reports whether path is a .thimble file. No other format has digests and
+// recorded gates.
 func isContainer(path string) bool {
 	name, _ := format.Sniff(path)
 	return name == container.Name
@@ -119,8 +119,9 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 	return tokenizer.New(data)
 }
 
-// Encode returns the tokens of text. With special it adds the tokens that start and end
-// a text. A long text takes seconds; Encode returns ctx's error as soon as ctx ends.
+// Encode returns the tokens of text. If special is set, it adds the tokens that start
+// and end a text. A long text takes seconds; Encode returns ctx's error as soon as ctx
+// ends.
 func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
 	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
 }

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// The program of README.md compiles and runs in a module of its own, which finds
-// this one by a replace directive.
+// The program of README.md compiles and runs in a separate module, which refers to
+// this one with a replace directive.
 func TestOutsideModule(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles a second module")
+		t.Skip("the test compiles a second module")
 	}
 	project, err := filepath.Abs(".")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestOutsideModule(t *testing.T) {
 	write("go.sum", string(sums))
 	write("main.go", string(program[1]))
 	if err := os.Symlink(filepath.Join(project, "fixtures", "trained"), filepath.Join(dir, "SmolLM2-135M")); err != nil {
-		t.Skip("this system has no symbolic links")
+		t.Skip("this system does not support symbolic links")
 	}
 	cmd := exec.Command("go", "run", ".")
 	cmd.Dir = dir

@@ -13,8 +13,8 @@ import (
 // ChunkContext is the default length of a chunk of text, in tokens.
 const ChunkContext = 512
 
-// textPrompts splits the text at path into chunks of m's tokens. A context of 0 is
-// ChunkContext; 0 chunks are all.
+// textPrompts splits the text at path into chunks of m's tokens. A context of 0 means
+// ChunkContext, and 0 chunks mean all.
 func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {

@@ -12,16 +12,16 @@ import (
 	"thimble/quantize"
 )
 
-// QuantizeOptions say what Quantize stores, and how.
+// QuantizeOptions specify what Quantize stores, and how.
 type QuantizeOptions struct {
 	Model     string   // path of the model
-	Set       []string // overrides of a checkpoint's config, "layer_sharing=true"
+	Set       []string // config overrides for a checkpoint, such as "layer_sharing=true"
 	Output    string   // path of the container; "" plans and writes nothing
 	Overwrite bool     // replace Output if it exists
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
 	Calibration Calibration // texts on which the method measures errors
-	Budget      *Budget     // nil stores what Recipe says; without Schemes it chooses from DefaultSchemes
+	Budget      *Budget     // nil uses the schemes of Recipe; a Budget without Schemes chooses from DefaultSchemes
 
 	// Surveys are paths of saved surveys, for a budget. If there is one and the file
 	// does not exist, Quantize writes it; several are merged.
@@ -34,7 +34,7 @@ type QuantizeOptions struct {
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
-// ConvertOptions say what Convert stores, and how.
+// ConvertOptions specify what Convert stores, and how.
 type ConvertOptions struct {
 	Model     string
 	Set       []string
@@ -50,7 +50,7 @@ type ConvertOptions struct {
 type Quantized struct {
 	Output        string          `json:"output,omitempty"`        // empty if only planned
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies its contents, see docs/FORMAT.md
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies the contents, see docs/FORMAT.md
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
@@ -72,7 +72,7 @@ type Quantized struct {
 // was called.
 func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
 
-// A PlannedTensor says how one tensor will be stored.
+// A PlannedTensor describes how one tensor will be stored.
 type PlannedTensor struct {
 	Name  string `json:"name"`
 	Role  string `json:"role"`
@@ -96,8 +96,8 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 }
 
 // Quantize stores a model in fewer bits. It makes a plan, calls Planned with it, and
-// carries it out. Nothing falls back to another scheme: a scheme that a tensor cannot
-// take is an error before work starts. A failed run leaves no output; a calibrated run
+// carries it out. It never falls back to another scheme: a scheme that a tensor cannot
+// have is an error before work starts. A failed run leaves no output; a calibrated run
 // keeps its finished blocks in Output.unfinished, so that Resume can continue.
 func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 	return store(ctx, "quantize", o)
@@ -106,13 +106,13 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // name in progress
+	stage   string // name of the progress stage
 	recipe  *Recipe
 	m       *model.Model
 	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
-	resumed *resumable // nil if nothing is kept
+	resumed *resumable // nil if the run keeps no finished blocks
 }
 
 // store implements Quantize and Convert.
@@ -132,7 +132,7 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	}
 	defer q.resumed.close()
 	hashed := q.m.Files
-	if q.Output == "" && len(q.Surveys) == 0 { // nothing would record the digests
+	if q.Output == "" && len(q.Surveys) == 0 { // no file would record the digests
 		hashed = nil
 	}
 	if q.sources, err = startHashing(ctx, hashed, nil); err != nil {
@@ -142,7 +142,7 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	return q.run(ctx)
 }
 
-// check checks the options that need no model.
+// check checks the options that do not depend on the model.
 func (q *quantization) check() (err error) {
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
@@ -222,11 +222,11 @@ func (q *quantization) inModel(err error) error {
 type choice struct {
 	recipe    *Recipe
 	predicted float64         // nats per token, 0 without a budget
-	done      *quantize.Trial // the trial that kept a measured limit
+	done      *quantize.Trial // the trial that met a measured limit, or nil
 	notes     []string
 }
 
-// measured reports whether the budget limits what the finished file computes.
+// measured reports whether the budget limits the measured divergence.
 func (q *quantization) measured() bool { return q.Budget != nil && q.Budget.Measured() }
 
 // choose returns the recipe with the schemes that the budget chooses, or the recipe of
@@ -243,7 +243,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	}
 	measured := q.measured() && q.Output != ""
 	if measured && len(q.cal.Spare) == 0 {
-		return nil, errors.New("--max-kl and --min-top1 are measured on pieces of the calibration text that are not calibrated on, and it is too short for any; " +
+		return nil, errors.New("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out; " +
 			"give a longer text or a smaller --calib-tokens")
 	}
 	survey, note, err := q.survey(ctx)
@@ -267,7 +267,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
-// report returns the result as far as it is known before the plan is carried out.
+// report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
@@ -295,14 +295,14 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	return r, err
 }
 
-// write writes the container: the tensors of done or, if that is nil, those that
-// carrying out the plan makes.
+// write writes the container, with the tensors of done if it is not nil. Otherwise it
+// carries out the plan.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
 	_, bytes := q.m.Size()
-	perWeight := float64(bytes) / float64(plan.Weights) // as stored in the source
+	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
 	report := func(weights int64) {
 		if q.Progress != nil {
-			inBytes := func(weights int64) int64 { return int64(float64(weights) * perWeight) }
+			inBytes := func(weights int64) int64 { return int64(float64(weights) * bytesPerWeight) }
 			q.Progress(Step{
 				Stage: q.resumed.stage(q.stage), Unit: Bytes, Done: inBytes(weights), Total: bytes, Resumed: inBytes(min(weights, q.resumed.finished())),
 			})

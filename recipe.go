@@ -40,8 +40,8 @@ func ParseSchemes(texts []string) (all []Scheme, err error) {
 	return all, nil
 }
 
-// DefaultSchemes returns the texts of the schemes that a Budget chooses from if it
-// names none: every width in wide and narrow groups, with a minimum where it can pay.
+// DefaultSchemes returns the names of the schemes that a Budget without Schemes chooses
+// from: every width in wide and narrow groups, with a minimum where it can pay off.
 func DefaultSchemes() []string { return quantize.DefaultSchemes() }
 
 // ReadRecipe reads the YAML of a recipe from the file at path.
@@ -57,7 +57,7 @@ func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
 	return r, nil
 }
 
-// The methods of a recipe that names none, without and with calibration texts.
+// The default methods, without and with calibration texts.
 const (
 	PlainMethod      = rounding.MethodRTN
 	CalibratedMethod = rounding.MethodGPTQ
@@ -66,5 +66,5 @@ const (
 // Methods returns the names of the methods that a recipe may choose.
 func Methods() []string { return rounding.Methods() }
 
-// MethodSteps returns the names of the steps of a method that a recipe may leave out.
+// MethodSteps returns the names of a method's optional steps.
 func MethodSteps(method string) []string { return rounding.Steps(method) }

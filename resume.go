@@ -23,45 +23,45 @@ const UnfinishedSuffix = ".unfinished"
 
 // A runHead is the first record of that file, in CBOR.
 type runHead struct {
-	Facts     quantize.Facts `cbor:"facts"`  // everything that the bytes depend on, except the schemes that a budget chose
+	Facts     quantize.Facts `cbor:"facts"`  // everything that the output bytes depend on, except the schemes that a budget chose
 	Recipe    string         `cbor:"recipe"` // with the chosen schemes
 	Predicted float64        `cbor:"predicted"`
 }
 
-// A resumable keeps the finished blocks of a calibrated run. A nil *resumable keeps
+// A resumable stores the finished blocks of a calibrated run. A nil *resumable stores
 // nothing.
 type resumable struct {
 	path    string
 	old     *runHead // of the run to resume, or nil
 	journal *journal.Journal
 	facts   func() (quantize.Facts, error)
-	weights int64  // that the earlier run has finished
-	from    string // where it resumes: "from block 7 of 12"
+	weights int64  // finished by the earlier run
+	from    string // where it resumes, such as "from block 7 of 12"
 	notes   []string
 }
 
-// findUnfinished looks for the unfinished file of an earlier run before any work
+// findUnfinished looks for the unfinished file of an earlier run, before any work
 // starts.
 func (q *quantization) findUnfinished() (*resumable, error) {
 	planned, measured := q.Output == "", q.measured()
 	switch calibrated := calibrates(&q.Calibration, q.recipe, q.Budget != nil); {
 	case q.Resume && !calibrated:
-		return nil, errors.New("--resume has no effect without calibration: nothing else takes long enough to be kept; leave it out")
+		return nil, errors.New("--resume has no effect without calibration: only calibrated runs keep finished blocks; leave it out")
 	case q.Resume && planned:
 		return nil, errors.New("--resume has no effect with --dry-run; leave one out")
 	case q.Resume && measured:
-		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times before one is kept; leave it out, and keep the survey with --stats")
+		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times and keep no blocks; leave it out, and save the survey with --stats")
 	case !calibrated || planned || measured:
 		return nil, nil
 	}
 	r := &resumable{path: q.Output + UnfinishedSuffix}
-	there, err := journal.Exists(r.path)
+	exists, err := journal.Exists(r.path)
 	switch {
 	case err != nil:
 		return nil, err
-	case !there && q.Resume:
+	case !exists && q.Resume:
 		r.notes = []string{"there is no " + defect.Printable(filepath.Base(r.path)) + " to resume from: starting with the first block"}
-	case there && q.Resume:
+	case exists && q.Resume:
 		if r.journal, err = journal.Open(r.path); err != nil {
 			return nil, err
 		}
@@ -69,8 +69,8 @@ func (q *quantization) findUnfinished() (*resumable, error) {
 			r.close()
 			return nil, err
 		}
-	case there && !q.Overwrite:
-		return nil, fmt.Errorf("%s: an earlier run was interrupted and left what it had finished; --resume continues it, --force starts over", defect.Printable(r.path))
+	case exists && !q.Overwrite:
+		return nil, fmt.Errorf("%s: an interrupted run left its finished blocks here; --resume continues it, --force starts over", defect.Printable(r.path))
 	}
 	return r, nil
 }
@@ -90,14 +90,14 @@ func readHead(j *journal.Journal) (*runHead, error) {
 	return h, nil
 }
 
-// close closes the journal and keeps its file.
+// close closes the journal without deleting its file.
 func (r *resumable) close() {
 	if r != nil {
 		r.journal.Close()
 	}
 }
 
-// stage returns the name of a stage with the place where it resumes.
+// stage appends to the name of a stage the place where it resumes.
 func (r *resumable) stage(name string) string {
 	if r == nil || r.old == nil {
 		return name
@@ -113,8 +113,8 @@ func (r *resumable) finished() int64 {
 	return r.weights
 }
 
-// identify sets the facts of this run. If there is a run to resume, whose facts must be
-// the same, identify returns its recipe and predicted divergence.
+// identify sets the facts of this run. If there is a run to resume, its facts must be
+// the same, and identify returns its recipe and predicted divergence.
 func (r *resumable) identify(facts func() (quantize.Facts, error)) (recipe *Recipe, predicted float64, err error) {
 	r.facts = facts
 	if r.old == nil {
@@ -133,7 +133,8 @@ func (r *resumable) identify(facts func() (quantize.Facts, error)) (recipe *Reci
 	return recipe, r.old.Predicted, nil
 }
 
-// begin opens the journal of plan. With overwrite it replaces that of an earlier run.
+// begin starts or continues the journal of plan. If overwrite is set, it replaces the
+// journal of an earlier run.
 func (r *resumable) begin(m *model.Model, plan *quantize.Plan, predicted float64, overwrite bool) error {
 	if r.old == nil {
 		r.journal = journal.New(r.path, overwrite, func() ([]byte, error) {
@@ -155,15 +156,14 @@ func (r *resumable) begin(m *model.Model, plan *quantize.Plan, predicted float64
 	if blocks == m.Spec.Blocks {
 		r.from = fmt.Sprintf("after block %d of %d", blocks, blocks)
 	}
-	r.notes = append(r.notes, "resuming "+r.from+": what comes before is in "+name)
+	r.notes = append(r.notes, "resuming "+r.from+": earlier blocks are in "+name)
 	if n := r.journal.Torn(); n > 0 {
-		r.notes = append(r.notes, fmt.Sprintf("%s at the end of %s are damaged or incomplete and were left out", units.Size(n), name))
+		r.notes = append(r.notes, fmt.Sprintf("%s at the end of %s are damaged or incomplete and were ignored", units.Size(n), name))
 	}
 	return nil
 }
 
-// end deletes the journal if err is nil. Otherwise it returns err with the way to
-// continue.
+// end deletes the journal if err is nil. Otherwise it adds to err how to continue.
 func (r *resumable) end(err error) error {
 	if r == nil {
 		return err
@@ -180,18 +180,18 @@ func (r *resumable) end(err error) error {
 // A KeptError is the error of a run that failed but kept its finished blocks.
 type KeptError struct {
 	Err  error
-	Path string // of the file that has them
+	Path string // of the file that contains them
 }
 
 func (e *KeptError) Unwrap() error { return e.Err }
 func (e *KeptError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
 
-// Remedy says where the finished blocks are and how to continue.
+// Remedy returns a sentence about where the finished blocks are and how to continue.
 func (e *KeptError) Remedy() string {
 	return "finished blocks are kept in " + defect.Printable(e.Path) + ", and the same command with --resume continues from there"
 }
 
-// facts returns everything that the bytes of a calibrated run depend on.
+// facts returns everything that the output bytes of a calibrated run depend on.
 func (q *quantization) facts() (quantize.Facts, error) {
 	f := quantize.Facts{{"program", Tool + ", arithmetic " + strconv.Itoa(quantize.Arithmetic)}}
 	files, err := modelFacts(q.m, q.sources)
@@ -210,8 +210,7 @@ func (q *quantization) facts() (quantize.Facts, error) {
 	return append(f, [2]string{"recipe", recipe}), err
 }
 
-// budgetFacts returns the budget's limit on size, and the schemes that it chooses
-// from.
+// budgetFacts returns the budget's limit on size and its schemes.
 func (q *quantization) budgetFacts() quantize.Facts {
 	var schemes []string
 	for _, s := range q.Budget.Schemes {

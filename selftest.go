@@ -13,10 +13,10 @@ import (
 	"thimble/verify/selftest"
 )
 
-// SelfTest injects known faults into copies of the model in memory. It reports which
-// of them Verify would notice with these options, and where it would find them. It
-// ignores Tasks, Continue, Record, Decode, Layers, Attribute, Baseline and Bench.
-// Without a text or a reference it scores a built-in text.
+// SelfTest injects known faults into copies of the model in memory. It reports which of
+// them Verify would notice with these options, and where it would locate them. It ignores
+// Tasks, Continue, Record, Decode, Layers, Attribute, Baseline and Bench. Without a text
+// or a reference it scores a built-in text.
 func SelfTest(ctx context.Context, o VerifyOptions) (*selftest.Report, error) {
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
@@ -62,8 +62,8 @@ const (
 //go:embed selftest.txt
 var selfTestText string
 
-// selfTestPrompts splits the built-in text into chunks; zero options mean the
-// defaults.
+// selfTestPrompts splits the built-in text into chunks. A context or number of chunks of
+// 0 means the default.
 func selfTestPrompts(m *model.Model, context, chunks int) ([]reference.Prompt, error) {
 	tok, _, err := openTokenizer(m)
 	if err != nil {

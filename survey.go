@@ -18,11 +18,11 @@ import (
 	"thimble/quantize"
 )
 
-// maxSurvey is the size of the largest survey, in bytes: 15,000 matrices in a hundred
+// maxSurvey is the maximum size of a saved survey, in bytes: 15,000 matrices in a hundred
 // schemes take 40 MB.
 const maxSurvey = 64 << 20
 
-// survey makes a survey or reads it from the files of Surveys; note says which.
+// survey returns a new survey or reads it from the files of Surveys; note states which.
 func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
 	if len(q.Surveys) == 0 {
 		s, err = q.takeSurvey(ctx)
@@ -119,8 +119,8 @@ func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize
 	return s, "the survey is saved to " + defect.Printable(path) + "; with --stats, runs with other budgets load it from there", nil
 }
 
-// surveyFacts returns the digests of merged surveys. A single survey is of the texts that
-// the run calibrates on, so it adds nothing.
+// surveyFacts returns the digests of merged surveys. A single survey was made on the
+// texts of the run, so it adds no fact.
 func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 	if len(q.Surveys) < 2 {
 		return nil, nil
@@ -136,7 +136,7 @@ func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 	return f, nil
 }
 
-// modelFacts returns the files that m was read from, with their digests, and the
+// modelFacts returns the names and digests of the files that m was read from, and the
 // overrides. It waits for the digests.
 func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) {
 	if err := sources.wait(); err != nil {
@@ -151,7 +151,8 @@ func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) 
 	return f, nil
 }
 
-// textFacts returns the texts that r is calibrated on.
+// textFacts returns the digests of the texts that r is calibrated on, and how they are
+// cut.
 func textFacts(r *Recipe, texts *quantize.Calibration) (f quantize.Facts) {
 	for i, sum := range r.Texts.SHA256 {
 		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), sum})

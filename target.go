@@ -39,13 +39,13 @@ type TargetType struct {
 	Scheme  string `json:"scheme"`
 	Tensors int    `json:"tensors"`
 	Weights int64  `json:"weights"`
-	Fast    bool   `json:"fast"` // the program has fast kernels for it on phones
+	Fast    bool   `json:"fast"` // the program has fast kernels for the type on phones
 
 	Speed string `json:"-"` // Fast in words
 }
 
-// typesFor returns the types of target that plan uses, and an error if a matrix has
-// none. Vectors always have one.
+// typesFor returns the types of target that plan uses, or an error if target lacks a
+// type for a matrix. Every target has a type for vectors.
 func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
 	if notes, err = target.Check(m); err != nil {
 		return nil, nil, err
@@ -63,7 +63,7 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 	return used, notes, nil
 }
 
-// addType adds a matrix to the types that are used.
+// addType counts a matrix in used.
 func addType(used []TargetType, target format.Exporter, s qtensor.Scheme, rows, cols int) []TargetType {
 	name, fast := target.Kernel(s, rows)
 	for i := range used {

@@ -10,7 +10,7 @@ import (
 	"thimble/internal/units"
 )
 
-// MaxText is the largest text that is tokenized, in bytes.
+// MaxText is the maximum size of a text, in bytes.
 const MaxText = 1 << 30
 
 // ReadText reads a text of at most limit bytes from the file at path, or from

@@ -1,21 +1,20 @@
 // Package thimble turns a trained language model into a file that a phone can
 // run, and proves that the file still computes the same thing.
 //
-// It composes the packages below it into the operations of the command line:
-// Convert and Quantize write a container, Verify compares a model with a
-// reference and passes or fails it, Curve measures what a model loses at each of
-// several sizes, Diff compares two models tensor by tensor, Export writes another
-// program's format, Logits writes a reference file, and Inspect, Generate and
-// Bench show what a file holds, what it generates and how fast it runs. Each takes
-// options and returns a result that encodes to the JSON that the command prints.
-// None of them prints; they report through Progress.
+// It composes the packages below it into the operations of the command line: Convert and
+// Quantize write a container, Verify compares a model with a reference and passes or
+// fails it, Curve measures the loss at several sizes, Diff compares two models tensor by
+// tensor, Export writes another program's format, Logits writes a reference file, Inspect
+// describes a file, Generate continues a prompt, and Bench measures speed and memory.
+// Each takes options and returns a result that encodes to the JSON that the command
+// prints. None of them prints; they report through Progress.
 //
 // A model is given by its path: a Hugging Face directory, one of Meta's original
 // directories, a .safetensors, .bin, .pt or .pth file with its config in the same
 // directory, a GGUF file or a .thimble container. For a text, "-" is standard input.
 //
-// An error is one line: what failed, where, why, and the remedy. Errors name options
-// as the command line spells them, --target-size for Budget.File.
+// An error is one line: what failed, where, why, and the remedy. Errors name options as
+// the command line spells them, such as --target-size for Budget.File.
 package thimble
 
 import (
@@ -38,9 +37,9 @@ type (
 	Scheme      = quantize.Scheme      // how a matrix is stored
 	Matrix      = quantize.Matrix      // a stored matrix
 	Budget      = quantize.Budget      // a limit on size or divergence within which schemes are chosen
-	Measurement = quantize.Measurement // what held-out text shows of a quantized model
+	Measurement = quantize.Measurement // the divergence of a quantized model on held-out text
 	Gate        = verify.Gate          // a limit on a metric
-	Arithmetic  = verify.Arithmetic    // what a run rounds: activations, keys and values
+	Arithmetic  = verify.Arithmetic    // the types that a run rounds activations, keys and values to
 )
 
 // A Progress is called with every step of the work, possibly from several goroutines
@@ -52,7 +51,7 @@ type Step struct {
 	Stage       string // such as "quantize" or "survey"
 	Unit        Unit   // of Done and Total
 	Done, Total int64
-	Resumed     int64 // part of Done that an earlier run did; leave it out of rates
+	Resumed     int64 // part of Done that an earlier run did; exclude it from rates
 }
 
 // A Unit is the unit of Step's counts.

@@ -19,13 +19,13 @@ import (
 	"thimble/verify/tasks"
 )
 
-// VerifyOptions say what Verify measures, and which gates it applies.
+// VerifyOptions specify what Verify measures, and the gates that it applies.
 type VerifyOptions struct {
 	Model string   // path
-	Set   []string // overrides of the config of Model or Against, if it is a checkpoint
+	Set   []string // config overrides for Model or Against, if it is a checkpoint
 
-	// The reference: a file, which has its own prompts; another model, on a text; or
-	// none, for the perplexity of a text.
+	// The reference is a file, which contains its own prompts; or another model, on a
+	// text; or absent, to measure the perplexity of a text alone.
 	Reference string
 	Against   string
 	Text      string
@@ -35,25 +35,25 @@ type VerifyOptions struct {
 	Tasks    string // path of a file of tasks
 	Continue int    // number of tokens by which both models continue each chunk; 0 is none
 
-	Gates  []Gate // instead of those of Policy and the default gates
+	Gates  []Gate // replace those of Policy and the default gates
 	Strict bool   // an undecided gate fails
 	Policy string // path of a policy
-	Seed   uint64 // of the resampling for intervals
+	Seed   uint64 // of the bootstrap for intervals
 
 	Baseline       string // path of an earlier report; a worse figure fails
-	UpdateBaseline bool   // write it if there is none, or if something is better and nothing worse
-	Bench          string // path of the output of bench for this model
+	UpdateBaseline bool   // write Baseline if it is missing, or if something is better and nothing worse
+	Bench          string // path of the JSON output of Bench for this model
 
 	Decode    bool // feed prompts token by token through the KV cache
 	Layers    bool // report the error that every operation adds and inherits
-	Attribute bool // report what each stage costs
-	Record    bool // store the gates in the container if it passes them all
+	Attribute bool // report the divergence that each stage adds
+	Record    bool // store the gates in the container if the model passes them all
 
 	Arithmetic Arithmetic
 	Progress   Progress
 
-	// Ready, if not nil, is called before any work with the paths that must not be
-	// replaced.
+	// Ready, if not nil, is called before any work with the paths that reports must not
+	// replace.
 	Ready func(inputs []string) error
 }
 
@@ -72,7 +72,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	defer with.close()
 	inputs := slices.Concat(v.m.Files, with.files, []string{o.Text, o.Tasks, o.Policy})
 	if o.Ready != nil {
-		if err := o.Ready(slices.Concat(inputs, v.held.files())); err != nil {
+		if err := o.Ready(slices.Concat(inputs, v.baseline.files())); err != nil {
 			return nil, err
 		}
 	}
@@ -85,22 +85,22 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 			return nil, err
 		}
 	}
-	return report, v.held.keep(report, inputs)
+	return report, v.baseline.keep(report, inputs)
 }
 
 // A verification is one run of Verify or SelfTest.
 type verification struct {
 	VerifyOptions
-	held *baselineCheck
-	m    *model.Model
+	baseline *baselineCheck
+	m        *model.Model
 }
 
 // open checks the options, reads the files that they name, and opens the model.
 func (v *verification) open(ctx context.Context) (err error) {
-	if v.held, err = v.readBaseline(ctx); err != nil {
+	if v.baseline, err = v.readBaseline(ctx); err != nil {
 		return err
 	}
-	v.Strict = v.Strict || v.held.policy.Strict
+	v.Strict = v.Strict || v.baseline.policy.Strict
 	if err := v.check(); err != nil {
 		return err
 	}
@@ -137,11 +137,11 @@ func (v *verification) check() error {
 
 // measure compares the model with the reference and applies the gates.
 func (v *verification) measure(ctx context.Context, with *comparison, inputs []string) (*verify.Report, error) {
-	atOnce := 0
+	batch := 0
 	if v.Decode {
-		atOnce = 1
+		batch = 1
 	}
-	scorer, err := reference.NewScorer(v.m, v.Arithmetic, atOnce)
+	scorer, err := reference.NewScorer(v.m, v.Arithmetic, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err != nil {
 		return nil, err
 	}
-	if err := v.held.check(&o.Model, inputs); err != nil {
+	if err := v.baseline.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
 	hashed, err := startHashing(ctx, with.files, nil)
@@ -165,7 +165,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 		report.Tool, report.Policy = Tool, v.Policy
 		report.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
 		report.Describe(v.m)
-		err = v.held.compare(report, o.Seed)
+		err = v.baseline.compare(report, o.Seed)
 	}
 	if err == nil && v.Attribute {
 		err = v.attribute(ctx, report, with)
@@ -180,7 +180,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
-		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, Strict: v.Strict, Seed: v.Seed, Text: speller(v.m),
+		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, Strict: v.Strict, Seed: v.Seed, Text: decoder(v.m),
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}
 	var err error
@@ -203,20 +203,20 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	return o, err
 }
 
-// gates returns Gates, otherwise the policy's, otherwise the default ones. Without a
-// reference there are no default ones.
+// gates returns Gates, otherwise the policy's gates, otherwise the default ones. Without
+// a reference there are no default gates.
 func (v *verification) gates(reference bool) ([]Gate, error) {
-	if v.Gates != nil || !reference && !v.held.policy.HasGates() {
+	if v.Gates != nil || !reference && !v.baseline.policy.HasGates() {
 		return v.Gates, nil
 	}
-	gates, err := v.held.policy.GatesFor(v.m)
+	gates, err := v.baseline.policy.GatesFor(v.m)
 	if err != nil {
 		return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
 	}
 	return gates, nil
 }
 
-// behaviour returns what Tasks and Continue measure, or nil.
+// behaviour returns the measurements that Tasks and Continue ask for, or nil.
 func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.Behaviour, error) {
 	if v.Tasks == "" && v.Continue == 0 {
 		return nil, nil
@@ -225,7 +225,7 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	if err != nil {
 		return nil, err
 	}
-	report := v.Progress.stage("ask", Tasks)
+	report := v.Progress.stage("tasks", Tasks)
 	b := &tasks.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { report(int64(done), int64(total)) }}
 	if b.Model, err = tasks.NewGenerator(v.m, v.Arithmetic); err != nil {
 		return nil, err
@@ -246,9 +246,9 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	return b, err
 }
 
-// profile compares the operations of the model with those of Against, if there is one:
-// all of them with Layers, otherwise up to the first that diverges. Without Layers it
-// returns nil if the operations cannot be compared.
+// profile compares the operations of the model with those of Against: all of them with
+// Layers, otherwise up to the first that diverges. It returns nil without Against, and,
+// without Layers, if the operations cannot be compared.
 func (v *verification) profile(ctx context.Context, with *comparison) (*parity.Profile, error) {
 	if with.source == nil || len(with.prompts) == 0 || !v.Layers && parity.Comparable(with.source, v.m) != nil {
 		return nil, nil
@@ -260,7 +260,7 @@ func (v *verification) profile(ctx context.Context, with *comparison) (*parity.P
 	return profile, err
 }
 
-// attribute adds to the report what each stage costs.
+// attribute adds to the report the divergence that each stage adds.
 func (v *verification) attribute(ctx context.Context, report *verify.Report, with *comparison) (err error) {
 	report.Stages, err = verify.Attribute(ctx, verify.StageOptions{
 		Source: with.source, Subject: v.m, Reference: with.reference, Prompts: with.prompts, Arithmetic: v.Arithmetic, Done: report,
@@ -269,9 +269,9 @@ func (v *verification) attribute(ctx context.Context, report *verify.Report, wit
 	return err
 }
 
-// speller returns a function that decodes tokens with m's tokenizer, which it opens on
-// the first call. Without a tokenizer it returns "".
-func speller(m *model.Model) func([]int) string {
+// decoder returns a function that decodes tokens with m's tokenizer, which it opens on
+// the first call. Without a tokenizer the function returns "".
+func decoder(m *model.Model) func([]int) string {
 	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
 		tok, _, err := openTokenizer(m)
 		return tok, err
@@ -285,7 +285,7 @@ func speller(m *model.Model) func([]int) string {
 	}
 }
 
-// record rewrites m's container with the gates that it has passed.
+// record rewrites m's container with the gates that the model has passed.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {

@@ -22,8 +22,8 @@ type writtenFile struct {
 	digest Digest // of its header
 }
 
-// writeContainer writes the container that plan makes of m, which was read from
-// sources. fill writes the tensors. A failure leaves no file.
+// writeContainer writes the container that plan makes from m. sources are the files that
+// m was read from; fill writes the tensors. A failure leaves no file.
 func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
@@ -49,7 +49,7 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 	return writtenFile{w.Size(), w.Digest()}, err
 }
 
-// contentsOf returns the contents of the container that plan makes of m.
+// contentsOf returns the contents of the container that plan makes from m.
 func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
 	contents, err := container.Describe(m)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 
 func init() { register("gemma3_text", architecture{gemma3Spec, gemma3Names}) }
 
-// gemma3Spec reads the config of Gemma 3's text models (arXiv 2503.19786): four
-// norms a block whose gains count from 1, normalized queries and keys, and local
-// blocks, with a window and a rotary embedding of their own, between global ones.
+// gemma3Spec reads the config of Gemma 3's text models (arXiv 2503.19786): four norms
+// per block with gains stored minus 1, normalized queries and keys, and local blocks,
+// with a window and their own rotary embedding, between global ones.
 func gemma3Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)

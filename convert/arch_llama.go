@@ -4,8 +4,8 @@ import "thimble/internal/model"
 
 func init() { register("llama", architecture{llamaSpec, llamaNames}) }
 
-// llamaSpec reads the config of Llama 2 and 3 and of other models that compute the
-// same.
+// llamaSpec reads the config of Llama 2 and 3, and of other models with the same
+// computation.
 func llamaSpec(c *config) model.Spec {
 	s := decoderSpec(c)
 	attention := c.Bool("attention_bias", false)
@@ -17,10 +17,9 @@ func llamaSpec(c *config) model.Spec {
 	return s
 }
 
-// decoderSpec reads what Llama and its relatives have in common: RMSNorm before
-// attention and before the feed-forward layer, rotary embedding in the half-split
-// layout, grouped queries, SwiGLU. Defaults are those of transformers'
-// LlamaConfig.
+// decoderSpec reads the features that Llama and its relatives share: RMSNorm before
+// attention and before the feed-forward layer, rotary embedding in the half-split layout,
+// grouped queries, SwiGLU. Defaults are those of transformers' LlamaConfig.
 func decoderSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.NormEps = c.Float("rms_norm_eps")
@@ -65,8 +64,8 @@ func sizes(c *config) model.Spec {
 }
 
 // rotary reads rope_parameters, which transformers 5 writes, or rope_theta and
-// rope_scaling, which transformers 4 wrote. base is the default of rope_theta.
-// rotary also returns the object that it read, nil if there is none.
+// rope_scaling, which transformers 4 wrote. base is the default of rope_theta. rotary
+// also returns the object that it read, or nil.
 func rotary(c *config, base float64) (model.Rope, *config) {
 	base = c.Float("rope_theta", base)
 	p := c.Object("rope_parameters")

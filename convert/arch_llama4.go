@@ -5,9 +5,9 @@ import "thimble/internal/model"
 func init() { register("llama4_text", architecture{llama4Spec, llama4Names}) }
 
 // llama4Spec reads the config of Llama 4's text model as MobileLLM-R1 uses it
-// (arXiv 2509.24945): dense, with some blocks that have no rotary embedding. The
-// others normalize queries and keys and restrict attention to chunks. The rotary
-// embedding rotates neighbouring dimensions together.
+// (arXiv 2509.24945): dense, with some blocks without a rotary embedding. The other
+// blocks normalize queries and keys and restrict attention to chunks. The rotary
+// embedding rotates adjacent dimensions together.
 func llama4Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is for experts
@@ -31,12 +31,12 @@ func llama4Spec(c *config) model.Spec {
 	}
 	c.Must("hidden_act", "silu")
 	c.Inert("for_llm_compressor", "interleave_moe_layer_step", "num_experts_per_tok", "num_local_experts",
-		"output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // of experts, which a dense model does not have
+		"output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // these apply to experts; a dense model has none
 	return s
 }
 
-// llama4Attention reads which blocks have a rotary embedding, those with a 1 in
-// no_rope_layers, and which have chunks: the same, unless layer_types lists them.
+// llama4Attention reads which blocks have a rotary embedding (those with a 1 in
+// no_rope_layers) and which have chunks (the same ones, unless layer_types lists them).
 func llama4Attention(c *config, s *model.Spec) {
 	rotates := c.counts("no_rope_layers", "a list of 0 and 1")
 	if period := c.Int("no_rope_layer_interval", model.MaxBlocks, 4); len(rotates) == 0 {
@@ -45,25 +45,25 @@ func llama4Attention(c *config, s *model.Spec) {
 		}
 	}
 	if len(rotates) < s.Blocks {
-		c.Fail("no_rope_layers", "%d of them, want one for each of %d blocks", len(rotates), s.Blocks)
+		c.Fail("no_rope_layers", "%d entries, want one for each of %d blocks", len(rotates), s.Blocks)
 		return
 	}
 	chunk := c.Int("attention_chunk_size", model.MaxLength)
 	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return rotates[b] != 0 })
 	s.Attention = make([]model.Attention, s.Blocks)
-	fixed := 0 // blocks without a rotary embedding
+	unrotated := 0 // number of blocks without a rotary embedding
 	for b := range s.Attention {
 		if chunked(b) {
 			s.Attention[b].Chunk = chunk
 		}
 		if rotates[b] == 0 {
 			s.Attention[b].Rope = model.NoRope
-			fixed++
+			unrotated++
 		}
 	}
-	// The temperature of these blocks changes at position floor_scale.
+	// The attention temperature of unrotated blocks changes at position floor_scale.
 	tuned, floor := c.Bool("attn_temperature_tuning", true), c.Int("floor_scale", model.MaxLength, 8192)
-	if tuned && fixed > 0 && s.Context >= floor {
+	if tuned && unrotated > 0 && s.Context >= floor {
 		c.Unsupported("attn_temperature_tuning", "true, in a context of %d with floor_scale %d,", s.Context, floor)
 	}
 	c.Inert("attn_scale")

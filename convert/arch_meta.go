@@ -7,16 +7,15 @@ import (
 	"thimble/internal/model"
 )
 
-// paramsName is the config that Meta publishes with Llama in its own layout. It has
-// no model_type.
+// paramsName is the name of the config that Meta publishes with Llama in its own layout.
+// It has no model_type.
 const paramsName = "params.json"
 
-// meta is Llama in Meta's own layout.
+// meta describes Llama in Meta's own layout.
 var meta = architecture{metaSpec, metaNames}
 
-// metaSpec reads params.json as Meta's ModelArgs does. The file leaves out sizes
-// that follow from the tensors, and numbers that are in the code that runs the
-// model.
+// metaSpec reads params.json as Meta's ModelArgs does. The file omits sizes that follow
+// from the tensors, and numbers that are constants of the code that runs the model.
 // https://github.com/meta-llama/llama-models/blob/main/models/llama3/args.py
 func metaSpec(c *config) model.Spec {
 	s := model.Spec{
@@ -39,7 +38,7 @@ func metaSpec(c *config) model.Spec {
 		c.Fail("vocab_size", "%s, but %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)
 	}
 	if want := metaFFN(c, s.Hidden); want != s.FFN {
-		c.Fail("multiple_of", "with dim and ffn_dim_multiplier it makes the feed-forward layer %d wide, but its tensors are %d wide: a wrong value, or part of a model-parallel checkpoint", want, s.FFN)
+		c.Fail("multiple_of", "together with dim and ffn_dim_multiplier it implies a feed-forward width of %d, but the tensors have %d: a wrong value, or part of a model-parallel checkpoint", want, s.FFN)
 	}
 	if c.Has("bos_token_id") {
 		s.BOS = c.Count("bos_token_id", model.MaxVocab)
@@ -51,7 +50,7 @@ func metaSpec(c *config) model.Spec {
 	return s
 }
 
-// metaFFN returns the width that Meta's FeedForward computes for itself.
+// metaFFN returns the feed-forward width that Meta's code computes.
 func metaFFN(c *config, dim int) int {
 	width := 8 * dim / 3
 	if c.Has("ffn_dim_multiplier") {
@@ -65,9 +64,9 @@ func metaFFN(c *config, dim int) int {
 	return (width + multiple - 1) / multiple * multiple
 }
 
-// metaRope reads the rotary embedding and the context. Llama 3.1 and 3.2 scale
-// theirs by different factors, which are in Meta's code and not in params.json.
-// The context is in neither.
+// metaRope reads the rotary embedding and the context. Llama 3.1 and 3.2 scale rope by
+// different factors, which are in Meta's code and not in params.json. The context length
+// is in neither.
 func metaRope(c *config, s *model.Spec) {
 	s.Rope.Base = c.Float("rope_theta", 10000)
 	context, release := 4096, "Llama 2"
@@ -85,13 +84,13 @@ func metaRope(c *config, s *model.Spec) {
 		s.Rope.Factor = c.Float("rope_scaling_factor", 0)
 	}
 	if s.Context = c.Int("max_seq_len", model.MaxLength, context); !c.Has("max_seq_len") {
-		c.Note(fmt.Sprintf("%s has no context length: %d is used, as for %s; --set max_seq_len=N changes it", paramsName, context, release))
+		c.Note(fmt.Sprintf("%s has no context length: using %d, as for %s; --set max_seq_len=N changes it", paramsName, context, release))
 	}
 }
 
 const metaEmbed = "tok_embeddings.weight"
 
-// metaNames has pairs set: the rows of each head of wq and wk are interleaved.
+// metaNames sets pairs because the rows of each head of wq and wk are interleaved.
 var metaNames = names{
 	stored: map[string]string{
 		"embed":              metaEmbed,

@@ -4,8 +4,8 @@ import "thimble/internal/model"
 
 func init() { register("mistral", architecture{mistralSpec, llamaNames}) }
 
-// mistralSpec reads the config of Mistral 7B (arXiv 2310.06825): Llama with a window
-// on attention. Later releases set it to null and have none.
+// mistralSpec reads the config of Mistral 7B (arXiv 2310.06825): Llama with an attention
+// window. Later releases set sliding_window to null.
 func mistralSpec(c *config) model.Spec {
 	s := decoderSpec(c)
 	setWindow(&s, slidingWindow(c), func(int) bool { return true })
@@ -13,8 +13,8 @@ func mistralSpec(c *config) model.Spec {
 	return s
 }
 
-// slidingWindow reads sliding_window: null means no window, 0, and an absent key
-// transformers' default.
+// slidingWindow returns the value of sliding_window: 0, no window, if it is null, and
+// transformers' default if it is absent.
 func slidingWindow(c *config) int {
 	window := c.Int("sliding_window", model.MaxLength, 0)
 	if _, present := c.values["sliding_window"]; !present {
@@ -23,7 +23,7 @@ func slidingWindow(c *config) int {
 	return window
 }
 
-// setWindow gives the blocks that isLocal reports a window, unless it is 0.
+// setWindow sets the window of the blocks for which isLocal is true, unless it is 0.
 func setWindow(s *model.Spec, window int, isLocal func(block int) bool) {
 	for b := range s.Blocks {
 		if window > 0 && isLocal(b) {

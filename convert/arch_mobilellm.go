@@ -4,19 +4,18 @@ import "thimble/internal/model"
 
 func init() { register("mobilellm", architecture{mobileLLMSpec, llamaNames}) }
 
-// mobileLLMSpec reads the config of MobileLLM (arXiv 2402.14905): a deep and thin
-// Llama with two switches, which a config of this type must have.
+// mobileLLMSpec reads the config of MobileLLM (arXiv 2402.14905): a deep and thin Llama
+// with two switches, both required in a config of this type.
 func mobileLLMSpec(c *config) model.Spec {
 	c.Bool("share_embedding")
 	c.Bool("layer_sharing")
 	return llamaSpec(c)
 }
 
-// share reads the two switches. share_embedding uses the embedding as the output
-// head, whatever tie_word_embeddings is (section 2.2.2); layer_sharing runs each
-// stored block twice in a row (section 2.3). MobileLLM's training code takes them
-// on its command line and writes the config of a plain Llama, so a Llama accepts
-// them too, by --set.
+// share reads the two switches. share_embedding uses the embedding as the output head,
+// whatever tie_word_embeddings is (section 2.2.2); layer_sharing runs each stored block
+// twice in a row (section 2.3). MobileLLM's training code has them as command-line flags
+// and writes the config of a plain Llama, so --set can add them to a Llama too.
 func share(c *config, s *model.Spec) {
 	if c.Bool("share_embedding", false) {
 		s.Tied = true

@@ -33,8 +33,8 @@ func qwen3Spec(c *config) model.Spec {
 	return s
 }
 
-// qwenWindows reads which blocks have a window: none unless use_sliding_window is
-// set; then those that layer_types names, or without it those from
+// qwenWindows reads which blocks have a window. Without use_sliding_window, none has;
+// otherwise those that layer_types names, or, without layer_types, those from
 // max_window_layers on.
 func qwenWindows(c *config, s *model.Spec) {
 	window := slidingWindow(c)
@@ -48,8 +48,9 @@ func qwenWindows(c *config, s *model.Spec) {
 	setWindow(s, window, layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return b >= full }))
 }
 
-// layerTypes reads layer_types, which names each block's attention: special, or
-// full_attention. It returns which blocks are special, by def if the key is absent.
+// layerTypes reads layer_types, which names each block's attention: special or
+// full_attention. It returns a function that reports whether a block is special; that is
+// def if the key is absent.
 func layerTypes(c *config, blocks int, special string, def func(block int) bool) func(block int) bool {
 	types := c.Strings("layer_types", blocks)
 	if types == nil {
@@ -68,7 +69,7 @@ var qwen3Names = llamaNames.with(map[string]string{
 	"blocks.*.k_norm": "model.layers.*.self_attn.k_norm.weight",
 })
 
-// with returns n with the names of more added, or put in place of n's.
+// with returns n with the names of more added or replaced.
 func (n names) with(more map[string]string) names {
 	stored := maps.Clone(n.stored)
 	maps.Copy(stored, more)

@@ -19,11 +19,11 @@ type binding struct {
 	headDim int
 	file    string                        // the config's path
 	scaling *scaling                      // of 8-bit floats
-	left    map[string]*checkpoint.Tensor // not assigned yet
-	count   map[string]int                // of tensors, by what was done with them
+	unused  map[string]*checkpoint.Tensor // not assigned yet
+	count   map[string]int                // of tensors, by the note on them
 }
 
-// Notes on tensors whose stored type is not one to compute with.
+// Notes on tensors whose stored type Thimble does not compute with.
 const (
 	roundedFloat64 = "float64 tensors: rounded to float32, to nearest even"
 	widenedFP8     = "tensors of 8-bit floats without a scale: widened to bfloat16, exactly"
@@ -34,7 +34,7 @@ const (
 // matrix returns t as the matrix for slot s, over the same bytes.
 func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, error) {
 	if want := shape(s); !slices.Equal(t.Shape, want) {
-		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s wants %v", t.Shape, filepath.Base(b.file), want)
+		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
 	}
 	if b.pairs && (strings.HasSuffix(s.Name, "."+model.Q) || strings.HasSuffix(s.Name, "."+model.K)) {
 		t = deinterleave(t, b.headDim)
@@ -62,7 +62,8 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 	return m, nil
 }
 
-// fp8 makes m the values of t, times their scale if the config declares scales.
+// fp8 makes m hold the values of t, multiplied by their scale if the config declares
+// scales.
 func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]float32, s model.Slot) error {
 	rows := fp8Rows{Tensor: t, values: values}
 	if b.scaling == nil {
@@ -71,7 +72,7 @@ func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]floa
 		return nil
 	}
 	name := t.Name + b.scaling.suffix
-	stored := b.left[name]
+	stored := b.unused[name]
 	if stored == nil {
 		return defect.Corrupt(t.File, name, "scale is missing, but %s declares scales for 8-bit floats", filepath.Base(b.file))
 	}
@@ -79,10 +80,10 @@ func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]floa
 	if rows.scale, err = b.scaling.read(t, stored, s); err != nil {
 		return err
 	}
-	delete(b.left, name)
+	delete(b.unused, name)
 	for _, suffix := range []string{"input_scale", "input_scale_ub"} {
-		if name := strings.TrimSuffix(t.Name, "weight") + suffix; b.left[name] != nil {
-			delete(b.left, name)
+		if name := strings.TrimSuffix(t.Name, "weight") + suffix; b.unused[name] != nil {
+			delete(b.unused, name)
 			b.count[inputScales]++
 		}
 	}
@@ -91,22 +92,22 @@ func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]floa
 	return nil
 }
 
-// drop accounts for the tensors that no slot uses. A tensor that is not ignored is
-// an error.
+// drop returns notes on the converted and the ignored tensors. An unused tensor that the
+// architecture does not ignore is an error.
 func (b *binding) drop() (notes []string, err error) {
-	for _, what := range slices.Sorted(maps.Keys(b.count)) {
-		notes = append(notes, fmt.Sprintf("%d %s", b.count[what], what))
+	for _, note := range slices.Sorted(maps.Keys(b.count)) {
+		notes = append(notes, fmt.Sprintf("%d %s", b.count[note], note))
 	}
 	count := map[string]int{}
 next:
-	for _, name := range slices.Sorted(maps.Keys(b.left)) {
+	for _, name := range slices.Sorted(maps.Keys(b.unused)) {
 		for _, pattern := range b.ignored {
 			if matches(pattern, name) {
 				count[pattern]++
 				continue next
 			}
 		}
-		return nil, defect.Corrupt(b.left[name].File, name, "the checkpoint has this tensor, but %s has no place for it", filepath.Base(b.file))
+		return nil, defect.Corrupt(b.unused[name].File, name, "the checkpoint has this tensor, but %s describes a model without it", filepath.Base(b.file))
 	}
 	for _, pattern := range b.ignored {
 		if count[pattern] > 0 {

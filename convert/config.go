@@ -19,22 +19,22 @@ const (
 	maxConfig  = 1 << 20 // bytes
 )
 
-// A config is a config.json that must be understood in full: done returns an error
-// for a key that nothing has read, asserted or listed as inert. A null value means
-// the same as an absent key, as Python's None does. The config keeps the first
-// failure; after it every method returns zero and records nothing. So an
-// architecture reads all its keys without checks, and its caller checks once.
+// A config is a config.json that must be understood in full: done returns an error for a
+// key that no call has read, asserted or listed as inert. A null value means the same as
+// an absent key, as Python's None does. The config keeps the first failure; after it every
+// method returns zero and records nothing. An architecture can therefore read all its keys
+// without checks, and its caller checks once.
 type config struct {
 	file      string
 	path      string // of this object inside the file: "" or "rope_scaling."
 	values    map[string]any
-	asked     map[string]bool
+	known     map[string]bool   // keys that were read, asserted or listed as inert
 	overrides map[string]string // by key, the value as the user spelled it
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
 
-// sharedState belongs to a config and all objects inside it.
+// sharedState is the state that a config shares with all objects inside it.
 type sharedState struct {
 	err     error
 	inner   []*config
@@ -54,7 +54,7 @@ func (c *config) storedRows(name string, cols int) int {
 		return 0
 	}
 	if t.Shape[1] != cols {
-		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s wants %d columns: a wrong value, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
+		c.failed(defect.Corrupt(t.File, name, "shape is %v, %s requires %d columns: a wrong value, or part of a model-parallel checkpoint", t.Shape, filepath.Base(c.file), cols))
 	}
 	return t.Shape[0]
 }
@@ -70,7 +70,7 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	if !ok {
 		return nil, defect.Corrupt(file, "", "want an object, found %s", show(v))
 	}
-	c := &config{file: file, values: values, asked: map[string]bool{}, overrides: map[string]string{}, shared: &sharedState{}}
+	c := &config{file: file, values: values, known: map[string]bool{}, overrides: map[string]string{}, shared: &sharedState{}}
 	for _, o := range set {
 		key, value, ok := strings.Cut(o, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
@@ -85,7 +85,7 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 			v = value
 		}
 		if _, present := values[key]; v == nil && present {
-			c.asked[key] = true // the user drops it, whether it is known or not
+			c.known[key] = true // the user drops the key, whatever it is
 		}
 		values[key], c.overrides[key] = v, value
 	}
@@ -118,7 +118,7 @@ func (c *config) failed(err error) {
 	}
 }
 
-// origin returns what the value of key came from: the file, or --set.
+// origin returns the source of the value of key: the file, or --set.
 func (c *config) origin(key string) string {
 	if _, ok := c.overrides[key]; ok {
 		return "--set"
@@ -126,9 +126,9 @@ func (c *config) origin(key string) string {
 	return c.file
 }
 
-// value marks key as understood and returns its value, or nil if it is absent.
+// value marks key as known and returns its value, or nil if it is absent.
 func (c *config) value(key string) any {
-	c.asked[key] = true
+	c.known[key] = true
 	if c.shared.err != nil {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (c *config) Count(key string, most int) int {
 	return n
 }
 
-// whole returns the value of a number that has no fraction.
+// whole returns v as an int; ok is false unless v is a whole number.
 func whole(v any) (int, bool) {
 	n, _ := v.(strictjson.Number)
 	i, err := strconv.Atoi(string(n))
@@ -288,7 +288,7 @@ func (c *config) Object(key string) *config {
 	case nil:
 		return nil
 	case map[string]any:
-		o := &config{file: c.origin(key), path: c.path + key + ".", values: v, asked: map[string]bool{}, shared: c.shared}
+		o := &config{file: c.origin(key), path: c.path + key + ".", values: v, known: map[string]bool{}, shared: c.shared}
 		c.shared.inner = append(c.shared.inner, o)
 		return o
 	default:
@@ -321,28 +321,27 @@ func (c *config) Absent(keys ...string) {
 	}
 }
 
-// Inert marks keys as understood that do not change what the model computes.
+// Inert marks keys as known that do not affect the model's results.
 func (c *config) Inert(keys ...string) {
 	for _, key := range keys {
-		c.asked[key] = true
+		c.known[key] = true
 	}
 }
 
-// done returns the first failure, or an error that names a key that is not
-// understood.
+// done returns the first failure, or an error that names an unknown key.
 func (c *config) done(architecture string) error {
 	if c.shared.err != nil {
 		return c.shared.err
 	}
-	known := slices.Sorted(maps.Keys(c.asked))
+	known := slices.Sorted(maps.Keys(c.known))
 	for _, key := range slices.Sorted(maps.Keys(c.overrides)) {
-		if !c.asked[key] {
+		if !c.known[key] {
 			return fmt.Errorf("--set %s: %s has no such key%s", defect.Printable(key), architecture, spell.Suggest(key, known))
 		}
 	}
 	for _, o := range append([]*config{c}, c.shared.inner...) {
 		for _, key := range slices.Sorted(maps.Keys(o.values)) {
-			if o.asked[key] {
+			if o.known[key] {
 				continue
 			}
 			outer, _, _ := strings.Cut(o.path+key, ".")
@@ -350,14 +349,14 @@ func (c *config) done(architecture string) error {
 			if o.path != "" {
 				remedy = "remove it there"
 			}
-			return fmt.Errorf("%s: %w; if it does not change what the model computes, %s", defect.Printable(o.file),
+			return fmt.Errorf("%s: %w; if it does not affect the model's results, %s", defect.Printable(o.file),
 				defect.Unsupported(o.path+key, "this key of %s", architecture), remedy)
 		}
 	}
 	return nil
 }
 
-// show returns a value for an error message: as JSON, shortened.
+// show formats a value for an error message: as JSON, shortened.
 func show(v any) string {
 	switch v := v.(type) {
 	case nil:

@@ -193,7 +193,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("rope_scaling", `{"type":"linear","factor":"2"}`), nil, `config.json: rope_scaling.factor: want a number, found "2"`},
 		{edit("rope_scaling", `{"type":"linear","factor":0}`), nil, "config.json: rope factor is 0, want a positive number"},
 		{edit("rope_scaling", `{"type":"linear","rope_type":"llama3"}`), nil, `config.json: rope_scaling.type: "linear", but rope_type is "llama3"`},
-		{edit("rope_scaling", `{"type":"linear","factor":2,"beta_fast":3}`), nil, "config.json: rope_scaling.beta_fast: this key of llama is not supported; if it does not change what the model computes, remove it there"},
+		{edit("rope_scaling", `{"type":"linear","factor":2,"beta_fast":3}`), nil, "config.json: rope_scaling.beta_fast: this key of llama is not supported; if it does not affect the model's results, remove it there"},
 		{edit("rope_scaling", `{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4}`), nil, "config.json: rope_scaling.original_max_position_embeddings: key is missing"},
 		{edit("rope_scaling", `{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":32}`), nil, "config.json: rope frequency factors are 4 and 4, want 0 < low < high"},
 		{edit("rope_parameters", `{"rope_type":"default","rope_theta":5}`), nil, "config.json: rope_theta: 10000, but rope_parameters has 5; keep one"},
@@ -202,7 +202,7 @@ func TestConfigRefuses(t *testing.T) {
 
 		{edit("model_type", `"mobilellm"`), nil, "config.json: share_embedding: key is missing; add it to the file or give --set share_embedding=..."},
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true"), nil, "config.json: layer_sharing: key is missing; add it to the file or give --set layer_sharing=..."},
-		{edit("logit_scale", "2.0", "embedding_multiplier", "3"), nil, "config.json: embedding_multiplier: this key of llama is not supported; if it does not change what the model computes, --set embedding_multiplier=null drops it"},
+		{edit("logit_scale", "2.0", "embedding_multiplier", "3"), nil, "config.json: embedding_multiplier: this key of llama is not supported; if it does not affect the model's results, --set embedding_multiplier=null drops it"},
 
 		{edit(), []string{"layer_sharin=true"}, `--set layer_sharin: llama has no such key, did you mean "layer_sharing"?`},
 		{edit(), []string{"xyzzy=null"}, "--set xyzzy: llama has no such key"},

@@ -1,6 +1,6 @@
-// Package convert opens a training checkpoint as a model: its tensors have
-// canonical names and shapes, and its Spec says what it computes. Each
-// architecture is one file, which registers itself under its model_type.
+// Package convert opens a training checkpoint as a model with canonical tensor names and
+// shapes, whose Spec describes its computation. Each architecture is one file, which
+// registers itself under its model_type.
 package convert
 
 import (
@@ -35,9 +35,9 @@ type Options struct {
 	Set []string
 }
 
-// An architecture says how checkpoints of one model_type become models.
+// An architecture describes how checkpoints of one model_type become models.
 type architecture struct {
-	spec  func(*config) model.Spec // Tied is what the config says, see tie
+	spec  func(*config) model.Spec // its Tied is the config's, see tie
 	names names
 }
 
@@ -50,11 +50,11 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
-// Open opens a directory in the layout of Hugging Face or Meta, or one file of
-// safetensors or PyTorch with its config.json in the same folder. Tensors alias
-// the mapped files and are valid until the model is closed. An error is one line
-// that names the file and the key or tensor. It is a *format.CorruptError, wraps
-// format.ErrUnsupported, comes from the operating system, or is about Options.
+// Open opens a directory in the layout of Hugging Face or Meta, or a single safetensors
+// or PyTorch file with its config.json in the same folder. Tensors alias the mapped files
+// and are valid until the model is closed. An error is one line that names the file and
+// the key or tensor. It is a *format.CorruptError, wraps format.ErrUnsupported, comes from
+// the operating system, or concerns Options.
 func Open(path string, o Options) (*Model, error) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
@@ -101,7 +101,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Verify:     c.Verify,
 		Close:      c.Close,
 	}
-	if err := setEnds(m, &spec, cfg, dir); err != nil {
+	if err := readEOS(m, &spec, cfg, dir); err != nil {
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
@@ -120,7 +120,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	return m, m.Check()
 }
 
-// configOf reads the config of c in the layout that c has.
+// configOf reads the config of c, Meta's or Hugging Face's depending on the layout of c.
 func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*config, error) {
 	name := configName
 	if c.Tensors[metaEmbed] != nil {
@@ -160,9 +160,9 @@ func recognize(c *config) (string, architecture, error) {
 	return modelType, a, c.shared.err
 }
 
-// setEnds takes the end tokens from generation_config.json if they differ:
+// readEOS sets the end tokens of s from generation_config.json if it has any, because
 // instruction-tuned models list the end of a turn only there.
-func setEnds(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
+func readEOS(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
 	const name = "generation_config.json"
 	if _, set := c.overrides["eos_token_id"]; set || !dir.Has(name) {
 		return nil
@@ -185,8 +185,8 @@ func setEnds(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) erro
 	return g.shared.err
 }
 
-// tie decides whether the embedding is also the output head by the tensors that
-// the checkpoint has. A config that contradicts them is an error.
+// tie decides from the checkpoint's tensors whether the embedding is also the output
+// head. A config that contradicts them is an error.
 func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
 	const keys = "tie_word_embeddings, share_embedding"
 	embed, head := c.Tensors[n.of(model.Embed)], c.Tensors[n.of(model.Head)]
@@ -219,16 +219,16 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 
 // inert lists the keys that change no architecture's arithmetic.
 var inert = slices.Concat(
-	// Who wrote the file, and which class loads it; here model_type decides.
+	// The program that wrote the file, and the class that loads it; here model_type decides.
 	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
 		"unsloth_fixed", "unsloth_version"},
-	// Each stored tensor has a type of its own.
+	// Each stored tensor has its own type.
 	[]string{"dtype", "torch_dtype"},
 	// Training.
 	[]string{"attention_dropout", "initializer_range"},
-	// What the Python object returns and how it is sliced, not what it computes.
+	// Options of the Python object that do not change the logits.
 	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
-	// Defaults of sampling.
+	// Defaults for sampling.
 	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
 	// Padding is masked out; a language model does not classify.
 	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},

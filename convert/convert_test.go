@@ -134,32 +134,32 @@ func TestRefuses(t *testing.T) {
 		{"missing norm", func(f *checkpointFiles) { delete(f.tensors, "model.norm.weight") },
 			": model.norm.weight: tensor is missing, want shape [8]"},
 		{"extra tensor", func(f *checkpointFiles) { f.tensors["score.weight"] = tensor{"F32", []int{2, 8}, nil} },
-			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json has no place for it"},
+			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json describes a model without it"},
 		{"bias without attention_bias", func(f *checkpointFiles) {
 			f.tensors["model.layers.1.self_attn.q_proj.bias"] = tensor{"F32", []int{8}, nil}
-		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json has no place for it"},
+		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it"},
 		{"more layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 1 },
-			"/model.safetensors: model.layers.1.input_layernorm.weight: the checkpoint has this tensor, but config.json has no place for it"},
+			"/model.safetensors: model.layers.1.input_layernorm.weight: the checkpoint has this tensor, but config.json describes a model without it"},
 		{"fewer layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 3 },
 			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]"},
 		{"number with a zero", func(f *checkpointFiles) {
 			f.tensors["model.layers.01.self_attn.rotary_emb.inv_freq"] = tensor{"F32", []int{2}, nil}
-		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: the checkpoint has this tensor, but config.json has no place for it"},
+		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: the checkpoint has this tensor, but config.json describes a model without it"},
 		{"wrong shape", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F32", []int{8, 6}, nil} },
-			"/model.safetensors: " + q0 + ": shape is [8 6], config.json wants [8 8]"},
+			"/model.safetensors: " + q0 + ": shape is [8 6], config.json requires [8 8]"},
 		{"transposed", func(f *checkpointFiles) {
 			f.tensors["model.layers.1.mlp.down_proj.weight"] = tensor{"F32", []int{16, 8}, nil}
-		}, "/model.safetensors: model.layers.1.mlp.down_proj.weight: shape is [16 8], config.json wants [8 16]"},
+		}, "/model.safetensors: model.layers.1.mlp.down_proj.weight: shape is [16 8], config.json requires [8 16]"},
 		{"vector as matrix", func(f *checkpointFiles) { f.tensors["model.norm.weight"] = tensor{"F32", []int{1, 8}, nil} },
-			"/model.safetensors: model.norm.weight: shape is [1 8], config.json wants [8]"},
+			"/model.safetensors: model.norm.weight: shape is [1 8], config.json requires [8]"},
 		{"vocabulary", func(f *checkpointFiles) { f.config["vocab_size"] = 6 },
-			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json wants [6 8]"},
+			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json requires [6 8]"},
 		{"integers", func(f *checkpointFiles) { f.tensors[q0] = tensor{"I8", []int{8, 8}, nil} },
 			"/model.safetensors: " + q0 + ": type I8 is not supported; save the checkpoint as bfloat16, float16 or float32"},
 		{"scales not announced", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
-		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json has no place for it"},
+		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json describes a model without it"},
 		{"no scale", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
@@ -168,12 +168,12 @@ func TestRefuses(t *testing.T) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale_inv"] = tensor{"F32", []int{2, 1}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{4, 4}}
-		}, "/model.safetensors: " + q0 + "_scale_inv: is F32 [2 1], " + q0 + " wants floats (2, 2)"},
+		}, "/model.safetensors: " + q0 + "_scale_inv: is F32 [2 1], " + q0 + " requires floats (2, 2)"},
 		{"scales of integers", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale"] = tensor{"I8", []int{8, 1}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fbgemm_fp8"}
-		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " wants floats (8, 1)"},
+		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " requires floats (8, 1)"},
 		{"tied but different", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
 			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
 		{"tied, of another type", func(f *checkpointFiles) {

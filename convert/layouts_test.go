@@ -153,12 +153,12 @@ func TestMetaParams(t *testing.T) {
 		want string
 	}{
 		{params(), []string{"vocab_size=383"}, "--set: vocab_size: 383, but tok_embeddings.weight has 384 rows"},
-		{params(), []string{"multiple_of=256"}, "--set: multiple_of: with dim and ffn_dim_multiplier it makes the feed-forward layer 256 wide, but its tensors are 160 wide: a wrong value, or part of a model-parallel checkpoint"},
+		{params(), []string{"multiple_of=256"}, "--set: multiple_of: together with dim and ffn_dim_multiplier it implies a feed-forward width of 256, but the tensors have 160: a wrong value, or part of a model-parallel checkpoint"},
 		{params(), []string{"ffn_dim_multiplier=0"}, "--set: ffn_dim_multiplier: 0, want a positive number"},
-		{params(), []string{"dim=66"}, ": tok_embeddings.weight: shape is [384 64], params.json wants 66 columns: a wrong value, or part of a model-parallel checkpoint"},
+		{params(), []string{"dim=66"}, ": tok_embeddings.weight: shape is [384 64], params.json requires 66 columns: a wrong value, or part of a model-parallel checkpoint"},
 		{params(), []string{"n_heads=5", "n_kv_heads=5"}, "params.json: dim: 64 is not divisible by n_heads 5"},
 		{params(`,"use_scaled_rope":true`), nil, "params.json: use_scaled_rope: true without a factor (it is in the code that runs the model) is not supported; add --set rope_scaling_factor=8 for Llama 3.1 and 3.3, 32 for Llama 3.2"},
-		{params(`,"quantization_args":{"scheme":"int8"}`), nil, "params.json: quantization_args: this key of llama is not supported; if it does not change what the model computes, --set quantization_args=null drops it"},
+		{params(`,"quantization_args":{"scheme":"int8"}`), nil, "params.json: quantization_args: this key of llama is not supported; if it does not affect the model's results, --set quantization_args=null drops it"},
 		{`{"n_heads":4}`, nil, "params.json: dim: key is missing; add it to the file or give --set dim=..."},
 	} {
 		if _, _, err := readParams(c.text, c.set...); err == nil || err.Error() != c.want {
@@ -182,7 +182,7 @@ func TestMetaParts(t *testing.T) {
 		want string
 	}{
 		"no params":     {"meta", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, paramsName)) }, "/params.json: missing; copy the params.json that was saved with the checkpoint there"},
-		"a part absent": {"meta-parallel", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "consolidated.01.pth")) }, "/consolidated.00.pth: tok_embeddings.weight: shape is [384 32], params.json wants 64 columns: a wrong value, or part of a model-parallel checkpoint"},
+		"a part absent": {"meta-parallel", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "consolidated.01.pth")) }, "/consolidated.00.pth: tok_embeddings.weight: shape is [384 32], params.json requires 64 columns: a wrong value, or part of a model-parallel checkpoint"},
 		"another vector": {"meta-parallel", func(t *testing.T, dir string) {
 			// The last float16 of norm.weight, which no other tensor equals.
 			path := filepath.Join(dir, "consolidated.01.pth")

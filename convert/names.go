@@ -14,10 +14,10 @@ import (
 	"thimble/internal/spell"
 )
 
-// names maps canonical tensors to those of a checkpoint. In a pattern, * stands for
+// names maps canonical tensor names to those of a checkpoint. In a pattern, * stands for
 // the number of a block, written without leading zeros.
 type names struct {
-	stored  map[string]string // canonical pattern to the checkpoint's
+	stored  map[string]string // from canonical patterns to the checkpoint's
 	ignored []string          // patterns of the checkpoint's tensors that follow from the config
 	pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
 }
@@ -31,7 +31,7 @@ func (n *names) of(canonical string) string {
 	return strings.Replace(n.stored[part[0]+".*."+part[2]], "*", part[1], 1)
 }
 
-// matches reports whether name is pattern with a block number in place of its *.
+// matches reports whether name is pattern with a block number in place of the *.
 func matches(pattern, name string) bool {
 	before, after, numbered := strings.Cut(pattern, "*")
 	if !numbered {
@@ -43,30 +43,29 @@ func matches(pattern, name string) bool {
 	return ok && ok2 && err == nil && number == strconv.Itoa(n) && n >= 0
 }
 
-// kinds lists the stored types that models compute with.
+// kinds lists the stored types that Thimble computes with.
 var kinds = map[checkpoint.DType]qtensor.Kind{
 	checkpoint.F32: qtensor.F32, checkpoint.F16: qtensor.F16, checkpoint.BF16: qtensor.BF16,
 }
 
-// tensors returns the tensor of c for every slot of spec, by canonical name and
-// without copying. All other tensors of c must be ignored ones; notes tell which
-// were dropped.
+// tensors returns the tensor of c for every slot of spec, by canonical name and without
+// copying, and notes on the tensors that it converted or dropped. A tensor of c that
+// spec does not use must be on the list of ignored ones.
 func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
-	b := &binding{names: n, headDim: spec.HeadDim, file: cfg.file, scaling: cfg.shared.scaling, left: maps.Clone(c.Tensors), count: map[string]int{}}
-	left := b.left
+	b := &binding{names: n, headDim: spec.HeadDim, file: cfg.file, scaling: cfg.shared.scaling, unused: maps.Clone(c.Tensors), count: map[string]int{}}
 	if spec.Tied {
-		delete(left, n.of(model.Head)) // it equals the embedding: see tie
+		delete(b.unused, n.of(model.Head)) // it equals the embedding: see tie
 	}
 	slots := spec.Slots()
 	for _, s := range slots {
-		delete(left, n.of(s.Name))
+		delete(b.unused, n.of(s.Name))
 	}
 	out := make(map[string]*qtensor.Matrix, len(slots))
 	for _, s := range slots {
 		name := n.of(s.Name)
 		t := c.Tensors[name]
 		if t == nil {
-			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", shape(s), nearest(name, left))
+			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", shape(s), nearest(name, b.unused))
 		}
 		m, err := b.matrix(t, s)
 		if err != nil {
@@ -78,9 +77,10 @@ func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config,
 	return out, notes, err
 }
 
-// nearest names the tensor of left that name may be a misspelling of.
-func nearest(name string, left map[string]*checkpoint.Tensor) string {
-	near := slices.DeleteFunc(slices.Sorted(maps.Keys(left)), func(k string) bool {
+// nearest returns a hint that names the unused tensor with the name most similar to
+// name, or "".
+func nearest(name string, unused map[string]*checkpoint.Tensor) string {
+	near := slices.DeleteFunc(slices.Sorted(maps.Keys(unused)), func(k string) bool {
 		return max(len(k), len(name))-min(len(k), len(name)) > len(name)/3 // too different to compare
 	})
 	if found := spell.Nearest(name, near); found != "" {

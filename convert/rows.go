@@ -8,8 +8,8 @@ import (
 	"thimble/internal/model"
 )
 
-// deinterleave returns t, a matrix of interleaved heads of dim rows, with its rows
-// in our order.
+// deinterleave returns t, whose heads of dim rows are interleaved, with its rows in
+// half-split order.
 func deinterleave(t *checkpoint.Tensor, dim int) *checkpoint.Tensor {
 	d := *t
 	d.Data, d.Source = nil, &deinterleaved{t, dim}
@@ -25,7 +25,7 @@ func (d *deinterleaved) Row(dst []byte, r int) {
 	copy(dst, d.Tensor.Row(dst, model.Interleave(r, d.dim)))
 }
 
-// float64Rows makes float32 rows of a float64 tensor.
+// float64Rows converts the rows of a float64 tensor to float32.
 type float64Rows struct{ *checkpoint.Tensor }
 
 func (f float64Rows) Row(dst []byte, r int) {
@@ -36,8 +36,8 @@ func (f float64Rows) Row(dst []byte, r int) {
 	}
 }
 
-// fp8Rows makes rows of a tensor of 8-bit floats: bfloat16 rows without a scale,
-// float32 rows with one.
+// fp8Rows converts the rows of a tensor of 8-bit floats: to bfloat16 without a scale, to
+// float32 with one.
 type fp8Rows struct {
 	*checkpoint.Tensor
 	values *[256]float32
@@ -65,21 +65,21 @@ type scale struct {
 	values     []float32
 }
 
-// row returns the factors of the blocks that row r crosses, (across).
+// row returns the factors of the blocks that contain row r, (across).
 func (s *scale) row(r int) []float32 {
 	at := r / s.rows * s.across
 	return s.values[at : at+s.across]
 }
 
-// The values of the 8-bit floats of "FP8 Formats for Deep Learning" (arXiv
-// 2209.05433, table 1). e4m3 has no infinities.
+// The values of 8-bit floats, by code, as defined in "FP8 Formats for Deep Learning"
+// (arXiv 2209.05433, table 1). e4m3 has no infinities.
 var (
 	e4m3 = eightBit(3, 7, func(c uint8) bool { return c&0x7f == 0x7f }, func(uint8) bool { return false })
 	e5m2 = eightBit(2, 15, func(c uint8) bool { return c&0x7f > 0x7c }, func(c uint8) bool { return c&0x7f == 0x7c })
 )
 
-// eightBit returns the value of each code: a sign, an exponent with a bias, and a
-// mantissa of that many bits.
+// eightBit returns the value of each code, which consists of a sign, an exponent with the
+// given bias, and the given number of mantissa bits.
 func eightBit(mantissa, bias int, nan, infinite func(uint8) bool) *[256]float32 {
 	var values [256]float32
 	for c := range values {

@@ -12,20 +12,20 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A scaling says how a checkpoint of 8-bit floats stores their scales.
+// A scaling describes how a checkpoint stores the scales of 8-bit floats.
 type scaling struct {
-	suffix     string // a scale's name is the weight's name and suffix
-	rows, cols int    // that share a scale; 0 means all of them
+	suffix     string // appended to the weight's name for the scale's name
+	rows, cols int    // of a block that shares a scale; 0 means all
 }
 
-// quantization reads quantization_config in the forms in which 8-bit floats are
-// published. Its settings for rounding activations have no effect here.
+// quantization reads quantization_config in the published forms for 8-bit floats. It
+// ignores their settings for rounding activations.
 func quantization(c *config) *scaling {
 	q := c.Object("quantization_config")
 	if q == nil {
 		return nil
 	}
-	q.Inert("modules_to_not_convert", "ignore", "dequantize") // each tensor has a type of its own
+	q.Inert("modules_to_not_convert", "ignore", "dequantize") // each tensor has its own type
 	switch method := q.String("quant_method"); method {
 	case "fp8": // DeepSeek-V3, Qwen3; arXiv 2412.19437, section 3.3
 		q.Must("fmt", "e4m3")
@@ -124,7 +124,7 @@ func (s *scaling) read(w, t *checkpoint.Tensor, slot model.Slot) (*scale, error)
 	fits := slices.Equal(t.Shape, []int{down, across}) || across == 1 && slices.Equal(t.Shape, []int{down}) || down*across == 1 && len(t.Shape) == 0
 	kind, ok := kinds[t.DType]
 	if !fits || !ok {
-		return nil, defect.Corrupt(t.File, t.Name, "is %s %v, %s wants floats (%d, %d)", t.DType, t.Shape, w.Name, down, across)
+		return nil, defect.Corrupt(t.File, t.Name, "is %s %v, %s requires floats (%d, %d)", t.DType, t.Shape, w.Name, down, across)
 	}
 	if t.Source != nil { // the size of its data does not bound the allocation below
 		return nil, defect.Corrupt(t.File, t.Name, "is not stored in row-major order; call contiguous() on it and save it again")

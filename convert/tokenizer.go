@@ -27,8 +27,8 @@ const (
 	maxTemplate        = 1 << 20
 )
 
-// lazyTokenizer adds the tokenizer's files to m.Files and returns a function that
-// reads them at its first call.
+// lazyTokenizer adds the tokenizer's files to m.Files and returns a function that reads
+// them on its first call.
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
 	switch {
@@ -65,9 +65,8 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 }
 
 // OpenTokenizer reads a tokenizer without its model: a tokenizer.json with the
-// tokenizer_config.json and the chat template in the same folder, or a
-// tokenizer.model by itself, which then gives the ids of the sentencepiece
-// package.
+// tokenizer_config.json and the chat template in the same folder, or a tokenizer.model
+// alone, which then gives the ids of the sentencepiece package.
 func OpenTokenizer(path string) (*Tokenizer, error) {
 	dir, err := checkpoint.OpenDir(filepath.Dir(path))
 	if err != nil {
@@ -121,7 +120,7 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	return d, readTemplate(dir, d)
 }
 
-// readOptional returns nil if there is no such file.
+// readOptional reads a file, or returns nil if it does not exist.
 func readOptional(dir *checkpoint.Dir, name string, limit int64) ([]byte, error) {
 	b, err := dir.ReadFile(name, limit)
 	if errors.Is(err, os.ErrNotExist) {
@@ -147,8 +146,8 @@ func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, err
 	return d, err
 }
 
-// readTemplate reads the chat template from its own file, if there is one:
-// transformers 5 writes that file, and prefers it.
+// readTemplate reads the chat template from its own file, if it exists: transformers 5
+// writes that file, and prefers it.
 func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
 	text, err := readOptional(dir, templateName, maxTemplate)
 	switch {
@@ -162,7 +161,7 @@ func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
 	return nil
 }
 
-// otherTokenizer refuses a tokenizer in a form that is not supported.
+// otherTokenizer returns an error if dir has a tokenizer in an unsupported form.
 func otherTokenizer(dir *checkpoint.Dir) error {
 	if dir.Has("vocab.json") {
 		return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),

@@ -12,29 +12,29 @@ import (
 // export describes its methods.
 type Exporter = export.Exporter
 
-// exporters is the one table of them.
+// exporters lists all exporters.
 var exporters = []Exporter{
 	gguf.Exporter{},
 }
 
-// Exporters lists the formats that models are exported to.
+// Exporters returns all exporters.
 func Exporters() []Exporter { return slices.Clone(exporters) }
 
-// ExporterNamed returns the exporter of the format called name, such as "gguf".
+// ExporterNamed returns the exporter for the format with the given name, such as "gguf".
 func ExporterNamed(name string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool { return f.Name == name })
 }
 
-// ExporterForProgram returns the exporter for the program called program, such as "llama.cpp".
+// ExporterForProgram returns the exporter for a program, such as "llama.cpp".
 func ExporterForProgram(program string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool { return f.Program == program })
 }
 
-// ExporterForFile returns the exporter whose format the ending of path names, in
-// upper or lower case.
+// ExporterForFile returns the exporter for the file extension of path, in upper or lower
+// case.
 func ExporterForFile(path string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool {
-		return strings.HasSuffix(strings.ToLower(path), f.Ending)
+		return strings.HasSuffix(strings.ToLower(path), f.Ext)
 	})
 }
 

@@ -26,7 +26,7 @@ type toy struct{}
 func init() { exporters = append(exporters, toy{}) }
 
 func (toy) Format() export.Format {
-	return export.Format{Name: "toy", Ending: ".toy", Program: "toybox", Fast: "computed as it is", Slow: "widened first"}
+	return export.Format{Name: "toy", Ext: ".toy", Program: "toybox", Fast: "computed as it is", Slow: "widened first"}
 }
 
 func (toy) Check(m *model.Model) (notes []string, err error) {
@@ -112,19 +112,19 @@ func TestToy(t *testing.T) {
 // Each format is found by its name, its program and the ending of its files, and
 // exports through the interface alone.
 func TestExporters(t *testing.T) {
-	endings := map[string]bool{}
+	extensions := map[string]bool{}
 	for _, e := range Exporters() {
 		f := e.Format()
 		to, ok := ExporterNamed(f.Name)
 		by, ok2 := ExporterForProgram(f.Program)
-		of, ok3 := ExporterForFile("dir.x/Model" + strings.ToUpper(f.Ending))
+		of, ok3 := ExporterForFile("dir.x/Model" + strings.ToUpper(f.Ext))
 		if !ok || !ok2 || !ok3 || to != e || by != e || of != e {
 			t.Errorf("%s: found %v, %v and %v", f.Name, to, by, of)
 		}
-		if endings[f.Ending] {
-			t.Errorf("%s: two formats have the ending %s", f.Name, f.Ending)
+		if extensions[f.Ext] {
+			t.Errorf("%s: two formats have the extension %s", f.Name, f.Ext)
 		}
-		endings[f.Ending] = true
+		extensions[f.Ext] = true
 	}
 	for _, name := range []string{"", "GGUF", "safetensor", "model.thimble", "toy"} {
 		if e, ok := ExporterForProgram(name); ok {

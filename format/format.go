@@ -1,6 +1,6 @@
-// Package format reads and writes model files. Open recognizes a container by
-// its first bytes; an Exporter writes the format of another program. Each format
-// is a folder below this one and one line of a table here.
+// Package format reads and writes model files. Open recognizes a container by its first
+// bytes; an Exporter writes the format of another program. Each format is a folder below
+// this one and a line in one of the tables here.
 package format
 
 import (
@@ -20,11 +20,11 @@ import (
 type (
 	// A Model is an opened model.
 	Model = model.Model
-	// A Spec says what a model computes.
+	// A Spec describes a model's computation.
 	Spec = model.Spec
 	// A Matrix is a stored tensor.
 	Matrix = qtensor.Matrix
-	// A Scheme says how a Matrix is stored.
+	// A Scheme describes how a Matrix is stored.
 	Scheme = qtensor.Scheme
 )
 
@@ -32,13 +32,13 @@ type (
 // or "int4/g32/sym" for 4-bit integers in groups of 32 columns.
 func ParseScheme(text string) (Scheme, error) { return qtensor.ParseScheme(text) }
 
-// A CorruptError says that a file breaks the rules of its own format. Opening a
-// model here or in package convert fails with it, with an error that wraps
-// ErrUnsupported, or with one of the operating system.
+// A CorruptError reports that a file breaks the rules of its format. Opening a model,
+// here or in package convert, fails with a CorruptError, an error that wraps
+// ErrUnsupported, or an error of the operating system.
 type CorruptError = defect.CorruptError
 
-// ErrUnsupported is wrapped by errors about files that are valid but have
-// something that this module does not support.
+// ErrUnsupported is wrapped by errors about valid files with features that this module
+// does not support.
 var ErrUnsupported = defect.ErrUnsupported
 
 // readers lists the formats that can be opened. No magic is a prefix of another.
@@ -50,8 +50,8 @@ var readers = []struct {
 	{gguf.Name, gguf.Magic, gguf.Open},
 }
 
-// Sniff returns the name of the format whose magic begins the file at path. ok
-// is false if there is none or the file cannot be read.
+// Sniff returns the name of the format whose magic the file at path begins with. ok is
+// false if there is no such format or the file cannot be read.
 func Sniff(path string) (name string, ok bool) {
 	i, err := sniff(path)
 	if err != nil || i < 0 {
@@ -60,9 +60,8 @@ func Sniff(path string) (name string, ok bool) {
 	return readers[i].name, true
 }
 
-// Open opens the container at path, whatever its name. The caller must close the
-// model. An error is a *CorruptError, wraps ErrUnsupported, or comes from the
-// operating system.
+// Open opens the container at path, whatever its name. The caller must close the model.
+// An error is a *CorruptError, wraps ErrUnsupported, or comes from the operating system.
 func Open(path string) (*Model, error) {
 	i, err := sniff(path)
 	if err != nil {
@@ -78,9 +77,9 @@ func Open(path string) (*Model, error) {
 	return nil, defect.Unsupported(path, "a file without the magic of a model container (%s)", strings.Join(names, ", "))
 }
 
-// sniff returns an index of readers, or -1.
+// sniff returns the index in readers of the file's format, or -1.
 func sniff(path string) (int, error) {
-	// Opening a named pipe would wait for its writer.
+	// Opening a named pipe would block until it has a writer.
 	if info, err := os.Stat(path); err != nil {
 		return -1, err
 	} else if !info.Mode().IsRegular() {

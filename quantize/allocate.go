@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Only returns s for some of its schemes: the survey that these alone would give.
+// Only returns the part of s for the given schemes.
 func (s *Survey) Only(schemes []Scheme) (*Survey, error) {
 	columns := make([]int, len(schemes))
 	for i, x := range schemes {
@@ -24,24 +24,24 @@ func (s *Survey) Only(schemes []Scheme) (*Survey, error) {
 	return some, nil
 }
 
-// An allocator chooses a scheme for each surveyed matrix of one model. All matrices
-// start in their smallest scheme; of the upgrades that are left, the allocator
-// takes the one that gains most per byte, over and over.
+// An allocator chooses a scheme for each surveyed matrix of one model. All matrices start
+// in their smallest scheme; the allocator then repeatedly takes the upgrade that gains
+// most per byte.
 type allocator struct {
 	survey    *Survey
 	base      *Recipe
 	names     []string  // of the matrices to choose for, in the plan's order
 	smallest  []int     // scheme of each matrix
-	bytes     int64     // of all tensors, these matrices in their smallest schemes
+	bytes     int64     // of all tensors, with these matrices in their smallest schemes
 	predicted float64   // nats per token, likewise
 	upgrades  []upgrade // the best first
 }
 
-// An upgrade moves one matrix to a scheme that takes more bytes and costs less.
+// An upgrade changes the scheme of one matrix to one with more bytes and a lower cost.
 type upgrade struct {
 	matrix, scheme int
-	bytes          int64   // more than the scheme before
-	gain           float64 // nats less
+	bytes          int64   // more than in the previous scheme
+	gain           float64 // nats less than in the previous scheme
 }
 
 // An allocation is a choice of schemes.
@@ -51,8 +51,8 @@ type allocation struct {
 	predicted float64 // nats per token
 }
 
-// newAllocator prepares to choose schemes on top of base. A matrix that a rule of
-// base names keeps that rule's scheme.
+// newAllocator returns an allocator that adds rules to base. A matrix that a rule of base
+// matches keeps that rule's scheme.
 func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
 	full, err := base.resolve()
 	if err != nil {
@@ -82,39 +82,40 @@ func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
 		a.predicted += costs[ladder[0]]
 		a.smallest, a.names = append(a.smallest, ladder[0]), append(a.names, e.Name)
 	}
-	// On a hull the upgrades of one matrix fall in worth, so they come in order.
+	// On a convex hull the upgrades of one matrix have decreasing gains per byte, so sorting
+	// keeps their order.
 	slices.SortStableFunc(a.upgrades, func(a, b upgrade) int {
 		return cmp.Compare(b.gain/float64(b.bytes), a.gain/float64(a.bytes))
 	})
 	return a, nil
 }
 
-// within returns the allocation of at most limit bytes for tensors that is
-// predicted to diverge least.
+// within returns the allocation of at most limit bytes for tensors with the least
+// predicted divergence.
 func (a *allocator) within(limit int64) (allocation, error) {
 	if a.bytes > limit {
-		return allocation{}, fmt.Errorf("the smallest schemes take %d bytes for tensors, more than the %d that the target leaves", a.bytes, limit)
+		return allocation{}, fmt.Errorf("the smallest schemes take %d bytes for tensors, more than the %d available", a.bytes, limit)
 	}
 	return a.spend(limit, math.Inf(-1)), nil
 }
 
-// diverging returns the smallest allocation that is predicted to diverge by at most
-// limit nats per token.
+// diverging returns the smallest allocation with a predicted divergence of at most limit
+// nats per token.
 func (a *allocator) diverging(limit float64) (allocation, error) {
 	best := a.spend(math.MaxInt64, limit)
 	if !(best.predicted <= limit) {
-		return allocation{}, fmt.Errorf("the largest schemes are predicted to diverge by %.3g nats per token, more than the limit of %.3g", best.predicted, limit)
+		return allocation{}, fmt.Errorf("even the largest schemes have a predicted divergence of %.3g nats per token, more than the limit of %.3g", best.predicted, limit)
 	}
 	return best, nil
 }
 
-// spend takes upgrades until the prediction is at most enough, leaving out those
-// that would take the tensors beyond limit bytes. So every limit from the bytes of
-// its result on, up to limit, gives that result, and any smaller one another.
+// spend takes upgrades until the prediction is at most enough, except those that would
+// make the tensors exceed limit bytes. Every limit between the bytes of its result and
+// limit therefore gives the same result, and any smaller limit a different one.
 func (a *allocator) spend(limit int64, enough float64) allocation {
 	out := allocation{bytes: a.bytes, predicted: a.predicted}
 	chosen := slices.Clone(a.smallest)
-	stuck := make([]bool, len(chosen)) // an upgrade did not fit, so none after it may be taken
+	stuck := make([]bool, len(chosen)) // an upgrade did not fit, so later ones are not taken either
 	for _, u := range a.upgrades {
 		if out.predicted <= enough {
 			break
@@ -136,8 +137,8 @@ func (a *allocator) spend(limit int64, enough float64) allocation {
 	return out
 }
 
-// ladder returns the schemes of the lower convex hull of bytes and cost, the
-// smallest first, and the bytes of every scheme.
+// ladder returns the schemes on the lower convex hull of bytes and cost, the smallest
+// first, and the bytes of every scheme.
 func (s *Survey) ladder(slot Slot, costs []float64) (ladder []int, sizes []int64, err error) {
 	sizes = make([]int64, len(s.Schemes))
 	order := make([]int, len(s.Schemes))

@@ -11,31 +11,30 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Budget limits the size of a quantized model or its divergence from the model it
-// is made from, and says which schemes its matrices may take. It limits exactly one
-// of File, Bits and divergence, which is KL, Top1 or both; the other fields are 0.
+// A Budget limits the size of a quantized model or its divergence from the original, and
+// lists the schemes to choose from. It limits exactly one of File, Bits and divergence,
+// which is KL, Top1 or both; the other fields are 0.
 type Budget struct {
 	File    int64    // bytes of the file
 	Bits    float64  // per weight, over all tensors
 	KL      float64  // mean divergence, nats per token
-	Top1    float64  // share of positions with the same most likely token, 0 to 1
-	Schemes []Scheme // to choose from, of integers
+	Top1    float64  // fraction of positions with the same most likely token, 0 to 1
+	Schemes []Scheme // integer schemes to choose from
 }
 
-// defaultSchemes has every width in wide and narrow groups, with a minimum where it
-// can pay.
+// defaultSchemes lists every width in wide and narrow groups, with a minimum where it can
+// pay off.
 const defaultSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
 	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
 
-// lookupScheme is for an embedding that is only looked up, on which no budget is
-// spent.
+// lookupScheme is the default scheme of an embedding that is only looked up, which a
+// budget does not choose.
 const lookupScheme = "int8/g32"
 
-// DefaultSchemes returns the texts of the schemes that a budget is usually spent on.
+// DefaultSchemes returns the names of the schemes that a budget usually chooses from.
 func DefaultSchemes() []string { return strings.Split(defaultSchemes, ",") }
 
-// SchemesFor returns those schemes that fits accepts for the columns of every matrix
-// of m.
+// SchemesFor returns the schemes that fits accepts for the columns of every matrix of m.
 func SchemesFor(m *Model, schemes []Scheme, fits func(s Scheme, cols int) bool) (all []Scheme) {
 	for _, s := range schemes {
 		if !slices.ContainsFunc(m.Spec.Slots(), func(slot Slot) bool { return slot.Role != model.Vector && !fits(s, slot.Cols) }) {
@@ -45,8 +44,8 @@ func SchemesFor(m *Model, schemes []Scheme, fits func(s Scheme, cols int) bool) 
 	return all
 }
 
-// Check returns an error unless b limits one thing, to a value that is possible,
-// and has integer schemes to choose from.
+// Check returns an error unless b has one limit, with a possible value, and integer
+// schemes to choose from.
 func (b *Budget) Check() error {
 	limits := 0
 	for _, set := range []bool{b.File != 0, b.Bits != 0, b.KL != 0 || b.Top1 != 0} {
@@ -64,22 +63,22 @@ func (b *Budget) Check() error {
 	case b.KL != 0 && !(b.KL > 0 && b.KL < 1e6):
 		return fmt.Errorf("a budget of KL %g: want a positive number of nats per token", b.KL)
 	case b.Top1 != 0 && !(b.Top1 > 0 && b.Top1 < 1):
-		return fmt.Errorf("a budget of top-1 agreement %g: want a share between 0 and 1", b.Top1)
+		return fmt.Errorf("a budget of top-1 agreement %g: want a fraction between 0 and 1", b.Top1)
 	case len(b.Schemes) == 0:
 		return errors.New("a budget needs schemes to choose from")
 	}
 	for _, s := range b.Schemes {
 		if s.Kind != qtensor.Int {
-			return fmt.Errorf("%v is not an integer scheme, which a budget chooses from", s)
+			return fmt.Errorf("%v is not an integer scheme; a budget chooses from integer schemes", s)
 		}
 	}
 	return nil
 }
 
-// Measured reports whether b limits divergence, which only measuring can tell.
+// Measured reports whether b limits divergence, which must be measured.
 func (b *Budget) Measured() bool { return b.KL != 0 || b.Top1 != 0 }
 
-// String names the limit.
+// String describes the limit.
 func (b *Budget) String() string {
 	switch {
 	case b.KL != 0 && b.Top1 != 0:
@@ -94,9 +93,9 @@ func (b *Budget) String() string {
 	return fmt.Sprintf("a file of %d bytes", b.File)
 }
 
-// Complete returns r with schemes for the matrices of m that it says nothing of: the
-// first of b's where b will choose another, and int8/g32 for an embedding that is
-// only looked up, which b leaves alone.
+// Complete returns r with default schemes for the matrices of m: the first of b's schemes
+// where b will choose another, and int8/g32 for an embedding that is only looked up, whose
+// scheme b does not choose.
 func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 	full := *r
 	full.Scheme = cmp.Or(full.Scheme, b.Schemes[0].String())
@@ -106,12 +105,12 @@ func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 	return &full
 }
 
-// Choose returns base, which must be complete, with a rule for each surveyed matrix
-// that no rule of base names. The survey predicts that the schemes keep b and, among
-// those that keep a size, diverge least. predicted is in nats per token.
+// Choose returns base, which must be complete, with a rule for each surveyed matrix that no
+// rule of base matches. According to the survey, the chosen schemes meet b and, for a limit
+// on size, have the least divergence. predicted is that divergence in nats per token.
 //
-// A limit on divergence is kept only as well as a survey can predict that, see
-// MeasuredSearch. For a limit on the file, size returns the bytes of the file that a
+// A limit on divergence is met only as accurately as a survey can predict it, see
+// MeasuredSearch. For a limit on the file, size must return the bytes of the file that a
 // plan makes.
 func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int64, error)) (r *Recipe, predicted float64, err error) {
 	a, err := newAllocator(s, m, base)
@@ -131,9 +130,9 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int
 	return best.recipe, best.predicted, err
 }
 
-// inFile returns an allocation whose plan makes a file of at most limit bytes. What
-// the file has besides tensors depends on the allocation a little, so inFile lowers
-// the limit on tensors by the excess until there is none.
+// inFile returns an allocation whose plan makes a file of at most limit bytes. The size of
+// the file without its tensors depends slightly on the allocation, so inFile lowers the
+// limit on tensors by the excess until there is none.
 func (a *allocator) inFile(m *Model, limit int64, size func(*Plan) (int64, error)) (allocation, error) {
 	tensors := limit
 	for {

@@ -32,7 +32,7 @@ func TestBudgetCheck(t *testing.T) {
 		{Budget{Bits: math.NaN(), Schemes: schemes}, "a budget of NaN bits per weight"},
 		{Budget{KL: -1, Schemes: schemes}, "a budget of KL -1: want a positive number of nats per token"},
 		{Budget{KL: math.Inf(1), Schemes: schemes}, "a budget of KL +Inf"},
-		{Budget{Top1: 1, Schemes: schemes}, "a budget of top-1 agreement 1: want a share between 0 and 1"},
+		{Budget{Top1: 1, Schemes: schemes}, "a budget of top-1 agreement 1: want a fraction between 0 and 1"},
 		{Budget{Bits: 4}, "a budget needs schemes to choose from"},
 		{Budget{Bits: 4, Schemes: []Scheme{{Kind: qtensor.F16}}}, "f16 is not an integer scheme"},
 	} {

@@ -11,27 +11,27 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// A Calibration is the texts on which a run measures what errors cost. It serves
-// one goroutine.
+// A Calibration holds the texts on which a run measures the cost of rounding errors. Only
+// one goroutine may use it at a time.
 type Calibration struct {
 	Texts [][]int // token ids, none empty; attention does not cross texts
-	Spare [][]int // held out: no run calibrates on them, so they can measure the result
+	Spare [][]int // held-out texts for measuring the result; no run calibrates on them
 
-	Health *Health // if not nil, a run tells it of every input
+	Health *Health // if not nil, a run adds its observation of every input
 
-	// Journal, if not nil, keeps the parts of the model that a run finishes. A run
-	// takes the parts that are there instead of rounding them again; the caller sees
-	// to it that they are of the same model, plan and texts.
+	// Journal, if not nil, stores the parts of the model that a run finishes. A run reads
+	// parts from it instead of rounding them again; the caller must ensure that they are of
+	// the same model, plan and texts.
 	Journal *Journal
 
-	final *finalStates // of the model that was read ahead last
+	final *finalStates // of the model that last ran ahead
 }
 
-// aheadPositions is how many positions the float model reads ahead at least, for a
-// survey or for a tied head.
+// aheadPositions is the minimum number of positions for which the float model runs ahead,
+// for a survey or for a tied head.
 const aheadPositions = 8192
 
-// finalStates are what the float model computes after the last block for the first
+// finalStates holds the float model's hidden states after the last block, for the first
 // texts.
 type finalStates struct {
 	m      *Model
@@ -44,7 +44,7 @@ func newFinalStates(ctx context.Context, m *Model, h *transformer.Hidden) (*fina
 	return &finalStates{m, h, bins}, err
 }
 
-// first returns the texts that the float model reads ahead.
+// first returns the texts for which the float model runs ahead.
 func (c *Calibration) first() [][]int {
 	n, positions := 0, 0
 	for n < len(c.Texts) && positions < aheadPositions {
@@ -54,9 +54,9 @@ func (c *Calibration) first() [][]int {
 	return c.Texts[:n]
 }
 
-// checkFinite returns an error that names the first weight of m that is not finite,
-// before the texts pass through it: rounding would find it late, in another tensor.
-// A survey or run that has read m ahead has checked it already.
+// checkFinite returns an error that names the first weight of m that is not finite.
+// Without the check, rounding would detect it late, in another tensor. A survey or run
+// that has run m ahead has checked it already.
 func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
 	if c.final != nil && c.final.m == m {
 		return nil
@@ -64,7 +64,7 @@ func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
 	return checkFinite(ctx, m)
 }
 
-// finalStates reads ahead in m, unless a survey of m already has.
+// finalStates returns the final states of m. It runs m, unless a survey of m already has.
 func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, error) {
 	if c.final != nil && c.final.m == m {
 		return c.final, nil
@@ -80,22 +80,22 @@ func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, 
 	return c.final, err
 }
 
-// A calibratedRun takes the texts through the float model and through the model
-// quantized so far, side by side. Before each group of linear layers it stops both,
-// looks at the group's input, and quantizes the layers.
+// A calibratedRun runs the texts through the float model and through the model quantized so
+// far, side by side. Before each group of linear layers it stops both, observes the group's
+// input, and quantizes the layers.
 type calibratedRun struct {
 	ctx     context.Context
 	m       *Model // with heads rotated
-	given   *Model // without; computes the same
+	given   *Model // before rotation; computes the same
 	p       *Plan
 	c       *Calibration
 	entries map[string]*Entry
 	out     map[string]*Matrix // of the quantized model
-	reached map[int]bool       // blocks that were quantized or restored
+	reached map[int]bool       // blocks that have been quantized or restored
 	streams
 	write    func(done func(e *Entry) bool) error
-	seen     []observation // in the part that is being quantized
-	restored int           // records of the journal that were used
+	seen     []observation // of the part that is being quantized
+	restored int           // number of records read from the journal
 }
 
 // runCalibrated carries out p on m. write receives the tensors in the plan's order.
@@ -130,8 +130,7 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 	return r.write(func(*Entry) bool { return true })
 }
 
-// replace makes the matrix that fill computes the quantized model's tensor called
-// name.
+// replace sets the quantized model's tensor name to the matrix that fill computes.
 func (r *calibratedRun) replace(name string, fill func(dst, src *Matrix) error) error {
 	e, src := r.entries[name], r.m.Tensors[name]
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
@@ -146,8 +145,8 @@ func (r *calibratedRun) replace(name string, fill func(dst, src *Matrix) error) 
 	return nil
 }
 
-// set makes m the quantized model's tensor called name. Vectors are set before
-// that model's stream begins, or after it has ended.
+// set sets the quantized model's tensor name to m. Vectors are set before that model's
+// stream begins, or after it has ended.
 func (r *calibratedRun) set(name string, m *Matrix) {
 	r.out[name] = m
 	if r.coarse != nil && r.entries[name].Role != model.Vector {
@@ -155,8 +154,8 @@ func (r *calibratedRun) set(name string, m *Matrix) {
 	}
 }
 
-// keep stores a tensor as it is without texts: one that is not rounded, or an
-// embedding that is only looked up.
+// keep stores a tensor without using texts: one that is not rounded, or an embedding that
+// is only looked up.
 func (r *calibratedRun) keep(name string) error {
 	out, err := r.p.store(r.ctx, r.m.Tensors[name], *r.entries[name], nil)
 	if err != nil {
@@ -166,8 +165,8 @@ func (r *calibratedRun) keep(name string) error {
 	return nil
 }
 
-// embedding quantizes the embedding. A tied one is rounded as the head, by what the
-// float model shows when it reads some of the texts ahead.
+// embedding quantizes the embedding. A tied embedding is rounded as the head, with final
+// states for which the float model runs ahead on some of the texts.
 func (r *calibratedRun) embedding() error {
 	if !r.m.Spec.Tied {
 		return r.keep(model.Embed)
@@ -175,7 +174,7 @@ func (r *calibratedRun) embedding() error {
 	return r.head(model.Embed, func() (*finalStates, error) { return r.c.finalStates(r.ctx, r.given) })
 }
 
-// head quantizes the tensor called name as the head, given the final states.
+// head quantizes the tensor name as the head, given the final states.
 func (r *calibratedRun) head(name string, states func() (*finalStates, error)) error {
 	if !r.entries[name].rounds() {
 		return r.keep(name)
@@ -189,8 +188,8 @@ func (r *calibratedRun) head(name string, states func() (*finalStates, error)) e
 	})
 }
 
-// floatStates returns the final states of the float model, which has passed all
-// blocks if it is followed, and reads ahead if it is not.
+// floatStates returns the final states of the float model. If the run follows the float
+// model, it has passed all blocks; otherwise it runs ahead.
 func (r *calibratedRun) floatStates() (*finalStates, error) {
 	if r.float == nil {
 		return r.c.finalStates(r.ctx, r.given)
@@ -198,7 +197,7 @@ func (r *calibratedRun) floatStates() (*finalStates, error) {
 	return newFinalStates(r.ctx, r.m, r.float.Hidden())
 }
 
-// tail stores what follows the blocks.
+// tail stores the tensors after the blocks.
 func (r *calibratedRun) tail() error {
 	for _, e := range r.p.Tensors {
 		var err error
@@ -219,7 +218,7 @@ func (r *calibratedRun) tail() error {
 // blocks quantizes block after block. A block that runs several times in a row
 // (layer sharing) is quantized for all these runs at once.
 func (r *calibratedRun) blocks() error {
-	for _, e := range r.p.Tensors { // the decoders widen vectors when they are made
+	for _, e := range r.p.Tensors { // before the decoders are created, which widen vectors
 		if e.Role == model.Vector && isBlock(partOf(e.Name)) {
 			if err := r.keep(e.Name); err != nil {
 				return err
@@ -248,8 +247,8 @@ func (r *calibratedRun) blocks() error {
 	return nil
 }
 
-// pass takes the texts past the block of a step, which runs repeats times from
-// there on, and quantizes the block if that was not done before.
+// pass runs the texts past the block of a step, which runs repeats times from there on. It
+// quantizes the block unless that was done before.
 func (r *calibratedRun) pass(step, repeats int) error {
 	b := r.m.Spec.Schedule[step]
 	passed := false
@@ -263,8 +262,8 @@ func (r *calibratedRun) pass(step, repeats int) error {
 	return r.advanceSteps(r.ctx, repeats)
 }
 
-// block quantizes the block of a step, which runs repeats times from there on, and
-// takes the texts past it.
+// block quantizes the block of a step, which runs repeats times from there on, and runs
+// the texts past it.
 func (r *calibratedRun) block(step, repeats int) error {
 	rewind := func() {}
 	if repeats > 1 {
@@ -295,15 +294,15 @@ func (r *calibratedRun) block(step, repeats int) error {
 	return r.advanceSteps(r.ctx, repeats)
 }
 
-// A visit collects what the texts show of the input of one stage of a block.
+// A visit collects the input of one stage of a block.
 type visit struct {
 	block, stage int
 	kinds        []string          // of the layers that read the input
 	moments      *rounding.Moments // nil if none of them is rounded
 }
 
-// visit looks at the input of v's stage. With through, it takes the texts there from
-// the start of the block, and on to the block's end; otherwise they are there.
+// visit observes the input of v's stage. If through is set, it runs the texts from the
+// start of the block to its end; otherwise they must be at the stage already.
 func (r *calibratedRun) visit(v *visit, through bool) error {
 	for stage := range r.coarse.GroupsPerStep() {
 		if !through && stage != v.stage {
@@ -325,8 +324,8 @@ func (r *calibratedRun) visit(v *visit, through bool) error {
 	return nil
 }
 
-// look adds one input to v: xq of the quantized model, and x of the float model if
-// that is followed.
+// look adds one input to v: xq of the quantized model, and x of the float model if the run
+// follows it.
 func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	v.kinds = xq.Kinds
 	if !r.roundsAny(v) {

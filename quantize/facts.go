@@ -10,11 +10,11 @@ import (
 	"thimble/internal/defect"
 )
 
-// Facts say what something was made from: names and values, in order. A value may
-// have several lines.
+// Facts identify the inputs that something was made from: names and values, in order. A
+// value may have several lines.
 type Facts [][2]string
 
-// Differ describes the first fact that differs in now; "" if none does.
+// Differ returns a description of the first fact that differs in now, "" if there is none.
 func (f Facts) Differ(now Facts) string {
 	for i := range max(len(f), len(now)) {
 		var a, b [2]string
@@ -30,9 +30,9 @@ func (f Facts) Differ(now Facts) string {
 			x, y := firstDifference(a[1], b[1])
 			return fmt.Sprintf("%s: was %s, is %s", defect.Printable(a[0]), x, y)
 		case now.has(a[0]) || a[0] == "":
-			return fmt.Sprintf("%s: was not there, is %s", defect.Printable(b[0]), shown(b[1]))
+			return fmt.Sprintf("%s: was absent, is %s", defect.Printable(b[0]), shown(b[1]))
 		default:
-			return fmt.Sprintf("%s: was %s, is not there", defect.Printable(a[0]), shown(a[1]))
+			return fmt.Sprintf("%s: was %s, is absent", defect.Printable(a[0]), shown(a[1]))
 		}
 	}
 	return ""
@@ -47,7 +47,7 @@ func (f Facts) has(name string) bool {
 	return false
 }
 
-// firstDifference returns the first line in which two values differ, as each has it.
+// firstDifference returns the first differing line of two values.
 func firstDifference(a, b string) (x, y string) {
 	for a != "" && b != "" {
 		x, a, _ = strings.Cut(a, "\n")
@@ -68,8 +68,8 @@ func shown(value string) string {
 	return defect.Printable(line)
 }
 
-// Facts identify c by the ids of its tokens, whatever text and tokenizer they come
-// from.
+// Facts returns facts that identify c by the ids of its tokens, whatever text and
+// tokenizer they come from.
 func (c *Calibration) Facts() Facts {
 	h := sha256.New()
 	var b []byte

@@ -17,25 +17,25 @@ import (
 //
 //	KL = 1/2 dz^T (diag p - p p^T) dz
 //
-// so an error e in the row of token v costs about 1/2 p_v (1-p_v) (e h)^2 at a
-// position with final hidden state h: the row's second moment is that of h
-// weighted by p_v (1-p_v). Rows are put into bins of similar mean weight, and the
-// rows of a bin share one second moment, whose scale does not matter.
+// so an error e in the row of token v costs about 1/2 p_v (1-p_v) (e h)^2 at a position
+// with final hidden state h: the row's second moment is that of h weighted by p_v (1-p_v).
+// Rows are sorted into bins of similar mean weight, and the rows of a bin share one second
+// moment, whose scale does not matter.
 const (
 	binFirst  = 128 // rows of the first bin: those of the most likely tokens
-	binGrowth = 4   // rows of a bin, over those of the bin before
-	headBatch = 128 // positions whose logits are held at a time
-	binSample = 4   // every binSample-th position ranks the rows for their bins
+	binGrowth = 4   // ratio of the sizes of consecutive bins
+	headBatch = 128 // positions whose logits are in memory at a time
+	binSample = 4   // every binSample-th position serves to rank the rows
 )
 
-// A bin is some rows of the head, which share second moments.
+// A bin is a set of rows of the head that share second moments.
 type bin struct {
 	rows    []int
 	weights []float32 // by position: mean over rows of p (1-p)
 }
 
-// headBins sorts the vocab rows of the head of h's model into bins, and weighs the
-// positions of h for each bin.
+// headBins sorts the vocab rows of the head of h's model into bins, and computes the
+// weights of the positions of h for each bin.
 func headBins(ctx context.Context, h *transformer.Hidden, vocab int) ([]bin, error) {
 	var some []int
 	for t := 0; t < h.Len(); t += binSample {
@@ -76,8 +76,8 @@ func addSpread(sum []float64, p []float32) {
 	}
 }
 
-// rankRows puts rows into bins by their mean p (1-p), the largest first. binOf is
-// the bin of each row.
+// rankRows sorts rows into bins by their mean p (1-p), the largest first. binOf holds the
+// bin of each row.
 func rankRows(mean []float64, positions int) (bins []bin, binOf []uint8) {
 	order := make([]int, len(mean))
 	for v := range order {
@@ -87,7 +87,7 @@ func rankRows(mean []float64, positions int) (bins []bin, binOf []uint8) {
 	binOf = make([]uint8, len(mean))
 	for size := binFirst; len(order) > 0; size *= binGrowth {
 		n := min(size, len(order))
-		if len(order)-n < n { // a small rest joins the bin
+		if len(order)-n < n { // a small remainder joins the bin
 			n = len(order)
 		}
 		for _, v := range order[:n] {
@@ -99,8 +99,8 @@ func rankRows(mean []float64, positions int) (bins []bin, binOf []uint8) {
 	return bins, binOf
 }
 
-// eachBatch calls f with the token probabilities p, (n, vocab), after n positions
-// from first on, batch after batch.
+// eachBatch calls f for each batch of positions, with the token probabilities p,
+// (n, vocab), after the n positions from first on.
 func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(first, n int, p []float32) error) error {
 	p := make([]float32, headBatch*vocab)
 	for from := 0; from < h.Len(); from += headBatch {
@@ -122,8 +122,8 @@ func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(fir
 	return nil
 }
 
-// relative returns weights scaled to a mean of 1, since only their proportions
-// matter. Weights that say nothing, all zero or not finite, become 1.
+// relative returns weights scaled to a mean of 1, because only their proportions matter.
+// If all are zero or some are not finite, it returns weights of 1.
 func relative(weights []float32) []float32 {
 	sum := 0.0
 	for _, w := range weights {
@@ -140,7 +140,7 @@ func relative(weights []float32) []float32 {
 	return out
 }
 
-// input returns what the final hidden states h say of the input of b's rows.
+// input returns the input of b's rows, given the final hidden states h.
 func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*rounding.Input, error) {
 	m, err := rounding.MomentsOf(ctx, rounding.Positions{N: h.Len(), Row: h.Row}, relative(b.weights))
 	if err != nil {
@@ -149,8 +149,8 @@ func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*rounding.Input
 	return rounding.NewInput(ctx, m, rounding.Damping)
 }
 
-// roundHead fills dst from src, the head of a model, bin by bin. final is what the
-// float model computes.
+// roundHead fills dst from src, the head of a model, bin by bin. final holds the float
+// model's states.
 func roundHead(ctx context.Context, method rounding.Variant, dst, src *Matrix, final *finalStates) error {
 	for _, b := range final.bins {
 		in, err := b.input(ctx, final.hidden)

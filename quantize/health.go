@@ -9,9 +9,9 @@ import (
 	"thimble/internal/model"
 )
 
-// Health says how far a calibration can be trusted: how much of what a model may
-// meet is in its texts, and how much of each layer's input they have shown. Its
-// JSON form is part of the report of "thimble quantize".
+// Health describes how well texts serve calibration: how much of the vocabulary they cover,
+// and how well they sample the input of each layer. Its JSON form is part of the report of
+// "thimble quantize".
 type Health struct {
 	Tokens  int `json:"tokens"`
 	Pieces  int `json:"pieces"`
@@ -22,9 +22,9 @@ type Health struct {
 	MostFrequent   int     `json:"most_frequent_id"`
 	FrequencyShare float64 `json:"most_frequent_share"` // of all tokens
 	SpecialsSeen   int     `json:"special_ids_seen"`
-	SpecialTokens  int     `json:"special_tokens"` // how often they occur, all together
+	SpecialTokens  int     `json:"special_tokens"` // number of occurrences
 
-	// Widest is the tensor to be rounded that has the most columns.
+	// Widest is the name of the tensor with the most columns among those to be rounded.
 	Widest  string `json:"widest"`
 	Columns int    `json:"widest_columns"`
 
@@ -34,8 +34,8 @@ type Health struct {
 	Warnings []string       `json:"warnings,omitempty"`
 }
 
-// InputHealth describes the input that some kinds of layers share, over all blocks
-// in which a layer of these kinds was rounded.
+// InputHealth describes the input that some kinds of layers share, over all blocks in which
+// the run rounded a layer of these kinds.
 type InputHealth struct {
 	Kinds  []string `json:"kinds"`
 	Blocks int      `json:"blocks"`
@@ -44,13 +44,12 @@ type InputHealth struct {
 	// most of them.
 	Dead      int `json:"dead_channels"`
 	DeadBlock int `json:"dead_block"`
-	// The effective rank of the input in the blocks where it is least, median and
-	// largest.
+	// The smallest, median and largest effective rank of the input over the blocks.
 	RankLeast  float64 `json:"effective_rank_least"`
 	RankMedian float64 `json:"effective_rank_median"`
 	RankMost   float64 `json:"effective_rank_most"`
-	// Capped is by how much the loudest position, in CappedBlock, exceeded the bound
-	// on what counts of it; 1 if none did.
+	// Capped is the square of the loudest position, in CappedBlock, as a multiple of the
+	// bound on its weighted square; 1 if no position exceeded the bound.
 	Capped      float64 `json:"loudest_capped"`
 	CappedBlock int     `json:"loudest_block"`
 
@@ -59,14 +58,13 @@ type InputHealth struct {
 }
 
 const (
-	tokensPerColumn = 8    // with fewer, rounding fits what the text happens to show
-	tokensPerRank   = 8    // with fewer, the text shows less spread than there is
-	dominant        = 0.25 // share of all tokens that no single token should have
+	tokensPerColumn = 8    // with fewer, rounding overfits the text
+	tokensPerRank   = 8    // with fewer, the text underestimates the spread
+	dominant        = 0.25 // fraction of all tokens that a single token should not exceed
 )
 
-// NewHealth describes the texts of c, which will calibrate m for plan p. special
-// reports whether a token is special. As Calibration.Health it also learns of every
-// input in a run.
+// NewHealth returns a description of the texts of c for calibrating m by plan p. special
+// reports whether a token is special. A run adds its inputs to Calibration.Health.
 func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *Health {
 	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab}
 	count := make([]int, m.Spec.Vocab)
@@ -98,14 +96,14 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		}
 	}
 	if h.Tokens < tokensPerColumn*h.Columns {
-		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, which misleads its rounding; %d or more would do",
+		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, so rounding overfits the text; use %d or more",
 			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
 	}
 	if least := driftPositions * m.Spec.Hidden; p.method.ComparesStreams() && h.Tokens < least {
-		h.warn("%d tokens are too few to correct for what is rounded upstream, which is left out; %d or more would do", h.Tokens, least)
+		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; use %d or more", h.Tokens, least)
 	}
 	if h.FrequencyShare > dominant {
-		h.warn("token %d makes %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
+		h.warn("token %d makes up %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
 	}
 	return h
 }
@@ -114,7 +112,7 @@ func (h *Health) warn(format string, args ...any) {
 	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
 }
 
-// An observation is what a run has seen of one input of one block.
+// An observation summarizes one input of one block.
 type observation struct {
 	Kinds  []string `cbor:"kinds"`
 	Width  int      `cbor:"width"`
@@ -123,13 +121,13 @@ type observation struct {
 	Excess float64  `cbor:"excess"`
 }
 
-// observed returns what the closed moments of v say about its input.
+// observed returns an observation of v's input from its closed moments.
 func (v *visit) observed() observation {
 	rank, dead := v.moments.Spread()
 	return observation{v.kinds, v.moments.Width, dead, rank, v.moments.Excess()}
 }
 
-// add adds an observation in a block. h may be nil.
+// add adds an observation of a block's input. h may be nil.
 func (h *Health) add(block int, seen observation) {
 	if h == nil {
 		return
@@ -155,7 +153,7 @@ func (h *Health) add(block int, seen observation) {
 	}
 }
 
-// warnOfInputs adds the warnings that only a finished run can give. h may be nil.
+// warnOfInputs adds the warnings that depend on a finished run. h may be nil.
 func (h *Health) warnOfInputs() {
 	if h == nil {
 		return
@@ -163,16 +161,16 @@ func (h *Health) warnOfInputs() {
 	for _, in := range h.Inputs {
 		kinds := strings.Join(in.Kinds, ", ")
 		if in.Dead > 0 {
-			h.warn("%d of %d channels into %s of block %d were never active: nothing is known of their columns", in.Dead, in.Width, kinds, in.DeadBlock)
+			h.warn("%d of %d input channels of %s in block %d were never active: nothing is known about their columns", in.Dead, in.Width, kinds, in.DeadBlock)
 		}
 		if in.RankMost*tokensPerRank > float64(h.Tokens) {
-			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to show: %.0f or more would do",
+			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; use %.0f or more",
 				kinds, in.most, in.RankMost, h.Tokens, math.Ceil(in.RankMost*tokensPerRank))
 		}
 	}
 }
 
-// String returns what is known before a run, in a few lines of text.
+// String describes the texts in a few lines.
 func (h *Health) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "calibration: %d tokens in %d pieces of %d\n", h.Tokens, h.Pieces, h.Context)
@@ -185,7 +183,7 @@ func (h *Health) String() string {
 	return b.String()
 }
 
-// Table returns what a run has shown of the inputs, "" before a run.
+// Table returns a table of the inputs that a run has observed, "" before a run.
 func (h *Health) Table() string {
 	if len(h.Inputs) == 0 {
 		return ""
@@ -200,6 +198,6 @@ func (h *Health) Table() string {
 		fmt.Fprintf(&b, "%-18s %6d %6d   %-21s %6d %9s\n", strings.Join(in.Kinds, " "), in.Blocks, in.Width,
 			fmt.Sprintf("%.0f, %.0f to %.0f", in.RankMedian, in.RankLeast, in.RankMost), in.Dead, loud)
 	}
-	b.WriteString("effective rank: median, least to most; loudest: the loudest position, over the bound on what counts\n")
+	b.WriteString("effective rank: median, smallest to largest; loudest: the loudest position, as a multiple of the bound on its weight\n")
 	return b.String()
 }

@@ -61,9 +61,9 @@ func TestHealthOfARun(t *testing.T) {
 		t.Errorf("%d dead channels in block %d, want 2 in 1", down.Dead, down.DeadBlock)
 	}
 	for i, want := range []string{
-		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, which misleads its rounding; 576 or more would do",
-		"300 tokens are too few to correct for what is rounded upstream, which is left out; 480 or more would do",
-		"2 of 72 channels into down of block 1 were never active: nothing is known of their columns",
+		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, so rounding overfits the text; use 576 or more",
+		"300 tokens are too few to correct for rounding upstream, so the correction is omitted; use 480 or more",
+		"2 of 72 input channels of down in block 1 were never active: nothing is known about their columns",
 	} {
 		if i >= len(first.Warnings) || first.Warnings[i] != want {
 			t.Errorf("warnings are %q, want %q as number %d", first.Warnings, want, i)
@@ -84,9 +84,9 @@ func TestNewHealth(t *testing.T) {
 		Tokens: 10, Pieces: 2, Context: 6, Vocabulary: 30, IDsSeen: 4, MostFrequent: 5, FrequencyShare: 0.6, SpecialsSeen: 1, SpecialTokens: 2,
 		Widest: "blocks.0.q", Columns: 40,
 		Warnings: []string{
-			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, which misleads its rounding; 320 or more would do",
-			"10 tokens are too few to correct for what is rounded upstream, which is left out; 480 or more would do",
-			"token 5 makes 60% of the text",
+			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, so rounding overfits the text; use 320 or more",
+			"10 tokens are too few to correct for rounding upstream, so the correction is omitted; use 480 or more",
+			"token 5 makes up 60% of the text",
 		},
 	}
 	if diff := cmp.Diff(want, h); diff != "" {
@@ -101,7 +101,7 @@ func TestNewHealth(t *testing.T) {
 	}
 	spread := &Health{Tokens: 100, Inputs: []*InputHealth{{Kinds: []string{"o"}, RankMost: 20, most: 3}, {Kinds: []string{"q", "k"}, RankMost: 12}}}
 	spread.warnOfInputs()
-	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to show: 160 or more would do"}, spread.Warnings); diff != "" {
+	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to sample; use 160 or more"}, spread.Warnings); diff != "" {
 		t.Error(diff)
 	}
 	var none *Health

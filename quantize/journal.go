@@ -12,22 +12,20 @@ import (
 	"thimble/internal/model"
 )
 
-// Arithmetic is the version of the bits that a calibrated run computes. It goes up
-// with any change of them, and a run must not continue what a program of another
-// version has left unfinished.
+// Arithmetic is the version of the bits that a calibrated run computes. Any change of them
+// increases it, and a run must not continue an unfinished run of another version.
 const Arithmetic = 3
 
-// A Journal is a file in which a calibrated run keeps the parts of the model that
-// it has finished.
+// A Journal is a file in which a calibrated run stores the finished parts of the model.
 type Journal = journal.Journal
 
-// A calibrated run finishes the parts of a model one after the other: a tied
-// embedding, the blocks in the order in which they run, an untied head. It appends
-// the matrices of each finished part to Calibration.Journal. A run that finds them
-// there only takes the texts through them: their inputs to the next part are the
-// same to the bit, and so is all the rest.
+// A calibrated run finishes the parts of a model one after the other: a tied embedding, the
+// blocks in the order in which they run, an untied head. It appends the matrices of each
+// finished part to Calibration.Journal. A run that finds them there only runs the texts
+// through them: the inputs of the next part are then the same to the bit, and so is
+// everything after.
 //
-// A part's number is its block's, or one of these two.
+// The number of a part is its block's, or one of these two.
 const (
 	beforeBlocks = -1
 	afterBlocks  = model.MaxBlocks
@@ -35,7 +33,7 @@ const (
 
 func isBlock(part int) bool { return part >= 0 && part < model.MaxBlocks }
 
-// partOf returns the part that the tensor called name belongs to.
+// partOf returns the part to which the tensor name belongs.
 func partOf(name string) int {
 	if b, _, ok := model.SplitName(name); ok {
 		return b
@@ -46,9 +44,9 @@ func partOf(name string) int {
 	return afterBlocks
 }
 
-// A partRecord begins a record of a journal, in CBOR, after its length in 4 bytes.
-// After it come codes, scales and minimums of the part's matrices that were
-// rounded, in the plan's order.
+// A partRecord is the start of a journal's record: its length in 4 bytes, then the
+// partRecord in CBOR. Codes, scales and minimums of the part's rounded matrices follow, in
+// the plan's order.
 type partRecord struct {
 	Part   int           `cbor:"part"`
 	Inputs []observation `cbor:"inputs"` // for Health
@@ -75,8 +73,8 @@ var (
 	}()
 )
 
-// Finished returns how many blocks of p the journal j has, and how many weights of
-// all parts. Its error names what does not belong to p.
+// Finished returns the number of blocks of p in the journal j, and the number of weights of
+// all parts. The error names a record that does not belong to p.
 func (p *Plan) Finished(j *Journal) (blocks int, weights int64, err error) {
 	for i, content := range j.Records() {
 		record, _, err := p.readRecord(content)
@@ -93,12 +91,12 @@ func (p *Plan) Finished(j *Journal) (blocks int, weights int64, err error) {
 	return blocks, weights, nil
 }
 
-// corruptRecord is the error of a journal's record i.
+// corruptRecord returns an error about a journal's record i.
 func corruptRecord(j *Journal, i int, format string, args ...any) error {
 	return defect.Corrupt(j.Path(), fmt.Sprintf("record %d", i+1), format, args...)
 }
 
-// roundedIn returns the entries of a part that become integers.
+// roundedIn returns the entries of a part that the plan rounds to integers.
 func (p *Plan) roundedIn(part int) (entries []*Entry) {
 	for i := range p.Tensors {
 		if e := &p.Tensors[i]; partOf(e.Name) == part && e.rounds() {
@@ -126,12 +124,12 @@ func (p *Plan) readRecord(content []byte) (record partRecord, matrices []*Matrix
 		matrices = append(matrices, m)
 	}
 	if len(matrices) == 0 || len(planes) > 0 {
-		return record, nil, fmt.Errorf("is not what the plan makes of part %d", record.Part)
+		return record, nil, fmt.Errorf("does not have the matrices of the plan for part %d", record.Part)
 	}
 	return record, matrices, nil
 }
 
-// cut takes e's matrix from the front of planes and returns the rest.
+// cut returns e's matrix, from the start of planes, and the rest of planes.
 func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
 	codes, scales, mins, err := e.To.Sizes(e.Rows, e.Cols)
 	if err != nil || int64(len(planes)) < codes+scales+mins {
@@ -151,7 +149,7 @@ func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
 	return m, planes, nil
 }
 
-// once quantizes a part, unless the journal has it.
+// once restores a part from the journal, or quantizes it and records it there.
 func (r *calibratedRun) once(part int, quantize func() error) error {
 	if done, err := r.restore(part); done || err != nil {
 		return err
@@ -162,8 +160,8 @@ func (r *calibratedRun) once(part int, quantize func() error) error {
 	return r.record(part)
 }
 
-// restore takes the matrices of a part from the journal's next record and stores
-// the part's other tensors. It reports whether there is such a record.
+// restore sets the matrices of a part from the journal's next record, and stores the part's
+// other tensors. It reports whether there is such a record.
 func (r *calibratedRun) restore(part int) (bool, error) {
 	j := r.c.Journal
 	if r.restored == len(j.Records()) || len(r.p.roundedIn(part)) == 0 {
@@ -196,7 +194,7 @@ func (r *calibratedRun) restore(part int) (bool, error) {
 	return true, nil
 }
 
-// record appends a part that was quantized to the journal.
+// record appends a quantized part to the journal.
 func (r *calibratedRun) record(part int) error {
 	seen := r.seen
 	r.seen = nil
@@ -216,8 +214,7 @@ func (r *calibratedRun) record(part int) error {
 	return r.c.Journal.Append(content...)
 }
 
-// journalSpent returns an error if the journal has more records than the run has
-// parts.
+// journalSpent returns an error if the journal has more records than the run has parts.
 func (r *calibratedRun) journalSpent() error {
 	j := r.c.Journal
 	if r.restored >= len(j.Records()) {

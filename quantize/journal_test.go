@@ -189,7 +189,7 @@ func TestUnfinishedHostile(t *testing.T) {
 		"not CBOR":     {[][]byte{head(1, "\xff")}, `record 1: "cbor: unexpected`},
 		"other CBOR":   {[][]byte{head(1, "\x01")}, "record 1: cbor: cannot unmarshal"},
 		"short":        {[][]byte{embed[:len(embed)-1]}, "record 1: ends in embed"},
-		"long":         {[][]byte{append(slices.Clone(embed), 0)}, "record 1: is not what the plan makes of part -1"},
+		"long":         {[][]byte{append(slices.Clone(embed), 0)}, "record 1: does not have the matrices of the plan for part -1"},
 		"infinite":     {[][]byte{infinite}, "record 1: embed has a scale that is not finite"},
 		"order":        {[][]byte{first, embed}, "record 1: is part 0, want -1"},
 		"twice":        {[][]byte{embed, embed}, "record 2: is part -1, want 0"},

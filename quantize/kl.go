@@ -9,21 +9,21 @@ import (
 	"thimble/internal/transformer"
 )
 
-// A klEvaluator keeps the float model's logits at some positions and measures how
-// far another model diverges from them.
+// A klEvaluator holds the float model's logits at some positions and measures the
+// divergence of other models from them.
 type klEvaluator struct {
 	positions, vocab int
 	logits           []float32 // (positions, vocab)
 }
 
-// newKLEvaluator computes the logits of h, the float model's final hidden states.
+// newKLEvaluator computes the logits for h, the float model's final hidden states.
 func newKLEvaluator(ctx context.Context, h *transformer.Hidden, vocab int) (*klEvaluator, error) {
 	k := &klEvaluator{h.Len(), vocab, make([]float32, h.Len()*vocab)}
 	return k, h.Logits(ctx, k.logits, 0, h.Len())
 }
 
-// mean returns the mean of KL(float model || model of h) in nats per token, to
-// within a percent. h has the same positions as the float model's states.
+// mean returns the mean of KL(float model || model of h) in nats per token, to within a
+// percent. h must have the same positions as the float model's states.
 func (k *klEvaluator) mean(ctx context.Context, h *transformer.Hidden) (float64, error) {
 	rows := make([]float32, min(headBatch, k.positions)*k.vocab)
 	p := make([][]float32, parallel.Workers())

@@ -8,8 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Notes returns what the user should know of p besides its table: how many tensors
-// p rounds that another program has rounded before.
+// Notes returns notes on p for the user: the number of tensors that p rounds although
+// another program has rounded them before.
 func (p *Plan) Notes() []string {
 	var types []string
 	n := 0
@@ -25,6 +25,6 @@ func (p *Plan) Notes() []string {
 	if n == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("%d tensors are quantized already (%s): rounding comes on top of rounding, and the original checkpoint, where there is one, gives a better file",
+	return []string{fmt.Sprintf("%d tensors are already quantized (%s), so the errors of two roundings add up; quantize the original checkpoint, if available, for a better file",
 		n, strings.Join(types, ", "))}
 }

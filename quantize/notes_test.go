@@ -19,7 +19,7 @@ func TestPlanNotes(t *testing.T) {
 		t.Errorf("notes are %q", notes)
 	}
 	twice := append(kept, entry(qtensor.Q4_K.Foreign(), int8), entry(qtensor.Q5_0.Foreign(), int4), entry(qtensor.Q4_K.Foreign(), int8))
-	if notes := (&Plan{Tensors: twice}).Notes(); len(notes) != 1 || !strings.HasPrefix(notes[0], "3 tensors are quantized already (Q4_K, Q5_0): ") {
+	if notes := (&Plan{Tensors: twice}).Notes(); len(notes) != 1 || !strings.HasPrefix(notes[0], "3 tensors are already quantized (Q4_K, Q5_0), so ") {
 		t.Errorf("notes are %q", notes)
 	}
 }

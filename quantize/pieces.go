@@ -8,11 +8,11 @@ import (
 	"thimble/internal/model"
 )
 
-// Pieces cuts ids into pieces of context tokens and returns up to tokens/context of
-// them, spread evenly: it divides ids into as many equal stretches, and takes the
-// first piece of each stretch, or one that a seed other than 0 draws. bos, unless
-// it is -1, replaces the first token of each piece. Some of the other pieces become
-// Spare. Pieces does not keep ids.
+// Pieces cuts ids into pieces of context tokens and returns up to tokens/context of them,
+// spread evenly: it divides ids into equal stretches, one for each piece, and takes the
+// first piece of each stretch, or a random one if seed is not 0. bos, unless it is -1,
+// replaces the first token of each piece. Some of the remaining pieces become Spare. Pieces
+// does not retain ids.
 func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, error) {
 	if context < 2 || context > model.MaxLength {
 		return nil, fmt.Errorf("a context of %d tokens is out of range, want 2 to %d", context, model.MaxLength)
@@ -20,9 +20,9 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 	whole, want := len(ids)/context, tokens/context
 	switch {
 	case whole == 0:
-		return nil, fmt.Errorf("the text has %d tokens, less than one piece of %d", len(ids), context)
+		return nil, fmt.Errorf("the text has %d tokens, fewer than one piece of %d", len(ids), context)
 	case want < 1:
-		return nil, fmt.Errorf("%d tokens are less than one piece of %d", tokens, context)
+		return nil, fmt.Errorf("%d tokens are fewer than one piece of %d", tokens, context)
 	}
 	n := min(want, whole)
 	var taken, left []int // numbers of pieces
@@ -54,8 +54,8 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces))}, nil
 }
 
-// sparePieces is how many pieces are held out at most: some 2000 scored tokens at
-// the usual length.
+// sparePieces is the maximum number of held-out pieces: about 2000 scored tokens at the
+// default length.
 const sparePieces = 8
 
 // spread returns up to n elements of x, evenly spaced.

@@ -102,9 +102,9 @@ func TestSurveyThatDoesNotFit(t *testing.T) {
 		schemes []qtensor.Scheme
 		want    string
 	}{
-		{m, Facts{{"a", "other"}}, s.Schemes, `it is a survey of another model: "a \"file\"\\": was 12<3, is not there`},
+		{m, Facts{{"a", "other"}}, s.Schemes, `it is a survey of another model: "a \"file\"\\": was 12<3, is absent`},
 		{m, Facts{s.Model[0], {"b", "x"}}, s.Schemes, "it is a survey of another model: b: was nothing, is x"},
-		{m, s.Model[:1], s.Schemes, "it is a survey of another model: b: was nothing, is not there"},
+		{m, s.Model[:1], s.Schemes, "it is a survey of another model: b: was nothing, is absent"},
 		{m, s.Model, s.Schemes[:1], "it is a survey of other schemes (--schemes int4/g32/sym,int5/g32/asym)"},
 		{untied, s.Model, s.Schemes, "head is not in it"},
 		{deeper, s.Model, s.Schemes, "blocks.2.q is not in it"},
@@ -126,9 +126,9 @@ func TestDiffer(t *testing.T) {
 		{Facts{{"program", "2"}, was[1]}, "program: was 1, is 2"},
 		{Facts{was[0], {"recipe", "scheme: a\nset:\n- y\n"}}, "recipe: was - x, is - y"},
 		{Facts{was[0], {"recipe", "scheme: a\n"}}, "recipe: was set:, is nothing"},
-		{Facts{was[0], {"size", "5"}, was[1]}, "size: was not there, is 5"},
-		{was[:1], "recipe: was scheme: a, is not there"},
-		{nil, "program: was 1, is not there"},
+		{Facts{was[0], {"size", "5"}, was[1]}, "size: was absent, is 5"},
+		{was[:1], "recipe: was scheme: a, is absent"},
+		{nil, "program: was 1, is absent"},
 	} {
 		if got := was.Differ(c.now); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)

@@ -38,11 +38,11 @@ type Figure struct {
 	Outcome string       `json:"outcome"` // Better, Worse, Same or Noise
 }
 
-// HoldTo compares r with the baseline in the file at path, which must have the
+// CompareBaseline compares r with the baseline in the file at path, which must have the
 // same prompts, reference and arithmetic. r fails if a figure is worse by more than
 // tolerance allows and beyond noise. before is nil if there is no baseline yet.
 // Intervals are drawn from seed.
-func (r *Report) HoldTo(before *Report, path string, tolerance Tolerance, seed uint64) error {
+func (r *Report) CompareBaseline(before *Report, path string, tolerance Tolerance, seed uint64) error {
 	r.Baseline = &Baseline{Path: path, Figures: []Figure{}}
 	if before == nil {
 		return nil

@@ -33,7 +33,7 @@ func always(x float64) func(int) float64 { return func(int) float64 { return x }
 // outcomes compares and lists what was said of each figure.
 func outcomes(t *testing.T, before, now *Report, tolerance Tolerance) string {
 	t.Helper()
-	if err := now.HoldTo(before, "b.json", tolerance, 0); err != nil {
+	if err := now.CompareBaseline(before, "b.json", tolerance, 0); err != nil {
 		t.Fatal(err)
 	}
 	var all []string
@@ -43,7 +43,7 @@ func outcomes(t *testing.T, before, now *Report, tolerance Tolerance) string {
 	return strings.Join(all, ", ")
 }
 
-func TestHoldTo(t *testing.T) {
+func TestCompareBaseline(t *testing.T) {
 	const all = "kl_mean same, top1_agreement same, ppl same, bytes same, bits_per_weight same"
 	sized := func(r *Report, bytes int64, bits float64) *Report {
 		r.Model.Bytes, r.Model.BitsPerWeight = bytes, bits
@@ -147,7 +147,7 @@ func TestHoldSpeed(t *testing.T) {
 	} {
 		now := with(1, 2)
 		change(now.Speed)
-		if err := now.HoldTo(with(1, 2), "b.json", nil, 0); err == nil || !strings.Contains(err.Error(), want) {
+		if err := now.CompareBaseline(with(1, 2), "b.json", nil, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -166,7 +166,7 @@ func TestBaselineOfAnotherRun(t *testing.T) {
 		before, now := held(4, always(1)), held(4, always(1))
 		before.Tensors, now.Tensors = []model.StoredTensor{{Name: "embed", Rows: 2, Cols: 1, Scheme: "f32"}}, []model.StoredTensor{{Name: "embed", Rows: 2, Cols: 1}}
 		change(before)
-		err := now.HoldTo(before, "b.json", nil, 0)
+		err := now.CompareBaseline(before, "b.json", nil, 0)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "the baseline b.json is of another run: ") {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -231,7 +231,7 @@ func FuzzParseReport(f *testing.F) {
 			return
 		}
 		now := *r
-		if err := now.HoldTo(r, "b.json", nil, 0); err != nil {
+		if err := now.CompareBaseline(r, "b.json", nil, 0); err != nil {
 			t.Errorf("cannot be compared with itself: %v", err)
 		}
 		if worse := now.Baseline.Worse(); worse != nil {

@@ -19,7 +19,7 @@ import (
 // MaxReport bounds the bytes of a report that ParseReport reads.
 const MaxReport = 1 << 26
 
-// ParseReport reads a report from its JSON, for HoldTo. The figures that HoldTo
+// ParseReport reads a report from its JSON, for CompareBaseline. The figures that CompareBaseline
 // compares must be present and agree with each other. path is for errors.
 func ParseReport(path string, text []byte) (*Report, error) {
 	if len(text) > MaxReport {

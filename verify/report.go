@@ -45,7 +45,7 @@ type Report struct {
 	Layers          []parity.Layer     `json:"layers,omitempty"`           // every operation of every step
 	Stages          []Stage            `json:"stages,omitempty"`           // what each stage costs, by Attribute
 
-	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by HoldTo
+	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by CompareBaseline
 	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe

@@ -4,7 +4,7 @@
 // The main figure is the Kullback-Leibler divergence KL(reference || model) in
 // nats per token, computed in float64 from float32 logits. Run measures it, with
 // the other metrics of MetricTable, and judges a Report by Gates: those of a team's
-// Policy, or DefaultGates. HoldTo compares the Report with an earlier one.
+// Policy, or DefaultGates. CompareBaseline compares the Report with an earlier one.
 //
 // Package metric scores positions and sums them up, reference holds what a model is
 // compared with, parity compares operations, and tasks measures what a model writes.

@@ -14,8 +14,8 @@ GOMAXPROCS cores. Prints the median of the runs; a warm-up run does not count.
 Machines drift: to compare two files or two tools, run them in the same minute.
 
 --activations int8 gives the bits of integer kernels, but computes them in
-float32, so it shows nothing of their speed. --kv shows how much memory a
-smaller cache saves.
+float32, so it does not show their speed. --kv shows how much memory a smaller
+cache saves.
 
 Examples:
    thimble bench smol.thimble
@@ -24,7 +24,7 @@ Examples:
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "bench",
-		Usage:       "measure how fast this machine runs a model",
+		Usage:       "measure the speed of a model on this machine",
 		UsageText:   "thimble bench MODEL [--prefill 512] [--decode 64] [--runs 3]",
 		Description: benchHelp,
 		Flags: []cli.Flag{
@@ -55,7 +55,7 @@ func benchAction(c *cli.Context) error {
 	return printText(c, s, func() string { return speedText(s) })
 }
 
-// speedText returns s as text.
+// speedText formats s for a terminal.
 func speedText(s *verify.Speed) string {
 	p, d := verify.Median(s.Prefill), verify.Median(s.Decode)
 	text := fmt.Sprintf("prefill %4d tokens  %8.1f tokens/s  %6.1f GFLOP/s in linear layers\ndecode  %4d tokens  %8.1f tokens/s  on %d cores\n"+

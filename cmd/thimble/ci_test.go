@@ -13,8 +13,9 @@ import (
 	"thimble/verify"
 )
 
-// What the script of docs/NUMERICS.md wrote with transformers has the ids that
-// verify makes of the same text, and bounds the divergence that full logits give.
+// A reference that the script of docs/NUMERICS.md wrote with transformers has the ids
+// that verify computes for the same text, and bounds the divergence that full logits
+// give.
 func TestCompactScript(t *testing.T) {
 	script, err := os.ReadFile("../../docs/compact_reference.py")
 	if err != nil {
@@ -37,20 +38,20 @@ func TestCompactScript(t *testing.T) {
 	compact := "../../fixtures/compact/llama3-rope.safetensors"
 	less, all := report(q, compact), report(q, full)
 	if less.PromptsSHA256 != all.PromptsSHA256 {
-		t.Error("the ids of the prompts are others")
+		t.Error("the ids of the prompts differ")
 	}
 	low, high, kl := less.Metrics.KLMean, less.Metrics.KLMean+less.Metrics.KLHidden, all.Metrics.KLMean
 	if !(low > 0 && low <= kl+1e-6 && kl <= high+1e-6) || less.Metrics.Top1Agreement != all.Metrics.Top1Agreement {
-		t.Errorf("%v is not between %v and %v, or first choices differ: %v, %v", kl, low, high, less.Metrics.Top1Agreement, all.Metrics.Top1Agreement)
+		t.Errorf("%v is not between %v and %v, or top-1 agreement differs: %v, %v", kl, low, high, less.Metrics.Top1Agreement, all.Metrics.Top1Agreement)
 	}
 	t.Logf("kl_mean %v, between %v and %v", kl, low, high)
 	if own := report(source, compact); !(own.Metrics.KLMean < 1e-9) || own.Metrics.Top1Agreement != 1 {
-		t.Errorf("of the source itself: %v, %v", own.Metrics.KLMean, own.Metrics.Top1Agreement)
+		t.Errorf("the source compared with itself: %v, %v", own.Metrics.KLMean, own.Metrics.Top1Agreement)
 	}
 }
 
-// The workflows and policies of docs/CI.md are YAML, and the commands in them have
-// the options that there are.
+// The workflows and policies of docs/CI.md are valid YAML, and their commands use
+// existing flags.
 func TestCIDocument(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/CI.md")
 	if err != nil {
@@ -72,7 +73,7 @@ func TestCIDocument(t *testing.T) {
 			t.Errorf("%v in\n%s", err, text)
 		}
 		if anything["jobs"] == nil && anything["verify"] == nil {
-			t.Errorf("no workflow: %s", text)
+			t.Errorf("not a workflow: %s", text)
 		}
 	}
 	if policies < 1 || workflows != 2 {
@@ -104,8 +105,8 @@ func TestCIDocument(t *testing.T) {
 	}
 }
 
-// The project's own gate: the policy and the baseline of .ci hold for what
-// .ci/run makes, and a coarser model is refused.
+// The project's own gate: the model that .ci/run makes passes the policy and the
+// baseline of .ci, and a coarser model does not.
 func TestOwnGate(t *testing.T) {
 	script, err := os.ReadFile("../../.ci/run")
 	if err != nil {

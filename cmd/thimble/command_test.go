@@ -20,7 +20,7 @@ import (
 
 // thimbleRun runs a command line in this process.
 func thimbleRun(args ...string) (code int, stdout, stderr string) {
-	os.Unsetenv("GITHUB_ACTIONS") // where these tests may run, and then are no reason to annotate
+	os.Unsetenv("GITHUB_ACTIONS") // these tests may run there, and must not annotate
 	var out, errs bytes.Buffer
 	code = run(append([]string{"thimble"}, args...), &out, &errs)
 	return code, out.String(), errs.String()
@@ -35,7 +35,8 @@ func mustRun(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// Quantizing a converted container gives what quantizing the checkpoint gives.
+// Quantizing a converted container gives the same tensors as quantizing the
+// checkpoint.
 func TestRequantize(t *testing.T) {
 	src, dir := "../../fixtures/llama-tied", t.TempDir()
 	floats, first, again := filepath.Join(dir, "floats"), filepath.Join(dir, "first"), filepath.Join(dir, "again")
@@ -59,7 +60,7 @@ func TestRequantize(t *testing.T) {
 	if diff := cmp.Diff(digests(want), digests(got)); diff != "" {
 		t.Error(diff)
 	}
-	// It says where its weights came from, both times.
+	// Its provenance lists the checkpoint's files and the container.
 	var names []string
 	for _, s := range got.Provenance.Sources {
 		names = append(names, s.Name)
@@ -69,23 +70,23 @@ func TestRequantize(t *testing.T) {
 	}
 }
 
-// The digest that a file is said to have is that of its header, by sections 2
-// and 3 of docs/FORMAT.md, and inspect shows the same.
+// convert and inspect print the SHA-256 of the header, as sections 2 and 3 of
+// docs/FORMAT.md define it.
 func TestHeaderDigest(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "o")
-	said := mustRun(t, "convert", "../../fixtures/llama-tied", "-o", out)
+	converted := mustRun(t, "convert", "../../fixtures/llama-tied", "-o", out)
 	raw, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	header := raw[72:][:binary.LittleEndian.Uint32(raw[12:])]
 	want := fmt.Sprintf("sha256 %x\n", sha256.Sum256(header))
-	if shown := mustRun(t, "inspect", out); !strings.Contains(said, want) || !strings.Contains(shown, want) {
-		t.Errorf("want %q in each of\n%s\n%s", want, said, shown)
+	if inspected := mustRun(t, "inspect", out); !strings.Contains(converted, want) || !strings.Contains(inspected, want) {
+		t.Errorf("want %q in each of\n%s\n%s", want, converted, inspected)
 	}
 }
 
-// Help fits 80 columns, and every command explains itself and its flags.
+// Help fits in 80 columns, and the page of a command explains each of its flags.
 func TestHelp(t *testing.T) {
 	pages := []string{mustRun(t, "--help")}
 	app := newApp(nil, nil)
@@ -163,7 +164,7 @@ func TestFlagsFirst(t *testing.T) {
 		args := append([]string{"thimble"}, strings.Fields(c.args)...)
 		got := flagsFirst(app, args)
 		if diff := cmp.Diff(args, append([]string{"thimble"}, strings.Fields(c.args)...)); diff != "" {
-			t.Error("the arguments were written to: ", diff)
+			t.Error("flagsFirst changed its arguments: ", diff)
 		}
 		if text := strings.Join(got[1:], " "); text != c.want {
 			t.Errorf("%q became %q, want %q", c.args, text, c.want)
@@ -171,7 +172,7 @@ func TestFlagsFirst(t *testing.T) {
 	}
 }
 
-// A comma is part of a prompt and does not part two.
+// A comma is part of a prompt; it does not separate two.
 func TestCommas(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "ref")
 	text := mustRun(t, "logits", "../../fixtures/llama-tied", "-o", out, "-p", "Hello, world")
@@ -180,7 +181,7 @@ func TestCommas(t *testing.T) {
 	}
 }
 
-// JSON for machines is not escaped for HTML.
+// JSON output is not escaped for HTML.
 func TestNoEscapes(t *testing.T) {
 	_, stdout, _ := thimbleRun("verify", "../../fixtures/llama-tied", "--reference", "../../fixtures/llama-tied/reference.safetensors", "--json")
 	if !strings.Contains(stdout, `"op": "<="`) {
@@ -188,21 +189,21 @@ func TestNoEscapes(t *testing.T) {
 	}
 }
 
-// A full stands for a disk that standard output is redirected to.
-type full struct{}
+// A fullDisk is a standard output redirected to a full disk.
+type fullDisk struct{}
 
-func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestFullDisk(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	var errs bytes.Buffer
-	if code := run([]string{"thimble", "convert", "../../fixtures/llama-tied", "-o", out}, full{}, &errs); code != exitFailed {
+	if code := run([]string{"thimble", "convert", "../../fixtures/llama-tied", "-o", out}, fullDisk{}, &errs); code != exitFailed {
 		t.Errorf("exit %d", code)
 	}
 	if err := oneComplaint(errs.String()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(out); err == nil {
-		t.Error("an output was left")
+		t.Error("the failed run left an output")
 	}
 }

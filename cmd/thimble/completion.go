@@ -13,8 +13,9 @@ import (
 	"thimble/verify"
 )
 
-// completions are scripts that pass the words before the cursor to thimble and offer
-// the candidates it prints. If it prints none, they offer files.
+// completions holds the script of each shell. A script passes the words before the
+// cursor to thimble and offers the candidates that it prints. If it prints none, the
+// script offers files.
 var completions = map[string]string{
 	"bash": `_thimble() {
   local cur=${COMP_WORDS[COMP_CWORD]}
@@ -106,7 +107,7 @@ func candidates(app *cli.App, words []string) (found []string) {
 	if cmd == nil {
 		return nil
 	}
-	if word == "=" { // bash makes a word of the = in --flag=value
+	if word == "=" { // bash treats the = in --flag=value as a word
 		word = ""
 	}
 	previous := words[last-1]
@@ -142,7 +143,7 @@ func listed(flag, value string) string {
 	return value[:strings.LastIndexByte(value, ',')+1]
 }
 
-// valuesOf returns the usual values of a flag of cmd.
+// valuesOf returns the common values of a flag of cmd.
 func valuesOf(cmd *cli.Command, flag string) []string {
 	if cmd.Name == "logits" && flag == "to" {
 		return thimble.ReferenceForms
@@ -150,7 +151,7 @@ func valuesOf(cmd *cli.Command, flag string) []string {
 	return flagValues[flag]
 }
 
-// flagValues are the common values of the flags that do not take files.
+// flagValues holds the common values of the flags that do not take files.
 var flagValues = map[string][]string{
 	"scheme":      schemes,
 	"embedding":   schemes,

@@ -40,11 +40,12 @@ func TestCandidates(t *testing.T) {
 		}
 	}
 	if all := candidates(app, []string{"quantize", "m", "--method", ""}); len(all) == 0 {
-		t.Error("no methods are offered")
+		t.Error("completion offers no methods")
 	}
 }
 
-// The bash script is loaded and asked, as bash does at the tab key.
+// The completion script works in bash; the test calls its function as the tab key
+// would.
 func TestBash(t *testing.T) {
 	const ask = `
 source <(thimble completion bash) || exit

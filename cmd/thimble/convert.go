@@ -15,11 +15,11 @@ var dtypes = []string{thimble.Keep, "f32", "f16", "bf16"}
 
 const convertHelp = `Reads a model in any form that thimble --help lists and writes one file with the
 weights, the tokenizer, the chat template and the SHA-256 of every file it read.
-A missing tensor, a tensor left over or one of the wrong shape is an error.
+A missing or unknown tensor, or one of the wrong shape, is an error.
 
-The integers of a GGUF file are moved as they are: Q4_0 becomes int4/g32, Q8_0
-int8/g32. Q4_K, Q5_K and Q6_K have no equal among Thimble's schemes; --dtype
-stores their values as floats.
+The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, Q8_0
+int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
+--dtype stores their values as floats.
 
 Examples:
    thimble convert SmolLM2-135M -o smol.thimble

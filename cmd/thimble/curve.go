@@ -21,15 +21,15 @@ perplexity against size, with time and memory: one page from which to choose a
 file for a phone. All sizes share one survey. A first run with --chunks 4 shows
 the shape quickly.
 
-Calibrate (--calib) on text like that which the model will see. Measure on other
-text of that kind, and also on text of another kind: it shows what calibration
-costs there.
+Calibrate (--calib) on text like the model's future input. Measure on other text
+of that kind, and also on text of another kind, to see what calibration costs
+there.
 
 --rows names a YAML file of recipes for whatever sizes alone cannot express.
 Each row has any of these keys: name; size or bpw, and schemes, as
 --target-size, --target-bpw and --schemes of thimble quantize; kl, the target of
 the first trial of --max-kl; scheme, embedding, head, method, without and set,
-as in a recipe; for, as --for; calib: false for a row made without the text:
+as in a recipe; for, as --for; calib: false for a row without calibration:
 
    - {name: nearest, scheme: int4/g32, embedding: int8/g32, calib: false}
    - {name: no refit, scheme: int4/g32, without: [refit, descent]}
@@ -38,10 +38,10 @@ as in a recipe; for, as --for; calib: false for a row made without the text:
 
 The last row measures an existing file, which any tool may have made.
 
---peers names a YAML or JSON file of points that other tools reach, each with
+--peers names a YAML or JSON file with the results of other tools, each with
 name, bytes, kl and text: the text's file name without directory and extension.
 
-With -o FOLDER, curve.svg in that folder plots all of it, one chart for each
+With -o FOLDER, charts in that folder plot rows and peers, one chart for each
 text. Divergence is KL(MODEL || file) in nats per token, as thimble verify
 measures it.
 
@@ -57,7 +57,7 @@ Examples:
 func curveCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "curve",
-		Usage:       "measure what a model loses at each of several sizes",
+		Usage:       "measure the loss of a model at each of several sizes",
 		UsageText:   "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]",
 		Description: curveHelp,
 		Flags: slices.Concat([]cli.Flag{
@@ -66,7 +66,7 @@ func curveCommand() *cli.Command {
 			&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` that --sizes choose from, separated by commas"},
 			&cli.StringFlag{Name: "for", Usage: "with --sizes: use only schemes that the program `TARGET` has types for: " + strings.Join(thimble.Targets(), ", ")},
 			&cli.StringFlag{Name: "rows", Usage: "read rows from a YAML `FILE`"},
-			&cli.StringFlag{Name: "peers", Usage: "also show the points of other tools in `FILE`"},
+			&cli.StringFlag{Name: "peers", Usage: "also show the results of other tools in `FILE`"},
 			contextFlag, chunksFlag,
 			folderFlag, keepFlag,
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
@@ -111,7 +111,7 @@ func curveAction(c *cli.Context) error {
 	return print(c, r)
 }
 
-// checkFolder refuses the flags that need -o without it.
+// checkFolder returns an error if a flag that needs -o is given without it.
 func checkFolder(c *cli.Context) error {
 	if c.IsSet(folderFlag.Name) {
 		if c.String(folderFlag.Name) == "" {

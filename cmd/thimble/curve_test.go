@@ -10,7 +10,7 @@ import (
 	"thimble/verify/curve"
 )
 
-// A curve's figures are those of thimble verify.
+// curve and verify report the same figures.
 func TestCurveIsVerified(t *testing.T) {
 	const model = "../../fixtures/trained"
 	dir := t.TempDir()
@@ -31,10 +31,10 @@ func TestCurveIsVerified(t *testing.T) {
 	m := r.Metrics
 	want := curve.PointOf(&m.Summary)
 	if got := c.Rows[0]; got.Measured[0] != want || got.Bytes != r.Model.Bytes || got.SHA256 != r.Model.SHA256 || got.BitsPerWeight != r.Model.BitsPerWeight || c.Texts[0].PPL != m.PPLReference {
-		t.Errorf("%+v, thimble verify has %+v", got, r)
+		t.Errorf("%+v, but thimble verify reports %+v", got, r)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 2 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("leftover files: %v, %v", left, err)
 	}
 }

@@ -48,13 +48,13 @@ func (w *twin) read(t *testing.T, name string) []byte {
 	return b
 }
 
-// write makes a directory of the layout with b as the file of its tensors.
+// write creates a checkpoint directory in the layout, with b as its tensor file.
 func (w *twin) write(t *testing.T, b []byte) string {
 	t.Helper()
 	dir := t.TempDir()
 	files := map[string][]byte{w.as: b, w.config: w.read(t, w.config)}
 	if w.index != "" {
-		files[w.index] = indexOf(t, w.as)
+		files[w.index] = shardIndex(t, w.as)
 	}
 	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
@@ -64,8 +64,8 @@ func (w *twin) write(t *testing.T, b []byte) string {
 	return dir
 }
 
-// indexOf lists the tensors of the small model, all of them in one shard.
-func indexOf(t *testing.T, shard string) []byte {
+// shardIndex returns an index that lists all tensors of the small model in one shard.
+func shardIndex(t *testing.T, shard string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(small, "model.safetensors"))
 	if err != nil {
@@ -86,7 +86,7 @@ func indexOf(t *testing.T, shard string) []byte {
 	return text
 }
 
-// Each layout of the small model becomes the same tensors.
+// convert makes the same tensors from each layout of the small model.
 func TestTwins(t *testing.T) {
 	var want string
 	for _, w := range twins {
@@ -109,7 +109,7 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// A damaged twin of each layout is refused in one line, and nothing is written.
+// convert refuses a damaged twin of each layout in one line, and writes nothing.
 func TestDamagedTwins(t *testing.T) {
 	for _, w := range twins {
 		whole := w.read(t, w.file)
@@ -128,10 +128,10 @@ func TestDamagedTwins(t *testing.T) {
 			damaged["a flip in the magic"] = flipped(whole, 1)
 			damaged["a flip in a function"] = flipped(whole, bytes.Index(whole, []byte("_rebuild")))
 			damaged["a flip in a name"] = flipped(whole, bytes.Index(whole, []byte("norm.weight")))
-			damaged["an unknown global"] = pickled(t, whole, "_rebuild_tensor_v2", "_rebuild_tensor_v9")
-			damaged["another module"] = pickled(t, whole, "torch._utils", "torch._evils")
-			damaged["a wrong type"] = pickled(t, whole, "HalfStorage", "ShortStorage")
-			damaged["a wider type"] = pickled(t, whole, "HalfStorage", "FloatStorage")
+			damaged["an unknown global"] = replaceInPickle(t, whole, "_rebuild_tensor_v2", "_rebuild_tensor_v9")
+			damaged["another module"] = replaceInPickle(t, whole, "torch._utils", "torch._evils")
+			damaged["a wrong type"] = replaceInPickle(t, whole, "HalfStorage", "ShortStorage")
+			damaged["a wider type"] = replaceInPickle(t, whole, "HalfStorage", "FloatStorage")
 		}
 		for _, fault := range slices.Sorted(maps.Keys(damaged)) {
 			t.Run(w.name+"/"+fault, func(t *testing.T) {
@@ -142,15 +142,15 @@ func TestDamagedTwins(t *testing.T) {
 				code, _, stderr := thimbleRun("convert", w.write(t, damaged[fault]), "-o", filepath.Join(out, "a.thimble"))
 				refused(t, code, stderr, nil)
 				if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
-					t.Errorf("left behind: %v, %v", left, err)
+					t.Errorf("leftover files: %v, %v", left, err)
 				}
 			})
 		}
 	}
 }
 
-// A byte of data that was flipped in a PyTorch zip file is found by every
-// command that uses the weights.
+// Every command that uses the weights detects a flipped bit in the data of a PyTorch
+// zip file.
 func TestDamagedData(t *testing.T) {
 	w := twins[2]
 	whole := w.read(t, w.file)
@@ -158,7 +158,7 @@ func TestDamagedData(t *testing.T) {
 	row := tensors[len(tensors)-32:] // of the last tensor
 	at := bytes.Index(whole, row)
 	if at < 0 {
-		t.Fatal("the data are not there")
+		t.Fatal("zip.bin does not hold the last row of model.safetensors")
 	}
 	dir := w.write(t, flipped(whole, at))
 	out := filepath.Join(t.TempDir(), "out")
@@ -175,7 +175,7 @@ func TestDamagedData(t *testing.T) {
 		code, stdout, stderr := thimbleRun(args...)
 		refused(t, code, stderr, []string{"CRC-32"})
 		if _, err := os.Stat(out); err == nil || args[0] != "convert" && args[0] != "quantize" && stdout != "" {
-			t.Errorf("%q: an output was left: %s", args, stdout)
+			t.Errorf("%q left an output: %s", args, stdout)
 		}
 	}
 }
@@ -186,9 +186,9 @@ func flipped(b []byte, at int) []byte {
 	return b
 }
 
-// pickled is a PyTorch file whose pickle has another name in the place of one;
-// the checksum of a zip file follows.
-func pickled(t *testing.T, b []byte, from, to string) []byte {
+// replaceInPickle returns the PyTorch file b with a name in its pickle replaced, and
+// the checksum of a zip file updated.
+func replaceInPickle(t *testing.T, b []byte, from, to string) []byte {
 	t.Helper()
 	if !bytes.HasPrefix(b, []byte("PK")) {
 		return bytes.Replace(b, []byte(from), []byte(to), 1)

@@ -48,7 +48,7 @@ type demoRow struct {
 
 const demoPrompt = "The function returns"
 
-// demoRecipes are the recipes of the files that demo makes, in the order of its table.
+// demoRecipes lists the recipes of the files that demo makes, in the order of its table.
 var demoRecipes = []struct {
 	name   string
 	recipe thimble.Recipe
@@ -62,7 +62,7 @@ func demoAction(c *cli.Context) error {
 	if c.NArg() != 0 {
 		return errors.New("demo takes no arguments; see thimble demo --help")
 	}
-	begun := time.Now()
+	start := time.Now()
 	dir, err := os.MkdirTemp("", "thimble-demo-")
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func demoAction(c *cli.Context) error {
 		d.Rows = append(d.Rows, *row)
 		d.Pass = d.Pass && row.Report.Pass
 	}
-	d.Seconds = time.Since(begun).Seconds()
+	d.Seconds = time.Since(start).Seconds()
 	if err := print(c, d); err != nil {
 		return err
 	}
@@ -121,8 +121,8 @@ func demonstrate(c *cli.Context, checkpoint string, recipe thimble.Recipe, out s
 	if err != nil {
 		return nil, err
 	}
-	report.Model.Path, report.Against = filepath.Base(out), filepath.Base(report.Against) // no path of this machine
-	report.Tensors, report.Provenance = nil, nil                                          // which inspect shows
+	report.Model.Path, report.Against = filepath.Base(out), filepath.Base(report.Against) // without temporary paths
+	report.Tensors, report.Provenance = nil, nil                                          // inspect shows them
 	return &demoRow{Bytes: report.Model.Bytes, Report: report, Sample: demoPrompt + text.Text}, nil
 }
 

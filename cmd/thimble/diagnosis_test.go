@@ -37,8 +37,8 @@ func breakTensor(t *testing.T, dir, name string, change func(data []byte, shape 
 	}
 }
 
-// Checkpoints that are broken by hand, as conversion scripts break them, are each
-// diagnosed in a line, in floats where a gate is missed and in few bits.
+// verify diagnoses checkpoints that are broken the way conversion scripts break them,
+// each in one line, both as floats and quantized.
 func TestDiagnosis(t *testing.T) {
 	interleave := func(name string, dim int) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
@@ -54,7 +54,7 @@ func TestDiagnosis(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, fixture string
-		dent          func(t *testing.T, dir string)
+		damage        func(t *testing.T, dir string)
 		want          string
 	}{
 		{"q", "llama-tied", interleave("model.layers.1.self_attn.q_proj.weight", 16), "blocks.1.q: rows are in the other rotary order (interleaved, want halves)"},
@@ -83,7 +83,7 @@ func TestDiagnosis(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 				t.Fatal(err)
 			}
-			c.dent(t, dir)
+			c.damage(t, dir)
 			small := filepath.Join(t.TempDir(), "broken.thimble")
 			mustRun(t, "quantize", dir, "-o", small, "--scheme", "int4/g32")
 			text := []string{"--against", source, "--text", "../../fixtures/trained/heldout.txt", "--context", "32", "--chunks", "2"}
@@ -91,14 +91,15 @@ func TestDiagnosis(t *testing.T) {
 			for _, args := range [][]string{{dir}, {dir, "--layers"}, {small, "--layers"}, {small, "--gate", "kl<=0"}} {
 				_, out, errs := thimbleRun(append(append([]string{"verify"}, args...), text...)...)
 				if !strings.Contains(out, "\n"+line+"\n") {
-					t.Errorf("verify %v says not %q:\n%s%s", args, line, out, errs)
+					t.Errorf("verify %v does not print %q:\n%s%s", args, line, out, errs)
 				}
 			}
 		})
 	}
 }
 
-// --layers and --attribute are in the JSON, and a sound model has no divergence.
+// --layers and --attribute appear in the JSON, and a sound model has no first
+// divergence.
 func TestLayersAndStages(t *testing.T) {
 	small := filepath.Join(t.TempDir(), "small.thimble")
 	mustRun(t, "quantize", "../../fixtures/trained", "-o", small, "--scheme", "int4/g32")
@@ -121,7 +122,7 @@ func TestLayersAndStages(t *testing.T) {
 		t.Errorf("stages are %+v", r.Stages)
 	}
 	if last := float64(r.Stages[4].KLMean); total < 0.999*last || total > 1.001*last {
-		t.Errorf("stages add up to %v, the last is at %v", total, last)
+		t.Errorf("the stages add up to %v, but the last has %v", total, last)
 	}
 	_, tables, _ := strings.Cut(mustRun(t, args...), "\n  stage ")
 	if !strings.Contains(tables, "\n   step block      q      k      v      o   gate     up   down  other  stream\n") {
@@ -129,7 +130,7 @@ func TestLayersAndStages(t *testing.T) {
 	}
 	for line := range strings.Lines(tables) {
 		if len(line) > 81 {
-			t.Errorf("wide: %s", line)
+			t.Errorf("line of %d columns: %s", len(line)-1, line)
 		}
 	}
 	for _, flag := range []string{"--layers", "--attribute"} {

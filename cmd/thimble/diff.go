@@ -10,13 +10,15 @@ import (
 	"thimble/verify/diff"
 )
 
-const diffHelp = `Reports what differs in what the two models compute and in their tokenizers. For
-each tensor it lists how each model stores it, bits per weight, the NMSE (the
-sum of squared differences over the sum of A's squares), and how many groups of
-32 columns contain a different value. The most different tensors come first.
+const diffHelp = `Lists the differences between the two models' architectures, tokenizers and
+tensors. For each tensor it shows the scheme and bits per weight in each model,
+the NMSE (the sum of squared differences over the sum of A's squares), and the
+share of groups of 32 columns with a different value. The most different tensors
+come first.
 
-Exit status: 0 the same, 1 they differ, 2 they could not be compared. Provenance
-is listed but does not count, nor does the file format: Q4_0 equals int4/g32.
+Exit status: 0 the models are the same, 1 they differ, 2 they could not be
+compared. Provenance is listed but ignored, and so is the file format: Q4_0
+equals int4/g32.
 
 Examples:
    thimble diff SmolLM2-135M smol.thimble
@@ -30,8 +32,8 @@ func diffCommand() *cli.Command {
 		UsageText:   "thimble diff A B [--values] [--all] [--json]",
 		Description: diffHelp,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "values", Usage: "tensors that store the same values in another way are the same"},
-			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including those that are the same"},
+			&cli.BoolFlag{Name: "values", Usage: "compare values only, not the schemes that store them"},
+			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including equal ones"},
 			setFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,

@@ -12,10 +12,10 @@ import (
 	"thimble/internal/units"
 )
 
-const exportHelp = `gguf is the format of llama.cpp. Codes and scales are moved as they are:
+const exportHelp = `gguf is the format of llama.cpp. Codes and scales are copied unchanged:
 int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
-int8/g32 Q8_0; f32, f16 and bf16 keep their names. If GGUF has no type, key or
-tensor for something, export fails before it writes anything. A block that
+int8/g32 Q8_0; f32, f16 and bf16 keep their names. If GGUF cannot represent
+something in the model, export fails before it writes anything. A block that
 several steps share is written once for each step.
 
 llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
@@ -38,7 +38,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
-			&cli.BoolFlag{Name: "requantize", Usage: "round tensors that the format has no type for again, to its nearest type with as many bits"},
+			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
@@ -55,7 +55,7 @@ func exportAction(c *cli.Context) error {
 		Context: c.Int("context"), Requantize: c.Bool("requantize"),
 	}
 	if c.IsSet("context") && o.Context < 1 {
-		return fmt.Errorf("--context is %d, want the number of tokens in the longest text", o.Context)
+		return fmt.Errorf("--context %d: want the number of tokens in the longest text", o.Context)
 	}
 	if !c.Bool(dryRunFlag.Name) {
 		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {

@@ -28,7 +28,7 @@ var (
 	activationsFlag = &cli.StringFlag{Name: "activations", Usage: "round the inputs of integer layers to `TYPE` as integer kernels do: int8 (a scale for each group of the weights), int8/row, int8/g32 and the like"}
 	kvFlag          = &cli.StringFlag{Name: "kv", Usage: "store the KV cache as `TYPE`: int8, k8v4, f16, a scheme, or two separated by a comma"}
 
-	forFlag    = &cli.StringFlag{Name: "for", Usage: "refuse what the program `TARGET` has no type for, and report what it computes fast: " + strings.Join(thimble.Targets(), ", ")}
+	forFlag    = &cli.StringFlag{Name: "for", Usage: "refuse schemes that the program `TARGET` lacks, and report which it computes fast: " + strings.Join(thimble.Targets(), ", ")}
 	resumeFlag = &cli.BoolFlag{Name: "resume", Usage: "continue an interrupted calibrated run from OUT.unfinished, if there is one"}
 	statsFlag  = &cli.StringSliceFlag{
 		Name: "stats", Usage: "save the survey that a budget needs to `FILE`, or load it from there (repeatable: uses the mean)",

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A container made of a GGUF file has, digest by digest, the matrices of the
-// container that the file was exported from.
-func TestDigestsComeBack(t *testing.T) {
+// A container converted from a GGUF file has the same matrix digests as the container
+// that the file was exported from.
+func TestDigestsSurviveGGUF(t *testing.T) {
 	digests := func(path string) map[string]string {
 		var doc struct {
 			Tensors []struct{ Name, Role, Scheme, SHA256 string }
@@ -18,7 +18,7 @@ func TestDigestsComeBack(t *testing.T) {
 		}
 		all := map[string]string{}
 		for _, x := range doc.Tensors {
-			if x.Role != "vector" { // which are float32 in GGUF
+			if x.Role != "vector" { // GGUF stores vectors as float32
 				all[x.Name] = x.Scheme + " " + x.SHA256
 			}
 		}

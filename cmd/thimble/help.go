@@ -71,7 +71,7 @@ func printHelp(w io.Writer, _ string, subject any) {
 	io.WriteString(w, b.String())
 }
 
-// subjects returns the application or the command that subject is.
+// subjects returns subject as an application or a command; the other result is nil.
 func subjects(subject any) (*cli.App, *cli.Command) {
 	if app, ok := subject.(*cli.App); ok {
 		return app, nil
@@ -108,7 +108,7 @@ func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	textwrap.Write(b, usage, column, column, helpWidth)
 }
 
-// paragraphs writes text, and refills every paragraph that is not indented.
+// paragraphs writes text, and wraps every paragraph that is not indented.
 func paragraphs(b *strings.Builder, text string) {
 	plain := ""
 	flush := func() {

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// A hostile checkpoint is a good one until it is edited.
+// A hostile is a good checkpoint to be damaged.
 type hostile struct {
 	config  map[string]any
 	tensors map[string]tensor
-	header  func(text string) string // edits the header of the tensors
-	file    func(b []byte) []byte    // edits the file of the tensors
-	others  map[string]string        // further files; "" removes one
+	header  func(text string) string // edits the header of model.safetensors
+	file    func(b []byte) []byte    // edits model.safetensors
+	others  map[string]string        // other files; "" removes one
 }
 
 type tensor struct {
@@ -63,7 +63,7 @@ func goodCheckpoint(t *testing.T) *hostile {
 	return h
 }
 
-// write makes the directory of h and returns it.
+// write creates a directory with the files of h and returns its path.
 func (h *hostile) write(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -101,7 +101,8 @@ func (h *hostile) write(t *testing.T) string {
 	return dir
 }
 
-// Every bad checkpoint ends in one line that names what is wrong, and where.
+// quantize refuses every bad checkpoint in one line that names the fault and its
+// place.
 func TestHostile(t *testing.T) {
 	const down = "model.layers.1.mlp.down_proj.weight"
 	rename := func(from, to string) func(*hostile) {
@@ -214,7 +215,7 @@ func TestHostile(t *testing.T) {
 			h := goodCheckpoint(t)
 			c.edit(h)
 			dir := h.write(t)
-			if strings.Contains(c.name, "shard") { // the index is read where there is no single file
+			if strings.Contains(c.name, "shard") { // the index is read only if there is no single file
 				if err := os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "whole.safetensors")); err != nil {
 					t.Fatal(err)
 				}
@@ -230,13 +231,13 @@ func TestHostile(t *testing.T) {
 			refused(t, code, stderr, c.want)
 			left, err := os.ReadDir(out)
 			if err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v, %v", left, err)
+				t.Errorf("leftover files: %v, %v", left, err)
 			}
 		})
 	}
 }
 
-// refused wants exit status 2 and one line with all of want in it.
+// refused requires exit status 2 and one line that contains each string of want.
 func refused(t *testing.T, code int, stderr string, want []string) {
 	t.Helper()
 	if code != exitFailed {
@@ -246,7 +247,7 @@ func refused(t *testing.T, code int, stderr string, want []string) {
 		t.Error(err)
 	}
 	if len(stderr) > 600 {
-		t.Errorf("an endless line: %.700q", stderr)
+		t.Errorf("a line of %d bytes: %.700q", len(stderr), stderr)
 	}
 	for _, part := range want {
 		if !strings.Contains(stderr, part) {
@@ -255,7 +256,7 @@ func refused(t *testing.T, code int, stderr string, want []string) {
 	}
 }
 
-// Whatever stands where a model should, every command says what is wrong.
+// Every command explains why a file or directory is not a model.
 func TestNotAModel(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -316,6 +317,6 @@ func TestNotAModel(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
-		t.Error("an output was left")
+		t.Error("a refused command left an output")
 	}
 }

@@ -25,7 +25,7 @@ Examples:
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "inspect",
-		Usage:       "show what a container, a checkpoint or a GGUF file holds, and check it for damage",
+		Usage:       "describe a container, a checkpoint or a GGUF file, and check a container for damage",
 		UsageText:   "thimble inspect MODEL [--tensors] [--check] [--json]",
 		Description: inspectHelp,
 		Flags: []cli.Flag{
@@ -54,7 +54,7 @@ func inspectAction(c *cli.Context) error {
 	return printText(c, r, func() string { return inspectText(r, c.Bool("tensors")) })
 }
 
-// inspectText returns r as text. With listed it has a line for each tensor.
+// inspectText formats r for a terminal. If listed is set, it lists every tensor.
 func inspectText(r *thimble.Inspection, listed bool) string {
 	var b strings.Builder
 	s := &r.Spec
@@ -109,7 +109,7 @@ func writeProvenance(r *thimble.Inspection, row func(string, string, ...any)) {
 	if r.Container != nil {
 		for _, g := range r.Container.Gates {
 			limit := fmt.Sprintf("%s %g", g.Direction(), g.Limit)
-			if g.Direction() == "" { // an old file that does not record it
+			if g.Direction() == "" { // an old file that does not record the operator
 				limit = fmt.Sprintf("at its limit of %g", g.Limit)
 			}
 			row("passed", "%s %.4g %s, against %x", defect.Printable(g.Metric), g.Value, limit, g.Against[:8])
@@ -129,7 +129,7 @@ func listTensors(b *strings.Builder, r *thimble.Inspection) {
 	}
 }
 
-// sumTensors writes a line for each pair of role and scheme.
+// sumTensors writes a line for each combination of role and scheme.
 func sumTensors(b *strings.Builder, r *thimble.Inspection) {
 	type group struct {
 		role, scheme string

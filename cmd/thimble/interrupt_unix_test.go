@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// wideCheckpoint is one whose head and embedding keep every command busy.
+// wideCheckpoint writes a checkpoint whose large head and embedding keep every command
+// busy, and returns its path.
 func wideCheckpoint(t *testing.T) string {
 	const rows, cols = 200_000, 64
 	h := goodCheckpoint(t)
@@ -30,7 +31,7 @@ func wideCheckpoint(t *testing.T) string {
 	return h.write(t)
 }
 
-// An interrupt ends any command soon, with one line, and leaves nothing.
+// An interrupt ends any command within a second, with one line, and leaves no files.
 func TestInterrupt(t *testing.T) {
 	model := wideCheckpoint(t)
 	text, err := filepath.Abs("../../fixtures/trained/heldout.txt")
@@ -46,27 +47,27 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ( // when to interrupt
-		soon  = iota // what would take minutes, or wait for ever
-		files        // as soon as there is a temporary file
-		prose        // as soon as something is printed
+		afterStart  = iota // a command that would take minutes, or wait forever
+		afterFile          // as soon as there is a temporary file
+		afterOutput        // as soon as the command prints something
 	)
 	for _, c := range []struct {
 		when int
 		args string
 	}{
-		{files, "quantize MODEL -o out --scheme int4/g32/asym"},
-		{files, "logits MODEL -o out --context 256 --text " + text},
-		{files, "demo"},
-		{files, "curve MODEL -o out --keep --context 64 --chunks 1 --text " + text + " --rows " + rows},
-		{soon, "curve MODEL -o out --context 64 --chunks 1 --text " + text},
-		{prose, "run MODEL -p x -n 200 --temperature 100"},
-		{soon, "verify MODEL --context 256 --text " + text},
-		{soon, "verify MODEL --context 256 --against MODEL --text " + text},
-		{soon, "bench MODEL --runs 10000000"},
-		{soon, "verify MODEL --context 64 --text " + fifo},
-		{soon, "run MODEL -p -"},
-		{soon, "tokenize MODEL --jsonl"},
-		{soon, "quantize MODEL -o out --recipe -"},
+		{afterFile, "quantize MODEL -o out --scheme int4/g32/asym"},
+		{afterFile, "logits MODEL -o out --context 256 --text " + text},
+		{afterFile, "demo"},
+		{afterFile, "curve MODEL -o out --keep --context 64 --chunks 1 --text " + text + " --rows " + rows},
+		{afterStart, "curve MODEL -o out --context 64 --chunks 1 --text " + text},
+		{afterOutput, "run MODEL -p x -n 200 --temperature 100"},
+		{afterStart, "verify MODEL --context 256 --text " + text},
+		{afterStart, "verify MODEL --context 256 --against MODEL --text " + text},
+		{afterStart, "bench MODEL --runs 10000000"},
+		{afterStart, "verify MODEL --context 64 --text " + fifo},
+		{afterStart, "run MODEL -p -"},
+		{afterStart, "tokenize MODEL --jsonl"},
+		{afterStart, "quantize MODEL -o out --recipe -"},
 	} {
 		t.Run(strings.ReplaceAll(c.args, "/", " "), func(t *testing.T) {
 			dir := t.TempDir()
@@ -87,14 +88,14 @@ func TestInterrupt(t *testing.T) {
 				t.Fatal(err)
 			}
 			switch c.when {
-			case files:
+			case afterFile:
 				waitForFile(t, dir)
-			case prose:
+			case afterOutput:
 				if _, err := stdout.Read(make([]byte, 1)); err != nil {
 					t.Fatal(err)
 				}
 			default:
-				time.Sleep(500 * time.Millisecond) // until it listens to signals, on a busy machine too
+				time.Sleep(500 * time.Millisecond) // until it handles signals, even on a busy machine
 			}
 			go io.Copy(io.Discard, stdout)
 			begun := time.Now()
@@ -113,23 +114,24 @@ func TestInterrupt(t *testing.T) {
 			}
 			left, err := os.ReadDir(dir)
 			if err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v, %v", left, err)
+				t.Errorf("leftover files: %v, %v", left, err)
 			}
 		})
 	}
 }
 
-// waitForFile waits for something to be in dir.
+// waitForFile waits until dir contains a file.
 func waitForFile(t *testing.T, dir string) {
 	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(time.Millisecond) {
 		if found, err := os.ReadDir(dir); err != nil || len(found) > 0 {
 			return
 		}
 	}
-	t.Fatal("nothing is being written")
+	t.Fatal("the command has written no file in 30 s")
 }
 
-// A fifo is refused as a model: opening it would wait for its writer.
+// Commands refuse a fifo as a model, because opening it would block until something
+// writes to it.
 func TestFifo(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")

@@ -11,11 +11,11 @@ import (
 const logitsHelp = `"thimble verify --reference" compares a model with this file, and any
 safetensors library can read it. --top-k keeps the K largest logits of each
 position and the log-sum-exp of all logits: a file small enough to commit, with
-a stated bound on what it leaves out.
+a known bound on the divergence that it hides.
 
 --to kld-base writes the format of llama-perplexity's --kl-divergence-base.
-verify also reads what llama-perplexity writes, so either tool can check the
-other.
+verify also reads the files that llama-perplexity writes, so either tool can
+check the other.
 
 Examples:
    thimble logits SmolLM2-135M -o ref.safetensors -p 'The capital of France is'

@@ -25,37 +25,37 @@ import (
 // Exit codes. They are part of the command line's contract.
 const (
 	exitDone    = 0
-	exitRefused = 1 // a gate said no
+	exitRefused = 1 // a gate failed, or the models differ
 	exitFailed  = 2 // could not run: usage, bad input, I/O
 )
 
 var (
-	// errRefused ends a command whose answer is no; the report has been printed.
+	// errRefused ends a command with exitRefused after it has printed its report.
 	errRefused = errors.New("gate not passed")
 
-	// errUsage ends a run that was not told what to do; help has been printed.
+	// errUsage ends a run without a command after help has been printed.
 	errUsage = errors.New("no command given")
 )
 
 func main() {
-	// The live heap is a few large slices without pointers, so collecting often is
-	// cheap; the default of 100 would let as much garbage pile up again.
+	// The live heap is a few large slices without pointers, so frequent collections are
+	// cheap; the default of 100 would let garbage grow as large as the heap.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
 
-// run is main with its streams and without its exit.
+// run is main with the given streams; it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	// A command that is still running a second later, waiting for a disk, ends at
-	// another Ctrl-C. Within the second, another must not interrupt the cleanup.
+	// If the command still runs a second later, for example waiting for a disk, another
+	// Ctrl-C ends it. Within that second, another Ctrl-C must not interrupt the cleanup.
 	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	app := newApp(stdout, stderr)
 	err := app.RunContext(ctx, flagsFirst(app, args))
@@ -73,7 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// interrupted is the message for a user who stopped a run.
+// interrupted returns the error for a user who stopped a run.
 func interrupted(err error) error {
 	text := "interrupted, no output was written"
 	if kept := new(thimble.KeptError); errors.As(err, &kept) {
@@ -106,7 +106,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:                   thimble.Version,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
-		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it where an application has its own help command
+		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it if an application has its own help command
 		DisableSliceFlagSeparator: true,                     // a comma is part of a prompt
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
@@ -145,8 +145,8 @@ func commandNames(app *cli.App) (names []string) {
 	return names
 }
 
-// usageError says what is wrong with a flag, and suggests the nearest name for a
-// flag that does not exist.
+// usageError rewrites the library's error about a flag, and suggests the nearest name
+// for a flag that does not exist.
 func usageError(c *cli.Context, err error, isCommand bool) error {
 	text, help := err.Error(), "thimble --help"
 	if isCommand {
@@ -168,7 +168,7 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 	return fmt.Errorf("%s; see %s", text, help)
 }
 
-// dashed returns the flag's name as the user types it.
+// dashed returns the name of a flag with its dashes.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -187,8 +187,8 @@ func longNames(flags []cli.Flag) (names []string) {
 	return names
 }
 
-// flagsFirst moves a command's flags in front of its arguments, the only place where
-// the flag package looks for them. What follows "--" stays an argument.
+// flagsFirst moves a command's flags in front of its arguments, the only place where the
+// flag package looks for them. Words after "--" stay arguments.
 func flagsFirst(app *cli.App, args []string) []string {
 	at := slices.IndexFunc(args, func(arg string) bool { return app.Command(arg) != nil })
 	if at < 1 || at > 1 && !strings.HasPrefix(args[1], "-") {
@@ -225,7 +225,7 @@ func flagsFirst(app *cli.App, args []string) []string {
 	return moved
 }
 
-// flagNamed returns cmd's flag of that name, without dashes, or nil.
+// flagNamed returns cmd's flag with the given name, without dashes, or nil.
 func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
 	for _, f := range cmd.Flags {
 		for _, n := range f.Names() {
@@ -237,8 +237,8 @@ func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
 	return nil
 }
 
-// renderCommand is the child process that runs a model's chat template, which is
-// untrusted code.
+// renderCommand returns the hidden command that renders a model's chat template, which
+// is untrusted code, in a child process.
 func renderCommand() *cli.Command {
 	return &cli.Command{
 		Name:            renderName,

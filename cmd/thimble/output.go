@@ -23,7 +23,7 @@ func print(c *cli.Context, report fmt.Stringer) error {
 	return printText(c, report, report.String)
 }
 
-// printText is print for a report whose text a function makes.
+// printText is print for a report without a String method.
 func printText(c *cli.Context, report any, text func() string) error {
 	if c.Bool(jsonFlag.Name) {
 		return printJSON(c.App.Writer, report)
@@ -47,10 +47,10 @@ type meter struct {
 	mu    sync.Mutex
 	w     io.Writer // nil: show nothing
 	now   func() time.Time
-	stage string // the stage being shown
-	begun time.Time
-	ready int64 // amount that was done before begun
-	shown time.Time
+	stage string    // shown now
+	start time.Time // of the stage, or of its new work if the run is resumed
+	ready int64     // amount that was done before start
+	shown time.Time // when the line was last written
 }
 
 // newMeter returns a meter that is silent unless c's error stream is a terminal.
@@ -71,8 +71,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// plainText replaces control characters in a model's text, which a terminal would
-// obey.
+// A plainText writer replaces control characters, which a terminal would obey, in a
+// model's text.
 type plainText struct{ w io.Writer }
 
 func (p plainText) Write(text []byte) (int, error) {
@@ -94,10 +94,10 @@ func (m *meter) step(s thimble.Step) {
 	defer m.mu.Unlock()
 	now := m.now()
 	if s.Stage != m.stage {
-		m.stage, m.begun, m.ready, m.shown = s.Stage, now, 0, time.Time{}
+		m.stage, m.start, m.ready, m.shown = s.Stage, now, 0, time.Time{}
 	}
 	if s.Resumed > m.ready {
-		m.ready, m.begun = s.Resumed, now
+		m.ready, m.start = s.Resumed, now
 	}
 	if m.w == nil || now.Sub(m.shown) < 100*time.Millisecond {
 		return
@@ -106,7 +106,7 @@ func (m *meter) step(s thimble.Step) {
 	unit, scale := unitOf(s.Unit)
 	amount := func(n float64) string { return amountText(n, scale) }
 	line := fmt.Sprintf("%s %3d%%  %s of %s %s", s.Stage, 100*s.Done/s.Total, amount(float64(s.Done)), amount(float64(s.Total)), unit)
-	if elapsed := now.Sub(m.begun); s.Done > m.ready && elapsed > 500*time.Millisecond {
+	if elapsed := now.Sub(m.start); s.Done > m.ready && elapsed > 500*time.Millisecond {
 		rate := float64(s.Done-m.ready) / elapsed.Seconds()
 		left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
 		line += fmt.Sprintf("  %s %s/s  %s left", amount(rate), unit, left.Round(time.Second))
@@ -114,8 +114,7 @@ func (m *meter) step(s thimble.Step) {
 	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
 }
 
-// unitOf returns the name of a unit as shown, and the scale that amounts are divided
-// by.
+// unitOf returns the displayed name of a unit, and the divisor for its amounts.
 func unitOf(u thimble.Unit) (name string, scale float64) {
 	switch u {
 	case thimble.Bytes:

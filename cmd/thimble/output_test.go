@@ -31,10 +31,10 @@ func TestMeter(t *testing.T) {
 	m.done()
 	m.done()
 	if out.String() != "\r\x1b[K" {
-		t.Errorf("the line is not wiped once: %q", out.String())
+		t.Errorf("%q, want the line to be wiped once", out.String())
 	}
 
-	// What an earlier run has done says nothing of how fast this one is.
+	// Work of an earlier run does not count towards the rate.
 	stage, resumed = "quantize from block 7 of 12", 100e6
 	step(9*time.Second, 100e6, "\r\x1b[Kquantize from block 7 of 12  37%  100 of 269 MB")
 	step(10*time.Second, 120e6, "\r\x1b[Kquantize from block 7 of 12  44%  120 of 269 MB  2.00 MB/s  1m15s left")
@@ -50,7 +50,7 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// Where nothing is to be shown nothing is written: there is no writer.
+// A meter without a writer shows nothing.
 func TestSilentMeter(t *testing.T) {
 	m := &meter{now: time.Now}
 	m.step(thimble.Step{Stage: "verify", Done: 1, Total: 2})

@@ -19,14 +19,14 @@ var budgetFlags = []cli.Flag{
 	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB or 88MiB"},
 	&cli.Float64Flag{Name: "target-bpw", Usage: "choose each matrix's scheme so that the file takes at most `BITS` per weight"},
 	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose KL divergence on held-out text is at most `NATS` per token"},
-	&cli.Float64Flag{Name: "min-top1", Usage: "choose the smallest schemes with which at least a `SHARE` of held-out positions, such as 0.9, keeps its most likely token"},
+	&cli.Float64Flag{Name: "min-top1", Usage: "choose the smallest schemes with which the most likely token stays the same at a `SHARE` of held-out positions, such as 0.9, or more"},
 	&cli.StringFlag{Name: "schemes", Usage: "the `SCHEMES` to choose from, separated by commas"},
 	statsFlag,
 }
 
-const quantizeHelp = `Prints what happens to every tensor, then writes the container. Nothing falls
-back to another type: a scheme that a tensor cannot take is an error before any
-work starts.
+const quantizeHelp = `Prints a plan for every tensor, then writes the container. It never falls back
+to another type: a scheme that a tensor cannot have is an error before any work
+starts.
 
 A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
 intBITS/GROUP[/asym]. int4/g32 stores one float16 scale for each 32 columns,
@@ -38,41 +38,42 @@ more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
 'blocks.1?.q'.
 
 --calib FILE calibrates with the method gptq, in which later weights of a row
-make up for the rounding errors of earlier ones, weighted by the activations
-that the text produces. Use text like that which the model will see, at least
-ten tokens for each column of the widest layer (--calib-tokens); with fewer the
+compensate for the rounding errors of earlier ones, weighted by the activations
+that the text produces. Use text like the model's future input, at least ten
+tokens for each column of the widest layer (--calib-tokens); with fewer the
 result gets worse. --method gptq without --calib uses a short built-in text. The
 container records the recipe and the SHA-256 of the text, so --recipe makes the
 same file again or reports that the text differs.
 
-A file named .jsonl or .ndjson holds one conversation per line: {"messages":
+A file named .jsonl or .ndjson has one conversation per line: {"messages":
 [{"role": "user", "content": "..."}, ...]}, ShareGPT's {"conversations": [...]}
 or {"text": "..."}. The model's chat template renders each conversation, without
 tools, and the results are packed end to end into pieces.
 
 --target-size, --target-bpw, --max-kl and --min-top1 choose a scheme for each
-matrix. A survey predicts what each matrix loses in each scheme of --schemes,
+matrix. A survey predicts the loss of each matrix in each scheme of --schemes,
 and the bits go where they reduce the loss most. For --max-kl and --min-top1 the
-result is measured on pieces of the text that are held out, and the model is
-quantized again, up to four times, until it is just within the limit. All four
-calibrate. --set fixes the scheme of a matrix. --scheme and --head cannot be
-combined with them, and --embedding only where the head is a matrix of its own.
+result is measured on held-out pieces of the text, and the model is quantized
+again, up to four times, until it is just within the limit. All four calibrate.
+--set fixes the scheme of a matrix. --scheme and --head cannot be combined with
+them; --embedding can if the head is a separate matrix.
 
---without leaves out steps of the method, and the recipe in the file records it.
-thimble curve measures what each step is worth.
+--without omits steps of the method, and the recipe in the file records it.
+thimble curve measures the gain of each step.
 
 The survey does not depend on the budget. --stats FILE saves it, and loads it on
 the next run with the same model, texts and --schemes. Repeat --stats to use the
-mean of several surveys, weighted by their tokens, each of any texts.
+mean of several surveys, weighted by their tokens; their texts may differ.
 
 A calibrated run keeps each finished block in OUT.unfinished until the output is
 complete. After Ctrl-C, a full disk or a power cut, the same command with
---resume continues from there and writes the same bytes; if nothing was kept, it
+--resume continues from there and writes the same bytes; without such a file, it
 starts with the first block. Without --resume such a file is an error, and
---force starts over. Runs with --max-kl or --min-top1 keep nothing.
+--force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
---for llama.cpp refuses, before any work starts, what thimble export --to gguf
-would refuse, and reports which of the types have fast kernels on phones.
+--for llama.cpp refuses, before any work starts, models and schemes that thimble
+export --to gguf would refuse, and reports which types have fast kernels on
+phones.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.thimble \
@@ -97,7 +98,7 @@ Examples:
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "quantize",
-		Usage:       "store a checkpoint in 4 or 8 bits per weight",
+		Usage:       "store a checkpoint in 2 to 8 bits per weight",
 		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
 		Description: quantizeHelp,
 		Flags: slices.Concat([]cli.Flag{
@@ -106,7 +107,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
-			&cli.StringFlag{Name: "without", Usage: "leave out `STEPS` of the method, to measure what they are worth; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
+			&cli.StringFlag{Name: "without", Usage: "omit `STEPS` of the method, to measure their gain; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
@@ -194,15 +195,15 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 }
 
 // isConfig reports whether a --set value is a config override, such as
-// "layer_sharing=true". In a rule the value is a scheme, or the key is a tensor's
-// name or contains a dot or a wildcard.
+// "layer_sharing=true". Otherwise it is a rule, in which the value is a scheme, or the
+// key is a tensor's name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
 	return !thimble.IsScheme(value) && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }
 
-// limits are the flags that set a budget; a budget needs exactly one.
+// limits lists the flags that set a budget.
 var limits = []string{"target-size", "target-bpw", "max-kl", "min-top1"}
 
 // budgetOf reads budgetFlags. It returns nil if none of limits is set.
@@ -228,7 +229,7 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 		below float64
 		want  string
 	}{
-		{"target-bpw", 64, "a number of bits between 0 and 64"}, {"max-kl", 1e6, "a positive number of nats"}, {"min-top1", 1, "a share between 0 and 1"},
+		{"target-bpw", 64, "a number of bits between 0 and 64"}, {"max-kl", 1e6, "a positive number of nats"}, {"min-top1", 1, "a fraction between 0 and 1"},
 	} {
 		if v := c.Float64(limit.name); c.IsSet(limit.name) && !(v > 0 && v < limit.below) {
 			return nil, fmt.Errorf("--%s %g: want %s", limit.name, v, limit.want)
@@ -261,7 +262,7 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 	}
 }
 
-// planText describes r before the work starts.
+// planText formats the plan for a terminal.
 func planText(r *thimble.Quantized) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
@@ -297,8 +298,8 @@ func typesText(types []thimble.TargetType) string {
 	return b.String()
 }
 
-// printQuantized prints the result of Quantize or Convert; announce has printed the
-// plan.
+// printQuantized prints the result of Quantize or Convert, after announce has printed
+// the plan.
 func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 	return printText(c, r, func() string {
 		if r.Output == "" {

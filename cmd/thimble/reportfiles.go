@@ -28,9 +28,9 @@ var (
 
 // A reportForm is a form in which verify prints or writes a report.
 type reportForm struct {
-	name   string
-	ending string // extension of files; "" if the form is only printed
-	write  func(*verify.Report) ([]byte, error)
+	name  string
+	ext   string // extension of files; "" if the form is only printed
+	write func(*verify.Report) ([]byte, error)
 }
 
 var reportForms = []reportForm{
@@ -41,7 +41,7 @@ var reportForms = []reportForm{
 	{"html", ".html", render.HTML},
 }
 
-// A reportOutput is where a report goes: to standard output in one form, and to files.
+// A reportOutput specifies the form in which a report is printed, and its files.
 type reportOutput struct {
 	printed  *reportForm
 	files    []reportFile
@@ -105,22 +105,22 @@ func formOf(path string) (*reportForm, error) {
 	if path == "-" {
 		return nil, errors.New("--report -: name a file; --format NAME prints the report in another form")
 	}
-	ending := strings.ToLower(filepath.Ext(path))
-	var endings []string
+	ext := strings.ToLower(filepath.Ext(path))
+	var known []string
 	for i := range reportForms {
 		switch form := &reportForms[i]; {
-		case form.ending == "":
-		case form.ending == ending:
+		case form.ext == "":
+		case form.ext == ext:
 			return form, nil
 		default:
-			endings = append(endings, form.ending)
+			known = append(known, form.ext)
 		}
 	}
-	return nil, fmt.Errorf("--report %s: the extension chooses the form, want one of %s%s", defect.Printable(path), strings.Join(endings, ", "), spell.Suggest(ending, endings))
+	return nil, fmt.Errorf("--report %s: the extension chooses the form, want one of %s%s", defect.Printable(path), strings.Join(known, ", "), spell.Suggest(ext, known))
 }
 
-// put writes the files, prints the report, and writes the annotations.
-func (o *reportOutput) put(c *cli.Context, r *verify.Report) error {
+// write writes the files, prints the report, and writes the annotations.
+func (o *reportOutput) write(c *cli.Context, r *verify.Report) error {
 	for _, f := range o.files {
 		text, err := f.form.write(r)
 		if err != nil {

@@ -26,18 +26,18 @@ import (
 
 const longText = "../../fixtures/trained/calibration.txt"
 
-// longRun is the arguments of a calibrated run for a budget that takes a second or
-// more, but for its output.
+// longRun returns the arguments, except -o, of a calibrated run with a budget, which
+// takes a second or more.
 func longRun(more ...string) []string {
 	return append([]string{"quantize", "../../fixtures/trained", "--calib", longText, "--calib-tokens", "512", "--calib-context", "128",
 		"--target-bpw", "5", "--schemes", "int4/g32,int5/g32,int8/g32"}, more...)
 }
 
-// interruptedRun starts a run and sends it a signal when its journal has so many
-// bytes. It returns what it said.
+// interruptedRun starts a run and sends it a signal once its journal has the given
+// number of bytes. It returns the run's standard error.
 func interruptedRun(t *testing.T, out string, bytes int64, signal syscall.Signal, args []string) string {
 	t.Helper()
-	for range 5 { // it may end before it is looked at
+	for range 5 { // the run may finish before the signal
 		cmd := exec.Command("thimble", append(args, "-o", out)...)
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
@@ -58,13 +58,13 @@ func interruptedRun(t *testing.T, out string, bytes int64, signal syscall.Signal
 		cmd.Process.Signal(signal)
 		if err := <-ended; err != nil {
 			if _, err := os.Stat(out + thimble.UnfinishedSuffix); err != nil {
-				t.Fatalf("nothing was kept: %v, %s", err, stderr.String())
+				t.Fatalf("the interrupted run kept no journal: %v, %s", err, stderr.String())
 			}
 			return stderr.String()
 		}
 		os.Remove(out)
 	}
-	t.Fatal("it always came to its end")
+	t.Fatal("the run always finished before the signal")
 	return ""
 }
 
@@ -75,27 +75,27 @@ func sameFile(t *testing.T, a, b string) {
 		t.Fatal(err)
 	}
 	if y, err := os.ReadFile(b); err != nil || !bytes.Equal(x, y) {
-		t.Errorf("%s is not %s, %v", b, a, err)
+		t.Errorf("%s differs from %s, %v", b, a, err)
 	}
 }
 
-// What was interrupted, by Ctrl-C and then by a power cut, goes on to the same
-// bytes, without another survey.
+// A run interrupted by Ctrl-C and then by SIGKILL resumes to the same bytes, without
+// another survey.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	whole, out := filepath.Join(dir, "whole"), filepath.Join(dir, "parts")
 	mustRun(t, longRun("-o", whole)...)
 	if _, err := os.Stat(whole + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a run that came to its end has left a journal, %v", err)
+		t.Errorf("a finished run has left a journal, %v", err)
 	}
 
-	said := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
-	if want := "thimble: interrupted, no output was written; finished blocks are kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; said != want {
-		t.Errorf("it said %q, want %q", said, want)
+	stderr := interruptedRun(t, out, 200_000, syscall.SIGINT, longRun())
+	if want := "thimble: interrupted, no output was written; finished blocks are kept in " + out + ".unfinished, and the same command with --resume continues from there\n"; stderr != want {
+		t.Errorf("stderr %q, want %q", stderr, want)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 2 || left[0].Name() != "parts.unfinished" {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("leftover files: %v, %v", left, err)
 	}
 	interruptedRun(t, out, 500_000, syscall.SIGKILL, longRun("--resume"))
 	kept, err := os.ReadFile(out + thimble.UnfinishedSuffix)
@@ -103,28 +103,28 @@ func TestResume(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Not without being asked, and not something else.
-	refusals(t, out)
+	// A run continues the journal only with --resume and the same settings.
+	refusedRuns(t, out)
 	if again, err := os.ReadFile(out + thimble.UnfinishedSuffix); err != nil || !bytes.Equal(again, kept) {
-		t.Errorf("a refused run has changed what was kept, %v", err)
+		t.Errorf("a refused run has changed the journal, %v", err)
 	}
 
-	// What is torn or flipped at its end is not trusted.
+	// A run does not trust a truncated or damaged last entry.
 	for name, damaged := range map[string][]byte{"torn": kept[:len(kept)-5], "flipped": bitFlipped(kept, len(kept)-50)} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path+thimble.UnfinishedSuffix, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		text := mustRun(t, longRun("--resume", "-o", path)...)
-		if !regexp.MustCompile(`note: resuming from block \d+ of 12: what comes before is in \w+.unfinished\nnote: [\d.]+ k?B at the end of \w+.unfinished are damaged or incomplete and were left out\n`).MatchString(text) {
-			t.Errorf("%s: it said %s", name, text)
+		if !regexp.MustCompile(`note: resuming from block \d+ of 12: earlier blocks are in \w+.unfinished\nnote: [\d.]+ k?B at the end of \w+.unfinished are damaged or incomplete and were ignored\n`).MatchString(text) {
+			t.Errorf("%s: stdout %s", name, text)
 		}
 		sameFile(t, whole, path)
 	}
 
 	text := mustRun(t, longRun("--resume", "-o", out)...)
-	if !regexp.MustCompile(`note: resuming from block ([5-9]|1\d) of 12: what comes before is in parts.unfinished\n`).MatchString(text) {
-		t.Errorf("it said %s", text)
+	if !regexp.MustCompile(`note: resuming from block ([5-9]|1\d) of 12: earlier blocks are in parts.unfinished\n`).MatchString(text) {
+		t.Errorf("stdout %s", text)
 	}
 	sameFile(t, whole, out)
 	if _, err := os.Stat(out + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
@@ -138,7 +138,7 @@ func TestResume(t *testing.T) {
 	args := []string{"quantize", "../../fixtures/trained", "--calib", longText, "--calib-tokens", "512", "--calib-context", "128", "--scheme", "int4/g32"}
 	mustRun(t, append(args, "-o", whole, "--force")...)
 	if text := mustRun(t, append(args, "-o", out, "--force")...); strings.Contains(text, "resum") {
-		t.Errorf("it said %s", text)
+		t.Errorf("stdout %s", text)
 	}
 	sameFile(t, whole, out)
 	if _, err := os.Stat(out + thimble.UnfinishedSuffix); !errors.Is(err, fs.ErrNotExist) {
@@ -152,8 +152,8 @@ func bitFlipped(text []byte, at int) []byte {
 	return text
 }
 
-// refusals are runs that cannot continue what is kept for out.
-func refusals(t *testing.T, out string) {
+// refusedRuns tries runs that cannot continue the journal of out.
+func refusedRuns(t *testing.T, out string) {
 	other := filepath.Join(t.TempDir(), "other.txt")
 	text, err := os.ReadFile(longText)
 	if err == nil {
@@ -164,15 +164,14 @@ func refusals(t *testing.T, out string) {
 	}
 	with := func(from, to string, more ...string) []string {
 		args := longRun(more...)
-		at := slices.Index(args, from)
-		args[at] = to
+		args[slices.Index(args, from)] = to
 		return args
 	}
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{longRun(), "parts.unfinished: an earlier run was interrupted and left what it had finished; --resume continues it, --force starts over"},
+		{longRun(), "parts.unfinished: an interrupted run left its finished blocks here; --resume continues it, --force starts over"},
 		{with("5", "6", "--resume"), "cannot continue (--target-bpw: was 5, is 6); --force without --resume starts over"},
 		{with("int4/g32,int5/g32,int8/g32", "int4/g32,int8/g32", "--resume"), "(--schemes: was int4/g32/sym,int5/g32/sym,int8/g32/sym, is int4/g32/sym,int8/g32/sym)"},
 		{with(longText, other, "--resume"), "(calibration text 1: was "},
@@ -187,7 +186,7 @@ func refusals(t *testing.T, out string) {
 	}
 }
 
-// What is kept is read as what a stranger wrote.
+// A journal is hostile input.
 func TestResumeHostile(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	kept := out + thimble.UnfinishedSuffix
@@ -208,7 +207,7 @@ func TestResumeHostile(t *testing.T) {
 		{func() { os.Remove(kept); os.Mkdir(kept, 0o700) }, "out.unfinished: not a regular file"},
 		{func() { head(5) }, "out.unfinished: head: "},
 		{func() { head(map[string]any{"facts": []any{}, "recipe": "", "predicted": 0.0, "x": 1}) }, "out.unfinished: head: "},
-		{func() { head(map[string]any{"facts": nil, "recipe": "", "predicted": 0.0}) }, "(program: was not there, is thimble "},
+		{func() { head(map[string]any{"facts": nil, "recipe": "", "predicted": 0.0}) }, "(program: was absent, is thimble "},
 	} {
 		c.make()
 		code, _, stderr := thimbleRun(longRun("--resume", "-o", out)...)
@@ -222,14 +221,14 @@ func TestResumeHostile(t *testing.T) {
 	code, _, stderr := thimbleRun(longRun("--force", "-o", out)...)
 	refused(t, code, stderr, []string{"is not a journal"})
 	if text, err := os.ReadFile(kept); err != nil || string(text) != "a text" {
-		t.Errorf("it became %q, %v", text, err)
+		t.Errorf("the file became %q, %v", text, err)
 	}
 }
 
-func TestKept(t *testing.T) {
+func TestKeptError(t *testing.T) {
 	err := error(&thimble.KeptError{Err: context.Canceled, Path: "x.unfinished"})
 	if !errors.Is(err, context.Canceled) || interrupted(context.Canceled).Error() != "interrupted, no output was written" {
-		t.Error("it is not an interrupt")
+		t.Error("a KeptError of context.Canceled is not an interrupt")
 	}
 	full := &thimble.KeptError{Err: syscall.ENOSPC, Path: "x.unfinished"}
 	if want := syscall.ENOSPC.Error() + "; finished blocks are kept in x.unfinished, and the same command with --resume continues from there"; full.Error() != want {

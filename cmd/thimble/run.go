@@ -10,7 +10,7 @@ import (
 	"thimble"
 )
 
-const runHelp = `Takes the most likely token each time. With --temperature it samples from the
+const runHelp = `Always takes the most likely token. With --temperature it samples from the
 model's distribution; the same seed gives the same text on every machine. The
 prompt is used as it is, without a chat template.
 

@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"thimble": main})
 }
 
-// TestScripts runs testdata/script. Beside testscript's own commands there are
-// fails, json and flip.
+// TestScripts runs testdata/script. It adds the commands fails, json and flip to
+// testscript's own.
 func TestScripts(t *testing.T) {
 	fixtures, err := filepath.Abs("../../fixtures")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// fails N PROGRAM ARG... wants exit status N, and for 2 one line of error.
+// fails N PROGRAM ARG... requires exit status N, and for N = 2 a one-line error.
 func fails(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -56,7 +56,8 @@ func fails(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// oneComplaint reports what is wrong with the error output of a failed run.
+// oneComplaint returns an error unless stderr is one line without control characters
+// that begins with the name of the program.
 func oneComplaint(stderr string) error {
 	line, ended := strings.CutSuffix(stderr, "\n")
 	switch {
@@ -72,8 +73,9 @@ func oneComplaint(stderr string) error {
 	return nil
 }
 
-// json FILE KEY VALUE ... wants FILE, which may be stdout, to be one JSON
-// document; KEY is a path such as model.bytes or rows.0.name, VALUE its JSON.
+// json FILE KEY VALUE ... requires FILE, which may be stdout, to be one JSON document
+// with the given values. KEY is a path such as model.bytes or rows.0.name, VALUE is
+// JSON.
 func jsonDocument(ts *testscript.TestScript, _ bool, args []string) {
 	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
 	d.UseNumber()
@@ -106,7 +108,7 @@ func jsonDocument(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// flip FILE OFFSET changes one bit; a negative offset counts from the end.
+// flip FILE OFFSET flips one bit; a negative offset counts from the end.
 func flip(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	at, err := strconv.Atoi(args[1])

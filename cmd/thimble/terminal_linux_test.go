@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onTerminal runs thimble with a terminal as its error stream and returns what
-// appeared there.
+// onTerminal runs thimble with a terminal as its standard error and returns what the
+// terminal received.
 func onTerminal(t *testing.T, env string, args ...string) string {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -40,15 +40,15 @@ func onTerminal(t *testing.T, env string, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, err := io.ReadAll(master) // ends with EIO when the other side is closed
+	shown, err := io.ReadAll(master) // fails with EIO once the other side is closed
 	if len(shown) == 0 && err == nil {
-		t.Fatal("a terminal ends with an error")
+		t.Fatal("reading a closed terminal did not fail")
 	}
-	cmd.Wait() // the exit status is for other tests
+	cmd.Wait() // other tests check the exit status
 	return strings.ReplaceAll(string(shown), "\r\n", "\n")
 }
 
-// Progress is shown on a terminal, and wiped before anything else is.
+// Progress appears on a terminal, and is wiped before anything else appears.
 func TestTerminal(t *testing.T) {
 	model, out := wideCheckpoint(t), filepath.Join(t.TempDir(), "out")
 	const wipe = "\r\x1b[K"

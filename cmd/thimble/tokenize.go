@@ -75,7 +75,7 @@ func tokenizeAction(c *cli.Context) error {
 		return tokenizeLines(tok, special, c.Bool("decode"), stdin(c.Context), c.App.Writer)
 	}
 	if c.Bool("decode") {
-		return errors.New("--decode goes with --jsonl")
+		return errors.New("--decode has no effect without --jsonl")
 	}
 	text := c.String("prompt")
 	switch {
@@ -98,8 +98,8 @@ func tokenizeAction(c *cli.Context) error {
 	return print(c, t)
 }
 
-// tokenizeLines reads JSON strings from r, one per line, and writes for each an
-// array of ids to w, or an object of ids and decoded text.
+// tokenizeLines reads JSON strings from r, one per line, and writes to w an array of ids
+// for each, or an object of ids and decoded text.
 func tokenizeLines(tok *thimble.Tokenizer, special, decode bool, r io.Reader, w io.Writer) error {
 	const longest = 1 << 26
 	out := bufio.NewWriter(w)
@@ -135,7 +135,7 @@ type decoded struct {
 	Text string `json:"text"` // bytes that are not UTF-8 become U+FFFD
 }
 
-// flushing flushes the buffered output before each read, so that a program that
+// A flushing reader flushes the buffered output before each read, so that a program that
 // writes a line and waits for the answer gets it.
 type flushing struct {
 	io.Reader

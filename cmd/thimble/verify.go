@@ -19,7 +19,7 @@ var (
 	updateBaselineFlag = &cli.BoolFlag{Name: "update-baseline", Usage: "write --baseline's file if it does not exist, or if something is better and nothing worse; never after a failure"}
 	benchFlag          = &cli.StringFlag{Name: "bench", Usage: "add to the report the speed and memory in `FILE`, the output of \"thimble bench --json\" for this model"}
 
-	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "inject known faults into copies of the model, and fail if one is not found where it is; uses a built-in text unless --text or --reference is given"}
+	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "inject known faults into copies of the model, and fail if one is not located; uses a built-in text unless --text or --reference is given"}
 )
 
 const verifyHelp = `Runs the model and compares its next-token logits, position by position, with a
@@ -45,9 +45,9 @@ With --against, verify compares every operation of every step on part of the
 text: the error that the operation adds when it gets the reference's input, and
 the error that it inherits. The first operation that adds more than its stored
 scheme explains fails, and the report names its cause, such as rows of q in the
-other rotary order. --layers lists every operation. --attribute reports what
-each stage costs: conversion, integer weights, activations, keys and values (at
-8 bits, or as --activations and --kv say).
+other rotary order. --layers lists every operation. --attribute reports the
+divergence that each stage adds: conversion, integer weights, activations, keys
+and values (at 8 bits, or in the types of --activations and --kv).
 
 --selftest checks that verify would notice a defect. It injects known faults,
 from swapped rows to one flipped nibble, into copies of the model in memory,
@@ -63,7 +63,7 @@ generates. With --against it scores both models and reports the change.
 agree on.
 
 --report writes a report file, whatever the verdict: .html, .xml (JUnit), .md or
-.json; docs/REPORT.md describes them. --baseline fails where a figure is worse
+.json; docs/REPORT.md describes them. --baseline fails if a figure is worse
 than in an earlier report by more than noise: quality, compared prompt by
 prompt; size; and, with --bench, speed and memory. --update-baseline keeps what
 has improved. docs/CI.md has workflows and the keys of a policy.
@@ -107,9 +107,9 @@ func verifyCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "seed the resampling of prompts for the intervals with `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: list the error that every operation adds and inherits"},
-			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report what conversion, weights, activations and KV cost, each on the same tokens"},
+			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
 			selfTestFlag,
-			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if it passes them all"},
+			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
 			activationsFlag, kvFlag, setFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
@@ -172,7 +172,7 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	progress.done()
-	if err := out.put(c, report); err != nil {
+	if err := out.write(c, report); err != nil {
 		return err
 	}
 	if !report.Pass {
@@ -187,7 +187,7 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
 	} {
 		if c.IsSet(name) {
-			return fmt.Errorf("--selftest compares copies of the model with it, and prints a table or JSON; leave out --%s", name)
+			return fmt.Errorf("--selftest compares the model with faulty copies, and prints a table or JSON; leave out --%s", name)
 		}
 	}
 	report, err := thimble.SelfTest(c.Context, o)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A file that is not as long as its plan says is an error and leaves nothing.
+// File fails, and leaves no file, if the body does not have the planned length.
 func TestFileOfAnotherLength(t *testing.T) {
 	for _, text := range []string{"", "abc", "abcde"} {
 		dir := t.TempDir()
@@ -19,7 +19,7 @@ func TestFileOfAnotherLength(t *testing.T) {
 			_, err := io.WriteString(w, text)
 			return err
 		})
-		if err := write(t.Context(), filepath.Join(dir, "out")); err == nil || !strings.Contains(err.Error(), "4 were planned") {
+		if err := write(t.Context(), filepath.Join(dir, "out")); err == nil || !strings.Contains(err.Error(), "planned 4") {
 			t.Errorf("%q: %v", text, err)
 		}
 		if left, _ := os.ReadDir(dir); len(left) > 0 {

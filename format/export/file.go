@@ -9,9 +9,9 @@ import (
 	"thimble/internal/atomicfile"
 )
 
-// File returns a Plan.Write for a format that is one file. body writes its bytes to
-// w in order. File buffers them, reports progress, checks that their number is
-// bytes, and gives the file its name once it is complete.
+// File returns a Plan.Write for a format that consists of one file. body writes the file's
+// bytes to w in order. The returned function buffers them, reports progress, checks that
+// there are as many as bytes, and gives the file its name once it is complete.
 func File(o *Options, bytes int64, body func(ctx context.Context, w io.Writer) error) func(ctx context.Context, path string) error {
 	return func(ctx context.Context, path string) error {
 		f, err := atomicfile.Create(path, atomicfile.Options{Overwrite: o.Overwrite, Inputs: o.Inputs, Size: bytes})
@@ -28,13 +28,13 @@ func File(o *Options, bytes int64, body func(ctx context.Context, w io.Writer) e
 			return err
 		}
 		if c.done != bytes {
-			return fmt.Errorf("%s: %d bytes were written, %d were planned", path, c.done, bytes)
+			return fmt.Errorf("%s: wrote %d bytes, planned %d", path, c.done, bytes)
 		}
 		return f.Commit()
 	}
 }
 
-// A counter counts what passes to w until ctx is done.
+// A counter counts the bytes that it passes to w, and fails once ctx is done.
 type counter struct {
 	ctx      context.Context
 	w        io.Writer

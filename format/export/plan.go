@@ -10,15 +10,14 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Plan is an export that is decided and not yet written.
+// A Plan describes an export before it is written.
 type Plan struct {
 	Tensors []Tensor // in the order of the file
-	Notes   []string // what the file leaves out, adds or changes, for the user to read
+	Notes   []string // differences between the file and the model, for the user
 	Bytes   int64    // length of the file
 
-	// Write writes the file at path, which appears only once it is complete. The
-	// same model and options give the same bytes. On an error, or once ctx is
-	// done, nothing remains of what was written.
+	// Write writes the file at path, which appears only once it is complete. The same
+	// model and options give the same bytes. If it fails or ctx is done, it leaves no file.
 	Write func(ctx context.Context, path string) error
 }
 
@@ -32,21 +31,21 @@ type Tensor struct {
 
 	From       qtensor.Scheme // of the source in the model
 	To         qtensor.Scheme // that Type stores
-	Requantize bool           // From has no type: Options.Requantize rounds the values to To
+	Requantize bool           // the format has no type for From: Options.Requantize rounds the values to To
 }
 
-// Place plans how f stores tensor source of m. want is the scheme to store it in
-// if f has a type for it: the tensor's own, or another that holds its values
-// exactly. The caller sets Name and Bytes.
+// Place plans how f stores tensor source of m. want is the scheme to store it in if f has
+// a type for it: the tensor's own, or another that represents its values exactly. The
+// caller sets Name and Bytes.
 //
 // A scheme without a type is an error that wraps format.ErrUnsupported, unless
-// Options.Requantize allows the nearest one.
+// Options.Requantize is set.
 func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x := m.Tensors[source]
 	to := f.Nearest(want, x.Cols)
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
-		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or say --requantize to round this to %s",
+		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",
 			defect.Unsupported(m.Path, "%s: scheme %v of %d columns in %s", source, x.Scheme, x.Cols, f.Format().Name), to, typ)
 	}
 	return Tensor{
@@ -55,10 +54,9 @@ func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Op
 	}, nil
 }
 
-// Read calls use with the values of t, which Place has planned for m and o: those
-// of its source, or those that Options.Requantize makes of them. If another
-// program truncates the source's file meanwhile, Read returns an error that
-// names the tensor.
+// Read calls use with the values of t, which Place has planned for m and o: its source,
+// or the result of Options.Requantize. If another program truncates the source's file
+// meanwhile, Read returns an error that names the tensor.
 func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(x *qtensor.Matrix) error) error {
 	x := m.Tensors[t.Source]
 	if t.Requantize {
@@ -67,7 +65,7 @@ func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(
 			return fmt.Errorf("%s: %w", t.Source, err)
 		}
 		if x.Scheme != t.To || x.Rows != t.Rows || x.Cols != t.Cols {
-			return fmt.Errorf("%s: rounded again it is %v (%d, %d), want %v (%d, %d)", t.Source, x.Scheme, x.Rows, x.Cols, t.To, t.Rows, t.Cols)
+			return fmt.Errorf("%s: Requantize returned %v (%d, %d), want %v (%d, %d)", t.Source, x.Scheme, x.Rows, x.Cols, t.To, t.Rows, t.Cols)
 		}
 	}
 	err := parallel.Guard(func() error { return use(x) })
@@ -77,8 +75,8 @@ func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(
 	return err
 }
 
-// RoundingNotes returns notes on how many of the tensors are rounded again, and to
-// which types.
+// RoundingNotes returns notes on the number of tensors that are rounded again, and on
+// their types.
 func RoundingNotes(tensors []Tensor) (notes []string) {
 	var changes []string
 	count := map[string]int{}

@@ -24,30 +24,30 @@ import (
 // An ExporterTarget is an exporter under test.
 type ExporterTarget struct {
 	Exporter export.Exporter
-	Schemes  []qtensor.Scheme // of linear layers that the format has types for
-	Without  qtensor.Scheme   // of linear layers that it has no type for
+	Schemes  []qtensor.Scheme // schemes of linear layers that the format has types for
+	Without  qtensor.Scheme   // a scheme of linear layers that it has no type for
 }
 
-// RunExporter exports models of each scheme and shape. A plan must account for
-// every tensor and for the length of the file, the same model must give the same
-// bytes, what the format cannot hold must be refused before anything is written,
-// and a failed or cancelled export must leave nothing. An exporter may refuse,
-// with format.ErrUnsupported, a model whose widths are not multiples of 64.
+// RunExporter exports models of each scheme and shape. A plan must account for every
+// tensor and for the length of the file, the same model must give the same bytes, the
+// exporter must refuse unsupported features before it writes anything, and a failed or
+// cancelled export must leave no file. An exporter may refuse, with
+// format.ErrUnsupported, a model whose widths are not multiples of 64.
 func RunExporter(t *testing.T, target ExporterTarget) {
 	t.Run("Format", func(t *testing.T) {
 		f := target.Exporter.Format()
 		if f.Name == "" || f.Program == "" || f.Fast == "" || f.Slow == "" {
 			t.Errorf("%+v has an empty field", f)
 		}
-		if !strings.HasPrefix(f.Ending, ".") || f.Ending != strings.ToLower(f.Ending) {
-			t.Errorf("ending is %q, want a dot and lower case", f.Ending)
+		if !strings.HasPrefix(f.Ext, ".") || f.Ext != strings.ToLower(f.Ext) {
+			t.Errorf("the extension is %q, want a dot and lower case", f.Ext)
 		}
 	})
 	for _, scheme := range target.Schemes {
 		for name, s := range specs() {
 			t.Run(fmt.Sprintf("%v/%s", scheme, name), func(t *testing.T) {
 				t.Parallel()
-				target.whole(t, build(t, s, scheme))
+				target.complete(t, build(t, s, scheme))
 			})
 		}
 	}
@@ -66,8 +66,8 @@ func RunExporter(t *testing.T, target ExporterTarget) {
 	}
 }
 
-// whole exports m twice and compares the file with the plan.
-func (target ExporterTarget) whole(t *testing.T, m *model.Model) {
+// complete exports m twice and compares the file with the plan.
+func (target ExporterTarget) complete(t *testing.T, m *model.Model) {
 	e := target.Exporter
 	if _, err := e.Plan(m, export.Options{}); errors.Is(err, defect.ErrUnsupported) && (m.Spec.Hidden%64 != 0 || m.Spec.FFN%64 != 0) {
 		return
@@ -98,7 +98,7 @@ func (target ExporterTarget) whole(t *testing.T, m *model.Model) {
 		}
 		data := read(t, path)
 		if int64(len(data)) != p.Bytes || last != p.Bytes {
-			t.Errorf("the file has %d bytes, progress reached %d, %d were planned", len(data), last, p.Bytes)
+			t.Errorf("the file has %d bytes, progress reached %d, the plan has %d", len(data), last, p.Bytes)
 		}
 		if i > 0 && !bytes.Equal(data, first) {
 			t.Error("the same model gave different bytes")
@@ -148,14 +148,14 @@ func (target ExporterTarget) plan(t *testing.T, m *model.Model, o export.Options
 	return p
 }
 
-// odd is the tensor that replaceOdd gives the scheme without a type.
+// odd is the name of the tensor that replaceOdd stores in the scheme without a type.
 var odd = model.Name(1, model.Down)
 
 func (target ExporterTarget) replaceOdd(m *model.Model) {
 	m.Tensors[odd] = Fill(target.Without, m.Tensors[odd].Rows, m.Tensors[odd].Cols, 1)
 }
 
-// unsupported wants a scheme without a type to be refused by the tensor's name.
+// unsupported checks that Plan refuses a scheme without a type, and names the tensor.
 func (target ExporterTarget) unsupported(t *testing.T, m *model.Model) {
 	target.replaceOdd(m)
 	_, err := target.Exporter.Plan(m, export.Options{})
@@ -164,8 +164,8 @@ func (target ExporterTarget) unsupported(t *testing.T, m *model.Model) {
 	}
 }
 
-// requantize wants Requantize to be called for the one tensor that needs it, and
-// its result to be written.
+// requantize checks that Write calls Requantize for the one tensor that needs it, and
+// writes the result.
 func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 	cols := m.Tensors[odd].Cols
 	near := target.Exporter.Nearest(target.Without, cols)
@@ -185,7 +185,7 @@ func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 	p := target.plan(t, m, export.Options{Requantize: func(_ context.Context, source string, to qtensor.Scheme) (*qtensor.Matrix, error) {
 		calls = append(calls, source)
 		if to != near {
-			t.Errorf("%s is asked for in %v, want %v", source, to, near)
+			t.Errorf("Requantize(%s, %v), want %v", source, to, near)
 		}
 		return rounded, nil
 	}})
@@ -195,7 +195,7 @@ func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 		}
 	}
 	if !strings.Contains(strings.Join(p.Notes, "\n"), target.Without.String()) {
-		t.Errorf("no note of %q is about %v", p.Notes, target.Without)
+		t.Errorf("none of the notes %q mentions %v", p.Notes, target.Without)
 	}
 	got := filepath.Join(dir, "got")
 	if err := p.Write(t.Context(), got); err != nil {
@@ -205,7 +205,7 @@ func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 		t.Errorf("Requantize was called for %v", calls)
 	}
 	if !bytes.Equal(read(t, got), read(t, want)) {
-		t.Error("the file is not that of a model with the rounded tensor")
+		t.Error("the file differs from that of a model with the rounded tensor")
 	}
 }
 
@@ -239,13 +239,13 @@ func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
 	dir := t.TempDir()
 	m.Tensors[odd] = Fill(near, rows, cols, 1)
 	if err := target.plan(t, m, export.Options{}).Write(ctx, filepath.Join(dir, "out")); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled before it began: error is %v", err)
+		t.Errorf("cancelled before Write: error is %v", err)
 	}
 	empty(t, dir)
 }
 
-// existing wants a file at the path to be kept without Overwrite, and an input
-// of the run in any case.
+// existing checks that Write replaces an existing file only with Overwrite, and never an
+// input.
 func (target ExporterTarget) existing(t *testing.T, m *model.Model) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
@@ -253,13 +253,13 @@ func (target ExporterTarget) existing(t *testing.T, m *model.Model) {
 		t.Fatal(err)
 	}
 	if err := target.plan(t, m, export.Options{}).Write(t.Context(), path); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("a file is in the way: %v", err)
+		t.Errorf("without Overwrite: %v, want an error about the existing file", err)
 	}
 	if err := target.plan(t, m, export.Options{Overwrite: true, Inputs: []string{path}}).Write(t.Context(), path); err == nil {
-		t.Error("an input was replaced")
+		t.Error("Write replaced an input")
 	}
 	if got := read(t, path); string(got) != "old" {
-		t.Errorf("the file holds %.20q", got)
+		t.Errorf("the file contains %.20q", got)
 	}
 	p := target.plan(t, m, export.Options{Overwrite: true})
 	if err := p.Write(t.Context(), path); err != nil || int64(len(read(t, path))) != p.Bytes {
@@ -269,22 +269,21 @@ func (target ExporterTarget) existing(t *testing.T, m *model.Model) {
 	empty(t, dir)
 }
 
-// invalid plans models and contexts that no format can hold.
+// invalid checks that Plan refuses invalid models and contexts.
 func (target ExporterTarget) invalid(t *testing.T, m *model.Model) {
 	for _, n := range []int{-1, m.Spec.Context + 1} {
 		if _, err := target.Exporter.Plan(m, export.Options{Context: n}); err == nil {
-			t.Errorf("a context of %d was accepted for a model of %d", n, m.Spec.Context)
+			t.Errorf("Plan accepted a context of %d for a model of %d", n, m.Spec.Context)
 		}
 	}
 	target.plan(t, m, export.Options{Context: m.Spec.Context / 2})
 	delete(m.Tensors, model.Norm)
 	if _, err := target.Exporter.Plan(m, export.Options{}); err == nil {
-		t.Errorf("a model without %s was accepted", model.Norm)
+		t.Errorf("Plan accepted a model without %s", model.Norm)
 	}
 }
 
-// truncated cuts the file that a tensor lies in between the plan and its
-// writing.
+// truncated truncates the file of a tensor between Plan and Write.
 func (target ExporterTarget) truncated(t *testing.T, m *model.Model) {
 	source := filepath.Join(t.TempDir(), "source")
 	if err := os.WriteFile(source, m.Tensors[odd].Codes, 0o600); err != nil {
@@ -298,7 +297,7 @@ func (target ExporterTarget) truncated(t *testing.T, m *model.Model) {
 	m.Tensors[odd].Codes = mapped.Data
 	p := target.plan(t, m, export.Options{})
 	if err := os.Truncate(source, 0); err != nil {
-		t.Logf("this system keeps mapped files: %v", err)
+		t.Logf("this system does not truncate mapped files: %v", err)
 		return
 	}
 	dir := t.TempDir()

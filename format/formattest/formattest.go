@@ -1,6 +1,6 @@
-// Package formattest tests what every format must guarantee: Run a container that
-// is written and read back, RunExporter an exporter. A format's test is one call
-// of each that applies.
+// Package formattest tests the guarantees of every format: Run tests a container format
+// that is written and read back, RunExporter an exporter. A format's test calls those
+// that apply.
 package formattest
 
 import (
@@ -25,11 +25,10 @@ type Target struct {
 	Schemes []qtensor.Scheme // of linear layers that it must store; vectors are f32
 }
 
-// Run writes models of each scheme and shape and reads them back. The values must
-// be equal to the bit, the same model must give the same bytes, a failed write
-// must leave nothing, and a damaged file must give an error or other values,
-// never a panic. A target may refuse, with format.ErrUnsupported, a model whose
-// widths are not multiples of 64.
+// Run writes models of each scheme and shape and reads them back. The values must be
+// equal to the bit, the same model must give the same bytes, a failed write must leave no
+// file, and a damaged file must give an error or different values, never a panic. A target
+// may refuse, with format.ErrUnsupported, a model whose widths are not multiples of 64.
 func Run(t *testing.T, target Target) {
 	for _, scheme := range target.Schemes {
 		for name, s := range specs() {
@@ -62,13 +61,14 @@ func Run(t *testing.T, target Target) {
 		delete(m.Tensors, model.Norm)
 		path := filepath.Join(t.TempDir(), "model")
 		if err := target.Write(path, m); err == nil {
-			t.Errorf("a model without %s was written", model.Norm)
+			t.Errorf("Write accepted a model without %s", model.Norm)
 		}
 		empty(t, filepath.Dir(path))
 	})
 }
 
-// specs are small models, each with a feature that a format may get wrong.
+// specs returns the Specs of small models, each with a feature that a format may get
+// wrong.
 func specs() map[string]model.Spec {
 	wide := model.Spec{
 		Hidden: 64, Heads: 2, KVHeads: 1, HeadDim: 32, FFN: 128, Vocab: 7, Context: 32, Blocks: 2,
@@ -88,7 +88,7 @@ func Model(t testing.TB, scheme qtensor.Scheme) *model.Model {
 	return build(t, specs()["wide"], scheme)
 }
 
-// build returns a model of Spec s with every code and many scales.
+// build returns a model with Spec s, every code and many scales.
 func build(t testing.TB, s model.Spec, scheme qtensor.Scheme) *model.Model {
 	t.Helper()
 	d := &tokenizer.Data{
@@ -152,8 +152,8 @@ func Fill(s qtensor.Scheme, rows, cols, seed int) *qtensor.Matrix {
 	return m
 }
 
-// same opens path and compares the model with the one that was written. A format
-// that cannot share blocks may store a block once for each step.
+// same opens path and compares the model with want. A format that cannot share blocks
+// may store a block once for each step.
 func same(t *testing.T, target Target, path string, want *model.Model) {
 	t.Helper()
 	got, err := target.Open(path)
@@ -197,18 +197,18 @@ func same(t *testing.T, target Target, path string, want *model.Model) {
 	}
 }
 
-// tensor returns the tensor of m for the one that the unrolled model calls name.
+// tensor returns the tensor of m for a name in the unrolled model.
 func tensor(m *model.Model, name string) *qtensor.Matrix {
 	return m.Tensors[m.Spec.StoredName(name)]
 }
 
-// again checks that a second file of m has the same bytes, and that Write leaves
-// an existing file alone.
+// again checks that a second file of m has the same bytes, and that Write does not
+// replace an existing file.
 func again(t *testing.T, target Target, path string, m *model.Model) {
 	t.Helper()
 	first := read(t, path)
 	if err := target.Write(path, m); err == nil {
-		t.Error("an existing file was replaced")
+		t.Error("Write replaced an existing file")
 	}
 	second := path + "2"
 	if err := target.Write(second, m); err != nil {
@@ -222,19 +222,19 @@ func again(t *testing.T, target Target, path string, m *model.Model) {
 	empty(t, filepath.Dir(path))
 }
 
-// damage truncates the file at many lengths and flips bits all over it.
+// damage truncates the file at many lengths and flips bits throughout it.
 func damage(t *testing.T, target Target, path string) {
 	t.Helper()
 	data := read(t, path)
 	step := max(1, len(data)/500) | 1 // odd, so that every alignment occurs
 	for n := 0; n < len(data); n += step {
 		if err := use(target, path, data[:n]); err == nil {
-			t.Errorf("the first %d of %d bytes open", n, len(data))
+			t.Errorf("Open accepted the first %d of %d bytes", n, len(data))
 		}
 	}
 	for i := 0; i < len(data); i += step {
 		data[i] ^= 1 << (i % 8)
-		use(target, path, data) // other values or an error
+		use(target, path, data) // may succeed with different values, must not panic
 		data[i] ^= 1 << (i % 8)
 	}
 	if err := use(target, path, data); err != nil {
@@ -242,7 +242,7 @@ func damage(t *testing.T, target Target, path string) {
 	}
 }
 
-// use opens a file with these bytes and reads every value.
+// use writes data to path, opens the file and reads every value.
 func use(target Target, path string, data []byte) error {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return err
@@ -280,6 +280,6 @@ func empty(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		t.Errorf("%s was left", e.Name())
+		t.Errorf("leftover file %s", e.Name())
 	}
 }

@@ -8,29 +8,29 @@ import (
 	"thimble/internal/model"
 )
 
-// An architecture is one of llama.cpp's: what its loader reads and its graph
-// computes (src/models/NAME.cpp). The writer and the reader use the same entry:
-// an architecture represents a Spec if its keys, read back, give that Spec.
+// An architecture describes the loader and the graph of an architecture of llama.cpp
+// (src/models/NAME.cpp). Writer and reader use the same entry: an architecture represents
+// a Spec if its keys, read back, give that Spec.
 type architecture struct {
 	name string
-	// graph sets the features that the graph computes whatever the file says.
+	// graph sets the features that the graph always computes, whatever the file's keys.
 	// May be nil.
 	graph        func(s *model.Spec)
-	optionalBias model.Bias // those that a file may or may not have
-	// pairs: the graph rotates dimension 2i of a head with 2i+1. A model that
-	// rotates dimension i with i+dim/2 has its rows of queries and keys
-	// interleaved in the file.
+	optionalBias model.Bias // biases that a file may or may not have
+	// pairs is true if the graph rotates dimension 2i of a head with 2i+1. The file then
+	// has the rows of queries and keys interleaved if the model rotates dimension i with
+	// i+dim/2.
 	pairs       bool
 	square      bool // a head is hidden/heads wide and no key changes that
 	partial     bool // a file may rotate part of a head
 	factors     bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
-	maxPosition int  // number of positions up to which the graph computes the Spec; 0 is any
+	maxPosition int  // number of positions for which the graph computes the Spec; 0 means any
 	// extra maps the features that only this architecture has keys for. May be nil.
 	extra func(w *mapper, s *model.Spec)
 }
 
-// architectures is in order of preference: a model is written in the first that
-// represents its Spec.
+// architectures is in order of preference: the writer uses the first that represents the
+// Spec.
 var architectures = []architecture{
 	{name: "qwen2", square: true, graph: func(s *model.Spec) { s.Bias.QKV = true }},
 	{name: "llama", pairs: true, factors: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}},
@@ -41,7 +41,7 @@ var architectures = []architecture{
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
 }
 
-// maxSteps is the largest number of blocks that llama.cpp runs (llama-hparams.h,
+// maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
 // LLAMA_MAX_LAYERS).
 const maxSteps = 512
 
@@ -53,8 +53,8 @@ func architectureNamed(name string) (*architecture, bool) {
 	return &architectures[i], true
 }
 
-// choose returns the first architecture that represents s, or an error that
-// names what the closest one lacks.
+// choose returns the first architecture that represents s, or an error that names a
+// feature that the closest one lacks.
 func choose(path string, s *model.Spec) (*architecture, error) {
 	if n := len(s.Schedule); n > maxSteps {
 		return nil, defect.Unsupported(path, "%d steps in GGUF (want at most %d)", n, maxSteps)
@@ -73,7 +73,7 @@ func choose(path string, s *model.Spec) (*architecture, error) {
 	}
 	err := defect.Unsupported(path, "%s in GGUF's architecture %s", model.NoteOf(s, fewest[0]), closest.name)
 	if n := usableContext(s); n > 0 {
-		err = fmt.Errorf("%w; with --context %d the file is for texts of up to %d tokens, which it computes exactly", err, n, n)
+		err = fmt.Errorf("%w; with --context %d the file supports texts of up to %d tokens and computes them exactly", err, n, n)
 	}
 	return nil, err
 }
@@ -106,7 +106,8 @@ func usableContext(s *model.Spec) int {
 	return best
 }
 
-// missing names the features of s that a file of this architecture cannot hold.
+// missing returns the names of the features of s that a file of this architecture cannot
+// represent.
 func (a *architecture) missing(s *model.Spec) []string {
 	want := a.asGGUF(s)
 	tensors := make(map[string]bool)
@@ -129,10 +130,10 @@ func (a *architecture) missing(s *model.Spec) []string {
 	return missing
 }
 
-// asGGUF returns s in the form that a file has it: one block for each step,
-// gains with the 1 added that some norms add to them, rows of queries and keys
-// interleaved if the graph rotates pairs, the scale of scores moved into the
-// gains of the queries. edit makes the tensors' values match.
+// asGGUF returns s as a file represents it: one block for each step, gains with the 1
+// included that some norms add to them, rows of queries and keys interleaved if the graph
+// rotates pairs, the scale of scores moved into the gains of the queries. edit adjusts the
+// tensors' values accordingly.
 func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 	t := s.Unrolled()
 	if t.Norm == model.NormRMS1 {
@@ -145,8 +146,7 @@ func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 	return t
 }
 
-// scale returns the graph's own factor of attention scores, in the form of
-// Spec.AttnScale.
+// scale returns the graph's factor for attention scores, in the form of Spec.AttnScale.
 func (a *architecture) scale(s *model.Spec) float64 {
 	t := *s
 	if t.AttnScale = 0; a.graph != nil {

@@ -227,7 +227,7 @@ func TestKeysOfOthers(t *testing.T) {
 		"gemma3.block_count: the key is missing":                                      func(m *metadata) { m.blocks = nil },
 		"gemma3.attention.value_length: 8 with keys of 24 is not supported":           func(m *metadata) { m.valueLength = ptr(uint32(8)) },
 		`gemma3.rope.scaling.type: "yarn" is not supported`:                           func(m *metadata) { m.ropeScaling = "yarn" },
-		"gemma3.attention.sliding_window_pattern: 1 of them for 3 blocks is not supp": func(m *metadata) { m.windowPattern = []bool{true} },
+		"gemma3.attention.sliding_window_pattern: 1 entries for 3 blocks is not supp": func(m *metadata) { m.windowPattern = []bool{true} },
 		"gemma3.attention.layer_norm_rms_epsilon: the key is missing":                 func(m *metadata) { m.eps = nil },
 	} {
 		a, _ := architectureNamed("gemma3")
@@ -298,7 +298,7 @@ func TestContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.asGGUF.Context != 8 || !strings.Contains(strings.Join(w.notes, "\n"), "texts of up to 8 tokens, the model is for 32") {
+	if w.asGGUF.Context != 8 || !strings.Contains(strings.Join(w.notes, "\n"), "texts of up to 8 tokens, the model 32") {
 		t.Errorf("context is %d, notes are %q", w.asGGUF.Context, w.notes)
 	}
 	for _, n := range []int{9, 33, -1} {

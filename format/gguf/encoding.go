@@ -21,8 +21,8 @@ const (
 	kindU64    = 10
 )
 
-// kinds gives each type's name and its size in bytes, which for a string is
-// that of its length and for an array is not known from the type.
+// kinds lists each type's name and its size in bytes. The size of a string is that of its
+// length prefix, and that of an array is unknown.
 var kinds = []struct {
 	name string
 	size uint64
@@ -31,8 +31,7 @@ var kinds = []struct {
 	{"u64", 8}, {"i64", 8}, {"f64", 8},
 }
 
-// typeName returns the name of a value's type, item being that of an array's
-// items.
+// typeName returns the name of a value's type; item is the type of an array's items.
 func typeName(kind, item uint32) string {
 	if kind == kindArray {
 		return "array of " + kinds[item].name
@@ -42,12 +41,12 @@ func typeName(kind, item uint32) string {
 
 var le = binary.LittleEndian
 
-// A codec turns one value of a type into bytes and back.
+// A codec converts one value of a type to bytes and back.
 type codec[T any] struct {
 	kind   uint32
 	append func(b []byte, v T) []byte
-	// read takes the value from the front of b, which is known to hold one, and
-	// returns its bytes too.
+	// read returns the value at the start of b, which must contain one, and its length in
+	// bytes.
 	read func(b []byte) (v T, n int, err error)
 }
 
@@ -77,7 +76,7 @@ func appendBool(b []byte, v bool) []byte {
 
 func readBool(b []byte) (bool, int, error) {
 	if b[0] > 1 {
-		return false, 0, fmt.Errorf("is the byte %d, want 0 or 1", b[0])
+		return false, 0, fmt.Errorf("is %d, want 0 or 1", b[0])
 	}
 	return b[0] == 1, 1, nil
 }
@@ -108,14 +107,14 @@ func (c *codec[T]) readAll(v *value) ([]T, error) {
 	return all, nil
 }
 
-// An encoding is how GGUF stores the value at a place in metadata.
+// An encoding describes how GGUF stores the value of a field of metadata.
 type encoding struct {
 	kind, item uint32 // item of an array, otherwise kind again
 	encode     func(place any) []byte
 	decode     func(place any, v *value) error
 }
 
-// encodings lists the types of places in metadata: a pointer to the field.
+// encodings lists the encoding of each type of place, a pointer to a field of metadata.
 var encodings = map[reflect.Type]encoding{
 	reflect.TypeFor[*string]():    text(),
 	reflect.TypeFor[**uint32]():   scalar(u32s),
@@ -138,7 +137,7 @@ func encodingOf(place any) encoding {
 	return e
 }
 
-// text is the encoding of a string, which is absent if it is empty.
+// text returns the encoding of a string, which is absent if it is empty.
 func text() encoding {
 	return encoding{
 		kind: kindString, item: kindString,
@@ -186,8 +185,8 @@ func array[T any](c codec[T]) encoding {
 	}
 }
 
-// encodeValue returns the type and the value at a place in metadata, or nil if
-// it is absent.
+// encodeValue returns the encoded type and value at a place in metadata, or nil if it is
+// absent.
 func encodeValue(place any) []byte {
 	if absent(place) {
 		return nil

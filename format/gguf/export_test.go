@@ -193,7 +193,7 @@ func TestKeys(t *testing.T) {
 	if len(factors) != 8 || factors[0] <= 1 || factors[1] != 8 || factors[7] != 8 { // 16 positions are 2.5 turns of the fastest
 		t.Errorf("rotary factors are %v", factors)
 	}
-	if notes := strings.Join(e.Notes, "\n"); !strings.Contains(notes, "2 blocks is written once for each of its steps, 3 in all") || !strings.Contains(notes, "2 rows more") {
+	if notes := strings.Join(e.Notes, "\n"); !strings.Contains(notes, "2 blocks is written once for each of its steps, 3 in all") || !strings.Contains(notes, "2 more rows") {
 		t.Errorf("notes are %q", notes)
 	}
 }
@@ -235,7 +235,7 @@ func TestGolden(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for want, change := range map[string]func(m *model.Model, d *tokenizer.Data){
-		"blocks.1.up: scheme int4/g64/sym of 64 columns in gguf is not supported; quantize the checkpoint with int4/g32/sym there, or say --requantize to round this to Q4_0": func(m *model.Model, _ *tokenizer.Data) {
+		"blocks.1.up: scheme int4/g64/sym of 64 columns in gguf is not supported; quantize the checkpoint with int4/g32/sym there, or use --requantize to round this to Q4_0": func(m *model.Model, _ *tokenizer.Data) {
 			m.Tensors["blocks.1.up"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 64}, 96, 64, 1)
 		},
 		"head: scheme int8/g32/asym of 64 columns in gguf is not supported; quantize the checkpoint with int8/g32/sym": func(m *model.Model, _ *tokenizer.Data) {
@@ -250,7 +250,7 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		},
-		"attention window of 8 (1 of 2 blocks) in GGUF's architecture llama is not supported; with --context 8 the file is": func(m *model.Model, _ *tokenizer.Data) {
+		"attention window of 8 (1 of 2 blocks) in GGUF's architecture llama is not supported; with --context 8 the file supports": func(m *model.Model, _ *tokenizer.Data) {
 			m.Spec.Attention = []model.Attention{{Window: 8}, {}}
 		},
 		"query and key norm gain in GGUF's architecture llama": func(m *model.Model, _ *tokenizer.Data) {

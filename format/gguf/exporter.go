@@ -17,16 +17,15 @@ var _ export.Exporter = Exporter{}
 // Format implements export.Exporter.
 func (Exporter) Format() export.Format {
 	return export.Format{
-		Name: "gguf", Ending: ".gguf", Program: "llama.cpp",
+		Name: "gguf", Ext: ".gguf", Program: "llama.cpp",
 		Fast: "rows interleaved for ARM dot products",
 		Slow: "no interleaved ARM kernels: prompts take longer than with int4/g32 (Q4_0) or int8/g32 (Q8_0)",
 	}
 }
 
-// Nearest returns s if GGUF has a type for it, and otherwise a scheme with at
-// least as many bits. Integers become the narrowest of 4, 5 and 8 bits in groups
-// of 32, with a minimum if s has one (8 bits have none), and float16 if 32 does
-// not divide the columns.
+// Nearest returns s if GGUF has a type for it, and otherwise a scheme with at least as
+// many bits: the narrowest of 4, 5 and 8 bits in groups of 32, with a minimum if s has one
+// (8 bits never do), or float16 if 32 does not divide the columns.
 func (Exporter) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
 	if t, ok := typeOf(s); ok {
 		if _, _, _, err := t.scheme.Sizes(1, cols); err == nil {
@@ -45,27 +44,26 @@ func (Exporter) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
 	return near
 }
 
-// interleaved lists the types whose rows the CPU backend of llama.cpp interleaves
-// on ARM processors with dot products (armv8.2 dotprod, or i8mm), its fast way
-// through a prompt, and the number that must divide the rows (ggml-cpu,
-// repack.cpp, ggml_repack_get_optimal_repack_type). It multiplies matrices of
-// other types row by row.
+// interleaved lists the types whose rows the CPU backend of llama.cpp interleaves on ARM
+// processors with dot products (armv8.2 dotprod, or i8mm) to process prompts fast, and
+// the number that must divide the number of rows (ggml-cpu, repack.cpp,
+// ggml_repack_get_optimal_repack_type). It multiplies matrices of other types row by row.
 var interleaved = map[string]int{"Q4_0": 4, "Q8_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8}
 
-// Kernel returns the ggml type that stores s, and whether llama.cpp has
-// interleaved ARM kernels for a matrix of it with that number of rows.
+// Kernel returns the ggml type that stores s, and whether llama.cpp has interleaved ARM
+// kernels for a matrix of that type and number of rows.
 func (Exporter) Kernel(s qtensor.Scheme, rows int) (typ string, fast bool) {
 	t, _ := typeOf(s)
 	multiple := interleaved[t.name]
 	return t.name, multiple > 0 && rows%multiple == 0
 }
 
-// Check refuses a model that no architecture of llama.cpp represents, or whose
-// tokenizer it does not have.
+// Check returns an error if no architecture of llama.cpp represents m, or if llama.cpp
+// does not support its tokenizer.
 func (Exporter) Check(m *model.Model) (notes []string, err error) {
 	spec := m.Spec
 	if n := usableContext(&spec); n > 0 {
-		notes = append(notes, fmt.Sprintf("thimble export will ask for --context %d: llama.cpp does not compute this model in its context of %d", n, spec.Context))
+		notes = append(notes, fmt.Sprintf("thimble export will require --context %d: llama.cpp does not compute this model in its full context of %d", n, spec.Context))
 		spec.Context = n
 	}
 	a, err := choose(m.Path, &spec)
@@ -86,8 +84,8 @@ func (Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	return &export.Plan{Tensors: w.list(), Notes: w.notes, Bytes: w.size, Write: export.File(&w.options, w.size, w.write)}, nil
 }
 
-// metadata returns every key of the file for m except the file type, and notes
-// about the tokenizer. s is m's Spec in the context of the file.
+// metadata returns every key of the file for m except the file type, and notes about the
+// tokenizer. s is m's Spec with the context of the file.
 func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []string, error) {
 	asGGUF := a.asGGUF(s)
 	keys := a.describe(&asGGUF)
@@ -110,7 +108,7 @@ func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []str
 	if d == nil {
 		notes = append(notes, "there is no tokenizer: llama.cpp can run this file on token ids alone")
 	} else if n := s.Vocab - len(d.Tokens); n > 0 {
-		notes = append(notes, fmt.Sprintf("the embedding has %d rows more than the tokenizer has tokens: they are written as unused tokens", n))
+		notes = append(notes, fmt.Sprintf("the embedding has %d more rows than the tokenizer has tokens: they are written as unused tokens", n))
 	}
 	return keys, notes, keys.checkStrings(m.Path)
 }

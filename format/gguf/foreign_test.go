@@ -91,7 +91,7 @@ func TestLlama3FactorsRecovered(t *testing.T) {
 	other := slices.Clone(data)
 	at := strings.Index(string(other), "thimble.rope.llama3.factor") + len("thimble.rope.llama3.factor") + 4
 	copy(other[at:], []byte{0, 0, 0x80, 0x41}) // 16
-	refusedFile(t, other, "is not what the keys thimble.rope.llama3.* say")
+	refusedFile(t, other, "does not match the keys thimble.rope.llama3.*")
 }
 
 // renamed replaces a part of names by one of the same length.

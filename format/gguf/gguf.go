@@ -1,6 +1,5 @@
-// Package gguf reads and writes GGUF, the container of llama.cpp, for models
-// that one of llama.cpp's architectures computes. docs/GGUF.md lists the
-// mappings.
+// Package gguf reads and writes GGUF, the container of llama.cpp, for models that
+// llama.cpp's architectures represent. docs/GGUF.md lists the mappings.
 //
 //	magic "GGUF", version u32, number of tensors u64, number of keys u64
 //	keys: name, type u32, value
@@ -18,17 +17,17 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Magic begins every GGUF file.
+// Magic is the first bytes of every GGUF file.
 const Magic = "GGUF"
 
-// Name is what the format is called where a file is read.
+// Name is the name of the format.
 const Name = "GGUF"
 
 const (
 	version   = 3
-	alignment = 32 // of tensor data in files that we write or that have no key for it
+	alignment = 32 // of tensor data that the writer uses, and the default if a file has no key for it
 
-	// Limits of what is read; llama.cpp's own are no higher.
+	// Limits of the reader; llama.cpp's are no higher.
 	maxString  = 16 << 20 // bytes
 	maxItems   = 1 << 24  // of an array
 	maxTensors = 1 << 16
@@ -37,7 +36,7 @@ const (
 	maxName    = 63    // bytes of a tensor's name
 )
 
-// A ggmlType is how a tensor's rows are stored.
+// A ggmlType describes how a tensor's rows are stored.
 type ggmlType struct {
 	id       uint32
 	name     string
@@ -45,7 +44,7 @@ type ggmlType struct {
 	fileType uint32         // general.file_type of a file that mostly has this type
 }
 
-// types lists the types that are read and written (ggml.h, enum ggml_type;
+// types lists the types that this package reads and writes (ggml.h, enum ggml_type;
 // llama.h, enum llama_ftype, where each K type has that of the mix named after it).
 var types = []ggmlType{
 	{0, "F32", qtensor.Scheme{Kind: qtensor.F32}, 0},
@@ -61,11 +60,11 @@ var types = []ggmlType{
 	{14, "Q6_K", qtensor.Q6_K.Foreign(), 18},
 }
 
-// typeF32 holds vectors.
+// typeF32 is the type of vectors.
 var typeF32 = types[0]
 
-// typeOf returns the type that stores scheme s exactly. For an integer scheme
-// that is the type with the same codes and scales in another order.
+// typeOf returns the type that stores scheme s exactly. For an integer scheme that is the
+// type with the same codes and scales in a different order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
 		own, ok := t.scheme.Native()
@@ -76,14 +75,14 @@ func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	return ggmlType{}, false
 }
 
-// unreadTypes names the valid types that are not read.
+// unreadTypes lists the valid types that this package does not read.
 var unreadTypes = map[uint32]string{
 	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
 	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 	40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
 }
 
-// typeNumbered returns type id, that of the tensor called name.
+// typeNumbered returns the type with the given id. name is the tensor's, for errors.
 func typeNumbered(path, name string, id uint32) (ggmlType, error) {
 	for _, t := range types {
 		if t.id == id {
@@ -94,5 +93,5 @@ func typeNumbered(path, name string, id uint32) (ggmlType, error) {
 		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
 			defect.Printable(path), defect.Unsupported(name, "type %s", known))
 	}
-	return ggmlType{}, defect.Corrupt(path, name, "its type is %d, which ggml does not have", id)
+	return ggmlType{}, defect.Corrupt(path, name, "its type is %d, which does not exist in ggml", id)
 }

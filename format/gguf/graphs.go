@@ -7,15 +7,15 @@ import (
 	"thimble/internal/model"
 )
 
-// phiGraph: attention and a feed-forward layer of two matrices both read one
-// LayerNorm. Only the biases of queries, keys and values are optional.
+// phiGraph sets the features of phi2: attention and a feed-forward layer of two matrices
+// both read one LayerNorm. Only the biases of queries, keys and values are optional.
 func phiGraph(s *model.Spec) {
 	s.Norm, s.Parallel, s.Ungated, s.Activation = model.NormLayer, true, true, model.GELUTanh
 	s.Bias.O, s.Bias.FFN, s.Bias.Head, s.Tied = true, true, true, false
 }
 
-// gemmaGraph: the graph takes 62 blocks for Gemma 3 27B, whose scores it divides
-// by the root of hidden/heads in whole numbers.
+// gemmaGraph sets the features of gemma3. llama.cpp's graph treats a model of 62 blocks as
+// Gemma 3 27B, whose scores it divides by the root of hidden/heads in integer division.
 func gemmaGraph(s *model.Spec) {
 	s.QKNorm, s.PostNorm, s.Activation = model.QKGain, true, model.GELUTanh
 	s.EmbedScale = math.Sqrt(float64(s.Hidden))
@@ -24,8 +24,8 @@ func gemmaGraph(s *model.Spec) {
 	}
 }
 
-// gemmaWindows maps attention windows: blocks that have one use a rotary
-// embedding of their own, the other blocks see every position.
+// gemmaWindows maps attention windows: blocks with a window have their own rotary
+// embedding, the other blocks see every position.
 func gemmaWindows(w *mapper, s *model.Spec) {
 	m := w.m
 	if w.reading {
@@ -58,7 +58,7 @@ func gemmaWindows(w *mapper, s *model.Spec) {
 	}
 }
 
-// periodic returns which of n blocks have a window if each period-th block,
+// periodic reports for each of n blocks whether it has a window if every period-th block,
 // counting from 1, has none; with a period of 0 all have one.
 func periodic(n, period int) []bool {
 	pattern := make([]bool, n)
@@ -80,12 +80,12 @@ func (w *mapper) readWindows(s *model.Spec) {
 			period = int(*m.windowPeriod)
 		}
 		if s.Blocks < 1 || s.Blocks > model.MaxBlocks {
-			return // Spec.Check has the better error
+			return // Spec.Check returns a better error
 		}
 		pattern = periodic(s.Blocks, period)
 	}
 	if len(pattern) != s.Blocks {
-		w.fail(&m.windowPattern, "%d of them for %d blocks", len(pattern), s.Blocks)
+		w.fail(&m.windowPattern, "%d entries for %d blocks", len(pattern), s.Blocks)
 		return
 	}
 	local := model.Rope{Base: 10000}
@@ -100,10 +100,10 @@ func (w *mapper) readWindows(s *model.Spec) {
 	}
 }
 
-// llama4Blocks: every fourth block has no rotary embedding. llama.cpp's loader
-// wants at least one expert, which no block needs to have. In its graph the
-// blocks with a rotary embedding see chunks of 8192 positions, and the others
-// change their temperature at position 8191: maxPosition keeps out of both.
+// llama4Blocks maps the blocks of llama4, of which every fourth has no rotary embedding.
+// llama.cpp's loader requires at least one expert, even if no block uses it. In its graph
+// the blocks with a rotary embedding see chunks of 8192 positions, and the others change
+// their attention temperature at position 8191: maxPosition avoids both.
 func llama4Blocks(w *mapper, s *model.Spec) {
 	m := w.m
 	if !w.reading {

@@ -6,9 +6,9 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// deinterleave returns m with its rows, or the values of its one row, in our
-// order. m is the matrix or the bias of queries or keys as a file has it, in
-// interleaved heads of dim rows.
+// deinterleave returns m with its rows, or the values of its one row, in half-split order.
+// m is the matrix or the bias of queries or keys as stored in a file, in interleaved heads
+// of dim rows.
 func deinterleave(m *qtensor.Matrix, dim int) *qtensor.Matrix {
 	n := m.Rows
 	if n == 1 {
@@ -17,11 +17,11 @@ func deinterleave(m *qtensor.Matrix, dim int) *qtensor.Matrix {
 	return &qtensor.Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: &heads{m.Codes, len(m.Codes) / n, dim}}
 }
 
-// heads reads the bytes of a file in the order of our rows.
+// heads reads interleaved rows in half-split order.
 type heads struct {
 	stored []byte
-	size   int // bytes of a row, or of a value of a bias
-	dim    int // how many of them make a head
+	size   int // of a row, or of a value of a bias, in bytes
+	dim    int // rows or values in a head
 }
 
 func (h *heads) Row(dst []byte, r int) {

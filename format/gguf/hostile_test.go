@@ -145,7 +145,7 @@ func TestHostile(t *testing.T) {
 		edit func(*draft)
 		want string
 	}{
-		{"version 1", func(d *draft) { d.version = 1 }, "GGUF version 1 (2 and 3 are) is not supported"},
+		{"version 1", func(d *draft) { d.version = 1 }, "GGUF version 1 (want 2 or 3) is not supported"},
 		{"version 4", func(d *draft) { d.version = 4 }, "GGUF version 4"},
 		{"version 0", func(d *draft) { d.version = 0 }, "byte 4: version: is 0"},
 		{"big-endian", func(d *draft) { d.version = 3 << 24 }, "big-endian GGUF is not supported"},
@@ -154,9 +154,9 @@ func TestHostile(t *testing.T) {
 		{"2^63 keys", func(d *draft) { d.keyCount = 1 << 63 }, "byte 16: number of keys: is 92233"},
 		{"a key too many", func(d *draft) { d.keyCount = 1 }, "key"},
 		{"a tensor too many", func(d *draft) { d.count = 1 }, "tensor"},
-		{"a key twice", func(d *draft) { d.keys = append(d.keys, d.keys[2]) }, "general.file_type: is there twice"},
-		{"a key without a name", func(d *draft) { d.keys[1].name = "" }, "key 1: is 0 bytes"},
-		{"a key that is no text", func(d *draft) { d.keys[1].name = "a\xff" }, "key 1: is 2 bytes, want UTF-8"},
+		{"a key twice", func(d *draft) { d.keys = append(d.keys, d.keys[2]) }, "general.file_type: occurs twice"},
+		{"a key without a name", func(d *draft) { d.keys[1].name = "" }, "key 1: is empty or not UTF-8 (0 bytes)"},
+		{"a key that is no text", func(d *draft) { d.keys[1].name = "a\xff" }, "key 1: is empty or not UTF-8 (2 bytes)"},
 		{"a long key", func(d *draft) { d.keys[1].name = strings.Repeat("k", 65536) }, "key 1: is 65536, want at most 65535"},
 		{"a type beyond", set("general.type", []byte{13, 0, 0, 0}), "general.type: has values of type 13"},
 		{"an array in an array", set("general.type", []byte{9, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0}), "or an array in an array"},
@@ -166,8 +166,8 @@ func TestHostile(t *testing.T) {
 		{"alignment 48", set("general.alignment", 48), "general.alignment: is 48"},
 		{"alignment 8192", set("general.alignment", 8192), "general.alignment: is 8192"},
 		{"alignment as text", set("general.alignment", "32"), "general.alignment: is of type string, want u32"},
-		{"another alignment", set("general.alignment", 4096), "its data are at"},
-		{"a tensor twice", func(d *draft) { d.tensors[3].name = d.tensors[2].name }, "blk.0.attn_q.weight: is there twice"},
+		{"another alignment", set("general.alignment", 4096), "its data is at"},
+		{"a tensor twice", func(d *draft) { d.tensors[3].name = d.tensors[2].name }, "blk.0.attn_q.weight: occurs twice"},
 		{"a name of 64 bytes", func(d *draft) { d.tensors[3].name = strings.Repeat("n", 64) }, "tensor 3: is 64, want at most 63"},
 		{"no dimensions", func(d *draft) { d.tensors[3].dims = nil }, "has 0 dimensions"},
 		{"five dimensions", func(d *draft) { d.tensors[3].dims = []uint64{1, 1, 1, 1, 1} }, "has 5 dimensions"},
@@ -178,10 +178,10 @@ func TestHostile(t *testing.T) {
 		{"a dimension that blocks do not divide", func(d *draft) { d.tensor(down).dims[0] = 97 }, "Q4_0: 97 columns are not a multiple of its block of 32"},
 		{"a type that is not read", func(d *draft) { d.tensor(down).kind = 11 }, down + ": type Q3_K is not supported; a file of F16"},
 		{"a type that ggml does not have", func(d *draft) { d.tensor(down).kind = 99 }, down + ": its type is 99"},
-		{"another type", func(d *draft) { d.tensor(down).kind = 8 }, "its data are at"},
-		{"an offset beyond", func(d *draft) { d.tensor(down).offset = 32 }, down + ": its data are at"},
-		{"an offset that wraps", func(d *draft) { d.tensor(down).offset = math.MaxUint64 - 31 }, down + ": its data are at"},
-		{"a shape against the keys", set("llama.feed_forward_length", 64), "blk.0.ffn_gate.weight: shape is (96, 64), the keys want (64, 64)"},
+		{"another type", func(d *draft) { d.tensor(down).kind = 8 }, "its data is at"},
+		{"an offset beyond", func(d *draft) { d.tensor(down).offset = 32 }, down + ": its data is at"},
+		{"an offset that wraps", func(d *draft) { d.tensor(down).offset = math.MaxUint64 - 31 }, down + ": its data is at"},
+		{"a shape against the keys", set("llama.feed_forward_length", 64), "blk.0.ffn_gate.weight: shape is (96, 64), the keys require (64, 64)"},
 		{"a tensor missing", func(d *draft) { d.tensor(down).name = "blk.1.ffn_dwon.weight" }, down + ": tensor is missing, want shape (64, 96)"},
 		{"a tensor left over", func(d *draft) {
 			d.tensors = append(d.tensors, draftTensor{name: "blk.0.magic.weight", dims: []uint64{2}, data: make([]byte, 8)})
@@ -209,7 +209,7 @@ func TestHostile(t *testing.T) {
 		{"bos beyond the vocabulary", set("tokenizer.ggml.bos_token_id", 9), "bos id 9 is outside the vocabulary of 9"},
 		{"sources without digests", set("thimble.source.sha256", nil), "thimble.source: 1 names, 1 lengths and 0 digests"},
 		{"a digest that is none", set("thimble.source.sha256", []string{"xyz"}), "thimble.source: source 0"},
-		{"a bool that is neither", set("tokenizer.ggml.add_bos_token", []byte{7, 0, 0, 0, 2}), "tokenizer.ggml.add_bos_token: bool 0 is the byte 2"},
+		{"a bool that is neither", set("tokenizer.ggml.add_bos_token", []byte{7, 0, 0, 0, 2}), "tokenizer.ggml.add_bos_token: bool 0 is 2, want"},
 		{"text that is none", set("tokenizer.ggml.pre", "a\xff"), "tokenizer.ggml.pre: string 0"},
 		{"another tokenizer", set("tokenizer.ggml.model", "rwkv"), `tokenizer.ggml.model: "rwkv" is not supported`},
 		{"a split that is not known", set("tokenizer.ggml.pre", "deepseek-llm"), `tokenizer.ggml.pre: "deepseek-llm" is not supported`},
@@ -246,7 +246,7 @@ func TestHarmless(t *testing.T) {
 	d.set("tokenizer.ggml.fim_pre_token_id", 3)
 	d.set("tokenizer.ggml.eot_token_id", 1)
 	m := opened(t, d.bytes())
-	if want := []string{"key hobby.colour is not known and has no effect"}; !slices.Equal(m.Notes, want) {
+	if want := []string{"key hobby.colour is unknown and has no effect"}; !slices.Equal(m.Notes, want) {
 		t.Errorf("notes are %q, want %q", m.Notes, want)
 	}
 	if _, err := m.Tokenizer(); err != nil {

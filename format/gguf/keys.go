@@ -14,7 +14,7 @@ type metadata struct {
 	ropeBase, ropeFactor, eps, layerEps          *float32
 	ropeScaling                                  string
 
-	// Blocks with a window and a rotary embedding of their own: all except each
+	// The blocks with a window and their own rotary embedding: all except every
 	// windowPeriod-th, or those of windowPattern.
 	window, windowPeriod *uint32
 	windowPattern        []bool
@@ -30,7 +30,7 @@ type metadata struct {
 	bos, eos, unk, pad, eot, eom *uint32
 	addBOS, addEOS, addSpace     *bool
 
-	// Keys of our own, for what GGUF has no key for.
+	// Thimble's keys, for values that GGUF has no key for.
 	madeBy, origin, recipe          string
 	overrides, sources, sourceSums  []string
 	sourceBytes                     []uint64
@@ -41,17 +41,17 @@ type metadata struct {
 	llama3Original, tokenizerTokens *uint32
 	steps                           []string // of the tokenizer, if add_space_prefix does not determine them
 	nfc                             *bool    // the tokenizer composes characters first
-	ropePairs                       *bool    // the model itself rotates pairs: our reader leaves the rows as they are
+	ropePairs                       *bool    // the model itself rotates pairs: Thimble's reader does not reorder rows
 }
 
-// A key is one line of the table: a name and the place of its value in metadata.
+// A key is a line of the table: a name and a pointer to its field of metadata.
 type key struct {
 	name  string
 	place any // one of the types in encodings
 }
 
-// keys is the one table of names, in the order in which they are written. A name
-// listed twice has two types.
+// keys returns the table of keys, in the order in which they are written. A name that
+// occurs twice may have either of two types.
 func (m *metadata) keys() []key {
 	of := m.architecture + "."
 	return []key{
@@ -120,7 +120,7 @@ func (m *metadata) keys() []key {
 	}
 }
 
-// nameOf returns the name of the key that a place in m belongs to.
+// nameOf returns the name of the key whose value is at a place in m.
 func (m *metadata) nameOf(place any) string {
 	for _, k := range m.keys() {
 		if k.place == place {
@@ -130,8 +130,7 @@ func (m *metadata) nameOf(place any) string {
 	panic("gguf: no key for a place") // the table above is wrong
 }
 
-// encode returns the keys that are present, in the form of the file, and their
-// number.
+// encode returns the encoded keys that are present, and their number.
 func (m *metadata) encode() (b []byte, n uint64) {
 	for _, k := range m.keys() {
 		v := encodeValue(k.place)
@@ -143,7 +142,7 @@ func (m *metadata) encode() (b []byte, n uint64) {
 	return b, n
 }
 
-// checkStrings refuses strings and lists that the reader would refuse.
+// checkStrings returns an error for a string or list that the reader would refuse.
 func (m *metadata) checkStrings(path string) error {
 	for _, k := range m.keys() {
 		switch v := k.place.(type) {

@@ -11,7 +11,7 @@ import (
 	"thimble/internal/model"
 )
 
-// A mapper moves features between a Spec and the keys: one list of features
+// A mapper copies features between a Spec and the keys, so that one list of features
 // serves both directions. It keeps the first failure.
 type mapper struct {
 	m       *metadata
@@ -26,8 +26,8 @@ func (w *mapper) fail(place any, format string, args ...any) {
 	}
 }
 
-// count moves a whole number. def is what an absent key means; if that is 0, the
-// key must be present.
+// count copies a whole number. def is the meaning of an absent key; if def is 0, the key
+// must be present.
 func (w *mapper) count(key **uint32, v *int, def int) {
 	switch {
 	case !w.reading:
@@ -41,7 +41,7 @@ func (w *mapper) count(key **uint32, v *int, def int) {
 	}
 }
 
-// float moves a float32 the same way.
+// float copies a float32 likewise.
 func (w *mapper) float(key **float32, v *float64, def float64) {
 	switch {
 	case !w.reading:
@@ -55,8 +55,8 @@ func (w *mapper) float(key **float32, v *float64, def float64) {
 	}
 }
 
-// shortest returns the shortest decimal number that rounds to f, so that 1e-5
-// comes back as 1e-5.
+// shortest returns the shortest decimal number that rounds to f, so that 1e-5 is read back
+// as 1e-5.
 func shortest(f float32) float64 {
 	x, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
 	return x
@@ -64,7 +64,7 @@ func shortest(f float32) float64 {
 
 func ptr[T any](v T) *T { return &v }
 
-// describe returns the keys of a file that computes s, which is in the form of
+// describe returns the keys of a file that computes s, which must be in the form of
 // asGGUF.
 func (a *architecture) describe(s *model.Spec) *metadata {
 	w := &mapper{m: &metadata{architecture: a.name}}
@@ -73,8 +73,8 @@ func (a *architecture) describe(s *model.Spec) *metadata {
 	return w.m
 }
 
-// spec returns what a file computes that has these keys, and those tensors that
-// has reports. It leaves out BOS and EOS, and the result is not checked yet.
+// spec returns the Spec of a file with these keys; has reports whether a tensor exists. It
+// does not set BOS and EOS, and does not check the result.
 func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Spec, error) {
 	var s model.Spec
 	w := &mapper{m: m, reading: true}
@@ -90,7 +90,7 @@ func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Sp
 	return s, w.err
 }
 
-// mapFeatures is the one list of features and their keys.
+// mapFeatures maps every feature to its key. It is the only list of them.
 func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	m := w.m
 	w.count(&m.blocks, &s.Blocks, 0)
@@ -129,7 +129,7 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	}
 }
 
-// mapRope maps the rotary embedding that blocks have unless they name another.
+// mapRope maps the rotary embedding of all blocks that do not name another.
 func (a *architecture) mapRope(w *mapper, s *model.Spec) {
 	m, r := w.m, &s.Rope
 	w.float(&m.ropeBase, &r.Base, 10000)
@@ -162,7 +162,7 @@ func (a *architecture) mapRope(w *mapper, s *model.Spec) {
 	}
 }
 
-// putProvenance adds the keys that tell where the model came from.
+// putProvenance adds the keys that describe where the model came from.
 func (m *metadata) putProvenance(p *model.Provenance) {
 	m.madeBy, m.origin, m.recipe, m.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
 	for _, source := range p.Sources {
@@ -172,10 +172,9 @@ func (m *metadata) putProvenance(p *model.Provenance) {
 	}
 }
 
-// ropeFactors returns, (HeadDim/2), the divisors of the rotary frequencies that
-// make llama.cpp follow Llama 3.1's rule: 1 for short wavelengths, Factor for
-// long ones, the harmonic blend in between (transformers,
-// _compute_llama3_parameters).
+// ropeFactors returns the divisors of the rotary frequencies, (HeadDim/2), with which
+// llama.cpp follows Llama 3.1's rule: 1 for short wavelengths, Factor for long ones, and a
+// harmonic blend between them (transformers, _compute_llama3_parameters).
 func ropeFactors(s *model.Spec) []float32 {
 	r := &s.Rope
 	factors := make([]float32, s.HeadDim/2)
@@ -195,7 +194,7 @@ func ropeFactors(s *model.Spec) []float32 {
 	return factors
 }
 
-// fileType returns general.file_type for the type that holds most weights.
+// fileType returns general.file_type for the type that stores most weights.
 func fileType(weights map[string]int64) *uint32 {
 	best := typeF32
 	for _, t := range types {

@@ -6,9 +6,9 @@ import (
 	"thimble/internal/model"
 )
 
-// modelNames and blockNames pair our names of tensors outside and inside blocks
-// with GGUF's, which end in ".weight" or ".bias" and are the same in every
-// architecture (gguf-py, constants.py, TENSOR_NAMES).
+// modelNames and blockNames pair Thimble's names of tensors outside and inside blocks with
+// GGUF's, which end in ".weight" or ".bias" and are the same in every architecture
+// (gguf-py, constants.py, TENSOR_NAMES).
 var (
 	modelNames = [][2]string{{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"}}
 	blockNames = [][2]string{
@@ -18,11 +18,11 @@ var (
 	}
 )
 
-// ropeFreqs is the tensor that holds, (HeadDim/2), the divisors of the rotary
-// frequencies.
+// ropeFreqs is the name of the tensor with the divisors of the rotary frequencies,
+// (HeadDim/2).
 const ropeFreqs = "rope_freqs.weight"
 
-// nameInGGUF returns GGUF's name of one of our tensors.
+// nameInGGUF returns GGUF's name for a tensor of the model.
 func nameInGGUF(name string) (string, bool) {
 	base, bias := strings.CutSuffix(name, model.BiasSuffix)
 	name, ok := translate(base, "blocks.", "blk.", 0)
@@ -32,8 +32,8 @@ func nameInGGUF(name string) (string, bool) {
 	return name + ".weight", ok
 }
 
-// nameInModel returns our name of a tensor in GGUF, whose rows may nevertheless
-// be in another order: see interleave.
+// nameInModel returns the model's name for a tensor in GGUF. Its rows may be in a
+// different order: see interleave.
 func nameInModel(name string) (string, bool) {
 	base, bias := strings.CutSuffix(name, ".bias")
 	if !bias {
@@ -49,7 +49,8 @@ func nameInModel(name string) (string, bool) {
 	return name, ok
 }
 
-// translate looks name up in column from of the tables and answers from the other.
+// translate looks up name in column from of the tables and returns the entry of the other
+// column.
 func translate(name, prefix, newPrefix string, from int) (string, bool) {
 	table, kind, into := modelNames, name, ""
 	if rest, ok := strings.CutPrefix(name, prefix); ok {
@@ -64,10 +65,10 @@ func translate(name, prefix, newPrefix string, from int) (string, bool) {
 	return "", false
 }
 
-// interleave returns the width of the heads whose rows GGUF interleaves in our
-// tensor called name, or 0. A model that rotates dimension i with i+HeadDim/2
-// needs its rows in another order for a graph that rotates 2i with 2i+1: row
-// 2i+j of a head in the file is our row i+j*HeadDim/2 (llama.py, permute).
+// interleave returns the number of rows of a head if GGUF interleaves the heads of the
+// model's tensor name, otherwise 0. A model that rotates dimension i with i+HeadDim/2
+// needs its rows in a different order for a graph that rotates 2i with 2i+1: row 2i+j of a
+// head in the file is row i+j*HeadDim/2 of the model (llama.py, permute).
 func (a *architecture) interleave(name string, s *model.Spec) int {
 	if !a.pairs || s.Rope.Pairs {
 		return 0

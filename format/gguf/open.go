@@ -18,11 +18,10 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// Open maps the GGUF file at path and reads everything before the tensor data:
-// its cost depends on the keys and the number of tensors. It decodes neither the
-// tokenizer nor a weight. Anything in the file that is unknown and could change
-// what the model computes is an error that names it: a *format.CorruptError, or
-// one that wraps format.ErrUnsupported.
+// Open maps the GGUF file at path and reads everything before the tensor data, so its cost
+// depends on the keys and the number of tensors. It does not decode the tokenizer or any
+// weight. An unknown item in the file that could affect the model's results is an error
+// that names it: a *format.CorruptError, or one that wraps format.ErrUnsupported.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
@@ -51,9 +50,9 @@ func Open(path string) (*model.Model, error) {
 	return m, nil
 }
 
-// model returns what the file holds.
+// model returns the model in the file.
 func (f *file) model() (*model.Model, error) {
-	if err := f.whole(); err != nil {
+	if err := f.checkSplit(); err != nil {
 		return nil, err
 	}
 	keys, arch, err := f.metadata()
@@ -76,7 +75,7 @@ func (f *file) model() (*model.Model, error) {
 		return nil, err
 	}
 	for _, name := range unknown {
-		m.Notes = append(m.Notes, fmt.Sprintf("key %s is not known and has no effect", name))
+		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}
 	m.Tokenizer = sync.OnceValues(func() (d *tokenizer.Data, err error) {
 		if guard := parallel.Guard(func() error { d, err = f.tokenizer(&spec); return nil }); guard != nil {
@@ -87,8 +86,8 @@ func (f *file) model() (*model.Model, error) {
 	return m, m.Check()
 }
 
-// whole refuses a file that is one part of a split model.
-func (f *file) whole() error {
+// checkSplit returns an error if the file is one part of a split model.
+func (f *file) checkSplit() error {
 	const name = "split.count"
 	v := f.keys[name]
 	if v == nil || v.kind == kindArray || v.kind == kindString {
@@ -105,16 +104,16 @@ func (f *file) whole() error {
 		defect.Unsupported(name, "one of %d files of a split model", n))
 }
 
-// isList reports whether a key is one of the tokenizer's lists, which only
-// reading the tokenizer decodes.
+// isList reports whether a key is one of the tokenizer's lists, which are decoded only
+// when the tokenizer is read.
 func isList(name string) bool {
 	return slices.Contains([]string{"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"}, name)
 }
 
-// metadata returns the keys of the table, except the tokenizer's lists.
+// metadata decodes the keys of the table except the tokenizer's lists.
 func (f *file) metadata() (*metadata, *architecture, error) {
 	m := &metadata{}
-	if err := f.take(m, func(name string) bool { return name == "general.architecture" }); err != nil {
+	if err := f.decodeKeys(m, func(name string) bool { return name == "general.architecture" }); err != nil {
 		return nil, nil, err
 	}
 	if m.architecture == "" {
@@ -130,10 +129,10 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q (want %s)",
 			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
-	return m, arch, f.take(m, func(name string) bool { return !isList(name) })
+	return m, arch, f.decodeKeys(m, func(name string) bool { return !isList(name) })
 }
 
-// spec returns the Spec that the keys and the names of the tensors give.
+// spec returns the Spec that the keys and the names of the tensors determine.
 func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if e := f.tensors["token_embd.weight"]; e != nil && m.vocab == nil {
 		m.vocab = ptr(uint32(e.rows))
@@ -145,7 +144,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
-	s.BOS, s.EOS = m.ends()
+	s.BOS, s.EOS = m.specialIDs()
 	if m.ropePairs != nil {
 		s.Rope.Pairs = *m.ropePairs && arch.pairs
 	}
@@ -158,8 +157,8 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	return s, nil
 }
 
-// unused refuses a key of the architecture's that did not become part of s: one
-// that is absent, or has another value, if s is written again.
+// unused returns an error for a key of the architecture that is not reflected in s: one
+// that would be absent, or have another value, if s were written again.
 func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	again := a.describe(s)
 	written := make(map[string]any)
@@ -168,7 +167,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 			written[k.name] = k.place
 		}
 	}
-	// mapFeatures itself checks these.
+	// mapFeatures checks these itself.
 	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
 	for _, k := range m.keys() {
 		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
@@ -188,8 +187,8 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	return nil
 }
 
-// ends returns the tokens that begin and end a text: -1 and none without keys.
-func (m *metadata) ends() (bos int, eos []int) {
+// specialIDs returns the tokens that start and end a text; -1 and none without keys.
+func (m *metadata) specialIDs() (bos int, eos []int) {
 	bos = -1
 	switch {
 	case m.specBOS != nil:
@@ -212,7 +211,7 @@ func (m *metadata) ends() (bos int, eos []int) {
 	return bos, eos
 }
 
-// provenance returns where the model came from, as far as the keys tell.
+// provenance returns the provenance recorded in the keys.
 func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 	p = model.Provenance{Architecture: m.origin, Tool: m.madeBy, Recipe: m.recipe, Overrides: m.overrides}
 	if p.Architecture == "" {
@@ -235,11 +234,11 @@ func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 	return p, nil
 }
 
-// matrices returns the tensors by our names. The file must have each tensor of s
-// in its shape, and no other.
+// matrices returns the tensors by the model's names. The file must have exactly the
+// tensors of s, in their shapes.
 func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
 	all := make(map[string]*qtensor.Matrix)
-	used := map[string]bool{ropeFreqs: true} // which ropeFactors has read
+	used := map[string]bool{ropeFreqs: true} // ropeFactors has read it
 	for _, slot := range s.Slots() {
 		name, ok := nameInGGUF(slot.Name)
 		t := f.tensors[name]
@@ -248,7 +247,7 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 		}
 		used[name] = true
 		if t.rows != slot.Rows || t.cols != slot.Cols || t.vector != (slot.Role == model.Vector) {
-			return nil, f.fault(t, "shape is (%d, %d), the keys want (%d, %d)", t.rows, t.cols, slot.Rows, slot.Cols)
+			return nil, f.fault(t, "shape is (%d, %d), the keys require (%d, %d)", t.rows, t.cols, slot.Rows, slot.Cols)
 		}
 		if slot.Role == model.Vector && !t.kind.scheme.Float() {
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
@@ -271,8 +270,8 @@ func (f *file) fault(t *tensorInfo, format string, args ...any) error {
 	return &defect.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
 }
 
-// ropeFactors sets the scaling that the tensor of rotary factors stands for.
-// Files of other programs have Llama 3's factors without their parameters.
+// ropeFactors sets the rope scaling that the tensor of rotary factors represents. Files of
+// other programs have Llama 3's factors without their parameters.
 func (f *file) ropeFactors(s *model.Spec) error {
 	t := f.tensors[ropeFreqs]
 	ours := s.Rope.Scaling == model.RopeLlama3
@@ -291,7 +290,7 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	}
 	if ours {
 		if want := ropeFactors(s); !near(got, want, 0) {
-			return f.fault(t, "is not what the keys %s* say", "thimble.rope.llama3.")
+			return f.fault(t, "does not match the keys %s*", "thimble.rope.llama3.")
 		}
 		return nil
 	}
@@ -310,8 +309,7 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	return nil
 }
 
-// near reports whether no value of a differs from b's by more than that fraction
-// of b's.
+// near reports whether each value of a differs from b's by at most a fraction of b's.
 func near(a, b []float32, fraction float64) bool {
 	for i := range a {
 		if !(math.Abs(float64(a[i])-float64(b[i])) <= fraction*math.Abs(float64(b[i]))) {

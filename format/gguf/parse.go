@@ -9,27 +9,27 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A value is a key's value as it lies in the file.
+// A value is the encoded value of a key.
 type value struct {
-	kind, item uint32 // item of an array, otherwise kind again
+	kind, item uint32 // item is the type of an array's items, otherwise equal to kind
 	n          int    // number of items; 1 unless an array
-	raw        []byte // bytes of the items, whose lengths were checked
+	raw        []byte // bytes of the items, with valid lengths
 	at         int64  // offset of raw in the file
 }
 
 func (v *value) String() string { return typeName(v.kind, v.item) }
 
-// A tensorInfo is one line of the table of tensors.
+// A tensorInfo is an entry of the table of tensors.
 type tensorInfo struct {
 	name       string
 	rows, cols int
 	vector     bool // has one dimension
 	kind       ggmlType
 	data       []byte
-	at         int64 // offset of the line in the file
+	at         int64 // offset of the entry in the file
 }
 
-// A file is a GGUF file whose front is valid and whose tensors fill the rest.
+// A file is a GGUF file with a valid front, whose tensors fill the rest.
 type file struct {
 	path      string
 	keys      map[string]*value
@@ -39,8 +39,8 @@ type file struct {
 	alignment uint64
 }
 
-// A cursor reads the front of a file. After the first failure, err, it reads
-// zeros. It compares every length with the bytes that remain before using it.
+// A cursor reads the front of a file. After the first failure, err, it reads zeros. It
+// compares every length with the number of bytes left before using it.
 type cursor struct {
 	path string
 	data []byte
@@ -50,7 +50,7 @@ type cursor struct {
 
 func (c *cursor) left() uint64 { return uint64(len(c.data)) - c.at }
 
-// fail records the first fault: of a field that begins at byte at.
+// fail records a fault in a field that begins at byte at, if it is the first.
 func (c *cursor) fail(at uint64, field, format string, args ...any) {
 	if c.err == nil {
 		c.err = &defect.CorruptError{File: c.path, Off: int64(at), Field: field, Why: fmt.Sprintf(format, args...)}
@@ -59,7 +59,7 @@ func (c *cursor) fail(at uint64, field, format string, args ...any) {
 
 func (c *cursor) bytes(field string, n uint64) []byte {
 	if c.err == nil && n > c.left() {
-		c.fail(c.at, field, "takes %d bytes, the file has %d more", n, c.left())
+		c.fail(c.at, field, "takes %d bytes, the file has %d left", n, c.left())
 	}
 	if c.err != nil {
 		return nil
@@ -82,12 +82,12 @@ func (c *cursor) u64(field string) uint64 {
 	return 0
 }
 
-// count reads how many items follow, each of at least size bytes.
+// count reads the number of items that follow, each of at least size bytes.
 func (c *cursor) count(field string, most, size uint64) int {
 	at := c.at
 	n := c.u64(field)
 	if c.err == nil && (n > most || n > c.left()/size) {
-		c.fail(at, field, "is %d, want at most %d, and %d bytes remain", n, most, c.left())
+		c.fail(at, field, "is %d, want at most %d, and %d bytes are left", n, most, c.left())
 	}
 	if c.err != nil {
 		return 0
@@ -95,13 +95,13 @@ func (c *cursor) count(field string, most, size uint64) int {
 	return int(n)
 }
 
-// name reads a string of UTF-8, 1 to most bytes long.
+// name reads a UTF-8 string of 1 to most bytes.
 func (c *cursor) name(field string, most uint64) string {
 	at := c.at
 	n := c.count(field, most, 1)
 	b := c.bytes(field, uint64(n))
 	if c.err == nil && (n == 0 || !utf8.Valid(b)) {
-		c.fail(at, field, "is %d bytes, want UTF-8 of at least one", n)
+		c.fail(at, field, "is empty or not UTF-8 (%d bytes)", n)
 	}
 	return string(b)
 }
@@ -118,7 +118,7 @@ func parseFront(path string, data []byte) (*file, error) {
 	case v > 0 && v&0xffff == 0:
 		return nil, defect.Unsupported(path, "big-endian GGUF")
 	case v == 1 || v > version:
-		return nil, defect.Unsupported(path, "GGUF version %d (2 and 3 are)", v)
+		return nil, defect.Unsupported(path, "GGUF version %d (want 2 or 3)", v)
 	case v == 0:
 		c.fail(4, "version", "is 0, want 2 or 3")
 	}
@@ -145,7 +145,7 @@ func (f *file) readKeys(c *cursor, n int) {
 			return
 		}
 		if f.keys[name] != nil {
-			c.fail(at, name, "is there twice")
+			c.fail(at, name, "occurs twice")
 			return
 		}
 		f.keys[name] = v
@@ -163,7 +163,7 @@ func (c *cursor) value(name string) *value {
 		v.item = c.u32(name)
 	}
 	if c.err == nil && (v.item >= uint32(len(kinds)) || v.item == kindArray) {
-		c.fail(at, name, "has values of type %d, which GGUF does not have, or an array in an array", v.item)
+		c.fail(at, name, "has values of type %d, which does not exist in GGUF, or an array in an array", v.item)
 	}
 	if c.err != nil {
 		return v
@@ -188,7 +188,7 @@ func (c *cursor) value(name string) *value {
 	return v
 }
 
-// align reads general.alignment, if the file has it.
+// align sets the alignment from general.alignment, if the file has it.
 func (f *file) align(c *cursor) {
 	const name, least, most = "general.alignment", 8, 4096
 	v := f.keys[name]
@@ -210,8 +210,8 @@ func (f *file) align(c *cursor) {
 // pad rounds n, which is below 2^62, up to the alignment.
 func (f *file) pad(n uint64) uint64 { return (n + f.alignment - 1) &^ (f.alignment - 1) }
 
-// readTensors reads the table and locates the data of each tensor. The first
-// begins at the next multiple of the alignment, and the last ends the file.
+// readTensors reads the table and locates the data of each tensor. The data of the first
+// begins at the next multiple of the alignment, and that of the last ends the file.
 func (f *file) readTensors(c *cursor, n int) {
 	f.tensors = make(map[string]*tensorInfo, n)
 	offsets, sizes := make([]uint64, 0, n), make([]uint64, 0, n)
@@ -225,9 +225,9 @@ func (f *file) readTensors(c *cursor, n int) {
 		}
 		switch {
 		case f.tensors[t.name] != nil:
-			c.fail(uint64(t.at), t.name, "is there twice")
+			c.fail(uint64(t.at), t.name, "occurs twice")
 		case offset != sum:
-			c.fail(uint64(t.at), t.name, "its data are at %d, want %d, where the tensor before it ends", offset, sum)
+			c.fail(uint64(t.at), t.name, "its data is at %d, want %d, where the previous tensor ends", offset, sum)
 		case size > uint64(len(c.data)):
 			c.fail(uint64(t.at), t.name, "takes %d bytes, the file has %d", size, len(c.data))
 		}
@@ -241,7 +241,7 @@ func (f *file) readTensors(c *cursor, n int) {
 	}
 	start := f.pad(c.at)
 	if n == 0 || c.err != nil {
-		return // the model will name what is missing
+		return // building the model reports the missing tensor
 	}
 	// Some writers do not pad the last tensor.
 	end := start + offsets[n-1] + sizes[n-1]
@@ -255,7 +255,7 @@ func (f *file) readTensors(c *cursor, n int) {
 	}
 }
 
-// tensor reads one line of the table after its name.
+// tensor reads the part of a table entry after the name.
 func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 	at := c.at
 	dims := c.u32(t.name)
@@ -293,7 +293,7 @@ func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 	return uint64(n), offset
 }
 
-// matrix returns t as it lies in the file.
+// matrix returns t as stored in the file.
 func (t *tensorInfo) matrix() *qtensor.Matrix {
 	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: t.rows, Cols: t.cols, Codes: t.data}
 }

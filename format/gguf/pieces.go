@@ -10,10 +10,9 @@ import (
 
 const mark = "\u2581" // stands for a space in the vocabularies of sentencepiece
 
-// putPieces adds a tokenizer whose tokens are text. llama.cpp's "llama" merges
-// the neighbours that make the token with the highest score, and spells text
-// without a token in bytes; its "t5" chooses the tokens with the largest sum of
-// scores.
+// putPieces adds a tokenizer whose tokens are text. llama.cpp's "llama" merges the adjacent
+// tokens whose union has the highest score, and spells text without a token in bytes; its
+// "t5" chooses the tokens with the largest sum of scores.
 func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, err error) {
 	var prefix bool
 	if d.SentencePiece != nil {
@@ -59,9 +58,9 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	return notes, m.putAdded(path, d)
 }
 
-// kindsOf returns the type of every token. If the tokenizer does not store types,
-// a byte token is recognized by its spelling, and a token that the model cannot
-// produce is unused.
+// kindsOf returns the type of every token. If the tokenizer does not store types, kindsOf
+// recognizes byte tokens by their spelling, and marks tokens that the model cannot produce
+// as unused.
 func kindsOf(d *tokenizer.Data) []int32 {
 	kinds := make([]int32, len(d.Tokens))
 	for id, token := range d.Tokens {
@@ -85,13 +84,14 @@ func kindsOf(d *tokenizer.Data) []int32 {
 	return kinds
 }
 
-// putNormalizer adds how sentencepiece normalizes a text before it splits it.
+// putNormalizer adds the keys for sentencepiece's normalizer. It returns an error for
+// options that GGUF cannot represent.
 func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, err error) {
 	p := d.SentencePiece
 	unigram := d.Model == tokenizer.SentencePieceUnigram
 	switch {
 	case p.KeepSpaces || p.Suffix:
-		return false, defect.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or puts them after a text in GGUF")
+		return false, defect.Unsupported(path, "a sentencepiece tokenizer that keeps spaces or appends one to a text in GGUF")
 	case len(p.Charsmap) > 0: // llama.cpp reads one for "t5" but gives other ids
 		return false, defect.Unsupported(path, "a sentencepiece tokenizer with a map of characters in GGUF")
 	case !unigram && p.RemoveExtra:
@@ -103,10 +103,10 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 	return p.DummyPrefix, nil
 }
 
-// scoresOf returns scores that give the merges of d their order: the score of a
-// token is minus the rank of the first merge that makes it. Such scores exist if
-// the merges of each token are consecutive and none is missing, as in every
-// tokenizer that sentencepiece trained.
+// scoresOf returns scores that put the merges of d in their order: the score of a token is
+// minus the rank of the first merge that makes it. Such scores exist if the merges of each
+// token are consecutive and none is missing, as in every tokenizer that sentencepiece
+// trained.
 func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, token := range d.Tokens {
@@ -121,7 +121,7 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
 		id, ok := ids[string(left)+string(right)]
 		if !ok || made[id] > 0 && id != last {
-			return nil, defect.Unsupported(path, "merge %d, whose order no scores give, in GGUF", rank)
+			return nil, defect.Unsupported(path, "merge %d, whose order scores cannot express, in GGUF", rank)
 		}
 		if made[id]++; made[id] == 1 {
 			scores[id] = -float64(rank)

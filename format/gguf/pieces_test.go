@@ -107,13 +107,13 @@ func TestPiecesOfOthers(t *testing.T) {
 
 func TestPiecesRefused(t *testing.T) {
 	for want, change := range map[string]func() *tokenizer.Data{
-		"removes white space in GGUF":     func() *tokenizer.Data { d := pieces(); d.SentencePiece.RemoveExtra = true; return d },
-		"keeps spaces or puts them after": func() *tokenizer.Data { d := pieces(); d.SentencePiece.Suffix = true; return d },
-		"a unigram tokenizer with byte f": func() *tokenizer.Data { d := pieces(); d.Model = tokenizer.SentencePieceUnigram; return d },
-		`"bpe" without byte fallback`:     func() *tokenizer.Data { d := merged(); d.ByteFallback = false; return d },
-		"merge 2, whose order no scores":  func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
-		"token 260, which 1 of 2 pairs":   func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
-		`"bpe" with ignore_merges`:        func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
+		"removes white space in GGUF":        func() *tokenizer.Data { d := pieces(); d.SentencePiece.RemoveExtra = true; return d },
+		"keeps spaces or appends one":        func() *tokenizer.Data { d := pieces(); d.SentencePiece.Suffix = true; return d },
+		"a unigram tokenizer with byte f":    func() *tokenizer.Data { d := pieces(); d.Model = tokenizer.SentencePieceUnigram; return d },
+		`"bpe" without byte fallback`:        func() *tokenizer.Data { d := merged(); d.ByteFallback = false; return d },
+		"merge 2, whose order scores cannot": func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
+		"token 260, which 1 of 2 pairs":      func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
+		`"bpe" with ignore_merges`:           func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
 		"with normalizer [{nfc  }] and steps": func() *tokenizer.Data {
 			d := merged()
 			d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}

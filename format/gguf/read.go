@@ -7,11 +7,11 @@ import (
 	"thimble/internal/defect"
 )
 
-// take stores in m the values of the keys of its table that pick accepts. A key
-// with a type that the table does not list for it is an error.
-func (f *file) take(m *metadata, pick func(name string) bool) error {
-	wanted := make(map[string]string) // by name: the types of the table, if none has fitted yet
-	fits := make(map[string]bool)
+// decodeKeys decodes into m the keys of its table that pick accepts. A key with a type
+// that the table does not list for it is an error.
+func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
+	wanted := make(map[string]string) // by name: the types of the table that do not match
+	decoded := make(map[string]bool)
 	for _, k := range m.keys() {
 		v := f.keys[k.name]
 		if v == nil || !pick(k.name) {
@@ -29,10 +29,10 @@ func (f *file) take(m *metadata, pick func(name string) bool) error {
 		if err := e.decode(k.place, v); err != nil {
 			return &defect.CorruptError{File: f.path, Off: v.at, Field: k.name, Why: err.Error()}
 		}
-		fits[k.name] = true
+		decoded[k.name] = true
 	}
 	for _, name := range f.names { // in the order of the file
-		if want := wanted[name]; want != "" && !fits[name] {
+		if want := wanted[name]; want != "" && !decoded[name] {
 			v := f.keys[name]
 			return &defect.CorruptError{File: f.path, Off: v.at, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
 		}
@@ -40,17 +40,17 @@ func (f *file) take(m *metadata, pick func(name string) bool) error {
 	return nil
 }
 
-// inert lists the keys outside the table that do not change what the model
-// computes: whole names, and beginnings that end in a dot.
+// inert lists the keys outside the table that do not affect the model's results: complete
+// names, and prefixes that end in a dot.
 var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
-	"ARCH.tensor_data_layout",                   // which converter wrote the file
-	"ARCH.rope.scaling.finetuned",               // how the model was trained
-	"ARCH.rope.scaling.original_context_length", // only yarn uses it, which is refused
+	"ARCH.tensor_data_layout",                   // identifies the converter
+	"ARCH.rope.scaling.finetuned",               // concerns training
+	"ARCH.rope.scaling.original_context_length", // only yarn uses it, which the reader refuses
 }
 
-// unknownKeys returns the names of the keys that are neither in the table nor
-// inert, or an error for one that may change what the model computes.
+// unknownKeys returns the names of the keys that are neither in the table nor inert, or an
+// error for one that may affect the model's results.
 func (f *file) unknownKeys(m *metadata) (unknown []string, err error) {
 	known := make(map[string]bool)
 	for _, k := range m.keys() {
@@ -62,9 +62,9 @@ next:
 		if known[name] || strings.HasPrefix(name, "tokenizer.") { // see otherTokenizerKeys
 			continue
 		}
-		for _, start := range inert {
-			start = strings.Replace(start, "ARCH.", arch, 1)
-			if name == start || strings.HasSuffix(start, ".") && strings.HasPrefix(name, start) {
+		for _, prefix := range inert {
+			prefix = strings.Replace(prefix, "ARCH.", arch, 1)
+			if name == prefix || strings.HasSuffix(prefix, ".") && strings.HasPrefix(name, prefix) {
 				continue next
 			}
 		}

@@ -10,14 +10,14 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// aliases are names that llama.cpp treats like one in splits (llama-vocab.cpp,
-// where it compares tokenizer_pre).
+// aliases maps names that llama.cpp treats like one in splits to that name
+// (llama-vocab.cpp, where it compares tokenizer_pre).
 var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
 
 // tokenizer returns the tokenizer of the file, or nil if it has none.
 func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
-	if err := f.take(m, func(name string) bool {
+	if err := f.decodeKeys(m, func(name string) bool {
 		return strings.HasPrefix(name, "tokenizer.") || strings.HasPrefix(name, "thimble.")
 	}); err != nil {
 		return nil, err
@@ -33,12 +33,12 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	begins, ends := false, false // what an absent key means
+	addBOS, addEOS := false, false // the defaults if the keys are absent
 	switch m.tokenizer {
 	case "gpt2":
-		begins, err = f.readBytes(m, d, n)
+		addBOS, err = f.readBytes(m, d, n)
 	case "llama", "t5":
-		begins, ends = m.tokenizer == "llama", m.tokenizer == "t5"
+		addBOS, addEOS = m.tokenizer == "llama", m.tokenizer == "t5"
 		err = f.readPieces(m, d, n)
 	default:
 		err = f.unsupported("tokenizer.ggml.model", "%q", defect.Printable(m.tokenizer))
@@ -46,11 +46,11 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.addBOS != nil && *m.addBOS || m.addBOS == nil && begins {
-		d.Prefix = around(m.bos)
+	if m.addBOS != nil && *m.addBOS || m.addBOS == nil && addBOS {
+		d.Prefix = oneID(m.bos)
 	}
-	if m.addEOS != nil && *m.addEOS || m.addEOS == nil && ends {
-		d.Suffix = around(m.eos)
+	if m.addEOS != nil && *m.addEOS || m.addEOS == nil && addEOS {
+		d.Suffix = oneID(m.eos)
 	}
 	if _, err := tokenizer.New(d); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
@@ -58,9 +58,8 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	return d, nil
 }
 
-// readBytes reads a byte-level tokenizer and reports whether a text begins with
-// bos if the key for that is absent.
-func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, err error) {
+// readBytes reads a byte-level tokenizer. addBOS is the default of add_bos_token.
+func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (addBOS bool, err error) {
 	d.Model = tokenizer.ByteLevelBPE
 	pre, known := m.pre, false
 	if name, ok := aliases[pre]; ok {
@@ -74,7 +73,7 @@ func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (begins bool, er
 	if !known {
 		return false, f.unsupported("tokenizer.ggml.pre", "%q", defect.Printable(m.pre))
 	}
-	// Qwen's own tokenizer composes characters, which files by others do not tell.
+	// Qwen's tokenizer composes characters, which files of other programs do not record.
 	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
 		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 	}
@@ -91,7 +90,7 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 		return defect.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
 	}
 	d.Model, d.Unknown = tokenizer.SentencePieceBPE, tokenizer.UnknownRun
-	p := &tokenizer.SentencePiece{DummyPrefix: true, UnkSurface: " \u2047 "} // sentencepiece's own
+	p := &tokenizer.SentencePiece{DummyPrefix: true, UnkSurface: " \u2047 "} // sentencepiece's default
 	if m.addSpace != nil {
 		p.DummyPrefix = *m.addSpace
 	}
@@ -123,8 +122,8 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	return nil
 }
 
-// countTokens returns the number of tokens without those that pad the list to
-// the rows of the embedding.
+// countTokens returns the number of tokens, excluding those that pad the list to the
+// number of rows of the embedding.
 func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
 	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
 		return 0, defect.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
@@ -153,15 +152,15 @@ func number(id *uint32) int {
 	return int(*id)
 }
 
-func around(id *uint32) []uint32 {
+func oneID(id *uint32) []uint32 {
 	if id == nil {
 		return nil
 	}
 	return []uint32{*id}
 }
 
-// otherTokenizerKeys refuses keys outside the table that may change ids. A key
-// that ends in _token_id only names a token.
+// otherTokenizerKeys returns an error for a key outside the table that may change ids. A
+// key that ends in _token_id only names a token.
 func (f *file) otherTokenizerKeys(m *metadata) error {
 	inert := []string{
 		"tokenizer.ggml.token_type_count", // of BERT
@@ -178,15 +177,15 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 			continue
 		}
 		if v := f.keys[name]; v.kind == kindBool && v.raw[0] == 0 {
-			continue // switches a step off
+			continue // turns a step off
 		}
 		return f.unsupported(name, "the key, of type %v,", f.keys[name])
 	}
 	return nil
 }
 
-// readTokens sets the vocabulary of a byte-level tokenizer and returns the ids of
-// the tokens that merges may name, by the file's spelling.
+// readTokens sets the vocabulary of a byte-level tokenizer, and returns the ids of the
+// tokens that merges may name, by their spelling in the file.
 func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uint32, error) {
 	ids := make(map[string]uint32, n)
 	for i, text := range m.tokens[:n] {
@@ -231,7 +230,7 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 	return nil
 }
 
-// unspell returns the bytes that a token in byteLetters stands for. If the token
+// unspell returns the bytes that a token spelled in byteLetters represents. If the token
 // has other characters, it returns the token itself and false.
 func unspell(text string) (token []byte, plain bool) {
 	token = make([]byte, 0, len(text))

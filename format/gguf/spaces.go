@@ -9,13 +9,13 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// spacings lists how a tokenizer.json made from a sentencepiece model turns spaces
-// into marks, and whether it begins a text with a mark.
+// spacings lists the ways in which a tokenizer.json made from a sentencepiece model turns
+// spaces into marks, and whether it puts a mark before a text.
 var spacings = []struct {
 	normalizer []tokenizer.Rule
 	steps      []tokenizer.Step
 	prefix     bool
-	unless     bool // prefix is not added to a text that begins with a space
+	unless     bool // no prefix if the text begins with a space
 }{
 	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
 	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
@@ -25,8 +25,8 @@ var spacings = []struct {
 	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
 }
 
-// putSpaces finds d in spacings. It adds the steps if add_space_prefix, prefix,
-// does not determine them.
+// putSpaces finds the entry of spacings for d. It adds the steps to m if prefix, which is
+// add_space_prefix, does not determine them.
 func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
 	for _, s := range spacings {
 		if !slices.Equal(s.normalizer, d.Normalizer) || !slices.Equal(s.steps, d.Steps) {
@@ -48,8 +48,8 @@ func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes
 	return false, nil, defect.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
 
-// readSteps turns d from a tokenizer of sentencepiece into that of a
-// tokenizer.json with the steps of the key.
+// readSteps turns d from a tokenizer of sentencepiece into that of a tokenizer.json with
+// the steps of the key thimble.tokenizer.steps.
 func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 	for _, step := range m.steps {
 		d.Steps = append(d.Steps, tokenizer.Step(step))
@@ -85,8 +85,8 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 // maxPiece is the longest token, in bytes, whose merges are searched for.
 const maxPiece = 1024
 
-// mergesOf is the inverse of scoresOf: it returns every pair of tokens that makes
-// a token, the highest score first.
+// mergesOf is the inverse of scoresOf: it returns every pair of tokens that makes a token,
+// the highest score first.
 func mergesOf(d *tokenizer.Data) []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	order := make([]int, len(d.Tokens))

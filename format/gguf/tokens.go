@@ -35,9 +35,9 @@ var splits = []struct {
 	{"qwen2", []tokenizer.Step{tokenizer.StepQwen2}, false},
 }
 
-// byteLetters are the characters that stand for bytes 0 to 255 in a byte-level
-// vocabulary: printable Latin-1 stands for itself, U+0100 and up for the rest
-// (GPT-2, encoder.py).
+// byteLetters lists the characters that represent bytes 0 to 255 in a byte-level
+// vocabulary: printable Latin-1 represents itself, U+0100 and up the rest (GPT-2,
+// encoder.py).
 var byteLetters = func() (letters [256]rune) {
 	next := rune(256)
 	for b := range letters {
@@ -60,9 +60,9 @@ func spell(token []byte) string {
 	return b.String()
 }
 
-// putTokenizer adds the keys of tokenizer d, which may be nil. notes tell where
-// llama.cpp differs from d. llama.cpp wants as many tokens as the embedding has
-// rows, so unused tokens fill the list.
+// putTokenizer adds the keys of tokenizer d, which may be nil. notes describe where
+// llama.cpp differs from d. llama.cpp requires as many tokens as the embedding has rows,
+// so unused tokens pad the list.
 func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (notes []string, err error) {
 	if d == nil {
 		m.tokenizer = "none"
@@ -98,7 +98,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	return notes, m.putSpecials(path, d, s)
 }
 
-// checkTokens refuses tokens that llama.cpp would not load.
+// checkTokens returns an error for a token that llama.cpp would not load.
 func (m *metadata) checkTokens(path string) error {
 	ids := make(map[string]int, len(m.tokens))
 	for id, token := range m.tokens {
@@ -169,8 +169,8 @@ func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 	return nil
 }
 
-// putSpecials adds the ids of special tokens. If the tokenizer has no bos or eos,
-// the Spec's are written: without them llama.cpp would take id 11.
+// putSpecials adds the ids of special tokens. If the tokenizer has no bos or eos, it adds
+// the Spec's: without them llama.cpp would use id 11.
 func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) error {
 	bos, eos := d.BOS, d.EOS
 	if bos < 0 {
@@ -203,8 +203,8 @@ func (m *metadata) putSpecials(path string, d *tokenizer.Data, s *model.Spec) er
 	return nil
 }
 
-// putSpecIDs adds the Spec's bos and eos under keys of our own if they are not
-// those of the tokenizer.
+// putSpecIDs adds the Spec's bos and eos under Thimble's keys if they differ from those of
+// the tokenizer.
 func (m *metadata) putSpecIDs(s *model.Spec, bos, eos int) {
 	if s.BOS != bos {
 		m.specBOS = ptr(int32(s.BOS))

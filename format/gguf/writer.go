@@ -19,9 +19,9 @@ import (
 type writer struct {
 	model   *model.Model
 	options export.Options
-	spec    model.Spec // of model, in the context of the file
+	spec    model.Spec // of model, with the context of the file
 	arch    *architecture
-	asGGUF  model.Spec // what the file computes, one block for each step
+	asGGUF  model.Spec // of the file, with one block for each step
 
 	tensors []tensor // in the order of the file
 	notes   []string
@@ -29,7 +29,7 @@ type writer struct {
 	size    int64  // of the file
 }
 
-// A tensor is one tensor of the file and how its values are made.
+// A tensor describes a tensor of the file and how to compute its values.
 type tensor struct {
 	export.Tensor
 	ggml       ggmlType
@@ -71,7 +71,7 @@ func newWriter(m *model.Model, o export.Options) (*writer, error) {
 	return w, w.layOut(keys)
 }
 
-// placeTensors lists the tensors: those of a block once for each of its steps.
+// placeTensors lists the tensors, with those of a block once for each of its steps.
 func (w *writer) placeTensors() error {
 	for i, slot := range w.asGGUF.Slots() {
 		if err := w.place(slot, w.spec.StoredName(slot.Name)); err != nil {
@@ -115,9 +115,9 @@ func (w *writer) place(slot model.Slot, source string) error {
 	return nil
 }
 
-// editOf returns the edit that makes a vector match asGGUF: it adds 1 to gains
-// that count from 1, and multiplies the gains of queries by what the model's
-// scale of scores has more than the graph's.
+// editOf returns the edit that makes a vector match asGGUF: it adds 1 to gains that are
+// stored minus 1, and multiplies the gains of queries by the ratio of the model's scale of
+// scores to the graph's.
 func (w *writer) editOf(name string) edit {
 	s, x := &w.spec, edit{times: 1}
 	kind := name[strings.LastIndexByte(name, '.')+1:]
@@ -130,15 +130,15 @@ func (w *writer) editOf(name string) edit {
 	return x
 }
 
-// normKinds are the last parts of the names of gains.
+// normKinds lists the last parts of the names of gains.
 var normKinds = []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
 
-// note collects how the file differs from the model.
+// note collects notes on how the file differs from the model.
 func (w *writer) note(tokenizer []string) {
 	s := &w.spec
 	note := func(format string, args ...any) { w.notes = append(w.notes, fmt.Sprintf(format, args...)) }
 	if n := w.model.Spec.Context; s.Context < n {
-		note("the file is for texts of up to %d tokens, the model is for %d", s.Context, n)
+		note("the file supports texts of up to %d tokens, the model %d", s.Context, n)
 	}
 	if s.Shared() {
 		note("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule))
@@ -147,7 +147,7 @@ func (w *writer) note(tokenizer []string) {
 	w.notes = append(w.notes, export.RoundingNotes(w.list())...)
 }
 
-// list returns the tensors as a plan has them.
+// list returns the tensors for the plan.
 func (w *writer) list() []export.Tensor {
 	all := make([]export.Tensor, len(w.tensors))
 	for i := range all {
@@ -183,7 +183,7 @@ func (w *writer) layOut(m *metadata) error {
 
 func padded(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
 
-// write writes the file to out, a row at a time.
+// write writes the file to out, row by row.
 func (w *writer) write(ctx context.Context, out io.Writer) error {
 	if _, err := out.Write(w.front); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 	})
 }
 
-// appendValues appends a vector's values to b as the file has them.
+// appendValues appends a vector's values, interleaved and edited, to b.
 func (t *tensor) appendValues(b []byte, values []float32) []byte {
 	for i := range values {
 		v := (values[model.HalfSplit(i, t.interleave)] + t.edit.add) * t.edit.times
@@ -227,7 +227,7 @@ func (t *tensor) appendValues(b []byte, values []float32) []byte {
 	return b
 }
 
-// A packer holds the scratch memory for packing rows.
+// A packer holds scratch memory for packing rows.
 type packer struct {
 	reader qtensor.Reader
 	values []float32

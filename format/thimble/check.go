@@ -12,13 +12,13 @@ import (
 	"thimble/internal/parallel"
 )
 
-// Check reads the whole container at path. Besides what Open verifies, it verifies
-// the digest of every tensor and of the tokenizer, that the tokenizer decodes,
-// and that all gaps are zero. It finds any flipped bit, and any missing or added
-// bytes. The error describes the first damaged part and names all others.
+// Check reads the whole container at path. In addition to the checks of Open, it verifies
+// the digest of every tensor and of the tokenizer, that the tokenizer decodes, and that
+// all gaps are zero. It finds any flipped bit, and any missing or added bytes. The error
+// describes the first damaged part and names all others.
 //
-// Check calls progress, which may be nil, with the bytes read so far and the bytes
-// in all, from one goroutine at a time.
+// Check calls progress, which may be nil, with the bytes read so far and the total, from
+// one goroutine at a time.
 func Check(ctx context.Context, path string, progress func(done, total int64)) error {
 	c, err := open(path)
 	if err != nil {
@@ -28,8 +28,7 @@ func Check(ctx context.Context, path string, progress func(done, total int64)) e
 	return c.check(ctx, progress)
 }
 
-// A section is a part of the file that has a digest, with the gaps around its
-// extents.
+// A section is a part of the file with a digest, including the gaps around its extents.
 type section struct {
 	name     string
 	from, to int64
@@ -82,11 +81,11 @@ func (c *container) check(ctx context.Context, progress func(done, total int64))
 	return err
 }
 
-// verify reads one section and returns the fault in it. An err ends the check.
+// verify reads one section and returns the fault in it, or nil. An err ends the check.
 func (c *container) verify(s section, count func(n int64) error) (fault, err error) {
 	const chunk = 4 << 20 // bytes between two checks of the context
 	hash := sha256.New()
-	at := s.from
+	at := s.from // offset of the next byte
 	gap := func(to int64) {
 		g := c.file.Data[at:to]
 		if bytes.Count(g, []byte{0}) < len(g) && fault == nil {

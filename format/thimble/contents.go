@@ -13,27 +13,27 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Contents is everything in a container except the tensors' values.
+// Contents describes everything in a container except the tensors' values.
 type Contents struct {
 	Spec       model.Spec
 	Provenance model.Provenance
 	Tokenizer  []byte  // tokenizer.Data in CBOR, which includes the chat template; may be empty
 	Tensors    []Entry // in the order of Spec.Slots
-	Gates      []Gate  // that the model has passed; may be empty
+	Gates      []Gate  // gates that the model has passed; may be empty
 }
 
 // A Gate is a limit that the model was measured against and passed.
 type Gate struct {
-	Metric  string  `cbor:"metric" json:"metric"`             // as the verify report names it: "kl_mean"
-	Op      string  `cbor:"op,omitempty" json:"op,omitempty"` // "<=" or ">=": the value is Op the limit. Older files lack it
+	Metric  string  `cbor:"metric" json:"metric"`             // as in the verify report, such as "kl_mean"
+	Op      string  `cbor:"op,omitempty" json:"op,omitempty"` // "<=" or ">=", between Value and Limit; older files lack it
 	Limit   float64 `cbor:"limit" json:"limit"`
 	Value   float64 `cbor:"value" json:"value"`
 	Against []byte  `cbor:"against" json:"against"` // SHA-256 of the reference
 }
 
-// Direction returns Op. For a gate without Op it returns the comparison that
-// Value passes, which is the gate's because only passed gates are recorded. It
-// returns "" if Value equals Limit, which passes both.
+// Direction returns Op. For a gate without Op it returns the comparison that Value
+// passes, which must be the gate's because only passed gates are recorded. It returns ""
+// if Value equals Limit, which passes both.
 func (g *Gate) Direction() string {
 	switch {
 	case g.Op != "":
@@ -46,7 +46,7 @@ func (g *Gate) Direction() string {
 	return ""
 }
 
-// check reports the first rule of the format that g breaks.
+// check returns an error about the first rule of the format that g breaks.
 func (g *Gate) check(path, field string) error {
 	switch {
 	case g.Metric == "":
@@ -56,14 +56,14 @@ func (g *Gate) check(path, field string) error {
 	case g.Op != "" && g.Op != "<=" && g.Op != ">=":
 		return defect.Corrupt(path, field, "op is %s, want <= or >=", defect.Printable(g.Op))
 	case g.Op == "<=" && g.Value > g.Limit || g.Op == ">=" && g.Value < g.Limit:
-		return defect.Corrupt(path, field, "value %g is not %s %g: only gates that were passed are recorded", g.Value, g.Op, g.Limit)
+		return defect.Corrupt(path, field, "value %g is not %s %g: only passed gates are recorded", g.Value, g.Op, g.Limit)
 	case len(g.Against) != sha256.Size:
 		return defect.Corrupt(path, field, "SHA-256 of its reference has %d bytes, want %d", len(g.Against), sha256.Size)
 	}
 	return nil
 }
 
-// tokenizerName is what errors call the tokenizer's bytes.
+// tokenizerName is the name of the tokenizer's bytes in errors.
 const tokenizerName = "tokenizer"
 
 // Describe returns the contents of a container for m, without gates.
@@ -86,8 +86,8 @@ func Describe(m *model.Model) (*Contents, error) {
 	return c, err
 }
 
-// check reports the first rule of the format that c breaks, both before writing
-// and after reading. tokenizer is the length of the tokenizer in bytes.
+// check returns an error about the first rule of the format that c breaks. Writer and
+// reader call it. tokenizer is the length of the tokenizer in bytes.
 func (c *Contents) check(path string, tokenizer int64) error {
 	if err := c.Spec.Check(); errors.Is(err, defect.ErrUnsupported) {
 		return fmt.Errorf("%s: %w", defect.Printable(path), err)
@@ -122,7 +122,7 @@ func (c *Contents) check(path string, tokenizer int64) error {
 	return nil
 }
 
-// checkTensors checks that c has exactly the tensors of its Spec, in their order.
+// checkTensors checks that c has exactly the tensors of its Spec, in order.
 func (c *Contents) checkTensors(path string) error {
 	slots := c.Spec.Slots()
 	for i, s := range slots {
@@ -134,7 +134,7 @@ func (c *Contents) checkTensors(path string) error {
 		case e.Name != s.Name:
 			return defect.Corrupt(path, e.Name, "is tensor %d, want %s there", i, s.Name)
 		case e.Rows != s.Rows || e.Cols != s.Cols:
-			return defect.Corrupt(path, e.Name, "shape is (%d, %d), the spec wants (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
+			return defect.Corrupt(path, e.Name, "shape is (%d, %d), the spec requires (%d, %d)", e.Rows, e.Cols, s.Rows, s.Cols)
 		case e.Scheme.Kind == qtensor.Foreign:
 			return defect.Unsupported(path, "%s: layout %v in a container", e.Name, e.Scheme)
 		case s.Role == model.Vector && !e.Scheme.Float():
@@ -145,7 +145,7 @@ func (c *Contents) checkTensors(path string) error {
 		}
 	}
 	if extra := c.Tensors[len(slots):]; len(extra) > 0 {
-		return defect.Corrupt(path, extra[0].Name, "the spec has no place for this tensor")
+		return defect.Corrupt(path, extra[0].Name, "the spec describes a model without this tensor")
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func TestTruncated(t *testing.T) {
 	for n := range data {
 		if err := check(data[:n]); !knownError(err) {
 			t.Fatalf("the first %d of %d bytes: %v", n, len(data), err)
-		} else if n < preambleLen && !strings.Contains(err.Error(), "preamble: the file ends in it, want 72 bytes") {
+		} else if n < preambleLen && !strings.Contains(err.Error(), "preamble: is truncated, want 72 bytes") {
 			t.Errorf("the first %d bytes: %v", n, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A header is CBOR in the Core Deterministic Encoding of RFC 8949, section 4.2.1.
-// This struct is the one list of its fields. Digests have a fixed size, so the
+// A header is stored as CBOR in the Core Deterministic Encoding of RFC 8949, section
+// 4.2.1. This struct is the only list of its fields. Digests have a fixed size, so the
 // length of the header is known before the values of the tensors.
 type header struct {
 	Spec       model.Spec       `cbor:"spec"`
@@ -24,7 +24,7 @@ type header struct {
 
 type blob struct {
 	Bytes  int64  `cbor:"bytes"`
-	SHA256 Digest `cbor:"sha256"` // zero when there are no bytes
+	SHA256 Digest `cbor:"sha256"` // zero if there are no bytes
 }
 
 // A record is one row of the tensor table. Offsets count from the first tensor, so
@@ -66,8 +66,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// decodeHeader accepts exactly the bytes that encoding produces for some header.
-// So each header has one form, and no field may be left out.
+// decodeHeader accepts exactly the bytes that encoding produces for some header, so each
+// header has one form and no field is missing.
 func decodeHeader(path string, raw []byte) (*header, error) {
 	h := new(header)
 	if err := decoding.Unmarshal(raw, h); err != nil {
@@ -113,8 +113,8 @@ func (h *header) contents(path string) (*Contents, error) {
 	return c, nil
 }
 
-// describe returns the header of c, in which the digests of the tensors are zero,
-// and the layout of the file.
+// describe returns the header of c, with zero digests for the tensors, and the layout of
+// the file.
 func (c *Contents) describe() (*header, layout, error) {
 	h := &header{Spec: c.Spec, Provenance: c.Provenance, Gates: c.Gates, Tensors: make([]record, len(c.Tensors))}
 	h.Tokenizer = describeBlob(c.Tokenizer)
@@ -140,7 +140,8 @@ func (c *Contents) Size() (int64, error) {
 	return l.size, err
 }
 
-// offsets sets the offsets of the planes, counted from the first tensor at data.
+// offsets sets the offsets of the planes relative to data, the offset of the first
+// tensor.
 func (r *record) offsets(planes [3]extent, data int64) {
 	for j, off := range []*int64{&r.Codes, &r.Scales, &r.Mins} {
 		*off = 0
@@ -150,7 +151,7 @@ func (r *record) offsets(planes [3]extent, data int64) {
 	}
 }
 
-// assert checks that the stored offsets are those of the layout.
+// assert checks that the stored offsets match the layout.
 func (h *header) assert(path string, l layout) error {
 	for i, got := range h.Tensors {
 		want := got

@@ -2,7 +2,7 @@ package thimble
 
 import "thimble/internal/model"
 
-// Info is what the preamble and the header of a container tell.
+// Info describes the preamble and the header of a container.
 type Info struct {
 	Path           string           `json:"path"`
 	Version        int              `json:"version"`
@@ -17,8 +17,8 @@ type Info struct {
 	Tensors        []TensorInfo     `json:"tensors"`
 }
 
-// TensorInfo is one tensor as stored. Offsets count from the first byte of the
-// file; -1 marks a plane that the scheme does not have.
+// TensorInfo describes a stored tensor. Offsets count from the first byte of the file; -1
+// marks a plane that the scheme does not have.
 type TensorInfo struct {
 	Name   string `json:"name"`
 	Scheme string `json:"scheme"`
@@ -31,8 +31,8 @@ type TensorInfo struct {
 	SHA256 Digest `json:"sha256"`
 }
 
-// Inspect reads the preamble and the header of the container at path. It verifies
-// what Open verifies.
+// Inspect reads the preamble and the header of the container at path, with the same
+// checks as Open.
 func Inspect(path string) (*Info, error) {
 	c, err := open(path)
 	if err != nil {

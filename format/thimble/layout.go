@@ -7,18 +7,18 @@ type extent struct{ off, n int64 }
 
 func (e extent) end() int64 { return e.off + e.n }
 
-// A layout is where each part of the file is. Writer and reader compute it from
+// A layout holds the place of each part of the file. Writer and reader compute it from
 // the tensors and the lengths of the header and the tokenizer.
 type layout struct {
 	header    extent
 	tokenizer extent
 	data      int64       // where the planes begin
-	planes    [][3]extent // of each tensor: codes, scales, mins; n is 0 for a plane that its scheme does not have
+	planes    [][3]extent // of each tensor: codes, scales, mins; n is 0 if its scheme lacks the plane
 	size      int64       // of the file
 }
 
-// arrange computes the layout. The limits of a Spec keep all sums below 2^58: it
-// has at most 16,387 tensors of at most 2^42 bytes, 2^44 for the embedding.
+// arrange computes the layout. The limits of a Spec keep all sums below 2^58: it has at
+// most 16,387 tensors of at most 2^42 bytes, or 2^44 for the embedding.
 func arrange(tensors []Entry, header, tokenizer int64) (layout, error) {
 	l := layout{header: extent{preambleLen, header}, planes: make([][3]extent, len(tensors))}
 	l.tokenizer = extent{align(l.header.end(), planeAlign), tokenizer}
@@ -42,14 +42,14 @@ func arrange(tensors []Entry, header, tokenizer int64) (layout, error) {
 // align rounds n up to a multiple of to, a power of two.
 func align(n, to int64) int64 { return (n + to - 1) &^ (to - 1) }
 
-// An Entry is one tensor: how it is stored and its shape.
+// An Entry describes the scheme and the shape of one tensor.
 type Entry struct {
 	Name       string // canonical, see model.Slot
 	Scheme     qtensor.Scheme
 	Rows, Cols int
 }
 
-// sizes returns the bytes of codes, scales and mins.
+// sizes returns the sizes of codes, scales and mins in bytes.
 func (e *Entry) sizes() (planes [3]int64, err error) {
 	planes[0], planes[1], planes[2], err = e.Scheme.Sizes(e.Rows, e.Cols)
 	return planes, err

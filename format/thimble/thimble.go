@@ -1,16 +1,15 @@
-// Package thimble reads and writes the .thimble container: a model's
-// description, tokenizer and tensors in one file, which is mapped and used in
-// place. docs/FORMAT.md is the normative description.
+// Package thimble reads and writes the .thimble container: a model's description,
+// tokenizer and tensors in one file, which is mapped and used in place. docs/FORMAT.md is
+// the normative description.
 //
 //	0         preamble   72 bytes: magic, version, features, lengths, SHA-256 of the header
 //	72        header     deterministic CBOR: spec, provenance, gates, tensor table
 //	align 64  tokenizer  CBOR, may be empty
 //	align 16K tensors    in the order of use, each plane on a 64-byte boundary
 //
-// Every byte between these is zero, and the file ends with the last plane,
-// rounded up to 64 bytes. The tokenizer comes before the tensors so that one read
-// at the start of the file gives everything except the weights, and so that the
-// weights fill whole pages.
+// Every byte between these parts is zero, and the file ends with the last plane, rounded
+// up to 64 bytes. The tokenizer comes before the tensors so that one read at the start of
+// the file gives everything except the weights, and so that the weights fill whole pages.
 package thimble
 
 import (
@@ -29,11 +28,11 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// Magic begins every container. Like PNG's it has a byte that is not ASCII and
-// both kinds of line ending, so that a transfer in text mode is detected.
+// Magic is the first bytes of every container. Like PNG's it has a byte that is not ASCII
+// and both kinds of line ending, so that a transfer in text mode is detected.
 const Magic = "\x89THM\r\n\x1a\n"
 
-// Name is what the format is called.
+// Name is the name of the format.
 const Name = "thimble"
 
 // version is the version of the container that this package reads and writes.
@@ -41,7 +40,7 @@ const version = 1
 
 const (
 	preambleLen  = 72
-	maxHeader    = 16 << 20 // bytes; the 16,387 tensors that a Spec has at most take 3 MiB
+	maxHeader    = 16 << 20 // bytes; a Spec has at most 16,387 tensors, which take 3 MiB
 	maxTokenizer = 128 << 20
 	pageAlign    = 16 << 10 // the largest page of Android and iOS
 	planeAlign   = 64       // one cache line, and the widest vector register
@@ -54,8 +53,8 @@ type Digest [sha256.Size]byte
 func (d Digest) String() string               { return hex.EncodeToString(d[:]) }
 func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// A preamble is the first preambleLen bytes of the file. This struct is the one
-// list of its fields: encoding/binary reads and writes it in little endian.
+// A preamble is the first preambleLen bytes of the file. This struct is the only list of
+// its fields: encoding/binary reads and writes it in little endian.
 type preamble struct {
 	Magic    [len(Magic)]byte
 	Version  uint32
@@ -66,9 +65,9 @@ type preamble struct {
 	SHA256   Digest // of the header
 }
 
-// Open maps the container at path. It verifies the preamble, the header and that
-// the parts fill the file, but reads neither the tokenizer nor the tensors, which
-// Check does. Its cost depends only on the number of tensors.
+// Open maps the container at path. It verifies the preamble, the header and that the
+// parts fill the file, but does not read the tokenizer and the tensors, as Check does. Its
+// cost depends only on the number of tensors.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
@@ -131,8 +130,7 @@ func open(path string) (*container, error) {
 	return c, nil
 }
 
-// parse checks everything before the tokenizer, which determines where all other
-// parts are.
+// parse checks the preamble and the header, which determine where all other parts are.
 func parse(path string, data []byte) (*container, error) {
 	c := &container{path: path, file: &mmap.File{Data: data}}
 	p := &c.preamble
@@ -140,7 +138,7 @@ func parse(path string, data []byte) (*container, error) {
 		return nil, &defect.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
 	}
 	if len(data) < preambleLen {
-		return fault(int64(len(data)), "preamble", "the file ends in it, want %d bytes", preambleLen)
+		return fault(int64(len(data)), "preamble", "is truncated, want %d bytes", preambleLen)
 	}
 	if _, err := binary.Decode(data, binary.LittleEndian, p); err != nil {
 		return fault(0, "preamble", "%v", err)
@@ -162,7 +160,7 @@ func parse(path string, data []byte) (*container, error) {
 	}
 	raw := data[preambleLen : preambleLen+p.Header]
 	if got := Digest(sha256.Sum256(raw)); got != p.SHA256 {
-		return fault(preambleLen, "header", "its SHA-256 is %v, the preamble says %v", got, p.SHA256)
+		return fault(preambleLen, "header", "its SHA-256 is %v, the preamble has %v", got, p.SHA256)
 	}
 	var err error
 	if c.header, err = decodeHeader(path, raw); err != nil {

@@ -16,17 +16,17 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Options say how a container is written.
+// Options specify how a container is written.
 type Options struct {
 	Overwrite bool     // replace an existing file
-	Inputs    []string // paths being read, such as Model.Files: never replaced
+	Inputs    []string // paths being read, such as Model.Files, which are never replaced
 
 	system atomicfile.System // the operating system's unless a test sets it
 }
 
-// A Writer writes one container, tensor by tensor. The file appears at Close.
-// Until then the Writer fills a temporary file in the same folder, which begins
-// with zeros and so cannot be mistaken for a container.
+// A Writer writes one container, tensor by tensor. The file appears when Close is called.
+// Until then the Writer fills a temporary file in the same folder, which begins with zeros
+// and therefore cannot be mistaken for a container.
 type Writer struct {
 	path     string
 	contents *Contents
@@ -41,9 +41,9 @@ type Writer struct {
 	digest Digest
 }
 
-// Create begins to write a container for c at path. It checks all of c before it
-// writes anything. The caller must not change c until Close, except that the
-// digests of its sources may be filled in until then.
+// Create starts writing a container for c at path. It checks all of c before it writes
+// anything. Until Close, the caller must not change c, except to fill in the digests of
+// its sources.
 func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if err := c.check(path, int64(len(c.Tokenizer))); err != nil {
 		return nil, err
@@ -53,8 +53,8 @@ func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if w.header, w.layout, err = c.describe(); err != nil {
 		return nil, fmt.Errorf("%s: header: %w", defect.Printable(path), err)
 	}
-	// The writer refuses what the reader would refuse: text that is not UTF-8, or a
-	// recipe that makes the header too long.
+	// Refuse a header that the reader would refuse, such as one with text that is not
+	// UTF-8, or one that a recipe makes too long.
 	if w.layout.header.n > maxHeader {
 		return nil, fmt.Errorf("%s: header takes %d bytes, want at most %d", defect.Printable(path), w.layout.header.n, maxHeader)
 	}
@@ -113,7 +113,7 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// putPlanes writes the planes of m at their place in the file.
+// putPlanes writes the planes of m at their offsets in the file.
 func (w *Writer) putPlanes(m *qtensor.Matrix) error {
 	for j, plane := range m.Planes() {
 		if len(plane) > 0 {
@@ -137,7 +137,7 @@ func hashPlanes(hash io.Writer, m *qtensor.Matrix) error {
 	return nil
 }
 
-// eachRow calls f with the rows of a matrix that makes them on demand.
+// eachRow calls f with each row of a matrix that has a Source.
 func eachRow(m *qtensor.Matrix, f func(row []byte)) {
 	if m.Source == nil {
 		return
@@ -148,7 +148,7 @@ func eachRow(m *qtensor.Matrix, f func(row []byte)) {
 	}
 }
 
-// put writes zeros up to offset off, and then p.
+// put writes zeros up to offset off, followed by p.
 func (w *Writer) put(off int64, p []byte) {
 	if w.err == nil {
 		_, w.err = w.buf.Write(make([]byte, off-w.at))
@@ -184,13 +184,12 @@ func (w *Writer) front() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Close finishes the file once all tensors are written: it writes the preamble and
-// the header, syncs the file and gives it its name. After an error nothing
-// remains of the file.
+// Close finishes the file once all tensors are written: it writes the preamble and the
+// header, syncs the file and gives it its name. If it fails, it removes the file.
 func (w *Writer) Close() error {
 	defer w.Abort()
 	if n := len(w.contents.Tensors); w.err == nil && w.next < n {
-		w.err = fmt.Errorf("%s: %d of %d tensors are written", defect.Printable(w.path), w.next, n)
+		w.err = fmt.Errorf("%s: only %d of %d tensors are written", defect.Printable(w.path), w.next, n)
 	}
 	w.put(w.size, nil)
 	if w.err == nil {
@@ -213,15 +212,14 @@ func (w *Writer) Close() error {
 // Size returns the length of the file in bytes.
 func (w *Writer) Size() int64 { return w.size }
 
-// Digest returns the SHA-256 of the header, which is known after Close. It
-// identifies the contents of the file, since the header has the digests of all
-// parts.
+// Digest returns the SHA-256 of the header, which is known after Close. It identifies the
+// contents of the file, because the header contains the digests of all parts.
 func (w *Writer) Digest() Digest { return w.digest }
 
 // Abort removes the temporary file. After Close it does nothing.
 func (w *Writer) Abort() {
 	w.file.Abort()
 	if w.err == nil {
-		w.err = errors.New("writing the container has ended")
+		w.err = errors.New("the container writer is closed")
 	}
 }

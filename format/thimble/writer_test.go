@@ -75,27 +75,27 @@ func checkFault(t *testing.T, s *faulty.System, err error, path string, size int
 
 func TestWriterRefusesContents(t *testing.T) {
 	for want, edit := range map[string]func(c *Contents){
-		"spec: heads is 0":                    func(c *Contents) { c.Spec.Heads = 0 },
-		"norm: tensor is missing":             func(c *Contents) { c.Tensors = c.Tensors[:len(c.Tensors)-1] },
-		"no place for this tensor":            func(c *Contents) { c.Tensors = append(c.Tensors, Entry{Name: "head", Rows: 6, Cols: 8}) },
-		"is tensor 1, want blocks.0.attn":     func(c *Contents) { c.Tensors[1], c.Tensors[2] = c.Tensors[2], c.Tensors[1] },
-		"shape is (6, 9)":                     func(c *Contents) { c.Tensors[0].Cols = 9 },
-		"a vector is stored as":               func(c *Contents) { c.Tensors[1].Scheme = scheme("int8/row") },
-		"group of 7 columns":                  func(c *Contents) { c.Tensors[0].Scheme.Group = 7 },
-		"is not the base name":                func(c *Contents) { c.Provenance.Sources[0].Name = "a/b" },
-		"SHA-256 has 3 bytes":                 func(c *Contents) { c.Provenance.Sources[0].SHA256 = []byte("abc") },
-		"has -1 bytes":                        func(c *Contents) { c.Provenance.Sources[0].Bytes = -1 },
-		"are not sorted":                      func(c *Contents) { c.Provenance.Overrides = []string{"b=1", "a=1"} },
-		"has no metric":                       func(c *Contents) { c.Gates[0].Metric = "" },
-		"value NaN is not finite":             func(c *Contents) { c.Gates[0].Value = math.NaN() },
-		"limit +Inf":                          func(c *Contents) { c.Gates[0].Limit = math.Inf(1) },
-		"gates[0]: op is <, want <= or >=":    func(c *Contents) { c.Gates[0].Op = "<" },
-		"value 0.25 is not >= 0.5":            func(c *Contents) { c.Gates[0].Op = ">=" },
-		"value 0.75 is not <= 0.5":            func(c *Contents) { c.Gates[0].Value = 0.75 },
-		"SHA-256 of its reference":            func(c *Contents) { c.Gates[0].Against = nil },
-		"invalid UTF-8":                       func(c *Contents) { c.Provenance.Recipe = "\xff" },
-		"header takes":                        func(c *Contents) { c.Provenance.Recipe = strings.Repeat("r", maxHeader) },
-		"tokenizer.bytes: is 134217729, want": func(c *Contents) { c.Tokenizer = make([]byte, maxTokenizer+1) },
+		"spec: heads is 0":                      func(c *Contents) { c.Spec.Heads = 0 },
+		"norm: tensor is missing":               func(c *Contents) { c.Tensors = c.Tensors[:len(c.Tensors)-1] },
+		"describes a model without this tensor": func(c *Contents) { c.Tensors = append(c.Tensors, Entry{Name: "head", Rows: 6, Cols: 8}) },
+		"is tensor 1, want blocks.0.attn":       func(c *Contents) { c.Tensors[1], c.Tensors[2] = c.Tensors[2], c.Tensors[1] },
+		"shape is (6, 9)":                       func(c *Contents) { c.Tensors[0].Cols = 9 },
+		"a vector is stored as":                 func(c *Contents) { c.Tensors[1].Scheme = scheme("int8/row") },
+		"group of 7 columns":                    func(c *Contents) { c.Tensors[0].Scheme.Group = 7 },
+		"is not the base name":                  func(c *Contents) { c.Provenance.Sources[0].Name = "a/b" },
+		"SHA-256 has 3 bytes":                   func(c *Contents) { c.Provenance.Sources[0].SHA256 = []byte("abc") },
+		"has -1 bytes":                          func(c *Contents) { c.Provenance.Sources[0].Bytes = -1 },
+		"are not sorted":                        func(c *Contents) { c.Provenance.Overrides = []string{"b=1", "a=1"} },
+		"has no metric":                         func(c *Contents) { c.Gates[0].Metric = "" },
+		"value NaN is not finite":               func(c *Contents) { c.Gates[0].Value = math.NaN() },
+		"limit +Inf":                            func(c *Contents) { c.Gates[0].Limit = math.Inf(1) },
+		"gates[0]: op is <, want <= or >=":      func(c *Contents) { c.Gates[0].Op = "<" },
+		"value 0.25 is not >= 0.5":              func(c *Contents) { c.Gates[0].Op = ">=" },
+		"value 0.75 is not <= 0.5":              func(c *Contents) { c.Gates[0].Value = 0.75 },
+		"SHA-256 of its reference":              func(c *Contents) { c.Gates[0].Against = nil },
+		"invalid UTF-8":                         func(c *Contents) { c.Provenance.Recipe = "\xff" },
+		"header takes":                          func(c *Contents) { c.Provenance.Recipe = strings.Repeat("r", maxHeader) },
+		"tokenizer.bytes: is 134217729, want":   func(c *Contents) { c.Tokenizer = make([]byte, maxTokenizer+1) },
 	} {
 		dir := t.TempDir()
 		c := tiny()
@@ -154,7 +154,7 @@ func TestWriterRefusesTensors(t *testing.T) {
 	}
 	refused(w.Write(first), "all 11 tensors are written")
 	w.Abort()
-	refused(w.Close(), "ended")
+	refused(w.Close(), "is closed")
 	if err := faulty.Only(dir); err != nil {
 		t.Error(err)
 	}

@@ -7,9 +7,9 @@ import (
 	"thimble/internal/parallel"
 )
 
-// correct moves w, (rows, width), so that its product with the quantized model's
-// input x~ comes as close as possible to the product of the old w with the float
-// model's input x:
+// correct changes w, (rows, width), so that its product with the quantized model's input
+// x~ comes as close as possible to the product of the original w with the float model's
+// input x:
 //
 //	W + W E[(x - x~) x~^T] (H + lambda I)^-1
 //
@@ -24,22 +24,22 @@ func correct(ctx context.Context, w []float32, in *Input) error {
 			drift[j*stride+i] = float32(m.Drift[i*d+j])
 		}
 	}
-	moved := make([]float32, rows*d)
+	change := make([]float32, rows*d)
 	err := parallel.Ranges(ctx, rows, panelRows, func(_, from, to int) error {
 		padded := make([]float32, (to-from)*stride)
 		for r := from; r < to; r++ {
 			copy(padded[(r-from)*stride:], w[r*d:][:d])
 		}
-		kernel.Gemm(moved[from*d:], d, padded, stride, drift, stride, to-from, d, stride)
+		kernel.Gemm(change[from*d:], d, padded, stride, drift, stride, to-from, d, stride)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := in.Factor.Solve(ctx, moved, rows); err != nil {
+	if err := in.Factor.Solve(ctx, change, rows); err != nil {
 		return err
 	}
-	for i, v := range moved {
+	for i, v := range change {
 		w[i] += v
 	}
 	return nil

@@ -3,17 +3,17 @@ package rounding
 import "thimble/internal/kernel"
 
 const (
-	descents = 2     // sweeps at most
-	minGain  = 0.002 // of the loss: a sweep that gains less is the last
+	maxSweeps = 2     // over all columns
+	minGain   = 0.002 // of the loss: a sweep that gains less is the last
 )
 
-// descend moves single codes, each to where the loss e H e^T is least while all
-// others are held. It goes block by block, and repeats while that gains
+// descend changes single codes, each to the one with the least loss e H e^T while all
+// others are fixed. It goes block by block, and sweeps again while that reduces the loss
 // (coordinate descent: QuantEase, arXiv 2309.01885).
 func (p *panel) descend() {
 	p.multiply()
 	before := p.loss()
-	for range descents {
+	for range maxSweeps {
 		for from := 0; from < p.dst.Cols; from += sweepBlock {
 			p.descendBlock(from, min(p.dst.Cols, from+sweepBlock))
 		}
@@ -25,7 +25,7 @@ func (p *panel) descend() {
 	}
 }
 
-// loss returns the sum over the rows of e g, which is e H e^T.
+// loss returns the sum over the rows of e g, which equals e H e^T.
 func (p *panel) loss() float64 {
 	sum := 0.0
 	for r := range p.rows {
@@ -34,13 +34,13 @@ func (p *panel) loss() float64 {
 	return sum
 }
 
-// descendBlock moves codes of the columns [from, to) and keeps e and g up to date.
+// descendBlock changes codes of the columns [from, to), and updates e and g.
 func (p *panel) descendBlock(from, to int) {
 	n := to - from
-	moved := p.errs // (rows, stride): what was subtracted from e, then zeros
+	deltas := p.errs // (rows, stride): the changes subtracted from e, padded with zeros
 	for r := range p.rows {
 		e, g, codes := p.e[r*p.stride:], p.g[r*p.stride:], p.codes[r*p.stride:]
-		grid, delta := p.grids[r], moved[r*p.stride:][:kernel.Padded(n)]
+		grid, delta := p.grids[r], deltas[r*p.stride:][:kernel.Padded(n)]
 		clear(delta)
 		for i := from; i < to; i++ {
 			h := p.H[i*p.stride:]
@@ -58,7 +58,7 @@ func (p *panel) descendBlock(from, to int) {
 			}
 		}
 	}
-	kernel.Gemm(p.product, p.stride, moved, p.stride, p.H[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
+	kernel.Gemm(p.product, p.stride, deltas, p.stride, p.H[from:], p.stride, p.rows, p.dst.Cols, kernel.Padded(n))
 	for r := range p.rows {
 		g, product := p.g[r*p.stride:], p.product[r*p.stride:]
 		for j := range p.dst.Cols {

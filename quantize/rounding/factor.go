@@ -15,12 +15,12 @@ import (
 //
 //	H + lambda I = M D M^T
 //
-// with M unit upper triangular and D diagonal, and with the columns in the order in
-// which they will be rounded. Rounding W to Q then costs
+// with M unit upper triangular and D diagonal, and with the columns in the order in which
+// they are rounded. Rounding W to Q then costs
 //
 //	tr((W-Q) (H + lambda I) (W-Q)^T) = sum over j of D_j |column j of (W-Q) M|^2
 //
-// so the best aim for the next column j is w_j + sum over i < j of (w_i - q_i) M_ij.
+// so the best target for the next column j is w_j + sum over i < j of (w_i - q_i) M_ij.
 // This is GPTQ (arXiv 2210.17323) in the form of LDLQ (QuIP, arXiv 2307.13304,
 // section 4), which needs no inverse.
 type Factor struct {
@@ -29,19 +29,19 @@ type Factor struct {
 	D     []float64 // (n): D_j
 
 	n     int
-	l     []float64 // (n, n): H + lambda I, with places reversed, is L L^T
-	share float64   // lambda over the mean of H_ii
+	l     []float64 // (n, n): H + lambda I, in reverse order, is L L^T
+	damp  float64   // lambda divided by the mean of H_ii
 }
 
-// Damping is the lambda that is tried first, as a share of the mean of H_ii.
+// Damping is the first lambda to try, as a fraction of the mean of H_ii.
 const Damping = 0.01
 
-const dampings = 5 // tries, each ten times the one before
+const dampings = 5 // number of tries, each with ten times the previous lambda
 
-var errIndefinite = errors.New("the second moments of its input are not positive definite, even damped")
+var errIndefinite = errors.New("the second moments of the layer's input are not positive definite, even with damping")
 
-// newFactor factors h, (n, n). damp is the least lambda, over the mean of the
-// diagonal.
+// newFactor factors h, (n, n). damp is the smallest lambda to try, as a fraction of the
+// mean of the diagonal.
 func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, error) {
 	f := &Factor{n: n, Order: make([]int, n), l: make([]float64, n*n), D: make([]float64, n)}
 	mean := 0.0
@@ -59,7 +59,7 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 			return nil, err
 		}
 		if ok {
-			f.share = damp
+			f.damp = damp
 			f.feedback()
 			return f, nil
 		}
@@ -68,7 +68,7 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 	return nil, errIndefinite
 }
 
-// column returns the column of h at place i of l, whose places are reversed.
+// column returns the column of h at place i of l, which is in reverse order.
 func (f *Factor) column(i int) int { return f.Order[f.n-1-i] }
 
 // feedback computes m and d from l.

@@ -34,8 +34,8 @@ func TestFactor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.share != Damping {
-			t.Errorf("%d columns: damped by %v, want %v", n, f.share, Damping)
+		if f.damp != Damping {
+			t.Errorf("%d columns: damped by %v, want %v", n, f.damp, Damping)
 		}
 		if !slices.IsSortedFunc(f.Order, func(a, b int) int {
 			if h[a*n+a] < h[b*n+b] {
@@ -48,7 +48,7 @@ func TestFactor(t *testing.T) {
 		if sorted := slices.Sorted(slices.Values(f.Order)); sorted[0] != 0 || sorted[n-1] != n-1 || len(slices.Compact(sorted)) != n {
 			t.Fatalf("%d columns: %v is not a permutation", n, f.Order)
 		}
-		lambda := f.share * mean(diagonal(h, n))
+		lambda := f.damp * mean(diagonal(h, n))
 		m := func(i, j int) float64 { // row j holds M_ij
 			if i == j {
 				return 1
@@ -79,7 +79,7 @@ func TestFactorSolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lambda := f.share * mean(diagonal(h, n))
+		lambda := f.damp * mean(diagonal(h, n))
 		for _, rows := range []int{1, solveRows, solveRows + 3} {
 			r := rand.New(rand.NewPCG(uint64(n), uint64(rows)))
 			b := make([]float32, rows*n)
@@ -121,12 +121,12 @@ func TestFactorDampsUntilItHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.share != 10*Damping {
-		t.Errorf("damped by %v, want %v", f.share, 10*Damping)
+	if f.damp != 10*Damping {
+		t.Errorf("damped by %v, want %v", f.damp, 10*Damping)
 	}
 	// Fewer positions than columns: the first damping is enough.
 	few := secondMoments(t, 3, n, 1)
-	if f, err = newFactor(t.Context(), few.H, n, Damping); err != nil || f.share != Damping {
+	if f, err = newFactor(t.Context(), few.H, n, Damping); err != nil || f.damp != Damping {
 		t.Errorf("rank 3 of %d: %v", n, err)
 	}
 	// The Input damps h as much as its factor.

@@ -23,15 +23,14 @@ func init() {
 
 const (
 	panelRows  = 48  // rows that a core rounds at a time
-	sweepBlock = 128 // columns between two products with the errors of all earlier columns
+	sweepBlock = 128 // columns between products with the errors of all earlier columns
 )
 
-// gptq rounds one column after another, each time moving the columns still to come
-// so that they make up for the errors so far (GPTQ, arXiv 2210.17323), then refits
-// the scales and improves single codes. Groups are those of the natural order of
-// columns and have their scales before the first column is rounded, so columns may
-// be rounded in any order. The weights are first corrected for what was quantized
-// upstream, see correct.
+// gptq rounds one column after another, each time adjusting the remaining columns to
+// compensate for the errors so far (GPTQ, arXiv 2210.17323), then refits the scales and
+// improves single codes. Groups consist of adjacent columns and get their scales before the
+// first column is rounded, so columns may be rounded in any order. Before all this, gptq
+// corrects the weights for quantization upstream, see correct.
 func gptq(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
 	if in.Moments == nil {
 		return errors.New("gptq needs calibration")
@@ -48,7 +47,7 @@ func gptq(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skip
 	return roundPanels(ctx, target{in, dst, w, without})
 }
 
-// A target is a matrix to be rounded and what is known of its input.
+// A target is a matrix to be rounded, with its input.
 type target struct {
 	*Input
 	dst *qtensor.Matrix
@@ -59,12 +58,12 @@ type target struct {
 
 // roundPanels fills t.dst, a few rows at a time on each core.
 func roundPanels(ctx context.Context, t target) error {
-	lanes := make([]*panel, parallel.Workers())
+	panels := make([]*panel, parallel.Workers())
 	return parallel.Ranges(ctx, t.dst.Rows, panelRows, func(worker, from, _ int) error {
-		if lanes[worker] == nil {
-			lanes[worker] = newPanel(t)
+		if panels[worker] == nil {
+			panels[worker] = newPanel(t)
 		}
-		p := lanes[worker]
+		p := panels[worker]
 		if err := p.begin(from); err != nil {
 			return err
 		}
@@ -80,7 +79,7 @@ func roundPanels(ctx context.Context, t target) error {
 	})
 }
 
-// A panel is a few rows that are being rounded together.
+// A panel is a group of rows that are rounded together.
 type panel struct {
 	target
 	first, rows int
@@ -88,8 +87,8 @@ type panel struct {
 	search      *scaleSearch
 	grids       []*grid    // by row
 	scale, min  [][]uint16 // by row
-	codes       []float32  // (rows, stride), less zero
-	e           []float32  // (rows, stride), target less value, in natural order
+	codes       []float32  // (rows, stride), minus zero
+	e           []float32  // (rows, stride), target minus value, in natural order
 	g           []float32  // (rows, stride), e H
 
 	ahead, errs []float32 // (rows, cols) of the sweep, in its order
@@ -120,7 +119,7 @@ func (p *panel) want(r int) []float32 {
 	return p.w[(p.first+r)*p.dst.Cols:][:p.dst.Cols]
 }
 
-// begin makes p the panel of the rows from first on and chooses their scales.
+// begin sets p to the panel of the rows from first on and chooses their scales.
 func (p *panel) begin(first int) error {
 	p.first, p.rows = first, min(panelRows, p.dst.Rows-first)
 	for r := range p.rows {
@@ -134,13 +133,13 @@ func (p *panel) begin(first int) error {
 	return nil
 }
 
-// sweep chooses the codes, column after column.
+// sweep chooses the codes, column by column.
 func (p *panel) sweep() {
 	n, order, feedback := p.dst.Cols, p.Factor.Order, p.Factor.M
 	clear(p.errs)
 	for from := 0; from < n; from += sweepBlock {
 		to := min(n, from+sweepBlock)
-		// What the columns before from have left to make up for.
+		// The feedback of the errors in the columns before from.
 		kernel.Gemm(p.ahead, p.stride, p.errs, p.stride, feedback[from*n:], n, p.rows, to-from, from)
 		for r := range p.rows {
 			errs, ahead, grid, want := p.errs[r*p.stride:], p.ahead[r*p.stride:], p.grids[r], p.want(r)

@@ -10,7 +10,7 @@ import (
 type grid struct {
 	scheme      qtensor.Scheme
 	zero        float32
-	bottom, top float32   // least and largest code, less zero
+	bottom, top float32   // smallest and largest code, minus zero
 	scale, min  []float32 // (groups); min is zero for symmetric schemes
 	inverse     []float32 // (groups) of scale, or 0
 }
@@ -41,8 +41,8 @@ func (g *grid) set(scale, min []uint16) {
 	}
 }
 
-// nearest returns the code, less zero, whose value is nearest to v in a group, and
-// that value.
+// nearest returns the code, minus zero, whose value is nearest to v in a group, and that
+// value.
 func (g *grid) nearest(group int, v float32) (c, value float32) {
 	c = code(v-g.min[group], g.inverse[group], g.bottom, g.top)
 	return c, float32(g.scale[group]*c) + g.min[group]

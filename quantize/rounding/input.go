@@ -40,7 +40,7 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	in.H = make([]float32, m.Width*in.Stride+16)
 	lambda := 0.0
 	for i := range m.Width {
-		lambda += float64(f.share * m.H[i*m.Width+i] / float64(m.Width))
+		lambda += float64(f.damp * m.H[i*m.Width+i] / float64(m.Width))
 	}
 	for i := range m.Width {
 		for j := range m.Width {

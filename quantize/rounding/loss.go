@@ -9,20 +9,20 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// surveyRows is how many rows of a matrix one row represents when losses are
-// predicted.
+// surveyRows is the number of rows of a matrix that one sampled row represents when losses
+// are predicted.
 const surveyRows = 16
 
-// ExpectedLoss predicts, for each scheme, the loss tr((W-Q) H (W-Q)^T) that gptq
-// leaves of src. In column j of (W-Q) M, gptq leaves the error of rounding some
-// number to the grid of that column, which is about as large as the error of
-// rounding the weight itself. So the prediction is
+// ExpectedLoss predicts, for each scheme, the loss tr((W-Q) H (W-Q)^T) of src after gptq.
+// In column j of (W-Q) M, gptq leaves the error of rounding some number to the grid of that
+// column, which is about as large as the error of rounding the weight itself. The
+// prediction is therefore
 //
 //	sum over rows and columns j of D_j (w_j - q_j)^2
 //
-// with q rounded to nearest on the same scales, for every sixteenth row. weight,
-// (src.Rows), multiplies each row's loss; nil is 1 for all rows. in must be
-// calibrated, here and in Loss and OutputPower.
+// with q rounded to nearest on the same scales, for every surveyRows-th row. weight
+// multiplies each row's loss; nil means 1 for all rows. Loss, OutputPower and ExpectedLoss
+// need calibrated moments.
 func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes []qtensor.Scheme, weight []float64) ([]float64, error) {
 	cost := make([]float64, src.Cols) // D by column
 	for j, column := range in.Factor.Order {
@@ -30,16 +30,16 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 	}
 	losses := make([][]float64, (src.Rows+surveyRows-1)/surveyRows)
 	err := parallel.Ranges(ctx, src.Rows, surveyRows, func(_, r, next int) error {
-		share := float64(next - r)
+		total := float64(next - r) // weight of the rows that row r represents
 		if weight != nil {
-			share = 0
+			total = 0
 			for _, w := range weight[r:next] {
-				share += w
+				total += w
 			}
 		}
 		row := make([]float64, len(schemes))
 		losses[r/surveyRows] = row
-		if share == 0 {
+		if total == 0 {
 			return nil
 		}
 		x := make([]float32, src.Cols)
@@ -49,7 +49,7 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 			if err != nil {
 				return fmt.Errorf("row %d, %w", r, err)
 			}
-			row[k] = share * l
+			row[k] = total * l
 		}
 		return nil
 	})
@@ -62,8 +62,7 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 	return sums, err
 }
 
-// rowLoss returns the predicted loss of the row x in one scheme, cost being D by
-// column.
+// rowLoss returns the predicted loss of the row x in one scheme. cost is D by column.
 func rowLoss(x []float32, scheme qtensor.Scheme, power []float32, cost []float64) (float64, error) {
 	s := newScaleSearch(scheme, power)
 	if err := s.row(x); err != nil {

@@ -9,10 +9,9 @@ import (
 	"thimble/internal/parallel"
 )
 
-// Moments are the second moments of a linear layer's input, which calibration
-// collects: sums over positions of products of the input's columns. With x the
-// input in the float model, x~ the input in the model quantized so far, and w the
-// weight of a position,
+// Moments holds the second moments of a linear layer's input, which calibration collects:
+// sums over positions of products of the input's columns. With x the input in the float
+// model, x~ the input in the model quantized so far, and w the weight of a position,
 //
 //	H = sum of w x~ x~^T    Drift = sum of w (x - x~) x~^T
 //
@@ -23,27 +22,27 @@ import (
 type Moments struct {
 	Width int
 	H     []float64 // (Width, Width)
-	Drift []float64 // (Width, Width), nil where the float model is not followed
+	Drift []float64 // (Width, Width), nil if the run does not follow the float model
 
 	n      float64 // sum of the weights
 	n2     float64 // sum of their squares
-	excess float64 // 1 over the least weight that is not 0
+	excess float64 // reciprocal of the smallest nonzero weight
 }
 
-// Positions gives the input of each of N positions, (Width).
+// Positions holds the input, (Width), of each of N positions.
 type Positions struct {
 	N   int
 	Row func(i int) []float32
 }
 
 const (
-	momentChunk  = 1024             // positions that are held transposed at a time, in one float32 sum
-	momentStride = momentChunk + 16 // of a column's positions: a power of two would put all columns in one set of the cache
+	momentChunk  = 1024             // positions that are transposed at a time and summed in float32
+	momentStride = momentChunk + 16 // of a column's positions: a power of two would map all columns to one set of the cache
 	momentPanel  = 48               // rows of H that a core computes at a time
 )
 
-// Add adds the positions of quantized (x~) and, unless it has none, of float (x),
-// weighted by weights. It sums the lower triangle of H only, which Close mirrors.
+// Add adds the positions of quantized (x~) and, unless it is empty, of float (x), weighted
+// by weights. It sums only the lower triangle of H, which Close mirrors.
 func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights []float32) error {
 	d := m.Width
 	if m.H == nil {
@@ -85,9 +84,9 @@ func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights [
 	return nil
 }
 
-// addChunk adds the products of n transposed positions, a panel of rows at a time:
-// of xq with itself to H and, unless it is nil, of apart with xq to Drift. sums is
-// scratch of each worker.
+// addChunk adds products of n transposed positions, one panel of rows at a time: of xq with
+// itself to H and, unless apart is nil, of apart with xq to Drift. sums is scratch space
+// for each worker.
 func (m *Moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
 	d := m.Width
 	panels := (d + momentPanel - 1) / momentPanel
@@ -117,9 +116,9 @@ func (m *Moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums
 	})
 }
 
-// transpose writes positions of x, as many as there are weights and from the given
-// one on, times the root of their weights, to the columns of dst, (width,
-// momentStride). Unless less is nil, it subtracts the columns of less.
+// transpose multiplies the positions of x from the given one on, one for each weight, by the
+// roots of the weights and writes them to the columns of dst, (width, momentStride). Unless
+// less is nil, it subtracts the columns of less.
 func transpose(ctx context.Context, dst, less []float32, x Positions, from int, weights []float32) error {
 	const (
 		block = 64 // positions: a few cache lines of a column
@@ -149,8 +148,7 @@ func transpose(ctx context.Context, dst, less []float32, x Positions, from int, 
 	})
 }
 
-// Close divides by the sum of the weights and completes H. No position may be added
-// after it.
+// Close divides by the sum of the weights and completes H. Add must not be called after it.
 func (m *Moments) Close() {
 	d := m.Width
 	for i := range d {
@@ -165,7 +163,7 @@ func (m *Moments) Close() {
 	}
 }
 
-// EffectivePositions returns how many positions of weight 1 would say as much.
+// EffectivePositions returns the number of positions of weight 1 with the same information.
 func (m *Moments) EffectivePositions() float64 { return m.n * m.n / m.n2 }
 
 // power returns the mean square of each column.
@@ -177,11 +175,11 @@ func (m *Moments) power() []float64 {
 	return p
 }
 
-// Excess returns 1 over the least weight that is not 0: by how much the square of
-// the loudest position exceeded the bound of Weights.
+// Excess returns the reciprocal of the smallest nonzero weight: the factor by which the
+// square of the loudest position exceeded the bound of Weights.
 func (m *Moments) Excess() float64 { return m.excess }
 
-// silent reports whether every input was zero.
+// silent reports whether the input was zero at every position.
 func (m *Moments) silent() bool {
 	for i := range m.Width {
 		if m.H[i*m.Width+i] != 0 {
@@ -197,9 +195,9 @@ func (m *Moments) silent() bool {
 //
 //	(sum of l)^2 / sum of l^2 = tr(H)^2 / |H|^2
 //
-// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory
-// of multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262;
-// there of the covariance, here of H itself, which is what rounding is fitted to).
+// which is n if n of them are equal and all others zero (Gao et al. 2017, A theory of
+// multineuronal dimensionality, dynamics and measurement, doi 10.1101/214262; there of the
+// covariance, here of H itself, because rounding is fitted to H).
 func (m *Moments) Spread() (rank float64, dead int) {
 	trace, square := 0.0, 0.0
 	for i := range m.Width {
@@ -220,13 +218,13 @@ func (m *Moments) Spread() (rank float64, dead int) {
 	return float64(trace*trace) / square, dead
 }
 
-// loudest bounds the weighted square of a position, as a multiple of the median's.
+// loudest is the bound on the weighted square of a position, as a multiple of the median.
 const loudest = 20
 
-// Weights returns 1 for most positions, and less where the square of the
-// input exceeds loudest times the median's: the first token of a text can be a
-// thousand times louder than all others (massive activations, arXiv 2402.17762) and
-// would otherwise be all that the model is calibrated for.
+// Weights returns a weight of 1 for most positions, and less where the square of the input
+// exceeds loudest times the median: the first token of a text can be a thousand times louder
+// than all others (massive activations, arXiv 2402.17762) and would otherwise dominate the
+// calibration.
 func (x Positions) Weights() []float32 {
 	squares := make([]float32, x.N)
 	for i := range squares {
@@ -245,7 +243,7 @@ func (x Positions) Weights() []float32 {
 	return squares
 }
 
-// MomentsOf returns the closed moments of one model's inputs.
+// MomentsOf returns the closed moments of the inputs x.
 func MomentsOf(ctx context.Context, x Positions, weights []float32) (*Moments, error) {
 	m := &Moments{Width: len(x.Row(0))}
 	if err := m.Add(ctx, x, Positions{}, weights); err != nil {

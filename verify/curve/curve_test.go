@@ -20,7 +20,7 @@ func TestAt(t *testing.T) {
 	for bytes, want := range map[float64]float64{100: 0.1, 200: 0.01, 150: math.Sqrt(0.001), 250: 0.001, 300: 0.0001, 99: 0.1 * math.Pow(10, 0.01), 305: 0.0001 * math.Pow(10, -0.1), 110: 0.001, 97: 0, 307: 0} {
 		got, ok := r.At(0, bytes)
 		if ok != (want > 0) || math.Abs(got-want) > 1e-9*want {
-			t.Errorf("at %v it is %v, %t, want %v", bytes, got, ok, want)
+			t.Errorf("At(0, %v) = %v, %t, want %v", bytes, got, ok, want)
 		}
 	}
 }
@@ -35,19 +35,19 @@ func TestPeersOfDocs(t *testing.T) {
 		t.Errorf("%d peers, %v, want 8 of llama.cpp on each of two texts", len(peers), err)
 	}
 	if note == "" {
-		t.Error("there is no note on the peers of the other text")
+		t.Error("no note on the peers measured on the other text")
 	}
 }
 
 func TestNames(t *testing.T) {
 	for path, want := range map[string]string{"a/b/test.txt": "test", "-": "stdin", ".txt": ".txt", "SmolLM2-135M": "SmolLM2-135M", "x.tar.gz": "x.tar"} {
 		if got := NameOf(path); got != want {
-			t.Errorf("NameOf(%q) is %q, want %q", path, got, want)
+			t.Errorf("NameOf(%q) = %q, want %q", path, got, want)
 		}
 	}
 	for name, want := range map[string]string{"4 bits": "4-bits", "a/../b": "a-..-b", "--": "", "über": "ber"} {
 		if got := FileName(name); got != want {
-			t.Errorf("FileName(%q) is %q, want %q", name, got, want)
+			t.Errorf("FileName(%q) = %q, want %q", name, got, want)
 		}
 	}
 }

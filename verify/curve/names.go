@@ -9,18 +9,19 @@ import (
 	"thimble/internal/defect"
 )
 
-// MaxName is how many characters the name of a row or a peer may have.
+// MaxName is the maximum number of characters in the name of a row or a peer.
 const MaxName = 40
 
-// CheckName reports why name does not fit a table.
+// CheckName returns an error if name does not fit a table.
 func CheckName(name string) error {
 	if name == "" || utf8.RuneCountInString(name) > MaxName || !utf8.ValidString(name) || defect.Printable(name) != name {
-		return fmt.Errorf("the name %.60q is not 1 to %d letters that can be printed", name, MaxName)
+		return fmt.Errorf("the name %.60q is not 1 to %d printable characters", name, MaxName)
 	}
 	return nil
 }
 
-// NameOf is what a text or model is called: its path without folder and ending.
+// NameOf returns the name of a text or model: the last element of its path without
+// the extension.
 func NameOf(path string) string {
 	base := filepath.Base(path)
 	if path == "-" {
@@ -32,7 +33,8 @@ func NameOf(path string) string {
 	return strings.ToValidUTF8(defect.Printable(base), "?")
 }
 
-// FileName turns a name into one that every file system and shell accepts.
+// FileName returns name with the characters replaced that some file system or shell
+// does not accept.
 func FileName(name string) string {
 	safe := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '+' {

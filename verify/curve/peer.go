@@ -10,24 +10,25 @@ import (
 	"thimble/internal/strictyaml"
 )
 
-// MaxRows keeps a table readable: a curve has at most as many rows, and peers.
+// MaxRows is the maximum number of rows of a curve, and of peers, so that its tables
+// stay readable.
 const MaxRows = 100
 
-// A Peer is a point that another tool reaches.
+// A Peer is the size and loss of another tool's file.
 type Peer struct {
 	Name  string  `yaml:"name" json:"name"`
 	Bytes float64 `yaml:"bytes" json:"bytes"` // of the file; may be written 91.9e6
 	KL    float64 `yaml:"kl" json:"kl"`       // mean, nats per token
-	Text  string  `yaml:"text" json:"text"`   // that it was measured on, as NameOf names it
+	Text  string  `yaml:"text" json:"text"`   // the text that it was measured on, as NameOf names it
 
-	// What else is known of it.
+	// Further measurements, nil if unknown.
 	KLP99 *float64 `yaml:"kl_p99" json:"kl_p99,omitempty"`
 	Top1  *float64 `yaml:"top1" json:"top1_agreement,omitempty"` // 0 to 1
 	PPL   *float64 `yaml:"ppl" json:"ppl,omitempty"`
 }
 
-// ParsePeers reads a list of peers, YAML or JSON. texts are the names of the texts
-// that are measured; note says which peers have another.
+// ParsePeers reads a list of peers, YAML or JSON. texts names the texts of the curve;
+// note mentions the peers measured on other texts.
 func ParsePeers(text []byte, texts []string) (peers []Peer, note string, err error) {
 	if err := strictyaml.Decode(text, &peers); err != nil {
 		return nil, "", err
@@ -45,7 +46,7 @@ func ParsePeers(text []byte, texts []string) (peers []Peer, note string, err err
 		}
 	}
 	if len(elsewhere) > 0 {
-		note = fmt.Sprintf("the peers on %s are left out: --text has %s", defect.Printable(strings.Join(elsewhere, ", ")), defect.Printable(strings.Join(texts, ", ")))
+		note = fmt.Sprintf("the peers measured on %s are not shown: --text is %s", defect.Printable(strings.Join(elsewhere, ", ")), defect.Printable(strings.Join(texts, ", ")))
 	}
 	return peers, note, nil
 }
@@ -60,16 +61,16 @@ func (p *Peer) check() error {
 	case !(p.KL > 0 && !math.IsInf(p.KL, 0)):
 		return fmt.Errorf("kl %g: want a positive number of nats", p.KL)
 	case p.Top1 != nil && !(*p.Top1 >= 0 && *p.Top1 <= 1):
-		return fmt.Errorf("top1 %g: want a share from 0 to 1", *p.Top1)
+		return fmt.Errorf("top1 %g: want a fraction from 0 to 1", *p.Top1)
 	case p.KLP99 != nil && !(*p.KLP99 >= 0 && *p.KLP99 < 1e9), p.PPL != nil && !(*p.PPL >= 1 && *p.PPL < 1e12):
 		return fmt.Errorf("kl_p99 or ppl is out of range")
 	case p.Text == "":
-		return fmt.Errorf("text: want the name of the text that it was measured on")
+		return fmt.Errorf("text: want the name of the text that the peer was measured on")
 	}
 	return nil
 }
 
-// peersOn are the peers that were measured on a text.
+// peersOn returns the peers measured on a text.
 func (r *Report) peersOn(text int) (on []Peer) {
 	for _, p := range r.Peers {
 		if p.Text == r.Texts[text].Name {
@@ -79,7 +80,7 @@ func (r *Report) peersOn(text int) (on []Peer) {
 	return on
 }
 
-// others are the peers on a text, and the rows whose files existed before.
+// others returns the peers measured on a text, and the rows of existing files.
 func (r *Report) others(text int) []Peer {
 	all := r.peersOn(text)
 	for _, row := range r.Rows {
@@ -90,8 +91,8 @@ func (r *Report) others(text int) []Peer {
 	return all
 }
 
-// commonWords are the words that all names start with, less the last word of each,
-// with the space after them.
+// commonWords returns the words that all names start with, and the space after them.
+// The last word of a name is never among them.
 func commonWords(peers []Peer) string {
 	common := peers[0].Name[:strings.LastIndex(peers[0].Name, " ")+1]
 	for _, p := range peers {

@@ -8,7 +8,7 @@ import (
 	"thimble/internal/chart"
 )
 
-// SVG draws the divergence on one text against the size of the files, with the
+// SVG returns a chart of the divergence on one text against file size, including the
 // peers.
 func (r *Report) SVG(text int) []byte { return r.picture(text).SVG() }
 

@@ -11,7 +11,7 @@ import (
 	"thimble/internal/units"
 )
 
-// kl writes a divergence for people: two digits, three from 0.1 on.
+// kl formats a divergence with two or three significant digits.
 func kl(v Value) string {
 	switch x := float64(v); {
 	case !v.Known():
@@ -29,12 +29,12 @@ func kl(v Value) string {
 func percent(v Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
 func perplexity(v Value) string { return fmt.Sprintf("%.2f", float64(v)) }
 
-// optional writes a figure that may not be known.
-func optional(v *float64, write func(Value) string) string {
+// optional formats a figure that may be unknown.
+func optional(v *float64, format func(Value) string) string {
 	if v == nil {
 		return "-"
 	}
-	return write(Value(*v))
+	return format(Value(*v))
 }
 
 func megabytes(n float64) string {
@@ -45,7 +45,7 @@ func megabytes(n float64) string {
 	return strconv.FormatFloat(n/1e6, 'f', digits, 64)
 }
 
-// quality is the table of the files on one text.
+// quality returns the table of the files' measurements on one text.
 func (r *Report) quality(text int) *table.Table {
 	t := table.New("file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's")
 	for _, row := range r.Rows {
@@ -55,7 +55,7 @@ func (r *Report) quality(text int) *table.Table {
 	return t
 }
 
-// comparison is the table of the peers on one text, nil if there are none.
+// comparison returns the table of the peers on one text, nil if there are none.
 func (r *Report) comparison(text int) *table.Table {
 	t := table.New("peer", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "curve's KL there")
 	for _, p := range r.peersOn(text) {
@@ -71,7 +71,7 @@ func (r *Report) comparison(text int) *table.Table {
 	return t
 }
 
-// costs is the table of what the files took to make.
+// costs returns the table of the time and memory that each file took to make.
 func (r *Report) costs() *table.Table {
 	t := table.New("file", "bits/w", "predicted KL", "seconds", "peak memory")
 	line := func(name, bits, predicted string, c *Cost) {
@@ -82,7 +82,7 @@ func (r *Report) costs() *table.Table {
 		t.Add(name, bits, predicted, strconv.FormatFloat(c.Seconds, 'f', 1, 64), peak)
 	}
 	if r.Survey != nil {
-		line("survey, once for all", "", "", r.Survey)
+		line("survey, shared", "", "", r.Survey)
 	}
 	for _, row := range r.Rows {
 		if row.File != "" {
@@ -97,18 +97,18 @@ func (r *Report) costs() *table.Table {
 	return t
 }
 
-// costNote says what the columns of costs mean.
+// costNote explains the columns of costs.
 func (r *Report) costNote() string {
-	return fmt.Sprintf("Seconds to make the file, on %d cores; peak memory is what the process had resident meanwhile, mapped files included, where the system tells.", r.Cores)
+	return fmt.Sprintf("Seconds to make the file, on %d cores; peak memory is the largest resident size of the process meanwhile, mapped files included, where the system reports it.", r.Cores)
 }
 
-// about says what was measured on a text.
+// about describes the measurement on a text.
 func (r *Report) about(text int) string {
 	t := r.Texts[text]
 	return fmt.Sprintf("%d chunks of %d tokens, %d positions scored; the original's perplexity is %s", t.Chunks, t.Context, t.Tokens, perplexity(t.PPL))
 }
 
-// origin says what the files were made from.
+// origin describes the model and the calibration that the files were made from.
 func (r *Report) origin() string {
 	text := fmt.Sprintf("%.4g million weights", float64(r.Weights)/1e6)
 	if c := r.Calibration; c != nil {
@@ -117,7 +117,7 @@ func (r *Report) origin() string {
 	return text
 }
 
-// String is the report for a terminal.
+// String returns the report for a terminal.
 func (r *Report) String() string {
 	const width = 80
 	var b strings.Builder
@@ -144,8 +144,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// Markdown is the report with its pictures, files of the names that Pictures gives
-// them.
+// Markdown returns the report in Markdown. It refers to the charts by the file names
+// that Pictures returns.
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", NameOf(r.Model), r.origin())
@@ -159,16 +159,16 @@ func (r *Report) Markdown() string {
 		if peers := r.comparison(i); peers != nil {
 			b.WriteString("\n")
 			peers.Markdown(&b)
-			b.WriteString("\nThe last column is the divergence of the curve at the peer's size, between its points a straight line on a logarithmic scale, and its share of the peer's.\n")
+			b.WriteString("\nThe last column is the curve's divergence at the peer's size, interpolated between its points on a logarithmic scale, and that divergence as a percentage of the peer's.\n")
 		}
 	}
-	b.WriteString("\n## What it took\n\n")
+	b.WriteString("\n## Time and memory\n\n")
 	r.costs().Markdown(&b)
 	fmt.Fprintf(&b, "\n%s\n", r.costNote())
 	return b.String()
 }
 
-// names are those of the texts.
+// names returns the names of the texts.
 func (r *Report) names() (names []string) {
 	for _, t := range r.Texts {
 		names = append(names, t.Name)
@@ -176,7 +176,7 @@ func (r *Report) names() (names []string) {
 	return names
 }
 
-// Pictures names the files of the charts, one for each text.
+// Pictures returns the file names of the charts, one for each text.
 func Pictures(texts []string) (files []string) {
 	if len(texts) == 1 {
 		return []string{"curve.svg"}

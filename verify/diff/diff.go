@@ -1,6 +1,5 @@
-// Package diff compares two models tensor by tensor, whatever formats they are
-// stored in: what they compute, their tokenizers, and the values and schemes of
-// their tensors.
+// Package diff compares two models, in any formats: their specs, their tokenizers,
+// and the values and schemes of each tensor.
 package diff
 
 import (
@@ -19,44 +18,44 @@ import (
 	"thimble/verify/metric"
 )
 
-// A Report says how two models differ.
+// A Report lists the differences between two models.
 type Report struct {
-	Same       bool     `json:"same"` // apart from Provenance
+	Same       bool     `json:"same"` // regardless of Provenance
 	A          Side     `json:"a"`
 	B          Side     `json:"b"`
 	Metadata   []Field  `json:"metadata"`   // of spec and tokenizer
-	Provenance []Field  `json:"provenance"` // which does not count
+	Provenance []Field  `json:"provenance"` // ignored by Same
 	NMSE       Value    `json:"nmse"`       // over the tensors that both have; null if A is zero there
 	Tensors    []Tensor `json:"tensors"`    // the most different first
 }
 
-// A Value is a figure, NaN where there is none, which is null in JSON.
+// A Value is a figure; an unknown one is NaN, and null in JSON.
 type Value = metric.Value
 
 // A Side is one of the two models.
 type Side struct {
 	Path          string  `json:"path"`
-	Format        string  `json:"format"` // set by the caller, who opened it
+	Format        string  `json:"format"` // set by the caller, who opened the model
 	Weights       int64   `json:"weights"`
 	Bytes         int64   `json:"tensor_bytes"`
 	BitsPerWeight float64 `json:"bits_per_weight"`
 }
 
-// A Field has different values in the two models. A value is JSON unless it is a
-// string; it is empty where a model does not have the field.
+// A Field is a field whose values differ between the two models. Values other than
+// strings are JSON; a model that lacks the field has an empty value.
 type Field struct {
 	Field string `json:"field"`
 	A     string `json:"a"`
 	B     string `json:"b"`
 }
 
-// Options say what counts as a difference.
+// Options specify what counts as a difference.
 type Options struct {
-	Values   bool                    // only values count, not the schemes that they are stored in
-	Progress func(done, total int64) // told the weights of A compared so far; may be nil
+	Values   bool                    // ignore differences in scheme alone
+	Progress func(done, total int64) // receives the number of A's weights compared so far; may be nil
 }
 
-// Models compares a with b. Both have passed Check.
+// Models compares a with b. Both must have passed Check.
 func Models(ctx context.Context, a, b *model.Model, o Options) (*Report, error) {
 	r := &Report{A: sideOf(a), B: sideOf(b), Metadata: []Field{}, Provenance: []Field{}}
 	var meta, from [2]map[string]string
@@ -85,15 +84,15 @@ func sideOf(m *model.Model) Side {
 	return Side{Path: m.Path, Weights: weights, Bytes: bytes, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
 }
 
-// metadata lists the fields of m's Spec, and digests of its tokenizer and of its
-// chat template, which may change alone.
+// metadata returns the fields of m's Spec, and digests of its tokenizer and of its
+// chat template, which may change independently.
 func metadata(m *model.Model) (map[string]string, error) {
 	all, err := fields(m.Spec)
 	if err != nil {
 		return nil, err
 	}
 	data, err := m.Tokenizer()
-	if err != nil { // the model is comparable all the same
+	if err != nil { // the rest of the model can still be compared
 		all["tokenizer"] = defect.OneLine(err.Error())
 		return all, nil
 	}
@@ -113,14 +112,14 @@ func metadata(m *model.Model) (map[string]string, error) {
 	return all, nil
 }
 
-// digest is the first half of a text's SHA-256, which is enough to tell texts
-// apart.
+// digest returns the first 8 bytes of text's SHA-256 in hexadecimal, enough to tell
+// texts apart.
 func digest(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8])
 }
 
-// provenance lists where m comes from.
+// provenance returns the fields that describe where m comes from.
 func provenance(m *model.Model) (map[string]string, error) {
 	p := m.Provenance
 	all, err := fields(struct {
@@ -159,7 +158,7 @@ func fields(v any) (map[string]string, error) {
 	return all, nil
 }
 
-// differing lists the fields of a and b that differ, in the order of their names.
+// differing returns the fields whose values in a and b differ, sorted by name.
 func differing(a, b map[string]string) (found []Field) {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
@@ -171,7 +170,7 @@ func differing(a, b map[string]string) (found []Field) {
 	return found
 }
 
-// compareTensors compares the tensors of both by name, in the order of their use.
+// compareTensors compares the tensors of a and b by name, in the order of their use.
 func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, progress func(done, total int64)) error {
 	var names []string
 	seen := map[string]bool{}
@@ -201,21 +200,22 @@ func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, progress
 	return nil
 }
 
-// squares are sums of squares: of differences, and of A's values.
-type squares struct{ difference, whole float64 }
+// squares holds sums of squares: of the differences, and of A's values.
+type squares struct{ difference, reference float64 }
 
 func (s *squares) add(t squares) {
 	s.difference += t.difference
-	s.whole += t.whole
+	s.reference += t.reference
 }
 
-// nmse is the normalized mean squared error. No difference from zero is none.
+// nmse returns the normalized mean squared error: 0 for equal tensors, even if both
+// are zero, and NaN if only A is.
 func (s squares) nmse() Value {
 	if s.difference == 0 {
 		return 0
 	}
-	if s.whole == 0 {
+	if s.reference == 0 {
 		return Value(math.NaN())
 	}
-	return Value(s.difference / s.whole)
+	return Value(s.difference / s.reference)
 }

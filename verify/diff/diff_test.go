@@ -27,7 +27,7 @@ func matrixOf(t *testing.T, scheme string, cols int, values ...float32) *qtensor
 }
 
 func TestCompareTensor(t *testing.T) {
-	// Rows of 40 columns are two groups; the values are exact in bfloat16.
+	// A row of 40 columns has two groups; the values are exact in bfloat16.
 	a, b := make([]float32, 80), make([]float32, 80)
 	for i := range a {
 		a[i] = float32(i%7) - 3
@@ -63,7 +63,7 @@ func TestCompareTensor(t *testing.T) {
 			t.Errorf("%v: %+v", err, d)
 		}
 		if r := Text(&Report{Tensors: []Tensor{d}}, true); !strings.Contains(r, "\n  x ") {
-			t.Errorf("not listed in %s", r)
+			t.Errorf("x is not listed in %s", r)
 		}
 	}
 	inf := matrixOf(t, "f32", 2, 1, float32(math.Inf(1)))
@@ -72,11 +72,11 @@ func TestCompareTensor(t *testing.T) {
 	}
 }
 
-// A field is shown in one harmless line.
+// A field takes one line without control characters.
 func TestFieldText(t *testing.T) {
 	for in, want := range map[string]string{"": "-", "a\nb\x1b[2J": "a b [2J", strings.Repeat("é", 60): strings.Repeat("é", 55) + "..."} {
 		if got := shorten(in); got != want {
-			t.Errorf("%q is shown as %q, want %q", in, got, want)
+			t.Errorf("shorten(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

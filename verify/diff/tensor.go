@@ -9,20 +9,20 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Tensor compares the tensors of one name.
+// A Tensor is the comparison of the two tensors of one name.
 type Tensor struct {
 	Name    string  `json:"name"`
-	A       *Stored `json:"a"`            // null where there is none
+	A       *Stored `json:"a"`            // null if model A lacks the tensor
 	B       *Stored `json:"b"`            // likewise
-	NMSE    Value   `json:"nmse"`         // null where shapes differ or all of A is zero
-	MaxAbs  Value   `json:"max_abs"`      // the largest difference of two values
+	NMSE    Value   `json:"nmse"`         // null if shapes differ or all of A is zero
+	MaxAbs  Value   `json:"max_abs"`      // the largest absolute difference
 	Groups  int64   `json:"groups"`       // of up to 32 columns of a row
-	Changed int64   `json:"changed"`      // groups with a value that differs
-	Stored  bool    `json:"stored_alike"` // in one scheme
+	Changed int64   `json:"changed"`      // groups with a differing value
+	Stored  bool    `json:"stored_alike"` // in the same scheme
 	squares
 }
 
-// A Stored is how one of the two models keeps a tensor.
+// A Stored describes how one of the two models stores a tensor.
 type Stored struct {
 	Scheme        string  `json:"scheme"`
 	Rows          int     `json:"rows"`
@@ -33,13 +33,13 @@ type Stored struct {
 // differs reports whether the two tensors differ in value or scheme.
 func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored }
 
-// incomparable tensors have no values in common.
+// incomparable reports whether a model lacks the tensor or the shapes differ.
 func (d *Tensor) incomparable() bool {
 	return d.A == nil || d.B == nil || d.A.Rows != d.B.Rows || d.A.Cols != d.B.Cols
 }
 
-// weight orders tensors: first those that cannot be compared, then by NMSE, then
-// those that differ only in scheme, then those that are equal.
+// weight returns the sort key of a tensor, largest first: those that cannot be
+// compared, then by NMSE, then those that differ only in scheme, then equal ones.
 func (d *Tensor) weight() float64 {
 	switch {
 	case d.incomparable() || !d.NMSE.Known():
@@ -52,7 +52,7 @@ func (d *Tensor) weight() float64 {
 	return float64(d.NMSE)
 }
 
-// groupCols is how many columns of a row count as one group.
+// groupCols is the number of columns of a row in a group.
 const groupCols = 32
 
 // compareTensor compares a and b, either of which may be nil.
@@ -61,12 +61,12 @@ func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (Tens
 	if d.incomparable() {
 		return d, nil
 	}
-	d.Stored = ownScheme(a) == ownScheme(b)
+	d.Stored = nativeScheme(a) == nativeScheme(b)
 	rows := make([]rowDiff, a.Rows)
-	lanes := make([]lane, parallel.Workers())
+	scratch := make([]rowComparer, parallel.Workers())
 	err := parallel.Do(ctx, a.Rows, func(worker, row int) error {
 		var err error
-		rows[row], err = lanes[worker].row(a, b, row)
+		rows[row], err = scratch[worker].compare(a, b, row)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -92,40 +92,41 @@ func storedOf(m *qtensor.Matrix) *Stored {
 	return &Stored{m.Scheme.String(), m.Rows, m.Cols, 8 * float64(m.Bytes()) / float64(int64(m.Rows)*int64(m.Cols))}
 }
 
-// ownScheme is m's scheme, or the one of ours that holds the same codes.
-func ownScheme(m *qtensor.Matrix) qtensor.Scheme {
-	if own, ok := m.Scheme.Native(); ok {
-		return own
+// nativeScheme returns Thimble's scheme with the same codes as m's, or m's own scheme
+// if there is none.
+func nativeScheme(m *qtensor.Matrix) qtensor.Scheme {
+	if native, ok := m.Scheme.Native(); ok {
+		return native
 	}
 	return m.Scheme
 }
 
-// A rowDiff is how two rows differ.
+// A rowDiff is the difference between two rows.
 type rowDiff struct {
 	squares
 	maxAbs  float64
 	changed int64 // groups
 }
 
-// A lane is one worker's scratch.
-type lane struct {
+// A rowComparer holds one worker's scratch space.
+type rowComparer struct {
 	readA, readB qtensor.Reader
 	a, b         []float32
 }
 
-func (l *lane) row(a, b *qtensor.Matrix, r int) (d rowDiff, err error) {
-	if len(l.a) != a.Cols {
-		l.a, l.b = make([]float32, a.Cols), make([]float32, a.Cols)
+func (c *rowComparer) compare(a, b *qtensor.Matrix, r int) (d rowDiff, err error) {
+	if len(c.a) != a.Cols {
+		c.a, c.b = make([]float32, a.Cols), make([]float32, a.Cols)
 	}
-	l.readA.Row(l.a, a, r)
-	l.readB.Row(l.b, b, r)
-	counted := -1 // the last group that was found to have changed
-	for i, x := range l.a {
-		p, q := float64(x), float64(l.b[i])
+	c.readA.Row(c.a, a, r)
+	c.readB.Row(c.b, b, r)
+	counted := -1 // the last group counted as changed
+	for i, x := range c.a {
+		p, q := float64(x), float64(c.b[i])
 		if p-p != 0 || q-q != 0 {
-			return d, fmt.Errorf("row %d, column %d: %v and %v cannot be compared", r, i, x, l.b[i])
+			return d, fmt.Errorf("row %d, column %d: %v and %v cannot be compared", r, i, x, c.b[i])
 		}
-		d.whole += float64(p * p)
+		d.reference += float64(p * p)
 		if p == q {
 			continue
 		}

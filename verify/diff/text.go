@@ -10,11 +10,11 @@ import (
 	"thimble/internal/units"
 )
 
-// listedTensors is how many tensors Text lists unless asked for all.
+// listedTensors is the number of tensors that Text lists unless all is set.
 const listedTensors = 20
 
-// Text is the report for people. all lists every tensor, also those that are the
-// same.
+// Text returns the report for a terminal. With all it lists every tensor, including
+// the equal ones.
 func Text(r *Report, all bool) string {
 	var b strings.Builder
 	b.WriteString(verdict(r) + "\n")
@@ -25,7 +25,7 @@ func Text(r *Report, all bool) string {
 		fmt.Fprintf(&b, "  %s  %s: %s, %.2f bits per weight, %s\n", s.name, defect.Printable(s.of.Path), s.of.Format, s.of.BitsPerWeight, units.Size(s.of.Bytes))
 	}
 	writeFields(&b, "metadata", r.Metadata)
-	writeFields(&b, "provenance, which does not count", r.Provenance)
+	writeFields(&b, "provenance (ignored)", r.Provenance)
 	t := table.New("tensor", "a", "b", "bits a", "b", "NMSE", "groups")
 	more := 0
 	for i := range r.Tensors {
@@ -48,7 +48,7 @@ func Text(r *Report, all bool) string {
 	return b.String()
 }
 
-// verdict says in a line what differs.
+// verdict returns a one-line summary of what differs.
 func verdict(r *Report) string {
 	var values, schemes, other int
 	for i := range r.Tensors {
@@ -64,9 +64,9 @@ func verdict(r *Report) string {
 	if r.Same {
 		text := ""
 		if schemes > 0 {
-			text = fmt.Sprintf(" (%d stored in another way)", schemes)
+			text = fmt.Sprintf(" (%d in different schemes)", schemes)
 		}
-		return fmt.Sprintf("SAME  %d tensors in every value%s, and the metadata", len(r.Tensors), text)
+		return fmt.Sprintf("SAME  all %d tensors have equal values%s; metadata equal", len(r.Tensors), text)
 	}
 	var parts []string
 	add := func(n int, text string) {
@@ -75,8 +75,8 @@ func verdict(r *Report) string {
 		}
 	}
 	add(values, "%d in values")
-	add(schemes, "%d in scheme alone")
-	add(other, "%d in shape, or in one model only")
+	add(schemes, "%d only in scheme")
+	add(other, "%d in shape, or missing from one model")
 	text := "no tensor"
 	if parts != nil {
 		text = strings.Join(parts, ", ") + fmt.Sprintf(", of %d tensors", len(r.Tensors))
@@ -85,7 +85,7 @@ func verdict(r *Report) string {
 		text += fmt.Sprintf(", NMSE %.4g", float64(r.NMSE))
 	}
 	if len(r.Metadata) > 0 {
-		text += fmt.Sprintf("; %d fields", len(r.Metadata))
+		text += fmt.Sprintf("; %d metadata fields", len(r.Metadata))
 	}
 	return "DIFFER  " + text
 }
@@ -100,7 +100,7 @@ func writeFields(b *strings.Builder, title string, list []Field) {
 	}
 }
 
-// shorten is a value for a line of a terminal.
+// shorten returns v without control characters, cut to fit a line of a terminal.
 func shorten(v string) string {
 	const most = 58
 	if v == "" {
@@ -118,7 +118,7 @@ func shorten(v string) string {
 	return v
 }
 
-// cells are d's columns in the table.
+// cells returns d's row of the table.
 func (d *Tensor) cells() []string {
 	cells := []string{d.Name, "-", "-", "-", "-", "-", "-"}
 	for i, s := range []*Stored{d.A, d.B} {

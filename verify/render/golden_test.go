@@ -178,7 +178,7 @@ func TestBaselineOutputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	now.Model.Bytes = 900
-	if err := now.HoldTo(before, "b.json", nil, 0); err != nil {
+	if err := now.CompareBaseline(before, "b.json", nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	checkGolden(t, "baseline.txt", Text(now))

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Any words at all end in one of three ways, an error in one line.
-func TestAnyWords(t *testing.T) {
+// Arbitrary arguments lead to one of the three exit codes, and errors take one line.
+func TestArbitraryArguments(t *testing.T) {
 	model, err := filepath.Abs("../../fixtures/llama-tied")
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +24,7 @@ func TestAnyWords(t *testing.T) {
 		"int4/g32", "int8/row", "f16", "keep", "rtn", "kl<=1", "top1>=0", "kl<=nan", "blocks.*.q=int8/g64", "layer_sharing=true", "vocab_size=3", "bash"}
 	var commands []string
 	for _, cmd := range newApp(nil, nil).Commands {
-		if cmd.Name != "demo" { // which takes seconds
+		if cmd.Name != "demo" { // demo takes seconds
 			commands = append(commands, cmd.Name)
 		}
 		for _, f := range cmd.Flags {
