@@ -28,9 +28,9 @@ type Factor struct {
 	M     []float32 // (n, n): row j holds M_ij for i < j
 	D     []float64 // (n): D_j
 
-	n     int
-	l     []float64 // (n, n): H + lambda I, in reverse order, is L L^T
-	damp  float64   // lambda divided by the mean of H_ii
+	n    int
+	l    []float64 // (n, n): H + lambda I, in reverse order, is L L^T
+	damp float64   // lambda divided by the mean of H_ii
 }
 
 // Damping is the first lambda to try, as a fraction of the mean of H_ii.
