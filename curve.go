@@ -53,7 +53,7 @@ func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 		return nil, err
 	}
 	var err error
-	if d.m, err = openVerified(o.Model, o.Set); err != nil {
+	if d.m, err = openVerified(ctx, o.Model, o.Set, o.Progress); err != nil {
 		return nil, err
 	}
 	defer d.m.Close()
@@ -252,7 +252,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 			defer os.Remove(out)
 		}
 	}
-	q, err := openVerified(out, nil)
+	q, err := openVerified(ctx, out, nil, nil)
 	if err != nil {
 		return err
 	}

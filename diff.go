@@ -17,12 +17,12 @@ type DiffOptions struct {
 
 // Diff compares two models, in any formats, tensor by tensor.
 func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
-	a, err := openVerified(o.A, overridesFor(o.Set, o.A, o.B))
+	a, err := openVerified(ctx, o.A, overridesFor(o.Set, o.A, o.B), o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	b, err := openVerified(o.B, overridesFor(o.Set, o.B, o.A))
+	b, err := openVerified(ctx, o.B, overridesFor(o.Set, o.B, o.A), o.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -134,6 +134,11 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 		return nil, err
 	}
 	defer q.resumed.close()
+	if q.Output != "" || q.Budget != nil { // a dry run without a survey reads no weights
+		if err := verifyWeights(ctx, q.m, q.Progress); err != nil {
+			return nil, err
+		}
+	}
 	hashed := q.m.Files
 	if q.Output == "" && len(q.Surveys) == 0 { // no file would record the digests
 		hashed = nil

@@ -104,7 +104,7 @@ func (v *verification) open(ctx context.Context) (err error) {
 	if err := v.check(); err != nil {
 		return err
 	}
-	v.m, err = openVerified(v.Model, overridesFor(v.Set, v.Model, v.Against))
+	v.m, err = openVerified(ctx, v.Model, overridesFor(v.Set, v.Model, v.Against), v.Progress)
 	return err
 }
 
