@@ -3,6 +3,7 @@ package thimble
 import (
 	"context"
 
+	"thimble/quantize"
 	"thimble/verify/diff"
 )
 
@@ -27,7 +28,17 @@ func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
 		return nil, err
 	}
 	defer b.Close()
-	r, err := diff.Models(ctx, a, b, diff.Options{Values: o.Values, Progress: o.Progress.stage("diff", Weights)})
+	with := diff.Options{
+		Values: o.Values, Progress: o.Progress.stage("diff", Weights),
+		RotatedA: quantize.Rotated(a, b.Provenance.Recipe), RotatedB: quantize.Rotated(b, a.Provenance.Recipe),
+	}
+	for name := range with.RotatedA {
+		if with.RotatedB[name] != nil { // both recipes rotated it alike
+			delete(with.RotatedA, name)
+			delete(with.RotatedB, name)
+		}
+	}
+	r, err := diff.Models(ctx, a, b, with)
 	if err != nil {
 		return nil, err
 	}
