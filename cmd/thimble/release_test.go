@@ -164,6 +164,19 @@ func TestActionInputs(t *testing.T) {
 	if len(used) != len(a.Inputs) || len(used) < 8 {
 		t.Errorf("%d inputs, the steps use %d", len(a.Inputs), len(used))
 	}
+	doc, err := os.ReadFile("../../docs/CI.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := regexp.MustCompile(`(?s)thimble@v[^\n]*\n +with:\n(.*?)\x60{3}`).FindSubmatch(doc)
+	if example == nil {
+		t.Fatal("docs/CI.md does not use the action")
+	}
+	for _, key := range regexp.MustCompile(`(?m)^ +([a-z]+):`).FindAllSubmatch(example[1], -1) {
+		if _, ok := a.Inputs[string(key[1])]; !ok {
+			t.Errorf("docs/CI.md sets %s, which is no input of the action", key[1])
+		}
+	}
 	if strings.Contains(install+verify, "${{") {
 		t.Error("a script contains an expression: a value of an input could be a command")
 	}
