@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"thimble"
 )
 
 func manCommand() *cli.Command {
@@ -44,7 +46,7 @@ func manPage(app *cli.App, cmd *cli.Command) string {
 	if cmd != nil {
 		name, usage, usageText, description, flags = app.Name+"-"+cmd.Name, cmd.Usage, cmd.UsageText, cmd.Description, cmd.VisibleFlags()
 	}
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"%s %s\" \"Thimble\"\n", roff(strings.ToUpper(name)), app.Name, roff(app.Version))
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"%s %s\" \"Thimble\"\n", roff(strings.ToUpper(name)), app.Name, roff(thimble.Version))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(usage))
 	b.WriteString(".SH SYNOPSIS\n")
 	manExample(&b, strings.Split(usageText, "\n"))
