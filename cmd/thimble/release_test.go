@@ -289,3 +289,56 @@ func TestActionVerifies(t *testing.T) {
 		os.Remove(summary)
 	}
 }
+
+// The release has static binaries for three systems on two processors, and its tools have
+// one version wherever they are named.
+func TestReleaseConfig(t *testing.T) {
+	read := func(path string) string {
+		t.Helper()
+		text, err := os.ReadFile("../../" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	config := read(".goreleaser.yaml")
+	var c map[string]any
+	if err := strictyaml.Decode([]byte(config), &c); err != nil {
+		t.Fatal(err)
+	}
+	build := c["builds"].([]any)[0].(map[string]any)
+	for key, want := range map[string]string{
+		"goos": "[linux darwin windows]", "goarch": "[amd64 arm64]", "env": "[CGO_ENABLED=0]", "mod_timestamp": "{{ .CommitTimestamp }}", "main": "./cmd/thimble",
+	} {
+		if got := fmt.Sprint(build[key]); got != want {
+			t.Errorf("%s: %s, want %s", key, got, want)
+		}
+	}
+	for tool, files := range map[string][]string{
+		"goreleaser":      {"CONTRIBUTING.md", "docs/DEPENDENCIES.md"},
+		"cyclonedx-gomod": {".goreleaser.yaml", "docs/DEPENDENCIES.md"},
+	} {
+		versions := map[string]bool{}
+		for _, file := range files {
+			found := regexp.MustCompile(tool+"(?:/v2)?`?[@ ](v[0-9.]+[0-9])").FindAllStringSubmatch(read(file), -1)
+			if len(found) == 0 {
+				t.Errorf("%s names no version of %s", file, tool)
+			}
+			for _, m := range found {
+				versions[m[1]] = true
+			}
+		}
+		if len(versions) != 1 {
+			t.Errorf("%s has the versions %v", tool, versions)
+		}
+	}
+	// The image runs the program that is copied into it.
+	image := read("cmd/thimble/Dockerfile")
+	copied := regexp.MustCompile(`(?m)^COPY \$\{TARGETPLATFORM\}/thimble (\S+)$`).FindStringSubmatch(image)
+	if copied == nil || !strings.Contains(image, "\nFROM scratch\nARG TARGETPLATFORM\n") || !strings.Contains(image, fmt.Sprintf("\nENTRYPOINT [%q]\n", copied[1])) {
+		t.Errorf("the image:\n%s", image)
+	}
+	if !strings.Contains(config, "dockerfile: cmd/thimble/Dockerfile") {
+		t.Error(".goreleaser.yaml does not use cmd/thimble/Dockerfile")
+	}
+}
