@@ -46,19 +46,26 @@ func TestManPages(t *testing.T) {
 				}
 			}
 		}
-		for line := range strings.Lines(page) {
-			if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !regexp.MustCompile(`^\.(TH|SH|TP|PP|EX|EE)\b`).MatchString(line) {
-				t.Errorf("%s: roff would take this line for a request: %q", name, line)
-			}
+		checkRoff(t, groff, name, page)
+	}
+}
+
+// checkRoff reports lines that roff would take for requests, and what groff, if its path
+// is known, says about the page.
+func checkRoff(t *testing.T, groff, name, page string) {
+	t.Helper()
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !regexp.MustCompile(`^\.(TH|SH|TP|PP|EX|EE)\b`).MatchString(line) {
+			t.Errorf("%s: roff would take this line for a request: %q", name, line)
 		}
-		if groff == "" {
-			continue
-		}
-		c := exec.Command(groff, "-man", "-Tascii", "-ww", "-z")
-		c.Stdin = strings.NewReader(page)
-		if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%s: %v: %s", name, err, out)
-		}
+	}
+	if groff == "" {
+		return
+	}
+	c := exec.Command(groff, "-man", "-Tascii", "-ww", "-z")
+	c.Stdin = strings.NewReader(page)
+	if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%s: %v: %s", name, err, out)
 	}
 }
 
