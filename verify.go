@@ -285,7 +285,7 @@ func decoder(m *model.Model) func([]int) string {
 	}
 }
 
-// record rewrites m's container with the gates that the model has passed.
+// record rewrites m's container with the gates that the model has passed, and closes m.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {
@@ -307,6 +307,9 @@ func record(m *model.Model, report *verify.Report) error {
 		if err := w.Write(m.Tensors[e.Name]); err != nil {
 			return err
 		}
+	}
+	if err := m.Close(); err != nil { // Windows does not replace a mapped file
+		return err
 	}
 	return w.Close()
 }
