@@ -10,6 +10,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/export"
+	"thimble/internal/atomicfile"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -73,7 +74,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +86,14 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	}
 	plan, err := exporter.Plan(m, o.options(m)) // before hashing reads the sources
 	if err != nil {
+		return nil, err
+	}
+	if o.Output != "" {
+		if err := atomicfile.Check(o.Output, atomicfile.Options{Overwrite: o.Overwrite, Size: plan.Bytes}); err != nil {
+			return nil, err
+		}
+	}
+	if err := verifyWeights(m); err != nil {
 		return nil, err
 	}
 	if o.Output == "" {

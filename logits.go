@@ -57,7 +57,7 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +65,14 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if err := checkOutput(o.Output, o.Overwrite, slices.Concat(m.Files, []string{o.Text})); err != nil {
 		return nil, err
 	}
+	if v := m.Spec.Vocab; o.TopK < 0 || o.TopK > v {
+		return nil, fmt.Errorf("--top-k %d is out of range, want 1 to the vocabulary of %d, or 0 for all", o.TopK, v)
+	}
 	prompts, err := o.prompts(ctx, m)
 	if err != nil {
+		return nil, err
+	}
+	if err := verifyWeights(m); err != nil {
 		return nil, err
 	}
 	if err := o.write(ctx, m, prompts); err != nil {

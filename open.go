@@ -32,14 +32,22 @@ func Open(path string, overrides ...string) (*Model, error) {
 // on request.
 func openVerified(path string, overrides []string) (*Model, error) {
 	m, err := Open(path, overrides...)
-	if err != nil || m.Verify == nil {
-		return m, err
+	if err != nil {
+		return nil, err
 	}
-	if err := m.Verify(); err != nil {
+	if err := verifyWeights(m); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// verifyWeights verifies the checksums of m's weights, if there are any.
+func verifyWeights(m *Model) error {
+	if m.Verify == nil {
+		return nil
+	}
+	return m.Verify()
 }
 
 // isCheckpoint reports whether path is a checkpoint, whose config is a separate file.

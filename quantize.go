@@ -2,7 +2,6 @@ package thimble
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -31,6 +30,7 @@ type QuantizeOptions struct {
 
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Warned   func(text string)        // called before a survey with each warning about the calibration; may be nil
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
@@ -112,7 +112,9 @@ type quantization struct {
 	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
-	resumed *resumable // nil if the run keeps no finished blocks
+	resumed *resumable              // nil if the run keeps no finished blocks
+	saved   []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
+	least   *quantize.Plan          // the smallest within the budget, or nil
 }
 
 // store implements Quantize and Convert.
@@ -162,15 +164,21 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
 	}
-	if err := q.prepareBudget(); err != nil {
+	if err := q.prepareBudget(ctx); err != nil {
 		q.resumed.close()
 		return err
 	}
 	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
 	if err != nil {
 		q.resumed.close()
+		return err
 	}
-	return err
+	if q.least != nil && q.Warned != nil {
+		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
+			q.Warned(text)
+		}
+	}
+	return nil
 }
 
 // run chooses the recipe, makes a plan and carries it out.
@@ -242,10 +250,6 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 		return &choice{recipe: q.recipe}, nil
 	}
 	measured := q.measured() && q.Output != ""
-	if measured && len(q.cal.Spare) == 0 {
-		return nil, errors.New("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out; " +
-			"give a longer text or a smaller --calib-tokens")
-	}
 	survey, note, err := q.survey(ctx)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,9 @@ type Calibration struct {
 	Texts [][]int // token ids, none empty; attention does not cross texts
 	Spare [][]int // held-out texts for measuring the result; no run calibrates on them
 
+	// Available is the largest number of tokens that Texts could have, or 0 if unknown.
+	Available int
+
 	Health *Health // if not nil, a run adds its observation of every input
 
 	// Journal, if not nil, stores the parts of the model that a run finishes. A run reads

@@ -51,7 +51,7 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 		}
 		return texts
 	}
-	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces))}, nil
+	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces)), Available: whole * context}, nil
 }
 
 // sparePieces is the maximum number of held-out pieces: about 2000 scored tokens at the

@@ -234,6 +234,11 @@ func (s *SavedSurvey) Fit(m *Model, facts Facts, schemes []Scheme) string {
 	if d := s.Model.Differ(facts); d != "" {
 		return "it is a survey of another model: " + d
 	}
+	return s.Covers(m, schemes)
+}
+
+// Covers is Fit without the facts, which take long to compute for a large model.
+func (s *SavedSurvey) Covers(m *Model, schemes []Scheme) string {
 	if !slices.Equal(s.Schemes, schemes) {
 		return fmt.Sprintf("it is a survey of other schemes (--schemes %s)", joined(s.Schemes))
 	}

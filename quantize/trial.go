@@ -17,6 +17,7 @@ const (
 	closeEnough     = 0.8  // of the limit: not worth another trial
 	nextFraction    = 0.95 // the corrected prediction of the next trial, over the limit
 	maxTrials       = 4
+	hopeless        = 10 // a prediction so many times the limit is not worth a trial
 )
 
 // top1KL returns the KL from which a top-1 agreement of a is expected: 1-a grows
@@ -95,6 +96,9 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 	largest, err := a.within(math.MaxInt64)
 	if err != nil {
 		return nil, err
+	}
+	if x := b.exhausted(Measurement{KL: largest.predicted, Top1: 1}); x > hopeless {
+		return nil, fmt.Errorf("even the largest schemes have a predicted divergence of KL %.2g, more than %d times %v; use a larger limit, or larger schemes", largest.predicted, hopeless, b)
 	}
 	aim := b.firstAim()
 	var best, last *Trial
