@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,12 +25,9 @@ const maxSurvey = 64 << 20
 // readSurveys reads the files of Surveys, as far as they can be checked without the model's
 // digests. If the only one does not exist, it checks that the file can be written.
 func (q *quantization) readSurveys(ctx context.Context) error {
-	for i, path := range q.Surveys {
-		switch {
-		case path == "-":
+	for _, path := range q.Surveys {
+		if path == "-" {
 			return errors.New("--stats -: a survey is saved to a file; name one")
-		case slices.ContainsFunc(q.Surveys[:i], func(other string) bool { return filepath.Clean(other) == filepath.Clean(path) }):
-			return fmt.Errorf("--stats %s is given twice; leave one out", defect.Printable(path))
 		}
 		text, err := ReadText(ctx, path, maxSurvey)
 		if len(q.Surveys) == 1 && errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +43,7 @@ func (q *quantization) readSurveys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if why := one.Covers(q.m, q.Budget.Schemes); why != "" {
+		if why := one.Covers(q.Budget.Schemes); why != "" {
 			return unfitSurvey(path, why)
 		}
 		q.saved = append(q.saved, one)

@@ -234,13 +234,8 @@ func (s *SavedSurvey) Fit(m *Model, facts Facts, schemes []Scheme) string {
 	if d := s.Model.Differ(facts); d != "" {
 		return "it is a survey of another model: " + d
 	}
-	return s.Covers(m, schemes)
-}
-
-// Covers is Fit without the facts, which take long to compute for a large model.
-func (s *SavedSurvey) Covers(m *Model, schemes []Scheme) string {
-	if !slices.Equal(s.Schemes, schemes) {
-		return fmt.Sprintf("it is a survey of other schemes (--schemes %s)", joined(s.Schemes))
+	if why := s.Covers(schemes); why != "" {
+		return why
 	}
 	n := 0
 	for _, slot := range m.Spec.Slots() {
@@ -255,6 +250,15 @@ func (s *SavedSurvey) Covers(m *Model, schemes []Scheme) string {
 		return fmt.Sprintf("it has costs of %d matrices, the model has %d", len(s.cost), n)
 	}
 	return ""
+}
+
+// Covers is the part of Fit that needs no model: it returns "" if s is a survey in these
+// schemes.
+func (s *SavedSurvey) Covers(schemes []Scheme) string {
+	if slices.Equal(s.Schemes, schemes) {
+		return ""
+	}
+	return fmt.Sprintf("it is a survey of other schemes (--schemes %s)", joined(s.Schemes))
 }
 
 // joined returns the schemes with commas between them.
