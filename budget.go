@@ -161,11 +161,12 @@ func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 // measuredSearch quantizes the model in memory, with one plan after another, until it
 // meets the budget's limits on divergence.
 func (q *quantization) measuredSearch(ctx context.Context, survey *quantize.Survey) (*quantize.Trial, error) {
-	weights, _ := q.m.Size()
-	report := q.Progress.stage(q.stage, Weights)
+	work := q.least.Work(q.m, q.cal.Calibration)
 	return q.Budget.MeasuredSearch(ctx, q.m, q.recipe, survey, q.cal.Calibration, quantize.SearchOptions{
 		Special:  q.cal.special,
-		Progress: func(_ int, done int64) { report(done, weights) },
+		Progress: func(trial int, weights int64) {
+			q.Progress.stage(fmt.Sprintf("%s, trial %d", q.stage, trial), Work)(work(weights))
+		},
 		Measure: func(ctx context.Context, coarse *model.Model, texts [][]int) (Measurement, error) {
 			return measure(ctx, q.m, coarse, texts, q.Progress)
 		},

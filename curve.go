@@ -178,6 +178,7 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 		d.report.Notes = append(d.report.Notes, d.texts.note)
 	}
 	if d.texts.Calibration != nil {
+		d.texts.Ahead = d.Progress.stage("run ahead", Work)
 		d.report.Calibration = (*curve.Calibration)(shared.Texts)
 	}
 	for _, r := range d.rows {
@@ -302,9 +303,13 @@ func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, lab
 	if r.calibrated {
 		texts = d.texts.Calibration
 	}
-	report := d.Progress.stage(label+": quantize", Weights)
+	unit, amount := Bytes, bytesOf(d.m, r.plan)
+	if texts != nil {
+		unit, amount = Work, r.plan.Work(d.m, texts)
+	}
+	report := d.Progress.stage(label+": quantize", unit)
 	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(done int64) { report(done, d.report.Weights) })
+		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err
 }

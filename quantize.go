@@ -173,6 +173,9 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		q.resumed.close()
 		return err
 	}
+	if q.cal.Calibration != nil {
+		q.cal.Ahead = q.Progress.stage("run ahead", Work)
+	}
 	if q.least != nil && q.Warned != nil {
 		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
 			q.Warned(text)
@@ -302,20 +305,49 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 // write writes the container, with the tensors of done if it is not nil. Otherwise it
 // carries out the plan.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
-	_, bytes := q.m.Size()
-	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
-	report := func(weights int64) {
-		if q.Progress != nil {
-			inBytes := func(weights int64) int64 { return int64(float64(weights) * bytesPerWeight) }
-			q.Progress(Step{
-				Stage: q.resumed.stage(q.stage), Unit: Bytes, Done: inBytes(weights), Total: bytes, Resumed: inBytes(min(weights, q.resumed.finished())),
-			})
-		}
-	}
+	report := q.reporter(plan)
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done != nil {
-		fill = done.Replay
+		fill = func(sink quantize.Sink) error {
+			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
+		}
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+}
+
+// reporter returns a function that reports the weights that a run of plan has written.
+func (q *quantization) reporter(plan *quantize.Plan) func(weights int64) {
+	unit, amount := Bytes, bytesOf(q.m, plan)
+	if q.cal.Calibration != nil {
+		unit, amount = Work, plan.Work(q.m, q.cal.Calibration)
+	}
+	return func(weights int64) {
+		if q.Progress == nil {
+			return
+		}
+		done, total := amount(weights)
+		resumed, _ := amount(min(weights, q.resumed.finished()))
+		q.Progress(Step{Stage: q.resumed.stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
+	}
+}
+
+// bytesOf returns a function that converts weights of plan into bytes of m, and the total.
+func bytesOf(m *model.Model, plan *quantize.Plan) func(weights int64) (done, total int64) {
+	_, bytes := m.Size()
+	bytesPerWeight := float64(bytes) / float64(plan.Weights)
+	return func(weights int64) (int64, int64) { return int64(float64(weights) * bytesPerWeight), bytes }
+}
+
+// A countingSink reports the bytes that it passes on.
+type countingSink struct {
+	quantize.Sink
+	report      func(done, total int64)
+	done, total int64
+}
+
+func (s *countingSink) Write(m *Matrix) error {
+	s.done += m.Bytes()
+	s.report(s.done, s.total)
+	return s.Sink.Write(m)
 }

@@ -100,8 +100,7 @@ func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error)
 
 // takeSurvey calls quantize.NewSurvey and reports its progress.
 func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme, progress Progress) (*quantize.Survey, error) {
-	report := progress.stage("survey", Steps)
-	return quantize.NewSurvey(ctx, m, cal, schemes, func(done, of int) { report(int64(done), int64(of)) })
+	return quantize.NewSurvey(ctx, m, cal, schemes, progress.stage("survey", Work))
 }
 
 func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {

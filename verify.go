@@ -294,7 +294,10 @@ func (v *verification) profile(ctx context.Context, with *comparison, o *verify.
 	if with.source == nil || len(with.prompts) == 0 || !v.Layers && parity.Comparable(with.source, v.m) != nil {
 		return nil
 	}
-	if o.Profile, err = parity.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers); err != nil {
+	steps := v.Progress.stage("compare operations", Work)
+	o.Profile, err = parity.CompareWithProgress(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers,
+		func(done, total int) { steps(int64(done), int64(total)) })
+	if err != nil {
 		return err
 	}
 	o.Profile.ShowLayers = v.Layers

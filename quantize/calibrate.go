@@ -27,6 +27,10 @@ type Calibration struct {
 	// the same model, plan and texts.
 	Journal *Journal
 
+	// Ahead, if not nil, is called while a run follows the float model ahead of rounding,
+	// with the multiply-adds done and their total.
+	Ahead func(done, total int64)
+
 	final *finalStates // of the model that last ran ahead
 }
 
@@ -76,11 +80,12 @@ func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, 
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Finish(ctx); err != nil {
+	final, err := runAhead(ctx, m, t, c.Ahead)
+	if err != nil {
 		return nil, err
 	}
-	c.final, err = newFinalStates(ctx, m, t.Hidden())
-	return c.final, err
+	c.final = final
+	return c.final, nil
 }
 
 // A calibratedRun runs the texts through the float model and through the model quantized so

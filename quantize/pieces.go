@@ -69,10 +69,4 @@ func spread(x []int, n int) []int {
 }
 
 // Tokens returns the number of tokens of all texts.
-func (c *Calibration) Tokens() int {
-	n := 0
-	for _, t := range c.Texts {
-		n += len(t)
-	}
-	return n
-}
+func (c *Calibration) Tokens() int { return tokensOf(c.Texts) }

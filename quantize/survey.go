@@ -54,32 +54,67 @@ type surveyor struct {
 	loss     map[string]float64 // of noisy
 	measured map[string]bool    // layers whose sensitivity is known
 	kl       *klEvaluator
+	work     *work
 
 	tokens int // that rounding will be calibrated on
 }
 
 // NewSurvey surveys the linear layers and the head of m for the given schemes, with
-// the texts of c, which it also reads ahead for a run on c. Unless progress is nil,
-// NewSurvey calls it with the number of measurements done, of how many.
-func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, of int)) (*Survey, error) {
+// the texts of c, through which it also runs m ahead for a run on c. Unless progress is
+// nil, NewSurvey calls it with the multiply-adds done and their total.
+func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, total int64)) (*Survey, error) {
 	s := &surveyor{
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
 		noisy: map[string]*Matrix{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
+	texts := evalPieces(c.Texts)
+	s.work = &work{total: s.totalWork(c.first(), texts), report: progress}
+	s.work.add(0)
 	if err := c.checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := s.losses(c); err != nil {
 		return nil, err
 	}
-	if progress == nil {
-		progress = func(_, _ int) {}
-	}
-	if err := s.sensitivities(evalPieces(c.Texts), progress); err != nil {
+	if err := s.sensitivities(texts); err != nil {
 		return nil, err
 	}
 	return &s.Survey, nil
 }
+
+// totalWork returns the work of a survey that predicts losses on ahead and measures
+// sensitivities on texts.
+func (s *surveyor) totalWork(ahead, texts [][]int) float64 {
+	n := tokensOf(texts)
+	steps := blockWork(s.m, n)
+	total := sum(blockWork(s.m, tokensOf(ahead))) + s.lossWork(sum(blockWork(s.m, 1))) + s.headWork(tokensOf(ahead)) + sum(steps) + s.evalWork(n)
+	for i := range s.sections() {
+		total += float64(len(model.LinearKinds)) * (sum(steps[s.start(i):]) + s.evalWork(n))
+	}
+	return total
+}
+
+// lossWork returns the work of predicting the losses of some weights.
+func (s *surveyor) lossWork(weights float64) float64 {
+	return weights * float64(len(s.Schemes)) * costOfLoss
+}
+
+// headWork returns the work of predicting the head's losses after n positions.
+func (s *surveyor) headWork(n int) float64 {
+	weights := float64(s.m.Spec.Vocab) * float64(s.m.Spec.Hidden)
+	return headStates(s.m, n) + s.lossWork(weights)
+}
+
+// evalWork returns the work of evaluating the divergence on texts of n tokens.
+func (s *surveyor) evalWork(n int) float64 {
+	return float64(n/evalStride) * float64(s.m.Spec.Vocab) * float64(s.m.Spec.Hidden)
+}
+
+// sections returns the number of sections of the depth.
+func (s *surveyor) sections() int { return min(surveySections, len(s.m.Spec.Schedule)) }
+
+// start returns the first step of section i.
+func (s *surveyor) start(i int) int { return i * len(s.m.Spec.Schedule) / s.sections() }
 
 // evalPieces returns the beginnings of some texts, spread evenly over all.
 func evalPieces(texts [][]int) [][]int {
@@ -105,11 +140,17 @@ func (s *surveyor) losses(c *Calibration) error {
 		if err := t.Run(s.ctx); err != nil {
 			return err
 		}
+		s.work.add(groupWork(s.m, g, t.Len()) + s.lossWork(groupWork(s.m, g, 1)))
 	}
 	if c.final, err = newFinalStates(s.ctx, s.m, t.Hidden()); err != nil {
 		return err
 	}
-	return s.head(c.final)
+	s.work.add(headStates(s.m, t.Len()))
+	if err := s.head(c.final); err != nil {
+		return err
+	}
+	s.work.add(s.headWork(0))
+	return nil
 }
 
 // group predicts the losses of layers that share an input, of n positions, and
@@ -234,17 +275,17 @@ func (s *surveyor) head(final *finalStates) error {
 }
 
 // sensitivities turns the losses of the linear layers into nats.
-func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) error {
+func (s *surveyor) sensitivities(texts [][]int) error {
 	t, err := newTrace(s.m, texts)
 	if err != nil {
 		return err
 	}
-	steps := len(s.m.Spec.Schedule)
-	sections := min(surveySections, steps)
+	sections := s.sections()
 	starts := make([][]float32, sections) // residual streams
+	steps := blockWork(s.m, t.Len())
 	for g := t.Next(); g != nil; g = t.Next() {
 		for i := range sections {
-			if starts[i] == nil && g.Step >= i*steps/sections {
+			if starts[i] == nil && g.Step >= s.start(i) {
 				starts[i] = t.Stream()
 			}
 		}
@@ -255,15 +296,16 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 	if s.kl, err = newKLEvaluator(s.ctx, evalStates(t), s.m.Spec.Vocab); err != nil {
 		return err
 	}
+	s.work.add(sum(steps) + s.evalWork(t.Len()))
 	for i, start := range starts {
-		first, last := i*steps/sections, (i+1)*steps/sections
-		for k, kind := range model.LinearKinds {
-			progress(i*len(model.LinearKinds)+k, sections*len(model.LinearKinds))
+		first, last := s.start(i), s.start(i+1)
+		for _, kind := range model.LinearKinds {
 			names := s.unmeasured(first, last, kind)
 			t.Rewind(first, start)
 			if err := s.measure(t, names); err != nil {
 				return err
 			}
+			s.work.add(sum(steps[first:]) + s.evalWork(t.Len()))
 		}
 	}
 	return nil

@@ -168,7 +168,7 @@ func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o Sear
 		progress = func(weights int64) { o.Progress(n, weights) }
 	}
 	t.Health = NewHealth(c, m, plan, special)
-	texts := &Calibration{Texts: c.Texts, Health: t.Health, final: c.final}
+	texts := &Calibration{Texts: c.Texts, Health: t.Health, Ahead: c.Ahead, final: c.final}
 	progress(0)
 	if err := Run(ctx, m, plan, texts, trialSink{t}, progress); err != nil {
 		return err
