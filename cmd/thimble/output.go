@@ -61,6 +61,7 @@ type meter struct {
 		stage string
 		tenth int64
 	}
+	notes []string // to be logged before the first line
 }
 
 // In a log, lines are at least logPause apart, and logEvery in a long stage.
@@ -75,10 +76,11 @@ const (
 	estimateShare = 0.05
 )
 
-// newMeter returns a meter on c's error stream, which is silent with --quiet.
+// newMeter returns a meter on c's error stream. It is silent with --quiet, and if that stream
+// is not a file: a pipe, a log or a terminal is one, the buffer of a test is not.
 func newMeter(c *cli.Context) *meter {
 	m := &meter{now: time.Now, wake: func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }}
-	if c.Bool(quietFlag.Name) {
+	if _, isFile := c.App.ErrWriter.(*os.File); !isFile || c.Bool(quietFlag.Name) {
 		return m
 	}
 	m.w = c.App.ErrWriter
@@ -145,6 +147,10 @@ func (m *meter) tick(now time.Time) {
 	idle := now.Sub(m.shown)
 	if idle >= logPause && (m.stage != m.logged.stage || tenth > m.logged.tenth || idle >= logEvery) {
 		m.shown, m.logged.stage, m.logged.tenth = now, m.stage, tenth
+		for _, text := range m.notes {
+			fmt.Fprintln(m.w, text)
+		}
+		m.notes = nil
 		fmt.Fprintln(m.w, m.line(now))
 	}
 	if m.stop != nil {
@@ -187,14 +193,15 @@ func (m *meter) line(now time.Time) string {
 	return line
 }
 
-// note writes a line at once, above the progress on a terminal.
+// note shows a line above the progress: on a terminal at once, in a log before its next line,
+// so that a short run leaves none.
 func (m *meter) note(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.w == nil:
 	case m.log:
-		fmt.Fprintln(m.w, text)
+		m.notes = append(m.notes, text)
 	default:
 		fmt.Fprintf(m.w, "\r\x1b[K%s\n", text)
 	}

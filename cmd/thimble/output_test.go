@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"thimble"
 )
@@ -131,12 +136,15 @@ func TestLog(t *testing.T) {
 	want(l.out.String(), "")
 }
 
-// Notes are told at once; --quiet silences them as well.
+// A note precedes the first line of a log, and is shown at once on a terminal.
 func TestNote(t *testing.T) {
 	l := newFakeLog()
 	l.note("warning: few tokens")
-	if l.out.String() != "warning: few tokens\n" {
-		t.Errorf("%q", l.out.String())
+	if got := l.progress("survey", 0) + l.wait(4*time.Second); got != "warning: few tokens\nsurvey   0%\n" {
+		t.Errorf("%q", got)
+	}
+	if got := l.wait(30 * time.Second); got != "survey   0%\n" {
+		t.Errorf("%q", got)
 	}
 	l.out.Reset()
 	l.log = false
@@ -145,6 +153,32 @@ func TestNote(t *testing.T) {
 		t.Errorf("%q", l.out.String())
 	}
 	(&meter{now: time.Now}).note("nothing")
+}
+
+// A pipe is a log unless --quiet is given; the buffer of a test shows nothing.
+func TestNewMeter(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	for _, c := range []struct {
+		stderr io.Writer
+		args   []string
+		shows  bool
+	}{{w, nil, true}, {w, []string{"-q"}, false}, {new(bytes.Buffer), nil, false}} {
+		app := newApp(io.Discard, c.stderr)
+		app.Commands = []*cli.Command{{Name: "test", Flags: []cli.Flag{quietFlag}, Action: func(ctx *cli.Context) error {
+			if m := newMeter(ctx); (m.w != nil) != c.shows || m.log != c.shows {
+				t.Errorf("%T, %q: shows %t, as a log %t", c.stderr, c.args, m.w != nil, m.log)
+			}
+			return nil
+		}}}
+		if err := app.Run(append([]string{"thimble", "test"}, c.args...)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A meter without a writer shows nothing.
