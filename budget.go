@@ -163,7 +163,7 @@ func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 func (q *quantization) measuredSearch(ctx context.Context, survey *quantize.Survey) (*quantize.Trial, error) {
 	work := q.least.Work(q.m, q.cal.Calibration)
 	return q.Budget.MeasuredSearch(ctx, q.m, q.recipe, survey, q.cal.Calibration, quantize.SearchOptions{
-		Special:  q.cal.special,
+		Special: q.cal.special,
 		Progress: func(trial int, weights int64) {
 			q.Progress.stage(fmt.Sprintf("%s, trial %d", q.stage, trial), Work)(work(weights))
 		},
