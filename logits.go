@@ -68,11 +68,17 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if v := m.Spec.Vocab; o.TopK < 0 || o.TopK > v {
 		return nil, fmt.Errorf("--top-k %d is out of range, want 1 to the vocabulary of %d, or 0 for all", o.TopK, v)
 	}
-	prompts, err := o.prompts(ctx, m)
+	if o.Text == "" {
+		err = verifyWeights(m)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := verifyWeights(m); err != nil {
+	prompts, err := o.prompts(ctx, m)
+	if err == nil && o.Text != "" { // which may have been too short, so it came first
+		err = verifyWeights(m)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := o.write(ctx, m, prompts); err != nil {
