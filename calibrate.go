@@ -106,7 +106,7 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		ids = append(ids, more...)
 	}
 	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
-		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
+		return cal, fmt.Errorf("calibration: %w", err)
 	}
 	want.Tokens = cal.Tokens()
 	r.Texts = &want
@@ -133,15 +133,59 @@ func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.T
 	return want
 }
 
+// unread returns what a recipe will record of the texts before they are read: their digests
+// are zero.
+func (o *Calibration) unread(m *model.Model, recipe *quantize.Texts) *quantize.Texts {
+	want := o.amounts(m, recipe)
+	want.SHA256 = slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, max(1, len(o.Texts)))
+	return &want
+}
+
 // cutPieces cuts ids into pieces. If holdOut is set and no spare piece would be left, it
 // leaves an eighth of them out.
 func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize.Calibration, error) {
+	if err := checkPieces(len(ids), want, holdOut); err != nil {
+		return nil, err
+	}
 	cal, err := quantize.Pieces(ids, want.Tokens, want.Context, bos, want.Seed)
-	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
+	if err != nil || !holdOut || len(cal.Spare) > 0 {
 		return cal, err
 	}
 	n := len(cal.Texts)
-	return quantize.Pieces(ids, (n-max(1, n/8))*want.Context, want.Context, bos, want.Seed)
+	fewer := n - max(1, n/8)
+	if cal, err = quantize.Pieces(ids, fewer*want.Context, want.Context, bos, want.Seed); err == nil {
+		cal.Available = fewer * want.Context
+	}
+	return cal, err
+}
+
+// checkPieces returns an error if a text of n tokens has too few pieces, with the numbers
+// that would do.
+func checkPieces(n int, want quantize.Texts, holdOut bool) error {
+	shorter := func(most, least int) string { // the remedy that shortens pieces to most tokens
+		if most < least {
+			return ""
+		}
+		return fmt.Sprintf(" or a smaller --calib-context, at most %d", most)
+	}
+	const (
+		leastPiece  = 2
+		leastScored = 3 // tokens of a piece in which a position is scored
+	)
+	switch {
+	case want.Context < leastPiece: // Pieces reports it
+		return nil
+	case holdOut && want.Context < leastScored:
+		return fmt.Errorf("--max-kl and --min-top1 score held-out pieces of %d tokens or more; use --calib-context %d or more", leastScored, leastScored)
+	case want.Tokens < want.Context:
+		return fmt.Errorf("%d tokens are fewer than one piece of %d; use --calib-tokens %d or more%s", want.Tokens, want.Context, want.Context, shorter(want.Tokens, leastPiece))
+	case holdOut && n < 2*want.Context:
+		return fmt.Errorf("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out: "+
+			"it has %d tokens, fewer than two pieces of %d; use a longer text%s", n, want.Context, shorter(n/2, leastScored))
+	case n < want.Context:
+		return fmt.Errorf("the text has %d tokens, fewer than one piece of %d; use a longer text%s", n, want.Context, shorter(n, leastPiece))
+	}
+	return nil
 }
 
 // A textFile is the content of a text file.

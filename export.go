@@ -10,6 +10,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/export"
+	"thimble/internal/atomicfile"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -86,6 +87,11 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	plan, err := exporter.Plan(m, o.options(m)) // before hashing reads the sources
 	if err != nil {
 		return nil, err
+	}
+	if o.Output != "" {
+		if err := atomicfile.Check(o.Output, atomicfile.Options{Overwrite: o.Overwrite, Size: plan.Bytes}); err != nil {
+			return nil, err
+		}
 	}
 	if o.Output == "" {
 		return newExported(&o, plan, m.Notes), nil

@@ -2,7 +2,6 @@ package thimble
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -32,6 +31,7 @@ type QuantizeOptions struct {
 
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Warned   func(text string)        // called before a survey with each warning about the calibration; may be nil
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
@@ -115,7 +115,9 @@ type quantization struct {
 	target  format.Exporter
 	cal     calibrationTexts
 	sources *hashing
-	resumed *resumable // nil if the run keeps no finished blocks
+	resumed *resumable              // nil if the run keeps no finished blocks
+	saved   []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
+	least   *quantize.Plan          // the smallest within the budget, or nil
 }
 
 // store implements Quantize and Convert.
@@ -170,15 +172,24 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
 	}
-	if err := q.prepareBudget(); err != nil {
+	if err := q.prepareBudget(ctx); err != nil {
 		q.resumed.close()
 		return err
 	}
 	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
 	if err != nil {
 		q.resumed.close()
+		return err
 	}
-	return err
+	if q.cal.Calibration != nil {
+		q.cal.Ahead = q.Progress.stage("run ahead", Work)
+	}
+	if q.least != nil && q.Warned != nil {
+		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
+			q.Warned(text)
+		}
+	}
+	return nil
 }
 
 // run chooses the recipe, makes a plan and carries it out.
@@ -250,10 +261,6 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 		return &choice{recipe: q.recipe}, nil
 	}
 	measured := q.measured() && q.Output != ""
-	if measured && len(q.cal.Spare) == 0 {
-		return nil, errors.New("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out; " +
-			"give a longer text or a smaller --calib-tokens")
-	}
 	survey, note, err := q.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -328,20 +335,49 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 // write writes the container, with the tensors of done if it is not nil. Otherwise it
 // carries out the plan.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
-	_, bytes := q.m.Size()
-	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
-	report := func(weights int64) {
-		if q.Progress != nil {
-			inBytes := func(weights int64) int64 { return int64(float64(weights) * bytesPerWeight) }
-			q.Progress(Step{
-				Stage: q.resumed.stage(q.stage), Unit: Bytes, Done: inBytes(weights), Total: bytes, Resumed: inBytes(min(weights, q.resumed.finished())),
-			})
-		}
-	}
+	report := q.reporter(plan)
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done != nil {
-		fill = done.Replay
+		fill = func(sink quantize.Sink) error {
+			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
+		}
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+}
+
+// reporter returns a function that reports the weights that a run of plan has written.
+func (q *quantization) reporter(plan *quantize.Plan) func(weights int64) {
+	unit, amount := Bytes, bytesOf(q.m, plan)
+	if q.cal.Calibration != nil {
+		unit, amount = Work, plan.Work(q.m, q.cal.Calibration)
+	}
+	return func(weights int64) {
+		if q.Progress == nil {
+			return
+		}
+		done, total := amount(weights)
+		resumed, _ := amount(min(weights, q.resumed.finished()))
+		q.Progress(Step{Stage: q.resumed.stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
+	}
+}
+
+// bytesOf returns a function that converts weights of plan into bytes of m, and the total.
+func bytesOf(m *model.Model, plan *quantize.Plan) func(weights int64) (done, total int64) {
+	_, bytes := m.Size()
+	bytesPerWeight := float64(bytes) / float64(plan.Weights)
+	return func(weights int64) (int64, int64) { return int64(float64(weights) * bytesPerWeight), bytes }
+}
+
+// A countingSink reports the bytes that it passes on.
+type countingSink struct {
+	quantize.Sink
+	report      func(done, total int64)
+	done, total int64
+}
+
+func (s *countingSink) Write(m *Matrix) error {
+	s.done += m.Bytes()
+	s.report(s.done, s.total)
+	return s.Sink.Write(m)
 }

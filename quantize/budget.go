@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -103,6 +104,24 @@ func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 		full.Embedding = cmp.Or(full.Embedding, lookupScheme)
 	}
 	return &full
+}
+
+// Smallest returns the plan that spends least within b: each matrix that b chooses a scheme
+// for has the smallest of b's schemes, and the others have those of base, which must be
+// complete. It needs no survey. copies is that of File. A limit on size that this plan exceeds cannot be met, and
+// any error in base shows here, before the long work.
+func (b *Budget) Smallest(m *Model, base *Recipe, copies func(name string) int) (*Plan, error) {
+	s := &Survey{b.Schemes, map[string][]float64{m.HeadName(): make([]float64, len(b.Schemes))}}
+	for _, slot := range m.Spec.Slots() {
+		if slot.Role == model.Linear {
+			s.cost[slot.Name] = make([]float64, len(b.Schemes))
+		}
+	}
+	a, err := newAllocator(s, m, base, copies)
+	if err != nil {
+		return nil, err
+	}
+	return NewPlan(m, a.spend(0, math.Inf(-1)).recipe)
 }
 
 // A File describes the file that a limit on its size is about.

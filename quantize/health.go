@@ -17,6 +17,9 @@ type Health struct {
 	Pieces  int `json:"pieces"`
 	Context int `json:"context"` // of the longest piece
 
+	// Available is the largest number of tokens that the texts could give, 0 if unknown.
+	Available int `json:"available_tokens,omitempty"`
+
 	Vocabulary     int     `json:"vocabulary"`
 	IDsSeen        int     `json:"ids_seen"`
 	MostFrequent   int     `json:"most_frequent_id"`
@@ -66,7 +69,7 @@ const (
 // NewHealth returns a description of the texts of c for calibrating m by plan p. special
 // reports whether a token is special. A run adds its inputs to Calibration.Health.
 func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *Health {
-	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab}
+	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab, Available: c.Available}
 	count := make([]int, m.Spec.Vocab)
 	for _, t := range c.Texts {
 		h.Context = max(h.Context, len(t))
@@ -96,11 +99,11 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		}
 	}
 	if h.Tokens < tokensPerColumn*h.Columns {
-		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, so rounding overfits the text; use %d or more",
-			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
+		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, so rounding overfits the text; %s",
+			h.Tokens, tokensPerColumn, h.Columns, h.Widest, h.moreTokens(tokensPerColumn*h.Columns))
 	}
 	if least := driftPositions * m.Spec.Hidden; p.method.ComparesStreams() && h.Tokens < least {
-		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; use %d or more", h.Tokens, least)
+		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; %s", h.Tokens, h.moreTokens(least))
 	}
 	if h.FrequencyShare > dominant {
 		h.warn("token %d makes up %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
@@ -110,6 +113,17 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 
 func (h *Health) warn(format string, args ...any) {
 	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
+}
+
+// moreTokens returns the remedy for fewer tokens than least: the number of whole pieces that
+// has them, or a longer text.
+func (h *Health) moreTokens(least int) string {
+	piece := max(1, h.Context)
+	least = (least + piece - 1) / piece * piece
+	if h.Available > 0 && least > h.Available {
+		return fmt.Sprintf("use a longer text (this one gives %d) and --calib-tokens %d or more", h.Available, least)
+	}
+	return fmt.Sprintf("use --calib-tokens %d or more", least)
 }
 
 // An observation summarizes one input of one block.
@@ -164,8 +178,8 @@ func (h *Health) warnOfInputs() {
 			h.warn("%d of %d input channels of %s in block %d were never active: nothing is known about their columns", in.Dead, in.Width, kinds, in.DeadBlock)
 		}
 		if in.RankMost*tokensPerRank > float64(h.Tokens) {
-			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; use %.0f or more",
-				kinds, in.most, in.RankMost, h.Tokens, math.Ceil(in.RankMost*tokensPerRank))
+			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; %s",
+				kinds, in.most, in.RankMost, h.Tokens, h.moreTokens(int(math.Ceil(in.RankMost*tokensPerRank))))
 		}
 	}
 }

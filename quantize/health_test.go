@@ -61,8 +61,8 @@ func TestHealthOfARun(t *testing.T) {
 		t.Errorf("%d dead channels in block %d, want 2 in 1", down.Dead, down.DeadBlock)
 	}
 	for i, want := range []string{
-		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, so rounding overfits the text; use 576 or more",
-		"300 tokens are too few to correct for rounding upstream, so the correction is omitted; use 480 or more",
+		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, so rounding overfits the text; use --calib-tokens 600 or more",
+		"300 tokens are too few to correct for rounding upstream, so the correction is omitted; use --calib-tokens 480 or more",
 		"2 of 72 input channels of down in block 1 were never active: nothing is known about their columns",
 	} {
 		if i >= len(first.Warnings) || first.Warnings[i] != want {
@@ -84,8 +84,8 @@ func TestNewHealth(t *testing.T) {
 		Tokens: 10, Pieces: 2, Context: 6, Vocabulary: 30, IDsSeen: 4, MostFrequent: 5, FrequencyShare: 0.6, SpecialsSeen: 1, SpecialTokens: 2,
 		Widest: "blocks.0.q", Columns: 40,
 		Warnings: []string{
-			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, so rounding overfits the text; use 320 or more",
-			"10 tokens are too few to correct for rounding upstream, so the correction is omitted; use 480 or more",
+			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, so rounding overfits the text; use --calib-tokens 324 or more",
+			"10 tokens are too few to correct for rounding upstream, so the correction is omitted; use --calib-tokens 480 or more",
 			"token 5 makes up 60% of the text",
 		},
 	}
@@ -101,8 +101,17 @@ func TestNewHealth(t *testing.T) {
 	}
 	spread := &Health{Tokens: 100, Inputs: []*InputHealth{{Kinds: []string{"o"}, RankMost: 20, most: 3}, {Kinds: []string{"q", "k"}, RankMost: 12}}}
 	spread.warnOfInputs()
-	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to sample; use 160 or more"}, spread.Warnings); diff != "" {
+	if diff := cmp.Diff([]string{"the input of o in block 3 spreads over 20 directions, too many for 100 tokens to sample; use --calib-tokens 160 or more"}, spread.Warnings); diff != "" {
 		t.Error(diff)
+	}
+	// The remedy counts whole pieces, and asks for another text if this one has too few.
+	c.Available = 320
+	if got := NewHealth(c, m, p, func(int) bool { return false }).Warnings[0]; !strings.HasSuffix(got, "use a longer text (this one gives 320) and --calib-tokens 324 or more") {
+		t.Error(got)
+	}
+	c.Available = 324
+	if got := NewHealth(c, m, p, func(int) bool { return false }).Warnings[0]; !strings.HasSuffix(got, "; use --calib-tokens 324 or more") {
+		t.Error(got)
 	}
 	var none *Health
 	none.add(0, observation{})

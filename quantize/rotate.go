@@ -12,16 +12,15 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Between the value projection V and the output projection O of an attention head
-// lie only sums over positions, so any rotation R of the head's channels is free:
-// R V and O R^T compute what V and O do. A Hadamard matrix with random signs makes
-// the channels alike, so that one scale fits a whole group (QuaRot, arXiv
-// 2404.00456, section 4, where it also serves activations). It costs nothing when
-// the model runs.
+// Between the value projection V and the output projection O of an attention head there
+// are only sums over positions, so for any rotation R of the head's channels, R V and O
+// R^T compute the same as V and O. A Hadamard matrix with random signs makes the channels
+// similar, so that one scale fits a whole group (QuaRot, arXiv 2404.00456, section 4,
+// which also uses it for activations). It costs nothing at inference.
 
-// rotated returns m with the value and output projections of each block rotated,
-// where p rounds both by a method that wants it. It makes their rows on demand and
-// does not change m.
+// rotated returns m with the value and output projections of each block rotated, if p
+// rounds both with a method that rotates. It computes their rows on demand and does not
+// change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
 	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
@@ -98,7 +97,7 @@ func onDemand(t *Matrix, source qtensor.Source) *Matrix {
 	return &Matrix{Scheme: Scheme{Kind: qtensor.F32}, Rows: t.Rows, Cols: t.Cols, Source: source}
 }
 
-// rotatedRows rotates each stretch of size columns in every row of src.
+// rotatedRows rotates each run of size columns in every row of src.
 type rotatedRows struct {
 	src  *Matrix
 	size int
@@ -115,7 +114,7 @@ func (t *rotatedRows) Row(dst []byte, r int) {
 
 func (t *rotatedRows) Release() { t.src.Release() }
 
-// rotatedColumns rotates each stretch of rows in every column of src.
+// rotatedColumns rotates each run of size rows in every column of src.
 type rotatedColumns struct {
 	src    *Matrix
 	recent *recentHeads
@@ -127,8 +126,8 @@ func (t *rotatedColumns) Row(dst []byte, r int) {
 
 func (t *rotatedColumns) Release() { t.src.Release() }
 
-// recentHeads makes stretches of size rows, rotated together, and keeps those it
-// made last: one row takes all rows of its head to make.
+// recentHeads computes runs of size rows, rotated together, and caches the latest: to
+// compute one row takes all rows of its head.
 type recentHeads struct {
 	size int
 	mu   sync.Mutex
@@ -169,7 +168,7 @@ func hadamard(n int, vector func(i int) []float32) {
 	root := float32(1 / math.Sqrt(float64(n)))
 	for i := range n {
 		sign := root
-		if bits.OnesCount32(uint32(i)*2654435761>>7)%2 == 1 { // a hash: any fixed half will do
+		if bits.OnesCount32(uint32(i)*2654435761>>7)%2 == 1 { // a hash: any fixed half works
 			sign = -root
 		}
 		for j, v := range vector(i) {

@@ -9,8 +9,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A planLine is one line of a plan's table: the tensors of one kind and shape that
-// are stored alike, or, of a kind that has many schemes, all of them.
+// A planLine is one line of a plan's table: the tensors of one kind and shape with the
+// same schemes or, for a kind with many schemes, all of them.
 type planLine struct {
 	kind           string
 	from           Scheme
@@ -20,12 +20,12 @@ type planLine struct {
 	weights, bytes int64
 }
 
-// mostLines is how many schemes of a kind get a line each.
+// mostLines is the largest number of schemes of a kind that get a line each.
 const mostLines = 3
 
-// String returns the plan as a table with one line per kind of tensor and scheme,
-// in the order of first use. A kind that has more than a few schemes gets one line,
-// and below the table a line with the bits of each block, a digit each.
+// String returns the plan as a table with one line per kind of tensor and scheme, in the
+// order of first use. A kind with more than a few schemes gets one line, and below the
+// table a line with one digit for the bits of each block.
 func (p *Plan) String() string {
 	lines, mixed := p.lines()
 	from, to := len("from"), len("to") // widths
@@ -49,7 +49,7 @@ func (p *Plan) String() string {
 	return b.String()
 }
 
-// lines groups the tensors; mixed are the kinds whose lines were joined.
+// lines groups the tensors; mixed lists the kinds whose lines were joined.
 func (p *Plan) lines() (lines []*planLine, mixed []string) {
 	schemes := map[string][]Scheme{}
 	for _, e := range p.Tensors {
@@ -81,7 +81,7 @@ func (p *Plan) lines() (lines []*planLine, mixed []string) {
 	return lines, mixed
 }
 
-// target returns the scheme of l, or how many schemes it has.
+// target returns the scheme of l, or the number of its schemes.
 func (l *planLine) target() string {
 	if len(l.to) > 1 {
 		return fmt.Sprintf("%d schemes", len(l.to))

@@ -65,13 +65,10 @@ const blockRows = 64
 // false if a gate is not met; an error means that there is no verdict. Results do
 // not depend on the number of cores.
 func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o Options) (*Report, error) {
-	var form reference.Form
-	if ref != nil {
-		form = ref.Form()
-	}
-	if err := checkRun(ref != nil, form, scorer.Vocab(), prompts, &o); err != nil {
+	if err := CheckRun(ref, scorer, prompts, &o); err != nil {
 		return nil, err
 	}
+	form := formOf(ref)
 	r := newRun(ref, scorer, prompts, o.Progress)
 	for i := range prompts {
 		if err := r.prompt(ctx, &prompts[i]); err != nil {
@@ -104,7 +101,20 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	return report, nil
 }
 
-// checkRun finds, before any work, what cannot be measured or judged.
+// formOf returns what ref keeps of a position, the zero Form if ref is nil.
+func formOf(ref reference.Reference) reference.Form {
+	if ref == nil {
+		return reference.Form{}
+	}
+	return ref.Form()
+}
+
+// CheckRun returns the error of Run if it could not measure or judge this. It runs no
+// model.
+func CheckRun(ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o *Options) error {
+	return checkRun(ref != nil, formOf(ref), scorer.Vocab(), prompts, o)
+}
+
 func checkRun(compared bool, form reference.Form, vocab int, prompts []reference.Prompt, o *Options) error {
 	if err := checkGates(o.Gates, compared); err != nil {
 		return err
@@ -126,6 +136,17 @@ func checkRun(compared bool, form reference.Form, vocab int, prompts []reference
 		return fmt.Errorf("the reference scores a vocabulary of %d, the model one of %d: they are not the same model", form.Vocab, vocab)
 	}
 	return nil
+}
+
+// Outline returns the report of a run that has not started: it has the prompts but no
+// figures, so that CompareBaseline can tell whether a baseline is of the same run.
+func Outline(prompts []reference.Prompt, o *Options) *Report {
+	r := &Report{Schema: Schema, Model: o.Model, Against: o.Against, Arithmetic: Describe(o.Arithmetic), Metrics: unmeasured(), PromptsSHA256: digestOf(prompts)}
+	for _, p := range prompts {
+		r.Prompts = append(r.Prompts, PromptReport{Tokens: p.To - p.From})
+		r.Metrics.Tokens += p.To - p.From
+	}
+	return r
 }
 
 // checkMeasured says why a run gives no value for a gate's metric.

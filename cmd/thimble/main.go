@@ -94,6 +94,10 @@ one of Meta's original directories (params.json and consolidated.00.pth); a
 .safetensors, .bin, .pt or .pth file with its config.json in the same directory;
 a .gguf file; a .thimble file. Options may precede or follow the arguments.
 
+A run of more than a few seconds shows its progress on standard error: on a
+terminal in one line, elsewhere (as in a CI log) with a line for each stage and
+then for every tenth of it or every half minute. -q silences it.
+
 Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
 could not run.`
 

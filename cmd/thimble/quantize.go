@@ -141,6 +141,7 @@ func quantizeAction(c *cli.Context) error {
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)
+	o.Warned = func(text string) { progress.note("warning: " + text) }
 	r, err := thimble.Quantize(c.Context, o)
 	if err != nil {
 		return err
