@@ -103,7 +103,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:                     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
 		UsageText:                 "thimble COMMAND [OPTIONS] ...",
 		Description:               usageHelp,
-		Version:                   thimble.Version,
+		Version:                   thisBuild().line(),
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it if an application has its own help command
@@ -112,7 +112,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand
