@@ -89,10 +89,8 @@ const usageHelp = `The usual path from a Hugging Face directory to a verified fi
    thimble verify smol.thimble --against SmolLM2-135M --text sample.txt
    thimble run smol.thimble -p 'The capital of France is'
 
-Every command takes a model in any of these forms: a Hugging Face directory;
-one of Meta's original directories (params.json and consolidated.00.pth); a
-.safetensors, .bin, .pt or .pth file with its config.json in the same directory;
-a .gguf file; a .thimble file. Options may precede or follow the arguments.
+Every command takes any model: ` + modelForms + `.
+Options may precede or follow the arguments.
 
 Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
 could not run.`

@@ -51,7 +51,7 @@ func TestCompareTensor(t *testing.T) {
 		differs, known, comparable bool
 	}{
 		{matrixOf(t, "f32", 2, 1, 2), matrixOf(t, "f32", 2, 1, 2), 0, false, true, true},
-		{matrixOf(t, "f32", 2, 1, 2), matrixOf(t, "f16", 2, 1, 2), 0, true, true, true},
+		{matrixOf(t, "f32", 2, 1, 2), matrixOf(t, "f16", 2, 1, 2), 0, false, true, true}, // without loss
 		{matrixOf(t, "f32", 2, 0, 0), matrixOf(t, "f32", 2, 0, 1), 0, true, false, true},
 		{matrixOf(t, "f32", 2, 0, 0), matrixOf(t, "f32", 2, 0, 0), 0, false, true, true},
 		{matrixOf(t, "f32", 2, 1, 2), matrixOf(t, "f32", 1, 1, 2), 0, true, false, false},

@@ -50,21 +50,30 @@ func Text(r *Report, all bool) string {
 
 // verdict returns a one-line summary of what differs.
 func verdict(r *Report) string {
-	var values, schemes, other int
+	var values, schemes, floats, other int
 	for i := range r.Tensors {
 		switch d := &r.Tensors[i]; {
 		case d.incomparable():
 			other++
 		case d.Changed > 0:
 			values++
-		case !d.Stored:
+		case d.differs():
 			schemes++
+		case !d.Stored:
+			floats++
 		}
 	}
 	if r.Same {
-		text := ""
+		var how []string
 		if schemes > 0 {
-			text = fmt.Sprintf(" (%d in different schemes)", schemes)
+			how = append(how, fmt.Sprintf("%d in different schemes", schemes))
+		}
+		if floats > 0 {
+			how = append(how, fmt.Sprintf("%d in another float type without loss", floats))
+		}
+		text := ""
+		if how != nil {
+			text = " (" + strings.Join(how, ", ") + ")"
 		}
 		return fmt.Sprintf("SAME  all %d tensors have equal values%s; metadata equal", len(r.Tensors), text)
 	}
