@@ -34,9 +34,13 @@ func (p *Plan) Text(unicode bool) string {
 			source = max(source, len(" from"), 1+len(schemesText(l.from)))
 		}
 	}
+	digits := 2
+	if p.Bytes < 10e6 {
+		digits = 3
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%.4g million weights in %d blocks: %s to %.2f bits per weight, %.2f MB\n\n",
-		float64(p.Weights)/1e6, blocks, schemesText(from), p.BitsPerWeight(), float64(p.Bytes)/1e6)
+	fmt.Fprintf(&b, "%.4g million weights in %d blocks: %s to %.2f bits per weight, %.*f MB\n\n",
+		float64(p.Weights)/1e6, blocks, schemesText(from), p.BitsPerWeight(), digits, float64(p.Bytes)/1e6)
 	left := fmt.Sprintf("%-*s  %*s", kind, "", shape, "shape")
 	if source > 0 {
 		left += fmt.Sprintf(" %*s", source-1, "from")
@@ -50,7 +54,7 @@ func (p *Plan) Text(unicode bool) string {
 		if source > 0 {
 			fmt.Fprintf(&rows, " %*s", source-1, schemesText(l.from))
 		}
-		fmt.Fprintf(&rows, " %8.2f %5.1f%% %6.2f  ", float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes), 8*float64(l.bytes)/float64(l.weights))
+		fmt.Fprintf(&rows, " %8.*f %5.1f%% %6.2f  ", digits, float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes), 8*float64(l.bytes)/float64(l.weights))
 		if len(l.to) == 1 || l.rows == 0 {
 			rows.WriteString(schemesText(l.to) + "\n")
 		} else {
@@ -170,16 +174,16 @@ func (l *planLine) shape() string {
 	return fmt.Sprintf("%d x %d", l.rows, l.cols)
 }
 
-// schemesText names up to two schemes, or returns their number.
+// schemesText names the schemes, or returns their number if the names are long.
 func schemesText(list []Scheme) string {
-	if len(list) > 2 {
-		return fmt.Sprintf("%d types", len(list))
-	}
 	var names []string
 	for _, s := range list {
 		names = append(names, s.String())
 	}
-	return strings.Join(names, ", ")
+	if text := strings.Join(names, ", "); len(names) == 1 || len(text) <= len("Q8_0, Q5_0") {
+		return text
+	}
+	return fmt.Sprintf("%d types", len(list))
 }
 
 // floatBits is the width in bits of a mark for a float type.

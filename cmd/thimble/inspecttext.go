@@ -62,7 +62,7 @@ func specRows(r *thimble.Inspection) (rows [][2]string) {
 	row("vocabulary", "%d%s, bos %d, eos %v", s.Vocab, tied(s), s.BOS, s.EOS)
 	row("tokenizer", "%s", r.Tokenizer)
 	for _, n := range r.Notes {
-		row("note", "%s", defect.Printable(n))
+		row("note", "%s", oneLine(n))
 	}
 	return rows
 }

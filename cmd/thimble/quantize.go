@@ -266,7 +266,7 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 func planText(r *thimble.Quantized) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", defect.Printable(note))
+		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
 	b.WriteString(r.Plan.Text(showsUnicode()))
 	switch {

@@ -75,7 +75,7 @@ func TestCompareTensor(t *testing.T) {
 // A field takes one line without control characters.
 func TestFieldText(t *testing.T) {
 	for in, want := range map[string]string{"": "-", "a\nb\x1b[2J": "a b [2J", strings.Repeat("é", 60): strings.Repeat("é", 55) + "..."} {
-		if got := shorten(in); got != want {
+		if got := shorten(in, 58); got != want {
 			t.Errorf("shorten(%q) = %q, want %q", in, got, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/table"
+	"thimble/internal/textwrap"
 	"thimble/internal/units"
 )
 
@@ -104,14 +105,19 @@ func writeFields(b *strings.Builder, title string, list []Field) {
 		return
 	}
 	fmt.Fprintf(b, "\n  %s\n", title)
+	const columns = 73 // of the field and a value
+	width := 0
 	for _, f := range list {
-		fmt.Fprintf(b, "  %-13s a  %s\n  %-13s b  %s\n", shorten(f.Field), shorten(f.A), "", shorten(f.B))
+		width = max(width, textwrap.Columns(shorten(f.Field, columns/2)))
+	}
+	for _, f := range list {
+		fmt.Fprintf(b, "  %s  a  %s\n", textwrap.Pad(shorten(f.Field, columns/2), width), shorten(f.A, columns-width))
+		fmt.Fprintf(b, "  %s  b  %s\n", strings.Repeat(" ", width), shorten(f.B, columns-width))
 	}
 }
 
-// shorten returns v without control characters, cut to fit a line of a terminal.
-func shorten(v string) string {
-	const most = 58
+// shorten returns v without control characters, cut to the given number of columns.
+func shorten(v string, most int) string {
 	if v == "" {
 		return "-"
 	}
@@ -121,10 +127,7 @@ func shorten(v string) string {
 		}
 		return r
 	}, v)
-	if runes := []rune(v); len(runes) > most {
-		v = string(runes[:most-3]) + "..."
-	}
-	return v
+	return textwrap.First(v, most, most-3)
 }
 
 // cells returns d's row of the table.
