@@ -26,8 +26,7 @@ that the program was built with: please add them to a bug report.
 
 Examples:
    thimble version
-   thimble --version
-   thimble version --json | jq -r .commit`
+   thimble version --json | jq .commit`
 
 func versionCommand() *cli.Command {
 	return &cli.Command{

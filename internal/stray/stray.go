@@ -50,6 +50,9 @@ func Look(path string) (text string, ok bool) {
 			return k.text, true
 		}
 	}
+	if bytes.HasPrefix(head, []byte("GGUF")) { // a model, however short
+		return "", false
+	}
 	return lookAtText(f, head, info.Size())
 }
 
