@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/quantize"
 )
 
 // InspectOptions specify what Inspect reads.
@@ -127,4 +129,16 @@ func tokenizerText(m *model.Model) string {
 		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
 	}
 	return fmt.Sprintf("%d tokens", len(data.Tokens))
+}
+
+// RecipeSummary describes the recipe of the model in one line, "" if it has none.
+func (r *Inspection) RecipeSummary() string {
+	if r.Provenance.Recipe == "" {
+		return ""
+	}
+	recipe, err := quantize.ParseRecipe([]byte(r.Provenance.Recipe))
+	if err != nil { // of a later version
+		return fmt.Sprintf("%d lines", strings.Count(r.Provenance.Recipe, "\n")+1)
+	}
+	return recipe.Summary()
 }

@@ -10,14 +10,27 @@ import (
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/stray"
 	"thimble/internal/tokenizer"
 )
 
 // Open opens the model at path. It recognizes a container or a GGUF file by its first
 // bytes, and opens anything else as a checkpoint, with its config changed by the
 // overrides ("layer_sharing=true"). It does not read the weights; call the model's Verify
-// before you use them. Close the model after use.
+// before you use them. Close the model after use. If the file is not a model, the error
+// says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
+	m, err := open(path, overrides)
+	if err == nil {
+		return m, nil
+	}
+	if text, ok := stray.Look(path); ok {
+		return nil, defect.Replace(err, fmt.Sprintf("%s: not a model: %s", defect.Printable(path), text))
+	}
+	return nil, err
+}
+
+func open(path string, overrides []string) (*Model, error) {
 	if isCheckpoint(path) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}

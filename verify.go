@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
@@ -61,6 +62,7 @@ type VerifyOptions struct {
 // Verify compares a model with a reference. Report.Pass is false if a gate fails; an
 // error means that there is no verdict.
 func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
+	start := time.Now()
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
 		return nil, err
@@ -81,6 +83,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	report.Elapsed = time.Since(start)
 	if o.Record && report.Pass {
 		if err := record(v.m, report); err != nil {
 			return nil, err

@@ -106,7 +106,7 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; %s", h.Tokens, h.moreTokens(least))
 	}
 	if h.FrequencyShare > dominant {
-		h.warn("token %d makes up %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
+		h.warn("token %d makes up %.0f%% of the text, so rounding favors it; remove padding and repeated passages from the text", h.MostFrequent, 100*h.FrequencyShare)
 	}
 	return h
 }
@@ -175,7 +175,7 @@ func (h *Health) warnOfInputs() {
 	for _, in := range h.Inputs {
 		kinds := strings.Join(in.Kinds, ", ")
 		if in.Dead > 0 {
-			h.warn("%d of %d input channels of %s in block %d were never active: nothing is known about their columns", in.Dead, in.Width, kinds, in.DeadBlock)
+			h.warn("%d of %d input channels of %s in block %d were never active, so their columns are rounded blindly; use longer or more varied text", in.Dead, in.Width, kinds, in.DeadBlock)
 		}
 		if in.RankMost*tokensPerRank > float64(h.Tokens) {
 			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; %s",
@@ -184,34 +184,13 @@ func (h *Health) warnOfInputs() {
 	}
 }
 
-// String describes the texts in a few lines.
+// String returns a line about the texts, and a line for each warning. Figures that call
+// for no action are only in the JSON.
 func (h *Health) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "calibration: %d tokens in %d pieces of %d\n", h.Tokens, h.Pieces, h.Context)
-	fmt.Fprintf(&b, "  %d of %d ids seen (%.1f%%), the most frequent is %.1f%% of all tokens\n",
-		h.IDsSeen, h.Vocabulary, 100*float64(h.IDsSeen)/float64(h.Vocabulary), 100*h.FrequencyShare)
-	fmt.Fprintf(&b, "  %d special ids seen, %d times\n", h.SpecialsSeen, h.SpecialTokens)
 	for _, w := range h.Warnings {
 		b.WriteString("warning: " + w + "\n")
 	}
-	return b.String()
-}
-
-// Table returns a table of the inputs that a run has observed, "" before a run.
-func (h *Health) Table() string {
-	if len(h.Inputs) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-18s %6s %6s   %-21s %6s %9s\n", "inputs, of blocks", "", "width", "effective rank", "dead", "loudest")
-	for _, in := range h.Inputs {
-		loud := "-"
-		if in.Capped > 1 {
-			loud = fmt.Sprintf("%.3gx", in.Capped)
-		}
-		fmt.Fprintf(&b, "%-18s %6d %6d   %-21s %6d %9s\n", strings.Join(in.Kinds, " "), in.Blocks, in.Width,
-			fmt.Sprintf("%.0f, %.0f to %.0f", in.RankMedian, in.RankLeast, in.RankMost), in.Dead, loud)
-	}
-	b.WriteString("effective rank: median, smallest to largest; loudest: the loudest position, as a multiple of the bound on its weight\n")
 	return b.String()
 }

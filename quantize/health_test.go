@@ -63,15 +63,11 @@ func TestHealthOfARun(t *testing.T) {
 	for i, want := range []string{
 		"300 tokens are fewer than 8 for each of the 72 input columns of blocks.0.down, so rounding overfits the text; use --calib-tokens 600 or more",
 		"300 tokens are too few to correct for rounding upstream, so the correction is omitted; use --calib-tokens 480 or more",
-		"2 of 72 input channels of down in block 1 were never active: nothing is known about their columns",
+		"2 of 72 input channels of down in block 1 were never active, so their columns are rounded blindly; use longer or more varied text",
 	} {
 		if i >= len(first.Warnings) || first.Warnings[i] != want {
 			t.Errorf("warnings are %q, want %q as number %d", first.Warnings, want, i)
 		}
-	}
-	table := first.Table()
-	if !strings.Contains(table, "down                    2     72") || strings.Count(table, "\n") != 6 {
-		t.Error(table)
 	}
 }
 
@@ -86,13 +82,13 @@ func TestNewHealth(t *testing.T) {
 		Warnings: []string{
 			"10 tokens are fewer than 8 for each of the 40 input columns of blocks.0.q, so rounding overfits the text; use --calib-tokens 324 or more",
 			"10 tokens are too few to correct for rounding upstream, so the correction is omitted; use --calib-tokens 480 or more",
-			"token 5 makes up 60% of the text",
+			"token 5 makes up 60% of the text, so rounding favors it; remove padding and repeated passages from the text",
 		},
 	}
 	if diff := cmp.Diff(want, h); diff != "" {
 		t.Error(diff)
 	}
-	if h.Table() != "" || !strings.HasPrefix(h.String(), "calibration: 10 tokens in 2 pieces of 6\n  4 of 30 ids seen (13.3%), the most frequent is 60.0% of all tokens\n  1 special ids seen, 2 times\nwarning: ") {
+	if !strings.HasPrefix(h.String(), "calibration: 10 tokens in 2 pieces of 6\nwarning: 10 tokens are fewer") {
 		t.Errorf("%q", h)
 	}
 	enough := NewHealth(randomTexts(20, 60, m.Spec.Vocab), m, p, func(int) bool { return false })

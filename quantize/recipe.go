@@ -79,6 +79,31 @@ func (r *Recipe) YAML() (string, error) {
 	return full.yaml()
 }
 
+// Summary describes r in one line: the method, its texts and the schemes.
+func (r *Recipe) Summary() string {
+	parts := []string{cmp.Or(r.Method, rounding.MethodRTN)}
+	if r.Texts != nil {
+		parts[0] += fmt.Sprintf(" on %d tokens", r.Texts.Tokens)
+	}
+	if len(r.Without) > 0 {
+		parts[0] += " without " + strings.Join(r.Without, ", ")
+	}
+	parts = append(parts, r.Scheme)
+	if r.Embedding != "" && r.Embedding != r.Scheme {
+		parts = append(parts, "embedding "+r.Embedding)
+	}
+	if r.Head != "" && r.Head != cmp.Or(r.Embedding, r.Scheme) {
+		parts = append(parts, "head "+r.Head)
+	}
+	switch n := len(r.Rules); {
+	case n == 1:
+		parts = append(parts, "1 rule for other tensors")
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("%d rules for other tensors", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // CheckMethod returns an error if r's method does not exist or lacks a step that r omits.
 // It needs no model.
 func (r *Recipe) CheckMethod() error {

@@ -3,6 +3,7 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"thimble/verify/metric"
 	"thimble/verify/parity"
@@ -47,6 +48,10 @@ type Report struct {
 
 	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by CompareBaseline
 	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
+
+	// Elapsed is how long the run took, for JUnit. Reports in other forms do not depend on
+	// it, so that the same run gives the same bytes.
+	Elapsed time.Duration `json:"-"`
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe

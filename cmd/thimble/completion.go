@@ -186,6 +186,7 @@ var flagValues = map[string][]string{
 	"gate":        verify.MetricNames(),
 	"activations": activationTypes,
 	"kv":          cacheTypes,
+	"color":       {"auto", "always", "never"},
 	"set":         {"layer_sharing=true", "share_embedding=true"},
 	"schemes":     thimble.DefaultSchemes(),
 	"without":     thimble.MethodSteps(thimble.CalibratedMethod),

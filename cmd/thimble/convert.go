@@ -31,7 +31,7 @@ Examples:
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "convert",
-		Usage:       "store a checkpoint or a GGUF file as one container, without quantizing it",
+		Usage:       "store a model as one container, without quantizing it",
 		UsageText:   "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
 		Description: convertHelp,
 		Flags: []cli.Flag{

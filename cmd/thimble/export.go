@@ -77,7 +77,7 @@ func exportAction(c *cli.Context) error {
 func exportText(r *thimble.Exported) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", defect.Printable(note))
+		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
 	var order []string
 	count, bytes := map[string]int{}, map[string]int64{}
@@ -89,7 +89,7 @@ func exportText(r *thimble.Exported) string {
 		bytes[t.Type] += t.Bytes
 	}
 	for _, name := range order {
-		fmt.Fprintf(&b, "  %-5s %5d tensors  %s\n", name, count[name], units.Size(bytes[name]))
+		fmt.Fprintf(&b, "  %-5s %5d tensors  %9s\n", name, count[name], units.Size(bytes[name]))
 	}
 	if r.Output == "" {
 		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))

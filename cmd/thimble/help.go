@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"thimble/internal/textwrap"
@@ -13,6 +14,17 @@ import (
 
 // helpWidth is the default width of a terminal, in columns.
 const helpWidth = 80
+
+// modelForms lists what a command that takes a model takes. It is the only such list, so
+// that every help has the same one.
+const modelForms = `a Hugging Face directory (config.json, and weights as
+safetensors or PyTorch files, in shards or not); one of Meta's original
+directories (params.json and consolidated.NN.pth); a .safetensors, .bin, .pt or
+.pth file with its config.json in the same directory; a .gguf file; a .thimble
+file`
+
+// modelArguments are the names of models in the usage of commands.
+var modelArguments = []string{"MODEL", "SRC", "A and B"}
 
 func init() { cli.HelpPrinter = printHelp }
 
@@ -60,6 +72,17 @@ func printHelp(w io.Writer, _ string, subject any) {
 			b.WriteString("\n")
 			paragraphs(&b, cmd.Description)
 		}
+		for _, name := range modelArguments {
+			if slices.Contains(strings.FieldsFunc(cmd.UsageText, isSeparator), strings.Fields(name)[0]) {
+				b.WriteString("\n")
+				verb := " is "
+				if strings.Contains(name, " ") {
+					verb = " are each "
+				}
+				paragraphs(&b, name+verb+modelForms+".")
+				break
+			}
+		}
 		b.WriteString("\noptions:\n")
 		for _, f := range cmd.VisibleFlags() {
 			if f != cli.HelpFlag { // the library adds it only when the command runs
@@ -70,6 +93,9 @@ func printHelp(w io.Writer, _ string, subject any) {
 	}
 	io.WriteString(w, b.String())
 }
+
+// isSeparator reports whether r separates arguments in a usage.
+func isSeparator(r rune) bool { return strings.ContainsRune(" |()[]\n", r) }
 
 // subjects returns subject as an application or a command; the other result is nil.
 func subjects(subject any) (*cli.App, *cli.Command) {

@@ -89,10 +89,8 @@ const usageHelp = `The usual path from a Hugging Face directory to a verified fi
    thimble verify smol.thimble --against SmolLM2-135M --text sample.txt
    thimble run smol.thimble -p 'The capital of France is'
 
-Every command takes a model in any of these forms: a Hugging Face directory;
-one of Meta's original directories (params.json and consolidated.00.pth); a
-.safetensors, .bin, .pt or .pth file with its config.json in the same directory;
-a .gguf file; a .thimble file. Options may precede or follow the arguments.
+Every command takes any model: ` + modelForms + `.
+Options may precede or follow the arguments.
 
 A run of more than a few seconds shows its progress on standard error: on a
 terminal in one line, elsewhere (as in a CI log) with a line for each stage and
@@ -107,7 +105,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:                     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
 		UsageText:                 "thimble COMMAND [OPTIONS] ...",
 		Description:               usageHelp,
-		Version:                   thimble.Version,
+		Version:                   thisBuild().line(),
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it if an application has its own help command
@@ -116,7 +114,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand

@@ -248,6 +248,17 @@ func (m *meter) done() {
 	m.stage = ""
 }
 
+// oneLine returns a note in one line that is safe on a terminal, however long it is: its
+// end says what to do.
+func oneLine(note string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, note)
+}
+
 // indent indents every line of a text by two spaces.
 func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"

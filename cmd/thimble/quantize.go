@@ -99,7 +99,7 @@ Examples:
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "quantize",
-		Usage:       "store a checkpoint in 2 to 8 bits per weight",
+		Usage:       "store a model in 2 to 8 bits per weight",
 		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
 		Description: quantizeHelp,
 		Flags: slices.Concat([]cli.Flag{
@@ -268,9 +268,9 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 func planText(r *thimble.Quantized) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", defect.Printable(note))
+		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
-	fmt.Fprint(&b, r.Plan)
+	b.WriteString(r.Plan.Text(showsUnicode()))
 	fmt.Fprintf(&b, "the container takes %s", units.Size(r.FileBytes))
 	if e := r.Export; e != nil {
 		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
@@ -278,9 +278,10 @@ func planText(r *thimble.Quantized) string {
 	b.WriteString("\n")
 	switch {
 	case r.Measured != nil:
-		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %.4f nats per token, top-1 agreement %.2f %%\n", r.Measured.Tokens, r.Measured.KL, 100*r.Measured.Top1)
+		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %s nats per token, top-1 agreement %.2f%%\n",
+			r.Measured.Tokens, klText(r.Measured.KL), 100*r.Measured.Top1)
 	case r.PredictedKL > 0:
-		fmt.Fprintf(&b, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", r.PredictedKL)
+		fmt.Fprintf(&b, "predicted KL: %s nats per token; verify --against measures it\n", klText(r.PredictedKL))
 	}
 	if len(r.Types) > 0 {
 		b.WriteString(typesText(r.Types))
@@ -289,6 +290,14 @@ func planText(r *thimble.Quantized) string {
 		fmt.Fprint(&b, r.Calibration)
 	}
 	return b.String()
+}
+
+// klText formats a divergence with at least two significant digits, however small.
+func klText(kl float64) string {
+	if kl > 0 && kl < 0.001 {
+		return strings.Replace(fmt.Sprintf("%.1e", kl), "e-0", "e-", 1)
+	}
+	return fmt.Sprintf("%.4f", kl)
 }
 
 // typesText lists the target's types that a plan uses.
@@ -314,7 +323,6 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 		}
 		text := ""
 		if r.Calibration != nil {
-			text = r.Calibration.Table()
 			for _, warning := range r.NewWarnings() {
 				text += "warning: " + warning + "\n"
 			}

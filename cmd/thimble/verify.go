@@ -58,7 +58,14 @@ injected, or if the model itself fails a gate.
 
 --tasks scores tasks as the common zero-shot suites do: choices by likelihood
 (acc, acc_norm), expected texts and JSON function calls by what the model
-generates. With --against it scores both models and reports the change.
+generates. With --against it scores both models and reports the change. The file
+has one JSON object per line, in any of three forms ("answer" counts from 0;
+"until" and "max_tokens" are optional; docs/NUMERICS.md has every key):
+
+   {"prompt": "The sky is", "choices": ["red", "blue"], "answer": 1}
+   {"prompt": "2 + 2 =", "expected": "4", "until": ["\n"], "max_tokens": 8}
+   {"prompt": "Wake me at 7.", "call": {"name": "wake", "arguments": {"h": 7}}}
+
 --continue N lets both models continue the text and reports how many tokens they
 agree on.
 
@@ -112,7 +119,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
 			activationsFlag, kvFlag, setFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
-			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
+			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
 	}
@@ -190,12 +197,16 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 			return fmt.Errorf("--selftest compares the model with faulty copies, and prints a table or JSON; leave out --%s", name)
 		}
 	}
+	colors, err := colorsOf(c)
+	if err != nil {
+		return err
+	}
 	report, err := thimble.SelfTest(c.Context, o)
 	if err != nil {
 		return err
 	}
 	progress.done()
-	if err := printText(c, report, func() string { return render.SelfTest(report) }); err != nil {
+	if err := printVerdict(c, report, colors, func() string { return render.SelfTest(report) }); err != nil {
 		return err
 	}
 	if !report.Pass {

@@ -46,6 +46,9 @@ func Unsupported(subject, format string, args ...any) error {
 	return fmt.Errorf("%s: %s is not supported%w", Printable(subject), fmt.Sprintf(format, args...), silent{ErrUnsupported})
 }
 
+// Replace returns an error with the given text that wraps err, whose own text it hides.
+func Replace(err error, text string) error { return fmt.Errorf("%s%w", text, silent{err}) }
+
 // silent wraps an error for errors.Is and has no text of its own.
 type silent struct{ error }
 

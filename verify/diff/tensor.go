@@ -22,6 +22,8 @@ type Tensor struct {
 	Stored  bool    `json:"stored_alike"`      // in the same scheme
 	Rotated bool    `json:"rotated,omitempty"` // the figures are those after a rotation, see Options
 	squares
+
+	floats bool // both store a float type
 }
 
 // A Stored describes how one of the two models stores a tensor.
@@ -32,8 +34,9 @@ type Stored struct {
 	BitsPerWeight float64 `json:"bits_per_weight"`
 }
 
-// differs reports whether the two tensors differ in value or scheme.
-func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored }
+// differs reports whether the two tensors differ in value or scheme. A float type that
+// holds every value of another, such as f32 for bf16, is no difference.
+func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored && !d.floats }
 
 // incomparable reports whether a model lacks the tensor or the shapes differ.
 func (d *Tensor) incomparable() bool {
@@ -46,7 +49,7 @@ func (d *Tensor) weight() float64 {
 	switch {
 	case d.incomparable() || !d.NMSE.Known():
 		return math.Inf(1)
-	case d.Changed == 0 && d.Stored:
+	case !d.differs():
 		return -2
 	case d.Changed == 0:
 		return -1
@@ -65,7 +68,7 @@ func compareTensor(ctx context.Context, name string, a, b, rotatedA, rotatedB *q
 	if d.incomparable() {
 		return d, nil
 	}
-	d.Stored = nativeScheme(a) == nativeScheme(b)
+	d.Stored, d.floats = nativeScheme(a) == nativeScheme(b), a.Scheme.Float() && b.Scheme.Float()
 	if err := d.measure(ctx, a, b); err != nil {
 		return d, err
 	}

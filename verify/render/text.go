@@ -198,7 +198,7 @@ func textBefore(t *verify.Token) string {
 
 // choiceColumns writes a choice with its two probabilities.
 func choiceColumns(c *metric.Choice) string {
-	return fmt.Sprintf("%-13s %5s %5s", textwrap.First(tokenText(c.Text, c.ID), 13, 10), probability(c.PReference), probability(c.PModel))
+	return fmt.Sprintf("%s %5s %5s", textwrap.Pad(textwrap.First(tokenText(c.Text, c.ID), 13, 10), 13), probability(c.PReference), probability(c.PModel))
 }
 
 // probability writes a probability with three decimals.
