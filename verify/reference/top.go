@@ -60,7 +60,7 @@ func (p *topPrompt) Compare(s *Scratch, t int, got []float32, next int) (metric.
 	}
 	lseGot := logits.LogSumExp(got, nil)
 	var kl float64
-	score.MaxAbs = 0
+	score.MaxAbs, score.Partial = 0, len(row.ids) < len(got)
 	for i, id := range row.ids {
 		a, b := float64(row.logits[i]), float64(got[id])
 		kl += float64(kernel.Exp64(a-lse) * ((a - lse) - (b - lseGot)))
