@@ -96,7 +96,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 		return nil, err
 	}
 	if form.TopK > 0 {
-		report.Notes = append(report.Notes, compactNote(report, form.TopK, scorer.Vocab()))
+		report.Notes = append(report.Notes, compactNote(report, form, scorer.Vocab()))
 	}
 	if form.Note != "" {
 		report.Notes = append(report.Notes, form.Note)

@@ -22,14 +22,16 @@ func Bounds(scores []Score, s *Summary) []Bound {
 	if !slices.ContainsFunc(scores, func(x Score) bool { return x.Partial }) {
 		return nil
 	}
-	all := []Bound{{"kl_mean", s.KLMean, s.KLMean + s.KLHidden}}
-	most := make([]float64, len(scores))
+	low, _ := meanBounds(scores)
+	all := []Bound{{"kl_mean", min(Value(low), s.KLMean), s.KLMean + s.KLHidden}}
+	least, most := make([]float64, len(scores)), make([]float64, len(scores))
 	for i, x := range scores {
-		most[i] = x.KL + x.Hidden
+		least[i], most[i] = x.KL-x.Spare, x.KL+x.Hidden
 	}
+	slices.Sort(least)
 	slices.Sort(most)
 	for _, q := range quantiles {
-		all = append(all, Bound{q.metric, Find(Table, q.metric).Of(s), Value(Quantile(most, q.share))})
+		all = append(all, Bound{q.metric, Value(Quantile(least, q.share)), Value(Quantile(most, q.share))})
 	}
 	return append(all, Bound{"max_abs", s.MaxAbs, Unknown}, Bound{"max_abs_rel", Unknown, Unknown})
 }

@@ -210,7 +210,7 @@ func (e *kldBaseEncoding) rows(ctx context.Context, rows []float32, n int) ([]by
 	return e.out, err
 }
 
-func (e *kldBaseEncoding) end() []byte { return nil }
+func (e *kldBaseEncoding) begin(*Prompt) {}
 
 // appendKLDBaseRow appends a row of a base file.
 func appendKLDBaseRow(b []byte, row []float32) []byte {
