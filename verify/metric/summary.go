@@ -100,7 +100,7 @@ func Summarize(scores []Score) Summary {
 	return s
 }
 
-// relative is a/std, and 0 for a difference of 0 however the logits vary.
+// relative is a/std, and 0 for a difference of 0, even if the logits do not vary.
 func relative(a, std Value) Value {
 	switch {
 	case a == 0:
@@ -111,9 +111,9 @@ func relative(a, std Value) Value {
 	return a / std
 }
 
-// perplexity is exp of the mean of nll over the positions with a next token,
-// which are those where the model's NLL is known. It is unknown if there is no
-// such position, or if nll is unknown at one of them.
+// perplexity is exp of the mean of nll over the positions with a next token: those
+// where the model's NLL is known. It is unknown if there is no such position, or if
+// nll is unknown at one of them.
 func perplexity(scores []Score, nll func(*Score) float64) Value {
 	sum, n := 0.0, 0
 	for i := range scores {
@@ -153,8 +153,8 @@ type Cluster struct {
 }
 
 // ClusterError returns the standard error of the mean over all tokens, with the
-// prompt as the unit of sampling: tokens of one text are alike, and an error that
-// took them for independent would be too small. It is that of a ratio of cluster
+// prompt as the unit of sampling: tokens of one text are correlated, and an error
+// that took them for independent would be too small. It is that of a ratio of cluster
 // totals (Cochran, Sampling Techniques, section 9A): over C prompts of n tokens
 // and mean k each,
 //

@@ -3,9 +3,9 @@
 //
 // A Reference has a Distribution for each prompt, which compares single positions
 // with the logits of the model under test. It may keep all logits (FromScorer, or
-// a file with the tensors prompt.N.logits), only the largest ones (a compact
-// file), or what llama-perplexity writes for --kl-divergence-base. Open reads the
-// files; Write and WriteKLDBase write them.
+// a file with the tensors prompt.N.logits), the largest ones and a sample of the
+// others (a compact file), or what llama-perplexity writes for
+// --kl-divergence-base. Open reads the files; Write and WriteKLDBase write them.
 //
 // docs/NUMERICS.md defines the files and what can be measured against each.
 package reference
