@@ -126,11 +126,7 @@ func (o *LogitsOptions) write(ctx context.Context, m *model.Model, prompts []ref
 	if o.Form == FormKLDBase {
 		return reference.WriteKLDBase(ctx, o.Output, s, prompts, w)
 	}
-	ids := make([][]int, len(prompts))
-	for i := range prompts {
-		ids[i] = prompts[i].IDs
-	}
-	return reference.Write(ctx, o.Output, s, ids, w)
+	return reference.Write(ctx, o.Output, s, prompts, w)
 }
 
 // prompts returns the texts of Prompts or the chunks of Text.

@@ -230,6 +230,39 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
+// A compact reference leaves a gate undecided if the limit lies inside its bounds,
+// and the gate fails if the whole of them is outside.
+func TestUndecidedByReference(t *testing.T) {
+	b := metric.Bound{Metric: "kl_mean", Low: 0.2, High: 3}
+	r := Report{Metrics: unmeasured(), Bounds: []metric.Bound{b, {Metric: "max_abs", Low: 2, High: metric.Unknown}, {Metric: "max_abs_rel", Low: metric.Unknown, High: metric.Unknown}}}
+	r.Metrics.KLMean, r.Metrics.MaxAbs, r.Metrics.MaxAbsRel, r.Metrics.Top1Agreement = b.Low, 2, 1, 0.9
+	for _, c := range []struct {
+		gate         Gate
+		loose, tight string
+	}{
+		{Gate{"kl_mean", "<=", 1}, Undecided, Missed},
+		{Gate{"kl_mean", "<=", 0.1}, Missed, Missed},
+		{Gate{"kl_mean", "<=", 3}, Passed, Passed},
+		{Gate{"kl_mean", ">=", 1}, Missed, Missed},
+		{Gate{"kl_mean", ">=", 0.2}, Passed, Passed},
+		{Gate{"max_abs", "<=", 5}, Undecided, Missed},
+		{Gate{"max_abs", "<=", 1}, Missed, Missed},
+		{Gate{"max_abs_rel", "<=", 5}, Undecided, Missed},
+		{Gate{"top1_agreement", ">=", 0.9}, Passed, Passed},
+	} {
+		for _, strict := range []bool{false, true} {
+			want := map[bool]string{false: c.loose, true: c.tight}[strict]
+			if err := r.Judge([]Gate{c.gate}, strict); err != nil {
+				t.Fatal(err)
+			}
+			got := r.Gates[0]
+			if got.Outcome != want || r.Outcome() != want || r.Pass != (want != Missed) || got.ByReference != got.Undecided {
+				t.Errorf("%v, strict %v: %+v, the report %s", c.gate, strict, got, r.Outcome())
+			}
+		}
+	}
+}
+
 // The default gates of every scheme stop a model whose logits are those of a
 // neighbouring position, or belong to the next token id, and let one pass that
 // was rounded a little.

@@ -20,7 +20,7 @@ type Report struct {
 	Schema     int            `json:"schema"`
 	Tool       string         `json:"tool,omitempty"`   // that measured
 	Pass       bool           `json:"pass"`             // no gate was missed, and nothing is worse than the baseline
-	Strict     bool           `json:"strict,omitempty"` // an undecided gate was missed
+	Strict     bool           `json:"strict,omitempty"` // an undecided gate fails
 	Gates      []Check        `json:"gates"`
 	Model      ModelInfo      `json:"model"`
 	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
@@ -32,6 +32,7 @@ type Report struct {
 
 	Metrics     Metrics           `json:"metrics"`
 	Intervals   []metric.Interval `json:"intervals,omitempty"` // 95 %, from two prompts on
+	Bounds      []metric.Bound    `json:"bounds,omitempty"`    // of what a compact reference does not determine
 	Prompts     []PromptReport    `json:"prompts"`
 	KLHistogram *metric.Histogram `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips            `json:"flips,omitempty"`        // with a reference
@@ -84,6 +85,15 @@ func (r *Report) Interval(name string) *metric.Interval {
 		return nil
 	}
 	return &r.Intervals[i]
+}
+
+// Bound returns the bounds of a metric, nil if the reference determines it.
+func (r *Report) Bound(name string) *metric.Bound {
+	i := slices.IndexFunc(r.Bounds, func(b metric.Bound) bool { return b.Metric == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.Bounds[i]
 }
 
 // Sample returns how many items the value of a metric is taken over, and of what.

@@ -47,7 +47,7 @@ type Options struct {
 	Gates      []Gate
 	Model      ModelInfo              // copied to the report
 	Arithmetic Arithmetic             // that the model is run in, likewise
-	Strict     bool                   // an undecided gate is missed
+	Strict     bool                   // an undecided gate fails
 	Seed       uint64                 // of the draws behind intervals
 	Text       func(ids []int) string // spells tokens in the report; may be nil
 	Against    string                 // names the reference in the report
@@ -93,7 +93,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 		return nil, err
 	}
 	if form.TopK > 0 {
-		report.Notes = append(report.Notes, compactNote(report, form.TopK, scorer.Vocab()))
+		report.Notes = append(report.Notes, compactNote(report, form, scorer.Vocab()))
 	}
 	if form.Note != "" {
 		report.Notes = append(report.Notes, form.Note)
@@ -281,23 +281,6 @@ func (r *run) report() *Report {
 	rep.Metrics = unmeasured()
 	rep.Metrics.Summary, rep.KLHistogram = metric.Summarize(all), metric.NewHistogram(all)
 	rep.Metrics.KLMeanSE = metric.Value(metric.ClusterError(clusters))
+	rep.Bounds = metric.Bounds(all, &rep.Metrics.Summary)
 	return rep
-}
-
-// compactNote says what a comparison with the top k of vocab logits leaves open.
-func compactNote(r *Report, k, vocab int) string {
-	m := &r.Metrics
-	most := m.KLMean + m.KLHidden
-	note := fmt.Sprintf("the reference keeps the top %d of %d logits: the true kl_mean is between %s and %s",
-		k, vocab, m.KLMean.Short(), most.Short())
-	for _, c := range r.Gates {
-		if c.Metric == "kl_mean" && c.Op == "<=" && c.Pass && float64(most) > c.Limit {
-			note += fmt.Sprintf(", so the gate at %s is met by what it shows, not by all it may hide", metric.Value(c.Limit).Short())
-		}
-	}
-	note += "; max_abs covers the kept logits"
-	if !m.PPLReference.Known() && m.PPL.Known() {
-		note += "; ppl_reference is unknown, since not every next token is among them"
-	}
-	return note
 }

@@ -34,7 +34,8 @@ is nothing to compare with: verify prints the perplexity, computed as
 llama.cpp's perplexity tool does.
 
 The measured value decides. Where other prompts could reverse the verdict, the
-report says UNDECIDED and how many more tokens the gate needs; --strict fails
+report says UNDECIDED and how many more tokens the gate needs. It also says
+UNDECIDED where a reference file keeps too few logits to decide. --strict fails
 such a gate.
 
 The model runs in float32. --activations int8 rounds the inputs of integer
@@ -110,7 +111,7 @@ func verifyCommand() *cli.Command {
 			contextFlag, chunksFlag,
 			tasksFlag, continueFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "gate on `METRIC<=LIMIT` or METRIC>=LIMIT instead of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
-			&cli.BoolFlag{Name: "strict", Usage: "fail if a gate is undecided: its limit lies inside the metric's 95% interval"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail if a gate is undecided: its limit lies inside the metric's 95% interval, or inside what the reference leaves open"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed the resampling of prompts for the intervals with `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: list the error that every operation adds and inherits"},

@@ -52,8 +52,8 @@ func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 	return prompts, nil
 }
 
-// CheckPrompts returns an error if there are no prompts, if positions to be
-// scored lie outside of their prompt, or tokens outside of the vocabulary.
+// CheckPrompts returns an error if there are no prompts, a scored position is
+// outside its prompt, or a token id is outside the vocabulary.
 func CheckPrompts(prompts []Prompt, vocab int) error {
 	if len(prompts) == 0 {
 		return errors.New("there are no prompts to score")

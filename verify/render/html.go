@@ -71,7 +71,7 @@ type (
 // network. The same report gives the same bytes.
 func HTML(r *verify.Report) ([]byte, error) {
 	p := page{
-		Report: r, Style: template.CSS(pageStyle + chart.Style()), Outcome: outcomeOfAll(r), Name: baseName(r.Model.Path),
+		Report: r, Style: template.CSS(pageStyle + chart.Style()), Outcome: r.Outcome(), Name: baseName(r.Model.Path),
 		Reasons: pageReasons(r), Figures: pageFigures(r), Facts: pageFacts(r), Kinds: pageKinds(r),
 		Histogram: histogramPicture(r.KLHistogram), Prompts: promptsPicture(r), Stages: stagePicture(r.Stages),
 		Layers: layerPicture(r), Prefixes: prefixPicture(r.Continuations),
@@ -80,7 +80,7 @@ func HTML(r *verify.Report) ([]byte, error) {
 		c := &r.Gates[i]
 		p.Gates = append(p.Gates, pageGate{
 			Name: limitText(c), Value: c.Value.Short(),
-			Interval: intervalText(r, c.Metric), Outcome: outcomeOf(r, c), Picture: gatePicture(r, c, i),
+			Interval: intervalText(r, c.Metric), Outcome: c.Outcome, Picture: gatePicture(r, c, i),
 		})
 	}
 	for _, e := range listed(r) {
@@ -128,13 +128,13 @@ func (p *page) Changes() (all []*verify.Figure) {
 // pageReasons explains the outcome of the report.
 func pageReasons(r *verify.Report) (all []pageReason) {
 	for i := range r.Gates {
-		all = append(all, pageReason{outcomeOf(r, &r.Gates[i]), reason(r, &r.Gates[i])})
+		all = append(all, pageReason{r.Gates[i].Outcome, reason(r, &r.Gates[i])})
 	}
 	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
-		all = append(all, pageReason{passed, "nothing is worse than in the baseline"})
+		all = append(all, pageReason{verify.Passed, "nothing is worse than in the baseline"})
 	}
 	for _, f := range r.Baseline.Worse() {
-		all = append(all, pageReason{missed, figureSentence(f)})
+		all = append(all, pageReason{verify.Missed, figureSentence(f)})
 	}
 	return all
 }

@@ -80,15 +80,18 @@ func JUnit(r *verify.Report) ([]byte, error) {
 	for i := range r.Gates {
 		c := &r.Gates[i]
 		test := junitCase{Class: "thimble.verify", Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, strconv.FormatFloat(c.Limit, 'g', -1, 64))}
-		switch why := reason(r, c); outcomeOf(r, c) {
-		case missed:
+		switch why := reason(r, c); c.Outcome {
+		case verify.Missed:
 			test.Failure = &junitFailure{why, "gate", why}
+			if c.Pass {
+				test.Failure.Type = verify.Undecided
+			}
 			if r.Diagnosis != "" {
 				test.Failure.Text += "; " + printable(r.Diagnosis)
 			}
 			s.Failures++
-		case undecided:
-			test.Skipped = &junitSkipped{why}
+		case verify.Undecided:
+			test.Skipped = &junitSkipped{verify.Undecided + ": " + why}
 			s.Skipped++
 		}
 		s.Cases = append(s.Cases, test)

@@ -81,7 +81,7 @@ func verdict(r *verify.Report) string {
 			bad = append(bad, sentence(c))
 		}
 		if c.Undecided {
-			open = append(open, fmt.Sprintf("\nUNDECIDED  %s, it may be %s:\n           %s", limitText(c), intervalText(r, c.Metric), remedy(r, c)))
+			open = append(open, fmt.Sprintf("\nUNDECIDED  %s, it may be %s:\n           %s", limitText(c), possibleText(r, c), remedy(r, c)))
 		}
 	}
 	for _, f := range r.Baseline.Worse() {
@@ -92,7 +92,7 @@ func verdict(r *verify.Report) string {
 	}
 	switch rest := strings.Join(open, ""); {
 	case r.Pass:
-		return "PASS  " + strings.Join(good, ", ") + rest
+		return r.Outcome() + "  " + strings.Join(good, ", ") + rest
 	case bad == nil:
 		return "FAIL  on what is undecided" + rest
 	default:
@@ -111,12 +111,15 @@ func writeMetrics(b *strings.Builder, r *verify.Report) {
 			if !c.Pass {
 				state = "FAIL"
 			}
-			if c.Undecided {
-				state += "?"
+			if c.Pass && c.Undecided {
+				state = verify.Undecided
 			}
 			gates = append(gates, fmt.Sprintf("%s %s %s", c.Op, metric.Value(c.Limit).Short(), state))
 		}
-		line := fmt.Sprintf("  %-15s %10s  %-16s  %s", e.Name, e.Of(&r.Metrics).Short(), strings.Join(gates, ", "), e.Means)
+		line := fmt.Sprintf("  %-15s %10s  %-16s", e.Name, e.Of(&r.Metrics).Short(), strings.Join(gates, ", "))
+		if len(line)+2+len(e.Means) <= 80 {
+			line += "  " + e.Means
+		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
