@@ -1,6 +1,9 @@
 package chart
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // A box is a rectangle.
 type box struct{ x0, y0, x1, y1 float64 }
@@ -38,36 +41,40 @@ type label struct {
 	text      string
 	at        spot // the middle of its point
 	box       box
-	direction spot    // from the point to the label, one of directions
-	offset    float64 // one of distances
+	direction spot // from the point to the label, one of directions
+	leader    bool // a line connects label and point
 	series    int
 }
 
 // Candidate places, in order of preference. A direction times a distance leads from
 // the point to the middle of the label's nearest edge.
 var (
-	directions = []spot{{1, 0}, {1, -0.7}, {1, 0.7}, {-1, 0}, {-1, -0.7}, {-1, 0.7}, {0, -1}, {0, 1}}
-	distances  = []float64{markerRadius + 3, markerRadius + 12, markerRadius + 22, markerRadius + 34, markerRadius + 48}
+	directions = []spot{{1, 0}, {1, -0.7}, {1, 0.7}, {-1, 0}, {-1, -0.7}, {-1, 0.7}, {0, -1}, {0, 1}, {0.5, -1}, {-0.5, -1}, {0.5, 1}, {-0.5, 1}}
+	distances  = []float64{markerRadius + 3, markerRadius + 12, markerRadius + 22, markerRadius + 34, markerRadius + 48, markerRadius + 64, markerRadius + 84}
 )
 
-// Costs of a place, per unit of area or distance.
+// Costs of a place, per unit of area or distance, or for each.
 const (
-	overText   = 20.0
-	overPoint  = 8.0
-	overLine   = 1.5
-	outOfPlot  = 100.0
-	perPixel   = 1.2
-	leaderFrom = markerRadius + 8 // beyond this distance a line connects label and point
+	overText    = 20.0
+	overPoint   = 8.0
+	overLine    = 1.5
+	outOfPlot   = 100.0
+	perPixel    = 1.2
+	ambiguous   = 12.0             // another point is as near to the label as its own
+	leaderCross = 60.0             // a leader crosses another or a label
+	leaderPoint = 60.0             // a leader passes a point of another label
+	leaderLine  = 6.0              // a leader crosses the line of a series
+	leaderFrom  = markerRadius + 8 // beyond this distance a line connects label and point
 )
 
 // plotBox is the area in which labels may lie.
 var plotBox = box{left + 2, top - 8, plotRight + right - 4, plotBottom - 2}
 
 // placeLabels finds places where labels hide neither points nor each other. It makes
-// three rounds over the labels. In each it moves one label at a time to its best
+// five rounds over the labels. In each it moves one label at a time to its best
 // place while the others stay fixed.
 func placeLabels(labels []label, points []spot, lines [][2]spot) {
-	for round := range 3 {
+	for round := range 5 {
 		for i := range labels {
 			placed := labels // those that already have a place
 			if round == 0 {
@@ -84,44 +91,114 @@ func placeLabel(labels []label, i int, placed []label, points []spot, lines [][2
 	least := math.Inf(1)
 	for _, d := range distances {
 		for order, dir := range directions {
-			b := labelBox(l.text, l.at, dir, d)
+			next := *l
+			next.direction, next.box = dir, labelBox(l.text, l.at, dir, d)
+			b := next.box
 			cost := float64(perPixel*(d-distances[0])) + float64(0.3*float64(order)) + float64(outOfPlot*b.outside(plotBox))
+			if cost >= least {
+				continue
+			}
+			near := isAmbiguous(&next, points)
+			if near {
+				cost += ambiguous
+			}
+			next.leader = near || d > leaderFrom
 			cost += overlapCost(b, points, lines)
 			for j := range placed {
 				if j != i {
-					cost += float64(overText * b.overlap(placed[j].box))
+					cost += float64(overText*b.overlap(placed[j].box)) + crossingCost(&next, &placed[j])
 				}
 			}
-			if d > leaderFrom {
-				cost += leaderCost(l.at, b.nearest(l.at), points, labels)
+			if next.leader && cost < least {
+				cost += leaderCost(&next, points, lines)
 			}
 			if cost < least {
-				least, l.box, l.direction, l.offset = cost, b, dir, d
+				least, *l = cost, next
 			}
 		}
 	}
 }
 
-// leaderCost returns the cost of a line between a label and its point: it counts
-// other points near the line and labels that it crosses.
-func leaderCost(from, to spot, points []spot, labels []label) float64 {
-	const pieces, each = 20, 6.0
-	cost := 0.0
-	for i := 1; i <= pieces; i++ {
-		share := float64(i) / pieces
-		x, y := from.x+float64(share*(to.x-from.x)), from.y+float64(share*(to.y-from.y))
-		for _, p := range points {
-			if p != from && distance(p, spot{x, y}) < markerRadius+2 {
-				cost += each
-			}
+// isAmbiguous reports whether another point is about as near to l as its own.
+func isAmbiguous(l *label, points []spot) bool {
+	own := distance(l.at, l.box.nearest(l.at))
+	for _, p := range points {
+		if p != l.at && distance(p, l.box.nearest(p)) < own+2 {
+			return true
 		}
-		for _, l := range labels {
-			if l.at != from && x > l.box.x0 && x < l.box.x1 && y > l.box.y0 && y < l.box.y1 {
-				cost += each
-			}
+	}
+	return false
+}
+
+// leaderEnds returns the ends of the line between a label and its point.
+func (l *label) leaderEnds() (from, to spot) { return l.at, l.box.nearest(l.at) }
+
+// crossingCost returns the cost of leaders that cross another label or its leader.
+func crossingCost(a, b *label) (cost float64) {
+	from, to := a.leaderEnds()
+	other, end := b.leaderEnds()
+	if a.leader && b.leader && cross(from, to, other, end) {
+		cost += leaderCross
+	}
+	if a.leader && b.box.touches(from, to) {
+		cost += leaderCross
+	}
+	if b.leader && a.box.touches(other, end) {
+		cost += leaderCross
+	}
+	return cost
+}
+
+// leaderCost returns the cost of a leader that passes other points or crosses lines.
+func leaderCost(l *label, points []spot, lines [][2]spot) (cost float64) {
+	from, to := l.leaderEnds()
+	for _, p := range points {
+		// A point beside the start is no nearer to the rest of the leader.
+		if p != from && fromSegment(p, from, to) < min(markerRadius+2, distance(p, from)-0.7) {
+			cost += leaderPoint
+		}
+	}
+	for _, s := range lines {
+		if s[0] != from && s[1] != from && cross(from, to, s[0], s[1]) {
+			cost += leaderLine
 		}
 	}
 	return cost
+}
+
+// side says on which side of the line from a to b the point p is.
+func side(a, b, p spot) float64 {
+	return float64((b.x-a.x)*(p.y-a.y)) - float64((b.y-a.y)*(p.x-a.x))
+}
+
+// cross reports whether the segments from a to b and from c to d cross.
+func cross(a, b, c, d spot) bool {
+	return float64(side(a, b, c)*side(a, b, d)) < 0 && float64(side(c, d, a)*side(c, d, b)) < 0
+}
+
+// touches reports whether the segment from p to q has a part in b.
+func (b box) touches(p, q spot) bool {
+	const pieces = 20
+	for i := range pieces + 1 {
+		share := float64(i) / pieces
+		x, y := p.x+float64(share*(q.x-p.x)), p.y+float64(share*(q.y-p.y))
+		if x > b.x0 && x < b.x1 && y > b.y0 && y < b.y1 {
+			return true
+		}
+	}
+	return false
+}
+
+// fromSegment returns the distance of p from the segment from a to b.
+func fromSegment(p, a, b spot) float64 {
+	x, y := b.x-a.x, b.y-a.y
+	length := float64(x*x) + float64(y*y)
+	if length == 0 {
+		return distance(p, a)
+	}
+	share := (float64((p.x-a.x)*x) + float64((p.y-a.y)*y)) / length
+	share = min(max(share, 0), 1)
+	return distance(p, spot{a.x + float64(share*x), a.y + float64(share*y)})
 }
 
 // overlapCost returns the cost of the points and lines that a label at b hides.
@@ -193,4 +270,30 @@ func truncate(text string, size, width float64) string {
 		runes = runes[:len(runes)-1]
 	}
 	return string(runes) + "…"
+}
+
+// wrapped splits text into lines that are at most as wide as width, after spaces and
+// punctuation if it can.
+func wrapped(text string, size, width float64) (lines []string) {
+	runes := []rune(text)
+	for len(runes) > 0 {
+		n := len(runes)
+		for n > 1 && textWidth(string(runes[:n]), size) > width {
+			n--
+		}
+		if n < len(runes) {
+			for i := n; i > n/2; i-- {
+				if strings.ContainsRune(" -_./", runes[i-1]) {
+					n = i
+					break
+				}
+			}
+		}
+		lines = append(lines, strings.TrimSpace(string(runes[:n])))
+		runes = runes[n:]
+	}
+	if lines == nil {
+		lines = []string{""}
+	}
+	return lines
 }

@@ -101,8 +101,9 @@ func Compare(ctx context.Context, reference, subject *Model, a Arithmetic, texts
 	}
 	p := &Profile{}
 	err = l.walk(ctx, func(d *deviation) bool {
-		p.Layers = append(p.Layers, d.Layer)
 		times, channel := d.excess()
+		d.Excess = metric.Value(times)
+		p.Layers = append(p.Layers, d.Layer)
 		if times > p.Worst {
 			p.Worst, p.Closest = times, d.name()
 		}
