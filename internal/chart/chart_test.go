@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -184,6 +185,23 @@ func TestLeadersAreClear(t *testing.T) {
 	}
 	if leaders < 6 {
 		t.Errorf("%d of 12 labels in a crowd have a leader", leaders)
+	}
+}
+
+// A crowd of more labels than there is room for takes no time to speak of.
+func TestManyLabels(t *testing.T) {
+	c := &Chart{}
+	s := Series{Name: "peers", Peer: true}
+	for i := range 60 {
+		s.Points = append(s.Points, Point{Label: fmt.Sprintf("Q%d_K_M", i), X: 100 + float64(i%8), Y: 0.1 + 0.001*float64(i/8)})
+	}
+	c.Series = []Series{s}
+	start := time.Now()
+	c.SVG()
+	if d := time.Since(start); d > 20*time.Second {
+		t.Errorf("60 labels take %v", d)
+	} else {
+		t.Logf("60 labels take %v", d)
 	}
 }
 

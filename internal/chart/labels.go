@@ -1,7 +1,9 @@
 package chart
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -71,52 +73,135 @@ const (
 var plotBox = box{left + 2, top - 8, plotRight + right - 4, plotBottom - 2}
 
 // placeLabels finds places where labels hide neither points nor each other. It makes
-// five rounds over the labels. In each it moves one label at a time to its best
-// place while the others stay fixed.
+// rounds over the labels. In each it moves one label at a time to its best place while
+// the others stay fixed. Then it moves those that are still in conflict together
+// with one other label.
 func placeLabels(labels []label, points []spot, lines [][2]spot) {
-	for round := range 5 {
+	own := make([][]place, len(labels))
+	for i := range labels {
+		own[i] = places(&labels[i], points, lines)
+	}
+	const rounds = 4
+	for round := range rounds {
 		for i := range labels {
-			placed := labels // those that already have a place
+			placed := len(labels) // those that already have a place
 			if round == 0 {
-				placed = labels[:i]
+				placed = i
 			}
-			placeLabel(labels, i, placed, points, lines)
+			labels[i], _ = cheapest(labels[:placed], i, own[i])
+		}
+	}
+	pairs := 12 // at most, which bounds the time for a crowd
+	for i := range labels {
+		if pairs > 0 && conflict(labels, i, &labels[i]) > 0 {
+			placePair(labels, i, own)
+			pairs--
 		}
 	}
 }
 
-// placeLabel chooses the cheapest place for label i, given those in placed.
-func placeLabel(labels []label, i int, placed []label, points []spot, lines [][2]spot) {
-	l := &labels[i]
-	least := math.Inf(1)
-	for _, d := range distances {
-		for order, dir := range directions {
-			next := *l
-			next.direction, next.box = dir, labelBox(l.text, l.at, dir, d)
-			b := next.box
-			cost := float64(perPixel*(d-distances[0])) + float64(0.3*float64(order)) + float64(outOfPlot*b.outside(plotBox))
-			if cost >= least {
-				continue
-			}
-			near := isAmbiguous(&next, points)
-			if near {
-				cost += ambiguous
-			}
-			next.leader = near || d > leaderFrom
-			cost += overlapCost(b, points, lines)
-			for j := range placed {
-				if j != i {
-					cost += float64(overText*b.overlap(placed[j].box)) + crossingCost(&next, &placed[j])
-				}
-			}
-			if next.leader && cost < least {
-				cost += leaderCost(&next, points, lines)
-			}
-			if cost < least {
-				least, *l = cost, next
-			}
+// placePair moves label i and that one of its nearest neighbours with which the two
+// become cheapest.
+func placePair(labels []label, i int, own [][]place) {
+	const neighbours = 6
+	order := make([]int, 0, len(labels))
+	for j := range labels {
+		if j != i {
+			order = append(order, j)
 		}
 	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(distance(labels[a].at, labels[i].at), distance(labels[b].at, labels[i].at))
+	})
+	_, before := cheapest(labels, i, own[i])
+	least, partner := 0.0, -1
+	var first, second label
+	for _, j := range order[:min(len(order), neighbours)] {
+		_, alone := cheapest(labels, j, own[j])
+		keep := [2]label{labels[i], labels[j]}
+		for k := range own[i] {
+			labels[i] = own[i][k].label
+			if own[i][k].cost+without(labels, i, j) >= before+alone-least {
+				continue
+			}
+			moved, cost := cheapest(labels, j, own[j])
+			labels[j] = moved
+			cost += own[i][k].cost + conflict(labels, i, &labels[i])
+			if gain := before + alone - cost; gain > least {
+				least, partner, first, second = gain, j, labels[i], moved
+			}
+			labels[j] = keep[1]
+		}
+		labels[i] = keep[0]
+	}
+	if partner >= 0 {
+		labels[i], labels[partner] = first, second
+	}
+}
+
+// A place is a candidate for a label, with the cost that does not depend on the
+// other labels.
+type place struct {
+	label
+	cost float64
+}
+
+// places returns the candidates for l.
+func places(l *label, points []spot, lines [][2]spot) (all []place) {
+	for _, d := range distances {
+		for order, dir := range directions {
+			p := place{label: *l}
+			p.direction, p.box = dir, labelBox(l.text, l.at, dir, d)
+			p.cost = float64(perPixel*(d-distances[0])) + float64(0.3*float64(order)) + float64(outOfPlot*p.box.outside(plotBox))
+			near := isAmbiguous(&p.label, points)
+			if near {
+				p.cost += ambiguous
+			}
+			p.leader = near || d > leaderFrom
+			p.cost += overlapCost(p.box, points, lines)
+			if p.leader {
+				p.cost += leaderCost(&p.label, points, lines)
+			}
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// cheapest returns the best place for label i, given the places of the other labels
+// in placed, and its cost.
+func cheapest(placed []label, i int, all []place) (best label, least float64) {
+	least = math.Inf(1)
+	for k := range all {
+		if all[k].cost >= least {
+			continue
+		}
+		if cost := all[k].cost + conflict(placed, i, &all[k].label); cost < least {
+			best, least = all[k].label, cost
+		}
+	}
+	return best, least
+}
+
+// without returns the cost that labels other than j cause for label i.
+func without(labels []label, i, j int) (cost float64) {
+	for k := range labels {
+		if k != i && k != j {
+			cost += float64(overText*labels[i].box.overlap(labels[k].box)) + crossingCost(&labels[i], &labels[k])
+		}
+	}
+	return cost
+}
+
+// conflict returns the cost of label i, at the place of l, that the other labels in
+// placed cause.
+func conflict(placed []label, i int, l *label) (cost float64) {
+	for j := range placed {
+		if j != i {
+			cost += float64(overText*l.box.overlap(placed[j].box)) + crossingCost(l, &placed[j])
+		}
+	}
+	return cost
 }
 
 // isAmbiguous reports whether another point is about as near to l as its own.
@@ -135,6 +220,9 @@ func (l *label) leaderEnds() (from, to spot) { return l.at, l.box.nearest(l.at) 
 
 // crossingCost returns the cost of leaders that cross another label or its leader.
 func crossingCost(a, b *label) (cost float64) {
+	if !a.leader && !b.leader {
+		return 0
+	}
 	from, to := a.leaderEnds()
 	other, end := b.leaderEnds()
 	if a.leader && b.leader && cross(from, to, other, end) {
@@ -178,6 +266,9 @@ func cross(a, b, c, d spot) bool {
 
 // touches reports whether the segment from p to q has a part in b.
 func (b box) touches(p, q spot) bool {
+	if max(p.x, q.x) <= b.x0 || min(p.x, q.x) >= b.x1 || max(p.y, q.y) <= b.y0 || min(p.y, q.y) >= b.y1 {
+		return false
+	}
 	const pieces = 20
 	for i := range pieces + 1 {
 		share := float64(i) / pieces

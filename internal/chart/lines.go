@@ -22,13 +22,14 @@ type LineChart struct {
 // above.
 type Limit struct {
 	Value float64
-	Text  string // written at its right end
+	Text  string // its entry in the legend
 }
 
 // Sizes of the plot of a LineChart.
 const (
-	linesHeight = 240
-	linesTop    = 36
+	linesHeight = 250
+	linesTop    = 50
+	linesLegend = 36
 	linesBottom = linesHeight - 48
 )
 
@@ -82,17 +83,18 @@ func (l *LineChart) drawLimit(d *drawing) {
 	}
 	y := d.y.at(l.Limit.Value)
 	fmt.Fprintf(d, "<path class=\"limit\" d=\"M%d %sH%s\"/>\n", left, coord(y), coord(d.plotRight()))
-	d.text("label ink", "end", d.plotRight()-4, y-5, truncate(l.Limit.Text, labelSize, d.plotRight()-left))
+	fmt.Fprintf(d, "<path class=\"limit\" d=\"M%d %dh20\"/>\n", left, linesLegend-4)
+	d.text("ink", "start", left+28, linesLegend, truncate(l.Limit.Text, fontSize, d.plotRight()-left-28))
 }
 
 func (l *LineChart) drawHighlight(d *drawing) {
 	x := d.x.at(float64(l.Highlight.At))
 	fmt.Fprintf(d, "<path class=\"found\" d=\"M%s %dV%d\"/>\n", coord(x), linesTop, linesBottom)
-	anchor, beside := "start", 6.0
+	anchor, beside, room := "start", 6.0, d.plotRight()-x
 	if x > (left+d.plotRight())/2 {
-		anchor, beside = "end", -6
+		anchor, beside, room = "end", -6, x-left
 	}
-	d.text("label ink", anchor, x+beside, linesBottom-8, truncate(l.Highlight.Text, labelSize, (d.plotRight()-left)/2))
+	d.text("label ink", anchor, x+beside, linesBottom-8, truncate(l.Highlight.Text, labelSize, room-6))
 }
 
 // linePath returns the path of a line, interrupted where a value is out of range.

@@ -92,7 +92,7 @@ func TestLineLimit(t *testing.T) {
 	l := &LineChart{Values: []Datum{{Value: 0.3}, {Value: 0.4}}, Limit: &Limit{Value: 1, Text: "limit"}}
 	for _, width := range []int{Narrow, Wide} {
 		svg := string(l.SVG("x", width))
-		for _, want := range []string{`class="refused" d="M56 36H` + fmt.Sprint(width-16), `class="limit"`, ">limit</text>", ">1</text>", ">0.2</text>"} {
+		for _, want := range []string{`class="refused" d="M56 50H` + fmt.Sprint(width-16), `class="limit"`, ">limit</text>", ">1</text>", ">0.2</text>"} {
 			if !strings.Contains(svg, want) {
 				t.Errorf("%s lacks %s", svg, want)
 			}

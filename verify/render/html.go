@@ -202,7 +202,7 @@ func pageFigures(r *verify.Report) (all []pageFigure) {
 	m := &r.Metrics
 	if m.KLMean.Known() {
 		add("Mean KL", m.KLMean.Short(), figureNote("nats per token", r.Interval("kl_mean"), 1))
-		add("KL, 99th percentile", m.KLP99.Short(), "nats")
+		add("KL p99", m.KLP99.Short(), "nats; 99 % are below")
 	}
 	if m.Top1Agreement.Known() {
 		add("Same first choice", percent(m.Top1Agreement), figureNote("", r.Interval("top1_agreement"), 100))
