@@ -154,15 +154,8 @@ func (d *drawing) series(series []Series) {
 		}
 	}
 	placeLabels(labels, points, lines)
-	for _, peers := range []bool{false, true} { // peers on top, which are hollow
-		for i := range series {
-			for _, p := range series[i].Points {
-				if series[i].Peer == peers {
-					d.drawMarker(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
-				}
-			}
-		}
-	}
+	d.markers(series, false)
+	d.markers(series, true) // on top, because they are hollow
 	for _, l := range labels {
 		if l.leader {
 			d.drawLeader(&l, class(&series[l.series], l.series))
@@ -179,6 +172,18 @@ func (d *drawing) series(series []Series) {
 			anchor, x = "end", l.box.x1
 		}
 		d.text("label "+class(&series[l.series], l.series), anchor, x, l.box.y1-2, l.text)
+	}
+}
+
+// markers draws the points of our own series, or of the peers'.
+func (d *drawing) markers(series []Series, peers bool) {
+	for i := range series {
+		if series[i].Peer != peers {
+			continue
+		}
+		for _, p := range series[i].Points {
+			d.drawMarker(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
+		}
 	}
 }
 
