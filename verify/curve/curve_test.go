@@ -61,6 +61,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("NameOf(%q) = %q, want %q", path, got, want)
 		}
 	}
+	for path, want := range map[string]string{"a/SmolLM2-1.7B": "SmolLM2-1.7B", "a/x-1.7B.thimble": "x-1.7B", "x.Q4_0.gguf": "x.Q4_0", "SmolLM2-135M/": "SmolLM2-135M"} {
+		if got := ModelName(path); got != want {
+			t.Errorf("ModelName(%q) = %q, want %q", path, got, want)
+		}
+	}
 	for name, want := range map[string]string{"4 bits": "4-bits", "a/../b": "a-..-b", "--": "", "über": "ber"} {
 		if got := FileName(name); got != want {
 			t.Errorf("FileName(%q) = %q, want %q", name, got, want)

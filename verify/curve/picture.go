@@ -14,7 +14,7 @@ func (r *Report) SVG(text int) []byte { return r.picture(text).SVG() }
 
 func (r *Report) picture(text int) *chart.Chart {
 	p := &chart.Chart{
-		Title: fmt.Sprintf("%s on %s", NameOf(r.Model), r.Texts[text].Name),
+		Title: fmt.Sprintf("%s on %s", ModelName(r.Model), r.Texts[text].Name),
 		About: "Mean divergence from the original, in nats per token, against the size of the file.",
 		XAxis: "size of the file, MB", YAxis: "mean KL, nats per token",
 	}

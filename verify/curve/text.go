@@ -148,7 +148,7 @@ func (r *Report) String() string {
 // that Pictures returns.
 func (r *Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", NameOf(r.Model), r.origin())
+	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", ModelName(r.Model), r.origin())
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, " Note: %s.", note)
 	}

@@ -110,8 +110,9 @@ func CompareWithProgress(ctx context.Context, reference, subject *Model, a Arith
 	progress(0, steps)
 	err = l.walk(ctx, func(d *deviation) bool {
 		progress(max(0, min(d.Step, steps)), steps)
-		p.Layers = append(p.Layers, d.Layer)
 		times, channel := d.excess()
+		d.Excess = metric.Value(times)
+		p.Layers = append(p.Layers, d.Layer)
 		if times > p.Worst {
 			p.Worst, p.Closest = times, d.name()
 		}
