@@ -85,7 +85,7 @@ func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	for i, f := range m.Files {
 		sources[i] = model.Source{Name: filepath.Base(f), Bytes: math.MaxInt64, SHA256: make([]byte, 32)}
 	}
-	contents, err := contentsOf(m, sources, plan)
+	contents, err := contentsOf(m, sources, plan, math.Pi) // no prediction takes more bytes
 	if err != nil {
 		return 0, err
 	}

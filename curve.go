@@ -283,7 +283,7 @@ func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, lab
 		texts = d.texts.Calibration
 	}
 	report := d.Progress.stage(label+": quantize", Weights)
-	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
+	_, err := writeContainer(d.m, sources, r.plan, threeDigits(r.predicted), out, false, func(sink quantize.Sink) error {
 		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(done int64) { report(done, d.report.Weights) })
 	})
 	return err

@@ -205,7 +205,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if q.Output == "" {
 		return r, nil
 	}
-	file, err := q.write(ctx, plan, chosen.done)
+	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
@@ -295,9 +295,9 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	return r, err
 }
 
-// write writes the container, with the tensors of done if it is not nil. Otherwise it
+// write writes the container, with the tensors of a trial if chosen has one. Otherwise it
 // carries out the plan.
-func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *choice) (writtenFile, error) {
 	_, bytes := q.m.Size()
 	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
 	report := func(weights int64) {
@@ -309,9 +309,10 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *qua
 		}
 	}
 	report(0)
+	predicted := threeDigits(chosen.predicted)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
-	if done != nil {
-		fill = done.Replay
+	if chosen.done != nil {
+		fill, predicted = chosen.done.Replay, threeDigits(chosen.done.Measured.KL)
 	}
-	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+	return writeContainer(q.m, q.sources, plan, predicted, q.Output, q.Overwrite, fill)
 }

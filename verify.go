@@ -104,6 +104,11 @@ func (v *verification) open(ctx context.Context) (err error) {
 	if err := v.check(); err != nil {
 		return err
 	}
+	if isContainer(v.Model) {
+		if err := container.Check(ctx, v.Model, v.Progress.stage("check", Bytes)); err != nil {
+			return err
+		}
+	}
 	v.m, err = openVerified(v.Model, overridesFor(v.Set, v.Model, v.Against))
 	return err
 }
@@ -145,7 +150,8 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err != nil {
 		return nil, err
 	}
-	o, err := v.options(ctx, with)
+	scorer = reference.CacheLogits(scorer, sharedPositions) // Expect runs the model too
+	o, err := v.options(ctx, with, scorer)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +182,12 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	return report, nil
 }
 
+// sharedPositions is how many hidden states of the model are kept so that Expect does
+// not compute them again.
+const sharedPositions = 2048
+
 // options returns the options of verify.Run.
-func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
+func (v *verification) options(ctx context.Context, with *comparison, scorer reference.Scorer) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
 		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, Strict: v.Strict, Seed: v.Seed, Text: decoder(v.m),
@@ -187,8 +197,17 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	if o.Behaviour, err = v.behaviour(ctx, with); err != nil {
 		return nil, err
 	}
-	if o.Gates, err = v.gates(with.reference != nil); err != nil {
+	if o.Gates, o.Source, err = v.chosenGates(); err != nil {
 		return nil, err
+	}
+	if o.Gates == nil && with.reference != nil {
+		o.Expected, err = verify.Expect(ctx, &verify.Subject{
+			Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded,
+		})
+		if err != nil {
+			return nil, err
+		}
+		o.Gates = o.Expected.Gates()
 	}
 	if v.Record && with.reference == nil {
 		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
@@ -203,17 +222,19 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	return o, err
 }
 
-// gates returns Gates, otherwise the policy's gates, otherwise the default ones. Without
-// a reference there are no default gates.
-func (v *verification) gates(reference bool) ([]Gate, error) {
-	if v.Gates != nil || !reference && !v.baseline.policy.HasGates() {
-		return v.Gates, nil
+// chosenGates returns Gates, otherwise those of the policy. It returns nil if the
+// default gates apply.
+func (v *verification) chosenGates() (gates []Gate, source string, err error) {
+	switch {
+	case v.Gates != nil:
+		return v.Gates, verify.GateFlag, nil
+	case !v.baseline.policy.HasGates():
+		return nil, "", nil
 	}
-	gates, err := v.baseline.policy.GatesFor(v.m)
-	if err != nil {
-		return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
+	if gates, err = v.baseline.policy.GatesFor(v.m); err != nil {
+		return nil, "", fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
 	}
-	return gates, nil
+	return gates, verify.GatePolicy, nil
 }
 
 // behaviour returns the measurements that Tasks and Continue ask for, or nil.

@@ -45,6 +45,8 @@ type (
 // Options says what Run judges and reports.
 type Options struct {
 	Gates      []Gate
+	Source     string                 // of Gates: GateFlag or GatePolicy
+	Expected   *Expectation           // that Gates follow from; nil if they are not the default ones
 	Model      ModelInfo              // copied to the report
 	Arithmetic Arithmetic             // that the model is run in, likewise
 	Strict     bool                   // an undecided gate is missed
@@ -84,6 +86,9 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	report.Intervals = metric.Bootstrap(r.scores(), &report.Metrics.Summary, o.Seed)
 	r.addTokens(report, o.Text)
 	report.addProfile(o.Profile)
+	if report.Expected = o.Expected; o.Expected != nil {
+		report.Metrics.Integrity = o.Expected.integrity
+	}
 	if o.Behaviour != nil {
 		outcome, err := o.Behaviour.Run(ctx, prompts, o.Text, o.Seed)
 		if err != nil {
@@ -95,6 +100,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	if err := report.Judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
+	report.addExpected(&o)
 	if form.TopK > 0 {
 		report.Notes = append(report.Notes, compactNote(report, form.TopK, scorer.Vocab()))
 	}

@@ -90,7 +90,7 @@ func verdict(r *verify.Report) string {
 	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
 		good = append(good, "nothing worse than the baseline")
 	}
-	switch rest := strings.Join(open, ""); {
+	switch rest := tells(r) + strings.Join(open, ""); {
 	case r.Pass:
 		return "PASS  " + strings.Join(good, ", ") + rest
 	case bad == nil:

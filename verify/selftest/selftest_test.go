@@ -14,15 +14,13 @@ import (
 
 func selfTested(t *testing.T, m *model.Model, o verify.Options, prompts ...reference.Prompt) *Report {
 	t.Helper()
-	if o.Gates == nil {
-		o.Gates = verify.DefaultGates(m)
-	}
 	if prompts == nil {
 		for _, n := range []int{48, 30} {
 			prompts = append(prompts, reference.Prompt{IDs: someIDs(n, m.Spec.Vocab), From: n / 2, To: n})
 		}
 	}
-	r, err := Run(t.Context(), m, nil, nil, prompts, o)
+	given := verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}
+	r, err := Run(t.Context(), m, nil, nil, prompts, given, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +143,7 @@ func TestSelfTestOfAModelThatFails(t *testing.T) {
 	}
 	ids := someIDs(48, m.Spec.Vocab)
 	gates := []verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 1e-4}, {Metric: "top1_agreement", Op: ">=", Limit: 0.99}}
-	r, err := Run(t.Context(), broken, nil, reference.FromScorer(source), []reference.Prompt{{IDs: ids, From: 24, To: 48}}, verify.Options{Gates: gates, Against: "source"})
+	r, err := Run(t.Context(), broken, nil, reference.FromScorer(source), []reference.Prompt{{IDs: ids, From: 24, To: 48}}, verify.Subject{}, verify.Options{Gates: gates, Against: "source"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +179,7 @@ func TestSelfTestInIntegers(t *testing.T) {
 func TestSelfTestAgainstASource(t *testing.T) {
 	source, m := openFixture(t, "trained"), openFixture(t, "gguf/trained-q4_k_m.gguf")
 	ids := someIDs(64, m.Spec.Vocab)
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +205,7 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	// A model that diverges from its source is reported before any fault is made.
 	zeroed := writable(m.Tensors["blocks.3.o"])
 	clear(zeroed.Codes)
-	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +245,7 @@ func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 func TestSelfTestOfEveryNorm(t *testing.T) {
 	source := openFixture(t, "gemma3")
 	m := inIntegers(t, source, "int8/g32")
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Subject{}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,12 +261,8 @@ func TestSelfTestOfEveryNorm(t *testing.T) {
 
 func TestSelfTestRefuses(t *testing.T) {
 	m := openFixture(t, "trained")
-	for want, o := range map[string]verify.Options{
-		"a self-test needs gates":       {},
-		"there are no prompts to score": {Gates: verify.DefaultGates(m)},
-	} {
-		if _, err := Run(t.Context(), m, nil, nil, nil, o); err == nil || err.Error() != want {
-			t.Errorf("got  %v\nwant %s", err, want)
-		}
+	want := "there are no prompts to score"
+	if _, err := Run(t.Context(), m, nil, nil, nil, verify.Subject{}, verify.Options{}); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
