@@ -200,14 +200,13 @@ func (v *verification) options(ctx context.Context, with *comparison, scorer ref
 	if o.Gates, o.Source, err = v.chosenGates(); err != nil {
 		return nil, err
 	}
-	if o.Gates == nil && with.reference != nil {
-		o.Expected, err = verify.Expect(ctx, &verify.Subject{
+	if with.reference != nil {
+		err := verify.Prepare(ctx, &verify.Subject{
 			Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded,
-		})
+		}, o)
 		if err != nil {
 			return nil, err
 		}
-		o.Gates = o.Expected.Gates()
 	}
 	if v.Record && with.reference == nil {
 		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")

@@ -2,6 +2,7 @@
 
 python compact_reference.py CHECKPOINT TEXT OUT [K=64] [TOKENS=512] [CHUNKS=16]
 """
+import json
 import sys
 
 import torch
@@ -24,4 +25,7 @@ for n in range(chunks):
     top = logits.topk(k)
     tensors |= {f"prompt.{n}.input_ids": part, f"prompt.{n}.topk_ids": top.indices.int(),
                 f"prompt.{n}.topk_logits": top.values.contiguous(), f"prompt.{n}.logsumexp": logits.logsumexp(-1)}
-save_file(tensors, out, metadata={"framework": f"transformers {transformers.__version__}"})
+rope = getattr(model.config, "rope_parameters", None) or {}
+settings = {"norm_eps": getattr(model.config, "rms_norm_eps", None), "rope_theta": getattr(model.config, "rope_theta", None) or rope.get("rope_theta")}
+settings = json.dumps({name: v for name, v in settings.items() if isinstance(v, (int, float))})
+save_file(tensors, out, metadata={"settings": settings, "framework": f"transformers {transformers.__version__}"})

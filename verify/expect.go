@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strconv"
 
 	"thimble/internal/qtensor"
 	"thimble/verify/metric"
@@ -41,8 +42,26 @@ type Expectation struct {
 // that other prompts would have other limits.
 func (e *Expectation) ofThisText() bool { return e != nil && e.Noise.Known() }
 
-// Gates returns the default gates.
-func (e *Expectation) Gates() []Gate { return e.gates }
+// Prepare completes o for s: without gates in o it derives the default ones, and for gates
+// on an Integrity it measures that.
+func Prepare(ctx context.Context, s *Subject, o *Options) error {
+	if len(o.Gates) == 0 {
+		e, err := Expect(ctx, s)
+		if err != nil {
+			return err
+		}
+		o.Expected, o.Gates, o.integrity, o.notes = e, e.gates, &e.integrity, e.notes
+		return nil
+	}
+	for _, g := range o.Gates {
+		if metric.Find(integrityTable, g.Metric) != nil {
+			i, notes, err := s.integrity(ctx)
+			o.integrity, o.notes = &i, notes
+			return err
+		}
+	}
+	return nil
+}
 
 const (
 	noiseCopies  = 3      // how many times a model is rounded once more
@@ -212,5 +231,6 @@ func significant(x float64) float64 {
 		return 0
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(x))-2)
-	return math.Ceil(x/unit) * unit
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(math.Ceil(x/unit)*unit, 'g', 3, 64), 64) // FormatFloat writes what ParseFloat reads
+	return rounded
 }

@@ -27,9 +27,9 @@ func unknownIntegrity() Integrity { return Integrity{metric.Unknown, metric.Unkn
 
 // integrityTable lists the metrics of an Integrity.
 var integrityTable = []metric.Entry[Integrity]{
-	{Name: "cache_diff", Unit: metric.Tokens, Of: func(i *Integrity) metric.Value { return i.CacheDiff }, Means: "at once and token by token"},
-	{Name: "settings_differ", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.SettingsDiffer }, Means: "settings that the reference has not"},
-	{Name: "misplaced", Unit: metric.Tokens, Of: func(i *Integrity) metric.Value { return i.Misplaced }, Means: "fit of a tensor in another place"},
+	{Name: "cache_diff", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.CacheDiff }, Means: "at once and token by token"},
+	{Name: "settings_differ", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.SettingsDiffer }, Means: "settings unlike the reference's"},
+	{Name: "misplaced", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.Misplaced }, Means: "fit of a tensor in another place"},
 }
 
 // integrityGates are the default gates on an Integrity.

@@ -129,9 +129,6 @@ func (r *Report) addExpected(o *Options) {
 			c.Source = o.Source
 		}
 	}
-	if o.Expected != nil {
-		r.Notes = append(r.Notes, o.Expected.notes...)
-	}
 }
 
 // addProfile adds what a Profile says, if there is one.

@@ -56,6 +56,9 @@ type Options struct {
 	Profile    *parity.Profile        // of the model and its source; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 	Behaviour  *tasks.Behaviour       // what else to measure; nil for nothing
+
+	integrity *Integrity // by Prepare
+	notes     []string   // likewise
 }
 
 // blockRows is how many positions are compared at a time: a run holds (blockRows,
@@ -86,8 +89,9 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	report.Intervals = metric.Bootstrap(r.scores(), &report.Metrics.Summary, o.Seed)
 	r.addTokens(report, o.Text)
 	report.addProfile(o.Profile)
-	if report.Expected = o.Expected; o.Expected != nil {
-		report.Metrics.Integrity = o.Expected.integrity
+	report.Expected, report.Notes = o.Expected, append(report.Notes, o.notes...)
+	if o.integrity != nil {
+		report.Metrics.Integrity = *o.integrity
 	}
 	if o.Behaviour != nil {
 		outcome, err := o.Behaviour.Run(ctx, prompts, o.Text, o.Seed)

@@ -23,7 +23,8 @@ func SelfTest(r *selftest.Report) string {
 	}
 	b.WriteString("\n")
 	if names := r.Overlooked(); names != nil {
-		textwrap.Write(&b, "FAIL  the gates in force miss: "+strings.Join(names, ", "), 0, 6, 78)
+		b.WriteString("FAIL  ")
+		textwrap.Write(&b, "the gates in force miss: "+strings.Join(names, ", "), 6, 6, 78)
 		if remedy := r.Remedy(); remedy != "" {
 			b.WriteString("      ")
 			textwrap.Write(&b, remedy, 6, 6, 78)

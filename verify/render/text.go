@@ -96,7 +96,8 @@ func verdict(r *verify.Report) string {
 	case bad == nil:
 		return "FAIL  on what is undecided" + rest
 	default:
-		return "FAIL  " + strings.Join(bad, "\nFAIL  ") + rest
+		first := bad[0] + tells(r)
+		return "FAIL  " + strings.Join(append([]string{first}, bad[1:]...), "\nFAIL  ") + strings.Join(open, "")
 	}
 }
 

@@ -124,14 +124,10 @@ func (t *test) unmodified(ctx context.Context) (*verify.Report, error) {
 // token.
 func (t *test) verify(ctx context.Context, m *verify.Model, ref reference.Reference, scorer, stepwise reference.Scorer) (*verify.Report, error) {
 	o := t.options
-	if len(o.Gates) == 0 {
-		s := t.given
-		s.Model, s.Arithmetic, s.Scorer, s.Stepwise, s.Prompts = m, o.Arithmetic, scorer, stepwise, t.prompts
-		var err error
-		if o.Expected, err = verify.Expect(ctx, &s); err != nil {
-			return nil, err
-		}
-		o.Gates = o.Expected.Gates()
+	s := t.given
+	s.Model, s.Arithmetic, s.Scorer, s.Stepwise, s.Prompts = m, o.Arithmetic, scorer, stepwise, t.prompts
+	if err := verify.Prepare(ctx, &s, &o); err != nil {
+		return nil, err
 	}
 	return verify.Run(ctx, ref, scorer, t.prompts, o)
 }
@@ -141,11 +137,10 @@ func (t *test) verify(ctx context.Context, m *verify.Model, ref reference.Refere
 // includes the rounding of its base, which is the reference.
 func (t *test) verifyDivergence(ctx context.Context, ref reference.Reference, scorer reference.Scorer) (*verify.Report, error) {
 	o := t.options
-	if len(o.Gates) == 0 {
-		for _, g := range t.gates {
-			if metric.Find(metric.Table, g.Metric) != nil {
-				o.Gates = append(o.Gates, g)
-			}
+	o.Gates = nil
+	for _, g := range t.gates {
+		if metric.Find(metric.Table, g.Metric) != nil {
+			o.Gates = append(o.Gates, g)
 		}
 	}
 	return verify.Run(ctx, ref, scorer, t.prompts, o)

