@@ -186,7 +186,7 @@ func TestSelfTestInIntegers(t *testing.T) {
 func TestSelfTestAgainstASource(t *testing.T) {
 	source, m := openFixture(t, "trained"), openFixture(t, "gguf/trained-q4_k_m.gguf")
 	ids := someIDs(64, m.Spec.Vocab)
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{}, verify.Options{})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	// A model that diverges from its source is reported before any fault is made.
 	zeroed := writable(m.Tensors["blocks.3.o"])
 	clear(zeroed.Codes)
-	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{}, verify.Options{})
+	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 func TestSelfTestOfEveryNorm(t *testing.T) {
 	source := openFixture(t, "gemma3")
 	m := inIntegers(t, source, "int8/g32")
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Subject{}, verify.Options{})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestSelfTestOfEveryNorm(t *testing.T) {
 func TestSelfTestRefuses(t *testing.T) {
 	m := openFixture(t, "trained")
 	want := "there are no prompts to score"
-	if _, err := Run(t.Context(), m, nil, nil, nil, verify.Subject{}, verify.Options{}); err == nil || err.Error() != want {
+	if _, err := Run(t.Context(), m, nil, nil, nil, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{}); err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
