@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"path/filepath"
 	"strings"
 
 	"thimble/format"
@@ -71,25 +69,6 @@ func budgetFor(m *model.Model, b *Budget, target format.Exporter) (*Budget, erro
 		return nil, fmt.Errorf("%s has no type for any of %s", target.Format().Program, strings.Join(names, ", "))
 	}
 	return &full, nil
-}
-
-// chooseSchemes returns r with schemes that keep m within b according to survey, and the
-// predicted divergence in nats per token.
-func chooseSchemes(m *model.Model, b *Budget, r *Recipe, survey *quantize.Survey) (*Recipe, float64, error) {
-	return b.Choose(m, r, survey, func(plan *quantize.Plan) (int64, error) { return fileSize(m, plan) })
-}
-
-// fileSize returns the size in bytes of the container that plan makes from m.
-func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
-	sources := make([]model.Source, len(m.Files))
-	for i, f := range m.Files {
-		sources[i] = model.Source{Name: filepath.Base(f), Bytes: math.MaxInt64, SHA256: make([]byte, 32)}
-	}
-	contents, err := contentsOf(m, sources, plan, math.Pi) // no prediction takes more bytes
-	if err != nil {
-		return 0, err
-	}
-	return contents.Size()
 }
 
 // measuredSearch quantizes the model in memory, with one plan after another, until it

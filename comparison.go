@@ -52,7 +52,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 	if v.Against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
 	}
-	return v.against(prompts)
+	return v.against(ctx, prompts)
 }
 
 // referenceFile opens Reference.
@@ -77,8 +77,8 @@ func (v *verification) referenceFile() (*comparison, error) {
 }
 
 // against opens Against as the reference for prompts.
-func (v *verification) against(prompts []reference.Prompt) (*comparison, error) {
-	source, err := openVerified(v.Against, overridesFor(v.Set, v.Against, v.Model))
+func (v *verification) against(ctx context.Context, prompts []reference.Prompt) (*comparison, error) {
+	source, err := openVerified(ctx, v.Against, overridesFor(v.Set, v.Against, v.Model), v.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 		return nil, err
 	}
 	var err error
-	if d.m, err = openVerified(o.Model, o.Set); err != nil {
+	if d.m, err = openVerified(ctx, o.Model, o.Set, o.Progress); err != nil {
 		return nil, err
 	}
 	defer d.m.Close()
@@ -138,6 +138,9 @@ func (d *curveRun) prepare(ctx context.Context) (err error) {
 	}
 	if err := d.plan(ctx); err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(d.Model), err)
+	}
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.target != nil }) {
+		d.report.Notes = append(d.report.Notes, "the size of a row with --for (in a file: for) is that of the file exported for the program")
 	}
 	return nil
 }
@@ -236,10 +239,10 @@ func (d *curveRun) measure(ctx context.Context) error {
 }
 
 func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref reference.Reference, label string) error {
-	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series}
+	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series, ExportBytes: r.exported}
 	out := r.file
 	if out == "" {
-		done.Recipe, out = r.plan.Recipe, d.folder.file(curve.FileName(r.name)+".thimble")
+		done.Recipe, out = r.plan.Recipe, d.folder.file(r.fileName())
 		stop := startCost(&done.Cost)
 		if err := d.write(ctx, r, sources, out, label); err != nil {
 			return err
@@ -249,7 +252,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 			defer os.Remove(out)
 		}
 	}
-	q, err := openVerified(out, nil)
+	q, err := openVerified(ctx, out, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -366,7 +369,7 @@ func (d *curveRun) keptFiles() (names []string, err error) {
 		if r.file != "" {
 			continue
 		}
-		name := curve.FileName(r.name) + ".thimble"
+		name := r.fileName()
 		if slices.Contains(names, name) {
 			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
 		}

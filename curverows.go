@@ -47,6 +47,7 @@ type row struct {
 
 	plan      *quantize.Plan
 	predicted float64 // nats per token; 0 without a budget
+	exported  int64   // bytes of target's file; 0 without a target
 }
 
 // defaultBits are the default rows, in bits per weight.
@@ -230,6 +231,9 @@ func (s *rowSpec) series() (string, error) {
 	return strictyaml.Encode(same)
 }
 
+// fileName returns the name of the row's container.
+func (r *row) fileName() string { return curve.FileName(r.name) + ".thimble" }
+
 // choose chooses the schemes of a row with a budget from survey, and plans the row on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.file != "" {
@@ -240,7 +244,11 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = chooseSchemes(m, r.budget, r.budget.Complete(m, r.recipe), some); err != nil {
+		file, err := limitedFile(r.budget, m, r.target, r.fileName())
+		if err != nil {
+			return err
+		}
+		if r.recipe, r.predicted, err = r.budget.Choose(m, r.budget.Complete(m, r.recipe), some, file); err != nil {
 			return err
 		}
 	}
@@ -248,8 +256,11 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.plan, err = quantize.NewPlan(m, r.recipe); err != nil {
 		return err
 	}
-	if r.target != nil {
-		_, _, err = typesFor(r.target, m, r.plan)
+	if r.target == nil {
+		return nil
+	}
+	if _, _, err = typesFor(r.target, m, r.plan); err == nil {
+		r.exported, err = exportSize(m, r.plan, r.target, r.fileName())
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +115,20 @@ func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported 
 	return r
 }
 
-// write writes m, with the digests of the files that it was read from.
+// write verifies m and writes it, with the digests of the files that it was read from.
 func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
-	sources, err := hashFiles(ctx, m.Files, o.Progress)
+	hashed, err := startHashing(ctx, m.Files, o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
+	defer hashed.stop()
+	if err := verifyWeights(ctx, m, nil); err != nil { // while one core hashes the same file
+		return nil, err
+	}
+	if err := hashed.wait(); err != nil {
+		return nil, err
+	}
+	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, hashed.Sources)
 	m.Provenance.Tool = Tool
 	options := o.options(m)
 	var bytes int64

@@ -57,7 +57,7 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,9 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	}
 	prompts, err := o.prompts(ctx, m)
 	if err != nil {
+		return nil, err
+	}
+	if err := verifyWeights(ctx, m, o.Progress); err != nil {
 		return nil, err
 	}
 	if err := o.write(ctx, m, prompts); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"thimble/format"
@@ -54,6 +55,8 @@ type Quantized struct {
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
+	FileBytes     int64           `json:"file_bytes"`             // of the container, known before it is written
+	Export        *ExportSize     `json:"export,omitempty"`       // of the file that Target runs, made from the container
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Recipe        string          `json:"recipe"`                 // canonical YAML
@@ -131,6 +134,11 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 		return nil, err
 	}
 	defer q.resumed.close()
+	if q.Output != "" || q.Budget != nil { // a dry run without a survey reads no weights
+		if err := verifyWeights(ctx, q.m, q.Progress); err != nil {
+			return nil, err
+		}
+	}
 	hashed := q.m.Files
 	if q.Output == "" && len(q.Surveys) == 0 { // no file would record the digests
 		hashed = nil
@@ -259,7 +267,10 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 			chosen.recipe, chosen.predicted = chosen.done.Recipe, chosen.done.PredictedKL
 		}
 	} else {
-		chosen.recipe, chosen.predicted, err = chooseSchemes(q.m, q.Budget, q.recipe, survey)
+		var file quantize.File
+		if file, err = limitedFile(q.Budget, q.m, q.target, q.containerName()); err == nil {
+			chosen.recipe, chosen.predicted, err = q.Budget.Choose(q.m, q.recipe, survey, file)
+		}
 	}
 	if err != nil {
 		return nil, q.inModel(err)
@@ -267,11 +278,24 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
+// containerName returns the name of the container, which an exported file records. If
+// nothing is written, it is the model's name with the usual ending.
+func (q *quantization) containerName() string {
+	if q.Output != "" {
+		return q.Output
+	}
+	return filepath.Base(filepath.Clean(q.m.Path)) + ".thimble"
+}
+
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
 		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
+	}
+	var err error
+	if r.FileBytes, err = containerSize(q.m, plan); err != nil {
+		return nil, err
 	}
 	for _, e := range plan.Tensors {
 		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
@@ -291,7 +315,13 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		return r, nil
 	}
 	types, notes, err := typesFor(q.target, q.m, plan)
+	if err != nil {
+		return nil, err
+	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
+	f := q.target.Format()
+	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
+	r.Export.Bytes, err = exportSize(q.m, plan, q.target, q.containerName())
 	return r, err
 }
 

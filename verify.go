@@ -104,12 +104,7 @@ func (v *verification) open(ctx context.Context) (err error) {
 	if err := v.check(); err != nil {
 		return err
 	}
-	if isContainer(v.Model) {
-		if err := container.Check(ctx, v.Model, v.Progress.stage("check", Bytes)); err != nil {
-			return err
-		}
-	}
-	v.m, err = openVerified(v.Model, overridesFor(v.Set, v.Model, v.Against))
+	v.m, err = openVerified(ctx, v.Model, overridesFor(v.Set, v.Model, v.Against), v.Progress)
 	return err
 }
 
@@ -305,7 +300,7 @@ func decoder(m *model.Model) func([]int) string {
 	}
 }
 
-// record rewrites m's container with the gates that the model has passed.
+// record rewrites m's container with the gates that the model has passed, and closes m.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {
@@ -327,6 +322,9 @@ func record(m *model.Model, report *verify.Report) error {
 		if err := w.Write(m.Tensors[e.Name]); err != nil {
 			return err
 		}
+	}
+	if err := m.Close(); err != nil { // Windows does not replace a mapped file
+		return err
 	}
 	return w.Close()
 }

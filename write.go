@@ -24,7 +24,8 @@ type writtenFile struct {
 }
 
 // writeContainer writes the container that plan makes from m. sources are the files that
-// m was read from; fill writes the tensors. A failure leaves no file.
+// m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
+// no file.
 func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, predicted float64, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
 	contents, err := contentsOf(m, sources.Sources, plan, predicted)
 	if err != nil {
@@ -35,11 +36,6 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, predi
 		return writtenFile{}, forceHint(err)
 	}
 	defer w.Abort()
-	if m.Verify != nil {
-		if err := m.Verify(); err != nil {
-			return writtenFile{}, err
-		}
-	}
 	if err := fill(w); err != nil {
 		return writtenFile{}, err
 	}

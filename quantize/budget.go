@@ -105,15 +105,24 @@ func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 	return &full
 }
 
+// A File describes the file that a limit on its size is about.
+type File struct {
+	Size   func(*Plan) (int64, error) // bytes of the file that a plan makes
+	Copies func(name string) int      // the number of times that the file stores a tensor; nil means once each
+}
+
 // Choose returns base, which must be complete, with a rule for each surveyed matrix that no
 // rule of base matches. According to the survey, the chosen schemes meet b and, for a limit
 // on size, have the least divergence. predicted is that divergence in nats per token.
 //
 // A limit on divergence is met only as accurately as a survey can predict it, see
-// MeasuredSearch. For a limit on the file, size must return the bytes of the file that a
-// plan makes.
-func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int64, error)) (r *Recipe, predicted float64, err error) {
-	a, err := newAllocator(s, m, base)
+// MeasuredSearch. Only a limit on the file uses f.
+func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, predicted float64, err error) {
+	var copies func(name string) int
+	if b.File != 0 {
+		copies = f.Copies
+	}
+	a, err := newAllocator(s, m, base, copies)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -125,7 +134,7 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int
 		weights, _ := m.Size()
 		best, err = a.within(int64(b.Bits * float64(weights) / 8))
 	default:
-		best, err = a.inFile(m, b.File, size)
+		best, err = a.inFile(m, b.File, f.Size)
 	}
 	return best.recipe, best.predicted, err
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"math/bits"
+	"strings"
 	"sync"
 
 	"thimble/internal/model"
@@ -46,6 +47,50 @@ func rotated(m *Model, p *Plan) *Model {
 		}
 	}
 	return &out
+}
+
+// Rotated returns those tensors of m that the calibrated runs of recipes, from a model
+// like m, rotated before they rounded them, as these runs rotated them. recipes is the
+// record in Provenance.Recipe: one YAML document for each run. Rotated makes the rows on
+// demand.
+//
+// The record does not say which matrices were stored in integers before the first run;
+// none of those was rotated. Rotated returns nothing for a record that it cannot read:
+// files of other versions and other programs may have one.
+func Rotated(m *Model, recipes string) map[string]*Matrix {
+	const maxRuns = 64
+	if strings.Count(recipes, "\n---\n") >= maxRuns {
+		return nil
+	}
+	now := map[string]Scheme{} // of each tensor, after the runs so far
+	turned := m
+	for text := range strings.SplitSeq(recipes, "\n---\n") {
+		r, err := ParseRecipe([]byte(text))
+		if err != nil {
+			return nil
+		}
+		full, err := r.resolve()
+		if err != nil {
+			return nil
+		}
+		p := &Plan{method: full.method}
+		for _, slot := range m.Spec.Slots() {
+			e := Entry{Slot: slot, From: now[slot.Name], To: now[slot.Name]}
+			if s := full.storage(slot, make([]bool, len(full.rules))); !s.keep {
+				e.To = s.scheme
+			}
+			now[slot.Name] = e.To
+			p.Tensors = append(p.Tensors, e)
+		}
+		turned = rotated(turned, p) // a matrix is rounded once, so rotated at most once
+	}
+	out := map[string]*Matrix{}
+	for name, t := range turned.Tensors {
+		if t != m.Tensors[name] {
+			out[name] = t
+		}
+	}
+	return out
 }
 
 // onDemand returns a float32 matrix of t's shape whose rows come from source.

@@ -88,7 +88,7 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 	if len(c.Spare) == 0 {
 		return nil, errors.New("divergence is measured on pieces of the calibration text that are not calibrated on, and there are none")
 	}
-	a, err := newAllocator(s, m, base)
+	a, err := newAllocator(s, m, base, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func TestCIDocument(t *testing.T) {
 			t.Errorf("not a workflow: %s", text)
 		}
 	}
-	if policies < 1 || workflows != 2 {
+	if policies < 1 || workflows != 3 {
 		t.Errorf("%d policies, %d workflows", policies, workflows)
 	}
 	app := newApp(nil, nil)

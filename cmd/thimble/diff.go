@@ -14,7 +14,8 @@ const diffHelp = `Lists the differences between the two models' architectures, t
 tensors. For each tensor it shows the scheme and bits per weight in each model,
 the NMSE (the sum of squared differences over the sum of A's squares), and the
 share of groups of 32 columns with a different value. The most different tensors
-come first.
+come first. A calibrated recipe rotates heads without changing what the model
+computes: such tensors are marked * and compared after the same rotation.
 
 Exit status: 0 the models are the same, 1 they differ, 2 they could not be
 compared. Provenance is listed but ignored, and so is the file format: Q4_0

@@ -79,33 +79,53 @@ func subjects(subject any) (*cli.App, *cli.Command) {
 	return nil, subject.(*cli.Command)
 }
 
+// A flagHelp is what a help page says about a flag.
+type flagHelp struct {
+	short, long string // names without dashes; a flag may lack either
+	value       string // placeholder, or "" if the flag takes no value
+	usage       string // with the default
+}
+
+func helpOf(f cli.DocGenerationFlag) (h flagHelp) {
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			h.short = name
+		} else if h.long == "" {
+			h.long = name
+		}
+	}
+	h.usage = f.GetUsage()
+	if before, rest, ok := strings.Cut(h.usage, "`"); ok {
+		name, after, _ := strings.Cut(rest, "`")
+		h.usage, h.value = before+name+after, name
+	}
+	if v := f.GetValue(); f.TakesValue() && v != "" && v != "0" && v != "[]" {
+		h.usage += " (default: " + v + ")"
+	}
+	return h
+}
+
 // printFlag prints "  -o, --output FILE  what it does", with the text in the second
 // column.
 func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	const column = 26
-	left, short := "", "    "
-	for _, name := range f.Names() {
-		if len(name) == 1 {
-			short = "-" + name + ", "
-		} else if left == "" {
-			left = "--" + name
-		}
+	h := helpOf(f)
+	left := "      "
+	if h.short != "" {
+		left = "  -" + h.short + ", "
 	}
-	usage, value := f.GetUsage(), ""
-	if before, rest, ok := strings.Cut(usage, "`"); ok {
-		name, after, _ := strings.Cut(rest, "`")
-		usage, value = before+name+after, " "+name
+	if h.long != "" {
+		left += "--" + h.long
 	}
-	left = "  " + short + left + value
-	if v := f.GetValue(); f.TakesValue() && v != "" && v != "0" && v != "[]" {
-		usage += " (default: " + v + ")"
+	if h.value != "" {
+		left += " " + h.value
 	}
 	if len(left) > column-2 {
 		b.WriteString(left + "\n")
 		left = ""
 	}
 	fmt.Fprintf(b, "%-*s", column, left)
-	textwrap.Write(b, usage, column, column, helpWidth)
+	textwrap.Write(b, h.usage, column, column, helpWidth)
 }
 
 // paragraphs writes text, and wraps every paragraph that is not indented.

@@ -73,7 +73,8 @@ starts with the first block. Without --resume such a file is an error, and
 
 --for llama.cpp refuses, before any work starts, models and schemes that thimble
 export --to gguf would refuse, and reports which types have fast kernels on
-phones.
+phones. --target-size then limits the GGUF file, which is what ships; the plan
+shows the sizes of both files.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.thimble \
@@ -269,6 +270,11 @@ func planText(r *thimble.Quantized) string {
 		fmt.Fprintln(&b, "note:", defect.Printable(note))
 	}
 	fmt.Fprint(&b, r.Plan)
+	fmt.Fprintf(&b, "the container takes %s", units.Size(r.FileBytes))
+	if e := r.Export; e != nil {
+		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
+	}
+	b.WriteString("\n")
 	switch {
 	case r.Measured != nil:
 		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %.4f nats per token, top-1 agreement %.2f %%\n", r.Measured.Tokens, r.Measured.KL, 100*r.Measured.Top1)

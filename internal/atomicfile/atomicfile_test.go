@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -72,6 +73,15 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// missingFolder returns the system's text about a file in a folder that does not exist.
+func missingFolder() string {
+	if runtime.GOOS == "windows" {
+		const errorPathNotFound = 3
+		return syscall.Errno(errorPathNotFound).Error()
+	}
+	return syscall.ENOENT.Error()
+}
+
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old")
@@ -93,7 +103,7 @@ func TestRefuses(t *testing.T) {
 		{link, atomicfile.Options{Overwrite: true, Inputs: []string{old}}, "is an input"},
 		{dir, atomicfile.Options{Overwrite: true}, "is a directory"},
 		{os.DevNull, atomicfile.Options{Overwrite: true}, "not a regular file"},
-		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, "no such file or directory"},
+		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, missingFolder()},
 		{filepath.Join(dir, "out"), atomicfile.Options{Size: 1 << 62}, "free"},
 		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
 	} {

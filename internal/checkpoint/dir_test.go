@@ -130,7 +130,7 @@ func TestDirRefuses(t *testing.T) {
 				k.Close()
 				t.Fatal("Open accepts the directory")
 			}
-			if got := err.Error(); got != dir+c.want {
+			if got := err.Error(); filepath.ToSlash(got) != filepath.ToSlash(dir+c.want) {
 				t.Errorf("got  %s\nwant %s%s", got, dir, c.want)
 			}
 		})

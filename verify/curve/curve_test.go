@@ -25,6 +25,22 @@ func TestAt(t *testing.T) {
 	}
 }
 
+// A row that another program will run has the size of the exported file everywhere.
+func TestShippedSize(t *testing.T) {
+	r := &Report{Model: "m", Texts: []Text{{Name: "t"}}}
+	for _, x := range []struct{ bytes, export int64 }{{100e6, 111e6}, {200e6, 222e6}} {
+		r.Rows = append(r.Rows, Row{Name: "row", Series: "a", Bytes: x.bytes, ExportBytes: x.export, Measured: []Point{{KLMean: 0.1}}})
+	}
+	if _, ok := r.At(0, 105e6); ok {
+		t.Error("the curve covers the size of the container")
+	}
+	for _, text := range []string{r.String(), r.Markdown(), string(r.SVG(0))} {
+		if !strings.Contains(text, "111.0") || strings.Contains(text, "100.0 MB") || strings.Contains(text, " 100.0 ") {
+			t.Errorf("want 111.0 MB in place of 100.0 MB:\n%s", text)
+		}
+	}
+}
+
 func TestPeersOfDocs(t *testing.T) {
 	text, err := os.ReadFile("../../docs/curve/peers-smollm2.yaml")
 	if err != nil {

@@ -52,6 +52,6 @@ func (r *Report) picture(text int) *chart.Chart {
 }
 
 func (row *Row) point(text int, label string) chart.Point {
-	x, y := float64(row.Bytes), row.Measured[text].KLMean
+	x, y := float64(row.Size()), row.Measured[text].KLMean
 	return chart.Point{Label: label, About: fmt.Sprintf("%s, %s MB, KL %s", row.Name, megabytes(x), kl(y)), X: x / 1e6, Y: float64(y)}
 }

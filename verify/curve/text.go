@@ -50,7 +50,7 @@ func (r *Report) quality(text int) *table.Table {
 	t := table.New("file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's")
 	for _, row := range r.Rows {
 		m := row.Measured[text]
-		t.Add(row.Name, megabytes(float64(row.Bytes)), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
+		t.Add(row.Name, megabytes(float64(row.Size())), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/table"
+	"thimble/internal/textwrap"
 	"thimble/internal/units"
 )
 
@@ -44,6 +45,10 @@ func Text(r *Report, all bool) string {
 	}
 	if more > 0 {
 		fmt.Fprintf(&b, "  and %d more that differ; --all lists them\n", more)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprint(&b, "\n  * ")
+		textwrap.Write(&b, note, 4, 4, 80)
 	}
 	return b.String()
 }
@@ -135,6 +140,9 @@ func (d *Tensor) cells() []string {
 	}
 	if d.NMSE.Known() {
 		cells[5] = fmt.Sprintf("%.4g", float64(d.NMSE))
+		if d.Rotated {
+			cells[5] += " *"
+		}
 	}
 	cells[6] = fmt.Sprintf("%.1f%%", 100*float64(d.Changed)/float64(d.Groups))
 	if d.Changed == 0 {
