@@ -119,7 +119,7 @@ func (o *LogitsOptions) write(ctx context.Context, m *model.Model, prompts []ref
 	tokens := o.Progress.stage("logits", Tokens)
 	w := reference.WriteOptions{
 		TopK:     o.TopK,
-		Metadata: map[string]string{"framework": Tool, "compute": verify.Describe(o.Arithmetic).String()},
+		Metadata: map[string]string{"framework": Tool, "compute": verify.Describe(o.Arithmetic).String(), verify.SettingsKey: verify.SettingsOf(&m.Spec).Text()},
 		Output:   atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files},
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}

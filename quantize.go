@@ -224,7 +224,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if q.Output == "" {
 		return r, nil
 	}
-	file, err := q.write(ctx, plan, chosen.done)
+	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
@@ -332,18 +332,20 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	return r, err
 }
 
-// write writes the container, with the tensors of done if it is not nil. Otherwise it
+// write writes the container, with the tensors of a trial if chosen has one. Otherwise it
 // carries out the plan.
-func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *choice) (writtenFile, error) {
 	report := q.reporter(plan)
 	report(0)
+	predicted := threeDigits(chosen.predicted)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
-	if done != nil {
+	if done := chosen.done; done != nil {
+		predicted = threeDigits(done.Measured.KL)
 		fill = func(sink quantize.Sink) error {
 			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
 		}
 	}
-	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+	return writeContainer(q.m, q.sources, plan, predicted, q.Output, q.Overwrite, fill)
 }
 
 // reporter returns a function that reports the weights that a run of plan has written.

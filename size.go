@@ -2,6 +2,7 @@ package thimble
 
 import (
 	"crypto/sha256"
+	"math"
 	"path/filepath"
 
 	"thimble/format"
@@ -46,7 +47,7 @@ func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	contents, err := contentsOf(m, sources, plan)
+	contents, err := contentsOf(m, sources, plan, math.Pi) // no prediction takes more bytes
 	if err != nil {
 		return 0, err
 	}
@@ -61,7 +62,7 @@ func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, con
 	if err != nil {
 		return 0, err
 	}
-	contents, err := contentsOf(m, sources, plan)
+	contents, err := contentsOf(m, sources, plan, 0)
 	if err != nil {
 		return 0, err
 	}

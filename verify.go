@@ -171,6 +171,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err != nil {
 		return nil, err
 	}
+	scorer = reference.CacheLogits(scorer, sharedPositions) // Expect runs the model too
 	o, err := v.options(ctx, with)
 	if err != nil {
 		return nil, err
@@ -182,6 +183,9 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	defer hashed.stop()
 	if err := v.checkRun(with, scorer, o, hashed, inputs); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+	}
+	if err := v.prepare(ctx, with, scorer, o); err != nil {
+		return nil, err
 	}
 	if err := v.profile(ctx, with, o); err != nil {
 		return nil, err
@@ -205,6 +209,10 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	return report, nil
 }
 
+// sharedPositions is how many hidden states of the model are kept so that Expect does
+// not compute them again.
+const sharedPositions = 2048
+
 // checkRun finds, before the long work, what would make it useless: gates that the run
 // cannot decide, a reference of another model, a baseline of another run.
 func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *verify.Options, hashed *hashing, inputs []string) error {
@@ -226,7 +234,18 @@ func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *ve
 	return v.baseline.compare(outline, o.Seed)
 }
 
-// options returns the options of verify.Run, without the profile.
+// prepare adds what the model alone determines to the options: what its rounding explains,
+// and default gates.
+func (v *verification) prepare(ctx context.Context, with *comparison, scorer reference.Scorer, o *verify.Options) error {
+	if with.reference == nil {
+		return nil
+	}
+	return verify.Prepare(ctx, &verify.Subject{
+		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded,
+	}, o)
+}
+
+// options returns the options of verify.Run, without those of prepare and profile.
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
@@ -237,7 +256,7 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	if o.Behaviour, err = v.behaviour(ctx, with); err != nil {
 		return nil, err
 	}
-	if o.Gates, err = v.gates(with.reference != nil); err != nil {
+	if o.Gates, o.Source, err = v.chosenGates(); err != nil {
 		return nil, err
 	}
 	if v.Record && with.reference == nil {
@@ -247,17 +266,19 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	return o, err
 }
 
-// gates returns Gates, otherwise the policy's gates, otherwise the default ones. Without
-// a reference there are no default gates.
-func (v *verification) gates(reference bool) ([]Gate, error) {
-	if v.Gates != nil || !reference && !v.baseline.policy.HasGates() {
-		return v.Gates, nil
+// chosenGates returns Gates, otherwise those of the policy. It returns nil if the
+// default gates apply.
+func (v *verification) chosenGates() (gates []Gate, source string, err error) {
+	switch {
+	case v.Gates != nil:
+		return v.Gates, verify.GateFlag, nil
+	case !v.baseline.policy.HasGates():
+		return nil, "", nil
 	}
-	gates, err := v.baseline.policy.GatesFor(v.m)
-	if err != nil {
-		return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
+	if gates, err = v.baseline.policy.GatesFor(v.m); err != nil {
+		return nil, "", fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
 	}
-	return gates, nil
+	return gates, verify.GatePolicy, nil
 }
 
 // behaviour returns the measurements that Tasks and Continue ask for, or nil.

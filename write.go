@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	container "thimble/format/thimble"
@@ -25,8 +26,8 @@ type writtenFile struct {
 // writeContainer writes the container that plan makes from m. sources are the files that
 // m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
 // no file.
-func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
-	contents, err := contentsOf(m, sources.Sources, plan)
+func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, predicted float64, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
+	contents, err := contentsOf(m, sources.Sources, plan, predicted)
 	if err != nil {
 		return writtenFile{}, err
 	}
@@ -45,8 +46,9 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 	return writtenFile{w.Size(), w.Digest()}, err
 }
 
-// contentsOf returns the contents of the container that plan makes from m.
-func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
+// contentsOf returns the contents of the container that plan makes from m. predicted is the
+// divergence that a budget's survey predicts, 0 without one.
+func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan, predicted float64) (*container.Contents, error) {
 	contents, err := container.Describe(m)
 	if err != nil {
 		return nil, err
@@ -60,8 +62,15 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 		p.Recipe = strings.TrimSpace(p.Recipe) + "\n---\n" // one YAML document for each quantization
 	}
 	p.Recipe += strings.TrimSpace(plan.Recipe)
-	p.Tool = Tool
+	p.Tool, p.Predicted = Tool, predicted
 	return contents, nil
+}
+
+// threeDigits rounds a prediction to what it is worth, so that a container does not
+// depend on the last bits of a sum.
+func threeDigits(x float64) float64 {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 3, 64), 64) // FormatFloat writes what ParseFloat reads
+	return rounded
 }
 
 // checkOutput returns an error if out cannot be written, before any work starts.

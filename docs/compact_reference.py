@@ -2,6 +2,7 @@
 
 python compact_reference.py CHECKPOINT TEXT OUT [K=64] [TOKENS=512] [CHUNKS=16]
 """
+import json
 import sys
 
 import torch
@@ -31,4 +32,8 @@ for n in range(chunks):
         "logsumexp": lse.float(), "next_logits": logits.gather(1, part[first + 1 : end + 1, None])[:, 0],
         "tail_counts": tail.sum(-1).int(), "tail_ids": tail.nonzero()[:, 1].int(), "tail_logits": logits[tail],
         "tail_step": torch.tensor([step])}.items()}
-save_file(tensors, out, metadata={"framework": f"transformers {transformers.__version__}"})
+rope = getattr(model.config, "rope_parameters", None) or {}
+settings = {"norm_eps": getattr(model.config, "rms_norm_eps", None),
+            "rope_theta": getattr(model.config, "rope_theta", None) or rope.get("rope_theta")}
+settings = json.dumps({name: v for name, v in settings.items() if isinstance(v, (int, float))})
+save_file(tensors, out, metadata={"settings": settings, "framework": f"transformers {transformers.__version__}"})

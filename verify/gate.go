@@ -24,6 +24,8 @@ type Check struct {
 	Pass    bool         `json:"pass"`    // Value is inside the limit
 	Outcome string       `json:"outcome"` // Passed, Missed or Undecided
 
+	Source string `json:"source,omitempty"` // where the gate comes from: GateFlag, GatePolicy or GateDefault
+
 	// Undecided says that the limit lies inside the metric's interval, so that other
 	// prompts could reverse the verdict, or inside its bounds (ByReference), so that
 	// the logits which the reference leaves out could. About Tokens tokens would
@@ -32,6 +34,13 @@ type Check struct {
 	ByReference bool  `json:"undecided_by_reference,omitempty"`
 	Tokens      int64 `json:"tokens_needed,omitempty"`
 }
+
+// Where a gate comes from.
+const (
+	GateFlag    = "flag"
+	GatePolicy  = "policy"
+	GateDefault = "default"
+)
 
 // The Outcome of a Check, and of a Report.
 const (
@@ -105,7 +114,7 @@ func (r *Report) Judge(gates []Gate, strict bool) error {
 			return fmt.Errorf("gate %v: these prompts and this reference give no %s", g, g.Metric)
 		}
 		c.Pass = g.meets(c.Value)
-		if in := r.Interval(g.Metric); in != nil {
+		if in := r.Interval(g.Metric); in != nil && !r.Expected.ofThisText() {
 			n, _ := r.Sample(g.Metric)
 			c.weigh(in, n)
 		}

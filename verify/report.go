@@ -22,6 +22,7 @@ type Report struct {
 	Pass       bool           `json:"pass"`             // no gate was missed, and nothing is worse than the baseline
 	Strict     bool           `json:"strict,omitempty"` // an undecided gate fails
 	Gates      []Check        `json:"gates"`
+	Expected   *Expectation   `json:"expected,omitempty"` // what the default gates follow from
 	Model      ModelInfo      `json:"model"`
 	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
 	Against    string         `json:"against,omitempty"` // the reference, as its user named it
@@ -130,6 +131,19 @@ func ProfileTexts(prompts []reference.Prompt) (texts [][]int) {
 		left -= n
 	}
 	return texts
+}
+
+// addExpected adds what was expected of the model, and says where each gate comes from:
+// all those of an Expectation are default gates, and so is the one that a policy gets.
+func (r *Report) addExpected(o *Options) {
+	for i := range r.Gates {
+		switch c := &r.Gates[i]; {
+		case o.Expected != nil || c.Gate == NoConversionError && o.Source != GateFlag:
+			c.Source = GateDefault
+		default:
+			c.Source = o.Source
+		}
+	}
 }
 
 // addProfile adds what a Profile says, if there is one.

@@ -45,6 +45,8 @@ type (
 // Options says what Run judges and reports.
 type Options struct {
 	Gates      []Gate
+	Source     string                 // of Gates: GateFlag or GatePolicy
+	Expected   *Expectation           // that Gates follow from; nil if they are not the default ones
 	Model      ModelInfo              // copied to the report
 	Arithmetic Arithmetic             // that the model is run in, likewise
 	Strict     bool                   // an undecided gate fails
@@ -54,6 +56,9 @@ type Options struct {
 	Profile    *parity.Profile        // of the model and its source; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 	Behaviour  *tasks.Behaviour       // what else to measure; nil for nothing
+
+	integrity *Integrity // by Prepare
+	notes     []string   // likewise
 }
 
 // blockRows is how many positions are compared at a time: a run holds (blockRows,
@@ -81,6 +86,10 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	report.Intervals = metric.Bootstrap(r.scores(), &report.Metrics.Summary, o.Seed)
 	r.addTokens(report, o.Text)
 	report.addProfile(o.Profile)
+	report.Expected, report.Notes = o.Expected, append(report.Notes, o.notes...)
+	if o.integrity != nil {
+		report.Metrics.Integrity = *o.integrity
+	}
 	if o.Behaviour != nil {
 		outcome, err := o.Behaviour.Run(ctx, prompts, o.Text, o.Seed)
 		if err != nil {
@@ -92,6 +101,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	if err := report.Judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
+	report.addExpected(&o)
 	if form.TopK > 0 {
 		report.Notes = append(report.Notes, compactNote(report, form, scorer.Vocab()))
 	}

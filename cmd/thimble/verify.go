@@ -28,8 +28,9 @@ reference: a file written by PyTorch, by "thimble logits" or by llama-perplexity
 is KL(reference || model) in nats per token.
 
 Gates decide the exit status. They come from --gate; otherwise from --policy, a
-file that a team keeps with its code; otherwise from how the model is stored and
-how large it is, as docs/NUMERICS.md lists with reasons. With --text alone there
+file that a team keeps with its code; otherwise they follow from the rounding
+that the file itself shows, as docs/NUMERICS.md explains, and the first line says
+how large a mistake they can tell. With --text alone there
 is nothing to compare with: verify prints the perplexity, computed as
 llama.cpp's perplexity tool does.
 
@@ -54,8 +55,8 @@ and values (at 8 bits, or in the types of --activations and --kv).
 from swapped rows to one flipped nibble, into copies of the model in memory,
 applies the same gates to each on the same text, and reports where the copy
 first diverges from the model; with --against it also reports what the
-comparison with SRC finds. It fails if a fault is not found where it was
-injected, or if the model itself fails a gate.
+comparison with SRC finds. It fails if the gates in force miss a fault, if a
+fault is not found where it was injected, or if the model itself fails a gate.
 
 --tasks scores tasks as the common zero-shot suites do: choices by likelihood
 (acc, acc_norm), expected texts and JSON function calls by what the model

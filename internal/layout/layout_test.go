@@ -48,6 +48,7 @@ var rules = []struct {
 	{"quantize", []string{"quantize/rounding", "internal"}},
 	{"format", []string{"format", "internal"}},
 	{"verify/metric", []string{"internal"}},
+	{"verify/noise", []string{"verify/metric", "internal"}},
 	{"verify/reference/referencetest", []string{"verify/reference"}},
 	{"verify/reference", []string{"verify/metric", "internal"}},
 	{"verify/parity", []string{"verify/metric", "internal"}},
@@ -56,7 +57,7 @@ var rules = []struct {
 	{"verify/curve", []string{"verify/metric", "internal"}},
 	{"verify/selftest", []string{"verify", "internal"}},
 	{"verify/render", []string{"verify", "internal"}},
-	{"verify", []string{"verify/metric", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
+	{"verify", []string{"verify/metric", "verify/noise", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
 	{"fixtures", []string{}},
 	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/model", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them

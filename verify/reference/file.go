@@ -55,7 +55,12 @@ type File struct {
 	next       int       // the prompt at which find begins its search
 	rows       []float32 // see full
 	close      func() error
+
+	metadata map[string]string
 }
+
+// Metadata returns what the file says of how it was made; nil if it has no room for it.
+func (f *File) Metadata() map[string]string { return f.metadata }
 
 // A filePrompt is a prompt of a file with what the file keeps of it.
 type filePrompt struct {
@@ -75,7 +80,7 @@ func Open(path string) (*File, error) {
 	if err == nil && read == nil {
 		var file *checkpoint.Checkpoint
 		if file, err = checkpoint.Open(path); err == nil {
-			f.close, read = file.Close, func() error { return f.read(file) }
+			f.close, f.metadata, read = file.Close, file.Metadata, func() error { return f.read(file) }
 		}
 	}
 	if err != nil {

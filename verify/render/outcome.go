@@ -61,6 +61,20 @@ func boundText(b *metric.Bound) string {
 	return b.Low.Short() + " to " + b.High.Short()
 }
 
+// tells says what the default gates can tell, "" for other gates.
+func tells(r *verify.Report) string {
+	e := r.Expected
+	switch {
+	case e == nil:
+		return ""
+	case e.Wreckage:
+		return fmt.Sprintf("; these gates only tell a wrecked model: rounding alone explains a KL of %s", e.KLMean.Short())
+	case !e.KLMean.Known():
+		return fmt.Sprintf("; these gates tell a mistake of more than %s in KL", e.Tells.Short())
+	}
+	return fmt.Sprintf("; rounding explains a KL of %s, and these gates tell a mistake of %s more", e.KLMean.Short(), e.Tells.Short())
+}
+
 // intervalText is the interval of a metric, or a dash.
 func intervalText(r *verify.Report, name string) string {
 	if in := r.Interval(name); in != nil {

@@ -23,6 +23,14 @@ func SelfTest(r *selftest.Report) string {
 		fmt.Fprintf(&b, ", the source %d", n.Against)
 	}
 	b.WriteString("\n")
+	if names := r.Overlooked(); names != nil {
+		b.WriteString("FAIL  ")
+		textwrap.Write(&b, "the gates in force miss: "+strings.Join(names, ", "), 6, 6, 78)
+		if remedy := r.Remedy(); remedy != "" {
+			b.WriteString("      ")
+			textwrap.Write(&b, remedy, 6, 6, 78)
+		}
+	}
 	if !r.Unmodified.Pass {
 		b.WriteString("FAIL  the unmodified model misses the gates\n")
 	}

@@ -90,13 +90,14 @@ func verdict(r *verify.Report) string {
 	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
 		good = append(good, "nothing worse than the baseline")
 	}
-	switch rest := strings.Join(open, ""); {
+	switch rest := tells(r) + strings.Join(open, ""); {
 	case r.Pass:
 		return r.Outcome() + "  " + strings.Join(good, ", ") + rest
 	case bad == nil:
 		return "FAIL  on what is undecided" + rest
 	default:
-		return "FAIL  " + strings.Join(bad, "\nFAIL  ") + rest
+		first := bad[0] + tells(r)
+		return "FAIL  " + strings.Join(append([]string{first}, bad[1:]...), "\nFAIL  ") + strings.Join(open, "")
 	}
 }
 
