@@ -28,7 +28,7 @@ func Formats() (names []string) {
 type ExportOptions struct {
 	Model      string   // path
 	Set        []string // config overrides for a checkpoint
-	Format     string   // see Formats
+	Format     string   // see Formats; "" is that of Output's ending
 	Output     string   // path; "" plans and writes nothing
 	Overwrite  bool
 	Context    int  // longest text that the file is for, in tokens; 0 is the model's context
@@ -64,6 +64,9 @@ type ExportedTensor struct {
 // unchanged. If the format cannot represent something in the model, Export fails before
 // it writes anything.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
+	if e, ok := format.ExporterForFile(o.Output); ok && o.Format == "" {
+		o.Format = e.Format().Name
+	}
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
 	case o.Format == "":
@@ -72,6 +75,9 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
+	}
+	if _, err := OutputFormat(o.Format, o.Output); err != nil {
+		return nil, err
 	}
 	m, err := openVerified(o.Model, o.Set)
 	if err != nil {

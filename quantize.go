@@ -16,7 +16,9 @@ import (
 type QuantizeOptions struct {
 	Model     string   // path of the model
 	Set       []string // config overrides for a checkpoint, such as "layer_sharing=true"
-	Output    string   // path of the container; "" plans and writes nothing
+	Output    string   // path of the file; "" plans and writes nothing
+	Format    string   // of the file, see OutputFormats; "" is that of Output's ending, or the container
+	Context   int      // longest text, in tokens, that a file of another program is for; 0 is the model's context
 	Overwrite bool     // replace Output if it exists
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
@@ -39,6 +41,8 @@ type ConvertOptions struct {
 	Model     string
 	Set       []string
 	Output    string // "" plans and writes nothing
+	Format    string // see QuantizeOptions
+	Context   int    // see QuantizeOptions
 	Overwrite bool
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
@@ -49,8 +53,10 @@ type ConvertOptions struct {
 // A Quantized is the result of Quantize and Convert.
 type Quantized struct {
 	Output        string          `json:"output,omitempty"`        // empty if only planned
+	Format        string          `json:"format"`                  // of the file
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies the contents, see docs/FORMAT.md
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
+	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
@@ -90,7 +96,8 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 		dtype = quantize.Keep
 	}
 	return store(ctx, "convert", QuantizeOptions{
-		Model: o.Model, Set: o.Set, Output: o.Output, Overwrite: o.Overwrite, Progress: o.Progress, Planned: o.Planned,
+		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite,
+		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
 	})
 }
@@ -106,13 +113,16 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // name of the progress stage
-	recipe  *Recipe
-	m       *model.Model
-	target  format.Exporter
-	cal     calibrationTexts
-	sources *hashing
-	resumed *resumable // nil if the run keeps no finished blocks
+	stage    string // name of the progress stage
+	recipe   *Recipe
+	m        *model.Model
+	target   format.Exporter // of the program that must run the result, or nil
+	exporter format.Exporter // writes the file; nil for a container
+	cal      calibrationTexts
+	sources  *hashing
+	resumed  *resumable // nil if the run keeps no finished blocks
+
+	exportNotes []string // about the file that exporter writes
 }
 
 // store implements Quantize and Convert.
@@ -144,6 +154,9 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 
 // check checks the options that do not depend on the model.
 func (q *quantization) check() (err error) {
+	if err := q.resolveFormat(); err != nil {
+		return err
+	}
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
@@ -158,6 +171,9 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		if err := checkOutput(q.Output, q.Overwrite, inputs); err != nil {
 			return err
 		}
+	}
+	if err := q.checkExport(); err != nil {
+		return err
 	}
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
@@ -209,7 +225,10 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
-	r.Output, r.Bytes, r.HeaderSHA256 = q.Output, file.bytes, &file.digest
+	r.Output, r.Bytes, r.SHA256 = q.Output, file.bytes, file.sha256
+	if q.exporter == nil {
+		r.HeaderSHA256 = &file.digest
+	}
 	return r, nil
 }
 
@@ -270,7 +289,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
-		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
+		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
 		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
 	}
 	for _, e := range plan.Tensors {
@@ -291,12 +310,15 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		return r, nil
 	}
 	types, notes, err := typesFor(q.target, q.m, plan)
+	if q.exporter != nil {
+		notes = q.exportNotes // of a plan with the context of the file
+	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
 	return r, err
 }
 
-// write writes the container, with the tensors of done if it is not nil. Otherwise it
-// carries out the plan.
+// write writes the file, with the tensors of done if it is not nil. Otherwise it carries
+// out the plan.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
 	_, bytes := q.m.Size()
 	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
@@ -312,6 +334,9 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *qua
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done != nil {
 		fill = done.Replay
+	}
+	if q.exporter != nil {
+		return q.export(ctx, plan, fill)
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
 }

@@ -16,10 +16,11 @@ import (
 // A Digest is a SHA-256 that prints as hexadecimal.
 type Digest = container.Digest
 
-// A writtenFile describes a container that was written.
+// A writtenFile describes a file that was written.
 type writtenFile struct {
 	bytes  int64
-	digest Digest // of its header
+	digest Digest // of a container's header
+	sha256 string // of a file in another format
 }
 
 // writeContainer writes the container that plan makes from m. sources are the files that
@@ -46,7 +47,7 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 		return writtenFile{}, err
 	}
 	err = w.Close()
-	return writtenFile{w.Size(), w.Digest()}, err
+	return writtenFile{bytes: w.Size(), digest: w.Digest()}, err
 }
 
 // contentsOf returns the contents of the container that plan makes from m.

@@ -35,7 +35,7 @@ func convertCommand() *cli.Command {
 		UsageText:   "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
 		Description: convertHelp,
 		Flags: []cli.Flag{
-			outFlag,
+			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -52,16 +52,14 @@ func convertAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := containerOutput(c)
-	if err != nil {
+	o := thimble.ConvertOptions{Model: path, Set: c.StringSlice(setFlag.Name), Overwrite: c.Bool(forceFlag.Name), DType: dtype}
+	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
 		return err
 	}
 	progress := newMeter(c)
 	defer progress.done()
-	r, err := thimble.Convert(c.Context, thimble.ConvertOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Output: out, Overwrite: c.Bool(forceFlag.Name), DType: dtype,
-		Progress: progress.step, Planned: announce(c, progress),
-	})
+	o.Progress, o.Planned = progress.step, announce(c, progress)
+	r, err := thimble.Convert(c.Context, o)
 	if err != nil {
 		return err
 	}

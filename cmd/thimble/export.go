@@ -24,19 +24,19 @@ nothing.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32
-   thimble export smol.thimble --to gguf -o smol.gguf
-   thimble export Mistral-7B-v0.1 --to gguf -o mistral.gguf --context 4096
-   thimble export g64.thimble --to gguf -o g64.gguf --requantize`
+   thimble export smol.thimble -o smol.gguf
+   thimble export Mistral-7B-v0.1 -o mistral.gguf --context 4096
+   thimble export g64.thimble -o g64.gguf --requantize`
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "export",
 		Usage:       "write a model in another program's format, without quantizing it again",
-		UsageText:   "thimble export MODEL --to gguf -o OUT.gguf [--context N] [--requantize]",
+		UsageText:   "thimble export MODEL -o OUT.gguf [--context N] [--requantize]",
 		Description: exportHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(thimble.Formats(), ", ")},
+			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,

@@ -13,7 +13,9 @@ import (
 
 // Flags of several commands.
 var (
-	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the container to `FILE`"}
+	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; its ending names the format, such as .thimble or .gguf"}
+	toFlag     = &cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.OutputFormats(), ", ")}
+	textsFlag  = &cli.IntFlag{Name: "context", Usage: "for a .gguf file: write it for texts of up to `N` tokens (default: the model's context)"}
 	forceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
 	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
 	setFlag    = &cli.StringSliceFlag{

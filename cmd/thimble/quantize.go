@@ -102,7 +102,7 @@ func quantizeCommand() *cli.Command {
 		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
 		Description: quantizeHelp,
 		Flags: slices.Concat([]cli.Flag{
-			outFlag,
+			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
@@ -128,7 +128,7 @@ func quantizeAction(c *cli.Context) error {
 	if o.Recipe, o.Set, err = recipeOf(c); err != nil {
 		return err
 	}
-	if o.Output, err = containerOutput(c); err != nil {
+	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
 		return err
 	}
 	if o.Budget, err = budgetOf(c); err != nil {
@@ -148,16 +148,23 @@ func quantizeAction(c *cli.Context) error {
 	return printQuantized(c, r)
 }
 
-// containerOutput returns the path that --output names, or "" for a dry run.
-func containerOutput(c *cli.Context) (string, error) {
-	switch out := c.String(outFlag.Name); {
-	case c.Bool(dryRunFlag.Name):
-		return "", nil
-	case out == "":
-		return "", fmt.Errorf("%s needs -o FILE for the container it writes, or --dry-run", c.Command.Name)
-	default:
-		return out, nil
+// outputOf reads outFlag, toFlag and textsFlag. The path is "" for a dry run, which still
+// has a format.
+func outputOf(c *cli.Context) (path, format string, context int, err error) {
+	path = c.String(outFlag.Name)
+	if format, err = thimble.OutputFormat(c.String(toFlag.Name), path); err != nil {
+		return "", "", 0, err
 	}
+	if context = c.Int(textsFlag.Name); c.IsSet(textsFlag.Name) && context < 1 {
+		return "", "", 0, fmt.Errorf("--context %d: want the number of tokens in the longest text", context)
+	}
+	switch {
+	case c.Bool(dryRunFlag.Name):
+		path = ""
+	case path == "":
+		return "", "", 0, fmt.Errorf("%s needs -o FILE for the file it writes, such as model.gguf or model.thimble, or --dry-run", c.Command.Name)
+	}
+	return path, format, context, nil
 }
 
 // recipeOf reads --recipe and applies the other flags to it. It returns the config
@@ -312,6 +319,10 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 				text += "warning: " + warning + "\n"
 			}
 		}
-		return text + fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nheader sha256 %v\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight, r.HeaderSHA256)
+		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
+		if r.HeaderSHA256 == nil {
+			return text + fmt.Sprintf("sha256 %s\n", r.SHA256)
+		}
+		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
 	})
 }
