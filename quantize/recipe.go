@@ -36,6 +36,7 @@ type Recipe struct {
 
 // Texts identifies the texts of a Calibration, so that a recipe can be repeated.
 type Texts struct {
+	Name    string   `yaml:"text,omitempty"` // of a built-in text; files have none
 	SHA256  []string `yaml:"sha256"`         // of each text, in order
 	Tokens  int      `yaml:"tokens"`         // of all texts together
 	Context int      `yaml:"context"`        // of each piece
