@@ -17,6 +17,9 @@ import (
 // bytes, and opens anything else as a checkpoint, with its config changed by the
 // overrides ("layer_sharing=true"). Close the model after use.
 func Open(path string, overrides ...string) (*Model, error) {
+	if err := missingModel(path); err != nil {
+		return nil, err
+	}
 	if isCheckpoint(path) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/strictyaml"
 	"thimble/quantize/rounding"
 )
@@ -98,7 +97,7 @@ func parseStorage(text string) (storage, error) {
 	if text == Keep {
 		return storage{keep: true}, nil
 	}
-	s, err := qtensor.ParseScheme(text)
+	s, err := ParseScheme(text)
 	return storage{scheme: s}, err
 }
 
@@ -167,6 +166,20 @@ func (s *storage) read(text *string) (err error) {
 		*text = s.String()
 	}
 	return err
+}
+
+// notes returns a note for each scheme of r that has another program's name.
+func (r *Recipe) notes() (notes []string) {
+	texts := []string{r.Scheme, r.Embedding, r.Head, r.Vectors}
+	for _, rule := range r.Rules {
+		texts = append(texts, rule.Scheme)
+	}
+	for _, text := range texts {
+		if note := sameNote(text); note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 func (f *resolvedRecipe) yaml() (string, error) { return strictyaml.Encode(&f.canonical) }

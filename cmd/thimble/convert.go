@@ -45,6 +45,9 @@ func convertCommand() *cli.Command {
 
 func convertAction(c *cli.Context) error {
 	dtype := c.String("dtype")
+	if s, err := thimble.ParseScheme(dtype); err == nil {
+		dtype = strings.TrimSuffix(s.String(), "/sym") // fp16 is f16
+	}
 	if !slices.Contains(dtypes, dtype) {
 		return fmt.Errorf("--dtype %q is not one of %s%s; thimble quantize stores integers", dtype, strings.Join(dtypes, ", "), spell.Suggest(dtype, dtypes))
 	}
