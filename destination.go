@@ -84,6 +84,9 @@ func (q *quantization) resolveFormat() (err error) {
 // checkExport returns an error if the output's format cannot represent the model in any
 // scheme, before any work starts. It keeps the notes about the file.
 func (q *quantization) checkExport() error {
+	if err := q.Modelfile.check(q.exporter, q.Output, q.Overwrite, q.m.Files); err != nil {
+		return err
+	}
 	if q.exporter == nil {
 		return nil
 	}
@@ -135,5 +138,5 @@ func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill fun
 		return f, err
 	}
 	f.sha256 = hex.EncodeToString(sums[0].SHA256)
-	return f, nil
+	return f, q.Modelfile.write(context.WithoutCancel(ctx), m, q.Output, q.Overwrite)
 }

@@ -31,7 +31,8 @@ type ExportOptions struct {
 	Format     string   // see Formats; "" is that of Output's ending
 	Output     string   // path; "" plans and writes nothing
 	Overwrite  bool
-	Context    int  // longest text that the file is for, in tokens; 0 is the model's context
+	Context    int // longest text that the file is for, in tokens; 0 is the model's context
+	Modelfile  Modelfile
 	Requantize bool // round tensors whose scheme the format lacks to its nearest type
 
 	Progress Progress
@@ -45,6 +46,8 @@ type Exported struct {
 	SHA256  string           `json:"sha256,omitempty"` // of the file
 	Notes   []string         `json:"notes,omitempty"`
 	Tensors []ExportedTensor `json:"tensors"`
+
+	Modelfile string `json:"modelfile,omitempty"` // path
 }
 
 // An ExportedTensor is a tensor of the file.
@@ -89,6 +92,9 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 			return nil, err
 		}
 	}
+	if err := o.Modelfile.check(exporter, o.Output, o.Overwrite, m.Files); err != nil {
+		return nil, err
+	}
 	plan, err := exporter.Plan(m, o.options(m)) // before hashing reads the sources
 	if err != nil {
 		return nil, err
@@ -104,8 +110,11 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.Modelfile.write(context.WithoutCancel(ctx), m, o.Output, o.Overwrite); err != nil {
+		return nil, err
+	}
 	r := newExported(&o, plan, m.Notes)
-	r.Output, r.SHA256 = o.Output, hex.EncodeToString(sums[0].SHA256)
+	r.Output, r.SHA256, r.Modelfile = o.Output, hex.EncodeToString(sums[0].SHA256), o.Modelfile.Path
 	return r, nil
 }
 

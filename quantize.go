@@ -14,12 +14,13 @@ import (
 
 // QuantizeOptions specify what Quantize stores, and how.
 type QuantizeOptions struct {
-	Model     string   // path of the model
-	Set       []string // config overrides for a checkpoint, such as "layer_sharing=true"
-	Output    string   // path of the file; "" plans and writes nothing
-	Format    string   // of the file, see OutputFormats; "" is that of Output's ending, or the container
-	Context   int      // longest text, in tokens, that a file of another program is for; 0 is the model's context
-	Overwrite bool     // replace Output if it exists
+	Model     string    // path of the model
+	Set       []string  // config overrides for a checkpoint, such as "layer_sharing=true"
+	Output    string    // path of the file; "" plans and writes nothing
+	Format    string    // of the file, see OutputFormats; "" is that of Output's ending, or the container
+	Context   int       // longest text, in tokens, that a file of another program is for; 0 is the model's context
+	Overwrite bool      // replace Output if it exists
+	Modelfile Modelfile // for Ollama, next to a GGUF file
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
 	Calibration Calibration // texts on which the method measures errors
@@ -33,6 +34,7 @@ type QuantizeOptions struct {
 
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Notes    []string                 // for the result, before its own
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
@@ -65,7 +67,8 @@ type Quantized struct {
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
-	Types         []TargetType    `json:"types,omitempty"` // of the program that Target names
+	Modelfile     string          `json:"modelfile,omitempty"` // path
+	Types         []TargetType    `json:"types,omitempty"`     // of the program that Target names
 
 	Calibration *quantize.Health `json:"calibration,omitempty"`
 
@@ -225,7 +228,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
-	r.Output, r.Bytes, r.SHA256 = q.Output, file.bytes, file.sha256
+	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
 	if q.exporter == nil {
 		r.HeaderSHA256 = &file.digest
 	}
@@ -290,7 +293,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
+		Recipe: plan.Recipe, Notes: slices.Concat(q.Notes, q.m.Notes, plan.Notes()), Plan: plan,
 	}
 	for _, e := range plan.Tensors {
 		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})

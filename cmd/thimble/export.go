@@ -39,7 +39,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
-			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			ollamaFlag, setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
 	}
@@ -61,6 +61,9 @@ func exportAction(c *cli.Context) error {
 		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {
 			return errors.New("export needs -o FILE, or --dry-run")
 		}
+	}
+	if o.Modelfile, err = modelfileOf(c); err != nil {
+		return err
 	}
 	progress := newMeter(c)
 	defer progress.done()
@@ -95,6 +98,7 @@ func exportText(r *thimble.Exported) string {
 		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
 	} else {
 		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), units.Size(r.Bytes), r.SHA256)
+		b.WriteString(modelfileText(r.Modelfile))
 	}
 	return b.String()
 }

@@ -102,7 +102,7 @@ func quantizeCommand() *cli.Command {
 		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
 		Description: quantizeHelp,
 		Flags: slices.Concat([]cli.Flag{
-			outFlag, toFlag, textsFlag,
+			outFlag, toFlag, textsFlag, ollamaFlag, presetFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
@@ -121,6 +121,10 @@ func quantizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	note, err := applyPreset(c)
+	if err != nil {
+		return err
+	}
 	o := thimble.QuantizeOptions{
 		Model: path, Overwrite: c.Bool(forceFlag.Name), Surveys: c.StringSlice(statsFlag.Name), Target: c.String(forFlag.Name),
 		Resume: c.Bool(resumeFlag.Name), Inputs: []string{c.String("recipe")},
@@ -129,6 +133,9 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
+		return err
+	}
+	if o.Modelfile, err = modelfileOf(c); err != nil {
 		return err
 	}
 	if o.Budget, err = budgetOf(c); err != nil {
@@ -140,6 +147,9 @@ func quantizeAction(c *cli.Context) error {
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)
+	if note != "" {
+		o.Notes = []string{note}
+	}
 	r, err := thimble.Quantize(c.Context, o)
 	if err != nil {
 		return err
@@ -321,7 +331,7 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 		}
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 		if r.HeaderSHA256 == nil {
-			return text + fmt.Sprintf("sha256 %s\n", r.SHA256)
+			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
 		}
 		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
 	})
