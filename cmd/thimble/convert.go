@@ -15,7 +15,8 @@ var dtypes = []string{thimble.Keep, "f32", "f16", "bf16"}
 
 const convertHelp = `Reads a model in any form that thimble --help lists and writes one file with the
 weights, the tokenizer, the chat template and the SHA-256 of every file it read.
-A missing or unknown tensor, or one of the wrong shape, is an error.
+A missing or unknown tensor, or one of the wrong shape, is an error. The ending
+of -o, or --to, names the format: .thimble or .gguf.
 
 The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, Q8_0
 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
@@ -23,6 +24,7 @@ int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
 
 Examples:
    thimble convert SmolLM2-135M -o smol.thimble
+   thimble convert SmolLM2-135M -o smol-bf16.gguf
    thimble convert Llama-2-7b -o llama.thimble --dtype f16
    thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32
    thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true
@@ -31,8 +33,8 @@ Examples:
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "convert",
-		Usage:       "store a checkpoint or a GGUF file as one container, without quantizing it",
-		UsageText:   "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
+		Usage:       "store a checkpoint or a GGUF file as one file, without quantizing it",
+		UsageText:   "thimble convert SRC -o OUT.thimble|OUT.gguf [--dtype keep|f32|f16|bf16]",
 		Description: convertHelp,
 		Flags: []cli.Flag{
 			outFlag, toFlag, textsFlag,

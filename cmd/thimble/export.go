@@ -22,10 +22,14 @@ llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
 a file for texts of up to N tokens; a window of at least N tokens then changes
 nothing.
 
+--modelfile FILE also writes a Modelfile for ollama create: the file's name, the
+chat template in Ollama's language, and the texts at which an answer ends.
+
 Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32
    thimble export smol.thimble -o smol.gguf
    thimble export Mistral-7B-v0.1 -o mistral.gguf --context 4096
+   thimble export smol.thimble -o smol.gguf --modelfile Modelfile
    thimble export g64.thimble -o g64.gguf --requantize`
 
 func exportCommand() *cli.Command {

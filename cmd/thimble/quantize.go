@@ -24,14 +24,24 @@ var budgetFlags = []cli.Flag{
 	statsFlag,
 }
 
-const quantizeHelp = `Prints a plan for every tensor, then writes the container. It never falls back
-to another type: a scheme that a tensor cannot have is an error before any work
+const quantizeHelp = `Prints a plan for every tensor, then writes the file. It never falls back to
+another type: a scheme that a tensor cannot have is an error before any work
 starts.
 
+The ending of -o, or --to, names the format: .gguf for llama.cpp, Ollama and LM
+Studio, .thimble for thimble run. A .gguf file implies --for llama.cpp: schemes
+are limited to those that GGUF stores. --modelfile FILE also writes a Modelfile
+for ollama create.
+
+--preset NAME stands for these flags, which the plan shows. Flags that are given
+override them:
+PRESETS
 A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
 intBITS/GROUP[/asym]. int4/g32 stores one float16 scale for each 32 columns,
 int8/row one for each row, and int4/g32/asym a minimum as well. The number of
-columns need not be a multiple of the group size.
+columns need not be a multiple of the group size. Q4_0, Q4_1, Q5_0, Q5_1 and
+Q8_0 are llama.cpp's names for int4/g32, int4/g32/asym, int5/g32, int5/g32/asym
+and int8/g32.
 
 The embedding, which is also the output head of a tied model, usually deserves
 more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
@@ -41,9 +51,10 @@ more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
 compensate for the rounding errors of earlier ones, weighted by the activations
 that the text produces. Use text like the model's future input, at least ten
 tokens for each column of the widest layer (--calib-tokens); with fewer the
-result gets worse. --method gptq without --calib uses a short built-in text. The
-container records the recipe and the SHA-256 of the text, so --recipe makes the
-same file again or reports that the text differs.
+result gets worse. Without --calib, a method that needs text uses a built-in mix
+of prose, code and chat, and the plan says so. The file records the recipe and
+the SHA-256 of the text, so --recipe makes the same file again or reports that
+the text differs.
 
 A file named .jsonl or .ndjson has one conversation per line: {"messages":
 [{"role": "user", "content": "..."}, ...]}, ShareGPT's {"conversations": [...]}
@@ -71,11 +82,13 @@ complete. After Ctrl-C, a full disk or a power cut, the same command with
 starts with the first block. Without --resume such a file is an error, and
 --force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
---for llama.cpp refuses, before any work starts, models and schemes that thimble
-export --to gguf would refuse, and reports which types have fast kernels on
-phones.
+--for llama.cpp refuses, before any work starts, models and schemes that GGUF
+cannot store, and reports which types have fast kernels on phones.
 
 Examples:
+   thimble quantize SmolLM2-135M -o smol.gguf --preset phone
+   thimble quantize SmolLM2-135M -o smol.gguf --target-size 92MB \
+      --calib chats.jsonl --modelfile Modelfile
    thimble quantize SmolLM2-135M -o smol.thimble \
       --scheme int4/g32 --embedding int8/g32
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run
@@ -91,16 +104,14 @@ Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --resume \
       --calib chats.txt --target-size 92MB --stats smol.survey.json
    thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \
-      --calib a.txt --calib b.txt --stats a.json --stats b.json
-   thimble quantize SmolLM2-135M -o smol.thimble \
-      --scheme int4/g32 --embedding int8/g32 --for llama.cpp`
+      --calib a.txt --calib b.txt --stats a.json --stats b.json`
 
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "quantize",
 		Usage:       "store a checkpoint in 2 to 8 bits per weight",
-		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
-		Description: quantizeHelp,
+		UsageText:   "thimble quantize SRC -o OUT.gguf|OUT.thimble (--preset NAME | --scheme SCHEME | --target-size SIZE) [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
+		Description: strings.Replace(quantizeHelp, "PRESETS", presetHelp(), 1),
 		Flags: slices.Concat([]cli.Flag{
 			outFlag, toFlag, textsFlag, ollamaFlag, presetFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
