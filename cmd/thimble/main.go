@@ -89,8 +89,8 @@ const usageHelp = `The usual path from a Hugging Face directory to a verified fi
    thimble verify smollm2.gguf --against smollm2 --text sample.txt
    llama-cli -m smollm2.gguf -p 'The capital of France is'
 
-A .gguf file runs in llama.cpp, Ollama and LM Studio, and a .thimble file in
-thimble run, which also runs .gguf files.
+A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, a .thimble
+file in thimble run alone.
 
 Every command takes a model in any of these forms: a Hugging Face directory;
 one of Meta's original directories (params.json and consolidated.00.pth); a

@@ -19,7 +19,7 @@ type preset struct {
 
 // presets lists the presets. docs/QUANTIZATION.md has what they measure.
 var presets = []preset{
-	{"phone", "about the size of Q4_0 at a fraction of its loss, in types of llama.cpp", [][2]string{{"target-bpw", "5.5"}, {"for", "llama.cpp"}}},
+	{"phone", "the size of Q4_0 at a fraction of its loss, for llama.cpp", [][2]string{{"target-bpw", "5.5"}, {"for", "llama.cpp"}}},
 	{"small", "near the least that 4-bit types of GGUF take", [][2]string{{"target-bpw", "4.6"}}},
 	{"lossless", "8 bits: a KL of about 0.001, without calibration", [][2]string{{"scheme", "int8/g32"}}},
 }
