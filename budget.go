@@ -56,7 +56,7 @@ func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 		return q.inModel(fmt.Errorf("%s%w", option, err))
 	}
 	if q.Output != "" {
-		size, err := containerSize(q.m, q.least)
+		size, err := q.fileSize(q.least)
 		if err == nil {
 			err = atomicfile.Check(q.Output, atomicfile.Options{Overwrite: q.Overwrite, Size: size})
 		}

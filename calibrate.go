@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/fixtures"
+	"thimble/internal/mixedtext"
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/quantize/rounding"
@@ -17,8 +17,8 @@ import (
 // Calibration specifies the texts on which a method measures rounding errors.
 type Calibration struct {
 	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
-	// lines that hold conversations. A method that needs texts uses a built-in one if
-	// there are none.
+	// lines that hold conversations. A method that needs texts uses a built-in mix of
+	// prose, code and conversations if there are none.
 	Texts   []string
 	Tokens  int     // number of tokens to use; 0 is the recipe's number, or 16384
 	Context int     // tokens in a piece; 0 is the recipe's number, or 512 (the model's context if that is less)
@@ -26,7 +26,7 @@ type Calibration struct {
 
 	// Render is the command line of a program that calls ServeTemplates. It renders chat
 	// templates, which are untrusted code, in a separate process. Without it, conversations
-	// are an error.
+	// are an error, and the built-in ones are read as plain text.
 	Render []string
 }
 
@@ -35,9 +35,6 @@ const (
 	CalibrationTokens  = 16384
 	CalibrationContext = 512
 )
-
-// builtinText is the name of the default calibration text.
-const builtinText = "trained/calibration.txt"
 
 // calibrates reports whether a run with recipe r calibrates. If so and r names no
 // method, it sets r's method.
@@ -83,6 +80,9 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		sum := sha256.Sum256([]byte(f.content))
 		want.SHA256 = append(want.SHA256, hex.EncodeToString(sum[:]))
 	}
+	if len(o.Texts) == 0 {
+		want.Name = mixedtext.Name
+	}
 	if r.Texts != nil && !slices.Equal(want.SHA256, r.Texts.SHA256) {
 		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
@@ -94,10 +94,13 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	var ids []int
 	for _, f := range files {
 		var more []int
-		if isChats(f.path) {
-			chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+		chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+		switch {
+		case isChats(f.path):
 			more, err = chats.tokens(ctx, progress.stage("render", Bytes))
-		} else {
+		case f.spoken:
+			more, err = chats.builtin(ctx, progress.stage("render", Bytes))
+		default:
 			more, err = Encode(ctx, tok, f.content, true)
 		}
 		if err != nil {
@@ -190,8 +193,9 @@ func checkPieces(n int, want quantize.Texts, holdOut bool) error {
 
 // A textFile is the content of a text file.
 type textFile struct {
-	path    string // "" for the built-in text
+	path    string // "" for a part of the built-in text
 	content string
+	spoken  bool // the built-in conversations
 }
 
 // read reads the texts of o, or the built-in one.
@@ -201,11 +205,11 @@ func (o *Calibration) read(ctx context.Context) (files []textFile, note string, 
 		if err != nil {
 			return nil, "", err
 		}
-		files = append(files, textFile{path, content})
+		files = append(files, textFile{path: path, content: content})
 	}
 	if files != nil {
 		return files, "", nil
 	}
-	content, err := fixtures.Trained.ReadFile(builtinText)
-	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text like the model's future input gives better results", err
+	return []textFile{{content: mixedtext.Prose}, {content: mixedtext.Code}, {content: mixedtext.Chat, spoken: true}},
+		"no --calib: calibrating on the " + mixedtext.Name + " (prose, code, chat); text like the model's future input gives better results", nil
 }

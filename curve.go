@@ -311,7 +311,7 @@ func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, lab
 		unit, amount = Work, r.plan.Work(d.m, texts)
 	}
 	report := d.Progress.stage(label+": quantize", unit)
-	_, err := writeContainer(d.m, sources, r.plan, threeDigits(r.predicted), out, false, func(sink quantize.Sink) error {
+	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
 		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err

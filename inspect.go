@@ -58,7 +58,7 @@ type ProvenanceInfo struct {
 	Architecture string       `json:"architecture"`
 	Overrides    []string     `json:"overrides,omitempty"`
 	Recipe       string       `json:"recipe,omitempty"`
-	Predicted    float64      `json:"predicted,omitempty"` // nats per token, by the budget that chose the schemes
+	Predicted    float64      `json:"predicted,omitempty"` // nats per token, by the recipe
 	Tool         string       `json:"tool,omitempty"`
 	Sources      []SourceInfo `json:"sources,omitempty"`
 }
@@ -84,7 +84,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
-	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: p.Predicted, Tool: p.Tool}
+	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: predictedOf(m), Tool: p.Tool}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}

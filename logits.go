@@ -68,17 +68,11 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if v := m.Spec.Vocab; o.TopK < 0 || o.TopK > v {
 		return nil, fmt.Errorf("--top-k %d is out of range, want 1 to the vocabulary of %d, or 0 for all", o.TopK, v)
 	}
-	if o.Text == "" {
-		err = verifyWeights(ctx, m, o.Progress)
-	}
+	prompts, err := o.prompts(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	prompts, err := o.prompts(ctx, m)
-	if err == nil && o.Text != "" { // which may have been too short, so it came first
-		err = verifyWeights(ctx, m, o.Progress)
-	}
-	if err != nil {
+	if err := verifyWeights(ctx, m, o.Progress); err != nil {
 		return nil, err
 	}
 	if err := o.write(ctx, m, prompts); err != nil {

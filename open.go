@@ -20,6 +20,9 @@ import (
 // before you use them. Close the model after use. If the file is not a model, the error
 // says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
+	if err := missingModel(path); err != nil {
+		return nil, err
+	}
 	m, err := open(path, overrides)
 	if err == nil {
 		return m, nil

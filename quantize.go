@@ -14,10 +14,13 @@ import (
 
 // QuantizeOptions specify what Quantize stores, and how.
 type QuantizeOptions struct {
-	Model     string   // path of the model
-	Set       []string // config overrides for a checkpoint, such as "layer_sharing=true"
-	Output    string   // path of the container; "" plans and writes nothing
-	Overwrite bool     // replace Output if it exists
+	Model     string    // path of the model
+	Set       []string  // config overrides for a checkpoint, such as "layer_sharing=true"
+	Output    string    // path of the file; "" plans and writes nothing
+	Format    string    // of the file, see OutputFormats; "" is that of Output's ending, or the container
+	Context   int       // longest text, in tokens, that a file of another program is for; 0 is the model's context
+	Overwrite bool      // replace Output if it exists
+	Modelfile Modelfile // for Ollama, next to a GGUF file
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
 	Calibration Calibration // texts on which the method measures errors
@@ -32,6 +35,7 @@ type QuantizeOptions struct {
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
 	Warned   func(text string)        // called before a survey with each warning about the calibration; may be nil
+	Notes    []string                 // for the result, before its own
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
@@ -40,6 +44,8 @@ type ConvertOptions struct {
 	Model     string
 	Set       []string
 	Output    string // "" plans and writes nothing
+	Format    string // see QuantizeOptions
+	Context   int    // see QuantizeOptions
 	Overwrite bool
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
@@ -50,19 +56,22 @@ type ConvertOptions struct {
 // A Quantized is the result of Quantize and Convert.
 type Quantized struct {
 	Output        string          `json:"output,omitempty"`        // empty if only planned
+	Format        string          `json:"format"`                  // of the file
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies the contents, see docs/FORMAT.md
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
+	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
-	FileBytes     int64           `json:"file_bytes"`             // of the container, known before it is written
+	FileBytes     int64           `json:"file_bytes"`             // of the file, known before it is written
 	Export        *ExportSize     `json:"export,omitempty"`       // of the file that Target runs, made from the container
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
-	Types         []TargetType    `json:"types,omitempty"` // of the program that Target names
+	Modelfile     string          `json:"modelfile,omitempty"` // path
+	Types         []TargetType    `json:"types,omitempty"`     // of the program that Target names
 
 	Calibration *quantize.Health `json:"calibration,omitempty"`
 
@@ -93,7 +102,8 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 		dtype = quantize.Keep
 	}
 	return store(ctx, "convert", QuantizeOptions{
-		Model: o.Model, Set: o.Set, Output: o.Output, Overwrite: o.Overwrite, Progress: o.Progress, Planned: o.Planned,
+		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite,
+		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
 	})
 }
@@ -109,15 +119,18 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // name of the progress stage
-	recipe  *Recipe
-	m       *model.Model
-	target  format.Exporter
-	cal     calibrationTexts
-	sources *hashing
-	resumed *resumable              // nil if the run keeps no finished blocks
-	saved   []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
-	least   *quantize.Plan          // the smallest within the budget, or nil
+	stage    string // name of the progress stage
+	recipe   *Recipe
+	m        *model.Model
+	target   format.Exporter // of the program that must run the result, or nil
+	exporter format.Exporter // writes the file; nil for a container
+	cal      calibrationTexts
+	sources  *hashing
+	resumed  *resumable              // nil if the run keeps no finished blocks
+	saved    []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
+	least    *quantize.Plan          // the smallest within the budget, or nil
+
+	exportNotes []string // about the file that exporter writes
 }
 
 // store implements Quantize and Convert.
@@ -154,6 +167,9 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 
 // check checks the options that do not depend on the model.
 func (q *quantization) check() (err error) {
+	if err := q.resolveFormat(); err != nil {
+		return err
+	}
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
@@ -168,6 +184,9 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		if err := checkOutput(q.Output, q.Overwrite, inputs); err != nil {
 			return err
 		}
+	}
+	if err := q.checkExport(); err != nil {
+		return err
 	}
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
@@ -228,7 +247,10 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
-	r.Output, r.Bytes, r.HeaderSHA256 = q.Output, file.bytes, &file.digest
+	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
+	if q.exporter == nil {
+		r.HeaderSHA256 = &file.digest
+	}
 	return r, nil
 }
 
@@ -285,9 +307,21 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
-// containerName returns the name of the container, which an exported file records. If
-// nothing is written, it is the model's name with the usual ending.
+// fileSize returns the size in bytes of the file that a plan makes.
+func (q *quantization) fileSize(plan *quantize.Plan) (int64, error) {
+	if q.exporter != nil {
+		return exportSize(q.m, plan, q.exporter, "")
+	}
+	return containerSize(q.m, plan)
+}
+
+// containerName returns the name of the container, which an exported file records. It is
+// "" if the run exports the file itself. If nothing is written, it is the model's name with
+// the usual ending.
 func (q *quantization) containerName() string {
+	if q.exporter != nil {
+		return ""
+	}
 	if q.Output != "" {
 		return q.Output
 	}
@@ -297,12 +331,8 @@ func (q *quantization) containerName() string {
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
-		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
-	}
-	var err error
-	if r.FileBytes, err = containerSize(q.m, plan); err != nil {
-		return nil, err
+		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
+		Recipe: plan.Recipe, Notes: slices.Concat(q.Notes, q.m.Notes, plan.Notes()), Plan: plan,
 	}
 	for _, e := range plan.Tensors {
 		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
@@ -319,33 +349,42 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		q.cal.Health = r.Calibration
 	}
 	if q.target == nil {
-		return r, nil
+		var err error
+		r.FileBytes, err = q.fileSize(plan)
+		return r, err
 	}
 	types, notes, err := typesFor(q.target, q.m, plan)
 	if err != nil {
 		return nil, err
 	}
+	if q.exporter != nil {
+		notes = q.exportNotes // of a plan with the context of the file
+	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
+	if r.FileBytes, err = q.fileSize(plan); err != nil || q.exporter != nil {
+		return r, err
+	}
 	f := q.target.Format()
 	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
 	r.Export.Bytes, err = exportSize(q.m, plan, q.target, q.containerName())
 	return r, err
 }
 
-// write writes the container, with the tensors of a trial if chosen has one. Otherwise it
+// write writes the file, with the tensors of a trial if chosen has one. Otherwise it
 // carries out the plan.
 func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *choice) (writtenFile, error) {
 	report := q.reporter(plan)
 	report(0)
-	predicted := threeDigits(chosen.predicted)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if done := chosen.done; done != nil {
-		predicted = threeDigits(done.Measured.KL)
 		fill = func(sink quantize.Sink) error {
 			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
 		}
 	}
-	return writeContainer(q.m, q.sources, plan, predicted, q.Output, q.Overwrite, fill)
+	if q.exporter != nil {
+		return q.export(ctx, plan, fill)
+	}
+	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
 }
 
 // reporter returns a function that reports the weights that a run of plan has written.

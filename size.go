@@ -2,7 +2,6 @@ package thimble
 
 import (
 	"crypto/sha256"
-	"math"
 	"path/filepath"
 
 	"thimble/format"
@@ -47,7 +46,7 @@ func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	contents, err := contentsOf(m, sources, plan, math.Pi) // no prediction takes more bytes
+	contents, err := contentsOf(m, sources, plan)
 	if err != nil {
 		return 0, err
 	}
@@ -62,7 +61,7 @@ func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, con
 	if err != nil {
 		return 0, err
 	}
-	contents, err := contentsOf(m, sources, plan, 0)
+	contents, err := contentsOf(m, sources, plan)
 	if err != nil {
 		return 0, err
 	}

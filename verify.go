@@ -241,7 +241,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 		return nil
 	}
 	return verify.Prepare(ctx, &verify.Subject{
-		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded,
+		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
 	}, o)
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	container "thimble/format/thimble"
@@ -17,17 +16,18 @@ import (
 // A Digest is a SHA-256 that prints as hexadecimal.
 type Digest = container.Digest
 
-// A writtenFile describes a container that was written.
+// A writtenFile describes a file that was written.
 type writtenFile struct {
 	bytes  int64
-	digest Digest // of its header
+	digest Digest // of a container's header
+	sha256 string // of a file in another format
 }
 
 // writeContainer writes the container that plan makes from m. sources are the files that
 // m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
 // no file.
-func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, predicted float64, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
-	contents, err := contentsOf(m, sources.Sources, plan, predicted)
+func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
+	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
 		return writtenFile{}, err
 	}
@@ -43,12 +43,11 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, predi
 		return writtenFile{}, err
 	}
 	err = w.Close()
-	return writtenFile{w.Size(), w.Digest()}, err
+	return writtenFile{bytes: w.Size(), digest: w.Digest()}, err
 }
 
-// contentsOf returns the contents of the container that plan makes from m. predicted is the
-// divergence that a budget's survey predicts, 0 without one.
-func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan, predicted float64) (*container.Contents, error) {
+// contentsOf returns the contents of the container that plan makes from m.
+func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
 	contents, err := container.Describe(m)
 	if err != nil {
 		return nil, err
@@ -59,18 +58,25 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan, pre
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
 	if p.Recipe != "" {
-		p.Recipe = strings.TrimSpace(p.Recipe) + "\n---\n" // one YAML document for each quantization
+		p.Recipe = strings.TrimSpace(p.Recipe) + nextRecipe
 	}
 	p.Recipe += strings.TrimSpace(plan.Recipe)
-	p.Tool, p.Predicted = Tool, predicted
+	p.Tool = Tool
 	return contents, nil
 }
 
-// threeDigits rounds a prediction to what it is worth, so that a container does not
-// depend on the last bits of a sum.
-func threeDigits(x float64) float64 {
-	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 3, 64), 64) // FormatFloat writes what ParseFloat reads
-	return rounded
+// nextRecipe separates the recipes of a model that was quantized several times, each of
+// which is a YAML document.
+const nextRecipe = "\n---\n"
+
+// predictedOf returns the divergence from its sources, in nats per token, that the last
+// recipe of m predicts; 0 if it does not.
+func predictedOf(m *model.Model) float64 {
+	all := strings.Split(m.Provenance.Recipe, nextRecipe)
+	if r, err := quantize.ParseRecipe([]byte(all[len(all)-1])); err == nil {
+		return r.PredictedKL
+	}
+	return 0
 }
 
 // checkOutput returns an error if out cannot be written, before any work starts.

@@ -80,7 +80,6 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	cfg, err := configOf(c, dir, o.Set)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Only returns the part of s for the given schemes.
@@ -139,8 +140,16 @@ func (a *allocator) spend(limit int64, enough float64) allocation {
 	for i, name := range a.names {
 		r.Rules = append(r.Rules, Rule{name, a.survey.Schemes[chosen[i]].String()})
 	}
+	r.PredictedKL = threeDigits(out.predicted)
 	out.recipe = &r
 	return out
+}
+
+// threeDigits rounds a prediction to the digits that mean something, so that a file does
+// not depend on the last bits of a sum.
+func threeDigits(x float64) float64 {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(max(0, x), 'g', 3, 64), 64) // FormatFloat writes what ParseFloat reads
+	return rounded
 }
 
 // ladder returns the schemes on the lower convex hull of bytes and cost, the smallest

@@ -263,8 +263,8 @@ func TestMeasuredSearch(t *testing.T) {
 			}
 		}
 	}
-	if _, trials, err := searched(t, &Budget{KL: 1e-9}, 1); err == nil || trials != 1 ||
-		!strings.HasPrefix(err.Error(), "the smallest divergence tried is KL 0.0") || !strings.HasSuffix(err.Error(), "beyond a KL of 1e-09") {
+	if _, trials, err := searched(t, &Budget{KL: 1e-4}, 1); err == nil || trials != 1 ||
+		!strings.HasPrefix(err.Error(), "the smallest divergence tried is KL 0.0") || !strings.HasSuffix(err.Error(), "beyond a KL of 0.0001") {
 		t.Errorf("error after %d trials is %v", trials, err)
 	}
 	m := livelyModel(t, nil)

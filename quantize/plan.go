@@ -18,6 +18,7 @@ type Plan struct {
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
 	method  rounding.Variant
+	notes   []string // about the recipe
 }
 
 // An Entry is the plan for one tensor.
@@ -45,7 +46,7 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{method: full.method}
+	p := &Plan{method: full.method, notes: r.notes()}
 	if p.Recipe, err = full.yaml(); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,3 @@ type (
 	// A Slot is one tensor of a model: its name, shape and role.
 	Slot = model.Slot
 )
-
-// ParseScheme reads the text of a scheme, such as "int4/g32" or "f16".
-func ParseScheme(text string) (Scheme, error) { return qtensor.ParseScheme(text) }

@@ -129,6 +129,9 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 	if best == nil {
 		return nil, fmt.Errorf("the smallest divergence tried is KL %.4g, top-1 agreement %.4f on held-out text, beyond %v", last.Measured.KL, last.Measured.Top1, b)
 	}
+	made := *best.Recipe
+	made.PredictedKL = threeDigits(best.Measured.KL)
+	best.Recipe = &made
 	return best, nil
 }
 

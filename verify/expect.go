@@ -199,8 +199,8 @@ func sampled(all []reference.Prompt) (some []reference.Prompt) {
 func (e *Expectation) derive(s *Subject, ceiling []Gate, margin float64) {
 	e.Source, e.KLMean = FromNoise, e.Noise
 	switch {
-	case s.Model.Provenance.Predicted > 0:
-		e.Source, e.Predicted = FromRecipe, metric.Value(s.Model.Provenance.Predicted)
+	case s.Predicted > 0:
+		e.Source, e.Predicted = FromRecipe, metric.Value(s.Predicted)
 		e.KLMean = min(e.Noise, max(e.Predicted, e.Noise*leastRecipe))
 		margin = max(margin, 1.5)
 	case calibratedLine.MatchString(s.Model.Provenance.Recipe):

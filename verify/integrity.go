@@ -94,6 +94,7 @@ type Subject struct {
 	Stepwise   reference.Scorer   // of the same, fed token by token; nil makes one
 	Prompts    []reference.Prompt // that are scored
 	Settings   Settings           // of the reference; nil if it records none
+	Predicted  float64            // nats per token, by the recipe that made the model; 0 if unknown
 	Rounded    bool               // the reference stores rounded probabilities
 	Digests    bool               // Model's file has a digest of each tensor, which was checked
 }

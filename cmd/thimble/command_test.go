@@ -131,6 +131,7 @@ func TestExamples(t *testing.T) {
 				t.Errorf("there is no command in %q", line)
 				continue
 			}
+			line, _, _ = strings.Cut(line, " | ")
 			for word := range strings.FieldsSeq(line) {
 				if flag := strings.TrimLeft(word, "-"); flag != word && flag != "" && flagNamed(target, flag) == nil {
 					t.Errorf("there is no %s in %q", word, line)

@@ -84,10 +84,13 @@ func interrupted(err error) error {
 
 const usageHelp = `The usual path from a Hugging Face directory to a verified file for a phone:
 
-   thimble quantize SmolLM2-135M -o smol.thimble \
-      --scheme int4/g32 --embedding int8/g32
-   thimble verify smol.thimble --against SmolLM2-135M --text sample.txt
-   thimble run smol.thimble -p 'The capital of France is'
+   hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir smollm2
+   thimble quantize smollm2 -o smollm2.gguf --preset phone
+   thimble verify smollm2.gguf --against smollm2 --text sample.txt
+   llama-cli -m smollm2.gguf -p 'The capital of France is'
+
+A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, a .thimble
+file in thimble run alone.
 
 Every command takes any model: ` + modelForms + `.
 Options may precede or follow the arguments.

@@ -103,9 +103,6 @@ func (c *Contents) check(path string, tokenizer int64) error {
 	if !slices.IsSorted(c.Provenance.Overrides) {
 		return defect.Corrupt(path, "provenance.overrides", "are not sorted")
 	}
-	if p := c.Provenance.Predicted; !(p >= 0) || !finite(p) {
-		return defect.Corrupt(path, "provenance.predicted", "is %g, want nats per token", p)
-	}
 	for i, s := range c.Provenance.Sources {
 		field := fmt.Sprintf("provenance.sources[%d]", i)
 		switch {

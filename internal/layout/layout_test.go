@@ -37,6 +37,7 @@ var rules = []struct {
 	{"internal/cholesky", []string{"internal/kernel", "internal/parallel"}},
 	{"internal/textwrap", []string{}},
 	{"internal/table", []string{"internal/textwrap"}},
+	{"internal/mixedtext", []string{}},
 	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson"}},
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},

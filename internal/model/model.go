@@ -42,10 +42,6 @@ type Provenance struct {
 	Sources      []Source `cbor:"sources"`      // every file read, in reading order
 	Recipe       string   `cbor:"recipe"`       // YAML, empty for a plain conversion
 	Tool         string   `cbor:"tool"`         // "thimble 0.1.0"
-
-	// Predicted is the divergence from the sources, in nats per token, that a budget
-	// predicted for the calibration text, or measured on it; 0 if there was no budget.
-	Predicted float64 `cbor:"predicted,omitempty"`
 }
 
 // A Source is a file that a model was made from.

@@ -31,6 +31,7 @@ type Value = metric.Value
 
 // A Calibration describes the tokens that rows were calibrated on.
 type Calibration struct {
+	Name    string   `json:"text,omitempty"` // name of a built-in text; files have none
 	SHA256  []string `json:"sha256"`
 	Tokens  int      `json:"tokens"`
 	Context int      `json:"context"`
