@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/generate"
+	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/verify"
@@ -58,13 +59,13 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
 		}
 		if run == 0 {
-			peakKnown = resetPeak()
+			peakKnown = memory.ResetPeak()
 			continue
 		}
 		s.Prefill, s.Decode = append(s.Prefill, prefill), append(s.Decode, decode)
 	}
 	if peakKnown {
-		s.Memory = peakMemory()
+		s.Memory = memory.Peak()
 	}
 	s.Cache = g.CacheBytes()
 	info, err := identify(ctx, m, nil)

@@ -10,7 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
+	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/strictjson"
@@ -60,10 +63,10 @@ func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 	if err := d.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := d.folder.open(); err != nil {
+	if err := d.folder.Open(); err != nil {
 		return nil, err
 	}
-	defer d.folder.close()
+	defer d.folder.Close()
 	if err := d.measure(ctx); err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ type curveRun struct {
 	rows    []*row
 	names   []string // of the texts
 	m       *model.Model
-	folder  *folder
+	folder  *atomicfile.Folder
 	keep    []string // names of the containers to keep in the folder
 	prompts [][]reference.Prompt
 	texts   calibrationTexts
@@ -124,8 +127,14 @@ func (d *curveRun) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	inputs := slices.Concat(d.m.Files, existingFiles(d.rows), d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
-	if d.folder, err = newFolder(d.Folder, d.Overwrite, slices.Concat(d.keep, reportFiles(d.names)), inputs); err != nil {
-		return err
+	if d.Folder == "-" {
+		return errors.New("-o -: name a folder; the files of a curve cannot go to standard output")
+	}
+	if d.folder, err = atomicfile.NewFolder(d.Folder, d.Overwrite, inputs); err != nil {
+		return fmt.Errorf("-o %w", err)
+	}
+	if err := d.folder.Check(slices.Concat(d.keep, reportFiles(d.names))); err != nil {
+		return forceHint(err)
 	}
 	d.report.Weights, _ = d.m.Size()
 	for i, path := range d.Texts {
@@ -244,11 +253,11 @@ func (d *curveRun) measure(ctx context.Context) error {
 	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
 		hashed = d.m.Files
 	}
-	sources, err := startHashing(ctx, hashed, nil)
+	sources, err := digest.Start(ctx, hashed, nil)
 	if err != nil {
 		return err
 	}
-	defer sources.stop()
+	defer sources.Stop()
 	ref := reference.FromScorer(reference.CacheLogits(scorer, cachedBytes/(4*d.m.Spec.Hidden)))
 	for i, r := range d.rows {
 		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
@@ -259,11 +268,11 @@ func (d *curveRun) measure(ctx context.Context) error {
 	return nil
 }
 
-func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref reference.Reference, label string) error {
+func (d *curveRun) measureRow(ctx context.Context, r *row, sources *digest.Hashing, ref reference.Reference, label string) error {
 	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series, ExportBytes: r.exported}
 	out := r.file
 	if out == "" {
-		done.Recipe, out = r.plan.Recipe, d.folder.file(r.fileName())
+		done.Recipe, out = r.plan.Recipe, d.folder.File(r.fileName())
 		stop := startCost(&done.Cost)
 		if err := d.write(ctx, r, sources, out, label); err != nil {
 			return err
@@ -301,7 +310,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 }
 
 // write writes the container of r to out.
-func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, label string) error {
+func (d *curveRun) write(ctx context.Context, r *row, sources *digest.Hashing, out, label string) error {
 	var texts *quantize.Calibration
 	if r.calibrated {
 		texts = d.texts.Calibration
@@ -329,12 +338,12 @@ func (d *curveRun) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.folder.publish(d.keep, files); err != nil {
+	if err := d.folder.Publish(d.keep, files); err != nil {
 		return err
 	}
 	d.report.Folder, d.report.Output = d.Folder, append(d.report.Output, d.keep...)
 	for _, f := range files {
-		d.report.Output = append(d.report.Output, f.name)
+		d.report.Output = append(d.report.Output, f.Name)
 	}
 	return nil
 }
@@ -342,11 +351,11 @@ func (d *curveRun) publish(ctx context.Context) error {
 // startCost starts to measure a cost; stop sets c.
 func startCost(c *curve.Cost) (stop func()) {
 	debug.FreeOSMemory() // exclude earlier garbage from the peak
-	known, start := resetPeak(), time.Now()
+	known, start := memory.ResetPeak(), time.Now()
 	return func() {
 		c.Seconds = time.Since(start).Seconds()
 		if known {
-			c.Peak = peakMemory()
+			c.Peak = memory.Peak()
 		}
 	}
 }
@@ -363,16 +372,16 @@ func reportFiles(texts []string) []string {
 }
 
 // outputFiles returns the charts, the report and the data.
-func outputFiles(r *curve.Report) (files []namedFile, err error) {
+func outputFiles(r *curve.Report) (files []atomicfile.NamedFile, err error) {
 	var names []string
 	for _, t := range r.Texts {
 		names = append(names, t.Name)
 	}
 	for i, name := range curve.Pictures(names) {
-		files = append(files, namedFile{name, r.SVG(i)})
+		files = append(files, atomicfile.NamedFile{Name: name, Text: r.SVG(i)})
 	}
 	data, err := strictjson.Encode(r)
-	return append(files, namedFile{curveReport, []byte(r.Markdown())}, namedFile{curveData, data}), err
+	return append(files, atomicfile.NamedFile{Name: curveReport, Text: []byte(r.Markdown())}, atomicfile.NamedFile{Name: curveData, Text: data}), err
 }
 
 // existingFiles returns the existing files that rows name.

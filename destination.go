@@ -15,6 +15,7 @@ import (
 	"thimble/format/export"
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
 	"thimble/quantize"
@@ -136,7 +137,7 @@ func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill fun
 		return f, err
 	}
 	// The file is in place, so an interrupt comes too late now.
-	sums, err := hashFiles(context.WithoutCancel(ctx), []string{q.Output}, nil)
+	sums, err := digest.Files(context.WithoutCancel(ctx), []string{q.Output}, nil)
 	if err != nil {
 		return f, err
 	}

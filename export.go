@@ -11,6 +11,7 @@ import (
 	"thimble/format"
 	"thimble/format/export"
 	"thimble/internal/atomicfile"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -112,7 +113,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, err
 	}
 	// The file is in place, so an interrupt comes too late now.
-	sums, err := hashFiles(context.WithoutCancel(ctx), []string{o.Output}, nil)
+	sums, err := digest.Files(context.WithoutCancel(ctx), []string{o.Output}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -138,15 +139,15 @@ func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported 
 
 // write verifies m and writes it, with the digests of the files that it was read from.
 func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
-	hashed, err := startHashing(ctx, m.Files, o.Progress)
+	hashed, err := digest.Start(ctx, m.Files, o.Progress.stage("hash", Bytes))
 	if err != nil {
 		return nil, err
 	}
-	defer hashed.stop()
+	defer hashed.Stop()
 	if err := verifyWeights(ctx, m, nil); err != nil { // while one core hashes the same file
 		return nil, err
 	}
-	if err := hashed.wait(); err != nil {
+	if err := hashed.Wait(); err != nil {
 		return nil, err
 	}
 	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, hashed.Sources)

@@ -2,6 +2,7 @@ package thimble
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"path/filepath"
 
@@ -9,9 +10,12 @@ import (
 	"thimble/format"
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
+	"thimble/internal/hub"
 	"thimble/internal/model"
 	"thimble/internal/stray"
 	"thimble/internal/tokenizer"
+	"thimble/verify"
 )
 
 // Open opens the model at path. It recognizes a container or a GGUF file by its first
@@ -20,7 +24,7 @@ import (
 // before you use them. Close the model after use. If the file is not a model, the error
 // says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
-	if err := missingModel(path); err != nil {
+	if err := hub.Missing(path); err != nil {
 		return nil, err
 	}
 	m, err := open(path, overrides)
@@ -152,4 +156,16 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 // ends.
 func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
 	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
+}
+
+// identify returns the path, size and digest of a model for a report.
+func identify(ctx context.Context, m *model.Model, progress Progress) (verify.ModelInfo, error) {
+	weights, bytes := m.Size()
+	info := verify.ModelInfo{Path: m.Path, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
+	sources, err := digest.Files(ctx, m.Files, progress.stage("hash", Bytes))
+	for _, s := range sources {
+		info.Bytes += s.Bytes
+	}
+	info.SHA256 = hex.EncodeToString(digest.Main(sources))
+	return info, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"thimble/format"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -125,7 +126,7 @@ type quantization struct {
 	target   format.Exporter // of the program that must run the result, or nil
 	exporter format.Exporter // writes the file; nil for a container
 	cal      calibrationTexts
-	sources  *hashing
+	sources  *digest.Hashing
 	resumed  *resumable              // nil if the run keeps no finished blocks
 	saved    []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
 	least    *quantize.Plan          // the smallest within the budget, or nil
@@ -158,10 +159,10 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	if q.Output == "" && len(q.Surveys) == 0 { // no file would record the digests
 		hashed = nil
 	}
-	if q.sources, err = startHashing(ctx, hashed, nil); err != nil {
+	if q.sources, err = digest.Start(ctx, hashed, nil); err != nil {
 		return nil, err
 	}
-	defer q.sources.stop()
+	defer q.sources.Stop()
 	return q.run(ctx)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/export"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
@@ -42,7 +43,7 @@ func limitedFile(b *Budget, m *model.Model, target format.Exporter, container st
 
 // containerSize returns the size in bytes of the container that plan makes from m.
 func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
-	sources, err := sized(m.Files)
+	sources, err := digest.Sized(m.Files)
 	if err != nil {
 		return 0, err
 	}
@@ -57,7 +58,7 @@ func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 // that plan makes from m. The file records the container's name. container is its path,
 // or "" for a file that is made without a container.
 func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, container string) (int64, error) {
-	sources, err := sized(m.Files)
+	sources, err := digest.Sized(m.Files)
 	if err != nil {
 		return 0, err
 	}

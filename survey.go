@@ -13,6 +13,7 @@ import (
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
@@ -161,8 +162,8 @@ func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 
 // modelFacts returns the names and digests of the files that m was read from, and the
 // overrides. It waits for the digests.
-func modelFacts(m *model.Model, sources *hashing) (f quantize.Facts, err error) {
-	if err := sources.wait(); err != nil {
+func modelFacts(m *model.Model, sources *digest.Hashing) (f quantize.Facts, err error) {
+	if err := sources.Wait(); err != nil {
 		return nil, err
 	}
 	for _, s := range sources.Sources {

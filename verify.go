@@ -13,6 +13,7 @@ import (
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
@@ -176,11 +177,11 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err != nil {
 		return nil, err
 	}
-	hashed, err := startHashing(ctx, with.files, nil)
+	hashed, err := digest.Start(ctx, with.files, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer hashed.stop()
+	defer hashed.Stop()
 	if err := v.checkRun(with, scorer, o, hashed, inputs); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
 	}
@@ -192,11 +193,11 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	}
 	report, err := verify.Run(ctx, with.reference, scorer, with.prompts, *o)
 	if err == nil {
-		err = hashed.wait()
+		err = hashed.Wait()
 	}
 	if err == nil {
 		report.Tool, report.Policy = Tool, v.Policy
-		report.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
+		report.AgainstSHA256 = hex.EncodeToString(digest.Main(hashed.Sources))
 		report.Describe(v.m)
 		err = v.baseline.compare(report, o.Seed)
 	}
@@ -215,7 +216,7 @@ const sharedPositions = 2048
 
 // checkRun finds, before the long work, what would make it useless: gates that the run
 // cannot decide, a reference of another model, a baseline of another run.
-func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *verify.Options, hashed *hashing, inputs []string) error {
+func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *verify.Options, hashed *digest.Hashing, inputs []string) error {
 	if err := v.baseline.check(&o.Model, inputs); err != nil {
 		return err
 	}
@@ -225,11 +226,11 @@ func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *ve
 	if v.baseline.before == nil {
 		return nil
 	}
-	if err := hashed.wait(); err != nil {
+	if err := hashed.Wait(); err != nil {
 		return err
 	}
 	outline := verify.Outline(with.prompts, o)
-	outline.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
+	outline.AgainstSHA256 = hex.EncodeToString(digest.Main(hashed.Sources))
 	outline.Describe(v.m)
 	return v.baseline.compare(outline, o.Seed)
 }

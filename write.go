@@ -9,6 +9,7 @@ import (
 
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
+	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -26,7 +27,7 @@ type writtenFile struct {
 // writeContainer writes the container that plan makes from m. sources are the files that
 // m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
 // no file.
-func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
+func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
 		return writtenFile{}, err
@@ -39,7 +40,7 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 	if err := fill(w); err != nil {
 		return writtenFile{}, err
 	}
-	if err := sources.wait(); err != nil {
+	if err := sources.Wait(); err != nil {
 		return writtenFile{}, err
 	}
 	err = w.Close()

@@ -1,9 +1,9 @@
-package thimble
+// Package digest computes the SHA-256 of the files of a model.
+package digest
 
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -13,12 +13,11 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
-	"thimble/verify"
 )
 
-// A hashing computes the SHA-256 of files in the background.
-type hashing struct {
-	// Sources has the name and length of each file. The digests are zero until wait.
+// A Hashing computes the SHA-256 of files in the background.
+type Hashing struct {
+	// Sources has the name and length of each file. The digests are zero until Wait.
 	Sources []model.Source
 	sums    [][]byte
 	done    chan struct{} // closed when all files are hashed, or err is set
@@ -26,26 +25,29 @@ type hashing struct {
 	stop    context.CancelFunc
 }
 
-// startHashing starts to hash the files, as many at a time as there are cores.
-// progress may be nil.
-func startHashing(ctx context.Context, paths []string, progress Progress) (*hashing, error) {
+// Start starts to hash the files, as many at a time as there are cores. progress, which may
+// be nil, is called with bytes, from several goroutines at once. The caller must call Wait
+// or Stop.
+func Start(ctx context.Context, paths []string, progress func(done, total int64)) (*Hashing, error) {
+	if progress == nil {
+		progress = func(done, total int64) {}
+	}
 	ctx, stop := context.WithCancel(ctx)
-	sources, err := sized(paths)
+	sources, err := Sized(paths)
 	if err != nil {
 		stop()
 		return nil, err
 	}
-	h := &hashing{Sources: sources, sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
+	h := &Hashing{Sources: sources, sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
 	var total int64
 	for _, s := range sources {
 		total += s.Bytes
 	}
 	var done atomic.Int64
-	report := progress.stage("hash", Bytes)
 	go func() {
 		defer close(h.done)
 		h.err = parallel.Do(ctx, len(paths), func(_, i int) error {
-			n, sum, err := hashFile(ctx, paths[i], func(k int64) { report(done.Add(k), total) })
+			n, sum, err := hashFile(ctx, paths[i], func(k int64) { progress(done.Add(k), total) })
 			if err == nil && n != h.Sources[i].Bytes {
 				err = fmt.Errorf("has %d bytes, had %d before: %w", n, h.Sources[i].Bytes, parallel.ErrFault)
 			}
@@ -59,8 +61,8 @@ func startHashing(ctx context.Context, paths []string, progress Progress) (*hash
 	return h, nil
 }
 
-// sized returns the names and lengths of files as sources whose digests are zero.
-func sized(paths []string) ([]model.Source, error) {
+// Sized returns the names and lengths of files as sources whose digests are zero.
+func Sized(paths []string) ([]model.Source, error) {
 	sources := make([]model.Source, 0, len(paths))
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -72,8 +74,8 @@ func sized(paths []string) ([]model.Source, error) {
 	return sources, nil
 }
 
-// wait waits for the digests and sets them in Sources.
-func (h *hashing) wait() error {
+// Wait waits for the digests and sets them in Sources.
+func (h *Hashing) Wait() error {
 	<-h.done
 	h.stop()
 	if h.err != nil {
@@ -84,6 +86,9 @@ func (h *hashing) wait() error {
 	}
 	return nil
 }
+
+// Stop ends the work early. After Wait it does nothing.
+func (h *Hashing) Stop() { h.stop() }
 
 // hashFile hashes the file at path, and calls progress with the bytes just read.
 func hashFile(ctx context.Context, path string, progress func(int64)) (n int64, sum []byte, err error) {
@@ -109,30 +114,18 @@ func hashFile(ctx context.Context, path string, progress func(int64)) (n int64, 
 	return n, h.Sum(nil), nil
 }
 
-// hashFiles returns the name, length and SHA-256 of each file.
-func hashFiles(ctx context.Context, paths []string, progress Progress) ([]model.Source, error) {
-	h, err := startHashing(ctx, paths, progress)
+// Files returns the name, length and SHA-256 of each file. progress is as in Start.
+func Files(ctx context.Context, paths []string, progress func(done, total int64)) ([]model.Source, error) {
+	h, err := Start(ctx, paths, progress)
 	if err != nil {
 		return nil, err
 	}
-	return h.Sources, h.wait()
+	return h.Sources, h.Wait()
 }
 
-// identify returns the path, size and digest of a model for a report.
-func identify(ctx context.Context, m *model.Model, progress Progress) (verify.ModelInfo, error) {
-	weights, bytes := m.Size()
-	info := verify.ModelInfo{Path: m.Path, BitsPerWeight: 8 * float64(bytes) / float64(weights)}
-	sources, err := hashFiles(ctx, m.Files, progress)
-	for _, s := range sources {
-		info.Bytes += s.Bytes
-	}
-	info.SHA256 = hex.EncodeToString(mainDigest(sources))
-	return info, err
-}
-
-// mainDigest returns the digest that identifies a model: that of its largest file, which
+// Main returns the digest that identifies a model: that of its largest file, which
 // contains weights.
-func mainDigest(sources []model.Source) []byte {
+func Main(sources []model.Source) []byte {
 	main := model.Source{Bytes: -1}
 	for _, s := range sources {
 		if s.Bytes > main.Bytes {

@@ -1,4 +1,6 @@
-package thimble
+// Package hub recognizes the names of models on the Hugging Face hub. It does not use the
+// network.
+package hub
 
 import (
 	"errors"
@@ -12,17 +14,17 @@ import (
 	"thimble/internal/defect"
 )
 
-// hubName matches the name of a model on the Hugging Face hub, "owner/name", with or
+// modelName matches the name of a model on the Hugging Face hub, "owner/name", with or
 // without the address of the hub.
-var hubName = regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`)
+var modelName = regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`)
 
-// missingModel returns an error that says how to download the model if path is not a file
-// here but a name on the hub. Thimble itself does not use the network.
-func missingModel(path string) error {
+// Missing returns an error that says how to download the model, or where the cache holds it,
+// if path is not a file here but a name on the hub. Otherwise it returns nil.
+func Missing(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // it exists, or opening it gives a better error
 	}
-	match := hubName.FindStringSubmatch(path)
+	match := modelName.FindStringSubmatch(path)
 	if match == nil {
 		return nil
 	}
@@ -41,7 +43,7 @@ func missingModel(path string) error {
 
 // isModelFile reports whether name has the ending of a file that holds a model.
 func isModelFile(name string) bool {
-	for _, ending := range []string{".gguf", containerEnding, ".safetensors", ".bin", ".pt", ".pth", ".json", ".model", ".txt"} {
+	for _, ending := range []string{".gguf", ".thimble", ".safetensors", ".bin", ".pt", ".pth", ".json", ".model", ".txt"} {
 		if strings.HasSuffix(strings.ToLower(name), ending) {
 			return true
 		}

@@ -1,4 +1,5 @@
-package thimble
+// Package memory measures the peak of the memory of this process.
+package memory
 
 import (
 	"os"
@@ -6,15 +7,15 @@ import (
 	"strings"
 )
 
-// resetPeak sets the peak to the current resident size. It returns false if the system
+// ResetPeak sets the peak to the current resident size. It returns false if the system
 // does not allow that (proc(5), clear_refs).
-func resetPeak() (ok bool) {
+func ResetPeak() (ok bool) {
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
 }
 
-// peakMemory returns the peak resident size since resetPeak in bytes, including mapped
+// Peak returns the peak resident size since ResetPeak in bytes, including mapped
 // files (VmHWM), or 0 if it is unknown.
-func peakMemory() int64 {
+func Peak() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0

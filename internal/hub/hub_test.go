@@ -1,0 +1,74 @@
+package hub
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Names on the hub, also as addresses, get the command that downloads them; paths get nil.
+func TestMissing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("HF_HUB_CACHE", t.TempDir())
+	if err := os.MkdirAll(filepath.Join("models", "here"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"owner/some-model":      "hf download owner/some-model --local-dir some-model downloads it",
+		"hf://owner/some-model": "hf download owner/some-model ",
+		"https://huggingface.co/owner/some-model/tree/main": "hf download owner/some-model ",
+		"hf.co/models/here":        "hf download models/here ", // an address is no path
+		"models/here":              "",                         // exists
+		"models/mistyped":          "",                         // models is a folder
+		"owner/some-model.thimble": "",
+		"owner/some-model.GGUF":    "",
+		"a/b/c":                    "",
+		"model":                    "",
+		"/owner/model":             "",
+	} {
+		err := Missing(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// A model in the cache needs no download.
+func TestMissingCached(t *testing.T) {
+	t.Chdir(t.TempDir())
+	cache := t.TempDir()
+	snapshot := filepath.Join(cache, "models--owner--cached", "snapshots", "0a1b")
+	for path, text := range map[string]string{
+		filepath.Join(snapshot, "config.json"):                         "{}",
+		filepath.Join(cache, "models--owner--cached", "refs", "main"):  "0a1b\n",
+		filepath.Join(cache, "models--owner--partial", "refs", "main"): "0a1b\n", // no snapshot
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	home := filepath.Join(t.TempDir(), "home")
+	if err := os.MkdirAll(home, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	check := func(name, want string) {
+		t.Helper()
+		if err := Missing(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	t.Setenv("HF_HUB_CACHE", cache)
+	check("owner/cached", "the Hugging Face cache holds it, so give "+snapshot)
+	check("owner/partial", "hf download owner/partial ")
+	t.Setenv("HF_HUB_CACHE", "")
+	t.Setenv("HF_HOME", home)
+	check("owner/cached", "hf download owner/cached ")
+	if err := os.Rename(cache, filepath.Join(home, "hub")); err != nil {
+		t.Fatal(err)
+	}
+	check("owner/cached", "so give "+filepath.Join(home, "hub", "models--owner--cached", "snapshots", "0a1b"))
+}
