@@ -40,6 +40,7 @@ var avx2 = &form{
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:   affineAVX2,
 	grid:     gridErrorsAVX2,
+	integers: integersAVX2,
 }
 
 var avx512 = &form{
@@ -63,4 +64,5 @@ var avx512 = &form{
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:   affineAVX512,
 	grid:     gridErrorsAVX512,
+	integers: integersAVX2,
 }

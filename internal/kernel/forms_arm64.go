@@ -27,4 +27,5 @@ var neon = &form{
 	split:    [3]func(dst, src []uint8, shift uint, or bool){split1NEON, split2NEON, split4NEON},
 	affine:   affineNEON,
 	grid:     gridErrorsNEON,
+	integers: integersPortable,
 }

@@ -72,6 +72,8 @@ type form struct {
 	grid func(x, power, scale, inverse []float32, bottom, top float32) stripes
 	// affine is Affine. group is a multiple of width, and every group is whole.
 	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
+	// integers is MulIntegers, with at least one segment.
+	integers func(dst *[Lanes]float32, w *IntegerWeights, x *IntegerInput)
 }
 
 // best is the form in use: the fastest that the processor can run.

@@ -2391,3 +2391,1671 @@ check:
 	TESTQ DX, DX
 	JNZ   block
 	RET
+
+// func integerRows0AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows0AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU      (SI), Y11
+	VMOVDQU      (BX), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VMOVDQU      (BX)(AX*1), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VMOVDQU      (BX)(AX*2), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VMOVDQU      (BX)(CX*1), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VMOVDQU      (DX), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VMOVDQU      (DX)(AX*1), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VMOVDQU      (DX)(AX*2), Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y9, Y9
+	VMOVDQU      (DX)(CX*1), Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, SI
+	DECL         R9
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R9
+	VPBROADCASTD (R9)(R8*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R8, R10
+	SHLQ         $0x05, R10
+	MOVQ         d+80(FP), R9
+	VMULPS       (R9)(R10*1), Y4, Y4
+	MOVQ         scale+72(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R9
+	TESTQ        R9, R9
+	JZ           next
+	MOVQ         minScale+88(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         min+96(FP), R9
+	VFMADD231PS  (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA words1<>+0(SB)/4, $0x00010001
+DATA words1<>+4(SB)/4, $0x00010001
+DATA words1<>+8(SB)/4, $0x00010001
+DATA words1<>+12(SB)/4, $0x00010001
+DATA words1<>+16(SB)/4, $0x00010001
+DATA words1<>+20(SB)/4, $0x00010001
+DATA words1<>+24(SB)/4, $0x00010001
+DATA words1<>+28(SB)/4, $0x00010001
+DATA words1<>+32(SB)/4, $0x00010001
+DATA words1<>+36(SB)/4, $0x00010001
+DATA words1<>+40(SB)/4, $0x00010001
+DATA words1<>+44(SB)/4, $0x00010001
+DATA words1<>+48(SB)/4, $0x00010001
+DATA words1<>+52(SB)/4, $0x00010001
+DATA words1<>+56(SB)/4, $0x00010001
+DATA words1<>+60(SB)/4, $0x00010001
+GLOBL words1<>(SB), RODATA|NOPTR, $64
+
+// func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU      (SI), Y11
+	VPBROADCASTQ (BX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTQ (BX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTQ (BX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTQ (BX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTQ (DX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTQ (DX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTQ (DX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTQ (DX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, DX
+	ADDQ         $0x20, SI
+	DECL         R9
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R9
+	VPBROADCASTD (R9)(R8*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R8, R10
+	SHLQ         $0x05, R10
+	MOVQ         d+80(FP), R9
+	VMULPS       (R9)(R10*1), Y4, Y4
+	MOVQ         scale+72(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R9
+	TESTQ        R9, R9
+	JZ           next
+	MOVQ         minScale+88(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         min+96(FP), R9
+	VFMADD231PS  (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA twice<>+0(SB)/1, $0x00
+DATA twice<>+1(SB)/1, $0x00
+DATA twice<>+2(SB)/1, $0x01
+DATA twice<>+3(SB)/1, $0x01
+DATA twice<>+4(SB)/1, $0x02
+DATA twice<>+5(SB)/1, $0x02
+DATA twice<>+6(SB)/1, $0x03
+DATA twice<>+7(SB)/1, $0x03
+DATA twice<>+8(SB)/1, $0x04
+DATA twice<>+9(SB)/1, $0x04
+DATA twice<>+10(SB)/1, $0x05
+DATA twice<>+11(SB)/1, $0x05
+DATA twice<>+12(SB)/1, $0x06
+DATA twice<>+13(SB)/1, $0x06
+DATA twice<>+14(SB)/1, $0x07
+DATA twice<>+15(SB)/1, $0x07
+DATA twice<>+16(SB)/1, $0x00
+DATA twice<>+17(SB)/1, $0x00
+DATA twice<>+18(SB)/1, $0x01
+DATA twice<>+19(SB)/1, $0x01
+DATA twice<>+20(SB)/1, $0x02
+DATA twice<>+21(SB)/1, $0x02
+DATA twice<>+22(SB)/1, $0x03
+DATA twice<>+23(SB)/1, $0x03
+DATA twice<>+24(SB)/1, $0x04
+DATA twice<>+25(SB)/1, $0x04
+DATA twice<>+26(SB)/1, $0x05
+DATA twice<>+27(SB)/1, $0x05
+DATA twice<>+28(SB)/1, $0x06
+DATA twice<>+29(SB)/1, $0x06
+DATA twice<>+30(SB)/1, $0x07
+DATA twice<>+31(SB)/1, $0x07
+GLOBL twice<>(SB), RODATA|NOPTR, $32
+
+DATA shift2<>+0(SB)/1, $0x00
+DATA shift2<>+1(SB)/1, $0x00
+DATA shift2<>+2(SB)/1, $0x00
+DATA shift2<>+3(SB)/1, $0x00
+DATA shift2<>+4(SB)/1, $0x00
+DATA shift2<>+5(SB)/1, $0x00
+DATA shift2<>+6(SB)/1, $0x00
+DATA shift2<>+7(SB)/1, $0x00
+DATA shift2<>+8(SB)/1, $0x00
+DATA shift2<>+9(SB)/1, $0x00
+DATA shift2<>+10(SB)/1, $0x00
+DATA shift2<>+11(SB)/1, $0x00
+DATA shift2<>+12(SB)/1, $0x00
+DATA shift2<>+13(SB)/1, $0x00
+DATA shift2<>+14(SB)/1, $0x00
+DATA shift2<>+15(SB)/1, $0x00
+DATA shift2<>+16(SB)/1, $0x02
+DATA shift2<>+17(SB)/1, $0x00
+DATA shift2<>+18(SB)/1, $0x00
+DATA shift2<>+19(SB)/1, $0x00
+DATA shift2<>+20(SB)/1, $0x02
+DATA shift2<>+21(SB)/1, $0x00
+DATA shift2<>+22(SB)/1, $0x00
+DATA shift2<>+23(SB)/1, $0x00
+DATA shift2<>+24(SB)/1, $0x02
+DATA shift2<>+25(SB)/1, $0x00
+DATA shift2<>+26(SB)/1, $0x00
+DATA shift2<>+27(SB)/1, $0x00
+DATA shift2<>+28(SB)/1, $0x02
+DATA shift2<>+29(SB)/1, $0x00
+DATA shift2<>+30(SB)/1, $0x00
+DATA shift2<>+31(SB)/1, $0x00
+GLOBL shift2<>(SB), RODATA|NOPTR, $32
+
+DATA even2<>+0(SB)/4, $0x00030003
+DATA even2<>+4(SB)/4, $0x00030003
+DATA even2<>+8(SB)/4, $0x00030003
+DATA even2<>+12(SB)/4, $0x00030003
+DATA even2<>+16(SB)/4, $0x00030003
+DATA even2<>+20(SB)/4, $0x00030003
+DATA even2<>+24(SB)/4, $0x00030003
+DATA even2<>+28(SB)/4, $0x00030003
+DATA even2<>+32(SB)/4, $0x00030003
+DATA even2<>+36(SB)/4, $0x00030003
+DATA even2<>+40(SB)/4, $0x00030003
+DATA even2<>+44(SB)/4, $0x00030003
+DATA even2<>+48(SB)/4, $0x00030003
+DATA even2<>+52(SB)/4, $0x00030003
+DATA even2<>+56(SB)/4, $0x00030003
+DATA even2<>+60(SB)/4, $0x00030003
+GLOBL even2<>(SB), RODATA|NOPTR, $64
+
+DATA odd2<>+0(SB)/4, $0x03000300
+DATA odd2<>+4(SB)/4, $0x03000300
+DATA odd2<>+8(SB)/4, $0x03000300
+DATA odd2<>+12(SB)/4, $0x03000300
+DATA odd2<>+16(SB)/4, $0x03000300
+DATA odd2<>+20(SB)/4, $0x03000300
+DATA odd2<>+24(SB)/4, $0x03000300
+DATA odd2<>+28(SB)/4, $0x03000300
+DATA odd2<>+32(SB)/4, $0x03000300
+DATA odd2<>+36(SB)/4, $0x03000300
+DATA odd2<>+40(SB)/4, $0x03000300
+DATA odd2<>+44(SB)/4, $0x03000300
+DATA odd2<>+48(SB)/4, $0x03000300
+DATA odd2<>+52(SB)/4, $0x03000300
+DATA odd2<>+56(SB)/4, $0x03000300
+DATA odd2<>+60(SB)/4, $0x03000300
+GLOBL odd2<>(SB), RODATA|NOPTR, $64
+
+// func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows3AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x08, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x04, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU      (DX), Y11
+	VPBROADCASTQ (BX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTQ (BX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(AX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTQ (BX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(AX*2), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTQ (BX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(CX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTQ (SI), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTQ (SI)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(AX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTQ (SI)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(AX*2), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTQ (SI)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(CX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, DX
+	DECL         R11
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R10*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	MOVQ         d+80(FP), R11
+	VMULPS       (R11)(R12*1), Y4, Y4
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R10*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R11
+	TESTQ        R11, R11
+	JZ           next
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(R10*4), Y3
+	MOVQ         min+96(FP), R11
+	VFMADD231PS  (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+DATA bits1<>+0(SB)/1, $0x01
+DATA bits1<>+1(SB)/1, $0x04
+DATA bits1<>+2(SB)/1, $0x10
+DATA bits1<>+3(SB)/1, $0x40
+DATA bits1<>+4(SB)/1, $0x01
+DATA bits1<>+5(SB)/1, $0x04
+DATA bits1<>+6(SB)/1, $0x10
+DATA bits1<>+7(SB)/1, $0x40
+DATA bits1<>+8(SB)/1, $0x01
+DATA bits1<>+9(SB)/1, $0x04
+DATA bits1<>+10(SB)/1, $0x10
+DATA bits1<>+11(SB)/1, $0x40
+DATA bits1<>+12(SB)/1, $0x01
+DATA bits1<>+13(SB)/1, $0x04
+DATA bits1<>+14(SB)/1, $0x10
+DATA bits1<>+15(SB)/1, $0x40
+DATA bits1<>+16(SB)/1, $0x02
+DATA bits1<>+17(SB)/1, $0x08
+DATA bits1<>+18(SB)/1, $0x20
+DATA bits1<>+19(SB)/1, $0x80
+DATA bits1<>+20(SB)/1, $0x02
+DATA bits1<>+21(SB)/1, $0x08
+DATA bits1<>+22(SB)/1, $0x20
+DATA bits1<>+23(SB)/1, $0x80
+DATA bits1<>+24(SB)/1, $0x02
+DATA bits1<>+25(SB)/1, $0x08
+DATA bits1<>+26(SB)/1, $0x20
+DATA bits1<>+27(SB)/1, $0x80
+DATA bits1<>+28(SB)/1, $0x02
+DATA bits1<>+29(SB)/1, $0x08
+DATA bits1<>+30(SB)/1, $0x20
+DATA bits1<>+31(SB)/1, $0x80
+GLOBL bits1<>(SB), RODATA|NOPTR, $32
+
+DATA fourfold<>+0(SB)/1, $0x00
+DATA fourfold<>+1(SB)/1, $0x00
+DATA fourfold<>+2(SB)/1, $0x00
+DATA fourfold<>+3(SB)/1, $0x00
+DATA fourfold<>+4(SB)/1, $0x01
+DATA fourfold<>+5(SB)/1, $0x01
+DATA fourfold<>+6(SB)/1, $0x01
+DATA fourfold<>+7(SB)/1, $0x01
+DATA fourfold<>+8(SB)/1, $0x02
+DATA fourfold<>+9(SB)/1, $0x02
+DATA fourfold<>+10(SB)/1, $0x02
+DATA fourfold<>+11(SB)/1, $0x02
+DATA fourfold<>+12(SB)/1, $0x03
+DATA fourfold<>+13(SB)/1, $0x03
+DATA fourfold<>+14(SB)/1, $0x03
+DATA fourfold<>+15(SB)/1, $0x03
+DATA fourfold<>+16(SB)/1, $0x00
+DATA fourfold<>+17(SB)/1, $0x00
+DATA fourfold<>+18(SB)/1, $0x00
+DATA fourfold<>+19(SB)/1, $0x00
+DATA fourfold<>+20(SB)/1, $0x01
+DATA fourfold<>+21(SB)/1, $0x01
+DATA fourfold<>+22(SB)/1, $0x01
+DATA fourfold<>+23(SB)/1, $0x01
+DATA fourfold<>+24(SB)/1, $0x02
+DATA fourfold<>+25(SB)/1, $0x02
+DATA fourfold<>+26(SB)/1, $0x02
+DATA fourfold<>+27(SB)/1, $0x02
+DATA fourfold<>+28(SB)/1, $0x03
+DATA fourfold<>+29(SB)/1, $0x03
+DATA fourfold<>+30(SB)/1, $0x03
+DATA fourfold<>+31(SB)/1, $0x03
+GLOBL fourfold<>(SB), RODATA|NOPTR, $32
+
+DATA bit2<>+0(SB)/4, $0x04040404
+DATA bit2<>+4(SB)/4, $0x04040404
+DATA bit2<>+8(SB)/4, $0x04040404
+DATA bit2<>+12(SB)/4, $0x04040404
+DATA bit2<>+16(SB)/4, $0x04040404
+DATA bit2<>+20(SB)/4, $0x04040404
+DATA bit2<>+24(SB)/4, $0x04040404
+DATA bit2<>+28(SB)/4, $0x04040404
+DATA bit2<>+32(SB)/4, $0x04040404
+DATA bit2<>+36(SB)/4, $0x04040404
+DATA bit2<>+40(SB)/4, $0x04040404
+DATA bit2<>+44(SB)/4, $0x04040404
+DATA bit2<>+48(SB)/4, $0x04040404
+DATA bit2<>+52(SB)/4, $0x04040404
+DATA bit2<>+56(SB)/4, $0x04040404
+DATA bit2<>+60(SB)/4, $0x04040404
+GLOBL bit2<>(SB), RODATA|NOPTR, $64
+
+// func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows4AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU        (SI), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (DX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (DX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (DX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (DX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, DX
+	ADDQ           $0x20, SI
+	DECL           R9
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R9
+	VPBROADCASTD   (R9)(R8*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R8, R10
+	SHLQ           $0x05, R10
+	MOVQ           d+80(FP), R9
+	VMULPS         (R9)(R10*1), Y4, Y4
+	MOVQ           scale+72(FP), R9
+	VBROADCASTSS   (R9)(R8*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R9
+	TESTQ          R9, R9
+	JZ             next
+	MOVQ           minScale+88(FP), R9
+	VBROADCASTSS   (R9)(R8*4), Y3
+	MOVQ           min+96(FP), R9
+	VFMADD231PS    (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA shift4<>+0(SB)/1, $0x00
+DATA shift4<>+1(SB)/1, $0x00
+DATA shift4<>+2(SB)/1, $0x00
+DATA shift4<>+3(SB)/1, $0x00
+DATA shift4<>+4(SB)/1, $0x00
+DATA shift4<>+5(SB)/1, $0x00
+DATA shift4<>+6(SB)/1, $0x00
+DATA shift4<>+7(SB)/1, $0x00
+DATA shift4<>+8(SB)/1, $0x00
+DATA shift4<>+9(SB)/1, $0x00
+DATA shift4<>+10(SB)/1, $0x00
+DATA shift4<>+11(SB)/1, $0x00
+DATA shift4<>+12(SB)/1, $0x00
+DATA shift4<>+13(SB)/1, $0x00
+DATA shift4<>+14(SB)/1, $0x00
+DATA shift4<>+15(SB)/1, $0x00
+DATA shift4<>+16(SB)/1, $0x04
+DATA shift4<>+17(SB)/1, $0x00
+DATA shift4<>+18(SB)/1, $0x00
+DATA shift4<>+19(SB)/1, $0x00
+DATA shift4<>+20(SB)/1, $0x04
+DATA shift4<>+21(SB)/1, $0x00
+DATA shift4<>+22(SB)/1, $0x00
+DATA shift4<>+23(SB)/1, $0x00
+DATA shift4<>+24(SB)/1, $0x04
+DATA shift4<>+25(SB)/1, $0x00
+DATA shift4<>+26(SB)/1, $0x00
+DATA shift4<>+27(SB)/1, $0x00
+DATA shift4<>+28(SB)/1, $0x04
+DATA shift4<>+29(SB)/1, $0x00
+DATA shift4<>+30(SB)/1, $0x00
+DATA shift4<>+31(SB)/1, $0x00
+GLOBL shift4<>(SB), RODATA|NOPTR, $32
+
+// func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows5AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x04, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x04, DI
+	ADDQ           $0x04, R8
+	ADDQ           $0x20, DX
+	DECL           R11
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R11
+	VPBROADCASTD   (R11)(R10*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R10, R12
+	SHLQ           $0x05, R12
+	MOVQ           d+80(FP), R11
+	VMULPS         (R11)(R12*1), Y4, Y4
+	MOVQ           scale+72(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R11
+	TESTQ          R11, R11
+	JZ             next
+	MOVQ           minScale+88(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           min+96(FP), R11
+	VFMADD231PS    (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+DATA bit4<>+0(SB)/4, $0x10101010
+DATA bit4<>+4(SB)/4, $0x10101010
+DATA bit4<>+8(SB)/4, $0x10101010
+DATA bit4<>+12(SB)/4, $0x10101010
+DATA bit4<>+16(SB)/4, $0x10101010
+DATA bit4<>+20(SB)/4, $0x10101010
+DATA bit4<>+24(SB)/4, $0x10101010
+DATA bit4<>+28(SB)/4, $0x10101010
+DATA bit4<>+32(SB)/4, $0x10101010
+DATA bit4<>+36(SB)/4, $0x10101010
+DATA bit4<>+40(SB)/4, $0x10101010
+DATA bit4<>+44(SB)/4, $0x10101010
+DATA bit4<>+48(SB)/4, $0x10101010
+DATA bit4<>+52(SB)/4, $0x10101010
+DATA bit4<>+56(SB)/4, $0x10101010
+DATA bit4<>+60(SB)/4, $0x10101010
+GLOBL bit4<>(SB), RODATA|NOPTR, $64
+
+// func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows6AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x08, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x08, DI
+	ADDQ           $0x08, R8
+	ADDQ           $0x20, DX
+	DECL           R11
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R11
+	VPBROADCASTD   (R11)(R10*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R10, R12
+	SHLQ           $0x05, R12
+	MOVQ           d+80(FP), R11
+	VMULPS         (R11)(R12*1), Y4, Y4
+	MOVQ           scale+72(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R11
+	TESTQ          R11, R11
+	JZ             next
+	MOVQ           minScale+88(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           min+96(FP), R11
+	VFMADD231PS    (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+// func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows7AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x08, R9, R9
+	ADDQ         R9, DX
+	MOVQ         codes+8(FP), R9
+	ADDQ         DX, R9
+	LEAQ         (R9)(AX*4), R10
+	MOVQ         blocks+24(FP), R11
+	IMUL3Q       $0x04, R11, R11
+	ADDQ         R11, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R11
+	XORQ         R12, R12
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R13
+	VMOVD        R13, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R11)(R12*4), R13
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x08, DI
+	ADDQ           $0x08, R8
+	ADDQ           $0x04, R9
+	ADDQ           $0x04, R10
+	ADDQ           $0x20, DX
+	DECL           R13
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R13
+	VPBROADCASTD   (R13)(R12*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R12, R14
+	SHLQ           $0x05, R14
+	MOVQ           d+80(FP), R13
+	VMULPS         (R13)(R14*1), Y4, Y4
+	MOVQ           scale+72(FP), R13
+	VBROADCASTSS   (R13)(R12*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R13
+	TESTQ          R13, R13
+	JZ             next
+	MOVQ           minScale+88(FP), R13
+	VBROADCASTSS   (R13)(R12*4), Y3
+	MOVQ           min+96(FP), R13
+	VFMADD231PS    (R13)(R14*1), Y3, Y0
+
+next:
+	INCQ    R12
+	CMPQ    R12, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R13
+	VMOVUPS Y0, (R13)
+	VZEROUPPER
+	RET
+
+DATA bit6<>+0(SB)/4, $0x40404040
+DATA bit6<>+4(SB)/4, $0x40404040
+DATA bit6<>+8(SB)/4, $0x40404040
+DATA bit6<>+12(SB)/4, $0x40404040
+DATA bit6<>+16(SB)/4, $0x40404040
+DATA bit6<>+20(SB)/4, $0x40404040
+DATA bit6<>+24(SB)/4, $0x40404040
+DATA bit6<>+28(SB)/4, $0x40404040
+DATA bit6<>+32(SB)/4, $0x40404040
+DATA bit6<>+36(SB)/4, $0x40404040
+DATA bit6<>+40(SB)/4, $0x40404040
+DATA bit6<>+44(SB)/4, $0x40404040
+DATA bit6<>+48(SB)/4, $0x40404040
+DATA bit6<>+52(SB)/4, $0x40404040
+DATA bit6<>+56(SB)/4, $0x40404040
+DATA bit6<>+60(SB)/4, $0x40404040
+GLOBL bit6<>(SB), RODATA|NOPTR, $64
+
+// func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows8AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU      (SI), Y11
+	VMOVDQU      (BX), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VMOVDQU      (BX)(AX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y4, Y4
+	VMOVDQU      (BX)(AX*2), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y5, Y5
+	VMOVDQU      (BX)(CX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y6, Y6
+	VMOVDQU      (DX), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y7, Y7
+	VMOVDQU      (DX)(AX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y8, Y8
+	VMOVDQU      (DX)(AX*2), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      (DX)(CX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y11
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, SI
+	DECL         R9
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R9
+	VPBROADCASTD (R9)(R8*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R8, R10
+	SHLQ         $0x05, R10
+	MOVQ         d+80(FP), R9
+	VMULPS       (R9)(R10*1), Y4, Y4
+	MOVQ         scale+72(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R9
+	TESTQ        R9, R9
+	JZ           next
+	MOVQ         minScale+88(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         min+96(FP), R9
+	VFMADD231PS  (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA bytes128<>+0(SB)/4, $0x80808080
+DATA bytes128<>+4(SB)/4, $0x80808080
+DATA bytes128<>+8(SB)/4, $0x80808080
+DATA bytes128<>+12(SB)/4, $0x80808080
+DATA bytes128<>+16(SB)/4, $0x80808080
+DATA bytes128<>+20(SB)/4, $0x80808080
+DATA bytes128<>+24(SB)/4, $0x80808080
+DATA bytes128<>+28(SB)/4, $0x80808080
+DATA bytes128<>+32(SB)/4, $0x80808080
+DATA bytes128<>+36(SB)/4, $0x80808080
+DATA bytes128<>+40(SB)/4, $0x80808080
+DATA bytes128<>+44(SB)/4, $0x80808080
+DATA bytes128<>+48(SB)/4, $0x80808080
+DATA bytes128<>+52(SB)/4, $0x80808080
+DATA bytes128<>+56(SB)/4, $0x80808080
+DATA bytes128<>+60(SB)/4, $0x80808080
+GLOBL bytes128<>(SB), RODATA|NOPTR, $64

@@ -29,8 +29,9 @@ var portable = &form{
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 2, shift, or) },
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 4, shift, or) },
 	},
-	affine: affinePortable,
-	grid:   gridErrorsPortable,
+	affine:   affinePortable,
+	grid:     gridErrorsPortable,
+	integers: integersPortable,
 }
 
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {

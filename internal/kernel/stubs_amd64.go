@@ -126,3 +126,27 @@ func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape
 func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
+
+//go:noescape
+func integerRows0AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)

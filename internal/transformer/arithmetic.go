@@ -113,10 +113,19 @@ func (a Arithmetic) checkFor(m *model.Model) error {
 	if !a.Activations.Int8 {
 		return nil
 	}
+	integers := false
 	for _, slot := range m.Spec.Slots() {
-		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); layer && !m.Tensors[slot.Name].Scheme.Float() {
-			return nil
+		w := m.Tensors[slot.Name]
+		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); !layer || w.Scheme.Float() {
+			continue
 		}
+		integers = true
+		if min(w.Cols, w.Scheme.Columns(w.Cols)) > widestSegment {
+			return fmt.Errorf("%s: the sums of %d columns that share a scale might not fit an int32, want groups of at most %d", slot.Name, w.Cols, widestSegment)
+		}
+	}
+	if integers {
+		return nil
 	}
 	return errors.New("no layer is stored as integers, so rounding activations changes nothing; quantize the model first")
 }

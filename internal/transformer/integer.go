@@ -7,75 +7,116 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// exactColumns is the number of products of a weight's code and an activation's
-// code that float32 can add without rounding, in any order: 512 * 255 * 127 < 2^24.
-// Up to that many columns, kernel.Gemm over codes equals an integer kernel.
-const exactColumns = 512
+// widestSegment is the number of columns whose integer sums are sure to fit an
+// int32: 65536 * 255 * 127 < 2^31.
+const widestSegment = 1 << 16
 
-// A segment is a range of columns that share a scale of the weights and a scale of
-// the activations.
+// A segment is the columns [lo, hi), which share a scale of the weights and a scale
+// of the activations. In rows of codes, it begins at column at, and zeros pad it to
+// whole blocks.
 type segment struct {
 	weight, input int // indices of the two scales
-	chunks        []chunk
+	lo, hi, at    int
 }
 
-// A chunk is the columns [lo, hi) of a segment, at most exactColumns of them. In
-// rows of codes it begins at column at, and zeros pad it to a multiple of 16.
-type chunk struct{ lo, hi, at int }
+// A segmentation divides rows of columns into segments.
+type segmentation struct {
+	segments []segment
+	blocks   []int32 // (segments): the blocks of each
+	width    int     // of a row of codes
+	aligned  bool    // no segment is padded
+}
 
-func (p chunk) stride() int { return kernel.Padded(p.hi - p.lo) }
-
-// segmentRow divides a row of cols columns into segments. width is the length of a
-// row of codes, including the padding of each chunk.
-func segmentRow(cols, weightGroup, inputGroup int) (segments []segment, width int) {
+// segmentRow divides a row of cols columns.
+func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
+	s := &segmentation{}
 	for lo := 0; lo < cols; {
-		r := segment{weight: lo / weightGroup, input: lo / inputGroup}
-		end := min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
-		for lo < end {
-			p := chunk{lo, min(lo+exactColumns, end), width}
-			r.chunks = append(r.chunks, p)
-			lo, width = p.hi, width+p.stride()
-		}
-		segments = append(segments, r)
+		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
+		r.hi = min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
+		blocks := (r.hi - lo + kernel.Block - 1) / kernel.Block
+		s.segments, s.blocks = append(s.segments, r), append(s.blocks, int32(blocks))
+		s.width += blocks * kernel.Block
+		lo = r.hi
 	}
-	return segments, width
+	s.aligned = s.width == cols
+	return s
 }
 
 // A quantizedInput holds rounded activations for the integer product with weights
-// of one scheme.
+// of one group size.
 type quantizedInput struct {
-	segments []segment
-	asym     bool
-	codes    rows // (n, width of segmentRow), integers from -127 to 127
-	// factors, (n, terms), multiply the terms of an output. Segment k contributes its
-	// scale s and, if asym, s times the sum of its codes.
-	factors rows
+	inputKey
+	*segmentation
+	positions []kernel.IntegerInput
 }
 
-// terms returns the number of terms that are added for one output.
-func (in *quantizedInput) terms() int { return in.factors.width }
+// An inputKey identifies what determines a quantizedInput of given activations.
+type inputKey struct {
+	group int            // of the weights
+	order kernel.Packing // whose Column places the codes
+}
 
-// quantizeInput rounds x for layers with weights in scheme s, which must be Int
-// or Foreign.
-func (d *Decoder) quantizeInput(x rows, s qtensor.Scheme) *quantizedInput {
-	native, _ := s.Native()
-	group := d.arithmetic.Activations.Group
-	if group == 0 {
-		group = s.Columns(x.width)
+// storedPositions is the number of positions up to which codes of less than 8 bits
+// are multiplied as they are stored. For more positions it pays to unpack them to
+// bytes first.
+const storedPositions = 3
+
+// inputKeyOf returns the key of the input that weights w need for n positions.
+func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
+	key := inputKey{group: w.Scheme.Columns(w.Cols)}
+	if w.Scheme.Kind == qtensor.Int && n <= storedPositions && d.segmentsOf(w.Cols, key.group).aligned {
+		key.order = kernel.PackingOf(w.Scheme.Bits)
 	}
-	segments, width := segmentRow(x.width, s.Columns(x.width), group)
-	in := &quantizedInput{segments: segments, asym: native.Asym, codes: newRows(x.n, width), factors: newRows(x.n, len(segments))}
-	if in.asym {
-		in.factors = newRows(x.n, 2*len(segments))
+	if key.order == kernel.Bytes8 {
+		key.order = kernel.Bytes // the same order
+	} else if key.order != kernel.Bytes {
+		key.order = kernel.Packed2 // the same order for all packed codes
 	}
-	d.each(x.n, func(t int) { in.quantizePosition(t, x.row(t), group) })
+	return key
+}
+
+// segmentsOf returns the segments of rows of cols columns, given the group of the
+// weights.
+func (d *Decoder) segmentsOf(cols, weightGroup int) *segmentation {
+	key := [3]int{cols, weightGroup, d.inputGroup(weightGroup)}
+	s, ok := d.segmentations[key]
+	if !ok {
+		s = segmentRow(cols, weightGroup, key[2])
+		if d.segmentations == nil {
+			d.segmentations = map[[3]int]*segmentation{}
+		}
+		d.segmentations[key] = s
+	}
+	return s
+}
+
+// inputGroup returns the number of columns of activations that share a scale.
+func (d *Decoder) inputGroup(weightGroup int) int {
+	if d.arithmetic.Activations.Group == 0 {
+		return weightGroup
+	}
+	return d.arithmetic.Activations.Group
+}
+
+// quantizeInput rounds x for layers with the given key.
+func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
+	s := d.segmentsOf(x.width, key.group)
+	in := &quantizedInput{inputKey: key, segmentation: s, positions: make([]kernel.IntegerInput, x.n)}
+	n := len(s.segments)
+	codes, sums, factors := make([]int8, x.n*s.width), make([]int32, x.n*n), make([]float32, 2*x.n*n)
+	for t := range in.positions {
+		in.positions[t] = kernel.IntegerInput{
+			Blocks: s.blocks, Codes: codes[t*s.width:][:s.width], Sums: sums[t*n:][:n],
+			Scales: factors[2*t*n:][:n], Mins: factors[(2*t+1)*n:][:n],
+		}
+	}
+	group := d.inputGroup(key.group)
+	d.each(x.n, func(t int) { in.quantizePosition(&in.positions[t], x.row(t), group) })
 	return in
 }
 
-// quantizePosition rounds x, (width), the activations of position t, in groups of
-// group columns.
-func (in *quantizedInput) quantizePosition(t int, x []float32, group int) {
-	codes, factors := in.codes.row(t), in.factors.row(t)
+// quantizePosition rounds x, (width), in groups of group columns.
+func (in *quantizedInput) quantizePosition(p *kernel.IntegerInput, x []float32, group int) {
 	var scale, inverse float32
 	input := -1 // the group of scale and inverse
 	for k, r := range in.segments {
@@ -84,19 +125,13 @@ func (in *quantizedInput) quantizePosition(t int, x []float32, group int) {
 			lo := input * group
 			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
-		sum := 0
-		for _, p := range r.chunks {
-			for i, v := range x[p.lo:p.hi] {
-				c := kernel.RoundToEven(float32(v * inverse))
-				codes[p.at+i] = c
-				sum += int(int32(c))
-			}
+		sum := int32(0)
+		for i, v := range x[r.lo:r.hi] {
+			c := int8(kernel.RoundToEven(float32(v * inverse)))
+			p.Codes[in.order.Column(r.at+i)] = c
+			sum += int32(c)
 		}
-		if in.asym {
-			factors[2*k], factors[2*k+1] = scale, float32(scale*float32(sum))
-		} else {
-			factors[k] = scale
-		}
+		p.Sums[k], p.Scales[k], p.Mins[k] = sum, scale, float32(scale*float32(sum))
 	}
 }
 
@@ -116,107 +151,96 @@ func groupScale(x []float32) (scale, inverse float32) {
 	return maxAbs / 127, inverse
 }
 
-// positionBlock is the number of positions that are multiplied at a time. It is
-// small enough that their terms and a panel's rows stay in a core's own cache.
-const positionBlock = 16
-
 // integerProduct computes the outputs [r, r+n) of p as integer kernels do, without
 // the bias. Weights are d*q, or d*c + m in an asymmetric scheme, where q, c and the
-// activations' codes a are integers. An output is a chain over the segments k that
-// starts at +0:
-//
-//	y = FMA(s_k, d_k * sum(q*a), y)
-//	y = FMA(s_k, d_k * sum(c*a), y), y = FMA(s_k * sum(a), m_k, y)
-//
-// The sums are exact integers, rounded to float32 before they are multiplied. Each
-// product is rounded.
+// activations' codes a are integers; see kernel.MulIntegers.
 func (w *worker) integerProduct(in *quantizedInput, p product, r, n int) {
-	terms, width := in.terms(), in.codes.stride
-	tokens := min(positionBlock, in.codes.n)
-	w.panel = sized(w.panel, panelRows*width)
-	w.factors = sized(w.factors, panelRows*terms)
-	w.terms = sized(w.terms, panelRows*terms*tokens)
-	for i := range n {
-		w.loadRow(in, p.w, r+i, i, n)
-	}
-	block := terms * n
-	for t := 1; t < tokens; t++ { // only the minimums matter, codeSums overwrites the rest
-		copy(w.terms[t*block:][:block], w.terms[:block])
-	}
-	for from := 0; from < in.codes.n; from += tokens {
-		m := min(tokens, in.codes.n-from)
-		w.codeSums(in, from, m, n)
-		for t := range m {
-			v := w.terms[t*block:][:block]
-			kernel.Mul(v, w.factors[:block])
-			kernel.Mix(p.y.row(from + t)[r:r+n], in.factors.row(from+t), v, n)
+	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
+		rows := min(n, kernel.Lanes)
+		w.loadRows(in, p.w, r, rows)
+		for t := range in.positions {
+			y := p.y.row(t)[r:]
+			if rows == kernel.Lanes {
+				kernel.MulIntegers((*[kernel.Lanes]float32)(y), &w.integers, &in.positions[t])
+				continue
+			}
+			kernel.MulIntegers(&w.outputs, &w.integers, &in.positions[t])
+			copy(y[:rows], w.outputs[:])
 		}
 	}
 }
 
-// loadRow reads row r of m as row i of a panel of n rows. It stores the codes in
-// panel, (n, width), the scales in factors, (terms, n), and the minimums in the
-// terms of the first position, (terms, n).
-func (w *worker) loadRow(in *quantizedInput, m *qtensor.Matrix, r, i, n int) {
-	codes, scale, offset := w.reader.Integers(m, r)
+// loadRows sets w.integers to n rows of m, from row r on, and to zeros for the
+// other lanes.
+func (w *worker) loadRows(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	native, _ := m.Scheme.Native()
-	zero := []float32{-float32(native.Zero())}
-	if in.asym {
-		zero[0] = 0
+	size := len(in.segments) * kernel.Lanes
+	w.factors = sized(w.factors, 2*size)
+	w.integers.Scales, w.integers.Mins, w.integers.Zero = w.factors[:size], nil, 0
+	if native.Asym {
+		w.integers.Mins = w.factors[size : 2*size]
+	} else {
+		w.integers.Zero = int32(native.Zero())
 	}
-	row := w.panel[i*in.codes.stride:][:in.codes.stride]
-	clear(row)
-	for k, s := range in.segments {
-		for _, p := range s.chunks {
-			kernel.Affine(row[p.at:][:p.hi-p.lo], codes[p.lo:p.hi], one, zero, p.hi-p.lo)
-		}
-		if in.asym {
-			w.factors[2*k*n+i], w.factors[(2*k+1)*n+i] = scale[s.weight], 1
-			w.terms[(2*k+1)*n+i] = offset[s.weight]
+	if n < kernel.Lanes {
+		clear(w.factors[:2*size])
+	}
+	stored := in.aligned && m.Scheme.Kind == qtensor.Int && (in.order != kernel.Bytes || native.Bits == 8)
+	if stored {
+		w.storedRows(m, r, n)
+	} else {
+		w.unpackedRows(in, native.Bits)
+	}
+	for i := range n {
+		var scale, offset []float32
+		if stored {
+			scale, offset = w.reader.Factors(m, r+i)
 		} else {
-			w.factors[k*n+i] = scale[s.weight]
+			var codes []uint8
+			codes, scale, offset = w.reader.Integers(m, r+i)
+			row := w.codes[i*in.width:][:in.width]
+			for _, s := range in.segments {
+				copy(row[s.at:], codes[s.lo:s.hi])
+			}
+		}
+		for k, s := range in.segments {
+			w.integers.Scales[k*kernel.Lanes+i] = scale[s.weight]
+		}
+		if native.Asym {
+			for k, s := range in.segments {
+				w.integers.Mins[k*kernel.Lanes+i] = offset[s.weight]
+			}
 		}
 	}
 }
 
-var one = []float32{1}
-
-// codeSums computes the sums of products of codes for the positions [from, from+m)
-// and n rows of the panel. It stores them in terms, (m, terms, n).
-func (w *worker) codeSums(in *quantizedInput, from, m, n int) {
-	width, block := in.codes.stride, in.terms()*n
-	perSegment := in.terms() / len(in.segments)
-	a := in.codes.data[from*width:]
-	for k, r := range in.segments {
-		out := w.terms[perSegment*k*n:]
-		p := r.chunks[0]
-		kernel.Gemm(out, block, a[p.at:], width, w.panel[p.at:], width, m, n, p.stride())
-		if len(r.chunks) > 1 {
-			w.longSums(out, block, r.chunks, a, width, m, n)
-		}
+// storedRows sets the codes of w.integers to n rows as m stores them.
+func (w *worker) storedRows(m *qtensor.Matrix, r, n int) {
+	w.integers.Packing = kernel.PackingOf(m.Scheme.Bits)
+	stride := m.RowBytes()
+	w.integers.Stride = stride
+	if m.Source == nil && n == kernel.Lanes {
+		w.integers.Codes = m.Codes[r*stride:][:n*stride]
+		return
+	}
+	w.codes = sized(w.codes, kernel.Lanes*stride)
+	w.integers.Codes = w.codes[:kernel.Lanes*stride]
+	for i := range n {
+		copy(w.codes[i*stride:], w.reader.Stored(m, r+i))
 	}
 }
 
-// longSums adds the sums over all but the first chunk of a segment to out, which
-// holds those over the first. It adds them as integers.
-func (w *worker) longSums(out []float32, stride int, pieces []chunk, a []float32, width, m, n int) {
-	w.partial, w.totals = sized(w.partial, positionBlock*panelRows), sized(w.totals, positionBlock*panelRows)
-	for t := range m {
-		for i, v := range out[t*stride:][:n] {
-			w.totals[t*n+i] = int64(v)
-		}
+// unpackedRows sets the codes of w.integers to w.codes, with room for rows of one
+// byte for each code. Activations are zero where a segment is padded, so that the
+// bytes there do not matter, except that they must be valid codes.
+func (w *worker) unpackedRows(in *quantizedInput, bits int) {
+	w.integers.Packing = kernel.Bytes
+	if bits == 8 {
+		w.integers.Packing = kernel.Bytes8
 	}
-	for _, p := range pieces[1:] {
-		kernel.Gemm(w.partial, n, a[p.at:], width, w.panel[p.at:], width, m, n, p.stride())
-		for i, v := range w.partial[:m*n] {
-			w.totals[i] += int64(v)
-		}
-	}
-	for t := range m {
-		for i := range n {
-			out[t*stride+i] = float32(w.totals[t*n+i])
-		}
-	}
+	w.codes = sized(w.codes, kernel.Lanes*in.width)
+	clear(w.codes)
+	w.integers.Stride, w.integers.Codes = in.width, w.codes[:kernel.Lanes*in.width]
 }
 
 // sized returns x if it has at least n elements, and a new slice otherwise.

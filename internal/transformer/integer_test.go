@@ -242,14 +242,14 @@ func TestSegmentRow(t *testing.T) {
 		want                  string
 		width                 int
 	}{
-		{70, 32, 32, "[{0 0 [{0 32 0}]} {1 1 [{32 64 32}]} {2 2 [{64 70 64}]}]", 80},
-		{40, 8, WholeRow, "[{0 0 [{0 8 0}]} {1 0 [{8 16 16}]} {2 0 [{16 24 32}]} {3 0 [{24 32 48}]} {4 0 [{32 40 64}]}]", 80},
-		{70, 32, 48, "[{0 0 [{0 32 0}]} {1 0 [{32 48 32}]} {1 1 [{48 64 48}]} {2 1 [{64 70 64}]}]", 80},
-		{1030, 1030, WholeRow, "[{0 0 [{0 512 0} {512 1024 512} {1024 1030 1024}]}]", 1040},
+		{70, 32, 32, "[{0 0 0 32 0} {1 1 32 64 32} {2 2 64 70 64}]", 96},
+		{40, 8, WholeRow, "[{0 0 0 8 0} {1 0 8 16 32} {2 0 16 24 64} {3 0 24 32 96} {4 0 32 40 128}]", 160},
+		{70, 32, 48, "[{0 0 0 32 0} {1 0 32 48 32} {1 1 48 64 64} {2 1 64 70 96}]", 128},
+		{1030, 1030, WholeRow, "[{0 0 0 1030 0}]", 1056},
 	} {
-		segments, width := segmentRow(c.cols, c.weights, c.inputs)
-		if got := fmt.Sprint(segments); got != c.want || width != c.width {
-			t.Errorf("%d columns in groups of %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
+		s := segmentRow(c.cols, c.weights, c.inputs)
+		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || s.aligned != (s.width == c.cols) {
+			t.Errorf("%d columns in groups of %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, c.want, c.width)
 		}
 	}
 }

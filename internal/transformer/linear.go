@@ -58,12 +58,17 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	inputs := make([]*quantizedInput, len(ps))
 	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
-		switch {
-		case !d.quantizesInput(p.w):
-		case i > 0 && inputs[i-1] != nil && p.w.Scheme == ps[i-1].w.Scheme:
-			inputs[i] = inputs[i-1]
-		default:
-			inputs[i] = d.quantizeInput(x, p.w.Scheme)
+		if !d.quantizesInput(p.w) {
+			continue
+		}
+		key := d.inputKeyOf(p.w, x.n)
+		for _, in := range inputs[:i] {
+			if in != nil && in.inputKey == key {
+				inputs[i] = in
+			}
+		}
+		if inputs[i] == nil {
+			inputs[i] = d.quantizeInput(x, key)
 		}
 	}
 	err := parallel.Do(ctx, panels, func(worker, i int) error {

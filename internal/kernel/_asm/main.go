@@ -73,5 +73,8 @@ func main() {
 	split(1)
 	split(2)
 	split(4)
+	for _, packing := range []int{unsignedRow, 2, 3, 4, 5, 6, 7, 8} {
+		integerRows(packing)
+	}
 	Generate()
 }
