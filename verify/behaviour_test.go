@@ -96,6 +96,9 @@ func TestBehaviourErrors(t *testing.T) {
 // A model continues as itself does. Where another continues differently, writing
 // both texts out token by token shows the same.
 func TestContinuations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	heldout, err := os.ReadFile("../fixtures/trained/heldout.txt")
 	if err != nil {
 		t.Fatal(err)

@@ -61,6 +61,9 @@ func drawPrompts(random *rand.Rand, n int) [][]Score {
 
 // Of 400 intervals, each from other prompts, about 95 % hold the true mean.
 func TestIntervalCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, prompts := range []int{8, 32} {
 		kl, top1 := 0, 0

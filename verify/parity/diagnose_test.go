@@ -220,6 +220,9 @@ var faults = []fault{
 
 // Every fault that a family of models can have is found where it is, and named.
 func TestDiagnoses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range architectures {
 		m := openFixture(t, dir)
 		last := model.Name(m.Spec.Blocks-1, "")
@@ -265,6 +268,9 @@ func rounded(t *testing.T, m *model.Model, scheme string) *model.Model {
 // Rounding hides no fault and is none: the same faults are found in models of few
 // bits.
 func TestDiagnosesRounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range []string{"qwen2", "phi", "mobilellm-ls", "gemma3"} {
 		m := openFixture(t, dir)
 		last := model.Name(m.Spec.Blocks-1, "")

@@ -28,6 +28,9 @@ var matrices = []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up
 // The expected error is the measured one, within a third, in every scheme; and what
 // is not rounded adds nothing.
 func TestExpectedError(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range []string{"llama-biases", "phi", "gemma3", "trained"} {
 		m := broken(t, openFixture(t, dir), func(*model.Model) {}) // in float32
 		for _, scheme := range []string{"f16", "bf16", "int8/g32", "int6/row", "int4/g32", "int4/g32/asym", "int3/g64"} {
@@ -53,6 +56,9 @@ func TestExpectedError(t *testing.T) {
 
 // Rounded activations, keys and values are explained too.
 func TestExpectedErrorOfArithmetic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, text := range []struct{ activations, kv string }{{"int8", ""}, {"int8/row", "int8"}, {"", "k8v4"}, {"int8/g32", "int4/g32"}, {"", "f16"}} {
 		a, err := verify.ParseArithmetic(text.activations, text.kv)
 		if err != nil {

@@ -47,6 +47,9 @@ func places(r *Report) map[string]string {
 
 // Every fault is found in every model, in the tensor where it was made.
 func TestSelfTest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for name, want := range map[string]map[string]string{
 		"trained": {
 			"q and k exchanged": "blocks.6.q", "q and k interleaved": "blocks.6.q", "bias dropped": "",
@@ -179,6 +182,9 @@ func TestSelfTestInIntegers(t *testing.T) {
 
 // With a source, faults are also found by what rounding does not explain.
 func TestSelfTestAgainstASource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	source, m := openFixture(t, "trained"), openFixture(t, "gguf/trained-q4_k_m.gguf")
 	ids := someIDs(64, m.Spec.Vocab)
 	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
