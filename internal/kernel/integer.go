@@ -1,84 +1,78 @@
 package kernel
 
-// Lanes is the number of rows of weights that MulIntegers multiplies at once, and
-// Block the number of columns in a block.
+import (
+	"math"
+	"unsafe"
+)
+
+// Lanes is the number of stored rows of weights that MulStored multiplies at once,
+// and Block the number of columns in a block.
 const (
 	Lanes = 8
 	Block = 32
 )
 
-// A Packing says how a row of unsigned codes is stored.
-type Packing int
+// planes returns the bits of each plane of codes of the given bits (docs/FORMAT.md):
+// a plane of the low bits of all columns, then one of the next bits, and so on.
+func planes(bits int) []int {
+	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[bits]
+}
+
+// An Order is the order of a row of rounded activations.
+type Order int
 
 const (
-	// Bytes has a byte for each code, which must be below 128.
-	Bytes Packing = 0
-	// Packed2 to Packed7 have codes of so many bits in the bit planes of a container
-	// (docs/FORMAT.md): a plane of the low 4 or 2 bits of all columns, then one of the
-	// next 2 or 1 bits, and so on. Each plane packs codes as Unpack reads them.
-	Packed2 Packing = 2
-	Packed7 Packing = 7
-	// Bytes8 has a byte for each code.
-	Bytes8 Packing = 8
+	Natural Order = iota // the order of columns
+	Split                // in each block, first the even columns and then the odd ones
 )
 
-// PackingOf returns the packing of stored codes of the given bits, 2 to 8.
-func PackingOf(bits int) Packing { return Packing(bits) }
-
-// planes returns the bits of each plane.
-func (p Packing) planes() []int {
-	return [...][]int{Bytes: {8}, 2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, Bytes8: {8}}[p]
-}
-
-// RowBytes returns the length of a row of n blocks.
-func (p Packing) RowBytes(n int) int {
-	bits := 0
-	for _, b := range p.planes() {
-		bits += b
+// StoredOrder returns the order of activations that MulStored needs for codes of the
+// given bits. A vector of packed bytes splits into codes of even and odd columns.
+func StoredOrder(bits int) Order {
+	if bits == 8 {
+		return Natural
 	}
-	return n * Block * bits / 8
+	return Split
 }
 
-// Column returns the place of column i of a row of activations that meets weights in
-// this packing. Packed columns are divided into even and odd ones in each block,
-// because that is the order in which a vector of bytes splits into codes.
-func (p Packing) Column(i int) int {
-	if p == Bytes || p == Bytes8 {
+// column returns the place of column i.
+func (o Order) column(i int) int {
+	if o == Natural {
 		return i
 	}
 	return i&^(Block-1) + i%Block/2 + i%2*(Block/2)
 }
 
-// offset returns what the integer loops subtract from a code, so that it fits a
-// signed byte.
-func (p Packing) offset() int32 {
-	if p == Bytes8 {
+// signed returns what the integer loops subtract from a code of the given bits so
+// that it fits a signed byte.
+func signed(bits int) int32 {
+	if bits == 8 {
 		return 128
 	}
 	return 0
 }
 
-// IntegerWeights are Lanes rows of codes. A segment is a range of columns that
-// share a scale.
-type IntegerWeights struct {
-	Packing Packing
-	Zero    int32     // subtracted from each code
-	Codes   []byte    // rows that begin Stride bytes apart
-	Stride  int       // bytes
-	Scales  []float32 // (segments, Lanes)
-	Mins    []float32 // (segments, Lanes), or empty
+// StoredRows are Lanes rows of codes as a container stores them. A segment is a
+// range of columns that share a scale.
+type StoredRows struct {
+	Bits   int       // of a code, 2 to 8
+	Zero   int32     // subtracted from each code
+	Codes  []byte    // rows that begin Stride bytes apart
+	Stride int       // bytes
+	Scales []float32 // (segments, Lanes)
+	Mins   []float32 // (segments, Lanes), or empty
 }
 
-// An IntegerInput is one position of activations, rounded to integers.
-type IntegerInput struct {
+// A StoredInput is one position of rounded activations for StoredRows.
+type StoredInput struct {
 	Blocks []int32   // (segments): the blocks of each, at least one
-	Codes  []int8    // -127 to 127, in whole blocks; see Packing.Column
+	Codes  []int8    // -127 to 127, in whole blocks and the order of StoredOrder
 	Sums   []int32   // (segments): the sum of each segment's codes
 	Scales []float32 // (segments)
 	Mins   []float32 // (segments): Scales times Sums, the factors of the weights' Mins
 }
 
-// MulIntegers computes the products of the rows of w and x, as integer kernels do
+// MulStored computes the products of the rows of w and x, as integer kernels do
 // on a phone. Each is a chain over the segments k in ascending order that starts
 // at +0, with rounded products and fused sums:
 //
@@ -86,36 +80,36 @@ type IntegerInput struct {
 //	y = FMA(x.Scales[k], w.Scales[k]*P, y)
 //	y = FMA(x.Mins[k], w.Mins[k], y), if w has Mins
 //
-// P must fit an int32; it does for up to 66000 columns. MulIntegers panics if a
+// P must fit an int32; it does for up to 66000 columns. MulStored panics if a
 // slice is too short.
-func MulIntegers(dst *[Lanes]float32, w *IntegerWeights, x *IntegerInput) {
+func MulStored(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
 	n, segments := len(x.Codes)/Block, len(x.Blocks)
-	check(len(x.Codes)%Block == 0, "MulIntegers: blocks")
-	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+w.Packing.RowBytes(n), "MulIntegers: codes")
-	check(len(x.Sums) == segments && len(x.Scales) == segments && len(x.Mins) == segments, "MulIntegers: x")
-	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulIntegers: scales")
+	check(len(x.Codes)%Block == 0, "MulStored: blocks")
+	check(w.Bits >= 2 && w.Bits <= 8, "MulStored: bits")
+	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+n*Block*w.Bits/8, "MulStored: codes")
+	check(len(x.Sums) == segments && len(x.Scales) == segments && len(x.Mins) == segments, "MulStored: x")
+	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulStored: scales")
 	for _, b := range x.Blocks {
-		check(b > 0, "MulIntegers: empty segment")
+		check(b > 0, "MulStored: empty segment")
 		n -= int(b)
 	}
-	check(n == 0, "MulIntegers: segments")
+	check(n == 0, "MulStored: segments")
 	if segments == 0 {
 		clear(dst[:])
 		return
 	}
-	best.integers(dst, w, x)
+	best.stored(dst, w, x)
 }
 
-func integersPortable(dst *[Lanes]float32, w *IntegerWeights, x *IntegerInput) {
-	n := len(x.Codes)
-	codes := make([]uint8, n)
+func storedPortable(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
+	codes, order := make([]uint8, len(x.Codes)), StoredOrder(w.Bits)
 	for r := range dst {
-		unpackRow(codes, w.Codes[r*w.Stride:], w.Packing)
+		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits)
 		y, at := float32(0), 0
 		for k, blocks := range x.Blocks {
 			p := -w.Zero * x.Sums[k]
 			for end := at + int(blocks)*Block; at < end; at++ {
-				p += int32(codes[at]) * int32(x.Codes[w.Packing.Column(at)])
+				p += int32(codes[at]) * int32(x.Codes[order.column(at)])
 			}
 			y = FMA(x.Scales[k], float32(w.Scales[k*Lanes+r]*float32(p)), y)
 			if len(w.Mins) > 0 {
@@ -126,12 +120,167 @@ func integersPortable(dst *[Lanes]float32, w *IntegerWeights, x *IntegerInput) {
 	}
 }
 
-// unpackRow reads a row of codes.
-func unpackRow(dst []uint8, src []byte, p Packing) {
+// unpackPlanes reads a row of codes.
+func unpackPlanes(dst []uint8, src []byte, bits int) {
 	shift := 0
-	for _, bits := range p.planes() {
-		n := len(dst) * bits / 8
-		unpackPortable(dst, src[:n], bits, uint(shift), shift > 0)
-		src, shift = src[n:], shift+bits
+	for _, b := range planes(bits) {
+		n := len(dst) * b / 8
+		unpackPortable(dst, src[:n], b, uint(shift), shift > 0)
+		src, shift = src[n:], shift+b
 	}
+}
+
+// PanelRows is the number of rows of weights in an IntegerPanel.
+const PanelRows = 16
+
+// An IntegerPanel is PanelRows rows of codes, widened so that Interleave and
+// MulPanel can process them fast. Each segment is padded to an even number of
+// columns.
+type IntegerPanel struct {
+	Codes  []int16   // (columns/2, PanelRows, 2): code - zero point
+	Scales []float32 // (segments, PanelRows)
+	Mins   []float32 // (segments, PanelRows), or empty
+}
+
+// Interleave writes rows of codes to rows [first, first+Lanes) of panel, whose
+// shape is that of IntegerPanel.Codes, less zero. The rows have n columns, an even
+// number, and begin stride bytes apart. first is a multiple of Lanes.
+func Interleave(panel []int16, first int, codes []uint8, stride, n int, zero int32) {
+	check(n%2 == 0 && len(panel) >= n*PanelRows && first >= 0 && first+Lanes <= PanelRows, "Interleave: panel")
+	check(stride >= n && len(codes) >= (Lanes-1)*stride+n, "Interleave: codes")
+	whole := blocks(n)
+	if whole > 0 {
+		best.interleave(&panel[2*first], &codes[0], stride, whole, zero)
+	}
+	for r := range Lanes {
+		for i := whole; i < n; i++ {
+			panel[i/2*2*PanelRows+2*(first+r)+i%2] = int16(int32(codes[r*stride+i]) - zero)
+		}
+	}
+}
+
+// PanelInputs are positions of rounded activations for an IntegerPanel.
+type PanelInputs struct {
+	Pairs  []int32   // (segments): half the columns of each, at least one
+	Codes  []int16   // (positions, 2*sum of Pairs), -127 to 127
+	Scales []float32 // (positions, segments)
+	Mins   []float32 // (positions, segments): Scales times the segments' sums
+}
+
+// MulPanel computes the products of the positions [from, from+n) of x and the rows
+// of w, and writes them to dst, whose rows begin ldd elements apart. Each is the
+// chain of MulStored, with P = sum over the segment of w.Codes * x.Codes.
+func MulPanel(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, from, n int) {
+	if n <= 0 {
+		return
+	}
+	segments, columns := len(x.Pairs), 0
+	for _, p := range x.Pairs {
+		check(p > 0, "MulPanel: empty segment")
+		columns += 2 * int(p)
+	}
+	check(segments > 0 && len(w.Codes) >= columns*PanelRows && len(w.Scales) >= segments*PanelRows, "MulPanel: panel")
+	check(len(w.Mins) == 0 || len(w.Mins) >= segments*PanelRows, "MulPanel: minimums")
+	check(from >= 0 && len(x.Codes) >= (from+n)*columns && len(x.Scales) >= (from+n)*segments && len(x.Mins) >= (from+n)*segments, "MulPanel: positions")
+	check(ldd >= 0 && len(dst) >= (n-1)*ldd+PanelRows, "MulPanel: dst")
+	best.panel(dst, ldd, w, x, columns, from, n)
+}
+
+func panelPortable(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int) {
+	segments := len(x.Pairs)
+	for t := range n {
+		codes, scales, mins := x.Codes[(from+t)*columns:][:columns], x.Scales[(from+t)*segments:], x.Mins[(from+t)*segments:]
+		for r := range PanelRows {
+			y, at := float32(0), 0
+			for k, pairs := range x.Pairs {
+				p := int32(0)
+				for end := at + 2*int(pairs); at < end; at++ {
+					p += int32(w.Codes[at/2*2*PanelRows+2*r+at%2]) * int32(codes[at])
+				}
+				y = FMA(scales[k], float32(w.Scales[k*PanelRows+r]*float32(p)), y)
+				if len(w.Mins) > 0 {
+					y = FMA(mins[k], w.Mins[k*PanelRows+r], y)
+				}
+			}
+			dst[t*ldd+r] = y
+		}
+	}
+}
+
+func interleavePortable(panel *int16, codes *byte, stride, n int, zero int32) {
+	p, c := unsafe.Slice(panel, n*PanelRows-2*(PanelRows-Lanes)), unsafe.Slice(codes, (Lanes-1)*stride+n)
+	for r := range Lanes {
+		for i := range n {
+			p[i/2*2*PanelRows+2*r+i%2] = int16(int32(c[r*stride+i]) - zero)
+		}
+	}
+}
+
+// MaxAbs returns the largest magnitude in x: 0 if x is empty, and NaN if x has a NaN.
+func MaxAbs(x []float32) float32 {
+	n := blocks(len(x))
+	s, tail := best.maxAbs(x[:n]), maxAbsPortable(x[n:])
+	largest := uint32(0)
+	for i := range s {
+		largest = max(largest, math.Float32bits(s[i]), math.Float32bits(tail[i]))
+	}
+	return math.Float32frombits(largest)
+}
+
+// maxAbsPortable compares bits: those of a NaN are larger than those of any number.
+func maxAbsPortable(x []float32) (s stripes) {
+	for i, v := range x {
+		bits := math.Float32bits(v) &^ (1 << 31)
+		s[i%width] = math.Float32frombits(max(math.Float32bits(s[i%width]), bits))
+	}
+	return s
+}
+
+// Round8 sets dst, in the given order, to x times inverse, rounded to the nearest
+// integer, ties to even, and returns the sum. Whole blocks of x must begin at whole
+// blocks of a row. The products must be finite and fit the integers; otherwise, dst
+// is unspecified. Round8 panics unless dst has room for x.
+func Round8(dst []int8, x []float32, inverse float32, order Order) int32 {
+	n := len(x) &^ (Block - 1)
+	sum := best.round8(dst[:n], x[:n], inverse, order == Split)
+	for i, v := range x[n:] {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[n+order.column(i)] = int8(c)
+		sum += c
+	}
+	return sum
+}
+
+// Round16 is Round8 for wider integers in natural order.
+func Round16(dst []int16, x []float32, inverse float32) int32 {
+	n := len(x) &^ (Block - 1)
+	sum := best.round16(dst[:n], x[:n], inverse, false)
+	for i, v := range x[n:] {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[n+i] = int16(c)
+		sum += c
+	}
+	return sum
+}
+
+func round8Portable(dst []int8, x []float32, inverse float32, split bool) (sum int32) {
+	order := Natural
+	if split {
+		order = Split
+	}
+	for i, v := range x {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[order.column(i)] = int8(c)
+		sum += c
+	}
+	return sum
+}
+
+func round16Portable(dst []int16, x []float32, inverse float32, _ bool) (sum int32) {
+	for i, v := range x {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[i] = int16(c)
+		sum += c
+	}
+	return sum
 }

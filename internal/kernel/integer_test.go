@@ -7,24 +7,22 @@ import (
 	"time"
 )
 
-// integerCase returns random weights and activations with the given blocks in each
+// storedCase returns random weights and activations with the given blocks in each
 // segment.
-func integerCase(r *rand.Rand, p Packing, blocks []int32, mins bool, stride int) (*IntegerWeights, *IntegerInput) {
+func storedCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap int) (*StoredRows, *StoredInput) {
 	n := 0
 	for _, b := range blocks {
 		n += int(b)
 	}
-	stride += p.RowBytes(n)
-	w := &IntegerWeights{Packing: p, Stride: stride, Codes: make([]byte, (Lanes-1)*stride+p.RowBytes(n)), Scales: row(r, len(blocks)*Lanes), Zero: int32(r.IntN(3) * 64)}
-	x := &IntegerInput{Codes: make([]int8, n*Block), Blocks: blocks, Sums: make([]int32, len(blocks)), Scales: row(r, len(blocks)), Mins: row(r, len(blocks))}
+	length := n * Block * bits / 8
+	stride := length + gap
+	w := &StoredRows{Bits: bits, Stride: stride, Codes: make([]byte, (Lanes-1)*stride+length), Scales: row(r, len(blocks)*Lanes), Zero: int32(r.IntN(3) * 64)}
+	x := &StoredInput{Codes: make([]int8, n*Block), Blocks: blocks, Sums: make([]int32, len(blocks)), Scales: row(r, len(blocks)), Mins: row(r, len(blocks))}
 	extreme := r.IntN(3) == 0 // the largest sums
 	for i := range w.Codes {
 		w.Codes[i] = byte(r.Uint32())
 		if extreme {
 			w.Codes[i] = 0xff
-		}
-		if p == Bytes {
-			w.Codes[i] &= 0x7f
 		}
 	}
 	for i := range x.Codes {
@@ -46,79 +44,179 @@ func integerCase(r *rand.Rand, p Packing, blocks []int32, mins bool, stride int)
 	return w, x
 }
 
-func packings() []Packing { return []Packing{Bytes, 2, 3, 4, 5, 6, 7, Bytes8} }
-
-// Every form computes the portable form's bits, for every packing and for segments
-// of one and of several blocks.
-func TestMulIntegers(t *testing.T) {
-	for _, p := range packings() {
+// Every form computes the portable form's bits, for every number of bits and for
+// segments of one and of several blocks.
+func TestMulStored(t *testing.T) {
+	for bits := 2; bits <= 8; bits++ {
 		for _, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 2, 1}, {5}, {1, 3, 2, 4}} {
 			for i := range 6 {
-				w, x := integerCase(seeded(int(p)*100+i), p, blocks, i%2 == 1, i%3)
+				w, x := storedCase(seeded(bits*100+i), bits, blocks, i%2 == 1, i%3)
 				var want [Lanes]float32
-				integersPortable(&want, w, x)
+				storedPortable(&want, w, x)
 				eachForm(t, func(t *testing.T) {
 					var got [Lanes]float32
-					MulIntegers(&got, w, x)
-					same(t, fmt.Sprintf("packing %d, blocks %d", p, blocks), got[:], want[:])
+					MulStored(&got, w, x)
+					same(t, fmt.Sprintf("%d bits, blocks %d", bits, blocks), got[:], want[:])
 				})
 			}
 		}
 	}
 }
 
-// The portable form is the definition, computed here for single codes.
-func TestMulIntegersSingle(t *testing.T) {
+// Each code meets the activation of its column.
+func TestMulStoredSingle(t *testing.T) {
 	r := seeded(1)
-	for _, p := range packings() {
-		bits := int(p)
-		if p == Bytes {
-			bits = 7
-		}
+	for bits := 2; bits <= 8; bits++ {
 		for range 50 {
 			const n = 3 * Block
 			column, lane, code, a := r.IntN(n), r.IntN(Lanes), r.IntN(1<<bits), int8(r.IntN(255)-127)
-			w := &IntegerWeights{Packing: p, Stride: p.RowBytes(3), Codes: make([]byte, Lanes*p.RowBytes(3)), Scales: make([]float32, Lanes)}
-			at := w.Codes[lane*w.Stride:]
-			shift := 0
-			for _, b := range p.planes() {
+			w := &StoredRows{Bits: bits, Zero: int32(r.IntN(200)), Stride: n * bits / 8, Codes: make([]byte, Lanes*n*bits/8), Scales: make([]float32, Lanes)}
+			at, shift := w.Codes[lane*w.Stride:], 0
+			for _, b := range planes(bits) {
 				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
 				at, shift = at[n*b/8:], shift+b
 			}
-			w.Scales[lane], w.Zero = 1, int32(r.IntN(200))
-			x := &IntegerInput{Codes: make([]int8, n), Blocks: []int32{3}, Sums: []int32{int32(a)}, Scales: []float32{1}, Mins: []float32{0}}
-			x.Codes[p.Column(column)] = a
+			w.Scales[lane] = 1
+			x := &StoredInput{Codes: make([]int8, n), Blocks: []int32{3}, Sums: []int32{int32(a)}, Scales: []float32{1}, Mins: []float32{0}}
+			x.Codes[StoredOrder(bits).column(column)] = a
 			want := float32((code - int(w.Zero)) * int(a))
 			eachForm(t, func(t *testing.T) {
 				var got [Lanes]float32
-				MulIntegers(&got, w, x)
+				MulStored(&got, w, x)
 				if got[lane] != want {
-					t.Errorf("packing %d, column %d, row %d: %d times %d is %v, want %v", p, column, lane, code, a, got[lane], want)
+					t.Errorf("%d bits, column %d, row %d: %d times %d is %v, want %v", bits, column, lane, code, a, got[lane], want)
 				}
 			})
 		}
 	}
 }
 
-// BenchmarkMulIntegers multiplies rows of 1536 columns in groups of 32.
-func BenchmarkMulIntegers(b *testing.B) {
-	blocks := make([]int32, 48)
-	for i := range blocks {
-		blocks[i] = 1
+// panelCase returns random codes, weights made from them by the portable form of
+// Interleave, and activations.
+func panelCase(r *rand.Rand, pairs []int32, mins bool, positions int) (codes []uint8, w *IntegerPanel, x *PanelInputs) {
+	n := 0
+	for _, p := range pairs {
+		n += 2 * int(p)
 	}
-	for _, p := range packings() {
-		for _, f := range forms {
-			b.Run(fmt.Sprintf("%d/%s", p, f.name), func(b *testing.B) {
-				defer func(f *form) { best = f }(best)
-				best = f
-				w, x := integerCase(seeded(0), p, blocks, false, 0)
-				var y [Lanes]float32
-				start := time.Now()
-				for b.Loop() {
-					MulIntegers(&y, w, x)
-				}
-				b.ReportMetric(2*float64(len(x.Codes)*Lanes)*float64(b.N)/float64(time.Since(start).Nanoseconds()), "GOP/s")
+	codes = make([]uint8, PanelRows*n)
+	for i := range codes {
+		codes[i] = uint8(r.Uint32())
+	}
+	k := len(pairs)
+	w = &IntegerPanel{Codes: make([]int16, n*PanelRows), Scales: row(r, k*PanelRows)}
+	for first := 0; first < PanelRows; first += Lanes {
+		interleavePortable(&w.Codes[2*first], &codes[first*n], n, n, 128)
+	}
+	if mins {
+		w.Mins = row(r, k*PanelRows)
+	}
+	x = &PanelInputs{Pairs: pairs, Codes: make([]int16, positions*n), Scales: row(r, positions*k), Mins: row(r, positions*k)}
+	for i := range x.Codes {
+		x.Codes[i] = int16(r.IntN(255) - 127)
+	}
+	return codes, w, x
+}
+
+func TestMulPanel(t *testing.T) {
+	for i, pairs := range [][]int32{{1}, {4, 4}, {16, 16, 16}, {3, 1, 20, 7}, {100}} {
+		for _, n := range []int{1, 3, 4, 5, 9} {
+			_, w, x := panelCase(seeded(i*10+n), pairs, n%2 == 1, n+2)
+			width := len(w.Codes) / PanelRows
+			want := row(seeded(1), (n-1)*19+PanelRows)
+			got := append([]float32(nil), want...)
+			panelPortable(want, 19, w, x, width, 2, n)
+			eachForm(t, func(t *testing.T) {
+				MulPanel(got, 19, w, x, 2, n)
+				same(t, fmt.Sprintf("pairs %d, %d positions", pairs, n), got, want)
 			})
 		}
 	}
+}
+
+func TestInterleave(t *testing.T) {
+	for _, n := range []int{2, 14, 16, 18, 64, 90} {
+		codes, w, _ := panelCase(seeded(n), []int32{int32(n / 2)}, false, 1)
+		eachForm(t, func(t *testing.T) {
+			got := make([]int16, len(w.Codes))
+			for first := 0; first < PanelRows; first += Lanes {
+				Interleave(got, first, codes[first*n:], n, n, 128)
+			}
+			for i, v := range got {
+				if v != w.Codes[i] {
+					t.Fatalf("%d columns: element %d is %d, want %d", n, i, v, w.Codes[i])
+				}
+			}
+		})
+	}
+}
+
+// Rounding and the largest magnitude equal plain loops, for every length and order.
+func TestRoundCodes(t *testing.T) {
+	for _, n := range lengths {
+		x := row(seeded(n), n)
+		largest := float32(0)
+		for _, v := range x {
+			largest = max(largest, v, -v)
+		}
+		inverse := float32(0)
+		if largest > 0 {
+			inverse = 127 / largest
+		}
+		if n > 2 && max(x[n/2], -x[n/2]) < largest { // a tie
+			x[n/2] = 2.5 / inverse
+		}
+		eachForm(t, func(t *testing.T) {
+			if got := MaxAbs(x); got != largest {
+				t.Errorf("%d elements: the largest magnitude is %v, want %v", n, got, largest)
+			}
+			for _, order := range []Order{Natural, Split} {
+				narrow, wide, sum := make([]int8, (n+Block)&^(Block-1)), make([]int16, n), int32(0)
+				sum8, sum16 := Round8(narrow, x, inverse, order), Round16(wide, x, inverse)
+				for i, v := range x {
+					want := int32(RoundToEven(float32(v * inverse)))
+					sum += want
+					if int32(wide[i]) != want || int32(narrow[order.column(i)]) != want {
+						t.Fatalf("%d elements, order %d: element %d is %d and %d, want %d", n, order, i, narrow[order.column(i)], wide[i], want)
+					}
+				}
+				if sum8 != sum || sum16 != sum {
+					t.Errorf("%d elements: the sums are %d and %d, want %d", n, sum8, sum16, sum)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkIntegers multiplies rows of 1536 columns in groups of 32: stored rows by
+// one position, and a panel by 64.
+func BenchmarkIntegers(b *testing.B) {
+	const groups, positions = 48, 64
+	run := func(name string, products float64, body func()) {
+		for _, f := range forms {
+			b.Run(name+"/"+f.name, func(b *testing.B) {
+				defer func(f *form) { best = f }(best)
+				best = f
+				start := time.Now()
+				for b.Loop() {
+					body()
+				}
+				b.ReportMetric(2*products*float64(b.N)/float64(time.Since(start).Nanoseconds()), "GOP/s")
+			})
+		}
+	}
+	blocks, pairs := make([]int32, groups), make([]int32, groups)
+	for i := range blocks {
+		blocks[i], pairs[i] = 1, Block/2
+	}
+	var y [Lanes]float32
+	for bits := 2; bits <= 8; bits++ {
+		w, x := storedCase(seeded(0), bits, blocks, false, 0)
+		run(fmt.Sprintf("stored%d", bits), groups*Block*Lanes, func() { MulStored(&y, w, x) })
+	}
+	codes, w, x := panelCase(seeded(0), pairs, false, positions)
+	out := make([]float32, positions*PanelRows)
+	run("panel", groups*Block*PanelRows*positions, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
+	run("interleave", groups*Block*Lanes, func() { Interleave(w.Codes, 0, codes, groups*Block, groups*Block, 128) })
+	values, narrow := row(seeded(0), groups*Block), make([]int8, groups*Block)
+	run("round", groups*Block, func() { Round8(narrow, values, 1/MaxAbs(values), Split) })
 }

@@ -2392,130 +2392,6 @@ check:
 	JNZ   block
 	RET
 
-// func integerRows0AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·integerRows0AVX2(SB), NOSPLIT, $0-104
-	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), DX
-	MOVQ         a+32(FP), SI
-	MOVQ         counts+40(FP), DI
-	XORQ         R8, R8
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R9
-	VMOVD        R9, X2
-	VPBROADCASTD X2, Y2
-
-segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (DI)(R8*4), R9
-
-block:
-	VMOVDQU      (SI), Y11
-	VMOVDQU      (BX), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y3, Y3
-	VMOVDQU      (BX)(AX*1), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y4, Y4
-	VMOVDQU      (BX)(AX*2), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VMOVDQU      (BX)(CX*1), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y6, Y6
-	VMOVDQU      (DX), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y7, Y7
-	VMOVDQU      (DX)(AX*1), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y8, Y8
-	VMOVDQU      (DX)(AX*2), Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y9, Y9
-	VMOVDQU      (DX)(CX*1), Y12
-	VPMADDUBSW   Y11, Y12, Y11
-	VPMADDWD     Y1, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	ADDQ         $0x20, BX
-	ADDQ         $0x20, DX
-	ADDQ         $0x20, SI
-	DECL         R9
-	JNZ          block
-	VPHADDD      Y4, Y3, Y3
-	VPHADDD      Y6, Y5, Y5
-	VPHADDD      Y8, Y7, Y7
-	VPHADDD      Y10, Y9, Y9
-	VPHADDD      Y5, Y3, Y3
-	VPHADDD      Y9, Y7, Y7
-	VPERM2I128   $0x20, Y7, Y3, Y4
-	VPERM2I128   $0x31, Y7, Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R9
-	VPBROADCASTD (R9)(R8*4), Y3
-	VPMULLD      Y3, Y2, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	MOVQ         R8, R10
-	SHLQ         $0x05, R10
-	MOVQ         d+80(FP), R9
-	VMULPS       (R9)(R10*1), Y4, Y4
-	MOVQ         scale+72(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
-	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R9
-	TESTQ        R9, R9
-	JZ           next
-	MOVQ         minScale+88(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
-	MOVQ         min+96(FP), R9
-	VFMADD231PS  (R9)(R10*1), Y3, Y0
-
-next:
-	INCQ    R8
-	CMPQ    R8, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R9
-	VMOVUPS Y0, (R9)
-	VZEROUPPER
-	RET
-
-DATA words1<>+0(SB)/4, $0x00010001
-DATA words1<>+4(SB)/4, $0x00010001
-DATA words1<>+8(SB)/4, $0x00010001
-DATA words1<>+12(SB)/4, $0x00010001
-DATA words1<>+16(SB)/4, $0x00010001
-DATA words1<>+20(SB)/4, $0x00010001
-DATA words1<>+24(SB)/4, $0x00010001
-DATA words1<>+28(SB)/4, $0x00010001
-DATA words1<>+32(SB)/4, $0x00010001
-DATA words1<>+36(SB)/4, $0x00010001
-DATA words1<>+40(SB)/4, $0x00010001
-DATA words1<>+44(SB)/4, $0x00010001
-DATA words1<>+48(SB)/4, $0x00010001
-DATA words1<>+52(SB)/4, $0x00010001
-DATA words1<>+56(SB)/4, $0x00010001
-DATA words1<>+60(SB)/4, $0x00010001
-GLOBL words1<>(SB), RODATA|NOPTR, $64
-
 // func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
@@ -2669,6 +2545,24 @@ next:
 	VMOVUPS Y0, (R9)
 	VZEROUPPER
 	RET
+
+DATA words1<>+0(SB)/4, $0x00010001
+DATA words1<>+4(SB)/4, $0x00010001
+DATA words1<>+8(SB)/4, $0x00010001
+DATA words1<>+12(SB)/4, $0x00010001
+DATA words1<>+16(SB)/4, $0x00010001
+DATA words1<>+20(SB)/4, $0x00010001
+DATA words1<>+24(SB)/4, $0x00010001
+DATA words1<>+28(SB)/4, $0x00010001
+DATA words1<>+32(SB)/4, $0x00010001
+DATA words1<>+36(SB)/4, $0x00010001
+DATA words1<>+40(SB)/4, $0x00010001
+DATA words1<>+44(SB)/4, $0x00010001
+DATA words1<>+48(SB)/4, $0x00010001
+DATA words1<>+52(SB)/4, $0x00010001
+DATA words1<>+56(SB)/4, $0x00010001
+DATA words1<>+60(SB)/4, $0x00010001
+GLOBL words1<>(SB), RODATA|NOPTR, $64
 
 DATA twice<>+0(SB)/1, $0x00
 DATA twice<>+1(SB)/1, $0x00
@@ -4059,3 +3953,564 @@ DATA bytes128<>+52(SB)/4, $0x80808080
 DATA bytes128<>+56(SB)/4, $0x80808080
 DATA bytes128<>+60(SB)/4, $0x80808080
 GLOBL bytes128<>(SB), RODATA|NOPTR, $64
+
+// func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerTile4AVX2(SB), NOSPLIT, $0-96
+	MOVQ    panel+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    ldx+32(FP), DX
+	SHLQ    $0x01, DX
+	LEAQ    (DX)(DX*2), SI
+	MOVQ    y+0(FP), BX
+	MOVQ    ldy+8(FP), DI
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	XORQ    BX, BX
+
+segment:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  pairs+40(FP), DI
+	MOVL  (DI)(BX*4), DI
+
+pair:
+	VMOVDQU      (AX), Y8
+	VMOVDQU      32(AX), Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (CX)(DX*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (CX)(DX*2), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (CX)(SI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x40, AX
+	ADDQ         $0x04, CX
+	DECL         DI
+	JNZ          pair
+	MOVQ         BX, DI
+	SHLQ         $0x06, DI
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVQ         d+56(FP), R10
+	ADDQ         DI, R10
+	MOVQ         scale+64(FP), R11
+	MOVQ         lds+72(FP), R12
+	VBROADCASTSS (R11)(BX*4), Y8
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R10), Y0, Y0
+	VMOVUPS      (R8), Y9
+	VFMADD231PS  Y0, Y8, Y9
+	VMOVUPS      Y9, (R8)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R10), Y1, Y1
+	VMOVUPS      32(R8), Y0
+	VFMADD231PS  Y1, Y8, Y0
+	VMOVUPS      Y0, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       (R10), Y2, Y2
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y2, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       32(R10), Y3, Y3
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y3, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       (R10), Y4, Y4
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y4, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(R10), Y5, Y5
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y5, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       (R10), Y6, Y6
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y6, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(R10), Y7, Y7
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y7, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	MOVQ         min+80(FP), R8
+	TESTQ        R8, R8
+	JZ           next
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVQ         min+80(FP), R10
+	ADDQ         DI, R10
+	MOVQ         minScale+88(FP), DI
+	MOVQ         lds+72(FP), R11
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+
+next:
+	INCQ BX
+	CMPQ BX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerTile1AVX2(SB), NOSPLIT, $0-96
+	MOVQ    panel+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    ldx+32(FP), DX
+	SHLQ    $0x01, DX
+	LEAQ    (DX)(DX*2), DX
+	MOVQ    y+0(FP), DX
+	MOVQ    ldy+8(FP), BX
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 32(DX)
+	LEAQ    (DX)(BX*4), DX
+	XORQ    DX, DX
+
+segment:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	MOVQ  pairs+40(FP), BX
+	MOVL  (BX)(DX*4), BX
+
+pair:
+	VMOVDQU      (AX), Y2
+	VMOVDQU      32(AX), Y3
+	VPBROADCASTD (CX), Y4
+	VPMADDWD     Y2, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VPMADDWD     Y3, Y4, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         $0x40, AX
+	ADDQ         $0x04, CX
+	DECL         BX
+	JNZ          pair
+	MOVQ         DX, BX
+	SHLQ         $0x06, BX
+	MOVQ         y+0(FP), SI
+	MOVQ         ldy+8(FP), DI
+	MOVQ         d+56(FP), R8
+	ADDQ         BX, R8
+	MOVQ         scale+64(FP), R9
+	MOVQ         lds+72(FP), R10
+	VBROADCASTSS (R9)(DX*4), Y2
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R8), Y0, Y0
+	VMOVUPS      (SI), Y3
+	VFMADD231PS  Y0, Y2, Y3
+	VMOVUPS      Y3, (SI)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R8), Y1, Y1
+	VMOVUPS      32(SI), Y0
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      Y0, 32(SI)
+	LEAQ         (SI)(DI*4), SI
+	LEAQ         (R9)(R10*4), R9
+	MOVQ         min+80(FP), SI
+	TESTQ        SI, SI
+	JZ           next
+	MOVQ         y+0(FP), SI
+	MOVQ         ldy+8(FP), DI
+	MOVQ         min+80(FP), R8
+	ADDQ         BX, R8
+	MOVQ         minScale+88(FP), BX
+	MOVQ         lds+72(FP), R9
+	VBROADCASTSS (BX)(DX*4), Y0
+	VMOVUPS      (R8), Y1
+	VMOVUPS      (SI), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      32(R8), Y1
+	VMOVUPS      32(SI), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(SI)
+	LEAQ         (SI)(DI*4), SI
+	LEAQ         (BX)(R9*4), BX
+
+next:
+	INCQ DX
+	CMPQ DX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)
+// Requires: AVX, AVX2
+TEXT ·interleaveAVX2(SB), NOSPLIT, $0-36
+	MOVQ         panel+0(FP), AX
+	MOVQ         n+24(FP), CX
+	MOVQ         stride+16(FP), DX
+	LEAQ         (DX)(DX*2), BX
+	MOVQ         codes+8(FP), SI
+	LEAQ         (SI)(DX*4), DI
+	MOVL         zero+32(FP), R8
+	VMOVD        R8, X0
+	VPBROADCASTW X0, Y0
+	JMP          check
+
+columns:
+	VMOVDQU     (SI), X1
+	VMOVDQU     (SI)(DX*1), X2
+	VMOVDQU     (SI)(DX*2), X3
+	VMOVDQU     (SI)(BX*1), X4
+	VMOVDQU     (DI), X5
+	VMOVDQU     (DI)(DX*1), X6
+	VMOVDQU     (DI)(DX*2), X7
+	VMOVDQU     (DI)(BX*1), X8
+	VPUNPCKLWD  X2, X1, X9
+	VPUNPCKHWD  X2, X1, X1
+	VPUNPCKLWD  X4, X3, X2
+	VPUNPCKHWD  X4, X3, X3
+	VPUNPCKLWD  X6, X5, X4
+	VPUNPCKHWD  X6, X5, X5
+	VPUNPCKLWD  X8, X7, X6
+	VPUNPCKHWD  X8, X7, X7
+	VPUNPCKLDQ  X2, X9, X8
+	VPUNPCKHDQ  X2, X9, X2
+	VPUNPCKLDQ  X6, X4, X9
+	VPUNPCKHDQ  X6, X4, X4
+	VPUNPCKLQDQ X9, X8, X6
+	VPUNPCKHQDQ X9, X8, X8
+	VPUNPCKLQDQ X4, X2, X9
+	VPUNPCKHQDQ X4, X2, X2
+	VPUNPCKLDQ  X3, X1, X4
+	VPUNPCKHDQ  X3, X1, X1
+	VPUNPCKLDQ  X7, X5, X3
+	VPUNPCKHDQ  X7, X5, X5
+	VPUNPCKLQDQ X3, X4, X7
+	VPUNPCKHQDQ X3, X4, X3
+	VPUNPCKLQDQ X5, X1, X4
+	VPUNPCKHQDQ X5, X1, X1
+	VPMOVZXBW   X6, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, (AX)
+	VPMOVZXBW   X8, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, 64(AX)
+	VPMOVZXBW   X9, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, 128(AX)
+	VPMOVZXBW   X2, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 192(AX)
+	VPMOVZXBW   X7, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 256(AX)
+	VPMOVZXBW   X3, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 320(AX)
+	VPMOVZXBW   X4, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 384(AX)
+	VPMOVZXBW   X1, Y1
+	VPSUBW      Y0, Y1, Y1
+	VMOVDQU     Y1, 448(AX)
+	ADDQ        $0x00000200, AX
+	ADDQ        $0x10, SI
+	ADDQ        $0x10, DI
+	SUBQ        $0x10, CX
+
+check:
+	TESTQ CX, CX
+	JNZ   columns
+	VZEROUPPER
+	RET
+
+// func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
+// Requires: AVX, AVX2
+TEXT ·round8AVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS inverse+48(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	MOVB         split+52(FP), BL
+	JMP          check
+
+block:
+	VMULPS    (CX), Y0, Y2
+	VCVTPS2DQ Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	VMULPS    32(CX), Y0, Y3
+	VCVTPS2DQ Y3, Y3
+	VPADDD    Y3, Y1, Y1
+	VMULPS    64(CX), Y0, Y4
+	VCVTPS2DQ Y4, Y4
+	VPADDD    Y4, Y1, Y1
+	VMULPS    96(CX), Y0, Y5
+	VCVTPS2DQ Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VMOVDQU   gather<>+0(SB), Y3
+	VPERMD    Y2, Y3, Y2
+	TESTB     BL, BL
+	JZ        store
+	VPSHUFB   evenodd<>+0(SB), Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+
+store:
+	VMOVDQU Y2, (AX)
+	ADDQ    $0x80, CX
+	ADDQ    $0x20, AX
+	SUBQ    $0x20, DX
+
+check:
+	TESTQ        DX, DX
+	JNZ          block
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X1, X0, X0
+	VPHADDD      X0, X0, X0
+	VPHADDD      X0, X0, X0
+	VMOVD        X0, AX
+	MOVL         AX, ret+56(FP)
+	VZEROUPPER
+	RET
+
+DATA gather<>+0(SB)/1, $0x00
+DATA gather<>+1(SB)/1, $0x00
+DATA gather<>+2(SB)/1, $0x00
+DATA gather<>+3(SB)/1, $0x00
+DATA gather<>+4(SB)/1, $0x04
+DATA gather<>+5(SB)/1, $0x00
+DATA gather<>+6(SB)/1, $0x00
+DATA gather<>+7(SB)/1, $0x00
+DATA gather<>+8(SB)/1, $0x01
+DATA gather<>+9(SB)/1, $0x00
+DATA gather<>+10(SB)/1, $0x00
+DATA gather<>+11(SB)/1, $0x00
+DATA gather<>+12(SB)/1, $0x05
+DATA gather<>+13(SB)/1, $0x00
+DATA gather<>+14(SB)/1, $0x00
+DATA gather<>+15(SB)/1, $0x00
+DATA gather<>+16(SB)/1, $0x02
+DATA gather<>+17(SB)/1, $0x00
+DATA gather<>+18(SB)/1, $0x00
+DATA gather<>+19(SB)/1, $0x00
+DATA gather<>+20(SB)/1, $0x06
+DATA gather<>+21(SB)/1, $0x00
+DATA gather<>+22(SB)/1, $0x00
+DATA gather<>+23(SB)/1, $0x00
+DATA gather<>+24(SB)/1, $0x03
+DATA gather<>+25(SB)/1, $0x00
+DATA gather<>+26(SB)/1, $0x00
+DATA gather<>+27(SB)/1, $0x00
+DATA gather<>+28(SB)/1, $0x07
+DATA gather<>+29(SB)/1, $0x00
+DATA gather<>+30(SB)/1, $0x00
+DATA gather<>+31(SB)/1, $0x00
+GLOBL gather<>(SB), RODATA|NOPTR, $32
+
+DATA evenodd<>+0(SB)/1, $0x00
+DATA evenodd<>+1(SB)/1, $0x02
+DATA evenodd<>+2(SB)/1, $0x04
+DATA evenodd<>+3(SB)/1, $0x06
+DATA evenodd<>+4(SB)/1, $0x08
+DATA evenodd<>+5(SB)/1, $0x0a
+DATA evenodd<>+6(SB)/1, $0x0c
+DATA evenodd<>+7(SB)/1, $0x0e
+DATA evenodd<>+8(SB)/1, $0x01
+DATA evenodd<>+9(SB)/1, $0x03
+DATA evenodd<>+10(SB)/1, $0x05
+DATA evenodd<>+11(SB)/1, $0x07
+DATA evenodd<>+12(SB)/1, $0x09
+DATA evenodd<>+13(SB)/1, $0x0b
+DATA evenodd<>+14(SB)/1, $0x0d
+DATA evenodd<>+15(SB)/1, $0x0f
+DATA evenodd<>+16(SB)/1, $0x00
+DATA evenodd<>+17(SB)/1, $0x02
+DATA evenodd<>+18(SB)/1, $0x04
+DATA evenodd<>+19(SB)/1, $0x06
+DATA evenodd<>+20(SB)/1, $0x08
+DATA evenodd<>+21(SB)/1, $0x0a
+DATA evenodd<>+22(SB)/1, $0x0c
+DATA evenodd<>+23(SB)/1, $0x0e
+DATA evenodd<>+24(SB)/1, $0x01
+DATA evenodd<>+25(SB)/1, $0x03
+DATA evenodd<>+26(SB)/1, $0x05
+DATA evenodd<>+27(SB)/1, $0x07
+DATA evenodd<>+28(SB)/1, $0x09
+DATA evenodd<>+29(SB)/1, $0x0b
+DATA evenodd<>+30(SB)/1, $0x0d
+DATA evenodd<>+31(SB)/1, $0x0f
+GLOBL evenodd<>(SB), RODATA|NOPTR, $32
+
+// func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
+// Requires: AVX, AVX2
+TEXT ·round16AVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS inverse+48(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	MOVB         split+52(FP), BL
+	JMP          check
+
+block:
+	VMULPS    (CX), Y0, Y2
+	VCVTPS2DQ Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	VMULPS    32(CX), Y0, Y3
+	VCVTPS2DQ Y3, Y3
+	VPADDD    Y3, Y1, Y1
+	VMULPS    64(CX), Y0, Y4
+	VCVTPS2DQ Y4, Y4
+	VPADDD    Y4, Y1, Y1
+	VMULPS    96(CX), Y0, Y5
+	VCVTPS2DQ Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y3
+	VPERMQ    $0xd8, Y2, Y2
+	VMOVDQU   Y2, (AX)
+	VPERMQ    $0xd8, Y3, Y3
+	VMOVDQU   Y3, 32(AX)
+	ADDQ      $0x80, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x20, DX
+
+check:
+	TESTQ        DX, DX
+	JNZ          block
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X1, X0, X0
+	VPHADDD      X0, X0, X0
+	VPHADDD      X0, X0, X0
+	VMOVD        X0, AX
+	MOVL         AX, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func maxAbsAVX2(x []float32) [16]float32
+// Requires: AVX, AVX2
+TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-88
+	MOVQ   x_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    check
+
+block:
+	VMOVUPS (AX)(DX*4), Y2
+	VANDPS  magnitude<>+0(SB), Y2, Y2
+	VPMAXSD Y2, Y0, Y0
+	VMOVUPS 32(AX)(DX*4), Y2
+	VANDPS  magnitude<>+0(SB), Y2, Y2
+	VPMAXSD Y2, Y1, Y1
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Y0, ret_0+24(FP)
+	VMOVUPS Y1, ret_8+56(FP)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+DATA magnitude<>+32(SB)/4, $0x7fffffff
+DATA magnitude<>+36(SB)/4, $0x7fffffff
+DATA magnitude<>+40(SB)/4, $0x7fffffff
+DATA magnitude<>+44(SB)/4, $0x7fffffff
+DATA magnitude<>+48(SB)/4, $0x7fffffff
+DATA magnitude<>+52(SB)/4, $0x7fffffff
+DATA magnitude<>+56(SB)/4, $0x7fffffff
+DATA magnitude<>+60(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $64

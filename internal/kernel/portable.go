@@ -29,9 +29,14 @@ var portable = &form{
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 2, shift, or) },
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 4, shift, or) },
 	},
-	affine:   affinePortable,
-	grid:     gridErrorsPortable,
-	integers: integersPortable,
+	affine:     affinePortable,
+	grid:       gridErrorsPortable,
+	stored:     storedPortable,
+	panel:      panelPortable,
+	interleave: interleavePortable,
+	maxAbs:     maxAbsPortable,
+	round8:     round8Portable,
+	round16:    round16Portable,
 }
 
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {

@@ -128,9 +128,6 @@ func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
 func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape
-func integerRows0AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-
-//go:noescape
 func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
 
 //go:noescape
@@ -150,3 +147,21 @@ func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8
 
 //go:noescape
 func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+
+//go:noescape
+func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+
+//go:noescape
+func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)
+
+//go:noescape
+func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func maxAbsAVX2(x []float32) [16]float32

@@ -76,10 +76,12 @@ type worker struct {
 	keys, values []float32 // of one head, widened
 
 	// Used by integerProduct:
-	integers kernel.IntegerWeights
-	codes    []byte    // rows of w.integers that are not used as they are stored
-	factors  []float32 // scales and minimums of w.integers
-	outputs  [kernel.Lanes]float32
+	integers     kernel.StoredRows
+	integerPanel kernel.IntegerPanel
+	codes        []byte    // rows of codes
+	factors      []float32 // scales and mins
+	scales, mins []float32 // of integers or integerPanel
+	outputs      [kernel.PanelRows]float32
 }
 
 // New returns a Decoder for m that computes in float32. m must have passed Check.

@@ -12,8 +12,8 @@ import (
 const widestSegment = 1 << 16
 
 // A segment is the columns [lo, hi), which share a scale of the weights and a scale
-// of the activations. In rows of codes, it begins at column at, and zeros pad it to
-// whole blocks.
+// of the activations. In panels it begins at column at, and a zero pads it to an even
+// number of columns.
 type segment struct {
 	weight, input int // indices of the two scales
 	lo, hi, at    int
@@ -22,55 +22,55 @@ type segment struct {
 // A segmentation divides rows of columns into segments.
 type segmentation struct {
 	segments []segment
-	blocks   []int32 // (segments): the blocks of each
-	width    int     // of a row of codes
-	aligned  bool    // no segment is padded
+	pairs    []int32 // (segments): the pairs of columns of each in panels
+	width    int     // of a row of a panel
+	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
 }
 
 // segmentRow divides a row of cols columns.
 func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 	s := &segmentation{}
+	whole := true
 	for lo := 0; lo < cols; {
 		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
 		r.hi = min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
-		blocks := (r.hi - lo + kernel.Block - 1) / kernel.Block
-		s.segments, s.blocks = append(s.segments, r), append(s.blocks, int32(blocks))
-		s.width += blocks * kernel.Block
+		n := r.hi - lo
+		whole = whole && n%kernel.Block == 0
+		s.segments, s.pairs, s.blocks = append(s.segments, r), append(s.pairs, int32((n+1)/2)), append(s.blocks, int32(n/kernel.Block))
+		s.width += (n + 1) &^ 1
 		lo = r.hi
 	}
-	s.aligned = s.width == cols
+	if !whole {
+		s.blocks = nil
+	}
 	return s
 }
 
-// A quantizedInput holds rounded activations for the integer product with weights
-// of one group size.
+// A quantizedInput holds rounded activations for weights with one inputKey, in the
+// form of either stored or panel.
 type quantizedInput struct {
 	inputKey
 	*segmentation
-	positions []kernel.IntegerInput
+	stored []kernel.StoredInput // (positions)
+	panel  kernel.PanelInputs
 }
 
-// An inputKey identifies what determines a quantizedInput of given activations.
+// An inputKey identifies what weights require of their input.
 type inputKey struct {
-	group int            // of the weights
-	order kernel.Packing // whose Column places the codes
+	group  int // of the weights
+	stored bool
+	order  kernel.Order // of stored
 }
 
-// storedPositions is the number of positions up to which codes of less than 8 bits
-// are multiplied as they are stored. For more positions it pays to unpack them to
-// bytes first.
+// storedPositions is the number of positions up to which rows of codes are multiplied
+// as they are stored. For more positions it pays to widen them to a panel first.
 const storedPositions = 3
 
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
 	key := inputKey{group: w.Scheme.Columns(w.Cols)}
-	if w.Scheme.Kind == qtensor.Int && n <= storedPositions && d.segmentsOf(w.Cols, key.group).aligned {
-		key.order = kernel.PackingOf(w.Scheme.Bits)
-	}
-	if key.order == kernel.Bytes8 {
-		key.order = kernel.Bytes // the same order
-	} else if key.order != kernel.Bytes {
-		key.order = kernel.Packed2 // the same order for all packed codes
+	if n <= storedPositions && w.Scheme.Kind == qtensor.Int && d.segmentsOf(w.Cols, key.group).blocks != nil {
+		key.stored, key.order = true, kernel.StoredOrder(w.Scheme.Bits)
 	}
 	return key
 }
@@ -101,37 +101,49 @@ func (d *Decoder) inputGroup(weightGroup int) int {
 // quantizeInput rounds x for layers with the given key.
 func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
 	s := d.segmentsOf(x.width, key.group)
-	in := &quantizedInput{inputKey: key, segmentation: s, positions: make([]kernel.IntegerInput, x.n)}
-	n := len(s.segments)
-	codes, sums, factors := make([]int8, x.n*s.width), make([]int32, x.n*n), make([]float32, 2*x.n*n)
-	for t := range in.positions {
-		in.positions[t] = kernel.IntegerInput{
-			Blocks: s.blocks, Codes: codes[t*s.width:][:s.width], Sums: sums[t*n:][:n],
-			Scales: factors[2*t*n:][:n], Mins: factors[(2*t+1)*n:][:n],
-		}
+	in := &quantizedInput{inputKey: key, segmentation: s}
+	n, group := len(s.segments), d.inputGroup(key.group)
+	factors := make([]float32, 2*x.n*n)
+	scales, mins := factors[:x.n*n], factors[x.n*n:]
+	if !key.stored {
+		in.panel = kernel.PanelInputs{Pairs: s.pairs, Codes: make([]int16, x.n*s.width), Scales: scales, Mins: mins}
+		d.each(x.n, func(t int) {
+			codes := in.panel.Codes[t*s.width:][:s.width]
+			in.quantizePosition(x.row(t), group, scales[t*n:], mins[t*n:], func(_ int, r segment, inverse float32) int32 {
+				return kernel.Round16(codes[r.at:], x.row(t)[r.lo:r.hi], inverse)
+			})
+		})
+		return in
 	}
-	group := d.inputGroup(key.group)
-	d.each(x.n, func(t int) { in.quantizePosition(&in.positions[t], x.row(t), group) })
+	in.stored = make([]kernel.StoredInput, x.n)
+	codes, sums := make([]int8, x.n*x.width), make([]int32, x.n*n)
+	for t := range in.stored {
+		p := kernel.StoredInput{
+			Blocks: s.blocks, Codes: codes[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
+		}
+		in.quantizePosition(x.row(t), group, p.Scales, p.Mins, func(k int, r segment, inverse float32) int32 {
+			p.Sums[k] = kernel.Round8(p.Codes[r.lo:r.hi], x.row(t)[r.lo:r.hi], inverse, key.order)
+			return p.Sums[k]
+		})
+		in.stored[t] = p
+	}
 	return in
 }
 
-// quantizePosition rounds x, (width), in groups of group columns.
-func (in *quantizedInput) quantizePosition(p *kernel.IntegerInput, x []float32, group int) {
+// quantizePosition rounds x, (width), in groups of group columns. round stores the
+// codes of one segment and returns their sum. scales and mins, (segments), get the
+// scale of each and the product of scale and sum.
+func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []float32, round func(k int, r segment, inverse float32) int32) {
 	var scale, inverse float32
 	input := -1 // the group of scale and inverse
-	for k, r := range in.segments {
+	for k, r := range s.segments {
 		if r.input != input {
 			input = r.input
 			lo := input * group
 			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
-		sum := int32(0)
-		for i, v := range x[r.lo:r.hi] {
-			c := int8(kernel.RoundToEven(float32(v * inverse)))
-			p.Codes[in.order.Column(r.at+i)] = c
-			sum += int32(c)
-		}
-		p.Sums[k], p.Scales[k], p.Mins[k] = sum, scale, float32(scale*float32(sum))
+		sum := round(k, r, inverse)
+		scales[k], mins[k] = scale, float32(scale*float32(sum))
 	}
 }
 
@@ -140,7 +152,7 @@ func (in *quantizedInput) quantizePosition(p *kernel.IntegerInput, x []float32, 
 // that factor overflows a float32, the scale and all codes are 0. If an element is
 // not finite, the scale is NaN, which makes every output NaN.
 func groupScale(x []float32) (scale, inverse float32) {
-	maxAbs := float32(math.Abs(float64(x[qtensor.LargestMagnitude(x)])))
+	maxAbs := kernel.MaxAbs(x)
 	if !(maxAbs <= math.MaxFloat32) {
 		return float32(math.NaN()), 0
 	}
@@ -153,94 +165,116 @@ func groupScale(x []float32) (scale, inverse float32) {
 
 // integerProduct computes the outputs [r, r+n) of p as integer kernels do, without
 // the bias. Weights are d*q, or d*c + m in an asymmetric scheme, where q, c and the
-// activations' codes a are integers; see kernel.MulIntegers.
+// activations' codes a are integers; see kernel.MulStored and kernel.MulPanel.
 func (w *worker) integerProduct(in *quantizedInput, p product, r, n int) {
-	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
-		rows := min(n, kernel.Lanes)
-		w.loadRows(in, p.w, r, rows)
-		for t := range in.positions {
-			y := p.y.row(t)[r:]
-			if rows == kernel.Lanes {
-				kernel.MulIntegers((*[kernel.Lanes]float32)(y), &w.integers, &in.positions[t])
-				continue
-			}
-			kernel.MulIntegers(&w.outputs, &w.integers, &in.positions[t])
-			copy(y[:rows], w.outputs[:])
+	if in.inputKey.stored {
+		w.storedProduct(in, p, r, n)
+		return
+	}
+	positions := len(in.panel.Codes) / in.width
+	for ; n > 0; r, n = r+kernel.PanelRows, n-kernel.PanelRows {
+		w.loadPanel(in, p.w, r, min(n, kernel.PanelRows))
+		if n >= kernel.PanelRows {
+			kernel.MulPanel(p.y.data[r:], p.y.stride, &w.integerPanel, &in.panel, 0, positions)
+			continue
+		}
+		for t := range positions {
+			kernel.MulPanel(w.outputs[:], 0, &w.integerPanel, &in.panel, t, 1)
+			copy(p.y.row(t)[r:], w.outputs[:n])
 		}
 	}
 }
 
-// loadRows sets w.integers to n rows of m, from row r on, and to zeros for the
-// other lanes.
-func (w *worker) loadRows(in *quantizedInput, m *qtensor.Matrix, r, n int) {
+// loadPanel sets w.integerPanel to n rows of m, from row r on. The other rows are
+// unspecified.
+func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	native, _ := m.Scheme.Native()
-	size := len(in.segments) * kernel.Lanes
-	w.factors = sized(w.factors, 2*size)
-	w.integers.Scales, w.integers.Mins, w.integers.Zero = w.factors[:size], nil, 0
-	if native.Asym {
-		w.integers.Mins = w.factors[size : 2*size]
-	} else {
-		w.integers.Zero = int32(native.Zero())
-	}
-	if n < kernel.Lanes {
-		clear(w.factors[:2*size])
-	}
-	stored := in.aligned && m.Scheme.Kind == qtensor.Int && (in.order != kernel.Bytes || native.Bits == 8)
-	if stored {
-		w.storedRows(m, r, n)
-	} else {
-		w.unpackedRows(in, native.Bits)
+	w.factorsFor(len(in.segments)*kernel.PanelRows, native.Asym)
+	w.integerPanel.Scales, w.integerPanel.Mins = w.scales, w.mins
+	w.integerPanel.Codes = sized(w.integerPanel.Codes, in.width*kernel.PanelRows)
+	w.codes = sized(w.codes, in.width*kernel.PanelRows)
+	zero := int32(0)
+	if !native.Asym {
+		zero = int32(native.Zero())
 	}
 	for i := range n {
-		var scale, offset []float32
-		if stored {
-			scale, offset = w.reader.Factors(m, r+i)
-		} else {
-			var codes []uint8
-			codes, scale, offset = w.reader.Integers(m, r+i)
-			row := w.codes[i*in.width:][:in.width]
+		codes, scale, offset := w.reader.Integers(m, r+i)
+		row := w.codes[i*in.width:][:in.width]
+		if in.width == len(codes) {
+			copy(row, codes)
+		} else { // the activations are 0 where a segment is padded
 			for _, s := range in.segments {
 				copy(row[s.at:], codes[s.lo:s.hi])
 			}
 		}
-		for k, s := range in.segments {
-			w.integers.Scales[k*kernel.Lanes+i] = scale[s.weight]
-		}
-		if native.Asym {
-			for k, s := range in.segments {
-				w.integers.Mins[k*kernel.Lanes+i] = offset[s.weight]
-			}
-		}
+		w.setFactors(in, i, kernel.PanelRows, scale, offset)
+	}
+	for first := 0; first < n; first += kernel.Lanes {
+		kernel.Interleave(w.integerPanel.Codes, first, w.codes[first*in.width:], in.width, in.width, zero)
 	}
 }
 
-// storedRows sets the codes of w.integers to n rows as m stores them.
-func (w *worker) storedRows(m *qtensor.Matrix, r, n int) {
-	w.integers.Packing = kernel.PackingOf(m.Scheme.Bits)
-	stride := m.RowBytes()
-	w.integers.Stride = stride
-	if m.Source == nil && n == kernel.Lanes {
-		w.integers.Codes = m.Codes[r*stride:][:n*stride]
+// factorsFor sets w.scales and, if asym, w.mins to n numbers, and w.mins to nil
+// otherwise.
+func (w *worker) factorsFor(n int, asym bool) {
+	w.factors = sized(w.factors, 2*n)
+	w.scales, w.mins = w.factors[:n], nil
+	if asym {
+		w.mins = w.factors[n : 2*n]
+	}
+}
+
+// setFactors sets lane i of lanes in w.scales and w.mins.
+func (w *worker) setFactors(in *quantizedInput, i, lanes int, scale, offset []float32) {
+	for k, s := range in.segments {
+		w.scales[k*lanes+i] = scale[s.weight]
+	}
+	if w.mins == nil {
 		return
 	}
-	w.codes = sized(w.codes, kernel.Lanes*stride)
-	w.integers.Codes = w.codes[:kernel.Lanes*stride]
-	for i := range n {
-		copy(w.codes[i*stride:], w.reader.Stored(m, r+i))
+	for k, s := range in.segments {
+		w.mins[k*lanes+i] = offset[s.weight]
 	}
 }
 
-// unpackedRows sets the codes of w.integers to w.codes, with room for rows of one
-// byte for each code. Activations are zero where a segment is padded, so that the
-// bytes there do not matter, except that they must be valid codes.
-func (w *worker) unpackedRows(in *quantizedInput, bits int) {
-	w.integers.Packing = kernel.Bytes
-	if bits == 8 {
-		w.integers.Packing = kernel.Bytes8
+// storedProduct is integerProduct for weights in the order of their storage.
+func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
+	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
+		w.loadStored(in, p.w, r, min(n, kernel.Lanes))
+		for t := range in.stored {
+			y := p.y.row(t)[r:]
+			if n >= kernel.Lanes {
+				kernel.MulStored((*[kernel.Lanes]float32)(y), &w.integers, &in.stored[t])
+				continue
+			}
+			out := (*[kernel.Lanes]float32)(w.outputs[:])
+			kernel.MulStored(out, &w.integers, &in.stored[t])
+			copy(y[:n], out[:])
+		}
 	}
-	w.codes = sized(w.codes, kernel.Lanes*in.width)
-	clear(w.codes)
-	w.integers.Stride, w.integers.Codes = in.width, w.codes[:kernel.Lanes*in.width]
+}
+
+// loadStored sets w.integers to n rows of m, from row r on. The other lanes are
+// unspecified.
+func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
+	w.factorsFor(len(in.segments)*kernel.Lanes, m.Scheme.Asym)
+	w.integers = kernel.StoredRows{Bits: m.Scheme.Bits, Stride: m.RowBytes(), Scales: w.scales, Mins: w.mins}
+	if !m.Scheme.Asym {
+		w.integers.Zero = int32(m.Scheme.Zero())
+	}
+	for i := range n {
+		scale, min := w.reader.Factors(m, r+i)
+		w.setFactors(in, i, kernel.Lanes, scale, min)
+	}
+	if m.Source == nil && n == kernel.Lanes {
+		w.integers.Codes = m.Codes[r*w.integers.Stride:][:n*w.integers.Stride]
+		return
+	}
+	w.codes = sized(w.codes, kernel.Lanes*w.integers.Stride)
+	w.integers.Codes = w.codes[:kernel.Lanes*w.integers.Stride]
+	for i := range n {
+		copy(w.codes[i*w.integers.Stride:], w.reader.Stored(m, r+i))
+	}
 }
 
 // sized returns x if it has at least n elements, and a new slice otherwise.

@@ -241,15 +241,17 @@ func TestSegmentRow(t *testing.T) {
 		cols, weights, inputs int
 		want                  string
 		width                 int
+		whole                 bool
 	}{
-		{70, 32, 32, "[{0 0 0 32 0} {1 1 32 64 32} {2 2 64 70 64}]", 96},
-		{40, 8, WholeRow, "[{0 0 0 8 0} {1 0 8 16 32} {2 0 16 24 64} {3 0 24 32 96} {4 0 32 40 128}]", 160},
-		{70, 32, 48, "[{0 0 0 32 0} {1 0 32 48 32} {1 1 48 64 64} {2 1 64 70 96}]", 128},
-		{1030, 1030, WholeRow, "[{0 0 0 1030 0}]", 1056},
+		{70, 32, 32, "[{0 0 0 32 0} {1 1 32 64 32} {2 2 64 70 64}]", 70, false},
+		{41, 8, WholeRow, "[{0 0 0 8 0} {1 0 8 16 8} {2 0 16 24 16} {3 0 24 32 24} {4 0 32 40 32} {5 0 40 41 40}]", 42, false},
+		{70, 32, 48, "[{0 0 0 32 0} {1 0 32 48 32} {1 1 48 64 48} {2 1 64 70 64}]", 70, false},
+		{96, 64, WholeRow, "[{0 0 0 64 0} {1 0 64 96 64}]", 96, true},
+		{1031, 1031, WholeRow, "[{0 0 0 1031 0}]", 1032, false},
 	} {
 		s := segmentRow(c.cols, c.weights, c.inputs)
-		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || s.aligned != (s.width == c.cols) {
-			t.Errorf("%d columns in groups of %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, c.want, c.width)
+		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || (s.blocks != nil) != c.whole {
+			t.Errorf("%d columns in groups of %d and %d: %s, width %d, blocks %v, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, s.blocks, c.want, c.width)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	lanes       = 8  // rows of weights that integerRows multiplies together
-	blockCodes  = 32 // columns of a block
-	unsignedRow = 0  // packing: bytes below 128
+	lanes      = 8  // rows of weights that integerRows multiplies together
+	blockCodes = 32 // columns of a block
+	panelLanes = 16 // rows of weights in a panel
 )
 
 // A plane is one bit plane of eight rows of packed codes.
@@ -109,7 +109,7 @@ func integerRows(packing int) {
 
 // newPlanes returns the planes of packed codes at the start of a row.
 func newPlanes(packing int, stride GPVirtual) []plane {
-	widths := map[int][]int{unsignedRow: {8}, 2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[packing]
+	widths := map[int][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[packing]
 	var planes []plane
 	shift, bytes := 0, GP64() // bytes of all planes so far
 	XORQ(bytes, bytes)
@@ -230,4 +230,249 @@ func table(name string, f func(i int) byte) Mem {
 		constants[name] = m
 	}
 	return m
+}
+
+// integerTile generates the product of a panel of 16 rows of codes, which are
+// interleaved by pairs of columns, and the given number of positions.
+func integerTile(positions int) {
+	TEXT(fmt.Sprintf("integerTile%dAVX2", positions), NOSPLIT, "func(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d, scale *float32, lds int, min, minScale *float32)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	panel, x, ldx, k := load("panel"), load("x"), load("ldx"), GP64()
+	SHLQ(Imm(1), ldx)
+	far := GP64() // three rows of x
+	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, far)
+	pair := func(t int) Mem {
+		return [...]Mem{{Base: x}, {Base: x, Index: ldx, Scale: 1}, {Base: x, Index: ldx, Scale: 2}, {Base: x, Index: far, Scale: 1}}[t]
+	}
+	clearRows(positions)
+	XORQ(k, k)
+	Label("segment")
+	acc := make([][2]VecVirtual, positions)
+	for t := range acc {
+		for h := range 2 {
+			acc[t][h] = YMM()
+			VPXOR(acc[t][h], acc[t][h], acc[t][h])
+		}
+	}
+	left := GP32()
+	at := load("pairs")
+	MOVL(Mem{Base: at, Index: k, Scale: 4}, left)
+	Label("pair")
+	w := [2]VecVirtual{YMM(), YMM()}
+	for h := range 2 {
+		VMOVDQU(Mem{Base: panel, Disp: 32 * h}, w[h])
+	}
+	for t := range acc {
+		a := YMM()
+		VPBROADCASTD(pair(t), a)
+		for h := range 2 {
+			product := YMM()
+			VPMADDWD(w[h], a, product)
+			VPADDD(product, acc[t][h], acc[t][h])
+		}
+	}
+	ADDQ(Imm(64), panel)
+	ADDQ(Imm(4), x)
+	DECL(left)
+	JNZ(LabelRef("pair"))
+
+	row := GP64() // of d and min
+	MOVQ(k, row)
+	SHLQ(Imm(6), row)
+	addSegment(acc, "d", "scale", row, k)
+	min := load("min")
+	TESTQ(min, min)
+	JZ(LabelRef("next"))
+	addSegment(make([][2]VecVirtual, positions), "min", "minScale", row, k)
+	Label("next")
+	INCQ(k)
+	CMPQ(k, param("segments"))
+	JLT(LabelRef("segment"))
+	end()
+}
+
+// clearRows sets the 16 outputs of each position to 0.
+func clearRows(positions int) {
+	y, ldy := Load(Param("y"), GP64()), Load(Param("ldy"), GP64())
+	zero := avx2.zero()
+	for range positions {
+		VMOVUPS(zero, Mem{Base: y})
+		VMOVUPS(zero, Mem{Base: y, Disp: 32})
+		LEAQ(Mem{Base: y, Index: ldy, Scale: 4}, y)
+	}
+}
+
+// addSegment fuses the term of one segment into the outputs of each position: the
+// factor of the position times that of each row times, unless it is nil, the sum of
+// products in p. row is the offset of the rows' factors in bytes, and k the segment.
+func addSegment(p [][2]VecVirtual, rows, positions string, row, k GPVirtual) {
+	y, ldy, at := Load(Param("y"), GP64()), Load(Param("ldy"), GP64()), Load(Param(rows), GP64())
+	ADDQ(row, at)
+	factor, lds := Load(Param(positions), GP64()), Load(Param("lds"), GP64())
+	for t := range p {
+		s := YMM()
+		VBROADCASTSS(Mem{Base: factor, Index: k, Scale: 4}, s)
+		for h := range 2 {
+			v, out := YMM(), YMM()
+			if p[t][h] == nil {
+				VMOVUPS(Mem{Base: at, Disp: 32 * h}, v)
+			} else {
+				v = p[t][h].(VecVirtual)
+				VCVTDQ2PS(v, v)
+				VMULPS(Mem{Base: at, Disp: 32 * h}, v, v)
+			}
+			VMOVUPS(Mem{Base: y, Disp: 32 * h}, out)
+			VFMADD231PS(v, s, out)
+			VMOVUPS(out, Mem{Base: y, Disp: 32 * h})
+		}
+		LEAQ(Mem{Base: y, Index: ldy, Scale: 4}, y)
+		LEAQ(Mem{Base: factor, Index: lds, Scale: 4}, factor)
+	}
+}
+
+// interleave generates the widening of eight rows of n bytes, a multiple of 16, to
+// the rows of a panel: zero is subtracted, and the pairs of columns of the rows are
+// interleaved.
+func interleave() {
+	TEXT("interleaveAVX2", NOSPLIT, "func(panel *int16, codes *byte, stride, n int, zero int32)")
+	Pragma("noescape")
+	panel, n := Load(Param("panel"), GP64()), Load(Param("n"), GP64())
+	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
+	p := plane{8, 0, GP64(), GP64()}
+	Load(Param("codes"), p.low)
+	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
+	zero := YMM()
+	VMOVD(Load(Param("zero"), GP32()), zero.AsX())
+	VPBROADCASTW(zero.AsX(), zero)
+	JMP(LabelRef("check"))
+	Label("columns")
+	x := make([]VecVirtual, lanes)
+	for r := range x {
+		x[r] = XMM()
+		VMOVDQU(p.row(r, stride, triple), x[r])
+	}
+	for i, pairs := range transpose(x) { // the pairs of columns 2i and 2i+1 of all rows
+		wide := YMM()
+		VPMOVZXBW(pairs, wide)
+		VPSUBW(zero, wide, wide)
+		VMOVDQU(wide, Mem{Base: panel, Disp: 64 * i})
+	}
+	ADDQ(U32(16*64/2), panel)
+	ADDQ(Imm(16), p.low)
+	ADDQ(Imm(16), p.high)
+	SUBQ(Imm(16), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("columns"))
+	end()
+}
+
+// transpose returns the transpose of an (8, 8) matrix of 16-bit elements.
+func transpose(x []VecVirtual) []VecVirtual {
+	merge := func(op func(...Op), a, b VecVirtual) VecVirtual {
+		dst := XMM()
+		op(b, a, dst)
+		return dst
+	}
+	low := []func(...Op){VPUNPCKLWD, VPUNPCKLDQ, VPUNPCKLQDQ}
+	high := []func(...Op){VPUNPCKHWD, VPUNPCKHDQ, VPUNPCKHQDQ}
+	// Each step halves the number of rows that a register still has to be merged with.
+	var halve func(x []VecVirtual, depth int) []VecVirtual
+	halve = func(x []VecVirtual, depth int) []VecVirtual {
+		if len(x) == 1 {
+			return x
+		}
+		var a, b []VecVirtual
+		for i := 0; i < len(x); i += 2 {
+			a = append(a, merge(low[depth], x[i], x[i+1]))
+			b = append(b, merge(high[depth], x[i], x[i+1]))
+		}
+		return append(halve(a, depth+1), halve(b, depth+1)...)
+	}
+	return halve(x, 0)
+}
+
+// roundCodes generates the rounding of activations to integers of the given bits:
+// it multiplies x, a multiple of 32 elements, by inverse, rounds to nearest, ties to
+// even, and returns the sum. In 8 bits, split divides each 32 columns into even and
+// odd ones.
+func roundCodes(bits int) {
+	signature := fmt.Sprintf("func(dst []int%d, x []float32, inverse float32, split bool) int32", bits)
+	TEXT(fmt.Sprintf("round%dAVX2", bits), NOSPLIT, signature)
+	Pragma("noescape")
+	dst, x, n := base("dst"), base("x"), Load(Param("x").Len(), GP64())
+	inverse, sum, split := avx2.splat(param("inverse")), avx2.zero(), GP8()
+	Load(Param("split"), split)
+	JMP(LabelRef("check"))
+	Label("block")
+	var codes []VecVirtual
+	for i := range 4 {
+		v := YMM()
+		VMULPS(Mem{Base: x, Disp: 32 * i}, inverse, v)
+		VCVTPS2DQ(v, v)
+		VPADDD(v, sum, sum)
+		codes = append(codes, v)
+	}
+	for i := range 2 {
+		VPACKSSDW(codes[2*i+1], codes[2*i], codes[i])
+	}
+	if bits == 16 {
+		for i := range 2 {
+			VPERMQ(Imm(0b11011000), codes[i], codes[i])
+			VMOVDQU(codes[i], Mem{Base: dst, Disp: 32 * i})
+		}
+	} else {
+		VPACKSSWB(codes[1], codes[0], codes[0])
+		VPERMD(codes[0], gather(), codes[0])
+		TESTB(split, split)
+		JZ(LabelRef("store"))
+		VPSHUFB(table("evenodd", func(i int) byte { return byte(i%8*2 + i/8%2) }), codes[0], codes[0])
+		VPERMQ(Imm(0b11011000), codes[0], codes[0])
+		Label("store")
+		VMOVDQU(codes[0], Mem{Base: dst})
+	}
+	ADDQ(Imm(128), x)
+	ADDQ(Imm(uint64(bits*4)), dst)
+	SUBQ(Imm(32), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("block"))
+	total := XMM()
+	VEXTRACTI128(Imm(1), sum, total)
+	VPADDD(sum.(Vec).AsX(), total, total)
+	VPHADDD(total, total, total)
+	VPHADDD(total, total, total)
+	result := GP32()
+	VMOVD(total, result)
+	Store(result, ReturnIndex(0))
+	end()
+}
+
+// gather returns the order in which two packings leave groups of four bytes.
+func gather() VecVirtual {
+	v := YMM()
+	VMOVDQU(table("gather", func(i int) byte {
+		if i%4 > 0 {
+			return 0
+		}
+		return [...]byte{0, 4, 1, 5, 2, 6, 3, 7}[i/4]
+	}), v)
+	return v
+}
+
+// maxAbs generates the largest magnitude of x, a multiple of 16 elements. As integers,
+// the bits of a NaN are larger than those of any number.
+func maxAbs() {
+	avx2.function("maxAbs", "func(x []float32) [16]float32")
+	x := base("x")
+	acc := avx2.sums()
+	avx2.each("x", func(c column) {
+		v := avx2.load(c.of(x, 4))
+		VANDPS(constant("magnitude", 0x7fffffff), v, v)
+		VPMAXSD(v, acc[c.part], acc[c.part])
+	})
+	avx2.result(acc)
+	end()
 }

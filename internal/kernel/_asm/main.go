@@ -73,8 +73,14 @@ func main() {
 	split(1)
 	split(2)
 	split(4)
-	for _, packing := range []int{unsignedRow, 2, 3, 4, 5, 6, 7, 8} {
-		integerRows(packing)
+	for bits := 2; bits <= 8; bits++ {
+		integerRows(bits)
 	}
+	integerTile(4)
+	integerTile(1)
+	interleave()
+	roundCodes(8)
+	roundCodes(16)
+	maxAbs()
 	Generate()
 }
