@@ -216,6 +216,37 @@ func interleavePortable(panel *int16, codes *byte, stride, n int, zero int32) {
 	}
 }
 
+// TransposeF16 widens Lanes rows of n little-endian float16 numbers that begin stride
+// bytes apart, and writes number k of row r to dst[k*ldd+r].
+func TransposeF16(dst []float32, ldd int, src []byte, stride, n int) {
+	if n == 0 {
+		return
+	}
+	check(ldd >= 0 && len(dst) >= (n-1)*ldd+Lanes, "TransposeF16: dst")
+	check(stride >= 0 && len(src) >= (Lanes-1)*stride+2*n, "TransposeF16: src")
+	whole := n &^ 7
+	best.transposeF16(&dst[0], ldd, &src[0], stride, whole)
+	switch {
+	case whole == n:
+	case n > 8: // the last 8, some of them again
+		best.transposeF16(&dst[(n-8)*ldd], ldd, &src[2*(n-8)], stride, 8)
+	default:
+		transposeF16Portable(&dst[whole*ldd], ldd, &src[2*whole], stride, n-whole)
+	}
+}
+
+func transposeF16Portable(dst *float32, ldd int, src *byte, stride, n int) {
+	if n == 0 {
+		return
+	}
+	d, s := unsafe.Slice(dst, (n-1)*ldd+Lanes), unsafe.Slice(src, (Lanes-1)*stride+2*n)
+	for r := range Lanes {
+		for k := range n {
+			fromF16Portable(d[k*ldd+r:][:1], s[r*stride+2*k:][:2])
+		}
+	}
+}
+
 // MaxAbs returns the largest magnitude in x: 0 if x is empty, and NaN if x has a NaN.
 func MaxAbs(x []float32) float32 {
 	n := blocks(len(x))

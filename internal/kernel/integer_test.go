@@ -150,6 +150,28 @@ func TestInterleave(t *testing.T) {
 	}
 }
 
+func TestTransposeF16(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 18, 48} {
+		src, stride, ldd := make([]byte, Lanes*(2*n+6)), 2*n+6, Lanes+n%3
+		r := seeded(n)
+		for i := range src {
+			src[i] = byte(r.IntN(120)) // no NaN
+		}
+		eachForm(t, func(t *testing.T) {
+			dst, row := make([]float32, n*ldd+Lanes), make([]float32, n)
+			TransposeF16(dst, ldd, src, stride, n)
+			for l := range Lanes {
+				FromF16(row, src[l*stride:][:2*n])
+				for k, want := range row {
+					if got := dst[k*ldd+l]; got != want {
+						t.Fatalf("%d numbers: number %d of row %d is %v, want %v", n, k, l, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
 // Rounding and the largest magnitude equal plain loops, for every length and order.
 func TestRoundCodes(t *testing.T) {
 	for _, n := range lengths {

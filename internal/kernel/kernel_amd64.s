@@ -831,6 +831,1167 @@ block:
 	VZEROUPPER
 	RET
 
+// func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, FMA3
+TEXT ·dotF32x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VFMADD231PS  (R9), Y12, Y0
+	VFMADD231PS  (R9)(BX*1), Y12, Y2
+	VFMADD231PS  (R9)(BX*2), Y12, Y4
+	VFMADD231PS  (R10), Y12, Y6
+	VFMADD231PS  (R10)(BX*1), Y12, Y8
+	VFMADD231PS  (R10)(BX*2), Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VFMADD231PS  32(R9), Y12, Y1
+	VFMADD231PS  32(R9)(BX*1), Y12, Y3
+	VFMADD231PS  32(R9)(BX*2), Y12, Y5
+	VFMADD231PS  32(R10), Y12, Y7
+	VFMADD231PS  32(R10)(BX*1), Y12, Y9
+	VFMADD231PS  32(R10)(BX*2), Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF32x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, FMA3
+TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  32(R9), Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF32x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF32x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VFMADD231PS   (R9), Z12, Z0
+	VFMADD231PS   (R9)(BX*1), Z12, Z1
+	VFMADD231PS   (R9)(BX*2), Z12, Z2
+	VFMADD231PS   (R10), Z12, Z3
+	VFMADD231PS   (R10)(BX*1), Z12, Z4
+	VFMADD231PS   (R10)(BX*2), Z12, Z5
+	VFMADD231PS   (R11), Z12, Z6
+	VFMADD231PS   (R11)(BX*1), Z12, Z7
+	VFMADD231PS   (R11)(BX*2), Z12, Z8
+	VFMADD231PS   (R12), Z12, Z9
+	VFMADD231PS   (R12)(BX*1), Z12, Z10
+	VFMADD231PS   (R12)(BX*2), Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R10
+	ADDQ          $0x40, R11
+	ADDQ          $0x40, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF32x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VFMADD231PS   (R9), Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x40, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotF16x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VCVTPH2PS    (R9), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VCVTPH2PS    (R9)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VCVTPH2PS    (R9)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VCVTPH2PS    (R10), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VCVTPH2PS    (R10)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VCVTPH2PS    (R10)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VCVTPH2PS    16(R9), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VCVTPH2PS    16(R9)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VCVTPH2PS    16(R9)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VCVTPH2PS    16(R10), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VCVTPH2PS    16(R10)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VCVTPH2PS    16(R10)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VCVTPH2PS    (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VCVTPH2PS    16(R9), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF16x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VCVTPH2PS     (R9), Z13
+	VFMADD231PS   Z13, Z12, Z0
+	VCVTPH2PS     (R9)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z1
+	VCVTPH2PS     (R9)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z2
+	VCVTPH2PS     (R10), Z13
+	VFMADD231PS   Z13, Z12, Z3
+	VCVTPH2PS     (R10)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z4
+	VCVTPH2PS     (R10)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z5
+	VCVTPH2PS     (R11), Z13
+	VFMADD231PS   Z13, Z12, Z6
+	VCVTPH2PS     (R11)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z7
+	VCVTPH2PS     (R11)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z8
+	VCVTPH2PS     (R12), Z13
+	VFMADD231PS   Z13, Z12, Z9
+	VCVTPH2PS     (R12)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z10
+	VCVTPH2PS     (R12)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	ADDQ          $0x20, R10
+	ADDQ          $0x20, R11
+	ADDQ          $0x20, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VCVTPH2PS     (R9), Z2
+	VFMADD231PS   Z2, Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotBF16x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VPMOVZXWD    (R9), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VPMOVZXWD    (R9)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VPMOVZXWD    (R9)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VPMOVZXWD    (R10), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VPMOVZXWD    (R10)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VPMOVZXWD    (R10)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VPMOVZXWD    16(R9), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VPMOVZXWD    16(R9)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VPMOVZXWD    16(R9)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VPMOVZXWD    16(R10), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VPMOVZXWD    16(R10)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VPMOVZXWD    16(R10)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VPMOVZXWD    (R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VPMOVZXWD    16(R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotBF16x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VPMOVZXWD     (R9), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z0
+	VPMOVZXWD     (R9)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z1
+	VPMOVZXWD     (R9)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z2
+	VPMOVZXWD     (R10), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z3
+	VPMOVZXWD     (R10)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z4
+	VPMOVZXWD     (R10)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z5
+	VPMOVZXWD     (R11), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z6
+	VPMOVZXWD     (R11)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z7
+	VPMOVZXWD     (R11)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z8
+	VPMOVZXWD     (R12), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z9
+	VPMOVZXWD     (R12)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z10
+	VPMOVZXWD     (R12)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	ADDQ          $0x20, R10
+	ADDQ          $0x20, R11
+	ADDQ          $0x20, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VPMOVZXWD     (R9), Z2
+	VPSLLD        $0x10, Z2, Z2
+	VFMADD231PS   Z2, Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
 // func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, FMA3
 TEXT ·mix64AVX2(SB), NOSPLIT, $0-48
@@ -4300,6 +5461,78 @@ columns:
 
 check:
 	TESTQ CX, CX
+	JNZ   columns
+	VZEROUPPER
+	RET
+
+// func transposeF16AVX2(dst *float32, ldd int, src *byte, stride int, n int)
+// Requires: AVX, F16C
+TEXT ·transposeF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ n+32(FP), DX
+	SHLQ $0x02, CX
+	MOVQ stride+24(FP), BX
+	LEAQ (BX)(BX*2), SI
+	MOVQ src+16(FP), DI
+	LEAQ (DI)(BX*4), R8
+	JMP  check
+
+columns:
+	VCVTPH2PS  (DI), Y0
+	VCVTPH2PS  (DI)(BX*1), Y1
+	VCVTPH2PS  (DI)(BX*2), Y2
+	VCVTPH2PS  (DI)(SI*1), Y3
+	VCVTPH2PS  (R8), Y4
+	VCVTPH2PS  (R8)(BX*1), Y5
+	VCVTPH2PS  (R8)(BX*2), Y6
+	VCVTPH2PS  (R8)(SI*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKLPD  Y9, Y8, Y10
+	VUNPCKHPD  Y9, Y8, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKHPS  Y3, Y2, Y1
+	VUNPCKLPD  Y1, Y0, Y2
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPS  Y5, Y4, Y1
+	VUNPCKLPS  Y7, Y6, Y3
+	VUNPCKLPD  Y3, Y1, Y9
+	VUNPCKHPD  Y3, Y1, Y1
+	VUNPCKHPS  Y5, Y4, Y3
+	VUNPCKHPS  Y7, Y6, Y4
+	VUNPCKLPD  Y4, Y3, Y5
+	VUNPCKHPD  Y4, Y3, Y3
+	VPERM2F128 $0x20, Y9, Y10, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y1, Y8, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y5, Y2, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y3, Y0, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y9, Y10, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y1, Y8, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y5, Y2, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y3, Y0, Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x10, DI
+	ADDQ       $0x10, R8
+	SUBQ       $0x08, DX
+
+check:
+	TESTQ DX, DX
 	JNZ   columns
 	VZEROUPPER
 	RET

@@ -25,15 +25,19 @@ type segmentation struct {
 	pairs    []int32 // (segments): the pairs of columns of each in panels
 	width    int     // of a row of a panel
 	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
+
+	sameGroups bool // segment k is group k of the weights
 }
 
 // segmentRow divides a row of cols columns.
 func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 	s := &segmentation{}
 	whole := true
+	s.sameGroups = true
 	for lo := 0; lo < cols; {
 		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
 		r.hi = min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
+		s.sameGroups = s.sameGroups && r.weight == len(s.segments)
 		n := r.hi - lo
 		whole = whole && n%kernel.Block == 0
 		s.segments, s.pairs, s.blocks = append(s.segments, r), append(s.pairs, int32((n+1)/2)), append(s.blocks, int32(n/kernel.Block))
@@ -262,9 +266,17 @@ func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	if !m.Scheme.Asym {
 		w.integers.Zero = int32(m.Scheme.Zero())
 	}
-	for i := range n {
-		scale, min := w.reader.Factors(m, r+i)
-		w.setFactors(in, i, kernel.Lanes, scale, min)
+	if n == kernel.Lanes && in.sameGroups {
+		groups := len(in.segments)
+		kernel.TransposeF16(w.scales, kernel.Lanes, m.Scales[2*groups*r:], 2*groups, groups)
+		if m.Scheme.Asym {
+			kernel.TransposeF16(w.mins, kernel.Lanes, m.Mins[2*groups*r:], 2*groups, groups)
+		}
+	} else {
+		for i := range n {
+			scale, min := w.reader.Factors(m, r+i)
+			w.setFactors(in, i, kernel.Lanes, scale, min)
+		}
 	}
 	if m.Source == nil && n == kernel.Lanes {
 		w.integers.Codes = m.Codes[r*w.integers.Stride:][:n*w.integers.Stride]

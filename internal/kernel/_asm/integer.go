@@ -476,3 +476,50 @@ func maxAbs() {
 	avx2.result(acc)
 	end()
 }
+
+// transposeF16 generates the widening and transposition of eight rows of n float16
+// numbers, a multiple of 8. The rows of dst begin ldd elements apart.
+func transposeF16() {
+	TEXT("transposeF16AVX2", NOSPLIT, "func(dst *float32, ldd int, src *byte, stride, n int)")
+	Pragma("noescape")
+	dst, ldd, n := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("n"), GP64())
+	SHLQ(Imm(2), ldd)
+	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
+	p := plane{16, 0, GP64(), GP64()}
+	Load(Param("src"), p.low)
+	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
+	JMP(LabelRef("check"))
+	Label("columns")
+	x := make([]VecVirtual, lanes)
+	for r := range x {
+		x[r] = YMM()
+		VCVTPH2PS(p.row(r, stride, triple), x[r])
+	}
+	merge := func(op func(...Op), a, b VecVirtual) VecVirtual {
+		v := YMM()
+		op(b, a, v)
+		return v
+	}
+	var four [2][]VecVirtual // rows 0 to 3 and 4 to 7 of columns i and i+4
+	for h := range four {
+		r := x[4*h:]
+		for _, op := range []func(...Op){VUNPCKLPS, VUNPCKHPS} {
+			a, b := merge(op, r[0], r[1]), merge(op, r[2], r[3])
+			four[h] = append(four[h], merge(VUNPCKLPD, a, b), merge(VUNPCKHPD, a, b))
+		}
+	}
+	for i := range lanes {
+		v := YMM()
+		VPERM2F128(Imm(uint64(0x20+i/4*0x11)), four[1][i%4], four[0][i%4], v)
+		VMOVUPS(v, Mem{Base: dst})
+		ADDQ(ldd, dst)
+	}
+	ADDQ(Imm(16), p.low)
+	ADDQ(Imm(16), p.high)
+	SUBQ(Imm(8), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("columns"))
+	end()
+}
