@@ -2,9 +2,17 @@
 
 package kernel
 
+import "golang.org/x/sys/cpu"
+
 // forms lists the forms that this processor can run, the fastest last. Every
 // arm64 processor that Go supports has NEON.
-var forms = []*form{portable, neon}
+var forms = func() []*form {
+	list := []*form{portable, neon}
+	if cpu.ARM64.HasASIMDDP {
+		list = append(list, sdot)
+	}
+	return list
+}()
 
 var neon = &form{
 	name:         "neon",
@@ -28,7 +36,7 @@ var neon = &form{
 	affine:       affineNEON,
 	grid:         gridErrorsNEON,
 	dotRows:      dotRowsPortable,
-	stored:       storedPortable,
+	stored:       (&storing{2: stored2NEON, 3: stored3NEON, 4: stored4NEON, 5: stored5NEON, 6: stored6NEON, 7: stored7NEON, 8: stored8NEON}).stored,
 	panel:        panelPortable,
 	interleave:   interleavePortable,
 	transposeF16: transposeF16Portable,
@@ -36,3 +44,11 @@ var neon = &form{
 	round8:       round8Portable,
 	round16:      round16Portable,
 }
+
+// sdot is neon with SDOT for integer products.
+var sdot = func() *form {
+	f := *neon
+	f.name = "sdot"
+	f.stored = (&storing{2: stored2SDOT, 3: stored3SDOT, 4: stored4SDOT, 5: stored5SDOT, 6: stored6SDOT, 7: stored7SDOT, 8: stored8SDOT}).stored
+	return &f
+}()

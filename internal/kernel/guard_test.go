@@ -32,6 +32,16 @@ func guardedRow(t *testing.T, n int) []float32 {
 	return x
 }
 
+// guardedCopy returns a copy of x that ends at the start of an inaccessible page.
+func guardedCopy[T any](t *testing.T, x []T) []T {
+	if len(x) == 0 {
+		return x
+	}
+	y := unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(guarded(t, len(x)*int(unsafe.Sizeof(x[0])))))), len(x))
+	copy(y, x)
+	return y
+}
+
 // TestBounds checks that no form accesses memory past the end of a row: each row
 // ends at an inaccessible page.
 func TestBounds(t *testing.T) {
@@ -67,6 +77,20 @@ func TestBounds(t *testing.T) {
 					Gemm(guardedRow(t, m*r), r, guardedRow(t, m*k), k, guardedRow(t, r*k), k, m, r, k)
 				}
 			}
+		}
+	})
+}
+
+// TestIntegerBounds is TestBounds for integer products.
+func TestIntegerBounds(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	eachForm(t, func(t *testing.T) {
+		for bits := 2; bits <= 8; bits++ {
+			w, x := storedCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3)
+			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			x.Blocks, x.Codes, x.Sums = guardedCopy(t, x.Blocks), guardedCopy(t, x.Codes), guardedCopy(t, x.Sums)
+			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
+			MulStored((*[Lanes]float32)(guardedRow(t, Lanes)), w, x)
 		}
 	})
 }

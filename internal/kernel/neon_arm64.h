@@ -21,3 +21,14 @@
 #define SSHR1(n, d) WORD $(0x4f3f0400 + (n<<5) + d)              // sshr vd.4s, vn.4s, #1
 #define SHL23(n, d) WORD $(0x4f375400 + (n<<5) + d)              // shl vd.4s, vn.4s, #23
 #define USHL(m, n, d) WORD $(0x6e204400 + (m<<16) + (n<<5) + d)  // ushl vd.16b, vn.16b, vm.16b: n<<m
+#define SCVTF(n, d) WORD $(0x4e21d800 + (n<<5) + d)              // scvtf vd.4s, vn.4s
+#define IMLA(m, n, d) WORD $(0x4ea09400 + (m<<16) + (n<<5) + d)  // mla vd.4s, vn.4s, vm.4s
+
+// Products of signed bytes, widened to eight 16-bit lanes.
+#define SMULL(m, n, d) WORD $(0x0e20c000 + (m<<16) + (n<<5) + d)  // smull vd.8h, vn.8b, vm.8b
+#define SMULL2(m, n, d) WORD $(0x4e20c000 + (m<<16) + (n<<5) + d) // smull2 vd.8h, vn.16b, vm.16b
+#define SMLAL2(m, n, d) WORD $(0x4e208000 + (m<<16) + (n<<5) + d) // smlal2 vd.8h, vn.16b, vm.16b
+#define SADALP(n, d) WORD $(0x4e606800 + (n<<5) + d)              // sadalp vd.4s, vn.8h: adds pairs of lanes
+
+// SDOT adds the products of four signed bytes to each 32-bit lane. It needs FEAT_DotProd.
+#define SDOT(m, n, d) WORD $(0x4e809400 + (m<<16) + (n<<5) + d) // sdot vd.4s, vn.16b, vm.16b

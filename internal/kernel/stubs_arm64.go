@@ -67,3 +67,45 @@ func split4NEON(dst, src []uint8, shift uint, or bool)
 
 //go:noescape
 func gridErrorsNEON(x, power, scale, inverse []float32, bottom, top float32) [16]float32
+
+//go:noescape
+func stored2NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored3NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored4NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored5NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored6NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored7NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored8NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored2SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored3SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored4SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored5SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored6SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored7SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored8SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
