@@ -10,6 +10,9 @@ var forms = func() []*form {
 	list := []*form{portable, neon}
 	if cpu.ARM64.HasASIMDDP {
 		list = append(list, sdot)
+		if cpu.ARM64.HasI8MM {
+			list = append(list, i8mm)
+		}
 	}
 	return list
 }()
@@ -37,8 +40,8 @@ var neon = &form{
 	grid:         gridErrorsNEON,
 	dotRows:      dotRowsPortable,
 	stored:       (&storing{2: stored2NEON, 3: stored3NEON, 4: stored4NEON, 5: stored5NEON, 6: stored6NEON, 7: stored7NEON, 8: stored8NEON}).stored,
-	panel:        panelPortable,
-	interleave:   interleavePortable,
+	panel:        panelling{panel1NEON, panel4NEON}.panel,
+	interleave:   interleaving{interleave4NEON, 4}.interleave,
 	transposeF16: transposeF16Portable,
 	maxAbs:       maxAbsPortable,
 	round8:       round8Portable,
@@ -50,5 +53,15 @@ var sdot = func() *form {
 	f := *neon
 	f.name = "sdot"
 	f.stored = (&storing{2: stored2SDOT, 3: stored3SDOT, 4: stored4SDOT, 5: stored5SDOT, 6: stored6SDOT, 7: stored7SDOT, 8: stored8SDOT}).stored
+	f.panel = panelling{panel1SDOT, panel4SDOT}.panel
+	return &f
+}()
+
+// i8mm is sdot with SMMLA for panels.
+var i8mm = func() *form {
+	f := *sdot
+	f.name = "i8mm"
+	f.panel = panelling{panel1I8MM, panel4I8MM}.panel
+	f.interleave = interleaving{interleave8NEON, 8}.interleave
 	return &f
 }()

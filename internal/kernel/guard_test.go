@@ -92,5 +92,13 @@ func TestIntegerBounds(t *testing.T) {
 			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
 			MulStored((*[Lanes]float32)(guardedRow(t, Lanes)), w, x)
 		}
+		for _, positions := range []int{1, 4, 7} {
+			codes, w, x := panelCase(seeded(positions), 8, []int32{8, 24, 16}, true, positions)
+			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			x.Columns, x.Codes, x.Sums = guardedCopy(t, x.Columns), guardedCopy(t, x.Codes), guardedCopy(t, x.Sums)
+			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
+			w.fill(guardedCopy(t, codes))
+			MulPanel(guardedRow(t, positions*PanelRows), PanelRows, w, x, 0, positions)
+		}
 	})
 }

@@ -130,71 +130,73 @@ func unpackPlanes(dst []uint8, src []byte, bits int) {
 	}
 }
 
-// PanelRows is the number of rows of weights in an IntegerPanel.
-const PanelRows = 16
+// PanelRows is the number of rows of weights in an IntegerPanel, and PanelColumns the
+// multiple of columns to which its segments are padded.
+const (
+	PanelRows    = 16
+	PanelColumns = 8
+)
 
-// An IntegerPanel is PanelRows rows of codes, widened so that Interleave and
-// MulPanel can process them fast. Each segment is padded to an even number of
-// columns.
+// An IntegerPanel is PanelRows rows of codes, in an order in which MulPanel can
+// process them fast.
 type IntegerPanel struct {
-	Codes  []int16   // (columns/2, PanelRows, 2): code - zero point
+	Codes  []int16   // (columns, PanelRows), in an order that only Interleave and MulPanel know
+	Zero   int32     // subtracted from each code
 	Scales []float32 // (segments, PanelRows)
 	Mins   []float32 // (segments, PanelRows), or empty
 }
 
-// Interleave writes rows of codes to rows [first, first+Lanes) of panel, whose
-// shape is that of IntegerPanel.Codes, less zero. The rows have n columns, an even
-// number, and begin stride bytes apart. first is a multiple of Lanes.
-func Interleave(panel []int16, first int, codes []uint8, stride, n int, zero int32) {
-	check(n%2 == 0 && len(panel) >= n*PanelRows && first >= 0 && first+Lanes <= PanelRows, "Interleave: panel")
+// Interleave writes rows of codes to rows [first, first+Lanes) of w.Codes, for
+// products with the current w.Zero. The rows have n columns, a multiple of
+// PanelColumns, and begin stride bytes apart. first is a multiple of Lanes.
+func Interleave(w *IntegerPanel, first int, codes []uint8, stride, n int) {
+	check(n >= 0 && n%PanelColumns == 0 && len(w.Codes) >= n*PanelRows, "Interleave: panel")
+	check(first >= 0 && first%Lanes == 0 && first+Lanes <= PanelRows, "Interleave: first row")
 	check(stride >= n && len(codes) >= (Lanes-1)*stride+n, "Interleave: codes")
-	whole := blocks(n)
-	if whole > 0 {
-		best.interleave(&panel[2*first], &codes[0], stride, whole, zero)
-	}
-	for r := range Lanes {
-		for i := whole; i < n; i++ {
-			panel[i/2*2*PanelRows+2*(first+r)+i%2] = int16(int32(codes[r*stride+i]) - zero)
-		}
+	if n > 0 {
+		best.interleave(w, first, codes, stride, n)
 	}
 }
 
 // PanelInputs are positions of rounded activations for an IntegerPanel.
 type PanelInputs struct {
-	Pairs  []int32   // (segments): half the columns of each, at least one
-	Codes  []int16   // (positions, 2*sum of Pairs), -127 to 127
-	Scales []float32 // (positions, segments)
-	Mins   []float32 // (positions, segments): Scales times the segments' sums
+	Columns []int32   // (segments): the columns of each, a positive multiple of PanelColumns
+	Codes   []int16   // (positions, sum of Columns), -127 to 127, and 0 where a segment is padded
+	Sums    []int32   // (positions, segments): the sum of each segment's codes
+	Scales  []float32 // (positions, segments)
+	Mins    []float32 // (positions, segments): Scales times Sums
 }
 
 // MulPanel computes the products of the positions [from, from+n) of x and the rows
 // of w, and writes them to dst, whose rows begin ldd elements apart. Each is the
-// chain of MulStored, with P = sum over the segment of w.Codes * x.Codes.
+// chain of MulStored.
 func MulPanel(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, from, n int) {
 	if n <= 0 {
 		return
 	}
-	segments, columns := len(x.Pairs), 0
-	for _, p := range x.Pairs {
-		check(p > 0, "MulPanel: empty segment")
-		columns += 2 * int(p)
+	segments, columns := len(x.Columns), 0
+	for _, c := range x.Columns {
+		check(c > 0 && c%PanelColumns == 0, "MulPanel: segment")
+		columns += int(c)
 	}
 	check(segments > 0 && len(w.Codes) >= columns*PanelRows && len(w.Scales) >= segments*PanelRows, "MulPanel: panel")
 	check(len(w.Mins) == 0 || len(w.Mins) >= segments*PanelRows, "MulPanel: minimums")
-	check(from >= 0 && len(x.Codes) >= (from+n)*columns && len(x.Scales) >= (from+n)*segments && len(x.Mins) >= (from+n)*segments, "MulPanel: positions")
+	check(from >= 0 && len(x.Codes) >= (from+n)*columns && len(x.Sums) >= (from+n)*segments, "MulPanel: positions")
+	check(len(x.Scales) >= (from+n)*segments && len(x.Mins) >= (from+n)*segments, "MulPanel: factors")
 	check(ldd >= 0 && len(dst) >= (n-1)*ldd+PanelRows, "MulPanel: dst")
 	best.panel(dst, ldd, w, x, columns, from, n)
 }
 
+// panelPortable reads codes less the zero point, in the shape (columns/2, PanelRows, 2).
 func panelPortable(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int) {
-	segments := len(x.Pairs)
+	segments := len(x.Columns)
 	for t := range n {
 		codes, scales, mins := x.Codes[(from+t)*columns:][:columns], x.Scales[(from+t)*segments:], x.Mins[(from+t)*segments:]
 		for r := range PanelRows {
 			y, at := float32(0), 0
-			for k, pairs := range x.Pairs {
+			for k, c := range x.Columns {
 				p := int32(0)
-				for end := at + 2*int(pairs); at < end; at++ {
+				for end := at + int(c); at < end; at++ {
 					p += int32(w.Codes[at/2*2*PanelRows+2*r+at%2]) * int32(codes[at])
 				}
 				y = FMA(scales[k], float32(w.Scales[k*PanelRows+r]*float32(p)), y)
@@ -207,11 +209,10 @@ func panelPortable(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, colu
 	}
 }
 
-func interleavePortable(panel *int16, codes *byte, stride, n int, zero int32) {
-	p, c := unsafe.Slice(panel, n*PanelRows-2*(PanelRows-Lanes)), unsafe.Slice(codes, (Lanes-1)*stride+n)
+func interleavePortable(w *IntegerPanel, first int, codes []uint8, stride, n int) {
 	for r := range Lanes {
-		for i := range n {
-			p[i/2*2*PanelRows+2*r+i%2] = int16(int32(c[r*stride+i]) - zero)
+		for i, c := range codes[r*stride:][:n] {
+			w.Codes[i/2*2*PanelRows+2*(first+r)+i%2] = int16(int32(c) - w.Zero)
 		}
 	}
 }

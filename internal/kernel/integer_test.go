@@ -91,59 +91,109 @@ func TestMulStoredSingle(t *testing.T) {
 	}
 }
 
-// panelCase returns random codes, weights made from them by the portable form of
-// Interleave, and activations.
-func panelCase(r *rand.Rand, pairs []int32, mins bool, positions int) (codes []uint8, w *IntegerPanel, x *PanelInputs) {
+// panelCase returns random codes of the given bits, weights with an empty panel for
+// them, and activations.
+func panelCase(r *rand.Rand, bits int, columns []int32, mins bool, positions int) (codes []uint8, w *IntegerPanel, x *PanelInputs) {
 	n := 0
-	for _, p := range pairs {
-		n += 2 * int(p)
+	for _, c := range columns {
+		n += int(c)
 	}
+	extreme := r.IntN(3) == 0 // the largest sums
 	codes = make([]uint8, PanelRows*n)
 	for i := range codes {
-		codes[i] = uint8(r.Uint32())
+		codes[i] = uint8(r.Uint32() >> (32 - bits))
+		if extreme {
+			codes[i] = uint8(1<<bits - 1)
+		}
 	}
-	k := len(pairs)
-	w = &IntegerPanel{Codes: make([]int16, n*PanelRows), Scales: row(r, k*PanelRows)}
-	for first := 0; first < PanelRows; first += Lanes {
-		interleavePortable(&w.Codes[2*first], &codes[first*n], n, n, 128)
-	}
+	k := len(columns)
+	w = &IntegerPanel{Codes: make([]int16, n*PanelRows), Zero: int32(r.IntN(2) << (bits - 1)), Scales: row(r, k*PanelRows)}
 	if mins {
 		w.Mins = row(r, k*PanelRows)
 	}
-	x = &PanelInputs{Pairs: pairs, Codes: make([]int16, positions*n), Scales: row(r, positions*k), Mins: row(r, positions*k)}
+	x = &PanelInputs{Columns: columns, Codes: make([]int16, positions*n), Sums: make([]int32, positions*k), Scales: row(r, positions*k), Mins: row(r, positions*k)}
 	for i := range x.Codes {
 		x.Codes[i] = int16(r.IntN(255) - 127)
+		if extreme {
+			x.Codes[i] = 127
+		}
+	}
+	at := 0
+	for i := range x.Sums {
+		for range x.Columns[i%k] {
+			x.Sums[i] += int32(x.Codes[at])
+			at++
+		}
 	}
 	return codes, w, x
 }
 
+// fill interleaves codes into the panel of w.
+func (w *IntegerPanel) fill(codes []uint8) {
+	n := len(codes) / PanelRows
+	for first := 0; first < PanelRows; first += Lanes {
+		Interleave(w, first, codes[first*n:], n, n)
+	}
+}
+
+// Every form computes the bits of a plain loop over the codes.
 func TestMulPanel(t *testing.T) {
-	for i, pairs := range [][]int32{{1}, {4, 4}, {16, 16, 16}, {3, 1, 20, 7}, {100}} {
+	for i, columns := range [][]int32{{8}, {16, 16}, {32, 32, 32}, {24, 8, 40, 56, 16}, {200}} {
 		for _, n := range []int{1, 3, 4, 5, 9} {
-			_, w, x := panelCase(seeded(i*10+n), pairs, n%2 == 1, n+2)
-			width := len(w.Codes) / PanelRows
-			want := row(seeded(1), (n-1)*19+PanelRows)
-			got := append([]float32(nil), want...)
-			panelPortable(want, 19, w, x, width, 2, n)
-			eachForm(t, func(t *testing.T) {
-				MulPanel(got, 19, w, x, 2, n)
-				same(t, fmt.Sprintf("pairs %d, %d positions", pairs, n), got, want)
-			})
+			for _, bits := range []int{3, 8} {
+				codes, w, x := panelCase(seeded(i*100+n*10+bits), bits, columns, n%2 == 1, n+2)
+				want := row(seeded(1), (n-1)*19+PanelRows)
+				got := append([]float32(nil), want...)
+				slowPanel(want, 19, codes, w, x, 2, n)
+				eachForm(t, func(t *testing.T) {
+					clear(w.Codes)
+					w.fill(codes)
+					MulPanel(got, 19, w, x, 2, n)
+					same(t, fmt.Sprintf("%d bits, columns %d, %d positions", bits, columns, n), got, want)
+				})
+			}
 		}
 	}
 }
 
-func TestInterleave(t *testing.T) {
-	for _, n := range []int{2, 14, 16, 18, 64, 90} {
-		codes, w, _ := panelCase(seeded(n), []int32{int32(n / 2)}, false, 1)
-		eachForm(t, func(t *testing.T) {
-			got := make([]int16, len(w.Codes))
-			for first := 0; first < PanelRows; first += Lanes {
-				Interleave(got, first, codes[first*n:], n, n, 128)
+func slowPanel(dst []float32, ldd int, codes []uint8, w *IntegerPanel, x *PanelInputs, from, n int) {
+	columns, segments := len(codes)/PanelRows, len(x.Columns)
+	for t := range n {
+		for r := range PanelRows {
+			y, at := float32(0), 0
+			for k, c := range x.Columns {
+				p, i := int32(0), (from+t)*segments+k
+				for range c {
+					p += (int32(codes[r*columns+at]) - w.Zero) * int32(x.Codes[(from+t)*columns+at])
+					at++
+				}
+				y = slowFMA(x.Scales[i], float32(w.Scales[k*PanelRows+r]*float32(p)), y)
+				if len(w.Mins) > 0 {
+					y = slowFMA(x.Mins[i], w.Mins[k*PanelRows+r], y)
+				}
 			}
-			for i, v := range got {
-				if v != w.Codes[i] {
-					t.Fatalf("%d columns: element %d is %d, want %d", n, i, v, w.Codes[i])
+			dst[t*ldd+r] = y
+		}
+	}
+}
+
+// Each code meets the activation of its column, for every column and row.
+func TestInterleave(t *testing.T) {
+	for _, n := range []int{8, 16, 24, 64, 88} {
+		eachForm(t, func(t *testing.T) {
+			for at := range n * PanelRows {
+				column, r := at%n, at/n
+				codes := make([]uint8, n*PanelRows)
+				codes[at] = uint8(1 + at%255)
+				w := &IntegerPanel{Codes: make([]int16, n*PanelRows), Scales: make([]float32, PanelRows)}
+				w.Scales[r] = 1
+				w.fill(codes)
+				x := &PanelInputs{Columns: []int32{int32(n)}, Codes: make([]int16, n), Sums: []int32{-3}, Scales: []float32{1}, Mins: []float32{0}}
+				x.Codes[column] = -3
+				var got [PanelRows]float32
+				MulPanel(got[:], 0, w, x, 0, 1)
+				if want := -3 * float32(codes[at]); got[r] != want {
+					t.Fatalf("%d columns: column %d of row %d gives %v, want %v", n, column, r, got[r], want)
 				}
 			}
 		})
@@ -226,19 +276,19 @@ func BenchmarkIntegers(b *testing.B) {
 			})
 		}
 	}
-	blocks, pairs := make([]int32, groups), make([]int32, groups)
+	blocks, columns := make([]int32, groups), make([]int32, groups)
 	for i := range blocks {
-		blocks[i], pairs[i] = 1, Block/2
+		blocks[i], columns[i] = 1, Block
 	}
 	var y [Lanes]float32
 	for bits := 2; bits <= 8; bits++ {
 		w, x := storedCase(seeded(0), bits, blocks, false, 0)
 		run(fmt.Sprintf("stored%d", bits), groups*Block*Lanes, func() { MulStored(&y, w, x) })
 	}
-	codes, w, x := panelCase(seeded(0), pairs, false, positions)
+	codes, w, x := panelCase(seeded(0), 8, columns, false, positions)
 	out := make([]float32, positions*PanelRows)
 	run("panel", groups*Block*PanelRows*positions, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
-	run("interleave", groups*Block*Lanes, func() { Interleave(w.Codes, 0, codes, groups*Block, groups*Block, 128) })
+	run("interleave", groups*Block*Lanes, func() { Interleave(w, 0, codes, groups*Block, groups*Block) })
 	values, narrow := row(seeded(0), groups*Block), make([]int8, groups*Block)
 	run("round", groups*Block, func() { Round8(narrow, values, 1/MaxAbs(values), Split) })
 }

@@ -78,8 +78,8 @@ type form struct {
 	// of x have the given columns.
 	stored func(dst *[Lanes]float32, w *StoredRows, x *StoredInput)
 	panel  func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
-	// interleave writes Lanes rows of n bytes, whole blocks, to the first rows of panel.
-	interleave func(panel *int16, codes *byte, stride, n int, zero int32)
+	// interleave is Interleave, with at least one column, into the order that panel reads.
+	interleave func(w *IntegerPanel, first int, codes []uint8, stride, n int)
 	// transposeF16 is TransposeF16 for a multiple of 8 numbers in a row.
 	transposeF16 func(dst *float32, ldd int, src *byte, stride, n int)
 	maxAbs       func(x []float32) stripes

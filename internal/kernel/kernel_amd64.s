@@ -5115,7 +5115,7 @@ DATA bytes128<>+56(SB)/4, $0x80808080
 DATA bytes128<>+60(SB)/4, $0x80808080
 GLOBL bytes128<>(SB), RODATA|NOPTR, $64
 
-// func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·integerTile4AVX2(SB), NOSPLIT, $0-96
 	MOVQ    panel+16(FP), AX
@@ -5149,8 +5149,9 @@ segment:
 	VPXOR Y5, Y5, Y5
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
-	MOVQ  pairs+40(FP), DI
+	MOVQ  columns+40(FP), DI
 	MOVL  (DI)(BX*4), DI
+	SHRL  $0x01, DI
 
 pair:
 	VMOVDQU      (AX), Y8
@@ -5300,7 +5301,7 @@ next:
 	VZEROUPPER
 	RET
 
-// func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·integerTile1AVX2(SB), NOSPLIT, $0-96
 	MOVQ    panel+16(FP), AX
@@ -5319,8 +5320,9 @@ TEXT ·integerTile1AVX2(SB), NOSPLIT, $0-96
 segment:
 	VPXOR Y0, Y0, Y0
 	VPXOR Y1, Y1, Y1
-	MOVQ  pairs+40(FP), BX
+	MOVQ  columns+40(FP), BX
 	MOVL  (BX)(DX*4), BX
+	SHRL  $0x01, BX
 
 pair:
 	VMOVDQU      (AX), Y2

@@ -32,3 +32,11 @@
 
 // SDOT adds the products of four signed bytes to each 32-bit lane. It needs FEAT_DotProd.
 #define SDOT(m, n, d) WORD $(0x4e809400 + (m<<16) + (n<<5) + d) // sdot vd.4s, vn.16b, vm.16b
+
+// SDOTE is SDOT with four bytes of vm, its 32-bit lane i, in all lanes.
+#define SDOTE(m, i, n, d) WORD $(0x4f80e000 + ((i&1)<<21) + ((i>>1)<<11) + (m<<16) + (n<<5) + d) // sdot vd.4s, vn.16b, vm.4b[i]
+#define DUPE(n, i, d) WORD $(0x4e040400 + (i<<19) + (n<<5) + d)                                 // dup vd.4s, vn.s[i]
+
+// SMMLA adds the products of two rows of eight signed bytes and two others. It needs
+// FEAT_I8MM.
+#define SMMLA(m, n, d) WORD $(0x4e80a400 + (m<<16) + (n<<5) + d) // smmla vd.4s, vn.16b, vm.16b: n0·m0, n0·m1, n1·m0, n1·m1

@@ -185,10 +185,10 @@ func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8
 func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
 
 //go:noescape
-func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 
 //go:noescape
-func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 
 //go:noescape
 func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)

@@ -109,3 +109,27 @@ func stored7SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts 
 
 //go:noescape
 func stored8SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func panel1NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel1SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel1I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func interleave4NEON(panel *int16, codes *byte, stride, n int)
+
+//go:noescape
+func interleave8NEON(panel *int16, codes *byte, stride, n int)

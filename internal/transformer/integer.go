@@ -12,8 +12,8 @@ import (
 const widestSegment = 1 << 16
 
 // A segment is the columns [lo, hi), which share a scale of the weights and a scale
-// of the activations. In panels it begins at column at, and a zero pads it to an even
-// number of columns.
+// of the activations. In panels it begins at column at, and zeros pad it to a multiple of
+// kernel.PanelColumns.
 type segment struct {
 	weight, input int // indices of the two scales
 	lo, hi, at    int
@@ -22,7 +22,7 @@ type segment struct {
 // A segmentation divides rows of columns into segments.
 type segmentation struct {
 	segments []segment
-	pairs    []int32 // (segments): the pairs of columns of each in panels
+	columns  []int32 // (segments): the columns of each in panels
 	width    int     // of a row of a panel
 	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
 
@@ -40,8 +40,9 @@ func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 		s.sameGroups = s.sameGroups && r.weight == len(s.segments)
 		n := r.hi - lo
 		whole = whole && n%kernel.Block == 0
-		s.segments, s.pairs, s.blocks = append(s.segments, r), append(s.pairs, int32((n+1)/2)), append(s.blocks, int32(n/kernel.Block))
-		s.width += (n + 1) &^ 1
+		padded := (n + kernel.PanelColumns - 1) / kernel.PanelColumns * kernel.PanelColumns
+		s.segments, s.columns, s.blocks = append(s.segments, r), append(s.columns, int32(padded)), append(s.blocks, int32(n/kernel.Block))
+		s.width += padded
 		lo = r.hi
 	}
 	if !whole {
@@ -108,26 +109,25 @@ func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
 	in := &quantizedInput{inputKey: key, segmentation: s}
 	n, group := len(s.segments), d.inputGroup(key.group)
 	factors := make([]float32, 2*x.n*n)
-	scales, mins := factors[:x.n*n], factors[x.n*n:]
+	scales, mins, sums := factors[:x.n*n], factors[x.n*n:], make([]int32, x.n*n)
 	if !key.stored {
-		in.panel = kernel.PanelInputs{Pairs: s.pairs, Codes: make([]int16, x.n*s.width), Scales: scales, Mins: mins}
+		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: make([]int16, x.n*s.width), Sums: sums, Scales: scales, Mins: mins}
 		d.each(x.n, func(t int) {
 			codes := in.panel.Codes[t*s.width:][:s.width]
-			in.quantizePosition(x.row(t), group, scales[t*n:], mins[t*n:], func(_ int, r segment, inverse float32) int32 {
+			in.quantizePosition(x.row(t), group, scales[t*n:], mins[t*n:], sums[t*n:], func(r segment, inverse float32) int32 {
 				return kernel.Round16(codes[r.at:], x.row(t)[r.lo:r.hi], inverse)
 			})
 		})
 		return in
 	}
 	in.stored = make([]kernel.StoredInput, x.n)
-	codes, sums := make([]int8, x.n*x.width), make([]int32, x.n*n)
+	codes := make([]int8, x.n*x.width)
 	for t := range in.stored {
 		p := kernel.StoredInput{
 			Blocks: s.blocks, Codes: codes[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
 		}
-		in.quantizePosition(x.row(t), group, p.Scales, p.Mins, func(k int, r segment, inverse float32) int32 {
-			p.Sums[k] = kernel.Round8(p.Codes[r.lo:r.hi], x.row(t)[r.lo:r.hi], inverse, key.order)
-			return p.Sums[k]
+		in.quantizePosition(x.row(t), group, p.Scales, p.Mins, p.Sums, func(r segment, inverse float32) int32 {
+			return kernel.Round8(p.Codes[r.lo:r.hi], x.row(t)[r.lo:r.hi], inverse, key.order)
 		})
 		in.stored[t] = p
 	}
@@ -135,9 +135,9 @@ func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
 }
 
 // quantizePosition rounds x, (width), in groups of group columns. round stores the
-// codes of one segment and returns their sum. scales and mins, (segments), get the
-// scale of each and the product of scale and sum.
-func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []float32, round func(k int, r segment, inverse float32) int32) {
+// codes of one segment and returns their sum. scales, mins and sums, (segments), get
+// the scale of each, the product of scale and sum, and the sum.
+func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []float32, sums []int32, round func(r segment, inverse float32) int32) {
 	var scale, inverse float32
 	input := -1 // the group of scale and inverse
 	for k, r := range s.segments {
@@ -146,8 +146,8 @@ func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []f
 			lo := input * group
 			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
-		sum := round(k, r, inverse)
-		scales[k], mins[k] = scale, float32(scale*float32(sum))
+		sums[k] = round(r, inverse)
+		scales[k], mins[k] = scale, float32(scale*float32(sums[k]))
 	}
 }
 
@@ -197,9 +197,9 @@ func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	w.integerPanel.Scales, w.integerPanel.Mins = w.scales, w.mins
 	w.integerPanel.Codes = sized(w.integerPanel.Codes, in.width*kernel.PanelRows)
 	w.codes = sized(w.codes, in.width*kernel.PanelRows)
-	zero := int32(0)
+	w.integerPanel.Zero = 0
 	if !native.Asym {
-		zero = int32(native.Zero())
+		w.integerPanel.Zero = int32(native.Zero())
 	}
 	for i := range n {
 		codes, scale, offset := w.reader.Integers(m, r+i)
@@ -214,7 +214,7 @@ func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 		w.setFactors(in, i, kernel.PanelRows, scale, offset)
 	}
 	for first := 0; first < n; first += kernel.Lanes {
-		kernel.Interleave(w.integerPanel.Codes, first, w.codes[first*in.width:], in.width, in.width, zero)
+		kernel.Interleave(&w.integerPanel, first, w.codes[first*in.width:], in.width, in.width)
 	}
 }
 

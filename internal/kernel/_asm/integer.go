@@ -235,7 +235,7 @@ func table(name string, f func(i int) byte) Mem {
 // integerTile generates the product of a panel of 16 rows of codes, which are
 // interleaved by pairs of columns, and the given number of positions.
 func integerTile(positions int) {
-	TEXT(fmt.Sprintf("integerTile%dAVX2", positions), NOSPLIT, "func(y *float32, ldy int, panel *int16, x *int16, ldx int, pairs *int32, segments int, d, scale *float32, lds int, min, minScale *float32)")
+	TEXT(fmt.Sprintf("integerTile%dAVX2", positions), NOSPLIT, "func(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d, scale *float32, lds int, min, minScale *float32)")
 	Pragma("noescape")
 	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
 	panel, x, ldx, k := load("panel"), load("x"), load("ldx"), GP64()
@@ -256,8 +256,9 @@ func integerTile(positions int) {
 		}
 	}
 	left := GP32()
-	at := load("pairs")
+	at := load("columns")
 	MOVL(Mem{Base: at, Index: k, Scale: 4}, left)
+	SHRL(Imm(1), left)
 	Label("pair")
 	w := [2]VecVirtual{YMM(), YMM()}
 	for h := range 2 {
