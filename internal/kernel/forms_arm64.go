@@ -38,14 +38,14 @@ var neon = &form{
 	split:        [3]func(dst, src []uint8, shift uint, or bool){split1NEON, split2NEON, split4NEON},
 	affine:       affineNEON,
 	grid:         gridErrorsNEON,
-	dotRows:      dotRowsPortable,
+	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6NEON, dotF16x6NEON, dotBF16x6NEON}, [3]dotFunc{dotF32x1NEON, dotF16x1NEON, dotBF16x1NEON}}).dot,
 	stored:       (&storing{2: stored2NEON, 3: stored3NEON, 4: stored4NEON, 5: stored5NEON, 6: stored6NEON, 7: stored7NEON, 8: stored8NEON}).stored,
 	panel:        panelling{panel1NEON, panel4NEON}.panel,
 	interleave:   interleaving{interleave4NEON, 4}.interleave,
-	transposeF16: transposeF16Portable,
-	maxAbs:       maxAbsPortable,
-	round8:       round8Portable,
-	round16:      round16Portable,
+	transposeF16: transposeF16NEON,
+	maxAbs:       maxAbsNEON,
+	round8:       round8NEON,
+	round16:      round16NEON,
 }
 
 // sdot is neon with SDOT for integer products.

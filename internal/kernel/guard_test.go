@@ -60,6 +60,10 @@ func TestBounds(t *testing.T) {
 			Rotate(guardedRow(t, 2*n), b, c)
 			Mix(a, b[:min(n, 3)], guardedRow(t, min(n, 3)*n), n)
 			Softmax(a)
+			MaxAbs(a)
+			Round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
+			Round16(guardedCopy(t, make([]int16, n)), a, 1)
+			TransposeF16(guardedRow(t, n*Lanes), Lanes, guarded(t, Lanes*2*n), 2*n, n)
 			FromF16(a, guarded(t, 2*n))
 			FromBF16(a, guarded(t, 2*n))
 			FromF32(a, guarded(t, 4*n))
@@ -74,6 +78,9 @@ func TestBounds(t *testing.T) {
 			for _, k := range []int{16, 64} {
 				for _, m := range []int{1, 2, 5, 12} {
 					r := min(n, 65)
+					for _, f := range []Float{F32, F16, BF16} {
+						DotRows(guardedRow(t, m), guardedRow(t, k), guarded(t, m*k*f.size()), f)
+					}
 					Gemm(guardedRow(t, m*r), r, guardedRow(t, m*k), k, guardedRow(t, r*k), k, m, r, k)
 				}
 			}

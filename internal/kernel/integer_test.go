@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -205,7 +206,7 @@ func TestTransposeF16(t *testing.T) {
 		src, stride, ldd := make([]byte, Lanes*(2*n+6)), 2*n+6, Lanes+n%3
 		r := seeded(n)
 		for i := range src {
-			src[i] = byte(r.IntN(120)) // no NaN
+			src[i] = byte(r.IntN(120) | r.IntN(2)<<7) // no NaN
 		}
 		eachForm(t, func(t *testing.T) {
 			dst, row := make([]float32, n*ldd+Lanes), make([]float32, n)
@@ -257,6 +258,23 @@ func TestRoundCodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A NaN is larger than any number, wherever it is.
+func TestMaxAbsNaN(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for i := range 40 {
+			x := row(seeded(i), 40)
+			x[(i+1)%40] = float32(math.Inf(-1))
+			if got := MaxAbs(x); got != float32(math.Inf(1)) {
+				t.Errorf("element %d is -Inf: the largest magnitude is %v", (i+1)%40, got)
+			}
+			x[i] = float32(math.Copysign(math.NaN(), float64(i%2)-0.5))
+			if got := MaxAbs(x); got == got {
+				t.Errorf("element %d is NaN: the largest magnitude is %v", i, got)
+			}
+		}
+	})
 }
 
 // BenchmarkIntegers multiplies rows of 1536 columns in groups of 32: stored rows by

@@ -22,6 +22,9 @@
 #define SHL23(n, d) WORD $(0x4f375400 + (n<<5) + d)              // shl vd.4s, vn.4s, #23
 #define USHL(m, n, d) WORD $(0x6e204400 + (m<<16) + (n<<5) + d)  // ushl vd.16b, vn.16b, vm.16b: n<<m
 #define SCVTF(n, d) WORD $(0x4e21d800 + (n<<5) + d)              // scvtf vd.4s, vn.4s
+#define FCVTNS(n, d) WORD $(0x4e21a800 + (n<<5) + d)             // fcvtns vd.4s, vn.4s: to nearest, ties to even
+#define SHLL(n, d) WORD $(0x2e613800 + (n<<5) + d)               // shll vd.4s, vn.4h, #16
+#define SHLL2(n, d) WORD $(0x6e613800 + (n<<5) + d)              // shll2 vd.4s, vn.8h, #16
 #define IMLA(m, n, d) WORD $(0x4ea09400 + (m<<16) + (n<<5) + d)  // mla vd.4s, vn.4s, vm.4s
 
 // Products of signed bytes, widened to eight 16-bit lanes.

@@ -133,3 +133,33 @@ func interleave4NEON(panel *int16, codes *byte, stride, n int)
 
 //go:noescape
 func interleave8NEON(panel *int16, codes *byte, stride, n int)
+
+//go:noescape
+func transposeF16NEON(dst *float32, ldd int, src *byte, stride, n int)
+
+//go:noescape
+func maxAbsNEON(x []float32) [16]float32
+
+//go:noescape
+func round8NEON(dst []int8, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func round16NEON(dst []int16, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func dotF32x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF32x1NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF16x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF16x1NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotBF16x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotBF16x1NEON(c, a *float32, b *byte, ldb, n, k int)
