@@ -54,6 +54,7 @@
 	VUZP1  V23.B16, V22.B16, V20.B16; \
 	VUZP1  V25.B16, V24.B16, V21.B16
 
+// CODES loads 64 codes.
 #define CODES VLD1.P 64(R2), [V16.B16, V17.B16, V18.B16, V19.B16]
 
 // DOT adds the products of four columns, in V16 to V19, and a position, which is
@@ -64,8 +65,8 @@
 	SDOTE(x, i, 18, d2); \
 	SDOTE(x, i, 19, d3)
 
-// MULL is DOT without SDOT. The sum of two products is at most 128*127*2 and fits 16
-// bits.
+// MULL is DOT without SDOT. The sum of two products is at most 128*127*2, which fits
+// 16 bits.
 #define MULL(x, i, d0, d1, d2, d3) \
 	DUPE(x, i, 26); \
 	MULL4(16, d0); \
@@ -149,8 +150,7 @@
 	MOVD   R12, R22; \
 	VLD1.P 64(R11), [V20.S4, V21.S4, V22.S4, V23.S4]
 
-// SCALE multiplies sums of 16 rows, plus the offset times the sum of activations, by
-// the rows' factors.
+// SCALE adds V28 to the sums of four rows and multiplies by their factors.
 #define SCALE(x, d) \
 	IADD(28, x, x); \
 	SCVTF(x, x); \
@@ -170,7 +170,8 @@
 	SUB    $32, R20; \
 	ADD    R1, R20
 
-// ADDSUMS adds the term of one position. It overwrites its sums.
+// ADDSUMS adds the term of one position: its sums, plus the offset times the sum of
+// its activations, times the factors. It overwrites the sums.
 #define ADDSUMS(x0, x1, x2, x3) \
 	MOVW  (R21), R24; \
 	ADD   R13, R21; \
@@ -184,6 +185,8 @@
 	ADD   R13, R22; \
 	ADDTERMS(x0, x1, x2, x3)
 
+// SUMS1 and SUMS4 add the terms of EIGHT1 and EIGHT4, JOIN1 and JOIN4 those of MATRIX1
+// and MATRIX4.
 #define SUMS1 FACTORS; ADDSUMS(0, 1, 2, 3)
 
 #define SUMS4 \
@@ -216,7 +219,6 @@
 	ADD   R13, R22; \
 	ADDTERMS(20, 21, 22, 23)
 
-#define MIN1 MIN
 #define MIN4 MIN; MIN; MIN; MIN
 
 // TILE is the loop over segments and groups of eight columns.
@@ -247,7 +249,7 @@ next: \
 
 // func panel1NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel1NEON(SB), NOSPLIT, $0-112
-	TILE(CLEAR1, ZERO8, EIGHT1(MULL), SUMS1, MIN1)
+	TILE(CLEAR1, ZERO8, EIGHT1(MULL), SUMS1, MIN)
 
 // func panel4NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel4NEON(SB), NOSPLIT, $0-112
@@ -255,7 +257,7 @@ TEXT ·panel4NEON(SB), NOSPLIT, $0-112
 
 // func panel1SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel1SDOT(SB), NOSPLIT, $0-112
-	TILE(CLEAR1, ZERO8, EIGHT1(DOT), SUMS1, MIN1)
+	TILE(CLEAR1, ZERO8, EIGHT1(DOT), SUMS1, MIN)
 
 // func panel4SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel4SDOT(SB), NOSPLIT, $0-112
@@ -263,7 +265,7 @@ TEXT ·panel4SDOT(SB), NOSPLIT, $0-112
 
 // func panel1I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel1I8MM(SB), NOSPLIT, $0-112
-	TILE(CLEAR1, ZERO8, MATRIX1, JOIN1, MIN1)
+	TILE(CLEAR1, ZERO8, MATRIX1, JOIN1, MIN)
 
 // func panel4I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
 TEXT ·panel4I8MM(SB), NOSPLIT, $0-112

@@ -113,8 +113,8 @@
 	SDOT(16, 18, d); \
 	SDOT(17, 19, d)
 
-// MULL is DOT without SDOT. The sum of two products is at most 128*127*2 and fits 16
-// bits.
+// MULL is DOT without SDOT. The sum of two products is at most 128*127*2, which fits
+// 16 bits.
 #define MULL(d) \
 	SMULL(16, 18, 20); \
 	SMULL(17, 19, 21); \
