@@ -33,7 +33,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 			return nil, fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", n.name, n.value, model.MaxLength)
 		}
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := openVerified(ctx, o.Model, o.Set, nil)
 	if err != nil {
 		return nil, err
 	}

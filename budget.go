@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"thimble/format"
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/units"
 	"thimble/quantize"
 	"thimble/verify"
 	"thimble/verify/reference"
@@ -21,7 +22,7 @@ import (
 const limitNames = "--target-size, --target-bpw, --max-kl or --min-top1"
 
 // prepareBudget checks the budget against the model and completes the recipe.
-func (q *quantization) prepareBudget() (err error) {
+func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 	if head := q.recipe.Head; q.m.Spec.Tied && head != "" && head != cmp.Or(q.recipe.Embedding, q.recipe.Scheme) {
 		return fmt.Errorf("%s: the head is tied to the embedding; --head has no effect, use --embedding", defect.Printable(q.Model))
 	}
@@ -39,10 +40,80 @@ func (q *quantization) prepareBudget() (err error) {
 	if q.recipe.Embedding != "" && q.m.Spec.Tied {
 		return fmt.Errorf("the embedding is tied to the head, whose scheme the budget chooses; --set %s=%s fixes it", model.Embed, defect.Printable(q.recipe.Embedding))
 	}
-	if q.Budget, err = budgetFor(q.m, q.Budget, q.target); err == nil {
-		q.recipe = q.Budget.Complete(q.m, q.recipe)
+	if q.Budget, err = budgetFor(q.m, q.Budget, q.target); err != nil {
+		return err
 	}
-	return err
+	q.recipe = q.Budget.Complete(q.m, q.recipe)
+	q.least, err = checkBudget(q.m, q.Budget, q.recipe, q.target, q.containerName(), &q.Calibration)
+	if err != nil {
+		option := ""
+		if errors.As(err, new(*smallError)) {
+			option = "--target-size " + units.Exact(q.Budget.File) + ": "
+			if q.Budget.Bits != 0 {
+				option = fmt.Sprintf("--target-bpw %g: ", q.Budget.Bits)
+			}
+		}
+		return q.inModel(fmt.Errorf("%s%w", option, err))
+	}
+	if q.Output != "" {
+		size, err := q.fileSize(q.least)
+		if err == nil {
+			err = atomicfile.Check(q.Output, atomicfile.Options{Overwrite: q.Overwrite, Size: size})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return q.readSurveys(ctx)
+}
+
+// checkBudget checks everything about a budget that needs no survey: whether recipe r, which
+// must be complete, fits the model and the target, and whether the smallest schemes keep a
+// limit on size. It returns the plan of these.
+func checkBudget(m *model.Model, b *Budget, r *Recipe, target format.Exporter, container string, texts *Calibration) (least *quantize.Plan, err error) {
+	same := *r
+	same.Texts = texts.unread(m, r.Texts)
+	file, err := limitedFile(b, m, target, container)
+	if err != nil {
+		return nil, err
+	}
+	if least, err = b.Smallest(m, &same, file.Copies); err != nil {
+		return nil, err
+	}
+	if target != nil {
+		if _, _, err := typesFor(target, m, least); err != nil {
+			return nil, err
+		}
+	}
+	size := int64(0)
+	if b.File != 0 {
+		if size, err = file.Size(least); err != nil {
+			return nil, err
+		}
+	}
+	switch bits := least.BitsPerWeight(); {
+	case size > b.File:
+		return nil, &smallError{units.Size(size), remedyForSize(b.File, size, 4*least.Weights+size)}
+	case b.Bits != 0 && bits > b.Bits:
+		return nil, &smallError{fmt.Sprintf("%.3g bits per weight", bits), fmt.Sprintf("use %g or more, or smaller schemes", math.Ceil(100*bits)/100)}
+	}
+	return least, nil
+}
+
+// A smallError is the error of a limit on size that no choice of schemes keeps.
+type smallError struct{ least, remedy string }
+
+func (e *smallError) Error() string { return "the smallest schemes take " + e.least + "; " + e.remedy }
+
+// remedyForSize returns the remedy for a target of given bytes, less than the least
+// possible. If the target is possible in a larger unit, that unit was forgotten.
+func remedyForSize(given, least, most int64) string {
+	for _, unit := range []int64{1e3, 1e6, 1e9} {
+		if given <= most/unit && given*unit >= least {
+			return fmt.Sprintf("did you mean %s?", units.Exact(given*unit))
+		}
+	}
+	return fmt.Sprintf("use %s or more, or smaller schemes", units.AtLeast(least))
 }
 
 // budgetFor returns b with its schemes, or DefaultSchemes if it names none. If target is
@@ -73,33 +144,15 @@ func budgetFor(m *model.Model, b *Budget, target format.Exporter) (*Budget, erro
 	return &full, nil
 }
 
-// chooseSchemes returns r with schemes that keep m within b according to survey, and the
-// predicted divergence in nats per token.
-func chooseSchemes(m *model.Model, b *Budget, r *Recipe, survey *quantize.Survey) (*Recipe, float64, error) {
-	return b.Choose(m, r, survey, func(plan *quantize.Plan) (int64, error) { return fileSize(m, plan) })
-}
-
-// fileSize returns the size in bytes of the container that plan makes from m.
-func fileSize(m *model.Model, plan *quantize.Plan) (int64, error) {
-	sources := make([]model.Source, len(m.Files))
-	for i, f := range m.Files {
-		sources[i] = model.Source{Name: filepath.Base(f), Bytes: math.MaxInt64, SHA256: make([]byte, 32)}
-	}
-	contents, err := contentsOf(m, sources, plan)
-	if err != nil {
-		return 0, err
-	}
-	return contents.Size()
-}
-
 // measuredSearch quantizes the model in memory, with one plan after another, until it
 // meets the budget's limits on divergence.
 func (q *quantization) measuredSearch(ctx context.Context, survey *quantize.Survey) (*quantize.Trial, error) {
-	weights, _ := q.m.Size()
-	report := q.Progress.stage(q.stage, Weights)
+	work := q.least.Work(q.m, q.cal.Calibration)
 	return q.Budget.MeasuredSearch(ctx, q.m, q.recipe, survey, q.cal.Calibration, quantize.SearchOptions{
-		Special:  q.cal.special,
-		Progress: func(_ int, done int64) { report(done, weights) },
+		Special: q.cal.special,
+		Progress: func(trial int, weights int64) {
+			q.Progress.stage(fmt.Sprintf("%s, trial %d", q.stage, trial), Work)(work(weights))
+		},
 		Measure: func(ctx context.Context, coarse *model.Model, texts [][]int) (Measurement, error) {
 			return measure(ctx, q.m, coarse, texts, q.Progress)
 		},

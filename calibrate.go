@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"thimble/fixtures"
+	"thimble/internal/mixedtext"
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/quantize/rounding"
@@ -17,8 +17,8 @@ import (
 // Calibration specifies the texts on which a method measures rounding errors.
 type Calibration struct {
 	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
-	// lines that hold conversations. A method that needs texts uses a built-in one if
-	// there are none.
+	// lines that hold conversations. A method that needs texts uses a built-in mix of
+	// prose, code and conversations if there are none.
 	Texts   []string
 	Tokens  int     // number of tokens to use; 0 is the recipe's number, or 16384
 	Context int     // tokens in a piece; 0 is the recipe's number, or 512 (the model's context if that is less)
@@ -26,7 +26,7 @@ type Calibration struct {
 
 	// Render is the command line of a program that calls ServeTemplates. It renders chat
 	// templates, which are untrusted code, in a separate process. Without it, conversations
-	// are an error.
+	// are an error, and the built-in ones are read as plain text.
 	Render []string
 }
 
@@ -35,9 +35,6 @@ const (
 	CalibrationTokens  = 16384
 	CalibrationContext = 512
 )
-
-// builtinText is the name of the default calibration text.
-const builtinText = "trained/calibration.txt"
 
 // calibrates reports whether a run with recipe r calibrates. If so and r names no
 // method, it sets r's method.
@@ -83,6 +80,9 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		sum := sha256.Sum256([]byte(f.content))
 		want.SHA256 = append(want.SHA256, hex.EncodeToString(sum[:]))
 	}
+	if len(o.Texts) == 0 {
+		want.Name = mixedtext.Name
+	}
 	if r.Texts != nil && !slices.Equal(want.SHA256, r.Texts.SHA256) {
 		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
@@ -94,10 +94,13 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	var ids []int
 	for _, f := range files {
 		var more []int
-		if isChats(f.path) {
-			chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+		chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+		switch {
+		case isChats(f.path):
 			more, err = chats.tokens(ctx, progress.stage("render", Bytes))
-		} else {
+		case f.spoken:
+			more, err = chats.builtin(ctx, progress.stage("render", Bytes))
+		default:
 			more, err = Encode(ctx, tok, f.content, true)
 		}
 		if err != nil {
@@ -106,7 +109,7 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		ids = append(ids, more...)
 	}
 	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
-		return cal, fmt.Errorf("calibration: %w; use a longer text or a smaller --calib-context", err)
+		return cal, fmt.Errorf("calibration: %w", err)
 	}
 	want.Tokens = cal.Tokens()
 	r.Texts = &want
@@ -133,21 +136,66 @@ func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.T
 	return want
 }
 
+// unread returns what a recipe will record of the texts before they are read: their digests
+// are zero.
+func (o *Calibration) unread(m *model.Model, recipe *quantize.Texts) *quantize.Texts {
+	want := o.amounts(m, recipe)
+	want.SHA256 = slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, max(1, len(o.Texts)))
+	return &want
+}
+
 // cutPieces cuts ids into pieces. If holdOut is set and no spare piece would be left, it
 // leaves an eighth of them out.
 func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize.Calibration, error) {
+	if err := checkPieces(len(ids), want, holdOut); err != nil {
+		return nil, err
+	}
 	cal, err := quantize.Pieces(ids, want.Tokens, want.Context, bos, want.Seed)
-	if err != nil || !holdOut || len(cal.Spare) > 0 || len(cal.Texts) == 1 {
+	if err != nil || !holdOut || len(cal.Spare) > 0 {
 		return cal, err
 	}
 	n := len(cal.Texts)
-	return quantize.Pieces(ids, (n-max(1, n/8))*want.Context, want.Context, bos, want.Seed)
+	fewer := n - max(1, n/8)
+	if cal, err = quantize.Pieces(ids, fewer*want.Context, want.Context, bos, want.Seed); err == nil {
+		cal.Available = fewer * want.Context
+	}
+	return cal, err
+}
+
+// checkPieces returns an error if a text of n tokens has too few pieces, with the numbers
+// that would do.
+func checkPieces(n int, want quantize.Texts, holdOut bool) error {
+	shorter := func(most, least int) string { // the remedy that shortens pieces to most tokens
+		if most < least {
+			return ""
+		}
+		return fmt.Sprintf(" or a smaller --calib-context, at most %d", most)
+	}
+	const (
+		leastPiece  = 2
+		leastScored = 3 // tokens of a piece in which a position is scored
+	)
+	switch {
+	case want.Context < leastPiece: // Pieces reports it
+		return nil
+	case holdOut && want.Context < leastScored:
+		return fmt.Errorf("--max-kl and --min-top1 score held-out pieces of %d tokens or more; use --calib-context %d or more", leastScored, leastScored)
+	case want.Tokens < want.Context:
+		return fmt.Errorf("%d tokens are fewer than one piece of %d; use --calib-tokens %d or more%s", want.Tokens, want.Context, want.Context, shorter(want.Tokens, leastPiece))
+	case holdOut && n < 2*want.Context:
+		return fmt.Errorf("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out: "+
+			"it has %d tokens, fewer than two pieces of %d; use a longer text%s", n, want.Context, shorter(n/2, leastScored))
+	case n < want.Context:
+		return fmt.Errorf("the text has %d tokens, fewer than one piece of %d; use a longer text%s", n, want.Context, shorter(n, leastPiece))
+	}
+	return nil
 }
 
 // A textFile is the content of a text file.
 type textFile struct {
-	path    string // "" for the built-in text
+	path    string // "" for a part of the built-in text
 	content string
+	spoken  bool // the built-in conversations
 }
 
 // read reads the texts of o, or the built-in one.
@@ -157,11 +205,11 @@ func (o *Calibration) read(ctx context.Context) (files []textFile, note string, 
 		if err != nil {
 			return nil, "", err
 		}
-		files = append(files, textFile{path, content})
+		files = append(files, textFile{path: path, content: content})
 	}
 	if files != nil {
 		return files, "", nil
 	}
-	content, err := fixtures.Trained.ReadFile(builtinText)
-	return []textFile{{"", string(content)}}, "no --calib: calibrating on the built-in text, Go's documentation; text like the model's future input gives better results", err
+	return []textFile{{content: mixedtext.Prose}, {content: mixedtext.Code}, {content: mixedtext.Chat, spoken: true}},
+		"no --calib: calibrating on the " + mixedtext.Name + " (prose, code, chat); text like the model's future input gives better results", nil
 }

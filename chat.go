@@ -11,6 +11,7 @@ import (
 
 	"thimble/internal/chat"
 	"thimble/internal/defect"
+	"thimble/internal/mixedtext"
 	"thimble/internal/tokenizer"
 	"thimble/internal/units"
 )
@@ -76,6 +77,22 @@ func (f *chatFile) tokens(ctx context.Context, progress func(done, total int64))
 		progress(int64(min(next, len(f.text))), int64(len(f.text)))
 	}
 	return ids, nil
+}
+
+// builtin returns the tokens of the built-in conversations, rendered like others. Without
+// a chat template that renders them, they are plain text.
+func (f *chatFile) builtin(ctx context.Context, progress func(done, total int64)) ([]int, error) {
+	plain := f.text
+	if f.data.ChatTemplate != "" && len(f.render) > 0 {
+		var err error
+		if f.text, err = mixedtext.Conversations(); err != nil {
+			return nil, err
+		}
+		if ids, err := f.tokens(ctx, progress); err == nil || ctx.Err() != nil {
+			return ids, err
+		}
+	}
+	return Encode(ctx, f.tok, plain, true)
 }
 
 // start starts a process that renders the model's template. n is the line number of the

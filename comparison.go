@@ -8,6 +8,7 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/verify"
 	"thimble/verify/reference"
 )
 
@@ -17,7 +18,9 @@ type comparison struct {
 	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
-	source    *model.Model // the reference model, or nil
+	source    *model.Model    // the reference model, or nil
+	settings  verify.Settings // of the reference model; nil if a file does not record them
+	rounded   bool            // the reference is a file of rounded probabilities
 }
 
 // cachedFloats limits the hidden states of the reference that Attribute caches instead
@@ -49,7 +52,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 	if v.Against == "" {
 		return &comparison{prompts: prompts, close: func() error { return nil }}, nil
 	}
-	return v.against(prompts)
+	return v.against(ctx, prompts)
 }
 
 // referenceFile opens Reference.
@@ -64,16 +67,22 @@ func (v *verification) referenceFile() (*comparison, error) {
 	if tok, _, err := openTokenizer(v.m); err == nil {
 		r.StartWith(tok.Start())
 	}
-	return &comparison{reference: r, prompts: r.Prompts(), files: []string{v.Reference}, close: r.Close}, nil
+	settings, err := verify.ReadSettings(r.Metadata())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--reference %s: %w", defect.Printable(v.Reference), err), r.Close())
+	}
+	return &comparison{
+		reference: r, prompts: r.Prompts(), files: []string{v.Reference}, close: r.Close, settings: settings, rounded: r.Form().Note != "",
+	}, nil
 }
 
 // against opens Against as the reference for prompts.
-func (v *verification) against(prompts []reference.Prompt) (*comparison, error) {
-	source, err := openVerified(v.Against, overridesFor(v.Set, v.Against, v.Model))
+func (v *verification) against(ctx context.Context, prompts []reference.Prompt) (*comparison, error) {
+	source, err := openVerified(ctx, v.Against, overridesFor(v.Set, v.Against, v.Model), v.Progress)
 	if err != nil {
 		return nil, err
 	}
-	with := &comparison{prompts: prompts, files: source.Files, close: source.Close, source: source}
+	with := &comparison{prompts: prompts, files: source.Files, close: source.Close, source: source, settings: verify.SettingsOf(&source.Spec)}
 	if prompts == nil {
 		return with, nil
 	}

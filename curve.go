@@ -53,7 +53,7 @@ func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 		return nil, err
 	}
 	var err error
-	if d.m, err = openVerified(o.Model, o.Set); err != nil {
+	if d.m, err = Open(o.Model, o.Set...); err != nil {
 		return nil, err
 	}
 	defer d.m.Close()
@@ -117,8 +117,8 @@ func (d *curveRun) check(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepare checks the folder, splits the texts, reads the calibration texts, surveys, and
-// plans all rows, so that mistakes show before the long work starts.
+// prepare checks the folder and the rows, splits the texts, reads the calibration texts,
+// surveys, and plans all rows, so that mistakes show before the long work starts.
 func (d *curveRun) prepare(ctx context.Context) (err error) {
 	if d.keep, err = d.keptFiles(); err != nil {
 		return err
@@ -139,14 +139,24 @@ func (d *curveRun) prepare(ctx context.Context) (err error) {
 	if err := d.plan(ctx); err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(d.Model), err)
 	}
+	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.target != nil }) {
+		d.report.Notes = append(d.report.Notes, "the size of a row with --for (in a file: for) is that of the file exported for the program")
+	}
 	return nil
 }
 
 func (d *curveRun) plan(ctx context.Context) error {
+	schemes, err := d.checkRows()
+	if err != nil {
+		return err
+	}
 	if err := d.calibrate(ctx); err != nil {
 		return err
 	}
-	survey, err := d.survey(ctx)
+	if err := verifyWeights(ctx, d.m, d.Progress); err != nil {
+		return err
+	}
+	survey, err := d.survey(ctx, schemes)
 	if err != nil {
 		return err
 	}
@@ -171,6 +181,7 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 		d.report.Notes = append(d.report.Notes, d.texts.note)
 	}
 	if d.texts.Calibration != nil {
+		d.texts.Ahead = d.Progress.stage("run ahead", Work)
 		d.report.Calibration = (*curve.Calibration)(shared.Texts)
 	}
 	for _, r := range d.rows {
@@ -181,16 +192,24 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	return nil
 }
 
-// survey completes the budgets and surveys all schemes that rows choose from.
-func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
-	var all []qtensor.Scheme
+// checkRows completes the budgets and checks all that needs no survey. It returns the
+// schemes that rows choose from.
+func (d *curveRun) checkRows() (all []qtensor.Scheme, err error) {
+	longest := 0
+	for _, prompts := range d.prompts {
+		longest = max(longest, len(prompts[0].IDs))
+	}
 	for _, r := range d.rows {
+		if r.budget != nil {
+			if r.budget, err = budgetFor(d.m, r.budget, r.target); err != nil {
+				return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
+			}
+		}
+		if err := r.check(d.m, &d.Calibration, longest); err != nil {
+			return nil, fmt.Errorf("row %s: %w", r.name, err)
+		}
 		if r.budget == nil {
 			continue
-		}
-		var err error
-		if r.budget, err = budgetFor(d.m, r.budget, r.target); err != nil {
-			return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 		}
 		for _, s := range r.budget.Schemes {
 			if !slices.Contains(all, s) {
@@ -198,12 +217,17 @@ func (d *curveRun) survey(ctx context.Context) (*quantize.Survey, error) {
 			}
 		}
 	}
-	if all == nil {
+	return all, nil
+}
+
+// survey surveys the schemes, if there are any.
+func (d *curveRun) survey(ctx context.Context, schemes []qtensor.Scheme) (*quantize.Survey, error) {
+	if schemes == nil {
 		return nil, nil
 	}
 	d.report.Survey = &curve.Cost{}
 	defer startCost(d.report.Survey)()
-	return takeSurvey(ctx, d.m, d.texts.Calibration, all, d.Progress)
+	return takeSurvey(ctx, d.m, d.texts.Calibration, schemes, d.Progress)
 }
 
 // cachedBytes limits the size of the cache of the reference's final hidden states, with
@@ -236,10 +260,10 @@ func (d *curveRun) measure(ctx context.Context) error {
 }
 
 func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref reference.Reference, label string) error {
-	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series}
+	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series, ExportBytes: r.exported}
 	out := r.file
 	if out == "" {
-		done.Recipe, out = r.plan.Recipe, d.folder.file(curve.FileName(r.name)+".thimble")
+		done.Recipe, out = r.plan.Recipe, d.folder.file(r.fileName())
 		stop := startCost(&done.Cost)
 		if err := d.write(ctx, r, sources, out, label); err != nil {
 			return err
@@ -249,7 +273,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *hashing, ref
 			defer os.Remove(out)
 		}
 	}
-	q, err := openVerified(out, nil)
+	q, err := openVerified(ctx, out, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -282,9 +306,13 @@ func (d *curveRun) write(ctx context.Context, r *row, sources *hashing, out, lab
 	if r.calibrated {
 		texts = d.texts.Calibration
 	}
-	report := d.Progress.stage(label+": quantize", Weights)
+	unit, amount := Bytes, bytesOf(d.m, r.plan)
+	if texts != nil {
+		unit, amount = Work, r.plan.Work(d.m, texts)
+	}
+	report := d.Progress.stage(label+": quantize", unit)
 	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(done int64) { report(done, d.report.Weights) })
+		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err
 }
@@ -366,7 +394,7 @@ func (d *curveRun) keptFiles() (names []string, err error) {
 		if r.file != "" {
 			continue
 		}
-		name := curve.FileName(r.name) + ".thimble"
+		name := r.fileName()
 		if slices.Contains(names, name) {
 			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
 		}

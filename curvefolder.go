@@ -42,6 +42,9 @@ func newFolder(path string, overwrite bool, names, inputs []string) (*folder, er
 		f.existed = true
 	}
 	if !f.existed {
+		if err := atomicfile.Check(f.path, f.options); err != nil {
+			return nil, fmt.Errorf("-o %w", err)
+		}
 		return f, nil
 	}
 	for _, name := range names {

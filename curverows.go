@@ -47,6 +47,7 @@ type row struct {
 
 	plan      *quantize.Plan
 	predicted float64 // nats per token; 0 without a budget
+	exported  int64   // bytes of target's file; 0 without a target
 }
 
 // defaultBits are the default rows, in bits per weight.
@@ -230,32 +231,61 @@ func (s *rowSpec) series() (string, error) {
 	return strictyaml.Encode(same)
 }
 
+// fileName returns the name of the row's container.
+func (r *row) fileName() string { return curve.FileName(r.name) + ".thimble" }
+
+// check finds, before the survey, all that is wrong with a row on m. texts will be read
+// for it, and longest is the length of the longest chunk to be scored.
+func (r *row) check(m *model.Model, texts *Calibration, longest int) error {
+	switch {
+	case r.file != "":
+		return r.checkFile(m, longest)
+	case r.budget != nil:
+		_, err := checkBudget(m, r.budget, r.budget.Complete(m, r.recipe), r.target, r.fileName(), texts)
+		return err
+	}
+	same := *r.recipe
+	if r.calibrated {
+		same.Texts = texts.unread(m, nil)
+	}
+	return r.fits(m, &same)
+}
+
+// fits sets the plan of recipe on m and, with a target, the size of the exported file.
+func (r *row) fits(m *model.Model, recipe *Recipe) (err error) {
+	if r.plan, err = quantize.NewPlan(m, recipe); err != nil || r.target == nil {
+		return err
+	}
+	if _, _, err = typesFor(r.target, m, r.plan); err == nil {
+		r.exported, err = exportSize(m, r.plan, r.target, r.fileName())
+	}
+	return err
+}
+
 // choose chooses the schemes of a row with a budget from survey, and plans the row on m.
 func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 	if r.file != "" {
-		return r.checkFile(m)
+		return nil
 	}
 	if r.budget != nil {
 		some, err := survey.Only(r.budget.Schemes)
 		if err != nil {
 			return err
 		}
-		if r.recipe, r.predicted, err = chooseSchemes(m, r.budget, r.budget.Complete(m, r.recipe), some); err != nil {
+		file, err := limitedFile(r.budget, m, r.target, r.fileName())
+		if err != nil {
+			return err
+		}
+		if r.recipe, r.predicted, err = r.budget.Choose(m, r.budget.Complete(m, r.recipe), some, file); err != nil {
 			return err
 		}
 	}
-	var err error
-	if r.plan, err = quantize.NewPlan(m, r.recipe); err != nil {
-		return err
-	}
-	if r.target != nil {
-		_, _, err = typesFor(r.target, m, r.plan)
-	}
-	return err
+	return r.fits(m, r.recipe)
 }
 
-// checkFile returns an error unless r's file is a model with m's vocabulary.
-func (r *row) checkFile(m *model.Model) error {
+// checkFile returns an error unless r's file is a model with m's vocabulary that can read
+// chunks of the longest length.
+func (r *row) checkFile(m *model.Model, longest int) error {
 	q, err := Open(r.file)
 	if err != nil {
 		return err
@@ -264,5 +294,5 @@ func (r *row) checkFile(m *model.Model) error {
 	if q.Spec.Vocab != m.Spec.Vocab {
 		return fmt.Errorf("%s: has a vocabulary of %d, the model's is %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
 	}
-	return nil
+	return checkContext(q, longest, fmt.Sprintf("use --context %d or less", q.Spec.Context))
 }

@@ -3,6 +3,7 @@ package thimble
 import (
 	"context"
 
+	"thimble/quantize"
 	"thimble/verify/diff"
 )
 
@@ -17,17 +18,27 @@ type DiffOptions struct {
 
 // Diff compares two models, in any formats, tensor by tensor.
 func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
-	a, err := openVerified(o.A, overridesFor(o.Set, o.A, o.B))
+	a, err := openVerified(ctx, o.A, overridesFor(o.Set, o.A, o.B), o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	b, err := openVerified(o.B, overridesFor(o.Set, o.B, o.A))
+	b, err := openVerified(ctx, o.B, overridesFor(o.Set, o.B, o.A), o.Progress)
 	if err != nil {
 		return nil, err
 	}
 	defer b.Close()
-	r, err := diff.Models(ctx, a, b, diff.Options{Values: o.Values, Progress: o.Progress.stage("diff", Weights)})
+	with := diff.Options{
+		Values: o.Values, Progress: o.Progress.stage("diff", Weights),
+		RotatedA: quantize.Rotated(a, b.Provenance.Recipe), RotatedB: quantize.Rotated(b, a.Provenance.Recipe),
+	}
+	for name := range with.RotatedA {
+		if with.RotatedB[name] != nil { // both recipes rotated it alike
+			delete(with.RotatedA, name)
+			delete(with.RotatedB, name)
+		}
+	}
+	r, err := diff.Models(ctx, a, b, with)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/export"
+	"thimble/internal/atomicfile"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -28,10 +29,11 @@ func Formats() (names []string) {
 type ExportOptions struct {
 	Model      string   // path
 	Set        []string // config overrides for a checkpoint
-	Format     string   // see Formats
+	Format     string   // see Formats; "" is that of Output's ending
 	Output     string   // path; "" plans and writes nothing
 	Overwrite  bool
-	Context    int  // longest text that the file is for, in tokens; 0 is the model's context
+	Context    int // longest text that the file is for, in tokens; 0 is the model's context
+	Modelfile  Modelfile
 	Requantize bool // round tensors whose scheme the format lacks to its nearest type
 
 	Progress Progress
@@ -45,6 +47,8 @@ type Exported struct {
 	SHA256  string           `json:"sha256,omitempty"` // of the file
 	Notes   []string         `json:"notes,omitempty"`
 	Tensors []ExportedTensor `json:"tensors"`
+
+	Modelfile string `json:"modelfile,omitempty"` // path
 }
 
 // An ExportedTensor is a tensor of the file.
@@ -64,6 +68,9 @@ type ExportedTensor struct {
 // unchanged. If the format cannot represent something in the model, Export fails before
 // it writes anything.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
+	if e, ok := format.ExporterForFile(o.Output); ok && o.Format == "" {
+		o.Format = e.Format().Name
+	}
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
 	case o.Format == "":
@@ -73,7 +80,10 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
 	}
-	m, err := openVerified(o.Model, o.Set)
+	if _, err := OutputFormat(o.Format, o.Output); err != nil {
+		return nil, err
+	}
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +93,17 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 			return nil, err
 		}
 	}
+	if err := o.Modelfile.check(exporter, o.Output, o.Overwrite, m.Files); err != nil {
+		return nil, err
+	}
 	plan, err := exporter.Plan(m, o.options(m)) // before hashing reads the sources
 	if err != nil {
 		return nil, err
+	}
+	if o.Output != "" {
+		if err := atomicfile.Check(o.Output, atomicfile.Options{Overwrite: o.Overwrite, Size: plan.Bytes}); err != nil {
+			return nil, err
+		}
 	}
 	if o.Output == "" {
 		return newExported(&o, plan, m.Notes), nil
@@ -98,8 +116,11 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.Modelfile.write(context.WithoutCancel(ctx), m, o.Output, o.Overwrite); err != nil {
+		return nil, err
+	}
 	r := newExported(&o, plan, m.Notes)
-	r.Output, r.SHA256 = o.Output, hex.EncodeToString(sums[0].SHA256)
+	r.Output, r.SHA256, r.Modelfile = o.Output, hex.EncodeToString(sums[0].SHA256), o.Modelfile.Path
 	return r, nil
 }
 
@@ -115,13 +136,20 @@ func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported 
 	return r
 }
 
-// write writes m, with the digests of the files that it was read from.
+// write verifies m and writes it, with the digests of the files that it was read from.
 func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *model.Model) (*export.Plan, error) {
-	sources, err := hashFiles(ctx, m.Files, o.Progress)
+	hashed, err := startHashing(ctx, m.Files, o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, sources)
+	defer hashed.stop()
+	if err := verifyWeights(ctx, m, nil); err != nil { // while one core hashes the same file
+		return nil, err
+	}
+	if err := hashed.wait(); err != nil {
+		return nil, err
+	}
+	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, hashed.Sources)
 	m.Provenance.Tool = Tool
 	options := o.options(m)
 	var bytes int64

@@ -51,7 +51,7 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 	if !(o.Temperature >= 0 && o.Temperature <= 1e6) {
 		return nil, fmt.Errorf("run: --temperature %g is out of range, want 0 to 1e6; 0.8 is usual", o.Temperature)
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,9 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 		o.Tokens = max(0, min(o.Tokens, m.Spec.Context-len(ids)))
 	}
 	if err := checkContext(m, len(ids)+o.Tokens, "use a shorter prompt or a smaller -n"); err != nil {
+		return nil, err
+	}
+	if err := verifyWeights(ctx, m, nil); err != nil {
 		return nil, err
 	}
 	c := &Continuation{Path: o.Model, Prompt: o.Prompt, PromptIDs: ids, Arithmetic: verify.Describe(o.Arithmetic)}

@@ -30,16 +30,15 @@ type hashing struct {
 // progress may be nil.
 func startHashing(ctx context.Context, paths []string, progress Progress) (*hashing, error) {
 	ctx, stop := context.WithCancel(ctx)
-	h := &hashing{Sources: make([]model.Source, len(paths)), sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
+	sources, err := sized(paths)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	h := &hashing{Sources: sources, sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
 	var total int64
-	for i, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		h.Sources[i] = model.Source{Name: filepath.Base(path), Bytes: info.Size(), SHA256: make([]byte, sha256.Size)}
-		total += info.Size()
+	for _, s := range sources {
+		total += s.Bytes
 	}
 	var done atomic.Int64
 	report := progress.stage("hash", Bytes)
@@ -58,6 +57,19 @@ func startHashing(ctx context.Context, paths []string, progress Progress) (*hash
 		})
 	}()
 	return h, nil
+}
+
+// sized returns the names and lengths of files as sources whose digests are zero.
+func sized(paths []string) ([]model.Source, error) {
+	sources := make([]model.Source, 0, len(paths))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, model.Source{Name: filepath.Base(path), Bytes: info.Size(), SHA256: make([]byte, sha256.Size)})
+	}
+	return sources, nil
 }
 
 // wait waits for the digests and sets them in Sources.

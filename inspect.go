@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/quantize"
 )
 
 // InspectOptions specify what Inspect reads.
@@ -56,6 +58,7 @@ type ProvenanceInfo struct {
 	Architecture string       `json:"architecture"`
 	Overrides    []string     `json:"overrides,omitempty"`
 	Recipe       string       `json:"recipe,omitempty"`
+	Predicted    float64      `json:"predicted,omitempty"` // nats per token, by the recipe
 	Tool         string       `json:"tool,omitempty"`
 	Sources      []SourceInfo `json:"sources,omitempty"`
 }
@@ -81,7 +84,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
-	r.Provenance = ProvenanceInfo{p.Architecture, p.Overrides, p.Recipe, p.Tool, nil}
+	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: predictedOf(m), Tool: p.Tool}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}
@@ -127,4 +130,16 @@ func tokenizerText(m *model.Model) string {
 		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
 	}
 	return fmt.Sprintf("%d tokens", len(data.Tokens))
+}
+
+// RecipeSummary describes the recipe of the model in one line, "" if it has none.
+func (r *Inspection) RecipeSummary() string {
+	if r.Provenance.Recipe == "" {
+		return ""
+	}
+	recipe, err := quantize.ParseRecipe([]byte(r.Provenance.Recipe))
+	if err != nil { // of a later version
+		return fmt.Sprintf("%d lines", strings.Count(r.Provenance.Recipe, "\n")+1)
+	}
+	return recipe.Summary()
 }

@@ -57,7 +57,7 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	m, err := openVerified(o.Model, o.Set)
+	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +65,14 @@ func Logits(ctx context.Context, o LogitsOptions) (*LogitsResult, error) {
 	if err := checkOutput(o.Output, o.Overwrite, slices.Concat(m.Files, []string{o.Text})); err != nil {
 		return nil, err
 	}
+	if v := m.Spec.Vocab; o.TopK < 0 || o.TopK > v {
+		return nil, fmt.Errorf("--top-k %d is out of range, want 1 to the vocabulary of %d, or 0 for all", o.TopK, v)
+	}
 	prompts, err := o.prompts(ctx, m)
 	if err != nil {
+		return nil, err
+	}
+	if err := verifyWeights(ctx, m, o.Progress); err != nil {
 		return nil, err
 	}
 	if err := o.write(ctx, m, prompts); err != nil {
@@ -107,18 +113,14 @@ func (o *LogitsOptions) write(ctx context.Context, m *model.Model, prompts []ref
 	tokens := o.Progress.stage("logits", Tokens)
 	w := reference.WriteOptions{
 		TopK:     o.TopK,
-		Metadata: map[string]string{"framework": Tool, "compute": verify.Describe(o.Arithmetic).String()},
+		Metadata: map[string]string{"framework": Tool, "compute": verify.Describe(o.Arithmetic).String(), verify.SettingsKey: verify.SettingsOf(&m.Spec).Text()},
 		Output:   atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files},
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}
 	if o.Form == FormKLDBase {
 		return reference.WriteKLDBase(ctx, o.Output, s, prompts, w)
 	}
-	ids := make([][]int, len(prompts))
-	for i := range prompts {
-		ids[i] = prompts[i].IDs
-	}
-	return reference.Write(ctx, o.Output, s, ids, w)
+	return reference.Write(ctx, o.Output, s, prompts, w)
 }
 
 // prompts returns the texts of Prompts or the chunks of Text.

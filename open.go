@@ -10,13 +10,30 @@ import (
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/stray"
 	"thimble/internal/tokenizer"
 )
 
 // Open opens the model at path. It recognizes a container or a GGUF file by its first
 // bytes, and opens anything else as a checkpoint, with its config changed by the
-// overrides ("layer_sharing=true"). Close the model after use.
+// overrides ("layer_sharing=true"). It does not read the weights; call the model's Verify
+// before you use them. Close the model after use. If the file is not a model, the error
+// says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
+	if err := missingModel(path); err != nil {
+		return nil, err
+	}
+	m, err := open(path, overrides)
+	if err == nil {
+		return m, nil
+	}
+	if text, ok := stray.Look(path); ok {
+		return nil, defect.Replace(err, fmt.Sprintf("%s: not a model: %s", defect.Printable(path), text))
+	}
+	return nil, err
+}
+
+func open(path string, overrides []string) (*Model, error) {
 	if isCheckpoint(path) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
@@ -26,20 +43,31 @@ func Open(path string, overrides ...string) (*Model, error) {
 	return format.Open(path)
 }
 
-// openVerified opens a model and verifies the checksums of its weights, which only
-// PyTorch's zip files have. That reads every byte, but so does using the weights: if the
-// file fits in memory, the disk is read once. Inspect verifies the digests of a container
-// on request.
-func openVerified(path string, overrides []string) (*Model, error) {
+// openVerified opens a model and verifies its weights.
+func openVerified(ctx context.Context, path string, overrides []string, progress Progress) (*Model, error) {
 	m, err := Open(path, overrides...)
-	if err != nil || m.Verify == nil {
-		return m, err
+	if err != nil {
+		return nil, err
 	}
-	if err := m.Verify(); err != nil {
+	if err := verifyWeights(ctx, m, progress); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// verifyWeights compares the weights of m with the checksums that its files contain:
+// every tensor of a container has a digest, PyTorch's zip files have a checksum of each
+// entry, and other files have none. An operation calls it once it knows that it will read
+// the weights, before it writes anything.
+//
+// It reads the file once more than the operation does: a container at the speed of
+// SHA-256 on all cores, and from memory if the file fits there.
+func verifyWeights(ctx context.Context, m *model.Model, progress Progress) error {
+	if m.Verify == nil {
+		return nil
+	}
+	return m.Verify(ctx, progress.stage("check", Bytes))
 }
 
 // isCheckpoint reports whether path is a checkpoint, whose config is a separate file.

@@ -2,8 +2,8 @@ package thimble
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"thimble/format"
@@ -14,10 +14,13 @@ import (
 
 // QuantizeOptions specify what Quantize stores, and how.
 type QuantizeOptions struct {
-	Model     string   // path of the model
-	Set       []string // config overrides for a checkpoint, such as "layer_sharing=true"
-	Output    string   // path of the container; "" plans and writes nothing
-	Overwrite bool     // replace Output if it exists
+	Model     string    // path of the model
+	Set       []string  // config overrides for a checkpoint, such as "layer_sharing=true"
+	Output    string    // path of the file; "" plans and writes nothing
+	Format    string    // of the file, see OutputFormats; "" is that of Output's ending, or the container
+	Context   int       // longest text, in tokens, that a file of another program is for; 0 is the model's context
+	Overwrite bool      // replace Output if it exists
+	Modelfile Modelfile // for Ollama, next to a GGUF file
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
 	Calibration Calibration // texts on which the method measures errors
@@ -31,6 +34,8 @@ type QuantizeOptions struct {
 
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
+	Warned   func(text string)        // called before a survey with each warning about the calibration; may be nil
+	Notes    []string                 // for the result, before its own
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
 
@@ -39,6 +44,8 @@ type ConvertOptions struct {
 	Model     string
 	Set       []string
 	Output    string // "" plans and writes nothing
+	Format    string // see QuantizeOptions
+	Context   int    // see QuantizeOptions
 	Overwrite bool
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
@@ -49,17 +56,22 @@ type ConvertOptions struct {
 // A Quantized is the result of Quantize and Convert.
 type Quantized struct {
 	Output        string          `json:"output,omitempty"`        // empty if only planned
+	Format        string          `json:"format"`                  // of the file
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies the contents, see docs/FORMAT.md
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
+	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
+	FileBytes     int64           `json:"file_bytes"`             // of the file, known before it is written
+	Export        *ExportSize     `json:"export,omitempty"`       // of the file that Target runs, made from the container
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
-	Types         []TargetType    `json:"types,omitempty"` // of the program that Target names
+	Modelfile     string          `json:"modelfile,omitempty"` // path
+	Types         []TargetType    `json:"types,omitempty"`     // of the program that Target names
 
 	Calibration *quantize.Health `json:"calibration,omitempty"`
 
@@ -90,7 +102,8 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 		dtype = quantize.Keep
 	}
 	return store(ctx, "convert", QuantizeOptions{
-		Model: o.Model, Set: o.Set, Output: o.Output, Overwrite: o.Overwrite, Progress: o.Progress, Planned: o.Planned,
+		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite,
+		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
 	})
 }
@@ -106,13 +119,18 @@ func Quantize(ctx context.Context, o QuantizeOptions) (*Quantized, error) {
 // A quantization is one run of Quantize.
 type quantization struct {
 	QuantizeOptions
-	stage   string // name of the progress stage
-	recipe  *Recipe
-	m       *model.Model
-	target  format.Exporter
-	cal     calibrationTexts
-	sources *hashing
-	resumed *resumable // nil if the run keeps no finished blocks
+	stage    string // name of the progress stage
+	recipe   *Recipe
+	m        *model.Model
+	target   format.Exporter // of the program that must run the result, or nil
+	exporter format.Exporter // writes the file; nil for a container
+	cal      calibrationTexts
+	sources  *hashing
+	resumed  *resumable              // nil if the run keeps no finished blocks
+	saved    []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
+	least    *quantize.Plan          // the smallest within the budget, or nil
+
+	exportNotes []string // about the file that exporter writes
 }
 
 // store implements Quantize and Convert.
@@ -131,6 +149,11 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 		return nil, err
 	}
 	defer q.resumed.close()
+	if q.Output != "" || q.Budget != nil { // a dry run without a survey reads no weights
+		if err := verifyWeights(ctx, q.m, q.Progress); err != nil {
+			return nil, err
+		}
+	}
 	hashed := q.m.Files
 	if q.Output == "" && len(q.Surveys) == 0 { // no file would record the digests
 		hashed = nil
@@ -144,6 +167,9 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 
 // check checks the options that do not depend on the model.
 func (q *quantization) check() (err error) {
+	if err := q.resolveFormat(); err != nil {
+		return err
+	}
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
@@ -159,18 +185,30 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := q.checkExport(); err != nil {
+		return err
+	}
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
 	}
-	if err := q.prepareBudget(); err != nil {
+	if err := q.prepareBudget(ctx); err != nil {
 		q.resumed.close()
 		return err
 	}
 	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
 	if err != nil {
 		q.resumed.close()
+		return err
 	}
-	return err
+	if q.cal.Calibration != nil {
+		q.cal.Ahead = q.Progress.stage("run ahead", Work)
+	}
+	if q.least != nil && q.Warned != nil {
+		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
+			q.Warned(text)
+		}
+	}
+	return nil
 }
 
 // run chooses the recipe, makes a plan and carries it out.
@@ -205,11 +243,14 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if q.Output == "" {
 		return r, nil
 	}
-	file, err := q.write(ctx, plan, chosen.done)
+	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
-	r.Output, r.Bytes, r.HeaderSHA256 = q.Output, file.bytes, &file.digest
+	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
+	if q.exporter == nil {
+		r.HeaderSHA256 = &file.digest
+	}
 	return r, nil
 }
 
@@ -242,10 +283,6 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 		return &choice{recipe: q.recipe}, nil
 	}
 	measured := q.measured() && q.Output != ""
-	if measured && len(q.cal.Spare) == 0 {
-		return nil, errors.New("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out; " +
-			"give a longer text or a smaller --calib-tokens")
-	}
 	survey, note, err := q.survey(ctx)
 	if err != nil {
 		return nil, err
@@ -259,7 +296,10 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 			chosen.recipe, chosen.predicted = chosen.done.Recipe, chosen.done.PredictedKL
 		}
 	} else {
-		chosen.recipe, chosen.predicted, err = chooseSchemes(q.m, q.Budget, q.recipe, survey)
+		var file quantize.File
+		if file, err = limitedFile(q.Budget, q.m, q.target, q.containerName()); err == nil {
+			chosen.recipe, chosen.predicted, err = q.Budget.Choose(q.m, q.recipe, survey, file)
+		}
 	}
 	if err != nil {
 		return nil, q.inModel(err)
@@ -267,11 +307,32 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
+// fileSize returns the size in bytes of the file that a plan makes.
+func (q *quantization) fileSize(plan *quantize.Plan) (int64, error) {
+	if q.exporter != nil {
+		return exportSize(q.m, plan, q.exporter, "")
+	}
+	return containerSize(q.m, plan)
+}
+
+// containerName returns the name of the container, which an exported file records. It is
+// "" if the run exports the file itself. If nothing is written, it is the model's name with
+// the usual ending.
+func (q *quantization) containerName() string {
+	if q.exporter != nil {
+		return ""
+	}
+	if q.Output != "" {
+		return q.Output
+	}
+	return filepath.Base(filepath.Clean(q.m.Path)) + ".thimble"
+}
+
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
-		Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: slices.Concat(q.m.Notes, plan.Notes()), Plan: plan,
+		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
+		Recipe: plan.Recipe, Notes: slices.Concat(q.Notes, q.m.Notes, plan.Notes()), Plan: plan,
 	}
 	for _, e := range plan.Tensors {
 		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
@@ -288,30 +349,76 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		q.cal.Health = r.Calibration
 	}
 	if q.target == nil {
-		return r, nil
+		var err error
+		r.FileBytes, err = q.fileSize(plan)
+		return r, err
 	}
 	types, notes, err := typesFor(q.target, q.m, plan)
+	if err != nil {
+		return nil, err
+	}
+	if q.exporter != nil {
+		notes = q.exportNotes // of a plan with the context of the file
+	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
+	if r.FileBytes, err = q.fileSize(plan); err != nil || q.exporter != nil {
+		return r, err
+	}
+	f := q.target.Format()
+	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
+	r.Export.Bytes, err = exportSize(q.m, plan, q.target, q.containerName())
 	return r, err
 }
 
-// write writes the container, with the tensors of done if it is not nil. Otherwise it
+// write writes the file, with the tensors of a trial if chosen has one. Otherwise it
 // carries out the plan.
-func (q *quantization) write(ctx context.Context, plan *quantize.Plan, done *quantize.Trial) (writtenFile, error) {
-	_, bytes := q.m.Size()
-	bytesPerWeight := float64(bytes) / float64(plan.Weights) // in the source
-	report := func(weights int64) {
-		if q.Progress != nil {
-			inBytes := func(weights int64) int64 { return int64(float64(weights) * bytesPerWeight) }
-			q.Progress(Step{
-				Stage: q.resumed.stage(q.stage), Unit: Bytes, Done: inBytes(weights), Total: bytes, Resumed: inBytes(min(weights, q.resumed.finished())),
-			})
-		}
-	}
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *choice) (writtenFile, error) {
+	report := q.reporter(plan)
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
-	if done != nil {
-		fill = done.Replay
+	if done := chosen.done; done != nil {
+		fill = func(sink quantize.Sink) error {
+			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
+		}
+	}
+	if q.exporter != nil {
+		return q.export(ctx, plan, fill)
 	}
 	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+}
+
+// reporter returns a function that reports the weights that a run of plan has written.
+func (q *quantization) reporter(plan *quantize.Plan) func(weights int64) {
+	unit, amount := Bytes, bytesOf(q.m, plan)
+	if q.cal.Calibration != nil {
+		unit, amount = Work, plan.Work(q.m, q.cal.Calibration)
+	}
+	return func(weights int64) {
+		if q.Progress == nil {
+			return
+		}
+		done, total := amount(weights)
+		resumed, _ := amount(min(weights, q.resumed.finished()))
+		q.Progress(Step{Stage: q.resumed.stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
+	}
+}
+
+// bytesOf returns a function that converts weights of plan into bytes of m, and the total.
+func bytesOf(m *model.Model, plan *quantize.Plan) func(weights int64) (done, total int64) {
+	_, bytes := m.Size()
+	bytesPerWeight := float64(bytes) / float64(plan.Weights)
+	return func(weights int64) (int64, int64) { return int64(float64(weights) * bytesPerWeight), bytes }
+}
+
+// A countingSink reports the bytes that it passes on.
+type countingSink struct {
+	quantize.Sink
+	report      func(done, total int64)
+	done, total int64
+}
+
+func (s *countingSink) Write(m *Matrix) error {
+	s.done += m.Bytes()
+	s.report(s.done, s.total)
+	return s.Sink.Write(m)
 }

@@ -23,7 +23,7 @@ func SelfTest(ctx context.Context, o VerifyOptions) (*selftest.Report, error) {
 		return nil, err
 	}
 	defer v.m.Close()
-	gates, err := v.gates(true)
+	gates, source, err := v.chosenGates()
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +36,16 @@ func SelfTest(ctx context.Context, o VerifyOptions) (*selftest.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	subject := verify.Subject{Settings: with.settings, Rounded: with.rounded, Digests: isContainer(o.Model)}
+	if with.reference == nil && with.source == nil {
+		subject.Settings = verify.SettingsOf(&v.m.Spec)
+	}
 	if with.source != nil {
 		with.reference = nil // selftest runs the source itself, once for all faults
 	}
 	faults := o.Progress.stage("self-test", Faults)
-	report, err := selftest.Run(ctx, v.m, with.source, with.reference, with.prompts, verify.Options{
-		Gates: gates, Model: info, Arithmetic: o.Arithmetic, Against: o.Reference + o.Against, Strict: v.Strict, Seed: o.Seed,
+	report, err := selftest.Run(ctx, v.m, with.source, with.reference, with.prompts, subject, verify.Options{
+		Gates: gates, Source: source, Model: info, Arithmetic: o.Arithmetic, Against: o.Reference + o.Against, Strict: v.Strict, Seed: o.Seed,
 		Progress: func(done, total int) { faults(int64(done), int64(total)) },
 	})
 	if err != nil {

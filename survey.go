@@ -22,46 +22,76 @@ import (
 // schemes take 40 MB.
 const maxSurvey = 64 << 20
 
-// survey returns a new survey or reads it from the files of Surveys; note states which.
-func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
-	if len(q.Surveys) == 0 {
-		s, err = q.takeSurvey(ctx)
-		return s, "", err
-	}
+// readSurveys reads the files of Surveys, as far as they can be checked without the model's
+// digests. If the only one does not exist, it checks that the file can be written.
+func (q *quantization) readSurveys(ctx context.Context) error {
 	for _, path := range q.Surveys {
 		if path == "-" {
-			return nil, "", errors.New("--stats -: a survey is saved to a file; name one")
+			return errors.New("--stats -: a survey is saved to a file; name one")
 		}
-	}
-	var saved []*quantize.SavedSurvey
-	for _, path := range q.Surveys {
 		text, err := ReadText(ctx, path, maxSurvey)
 		if len(q.Surveys) == 1 && errors.Is(err, fs.ErrNotExist) {
-			return q.saveSurvey(ctx, path)
+			return q.checkNewSurvey(path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("--stats %s: there is no such file; a run with this --stats alone makes it", defect.Printable(path))
 		}
 		if err != nil {
-			return nil, "", err
+			return err
 		}
 		one, err := quantize.ParseSurvey(path, []byte(text))
 		if err != nil {
-			return nil, "", err
+			return err
 		}
-		saved = append(saved, one)
+		if why := one.Covers(q.Budget.Schemes); why != "" {
+			return unfitSurvey(path, why)
+		}
+		q.saved = append(q.saved, one)
+	}
+	return nil
+}
+
+// unfitSurvey returns the error for a saved survey that is of another run.
+func unfitSurvey(path, why string) error {
+	return fmt.Errorf("--stats %s: %s; remove it to survey again, or name another file", defect.Printable(path), why)
+}
+
+// checkNewSurvey returns an error if a survey cannot be saved to path.
+func (q *quantization) checkNewSurvey(path string) error {
+	for _, other := range []string{q.Output, q.Output + UnfinishedSuffix} {
+		if q.Output != "" && filepath.Clean(other) == filepath.Clean(path) {
+			return fmt.Errorf("--stats %s: is where -o writes to; name another file", defect.Printable(path))
+		}
+	}
+	if err := atomicfile.Check(path, atomicfile.Options{}); err != nil {
+		return fmt.Errorf("--stats %w", err)
+	}
+	return nil
+}
+
+// survey returns a new survey or that of the files of Surveys; note states which.
+func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
+	switch {
+	case len(q.Surveys) == 0:
+		s, err = q.takeSurvey(ctx)
+		return s, "", err
+	case q.saved == nil:
+		return q.saveSurvey(ctx, q.Surveys[0])
 	}
 	facts, err := modelFacts(q.m, q.sources)
 	if err != nil {
 		return nil, "", err
 	}
-	for i, one := range saved {
+	for i, one := range q.saved {
 		why := one.Fit(q.m, facts, q.Budget.Schemes)
-		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(saved) == 1 && d != "" {
+		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(q.saved) == 1 && d != "" {
 			why = "it is a survey on other texts: " + d
 		}
 		if why != "" {
-			return nil, "", fmt.Errorf("--stats %s: %s; remove it to survey again, or name another file", defect.Printable(q.Surveys[i]), why)
+			return nil, "", unfitSurvey(q.Surveys[i], why)
 		}
 	}
-	return quantize.MergeSurveys(saved), mergedNote(q.Surveys, saved), nil
+	return quantize.MergeSurveys(q.saved), mergedNote(q.Surveys, q.saved), nil
 }
 
 func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error) {
@@ -70,8 +100,7 @@ func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error)
 
 // takeSurvey calls quantize.NewSurvey and reports its progress.
 func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme, progress Progress) (*quantize.Survey, error) {
-	report := progress.stage("survey", Steps)
-	return quantize.NewSurvey(ctx, m, cal, schemes, func(done, of int) { report(int64(done), int64(of)) })
+	return quantize.NewSurvey(ctx, m, cal, schemes, progress.stage("survey", Work))
 }
 
 func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {
@@ -85,14 +114,8 @@ func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {
 	return "no new survey: predictions are the mean of " + strings.Join(parts, ", ")
 }
 
-// saveSurvey makes a survey and saves it to path. It creates the file first, to fail
-// early if it cannot be written.
+// saveSurvey makes a survey and saves it to path.
 func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize.Survey, note string, err error) {
-	for _, other := range []string{q.Output, q.Output + UnfinishedSuffix} {
-		if q.Output != "" && filepath.Clean(other) == filepath.Clean(path) {
-			return nil, "", fmt.Errorf("--stats %s: is where -o writes to; name another file", defect.Printable(path))
-		}
-	}
 	file, err := atomicfile.Create(path, atomicfile.Options{})
 	if err != nil {
 		return nil, "", fmt.Errorf("--stats %w", err)

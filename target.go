@@ -47,7 +47,7 @@ type TargetType struct {
 // typesFor returns the types of target that plan uses, or an error if target lacks a
 // type for a matrix. Every target has a type for vectors.
 func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used []TargetType, notes []string, err error) {
-	if notes, err = target.Check(m); err != nil {
+	if _, notes, err = target.Check(m); err != nil {
 		return nil, nil, err
 	}
 	for _, e := range plan.Tensors {

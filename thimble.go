@@ -62,7 +62,7 @@ const (
 	Bytes   Unit = "bytes"
 	Weights Unit = "weights"
 	Tokens  Unit = "tokens"
-	Steps   Unit = "steps" // of a survey
+	Work    Unit = "work" // multiply-adds: equal shares take about equal times
 	Faults  Unit = "faults"
 	Tasks   Unit = "tasks"
 )

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	container "thimble/format/thimble"
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -52,14 +54,15 @@ type VerifyOptions struct {
 	Arithmetic Arithmetic
 	Progress   Progress
 
-	// Ready, if not nil, is called before any work with the paths that reports must not
-	// replace.
+	// Ready, if not nil, is called before any work, and again once Against is open, with the
+	// paths that reports must not replace.
 	Ready func(inputs []string) error
 }
 
 // Verify compares a model with a reference. Report.Pass is false if a gate fails; an
 // error means that there is no verdict.
 func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
+	start := time.Now()
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
 		return nil, err
@@ -80,6 +83,7 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	report.Elapsed = time.Since(start)
 	if o.Record && report.Pass {
 		if err := record(v.m, report); err != nil {
 			return nil, err
@@ -104,8 +108,30 @@ func (v *verification) open(ctx context.Context) (err error) {
 	if err := v.check(); err != nil {
 		return err
 	}
-	v.m, err = openVerified(v.Model, overridesFor(v.Set, v.Model, v.Against))
+	if v.m, err = Open(v.Model, overridesFor(v.Set, v.Model, v.Against)...); err != nil {
+		return err
+	}
+	if err = v.checkFiles(); err == nil {
+		err = verifyWeights(ctx, v.m, v.Progress)
+	}
+	if err != nil {
+		v.m.Close()
+	}
 	return err
+}
+
+// checkFiles returns an error if a file that the run would write at its end cannot be
+// written.
+func (v *verification) checkFiles() error {
+	if v.Record {
+		if err := atomicfile.Check(v.m.Path, atomicfile.Options{Overwrite: true}); err != nil {
+			return fmt.Errorf("--record: %w", err)
+		}
+	}
+	if v.Ready == nil {
+		return nil
+	}
+	return v.Ready(slices.Concat(v.m.Files, []string{v.Reference, v.Text, v.Tasks, v.Policy}, v.baseline.files()))
 }
 
 // check returns an error if options exclude each other. It needs no model.
@@ -145,11 +171,9 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	if err != nil {
 		return nil, err
 	}
+	scorer = reference.CacheLogits(scorer, sharedPositions) // Expect runs the model too
 	o, err := v.options(ctx, with)
 	if err != nil {
-		return nil, err
-	}
-	if err := v.baseline.check(&o.Model, inputs); err != nil {
 		return nil, err
 	}
 	hashed, err := startHashing(ctx, with.files, nil)
@@ -157,6 +181,15 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 		return nil, err
 	}
 	defer hashed.stop()
+	if err := v.checkRun(with, scorer, o, hashed, inputs); err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+	}
+	if err := v.prepare(ctx, with, scorer, o); err != nil {
+		return nil, err
+	}
+	if err := v.profile(ctx, with, o); err != nil {
+		return nil, err
+	}
 	report, err := verify.Run(ctx, with.reference, scorer, with.prompts, *o)
 	if err == nil {
 		err = hashed.wait()
@@ -176,7 +209,43 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	return report, nil
 }
 
-// options returns the options of verify.Run.
+// sharedPositions is how many hidden states of the model are kept so that Expect does
+// not compute them again.
+const sharedPositions = 2048
+
+// checkRun finds, before the long work, what would make it useless: gates that the run
+// cannot decide, a reference of another model, a baseline of another run.
+func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *verify.Options, hashed *hashing, inputs []string) error {
+	if err := v.baseline.check(&o.Model, inputs); err != nil {
+		return err
+	}
+	if err := verify.CheckRun(with.reference, scorer, with.prompts, o); err != nil {
+		return err
+	}
+	if v.baseline.before == nil {
+		return nil
+	}
+	if err := hashed.wait(); err != nil {
+		return err
+	}
+	outline := verify.Outline(with.prompts, o)
+	outline.AgainstSHA256 = hex.EncodeToString(mainDigest(hashed.Sources))
+	outline.Describe(v.m)
+	return v.baseline.compare(outline, o.Seed)
+}
+
+// prepare adds what the model alone determines to the options: what its rounding explains,
+// and default gates.
+func (v *verification) prepare(ctx context.Context, with *comparison, scorer reference.Scorer, o *verify.Options) error {
+	if with.reference == nil {
+		return nil
+	}
+	return verify.Prepare(ctx, &verify.Subject{
+		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
+	}, o)
+}
+
+// options returns the options of verify.Run, without those of prepare and profile.
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
@@ -187,33 +256,29 @@ func (v *verification) options(ctx context.Context, with *comparison) (*verify.O
 	if o.Behaviour, err = v.behaviour(ctx, with); err != nil {
 		return nil, err
 	}
-	if o.Gates, err = v.gates(with.reference != nil); err != nil {
+	if o.Gates, o.Source, err = v.chosenGates(); err != nil {
 		return nil, err
 	}
 	if v.Record && with.reference == nil {
 		return nil, errors.New("--record stores gates passed against a reference: add --reference REF or --against SRC")
 	}
-	if o.Profile, err = v.profile(ctx, with); err != nil {
-		return nil, err
-	}
-	if o.Profile != nil && v.Gates == nil && !slices.ContainsFunc(o.Gates, func(g Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
-		o.Gates = append(o.Gates, verify.NoConversionError)
-	}
 	o.Model, err = identify(ctx, v.m, v.Progress)
 	return o, err
 }
 
-// gates returns Gates, otherwise the policy's gates, otherwise the default ones. Without
-// a reference there are no default gates.
-func (v *verification) gates(reference bool) ([]Gate, error) {
-	if v.Gates != nil || !reference && !v.baseline.policy.HasGates() {
-		return v.Gates, nil
+// chosenGates returns Gates, otherwise those of the policy. It returns nil if the
+// default gates apply.
+func (v *verification) chosenGates() (gates []Gate, source string, err error) {
+	switch {
+	case v.Gates != nil:
+		return v.Gates, verify.GateFlag, nil
+	case !v.baseline.policy.HasGates():
+		return nil, "", nil
 	}
-	gates, err := v.baseline.policy.GatesFor(v.m)
-	if err != nil {
-		return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
+	if gates, err = v.baseline.policy.GatesFor(v.m); err != nil {
+		return nil, "", fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
 	}
-	return gates, nil
+	return gates, verify.GatePolicy, nil
 }
 
 // behaviour returns the measurements that Tasks and Continue ask for, or nil.
@@ -246,18 +311,24 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	return b, err
 }
 
-// profile compares the operations of the model with those of Against: all of them with
-// Layers, otherwise up to the first that diverges. It returns nil without Against, and,
-// without Layers, if the operations cannot be compared.
-func (v *verification) profile(ctx context.Context, with *comparison) (*parity.Profile, error) {
+// profile adds to o the comparison of the model's operations with those of Against: all of
+// them with Layers, otherwise up to the first that diverges. It adds nothing without
+// Against, and, without Layers, if the operations cannot be compared.
+func (v *verification) profile(ctx context.Context, with *comparison, o *verify.Options) (err error) {
 	if with.source == nil || len(with.prompts) == 0 || !v.Layers && parity.Comparable(with.source, v.m) != nil {
-		return nil, nil
+		return nil
 	}
-	profile, err := parity.Compare(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers)
-	if err == nil {
-		profile.ShowLayers = v.Layers
+	steps := v.Progress.stage("compare operations", Work)
+	o.Profile, err = parity.CompareWithProgress(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers,
+		func(done, total int) { steps(int64(done), int64(total)) })
+	if err != nil {
+		return err
 	}
-	return profile, err
+	o.Profile.ShowLayers = v.Layers
+	if v.Gates == nil && !slices.ContainsFunc(o.Gates, func(g Gate) bool { return g.Metric == verify.NoConversionError.Metric }) {
+		o.Gates = append(o.Gates, verify.NoConversionError)
+	}
+	return nil
 }
 
 // attribute adds to the report the divergence that each stage adds.
@@ -285,7 +356,7 @@ func decoder(m *model.Model) func([]int) string {
 	}
 }
 
-// record rewrites m's container with the gates that the model has passed.
+// record rewrites m's container with the gates that the model has passed, and closes m.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {
@@ -307,6 +378,9 @@ func record(m *model.Model, report *verify.Report) error {
 		if err := w.Write(m.Tensors[e.Name]); err != nil {
 			return err
 		}
+	}
+	if err := m.Close(); err != nil { // Windows does not replace a mapped file
+		return err
 	}
 	return w.Close()
 }

@@ -16,14 +16,16 @@ import (
 // A Digest is a SHA-256 that prints as hexadecimal.
 type Digest = container.Digest
 
-// A writtenFile describes a container that was written.
+// A writtenFile describes a file that was written.
 type writtenFile struct {
 	bytes  int64
-	digest Digest // of its header
+	digest Digest // of a container's header
+	sha256 string // of a file in another format
 }
 
 // writeContainer writes the container that plan makes from m. sources are the files that
-// m was read from; fill writes the tensors. A failure leaves no file.
+// m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
+// no file.
 func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
 	contents, err := contentsOf(m, sources.Sources, plan)
 	if err != nil {
@@ -34,11 +36,6 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 		return writtenFile{}, forceHint(err)
 	}
 	defer w.Abort()
-	if m.Verify != nil {
-		if err := m.Verify(); err != nil {
-			return writtenFile{}, err
-		}
-	}
 	if err := fill(w); err != nil {
 		return writtenFile{}, err
 	}
@@ -46,7 +43,7 @@ func writeContainer(m *model.Model, sources *hashing, plan *quantize.Plan, out s
 		return writtenFile{}, err
 	}
 	err = w.Close()
-	return writtenFile{w.Size(), w.Digest()}, err
+	return writtenFile{bytes: w.Size(), digest: w.Digest()}, err
 }
 
 // contentsOf returns the contents of the container that plan makes from m.
@@ -61,11 +58,25 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
 	if p.Recipe != "" {
-		p.Recipe = strings.TrimSpace(p.Recipe) + "\n---\n" // one YAML document for each quantization
+		p.Recipe = strings.TrimSpace(p.Recipe) + nextRecipe
 	}
 	p.Recipe += strings.TrimSpace(plan.Recipe)
 	p.Tool = Tool
 	return contents, nil
+}
+
+// nextRecipe separates the recipes of a model that was quantized several times, each of
+// which is a YAML document.
+const nextRecipe = "\n---\n"
+
+// predictedOf returns the divergence from its sources, in nats per token, that the last
+// recipe of m predicts; 0 if it does not.
+func predictedOf(m *model.Model) float64 {
+	all := strings.Split(m.Provenance.Recipe, nextRecipe)
+	if r, err := quantize.ParseRecipe([]byte(all[len(all)-1])); err == nil {
+		return r.PredictedKL
+	}
+	return 0
 }
 
 // checkOutput returns an error if out cannot be written, before any work starts.

@@ -4,6 +4,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,7 +80,6 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	cfg, err := configOf(c, dir, o.Set)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
 		Files:      append(c.Files, cfg.file),
 		Notes:      append(c.Notes, cfg.shared.notes...),
-		Verify:     c.Verify,
+		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
 		Close:      c.Close,
 	}
 	if err := readEOS(m, &spec, cfg, dir); err != nil {

@@ -48,7 +48,6 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 		if err != nil {
 			return nil, err
 		}
-		defer dir.Close()
 		name := tokenizerName
 		if !dir.Has(name) && dir.Has(piecesName) {
 			name = piecesName
@@ -72,7 +71,6 @@ func OpenTokenizer(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	var d *tokenizer.Data
 	if filepath.Ext(path) == ".model" {
 		d, err = readPieces(dir, filepath.Base(path))

@@ -29,11 +29,11 @@ func (toy) Format() export.Format {
 	return export.Format{Name: "toy", Ext: ".toy", Program: "toybox", Fast: "computed as it is", Slow: "widened first"}
 }
 
-func (toy) Check(m *model.Model) (notes []string, err error) {
+func (toy) Check(m *model.Model) (context int, notes []string, err error) {
 	if m.Spec.QKNorm != "" {
-		return nil, defect.Unsupported(m.Path, "normalized queries in toy")
+		return 0, nil, defect.Unsupported(m.Path, "normalized queries in toy")
 	}
-	return nil, nil
+	return 0, nil, nil
 }
 
 func (toy) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
@@ -52,13 +52,13 @@ func (f toy) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	notes, err := f.Check(m)
+	_, notes, err := f.Check(m)
 	if err != nil {
 		return nil, err
 	}
 	p := &export.Plan{Notes: notes}
 	for _, slot := range s.Slots() {
-		t, err := export.Place(f, m, slot.Name, m.Tensors[slot.Name].Scheme, &o)
+		t, err := export.Place(f, m, slot.Name, o.Scheme(m, slot.Name), &o)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // Only returns the part of s for the given schemes.
@@ -52,8 +53,9 @@ type allocation struct {
 }
 
 // newAllocator returns an allocator that adds rules to base. A matrix that a rule of base
-// matches keeps that rule's scheme.
-func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
+// matches keeps that rule's scheme. Bytes count as often as the file stores a tensor; nil
+// copies means once each.
+func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) int) (*allocator, error) {
 	full, err := base.resolve()
 	if err != nil {
 		return nil, err
@@ -62,8 +64,13 @@ func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &allocator{survey: s, base: base, bytes: plan.Bytes}
+	a := &allocator{survey: s, base: base}
 	for _, e := range plan.Tensors {
+		stored := int64(1)
+		if copies != nil {
+			stored = int64(copies(e.Name))
+		}
+		a.bytes += stored * e.Bytes
 		costs := s.cost[e.Name]
 		named := make([]bool, len(full.rules))
 		full.storage(e.Slot, named)
@@ -76,9 +83,9 @@ func newAllocator(s *Survey, m *Model, base *Recipe) (*allocator, error) {
 		}
 		for i := 1; i < len(ladder); i++ {
 			from, to := ladder[i-1], ladder[i]
-			a.upgrades = append(a.upgrades, upgrade{len(a.names), to, sizes[to] - sizes[from], costs[from] - costs[to]})
+			a.upgrades = append(a.upgrades, upgrade{len(a.names), to, stored * (sizes[to] - sizes[from]), costs[from] - costs[to]})
 		}
-		a.bytes += sizes[ladder[0]] - e.Bytes
+		a.bytes += stored * (sizes[ladder[0]] - e.Bytes)
 		a.predicted += costs[ladder[0]]
 		a.smallest, a.names = append(a.smallest, ladder[0]), append(a.names, e.Name)
 	}
@@ -133,8 +140,16 @@ func (a *allocator) spend(limit int64, enough float64) allocation {
 	for i, name := range a.names {
 		r.Rules = append(r.Rules, Rule{name, a.survey.Schemes[chosen[i]].String()})
 	}
+	r.PredictedKL = threeDigits(out.predicted)
 	out.recipe = &r
 	return out
+}
+
+// threeDigits rounds a prediction to the digits that mean something, so that a file does
+// not depend on the last bits of a sum.
+func threeDigits(x float64) float64 {
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(max(0, x), 'g', 3, 64), 64) // FormatFloat writes what ParseFloat reads
+	return rounded
 }
 
 // ladder returns the schemes on the lower convex hull of bytes and cost, the smallest

@@ -86,7 +86,7 @@ func allocated(t testing.TB, m *model.Model, s *Survey, base *Recipe, bytes int6
 
 // allocate keeps a limit of bytes, or with 0 bytes of kl.
 func allocate(s *Survey, m *model.Model, base *Recipe, bytes int64, kl float64) (allocation, error) {
-	a, err := newAllocator(s, m, base)
+	a, err := newAllocator(s, m, base, nil)
 	switch {
 	case err != nil:
 		return allocation{}, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -105,15 +106,42 @@ func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 	return &full
 }
 
+// Smallest returns the plan that spends least within b: each matrix that b chooses a scheme
+// for has the smallest of b's schemes, and the others have those of base, which must be
+// complete. It needs no survey. copies is that of File. A limit on size that this plan exceeds cannot be met, and
+// any error in base shows here, before the long work.
+func (b *Budget) Smallest(m *Model, base *Recipe, copies func(name string) int) (*Plan, error) {
+	s := &Survey{b.Schemes, map[string][]float64{m.HeadName(): make([]float64, len(b.Schemes))}}
+	for _, slot := range m.Spec.Slots() {
+		if slot.Role == model.Linear {
+			s.cost[slot.Name] = make([]float64, len(b.Schemes))
+		}
+	}
+	a, err := newAllocator(s, m, base, copies)
+	if err != nil {
+		return nil, err
+	}
+	return NewPlan(m, a.spend(0, math.Inf(-1)).recipe)
+}
+
+// A File describes the file that a limit on its size is about.
+type File struct {
+	Size   func(*Plan) (int64, error) // bytes of the file that a plan makes
+	Copies func(name string) int      // the number of times that the file stores a tensor; nil means once each
+}
+
 // Choose returns base, which must be complete, with a rule for each surveyed matrix that no
 // rule of base matches. According to the survey, the chosen schemes meet b and, for a limit
 // on size, have the least divergence. predicted is that divergence in nats per token.
 //
 // A limit on divergence is met only as accurately as a survey can predict it, see
-// MeasuredSearch. For a limit on the file, size must return the bytes of the file that a
-// plan makes.
-func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int64, error)) (r *Recipe, predicted float64, err error) {
-	a, err := newAllocator(s, m, base)
+// MeasuredSearch. Only a limit on the file uses f.
+func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, predicted float64, err error) {
+	var copies func(name string) int
+	if b.File != 0 {
+		copies = f.Copies
+	}
+	a, err := newAllocator(s, m, base, copies)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -125,7 +153,7 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, size func(*Plan) (int
 		weights, _ := m.Size()
 		best, err = a.within(int64(b.Bits * float64(weights) / 8))
 	default:
-		best, err = a.inFile(m, b.File, size)
+		best, err = a.inFile(m, b.File, f.Size)
 	}
 	return best.recipe, best.predicted, err
 }

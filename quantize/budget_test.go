@@ -99,17 +99,17 @@ func TestBudgetOfAFile(t *testing.T) {
 	most := 0
 	for seed := range uint64(5) {
 		s := surveyed(t, m, 99, seed, "int2/g64", "int3/g32", "int4/g64", "int4/g32", "int5/g32/asym", "int6/g64", "int8/g32")
-		a, err := newAllocator(s, m, base)
+		a, err := newAllocator(s, m, base, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for limit := a.bytes; limit < 4*a.bytes; limit += a.bytes / 7 {
 			want, failed := naiveFile(t, a, m, limit, size)
 			var sized []string
-			r, predicted, err := (&Budget{File: limit}).Choose(m, base, s, func(p *Plan) (int64, error) {
+			r, predicted, err := (&Budget{File: limit}).Choose(m, base, s, File{Size: func(p *Plan) (int64, error) {
 				sized = append(sized, p.Recipe)
 				return size(p)
-			})
+			}})
 			if (err != nil) != failed {
 				t.Fatalf("seed %d, %d bytes: %v", seed, limit, err)
 			}
@@ -125,8 +125,49 @@ func TestBudgetOfAFile(t *testing.T) {
 	t.Logf("at most %d plans were sized", most)
 	boom := errors.New("boom")
 	s := surveyed(t, m, 99, 1, "int3/g32", "int8/g32")
-	if _, _, err := (&Budget{File: 1e9}).Choose(m, base, s, func(*Plan) (int64, error) { return 0, boom }); err != boom {
+	if _, _, err := (&Budget{File: 1e9}).Choose(m, base, s, File{Size: func(*Plan) (int64, error) { return 0, boom }}); err != boom {
 		t.Errorf("error is %v, want %v", err, boom)
+	}
+}
+
+// A file may store some tensors more than once. A limit on it then counts each copy, and
+// is not met by a file much smaller than it need be.
+func TestCopies(t *testing.T) {
+	m := livelyModel(t, nil)
+	copies := func(name string) int {
+		if strings.HasPrefix(name, "blocks.0.") {
+			return 3
+		}
+		return 1
+	}
+	size := func(p *Plan) (bytes int64, err error) {
+		for _, e := range p.Tensors {
+			bytes += int64(copies(e.Name)) * e.Bytes
+		}
+		return bytes + 999, nil
+	}
+	s := surveyed(t, m, 99, 1, "int2/g64", "int3/g32", "int4/g64", "int4/g32", "int5/g32/asym", "int6/g64", "int8/g32")
+	base := &Recipe{Scheme: "int4/g32"}
+	smallest, err := newAllocator(s, m, base, copies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest := int64(0)
+	for _, slot := range m.Spec.Slots() {
+		largest = max(largest, int64(slot.Rows)*int64(slot.Cols)*3) // more than any upgrade takes
+	}
+	for limit := smallest.bytes + 999; limit < 3*smallest.bytes; limit += smallest.bytes / 9 {
+		r, _, err := (&Budget{File: limit}).Choose(m, base, s, File{Size: size, Copies: copies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewPlan(m, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes, _ := size(plan); bytes > limit || bytes < limit-largest && plan.BitsPerWeight() < 7 {
+			t.Errorf("a file of %d bytes for a limit of %d", bytes, limit)
+		}
 	}
 }
 
@@ -222,8 +263,8 @@ func TestMeasuredSearch(t *testing.T) {
 			}
 		}
 	}
-	if _, trials, err := searched(t, &Budget{KL: 1e-9}, 1); err == nil || trials != 1 ||
-		!strings.HasPrefix(err.Error(), "the smallest divergence tried is KL 0.0") || !strings.HasSuffix(err.Error(), "beyond a KL of 1e-09") {
+	if _, trials, err := searched(t, &Budget{KL: 1e-4}, 1); err == nil || trials != 1 ||
+		!strings.HasPrefix(err.Error(), "the smallest divergence tried is KL 0.0") || !strings.HasSuffix(err.Error(), "beyond a KL of 0.0001") {
 		t.Errorf("error after %d trials is %v", trials, err)
 	}
 	m := livelyModel(t, nil)

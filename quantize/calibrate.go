@@ -17,12 +17,19 @@ type Calibration struct {
 	Texts [][]int // token ids, none empty; attention does not cross texts
 	Spare [][]int // held-out texts for measuring the result; no run calibrates on them
 
+	// Available is the largest number of tokens that Texts could have, or 0 if unknown.
+	Available int
+
 	Health *Health // if not nil, a run adds its observation of every input
 
 	// Journal, if not nil, stores the parts of the model that a run finishes. A run reads
 	// parts from it instead of rounding them again; the caller must ensure that they are of
 	// the same model, plan and texts.
 	Journal *Journal
+
+	// Ahead, if not nil, is called while a run follows the float model ahead of rounding,
+	// with the multiply-adds done and their total.
+	Ahead func(done, total int64)
 
 	final *finalStates // of the model that last ran ahead
 }
@@ -73,11 +80,12 @@ func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, 
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Finish(ctx); err != nil {
+	final, err := runAhead(ctx, m, t, c.Ahead)
+	if err != nil {
 		return nil, err
 	}
-	c.final, err = newFinalStates(ctx, m, t.Hidden())
-	return c.final, err
+	c.final = final
+	return c.final, nil
 }
 
 // A calibratedRun runs the texts through the float model and through the model quantized so

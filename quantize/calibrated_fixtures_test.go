@@ -144,7 +144,7 @@ func TestTrainedSurvey(t *testing.T) {
 	}
 	mixed := 0.0
 	for _, bits := range []float64{4, 5} {
-		r, predicted, err := (&Budget{Bits: bits, Schemes: schemes}).Choose(m, &Recipe{Scheme: "int4/g32"}, survey, nil)
+		r, predicted, err := (&Budget{Bits: bits, Schemes: schemes}).Choose(m, &Recipe{Scheme: "int4/g32"}, survey, File{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,9 @@ type Health struct {
 	Pieces  int `json:"pieces"`
 	Context int `json:"context"` // of the longest piece
 
+	// Available is the largest number of tokens that the texts could give, 0 if unknown.
+	Available int `json:"available_tokens,omitempty"`
+
 	Vocabulary     int     `json:"vocabulary"`
 	IDsSeen        int     `json:"ids_seen"`
 	MostFrequent   int     `json:"most_frequent_id"`
@@ -66,7 +69,7 @@ const (
 // NewHealth returns a description of the texts of c for calibrating m by plan p. special
 // reports whether a token is special. A run adds its inputs to Calibration.Health.
 func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *Health {
-	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab}
+	h := &Health{Tokens: c.Tokens(), Pieces: len(c.Texts), Vocabulary: m.Spec.Vocab, Available: c.Available}
 	count := make([]int, m.Spec.Vocab)
 	for _, t := range c.Texts {
 		h.Context = max(h.Context, len(t))
@@ -96,20 +99,31 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 		}
 	}
 	if h.Tokens < tokensPerColumn*h.Columns {
-		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, so rounding overfits the text; use %d or more",
-			h.Tokens, tokensPerColumn, h.Columns, h.Widest, tokensPerColumn*h.Columns)
+		h.warn("%d tokens are fewer than %d for each of the %d input columns of %s, so rounding overfits the text; %s",
+			h.Tokens, tokensPerColumn, h.Columns, h.Widest, h.moreTokens(tokensPerColumn*h.Columns))
 	}
 	if least := driftPositions * m.Spec.Hidden; p.method.ComparesStreams() && h.Tokens < least {
-		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; use %d or more", h.Tokens, least)
+		h.warn("%d tokens are too few to correct for rounding upstream, so the correction is omitted; %s", h.Tokens, h.moreTokens(least))
 	}
 	if h.FrequencyShare > dominant {
-		h.warn("token %d makes up %.0f%% of the text", h.MostFrequent, 100*h.FrequencyShare)
+		h.warn("token %d makes up %.0f%% of the text, so rounding favors it; remove padding and repeated passages from the text", h.MostFrequent, 100*h.FrequencyShare)
 	}
 	return h
 }
 
 func (h *Health) warn(format string, args ...any) {
 	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
+}
+
+// moreTokens returns the remedy for fewer tokens than least: the number of whole pieces that
+// has them, or a longer text.
+func (h *Health) moreTokens(least int) string {
+	piece := max(1, h.Context)
+	least = (least + piece - 1) / piece * piece
+	if h.Available > 0 && least > h.Available {
+		return fmt.Sprintf("use a longer text (this one gives %d) and --calib-tokens %d or more", h.Available, least)
+	}
+	return fmt.Sprintf("use --calib-tokens %d or more", least)
 }
 
 // An observation summarizes one input of one block.
@@ -161,43 +175,22 @@ func (h *Health) warnOfInputs() {
 	for _, in := range h.Inputs {
 		kinds := strings.Join(in.Kinds, ", ")
 		if in.Dead > 0 {
-			h.warn("%d of %d input channels of %s in block %d were never active: nothing is known about their columns", in.Dead, in.Width, kinds, in.DeadBlock)
+			h.warn("%d of %d input channels of %s in block %d were never active, so their columns are rounded blindly; use longer or more varied text", in.Dead, in.Width, kinds, in.DeadBlock)
 		}
 		if in.RankMost*tokensPerRank > float64(h.Tokens) {
-			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; use %.0f or more",
-				kinds, in.most, in.RankMost, h.Tokens, math.Ceil(in.RankMost*tokensPerRank))
+			h.warn("the input of %s in block %d spreads over %.0f directions, too many for %d tokens to sample; %s",
+				kinds, in.most, in.RankMost, h.Tokens, h.moreTokens(int(math.Ceil(in.RankMost*tokensPerRank))))
 		}
 	}
 }
 
-// String describes the texts in a few lines.
+// String returns a line about the texts, and a line for each warning. Figures that call
+// for no action are only in the JSON.
 func (h *Health) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "calibration: %d tokens in %d pieces of %d\n", h.Tokens, h.Pieces, h.Context)
-	fmt.Fprintf(&b, "  %d of %d ids seen (%.1f%%), the most frequent is %.1f%% of all tokens\n",
-		h.IDsSeen, h.Vocabulary, 100*float64(h.IDsSeen)/float64(h.Vocabulary), 100*h.FrequencyShare)
-	fmt.Fprintf(&b, "  %d special ids seen, %d times\n", h.SpecialsSeen, h.SpecialTokens)
 	for _, w := range h.Warnings {
 		b.WriteString("warning: " + w + "\n")
 	}
-	return b.String()
-}
-
-// Table returns a table of the inputs that a run has observed, "" before a run.
-func (h *Health) Table() string {
-	if len(h.Inputs) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-18s %6s %6s   %-21s %6s %9s\n", "inputs, of blocks", "", "width", "effective rank", "dead", "loudest")
-	for _, in := range h.Inputs {
-		loud := "-"
-		if in.Capped > 1 {
-			loud = fmt.Sprintf("%.3gx", in.Capped)
-		}
-		fmt.Fprintf(&b, "%-18s %6d %6d   %-21s %6d %9s\n", strings.Join(in.Kinds, " "), in.Blocks, in.Width,
-			fmt.Sprintf("%.0f, %.0f to %.0f", in.RankMedian, in.RankLeast, in.RankMost), in.Dead, loud)
-	}
-	b.WriteString("effective rank: median, smallest to largest; loudest: the loudest position, as a multiple of the bound on its weight\n")
 	return b.String()
 }

@@ -8,8 +8,9 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// Notes returns notes on p for the user: the number of tensors that p rounds although
-// another program has rounded them before.
+// Notes returns notes on p for the user: the schemes whose name in the recipe is another
+// program's, and the number of tensors that p rounds although another program has rounded
+// them before.
 func (p *Plan) Notes() []string {
 	var types []string
 	n := 0
@@ -23,8 +24,8 @@ func (p *Plan) Notes() []string {
 		}
 	}
 	if n == 0 {
-		return nil
+		return p.notes
 	}
-	return []string{fmt.Sprintf("%d tensors are already quantized (%s), so the errors of two roundings add up; quantize the original checkpoint, if available, for a better file",
-		n, strings.Join(types, ", "))}
+	return append(slices.Clone(p.notes), fmt.Sprintf("%d tensors are already quantized (%s), so the errors of two roundings add up; quantize the original checkpoint, if available, for a better file",
+		n, strings.Join(types, ", ")))
 }

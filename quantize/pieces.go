@@ -51,7 +51,7 @@ func Pieces(ids []int, tokens, context, bos int, seed uint64) (*Calibration, err
 		}
 		return texts
 	}
-	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces))}, nil
+	return &Calibration{Texts: cut(taken), Spare: cut(spread(left, sparePieces)), Available: whole * context}, nil
 }
 
 // sparePieces is the maximum number of held-out pieces: about 2000 scored tokens at the
@@ -69,10 +69,4 @@ func spread(x []int, n int) []int {
 }
 
 // Tokens returns the number of tokens of all texts.
-func (c *Calibration) Tokens() int {
-	n := 0
-	for _, t := range c.Texts {
-		n += len(t)
-	}
-	return n
-}
+func (c *Calibration) Tokens() int { return tokensOf(c.Texts) }

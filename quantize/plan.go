@@ -11,13 +11,14 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// A Plan is a recipe applied to one model: what every tensor will become.
+// A Plan is a recipe applied to one model: the scheme that each tensor will have.
 type Plan struct {
 	Recipe  string  `json:"recipe"` // canonical YAML
 	Tensors []Entry `json:"tensors"`
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
 	method  rounding.Variant
+	notes   []string // about the recipe
 }
 
 // An Entry is the plan for one tensor.
@@ -27,25 +28,25 @@ type Entry struct {
 	Bytes    int64
 }
 
-// moved reports whether e's values stay exactly what they are: stored as before,
-// or codes of another program's layout in the scheme that equals it.
+// moved reports whether e's values stay exactly the same: stored as before, or codes of
+// another program's layout in the equivalent scheme.
 func (e *Entry) moved() bool {
 	own, ok := e.From.Native()
 	return ok && own == e.To
 }
 
-// rounds reports whether e's values become integers that they were not.
+// rounds reports whether the plan rounds e's values to integers.
 func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
 
-// NewPlan applies r to m, which must have passed Check. It reads no weights. A
-// rule that matches nothing is an error, and so is a scheme that a tensor cannot
-// take; nothing is ever replaced by another scheme.
+// NewPlan applies r to m, which must have passed Check. It reads no weights. A rule that
+// matches no tensor is an error, and so is a scheme that a tensor cannot have; NewPlan
+// never falls back to another scheme.
 func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	full, err := r.resolve()
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{method: full.method}
+	p := &Plan{method: full.method, notes: r.notes()}
 	if p.Recipe, err = full.yaml(); err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	return p, nil
 }
 
-// unmatched is the error of a rule whose pattern matches no tensor.
+// unmatched returns the error for a rule whose pattern matches no tensor.
 func (p *Plan) unmatched(pattern string) error {
 	var kinds []string
 	for _, e := range p.Tensors {
@@ -75,13 +76,13 @@ func (p *Plan) unmatched(pattern string) error {
 		spell.Suggest(pattern[strings.LastIndex(pattern, ".")+1:], kinds), model.Name(0, model.Q), model.Embed)
 }
 
-// newEntry plans one tensor, stored in the source as from.
+// newEntry plans one tensor, which the source stores as from.
 func newEntry(slot Slot, from Scheme, s storage) (Entry, error) {
 	to, ok := from.Native()
 	if !s.keep {
 		to = s.scheme
 	} else if !ok {
-		return Entry{}, fmt.Errorf("it is stored as %v, which no scheme of a container equals; store it as f32, f16 or bf16 (convert --dtype), or quantize it", from)
+		return Entry{}, fmt.Errorf("it is stored as %v, for which containers have no equivalent scheme; store it as f32, f16 or bf16 (convert --dtype), or quantize it", from)
 	}
 	if slot.Role == model.Vector && !to.Float() {
 		return Entry{}, fmt.Errorf("a vector cannot be stored as %v; use f32, f16 or bf16", to)
@@ -93,10 +94,10 @@ func newEntry(slot Slot, from Scheme, s storage) (Entry, error) {
 	return Entry{slot, from, to, codes + scales + mins}, err
 }
 
-// BitsPerWeight is the stored bits of all tensors, divided by their weights.
+// BitsPerWeight returns the stored bits of all tensors, divided by their weights.
 func (p *Plan) BitsPerWeight() float64 { return 8 * float64(p.Bytes) / float64(p.Weights) }
 
-// quantizes reports whether some tensor becomes integers that it was not.
+// quantizes reports whether p rounds any tensor to integers.
 func (p *Plan) quantizes() bool {
 	return slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.rounds() })
 }

@@ -9,11 +9,11 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// A powers estimates the mean square of every layer's input without texts, by a
-// forward pass of variances: it follows the mean square of every channel through
-// the model, from the weights alone, as if channels were independent and of mean
-// zero. What a weight is multiplied by decides what an error in it costs, and norm
-// gains and the embedding's columns make inputs differ a hundredfold.
+// A powers estimates the mean square of every layer's input without texts, by a forward
+// pass of variances: it computes the mean square of every channel from the weights alone,
+// as if channels were independent with mean zero. The cost of an error in a weight depends
+// on the input that it is multiplied by, and because of norm gains and the embedding's
+// columns, inputs differ by a factor of a hundred.
 type powers struct {
 	ctx    context.Context
 	m      *Model
@@ -21,15 +21,15 @@ type powers struct {
 	inputs map[string][]float64 // by tensor: (columns), summed over its runs
 }
 
-// Attention averages the values of several positions, and SiLU passes about half
-// of a gate's power. On SmolLM2 the result hardly depends on either.
+// Attention averages the values of several positions, and SiLU passes about half of a
+// gate's power. On SmolLM2 the result hardly depends on either value.
 const (
 	attentionShare = 0.3
 	gateShare      = 0.5
 )
 
-// guessInputs returns, for each matrix of m, its input with the estimated power of
-// its columns. A tied embedding counts as the head.
+// guessInputs returns, for each matrix of m, its input with the estimated power of its
+// columns. A tied embedding is treated as the head.
 func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
 	if err := p.embedding(); err != nil {
@@ -74,7 +74,7 @@ func (p *powers) embedding() error {
 	})
 }
 
-// step follows the stream through block b.
+// step computes the stream after block b.
 func (p *powers) step(b int) error {
 	s := &p.m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
@@ -119,7 +119,7 @@ func (p *powers) step(b int) error {
 	return p.adds(name(model.Down), name(model.FFNPost), inner)
 }
 
-// feeds adds power to the input of the named tensors.
+// feeds adds power to the inputs of the named tensors.
 func (p *powers) feeds(power []float64, names ...string) {
 	for _, name := range names {
 		if p.inputs[name] == nil {
@@ -183,8 +183,8 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	return out, p.in(name, err)
 }
 
-// adds feeds power to a linear layer and adds the layer's output to the stream,
-// through the norm after it if the model has one.
+// adds feeds power to a linear layer and adds the layer's output to the stream, after the
+// norm that follows it, if any.
 func (p *powers) adds(name, post string, power []float64) error {
 	p.feeds(power, name)
 	out, err := p.outputs(name, power)
@@ -197,7 +197,7 @@ func (p *powers) adds(name, post string, power []float64) error {
 	return err
 }
 
-// in says in which tensor err arose, unless it is nil.
+// in names the tensor in err, unless err is nil.
 func (p *powers) in(name string, err error) error {
 	if err == nil {
 		return nil

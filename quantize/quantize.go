@@ -1,13 +1,13 @@
 // Package quantize stores a model in fewer bits per weight.
 //
-// A [Recipe] says which scheme each tensor gets and which method of package rounding
-// chooses its codes. [NewPlan] applies a recipe to a model without reading a weight, and [Run]
-// carries the plan out. A method may need a [Calibration]: texts that show what an
-// error in each weight costs. A [Budget] chooses the schemes instead of the user,
-// by what a [Survey] predicts each matrix to cost in each of them.
+// A [Recipe] specifies the scheme of each tensor and the method of package rounding that
+// chooses its codes. [NewPlan] applies a recipe to a model without reading weights, and
+// [Run] carries the plan out. A method may need a [Calibration]: texts that determine the
+// cost of an error in each weight. A [Budget] chooses the schemes instead of the user, by
+// the divergence that a [Survey] predicts for each matrix in each scheme.
 //
-// The same model, recipe and texts give the same bytes on every machine, on any
-// number of cores.
+// The same model, recipe and texts give the same bytes on every machine and any number of
+// cores.
 package quantize
 
 import (
@@ -16,18 +16,15 @@ import (
 )
 
 type (
-	// A Model is a checkpoint or container that is open.
+	// A Model is an opened checkpoint or container.
 	Model = model.Model
 
 	// A Matrix is a stored matrix: a float type, or integer codes with scales.
 	Matrix = qtensor.Matrix
 
-	// A Scheme says how a matrix is stored.
+	// A Scheme specifies how a matrix is stored.
 	Scheme = qtensor.Scheme
 
 	// A Slot is one tensor of a model: its name, shape and role.
 	Slot = model.Slot
 )
-
-// ParseScheme reads the text of a scheme, such as "int4/g32" or "f16".
-func ParseScheme(text string) (Scheme, error) { return qtensor.ParseScheme(text) }

@@ -4,22 +4,21 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/strictyaml"
 	"thimble/quantize/rounding"
 )
 
-// A Recipe says how each tensor will be stored. Its YAML form is what --recipe
-// reads and what the container keeps. No function of this package changes a recipe
-// it is given.
+// A Recipe specifies how each tensor will be stored. --recipe reads its YAML form, and
+// containers record it. No function of this package changes a recipe that it is given.
 //
-// The schemes of the linear layers, of the embedding (also the head, where the
-// two are tied) and of an untied head are separate fields, because their errors
-// cost differently. Rules then override single tensors; the last match wins.
+// The schemes of the linear layers, of the embedding (also the head, if the two are tied)
+// and of an untied head are separate fields, because their errors have different costs.
+// Rules then override single tensors; the last match wins.
 type Recipe struct {
 	Scheme    string `yaml:"scheme"`              // linear layers; "keep" is the type in the source
 	Method    string `yaml:"method,omitempty"`    // how codes are chosen, see rounding.Methods; default: rounding.MethodRTN
@@ -28,18 +27,25 @@ type Recipe struct {
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
 
-	Without []string `yaml:"without,omitempty"` // steps of Method that are left out: see rounding.Steps
+	Without []string `yaml:"without,omitempty"` // steps of Method that are omitted; see rounding.Steps
 
-	// Texts says what the method was calibrated on; nil without calibration.
+	// Texts identifies the texts that the method is calibrated on; nil without
+	// calibration.
 	Texts *Texts `yaml:"calibration,omitempty"`
+
+	// PredictedKL is the divergence in nats per token that a budget predicted for the
+	// schemes it chose, or measured on held-out text, to three digits; 0 otherwise. It
+	// does not change the tensors. Verify derives default gates from it.
+	PredictedKL float64 `yaml:"predicted_kl,omitempty"`
 }
 
 // Texts identifies the texts of a Calibration, so that a recipe can be repeated.
 type Texts struct {
+	Name    string   `yaml:"text,omitempty"` // of a built-in text; files have none
 	SHA256  []string `yaml:"sha256"`         // of each text, in order
 	Tokens  int      `yaml:"tokens"`         // of all texts together
 	Context int      `yaml:"context"`        // of each piece
-	Seed    uint64   `yaml:"seed,omitempty"` // that drew the pieces, see Pieces
+	Seed    uint64   `yaml:"seed,omitempty"` // of the choice of pieces; see Pieces
 }
 
 // A Rule overrides the scheme of the tensors whose canonical name matches.
@@ -48,11 +54,11 @@ type Rule struct {
 	Scheme  string `yaml:"scheme"`
 }
 
-// Keep, in place of a scheme, stores a tensor in the type it has in the source.
+// Keep, instead of a scheme, stores a tensor in its type in the source.
 const Keep = "keep"
 
-// ParseRecipe reads a recipe's YAML. Unknown and repeated keys are errors that
-// give the line.
+// ParseRecipe reads a recipe's YAML. Unknown and repeated keys are errors that name the
+// line.
 func ParseRecipe(text []byte) (*Recipe, error) {
 	var r Recipe
 	if err := strictyaml.Decode(text, &r); err != nil {
@@ -61,7 +67,7 @@ func ParseRecipe(text []byte) (*Recipe, error) {
 	return &r, nil
 }
 
-// ParseRule reads the form of the --set flag, "pattern=scheme".
+// ParseRule parses a rule in the form of the --set flag, "pattern=scheme".
 func ParseRule(text string) (Rule, error) {
 	pattern, scheme, ok := strings.Cut(text, "=")
 	if !ok || pattern == "" {
@@ -70,7 +76,7 @@ func ParseRule(text string) (Rule, error) {
 	return Rule{pattern, scheme}, nil
 }
 
-// YAML returns the canonical text of r, with every default written out.
+// YAML returns the canonical text of r, with explicit defaults.
 func (r *Recipe) YAML() (string, error) {
 	full, err := r.resolve()
 	if err != nil {
@@ -79,15 +85,40 @@ func (r *Recipe) YAML() (string, error) {
 	return full.yaml()
 }
 
-// CheckMethod returns an error if r's method does not exist or has no such steps
-// to leave out. It needs no model.
+// Summary describes r in one line: the method, its texts and the schemes.
+func (r *Recipe) Summary() string {
+	parts := []string{cmp.Or(r.Method, rounding.MethodRTN)}
+	if r.Texts != nil {
+		parts[0] += fmt.Sprintf(" on %d tokens", r.Texts.Tokens)
+	}
+	if len(r.Without) > 0 {
+		parts[0] += " without " + strings.Join(r.Without, ", ")
+	}
+	parts = append(parts, r.Scheme)
+	if r.Embedding != "" && r.Embedding != r.Scheme {
+		parts = append(parts, "embedding "+r.Embedding)
+	}
+	if r.Head != "" && r.Head != cmp.Or(r.Embedding, r.Scheme) {
+		parts = append(parts, "head "+r.Head)
+	}
+	switch n := len(r.Rules); {
+	case n == 1:
+		parts = append(parts, "1 rule for other tensors")
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("%d rules for other tensors", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// CheckMethod returns an error if r's method does not exist or lacks a step that r omits.
+// It needs no model.
 func (r *Recipe) CheckMethod() error {
 	_, err := rounding.Choose(cmp.Or(r.Method, rounding.MethodRTN), r.Without)
 	return err
 }
 
-// A storage says how one tensor will be stored: in a scheme, or, with keep, in the
-// type it has in the source.
+// A storage specifies how one tensor will be stored: in a scheme or, with keep, in its
+// type in the source.
 type storage struct {
 	keep   bool
 	scheme Scheme
@@ -97,11 +128,11 @@ func parseStorage(text string) (storage, error) {
 	if text == Keep {
 		return storage{keep: true}, nil
 	}
-	s, err := qtensor.ParseScheme(text)
+	s, err := ParseScheme(text)
 	return storage{scheme: s}, err
 }
 
-// String is the canonical text, which parseStorage reads back.
+// String returns the canonical text, which parseStorage parses.
 func (s storage) String() string {
 	if s.keep {
 		return Keep
@@ -109,10 +140,10 @@ func (s storage) String() string {
 	return s.scheme.String()
 }
 
-// A resolvedRecipe is a recipe with every default filled in, every scheme parsed
-// and its method found. It does not change once it is made.
+// A resolvedRecipe is a recipe with all defaults filled in, its schemes parsed and its
+// method found. It is immutable.
 type resolvedRecipe struct {
-	canonical Recipe // the same in text
+	canonical Recipe // the same as text
 	method    rounding.Variant
 	byRole    [4]storage // by model.Role
 	rules     []storage  // of canonical.Rules
@@ -122,7 +153,10 @@ func (r *Recipe) resolve() (*resolvedRecipe, error) {
 	f := &resolvedRecipe{canonical: *r}
 	c := &f.canonical
 	if c.Scheme == "" {
-		return nil, errors.New("the recipe names no scheme; int4/g32 is the usual one for phones, int8/g32 the careful one")
+		return nil, errors.New("the recipe names no scheme; int4/g32 is usual for phones, int8/g32 has no visible loss")
+	}
+	if !(c.PredictedKL >= 0 && c.PredictedKL <= math.MaxFloat32) {
+		return nil, fmt.Errorf("predicted_kl %g is not a number of nats per token", c.PredictedKL)
 	}
 	c.Method = cmp.Or(c.Method, rounding.MethodRTN)
 	c.Embedding = cmp.Or(c.Embedding, c.Scheme)
@@ -160,7 +194,7 @@ func (r *Recipe) resolve() (*resolvedRecipe, error) {
 	return f, nil
 }
 
-// read parses text and makes it canonical.
+// read parses text and replaces it by its canonical form.
 func (s *storage) read(text *string) (err error) {
 	if *s, err = parseStorage(*text); err == nil {
 		*text = s.String()
@@ -168,9 +202,23 @@ func (s *storage) read(text *string) (err error) {
 	return err
 }
 
+// notes returns a note for each scheme of r that has another program's name.
+func (r *Recipe) notes() (notes []string) {
+	texts := []string{r.Scheme, r.Embedding, r.Head, r.Vectors}
+	for _, rule := range r.Rules {
+		texts = append(texts, rule.Scheme)
+	}
+	for _, text := range texts {
+		if note := sameNote(text); note != "" && !slices.Contains(notes, note) {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
 func (f *resolvedRecipe) yaml() (string, error) { return strictyaml.Encode(&f.canonical) }
 
-// storage returns what f says of slot, and marks in used the rules that match it.
+// storage returns how f stores slot, and marks in used the rules that match it.
 func (f *resolvedRecipe) storage(slot Slot, used []bool) storage {
 	s := f.byRole[slot.Role]
 	for i, rule := range f.canonical.Rules {

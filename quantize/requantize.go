@@ -6,13 +6,13 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// A Requantizer stores tensors of one model in other schemes by rounding to
-// nearest, tensors that are quantized already included. Errors then add up: a plan
-// on the original checkpoint gives a better model.
+// A Requantizer stores tensors of one model in other schemes by rounding to nearest,
+// including tensors that are already quantized. Their errors then add up: a plan for the
+// original checkpoint gives a better model.
 type Requantizer struct {
 	m      *Model
 	inputs map[string]*rounding.Input // guessed
-	plan   *Plan                      // of no tensors: its method alone
+	plan   *Plan                      // without tensors: only its method is used
 }
 
 // NewRequantizer estimates the power of every layer's input, in one pass over the
@@ -26,7 +26,7 @@ func NewRequantizer(ctx context.Context, m *Model) (*Requantizer, error) {
 	return &Requantizer{m, inputs, &Plan{method: nearest}}, err
 }
 
-// Store returns a tensor of the model, by its canonical name, in scheme to.
+// Store returns the tensor with a canonical name in scheme to.
 func (q *Requantizer) Store(ctx context.Context, name string, to Scheme) (*Matrix, error) {
 	src := q.m.Tensors[name]
 	e := Entry{Slot: Slot{Name: name, Rows: src.Rows, Cols: src.Cols}, From: src.Scheme, To: to}

@@ -5,22 +5,22 @@ import (
 	"maps"
 	"math"
 	"math/bits"
+	"strings"
 	"sync"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
-// Between the value projection V and the output projection O of an attention head
-// lie only sums over positions, so any rotation R of the head's channels is free:
-// R V and O R^T compute what V and O do. A Hadamard matrix with random signs makes
-// the channels alike, so that one scale fits a whole group (QuaRot, arXiv
-// 2404.00456, section 4, where it also serves activations). It costs nothing when
-// the model runs.
+// Between the value projection V and the output projection O of an attention head there
+// are only sums over positions, so for any rotation R of the head's channels, R V and O
+// R^T compute the same as V and O. A Hadamard matrix with random signs makes the channels
+// similar, so that one scale fits a whole group (QuaRot, arXiv 2404.00456, section 4,
+// which also uses it for activations). It costs nothing at inference.
 
-// rotated returns m with the value and output projections of each block rotated,
-// where p rounds both by a method that wants it. It makes their rows on demand and
-// does not change m.
+// rotated returns m with the value and output projections of each block rotated, if p
+// rounds both with a method that rotates. It computes their rows on demand and does not
+// change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
 	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
@@ -48,12 +48,56 @@ func rotated(m *Model, p *Plan) *Model {
 	return &out
 }
 
+// Rotated returns those tensors of m that the calibrated runs of recipes, from a model
+// like m, rotated before they rounded them, as these runs rotated them. recipes is the
+// record in Provenance.Recipe: one YAML document for each run. Rotated makes the rows on
+// demand.
+//
+// The record does not say which matrices were stored in integers before the first run;
+// none of those was rotated. Rotated returns nothing for a record that it cannot read:
+// files of other versions and other programs may have one.
+func Rotated(m *Model, recipes string) map[string]*Matrix {
+	const maxRuns = 64
+	if strings.Count(recipes, "\n---\n") >= maxRuns {
+		return nil
+	}
+	now := map[string]Scheme{} // of each tensor, after the runs so far
+	turned := m
+	for text := range strings.SplitSeq(recipes, "\n---\n") {
+		r, err := ParseRecipe([]byte(text))
+		if err != nil {
+			return nil
+		}
+		full, err := r.resolve()
+		if err != nil {
+			return nil
+		}
+		p := &Plan{method: full.method}
+		for _, slot := range m.Spec.Slots() {
+			e := Entry{Slot: slot, From: now[slot.Name], To: now[slot.Name]}
+			if s := full.storage(slot, make([]bool, len(full.rules))); !s.keep {
+				e.To = s.scheme
+			}
+			now[slot.Name] = e.To
+			p.Tensors = append(p.Tensors, e)
+		}
+		turned = rotated(turned, p) // a matrix is rounded once, so rotated at most once
+	}
+	out := map[string]*Matrix{}
+	for name, t := range turned.Tensors {
+		if t != m.Tensors[name] {
+			out[name] = t
+		}
+	}
+	return out
+}
+
 // onDemand returns a float32 matrix of t's shape whose rows come from source.
 func onDemand(t *Matrix, source qtensor.Source) *Matrix {
 	return &Matrix{Scheme: Scheme{Kind: qtensor.F32}, Rows: t.Rows, Cols: t.Cols, Source: source}
 }
 
-// rotatedRows rotates each stretch of size columns in every row of src.
+// rotatedRows rotates each run of size columns in every row of src.
 type rotatedRows struct {
 	src  *Matrix
 	size int
@@ -70,7 +114,7 @@ func (t *rotatedRows) Row(dst []byte, r int) {
 
 func (t *rotatedRows) Release() { t.src.Release() }
 
-// rotatedColumns rotates each stretch of rows in every column of src.
+// rotatedColumns rotates each run of size rows in every column of src.
 type rotatedColumns struct {
 	src    *Matrix
 	recent *recentHeads
@@ -82,8 +126,8 @@ func (t *rotatedColumns) Row(dst []byte, r int) {
 
 func (t *rotatedColumns) Release() { t.src.Release() }
 
-// recentHeads makes stretches of size rows, rotated together, and keeps those it
-// made last: one row takes all rows of its head to make.
+// recentHeads computes runs of size rows, rotated together, and caches the latest: to
+// compute one row takes all rows of its head.
 type recentHeads struct {
 	size int
 	mu   sync.Mutex
@@ -124,7 +168,7 @@ func hadamard(n int, vector func(i int) []float32) {
 	root := float32(1 / math.Sqrt(float64(n)))
 	for i := range n {
 		sign := root
-		if bits.OnesCount32(uint32(i)*2654435761>>7)%2 == 1 { // a hash: any fixed half will do
+		if bits.OnesCount32(uint32(i)*2654435761>>7)%2 == 1 { // a hash: any fixed half works
 			sign = -root
 		}
 		for j, v := range vector(i) {

@@ -16,11 +16,11 @@ type Sink interface {
 	Write(m *Matrix) error
 }
 
-// Run carries out p on m and writes the tensors to sink. Without calibration it
-// goes tensor by tensor: besides what m maps, memory holds one stored matrix and a
-// row per core. With it, memory also holds the activations of one block for all
-// texts, in two models, and the quantized matrices of that block. Run calls
-// progress, unless it is nil, after each tensor with the weights done so far.
+// Run carries out p on m and writes the tensors to sink. Without calibration it processes
+// one tensor at a time: besides what m maps, memory holds one stored matrix and a row for
+// each core. With it, memory also holds the activations of one block for all texts, in two
+// models, and the quantized matrices of that block. Run calls progress, unless it is nil,
+// after each tensor with the number of weights done so far.
 func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
 	write := func(e *Entry, out *Matrix) error {
@@ -63,9 +63,8 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 	return nil
 }
 
-// store returns src in the scheme that e asks for, rounded without texts. in is a
-// guess at its input; nil for an embedding that is only looked up, where the method
-// has no errors of a product to make up for.
+// store returns src in the scheme of e, rounded without texts. in is a guess at its input,
+// or nil for an embedding that is only looked up and so has no input.
 func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Input) (*Matrix, error) {
 	if e.From == e.To {
 		return src, rounding.EachFinite(ctx, src, func(_, _ int) error { return nil })
@@ -89,8 +88,8 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 	return dst, p.method.Round(ctx, dst, src, in)
 }
 
-// checkFinite returns an error that names the first weight of m that is not
-// finite. A forward pass would only show how far it has spread.
+// checkFinite returns an error that names the first weight of m that is not finite. A
+// forward pass would show it late, in another tensor.
 func checkFinite(ctx context.Context, m *Model) error {
 	for _, slot := range m.Spec.Slots() {
 		t := m.Tensors[slot.Name]
@@ -108,7 +107,7 @@ func cast(ctx context.Context, dst, src *Matrix) error {
 	return rounding.EachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
 }
 
-// inTensor says in which tensor of m err arose.
+// inTensor names m and the tensor in err.
 func inTensor(m *Model, name string, err error) error {
 	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
 }

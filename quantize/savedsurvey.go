@@ -15,28 +15,27 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// What the file of a survey begins with.
+// The start of a survey's file.
 const (
 	surveyFormat  = "thimble survey"
-	surveyVersion = 1 // of the file's form
+	surveyVersion = 1 // of the file format
 
-	// surveyArithmetic is the version of the bits that NewSurvey computes, which goes
-	// up with any change of them.
+	// surveyArithmetic is the version of the bits that NewSurvey computes, which any
+	// change to them increases.
 	surveyArithmetic = 3
 )
 
-// A SavedSurvey is a Survey and what it was made from. It does not have second
-// moments: rounding is fitted to those of the inputs in the quantized model, which
-// depend on what was rounded before.
+// A SavedSurvey is a Survey with the facts that identify its inputs. It does not have
+// second moments: rounding uses those of the inputs in the quantized model, which depend
+// on everything that was rounded before.
 type SavedSurvey struct {
 	Survey
 	Model  Facts // its files, and how they were read
 	Texts  Facts
-	Tokens int // of the texts: the survey's weight where several are merged
+	Tokens int // of the texts: the survey's weight in a merger of several
 }
 
-// Text returns the file of a saved survey, JSON with a line for each fact and
-// matrix:
+// Text returns the contents of a survey's file, JSON with a line for each fact and matrix:
 //
 //	{
 //	 "format": "thimble survey",
@@ -86,12 +85,12 @@ func (s *SavedSurvey) Text() ([]byte, error) {
 func inJSON(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // there is no other kind of value
+		panic(err) // v has only strings and finite numbers
 	}
 	return string(text)
 }
 
-// surveyFile is what the JSON of a saved survey has, before it is checked.
+// A surveyFile is the decoded JSON of a saved survey, before it is checked.
 type surveyFile struct {
 	format          string
 	version, tokens uint64
@@ -101,7 +100,7 @@ type surveyFile struct {
 	costs           map[string][]float64
 }
 
-// surveyKeys reads the value of each key, all of which must be there.
+// surveyKeys lists the keys, all required, with functions that read their values.
 var surveyKeys = []struct {
 	name string
 	read func(f *surveyFile, d *strictjson.Decoder) error
@@ -228,14 +227,14 @@ func readFacts(d *strictjson.Decoder) (f Facts, err error) {
 	return f, err
 }
 
-// Fit returns why s is not a survey of m in these schemes, "" if it is. facts say
-// what m was made from.
+// Fit returns why s is not a survey of m in these schemes, or "" if it is. facts identify
+// m.
 func (s *SavedSurvey) Fit(m *Model, facts Facts, schemes []Scheme) string {
 	if d := s.Model.Differ(facts); d != "" {
 		return "it is a survey of another model: " + d
 	}
-	if !slices.Equal(s.Schemes, schemes) {
-		return fmt.Sprintf("it is a survey of other schemes (--schemes %s)", joined(s.Schemes))
+	if why := s.Covers(schemes); why != "" {
+		return why
 	}
 	n := 0
 	for _, slot := range m.Spec.Slots() {
@@ -252,6 +251,15 @@ func (s *SavedSurvey) Fit(m *Model, facts Facts, schemes []Scheme) string {
 	return ""
 }
 
+// Covers is the part of Fit that needs no model: it returns "" if s is a survey in these
+// schemes.
+func (s *SavedSurvey) Covers(schemes []Scheme) string {
+	if slices.Equal(s.Schemes, schemes) {
+		return ""
+	}
+	return fmt.Sprintf("it is a survey of other schemes (--schemes %s)", joined(s.Schemes))
+}
+
 // joined returns the schemes with commas between them.
 func joined(schemes []Scheme) string {
 	var all []string
@@ -261,8 +269,8 @@ func joined(schemes []Scheme) string {
 	return strings.Join(all, ",")
 }
 
-// MergeSurveys returns the mean of surveys that fit the same model and schemes,
-// weighted by their tokens: the prediction for a text that is made up of theirs.
+// MergeSurveys returns the mean of surveys that fit the same model and schemes, weighted
+// by their tokens: the prediction for their texts combined.
 func MergeSurveys(all []*SavedSurvey) *Survey {
 	if len(all) == 1 {
 		return &all[0].Survey

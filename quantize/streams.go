@@ -6,19 +6,19 @@ import (
 	"thimble/internal/transformer"
 )
 
-// driftPositions is how many positions the texts must have for each column of an
-// input before its drift is learned. Fewer would teach more noise than drift.
+// driftPositions is the number of positions that the texts must have for each column of an
+// input before its drift is used. With fewer, the estimate is mostly noise.
 const driftPositions = 12
 
-// streams are the activations of the texts in the quantized model and, where the
-// method compares the two, in the float model.
+// streams holds the activations of the texts in the quantized model and, if the method
+// compares the two, in the float model.
 type streams struct {
 	coarse *transformer.Trace
 	float  *transformer.Trace // nil if the method compares nothing
 }
 
-// newStreams embeds texts in m with the tensors of out. If compare, and if there
-// are enough positions for any input, it also embeds them in m itself.
+// newStreams embeds texts in m with the tensors of out. If compare is set and there are
+// enough positions for any input, it also embeds them in m itself.
 func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool) (s streams, err error) {
 	coarse := *m
 	coarse.Tensors = out
@@ -50,8 +50,8 @@ func (s *streams) each(f func(t *transformer.Trace) error) error {
 	return f(s.coarse)
 }
 
-// next returns the group of layers that comes next in each stream: x in the float
-// model, nil if that is not followed, and xq in the quantized one.
+// next returns the group of layers that comes next in each stream: x in the float model,
+// nil if the run does not follow it, and xq in the quantized one.
 func (s *streams) next() (x, xq *transformer.Group) {
 	if s.float != nil {
 		x = s.float.Next()
@@ -59,18 +59,18 @@ func (s *streams) next() (x, xq *transformer.Group) {
 	return x, s.coarse.Next()
 }
 
-// advance takes the streams past one group.
+// advance runs the streams past one group.
 func (s *streams) advance(ctx context.Context) error {
 	return s.each(func(t *transformer.Trace) error { return t.Run(ctx) })
 }
 
-// advanceSteps takes the streams past n steps.
+// advanceSteps runs the streams past n steps.
 func (s *streams) advanceSteps(ctx context.Context, n int) error {
 	return s.each(func(t *transformer.Trace) error { return t.RunSteps(ctx, n) })
 }
 
-// mark returns a function that takes the streams back to where they are now, the
-// beginning of step.
+// mark returns a function that rewinds the streams to their current position, the start of
+// step.
 func (s *streams) mark(step int) (rewind func()) {
 	var all []func()
 	_ = s.each(func(t *transformer.Trace) error {

@@ -9,31 +9,30 @@ import (
 	"thimble/quantize/rounding"
 )
 
-// A Survey predicts what each matrix of a model adds to the KL divergence, in each
-// of several schemes. While they are small, these divergences add up (the linearity
-// theorem of HIGGS, arXiv 2411.17525): a model's divergence is a sum over matrices
-// of a sensitivity times a loss. The loss is predicted from the weights and the
-// second moments of their input. The sensitivity of linear layers is measured, by
-// rounding one kind of layer in one fifth of the depth at a time; the head's is
-// known in closed form.
+// A Survey predicts how much each matrix of a model adds to the KL divergence in each of
+// several schemes. As long as they are small, these divergences add up (the linearity
+// theorem of HIGGS, arXiv 2411.17525): a model's divergence is a sum over matrices of a
+// sensitivity times a loss. The loss is predicted from the weights and the second moments
+// of their input. The sensitivity of linear layers is measured, by rounding one kind of
+// layer in one fifth of the depth at a time; the head's is known in closed form.
 type Survey struct {
 	Schemes []Scheme
 	cost    map[string][]float64 // nats per token by scheme, of each matrix
 }
 
 const (
-	surveyStride   = 2 // a survey looks at the input of every surveyStride-th position
-	surveySections = 5 // sections of the depth that have sensitivities of their own
+	surveyStride   = 2 // a survey uses the input of every surveyStride-th position
+	surveySections = 5 // sections of the depth, each with its own sensitivities
 
 	evalTexts  = 4   // that sensitivities are measured on
-	evalTokens = 128 // of the beginning of each
-	evalStride = 2   // every evalStride-th position is evaluated: a vocabulary costs more than a layer
+	evalTokens = 128 // from the start of each
+	evalStride = 2   // every evalStride-th position is evaluated: logits cost more than a layer
 )
 
-// noises are the schemes that layers are rounded to when their sensitivity is
-// measured: the first whose loss is not negligible. Weights may lie on the lattice
-// of a scheme already, such as those of a model that was int4 once, or ternary.
-// int4/g32 usually loses half a percent of the output's power.
+// noises lists the schemes for measuring sensitivities: a layer is rounded to the first
+// with a loss that is not negligible. Weights may already be on the grid of a scheme, for
+// example if the model was int4 before, or ternary. int4/g32 usually loses half a percent
+// of the output's power.
 var noises = []Scheme{
 	{Kind: qtensor.Int, Bits: 4, Group: 32},
 	{Kind: qtensor.Int, Bits: 3, Group: 32},
@@ -41,8 +40,8 @@ var noises = []Scheme{
 	{Kind: qtensor.Int, Bits: 2},
 }
 
-// minLoss is the least loss that a sensitivity can be measured by, as a share of
-// the output's power.
+// minLoss is the smallest loss for measuring a sensitivity, as a fraction of the output's
+// power.
 const minLoss = 1e-4
 
 // A surveyor makes a Survey.
@@ -54,34 +53,69 @@ type surveyor struct {
 	loss     map[string]float64 // of noisy
 	measured map[string]bool    // layers whose sensitivity is known
 	kl       *klEvaluator
+	work     *work
 
-	tokens int // that rounding will be calibrated on
+	tokens int // number that rounding will be calibrated on
 }
 
 // NewSurvey surveys the linear layers and the head of m for the given schemes, with
-// the texts of c, which it also reads ahead for a run on c. Unless progress is nil,
-// NewSurvey calls it with the number of measurements done, of how many.
-func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, of int)) (*Survey, error) {
+// the texts of c, through which it also runs m ahead for a run on c. Unless progress is
+// nil, NewSurvey calls it with the multiply-adds done and their total.
+func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, total int64)) (*Survey, error) {
 	s := &surveyor{
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
 		noisy: map[string]*Matrix{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
+	texts := evalPieces(c.Texts)
+	s.work = &work{total: s.totalWork(c.first(), texts), report: progress}
+	s.work.add(0)
 	if err := c.checkFinite(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := s.losses(c); err != nil {
 		return nil, err
 	}
-	if progress == nil {
-		progress = func(_, _ int) {}
-	}
-	if err := s.sensitivities(evalPieces(c.Texts), progress); err != nil {
+	if err := s.sensitivities(texts); err != nil {
 		return nil, err
 	}
 	return &s.Survey, nil
 }
 
-// evalPieces returns the beginnings of some texts, spread evenly over all.
+// totalWork returns the work of a survey that predicts losses on ahead and measures
+// sensitivities on texts.
+func (s *surveyor) totalWork(ahead, texts [][]int) float64 {
+	n := tokensOf(texts)
+	steps := blockWork(s.m, n)
+	total := sum(blockWork(s.m, tokensOf(ahead))) + s.lossWork(sum(blockWork(s.m, 1))) + s.headWork(tokensOf(ahead)) + sum(steps) + s.evalWork(n)
+	for i := range s.sections() {
+		total += float64(len(model.LinearKinds)) * (sum(steps[s.start(i):]) + s.evalWork(n))
+	}
+	return total
+}
+
+// lossWork returns the work of predicting the losses of some weights.
+func (s *surveyor) lossWork(weights float64) float64 {
+	return weights * float64(len(s.Schemes)) * costOfLoss
+}
+
+// headWork returns the work of predicting the head's losses after n positions.
+func (s *surveyor) headWork(n int) float64 {
+	weights := float64(s.m.Spec.Vocab) * float64(s.m.Spec.Hidden)
+	return headStates(s.m, n) + s.lossWork(weights)
+}
+
+// evalWork returns the work of evaluating the divergence on texts of n tokens.
+func (s *surveyor) evalWork(n int) float64 {
+	return float64(n/evalStride) * float64(s.m.Spec.Vocab) * float64(s.m.Spec.Hidden)
+}
+
+// sections returns the number of sections of the depth.
+func (s *surveyor) sections() int { return min(surveySections, len(s.m.Spec.Schedule)) }
+
+// start returns the first step of section i.
+func (s *surveyor) start(i int) int { return i * len(s.m.Spec.Schedule) / s.sections() }
+
+// evalPieces returns the starts of some texts, spread evenly over all of them.
 func evalPieces(texts [][]int) [][]int {
 	n := min(len(texts), evalTexts)
 	some := make([][]int, n)
@@ -92,7 +126,7 @@ func evalPieces(texts [][]int) [][]int {
 	return some
 }
 
-// losses takes texts through the float model and predicts every matrix's loss.
+// losses runs texts through the float model and predicts the loss of every matrix.
 func (s *surveyor) losses(c *Calibration) error {
 	t, err := newTrace(s.m, c.first())
 	if err != nil {
@@ -105,15 +139,21 @@ func (s *surveyor) losses(c *Calibration) error {
 		if err := t.Run(s.ctx); err != nil {
 			return err
 		}
+		s.work.add(groupWork(s.m, g, t.Len()) + s.lossWork(groupWork(s.m, g, 1)))
 	}
 	if c.final, err = newFinalStates(s.ctx, s.m, t.Hidden()); err != nil {
 		return err
 	}
-	return s.head(c.final)
+	s.work.add(headStates(s.m, t.Len()))
+	if err := s.head(c.final); err != nil {
+		return err
+	}
+	s.work.add(s.headWork(0))
+	return nil
 }
 
-// group predicts the losses of layers that share an input, of n positions, and
-// rounds them for the measurement of their sensitivity.
+// group predicts the losses of layers that share an input of n positions, and rounds the
+// layers to measure their sensitivity.
 func (s *surveyor) group(g *transformer.Group, n int) error {
 	x := rounding.Positions{
 		N:   (n + surveyStride - 1) / surveyStride,
@@ -156,18 +196,18 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	return nil
 }
 
-// optimism returns the ratio of the true loss to the one that ExpectedLoss predicts,
-// which takes the second moments of n positions for the truth. Error feedback fits
-// the part of d columns that other columns explain to these positions, as a
-// regression does, so the rest comes out d/n too small. Rounding, fitted to as many
-// positions as it is calibrated on, in turn leaves d/tokens more on others.
+// optimism returns the ratio of the true loss to the one that ExpectedLoss predicts from
+// the second moments of n positions. Like a regression on d columns, error feedback is
+// fitted to these positions, so the predicted loss is too small by a fraction of d/n.
+// Rounding is fitted to its own positions, so on others its loss is larger by a fraction
+// of d/tokens.
 func optimism(m *rounding.Moments, tokens float64) float64 {
 	d := float64(m.Width)
 	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
 }
 
-// disturb rounds src to the first of noises whose loss is not negligible, or to the
-// one that loses most, and returns that loss.
+// disturb rounds src to the first of noises with a loss that is not negligible, or to the
+// one with the largest loss, and returns that loss.
 func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (q *Matrix, made float64, err error) {
 	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
@@ -198,8 +238,8 @@ func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (q *Matrix, made flo
 	return q, made, nil
 }
 
-// head predicts the divergence that the head adds, and a little more for an
-// embedding that is also looked up.
+// head predicts the divergence that the head adds, plus a little for an embedding that is
+// also looked up.
 func (s *surveyor) head(final *finalStates) error {
 	const lookedUp = 1.15 // measured on SmolLM2-135M: lookups add a seventh to the head's divergence
 	name := s.m.HeadName()
@@ -233,18 +273,18 @@ func (s *surveyor) head(final *finalStates) error {
 	return nil
 }
 
-// sensitivities turns the losses of the linear layers into nats.
-func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) error {
+// sensitivities converts the losses of the linear layers into nats.
+func (s *surveyor) sensitivities(texts [][]int) error {
 	t, err := newTrace(s.m, texts)
 	if err != nil {
 		return err
 	}
-	steps := len(s.m.Spec.Schedule)
-	sections := min(surveySections, steps)
+	sections := s.sections()
 	starts := make([][]float32, sections) // residual streams
+	steps := blockWork(s.m, t.Len())
 	for g := t.Next(); g != nil; g = t.Next() {
 		for i := range sections {
-			if starts[i] == nil && g.Step >= i*steps/sections {
+			if starts[i] == nil && g.Step >= s.start(i) {
 				starts[i] = t.Stream()
 			}
 		}
@@ -255,22 +295,23 @@ func (s *surveyor) sensitivities(texts [][]int, progress func(done, of int)) err
 	if s.kl, err = newKLEvaluator(s.ctx, evalStates(t), s.m.Spec.Vocab); err != nil {
 		return err
 	}
+	s.work.add(sum(steps) + s.evalWork(t.Len()))
 	for i, start := range starts {
-		first, last := i*steps/sections, (i+1)*steps/sections
-		for k, kind := range model.LinearKinds {
-			progress(i*len(model.LinearKinds)+k, sections*len(model.LinearKinds))
+		first, last := s.start(i), s.start(i+1)
+		for _, kind := range model.LinearKinds {
 			names := s.unmeasured(first, last, kind)
 			t.Rewind(first, start)
 			if err := s.measure(t, names); err != nil {
 				return err
 			}
+			s.work.add(sum(steps[first:]) + s.evalWork(t.Len()))
 		}
 	}
 	return nil
 }
 
-// evalStates returns the final hidden states that are evaluated. t must have passed
-// the last block.
+// evalStates returns the final hidden states that are evaluated. t must be past the last
+// block.
 func evalStates(t *transformer.Trace) *transformer.Hidden {
 	var some []int
 	for i := 0; i < t.Len(); i += evalStride {
@@ -292,14 +333,15 @@ func (s *surveyor) unmeasured(first, last int, kind string) (names []string) {
 	return names
 }
 
-// measure rounds the named layers, takes t from where it stands to the end, and
-// makes the layers' costs nats: their divergence over their loss, times each loss.
+// measure rounds the named layers, runs t from its current position to the end, and
+// converts the layers' losses into nats: it multiplies each by their divergence divided by
+// their loss.
 func (s *surveyor) measure(t *transformer.Trace, names []string) error {
 	sum := 0.0
 	for _, name := range names {
 		sum += s.loss[name]
 	}
-	if sum == 0 { // exact in every scheme, or nothing goes in
+	if sum == 0 { // exact in every scheme, or the input is zero
 		for _, name := range names {
 			clear(s.cost[name])
 		}

@@ -9,97 +9,232 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A planLine is one line of a plan's table: the tensors of one kind and shape that
-// are stored alike, or, of a kind that has many schemes, all of them.
+// A planLine is one line of a plan's table: the matrices of one kind and shape in all
+// blocks, or all vectors.
 type planLine struct {
 	kind           string
-	from           Scheme
-	to             []Scheme // in the order of first use
-	count          int
-	rows, cols     int
+	from, to       []Scheme // in the order of first use
+	depth          []Scheme // the scheme in each block, in order
+	rows, cols     int      // 0 for vectors
 	weights, bytes int64
 }
 
-// mostLines is how many schemes of a kind get a line each.
-const mostLines = 3
+// tableWidth is the width of a plan's table in columns.
+const tableWidth = 80
 
-// String returns the plan as a table with one line per kind of tensor and scheme,
-// in the order of first use. A kind that has more than a few schemes gets one line,
-// and below the table a line with the bits of each block, a digit each.
-func (p *Plan) String() string {
-	lines, mixed := p.lines()
-	from, to := len("from"), len("to") // widths
+// Text returns the plan as a table with one line for each kind of matrix, in the order of
+// the model. A kind with several schemes shows their widths in bits, and how they change
+// with depth: with a bar for each block if unicode is set, otherwise with a digit.
+func (p *Plan) Text(unicode bool) string {
+	lines, from, blocks := p.lines()
+	kind, shape, source := len("vectors"), len("shape"), 0 // widths
 	for _, l := range lines {
-		from, to = max(from, len(l.from.String())), max(to, len(l.target()))
+		kind, shape = max(kind, len(l.name(blocks))), max(shape, len(l.shape()))
+		if len(from) > 1 {
+			source = max(source, len(" from"), 1+len(schemesText(l.from)))
+		}
+	}
+	digits := 2
+	if p.Bytes < 10e6 {
+		digits = 3
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-18s %13s  %-*s  %-*s %6s %9s %6s\n", "tensors", "shape", from, "from", to, "to", "bits/w", "MB", "share")
-	for _, l := range lines {
-		name := l.kind
-		if l.count > 1 {
-			name = fmt.Sprintf("%d x %s", l.count, l.kind)
-		}
-		fmt.Fprintf(&b, "%-18s %13s  %-*s  %-*s %6.2f %9.3f %5.1f%%\n", name, fmt.Sprintf("%d x %d", l.rows, l.cols), from, l.from, to, l.target(),
-			8*float64(l.bytes)/float64(l.weights), float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes))
+	fmt.Fprintf(&b, "%.4g million weights in %d blocks: %s to %.2f bits per weight, %.*f MB\n\n",
+		float64(p.Weights)/1e6, blocks, schemesText(from), p.BitsPerWeight(), digits, float64(p.Bytes)/1e6)
+	left := fmt.Sprintf("%-*s  %*s", kind, "", shape, "shape")
+	if source > 0 {
+		left += fmt.Sprintf(" %*s", source-1, "from")
 	}
-	fmt.Fprintf(&b, "%-32s  %-*s  %-*s %6.2f %9.3f\n", fmt.Sprintf("all %d weights", p.Weights), from, "", to, "", p.BitsPerWeight(), float64(p.Bytes)/1e6)
-	for _, kind := range mixed {
-		fmt.Fprintf(&b, "bits of %-9s %s\n", kind, p.digits(kind))
+	left += fmt.Sprintf(" %8s %6s %6s  ", "MB", "share", "bits/w")
+	room := max(tableWidth-len(left)-len("3-8  "), 16) // for the bars
+	mixed, each := false, (blocks+room-1)/room
+	var rows strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&rows, "%-*s  %*s", kind, l.name(blocks), shape, l.shape())
+		if source > 0 {
+			fmt.Fprintf(&rows, " %*s", source-1, schemesText(l.from))
+		}
+		fmt.Fprintf(&rows, " %8.*f %5.1f%% %6.2f  ", digits, float64(l.bytes)/1e6, 100*float64(l.bytes)/float64(p.Bytes), 8*float64(l.bytes)/float64(l.weights))
+		if len(l.to) == 1 || l.rows == 0 {
+			rows.WriteString(schemesText(l.to) + "\n")
+		} else {
+			mixed = true
+			rows.WriteString(l.bits() + "  " + marks(l.depth, each, unicode) + "\n")
+		}
+	}
+	title := "scheme"
+	if mixed {
+		title = "scheme, bits by block"
+		if each > 1 {
+			title += fmt.Sprintf(" (%d each)", each)
+		}
+	}
+	b.WriteString(left + title + "\n" + rows.String())
+	if mixed {
+		if unicode {
+			b.WriteString("bits: ")
+			for bits := 2; bits <= 8; bits++ {
+				fmt.Fprintf(&b, "%s %d  ", mark(bits, true), bits)
+			}
+			b.WriteString(mark(floatBits, true) + " float\n")
+		}
+		p.writeShares(&b)
 	}
 	return b.String()
 }
 
-// lines groups the tensors; mixed are the kinds whose lines were joined.
-func (p *Plan) lines() (lines []*planLine, mixed []string) {
-	schemes := map[string][]Scheme{}
+// writeShares writes the share of the weights that each scheme has, largest first.
+func (p *Plan) writeShares(b *strings.Builder) {
+	var schemes []Scheme
+	weights := map[Scheme]int64{}
 	for _, e := range p.Tensors {
-		if kind := kindOf(e.Slot); !slices.Contains(schemes[kind], e.To) {
-			schemes[kind] = append(schemes[kind], e.To)
+		if e.Role == model.Vector {
+			continue
 		}
+		if weights[e.To] == 0 {
+			schemes = append(schemes, e.To)
+		}
+		weights[e.To] += int64(e.Rows) * int64(e.Cols)
 	}
+	slices.SortStableFunc(schemes, func(x, y Scheme) int {
+		switch {
+		case weights[x] > weights[y]:
+			return -1
+		case weights[x] < weights[y]:
+			return 1
+		}
+		return 0
+	})
+	const indent = "schemes: "
+	line := indent
+	for i, s := range schemes {
+		text := fmt.Sprintf("%s %.1f%%", s, 100*float64(weights[s])/float64(p.Weights))
+		if i < len(schemes)-1 {
+			text += ", "
+		}
+		if len(line)+len(text) > tableWidth {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = strings.Repeat(" ", len(indent))
+		}
+		line += text
+	}
+	b.WriteString(line + "\n")
+}
+
+// lines returns the lines of the table, the source's schemes of matrices, and the number
+// of blocks.
+func (p *Plan) lines() (lines []*planLine, from []Scheme, blocks int) {
+	vectors := &planLine{kind: "vectors"}
 	for _, e := range p.Tensors {
-		kind := kindOf(e.Slot)
-		joined := len(schemes[kind]) > mostLines
-		i := slices.IndexFunc(lines, func(l *planLine) bool {
-			return l.kind == kind && l.from == e.From && l.rows == e.Rows && l.cols == e.Cols && (joined || l.to[0] == e.To)
-		})
-		if i < 0 {
-			i = len(lines)
-			lines = append(lines, &planLine{kind: kind, from: e.From, rows: e.Rows, cols: e.Cols})
-			if joined && !slices.Contains(mixed, kind) {
-				mixed = append(mixed, kind)
+		if block, _, ok := model.SplitName(e.Name); ok {
+			blocks = max(blocks, block+1)
+		}
+		l := vectors
+		if e.Role != model.Vector {
+			from = with(from, e.From)
+			kind := kindOf(e.Slot)
+			i := slices.IndexFunc(lines, func(l *planLine) bool { return l.kind == kind && l.rows == e.Rows && l.cols == e.Cols })
+			if i < 0 {
+				i = len(lines)
+				lines = append(lines, &planLine{kind: kind, rows: e.Rows, cols: e.Cols})
 			}
+			l = lines[i]
 		}
-		l := lines[i]
-		if !slices.Contains(l.to, e.To) {
-			l.to = append(l.to, e.To)
-		}
-		l.count++
+		l.from, l.to, l.depth = with(l.from, e.From), with(l.to, e.To), append(l.depth, e.To)
 		l.weights += int64(e.Rows) * int64(e.Cols)
 		l.bytes += e.Bytes
 	}
-	return lines, mixed
-}
-
-// target returns the scheme of l, or how many schemes it has.
-func (l *planLine) target() string {
-	if len(l.to) > 1 {
-		return fmt.Sprintf("%d schemes", len(l.to))
+	if len(vectors.depth) > 0 {
+		lines = append(lines, vectors)
 	}
-	return l.to[0].String()
+	return lines, from, blocks
 }
 
-// digits returns the width of a kind's codes in each block, "-" for floats.
-func (p *Plan) digits(kind string) string {
-	var b strings.Builder
-	for _, e := range p.Tensors {
-		switch {
-		case kindOf(e.Slot) != kind:
-		case e.To.Kind == qtensor.Int:
-			fmt.Fprint(&b, e.To.Bits)
-		default:
-			b.WriteByte('-')
+// with returns list with s, which it has at most once.
+func with(list []Scheme, s Scheme) []Scheme {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// name returns the kind of l's matrices, with their number if that is neither 1 nor the
+// number of blocks.
+func (l *planLine) name(blocks int) string {
+	if n := len(l.depth); l.rows > 0 && n != 1 && n != blocks {
+		return fmt.Sprintf("%d x %s", n, l.kind)
+	}
+	return l.kind
+}
+
+func (l *planLine) shape() string {
+	if l.rows == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d x %d", l.rows, l.cols)
+}
+
+// schemesText names the schemes, or returns their number if the names are long.
+func schemesText(list []Scheme) string {
+	var names []string
+	for _, s := range list {
+		names = append(names, s.String())
+	}
+	if text := strings.Join(names, ", "); len(names) == 1 || len(text) <= len("Q8_0, Q5_0") {
+		return text
+	}
+	return fmt.Sprintf("%d types", len(list))
+}
+
+// floatBits is the width in bits of a mark for a float type.
+const floatBits = 9
+
+// bitsOf returns the width of s's codes in bits.
+func bitsOf(s Scheme) int {
+	if s.Kind == qtensor.Int {
+		return s.Bits
+	}
+	return floatBits
+}
+
+// bits returns the range of l's widths, in three columns.
+func (l *planLine) bits() string {
+	least, most := floatBits, 0
+	for _, s := range l.to {
+		least, most = min(least, bitsOf(s)), max(most, bitsOf(s))
+	}
+	name := func(bits int) string {
+		if bits == floatBits {
+			return "f"
 		}
+		return fmt.Sprint(bits)
+	}
+	if least == most {
+		return name(least) + "  "
+	}
+	return name(least) + "-" + name(most)
+}
+
+// mark returns the mark of a width in bits.
+func mark(bits int, unicode bool) string {
+	switch {
+	case unicode:
+		return string([]rune("▁▂▃▄▅▆▇█")[min(max(bits-2, 0), 7)])
+	case bits == floatBits:
+		return "f"
+	}
+	return fmt.Sprint(bits)
+}
+
+// marks returns the mean width of each run of blocks of the given length as a mark.
+func marks(depth []Scheme, each int, unicode bool) string {
+	var b strings.Builder
+	for run := range slices.Chunk(depth, each) {
+		sum := 0
+		for _, s := range run {
+			sum += bitsOf(s)
+		}
+		b.WriteString(mark((2*sum+len(run))/(2*len(run)), unicode))
 	}
 	return b.String()
 }

@@ -8,26 +8,27 @@ import (
 	"slices"
 )
 
-// A prediction from single matrices is right in proportion, but not in height. So a
-// limit on divergence is kept by measuring: the model is quantized, measured on
-// held-out pieces of the calibration text, and quantized again with the prediction
-// corrected, until it is within the limit and not far below it.
+// A prediction from single matrices gives the right proportions but not the right size. So
+// for a limit on divergence, MeasuredSearch quantizes the model, measures it on held-out
+// pieces of the calibration text, and quantizes again with a corrected prediction, until
+// the divergence is within the limit and not far below it.
 const (
-	initialFraction = 0.7  // the predicted divergence that is tried first, over the limit
-	closeEnough     = 0.8  // of the limit: not worth another trial
-	nextFraction    = 0.95 // the corrected prediction of the next trial, over the limit
+	initialFraction = 0.7  // predicted divergence of the first trial, as a fraction of the limit
+	closeEnough     = 0.8  // fraction of the limit from which another trial is not worthwhile
+	nextFraction    = 0.95 // corrected prediction of the next trial, as a fraction of the limit
 	maxTrials       = 4
+	hopeless        = 10 // multiple of the limit above which a prediction is not worth a trial
 )
 
-// top1KL returns the KL from which a top-1 agreement of a is expected: 1-a grows
-// with the root of the KL, by a factor of about 0.55 for models of natural language.
+// top1KL returns the KL at which a top-1 agreement of a is expected: 1-a is about 0.55
+// times the square root of the KL for models of natural language.
 func top1KL(a float64) float64 { return (1 - a) * (1 - a) / (0.55 * 0.55) }
 
-// A Measurement is what held-out text shows of a quantized model.
+// A Measurement is the divergence of a quantized model on held-out text.
 type Measurement struct {
 	Tokens int     `json:"tokens"`         // scored
 	KL     float64 `json:"kl_mean"`        // from the model it was made from, nats per token
-	Top1   float64 `json:"top1_agreement"` // share of positions with the same most likely token
+	Top1   float64 `json:"top1_agreement"` // fraction of positions with the same most likely token
 }
 
 // A Trial is one quantization of a measured search, kept in memory.
@@ -66,7 +67,7 @@ func (t *Trial) bytes() (n int64) {
 	return n
 }
 
-// SearchOptions are what a measured search leaves to its caller.
+// SearchOptions specify the parts of a measured search that its caller provides.
 type SearchOptions struct {
 	// Measure compares a quantized model with the one it was made from, on texts of
 	// token ids.
@@ -75,26 +76,29 @@ type SearchOptions struct {
 	// Special reports whether a token is special, for Health; nil if none is.
 	Special func(id int) bool
 
-	// Progress, if not nil, is called before a trial and after each of its tensors,
-	// with the trial's number from 1 on and the weights done.
+	// Progress, if not nil, is called before a trial and after each of its tensors, with
+	// the number of the trial, from 1, and of the weights done.
 	Progress func(trial int, weights int64)
 }
 
-// MeasuredSearch quantizes m until it keeps b's limit on divergence on the spare
-// texts of c, of which there must be some, at most four times. It returns the
-// smallest trial that keeps the limit. base and s are those of Choose. It does not
-// use c's own Health and Journal.
+// MeasuredSearch quantizes m, at most four times, until it is within b's limit on
+// divergence on the spare texts of c, which must not be empty. It returns the smallest
+// trial within the limit. base and s are those of Choose. It does not use the Health and
+// Journal of c.
 func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *Survey, c *Calibration, o SearchOptions) (*Trial, error) {
 	if len(c.Spare) == 0 {
-		return nil, errors.New("divergence is measured on pieces of the calibration text that are not calibrated on, and there are none")
+		return nil, errors.New("divergence is measured on held-out pieces of the calibration text, and there are none")
 	}
-	a, err := newAllocator(s, m, base)
+	a, err := newAllocator(s, m, base, nil)
 	if err != nil {
 		return nil, err
 	}
 	largest, err := a.within(math.MaxInt64)
 	if err != nil {
 		return nil, err
+	}
+	if x := b.exhausted(Measurement{KL: largest.predicted, Top1: 1}); x > hopeless {
+		return nil, fmt.Errorf("even the largest schemes have a predicted divergence of KL %.2g, more than %d times %v; use a larger limit, or larger schemes", largest.predicted, hopeless, b)
 	}
 	aim := b.firstAim()
 	var best, last *Trial
@@ -123,12 +127,15 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 		}
 	}
 	if best == nil {
-		return nil, fmt.Errorf("the smallest divergence tried is KL %.4f, top-1 agreement %.4f on held-out text, beyond %v", last.Measured.KL, last.Measured.Top1, b)
+		return nil, fmt.Errorf("the smallest divergence tried is KL %.4g, top-1 agreement %.4f on held-out text, beyond %v", last.Measured.KL, last.Measured.Top1, b)
 	}
+	made := *best.Recipe
+	made.PredictedKL = threeDigits(best.Measured.KL)
+	best.Recipe = &made
 	return best, nil
 }
 
-// firstAim returns the predicted KL that is tried first.
+// firstAim returns the predicted KL of the first trial.
 func (b *Budget) firstAim() float64 {
 	aim := b.KL
 	if b.Top1 > 0 && (aim == 0 || top1KL(b.Top1) < aim) {
@@ -137,8 +144,8 @@ func (b *Budget) firstAim() float64 {
 	return aim * initialFraction
 }
 
-// exhausted returns how much of b's limits m takes, as a multiple of KL; above 1 it
-// is beyond one of them.
+// exhausted returns m as a multiple of b's limits, in terms of KL; above 1 it is beyond
+// one of them.
 func (b *Budget) exhausted(m Measurement) float64 {
 	x := 0.0
 	if b.KL > 0 {
@@ -150,7 +157,7 @@ func (b *Budget) exhausted(m Measurement) float64 {
 	return x
 }
 
-// run quantizes m by t.Recipe, as trial n, and measures the result.
+// run quantizes m with t.Recipe, as trial n, and measures the result.
 func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o SearchOptions) error {
 	plan, err := NewPlan(m, t.Recipe)
 	if err != nil {
@@ -164,7 +171,7 @@ func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o Sear
 		progress = func(weights int64) { o.Progress(n, weights) }
 	}
 	t.Health = NewHealth(c, m, plan, special)
-	texts := &Calibration{Texts: c.Texts, Health: t.Health, final: c.final}
+	texts := &Calibration{Texts: c.Texts, Health: t.Health, Ahead: c.Ahead, final: c.final}
 	progress(0)
 	if err := Run(ctx, m, plan, texts, trialSink{t}, progress); err != nil {
 		return err

@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,15 +20,35 @@ type Gate struct {
 // A Check is a Gate with what was measured.
 type Check struct {
 	Gate
-	Value metric.Value `json:"value"`
-	Pass  bool         `json:"pass"` // Value is inside the limit
+	Value   metric.Value `json:"value"`
+	Pass    bool         `json:"pass"`    // Value is inside the limit
+	Outcome string       `json:"outcome"` // Passed, Missed or Undecided
 
-	// Undecided says that the limit lies inside the metric's interval, so other
-	// prompts could reverse the verdict. About Tokens tokens would decide it; 0 if
-	// no number can be given.
-	Undecided bool  `json:"undecided,omitempty"`
-	Tokens    int64 `json:"tokens_needed,omitempty"`
+	Source string `json:"source,omitempty"` // where the gate comes from: GateFlag, GatePolicy or GateDefault
+
+	// Undecided says that the limit lies inside the metric's interval, so that other
+	// prompts could reverse the verdict, or inside its bounds (ByReference), so that
+	// the logits which the reference leaves out could. About Tokens tokens would
+	// decide the former; 0 if no number can be given.
+	Undecided   bool  `json:"undecided,omitempty"`
+	ByReference bool  `json:"undecided_by_reference,omitempty"`
+	Tokens      int64 `json:"tokens_needed,omitempty"`
 }
+
+// Where a gate comes from.
+const (
+	GateFlag    = "flag"
+	GatePolicy  = "policy"
+	GateDefault = "default"
+)
+
+// The Outcome of a Check, and of a Report.
+const (
+	Passed    = "PASS"
+	Missed    = "FAIL"
+	Undecided = "UNDECIDED" // met by the measured value, but the limit lies inside the interval or the bounds
+	Measured  = "MEASURED"  // a Report without gates
+)
 
 // String writes g as ParseGate reads it.
 func (g Gate) String() string {
@@ -80,7 +101,7 @@ func checkGates(gates []Gate, compared bool) error {
 }
 
 // Judge compares the metrics of r with gates, and sets Gates, Pass and Strict. What
-// was measured decides; if strict is set, an undecided gate is missed too. A gate on
+// was measured decides; if strict is set, an undecided gate fails too. A gate on
 // what r did not measure is an error.
 func (r *Report) Judge(gates []Gate, strict bool) error {
 	if err := checkGates(gates, true); err != nil {
@@ -92,19 +113,56 @@ func (r *Report) Judge(gates []Gate, strict bool) error {
 		if !c.Value.Known() {
 			return fmt.Errorf("gate %v: these prompts and this reference give no %s", g, g.Metric)
 		}
-		if g.Op == "<=" {
-			c.Pass = float64(c.Value) <= g.Limit
-		} else {
-			c.Pass = float64(c.Value) >= g.Limit
-		}
-		if in := r.Interval(g.Metric); in != nil {
+		c.Pass = g.meets(c.Value)
+		if in := r.Interval(g.Metric); in != nil && !r.Expected.ofThisText() {
 			n, _ := r.Sample(g.Metric)
 			c.weigh(in, n)
 		}
+		if b := r.Bound(g.Metric); b != nil && c.straddled(b) {
+			c.Undecided, c.ByReference = true, true
+		}
+		c.Outcome = Passed
+		switch {
+		case !c.Pass || strict && c.Undecided:
+			c.Outcome, r.Pass = Missed, false
+		case c.Undecided:
+			c.Outcome = Undecided
+		}
 		r.Gates = append(r.Gates, c)
-		r.Pass = r.Pass && c.Pass && !(strict && c.Undecided)
 	}
 	return nil
+}
+
+// Outcome is Missed if a gate fails or a figure is worse than the baseline, Undecided
+// if all gates pass and one of them is undecided, and Measured if nothing is judged.
+func (r *Report) Outcome() string {
+	switch {
+	case !r.Pass:
+		return Missed
+	case len(r.Gates) == 0 && !r.Baseline.Compared():
+		return Measured
+	case slices.ContainsFunc(r.Gates, func(c Check) bool { return c.Undecided }):
+		return Undecided
+	}
+	return Passed
+}
+
+// meets reports whether v is inside the limit.
+func (g Gate) meets(v metric.Value) bool {
+	return g.Op == "<=" && float64(v) <= g.Limit || g.Op == ">=" && float64(v) >= g.Limit
+}
+
+// straddled reports whether one end of b is inside the limit and the other outside. An
+// unknown end is infinitely far away.
+func (g Gate) straddled(b *metric.Bound) bool {
+	low, high := b.Low, b.High
+	if !low.Known() {
+		low = metric.Value(math.Inf(-1))
+	}
+	if !high.Known() {
+		high = metric.Value(math.Inf(1))
+	}
+	return g.meets(low) != g.meets(high)
 }
 
 // weigh finds whether an interval, taken over n items, leaves the gate undecided,
@@ -112,10 +170,7 @@ func (r *Report) Judge(gates []Gate, strict bool) error {
 // the root of the items, and the interval must end before the limit.
 func (c *Check) weigh(in *metric.Interval, n int) {
 	value, limit := float64(c.Value), c.Limit
-	inside := func(v metric.Value) bool {
-		return c.Op == "<=" && float64(v) <= limit || c.Op == ">=" && float64(v) >= limit
-	}
-	if c.Undecided = inside(in.Low) != inside(in.High); !c.Undecided {
+	if c.Undecided = c.meets(in.Low) != c.meets(in.High); !c.Undecided {
 		return
 	}
 	reach := float64(in.High) - value // of the interval, towards the limit

@@ -41,7 +41,7 @@ func TestParseGate(t *testing.T) {
 		{"kl_mean", `gate "kl_mean": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_mean<0.05", `gate "kl_mean<0.05": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen", did you mean "kl_mean"?`},
-		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio, beyond_rounding, acc, acc_norm, acc_bytes, exact_match, api_intent, api_structure, api_exact, acc_change, acc_norm_change, acc_bytes_change, exact_match_change, api_intent_change, api_structure_change, api_exact_change, prefix_mean, prefix_median, prefix_whole`},
+		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio, beyond_rounding, cache_diff, settings_differ, misplaced, acc, acc_norm, acc_bytes, exact_match, api_intent, api_structure, api_exact, acc_change, acc_norm_change, acc_bytes_change, exact_match_change, api_intent_change, api_structure_change, api_exact_change, prefix_mean, prefix_median, prefix_whole`},
 		{"ppl<=", `gate "ppl<=": "" is not a number`},
 		{"ppl<=nan", `gate "ppl<=nan": "nan" is not a number`},
 		{"ppl<=95%", `gate "ppl<=95%": "95%" is not a number`},
@@ -60,7 +60,7 @@ func TestParseGate(t *testing.T) {
 func TestMetricTable(t *testing.T) {
 	var m Metrics
 	n := 0.0
-	for _, part := range []any{&m.Summary, &m.Excess, &m.Metrics} {
+	for _, part := range []any{&m.Summary, &m.Excess, &m.Integrity, &m.Metrics} {
 		fields := reflect.ValueOf(part).Elem()
 		for i := range fields.NumField() {
 			if n++; fields.Field(i).CanInt() {
@@ -70,7 +70,7 @@ func TestMetricTable(t *testing.T) {
 			}
 		}
 	}
-	if n != 35 {
+	if n != 38 {
 		t.Errorf("there are %v metrics", n)
 	}
 	text, err := json.Marshal(m)
@@ -226,6 +226,39 @@ func TestUndecided(t *testing.T) {
 		text, err := json.Marshal(r.Gates)
 		if err != nil || !strings.Contains(string(text), `"undecided":true,"tokens_needed":`) {
 			t.Errorf("%v: %s", err, text)
+		}
+	}
+}
+
+// A compact reference leaves a gate undecided if the limit lies inside its bounds,
+// and the gate fails if the whole of them is outside.
+func TestUndecidedByReference(t *testing.T) {
+	b := metric.Bound{Metric: "kl_mean", Low: 0.2, High: 3}
+	r := Report{Metrics: unmeasured(), Bounds: []metric.Bound{b, {Metric: "max_abs", Low: 2, High: metric.Unknown}, {Metric: "max_abs_rel", Low: metric.Unknown, High: metric.Unknown}}}
+	r.Metrics.KLMean, r.Metrics.MaxAbs, r.Metrics.MaxAbsRel, r.Metrics.Top1Agreement = b.Low, 2, 1, 0.9
+	for _, c := range []struct {
+		gate         Gate
+		loose, tight string
+	}{
+		{Gate{"kl_mean", "<=", 1}, Undecided, Missed},
+		{Gate{"kl_mean", "<=", 0.1}, Missed, Missed},
+		{Gate{"kl_mean", "<=", 3}, Passed, Passed},
+		{Gate{"kl_mean", ">=", 1}, Missed, Missed},
+		{Gate{"kl_mean", ">=", 0.2}, Passed, Passed},
+		{Gate{"max_abs", "<=", 5}, Undecided, Missed},
+		{Gate{"max_abs", "<=", 1}, Missed, Missed},
+		{Gate{"max_abs_rel", "<=", 5}, Undecided, Missed},
+		{Gate{"top1_agreement", ">=", 0.9}, Passed, Passed},
+	} {
+		for _, strict := range []bool{false, true} {
+			want := map[bool]string{false: c.loose, true: c.tight}[strict]
+			if err := r.Judge([]Gate{c.gate}, strict); err != nil {
+				t.Fatal(err)
+			}
+			got := r.Gates[0]
+			if got.Outcome != want || r.Outcome() != want || r.Pass != (want != Missed) || got.ByReference != got.Undecided {
+				t.Errorf("%v, strict %v: %+v, the report %s", c.gate, strict, got, r.Outcome())
+			}
 		}
 	}
 }

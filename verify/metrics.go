@@ -16,6 +16,7 @@ import (
 type Metrics struct {
 	metric.Summary
 	parity.Excess
+	Integrity
 	tasks.Metrics
 }
 
@@ -24,12 +25,13 @@ type Metrics struct {
 var MetricTable = slices.Concat(
 	metric.Within(metric.Table, func(m *Metrics) *metric.Summary { return &m.Summary }),
 	metric.Within(parity.Table, func(m *Metrics) *parity.Excess { return &m.Excess }),
+	metric.Within(integrityTable, func(m *Metrics) *Integrity { return &m.Integrity }),
 	metric.Within(tasks.Table, func(m *Metrics) *tasks.Metrics { return &m.Metrics }),
 )
 
 // unmeasured returns Metrics in which nothing is measured.
 func unmeasured() Metrics {
-	return Metrics{metric.Summarize(nil), parity.Excess{BeyondRounding: metric.Unknown}, tasks.Unmeasured()}
+	return Metrics{metric.Summarize(nil), parity.Excess{BeyondRounding: metric.Unknown}, unknownIntegrity(), tasks.Unmeasured()}
 }
 
 // UnmarshalJSON reads metrics. Those that an earlier version did not measure are

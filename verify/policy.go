@@ -152,11 +152,8 @@ func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 }
 
 // GatesFor returns the gates of m, which has passed Check: those of the first rule
-// that fits, otherwise the policy's own, or the default ones if it has neither.
+// that fits, otherwise the policy's own. p has gates.
 func (p *Policy) GatesFor(m *Model) ([]Gate, error) {
-	if !p.HasGates() {
-		return DefaultGates(m), nil
-	}
 	weights, _ := m.Size()
 	s := coarsest(m)
 	for _, r := range p.Rules {

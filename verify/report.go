@@ -3,6 +3,7 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"thimble/verify/metric"
 	"thimble/verify/parity"
@@ -19,8 +20,9 @@ type Report struct {
 	Schema     int            `json:"schema"`
 	Tool       string         `json:"tool,omitempty"`   // that measured
 	Pass       bool           `json:"pass"`             // no gate was missed, and nothing is worse than the baseline
-	Strict     bool           `json:"strict,omitempty"` // an undecided gate was missed
+	Strict     bool           `json:"strict,omitempty"` // an undecided gate fails
 	Gates      []Check        `json:"gates"`
+	Expected   *Expectation   `json:"expected,omitempty"` // what the default gates follow from
 	Model      ModelInfo      `json:"model"`
 	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
 	Against    string         `json:"against,omitempty"` // the reference, as its user named it
@@ -31,6 +33,7 @@ type Report struct {
 
 	Metrics     Metrics           `json:"metrics"`
 	Intervals   []metric.Interval `json:"intervals,omitempty"` // 95 %, from two prompts on
+	Bounds      []metric.Bound    `json:"bounds,omitempty"`    // of what a compact reference does not determine
 	Prompts     []PromptReport    `json:"prompts"`
 	KLHistogram *metric.Histogram `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips            `json:"flips,omitempty"`        // with a reference
@@ -47,6 +50,10 @@ type Report struct {
 
 	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by CompareBaseline
 	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
+
+	// Elapsed is how long the run took, for JUnit. Reports in other forms do not depend on
+	// it, so that the same run gives the same bytes.
+	Elapsed time.Duration `json:"-"`
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe
@@ -79,6 +86,15 @@ func (r *Report) Interval(name string) *metric.Interval {
 		return nil
 	}
 	return &r.Intervals[i]
+}
+
+// Bound returns the bounds of a metric, nil if the reference determines it.
+func (r *Report) Bound(name string) *metric.Bound {
+	i := slices.IndexFunc(r.Bounds, func(b metric.Bound) bool { return b.Metric == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.Bounds[i]
 }
 
 // Sample returns how many items the value of a metric is taken over, and of what.
@@ -115,6 +131,19 @@ func ProfileTexts(prompts []reference.Prompt) (texts [][]int) {
 		left -= n
 	}
 	return texts
+}
+
+// addExpected adds what was expected of the model, and says where each gate comes from:
+// all those of an Expectation are default gates, and so is the one that a policy gets.
+func (r *Report) addExpected(o *Options) {
+	for i := range r.Gates {
+		switch c := &r.Gates[i]; {
+		case o.Expected != nil || c.Gate == NoConversionError && o.Source != GateFlag:
+			c.Source = GateDefault
+		default:
+			c.Source = o.Source
+		}
+	}
 }
 
 // addProfile adds what a Profile says, if there is one.

@@ -49,6 +49,7 @@ func TestSchemaIsDocumented(t *testing.T) {
 			f := t.Field(i)
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			switch {
+			case name == "-" || !f.IsExported():
 			case f.Anonymous:
 				for j := range f.Type.NumField() {
 					walk(prefix+f.Type.Field(j).Tag.Get("json"), f.Type.Field(j).Type)

@@ -45,15 +45,20 @@ type (
 // Options says what Run judges and reports.
 type Options struct {
 	Gates      []Gate
+	Source     string                 // of Gates: GateFlag or GatePolicy
+	Expected   *Expectation           // that Gates follow from; nil if they are not the default ones
 	Model      ModelInfo              // copied to the report
 	Arithmetic Arithmetic             // that the model is run in, likewise
-	Strict     bool                   // an undecided gate is missed
+	Strict     bool                   // an undecided gate fails
 	Seed       uint64                 // of the draws behind intervals
 	Text       func(ids []int) string // spells tokens in the report; may be nil
 	Against    string                 // names the reference in the report
 	Profile    *parity.Profile        // of the model and its source; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
 	Behaviour  *tasks.Behaviour       // what else to measure; nil for nothing
+
+	integrity *Integrity // by Prepare
+	notes     []string   // likewise
 }
 
 // blockRows is how many positions are compared at a time: a run holds (blockRows,
@@ -65,13 +70,10 @@ const blockRows = 64
 // false if a gate is not met; an error means that there is no verdict. Results do
 // not depend on the number of cores.
 func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o Options) (*Report, error) {
-	var form reference.Form
-	if ref != nil {
-		form = ref.Form()
-	}
-	if err := checkRun(ref != nil, form, scorer.Vocab(), prompts, &o); err != nil {
+	if err := CheckRun(ref, scorer, prompts, &o); err != nil {
 		return nil, err
 	}
+	form := formOf(ref)
 	r := newRun(ref, scorer, prompts, o.Progress)
 	for i := range prompts {
 		if err := r.prompt(ctx, &prompts[i]); err != nil {
@@ -84,6 +86,10 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	report.Intervals = metric.Bootstrap(r.scores(), &report.Metrics.Summary, o.Seed)
 	r.addTokens(report, o.Text)
 	report.addProfile(o.Profile)
+	report.Expected, report.Notes = o.Expected, append(report.Notes, o.notes...)
+	if o.integrity != nil {
+		report.Metrics.Integrity = *o.integrity
+	}
 	if o.Behaviour != nil {
 		outcome, err := o.Behaviour.Run(ctx, prompts, o.Text, o.Seed)
 		if err != nil {
@@ -95,8 +101,9 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	if err := report.Judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}
+	report.addExpected(&o)
 	if form.TopK > 0 {
-		report.Notes = append(report.Notes, compactNote(report, form.TopK, scorer.Vocab()))
+		report.Notes = append(report.Notes, compactNote(report, form, scorer.Vocab()))
 	}
 	if form.Note != "" {
 		report.Notes = append(report.Notes, form.Note)
@@ -104,7 +111,20 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	return report, nil
 }
 
-// checkRun finds, before any work, what cannot be measured or judged.
+// formOf returns what ref keeps of a position, the zero Form if ref is nil.
+func formOf(ref reference.Reference) reference.Form {
+	if ref == nil {
+		return reference.Form{}
+	}
+	return ref.Form()
+}
+
+// CheckRun returns the error of Run if it could not measure or judge this. It runs no
+// model.
+func CheckRun(ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o *Options) error {
+	return checkRun(ref != nil, formOf(ref), scorer.Vocab(), prompts, o)
+}
+
 func checkRun(compared bool, form reference.Form, vocab int, prompts []reference.Prompt, o *Options) error {
 	if err := checkGates(o.Gates, compared); err != nil {
 		return err
@@ -126,6 +146,17 @@ func checkRun(compared bool, form reference.Form, vocab int, prompts []reference
 		return fmt.Errorf("the reference scores a vocabulary of %d, the model one of %d: they are not the same model", form.Vocab, vocab)
 	}
 	return nil
+}
+
+// Outline returns the report of a run that has not started: it has the prompts but no
+// figures, so that CompareBaseline can tell whether a baseline is of the same run.
+func Outline(prompts []reference.Prompt, o *Options) *Report {
+	r := &Report{Schema: Schema, Model: o.Model, Against: o.Against, Arithmetic: Describe(o.Arithmetic), Metrics: unmeasured(), PromptsSHA256: digestOf(prompts)}
+	for _, p := range prompts {
+		r.Prompts = append(r.Prompts, PromptReport{Tokens: p.To - p.From})
+		r.Metrics.Tokens += p.To - p.From
+	}
+	return r
 }
 
 // checkMeasured says why a run gives no value for a gate's metric.
@@ -260,23 +291,6 @@ func (r *run) report() *Report {
 	rep.Metrics = unmeasured()
 	rep.Metrics.Summary, rep.KLHistogram = metric.Summarize(all), metric.NewHistogram(all)
 	rep.Metrics.KLMeanSE = metric.Value(metric.ClusterError(clusters))
+	rep.Bounds = metric.Bounds(all, &rep.Metrics.Summary)
 	return rep
-}
-
-// compactNote says what a comparison with the top k of vocab logits leaves open.
-func compactNote(r *Report, k, vocab int) string {
-	m := &r.Metrics
-	most := m.KLMean + m.KLHidden
-	note := fmt.Sprintf("the reference keeps the top %d of %d logits: the true kl_mean is between %s and %s",
-		k, vocab, m.KLMean.Short(), most.Short())
-	for _, c := range r.Gates {
-		if c.Metric == "kl_mean" && c.Op == "<=" && c.Pass && float64(most) > c.Limit {
-			note += fmt.Sprintf(", so the gate at %s is met by what it shows, not by all it may hide", metric.Value(c.Limit).Short())
-		}
-	}
-	note += "; max_abs covers the kept logits"
-	if !m.PPLReference.Known() && m.PPL.Known() {
-		note += "; ppl_reference is unknown, since not every next token is among them"
-	}
-	return note
 }

@@ -43,23 +43,43 @@ if [[ $funcstack[1] == _thimble ]]; then _thimble "$@"; else compdef _thimble th
 end
 complete -c thimble -f -a '(__thimble_complete)'
 `,
+	// PowerShell completes only the last item of a list, so the script cuts the items
+	// before it. It offers files itself if a completer offers nothing.
+	"powershell": `Register-ArgumentCompleter -Native -CommandName thimble, thimble.exe -ScriptBlock {
+  param($word, $ast, $cursor)
+  $words = @(foreach ($e in $ast.CommandElements) {
+    $from = $e.Extent.StartOffset
+    if ($from -lt $cursor) { "$e".Substring(0, [Math]::Min("$e".Length, $cursor - $from)) }
+  })
+  $cut = 0
+  if ($word -eq '') { $words += '` + nextWord + `' } else { $cut = [Math]::Max(0, $words[-1].Length - $word.Length) }
+  & $words[0] __complete @($words | Select-Object -Skip 1) 2>$null | ForEach-Object {
+    [System.Management.Automation.CompletionResult]::new($_.Substring($cut), $_, 'ParameterValue', $_)
+  }
+}
+`,
 }
 
-var shells = []string{"bash", "zsh", "fish"}
+var shells = []string{"bash", "zsh", "fish", "powershell"}
+
+// nextWord replaces an empty last word, because PowerShell before 7.3 passes no empty
+// arguments to programs.
+const nextWord = "__next"
 
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
 		Usage:     "print a shell's completion script",
-		UsageText: "thimble completion bash|zsh|fish",
+		UsageText: "thimble completion bash|zsh|fish|powershell",
 		Description: "Examples:\n" +
 			"   source <(thimble completion bash)\n" +
 			"   source <(thimble completion zsh)\n" +
-			"   thimble completion fish > ~/.config/fish/completions/thimble.fish",
+			"   thimble completion fish > ~/.config/fish/completions/thimble.fish\n" +
+			"   thimble completion powershell | Out-String | Invoke-Expression",
 		Action: func(c *cli.Context) error {
 			script, ok := completions[c.Args().First()]
 			if !ok || c.NArg() != 1 {
-				return fmt.Errorf("completion needs one of bash, zsh, fish%s", spell.Suggest(c.Args().First(), shells))
+				return fmt.Errorf("completion needs one of %s%s", strings.Join(shells, ", "), spell.Suggest(c.Args().First(), shells))
 			}
 			_, err := fmt.Fprint(c.App.Writer, script)
 			return err
@@ -92,6 +112,9 @@ func completeCommand() *cli.Command {
 func candidates(app *cli.App, words []string) (found []string) {
 	last := len(words) - 1
 	word := words[last]
+	if word == nextWord {
+		word = ""
+	}
 	offer := func(prefix string, all ...string) {
 		for _, text := range all {
 			if strings.HasPrefix(prefix+text, word) {
@@ -126,7 +149,7 @@ func candidates(app *cli.App, words []string) (found []string) {
 			offer("--", long)
 		}
 		offer("--", "help")
-	case cmd.Name == "help":
+	case cmd.Name == "help" || cmd.Name == "man":
 		offer("", commandNames(app)...)
 	case cmd.Name == "completion":
 		offer("", shells...)
@@ -157,12 +180,14 @@ var flagValues = map[string][]string{
 	"embedding":   schemes,
 	"head":        schemes,
 	"dtype":       dtypes,
-	"to":          thimble.Formats(),
+	"to":          thimble.OutputFormats(),
+	"preset":      presetNames(),
 	"method":      thimble.Methods(),
 	"for":         thimble.Targets(),
 	"gate":        verify.MetricNames(),
 	"activations": activationTypes,
 	"kv":          cacheTypes,
+	"color":       {"auto", "always", "never"},
 	"set":         {"layer_sharing=true", "share_embedding=true"},
 	"schemes":     thimble.DefaultSchemes(),
 	"without":     thimble.MethodSteps(thimble.CalibratedMethod),

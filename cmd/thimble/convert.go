@@ -15,7 +15,8 @@ var dtypes = []string{thimble.Keep, "f32", "f16", "bf16"}
 
 const convertHelp = `Reads a model in any form that thimble --help lists and writes one file with the
 weights, the tokenizer, the chat template and the SHA-256 of every file it read.
-A missing or unknown tensor, or one of the wrong shape, is an error.
+A missing or unknown tensor, or one of the wrong shape, is an error. The ending
+of -o, or --to, names the format: .thimble or .gguf.
 
 The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, Q8_0
 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
@@ -23,6 +24,7 @@ int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
 
 Examples:
    thimble convert SmolLM2-135M -o smol.thimble
+   thimble convert SmolLM2-135M -o smol-bf16.gguf
    thimble convert Llama-2-7b -o llama.thimble --dtype f16
    thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32
    thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true
@@ -31,11 +33,11 @@ Examples:
 func convertCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "convert",
-		Usage:       "store a checkpoint or a GGUF file as one container, without quantizing it",
-		UsageText:   "thimble convert SRC -o OUT.thimble [--dtype keep|f32|f16|bf16]",
+		Usage:       "store a model as one file, without quantizing it",
+		UsageText:   "thimble convert SRC -o OUT.thimble|OUT.gguf [--dtype keep|f32|f16|bf16]",
 		Description: convertHelp,
 		Flags: []cli.Flag{
-			outFlag,
+			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
 			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -45,6 +47,9 @@ func convertCommand() *cli.Command {
 
 func convertAction(c *cli.Context) error {
 	dtype := c.String("dtype")
+	if s, err := thimble.ParseScheme(dtype); err == nil {
+		dtype = strings.TrimSuffix(s.String(), "/sym") // fp16 is f16
+	}
 	if !slices.Contains(dtypes, dtype) {
 		return fmt.Errorf("--dtype %q is not one of %s%s; thimble quantize stores integers", dtype, strings.Join(dtypes, ", "), spell.Suggest(dtype, dtypes))
 	}
@@ -52,16 +57,14 @@ func convertAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := containerOutput(c)
-	if err != nil {
+	o := thimble.ConvertOptions{Model: path, Set: c.StringSlice(setFlag.Name), Overwrite: c.Bool(forceFlag.Name), DType: dtype}
+	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
 		return err
 	}
 	progress := newMeter(c)
 	defer progress.done()
-	r, err := thimble.Convert(c.Context, thimble.ConvertOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Output: out, Overwrite: c.Bool(forceFlag.Name), DType: dtype,
-		Progress: progress.step, Planned: announce(c, progress),
-	})
+	o.Progress, o.Planned = progress.step, announce(c, progress)
+	r, err := thimble.Convert(c.Context, o)
 	if err != nil {
 		return err
 	}

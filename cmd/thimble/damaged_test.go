@@ -161,6 +161,10 @@ func TestDamagedData(t *testing.T) {
 		t.Fatal("zip.bin does not hold the last row of model.safetensors")
 	}
 	dir := w.write(t, flipped(whole, at))
+	tokenizer := `{"version": "1.0", "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {"x": 0}, "merges": []}}`
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(tokenizer), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	out := filepath.Join(t.TempDir(), "out")
 	reference := "../../fixtures/layouts/doubles/reference.safetensors"
 	for _, args := range [][]string{

@@ -26,7 +26,7 @@ func demoCommand() *cli.Command {
 		Usage:       "convert, quantize and verify a small built-in model",
 		UsageText:   "thimble demo [--json]",
 		Description: demoHelp,
-		Flags:       []cli.Flag{jsonFlag},
+		Flags:       []cli.Flag{colorFlag, jsonFlag},
 		Action:      demoAction,
 	}
 }
@@ -62,6 +62,10 @@ func demoAction(c *cli.Context) error {
 	if c.NArg() != 0 {
 		return errors.New("demo takes no arguments; see thimble demo --help")
 	}
+	colors, err := colorsOf(c)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	dir, err := os.MkdirTemp("", "thimble-demo-")
 	if err != nil {
@@ -95,7 +99,7 @@ func demoAction(c *cli.Context) error {
 		d.Pass = d.Pass && row.Report.Pass
 	}
 	d.Seconds = time.Since(start).Seconds()
-	if err := print(c, d); err != nil {
+	if err := printVerdict(c, d, colors, d.String); err != nil {
 		return err
 	}
 	if !d.Pass {

@@ -14,11 +14,12 @@ const diffHelp = `Lists the differences between the two models' architectures, t
 tensors. For each tensor it shows the scheme and bits per weight in each model,
 the NMSE (the sum of squared differences over the sum of A's squares), and the
 share of groups of 32 columns with a different value. The most different tensors
-come first.
+come first. A calibrated recipe rotates heads without changing what the model
+computes: such tensors are marked * and compared after the same rotation.
 
 Exit status: 0 the models are the same, 1 they differ, 2 they could not be
 compared. Provenance is listed but ignored, and so is the file format: Q4_0
-equals int4/g32.
+equals int4/g32, and bf16 widened to f32 without loss equals bf16.
 
 Examples:
    thimble diff SmolLM2-135M smol.thimble
@@ -34,7 +35,7 @@ func diffCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "values", Usage: "compare values only, not the schemes that store them"},
 			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including equal ones"},
-			setFlag, jsonFlag, quietFlag,
+			setFlag, colorFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,
 	}
@@ -48,6 +49,10 @@ func diffAction(c *cli.Context) error {
 	if a == "" || b == "" {
 		return errors.New("diff: a model's path is empty")
 	}
+	colors, err := colorsOf(c)
+	if err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: c.StringSlice(setFlag.Name), Values: c.Bool("values"), Progress: progress.step})
@@ -55,7 +60,7 @@ func diffAction(c *cli.Context) error {
 		return err
 	}
 	progress.done()
-	if err := printText(c, r, func() string { return diff.Text(r, c.Bool("all")) }); err != nil {
+	if err := printVerdict(c, r, colors, func() string { return diff.Text(r, c.Bool("all")) }); err != nil {
 		return err
 	}
 	if !r.Same {

@@ -22,24 +22,28 @@ llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
 a file for texts of up to N tokens; a window of at least N tokens then changes
 nothing.
 
+--modelfile FILE also writes a Modelfile for ollama create: the file's name, the
+chat template in Ollama's language, and the texts at which an answer ends.
+
 Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int4/g32
-   thimble export smol.thimble --to gguf -o smol.gguf
-   thimble export Mistral-7B-v0.1 --to gguf -o mistral.gguf --context 4096
-   thimble export g64.thimble --to gguf -o g64.gguf --requantize`
+   thimble export smol.thimble -o smol.gguf
+   thimble export Mistral-7B-v0.1 -o mistral.gguf --context 4096
+   thimble export smol.thimble -o smol.gguf --modelfile Modelfile
+   thimble export g64.thimble -o g64.gguf --requantize`
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "export",
 		Usage:       "write a model in another program's format, without quantizing it again",
-		UsageText:   "thimble export MODEL --to gguf -o OUT.gguf [--context N] [--requantize]",
+		UsageText:   "thimble export MODEL -o OUT.gguf [--context N] [--requantize]",
 		Description: exportHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.StringFlag{Name: "to", Usage: "write `FORMAT`: " + strings.Join(thimble.Formats(), ", ")},
+			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
-			setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			ollamaFlag, setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
 	}
@@ -62,6 +66,9 @@ func exportAction(c *cli.Context) error {
 			return errors.New("export needs -o FILE, or --dry-run")
 		}
 	}
+	if o.Modelfile, err = modelfileOf(c); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress = progress.step
@@ -77,7 +84,7 @@ func exportAction(c *cli.Context) error {
 func exportText(r *thimble.Exported) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", defect.Printable(note))
+		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
 	var order []string
 	count, bytes := map[string]int{}, map[string]int64{}
@@ -89,12 +96,13 @@ func exportText(r *thimble.Exported) string {
 		bytes[t.Type] += t.Bytes
 	}
 	for _, name := range order {
-		fmt.Fprintf(&b, "  %-5s %5d tensors  %s\n", name, count[name], units.Size(bytes[name]))
+		fmt.Fprintf(&b, "  %-5s %5d tensors  %9s\n", name, count[name], units.Size(bytes[name]))
 	}
 	if r.Output == "" {
 		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
 	} else {
 		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), units.Size(r.Bytes), r.SHA256)
+		b.WriteString(modelfileText(r.Modelfile))
 	}
 	return b.String()
 }

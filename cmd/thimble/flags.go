@@ -8,14 +8,18 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/internal/defect"
 	"thimble/verify"
 )
 
 // Flags of several commands.
 var (
-	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the container to `FILE`"}
+	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; its ending names the format, such as .thimble or .gguf"}
+	toFlag     = &cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.OutputFormats(), ", ")}
+	textsFlag  = &cli.IntFlag{Name: "context", Usage: "for a .gguf file: write it for texts of up to `N` tokens (default: the model's context)"}
 	forceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
 	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
+	ollamaFlag = &cli.StringFlag{Name: "modelfile", Usage: "with a .gguf file: also write `FILE` for ollama create, with the chat template and stop texts"}
 	setFlag    = &cli.StringSliceFlag{
 		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true (repeatable)",
 	}
@@ -67,6 +71,21 @@ func calibrationOf(c *cli.Context) (cal thimble.Calibration, err error) {
 	}
 	cal.Render, err = renderCommandLine()
 	return cal, err
+}
+
+// modelfileOf reads ollamaFlag.
+func modelfileOf(c *cli.Context) (m thimble.Modelfile, err error) {
+	m.Path = c.String(ollamaFlag.Name)
+	m.Render, err = renderCommandLine()
+	return m, err
+}
+
+// modelfileText says what to do with a Modelfile, or returns "" for none.
+func modelfileText(path string) string {
+	if path == "" {
+		return ""
+	}
+	return fmt.Sprintf("wrote %s: ollama create NAME -f %[1]s, then ollama run NAME\n", defect.Printable(path))
 }
 
 // oneModel returns the single argument of a command that takes a model.

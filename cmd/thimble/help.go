@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"thimble/internal/textwrap"
@@ -13,6 +14,17 @@ import (
 
 // helpWidth is the default width of a terminal, in columns.
 const helpWidth = 80
+
+// modelForms lists what a command that takes a model takes. It is the only such list, so
+// that every help has the same one.
+const modelForms = `a Hugging Face directory (config.json, and weights as
+safetensors or PyTorch files, in shards or not); one of Meta's original
+directories (params.json and consolidated.NN.pth); a .safetensors, .bin, .pt or
+.pth file with its config.json in the same directory; a .gguf file; a .thimble
+file`
+
+// modelArguments are the names of models in the usage of commands.
+var modelArguments = []string{"MODEL", "SRC", "A and B"}
 
 func init() { cli.HelpPrinter = printHelp }
 
@@ -60,6 +72,17 @@ func printHelp(w io.Writer, _ string, subject any) {
 			b.WriteString("\n")
 			paragraphs(&b, cmd.Description)
 		}
+		for _, name := range modelArguments {
+			if slices.Contains(strings.FieldsFunc(cmd.UsageText, isSeparator), strings.Fields(name)[0]) {
+				b.WriteString("\n")
+				verb := " is "
+				if strings.Contains(name, " ") {
+					verb = " are each "
+				}
+				paragraphs(&b, name+verb+modelForms+".")
+				break
+			}
+		}
 		b.WriteString("\noptions:\n")
 		for _, f := range cmd.VisibleFlags() {
 			if f != cli.HelpFlag { // the library adds it only when the command runs
@@ -71,6 +94,9 @@ func printHelp(w io.Writer, _ string, subject any) {
 	io.WriteString(w, b.String())
 }
 
+// isSeparator reports whether r separates arguments in a usage.
+func isSeparator(r rune) bool { return strings.ContainsRune(" |()[]\n", r) }
+
 // subjects returns subject as an application or a command; the other result is nil.
 func subjects(subject any) (*cli.App, *cli.Command) {
 	if app, ok := subject.(*cli.App); ok {
@@ -79,33 +105,53 @@ func subjects(subject any) (*cli.App, *cli.Command) {
 	return nil, subject.(*cli.Command)
 }
 
+// A flagHelp is what a help page says about a flag.
+type flagHelp struct {
+	short, long string // names without dashes; a flag may lack either
+	value       string // placeholder, or "" if the flag takes no value
+	usage       string // with the default
+}
+
+func helpOf(f cli.DocGenerationFlag) (h flagHelp) {
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			h.short = name
+		} else if h.long == "" {
+			h.long = name
+		}
+	}
+	h.usage = f.GetUsage()
+	if before, rest, ok := strings.Cut(h.usage, "`"); ok {
+		name, after, _ := strings.Cut(rest, "`")
+		h.usage, h.value = before+name+after, name
+	}
+	if v := f.GetValue(); f.TakesValue() && v != "" && v != "0" && v != "[]" {
+		h.usage += " (default: " + v + ")"
+	}
+	return h
+}
+
 // printFlag prints "  -o, --output FILE  what it does", with the text in the second
 // column.
 func printFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	const column = 26
-	left, short := "", "    "
-	for _, name := range f.Names() {
-		if len(name) == 1 {
-			short = "-" + name + ", "
-		} else if left == "" {
-			left = "--" + name
-		}
+	h := helpOf(f)
+	left := "      "
+	if h.short != "" {
+		left = "  -" + h.short + ", "
 	}
-	usage, value := f.GetUsage(), ""
-	if before, rest, ok := strings.Cut(usage, "`"); ok {
-		name, after, _ := strings.Cut(rest, "`")
-		usage, value = before+name+after, " "+name
+	if h.long != "" {
+		left += "--" + h.long
 	}
-	left = "  " + short + left + value
-	if v := f.GetValue(); f.TakesValue() && v != "" && v != "0" && v != "[]" {
-		usage += " (default: " + v + ")"
+	if h.value != "" {
+		left += " " + h.value
 	}
 	if len(left) > column-2 {
 		b.WriteString(left + "\n")
 		left = ""
 	}
 	fmt.Fprintf(b, "%-*s", column, left)
-	textwrap.Write(b, usage, column, column, helpWidth)
+	textwrap.Write(b, h.usage, column, column, helpWidth)
 }
 
 // paragraphs writes text, and wraps every paragraph that is not indented.

@@ -280,9 +280,9 @@ func TestNotAModel(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{"", "empty"},
 		{filepath.Join(dir, "none"), "none: no such file"},
-		{dir, "no checkpoint here"},
+		{dir, "a directory with model files"},
 		{write("empty", ""), "empty"},
-		{write("text", "Once upon a time there was no model"), "not a safetensors file"},
+		{write("text", "Once upon a time there was no model"), "not a model: a text"},
 		{write("text.thimble", "Once upon a time there was no model"), "text.thimble"},
 		{write("short.thimble", string(b[:7])), "short.thimble"},
 		{write("cut.thimble", string(b[:100])), "cut.thimble"},

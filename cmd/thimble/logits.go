@@ -9,9 +9,10 @@ import (
 )
 
 const logitsHelp = `"thimble verify --reference" compares a model with this file, and any
-safetensors library can read it. --top-k keeps the K largest logits of each
-position and the log-sum-exp of all logits: a file small enough to commit, with
-a known bound on the divergence that it hides.
+safetensors library can read it. With --text, it holds the positions that
+"thimble verify --text" scores. --top-k keeps the K largest logits of each
+position and a sample of the others: a file small enough to commit, which
+determines the mean KL within about 1% and says so in the report.
 
 --to kld-base writes the format of llama-perplexity's --kl-divergence-base.
 verify also reads the files that llama-perplexity writes, so either tool can
@@ -36,7 +37,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "score `TEXT` (repeatable)"},
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
-			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of each position; 0 keeps all"},
+			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of each position and a sample of the others; 0 keeps all"},
 			activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,

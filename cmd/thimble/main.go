@@ -84,15 +84,20 @@ func interrupted(err error) error {
 
 const usageHelp = `The usual path from a Hugging Face directory to a verified file for a phone:
 
-   thimble quantize SmolLM2-135M -o smol.thimble \
-      --scheme int4/g32 --embedding int8/g32
-   thimble verify smol.thimble --against SmolLM2-135M --text sample.txt
-   thimble run smol.thimble -p 'The capital of France is'
+   hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir smollm2
+   thimble quantize smollm2 -o smollm2.gguf --preset phone
+   thimble verify smollm2.gguf --against smollm2 --text sample.txt
+   llama-cli -m smollm2.gguf -p 'The capital of France is'
 
-Every command takes a model in any of these forms: a Hugging Face directory;
-one of Meta's original directories (params.json and consolidated.00.pth); a
-.safetensors, .bin, .pt or .pth file with its config.json in the same directory;
-a .gguf file; a .thimble file. Options may precede or follow the arguments.
+A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, a .thimble
+file in thimble run alone.
+
+Every command takes any model: ` + modelForms + `.
+Options may precede or follow the arguments.
+
+A run of more than a few seconds shows its progress on standard error: on a
+terminal in one line, elsewhere (as in a CI log) with a line for each stage and
+then for every tenth of it or every half minute. -q silences it.
 
 Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
 could not run.`
@@ -103,7 +108,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage:                     "turn a trained language model into a file a phone can run, and prove it still computes the same thing",
 		UsageText:                 "thimble COMMAND [OPTIONS] ...",
 		Description:               usageHelp,
-		Version:                   thimble.Version,
+		Version:                   thisBuild().line(),
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		Flags:                     []cli.Flag{cli.HelpFlag}, // the library does not add it if an application has its own help command
@@ -112,7 +117,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand

@@ -41,24 +41,51 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// A meter shows progress on standard error if that is a terminal: percentage,
-// amount, rate and time left, on one line that it clears at the end.
+// A meter shows progress on standard error. On a terminal it is one line, which changes and
+// is cleared at the end. Elsewhere, such as in the log of a CI job, it is a line at the start
+// of each stage and then one for every tenth of it or every half minute, whichever comes
+// first; a run of a few seconds leaves none.
 type meter struct {
-	mu    sync.Mutex
-	w     io.Writer // nil: show nothing
-	now   func() time.Time
-	stage string    // shown now
-	start time.Time // of the stage, or of its new work if the run is resumed
-	ready int64     // amount that was done before start
-	shown time.Time // when the line was last written
+	mu     sync.Mutex
+	w      io.Writer // nil: show nothing
+	log    bool      // w is not a terminal
+	now    func() time.Time
+	wake   func(time.Duration, func()) (stop func() bool) // calls a function later
+	stop   func() bool                                    // of the call to come
+	last   thimble.Step
+	stage  string    // shown now
+	start  time.Time // of the stage, or of its new work if the run is resumed
+	ready  int64     // amount that was done before start
+	shown  time.Time // when the line was last written; in a log, at first the start of the run
+	logged struct {
+		stage string
+		tenth int64
+	}
+	notes []string // to be logged before the first line
 }
 
-// newMeter returns a meter that is silent unless c's error stream is a terminal.
+// In a log, lines are at least logPause apart, and logEvery in a long stage.
+const (
+	logPause = 3 * time.Second
+	logEvery = 30 * time.Second
+)
+
+// The time left is only shown after this much of a stage: earlier estimates are wild.
+const (
+	estimateAfter = 3 * time.Second
+	estimateShare = 0.05
+)
+
+// newMeter returns a meter on c's error stream. It is silent with --quiet, and if that stream
+// is not a file: a pipe, a log or a terminal is one, the buffer of a test is not.
 func newMeter(c *cli.Context) *meter {
-	m := &meter{now: time.Now}
-	if isTerminal(c.App.ErrWriter) && !c.Bool(quietFlag.Name) && os.Getenv("TERM") != "dumb" {
-		m.w = c.App.ErrWriter
+	m := &meter{now: time.Now, wake: func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }}
+	if _, isFile := c.App.ErrWriter.(*os.File); !isFile || c.Bool(quietFlag.Name) {
+		return m
 	}
+	m.w = c.App.ErrWriter
+	m.log = !isTerminal(m.w) || os.Getenv("TERM") == "dumb"
+	m.shown = m.now()
 	return m
 }
 
@@ -88,39 +115,108 @@ func (p plainText) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// step shows the progress of a stage, at most ten times a second.
+// step shows the progress of a stage: on a terminal, at most ten times a second.
 func (m *meter) step(s thimble.Step) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
 	if s.Stage != m.stage {
-		m.stage, m.start, m.ready, m.shown = s.Stage, now, 0, time.Time{}
+		m.stage, m.start, m.ready = s.Stage, now, 0
+		if !m.log {
+			m.shown = time.Time{}
+		}
 	}
 	if s.Resumed > m.ready {
 		m.ready, m.start = s.Resumed, now
 	}
-	if m.w == nil || now.Sub(m.shown) < 100*time.Millisecond {
-		return
+	m.last = s
+	switch {
+	case m.w == nil:
+	case m.log:
+		m.tick(now)
+	case now.Sub(m.shown) >= 100*time.Millisecond:
+		m.shown = now
+		fmt.Fprintf(m.w, "\r\x1b[K%s", m.line(now))
 	}
-	m.shown = now
-	unit, scale := unitOf(s.Unit)
-	amount := func(n float64) string { return amountText(n, scale) }
-	line := fmt.Sprintf("%s %3d%%  %s of %s %s", s.Stage, 100*s.Done/s.Total, amount(float64(s.Done)), amount(float64(s.Total)), unit)
-	if elapsed := now.Sub(m.start); s.Done > m.ready && elapsed > 500*time.Millisecond {
-		rate := float64(s.Done-m.ready) / elapsed.Seconds()
-		left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
-		line += fmt.Sprintf("  %s %s/s  %s left", amount(rate), unit, left.Round(time.Second))
-	}
-	fmt.Fprintf(m.w, "\r\x1b[K%s", line)
 }
 
-// unitOf returns the displayed name of a unit, and the divisor for its amounts.
+// tick writes a line to the log if one is due, and comes back when the next may be, even if
+// the work takes no step until then.
+func (m *meter) tick(now time.Time) {
+	tenth := 10 * m.last.Done / m.last.Total
+	idle := now.Sub(m.shown)
+	if idle >= logPause && (m.stage != m.logged.stage || tenth > m.logged.tenth || idle >= logEvery) {
+		m.shown, m.logged.stage, m.logged.tenth = now, m.stage, tenth
+		for _, text := range m.notes {
+			fmt.Fprintln(m.w, text)
+		}
+		m.notes = nil
+		fmt.Fprintln(m.w, m.line(now))
+	}
+	if m.stop != nil {
+		m.stop()
+	}
+	next := logEvery
+	if m.stage != m.logged.stage {
+		next = logPause
+	}
+	m.stop = m.wake(m.shown.Add(next).Sub(now), func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.stage != "" {
+			m.tick(m.now())
+		}
+	})
+}
+
+// line describes the last step: stage, share, amount, rate and time left.
+func (m *meter) line(now time.Time) string {
+	s := &m.last
+	line := fmt.Sprintf("%s %3d%%", s.Stage, 100*s.Done/s.Total)
+	unit, scale := unitOf(s.Unit)
+	amount := func(n float64) string { return amountText(n, scale) }
+	if unit != "" {
+		line += fmt.Sprintf("  %s of %s %s", amount(float64(s.Done)), amount(float64(s.Total)), unit)
+	}
+	elapsed := now.Sub(m.start)
+	if s.Done <= m.ready || elapsed <= 500*time.Millisecond {
+		return line
+	}
+	rate := float64(s.Done-m.ready) / elapsed.Seconds()
+	if unit != "" {
+		line += fmt.Sprintf("  %s %s/s", amount(rate), unit)
+	}
+	if elapsed >= estimateAfter && float64(s.Done-m.ready) >= estimateShare*float64(s.Total-m.ready) {
+		left := time.Duration(float64(s.Total-s.Done) / rate * float64(time.Second))
+		line += fmt.Sprintf("  %s left", left.Round(time.Second))
+	}
+	return line
+}
+
+// note shows a line above the progress: on a terminal at once, in a log before its next line,
+// so that a short run leaves none.
+func (m *meter) note(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.w == nil:
+	case m.log:
+		m.notes = append(m.notes, text)
+	default:
+		fmt.Fprintf(m.w, "\r\x1b[K%s\n", text)
+	}
+}
+
+// unitOf returns the displayed name of a unit, and the divisor for its amounts. An amount of
+// work means nothing to a person, so it has no name.
 func unitOf(u thimble.Unit) (name string, scale float64) {
 	switch u {
 	case thimble.Bytes:
 		return "MB", 1e6
 	case thimble.Weights:
 		return "million weights", 1e6
+	case thimble.Work:
+		return "", 1
 	}
 	return string(u), 1
 }
@@ -139,14 +235,28 @@ func amountText(n, scale float64) string {
 	return strconv.FormatFloat(n, 'f', digits, 64)
 }
 
-// done clears the line.
+// done clears the line, and ends the lines of a log.
 func (m *meter) done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.w != nil && m.stage != "" {
-		fmt.Fprint(m.w, "\r\x1b[K")
-		m.stage = ""
+	if m.stop != nil {
+		m.stop()
 	}
+	if m.w != nil && !m.log && m.stage != "" {
+		fmt.Fprint(m.w, "\r\x1b[K")
+	}
+	m.stage = ""
+}
+
+// oneLine returns a note in one line that is safe on a terminal, however long it is: its
+// end says what to do.
+func oneLine(note string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, note)
 }
 
 // indent indents every line of a text by two spaces.

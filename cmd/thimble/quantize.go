@@ -24,14 +24,24 @@ var budgetFlags = []cli.Flag{
 	statsFlag,
 }
 
-const quantizeHelp = `Prints a plan for every tensor, then writes the container. It never falls back
-to another type: a scheme that a tensor cannot have is an error before any work
+const quantizeHelp = `Prints a plan for every tensor, then writes the file. It never falls back to
+another type: a scheme that a tensor cannot have is an error before any work
 starts.
 
+The ending of -o, or --to, names the format: .gguf for llama.cpp, Ollama and LM
+Studio, .thimble for thimble run. A .gguf file implies --for llama.cpp: schemes
+are limited to those that GGUF stores. --modelfile FILE also writes a Modelfile
+for ollama create.
+
+--preset NAME stands for these flags, which the plan shows. Flags that are given
+override them:
+PRESETS
 A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
 intBITS/GROUP[/asym]. int4/g32 stores one float16 scale for each 32 columns,
 int8/row one for each row, and int4/g32/asym a minimum as well. The number of
-columns need not be a multiple of the group size.
+columns need not be a multiple of the group size. Q4_0, Q4_1, Q5_0, Q5_1 and
+Q8_0 are llama.cpp's names for int4/g32, int4/g32/asym, int5/g32, int5/g32/asym
+and int8/g32.
 
 The embedding, which is also the output head of a tied model, usually deserves
 more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
@@ -41,9 +51,10 @@ more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
 compensate for the rounding errors of earlier ones, weighted by the activations
 that the text produces. Use text like the model's future input, at least ten
 tokens for each column of the widest layer (--calib-tokens); with fewer the
-result gets worse. --method gptq without --calib uses a short built-in text. The
-container records the recipe and the SHA-256 of the text, so --recipe makes the
-same file again or reports that the text differs.
+result gets worse. Without --calib, a method that needs text uses a built-in mix
+of prose, code and chat, and the plan says so. The file records the recipe and
+the SHA-256 of the text, so --recipe makes the same file again or reports that
+the text differs.
 
 A file named .jsonl or .ndjson has one conversation per line: {"messages":
 [{"role": "user", "content": "..."}, ...]}, ShareGPT's {"conversations": [...]}
@@ -71,11 +82,14 @@ complete. After Ctrl-C, a full disk or a power cut, the same command with
 starts with the first block. Without --resume such a file is an error, and
 --force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
---for llama.cpp refuses, before any work starts, models and schemes that thimble
-export --to gguf would refuse, and reports which types have fast kernels on
-phones.
+--for llama.cpp refuses, before any work starts, models and schemes that GGUF
+cannot store, and reports which types have fast kernels on phones. --target-size
+then limits the GGUF file, which is what ships.
 
 Examples:
+   thimble quantize SmolLM2-135M -o smol.gguf --preset phone
+   thimble quantize SmolLM2-135M -o smol.gguf --target-size 92MB \
+      --calib chats.jsonl --modelfile Modelfile
    thimble quantize SmolLM2-135M -o smol.thimble \
       --scheme int4/g32 --embedding int8/g32
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run
@@ -91,18 +105,16 @@ Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --resume \
       --calib chats.txt --target-size 92MB --stats smol.survey.json
    thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \
-      --calib a.txt --calib b.txt --stats a.json --stats b.json
-   thimble quantize SmolLM2-135M -o smol.thimble \
-      --scheme int4/g32 --embedding int8/g32 --for llama.cpp`
+      --calib a.txt --calib b.txt --stats a.json --stats b.json`
 
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "quantize",
-		Usage:       "store a checkpoint in 2 to 8 bits per weight",
-		UsageText:   "thimble quantize SRC -o OUT.thimble --scheme SCHEME [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
-		Description: quantizeHelp,
+		Usage:       "store a model in 2 to 8 bits per weight",
+		UsageText:   "thimble quantize SRC -o OUT.gguf|OUT.thimble (--preset NAME | --scheme SCHEME | --target-size SIZE) [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
+		Description: strings.Replace(quantizeHelp, "PRESETS", presetHelp(), 1),
 		Flags: slices.Concat([]cli.Flag{
-			outFlag,
+			outFlag, toFlag, textsFlag, ollamaFlag, presetFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
@@ -121,6 +133,10 @@ func quantizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	note, err := applyPreset(c)
+	if err != nil {
+		return err
+	}
 	o := thimble.QuantizeOptions{
 		Model: path, Overwrite: c.Bool(forceFlag.Name), Surveys: c.StringSlice(statsFlag.Name), Target: c.String(forFlag.Name),
 		Resume: c.Bool(resumeFlag.Name), Inputs: []string{c.String("recipe")},
@@ -128,7 +144,10 @@ func quantizeAction(c *cli.Context) error {
 	if o.Recipe, o.Set, err = recipeOf(c); err != nil {
 		return err
 	}
-	if o.Output, err = containerOutput(c); err != nil {
+	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
+		return err
+	}
+	if o.Modelfile, err = modelfileOf(c); err != nil {
 		return err
 	}
 	if o.Budget, err = budgetOf(c); err != nil {
@@ -140,6 +159,10 @@ func quantizeAction(c *cli.Context) error {
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)
+	o.Warned = func(text string) { progress.note("warning: " + text) }
+	if note != "" {
+		o.Notes = []string{note}
+	}
 	r, err := thimble.Quantize(c.Context, o)
 	if err != nil {
 		return err
@@ -148,16 +171,23 @@ func quantizeAction(c *cli.Context) error {
 	return printQuantized(c, r)
 }
 
-// containerOutput returns the path that --output names, or "" for a dry run.
-func containerOutput(c *cli.Context) (string, error) {
-	switch out := c.String(outFlag.Name); {
-	case c.Bool(dryRunFlag.Name):
-		return "", nil
-	case out == "":
-		return "", fmt.Errorf("%s needs -o FILE for the container it writes, or --dry-run", c.Command.Name)
-	default:
-		return out, nil
+// outputOf reads outFlag, toFlag and textsFlag. The path is "" for a dry run, which still
+// has a format.
+func outputOf(c *cli.Context) (path, format string, context int, err error) {
+	path = c.String(outFlag.Name)
+	if format, err = thimble.OutputFormat(c.String(toFlag.Name), path); err != nil {
+		return "", "", 0, err
 	}
+	if context = c.Int(textsFlag.Name); c.IsSet(textsFlag.Name) && context < 1 {
+		return "", "", 0, fmt.Errorf("--context %d: want the number of tokens in the longest text", context)
+	}
+	switch {
+	case c.Bool(dryRunFlag.Name):
+		path = ""
+	case path == "":
+		return "", "", 0, fmt.Errorf("%s needs -o FILE for the file it writes, such as model.gguf or model.thimble, or --dry-run", c.Command.Name)
+	}
+	return path, format, context, nil
 }
 
 // recipeOf reads --recipe and applies the other flags to it. It returns the config
@@ -266,14 +296,24 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 func planText(r *thimble.Quantized) string {
 	var b strings.Builder
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", defect.Printable(note))
+		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
-	fmt.Fprint(&b, r.Plan)
+	b.WriteString(r.Plan.Text(showsUnicode()))
+	what := "container"
+	if r.Format != thimble.ContainerFormat {
+		what = r.Format + " file"
+	}
+	fmt.Fprintf(&b, "the %s takes %s", what, units.Size(r.FileBytes))
+	if e := r.Export; e != nil {
+		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
+	}
+	b.WriteString("\n")
 	switch {
 	case r.Measured != nil:
-		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %.4f nats per token, top-1 agreement %.2f %%\n", r.Measured.Tokens, r.Measured.KL, 100*r.Measured.Top1)
+		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %s nats per token, top-1 agreement %.2f%%\n",
+			r.Measured.Tokens, klText(r.Measured.KL), 100*r.Measured.Top1)
 	case r.PredictedKL > 0:
-		fmt.Fprintf(&b, "predicted divergence: KL %.4f nats per token; verify --against measures it\n", r.PredictedKL)
+		fmt.Fprintf(&b, "predicted KL: %s nats per token; verify --against measures it\n", klText(r.PredictedKL))
 	}
 	if len(r.Types) > 0 {
 		b.WriteString(typesText(r.Types))
@@ -282,6 +322,14 @@ func planText(r *thimble.Quantized) string {
 		fmt.Fprint(&b, r.Calibration)
 	}
 	return b.String()
+}
+
+// klText formats a divergence with at least two significant digits, however small.
+func klText(kl float64) string {
+	if kl > 0 && kl < 0.001 {
+		return strings.Replace(fmt.Sprintf("%.1e", kl), "e-0", "e-", 1)
+	}
+	return fmt.Sprintf("%.4f", kl)
 }
 
 // typesText lists the target's types that a plan uses.
@@ -307,11 +355,14 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 		}
 		text := ""
 		if r.Calibration != nil {
-			text = r.Calibration.Table()
 			for _, warning := range r.NewWarnings() {
 				text += "warning: " + warning + "\n"
 			}
 		}
-		return text + fmt.Sprintf("wrote %s, %s, %.2f bits per weight\nheader sha256 %v\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight, r.HeaderSHA256)
+		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
+		if r.HeaderSHA256 == nil {
+			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
+		}
+		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
 	})
 }

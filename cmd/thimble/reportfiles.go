@@ -47,6 +47,7 @@ type reportOutput struct {
 	files    []reportFile
 	options  atomicfile.Options
 	annotate bool
+	colors   bool
 }
 
 type reportFile struct {
@@ -93,6 +94,12 @@ func reportsOf(c *cli.Context, inputs []string) (*reportOutput, error) {
 	if len(o.files) == 0 && c.Bool(replaceFlag.Name) {
 		return nil, errors.New("--force has no effect without --report FILE")
 	}
+	if name == "text" {
+		var err error
+		if o.colors, err = colorsOf(c); err != nil {
+			return nil, err
+		}
+	}
 	o.annotate = os.Getenv("GITHUB_ACTIONS") == "true"
 	if c.IsSet(annotateFlag.Name) {
 		o.annotate = c.Bool(annotateFlag.Name)
@@ -133,6 +140,9 @@ func (o *reportOutput) write(c *cli.Context, r *verify.Report) error {
 	text, err := o.printed.write(r)
 	if err != nil {
 		return err
+	}
+	if o.colors {
+		text = []byte(colored(string(text)))
 	}
 	if _, err := c.App.Writer.Write(text); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +18,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"thimble": main})
+	testscript.Main(m, map[string]func(){"thimble": calm, "thimble-on-terminal": main})
+}
+
+// calm is main without progress, which depends on the speed of the machine.
+func calm() {
+	debug.SetGCPercent(25)
+	os.Exit(run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr}))
 }
 
 // TestScripts runs testdata/script. It adds the commands fails, json and flip to

@@ -32,7 +32,7 @@ func onTerminal(t *testing.T, env string, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("thimble", args...)
+	cmd := exec.Command("thimble-on-terminal", args...)
 	cmd.Env = append(os.Environ(), "TERM=xterm", env)
 	cmd.Stderr = slave
 	err = cmd.Start()

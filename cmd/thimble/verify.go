@@ -28,13 +28,15 @@ reference: a file written by PyTorch, by "thimble logits" or by llama-perplexity
 is KL(reference || model) in nats per token.
 
 Gates decide the exit status. They come from --gate; otherwise from --policy, a
-file that a team keeps with its code; otherwise from how the model is stored and
-how large it is, as docs/NUMERICS.md lists with reasons. With --text alone there
+file that a team keeps with its code; otherwise they follow from the rounding
+that the file itself shows, as docs/NUMERICS.md explains, and the first line says
+how large a mistake they can tell. With --text alone there
 is nothing to compare with: verify prints the perplexity, computed as
 llama.cpp's perplexity tool does.
 
 The measured value decides. Where other prompts could reverse the verdict, the
-report says UNDECIDED and how many more tokens the gate needs; --strict fails
+report says UNDECIDED and how many more tokens the gate needs. It also says
+UNDECIDED where a reference file keeps too few logits to decide. --strict fails
 such a gate.
 
 The model runs in float32. --activations int8 rounds the inputs of integer
@@ -53,12 +55,19 @@ and values (at 8 bits, or in the types of --activations and --kv).
 from swapped rows to one flipped nibble, into copies of the model in memory,
 applies the same gates to each on the same text, and reports where the copy
 first diverges from the model; with --against it also reports what the
-comparison with SRC finds. It fails if a fault is not found where it was
-injected, or if the model itself fails a gate.
+comparison with SRC finds. It fails if the gates in force miss a fault, if a
+fault is not found where it was injected, or if the model itself fails a gate.
 
 --tasks scores tasks as the common zero-shot suites do: choices by likelihood
 (acc, acc_norm), expected texts and JSON function calls by what the model
-generates. With --against it scores both models and reports the change.
+generates. With --against it scores both models and reports the change. The file
+has one JSON object per line, in any of three forms ("answer" counts from 0;
+"until" and "max_tokens" are optional; docs/NUMERICS.md has every key):
+
+   {"prompt": "The sky is", "choices": ["red", "blue"], "answer": 1}
+   {"prompt": "2 + 2 =", "expected": "4", "until": ["\n"], "max_tokens": 8}
+   {"prompt": "Wake me at 7.", "call": {"name": "wake", "arguments": {"h": 7}}}
+
 --continue N lets both models continue the text and reports how many tokens they
 agree on.
 
@@ -103,7 +112,7 @@ func verifyCommand() *cli.Command {
 			contextFlag, chunksFlag,
 			tasksFlag, continueFlag,
 			&cli.StringSliceFlag{Name: "gate", Usage: "gate on `METRIC<=LIMIT` or METRIC>=LIMIT instead of the default gates, such as 'kl<=0.05' or 'top1>=0.9' (repeatable)"},
-			&cli.BoolFlag{Name: "strict", Usage: "fail if a gate is undecided: its limit lies inside the metric's 95% interval"},
+			&cli.BoolFlag{Name: "strict", Usage: "fail if a gate is undecided: its limit lies inside the metric's 95% interval, or inside what the reference leaves open"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed the resampling of prompts for the intervals with `N`"},
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: list the error that every operation adds and inherits"},
@@ -112,7 +121,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
 			activationsFlag, kvFlag, setFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
-			reportFlag, replaceFlag, formatFlag, annotateFlag, jsonFlag, quietFlag,
+			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},
 		Action: verifyAction,
 	}
@@ -190,12 +199,16 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 			return fmt.Errorf("--selftest compares the model with faulty copies, and prints a table or JSON; leave out --%s", name)
 		}
 	}
+	colors, err := colorsOf(c)
+	if err != nil {
+		return err
+	}
 	report, err := thimble.SelfTest(c.Context, o)
 	if err != nil {
 		return err
 	}
 	progress.done()
-	if err := printText(c, report, func() string { return render.SelfTest(report) }); err != nil {
+	if err := printVerdict(c, report, colors, func() string { return render.SelfTest(report) }); err != nil {
 		return err
 	}
 	if !report.Pass {

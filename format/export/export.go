@@ -23,9 +23,9 @@ type Exporter interface {
 	Format() Format
 
 	// Check returns an error that wraps format.ErrUnsupported if the format cannot
-	// represent m in any scheme. Notes name the options that Plan will require, such as a
-	// shorter context.
-	Check(m *model.Model) (notes []string, err error)
+	// represent m in any scheme. context is the Options.Context that Plan requires; 0 means
+	// that Plan accepts the model's own. Notes tell the user about it.
+	Check(m *model.Model) (context int, notes []string, err error)
 
 	// Nearest returns the scheme nearest to s in which the format can store a matrix of
 	// cols columns; s itself if possible.
@@ -58,6 +58,10 @@ type Options struct {
 	// model's context; 0 means the model's context.
 	Context int
 
+	// Schemes, if not nil, makes Plan describe the file that the model will become once its
+	// tensors are stored in these schemes, by name. Such a plan must not be written.
+	Schemes map[string]qtensor.Scheme
+
 	// Requantize returns the model's tensor source in scheme to. Write calls it only for
 	// tensors whose Tensor.Requantize is set. If it is nil, Plan refuses a tensor whose
 	// scheme has no type in the format.
@@ -66,6 +70,14 @@ type Options struct {
 	Overwrite bool             // Write may replace an existing file
 	Inputs    []string         // paths being read, such as Model.Files, which Write never replaces
 	Progress  func(done int64) // Write calls it with the number of bytes written so far; may be nil
+}
+
+// Scheme returns the scheme of tensor source of m: that of Schemes if it is set.
+func (o *Options) Scheme(m *model.Model, source string) qtensor.Scheme {
+	if o.Schemes != nil {
+		return o.Schemes[source]
+	}
+	return m.Tensors[source].Scheme
 }
 
 // Spec checks m and returns its Spec with the context of o.

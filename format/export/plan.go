@@ -41,16 +41,16 @@ type Tensor struct {
 // A scheme without a type is an error that wraps format.ErrUnsupported, unless
 // Options.Requantize is set.
 func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
-	x := m.Tensors[source]
+	x, from := m.Tensors[source], o.Scheme(m, source)
 	to := f.Nearest(want, x.Cols)
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
 		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",
-			defect.Unsupported(m.Path, "%s: scheme %v of %d columns in %s", source, x.Scheme, x.Cols, f.Format().Name), to, typ)
+			defect.Unsupported(m.Path, "%s: scheme %v of %d columns in %s", source, from, x.Cols, f.Format().Name), to, typ)
 	}
 	return Tensor{
 		Source: source, Type: typ, Rows: x.Rows, Cols: x.Cols,
-		From: x.Scheme, To: to, Requantize: to != want,
+		From: from, To: to, Requantize: to != want,
 	}, nil
 }
 

@@ -72,9 +72,10 @@ func (target ExporterTarget) complete(t *testing.T, m *model.Model) {
 	if _, err := e.Plan(m, export.Options{}); errors.Is(err, defect.ErrUnsupported) && (m.Spec.Hidden%64 != 0 || m.Spec.FFN%64 != 0) {
 		return
 	}
-	if _, err := e.Check(m); err != nil {
+	if _, _, err := e.Check(m); err != nil {
 		t.Errorf("Check refuses what Plan accepts: %v", err)
 	}
+	target.foresees(t, m)
 	dir := t.TempDir()
 	var first []byte
 	for i := range 2 {
@@ -108,6 +109,23 @@ func (target ExporterTarget) complete(t *testing.T, m *model.Model) {
 	os.Remove(filepath.Join(dir, "0"))
 	os.Remove(filepath.Join(dir, "1"))
 	empty(t, dir)
+}
+
+// foresees checks that a plan with Options.Schemes, made from m before it has them,
+// describes the file that m then becomes.
+func (target ExporterTarget) foresees(t *testing.T, m *model.Model) {
+	t.Helper()
+	schemes := map[string]qtensor.Scheme{}
+	before := *m
+	before.Tensors = map[string]*qtensor.Matrix{}
+	for name, x := range m.Tensors {
+		schemes[name] = x.Scheme
+		before.Tensors[name] = Fill(qtensor.Scheme{Kind: qtensor.BF16}, x.Rows, x.Cols, 1)
+	}
+	got, want := target.plan(t, &before, export.Options{Schemes: schemes}), target.plan(t, m, export.Options{})
+	if got.Bytes != want.Bytes || !slices.Equal(got.Tensors, want.Tensors) {
+		t.Errorf("the plan for schemes to come has %d bytes and tensors %+v, the model in these schemes has %d and %+v", got.Bytes, got.Tensors, want.Bytes, want.Tensors)
+	}
 }
 
 // accounts checks that p stores every tensor of m in a type that Kernel names.

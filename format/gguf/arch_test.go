@@ -368,23 +368,23 @@ func TestNearest(t *testing.T) {
 
 // Check finds what would stop the export, or what it will ask for, before any work.
 func TestCheck(t *testing.T) {
-	if notes, err := exporter.Check(filled(t, specs()["phi2"])); err != nil || len(notes) > 0 {
-		t.Errorf("%q, %v", notes, err)
+	if context, notes, err := exporter.Check(filled(t, specs()["phi2"])); err != nil || context != 0 || len(notes) > 0 {
+		t.Errorf("context %d, %q, %v", context, notes, err)
 	}
 	s := specs()["llama"]
 	s.Attention = []model.Attention{{Window: 8}, {}}
-	if notes, err := exporter.Check(filled(t, s)); err != nil || len(notes) != 1 || !strings.Contains(notes[0], "--context 8") {
-		t.Errorf("%q, %v", notes, err)
+	if context, notes, err := exporter.Check(filled(t, s)); err != nil || context != 8 || len(notes) != 1 || !strings.Contains(notes[0], "--context 8") {
+		t.Errorf("context %d, %q, %v", context, notes, err)
 	}
 	s = specs()["phi2"]
 	s.Tied = true
-	if _, err := exporter.Check(filled(t, s)); !errors.Is(err, defect.ErrUnsupported) {
+	if _, _, err := exporter.Check(filled(t, s)); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 	m := filled(t, specs()["llama"])
 	d, _ := m.Tokenizer()
 	d.Suffix = []uint32{0}
-	if _, err := exporter.Check(m); !errors.Is(err, defect.ErrUnsupported) {
+	if _, _, err := exporter.Check(m); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -60,18 +60,18 @@ func (Exporter) Kernel(s qtensor.Scheme, rows int) (typ string, fast bool) {
 
 // Check returns an error if no architecture of llama.cpp represents m, or if llama.cpp
 // does not support its tokenizer.
-func (Exporter) Check(m *model.Model) (notes []string, err error) {
+func (Exporter) Check(m *model.Model) (context int, notes []string, err error) {
 	spec := m.Spec
-	if n := usableContext(&spec); n > 0 {
-		notes = append(notes, fmt.Sprintf("thimble export will require --context %d: llama.cpp does not compute this model in its full context of %d", n, spec.Context))
-		spec.Context = n
+	if context = usableContext(&spec); context > 0 {
+		notes = append(notes, fmt.Sprintf("thimble export will require --context %d: llama.cpp does not compute this model in its full context of %d", context, spec.Context))
+		spec.Context = context
 	}
 	a, err := choose(m.Path, &spec)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	_, _, err = a.metadata(m, &spec)
-	return notes, err
+	return context, notes, err
 }
 
 // Plan lays out the file for m. Blocks that share weights are written once for

@@ -94,7 +94,7 @@ func (w *writer) place(slot model.Slot, source string) error {
 	if !ok {
 		return defect.Unsupported(w.model.Path, "tensor %s in GGUF", source)
 	}
-	want, vector := w.model.Tensors[source].Scheme, slot.Role == model.Vector
+	want, vector := w.options.Scheme(w.model, source), slot.Role == model.Vector
 	if vector {
 		want = typeF32.scheme
 	}

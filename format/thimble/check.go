@@ -9,8 +9,12 @@ import (
 	"sync"
 
 	"thimble/internal/defect"
+	"thimble/internal/mmap"
 	"thimble/internal/parallel"
 )
+
+// remedy is what to do about a damaged file.
+const remedy = "copy the file again from an undamaged one, or make it again"
 
 // Check reads the whole container at path. In addition to the checks of Open, it verifies
 // the digest of every tensor and of the tokenizer, that the tokenizer decodes, and that
@@ -51,6 +55,8 @@ func (c *container) sections() []section {
 	return all
 }
 
+// check does what Check does. It releases what it has read: the next use of a tensor maps
+// its pages again, from the system's cache if the file fits there.
 func (c *container) check(ctx context.Context, progress func(done, total int64)) error {
 	var (
 		all    = c.sections()
@@ -102,6 +108,7 @@ func (c *container) verify(s section, count func(n int64) error) (fault, err err
 			n := min(chunk, e.end()-at)
 			hash.Write(c.file.Data[at : at+n])
 			at += n
+			mmap.Release(c.file.Data[at-n : at])
 			if err := count(at - counted); err != nil {
 				return nil, err
 			}
@@ -130,8 +137,11 @@ func joinFaults(all []section, faults []error) error {
 			more = append(more, all[i].name)
 		}
 	}
-	if len(more) == 0 {
-		return first
+	switch {
+	case first == nil:
+		return nil
+	case len(more) == 0:
+		return fmt.Errorf("%w; %s", first, remedy)
 	}
-	return fmt.Errorf("%w; %d more damaged: %s", first, len(more), defect.Printable(strings.Join(more, " ")))
+	return fmt.Errorf("%w; %d more damaged: %s; %s", first, len(more), defect.Printable(strings.Join(more, " ")), remedy)
 }

@@ -165,5 +165,5 @@ func (h *header) assert(path string, l layout) error {
 }
 
 func damaged(path, name string, off int64, got, want Digest) error {
-	return &defect.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %v, want %v", got, want)}
+	return &defect.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %.16s..., want %.16s...", got, want)}
 }

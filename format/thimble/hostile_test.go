@@ -203,17 +203,17 @@ func TestHostileCBOR(t *testing.T) {
 func TestHostilePreamble(t *testing.T) {
 	_, data := valid(t)
 	for want, edit := range map[string]func(p *preamble){
-		"magic: is \"\\x89THM\\n":               func(p *preamble) { p.Magic = [8]byte([]byte("\x89THM\n\x1a\n\x01")) },
-		"version 2 (":                           func(p *preamble) { p.Version = 2 },
-		"version: is 0":                         func(p *preamble) { p.Version = 0 },
-		"feature 0x8000000000000000":            func(p *preamble) { p.Features = 1 << 63 },
-		"header length: is 4294967295":          func(p *preamble) { p.Header = math.MaxUint32 },
-		"header length: is 16777217":            func(p *preamble) { p.Header = maxHeader + 1 },
-		"header: its SHA-256":                   func(p *preamble) { p.Header-- },
-		"data offset: is 0":                     func(p *preamble) { p.Data = 0 },
-		"data offset: is 18446744073709551615":  func(p *preamble) { p.Data = math.MaxUint64 },
-		"file length: is 18446744073709551615":  func(p *preamble) { p.File = math.MaxUint64 },
-		"the preamble has 00000000000000000000": func(p *preamble) { p.SHA256 = Digest{} },
+		"magic: is \"\\x89THM\\n":              func(p *preamble) { p.Magic = [8]byte([]byte("\x89THM\n\x1a\n\x01")) },
+		"version 2 (":                          func(p *preamble) { p.Version = 2 },
+		"version: is 0":                        func(p *preamble) { p.Version = 0 },
+		"feature 0x8000000000000000":           func(p *preamble) { p.Features = 1 << 63 },
+		"header length: is 4294967295":         func(p *preamble) { p.Header = math.MaxUint32 },
+		"header length: is 16777217":           func(p *preamble) { p.Header = maxHeader + 1 },
+		"header: is damaged: its SHA-256":      func(p *preamble) { p.Header-- },
+		"data offset: is 0":                    func(p *preamble) { p.Data = 0 },
+		"data offset: is 18446744073709551615": func(p *preamble) { p.Data = math.MaxUint64 },
+		"file length: is 18446744073709551615": func(p *preamble) { p.File = math.MaxUint64 },
+		"the preamble has 0000000000000000...": func(p *preamble) { p.SHA256 = Digest{} },
 	} {
 		var p preamble
 		bad := bytes.Clone(data)

@@ -66,8 +66,8 @@ type preamble struct {
 }
 
 // Open maps the container at path. It verifies the preamble, the header and that the
-// parts fill the file, but does not read the tokenizer and the tensors, as Check does. Its
-// cost depends only on the number of tensors.
+// parts fill the file, but does not read the tokenizer and the tensors, as the model's
+// Verify does. Its cost depends only on the number of tensors.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
@@ -87,6 +87,7 @@ func (c *container) model() *model.Model {
 		Tokenizer:  sync.OnceValues(c.tokenizer),
 		Provenance: c.contents.Provenance,
 		Files:      []string{c.path},
+		Verify:     c.check,
 		Close:      c.file.Close,
 	}
 	for i, e := range c.contents.Tensors {
@@ -160,7 +161,7 @@ func parse(path string, data []byte) (*container, error) {
 	}
 	raw := data[preambleLen : preambleLen+p.Header]
 	if got := Digest(sha256.Sum256(raw)); got != p.SHA256 {
-		return fault(preambleLen, "header", "its SHA-256 is %v, the preamble has %v", got, p.SHA256)
+		return fault(preambleLen, "header", "is damaged: its SHA-256 is %.16s..., the preamble has %.16s...; %s", got, p.SHA256, remedy)
 	}
 	var err error
 	if c.header, err = decodeHeader(path, raw); err != nil {
@@ -202,7 +203,7 @@ func (c *container) tokenizer() (d *tokenizer.Data, err error) {
 	})
 	if err == nil {
 		if got := Digest(sha256.Sum256(blob)); got != want.SHA256 {
-			return nil, damaged(c.path, tokenizerName, c.layout.tokenizer.off, got, want.SHA256)
+			return nil, fmt.Errorf("%w; %s", damaged(c.path, tokenizerName, c.layout.tokenizer.off, got, want.SHA256), remedy)
 		}
 		d, err = tokenizer.DecodeData(blob)
 	}

@@ -57,19 +57,21 @@ func Create(path string, o Options) (*File, error) {
 	}
 }
 
-// Check returns the error that Create would return because of what exists at path,
-// or because the folder does not exist. A caller uses it before long work. The error
-// wraps fs.ErrExist if Create would succeed with Overwrite.
+// Check returns the error that Create would return, and leaves nothing behind. A caller
+// uses it before long work. It creates a temporary file and removes it, because nothing
+// else shows reliably whether a folder can be written: permissions, a read-only file
+// system and quotas all can forbid it. The error wraps fs.ErrExist if Create would succeed
+// with Overwrite.
 func Check(path string, o Options) error {
-	if err := checkTarget(path, o); err != nil {
-		return err
+	f, err := Create(path, o)
+	if err == nil {
+		f.Abort()
+		return nil
 	}
-	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: its folder does not exist", path)
-	} else if err != nil {
-		return pathError(path, "look up its folder", err)
+	if _, missing := os.Stat(filepath.Dir(path)); errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("%s: its folder does not exist; create it first", path)
 	}
-	return nil
+	return err
 }
 
 // checkTarget returns an error if o forbids replacing what exists at path.

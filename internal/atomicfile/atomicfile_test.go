@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -72,6 +73,15 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// missingFolder returns the system's text about a file in a folder that does not exist.
+func missingFolder() string {
+	if runtime.GOOS == "windows" {
+		const errorPathNotFound = 3
+		return syscall.Errno(errorPathNotFound).Error()
+	}
+	return syscall.ENOENT.Error()
+}
+
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
 	old := filepath.Join(dir, "old")
@@ -93,7 +103,7 @@ func TestRefuses(t *testing.T) {
 		{link, atomicfile.Options{Overwrite: true, Inputs: []string{old}}, "is an input"},
 		{dir, atomicfile.Options{Overwrite: true}, "is a directory"},
 		{os.DevNull, atomicfile.Options{Overwrite: true}, "not a regular file"},
-		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, "no such file or directory"},
+		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, missingFolder()},
 		{filepath.Join(dir, "out"), atomicfile.Options{Size: 1 << 62}, "free"},
 		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
 	} {
@@ -103,6 +113,39 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 	if err := faulty.Only(dir, "old", "link"); err != nil {
+		t.Error(err)
+	}
+	if got := contents(t, old); got != "old" {
+		t.Errorf("the old file now contains %q", got)
+	}
+}
+
+// Check returns what Create would, before the work, and leaves nothing behind.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "old")
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path string
+		o    atomicfile.Options
+		want string // "" if the file can be written
+	}{
+		{filepath.Join(dir, "new"), atomicfile.Options{}, ""},
+		{old, atomicfile.Options{Overwrite: true}, ""},
+		{old, atomicfile.Options{}, "exists"},
+		{filepath.Join(dir, "none", "new"), atomicfile.Options{}, "its folder does not exist; create it first"},
+		{filepath.Join(old, "new"), atomicfile.Options{}, "not a directory"},
+		{filepath.Join(dir, "new"), atomicfile.Options{System: &faulty.System{Fail: 1, Err: syscall.EROFS}}, "create: read-only file system"},
+		{filepath.Join(dir, "new"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
+	} {
+		err := atomicfile.Check(c.path, c.o)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %s", c.path, err, c.want)
+		}
+	}
+	if err := faulty.Only(dir, "old"); err != nil {
 		t.Error(err)
 	}
 	if got := contents(t, old); got != "old" {

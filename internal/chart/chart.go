@@ -3,9 +3,9 @@
 // shows a metric with its confidence interval and limit.
 //
 // A Chart is a self-contained file without scripts, fonts or external style sheets.
-// The others belong in an HTML page that includes Style. All follow the reader's
-// light or dark scheme and are legible at the width of a phone. The same picture
-// has the same bytes on every machine.
+// The others belong in an HTML page that includes Style; Responsive draws one of
+// them for a laptop and for a phone. All follow the reader's light or dark scheme.
+// The same picture has the same bytes on every machine.
 package chart
 
 import (
@@ -46,20 +46,22 @@ type Point struct {
 // 400; at 360 pixels the text is 11 pixels high.
 const (
 	width, height            = 400, 400
-	left, right, top, bottom = 50, 16, 88, 48 // margins around the plot
+	left, right, top, bottom = 56, 16, 88, 48 // margins around the plot
 	fontSize                 = 12
 	plotRight, plotBottom    = width - right, height - bottom
 	plotWidth, plotHeight    = plotRight - left, plotBottom - top
 	markerRadius             = 4.0 // from the centre of a point to its edge
-	maxXTicks, maxYTicks     = 6, 9
+	maxXTicks, maxYTicks     = 6, 12
+	tickRoom                 = 64         // width that a tick with its text needs
 	xMargin, yMargin         = 0.07, 0.08 // empty share of the range at each end of an axis
+	tickMargin               = 0.03       // the same beyond the outer ticks
 )
 
+// inRange reports whether v can be drawn on a logarithmic axis.
+func inRange(v float64) bool { return v >= 1e-100 && v <= 1e100 }
+
 // drawable reports whether the coordinates of p are in range.
-func drawable(p Point) bool {
-	const lo, hi = 1e-100, 1e100
-	return p.X >= lo && p.X <= hi && p.Y >= lo && p.Y <= hi
-}
+func drawable(p Point) bool { return inRange(p.X) && inRange(p.Y) }
 
 // An axis maps values, or their logarithms, to coordinates linearly.
 type axis struct {
@@ -71,8 +73,9 @@ type axis struct {
 func log10(v float64) float64 { return kernel.Log64(v) / math.Ln10 }
 
 // newAxis returns an axis for values. margin is the share of the range that stays
-// empty at each end.
-func newAxis(values []float64, log bool, from, to, margin float64) axis {
+// empty at each end. A logarithmic axis extends to a tick below the least value and
+// to one above the largest, where ticks returns at most limit.
+func newAxis(values []float64, log bool, from, to, margin float64, limit int) axis {
 	a := axis{log: log, from: from, to: to, lo: math.Inf(1), hi: math.Inf(-1)}
 	for _, v := range values {
 		a.lo, a.hi = min(a.lo, a.scaled(v)), max(a.hi, a.scaled(v))
@@ -86,8 +89,20 @@ func newAxis(values []float64, log bool, from, to, margin float64) axis {
 	}
 	padding := (span - (a.hi - a.lo)) / 2
 	padding += float64(margin * span)
-	a.lo, a.hi = a.lo-padding, a.hi+padding
-	return a
+	padded := a
+	padded.lo, padded.hi = a.lo-padding, a.hi+padding
+	if !log {
+		return padded
+	}
+	for _, s := range logSteps {
+		wide := padded
+		room := float64(tickMargin * (s.above(a.hi) - s.below(a.lo)))
+		wide.lo, wide.hi = min(padded.lo, s.below(a.lo)-room), max(padded.hi, s.above(a.hi)+room)
+		if len(wide.logTicks(s)) <= limit {
+			return wide
+		}
+	}
+	return padded
 }
 
 // scaled returns v, or its logarithm if the axis is logarithmic.
@@ -113,7 +128,12 @@ type tick struct {
 // ticks returns at most limit ticks at round values.
 func (a *axis) ticks(limit int) []tick {
 	if a.log {
-		return a.logTicks(limit)
+		for _, s := range logSteps {
+			if found := a.logTicks(s); len(found) <= limit {
+				return found
+			}
+		}
+		return nil
 	}
 	for e := -12; e < 16; e++ {
 		for _, m := range []float64{1, 2, 5} {
@@ -137,26 +157,60 @@ func (a *axis) ticks(limit int) []tick {
 	return nil
 }
 
-// logTicks returns ticks at 1, 2 and 5 times the powers of ten. If there are more
-// than limit, it uses only powers of ten, or only every second, third or so on.
-func (a *axis) logTicks(limit int) []tick {
-	within := func(steps []float64, every int) (found []tick) {
-		for e := int(math.Floor(a.lo)); e <= int(math.Ceil(a.hi)); e++ {
-			for _, m := range steps {
-				if v := m * pow10(e); e%every == 0 && log10(v) >= a.lo && log10(v) <= a.hi {
-					text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
-					if e < -4 || e > 5 {
-						text = strconv.FormatFloat(m, 'f', 0, 64) + "e" + strconv.Itoa(e)
-					}
-					found = append(found, tick{v, text})
-				}
-			}
-		}
-		return found
+// A logStep is a choice of ticks for a logarithmic axis: multiples of every so many
+// powers of ten.
+type logStep struct {
+	multiples []float64 // ascending, from 1
+	every     int
+}
+
+// logSteps are the choices, from dense to sparse.
+var logSteps = []logStep{
+	{[]float64{1, 2, 5}, 1}, {[]float64{1, 3}, 1}, {[]float64{1}, 1}, {[]float64{1}, 2}, {[]float64{1}, 3}, {[]float64{1}, 5},
+	{[]float64{1}, 10}, {[]float64{1}, 20}, {[]float64{1}, 50}, {[]float64{1}, 100},
+}
+
+// slack absorbs the rounding of logarithms.
+const slack = 1e-9
+
+// below returns the logarithm of the largest tick that is at most v, itself a
+// logarithm.
+func (s logStep) below(v float64) float64 {
+	found := math.Inf(-1)
+	for _, m := range s.multiples {
+		offset := log10(m)
+		e := math.Floor((v-offset+slack)/float64(s.every)) * float64(s.every)
+		found = max(found, e+offset)
 	}
-	found := within([]float64{1, 2, 5}, 1)
-	for every := 1; len(found) > limit; every++ {
-		found = within([]float64{1}, every)
+	return found
+}
+
+// above returns the logarithm of the least tick that is at least v, itself a
+// logarithm.
+func (s logStep) above(v float64) float64 {
+	found := math.Inf(1)
+	for _, m := range s.multiples {
+		offset := log10(m)
+		e := math.Ceil((v-offset-slack)/float64(s.every)) * float64(s.every)
+		found = min(found, e+offset)
+	}
+	return found
+}
+
+// logTicks returns the ticks of s that lie on the axis.
+func (a *axis) logTicks(s logStep) (found []tick) {
+	for e := int(math.Floor(a.lo)); e <= int(math.Ceil(a.hi)); e++ {
+		for _, m := range s.multiples {
+			v := m * pow10(e)
+			if at := log10(v); e%s.every != 0 || at < a.lo-slack || at > a.hi+slack {
+				continue
+			}
+			text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
+			if e < -4 || e > 5 {
+				text = strconv.FormatFloat(m, 'f', 0, 64) + "e" + strconv.Itoa(e)
+			}
+			found = append(found, tick{v, text})
+		}
 	}
 	return found
 }

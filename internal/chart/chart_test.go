@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -127,7 +128,7 @@ func TestEscaped(t *testing.T) {
 // Labels hide neither each other nor points, and stay inside the picture.
 func TestLabelsDoNotOverlap(t *testing.T) {
 	c := smol().drawn()
-	d := &drawing{}
+	d := &drawing{width: width}
 	d.axes(&c)
 	var labels []label
 	var points []spot
@@ -156,6 +157,72 @@ func TestLabelsDoNotOverlap(t *testing.T) {
 	}
 }
 
+// A leader crosses neither labels nor other leaders, and passes no other point. A
+// label without a leader is nearest to its own point.
+func TestLeadersAreClear(t *testing.T) {
+	labels := []label{}
+	var points []spot
+	for i := range 12 { // a crowd
+		at := spot{150 + float64(3*(i%4)), 200 + float64(11*(i/4))}
+		points = append(points, at)
+		labels = append(labels, label{text: fmt.Sprintf("Q%d_K_M", i), at: at})
+	}
+	placeLabels(labels, points, nil)
+	leaders := 0
+	for i := range labels {
+		a := &labels[i]
+		if !a.leader && isAmbiguous(a, points) {
+			t.Errorf("label %s at %v could be of another point", a.text, a.box)
+		}
+		if a.leader {
+			leaders++
+		}
+		for j := range labels[:i] {
+			if b := &labels[j]; crossingCost(a, b) > 0 {
+				t.Errorf("the leaders or labels of %s and %s cross", a.text, b.text)
+			}
+		}
+	}
+	if leaders < 6 {
+		t.Errorf("%d of 12 labels in a crowd have a leader", leaders)
+	}
+}
+
+// A crowd of more labels than there is room for takes no time to speak of.
+func TestManyLabels(t *testing.T) {
+	c := &Chart{}
+	s := Series{Name: "peers", Peer: true}
+	for i := range 60 {
+		s.Points = append(s.Points, Point{Label: fmt.Sprintf("Q%d_K_M", i), X: 100 + float64(i%8), Y: 0.1 + 0.001*float64(i/8)})
+	}
+	c.Series = []Series{s}
+	start := time.Now()
+	c.SVG()
+	if d := time.Since(start); d > 20*time.Second {
+		t.Errorf("60 labels take %v", d)
+	} else {
+		t.Logf("60 labels take %v", d)
+	}
+}
+
+// A title that does not fit one line continues in the next, and the picture grows.
+func TestLongTitle(t *testing.T) {
+	c := smol()
+	c.Title = "A-Very-Long-Model-Name-2.5-1.7B-Instruct-Distilled-v0.3-int4-g32 on wikitext2-test"
+	svg := c.SVG()
+	if found := elements(t, svg)["text"]; strings.Join(found[:2], "") != strings.Replace(c.Title, " ", " ", 1) && strings.Join(found[:2], " ") != c.Title {
+		t.Errorf("the title is %q", found[:2])
+	}
+	if !bytes.Contains(svg, []byte(`viewBox="0 0 400 418"`)) || !bytes.Contains(svg, []byte(`<g transform="translate(0 18)">`)) {
+		t.Errorf("%.300s", svg)
+	}
+	for _, c := range []struct{ text, want string }{{"", ""}, {"one two", "one two"}, {"aaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaa|aaaaaaaaaaaa"}, {"SmolLM2-135M on the test", "SmolLM2-|135M on the|test"}} {
+		if got := strings.Join(wrapped(c.text, 14, 100), "|"); got != c.want {
+			t.Errorf("%q is wrapped to %s, want %s", c.text, got, c.want)
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
 		values []float64
@@ -166,16 +233,25 @@ func TestTicks(t *testing.T) {
 		{[]float64{0.72, 1.31}, false, "0.7 0.8 0.9 1.0 1.1 1.2 1.3"},
 		{[]float64{92, 92}, false, "91.0 91.5 92.0 92.5 93.0"},
 		{[]float64{13000, 27000}, false, "14000 16000 18000 20000 22000 24000 26000"},
-		{[]float64{0.0007, 0.209}, true, "0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2"},
+		{[]float64{0.0007, 0.209}, true, "0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5"},
+		{[]float64{6.6e-5, 0.0765}, true, "5e-5 0.0001 0.0002 0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1"},
+		{[]float64{6.6e-6, 0.3}, true, "3e-6 1e-5 3e-5 0.0001 0.0003 0.001 0.003 0.01 0.03 0.1 0.3"},
 		{[]float64{1e-12, 0.2}, true, "1e-12 1e-10 1e-8 1e-6 0.0001 0.01 1"},
 		{[]float64{0.03, 0.03}, true, "0.02 0.05"},
-		{[]float64{2e-5, 9e-5}, true, "2e-5 5e-5"},
+		{[]float64{2e-5, 9e-5}, true, "2e-5 5e-5 0.0001"},
 	} {
-		a := newAxis(c.values, c.log, 0, 1, xMargin)
+		limit := 9
+		if c.log {
+			limit = maxYTicks
+		}
+		a := newAxis(c.values, c.log, 0, 1, xMargin, limit)
+		if ticks := a.ticks(limit); c.log && !(ticks[0].value <= c.values[0] && ticks[len(ticks)-1].value >= c.values[len(c.values)-1]) {
+			t.Errorf("%v: the ticks %v do not enclose the values", c.values, ticks)
+		}
 		var got []string
-		for _, tick := range a.ticks(maxYTicks) {
+		for _, tick := range a.ticks(limit) {
 			got = append(got, tick.text)
-			if at := a.at(tick.value); at < 0 || at > 1 {
+			if at := a.at(tick.value); at < -slack || at > 1+slack {
 				t.Errorf("tick %s is at %v, outside the axis", tick.text, at)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 const (
 	labelSize    = 11
 	titleSize    = 14
+	titleHeight  = 18  // of a line of the title
 	seriesStyles = 4   // markers and colours, which repeat if there are more series
 	scale        = 1.6 // pixels per unit if the page is wide enough
 )
@@ -21,44 +22,51 @@ const (
 const style = `
 text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 .title{font-size:14px;font-weight:600}.label{font-size:11px;paint-order:stroke;stroke-width:3px;stroke-linejoin:round}
-.line{fill:none;stroke-width:2}.grid,.leader{stroke-width:1}.theirs{stroke-width:1.6}
-.ground{fill:#fff}.label,.theirs{stroke:#fff}.ink{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#e3e7eb}.leader{stroke:#818b98}
-.s0{fill:#0757b8}.s1{fill:#7a3db8}.s2{fill:#17724a}.s3{fill:#a40e4c}.line.s0{stroke:#0757b8}.line.s1{stroke:#7a3db8}.line.s2{stroke:#17724a}.line.s3{stroke:#a40e4c}
-.line{fill:none}.peer{fill:#8a4600}.theirs{fill:#fff;stroke:#b35c00}
+.line{fill:none;stroke-width:2}.grid{stroke-width:1}.theirs{fill:none!important;stroke-width:1.6}.mark{stroke-width:1.2}
+.leader{stroke-width:1}
+.ground{fill:#fff}.label,.mark{stroke:#fff}.ink{fill:#1f2328}.faint{fill:#59636e}.grid{stroke:#e3e7eb}
+.s0{fill:#0757b8}.s1{fill:#7a3db8}.s2{fill:#17724a}.s3{fill:#a40e4c}.line.s0,.leader.s0{stroke:#0757b8}.line.s1,.leader.s1{stroke:#7a3db8}.line.s2,.leader.s2{stroke:#17724a}.line.s3,.leader.s3{stroke:#a40e4c}
+.line,.leader{fill:none!important}.peer{fill:#8a4600}.leader.peer{stroke:#8a4600}.theirs{stroke:#b35c00}
 @media(prefers-color-scheme:dark){
-.ground{fill:#0d1117}.label{stroke:#0d1117}.ink{fill:#e6edf3}.faint{fill:#9aa4af}.grid{stroke:#262c35}.leader{stroke:#6e7781}
-.s0{fill:#6cb6ff}.s1{fill:#c9a2ff}.s2{fill:#56d09a}.s3{fill:#ff8fb5}.line.s0{stroke:#6cb6ff}.line.s1{stroke:#c9a2ff}.line.s2{stroke:#56d09a}.line.s3{stroke:#ff8fb5}
-.line{fill:none}.peer{fill:#f2ad6b}.theirs{fill:#0d1117;stroke:#f0a35e}}
+.ground{fill:#0d1117}.label,.mark{stroke:#0d1117}.ink{fill:#e6edf3}.faint{fill:#9aa4af}.grid{stroke:#262c35}
+.s0{fill:#6cb6ff}.s1{fill:#c9a2ff}.s2{fill:#56d09a}.s3{fill:#ff8fb5}.line.s0,.leader.s0{stroke:#6cb6ff}.line.s1,.leader.s1{stroke:#c9a2ff}.line.s2,.leader.s2{stroke:#56d09a}.line.s3,.leader.s3{stroke:#ff8fb5}
+.peer{fill:#f2ad6b}.leader.peer{stroke:#f2ad6b}.theirs{stroke:#f0a35e}}
 `
 
 // A drawing is an SVG being written.
 type drawing struct {
 	bytes.Buffer
-	x, y axis
+	width int
+	x, y  axis
 }
 
 // SVG draws c as a self-contained file.
 func (c *Chart) SVG() []byte {
 	s := c.drawn()
-	d := &drawing{}
-	d.open("", c.Title, s.description(), height)
+	d := &drawing{width: width}
+	title := wrapped(c.Title, titleSize, width-28)
+	more := titleHeight * (len(title) - 1) // height of what the title has beyond one line
+	d.open("", c.Title, s.description(), height+more)
 	fmt.Fprintf(d, "<style>%s</style>\n", style)
-	fmt.Fprintf(d, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", width, height)
-	d.text("title ink", "start", 14, 22, truncate(c.Title, titleSize, width-28))
+	fmt.Fprintf(d, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", width, height+more)
+	for i, line := range title {
+		d.text("title ink", "start", 14, float64(22+i*titleHeight), line)
+	}
+	fmt.Fprintf(d, "<g transform=\"translate(0 %d)\">\n", more)
 	d.legend(s.Series)
 	if len(s.Series) > 0 {
 		d.axes(&s)
 		d.series(s.Series)
 	}
-	d.WriteString("</svg>\n")
+	d.WriteString("</g>\n</svg>\n")
 	return d.Bytes()
 }
 
-// open writes the start of a picture of the usual width: the svg element, the title
-// and the description. The ids of its elements begin with id.
+// open writes the start of a picture: the svg element, the title and the
+// description. The ids of its elements begin with id.
 func (d *drawing) open(id, title, words string, height int) {
 	fmt.Fprintf(d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" style="max-width:100%%;height:auto" role="img" aria-labelledby="%[5]st %[5]sd">`+"\n",
-		width, height, int(width*scale), int(float64(height)*scale), id)
+		d.width, height, int(float64(d.width)*scale), int(float64(height)*scale), id)
 	fmt.Fprintf(d, "<title id=\"%st\">%s</title>\n<desc id=\"%[1]sd\">%[3]s</desc>\n", id, escapeXML(title), escapeXML(words))
 }
 
@@ -111,13 +119,9 @@ func (d *drawing) axes(c *Chart) {
 			xs, ys = append(xs, p.X), append(ys, p.Y)
 		}
 	}
-	d.x = newAxis(xs, false, left, plotRight, xMargin)
-	d.y = newAxis(ys, true, plotBottom, top, yMargin)
-	for _, t := range d.y.ticks(maxYTicks) {
-		y := d.y.at(t.value)
-		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%d %sH%d\"/>\n", left, coord(y), plotRight)
-		d.text("faint", "end", left-6, y+4, t.text)
-	}
+	d.x = newAxis(xs, false, left, plotRight, xMargin, maxXTicks)
+	d.y = newAxis(ys, true, plotBottom, top, yMargin, maxYTicks)
+	d.yTicks(maxYTicks)
 	for _, t := range d.x.ticks(maxXTicks) {
 		x := d.x.at(t.value)
 		fmt.Fprintf(d, "<path class=\"grid\" d=\"M%s %dV%d\"/>\n", coord(x), top, plotBottom)
@@ -150,15 +154,11 @@ func (d *drawing) series(series []Series) {
 		}
 	}
 	placeLabels(labels, points, lines)
+	d.markers(series, false)
+	d.markers(series, true) // on top, because they are hollow
 	for _, l := range labels {
-		if l.offset > leaderFrom {
-			to := l.box.nearest(l.at)
-			fmt.Fprintf(d, "<path class=\"leader\" d=\"M%s %sL%s %s\"/>\n", coord(l.at.x), coord(l.at.y), coord(to.x), coord(to.y))
-		}
-	}
-	for i := range series {
-		for _, p := range series[i].Points {
-			d.drawMarker(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
+		if l.leader {
+			d.drawLeader(&l, class(&series[l.series], l.series))
 		}
 	}
 	for _, l := range labels {
@@ -175,6 +175,26 @@ func (d *drawing) series(series []Series) {
 	}
 }
 
+// markers draws the points of our own series, or of the peers'.
+func (d *drawing) markers(series []Series, peers bool) {
+	for i := range series {
+		if series[i].Peer != peers {
+			continue
+		}
+		for _, p := range series[i].Points {
+			d.drawMarker(&series[i], i, spot{d.x.at(p.X), d.y.at(p.Y)}, p.About)
+		}
+	}
+}
+
+// drawLeader draws the line from a point to its label, in the colour of both. A dot
+// says in which of several points it begins.
+func (d *drawing) drawLeader(l *label, class string) {
+	to := l.box.nearest(l.at)
+	fmt.Fprintf(d, "<path class=\"leader %s\" d=\"M%s %sL%s %s\"/>\n", class, coord(l.at.x), coord(l.at.y), coord(to.x), coord(to.y))
+	fmt.Fprintf(d, "<circle class=\"%s\" cx=\"%s\" cy=\"%s\" r=\"1.8\"/>\n", class, coord(l.at.x), coord(l.at.y))
+}
+
 // class returns the CSS class of the labels and markers of the i-th series.
 func class(s *Series, i int) string {
 	if s.Peer {
@@ -187,7 +207,7 @@ func class(s *Series, i int) string {
 // colour.
 func (d *drawing) drawMarker(s *Series, i int, at spot, about string) {
 	m := markerRadius
-	shape, class := i%seriesStyles, class(s, i)
+	shape, class := i%seriesStyles, "mark "+class(s, i)
 	if s.Peer {
 		shape, class = 1, "theirs"
 	}

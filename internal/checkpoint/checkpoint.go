@@ -5,6 +5,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,9 +77,12 @@ func (c *Checkpoint) Close() error {
 
 // Verify compares the files with the checksums they contain. Only PyTorch's zip files
 // contain any. Unlike Open, it reads every byte.
-func (c *Checkpoint) Verify() error {
+func (c *Checkpoint) Verify(ctx context.Context) error {
 	return parallel.Guard(func() error {
-		for _, check := range c.checks {
+		for _, check := range c.checks { // in turn: they share their archive's state
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			if err := check(); err != nil {
 				return err
 			}

@@ -12,77 +12,30 @@ import (
 	"thimble/internal/defect"
 )
 
-// A Dir is the directory of a checkpoint. It opens regular files by base name. It
-// follows no symbolic link out of the directory, except in the Hugging Face cache,
-// whose snapshots consist of links to ../../blobs/<hash>.
+// A Dir is the directory of a checkpoint. It opens regular files by base name, and follows
+// symbolic links out of the directory: the user named it, and the Hugging Face cache, DVC
+// and Git annex consist of such links. The files name each other too, in an index of
+// shards; those names must be plain, so that none can lead elsewhere.
 type Dir struct {
-	Path  string
-	root  *os.Root
-	blobs *os.Root // nil outside the Hugging Face cache
+	Path string
 }
 
-// OpenDir opens the directory at path, following symbolic links in path, since the user
-// named it.
+// OpenDir opens the directory at path.
 func OpenDir(path string) (*Dir, error) {
-	root, err := os.OpenRoot(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{Path: path, root: root}
-	if hub := hubCache(path); hub != "" {
-		if d.blobs, err = openBlobs(hub); err != nil {
-			root.Close()
-			return nil, err
-		}
+	if !info.IsDir() {
+		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("not a directory")}
 	}
-	return d, nil
-}
-
-// hubCache returns the directory models--* of the Hugging Face cache whose
-// snapshots/<revision> is path, or "" if path is not in such a cache.
-func hubCache(path string) string {
-	full, err := filepath.Abs(path)
-	if err != nil {
-		return ""
-	}
-	if full, err = filepath.EvalSymlinks(full); err != nil {
-		return ""
-	}
-	snapshots := filepath.Dir(full)
-	hub := filepath.Dir(snapshots)
-	if filepath.Base(snapshots) != "snapshots" || !strings.HasPrefix(filepath.Base(hub), "models--") {
-		return ""
-	}
-	return hub
-}
-
-// openBlobs opens hub/blobs. It returns nil if that does not exist, as in a copy of the
-// cache without it.
-func openBlobs(hub string) (*os.Root, error) {
-	root, err := os.OpenRoot(hub)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	blobs, err := root.OpenRoot("blobs")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return blobs, err
-}
-
-// Close closes the directory. Files opened from it stay open.
-func (d *Dir) Close() error {
-	if d.blobs != nil {
-		d.blobs.Close()
-	}
-	return d.root.Close()
+	return &Dir{path}, nil
 }
 
 // Has reports whether the directory has an entry of the given name, of any kind.
 func (d *Dir) Has(name string) bool {
-	_, err := d.root.Lstat(name)
-	return err == nil
+	_, err := os.Lstat(filepath.Join(d.Path, name))
+	return checkName(name) == nil && err == nil
 }
 
 // Names returns the names of all entries, sorted.
@@ -102,30 +55,22 @@ func (d *Dir) Open(name string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(d.Path), err)
 	}
 	path := filepath.Join(d.Path, name)
-	root := d.root
-	info, err := root.Lstat(name)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
 	link := info.Mode()&os.ModeSymlink != 0
-	if link && d.blobs != nil {
-		if target, err := root.Readlink(name); err == nil {
-			if blob, ok := strings.CutPrefix(filepath.ToSlash(target), "../../blobs/"); ok && checkName(blob) == nil {
-				root, name = d.blobs, blob
-			}
-		}
-	}
 	// Check the kind before opening: opening a FIFO would block.
-	info, err = root.Stat(name)
+	info, err = os.Stat(path)
 	switch {
 	case err != nil && link:
-		return nil, fmt.Errorf("%s: a symbolic link to outside the directory or to nothing (%v): replace it with the file itself", defect.Printable(path), errors.Unwrap(err))
+		return nil, fmt.Errorf("%s: a symbolic link to nothing (%v): fetch the file that it is for, or replace it with the file itself", defect.Printable(path), errors.Unwrap(err))
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: not a regular file", defect.Printable(path))
 	}
-	return root.Open(name)
+	return os.Open(path)
 }
 
 // ReadFile returns the contents of a file of at most limit bytes.

@@ -31,7 +31,6 @@ func (c *Checkpoint) openDir(path string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
 	var found []string
 	for _, name := range []string{singleName, indexName, torchName, torchIndex, consolidatedName} {
 		if d.Has(name) {

@@ -59,7 +59,7 @@ func TestTorchFiles(t *testing.T) {
 					t.Errorf("%s differs", n)
 				}
 			}
-			if err := c.Verify(); err != nil {
+			if err := c.Verify(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -134,7 +134,7 @@ func TestTorchChecksums(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if opens {
-			err = c.Verify()
+			err = c.Verify(t.Context())
 			c.Close()
 			if err == nil || !strings.Contains(err.Error(), "CRC-32") {
 				t.Errorf("%s: Verify returns %v, want a CRC-32 error", name, err)
@@ -337,7 +337,7 @@ func FuzzTorch(f *testing.F) {
 			if reader(c, "f", b) != nil {
 				continue
 			}
-			_ = c.Verify()
+			_ = c.Verify(t.Context())
 			for _, x := range c.Tensors {
 				e := entry{dtype: x.DType, shape: x.Shape}
 				n, ok := e.bytes()

@@ -46,6 +46,9 @@ func Unsupported(subject, format string, args ...any) error {
 	return fmt.Errorf("%s: %s is not supported%w", Printable(subject), fmt.Sprintf(format, args...), silent{ErrUnsupported})
 }
 
+// Replace returns an error with the given text that wraps err, whose own text it hides.
+func Replace(err error, text string) error { return fmt.Errorf("%s%w", text, silent{err}) }
+
 // silent wraps an error for errors.Is and has no text of its own.
 type silent struct{ error }
 
@@ -54,6 +57,7 @@ func (s silent) Unwrap() error { return s.error }
 
 // Printable returns s in a form that is safe on one line of a terminal. It cuts s to 128
 // bytes, and quotes it if it has characters that are not printable or invalid UTF-8.
+// Backslashes, which are in every path on Windows, are no reason to quote.
 func Printable(s string) string {
 	const limit = 128 // bytes
 	cut := s
@@ -61,10 +65,10 @@ func Printable(s string) string {
 		cut = strings.ToValidUTF8(cut[:limit], "") + "..."
 	}
 	q := fmt.Sprintf("%q", cut)
-	if plain := q[1 : len(q)-1]; plain == cut {
+	if strings.ReplaceAll(q[1:len(q)-1], `\\`, `\`) == cut {
 		return cut
 	}
-	return fmt.Sprintf("%q", cut)
+	return q
 }
 
 // OneLine returns s with each control character replaced by a space.

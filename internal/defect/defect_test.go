@@ -8,6 +8,7 @@ import (
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain name.safetensors": "plain name.safetensors", "a\nb": `"a\nb"`, "café": "café", "\xff": `"\xff"`,
+		`C:\models\new`: `C:\models\new`, `\"`: `"\\\""`, "C:\\a\nb": `"C:\\a\nb"`, `\x1b`: `\x1b`, "\\\x1b": `"\\\x1b"`,
 	} {
 		if got := Printable(in); got != want {
 			t.Errorf("Printable(%q) = %s, want %s", in, got, want)

@@ -56,8 +56,8 @@ func New(path string, replace bool, head func() ([]byte, error)) *Journal {
 	return &Journal{path: path, replace: replace, head: head}
 }
 
-// Open reads the journal at path. It leaves the file unchanged; the first Append
-// truncates a torn record.
+// Open reads the journal at path. It leaves the file unchanged. Append writes over a torn
+// record, and Close removes what is then left of it.
 func Open(path string) (*Journal, error) {
 	file, err := mmap.Open(path)
 	if err != nil {
@@ -184,9 +184,6 @@ func (j *Journal) Append(parts ...[]byte) error {
 func (j *Journal) begin() error {
 	if j.old != nil {
 		f, err := os.OpenFile(j.path, os.O_WRONLY, 0)
-		if err == nil {
-			err = f.Truncate(j.end)
-		}
 		j.file = f
 		return err
 	}
@@ -234,11 +231,14 @@ func (j *Journal) Close() {
 	if j == nil {
 		return
 	}
-	if j.file != nil {
-		j.file.Close()
-	}
 	if j.old != nil {
 		j.old.Close()
+	}
+	if j.file != nil {
+		if j.torn > 0 { // not earlier, because Windows does not truncate a mapped file
+			_ = j.file.Truncate(j.end) // Open ignores the rest if this fails
+		}
+		j.file.Close()
 	}
 	j.file, j.old, j.records = nil, nil, nil
 }

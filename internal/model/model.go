@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,10 +23,15 @@ type Model struct {
 	Tokenizer func() (*tokenizer.Data, error)
 
 	Provenance Provenance
-	Files      []string     // paths of the files read; writing the model adds their hashes to Provenance
-	Notes      []string     // for the user: decisions made and tensors dropped while opening
-	Verify     func() error // compares the files with the checksums they contain; nil if they contain none
-	Close      func() error
+	Files      []string // paths of the files read; writing the model adds their hashes to Provenance
+	Notes      []string // for the user: decisions made and tensors dropped while opening
+
+	// Verify compares every tensor with the checksums that the files contain; nil if they
+	// contain none. It reads each byte once and keeps none of them resident.
+	// Opening a model does not call it: whoever uses the tensors' values calls it before.
+	// progress, which may be nil, receives bytes; a checkpoint's Verify does not call it.
+	Verify func(ctx context.Context, progress func(done, total int64)) error
+	Close  func() error
 }
 
 // Provenance records the origin of a model. Containers store it. It contains neither

@@ -3,7 +3,8 @@ package table
 
 import (
 	"strings"
-	"unicode/utf8"
+
+	"thimble/internal/textwrap"
 )
 
 // A Table has names in its first column and numbers in the others.
@@ -25,13 +26,13 @@ func (t *Table) Text(b *strings.Builder) {
 	lines := append([][]string{t.Head}, t.Rows...)
 	for _, cells := range lines {
 		for i, cell := range cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], textwrap.Columns(cell))
 		}
 	}
 	for _, cells := range lines {
 		var line strings.Builder
 		for i, cell := range cells {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			pad := strings.Repeat(" ", widths[i]-textwrap.Columns(cell))
 			if i == 0 {
 				line.WriteString("  " + cell + pad)
 			} else {

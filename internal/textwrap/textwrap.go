@@ -11,7 +11,7 @@ func Write(b *strings.Builder, text string, first, indent, width int) {
 	column, start := first, first
 	for _, word := range strings.Fields(text) {
 		switch {
-		case column > start && column+1+len(word) > width:
+		case column > start && column+1+Columns(word) > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
 			column, start = indent, indent
 		case column > start:
@@ -19,7 +19,7 @@ func Write(b *strings.Builder, text string, first, indent, width int) {
 			column++
 		}
 		b.WriteString(word)
-		column += len(word)
+		column += Columns(word)
 	}
 	b.WriteString("\n")
 }

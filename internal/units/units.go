@@ -23,6 +23,30 @@ func Size(n int64) string {
 	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
 }
 
+// Exact formats n bytes in the largest decimal unit that it fills, without rounding, as
+// ParseSize reads it: 92MB, 1.5GB.
+func Exact(n int64) string {
+	for _, u := range []struct {
+		name  string
+		bytes int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.bytes {
+			return strconv.FormatFloat(float64(n)/float64(u.bytes), 'f', -1, 64) + u.name
+		}
+	}
+	return fmt.Sprintf("%dB", n)
+}
+
+// AtLeast formats n rounded up to three digits, such as 71.3MB: a lower limit that a person
+// can copy. ParseSize reads it as n or slightly more.
+func AtLeast(n int64) string {
+	step := int64(1)
+	for n/step >= 1000 {
+		step *= 10
+	}
+	return Exact((n + step - 1) / step * step)
+}
+
 // ParseSize parses a number of bytes with an optional unit: B, kB, MB, GB, KiB, MiB or
 // GiB.
 func ParseSize(text string) (int64, error) {
@@ -37,6 +61,9 @@ func ParseSize(text string) (int64, error) {
 		}
 	}
 	v, err := strconv.ParseFloat(number, 64)
+	if err == nil && unit == 1 && v > 0 && v < math.MaxInt32 && v != math.Trunc(v) {
+		return 0, fmt.Errorf("%s is not a whole number of bytes; did you mean %gMB?", defect.Printable(text), v)
+	}
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
 		return int64(size), nil
 	}

@@ -23,9 +23,37 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "MB", "0", "-1MB", "NaN", "1e300", "92 megs", "92mb",
-		"92BM", "92Mb", "-5", "0.5", "inf", "1e30GB", "9.3e18", "1MBMB", "\x00"} {
+		"92BM", "92Mb", "-5", "inf", "1e30GB", "9.3e18", "1MBMB", "\x00"} {
 		if got, err := ParseSize(text); err == nil || !strings.Contains(err.Error(), "is not a size such as 92MB") {
 			t.Errorf("ParseSize(%q) is %d, %v", text, got, err)
+		}
+	}
+}
+
+func TestFractionOfAByte(t *testing.T) {
+	for _, text := range []string{"105.5", "105.5B", "0.5"} {
+		if _, err := ParseSize(text); err == nil || !strings.HasSuffix(err.Error(), "5MB?") || !strings.HasPrefix(err.Error(), text+" is not a whole number of bytes") {
+			t.Errorf("ParseSize(%q): %v", text, err)
+		}
+	}
+}
+
+func TestExact(t *testing.T) {
+	for n, want := range map[int64]string{92: "92B", 92_000: "92kB", 92_000_000: "92MB", 105_500_000: "105.5MB", 1_500_000_000: "1.5GB", 123_456_789: "123.456789MB"} {
+		got := Exact(n)
+		if read, err := ParseSize(got); got != want || read != n || err != nil {
+			t.Errorf("Exact(%d) is %s, read as %d, %v; want %s", n, got, read, err, want)
+		}
+	}
+}
+
+func TestAtLeast(t *testing.T) {
+	for n, want := range map[int64]string{
+		7: "7B", 999: "999B", 1000: "1kB", 1001: "1.01kB", 99_901: "100kB", 110_000: "110kB", 71_234_567: "71.3MB", 999_999_999: "1GB", 13_520_000_001: "13.6GB",
+	} {
+		got := AtLeast(n)
+		if read, err := ParseSize(got); got != want || err != nil || read < n || float64(read) > 1.01*float64(n)+1 {
+			t.Errorf("AtLeast(%d) is %s, read as %d, %v; want %s", n, got, read, err, want)
 		}
 	}
 }

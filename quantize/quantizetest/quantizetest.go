@@ -1,4 +1,4 @@
-// Package quantizetest holds what every quantization method must keep. A method's
+// Package quantizetest tests the requirements on every quantization method. A method's
 // test is one call of Run.
 package quantizetest
 
@@ -19,12 +19,12 @@ import (
 
 // A Target is a method under test.
 type Target struct {
-	// NeedsTexts says that the method rounds by the inputs of a layer.
+	// NeedsTexts is set if the method uses the inputs of a layer.
 	NeedsTexts bool
 
-	// Quantize fills dst from src, of the same shape. inputs are what the layer
-	// reads, (positions, src.Cols), the same slice in all calls; nil unless the
-	// method needs texts.
+	// Quantize fills dst from src, of the same shape. inputs are those of the layer,
+	// (positions, src.Cols), the same slice in all calls; nil unless the method needs
+	// texts.
 	Quantize func(ctx context.Context, dst, src *qtensor.Matrix, inputs [][]float32) error
 
 	// QuantizeModel quantizes all matrices of m to one scheme and discards the
@@ -32,13 +32,12 @@ type Target struct {
 	QuantizeModel func(ctx context.Context, m *model.Model, scheme qtensor.Scheme) error
 }
 
-// Run quantizes matrices to schemes of every width, symmetric and not, in groups of
-// 8, 32 and 64 columns and of a whole row, where columns do not divide by the
-// group. Of every method it wants
+// Run quantizes matrices to schemes of every width, symmetric and not, in groups of 8, 32
+// and 64 columns and of a whole row, including widths that are not a multiple of the
+// group. It requires of every method
 //
 //   - codes within the scheme's range, and scales and minimums that are finite
-//   - the same bytes each time, on one core and on eight, and a source that stays
-//     as it was
+//   - the same bytes each time, on one core and on eight, and an unchanged source
 //   - zeros for a row of zeros and, from a method without texts, for a group
 //   - an error that names row and column of a weight that is not finite, and in a
 //     run the tensor too
@@ -86,7 +85,7 @@ const rows, cols = 50, 75
 // positions is how many inputs a method that needs texts gets.
 const positions = 300
 
-// A kit is the test of one method in one scheme.
+// A kit tests one method in one scheme.
 type kit struct {
 	*testing.T
 	target Target
@@ -94,7 +93,7 @@ type kit struct {
 	inputs [][]float32
 }
 
-// quantize returns what the method makes of src.
+// quantize returns the method's result for src.
 func (k *kit) quantize(ctx context.Context, src *qtensor.Matrix) (*qtensor.Matrix, error) {
 	dst, err := qtensor.New(k.scheme, src.Rows, src.Cols)
 	if err != nil {
@@ -103,7 +102,7 @@ func (k *kit) quantize(ctx context.Context, src *qtensor.Matrix) (*qtensor.Matri
 	return dst, k.target.Quantize(ctx, dst, src, k.inputs)
 }
 
-// must returns what the method makes of src, which it must be able to round.
+// must returns the method's result for src, which must not be an error.
 func (k *kit) must(src *qtensor.Matrix) *qtensor.Matrix {
 	k.Helper()
 	dst, err := k.quantize(k.Context(), src)
@@ -114,7 +113,7 @@ func (k *kit) must(src *qtensor.Matrix) *qtensor.Matrix {
 	return dst
 }
 
-// valid wants codes in range and finite scales.
+// valid requires codes in range and finite scales.
 func (k *kit) valid(m *qtensor.Matrix) {
 	k.Helper()
 	if err := m.Check(); err != nil {
@@ -139,7 +138,7 @@ func (k *kit) valid(m *qtensor.Matrix) {
 
 func finite(x float32) bool { return x-x == 0 }
 
-// bytes wants the same bytes on any number of cores and each time.
+// bytes requires the same bytes on any number of cores and each time.
 func (k *kit) bytes() {
 	src := Weights(rows, cols, 1)
 	before := bytes.Clone(src.Codes)
@@ -162,7 +161,7 @@ func (k *kit) bytes() {
 	}
 }
 
-// zeros wants zeros to stay zeros.
+// zeros requires zeros to stay zeros.
 func (k *kit) zeros() {
 	const zeroRow = 3
 	src := Weights(rows, cols, 2)
@@ -189,7 +188,7 @@ func (k *kit) zeros() {
 	}
 }
 
-// nonFinite wants an error that says where a weight is not finite.
+// nonFinite requires an error that names the weight that is not finite.
 func (k *kit) nonFinite() {
 	const row, column = 37, 70
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
@@ -205,7 +204,7 @@ func (k *kit) nonFinite() {
 	}
 }
 
-// overflow wants an error where the scale is too large for float16.
+// overflow requires an error if a scale is too large for float16.
 func (k *kit) overflow() {
 	const row = 41
 	for _, v := range []float32{3e7, -1e20, math.MaxFloat32} {
@@ -225,7 +224,7 @@ func (k *kit) overflow() {
 	}
 }
 
-// sentence reports whether err is one line that has want.
+// sentence reports whether err is one line that contains want.
 func sentence(err error, want string) bool {
 	return err != nil && strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "\n") && !strings.Contains(err.Error(), "runtime error")
 }
@@ -238,7 +237,7 @@ func (k *kit) cancelled() {
 	}
 }
 
-// quality wants about the error of plain rounding, or a smaller one.
+// quality requires an error about as small as that of plain rounding, or smaller.
 func (k *kit) quality() {
 	src := Weights(rows, cols, 6)
 	got, plain := k.must(src), Nearest(src, k.scheme)
@@ -289,9 +288,9 @@ func Values(m *qtensor.Matrix) [][]float32 {
 	return x
 }
 
-// Nearest returns the values of src rounded to the nearest code without any search
-// for scales: the largest value of a group takes the bottom code, or, in asymmetric
-// schemes, the codes span the range from the least to the largest.
+// Nearest returns the values of src rounded to the nearest code without a search for
+// scales: the largest value of a group gets the bottom code or, in asymmetric schemes, the
+// codes span the range from the smallest to the largest value.
 func Nearest(src *qtensor.Matrix, s qtensor.Scheme) [][]float32 {
 	all := Values(src)
 	for r := range all {
@@ -331,7 +330,7 @@ func nearestGroup(x []float32, s qtensor.Scheme) {
 	}
 }
 
-// namesTensor runs the method on models that have a weight which is not finite.
+// namesTensor runs the method on models with a weight that is not finite.
 func namesTensor(t *testing.T, target Target) {
 	scheme := qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}
 	if err := target.QuantizeModel(t.Context(), tiny(t), scheme); err != nil {
@@ -350,7 +349,7 @@ func namesTensor(t *testing.T, target Target) {
 	}
 }
 
-// tiny returns a model whose weights tell tokens apart.
+// tiny returns a model whose weights distinguish tokens.
 func tiny(t *testing.T) *model.Model {
 	t.Helper()
 	m := &model.Model{Path: "tiny", Tensors: map[string]*qtensor.Matrix{}, Spec: model.Spec{
@@ -378,8 +377,8 @@ func tiny(t *testing.T) *model.Model {
 	return m
 }
 
-// Weights returns a float32 matrix of values that are exact on every machine: sums
-// of uniform integers, with now and then a large one.
+// Weights returns a float32 matrix of values that are exact on every machine: sums of
+// uniform integers, and occasionally a large one.
 func Weights(rows, cols int, seed uint64) *qtensor.Matrix {
 	r := rand.New(rand.NewPCG(seed, 0))
 	m, err := qtensor.New(qtensor.Scheme{Kind: qtensor.F32}, rows, cols)
@@ -399,8 +398,8 @@ func Weights(rows, cols int, seed uint64) *qtensor.Matrix {
 	return m
 }
 
-// activations returns n positions of width columns that mix fewer sources than
-// there are columns, over a little noise of their own; columns differ in size.
+// activations returns n positions of width columns, which are mixtures of fewer sources
+// than there are columns, plus a little noise; columns differ in size.
 func activations(n, width int, seed uint64) [][]float32 {
 	mixing := rand.New(rand.NewPCG(7, 7))
 	sources := max(1, width/4)

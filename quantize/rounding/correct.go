@@ -8,8 +8,8 @@ import (
 )
 
 // correct changes w, (rows, width), so that its product with the quantized model's input
-// x~ comes as close as possible to the product of the original w with the float model's
-// input x:
+// x~ is as close as possible to the product of the original w with the float model's input
+// x:
 //
 //	W + W E[(x - x~) x~^T] (H + lambda I)^-1
 //

@@ -6,12 +6,12 @@ import (
 	"thimble/internal/kernel"
 )
 
-// An Input is what a run knows of the input of a linear layer, (Cols), when it
-// rounds the layer's weights. Without calibration that is a guess at the power.
+// An Input describes the input, (Cols), of a linear layer whose weights are to be rounded.
+// Without calibration it is a guess at the power of each column.
 type Input struct {
-	Power []float32 // (Cols): mean square of each column, to a mean of 1, at least 0.001
+	Power []float32 // (Cols): mean square of each column, scaled to a mean of 1, at least 0.001
 
-	// The fields below are set by calibration; without it they are zero.
+	// Calibration sets the fields below; without it they are zero.
 	Moments *Moments  // nil without calibration
 	Factor  *Factor   // of Moments
 	H       []float32 // (Cols, Stride) and 16 more: Moments.H, damped as in Factor
@@ -19,11 +19,11 @@ type Input struct {
 	Silent  bool      // every position was zero
 }
 
-// NewInput returns the input that closed moments describe, and takes them over. damp
-// is the least share of the mean power that is added to the diagonal: Damping, or
-// less for an input that only measures losses. An input that was always zero, as after a pruned
-// layer, says nothing about errors: the identity replaces its moments, so that the
-// weights alone decide.
+// NewInput returns the input with the given moments, which must be closed, and takes
+// ownership of them. damp is the smallest fraction of the mean power to add to the
+// diagonal: Damping, or less for an input that only measures losses. An input that was
+// always zero, as after a pruned layer, gives no information about errors: the identity
+// replaces its moments, so that only the weights matter.
 func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	silent := m.silent()
 	if silent {
@@ -51,16 +51,16 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	return in, nil
 }
 
-// Guess returns an input of which only the power is known: the mean square of each
+// Guess returns an input for which only the power is known: the mean square of each
 // column, (Cols), in any unit.
 func Guess(power []float64) *Input { return &Input{Power: level(power)} }
 
-// Even returns an input of which nothing is known: all columns count alike.
+// Even returns an input for which nothing is known: all columns have the same power.
 func Even(cols int) *Input { return Guess(make([]float64, cols)) }
 
-// level scales power to a mean of 1 and raises what is less than a thousandth of
-// that, so that no column may be arbitrarily wrong. A power that says nothing (all
-// zero, or beyond float64) becomes 1 everywhere.
+// level scales power to a mean of 1 and raises values below a thousandth, so that the
+// errors of every column have a cost. If power is all zero or not finite, level returns 1
+// for every column.
 func level(power []float64) []float32 {
 	sum := 0.0
 	for _, p := range power {

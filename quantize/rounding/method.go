@@ -1,13 +1,13 @@
-// Package rounding chooses the codes of one matrix from what is known of its input.
+// Package rounding chooses the codes of one matrix, given what is known of its input.
 //
-// A [Method] is a way to choose them. It registers itself under the name that a
-// recipe gives, [Choose] finds it, and [Variant.Round] runs it. An [Input] says what
-// an error in each weight costs. Without calibration that is a guess at the power of
-// each input column ([Guess]); with it, the second moments of what texts send
-// through the layer ([Moments], [NewInput]).
+// A [Method] is a way to choose them. It registers itself under the name that recipes use,
+// [Choose] finds it, and [Variant.Round] runs it. An [Input] determines the cost of an
+// error in each weight: without calibration, a guess at the power of each input column
+// ([Guess]); with calibration, the second moments of the layer's input for the texts
+// ([Moments], [NewInput]).
 //
-// Models, plans and texts are the business of package quantize, which decides when a
-// matrix is rounded and what its input then is.
+// Package quantize handles models, plans and texts. It decides when a matrix is rounded,
+// and computes its input.
 package rounding
 
 import (
@@ -21,48 +21,47 @@ import (
 	"thimble/internal/spell"
 )
 
-// A Method is a way to choose the codes of integer matrices. How the codes are
-// stored is the scheme's business. Each method has a file of its own, which
-// registers it.
+// A Method is a way to choose the codes of integer matrices; the scheme determines how
+// codes are stored. Each method has its own file, which registers it.
 type Method struct {
 	Name  string
-	Steps []string // that a recipe may leave out, in the order in which they run
+	Steps []string // that a recipe may omit, in the order in which they run
 
-	// NeedsTexts says that the method cannot work without calibration texts.
+	// NeedsTexts is set if the method requires calibration texts.
 	NeedsTexts bool
-	// Rotates says that a calibrated run rotates heads before the method rounds
-	// them, unless the recipe leaves StepRotation out.
+	// Rotates is set if a calibrated run rotates heads before the method rounds them,
+	// unless the recipe omits StepRotation.
 	Rotates bool
-	// ComparesStreams reports whether the method reads the drift of its input, for
-	// which a calibrated run also follows the float model. nil never does.
+	// ComparesStreams reports whether the method uses the drift of its input, for which a
+	// calibrated run also follows the float model. nil means never.
 	ComparesStreams func(without Skips) bool
 
-	// Round fills dst from src, of the same shape, on all cores. The result
-	// depends on src, in, without and dst.Scheme alone.
+	// Round fills dst from src, of the same shape, on all cores. The result depends only
+	// on src, in, without and dst.Scheme.
 	Round func(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error
 }
 
 // Methods that a recipe may name; the function Methods lists all.
 const (
 	MethodRTN  = "rtn"  // round to nearest, scales searched
-	MethodGPTQ = "gptq" // error feedback, by what calibration texts show
+	MethodGPTQ = "gptq" // error feedback, with the second moments of calibration texts
 )
 
-// Steps that a recipe may leave out, to see what each is worth; the function Steps
-// lists those of a method.
+// Steps that a recipe may omit, to measure their gain; the function Steps lists those of a
+// method.
 const (
 	StepRotation   = "rotation"   // of the channels between values and outputs
-	StepSearch     = "search"     // for scales; without it a group's largest value takes the last code
+	StepSearch     = "search"     // for scales; without it a group's largest value gets the last code
 	StepCorrection = "correction" // of the weights, for what was quantized upstream
 	StepRefit      = "refit"      // of the scales to the codes
-	StepDescent    = "descent"    // of the loss, single code by single code
+	StepDescent    = "descent"    // of the loss, one code at a time
 )
 
-// methods holds what init functions registered, in the order of Methods.
+// methods lists the registered methods in the order of Methods.
 var methods []*Method
 
-// Register adds m to the methods that a recipe may name, usually from an init
-// function. The function that it returns, for tests, removes m again.
+// Register adds m to the methods that a recipe may name, usually from an init function.
+// The returned function, for tests, removes m.
 func Register(m Method) (remove func()) {
 	if methodNamed(m.Name) != nil {
 		panic("rounding: method " + m.Name + " registered twice")
@@ -80,7 +79,7 @@ func Register(m Method) (remove func()) {
 	return func() { methods = slices.DeleteFunc(methods, func(other *Method) bool { return other == &m }) }
 }
 
-// methodNamed returns the method of a name, nil if there is none.
+// methodNamed returns the method of that name, or nil.
 func methodNamed(name string) *Method {
 	for _, m := range methods {
 		if m.Name == name {
@@ -90,8 +89,8 @@ func methodNamed(name string) *Method {
 	return nil
 }
 
-// Methods lists the names that a recipe may give: first the methods that work
-// without texts, each group in alphabetical order.
+// Methods returns the names that a recipe may use: first the methods that need no texts,
+// then the others, both in alphabetical order.
 func Methods() []string {
 	var names []string
 	for _, m := range methods {
@@ -100,8 +99,8 @@ func Methods() []string {
 	return names
 }
 
-// Steps lists the steps of a method that a recipe may leave out, in the order in
-// which they run.
+// Steps returns the steps of a method that a recipe may omit, in the order in which they
+// run.
 func Steps(method string) []string {
 	if m := methodNamed(method); m != nil {
 		return slices.Clone(m.Steps)
@@ -109,19 +108,19 @@ func Steps(method string) []string {
 	return nil
 }
 
-// NeedsTexts reports whether a method cannot work without calibration texts.
+// NeedsTexts reports whether a method requires calibration texts.
 func NeedsTexts(method string) bool {
 	m := methodNamed(method)
 	return m != nil && m.NeedsTexts
 }
 
-// Skips are the steps that a recipe leaves out.
+// Skips lists the steps that a recipe omits.
 type Skips []string
 
-// Has reports whether step is left out.
+// Has reports whether step is omitted.
 func (s Skips) Has(step string) bool { return slices.Contains(s, step) }
 
-// A Variant is a method less the steps that a recipe leaves out. Choose makes it.
+// A Variant is a method without the steps that a recipe omits. Choose returns one.
 type Variant struct {
 	method  *Method
 	without Skips // in the method's order
@@ -150,11 +149,11 @@ func Choose(name string, without []string) (Variant, error) {
 	return v, nil
 }
 
-// Without returns the steps that are left out, in the method's order.
+// Without returns the omitted steps, in the method's order.
 func (v Variant) Without() Skips { return v.without }
 
-// Round fills dst from src, of the same shape, on all cores. in is what is known of
-// the input that src is multiplied by.
+// Round fills dst from src, of the same shape, on all cores. in describes the input that
+// src is multiplied by.
 func (v Variant) Round(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 	return v.method.Round(ctx, dst, src, in, v.without)
 }
@@ -162,7 +161,7 @@ func (v Variant) Round(ctx context.Context, dst, src *qtensor.Matrix, in *Input)
 // Rotates reports whether a calibrated run rotates heads before v rounds them.
 func (v Variant) Rotates() bool { return v.method.Rotates && !v.without.Has(StepRotation) }
 
-// ComparesStreams reports whether v reads the drift of its input.
+// ComparesStreams reports whether v uses the drift of its input.
 func (v Variant) ComparesStreams() bool {
 	return v.method.ComparesStreams != nil && v.method.ComparesStreams(v.without)
 }

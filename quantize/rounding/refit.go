@@ -5,16 +5,16 @@ import (
 	"thimble/internal/kernel"
 )
 
-// A leastSquares finds the scales and minima that have the least loss for codes
-// that stay. Let z_i be the codes of group i with zeros in all other columns, and,
-// in asymmetric schemes, also the ones of group i. A row's values are then the sum
-// of s_i z_i, and the loss is least where
+// A leastSquares finds the scales and minima that have the smallest loss for fixed codes.
+// Let z_i be the codes of group i with zeros in all other columns and, in asymmetric
+// schemes, also a vector with ones in group i. A row's values are then the sum of s_i z_i,
+// and the loss is smallest where
 //
 //	sum over j of (z_i^T H z_j) s_j = z_i^T H w
 type leastSquares struct {
 	p      *panel
 	groups int
-	n      int         // unknowns of a row
+	n      int         // number of unknowns in a row
 	z      []float32   // (rows, padded width of a group), z_i of every row
 	hz     [][]float32 // by row: (n, cols) H z_i
 	normal []float64   // (n, n)
@@ -23,8 +23,7 @@ type leastSquares struct {
 	chol   []float64   // (n, n)
 }
 
-// ridge, times the trace, keeps the equations solvable where all codes of a group
-// are zero.
+// ridge, times the trace, keeps the equations solvable if all codes of a group are zero.
 const ridge = 1e-9
 
 func newLeastSquares(p *panel) *leastSquares {
@@ -42,8 +41,8 @@ func newLeastSquares(p *panel) *leastSquares {
 	return f
 }
 
-// refit gives every row the scales of least loss, if they still lower the loss
-// after they are rounded to float16.
+// refit gives each row the scales with the smallest loss, if they still lower the loss
+// after rounding to float16.
 func (p *panel) refit() {
 	f := p.fit
 	f.products()
@@ -57,7 +56,7 @@ func (p *panel) refit() {
 	p.revalue()
 }
 
-// revalue computes e afresh from the codes.
+// revalue recomputes e from the codes.
 func (p *panel) revalue() {
 	for r := range p.rows {
 		grid, want := p.grids[r], p.want(r)
@@ -133,8 +132,8 @@ func (f *leastSquares) solve() bool {
 	return true
 }
 
-// better rounds s to float16 and, if that lowers the loss, makes it the scales of
-// row r and returns true.
+// better rounds s to float16. If that lowers the loss of row r, better stores s as the
+// row's scales and returns true.
 func (f *leastSquares) better(r int) bool {
 	p := f.p
 	scale, low := make([]uint16, f.groups), make([]uint16, f.groups)

@@ -8,12 +8,12 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// rowsPerTask amortizes the cost of handing out work.
+// rowsPerTask amortizes the cost of scheduling a task.
 const rowsPerTask = 16
 
-// EachRow calls f with the float32 values x of every row r of src, on all cores,
-// and fails at the first value that is not finite. worker, below parallel.Workers(),
-// tells calls apart that run at the same time; x is valid until f returns.
+// EachRow calls f with the float32 values x of every row r of src, on all cores, and
+// returns an error for the first value that is not finite. worker, less than
+// parallel.Workers(), differs between concurrent calls; x is valid until f returns.
 func EachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x []float32) error) error {
 	type lane struct {
 		reader qtensor.Reader
@@ -30,8 +30,8 @@ func EachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x [
 	})
 }
 
-// EachFinite calls f for every row of src, on all cores, and fails at the first
-// value that is not finite.
+// EachFinite calls f for every row of src, on all cores, and returns an error for the
+// first value that is not finite.
 func EachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) error) error {
 	readers := make([]qtensor.Reader, parallel.Workers())
 	return parallel.Ranges(ctx, src.Rows, rowsPerTask, func(worker, from, to int) error {

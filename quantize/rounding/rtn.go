@@ -12,9 +12,9 @@ func init() {
 	Register(Method{Name: MethodRTN, Steps: []string{StepSearch}, Round: ToNearest})
 }
 
-// ToNearest rounds every weight to the nearest code, on the scale of its group that
-// a search found or, without StepSearch, that the group's largest value gives. It is
-// the method rtn, and ignores other steps in without.
+// ToNearest rounds every weight to the nearest code. A search chooses the scale of each
+// group; without StepSearch the group's largest value determines it. ToNearest is the
+// method rtn, and ignores other steps in without.
 func ToNearest(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
 	searches := make([]*scaleSearch, parallel.Workers())
 	return EachRow(ctx, src, func(worker, r int, x []float32) error {

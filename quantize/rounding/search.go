@@ -8,17 +8,17 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A scaleSearch chooses the scale, minimum and codes of groups that have the least
+// A scaleSearch chooses the scale, minimum and codes of each group with the smallest
 // weighted squared error
 //
 //	sum over the group of power_i (w_i - w~_i)^2
 //
 // where power_i is the mean square of the input that weight i is multiplied by
-// (Input.Power). It rounds scales and minima to float16 before it measures an
-// error. It holds scratch for one goroutine.
+// (Input.Power). It rounds scales and minima to float16 before it measures an error. It
+// has scratch space for one goroutine.
 type scaleSearch struct {
 	scheme     qtensor.Scheme
-	plain      bool      // one candidate: see StepSearch
+	plain      bool      // try only one candidate; see StepSearch
 	power      []float32 // (cols)
 	codes      []uint8   // (cols), of one row
 	scale, min []uint16  // float16, one per group
@@ -44,7 +44,7 @@ func (s *scaleSearch) row(x []float32) error {
 	return nil
 }
 
-// bounds returns the least and the largest element of x, which is not empty.
+// bounds returns the smallest and the largest element of x, which is not empty.
 func bounds(x []float32) (lo, hi float32) {
 	lo, hi = x[0], x[0]
 	for _, v := range x {
@@ -58,20 +58,18 @@ func code(v, inverse, bottom, top float32) float32 {
 	return kernel.RoundToEven(min(max(v*inverse, bottom), top))
 }
 
-// The symmetric candidates put the largest value of a group at overshoot codes
-// after the last one, where it is clipped and the others get a finer step, or
-// before it.
+// The symmetric candidates put the largest value of a group at overshoot codes past the
+// last one, where it is clipped and the others get a finer step, or before it.
 const (
 	overshootFirst = -0.5
 	overshootStep  = 0.25
 	overshoots     = 11
 )
 
-// symmetric tries scales of both signs: there is one code more below zero than
-// above, which the side with the largest value may use. Refitting the scale to the
-// codes by least squares, as asymmetric does, was measured on a model's output and
-// gains nothing here. Without a search the largest value takes the bottom code, as
-// in llama.cpp's Q4_0.
+// symmetric tries scales of both signs: there is one code more below zero than above,
+// which the side with the largest value may use. Refitting the scale to the codes by least
+// squares, as asymmetric does, gains nothing here, measured on a model's output. Without a
+// search the largest value gets the bottom code, as in llama.cpp's Q4_0.
 func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error {
 	zero := s.scheme.Zero()
 	first, last := s.scheme.Codes()
@@ -98,7 +96,7 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 		if max(hi, -lo) > 1 {
 			return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxFloat16)
 		}
-		for i := range codes { // all zero, or too small for the least float16
+		for i := range codes { // all zero, or too small for the smallest float16
 			codes[i] = uint8(zero)
 		}
 		return nil
@@ -118,7 +116,7 @@ type candidates struct {
 	n              int
 	scale, inverse [kernel.Candidates]float32
 
-	best, least float32 // the first scale evaluated that has the least error, and that error; 0 before any
+	best, least float32 // the first scale with the smallest error so far, and that error; 0 at the start
 }
 
 // add rounds scale to float16 and adds it, unless it is zero or too large there.
@@ -135,7 +133,7 @@ func (c *candidates) add(scale float32) {
 	c.n++
 }
 
-// evaluate computes the errors of the scales added since it was last called.
+// evaluate computes the errors of the scales added since the last call.
 func (c *candidates) evaluate() {
 	if c.n == 0 {
 		return
@@ -149,18 +147,18 @@ func (c *candidates) evaluate() {
 	c.n = 0
 }
 
-// The asymmetric candidates start from the group's own range, from one that is
-// wider by one step, and from two that are narrower by one and two, which clip the
-// ends. Each is refitted a few times.
+// The asymmetric candidates start from the group's own range, from one that is wider by
+// one step, and from two that are narrower by one and two, which clip both ends. Each is
+// refitted a few times.
 const (
 	shrinkFirst = -1
 	shrinks     = 4
 	refits      = 3
 )
 
-// asymmetric starts from ranges around the group's, then rounds and solves the two
-// normal equations for step and minimum, a few times over. Without a search it
-// takes the range from the least to the largest value.
+// asymmetric starts from ranges around the group's, then rounds and solves the two normal
+// equations for step and minimum, a few times. Without a search it uses the range from the
+// smallest to the largest value.
 func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error {
 	_, last := s.scheme.Codes()
 	top := float32(last)
@@ -196,7 +194,7 @@ func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error
 	}
 	s.scale[g], _ = qtensor.ToFloat16(bestStep)
 	s.min[g], _ = qtensor.ToFloat16(bestMin)
-	if bestStep == 0 { // all alike, or too close for the least float16
+	if bestStep == 0 { // all equal, or too close for the smallest float16
 		var ok bool
 		if s.min[g], ok = qtensor.ToFloat16(lo); !ok || hi-lo > 1 {
 			return fmt.Errorf("weights from %g to %g need a scale beyond float16's largest, %d", lo, hi, qtensor.MaxFloat16)
@@ -211,9 +209,9 @@ func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error
 	return nil
 }
 
-// refitRange rounds x on the grid (step, low) and returns the step and minimum that
-// have the least weighted squared error for those codes; step 0 if they do not
-// determine it.
+// refitRange rounds x on the grid (step, low) and returns the step and minimum with the
+// smallest weighted squared error for those codes, or step 0 if the codes do not determine
+// it.
 func refitRange(x, power []float32, step, low, top float32) (float32, float32) {
 	inverse := 1 / step
 	var w, wq, wqq, wx, wqx float32
@@ -234,8 +232,8 @@ func refitRange(x, power []float32, step, low, top float32) (float32, float32) {
 	return (float32(w*wqx) - float32(wq*wx)) / det, (float32(wqq*wx) - float32(wq*wqx)) / det
 }
 
-// asymmetricError returns the weighted squared error of x. It stops early, at some
-// value no less than least, once the sum has grown that large.
+// asymmetricError returns the weighted squared error of x. If the sum reaches least, it
+// stops early and returns the sum so far.
 func asymmetricError(x, power []float32, step, low, top, least float32) float32 {
 	inverse := 1 / step
 	var sum float32

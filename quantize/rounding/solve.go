@@ -8,8 +8,8 @@ import (
 )
 
 // A solver solves equations with H + lambda I = L L^T by matrix products, a block of
-// columns at a time: products with L off the diagonal, and with the inverse of a
-// block of L on it.
+// columns at a time: products with L off the diagonal, and with the inverses of L's
+// diagonal blocks.
 type solver struct {
 	n, stride    int
 	lower, upper []float32 // (n, stride): L and its transpose
@@ -19,7 +19,7 @@ type solver struct {
 
 const (
 	solveBlock = 64
-	solveRows  = panelRows // right-hand sides that a core takes at a time
+	solveRows  = panelRows // right-hand sides that a core processes at a time
 )
 
 func newSolver(f *Factor) *solver {

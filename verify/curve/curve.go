@@ -4,6 +4,7 @@
 package curve
 
 import (
+	"cmp"
 	"math"
 
 	"thimble/internal/kernel"
@@ -30,6 +31,7 @@ type Value = metric.Value
 
 // A Calibration describes the tokens that rows were calibrated on.
 type Calibration struct {
+	Name    string   `json:"text,omitempty"` // name of a built-in text; files have none
 	SHA256  []string `json:"sha256"`
 	Tokens  int      `json:"tokens"`
 	Context int      `json:"context"`
@@ -54,7 +56,8 @@ type Cost struct {
 // A Row is one file of the curve.
 type Row struct {
 	Name          string  `json:"name"`
-	Bytes         int64   `json:"bytes"` // of the file
+	Bytes         int64   `json:"bytes"`                  // of the file that was measured
+	ExportBytes   int64   `json:"export_bytes,omitempty"` // of the file that another program runs, exported from that one
 	SHA256        string  `json:"sha256"`
 	BitsPerWeight float64 `json:"bits_per_weight"`
 	PredictedKL   float64 `json:"predicted_kl,omitempty"`
@@ -67,6 +70,10 @@ type Row struct {
 	// as one line. A row without a Series stands alone.
 	Series string `json:"-"`
 }
+
+// Size returns the size in bytes of the file that ships: the exported one, if there is
+// one.
+func (r *Row) Size() int64 { return cmp.Or(r.ExportBytes, r.Bytes) }
 
 // A Point holds the measurements of one file on one text.
 type Point struct {
@@ -119,7 +126,7 @@ func (r *Report) At(text int, bytes float64) (best float64, ok bool) {
 	for _, line := range joined {
 		for _, a := range line {
 			for _, b := range line {
-				if a.Bytes >= b.Bytes || between(line, a.Bytes, b.Bytes) {
+				if a.Size() >= b.Size() || between(line, a.Size(), b.Size()) {
 					continue
 				}
 				if y, covers := interpolate(line, a, b, text, bytes); covers && (!ok || y < best) {
@@ -135,14 +142,14 @@ func (r *Report) At(text int, bytes float64) (best float64, ok bool) {
 // the smaller first. ok is false if they do not cover the size.
 func interpolate(line []*Row, a, b *Row, text int, bytes float64) (y float64, ok bool) {
 	const beyond = 0.02
-	lo, hi := float64(a.Bytes), float64(b.Bytes)
-	if !between(line, 0, a.Bytes) { // a is the smallest row of the line
+	lo, hi := float64(a.Size()), float64(b.Size())
+	if !between(line, 0, a.Size()) { // a is the smallest row of the line
 		lo *= 1 - beyond
 	}
-	if !between(line, b.Bytes, math.MaxInt64) {
+	if !between(line, b.Size(), math.MaxInt64) {
 		hi *= 1 + beyond
 	}
-	inside := bytes >= float64(a.Bytes) && bytes <= float64(b.Bytes)
+	inside := bytes >= float64(a.Size()) && bytes <= float64(b.Size())
 	if !inside && !(bytes > lo && bytes < hi) {
 		return 0, false
 	}
@@ -150,14 +157,14 @@ func interpolate(line []*Row, a, b *Row, text int, bytes float64) (y float64, ok
 	if !(y0 > 0 && y1 > 0) {
 		return 0, false
 	}
-	t := (bytes - float64(a.Bytes)) / float64(b.Bytes-a.Bytes)
+	t := (bytes - float64(a.Size())) / float64(b.Size()-a.Size())
 	return kernel.Exp64(kernel.Log64(y0) + float64(t*(kernel.Log64(y1)-kernel.Log64(y0)))), true
 }
 
 // between reports whether the size of a row of line is strictly between lo and hi.
 func between(line []*Row, lo, hi int64) bool {
 	for _, r := range line {
-		if r.Bytes > lo && r.Bytes < hi {
+		if r.Size() > lo && r.Size() < hi {
 			return true
 		}
 	}

@@ -25,6 +25,22 @@ func TestAt(t *testing.T) {
 	}
 }
 
+// A row that another program will run has the size of the exported file everywhere.
+func TestShippedSize(t *testing.T) {
+	r := &Report{Model: "m", Texts: []Text{{Name: "t"}}}
+	for _, x := range []struct{ bytes, export int64 }{{100e6, 111e6}, {200e6, 222e6}} {
+		r.Rows = append(r.Rows, Row{Name: "row", Series: "a", Bytes: x.bytes, ExportBytes: x.export, Measured: []Point{{KLMean: 0.1}}})
+	}
+	if _, ok := r.At(0, 105e6); ok {
+		t.Error("the curve covers the size of the container")
+	}
+	for _, text := range []string{r.String(), r.Markdown(), string(r.SVG(0))} {
+		if !strings.Contains(text, "111.0") || strings.Contains(text, "100.0 MB") || strings.Contains(text, " 100.0 ") {
+			t.Errorf("want 111.0 MB in place of 100.0 MB:\n%s", text)
+		}
+	}
+}
+
 func TestPeersOfDocs(t *testing.T) {
 	text, err := os.ReadFile("../../docs/curve/peers-smollm2.yaml")
 	if err != nil {
@@ -43,6 +59,11 @@ func TestNames(t *testing.T) {
 	for path, want := range map[string]string{"a/b/test.txt": "test", "-": "stdin", ".txt": ".txt", "SmolLM2-135M": "SmolLM2-135M", "x.tar.gz": "x.tar"} {
 		if got := NameOf(path); got != want {
 			t.Errorf("NameOf(%q) = %q, want %q", path, got, want)
+		}
+	}
+	for path, want := range map[string]string{"a/SmolLM2-1.7B": "SmolLM2-1.7B", "a/x-1.7B.thimble": "x-1.7B", "x.Q4_0.gguf": "x.Q4_0", "SmolLM2-135M/": "SmolLM2-135M"} {
+		if got := ModelName(path); got != want {
+			t.Errorf("ModelName(%q) = %q, want %q", path, got, want)
 		}
 	}
 	for name, want := range map[string]string{"4 bits": "4-bits", "a/../b": "a-..-b", "--": "", "über": "ber"} {

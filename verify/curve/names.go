@@ -20,7 +20,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// NameOf returns the name of a text or model: the last element of its path without
+// NameOf returns the name of a text or file: the last element of its path without
 // the extension.
 func NameOf(path string) string {
 	base := filepath.Base(path)
@@ -31,6 +31,17 @@ func NameOf(path string) string {
 		base = name
 	}
 	return strings.ToValidUTF8(defect.Printable(base), "?")
+}
+
+// ModelName returns the name of a model: the last element of its path, without the
+// extension of a format. Other dots belong to the name, as in SmolLM2-1.7B.
+func ModelName(path string) string {
+	switch base := filepath.Base(path); filepath.Ext(base) {
+	case ".thimble", ".gguf", ".safetensors":
+		return NameOf(path)
+	default:
+		return strings.ToValidUTF8(defect.Printable(base), "?")
+	}
 }
 
 // FileName returns name with the characters replaced that some file system or shell

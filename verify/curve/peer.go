@@ -85,7 +85,7 @@ func (r *Report) others(text int) []Peer {
 	all := r.peersOn(text)
 	for _, row := range r.Rows {
 		if row.File != "" {
-			all = append(all, Peer{Name: row.Name, Bytes: float64(row.Bytes), KL: float64(row.Measured[text].KLMean)})
+			all = append(all, Peer{Name: row.Name, Bytes: float64(row.Size()), KL: float64(row.Measured[text].KLMean)})
 		}
 	}
 	return all

@@ -14,7 +14,7 @@ func (r *Report) SVG(text int) []byte { return r.picture(text).SVG() }
 
 func (r *Report) picture(text int) *chart.Chart {
 	p := &chart.Chart{
-		Title: fmt.Sprintf("%s on %s", NameOf(r.Model), r.Texts[text].Name),
+		Title: fmt.Sprintf("%s on %s", ModelName(r.Model), r.Texts[text].Name),
 		About: "Mean divergence from the original, in nats per token, against the size of the file.",
 		XAxis: "size of the file, MB", YAxis: "mean KL, nats per token",
 	}
@@ -52,6 +52,6 @@ func (r *Report) picture(text int) *chart.Chart {
 }
 
 func (row *Row) point(text int, label string) chart.Point {
-	x, y := float64(row.Bytes), row.Measured[text].KLMean
+	x, y := float64(row.Size()), row.Measured[text].KLMean
 	return chart.Point{Label: label, About: fmt.Sprintf("%s, %s MB, KL %s", row.Name, megabytes(x), kl(y)), X: x / 1e6, Y: float64(y)}
 }

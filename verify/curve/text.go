@@ -50,7 +50,7 @@ func (r *Report) quality(text int) *table.Table {
 	t := table.New("file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's")
 	for _, row := range r.Rows {
 		m := row.Measured[text]
-		t.Add(row.Name, megabytes(float64(row.Bytes)), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
+		t.Add(row.Name, megabytes(float64(row.Size())), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
 	}
 	return t
 }
@@ -148,7 +148,7 @@ func (r *Report) String() string {
 // that Pictures returns.
 func (r *Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", NameOf(r.Model), r.origin())
+	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", ModelName(r.Model), r.origin())
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, " Note: %s.", note)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 	"thimble/verify/metric"
 )
 
@@ -27,6 +28,7 @@ type Report struct {
 	Provenance []Field  `json:"provenance"` // ignored by Same
 	NMSE       Value    `json:"nmse"`       // over the tensors that both have; null if A is zero there
 	Tensors    []Tensor `json:"tensors"`    // the most different first
+	Notes      []string `json:"notes,omitempty"`
 }
 
 // A Value is a figure; an unknown one is NaN, and null in JSON.
@@ -51,7 +53,14 @@ type Field struct {
 
 // Options specify what counts as a difference.
 type Options struct {
-	Values   bool                    // ignore differences in scheme alone
+	Values bool // ignore differences in scheme alone
+
+	// RotatedA and RotatedB have tensors of A and of B as the recipe of the other model
+	// rotated them. A recipe may rotate the values of a head, and its output projection back
+	// (quantize.Rotated): the model computes the same with other weights. A tensor in one of
+	// the maps is compared both as it is and rotated, and the smaller difference counts.
+	RotatedA, RotatedB map[string]*qtensor.Matrix
+
 	Progress func(done, total int64) // receives the number of A's weights compared so far; may be nil
 }
 
@@ -70,7 +79,7 @@ func Models(ctx context.Context, a, b *model.Model, o Options) (*Report, error) 
 	}
 	r.Metadata = append(r.Metadata, differing(meta[0], meta[1])...)
 	r.Provenance = append(r.Provenance, differing(from[0], from[1])...)
-	if err := r.compareTensors(ctx, a, b, o.Progress); err != nil {
+	if err := r.compareTensors(ctx, a, b, &o); err != nil {
 		return nil, err
 	}
 	r.Same = len(r.Metadata) == 0 && !slices.ContainsFunc(r.Tensors, func(d Tensor) bool {
@@ -171,7 +180,7 @@ func differing(a, b map[string]string) (found []Field) {
 }
 
 // compareTensors compares the tensors of a and b by name, in the order of their use.
-func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, progress func(done, total int64)) error {
+func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, o *Options) error {
 	var names []string
 	seen := map[string]bool{}
 	for _, s := range slices.Concat(a.Spec.Slots(), b.Spec.Slots()) {
@@ -182,22 +191,41 @@ func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, progress
 	var done int64
 	var sum squares
 	for _, name := range names {
-		d, err := compareTensor(ctx, name, a.Tensors[name], b.Tensors[name])
+		d, err := compareTensor(ctx, name, a.Tensors[name], b.Tensors[name], o.RotatedA[name], o.RotatedB[name])
 		if err != nil {
 			return err
 		}
 		if d.A != nil {
 			done += int64(d.A.Rows) * int64(d.A.Cols)
 		}
-		if progress != nil {
-			progress(done, r.A.Weights)
+		if o.Progress != nil {
+			o.Progress(done, r.A.Weights)
 		}
 		sum.add(d.squares)
 		r.Tensors = append(r.Tensors, d)
 	}
 	r.NMSE = sum.nmse()
+	r.noteRotations(o)
 	slices.SortStableFunc(r.Tensors, func(x, y Tensor) int { return cmp.Compare(y.weight(), x.weight()) })
 	return nil
+}
+
+// noteRotations adds a note on the tensors of each model that were rotated.
+func (r *Report) noteRotations(o *Options) {
+	for _, side := range []struct {
+		turned map[string]*qtensor.Matrix
+		a, by  string
+	}{{o.RotatedA, "a", "b"}, {o.RotatedB, "b", "a"}} {
+		n := 0
+		for _, t := range r.Tensors {
+			if t.Rotated && side.turned[t.Name] != nil {
+				n++
+			}
+		}
+		if n > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("the recipe of %s rotated heads, which does not change what the model computes: %d tensors of %s are compared after the same rotation", side.by, n, side.a))
+		}
+	}
 }
 
 // squares holds sums of squares: of the differences, and of A's values.

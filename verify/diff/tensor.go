@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -12,14 +13,17 @@ import (
 // A Tensor is the comparison of the two tensors of one name.
 type Tensor struct {
 	Name    string  `json:"name"`
-	A       *Stored `json:"a"`            // null if model A lacks the tensor
-	B       *Stored `json:"b"`            // likewise
-	NMSE    Value   `json:"nmse"`         // null if shapes differ or all of A is zero
-	MaxAbs  Value   `json:"max_abs"`      // the largest absolute difference
-	Groups  int64   `json:"groups"`       // of up to 32 columns of a row
-	Changed int64   `json:"changed"`      // groups with a differing value
-	Stored  bool    `json:"stored_alike"` // in the same scheme
+	A       *Stored `json:"a"`                 // null if model A lacks the tensor
+	B       *Stored `json:"b"`                 // likewise
+	NMSE    Value   `json:"nmse"`              // null if shapes differ or all of A is zero
+	MaxAbs  Value   `json:"max_abs"`           // the largest absolute difference
+	Groups  int64   `json:"groups"`            // of up to 32 columns of a row
+	Changed int64   `json:"changed"`           // groups with a differing value
+	Stored  bool    `json:"stored_alike"`      // in the same scheme
+	Rotated bool    `json:"rotated,omitempty"` // the figures are those after a rotation, see Options
 	squares
+
+	floats bool // both store a float type
 }
 
 // A Stored describes how one of the two models stores a tensor.
@@ -30,8 +34,9 @@ type Stored struct {
 	BitsPerWeight float64 `json:"bits_per_weight"`
 }
 
-// differs reports whether the two tensors differ in value or scheme.
-func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored }
+// differs reports whether the two tensors differ in value or scheme. A float type that
+// holds every value of another, such as f32 for bf16, is no difference.
+func (d *Tensor) differs() bool { return d.incomparable() || d.Changed > 0 || !d.Stored && !d.floats }
 
 // incomparable reports whether a model lacks the tensor or the shapes differ.
 func (d *Tensor) incomparable() bool {
@@ -44,7 +49,7 @@ func (d *Tensor) weight() float64 {
 	switch {
 	case d.incomparable() || !d.NMSE.Known():
 		return math.Inf(1)
-	case d.Changed == 0 && d.Stored:
+	case !d.differs():
 		return -2
 	case d.Changed == 0:
 		return -1
@@ -55,26 +60,48 @@ func (d *Tensor) weight() float64 {
 // groupCols is the number of columns of a row in a group.
 const groupCols = 32
 
-// compareTensor compares a and b, either of which may be nil.
-func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (Tensor, error) {
+// compareTensor compares a and b, either of which may be nil. rotatedA and rotatedB are
+// the same tensors after a rotation, or nil; the figures are those of the more similar
+// pair.
+func compareTensor(ctx context.Context, name string, a, b, rotatedA, rotatedB *qtensor.Matrix) (Tensor, error) {
 	d := Tensor{Name: name, A: storedOf(a), B: storedOf(b), NMSE: Value(math.NaN()), MaxAbs: Value(math.NaN())}
 	if d.incomparable() {
 		return d, nil
 	}
-	d.Stored = nativeScheme(a) == nativeScheme(b)
+	d.Stored, d.floats = nativeScheme(a) == nativeScheme(b), a.Scheme.Float() && b.Scheme.Float()
+	if err := d.measure(ctx, a, b); err != nil {
+		return d, err
+	}
+	if rotatedA == nil && rotatedB == nil {
+		return d, nil
+	}
+	turned := d
+	turned.Rotated = true
+	if err := turned.measure(ctx, cmp.Or(rotatedA, a), cmp.Or(rotatedB, b)); err != nil {
+		return d, err
+	}
+	if turned.difference < d.difference {
+		return turned, nil
+	}
+	return d, nil
+}
+
+// measure sets the figures of d to those of a and b, which have the same shape.
+func (d *Tensor) measure(ctx context.Context, a, b *qtensor.Matrix) error {
 	rows := make([]rowDiff, a.Rows)
 	scratch := make([]rowComparer, parallel.Workers())
 	err := parallel.Do(ctx, a.Rows, func(worker, row int) error {
 		var err error
 		rows[row], err = scratch[worker].compare(a, b, row)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", d.Name, err)
 		}
 		return nil
 	})
 	if err != nil {
-		return d, err
+		return err
 	}
+	d.squares, d.Changed = squares{}, 0
 	d.MaxAbs, d.Groups = 0, int64(a.Rows)*int64((a.Cols+groupCols-1)/groupCols)
 	for _, x := range rows {
 		d.add(x.squares)
@@ -82,7 +109,7 @@ func compareTensor(ctx context.Context, name string, a, b *qtensor.Matrix) (Tens
 		d.MaxAbs = max(d.MaxAbs, Value(x.maxAbs))
 	}
 	d.NMSE = d.nmse()
-	return d, nil
+	return nil
 }
 
 func storedOf(m *qtensor.Matrix) *Stored {

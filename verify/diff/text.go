@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/table"
+	"thimble/internal/textwrap"
 	"thimble/internal/units"
 )
 
@@ -45,26 +46,39 @@ func Text(r *Report, all bool) string {
 	if more > 0 {
 		fmt.Fprintf(&b, "  and %d more that differ; --all lists them\n", more)
 	}
+	for _, note := range r.Notes {
+		fmt.Fprint(&b, "\n  * ")
+		textwrap.Write(&b, note, 4, 4, 80)
+	}
 	return b.String()
 }
 
 // verdict returns a one-line summary of what differs.
 func verdict(r *Report) string {
-	var values, schemes, other int
+	var values, schemes, floats, other int
 	for i := range r.Tensors {
 		switch d := &r.Tensors[i]; {
 		case d.incomparable():
 			other++
 		case d.Changed > 0:
 			values++
-		case !d.Stored:
+		case d.differs():
 			schemes++
+		case !d.Stored:
+			floats++
 		}
 	}
 	if r.Same {
-		text := ""
+		var how []string
 		if schemes > 0 {
-			text = fmt.Sprintf(" (%d in different schemes)", schemes)
+			how = append(how, fmt.Sprintf("%d in different schemes", schemes))
+		}
+		if floats > 0 {
+			how = append(how, fmt.Sprintf("%d in another float type without loss", floats))
+		}
+		text := ""
+		if how != nil {
+			text = " (" + strings.Join(how, ", ") + ")"
 		}
 		return fmt.Sprintf("SAME  all %d tensors have equal values%s; metadata equal", len(r.Tensors), text)
 	}
@@ -95,14 +109,19 @@ func writeFields(b *strings.Builder, title string, list []Field) {
 		return
 	}
 	fmt.Fprintf(b, "\n  %s\n", title)
+	const columns = 73 // of the field and a value
+	width := 0
 	for _, f := range list {
-		fmt.Fprintf(b, "  %-13s a  %s\n  %-13s b  %s\n", shorten(f.Field), shorten(f.A), "", shorten(f.B))
+		width = max(width, textwrap.Columns(shorten(f.Field, columns/2)))
+	}
+	for _, f := range list {
+		fmt.Fprintf(b, "  %s  a  %s\n", textwrap.Pad(shorten(f.Field, columns/2), width), shorten(f.A, columns-width))
+		fmt.Fprintf(b, "  %s  b  %s\n", strings.Repeat(" ", width), shorten(f.B, columns-width))
 	}
 }
 
-// shorten returns v without control characters, cut to fit a line of a terminal.
-func shorten(v string) string {
-	const most = 58
+// shorten returns v without control characters, cut to the given number of columns.
+func shorten(v string, most int) string {
 	if v == "" {
 		return "-"
 	}
@@ -112,10 +131,7 @@ func shorten(v string) string {
 		}
 		return r
 	}, v)
-	if runes := []rune(v); len(runes) > most {
-		v = string(runes[:most-3]) + "..."
-	}
-	return v
+	return textwrap.First(v, most, most-3)
 }
 
 // cells returns d's row of the table.
@@ -135,6 +151,9 @@ func (d *Tensor) cells() []string {
 	}
 	if d.NMSE.Known() {
 		cells[5] = fmt.Sprintf("%.4g", float64(d.NMSE))
+		if d.Rotated {
+			cells[5] += " *"
+		}
 	}
 	cells[6] = fmt.Sprintf("%.1f%%", 100*float64(d.Changed)/float64(d.Groups))
 	if d.Changed == 0 {

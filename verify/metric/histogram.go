@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// A Histogram counts the scored positions by their divergence. Counts[i] lie at
-// Edges[i] or above, and below Edges[i+1]. Edges are the E6 series, 1, 1.5, 2.2,
+// A Histogram counts the scored positions by their divergence. Counts[i] of them
+// have Edges[i] or more, and less than Edges[i+1]. Edges are the E6 series, 1, 1.5, 2.2,
 // 3.3, 4.7 and 6.8 times powers of ten, from the first to the last that is
 // needed: nearly even steps on a logarithmic axis, and short to write. The first
 // edge is 0 if a divergence is below the least of the series.
@@ -15,9 +15,8 @@ type Histogram struct {
 	Counts []int   `json:"counts"`
 }
 
-// The series goes from 1e-9 to 1e4 nats: from what rounding of float64 leaves to
-// more than float32 logits differ by in practice. What is larger counts in the
-// last bin.
+// The series goes from 1e-9 nats, about what rounding to float64 leaves, to 1e4,
+// more than any divergence in practice. The last bin also counts what is larger.
 const leastDecade, mostDecade = -9, 4
 
 // histogramEdges are all edges, the first of them 0.

@@ -9,15 +9,18 @@ import (
 
 // A Score says how a model did at one position. What does not apply is NaN.
 type Score struct {
-	KL     float64 // KL(reference || model) in nats; the least it can be where a reference keeps only some logits
-	Hidden float64 // how much larger than KL the divergence may be
-	Top1   bool    // the model's first choice has the reference's highest score
-	Top5   bool    // Top1, or the reference's first choice is among the model's first five
-	MaxAbs float64 // largest |reference logit - model logit|
-	Cosine float64 // of the two rows of logits
-	NLL    float64 // -log p(next token) by the model, nats
-	RefNLL float64 // -log p(next token) by the reference, nats
-	Logits Moments // of the reference's logits; of the model's where a reference does not keep them all
+	KL      float64 // KL(reference || model) in nats; with a Sample an estimate, otherwise the least it can be
+	Spare   float64 // how much smaller than KL the divergence may be
+	Hidden  float64 // how much larger than KL the divergence may be
+	Sample  *Sample // nil if the reference keeps no sample
+	Partial bool    // the reference keeps only some logits
+	Top1    bool    // the model's first choice has the reference's highest score
+	Top5    bool    // Top1, or the reference's first choice is among the model's first five
+	MaxAbs  float64 // largest |reference logit - model logit|, of the logits that the reference keeps
+	Cosine  float64 // of the two rows of logits
+	NLL     float64 // -log p(next token) by the model, nats
+	RefNLL  float64 // -log p(next token) by the reference, nats
+	Logits  Moments // of the reference's logits; of the model's where a reference does not keep them all
 
 	Reference, Model Choice // the first choice of each, without its text
 }

@@ -10,13 +10,13 @@ import (
 // A Summary has the metrics of some positions.
 type Summary struct {
 	Tokens        int   `json:"tokens"`         // positions scored
-	KLMean        Value `json:"kl_mean"`        // nats per token; the least it can be for a compact reference
+	KLMean        Value `json:"kl_mean"`        // nats per token; for a compact reference an estimate, or the least it can be
 	KLMeanSE      Value `json:"kl_mean_se"`     // standard error of KLMean between prompts, see ClusterError
 	KLMedian      Value `json:"kl_median"`      // nats
 	KLP90         Value `json:"kl_p90"`         // nats, 90th percentile
 	KLP99         Value `json:"kl_p99"`         // nats, 99th percentile
 	KLP999        Value `json:"kl_p999"`        // nats, 99.9th percentile
-	KLHidden      Value `json:"kl_hidden"`      // what a compact reference may hide: the mean is at most KLMean+KLHidden
+	KLHidden      Value `json:"kl_hidden"`      // what a compact reference may hide: the true mean is at most KLMean+KLHidden
 	Top1Agreement Value `json:"top1_agreement"` // share of positions, 0 to 1
 	Top5Agreement Value `json:"top5_agreement"` // share where the model's first five include the reference's first
 	MaxAbs        Value `json:"max_abs"`        // largest |difference| of two logits
@@ -62,14 +62,13 @@ func Summarize(scores []Score) Summary {
 	n := float64(len(scores))
 	s := Summary{Tokens: len(scores), KLMeanSE: Unknown, MaxAbs: Unknown, CosineMin: Unknown}
 	var (
-		kl, hidden, agree, agree5 float64
-		kls                       = make([]float64, len(scores))
-		logits                    Moments
+		kl, agree, agree5 float64
+		kls               = make([]float64, len(scores))
+		logits            Moments
 	)
 	for i, x := range scores {
 		kls[i] = x.KL
 		kl += x.KL
-		hidden += x.Hidden
 		if x.Top1 {
 			agree++
 		}
@@ -82,7 +81,9 @@ func Summarize(scores []Score) Summary {
 		}
 		s.MaxAbs, s.CosineMin = max(s.MaxAbs, Value(x.MaxAbs)), min(s.CosineMin, Value(x.Cosine))
 	}
-	s.KLMean, s.KLHidden = Value(kl/n), Value(hidden/n)
+	s.KLMean = Value(kl / n)
+	_, high := meanBounds(scores)
+	s.KLHidden = max(0, Value(high)-s.KLMean)
 	s.KLMedian, s.KLP90, s.KLP99, s.KLP999 = Unknown, Unknown, Unknown, Unknown
 	s.Top1Agreement, s.Top5Agreement = Unknown, Unknown
 	if s.KLMean.Known() {
@@ -99,7 +100,7 @@ func Summarize(scores []Score) Summary {
 	return s
 }
 
-// relative is a/std, and 0 for a difference of 0 however the logits vary.
+// relative is a/std, and 0 for a difference of 0, even if the logits do not vary.
 func relative(a, std Value) Value {
 	switch {
 	case a == 0:
@@ -110,9 +111,9 @@ func relative(a, std Value) Value {
 	return a / std
 }
 
-// perplexity is exp of the mean of nll over the positions with a next token,
-// which are those where the model's NLL is known. It is unknown if there is no
-// such position, or if nll is unknown at one of them.
+// perplexity is exp of the mean of nll over the positions with a next token: those
+// where the model's NLL is known. It is unknown if there is no such position, or if
+// nll is unknown at one of them.
 func perplexity(scores []Score, nll func(*Score) float64) Value {
 	sum, n := 0.0, 0
 	for i := range scores {
@@ -152,8 +153,8 @@ type Cluster struct {
 }
 
 // ClusterError returns the standard error of the mean over all tokens, with the
-// prompt as the unit of sampling: tokens of one text are alike, and an error that
-// took them for independent would be too small. It is that of a ratio of cluster
+// prompt as the unit of sampling: tokens of one text are correlated, and an error
+// that took them for independent would be too small. It is that of a ratio of cluster
 // totals (Cochran, Sampling Techniques, section 9A): over C prompts of n tokens
 // and mean k each,
 //

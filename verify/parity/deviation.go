@@ -21,6 +21,7 @@ type Layer struct {
 	Added     metric.Value `json:"added_error"`     // by the operation, given the reference's inputs
 	Inherited metric.Value `json:"inherited_error"` // from inputs that differ from the reference's
 	Expected  metric.Value `json:"expected_error"`  // what rounding explains, by the scheme of what is stored
+	Excess    metric.Value `json:"excess"`          // the error as a multiple of its limit: above 1 rounding does not explain it
 }
 
 // A deviation is a Layer with the sums over positions that it is computed from,

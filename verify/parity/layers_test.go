@@ -15,7 +15,16 @@ import (
 func profile(t *testing.T, want, got *model.Model, a parity.Arithmetic) *parity.Profile {
 	t.Helper()
 	ids := someIDs(want, 32)
-	p, err := parity.Compare(t.Context(), want, got, a, [][]int{ids[:20], ids[20:]}, false)
+	done := 0
+	p, err := parity.CompareWithProgress(t.Context(), want, got, a, [][]int{ids[:20], ids[20:]}, false, func(n, total int) {
+		if n < done || n > total {
+			t.Errorf("%d of %d steps after %d", n, total, done)
+		}
+		done = n
+	})
+	if done != len(want.Spec.Schedule) {
+		t.Errorf("progress ends with %d steps", done)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

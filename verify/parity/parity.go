@@ -95,14 +95,24 @@ func Comparable(reference, subject *Model) error {
 // first divergence if first is set. It holds the activations of one block for all
 // texts together, so a few hundred positions are enough.
 func Compare(ctx context.Context, reference, subject *Model, a Arithmetic, texts [][]int, first bool) (*Profile, error) {
+	return CompareWithProgress(ctx, reference, subject, a, texts, first, func(_, _ int) {})
+}
+
+// CompareWithProgress is Compare, and calls progress with the number of steps that it has
+// compared, and their total.
+func CompareWithProgress(ctx context.Context, reference, subject *Model, a Arithmetic, texts [][]int, first bool, progress func(done, total int)) (*Profile, error) {
 	l, err := newLockstep(reference, subject, a, texts)
 	if err != nil {
 		return nil, err
 	}
 	p := &Profile{}
+	steps := max(len(reference.Spec.Schedule), len(subject.Spec.Schedule))
+	progress(0, steps)
 	err = l.walk(ctx, func(d *deviation) bool {
-		p.Layers = append(p.Layers, d.Layer)
+		progress(max(0, min(d.Step, steps)), steps)
 		times, channel := d.excess()
+		d.Excess = metric.Value(times)
+		p.Layers = append(p.Layers, d.Layer)
 		if times > p.Worst {
 			p.Worst, p.Closest = times, d.name()
 		}

@@ -20,16 +20,30 @@ import (
 	"thimble/internal/parallel"
 )
 
-// The tensors of prompt N in a reference file are named prompt.N.KIND. A full
-// file has input_ids and logits for each prompt, a compact one input_ids and the
-// last three.
+// The tensors of prompt N in a reference file are named prompt.N.KIND. Each prompt
+// has input_ids and, unless all T positions are scored, scored. Row r of the others
+// belongs to the r-th of the R scored positions. A full file has logits; a compact
+// one has topk_ids, topk_logits and logsumexp, and may have the rest: the logit of
+// the token that follows, and the tokens of the tail, see tail.
 const (
-	tensorIDs       = "input_ids"   // I64 [T]
-	tensorLogits    = "logits"      // F32, F16 or BF16 [T, V]
-	tensorTopIDs    = "topk_ids"    // I32 [T, K]
-	tensorTopLogits = "topk_logits" // F32 [T, K]
-	tensorLogSumExp = "logsumexp"   // F32 [T], over all V logits
+	tensorIDs        = "input_ids"   // I64 [T]
+	tensorScored     = "scored"      // I64 [2], the first scored position and the one after the last
+	tensorLogits     = "logits"      // F32, F16 or BF16 [R, V]
+	tensorTopIDs     = "topk_ids"    // I32 [R, K]
+	tensorTopLogits  = "topk_logits" // F32 [R, K]
+	tensorLogSumExp  = "logsumexp"   // F32 [R], over all V logits
+	tensorNextLogits = "next_logits" // F32 [R], any number where no token follows
+	tensorTailCounts = "tail_counts" // I32 [R], tokens in each row of the next two, which have N in all
+	tensorTailIDs    = "tail_ids"    // I32 [N]
+	tensorTailLogits = "tail_logits" // F32 [N]
+	tensorTailStep   = "tail_step"   // F32 [1]
 )
+
+// tensorKinds are all of them.
+var tensorKinds = []string{
+	tensorIDs, tensorScored, tensorLogits, tensorTopIDs, tensorTopLogits, tensorLogSumExp, tensorNextLogits,
+	tensorTailCounts, tensorTailIDs, tensorTailLogits, tensorTailStep,
+}
 
 // A File is an open reference file. It is the Reference of its own prompts, and
 // serves one goroutine.
@@ -41,7 +55,12 @@ type File struct {
 	next       int       // the prompt at which find begins its search
 	rows       []float32 // see full
 	close      func() error
+
+	metadata map[string]string
 }
+
+// Metadata returns what the file says of how it was made; nil if it has no room for it.
+func (f *File) Metadata() map[string]string { return f.metadata }
 
 // A filePrompt is a prompt of a file with what the file keeps of it.
 type filePrompt struct {
@@ -61,7 +80,7 @@ func Open(path string) (*File, error) {
 	if err == nil && read == nil {
 		var file *checkpoint.Checkpoint
 		if file, err = checkpoint.Open(path); err == nil {
-			f.close, read = file.Close, func() error { return f.read(file) }
+			f.close, f.metadata, read = file.Close, file.Metadata, func() error { return f.read(file) }
 		}
 	}
 	if err != nil {
@@ -100,7 +119,7 @@ func (f *File) openKLDBase() (read func() error, err error) {
 // Close releases the file. Nothing that came from f may be used afterwards.
 func (f *File) Close() error { return f.close() }
 
-// Prompts returns the prompts of the file; every position that has logits is
+// Prompts returns the prompts of the file, with the positions that it says are
 // scored. The caller must not write to their IDs.
 func (f *File) Prompts() []Prompt {
 	all := make([]Prompt, len(f.prompts))
@@ -159,12 +178,16 @@ func (s fileScorer) Score(_ context.Context, ids []int) (Prediction, error) {
 }
 
 // storedLogits is the Prediction of a tensor, (positions, Vocab).
-type storedLogits struct{ *checkpoint.Tensor }
+type storedLogits struct {
+	*checkpoint.Tensor
+	first int // the position of row 0
+}
 
 func (l *storedLogits) Logits(_ context.Context, dst []float32, from, n int) error {
-	if from < 0 || n < 0 || from+n > l.Shape[0] {
-		return fmt.Errorf("positions [%d, %d) are outside a prompt of %d", from, from+n, l.Shape[0])
+	if from < l.first || n < 0 || from+n > l.first+l.Shape[0] {
+		return fmt.Errorf("positions [%d, %d) are not among the stored ones, [%d, %d)", from, from+n, l.first, l.first+l.Shape[0])
 	}
+	from -= l.first
 	width := len(l.Data) / l.Shape[0] // bytes of a row
 	src := l.Data[from*width : (from+n)*width]
 	dst = dst[:n*l.Shape[1]]
@@ -220,11 +243,7 @@ func splitName(name string) (n int, kind string, ok bool) {
 	if err != nil || n < 0 || strconv.Itoa(n) != f[1] {
 		return 0, "", false
 	}
-	switch f[2] {
-	case tensorIDs, tensorLogits, tensorTopIDs, tensorTopLogits, tensorLogSumExp:
-		return n, f[2], true
-	}
-	return 0, "", false
+	return n, f[2], slices.Contains(tensorKinds, f[2])
 }
 
 // readPrompt checks the tensors of prompt n and records them. The first prompt's
@@ -237,16 +256,16 @@ func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact 
 	}
 	length := ids.Shape[0]
 	p := filePrompt{Prompt: Prompt{IDs: make([]int, length), To: length}}
+	s.scored(&p.Prompt)
+	rows := p.To - p.From
 	if compact {
-		top := &topPrompt{path: f.path, n: n, ids: s.take(tensorTopIDs, i32, length, f.form.TopK)}
+		top := s.top(&p.Prompt, f.form.TopK)
 		if s.err == nil {
-			f.form.TopK = top.ids.Shape[1]
+			f.form.TopK, f.form.Sampled = top.ids.Shape[1], f.form.Sampled || top.tail != nil
 		}
-		top.logits = s.take(tensorTopLogits, f32, length, f.form.TopK)
-		top.lse = s.take(tensorLogSumExp, f32, length)
 		p.Distribution = top
 	} else {
-		p.logits = &storedLogits{s.take(tensorLogits, floats, length, f.form.Vocab)}
+		p.logits = &storedLogits{s.take(tensorLogits, floats, rows, f.form.Vocab), p.From}
 		if s.err == nil {
 			f.form.Vocab = p.logits.Shape[1]
 		}
@@ -268,68 +287,4 @@ func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact 
 	}
 	f.prompts[n] = p
 	return nil
-}
-
-// promptTensors are the tensors of one prompt in a file. The first failure sticks.
-type promptTensors struct {
-	path    string
-	n       int
-	tensors map[string]*checkpoint.Tensor
-	taken   int
-	err     error
-}
-
-var (
-	i64    = []checkpoint.DType{checkpoint.I64}
-	i32    = []checkpoint.DType{checkpoint.I32}
-	f32    = []checkpoint.DType{checkpoint.F32}
-	floats = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
-)
-
-// take returns a tensor, which must have one of the types and the shape, in which 0
-// stands for any positive length; nil after a failure.
-func (s *promptTensors) take(kind string, types []checkpoint.DType, shape ...int) *checkpoint.Tensor {
-	t, ok := s.tensors[kind]
-	fits := func(got, want int) bool { return got > 0 && (got == want || want == 0) }
-	switch {
-	case s.err != nil:
-		return nil
-	case !ok:
-		s.fail(kind, "tensor is missing")
-		return nil
-	case !slices.Contains(types, t.DType):
-		s.fail(kind, "type is %s, want %s", t.DType, typesText(types))
-		return nil
-	case !slices.EqualFunc(t.Shape, shape, fits):
-		s.fail(kind, "shape is %s, want %s", shapeText(t.Shape, "0"), shapeText(shape, "any"))
-		return nil
-	case t.Source != nil:
-		s.fail(kind, "is not stored in row-major order; call contiguous() on it and save it again")
-		return nil
-	}
-	s.taken++
-	return t
-}
-
-func (s *promptTensors) fail(kind, format string, args ...any) {
-	s.err = defect.Corrupt(s.path, fmt.Sprintf("prompt.%d.%s", s.n, kind), format, args...)
-}
-
-// shapeText spells a shape; zero is the spelling of a 0 in it.
-func shapeText(shape []int, zero string) string {
-	s := make([]string, len(shape))
-	for i, n := range shape {
-		if s[i] = strconv.Itoa(n); n == 0 {
-			s[i] = zero
-		}
-	}
-	return "[" + strings.Join(s, ", ") + "]"
-}
-
-func typesText(types []checkpoint.DType) string {
-	s := make([]string, len(types))
-	for i, t := range types {
-		s[i] = string(t)
-	}
-	return strings.Join(s, ", ")
 }

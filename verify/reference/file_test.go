@@ -182,7 +182,7 @@ func TestTextPrompts(t *testing.T) {
 		want            string
 	}{
 		{2, 0, "a context of 2 tokens is out of range, want 3 to 16777216"},
-		{24, 0, "the text has 23 tokens, less than one chunk of 24: use a longer text or a smaller --context"},
+		{24, 0, "the text has 23 tokens, less than one chunk of 24: use a longer text or a smaller --context, at most 23"},
 		{8, 3, "the text has 23 tokens, enough for 2 chunks of 8, not for 3: use a longer text or --chunks 2"},
 		{8, -1, "-1 chunks: want a positive number, or 0 for the whole text"},
 	} {

@@ -43,7 +43,7 @@ const (
 	kldBaseRowStart = 2 * 4 // bytes of a row before the codes
 )
 
-// kldBaseNote says what a comparison with a base file does not tell.
+// kldBaseNote says what a comparison with a base file leaves out.
 const kldBaseNote = "the reference keeps log-probabilities in 16 bits and none further than 16 nats below the largest, " +
 	"which kl_mean leaves out as llama.cpp does; max_abs and cosine_min need logits"
 
@@ -210,7 +210,7 @@ func (e *kldBaseEncoding) rows(ctx context.Context, rows []float32, n int) ([]by
 	return e.out, err
 }
 
-func (e *kldBaseEncoding) end() []byte { return nil }
+func (e *kldBaseEncoding) begin(*Prompt) {}
 
 // appendKLDBaseRow appends a row of a base file.
 func appendKLDBaseRow(b []byte, row []float32) []byte {

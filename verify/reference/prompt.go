@@ -24,13 +24,16 @@ type Prompt struct {
 // first token of every prompt, for tokenizers that start texts with one; -1 keeps
 // it. TextPrompts does not keep ids.
 func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
-	if context < 3 || context > model.MaxLength {
-		return nil, fmt.Errorf("a context of %d tokens is out of range, want 3 to %d", context, model.MaxLength)
+	const least = 3
+	if context < least || context > model.MaxLength {
+		return nil, fmt.Errorf("a context of %d tokens is out of range, want %d to %d", context, least, model.MaxLength)
 	}
 	whole := len(ids) / context
 	switch {
+	case whole == 0 && len(ids) < least:
+		return nil, fmt.Errorf("the text has %d tokens, too few to score any: use a longer text", len(ids))
 	case whole == 0:
-		return nil, fmt.Errorf("the text has %d tokens, less than one chunk of %d: use a longer text or a smaller --context", len(ids), context)
+		return nil, fmt.Errorf("the text has %d tokens, less than one chunk of %d: use a longer text or a smaller --context, at most %d", len(ids), context, len(ids))
 	case chunks < 0:
 		return nil, fmt.Errorf("%d chunks: want a positive number, or 0 for the whole text", chunks)
 	case chunks > whole:
@@ -49,8 +52,8 @@ func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 	return prompts, nil
 }
 
-// CheckPrompts returns an error if there are no prompts, if positions to be
-// scored lie outside of their prompt, or tokens outside of the vocabulary.
+// CheckPrompts returns an error if there are no prompts, a scored position is
+// outside its prompt, or a token id is outside the vocabulary.
 func CheckPrompts(prompts []Prompt, vocab int) error {
 	if len(prompts) == 0 {
 		return errors.New("there are no prompts to score")

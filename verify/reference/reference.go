@@ -3,9 +3,9 @@
 //
 // A Reference has a Distribution for each prompt, which compares single positions
 // with the logits of the model under test. It may keep all logits (FromScorer, or
-// a file with the tensors prompt.N.logits), only the largest ones (a compact
-// file), or what llama-perplexity writes for --kl-divergence-base. Open reads the
-// files; Write and WriteKLDBase write them.
+// a file with the tensors prompt.N.logits), the largest ones and a sample of the
+// others (a compact file), or what llama-perplexity writes for
+// --kl-divergence-base. Open reads the files; Write and WriteKLDBase write them.
 //
 // docs/NUMERICS.md defines the files and what can be measured against each.
 package reference
@@ -39,9 +39,10 @@ type Reference interface {
 
 // A Form says what a Reference keeps of a position.
 type Form struct {
-	Vocab int    // logits of a position; 0 for a compact file, which does not say
-	TopK  int    // only the TopK largest logits are kept; 0 if all are
-	Note  string // what a reader of a comparison must know, "" for nothing
+	Vocab   int    // logits of a position; 0 for a compact file, which does not say
+	TopK    int    // only the TopK largest logits are kept; 0 if all are
+	Sampled bool   // and a sample of the others
+	Note    string // what a reader of a comparison must know, "" for nothing
 }
 
 // A Distribution gives, for each position of one prompt, the probabilities that
@@ -59,8 +60,9 @@ type Distribution interface {
 // Scratch is memory that Compare uses again. The zero value is ready for use.
 type Scratch struct {
 	exp  []float64 // (Vocab)
-	tail []float32 // (Vocab), logits of the tokens that a compact reference leaves out
+	tail []float32 // (Vocab), the model's logits of the tokens that a compact reference leaves out
 	kept []bool    // (Vocab)
+	ys   []float64 // of sampled tokens, see metric.Sample
 }
 
 // FromScorer returns the Reference that keeps all logits of s.

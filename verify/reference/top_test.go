@@ -31,20 +31,22 @@ func compactRow(t *testing.T, ids []int32, logits []float32, total float32) *top
 	return r.prompts[0].Distribution.(*topPrompt)
 }
 
-// topOf returns the k largest logits.
-func topOf(t *testing.T, logits []float32, k int) *topPrompt {
+// topOf returns the k largest logits of a position after which token 0 follows, with a
+// tail if sampled is set.
+func topOf(t *testing.T, logits []float32, k int, sampled bool) *topPrompt {
 	t.Helper()
 	e := newTopEncoding(k)
+	e.begin(&Prompt{IDs: []int{0, 0}, To: 1})
 	if _, err := e.rows(t.Context(), logits, 1); err != nil {
 		t.Fatal(err)
 	}
-	r := open(t, write(t,
-		raw(t, "prompt.0.input_ids", "I64", []int{1}, []int64{0}),
-		entry{"prompt.0.topk_ids", "I32", []int{1, k}, e.ids},
-		entry{"prompt.0.topk_logits", "F32", []int{1, k}, e.logits},
-		entry{"prompt.0.logsumexp", "F32", []int{1}, e.lse},
-	))
-	return r.prompts[0].Distribution.(*topPrompt)
+	all := []entry{raw(t, "prompt.0.input_ids", "I64", []int{2}, []int64{0, 0}), raw(t, "prompt.0.scored", "I64", []int{2}, []int64{0, 1})}
+	for _, x := range e.tensors() {
+		if sampled || !strings.HasPrefix(x.kind, "tail") {
+			all = append(all, entry{"prompt.0." + x.kind, x.dtype, x.shape, x.data})
+		}
+	}
+	return open(t, write(t, all...)).prompts[0].Distribution.(*topPrompt)
 }
 
 // roundoff is what float32's rounding of logsumexp can do to a divergence here.
@@ -61,7 +63,8 @@ func TestCompactBounds(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		s, err := topOf(t, want, k).Compare(new(Scratch), 0, got, 0)
+		sampled := rapid.Bool().Draw(rt, "sampled")
+		s, err := topOf(t, want, k, sampled).Compare(new(Scratch), 0, got, 0)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -69,8 +72,8 @@ func TestCompactBounds(t *testing.T) {
 		// much probability between what was kept and what was not, at the cost of
 		// the largest |log p/q|, here below 40.
 		const slack = roundoff + 40.0/(1<<21)
-		if full.KL < s.KL-slack || full.KL > s.KL+s.Hidden+slack {
-			rt.Fatalf("divergence %v is outside [%v, %v]", full.KL, s.KL, s.KL+s.Hidden)
+		if full.KL < s.KL-s.Spare-slack || full.KL > s.KL+s.Hidden+slack {
+			rt.Fatalf("divergence %v is outside [%v, %v]", full.KL, s.KL-s.Spare, s.KL+s.Hidden)
 		}
 		if k == v && s.Hidden != 0 {
 			rt.Fatalf("all logits kept, yet %v hidden", s.Hidden)
@@ -78,7 +81,7 @@ func TestCompactBounds(t *testing.T) {
 		if s.Top1 != full.Top1 && k == v || s.NLL != full.NLL || s.MaxAbs > full.MaxAbs {
 			rt.Fatalf("compact %+v, full %+v", s, full)
 		}
-		if s.RefNLL == s.RefNLL && !near(s.RefNLL, full.RefNLL, roundoff) {
+		if !near(s.RefNLL, full.RefNLL, roundoff) {
 			rt.Fatalf("-log p of the next token is %v, want %v", s.RefNLL, full.RefNLL)
 		}
 	})
@@ -101,7 +104,7 @@ func TestCompactBoundsAreTight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := topOf(t, c.want, 2).Compare(new(Scratch), 0, got, -1)
+		s, err := topOf(t, c.want, 2, false).Compare(new(Scratch), 0, got, -1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,10 +143,85 @@ func TestCompactErrors(t *testing.T) {
 	}
 }
 
+func TestTailErrors(t *testing.T) {
+	got := []float32{4, 3, 2, 1, 0, -1}
+	lse := float32(logits.LogSumExp(got, nil))
+	for _, c := range []struct {
+		scored  []int64
+		next    float32
+		counts  []int32
+		ids     []int32
+		logits  []float32
+		step    float32
+		want    string
+		opening bool
+	}{
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, 0.2, "", false},
+		{[]int64{2, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.scored: positions [2, 2) are not in a prompt of 2 tokens", true},
+		{[]int64{1, 1 << 62}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.scored: positions [1, 4611686018427387904) are not in a prompt of 2 tokens", true},
+		{[]int64{0, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.topk_ids: shape is [1, 1], want [2, any]", true},
+		{[]int64{1, 2}, 0, []int32{3}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.tail_ids: shape is [2], want [3]", true},
+		{[]int64{1, 2}, 0, []int32{0}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.tail_ids: want no elements, as tail_counts says", true},
+		{[]int64{1, 2}, 0, []int32{-1}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.tail_counts: row 0: -1 tokens, want 0 to 4194304", true},
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, 0, "prompt.0.tail_step: is 0, want more than 0 and at most 1", true},
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 3}, float32(math.NaN()), "prompt.0.tail_step: is NaN, want more than 0 and at most 1", true},
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 0}, []float32{1, 3}, 0.2, "prompt.0.tail_ids: row 0: token 0 occurs twice", false},
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 6}, []float32{1, 3}, 0.2, "prompt.0.tail_ids: row 0: token id 6 is outside the model's vocabulary of 6", false},
+		{[]int64{1, 2}, 0, []int32{2}, []int32{3, 1}, []float32{1, 5}, 0.2, "prompt.0.tail_logits: row 0: token 1 has a larger logit than one of topk_ids", false},
+		{[]int64{1, 2}, float32(math.Inf(1)), []int32{2}, []int32{3, 1}, []float32{1, 3}, 0.2, "prompt.0.next_logits: row 0: is +Inf, and the largest logit 4", false},
+	} {
+		k := len(c.ids)
+		path := write(t,
+			raw(t, "prompt.0.input_ids", "I64", []int{2}, []int64{0, 0}),
+			raw(t, "prompt.0.scored", "I64", []int{2}, c.scored),
+			raw(t, "prompt.0.topk_ids", "I32", []int{1, 1}, []int32{0}),
+			raw(t, "prompt.0.topk_logits", "F32", []int{1, 1}, []float32{4}),
+			raw(t, "prompt.0.logsumexp", "F32", []int{1}, []float32{lse}),
+			raw(t, "prompt.0.next_logits", "F32", []int{1}, []float32{c.next}),
+			raw(t, "prompt.0.tail_counts", "I32", []int{1}, c.counts),
+			raw(t, "prompt.0.tail_ids", "I32", []int{k}, c.ids),
+			raw(t, "prompt.0.tail_logits", "F32", []int{k}, c.logits),
+			raw(t, "prompt.0.tail_step", "F32", []int{1}, []float32{c.step}),
+		)
+		f, err := Open(path)
+		if (err != nil) != c.opening {
+			t.Errorf("want %q, Open returns %v", c.want, err)
+		}
+		if err == nil {
+			defer f.Close()
+			_, err = f.prompts[0].Distribution.Compare(new(Scratch), 1, got, -1)
+		}
+		if text := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && !strings.Contains(text, "safetensors: "+c.want) {
+			t.Errorf("got  %v\nwant %s", err, c.want)
+		}
+	}
+}
+
+// A tail that lists every token is no sample of it.
+func TestTailIsNoSample(t *testing.T) {
+	want := make([]float32, 300)
+	e := newTopEncoding(1)
+	e.begin(&Prompt{IDs: []int{0}, To: 1})
+	if _, err := e.rows(t.Context(), want, 1); err != nil {
+		t.Fatal(err)
+	}
+	all := []entry{raw(t, "prompt.0.input_ids", "I64", []int{1}, []int64{0})}
+	for _, x := range e.tensors() {
+		if x.kind == tensorTailStep {
+			x.data = appendFloat(nil, 0.5)
+		}
+		all = append(all, entry{"prompt.0." + x.kind, x.dtype, x.shape, x.data})
+	}
+	_, err := open(t, write(t, all...)).prompts[0].Distribution.Compare(new(Scratch), 0, want, -1)
+	if err == nil || !strings.Contains(err.Error(), "prompt.0.tail_counts: row 0: 299 tokens less likely than 0.5 are no sample of a probability of 0.9967") {
+		t.Error(err)
+	}
+}
+
 func TestKeepOrder(t *testing.T) {
 	logits := []float32{1, 5, 3, 5, 3, 2, 5}
 	for k := 1; k <= len(logits); k++ {
-		p := topOf(t, logits, k)
+		p := topOf(t, logits, k, false)
 		row, err := p.row(0, len(logits), make([]bool, len(logits)))
 		if err != nil {
 			t.Fatal(err)

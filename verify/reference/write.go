@@ -17,7 +17,7 @@ type OutputOptions = atomicfile.Options
 // WriteOptions says what Write keeps.
 type WriteOptions struct {
 	// TopK, unless 0, asks for the compact form: that many logits of each
-	// position, and the log of the sum of exp of all.
+	// position, a sample of the others, and the log of the sum of exp of all.
 	TopK     int
 	Metadata map[string]string // what made the logits; neither time, path nor host belongs here
 	Output   OutputOptions
@@ -39,44 +39,80 @@ func WriteKLDBase(ctx context.Context, path string, s Scorer, prompts []Prompt, 
 	return w.file(ctx, path, o.Output, prompts, head, size)
 }
 
-// Write scores prompts with s and writes a reference file of its logits, float32
-// and at every position. The file appears whole or not at all, and the same logits
-// give the same bytes. Full logits stream to disk; of a compact file, Write holds
-// one prompt in memory.
-func Write(ctx context.Context, path string, s Scorer, prompts [][]int, o WriteOptions) error {
+// Write scores prompts with s and writes a reference file of its logits, float32,
+// at the positions that the prompts say are scored. The file appears whole or not at
+// all, and the same logits give the same bytes. Full logits stream to disk; Write
+// holds all of a compact file in memory.
+func Write(ctx context.Context, path string, s Scorer, prompts []Prompt, o WriteOptions) error {
 	v := s.Vocab()
 	if o.TopK < 0 || o.TopK > v {
 		return fmt.Errorf("top %d logits: want 1 to the vocabulary of %d, or 0 for all", o.TopK, v)
 	}
-	all := make([]Prompt, len(prompts))
-	for i, ids := range prompts {
-		all[i] = Prompt{ids, 0, len(ids)}
-	}
-	if err := CheckPrompts(all, v); err != nil {
+	if err := CheckPrompts(prompts, v); err != nil {
 		return err
 	}
-	head, size, err := header(prompts, v, o)
+	tensors := promptTensorsOf(prompts)
+	if o.TopK > 0 {
+		return writeCompact(ctx, path, s, prompts, tensors, o)
+	}
+	for n, p := range prompts {
+		tensors = append(tensors, storedTensor{n, tensorLogits, "F32", []int{p.To - p.From, v}, nil})
+	}
+	head, size, err := header(tensors, o.Metadata)
 	if err != nil {
 		return err
 	}
-	for _, ids := range prompts {
-		for _, id := range ids {
-			head = binary.LittleEndian.AppendUint64(head, uint64(id))
-		}
-		size -= 8 * int64(len(ids))
-	}
 	w := &writer{scorer: s, encoding: &fullEncoding{}, progress: o.Progress}
-	if o.TopK > 0 {
-		w.encoding = newTopEncoding(o.TopK)
-	}
-	return w.file(ctx, path, o.Output, all, head, size)
+	return w.file(ctx, path, o.Output, prompts, head, size)
 }
 
-// header returns the length, header and padding that start a safetensors file,
-// and the bytes of the tensors after it. All ids come first, so that every tensor
-// lies on a multiple of its type's size.
-func header(prompts [][]int, vocab int, o WriteOptions) (head []byte, size int64, err error) {
-	meta := o.Metadata
+// writeCompact writes a file of tensors and the top logits of prompts.
+func writeCompact(ctx context.Context, path string, s Scorer, prompts []Prompt, tensors []storedTensor, o WriteOptions) error {
+	if err := atomicfile.Check(path, o.Output); err != nil {
+		return err
+	}
+	encoding := newTopEncoding(o.TopK)
+	w := &writer{scorer: s, encoding: encoding, progress: o.Progress}
+	if err := w.all(ctx, prompts); err != nil {
+		return err
+	}
+	head, size, err := header(append(tensors, encoding.tensors()...), o.Metadata)
+	if err != nil {
+		return err
+	}
+	w = &writer{encoding: encoding}
+	return w.file(ctx, path, o.Output, nil, head, size)
+}
+
+// A storedTensor is a tensor of prompt n. Its data are nil if they follow later.
+type storedTensor struct {
+	n           int
+	kind, dtype string
+	shape       []int
+	data        []byte
+}
+
+// promptTensorsOf returns the ids and scored positions of prompts.
+func promptTensorsOf(prompts []Prompt) (all []storedTensor) {
+	words := func(v ...int) (data []byte) {
+		for _, x := range v {
+			data = binary.LittleEndian.AppendUint64(data, uint64(x))
+		}
+		return data
+	}
+	for n, p := range prompts {
+		all = append(all, storedTensor{n, tensorIDs, "I64", []int{len(p.IDs)}, words(p.IDs...)})
+		if p.From != 0 || p.To != len(p.IDs) {
+			all = append(all, storedTensor{n, tensorScored, "I64", []int{2}, words(p.From, p.To)})
+		}
+	}
+	return all
+}
+
+// header returns the start of a safetensors file (length, header, padding and the
+// data that tensors have), and the bytes of the tensors whose data follow. Tensors of
+// eight-byte numbers come first, so that each lies on a multiple of its type's size.
+func header(tensors []storedTensor, meta map[string]string) (head []byte, size int64, err error) {
 	if meta == nil {
 		meta = map[string]string{}
 	}
@@ -86,26 +122,18 @@ func header(prompts [][]int, vocab int, o WriteOptions) (head []byte, size int64
 	}
 	head = append(make([]byte, 8), `{"__metadata__":`...)
 	head = append(head, text...)
-	add := func(n int, kind, dtype string, width int64, shape ...int) {
-		count := int64(1)
-		for _, d := range shape {
+	at := int64(0)
+	for _, x := range tensors {
+		count := int64(4)
+		if x.dtype == "I64" {
+			count = 8
+		}
+		for _, d := range x.shape {
 			count *= int64(d)
 		}
 		head = fmt.Appendf(head, `,"prompt.%d.%s":{"dtype":"%s","shape":%s,"data_offsets":[%d,%d]}`,
-			n, kind, dtype, shapeText(shape, "0"), size, size+count*width)
-		size += count * width
-	}
-	for n, ids := range prompts {
-		add(n, tensorIDs, "I64", 8, len(ids))
-	}
-	for n, ids := range prompts {
-		if o.TopK == 0 {
-			add(n, tensorLogits, "F32", 4, len(ids), vocab)
-			continue
-		}
-		add(n, tensorTopIDs, "I32", 4, len(ids), o.TopK)
-		add(n, tensorTopLogits, "F32", 4, len(ids), o.TopK)
-		add(n, tensorLogSumExp, "F32", 4, len(ids))
+			x.n, x.kind, x.dtype, shapeText(x.shape, "0"), at, at+count)
+		at += count
 	}
 	head = append(head, '}')
 	for len(head)%8 != 0 {
@@ -113,20 +141,24 @@ func header(prompts [][]int, vocab int, o WriteOptions) (head []byte, size int64
 	}
 	const most = 100_000_000 // the limit of safetensors' own reader
 	if len(head)-8 > most {
-		return nil, 0, fmt.Errorf("%d prompts need a header of %d bytes, safetensors allows %d: write fewer prompts to a file", len(prompts), len(head)-8, most)
+		return nil, 0, fmt.Errorf("%d prompts need a header of %d bytes, safetensors allows %d: write fewer prompts to a file", tensors[len(tensors)-1].n+1, len(head)-8, most)
 	}
 	binary.LittleEndian.PutUint64(head, uint64(len(head)-8))
-	return head, size, nil
+	for _, x := range tensors {
+		head = append(head, x.data...)
+		at -= int64(len(x.data))
+	}
+	return head, at, nil
 }
 
-// An encoding is how a file keeps logits. Both methods return what is to be
-// written next, valid until the next call.
+// An encoding is how a file keeps logits.
 type encoding interface {
-	// rows encodes the logits of the next n positions of a prompt, (n, Vocab).
-	rows(ctx context.Context, rows []float32, n int) ([]byte, error)
+	// begin begins a prompt.
+	begin(p *Prompt)
 
-	// end ends a prompt.
-	end() []byte
+	// rows encodes the logits of the next n positions of the prompt, (n, Vocab). It
+	// returns what is to be written next, valid until the next call.
+	rows(ctx context.Context, rows []float32, n int) ([]byte, error)
 }
 
 // fullEncoding writes all logits as float32.
@@ -140,7 +172,7 @@ func (e *fullEncoding) rows(_ context.Context, rows []float32, _ int) ([]byte, e
 	return e.out, nil
 }
 
-func (e *fullEncoding) end() []byte { return nil }
+func (e *fullEncoding) begin(*Prompt) {}
 
 // writtenRows is how many positions are encoded at a time.
 const writtenRows = 64
@@ -149,8 +181,8 @@ const writtenRows = 64
 type writer struct {
 	scorer      Scorer
 	encoding    encoding
-	f           *atomicfile.File
-	buffer      []float32 // (writtenRows, Vocab)
+	f           *atomicfile.File // nil if the encoding keeps what is to be written
+	buffer      []float32        // (writtenRows, Vocab)
 	progress    func(done, total int)
 	done, total int
 }
@@ -166,6 +198,14 @@ func (w *writer) file(ctx context.Context, path string, o OutputOptions, prompts
 	if _, err := w.f.Write(head); err != nil {
 		return err
 	}
+	if err := w.all(ctx, prompts); err != nil {
+		return err
+	}
+	return w.f.Commit()
+}
+
+// all encodes the logits of prompts.
+func (w *writer) all(ctx context.Context, prompts []Prompt) error {
 	for _, p := range prompts {
 		w.total += p.To - p.From
 	}
@@ -174,7 +214,7 @@ func (w *writer) file(ctx context.Context, path string, o OutputOptions, prompts
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
 	}
-	return w.f.Commit()
+	return nil
 }
 
 // prompt writes the logits of the positions of p.
@@ -183,6 +223,7 @@ func (w *writer) prompt(ctx context.Context, p *Prompt) error {
 	if err != nil {
 		return err
 	}
+	w.encoding.begin(p)
 	v := w.scorer.Vocab()
 	w.buffer = grow(w.buffer, min(writtenRows, p.To-p.From)*v)
 	for from := p.From; from < p.To; from += writtenRows {
@@ -200,14 +241,15 @@ func (w *writer) prompt(ctx context.Context, p *Prompt) error {
 		if err != nil {
 			return err
 		}
-		if _, err := w.f.Write(encoded); err != nil {
-			return err
+		if len(encoded) > 0 {
+			if _, err := w.f.Write(encoded); err != nil {
+				return err
+			}
 		}
 		w.done += n
 		if w.progress != nil {
 			w.progress(w.done, w.total)
 		}
 	}
-	_, err = w.f.Write(w.encoding.end())
-	return err
+	return nil
 }

@@ -20,11 +20,11 @@ func Annotations(r *verify.Report) string {
 	var b strings.Builder
 	for i := range r.Gates {
 		c := &r.Gates[i]
-		level := map[string]string{missed: "error", undecided: "warning"}[outcomeOf(r, c)]
+		level := map[string]string{verify.Missed: "error", verify.Undecided: "warning"}[c.Outcome]
 		if level == "" {
 			continue
 		}
-		title := fmt.Sprintf("%s: %s %s", printable(baseName(r.Model.Path)), c.Metric, strings.ToLower(outcomeOf(r, c)))
+		title := fmt.Sprintf("%s: %s %s", printable(baseName(r.Model.Path)), c.Metric, strings.ToLower(c.Outcome))
 		text := reason(r, c)
 		if r.Against != "" {
 			text += ", against " + printable(r.Against)

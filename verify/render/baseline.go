@@ -54,9 +54,9 @@ func figureSentence(f *verify.Figure) string {
 // figureOutcome is the outcome of f as that of a gate.
 func figureOutcome(f *verify.Figure) string {
 	if f.Outcome == verify.Worse {
-		return missed
+		return verify.Missed
 	}
-	return passed
+	return verify.Passed
 }
 
 // fileState says what became of the baseline's file, "" for nothing.

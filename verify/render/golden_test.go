@@ -138,7 +138,7 @@ func TestUndecided(t *testing.T) {
 		strict bool
 		first  string
 	}{
-		{false, "PASS  kl_mean 0.03082, top1_agreement 0.8595, kl_p99 0.1038"},
+		{false, "UNDECIDED  kl_mean 0.03082, top1_agreement 0.8595, kl_p99 0.1038"},
 		{true, "FAIL  on what is undecided"},
 	} {
 		r, err := verify.Run(t.Context(), reference.FromScorer(ref), subject, prompts, verify.Options{Gates: gates, Strict: c.strict})
@@ -147,7 +147,7 @@ func TestUndecided(t *testing.T) {
 		}
 		lines := strings.Split(Text(r), "\n")
 		if r.Pass == c.strict || lines[0] != c.first || !strings.HasPrefix(lines[1], "UNDECIDED  kl_mean <= 0.034, it may be 0.02") ||
-			!strings.HasPrefix(lines[2], "           use more tokens, about ") || strings.Count(Text(r), "UNDECIDED") != 1 {
+			!strings.HasPrefix(lines[2], "           use more tokens, about ") || strings.Count(Text(r), "UNDECIDED") != map[bool]int{false: 3, true: 2}[c.strict] {
 			t.Errorf("strict %v, pass %v: %s", c.strict, r.Pass, Text(r))
 		}
 	}
@@ -194,7 +194,7 @@ func TestBaselineOutputs(t *testing.T) {
 	if err != nil || !bytes.Contains(page, []byte(`<h2 id="baseline">`)) || bytes.Count(page, []byte(`<span class="badge FAIL">worse</span>`)) != 2 {
 		t.Errorf("%v: %s", err, page)
 	}
-	if now.Pass || outcomeOfAll(now) != missed {
+	if now.Pass || now.Outcome() != verify.Missed {
 		t.Error("it is not said to be worse")
 	}
 }

@@ -2,6 +2,8 @@ package render
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -104,7 +106,7 @@ func parsePage(t *testing.T, page []byte) (all []*element) {
 	}
 }
 
-var pageElements = strings.Fields("html head meta title style body a header p h1 h2 main section ul li strong dl div dt dd small table caption thead tbody tr th td span svg path circle text desc figure figcaption details summary ol code bdi mark i pre")
+var pageElements = strings.Fields("html head meta title style body a header nav p h1 h2 main section ul li strong dl div dt dd small table caption thead tbody tr th td span svg path rect line circle text desc figure figcaption details summary ol code bdi mark i pre script")
 
 // A page is only what its template has, whatever is in a report, and can be read
 // without a mouse and without seeing it.
@@ -128,7 +130,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("there is a <%s>", e.name)
 		}
 		for name, value := range e.attr {
-			if strings.HasPrefix(name, "on") || name == "src" || name == "href" && value != "#main" || strings.Contains(value, "gotcha") && e.name != "path" {
+			if strings.HasPrefix(name, "on") || name == "src" || name == "href" && !strings.HasPrefix(value, "#") || strings.Contains(value, "gotcha") && e.name != "path" {
 				t.Errorf("<%s> has %s=%q", e.name, name, value)
 			}
 		}
@@ -149,9 +151,9 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, e := range all {
-		for _, id := range strings.Fields(e.attr["aria-labelledby"]) {
+		for _, id := range append(strings.Fields(e.attr["aria-labelledby"]), strings.Split(e.attr["href"], "#")[1:]...) {
 			if !ids[id] {
-				t.Errorf("<%s> is labelled by %q, which is not there", e.name, id)
+				t.Errorf("<%s> refers to %q, which is not there", e.name, id)
 			}
 		}
 	}
@@ -161,15 +163,61 @@ func TestPage(t *testing.T) {
 	if headings < 9 {
 		t.Errorf("there are %d headings", headings)
 	}
-	for _, bad := range []string{"url(", "@import", "<script", "ZgotmplZ" /* of html/template */, "NaN"} {
+	for _, bad := range []string{"url(", "@import", "fetch(", "innerHTML", "ZgotmplZ" /* of html/template */, "NaN"} {
 		if bytes.Contains(page, []byte(bad)) {
 			t.Errorf("the page has %q", bad)
 		}
 	}
 	// The verdict comes first.
 	body := string(page[bytes.Index(page, []byte("<main")):])
-	if verdict := strings.Index(body, ">FAIL</h2>"); verdict < 0 || verdict > strings.Index(body, ">Figures</h2>") {
+	if verdict := strings.Index(body, ">FAIL</h2>"); verdict < 0 || verdict > strings.Index(body, ">Summary</h2>") {
 		t.Errorf("the verdict is at %d", verdict)
+	}
+}
+
+// The contents list every section after the verdict, in order.
+func TestPageContents(t *testing.T) {
+	page, err := HTML(hostileReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := parsePage(t, page)
+	var sections, contents []string
+	for _, e := range all {
+		switch {
+		case e.name == "section" && !strings.Contains(e.attr["class"], "verdict"):
+			sections = append(sections, "#"+e.attr["aria-labelledby"])
+		case e.name == "a" && e.attr["class"] != "skip":
+			contents = append(contents, e.attr["href"])
+		}
+	}
+	if d := cmp.Diff(sections, contents); d != "" || len(sections) < 12 {
+		t.Errorf("sections and contents differ: %s", d)
+	}
+}
+
+// The only script is the one whose digest the policy has.
+func TestPageScript(t *testing.T) {
+	page, err := HTML(hostileReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := parsePage(t, page)
+	scripts, policy := 0, ""
+	for _, e := range all {
+		switch {
+		case e.attr["http-equiv"] == "Content-Security-Policy":
+			policy = e.attr["content"]
+		case e.name == "script":
+			scripts++
+		}
+	}
+	if scripts != 1 || bytes.Count(page, []byte("<script")) != 1 || !bytes.Contains(page, []byte("<script>"+pageScript+"</script>")) {
+		t.Errorf("the page has %d scripts", scripts)
+	}
+	sum := sha256.Sum256([]byte(pageScript))
+	if want := "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; policy != want {
+		t.Errorf("the policy is %s, want %s", policy, want)
 	}
 }
 
@@ -190,8 +238,30 @@ func TestPageOfLittle(t *testing.T) {
 			found = append(found, e.text)
 		}
 	}
-	if d := cmp.Diff([]string{"MEASURED", "Figures", "Prompts", "All metrics", "Provenance"}, found); d != "" {
+	if d := cmp.Diff([]string{"MEASURED", "Contents", "Summary", "Divergence by prompt", "All metrics", "Provenance"}, found); d != "" {
 		t.Error(d)
+	}
+}
+
+// The chart of layers draws the limit, and for each step the operation that comes
+// closest to it, even if another adds more.
+func TestLayerLimit(t *testing.T) {
+	r := &verify.Report{Metrics: verify.Metrics{Summary: metric.Summarize(nil)}, Layers: []parity.Layer{
+		{Step: 0, Block: 0, Operation: "attn_norm", Added: 0.001, Excess: 1000}, {Step: 0, Block: 0, Operation: "q", Added: 0.3, Expected: 0.2, Excess: 0.6},
+		{Step: 1, Block: 1, Operation: "k", Added: 0.2, Expected: 0.2, Excess: 0.4}, {Step: 1, Block: 1, Operation: model.FFNResidual, Inherited: 0.3},
+	}}
+	picture := string(layerPicture(r))
+	for _, want := range []string{"<title>step 0, block 0, attn_norm: 1e+03 of its limit</title>", "<title>step 1, block 1, k: 0.40 of its limit</title>", ">limit</text>", `class="refused"`} {
+		if strings.Count(picture, want) != 2 { // wide and narrow
+			t.Errorf("%s has %s %d times", picture, want, strings.Count(picture, want))
+		}
+	}
+	r.Gates = []verify.Check{{Gate: verify.Gate{Metric: "beyond_rounding", Op: "<=", Limit: 2}}}
+	if picture := string(layerPicture(r)); !strings.Contains(picture, ">gate: beyond_rounding &lt;= 2</text>") {
+		t.Error(picture)
+	}
+	if stream := string(streamPicture(r)); !strings.Contains(stream, "<title>after step 1, block 1: 0.300</title>") || strings.Contains(stream, `class="limit"`) {
+		t.Error(stream)
 	}
 }
 

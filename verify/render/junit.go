@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"thimble/verify"
@@ -30,7 +31,7 @@ type (
 		Failures int    `xml:"failures,attr"`
 		Errors   int    `xml:"errors,attr"`
 		Skipped  int    `xml:"skipped,attr"`
-		Time     int    `xml:"time,attr"` // 0: a report does not depend on when it is written
+		Time     string `xml:"time,attr"` // seconds
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
@@ -39,7 +40,7 @@ type (
 	junitCase struct {
 		Class   string        `xml:"classname,attr"`
 		Name    string        `xml:"name,attr"`
-		Time    int           `xml:"time,attr"`
+		Time    string        `xml:"time,attr"`
 		Failure *junitFailure `xml:"failure"`
 		Skipped *junitSkipped `xml:"skipped"`
 	}
@@ -79,15 +80,18 @@ func JUnit(r *verify.Report) ([]byte, error) {
 	for i := range r.Gates {
 		c := &r.Gates[i]
 		test := junitCase{Class: "thimble.verify", Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, strconv.FormatFloat(c.Limit, 'g', -1, 64))}
-		switch why := reason(r, c); outcomeOf(r, c) {
-		case missed:
+		switch why := reason(r, c); c.Outcome {
+		case verify.Missed:
 			test.Failure = &junitFailure{why, "gate", why}
+			if c.Pass {
+				test.Failure.Type = verify.Undecided
+			}
 			if r.Diagnosis != "" {
 				test.Failure.Text += "; " + printable(r.Diagnosis)
 			}
 			s.Failures++
-		case undecided:
-			test.Skipped = &junitSkipped{why}
+		case verify.Undecided:
+			test.Skipped = &junitSkipped{verify.Undecided + ": " + why}
 			s.Skipped++
 		}
 		s.Cases = append(s.Cases, test)
@@ -107,11 +111,17 @@ func JUnit(r *verify.Report) ([]byte, error) {
 		s.Cases = []junitCase{{Class: "thimble.verify", Name: "measured", Skipped: &junitSkipped{"no gate was set"}}}
 		s.Skipped++
 	}
-	s.Tests = len(s.Cases)
+	s.Tests, s.Time = len(s.Cases), seconds(r.Elapsed)
+	for i := range s.Cases { // one run measures them all; viewers add their times up
+		s.Cases[i].Time = seconds(r.Elapsed / time.Duration(len(s.Cases)))
+	}
 	all := junitSuites{junitCounts: s.junitCounts, Suite: s}
 	text, err := xml.MarshalIndent(&all, "", "  ")
 	return append([]byte(xml.Header), append(text, '\n')...), err
 }
+
+// seconds formats a duration as JUnit does.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
 
 // allowedXML replaces the characters that XML 1.0 forbids (section 2.2) by U+FFFD.
 func allowedXML(text string) string {

@@ -16,14 +16,14 @@ const shownMarkdown = 5
 // Markdown is a report for a job's summary, in GitHub's dialect.
 func Markdown(r *verify.Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s: %s\n\n", outcomeOfAll(r), code(baseName(r.Model.Path)))
+	fmt.Fprintf(&b, "## %s: %s\n\n", r.Outcome(), code(baseName(r.Model.Path)))
 	for i := range r.Gates {
-		if c := &r.Gates[i]; outcomeOf(r, c) != passed {
-			fmt.Fprintf(&b, "- **%s** %s\n", outcomeOf(r, c), prose(reason(r, c)))
+		if c := &r.Gates[i]; c.Outcome != verify.Passed {
+			fmt.Fprintf(&b, "- **%s** %s\n", c.Outcome, prose(reason(r, c)))
 		}
 	}
 	for _, f := range r.Baseline.Worse() {
-		fmt.Fprintf(&b, "- **%s** %s\n", missed, prose(figureSentence(f)))
+		fmt.Fprintf(&b, "- **%s** %s\n", verify.Missed, prose(figureSentence(f)))
 	}
 	if r.Diagnosis != "" {
 		fmt.Fprintf(&b, "\n**Diagnosis** %s\n", inert(r.Diagnosis))
@@ -74,7 +74,7 @@ func markdownGates(b *strings.Builder, r *verify.Report) {
 	t := markdownTable{b, "| gate | measured | 95 % interval | outcome |\n|---|---:|---:|---|\n"}
 	for i := range r.Gates {
 		c := &r.Gates[i]
-		t.row(prose(limitText(c)), c.Value.Short(), intervalText(r, c.Metric), outcomeOf(r, c))
+		t.row(prose(limitText(c)), c.Value.Short(), intervalText(r, c.Metric), c.Outcome)
 	}
 }
 

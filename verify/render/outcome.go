@@ -2,44 +2,11 @@ package render
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"thimble/verify"
 	"thimble/verify/metric"
 )
-
-// What became of a gate, and of a report.
-const (
-	passed    = "PASS"
-	missed    = "FAIL"
-	undecided = "UNDECIDED" // met by what was measured, and allowed to be undecided
-	measured  = "MEASURED"  // there was no gate
-)
-
-// outcomeOf is what became of a gate.
-func outcomeOf(r *verify.Report, c *verify.Check) string {
-	switch {
-	case !c.Pass || c.Undecided && r.Strict:
-		return missed
-	case c.Undecided:
-		return undecided
-	}
-	return passed
-}
-
-// outcomeOfAll is what became of the report.
-func outcomeOfAll(r *verify.Report) string {
-	switch {
-	case !r.Pass:
-		return missed
-	case len(r.Gates) == 0 && !r.Baseline.Compared():
-		return measured
-	case slices.ContainsFunc(r.Gates, func(c verify.Check) bool { return c.Undecided }):
-		return undecided
-	}
-	return passed
-}
 
 // limitText is a gate with its limit as figures are written.
 func limitText(c *verify.Check) string {
@@ -54,19 +21,58 @@ func sentence(c *verify.Check) string {
 // reason says why a gate has its outcome, in one line.
 func reason(r *verify.Report, c *verify.Check) string {
 	if c.Undecided {
-		return fmt.Sprintf("%s; undecided, it may be %s: %s", sentence(c), intervalText(r, c.Metric), remedy(r, c))
+		return fmt.Sprintf("%s; undecided, it may be %s: %s", sentence(c), possibleText(r, c), remedy(r, c))
 	}
 	return sentence(c)
 }
 
 // remedy says what would decide a gate.
 func remedy(r *verify.Report, c *verify.Check) string {
+	if c.ByReference {
+		return "use --against, or a reference that keeps more logits"
+	}
 	n, unit := r.Sample(c.Metric)
 	text := fmt.Sprintf("use more %s", unit)
 	if c.Tokens > 0 {
 		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, n)
 	}
 	return text
+}
+
+// possibleText is what leaves a gate undecided: the bounds of the metric, or its
+// interval.
+func possibleText(r *verify.Report, c *verify.Check) string {
+	if b := r.Bound(c.Metric); c.ByReference && b != nil {
+		return boundText(b)
+	}
+	return intervalText(r, c.Metric)
+}
+
+// boundText spells the bounds of a metric.
+func boundText(b *metric.Bound) string {
+	switch {
+	case !b.High.Known() && !b.Low.Known():
+		return "anything"
+	case !b.High.Known():
+		return b.Low.Short() + " or more"
+	case !b.Low.Known():
+		return b.High.Short() + " or less"
+	}
+	return b.Low.Short() + " to " + b.High.Short()
+}
+
+// tells says what the default gates can tell, "" for other gates.
+func tells(r *verify.Report) string {
+	e := r.Expected
+	switch {
+	case e == nil:
+		return ""
+	case e.Wreckage:
+		return fmt.Sprintf("; these gates only tell a wrecked model: rounding alone explains a KL of %s", e.KLMean.Short())
+	case !e.KLMean.Known():
+		return fmt.Sprintf("; these gates tell a mistake of more than %s in KL", e.Tells.Short())
+	}
+	return fmt.Sprintf("; rounding explains a KL of %s, and these gates tell a mistake of %s more", e.KLMean.Short(), e.Tells.Short())
 }
 
 // intervalText is the interval of a metric, or a dash.

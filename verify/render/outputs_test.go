@@ -2,8 +2,10 @@ package render
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"html"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"thimble/verify"
+	"thimble/verify/metric"
 )
 
 func TestJUnit(t *testing.T) {
@@ -49,7 +52,7 @@ func TestJUnit(t *testing.T) {
 	if c := s.Cases[0]; c.Failure == nil || c.Failure.Message != "kl_mean 0.02, the gate is <= 0.001" || c.Skipped != nil {
 		t.Errorf("%+v", c)
 	}
-	if c := s.Cases[1]; c.Skipped == nil || !strings.Contains(c.Skipped.Message, "undecided, it may be 0.01 to 0.03: use more tokens") || c.Failure != nil {
+	if c := s.Cases[1]; c.Skipped == nil || !strings.HasPrefix(c.Skipped.Message, "UNDECIDED: ") || !strings.Contains(c.Skipped.Message, "undecided, it may be 0.01 to 0.03: use more tokens") || c.Failure != nil {
 		t.Errorf("%+v", c)
 	}
 	if c := s.Cases[2]; c.Failure != nil || c.Skipped != nil {
@@ -142,5 +145,54 @@ func TestAnnotations(t *testing.T) {
 	r.Model.Path, r.Against, r.Gates, r.Diagnosis = "100%.thimble", "", r.Gates[:1], "rounding"
 	if got, want := Annotations(r), "::error title=100%25.thimble%3A kl_mean fail::kl_mean 0.02, the gate is <= 0.001; rounding\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Every form has the word for a gate that the reference leaves undecided, and says
+// between which values the metric lies and what decides.
+func TestUndecidedByReference(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		r := hostileReport()
+		r.Baseline, r.Bounds = nil, []metric.Bound{{Metric: "kl_mean", Low: 0.02, High: 3.624}}
+		if err := r.Judge([]verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 1}}, strict); err != nil {
+			t.Fatal(err)
+		}
+		page, err := HTML(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		junit, err := JUnit(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		why := "it may be 0.02 to 3.624: use --against, or a reference that keeps more logits"
+		for form, c := range map[string]struct {
+			text          string
+			loose, strict string
+		}{
+			"text":        {Text(r), "UNDECIDED  kl_mean 0.02\nUNDECIDED  kl_mean <= 1, it may be 0.02 to 3.624:\n           use --against,", "FAIL  on what is undecided\nUNDECIDED  kl_mean <= 1"},
+			"table":       {Text(r), "<= 1 UNDECIDED", "<= 1 UNDECIDED"},
+			"markdown":    {Markdown(r), "## UNDECIDED: ", "## FAIL: "},
+			"row":         {Markdown(r), "| UNDECIDED |", "| FAIL |"},
+			"HTML":        {string(page), `<h2 id="verdict">UNDECIDED</h2>`, `<h2 id="verdict">FAIL</h2>`},
+			"JUnit":       {string(junit), `<skipped message="UNDECIDED: kl_mean 0.02`, `type="UNDECIDED"`},
+			"JSON":        {string(encoded), `"pass":true,"outcome":"UNDECIDED","undecided":true,"undecided_by_reference":true`, `"pass":true,"outcome":"FAIL","undecided":true,"undecided_by_reference":true`},
+			"annotations": {Annotations(r), "::warning title=", "::error title="},
+		} {
+			want := c.loose
+			if strict {
+				want = c.strict
+			}
+			if !strings.Contains(c.text, want) {
+				t.Errorf("%s, strict %v: no %q in\n%s", form, strict, want, c.text)
+			}
+			if form != "text" && form != "table" && form != "row" && form != "JSON" && !strings.Contains(html.UnescapeString(c.text), why) {
+				t.Errorf("%s, strict %v: no %q", form, strict, why)
+			}
+		}
 	}
 }

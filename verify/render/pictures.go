@@ -14,11 +14,14 @@ import (
 	"thimble/verify/tasks"
 )
 
+// drawn is p for both widths of a page.
+func drawn(p chart.Picture, id string) template.HTML { return template.HTML(chart.Responsive(p, id)) }
+
 // gatePicture draws the i-th gate.
 func gatePicture(r *verify.Report, c *verify.Check, i int) template.HTML {
 	s := chart.Span{
 		Title: sentence(c), Value: float64(c.Value), Low: float64(c.Value), High: float64(c.Value),
-		Limit: c.Limit, AtLeast: c.Op == ">=",
+		Limit: c.Limit, LimitText: c.Op + " " + metric.Value(c.Limit).Short(), AtLeast: c.Op == ">=",
 	}
 	if in := r.Interval(c.Metric); in != nil {
 		s.Low, s.High = float64(in.Low), float64(in.High)
@@ -45,16 +48,16 @@ func histogramPicture(h *metric.Histogram) template.HTML {
 		return ""
 	}
 	c := chart.ColumnChart{
-		Title: "Divergence of positions", About: "How many positions have a divergence in each range, in nats.",
-		XAxis: "KL, nats (each step about 1.5 times the one before)", YAxis: "positions", Log: true,
+		Title: "Divergence by position", About: "How many positions have a divergence in each range, in nats.",
+		XAxis: "KL, nats", YAxis: "positions", Log: true,
 	}
 	for _, e := range h.Edges {
 		c.Edges = append(c.Edges, float64(e))
 	}
 	for i, n := range h.Counts {
-		c.Columns = append(c.Columns, chart.Column{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", h.Edges[i].Short(), h.Edges[i+1].Short(), n)})
+		c.Columns = append(c.Columns, chart.Datum{Value: float64(n), About: fmt.Sprintf("%s to %s: %d", h.Edges[i].Short(), h.Edges[i+1].Short(), n)})
 	}
-	return template.HTML(c.SVG("kl"))
+	return drawn(&c, "kl")
 }
 
 // promptsPicture draws the prompts' divergences, if there are several.
@@ -63,7 +66,7 @@ func promptsPicture(r *verify.Report) template.HTML {
 		return ""
 	}
 	c := chart.ColumnChart{
-		Title: "Divergence of prompts", About: "Mean divergence of each prompt, in nats per token.",
+		Title: "Divergence by prompt", About: "Mean divergence of each prompt, in nats per token.",
 		XAxis: "prompt", YAxis: "mean KL, nats per token", Edges: []float64{-0.5},
 	}
 	every := markEvery(len(r.Prompts))
@@ -72,9 +75,9 @@ func promptsPicture(r *verify.Report) template.HTML {
 			c.Marks = append(c.Marks, chart.Mark{At: i, Text: strconv.Itoa(i)})
 		}
 		c.Edges = append(c.Edges, float64(i)+0.5)
-		c.Columns = append(c.Columns, chart.Column{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, p.KLMean.Short())})
+		c.Columns = append(c.Columns, chart.Datum{Value: float64(p.KLMean), About: fmt.Sprintf("prompt %d: %s", i, p.KLMean.Short())})
 	}
-	return template.HTML(c.SVG("prompts"))
+	return drawn(&c, "prompts")
 }
 
 // stagePicture draws what each stage costs.
@@ -97,15 +100,23 @@ func stagePicture(stages []verify.Stage) template.HTML {
 	if len(b.Bars) == 0 {
 		return ""
 	}
-	return template.HTML(b.SVG("stages"))
+	return drawn(&b, "stages")
 }
 
 // A pageStep sums up the layers of a step, or of an operation outside of steps.
 type pageStep struct {
-	name   string        // the step's number, or its operation
-	worst  *parity.Layer // the operation that adds most
-	stream metric.Value  // the error after the step
-	first  bool          // it has the first divergence
+	name    string        // the step's number, or its operation
+	closest *parity.Layer // the operation that comes closest to its limit, or exceeds it most
+	stream  metric.Value  // the error after the step
+	first   bool          // it has the first divergence
+}
+
+// about names s in a tooltip.
+func (s *pageStep) about() string {
+	if s.closest.Block == parity.NoBlock {
+		return s.name
+	}
+	return fmt.Sprintf("step %s, block %d", s.name, s.closest.Block)
 }
 
 // pageSteps sums the layers up by step.
@@ -117,11 +128,11 @@ func pageSteps(r *verify.Report) (steps []pageStep) {
 			if l.Block == parity.NoBlock {
 				name = printable(l.Operation)
 			}
-			steps = append(steps, pageStep{name: name, worst: l, stream: metric.Unknown})
+			steps = append(steps, pageStep{name: name, closest: l, stream: metric.Unknown})
 		}
 		s := &steps[len(steps)-1]
-		if l.Added > s.worst.Added {
-			s.worst = l
+		if l.Excess > s.closest.Excess {
+			s.closest = l
 		}
 		if l.Block == parity.NoBlock || l.Operation == model.FFNResidual {
 			s.stream = l.Added + l.Inherited
@@ -131,31 +142,62 @@ func pageSteps(r *verify.Report) (steps []pageStep) {
 	return steps
 }
 
-// layerPicture draws errors by step.
+// stepChart returns a chart over steps without its values.
+func stepChart(r *verify.Report, steps []pageStep, title, about, unit string) *chart.LineChart {
+	l := &chart.LineChart{Title: title, About: about, XAxis: "step", YAxis: unit}
+	every := markEvery(len(steps))
+	for i, s := range steps {
+		if _, err := strconv.Atoi(s.name); err == nil && s.closest.Step%every == 0 {
+			l.Marks = append(l.Marks, chart.Mark{At: i, Text: s.name})
+		}
+		if s.first {
+			l.Highlight = &chart.Mark{At: i, Text: "first divergence: " + printable(r.FirstDivergence.Operation)}
+		}
+	}
+	return l
+}
+
+// layerPicture draws by step how close operations come to their limit. The line is
+// where the gate on beyond_rounding is, or 1.
 func layerPicture(r *verify.Report) template.HTML {
 	steps := pageSteps(r)
 	if len(steps) < 2 {
 		return ""
 	}
-	l := chart.LineChart{
-		Title: "Error by step", XAxis: "step", YAxis: "error, relative to the reference",
-		About: fmt.Sprintf("By step, on a logarithmic axis: the most that an operation adds, what rounding explains of it, and the error of the stream after the step, which is %s at the end.", steps[len(steps)-1].stream.Short()),
-	}
-	adds, explained, stream := chart.Line{Name: "most added"}, chart.Line{Name: "explained"}, chart.Line{Name: "in the stream"}
-	every := markEvery(len(steps))
-	for i, s := range steps {
-		adds.Values = append(adds.Values, float64(s.worst.Added))
-		explained.Values = append(explained.Values, float64(s.worst.Expected))
-		stream.Values = append(stream.Values, float64(s.stream))
-		if _, err := strconv.Atoi(s.name); err == nil && s.worst.Step%every == 0 {
-			l.Marks = append(l.Marks, chart.Mark{At: i, Text: s.name})
-		}
-		if s.first {
-			l.Highlight = &chart.Mark{At: i, Text: printable(r.FirstDivergence.Operation)}
+	limit := chart.Limit{Value: 1, Text: "limit"}
+	for i := range r.Gates {
+		if c := &r.Gates[i]; c.Metric == "beyond_rounding" && c.Op == "<=" {
+			limit = chart.Limit{Value: c.Limit, Text: "gate: " + limitText(c)}
 		}
 	}
-	l.Lines = []chart.Line{adds, stream, explained}
-	return template.HTML(l.SVG("layers"))
+	most := &steps[0]
+	for i := range steps {
+		if steps[i].closest.Excess > most.closest.Excess {
+			most = &steps[i]
+		}
+	}
+	about := fmt.Sprintf("By step, on a logarithmic axis: the largest error that an operation adds, as a multiple of its limit. The largest is %s, in %s. The line is at %s (%s).",
+		timesText(most.closest.Excess), most.about(), metric.Value(limit.Value).Short(), limit.Text)
+	l := stepChart(r, steps, "Added error by step", about, "added error, as a multiple of its limit")
+	l.Limit = &limit
+	for _, s := range steps {
+		l.Values = append(l.Values, chart.Datum{Value: float64(s.closest.Excess), About: fmt.Sprintf("%s, %s: %s of its limit", s.about(), printable(s.closest.Operation), timesText(s.closest.Excess))})
+	}
+	return drawn(l, "layers")
+}
+
+// streamPicture draws the error that the model carries after each step.
+func streamPicture(r *verify.Report) template.HTML {
+	steps := pageSteps(r)
+	if len(steps) < 2 {
+		return ""
+	}
+	about := fmt.Sprintf("By step, on a logarithmic axis: the error after the step, relative to the reference. It is %s at the end.", errorText(steps[len(steps)-1].stream))
+	l := stepChart(r, steps, "Error after each step", about, "error after the step, relative to the reference")
+	for _, s := range steps {
+		l.Values = append(l.Values, chart.Datum{Value: float64(s.stream), About: fmt.Sprintf("after %s: %s", s.about(), errorText(s.stream))})
+	}
+	return drawn(l, "stream")
 }
 
 // prefixPicture draws after how many tokens continuations diverge. c may be nil.
@@ -188,9 +230,9 @@ func prefixPicture(c *tasks.Continuations) template.HTML {
 			picture.Marks = append(picture.Marks, chart.Mark{At: i, Text: mark})
 		}
 		picture.Edges = append(picture.Edges, float64((i+1)*width))
-		picture.Columns = append(picture.Columns, chart.Column{Value: float64(n), About: about})
+		picture.Columns = append(picture.Columns, chart.Datum{Value: float64(n), About: about})
 	}
-	return template.HTML(picture.SVG("prefixes"))
+	return drawn(picture, "prefixes")
 }
 
 // markEvery returns m such that labels at every m-th of n positions are at most 12.

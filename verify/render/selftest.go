@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/internal/textwrap"
+	"thimble/verify"
 	"thimble/verify/metric"
 	"thimble/verify/selftest"
 )
@@ -13,15 +14,23 @@ import (
 // SelfTest is the report of a self-test for people, 80 columns wide.
 func SelfTest(r *selftest.Report) string {
 	var b strings.Builder
-	n, verdict := r.Count(), passed
+	n, verdict := r.Count(), verify.Passed
 	if !r.Pass {
-		verdict = missed
+		verdict = verify.Missed
 	}
 	fmt.Fprintf(&b, "%s  %d of %d faults found where they were made; the gates saw %d", verdict, n.Found, n.Made, n.Noticed)
 	if r.Sourced {
 		fmt.Fprintf(&b, ", the source %d", n.Against)
 	}
 	b.WriteString("\n")
+	if names := r.Overlooked(); names != nil {
+		b.WriteString("FAIL  ")
+		textwrap.Write(&b, "the gates in force miss: "+strings.Join(names, ", "), 6, 6, 78)
+		if remedy := r.Remedy(); remedy != "" {
+			b.WriteString("      ")
+			textwrap.Write(&b, remedy, 6, 6, 78)
+		}
+	}
 	if !r.Unmodified.Pass {
 		b.WriteString("FAIL  the unmodified model misses the gates\n")
 	}
@@ -43,7 +52,7 @@ func writeFaults(b *strings.Builder, r *selftest.Report) {
 	row := func(fault string, kl, top1 metric.Value, noticed bool, against, at string) {
 		gates := "pass"
 		if noticed {
-			gates = missed
+			gates = verify.Missed
 		}
 		if r.Sourced {
 			gates = fmt.Sprintf("%-5s  %-7s", gates, against)

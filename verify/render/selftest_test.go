@@ -22,7 +22,7 @@ func TestSelfTestMisses(t *testing.T) {
 	}
 	defer m.Close()
 	prompts := []reference.Prompt{{IDs: []int{7}, To: 1}} // at position 0 rotary embedding changes nothing
-	r, err := selftest.Run(t.Context(), m, nil, nil, prompts, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err := selftest.Run(t.Context(), m, nil, nil, prompts, verify.Subject{}, verify.Options{Gates: verify.DefaultGates(m)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestSelfTestDiverges(t *testing.T) {
 		ids[i] = (i*i*7 + 3*i + 5) % m.Spec.Vocab
 	}
 	prompts := []reference.Prompt{{IDs: ids, From: 32, To: 64}}
-	r, err := selftest.Run(t.Context(), &m, source, nil, prompts, verify.Options{Gates: verify.DefaultGates(&m)})
+	r, err := selftest.Run(t.Context(), &m, source, nil, prompts, verify.Subject{}, verify.Options{Gates: verify.DefaultGates(&m)})
 	if err != nil {
 		t.Fatal(err)
 	}

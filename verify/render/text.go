@@ -81,7 +81,7 @@ func verdict(r *verify.Report) string {
 			bad = append(bad, sentence(c))
 		}
 		if c.Undecided {
-			open = append(open, fmt.Sprintf("\nUNDECIDED  %s, it may be %s:\n           %s", limitText(c), intervalText(r, c.Metric), remedy(r, c)))
+			open = append(open, fmt.Sprintf("\nUNDECIDED  %s, it may be %s:\n           %s", limitText(c), possibleText(r, c), remedy(r, c)))
 		}
 	}
 	for _, f := range r.Baseline.Worse() {
@@ -90,13 +90,14 @@ func verdict(r *verify.Report) string {
 	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
 		good = append(good, "nothing worse than the baseline")
 	}
-	switch rest := strings.Join(open, ""); {
+	switch rest := tells(r) + strings.Join(open, ""); {
 	case r.Pass:
-		return "PASS  " + strings.Join(good, ", ") + rest
+		return r.Outcome() + "  " + strings.Join(good, ", ") + rest
 	case bad == nil:
 		return "FAIL  on what is undecided" + rest
 	default:
-		return "FAIL  " + strings.Join(bad, "\nFAIL  ") + rest
+		first := bad[0] + tells(r)
+		return "FAIL  " + strings.Join(append([]string{first}, bad[1:]...), "\nFAIL  ") + strings.Join(open, "")
 	}
 }
 
@@ -111,12 +112,15 @@ func writeMetrics(b *strings.Builder, r *verify.Report) {
 			if !c.Pass {
 				state = "FAIL"
 			}
-			if c.Undecided {
-				state += "?"
+			if c.Pass && c.Undecided {
+				state = verify.Undecided
 			}
 			gates = append(gates, fmt.Sprintf("%s %s %s", c.Op, metric.Value(c.Limit).Short(), state))
 		}
-		line := fmt.Sprintf("  %-15s %10s  %-16s  %s", e.Name, e.Of(&r.Metrics).Short(), strings.Join(gates, ", "), e.Means)
+		line := fmt.Sprintf("  %-15s %10s  %-16s", e.Name, e.Of(&r.Metrics).Short(), strings.Join(gates, ", "))
+		if len(line)+2+len(e.Means) <= 80 {
+			line += "  " + e.Means
+		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
@@ -198,7 +202,7 @@ func textBefore(t *verify.Token) string {
 
 // choiceColumns writes a choice with its two probabilities.
 func choiceColumns(c *metric.Choice) string {
-	return fmt.Sprintf("%-13s %5s %5s", textwrap.First(tokenText(c.Text, c.ID), 13, 10), probability(c.PReference), probability(c.PModel))
+	return fmt.Sprintf("%s %5s %5s", textwrap.Pad(textwrap.First(tokenText(c.Text, c.ID), 13, 10), 13), probability(c.PReference), probability(c.PModel))
 }
 
 // probability writes a probability with three decimals.

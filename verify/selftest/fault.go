@@ -90,6 +90,7 @@ type injected struct {
 	model      *model.Model
 	base       *model.Model // model without the fault; nil for the target
 	cacheFault cacheFault   // a mistake in running model, which itself has none then
+	stored     bool         // the fault is damage to a stored file
 	want       Place
 	also       []string // all operations that have the fault, want's first; nil for want's alone
 	note       string   // what else a reader must know

@@ -99,7 +99,7 @@ func shiftScales(t *faultTarget) (*injected, string) {
 // the row where its weight is largest, so that the weight jumps to the other end of
 // its range.
 func flipNibble(t *faultTarget) (*injected, string) {
-	return t.integerFault(func(w *qtensor.Matrix, want *Place) {
+	in, why := t.integerFault(func(w *qtensor.Matrix, want *Place) {
 		var read qtensor.Reader
 		x, at, largest := make([]float32, w.Cols), 0, float32(0)
 		for r := range w.Rows {
@@ -114,6 +114,10 @@ func flipNibble(t *faultTarget) (*injected, string) {
 		w.SetRow(at, codes, scale, least)
 		want.Channel = at
 	})
+	if in != nil {
+		in.stored = in.base == nil
+	}
+	return in, why
 }
 
 // integerFault calls damage to change the block's down, which it first rounds to

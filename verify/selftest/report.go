@@ -8,7 +8,7 @@ import (
 // A Report says which faults a self-test found. render.SelfTest writes it for
 // people.
 type Report struct {
-	Pass       bool                  `json:"pass"` // the unmodified model passed, and every fault that applies was named
+	Pass       bool                  `json:"pass"` // the unmodified model passed, and every fault that applies was noticed and named
 	Model      verify.ModelInfo      `json:"model"`
 	Arithmetic verify.ArithmeticInfo `json:"arithmetic"`
 	Against    string                `json:"against,omitempty"`
@@ -25,9 +25,10 @@ type Report struct {
 type Result struct {
 	Name         string `json:"name"`
 	Inapplicable string `json:"does_not_apply,omitempty"` // why it cannot be made; nothing else is set then
-	Pass         bool   `json:"pass"`                     // Found matches Want, and FoundAgainst does if there is one
+	Pass         bool   `json:"pass"`                     // Noticed, Found matches Want, and FoundAgainst does if there is one
 
-	Noticed       bool           `json:"noticed"` // the gates failed
+	Noticed       bool           `json:"noticed"`           // the gates failed, or verify refuses the file
+	Refused       string         `json:"refused,omitempty"` // why verify refuses such a file before it measures
 	Missed        []verify.Check `json:"gates_missed,omitempty"`
 	KLMean        metric.Value   `json:"kl_mean"`
 	Top1Agreement metric.Value   `json:"top1_agreement"`
@@ -62,6 +63,24 @@ type Count struct {
 	Against int // by a comparison with the source
 }
 
+// Remedy says what would let the gates notice more, "" for nothing.
+func (r *Report) Remedy() string {
+	if r.Unmodified.Expected == nil || r.Unmodified.Metrics.SettingsDiffer.Known() {
+		return ""
+	}
+	return "the reference records no settings of its model, which tell a wrong epsilon at any number of bits: write it with thimble logits or docs/compact_reference.py, or give --against SRC"
+}
+
+// Overlooked lists the faults that the gates in force miss.
+func (r *Report) Overlooked() (names []string) {
+	for _, f := range r.Faults {
+		if f.Inapplicable == "" && !f.Noticed {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // Count sums r up.
 func (r *Report) Count() (c Count) {
 	for _, f := range r.Faults {
@@ -69,7 +88,7 @@ func (r *Report) Count() (c Count) {
 			continue
 		}
 		c.Made++
-		if f.Pass {
+		if f.Found != nil && f.Want.Matches(*f.Found) {
 			c.Found++
 		}
 		if f.Noticed {

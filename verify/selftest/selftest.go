@@ -7,7 +7,6 @@ package selftest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -21,8 +20,11 @@ import (
 
 // Run makes faults in copies of m, one at a time, and reports whether the gates of
 // o would notice them on these prompts, and whether a comparison of operations
-// names the place. A fault that rounding hides from the gates must still be named;
-// otherwise it is a miss.
+// names the place. A fault that the gates miss, or that is not named, fails the test.
+// Without gates in o, each copy is judged by the default gates, which verify.Expect
+// derives from the copy itself: as for a user, who only has the faulty file.
+//
+// given has the Settings and Rounded of the reference; Run fills in the rest.
 //
 // The gates compare with ref; if it is nil with source in float32, and if that is
 // nil too with m itself. Run finds places by comparing with m to the bit, and with
@@ -31,15 +33,19 @@ import (
 //
 // Each fault takes a run over the prompts and a comparison over the longest of
 // them. Run does not write to m.
-func Run(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, o verify.Options) (*Report, error) {
-	t, err := newTest(ctx, m, source, ref, prompts, o)
+func Run(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, given verify.Subject, o verify.Options) (*Report, error) {
+	t, err := newTest(ctx, m, source, ref, prompts, given, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Model: o.Model, Arithmetic: verify.Describe(o.Arithmetic), Against: o.Against, Gates: o.Gates, Tokens: t.scored(), Sourced: source != nil}
+	r := &Report{Model: o.Model, Arithmetic: verify.Describe(o.Arithmetic), Against: o.Against, Tokens: t.scored(), Sourced: source != nil}
 	if r.Unmodified, err = t.unmodified(ctx); err != nil {
 		return nil, err
 	}
+	for _, c := range r.Unmodified.Gates {
+		r.Gates = append(r.Gates, c.Gate)
+	}
+	t.gates = r.Gates
 	if r.Diverges, err = t.against(ctx, m); err != nil {
 		return nil, err
 	}
@@ -65,16 +71,15 @@ type test struct {
 	ref     reference.Reference
 	prompts []reference.Prompt
 	options verify.Options
+	given   verify.Subject
+	gates   []verify.Gate // of the target
 }
 
-func newTest(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, o verify.Options) (*test, error) {
-	if len(o.Gates) == 0 {
-		return nil, errors.New("a self-test needs gates")
-	}
+func newTest(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, given verify.Subject, o verify.Options) (*test, error) {
 	if err := reference.CheckPrompts(prompts, m.Spec.Vocab); err != nil {
 		return nil, err
 	}
-	t := &test{nil, source, ref, prompts, o}
+	t := &test{nil, source, ref, prompts, o, given, nil}
 	positions, longest := 0, []int(nil)
 	for _, p := range prompts {
 		positions += len(p.IDs)
@@ -112,7 +117,33 @@ func (t *test) unmodified(ctx context.Context) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verify.Run(ctx, t.ref, scorer, t.prompts, t.options)
+	return t.verify(ctx, t.m, t.ref, scorer, nil)
+}
+
+// verify judges a model as thimble verify does. stepwise, if not nil, feeds it token by
+// token.
+func (t *test) verify(ctx context.Context, m *verify.Model, ref reference.Reference, scorer, stepwise reference.Scorer) (*verify.Report, error) {
+	o := t.options
+	s := t.given
+	s.Model, s.Arithmetic, s.Scorer, s.Stepwise, s.Prompts = m, o.Arithmetic, scorer, stepwise, t.prompts
+	if err := verify.Prepare(ctx, &s, &o); err != nil {
+		return nil, err
+	}
+	return verify.Run(ctx, ref, scorer, t.prompts, o)
+}
+
+// verifyDivergence judges a copy whose base differs from the target in how it is stored,
+// by those gates of the target that limit divergence: what is expected of the copy itself
+// includes the rounding of its base, which is the reference.
+func (t *test) verifyDivergence(ctx context.Context, ref reference.Reference, scorer reference.Scorer) (*verify.Report, error) {
+	o := t.options
+	o.Gates = nil
+	for _, g := range t.gates {
+		if metric.Find(metric.Table, g.Metric) != nil {
+			o.Gates = append(o.Gates, g)
+		}
+	}
+	return verify.Run(ctx, ref, scorer, t.prompts, o)
 }
 
 // fault makes f and looks for it.
@@ -136,7 +167,7 @@ func (t *test) fault(ctx context.Context, f *fault) (*Result, error) {
 	if err != nil {
 		r.Error = err.Error()
 	}
-	r.Pass = r.Found != nil && in.want.Matches(*r.Found)
+	r.Pass = r.Noticed && r.Found != nil && in.want.Matches(*r.Found)
 	return r, t.compareSource(ctx, in, r)
 }
 
@@ -163,11 +194,23 @@ func (t *test) compareSource(ctx context.Context, in *injected, r *Result) (err 
 
 // judge runs the gates.
 func (t *test) judge(ctx context.Context, in *injected, r *Result) error {
+	if in.stored && t.given.Digests {
+		r.Refused = "the file has a digest of each tensor, and verify refuses a file with another value"
+	}
 	scorer, ref, err := t.compared(in)
 	if err != nil {
 		return err
 	}
-	report, err := verify.Run(ctx, ref, scorer, t.prompts, t.options)
+	var stepwise reference.Scorer
+	if in.cacheFault != nil {
+		stepwise = scorer
+	}
+	var report *verify.Report
+	if in.base == nil {
+		report, err = t.verify(ctx, in.model, ref, scorer, stepwise)
+	} else {
+		report, err = t.verifyDivergence(ctx, ref, scorer)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -175,7 +218,7 @@ func (t *test) judge(ctx context.Context, in *injected, r *Result) error {
 		r.Error, r.Noticed = err.Error(), true
 		return nil
 	}
-	r.KLMean, r.Top1Agreement, r.Noticed = report.Metrics.KLMean, report.Metrics.Top1Agreement, !report.Pass
+	r.KLMean, r.Top1Agreement, r.Noticed = report.Metrics.KLMean, report.Metrics.Top1Agreement, !report.Pass || r.Refused != ""
 	for _, c := range report.Gates {
 		if !c.Pass {
 			r.Missed = append(r.Missed, c)

@@ -3,6 +3,7 @@ package selftest
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,15 +15,13 @@ import (
 
 func selfTested(t *testing.T, m *model.Model, o verify.Options, prompts ...reference.Prompt) *Report {
 	t.Helper()
-	if o.Gates == nil {
-		o.Gates = verify.DefaultGates(m)
-	}
 	if prompts == nil {
 		for _, n := range []int{48, 30} {
 			prompts = append(prompts, reference.Prompt{IDs: someIDs(n, m.Spec.Vocab), From: n / 2, To: n})
 		}
 	}
-	r, err := Run(t.Context(), m, nil, nil, prompts, o)
+	given := verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}
+	r, err := Run(t.Context(), m, nil, nil, prompts, given, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +77,13 @@ func TestSelfTest(t *testing.T) {
 			}
 		}
 		for _, f := range r.Faults {
-			if !f.Pass && f.Inapplicable == "" {
+			if hidden := f.Name == "nibble flipped" && strings.HasSuffix(name, ".gguf"); hidden {
+				// Rounding hides the value, and GGUF has no digests: the test must say so.
+				if f.Noticed || f.Pass || r.Pass || !slices.Contains(r.Overlooked(), f.Name) {
+					t.Errorf("%s: %+v is no miss, pass %v", name, f, r.Pass)
+				}
+				r.Pass = true
+			} else if !f.Pass && f.Inapplicable == "" {
 				t.Errorf("%s: %s is found at %q, and was made at %v", name, f.Name, got[f.Name], f.Want)
 			}
 			if inCache := f.Want != nil && f.Want.Operation == cacheOperation; (f.Cause == "") != (inCache || f.Inapplicable != "") {
@@ -148,7 +153,7 @@ func TestSelfTestOfAModelThatFails(t *testing.T) {
 	}
 	ids := someIDs(48, m.Spec.Vocab)
 	gates := []verify.Gate{{Metric: "kl_mean", Op: "<=", Limit: 1e-4}, {Metric: "top1_agreement", Op: ">=", Limit: 0.99}}
-	r, err := Run(t.Context(), broken, nil, reference.FromScorer(source), []reference.Prompt{{IDs: ids, From: 24, To: 48}}, verify.Options{Gates: gates, Against: "source"})
+	r, err := Run(t.Context(), broken, nil, reference.FromScorer(source), []reference.Prompt{{IDs: ids, From: 24, To: 48}}, verify.Subject{}, verify.Options{Gates: gates, Against: "source"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +180,7 @@ func TestSelfTestInIntegers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := selfTested(t, m, verify.Options{Arithmetic: a})
-	if !r.Pass || r.Unmodified.Metrics.KLMean == 0 {
+	if !slices.Equal(r.Overlooked(), []string{"nibble flipped"}) || r.Unmodified.Metrics.KLMean == 0 {
 		t.Errorf("%+v", *r)
 	}
 }
@@ -187,11 +192,11 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	}
 	source, m := openFixture(t, "trained"), openFixture(t, "gguf/trained-q4_k_m.gguf")
 	ids := someIDs(64, m.Spec.Vocab)
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.Pass || r.Diverges != nil || r.Unmodified.Metrics.KLMean == 0 {
+	if !slices.Equal(r.Overlooked(), []string{"nibble flipped"}) || r.Diverges != nil || r.Unmodified.Metrics.KLMean == 0 {
 		t.Errorf("%+v", *r)
 	}
 	want := map[AgainstSource]string{
@@ -213,7 +218,7 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	// A model that diverges from its source is reported before any fault is made.
 	zeroed := writable(m.Tensors["blocks.3.o"])
 	clear(zeroed.Codes)
-	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err = Run(t.Context(), withTensors(m, map[string]*qtensor.Matrix{"blocks.3.o": zeroed}), source, nil, []reference.Prompt{{IDs: ids, From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +258,7 @@ func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 func TestSelfTestOfEveryNorm(t *testing.T) {
 	source := openFixture(t, "gemma3")
 	m := inIntegers(t, source, "int8/g32")
-	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Options{Gates: verify.DefaultGates(m)})
+	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,12 +274,8 @@ func TestSelfTestOfEveryNorm(t *testing.T) {
 
 func TestSelfTestRefuses(t *testing.T) {
 	m := openFixture(t, "trained")
-	for want, o := range map[string]verify.Options{
-		"a self-test needs gates":       {},
-		"there are no prompts to score": {Gates: verify.DefaultGates(m)},
-	} {
-		if _, err := Run(t.Context(), m, nil, nil, nil, o); err == nil || err.Error() != want {
-			t.Errorf("got  %v\nwant %s", err, want)
-		}
+	want := "there are no prompts to score"
+	if _, err := Run(t.Context(), m, nil, nil, nil, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{}); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

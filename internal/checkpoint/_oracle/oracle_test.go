@@ -151,7 +151,7 @@ func ours(path string) (map[string]array, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.Verify(); err != nil {
+	if err := c.Verify(t.Context()); err != nil {
 		return nil, err
 	}
 	arrays := map[string]array{}

@@ -1,0 +1,145 @@
+package thimble
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"thimble/format"
+	"thimble/format/export"
+	container "thimble/format/thimble"
+	"thimble/internal/defect"
+	"thimble/internal/qtensor"
+	"thimble/internal/spell"
+	"thimble/quantize"
+)
+
+// OutputFormats returns the names of the formats that Quantize and Convert write: the
+// container's and those of Formats.
+func OutputFormats() []string { return slices.Concat([]string{ContainerFormat}, Formats()) }
+
+// ContainerFormat is the name of the container's format.
+const ContainerFormat = container.Name
+
+// foreignEndings lists the endings of files that other programs write and Thimble does
+// not, so that no container gets such a name.
+var foreignEndings = []string{
+	".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".onnx", ".ort", ".mnn", ".tflite", ".litertlm", ".task", ".pte", ".mlmodel",
+	".mlpackage", ".ggml",
+}
+
+// OutputFormat returns the name of the format of an output: the given name, or the one
+// that the ending of path stands for. Without either it is the container's. The two must
+// not contradict each other.
+func OutputFormat(name, path string) (string, error) {
+	if name != "" && !slices.Contains(OutputFormats(), name) {
+		return "", fmt.Errorf("--to %s is not one of %s%s", defect.Printable(name), strings.Join(OutputFormats(), ", "), spell.Suggest(name, OutputFormats()))
+	}
+	ending := strings.ToLower(filepath.Ext(path))
+	stem := defect.Printable(strings.TrimSuffix(path, filepath.Ext(path)))
+	byEnding := ""
+	if e, ok := format.ExporterForFile(path); ok {
+		byEnding = e.Format().Name
+	} else if ending == containerEnding {
+		byEnding = container.Name
+	}
+	switch {
+	case slices.Contains(foreignEndings, ending):
+		return "", fmt.Errorf("-o %s: Thimble does not write %s files; -o %s.gguf makes a file for llama.cpp, Ollama and LM Studio, -o %s%s one for thimble run",
+			defect.Printable(path), ending, stem, stem, containerEnding)
+	case name != "" && byEnding != "" && name != byEnding:
+		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to asks for %s; use -o %s.%s", defect.Printable(path), byEnding, name, stem, name)
+	}
+	return cmp.Or(name, byEnding, container.Name), nil
+}
+
+const containerEnding = ".thimble"
+
+// resolveFormat finds the exporter of the output's format; nil writes a container. A format of another
+// program implies that program as target.
+func (q *quantization) resolveFormat() (err error) {
+	if q.Format, err = OutputFormat(q.Format, q.Output); err != nil {
+		return err
+	}
+	if q.exporter, _ = format.ExporterNamed(q.Format); q.exporter == nil {
+		if q.Context != 0 {
+			return errors.New("--context has no effect on a container, which keeps the model's context; it is for files of other programs, such as -o model.gguf")
+		}
+		return nil
+	}
+	if q.Context < 0 {
+		return errors.New("--context: want the number of tokens in the longest text")
+	}
+	program := q.exporter.Format().Program
+	if q.Target != "" && q.Target != program {
+		return fmt.Errorf("--for %s: %s files are for %s; leave --for out", defect.Printable(q.Target), q.Format, program)
+	}
+	q.Target = program
+	return nil
+}
+
+// checkExport returns an error if the output's format cannot represent the model in any
+// scheme, before any work starts. It keeps the notes about the file.
+func (q *quantization) checkExport() error {
+	if err := q.Modelfile.check(q.exporter, q.Output, q.Overwrite, q.m.Files); err != nil {
+		return err
+	}
+	if q.exporter == nil {
+		return nil
+	}
+	plan, err := q.exporter.Plan(q.m, export.Options{
+		Context: q.Context,
+		Requantize: func(context.Context, string, qtensor.Scheme) (*qtensor.Matrix, error) {
+			return nil, errors.New("this plan is not for writing")
+		},
+	})
+	if err != nil {
+		return err
+	}
+	q.exportNotes = plan.Notes
+	return nil
+}
+
+// export writes the model in the format of q.exporter. It first makes the container in
+// a temporary directory next to the output, because an exporter reads a finished model.
+func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill func(quantize.Sink) error) (f writtenFile, err error) {
+	dir, err := os.MkdirTemp(filepath.Dir(q.Output), ".thimble-*")
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", defect.Printable(q.Output), err)
+	}
+	defer os.RemoveAll(dir)
+	temp := filepath.Join(dir, "model"+containerEnding)
+	if _, err := writeContainer(q.m, q.sources, plan, temp, false, fill); err != nil {
+		return f, err
+	}
+	m, err := container.Open(temp)
+	if err != nil {
+		return f, err
+	}
+	defer m.Close()
+	m.Path = q.Output // the name that the user knows, for errors
+	report := q.Progress.stage("export", Bytes)
+	o := export.Options{Context: q.Context, Overwrite: q.Overwrite, Inputs: slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)}
+	o.Progress = func(done int64) { report(done, f.bytes) }
+	file, err := q.exporter.Plan(m, o)
+	if err != nil {
+		return f, err
+	}
+	f.bytes = file.Bytes
+	if err := forceHint(file.Write(ctx, q.Output)); err != nil {
+		return f, err
+	}
+	// The file is in place, so an interrupt comes too late now.
+	sums, err := hashFiles(context.WithoutCancel(ctx), []string{q.Output}, nil)
+	if err != nil {
+		return f, err
+	}
+	f.sha256 = hex.EncodeToString(sums[0].SHA256)
+	return f, q.Modelfile.write(context.WithoutCancel(ctx), m, q.Output, q.Overwrite)
+}

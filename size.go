@@ -1,0 +1,108 @@
+package thimble
+
+import (
+	"crypto/sha256"
+	"path/filepath"
+
+	"thimble/format"
+	"thimble/format/export"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+)
+
+// An ExportSize is the size of the file that Export makes from a container.
+type ExportSize struct {
+	Format  string `json:"format"`
+	Program string `json:"program"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// limitedFile describes the file whose size b limits: the container that a plan makes
+// from m or, if target is not nil, the file that target makes from that container.
+// container is the container's path.
+func limitedFile(b *Budget, m *model.Model, target format.Exporter, container string) (quantize.File, error) {
+	if b.File == 0 {
+		return quantize.File{}, nil
+	}
+	if target == nil {
+		return quantize.File{Size: func(plan *quantize.Plan) (int64, error) { return containerSize(m, plan) }}, nil
+	}
+	copies, err := copiesIn(m, target)
+	return quantize.File{
+		Copies: func(name string) int { return copies[name] },
+		Size: func(plan *quantize.Plan) (int64, error) {
+			if _, _, err := typesFor(target, m, plan); err != nil {
+				return 0, err
+			}
+			return exportSize(m, plan, target, container)
+		},
+	}, err
+}
+
+// containerSize returns the size in bytes of the container that plan makes from m.
+func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
+	sources, err := sized(m.Files)
+	if err != nil {
+		return 0, err
+	}
+	contents, err := contentsOf(m, sources, plan)
+	if err != nil {
+		return 0, err
+	}
+	return contents.Size()
+}
+
+// exportSize returns the size in bytes of the file that target makes from the container
+// that plan makes from m. The file records the container's name. container is its path,
+// or "" for a file that is made without a container.
+func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, container string) (int64, error) {
+	sources, err := sized(m.Files)
+	if err != nil {
+		return 0, err
+	}
+	contents, err := contentsOf(m, sources, plan)
+	if err != nil {
+		return 0, err
+	}
+	context, _, err := target.Check(m)
+	if err != nil {
+		return 0, err
+	}
+	stored := *m
+	stored.Provenance = contents.Provenance
+	if container != "" {
+		stored.Provenance.Sources = append(stored.Provenance.Sources, model.Source{Name: filepath.Base(container), SHA256: make([]byte, sha256.Size)})
+	}
+	schemes := make(map[string]qtensor.Scheme, len(plan.Tensors))
+	for _, e := range plan.Tensors {
+		schemes[e.Name] = e.To
+	}
+	p, err := target.Plan(&stored, export.Options{Context: context, Schemes: schemes})
+	if err != nil {
+		return 0, err
+	}
+	return p.Bytes, nil
+}
+
+// copiesIn returns how many times a file of target stores each tensor of m: a format
+// that cannot share blocks stores a block once for each of its steps.
+func copiesIn(m *model.Model, target format.Exporter) (map[string]int, error) {
+	context, _, err := target.Check(m)
+	if err != nil {
+		return nil, err
+	}
+	schemes := make(map[string]qtensor.Scheme, len(m.Tensors))
+	for name := range m.Tensors {
+		schemes[name] = qtensor.Scheme{Kind: qtensor.F32}
+	}
+	p, err := target.Plan(m, export.Options{Context: context, Schemes: schemes})
+	if err != nil {
+		return nil, err
+	}
+	copies := make(map[string]int, len(m.Tensors))
+	for _, t := range p.Tensors {
+		copies[t.Source]++
+	}
+	return copies, nil
+}

@@ -1,0 +1,157 @@
+package noise
+
+import (
+	"math"
+
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// A Fit says how well a tensor fits the place where it is, compared with the place that
+// a known mistake puts it in.
+type Fit struct {
+	Misplaced float64 // the worst tensor's ratio over the limit of its kind; above 1 it fits the other place better
+	Tensor    string  // that tensor, "" if no tensor could be judged
+	Instead   string  // what it looks like
+}
+
+// Limits of the ratios, and the numbers of values that a ratio needs. In trained models
+// the ratio of norms is at most 1.1 and that of rotary pairs at most 1.8; the mistakes
+// make them 2.9 and more. With fewer values, chance alone can exceed the limits.
+const (
+	normLimit   = 1.4
+	rotaryLimit = 2.5
+	leastGains  = 96
+	leastPairs  = 64
+)
+
+// Place looks for two mistakes in the weights alone, without running the model, so that
+// no rounding of other tensors hides them:
+//
+// The gains of a norm resemble those of the same norm in the blocks before and after. If
+// the two norms of a block resemble each other's neighbours more, they were exchanged.
+//
+// The two rows that one rotary angle rotates together have similar lengths. If rows that
+// the other rotary order pairs are more similar, the rows are in that order.
+func Place(m *model.Model) (f Fit, err error) {
+	f.Misplaced = math.NaN()
+	worse := func(ratio, limit float64, tensor, instead string) {
+		if x := ratio / limit; !math.IsNaN(x) && !(x <= f.Misplaced) {
+			f = Fit{x, tensor, instead}
+		}
+	}
+	err = parallel.Guard(func() error {
+		spec := &m.Spec
+		gains := logGains(m)
+		for b := range spec.Blocks {
+			if gains != nil && spec.Blocks > 2 && spec.Hidden >= leastGains {
+				worse(normRatio(gains, b), normLimit, model.Name(b, model.AttnNorm), "exchanged with "+model.Name(b, model.FFNNorm))
+			}
+			if ratio := rotaryRatio(m, b); ratio > 0 {
+				worse(ratio, rotaryLimit, model.Name(b, model.Q), "rows in the other rotary order")
+			}
+		}
+		return nil
+	})
+	return f, err
+}
+
+// logGains returns the logarithms of the gains of both norms of each block, nil if the
+// blocks have a single norm.
+func logGains(m *model.Model) [][2][]float64 {
+	all := make([][2][]float64, m.Spec.Blocks)
+	for b := range all {
+		for i, kind := range []string{model.AttnNorm, model.FFNNorm} {
+			w := m.Tensors[model.Name(b, kind)]
+			if w == nil || w.Rows != 1 {
+				return nil
+			}
+			x := make([]float32, w.Cols)
+			new(qtensor.Reader).Row(x, w, 0)
+			for _, v := range x {
+				all[b][i] = append(all[b][i], math.Log(math.Abs(float64(v))+1e-6))
+			}
+		}
+	}
+	return all
+}
+
+// normRatio returns how far the norms of block b are from the same norms of the blocks
+// around it, over how far they are from the other ones.
+func normRatio(gains [][2][]float64, b int) float64 {
+	var apart [2]float64 // as they are, and exchanged
+	for i := range 2 {
+		for j := range 2 {
+			for c, v := range gains[b][i] {
+				sum, n := 0.0, 0
+				for _, at := range []int{b - 1, b + 1} {
+					if at >= 0 && at < len(gains) {
+						sum += gains[at][j][c]
+						n++
+					}
+				}
+				d := v - sum/float64(n)
+				apart[(i+j)%2] += float64(d * d)
+			}
+		}
+	}
+	if apart[0] == 0 && apart[1] == 0 {
+		return math.NaN()
+	}
+	return apart[0] / apart[1]
+}
+
+// rotaryRatio returns how different the lengths of rows are that block b rotates
+// together, over how different those are that the other rotary order pairs. It returns 0
+// if there are too few.
+func rotaryRatio(m *model.Model, b int) float64 {
+	rope := m.Spec.RopeOf(b)
+	if rope == nil {
+		return 0
+	}
+	dims := rope.Dims
+	if dims == 0 {
+		dims = m.Spec.HeadDim
+	}
+	var apart [2]float64 // by halves, and by neighbours
+	pairs := 0
+	for _, kind := range []string{model.Q, model.K} {
+		w := m.Tensors[model.Name(b, kind)]
+		if w == nil {
+			return 0
+		}
+		n := logLengths(w)
+		for head := 0; head+m.Spec.HeadDim <= len(n); head += m.Spec.HeadDim {
+			for i := range dims / 2 {
+				halves, neighbours := n[head+i]-n[head+i+dims/2], n[head+2*i]-n[head+2*i+1]
+				apart[0] += float64(halves * halves)
+				apart[1] += float64(neighbours * neighbours)
+				pairs++
+			}
+		}
+	}
+	if rope.Pairs {
+		apart[0], apart[1] = apart[1], apart[0]
+	}
+	if pairs < leastPairs || apart[1] == 0 {
+		return 0
+	}
+	return apart[0] / apart[1]
+}
+
+// logLengths returns the logarithm of the squared length of each row.
+func logLengths(w *qtensor.Matrix) []float64 {
+	all := make([]float64, w.Rows)
+	x := make([]float32, w.Cols)
+	var read qtensor.Reader
+	for r := range all {
+		read.Row(x, w, r)
+		sum := 1e-30
+		for _, v := range x {
+			sum += float64(float64(v) * float64(v))
+		}
+		all[r] = math.Log(sum)
+	}
+	return all
+}
