@@ -22,6 +22,7 @@ type BenchOptions struct {
 	FitContext bool     // shorten the prompt to the model's context instead of failing
 	Runs       int      // number of timed runs, after one warm-up
 	Arithmetic Arithmetic
+	Integers   bool // round activations to int8 if the model has layers that are stored as integers
 }
 
 // Bench measures the speed of a model on this machine.
@@ -45,6 +46,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	if err := checkContext(m, o.Prefill+o.Decode, "use a smaller --prefill or --decode"); err != nil {
 		return nil, err
 	}
+	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)
 	g, err := generate.New(m, o.Arithmetic)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"thimble/internal/generate"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
+	"thimble/internal/transformer"
 	"thimble/verify"
 )
 
@@ -25,6 +26,7 @@ type GenerateOptions struct {
 	Temperature float64  // 0 always takes the most likely token
 	Seed        uint64   // of the sampler, if Temperature is not 0
 	Arithmetic  Arithmetic
+	Integers    bool // round activations to int8 if the model has layers that are stored as integers
 
 	// Stream, if not nil, receives the prompt and then the text as it is generated, in
 	// whole characters.
@@ -65,6 +67,7 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)
 	g, err := generate.New(m, o.Arithmetic)
 	if err != nil {
 		return nil, err
@@ -87,6 +90,13 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
 	}
 	return c, nil
+}
+
+// arithmeticFor returns a. If integers is set and m has layers that are stored as integers,
+// their inputs are rounded to int8.
+func arithmeticFor(m *model.Model, a Arithmetic, integers bool) Arithmetic {
+	a.Activations.Int8 = a.Activations.Int8 || integers && transformer.HasIntegers(m)
+	return a
 }
 
 // generate continues the prompt and streams the text.

@@ -9,13 +9,13 @@ import (
 	"thimble/verify"
 )
 
-const benchHelp = `Times a prompt fed at once, then tokens fed one by one, in float32 arithmetic on
-GOMAXPROCS cores. Prints the median of the runs; a warm-up run does not count.
-Machines drift: to compare two files or two tools, run them in the same minute.
+const benchHelp = `Times a prompt fed at once, then tokens fed one by one, on GOMAXPROCS cores.
+Prints the median of the runs; a warm-up run does not count. Machines drift: to
+compare two files or two tools, run them in the same minute.
 
---activations int8 gives the bits of integer kernels, but computes them in
-float32, so it does not show their speed. --kv shows how much memory a smaller
-cache saves.
+Linear layers that are stored as integers compute in integers, with inputs
+rounded to 8 bits, as on a phone; --arithmetic float computes in float32. --kv
+shows how much memory a smaller cache saves.
 
 Examples:
    thimble bench smol.thimble
@@ -31,7 +31,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "feed a prompt of `N` tokens at once"},
 			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then feed `N` tokens one by one"},
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "number of `RUNS`, not counting the warm-up"},
-			activationsFlag, kvFlag, setFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: benchAction,
 	}
@@ -48,6 +48,7 @@ func benchAction(c *cli.Context) error {
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
 		return err
 	}
+	o.Integers = !choosesArithmetic(c)
 	s, err := thimble.Bench(c.Context, o)
 	if err != nil {
 		return err

@@ -185,6 +185,7 @@ var flagValues = map[string][]string{
 	"method":      thimble.Methods(),
 	"for":         thimble.Targets(),
 	"gate":        verify.MetricNames(),
+	"arithmetic":  {"float", "int8"},
 	"activations": activationTypes,
 	"kv":          cacheTypes,
 	"color":       {"auto", "always", "never"},

@@ -29,6 +29,7 @@ var (
 	contextFlag = &cli.IntFlag{Name: "context", Value: thimble.ChunkContext, Usage: "with --text: split the text into chunks of `TOKENS`; the second half of each is scored"}
 	chunksFlag  = &cli.IntFlag{Name: "chunks", Usage: "with --text: use the first `N` chunks (default: all)"}
 
+	arithmeticFlag  = &cli.StringFlag{Name: "arithmetic", Usage: "compute linear layers in `NAME`: float (float32), or int8 (weights stored as integers times inputs rounded to 8 bits, as phones do)"}
 	activationsFlag = &cli.StringFlag{Name: "activations", Usage: "round the inputs of integer layers to `TYPE` as integer kernels do: int8 (a scale for each group of the weights), int8/row, int8/g32 and the like"}
 	kvFlag          = &cli.StringFlag{Name: "kv", Usage: "store the KV cache as `TYPE`: int8, k8v4, f16, a scheme, or two separated by a comma"}
 
@@ -110,14 +111,34 @@ func chunksOf(c *cli.Context) (context, chunks int, err error) {
 	return context, c.Int(chunksFlag.Name), nil
 }
 
-// arithmeticOf reads activationsFlag and kvFlag.
+// arithmetics are the values of arithmeticFlag, with those of activationsFlag that they
+// stand for.
+var arithmetics = map[string]string{"float": "f32", "int8": "int8"}
+
+// choosesArithmetic reports whether a flag says what the linear layers compute in.
+func choosesArithmetic(c *cli.Context) bool {
+	return c.IsSet(arithmeticFlag.Name) || c.IsSet(activationsFlag.Name)
+}
+
+// arithmeticOf reads arithmeticFlag, activationsFlag and kvFlag.
 func arithmeticOf(c *cli.Context) (thimble.Arithmetic, error) {
 	for _, name := range []string{activationsFlag.Name, kvFlag.Name} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return thimble.Arithmetic{}, fmt.Errorf("--%s needs a type, such as int8", name)
 		}
 	}
-	a, err := verify.ParseArithmetic(c.String(activationsFlag.Name), c.String(kvFlag.Name))
+	activations := c.String(activationsFlag.Name)
+	if name := c.String(arithmeticFlag.Name); c.IsSet(arithmeticFlag.Name) {
+		stands, ok := arithmetics[name]
+		switch {
+		case !ok:
+			return thimble.Arithmetic{}, fmt.Errorf("--arithmetic %q: want float or int8", name)
+		case activations != "":
+			return thimble.Arithmetic{}, errors.New("--arithmetic and --activations exclude each other: int8 is --activations int8")
+		}
+		activations = stands
+	}
+	a, err := verify.ParseArithmetic(activations, c.String(kvFlag.Name))
 	if err != nil {
 		return a, fmt.Errorf("--%w", err)
 	}

@@ -38,7 +38,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of each position and a sample of the others; 0 keeps all"},
-			activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,
 	}

@@ -14,6 +14,10 @@ const runHelp = `Always takes the most likely token. With --temperature it sampl
 model's distribution; the same seed gives the same text on every machine. The
 prompt is used as it is, without a chat template.
 
+Linear layers that are stored as integers compute in integers, with inputs
+rounded to 8 bits, as on a phone. --arithmetic float computes in float32, which
+is slower for such files.
+
 Examples:
    thimble run smol.thimble -p 'The capital of France is'
    thimble run SmolLM2-135M -p 'Once upon a time' -n 200 --temperature 0.8
@@ -30,7 +34,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "sample at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed sampling with `NUMBER`"},
-			activationsFlag, kvFlag, setFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, jsonFlag,
 		},
 		Action: runAction,
 	}
@@ -54,6 +58,7 @@ func runAction(c *cli.Context) error {
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
 		return err
 	}
+	o.Integers = !choosesArithmetic(c)
 	if c.Bool(jsonFlag.Name) {
 		r, err := thimble.Generate(c.Context, o)
 		if err != nil {

@@ -39,9 +39,9 @@ report says UNDECIDED and how many more tokens the gate needs. It also says
 UNDECIDED where a reference file keeps too few logits to decide. --strict fails
 such a gate.
 
-The model runs in float32. --activations int8 rounds the inputs of integer
-layers, and --kv the keys and values of attention, as a phone's integer kernels
-do. The reference stays in float32.
+The model runs in float32. --arithmetic int8 runs integer layers in integers, as
+thimble run and phones do, and --kv rounds the keys and values of attention. The
+reference stays in float32.
 
 With --against, verify compares every operation of every step on part of the
 text: the error that the operation adds when it gets the reference's input, and
@@ -119,7 +119,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
-			activationsFlag, kvFlag, setFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},

@@ -46,6 +46,10 @@ func BenchmarkRows(b *testing.B) {
 	for i := range packed {
 		packed[i] = byte(r.IntN(120)) // no NaN
 	}
+	stored := make([]byte, 4*n*6)
+	for i := range stored {
+		stored[i] = byte(r.IntN(120))
+	}
 	score := make([]float32, n)
 	for i := range score {
 		score[i] = float32(r.NormFloat64())
@@ -68,6 +72,9 @@ func BenchmarkRows(b *testing.B) {
 		{"Unpack1", func() { Unpack(codes, packed[:n/8], 1, 0, false) }},
 		{"Unpack2", func() { Unpack(codes, packed[:n/4], 2, 0, false) }},
 		{"Unpack4", func() { Unpack(codes, packed[:n/2], 4, 0, false) }},
+		{"DotRowsF32", func() { DotRows(z[:6], x, stored, F32) }}, // 6 multiply-adds per element
+		{"DotRowsF16", func() { DotRows(z[:6], x, stored, F16) }},
+		{"DotRowsBF16", func() { DotRows(z[:6], x, stored, BF16) }},
 		{"Affine", func() { Affine(z, codes, x[:n/group], y[:n/group], group) }},
 	} {
 		for _, f := range forms {

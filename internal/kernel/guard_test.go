@@ -32,6 +32,16 @@ func guardedRow(t *testing.T, n int) []float32 {
 	return x
 }
 
+// guardedCopy returns a copy of x that ends at the start of an inaccessible page.
+func guardedCopy[T any](t *testing.T, x []T) []T {
+	if len(x) == 0 {
+		return x
+	}
+	y := unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(guarded(t, len(x)*int(unsafe.Sizeof(x[0])))))), len(x))
+	copy(y, x)
+	return y
+}
+
 // TestBounds checks that no form accesses memory past the end of a row: each row
 // ends at an inaccessible page.
 func TestBounds(t *testing.T) {
@@ -50,6 +60,10 @@ func TestBounds(t *testing.T) {
 			Rotate(guardedRow(t, 2*n), b, c)
 			Mix(a, b[:min(n, 3)], guardedRow(t, min(n, 3)*n), n)
 			Softmax(a)
+			MaxAbs(a)
+			Round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
+			Round16(guardedCopy(t, make([]int16, n)), a, 1)
+			TransposeF16(guardedRow(t, n*Lanes), Lanes, guarded(t, Lanes*2*n), 2*n, n)
 			FromF16(a, guarded(t, 2*n))
 			FromBF16(a, guarded(t, 2*n))
 			FromF32(a, guarded(t, 4*n))
@@ -64,9 +78,34 @@ func TestBounds(t *testing.T) {
 			for _, k := range []int{16, 64} {
 				for _, m := range []int{1, 2, 5, 12} {
 					r := min(n, 65)
+					for _, f := range []Float{F32, F16, BF16} {
+						DotRows(guardedRow(t, m), guardedRow(t, k), guarded(t, m*k*f.size()), f)
+					}
 					Gemm(guardedRow(t, m*r), r, guardedRow(t, m*k), k, guardedRow(t, r*k), k, m, r, k)
 				}
 			}
+		}
+	})
+}
+
+// TestIntegerBounds is TestBounds for integer products.
+func TestIntegerBounds(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	eachForm(t, func(t *testing.T) {
+		for bits := 2; bits <= 8; bits++ {
+			w, x := storedCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3)
+			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			x.Blocks, x.Codes, x.Sums = guardedCopy(t, x.Blocks), guardedCopy(t, x.Codes), guardedCopy(t, x.Sums)
+			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
+			MulStored((*[Lanes]float32)(guardedRow(t, Lanes)), w, x)
+		}
+		for _, positions := range []int{1, 4, 7} {
+			codes, w, x := panelCase(seeded(positions), 8, []int32{8, 24, 16}, true, positions)
+			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			x.Columns, x.Codes, x.Sums = guardedCopy(t, x.Columns), guardedCopy(t, x.Codes), guardedCopy(t, x.Sums)
+			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
+			w.fill(guardedCopy(t, codes))
+			MulPanel(guardedRow(t, positions*PanelRows), PanelRows, w, x, 0, positions)
 		}
 	})
 }

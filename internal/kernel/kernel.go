@@ -72,6 +72,20 @@ type form struct {
 	grid func(x, power, scale, inverse []float32, bottom, top float32) stripes
 	// affine is Affine. group is a multiple of width, and every group is whole.
 	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
+	// dotRows is DotRows, with len(x) > 0.
+	dotRows func(dst, x []float32, w []byte, t Float)
+	// stored is MulStored and panel MulPanel, both with at least one segment. The rows
+	// of x have the given columns.
+	stored func(dst *[Lanes]float32, w *StoredRows, x *StoredInput)
+	panel  func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
+	// interleave is Interleave, with at least one column, into the order that panel reads.
+	interleave func(w *IntegerPanel, first int, codes []uint8, stride, n int)
+	// transposeF16 is TransposeF16 for a multiple of 8 numbers in a row.
+	transposeF16 func(dst *float32, ldd int, src *byte, stride, n int)
+	maxAbs       func(x []float32) stripes
+	// round8 and round16 take multiples of Block elements.
+	round8  func(dst []int8, x []float32, inverse float32, split bool) int32
+	round16 func(dst []int16, x []float32, inverse float32, split bool) int32
 }
 
 // best is the form in use: the fastest that the processor can run.

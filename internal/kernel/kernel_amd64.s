@@ -831,6 +831,1167 @@ block:
 	VZEROUPPER
 	RET
 
+// func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, FMA3
+TEXT ·dotF32x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VFMADD231PS  (R9), Y12, Y0
+	VFMADD231PS  (R9)(BX*1), Y12, Y2
+	VFMADD231PS  (R9)(BX*2), Y12, Y4
+	VFMADD231PS  (R10), Y12, Y6
+	VFMADD231PS  (R10)(BX*1), Y12, Y8
+	VFMADD231PS  (R10)(BX*2), Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VFMADD231PS  32(R9), Y12, Y1
+	VFMADD231PS  32(R9)(BX*1), Y12, Y3
+	VFMADD231PS  32(R9)(BX*2), Y12, Y5
+	VFMADD231PS  32(R10), Y12, Y7
+	VFMADD231PS  32(R10)(BX*1), Y12, Y9
+	VFMADD231PS  32(R10)(BX*2), Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF32x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, FMA3
+TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  32(R9), Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x40, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF32x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF32x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VFMADD231PS   (R9), Z12, Z0
+	VFMADD231PS   (R9)(BX*1), Z12, Z1
+	VFMADD231PS   (R9)(BX*2), Z12, Z2
+	VFMADD231PS   (R10), Z12, Z3
+	VFMADD231PS   (R10)(BX*1), Z12, Z4
+	VFMADD231PS   (R10)(BX*2), Z12, Z5
+	VFMADD231PS   (R11), Z12, Z6
+	VFMADD231PS   (R11)(BX*1), Z12, Z7
+	VFMADD231PS   (R11)(BX*2), Z12, Z8
+	VFMADD231PS   (R12), Z12, Z9
+	VFMADD231PS   (R12)(BX*1), Z12, Z10
+	VFMADD231PS   (R12)(BX*2), Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R10
+	ADDQ          $0x40, R11
+	ADDQ          $0x40, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF32x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VFMADD231PS   (R9), Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x40, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotF16x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VCVTPH2PS    (R9), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VCVTPH2PS    (R9)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VCVTPH2PS    (R9)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VCVTPH2PS    (R10), Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VCVTPH2PS    (R10)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VCVTPH2PS    (R10)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VCVTPH2PS    16(R9), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VCVTPH2PS    16(R9)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VCVTPH2PS    16(R9)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VCVTPH2PS    16(R10), Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VCVTPH2PS    16(R10)(BX*1), Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VCVTPH2PS    16(R10)(BX*2), Y13
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, F16C, FMA3
+TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VCVTPH2PS    (R9), Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VCVTPH2PS    16(R9), Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF16x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VCVTPH2PS     (R9), Z13
+	VFMADD231PS   Z13, Z12, Z0
+	VCVTPH2PS     (R9)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z1
+	VCVTPH2PS     (R9)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z2
+	VCVTPH2PS     (R10), Z13
+	VFMADD231PS   Z13, Z12, Z3
+	VCVTPH2PS     (R10)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z4
+	VCVTPH2PS     (R10)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z5
+	VCVTPH2PS     (R11), Z13
+	VFMADD231PS   Z13, Z12, Z6
+	VCVTPH2PS     (R11)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z7
+	VCVTPH2PS     (R11)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z8
+	VCVTPH2PS     (R12), Z13
+	VFMADD231PS   Z13, Z12, Z9
+	VCVTPH2PS     (R12)(BX*1), Z13
+	VFMADD231PS   Z13, Z12, Z10
+	VCVTPH2PS     (R12)(BX*2), Z13
+	VFMADD231PS   Z13, Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	ADDQ          $0x20, R10
+	ADDQ          $0x20, R11
+	ADDQ          $0x20, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VCVTPH2PS     (R9), Z2
+	VFMADD231PS   Z2, Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotBF16x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   DI, R11
+
+block:
+	VMOVUPS      (R8), Y12
+	VPMOVZXWD    (R9), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VPMOVZXWD    (R9)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VPMOVZXWD    (R9)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VPMOVZXWD    (R10), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y6
+	VPMOVZXWD    (R10)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y8
+	VPMOVZXWD    (R10)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y10
+	VMOVUPS      32(R8), Y12
+	VPMOVZXWD    16(R9), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VPMOVZXWD    16(R9)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VPMOVZXWD    16(R9)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VPMOVZXWD    16(R10), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y7
+	VPMOVZXWD    16(R10)(BX*1), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y9
+	VPMOVZXWD    16(R10)(BX*2), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	DECQ         R11
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y2
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VADDPS       Y5, Y4, Y0
+	VADDPS       Y7, Y6, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y3
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VADDPS       Y9, Y8, Y0
+	VADDPS       Y11, Y10, Y1
+	VPERM2F128   $0x20, Y1, Y0, Y4
+	VPERM2F128   $0x31, Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPD    Y3, Y2, Y0
+	VUNPCKHPD    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y4, Y4, Y1
+	VUNPCKHPD    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMOVSS       X2, (R8)
+	ADDQ         R10, R8
+	VMOVSS       X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x01, X0, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X2, (R8)
+	ADDQ         R10, R8
+	VEXTRACTPS   $0x02, X0, (R8)
+	ADDQ         $0x18, AX
+	IMUL3Q       $0x06, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS      (R8), Y2
+	VPMOVZXWD    (R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMOVUPS      32(R8), Y2
+	VPMOVZXWD    16(R9), Y3
+	VPSLLD       $0x10, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x40, R8
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          block
+	MOVQ         AX, R8
+	XORQ         R9, R9
+	MOVQ         $0x00000001, R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y2
+	VADDPS       Y2, Y0, Y0
+	VUNPCKLPD    Y1, Y1, Y2
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y0, Y1
+	VSHUFPS      $0xdd, Y2, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMOVSS       X1, (R8)
+	ADDQ         $0x04, AX
+	IMUL3Q       $0x01, BX, R8
+	ADDQ         R8, DX
+	DECQ         SI
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotBF16x12AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	LEAQ   (R9)(BX*2), R10
+	ADDQ   BX, R10
+	LEAQ   (R10)(BX*2), R11
+	ADDQ   BX, R11
+	LEAQ   (R11)(BX*2), R12
+	ADDQ   BX, R12
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   DI, R13
+
+block:
+	VMOVUPS       (R8), Z12
+	VPMOVZXWD     (R9), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z0
+	VPMOVZXWD     (R9)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z1
+	VPMOVZXWD     (R9)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z2
+	VPMOVZXWD     (R10), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z3
+	VPMOVZXWD     (R10)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z4
+	VPMOVZXWD     (R10)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z5
+	VPMOVZXWD     (R11), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z6
+	VPMOVZXWD     (R11)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z7
+	VPMOVZXWD     (R11)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z8
+	VPMOVZXWD     (R12), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z9
+	VPMOVZXWD     (R12)(BX*1), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z10
+	VPMOVZXWD     (R12)(BX*2), Z13
+	VPSLLD        $0x10, Z13, Z13
+	VFMADD231PS   Z13, Z12, Z11
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	ADDQ          $0x20, R10
+	ADDQ          $0x20, R11
+	ADDQ          $0x20, R12
+	DECQ          R13
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y12
+	VADDPS        Y12, Y0, Y12
+	VEXTRACTF64X4 $0x01, Z1, Y13
+	VADDPS        Y13, Y1, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z2, Y12
+	VADDPS        Y12, Y2, Y12
+	VEXTRACTF64X4 $0x01, Z3, Y13
+	VADDPS        Y13, Y3, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VEXTRACTF64X4 $0x01, Z4, Y12
+	VADDPS        Y12, Y4, Y12
+	VEXTRACTF64X4 $0x01, Z5, Y13
+	VADDPS        Y13, Y5, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y16
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y16, Y16
+	VEXTRACTF64X4 $0x01, Z6, Y12
+	VADDPS        Y12, Y6, Y12
+	VEXTRACTF64X4 $0x01, Z7, Y13
+	VADDPS        Y13, Y7, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y17
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y17, Y17
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y17, Y16, Y13
+	VUNPCKHPD     Y17, Y16, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x02, X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x03, X12, (R8)
+	VEXTRACTF64X4 $0x01, Z8, Y12
+	VADDPS        Y12, Y8, Y12
+	VEXTRACTF64X4 $0x01, Z9, Y13
+	VADDPS        Y13, Y9, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y14
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF64X4 $0x01, Z10, Y12
+	VADDPS        Y12, Y10, Y12
+	VEXTRACTF64X4 $0x01, Z11, Y13
+	VADDPS        Y13, Y11, Y13
+	VSHUFF32X4    $0x00, Y13, Y12, Y15
+	VSHUFF32X4    $0x03, Y13, Y12, Y12
+	VADDPS        Y12, Y15, Y15
+	VUNPCKLPD     Y15, Y14, Y12
+	VUNPCKHPD     Y15, Y14, Y13
+	VADDPS        Y13, Y12, Y12
+	VUNPCKLPD     Y15, Y15, Y13
+	VUNPCKHPD     Y15, Y15, Y14
+	VADDPS        Y14, Y13, Y13
+	VSHUFPS       $0x88, Y13, Y12, Y14
+	VSHUFPS       $0xdd, Y13, Y12, Y12
+	VADDPS        Y12, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X12
+	ADDQ          R10, R8
+	VMOVSS        X14, (R8)
+	ADDQ          R10, R8
+	VMOVSS        X12, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X14, (R8)
+	ADDQ          R10, R8
+	VEXTRACTPS    $0x01, X12, (R8)
+	ADDQ          $0x30, AX
+	IMUL3Q        $0x0c, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
+// func dotBF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ c+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ ldb+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ k+40(FP), DI
+	SHRQ $0x04, DI
+
+rows:
+	MOVQ   DX, R9
+	MOVQ   CX, R8
+	VPXORD Z0, Z0, Z0
+	MOVQ   DI, R10
+
+block:
+	VMOVUPS       (R8), Z1
+	VPMOVZXWD     (R9), Z2
+	VPSLLD        $0x10, Z2, Z2
+	VFMADD231PS   Z2, Z1, Z0
+	ADDQ          $0x40, R8
+	ADDQ          $0x20, R9
+	DECQ          R10
+	JNZ           block
+	MOVQ          AX, R8
+	XORQ          R9, R9
+	MOVQ          $0x00000001, R10
+	SHLQ          $0x02, R9
+	SHLQ          $0x02, R10
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y1
+	VSHUFF32X4    $0x00, Y1, Y1, Y2
+	VSHUFF32X4    $0x03, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y3
+	VADDPS        Y3, Y1, Y1
+	VUNPCKLPD     Y2, Y2, Y3
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y3, Y3
+	VSHUFPS       $0x88, Y3, Y1, Y2
+	VSHUFPS       $0xdd, Y3, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X1
+	VMOVSS        X2, (R8)
+	ADDQ          $0x04, AX
+	IMUL3Q        $0x01, BX, R8
+	ADDQ          R8, DX
+	DECQ          SI
+	JNZ           rows
+	VZEROUPPER
+	RET
+
 // func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, FMA3
 TEXT ·mix64AVX2(SB), NOSPLIT, $0-48
@@ -2391,3 +3552,2200 @@ check:
 	TESTQ DX, DX
 	JNZ   block
 	RET
+
+// func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU      (SI), Y11
+	VPBROADCASTQ (BX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTQ (BX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTQ (BX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTQ (BX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTQ (DX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTQ (DX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTQ (DX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTQ (DX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, DX
+	ADDQ         $0x20, SI
+	DECL         R9
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R9
+	VPBROADCASTD (R9)(R8*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R8, R10
+	SHLQ         $0x05, R10
+	MOVQ         d+80(FP), R9
+	VMULPS       (R9)(R10*1), Y4, Y4
+	MOVQ         scale+72(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R9
+	TESTQ        R9, R9
+	JZ           next
+	MOVQ         minScale+88(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         min+96(FP), R9
+	VFMADD231PS  (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA words1<>+0(SB)/4, $0x00010001
+DATA words1<>+4(SB)/4, $0x00010001
+DATA words1<>+8(SB)/4, $0x00010001
+DATA words1<>+12(SB)/4, $0x00010001
+DATA words1<>+16(SB)/4, $0x00010001
+DATA words1<>+20(SB)/4, $0x00010001
+DATA words1<>+24(SB)/4, $0x00010001
+DATA words1<>+28(SB)/4, $0x00010001
+DATA words1<>+32(SB)/4, $0x00010001
+DATA words1<>+36(SB)/4, $0x00010001
+DATA words1<>+40(SB)/4, $0x00010001
+DATA words1<>+44(SB)/4, $0x00010001
+DATA words1<>+48(SB)/4, $0x00010001
+DATA words1<>+52(SB)/4, $0x00010001
+DATA words1<>+56(SB)/4, $0x00010001
+DATA words1<>+60(SB)/4, $0x00010001
+GLOBL words1<>(SB), RODATA|NOPTR, $64
+
+DATA twice<>+0(SB)/1, $0x00
+DATA twice<>+1(SB)/1, $0x00
+DATA twice<>+2(SB)/1, $0x01
+DATA twice<>+3(SB)/1, $0x01
+DATA twice<>+4(SB)/1, $0x02
+DATA twice<>+5(SB)/1, $0x02
+DATA twice<>+6(SB)/1, $0x03
+DATA twice<>+7(SB)/1, $0x03
+DATA twice<>+8(SB)/1, $0x04
+DATA twice<>+9(SB)/1, $0x04
+DATA twice<>+10(SB)/1, $0x05
+DATA twice<>+11(SB)/1, $0x05
+DATA twice<>+12(SB)/1, $0x06
+DATA twice<>+13(SB)/1, $0x06
+DATA twice<>+14(SB)/1, $0x07
+DATA twice<>+15(SB)/1, $0x07
+DATA twice<>+16(SB)/1, $0x00
+DATA twice<>+17(SB)/1, $0x00
+DATA twice<>+18(SB)/1, $0x01
+DATA twice<>+19(SB)/1, $0x01
+DATA twice<>+20(SB)/1, $0x02
+DATA twice<>+21(SB)/1, $0x02
+DATA twice<>+22(SB)/1, $0x03
+DATA twice<>+23(SB)/1, $0x03
+DATA twice<>+24(SB)/1, $0x04
+DATA twice<>+25(SB)/1, $0x04
+DATA twice<>+26(SB)/1, $0x05
+DATA twice<>+27(SB)/1, $0x05
+DATA twice<>+28(SB)/1, $0x06
+DATA twice<>+29(SB)/1, $0x06
+DATA twice<>+30(SB)/1, $0x07
+DATA twice<>+31(SB)/1, $0x07
+GLOBL twice<>(SB), RODATA|NOPTR, $32
+
+DATA shift2<>+0(SB)/1, $0x00
+DATA shift2<>+1(SB)/1, $0x00
+DATA shift2<>+2(SB)/1, $0x00
+DATA shift2<>+3(SB)/1, $0x00
+DATA shift2<>+4(SB)/1, $0x00
+DATA shift2<>+5(SB)/1, $0x00
+DATA shift2<>+6(SB)/1, $0x00
+DATA shift2<>+7(SB)/1, $0x00
+DATA shift2<>+8(SB)/1, $0x00
+DATA shift2<>+9(SB)/1, $0x00
+DATA shift2<>+10(SB)/1, $0x00
+DATA shift2<>+11(SB)/1, $0x00
+DATA shift2<>+12(SB)/1, $0x00
+DATA shift2<>+13(SB)/1, $0x00
+DATA shift2<>+14(SB)/1, $0x00
+DATA shift2<>+15(SB)/1, $0x00
+DATA shift2<>+16(SB)/1, $0x02
+DATA shift2<>+17(SB)/1, $0x00
+DATA shift2<>+18(SB)/1, $0x00
+DATA shift2<>+19(SB)/1, $0x00
+DATA shift2<>+20(SB)/1, $0x02
+DATA shift2<>+21(SB)/1, $0x00
+DATA shift2<>+22(SB)/1, $0x00
+DATA shift2<>+23(SB)/1, $0x00
+DATA shift2<>+24(SB)/1, $0x02
+DATA shift2<>+25(SB)/1, $0x00
+DATA shift2<>+26(SB)/1, $0x00
+DATA shift2<>+27(SB)/1, $0x00
+DATA shift2<>+28(SB)/1, $0x02
+DATA shift2<>+29(SB)/1, $0x00
+DATA shift2<>+30(SB)/1, $0x00
+DATA shift2<>+31(SB)/1, $0x00
+GLOBL shift2<>(SB), RODATA|NOPTR, $32
+
+DATA even2<>+0(SB)/4, $0x00030003
+DATA even2<>+4(SB)/4, $0x00030003
+DATA even2<>+8(SB)/4, $0x00030003
+DATA even2<>+12(SB)/4, $0x00030003
+DATA even2<>+16(SB)/4, $0x00030003
+DATA even2<>+20(SB)/4, $0x00030003
+DATA even2<>+24(SB)/4, $0x00030003
+DATA even2<>+28(SB)/4, $0x00030003
+DATA even2<>+32(SB)/4, $0x00030003
+DATA even2<>+36(SB)/4, $0x00030003
+DATA even2<>+40(SB)/4, $0x00030003
+DATA even2<>+44(SB)/4, $0x00030003
+DATA even2<>+48(SB)/4, $0x00030003
+DATA even2<>+52(SB)/4, $0x00030003
+DATA even2<>+56(SB)/4, $0x00030003
+DATA even2<>+60(SB)/4, $0x00030003
+GLOBL even2<>(SB), RODATA|NOPTR, $64
+
+DATA odd2<>+0(SB)/4, $0x03000300
+DATA odd2<>+4(SB)/4, $0x03000300
+DATA odd2<>+8(SB)/4, $0x03000300
+DATA odd2<>+12(SB)/4, $0x03000300
+DATA odd2<>+16(SB)/4, $0x03000300
+DATA odd2<>+20(SB)/4, $0x03000300
+DATA odd2<>+24(SB)/4, $0x03000300
+DATA odd2<>+28(SB)/4, $0x03000300
+DATA odd2<>+32(SB)/4, $0x03000300
+DATA odd2<>+36(SB)/4, $0x03000300
+DATA odd2<>+40(SB)/4, $0x03000300
+DATA odd2<>+44(SB)/4, $0x03000300
+DATA odd2<>+48(SB)/4, $0x03000300
+DATA odd2<>+52(SB)/4, $0x03000300
+DATA odd2<>+56(SB)/4, $0x03000300
+DATA odd2<>+60(SB)/4, $0x03000300
+GLOBL odd2<>(SB), RODATA|NOPTR, $64
+
+// func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows3AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x08, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x04, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU      (DX), Y11
+	VPBROADCASTQ (BX), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VPBROADCASTQ (BX)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(AX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y4, Y4
+	VPBROADCASTQ (BX)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(AX*2), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y5, Y5
+	VPBROADCASTQ (BX)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (DI)(CX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y6, Y6
+	VPBROADCASTQ (SI), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y7, Y7
+	VPBROADCASTQ (SI)(AX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(AX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPBROADCASTQ (SI)(AX*2), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(AX*2), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y12
+	VPMADDWD     Y1, Y12, Y12
+	VPADDD       Y12, Y9, Y9
+	VPBROADCASTQ (SI)(CX*1), Y12
+	VPSHUFB      twice<>+0(SB), Y12, Y12
+	VPSRLVD      shift2<>+0(SB), Y12, Y12
+	VPSRLW       $0x04, Y12, Y13
+	VPAND        even2<>+0(SB), Y12, Y12
+	VPAND        odd2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPBROADCASTD (R8)(CX*1), Y13
+	VPSHUFB      fourfold<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y13, Y13
+	VPCMPEQB     bits1<>+0(SB), Y13, Y13
+	VPAND        bit2<>+0(SB), Y13, Y13
+	VPOR         Y13, Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x08, BX
+	ADDQ         $0x08, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x20, DX
+	DECL         R11
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R10*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	MOVQ         d+80(FP), R11
+	VMULPS       (R11)(R12*1), Y4, Y4
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R10*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R11
+	TESTQ        R11, R11
+	JZ           next
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(R10*4), Y3
+	MOVQ         min+96(FP), R11
+	VFMADD231PS  (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+DATA bits1<>+0(SB)/1, $0x01
+DATA bits1<>+1(SB)/1, $0x04
+DATA bits1<>+2(SB)/1, $0x10
+DATA bits1<>+3(SB)/1, $0x40
+DATA bits1<>+4(SB)/1, $0x01
+DATA bits1<>+5(SB)/1, $0x04
+DATA bits1<>+6(SB)/1, $0x10
+DATA bits1<>+7(SB)/1, $0x40
+DATA bits1<>+8(SB)/1, $0x01
+DATA bits1<>+9(SB)/1, $0x04
+DATA bits1<>+10(SB)/1, $0x10
+DATA bits1<>+11(SB)/1, $0x40
+DATA bits1<>+12(SB)/1, $0x01
+DATA bits1<>+13(SB)/1, $0x04
+DATA bits1<>+14(SB)/1, $0x10
+DATA bits1<>+15(SB)/1, $0x40
+DATA bits1<>+16(SB)/1, $0x02
+DATA bits1<>+17(SB)/1, $0x08
+DATA bits1<>+18(SB)/1, $0x20
+DATA bits1<>+19(SB)/1, $0x80
+DATA bits1<>+20(SB)/1, $0x02
+DATA bits1<>+21(SB)/1, $0x08
+DATA bits1<>+22(SB)/1, $0x20
+DATA bits1<>+23(SB)/1, $0x80
+DATA bits1<>+24(SB)/1, $0x02
+DATA bits1<>+25(SB)/1, $0x08
+DATA bits1<>+26(SB)/1, $0x20
+DATA bits1<>+27(SB)/1, $0x80
+DATA bits1<>+28(SB)/1, $0x02
+DATA bits1<>+29(SB)/1, $0x08
+DATA bits1<>+30(SB)/1, $0x20
+DATA bits1<>+31(SB)/1, $0x80
+GLOBL bits1<>(SB), RODATA|NOPTR, $32
+
+DATA fourfold<>+0(SB)/1, $0x00
+DATA fourfold<>+1(SB)/1, $0x00
+DATA fourfold<>+2(SB)/1, $0x00
+DATA fourfold<>+3(SB)/1, $0x00
+DATA fourfold<>+4(SB)/1, $0x01
+DATA fourfold<>+5(SB)/1, $0x01
+DATA fourfold<>+6(SB)/1, $0x01
+DATA fourfold<>+7(SB)/1, $0x01
+DATA fourfold<>+8(SB)/1, $0x02
+DATA fourfold<>+9(SB)/1, $0x02
+DATA fourfold<>+10(SB)/1, $0x02
+DATA fourfold<>+11(SB)/1, $0x02
+DATA fourfold<>+12(SB)/1, $0x03
+DATA fourfold<>+13(SB)/1, $0x03
+DATA fourfold<>+14(SB)/1, $0x03
+DATA fourfold<>+15(SB)/1, $0x03
+DATA fourfold<>+16(SB)/1, $0x00
+DATA fourfold<>+17(SB)/1, $0x00
+DATA fourfold<>+18(SB)/1, $0x00
+DATA fourfold<>+19(SB)/1, $0x00
+DATA fourfold<>+20(SB)/1, $0x01
+DATA fourfold<>+21(SB)/1, $0x01
+DATA fourfold<>+22(SB)/1, $0x01
+DATA fourfold<>+23(SB)/1, $0x01
+DATA fourfold<>+24(SB)/1, $0x02
+DATA fourfold<>+25(SB)/1, $0x02
+DATA fourfold<>+26(SB)/1, $0x02
+DATA fourfold<>+27(SB)/1, $0x02
+DATA fourfold<>+28(SB)/1, $0x03
+DATA fourfold<>+29(SB)/1, $0x03
+DATA fourfold<>+30(SB)/1, $0x03
+DATA fourfold<>+31(SB)/1, $0x03
+GLOBL fourfold<>(SB), RODATA|NOPTR, $32
+
+DATA bit2<>+0(SB)/4, $0x04040404
+DATA bit2<>+4(SB)/4, $0x04040404
+DATA bit2<>+8(SB)/4, $0x04040404
+DATA bit2<>+12(SB)/4, $0x04040404
+DATA bit2<>+16(SB)/4, $0x04040404
+DATA bit2<>+20(SB)/4, $0x04040404
+DATA bit2<>+24(SB)/4, $0x04040404
+DATA bit2<>+28(SB)/4, $0x04040404
+DATA bit2<>+32(SB)/4, $0x04040404
+DATA bit2<>+36(SB)/4, $0x04040404
+DATA bit2<>+40(SB)/4, $0x04040404
+DATA bit2<>+44(SB)/4, $0x04040404
+DATA bit2<>+48(SB)/4, $0x04040404
+DATA bit2<>+52(SB)/4, $0x04040404
+DATA bit2<>+56(SB)/4, $0x04040404
+DATA bit2<>+60(SB)/4, $0x04040404
+GLOBL bit2<>(SB), RODATA|NOPTR, $64
+
+// func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows4AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU        (SI), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (DX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (DX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (DX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (DX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, DX
+	ADDQ           $0x20, SI
+	DECL           R9
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R9
+	VPBROADCASTD   (R9)(R8*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R8, R10
+	SHLQ           $0x05, R10
+	MOVQ           d+80(FP), R9
+	VMULPS         (R9)(R10*1), Y4, Y4
+	MOVQ           scale+72(FP), R9
+	VBROADCASTSS   (R9)(R8*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R9
+	TESTQ          R9, R9
+	JZ             next
+	MOVQ           minScale+88(FP), R9
+	VBROADCASTSS   (R9)(R8*4), Y3
+	MOVQ           min+96(FP), R9
+	VFMADD231PS    (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA shift4<>+0(SB)/1, $0x00
+DATA shift4<>+1(SB)/1, $0x00
+DATA shift4<>+2(SB)/1, $0x00
+DATA shift4<>+3(SB)/1, $0x00
+DATA shift4<>+4(SB)/1, $0x00
+DATA shift4<>+5(SB)/1, $0x00
+DATA shift4<>+6(SB)/1, $0x00
+DATA shift4<>+7(SB)/1, $0x00
+DATA shift4<>+8(SB)/1, $0x00
+DATA shift4<>+9(SB)/1, $0x00
+DATA shift4<>+10(SB)/1, $0x00
+DATA shift4<>+11(SB)/1, $0x00
+DATA shift4<>+12(SB)/1, $0x00
+DATA shift4<>+13(SB)/1, $0x00
+DATA shift4<>+14(SB)/1, $0x00
+DATA shift4<>+15(SB)/1, $0x00
+DATA shift4<>+16(SB)/1, $0x04
+DATA shift4<>+17(SB)/1, $0x00
+DATA shift4<>+18(SB)/1, $0x00
+DATA shift4<>+19(SB)/1, $0x00
+DATA shift4<>+20(SB)/1, $0x04
+DATA shift4<>+21(SB)/1, $0x00
+DATA shift4<>+22(SB)/1, $0x00
+DATA shift4<>+23(SB)/1, $0x00
+DATA shift4<>+24(SB)/1, $0x04
+DATA shift4<>+25(SB)/1, $0x00
+DATA shift4<>+26(SB)/1, $0x00
+DATA shift4<>+27(SB)/1, $0x00
+DATA shift4<>+28(SB)/1, $0x04
+DATA shift4<>+29(SB)/1, $0x00
+DATA shift4<>+30(SB)/1, $0x00
+DATA shift4<>+31(SB)/1, $0x00
+GLOBL shift4<>(SB), RODATA|NOPTR, $32
+
+// func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows5AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x04, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (DI)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTD   (R8)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit4<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x04, DI
+	ADDQ           $0x04, R8
+	ADDQ           $0x20, DX
+	DECL           R11
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R11
+	VPBROADCASTD   (R11)(R10*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R10, R12
+	SHLQ           $0x05, R12
+	MOVQ           d+80(FP), R11
+	VMULPS         (R11)(R12*1), Y4, Y4
+	MOVQ           scale+72(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R11
+	TESTQ          R11, R11
+	JZ             next
+	MOVQ           minScale+88(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           min+96(FP), R11
+	VFMADD231PS    (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+DATA bit4<>+0(SB)/4, $0x10101010
+DATA bit4<>+4(SB)/4, $0x10101010
+DATA bit4<>+8(SB)/4, $0x10101010
+DATA bit4<>+12(SB)/4, $0x10101010
+DATA bit4<>+16(SB)/4, $0x10101010
+DATA bit4<>+20(SB)/4, $0x10101010
+DATA bit4<>+24(SB)/4, $0x10101010
+DATA bit4<>+28(SB)/4, $0x10101010
+DATA bit4<>+32(SB)/4, $0x10101010
+DATA bit4<>+36(SB)/4, $0x10101010
+DATA bit4<>+40(SB)/4, $0x10101010
+DATA bit4<>+44(SB)/4, $0x10101010
+DATA bit4<>+48(SB)/4, $0x10101010
+DATA bit4<>+52(SB)/4, $0x10101010
+DATA bit4<>+56(SB)/4, $0x10101010
+DATA bit4<>+60(SB)/4, $0x10101010
+GLOBL bit4<>(SB), RODATA|NOPTR, $64
+
+// func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows6AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x08, R9, R9
+	ADDQ         R9, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R9
+	XORQ         R10, R10
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R11
+	VMOVD        R11, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R9)(R10*4), R11
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x08, DI
+	ADDQ           $0x08, R8
+	ADDQ           $0x20, DX
+	DECL           R11
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R11
+	VPBROADCASTD   (R11)(R10*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R10, R12
+	SHLQ           $0x05, R12
+	MOVQ           d+80(FP), R11
+	VMULPS         (R11)(R12*1), Y4, Y4
+	MOVQ           scale+72(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R11
+	TESTQ          R11, R11
+	JZ             next
+	MOVQ           minScale+88(FP), R11
+	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           min+96(FP), R11
+	VFMADD231PS    (R11)(R12*1), Y3, Y0
+
+next:
+	INCQ    R10
+	CMPQ    R10, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R11
+	VMOVUPS Y0, (R11)
+	VZEROUPPER
+	RET
+
+// func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows7AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), SI
+	MOVQ         blocks+24(FP), DI
+	IMUL3Q       $0x10, DI, DI
+	ADDQ         DI, DX
+	MOVQ         codes+8(FP), DI
+	ADDQ         DX, DI
+	LEAQ         (DI)(AX*4), R8
+	MOVQ         blocks+24(FP), R9
+	IMUL3Q       $0x08, R9, R9
+	ADDQ         R9, DX
+	MOVQ         codes+8(FP), R9
+	ADDQ         DX, R9
+	LEAQ         (R9)(AX*4), R10
+	MOVQ         blocks+24(FP), R11
+	IMUL3Q       $0x04, R11, R11
+	ADDQ         R11, DX
+	MOVQ         a+32(FP), DX
+	MOVQ         counts+40(FP), R11
+	XORQ         R12, R12
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R13
+	VMOVD        R13, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (R11)(R12*4), R13
+
+block:
+	VMOVDQU        (DX), Y11
+	VBROADCASTI128 (BX), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y3, Y3
+	VBROADCASTI128 (BX)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y4, Y4
+	VBROADCASTI128 (BX)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y5, Y5
+	VBROADCASTI128 (BX)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (DI)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R9)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y6, Y6
+	VBROADCASTI128 (SI), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y7, Y7
+	VBROADCASTI128 (SI)(AX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(AX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y8, Y8
+	VBROADCASTI128 (SI)(AX*2), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(AX*2), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(AX*2), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y12
+	VPMADDWD       Y1, Y12, Y12
+	VPADDD         Y12, Y9, Y9
+	VBROADCASTI128 (SI)(CX*1), Y12
+	VPSRLVD        shift4<>+0(SB), Y12, Y12
+	VPAND          low4<>+0(SB), Y12, Y12
+	VPBROADCASTQ   (R8)(CX*1), Y13
+	VPSHUFB        twice<>+0(SB), Y13, Y13
+	VPSRLVD        shift2<>+0(SB), Y13, Y13
+	VPSRLW         $0x04, Y13, Y14
+	VPAND          even2<>+0(SB), Y13, Y13
+	VPAND          odd2<>+0(SB), Y14, Y14
+	VPOR           Y14, Y13, Y13
+	VPSLLW         $0x04, Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPBROADCASTD   (R10)(CX*1), Y13
+	VPSHUFB        fourfold<>+0(SB), Y13, Y13
+	VPAND          bits1<>+0(SB), Y13, Y13
+	VPCMPEQB       bits1<>+0(SB), Y13, Y13
+	VPAND          bit6<>+0(SB), Y13, Y13
+	VPOR           Y13, Y12, Y12
+	VPMADDUBSW     Y11, Y12, Y11
+	VPMADDWD       Y1, Y11, Y11
+	VPADDD         Y11, Y10, Y10
+	ADDQ           $0x10, BX
+	ADDQ           $0x10, SI
+	ADDQ           $0x08, DI
+	ADDQ           $0x08, R8
+	ADDQ           $0x04, R9
+	ADDQ           $0x04, R10
+	ADDQ           $0x20, DX
+	DECL           R13
+	JNZ            block
+	VPHADDD        Y4, Y3, Y3
+	VPHADDD        Y6, Y5, Y5
+	VPHADDD        Y8, Y7, Y7
+	VPHADDD        Y10, Y9, Y9
+	VPHADDD        Y5, Y3, Y3
+	VPHADDD        Y9, Y7, Y7
+	VPERM2I128     $0x20, Y7, Y3, Y4
+	VPERM2I128     $0x31, Y7, Y3, Y3
+	VPADDD         Y3, Y4, Y4
+	MOVQ           sums+56(FP), R13
+	VPBROADCASTD   (R13)(R12*4), Y3
+	VPMULLD        Y3, Y2, Y3
+	VPADDD         Y3, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	MOVQ           R12, R14
+	SHLQ           $0x05, R14
+	MOVQ           d+80(FP), R13
+	VMULPS         (R13)(R14*1), Y4, Y4
+	MOVQ           scale+72(FP), R13
+	VBROADCASTSS   (R13)(R12*4), Y3
+	VFMADD231PS    Y4, Y3, Y0
+	MOVQ           min+96(FP), R13
+	TESTQ          R13, R13
+	JZ             next
+	MOVQ           minScale+88(FP), R13
+	VBROADCASTSS   (R13)(R12*4), Y3
+	MOVQ           min+96(FP), R13
+	VFMADD231PS    (R13)(R14*1), Y3, Y0
+
+next:
+	INCQ    R12
+	CMPQ    R12, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R13
+	VMOVUPS Y0, (R13)
+	VZEROUPPER
+	RET
+
+DATA bit6<>+0(SB)/4, $0x40404040
+DATA bit6<>+4(SB)/4, $0x40404040
+DATA bit6<>+8(SB)/4, $0x40404040
+DATA bit6<>+12(SB)/4, $0x40404040
+DATA bit6<>+16(SB)/4, $0x40404040
+DATA bit6<>+20(SB)/4, $0x40404040
+DATA bit6<>+24(SB)/4, $0x40404040
+DATA bit6<>+28(SB)/4, $0x40404040
+DATA bit6<>+32(SB)/4, $0x40404040
+DATA bit6<>+36(SB)/4, $0x40404040
+DATA bit6<>+40(SB)/4, $0x40404040
+DATA bit6<>+44(SB)/4, $0x40404040
+DATA bit6<>+48(SB)/4, $0x40404040
+DATA bit6<>+52(SB)/4, $0x40404040
+DATA bit6<>+56(SB)/4, $0x40404040
+DATA bit6<>+60(SB)/4, $0x40404040
+GLOBL bit6<>(SB), RODATA|NOPTR, $64
+
+// func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerRows8AVX2(SB), NOSPLIT, $0-104
+	MOVQ         stride+16(FP), AX
+	LEAQ         (AX)(AX*2), CX
+	XORQ         DX, DX
+	MOVQ         codes+8(FP), BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(AX*4), DX
+	MOVQ         a+32(FP), SI
+	MOVQ         counts+40(FP), DI
+	XORQ         R8, R8
+	VXORPS       Y0, Y0, Y0
+	VMOVDQU      words1<>+0(SB), Y1
+	MOVL         offset+64(FP), R9
+	VMOVD        R9, X2
+	VPBROADCASTD X2, Y2
+
+segment:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVL  (DI)(R8*4), R9
+
+block:
+	VMOVDQU      (SI), Y11
+	VMOVDQU      (BX), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VMOVDQU      (BX)(AX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y4, Y4
+	VMOVDQU      (BX)(AX*2), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y5, Y5
+	VMOVDQU      (BX)(CX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y6, Y6
+	VMOVDQU      (DX), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y7, Y7
+	VMOVDQU      (DX)(AX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y8, Y8
+	VMOVDQU      (DX)(AX*2), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y13
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y1, Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      (DX)(CX*1), Y12
+	VPXOR        bytes128<>+0(SB), Y12, Y12
+	VPSIGNB      Y12, Y11, Y11
+	VPABSB       Y12, Y12
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y1, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, BX
+	ADDQ         $0x20, DX
+	ADDQ         $0x20, SI
+	DECL         R9
+	JNZ          block
+	VPHADDD      Y4, Y3, Y3
+	VPHADDD      Y6, Y5, Y5
+	VPHADDD      Y8, Y7, Y7
+	VPHADDD      Y10, Y9, Y9
+	VPHADDD      Y5, Y3, Y3
+	VPHADDD      Y9, Y7, Y7
+	VPERM2I128   $0x20, Y7, Y3, Y4
+	VPERM2I128   $0x31, Y7, Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	MOVQ         sums+56(FP), R9
+	VPBROADCASTD (R9)(R8*4), Y3
+	VPMULLD      Y3, Y2, Y3
+	VPADDD       Y3, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	MOVQ         R8, R10
+	SHLQ         $0x05, R10
+	MOVQ         d+80(FP), R9
+	VMULPS       (R9)(R10*1), Y4, Y4
+	MOVQ         scale+72(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	VFMADD231PS  Y4, Y3, Y0
+	MOVQ         min+96(FP), R9
+	TESTQ        R9, R9
+	JZ           next
+	MOVQ         minScale+88(FP), R9
+	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         min+96(FP), R9
+	VFMADD231PS  (R9)(R10*1), Y3, Y0
+
+next:
+	INCQ    R8
+	CMPQ    R8, segments+48(FP)
+	JLT     segment
+	MOVQ    dst+0(FP), R9
+	VMOVUPS Y0, (R9)
+	VZEROUPPER
+	RET
+
+DATA bytes128<>+0(SB)/4, $0x80808080
+DATA bytes128<>+4(SB)/4, $0x80808080
+DATA bytes128<>+8(SB)/4, $0x80808080
+DATA bytes128<>+12(SB)/4, $0x80808080
+DATA bytes128<>+16(SB)/4, $0x80808080
+DATA bytes128<>+20(SB)/4, $0x80808080
+DATA bytes128<>+24(SB)/4, $0x80808080
+DATA bytes128<>+28(SB)/4, $0x80808080
+DATA bytes128<>+32(SB)/4, $0x80808080
+DATA bytes128<>+36(SB)/4, $0x80808080
+DATA bytes128<>+40(SB)/4, $0x80808080
+DATA bytes128<>+44(SB)/4, $0x80808080
+DATA bytes128<>+48(SB)/4, $0x80808080
+DATA bytes128<>+52(SB)/4, $0x80808080
+DATA bytes128<>+56(SB)/4, $0x80808080
+DATA bytes128<>+60(SB)/4, $0x80808080
+GLOBL bytes128<>(SB), RODATA|NOPTR, $64
+
+// func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerTile4AVX2(SB), NOSPLIT, $0-96
+	MOVQ    panel+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    ldx+32(FP), DX
+	SHLQ    $0x01, DX
+	LEAQ    (DX)(DX*2), SI
+	MOVQ    y+0(FP), BX
+	MOVQ    ldy+8(FP), DI
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y0, 32(BX)
+	LEAQ    (BX)(DI*4), BX
+	XORQ    BX, BX
+
+segment:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  columns+40(FP), DI
+	MOVL  (DI)(BX*4), DI
+	SHRL  $0x01, DI
+
+pair:
+	VMOVDQU      (AX), Y8
+	VMOVDQU      32(AX), Y9
+	VPBROADCASTD (CX), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (CX)(DX*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (CX)(DX*2), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (CX)(SI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x40, AX
+	ADDQ         $0x04, CX
+	DECL         DI
+	JNZ          pair
+	MOVQ         BX, DI
+	SHLQ         $0x06, DI
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVQ         d+56(FP), R10
+	ADDQ         DI, R10
+	MOVQ         scale+64(FP), R11
+	MOVQ         lds+72(FP), R12
+	VBROADCASTSS (R11)(BX*4), Y8
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R10), Y0, Y0
+	VMOVUPS      (R8), Y9
+	VFMADD231PS  Y0, Y8, Y9
+	VMOVUPS      Y9, (R8)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R10), Y1, Y1
+	VMOVUPS      32(R8), Y0
+	VFMADD231PS  Y1, Y8, Y0
+	VMOVUPS      Y0, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       (R10), Y2, Y2
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y2, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       32(R10), Y3, Y3
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y3, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       (R10), Y4, Y4
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y4, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       32(R10), Y5, Y5
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y5, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	VBROADCASTSS (R11)(BX*4), Y0
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       (R10), Y6, Y6
+	VMOVUPS      (R8), Y1
+	VFMADD231PS  Y6, Y0, Y1
+	VMOVUPS      Y1, (R8)
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       32(R10), Y7, Y7
+	VMOVUPS      32(R8), Y1
+	VFMADD231PS  Y7, Y0, Y1
+	VMOVUPS      Y1, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (R11)(R12*4), R11
+	MOVQ         min+80(FP), R8
+	TESTQ        R8, R8
+	JZ           next
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVQ         min+80(FP), R10
+	ADDQ         DI, R10
+	MOVQ         minScale+88(FP), DI
+	MOVQ         lds+72(FP), R11
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+	VBROADCASTSS (DI)(BX*4), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)
+	VMOVUPS      32(R10), Y1
+	VMOVUPS      32(R8), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(R8)
+	LEAQ         (R8)(R9*4), R8
+	LEAQ         (DI)(R11*4), DI
+
+next:
+	INCQ BX
+	CMPQ BX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·integerTile1AVX2(SB), NOSPLIT, $0-96
+	MOVQ    panel+16(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    ldx+32(FP), DX
+	SHLQ    $0x01, DX
+	LEAQ    (DX)(DX*2), DX
+	MOVQ    y+0(FP), DX
+	MOVQ    ldy+8(FP), BX
+	VXORPS  Y0, Y0, Y0
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y0, 32(DX)
+	LEAQ    (DX)(BX*4), DX
+	XORQ    DX, DX
+
+segment:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	MOVQ  columns+40(FP), BX
+	MOVL  (BX)(DX*4), BX
+	SHRL  $0x01, BX
+
+pair:
+	VMOVDQU      (AX), Y2
+	VMOVDQU      32(AX), Y3
+	VPBROADCASTD (CX), Y4
+	VPMADDWD     Y2, Y4, Y2
+	VPADDD       Y2, Y0, Y0
+	VPMADDWD     Y3, Y4, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         $0x40, AX
+	ADDQ         $0x04, CX
+	DECL         BX
+	JNZ          pair
+	MOVQ         DX, BX
+	SHLQ         $0x06, BX
+	MOVQ         y+0(FP), SI
+	MOVQ         ldy+8(FP), DI
+	MOVQ         d+56(FP), R8
+	ADDQ         BX, R8
+	MOVQ         scale+64(FP), R9
+	MOVQ         lds+72(FP), R10
+	VBROADCASTSS (R9)(DX*4), Y2
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       (R8), Y0, Y0
+	VMOVUPS      (SI), Y3
+	VFMADD231PS  Y0, Y2, Y3
+	VMOVUPS      Y3, (SI)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       32(R8), Y1, Y1
+	VMOVUPS      32(SI), Y0
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      Y0, 32(SI)
+	LEAQ         (SI)(DI*4), SI
+	LEAQ         (R9)(R10*4), R9
+	MOVQ         min+80(FP), SI
+	TESTQ        SI, SI
+	JZ           next
+	MOVQ         y+0(FP), SI
+	MOVQ         ldy+8(FP), DI
+	MOVQ         min+80(FP), R8
+	ADDQ         BX, R8
+	MOVQ         minScale+88(FP), BX
+	MOVQ         lds+72(FP), R9
+	VBROADCASTSS (BX)(DX*4), Y0
+	VMOVUPS      (R8), Y1
+	VMOVUPS      (SI), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (SI)
+	VMOVUPS      32(R8), Y1
+	VMOVUPS      32(SI), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, 32(SI)
+	LEAQ         (SI)(DI*4), SI
+	LEAQ         (BX)(R9*4), BX
+
+next:
+	INCQ DX
+	CMPQ DX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)
+// Requires: AVX, AVX2
+TEXT ·interleaveAVX2(SB), NOSPLIT, $0-36
+	MOVQ         panel+0(FP), AX
+	MOVQ         n+24(FP), CX
+	MOVQ         stride+16(FP), DX
+	LEAQ         (DX)(DX*2), BX
+	MOVQ         codes+8(FP), SI
+	LEAQ         (SI)(DX*4), DI
+	MOVL         zero+32(FP), R8
+	VMOVD        R8, X0
+	VPBROADCASTW X0, Y0
+	JMP          check
+
+columns:
+	VMOVDQU     (SI), X1
+	VMOVDQU     (SI)(DX*1), X2
+	VMOVDQU     (SI)(DX*2), X3
+	VMOVDQU     (SI)(BX*1), X4
+	VMOVDQU     (DI), X5
+	VMOVDQU     (DI)(DX*1), X6
+	VMOVDQU     (DI)(DX*2), X7
+	VMOVDQU     (DI)(BX*1), X8
+	VPUNPCKLWD  X2, X1, X9
+	VPUNPCKHWD  X2, X1, X1
+	VPUNPCKLWD  X4, X3, X2
+	VPUNPCKHWD  X4, X3, X3
+	VPUNPCKLWD  X6, X5, X4
+	VPUNPCKHWD  X6, X5, X5
+	VPUNPCKLWD  X8, X7, X6
+	VPUNPCKHWD  X8, X7, X7
+	VPUNPCKLDQ  X2, X9, X8
+	VPUNPCKHDQ  X2, X9, X2
+	VPUNPCKLDQ  X6, X4, X9
+	VPUNPCKHDQ  X6, X4, X4
+	VPUNPCKLQDQ X9, X8, X6
+	VPUNPCKHQDQ X9, X8, X8
+	VPUNPCKLQDQ X4, X2, X9
+	VPUNPCKHQDQ X4, X2, X2
+	VPUNPCKLDQ  X3, X1, X4
+	VPUNPCKHDQ  X3, X1, X1
+	VPUNPCKLDQ  X7, X5, X3
+	VPUNPCKHDQ  X7, X5, X5
+	VPUNPCKLQDQ X3, X4, X7
+	VPUNPCKHQDQ X3, X4, X3
+	VPUNPCKLQDQ X5, X1, X4
+	VPUNPCKHQDQ X5, X1, X1
+	VPMOVZXBW   X6, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, (AX)
+	VPMOVZXBW   X8, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, 64(AX)
+	VPMOVZXBW   X9, Y5
+	VPSUBW      Y0, Y5, Y5
+	VMOVDQU     Y5, 128(AX)
+	VPMOVZXBW   X2, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 192(AX)
+	VPMOVZXBW   X7, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 256(AX)
+	VPMOVZXBW   X3, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 320(AX)
+	VPMOVZXBW   X4, Y2
+	VPSUBW      Y0, Y2, Y2
+	VMOVDQU     Y2, 384(AX)
+	VPMOVZXBW   X1, Y1
+	VPSUBW      Y0, Y1, Y1
+	VMOVDQU     Y1, 448(AX)
+	ADDQ        $0x00000200, AX
+	ADDQ        $0x10, SI
+	ADDQ        $0x10, DI
+	SUBQ        $0x10, CX
+
+check:
+	TESTQ CX, CX
+	JNZ   columns
+	VZEROUPPER
+	RET
+
+// func transposeF16AVX2(dst *float32, ldd int, src *byte, stride int, n int)
+// Requires: AVX, F16C
+TEXT ·transposeF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ n+32(FP), DX
+	SHLQ $0x02, CX
+	MOVQ stride+24(FP), BX
+	LEAQ (BX)(BX*2), SI
+	MOVQ src+16(FP), DI
+	LEAQ (DI)(BX*4), R8
+	JMP  check
+
+columns:
+	VCVTPH2PS  (DI), Y0
+	VCVTPH2PS  (DI)(BX*1), Y1
+	VCVTPH2PS  (DI)(BX*2), Y2
+	VCVTPH2PS  (DI)(SI*1), Y3
+	VCVTPH2PS  (R8), Y4
+	VCVTPH2PS  (R8)(BX*1), Y5
+	VCVTPH2PS  (R8)(BX*2), Y6
+	VCVTPH2PS  (R8)(SI*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKLPD  Y9, Y8, Y10
+	VUNPCKHPD  Y9, Y8, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKHPS  Y3, Y2, Y1
+	VUNPCKLPD  Y1, Y0, Y2
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPS  Y5, Y4, Y1
+	VUNPCKLPS  Y7, Y6, Y3
+	VUNPCKLPD  Y3, Y1, Y9
+	VUNPCKHPD  Y3, Y1, Y1
+	VUNPCKHPS  Y5, Y4, Y3
+	VUNPCKHPS  Y7, Y6, Y4
+	VUNPCKLPD  Y4, Y3, Y5
+	VUNPCKHPD  Y4, Y3, Y3
+	VPERM2F128 $0x20, Y9, Y10, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y1, Y8, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y5, Y2, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x20, Y3, Y0, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y9, Y10, Y4
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y1, Y8, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y5, Y2, Y1
+	VMOVUPS    Y1, (AX)
+	ADDQ       CX, AX
+	VPERM2F128 $0x31, Y3, Y0, Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x10, DI
+	ADDQ       $0x10, R8
+	SUBQ       $0x08, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   columns
+	VZEROUPPER
+	RET
+
+// func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
+// Requires: AVX, AVX2
+TEXT ·round8AVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS inverse+48(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	MOVB         split+52(FP), BL
+	JMP          check
+
+block:
+	VMULPS    (CX), Y0, Y2
+	VCVTPS2DQ Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	VMULPS    32(CX), Y0, Y3
+	VCVTPS2DQ Y3, Y3
+	VPADDD    Y3, Y1, Y1
+	VMULPS    64(CX), Y0, Y4
+	VCVTPS2DQ Y4, Y4
+	VPADDD    Y4, Y1, Y1
+	VMULPS    96(CX), Y0, Y5
+	VCVTPS2DQ Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VMOVDQU   gather<>+0(SB), Y3
+	VPERMD    Y2, Y3, Y2
+	TESTB     BL, BL
+	JZ        store
+	VPSHUFB   evenodd<>+0(SB), Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+
+store:
+	VMOVDQU Y2, (AX)
+	ADDQ    $0x80, CX
+	ADDQ    $0x20, AX
+	SUBQ    $0x20, DX
+
+check:
+	TESTQ        DX, DX
+	JNZ          block
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X1, X0, X0
+	VPHADDD      X0, X0, X0
+	VPHADDD      X0, X0, X0
+	VMOVD        X0, AX
+	MOVL         AX, ret+56(FP)
+	VZEROUPPER
+	RET
+
+DATA gather<>+0(SB)/1, $0x00
+DATA gather<>+1(SB)/1, $0x00
+DATA gather<>+2(SB)/1, $0x00
+DATA gather<>+3(SB)/1, $0x00
+DATA gather<>+4(SB)/1, $0x04
+DATA gather<>+5(SB)/1, $0x00
+DATA gather<>+6(SB)/1, $0x00
+DATA gather<>+7(SB)/1, $0x00
+DATA gather<>+8(SB)/1, $0x01
+DATA gather<>+9(SB)/1, $0x00
+DATA gather<>+10(SB)/1, $0x00
+DATA gather<>+11(SB)/1, $0x00
+DATA gather<>+12(SB)/1, $0x05
+DATA gather<>+13(SB)/1, $0x00
+DATA gather<>+14(SB)/1, $0x00
+DATA gather<>+15(SB)/1, $0x00
+DATA gather<>+16(SB)/1, $0x02
+DATA gather<>+17(SB)/1, $0x00
+DATA gather<>+18(SB)/1, $0x00
+DATA gather<>+19(SB)/1, $0x00
+DATA gather<>+20(SB)/1, $0x06
+DATA gather<>+21(SB)/1, $0x00
+DATA gather<>+22(SB)/1, $0x00
+DATA gather<>+23(SB)/1, $0x00
+DATA gather<>+24(SB)/1, $0x03
+DATA gather<>+25(SB)/1, $0x00
+DATA gather<>+26(SB)/1, $0x00
+DATA gather<>+27(SB)/1, $0x00
+DATA gather<>+28(SB)/1, $0x07
+DATA gather<>+29(SB)/1, $0x00
+DATA gather<>+30(SB)/1, $0x00
+DATA gather<>+31(SB)/1, $0x00
+GLOBL gather<>(SB), RODATA|NOPTR, $32
+
+DATA evenodd<>+0(SB)/1, $0x00
+DATA evenodd<>+1(SB)/1, $0x02
+DATA evenodd<>+2(SB)/1, $0x04
+DATA evenodd<>+3(SB)/1, $0x06
+DATA evenodd<>+4(SB)/1, $0x08
+DATA evenodd<>+5(SB)/1, $0x0a
+DATA evenodd<>+6(SB)/1, $0x0c
+DATA evenodd<>+7(SB)/1, $0x0e
+DATA evenodd<>+8(SB)/1, $0x01
+DATA evenodd<>+9(SB)/1, $0x03
+DATA evenodd<>+10(SB)/1, $0x05
+DATA evenodd<>+11(SB)/1, $0x07
+DATA evenodd<>+12(SB)/1, $0x09
+DATA evenodd<>+13(SB)/1, $0x0b
+DATA evenodd<>+14(SB)/1, $0x0d
+DATA evenodd<>+15(SB)/1, $0x0f
+DATA evenodd<>+16(SB)/1, $0x00
+DATA evenodd<>+17(SB)/1, $0x02
+DATA evenodd<>+18(SB)/1, $0x04
+DATA evenodd<>+19(SB)/1, $0x06
+DATA evenodd<>+20(SB)/1, $0x08
+DATA evenodd<>+21(SB)/1, $0x0a
+DATA evenodd<>+22(SB)/1, $0x0c
+DATA evenodd<>+23(SB)/1, $0x0e
+DATA evenodd<>+24(SB)/1, $0x01
+DATA evenodd<>+25(SB)/1, $0x03
+DATA evenodd<>+26(SB)/1, $0x05
+DATA evenodd<>+27(SB)/1, $0x07
+DATA evenodd<>+28(SB)/1, $0x09
+DATA evenodd<>+29(SB)/1, $0x0b
+DATA evenodd<>+30(SB)/1, $0x0d
+DATA evenodd<>+31(SB)/1, $0x0f
+GLOBL evenodd<>(SB), RODATA|NOPTR, $32
+
+// func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
+// Requires: AVX, AVX2
+TEXT ·round16AVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS inverse+48(FP), Y0
+	VXORPS       Y1, Y1, Y1
+	MOVB         split+52(FP), BL
+	JMP          check
+
+block:
+	VMULPS    (CX), Y0, Y2
+	VCVTPS2DQ Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	VMULPS    32(CX), Y0, Y3
+	VCVTPS2DQ Y3, Y3
+	VPADDD    Y3, Y1, Y1
+	VMULPS    64(CX), Y0, Y4
+	VCVTPS2DQ Y4, Y4
+	VPADDD    Y4, Y1, Y1
+	VMULPS    96(CX), Y0, Y5
+	VCVTPS2DQ Y5, Y5
+	VPADDD    Y5, Y1, Y1
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y3
+	VPERMQ    $0xd8, Y2, Y2
+	VMOVDQU   Y2, (AX)
+	VPERMQ    $0xd8, Y3, Y3
+	VMOVDQU   Y3, 32(AX)
+	ADDQ      $0x80, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x20, DX
+
+check:
+	TESTQ        DX, DX
+	JNZ          block
+	VEXTRACTI128 $0x01, Y1, X0
+	VPADDD       X1, X0, X0
+	VPHADDD      X0, X0, X0
+	VPHADDD      X0, X0, X0
+	VMOVD        X0, AX
+	MOVL         AX, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func maxAbsAVX2(x []float32) [16]float32
+// Requires: AVX, AVX2
+TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-88
+	MOVQ   x_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   x_len+8(FP), CX
+	XORQ   DX, DX
+	JMP    check
+
+block:
+	VMOVUPS (AX)(DX*4), Y2
+	VANDPS  magnitude<>+0(SB), Y2, Y2
+	VPMAXSD Y2, Y0, Y0
+	VMOVUPS 32(AX)(DX*4), Y2
+	VANDPS  magnitude<>+0(SB), Y2, Y2
+	VPMAXSD Y2, Y1, Y1
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ    DX, CX
+	JLT     block
+	VMOVUPS Y0, ret_0+24(FP)
+	VMOVUPS Y1, ret_8+56(FP)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+DATA magnitude<>+32(SB)/4, $0x7fffffff
+DATA magnitude<>+36(SB)/4, $0x7fffffff
+DATA magnitude<>+40(SB)/4, $0x7fffffff
+DATA magnitude<>+44(SB)/4, $0x7fffffff
+DATA magnitude<>+48(SB)/4, $0x7fffffff
+DATA magnitude<>+52(SB)/4, $0x7fffffff
+DATA magnitude<>+56(SB)/4, $0x7fffffff
+DATA magnitude<>+60(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $64

@@ -445,3 +445,30 @@ func TestGridErrors(t *testing.T) {
 		}
 	})
 }
+
+// DotRows has the bits of Dot over widened rows.
+func TestDotRows(t *testing.T) {
+	widen := []func(dst []float32, src []byte){F32: FromF32, F16: FromF16, BF16: FromBF16}
+	for kind, from := range widen {
+		for _, k := range []int{0, 16, 48, 576} {
+			for _, n := range []int{0, 1, 5, 6, 7, 12, 13, 31} {
+				r := seeded(k + n)
+				w, x := make([]byte, n*k*Float(kind).size()), row(r, k)
+				for i := range w {
+					w[i] = byte(r.IntN(120) | r.IntN(2)<<7) // no NaN
+				}
+				want := make([]float32, n)
+				for j := range want {
+					wide := make([]float32, k)
+					from(wide, w[j*k*Float(kind).size():][:k*Float(kind).size()])
+					want[j] = Dot(x, wide)
+				}
+				eachForm(t, func(t *testing.T) {
+					got := make([]float32, n)
+					DotRows(got, x, w, Float(kind))
+					same(t, fmt.Sprintf("type %d, %d rows of %d", kind, n, k), got, want)
+				})
+			}
+		}
+	}
+}

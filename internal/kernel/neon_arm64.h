@@ -21,3 +21,25 @@
 #define SSHR1(n, d) WORD $(0x4f3f0400 + (n<<5) + d)              // sshr vd.4s, vn.4s, #1
 #define SHL23(n, d) WORD $(0x4f375400 + (n<<5) + d)              // shl vd.4s, vn.4s, #23
 #define USHL(m, n, d) WORD $(0x6e204400 + (m<<16) + (n<<5) + d)  // ushl vd.16b, vn.16b, vm.16b: n<<m
+#define SCVTF(n, d) WORD $(0x4e21d800 + (n<<5) + d)              // scvtf vd.4s, vn.4s
+#define FCVTNS(n, d) WORD $(0x4e21a800 + (n<<5) + d)             // fcvtns vd.4s, vn.4s: to nearest, ties to even
+#define SHLL(n, d) WORD $(0x2e613800 + (n<<5) + d)               // shll vd.4s, vn.4h, #16
+#define SHLL2(n, d) WORD $(0x6e613800 + (n<<5) + d)              // shll2 vd.4s, vn.8h, #16
+#define IMLA(m, n, d) WORD $(0x4ea09400 + (m<<16) + (n<<5) + d)  // mla vd.4s, vn.4s, vm.4s
+
+// Products of signed bytes, widened to eight 16-bit lanes.
+#define SMULL(m, n, d) WORD $(0x0e20c000 + (m<<16) + (n<<5) + d)  // smull vd.8h, vn.8b, vm.8b
+#define SMULL2(m, n, d) WORD $(0x4e20c000 + (m<<16) + (n<<5) + d) // smull2 vd.8h, vn.16b, vm.16b
+#define SMLAL2(m, n, d) WORD $(0x4e208000 + (m<<16) + (n<<5) + d) // smlal2 vd.8h, vn.16b, vm.16b
+#define SADALP(n, d) WORD $(0x4e606800 + (n<<5) + d)              // sadalp vd.4s, vn.8h: adds pairs of lanes
+
+// SDOT adds the products of four signed bytes to each 32-bit lane. It needs FEAT_DotProd.
+#define SDOT(m, n, d) WORD $(0x4e809400 + (m<<16) + (n<<5) + d) // sdot vd.4s, vn.16b, vm.16b
+
+// SDOTE is SDOT with four bytes of vm, its 32-bit lane i, in all lanes.
+#define SDOTE(m, i, n, d) WORD $(0x4f80e000 + ((i&1)<<21) + ((i>>1)<<11) + (m<<16) + (n<<5) + d) // sdot vd.4s, vn.16b, vm.4b[i]
+#define DUPE(n, i, d) WORD $(0x4e040400 + (i<<19) + (n<<5) + d)                                 // dup vd.4s, vn.s[i]
+
+// SMMLA adds the products of two rows of eight signed bytes and two others. It needs
+// FEAT_I8MM.
+#define SMMLA(m, n, d) WORD $(0x4e80a400 + (m<<16) + (n<<5) + d) // smmla vd.4s, vn.16b, vm.16b: n0·m0, n0·m1, n1·m0, n1·m1

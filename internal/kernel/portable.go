@@ -29,8 +29,16 @@ var portable = &form{
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 2, shift, or) },
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 4, shift, or) },
 	},
-	affine: affinePortable,
-	grid:   gridErrorsPortable,
+	affine:       affinePortable,
+	grid:         gridErrorsPortable,
+	dotRows:      dotRowsPortable,
+	stored:       storedPortable,
+	panel:        panelPortable,
+	interleave:   interleavePortable,
+	transposeF16: transposeF16Portable,
+	maxAbs:       maxAbsPortable,
+	round8:       round8Portable,
+	round16:      round16Portable,
 }
 
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {

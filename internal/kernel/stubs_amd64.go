@@ -23,6 +23,42 @@ func tile1x12AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32,
 func tile1x1AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)
 
 //go:noescape
+func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF32x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF32x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF32x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotBF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotBF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotBF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
+func dotBF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
+
+//go:noescape
 func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
@@ -126,3 +162,45 @@ func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape
 func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
+
+//go:noescape
+func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+
+//go:noescape
+func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+
+//go:noescape
+func integerTile1AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
+
+//go:noescape
+func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)
+
+//go:noescape
+func transposeF16AVX2(dst *float32, ldd int, src *byte, stride int, n int)
+
+//go:noescape
+func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func maxAbsAVX2(x []float32) [16]float32

@@ -67,3 +67,99 @@ func split4NEON(dst, src []uint8, shift uint, or bool)
 
 //go:noescape
 func gridErrorsNEON(x, power, scale, inverse []float32, bottom, top float32) [16]float32
+
+//go:noescape
+func stored2NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored3NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored4NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored5NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored6NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored7NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored8NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored2SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored3SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored4SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored5SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored6SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored7SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func stored8SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
+
+//go:noescape
+func panel1NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4NEON(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel1SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4SDOT(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel1I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func panel4I8MM(y *float32, ldy int, panel, x *int16, ldx int, columns *int32, segments int, sums *int32, offset int32, d, scale *float32, lds int, min, minScale *float32)
+
+//go:noescape
+func interleave4NEON(panel *int16, codes *byte, stride, n int)
+
+//go:noescape
+func interleave8NEON(panel *int16, codes *byte, stride, n int)
+
+//go:noescape
+func transposeF16NEON(dst *float32, ldd int, src *byte, stride, n int)
+
+//go:noescape
+func maxAbsNEON(x []float32) [16]float32
+
+//go:noescape
+func round8NEON(dst []int8, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func round16NEON(dst []int16, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func dotF32x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF32x1NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF16x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotF16x1NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotBF16x6NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func dotBF16x1NEON(c, a *float32, b *byte, ldb, n, k int)

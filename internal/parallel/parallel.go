@@ -30,7 +30,6 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 		mu     sync.Mutex
 		first  error
 		lowest = n
-		group  sync.WaitGroup
 	)
 	work := func(worker int) {
 		for !stop.Load() {
@@ -52,11 +51,7 @@ func Do(ctx context.Context, n int, f func(worker, i int) error) error {
 			}
 		}
 	}
-	for worker := 1; worker < min(n, Workers()); worker++ {
-		group.Go(func() { work(worker) })
-	}
-	work(0)
-	group.Wait()
+	share(min(n, Workers()), work)
 	return first
 }
 

@@ -77,6 +77,9 @@ func (m *Matrix) Bytes() int64 {
 	return codes + scales + mins
 }
 
+// RowBytes returns the length of a row of Codes.
+func (m *Matrix) RowBytes() int { return m.Scheme.rowBytes(m.Cols) }
+
 // Planes returns the stored planes in the order of a container. Codes is empty if
 // the matrix has a Source.
 func (m *Matrix) Planes() [3][]byte { return [3][]byte{m.Codes, m.Scales, m.Mins} }
@@ -140,6 +143,19 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []float32) {
 	d.integers(m, r, d.Stored(m, r))
 	return d.codes, d.scale, d.offset
+}
+
+// Factors returns each group's scale and, in an asymmetric scheme, its minimum in
+// row r of m, whose kind must be Int. The results are valid until the next call.
+func (d *Reader) Factors(m *Matrix, r int) (scale, min []float32) {
+	groups := m.Scheme.Groups(m.Cols)
+	d.scale = grow(d.scale, groups)
+	kernel.FromF16(d.scale, m.planeRow(m.Scales, r))
+	if m.Scheme.Asym {
+		d.offset = grow(d.offset, groups)
+		kernel.FromF16(d.offset, m.planeRow(m.Mins, r))
+	}
+	return d.scale, d.offset
 }
 
 // integers reads row r, whose stored codes are row, into codes, scale and offset.

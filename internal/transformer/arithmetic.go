@@ -97,6 +97,16 @@ func parseCache(text string) (keys, values qtensor.Scheme, err error) {
 	return keys, values, err
 }
 
+// HasIntegers reports whether a linear layer or the head of m is stored as integers.
+func HasIntegers(m *model.Model) bool {
+	for _, slot := range m.Spec.Slots() {
+		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); layer && !m.Tensors[slot.Name].Scheme.Float() {
+			return true
+		}
+	}
+	return false
+}
+
 // checkFor reports an error if a field is out of range or has no effect on m.
 func (a Arithmetic) checkFor(m *model.Model) error {
 	if a.Activations.Group < 0 || a.Activations != (Activations{}) && !a.Activations.Int8 {
@@ -114,9 +124,16 @@ func (a Arithmetic) checkFor(m *model.Model) error {
 		return nil
 	}
 	for _, slot := range m.Spec.Slots() {
-		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); layer && !m.Tensors[slot.Name].Scheme.Float() {
-			return nil
+		w := m.Tensors[slot.Name]
+		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); !layer || w.Scheme.Float() {
+			continue
 		}
+		if min(w.Cols, w.Scheme.Columns(w.Cols)) > widestSegment {
+			return fmt.Errorf("%s: the sums of %d columns that share a scale might not fit an int32, want groups of at most %d", slot.Name, w.Cols, widestSegment)
+		}
+	}
+	if HasIntegers(m) {
+		return nil
 	}
 	return errors.New("no layer is stored as integers, so rounding activations changes nothing; quantize the model first")
 }

@@ -36,6 +36,7 @@ type Decoder struct {
 	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
 	arithmetic            Arithmetic
+	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
 
 	activation func(dst, gate, up []float32) // act(gate) * up
@@ -74,9 +75,13 @@ type worker struct {
 
 	keys, values []float32 // of one head, widened
 
-	factors, terms []float32 // used by integerProduct
-	partial        []float32 // used by longSums, (positionBlock, panelRows)
-	totals         []int64   // likewise
+	// Used by integerProduct:
+	integers     kernel.StoredRows
+	integerPanel kernel.IntegerPanel
+	codes        []byte    // rows of codes
+	factors      []float32 // scales and mins
+	scales, mins []float32 // of integers or integerPanel
+	outputs      [kernel.PanelRows]float32
 }
 
 // New returns a Decoder for m that computes in float32. m must have passed Check.

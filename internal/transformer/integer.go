@@ -7,96 +7,147 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// exactColumns is the number of products of a weight's code and an activation's
-// code that float32 can add without rounding, in any order: 512 * 255 * 127 < 2^24.
-// Up to that many columns, kernel.Gemm over codes equals an integer kernel.
-const exactColumns = 512
+// widestSegment is the number of columns whose integer sums are sure to fit an
+// int32: 65536 * 255 * 127 < 2^31.
+const widestSegment = 1 << 16
 
-// A segment is a range of columns that share a scale of the weights and a scale of
-// the activations.
+// A segment is the columns [lo, hi), which share a scale of the weights and a scale
+// of the activations. In panels it begins at column at, and zeros pad it to a multiple of
+// kernel.PanelColumns.
 type segment struct {
 	weight, input int // indices of the two scales
-	chunks        []chunk
+	lo, hi, at    int
 }
 
-// A chunk is the columns [lo, hi) of a segment, at most exactColumns of them. In
-// rows of codes it begins at column at, and zeros pad it to a multiple of 16.
-type chunk struct{ lo, hi, at int }
-
-func (p chunk) stride() int { return kernel.Padded(p.hi - p.lo) }
-
-// segmentRow divides a row of cols columns into segments. width is the length of a
-// row of codes, including the padding of each chunk.
-func segmentRow(cols, weightGroup, inputGroup int) (segments []segment, width int) {
-	for lo := 0; lo < cols; {
-		r := segment{weight: lo / weightGroup, input: lo / inputGroup}
-		end := min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
-		for lo < end {
-			p := chunk{lo, min(lo+exactColumns, end), width}
-			r.chunks = append(r.chunks, p)
-			lo, width = p.hi, width+p.stride()
-		}
-		segments = append(segments, r)
-	}
-	return segments, width
-}
-
-// A quantizedInput holds rounded activations for the integer product with weights
-// of one scheme.
-type quantizedInput struct {
+// A segmentation divides rows of columns into segments.
+type segmentation struct {
 	segments []segment
-	asym     bool
-	codes    rows // (n, width of segmentRow), integers from -127 to 127
-	// factors, (n, terms), multiply the terms of an output. Segment k contributes its
-	// scale s and, if asym, s times the sum of its codes.
-	factors rows
+	columns  []int32 // (segments): the columns of each in panels
+	width    int     // of a row of a panel
+	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
+
+	sameGroups bool // segment k is group k of the weights
 }
 
-// terms returns the number of terms that are added for one output.
-func (in *quantizedInput) terms() int { return in.factors.width }
+// segmentRow divides a row of cols columns.
+func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
+	s := &segmentation{}
+	whole := true
+	s.sameGroups = true
+	for lo := 0; lo < cols; {
+		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
+		r.hi = min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
+		s.sameGroups = s.sameGroups && r.weight == len(s.segments)
+		n := r.hi - lo
+		whole = whole && n%kernel.Block == 0
+		padded := (n + kernel.PanelColumns - 1) / kernel.PanelColumns * kernel.PanelColumns
+		s.segments, s.columns, s.blocks = append(s.segments, r), append(s.columns, int32(padded)), append(s.blocks, int32(n/kernel.Block))
+		s.width += padded
+		lo = r.hi
+	}
+	if !whole {
+		s.blocks = nil
+	}
+	return s
+}
 
-// quantizeInput rounds x for layers with weights in scheme s, which must be Int
-// or Foreign.
-func (d *Decoder) quantizeInput(x rows, s qtensor.Scheme) *quantizedInput {
-	native, _ := s.Native()
-	group := d.arithmetic.Activations.Group
-	if group == 0 {
-		group = s.Columns(x.width)
+// A quantizedInput holds rounded activations for weights with one inputKey, in the
+// form of either stored or panel.
+type quantizedInput struct {
+	inputKey
+	*segmentation
+	stored []kernel.StoredInput // (positions)
+	panel  kernel.PanelInputs
+}
+
+// An inputKey identifies what weights require of their input.
+type inputKey struct {
+	group  int // of the weights
+	stored bool
+	order  kernel.Order // of stored
+}
+
+// storedPositions is the number of positions up to which rows of codes are multiplied
+// as they are stored. For more positions it pays to widen them to a panel first.
+const storedPositions = 3
+
+// inputKeyOf returns the key of the input that weights w need for n positions.
+func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
+	key := inputKey{group: w.Scheme.Columns(w.Cols)}
+	if n <= storedPositions && w.Scheme.Kind == qtensor.Int && d.segmentsOf(w.Cols, key.group).blocks != nil {
+		key.stored, key.order = true, kernel.StoredOrder(w.Scheme.Bits)
 	}
-	segments, width := segmentRow(x.width, s.Columns(x.width), group)
-	in := &quantizedInput{segments: segments, asym: native.Asym, codes: newRows(x.n, width), factors: newRows(x.n, len(segments))}
-	if in.asym {
-		in.factors = newRows(x.n, 2*len(segments))
+	return key
+}
+
+// segmentsOf returns the segments of rows of cols columns, given the group of the
+// weights.
+func (d *Decoder) segmentsOf(cols, weightGroup int) *segmentation {
+	key := [3]int{cols, weightGroup, d.inputGroup(weightGroup)}
+	s, ok := d.segmentations[key]
+	if !ok {
+		s = segmentRow(cols, weightGroup, key[2])
+		if d.segmentations == nil {
+			d.segmentations = map[[3]int]*segmentation{}
+		}
+		d.segmentations[key] = s
 	}
-	d.each(x.n, func(t int) { in.quantizePosition(t, x.row(t), group) })
+	return s
+}
+
+// inputGroup returns the number of columns of activations that share a scale.
+func (d *Decoder) inputGroup(weightGroup int) int {
+	if d.arithmetic.Activations.Group == 0 {
+		return weightGroup
+	}
+	return d.arithmetic.Activations.Group
+}
+
+// quantizeInput rounds x for layers with the given key.
+func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
+	s := d.segmentsOf(x.width, key.group)
+	in := &quantizedInput{inputKey: key, segmentation: s}
+	n, group := len(s.segments), d.inputGroup(key.group)
+	factors := make([]float32, 2*x.n*n)
+	scales, mins, sums := factors[:x.n*n], factors[x.n*n:], make([]int32, x.n*n)
+	if !key.stored {
+		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: make([]int16, x.n*s.width), Sums: sums, Scales: scales, Mins: mins}
+		d.each(x.n, func(t int) {
+			codes := in.panel.Codes[t*s.width:][:s.width]
+			in.quantizePosition(x.row(t), group, scales[t*n:], mins[t*n:], sums[t*n:], func(r segment, inverse float32) int32 {
+				return kernel.Round16(codes[r.at:], x.row(t)[r.lo:r.hi], inverse)
+			})
+		})
+		return in
+	}
+	in.stored = make([]kernel.StoredInput, x.n)
+	codes := make([]int8, x.n*x.width)
+	for t := range in.stored {
+		p := kernel.StoredInput{
+			Blocks: s.blocks, Codes: codes[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
+		}
+		in.quantizePosition(x.row(t), group, p.Scales, p.Mins, p.Sums, func(r segment, inverse float32) int32 {
+			return kernel.Round8(p.Codes[r.lo:r.hi], x.row(t)[r.lo:r.hi], inverse, key.order)
+		})
+		in.stored[t] = p
+	}
 	return in
 }
 
-// quantizePosition rounds x, (width), the activations of position t, in groups of
-// group columns.
-func (in *quantizedInput) quantizePosition(t int, x []float32, group int) {
-	codes, factors := in.codes.row(t), in.factors.row(t)
+// quantizePosition rounds x, (width), in groups of group columns. round stores the
+// codes of one segment and returns their sum. scales, mins and sums, (segments), get
+// the scale of each, the product of scale and sum, and the sum.
+func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []float32, sums []int32, round func(r segment, inverse float32) int32) {
 	var scale, inverse float32
 	input := -1 // the group of scale and inverse
-	for k, r := range in.segments {
+	for k, r := range s.segments {
 		if r.input != input {
 			input = r.input
 			lo := input * group
 			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
-		sum := 0
-		for _, p := range r.chunks {
-			for i, v := range x[p.lo:p.hi] {
-				c := kernel.RoundToEven(float32(v * inverse))
-				codes[p.at+i] = c
-				sum += int(int32(c))
-			}
-		}
-		if in.asym {
-			factors[2*k], factors[2*k+1] = scale, float32(scale*float32(sum))
-		} else {
-			factors[k] = scale
-		}
+		sums[k] = round(r, inverse)
+		scales[k], mins[k] = scale, float32(scale*float32(sums[k]))
 	}
 }
 
@@ -105,7 +156,7 @@ func (in *quantizedInput) quantizePosition(t int, x []float32, group int) {
 // that factor overflows a float32, the scale and all codes are 0. If an element is
 // not finite, the scale is NaN, which makes every output NaN.
 func groupScale(x []float32) (scale, inverse float32) {
-	maxAbs := float32(math.Abs(float64(x[qtensor.LargestMagnitude(x)])))
+	maxAbs := kernel.MaxAbs(x)
 	if !(maxAbs <= math.MaxFloat32) {
 		return float32(math.NaN()), 0
 	}
@@ -116,106 +167,125 @@ func groupScale(x []float32) (scale, inverse float32) {
 	return maxAbs / 127, inverse
 }
 
-// positionBlock is the number of positions that are multiplied at a time. It is
-// small enough that their terms and a panel's rows stay in a core's own cache.
-const positionBlock = 16
-
 // integerProduct computes the outputs [r, r+n) of p as integer kernels do, without
 // the bias. Weights are d*q, or d*c + m in an asymmetric scheme, where q, c and the
-// activations' codes a are integers. An output is a chain over the segments k that
-// starts at +0:
-//
-//	y = FMA(s_k, d_k * sum(q*a), y)
-//	y = FMA(s_k, d_k * sum(c*a), y), y = FMA(s_k * sum(a), m_k, y)
-//
-// The sums are exact integers, rounded to float32 before they are multiplied. Each
-// product is rounded.
+// activations' codes a are integers; see kernel.MulStored and kernel.MulPanel.
 func (w *worker) integerProduct(in *quantizedInput, p product, r, n int) {
-	terms, width := in.terms(), in.codes.stride
-	tokens := min(positionBlock, in.codes.n)
-	w.panel = sized(w.panel, panelRows*width)
-	w.factors = sized(w.factors, panelRows*terms)
-	w.terms = sized(w.terms, panelRows*terms*tokens)
-	for i := range n {
-		w.loadRow(in, p.w, r+i, i, n)
+	if in.inputKey.stored {
+		w.storedProduct(in, p, r, n)
+		return
 	}
-	block := terms * n
-	for t := 1; t < tokens; t++ { // only the minimums matter, codeSums overwrites the rest
-		copy(w.terms[t*block:][:block], w.terms[:block])
-	}
-	for from := 0; from < in.codes.n; from += tokens {
-		m := min(tokens, in.codes.n-from)
-		w.codeSums(in, from, m, n)
-		for t := range m {
-			v := w.terms[t*block:][:block]
-			kernel.Mul(v, w.factors[:block])
-			kernel.Mix(p.y.row(from + t)[r:r+n], in.factors.row(from+t), v, n)
+	positions := len(in.panel.Codes) / in.width
+	for ; n > 0; r, n = r+kernel.PanelRows, n-kernel.PanelRows {
+		w.loadPanel(in, p.w, r, min(n, kernel.PanelRows))
+		if n >= kernel.PanelRows {
+			kernel.MulPanel(p.y.data[r:], p.y.stride, &w.integerPanel, &in.panel, 0, positions)
+			continue
+		}
+		for t := range positions {
+			kernel.MulPanel(w.outputs[:], 0, &w.integerPanel, &in.panel, t, 1)
+			copy(p.y.row(t)[r:], w.outputs[:n])
 		}
 	}
 }
 
-// loadRow reads row r of m as row i of a panel of n rows. It stores the codes in
-// panel, (n, width), the scales in factors, (terms, n), and the minimums in the
-// terms of the first position, (terms, n).
-func (w *worker) loadRow(in *quantizedInput, m *qtensor.Matrix, r, i, n int) {
-	codes, scale, offset := w.reader.Integers(m, r)
+// loadPanel sets w.integerPanel to n rows of m, from row r on. The other rows are
+// unspecified.
+func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	native, _ := m.Scheme.Native()
-	zero := []float32{-float32(native.Zero())}
-	if in.asym {
-		zero[0] = 0
+	w.factorsFor(len(in.segments)*kernel.PanelRows, native.Asym)
+	w.integerPanel.Scales, w.integerPanel.Mins = w.scales, w.mins
+	w.integerPanel.Codes = sized(w.integerPanel.Codes, in.width*kernel.PanelRows)
+	w.codes = sized(w.codes, in.width*kernel.PanelRows)
+	w.integerPanel.Zero = 0
+	if !native.Asym {
+		w.integerPanel.Zero = int32(native.Zero())
 	}
-	row := w.panel[i*in.codes.stride:][:in.codes.stride]
-	clear(row)
+	for i := range n {
+		codes, scale, offset := w.reader.Integers(m, r+i)
+		row := w.codes[i*in.width:][:in.width]
+		if in.width == len(codes) {
+			copy(row, codes)
+		} else { // the activations are 0 where a segment is padded
+			for _, s := range in.segments {
+				copy(row[s.at:], codes[s.lo:s.hi])
+			}
+		}
+		w.setFactors(in, i, kernel.PanelRows, scale, offset)
+	}
+	for first := 0; first < n; first += kernel.Lanes {
+		kernel.Interleave(&w.integerPanel, first, w.codes[first*in.width:], in.width, in.width)
+	}
+}
+
+// factorsFor sets w.scales and, if asym, w.mins to n numbers, and w.mins to nil
+// otherwise.
+func (w *worker) factorsFor(n int, asym bool) {
+	w.factors = sized(w.factors, 2*n)
+	w.scales, w.mins = w.factors[:n], nil
+	if asym {
+		w.mins = w.factors[n : 2*n]
+	}
+}
+
+// setFactors sets lane i of lanes in w.scales and w.mins.
+func (w *worker) setFactors(in *quantizedInput, i, lanes int, scale, offset []float32) {
 	for k, s := range in.segments {
-		for _, p := range s.chunks {
-			kernel.Affine(row[p.at:][:p.hi-p.lo], codes[p.lo:p.hi], one, zero, p.hi-p.lo)
-		}
-		if in.asym {
-			w.factors[2*k*n+i], w.factors[(2*k+1)*n+i] = scale[s.weight], 1
-			w.terms[(2*k+1)*n+i] = offset[s.weight]
-		} else {
-			w.factors[k*n+i] = scale[s.weight]
+		w.scales[k*lanes+i] = scale[s.weight]
+	}
+	if w.mins == nil {
+		return
+	}
+	for k, s := range in.segments {
+		w.mins[k*lanes+i] = offset[s.weight]
+	}
+}
+
+// storedProduct is integerProduct for weights in the order of their storage.
+func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
+	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
+		w.loadStored(in, p.w, r, min(n, kernel.Lanes))
+		for t := range in.stored {
+			y := p.y.row(t)[r:]
+			if n >= kernel.Lanes {
+				kernel.MulStored((*[kernel.Lanes]float32)(y), &w.integers, &in.stored[t])
+				continue
+			}
+			out := (*[kernel.Lanes]float32)(w.outputs[:])
+			kernel.MulStored(out, &w.integers, &in.stored[t])
+			copy(y[:n], out[:])
 		}
 	}
 }
 
-var one = []float32{1}
-
-// codeSums computes the sums of products of codes for the positions [from, from+m)
-// and n rows of the panel. It stores them in terms, (m, terms, n).
-func (w *worker) codeSums(in *quantizedInput, from, m, n int) {
-	width, block := in.codes.stride, in.terms()*n
-	perSegment := in.terms() / len(in.segments)
-	a := in.codes.data[from*width:]
-	for k, r := range in.segments {
-		out := w.terms[perSegment*k*n:]
-		p := r.chunks[0]
-		kernel.Gemm(out, block, a[p.at:], width, w.panel[p.at:], width, m, n, p.stride())
-		if len(r.chunks) > 1 {
-			w.longSums(out, block, r.chunks, a, width, m, n)
-		}
+// loadStored sets w.integers to n rows of m, from row r on. The other lanes are
+// unspecified.
+func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
+	w.factorsFor(len(in.segments)*kernel.Lanes, m.Scheme.Asym)
+	w.integers = kernel.StoredRows{Bits: m.Scheme.Bits, Stride: m.RowBytes(), Scales: w.scales, Mins: w.mins}
+	if !m.Scheme.Asym {
+		w.integers.Zero = int32(m.Scheme.Zero())
 	}
-}
-
-// longSums adds the sums over all but the first chunk of a segment to out, which
-// holds those over the first. It adds them as integers.
-func (w *worker) longSums(out []float32, stride int, pieces []chunk, a []float32, width, m, n int) {
-	w.partial, w.totals = sized(w.partial, positionBlock*panelRows), sized(w.totals, positionBlock*panelRows)
-	for t := range m {
-		for i, v := range out[t*stride:][:n] {
-			w.totals[t*n+i] = int64(v)
+	if n == kernel.Lanes && in.sameGroups {
+		groups := len(in.segments)
+		kernel.TransposeF16(w.scales, kernel.Lanes, m.Scales[2*groups*r:], 2*groups, groups)
+		if m.Scheme.Asym {
+			kernel.TransposeF16(w.mins, kernel.Lanes, m.Mins[2*groups*r:], 2*groups, groups)
 		}
-	}
-	for _, p := range pieces[1:] {
-		kernel.Gemm(w.partial, n, a[p.at:], width, w.panel[p.at:], width, m, n, p.stride())
-		for i, v := range w.partial[:m*n] {
-			w.totals[i] += int64(v)
-		}
-	}
-	for t := range m {
+	} else {
 		for i := range n {
-			out[t*stride+i] = float32(w.totals[t*n+i])
+			scale, min := w.reader.Factors(m, r+i)
+			w.setFactors(in, i, kernel.Lanes, scale, min)
 		}
+	}
+	if m.Source == nil && n == kernel.Lanes {
+		w.integers.Codes = m.Codes[r*w.integers.Stride:][:n*w.integers.Stride]
+		return
+	}
+	w.codes = sized(w.codes, kernel.Lanes*w.integers.Stride)
+	w.integers.Codes = w.codes[:kernel.Lanes*w.integers.Stride]
+	for i := range n {
+		copy(w.codes[i*w.integers.Stride:], w.reader.Stored(m, r+i))
 	}
 }
 

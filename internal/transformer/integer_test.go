@@ -241,15 +241,18 @@ func TestSegmentRow(t *testing.T) {
 		cols, weights, inputs int
 		want                  string
 		width                 int
+		whole                 bool
 	}{
-		{70, 32, 32, "[{0 0 [{0 32 0}]} {1 1 [{32 64 32}]} {2 2 [{64 70 64}]}]", 80},
-		{40, 8, WholeRow, "[{0 0 [{0 8 0}]} {1 0 [{8 16 16}]} {2 0 [{16 24 32}]} {3 0 [{24 32 48}]} {4 0 [{32 40 64}]}]", 80},
-		{70, 32, 48, "[{0 0 [{0 32 0}]} {1 0 [{32 48 32}]} {1 1 [{48 64 48}]} {2 1 [{64 70 64}]}]", 80},
-		{1030, 1030, WholeRow, "[{0 0 [{0 512 0} {512 1024 512} {1024 1030 1024}]}]", 1040},
+		{70, 32, 32, "[{0 0 0 32 0} {1 1 32 64 32} {2 2 64 70 64}]", 72, false},
+		{41, 8, WholeRow, "[{0 0 0 8 0} {1 0 8 16 8} {2 0 16 24 16} {3 0 24 32 24} {4 0 32 40 32} {5 0 40 41 40}]", 48, false},
+		{70, 32, 48, "[{0 0 0 32 0} {1 0 32 48 32} {1 1 48 64 48} {2 1 64 70 64}]", 72, false},
+		{96, 64, WholeRow, "[{0 0 0 64 0} {1 0 64 96 64}]", 96, true},
+		{1031, 1031, WholeRow, "[{0 0 0 1031 0}]", 1032, false},
+		{12, 5, WholeRow, "[{0 0 0 5 0} {1 0 5 10 8} {2 0 10 12 16}]", 24, false},
 	} {
-		segments, width := segmentRow(c.cols, c.weights, c.inputs)
-		if got := fmt.Sprint(segments); got != c.want || width != c.width {
-			t.Errorf("%d columns in groups of %d and %d: %s, width %d, want %s, %d", c.cols, c.weights, c.inputs, got, width, c.want, c.width)
+		s := segmentRow(c.cols, c.weights, c.inputs)
+		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || (s.blocks != nil) != c.whole {
+			t.Errorf("%d columns in groups of %d and %d: %s, width %d, blocks %v, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, s.blocks, c.want, c.width)
 		}
 	}
 }

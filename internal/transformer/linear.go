@@ -58,12 +58,17 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	inputs := make([]*quantizedInput, len(ps))
 	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
-		switch {
-		case !d.quantizesInput(p.w):
-		case i > 0 && inputs[i-1] != nil && p.w.Scheme == ps[i-1].w.Scheme:
-			inputs[i] = inputs[i-1]
-		default:
-			inputs[i] = d.quantizeInput(x, p.w.Scheme)
+		if !d.quantizesInput(p.w) {
+			continue
+		}
+		key := d.inputKeyOf(p.w, x.n)
+		for _, in := range inputs[:i] {
+			if in != nil && in.inputKey == key {
+				inputs[i] = in
+			}
+		}
+		if inputs[i] == nil {
+			inputs[i] = d.quantizeInput(x, key)
 		}
 	}
 	err := parallel.Do(ctx, panels, func(worker, i int) error {
@@ -115,8 +120,18 @@ func (w *worker) panelProduct(x rows, in *quantizedInput, p product, r int) {
 	}
 }
 
-// floatProduct computes the outputs [r, r+n) of p without its bias.
+// storedFloats are the types that kernel.DotRows reads.
+var storedFloats = map[qtensor.Kind]kernel.Float{qtensor.F32: kernel.F32, qtensor.F16: kernel.F16, qtensor.BF16: kernel.BF16}
+
+// floatProduct computes the outputs [r, r+n) of p without its bias. A single position
+// reads stored floats as they are, because widening them to a panel would take longer
+// than multiplying them.
 func (w *worker) floatProduct(x rows, p product, r, n int) {
+	if t, ok := storedFloats[p.w.Scheme.Kind]; ok && x.n == 1 && p.w.Source == nil && x.stride == x.width {
+		bytes := p.w.RowBytes()
+		kernel.DotRows(p.y.data[r:r+n], x.data[:x.width], p.w.Codes[r*bytes:(r+n)*bytes], t)
+		return
+	}
 	w.panel = sized(w.panel, panelRows*x.stride)
 	for i := range n {
 		row := w.panel[i*x.stride:][:x.stride]

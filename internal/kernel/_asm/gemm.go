@@ -135,6 +135,66 @@ func (s isa) accumulate(x, y walk, rows, cols int, k GPVirtual) [][]VecVirtual {
 	return acc
 }
 
+// dotRows generates the products of one row a and n groups of rows of b, whose
+// elements are stored as t and widened. A group has the given number of rows. ldb and
+// the other strides count bytes.
+func (s isa) dotRows(rows int, t storedFloat) {
+	TEXT(fmt.Sprintf("dot%sx%d%s", t.name, rows, s.suffix), NOSPLIT, "func(c *float32, a *float32, b *byte, ldb, n, k int)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	c, a, b, ldb, n, k := load("c"), load("a"), load("b"), load("ldb"), load("n"), load("k")
+	SHRQ(Imm(4), k)
+	Label("rows")
+	x, y, left := GP64(), newWalk(b, ldb, rows), GP64()
+	MOVQ(a, x)
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		acc[i] = s.sums()
+	}
+	MOVQ(k, left)
+	Label("block")
+	for part := range s.parts() {
+		u := s.load(Mem{Base: x, Disp: 4 * part * s.lanes})
+		for j := range rows {
+			m := y.at(j, t.size*part*s.lanes)
+			if t.widen == nil {
+				VFMADD231PS(m, u, acc[j][part])
+				continue
+			}
+			v := s.vector()
+			t.widen(m, v)
+			VFMADD231PS(v, u, acc[j][part])
+		}
+	}
+	ADDQ(Imm(4*width), x)
+	y.advance(t.size * width)
+	DECQ(left)
+	JNZ(LabelRef("block"))
+	p, rs, cs := GP64(), GP64(), GP64()
+	MOVQ(c, p)
+	XORQ(rs, rs)
+	MOVQ(U32(1), cs)
+	s.store(acc, p, rs, cs, 1, rows)
+	ADDQ(Imm(uint64(4*rows)), c)
+	step(b, ldb, rows)
+	DECQ(n)
+	JNZ(LabelRef("rows"))
+	end()
+}
+
+// A storedFloat is a stored type of numbers.
+type storedFloat struct {
+	name  string
+	size  int // bytes
+	widen func(m Mem, v VecVirtual)
+}
+
+var floats = []storedFloat{
+	{"F32", 4, nil},
+	{"F16", 2, func(m Mem, v VecVirtual) { VCVTPH2PS(m, v) }},
+	{"BF16", 2, func(m Mem, v VecVirtual) { VPMOVZXWD(m, v); VPSLLD(Imm(16), v, v) }},
+}
+
 // store reduces the stripes of each product by the tree and stores the sums,
 // eight products at a time.
 func (s isa) store(acc [][]VecVirtual, c, rs, cs GPVirtual, rows, cols int) {

@@ -52,6 +52,12 @@ func main() {
 	avx512.tile(4, 6)
 	avx512.tile(1, 12)
 	avx512.tile(1, 1)
+	for _, t := range floats {
+		avx2.dotRows(6, t)
+		avx2.dotRows(1, t)
+		avx512.dotRows(12, t)
+		avx512.dotRows(1, t)
+	}
 	for _, s := range []isa{avx2, avx512} {
 		s.mix(64)
 		s.mix(16)
@@ -73,5 +79,15 @@ func main() {
 	split(1)
 	split(2)
 	split(4)
+	for bits := 2; bits <= 8; bits++ {
+		integerRows(bits)
+	}
+	integerTile(4)
+	integerTile(1)
+	interleave()
+	transposeF16()
+	roundCodes(8)
+	roundCodes(16)
+	maxAbs()
 	Generate()
 }

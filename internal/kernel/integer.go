@@ -1,0 +1,318 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+)
+
+// Lanes is the number of stored rows of weights that MulStored multiplies at once,
+// and Block the number of columns in a block.
+const (
+	Lanes = 8
+	Block = 32
+)
+
+// planes returns the bits of each plane of codes of the given bits (docs/FORMAT.md):
+// a plane of the low bits of all columns, then one of the next bits, and so on.
+func planes(bits int) []int {
+	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[bits]
+}
+
+// An Order is the order of a row of rounded activations.
+type Order int
+
+const (
+	Natural Order = iota // the order of columns
+	Split                // in each block, first the even columns and then the odd ones
+)
+
+// StoredOrder returns the order of activations that MulStored needs for codes of the
+// given bits. A vector of packed bytes splits into codes of even and odd columns.
+func StoredOrder(bits int) Order {
+	if bits == 8 {
+		return Natural
+	}
+	return Split
+}
+
+// column returns the place of column i.
+func (o Order) column(i int) int {
+	if o == Natural {
+		return i
+	}
+	return i&^(Block-1) + i%Block/2 + i%2*(Block/2)
+}
+
+// signed returns what the integer loops subtract from a code of the given bits so
+// that it fits a signed byte.
+func signed(bits int) int32 {
+	if bits == 8 {
+		return 128
+	}
+	return 0
+}
+
+// StoredRows are Lanes rows of codes as a container stores them. A segment is a
+// range of columns that share a scale.
+type StoredRows struct {
+	Bits   int       // of a code, 2 to 8
+	Zero   int32     // subtracted from each code
+	Codes  []byte    // rows that begin Stride bytes apart
+	Stride int       // bytes
+	Scales []float32 // (segments, Lanes)
+	Mins   []float32 // (segments, Lanes), or empty
+}
+
+// A StoredInput is one position of rounded activations for StoredRows.
+type StoredInput struct {
+	Blocks []int32   // (segments): the blocks of each, at least one
+	Codes  []int8    // -127 to 127, in whole blocks and the order of StoredOrder
+	Sums   []int32   // (segments): the sum of each segment's codes
+	Scales []float32 // (segments)
+	Mins   []float32 // (segments): Scales times Sums, the factors of the weights' Mins
+}
+
+// MulStored computes the products of the rows of w and x, as integer kernels do
+// on a phone. Each is a chain over the segments k in ascending order that starts
+// at +0, with rounded products and fused sums:
+//
+//	P = sum over the columns of k of (code - w.Zero) * x.Codes
+//	y = FMA(x.Scales[k], w.Scales[k]*P, y)
+//	y = FMA(x.Mins[k], w.Mins[k], y), if w has Mins
+//
+// P must fit an int32; it does for up to 66000 columns. MulStored panics if a
+// slice is too short.
+func MulStored(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
+	n, segments := len(x.Codes)/Block, len(x.Blocks)
+	check(len(x.Codes)%Block == 0, "MulStored: blocks")
+	check(w.Bits >= 2 && w.Bits <= 8, "MulStored: bits")
+	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+n*Block*w.Bits/8, "MulStored: codes")
+	check(len(x.Sums) == segments && len(x.Scales) == segments && len(x.Mins) == segments, "MulStored: x")
+	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulStored: scales")
+	for _, b := range x.Blocks {
+		check(b > 0, "MulStored: empty segment")
+		n -= int(b)
+	}
+	check(n == 0, "MulStored: segments")
+	if segments == 0 {
+		clear(dst[:])
+		return
+	}
+	best.stored(dst, w, x)
+}
+
+func storedPortable(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
+	codes, order := make([]uint8, len(x.Codes)), StoredOrder(w.Bits)
+	for r := range dst {
+		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits)
+		y, at := float32(0), 0
+		for k, blocks := range x.Blocks {
+			p := -w.Zero * x.Sums[k]
+			for end := at + int(blocks)*Block; at < end; at++ {
+				p += int32(codes[at]) * int32(x.Codes[order.column(at)])
+			}
+			y = FMA(x.Scales[k], float32(w.Scales[k*Lanes+r]*float32(p)), y)
+			if len(w.Mins) > 0 {
+				y = FMA(x.Mins[k], w.Mins[k*Lanes+r], y)
+			}
+		}
+		dst[r] = y
+	}
+}
+
+// unpackPlanes reads a row of codes.
+func unpackPlanes(dst []uint8, src []byte, bits int) {
+	shift := 0
+	for _, b := range planes(bits) {
+		n := len(dst) * b / 8
+		unpackPortable(dst, src[:n], b, uint(shift), shift > 0)
+		src, shift = src[n:], shift+b
+	}
+}
+
+// PanelRows is the number of rows of weights in an IntegerPanel, and PanelColumns the
+// multiple of columns to which its segments are padded.
+const (
+	PanelRows    = 16
+	PanelColumns = 8
+)
+
+// An IntegerPanel is PanelRows rows of codes, in an order in which MulPanel can
+// process them fast.
+type IntegerPanel struct {
+	Codes  []int16   // (columns, PanelRows), in an order that only Interleave and MulPanel know
+	Zero   int32     // subtracted from each code
+	Scales []float32 // (segments, PanelRows)
+	Mins   []float32 // (segments, PanelRows), or empty
+}
+
+// Interleave writes rows of codes to rows [first, first+Lanes) of w.Codes, for
+// products with the current w.Zero. The rows have n columns, a multiple of
+// PanelColumns, and begin stride bytes apart. first is a multiple of Lanes.
+func Interleave(w *IntegerPanel, first int, codes []uint8, stride, n int) {
+	check(n >= 0 && n%PanelColumns == 0 && len(w.Codes) >= n*PanelRows, "Interleave: panel")
+	check(first >= 0 && first%Lanes == 0 && first+Lanes <= PanelRows, "Interleave: first row")
+	check(stride >= n && len(codes) >= (Lanes-1)*stride+n, "Interleave: codes")
+	if n > 0 {
+		best.interleave(w, first, codes, stride, n)
+	}
+}
+
+// PanelInputs are positions of rounded activations for an IntegerPanel.
+type PanelInputs struct {
+	Columns []int32   // (segments): the columns of each, a positive multiple of PanelColumns
+	Codes   []int16   // (positions, sum of Columns), -127 to 127, and 0 where a segment is padded
+	Sums    []int32   // (positions, segments): the sum of each segment's codes
+	Scales  []float32 // (positions, segments)
+	Mins    []float32 // (positions, segments): Scales times Sums
+}
+
+// MulPanel computes the products of the positions [from, from+n) of x and the rows
+// of w, and writes them to dst, whose rows begin ldd elements apart. Each is the
+// chain of MulStored.
+func MulPanel(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, from, n int) {
+	if n <= 0 {
+		return
+	}
+	segments, columns := len(x.Columns), 0
+	for _, c := range x.Columns {
+		check(c > 0 && c%PanelColumns == 0, "MulPanel: segment")
+		columns += int(c)
+	}
+	check(segments > 0 && len(w.Codes) >= columns*PanelRows && len(w.Scales) >= segments*PanelRows, "MulPanel: panel")
+	check(len(w.Mins) == 0 || len(w.Mins) >= segments*PanelRows, "MulPanel: minimums")
+	check(from >= 0 && len(x.Codes) >= (from+n)*columns && len(x.Sums) >= (from+n)*segments, "MulPanel: positions")
+	check(len(x.Scales) >= (from+n)*segments && len(x.Mins) >= (from+n)*segments, "MulPanel: factors")
+	check(ldd >= 0 && len(dst) >= (n-1)*ldd+PanelRows, "MulPanel: dst")
+	best.panel(dst, ldd, w, x, columns, from, n)
+}
+
+// panelPortable reads codes less the zero point, in the shape (columns/2, PanelRows, 2).
+func panelPortable(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int) {
+	segments := len(x.Columns)
+	for t := range n {
+		codes, scales, mins := x.Codes[(from+t)*columns:][:columns], x.Scales[(from+t)*segments:], x.Mins[(from+t)*segments:]
+		for r := range PanelRows {
+			y, at := float32(0), 0
+			for k, c := range x.Columns {
+				p := int32(0)
+				for end := at + int(c); at < end; at++ {
+					p += int32(w.Codes[at/2*2*PanelRows+2*r+at%2]) * int32(codes[at])
+				}
+				y = FMA(scales[k], float32(w.Scales[k*PanelRows+r]*float32(p)), y)
+				if len(w.Mins) > 0 {
+					y = FMA(mins[k], w.Mins[k*PanelRows+r], y)
+				}
+			}
+			dst[t*ldd+r] = y
+		}
+	}
+}
+
+func interleavePortable(w *IntegerPanel, first int, codes []uint8, stride, n int) {
+	for r := range Lanes {
+		for i, c := range codes[r*stride:][:n] {
+			w.Codes[i/2*2*PanelRows+2*(first+r)+i%2] = int16(int32(c) - w.Zero)
+		}
+	}
+}
+
+// TransposeF16 widens Lanes rows of n little-endian float16 numbers that begin stride
+// bytes apart, and writes number k of row r to dst[k*ldd+r].
+func TransposeF16(dst []float32, ldd int, src []byte, stride, n int) {
+	if n == 0 {
+		return
+	}
+	check(ldd >= 0 && len(dst) >= (n-1)*ldd+Lanes, "TransposeF16: dst")
+	check(stride >= 0 && len(src) >= (Lanes-1)*stride+2*n, "TransposeF16: src")
+	whole := n &^ 7
+	best.transposeF16(&dst[0], ldd, &src[0], stride, whole)
+	switch {
+	case whole == n:
+	case n > 8: // the last 8, some of them again
+		best.transposeF16(&dst[(n-8)*ldd], ldd, &src[2*(n-8)], stride, 8)
+	default:
+		transposeF16Portable(&dst[whole*ldd], ldd, &src[2*whole], stride, n-whole)
+	}
+}
+
+func transposeF16Portable(dst *float32, ldd int, src *byte, stride, n int) {
+	if n == 0 {
+		return
+	}
+	d, s := unsafe.Slice(dst, (n-1)*ldd+Lanes), unsafe.Slice(src, (Lanes-1)*stride+2*n)
+	for r := range Lanes {
+		for k := range n {
+			fromF16Portable(d[k*ldd+r:][:1], s[r*stride+2*k:][:2])
+		}
+	}
+}
+
+// MaxAbs returns the largest magnitude in x: 0 if x is empty, and NaN if x has a NaN.
+func MaxAbs(x []float32) float32 {
+	n := blocks(len(x))
+	s, tail := best.maxAbs(x[:n]), maxAbsPortable(x[n:])
+	largest := uint32(0)
+	for i := range s {
+		largest = max(largest, math.Float32bits(s[i]), math.Float32bits(tail[i]))
+	}
+	return math.Float32frombits(largest)
+}
+
+// maxAbsPortable compares bits: those of a NaN are larger than those of any number.
+func maxAbsPortable(x []float32) (s stripes) {
+	for i, v := range x {
+		bits := math.Float32bits(v) &^ (1 << 31)
+		s[i%width] = math.Float32frombits(max(math.Float32bits(s[i%width]), bits))
+	}
+	return s
+}
+
+// Round8 sets dst, in the given order, to x times inverse, rounded to the nearest
+// integer, ties to even, and returns the sum. Whole blocks of x must begin at whole
+// blocks of a row. The products must be finite and fit the integers; otherwise, dst
+// is unspecified. Round8 panics unless dst has room for x.
+func Round8(dst []int8, x []float32, inverse float32, order Order) int32 {
+	n := len(x) &^ (Block - 1)
+	sum := best.round8(dst[:n], x[:n], inverse, order == Split)
+	for i, v := range x[n:] {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[n+order.column(i)] = int8(c)
+		sum += c
+	}
+	return sum
+}
+
+// Round16 is Round8 for wider integers in natural order.
+func Round16(dst []int16, x []float32, inverse float32) int32 {
+	n := len(x) &^ (Block - 1)
+	sum := best.round16(dst[:n], x[:n], inverse, false)
+	for i, v := range x[n:] {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[n+i] = int16(c)
+		sum += c
+	}
+	return sum
+}
+
+func round8Portable(dst []int8, x []float32, inverse float32, split bool) (sum int32) {
+	order := Natural
+	if split {
+		order = Split
+	}
+	for i, v := range x {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[order.column(i)] = int8(c)
+		sum += c
+	}
+	return sum
+}
+
+func round16Portable(dst []int16, x []float32, inverse float32, _ bool) (sum int32) {
+	for i, v := range x {
+		c := int32(RoundToEven(float32(v * inverse)))
+		dst[i] = int16(c)
+		sum += c
+	}
+	return sum
+}

@@ -1,0 +1,312 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// storedCase returns random weights and activations with the given blocks in each
+// segment.
+func storedCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap int) (*StoredRows, *StoredInput) {
+	n := 0
+	for _, b := range blocks {
+		n += int(b)
+	}
+	length := n * Block * bits / 8
+	stride := length + gap
+	w := &StoredRows{Bits: bits, Stride: stride, Codes: make([]byte, (Lanes-1)*stride+length), Scales: row(r, len(blocks)*Lanes), Zero: int32(r.IntN(3) * 64)}
+	x := &StoredInput{Codes: make([]int8, n*Block), Blocks: blocks, Sums: make([]int32, len(blocks)), Scales: row(r, len(blocks)), Mins: row(r, len(blocks))}
+	extreme := r.IntN(3) == 0 // the largest sums
+	for i := range w.Codes {
+		w.Codes[i] = byte(r.Uint32())
+		if extreme {
+			w.Codes[i] = 0xff
+		}
+	}
+	for i := range x.Codes {
+		x.Codes[i] = int8(r.IntN(255) - 127)
+		if extreme {
+			x.Codes[i] = 127
+		}
+	}
+	at := 0
+	for k, b := range blocks {
+		for range int(b) * Block {
+			x.Sums[k] += int32(x.Codes[at])
+			at++
+		}
+	}
+	if mins {
+		w.Mins = row(r, len(blocks)*Lanes)
+	}
+	return w, x
+}
+
+// Every form computes the portable form's bits, for every number of bits and for
+// segments of one and of several blocks.
+func TestMulStored(t *testing.T) {
+	for bits := 2; bits <= 8; bits++ {
+		for _, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 2, 1}, {5}, {1, 3, 2, 4}} {
+			for i := range 6 {
+				w, x := storedCase(seeded(bits*100+i), bits, blocks, i%2 == 1, i%3)
+				var want [Lanes]float32
+				storedPortable(&want, w, x)
+				eachForm(t, func(t *testing.T) {
+					var got [Lanes]float32
+					MulStored(&got, w, x)
+					same(t, fmt.Sprintf("%d bits, blocks %d", bits, blocks), got[:], want[:])
+				})
+			}
+		}
+	}
+}
+
+// Each code meets the activation of its column.
+func TestMulStoredSingle(t *testing.T) {
+	r := seeded(1)
+	for bits := 2; bits <= 8; bits++ {
+		for range 50 {
+			const n = 3 * Block
+			column, lane, code, a := r.IntN(n), r.IntN(Lanes), r.IntN(1<<bits), int8(r.IntN(255)-127)
+			w := &StoredRows{Bits: bits, Zero: int32(r.IntN(200)), Stride: n * bits / 8, Codes: make([]byte, Lanes*n*bits/8), Scales: make([]float32, Lanes)}
+			at, shift := w.Codes[lane*w.Stride:], 0
+			for _, b := range planes(bits) {
+				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
+				at, shift = at[n*b/8:], shift+b
+			}
+			w.Scales[lane] = 1
+			x := &StoredInput{Codes: make([]int8, n), Blocks: []int32{3}, Sums: []int32{int32(a)}, Scales: []float32{1}, Mins: []float32{0}}
+			x.Codes[StoredOrder(bits).column(column)] = a
+			want := float32((code - int(w.Zero)) * int(a))
+			eachForm(t, func(t *testing.T) {
+				var got [Lanes]float32
+				MulStored(&got, w, x)
+				if got[lane] != want {
+					t.Errorf("%d bits, column %d, row %d: %d times %d is %v, want %v", bits, column, lane, code, a, got[lane], want)
+				}
+			})
+		}
+	}
+}
+
+// panelCase returns random codes of the given bits, weights with an empty panel for
+// them, and activations.
+func panelCase(r *rand.Rand, bits int, columns []int32, mins bool, positions int) (codes []uint8, w *IntegerPanel, x *PanelInputs) {
+	n := 0
+	for _, c := range columns {
+		n += int(c)
+	}
+	extreme := r.IntN(3) == 0 // the largest sums
+	codes = make([]uint8, PanelRows*n)
+	for i := range codes {
+		codes[i] = uint8(r.Uint32() >> (32 - bits))
+		if extreme {
+			codes[i] = uint8(1<<bits - 1)
+		}
+	}
+	k := len(columns)
+	w = &IntegerPanel{Codes: make([]int16, n*PanelRows), Zero: int32(r.IntN(2) << (bits - 1)), Scales: row(r, k*PanelRows)}
+	if mins {
+		w.Mins = row(r, k*PanelRows)
+	}
+	x = &PanelInputs{Columns: columns, Codes: make([]int16, positions*n), Sums: make([]int32, positions*k), Scales: row(r, positions*k), Mins: row(r, positions*k)}
+	for i := range x.Codes {
+		x.Codes[i] = int16(r.IntN(255) - 127)
+		if extreme {
+			x.Codes[i] = 127
+		}
+	}
+	at := 0
+	for i := range x.Sums {
+		for range x.Columns[i%k] {
+			x.Sums[i] += int32(x.Codes[at])
+			at++
+		}
+	}
+	return codes, w, x
+}
+
+// fill interleaves codes into the panel of w.
+func (w *IntegerPanel) fill(codes []uint8) {
+	n := len(codes) / PanelRows
+	for first := 0; first < PanelRows; first += Lanes {
+		Interleave(w, first, codes[first*n:], n, n)
+	}
+}
+
+// Every form computes the bits of a plain loop over the codes.
+func TestMulPanel(t *testing.T) {
+	for i, columns := range [][]int32{{8}, {16, 16}, {32, 32, 32}, {24, 8, 40, 56, 16}, {200}} {
+		for _, n := range []int{1, 3, 4, 5, 9} {
+			for _, bits := range []int{3, 8} {
+				codes, w, x := panelCase(seeded(i*100+n*10+bits), bits, columns, n%2 == 1, n+2)
+				want := row(seeded(1), (n-1)*19+PanelRows)
+				got := append([]float32(nil), want...)
+				slowPanel(want, 19, codes, w, x, 2, n)
+				eachForm(t, func(t *testing.T) {
+					clear(w.Codes)
+					w.fill(codes)
+					MulPanel(got, 19, w, x, 2, n)
+					same(t, fmt.Sprintf("%d bits, columns %d, %d positions", bits, columns, n), got, want)
+				})
+			}
+		}
+	}
+}
+
+func slowPanel(dst []float32, ldd int, codes []uint8, w *IntegerPanel, x *PanelInputs, from, n int) {
+	columns, segments := len(codes)/PanelRows, len(x.Columns)
+	for t := range n {
+		for r := range PanelRows {
+			y, at := float32(0), 0
+			for k, c := range x.Columns {
+				p, i := int32(0), (from+t)*segments+k
+				for range c {
+					p += (int32(codes[r*columns+at]) - w.Zero) * int32(x.Codes[(from+t)*columns+at])
+					at++
+				}
+				y = slowFMA(x.Scales[i], float32(w.Scales[k*PanelRows+r]*float32(p)), y)
+				if len(w.Mins) > 0 {
+					y = slowFMA(x.Mins[i], w.Mins[k*PanelRows+r], y)
+				}
+			}
+			dst[t*ldd+r] = y
+		}
+	}
+}
+
+// Each code meets the activation of its column, for every column and row.
+func TestInterleave(t *testing.T) {
+	for _, n := range []int{8, 16, 24, 64, 88} {
+		eachForm(t, func(t *testing.T) {
+			for at := range n * PanelRows {
+				column, r := at%n, at/n
+				codes := make([]uint8, n*PanelRows)
+				codes[at] = uint8(1 + at%255)
+				w := &IntegerPanel{Codes: make([]int16, n*PanelRows), Scales: make([]float32, PanelRows)}
+				w.Scales[r] = 1
+				w.fill(codes)
+				x := &PanelInputs{Columns: []int32{int32(n)}, Codes: make([]int16, n), Sums: []int32{-3}, Scales: []float32{1}, Mins: []float32{0}}
+				x.Codes[column] = -3
+				var got [PanelRows]float32
+				MulPanel(got[:], 0, w, x, 0, 1)
+				if want := -3 * float32(codes[at]); got[r] != want {
+					t.Fatalf("%d columns: column %d of row %d gives %v, want %v", n, column, r, got[r], want)
+				}
+			}
+		})
+	}
+}
+
+func TestTransposeF16(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 18, 48} {
+		src, stride, ldd := make([]byte, Lanes*(2*n+6)), 2*n+6, Lanes+n%3
+		r := seeded(n)
+		for i := range src {
+			src[i] = byte(r.IntN(120) | r.IntN(2)<<7) // no NaN
+		}
+		eachForm(t, func(t *testing.T) {
+			dst, row := make([]float32, n*ldd+Lanes), make([]float32, n)
+			TransposeF16(dst, ldd, src, stride, n)
+			for l := range Lanes {
+				FromF16(row, src[l*stride:][:2*n])
+				for k, want := range row {
+					if got := dst[k*ldd+l]; got != want {
+						t.Fatalf("%d numbers: number %d of row %d is %v, want %v", n, k, l, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Rounding and the largest magnitude equal plain loops, for every length and order.
+func TestRoundCodes(t *testing.T) {
+	for _, n := range lengths {
+		x := row(seeded(n), n)
+		largest := float32(0)
+		for _, v := range x {
+			largest = max(largest, v, -v)
+		}
+		inverse := float32(0)
+		if largest > 0 {
+			inverse = 127 / largest
+		}
+		if n > 2 && max(x[n/2], -x[n/2]) < largest { // a tie
+			x[n/2] = 2.5 / inverse
+		}
+		eachForm(t, func(t *testing.T) {
+			if got := MaxAbs(x); got != largest {
+				t.Errorf("%d elements: the largest magnitude is %v, want %v", n, got, largest)
+			}
+			for _, order := range []Order{Natural, Split} {
+				narrow, wide, sum := make([]int8, (n+Block)&^(Block-1)), make([]int16, n), int32(0)
+				sum8, sum16 := Round8(narrow, x, inverse, order), Round16(wide, x, inverse)
+				for i, v := range x {
+					want := int32(RoundToEven(float32(v * inverse)))
+					sum += want
+					if int32(wide[i]) != want || int32(narrow[order.column(i)]) != want {
+						t.Fatalf("%d elements, order %d: element %d is %d and %d, want %d", n, order, i, narrow[order.column(i)], wide[i], want)
+					}
+				}
+				if sum8 != sum || sum16 != sum {
+					t.Errorf("%d elements: the sums are %d and %d, want %d", n, sum8, sum16, sum)
+				}
+			}
+		})
+	}
+}
+
+// A NaN is larger than any number, wherever it is.
+func TestMaxAbsNaN(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for i := range 40 {
+			x := row(seeded(i), 40)
+			x[(i+1)%40] = float32(math.Inf(-1))
+			if got := MaxAbs(x); got != float32(math.Inf(1)) {
+				t.Errorf("element %d is -Inf: the largest magnitude is %v", (i+1)%40, got)
+			}
+			x[i] = float32(math.Copysign(math.NaN(), float64(i%2)-0.5))
+			if got := MaxAbs(x); got == got {
+				t.Errorf("element %d is NaN: the largest magnitude is %v", i, got)
+			}
+		}
+	})
+}
+
+// BenchmarkIntegers multiplies rows of 1536 columns in groups of 32: stored rows by
+// one position, and a panel by 64.
+func BenchmarkIntegers(b *testing.B) {
+	const groups, positions = 48, 64
+	run := func(name string, products float64, body func()) {
+		for _, f := range forms {
+			b.Run(name+"/"+f.name, func(b *testing.B) {
+				defer func(f *form) { best = f }(best)
+				best = f
+				start := time.Now()
+				for b.Loop() {
+					body()
+				}
+				b.ReportMetric(2*products*float64(b.N)/float64(time.Since(start).Nanoseconds()), "GOP/s")
+			})
+		}
+	}
+	blocks, columns := make([]int32, groups), make([]int32, groups)
+	for i := range blocks {
+		blocks[i], columns[i] = 1, Block
+	}
+	var y [Lanes]float32
+	for bits := 2; bits <= 8; bits++ {
+		w, x := storedCase(seeded(0), bits, blocks, false, 0)
+		run(fmt.Sprintf("stored%d", bits), groups*Block*Lanes, func() { MulStored(&y, w, x) })
+	}
+	codes, w, x := panelCase(seeded(0), 8, columns, false, positions)
+	out := make([]float32, positions*PanelRows)
+	run("panel", groups*Block*PanelRows*positions, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
+	run("interleave", groups*Block*Lanes, func() { Interleave(w, 0, codes, groups*Block, groups*Block) })
+	values, narrow := row(seeded(0), groups*Block), make([]int8, groups*Block)
+	run("round", groups*Block, func() { Round8(narrow, values, 1/MaxAbs(values), Split) })
+}
