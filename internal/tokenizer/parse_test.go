@@ -79,7 +79,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"pre_tokenizer.use_regex", `null`, false, `use_regex: want true or false, found null`},
 		{"pre_tokenizer.add_prefix_space", ``, false, `add_prefix_space: want true or false`},
 		{"pre_tokenizer.speed", `1`, true, `pre_tokenizer.speed: this key`},
-		{"pre_tokenizer", split(`{"Regex":"\\d+"}`, `"behavior":"Isolated","invert":false`), true, `\\d+`},
+		{"pre_tokenizer", split(`{"Regex":"\\d+"}`, `"behavior":"Isolated","invert":false`), true, `\d+`},
 		{"pre_tokenizer", split(`{"String":" "}`, `"behavior":"Isolated","invert":false`), true, `String`},
 		{"pre_tokenizer", split(`{"Regex":`+string(quote(gpt2Pattern))+`}`, `"behavior":"Removed","invert":false`), true, `Removed with invert false`},
 		{"post_processor", `{"type":"RobertaProcessing"}`, true, `post-processor RobertaProcessing`},
