@@ -36,6 +36,7 @@ type QuantizeOptions struct {
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
 	Warned   func(text string)        // called before a survey with each warning about the calibration; may be nil
+	Noted    func(text string)        // called before a new survey with each note that is known then, and with what the survey works on; may be nil
 	Notes    []string                 // for the result, before its own
 	Inputs   []string                 // further paths that Output must not replace, such as the recipe's
 }
@@ -333,13 +334,10 @@ func (q *quantization) containerName() string {
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: slices.Concat(q.Notes, q.m.Notes, plan.Notes()), Plan: plan,
+		Recipe: plan.Recipe, Notes: q.earlyNotes(plan), Plan: plan,
 	}
 	for _, e := range plan.Tensors {
 		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
-	}
-	if q.cal.note != "" {
-		r.Notes = append(r.Notes, q.cal.note)
 	}
 	r.Notes = append(r.Notes, chosen.notes...)
 	switch {
@@ -369,6 +367,16 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
 	r.Export.Bytes, err = exportSize(q.m, plan, q.target, q.containerName())
 	return r, err
+}
+
+// earlyNotes returns the notes that need no survey: those of the caller, about the model, a
+// plan's recipe and the calibration text.
+func (q *quantization) earlyNotes(plan *quantize.Plan) []string {
+	notes := slices.Concat(q.Notes, q.m.Notes, plan.Notes())
+	if q.cal.note != "" {
+		notes = append(notes, q.cal.note)
+	}
+	return notes
 }
 
 // write writes the file, with the tensors of a trial if chosen has one. Otherwise it

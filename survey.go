@@ -74,8 +74,11 @@ func (q *quantization) checkNewSurvey(path string) error {
 func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
 	switch {
 	case len(q.Surveys) == 0:
+		if q.Output == "" {
+			note = "--stats FILE keeps this survey, so that the real run need not repeat it"
+		}
 		s, err = q.takeSurvey(ctx)
-		return s, "", err
+		return s, note, err
 	case q.saved == nil:
 		return q.saveSurvey(ctx, q.Surveys[0])
 	}
@@ -95,8 +98,56 @@ func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note str
 	return quantize.MergeSurveys(q.saved), mergedNote(q.Surveys, q.saved), nil
 }
 
+// takeSurvey makes a survey, and first tells what is known before it.
 func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error) {
-	return takeSurvey(ctx, q.m, q.cal.Calibration, q.Budget.Schemes, q.Progress)
+	if q.Noted != nil {
+		for _, note := range append(q.earlyNotes(q.least), q.surveyNote()) {
+			q.Noted(note)
+		}
+	}
+	s, err := takeSurvey(ctx, q.m, q.cal.Calibration, q.Budget.Schemes, q.Progress)
+	if errors.Is(err, context.Canceled) {
+		return nil, &LostError{err}
+	}
+	return s, err
+}
+
+// shortSurvey is the number of tokens on which a survey is still useful, for a user in a hurry.
+const shortSurvey = 4096
+
+// surveyNote says what a new survey works on, and what makes it shorter.
+func (q *quantization) surveyNote() string {
+	matrices := 0
+	for _, e := range q.least.Tensors {
+		if e.Role != model.Vector {
+			matrices++
+		}
+	}
+	tokens := q.cal.Tokens()
+	note := fmt.Sprintf("survey of %d matrices on %d tokens, the longest part", matrices, tokens)
+	var hints []string
+	if tokens > shortSurvey {
+		hints = append(hints, fmt.Sprintf("--calib-tokens %d is faster", shortSurvey))
+	}
+	if len(q.Surveys) == 0 {
+		hints = append(hints, "--stats FILE keeps it for the next run")
+	}
+	if len(hints) == 0 {
+		return note
+	}
+	return note + "; " + strings.Join(hints, ", ")
+}
+
+// A LostError is the error of a run that was interrupted during a survey, which is kept only
+// when it is finished.
+type LostError struct{ Err error }
+
+func (e *LostError) Unwrap() error { return e.Err }
+func (e *LostError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
+
+// Remedy returns a sentence about what was lost and how to keep more.
+func (e *LostError) Remedy() string {
+	return "the unfinished survey is lost; --stats FILE keeps a finished one, and a smaller --calib-tokens makes it shorter"
 }
 
 // takeSurvey calls quantize.NewSurvey and reports its progress.

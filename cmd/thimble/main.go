@@ -79,6 +79,9 @@ func interrupted(err error) error {
 	if kept := new(thimble.KeptError); errors.As(err, &kept) {
 		text += "; " + kept.Remedy()
 	}
+	if lost := new(thimble.LostError); errors.As(err, &lost) {
+		text += "; " + lost.Remedy()
+	}
 	return errors.New(text)
 }
 

@@ -160,6 +160,7 @@ func quantizeAction(c *cli.Context) error {
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)
 	o.Warned = func(text string) { progress.note("warning: " + text) }
+	o.Noted = func(text string) { progress.note("note: " + oneLine(text)) }
 	if note != "" {
 		o.Notes = []string{note}
 	}
