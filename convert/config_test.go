@@ -204,7 +204,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true"), nil, "config.json: layer_sharing: key is missing; add it to the file or give --set layer_sharing=..."},
 		{edit("logit_scale", "2.0", "embedding_multiplier", "3"), nil, "config.json: embedding_multiplier: this key of llama is not supported; if it does not affect the model's results, --set embedding_multiplier=null drops it"},
 
-		{edit(), []string{"layer_sharin=true"}, `--set layer_sharin: llama has no such key, did you mean "layer_sharing"?`},
+		{edit(), []string{"layer_sharin=true"}, `--set layer_sharin: llama has no such key (did you mean "layer_sharing"?)`},
 		{edit(), []string{"xyzzy=null"}, "--set xyzzy: llama has no such key"},
 		{edit(), []string{"layer_sharing"}, "--set layer_sharing: want key=value"},
 		{edit(), []string{"=1"}, "--set =1: want key=value"},

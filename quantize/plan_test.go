@@ -16,8 +16,8 @@ func TestPlanSentences(t *testing.T) {
 	}{
 		{Recipe{}, "the recipe names no scheme"},
 		{Recipe{Scheme: "int/4"}, `scheme "int/4" is not valid`},
-		{Recipe{Scheme: "int4/g32", Method: "rtm"}, `there is no method "rtm", did you mean "rtn"?; it is one of rtn, gptq`},
-		{Recipe{Scheme: "int4/g32", Without: []string{"serch"}}, `method rtn has no step "serch", did you mean "search"?; it has search`},
+		{Recipe{Scheme: "int4/g32", Method: "rtm"}, `there is no method "rtm" (did you mean "rtn"?); it is one of rtn, gptq`},
+		{Recipe{Scheme: "int4/g32", Without: []string{"serch"}}, `method rtn has no step "serch" (did you mean "search"?); it has search`},
 		{Recipe{Scheme: "int4/g32", Without: []string{rounding.StepDescent}}, `method rtn has no step "descent"; it has search`},
 		{Recipe{Scheme: "int4/g32", Without: []string{rounding.StepSearch, rounding.StepSearch}}, `step "search" is left out twice`},
 		{Recipe{Scheme: "int4/g32", Vectors: "int8/g32"}, "vectors cannot be stored as int8/g32/sym"},

@@ -40,7 +40,7 @@ func TestParseGate(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"kl_mean", `gate "kl_mean": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_mean<0.05", `gate "kl_mean<0.05": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
-		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen", did you mean "kl_mean"?`},
+		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen" (did you mean "kl_mean"?)`},
 		{"bananas<=1", `gate "bananas<=1": there is no metric "bananas", want one of tokens, kl_mean, kl_mean_se, kl_median, kl_p90, kl_p99, kl_p999, kl_hidden, top1_agreement, top5_agreement, max_abs, max_abs_rel, logit_std, cosine_min, ppl_reference, ppl, ppl_ratio, beyond_rounding, cache_diff, settings_differ, misplaced, acc, acc_norm, acc_bytes, exact_match, api_intent, api_structure, api_exact, acc_change, acc_norm_change, acc_bytes_change, exact_match_change, api_intent_change, api_structure_change, api_exact_change, prefix_mean, prefix_median, prefix_whole`},
 		{"ppl<=", `gate "ppl<=": "" is not a number`},
 		{"ppl<=nan", `gate "ppl<=nan": "nan" is not a number`},

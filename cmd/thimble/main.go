@@ -169,7 +169,7 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
 			text = "there is no option " + defect.Printable(dashed(name))
 			if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
-				text += ", did you mean --" + near + "?"
+				text += " (did you mean --" + near + "?)"
 			}
 		}
 	}

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Suggest returns `, did you mean "x"?` for the known name x nearest to word, or ""
+// Suggest returns ` (did you mean "x"?)` for the known name x nearest to word, or ""
 // if no name is near.
 func Suggest(word string, known []string) string {
 	if near := Nearest(word, known); near != "" {
-		return fmt.Sprintf(", did you mean %q?", near)
+		return fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return ""
 }

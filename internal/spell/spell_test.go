@@ -12,7 +12,7 @@ func TestNearest(t *testing.T) {
 			t.Errorf("Nearest(%q) = %q, want %q", c.word, got, c.want)
 		}
 	}
-	if got := Suggest("verfy", known); got != `, did you mean "verify"?` {
+	if got := Suggest("verfy", known); got != ` (did you mean "verify"?)` {
 		t.Errorf("Suggest = %q", got)
 	}
 }

@@ -47,15 +47,16 @@ func AtLeast(n int64) string {
 	return Exact((n + step - 1) / step * step)
 }
 
-// ParseSize parses a number of bytes with an optional unit: B, kB, MB, GB, KiB, MiB or
-// GiB.
+// ParseSize parses a number of bytes with an optional unit in any case: B, kB, MB, GB, KiB,
+// MiB, GiB, or k, M and G for kB, MB and GB.
 func ParseSize(text string) (int64, error) {
 	number, unit := text, 1.0
+	lower := strings.ToLower(text)
 	for _, u := range []struct {
 		name  string
 		bytes float64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}} {
-		if rest, ok := strings.CutSuffix(text, u.name); ok {
+	}{{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}} {
+		if rest, ok := strings.CutSuffix(lower, u.name); ok {
 			number, unit = strings.TrimSpace(rest), u.bytes
 			break
 		}
@@ -65,7 +66,7 @@ func ParseSize(text string) (int64, error) {
 		return 0, fmt.Errorf("%s is not a whole number of bytes; did you mean %gMB?", defect.Printable(text), v)
 	}
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
-		return int64(size), nil
+		return int64(math.Round(size)), nil // 0.29*1e6 is a fraction more than 290000
 	}
 	return 0, fmt.Errorf("%s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
 }

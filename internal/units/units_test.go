@@ -16,14 +16,15 @@ func TestSize(t *testing.T) {
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int64{
 		"92MB": 92e6, "92 MB": 92e6, "88MiB": 88 << 20, "92000000": 92e6, "1.5GB": 15e8, "2GiB": 2 << 30, "900kB": 900e3, "7B": 7, "1e6": 1e6,
-		"10KB": 10000, "3KiB": 3 << 10, "5B": 5,
+		"10KB": 10000, "0.7M": 7e5, "0.7 mb": 7e5, "92mib": 92 << 20, "92mb": 92e6, "92Mb": 92e6, "1.5g": 15e8, "4k": 4000, "0.29MB": 290000, "0.57 m": 570000,
+		"3KiB": 3 << 10, "5B": 5,
 	} {
 		if got, err := ParseSize(text); got != want || err != nil {
 			t.Errorf("ParseSize(%q) is %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "MB", "0", "-1MB", "NaN", "1e300", "92 megs", "92mb",
-		"92BM", "92Mb", "-5", "inf", "1e30GB", "9.3e18", "1MBMB", "\x00"} {
+	for _, text := range []string{"", "MB", "0", "-1MB", "NaN", "1e300", "92 megs",
+		"92BM", "-5", "inf", "1e30GB", "9.3e18", "1MBMB", "\x00"} {
 		if got, err := ParseSize(text); err == nil || !strings.Contains(err.Error(), "is not a size such as 92MB") {
 			t.Errorf("ParseSize(%q) is %d, %v", text, got, err)
 		}

@@ -211,7 +211,7 @@ func TestReadErrors(t *testing.T) {
 		{"\n", "f: line 1: is empty, want one JSON object a line"},
 		{"{\"prompt\": \"p\", \"expected\": \"\"}\n\n", "f: line 2: is empty, want one JSON object a line"},
 		{"[]", `f: byte 0: line 1: found an array, want an object`},
-		{"{\"prompt\": \"p\", \"expected\": \"\"}\n{\"promt\": 1}", `f: byte 41: line 2, promt: there is no such key, did you mean "prompt"?; the keys are id, prompt, choices, answer, delimiter, expected, call, until, max_tokens`},
+		{"{\"prompt\": \"p\", \"expected\": \"\"}\n{\"promt\": 1}", `f: byte 41: line 2, promt: there is no such key (did you mean "prompt"?); the keys are id, prompt, choices, answer, delimiter, expected, call, until, max_tokens`},
 		{`{"prompt": 1}`, `f: byte 11: line 1, prompt: found a number, want a string`},
 		{`{"prompt": "a", "prompt": "b"}`, `f: byte 24: line 1: key "prompt" occurs twice`},
 		{`{"prompt": "a"} {}`, `f: byte 16: line 1: unexpected '{' after the value`},
