@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"thimble/format"
@@ -55,6 +56,9 @@ func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 		}
 		return q.inModel(fmt.Errorf("%s%w", option, err))
 	}
+	if bits := mostBits(q.m, q.Budget, q.recipe, &q.Calibration); bits > 0 && q.Budget.Bits > bits {
+		q.Notes = append(slices.Clone(q.Notes), fmt.Sprintf("--target-bpw %g is more than the largest schemes take, %.2f bits per weight; --scheme needs no survey for those", q.Budget.Bits, bits))
+	}
 	if q.Output != "" {
 		size, err := q.fileSize(q.least)
 		if err == nil {
@@ -98,6 +102,21 @@ func checkBudget(m *model.Model, b *Budget, r *Recipe, target format.Exporter, c
 		return nil, &smallError{fmt.Sprintf("%.3g bits per weight", bits), fmt.Sprintf("use %g or more, or smaller schemes", math.Ceil(100*bits)/100)}
 	}
 	return least, nil
+}
+
+// mostBits returns the bits per weight of the plan in which every matrix that b chooses for
+// has the largest of b's schemes, or 0 if not every matrix can have it.
+func mostBits(m *model.Model, b *Budget, r *Recipe, texts *Calibration) float64 {
+	const cols = 4096 // every group divides it
+	largest := *b
+	largest.Schemes = []Scheme{slices.MaxFunc(b.Schemes, func(x, y Scheme) int { return cmp.Compare(x.BitsPerWeight(cols), y.BitsPerWeight(cols)) })}
+	same := *r
+	same.Texts = texts.unread(m, r.Texts)
+	plan, err := largest.Smallest(m, &same, nil)
+	if err != nil {
+		return 0
+	}
+	return plan.BitsPerWeight()
 }
 
 // A smallError is the error of a limit on size that no choice of schemes keeps.

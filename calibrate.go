@@ -165,16 +165,26 @@ func cutPieces(ids []int, want quantize.Texts, bos int, holdOut bool) (*quantize
 // checkPieces returns an error if a text of n tokens has too few pieces, with the numbers
 // that would do.
 func checkPieces(n int, want quantize.Texts, holdOut bool) error {
+	const (
+		leastText   = 512 // tokens of a text that is worth cutting into shorter pieces
+		leastPiece  = 2
+		leastScored = 3 // tokens of a piece in which a position is scored
+	)
+	longer := func(most, least int) string { // the remedy for a text that has only pieces of most tokens
+		switch {
+		case n < leastText:
+			return "use a longer text, or leave --calib out for the built-in one"
+		case most < least:
+			return "use a longer text"
+		}
+		return fmt.Sprintf("use a longer text or a smaller --calib-context, at most %d", most)
+	}
 	shorter := func(most, least int) string { // the remedy that shortens pieces to most tokens
 		if most < least {
 			return ""
 		}
 		return fmt.Sprintf(" or a smaller --calib-context, at most %d", most)
 	}
-	const (
-		leastPiece  = 2
-		leastScored = 3 // tokens of a piece in which a position is scored
-	)
 	switch {
 	case want.Context < leastPiece: // Pieces reports it
 		return nil
@@ -184,9 +194,9 @@ func checkPieces(n int, want quantize.Texts, holdOut bool) error {
 		return fmt.Errorf("%d tokens are fewer than one piece of %d; use --calib-tokens %d or more%s", want.Tokens, want.Context, want.Context, shorter(want.Tokens, leastPiece))
 	case holdOut && n < 2*want.Context:
 		return fmt.Errorf("--max-kl and --min-top1 are measured on held-out pieces of the calibration text, and it is too short to hold any out: "+
-			"it has %d tokens, fewer than two pieces of %d; use a longer text%s", n, want.Context, shorter(n/2, leastScored))
+			"it has %d tokens, fewer than two pieces of %d; %s", n, want.Context, longer(n/2, leastScored))
 	case n < want.Context:
-		return fmt.Errorf("the text has %d tokens, fewer than one piece of %d; use a longer text%s", n, want.Context, shorter(n, leastPiece))
+		return fmt.Errorf("the text has %d tokens, fewer than one piece of %d; %s", n, want.Context, longer(n, leastPiece))
 	}
 	return nil
 }

@@ -175,6 +175,9 @@ func (q *quantization) check() (err error) {
 	if q.target, err = targetNamed(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
+	if err := q.checkNames(); err != nil {
+		return err
+	}
 	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // may set the method
 	return q.recipe.CheckMethod()
 }

@@ -2,6 +2,7 @@ package thimble
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thimble/format"
@@ -55,12 +56,44 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 			continue
 		}
 		if near := target.Nearest(e.To, e.Cols); near != e.To {
-			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (--set '%s=%v')",
-				e.Name, target.Format().Program, e.To, e.Cols, near, e.Name, near)
+			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (%s)",
+				e.Name, target.Format().Program, e.To, e.Cols, near, remedyFor(target, plan, e, near))
 		}
 		used = addType(used, target, e.To, e.Rows, e.Cols)
 	}
 	return used, notes, nil
+}
+
+// remedyFor returns the flag that gives e, for whose scheme target lacks a type, the scheme
+// near: one flag for all layers if they have the same scheme and the same remedy.
+func remedyFor(target format.Exporter, plan *quantize.Plan, e quantize.Entry, near qtensor.Scheme) string {
+	differs := func(x quantize.Entry) bool {
+		return x.Role == model.Linear && (x.To != e.To || target.Nearest(x.To, x.Cols) != near)
+	}
+	if !slices.ContainsFunc(plan.Tensors, differs) {
+		return "--scheme " + near.String()
+	}
+	return fmt.Sprintf("--set '%s=%v'", e.Name, near)
+}
+
+// checkNames returns an error if a scheme of the recipe is another program's name for
+// something that none of the schemes is exactly. It suggests one that the target has a type for.
+func (q *quantization) checkNames() error {
+	if q.target == nil {
+		return nil
+	}
+	const cols = 4096 // every group divides it
+	nearest := func(s Scheme) Scheme { return q.target.Nearest(s, cols) }
+	texts := []string{q.recipe.Scheme, q.recipe.Embedding, q.recipe.Head}
+	for _, rule := range q.recipe.Rules {
+		texts = append(texts, rule.Scheme)
+	}
+	for _, text := range texts {
+		if err := quantize.ForeignName(text, q.target.Format().Program, nearest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addType counts a matrix in used.

@@ -112,7 +112,9 @@ func NewHealth(c *Calibration, m *Model, p *Plan, special func(id int) bool) *He
 }
 
 func (h *Health) warn(format string, args ...any) {
-	h.Warnings = append(h.Warnings, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); !slices.Contains(h.Warnings, text) {
+		h.Warnings = append(h.Warnings, text)
+	}
 }
 
 // moreTokens returns the remedy for fewer tokens than least: the number of whole pieces that

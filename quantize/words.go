@@ -16,6 +16,7 @@ type word struct {
 	scheme string  // the nearest of Thimble's
 	same   bool    // scheme has the same codes and scales, so the name stands for it
 	differ string  // how scheme differs, unless same
+	mix    bool    // of several types in a model, which a budget matches better than one scheme
 }
 
 // words lists the names that users bring. Sizes of the K and IQ types are those of
@@ -33,8 +34,8 @@ var words = []word{
 
 	{names: "q2_k q2_k_s", from: "llama.cpp", bits: 2.96, scheme: "int2/g32/asym", differ: "it has a float16 scale and minimum for each 32 weights instead of 4-bit ones for each 16, and is much worse; prefer int3/g32/asym or a budget"},
 	{names: "q3_k q3_k_s q3_k_m q3_k_l", from: "llama.cpp", bits: 4, scheme: "int3/g32/asym", differ: "one scheme for all layers instead of a mix, and float16 scales instead of 6-bit ones"},
-	{names: "q4_k q4_k_s q4_k_m", from: "llama.cpp", bits: 4.89, scheme: "int4/g32/asym", differ: "one scheme for all layers instead of a mix of 4 and 6 bits, and float16 scales instead of 6-bit ones in blocks of 256, which widths such as 576 do not divide by"},
-	{names: "q5_k q5_k_s q5_k_m", from: "llama.cpp", bits: 5.7, scheme: "int5/g32", differ: "one scheme for all layers instead of a mix of 5 and 6 bits"},
+	{names: "q4_k q4_k_s q4_k_m", mix: true, from: "llama.cpp", bits: 4.89, scheme: "int4/g32/asym", differ: "one scheme for all layers instead of a mix of 4 and 6 bits, and float16 scales instead of 6-bit ones in blocks of 256, which widths such as 576 do not divide by"},
+	{names: "q5_k q5_k_s q5_k_m", mix: true, from: "llama.cpp", bits: 5.7, scheme: "int5/g32", differ: "one scheme for all layers instead of a mix of 5 and 6 bits"},
 	{names: "q6_k", from: "llama.cpp", bits: 6.56, scheme: "int6/g32", differ: "a float16 scale for each 32 weights instead of an 8-bit one for each 16"},
 	{names: "iq4_nl", from: "llama.cpp", bits: 4.5, scheme: "int4/g32", differ: "its 16 levels are evenly spaced"},
 	{names: "iq4_xs", from: "llama.cpp", bits: 4.25, scheme: "int4/g64", differ: "its 16 levels are evenly spaced"},
@@ -78,13 +79,11 @@ func ParseScheme(text string) (Scheme, error) {
 	if err == nil {
 		return s, nil
 	}
-	w, ok := wordFor(text)
-	switch {
-	case ok && w.same:
+	if w, ok := wordFor(text); ok && w.same {
 		return qtensor.ParseScheme(w.scheme)
-	case ok:
-		return s, fmt.Errorf("scheme %q is a name of %s (about %.3g bits per weight); the nearest scheme here is %s (%.3g bits per weight): %s",
-			text, w.from, w.bits, w.scheme, spelledBits(w.scheme), w.differ)
+	}
+	if err := ForeignName(text, "", nil); err != nil {
+		return s, err
 	}
 	if width := bareInt.FindStringSubmatch(strings.ToLower(text)); width != nil {
 		near, row := "int"+width[1]+"/g32", "int"+width[1]+"/row"
@@ -92,6 +91,25 @@ func ParseScheme(text string) (Scheme, error) {
 			text, near, spelledBits(near), row, spelledBits(row))
 	}
 	return s, err
+}
+
+// ForeignName returns the error about text if it is another program's name for something
+// that no scheme is exactly, and otherwise nil. If the file is for a program, nearest returns
+// the nearest scheme that the program can run; without one it is nil.
+func ForeignName(text, program string, nearest func(Scheme) Scheme) error {
+	w, ok := wordFor(text)
+	if !ok || w.same {
+		return nil
+	}
+	where, scheme, differ := "here", w.scheme, ": "+w.differ
+	if s, err := qtensor.ParseScheme(scheme); err == nil && nearest != nil && nearest(s) != s {
+		where, scheme, differ = "for "+program, strings.TrimSuffix(nearest(s).String(), "/sym"), ""
+	}
+	if w.mix {
+		differ += fmt.Sprintf("; --target-bpw %.2g chooses a mix of that size, and --preset phone a better one", w.bits)
+	}
+	return fmt.Errorf("scheme %q is a name of %s (about %.3g bits per weight); the nearest scheme %s is %s (%.3g bits per weight)%s",
+		text, w.from, w.bits, where, scheme, spelledBits(scheme), differ)
 }
 
 // spelledBits returns the bits per weight of a scheme in words, which a test parses.
