@@ -24,8 +24,9 @@ const tableWidth = 80
 
 // Text returns the plan as a table with one line for each kind of matrix, in the order of
 // the model. A kind with several schemes shows their widths in bits, and how they change
-// with depth: with a bar for each block if unicode is set, otherwise with a digit.
-func (p *Plan) Text(unicode bool) string {
+// with depth: with a bar for each block if unicode is set, otherwise with a digit. size is
+// that of the file, with its unit.
+func (p *Plan) Text(unicode bool, size string) string {
 	lines, from, blocks := p.lines()
 	kind, shape, source := len("vectors"), len("shape"), 0 // widths
 	for _, l := range lines {
@@ -39,8 +40,8 @@ func (p *Plan) Text(unicode bool) string {
 		digits = 3
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%.4g million weights in %d blocks: %s to %.2f bits per weight, %.*f MB\n\n",
-		float64(p.Weights)/1e6, blocks, schemesText(from), p.BitsPerWeight(), digits, float64(p.Bytes)/1e6)
+	fmt.Fprintf(&b, "%.4g million weights in %d blocks: %s to %.2f bits per weight, %s\n\n",
+		float64(p.Weights)/1e6, blocks, schemesText(from), p.BitsPerWeight(), size)
 	left := fmt.Sprintf("%-*s  %*s", kind, "", shape, "shape")
 	if source > 0 {
 		left += fmt.Sprintf(" %*s", source-1, "from")

@@ -32,7 +32,10 @@ func TestPlanText(t *testing.T) {
 			add(model.Name(b, model.Down), model.Linear, 64, 160, "int4/g32")
 		}
 		for _, unicode := range []bool{false, true} {
-			text := p.Text(unicode)
+			text := p.Text(unicode, "92.0 MB")
+			if first, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(first, " bits per weight, 92.0 MB") {
+				t.Errorf("the first line is %q", first)
+			}
 			var kinds []string
 			for line := range strings.Lines(text) {
 				if n := textwrap.Columns(strings.TrimSuffix(line, "\n")); n > 80 {

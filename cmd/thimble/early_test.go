@@ -36,3 +36,15 @@ func TestNotesBeforeSurvey(t *testing.T) {
 		}
 	}
 }
+
+// A speed is told once, however many types have it.
+func TestTypesText(t *testing.T) {
+	text := typesText([]thimble.TargetType{
+		{Target: "llama.cpp", Type: "Q4_0", Tensors: 1, Weights: 1, Speed: "fast"},
+		{Target: "llama.cpp", Type: "Q5_0", Tensors: 1, Weights: 1, Speed: "slow"},
+		{Target: "llama.cpp", Type: "Q5_1", Tensors: 1, Weights: 2, Speed: "slow"},
+	})
+	if !strings.Contains(text, "weights: slow\n") || !strings.HasSuffix(text, " 50.0% of their weights: as Q5_0\n") {
+		t.Error(text)
+	}
+}

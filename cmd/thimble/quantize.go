@@ -299,7 +299,7 @@ func planText(r *thimble.Quantized) string {
 	for _, note := range r.Notes {
 		fmt.Fprintln(&b, "note:", oneLine(note))
 	}
-	b.WriteString(r.Plan.Text(showsUnicode()))
+	b.WriteString(r.Plan.Text(showsUnicode(), units.Size(r.FileBytes)))
 	what := "container"
 	if r.Format != thimble.ContainerFormat {
 		what = r.Format + " file"
@@ -341,8 +341,15 @@ func typesText(types []thimble.TargetType) string {
 		all += t.Weights
 	}
 	fmt.Fprintf(&b, "for %s:\n", types[0].Target)
+	first := map[string]string{} // the first type of each speed
 	for _, t := range types {
-		fmt.Fprintf(&b, "  %-5s %4d matrices, %5.1f%% of their weights: %s\n", t.Type, t.Tensors, 100*float64(t.Weights)/float64(all), t.Speed)
+		speed := t.Speed
+		if as, ok := first[speed]; ok {
+			speed = "as " + as
+		} else {
+			first[speed] = t.Type
+		}
+		fmt.Fprintf(&b, "  %-5s %4d matrices, %5.1f%% of their weights: %s\n", t.Type, t.Tensors, 100*float64(t.Weights)/float64(all), speed)
 	}
 	return b.String()
 }
