@@ -65,6 +65,10 @@ const containerEnding = ".thimble"
 // resolveFormat finds the exporter of the output's format; nil writes a container. A format of another
 // program implies that program as target.
 func (q *quantization) resolveFormat() (err error) {
+	if q.Format == "" && q.Output != "" && filepath.Ext(q.Output) == "" {
+		name := defect.Printable(q.Output)
+		q.Notes = append(slices.Clone(q.Notes), fmt.Sprintf("-o %s has no ending, so the file is a container for thimble run; -o %s.gguf makes one for llama.cpp", name, name))
+	}
 	if q.Format, err = OutputFormat(q.Format, q.Output); err != nil {
 		return err
 	}

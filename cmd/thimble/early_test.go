@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"thimble"
 )
@@ -46,5 +50,26 @@ func TestTypesText(t *testing.T) {
 	})
 	if !strings.Contains(text, "weights: slow\n") || !strings.HasSuffix(text, " 50.0% of their weights: as Q5_0\n") {
 		t.Error(text)
+	}
+}
+
+// A note that the same stream has shown is not repeated; another stream has all of them.
+func TestUntold(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	m := &meter{w: w, now: time.Now}
+	m.note("note: a")
+	for _, c := range []struct {
+		out    io.Writer
+		prefix string
+		want   int
+	}{{w, "note: ", 1}, {w, "warning: ", 2}, {os.Stdin, "note: ", 2}, {new(bytes.Buffer), "note: ", 2}} {
+		if left := m.untold(c.out, c.prefix, []string{"a", "b"}); len(left) != c.want {
+			t.Errorf("%T, %q: %q are left, want %d", c.out, c.prefix, left, c.want)
+		}
 	}
 }

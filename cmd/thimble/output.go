@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,7 +62,8 @@ type meter struct {
 		stage string
 		tenth int64
 	}
-	notes []string // to be logged before the first line
+	notes []string        // to be logged before the first line
+	told  map[string]bool // the notes that were shown
 }
 
 // In a log, lines are at least logPause apart, and logEvery in a long stage.
@@ -149,7 +151,7 @@ func (m *meter) tick(now time.Time) {
 	if idle >= logPause && (m.stage != m.logged.stage || tenth > m.logged.tenth || idle >= logEvery && unfinished) {
 		m.shown, m.logged.stage, m.logged.tenth = now, m.stage, tenth
 		for _, text := range m.notes {
-			fmt.Fprintln(m.w, text)
+			m.tell("", text)
 		}
 		m.notes = nil
 		fmt.Fprintln(m.w, m.line(now))
@@ -207,8 +209,40 @@ func (m *meter) note(text string) {
 	case m.log:
 		m.notes = append(m.notes, text)
 	default:
-		fmt.Fprintf(m.w, "\r\x1b[K%s\n", text)
+		m.tell("\r\x1b[K", text)
 	}
+}
+
+// tell shows a note, and remembers it.
+func (m *meter) tell(clear, text string) {
+	fmt.Fprintf(m.w, "%s%s\n", clear, text)
+	if m.told == nil {
+		m.told = map[string]bool{}
+	}
+	m.told[text] = true
+}
+
+// untold returns the texts that were not shown as notes with the given prefix, or all of them
+// if out is another file or terminal than the meter's.
+func (m *meter) untold(out io.Writer, prefix string, texts []string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.told) == 0 || !sameStream(out, m.w) {
+		return texts
+	}
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return m.told[prefix+oneLine(text)] })
+}
+
+// sameStream reports whether a and b write to the same file, pipe or terminal.
+func sameStream(a, b io.Writer) bool {
+	x, ok1 := a.(*os.File)
+	y, ok2 := b.(*os.File)
+	if !ok1 || !ok2 {
+		return false
+	}
+	one, err1 := x.Stat()
+	other, err2 := y.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // unitOf returns the displayed name of a unit, and the divisor for its amounts. An amount of

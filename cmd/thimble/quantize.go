@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -179,6 +180,9 @@ func outputOf(c *cli.Context) (path, format string, context int, err error) {
 	if format, err = thimble.OutputFormat(c.String(toFlag.Name), path); err != nil {
 		return "", "", 0, err
 	}
+	if !c.IsSet(toFlag.Name) && filepath.Ext(path) == "" {
+		format = "" // nobody chose it, so the result has a note
+	}
 	if context = c.Int(textsFlag.Name); c.IsSet(textsFlag.Name) && context < 1 {
 		return "", "", 0, fmt.Errorf("--context %d: want the number of tokens in the longest text", context)
 	}
@@ -288,7 +292,14 @@ func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
 		if c.Bool(jsonFlag.Name) {
 			return nil
 		}
-		_, err := io.WriteString(c.App.Writer, planText(r))
+		shown := *r
+		shown.Notes = progress.untold(c.App.Writer, "note: ", r.Notes)
+		if r.Calibration != nil {
+			health := *r.Calibration
+			health.Warnings = progress.untold(c.App.Writer, "warning: ", health.Warnings)
+			shown.Calibration = &health
+		}
+		_, err := io.WriteString(c.App.Writer, planText(&shown))
 		return err
 	}
 }
