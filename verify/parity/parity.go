@@ -37,9 +37,9 @@ type (
 // explains.
 type Divergence struct {
 	Step      int     `json:"step"`      // as in Layer
-	Block     int     `json:"block"`     // likewise
-	Operation string  `json:"operation"` // likewise
-	Tensor    string  `json:"tensor"`    // likewise
+	Block     int     `json:"block"`     // as in Layer
+	Operation string  `json:"operation"` // as in Layer
+	Tensor    string  `json:"tensor"`    // as in Layer
 	Prompt    int     `json:"prompt"`    // the prompt with the largest error, in the channel that exceeds its limit most
 	Token     int     `json:"token"`     // the position of that error in the prompt
 	Channel   int     `json:"channel"`
