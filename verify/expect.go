@@ -172,6 +172,9 @@ func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 			if err := r.prompt(ctx, &prompts[i]); err != nil {
 				return fmt.Errorf("the model with more rounding noise: prompt %d: %w", i, err)
 			}
+			if s.Progress != nil {
+				s.Progress(int(seed)*len(prompts)+i+1, noiseCopies*len(prompts))
+			}
 		}
 		m := &r.report().Metrics
 		sum += float64(m.KLMean)

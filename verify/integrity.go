@@ -91,13 +91,14 @@ const cacheTokens = 32
 type Subject struct {
 	Model      *Model
 	Arithmetic Arithmetic
-	Scorer     reference.Scorer   // of Model in Arithmetic; should keep its predictions, to run only once
-	Stepwise   reference.Scorer   // of the same, fed token by token; nil to create one
-	Prompts    []reference.Prompt // the prompts to score
-	Settings   Settings           // of the reference; nil if it records none
-	Predicted  float64            // nats per token, according to the recipe that made the model; 0 if unknown
-	Rounded    bool               // the reference stores rounded probabilities
-	Digests    bool               // Model's file has a digest of each tensor, which was checked
+	Scorer     reference.Scorer      // of Model in Arithmetic; should keep its predictions, to run only once
+	Stepwise   reference.Scorer      // of the same, fed token by token; nil to create one
+	Prompts    []reference.Prompt    // the prompts to score
+	Settings   Settings              // of the reference; nil if it records none
+	Predicted  float64               // nats per token, according to the recipe that made the model; 0 if unknown
+	Rounded    bool                  // the reference stores rounded probabilities
+	Progress   func(done, total int) // called while the noise of rounding is measured; may be nil
+	Digests    bool                  // Model's file has a digest of each tensor, which was checked
 }
 
 // integrity measures the figures that need no reference, and compares settings. notes

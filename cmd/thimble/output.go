@@ -145,7 +145,8 @@ func (m *meter) step(s thimble.Step) {
 func (m *meter) tick(now time.Time) {
 	tenth := 10 * m.last.Done / m.last.Total
 	idle := now.Sub(m.shown)
-	if idle >= logPause && (m.stage != m.logged.stage || tenth > m.logged.tenth || idle >= logEvery) {
+	unfinished := m.last.Done < m.last.Total
+	if idle >= logPause && (m.stage != m.logged.stage || tenth > m.logged.tenth || idle >= logEvery && unfinished) {
 		m.shown, m.logged.stage, m.logged.tenth = now, m.stage, tenth
 		for _, text := range m.notes {
 			fmt.Fprintln(m.w, text)
@@ -155,6 +156,9 @@ func (m *meter) tick(now time.Time) {
 	}
 	if m.stop != nil {
 		m.stop()
+	}
+	if m.stage == m.logged.stage && !unfinished {
+		return // until the next stage
 	}
 	next := logEvery
 	if m.stage != m.logged.stage {
