@@ -832,7 +832,7 @@ block:
 	RET
 
 // func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotF32x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -847,6 +847,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -876,6 +879,13 @@ block:
 	VFMADD231PS  32(R10), Y12, Y7
 	VFMADD231PS  32(R10)(BX*1), Y12, Y9
 	VFMADD231PS  32(R10)(BX*2), Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	PREFETCHT0   192(R12)
+	PREFETCHT0   256(R12)
+	PREFETCHT0   320(R12)
+	ADDQ         $0x00000180, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x40, R9
 	ADDQ         $0x40, R10
@@ -931,7 +941,7 @@ block:
 	RET
 
 // func dotF32x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -944,6 +954,9 @@ TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -953,6 +966,8 @@ block:
 	VFMADD231PS  (R9), Y2, Y0
 	VMOVUPS      32(R8), Y2
 	VFMADD231PS  32(R9), Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000040, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x40, R9
 	DECQ         R10
@@ -986,7 +1001,7 @@ block:
 	RET
 
 // func dotF32x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF32x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1005,6 +1020,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1033,6 +1051,19 @@ block:
 	VFMADD231PS   (R12), Z12, Z9
 	VFMADD231PS   (R12)(BX*1), Z12, Z10
 	VFMADD231PS   (R12)(BX*2), Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	PREFETCHT0    384(R14)
+	PREFETCHT0    448(R14)
+	PREFETCHT0    512(R14)
+	PREFETCHT0    576(R14)
+	PREFETCHT0    640(R14)
+	PREFETCHT0    704(R14)
+	ADDQ          $0x00000300, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x40, R9
 	ADDQ          $0x40, R10
@@ -1139,7 +1170,7 @@ block:
 	RET
 
 // func dotF32x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1152,12 +1183,17 @@ TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
 block:
 	VMOVUPS       (R8), Z1
 	VFMADD231PS   (R9), Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000040, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x40, R9
 	DECQ          R10
@@ -1192,7 +1228,7 @@ block:
 	RET
 
 // func dotF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·dotF16x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1207,6 +1243,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1248,6 +1287,10 @@ block:
 	VFMADD231PS  Y13, Y12, Y9
 	VCVTPH2PS    16(R10)(BX*2), Y13
 	VFMADD231PS  Y13, Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	ADDQ         $0x000000c0, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	ADDQ         $0x20, R10
@@ -1303,7 +1346,7 @@ block:
 	RET
 
 // func dotF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1316,6 +1359,9 @@ TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -1327,6 +1373,8 @@ block:
 	VMOVUPS      32(R8), Y2
 	VCVTPH2PS    16(R9), Y3
 	VFMADD231PS  Y3, Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000020, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	DECQ         R10
@@ -1360,7 +1408,7 @@ block:
 	RET
 
 // func dotF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF16x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1379,6 +1427,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1419,6 +1470,13 @@ block:
 	VFMADD231PS   Z13, Z12, Z10
 	VCVTPH2PS     (R12)(BX*2), Z13
 	VFMADD231PS   Z13, Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	ADDQ          $0x00000180, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	ADDQ          $0x20, R10
@@ -1525,7 +1583,7 @@ block:
 	RET
 
 // func dotF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1538,6 +1596,9 @@ TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
@@ -1545,6 +1606,8 @@ block:
 	VMOVUPS       (R8), Z1
 	VCVTPH2PS     (R9), Z2
 	VFMADD231PS   Z2, Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000020, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	DECQ          R10
@@ -1579,7 +1642,7 @@ block:
 	RET
 
 // func dotBF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotBF16x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1594,6 +1657,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1647,6 +1713,10 @@ block:
 	VPMOVZXWD    16(R10)(BX*2), Y13
 	VPSLLD       $0x10, Y13, Y13
 	VFMADD231PS  Y13, Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	ADDQ         $0x000000c0, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	ADDQ         $0x20, R10
@@ -1702,7 +1772,7 @@ block:
 	RET
 
 // func dotBF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1715,6 +1785,9 @@ TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -1728,6 +1801,8 @@ block:
 	VPMOVZXWD    16(R9), Y3
 	VPSLLD       $0x10, Y3, Y3
 	VFMADD231PS  Y3, Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000020, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	DECQ         R10
@@ -1761,7 +1836,7 @@ block:
 	RET
 
 // func dotBF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotBF16x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1780,6 +1855,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1832,6 +1910,13 @@ block:
 	VPMOVZXWD     (R12)(BX*2), Z13
 	VPSLLD        $0x10, Z13, Z13
 	VFMADD231PS   Z13, Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	ADDQ          $0x00000180, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	ADDQ          $0x20, R10
@@ -1938,7 +2023,7 @@ block:
 	RET
 
 // func dotBF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1951,6 +2036,9 @@ TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
@@ -1959,6 +2047,8 @@ block:
 	VPMOVZXWD     (R9), Z2
 	VPSLLD        $0x10, Z2, Z2
 	VFMADD231PS   Z2, Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000020, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	DECQ          R10
