@@ -6,21 +6,21 @@ import (
 	"thimble/internal/transformer"
 )
 
-// ParseArithmetic reads how activations are rounded, such as "int8", and how the
-// cache keeps keys and values, such as "k8v4". Empty texts stand for float32.
+// ParseArithmetic parses the type that activations are rounded to, such as "int8", and
+// those of the cached keys and values, such as "k8v4". An empty string means float32.
 func ParseArithmetic(activations, kv string) (Arithmetic, error) {
 	return transformer.ParseArithmetic(activations, kv)
 }
 
-// ArithmeticInfo spells an Arithmetic: what the inputs of integer layers, keys
-// and values were rounded to, "f32" for not at all.
+// ArithmeticInfo describes an Arithmetic: the types that the inputs of integer layers,
+// the keys and the values were rounded to, "f32" if they were not rounded.
 type ArithmeticInfo struct {
 	Activations string `json:"activations"`
 	Keys        string `json:"keys"`
 	Values      string `json:"values"`
 }
 
-// Describe spells a.
+// Describe returns the ArithmeticInfo of a.
 func Describe(a Arithmetic) ArithmeticInfo {
 	return ArithmeticInfo{a.Activations.String(), a.Keys.String(), a.Values.String()}
 }
@@ -28,8 +28,8 @@ func Describe(a Arithmetic) ArithmeticInfo {
 // Float32 is the String of an ArithmeticInfo that rounds nothing.
 const Float32 = "float32"
 
-// String lists what is rounded, such as "activations int8, keys int8/g32", and
-// returns Float32 for nothing.
+// String lists the rounded parts, such as "activations int8, keys int8/g32", or
+// returns Float32 if there are none.
 func (a ArithmeticInfo) String() string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{{"activations", a.Activations}, {"keys", a.Keys}, {"values", a.Values}} {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What ParseArithmetic accepts is described in words that it reads back as the same.
+// Describe spells whatever ParseArithmetic accepts so that it parses to the same again.
 func FuzzParseArithmetic(f *testing.F) {
 	for _, c := range [][2]string{{"", ""}, {"int8", "k8v4"}, {"int8/row", "int8,f16"}, {"f32", "int4/g32/asym"}, {"int9", "k"}} {
 		f.Add(c[0], c[1])

@@ -18,30 +18,29 @@ const (
 	Noise  = "noise" // beyond it, but other prompts, or another run, could reverse the verdict
 )
 
-// A Baseline is an earlier report that a later one is compared with, and what has
-// changed since.
+// A Baseline identifies an earlier report and lists what has changed since.
 type Baseline struct {
 	Path    string   `json:"path"`
-	SHA256  string   `json:"model_sha256,omitempty"` // of the model that it measured
-	Figures []Figure `json:"figures"`                // none if there was no baseline yet
-	Written bool     `json:"written,omitempty"`      // the file holds this report now
+	SHA256  string   `json:"model_sha256,omitempty"` // of the model that the earlier report measured
+	Figures []Figure `json:"figures"`                // empty if there was no baseline yet
+	Written bool     `json:"written,omitempty"`      // the file now holds this report
 }
 
-// A Figure is one number of both reports.
+// A Figure is one number that both reports have.
 type Figure struct {
 	Name    string       `json:"name"`
 	Before  metric.Value `json:"before"`
 	Now     metric.Value `json:"now"`
-	Low     metric.Value `json:"low"` // of the difference: 95 % over the choice of prompts, or all runs; null if unknown
+	Low     metric.Value `json:"low"` // of the difference: 95 % interval over the choice of prompts, or range over all runs; null if unknown
 	High    metric.Value `json:"high"`
-	Allowed metric.Value `json:"allowed"` // difference for the worse
+	Allowed metric.Value `json:"allowed"` // tolerated difference for the worse
 	Outcome string       `json:"outcome"` // Better, Worse, Same or Noise
 }
 
-// CompareBaseline compares r with the baseline in the file at path, which must have the
-// same prompts, reference and arithmetic. r fails if a figure is worse by more than
-// tolerance allows and beyond noise. before is nil if there is no baseline yet.
-// Intervals are drawn from seed.
+// CompareBaseline compares r with before, the baseline in the file at path, which must
+// have the same prompts, reference and arithmetic. r fails if a figure is worse by more
+// than the tolerance and the noise. before is nil if there is no baseline yet. seed is
+// that of the intervals' random draws.
 func (r *Report) CompareBaseline(before *Report, path string, tolerance Tolerance, seed uint64) error {
 	r.Baseline = &Baseline{Path: path, Figures: []Figure{}}
 	if before == nil {
@@ -69,7 +68,7 @@ func (r *Report) CompareBaseline(before *Report, path string, tolerance Toleranc
 	return nil
 }
 
-// allowed is the difference for the worse that is tolerated.
+// allowed returns the tolerated difference for the worse.
 func (m *baselineMetric) allowed(before float64, t Tolerance) float64 {
 	allowed, ok := t[m.name]
 	if !ok {
@@ -81,7 +80,7 @@ func (m *baselineMetric) allowed(before float64, t Tolerance) float64 {
 	return max(allowed, m.floor)
 }
 
-// outcome says how f has changed.
+// outcome returns the Outcome of f.
 func (m *baselineMetric) outcome(f *Figure) string {
 	change := float64(f.Now) - float64(f.Before)
 	if math.Abs(change) <= float64(f.Allowed) {
@@ -117,8 +116,8 @@ func (b *Baseline) Worse() (all []*Figure) {
 	return all
 }
 
-// checkComparable finds why r cannot be compared with before, and names the field
-// that differs.
+// checkComparable returns an error that names the differing field if r cannot be
+// compared with before.
 func checkComparable(before, r *Report) error {
 	differ := func(field, then, now, why string) error {
 		return fmt.Errorf("the baseline %s is of another run: its %s is %s, here it is %s%s; make a new one for this",

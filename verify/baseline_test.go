@@ -12,7 +12,7 @@ import (
 	"thimble/verify/metric"
 )
 
-// held is a report of n prompts whose divergence is level times the usual one.
+// held returns a report of n prompts whose divergence is level times the usual one.
 func held(n int, level func(prompt int) float64) *Report {
 	r := &Report{Schema: Schema, Gates: []Check{}, Pass: true, PromptsSHA256: "p", AgainstSHA256: "a", Model: ModelInfo{Path: "m", SHA256: "s", Bytes: 1000, BitsPerWeight: 4.5}}
 	r.Arithmetic = Describe(Arithmetic{})
@@ -30,7 +30,7 @@ func held(n int, level func(prompt int) float64) *Report {
 
 func always(x float64) func(int) float64 { return func(int) float64 { return x } }
 
-// outcomes compares and lists what was said of each figure.
+// outcomes compares two reports and lists the outcome of each figure.
 func outcomes(t *testing.T, before, now *Report, tolerance Tolerance) string {
 	t.Helper()
 	if err := now.CompareBaseline(before, "b.json", tolerance, 0); err != nil {
@@ -85,8 +85,8 @@ func TestCompareBaseline(t *testing.T) {
 	}
 }
 
-// The interval of the difference is that of all draws with the same prompts in
-// both, in the slowest way.
+// The interval of the difference equals one that the test computes in the slowest way,
+// over all draws with the same prompts in both reports.
 func TestPaired(t *testing.T) {
 	before, now := held(5, always(1)), held(5, func(i int) float64 { return 1 + 0.1*float64(i) })
 	low, high, ok := baselineMetrics[0].paired(before.Prompts, now.Prompts, 3)
@@ -240,7 +240,7 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
-// Whatever the text, a speed is read or refused, and what is read can be compared.
+// ParseSpeed accepts or refuses any text, and an accepted Speed can be compared.
 func FuzzParseSpeed(f *testing.F) {
 	f.Add([]byte(`{"cores": 2, "prefill_tokens_per_second": [1, 2], "decode_tokens_per_second": [3], "prefill_tokens": 4, "decode_tokens": 5}`))
 	f.Add([]byte(`{"cores": 1, "prefill_tokens_per_second": [], "decode_tokens_per_second": [1e400]}`))

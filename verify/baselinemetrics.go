@@ -11,15 +11,15 @@ import (
 // A baselineMetric is a figure that must not get worse than in a baseline.
 type baselineMetric struct {
 	name      string
-	more      bool    // is better
-	share     bool    // tolerance is a difference, otherwise a fraction of the baseline's value
-	tolerance float64 // unless a policy gives another
+	more      bool    // more is better
+	share     bool    // tolerance is a difference; otherwise it is a fraction of the baseline's value
+	tolerance float64 // the default, which a policy may replace
 	floor     float64 // smaller differences never matter
 	of        func(*Report) metric.Value
 
-	prompts func(*PromptReport) metric.Value // the same of one prompt, as a mean that can be averaged; nil for none
+	prompts func(*PromptReport) metric.Value // the figure of one prompt, as a mean that can be averaged; nil if there is none
 	mean    func(float64) float64            // turns the average into the figure
-	runs    func(*Report) []float64          // the figure of each run; nil for none
+	runs    func(*Report) []float64          // the figure of each run; nil if it is not measured in runs
 }
 
 var baselineMetrics = []baselineMetric{
@@ -38,7 +38,7 @@ var baselineMetrics = []baselineMetric{
 
 func identity(x float64) float64 { return x }
 
-// speedOf returns a figure of bench, unknown if there is none.
+// speedOf returns a figure of bench, or Unknown if r has no Speed.
 func speedOf(r *Report, of func(*Speed) metric.Value) metric.Value {
 	if r.Speed == nil {
 		return metric.Unknown
@@ -63,9 +63,9 @@ func (f *Figure) IsShare() bool {
 	return i >= 0 && baselineMetrics[i].share
 }
 
-// spread returns where the difference of a figure between two reports of the same
-// prompts lies: 95 times in 100 over the choice of prompts, or in all runs. ok is
-// false if the reports have neither.
+// spread returns the spread of a figure's difference between two reports of the same
+// prompts: its 95 % interval over the choice of prompts, or its range over all runs. ok
+// is false if the reports allow neither.
 func (m *baselineMetric) spread(before, now *Report, seed uint64) (low, high metric.Value, ok bool) {
 	switch {
 	case m.prompts != nil && len(now.Prompts) > 1:
@@ -79,9 +79,9 @@ func (m *baselineMetric) spread(before, now *Report, seed uint64) (low, high met
 	return metric.Unknown, metric.Unknown, false
 }
 
-// paired draws prompts as metric.Bootstrap does, and computes the difference of both
-// reports on the same draw: what makes a prompt hard for both models cancels, so it
-// shows far smaller differences than a comparison of two intervals.
+// paired draws prompts as metric.Bootstrap does, and computes the difference of the two
+// reports on the same draw. A prompt that is hard for both models then hardly changes
+// the difference, so paired detects far smaller ones than a comparison of two intervals.
 func (m *baselineMetric) paired(before, now []PromptReport, seed uint64) (low, high metric.Value, ok bool) {
 	type pair struct{ tokens, before, now float64 }
 	var all []pair

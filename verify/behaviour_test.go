@@ -17,8 +17,8 @@ import (
 	"thimble/verify/tasks"
 )
 
-// behaviourOf opens a checkpoint of fixtures, as the reference unchanged and as the
-// model with settings changed.
+// behaviourOf opens a fixture's checkpoint twice: unchanged as the reference, and with
+// changed settings as the model.
 func behaviourOf(t *testing.T, dir string, set ...string) (*tasks.Behaviour, *model.Model) {
 	t.Helper()
 	one := func(set []string) (*tasks.Generator, *model.Model) {
@@ -60,7 +60,7 @@ func readTasks(t *testing.T, name string) *tasks.File {
 	return f
 }
 
-// What cannot be measured is refused before any work.
+// A Run of something that cannot be measured fails before any work.
 func TestBehaviourErrors(t *testing.T) {
 	choices := &tasks.File{Path: "f", Tasks: []tasks.Task{{Kind: "choice"}}}
 	b, _ := behaviourOf(t, "llama-tied")
@@ -93,8 +93,8 @@ func TestBehaviourErrors(t *testing.T) {
 	}
 }
 
-// A model continues as itself does. Where another continues differently, writing
-// both texts out token by token shows the same.
+// A model never diverges from itself. Where another diverges, writing both texts out
+// token by token shows the same.
 func TestContinuations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")
@@ -164,7 +164,7 @@ func TestContinuations(t *testing.T) {
 	}
 }
 
-// write takes the likeliest token n times, and computes each from scratch.
+// write appends the likeliest token n times, and computes each from scratch.
 func write(t *testing.T, s *tasks.Generator, ids []int, n int) []int {
 	all := slices.Clone(ids)
 	for range n {
@@ -178,7 +178,7 @@ func write(t *testing.T, s *tasks.Generator, ids []int, n int) []int {
 	return all[len(ids):]
 }
 
-// The figures of tasks are the shares of those that are right, and of pairs.
+// The figures of tasks are the shares of right answers and the changes within pairs.
 func TestTaskScores(t *testing.T) {
 	b, _ := behaviourOf(t, "trained", "rms_norm_eps=0.5")
 	b.Tasks = readTasks(t, "tasks/testdata/tasks.jsonl")
@@ -246,7 +246,7 @@ func (n nothing) Score(context.Context, []int) (reference.Prediction, error) {
 	panic("there is nothing to score")
 }
 
-// A report of an earlier version has no figures of tasks, rather than zeros.
+// In a report of an earlier version the figures of tasks are unknown, not zero.
 func TestMetricsOfEarlierVersion(t *testing.T) {
 	var r Report
 	if err := json.Unmarshal([]byte(`{"metrics": {"tokens": 9, "kl_mean": 0.5, "acc": 0.25, "acc_norm": null}}`), &r); err != nil {

@@ -7,8 +7,8 @@ import (
 	"thimble/verify/reference"
 )
 
-// compactNote says what a comparison with a compact reference of vocab logits leaves
-// open.
+// compactNote describes what a comparison with a compact reference of vocab logits
+// cannot determine.
 func compactNote(r *Report, form reference.Form, vocab int) string {
 	m := &r.Metrics
 	note := fmt.Sprintf("the reference keeps the top %d of %d logits", form.TopK, vocab)

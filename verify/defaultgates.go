@@ -7,16 +7,15 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// DefaultGates returns the limits for a comparison of m with the checkpoint it
-// came from: those of its coarsest scheme, for a model of its size. m must have
-// passed Check.
+// DefaultGates returns the limits for a comparison of m with its source checkpoint:
+// those of its coarsest scheme, for a model of its size. m must have passed Check.
 func DefaultGates(m *Model) []Gate {
 	s := coarsest(m)
 	weights, _ := m.Size()
 	return sized(SchemeGates(s), s, weights)
 }
 
-// coarsest is the scheme with the fewest bits per weight among the linear layers,
+// coarsest returns the scheme with the fewest bits per weight among the linear layers,
 // embedding and head of m.
 func coarsest(m *Model) (found qtensor.Scheme) {
 	least := math.Inf(1)
@@ -32,24 +31,23 @@ func coarsest(m *Model) (found qtensor.Scheme) {
 	return found
 }
 
-// NoConversionError is the gate on the errors that the operations of a model add,
-// compared with the model that it came from: no more than rounding explains. It
-// sees mistakes that rounding to few bits hides from the other gates, and needs a
-// Profile.
+// NoConversionError is the gate on the errors that the operations of a model add: they
+// must not exceed what rounding explains. It detects mistakes that rounding to few bits
+// hides from the other gates. It needs a Profile of the model and its source.
 var NoConversionError = Gate{"beyond_rounding", "<=", 1}
 
-// sizes says what share of the divergence that SchemeGates allows a small model is
-// allowed from how many weights on.
+// sizes lists, for numbers of weights, the share of SchemeGates' limit on the divergence
+// that applies to models of that size or larger.
 var sizes = []struct {
 	from  int64
 	share float64
 }{{5e9, 0.25}, {1e9, 0.5}}
 
-// sized returns the gates of a model of that many weights, stored in s. Divergence
-// goes with the square of an error and disagreement with the error itself, so half
-// the limit of the first is 1/sqrt(2) of the second's. The gates of floats do not
-// depend on the size, nor those of two bits, which larger models are not known to
-// tolerate.
+// sized returns the gates of a model that has that many weights, stored in s.
+// Divergence is proportional to the square of an error and disagreement to the error
+// itself, so half the limit of divergence goes with 1/sqrt(2) of that of disagreement.
+// The gates of floats do not depend on the size. Neither do those of two bits, because
+// it is not known whether larger models tolerate two bits better.
 func sized(gates []Gate, s qtensor.Scheme, weights int64) []Gate {
 	if s.Kind == qtensor.Foreign {
 		s = s.Layout.Scheme
@@ -81,10 +79,11 @@ func threeDecimals(x float64) float64 { return math.Round(x*1000) / 1000 }
 // SchemeGates returns the limits for a model of less than a billion weights, all
 // stored in s.
 //
-// They separate rounding error from broken models: the divergence may be 2.5 to 13
-// times what rounding to nearest costs a model of 135 M parameters, and is below
-// that of a wrong permutation, scale or layer order, which is one to four nats. A
-// release should set its own, tighter ones. docs/NUMERICS.md has the measurements.
+// They separate rounding errors from broken models. The limit of the divergence is 2.5
+// to 13 times the divergence that rounding to nearest causes in a model of 135 M
+// parameters. It is below that of a wrong permutation, scale or layer order, which is
+// one to four nats. A release should set its own, tighter gates. docs/NUMERICS.md has
+// the measurements.
 func SchemeGates(s Scheme) []Gate {
 	kl, top1 := 0.0, 0.0
 	switch s.Kind {
@@ -107,9 +106,9 @@ func SchemeGates(s Scheme) []Gate {
 	return gatePair(kl, top1)
 }
 
-// intLimits is indexed by bits. One bit less doubles rounding errors and quadruples
-// the divergence. Below 4 bits, rounding to nearest ruins a small model, and better
-// methods must reach what 4 bits do.
+// intLimits is indexed by bits. One bit less doubles rounding errors and quadruples the
+// divergence. Below 4 bits, rounding to nearest ruins a small model; better methods must
+// meet the limits of 4 bits.
 var intLimits = [9]struct{ kl, top1 float64 }{
 	2: {1, 0.5}, 3: {1, 0.5}, 4: {1, 0.5}, 5: {0.3, 0.7}, 6: {0.1, 0.8}, 7: {0.04, 0.85}, 8: {0.02, 0.9},
 }

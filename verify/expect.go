@@ -13,24 +13,24 @@ import (
 	"thimble/verify/reference"
 )
 
-// How an Expectation was found.
+// The sources of an Expectation.
 const (
-	FromNoise  = "noise"  // the model was rounded once more
+	FromNoise  = "noise"  // copies of the model were rounded once more
 	FromRecipe = "recipe" // the file's own recipe predicted it
 	FromExact  = "exact"  // the file keeps every weight as its source has it
 	FromScheme = "scheme" // floats that may have been rounded from wider ones
 )
 
-// An Expectation is what a sound file should measure, and what the default gates follow
-// from.
+// An Expectation holds the figures that a sound file should have. The default gates are
+// derived from it.
 type Expectation struct {
 	Source    string       `json:"source"` // FromNoise, FromRecipe, FromExact or FromScheme
 	KLMean    metric.Value `json:"kl_mean"`
 	Top1      metric.Value `json:"top1_agreement"`
-	Noise     metric.Value `json:"noise_kl_mean"`     // of copies that were rounded once more
-	Predicted metric.Value `json:"predicted_kl_mean"` // that the file records
-	Tokens    int          `json:"tokens,omitempty"`  // positions that the copies were scored on
-	Tells     metric.Value `json:"tells_kl"`          // the divergence that a mistake must add to fail
+	Noise     metric.Value `json:"noise_kl_mean"`     // divergence of copies that were rounded once more
+	Predicted metric.Value `json:"predicted_kl_mean"` // the prediction that the file records
+	Tokens    int          `json:"tokens,omitempty"`  // number of positions on which the copies were scored
+	Tells     metric.Value `json:"tells_kl"`          // the divergence that a mistake must add to fail the gate
 	Wreckage  bool         `json:"only_wreckage,omitempty"`
 
 	integrity Integrity
@@ -38,12 +38,12 @@ type Expectation struct {
 	gates     []Gate
 }
 
-// ofThisText reports whether the gates follow from the very positions that are scored, so
-// that other prompts would have other limits.
+// ofThisText reports whether the gates are derived from the same positions that are
+// scored, so that other prompts would have other limits.
 func (e *Expectation) ofThisText() bool { return e != nil && e.Noise.Known() }
 
-// Prepare completes o for s: without gates in o it derives the default ones, and for gates
-// on an Integrity it measures that.
+// Prepare completes o for s. If o has no gates, it derives the default ones. If a gate
+// limits a metric of an Integrity, it measures the Integrity.
 func Prepare(ctx context.Context, s *Subject, o *Options) error {
 	if len(o.Gates) == 0 {
 		e, err := Expect(ctx, s)
@@ -64,20 +64,21 @@ func Prepare(ctx context.Context, s *Subject, o *Options) error {
 }
 
 const (
-	noiseCopies  = 3      // how many times a model is rounded once more
-	noiseTokens  = 1024   // positions that copies are scored on, about
-	calibrated   = 0.6    // the part of the noise that calibrated methods leave, at most
-	leastRecipe  = 1. / 3 // the part of it that a prediction on another text may have, at least
-	wreckage     = 0.5    // nats: a limit from here on only tells wrecked models
+	noiseCopies  = 3      // number of copies that are rounded once more
+	noiseTokens  = 1024   // approximate number of positions on which the copies are scored
+	calibrated   = 0.6    // largest share of the noise that calibrated methods leave
+	leastRecipe  = 1. / 3 // smallest share of the noise that a prediction for another text may have
+	wreckage     = 0.5    // nats; a limit this large or larger only detects wrecked models
 	roundedFloor = 5e-3   // nats that a reference of rounded probabilities may add
 )
 
-// margins is how many times the expectation a sound file may measure, by bits.
-// docs/NUMERICS.md has the measurements: from four bits on no file exceeds 1.1 times.
+// margins holds, by bits, the largest multiple of the expectation that a sound file may
+// have. docs/NUMERICS.md has the measurements: with four bits or more, no file exceeds
+// 1.1 times.
 var margins = [9]float64{2: 2.2, 3: 1.8, 4: 1.3, 5: 1.3, 6: 1.3, 7: 1.3, 8: 1.3}
 
-// Expect finds what s should measure, and measures its integrity. The model and its
-// copies run on part of the prompts.
+// Expect computes the figures that s should have, and measures its integrity. It runs
+// the model and its copies on part of the prompts.
 func Expect(ctx context.Context, s *Subject) (*Expectation, error) {
 	e := &Expectation{KLMean: metric.Unknown, Top1: metric.Unknown, Noise: metric.Unknown, Predicted: metric.Unknown, Tells: metric.Unknown}
 	var err error
@@ -108,7 +109,7 @@ func Expect(ctx context.Context, s *Subject) (*Expectation, error) {
 	return e, nil
 }
 
-// bitsOf returns the bits of a scheme's codes, 8 for floats.
+// bitsOf returns the number of bits of a scheme's codes, and 8 for floats.
 func bitsOf(s Scheme) int {
 	if s.Kind == qtensor.Foreign {
 		s = s.Layout.Scheme
@@ -119,7 +120,7 @@ func bitsOf(s Scheme) int {
 	return s.Bits
 }
 
-// exact reports whether every weight is what the source has: in a checkpoint, or a
+// exact reports whether every weight equals the source's, as in a checkpoint, or in a
 // container whose recipe keeps all types.
 func (s *Subject) exact() bool {
 	recipe := s.Model.Provenance.Recipe
@@ -134,18 +135,18 @@ func (s *Subject) exact() bool {
 	return true
 }
 
-// storageLine matches the lines of a recipe that say how tensors are stored.
+// storageLine matches the lines of a recipe that set how tensors are stored.
 var storageLine = regexp.MustCompile(`(?m)^(scheme|embedding|head|vectors|set): *(.*)$`)
 
 // calibratedLine matches the line of a recipe that only calibrated runs have.
 var calibratedLine = regexp.MustCompile(`(?m)^calibration:`)
 
-// addNoise rounds the model once more, several times, and measures by how much the
-// copies diverge from it.
+// addNoise measures how far copies of the model that were rounded once more diverge from
+// it.
 func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 	prompts := sampled(s.Prompts)
 	base := s.Scorer
-	if s.Arithmetic != (Arithmetic{}) { // the noise of activations is new in the copies, so the model has none
+	if s.Arithmetic != (Arithmetic{}) { // the copies add the noise of activations, so the model must not have it
 		var err error
 		if base, err = reference.NewScorer(s.Model, Arithmetic{}, 0); err != nil {
 			return err
@@ -184,7 +185,7 @@ func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 	return nil
 }
 
-// sampled returns every nth prompt, so that about noiseTokens positions are scored.
+// sampled returns every nth prompt, with n chosen to score about noiseTokens positions.
 func sampled(all []reference.Prompt) (some []reference.Prompt) {
 	total := 0
 	for _, p := range all {
@@ -197,8 +198,8 @@ func sampled(all []reference.Prompt) (some []reference.Prompt) {
 	return some
 }
 
-// derive sets the gates of divergence. A prediction is of another text, which may be
-// easier; the noise is of this one.
+// derive sets the gates of divergence. The noise was measured on this text; a prediction
+// was made on another text, which may be easier.
 func (e *Expectation) derive(s *Subject, ceiling []Gate, margin float64) {
 	e.Source, e.KLMean = FromNoise, e.Noise
 	switch {
@@ -214,8 +215,9 @@ func (e *Expectation) derive(s *Subject, ceiling []Gate, margin float64) {
 		kl += roundedFloor
 	}
 	kl = min(significant(kl), ceiling[0].Limit)
-	// Disagreement goes with the root of the divergence. The last part is the chance of
-	// the positions where two choices are about as good: five standard deviations.
+	// Disagreement is proportional to the square root of the divergence. The last term
+	// allows five standard deviations for chance at positions with two equally good
+	// choices.
 	scored := 0
 	for _, p := range s.Prompts {
 		scored += p.To - p.From
@@ -228,7 +230,7 @@ func (e *Expectation) derive(s *Subject, ceiling []Gate, margin float64) {
 	e.Wreckage = kl >= wreckage
 }
 
-// significant rounds up to three digits.
+// significant rounds x up to three significant digits.
 func significant(x float64) float64 {
 	if !(x > 0) {
 		return 0

@@ -10,7 +10,7 @@ import (
 	"thimble/verify"
 )
 
-// quantized writes a fixture in a scheme and returns the path.
+// quantized writes a fixture in a scheme and returns the path of the file.
 func quantized(t *testing.T, name, scheme string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "q.thimble")
@@ -23,8 +23,8 @@ func quantized(t *testing.T, name, scheme string) string {
 	return out
 }
 
-// What a model should measure follows from the model alone, to within a factor that the
-// margins of the gates cover: sound files pass their default gates.
+// The divergence that is expected from the model alone is correct within a factor that
+// the margins of the gates cover: sound files pass their default gates.
 func TestExpectationHolds(t *testing.T) {
 	for _, c := range []struct {
 		name, scheme string
@@ -55,7 +55,7 @@ func TestExpectationHolds(t *testing.T) {
 	}
 }
 
-// A ruined model is not excused by the size of its own noise.
+// The size of its own noise does not excuse a ruined model.
 func TestWreckage(t *testing.T) {
 	r, err := thimble.Verify(t.Context(), thimble.VerifyOptions{
 		Model: quantized(t, "mobilellm-ls", "int2/g32/asym"), Reference: "../fixtures/mobilellm-ls/reference.safetensors",
@@ -65,7 +65,7 @@ func TestWreckage(t *testing.T) {
 	}
 }
 
-// A checkpoint, and a container that keeps its types, rounds nothing.
+// Neither a checkpoint nor a container that keeps its types rounds anything.
 func TestExactExpectation(t *testing.T) {
 	r, err := thimble.Verify(t.Context(), thimble.VerifyOptions{Model: "../fixtures/trained", Reference: "../fixtures/trained/reference.safetensors"})
 	if err != nil || !r.Pass || r.Expected.Source != verify.FromExact || r.Gates[0].Limit != 1e-5 {

@@ -17,7 +17,7 @@ type Gate struct {
 	Limit  float64 `json:"limit"`
 }
 
-// A Check is a Gate with what was measured.
+// A Check is a Gate with the measured value and the outcome.
 type Check struct {
 	Gate
 	Value   metric.Value `json:"value"`
@@ -26,16 +26,17 @@ type Check struct {
 
 	Source string `json:"source,omitempty"` // where the gate comes from: GateFlag, GatePolicy or GateDefault
 
-	// Undecided says that the limit lies inside the metric's interval, so that other
-	// prompts could reverse the verdict, or inside its bounds (ByReference), so that
-	// the logits which the reference leaves out could. About Tokens tokens would
-	// decide the former; 0 if no number can be given.
+	// Undecided is set if the limit lies inside the metric's interval, so that other
+	// prompts could reverse the verdict. It is also set, with ByReference, if the limit
+	// lies inside the metric's bounds, so that the logits that the reference leaves out
+	// could. Tokens is about the number of tokens that would narrow the interval
+	// enough, or 0 if no number can be given.
 	Undecided   bool  `json:"undecided,omitempty"`
 	ByReference bool  `json:"undecided_by_reference,omitempty"`
 	Tokens      int64 `json:"tokens_needed,omitempty"`
 }
 
-// Where a gate comes from.
+// The sources of a gate.
 const (
 	GateFlag    = "flag"
 	GatePolicy  = "policy"
@@ -50,12 +51,12 @@ const (
 	Measured  = "MEASURED"  // a Report without gates
 )
 
-// String writes g as ParseGate reads it.
+// String formats g so that ParseGate can read it.
 func (g Gate) String() string {
 	return g.Metric + g.Op + strconv.FormatFloat(g.Limit, 'g', -1, 64)
 }
 
-// ParseGate reads "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05".
+// ParseGate parses "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05".
 // It also accepts the short names "kl", "top1" and "top5".
 func ParseGate(text string) (Gate, error) {
 	at := strings.Index(text, "<=")
@@ -80,11 +81,11 @@ func ParseGate(text string) (Gate, error) {
 	return g, nil
 }
 
-// shortNames are ParseGate's names for the metrics that are gated most.
+// shortNames are ParseGate's names for the metrics that gates limit most often.
 var shortNames = map[string]string{"kl": "kl_mean", "top1": "top1_agreement", "top5": "top5_agreement"}
 
-// checkGates finds, before any work, the gates that cannot be judged. compared says
-// whether there is a reference.
+// checkGates returns an error, before any work, if a gate cannot be judged. compared
+// tells whether there is a reference.
 func checkGates(gates []Gate, compared bool) error {
 	for _, g := range gates {
 		e, err := metricNamed(g.Metric)
@@ -100,9 +101,9 @@ func checkGates(gates []Gate, compared bool) error {
 	return nil
 }
 
-// Judge compares the metrics of r with gates, and sets Gates, Pass and Strict. What
-// was measured decides; if strict is set, an undecided gate fails too. A gate on
-// what r did not measure is an error.
+// Judge compares the metrics of r with gates, and sets Gates, Pass and Strict. The
+// measured value decides; if strict is set, an undecided gate fails too. Judge returns
+// an error for a gate on a metric that r did not measure.
 func (r *Report) Judge(gates []Gate, strict bool) error {
 	if err := checkGates(gates, true); err != nil {
 		return err
@@ -133,8 +134,9 @@ func (r *Report) Judge(gates []Gate, strict bool) error {
 	return nil
 }
 
-// Outcome is Missed if a gate fails or a figure is worse than the baseline, Undecided
-// if all gates pass and one of them is undecided, and Measured if nothing is judged.
+// Outcome returns Missed if a gate fails or a figure is worse than the baseline,
+// Undecided if all gates pass but one of them is undecided, Measured if there is nothing
+// to judge, and otherwise Passed.
 func (r *Report) Outcome() string {
 	switch {
 	case !r.Pass:
@@ -152,8 +154,8 @@ func (g Gate) meets(v metric.Value) bool {
 	return g.Op == "<=" && float64(v) <= g.Limit || g.Op == ">=" && float64(v) >= g.Limit
 }
 
-// straddled reports whether one end of b is inside the limit and the other outside. An
-// unknown end is infinitely far away.
+// straddled reports whether one end of b is inside the limit and the other outside. It
+// takes an unknown end to be infinitely far away.
 func (g Gate) straddled(b *metric.Bound) bool {
 	low, high := b.Low, b.High
 	if !low.Known() {
@@ -165,9 +167,9 @@ func (g Gate) straddled(b *metric.Bound) bool {
 	return g.meets(low) != g.meets(high)
 }
 
-// weigh finds whether an interval, taken over n items, leaves the gate undecided,
-// and how many items would decide it: the width of an interval goes with one over
-// the root of the items, and the interval must end before the limit.
+// weigh determines whether an interval over n items leaves the gate undecided, and how
+// many items would decide it: as many as shrink the interval until it ends before the
+// limit. Its width is inversely proportional to the square root of the number of items.
 func (c *Check) weigh(in *metric.Interval, n int) {
 	value, limit := float64(c.Value), c.Limit
 	if c.Undecided = c.meets(in.Low) != c.meets(in.High); !c.Undecided {

@@ -55,8 +55,8 @@ func TestParseGate(t *testing.T) {
 	}
 }
 
-// Every metric of the report can be gated under its JSON name, and holds what
-// the JSON says.
+// A gate can limit every metric of the report by its JSON name, and sees the same value
+// as the JSON.
 func TestMetricTable(t *testing.T) {
 	var m Metrics
 	n := 0.0
@@ -151,8 +151,8 @@ func TestDefaultGates(t *testing.T) {
 	check("int4/g32")
 }
 
-// Larger models are held to tighter limits, and no gate of floats or of two bits
-// depends on the size.
+// Larger models have tighter limits, and no gate of floats or of two bits depends on the
+// size.
 func TestSizedGates(t *testing.T) {
 	for _, c := range []struct {
 		scheme  string
@@ -174,7 +174,8 @@ func TestSizedGates(t *testing.T) {
 			t.Errorf("%s, %d weights: %s, want %s", c.scheme, c.weights, got, c.want)
 		}
 	}
-	// What llama.cpp publishes for 8 billion weights passes, by 2.4 times and more.
+	// The values that llama.cpp publishes for 8 billion weights pass by a factor of at
+	// least 2.4.
 	for layout, kl := range map[*qtensor.Layout]float64{
 		qtensor.Q4_0: 0.071940, qtensor.Q4_1: 0.071683, qtensor.Q5_0: 0.022239, qtensor.Q6_K: 0.005452, qtensor.Q8_0: 0.001355,
 	} {
@@ -230,8 +231,8 @@ func TestUndecided(t *testing.T) {
 	}
 }
 
-// A compact reference leaves a gate undecided if the limit lies inside its bounds,
-// and the gate fails if the whole of them is outside.
+// With a compact reference a gate is undecided if the limit lies inside the bounds, and
+// fails if the bounds lie wholly outside the limit.
 func TestUndecidedByReference(t *testing.T) {
 	b := metric.Bound{Metric: "kl_mean", Low: 0.2, High: 3}
 	r := Report{Metrics: unmeasured(), Bounds: []metric.Bound{b, {Metric: "max_abs", Low: 2, High: metric.Unknown}, {Metric: "max_abs_rel", Low: metric.Unknown, High: metric.Unknown}}}
@@ -263,9 +264,8 @@ func TestUndecidedByReference(t *testing.T) {
 	}
 }
 
-// The default gates of every scheme stop a model whose logits are those of a
-// neighbouring position, or belong to the next token id, and let one pass that
-// was rounded a little.
+// The default gates of every scheme reject a model whose logits belong to a neighbouring
+// position or to the next token id, and accept one that was rounded a little.
 func TestGatesSeparateRoundingFromDamage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")

@@ -15,12 +15,13 @@ import (
 	"thimble/verify/reference"
 )
 
-// Integrity has what tells mistakes that rounding hides from divergence. Each of its
-// figures is exact or depends on the weights alone, whatever their number of bits.
+// Integrity holds figures that detect mistakes which rounding hides from a measurement
+// of divergence. Each figure is exact or depends on the weights alone, whatever their
+// number of bits.
 type Integrity struct {
-	CacheDiff      metric.Value `json:"cache_diff"`      // largest difference of two logits, of a text fed at once and token by token
-	SettingsDiffer metric.Value `json:"settings_differ"` // settings of the reference that the model does not have
-	Misplaced      metric.Value `json:"misplaced"`       // how much better a tensor fits elsewhere, see noise.Fit
+	CacheDiff      metric.Value `json:"cache_diff"`      // largest difference of a logit between a text fed at once and token by token
+	SettingsDiffer metric.Value `json:"settings_differ"` // number of settings in which the model differs from the reference
+	Misplaced      metric.Value `json:"misplaced"`       // how much better a tensor fits in another place; see noise.Fit
 }
 
 func unknownIntegrity() Integrity { return Integrity{metric.Unknown, metric.Unknown, metric.Unknown} }
@@ -35,8 +36,8 @@ var integrityTable = []metric.Entry[Integrity]{
 // integrityGates are the default gates on an Integrity.
 var integrityGates = []Gate{{"cache_diff", "<=", 0}, {"settings_differ", "<=", 0}, {"misplaced", "<=", 1}}
 
-// Settings are numbers in a model's configuration that no shape shows, by name. A
-// reference file may record those of the model that it was made from.
+// Settings holds, by name, numbers of a model's configuration that the shapes of its
+// tensors do not show. A reference file may record those of its model.
 type Settings map[string]float64
 
 // SettingsOf returns the settings of a model.
@@ -48,11 +49,11 @@ func SettingsOf(s *model.Spec) Settings {
 	return all
 }
 
-// SettingsKey is the key of a reference file's metadata that has Settings as JSON.
+// SettingsKey is the key of a reference file's metadata that holds Settings as JSON.
 const SettingsKey = "settings"
 
-// ReadSettings reads the settings in the metadata of a reference file, nil if there are
-// none.
+// ReadSettings returns the settings in the metadata of a reference file, or nil if there
+// are none.
 func ReadSettings(metadata map[string]string) (s Settings, err error) {
 	text, ok := metadata[SettingsKey]
 	if !ok {
@@ -64,15 +65,15 @@ func ReadSettings(metadata map[string]string) (s Settings, err error) {
 	return s, nil
 }
 
-// Text is s as ReadSettings reads it.
+// Text formats s so that ReadSettings can read it.
 func (s Settings) Text() string {
 	text, _ := json.Marshal(s) // numbers of a Spec are finite
 	return string(text)
 }
 
-// Differ lists the settings that both have, with other values, such as "norm_eps is
-// 1e-06, the reference has 1e-05". Configurations round some numbers to float32, so a
-// difference counts from one part in a million on.
+// Differ lists the settings that both have but with different values, such as "norm_eps
+// is 1e-06, the reference has 1e-05". Configurations round some numbers to float32, so
+// differences of less than one part in a million do not count.
 func (s Settings) Differ(reference Settings) (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		want, ok := reference[name]
@@ -83,25 +84,25 @@ func (s Settings) Differ(reference Settings) (all []string) {
 	return all
 }
 
-// cacheTokens is how many tokens of a prompt are fed one by one.
+// cacheTokens is the number of tokens of a prompt that are fed one by one.
 const cacheTokens = 32
 
-// A Subject is a model with what tells its mistakes.
+// A Subject is a model with everything that helps to detect its mistakes.
 type Subject struct {
 	Model      *Model
 	Arithmetic Arithmetic
-	Scorer     reference.Scorer      // of Model in Arithmetic; keeps its predictions if it is to run once
-	Stepwise   reference.Scorer      // of the same, fed token by token; nil makes one
-	Prompts    []reference.Prompt    // that are scored
+	Scorer     reference.Scorer      // of Model in Arithmetic; should keep its predictions, to run only once
+	Stepwise   reference.Scorer      // of the same, fed token by token; nil to create one
+	Prompts    []reference.Prompt    // the prompts to score
 	Settings   Settings              // of the reference; nil if it records none
-	Predicted  float64               // nats per token, by the recipe that made the model; 0 if unknown
+	Predicted  float64               // nats per token, according to the recipe that made the model; 0 if unknown
 	Rounded    bool                  // the reference stores rounded probabilities
 	Progress   func(done, total int) // called while the noise of rounding is measured; may be nil
 	Digests    bool                  // Model's file has a digest of each tensor, which was checked
 }
 
-// integrity measures what needs no reference, and compares settings. The texts say what
-// is wrong.
+// integrity measures the figures that need no reference, and compares settings. notes
+// describes what is wrong.
 func (s *Subject) integrity(ctx context.Context) (i Integrity, notes []string, err error) {
 	i = unknownIntegrity()
 	if s.Settings != nil {
@@ -125,8 +126,8 @@ func (s *Subject) integrity(ctx context.Context) (i Integrity, notes []string, e
 	return i, notes, err
 }
 
-// cacheDiff returns the largest difference of two logits of the start of the longest
-// prompt.
+// cacheDiff feeds the start of the longest prompt at once and token by token, and
+// returns the largest difference of a logit.
 func (s *Subject) cacheDiff(ctx context.Context) (metric.Value, error) {
 	var ids []int
 	for _, p := range s.Prompts {

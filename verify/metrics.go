@@ -12,7 +12,7 @@ import (
 	"thimble/verify/tasks"
 )
 
-// Metrics are all that a Report measures. docs/NUMERICS.md has the formulas.
+// Metrics holds all metrics of a Report. docs/NUMERICS.md has the formulas.
 type Metrics struct {
 	metric.Summary
 	parity.Excess
@@ -20,8 +20,8 @@ type Metrics struct {
 	tasks.Metrics
 }
 
-// MetricTable lists the metrics of a Report, in its order. Each can be gated by
-// its name.
+// MetricTable lists the metrics of a Report, in its order. A gate can limit each of them
+// by name.
 var MetricTable = slices.Concat(
 	metric.Within(metric.Table, func(m *Metrics) *metric.Summary { return &m.Summary }),
 	metric.Within(parity.Table, func(m *Metrics) *parity.Excess { return &m.Excess }),
@@ -34,8 +34,8 @@ func unmeasured() Metrics {
 	return Metrics{metric.Summarize(nil), parity.Excess{BeyondRounding: metric.Unknown}, unknownIntegrity(), tasks.Unmeasured()}
 }
 
-// UnmarshalJSON reads metrics. Those that an earlier version did not measure are
-// unknown.
+// UnmarshalJSON reads metrics. Those that are missing, because an earlier version did
+// not measure them, are unknown.
 func (m *Metrics) UnmarshalJSON(text []byte) error {
 	type fields Metrics
 	read := fields(unmeasured())
@@ -53,7 +53,7 @@ func MetricNames() []string {
 	return names
 }
 
-// metricNamed finds a metric by its name.
+// metricNamed returns the metric called name.
 func metricNamed(name string) (*metric.Entry[Metrics], error) {
 	if e := metric.Find(MetricTable, name); e != nil {
 		return e, nil

@@ -16,16 +16,17 @@ import (
 	"thimble/verify/reference"
 )
 
-// MaxReport bounds the bytes of a report that ParseReport reads.
+// MaxReport is the largest size, in bytes, of a report that ParseReport reads.
 const MaxReport = 1 << 26
 
-// ParseReport reads a report from its JSON, for CompareBaseline. The figures that CompareBaseline
-// compares must be present and agree with each other. path is for errors.
+// ParseReport parses the JSON of a report, for CompareBaseline. The figures that
+// CompareBaseline compares must be present and agree with each other. path is for error
+// messages.
 func ParseReport(path string, text []byte) (*Report, error) {
 	if len(text) > MaxReport {
 		return nil, fmt.Errorf("%s: takes %d bytes, the limit is %d", defect.Printable(path), len(text), MaxReport)
 	}
-	top, err := strictjson.Decode(path, text) // the grammar, and no key twice
+	top, err := strictjson.Decode(path, text) // checks the grammar and that no key occurs twice
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func ParseReport(path string, text []byte) (*Report, error) {
 	return r, nil
 }
 
-// checkReport finds what no report of thimble has.
+// checkReport returns an error if r has values that thimble never writes.
 func checkReport(r *Report) error {
 	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
 	switch {
@@ -90,7 +91,7 @@ func checkReport(r *Report) error {
 	return nil
 }
 
-// digestOf identifies what was scored: the ids of the prompts and the positions
+// digestOf returns a digest of what is scored: the ids of the prompts and the positions
 // in them.
 func digestOf(prompts []reference.Prompt) string {
 	h := sha256.New()

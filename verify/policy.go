@@ -15,19 +15,19 @@ import (
 	"thimble/internal/strictyaml"
 )
 
-// A Policy is what a team requires of its models, from a YAML file that
-// docs/CI.md describes.
+// A Policy holds a team's requirements for its models. It is read from a YAML file,
+// which docs/CI.md describes.
 type Policy struct {
-	Gates     []Gate // of every model that no rule fits
-	Rules     []Rule // the first that fits replaces Gates
+	Gates     []Gate // for every model that no rule fits
+	Rules     []Rule // the first rule that fits replaces Gates
 	Strict    bool
-	Tolerance Tolerance // what may be worse than a baseline
+	Tolerance Tolerance // how much worse than a baseline figures may be
 }
 
-// A Rule has the gates of some models.
+// A Rule holds the gates for models of certain schemes and sizes.
 type Rule struct {
-	Scheme      string  // pattern of the coarsest scheme, field by field: "int4" is every int4, "int?/*/asym" all with a minimum
-	From, Below float64 // weights; Below 0 is no limit
+	Scheme      string  // pattern for the coarsest scheme, field by field: "int4" matches every int4, "int?/*/asym" all with a minimum
+	From, Below float64 // range of the number of weights, without Below; a Below of 0 means no limit
 	Gates       []Gate
 }
 
@@ -44,14 +44,14 @@ type policyFile struct {
 	Tolerance map[string]float64 `yaml:"tolerance"`
 }
 
-// policyKeys are all keys of a policy, for suggestions.
+// policyKeys lists all keys of a policy, for suggestions.
 var policyKeys = []string{"gates", "rules", "strict", "tolerance", "scheme", "weights_from", "weights_below"}
 
 // unknownKey matches the key in strictyaml's message.
 var unknownKey = regexp.MustCompile(`unknown field "([^"]*)"`)
 
-// ParsePolicy reads a policy. Unknown and repeated keys, metrics and schemes that
-// do not exist, and rules that can never fit are errors.
+// ParsePolicy parses a policy. It returns an error for unknown and repeated keys,
+// metrics and schemes that do not exist, and rules that can never fit.
 func ParsePolicy(text []byte) (*Policy, error) {
 	var f policyFile
 	if err := strictyaml.Decode(text, &f); err != nil {
@@ -96,13 +96,13 @@ func parseGates(where string, texts []string) (gates []Gate, err error) {
 	return gates, nil
 }
 
-// knownSchemes are the first fields of schemes' names.
+// knownSchemes lists the first fields of the names of schemes.
 var knownSchemes = []string{
 	"f32", "f16", "bf16", "int2", "int3", "int4", "int5", "int6", "int7", "int8",
 	"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
 }
 
-// check finds what keeps r from ever fitting a model.
+// check returns an error if r can never fit a model.
 func (r *Rule) check() error {
 	if r.Scheme == "" && r.From == 0 && r.Below == 0 {
 		return errors.New("needs a scheme, weights_from or weights_below; gates of every model are gates of the policy")
@@ -130,8 +130,8 @@ func (r *Rule) check() error {
 	return nil
 }
 
-// fits reports whether r is for a model of that many weights whose coarsest scheme
-// is s.
+// fits reports whether r applies to a model that has that many weights and whose
+// coarsest scheme is s.
 func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 	if n := float64(weights); n < r.From || r.Below > 0 && n >= r.Below {
 		return false
@@ -151,8 +151,8 @@ func (r *Rule) fits(s qtensor.Scheme, weights int64) bool {
 	return true
 }
 
-// GatesFor returns the gates of m, which has passed Check: those of the first rule
-// that fits, otherwise the policy's own. p has gates.
+// GatesFor returns the gates for m, which must have passed Check: those of the first
+// rule that fits, otherwise the policy's own. p must have gates.
 func (p *Policy) GatesFor(m *Model) ([]Gate, error) {
 	weights, _ := m.Size()
 	s := coarsest(m)
@@ -170,11 +170,11 @@ func (p *Policy) GatesFor(m *Model) ([]Gate, error) {
 // HasGates reports whether p has gates of its own.
 func (p *Policy) HasGates() bool { return len(p.Gates)+len(p.Rules) > 0 }
 
-// A Tolerance says how much worse figures may be than in a baseline, by name: as a
-// fraction of the baseline's value, for shares as a difference.
+// A Tolerance holds, by name, how much worse figures may be than in a baseline: as a
+// fraction of the baseline's value, or for shares as a difference.
 type Tolerance map[string]float64
 
-// newTolerance returns the usual tolerance, except for what given says.
+// newTolerance returns the default tolerance with the figures in given replaced.
 func newTolerance(given map[string]float64) (Tolerance, error) {
 	t := Tolerance{}
 	var names []string

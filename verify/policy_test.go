@@ -54,7 +54,7 @@ tolerance: {kl_mean: 0.02, bytes: 0}
 	}
 }
 
-// The first fields of schemes that a rule may name are those that exist.
+// knownSchemes lists exactly the first fields of the schemes that exist.
 func TestKnownSchemes(t *testing.T) {
 	for _, name := range knownSchemes {
 		if !strings.HasPrefix(name, "Q") {

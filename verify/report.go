@@ -11,29 +11,29 @@ import (
 	"thimble/verify/tasks"
 )
 
-// Schema is the version of Report's JSON, which docs/REPORT.md describes. Fields
-// may be added within a version; none is renamed, removed or given another sense.
+// Schema is the version of Report's JSON, which docs/REPORT.md describes. Within a
+// version, fields may be added, but none is renamed, removed or given another meaning.
 const Schema = 1
 
 // A Report is the outcome of a Run.
 type Report struct {
 	Schema     int            `json:"schema"`
-	Tool       string         `json:"tool,omitempty"`   // that measured
+	Tool       string         `json:"tool,omitempty"`   // program and version that measured
 	Pass       bool           `json:"pass"`             // no gate was missed, and nothing is worse than the baseline
 	Strict     bool           `json:"strict,omitempty"` // an undecided gate fails
 	Gates      []Check        `json:"gates"`
-	Expected   *Expectation   `json:"expected,omitempty"` // what the default gates follow from
+	Expected   *Expectation   `json:"expected,omitempty"` // the default gates are derived from it
 	Model      ModelInfo      `json:"model"`
-	Arithmetic ArithmeticInfo `json:"arithmetic"`        // that the model was run in
-	Against    string         `json:"against,omitempty"` // the reference, as its user named it
+	Arithmetic ArithmeticInfo `json:"arithmetic"`        // in which the model ran
+	Against    string         `json:"against,omitempty"` // the reference, as the user named it
 
 	AgainstSHA256 string `json:"against_sha256,omitempty"` // hexadecimal, of its largest file
-	PromptsSHA256 string `json:"prompts_sha256"`           // of what was scored
-	Policy        string `json:"policy,omitempty"`         // the file that the gates are from, as its user named it
+	PromptsSHA256 string `json:"prompts_sha256"`           // see digestOf
+	Policy        string `json:"policy,omitempty"`         // the file with the gates, as the user named it
 
 	Metrics     Metrics           `json:"metrics"`
-	Intervals   []metric.Interval `json:"intervals,omitempty"` // 95 %, from two prompts on
-	Bounds      []metric.Bound    `json:"bounds,omitempty"`    // of what a compact reference does not determine
+	Intervals   []metric.Interval `json:"intervals,omitempty"` // 95 %; needs at least two prompts
+	Bounds      []metric.Bound    `json:"bounds,omitempty"`    // of the metrics that a compact reference does not determine
 	Prompts     []PromptReport    `json:"prompts"`
 	KLHistogram *metric.Histogram `json:"kl_histogram,omitempty"` // of all positions, with a reference
 	Flips       *Flips            `json:"flips,omitempty"`        // with a reference
@@ -43,20 +43,20 @@ type Report struct {
 
 	Continuations *tasks.Continuations `json:"continuations,omitempty"`
 
-	Diagnosis       string             `json:"diagnosis,omitempty"`        // rounding or a conversion error, and which, in one line
+	Diagnosis       string             `json:"diagnosis,omitempty"`        // whether rounding or a conversion error causes the difference, and which error, in one line
 	FirstDivergence *parity.Divergence `json:"first_divergence,omitempty"` // the first operation that rounding does not explain
 	Layers          []parity.Layer     `json:"layers,omitempty"`           // every operation of every step
-	Stages          []Stage            `json:"stages,omitempty"`           // what each stage costs, by Attribute
+	Stages          []Stage            `json:"stages,omitempty"`           // the cost of each stage, from Attribute
 
-	Baseline *Baseline `json:"baseline,omitempty"` // what has changed since, by CompareBaseline
-	Speed    *Speed    `json:"speed,omitempty"`    // as bench measured it
+	Baseline *Baseline `json:"baseline,omitempty"` // changes since an earlier report, from CompareBaseline
+	Speed    *Speed    `json:"speed,omitempty"`    // measured by bench
 
-	// Elapsed is how long the run took, for JUnit. Reports in other forms do not depend on
-	// it, so that the same run gives the same bytes.
+	// Elapsed is the duration of the run, for JUnit. Reports in other forms do not depend
+	// on it, so that the same run gives the same bytes.
 	Elapsed time.Duration `json:"-"`
 
-	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order in which they are used; by Describe
-	Provenance *Provenance    `json:"provenance,omitempty"` // by Describe
+	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order of use, from Describe
+	Provenance *Provenance    `json:"provenance,omitempty"` // from Describe
 }
 
 // ModelInfo identifies the model that was verified.
@@ -67,7 +67,7 @@ type ModelInfo struct {
 	BitsPerWeight float64 `json:"bits_per_weight"`
 }
 
-// A PromptReport has the metrics of one prompt.
+// A PromptReport holds the metrics of one prompt.
 type PromptReport struct {
 	Tokens        int          `json:"tokens"`
 	KLMean        metric.Value `json:"kl_mean"`
@@ -79,7 +79,7 @@ type PromptReport struct {
 	PPL           metric.Value `json:"ppl"`
 }
 
-// Interval returns the interval of a metric, nil if it has none.
+// Interval returns the interval of a metric, or nil if it has none.
 func (r *Report) Interval(name string) *metric.Interval {
 	i := slices.IndexFunc(r.Intervals, func(in metric.Interval) bool { return in.Metric == name })
 	if i < 0 {
@@ -88,7 +88,7 @@ func (r *Report) Interval(name string) *metric.Interval {
 	return &r.Intervals[i]
 }
 
-// Bound returns the bounds of a metric, nil if the reference determines it.
+// Bound returns the bounds of a metric, or nil if the reference determines it.
 func (r *Report) Bound(name string) *metric.Bound {
 	i := slices.IndexFunc(r.Bounds, func(b metric.Bound) bool { return b.Metric == name })
 	if i < 0 {
@@ -97,7 +97,7 @@ func (r *Report) Bound(name string) *metric.Bound {
 	return &r.Bounds[i]
 }
 
-// Sample returns how many items the value of a metric is taken over, and of what.
+// Sample returns the number of items over which a metric is computed, and their unit.
 func (r *Report) Sample(name string) (n int, unit metric.Unit) {
 	switch e := metric.Find(MetricTable, name); {
 	case e == nil:
@@ -115,8 +115,8 @@ func (r *Report) Sample(name string) (n int, unit metric.Unit) {
 	return r.Metrics.Tokens, metric.Tokens
 }
 
-// ProfilePositions is how many positions a Profile needs: what an operation adds
-// shows in few.
+// ProfilePositions is the number of positions for a Profile. A few suffice to show the
+// error that an operation adds.
 const ProfilePositions = 256
 
 // ProfileTexts cuts prompts to ProfilePositions in total, for parity.Compare.
@@ -133,8 +133,8 @@ func ProfileTexts(prompts []reference.Prompt) (texts [][]int) {
 	return texts
 }
 
-// addExpected adds what was expected of the model, and says where each gate comes from:
-// all those of an Expectation are default gates, and so is the one that a policy gets.
+// addExpected adds the Expectation of the model, and sets the source of each gate: gates
+// of an Expectation are default gates, and so is the one that is added to a policy.
 func (r *Report) addExpected(o *Options) {
 	for i := range r.Gates {
 		switch c := &r.Gates[i]; {
@@ -146,7 +146,7 @@ func (r *Report) addExpected(o *Options) {
 	}
 }
 
-// addProfile adds what a Profile says, if there is one.
+// addProfile adds the results of a Profile, if there is one.
 func (r *Report) addProfile(p *parity.Profile) {
 	if p == nil {
 		return

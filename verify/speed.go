@@ -10,21 +10,21 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// A Speed is how fast a machine runs a model, and in how much memory, as "thimble
-// bench" measures it. docs/REPORT.md describes its JSON.
+// A Speed holds the speed at which a machine runs a model, and the memory it takes, as
+// measured by "thimble bench". docs/REPORT.md describes its JSON.
 type Speed struct {
 	Path    string    `json:"path"`
 	SHA256  string    `json:"sha256,omitempty"` // of the model, hexadecimal
 	Cores   int       `json:"cores"`
-	Prefill []float64 `json:"prefill_tokens_per_second"` // one a run
+	Prefill []float64 `json:"prefill_tokens_per_second"` // one for each run
 	Decode  []float64 `json:"decode_tokens_per_second"`
 	FLOP    float64   `json:"flop_per_token"` // of the linear layers
 	Prompt  int       `json:"prefill_tokens"`
 	Steps   int       `json:"decode_tokens"`
 
 	Arithmetic ArithmeticInfo `json:"arithmetic"`
-	Cache      int64          `json:"kv_bytes"`               // of all positions
-	Memory     int64          `json:"memory_bytes,omitempty"` // the most that was resident in the runs, mapped files included
+	Cache      int64          `json:"kv_bytes"`               // size of the cache for all positions
+	Memory     int64          `json:"memory_bytes,omitempty"` // peak resident memory of the runs, including mapped files
 }
 
 // Median returns the median of x, which is not empty.
@@ -33,7 +33,7 @@ func Median(x []float64) float64 {
 	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
-// ParseSpeed reads the JSON of bench; path is for errors.
+// ParseSpeed parses the JSON of bench. path is for error messages.
 func ParseSpeed(path string, text []byte) (*Speed, error) {
 	if _, err := strictjson.Decode(path, text); err != nil {
 		return nil, err
@@ -70,8 +70,8 @@ func (s *Speed) Check() error {
 	return nil
 }
 
-// differingSpeed names the first setting in which two measurements differ, and its
-// two values; "" if there is none.
+// differingSpeed returns the first setting in which two measurements differ, with its
+// two values, or "" if there is none.
 func differingSpeed(before, s *Speed) (field, then, now string) {
 	for _, f := range []struct{ field, then, now string }{
 		{"cores", fmt.Sprint(before.Cores), fmt.Sprint(s.Cores)},

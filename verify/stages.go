@@ -11,8 +11,8 @@ import (
 	"thimble/verify/reference"
 )
 
-// A Stage is a model between the reference and what runs on a phone. Each stage
-// includes those before it.
+// A Stage is a model between the reference and the integer model that a phone runs. Each
+// stage includes those before it.
 type Stage struct {
 	Stage      string         `json:"stage"` // StageSource and so on
 	Arithmetic ArithmeticInfo `json:"arithmetic"`
@@ -31,21 +31,21 @@ const (
 	StageKV          = "kv"
 )
 
-// StageOptions says what Attribute runs.
+// StageOptions are the inputs of Attribute.
 type StageOptions struct {
-	Source     *Model              // the model that the subject came from
-	Subject    *Model              // the model that Done is about
+	Source     *Model              // the source of Subject
+	Subject    *Model              // the model that Done reports on
 	Reference  reference.Reference // of Source; CacheLogits runs it only once
 	Prompts    []reference.Prompt
-	Arithmetic Arithmetic // that Done was measured in
+	Arithmetic Arithmetic // in which Done was measured
 	Done       *Report    // of Subject against Reference, on Prompts
 
 	Progress func(stage string, done, total int) // called with the positions scored so far; may be nil
 }
 
-// Attribute measures how much each stage costs: conversion, and rounding weights,
-// activations, keys and values. In the last stages, what o.Arithmetic does not
-// round is rounded to 8 bits.
+// Attribute measures the cost of each stage: of conversion, and of rounding weights,
+// activations, keys and values. If o.Arithmetic does not round the activations, keys or
+// values, their stages round them to 8 bits.
 func Attribute(ctx context.Context, o StageOptions) ([]Stage, error) {
 	stages := []Stage{{Stage: StageSource, Arithmetic: Describe(Arithmetic{}), Top1: 1, PPLRatio: 1}}
 	for _, s := range o.runs() {
@@ -73,7 +73,7 @@ func Attribute(ctx context.Context, o StageOptions) ([]Stage, error) {
 	return stages, nil
 }
 
-// A stageRun is what runs to measure a stage.
+// A stageRun describes the run that measures a stage.
 type stageRun struct {
 	stage      string
 	model      *Model
@@ -119,10 +119,10 @@ func hasIntegerLayers(m *Model) bool {
 	return false
 }
 
-// beforeRounding returns the subject as it was before its weights were rounded, as
-// far as that is known: its Spec and the tensors that it keeps as floats are its
-// own. The others are the source's, and so are their biases, which may have been
-// rotated with them. It is nil if all are floats; known is false if the source
+// beforeRounding reconstructs the subject before its weights were rounded. The Spec and
+// the tensors that it keeps as floats are the subject's own. The other tensors are the
+// source's, and so are their biases, which may have been rotated with them.
+// beforeRounding returns nil if all tensors are floats. known is false if the source
 // lacks a tensor.
 func beforeRounding(source, subject *Model) (before *Model, known bool) {
 	m := *subject

@@ -2,7 +2,7 @@ package verify
 
 import "encoding/hex"
 
-// A Provenance is what a model says of how it was made.
+// A Provenance records how a model was made.
 type Provenance struct {
 	Architecture string   `json:"architecture"` // model_type of the checkpoint
 	Tool         string   `json:"tool,omitempty"`
@@ -18,7 +18,7 @@ type Source struct {
 	SHA256 string `json:"sha256"` // hexadecimal
 }
 
-// Describe adds to r how m, which has passed Check, is stored and was made.
+// Describe adds to r how m is stored and how it was made. m must have passed Check.
 func (r *Report) Describe(m *Model) {
 	r.Tensors = m.Stored()
 	p := &m.Provenance

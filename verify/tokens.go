@@ -12,12 +12,12 @@ const (
 	contextTokens = 16 // ids before a listed position
 )
 
-// A Token is one scored position, with what the two models predict there.
+// A Token is one scored position with the predictions of both models.
 type Token struct {
 	Prompt    int           `json:"prompt"`
 	Position  int           `json:"position"`
 	KL        metric.Value  `json:"kl"`
-	Before    []int         `json:"before"`         // the last few ids, up to and including that of the position
+	Before    []int         `json:"before"`         // the last few ids, up to and including this position's
 	Text      string        `json:"text,omitempty"` // of Before
 	Next      int           `json:"next"`           // the id that follows, -1 at the end
 	NextText  string        `json:"next_text,omitempty"`
@@ -37,7 +37,7 @@ type position struct {
 	score      *metric.Score
 }
 
-// preference is by how much the reference prefers its own first choice to the
+// preference returns how much the reference prefers its own first choice to the
 // model's.
 func (p position) preference() float64 {
 	if q := p.score.Model.PReference; q.Known() {
@@ -47,7 +47,7 @@ func (p position) preference() float64 {
 }
 
 // worst counts the positions that rate accepts, and describes those that it rates
-// highest; of ties, the first in the text.
+// highest. Of equal ones it takes the first in the text.
 func (r *run) worst(rate func(position) (by float64, ok bool), text func([]int) string) (count int, tokens []Token) {
 	type rated struct {
 		position
@@ -70,7 +70,7 @@ func (r *run) worst(rate func(position) (by float64, ok bool), text func([]int) 
 	return len(all), tokens
 }
 
-// token describes p, in words unless text is nil.
+// token describes p, with its text unless text is nil.
 func (r *run) token(p position, text func([]int) string) Token {
 	prompt := &r.prompts[p.prompt]
 	at := prompt.from + p.at

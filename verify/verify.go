@@ -1,16 +1,16 @@
 // Package verify measures how far a model's next-token logits are from those of a
 // reference, and turns the distance into a verdict.
 //
-// The main figure is the Kullback-Leibler divergence KL(reference || model) in
-// nats per token, computed in float64 from float32 logits. Run measures it, with
-// the other metrics of MetricTable, and judges a Report by Gates: those of a team's
-// Policy, or DefaultGates. CompareBaseline compares the Report with an earlier one.
+// The main figure is the Kullback-Leibler divergence KL(reference || model) in nats per
+// token, computed in float64 from float32 logits. Run measures it together with the
+// other metrics of MetricTable, and judges the Report by gates: those of a team's
+// Policy, or the default ones. CompareBaseline compares the Report with an earlier one.
 //
-// Package metric scores positions and sums them up, reference holds what a model is
-// compared with, parity compares operations, and tasks measures what a model writes.
-// selftest checks that the gates would notice known mistakes, and render writes
-// reports for people and programs. docs/NUMERICS.md defines every metric,
-// docs/REPORT.md the JSON of a Report.
+// Package metric scores positions and summarizes the scores, reference provides the
+// distributions that a model is compared with, parity compares operations, and tasks
+// measures the text that a model writes. selftest checks that the gates would notice
+// known mistakes, and render writes reports for people and programs. docs/NUMERICS.md
+// defines every metric, and docs/REPORT.md the JSON of a Report.
 package verify
 
 import (
@@ -28,47 +28,48 @@ import (
 )
 
 type (
-	// Model is what convert, quantize and format open and return.
+	// Model is the type that convert, quantize and format open and return.
 	Model = model.Model
 
-	// Arithmetic says what a run rounds: activations, keys and values. The zero
-	// value rounds nothing: all is float32.
+	// Arithmetic sets the rounding of activations, keys and values in a run. The zero
+	// value rounds nothing and runs in float32.
 	Arithmetic = transformer.Arithmetic
 
-	// Scheme says how a tensor is stored.
+	// Scheme is the format in which a tensor is stored.
 	Scheme = qtensor.Scheme
 
 	// StoredTensor describes how a model keeps one tensor.
 	StoredTensor = model.StoredTensor
 )
 
-// Options says what Run judges and reports.
+// Options controls what Run judges and reports.
 type Options struct {
 	Gates      []Gate
 	Source     string                 // of Gates: GateFlag or GatePolicy
-	Expected   *Expectation           // that Gates follow from; nil if they are not the default ones
+	Expected   *Expectation           // the source of Gates; nil if they are not the default ones
 	Model      ModelInfo              // copied to the report
-	Arithmetic Arithmetic             // that the model is run in, likewise
+	Arithmetic Arithmetic             // in which the model runs; copied to the report
 	Strict     bool                   // an undecided gate fails
-	Seed       uint64                 // of the draws behind intervals
+	Seed       uint64                 // of the random draws for intervals
 	Text       func(ids []int) string // spells tokens in the report; may be nil
 	Against    string                 // names the reference in the report
 	Profile    *parity.Profile        // of the model and its source; may be nil
 	Progress   func(done, total int)  // called with the positions scored so far; may be nil
-	Behaviour  *tasks.Behaviour       // what else to measure; nil for nothing
+	Behaviour  *tasks.Behaviour       // tasks and continuations to measure; nil for none
 
-	integrity *Integrity // by Prepare
-	notes     []string   // likewise
+	integrity *Integrity // set by Prepare
+	notes     []string   // set by Prepare
 }
 
-// blockRows is how many positions are compared at a time: a run holds (blockRows,
-// Vocab) float32 of model and reference, and Vocab float64 for each core.
+// blockRows is the number of positions that are compared at a time. A run holds
+// (blockRows, Vocab) float32 for the model and for the reference, and Vocab float64 for
+// each core.
 const blockRows = 64
 
 // Run scores the prompts with the model and compares it with the reference.
-// Without a reference (ref is nil) it measures perplexity alone. Report.Pass is
-// false if a gate is not met; an error means that there is no verdict. Results do
-// not depend on the number of cores.
+// Without a reference (ref is nil) it measures only perplexity. Report.Pass is false if
+// a gate is not met; an error means that there is no verdict. Results do not depend on
+// the number of cores.
 func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o Options) (*Report, error) {
 	if err := CheckRun(ref, scorer, prompts, &o); err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	return report, nil
 }
 
-// formOf returns what ref keeps of a position, the zero Form if ref is nil.
+// formOf returns the Form of ref, or the zero Form if ref is nil.
 func formOf(ref reference.Reference) reference.Form {
 	if ref == nil {
 		return reference.Form{}
@@ -119,8 +120,8 @@ func formOf(ref reference.Reference) reference.Form {
 	return ref.Form()
 }
 
-// CheckRun returns the error of Run if it could not measure or judge this. It runs no
-// model.
+// CheckRun returns the error that Run would return if it cannot measure or judge what o
+// asks for. It runs no model.
 func CheckRun(ref reference.Reference, scorer reference.Scorer, prompts []reference.Prompt, o *Options) error {
 	return checkRun(ref != nil, formOf(ref), scorer.Vocab(), prompts, o)
 }
@@ -148,8 +149,9 @@ func checkRun(compared bool, form reference.Form, vocab int, prompts []reference
 	return nil
 }
 
-// Outline returns the report of a run that has not started: it has the prompts but no
-// figures, so that CompareBaseline can tell whether a baseline is of the same run.
+// Outline returns the report of a run that has not started. It has the prompts but no
+// figures, which is enough for CompareBaseline to check that a baseline is of the same
+// run.
 func Outline(prompts []reference.Prompt, o *Options) *Report {
 	r := &Report{Schema: Schema, Model: o.Model, Against: o.Against, Arithmetic: Describe(o.Arithmetic), Metrics: unmeasured(), PromptsSHA256: digestOf(prompts)}
 	for _, p := range prompts {
@@ -159,7 +161,7 @@ func Outline(prompts []reference.Prompt, o *Options) *Report {
 	return r
 }
 
-// checkMeasured says why a run gives no value for a gate's metric.
+// checkMeasured returns an error if a run would not measure a gate's metric.
 func checkMeasured(g Gate, prompts []reference.Prompt, b *tasks.Behaviour) error {
 	switch e := metric.Find(MetricTable, g.Metric); {
 	case e.Unit != metric.Tokens:
@@ -172,7 +174,7 @@ func checkMeasured(g Gate, prompts []reference.Prompt, b *tasks.Behaviour) error
 
 // A run is the state of one Run.
 type run struct {
-	ref         reference.Reference // nil for none
+	ref         reference.Reference // nil without a reference
 	scorer      reference.Scorer
 	scratch     []reference.Scratch // of each worker
 	got         []float32           // (blockRows, Vocab)
@@ -181,7 +183,7 @@ type run struct {
 	done, total int
 }
 
-// A scoredPrompt has the scores of a prompt's positions, the first of which is from.
+// A scoredPrompt holds the scores of a prompt's positions from from on.
 type scoredPrompt struct {
 	ids    []int
 	from   int
@@ -265,7 +267,7 @@ func (r *run) scores() [][]metric.Score {
 	return all
 }
 
-// report sums the scores up.
+// report summarizes the scores.
 func (r *run) report() *Report {
 	rep := &Report{Schema: Schema, Prompts: make([]PromptReport, len(r.prompts))}
 	clusters := make([]metric.Cluster, len(r.prompts))

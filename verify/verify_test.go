@@ -23,7 +23,7 @@ func logs(shift float64, p ...float64) []float32 {
 	return x
 }
 
-// near compares with a tolerance that is relative above 1.
+// near compares with a tolerance that is absolute up to 1 and relative above it.
 func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(1, math.Abs(a), math.Abs(b)) || a != a && b != b
 }
@@ -103,7 +103,7 @@ func TestPerplexityAlone(t *testing.T) {
 	}
 }
 
-// referenceOf is FromScorer for a Scorer that may be nil.
+// referenceOf is like FromScorer, for a Scorer that may be nil.
 func referenceOf(s *referencetest.Rows) reference.Reference {
 	if s == nil {
 		return nil
@@ -208,8 +208,8 @@ func TestExtremeLogits(t *testing.T) {
 	}
 }
 
-// With many prompts an interval is 1.96 standard errors to either side, and the
-// same for the same seed.
+// With many prompts an interval extends 1.96 standard errors to either side. The same
+// seed gives the same interval.
 func TestIntervalWidth(t *testing.T) {
 	ref, subject, prompts := referencetest.Noisy(5, 64, 9, 11, 12, 9, 8, 13, 10, 9, 7, 12, 11, 10, 9, 12, 8, 11, 10, 9, 12, 13, 9, 8, 10, 11, 12)
 	measure := func(seed uint64) *Report {
@@ -243,7 +243,7 @@ func TestIntervalWidth(t *testing.T) {
 	}
 }
 
-// What is listed of the worst positions is what a search over all of them finds.
+// The listed worst positions are those that a search over all positions finds.
 func TestWorstTokens(t *testing.T) {
 	ref, subject, prompts := referencetest.Noisy(3, 64, 40, 9, 33)
 	r, err := Run(t.Context(), reference.FromScorer(ref), subject, prompts, Options{})

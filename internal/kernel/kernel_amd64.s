@@ -832,7 +832,7 @@ block:
 	RET
 
 // func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotF32x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -847,6 +847,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -876,6 +879,13 @@ block:
 	VFMADD231PS  32(R10), Y12, Y7
 	VFMADD231PS  32(R10)(BX*1), Y12, Y9
 	VFMADD231PS  32(R10)(BX*2), Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	PREFETCHT0   192(R12)
+	PREFETCHT0   256(R12)
+	PREFETCHT0   320(R12)
+	ADDQ         $0x00000180, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x40, R9
 	ADDQ         $0x40, R10
@@ -931,7 +941,7 @@ block:
 	RET
 
 // func dotF32x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -944,6 +954,9 @@ TEXT ·dotF32x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -953,6 +966,8 @@ block:
 	VFMADD231PS  (R9), Y2, Y0
 	VMOVUPS      32(R8), Y2
 	VFMADD231PS  32(R9), Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000040, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x40, R9
 	DECQ         R10
@@ -986,7 +1001,7 @@ block:
 	RET
 
 // func dotF32x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF32x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1005,6 +1020,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1033,6 +1051,19 @@ block:
 	VFMADD231PS   (R12), Z12, Z9
 	VFMADD231PS   (R12)(BX*1), Z12, Z10
 	VFMADD231PS   (R12)(BX*2), Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	PREFETCHT0    384(R14)
+	PREFETCHT0    448(R14)
+	PREFETCHT0    512(R14)
+	PREFETCHT0    576(R14)
+	PREFETCHT0    640(R14)
+	PREFETCHT0    704(R14)
+	ADDQ          $0x00000300, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x40, R9
 	ADDQ          $0x40, R10
@@ -1139,7 +1170,7 @@ block:
 	RET
 
 // func dotF32x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1152,12 +1183,17 @@ TEXT ·dotF32x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
 block:
 	VMOVUPS       (R8), Z1
 	VFMADD231PS   (R9), Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000040, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x40, R9
 	DECQ          R10
@@ -1192,7 +1228,7 @@ block:
 	RET
 
 // func dotF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·dotF16x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1207,6 +1243,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1248,6 +1287,10 @@ block:
 	VFMADD231PS  Y13, Y12, Y9
 	VCVTPH2PS    16(R10)(BX*2), Y13
 	VFMADD231PS  Y13, Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	ADDQ         $0x000000c0, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	ADDQ         $0x20, R10
@@ -1303,7 +1346,7 @@ block:
 	RET
 
 // func dotF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, F16C, FMA3
+// Requires: AVX, F16C, FMA3, MMX+
 TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1316,6 +1359,9 @@ TEXT ·dotF16x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -1327,6 +1373,8 @@ block:
 	VMOVUPS      32(R8), Y2
 	VCVTPH2PS    16(R9), Y3
 	VFMADD231PS  Y3, Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000020, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	DECQ         R10
@@ -1360,7 +1408,7 @@ block:
 	RET
 
 // func dotF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF16x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1379,6 +1427,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1419,6 +1470,13 @@ block:
 	VFMADD231PS   Z13, Z12, Z10
 	VCVTPH2PS     (R12)(BX*2), Z13
 	VFMADD231PS   Z13, Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	ADDQ          $0x00000180, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	ADDQ          $0x20, R10
@@ -1525,7 +1583,7 @@ block:
 	RET
 
 // func dotF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1538,6 +1596,9 @@ TEXT ·dotF16x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
@@ -1545,6 +1606,8 @@ block:
 	VMOVUPS       (R8), Z1
 	VCVTPH2PS     (R9), Z2
 	VFMADD231PS   Z2, Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000020, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	DECQ          R10
@@ -1579,7 +1642,7 @@ block:
 	RET
 
 // func dotBF16x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotBF16x6AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1594,6 +1657,9 @@ rows:
 	LEAQ   (R9)(BX*2), R10
 	ADDQ   BX, R10
 	MOVQ   CX, R8
+	MOVQ   DX, R12
+	IMUL3Q $0x06, BX, R11
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1647,6 +1713,10 @@ block:
 	VPMOVZXWD    16(R10)(BX*2), Y13
 	VPSLLD       $0x10, Y13, Y13
 	VFMADD231PS  Y13, Y12, Y11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	ADDQ         $0x000000c0, R12
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	ADDQ         $0x20, R10
@@ -1702,7 +1772,7 @@ block:
 	RET
 
 // func dotBF16x1AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1715,6 +1785,9 @@ TEXT ·dotBF16x1AVX2(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   DI, R10
@@ -1728,6 +1801,8 @@ block:
 	VPMOVZXWD    16(R9), Y3
 	VPSLLD       $0x10, Y3, Y3
 	VFMADD231PS  Y3, Y2, Y1
+	PREFETCHT0   (R11)
+	ADDQ         $0x00000020, R11
 	ADDQ         $0x40, R8
 	ADDQ         $0x20, R9
 	DECQ         R10
@@ -1761,7 +1836,7 @@ block:
 	RET
 
 // func dotBF16x12AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotBF16x12AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1780,6 +1855,9 @@ rows:
 	LEAQ   (R11)(BX*2), R12
 	ADDQ   BX, R12
 	MOVQ   CX, R8
+	MOVQ   DX, R14
+	IMUL3Q $0x0c, BX, R13
+	ADDQ   R13, R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1832,6 +1910,13 @@ block:
 	VPMOVZXWD     (R12)(BX*2), Z13
 	VPSLLD        $0x10, Z13, Z13
 	VFMADD231PS   Z13, Z12, Z11
+	PREFETCHT0    (R14)
+	PREFETCHT0    64(R14)
+	PREFETCHT0    128(R14)
+	PREFETCHT0    192(R14)
+	PREFETCHT0    256(R14)
+	PREFETCHT0    320(R14)
+	ADDQ          $0x00000180, R14
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	ADDQ          $0x20, R10
@@ -1938,7 +2023,7 @@ block:
 	RET
 
 // func dotBF16x1AVX512(c *float32, a *float32, b *byte, ldb int, n int, k int)
-// Requires: AVX, AVX512F, AVX512VL
+// Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
 	MOVQ c+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -1951,6 +2036,9 @@ TEXT ·dotBF16x1AVX512(SB), NOSPLIT, $0-48
 rows:
 	MOVQ   DX, R9
 	MOVQ   CX, R8
+	MOVQ   DX, R11
+	IMUL3Q $0x01, BX, R10
+	ADDQ   R10, R11
 	VPXORD Z0, Z0, Z0
 	MOVQ   DI, R10
 
@@ -1959,6 +2047,8 @@ block:
 	VPMOVZXWD     (R9), Z2
 	VPSLLD        $0x10, Z2, Z2
 	VFMADD231PS   Z2, Z1, Z0
+	PREFETCHT0    (R11)
+	ADDQ          $0x00000020, R11
 	ADDQ          $0x40, R8
 	ADDQ          $0x20, R9
 	DECQ          R10
@@ -3554,7 +3644,7 @@ check:
 	RET
 
 // func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -3562,13 +3652,14 @@ TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
 	MOVQ         codes+8(FP), BX
 	ADDQ         DX, BX
 	LEAQ         (BX)(AX*4), DX
-	MOVQ         a+32(FP), SI
-	MOVQ         counts+40(FP), DI
-	XORQ         R8, R8
+	LEAQ         (BX)(AX*8), SI
+	MOVQ         a+32(FP), DI
+	MOVQ         counts+40(FP), R8
+	XORQ         R9, R9
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R9
-	VMOVD        R9, X2
+	MOVL         offset+64(FP), R10
+	VMOVD        R10, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -3580,10 +3671,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (DI)(R8*4), R9
+	MOVL  (R8)(R9*4), R10
 
 block:
-	VMOVDQU      (SI), Y11
+	VMOVDQU      (DI), Y11
 	VPBROADCASTQ (BX), Y12
 	VPSHUFB      twice<>+0(SB), Y12, Y12
 	VPSRLVD      shift2<>+0(SB), Y12, Y12
@@ -3664,10 +3755,12 @@ block:
 	VPMADDUBSW   Y11, Y12, Y11
 	VPMADDWD     Y1, Y11, Y11
 	VPADDD       Y11, Y10, Y10
+	PREFETCHT0   (SI)
+	ADDQ         $0x00000040, SI
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, DX
-	ADDQ         $0x20, SI
-	DECL         R9
+	ADDQ         $0x20, DI
+	DECL         R10
 	JNZ          block
 	VPHADDD      Y4, Y3, Y3
 	VPHADDD      Y6, Y5, Y5
@@ -3678,32 +3771,32 @@ block:
 	VPERM2I128   $0x20, Y7, Y3, Y4
 	VPERM2I128   $0x31, Y7, Y3, Y3
 	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R9
-	VPBROADCASTD (R9)(R8*4), Y3
+	MOVQ         sums+56(FP), R10
+	VPBROADCASTD (R10)(R9*4), Y3
 	VPMULLD      Y3, Y2, Y3
 	VPADDD       Y3, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
-	MOVQ         R8, R10
-	SHLQ         $0x05, R10
-	MOVQ         d+80(FP), R9
-	VMULPS       (R9)(R10*1), Y4, Y4
-	MOVQ         scale+72(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         R9, R11
+	SHLQ         $0x05, R11
+	MOVQ         d+80(FP), R10
+	VMULPS       (R10)(R11*1), Y4, Y4
+	MOVQ         scale+72(FP), R10
+	VBROADCASTSS (R10)(R9*4), Y3
 	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R9
-	TESTQ        R9, R9
+	MOVQ         min+96(FP), R10
+	TESTQ        R10, R10
 	JZ           next
-	MOVQ         minScale+88(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
-	MOVQ         min+96(FP), R9
-	VFMADD231PS  (R9)(R10*1), Y3, Y0
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(R9*4), Y3
+	MOVQ         min+96(FP), R10
+	VFMADD231PS  (R10)(R11*1), Y3, Y0
 
 next:
-	INCQ    R8
-	CMPQ    R8, segments+48(FP)
+	INCQ    R9
+	CMPQ    R9, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R9
-	VMOVUPS Y0, (R9)
+	MOVQ    dst+0(FP), R10
+	VMOVUPS Y0, (R10)
 	VZEROUPPER
 	RET
 
@@ -3830,7 +3923,7 @@ DATA odd2<>+60(SB)/4, $0x03000300
 GLOBL odd2<>(SB), RODATA|NOPTR, $64
 
 // func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows3AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -3847,13 +3940,14 @@ TEXT ·integerRows3AVX2(SB), NOSPLIT, $0-104
 	MOVQ         blocks+24(FP), R9
 	IMUL3Q       $0x04, R9, R9
 	ADDQ         R9, DX
-	MOVQ         a+32(FP), DX
-	MOVQ         counts+40(FP), R9
-	XORQ         R10, R10
+	LEAQ         (BX)(AX*8), DX
+	MOVQ         a+32(FP), R9
+	MOVQ         counts+40(FP), R10
+	XORQ         R11, R11
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R11
-	VMOVD        R11, X2
+	MOVL         offset+64(FP), R12
+	VMOVD        R12, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -3865,10 +3959,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (R9)(R10*4), R11
+	MOVL  (R10)(R11*4), R12
 
 block:
-	VMOVDQU      (DX), Y11
+	VMOVDQU      (R9), Y11
 	VPBROADCASTQ (BX), Y12
 	VPSHUFB      twice<>+0(SB), Y12, Y12
 	VPSRLVD      shift2<>+0(SB), Y12, Y12
@@ -3997,12 +4091,15 @@ block:
 	VPMADDUBSW   Y11, Y12, Y11
 	VPMADDWD     Y1, Y11, Y11
 	VPADDD       Y11, Y10, Y10
+	PREFETCHT0   (DX)
+	PREFETCHT0   64(DX)
+	ADDQ         $0x00000060, DX
 	ADDQ         $0x08, BX
 	ADDQ         $0x08, SI
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
-	ADDQ         $0x20, DX
-	DECL         R11
+	ADDQ         $0x20, R9
+	DECL         R12
 	JNZ          block
 	VPHADDD      Y4, Y3, Y3
 	VPHADDD      Y6, Y5, Y5
@@ -4013,32 +4110,32 @@ block:
 	VPERM2I128   $0x20, Y7, Y3, Y4
 	VPERM2I128   $0x31, Y7, Y3, Y3
 	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R11
-	VPBROADCASTD (R11)(R10*4), Y3
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R11*4), Y3
 	VPMULLD      Y3, Y2, Y3
 	VPADDD       Y3, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
-	MOVQ         R10, R12
-	SHLQ         $0x05, R12
-	MOVQ         d+80(FP), R11
-	VMULPS       (R11)(R12*1), Y4, Y4
-	MOVQ         scale+72(FP), R11
-	VBROADCASTSS (R11)(R10*4), Y3
+	MOVQ         R11, R13
+	SHLQ         $0x05, R13
+	MOVQ         d+80(FP), R12
+	VMULPS       (R12)(R13*1), Y4, Y4
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R11*4), Y3
 	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R11
-	TESTQ        R11, R11
+	MOVQ         min+96(FP), R12
+	TESTQ        R12, R12
 	JZ           next
-	MOVQ         minScale+88(FP), R11
-	VBROADCASTSS (R11)(R10*4), Y3
-	MOVQ         min+96(FP), R11
-	VFMADD231PS  (R11)(R12*1), Y3, Y0
+	MOVQ         minScale+88(FP), R12
+	VBROADCASTSS (R12)(R11*4), Y3
+	MOVQ         min+96(FP), R12
+	VFMADD231PS  (R12)(R13*1), Y3, Y0
 
 next:
-	INCQ    R10
-	CMPQ    R10, segments+48(FP)
+	INCQ    R11
+	CMPQ    R11, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R11
-	VMOVUPS Y0, (R11)
+	MOVQ    dst+0(FP), R12
+	VMOVUPS Y0, (R12)
 	VZEROUPPER
 	RET
 
@@ -4129,7 +4226,7 @@ DATA bit2<>+60(SB)/4, $0x04040404
 GLOBL bit2<>(SB), RODATA|NOPTR, $64
 
 // func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows4AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -4137,13 +4234,14 @@ TEXT ·integerRows4AVX2(SB), NOSPLIT, $0-104
 	MOVQ         codes+8(FP), BX
 	ADDQ         DX, BX
 	LEAQ         (BX)(AX*4), DX
-	MOVQ         a+32(FP), SI
-	MOVQ         counts+40(FP), DI
-	XORQ         R8, R8
+	LEAQ         (BX)(AX*8), SI
+	MOVQ         a+32(FP), DI
+	MOVQ         counts+40(FP), R8
+	XORQ         R9, R9
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R9
-	VMOVD        R9, X2
+	MOVL         offset+64(FP), R10
+	VMOVD        R10, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -4155,10 +4253,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (DI)(R8*4), R9
+	MOVL  (R8)(R9*4), R10
 
 block:
-	VMOVDQU        (SI), Y11
+	VMOVDQU        (DI), Y11
 	VBROADCASTI128 (BX), Y12
 	VPSRLVD        shift4<>+0(SB), Y12, Y12
 	VPAND          low4<>+0(SB), Y12, Y12
@@ -4207,10 +4305,13 @@ block:
 	VPMADDUBSW     Y11, Y12, Y11
 	VPMADDWD       Y1, Y11, Y11
 	VPADDD         Y11, Y10, Y10
+	PREFETCHT0     (SI)
+	PREFETCHT0     64(SI)
+	ADDQ           $0x00000080, SI
 	ADDQ           $0x10, BX
 	ADDQ           $0x10, DX
-	ADDQ           $0x20, SI
-	DECL           R9
+	ADDQ           $0x20, DI
+	DECL           R10
 	JNZ            block
 	VPHADDD        Y4, Y3, Y3
 	VPHADDD        Y6, Y5, Y5
@@ -4221,32 +4322,32 @@ block:
 	VPERM2I128     $0x20, Y7, Y3, Y4
 	VPERM2I128     $0x31, Y7, Y3, Y3
 	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R9
-	VPBROADCASTD   (R9)(R8*4), Y3
+	MOVQ           sums+56(FP), R10
+	VPBROADCASTD   (R10)(R9*4), Y3
 	VPMULLD        Y3, Y2, Y3
 	VPADDD         Y3, Y4, Y4
 	VCVTDQ2PS      Y4, Y4
-	MOVQ           R8, R10
-	SHLQ           $0x05, R10
-	MOVQ           d+80(FP), R9
-	VMULPS         (R9)(R10*1), Y4, Y4
-	MOVQ           scale+72(FP), R9
-	VBROADCASTSS   (R9)(R8*4), Y3
+	MOVQ           R9, R11
+	SHLQ           $0x05, R11
+	MOVQ           d+80(FP), R10
+	VMULPS         (R10)(R11*1), Y4, Y4
+	MOVQ           scale+72(FP), R10
+	VBROADCASTSS   (R10)(R9*4), Y3
 	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R9
-	TESTQ          R9, R9
+	MOVQ           min+96(FP), R10
+	TESTQ          R10, R10
 	JZ             next
-	MOVQ           minScale+88(FP), R9
-	VBROADCASTSS   (R9)(R8*4), Y3
-	MOVQ           min+96(FP), R9
-	VFMADD231PS    (R9)(R10*1), Y3, Y0
+	MOVQ           minScale+88(FP), R10
+	VBROADCASTSS   (R10)(R9*4), Y3
+	MOVQ           min+96(FP), R10
+	VFMADD231PS    (R10)(R11*1), Y3, Y0
 
 next:
-	INCQ    R8
-	CMPQ    R8, segments+48(FP)
+	INCQ    R9
+	CMPQ    R9, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R9
-	VMOVUPS Y0, (R9)
+	MOVQ    dst+0(FP), R10
+	VMOVUPS Y0, (R10)
 	VZEROUPPER
 	RET
 
@@ -4285,7 +4386,7 @@ DATA shift4<>+31(SB)/1, $0x00
 GLOBL shift4<>(SB), RODATA|NOPTR, $32
 
 // func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows5AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -4302,13 +4403,14 @@ TEXT ·integerRows5AVX2(SB), NOSPLIT, $0-104
 	MOVQ         blocks+24(FP), R9
 	IMUL3Q       $0x04, R9, R9
 	ADDQ         R9, DX
-	MOVQ         a+32(FP), DX
-	MOVQ         counts+40(FP), R9
-	XORQ         R10, R10
+	LEAQ         (BX)(AX*8), DX
+	MOVQ         a+32(FP), R9
+	MOVQ         counts+40(FP), R10
+	XORQ         R11, R11
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R11
-	VMOVD        R11, X2
+	MOVL         offset+64(FP), R12
+	VMOVD        R12, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -4320,10 +4422,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (R9)(R10*4), R11
+	MOVL  (R10)(R11*4), R12
 
 block:
-	VMOVDQU        (DX), Y11
+	VMOVDQU        (R9), Y11
 	VBROADCASTI128 (BX), Y12
 	VPSRLVD        shift4<>+0(SB), Y12, Y12
 	VPAND          low4<>+0(SB), Y12, Y12
@@ -4420,12 +4522,16 @@ block:
 	VPMADDUBSW     Y11, Y12, Y11
 	VPMADDWD       Y1, Y11, Y11
 	VPADDD         Y11, Y10, Y10
+	PREFETCHT0     (DX)
+	PREFETCHT0     64(DX)
+	PREFETCHT0     128(DX)
+	ADDQ           $0x000000a0, DX
 	ADDQ           $0x10, BX
 	ADDQ           $0x10, SI
 	ADDQ           $0x04, DI
 	ADDQ           $0x04, R8
-	ADDQ           $0x20, DX
-	DECL           R11
+	ADDQ           $0x20, R9
+	DECL           R12
 	JNZ            block
 	VPHADDD        Y4, Y3, Y3
 	VPHADDD        Y6, Y5, Y5
@@ -4436,32 +4542,32 @@ block:
 	VPERM2I128     $0x20, Y7, Y3, Y4
 	VPERM2I128     $0x31, Y7, Y3, Y3
 	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R11
-	VPBROADCASTD   (R11)(R10*4), Y3
+	MOVQ           sums+56(FP), R12
+	VPBROADCASTD   (R12)(R11*4), Y3
 	VPMULLD        Y3, Y2, Y3
 	VPADDD         Y3, Y4, Y4
 	VCVTDQ2PS      Y4, Y4
-	MOVQ           R10, R12
-	SHLQ           $0x05, R12
-	MOVQ           d+80(FP), R11
-	VMULPS         (R11)(R12*1), Y4, Y4
-	MOVQ           scale+72(FP), R11
-	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           R11, R13
+	SHLQ           $0x05, R13
+	MOVQ           d+80(FP), R12
+	VMULPS         (R12)(R13*1), Y4, Y4
+	MOVQ           scale+72(FP), R12
+	VBROADCASTSS   (R12)(R11*4), Y3
 	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R11
-	TESTQ          R11, R11
+	MOVQ           min+96(FP), R12
+	TESTQ          R12, R12
 	JZ             next
-	MOVQ           minScale+88(FP), R11
-	VBROADCASTSS   (R11)(R10*4), Y3
-	MOVQ           min+96(FP), R11
-	VFMADD231PS    (R11)(R12*1), Y3, Y0
+	MOVQ           minScale+88(FP), R12
+	VBROADCASTSS   (R12)(R11*4), Y3
+	MOVQ           min+96(FP), R12
+	VFMADD231PS    (R12)(R13*1), Y3, Y0
 
 next:
-	INCQ    R10
-	CMPQ    R10, segments+48(FP)
+	INCQ    R11
+	CMPQ    R11, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R11
-	VMOVUPS Y0, (R11)
+	MOVQ    dst+0(FP), R12
+	VMOVUPS Y0, (R12)
 	VZEROUPPER
 	RET
 
@@ -4484,7 +4590,7 @@ DATA bit4<>+60(SB)/4, $0x10101010
 GLOBL bit4<>(SB), RODATA|NOPTR, $64
 
 // func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows6AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -4501,13 +4607,14 @@ TEXT ·integerRows6AVX2(SB), NOSPLIT, $0-104
 	MOVQ         blocks+24(FP), R9
 	IMUL3Q       $0x08, R9, R9
 	ADDQ         R9, DX
-	MOVQ         a+32(FP), DX
-	MOVQ         counts+40(FP), R9
-	XORQ         R10, R10
+	LEAQ         (BX)(AX*8), DX
+	MOVQ         a+32(FP), R9
+	MOVQ         counts+40(FP), R10
+	XORQ         R11, R11
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R11
-	VMOVD        R11, X2
+	MOVL         offset+64(FP), R12
+	VMOVD        R12, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -4519,10 +4626,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (R9)(R10*4), R11
+	MOVL  (R10)(R11*4), R12
 
 block:
-	VMOVDQU        (DX), Y11
+	VMOVDQU        (R9), Y11
 	VBROADCASTI128 (BX), Y12
 	VPSRLVD        shift4<>+0(SB), Y12, Y12
 	VPAND          low4<>+0(SB), Y12, Y12
@@ -4643,12 +4750,16 @@ block:
 	VPMADDUBSW     Y11, Y12, Y11
 	VPMADDWD       Y1, Y11, Y11
 	VPADDD         Y11, Y10, Y10
+	PREFETCHT0     (DX)
+	PREFETCHT0     64(DX)
+	PREFETCHT0     128(DX)
+	ADDQ           $0x000000c0, DX
 	ADDQ           $0x10, BX
 	ADDQ           $0x10, SI
 	ADDQ           $0x08, DI
 	ADDQ           $0x08, R8
-	ADDQ           $0x20, DX
-	DECL           R11
+	ADDQ           $0x20, R9
+	DECL           R12
 	JNZ            block
 	VPHADDD        Y4, Y3, Y3
 	VPHADDD        Y6, Y5, Y5
@@ -4659,37 +4770,37 @@ block:
 	VPERM2I128     $0x20, Y7, Y3, Y4
 	VPERM2I128     $0x31, Y7, Y3, Y3
 	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R11
-	VPBROADCASTD   (R11)(R10*4), Y3
+	MOVQ           sums+56(FP), R12
+	VPBROADCASTD   (R12)(R11*4), Y3
 	VPMULLD        Y3, Y2, Y3
 	VPADDD         Y3, Y4, Y4
 	VCVTDQ2PS      Y4, Y4
-	MOVQ           R10, R12
-	SHLQ           $0x05, R12
-	MOVQ           d+80(FP), R11
-	VMULPS         (R11)(R12*1), Y4, Y4
-	MOVQ           scale+72(FP), R11
-	VBROADCASTSS   (R11)(R10*4), Y3
+	MOVQ           R11, R13
+	SHLQ           $0x05, R13
+	MOVQ           d+80(FP), R12
+	VMULPS         (R12)(R13*1), Y4, Y4
+	MOVQ           scale+72(FP), R12
+	VBROADCASTSS   (R12)(R11*4), Y3
 	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R11
-	TESTQ          R11, R11
+	MOVQ           min+96(FP), R12
+	TESTQ          R12, R12
 	JZ             next
-	MOVQ           minScale+88(FP), R11
-	VBROADCASTSS   (R11)(R10*4), Y3
-	MOVQ           min+96(FP), R11
-	VFMADD231PS    (R11)(R12*1), Y3, Y0
+	MOVQ           minScale+88(FP), R12
+	VBROADCASTSS   (R12)(R11*4), Y3
+	MOVQ           min+96(FP), R12
+	VFMADD231PS    (R12)(R13*1), Y3, Y0
 
 next:
-	INCQ    R10
-	CMPQ    R10, segments+48(FP)
+	INCQ    R11
+	CMPQ    R11, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R11
-	VMOVUPS Y0, (R11)
+	MOVQ    dst+0(FP), R12
+	VMOVUPS Y0, (R12)
 	VZEROUPPER
 	RET
 
 // func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows7AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -4712,13 +4823,14 @@ TEXT ·integerRows7AVX2(SB), NOSPLIT, $0-104
 	MOVQ         blocks+24(FP), R11
 	IMUL3Q       $0x04, R11, R11
 	ADDQ         R11, DX
-	MOVQ         a+32(FP), DX
-	MOVQ         counts+40(FP), R11
-	XORQ         R12, R12
+	LEAQ         (BX)(AX*8), DX
+	MOVQ         a+32(FP), R11
+	MOVQ         counts+40(FP), R12
+	XORQ         R13, R13
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R13
-	VMOVD        R13, X2
+	MOVL         offset+64(FP), R14
+	VMOVD        R14, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -4730,10 +4842,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (R11)(R12*4), R13
+	MOVL  (R12)(R13*4), R14
 
 block:
-	VMOVDQU        (DX), Y11
+	VMOVDQU        (R11), Y11
 	VBROADCASTI128 (BX), Y12
 	VPSRLVD        shift4<>+0(SB), Y12, Y12
 	VPAND          low4<>+0(SB), Y12, Y12
@@ -4902,14 +5014,19 @@ block:
 	VPMADDUBSW     Y11, Y12, Y11
 	VPMADDWD       Y1, Y11, Y11
 	VPADDD         Y11, Y10, Y10
+	PREFETCHT0     (DX)
+	PREFETCHT0     64(DX)
+	PREFETCHT0     128(DX)
+	PREFETCHT0     192(DX)
+	ADDQ           $0x000000e0, DX
 	ADDQ           $0x10, BX
 	ADDQ           $0x10, SI
 	ADDQ           $0x08, DI
 	ADDQ           $0x08, R8
 	ADDQ           $0x04, R9
 	ADDQ           $0x04, R10
-	ADDQ           $0x20, DX
-	DECL           R13
+	ADDQ           $0x20, R11
+	DECL           R14
 	JNZ            block
 	VPHADDD        Y4, Y3, Y3
 	VPHADDD        Y6, Y5, Y5
@@ -4920,32 +5037,32 @@ block:
 	VPERM2I128     $0x20, Y7, Y3, Y4
 	VPERM2I128     $0x31, Y7, Y3, Y3
 	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R13
-	VPBROADCASTD   (R13)(R12*4), Y3
+	MOVQ           sums+56(FP), R14
+	VPBROADCASTD   (R14)(R13*4), Y3
 	VPMULLD        Y3, Y2, Y3
 	VPADDD         Y3, Y4, Y4
 	VCVTDQ2PS      Y4, Y4
-	MOVQ           R12, R14
-	SHLQ           $0x05, R14
-	MOVQ           d+80(FP), R13
-	VMULPS         (R13)(R14*1), Y4, Y4
-	MOVQ           scale+72(FP), R13
-	VBROADCASTSS   (R13)(R12*4), Y3
+	MOVQ           R13, R15
+	SHLQ           $0x05, R15
+	MOVQ           d+80(FP), R14
+	VMULPS         (R14)(R15*1), Y4, Y4
+	MOVQ           scale+72(FP), R14
+	VBROADCASTSS   (R14)(R13*4), Y3
 	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R13
-	TESTQ          R13, R13
+	MOVQ           min+96(FP), R14
+	TESTQ          R14, R14
 	JZ             next
-	MOVQ           minScale+88(FP), R13
-	VBROADCASTSS   (R13)(R12*4), Y3
-	MOVQ           min+96(FP), R13
-	VFMADD231PS    (R13)(R14*1), Y3, Y0
+	MOVQ           minScale+88(FP), R14
+	VBROADCASTSS   (R14)(R13*4), Y3
+	MOVQ           min+96(FP), R14
+	VFMADD231PS    (R14)(R15*1), Y3, Y0
 
 next:
-	INCQ    R12
-	CMPQ    R12, segments+48(FP)
+	INCQ    R13
+	CMPQ    R13, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R13
-	VMOVUPS Y0, (R13)
+	MOVQ    dst+0(FP), R14
+	VMOVUPS Y0, (R14)
 	VZEROUPPER
 	RET
 
@@ -4968,7 +5085,7 @@ DATA bit6<>+60(SB)/4, $0x40404040
 GLOBL bit6<>(SB), RODATA|NOPTR, $64
 
 // func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·integerRows8AVX2(SB), NOSPLIT, $0-104
 	MOVQ         stride+16(FP), AX
 	LEAQ         (AX)(AX*2), CX
@@ -4976,13 +5093,14 @@ TEXT ·integerRows8AVX2(SB), NOSPLIT, $0-104
 	MOVQ         codes+8(FP), BX
 	ADDQ         DX, BX
 	LEAQ         (BX)(AX*4), DX
-	MOVQ         a+32(FP), SI
-	MOVQ         counts+40(FP), DI
-	XORQ         R8, R8
+	LEAQ         (BX)(AX*8), SI
+	MOVQ         a+32(FP), DI
+	MOVQ         counts+40(FP), R8
+	XORQ         R9, R9
 	VXORPS       Y0, Y0, Y0
 	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R9
-	VMOVD        R9, X2
+	MOVL         offset+64(FP), R10
+	VMOVD        R10, X2
 	VPBROADCASTD X2, Y2
 
 segment:
@@ -4994,10 +5112,10 @@ segment:
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
 	VPXOR Y10, Y10, Y10
-	MOVL  (DI)(R8*4), R9
+	MOVL  (R8)(R9*4), R10
 
 block:
-	VMOVDQU      (SI), Y11
+	VMOVDQU      (DI), Y11
 	VMOVDQU      (BX), Y12
 	VPXOR        bytes128<>+0(SB), Y12, Y12
 	VPSIGNB      Y12, Y11, Y13
@@ -5054,10 +5172,15 @@ block:
 	VPMADDUBSW   Y11, Y12, Y11
 	VPMADDWD     Y1, Y11, Y11
 	VPADDD       Y11, Y10, Y10
+	PREFETCHT0   (SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   192(SI)
+	ADDQ         $0x00000100, SI
 	ADDQ         $0x20, BX
 	ADDQ         $0x20, DX
-	ADDQ         $0x20, SI
-	DECL         R9
+	ADDQ         $0x20, DI
+	DECL         R10
 	JNZ          block
 	VPHADDD      Y4, Y3, Y3
 	VPHADDD      Y6, Y5, Y5
@@ -5068,32 +5191,32 @@ block:
 	VPERM2I128   $0x20, Y7, Y3, Y4
 	VPERM2I128   $0x31, Y7, Y3, Y3
 	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R9
-	VPBROADCASTD (R9)(R8*4), Y3
+	MOVQ         sums+56(FP), R10
+	VPBROADCASTD (R10)(R9*4), Y3
 	VPMULLD      Y3, Y2, Y3
 	VPADDD       Y3, Y4, Y4
 	VCVTDQ2PS    Y4, Y4
-	MOVQ         R8, R10
-	SHLQ         $0x05, R10
-	MOVQ         d+80(FP), R9
-	VMULPS       (R9)(R10*1), Y4, Y4
-	MOVQ         scale+72(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
+	MOVQ         R9, R11
+	SHLQ         $0x05, R11
+	MOVQ         d+80(FP), R10
+	VMULPS       (R10)(R11*1), Y4, Y4
+	MOVQ         scale+72(FP), R10
+	VBROADCASTSS (R10)(R9*4), Y3
 	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R9
-	TESTQ        R9, R9
+	MOVQ         min+96(FP), R10
+	TESTQ        R10, R10
 	JZ           next
-	MOVQ         minScale+88(FP), R9
-	VBROADCASTSS (R9)(R8*4), Y3
-	MOVQ         min+96(FP), R9
-	VFMADD231PS  (R9)(R10*1), Y3, Y0
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(R9*4), Y3
+	MOVQ         min+96(FP), R10
+	VFMADD231PS  (R10)(R11*1), Y3, Y0
 
 next:
-	INCQ    R8
-	CMPQ    R8, segments+48(FP)
+	INCQ    R9
+	CMPQ    R9, segments+48(FP)
 	JLT     segment
-	MOVQ    dst+0(FP), R9
-	VMOVUPS Y0, (R9)
+	MOVQ    dst+0(FP), R10
+	VMOVUPS Y0, (R10)
 	VZEROUPPER
 	RET
 

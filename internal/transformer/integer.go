@@ -243,6 +243,7 @@ func (w *worker) setFactors(in *quantizedInput, i, lanes int, scale, offset []fl
 
 // storedProduct is integerProduct for weights in the order of their storage.
 func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
+	w.integers.Stride = p.w.RowBytes()
 	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
 		w.loadStored(in, p.w, r, min(n, kernel.Lanes))
 		for t := range in.stored {
@@ -258,11 +259,11 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 	}
 }
 
-// loadStored sets w.integers to n rows of m, from row r on. The other lanes are
-// unspecified.
+// loadStored sets w.integers, except its Stride, to n rows of m, from row r on. The
+// other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	w.factorsFor(len(in.segments)*kernel.Lanes, m.Scheme.Asym)
-	w.integers = kernel.StoredRows{Bits: m.Scheme.Bits, Stride: m.RowBytes(), Scales: w.scales, Mins: w.mins}
+	w.integers = kernel.StoredRows{Bits: m.Scheme.Bits, Stride: w.integers.Stride, Scales: w.scales, Mins: w.mins}
 	if !m.Scheme.Asym {
 		w.integers.Zero = int32(m.Scheme.Zero())
 	}

@@ -138,11 +138,15 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 func TestIntegerProduct(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	activations := []int{0, 0, WholeRow, 8, 32, 64, 1024}
+	shapes := 3
+	if testing.Short() { // the emulator
+		shapes = 1
+	}
 	for bits := 2; bits <= 8; bits++ {
 		for _, group := range []int{8, 24, 32, 64, 256, 1024, 0} {
 			for _, asym := range []bool{false, true} {
 				s := qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym}
-				for range 3 {
+				for range shapes {
 					cols := 1 + r.IntN(300)
 					if group > 256 || group == 0 {
 						cols = 1 + r.IntN(2500)

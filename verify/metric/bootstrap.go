@@ -7,15 +7,15 @@ import (
 	"thimble/internal/kernel"
 )
 
-// An Interval is where a metric would lie 95 times in 100 had other prompts of
-// the same kind been scored.
+// An Interval is the 95 % confidence interval of a metric: the range in which it
+// would lie 95 times in 100 if other prompts of the same kind were scored.
 type Interval struct {
 	Metric string `json:"metric"`
 	Low    Value  `json:"low"`
 	High   Value  `json:"high"`
 }
 
-// resamples is how many times items are drawn again.
+// resamples is the number of bootstrap draws.
 const resamples = 1000
 
 // totals are sums over the positions of one prompt, or of several prompts.
@@ -54,7 +54,8 @@ func totalsOf(scores []Score) (t totals) {
 	return t
 }
 
-// ratios are the metrics that follow from totals. Only these have an interval.
+// ratios are the metrics that can be computed from totals. Only these have an
+// interval.
 var ratios = []struct {
 	metric string
 	of     func(*totals) float64
@@ -67,16 +68,17 @@ var ratios = []struct {
 	{"ppl_ratio", func(t *totals) float64 { return kernel.Exp64((t.nll - t.refNLL) / t.next) }},
 }
 
-// Bootstrap returns the intervals of those figures of measured that are known and
-// follow from sums over positions. prompts are the scores of each prompt; fewer
-// than two of them have no interval.
+// Bootstrap returns the intervals of the metrics in measured that are known and
+// can be computed from sums over positions. prompts holds the scores of each
+// prompt. Bootstrap returns nil for fewer than two prompts.
 //
-// Prompts are drawn with replacement, as many as there are, and each metric is
-// computed anew (Efron and Tibshirani, An Introduction to the Bootstrap, section
-// 13.3). Reference and model are scored on the same draw, so what makes a text
-// hard for both cancels in their ratio. Quantiles are those of the expanded
-// percentile interval (Hesterberg 2015, "What Teachers Should Know about the
-// Bootstrap", section 5.3), which is as wide for few prompts as Student's t.
+// Each draw takes as many prompts as there are, with replacement, and computes
+// every metric from them (Efron and Tibshirani, An Introduction to the Bootstrap,
+// section 13.3). Reference and model are scored on the same draw, so their ratio
+// does not depend on how hard the drawn texts are for both. The quantiles are those
+// of the expanded percentile interval (Hesterberg 2015, "What Teachers Should Know
+// about the Bootstrap", section 5.3), which for few prompts is as wide as the
+// interval from Student's t.
 func Bootstrap(prompts [][]Score, measured *Summary, seed uint64) []Interval {
 	n := len(prompts)
 	if n < 2 {
@@ -112,9 +114,9 @@ func Bootstrap(prompts [][]Score, measured *Summary, seed uint64) []Interval {
 	return all
 }
 
-// Resample returns the 95 % interval of one figure of n items, as Bootstrap does,
-// n being at least 2. It calls figure for each draw; figure takes n items, those
-// whose numbers next returns, and computes the figure of them.
+// Resample returns the 95 % interval of one figure of n items, as Bootstrap does;
+// n is at least 2. It calls figure once for each draw. figure calls next n times
+// for the indices of the drawn items and returns the figure computed from them.
 func Resample(n int, seed uint64, figure func(next func() int) float64) (low, high float64) {
 	drawn := make([]float64, resamples)
 	random := SplitMix(seed)
@@ -126,12 +128,13 @@ func Resample(n int, seed uint64, figure func(next func() int) float64) (low, hi
 	return Quantile(drawn, tail), Quantile(drawn, 1-tail)
 }
 
-// MeanInterval returns the 95 % interval of the mean of x, whose numbers lie
-// between least and most. ok is false for fewer than two numbers.
+// MeanInterval returns the 95 % interval of the mean of x, whose values lie
+// between least and most. ok is false for fewer than two values.
 //
-// If all numbers are the same, so is the mean of every draw. Then other numbers
-// may still exist: the interval allows for the share of them that n items miss 25
-// times in 1000 (Clopper and Pearson 1934), each as far away as possible.
+// If all values are equal, every draw has the same mean, although the population
+// may hold other values. The interval then allows for the largest share of other
+// values that n items miss with a probability of 2.5 % (Clopper and Pearson 1934),
+// and takes each of them to be as far away as possible.
 func MeanInterval(x []float64, least, most float64, seed uint64) (low, high float64, ok bool) {
 	n := len(x)
 	if n < 2 {
@@ -151,9 +154,10 @@ func MeanInterval(x []float64, least, most float64, seed uint64) (low, high floa
 	return low, high, true
 }
 
-// tailShare is the share of draws left out at either end: that of a normal
-// distribution beyond sqrt(n/(n-1)) times the 97.5 % quantile of Student's t
-// with n-1 degrees of freedom; 2.5 % for many prompts and less for few.
+// tailShare returns the share of draws to leave out at either end: the probability
+// that a standard normal variable exceeds sqrt(n/(n-1)) times the 97.5 % quantile
+// of Student's t with n-1 degrees of freedom. It is 2.5 % for many prompts and less
+// for few.
 func tailShare(n int) float64 {
 	x := math.Sqrt(float64(n)/float64(n-1)) * studentQuantile(n-1)
 	// Abramowitz and Stegun, 26.2.17: within 7.5e-8.
@@ -165,7 +169,7 @@ func tailShare(n int) float64 {
 	return kernel.Exp64(-x*x/2) / math.Sqrt(2*math.Pi) * sum
 }
 
-// studentQuantile is the 97.5 % quantile of Student's t: from tables for few
+// studentQuantile returns the 97.5 % quantile of Student's t: from a table for few
 // degrees of freedom, otherwise by Abramowitz and Stegun, 26.7.5.
 func studentQuantile(freedom int) float64 {
 	few := [...]float64{12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060}

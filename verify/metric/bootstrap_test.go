@@ -42,8 +42,9 @@ func TestTailShare(t *testing.T) {
 	}
 }
 
-// drawPrompts are prompts whose divergence is spread as those of texts are: far
-// to the right, and alike within a prompt. Its mean over all texts is 1.
+// drawPrompts returns prompts whose divergences are distributed like those of real
+// texts: skewed to the right, and correlated within a prompt. Their mean over all
+// texts is 1.
 func drawPrompts(random *rand.Rand, n int) [][]Score {
 	prompts := make([][]Score, n)
 	for i := range prompts {
@@ -59,7 +60,7 @@ func drawPrompts(random *rand.Rand, n int) [][]Score {
 	return prompts
 }
 
-// Of 400 intervals, each from other prompts, about 95 % hold the true mean.
+// Of 400 intervals, each from different prompts, about 95 % contain the true mean.
 func TestIntervalCoverage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")

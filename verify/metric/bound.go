@@ -2,8 +2,8 @@ package metric
 
 import "slices"
 
-// A Bound says between which values a metric lies that a compact reference does not
-// determine. An unknown end has no limit.
+// A Bound is the range of a metric that a compact reference does not determine. An
+// unknown end is unlimited.
 type Bound struct {
 	Metric string `json:"metric"`
 	Low    Value  `json:"low"`
@@ -16,8 +16,8 @@ var quantiles = []struct {
 	share  float64
 }{{"kl_median", 0.5}, {"kl_p90", 0.9}, {"kl_p99", 0.99}, {"kl_p999", 0.999}}
 
-// Bounds returns the bounds of the metrics in s, the Summary of scores, which the
-// reference leaves open. It returns nil if the reference keeps all logits.
+// Bounds returns the bounds of those metrics in s, the Summary of scores, that the
+// reference does not determine. It returns nil if the reference keeps all logits.
 func Bounds(scores []Score, s *Summary) []Bound {
 	if !slices.ContainsFunc(scores, func(x Score) bool { return x.Partial }) {
 		return nil

@@ -5,21 +5,21 @@ import (
 	"strconv"
 )
 
-// A Histogram counts the scored positions by their divergence. Counts[i] of them
-// have Edges[i] or more, and less than Edges[i+1]. Edges are the E6 series, 1, 1.5, 2.2,
-// 3.3, 4.7 and 6.8 times powers of ten, from the first to the last that is
-// needed: nearly even steps on a logarithmic axis, and short to write. The first
-// edge is 0 if a divergence is below the least of the series.
+// A Histogram counts the scored positions by their divergence. Counts[i] positions
+// have a divergence of at least Edges[i] and less than Edges[i+1]. Edges are those
+// values of the E6 series (1, 1.5, 2.2, 3.3, 4.7 and 6.8 times powers of ten) that
+// the divergences need: nearly even steps on a logarithmic axis, and short to
+// write. The first edge is 0 if a divergence is below the whole series.
 type Histogram struct {
 	Edges  []Value `json:"edges"` // nats
 	Counts []int   `json:"counts"`
 }
 
-// The series goes from 1e-9 nats, about what rounding to float64 leaves, to 1e4,
-// more than any divergence in practice. The last bin also counts what is larger.
+// The series runs from 1e-9 nats, about the rounding error in float64, to 1e4, more
+// than any divergence in practice. The last bin also counts larger divergences.
 const leastDecade, mostDecade = -9, 4
 
-// histogramEdges are all edges, the first of them 0.
+// histogramEdges holds all edges; the first is 0.
 var histogramEdges = func() []float64 {
 	edges := []float64{0}
 	for e := leastDecade; e < mostDecade; e++ {
@@ -31,7 +31,8 @@ var histogramEdges = func() []float64 {
 	return edges
 }()
 
-// NewHistogram counts scores, and returns nil if they have no divergence.
+// NewHistogram returns the histogram of scores, or nil if there are none or one of
+// them has no divergence.
 func NewHistogram(scores []Score) *Histogram {
 	counts := make([]int, len(histogramEdges))
 	first, last := len(counts), -1

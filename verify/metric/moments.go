@@ -22,7 +22,7 @@ func MomentsOf(x []float32) Moments {
 	return m
 }
 
-// Add joins the numbers of b to those of m (Chan, Golub and LeVeque 1979).
+// Add merges the numbers of b into m (Chan, Golub and LeVeque 1979).
 func (m *Moments) Add(b Moments) {
 	if m.n == 0 {
 		*m = b
@@ -35,7 +35,7 @@ func (m *Moments) Add(b Moments) {
 	m.n = n
 }
 
-// Deviation returns the standard deviation, NaN for no numbers.
+// Deviation returns the standard deviation, or NaN if there are no numbers.
 func (m *Moments) Deviation() float64 {
 	if m.n == 0 {
 		return math.NaN()

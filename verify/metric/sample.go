@@ -6,25 +6,25 @@ import (
 	"thimble/internal/kernel"
 )
 
-// Doubt is the probability that a bound from a sample is wrong, over the draws of
-// the reference file.
+// Doubt is the probability, over the random draws that made the reference file,
+// that a bound from its sample is wrong.
 const Doubt = 1e-6
 
-// slopes are the values of s in Sample, in 1/nat. The best one is about
-// sqrt(2 log(1/Doubt) / sum of (step y)^2), which is 30 for 500 positions of a
-// large vocabulary, and falls with the root of their number.
+// slopes are the values of s in the doc comment of Sample, in 1/nat. The best s is
+// about sqrt(2 log(1/Doubt) / sum of (step y)^2), which is 30 for 500 positions of
+// a large vocabulary and falls with the square root of the number of positions.
 var slopes = [...]float64{0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6, 8, 11, 16, 22, 32, 45, 64, 90, 128, 180, 256, 360, 512}
 
-// A Sample says what the sampled tail of one position contributes to bounds of the
-// mean divergence.
+// A Sample is the contribution that the sampled tail of one position makes to the
+// bounds of the mean divergence.
 //
-// Let P be the reference, Q the model, T the tokens of which a sample is kept, t
-// and u the probability of all of T by P and by Q, and
+// Let P be the reference, Q the model, T the set of tokens from which the sample is
+// drawn, t and u the total probability of T under P and under Q, and
 //
 //	y = log(p/q) - log(t/u)
 //
-// for a token of T. The divergence is that of the other tokens, plus t log(t/u),
-// plus the sum of p y over T, which is to be estimated. A token is in the sample
+// for a token of T. The divergence is the part of the other tokens, plus t log(t/u),
+// plus the sum of p y over T, which has to be estimated. A token is in the sample
 // with probability p/step, independently of the others. For any a >= -1 that does
 // not depend on the draw, the expectation of the product of 1+a over the sample is
 // the product of 1 + a p/step over T, which is at most exp(sum of a p/step). By
@@ -32,26 +32,26 @@ var slopes = [...]float64{0.25, 0.35, 0.5, 0.7, 1, 1.4, 2, 2.8, 4, 5.6, 8, 11, 1
 //
 //	sum over the sample of log(1+a) <= sum over T of a p/step + L
 //
-// With a = -s step y this bounds the divergence from above, for each s so small
+// With a = -s step y this bounds the divergence from above, for each s small enough
 // that a >= -1. With a = s step z and z = y - 1 + exp(-y), which is never negative
 // and has the same sum of p z, it bounds the divergence from below, for each s.
 // T may extend over many positions.
 type Sample struct {
-	low, high [len(slopes)]float64 // bounds without the term in L, nats; infinite if s is too large
+	low, high [len(slopes)]float64 // bounds without the term in L, nats; high is infinite if s is too large
 }
 
-// closeSpread says when a model is so close to the reference, by the mean of log(p/q)^2
-// over the tokens outside of T, that z varies less than y.
+// closeSpread is a limit on the mean of log(p/q)^2 over the tokens outside T. Below
+// it the model is so close to the reference that z varies less than y.
 const closeSpread = 0.1
 
 // NewSample returns the Sample of a position, and an unbiased estimate of its
-// divergence. exact is the divergence without the sum of p y, ys are the y of the
-// sampled tokens, most is the largest y that a token of T can have, and spread is
-// the mean of log(p/q)^2 over the tokens outside of T.
+// divergence. exact is the divergence without the sum of p y, ys holds the y of
+// each sampled token, most is the largest y that a token of T can have, and spread
+// is the mean of log(p/q)^2 over the tokens outside T.
 //
-// The estimate is exact plus step times the sum over the sample of y, or of z if the
-// model is close: for small y, z is about y^2/2. Far from the reference a token with
-// a large q and a tiny p, if drawn, would spoil a sum of z.
+// The estimate is exact plus step times the sum of y over the sample. For a model
+// close to the reference it sums z instead, which is only about y^2/2 for small y.
+// For other models a drawn token with a large q and a tiny p would spoil a sum of z.
 func NewSample(exact, step, most, spread float64, ys []float64) (x *Sample, estimate float64) {
 	x = new(Sample)
 	estimate = exact
@@ -62,7 +62,7 @@ func NewSample(exact, step, most, spread float64, ys []float64) (x *Sample, esti
 		estimate += float64(step * y)
 	}
 	for _, y := range ys {
-		const enough = 1e12 // a smaller z bounds as well
+		const enough = 1e12 // with a smaller z the bound is still valid
 		z := min(y-1+kernel.Exp64(-y), enough)
 		for i, s := range slopes {
 			x.low[i] += kernel.Log64(1 + float64(s*step*z))
@@ -78,9 +78,9 @@ func NewSample(exact, step, most, spread float64, ys []float64) (x *Sample, esti
 	return x, estimate
 }
 
-// meanBounds returns the least and the most that the mean divergence of scores can
-// be: the tighter of what each position allows by itself, and of what the samples
-// of all positions allow together.
+// meanBounds returns a lower and an upper bound of the mean divergence of scores:
+// the tighter of the bounds that follow from each position by itself, and of those
+// that follow from the samples of all positions together.
 func meanBounds(scores []Score) (low, high float64) {
 	var all Sample
 	sampled := false

@@ -5,9 +5,10 @@ import (
 	"testing"
 )
 
-// For every slope, the expectation over all possible samples of exp(s/step times what
-// a bound lacks) is at most 1: by Markov's inequality, a bound that lacks L step/s or
-// more is as rare as exp(-L). The estimate is unbiased.
+// For every slope, the expectation of exp(s/step times the error of a bound), over
+// all possible samples, is at most 1. By Markov's inequality, a bound is then wrong
+// by L step/s or more with a probability of at most exp(-L). The estimate is
+// unbiased.
 func TestSampleExpectation(t *testing.T) {
 	random := SplitMix(1)
 	for round := range 60 {

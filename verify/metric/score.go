@@ -7,20 +7,20 @@ import (
 	"thimble/internal/logits"
 )
 
-// A Score says how a model did at one position. What does not apply is NaN.
+// A Score holds the measurements at one position. Fields that do not apply are NaN.
 type Score struct {
-	KL      float64 // KL(reference || model) in nats; with a Sample an estimate, otherwise the least it can be
+	KL      float64 // KL(reference || model) in nats; with a Sample an estimate, otherwise a lower bound
 	Spare   float64 // how much smaller than KL the divergence may be
 	Hidden  float64 // how much larger than KL the divergence may be
 	Sample  *Sample // nil if the reference keeps no sample
 	Partial bool    // the reference keeps only some logits
 	Top1    bool    // the model's first choice has the reference's highest score
 	Top5    bool    // Top1, or the reference's first choice is among the model's first five
-	MaxAbs  float64 // largest |reference logit - model logit|, of the logits that the reference keeps
+	MaxAbs  float64 // largest |reference logit - model logit| among the logits that the reference keeps
 	Cosine  float64 // of the two rows of logits
 	NLL     float64 // -log p(next token) by the model, nats
 	RefNLL  float64 // -log p(next token) by the reference, nats
-	Logits  Moments // of the reference's logits; of the model's where a reference does not keep them all
+	Logits  Moments // of the reference's logits; of the model's if the reference does not keep all of its own
 
 	Reference, Model Choice // the first choice of each, without its text
 }
@@ -33,8 +33,7 @@ type Choice struct {
 	PModel     Value  `json:"p_model"`
 }
 
-// ChoiceOf returns token id with the probabilities that two rows of logits give
-// to it.
+// ChoiceOf returns token id with its probabilities according to two rows of logits.
 func ChoiceOf(id int, reference, model []float32) Choice {
 	p := func(row []float32) Value {
 		return Value(kernel.Exp64(float64(row[id]) - logits.LogSumExp(row, nil)))
@@ -48,8 +47,8 @@ func Unmeasured() Score {
 	return Score{KL: nan, Hidden: nan, MaxAbs: nan, Cosine: nan, NLL: nan, RefNLL: nan, Logits: Moments{mean: nan}}
 }
 
-// Predict scores a position without a reference. got is the model's logits,
-// (Vocab), and next the token that follows, -1 for none.
+// Predict scores a position without a reference. got holds the model's logits,
+// (Vocab); next is the token that follows, or -1 if there is none.
 func Predict(got []float32, next int) (Score, error) {
 	s := Unmeasured()
 	if err := logits.Finite("model", got); err != nil {
@@ -102,8 +101,9 @@ type Candidate struct {
 	LogP float64
 }
 
-// Choose records the first choices of the reference and of the model, whose
-// logits are got and their LogSumExp lse. It also sets Top5, so Top1 must be set.
+// Choose records the first choices of the reference and of the model. got holds the
+// model's logits and lse is their LogSumExp. Choose also sets Top5, so Top1 must
+// already be set.
 func (s *Score) Choose(got []float32, lse float64, reference, model Candidate) {
 	choice := func(c Candidate) Choice {
 		return Choice{ID: c.ID, PReference: Value(kernel.Exp64(c.LogP)), PModel: Value(kernel.Exp64(float64(got[c.ID]) - lse))}

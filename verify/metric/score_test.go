@@ -8,12 +8,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// near compares with a tolerance that is relative above 1.
+// near compares with a tolerance that is absolute up to 1 and relative above it.
 func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(1, math.Abs(a), math.Abs(b)) || a != a && b != b
 }
 
-// slowKL is the definition, naively: the divergence and the two -log p of token 0.
+// slowKL computes the divergence and both -log p of token 0 directly from their
+// definitions.
 func slowKL(want, got []float32) (kl, nllWant, nllGot float64) {
 	soft := func(x []float32) []float64 {
 		p, sum := make([]float64, len(x)), 0.0

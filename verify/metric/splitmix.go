@@ -2,8 +2,8 @@ package metric
 
 import "math/bits"
 
-// SplitMix is SplitMix64 (Steele, Lea and Flood 2014), a generator of random
-// numbers, as its state.
+// SplitMix is the state of the random number generator SplitMix64 (Steele, Lea and
+// Flood 2014).
 type SplitMix uint64
 
 // Next returns 64 random bits.

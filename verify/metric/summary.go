@@ -7,21 +7,21 @@ import (
 	"thimble/internal/kernel"
 )
 
-// A Summary has the metrics of some positions.
+// A Summary holds the metrics of a set of positions.
 type Summary struct {
 	Tokens        int   `json:"tokens"`         // positions scored
-	KLMean        Value `json:"kl_mean"`        // nats per token; for a compact reference an estimate, or the least it can be
+	KLMean        Value `json:"kl_mean"`        // nats per token; for a compact reference an estimate or a lower bound
 	KLMeanSE      Value `json:"kl_mean_se"`     // standard error of KLMean between prompts, see ClusterError
 	KLMedian      Value `json:"kl_median"`      // nats
 	KLP90         Value `json:"kl_p90"`         // nats, 90th percentile
 	KLP99         Value `json:"kl_p99"`         // nats, 99th percentile
 	KLP999        Value `json:"kl_p999"`        // nats, 99.9th percentile
-	KLHidden      Value `json:"kl_hidden"`      // what a compact reference may hide: the true mean is at most KLMean+KLHidden
+	KLHidden      Value `json:"kl_hidden"`      // the most that a compact reference may hide: the true mean is at most KLMean+KLHidden
 	Top1Agreement Value `json:"top1_agreement"` // share of positions, 0 to 1
-	Top5Agreement Value `json:"top5_agreement"` // share where the model's first five include the reference's first
+	Top5Agreement Value `json:"top5_agreement"` // share of positions where the model's first five include the reference's first
 	MaxAbs        Value `json:"max_abs"`        // largest |difference| of two logits
 	MaxAbsRel     Value `json:"max_abs_rel"`    // MaxAbs/LogitStd
-	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference logits; of the model's where a reference does not keep them all
+	LogitStd      Value `json:"logit_std"`      // standard deviation of the reference's logits; of the model's if the reference does not keep all of its own
 	CosineMin     Value `json:"cosine_min"`     // least cosine of two rows of logits
 	PPLReference  Value `json:"ppl_reference"`  // perplexity
 	PPL           Value `json:"ppl"`            // the model's perplexity
@@ -49,7 +49,7 @@ var Table = []Entry[Summary]{
 	{"ppl_ratio", Tokens, true, func(s *Summary) Value { return s.PPLRatio }, "ppl / ppl_reference"},
 }
 
-// positions is unknown if there is no text to score.
+// positions returns n, or Unknown if n is 0: there was no text to score.
 func positions(n int) Value {
 	if n == 0 {
 		return Unknown
@@ -57,7 +57,7 @@ func positions(n int) Value {
 	return Value(n)
 }
 
-// Summarize computes the metrics of some positions, all except KLMeanSE.
+// Summarize computes all metrics of scores except KLMeanSE.
 func Summarize(scores []Score) Summary {
 	n := float64(len(scores))
 	s := Summary{Tokens: len(scores), KLMeanSE: Unknown, MaxAbs: Unknown, CosineMin: Unknown}
@@ -100,7 +100,7 @@ func Summarize(scores []Score) Summary {
 	return s
 }
 
-// relative is a/std, and 0 for a difference of 0, even if the logits do not vary.
+// relative returns a/std, and 0 for a difference of 0 even if the logits do not vary.
 func relative(a, std Value) Value {
 	switch {
 	case a == 0:
@@ -111,9 +111,9 @@ func relative(a, std Value) Value {
 	return a / std
 }
 
-// perplexity is exp of the mean of nll over the positions with a next token: those
-// where the model's NLL is known. It is unknown if there is no such position, or if
-// nll is unknown at one of them.
+// perplexity returns exp of the mean of nll over the positions with a next token,
+// which are those where the model's NLL is known. It returns Unknown if there is no
+// such position, or if nll is unknown at one of them.
 func perplexity(scores []Score, nll func(*Score) float64) Value {
 	sum, n := 0.0, 0
 	for i := range scores {
@@ -137,8 +137,8 @@ func Mean(x []float64) float64 {
 	return sum / float64(len(x))
 }
 
-// Quantile interpolates linearly between the neighbours of rank q*(len(x)-1) in
-// the sorted x, which is not empty.
+// Quantile returns quantile q of x, which is sorted and not empty. It interpolates
+// linearly between the neighbours of rank q*(len(x)-1).
 func Quantile(x []float64, q float64) float64 {
 	rank := float64(q * float64(len(x)-1))
 	at := min(int(rank), len(x)-1)
@@ -154,13 +154,13 @@ type Cluster struct {
 
 // ClusterError returns the standard error of the mean over all tokens, with the
 // prompt as the unit of sampling: tokens of one text are correlated, and an error
-// that took them for independent would be too small. It is that of a ratio of cluster
-// totals (Cochran, Sampling Techniques, section 9A): over C prompts of n tokens
-// and mean k each,
+// that took them for independent would be too small. The formula is that of a ratio
+// of cluster totals (Cochran, Sampling Techniques, section 9A). For C prompts, each
+// with n tokens and mean k, it is
 //
 //	sqrt( C/(C-1) * sum of (n (k - mean))^2 ) / sum of n
 //
-// and NaN for fewer than two prompts.
+// ClusterError returns NaN for fewer than two prompts.
 func ClusterError(clusters []Cluster) float64 {
 	c := float64(len(clusters))
 	if c < 2 {

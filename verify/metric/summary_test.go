@@ -40,7 +40,7 @@ func TestHistogram(t *testing.T) {
 		scores []Score
 		want   *Histogram
 	}{
-		{scores(0.1), &Histogram{[]Value{0.1, 0.15}, []int{1}}}, // an edge belongs to what is above
+		{scores(0.1), &Histogram{[]Value{0.1, 0.15}, []int{1}}}, // an edge belongs to the bin above it
 		{scores(0.0999, 0.2, 0.1), &Histogram{[]Value{0.068, 0.1, 0.15, 0.22}, []int{1, 1, 1}}},
 		{scores(0, 1e-10, 1e-9), &Histogram{[]Value{0, 1e-9, 1.5e-9}, []int{2, 1}}},
 		{scores(1e300), &Histogram{[]Value{4700, 6800}, []int{1}}},

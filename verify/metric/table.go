@@ -1,6 +1,6 @@
 package metric
 
-// A Unit is what a metric is taken over, one of Tokens, Tasks and Prompts.
+// A Unit is the thing that a metric averages or counts: Tokens, Tasks or Prompts.
 type Unit string
 
 const (
@@ -9,8 +9,8 @@ const (
 	Prompts Unit = "prompts" // prompts that were continued
 )
 
-// An Entry describes one metric, which is kept in an S. Each package that
-// measures something exports a table of them; package verify joins the tables.
+// An Entry describes one metric of an S, the struct that holds it. Each package that
+// measures something exports a table of entries; package verify joins the tables.
 type Entry[S any] struct {
 	Name      string // in JSON, gates and reports
 	Unit      Unit
@@ -19,7 +19,8 @@ type Entry[S any] struct {
 	Means     string // for reports, about 30 characters
 }
 
-// Within returns a table of the same metrics in a T, which has its S at part(t).
+// Within turns a table for S into a table of the same metrics for T. part returns
+// the S inside a T.
 func Within[S, T any](table []Entry[S], part func(t *T) *S) []Entry[T] {
 	all := make([]Entry[T], len(table))
 	for i, e := range table {
@@ -28,7 +29,7 @@ func Within[S, T any](table []Entry[S], part func(t *T) *S) []Entry[T] {
 	return all
 }
 
-// Find returns the entry called name, nil if there is none.
+// Find returns the entry called name, or nil if there is none.
 func Find[S any](table []Entry[S], name string) *Entry[S] {
 	for i := range table {
 		if table[i].Name == name {

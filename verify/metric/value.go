@@ -1,13 +1,14 @@
-// Package metric says what is measured of a model's next-token logits, and how
-// the figures of single positions become those of a text.
+// Package metric measures a model's next-token logits and summarizes the
+// measurements of single positions over a text.
 //
-// Compare and Predict give the Score of one position, Summarize the Summary of
-// many. Bootstrap and MeanInterval say how far a figure would move had other
-// texts been scored. docs/NUMERICS.md defines every metric under its JSON name.
+// Compare and Predict return the Score of one position, and Summarize the Summary
+// of many. Bootstrap and MeanInterval compute how far a figure would move if other
+// texts were scored. docs/NUMERICS.md defines every metric under its JSON name.
 //
-// Figures are float64 and have the same bits on every machine: sums run in a
-// fixed order, every product that meets a sum is rounded first (Go may otherwise
-// fuse the two on some machines), and exp and log are those of package kernel.
+// Figures are float64 and have the same bits on every machine: sums run in a fixed
+// order, every product is rounded before it is added to a sum (Go may otherwise
+// fuse the two operations on some machines), and exp and log are those of package
+// kernel.
 package metric
 
 import (
@@ -16,10 +17,10 @@ import (
 	"strconv"
 )
 
-// A Value is a measured number, NaN if it was not measured. In JSON that is null.
+// A Value is a measured number, or NaN if it was not measured. NaN is null in JSON.
 type Value float64
 
-// Unknown is the Value of what was not measured.
+// Unknown is the Value of a metric that was not measured.
 var Unknown = Value(math.NaN())
 
 // Known reports whether v was measured.
@@ -42,8 +43,8 @@ func (v *Value) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*float64)(v))
 }
 
-// Short writes v for people: with four significant digits, in full if it is an
-// integer, and as a dash if it is unknown.
+// Short formats v for people: an integer in full, any other number with four
+// significant digits, and an unknown value as a dash.
 func (v Value) Short() string {
 	switch {
 	case !v.Known():

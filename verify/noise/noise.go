@@ -1,8 +1,8 @@
-// Package noise predicts what rounding costs a model, from the model alone. Copy
-// rounds the weights once more: it adds errors of the size that the stored scheme
-// implies. By how much the copy diverges from the model, on the same tokens, is by how
-// much the model should diverge from its source, because both errors are small,
-// independent and of the same size. docs/NUMERICS.md compares this with measurements.
+// Package noise predicts the divergence that rounding causes, from the model alone.
+// Copy rounds the weights once more: it adds errors of the size that the stored scheme
+// implies. On the same tokens, the copy diverges from the model about as much as the
+// model should diverge from its source, because both errors are small, independent and
+// of the same size. docs/NUMERICS.md compares the prediction with measurements.
 package noise
 
 import (
@@ -27,9 +27,9 @@ func Rounds(m *model.Model) bool {
 }
 
 // Copy returns m with noise in every matrix that is stored as integers; it shares the
-// others with m. Values on a grid with steps of d get errors with the variance d*d/12:
-// that of rounding to it. The same m and seed give the same copy on any machine. It
-// holds as much memory as the integers of m.
+// other tensors with m. Values on a grid with steps of d get errors with the variance
+// d*d/12, the variance of rounding to that grid. The same m and seed give the same copy
+// on any machine. The copy takes as much memory as the integers of m.
 func Copy(ctx context.Context, m *model.Model, seed uint64) (*model.Model, error) {
 	c := *m
 	c.Tensors = maps.Clone(m.Tensors)
@@ -76,8 +76,8 @@ func matrix(ctx context.Context, w *qtensor.Matrix, seed uint64) (*qtensor.Matri
 	})
 }
 
-// codes moves one code in twelve of row r to a neighbour, which is an error with the
-// variance 1/12 in steps. A code at an end of the range moves inwards.
+// codes moves one code in twelve of row r to a neighbour. The error, in steps, has the
+// variance 1/12. A code at an end of the range moves inwards.
 func (l *lane) codes(out, w *qtensor.Matrix, r int, random *metric.SplitMix) {
 	codes, scales, mins := l.reader.Codes(w, r)
 	low, high := out.Scheme.Codes()

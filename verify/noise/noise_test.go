@@ -110,8 +110,8 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// No fixture looks as if its tensors were misplaced. Norms that are exchanged and rows in
-// the other rotary order do, however the matrices are stored.
+// No fixture looks as if its tensors were misplaced. Fixtures with exchanged norms, or
+// with rows in the other rotary order, do, however the matrices are stored.
 func TestPlace(t *testing.T) {
 	for _, name := range []string{"gemma3", "llama-biases", "llama-tied", "llama4", "mistral", "mobilellm-ls", "phi", "qwen2", "qwen3", "trained"} {
 		if f, err := Place(open(t, name)); err != nil || f.Misplaced > 1 {
@@ -126,7 +126,7 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// Lengths that one angle's rows share show the rotary order.
+// Rows of one angle have similar lengths, and that reveals the rotary order.
 func TestRotaryRatio(t *testing.T) {
 	spec := model.Spec{Hidden: 8, Heads: 4, KVHeads: 4, HeadDim: 32, Blocks: 1, Rope: model.Rope{Base: 1e4}}
 	for _, pairs := range []bool{false, true} {

@@ -8,17 +8,18 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A Fit says how well a tensor fits the place where it is, compared with the place that
-// a known mistake puts it in.
+// A Fit tells whether the tensors of a model are in their proper places. It compares how
+// well they fit where they are with how well they would fit if a known mistake were
+// undone.
 type Fit struct {
-	Misplaced float64 // the worst tensor's ratio over the limit of its kind; above 1 it fits the other place better
+	Misplaced float64 // the worst tensor's ratio, divided by the limit of its kind; above 1, the tensor is probably misplaced
 	Tensor    string  // that tensor, "" if no tensor could be judged
-	Instead   string  // what it looks like
+	Instead   string  // the suspected mistake
 }
 
-// Limits of the ratios, and the numbers of values that a ratio needs. In trained models
-// the ratio of norms is at most 1.1 and that of rotary pairs at most 1.8; the mistakes
-// make them 2.9 and more. With fewer values, chance alone can exceed the limits.
+// Limits of the ratios, and the smallest number of values that a ratio needs: with
+// fewer, chance alone can exceed the limits. In trained models the ratio of norms is at
+// most 1.1 and that of rotary pairs at most 1.8; with the mistakes both are 2.9 or more.
 const (
 	normLimit   = 1.4
 	rotaryLimit = 2.5
@@ -26,14 +27,15 @@ const (
 	leastPairs  = 64
 )
 
-// Place looks for two mistakes in the weights alone, without running the model, so that
-// no rounding of other tensors hides them:
+// Place looks for two mistakes in the weights alone. It does not run the model, so the
+// rounding of other tensors cannot hide them:
 //
 // The gains of a norm resemble those of the same norm in the blocks before and after. If
-// the two norms of a block resemble each other's neighbours more, they were exchanged.
+// each of a block's two norms resembles the other norm in those blocks more, the two were
+// exchanged.
 //
-// The two rows that one rotary angle rotates together have similar lengths. If rows that
-// the other rotary order pairs are more similar, the rows are in that order.
+// The two rows that one rotary angle rotates together have similar lengths. If the pairs
+// of the other rotary order are more similar, the rows are in that order.
 func Place(m *model.Model) (f Fit, err error) {
 	f.Misplaced = math.NaN()
 	worse := func(ratio, limit float64, tensor, instead string) {
@@ -57,8 +59,8 @@ func Place(m *model.Model) (f Fit, err error) {
 	return f, err
 }
 
-// logGains returns the logarithms of the gains of both norms of each block, nil if the
-// blocks have a single norm.
+// logGains returns the logarithms of the gains of both norms of each block, or nil if
+// the blocks have a single norm.
 func logGains(m *model.Model) [][2][]float64 {
 	all := make([][2][]float64, m.Spec.Blocks)
 	for b := range all {
@@ -77,8 +79,8 @@ func logGains(m *model.Model) [][2][]float64 {
 	return all
 }
 
-// normRatio returns how far the norms of block b are from the same norms of the blocks
-// around it, over how far they are from the other ones.
+// normRatio returns the distance of the norms of block b from the same norms of the
+// blocks around it, divided by their distance from the other norms of those blocks.
 func normRatio(gains [][2][]float64, b int) float64 {
 	var apart [2]float64 // as they are, and exchanged
 	for i := range 2 {
@@ -102,9 +104,9 @@ func normRatio(gains [][2][]float64, b int) float64 {
 	return apart[0] / apart[1]
 }
 
-// rotaryRatio returns how different the lengths of rows are that block b rotates
-// together, over how different those are that the other rotary order pairs. It returns 0
-// if there are too few.
+// rotaryRatio returns the difference in length of the rows that block b rotates
+// together, divided by the difference of the rows that the other rotary order pairs. It
+// returns 0 if there are too few rows.
 func rotaryRatio(m *model.Model, b int) float64 {
 	rope := m.Spec.RopeOf(b)
 	if rope == nil {

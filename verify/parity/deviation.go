@@ -11,40 +11,42 @@ import (
 	"thimble/verify/metric"
 )
 
-// A Layer says what one operation of one step does to a model's activations. The
-// errors are relative to the root mean square of the reference's.
+// A Layer holds the error that one operation of one step makes in a model's
+// activations. Errors are relative to the root mean square of the reference's
+// activations.
 type Layer struct {
 	Step      int          `json:"step"`            // -1 for the embedding; the number of steps for the final norm and the head
-	Block     int          `json:"block"`           // that the step runs; NoBlock outside of the blocks
-	Operation string       `json:"operation"`       // what is written: docs/NUMERICS.md lists them
-	Tensor    string       `json:"tensor"`          // that computes it; "" if none does
-	Added     metric.Value `json:"added_error"`     // by the operation, given the reference's inputs
-	Inherited metric.Value `json:"inherited_error"` // from inputs that differ from the reference's
-	Expected  metric.Value `json:"expected_error"`  // what rounding explains, by the scheme of what is stored
-	Excess    metric.Value `json:"excess"`          // the error as a multiple of its limit: above 1 rounding does not explain it
+	Block     int          `json:"block"`           // the block that the step runs; NoBlock outside the blocks
+	Operation string       `json:"operation"`       // the activations it writes; docs/NUMERICS.md lists the names
+	Tensor    string       `json:"tensor"`          // the tensor it uses; "" if none
+	Added     metric.Value `json:"added_error"`     // the operation's own error, given the reference's inputs
+	Inherited metric.Value `json:"inherited_error"` // the error from inputs that differ from the reference's
+	Expected  metric.Value `json:"expected_error"`  // the error that rounding explains, according to the stored scheme
+	Excess    metric.Value `json:"excess"`          // the error as a multiple of its limit; above 1, rounding does not explain it
 }
 
-// A deviation is a Layer with the sums over positions that it is computed from,
-// squares channel by channel.
+// A deviation is a Layer with the sums from which it is computed. Each slice holds,
+// by channel, a sum of squares over the positions.
 type deviation struct {
 	Layer
 	ref, added, inherited []float64
-	total                 []float64 // of the subject's own pass from the reference's
-	expected              []float64 // nil for nothing
-	bias                  float64   // the share of it in which the biases differ, beyond their own rounding
+	total                 []float64 // the difference of the subject's own pass from the reference
+	expected              []float64 // nil if nothing is rounded
+	bias                  float64   // the squared difference of the biases, beyond their own rounding
 	worst                 []float64 // the largest |added|
 	at                    []int     // the position of worst
-	rotated               bool      // the reference's values were rotated, see headRotation
+	rotated               bool      // the reference's values were rotated; see headRotation
 }
 
-// deviationChannels is how many channels are one task.
+// deviationChannels is the number of channels in one parallel task.
 const deviationChannels = 64
 
-// A span is the positions [from, to).
+// A span is the range of positions [from, to).
 type span struct{ from, to int }
 
-// add counts some positions: want is the reference's, fed the subject's given the
-// reference's inputs, own the subject's in its own pass.
+// add adds the positions of at to the sums. want returns the reference's
+// activations, fed the subject's given the reference's inputs, and own the
+// subject's in its own pass.
 func (d *deviation) add(ctx context.Context, at span, want, fed, own view) {
 	width := len(want(at.from))
 	if d.ref == nil {
@@ -105,7 +107,7 @@ func sum(x []float64) (s float64) {
 	return s
 }
 
-// relative is the root of a/b, and 0 for an error of 0.
+// relative returns the square root of a/b, and 0 if a is 0.
 func relative(a, b float64) metric.Value {
 	switch {
 	case a == 0:
@@ -116,19 +118,19 @@ func relative(a, b float64) metric.Value {
 	return metric.Value(math.Sqrt(a / b))
 }
 
-// The limits of an added error. As a multiple of what rounding explains: of all
-// channels together, and of a single one, whose errors come from one row of
-// weights and so repeat at every position. Relative to the reference's root mean
-// square: for what is stored unchanged.
+// The limits of an added error. The first two are multiples of the error that
+// rounding explains. That of a single channel is wider: its errors come from one
+// row of weights, so they repeat at every position. The last two are relative to
+// the reference's root mean square.
 const (
-	roundingMargin = 2.5
-	channelMargin  = 8.0
-	exactMargin    = 1e-6
-	rotatedMargin  = 1e-4 // for values that the comparison has rotated, which rounds them
+	roundingMargin = 2.5  // of all channels together
+	channelMargin  = 8.0  // of a single channel
+	exactMargin    = 1e-6 // of tensors that are stored unchanged
+	rotatedMargin  = 1e-4 // of values that the comparison has rotated, which rounds them
 )
 
-// excess returns the added error as a multiple of its limit, above 1 if rounding
-// does not explain it, and the channel in which it exceeds the limit most.
+// excess returns the added error as a multiple of its limit, which is above 1 if
+// rounding does not explain the error, and the channel that exceeds its limit most.
 func (d *deviation) excess() (times float64, channel int) {
 	exact := exactMargin
 	if d.rotated {
@@ -149,10 +151,10 @@ func (d *deviation) excess() (times float64, channel int) {
 	return math.Sqrt(max(all, most, over(d.bias, floor))), channel
 }
 
-// own returns how much of an added error counts. A quantizer may move weights so
-// that they compensate for inherited errors (see calibration in
-// docs/QUANTIZATION.md): that is an error given the reference's inputs, and none
-// in the model's own pass. So only an error in both counts.
+// own returns the part of an added error that counts. A quantizer may move weights
+// so that they compensate for inherited errors (see calibration in
+// docs/QUANTIZATION.md). That shows as an error given the reference's inputs, but
+// not in the model's own pass, so only an error that both passes show counts.
 func (d *deviation) own(added, total, inherited float64) float64 {
 	if d.expected == nil {
 		return added
@@ -160,7 +162,7 @@ func (d *deviation) own(added, total, inherited float64) float64 {
 	return min(added, max(0, total-inherited))
 }
 
-// over is a/b, and 0 for a of 0 whatever b is.
+// over returns a/b, and 0 if a is 0, whatever b is.
 func over(a, b float64) float64 {
 	if a == 0 {
 		return 0

@@ -9,8 +9,8 @@ import (
 	"thimble/internal/model"
 )
 
-// diagnose says in one line why two models diverge at d: by what their Specs say
-// about the operation, or by what the tensors that it uses hold.
+// diagnose explains in one line why two models diverge at d: because their Specs
+// differ in a setting of the operation, or because the tensors it uses differ.
 func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergence) (string, error) {
 	l := Layer{Block: d.Block, Operation: d.Operation}
 	if text := differingSettings(&reference.Spec, &subject.Spec, d); text != "" {
@@ -53,8 +53,8 @@ func diagnose(ctx context.Context, reference, subject *model.Model, d *Divergenc
 	return strings.Join(all, "; "), nil
 }
 
-// differingSettings lists the features in which two Specs differ and which change
-// d's operation.
+// differingSettings lists the features that change d's operation and in which the
+// two Specs differ.
 func differingSettings(a, b *model.Spec, d *Divergence) string {
 	var all []string
 	for i := range model.Features {
@@ -65,10 +65,10 @@ func differingSettings(a, b *model.Spec, d *Divergence) string {
 	return strings.Join(all, "; ")
 }
 
-// A rotary says which rows of a head rotary embedding pairs.
+// A rotary describes which rows of a head the rotary embedding pairs.
 type rotary struct {
-	head, dims int  // width of a head, and how much of it is rotated
-	pairs      bool // neighbours are pairs; otherwise a row and the one half of dims later
+	head, dims int  // width of a head, and the number of its rows that are rotated
+	pairs      bool // neighbours are pairs; otherwise row i and row i+dims/2 are
 }
 
 func rotaryOf(s *model.Spec, d *Divergence) rotary {
@@ -79,14 +79,14 @@ func rotaryOf(s *model.Spec, d *Divergence) rotary {
 	return rotary{s.HeadDim, cmp.Or(r.Dims, s.HeadDim), r.Pairs}
 }
 
-// A rowOrder is a rule by which rows may have been permuted: row i is the
+// A rowOrder is a rule by which a converter may have permuted rows: row i is the
 // reference's row from(i).
 type rowOrder struct {
 	name string
 	from func(i int) int
 }
 
-// orders lists rules for n rows, the likely ones first.
+// orders lists the rules that apply to n rows, the likeliest first.
 func (r rotary) orders(n int) []rowOrder {
 	within := func(f func(i, dim int) int) func(int) int {
 		return func(i int) int {

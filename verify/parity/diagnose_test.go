@@ -12,7 +12,7 @@ import (
 	"thimble/verify/parity"
 )
 
-// rowsOf widens a tensor, setRows stores one.
+// rowsOf converts a tensor to float32, and setRows stores one.
 func rowsOf(w *qtensor.Matrix) [][]float32 {
 	rows := make([][]float32, w.Rows)
 	for r := range rows {
@@ -31,7 +31,7 @@ func setRows(t *testing.T, w *qtensor.Matrix, rows [][]float32) {
 	}
 }
 
-// change replaces the tensor called name by what f makes of its rows.
+// change replaces the rows of the tensor called name by those that f returns.
 func change(t *testing.T, m *model.Model, name string, f func(rows [][]float32) [][]float32) {
 	t.Helper()
 	setRows(t, m.Tensors[name], f(rowsOf(m.Tensors[name])))
@@ -58,7 +58,7 @@ func scaled(by float32) func(rows [][]float32) [][]float32 {
 	}
 }
 
-// A fault is a way to break a model in its last block, or outside of the blocks.
+// A fault is a way to break a model in its last block, or outside the blocks.
 type fault struct {
 	name      string
 	possible  func(s *model.Spec) bool
@@ -68,8 +68,8 @@ type fault struct {
 	cause     string // is part of the diagnosis; "~2 times" may be a little less or more
 }
 
-// A wrong last block, with all before it right, shows that a diagnosis names the
-// step and not just the first one.
+// Only the last block is wrong, so a diagnosis that always named the first step would
+// fail.
 var faults = []fault{
 	{"q rows interleaved", func(s *model.Spec) bool { return s.Rope.Dims == 0 && !s.Rope.Pairs && s.HeadDim > 2 },
 		func(t *testing.T, m *model.Model, b string) {
@@ -218,7 +218,7 @@ var faults = []fault{
 		func(t *testing.T, m *model.Model, b string) { change(t, m, model.Head, scaled(1.5)) }, "head", "head", "~1.5 times the reference's"},
 }
 
-// Every fault that a family of models can have is found where it is, and named.
+// The comparison locates and names every fault that a family of models can have.
 func TestDiagnoses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")
@@ -237,7 +237,7 @@ func TestDiagnoses(t *testing.T) {
 	}
 }
 
-// rounded is m with its matrices in a scheme, each group's codes by its largest
+// rounded returns m with its matrices in a scheme, each group scaled by its largest
 // value.
 func rounded(t *testing.T, m *model.Model, scheme string) *model.Model {
 	t.Helper()
@@ -265,8 +265,8 @@ func rounded(t *testing.T, m *model.Model, scheme string) *model.Model {
 	})
 }
 
-// Rounding hides no fault and is none: the same faults are found in models of few
-// bits.
+// Rounding does not hide a fault, nor count as one: the comparison finds the same
+// faults in models of few bits.
 func TestDiagnosesRounded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")

@@ -13,30 +13,28 @@ import (
 )
 
 // Between the value projection V and the output projection O of a head there are
-// only sums over positions, so R V and O R^-1 compute what V and O do, for any R:
-// quantizers rotate values into a basis in which they round well (QuaRot, arXiv
-// 2404.00456, section 4). The values of such a model are right, and equal the
-// reference's only after the same rotation.
+// only sums over positions, so R V and O R^-1 compute the same as V and O, for any
+// invertible R. Some quantizers use this to rotate values into a basis in which
+// they round well (QuaRot, arXiv 2404.00456, section 4). The values of such a model
+// are correct, but equal the reference's only after the same rotation.
 
-// A headRotation is the matrix R of each key-value head of a block.
+// A headRotation holds the matrix R of each key-value head of a block.
 type headRotation struct {
 	dim  int
-	each [][]float32 // of each head (dim, dim)
+	each [][]float32 // R of each head, (dim, dim)
 }
 
-// What a rotation may leave unexplained, as a multiple of rounding and relative to
-// the weights. A rotation that no mistake causes nearly preserves lengths (not
-// exactly, since it is found from rounded weights) and has no entry near 1, which
-// would move a channel to another place.
+// A deliberate rotation nearly preserves lengths (not exactly, since it is computed
+// from rounded weights) and has no entry near 1, which would move a channel to
+// another place.
 const (
-	rotationMargin  = 3.0
-	rotationExact   = 1e-3
-	rotationBends   = 0.25
-	rotationLargest = 0.9
+	rotationMargin  = 3.0  // largest difference that a rotation may leave, as a multiple of rounding
+	rotationExact   = 1e-3 // the same, relative to the weights
+	rotationBends   = 0.25 // largest squared error of R R^T, for each row
+	rotationLargest = 0.9  // largest entry
 )
 
-// rotate returns R x for each head of x, (heads, dim); several heads may share one
-// R.
+// rotate returns R x for each head of x, (heads, dim). Several heads may share one R.
 func (h *headRotation) rotate(x []float32) []float32 {
 	heads := len(x) / h.dim
 	share := heads / len(h.each)
@@ -51,8 +49,8 @@ func (h *headRotation) rotate(x []float32) []float32 {
 	return out
 }
 
-// rotationOf finds the rotation of a block's values, nil if there is none or none
-// that explains them.
+// rotationOf returns the rotation of a block's values. It returns nil if the values
+// are not rotated, or if no rotation explains them.
 func rotationOf(ctx context.Context, reference, subject *model.Model, block int) (*headRotation, error) {
 	s := &subject.Spec
 	v, o := model.Name(block, model.V), model.Name(block, model.O)
@@ -146,8 +144,9 @@ func (h *headRotation) rotateColumns(rows [][]float32) {
 	}
 }
 
-// deliberate reports whether r, (dim, dim), is a rotation that no mistake causes: it
-// preserves lengths, and no channel moves to a single place.
+// deliberate reports whether r, (dim, dim), is a rotation that no mistake would
+// cause: it preserves lengths and mixes channels, instead of moving one to another
+// place.
 func deliberate(r []float32, dim int) bool {
 	var off, largest float64
 	for i := range dim {
@@ -163,8 +162,8 @@ func deliberate(r []float32, dim int) bool {
 	return off < rotationBends*float64(dim) && largest < rotationLargest
 }
 
-// orthogonal replaces r by the orthogonal matrix closest to it, which is near, by
-// Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
+// orthogonal replaces r, which is nearly orthogonal, by the closest orthogonal
+// matrix. It uses Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
 func orthogonal(r []float32, dim int) []float32 {
 	x := make([]float64, len(r))
 	for i, v := range r {
@@ -199,7 +198,7 @@ func orthogonal(r []float32, dim int) []float32 {
 	return r
 }
 
-// undone reports whether the subject's O undoes r, for all query heads of a
+// undone reports whether the subject's O undoes r for all query heads of one
 // key-value head.
 func undone(want, got *qtensor.Matrix, r []float32, s *model.Spec, head int) bool {
 	share := s.Heads / s.KVHeads
@@ -220,8 +219,8 @@ func undone(want, got *qtensor.Matrix, r []float32, s *model.Spec, head int) boo
 	return true
 }
 
-// A submatrix is some rows and columns of a matrix, with zeros after each row up to
-// stride.
+// A submatrix is a copy of some rows and columns of a matrix. Each row is padded
+// with zeros to stride.
 type submatrix struct {
 	n, width, stride int
 	data             []float32
@@ -242,7 +241,7 @@ func submatrixOf(m *qtensor.Matrix, row, n, col, width int) submatrix {
 	return p
 }
 
-// near reports whether p equals q up to p's rounding.
+// near reports whether p equals q within p's rounding error.
 func (p submatrix) near(q submatrix) bool {
 	var diff, whole float64
 	for i := range p.n {
@@ -255,7 +254,8 @@ func (p submatrix) near(q submatrix) bool {
 	return diff <= float64(rotationMargin*rotationMargin*p.noise)+float64(rotationExact*rotationExact*whole)
 }
 
-// product returns p times the transpose of b, (n, width), as (p.n, stride of n).
+// product returns p times the transpose of b, (n, width). The result has p.n rows,
+// each n padded to its stride.
 func product(p submatrix, b []float32, n int) []float32 {
 	ldb := len(b) / n
 	if ldb != p.stride { // pad the rows of b too
@@ -271,7 +271,7 @@ func product(p submatrix, b []float32, n int) []float32 {
 	return c
 }
 
-// rotated is r times p.
+// rotated returns r times p.
 func (p submatrix) rotated(r []float32) submatrix {
 	columns := make([]float32, p.width*p.n) // p transposed
 	for i := range p.n {
@@ -287,8 +287,9 @@ func (p submatrix) rotated(r []float32) submatrix {
 	return submatrix{p.n, p.width, p.stride, product(left, columns, p.width), 0}
 }
 
-// solveRotation returns the R, (n, n), for which R want is closest to got: got
-// want^T (want want^T)^-1. It returns nil if the rows of want are not independent.
+// solveRotation returns the R, (n, n), that brings R want closest to got. By least
+// squares that is got want^T (want want^T)^-1. It returns nil if the rows of want
+// are not linearly independent.
 func solveRotation(got, want submatrix) []float32 {
 	n := want.n
 	gram, cross := product(want, want.data, n), product(got, want.data, n)

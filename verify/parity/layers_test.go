@@ -31,11 +31,11 @@ func profile(t *testing.T, want, got *model.Model, a parity.Arithmetic) *parity.
 	return p
 }
 
-// matrices are the operations whose weights are rounded.
+// matrices lists the operations whose weights are rounded.
 var matrices = []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down, model.Head}
 
-// The expected error is the measured one, within a third, in every scheme; and what
-// is not rounded adds nothing.
+// In every scheme the expected error is within a third of the measured one, and
+// operations whose tensors are not rounded add no error.
 func TestExpectedError(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")
@@ -89,7 +89,8 @@ func TestExpectedErrorOfArithmetic(t *testing.T) {
 	}
 }
 
-// A wrong factor is all that v adds, o inherits it, and the report says where.
+// With a wrong factor in v, v has the only added error, o inherits it, and the report
+// names the place.
 func TestAddedAndInherited(t *testing.T) {
 	m := openFixture(t, "llama-tied")
 	p := profile(t, m, broken(t, m, func(c *model.Model) { change(t, c, "blocks.0.v", scaled(0.5)) }), parity.Arithmetic{})
@@ -114,7 +115,7 @@ func TestAddedAndInherited(t *testing.T) {
 	}
 }
 
-// rotate multiplies each 8 values by a Hadamard matrix.
+// rotate multiplies each group of 8 values by a Hadamard matrix.
 func rotate(x []float32) []float32 {
 	out := make([]float32, len(x))
 	for i := range x {
@@ -160,7 +161,8 @@ func rotated(t *testing.T, m *model.Model, kind func(b int) bool) *model.Model {
 	})
 }
 
-// Rotated values, with outputs that undo the rotation, are no error and hide none.
+// Rotated values, with an output projection that undoes the rotation, do not count as
+// an error and do not hide one.
 func TestRotatedValues(t *testing.T) {
 	for _, dir := range []string{"llama-tied", "mobilellm-ls", "phi", "trained"} { // heads of 16, 8, 20 and 32
 		m := openFixture(t, dir)

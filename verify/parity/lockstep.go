@@ -10,29 +10,30 @@ import (
 )
 
 // A lockstep runs the same texts through two models, one operation at a time.
-// Besides the two passes there is a third: the subject's, which at each operation
-// is fed what the reference has computed so far. Its difference from the reference
-// is the operation's own error; the rest of the subject's is inherited.
+// Besides the reference's pass and the subject's there is a third: the subject
+// again, but with the reference's activations as the inputs of each operation. The
+// difference of this pass from the reference is the operation's own error; the rest
+// of the subject's error is inherited.
 //
-// A lockstep holds the activations of one block for all positions three times, and
+// A lockstep holds three copies of one block's activations for all positions, and
 // the logits of logitRows positions.
 type lockstep struct {
 	reference, subject *model.Model
 	ref, own, fed      *transformer.Trace
 	arithmetic         Arithmetic // of the subject
 	texts              [][]int
-	rotation           *headRotation // of the values of block; nil for none
-	block              int           // that runs; NoBlock before the first
+	rotation           *headRotation // of the values of block; nil if they are not rotated
+	block              int           // the running block; NoBlock before the first
 }
 
-// NoBlock is the Block of a Layer that belongs to none: the embedding, the final
-// norm and the head.
+// NoBlock is the Block of a Layer outside all blocks: the embedding, the final norm
+// or the head.
 const NoBlock = -1
 
 // embedStep is the Step of the embedding.
 const embedStep = -1
 
-// logitRows is how many positions' logits are compared at a time.
+// logitRows is the number of positions whose logits are compared at a time.
 const logitRows = 16
 
 func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (*lockstep, error) {
@@ -59,8 +60,8 @@ func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (
 	return l, nil
 }
 
-// walk runs both models and calls visit with what each operation adds, until visit
-// returns true.
+// walk runs both models and calls visit with the deviation of each operation, until
+// visit returns true.
 func (l *lockstep) walk(ctx context.Context, visit func(*deviation) (stop bool)) error {
 	stop, err := l.embedding(ctx, visit)
 	for !stop && err == nil && (l.ref.Operation() != nil || l.own.Operation() != nil) {
@@ -82,8 +83,8 @@ func (l *lockstep) embedding(ctx context.Context, visit func(*deviation) bool) (
 	return show(d, visit)
 }
 
-// operation runs the next operation of the model that comes first, or of both.
-// The other one leaves its activations as they are.
+// operation runs the next operation of whichever model comes first, or of both if
+// they run the same one. A model that has to wait keeps its activations.
 func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (stop bool, err error) {
 	runRef, runOwn := !l.own.Before(l.ref), !l.ref.Before(l.own)
 	lead := l.own
@@ -134,7 +135,7 @@ func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (
 	return false, nil
 }
 
-// enter finds the rotation of a block's values when the block begins.
+// enter finds the rotation of a block's values before the block's first operation.
 func (l *lockstep) enter(ctx context.Context, block int) (err error) {
 	if block == NoBlock || block == l.block {
 		return nil
@@ -145,7 +146,8 @@ func (l *lockstep) enter(ctx context.Context, block int) (err error) {
 	return err
 }
 
-// run runs the next operation of the models that are due.
+// run runs the next operation of the reference if ref is set, and of both passes of
+// the subject if own is set.
 func (l *lockstep) run(ctx context.Context, ref, own bool) error {
 	if own {
 		for _, t := range []*transformer.Trace{l.fed, l.own} {
@@ -162,7 +164,7 @@ func (l *lockstep) run(ctx context.Context, ref, own bool) error {
 	return nil
 }
 
-// head compares the logits, given the normalized states of the reference.
+// head compares the logits, computed from the normalized states of the reference.
 func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop bool, err error) {
 	n, vocab := l.ref.Len(), l.subject.Spec.Vocab
 	for i := range n {
@@ -197,8 +199,8 @@ func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop 
 // A view returns the activations of a position.
 type view func(position int) []float32
 
-// view of a Trace's activations; those of the reference are rotated as the
-// subject's are.
+// view returns a view of a Trace's activations. It rotates the reference's where the
+// subject's are rotated.
 func (l *lockstep) view(t *transformer.Trace, name string) view {
 	if t == l.ref && l.rotates(name) {
 		rotated := make([][]float32, t.Len())
@@ -215,8 +217,8 @@ func (l *lockstep) rotates(name string) bool {
 	return l.rotation != nil && (name == model.V || name == model.Attended)
 }
 
-// tensorOf is the tensor that computes the activations called name, "" if none
-// does.
+// tensorOf returns the name of the tensor that computes the activations called name,
+// or "" if no tensor does.
 func (l *lockstep) tensorOf(block int, name string) string {
 	if block != NoBlock {
 		name = model.Name(block, name)
@@ -229,7 +231,7 @@ func (l *lockstep) tensorOf(block int, name string) string {
 	return ""
 }
 
-// divergence describes d, whose error in a channel is times its limit.
+// divergence describes d, whose error in channel is its limit multiplied by times.
 func (l *lockstep) divergence(d *deviation, times float64, channel int) *Divergence {
 	text, position := l.textOf(d.at[channel])
 	return &Divergence{
@@ -238,7 +240,8 @@ func (l *lockstep) divergence(d *deviation, times float64, channel int) *Diverge
 	}
 }
 
-// textOf returns the text, and the position in it, of position i of all texts.
+// textOf splits i, a position counted over all texts, into the text and the position
+// in it.
 func (l *lockstep) textOf(i int) (text, position int) {
 	for text, ids := range l.texts {
 		if i < len(ids) {

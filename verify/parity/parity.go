@@ -1,13 +1,13 @@
 // Package parity compares two models operation by operation, and separates
 // rounding from mistakes of conversion.
 //
-// Three forward passes run in lockstep: the reference's, the model's, and the
-// model's with the inputs that the reference has computed. The error of the third is
-// an operation's own; what the second has beyond it is inherited. How a tensor is
-// stored bounds the error that it may add. The first operation that exceeds its
-// bound is a Divergence, and parity says why: by the settings in which the two
-// models differ, or by what has become of the tensor (rows permuted, a wrong scale,
-// another tensor, a transpose).
+// Three forward passes run in lockstep: the reference, the model, and the model with
+// the reference's activations as the inputs of each operation. The error of the
+// third pass is the operation's own; the rest of the second pass's error is
+// inherited. The scheme in which a tensor is stored bounds the error that it may
+// add. The first operation that exceeds its bound is a Divergence. Its Cause names
+// the settings in which the two models differ, or the damage to the tensor (rows
+// permuted, a wrong scale, another tensor, a transpose).
 //
 // docs/NUMERICS.md has the formulas, the limits and the names of operations.
 package parity
@@ -25,23 +25,23 @@ import (
 )
 
 type (
-	// Model is what convert, quantize and format open and return.
+	// Model is the type that convert, quantize and format open and return.
 	Model = model.Model
 
-	// Arithmetic says what a run rounds: activations, keys and values. The zero
-	// value rounds nothing: all is float32.
+	// Arithmetic sets the rounding of activations, keys and values in a run. The zero
+	// value rounds nothing and runs in float32.
 	Arithmetic = transformer.Arithmetic
 )
 
-// A Divergence is the first operation whose own error is more than rounding
+// A Divergence is the first operation whose own error is larger than rounding
 // explains.
 type Divergence struct {
 	Step      int     `json:"step"`      // as in Layer
-	Block     int     `json:"block"`     // likewise
-	Operation string  `json:"operation"` // likewise
-	Tensor    string  `json:"tensor"`    // likewise
-	Prompt    int     `json:"prompt"`    // where the error is largest, in the channel that exceeds its limit most
-	Token     int     `json:"token"`     // the position in the prompt
+	Block     int     `json:"block"`     // as in Layer
+	Operation string  `json:"operation"` // as in Layer
+	Tensor    string  `json:"tensor"`    // as in Layer
+	Prompt    int     `json:"prompt"`    // the prompt with the largest error, in the channel that exceeds its limit most
+	Token     int     `json:"token"`     // the position of that error in the prompt
 	Channel   int     `json:"channel"`
 	Added     float64 `json:"added_error"`
 	Inherited float64 `json:"inherited_error"`
@@ -50,17 +50,18 @@ type Divergence struct {
 	Cause     string  `json:"cause"`  // in one line
 }
 
-// A Profile says how far two models differ at each operation.
+// A Profile holds the differences between two models, operation by operation.
 type Profile struct {
 	Layers     []Layer
-	Divergence *Divergence // nil if there is none
+	Divergence *Divergence // nil if rounding explains all differences
 	Worst      float64     // the largest added error as a multiple of its limit
-	Closest    string      // the operation that Worst is of
-	Harmless   []string    // settings in which the models differ without a divergence
+	Closest    string      // the operation with that error
+	Harmless   []string    // settings in which the models differ, but which cause no divergence
 	ShowLayers bool        // a report lists Layers
 }
 
-// Excess says how far the operations of a model exceed what rounding explains.
+// Excess compares the errors of a model's operations with those that rounding
+// explains.
 type Excess struct {
 	BeyondRounding metric.Value `json:"beyond_rounding"` // Profile.Worst
 }
@@ -71,8 +72,8 @@ var Table = []metric.Entry[Excess]{
 		Of: func(e *Excess) metric.Value { return e.BeyondRounding }, Means: "largest own error of an operation, over its limit"},
 }
 
-// Comparable says why the operations of two models cannot be compared: their
-// activations must have the same widths.
+// Comparable returns an error if the operations of two models cannot be compared
+// because their activations have different widths.
 func Comparable(reference, subject *Model) error {
 	a, b := &reference.Spec, &subject.Spec
 	for _, w := range []struct {
@@ -91,15 +92,15 @@ func Comparable(reference, subject *Model) error {
 }
 
 // Compare runs texts through both models, the reference in float32 and the
-// subject in arithmetic a, and compares them at each operation. It stops at the
-// first divergence if first is set. It holds the activations of one block for all
-// texts together, so a few hundred positions are enough.
+// subject in arithmetic a, and compares them at each operation. If first is set, it
+// stops at the first divergence. It holds the activations of one block for all
+// texts at once, so pass no more than a few hundred positions; they are enough.
 func Compare(ctx context.Context, reference, subject *Model, a Arithmetic, texts [][]int, first bool) (*Profile, error) {
 	return CompareWithProgress(ctx, reference, subject, a, texts, first, func(_, _ int) {})
 }
 
-// CompareWithProgress is Compare, and calls progress with the number of steps that it has
-// compared, and their total.
+// CompareWithProgress is like Compare, and also calls progress with the number of
+// steps compared so far and their total.
 func CompareWithProgress(ctx context.Context, reference, subject *Model, a Arithmetic, texts [][]int, first bool, progress func(done, total int)) (*Profile, error) {
 	l, err := newLockstep(reference, subject, a, texts)
 	if err != nil {
@@ -134,7 +135,7 @@ func CompareWithProgress(ctx context.Context, reference, subject *Model, a Arith
 }
 
 // Locate runs ids through both models in float32 and returns the first operation
-// that rounding does not explain, nil if there is none.
+// that rounding does not explain, or nil if there is none.
 func Locate(ctx context.Context, reference, subject *Model, ids []int) (*Divergence, error) {
 	p, err := Compare(ctx, reference, subject, Arithmetic{}, [][]int{ids}, true)
 	if err != nil {
@@ -143,8 +144,8 @@ func Locate(ctx context.Context, reference, subject *Model, ids []int) (*Diverge
 	return p.Divergence, nil
 }
 
-// Diagnosis says in one line whether the models differ by rounding or by a mistake
-// of conversion, and which.
+// Diagnosis states in one line whether the models differ by rounding or by a
+// conversion error, and by which error.
 func (p *Profile) Diagnosis() string {
 	text := ""
 	switch {
@@ -161,8 +162,8 @@ func (p *Profile) Diagnosis() string {
 	return text
 }
 
-// harmlessSettings lists the settings in which the Specs differ, for the
-// operations of layers.
+// harmlessSettings lists the settings of the operations in layers in which the two
+// Specs differ.
 func harmlessSettings(a, b *model.Spec, layers []Layer) (all []string) {
 	for _, l := range layers {
 		text := differingSettings(a, b, &Divergence{Step: l.Step, Block: l.Block, Operation: l.Operation})
@@ -173,10 +174,10 @@ func harmlessSettings(a, b *model.Spec, layers []Layer) (all []string) {
 	return all
 }
 
-// FirstDifference returns where a and b differ over ids in float32, exactly: the
-// first operation of b whose output, given a's inputs, differs from a's in any
-// bit, with the channel and position of the largest error there. It returns nil if
-// there is none.
+// FirstDifference runs ids through a and b in float32 and returns the first
+// operation of b whose output, given a's inputs, differs from a's in any bit, with
+// the channel and position of the largest error there. It returns nil if no
+// operation differs.
 func FirstDifference(ctx context.Context, a, b *Model, ids []int) (found *Divergence, err error) {
 	l, err := newLockstep(a, b, Arithmetic{}, [][]int{ids})
 	if err != nil {
@@ -214,9 +215,9 @@ func FirstDifference(ctx context.Context, a, b *Model, ids []int) (found *Diverg
 	return found, nil
 }
 
-// oneWeight names the only weight in which two tensors differ, either of which may
-// be nil; "" if there are several or none. A diagnosis that allows for rounding
-// does not see a single weight in a long row.
+// oneWeight describes the weight in which two tensors differ if there is exactly
+// one, and otherwise returns "". Either tensor may be nil. A diagnosis that allows
+// for rounding would overlook a single weight in a long row.
 func oneWeight(a, b *qtensor.Matrix) (text string) {
 	if a == nil || b == nil || a.Rows != b.Rows || a.Cols != b.Cols {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"thimble/verify/parity"
 )
 
-// architectures has a fixture of each family.
+// architectures lists a fixture of each family.
 var architectures = []string{"llama-biases", "llama3-rope", "mobilellm", "mobilellm-ls", "ragged", "mistral", "qwen2", "qwen3", "phi", "gemma3", "llama4"}
 
 func openFixture(t *testing.T, dir string) *model.Model {
@@ -33,7 +33,7 @@ func someIDs(m *model.Model, n int) []int {
 	return ids
 }
 
-// broken is a copy of m, with its tensors in float32, after change has changed it.
+// broken returns a copy of m with its tensors in float32, modified by change.
 func broken(t *testing.T, m *model.Model, change func(c *model.Model)) *model.Model {
 	t.Helper()
 	c := *m

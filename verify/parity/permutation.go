@@ -10,7 +10,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// sample returns some of the rows that differ.
+// sample returns at most sampleRows of the rows that differ.
 func (p *tensorPair) sample() (rows []int) {
 	n := min(len(p.bad), sampleRows)
 	for i := range n {
@@ -19,13 +19,14 @@ func (p *tensorPair) sample() (rows []int) {
 	return rows
 }
 
-// A match is a row or column, and the one of the reference that it equals.
+// A match pairs a row or column with the reference's row or column that it equals.
 type match struct{ at, from int }
 
-// enough reports whether nearly all of n samples have been found.
+// enough reports whether matches were found for nearly all of n samples.
 func enough(found, n int) bool { return n > 0 && 10*found >= 8*n }
 
-// detectRowPermutation looks for rows in other places of the reference's tensor.
+// detectRowPermutation looks for the differing rows in other places of the
+// reference's tensor.
 func (d *tensorDiff) detectRowPermutation(p *tensorPair, _ string) (string, error) {
 	at := p.sample()
 	rows := make([][]float32, len(at))
@@ -52,7 +53,7 @@ func (d *tensorDiff) detectRowPermutation(p *tensorPair, _ string) (string, erro
 	return d.permutation("row", p.where(), p.want.Rows, at, cosines), nil
 }
 
-// detectColumnPermutation looks for columns in other places of the reference's
+// detectColumnPermutation looks for the columns in other places of the reference's
 // tensor.
 func (d *tensorDiff) detectColumnPermutation(p *tensorPair, _ string) (string, error) {
 	cols := p.want.Cols
@@ -91,9 +92,10 @@ func (d *tensorDiff) detectColumnPermutation(p *tensorPair, _ string) (string, e
 	return d.permutation("column", "", cols, at, dots), nil
 }
 
-// permutation says by what rule the rows (or columns) at were permuted among the n
-// of the reference, "" if fewer than half of them were. cosines, (len(at), n), says
-// how alike they are.
+// permutation describes how the rows (or columns) at were permuted among the n of
+// the reference. It returns "" if fewer than half of those found have moved, or too
+// few were found. cosines, (len(at), n), compares each of them with each of the
+// reference's.
 func (d *tensorDiff) permutation(kind, where string, n int, at []int, cosines []float64) string {
 	var found []match
 	elsewhere := 0
@@ -136,7 +138,8 @@ func (d *tensorDiff) permutation(kind, where string, n int, at []int, cosines []
 	return fmt.Sprintf("%s%ss are in another order: %s %d is the reference's %s %d", where, kind, kind, m.at, kind, m.from)
 }
 
-// lookup returns where the row at comes from, at itself if it is not among found.
+// lookup returns the reference's row that matches row at, or at itself if it is not
+// among found.
 func lookup(found []match, at int) int {
 	for _, m := range found {
 		if m.at == at {
@@ -156,7 +159,8 @@ func follows(found []match, from func(int) int) bool {
 	return true
 }
 
-// detectOtherTensor looks for the tensor under another name of the reference.
+// detectOtherTensor looks for the tensor's values under another name in the
+// reference.
 func (d *tensorDiff) detectOtherTensor(p *tensorPair, name string) (string, error) {
 	rows := p.sample()
 	for _, slot := range d.reference.Spec.Slots() {
@@ -195,9 +199,8 @@ func (d *tensorDiff) detectOtherTensor(p *tensorPair, name string) (string, erro
 	return "", nil
 }
 
-// detectTranspose looks for the values of a row down the columns: value i of the
-// subject's tensor, counted along rows, is value i of the reference's, counted down
-// columns.
+// detectTranspose recognizes a transposed tensor: value i of the subject's tensor,
+// counted along rows, is value i of the reference's, counted down columns.
 func (d *tensorDiff) detectTranspose(p *tensorPair, _ string) (string, error) {
 	rows, cols := p.want.Rows, p.want.Cols
 	at := p.sample()
@@ -231,8 +234,8 @@ func (d *tensorDiff) detectTranspose(p *tensorPair, _ string) (string, error) {
 	return "is transposed", nil
 }
 
-// detectVectorPermutation recognizes a vector whose values are permuted, or too
-// large or too small by one.
+// detectVectorPermutation recognizes a vector whose values are permuted, or are all
+// too large or too small by one.
 func (d *tensorDiff) detectVectorPermutation(p *tensorPair, _ string) (string, error) {
 	var l rowReader
 	if err := parallel.Guard(func() error { l.read(p, 0); return nil }); err != nil {

@@ -12,10 +12,11 @@ import (
 	"thimble/internal/transformer"
 )
 
-// How much rounding can change what an operation computes follows from how its
-// tensors are stored. The model is that a value lies anywhere between two
-// neighbours of its grid: with steps of d, its error has the variance d*d/12,
-// independent of all others. docs/NUMERICS.md has the formulas.
+// The scheme in which an operation's tensors are stored determines how much rounding
+// can change its result. The assumption is that a value is equally likely anywhere
+// between two neighbours of its grid. With a step of d its error then has the
+// variance d*d/12, independent of all other errors. docs/NUMERICS.md has the
+// formulas.
 
 // A rounding computes the variances of rows of stored matrices. It is scratch of
 // one worker.
@@ -25,8 +26,8 @@ type rounding struct {
 	variance []float64
 }
 
-// floatStep is the mean of step*step/12 over w*w in a float type, for significands
-// m that are uniform from 1 to 2, over which the mean of 1/(m*m) is 1/2.
+// floatStep returns the mean of (step*step/12)/(w*w) for values w of a float type,
+// if their significands m are uniform from 1 to 2, where the mean of 1/(m*m) is 1/2.
 func floatStep(s qtensor.Scheme) float64 {
 	switch s.Kind {
 	case qtensor.F16:
@@ -66,7 +67,7 @@ func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
 
 // rounded lists the tensors called name that have been rounded: the subject's,
 // unless it keeps the reference's floats or wider ones, and the reference's if it
-// is stored as integers. A reference in floats is what the subject should be.
+// is stored as integers. A reference in floats counts as exact.
 func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 	got, want := l.subject.Tensors[name], l.reference.Tensors[name]
 	if got != nil && got.Scheme.Kind != qtensor.F32 && !(got.Scheme.Float() && want != nil && want.Scheme == got.Scheme) {
@@ -78,7 +79,7 @@ func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 	return all
 }
 
-// lookupNoise is what rounding explains of the embeddings, (Hidden).
+// lookupNoise returns the variance that rounding explains in the embeddings, (Hidden).
 func (l *lockstep) lookupNoise() ([]float64, error) {
 	out := make([]float64, l.subject.Spec.Hidden)
 	scale := cmp.Or(l.subject.Spec.EmbedScale, 1)
@@ -96,8 +97,8 @@ func (l *lockstep) lookupNoise() ([]float64, error) {
 	return out, err
 }
 
-// expectations are what rounding explains of each of writes, which op is about to
-// compute, given the inputs of the fed pass.
+// expectations returns the variance that rounding explains in each of writes, which
+// op is about to compute, given the inputs of the fed pass.
 func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, block int, writes []string) ([][]float64, error) {
 	all := make([][]float64, len(writes))
 	for i, name := range writes {
@@ -118,8 +119,8 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 	return all, nil
 }
 
-// layerNoise is what rounding explains of a linear layer's outputs, (rows), whose
-// input is called read.
+// layerNoise returns the variance that rounding explains in the outputs, (rows), of
+// a linear layer. read is the name of the layer's input.
 func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([]float64, error) {
 	w := l.subject.Tensors[tensor]
 	if w == nil {
@@ -157,9 +158,10 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 	return out, nil
 }
 
-// biasError is the squared difference of a layer's biases over all positions, less
-// what rounding them explains; a missing bias is zero. Biases are stored as floats,
-// so the scheme of the weights excuses no difference.
+// biasError returns the squared difference of a layer's biases, summed over all
+// positions, less the part that rounding of the biases explains. A missing bias
+// counts as zero. Biases are stored as floats, so the scheme of the weights does not
+// excuse a difference.
 func (l *lockstep) biasError(layer, name string) (float64, error) {
 	var all [2][]float64
 	var noise float64
@@ -196,7 +198,7 @@ func (l *lockstep) biasError(layer, name string) (float64, error) {
 	return float64(l.ref.Len()) * max(0, difference-float64(roundingMargin*roundingMargin*noise)), err
 }
 
-// addInputNoise adds what rounding the inputs of w to 8 bits explains.
+// addInputNoise adds the variance that rounding the inputs of w to 8 bits explains.
 func (l *lockstep) addInputNoise(ctx context.Context, out []float64, w *qtensor.Matrix, read string, lanes []rounding) error {
 	group := l.arithmetic.Activations.Group
 	if group == 0 {
@@ -228,8 +230,8 @@ func (l *lockstep) addInputNoise(ctx context.Context, out []float64, w *qtensor.
 	})
 }
 
-// gainNoise is what rounding a norm's gains and biases explains of its output.
-// Gains are factors of the normalized input, whose root mean square is 1.
+// gainNoise returns the variance that rounding a norm's gains and biases explains in
+// its output. Gains multiply the normalized input, whose root mean square is 1.
 func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 	w := l.subject.Tensors[tensor]
 	width := len(l.fed.Activations(name, 0))
@@ -253,9 +255,9 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 	return out, err
 }
 
-// cacheNoise is what rounding keys and values explains of attention's output: at
-// most the variance of the values themselves, and that of the keys through the
-// scores.
+// cacheNoise returns an upper bound of the variance that rounding keys and values
+// explains in attention's output: the variance of the values themselves, and that
+// of the keys, which acts through the scores.
 func (l *lockstep) cacheNoise(block int) []float64 {
 	a, s := l.arithmetic, &l.subject.Spec
 	if a.Keys.Kind == qtensor.F32 && a.Values.Kind == qtensor.F32 {
@@ -278,8 +280,8 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 				valueNoise[i] += x
 			}
 		}
-		// A score is a sum of HeadDim products, so its variance is that of one
-		// component of the key times the query's square.
+		// A score is a sum of HeadDim products, so its variance is the variance of one
+		// component of the key times the squared length of the query.
 		score := float64(scale*scale) * (queries / float64(n)) * (keyNoise / float64(n*s.HeadDim))
 		for i := range s.HeadDim {
 			out[head*s.HeadDim+i] = valueNoise[i] + float64(score*values)/float64(s.HeadDim)
@@ -290,7 +292,7 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 
 func squares(x []float32) float64 { return dot(x, x) }
 
-// dot is the sum of a[i]*b[i] in ascending order; b is at least as long as a.
+// dot returns the sum of a[i]*b[i] in ascending order. b is at least as long as a.
 func dot(a, b []float32) (s float64) {
 	for i, v := range a {
 		s += float64(float64(v) * float64(b[i]))
@@ -298,7 +300,8 @@ func dot(a, b []float32) (s float64) {
 	return s
 }
 
-// vectorNoise is the variance of each value of x if x is rounded by s.
+// vectorNoise returns the variance of the rounding error of each value of x in
+// scheme s.
 func vectorNoise(s qtensor.Scheme, x []float32) []float64 {
 	out := make([]float64, len(x))
 	if s.Float() {
@@ -325,7 +328,8 @@ func vectorNoise(s qtensor.Scheme, x []float32) []float64 {
 	return out
 }
 
-// grow returns s with length n; its elements are not kept.
+// grow returns a slice of length n, s if it is large enough. It does not keep the
+// elements.
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)

@@ -11,8 +11,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// A tensorDiff compares the subject's tensors with the reference's and finds what
-// has become of them.
+// A tensorDiff compares the subject's tensors with the reference's and identifies
+// the damage.
 type tensorDiff struct {
 	ctx                context.Context
 	reference, subject *model.Model
@@ -20,14 +20,14 @@ type tensorDiff struct {
 }
 
 const (
-	rowMargin  = 3.0  // how much two rows may differ, as a multiple of rounding
-	rowExact   = 1e-5 // and relative to the reference's
-	minCosine  = 0.8  // from which on two rows are the same one, rounded
-	sampleRows = 12   // how many rows or columns are looked for elsewhere
+	rowMargin  = 3.0  // largest difference of two equal rows, as a multiple of rounding
+	rowExact   = 1e-5 // the same, relative to the reference's row
+	minCosine  = 0.8  // above this cosine, one row is the other one, rounded
+	sampleRows = 12   // number of rows or columns to look for in other places
 )
 
-// describe says how the subject's tensor differs from the reference's, "" if only
-// by rounding.
+// describe returns how the subject's tensor differs from the reference's, or "" if
+// only by rounding.
 func (d *tensorDiff) describe(name string) (string, error) {
 	want, got := d.reference.Tensors[name], d.subject.Tensors[name]
 	switch {
@@ -58,7 +58,7 @@ func (d *tensorDiff) describe(name string) (string, error) {
 	return p.localDifference()
 }
 
-// A tensorPair is one tensor of both models.
+// A tensorPair holds the same tensor of both models.
 type tensorPair struct {
 	ctx       context.Context
 	want, got *qtensor.Matrix
@@ -66,11 +66,11 @@ type tensorPair struct {
 	bad       []int // the rows that differ by more than rounding
 }
 
-// rowSums are sums over the columns of a row: of squares, of products, of squared
-// differences, and of the variance that rounding explains.
+// rowSums are sums over the columns of a row: of the squares in either model, of the
+// products, of the squared differences, and of the variance that rounding explains.
 type rowSums struct{ want, got, dot, diff, noise float64 }
 
-// limit is the largest diff of rows that are the same.
+// limit returns the largest diff at which the rows still count as equal.
 func (x rowSums) limit() float64 {
 	return float64(rowMargin*rowMargin*x.noise) + float64(rowExact*rowExact*x.want)
 }
@@ -88,7 +88,7 @@ func (l *rowReader) read(p *tensorPair, r int) {
 	l.reader.Row(l.got, p.got, r)
 }
 
-// each calls f with each row of both, on all cores.
+// each calls f with each row of both tensors, on all cores.
 func (p *tensorPair) each(f func(l *rowReader, r int)) error {
 	readers := make([]rowReader, parallel.Workers())
 	return parallel.Do(p.ctx, p.want.Rows, func(worker, r int) error {
@@ -123,7 +123,7 @@ func (p *tensorPair) compare() error {
 	return err
 }
 
-// total is the sum over all rows that differ.
+// total returns the sums over all rows that differ.
 func (p *tensorPair) total() (t rowSums) {
 	for _, r := range p.bad {
 		x := p.rows[r]
@@ -136,7 +136,8 @@ func (p *tensorPair) total() (t rowSums) {
 	return t
 }
 
-// zerosOrFactor recognizes rows that are zero, and rows that have a common factor.
+// zerosOrFactor recognizes rows that are all zeros, and rows that are a common
+// multiple of the reference's.
 func (p *tensorPair) zerosOrFactor() string {
 	t := p.total()
 	where := p.where()
@@ -154,9 +155,9 @@ func (p *tensorPair) zerosOrFactor() string {
 	return ""
 }
 
-// scaleMismatch recognizes a common factor that is too small to show in a single
-// row. Codes nearest to what they stand for shrink all values a little, by the
-// share of rounding.
+// scaleMismatch recognizes a common factor that is too close to 1 to show in a
+// single row. Rounding to the nearest code may itself shrink all values, by about
+// its share of their squares; the limit allows for that.
 func (p *tensorPair) scaleMismatch() string {
 	var dot, want, noise float64
 	for _, x := range p.rows {
@@ -168,7 +169,7 @@ func (p *tensorPair) scaleMismatch() string {
 	return times(dot/want, noise)
 }
 
-// times writes a factor with as many digits as are certain.
+// times formats a factor with the digits that are certain.
 func times(factor, noise float64) string {
 	digits := 4
 	if noise > 0 {
@@ -177,7 +178,7 @@ func times(factor, noise float64) string {
 	return strconv.FormatFloat(factor, 'g', digits, 64) + " times the reference's"
 }
 
-// where names the rows that differ, unless nearly all do.
+// where names the rows that differ, or returns "" if nearly all rows do.
 func (p *tensorPair) where() string {
 	switch n := len(p.bad); {
 	case p.want.Rows == 1 || 10*n > 9*p.want.Rows:
@@ -189,8 +190,8 @@ func (p *tensorPair) where() string {
 	}
 }
 
-// localDifference describes the largest difference of a tensor whose rows are all
-// where they should be.
+// localDifference describes the largest difference in a tensor whose rows are all in
+// their places.
 func (p *tensorPair) localDifference() (string, error) {
 	worst := p.bad[0]
 	for _, r := range p.bad {

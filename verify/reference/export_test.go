@@ -1,6 +1,6 @@
 package reference
 
-// What the tests in package reference_test need, which run the verifier.
+// Exported for package reference_test, whose tests run the verifier.
 const KLDBaseHeader = kldBaseHeader
 
 var (

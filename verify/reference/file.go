@@ -21,10 +21,10 @@ import (
 )
 
 // The tensors of prompt N in a reference file are named prompt.N.KIND. Each prompt
-// has input_ids and, unless all T positions are scored, scored. Row r of the others
-// belongs to the r-th of the R scored positions. A full file has logits; a compact
-// one has topk_ids, topk_logits and logsumexp, and may have the rest: the logit of
-// the token that follows, and the tokens of the tail, see tail.
+// has input_ids and, unless all T positions are scored, scored. Row r of the other
+// tensors belongs to the r-th of the R scored positions. A full file has logits. A
+// compact file has topk_ids, topk_logits and logsumexp, and may also have next_logits,
+// the logits of the next tokens, and the tokens of a tail (see type tail).
 const (
 	tensorIDs        = "input_ids"   // I64 [T]
 	tensorScored     = "scored"      // I64 [2], the first scored position and the one after the last
@@ -39,7 +39,7 @@ const (
 	tensorTailStep   = "tail_step"   // F32 [1]
 )
 
-// tensorKinds are all of them.
+// tensorKinds lists all kinds.
 var tensorKinds = []string{
 	tensorIDs, tensorScored, tensorLogits, tensorTopIDs, tensorTopLogits, tensorLogSumExp, tensorNextLogits,
 	tensorTailCounts, tensorTailIDs, tensorTailLogits, tensorTailStep,
@@ -51,28 +51,28 @@ type File struct {
 	path       string
 	form       Form
 	prompts    []filePrompt
-	startsText bool      // prompts begin with the text itself, see StartWith
-	next       int       // the prompt at which find begins its search
+	startsText bool      // prompts begin with the text itself; see StartWith
+	next       int       // the prompt at which find starts to search
 	rows       []float32 // see full
 	close      func() error
 
 	metadata map[string]string
 }
 
-// Metadata returns what the file says of how it was made; nil if it has no room for it.
+// Metadata returns the file's record of how it was made, or nil if its format has none.
 func (f *File) Metadata() map[string]string { return f.metadata }
 
-// A filePrompt is a prompt of a file with what the file keeps of it.
+// A filePrompt is a prompt of a file with its stored distributions.
 type filePrompt struct {
 	Prompt
 	Distribution
 	logits *storedLogits // nil if the file does not keep them all
 }
 
-// Open opens a reference file and checks its structure: the names, types and
-// shapes of its tensors, prompts numbered from 0 without a gap, token ids inside
-// the vocabulary. It knows a file of llama.cpp by its first bytes. Logits are only
-// read, and checked to be finite, when they are compared. The caller closes the
+// Open opens a reference file and checks its structure: the names, types and shapes of
+// its tensors, that prompts are numbered from 0 without a gap, and that token ids are in
+// the vocabulary. It recognizes a llama.cpp base file by its first bytes. Logits are
+// read, and checked to be finite, only when they are compared. The caller must close the
 // File.
 func Open(path string) (*File, error) {
 	f := &File{path: path}
@@ -95,7 +95,8 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// openKLDBase returns how to read a file of llama.cpp, nil if f is none.
+// openKLDBase returns a function that reads a llama.cpp base file, or nil if f is not
+// one.
 func (f *File) openKLDBase() (read func() error, err error) {
 	if info, err := os.Stat(f.path); err != nil || !info.Mode().IsRegular() {
 		return nil, err
@@ -116,11 +117,11 @@ func (f *File) openKLDBase() (read func() error, err error) {
 	return func() error { return f.readKLDBase(file.Data) }, nil
 }
 
-// Close releases the file. Nothing that came from f may be used afterwards.
+// Close releases the file. After it, nothing that f returned may be used.
 func (f *File) Close() error { return f.close() }
 
-// Prompts returns the prompts of the file, with the positions that it says are
-// scored. The caller must not write to their IDs.
+// Prompts returns the prompts of the file, with the scored positions that it records.
+// The caller must not write to their IDs.
 func (f *File) Prompts() []Prompt {
 	all := make([]Prompt, len(f.prompts))
 	for i := range f.prompts {
@@ -129,11 +130,11 @@ func (f *File) Prompts() []Prompt {
 	return all
 }
 
-// Form says what the file keeps of a position.
+// Form describes what the file keeps of a position.
 func (f *File) Form() Form { return f.form }
 
-// Distribution returns what the file keeps of the prompt with these ids. Prompts
-// with the same ids take turns.
+// Distribution returns the stored Distribution of the prompt with these ids. If several
+// prompts have the same ids, successive calls return one after the other.
 func (f *File) Distribution(_ context.Context, ids []int) (Distribution, error) {
 	p, err := f.find(ids)
 	if err != nil {
@@ -154,7 +155,8 @@ func (f *File) find(ids []int) (*filePrompt, error) {
 	return nil, fmt.Errorf("%s: holds no prompt with these %d token ids", defect.Printable(f.path), len(ids))
 }
 
-// Scorer returns the logits of a full file. It fails for a file that keeps less.
+// Scorer returns a Scorer that reads the logits of a full file. It fails for a file that
+// keeps less.
 func (f *File) Scorer() (Scorer, error) {
 	switch {
 	case f.form.TopK > 0:
@@ -246,8 +248,8 @@ func splitName(name string) (n int, kind string, ok bool) {
 	return n, f[2], slices.Contains(tensorKinds, f[2])
 }
 
-// readPrompt checks the tensors of prompt n and records them. The first prompt's
-// width binds the others.
+// readPrompt checks the tensors of prompt n and records them. All prompts must have the
+// width of the first.
 func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact bool) error {
 	s := &promptTensors{path: f.path, n: n, tensors: tensors}
 	ids := s.take(tensorIDs, i64, 0)

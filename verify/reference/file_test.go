@@ -28,14 +28,14 @@ func open(t *testing.T, path string) *File {
 	return r
 }
 
-// An entry is a tensor to be written by safetensors.
+// An entry is a tensor of a safetensors file that a test writes.
 type entry struct {
 	name, dtype string
 	shape       []int
 	data        []byte
 }
 
-// write makes a safetensors file of entries.
+// write writes entries to a safetensors file.
 func write(t testing.TB, entries ...entry) string {
 	t.Helper()
 	header := map[string]any{}
@@ -139,7 +139,7 @@ func TestReferenceFloatTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]float32{{4, 5, 6}, {0.5, -2, 65504}, {1, -3, 0}}
-	// The last two prompts have the same ids and take turns.
+	// The last two prompts have the same ids, so successive calls return one, then the other.
 	for i, p := range r.Prompts() {
 		l, err := s.Score(t.Context(), p.IDs)
 		if err != nil {
@@ -192,7 +192,7 @@ func TestTextPrompts(t *testing.T) {
 	}
 }
 
-// Whatever the bytes, a reference file is read or refused.
+// Open and Compare accept or refuse any bytes without a panic.
 func FuzzOpen(f *testing.F) {
 	ids := raw(f, "prompt.0.input_ids", "I64", []int{2}, []int64{1, 0})
 	for _, path := range []string{

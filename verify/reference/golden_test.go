@@ -13,7 +13,7 @@ import (
 	"thimble/verify/reference/referencetest"
 )
 
-// golden is what testdata/golden.py prints, the metrics by torch.
+// golden holds the output of testdata/golden.py: the metrics as torch computes them.
 var golden = []struct {
 	fixture string
 	tokens  int

@@ -15,7 +15,7 @@ import (
 )
 
 // llama.cpp's llama-perplexity writes and reads a base file with
-// --kl-divergence-base (tools/perplexity/perplexity.cpp). All of it is
+// --kl-divergence-base (tools/perplexity/perplexity.cpp). All numbers are
 // little-endian:
 //
 //	"_logits_"
@@ -25,16 +25,15 @@ import (
 //	tokens    int32 [chunks, context]
 //	rows      [chunks, context-1-context/2, width(vocab)]
 //
-// with a row for each of the positions context/2 to context-2, as TextPrompts
-// scores them:
+// There is a row for each of the positions context/2 to context-2, which are the ones
+// that TextPrompts scores:
 //
 //	scale     float32
 //	least     float32             the log of a probability
 //	codes     uint16 [vocab]      log p = scale*code + least
 //	padding   to a multiple of 4 bytes
 //
-// A log-probability more than 16 below the largest is stored as 16 below: it has
-// code 0.
+// A log-probability more than 16 below the largest is stored as 16 below, with code 0.
 const (
 	kldBaseMagic    = "_logits_"
 	kldBaseHeader   = len(kldBaseMagic) + 3*4
@@ -43,14 +42,14 @@ const (
 	kldBaseRowStart = 2 * 4 // bytes of a row before the codes
 )
 
-// kldBaseNote says what a comparison with a base file leaves out.
+// kldBaseNote describes what a comparison with a base file leaves out.
 const kldBaseNote = "the reference keeps log-probabilities in 16 bits and none further than 16 nats below the largest, " +
 	"which kl_mean leaves out as llama.cpp does; max_abs and cosine_min need logits"
 
-// kldBaseWidth is the bytes of a row.
+// kldBaseWidth returns the number of bytes in a row.
 func kldBaseWidth(vocab int) int { return kldBaseRowStart + (vocab+1)/2*4 }
 
-// readKLDBase takes the prompts from the bytes of a base file.
+// readKLDBase reads the prompts from the bytes of a base file.
 func (f *File) readKLDBase(data []byte) error {
 	if len(data) < kldBaseHeader {
 		return defect.Corrupt(f.path, "", "ends in its header, after %d bytes", len(data))
@@ -88,9 +87,10 @@ func (f *File) readKLDBase(data []byte) error {
 	return nil
 }
 
-// StartWith puts the token that starts texts at the start of each prompt of a
-// base file, which holds the text as it was cut: llama.cpp does the same whenever
-// it reads one. StartWith changes no other file, and -1 stands for no such token.
+// StartWith replaces the first token of each prompt of a base file by bos, the token
+// that starts texts. A base file stores the text without that token, and llama.cpp does
+// the same whenever it reads one. StartWith changes no other kind of file, and nothing
+// if bos is -1.
 func (f *File) StartWith(bos int) {
 	if !f.startsText || bos < 0 {
 		return
@@ -112,9 +112,9 @@ type kldBasePrompt struct {
 // Load does nothing: Compare reads the mapped file.
 func (p *kldBasePrompt) Load(context.Context, int, int) error { return nil }
 
-// Compare scores position t against a row of a base file. In a row that was cut
-// off, a code of 0 stands for a probability that is unknown and below 1.2e-7 of
-// the largest: those tokens are left out, and the others made to sum to 1.
+// Compare scores position t against a row of a base file. In a row that was cut off, a
+// code of 0 stands for an unknown probability below 1.2e-7 of the largest. Compare
+// leaves those tokens out and scales the other probabilities to sum to 1.
 func (p *kldBasePrompt) Compare(s *Scratch, t int, got []float32, next int) (metric.Score, error) {
 	score := metric.Unmeasured()
 	if err := logits.Finite("model", got); err != nil {
@@ -141,8 +141,8 @@ func (p *kldBasePrompt) Compare(s *Scratch, t int, got []float32, next int) (met
 		sum += prob
 		kl += float64(prob * (l - (float64(got[id]) - lseGot)))
 	}
-	// Codes are off by half a step of 16/65535 at most. What was cut off is more
-	// than a few percent only if it is most of a very large vocabulary.
+	// Codes are off by at most half a step of 16/65535. The tokens that were cut off
+	// have more than a few percent only if they are most of a very large vocabulary.
 	if !(sum > 0.9 && sum < 1.001) {
 		return score, p.corrupt(t, "all tokens together have a probability of %.4g", sum)
 	}
@@ -163,8 +163,8 @@ func (p *kldBasePrompt) Compare(s *Scratch, t int, got []float32, next int) (met
 	return score, nil
 }
 
-// widen writes a row's log-probabilities to dst. It returns the first of the
-// largest, and the value up to which they are unknown.
+// widen writes a row's log-probabilities to dst. It returns the index of the largest one
+// (the first, if several are equal), and the value up to which they are unknown.
 func (p *kldBasePrompt) widen(dst []float64, row []byte) (best int, cut float64, err error) {
 	var scale, least float64
 	err = parallel.Guard(func() error {
@@ -227,7 +227,7 @@ func appendKLDBaseRow(b []byte, row []float32) []byte {
 	inverse := 1 / scale
 	for _, v := range row {
 		code := uint16(0)
-		// A scale whose inverse is infinite distinguishes no two logits.
+		// A scale whose inverse is infinite cannot distinguish any two logits.
 		if d := v - high; d > least && logits.IsFinite(float64(inverse)) {
 			code = uint16(min(kldBaseCodes, math.RoundToEven(float64(float32((d-least)*inverse)))))
 		}
@@ -239,8 +239,8 @@ func appendKLDBaseRow(b []byte, row []float32) []byte {
 	return b
 }
 
-// kldBaseHead returns the header and tokens of a base file, and the bytes of the
-// rows after it. Prompts must be as TextPrompts makes them.
+// kldBaseHead returns the header and tokens of a base file, and the size in bytes of the
+// rows that follow. Prompts must be as TextPrompts makes them.
 func kldBaseHead(prompts []Prompt, vocab int) (head []byte, size int64, err error) {
 	context := len(prompts[0].IDs)
 	for i, p := range prompts {

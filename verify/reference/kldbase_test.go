@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// logProbs is what a row of a base file says, read plainly.
+// logProbs decodes a row of a base file in the plainest way.
 func logProbs(row []byte, vocab int) []float64 {
 	scale := math.Float32frombits(binary.LittleEndian.Uint32(row))
 	least := math.Float32frombits(binary.LittleEndian.Uint32(row[4:]))
@@ -20,8 +20,8 @@ func logProbs(row []byte, vocab int) []float64 {
 	return x
 }
 
-// A row holds each log-probability within half a step, and those further down
-// than 16 at 16.
+// A row holds each log-probability within half a step. Those more than 16 below the
+// largest are stored as 16 below.
 func TestBaseRow(t *testing.T) {
 	check := func(fatal func(string, ...any), logits []float32) {
 		row := appendKLDBaseRow(nil, logits)
@@ -53,7 +53,7 @@ func TestBaseRow(t *testing.T) {
 	})
 }
 
-// What was cut off counts for nothing, for a choice that is there too.
+// Tokens that were cut off do not count, even if the model chooses one of them.
 func TestBaseCut(t *testing.T) {
 	want := []float32{20, 19, 1, 0, -100}
 	p := &kldBasePrompt{path: "base", vocab: 5, from: 0, to: 1, coded: appendKLDBaseRow(nil, want)}
@@ -75,7 +75,7 @@ func TestBaseCut(t *testing.T) {
 	}
 }
 
-// Whatever the bytes, a base file is read or refused.
+// Any bytes are read as a base file or refused without a panic.
 func FuzzBase(f *testing.F) {
 	data, err := os.ReadFile("testdata/llama.base")
 	if err != nil {

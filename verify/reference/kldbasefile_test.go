@@ -16,8 +16,8 @@ import (
 	"thimble/verify/reference/referencetest"
 )
 
-// slowBase is the divergence as llama.cpp computes it: over the log-probabilities
-// above -16, which are taken to sum to 1.
+// slowBase computes the divergence as llama.cpp does: over the log-probabilities above
+// -16, which it takes to sum to 1.
 func slowBase(row []byte, got []float32) float64 {
 	total := 0.0
 	for _, v := range got {
@@ -41,8 +41,8 @@ func halves(prompts []reference.Prompt) []reference.Prompt {
 	return cut
 }
 
-// A base file of a model gives the figures of the model itself, but for 16 bits,
-// and those of llama.cpp's formula.
+// A base file of a model gives the figures of the model itself, except for rounding to
+// 16 bits, and those of llama.cpp's formula.
 func TestBaseRoundTrip(t *testing.T) {
 	for _, vocab := range []int{64, 33} {
 		ref, subject, all := referencetest.Noisy(7, vocab, 33, 33, 33)
@@ -129,7 +129,7 @@ func TestBaseFromLlama(t *testing.T) {
 	if k := r.Metrics.KLMean; r.Metrics.Tokens != 14 || !(k < 3e-5) || r.Metrics.Top1Agreement != 1 || math.Abs(float64(r.Metrics.PPLRatio)-1) > 0.005 {
 		t.Errorf("%+v", r.Metrics)
 	}
-	// Ours of the same tokens has their header.
+	// Thimble's file for the same tokens has the same header.
 	path := filepath.Join(t.TempDir(), "base")
 	if err := reference.WriteKLDBase(t.Context(), path, s, file.Prompts(), reference.WriteOptions{}); err != nil {
 		t.Fatal(err)

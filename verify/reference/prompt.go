@@ -15,14 +15,14 @@ type Prompt struct {
 	From, To int // the positions [From, To)
 }
 
-// TextPrompts cuts a text into prompts of context tokens each, and scores the
-// positions context/2 to context-2 of each: every prediction has at least half
-// the context to go by, and a next token to be compared with. llama.cpp's
-// perplexity tool cuts texts in the same way, so its figures are comparable.
+// TextPrompts cuts a text into prompts of context tokens each, and selects the positions
+// context/2 to context-2 of each for scoring. Every prediction then has at least half
+// the context before it and a next token to compare with. llama.cpp's perplexity tool
+// cuts texts in the same way, so its figures are comparable.
 //
-// chunks limits the number of prompts; 0 takes every whole one. bos replaces the
-// first token of every prompt, for tokenizers that start texts with one; -1 keeps
-// it. TextPrompts does not keep ids.
+// chunks limits the number of prompts; 0 takes all whole ones. bos replaces the first
+// token of every prompt, for tokenizers that start texts with a token; with -1 the first
+// token stays. TextPrompts does not keep ids.
 func TextPrompts(ids []int, context, chunks, bos int) ([]Prompt, error) {
 	const least = 3
 	if context < least || context > model.MaxLength {

@@ -1,13 +1,14 @@
-// Package reference holds what a model is compared with: the next-token
-// distributions of another model, computed as needed or read from a file.
+// Package reference provides the next-token distributions of a reference model, with
+// which the model under test is compared. They are computed when needed or read from a
+// file.
 //
-// A Reference has a Distribution for each prompt, which compares single positions
-// with the logits of the model under test. It may keep all logits (FromScorer, or
-// a file with the tensors prompt.N.logits), the largest ones and a sample of the
-// others (a compact file), or what llama-perplexity writes for
-// --kl-divergence-base. Open reads the files; Write and WriteKLDBase write them.
+// A Reference has a Distribution for each prompt, which compares single positions with
+// the logits of the model under test. It keeps all logits (FromScorer, or a file with
+// the tensors prompt.N.logits), or the largest logits and a sample of the others (a
+// compact file), or the quantized log-probabilities that llama-perplexity writes for
+// --kl-divergence-base. Open reads these files; Write and WriteKLDBase write them.
 //
-// docs/NUMERICS.md defines the files and what can be measured against each.
+// docs/NUMERICS.md defines the files and the metrics that each of them allows.
 package reference
 
 import (
@@ -19,45 +20,45 @@ import (
 )
 
 type (
-	// Model is what convert, quantize and format open and return.
+	// Model is the type that convert, quantize and format open and return.
 	Model = model.Model
 
-	// Arithmetic says what a run rounds: activations, keys and values. The zero
-	// value rounds nothing: all is float32.
+	// Arithmetic sets the rounding of activations, keys and values in a run. The zero
+	// value rounds nothing and runs in float32.
 	Arithmetic = transformer.Arithmetic
 )
 
-// A Reference gives the distributions that a model is compared with.
+// A Reference provides the distributions with which a model is compared.
 type Reference interface {
-	// Form says what the reference keeps of a position.
+	// Form describes what the reference keeps of a position.
 	Form() Form
 
-	// Distribution returns what the reference knows of the prompt ids. It is valid
-	// until the next call of Distribution.
+	// Distribution returns the distributions of the prompt ids. They are valid until
+	// the next call of Distribution.
 	Distribution(ctx context.Context, ids []int) (Distribution, error)
 }
 
-// A Form says what a Reference keeps of a position.
+// A Form describes what a Reference keeps of a position.
 type Form struct {
-	Vocab   int    // logits of a position; 0 for a compact file, which does not say
-	TopK    int    // only the TopK largest logits are kept; 0 if all are
-	Sampled bool   // and a sample of the others
-	Note    string // what a reader of a comparison must know, "" for nothing
+	Vocab   int    // number of logits of a position; 0 for a compact file, which does not record it
+	TopK    int    // number of largest logits that are kept; 0 if all are
+	Sampled bool   // a sample of the other logits is kept too
+	Note    string // a remark for the reader of a comparison, or ""
 }
 
-// A Distribution gives, for each position of one prompt, the probabilities that
-// the reference assigns to the next token.
+// A Distribution holds the probabilities that the reference assigns to the next token at
+// each position of one prompt.
 type Distribution interface {
 	// Load brings the positions [from, from+n) into memory.
 	Load(ctx context.Context, from, n int) error
 
-	// Compare scores position t, which Load has loaded, of a model whose logits
-	// there are got, (Vocab). next is the token that follows, -1 for none. Several
-	// goroutines may call it, each with a Scratch of its own.
+	// Compare scores position t, which must be loaded. got holds the model's logits
+	// there, (Vocab); next is the token that follows, or -1 if there is none. Several
+	// goroutines may call Compare, each with a Scratch of its own.
 	Compare(s *Scratch, t int, got []float32, next int) (metric.Score, error)
 }
 
-// Scratch is memory that Compare uses again. The zero value is ready for use.
+// Scratch is memory that Compare reuses. The zero value is ready for use.
 type Scratch struct {
 	exp  []float64 // (Vocab)
 	tail []float32 // (Vocab), the model's logits of the tokens that a compact reference leaves out
@@ -83,7 +84,7 @@ func (r *scorerReference) Distribution(ctx context.Context, ids []int) (Distribu
 	return &full{Prediction: p, vocab: r.Vocab(), rows: &r.rows}, nil
 }
 
-// full is a Distribution by all logits.
+// full is a Distribution with all logits.
 type full struct {
 	Prediction
 	vocab int
@@ -101,7 +102,8 @@ func (f *full) Compare(s *Scratch, t int, got []float32, next int) (metric.Score
 	return metric.Compare((*f.rows)[(t-f.from)*f.vocab:][:f.vocab], got, next, s.exp)
 }
 
-// grow returns s with length n; its elements are not kept.
+// grow returns a slice of length n, s if it is large enough. It does not keep the
+// elements.
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)

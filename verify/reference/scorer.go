@@ -9,26 +9,26 @@ import (
 
 // A Scorer computes the logits of prompts.
 type Scorer interface {
-	// Vocab is the number of logits of a position.
+	// Vocab returns the number of logits of a position.
 	Vocab() int
 
-	// Score reads a prompt. Its Prediction is valid until the next Score, unless
-	// the Scorer promises more.
+	// Score runs a prompt. The Prediction is valid until the next call of Score,
+	// unless the Scorer's documentation promises more.
 	Score(ctx context.Context, ids []int) (Prediction, error)
 }
 
-// A Prediction has the logits of one prompt.
+// A Prediction holds the logits of one prompt.
 type Prediction interface {
-	// Logits writes the logits of the token after each of the positions
-	// [from, from+n) to dst, (n, Vocab).
+	// Logits writes the next-token logits of the positions [from, from+n) to dst,
+	// (n, Vocab).
 	Logits(ctx context.Context, dst []float32, from, n int) error
 }
 
-// NewScorer returns a Scorer that runs m in arithmetic a. It feeds prompts atOnce
-// tokens at a time: 1 goes through the KV cache as text generation does, 0 takes
-// a number that bounds memory. The logits do not depend on it. A Prediction stays
-// valid after the next Score and holds Hidden float32 for each position. NewScorer
-// fails if a makes no difference to m.
+// NewScorer returns a Scorer that runs m in arithmetic a. It feeds prompts atOnce tokens
+// at a time. 1 uses the KV cache as text generation does; 0 selects a number that bounds
+// memory. The logits do not depend on atOnce. A Prediction stays valid after later calls
+// of Score, and holds Hidden float32 for each position. NewScorer returns an error if a
+// has no effect on m.
 func NewScorer(m *Model, a Arithmetic, atOnce int) (Scorer, error) {
 	d, err := transformer.NewWith(m, a)
 	if err != nil {
@@ -37,11 +37,11 @@ func NewScorer(m *Model, a Arithmetic, atOnce int) (Scorer, error) {
 	return &modelScorer{d, m.Spec.Vocab, atOnce}, nil
 }
 
-// A modelScorer scores prompts with our decoder.
+// A modelScorer scores prompts with Thimble's own decoder.
 type modelScorer struct {
 	decoder *transformer.Decoder
 	vocab   int
-	atOnce  int // prompt tokens fed at a time, 0 for the decoder's choice
+	atOnce  int // number of prompt tokens to feed at a time; 0 for the decoder's choice
 }
 
 func (s *modelScorer) Vocab() int { return s.vocab }
@@ -54,10 +54,10 @@ func (s *modelScorer) Score(ctx context.Context, ids []int) (Prediction, error) 
 	return s.decoder.Feed(ctx, cache, ids, s.atOnce)
 }
 
-// CacheLogits returns a Scorer that scores as s does and keeps the Predictions of
-// the first prompts, up to positions tokens in total: s then runs once, however
-// many models are compared with it. The Predictions of s must stay valid after the
-// next Score, as those of NewScorer do.
+// CacheLogits returns a Scorer that scores as s does and keeps the Predictions of the
+// first prompts, up to positions tokens in total. s then runs these prompts only once,
+// however many models are compared with it. The Predictions of s must stay valid after
+// the next Score, as those of NewScorer do.
 func CacheLogits(s Scorer, positions int) Scorer {
 	return &cachedScorer{Scorer: s, room: positions}
 }

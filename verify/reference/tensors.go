@@ -13,7 +13,7 @@ import (
 	"thimble/internal/model"
 )
 
-// promptTensors are the tensors of one prompt in a file. The first failure sticks.
+// promptTensors holds the tensors of one prompt in a file. It keeps the first error.
 type promptTensors struct {
 	path    string
 	n       int
@@ -32,8 +32,8 @@ var (
 // has reports whether there is a tensor of this kind.
 func (s *promptTensors) has(kind string) bool { return s.tensors[kind] != nil }
 
-// take returns a tensor, which must have one of the types and the shape, in which 0
-// stands for any positive length; nil after a failure.
+// take returns a tensor, which must have one of the types and the given shape. A 0 in
+// shape stands for any positive length. After an error, take returns nil.
 func (s *promptTensors) take(kind string, types []checkpoint.DType, shape ...int) *checkpoint.Tensor {
 	t, ok := s.tensors[kind]
 	fits := func(got, want int) bool { return got > 0 && (got == want || want == 0) }
@@ -61,7 +61,7 @@ func (s *promptTensors) fail(kind, format string, args ...any) {
 	s.err = defect.Corrupt(s.path, fmt.Sprintf("prompt.%d.%s", s.n, kind), format, args...)
 }
 
-// scored sets the scored positions of p if the file says which they are.
+// scored sets the scored positions of p if the file records them.
 func (s *promptTensors) scored(p *Prompt) {
 	if !s.has(tensorScored) {
 		return
@@ -78,8 +78,8 @@ func (s *promptTensors) scored(p *Prompt) {
 	p.From, p.To = int(from), int(to)
 }
 
-// top returns what a compact file keeps of p: k logits of each position, or any
-// number if k is 0.
+// top returns the tensors that a compact file keeps of p, with k logits for each
+// position, or any number if k is 0.
 func (s *promptTensors) top(p *Prompt, k int) *topPrompt {
 	rows := p.To - p.From
 	top := &topPrompt{path: s.path, n: s.n, first: p.From, ids: s.take(tensorTopIDs, i32, rows, k)}
@@ -122,7 +122,7 @@ func (s *promptTensors) tail(rows int) *tail {
 	return t
 }
 
-// list returns a tensor of n elements, of which there may be none.
+// list returns a tensor of n elements. n may be 0.
 func (s *promptTensors) list(kind string, types []checkpoint.DType, n int) *checkpoint.Tensor {
 	if t := s.tensors[kind]; s.err == nil && n == 0 && t != nil && slices.Equal(t.Shape, []int{0}) {
 		s.taken++
@@ -135,7 +135,7 @@ func (s *promptTensors) list(kind string, types []checkpoint.DType, n int) *chec
 	return s.take(kind, types, n)
 }
 
-// shapeText spells a shape; zero is the spelling of a 0 in it.
+// shapeText formats a shape, with zero in place of each 0.
 func shapeText(shape []int, zero string) string {
 	s := make([]string, len(shape))
 	for i, n := range shape {

@@ -25,25 +25,25 @@ type topPrompt struct {
 	tail             *tail              // nil if the file has none
 }
 
-// A tail has tokens that are not among the top ones, with their logits: all those
-// whose probability p is step or more, and each of the others with probability
-// p/step. These are a sample, in which every row has as much weight as it has mass.
+// A tail holds tokens that are not among the top ones, with their logits: all tokens
+// whose probability p is at least step, and each of the others with probability p/step.
+// The latter are a sample in which each drawn token stands for a probability of step.
 type tail struct {
 	ids, logits *checkpoint.Tensor // of all rows
 	ends        []int              // where each row ends
 	step        float64
 }
 
-// topRow is what a compact file keeps of one position.
+// A topRow holds the data that a compact file keeps of one position.
 type topRow struct {
 	ids    []int32
 	logits []float32
-	top    int     // how many of them, from the first, are the top ones; the others are of the tail
-	step   float64 // of the tail, 0 if there is none
+	top    int     // the first top of them are the top ones; the others belong to the tail
+	step   float64 // of the tail; 0 without a tail
 	next   float64 // logit of the token that follows, NaN if unknown
 	lse    float64 // LogSumExp of the whole vocabulary
 	rest   float64 // probability of all tokens that are not kept
-	most   float64 // the most that one of them can have
+	most   float64 // the largest probability that one of those tokens can have
 }
 
 // Load does nothing: Compare reads the mapped file.
@@ -51,17 +51,18 @@ func (p *topPrompt) Load(context.Context, int, int) error { return nil }
 
 // Compare scores position t against the kept logits of the reference.
 //
-// Let P be the reference, Q the model, K the kept tokens, t and u the probability
-// of all other tokens together by P and by Q, and c the most that P can give to one
-// of them. Merging the other tokens into one cannot raise a divergence, so
+// Let P be the reference, Q the model, K the set of kept tokens, t and u the total
+// probability of all other tokens under P and under Q, and c the most that P can give
+// to one of those. Merging the other tokens into one cannot raise a divergence, so
 //
 //	KL(P||Q) >= sum over K of p log(p/q) + t log(t/u)
 //
-// P may share t among the other tokens in any way that gives none of them more than
-// c. The divergence is convex in P, so it is largest if as many tokens as possible
-// have c: those to which Q gives least. Without a tail, the KL of the Score is the
-// former, and Hidden what the latter adds. With a tail, KL is an estimate between
-// the two, and the Sample of the Score bounds the mean of many positions.
+// P may distribute t among the other tokens in any way that gives none of them more
+// than c. The divergence is convex in P, so it is largest if as many tokens as possible
+// have c, starting with those that are least likely under Q. Without a tail, the KL of
+// the Score is the lower bound, and Hidden its distance to the upper bound. With a tail,
+// KL is an estimate between the two, and the Sample of the Score bounds the mean of many
+// positions.
 func (p *topPrompt) Compare(s *Scratch, t int, got []float32, next int) (metric.Score, error) {
 	score := metric.Unmeasured()
 	if err := logits.Finite("model", got); err != nil {
@@ -111,9 +112,9 @@ func (p *topPrompt) Compare(s *Scratch, t int, got []float32, next int) (metric.
 	return score, nil
 }
 
-// tailBounds returns the least and the most that the tokens not marked in s.kept
-// can add to the divergence, if the reference gives them t together and none of
-// them more than c. It leaves their logits in s.tail, in ascending order.
+// tailBounds returns the least and the most that the tokens not marked in s.kept can
+// add to the divergence, if the reference gives them a total of t and none of them more
+// than c. It leaves the model's logits of these tokens in s.tail, in ascending order.
 func (s *Scratch) tailBounds(got []float32, lseGot, t, c float64) (lower, upper float64) {
 	s.tail = s.tail[:0]
 	for id, k := range s.kept {
@@ -141,11 +142,11 @@ func (s *Scratch) tailBounds(got []float32, lseGot, t, c float64) (lower, upper 
 	return lower, max(lower, upper)
 }
 
-// sample returns the Sample of a row with a tail, and the estimate of the
-// divergence. s.tail has the model's logits of the tokens that row leaves out.
+// sample returns the Sample of a row with a tail, and an estimate of its divergence.
+// s.tail must hold the model's logits of the tokens that row leaves out.
 func (s *Scratch) sample(row *topRow, got []float32, lseGot float64) (x *metric.Sample, estimate float64) {
-	var certain, mass float64 // the divergence of the tokens that are not drawn; the probability of the others
-	var spread, sure float64  // sum of p log(p/q)^2 of the former, and their probability
+	var certain, mass float64 // divergence of the tokens that are kept for certain; probability of all others
+	var spread, sure float64  // sum of p log(p/q)^2 over the tokens that are kept for certain, and their probability
 	s.ys = s.ys[:0]
 	least := math.Inf(1) // the smallest of the model's logits that are, or could have been, drawn
 	high := math.Inf(-1) // and the largest
@@ -184,7 +185,8 @@ func (s *Scratch) sample(row *topRow, got []float32, lseGot float64) (x *metric.
 	return metric.NewSample(certain+float64(mass*ratio), row.step, most, spread/sure, s.ys)
 }
 
-// row reads row t. Each id is unique and below vocab; all else is finite.
+// row reads row t. It checks that ids are unique and below vocab, and that the other
+// numbers are finite.
 func (p *topPrompt) row(t, vocab int, seen []bool) (topRow, error) {
 	row, err := p.read(t)
 	if err != nil {
@@ -246,12 +248,12 @@ func (p *topPrompt) read(t int) (row topRow, err error) {
 	return row, err
 }
 
-// balance sets the rest and most of a row, which leaves out n tokens, and makes all
-// probabilities sum to 1 by its lse.
+// balance sets rest and most of a row that leaves out n tokens, and adjusts the lse of
+// the row so that all probabilities sum to 1.
 //
-// logsumexp is rounded to float32. What it leaves for the rest may then be
-// negative, or more than n tokens can have that are no likelier than most. balance
-// keeps to what is possible and adjusts the sum to it; an adjustment beyond rounding
+// Because logsumexp is rounded to float32, the remaining probability may be negative, or
+// more than n tokens can have if none is likelier than most. balance limits it to the
+// possible range and adjusts the sum accordingly. An adjustment larger than rounding
 // means that the tensors contradict each other.
 func (p *topPrompt) balance(t int, row *topRow, n int) error {
 	sum, drawn, mass := 0.0, 0, 0.0
@@ -276,7 +278,7 @@ func (p *topPrompt) balance(t int, row *topRow, n int) error {
 	if !(math.Abs(shift) <= rounding) {
 		return p.corrupt(tensorLogSumExp, t, "contradicts the kept logits: with it all tokens together have a probability of %.4g", total)
 	}
-	// A draw gives step for each token. Chance explains a few standard deviations.
+	// Each drawn token stands for step. Chance explains a few standard deviations.
 	if row.step > 0 {
 		mass += row.rest
 		given := float64(row.step * float64(drawn))

@@ -13,7 +13,7 @@ import (
 	"thimble/verify/metric"
 )
 
-// near compares with a tolerance that is relative above 1.
+// near compares with a tolerance that is absolute up to 1 and relative above it.
 func near(a, b, tolerance float64) bool {
 	return math.Abs(a-b) <= tolerance*max(1, math.Abs(a), math.Abs(b)) || a != a && b != b
 }
@@ -49,7 +49,7 @@ func topOf(t *testing.T, logits []float32, k int, sampled bool) *topPrompt {
 	return open(t, write(t, all...)).prompts[0].Distribution.(*topPrompt)
 }
 
-// roundoff is what float32's rounding of logsumexp can do to a divergence here.
+// roundoff is the most that rounding logsumexp to float32 can change a divergence here.
 const roundoff = 1e-5
 
 func TestCompactBounds(t *testing.T) {
@@ -87,8 +87,8 @@ func TestCompactBounds(t *testing.T) {
 	})
 }
 
-// Both bounds are reached: the lower where the rest is shared as the model has
-// it, the upper where it goes to the tokens that the model likes least.
+// Both bounds are attained: the lower one if the reference shares the rest as the model
+// does, the upper one if the rest goes to the tokens that are least likely in the model.
 func TestCompactBoundsAreTight(t *testing.T) {
 	got := []float32{2, 1, 0.5, -1, 0, -3, 1.5, -2}
 	for _, c := range []struct {
@@ -197,7 +197,7 @@ func TestTailErrors(t *testing.T) {
 	}
 }
 
-// A tail that lists every token is no sample of it.
+// A tail that lists every token is not a sample.
 func TestTailIsNoSample(t *testing.T) {
 	want := make([]float32, 300)
 	e := newTopEncoding(1)

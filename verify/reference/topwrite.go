@@ -12,9 +12,9 @@ import (
 	"thimble/verify/metric"
 )
 
-// tailStep is the step of the tails that Write keeps. It is the same at every
-// position, which gives the least error of a mean for the bytes it takes: a position
-// whose tail weighs more has more tokens. docs/NUMERICS.md has what other steps cost.
+// tailStep is the step of the tails that Write keeps. It is the same at every position,
+// so a position with a heavier tail keeps more tokens, which gives the smallest error of
+// a mean for a given number of bytes. docs/NUMERICS.md has the figures.
 const tailStep = 1. / 1024
 
 // topEncoding keeps the rows of a compact file, prompt by prompt.
@@ -24,14 +24,14 @@ type topEncoding struct {
 	lanes   []topLane
 }
 
-// topTensors are the tensors of a prompt, as far as it is encoded.
+// topTensors holds the tensors of a prompt, as far as they are encoded.
 type topTensors struct {
 	Prompt
 	ids, logits, lse, next      []byte
 	counts, tailIDs, tailLogits []byte
 }
 
-// A topLane is the scratch of one worker.
+// A topLane is scratch of one worker.
 type topLane struct {
 	best []topLogit
 	top  []bool // (Vocab)
@@ -48,8 +48,8 @@ func newTopEncoding(k int) *topEncoding {
 
 func (e *topEncoding) begin(p *Prompt) { e.prompts = append(e.prompts, topTensors{Prompt: *p}) }
 
-// rows keeps the next n positions of the prompt that began last. It returns nothing
-// to write: a file begins with the lengths of all its tensors.
+// rows keeps the next n positions of the prompt that began last. It returns nothing to
+// write yet, because a file begins with the lengths of all its tensors.
 func (e *topEncoding) rows(ctx context.Context, rows []float32, n int) ([]byte, error) {
 	p := &e.prompts[len(e.prompts)-1]
 	at, vocab := len(p.lse)/4, len(rows)/n
@@ -80,15 +80,16 @@ func (e *topEncoding) rows(ctx context.Context, rows []float32, n int) ([]byte, 
 	return nil, nil
 }
 
-// draws returns the random numbers of a position. They depend on nothing that a
-// model computes: an error that avoided the drawn tokens would go unnoticed.
+// draws returns the random number generator of a position. It does not depend on
+// anything that a model computes: otherwise an error could avoid the drawn tokens and go
+// unnoticed.
 func draws(prompt, position int) metric.SplitMix {
 	seed := metric.SplitMix(prompt)
 	return metric.SplitMix(seed.Next() + uint64(position))
 }
 
-// keep returns the k largest logits of a row, the largest first and of ties the
-// lowest id first, and then a tail, by ascending id.
+// keep returns the k largest logits of a row in descending order, equal ones by
+// ascending id, and after them a tail by ascending id.
 func (l *topLane) keep(k int, row []float32, random metric.SplitMix) []topLogit {
 	l.best = largest(l.best[:0], k, row)
 	l.top = grow(l.top, len(row))

@@ -11,22 +11,23 @@ import (
 	"thimble/internal/logits"
 )
 
-// OutputOptions says how a file is created and what it may replace.
+// OutputOptions controls how a file is created and what it may replace.
 type OutputOptions = atomicfile.Options
 
-// WriteOptions says what Write keeps.
+// WriteOptions controls what Write keeps.
 type WriteOptions struct {
-	// TopK, unless 0, asks for the compact form: that many logits of each
-	// position, a sample of the others, and the log of the sum of exp of all.
+	// TopK, unless 0, selects the compact form: the TopK largest logits of each
+	// position, a sample of the others, and the LogSumExp of all.
 	TopK     int
-	Metadata map[string]string // what made the logits; neither time, path nor host belongs here
+	Metadata map[string]string // the origin of the logits; must not contain a time, a path or a host
 	Output   OutputOptions
 	Progress func(done, total int) // called with the positions written so far; may be nil
 }
 
-// WriteKLDBase scores prompts as TextPrompts makes them and writes the file that
-// llama-perplexity takes as --kl-divergence-base. It has no room for metadata.
-// The file appears whole or not at all, and the same logits give the same bytes.
+// WriteKLDBase scores prompts, which must be as TextPrompts makes them, and writes the
+// file that llama-perplexity reads with --kl-divergence-base. The format has no room for
+// metadata. The file appears whole or not at all, and the same logits give the same
+// bytes.
 func WriteKLDBase(ctx context.Context, path string, s Scorer, prompts []Prompt, o WriteOptions) error {
 	if err := CheckPrompts(prompts, s.Vocab()); err != nil {
 		return err
@@ -39,10 +40,10 @@ func WriteKLDBase(ctx context.Context, path string, s Scorer, prompts []Prompt, 
 	return w.file(ctx, path, o.Output, prompts, head, size)
 }
 
-// Write scores prompts with s and writes a reference file of its logits, float32,
-// at the positions that the prompts say are scored. The file appears whole or not at
-// all, and the same logits give the same bytes. Full logits stream to disk; Write
-// holds all of a compact file in memory.
+// Write scores prompts with s and writes a reference file with the float32 logits of
+// their scored positions. The file appears whole or not at all, and the same logits give
+// the same bytes. Full logits are streamed to disk; a compact file is held in memory
+// until it is complete.
 func Write(ctx context.Context, path string, s Scorer, prompts []Prompt, o WriteOptions) error {
 	v := s.Vocab()
 	if o.TopK < 0 || o.TopK > v {
@@ -84,7 +85,7 @@ func writeCompact(ctx context.Context, path string, s Scorer, prompts []Prompt, 
 	return w.file(ctx, path, o.Output, nil, head, size)
 }
 
-// A storedTensor is a tensor of prompt n. Its data are nil if they follow later.
+// A storedTensor is a tensor of prompt n. Its data is nil if it follows later.
 type storedTensor struct {
 	n           int
 	kind, dtype string
@@ -109,9 +110,9 @@ func promptTensorsOf(prompts []Prompt) (all []storedTensor) {
 	return all
 }
 
-// header returns the start of a safetensors file (length, header, padding and the
-// data that tensors have), and the bytes of the tensors whose data follow. Tensors of
-// eight-byte numbers come first, so that each lies on a multiple of its type's size.
+// header returns the start of a safetensors file (length, header, padding, and the data
+// that is already known), and the size in bytes of the data that follows. Tensors of
+// eight-byte numbers come first, so that every tensor is aligned to its type.
 func header(tensors []storedTensor, meta map[string]string) (head []byte, size int64, err error) {
 	if meta == nil {
 		meta = map[string]string{}
@@ -151,13 +152,13 @@ func header(tensors []storedTensor, meta map[string]string) (head []byte, size i
 	return head, at, nil
 }
 
-// An encoding is how a file keeps logits.
+// An encoding is a way to store logits in a file.
 type encoding interface {
 	// begin begins a prompt.
 	begin(p *Prompt)
 
 	// rows encodes the logits of the next n positions of the prompt, (n, Vocab). It
-	// returns what is to be written next, valid until the next call.
+	// returns the bytes to write next, which are valid until the next call.
 	rows(ctx context.Context, rows []float32, n int) ([]byte, error)
 }
 
@@ -174,20 +175,20 @@ func (e *fullEncoding) rows(_ context.Context, rows []float32, _ int) ([]byte, e
 
 func (e *fullEncoding) begin(*Prompt) {}
 
-// writtenRows is how many positions are encoded at a time.
+// writtenRows is the number of positions to encode at a time.
 const writtenRows = 64
 
 // A writer writes the logits of one prompt after the other.
 type writer struct {
 	scorer      Scorer
 	encoding    encoding
-	f           *atomicfile.File // nil if the encoding keeps what is to be written
+	f           *atomicfile.File // nil if the encoding keeps the data until the end
 	buffer      []float32        // (writtenRows, Vocab)
 	progress    func(done, total int)
 	done, total int
 }
 
-// file writes head and then the logits of prompts, which take size bytes.
+// file writes head, followed by the logits of prompts, which take size bytes.
 func (w *writer) file(ctx context.Context, path string, o OutputOptions, prompts []Prompt, head []byte, size int64) error {
 	o.Size = int64(len(head)) + size
 	var err error

@@ -81,8 +81,8 @@ func rounded(vocab, spread int, lengths ...int) (ref, model *referencetest.Rows,
 	return ref, model, prompts
 }
 
-// The bounds of a compact file contain the divergence by all logits, and are close to
-// it; the positions and their perplexity are the same.
+// The bounds of a compact file contain the divergence computed from all logits and are
+// close to it. The positions and their perplexity are the same.
 func TestSampleBoundsDivergence(t *testing.T) {
 	for _, c := range []struct{ spread, top int }{{0, 4}, {1, 4}, {4, 1}, {8, 16}, {24, 4}} {
 		source, model, prompts := rounded(1500, c.spread, 40, 21, 60)

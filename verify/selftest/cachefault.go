@@ -13,12 +13,12 @@ import (
 type cacheFault func(c *transformer.Cache, at int)
 
 // overwriteCacheEntry lets the next token overwrite its predecessor's cache slot,
-// as if positions had been counted one too low.
+// as if the position counter were one too low.
 func overwriteCacheEntry(t *faultTarget) (*injected, string) {
 	return t.withCacheFault(func(c *transformer.Cache, at int) { c.Truncate(at) })
 }
 
-// repeatCacheEntry leaves the keys and values of the position before in the slot of
+// repeatCacheEntry leaves the keys and values of the previous position in the slot of
 // the last one.
 func repeatCacheEntry(t *faultTarget) (*injected, string) {
 	return t.withCacheFault(func(c *transformer.Cache, at int) { c.Copy(at, at-1) })
@@ -35,9 +35,9 @@ func (t *faultTarget) withCacheFault(f cacheFault) (*injected, string) {
 	return &injected{model: t.m, cacheFault: f, want: Place{Step: 0, Block: t.m.Spec.Schedule[0], Operation: cacheOperation, Token: at, Channel: -1}}, ""
 }
 
-// cacheFaultPosition chooses where a cache fault is made: in the second quarter of
-// a text, which is before what is scored of it, and with other tokens on both
-// sides. It returns -1 if there is no such position.
+// cacheFaultPosition chooses the position of a cache fault: in the second quarter of a
+// text, which is before the scored positions, and between two tokens that differ from
+// its own. It returns -1 if there is no such position.
 func cacheFaultPosition(ids []int) int {
 	for at := max(1, len(ids)/4); at+1 < len(ids); at++ {
 		if ids[at] != ids[at-1] && ids[at] != ids[at+1] {
@@ -47,12 +47,12 @@ func cacheFaultPosition(ids []int) int {
 	return -1
 }
 
-// A faultyScorer scores prompts, and makes a cache fault in each that is long
+// A faultyScorer scores prompts, with a cache fault in every prompt that is long
 // enough.
 type faultyScorer struct {
 	decoder *transformer.Decoder
 	vocab   int
-	fault   cacheFault // nil for none
+	fault   cacheFault // nil for no fault
 }
 
 func (s *faultyScorer) Vocab() int { return s.vocab }
@@ -62,7 +62,7 @@ func (s *faultyScorer) Score(ctx context.Context, ids []int) (reference.Predicti
 	return p, err
 }
 
-// run scores ids, and returns the cache too.
+// run scores ids, and also returns the cache.
 func (s *faultyScorer) run(ctx context.Context, ids []int) (*transformer.Cache, reference.Prediction, error) {
 	cache, err := s.decoder.NewCache(len(ids))
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *faultyScorer) run(ctx context.Context, ids []int) (*transformer.Cache, 
 	return cache, p, err
 }
 
-// A splitPrediction has the logits of a prompt that was fed in two calls.
+// A splitPrediction holds the logits of a prompt that was fed in two calls.
 type splitPrediction struct {
 	before, after *transformer.Hidden
 	vocab         int
@@ -103,8 +103,8 @@ func (p *splitPrediction) Logits(ctx context.Context, dst []float32, from, n int
 	return p.after.Logits(ctx, dst, from-p.before.Len(), n)
 }
 
-// locateCacheFault returns where the caches of two runs over ids differ, one with
-// the fault and one without; nil if they do not.
+// locateCacheFault runs ids with the fault and without it, and returns the place where
+// the two caches differ, or nil if they do not.
 func locateCacheFault(ctx context.Context, m *model.Model, a reference.Arithmetic, f cacheFault, ids []int) (*Place, error) {
 	d, err := transformer.NewWith(m, a)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// withTensors returns a copy of m with some tensors replaced. It shares the others
-// with m.
+// withTensors returns a copy of m with some tensors replaced. The copy shares the
+// other tensors with m.
 func withTensors(m *model.Model, changed map[string]*qtensor.Matrix) *model.Model {
 	c := *m
 	c.Tensors = maps.Clone(m.Tensors)
@@ -30,8 +30,8 @@ func writable(m *qtensor.Matrix) *qtensor.Matrix {
 	return gather(m.Rows, func(r int) (*qtensor.Matrix, int) { return m, r })
 }
 
-// gather returns a matrix whose row r is the one that pick(r) names, as it is
-// stored, or as float32 if the sources have several schemes.
+// gather returns a matrix whose row r is the row that pick(r) returns. It keeps the
+// scheme of the sources, and uses float32 if they have several schemes.
 func gather(rows int, pick func(r int) (src *qtensor.Matrix, row int)) *qtensor.Matrix {
 	first, _ := pick(0)
 	for r := range rows {
@@ -57,13 +57,13 @@ func gather(rows int, pick func(r int) (src *qtensor.Matrix, row int)) *qtensor.
 	return out
 }
 
-// planeRow returns row r of a plane of that many rows.
+// planeRow returns row r of a plane that has rows rows.
 func planeRow(plane []byte, rows, r int) []byte {
 	n := len(plane) / rows
 	return plane[r*n:][:n]
 }
 
-// floatMatrix returns a float32 matrix of the rows that fill writes.
+// floatMatrix returns a float32 matrix whose rows fill writes.
 func floatMatrix(rows, cols int, fill func(read *qtensor.Reader, dst []float32, r int)) *qtensor.Matrix {
 	out := zeros(rows, cols)
 	var read qtensor.Reader
@@ -80,8 +80,9 @@ func zeros(rows, cols int) *qtensor.Matrix {
 	return &qtensor.Matrix{Rows: rows, Cols: cols, Codes: make([]byte, 4*rows*cols)}
 }
 
-// asIntegers returns the matrix as integers in a scheme of ours: its own if it is
-// one or equals one, otherwise int4/g32, to which it is rounded.
+// asIntegers returns the matrix as integers in one of Thimble's schemes. It keeps the
+// matrix's own scheme if that is, or is equivalent to, such a scheme; otherwise it
+// rounds to int4/g32.
 func asIntegers(m *qtensor.Matrix) (out *qtensor.Matrix, rounded bool, err error) {
 	if m.Scheme.Kind == qtensor.Int {
 		return writable(m), false, nil

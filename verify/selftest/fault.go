@@ -10,16 +10,16 @@ import (
 	"thimble/internal/transformer"
 )
 
-// A fault is a mistake that converters, quantizers and runtimes have made, made
-// here on purpose.
+// A fault is a mistake that converters, quantizers or runtimes have made in practice,
+// and that a self-test makes on purpose.
 type fault struct {
 	name string
-	// inject makes the mistake, or says why it cannot be made in this model.
+	// inject makes the mistake, or returns why it does not apply to this model.
 	inject func(t *faultTarget) (in *injected, why string)
 }
 
-// faults are the mistakes of a self-test, in the order of the report.
-// docs/NUMERICS.md says where each was met.
+// faults lists the mistakes of a self-test in the order of the report.
+// docs/NUMERICS.md names a project in which each occurred.
 var faults = []fault{
 	{"q and k exchanged", exchangeQueriesAndKeys},
 	{"q and k interleaved", interleaveHeads},
@@ -38,13 +38,13 @@ var faults = []fault{
 	{"nibble flipped", flipNibble},
 }
 
-// A faultTarget is a model that faults are made in. It is read-only: an injection
-// copies what it changes and shares the rest.
+// A faultTarget is the model in which faults are made. It is read-only: an injection
+// copies the parts that it changes and shares the rest.
 type faultTarget struct {
 	m             *model.Model
-	ids           []int // a text, the longest of those that are scored
-	block         int   // where faults of one block are made: away from the ends
-	outlierColumn int   // the column of that block's down whose inputs are largest, over ids
+	ids           []int // the longest of the scored texts
+	block         int   // the block for faults of a single block, away from both ends
+	outlierColumn int   // the column of that block's down with the largest inputs over ids
 }
 
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
@@ -69,7 +69,7 @@ func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarge
 	}
 }
 
-// largestColumn returns the column whose inputs have the largest sum of magnitudes.
+// largestColumn returns the column with the largest sum of input magnitudes.
 func largestColumn(g *transformer.Group, positions int) (at int) {
 	sum := make([]float64, g.Width())
 	for i := range positions {
@@ -85,19 +85,19 @@ func largestColumn(g *transformer.Group, positions int) (at int) {
 	return at
 }
 
-// injected is a target with a fault.
+// An injected is a target with a fault.
 type injected struct {
 	model      *model.Model
-	base       *model.Model // model without the fault; nil for the target
-	cacheFault cacheFault   // a mistake in running model, which itself has none then
-	stored     bool         // the fault is damage to a stored file
+	base       *model.Model // model without the fault; nil if that is the target
+	cacheFault cacheFault   // a mistake in running model; model itself then has no fault
+	stored     bool         // the fault is damage in a stored file
 	want       Place
 	also       []string // all operations that have the fault, want's first; nil for want's alone
-	note       string   // what else a reader must know
+	note       string   // anything else a reader must know
 }
 
-// A Place is where two models diverge. What is unknown or does not matter is -1 or
-// empty.
+// A Place is the place where two models diverge. Fields that are unknown or do not
+// matter are -1 or empty.
 type Place struct {
 	Step      int    `json:"step"`
 	Block     int    `json:"block"`
@@ -107,7 +107,7 @@ type Place struct {
 	Channel   int    `json:"channel"` // of the operation's output
 }
 
-// at is the place of a block's tensor in the first step that runs the block.
+// at returns the place of a block's tensor in the first step that runs the block.
 func (t *faultTarget) at(block int, kind string) Place {
 	return Place{Step: t.firstStep(block), Block: block, Tensor: model.Name(block, kind), Token: -1, Channel: -1}
 }
@@ -117,7 +117,7 @@ func (t *faultTarget) firstStep(block int) int {
 	return slices.Index(t.m.Spec.Schedule, block)
 }
 
-// Matches reports whether got is the place that want names. Any value matches one
+// Matches reports whether got is the place that want names. Any value matches a field
 // that want leaves open.
 func (want Place) Matches(got Place) bool {
 	number := func(want, got int) bool { return want < 0 || want == got }
@@ -126,7 +126,8 @@ func (want Place) Matches(got Place) bool {
 		number(want.Channel, got.Channel) && text(want.Operation, got.Operation) && text(want.Tensor, got.Tensor)
 }
 
-// matchesLayer is Matches for a comparison that takes a bias for part of its layer.
+// matchesLayer is like Matches, for a comparison that reports an error in a bias as one
+// in its layer.
 func (want Place) matchesLayer(got Place) bool {
 	want.Tensor = strings.TrimSuffix(want.Tensor, model.BiasSuffix)
 	return want.Matches(got)
@@ -144,7 +145,7 @@ func (want Place) Detail(got Place) Place {
 	return got
 }
 
-// String names the tensor, and its row if that is known. Without a tensor it names
+// String names the tensor, with its row if that is known. Without a tensor it names
 // the operation and its step.
 func (p Place) String() string {
 	switch {

@@ -30,7 +30,7 @@ func openFixture(t testing.TB, name string) *model.Model {
 	return m
 }
 
-// someIDs are n ids without a pattern, neighbours different.
+// someIDs returns n ids without a pattern, in which neighbours differ.
 func someIDs(n, vocab int) []int {
 	ids := make([]int, n)
 	for i := range ids {
@@ -65,7 +65,7 @@ func inject(t testing.TB, s *faultTarget, name string) *injected {
 	return nil
 }
 
-// allLogits are m's for ids, one row after the other.
+// allLogits returns the logits of m for ids, row after row.
 func allLogits(t testing.TB, m *model.Model, ids []int) []float32 {
 	t.Helper()
 	s, err := reference.NewScorer(m, reference.Arithmetic{}, 0)
@@ -93,8 +93,8 @@ func values(m *qtensor.Matrix) [][]float32 {
 	return all
 }
 
-// Each fault leaves a model that is whole, changes what it says and nothing else,
-// and leaves the target alone.
+// Each fault leaves a complete model, changes only what it is meant to change, and
+// does not modify the target.
 func TestFaultsChangeWhatTheySay(t *testing.T) {
 	changes := map[string]string{ // tensors, by kind
 		"q and k exchanged": "k q", "q and k interleaved": "k q", "scales one group off": "down", "nibble flipped": "down",
@@ -237,7 +237,7 @@ func TestNibbleFlipped(t *testing.T) {
 	}
 }
 
-// The column where a nibble is flipped is the one with the largest inputs.
+// flipNibble picks the column with the largest inputs.
 func TestOutlierColumn(t *testing.T) {
 	s := targetOf(t, "trained")
 	changed := withTensors(s.m, nil)
@@ -273,7 +273,7 @@ func TestBiasDropped(t *testing.T) {
 	}
 }
 
-// A model that skips a block computes what one without it does.
+// A model that skips a block computes the same as a model without that block.
 func TestBlockSkipped(t *testing.T) {
 	for _, name := range []string{"trained", "gemma3", "phi", "llama-biases"} {
 		s := targetOf(t, name)
@@ -345,8 +345,8 @@ func TestWindowTruncated(t *testing.T) {
 	}
 }
 
-// Before a cache fault the logits are the model's. After an overwritten entry they
-// are those of a text without the lost token.
+// Before a cache fault the logits are those of the sound model. After an overwritten
+// entry they are those of a text without the lost token.
 func TestCacheFaults(t *testing.T) {
 	s := targetOf(t, "trained")
 	vocab := s.m.Spec.Vocab

@@ -8,13 +8,13 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// changed is the target with some tensors replaced.
+// changed returns the target with some tensors replaced.
 func (t *faultTarget) changed(want Place, tensors map[string]*qtensor.Matrix) (*injected, string) {
 	return &injected{model: withTensors(t.m, tensors), want: want}, ""
 }
 
-// exchangeQueriesAndKeys splits a fused matrix, in which the rows of k follow those
-// of q, as if k came first.
+// exchangeQueriesAndKeys splits a fused matrix in the wrong order: as if the rows of k
+// came first, although they follow those of q.
 func exchangeQueriesAndKeys(t *faultTarget) (*injected, string) {
 	q, k := model.Name(t.block, model.Q), model.Name(t.block, model.K)
 	pair := [2]*qtensor.Matrix{t.m.Tensors[q], t.m.Tensors[k]}
@@ -82,7 +82,7 @@ func dropBias(t *faultTarget) (*injected, string) {
 
 func abs(x float32) float32 { return max(x, -x) }
 
-// shiftScales reads the scales and minimums of a matrix one group too far on.
+// shiftScales shifts the scales and minimums of a matrix by one group.
 func shiftScales(t *faultTarget) (*injected, string) {
 	return t.integerFault(func(w *qtensor.Matrix, _ *Place) {
 		for _, plane := range [][]byte{w.Scales, w.Mins} {
@@ -95,9 +95,9 @@ func shiftScales(t *faultTarget) (*injected, string) {
 	})
 }
 
-// flipNibble inverts the upper four bits of one code: in the outlier column, and in
-// the row where its weight is largest, so that the weight jumps to the other end of
-// its range.
+// flipNibble inverts the upper four bits of one code, so that the weight jumps to the
+// other end of its range. The code is in the outlier column, in the row with the
+// largest weight of that column.
 func flipNibble(t *faultTarget) (*injected, string) {
 	in, why := t.integerFault(func(w *qtensor.Matrix, want *Place) {
 		var read qtensor.Reader
@@ -120,8 +120,8 @@ func flipNibble(t *faultTarget) (*injected, string) {
 	return in, why
 }
 
-// integerFault calls damage to change the block's down, which it first rounds to
-// integers if it is stored as floats.
+// integerFault calls damage to change the block's down. If down is stored as floats,
+// it first rounds it to integers.
 func (t *faultTarget) integerFault(damage func(w *qtensor.Matrix, want *Place)) (*injected, string) {
 	name := model.Name(t.block, model.Down)
 	w, rounded, err := asIntegers(t.m.Tensors[name])
@@ -158,7 +158,7 @@ func transpose(t *faultTarget) (*injected, string) {
 	})})
 }
 
-// operation is the place of an operation without a tensor, in the first step
+// operation returns the place of an operation without a tensor, in the first step
 // whose block has a property.
 func (t *faultTarget) operation(name string, has func(a model.Attention) bool) (p Place, ok bool) {
 	for step, block := range t.m.Spec.Schedule {
@@ -169,8 +169,8 @@ func (t *faultTarget) operation(name string, has func(a model.Attention) bool) (
 	return p, false
 }
 
-// changeBase uses the base that a config without one means, or the other common
-// one.
+// changeBase replaces the rotary base by the default for configs without one, or by
+// the other common base if the model uses the default.
 func changeBase(t *faultTarget) (*injected, string) {
 	want, ok := t.operation(model.QRope, func(a model.Attention) bool { return a.Rope == 0 })
 	if !ok {
@@ -185,7 +185,7 @@ func changeBase(t *faultTarget) (*injected, string) {
 	})}, ""
 }
 
-// changeEpsilon uses the other common epsilon.
+// changeEpsilon replaces the epsilon of the norms by the other common one.
 func changeEpsilon(t *faultTarget) (*injected, string) {
 	norms := []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
 	return &injected{want: t.at(t.m.Spec.Schedule[0], model.AttnNorm), also: norms, model: withSpec(t.m, func(spec *model.Spec) {
@@ -198,7 +198,7 @@ func changeEpsilon(t *faultTarget) (*injected, string) {
 }
 
 // exchangeNorms exchanges the norms before attention and before the feed-forward
-// layer; in a parallel block, which has a single one, that and the next block's.
+// layer. A parallel block has a single norm, which it exchanges with the next block's.
 func exchangeNorms(t *faultTarget) (*injected, string) {
 	a, b := model.Name(t.block, model.AttnNorm), model.Name(t.block, model.FFNNorm)
 	if t.m.Spec.Parallel {
@@ -217,8 +217,8 @@ func exchangeNorms(t *faultTarget) (*injected, string) {
 	return t.changed(t.at(t.block, model.AttnNorm), tensors)
 }
 
-// truncateWindow lets every query see half as many positions as the text and the
-// model would let the last one see.
+// truncateWindow limits attention to half the positions that the last query of the
+// text could see.
 func truncateWindow(t *faultTarget) (*injected, string) {
 	spec := &t.m.Spec
 	seen := len(t.ids)
@@ -240,12 +240,13 @@ func truncateWindow(t *faultTarget) (*injected, string) {
 	})}, ""
 }
 
-// skipBlock lets a block add nothing to the stream.
+// skipBlock makes a block add nothing to the residual stream.
 func skipBlock(t *faultTarget) (*injected, string) {
 	return t.changed(t.at(t.block, model.O), silent(t.m, t.block))
 }
 
-// silent returns the tensors that add a block's result to the stream, all zero.
+// silent returns zeros for the tensors that add a block's results to the residual
+// stream.
 func silent(m *model.Model, block int) map[string]*qtensor.Matrix {
 	tensors := map[string]*qtensor.Matrix{}
 	for _, kind := range []string{model.O, model.Down, model.O + model.BiasSuffix, model.Down + model.BiasSuffix, model.AttnPost + model.BiasSuffix, model.FFNPost + model.BiasSuffix} {
@@ -257,8 +258,8 @@ func silent(m *model.Model, block int) map[string]*qtensor.Matrix {
 	return tensors
 }
 
-// skipRepeat runs a block once that should run several times. Both models get a
-// separate block for each step, so that they have equally many.
+// skipRepeat runs a block only once that should run several times. Both models get a
+// separate block for each step, so that they have the same number of blocks.
 func skipRepeat(t *faultTarget) (*injected, string) {
 	first := t.firstStep(t.block)
 	for step := first + 1; step < len(t.m.Spec.Schedule); step++ {
@@ -271,7 +272,7 @@ func skipRepeat(t *faultTarget) (*injected, string) {
 	return nil, "no block runs more than once"
 }
 
-// unshared returns m with a separate block for each step, of the same number.
+// unshared returns m with a separate block for each step; block i is that of step i.
 func unshared(m *model.Model) *model.Model {
 	c := withSpec(m, func(s *model.Spec) { *s = m.Spec.Unrolled() })
 	c.Tensors = map[string]*qtensor.Matrix{}
@@ -281,8 +282,8 @@ func unshared(m *model.Model) *model.Model {
 	return c
 }
 
-// shiftIDs looks up the embedding of the next id for each. A tied head keeps its
-// rows: the model misreads the text, and still spells its answer right.
+// shiftIDs looks up the embedding of id+1 for each id. A tied head keeps its rows: the
+// model misreads the text but still writes the right tokens.
 func shiftIDs(t *faultTarget) (*injected, string) {
 	w := t.m.Tensors[model.Embed]
 	if w.Rows == 1 {

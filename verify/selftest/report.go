@@ -5,8 +5,8 @@ import (
 	"thimble/verify/metric"
 )
 
-// A Report says which faults a self-test found. render.SelfTest writes it for
-// people.
+// A Report lists the faults of a self-test and whether it found them.
+// render.SelfTest writes the report for people.
 type Report struct {
 	Pass       bool                  `json:"pass"` // the unmodified model passed, and every fault that applies was noticed and named
 	Model      verify.ModelInfo      `json:"model"`
@@ -18,30 +18,30 @@ type Report struct {
 	Diverges   *Place                `json:"unmodified_apart,omitempty"` // where the unmodified model itself differs from its source by more than rounding
 	Faults     []Result              `json:"faults"`
 
-	Sourced bool `json:"-"` // copies were compared with a source too
+	Sourced bool `json:"-"` // copies were also compared with a source
 }
 
-// A Result says what became of one fault.
+// A Result is the outcome of one fault.
 type Result struct {
 	Name         string `json:"name"`
-	Inapplicable string `json:"does_not_apply,omitempty"` // why it cannot be made; nothing else is set then
-	Pass         bool   `json:"pass"`                     // Noticed, Found matches Want, and FoundAgainst does if there is one
+	Inapplicable string `json:"does_not_apply,omitempty"` // why the fault cannot be made; if set, nothing else is
+	Pass         bool   `json:"pass"`                     // Noticed is set, and Found and any FoundAgainst match Want
 
-	Noticed       bool           `json:"noticed"`           // the gates failed, or verify refuses the file
-	Refused       string         `json:"refused,omitempty"` // why verify refuses such a file before it measures
+	Noticed       bool           `json:"noticed"`           // the gates failed, or verify refused the file
+	Refused       string         `json:"refused,omitempty"` // why verify refuses such a file before it measures anything
 	Missed        []verify.Check `json:"gates_missed,omitempty"`
 	KLMean        metric.Value   `json:"kl_mean"`
 	Top1Agreement metric.Value   `json:"top1_agreement"`
-	Error         string         `json:"error,omitempty"` // of a run that gave no logits to judge
+	Error         string         `json:"error,omitempty"` // the error of a run that returned no logits to judge
 
 	Want  *Place `json:"made_at,omitempty"`
 	Found *Place `json:"found_at,omitempty"`
-	Cause string `json:"cause,omitempty"` // what is wrong there, in one line
+	Cause string `json:"cause,omitempty"` // the mistake at that place, in one line
 	Note  string `json:"note,omitempty"`
 
-	// Against is what parity.Locate finds, which only has the source and allows for
-	// rounding. It is empty if there is no source, and for faults that do not show in
-	// what a model computes of a whole text.
+	// Against is the result of parity.Locate, which has only the source to compare
+	// with, and allows for rounding. It is empty if there is no source, and for
+	// faults that do not change the result of running a whole text at once.
 	Against      AgainstSource `json:"against,omitempty"`
 	FoundAgainst *Place        `json:"found_against,omitempty"` // nil for AgainstHidden
 }
@@ -50,20 +50,20 @@ type Result struct {
 type AgainstSource string
 
 const (
-	AgainstFound  AgainstSource = "found"  // where it was made
-	AgainstHidden AgainstSource = "hidden" // no more than rounding explains
-	AgainstWrong  AgainstSource = "wrong"  // elsewhere
+	AgainstFound  AgainstSource = "found"  // found where it was made
+	AgainstHidden AgainstSource = "hidden" // not found: rounding explains the errors
+	AgainstWrong  AgainstSource = "wrong"  // reported in another place
 )
 
 // A Count sums up the Results of the faults that apply.
 type Count struct {
 	Made    int
-	Found   int // where they were made
-	Noticed int // by the gates
-	Against int // by a comparison with the source
+	Found   int // located where they were made
+	Noticed int // noticed by the gates
+	Against int // located by a comparison with the source
 }
 
-// Remedy says what would let the gates notice more, "" for nothing.
+// Remedy returns advice that would let the gates notice more faults, or "".
 func (r *Report) Remedy() string {
 	if r.Unmodified.Expected == nil || r.Unmodified.Metrics.SettingsDiffer.Known() {
 		return ""
@@ -81,7 +81,7 @@ func (r *Report) Overlooked() (names []string) {
 	return names
 }
 
-// Count sums r up.
+// Count counts the Results of r.
 func (r *Report) Count() (c Count) {
 	for _, f := range r.Faults {
 		if f.Inapplicable != "" {

@@ -1,8 +1,8 @@
-// Package selftest asks whether verification would notice mistakes that converters,
-// quantizers and runtimes have made: it makes them in copies of a model, one at a
-// time, judges each copy by the same gates on the same text, and checks that a
-// comparison of operations names the place. docs/NUMERICS.md lists the faults and
-// where each was met.
+// Package selftest tests whether verification would notice mistakes that converters,
+// quantizers and runtimes have made in practice. It makes them in copies of a model,
+// one at a time, judges each copy by the same gates on the same text, and checks that
+// a comparison of operations names the place. docs/NUMERICS.md lists the faults, with
+// a project in which each occurred.
 package selftest
 
 import (
@@ -18,21 +18,21 @@ import (
 	"thimble/verify/reference"
 )
 
-// Run makes faults in copies of m, one at a time, and reports whether the gates of
-// o would notice them on these prompts, and whether a comparison of operations
-// names the place. A fault that the gates miss, or that is not named, fails the test.
-// Without gates in o, each copy is judged by the default gates, which verify.Expect
-// derives from the copy itself: as for a user, who only has the faulty file.
+// Run makes faults in copies of m, one at a time. For each it reports whether the gates
+// of o would notice the fault on these prompts, and whether a comparison of operations
+// names the place. A fault that the gates miss, or whose place is not named, fails the
+// test. Without gates in o, Run judges each copy by the default gates, which
+// verify.Expect derives from the copy itself: a user has only the faulty file, too.
 //
-// given has the Settings and Rounded of the reference; Run fills in the rest.
+// given holds the Settings and Rounded of the reference; Run fills in the rest.
 //
-// The gates compare with ref; if it is nil with source in float32, and if that is
-// nil too with m itself. Run finds places by comparing with m to the bit, and with
-// a source by parity.Locate too, which may miss a fault but must not name another
-// place.
+// The gates compare each copy with ref; if ref is nil, with source in float32; and if
+// source is nil too, with m itself. Run locates faults by a bit-exact comparison with
+// m. With a source it also uses parity.Locate, which may miss a fault but must not
+// name a wrong place.
 //
-// Each fault takes a run over the prompts and a comparison over the longest of
-// them. Run does not write to m.
+// Each fault costs a run over the prompts and a comparison over the longest of them.
+// Run does not write to m.
 func Run(ctx context.Context, m, source *verify.Model, ref reference.Reference, prompts []reference.Prompt, given verify.Subject, o verify.Options) (*Report, error) {
 	t, err := newTest(ctx, m, source, ref, prompts, given, o)
 	if err != nil {
@@ -67,7 +67,7 @@ func Run(ctx context.Context, m, source *verify.Model, ref reference.Reference, 
 // A test is the state of one Run.
 type test struct {
 	*faultTarget
-	source  *verify.Model // nil for none
+	source  *verify.Model // nil without a source
 	ref     reference.Reference
 	prompts []reference.Prompt
 	options verify.Options
@@ -103,7 +103,7 @@ func newTest(ctx context.Context, m, source *verify.Model, ref reference.Referen
 	return t, err
 }
 
-// scored is the number of positions that are scored.
+// scored returns the number of scored positions.
 func (t *test) scored() (n int) {
 	for _, p := range t.prompts {
 		n += p.To - p.From
@@ -120,8 +120,8 @@ func (t *test) unmodified(ctx context.Context) (*verify.Report, error) {
 	return t.verify(ctx, t.m, t.ref, scorer, nil)
 }
 
-// verify judges a model as thimble verify does. stepwise, if not nil, feeds it token by
-// token.
+// verify judges a model as thimble verify does. stepwise, if not nil, feeds the model
+// token by token.
 func (t *test) verify(ctx context.Context, m *verify.Model, ref reference.Reference, scorer, stepwise reference.Scorer) (*verify.Report, error) {
 	o := t.options
 	s := t.given
@@ -132,9 +132,9 @@ func (t *test) verify(ctx context.Context, m *verify.Model, ref reference.Refere
 	return verify.Run(ctx, ref, scorer, t.prompts, o)
 }
 
-// verifyDivergence judges a copy whose base differs from the target in how it is stored,
-// by those gates of the target that limit divergence: what is expected of the copy itself
-// includes the rounding of its base, which is the reference.
+// verifyDivergence judges a copy whose base is stored differently from the target. It
+// uses only those gates of the target that limit divergence. Gates derived from the copy
+// would allow for the rounding of its base, but the base is the reference here.
 func (t *test) verifyDivergence(ctx context.Context, ref reference.Reference, scorer reference.Scorer) (*verify.Report, error) {
 	o := t.options
 	o.Gates = nil
@@ -171,9 +171,9 @@ func (t *test) fault(ctx context.Context, f *fault) (*Result, error) {
 	return r, t.compareSource(ctx, in, r)
 }
 
-// compareSource looks for a fault as a user does who has the source. It skips copies
-// with a block for each step, which the source numbers differently, and cache
-// faults, which are in no model.
+// compareSource looks for a fault as a user with the source would. It skips copies with
+// a separate block for each step, because the source numbers blocks differently, and
+// cache faults, because they are not in a model.
 func (t *test) compareSource(ctx context.Context, in *injected, r *Result) (err error) {
 	if t.source == nil || in.cacheFault != nil || in.model.Spec.Blocks != t.source.Spec.Blocks || r.Error != "" {
 		return nil
@@ -227,9 +227,9 @@ func (t *test) judge(ctx context.Context, in *injected, r *Result) error {
 	return nil
 }
 
-// compared returns the model with a fault and what it is compared with. A base that
-// differs from the target is its own reference, so that the difference is not
-// mistaken for the fault.
+// compared returns a scorer of the model with the fault, and the reference to compare it
+// with. If the base differs from the target, the base is the reference, so that the
+// difference is not mistaken for the fault.
 func (t *test) compared(in *injected) (scorer reference.Scorer, ref reference.Reference, err error) {
 	ref = t.ref
 	if in.base != nil {
@@ -247,8 +247,8 @@ func (t *test) compared(in *injected) (scorer reference.Scorer, ref reference.Re
 	return &faultyScorer{d, in.model.Spec.Vocab, in.cacheFault}, ref, err
 }
 
-// against returns where m differs from the source by more than rounding, nil if
-// nowhere or without a source.
+// against returns the place where m differs from the source by more than rounding. It
+// returns nil if there is no such place, or no source.
 func (t *test) against(ctx context.Context, m *verify.Model) (*Place, error) {
 	if t.source == nil {
 		return nil, nil
@@ -257,7 +257,7 @@ func (t *test) against(ctx context.Context, m *verify.Model) (*Place, error) {
 	return placeOf(d), err
 }
 
-// locate returns where in's models differ and why, nil if they do not.
+// locate returns where and why in's models differ, or nil if they do not.
 func (t *test) locate(ctx context.Context, in *injected) (*Place, string, error) {
 	if in.cacheFault != nil {
 		at, err := locateCacheFault(ctx, in.model, t.options.Arithmetic, in.cacheFault, t.ids)
@@ -274,7 +274,7 @@ func (t *test) locate(ctx context.Context, in *injected) (*Place, string, error)
 	return placeOf(d), d.Cause, nil
 }
 
-// placeOf returns where d is, nil for nil.
+// placeOf returns the place of d, or nil if d is nil.
 func placeOf(d *parity.Divergence) *Place {
 	if d == nil {
 		return nil

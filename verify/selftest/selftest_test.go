@@ -28,7 +28,7 @@ func selfTested(t *testing.T, m *model.Model, o verify.Options, prompts ...refer
 	return r
 }
 
-// places are where each fault is found, "" where it does not apply.
+// places lists where each fault is found, or "" where it does not apply.
 func places(r *Report) map[string]string {
 	all := map[string]string{}
 	for _, f := range r.Faults {
@@ -102,7 +102,7 @@ func TestSelfTest(t *testing.T) {
 	}
 }
 
-// A text in which a fault changes nothing does not notice it.
+// With a text in which a fault changes nothing, the self-test does not notice it.
 func TestSelfTestMisses(t *testing.T) {
 	m := openFixture(t, "trained")
 	r := selfTested(t, m, verify.Options{}, reference.Prompt{IDs: []int{7}, To: 1}) // at position 0 rotary embedding changes nothing
@@ -112,7 +112,7 @@ func TestSelfTestMisses(t *testing.T) {
 	}
 }
 
-// A place that is not the fault's is no catch.
+// Naming a place other than the fault's does not count as finding it.
 func TestPlaceMatches(t *testing.T) {
 	want := Place{Step: 3, Block: 1, Tensor: "blocks.1.q", Token: -1, Channel: 5}
 	for _, c := range []struct {
@@ -134,7 +134,7 @@ func TestPlaceMatches(t *testing.T) {
 	}
 }
 
-// A model that misses the gates fails its self-test, however well faults are found.
+// A model that fails the gates fails its self-test, even if every fault is found.
 func TestSelfTestOfAModelThatFails(t *testing.T) {
 	m := openFixture(t, "trained")
 	changed := writable(m.Tensors["blocks.3.down"])
@@ -171,8 +171,8 @@ func TestSelfTestOfAModelThatFails(t *testing.T) {
 	}
 }
 
-// In the arithmetic of integer kernels the gates have more to forgive, and places
-// are found all the same.
+// In the arithmetic of integer kernels the gates must tolerate more, and every place is
+// still found.
 func TestSelfTestInIntegers(t *testing.T) {
 	m := openFixture(t, "gguf/trained-q4_k_m.gguf")
 	a, err := verify.ParseArithmetic("int8", "k8v4")
@@ -185,7 +185,7 @@ func TestSelfTestInIntegers(t *testing.T) {
 	}
 }
 
-// With a source, faults are also found by what rounding does not explain.
+// With a source, faults are also found as errors that rounding does not explain.
 func TestSelfTestAgainstASource(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")
@@ -227,7 +227,7 @@ func TestSelfTestAgainstASource(t *testing.T) {
 	}
 }
 
-// inIntegers is m with its linear layers rounded.
+// inIntegers returns m with its linear layers rounded.
 func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 	t.Helper()
 	tensors := map[string]*qtensor.Matrix{}
@@ -254,7 +254,7 @@ func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 	return withTensors(m, tensors)
 }
 
-// Where rounding hides the first norm, another has the wrong epsilon all the same.
+// If rounding hides the wrong epsilon in the first norm, it is still found in another.
 func TestSelfTestOfEveryNorm(t *testing.T) {
 	source := openFixture(t, "gemma3")
 	m := inIntegers(t, source, "int8/g32")

@@ -14,23 +14,23 @@ import (
 	"thimble/verify/metric"
 )
 
-// An Answer is what a model made of a task.
+// An Answer is a model's answer to a task.
 type Answer struct {
 	LogLikelihoods []metric.Value `json:"loglikelihoods,omitempty"` // of each choice, nats
-	Text           *string        `json:"text,omitempty"`           // generated, for the other kinds; bytes that are not UTF-8 become U+FFFD
-	Right          []string       `json:"right"`                    // the metrics by which it is right
+	Text           *string        `json:"text,omitempty"`           // the generated text, for the other kinds; bytes that are not UTF-8 become U+FFFD
+	Right          []string       `json:"right"`                    // the metrics by which the answer is right
 }
 
-// A question is a task in tokens.
+// A question is a tokenized task.
 type question struct {
 	*Task
 	prompt  []int
-	choices [][]int // that follow prompt
-	most    int     // tokens to generate
+	choices [][]int // the tokens of each choice, which follow prompt
+	most    int     // the most tokens to generate
 }
 
-// questions tokenizes the tasks, and refuses those that the models cannot read,
-// before any model runs.
+// questions tokenizes the tasks. Before any model runs, it returns an error if the
+// models cannot read one of them.
 func (b *Behaviour) questions() ([]question, error) {
 	all := make([]question, len(b.Tasks.Tasks))
 	for i := range all {
@@ -48,9 +48,9 @@ func (b *Behaviour) questions() ([]question, error) {
 }
 
 // tokenizeChoices splits prompt and choice where lm-evaluation-harness does
-// (lm_eval/api/model.py, _encode_pair): it tokenizes both together, counts white
-// space at the end of the prompt as the choice's, and gives the choice the tokens
-// that are not in the prompt alone.
+// (lm_eval/api/model.py, _encode_pair): it moves white space from the end of the
+// prompt to the choice, tokenizes both together, and gives the choice the tokens
+// beyond those of the prompt alone.
 func (q *question) tokenizeChoices(b *Behaviour) (err error) {
 	prompt := strings.TrimRightFunc(q.Prompt, unicode.IsSpace)
 	if q.prompt, err = b.opening(prompt); err != nil {
@@ -91,8 +91,8 @@ func (q *question) tokenizePrompt(b *Behaviour) (err error) {
 	return nil
 }
 
-// encode returns the tokens of a text that a model is given: after the one that
-// the tokenizer starts texts with, if it has one, and with nothing at its end.
+// encode tokenizes a text for a model. The tokens begin with the one that starts a
+// text, if the tokenizer has one, and have none that ends it.
 func (b *Behaviour) encode(text string) []int {
 	ids := b.Tokenizer.Encode(text, false)
 	if bos := b.Tokenizer.Start(); bos >= 0 {
@@ -117,7 +117,7 @@ func (b *Behaviour) opening(text string) ([]int, error) {
 	return ids, checkVocabulary(ids, spec.Vocab)
 }
 
-// checkVocabulary refuses tokens that a model does not have.
+// checkVocabulary returns an error if a token is not in the model's vocabulary.
 func checkVocabulary(ids []int, vocab int) error {
 	for _, id := range ids {
 		if id < 0 || id >= vocab {
@@ -127,7 +127,7 @@ func checkVocabulary(ids []int, vocab int) error {
 	return nil
 }
 
-// answer gives a task to a model.
+// answer lets a model answer q.
 func (b *Behaviour) answer(ctx context.Context, g *Generator, q *question) (*Answer, error) {
 	a := &Answer{Right: []string{}}
 	if q.Kind == kindChoice {
@@ -149,8 +149,8 @@ func (b *Behaviour) answer(ctx context.Context, g *Generator, q *question) (*Ans
 	return a, nil
 }
 
-// write lets the model continue the prompt with its likeliest tokens, until the
-// task or the model ends the text.
+// write lets the model continue the prompt with its likeliest token each time, until
+// the task's limits or the model's own end token stop it.
 func (b *Behaviour) write(ctx context.Context, g *Generator, q *question) (string, error) {
 	text, ended := "", false
 	stream := b.Tokenizer.Stream(q.prompt)
@@ -171,8 +171,8 @@ func (b *Behaviour) write(ctx context.Context, g *Generator, q *question) (strin
 	return strings.ToValidUTF8(text, "\ufffd"), nil
 }
 
-// cutAt returns the part of text before the first of some strings, and whether
-// there is one.
+// cutAt returns the part of text before the first occurrence of any string in until,
+// and whether there is one.
 func cutAt(text string, until []string) (before string, found bool) {
 	at := -1
 	for _, u := range until {
@@ -186,7 +186,7 @@ func cutAt(text string, until []string) (before string, found bool) {
 	return text[:at], true
 }
 
-// grade finds by which metrics an answer is right.
+// grade lists the metrics by which an answer is right.
 func (a *Answer) grade(t *Task) {
 	is := func(name string, right bool) {
 		if right {
@@ -213,12 +213,13 @@ func (a *Answer) grade(t *Task) {
 // right reports whether an answer is right by a metric.
 func (a *Answer) right(name string) bool { return slices.Contains(a.Right, name) }
 
-// choiceLengths are what each metric divides likelihoods by.
+// choiceLengths holds the length by which each metric divides a log-likelihood.
 var choiceLengths = map[string]func(string) int{
 	"acc": func(string) int { return 1 }, "acc_norm": utf8.RuneCountInString, "acc_bytes": func(c string) int { return len(c) },
 }
 
-// choice returns the likeliest choice by a metric, the first of ties.
+// choice returns the likeliest choice by a metric. Of several equal ones it returns
+// the first.
 func (a *Answer) choice(choices []string, name string) int {
 	best, most, length := 0, 0.0, choiceLengths[name]
 	for i, c := range choices {
@@ -229,7 +230,7 @@ func (a *Answer) choice(choices []string, name string) int {
 	return best
 }
 
-// words is the answer as text, by a metric.
+// words returns the answer as text. The metric decides which choice counts.
 func (a *Answer) words(t *Task, name string) string {
 	if t.Kind == kindChoice {
 		return t.Choices[a.choice(t.Choices, name)]
@@ -237,7 +238,7 @@ func (a *Answer) words(t *Task, name string) string {
 	return *a.Text
 }
 
-// expected is the right answer as text.
+// expected returns the right answer as text.
 func (t *Task) expected() string {
 	switch t.Kind {
 	case kindChoice:

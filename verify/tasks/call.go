@@ -9,13 +9,13 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// A Call is a call of a function.
+// A Call is a function call.
 type Call struct {
 	Name      string
 	Arguments map[string]any // by name: nil, bool, string, Number, []any or map[string]any
 }
 
-// Number is a number as JSON spells it.
+// Number is a number in its JSON spelling.
 type Number = strictjson.Number
 
 // expectedCall reads {"name": ..., "arguments": {...}}.
@@ -45,11 +45,11 @@ func expectedCall(d *strictjson.Decoder) (*Call, error) {
 	return c, err
 }
 
-// triedObjects is how many texts in braces that are not JSON findObject skips.
+// triedObjects is the number of texts in braces that findObject tries to read as JSON.
 const triedObjects = 16
 
-// findObject returns the first JSON object in text, and skips other text in braces
-// before it. It returns nil if there is none, or if one begins and does not end.
+// findObject returns the first JSON object in text. It skips text in braces that is not
+// JSON. It returns nil if it finds no object, or if a brace is never closed.
 func findObject(text string) map[string]any {
 	at := 0
 	for range triedObjects {
@@ -68,8 +68,8 @@ func findObject(text string) map[string]any {
 	return nil
 }
 
-// bracedLength is the length of the text in braces that s begins with, 0 if it does
-// not end. Braces in strings do not count.
+// bracedLength returns the length of the text in braces at the start of s, or 0 if the
+// braces are not closed. Braces in strings do not count.
 func bracedLength(s string) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(s); i++ {
@@ -90,16 +90,16 @@ func bracedLength(s string) int {
 	return 0
 }
 
-// The keys under which models write the name and the arguments of a call.
+// The keys that models use for the name and the arguments of a call.
 var (
 	callNames     = []string{"name", "intent", "function", "api"}
 	callArguments = []string{"arguments", "parameters", "args"}
 )
 
-// callIn returns the first call in a text that a model wrote, nil if there is none.
+// callIn returns the first call in a text that a model wrote, or nil if there is none.
 func callIn(text string) *Call {
 	o := findObject(text)
-	if inner, ok := o["function"].(map[string]any); ok { // as in the API of OpenAI
+	if inner, ok := o["function"].(map[string]any); ok { // as in OpenAI's API
 		o = inner
 	}
 	c := &Call{Arguments: map[string]any{}}
@@ -117,7 +117,7 @@ func callIn(text string) *Call {
 		if !ok {
 			continue
 		}
-		if written, ok := v.(string); ok { // JSON in a string, likewise
+		if written, ok := v.(string); ok { // JSON in a string, also as in OpenAI's API
 			v, _ = strictjson.Decode("", []byte(written))
 		}
 		if c.Arguments, ok = v.(map[string]any); !ok {
@@ -128,7 +128,7 @@ func callIn(text string) *Call {
 	return c
 }
 
-// sameStructure reports whether two calls have arguments of the same names.
+// sameStructure reports whether the arguments of two calls have the same names.
 func (c *Call) sameStructure(d *Call) bool {
 	return slices.Equal(slices.Sorted(maps.Keys(c.Arguments)), slices.Sorted(maps.Keys(d.Arguments)))
 }
@@ -138,8 +138,8 @@ func (c *Call) same(d *Call) bool {
 	return c.Name == d.Name && sameValue(c.Arguments, d.Arguments)
 }
 
-// sameValue compares JSON values. Numbers are equal if their values are, however
-// they are written.
+// sameValue reports whether two JSON values are equal. Numbers are compared by value,
+// however they are spelled.
 func sameValue(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:
@@ -168,7 +168,7 @@ func sameValue(a, b any) bool {
 	return a == b
 }
 
-// String writes c as JSON, its arguments by name.
+// String formats c as JSON, with the arguments sorted by name.
 func (c *Call) String() string {
 	text, err := json.Marshal(struct {
 		Name      string         `json:"name"`
@@ -180,7 +180,7 @@ func (c *Call) String() string {
 	return string(text)
 }
 
-// plain turns strictjson's values into those that package json writes unchanged.
+// plain converts strictjson's values to values that package json writes unchanged.
 func plain(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

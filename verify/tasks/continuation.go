@@ -9,19 +9,19 @@ import (
 	"thimble/verify/reference"
 )
 
-// Continuations are how reference and model continue the first half of each
-// prompt, taking the likeliest token each time.
+// Continuations compares how reference and model continue the first half of each
+// prompt if they take the likeliest token each time.
 type Continuations struct {
 	Tokens      int          `json:"tokens"`             // of each
-	Prefixes    []int        `json:"prefixes"`           // of each prompt: tokens that are the same before the first that differs
+	Prefixes    []int        `json:"prefixes"`           // for each prompt, the number of tokens before the first that differs
 	Divergences []Divergence `json:"partings,omitempty"` // the earliest first
 }
 
 // A Divergence is the point at which two continuations first differ.
 type Divergence struct {
 	Prompt        int           `json:"prompt"`
-	Prefix        int           `json:"prefix"`         // tokens that are the same
-	Before        []int         `json:"before"`         // the last few ids up to there
+	Prefix        int           `json:"prefix"`         // number of equal tokens before it
+	Before        []int         `json:"before"`         // the last few ids before it
 	Text          string        `json:"text,omitempty"` // of Before
 	Reference     metric.Choice `json:"reference"`      // the reference's token
 	Model         metric.Choice `json:"model"`          // the model's
@@ -30,9 +30,9 @@ type Divergence struct {
 }
 
 const (
-	listedDivergences = 10 // in Continuations
-	contextTokens     = 16 // ids before a Divergence
-	continuedTokens   = 16 // tokens of each text after a Divergence
+	listedDivergences = 10 // most Divergences in Continuations
+	contextTokens     = 16 // most ids in Divergence.Before
+	continuedTokens   = 16 // most tokens of each text after a Divergence
 )
 
 // continuations lets both models continue the prompts.
@@ -54,8 +54,8 @@ func (b *Behaviour) continuations(ctx context.Context, prompts []reference.Promp
 	return c, nil
 }
 
-// diverge continues a prompt until the two models differ, and returns nil if they
-// do not. A token that ends a text counts like any other, and is the last.
+// diverge continues a prompt until the two models differ, and returns nil if they do
+// not. A token that ends a text is compared like any other, and is the last.
 func (b *Behaviour) diverge(ctx context.Context, prompt []int, text func([]int) string) (*Divergence, error) {
 	ids := slices.Clone(prompt)
 	for n := range b.Continue {
@@ -82,7 +82,7 @@ func (b *Behaviour) diverge(ctx context.Context, prompt []int, text func([]int) 
 	return nil, nil
 }
 
-// spell adds the texts of d, which is after ids: up to n tokens of each
+// spell adds to d, which follows ids, the text of up to n tokens of each
 // continuation.
 func (b *Behaviour) spell(ctx context.Context, d *Divergence, ids []int, n int, text func([]int) string) error {
 	if text == nil {

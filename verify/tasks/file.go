@@ -14,10 +14,10 @@ import (
 	"thimble/internal/strictjson"
 )
 
-// MaxBytes bounds a tasks file.
+// MaxBytes is the largest size of a tasks file.
 const MaxBytes = 256 << 20
 
-// Limits of what a tasks file may hold.
+// Limits on the contents of a tasks file.
 const (
 	maxTaskLine   = 1 << 20 // bytes
 	maxTasks      = 1 << 20
@@ -26,7 +26,7 @@ const (
 	maxTaskTokens = 1 << 14 // max_tokens
 )
 
-// usualTaskTokens is how many tokens are generated for a task without max_tokens.
+// usualTaskTokens is the number of tokens to generate for a task without max_tokens.
 const usualTaskTokens = 256
 
 // The kinds of tasks.
@@ -42,13 +42,13 @@ type Task struct {
 	ID        string
 	Kind      string // "choice", "text" or "call"
 	Prompt    string
-	Choices   []string // of a choice
+	Choices   []string // of a choice task
 	Delimiter string   // between the prompt and a choice
 	Answer    int      // index of the right choice
-	Expected  string   // of a text
-	Call      *Call    // of a call
+	Expected  string   // of a text task
+	Call      *Call    // of a call task
 	Until     []string // strings that end the generated text
-	MaxTokens int      // of the generated text; 0 if the item does not say
+	MaxTokens int      // of the generated text; 0 if the task does not set it
 }
 
 // A File is a tasks file.
@@ -64,7 +64,7 @@ type File struct {
 //	{"prompt": "2 + 2 =", "expected": "4", "until": ["\n"], "max_tokens": 8}
 //	{"prompt": "Wake me at 7.", "call": {"name": "set_alarm", "arguments": {"time": "7:00"}}}
 //
-// docs/NUMERICS.md has every key. path is for errors.
+// docs/NUMERICS.md lists every key. path is for error messages.
 func Read(path, text string) (*File, error) {
 	sum := sha256.Sum256([]byte(text))
 	f := &File{Path: path, SHA256: hex.EncodeToString(sum[:])}
@@ -107,7 +107,7 @@ func inLine(n int, err error) error {
 
 var taskKeys = []string{"id", "prompt", "choices", "answer", "delimiter", "expected", "call", "until", "max_tokens"}
 
-// parseTask reads a line, which begins at byte base of the file.
+// parseTask parses a line that begins at byte base of the file.
 func parseTask(path string, base int, line string) (*Task, error) {
 	d := strictjson.NewDecoder(path, base, []byte(line))
 	start := *d
@@ -181,13 +181,13 @@ func below(d *strictjson.Decoder, n uint64) (int, error) {
 	return int(min(v, n)), err
 }
 
-// restricted lists the keys that only some kinds of task have.
+// restricted lists the keys that only some kinds of task may have.
 var restricted = []struct{ key, kind string }{
 	{"answer", kindChoice}, {"delimiter", kindChoice}, {"until", kindText + kindCall}, {"max_tokens", kindText + kindCall},
 }
 
-// finish finds the kind of t and checks that its keys make a task. given are the
-// keys that the line has.
+// finish sets the kind of t and checks that its keys make a valid task. given holds
+// the keys of the line.
 func (t *Task) finish(d *strictjson.Decoder, given map[string]bool) error {
 	kinds := 0
 	for _, k := range []struct{ key, kind string }{{"choices", kindChoice}, {"expected", kindText}, {"call", kindCall}} {
@@ -224,8 +224,9 @@ func (t *Task) finish(d *strictjson.Decoder, given map[string]bool) error {
 	return t.checkSpaces(d)
 }
 
-// checkSpaces refuses white space on both sides of the delimiter's ends: a
-// tokenizer turns it into tokens that no text has.
+// checkSpaces returns an error if there is white space on both sides of either end of
+// the delimiter: a tokenizer would turn it into tokens that ordinary text does not
+// contain.
 func (t *Task) checkSpaces(d *strictjson.Decoder) error {
 	const remedy = `leave it out of one of them, or set "delimiter": ""`
 	first, _ := utf8.DecodeRuneInString(t.Delimiter)

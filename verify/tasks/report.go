@@ -9,38 +9,38 @@ import (
 	"thimble/verify/metric"
 )
 
-// A Report is the outcome of a tasks file.
+// A Report holds the results of a tasks file.
 type Report struct {
 	File     string    `json:"file"`
 	SHA256   string    `json:"sha256"` // of the file, hexadecimal
 	Scores   []Score   `json:"scores"`
-	Examples []Example `json:"examples,omitempty"` // what the model gets wrong; with a reference, what the two answer differently, losses first
+	Examples []Example `json:"examples,omitempty"` // tasks that the model gets wrong; with a reference, tasks that the two answer differently, losses first
 	Items    []Item    `json:"items"`
 }
 
-// A Score is a metric of the tasks of its kind.
+// A Score is one metric over the tasks of its kind.
 type Score struct {
 	Metric    string       `json:"metric"`
 	Items     int          `json:"items"`
-	Model     metric.Value `json:"model"` // share
+	Model     metric.Value `json:"model"` // share of tasks that the model gets right
 	Reference metric.Value `json:"reference"`
 	Lost      int          `json:"lost"` // items that only the reference gets right
 	Won       int          `json:"won"`  // items that only the model gets right
 }
 
-// An Example shows a task in words.
+// An Example shows a task and its answers as text.
 type Example struct {
 	Line      int    `json:"line"`
 	ID        string `json:"id,omitempty"`
-	Metric    string `json:"metric"`    // by which it is right or wrong
+	Metric    string `json:"metric"`    // the metric by which the answer is right or wrong
 	Lost      bool   `json:"lost"`      // the model is wrong
 	Prompt    string `json:"prompt"`    // its end
 	Expected  string `json:"expected"`  // the right answer
-	Reference string `json:"reference"` // the reference's; empty without one
+	Reference string `json:"reference"` // the reference's answer; empty without a reference
 	Model     string `json:"model"`
 }
 
-// An Item is what the models made of one task.
+// An Item holds the models' answers to one task.
 type Item struct {
 	Line      int     `json:"line"`
 	ID        string  `json:"id,omitempty"`
@@ -54,7 +54,7 @@ const (
 	exampleRunes   = 200 // of each text of an Example
 )
 
-// doTasks gives the tasks to the models.
+// doTasks lets the models answer the tasks, and adds the answers and metrics to out.
 func (b *Behaviour) doTasks(ctx context.Context, out *Outcome, seed uint64, progress func()) error {
 	all, err := b.questions()
 	if err != nil {
@@ -82,7 +82,7 @@ func (b *Behaviour) doTasks(ctx context.Context, out *Outcome, seed uint64, prog
 	return nil
 }
 
-// addShare adds a metric, if there are items of its kind.
+// addShare adds a metric if there are tasks of its kind.
 func (o *Outcome) addShare(k *share, seed uint64) {
 	var got, change []float64
 	s := Score{Metric: k.name, Reference: metric.Unknown}
@@ -133,7 +133,7 @@ func sum(x []float64) (s float64) {
 	return s
 }
 
-// addExamples picks tasks that are worth looking at, each of them once.
+// addExamples picks tasks that are worth a look, each at most once.
 func (r *Report) addExamples(tasks []Task) {
 	var lost, won []Example
 	for i := range r.Items {

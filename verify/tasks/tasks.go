@@ -1,11 +1,11 @@
-// Package tasks measures the text that a model writes: how many tasks of a file
-// it does right, and how far its greedy continuations of a text are those of a
-// reference.
+// Package tasks measures the text that a model writes: the share of a file's tasks
+// that it answers correctly, and the length over which its greedy continuations of a
+// text agree with a reference's.
 //
-// A task has choices, which the model answers by their likelihood, or an expected
-// text or call of a function, which the model writes. Read reads tasks files,
-// Behaviour says what to measure, and its Run measures it. docs/NUMERICS.md
-// defines the file, the grading and the metrics.
+// A task either has choices, of which the likeliest is the model's answer, or expects
+// a text or a function call, which the model writes. Read parses tasks files.
+// Behaviour selects what to measure, and its Run measures it. docs/NUMERICS.md
+// defines the file format, the grading and the metrics.
 package tasks
 
 import (
@@ -24,11 +24,11 @@ import (
 )
 
 type (
-	// Model is what convert, quantize and format open and return.
+	// Model is the type that convert, quantize and format open and return.
 	Model = model.Model
 
-	// Arithmetic says what a run rounds: activations, keys and values. The zero
-	// value rounds nothing: all is float32.
+	// Arithmetic sets the rounding of activations, keys and values in a run. The zero
+	// value rounds nothing and runs in float32.
 	Arithmetic = transformer.Arithmetic
 
 	// Tokenizer turns text into tokens and back.
@@ -38,30 +38,30 @@ type (
 	Generator = generate.Generator
 )
 
-// NewGenerator returns a Generator of m, which computes in arithmetic a.
+// NewGenerator returns a Generator that runs m in arithmetic a.
 func NewGenerator(m *Model, a Arithmetic) (*Generator, error) { return generate.New(m, a) }
 
-// A Behaviour says what to measure of the text that a model writes.
+// A Behaviour selects what to measure in the text that a model writes.
 type Behaviour struct {
 	Model     *Generator
-	Reference *Generator // nil for none
+	Reference *Generator // nil without a reference
 	Tokenizer *Tokenizer
-	Tasks     *File // nil for none
-	Continue  int   // tokens by which the first half of each prompt is continued, 0 for none
+	Tasks     *File // nil without tasks
+	Continue  int   // number of tokens to add to the first half of each prompt; 0 for no continuations
 
 	Progress func(done, total int) // called with the tasks and prompts done so far; may be nil
 }
 
-// Metrics are the figures of tasks and continuations. A change is the model's
-// figure less the reference's, on the same tasks.
+// Metrics holds the figures of tasks and continuations. A change is the model's
+// figure minus the reference's, on the same tasks.
 type Metrics struct {
-	Acc       metric.Value `json:"acc"`       // share of choices where the likeliest is right
-	AccNorm   metric.Value `json:"acc_norm"`  // likewise, by likelihood per character
-	AccBytes  metric.Value `json:"acc_bytes"` // likewise, per byte
+	Acc       metric.Value `json:"acc"`       // share of choice tasks where the likeliest choice is right
+	AccNorm   metric.Value `json:"acc_norm"`  // the same, by log-likelihood per character
+	AccBytes  metric.Value `json:"acc_bytes"` // the same, per byte
 	Exact     metric.Value `json:"exact_match"`
-	Intent    metric.Value `json:"api_intent"`    // share of calls of the right function
-	Structure metric.Value `json:"api_structure"` // share of calls with the right names of arguments
-	Call      metric.Value `json:"api_exact"`     // share of calls that are right throughout
+	Intent    metric.Value `json:"api_intent"`    // share of call tasks where the function is right
+	Structure metric.Value `json:"api_structure"` // share where the names of the arguments are right too
+	Call      metric.Value `json:"api_exact"`     // share where the whole call is right
 
 	AccChange       metric.Value `json:"acc_change"`
 	AccNormChange   metric.Value `json:"acc_norm_change"`
@@ -73,10 +73,10 @@ type Metrics struct {
 
 	PrefixMean   metric.Value `json:"prefix_mean"`   // tokens
 	PrefixMedian metric.Value `json:"prefix_median"` // tokens
-	PrefixWhole  metric.Value `json:"prefix_whole"`  // share of continuations that are the same throughout
+	PrefixWhole  metric.Value `json:"prefix_whole"`  // share of continuations that are equal throughout
 }
 
-// A share is the metric of one kind of tasks: how many of them are right.
+// A share is the metric of one kind of task: the share that is right.
 type share struct {
 	name, kind string
 	means      string
@@ -93,7 +93,7 @@ var shares = []share{
 	{"api_exact", kindCall, "the right call", func(m *Metrics) *metric.Value { return &m.Call }, func(m *Metrics) *metric.Value { return &m.CallChange }},
 }
 
-// ChangeSuffix follows the name of a share in the name of its change.
+// ChangeSuffix is appended to the name of a share to form the name of its change.
 const ChangeSuffix = "_change"
 
 // Table lists the metrics of Metrics.
@@ -123,8 +123,8 @@ func Unmeasured() (m Metrics) {
 	return m
 }
 
-// Measures returns nil if Run measures the metric called name, and otherwise an
-// error that says what it lacks. b may be nil.
+// Measures returns nil if Run measures the metric called name, and otherwise an error
+// that names what is missing. b may be nil.
 func (b *Behaviour) Measures(name string) error {
 	switch e := metric.Find(Table, name); {
 	case e == nil:
@@ -148,7 +148,7 @@ func (b *Behaviour) Measures(name string) error {
 	return nil
 }
 
-// Check returns an error if Run cannot measure what b says with these prompts. b
+// Check returns an error if Run cannot measure what b selects with these prompts. b
 // may be nil.
 func (b *Behaviour) Check(prompts []reference.Prompt) error {
 	switch {
@@ -170,7 +170,7 @@ func (b *Behaviour) Check(prompts []reference.Prompt) error {
 	return nil
 }
 
-// An Outcome is what Run measured. What was not asked for is nil.
+// An Outcome holds the results of Run. Parts that b did not select are nil.
 type Outcome struct {
 	Metrics       Metrics
 	Tasks         *Report
@@ -178,8 +178,9 @@ type Outcome struct {
 	Intervals     []metric.Interval // of Metrics, 95 %
 }
 
-// Run gives the tasks to the models and lets them continue the prompts, which have
-// passed Check. text spells tokens, and may be nil. Intervals are drawn from seed.
+// Run lets the models answer the tasks and continue the prompts, which must have
+// passed Check. text spells tokens and may be nil. seed is that of the intervals'
+// random draws.
 func (b *Behaviour) Run(ctx context.Context, prompts []reference.Prompt, text func(ids []int) string, seed uint64) (*Outcome, error) {
 	out := &Outcome{Metrics: Unmeasured()}
 	done, total := 0, 0
@@ -209,8 +210,8 @@ func (b *Behaviour) Run(ctx context.Context, prompts []reference.Prompt, text fu
 	return out, nil
 }
 
-// addInterval adds the interval of the mean of x, whose numbers lie between least
-// and most.
+// addInterval adds the interval of the mean of x, whose values lie between least and
+// most.
 func (o *Outcome) addInterval(name string, x []float64, least, most float64, seed uint64) {
 	if low, high, ok := metric.MeanInterval(x, least, most, seed); ok {
 		o.Intervals = append(o.Intervals, metric.Interval{Metric: name, Low: metric.Value(low), High: metric.Value(high)})

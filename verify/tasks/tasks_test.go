@@ -17,8 +17,8 @@ import (
 	"thimble/verify/metric"
 )
 
-// behaviourOf opens a checkpoint of fixtures, as the reference unchanged and as the
-// model with settings changed.
+// behaviourOf opens a fixture's checkpoint twice: unchanged as the reference, and with
+// changed settings as the model.
 func behaviourOf(t *testing.T, dir string, set ...string) (*Behaviour, *model.Model) {
 	t.Helper()
 	one := func(set []string) (*Generator, *model.Model) {
@@ -60,8 +60,8 @@ func readTasks(t *testing.T, name string) *File {
 	return f
 }
 
-// Likelihoods, generated texts and continuations are those of transformers, by
-// fixtures/gen/behaviour.py.
+// Likelihoods, generated texts and continuations equal those of transformers, which
+// fixtures/gen/behaviour.py wrote.
 func TestBehaviourMatchesTorch(t *testing.T) {
 	text, err := os.ReadFile("testdata/behaviour.json")
 	if err != nil {
@@ -267,7 +267,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// Tasks that the model cannot read are refused before any model runs.
+// Tasks that the model cannot read are an error before any model runs.
 func TestQuestionErrors(t *testing.T) {
 	b, _ := behaviourOf(t, "trained")
 	for _, c := range []struct{ text, want string }{
@@ -286,7 +286,7 @@ func TestQuestionErrors(t *testing.T) {
 	}
 }
 
-// Whatever a model writes, it is a call or none, and a call is the same as itself.
+// Any text is read as a call or as none without a panic, and a call equals itself.
 func FuzzCall(f *testing.F) {
 	for _, text := range []string{
 		`{"name": "f", "arguments": {"a": [1, 2.0, {"b": null}]}}`, `{"function": {"name": "f", "arguments": "{\"a\": 1}"}}`, `{x} {"api": "f"}`, `{"name": "f", "args": {"a": 1e999}}`, "{{{{",

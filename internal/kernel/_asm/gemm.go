@@ -147,6 +147,9 @@ func (s isa) dotRows(rows int, t storedFloat) {
 	Label("rows")
 	x, y, left := GP64(), newWalk(b, ldb, rows), GP64()
 	MOVQ(a, x)
+	ahead := GP64() // the next rows, which follow in memory
+	MOVQ(b, ahead)
+	step(ahead, ldb, rows)
 	acc := make([][]VecVirtual, rows)
 	for i := range acc {
 		acc[i] = s.sums()
@@ -166,6 +169,11 @@ func (s isa) dotRows(rows int, t storedFloat) {
 			VFMADD231PS(v, u, acc[j][part])
 		}
 	}
+	used := rows * t.size * width // bytes of a block in all rows
+	for at := 0; at < used; at += 64 {
+		PREFETCHT0(Mem{Base: ahead, Disp: at})
+	}
+	ADDQ(U32(used), ahead)
 	ADDQ(Imm(4*width), x)
 	y.advance(t.size * width)
 	DECQ(left)

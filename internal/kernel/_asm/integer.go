@@ -30,6 +30,8 @@ func integerRows(packing int) {
 	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
 	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
 	planes := newPlanes(packing, stride)
+	ahead := GP64() // the next eight rows, which follow in memory
+	LEAQ(Mem{Base: planes[0].low, Index: stride, Scale: 8}, ahead)
 	a, counts := Load(Param("a"), GP64()), Load(Param("counts"), GP64())
 	k, left := GP64(), GP32()
 	XORQ(k, k)
@@ -65,6 +67,11 @@ func integerRows(packing int) {
 		VPMADDWD(one, t, t)
 		VPADDD(t, acc[r], acc[r])
 	}
+	used := lanes * blockCodes * packing / 8 // bytes of a block in all rows
+	for at := 0; at < used; at += 64 {
+		PREFETCHT0(Mem{Base: ahead, Disp: at})
+	}
+	ADDQ(U32(used), ahead)
 	for _, p := range planes {
 		ADDQ(Imm(uint64(blockCodes*p.bits/8)), p.low)
 		ADDQ(Imm(uint64(blockCodes*p.bits/8)), p.high)
