@@ -35,6 +35,9 @@ var integrityTable = []metric.Entry[Integrity]{
 // integrityGates are the default gates on an Integrity.
 var integrityGates = []Gate{{"cache_diff", "<=", 0}, {"settings_differ", "<=", 0}, {"misplaced", "<=", 1}}
 
+// IsIntegrity reports whether a metric is one of an Integrity.
+func IsIntegrity(name string) bool { return metric.Find(integrityTable, name) != nil }
+
 // Settings are numbers in a model's configuration that no shape shows, by name. A
 // reference file may record those of the model that it was made from.
 type Settings map[string]float64

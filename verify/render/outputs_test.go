@@ -174,7 +174,7 @@ func TestUndecidedByReference(t *testing.T) {
 			text          string
 			loose, strict string
 		}{
-			"text":        {Text(r), "UNDECIDED  kl_mean 0.02\nUNDECIDED  kl_mean <= 1, it may be 0.02 to 3.624:\n           use --against,", "FAIL  on what is undecided\nUNDECIDED  kl_mean <= 1"},
+			"text":        {Text(r), "UNDECIDED  kl_mean 0.02\nUNDECIDED  kl_mean <= 1, it may be 0.02 to 3.624:\n           use --against,", "FAIL  (strict) kl_mean 0.02 meets <= 1, but may be 0.02 to 3.624:\n      use --against, or a reference that keeps more logits, or leave"},
 			"table":       {Text(r), "<= 1 UNDECIDED", "<= 1 UNDECIDED"},
 			"markdown":    {Markdown(r), "## UNDECIDED: ", "## FAIL: "},
 			"row":         {Markdown(r), "| UNDECIDED |", "| FAIL |"},
