@@ -244,7 +244,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 	report := v.Progress.stage("measure rounding noise", Work)
 	return verify.Prepare(ctx, &verify.Subject{
 		Progress: func(done, total int) { report(int64(done), int64(total)) },
-		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
+		Model:    v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
 	}, o)
 }
 
