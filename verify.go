@@ -244,7 +244,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 	report := v.Progress.stage("measure rounding noise", Work)
 	return verify.Prepare(ctx, &verify.Subject{
 		Progress: func(done, total int) { report(int64(done), int64(total)) },
-		Model: v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
+		Model:    v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
 	}, o)
 }
 
@@ -252,7 +252,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
-		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, Strict: v.Strict, Seed: v.Seed, Text: decoder(v.m),
+		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, AgainstFile: v.Reference != "", Strict: v.Strict, Seed: v.Seed, Text: decoder(v.m),
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}
 	var err error

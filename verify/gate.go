@@ -56,8 +56,9 @@ func (g Gate) String() string {
 	return g.Metric + g.Op + strconv.FormatFloat(g.Limit, 'g', -1, 64)
 }
 
-// ParseGate parses "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05".
-// It also accepts the short names "kl", "top1" and "top5".
+// ParseGate parses "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05". It also
+// accepts the short names "kl", "top1" and "top5", and shares in percent, such as
+// "top1>=90%".
 func ParseGate(text string) (Gate, error) {
 	at := strings.Index(text, "<=")
 	if at < 0 {
@@ -70,15 +71,45 @@ func ParseGate(text string) (Gate, error) {
 	if full, ok := shortNames[g.Metric]; ok {
 		g.Metric = full
 	}
-	if _, err := metricNamed(g.Metric); err != nil {
+	e, err := metricNamed(g.Metric)
+	if err != nil {
 		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
 	}
-	var err error
-	g.Limit, err = strconv.ParseFloat(strings.TrimSpace(text[at+2:]), 64)
-	if err != nil || math.IsNaN(g.Limit) || math.IsInf(g.Limit, 0) {
-		return Gate{}, fmt.Errorf("gate %q: %q is not a number", text, strings.TrimSpace(text[at+2:]))
+	number := strings.TrimSpace(text[at+2:])
+	bare, percent := strings.CutSuffix(number, "%")
+	g.Limit, err = strconv.ParseFloat(strings.TrimSpace(bare), 64)
+	if err != nil || math.IsNaN(g.Limit) || math.IsInf(g.Limit, 0) || percent && !e.Share {
+		return Gate{}, fmt.Errorf("gate %q: %q is not a number", text, number)
+	}
+	if percent {
+		g.Limit /= 100
+	}
+	if err := checkLimit(e, g.Limit); err != nil {
+		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
 	}
 	return g, nil
+}
+
+// checkLimit finds limits that a metric is always on the same side of.
+func checkLimit(e *metric.Entry[Metrics], limit float64) error {
+	least := 0.0
+	if e.Signed {
+		least = -1
+	}
+	switch size := math.Abs(limit); {
+	case e.Share && (limit > 1 || limit < least):
+		hint := ""
+		if size >= 2 && size <= 100 && (limit > 0 || e.Signed) {
+			hint = fmt.Sprintf("; did you mean %v?", limit/100)
+		}
+		if e.Signed {
+			return fmt.Errorf("%s is between -1 and 1%s", e.Name, hint)
+		}
+		return fmt.Errorf("%s is a share between 0 and 1%s", e.Name, hint)
+	case !e.Share && !e.Signed && limit < 0:
+		return fmt.Errorf("%s is 0 or more, so a limit of %v decides nothing", e.Name, limit)
+	}
+	return nil
 }
 
 // shortNames are ParseGate's names for the metrics that gates limit most often.

@@ -36,6 +36,9 @@ var integrityTable = []metric.Entry[Integrity]{
 // integrityGates are the default gates on an Integrity.
 var integrityGates = []Gate{{"cache_diff", "<=", 0}, {"settings_differ", "<=", 0}, {"misplaced", "<=", 1}}
 
+// IsIntegrity reports whether a metric is one of an Integrity.
+func IsIntegrity(name string) bool { return metric.Find(integrityTable, name) != nil }
+
 // Settings holds, by name, numbers of a model's configuration that the shapes of its
 // tensors do not show. A reference file may record those of its model.
 type Settings map[string]float64

@@ -47,8 +47,8 @@ type policyFile struct {
 // policyKeys lists all keys of a policy, for suggestions.
 var policyKeys = []string{"gates", "rules", "strict", "tolerance", "scheme", "weights_from", "weights_below"}
 
-// unknownKey matches the key in strictyaml's message.
-var unknownKey = regexp.MustCompile(`unknown field "([^"]*)"`)
+// unknownKey matches the line and the key in strictyaml's message.
+var unknownKey = regexp.MustCompile(`^\[(\d+):\d+\] unknown field "([^"]*)"`)
 
 // ParsePolicy parses a policy. It returns an error for unknown and repeated keys,
 // metrics and schemes that do not exist, and rules that can never fit.
@@ -56,7 +56,11 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	var f policyFile
 	if err := strictyaml.Decode(text, &f); err != nil {
 		if m := unknownKey.FindStringSubmatch(err.Error()); m != nil {
-			return nil, fmt.Errorf("%w%s", err, spell.Suggest(m[1], policyKeys))
+			hint := spell.Suggest(m[2], policyKeys)
+			if hint == "" {
+				hint = ", want one of " + strings.Join(policyKeys, ", ")
+			}
+			return nil, fmt.Errorf("line %s: unknown field %q%s", m[1], m[2], hint)
 		}
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type Report struct {
 	Arithmetic ArithmeticInfo `json:"arithmetic"`        // in which the model ran
 	Against    string         `json:"against,omitempty"` // the reference, as the user named it
 
+	AgainstFile   bool   `json:"against_file,omitempty"`   // the reference is a file of logits, not a model
 	AgainstSHA256 string `json:"against_sha256,omitempty"` // hexadecimal, of its largest file
 	PromptsSHA256 string `json:"prompts_sha256"`           // see digestOf
 	Policy        string `json:"policy,omitempty"`         // the file with the gates, as the user named it
@@ -57,6 +58,29 @@ type Report struct {
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order of use, from Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // from Describe
+}
+
+// unrelated begins the Diagnosis of two models that differ in settings and diverge by
+// unrelatedKL nats or more, which rounding and the usual mistakes seldom reach.
+const (
+	unrelated   = "model and reference look like different models"
+	unrelatedKL = 2
+)
+
+// Unrelated reports whether Diagnosis says that model and reference look like different
+// models.
+func (r *Report) Unrelated() bool { return strings.HasPrefix(r.Diagnosis, unrelated) }
+
+// addIntegrity adds what Prepare measured, whose notes begin with the settings that
+// differ, if there are any.
+func (r *Report) addIntegrity(i *Integrity, notes []string) {
+	if i != nil {
+		r.Metrics.Integrity = *i
+	}
+	if r.Metrics.SettingsDiffer > 0 && r.Metrics.KLMean >= unrelatedKL && len(notes) > 0 {
+		r.Diagnosis, notes = unrelated+": "+notes[0], notes[1:]
+	}
+	r.Notes = append(r.Notes, notes...)
 }
 
 // ModelInfo identifies the model that was verified.

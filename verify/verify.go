@@ -14,8 +14,11 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+
+	"thimble/internal/defect"
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -44,18 +47,19 @@ type (
 
 // Options controls what Run judges and reports.
 type Options struct {
-	Gates      []Gate
-	Source     string                 // of Gates: GateFlag or GatePolicy
-	Expected   *Expectation           // the source of Gates; nil if they are not the default ones
-	Model      ModelInfo              // copied to the report
-	Arithmetic Arithmetic             // in which the model runs; copied to the report
-	Strict     bool                   // an undecided gate fails
-	Seed       uint64                 // of the random draws for intervals
-	Text       func(ids []int) string // spells tokens in the report; may be nil
-	Against    string                 // names the reference in the report
-	Profile    *parity.Profile        // of the model and its source; may be nil
-	Progress   func(done, total int)  // called with the positions scored so far; may be nil
-	Behaviour  *tasks.Behaviour       // tasks and continuations to measure; nil for none
+	Gates       []Gate
+	Source      string                 // of Gates: GateFlag or GatePolicy
+	Expected    *Expectation           // the source of Gates; nil if they are not the default ones
+	Model       ModelInfo              // copied to the report
+	Arithmetic  Arithmetic             // in which the model runs; copied to the report
+	Strict      bool                   // an undecided gate fails
+	Seed        uint64                 // of the random draws for intervals
+	Text        func(ids []int) string // spells tokens in the report; may be nil
+	Against     string                 // names the reference in the report
+	AgainstFile bool                   // the reference is a file
+	Profile     *parity.Profile        // of the model and its source; may be nil
+	Progress    func(done, total int)  // called with the positions scored so far; may be nil
+	Behaviour   *tasks.Behaviour       // tasks and continuations to measure; nil for none
 
 	integrity *Integrity // set by Prepare
 	notes     []string   // set by Prepare
@@ -82,15 +86,13 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 		}
 	}
 	report := r.report()
-	report.Model, report.Against, report.Arithmetic = o.Model, o.Against, Describe(o.Arithmetic)
+	report.Model, report.Against, report.AgainstFile, report.Arithmetic = o.Model, o.Against, o.AgainstFile, Describe(o.Arithmetic)
 	report.PromptsSHA256 = digestOf(prompts)
 	report.Intervals = metric.Bootstrap(r.scores(), &report.Metrics.Summary, o.Seed)
 	r.addTokens(report, o.Text)
 	report.addProfile(o.Profile)
-	report.Expected, report.Notes = o.Expected, append(report.Notes, o.notes...)
-	if o.integrity != nil {
-		report.Metrics.Integrity = *o.integrity
-	}
+	report.Expected = o.Expected
+	report.addIntegrity(o.integrity, o.notes)
 	if o.Behaviour != nil {
 		outcome, err := o.Behaviour.Run(ctx, prompts, o.Text, o.Seed)
 		if err != nil {
@@ -144,7 +146,8 @@ func checkRun(compared bool, form reference.Form, vocab int, prompts []reference
 		}
 	}
 	if form.Vocab != 0 && form.Vocab != vocab {
-		return fmt.Errorf("the reference scores a vocabulary of %d, the model one of %d: they are not the same model", form.Vocab, vocab)
+		return fmt.Errorf("%s scores a vocabulary of %d, the model one of %d: they are not the same model",
+			defect.Printable(cmp.Or(o.Against, "the reference")), form.Vocab, vocab)
 	}
 	return nil
 }

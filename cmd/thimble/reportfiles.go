@@ -147,10 +147,21 @@ func (o *reportOutput) write(c *cli.Context, r *verify.Report) error {
 	if _, err := c.App.Writer.Write(text); err != nil {
 		return err
 	}
+	if !r.Pass && o.printed.name != "text" {
+		complain(c, render.Headline(r))
+	}
 	if o.annotate {
 		_, err = io.WriteString(c.App.ErrWriter, render.Annotations(r))
 	}
 	return err
+}
+
+// complain writes the first line of a failure to standard error, for the log of a job whose
+// standard output is a document.
+func complain(c *cli.Context, line string) {
+	if !c.Bool(quietFlag.Name) {
+		fmt.Fprintln(c.App.ErrWriter, line)
+	}
 }
 
 // withForceHint adds the remedy to an error about an existing file.

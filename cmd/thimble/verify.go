@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -76,6 +77,9 @@ agree on.
 than in an earlier report by more than noise: quality, compared prompt by
 prompt; size; and, with --bench, speed and memory. --update-baseline keeps what
 has improved. docs/CI.md has workflows and the keys of a policy.
+
+With --json or another --format, a failure also writes its first line to standard
+error, unless --quiet is set.
 
 For the summary of a GitHub job: --format md >> "$GITHUB_STEP_SUMMARY"
 
@@ -212,6 +216,9 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 		return err
 	}
 	if !report.Pass {
+		if first, _, _ := strings.Cut(render.SelfTest(report), "\n"); c.Bool(jsonFlag.Name) {
+			complain(c, first)
+		}
 		return errRefused
 	}
 	return nil

@@ -14,6 +14,8 @@ const (
 type Entry[S any] struct {
 	Name      string // in JSON, gates and reports
 	Unit      Unit
+	Share     bool // at most 1, as is a cosine
+	Signed    bool // may be negative; a Share then is at least -1
 	Reference bool // cannot be measured without a reference
 	Of        func(*S) Value
 	Means     string // for reports, about 30 characters
@@ -24,7 +26,7 @@ type Entry[S any] struct {
 func Within[S, T any](table []Entry[S], part func(t *T) *S) []Entry[T] {
 	all := make([]Entry[T], len(table))
 	for i, e := range table {
-		all[i] = Entry[T]{e.Name, e.Unit, e.Reference, func(t *T) Value { return e.Of(part(t)) }, e.Means}
+		all[i] = Entry[T]{e.Name, e.Unit, e.Share, e.Signed, e.Reference, func(t *T) Value { return e.Of(part(t)) }, e.Means}
 	}
 	return all
 }

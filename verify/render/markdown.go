@@ -217,31 +217,56 @@ func (t *markdownTable) row(cells ...string) {
 // reference no meaning, and in a code element nothing becomes a link, a mention or
 // a formula.
 func code(text string) string {
-	return "<code>" + inert(text) + "</code>"
+	return "<code>" + references(printable(text), acts) + "</code>"
 }
 
-// inert is text with all its punctuation as character references.
+// inert is text that others chose, outside a code element: there, punctuation at the
+// start could make a list or a heading.
 func inert(text string) string {
-	return references(printable(text), func(rune) bool { return true })
+	text = printable(text)
+	start := strings.IndexFunc(text, func(r rune) bool { return r == ' ' || isAlphanumeric(r) && !(r >= '0' && r <= '9') })
+	if start < 0 {
+		start = len(text)
+	}
+	return references(text, func(text string, i int) bool { return i < start || acts(text, i) })
 }
 
 // prose is text of ours. Only what Markdown could interpret becomes a character
 // reference.
 func prose(text string) string {
-	return references(text, func(r rune) bool { return strings.ContainsRune("<>&|`*[]~$\\@", r) })
+	return references(text, func(text string, i int) bool { return strings.IndexByte("<>&|`*[]~$\\@", text[i]) >= 0 })
+}
+
+// harmless is the punctuation that means nothing to Markdown and HTML inside a line.
+const harmless = "./-,;()'\"=+%?"
+
+// acts reports whether the punctuation at text[i] could have a meaning in Markdown. An
+// underscore inside a word has none; the point of "www." makes a link.
+func acts(text string, i int) bool {
+	switch c := text[i]; {
+	case c == '_':
+		return i == 0 || i+1 == len(text) || !isAlphanumeric(rune(text[i-1])) || !isAlphanumeric(rune(text[i+1]))
+	case c == '.':
+		return i >= 3 && strings.EqualFold(text[i-3:i], "www")
+	default:
+		return strings.IndexByte(harmless, c) < 0
+	}
 }
 
 // references replaces the ASCII punctuation for which replaced returns true by
 // character references.
-func references(text string, replaced func(rune) bool) string {
+func references(text string, replaced func(text string, i int) bool) string {
 	var b strings.Builder
-	for _, r := range text {
-		punctuation := r > ' ' && r < 0x7f && !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
-		if punctuation && replaced(r) {
+	for i, r := range text {
+		if r > ' ' && r < 0x7f && !isAlphanumeric(r) && replaced(text, i) {
 			fmt.Fprintf(&b, "&#%d;", r)
 		} else {
 			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
 }

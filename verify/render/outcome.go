@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thimble/verify"
@@ -26,19 +27,6 @@ func reason(r *verify.Report, c *verify.Check) string {
 	return sentence(c)
 }
 
-// remedy says what would decide a gate.
-func remedy(r *verify.Report, c *verify.Check) string {
-	if c.ByReference {
-		return "use --against, or a reference that keeps more logits"
-	}
-	n, unit := r.Sample(c.Metric)
-	text := fmt.Sprintf("use more %s", unit)
-	if c.Tokens > 0 {
-		text += fmt.Sprintf(", about %d instead of %d", c.Tokens, n)
-	}
-	return text
-}
-
 // possibleText is what leaves a gate undecided: the bounds of the metric, or its
 // interval.
 func possibleText(r *verify.Report, c *verify.Check) string {
@@ -61,20 +49,6 @@ func boundText(b *metric.Bound) string {
 	return b.Low.Short() + " to " + b.High.Short()
 }
 
-// tells says what the default gates can tell, "" for other gates.
-func tells(r *verify.Report) string {
-	e := r.Expected
-	switch {
-	case e == nil:
-		return ""
-	case e.Wreckage:
-		return fmt.Sprintf("; these gates only tell a wrecked model: rounding alone explains a KL of %s", e.KLMean.Short())
-	case !e.KLMean.Known():
-		return fmt.Sprintf("; these gates tell a mistake of more than %s in KL", e.Tells.Short())
-	}
-	return fmt.Sprintf("; rounding explains a KL of %s, and these gates tell a mistake of %s more", e.KLMean.Short(), e.Tells.Short())
-}
-
 // intervalText is the interval of a metric, or a dash.
 func intervalText(r *verify.Report, name string) string {
 	if in := r.Interval(name); in != nil {
@@ -83,17 +57,22 @@ func intervalText(r *verify.Report, name string) string {
 	return "-"
 }
 
-// listed returns the metrics of positions and operations that a report lists: what
-// was measured, except that nothing is hidden.
+// listed returns the metrics of positions and operations that a report lists, those
+// with gates first: what was measured, except that nothing is hidden.
 func listed(r *verify.Report) (all []*metric.Entry[verify.Metrics]) {
+	var free []*metric.Entry[verify.Metrics]
 	for i := range verify.MetricTable {
 		e := &verify.MetricTable[i]
 		v := e.Of(&r.Metrics)
-		if e.Unit == metric.Tokens && v.Known() && !(e.Name == "kl_hidden" && v == 0) {
+		switch {
+		case e.Unit != metric.Tokens || !v.Known() || e.Name == "kl_hidden" && v == 0:
+		case slices.ContainsFunc(r.Gates, func(c verify.Check) bool { return c.Metric == e.Name }):
 			all = append(all, e)
+		default:
+			free = append(free, e)
 		}
 	}
-	return all
+	return append(all, free...)
 }
 
 // size says how large a model is, after a comma.

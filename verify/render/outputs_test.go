@@ -125,6 +125,24 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+// A path can be read in a log, and what Markdown would obey is escaped.
+func TestMarkdownEscapes(t *testing.T) {
+	for text, want := range map[string]string{
+		"/tmp/smol_int4-v2.thimble":  "/tmp/smol_int4-v2.thimble",
+		"_x_ *y* www.a.b http://c":   "&#95;x&#95; &#42;y&#42; www&#46;a.b http&#58;//c",
+		"</code><b>&lt;|`[a](b)#1@c": "&#60;/code&#62;&#60;b&#62;&#38;lt;&#124;&#96;&#91;a&#93;(b)&#35;1&#64;c",
+	} {
+		if got := code(text); got != "<code>"+want+"</code>" {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	for text, want := range map[string]string{"- a-b": "&#45; a-b", "12. a": "12&#46; a", "+": "&#43;", "norm_eps is 1e-05": "norm_eps is 1e-05"} {
+		if got := inert(text); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // A line for each gate that is not passed, and no more commands than that.
 func TestAnnotations(t *testing.T) {
 	r := hostileReport()
@@ -174,7 +192,7 @@ func TestUndecidedByReference(t *testing.T) {
 			text          string
 			loose, strict string
 		}{
-			"text":        {Text(r), "UNDECIDED  kl_mean 0.02\nUNDECIDED  kl_mean <= 1, it may be 0.02 to 3.624:\n           use --against,", "FAIL  on what is undecided\nUNDECIDED  kl_mean <= 1"},
+			"text":        {Text(r), "UNDECIDED  kl_mean 0.02\nUNDECIDED  kl_mean <= 1, it may be 0.02 to 3.624:\n           use --against,", "FAIL  (strict) kl_mean 0.02 meets <= 1, but may be 0.02 to 3.624:\n      use --against, or a reference that keeps more logits, or leave"},
 			"table":       {Text(r), "<= 1 UNDECIDED", "<= 1 UNDECIDED"},
 			"markdown":    {Markdown(r), "## UNDECIDED: ", "## FAIL: "},
 			"row":         {Markdown(r), "| UNDECIDED |", "| FAIL |"},

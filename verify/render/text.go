@@ -27,8 +27,8 @@ const (
 // Text is a report for people: the verdict and its reason first, 80 columns wide.
 func Text(r *verify.Report) string {
 	var b strings.Builder
-	b.WriteString(verdict(r) + "\n")
-	if r.Diagnosis != "" {
+	writeVerdict(&b, r)
+	if r.Diagnosis != "" && !r.Unrelated() {
 		b.WriteString(r.Diagnosis + "\n")
 	}
 	writeModel(&b, &r.Model, r.Arithmetic, r.Against)
@@ -65,39 +65,6 @@ func writeModel(b *strings.Builder, m *verify.ModelInfo, a verify.ArithmeticInfo
 	}
 	if against != "" {
 		fmt.Fprintf(b, "  against  %s\n", defect.Printable(against))
-	}
-}
-
-func verdict(r *verify.Report) string {
-	if len(r.Gates) == 0 && !r.Baseline.Compared() {
-		return "MEASURED, no gate set"
-	}
-	var bad, good, open []string
-	for i := range r.Gates {
-		c := &r.Gates[i]
-		if c.Pass {
-			good = append(good, fmt.Sprintf("%s %s", c.Metric, c.Value.Short()))
-		} else {
-			bad = append(bad, sentence(c))
-		}
-		if c.Undecided {
-			open = append(open, fmt.Sprintf("\nUNDECIDED  %s, it may be %s:\n           %s", limitText(c), possibleText(r, c), remedy(r, c)))
-		}
-	}
-	for _, f := range r.Baseline.Worse() {
-		bad = append(bad, figureSentence(f))
-	}
-	if r.Baseline.Compared() && r.Baseline.Worse() == nil {
-		good = append(good, "nothing worse than the baseline")
-	}
-	switch rest := tells(r) + strings.Join(open, ""); {
-	case r.Pass:
-		return r.Outcome() + "  " + strings.Join(good, ", ") + rest
-	case bad == nil:
-		return "FAIL  on what is undecided" + rest
-	default:
-		first := bad[0] + tells(r)
-		return "FAIL  " + strings.Join(append([]string{first}, bad[1:]...), "\nFAIL  ") + strings.Join(open, "")
 	}
 }
 
@@ -159,7 +126,7 @@ func writePrompts(b *strings.Builder, r *verify.Report) {
 	})
 	if len(order) > shownPrompts {
 		order = order[:shownPrompts]
-		fmt.Fprintf(b, "\n  worst of %d prompts\n", len(r.Prompts))
+		fmt.Fprintf(b, "\n  worst of %d prompts, by KL\n", len(r.Prompts))
 	} else {
 		b.WriteString("\n")
 	}

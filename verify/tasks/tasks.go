@@ -101,16 +101,16 @@ var Table = table()
 
 func table() (all []metric.Entry[Metrics]) {
 	for _, s := range shares {
-		all = append(all, metric.Entry[Metrics]{Name: s.name, Unit: metric.Tasks, Of: func(m *Metrics) metric.Value { return *s.at(m) }, Means: s.means})
+		all = append(all, metric.Entry[Metrics]{Name: s.name, Unit: metric.Tasks, Share: true, Of: func(m *Metrics) metric.Value { return *s.at(m) }, Means: s.means})
 	}
 	for _, s := range shares {
-		all = append(all, metric.Entry[Metrics]{Name: s.name + ChangeSuffix, Unit: metric.Tasks, Reference: true,
+		all = append(all, metric.Entry[Metrics]{Name: s.name + ChangeSuffix, Unit: metric.Tasks, Share: true, Signed: true, Reference: true,
 			Of: func(m *Metrics) metric.Value { return *s.change(m) }, Means: "less the reference's"})
 	}
 	return append(all, []metric.Entry[Metrics]{
 		{Name: "prefix_mean", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixMean }, Means: "tokens before greedy texts diverge"},
 		{Name: "prefix_median", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixMedian }, Means: "tokens, likewise"},
-		{Name: "prefix_whole", Unit: metric.Prompts, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixWhole }, Means: "share of texts that never do"},
+		{Name: "prefix_whole", Unit: metric.Prompts, Share: true, Reference: true, Of: func(m *Metrics) metric.Value { return m.PrefixWhole }, Means: "share of texts that never do"},
 	}...)
 }
 
