@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -69,8 +70,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, context.Canceled):
 		err = interrupted(err)
 	}
-	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(err.Error()))
+	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(withoutCall(err)))
 	return exitFailed
+}
+
+// withoutCall returns the text of err without the name of the system call that failed.
+func withoutCall(err error) string {
+	text := err.Error()
+	if p := new(fs.PathError); errors.As(err, &p) {
+		text = strings.Replace(text, p.Error(), defect.Printable(p.Path)+": "+p.Err.Error(), 1)
+	}
+	return text
 }
 
 // interrupted returns the error for a user who stopped a run.
