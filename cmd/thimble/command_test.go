@@ -81,7 +81,7 @@ func TestHeaderDigest(t *testing.T) {
 	}
 	header := raw[72:][:binary.LittleEndian.Uint32(raw[12:])]
 	want := fmt.Sprintf("%x\n", sha256.Sum256(header))
-	if inspected := mustRun(t, "inspect", out); !strings.Contains(converted, "header sha256 "+want) || !strings.Contains(inspected, "  sha256      "+want) {
+	if inspected := mustRun(t, "inspect", out); !strings.Contains(converted, "header sha256 "+want) || !strings.Contains(inspected, "  header sha256 "+want) {
 		t.Errorf("want %q in each of\n%s\n%s", want, converted, inspected)
 	}
 }

@@ -72,16 +72,13 @@ func printHelp(w io.Writer, _ string, subject any) {
 			b.WriteString("\n")
 			paragraphs(&b, cmd.Description)
 		}
-		for _, name := range modelArguments {
-			if slices.Contains(strings.FieldsFunc(cmd.UsageText, isSeparator), strings.Fields(name)[0]) {
-				b.WriteString("\n")
-				verb := " is "
-				if strings.Contains(name, " ") {
-					verb = " are each "
-				}
-				paragraphs(&b, name+verb+modelForms+".")
-				break
+		if name := modelArgument(cmd); name != "" {
+			b.WriteString("\n")
+			verb := " is "
+			if strings.Contains(name, " ") {
+				verb = " are each "
 			}
+			paragraphs(&b, name+verb+modelForms+".")
 		}
 		b.WriteString("\noptions:\n")
 		for _, f := range cmd.VisibleFlags() {
@@ -92,6 +89,17 @@ func printHelp(w io.Writer, _ string, subject any) {
 		printFlag(&b, cli.HelpFlag.(cli.DocGenerationFlag))
 	}
 	io.WriteString(w, b.String())
+}
+
+// modelArgument returns which of modelArguments cmd takes, or "".
+func modelArgument(cmd *cli.Command) string {
+	words := strings.FieldsFunc(cmd.UsageText, isSeparator)
+	for _, name := range modelArguments {
+		if slices.Contains(words, strings.Fields(name)[0]) {
+			return name
+		}
+	}
+	return ""
 }
 
 // isSeparator reports whether r separates arguments in a usage.

@@ -175,7 +175,9 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 		name = strings.TrimPrefix(name, "-")
 		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
 			text = "there is no option " + defect.Printable(dashed(name))
-			if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
+			if ours := ourWords(c.Command, name); ours != "" {
+				text += "; " + ours
+			} else if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
 				text += ", did you mean --" + near + "?"
 			}
 		}
