@@ -96,6 +96,9 @@ func TestHelp(t *testing.T) {
 		}
 		page := mustRun(t, "help", cmd.Name)
 		pages = append(pages, page)
+		if first, _, _ := strings.Cut(page, "\noptions:\n"); strings.Count(first, "\n\n") > 2 || strings.Contains(first, "\nExamples:\n") {
+			t.Errorf("%s: more than a paragraph comes before the options", cmd.Name)
+		}
 		for _, f := range cmd.Flags {
 			doc := f.(cli.DocGenerationFlag)
 			if !strings.Contains(page, "--"+f.Names()[0]) || doc.GetUsage() == "" {
