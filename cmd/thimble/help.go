@@ -77,6 +77,9 @@ func commandHelp(b *strings.Builder, cmd *cli.Command) {
 	b.WriteString("\nusage: ")
 	textwrap.Write(b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "), helpWidth)
 	first, rest, _ := strings.Cut(cmd.Description, "\n\n")
+	if strings.HasPrefix(first, "Examples:") {
+		first, rest = "", cmd.Description
+	}
 	if first != "" {
 		b.WriteString("\n")
 		paragraphs(b, first)
