@@ -31,9 +31,9 @@ func (v *verification) readBaseline(ctx context.Context) (*baselineCheck, error)
 		return nil, errors.New("--update-baseline needs --baseline FILE, the file to write")
 	}
 	if v.Policy != "" {
-		text, err := ReadText(ctx, v.Policy, strictyaml.Limit)
+		text, err := ReadText(ctx, "--policy", v.Policy, strictyaml.Limit)
 		if err != nil {
-			return nil, fmt.Errorf("--policy: %w", err)
+			return nil, err
 		}
 		if b.policy, err = verify.ParsePolicy([]byte(text)); err != nil {
 			return nil, fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
@@ -43,11 +43,11 @@ func (v *verification) readBaseline(ctx context.Context) (*baselineCheck, error)
 		}
 	}
 	if b.bench != "" {
-		text, err := ReadText(ctx, b.bench, verify.MaxReport)
-		if err == nil {
-			b.speed, err = verify.ParseSpeed(b.bench, []byte(text))
-		}
+		text, err := ReadText(ctx, "--bench", b.bench, verify.MaxReport)
 		if err != nil {
+			return nil, err
+		}
+		if b.speed, err = verify.ParseSpeed(b.bench, []byte(text)); err != nil {
 			return nil, fmt.Errorf("--bench: %w", err)
 		}
 	}
@@ -58,14 +58,14 @@ func (b *baselineCheck) read(ctx context.Context) error {
 	if b.path == "" {
 		return nil
 	}
-	text, err := ReadText(ctx, b.path, verify.MaxReport)
+	text, err := ReadText(ctx, "--baseline", b.path, verify.MaxReport)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && b.update:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("--baseline %s: there is no such file; --update-baseline writes this run to it", defect.Printable(b.path))
 	case err != nil:
-		return fmt.Errorf("--baseline: %w", err)
+		return err
 	}
 	if b.before, err = verify.ParseReport(b.path, []byte(text)); err != nil {
 		return fmt.Errorf("--baseline: %w", err)

@@ -211,7 +211,7 @@ type textFile struct {
 // read reads the texts of o, or the built-in one.
 func (o *Calibration) read(ctx context.Context) (files []textFile, note string, err error) {
 	for _, path := range o.Texts {
-		content, err := ReadText(ctx, path, MaxText)
+		content, err := ReadText(ctx, "--calib", path, MaxText)
 		if err != nil {
 			return nil, "", err
 		}

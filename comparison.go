@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"thimble/format"
 	"thimble/internal/defect"
@@ -60,6 +61,9 @@ func (v *verification) referenceFile() (*comparison, error) {
 	if name, ok := format.Sniff(v.Reference); ok {
 		return nil, fmt.Errorf("--reference %s: is a model in the format %s, not a file of logits; use --against to compare with it", defect.Printable(v.Reference), name)
 	}
+	if _, err := os.Stat(v.Reference); err != nil {
+		return nil, unreadable("--reference", v.Reference, err)
+	}
 	r, err := reference.Open(v.Reference)
 	if err != nil {
 		return nil, err
@@ -78,6 +82,9 @@ func (v *verification) referenceFile() (*comparison, error) {
 
 // against opens Against as the reference for prompts.
 func (v *verification) against(ctx context.Context, prompts []reference.Prompt) (*comparison, error) {
+	if err := missing("--against", v.Against); err != nil {
+		return nil, err
+	}
 	source, err := openVerified(ctx, v.Against, overridesFor(v.Set, v.Against, v.Model), v.Progress)
 	if err != nil {
 		return nil, err

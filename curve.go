@@ -105,7 +105,7 @@ func (d *curveRun) check(ctx context.Context) (err error) {
 	if d.PeersFile == "" {
 		return nil
 	}
-	text, err := ReadText(ctx, d.PeersFile, maxRowsFile)
+	text, err := ReadText(ctx, "--peers", d.PeersFile, maxRowsFile)
 	if err != nil {
 		return err
 	}

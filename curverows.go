@@ -57,7 +57,7 @@ var defaultBits = []float64{4.5, 5, 5.5, 6.5, 8}
 func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
 	var specs []rowSpec
 	if d.RowsFile != "" {
-		text, err := ReadText(ctx, d.RowsFile, maxRowsFile)
+		text, err := ReadText(ctx, "--rows", d.RowsFile, maxRowsFile)
 		if err != nil {
 			return nil, err
 		}

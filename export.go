@@ -1,16 +1,20 @@
 package thimble
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"thimble/format"
 	"thimble/format/export"
+	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
+	"thimble/internal/defect"
 	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -74,6 +78,8 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	}
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
+	case o.Format == container.Name, o.Format == "" && filepath.Ext(o.Output) == ".thimble":
+		return nil, fmt.Errorf("export writes GGUF; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
 	case o.Format == "":
 		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
 	case !known:

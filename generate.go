@@ -59,7 +59,7 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 	}
 	defer m.Close()
 	if o.PromptFile != "" {
-		if o.Prompt, err = ReadText(ctx, o.PromptFile, MaxText); err != nil {
+		if o.Prompt, err = ReadText(ctx, "-p", o.PromptFile, MaxText); err != nil {
 			return nil, err
 		}
 	}

@@ -97,7 +97,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		return r, nil
 	}
 	if r.Container == nil {
-		return nil, fmt.Errorf("%s: %s files carry no digests to check; containers do", defect.Printable(o.Model), r.Format)
+		return nil, fmt.Errorf("%s: %s files carry no digests to check, only containers do; compare sha256sum with the one that quantize or the download page printed", defect.Printable(o.Model), r.Format)
 	}
 	if err := container.Check(ctx, o.Model, o.Progress.stage("check", Bytes)); err != nil {
 		return nil, err

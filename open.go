@@ -3,8 +3,12 @@ package thimble
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"thimble/convert"
 	"thimble/format"
@@ -24,7 +28,7 @@ import (
 // before you use them. Close the model after use. If the file is not a model, the error
 // says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
-	if err := hub.Missing(path); err != nil {
+	if err := missing("", path); err != nil {
 		return nil, err
 	}
 	m, err := open(path, overrides)
@@ -35,6 +39,19 @@ func Open(path string, overrides ...string) (*Model, error) {
 		return nil, defect.Replace(err, fmt.Sprintf("%s: not a model: %s", defect.Printable(path), text))
 	}
 	return nil, err
+}
+
+// missing returns an error if there is no file or directory at path, the value of flag or,
+// if that is "", an argument.
+func missing(flag, path string) error {
+	if err := hub.Missing(path); err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return defect.Replace(err, strings.TrimLeft(flag+" ", " ")+defect.Printable(path)+
+			": no such file or directory; give a model file or a folder with config.json")
+	}
+	return nil
 }
 
 func open(path string, overrides []string) (*Model, error) {

@@ -24,7 +24,7 @@ func textPrompts(ctx context.Context, m *model.Model, path string, context, chun
 	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
 		return nil, err
 	}
-	text, err := ReadText(ctx, path, MaxText)
+	text, err := ReadText(ctx, "--text", path, MaxText)
 	if err != nil {
 		return nil, err
 	}

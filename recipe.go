@@ -46,7 +46,7 @@ func DefaultSchemes() []string { return quantize.DefaultSchemes() }
 
 // ReadRecipe reads the YAML of a recipe from the file at path.
 func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
-	text, err := ReadText(ctx, path, 1<<20)
+	text, err := ReadText(ctx, "--recipe", path, 1<<20)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (q *quantization) readSurveys(ctx context.Context) error {
 		if path == "-" {
 			return errors.New("--stats -: a survey is saved to a file; name one")
 		}
-		text, err := ReadText(ctx, path, maxSurvey)
+		text, err := ReadText(ctx, "--stats", path, maxSurvey)
 		if len(q.Surveys) == 1 && errors.Is(err, fs.ErrNotExist) {
 			return q.checkNewSurvey(path)
 		}
@@ -201,7 +201,7 @@ func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
 		return nil, nil
 	}
 	for i, path := range q.Surveys {
-		text, err := ReadText(context.Background(), path, maxSurvey)
+		text, err := ReadText(context.Background(), "--stats", path, maxSurvey)
 		if err != nil {
 			return nil, err
 		}

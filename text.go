@@ -2,8 +2,10 @@ package thimble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"thimble/internal/defect"
@@ -14,14 +16,15 @@ import (
 const MaxText = 1 << 30
 
 // ReadText reads a text of at most limit bytes from the file at path, or from
-// standard input for "-". It returns as soon as ctx ends, even while a pipe blocks.
-func ReadText(ctx context.Context, path string, limit int64) (string, error) {
+// standard input for "-". It returns as soon as ctx ends, even while a pipe blocks. Errors
+// name flag, the option that path is the value of.
+func ReadText(ctx context.Context, flag, path string, limit int64) (string, error) {
 	return await(ctx, func() (string, error) {
 		in := os.Stdin
 		if path != "-" {
 			f, err := os.Open(path)
 			if err != nil {
-				return "", err
+				return "", unreadable(flag, path, err)
 			}
 			defer f.Close()
 			in = f
@@ -31,10 +34,23 @@ func ReadText(ctx context.Context, path string, limit int64) (string, error) {
 			err = fmt.Errorf("is larger than %s", units.Size(limit))
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", defect.Printable(path), err)
+			return "", unreadable(flag, path, err)
 		}
 		return string(text), nil
 	})
+}
+
+// unreadable returns the error for the value of a flag, a file that cannot be read because
+// of err. It wraps err, but names the file only once and no system call.
+func unreadable(flag, path string, err error) error {
+	why := err.Error()
+	if p := new(fs.PathError); errors.As(err, &p) {
+		why = p.Err.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		why = "no such file" // in the same words on every system
+	}
+	return defect.Replace(err, fmt.Sprintf("%s %s: %s", flag, defect.Printable(path), why))
 }
 
 // await returns the result of f, or ctx's error as soon as ctx ends. f then keeps

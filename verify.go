@@ -306,7 +306,7 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	if v.Tasks == "" {
 		return b, nil
 	}
-	text, err := ReadText(ctx, v.Tasks, tasks.MaxBytes)
+	text, err := ReadText(ctx, "--tasks", v.Tasks, tasks.MaxBytes)
 	if err != nil {
 		return nil, err
 	}

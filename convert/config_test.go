@@ -139,8 +139,8 @@ func TestConfigRefuses(t *testing.T) {
 		{strings.Repeat(`{"a":`, 65), nil, "config.json: byte 320: a" + strings.Repeat(".a", 63) + ": nested deeper than 64"},
 		{`{"hidden_size": NaN}`, nil, "config.json: byte 16: hidden_size: found 'N', want a value"},
 		{"{}", nil, "config.json: model_type: key is missing; add it to the file or give --set model_type=..."},
-		{`{"model_type":"phi\u001b[2J"}`, nil, `config.json: model_type: "phi\x1b[2J" (want ` + known + `) is not supported`},
-		{edit(), []string{"model_type=gpt2"}, `--set: model_type: "gpt2" (want ` + known + `) is not supported`},
+		{`{"model_type":"phi\u001b[2J"}`, nil, `config.json: model_type "phi\x1b[2J" is not supported; Thimble reads ` + known},
+		{edit(), []string{"model_type=gpt2"}, `--set: model_type "gpt2" is not supported; Thimble reads ` + known},
 		{`{"model_type":7}`, nil, "config.json: model_type: want a string, found 7"},
 
 		{edit("hidden_size", ""), nil, "config.json: hidden_size: key is missing; add it to the file or give --set hidden_size=..."},

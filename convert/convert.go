@@ -155,7 +155,7 @@ func recognize(c *config) (string, architecture, error) {
 	a, ok := architectures[modelType]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
-		c.Unsupported("model_type", "%s (want %s)", show(modelType), known)
+		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), known))
 	}
 	return modelType, a, c.shared.err
 }

@@ -185,7 +185,7 @@ func TestRefuses(t *testing.T) {
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
 			"/config.json: missing; copy the config.json that was saved with the checkpoint there"},
 		{"no weights", func(f *checkpointFiles) { f.files["model.safetensors"] = absent },
-			": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
+			": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth; give the folder that holds the weights, or download them into this one"},
 		{"end token outside", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"eos_token_id":[2,5]}` },
 			"/generation_config.json: eos_token_id: id 5 is outside the vocabulary of 5"},
 		{"generation config", func(f *checkpointFiles) { f.files["generation_config.json"] = `{"a":1,"a":1}` },

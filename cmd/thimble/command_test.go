@@ -81,7 +81,7 @@ func TestHeaderDigest(t *testing.T) {
 	}
 	header := raw[72:][:binary.LittleEndian.Uint32(raw[12:])]
 	want := fmt.Sprintf("%x\n", sha256.Sum256(header))
-	if inspected := mustRun(t, "inspect", out); !strings.Contains(converted, "header sha256 "+want) || !strings.Contains(inspected, "  sha256      "+want) {
+	if inspected := mustRun(t, "inspect", out); !strings.Contains(converted, "header sha256 "+want) || !strings.Contains(inspected, "  header sha256 "+want) {
 		t.Errorf("want %q in each of\n%s\n%s", want, converted, inspected)
 	}
 }
@@ -96,6 +96,9 @@ func TestHelp(t *testing.T) {
 		}
 		page := mustRun(t, "help", cmd.Name)
 		pages = append(pages, page)
+		if first, _, _ := strings.Cut(page, "\noptions:\n"); strings.Count(first, "\n\n") > 2 || strings.Contains(first, "\nExamples:\n") {
+			t.Errorf("%s: more than a paragraph comes before the options", cmd.Name)
+		}
 		for _, f := range cmd.Flags {
 			doc := f.(cli.DocGenerationFlag)
 			if !strings.Contains(page, "--"+f.Names()[0]) || doc.GetUsage() == "" {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -227,4 +228,27 @@ func replaceInPickle(t *testing.T, b []byte, from, to string) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// A file that a download or copy cut off is said to be so, with the remedy.
+func TestCutOff(t *testing.T) {
+	dir := t.TempDir()
+	for ending, least := range map[string]int{"gguf": 8, "thimble": 16} {
+		whole := filepath.Join(dir, "whole."+ending)
+		mustRun(t, "convert", "../../fixtures/llama-tied", "-o", whole)
+		data, err := os.ReadFile(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []int{len(data) - 1, len(data) / 2, len(data) / 20, least} {
+			cut := filepath.Join(dir, "cut."+ending)
+			if err := os.WriteFile(cut, data[:n], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, _, stderr := thimbleRun("inspect", cut)
+			if code != exitFailed || !regexp.MustCompile(`(cut off|truncated).*; copy or download (it|the file) again\n$`).MatchString(stderr) {
+				t.Errorf("%d of %d bytes: exit status %d, %s", n, len(data), code, stderr)
+			}
+		}
+	}
 }

@@ -94,6 +94,8 @@ func oneModel(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 1 && c.Args().First() == "":
 		return "", fmt.Errorf("%s: the model's path is empty", c.Command.Name)
+	case c.NArg() > 1 && flagNamed(c.Command, "prompt") != nil:
+		return "", fmt.Errorf("%s takes one model, got %d arguments; give the prompt with -p; see thimble %[1]s --help", c.Command.Name, c.NArg())
 	case c.NArg() != 1:
 		return "", fmt.Errorf("%s takes one model, got %d arguments; see thimble %s --help", c.Command.Name, c.NArg(), c.Command.Name)
 	}

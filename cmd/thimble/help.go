@@ -65,33 +65,55 @@ func printHelp(w io.Writer, _ string, subject any) {
 		}
 		b.WriteString("\nthimble COMMAND --help explains a command, thimble --version prints the version.\n")
 	} else {
-		textwrap.Write(&b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0, helpWidth)
-		b.WriteString("\nusage: ")
-		textwrap.Write(&b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "), helpWidth)
-		if cmd.Description != "" {
-			b.WriteString("\n")
-			paragraphs(&b, cmd.Description)
-		}
-		for _, name := range modelArguments {
-			if slices.Contains(strings.FieldsFunc(cmd.UsageText, isSeparator), strings.Fields(name)[0]) {
-				b.WriteString("\n")
-				verb := " is "
-				if strings.Contains(name, " ") {
-					verb = " are each "
-				}
-				paragraphs(&b, name+verb+modelForms+".")
-				break
-			}
-		}
-		b.WriteString("\noptions:\n")
-		for _, f := range cmd.VisibleFlags() {
-			if f != cli.HelpFlag { // the library adds it only when the command runs
-				printFlag(&b, f.(cli.DocGenerationFlag))
-			}
-		}
-		printFlag(&b, cli.HelpFlag.(cli.DocGenerationFlag))
+		commandHelp(&b, cmd)
 	}
 	io.WriteString(w, b.String())
+}
+
+// commandHelp writes the help of cmd: the options follow the first paragraph, so that they
+// are on the first screen, and the examples are last.
+func commandHelp(b *strings.Builder, cmd *cli.Command) {
+	textwrap.Write(b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0, helpWidth)
+	b.WriteString("\nusage: ")
+	textwrap.Write(b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "), helpWidth)
+	first, rest, _ := strings.Cut(cmd.Description, "\n\n")
+	if strings.HasPrefix(first, "Examples:") {
+		first, rest = "", cmd.Description
+	}
+	if first != "" {
+		b.WriteString("\n")
+		paragraphs(b, first)
+	}
+	b.WriteString("\noptions:\n")
+	for _, f := range cmd.VisibleFlags() {
+		if f != cli.HelpFlag { // the library adds it only when the command runs
+			printFlag(b, f.(cli.DocGenerationFlag))
+		}
+	}
+	printFlag(b, cli.HelpFlag.(cli.DocGenerationFlag))
+	if name := modelArgument(cmd); name != "" {
+		b.WriteString("\n")
+		verb := " is "
+		if strings.Contains(name, " ") {
+			verb = " are each "
+		}
+		paragraphs(b, name+verb+modelForms+".")
+	}
+	if rest != "" {
+		b.WriteString("\n")
+		paragraphs(b, rest)
+	}
+}
+
+// modelArgument returns which of modelArguments cmd takes, or "".
+func modelArgument(cmd *cli.Command) string {
+	words := strings.FieldsFunc(cmd.UsageText, isSeparator)
+	for _, name := range modelArguments {
+		if slices.Contains(words, strings.Fields(name)[0]) {
+			return name
+		}
+	}
+	return ""
 }
 
 // isSeparator reports whether r separates arguments in a usage.

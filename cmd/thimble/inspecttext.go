@@ -32,11 +32,11 @@ func inspectText(r *thimble.Inspection, listed bool) string {
 		float64(r.Weights)/1e6, units.Size(r.Bytes), 8*float64(r.Bytes)/float64(r.Weights))
 	for _, row := range slices.Concat(specRows(r), originRows(r)) {
 		if row[0] == "from" || row[0] == "" { // columns
-			fmt.Fprintf(&b, "  %-11s %s\n", row[0], row[1])
+			fmt.Fprintf(&b, "  %-13s %s\n", row[0], row[1])
 			continue
 		}
-		fmt.Fprintf(&b, "  %-11s ", row[0])
-		textwrap.Write(&b, row[1], 14, 14, helpWidth)
+		fmt.Fprintf(&b, "  %-13s ", row[0])
+		textwrap.Write(&b, row[1], 16, 16, helpWidth)
 	}
 	b.WriteString("\n")
 	if listed {
@@ -74,7 +74,10 @@ func originRows(r *thimble.Inspection) (rows [][2]string) {
 		rows = append(rows, [2]string{name, fmt.Sprintf(format, args...)})
 	}
 	if r.Container != nil {
-		row("sha256", "%v", r.Container.HeaderSHA256)
+		row("header sha256", "%v", r.Container.HeaderSHA256)
+		if !r.Container.Checked {
+			row("checked", "the header; --check compares every tensor's digest")
+		}
 	}
 	if p.Tool != "" {
 		row("made by", "%s", defect.Printable(p.Tool))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -69,8 +70,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, context.Canceled):
 		err = interrupted(err)
 	}
-	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(err.Error()))
+	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(withoutCall(err)))
 	return exitFailed
+}
+
+// withoutCall returns the text of err without the name of the system call that failed.
+func withoutCall(err error) string {
+	text := err.Error()
+	if p := new(fs.PathError); errors.As(err, &p) {
+		text = strings.Replace(text, p.Error(), defect.Printable(p.Path)+": "+p.Err.Error(), 1)
+	}
+	return text
 }
 
 // interrupted returns the error for a user who stopped a run.
@@ -168,7 +178,9 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 		name = strings.TrimPrefix(name, "-")
 		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
 			text = "there is no option " + defect.Printable(dashed(name))
-			if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
+			if ours := ourWords(c.Command, name); ours != "" {
+				text += "; " + ours
+			} else if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
 				text += " (did you mean --" + near + "?)"
 			}
 		}

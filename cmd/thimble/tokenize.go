@@ -82,7 +82,7 @@ func tokenizeAction(c *cli.Context) error {
 	case c.IsSet("prompt") == c.IsSet("text"):
 		return errors.New("tokenize needs one of -p TEXT, --text FILE and --jsonl")
 	case c.IsSet("text"):
-		if text, err = thimble.ReadText(c.Context, c.String("text"), thimble.MaxText); err != nil {
+		if text, err = thimble.ReadText(c.Context, "--text", c.String("text"), thimble.MaxText); err != nil {
 			return err
 		}
 	}

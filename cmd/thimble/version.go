@@ -84,13 +84,11 @@ func buildOf(info *debug.BuildInfo) *build {
 // String returns one fact a line.
 func (b *build) String() string {
 	text := "thimble " + b.Version + "\n"
-	if b.Commit != "" {
-		text += "  commit    " + b.Commit
-		if b.Modified {
-			text += ", modified"
-		}
-		text += "\n"
+	text += "  commit    " + cmp.Or(b.Commit, "unknown")
+	if b.Modified {
+		text += ", modified"
 	}
+	text += "\n"
 	if b.Date != "" {
 		text += "  date      " + b.Date + "\n"
 	}

@@ -2,10 +2,17 @@ package main
 
 import (
 	"runtime/debug"
+	"strings"
 	"testing"
 
 	"thimble"
 )
+
+func TestBuildWithoutCommit(t *testing.T) {
+	if text := buildOf(nil).String(); !strings.Contains(text, "\n  commit    unknown\n") {
+		t.Errorf("the commit is missing, and the text does not say so:\n%s", text)
+	}
+}
 
 func TestBuild(t *testing.T) {
 	git := &debug.BuildInfo{

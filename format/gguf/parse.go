@@ -59,7 +59,7 @@ func (c *cursor) fail(at uint64, field, format string, args ...any) {
 
 func (c *cursor) bytes(field string, n uint64) []byte {
 	if c.err == nil && n > c.left() {
-		c.fail(c.at, field, "takes %d bytes, the file has %d left", n, c.left())
+		c.fail(c.at, field, "takes %d bytes, the file has %d left: it is cut off or damaged; copy or download it again", n, c.left())
 	}
 	if c.err != nil {
 		return nil
@@ -86,7 +86,10 @@ func (c *cursor) u64(field string) uint64 {
 func (c *cursor) count(field string, most, size uint64) int {
 	at := c.at
 	n := c.u64(field)
-	if c.err == nil && (n > most || n > c.left()/size) {
+	if c.err == nil && n <= most && n > c.left()/size {
+		c.fail(at, field, "is %d, and %d bytes are left: the file is cut off or damaged; copy or download it again", n, c.left())
+	}
+	if c.err == nil && n > most {
 		c.fail(at, field, "is %d, want at most %d, and %d bytes are left", n, most, c.left())
 	}
 	if c.err != nil {
@@ -229,7 +232,7 @@ func (f *file) readTensors(c *cursor, n int) {
 		case offset != sum:
 			c.fail(uint64(t.at), t.name, "its data is at %d, want %d, where the previous tensor ends", offset, sum)
 		case size > uint64(len(c.data)):
-			c.fail(uint64(t.at), t.name, "takes %d bytes, the file has %d", size, len(c.data))
+			c.fail(uint64(t.at), t.name, "takes %d bytes, the file has %d: it is cut off or damaged; copy or download it again", size, len(c.data))
 		}
 		if c.err != nil {
 			return
@@ -245,7 +248,12 @@ func (f *file) readTensors(c *cursor, n int) {
 	}
 	// Some writers do not pad the last tensor.
 	end := start + offsets[n-1] + sizes[n-1]
-	if got := uint64(len(c.data)); got != end && got != start+sum {
+	got := uint64(len(c.data))
+	switch {
+	case got < end:
+		c.fail(got, "length", "of the file is %d, the tensors end at %d: it is cut off; copy or download it again", got, end)
+		return
+	case got != end && got != start+sum:
 		c.fail(uint64(min(got, end)), "length", "of the file is %d, the tensors end at %d", got, start+sum)
 		return
 	}

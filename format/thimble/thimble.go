@@ -139,7 +139,7 @@ func parse(path string, data []byte) (*container, error) {
 		return nil, &defect.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
 	}
 	if len(data) < preambleLen {
-		return fault(int64(len(data)), "preamble", "is truncated, want %d bytes", preambleLen)
+		return fault(int64(len(data)), "preamble", "is truncated, want %d bytes; copy or download the file again", preambleLen)
 	}
 	if _, err := binary.Decode(data, binary.LittleEndian, p); err != nil {
 		return fault(0, "preamble", "%v", err)
@@ -154,6 +154,8 @@ func parse(path string, data []byte) (*container, error) {
 		return fault(8, "version", "is %d, want %d", p.Version, version)
 	case p.Features&^known != 0:
 		return nil, defect.Unsupported(path, "container feature %#x (use a newer version of this program)", p.Features&^known)
+	case p.File > uint64(len(data)):
+		return fault(32, "file length", "is %d, but the file has %d bytes: it is cut off; copy or download it again", p.File, len(data))
 	case p.File != uint64(len(data)):
 		return fault(32, "file length", "is %d, but the file has %d bytes", p.File, len(data))
 	case p.Header > maxHeader || uint64(p.Header) > left:

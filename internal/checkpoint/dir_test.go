@@ -95,7 +95,7 @@ func TestDirRefuses(t *testing.T) {
 		files map[string]string
 		want  string // after the directory
 	}{
-		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth"},
+		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth; give the folder that holds the weights, or download them into this one"},
 		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors, give its path"},
 		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
 		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open pytorch_model-00001-of-00002.bin, give its path"},

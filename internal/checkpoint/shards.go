@@ -69,7 +69,7 @@ func noCheckpoint(d *Dir) error {
 			return fmt.Errorf("%s: no %s or %s; to open %s, give its path", dir, torchName, torchIndex, defect.Printable(name))
 		}
 	}
-	return fmt.Errorf("%s: no checkpoint here, want %s, %s, an index of shards or %s", dir, singleName, torchName, consolidatedName)
+	return fmt.Errorf("%s: no checkpoint here, want %s, %s, an index of shards or %s; give the folder that holds the weights, or download them into this one", dir, singleName, torchName, consolidatedName)
 }
 
 // openIn opens one file of the directory.
