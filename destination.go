@@ -62,8 +62,8 @@ func OutputFormat(name, path string) (string, error) {
 
 const containerEnding = ".thimble"
 
-// resolveFormat finds the exporter of the output's format; nil writes a container. A format of another
-// program implies that program as target.
+// resolveFormat finds the exporter of the output's format; nil writes a container. A format
+// of another program implies that program as target.
 func (q *quantization) resolveFormat() (err error) {
 	if q.Format == "" && q.Output != "" && filepath.Ext(q.Output) == "" {
 		name := defect.Printable(q.Output)

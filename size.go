@@ -6,6 +6,7 @@ import (
 
 	"thimble/format"
 	"thimble/format/export"
+	container "thimble/format/thimble"
 	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -21,8 +22,8 @@ type ExportSize struct {
 
 // limitedFile describes the file whose size b limits: the container that a plan makes
 // from m or, if target is not nil, the file that target makes from that container.
-// container is the container's path.
-func limitedFile(b *Budget, m *model.Model, target format.Exporter, container string) (quantize.File, error) {
+// path is the container's, see exportSize.
+func limitedFile(b *Budget, m *model.Model, target format.Exporter, path string) (quantize.File, error) {
 	if b.File == 0 {
 		return quantize.File{}, nil
 	}
@@ -36,18 +37,24 @@ func limitedFile(b *Budget, m *model.Model, target format.Exporter, container st
 			if _, _, err := typesFor(target, m, plan); err != nil {
 				return 0, err
 			}
-			return exportSize(m, plan, target, container)
+			return exportSize(m, plan, target, path)
 		},
 	}, err
 }
 
-// containerSize returns the size in bytes of the container that plan makes from m.
-func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
+// plannedContents returns the contents of the container that plan makes from m, with
+// digests of the sources that are zero.
+func plannedContents(m *model.Model, plan *quantize.Plan) (*container.Contents, error) {
 	sources, err := digest.Sized(m.Files)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	contents, err := contentsOf(m, sources, plan)
+	return contentsOf(m, sources, plan)
+}
+
+// containerSize returns the size in bytes of the container that plan makes from m.
+func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
+	contents, err := plannedContents(m, plan)
 	if err != nil {
 		return 0, err
 	}
@@ -55,14 +62,10 @@ func containerSize(m *model.Model, plan *quantize.Plan) (int64, error) {
 }
 
 // exportSize returns the size in bytes of the file that target makes from the container
-// that plan makes from m. The file records the container's name. container is its path,
-// or "" for a file that is made without a container.
-func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, container string) (int64, error) {
-	sources, err := digest.Sized(m.Files)
-	if err != nil {
-		return 0, err
-	}
-	contents, err := contentsOf(m, sources, plan)
+// that plan makes from m. The file records the container's name. path is the container's,
+// or "" for a file that is made without one.
+func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, path string) (int64, error) {
+	contents, err := plannedContents(m, plan)
 	if err != nil {
 		return 0, err
 	}
@@ -72,8 +75,8 @@ func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, con
 	}
 	stored := *m
 	stored.Provenance = contents.Provenance
-	if container != "" {
-		stored.Provenance.Sources = append(stored.Provenance.Sources, model.Source{Name: filepath.Base(container), SHA256: make([]byte, sha256.Size)})
+	if path != "" {
+		stored.Provenance.Sources = append(stored.Provenance.Sources, model.Source{Name: filepath.Base(path), SHA256: make([]byte, sha256.Size)})
 	}
 	schemes := make(map[string]qtensor.Scheme, len(plan.Tensors))
 	for _, e := range plan.Tensors {

@@ -50,33 +50,27 @@ var avx2 = &form{
 	round16:      round16AVX2,
 }
 
-var avx512 = &form{
-	name:         "avx512",
-	gemm:         (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm,
-	mix:          mixing{mix64AVX512, mix16AVX512}.mix,
-	dot:          dotAVX512,
-	dot64:        dot64AVX512,
-	sum:          sumAVX512,
-	max:          maxAVX512,
-	expSum:       expSumAVX512,
-	exp:          func(x stripes, bias float32) stripes { expSumAVX512(x[:], bias); return x },
-	div:          divAVX512,
-	add:          addAVX512,
-	scaleMul:     scaleMulAVX512,
-	siluMul:      siluMulAVX512,
-	rotate:       rotateAVX512,
-	fromF16:      fromF16AVX512,
-	fromBF16:     fromBF16AVX512,
-	fromF32:      fromF32LittleEndian,
-	split:        [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
-	affine:       affineAVX512,
-	grid:         gridErrorsAVX512,
-	dotRows:      (&dotting{12, [3]dotFunc{dotF32x12AVX512, dotF16x12AVX512, dotBF16x12AVX512}, [3]dotFunc{dotF32x1AVX512, dotF16x1AVX512, dotBF16x1AVX512}}).dot,
-	stored:       (&storing{2: integerRows2AVX2, 3: integerRows3AVX2, 4: integerRows4AVX2, 5: integerRows5AVX2, 6: integerRows6AVX2, 7: integerRows7AVX2, 8: integerRows8AVX2}).stored,
-	panel:        panelAVX2,
-	interleave:   interleavingAVX2,
-	transposeF16: transposeF16AVX2,
-	maxAbs:       maxAbsAVX2,
-	round8:       round8AVX2,
-	round16:      round16AVX2,
-}
+// avx512 is avx2 with wider registers where that pays.
+var avx512 = func() *form {
+	f := *avx2
+	f.name = "avx512"
+	f.gemm = (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm
+	f.mix = mixing{mix64AVX512, mix16AVX512}.mix
+	f.dot = dotAVX512
+	f.dot64 = dot64AVX512
+	f.sum = sumAVX512
+	f.max = maxAVX512
+	f.expSum = expSumAVX512
+	f.exp = func(x stripes, bias float32) stripes { expSumAVX512(x[:], bias); return x }
+	f.div = divAVX512
+	f.add = addAVX512
+	f.scaleMul = scaleMulAVX512
+	f.siluMul = siluMulAVX512
+	f.rotate = rotateAVX512
+	f.fromF16 = fromF16AVX512
+	f.fromBF16 = fromBF16AVX512
+	f.affine = affineAVX512
+	f.grid = gridErrorsAVX512
+	f.dotRows = (&dotting{12, [3]dotFunc{dotF32x12AVX512, dotF16x12AVX512, dotBF16x12AVX512}, [3]dotFunc{dotF32x1AVX512, dotF16x1AVX512, dotBF16x1AVX512}}).dot
+	return &f
+}()

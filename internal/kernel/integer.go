@@ -12,12 +12,6 @@ const (
 	Block = 32
 )
 
-// planes returns the bits of each plane of codes of the given bits (docs/FORMAT.md):
-// a plane of the low bits of all columns, then one of the next bits, and so on.
-func planes(bits int) []int {
-	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[bits]
-}
-
 // An Order is the order of a row of rounded activations.
 type Order int
 
@@ -104,7 +98,7 @@ func MulStored(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
 func storedPortable(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
 	codes, order := make([]uint8, len(x.Codes)), StoredOrder(w.Bits)
 	for r := range dst {
-		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits)
+		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits, unpackPortable)
 		y, at := float32(0), 0
 		for k, blocks := range x.Blocks {
 			p := -w.Zero * x.Sums[k]
@@ -117,16 +111,6 @@ func storedPortable(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
 			}
 		}
 		dst[r] = y
-	}
-}
-
-// unpackPlanes reads a row of codes.
-func unpackPlanes(dst []uint8, src []byte, bits int) {
-	shift := 0
-	for _, b := range planes(bits) {
-		n := len(dst) * b / 8
-		unpackPortable(dst, src[:n], b, uint(shift), shift > 0)
-		src, shift = src[n:], shift+b
 	}
 }
 

@@ -73,7 +73,7 @@ func TestMulStoredSingle(t *testing.T) {
 			column, lane, code, a := r.IntN(n), r.IntN(Lanes), r.IntN(1<<bits), int8(r.IntN(255)-127)
 			w := &StoredRows{Bits: bits, Zero: int32(r.IntN(200)), Stride: n * bits / 8, Codes: make([]byte, Lanes*n*bits/8), Scales: make([]float32, Lanes)}
 			at, shift := w.Codes[lane*w.Stride:], 0
-			for _, b := range planes(bits) {
+			for _, b := range Planes(bits) {
 				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
 				at, shift = at[n*b/8:], shift+b
 			}

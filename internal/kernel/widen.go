@@ -47,6 +47,27 @@ func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
 	unpackPortable(dst, src, bits, shift, or)
 }
 
+// planes has the bits of each plane for codes of 2 to 8 bits: their binary expansion,
+// from the lowest bits up, so that every plane packs whole codes into bytes.
+var planes = [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}
+
+// Planes returns the bits of each plane of a row of codes of the given bits, 2 to 8
+// (docs/FORMAT.md). The low bits of all codes come first.
+func Planes(bits int) []int { return planes[bits] }
+
+// UnpackPlanes expands a row of codes of the given bits, which is stored as Planes, to
+// one code per byte. It panics unless src holds at least len(dst) codes.
+func UnpackPlanes(dst []uint8, src []byte, bits int) { unpackPlanes(dst, src, bits, Unpack) }
+
+func unpackPlanes(dst []uint8, src []byte, bits int, unpack func(dst []uint8, src []byte, bits int, shift uint, or bool)) {
+	shift := uint(0)
+	for _, b := range planes[bits] {
+		n := (len(dst)*b + 7) / 8
+		unpack(dst, src[:n], b, shift, shift > 0)
+		src, shift = src[n:], shift+uint(b)
+	}
+}
+
 // Affine dequantizes codes: it sets dst[i] to float32(codes[i]*scale[g]) +
 // offset[g], where g is i/group. The last group may be short. Affine panics
 // unless dst and codes have the same length and each group has a scale and an

@@ -165,7 +165,7 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 		return
 	}
 	d.codes = grow(d.codes, m.Cols)
-	d.unpack(m.Scheme, row)
+	kernel.UnpackPlanes(d.codes, row, m.Scheme.Bits)
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
 	kernel.FromF16(d.scale, m.planeRow(m.Scales, r))
@@ -210,7 +210,7 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 		return d.codes, d.scaleBits, d.minBits
 	}
 	d.codes = grow(d.codes, m.Cols)
-	d.unpack(s, row)
+	kernel.UnpackPlanes(d.codes, row, s.Bits)
 	scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 	for g := range groups {
 		d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
@@ -228,23 +228,13 @@ func (d *Reader) Transcode(dst, src *Matrix, r int) {
 	dst.SetRow(r, codes, scales, mins)
 }
 
-// unpack assembles d.codes from the bit planes of one row.
-func (d *Reader) unpack(s Scheme, row []byte) {
-	shift := uint(0)
-	for _, width := range s.planeWidths() {
-		n := (len(d.codes)*width + 7) / 8
-		kernel.Unpack(d.codes, row[:n], width, shift, shift > 0)
-		row, shift = row[n:], shift+uint(width)
-	}
-}
-
 // SetRow stores row r of an Int matrix: a code for each column, and for each
 // group the float16 bits of its scale and, in an asymmetric scheme, its minimum.
 func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
 	row, scaleRow, minRow := m.planeRows(r)
 	clear(row)
 	shift := 0
-	for _, width := range m.Scheme.planeWidths() {
+	for _, width := range kernel.Planes(m.Scheme.Bits) {
 		pack(row, codes[:m.Cols], width, shift)
 		n := (m.Cols*width + 7) / 8
 		row, shift = row[n:], shift+width

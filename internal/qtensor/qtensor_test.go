@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 
+	"thimble/internal/kernel"
+
 	"pgregory.net/rapid"
 )
 
@@ -61,7 +63,7 @@ func slowRow(m *Matrix, r int) []float32 {
 	rowBits, plane := m.Codes[r*s.rowBytes(m.Cols):], 0
 	codes := make([]int, m.Cols)
 	low := 0
-	for _, width := range s.planeWidths() {
+	for _, width := range kernel.Planes(s.Bits) {
 		for c := range codes {
 			for b := range width {
 				at := c*width + b

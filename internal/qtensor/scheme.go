@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"thimble/internal/kernel"
 )
 
 // A Kind is the type of a stored value.
@@ -172,14 +174,6 @@ func (s Scheme) Columns(cols int) int {
 	return s.Group
 }
 
-// planeWidths returns the widths of the bit planes of a row of codes, from the
-// lowest bits up. They are the binary expansion of Bits, so that every plane
-// packs whole values into bytes: 5-bit codes are stored as a plane of their low 4
-// bits and a plane of their high bit.
-func (s Scheme) planeWidths() []int {
-	return [...][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[s.Bits]
-}
-
 // rowBytes returns the length of one row of Codes.
 func (s Scheme) rowBytes(cols int) int {
 	switch {
@@ -189,7 +183,7 @@ func (s Scheme) rowBytes(cols int) int {
 		return cols / s.Layout.Cols * s.Layout.Bytes
 	}
 	n := 0
-	for _, width := range s.planeWidths() {
+	for _, width := range kernel.Planes(s.Bits) {
 		n += (cols*width + 7) / 8
 	}
 	return n

@@ -99,12 +99,18 @@ func parseCache(text string) (keys, values qtensor.Scheme, err error) {
 
 // HasIntegers reports whether a linear layer or the head of m is stored as integers.
 func HasIntegers(m *model.Model) bool {
+	return len(integerLayers(m)) > 0
+}
+
+// integerLayers returns the linear layers of m, head included, that are stored as
+// integers.
+func integerLayers(m *model.Model) (layers []model.Slot) {
 	for _, slot := range m.Spec.Slots() {
 		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); layer && !m.Tensors[slot.Name].Scheme.Float() {
-			return true
+			layers = append(layers, slot)
 		}
 	}
-	return false
+	return layers
 }
 
 // checkFor reports an error if a field is out of range or has no effect on m.
@@ -123,17 +129,14 @@ func (a Arithmetic) checkFor(m *model.Model) error {
 	if !a.Activations.Int8 {
 		return nil
 	}
-	for _, slot := range m.Spec.Slots() {
-		w := m.Tensors[slot.Name]
-		if layer := slot.Role == model.Linear || slot.Name == m.HeadName(); !layer || w.Scheme.Float() {
-			continue
-		}
-		if min(w.Cols, w.Scheme.Columns(w.Cols)) > widestSegment {
+	layers := integerLayers(m)
+	if len(layers) == 0 {
+		return errors.New("no layer is stored as integers, so rounding activations changes nothing; quantize the model first")
+	}
+	for _, slot := range layers {
+		if w := m.Tensors[slot.Name]; min(w.Cols, w.Scheme.Columns(w.Cols)) > widestSegment {
 			return fmt.Errorf("%s: the sums of %d columns that share a scale might not fit an int32, want groups of at most %d", slot.Name, w.Cols, widestSegment)
 		}
 	}
-	if HasIntegers(m) {
-		return nil
-	}
-	return errors.New("no layer is stored as integers, so rounding activations changes nothing; quantize the model first")
+	return nil
 }

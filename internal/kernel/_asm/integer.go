@@ -27,8 +27,7 @@ func integerRows(packing int) {
 	name := fmt.Sprintf("integerRows%dAVX2", packing)
 	TEXT(name, NOSPLIT, "func(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)")
 	Pragma("noescape")
-	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
+	stride, triple := strides()
 	planes := newPlanes(packing, stride)
 	ahead := GP64() // the next eight rows, which follow in memory
 	LEAQ(Mem{Base: planes[0].low, Index: stride, Scale: 8}, ahead)
@@ -112,6 +111,21 @@ func integerRows(packing int) {
 	Load(Param("dst"), at)
 	VMOVUPS(y, Mem{Base: at})
 	end()
+}
+
+// strides returns the stride of rows in bytes, and three times that.
+func strides() (stride, triple GPVirtual) {
+	stride, triple = Load(Param("stride"), GP64()).(GPVirtual), GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
+	return stride, triple
+}
+
+// newPlane returns the only plane of rows that begin at the named parameter.
+func newPlane(name string, bits int, stride GPVirtual) plane {
+	p := plane{bits, 0, GP64(), GP64()}
+	Load(Param(name), p.low)
+	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
+	return p
 }
 
 // newPlanes returns the planes of packed codes at the start of a row.
@@ -346,11 +360,8 @@ func interleave() {
 	TEXT("interleaveAVX2", NOSPLIT, "func(panel *int16, codes *byte, stride, n int, zero int32)")
 	Pragma("noescape")
 	panel, n := Load(Param("panel"), GP64()), Load(Param("n"), GP64())
-	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
-	p := plane{8, 0, GP64(), GP64()}
-	Load(Param("codes"), p.low)
-	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
+	stride, triple := strides()
+	p := newPlane("codes", 8, stride)
 	zero := YMM()
 	VMOVD(Load(Param("zero"), GP32()), zero.AsX())
 	VPBROADCASTW(zero.AsX(), zero)
@@ -492,11 +503,8 @@ func transposeF16() {
 	Pragma("noescape")
 	dst, ldd, n := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("n"), GP64())
 	SHLQ(Imm(2), ldd)
-	stride, triple := Load(Param("stride"), GP64()).(GPVirtual), GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
-	p := plane{16, 0, GP64(), GP64()}
-	Load(Param("src"), p.low)
-	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
+	stride, triple := strides()
+	p := newPlane("src", 16, stride)
 	JMP(LabelRef("check"))
 	Label("columns")
 	x := make([]VecVirtual, lanes)
