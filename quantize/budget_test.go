@@ -244,6 +244,9 @@ func searched(t *testing.T, b *Budget, off float64) (trial *Trial, trials int, e
 // A search ends within the limit and not far below it, if predictions are off by the
 // same factor throughout.
 func TestMeasuredSearch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("quantizes many times")
+	}
 	for _, off := range []float64{0.5, 1, 1.4, 3} {
 		for _, b := range []*Budget{{KL: 0.05}, {Top1: 1 - 0.55*math.Sqrt(0.05)}, {KL: 0.05, Top1: 0.5}, {KL: 1, Top1: 1 - 0.55*math.Sqrt(0.05)}} {
 			trial, trials, err := searched(t, b, off)

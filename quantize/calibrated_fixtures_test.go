@@ -124,7 +124,7 @@ func TestTrainedEmbedding(t *testing.T) {
 func TestTrainedSurvey(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 2048), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 1024), newDivergence(t)
 	m := d.m
 	var schemes []qtensor.Scheme
 	for _, text := range []string{"int3/g32", "int4/g32", "int5/g32", "int6/g32"} {

@@ -76,6 +76,9 @@ var unfinishedRuns = map[string]struct {
 // A run that is interrupted anywhere, even several times, stores the same bytes as
 // one without a break, and reports the same health.
 func TestUnfinished(t *testing.T) {
+	if testing.Short() {
+		t.Skip("quantizes many times")
+	}
 	for name, c := range unfinishedRuns {
 		t.Run(name, func(t *testing.T) {
 			u := &unfinished{m: livelyModel(t, func(s *model.Spec) {

@@ -180,6 +180,9 @@ func write(t *testing.T, s *tasks.Generator, ids []int, n int) []int {
 
 // The figures of tasks are the shares of right answers and the changes within pairs.
 func TestTaskScores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scores many tasks")
+	}
 	b, _ := behaviourOf(t, "trained", "rms_norm_eps=0.5")
 	b.Tasks = readTasks(t, "tasks/testdata/tasks.jsonl")
 	r, err := Run(t.Context(), nil, nothing{1024}, nil, Options{Behaviour: b, Gates: []Gate{{"acc", ">=", 0.1}, {"acc_change", ">=", -0.5}}})

@@ -26,6 +26,9 @@ func quantized(t *testing.T, name, scheme string) string {
 // The divergence that is expected from the model alone is correct within a factor that
 // the margins of the gates cover: sound files pass their default gates.
 func TestExpectationHolds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures many models")
+	}
 	for _, c := range []struct {
 		name, scheme string
 		least, most  float64 // measured over expected
@@ -67,6 +70,9 @@ func TestWreckage(t *testing.T) {
 
 // Neither a checkpoint nor a container that keeps its types rounds anything.
 func TestExactExpectation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures many models")
+	}
 	r, err := thimble.Verify(t.Context(), thimble.VerifyOptions{Model: "../fixtures/trained", Reference: "../fixtures/trained/reference.safetensors"})
 	if err != nil || !r.Pass || r.Expected.Source != verify.FromExact || r.Gates[0].Limit != 1e-5 {
 		t.Errorf("pass %v, %+v, %v", r.Pass, r.Expected, err)

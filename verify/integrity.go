@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"thimble/internal/model"
+	"thimble/internal/transformer"
 	"thimble/verify/metric"
 	"thimble/verify/noise"
 	"thimble/verify/reference"
@@ -19,7 +20,7 @@ import (
 // of divergence. Each figure is exact or depends on the weights alone, whatever their
 // number of bits.
 type Integrity struct {
-	CacheDiff      metric.Value `json:"cache_diff"`      // largest difference of a logit between a text fed at once and token by token
+	CacheDiff      metric.Value `json:"cache_diff"`      // largest difference of a logit between a text fed at once and in parts
 	SettingsDiffer metric.Value `json:"settings_differ"` // number of settings in which the model differs from the reference
 	Misplaced      metric.Value `json:"misplaced"`       // how much better a tensor fits in another place; see noise.Fit
 }
@@ -28,7 +29,7 @@ func unknownIntegrity() Integrity { return Integrity{metric.Unknown, metric.Unkn
 
 // integrityTable lists the metrics of an Integrity.
 var integrityTable = []metric.Entry[Integrity]{
-	{Name: "cache_diff", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.CacheDiff }, Means: "at once and token by token"},
+	{Name: "cache_diff", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.CacheDiff }, Means: "at once and in parts"},
 	{Name: "settings_differ", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.SettingsDiffer }, Means: "settings unlike the reference's"},
 	{Name: "misplaced", Unit: metric.Tokens, Reference: true, Of: func(i *Integrity) metric.Value { return i.Misplaced }, Means: "fit of a tensor in another place"},
 }
@@ -87,15 +88,16 @@ func (s Settings) Differ(reference Settings) (all []string) {
 	return all
 }
 
-// cacheTokens is the number of tokens of a prompt that are fed one by one.
-const cacheTokens = 32
+// cacheTokens is the number of tokens of a prompt that are fed in parts: singleTokens at
+// either end one by one, the others at once.
+const cacheTokens, singleTokens = 32, 4
 
 // A Subject is a model with everything that helps to detect its mistakes.
 type Subject struct {
 	Model      *Model
 	Arithmetic Arithmetic
 	Scorer     reference.Scorer      // of Model in Arithmetic; should keep its predictions, to run only once
-	Stepwise   reference.Scorer      // of the same, fed token by token; nil to create one
+	Stepwise   reference.Scorer      // of the same, fed in parts; nil to create one
 	Prompts    []reference.Prompt    // the prompts to score
 	Settings   Settings              // of the reference; nil if it records none
 	Predicted  float64               // nats per token, according to the recipe that made the model; 0 if unknown
@@ -129,8 +131,8 @@ func (s *Subject) integrity(ctx context.Context) (i Integrity, notes []string, e
 	return i, notes, err
 }
 
-// cacheDiff feeds the start of the longest prompt at once and token by token, and
-// returns the largest difference of a logit.
+// cacheDiff feeds the start of the longest prompt at once and in parts, and returns the
+// largest difference of a logit.
 func (s *Subject) cacheDiff(ctx context.Context) (metric.Value, error) {
 	var ids []int
 	for _, p := range s.Prompts {
@@ -144,7 +146,7 @@ func (s *Subject) cacheDiff(ctx context.Context) (metric.Value, error) {
 	stepwise := s.Stepwise
 	if stepwise == nil {
 		var err error
-		if stepwise, err = reference.NewScorer(s.Model, s.Arithmetic, 1); err != nil {
+		if stepwise, err = newPartsScorer(s.Model, s.Arithmetic); err != nil {
 			return 0, err
 		}
 	}
@@ -174,4 +176,38 @@ func (s *Subject) cacheDiff(ctx context.Context) (metric.Value, error) {
 		worst = math.MaxFloat64 // a logit that is not finite is an error of the run itself
 	}
 	return metric.Value(worst), nil
+}
+
+// A partsScorer feeds a prompt as a conversation does: single tokens, a longer part, and
+// single tokens again.
+type partsScorer struct {
+	decoder *transformer.Decoder
+	vocab   int
+}
+
+func newPartsScorer(m *Model, a Arithmetic) (*partsScorer, error) {
+	d, err := transformer.NewWith(m, a)
+	return &partsScorer{d, m.Spec.Vocab}, err
+}
+
+func (s *partsScorer) Vocab() int { return s.vocab }
+
+func (s *partsScorer) Score(ctx context.Context, ids []int) (reference.Prediction, error) {
+	cache, err := s.decoder.NewCache(len(ids))
+	if err != nil {
+		return nil, err
+	}
+	var parts []*transformer.Hidden
+	for from, n := 0, 0; from < len(ids); from += n {
+		n = 1
+		if from == singleTokens {
+			n = max(1, len(ids)-2*singleTokens)
+		}
+		h, err := s.decoder.Forward(ctx, cache, ids[from:from+n])
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, h)
+	}
+	return transformer.Join(parts), nil
 }

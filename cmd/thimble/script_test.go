@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +22,7 @@ func TestMain(m *testing.M) {
 
 // calm is main without progress, which depends on the speed of the machine.
 func calm() {
-	debug.SetGCPercent(25)
+	limitGarbage()
 	os.Exit(run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr}))
 }
 

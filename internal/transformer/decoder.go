@@ -248,16 +248,27 @@ func (d *Decoder) Feed(ctx context.Context, c *Cache, ids []int, atOnce int) (*H
 	if len(ids) <= atOnce {
 		return d.Forward(ctx, c, ids)
 	}
-	all := newRows(len(ids), d.spec.Hidden)
-	for from := 0; from < len(ids); from += atOnce {
-		n := min(atOnce, len(ids)-from)
-		h, err := d.Forward(ctx, c, ids[from:from+n])
+	var parts []*Hidden
+	for part := range slices.Chunk(ids, atOnce) {
+		h, err := d.Forward(ctx, c, part)
 		if err != nil {
 			return nil, err
 		}
-		copy(all.slice(from, n).data, h.x.data)
+		parts = append(parts, h)
 	}
-	return &Hidden{d, all}, nil
+	return Join(parts), nil
+}
+
+// Join returns the states of consecutive parts of a text, at least one, as those of the
+// whole text.
+func Join(parts []*Hidden) *Hidden {
+	first := parts[0]
+	x := rows{width: first.x.width, stride: first.x.stride}
+	for _, p := range parts {
+		x.n += p.x.n
+		x.data = append(x.data, p.x.data[:p.x.n*x.stride]...)
+	}
+	return &Hidden{first.d, x}
 }
 
 // lookup writes the embedding of each id to x.

@@ -15,6 +15,9 @@ import (
 // operation reads only what it declares: a second Trace, whose other activations
 // are NaN, writes the same.
 func TestOperations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every checkpoint several times")
+	}
 	for _, c := range checkpoints {
 		t.Run(c.dir, func(t *testing.T) {
 			m, err := convert.Open(filepath.Join(fixtures, c.dir), convert.Options{Set: c.set})

@@ -98,6 +98,9 @@ func firstChange(a, b [][]float32) int {
 
 // Texts that run together in a Trace give the same bits as each of them alone.
 func TestTrace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every checkpoint several times")
+	}
 	for _, c := range checkpoints {
 		t.Run(c.dir, func(t *testing.T) {
 			m, err := convert.Open(filepath.Join(fixtures, c.dir), convert.Options{Set: c.set})
@@ -210,7 +213,11 @@ func TestTraceUsesReplacedWeights(t *testing.T) {
 	}
 	defer m.Close()
 	texts := someTexts(&m.Spec)
-	for _, kind := range []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down} {
+	kinds := []string{model.Q, model.K, model.V, model.O, model.Gate, model.Up, model.Down}
+	if testing.Short() {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) { checkReplace(t, m, texts, 5, kind) })
 	}
 }

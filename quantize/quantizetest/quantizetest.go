@@ -68,7 +68,11 @@ func Run(t *testing.T, target Target) {
 }
 
 func schemes() (all []qtensor.Scheme) {
-	for bits := 2; bits <= 8; bits++ {
+	step := 1
+	if testing.Short() {
+		step = 3
+	}
+	for bits := 2; bits <= 8; bits += step {
 		for _, group := range []int{8, 32, 64, 0} {
 			for _, asym := range []bool{false, true} {
 				all = append(all, qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym})

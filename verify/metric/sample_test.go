@@ -11,7 +11,11 @@ import (
 // unbiased.
 func TestSampleExpectation(t *testing.T) {
 	random := SplitMix(1)
-	for round := range 60 {
+	rounds := 60
+	if testing.Short() {
+		rounds = 10
+	}
+	for round := range rounds {
 		const tokens, step = 9, 0.125
 		var p, q, y [tokens]float64
 		var t0, u float64

@@ -164,6 +164,9 @@ func rotated(t *testing.T, m *model.Model, kind func(b int) bool) *model.Model {
 // Rotated values, with an output projection that undoes the rotation, do not count as
 // an error and do not hide one.
 func TestRotatedValues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range []string{"llama-tied", "mobilellm-ls", "phi", "trained"} { // heads of 16, 8, 20 and 32
 		m := openFixture(t, dir)
 		if m.Spec.HeadDim%8 != 0 {

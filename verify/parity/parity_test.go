@@ -68,6 +68,9 @@ func locate(t *testing.T, want, got *model.Model) *parity.Divergence {
 
 // A model does not diverge from itself, however its floats are stored.
 func TestLocateNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range architectures {
 		m := openFixture(t, dir)
 		for _, c := range []*model.Model{m, broken(t, m, func(*model.Model) {})} {

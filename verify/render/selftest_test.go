@@ -33,6 +33,9 @@ func TestSelfTestMisses(t *testing.T) {
 
 // A model that diverges from its source fails before any fault is made.
 func TestSelfTestDiverges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	source, err := convert.Open("../../fixtures/trained", convert.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -73,34 +73,18 @@ func (s *faultyScorer) run(ctx context.Context, ids []int) (*transformer.Cache, 
 		p, err := s.decoder.Feed(ctx, cache, ids, 0)
 		return cache, p, err
 	}
-	p := &splitPrediction{vocab: s.vocab}
-	if p.before, err = s.decoder.Feed(ctx, cache, ids[:at+1], 0); err != nil {
+	before, err := s.decoder.Feed(ctx, cache, ids[:at+1], 0)
+	if err != nil {
 		return nil, nil, err
 	}
 	if s.fault != nil {
 		s.fault(cache, at)
 	}
-	p.after, err = s.decoder.Feed(ctx, cache, ids[at+1:], 0)
-	return cache, p, err
-}
-
-// A splitPrediction holds the logits of a prompt that was fed in two calls.
-type splitPrediction struct {
-	before, after *transformer.Hidden
-	vocab         int
-}
-
-func (p *splitPrediction) Logits(ctx context.Context, dst []float32, from, n int) error {
-	if k := min(n, p.before.Len()-from); k > 0 {
-		if err := p.before.Logits(ctx, dst[:k*p.vocab], from, k); err != nil {
-			return err
-		}
-		dst, from, n = dst[k*p.vocab:], from+k, n-k
+	after, err := s.decoder.Feed(ctx, cache, ids[at+1:], 0)
+	if err != nil {
+		return nil, nil, err
 	}
-	if n == 0 {
-		return nil
-	}
-	return p.after.Logits(ctx, dst, from-p.before.Len(), n)
+	return cache, transformer.Join([]*transformer.Hidden{before, after}), nil
 }
 
 // locateCacheFault runs ids with the fault and without it, and returns the place where

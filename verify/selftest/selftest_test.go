@@ -136,6 +136,9 @@ func TestPlaceMatches(t *testing.T) {
 
 // A model that fails the gates fails its self-test, even if every fault is found.
 func TestSelfTestOfAModelThatFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	m := openFixture(t, "trained")
 	changed := writable(m.Tensors["blocks.3.down"])
 	for r, row := range values(changed) {
@@ -174,6 +177,9 @@ func TestSelfTestOfAModelThatFails(t *testing.T) {
 // In the arithmetic of integer kernels the gates must tolerate more, and every place is
 // still found.
 func TestSelfTestInIntegers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	m := openFixture(t, "gguf/trained-q4_k_m.gguf")
 	a, err := verify.ParseArithmetic("int8", "k8v4")
 	if err != nil {
@@ -256,6 +262,9 @@ func inIntegers(t *testing.T, m *model.Model, scheme string) *model.Model {
 
 // If rounding hides the wrong epsilon in the first norm, it is still found in another.
 func TestSelfTestOfEveryNorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	source := openFixture(t, "gemma3")
 	m := inIntegers(t, source, "int8/g32")
 	r, err := Run(t.Context(), m, source, nil, []reference.Prompt{{IDs: someIDs(64, m.Spec.Vocab), From: 32, To: 64}}, verify.Subject{Settings: verify.SettingsOf(&m.Spec), Digests: true}, verify.Options{})

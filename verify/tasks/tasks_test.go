@@ -63,6 +63,9 @@ func readTasks(t *testing.T, name string) *File {
 // Likelihoods, generated texts and continuations equal those of transformers, which
 // fixtures/gen/behaviour.py wrote.
 func TestBehaviourMatchesTorch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scores many tasks")
+	}
 	text, err := os.ReadFile("testdata/behaviour.json")
 	if err != nil {
 		t.Fatal(err)
