@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/chat"
 	"thimble/internal/mixedtext"
 	"thimble/internal/model"
 	"thimble/quantize"
@@ -91,17 +92,20 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	if err != nil {
 		return cal, fmt.Errorf("calibration: %w", err)
 	}
+	encode := func(ctx context.Context, text string, special bool) ([]int, error) {
+		return Encode(ctx, tok, text, special)
+	}
 	var ids []int
 	for _, f := range files {
 		var more []int
-		chats := chatFile{path: f.path, text: f.content, model: m.Path, tok: tok, data: data, render: o.Render}
+		chats := chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}
 		switch {
 		case isChats(f.path):
-			more, err = chats.tokens(ctx, progress.stage("render", Bytes))
+			more, err = chats.Tokens(ctx, progress.stage("render", Bytes))
 		case f.spoken:
-			more, err = chats.builtin(ctx, progress.stage("render", Bytes))
+			more, err = chats.Builtin(ctx, progress.stage("render", Bytes))
 		default:
-			more, err = Encode(ctx, tok, f.content, true)
+			more, err = encode(ctx, f.content, true)
 		}
 		if err != nil {
 			return cal, err

@@ -1,11 +1,14 @@
 package thimble
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"thimble/internal/chat"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -56,8 +59,11 @@ func TestChatTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := chatFile{path: "chats.jsonl", text: chats, model: dir, tok: tok, data: data, render: []string{self, renderName}}
-	got, err := file.tokens(t.Context(), func(done, total int64) {})
+	encode := func(_ context.Context, text string, special bool) ([]int, error) {
+		return tok.Encode(text, special), nil
+	}
+	file := chat.File{Path: "chats.jsonl", Text: chats, Model: dir, Data: data, Render: []string{self, renderName}, Encode: encode}
+	got, err := file.Tokens(t.Context(), func(done, total int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func (v *verification) referenceFile() (*comparison, error) {
 		return nil, fmt.Errorf("--reference %s: is a model in the format %s, not a file of logits; use --against to compare with it", defect.Printable(v.Reference), name)
 	}
 	if _, err := os.Stat(v.Reference); err != nil {
-		return nil, unreadable("--reference", v.Reference, err)
+		return nil, defect.Unreadable("--reference", v.Reference, err)
 	}
 	r, err := reference.Open(v.Reference)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/hub"
 	"thimble/internal/model"
+	"thimble/internal/parallel"
 	"thimble/internal/stray"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
@@ -172,7 +173,7 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 // and end a text. A long text takes seconds; Encode returns ctx's error as soon as ctx
 // ends.
 func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
-	return await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
+	return parallel.Await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
 }
 
 // identify returns the path, size and digest of a model for a report.

@@ -5,6 +5,7 @@ package defect
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"unicode"
 )
@@ -79,4 +80,17 @@ func OneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// Unreadable returns the error for the value of a flag, a file that cannot be read because
+// of err. It wraps err, but names the file only once and no system call.
+func Unreadable(flag, path string, err error) error {
+	why := err.Error()
+	if p := new(fs.PathError); errors.As(err, &p) {
+		why = p.Err.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		why = "no such file" // in the same words on every system
+	}
+	return Replace(err, fmt.Sprintf("%s %s: %s", flag, Printable(path), why))
 }

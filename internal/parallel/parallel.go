@@ -78,3 +78,24 @@ func Guard(f func() error) (err error) {
 	}()
 	return f()
 }
+
+// Await returns the result of f, or ctx's error as soon as ctx ends. f then keeps
+// running, so it must not change anything that outlives the process.
+func Await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
