@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,8 +23,10 @@ func TestMain(m *testing.M) {
 
 // calm is main without progress, which depends on the speed of the machine.
 func calm() {
-	limitGarbage()
-	os.Exit(run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr}))
+	ballast := limitGarbage()
+	code := run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr})
+	runtime.KeepAlive(ballast)
+	os.Exit(code)
 }
 
 // TestScripts runs testdata/script. It adds the commands fails, json and flip to
