@@ -113,7 +113,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		}
 	}
 	if o.Output == "" {
-		return newExported(&o, plan, m.Notes), nil
+		return newExported(&o, plan, m.Remarks()), nil
 	}
 	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if err := o.Modelfile.write(context.WithoutCancel(ctx), m, o.Output, o.Overwrite); err != nil {
 		return nil, err
 	}
-	r := newExported(&o, plan, m.Notes)
+	r := newExported(&o, plan, m.Remarks())
 	r.Output, r.SHA256, r.Modelfile = o.Output, hex.EncodeToString(sums[0].SHA256), o.Modelfile.Path
 	return r, nil
 }

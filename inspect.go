@@ -78,7 +78,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		return nil, err
 	}
 	defer m.Close()
-	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Notes, Tokenizer: tokenizerText(m)}
+	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Remarks(), Tokenizer: tokenizerText(m)}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Stored() {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})

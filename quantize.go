@@ -375,7 +375,7 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 // earlyNotes returns the notes that need no survey: those of the caller, about the model, a
 // plan's recipe and the calibration text.
 func (q *quantization) earlyNotes(plan *quantize.Plan) []string {
-	notes := slices.Concat(q.Notes, q.m.Notes, plan.Notes())
+	notes := slices.Concat(q.Notes, q.m.Remarks(), plan.Notes())
 	if q.cal.note != "" {
 		notes = append(notes, q.cal.note)
 	}

@@ -42,7 +42,7 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 			m.Files = append(m.Files, filepath.Join(dir.Path, name))
 		}
 	}
-	folder, vocab := dir.Path, m.Spec.Vocab
+	folder := dir.Path
 	return sync.OnceValues(func() (*tokenizer.Data, error) {
 		dir, err := checkpoint.OpenDir(folder)
 		if err != nil {
@@ -55,9 +55,6 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 		d, err := readTokenizer(dir, name)
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, otherTokenizer(dir)
-		}
-		if err == nil && d != nil && len(d.Tokens) > vocab {
-			return nil, defect.Corrupt(filepath.Join(folder, name), "", "%d tokens, the embedding has %d rows", len(d.Tokens), vocab)
 		}
 		return d, err
 	})

@@ -78,7 +78,7 @@ func (f *file) model() (*model.Model, error) {
 		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}
 	m.Tokenizer = sync.OnceValues(func() (d *tokenizer.Data, err error) {
-		if guard := parallel.Guard(func() error { d, err = f.tokenizer(&spec); return nil }); guard != nil {
+		if guard := parallel.Guard(func() error { d, err = f.tokenizer(); return nil }); guard != nil {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), guard)
 		}
 		return d, err

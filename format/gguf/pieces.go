@@ -3,6 +3,7 @@ package gguf
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
@@ -44,7 +45,7 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 		}
 	}
 	if d.Model == tokenizer.BPE {
-		if scores, err = scoresOf(path, d); err != nil {
+		if scores, err = scoresOf(path, d, cutOut(d, prefix)); err != nil {
 			return nil, err
 		}
 	}
@@ -55,8 +56,31 @@ func (m *metadata) putPieces(path string, d *tokenizer.Data) (notes []string, er
 	for id, token := range d.Tokens {
 		m.tokens[id] = string(token)
 	}
-	return notes, m.putAdded(path, d)
+	if err := m.putAdded(path, d); err != nil {
+		return nil, err
+	}
+	for id := range m.tokens { // llama.cpp then cuts them out of the raw text
+		if m.spellsSpaces(d, id) {
+			m.tokens[id] = strings.ReplaceAll(m.tokens[id], mark, " ")
+		}
+	}
+	if m.steps == nil && slices.ContainsFunc(d.Added, func(a tokenizer.Added) bool { return !a.Special }) {
+		m.cut = ptr(true)
+	}
+	return notes, nil
 }
+
+// spellsSpaces reports whether llama.cpp must find the user-defined token id in a text
+// before it turns spaces into marks: a symbol of sentencepiece, or a run of marks that the
+// merges of d would make. It cannot if the text then gets another space.
+func (m *metadata) spellsSpaces(d *tokenizer.Data, id int) bool {
+	if m.tokenTypes[id] != tokenUser || *m.addSpace || m.steps != nil {
+		return false
+	}
+	return d.Kinds != nil && d.Kinds[id] == tokenizer.KindUserDefined || isMarks(string(d.Tokens[id]))
+}
+
+func isMarks(s string) bool { return s != "" && strings.ReplaceAll(s, mark, "") == "" }
 
 // kindsOf returns the type of every token. If the tokenizer does not store types, kindsOf
 // recognizes byte tokens by their spelling, and marks tokens that the model cannot produce
@@ -106,8 +130,8 @@ func (m *metadata) putNormalizer(path string, d *tokenizer.Data) (prefix bool, e
 // scoresOf returns scores that put the merges of d in their order: the score of a token is
 // minus the rank of the first merge that makes it. Such scores exist if the merges of each
 // token are consecutive and none is missing, as in every tokenizer that sentencepiece
-// trained.
-func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
+// trained. The merges of the tokens in cut never apply, whatever their order.
+func scoresOf(path string, d *tokenizer.Data, cut map[uint32]bool) ([]float64, error) {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, token := range d.Tokens {
 		ids[string(token)] = uint32(id)
@@ -120,6 +144,9 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 	for rank := range len(d.Merges) / 2 {
 		left, right := d.Tokens[d.Merges[2*rank]], d.Tokens[d.Merges[2*rank+1]]
 		id, ok := ids[string(left)+string(right)]
+		if ok && cut[id] {
+			continue
+		}
 		if !ok || made[id] > 0 && id != last {
 			return nil, defect.Unsupported(path, "merge %d, whose order scores cannot express, in GGUF", rank)
 		}
@@ -146,4 +173,17 @@ func scoresOf(path string, d *tokenizer.Data) ([]float64, error) {
 		}
 	}
 	return scores, nil
+}
+
+// cutOut returns the added tokens that llama.cpp cuts out of every text in which merges
+// would make them: those without a mark, and runs of marks, which spellsSpaces turns into
+// spaces.
+func cutOut(d *tokenizer.Data, prefix bool) map[uint32]bool {
+	cut := make(map[uint32]bool)
+	for _, a := range d.Added {
+		if !strings.Contains(a.Content, mark) || !a.Special && !prefix && isMarks(a.Content) {
+			cut[a.ID] = true
+		}
+	}
+	return cut
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"thimble/internal/defect"
-	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
 
@@ -15,7 +14,7 @@ import (
 var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
 
 // tokenizer returns the tokenizer of the file, or nil if it has none.
-func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
+func (f *file) tokenizer() (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
 	if err := f.decodeKeys(m, func(name string) bool {
 		return strings.HasPrefix(name, "tokenizer.") || strings.HasPrefix(name, "thimble.")
@@ -29,7 +28,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 		return nil, err
 	}
 	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
-	n, err := f.countTokens(m, s)
+	n, err := f.countTokens(m)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +113,12 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 				d.Unk = id
 			}
 			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
+		case tokenUser:
+			f.readUser(m, d, id)
 		}
+	}
+	if d.Unk < 0 { // the id that llama.cpp then assumes
+		d.Unk = unknownID[m.tokenizer]
 	}
 	if m.steps != nil {
 		return f.readSteps(m, d)
@@ -122,9 +126,31 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	return nil
 }
 
+// unknownID is the id of the unknown token, by tokenizer.ggml.model, if a file does not
+// name it (llama-vocab.cpp, load).
+var unknownID = map[string]int{"llama": 0, "t5": 2}
+
+// readUser reads a user-defined token of a tokenizer that sentencepiece trained. llama.cpp
+// cuts it out of the raw text, so runs of spaces are spelled with spaces, and merges it like
+// any other token. In a file of ours without thimble.tokenizer.cut it is a symbol of
+// sentencepiece, found in the normalized text.
+func (f *file) readUser(m *metadata, d *tokenizer.Data, id int) {
+	text := m.tokens[id]
+	switch {
+	case m.steps != nil: // readSteps adds it
+	case m.tokenizerTokens != nil && (m.cut == nil || !*m.cut):
+		d.Tokens[id] = []byte(strings.ReplaceAll(text, " ", mark))
+	default:
+		d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text})
+		if d.Model == tokenizer.SentencePieceBPE {
+			d.Kinds[id] = tokenizer.KindNormal
+		}
+	}
+}
+
 // countTokens returns the number of tokens, excluding those that pad the list to the
 // number of rows of the embedding.
-func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
+func (f *file) countTokens(m *metadata) (int, error) {
 	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
 		return 0, defect.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
 	}
@@ -134,9 +160,6 @@ func (f *file) countTokens(m *metadata, s *model.Spec) (int, error) {
 	}
 	for m.tokenTypes != nil && n > 0 && m.tokenTypes[n-1] == tokenUnused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) {
 		n--
-	}
-	if n > s.Vocab {
-		return 0, defect.Corrupt(f.path, "tokenizer.ggml.tokens", "%d tokens, the embedding has %d rows", n, s.Vocab)
 	}
 	return n, nil
 }

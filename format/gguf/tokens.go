@@ -72,8 +72,9 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	if _, err := tokenizer.New(d); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
-	if len(d.Tokens) > s.Vocab {
-		return nil, defect.Unsupported(path, "a tokenizer of %d tokens over an embedding of %d rows in GGUF", len(d.Tokens), s.Vocab)
+	d, left, err := withRows(path, d, s.Vocab)
+	if err != nil {
+		return nil, err
 	}
 	m.chatTemplate = d.ChatTemplate
 	if d.Model == tokenizer.ByteLevelBPE {
@@ -95,7 +96,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	if err := m.checkTokens(path); err != nil {
 		return nil, err
 	}
-	return notes, m.putSpecials(path, d, s)
+	return append(left, notes...), m.putSpecials(path, d, s)
 }
 
 // checkTokens returns an error for a token that llama.cpp would not load.

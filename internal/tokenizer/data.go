@@ -84,6 +84,8 @@ type Data struct {
 	Unknown Unknown `cbor:"20,keyasint,omitempty"`
 	// SentencePiece replaces Normalizer and Decoder in the two models of sentencepiece.
 	SentencePiece *SentencePiece `cbor:"21,keyasint,omitempty"`
+
+	Notes []string `cbor:"-"` // for the user: parts of the files that have no effect
 }
 
 // Values of Data.Kinds (sentencepiece_model.proto, SentencePiece.Type; llama.h,

@@ -24,15 +24,16 @@ type LlamaFiles struct {
 // (tokenization_llama.py, convert_slow_tokenizer.py):
 //
 //   - The pieces become a BPE model with a merge for each pair of pieces that form a
-//     piece, ranked by the id of that piece.
+//     piece, ranked by the score of that piece, the highest first, as in sentencepiece.
 //   - Control pieces, user-defined pieces and the tokens in the other files become added
 //     tokens.
 //   - A space is added before the text, or, if legacy is true, before each part of it
 //     between added tokens.
 //
-// ParseLlama follows the documentation and version 4 rather than version 5 in one case:
-// if add_bos_token is absent, a text begins with BOS, because these models were trained
-// so. If tokenizer_config.json has no tokenizer_class, ParseLlama assumes LlamaTokenizer.
+// ParseLlama differs from version 5 in two cases, because these models were trained so.
+// That version ranks merges by id, which is another order if the pieces are not sorted by
+// score (Mistral). And if add_bos_token is absent, a text begins with BOS, as the
+// documentation and version 4 say. If tokenizer_config.json has no tokenizer_class, ParseLlama assumes LlamaTokenizer.
 // It rejects unigram models and normalizers, which transformers would ignore.
 func ParseLlama(files LlamaFiles) (*Data, error) {
 	p, err := ParseSentencePiece(files.Model)
@@ -82,15 +83,21 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 	return d, d.check()
 }
 
-// allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the id
-// of that piece and then by the length of the left one.
+// allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the
+// score of that piece, its id, and the length of the left one.
 func (d *Data) allMerges() []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, t := range d.Tokens {
 		ids[string(t)] = uint32(id)
 	}
+	byScore := make([]int, len(d.Tokens))
+	for id := range byScore {
+		byScore[id] = id
+	}
+	slices.SortStableFunc(byScore, func(a, b int) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
 	merges := []uint32{}
-	for _, t := range d.Tokens {
+	for _, id := range byScore {
+		t := d.Tokens[id]
 		for i := 1; i < len(t); i++ {
 			if !utf8.RuneStart(t[i]) {
 				continue

@@ -11,7 +11,7 @@ import (
 
 const (
 	jsonFile = "tokenizer.json"
-	maxTree  = 1 << 20 // bytes of a value that is decoded as a whole
+	maxTree  = 16 << 20 // bytes of a value that is decoded as a whole
 )
 
 // A document is a tokenizer.json that is being converted to Data.
@@ -96,9 +96,13 @@ func (d *document) member(key string) error {
 	switch {
 	case err != nil:
 		return err
-	case key == "version" && v == "1.0", key == "truncation" && v == nil, key == "padding" && v == nil:
-	case key == "version", key == "truncation", key == "padding":
-		return defect.Unsupported(jsonFile, "%s %s; write null there if it is not needed", key, defect.Printable(show(v)))
+	case key == "version" && v == "1.0":
+	case key == "version":
+		return defect.Unsupported(jsonFile, "%s %s", key, defect.Printable(show(v)))
+	case key == "truncation", key == "padding": // for batches of a fixed length, which Thimble does not make
+		if v != nil {
+			d.Notes = append(d.Notes, fmt.Sprintf("%s: %s is ignored", jsonFile, key))
+		}
 	case key == "normalizer":
 		if v != nil {
 			return d.normalizer(object(jsonFile, key, v))

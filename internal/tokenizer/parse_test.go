@@ -54,8 +54,8 @@ func TestParseJSONErrors(t *testing.T) {
 		want        string
 	}{
 		{"version", `"2.0"`, true, `version 2.0`},
-		{"truncation", `{"max_length":512}`, true, `truncation`},
-		{"padding", `{"strategy":"BatchLongest"}`, true, `padding`},
+		{"truncation", `{"max_length":512}`, false, ``},
+		{"padding", `{"strategy":"BatchLongest"}`, false, ``},
 		{"surprise", `1`, true, `key "surprise"`},
 		{"normalizer", `{"type":"Lowercase"}`, true, `normalizer Lowercase is not supported`},
 		{"normalizer", `{"type":"Precompiled","precompiled_charsmap":"AA=="}`, true, `normalizer Precompiled is not supported`},
@@ -273,5 +273,20 @@ func TestScoreOf(t *testing.T) {
 		if got := scoreOf(text); got != want {
 			t.Errorf("%s: got %.17g, want %.17g", text, got, want)
 		}
+	}
+}
+
+// Converting a checkpoint only parses its tokenizer, so that must refuse such a merge.
+func TestMergeWithoutToken(t *testing.T) {
+	for _, merges := range []string{`["# #"]`, `[["#","#"]]`} {
+		_, err := ParseJSON(edit(t, "gpt2.json", "model.merges", merges))
+		checkError(t, err, false, `merge 0 makes "##", which is not a token`)
+	}
+}
+
+func TestIgnoredBlocks(t *testing.T) {
+	d, err := ParseJSON(edit(t, "gpt2.json", "truncation", `{"max_length":512}`))
+	if want := []string{"tokenizer.json: truncation is ignored"}; err != nil || !slices.Equal(d.Notes, want) {
+		t.Errorf("notes are %q, %v, want %q", d.Notes, err, want)
 	}
 }

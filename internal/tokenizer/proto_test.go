@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -225,5 +226,26 @@ func TestParseLlama(t *testing.T) {
 	files.Config = []byte(`{"added_tokens_decoder":{"1":{"content":"<s>","special":true,"normalized":true}},"add_bos_token":false}`)
 	if d, err = ParseLlama(files); err != nil || len(d.Tokens) != 700 || !d.Added[0].Normalized || d.Prefix != nil {
 		t.Errorf("with added_tokens_decoder: %v, %d tokens", err, len(d.Tokens))
+	}
+}
+
+// The merge with the best score comes first, whatever the ids (Mistral).
+func TestMergesByScore(t *testing.T) {
+	b := join(piece("<unk>", 0, KindUnknown), piece("\u2581", -9, KindNormal), piece("a", -9, KindNormal), piece("b", -9, KindNormal),
+		piece("aa", -2, KindNormal), piece("ab", -1, KindNormal))
+	for i := range 256 {
+		b = join(b, piece(fmt.Sprintf("<0x%02X>", i), 0, KindByte))
+	}
+	b = join(b, field(2, join(numberField(3, 2), numberField(35, 1))), field(3, numberField(4, 0)))
+	d, err := ParseLlama(LlamaFiles{Model: b, Config: []byte(`{"add_prefix_space":false}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.Encode("aab", false); !slices.Equal(got, []int{2, 5}) {
+		t.Errorf("got %v, want a and ab", got)
 	}
 }

@@ -139,12 +139,20 @@ func (d *document) finishMerges() error {
 		return defect.Unsupported(jsonFile, "merges in a Unigram model")
 	}
 	s := d.s.At(d.merges)
+	made := []byte{} // the text of the token that the current merge makes
 	id := func(token []byte) error {
 		n, ok := d.ids[string(token)]
 		if !ok {
 			return s.Fail("merge %d: %q is not in the vocabulary", len(d.Merges)/2, defect.Printable(string(token)))
 		}
-		d.Merges = append(d.Merges, n)
+		d.Merges, made = append(d.Merges, n), append(made, token...)
+		return nil
+	}
+	whole := func() error {
+		if _, ok := d.ids[string(made)]; !ok {
+			return s.Fail("merge %d makes %q, which is not a token", len(d.Merges)/2-1, defect.Printable(string(made)))
+		}
+		made = made[:0]
 		return nil
 	}
 	half := func(int) error {
@@ -163,7 +171,7 @@ func (d *document) finishMerges() error {
 			if len(d.Merges) != before+2 {
 				return s.Fail("a merge must have two tokens")
 			}
-			return nil
+			return whole()
 		}
 		pair, err := s.Bytes()
 		if err != nil || bytes.HasPrefix(pair, []byte("#version")) { // Hugging Face skips this line of merges.txt
@@ -173,6 +181,9 @@ func (d *document) finishMerges() error {
 		if err := id(left); err != nil {
 			return err
 		}
-		return id(right)
+		if err := id(right); err != nil {
+			return err
+		}
+		return whole()
 	})
 }
