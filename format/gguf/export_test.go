@@ -261,7 +261,7 @@ func TestRefused(t *testing.T) {
 				}
 			}
 		},
-		`steps ["digits" "gpt2"] and ignore_merges false`: func(_ *model.Model, d *tokenizer.Data) {
+		`steps ["digits" "gpt2"] in GGUF`: func(_ *model.Model, d *tokenizer.Data) {
 			d.Steps = []tokenizer.Step{tokenizer.StepDigits, tokenizer.StepGPT2}
 		},
 		`normalizer [{nfkc  }]`:                          func(_ *model.Model, d *tokenizer.Data) { d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFKC}} },

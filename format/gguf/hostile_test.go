@@ -212,7 +212,7 @@ func TestHostile(t *testing.T) {
 		{"a bool that is neither", set("tokenizer.ggml.add_bos_token", []byte{7, 0, 0, 0, 2}), "tokenizer.ggml.add_bos_token: bool 0 is 2, want"},
 		{"text that is none", set("tokenizer.ggml.pre", "a\xff"), "tokenizer.ggml.pre: string 0"},
 		{"another tokenizer", set("tokenizer.ggml.model", "rwkv"), `tokenizer.ggml.model: "rwkv" is not supported`},
-		{"a split that is not known", set("tokenizer.ggml.pre", "deepseek-llm"), `tokenizer.ggml.pre: "deepseek-llm" is not supported`},
+		{"a split that is not known", set("tokenizer.ggml.pre", "deepseek-99"), `tokenizer.ggml.pre: "deepseek-99" is not supported`},
 		{"a normalizer", set("tokenizer.ggml.normalizer.lowercase", true), "tokenizer.ggml.normalizer.lowercase: the key, of type bool, is not supported"},
 		{"too few types", set("tokenizer.ggml.token_type", []int32{1, 1}), "tokenizer.ggml.token_type: 2 types of 9 tokens"},
 		{"a token of bytes", set("tokenizer.ggml.token_type", []int32{3, 3, 1, 1, 1, 1, 6, 5, 5}), "tokenizer.ggml.token_type: 6, of token 6, is not supported"},

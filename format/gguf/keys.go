@@ -41,6 +41,7 @@ type metadata struct {
 	llama3Original, tokenizerTokens *uint32
 	steps                           []string // of the tokenizer, if add_space_prefix does not determine them
 	nfc                             *bool    // the tokenizer composes characters first
+	ignoreMerges                    *bool    // of the tokenizer, if it is not that of tokenizer.ggml.pre
 	cut                             *bool    // user-defined tokens are cut out of the raw text
 	ropePairs                       *bool    // the model itself rotates pairs: Thimble's reader does not reorder rows
 }
@@ -112,6 +113,7 @@ func (m *metadata) keys() []key {
 		{"thimble.eos_token_ids", &m.specEOS},
 		{"thimble.tokenizer.tokens", &m.tokenizerTokens},
 		{"thimble.tokenizer.nfc", &m.nfc},
+		{"thimble.tokenizer.ignore_merges", &m.ignoreMerges},
 		{"thimble.tokenizer.cut", &m.cut},
 		{"thimble.tokenizer.steps", &m.steps},
 		{"thimble.rope.pairs", &m.ropePairs},

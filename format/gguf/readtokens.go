@@ -9,10 +9,6 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// aliases maps names that llama.cpp treats like one in splits to that name
-// (llama-vocab.cpp, where it compares tokenizer_pre).
-var aliases = map[string]string{"llama3": "llama-bpe", "llama-v3": "llama-bpe", "phi-2": "gpt-2", "deepseek-r1-qwen": "qwen2"}
-
 // tokenizer returns the tokenizer of the file, or nil if it has none.
 func (f *file) tokenizer() (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
@@ -36,6 +32,8 @@ func (f *file) tokenizer() (*tokenizer.Data, error) {
 	switch m.tokenizer {
 	case "gpt2":
 		addBOS, err = f.readBytes(m, d, n)
+	case "gemma4":
+		err = f.readText(m, d, n)
 	case "llama", "t5":
 		addBOS, addEOS = m.tokenizer == "llama", m.tokenizer == "t5"
 		err = f.readPieces(m, d, n)
@@ -60,27 +58,46 @@ func (f *file) tokenizer() (*tokenizer.Data, error) {
 // readBytes reads a byte-level tokenizer. addBOS is the default of add_bos_token.
 func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (addBOS bool, err error) {
 	d.Model = tokenizer.ByteLevelBPE
-	pre, known := m.pre, false
-	if name, ok := aliases[pre]; ok {
-		pre = name
-	}
-	for _, split := range splits {
-		if split.pre == pre {
-			d.Steps, d.IgnoreMerges, known = split.steps, split.ignoreMerges, true
-		}
-	}
-	if !known {
+	pre := findPreTokenizer(m.pre)
+	if pre == nil {
 		return false, f.unsupported("tokenizer.ggml.pre", "%q", defect.Printable(m.pre))
 	}
-	// Qwen's tokenizer composes characters, which files of other programs do not record.
-	if m.nfc != nil && *m.nfc || m.nfc == nil && pre == "qwen2" && m.tokenizerTokens == nil {
+	d.Steps, d.IgnoreMerges = pre.steps, pre.ignoreMerges
+	if m.ignoreMerges != nil { // llama.cpp derives it from the name
+		d.IgnoreMerges = *m.ignoreMerges
+	}
+	if m.nfc != nil && *m.nfc || m.nfc == nil && pre.nfc && m.tokenizerTokens == nil {
 		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 	}
 	ids, err := f.readTokens(m, d, n)
 	if err == nil {
 		err = f.readMerges(m, d, ids)
 	}
-	return pre == "llama-bpe", err
+	return pre.addBOS, err
+}
+
+// readText reads a tokenizer of the model "gemma4", which merges characters in order of rank
+// after turning spaces into marks, and spells text without a token in bytes.
+func (f *file) readText(m *metadata, d *tokenizer.Data, n int) error {
+	if m.tokenTypes == nil {
+		return defect.Corrupt(f.path, "tokenizer.ggml.token_type", "is missing")
+	}
+	d.Model, d.Unknown, d.ByteFallback = tokenizer.BPE, tokenizer.UnknownRun, true
+	d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}
+	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: mark, New: " "}, {Op: tokenizer.OpBytes}}
+	ids := make(map[string]uint32, n)
+	for i, text := range m.tokens[:n] {
+		id := uint32(i)
+		d.Tokens, ids[text] = append(d.Tokens, []byte(text)), id
+		switch m.tokenTypes[i] {
+		case tokenUnknown, tokenControl, tokenUser:
+			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: m.tokenTypes[i] != tokenUser})
+		}
+	}
+	if d.Unk < 0 {
+		d.Unknown = tokenizer.UnknownDropped
+	}
+	return f.readMerges(m, d, ids)
 }
 
 // readPieces reads a tokenizer that sentencepiece trained.
@@ -243,6 +260,10 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 	d.Merges = make([]uint32, 0, 2*len(m.merges))
 	for i, merge := range m.merges {
 		left, right, ok := strings.Cut(merge, " ")
+		if left == "" && ok { // the first token begins with a space
+			left, right, ok = strings.Cut(merge[1:], " ")
+			left = " " + left
+		}
 		a, okLeft := ids[left]
 		b, okRight := ids[right]
 		if !ok || !okLeft || !okRight {

@@ -2,7 +2,6 @@ package gguf
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,20 +19,6 @@ const (
 	tokenUnused  = 5
 	tokenByte    = 6
 )
-
-// splits maps tokenizer.ggml.pre to the steps that split a text the same way.
-// llama.cpp derives ignore_merges from the name.
-var splits = []struct {
-	pre          string
-	steps        []tokenizer.Step
-	ignoreMerges bool
-}{
-	{"smollm", []tokenizer.Step{tokenizer.StepDigit, tokenizer.StepGPT2}, false},
-	{"gpt-2", []tokenizer.Step{tokenizer.StepGPT2}, false},
-	{"llama-bpe", []tokenizer.Step{tokenizer.StepLlama3}, true},
-	{"smaug-bpe", []tokenizer.Step{tokenizer.StepLlama3}, false},
-	{"qwen2", []tokenizer.Step{tokenizer.StepQwen2}, false},
-}
 
 // byteLetters lists the characters that represent bytes 0 to 255 in a byte-level
 // vocabulary: printable Latin-1 represents itself, U+0100 and up the rest (GPT-2,
@@ -114,16 +99,23 @@ func (m *metadata) checkTokens(path string) error {
 	return nil
 }
 
+// ignoreMergesNote says what llama.cpp does that a tokenizer with or without ignore_merges
+// does not.
+var ignoreMergesNote = map[bool]string{
+	true:  "llama.cpp merges every piece, this tokenizer takes a piece that is a token as it is: few texts get other ids",
+	false: "llama.cpp takes a piece that is a token as it is, this tokenizer merges every piece: few texts get other ids",
+}
+
 // putBytes adds a byte-level tokenizer.
 func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err error) {
 	m.tokenizer, m.addSpace = "gpt2", ptr(false)
-	for _, split := range splits {
-		if slices.Equal(split.steps, d.Steps) && split.ignoreMerges == d.IgnoreMerges {
-			m.pre = split.pre
-		}
+	pre := preTokenizerOf(d)
+	if pre == nil {
+		return nil, defect.Unsupported(path, "a tokenizer with steps %q in GGUF", d.Steps)
 	}
-	if m.pre == "" {
-		return nil, defect.Unsupported(path, "a tokenizer with steps %q and ignore_merges %v in GGUF", d.Steps, d.IgnoreMerges)
+	if m.pre = pre.names[0]; pre.ignoreMerges != d.IgnoreMerges {
+		m.ignoreMerges = ptr(d.IgnoreMerges)
+		notes = append(notes, ignoreMergesNote[d.IgnoreMerges])
 	}
 	switch {
 	case len(d.Normalizer) == 1 && d.Normalizer[0].Op == tokenizer.OpNFC:

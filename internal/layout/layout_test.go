@@ -42,7 +42,9 @@ var rules = []struct {
 	{"internal/textwrap", []string{}},
 	{"internal/table", []string{"internal/textwrap"}},
 	{"internal/mixedtext", []string{}},
-	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson"}},
+	{"internal/tokenizer/class", []string{}},
+	{"internal/tokenizer/pattern", []string{}},
+	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson", "internal/tokenizer"}},
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
@@ -79,6 +81,7 @@ var owners = map[string]string{
 	"github.com/goccy/go-yaml":          "internal/strictyaml/",
 	"golang.org/x/sys":                  "internal/",
 	"golang.org/x/text":                 "internal/tokenizer/",
+	"github.com/rivo/uniseg":            "internal/tokenizer/",
 }
 
 func TestImports(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"thimble/internal/tokenizer/class"
 )
 
 // A finder finds added tokens in a text. It takes the leftmost token, the longest if
@@ -84,7 +86,7 @@ func (f *finder) split(s string, text func(part string, start bool), token func(
 		}
 		if a.RStrip {
 			if stripped < end {
-				stripped = end + run(s[end:], space, space)
+				stripped = end + class.Run(s[end:], class.Space, class.Space)
 			}
 			end = stripped
 		}
@@ -102,20 +104,20 @@ func (f *finder) split(s string, text func(part string, start bool), token func(
 }
 
 func beginsWithWord(s string) bool {
-	c, _ := classOf(s)
-	return c&word != 0
+	c, _ := class.First(s)
+	return c&class.Word != 0
 }
 
 func endsInWord(s string) bool {
 	r, n := utf8.DecodeLastRuneInString(s)
-	return n > 0 && classOfRune(r)&word != 0
+	return n > 0 && class.Of(r)&class.Word != 0
 }
 
 // trimmed returns the length of s without the white space at its end.
 func trimmed(s string) int {
 	for {
 		r, n := utf8.DecodeLastRuneInString(s)
-		if n == 0 || classOfRune(r)&space == 0 {
+		if n == 0 || class.Of(r)&class.Space == 0 {
 			return len(s)
 		}
 		s = s[:len(s)-n]

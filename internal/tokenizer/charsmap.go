@@ -53,6 +53,25 @@ func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 // longest returns the length of the longest prefix of s in m and its replacement. The
 // length is 0 if there is none.
 func (m *charsmap) longest(s string) (n int, text []byte) {
+	m.prefixes(s, func(size int, replacement []byte) bool {
+		n, text = size, replacement
+		return true
+	})
+	return n, text
+}
+
+// shortest returns the replacement of the shortest prefix of s in m.
+func (m *charsmap) shortest(s string) (text []byte, ok bool) {
+	m.prefixes(s, func(_ int, replacement []byte) bool {
+		text, ok = replacement, true
+		return false
+	})
+	return text, ok
+}
+
+// prefixes calls found with the length and the replacement of each prefix of s in m, the
+// shortest first, until it returns false.
+func (m *charsmap) prefixes(s string, found func(n int, text []byte) bool) {
 	at := offset(m.units[0])
 	for i, matches := 0, 0; i < len(s) && matches < maxMatches; i++ {
 		at ^= uint32(s[i])
@@ -72,9 +91,10 @@ func (m *charsmap) longest(s string) (n int, text []byte) {
 		}
 		matches++
 		if value := m.units[at] &^ (1 << 31); int64(value) < int64(len(m.texts)) {
-			text = m.texts[value:]
-			n, text = i+1, text[:bytes.IndexByte(text, 0)]
+			text := m.texts[value:]
+			if !found(i+1, text[:bytes.IndexByte(text, 0)]) {
+				return
+			}
 		}
 	}
-	return n, text
 }

@@ -130,6 +130,12 @@ func (r Rule) growth() int {
 	switch r.Op {
 	case OpReplace:
 		return max(1, (len(r.New)+len(r.Old)-1)/max(1, len(r.Old)))
+	case OpReplacePattern:
+		return len(r.New) + 1
+	case OpLower:
+		return 2
+	case OpCharsmap:
+		return 32
 	case OpNFC, OpNFD:
 		return 3 // U+0390
 	case OpNFKC, OpNFKD:
@@ -147,7 +153,7 @@ func (d *Data) checkRules() error {
 		rules []Rule
 		known []Op
 	}{
-		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace}},
+		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace, OpLower, OpAccents, OpTrimStart, OpTrimEnd, OpReplacePattern, OpCharsmap}},
 		{"decoder", d.Decoder, []Op{OpReplace, OpBytes, OpStrip, OpDropFirst}},
 	} {
 		if len(list.rules) > maxSteps {
@@ -163,26 +169,32 @@ func (d *Data) checkRules() error {
 				return defect.Unsupported("tokenizer", "rule %s of the decoder after %s", defect.Printable(string(r.Op)), defect.Printable(string(list.rules[i-1].Op)))
 			case !slices.Contains(list.known, r.Op):
 				return defect.Unsupported("tokenizer", "rule %q of the %s", defect.Printable(string(r.Op)), list.name)
-			case len(r.Old) > maxContent || len(r.New) > maxContent:
+			case r.Op != OpCharsmap && len(r.Old) > maxContent || len(r.Old) > 2*maxCharsmap || len(r.New) > maxContent:
 				return corrupt(list.name, "a rule has texts of %d and %d bytes, want at most %d", len(r.Old), len(r.New), maxContent)
 			case r.Old == "" && (r.Op == OpReplace || r.Op == OpStrip || r.Op == OpDropFirst):
 				return corrupt(list.name, "rule %s has no text to replace", r.Op)
 			}
 		}
 	}
-	return nil
+	_, err := newNormalizer(d.Normalizer)
+	return err
 }
 
 func (d *Data) checkSteps() error {
 	if len(d.Steps) > maxSteps {
 		return corrupt("steps", "%d steps, want at most %d", len(d.Steps), maxSteps)
 	}
+	letters := 0
 	for _, s := range d.Steps {
-		if !s.valid() {
-			return defect.Unsupported("tokenizer", "pre-tokenizer step %q", defect.Printable(string(s)))
+		if s == StepLetters {
+			letters++
 		}
 	}
-	return nil
+	if letters > 1 || letters > 0 && d.Model != ByteLevelBPE {
+		return corrupt("steps", "%d steps %q, want at most one, in a %s model", letters, StepLetters, ByteLevelBPE)
+	}
+	_, err := newStages(d.Steps)
+	return err
 }
 
 func (d *Data) checkAdded() error {

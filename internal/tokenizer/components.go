@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -23,7 +24,9 @@ const (
 )
 
 // formNames maps the normalizers without arguments to operations.
-var formNames = map[string]Op{"NFC": OpNFC, "NFD": OpNFD, "NFKC": OpNFKC, "NFKD": OpNFKD}
+var formNames = map[string]Op{
+	"NFC": OpNFC, "NFD": OpNFD, "NFKC": OpNFKC, "NFKD": OpNFKD, "Lowercase": OpLower, "StripAccents": OpAccents,
+}
 
 // normalizer appends the rules of one component.
 func (d *document) normalizer(f *fields) error {
@@ -37,7 +40,24 @@ func (d *document) normalizer(f *fields) error {
 	case kind == "Prepend":
 		d.Normalizer = append(d.Normalizer, Rule{Op: OpPrepend, New: f.str("prepend")})
 	case kind == "Replace":
-		d.Normalizer = append(d.Normalizer, f.replace())
+		d.Normalizer = append(d.Normalizer, f.replaceAny())
+	case kind == "Strip":
+		for _, side := range []struct {
+			key string
+			op  Op
+		}{{"strip_left", OpTrimStart}, {"strip_right", OpTrimEnd}} {
+			if f.boolean(side.key) {
+				d.Normalizer = append(d.Normalizer, Rule{Op: side.op})
+			}
+		}
+	case kind == "Precompiled":
+		b, err := base64.StdEncoding.DecodeString(f.str("precompiled_charsmap"))
+		if err != nil {
+			f.corrupt("precompiled_charsmap", "not in base64")
+		}
+		if len(b) > 0 {
+			d.Normalizer = append(d.Normalizer, Rule{Op: OpCharsmap, Old: base64.StdEncoding.EncodeToString(b)})
+		}
 	case kind == "Sequence":
 		return f.each("normalizers", d.normalizer)
 	default:
@@ -49,6 +69,17 @@ func (d *document) normalizer(f *fields) error {
 // replace reads a Replace.
 func (f *fields) replace() Rule {
 	return Rule{Op: OpReplace, Old: f.literal("pattern"), New: f.str("content")}
+}
+
+// replaceAny reads a Replace of a text or of a pattern.
+func (f *fields) replaceAny() Rule {
+	m, _ := f.m["pattern"].(map[string]any)
+	regex, ok := m["Regex"].(string)
+	if !ok || len(m) != 1 {
+		return f.replace()
+	}
+	f.take("pattern")
+	return Rule{Op: OpReplacePattern, Old: regex, New: f.str("content")}
 }
 
 // literal reads a pattern that is a plain text. A regular expression is an error.
@@ -91,9 +122,12 @@ func (d *document) finishComponents() error {
 		return defect.Unsupported(jsonFile+": decoder", "null")
 	}
 	if d.pre != nil || byteLevel {
-		if err := d.preTokenizer(object(jsonFile, "pre_tokenizer", d.pre), byteLevel); err != nil {
+		if err := d.preTokenizer(object(jsonFile, "pre_tokenizer", d.pre), true); err != nil {
 			return err
 		}
+	}
+	if byteLevel && !d.inBytes {
+		return defect.Unsupported(jsonFile+": pre_tokenizer", "a ByteLevel decoder without ByteLevel in the pre-tokenizer")
 	}
 	if byteLevel {
 		return nil // its flags only change offsets, which we do not report
@@ -102,9 +136,8 @@ func (d *document) finishComponents() error {
 	return d.readDecoder(object(jsonFile, "decoder", d.decoder), &fused)
 }
 
-// preTokenizer appends the steps of one component. If the decoder is ByteLevel, the last
-// component must be ByteLevel, which changes the text for any later one. Otherwise no
-// component may be. last is set if this component must be or end in ByteLevel.
+// preTokenizer appends the steps of one component. last reports whether it is the last one:
+// before others, ByteLevel also spells the text in its alphabet.
 func (d *document) preTokenizer(f *fields, last bool) error {
 	if f.err != nil {
 		return f.err
@@ -118,10 +151,6 @@ func (d *document) preTokenizer(f *fields, last bool) error {
 				return err
 			}
 		}
-		if len(list) == 0 && last {
-			f.unsupported("pretokenizers", "a sequence that does not end in ByteLevel")
-		}
-		return f.done()
 	case "Digits":
 		step := StepDigits
 		if f.boolean("individual_digits") {
@@ -130,21 +159,56 @@ func (d *document) preTokenizer(f *fields, last bool) error {
 		d.Steps = append(d.Steps, step)
 	case "Split":
 		d.split(f)
+	case "Punctuation":
+		how := isolated
+		if _, ok := f.m["behavior"]; ok {
+			how = f.behavior()
+		}
+		d.Steps = append(d.Steps, Step(how+" punctuation"))
+	case "Whitespace":
+		d.Steps = append(d.Steps, Step(inverse+removed+" words"))
+	case "WhitespaceSplit":
+		d.Steps = append(d.Steps, Step(removed+" space"))
+	case "BertPreTokenizer":
+		d.Steps = append(d.Steps, Step(removed+" space"), Step(isolated+" punctuation"))
+	case "CharDelimiterSplit":
+		d.Steps = append(d.Steps, Step(removed)+":"+Step(quoted(f.str("delimiter"))))
 	case "Metaspace":
 		d.metaspace(f)
 	case "ByteLevel":
-		d.byteLevel(f)
-		if last {
-			return f.done()
+		if d.inBytes || d.Model != ByteLevelBPE {
+			f.unsupported("type", "a second ByteLevel, or one without a ByteLevel decoder")
 		}
-		f.unsupported("type", "ByteLevel before another pre-tokenizer or without a ByteLevel decoder")
+		d.byteLevel(f)
+		if d.inBytes = true; !last {
+			d.Steps = append(d.Steps, StepLetters)
+		}
 	default:
 		f.unsupported("type", "pre-tokenizer %s", defect.Printable(kind))
 	}
-	if last {
-		f.unsupported("type", "a pre-tokenizer that does not end in ByteLevel")
-	}
 	return f.done()
+}
+
+// behavior reads what becomes of the matches of a split.
+func (f *fields) behavior() behavior {
+	name := f.str("behavior")
+	how, ok := behaviors[name]
+	if !ok {
+		f.unsupported("behavior", "%q", defect.Printable(name))
+	}
+	return how
+}
+
+// quoted returns a pattern that matches text alone.
+func quoted(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r < 0x80 && !(r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func (d *document) byteLevel(f *fields) {
@@ -196,25 +260,35 @@ func (d *document) metaspace(f *fields) {
 	}
 }
 
-// split appends the step of a Split. The supported patterns match every character, so
-// behavior and invert, which decide what happens to the text between matches, have no
-// effect as long as the matches are kept.
+// split appends the step of a Split. The patterns of the table match every character, so the
+// behavior has no effect on them as long as the matches are kept.
 func (d *document) split(f *fields) {
 	p := object(jsonFile, f.path+".pattern", f.take("pattern"))
-	behavior, invert := f.str("behavior"), f.boolean("invert")
-	if p.m["String"] == " " && len(p.m) == 1 && behavior == "MergedWithPrevious" && !invert {
+	how, invert := f.behavior(), f.boolean("invert")
+	text, isText := p.m["String"].(string)
+	regex, isRegex := p.m["Regex"].(string)
+	switch step, known := patterns[regex]; {
+	case p.err != nil:
+		f.err = p.err
+		return
+	case isText == isRegex || len(p.m) != 1:
+		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
+		return
+	case text == " " && how == withPrevious && !invert:
 		d.Steps = append(d.Steps, StepAfterSpace)
 		return
+	case known && (how == isolated || how == removed && invert):
+		d.Steps = append(d.Steps, step)
+		return
+	case isText:
+		regex = quoted(text)
 	}
-	regex, ok := p.m["Regex"].(string)
-	step, known := patterns[regex]
-	if p.err != nil {
-		f.err = p.err
-	} else if !ok || !known || len(p.m) != 1 {
-		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
+	step := Step(how) + ":" + Step(regex)
+	if invert {
+		step = inverse + step
 	}
-	if behavior != "Isolated" && !(behavior == "Removed" && invert) {
-		f.unsupported("behavior", "%s with invert %v", defect.Printable(behavior), invert)
+	if _, _, err := newSplit(step); err != nil && f.err == nil {
+		f.err = fmt.Errorf("%s: %w", jsonFile, err)
 	}
 	d.Steps = append(d.Steps, step)
 }

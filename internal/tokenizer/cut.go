@@ -1,8 +1,12 @@
 package tokenizer
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"thimble/internal/defect"
+	"thimble/internal/tokenizer/class"
 )
 
 // A cutter returns the length of the first piece of s, which is not empty. Repeated
@@ -27,6 +31,42 @@ var changers = map[Step]func(s string, first bool) string{
 	StepEscape:    func(s string, _ bool) string { return strings.ReplaceAll(s, " ", mark) },
 	StepMark:      func(s string, _ bool) string { return withPrefix(s, mark) },
 	StepMarkFirst: markFirst,
+	StepLetters:   func(s string, _ bool) string { return lettersOf(s) },
+}
+
+// newStages returns the stages of steps. After StepLetters, the pieces are turned back.
+func newStages(steps []Step) ([]stage, error) {
+	var stages []stage
+	for _, s := range steps {
+		st := stage{cut: cutters[s], change: changers[s]}
+		if st.cut == nil && st.change == nil {
+			split, ok, err := newSplit(s)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				return nil, defect.Unsupported("tokenizer", "pre-tokenizer step %q", defect.Printable(string(s)))
+			}
+			st.split = split
+		}
+		stages = append(stages, st)
+	}
+	if slices.Contains(steps, StepLetters) {
+		stages = append(stages, stage{change: func(s string, _ bool) string {
+			b, _ := appendBytes(nil, s)
+			return string(b)
+		}})
+	}
+	return stages, nil
+}
+
+// lettersOf spells the bytes of s in the byte-level alphabet.
+func lettersOf(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteRune(letters[s[i]])
+	}
+	return b.String()
 }
 
 // withPrefix returns s, with prefix added unless s already begins with it.
@@ -44,93 +84,21 @@ func markFirst(s string, first bool) string {
 	return withPrefix(s, mark)
 }
 
-// valid reports whether s is a known step.
-func (s Step) valid() bool {
-	return cutters[s] != nil || changers[s] != nil
-}
-
-// A class is a set of character properties that patterns and normalization use.
-type class uint8
-
-const (
-	letter class = 1 << iota // \p{L} in Oniguruma
-	number                   // \p{N} in Oniguruma
-	space                    // \s, the property White_Space
-	digit                    // char::is_numeric in Rust: category N in a newer Unicode version
-	word                     // \w in Rust's regex crate
-	active                   // decomposes or is reordered, in the Unicode version of the normalization forms
-)
-
-// bmp holds the classes of the characters below 0x10000.
-var bmp = func() *[1 << 16]class {
-	t := new([1 << 16]class)
-	for _, r := range classRanges {
-		for c := r.lo; c <= r.hi && c < 1<<16; c++ {
-			t[c] = r.class
-		}
-	}
-	return t
-}()
-
-// classOf returns the class and the length of the first character of s, or 0, 0 if s is
-// empty. An invalid byte counts as a character without properties.
-func classOf(s string) (class, int) {
-	if s == "" {
-		return 0, 0
-	}
-	if c := s[0]; c < utf8.RuneSelf {
-		return bmp[c], 1
-	}
-	r, n := utf8.DecodeRuneInString(s)
-	return classOfRune(r), n
-}
-
-func classOfRune(r rune) class {
-	if r < 1<<16 {
-		return bmp[r]
-	}
-	lo, hi := 0, len(classRanges)
-	for lo < hi {
-		if mid := (lo + hi) / 2; classRanges[mid].hi < r {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo < len(classRanges) && classRanges[lo].lo <= r {
-		return classRanges[lo].class
-	}
-	return 0
-}
-
-// run returns the length of the longest prefix of s in which the properties in mask of
-// every character are exactly want.
-func run(s string, mask, want class) int {
-	i := 0
-	for {
-		c, n := classOf(s[i:])
-		if n == 0 || c&mask != want {
-			return i
-		}
-		i += n
-	}
-}
-
 func cutDigit(s string) int {
-	if c, n := classOf(s); c&digit != 0 {
+	if c, n := class.First(s); c&class.Digit != 0 {
 		return n
 	}
-	return run(s, digit, 0)
+	return class.Run(s, class.Digit, 0)
 }
 
 func cutDigits(s string) int {
-	c, _ := classOf(s)
-	return run(s, digit, c&digit)
+	c, _ := class.First(s)
+	return class.Run(s, class.Digit, c&class.Digit)
 }
 
 // patternMask selects the properties that the patterns distinguish: letters, numbers,
 // white space, and none of these.
-const patternMask = letter | number | space
+const patternMask = class.Letter | class.Number | class.Space
 
 func cutGPT2(s string) int {
 	if n := contraction(s, false); n > 0 {
@@ -140,11 +108,11 @@ func cutGPT2(s string) int {
 	if s[0] == ' ' {
 		i = 1
 	}
-	c, n := classOf(s[i:])
-	if n == 0 || c&space != 0 {
-		return cutSpace(s, run(s, space, space))
+	c, n := class.First(s[i:])
+	if n == 0 || c&class.Space != 0 {
+		return cutSpace(s, class.Run(s, class.Space, class.Space))
 	}
-	return i + run(s[i:], patternMask, c&patternMask)
+	return i + class.Run(s[i:], patternMask, c&patternMask)
 }
 
 // cutLlama3 tries the alternatives of the pattern in order. digits is the largest number
@@ -153,19 +121,19 @@ func cutLlama3(s string, digits int) int {
 	if n := contraction(s, true); n > 0 {
 		return n
 	}
-	c, n := classOf(s)
+	c, n := class.First(s)
 	switch {
-	case c&letter != 0:
-		return run(s, letter, letter)
-	case c&number != 0:
+	case c&class.Letter != 0:
+		return class.Run(s, class.Letter, class.Letter)
+	case c&class.Number != 0:
 		for i := 0; ; i += n {
-			if c, n = classOf(s[i:]); c&number == 0 || digits == 0 {
+			if c, n = class.First(s[i:]); c&class.Number == 0 || digits == 0 {
 				return i
 			}
 			digits--
 		}
 	case s[0] != '\r' && s[0] != '\n':
-		if letters := run(s[n:], letter, letter); letters > 0 {
+		if letters := class.Run(s[n:], class.Letter, class.Letter); letters > 0 {
 			return n + letters
 		}
 	}
@@ -173,12 +141,12 @@ func cutLlama3(s string, digits int) int {
 	if s[0] == ' ' {
 		i = 1
 	}
-	if others := run(s[i:], patternMask, 0); others > 0 {
+	if others := class.Run(s[i:], patternMask, 0); others > 0 {
 		for i += others; i < len(s) && isNewline(s[i]); i++ {
 		}
 		return i
 	}
-	all := run(s, space, space)
+	all := class.Run(s, class.Space, class.Space)
 	for i := all; i > 0; i-- {
 		if isNewline(s[i-1]) {
 			return i

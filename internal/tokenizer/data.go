@@ -126,6 +126,13 @@ const (
 	OpNFKD    Op = "nfkd"
 	OpPrepend Op = "prepend" // adds New before a text that is not empty
 	OpReplace Op = "replace" // replaces each Old by New
+
+	OpLower          Op = "lower"           // maps each character to its lower case
+	OpAccents        Op = "strip-accents"   // removes nonspacing marks
+	OpTrimStart      Op = "trim-start"      // removes white space at the start
+	OpTrimEnd        Op = "trim-end"        // removes white space at the end
+	OpReplacePattern Op = "replace-pattern" // replaces each match of Old, of package pattern, by New
+	OpCharsmap       Op = "charsmap"        // Hugging Face's reading of Old, a precompiled_charsmap in base64
 )
 
 // Operations of a decoder.
@@ -176,7 +183,16 @@ const (
 	StepWords Step = "words"
 	// StepAfterSpace ends a piece after each space.
 	StepAfterSpace Step = "after-space"
+	// StepLetters spells the text in the byte-level alphabet for the steps after it. The
+	// model gets bytes again.
+	StepLetters Step = "letters"
 )
+
+// Other steps split a text by a pattern of package pattern, for example isolated:\p{N}{1,3}.
+// A step begins with isolated, removed, contiguous, with-previous or with-next, which says
+// what becomes of the matches; not- before that exchanges the matches and the rest. Instead
+// of a colon and a pattern, a space and one of these may follow: punctuation, space (one
+// character of the class), words (\w+|[^\w\s]+).
 
 // Added is a token that the Tokenizer finds in the text before it applies the model.
 type Added struct {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"thimble/internal/tokenizer/class"
+
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -13,32 +15,24 @@ type normalizer func(s string) string
 
 // newNormalizer returns a normalizer that applies the rules in order, or nil if there are
 // none.
-func newNormalizer(rules []Rule) normalizer {
+func newNormalizer(rules []Rule) (normalizer, error) {
 	var steps []normalizer
 	for _, r := range rules {
-		switch r.Op {
-		case OpPrepend:
-			steps = append(steps, func(s string) string {
-				if s == "" {
-					return ""
-				}
-				return r.New + s
-			})
-		case OpReplace:
-			steps = append(steps, func(s string) string { return strings.ReplaceAll(s, r.Old, r.New) })
-		default:
-			steps = append(steps, forms[r.Op].normalize)
+		step, err := r.normalizer()
+		if err != nil {
+			return nil, err
 		}
+		steps = append(steps, step)
 	}
 	if len(steps) == 0 {
-		return nil
+		return nil, nil
 	}
 	return func(s string) string {
 		for _, step := range steps {
 			s = step(s)
 		}
 		return s
-	}
+	}, nil
 }
 
 // A form is a Unicode normalization form (UAX #15) restricted to the characters of
@@ -89,7 +83,7 @@ func (f form) normalize(s string) string {
 // marks by combining class, and composes them.
 func (f form) appendSegment(dst []rune, s string) []rune {
 	for _, r := range s {
-		if classOfRune(r)&active == 0 {
+		if class.Of(r)&class.Active == 0 {
 			dst = append(dst, r)
 			continue
 		}
@@ -115,7 +109,7 @@ func (f form) appendSegment(dst []rune, s string) []rune {
 
 // combining returns the canonical combining class of r.
 func combining(r rune) uint8 {
-	if classOfRune(r)&active == 0 {
+	if class.Of(r)&class.Active == 0 {
 		return 0
 	}
 	return norm.NFD.PropertiesString(string(r)).CCC()
@@ -127,17 +121,17 @@ func compose(text []rune) []rune {
 	starter, out := -1, text[:0]
 	last := -1 // class of the preceding character, or -1 right after the starter
 	for _, r := range text {
-		class := int(combining(r))
-		if starter >= 0 && last < class {
+		order := int(combining(r))
+		if starter >= 0 && last < order {
 			if composed, ok := composePair(out[starter], r); ok {
 				out[starter] = composed
 				continue
 			}
 		}
-		if class == 0 {
+		if order == 0 {
 			starter, last = len(out), -1
 		} else {
-			last = class
+			last = order
 		}
 		out = append(out, r)
 	}
@@ -148,5 +142,5 @@ func compose(text []rune) []rune {
 func composePair(a, b rune) (rune, bool) {
 	s := norm.NFC.String(string([]rune{a, b}))
 	r, n := utf8.DecodeRuneInString(s)
-	return r, n == len(s) && classOfRune(r)&active != 0
+	return r, n == len(s) && class.Of(r)&class.Active != 0
 }

@@ -28,6 +28,7 @@ type document struct {
 	decoder   any
 	added     []*fields
 	post      any
+	inBytes   bool            // whether ByteLevel has come
 	have      map[string]bool // the top-level keys in the file
 }
 

@@ -21,9 +21,10 @@ type Tokenizer struct {
 	encoders       sync.Pool
 }
 
-// A stage implements a Step. It either cuts a piece or changes it.
+// A stage implements a Step. It cuts a piece or changes it, by one of three functions.
 type stage struct {
 	cut    cutter
+	split  func(s string, piece func(string))
 	change func(s string, first bool) string // first reports whether s starts the text
 }
 
@@ -70,13 +71,13 @@ func (t *Tokenizer) build(d *Data) error {
 		if t.normalize, err = newPieceNormalizer(d, symbols); err != nil {
 			return err
 		}
-	} else {
-		t.normalize = newNormalizer(d.Normalizer)
+	} else if t.normalize, err = newNormalizer(d.Normalizer); err != nil {
+		return err
 	}
 	t.normal = newFinder(d.Added, true, t.normalize)
 	t.normalizeAdded(d.Added)
-	for _, s := range d.Steps {
-		t.steps = append(t.steps, stage{cutters[s], changers[s]})
+	if t.steps, err = newStages(d.Steps); err != nil {
+		return err
 	}
 	t.decoder = newDecoder(d)
 	switch d.Model {
@@ -217,7 +218,14 @@ func (e *encoder) cut(s string, first bool, steps []stage) {
 		return
 	}
 	cut := steps[0].cut
-	if cut == nil {
+	switch {
+	case steps[0].split != nil:
+		steps[0].split(s, func(piece string) {
+			e.cut(piece, first, steps[1:])
+			first = false
+		})
+		return
+	case cut == nil:
 		e.cut(steps[0].change(s, first), first, steps[1:])
 		return
 	}

@@ -81,38 +81,6 @@ func TestCutAdvances(t *testing.T) {
 	}
 }
 
-func TestClasses(t *testing.T) {
-	last := rune(-1)
-	want := make(map[rune]class)
-	for _, r := range classRanges {
-		if r.lo <= last || r.hi < r.lo || r.class == 0 {
-			t.Fatalf("range %x-%x is out of order or has no class", r.lo, r.hi)
-		}
-		last = r.hi
-		for c := r.lo; c <= r.hi; c++ {
-			want[c] = r.class
-		}
-	}
-	for c := rune(0); c <= utf8.MaxRune; c++ {
-		if got := classOfRune(c); got != want[c] {
-			t.Fatalf("%U: class %d, want %d", c, got, want[c])
-		}
-	}
-	for _, c := range []struct {
-		r    rune
-		want class
-	}{
-		{'a', letter | word}, {'7', number | digit | word}, {'_', word}, {' ', space}, {'\v', space}, {0x85, space}, {0xa0, space | active},
-		{0x200b, 0}, {0x200d, word}, {0x301, word | active}, {0xbd, number | digit | active}, {0x3007, number | digit | word},
-		{0x1c89, letter | word}, // Unicode 16, newer than Go's tables
-		{0x11de0, digit},        // Unicode 17, which only Rust's char supports
-	} {
-		if got := classOfRune(c.r); got != c.want {
-			t.Errorf("%U: class %d, want %d", c.r, got, c.want)
-		}
-	}
-}
-
 // slowMerge applies the merge with the lowest rank, leftmost first, until none is left.
 func slowMerge(m *bpe, piece string) (ids []uint32) {
 	for _, b := range []byte(piece) {

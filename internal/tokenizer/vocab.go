@@ -86,6 +86,16 @@ var alphabet = func() (a [256 + 68]int16) {
 	return a
 }()
 
+// letters is the inverse of alphabet.
+var letters = func() (all [256]rune) {
+	for r, b := range alphabet {
+		if b >= 0 {
+			all[b] = rune(r)
+		}
+	}
+	return all
+}()
+
 // finishAdded fills in the added tokens. Hugging Face ignores the ids that the file lists
 // for them: a token in the vocabulary keeps its id, and a new token gets the next id.
 func (d *document) finishAdded() error {
