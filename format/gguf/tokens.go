@@ -130,6 +130,9 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	}
 	for _, id := range d.Literal {
 		m.tokens[id], m.tokenTypes[id] = string(d.Tokens[id]), tokenUnused
+		if len(d.Tokens[id]) == 0 { // the tokenizer leaves this id out
+			m.tokens[id] = fmt.Sprintf("[PAD%d]", id)
+		}
 	}
 	if err := m.putAdded(path, d); err != nil {
 		return nil, err

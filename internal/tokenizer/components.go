@@ -3,7 +3,9 @@ package tokenizer
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -300,14 +302,21 @@ func (d *document) readDecoder(f *fields, fused *bool) error {
 		return f.err
 	}
 	kind := f.str("type")
-	if *fused && kind != "Strip" {
+	if *fused && kind != "Strip" && kind != "Replace" {
 		f.unsupported("type", "%s after Fuse", defect.Printable(kind))
 	}
 	switch kind {
 	case "Sequence":
 		return f.each("decoders", func(f *fields) error { return d.readDecoder(f, fused) })
 	case "Replace":
-		d.Decoder = append(d.Decoder, f.replace())
+		r, at := f.replace(), len(d.Decoder)
+		if *fused { // as good as before the bytes, unless byte tokens spell Old
+			if at = slices.IndexFunc(d.Decoder, func(r Rule) bool { return r.Op == OpBytes }); utf8.RuneCountInString(r.Old) != 1 || at < 0 {
+				f.unsupported("type", "Replace of more than a character after Fuse, or without ByteFallback,")
+				at = 0
+			}
+		}
+		d.Decoder = slices.Insert(d.Decoder, at, r)
 	case "ByteFallback":
 		d.Decoder = append(d.Decoder, Rule{Op: OpBytes})
 	case "Fuse":

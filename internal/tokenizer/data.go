@@ -6,8 +6,8 @@
 // Tokenizer works in the same way: it finds added tokens, applies the rules of the
 // normalizer and the steps of the pre-tokenizer to the text between them, and encodes each
 // resulting piece with the model. A decoder converts ids back. The package rejects any
-// feature that it does not reproduce exactly, such as an unknown pattern, and names it in
-// the error.
+// feature that it does not reproduce exactly, such as a pattern with a back-reference, and
+// names it in the error.
 package tokenizer
 
 import (
@@ -128,7 +128,7 @@ const (
 	OpReplace Op = "replace" // replaces each Old by New
 
 	OpLower          Op = "lower"           // maps each character to its lower case
-	OpAccents        Op = "strip-accents"   // removes nonspacing marks
+	OpAccents        Op = "strip-accents"   // removes combining marks
 	OpTrimStart      Op = "trim-start"      // removes white space at the start
 	OpTrimEnd        Op = "trim-end"        // removes white space at the end
 	OpReplacePattern Op = "replace-pattern" // replaces each match of Old, of package pattern, by New

@@ -104,7 +104,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"model.merges", `["# #","! ~"]`, false, `merge 0 makes "##", which is not a token`},
 		{"model.merges", `[["<|end|>","!"]]`, false, `merge 0 makes "<|end|>!"`},
 		{"model.merges", `"a b"`, false, `found a string, want an array`},
-		{"model.vocab.!", `4000`, false, `ids are not dense`},
+		{"model.vocab.!", `4000`, false, `has id 4000, far above the number of tokens`},
 		{"model.vocab.!", `4`, false, `id 4 is given twice`},
 		{"model.vocab.!", `-1`, false, `token id -1 is not a whole number below 4194304`},
 		{"model.vocab.!", `4194304`, false, `token id 4194304`},

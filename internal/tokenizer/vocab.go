@@ -8,7 +8,8 @@ import (
 )
 
 // finishVocab fills in d.Tokens from the vocabulary. It checks that the ids, with those of
-// the added tokens, are unique and dense.
+// the added tokens, are unique, and that most ids have a token (OpenAI's tokenizers leave some
+// out).
 func (d *document) finishVocab() error {
 	n := len(d.vocab)
 	d.ids = make(map[string]uint32, n)
@@ -21,6 +22,12 @@ func (d *document) finishVocab() error {
 			n++
 		}
 	}
+	most := 2*n + 1024
+	for _, e := range d.vocab {
+		if n = max(n, e.id+1); n > most {
+			return defect.Corrupt(jsonFile, "model.vocab", "token %q has id %d, far above the number of tokens", defect.Printable(e.token), e.id)
+		}
+	}
 	d.Tokens = make([][]byte, n)
 	size := 0
 	for _, e := range d.vocab {
@@ -28,9 +35,6 @@ func (d *document) finishVocab() error {
 	}
 	arena := make([]byte, 0, size)
 	for _, e := range d.vocab {
-		if e.id >= n {
-			return defect.Corrupt(jsonFile, "model.vocab", "ids are not dense: token %q has id %d, but there are %d tokens", defect.Printable(e.token), e.id, n)
-		}
 		if d.Tokens[e.id] != nil {
 			return defect.Corrupt(jsonFile, "model.vocab", "id %d is given twice, the second time to %q", e.id, defect.Printable(e.token))
 		}
@@ -115,9 +119,10 @@ func (d *document) finishAdded() error {
 		}
 		id, ok := d.ids[a.Content]
 		if !ok {
-			id = next
-			next++
-			if int(id) >= len(d.Tokens) || d.Tokens[id] != nil {
+			if id = next; int(id) == len(d.Tokens) { // above an id that the vocabulary leaves out
+				d.Tokens = append(d.Tokens, nil)
+			}
+			if int(id) > len(d.Tokens) || d.Tokens[id] != nil {
 				return defect.Corrupt(jsonFile, f.path, "id %d of %q is taken", id, defect.Printable(a.Content))
 			}
 			d.Tokens[id] = []byte(a.Content)
@@ -127,12 +132,13 @@ func (d *document) finishAdded() error {
 		if listed != id {
 			return defect.Corrupt(jsonFile, f.path, "%q has id %d, but the vocabulary and the order of the list give it %d", defect.Printable(a.Content), listed, id)
 		}
-		a.ID = id
+		a.ID, next = id, max(next, id+1)
 		d.Added = append(d.Added, a)
 	}
 	for id, t := range d.Tokens {
-		if t == nil {
-			return defect.Corrupt(jsonFile, "model.vocab", "ids are not dense: no token has id %d", id)
+		if t == nil { // an id without a token: no text gives it
+			d.Tokens[id] = []byte{}
+			d.Literal = append(d.Literal, uint32(id))
 		}
 	}
 	slices.Sort(d.Literal)

@@ -15,7 +15,7 @@ const (
 	Word                        // \w in Rust's regex crate
 	Active                      // decomposes or is reordered, in the Unicode version of the normalization forms
 	Punctuation                 // ASCII punctuation and category P, as Punctuation of Hugging Face has them
-	Accent                      // category Mn, which StripAccents removes
+	Accent                      // combining marks, which StripAccents removes
 )
 
 // bmp holds the classes of the characters below 0x10000.
