@@ -25,10 +25,10 @@ func fakeBench(t *testing.T, dir, script string) {
 }
 
 func TestLlamaBench(t *testing.T) {
-	const good = `echo "[{\"n_prompt\": 8, \"n_gen\": 0, \"avg_ts\": 120.5}, {\"n_prompt\": 0, \"n_gen\": 4, \"avg_ts\": 30.25}]"`
+	const good = `if [ $4 = 8 ]; then s=120.5; else s=30.25; fi; echo "[{\"n_prompt\": $4, \"n_gen\": $6, \"avg_ts\": $s}]"`
 	for name, c := range map[string]struct{ script, err string }{
-		"good":       {`[ "$*" = "-m x.gguf -p 8 -n 4 -r 1 -t 2 -o json" ] || exit 3` + "\n" + good, ""},
-		"other runs": {strings.Replace(good, ": 8", ": 9", 1), "lacks a speed"},
+		"good":       {`[ "$*" = "-m x.gguf -p 8 -n 0 -d 0 -r 1 -t 2 -o json" ] || [ "$*" = "-m x.gguf -p 0 -n 4 -d 8 -r 1 -t 2 -o json" ] || exit 3` + "\n" + good, ""},
+		"other runs": {strings.Replace(good, "$4,", "9,", 1), "lacks a speed"},
 		"no JSON":    {"echo none", "is no JSON"},
 		"fails":      {"echo loading >&2; echo no such model >&2; exit 1", "exit status 1: no such model"},
 	} {
