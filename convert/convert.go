@@ -89,7 +89,6 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	spec := arch.spec(cfg)
-	cfg.Inert(inert...)
 	if err := cfg.done(modelType); err != nil {
 		return nil, err
 	}
@@ -157,6 +156,7 @@ func recognize(c *config) (string, architecture, error) {
 		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
 		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), known))
 	}
+	c.classify(modelType)
 	return modelType, a, c.shared.err
 }
 
@@ -216,20 +216,3 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 	}
 	return nil
 }
-
-// inert lists the keys that change no architecture's arithmetic.
-var inert = slices.Concat(
-	// The program that wrote the file, and the class that loads it; here model_type decides.
-	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
-		"unsloth_fixed", "unsloth_version"},
-	// Each stored tensor has its own type.
-	[]string{"dtype", "torch_dtype"},
-	// Training.
-	[]string{"attention_dropout", "initializer_range"},
-	// Options of the Python object that do not change the logits.
-	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
-	// Defaults for sampling.
-	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
-	// Padding is masked out; a language model does not classify.
-	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
-)

@@ -89,7 +89,6 @@ func readParams(text string, set ...string) (*config, model.Spec, error) {
 		return nil, model.Spec{}, err
 	}
 	s := a.spec(c)
-	c.Inert(inert...)
 	if err := c.done("llama"); err != nil {
 		return c, s, err
 	}
