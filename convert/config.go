@@ -31,6 +31,7 @@ type config struct {
 	reads     map[string]bool   // keys that transformers reads of this object; nil if it is not known
 	class     *class            // of transformers; nil in an inner object, and for a model_type that is not one of its own
 	overrides map[string]string // by key, the value as the user spelled it
+	drops     []string          // patterns of tensors to leave out
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
@@ -77,6 +78,10 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	for _, o := range set {
 		key, value, ok := strings.Cut(o, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		if key == dropKey && value != "" {
+			c.drops = append(c.drops, value)
+			continue
+		}
 		if _, twice := c.overrides[key]; twice {
 			return nil, fmt.Errorf("--set %s: given twice", defect.Printable(key))
 		}
@@ -95,11 +100,14 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	return c, nil
 }
 
-// Overrides returns the overrides as "key=value", sorted.
+// Overrides returns the overrides as "key=value" and "--drop=pattern", sorted.
 func (c *config) Overrides() []string {
 	list := make([]string, 0, len(c.overrides))
 	for key, value := range c.overrides {
 		list = append(list, key+"="+value)
+	}
+	for _, pattern := range c.drops {
+		list = append(list, dropKey+"="+pattern)
 	}
 	slices.Sort(list)
 	return list

@@ -130,21 +130,28 @@ func TestRefuses(t *testing.T) {
 			for name := range maps.Clone(f.tensors) {
 				f.rename(name, "transformer."+name)
 			}
+			f.tensors["ema.model.norm.weight"] = tensor{"F32", []int{8}, nil}
 		}, ": model.embed_tokens.weight: tensor is missing, want shape [5 8]"},
 		{"missing norm", func(f *checkpointFiles) { delete(f.tensors, "model.norm.weight") },
 			": model.norm.weight: tensor is missing, want shape [8]"},
 		{"extra tensor", func(f *checkpointFiles) { f.tensors["score.weight"] = tensor{"F32", []int{2, 8}, nil} },
-			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json describes a model without it"},
+			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop score.weight leaves it out"},
 		{"bias without attention_bias", func(f *checkpointFiles) {
 			f.tensors["model.layers.1.self_attn.q_proj.bias"] = tensor{"F32", []int{8}, nil}
-		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it"},
+		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.1.self_attn.q_proj.bias leaves it out"},
 		{"more layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 1 },
-			"/model.safetensors: model.layers.1.input_layernorm.weight: the checkpoint has this tensor, but config.json describes a model without it"},
+			"/model.safetensors: the checkpoint has 9 tensors, but config.json describes a model without them: model.layers.1.*; if they do not belong to the model, --drop 'model.layers.1.*' leave them out"},
 		{"fewer layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 3 },
 			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]"},
 		{"number with a zero", func(f *checkpointFiles) {
-			f.tensors["model.layers.01.self_attn.rotary_emb.inv_freq"] = tensor{"F32", []int{2}, nil}
-		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: the checkpoint has this tensor, but config.json describes a model without it"},
+			f.tensors["model.layers.01.self_attn.bias"] = tensor{"F32", []int{2}, nil}
+		}, "/model.safetensors: model.layers.01.self_attn.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.01.self_attn.bias leaves it out"},
+		{"strangers", func(f *checkpointFiles) {
+			for _, name := range []string{"model.layers.0.router.weight", "model.layers.1.router.weight", "value_head.weight"} {
+				f.tensors[name] = tensor{"F32", []int{2}, nil}
+			}
+		}, "/model.safetensors: the checkpoint has 3 tensors, but config.json describes a model without them: model.layers.*.router.weight, value_head.weight; " +
+			"if they do not belong to the model, --drop 'model.layers.*.router.weight' --drop 'value_head.weight' leave them out"},
 		{"wrong shape", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F32", []int{8, 6}, nil} },
 			"/model.safetensors: " + q0 + ": shape is [8 6], config.json requires [8 8]"},
 		{"transposed", func(f *checkpointFiles) {
@@ -159,7 +166,7 @@ func TestRefuses(t *testing.T) {
 		{"scales not announced", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
-		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json describes a model without it"},
+		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop " + q0 + "_scale leaves it out"},
 		{"no scale", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
@@ -175,11 +182,11 @@ func TestRefuses(t *testing.T) {
 			f.config["quantization_config"] = map[string]any{"quant_method": "fbgemm_fp8"}
 		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " requires floats (8, 1)"},
 		{"tied but different", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
-			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
+			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or leave out the tensor that was not trained, such as with --drop lm_head.weight"},
 		{"tied, of another type", func(f *checkpointFiles) {
 			f.config["tie_word_embeddings"] = true
 			f.tensors["lm_head.weight"] = tensor{"BF16", []int{5, 8}, nil}
-		}, "/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
+		}, "/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or leave out the tensor that was not trained, such as with --drop lm_head.weight"},
 		{"untied without a head", func(f *checkpointFiles) { delete(f.tensors, "lm_head.weight") },
 			"/config.json: tie_word_embeddings, share_embedding: the head is not tied to the embedding, but no lm_head.weight is stored; if the embedding is the head, as in MobileLLM, add --set share_embedding=true"},
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
@@ -224,6 +231,100 @@ func TestTies(t *testing.T) {
 			t.Errorf("config says %v: tied %v, notes %q", said, m.Spec.Tied, m.Notes)
 		}
 		m.Close()
+	}
+}
+
+// Names as programs of PyTorch change them, and tensors that no class loads.
+func TestNamesOfPrograms(t *testing.T) {
+	want := openFixture(t, tiny().write(t))
+	prefixed := func(prefix string) func(f *checkpointFiles) {
+		return func(f *checkpointFiles) {
+			for name := range maps.Clone(f.tensors) {
+				f.rename(name, prefix+name)
+			}
+		}
+	}
+	based := func(prefix string) func(f *checkpointFiles) {
+		return func(f *checkpointFiles) {
+			for name := range maps.Clone(f.tensors) {
+				if base, ok := strings.CutPrefix(name, "model."); ok {
+					f.rename(name, prefix+base)
+				}
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		edit func(f *checkpointFiles)
+		set  []string
+		note string
+	}{
+		{"torch.compile", prefixed("_orig_mod."), nil, "wrappers of PyTorch taken off in the names of 21 tensors"},
+		{"DDP", prefixed("module."), nil, "prefix module. taken off in the names of 21 tensors"},
+		{"DDP of torch.compile", prefixed("module._orig_mod."), nil, "prefix module. taken off in the names of 21 tensors"},
+		{"PEFT", prefixed("base_model.model."), nil, "prefix base_model.model. taken off in the names of 21 tensors"},
+		{"doubled", prefixed("model."), nil, "prefix model. taken off in the names of 21 tensors"},
+		{"base model", based(""), nil, "prefix model. missing in the names of 20 tensors"},
+		{"base model of a wrapper", based("transformer."), nil, "prefix transformer. taken for model. in the names of 20 tensors"},
+		{"FSDP", func(f *checkpointFiles) {
+			f.rename("model.layers.0.mlp.up_proj.weight", "model.layers.0._fsdp_wrapped_module.mlp.up_proj.weight")
+		}, nil, "wrappers of PyTorch taken off in the names of 1 tensor"},
+		{"buffers", func(f *checkpointFiles) {
+			for _, name := range []string{"self_attn.rotary_emb.cos_cached", "self_attn.rotary_emb.original_inv_freq", "self_attn.masked_bias"} {
+				f.tensors["model.layers.0."+name] = tensor{"F32", []int{4}, nil}
+				f.tensors["model.layers.1."+name] = tensor{"F32", []int{4}, nil}
+			}
+			f.tensors["model.layers.0.self_attn.bias"] = tensor{"I8", []int{1, 1, 4, 4}, nil}
+			f.tensors["model.embed_positions.position_ids"] = tensor{"F32", []int{1, 4}, nil}
+			f.tensors["nothing"] = tensor{"F32", []int{0, 4}, nil}
+		}, nil, "model.layers.*.self_attn.rotary_emb.cos_cached (2 of them): dropped, a table of the rotary embedding"},
+		{"--drop", func(f *checkpointFiles) { f.tensors["model.layers.1.router.weight"] = tensor{"F32", []int{4}, nil} },
+			[]string{"--drop=*.router.*"}, "*.router.* (1 of them): dropped by --drop"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := tiny()
+			for i, name := range slices.Sorted(maps.Keys(f.tensors)) { // the order in the file gives the values
+				x := f.tensors[name]
+				n := 4
+				for _, dim := range x.shape {
+					n *= dim
+				}
+				x.data = slices.Repeat([]byte{byte(i + 1)}, n)
+				f.tensors[name] = x
+			}
+			c.edit(f)
+			m := openFixture(t, f.write(t), c.set...)
+			if !slices.Contains(m.Notes, c.note) {
+				t.Errorf("notes %q lack %q", m.Notes, c.note)
+			}
+			for name, w := range want.Tensors {
+				if !slices.Equal(m.Tensors[name].Codes, w.Codes) {
+					t.Errorf("%s differs", name)
+				}
+			}
+			if !slices.Equal(m.Provenance.Overrides, c.set) {
+				t.Errorf("overrides %q", m.Provenance.Overrides)
+			}
+		})
+	}
+	for drop, want := range map[string]string{
+		"nowhere": "--drop nowhere: the checkpoint has no such tensor; thimble inspect lists them",
+		"[":       "--drop [: not a pattern: [ without ], or a range without an end",
+	} {
+		if _, err := Open(tiny().write(t), Options{Set: []string{"--drop=" + drop}}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", drop, err)
+		}
+	}
+}
+
+// A tied model may store the matrix by either name.
+func TestTiedByTheHead(t *testing.T) {
+	f := tiny()
+	f.config["tie_word_embeddings"] = true
+	delete(f.tensors, "model.embed_tokens.weight")
+	m := openFixture(t, f.write(t))
+	if !m.Spec.Tied || m.Tensors[model.Embed] == nil || !slices.Contains(m.Notes, "the embedding is stored as lm_head.weight only: tied") {
+		t.Errorf("tied %v, notes %q", m.Spec.Tied, m.Notes)
 	}
 }
 
