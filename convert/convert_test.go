@@ -226,7 +226,7 @@ func TestTies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"lm_head.weight equals model.embed_tokens.weight byte for byte: tied, stored once"}
+		want := []string{"lm_head.weight equals model.embed_tokens.weight byte for byte: tied, stored once", noTokenizer}
 		if !m.Spec.Tied || m.Tensors[model.Head] != nil || !slices.Equal(m.Notes, want) {
 			t.Errorf("config says %v: tied %v, notes %q", said, m.Spec.Tied, m.Notes)
 		}
@@ -364,15 +364,16 @@ func TestEndTokens(t *testing.T) {
 	f := tiny()
 	f.files["generation_config.json"] = `{"eos_token_id":[2,3],"temperature":0.6,"_from_model_config":true}`
 	dir := f.write(t)
-	note := []string{"end tokens [2 3] come from generation_config.json; config.json has [2]"}
+	none := []string{noTokenizer}
+	note := []string{"end tokens [2 3] come from generation_config.json; config.json has [2]", noTokenizer}
 	for _, c := range []struct {
 		set  []string
 		eos  []int
 		note []string
 	}{
 		{nil, []int{2, 3}, note},
-		{[]string{"eos_token_id=4"}, []int{4}, nil},
-		{[]string{"eos_token_id=[2,4]", "bos_token_id=null"}, []int{2, 4}, nil},
+		{[]string{"eos_token_id=4"}, []int{4}, none},
+		{[]string{"eos_token_id=[2,4]", "bos_token_id=null"}, []int{2, 4}, none},
 	} {
 		m, err := Open(dir, Options{Set: c.set})
 		if err != nil {

@@ -43,9 +43,9 @@ func TestMeta(t *testing.T) {
 	twin := openFixture(t, "../fixtures/llama-sharded")
 	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
 	for dir, notes := range map[string][]string{
-		"meta":                {dropped},
-		"meta-parallel":       {"2 model-parallel files; the parts of each matrix are joined", dropped},
-		"meta-vocab-parallel": {"2 model-parallel files; the parts of each matrix are joined", dropped},
+		"meta":                {dropped, noTokenizer},
+		"meta-parallel":       {"2 model-parallel files; the parts of each matrix are joined", dropped, noTokenizer},
+		"meta-vocab-parallel": {"2 model-parallel files; the parts of each matrix are joined", dropped, noTokenizer},
 	} {
 		t.Run(dir, func(t *testing.T) {
 			m := openFixture(t, filepath.Join(layouts, dir), "max_seq_len=256", "bos_token_id=1", "eos_token_id=2")
@@ -259,7 +259,7 @@ func TestWidened(t *testing.T) {
 		"row-scales":   {"14 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", map[string]qtensor.Kind{"blocks.1.q": qtensor.F32, "embed": qtensor.BF16}},
 	} {
 		m := openFixture(t, filepath.Join(layouts, dir))
-		if diff := cmp.Diff([]string{want.note}, m.Notes); diff != "" {
+		if diff := cmp.Diff([]string{want.note, noTokenizer}, m.Notes); diff != "" {
 			t.Errorf("%s: %s", dir, diff)
 		}
 		for name, kind := range want.kind {
@@ -287,7 +287,7 @@ func TestOneScale(t *testing.T) {
 			"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": true, "dynamic": false}}}}
 	m := openFixture(t, f.write(t))
 	want := []string{"1 scales of activations: dropped, activations are not quantized here",
-		"1 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even"}
+		"1 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", noTokenizer}
 	if diff := cmp.Diff(want, m.Notes); diff != "" {
 		t.Error(diff)
 	}

@@ -31,7 +31,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "prefill", Value: 512, Usage: "feed a prompt of `N` tokens at once"},
 			&cli.IntFlag{Name: "decode", Value: 64, Usage: "then feed `N` tokens one by one"},
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "number of `RUNS`, not counting the warm-up"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, jsonFlag,
 		},
 		Action: benchAction,
 	}
@@ -43,7 +43,7 @@ func benchAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.BenchOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Prefill: c.Int("prefill"), Decode: c.Int("decode"), Runs: c.Int("runs"), FitContext: !c.IsSet("prefill"),
+		Model: path, Set: overridesOf(c), Prefill: c.Int("prefill"), Decode: c.Int("decode"), Runs: c.Int("runs"), FitContext: !c.IsSet("prefill"),
 	}
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
 		return err
