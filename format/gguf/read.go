@@ -1,7 +1,10 @@
 package gguf
 
 import (
+	"bytes"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"thimble/internal/defect"
@@ -18,6 +21,9 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 			continue
 		}
 		e := encodingOf(k.place)
+		if one, ok := f.oneForAll(m, k, v); ok {
+			v = one
+		}
 		if v.kind != e.kind || v.item != e.item {
 			name := typeName(e.kind, e.item)
 			if wanted[k.name] != "" {
@@ -62,6 +68,9 @@ next:
 		if known[name] || strings.HasPrefix(name, "tokenizer.") { // see otherTokenizerKeys
 			continue
 		}
+		if rest, ok := strings.CutPrefix(name, arch); ok && f.keys[name].neutral(rest) {
+			continue
+		}
 		for _, prefix := range inert {
 			prefix = strings.Replace(prefix, "ARCH.", arch, 1)
 			if name == prefix || strings.HasSuffix(prefix, ".") && strings.HasPrefix(name, prefix) {
@@ -74,4 +83,45 @@ next:
 		unknown = append(unknown, name)
 	}
 	return unknown, nil
+}
+
+// perBlock lists the keys of an architecture that may hold a value for each block, in place
+// of one for all (llama.cpp, get_key_or_arr).
+var perBlock = []string{"attention.head_count", "attention.head_count_kv", "feed_forward_length"}
+
+// oneForAll returns the value for all blocks of a key that lists the same value for each.
+func (f *file) oneForAll(m *metadata, k key, v *value) (one *value, ok bool) {
+	if _, scalar := k.place.(**uint32); !scalar || v.kind != kindArray || v.item != kindU32 && v.item != kindI32 {
+		return nil, false
+	}
+	if !slices.Contains(perBlock, strings.TrimPrefix(k.name, m.architecture+".")) || m.blocks == nil || v.n != int(*m.blocks) || v.n == 0 {
+		return nil, false
+	}
+	first := v.raw[:4]
+	for i := range v.n {
+		if !bytes.Equal(v.raw[4*i:4*i+4], first) {
+			return nil, false
+		}
+	}
+	return &value{kind: kindU32, item: kindU32, n: 1, raw: first, at: v.at}, true
+}
+
+// neutralNames lists the keys of an architecture that have no effect if they are 1 or true.
+var neutralNames = []string{"attention.causal", "rope.scaling.attn_factor", "logit_scale", "residual_scale", "embedding_scale"}
+
+// neutral reports whether v has no effect as the value of a key that the table lacks: it is
+// zero, which llama.cpp takes for absent, or 1 where that is the factor of nothing.
+func (v *value) neutral(name string) bool {
+	if v.kind == kindString || v.kind == kindArray {
+		return v.n == 0 || v.kind == kindString && le.Uint64(v.raw) == 0
+	}
+	if slices.Contains(neutralNames, name) {
+		switch v.kind {
+		case kindBool:
+			return v.raw[0] == 1
+		case kindF32:
+			return math.Float32frombits(le.Uint32(v.raw)) == 1
+		}
+	}
+	return name != "attention.causal" && !slices.ContainsFunc(v.raw, func(b byte) bool { return b != 0 })
 }
