@@ -136,7 +136,7 @@ func TestPiecesRefused(t *testing.T) {
 		"merge 2, whose order scores cannot": func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
 		"token 260, which 1 of 2 pairs":      func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
 		`"bpe" with ignore_merges`:           func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
-		"with normalizer [{nfc  }] and steps": func() *tokenizer.Data {
+		"with normalizer [nfc] and steps": func() *tokenizer.Data {
 			d := merged()
 			d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 			return d
