@@ -52,6 +52,9 @@ func register(modelType string, a architecture) {
 	architectures[modelType] = a
 }
 
+// adapterName is the name of the config of a LoRA adapter.
+const adapterName = "adapter_config.json"
+
 // Open opens a directory in the layout of Hugging Face or Meta, or a single safetensors
 // or PyTorch file with its config.json in the same folder. Tensors alias the mapped files
 // and are valid until the model is closed. An error is one line that names the file and
@@ -110,6 +113,9 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err := bind(m, &spec, cfg, c, &arch.names); err != nil {
 		return nil, err
 	}
+	if dir.Has(adapterName) {
+		m.Notes = append(m.Notes, adapterName+" is of a LoRA adapter beside these weights, which is not applied; merge it with merge_and_unload of peft if it is to count")
+	}
 	m.Tokenizer = lazyTokenizer(m, dir)
 	return m, m.Check()
 }
@@ -122,6 +128,9 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	}
 	stored, renamed := n.plainNames(stored)
 	m.Notes = slices.Concat(m.Notes, dropped, renamed)
+	if err := unmerged(stored); err != nil {
+		return err
+	}
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}

@@ -146,6 +146,12 @@ func TestRefuses(t *testing.T) {
 		{"number with a zero", func(f *checkpointFiles) {
 			f.tensors["model.layers.01.self_attn.bias"] = tensor{"F32", []int{2}, nil}
 		}, "/model.safetensors: model.layers.01.self_attn.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.01.self_attn.bias leaves it out"},
+		{"an unmerged adapter", func(f *checkpointFiles) {
+			f.tensors["model.layers.0.self_attn.q_proj.lora_A.weight"] = tensor{"F32", []int{2, 8}, nil}
+		}, "/model.safetensors: model.layers.0.self_attn.q_proj.lora_A.weight: a LoRA adapter that is not merged into the weights is not supported; merge it with merge_and_unload of peft, save the model, and name the result"},
+		{"config is a pointer", func(f *checkpointFiles) {
+			f.files["config.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"
+		}, "/config.json: a Git LFS pointer, not the file that it stands for; run git lfs pull in its repository"},
 		{"strangers", func(f *checkpointFiles) {
 			for _, name := range []string{"model.layers.0.router.weight", "model.layers.1.router.weight", "value_head.weight"} {
 				f.tensors[name] = tensor{"F32", []int{2}, nil}

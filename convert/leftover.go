@@ -70,6 +70,18 @@ func isBuffer(t *checkpoint.Tensor, name string) (what string, ok bool) {
 	return "", false
 }
 
+// unmerged returns an error if the tensors hold the matrices of an adapter, whose product
+// belongs to the weights beside them.
+func unmerged(tensors map[string]*checkpoint.Tensor) error {
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		if strings.Contains(name, ".lora_A.") || strings.Contains(name, ".lora_embedding_A") || strings.Contains(name, ".lora_magnitude_vector") {
+			return fmt.Errorf("%s: %w; merge it with merge_and_unload of peft, save the model, and name the result", defect.Printable(tensors[name].File),
+				defect.Unsupported(name, "a LoRA adapter that is not merged into the weights"))
+		}
+	}
+	return nil
+}
+
 // blockNumber matches the number of a block in a name.
 var blockNumber = regexp.MustCompile(`\.(0|[1-9][0-9]*)\.`)
 

@@ -18,6 +18,8 @@ const (
 	singleName = "model.safetensors"
 	indexName  = "model.safetensors.index.json"
 
+	mistralName = "consolidated.safetensors" // in Meta's layout, by Mistral
+
 	torchName  = "pytorch_model.bin"
 	torchIndex = "pytorch_model.bin.index.json"
 
@@ -36,6 +38,9 @@ func (c *Checkpoint) openDir(path string) error {
 		if d.Has(name) {
 			found = append(found, name)
 		}
+	}
+	if len(found) == 0 && d.Has(mistralName) {
+		return c.openIn(d, mistralName)
 	}
 	if len(found) == 0 {
 		return noCheckpoint(d)
