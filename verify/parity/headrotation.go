@@ -98,27 +98,22 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 // nil. R is zero in the dimensions that they do not use, or less than rounding does: no
 // position has a value there that O could bring back.
 func singular(got, want submatrix, dim int) []float32 {
-	r := solveRotation(got, want, max(got.noise, 1e-6*squares(want.data))/float64(dim))
-	if r == nil {
+	ridge := max(got.noise, 1e-6*squares(want.data)) / float64(dim)
+	r, share := solveRotation(got, want, ridge), solveRotation(want, want, ridge)
+	if r == nil || share == nil {
 		return nil
 	}
-	rotation := spanned(r, dim)
-	var off, largest float64 // on the dimensions that the values use
-	used := make([]float64, dim)
-	for i := range dim {
-		row := rotation[i*dim:][:dim]
-		clear(used)
-		for k := range dim { // row i of r times the projection on those dimensions
-			other := rotation[k*dim:][:dim]
-			weight := dot(r[i*dim:][:dim], other)
-			for j, x := range other {
-				used[j] += float64(weight * float64(x))
-			}
-		}
-		for j, x := range row {
-			off += float64((float64(x) - used[j]) * (float64(x) - used[j]))
-			largest = max(largest, math.Abs(float64(x)))
-		}
+	projection := spanned(share, dim) // onto the dimensions in use
+	kept := want.rotated(projection)
+	if kept.noise = got.noise; !kept.near(want) {
+		return nil
+	}
+	r = composed(r, projection, dim)
+	rotation := orthogonal(r, dim)
+	var off, largest float64
+	for i, x := range rotation {
+		off += float64((float64(x) - float64(r[i])) * (float64(x) - float64(r[i])))
+		largest = max(largest, math.Abs(float64(x)))
 	}
 	if !(off < rotationBends/4*float64(dim) && largest < rotationLargest) {
 		return nil
@@ -240,6 +235,21 @@ func iterate(r []float32, dim int, a, b, c float64) []float32 {
 	out := make([]float32, len(r))
 	for i, v := range x {
 		out[i] = float32(v)
+	}
+	return out
+}
+
+// composed returns a b, all (dim, dim).
+func composed(a, b []float32, dim int) []float32 {
+	out := make([]float32, len(a))
+	for i := range dim {
+		for j := range dim {
+			s := 0.0
+			for k := range dim {
+				s += float64(float64(a[i*dim+k]) * float64(b[k*dim+j]))
+			}
+			out[i*dim+j] = float32(s)
+		}
 	}
 	return out
 }
