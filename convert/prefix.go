@@ -21,7 +21,7 @@ var wrappers = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrappe
 // class's own "model."; the prefix is then added. It also returns notes on what it did.
 func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*checkpoint.Tensor, []string) {
 	var notes []string
-	rename := func(note string, name func(string) string) {
+	rename := func(note string, least int, name func(string) string) {
 		out := make(map[string]*checkpoint.Tensor, len(tensors))
 		changed := 0
 		for _, old := range slices.Sorted(maps.Keys(tensors)) {
@@ -35,19 +35,20 @@ func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*c
 			}
 			out[plain] = t
 		}
-		if changed > 0 {
+		if changed >= max(least, 1) {
 			tensors = out
 			notes = append(notes, fmt.Sprintf("%s in the names of %s", note, counted(changed, "tensor")))
 		}
 	}
-	rename("wrappers of PyTorch taken off", unwrapped)
+	rename("wrappers of PyTorch taken off", 1, unwrapped)
 
+	common := len(tensors) / 2 // a prefix that fewer names have is a part of a name
 	anchor := n.of(model.Norm)
 	if tensors[anchor] != nil {
 		return tensors, notes
 	}
 	if prefix, ok := prefixBefore(tensors, anchor); ok {
-		rename(fmt.Sprintf("prefix %s taken off", defect.Printable(prefix)), func(name string) string { return strings.TrimPrefix(name, prefix) })
+		rename(fmt.Sprintf("prefix %s taken off", defect.Printable(prefix)), common, func(name string) string { return strings.TrimPrefix(name, prefix) })
 		return tensors, notes
 	}
 	own, base, _ := strings.Cut(anchor, ".")
@@ -56,7 +57,7 @@ func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*c
 		if prefix != "" {
 			what = fmt.Sprintf("prefix %s taken for model.", defect.Printable(prefix))
 		}
-		rename(what, func(name string) string {
+		rename(what, common, func(name string) string {
 			rest := strings.TrimPrefix(name, prefix)
 			if with := "model." + rest; n.has(with) {
 				return with
