@@ -236,7 +236,8 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 // key is a tensor's name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
-	return !thimble.IsScheme(value) && !strings.ContainsAny(key, ".*?[") &&
+	_, err := thimble.ParseScheme(value)
+	return err != nil && value != thimble.Keep && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }
 

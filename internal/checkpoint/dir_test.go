@@ -117,9 +117,9 @@ func TestDirRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, ": no checkpoint here, want model.safetensors, pytorch_model.bin, an index of shards or consolidated.00.pth; give the folder that holds the weights, or download them into this one"},
 		{"another name", map[string]string{"weights.safetensors": ""}, ": no model.safetensors or model.safetensors.index.json; to open weights.safetensors, give its path"},
-		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
+		{"PyTorch", map[string]string{"pytorch_model.bin": "", "config.json": ""}, "/pytorch_model.bin: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated; copy or download it again"},
 		{"PyTorch shards", map[string]string{"pytorch_model-00001-of-00002.bin": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open pytorch_model-00001-of-00002.bin, give its path"},
-		{"Meta", map[string]string{"consolidated.00.pth": ""}, "/consolidated.00.pth: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
+		{"Meta", map[string]string{"consolidated.00.pth": ""}, "/consolidated.00.pth: byte 0: header length: the file has 0 bytes, want at least 8: it is truncated; copy or download it again"},
 		{"Meta's second", map[string]string{"consolidated.01.pth": ""}, ": no pytorch_model.bin or pytorch_model.bin.index.json; to open consolidated.01.pth, give its path"},
 		{"a gap in Meta's", map[string]string{"consolidated.00.pth": shard("a"), "consolidated.01.pth": shard("a"), "consolidated.03.pth": ""}, "/consolidated.03.pth: consolidated.02.pth is missing"},
 		{"directory", map[string]string{"model.safetensors/x": ""}, "/model.safetensors: not a regular file"},

@@ -46,6 +46,7 @@ var rules = []struct {
 	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
+	{"internal/speed", []string{"internal/defect", "internal/generate", "internal/kernel", "internal/model", "internal/parallel"}},
 	{"internal", []string{"internal"}},
 	{"convert", []string{"convert", "internal"}},
 	{"quantize/quantizetest", []string{"internal"}},

@@ -204,6 +204,9 @@ func TestParseJSONOrder(t *testing.T) {
 // ParseJSON reads a file of the size of Llama 3's, which has 128,000 tokens and 280,000
 // merges, with few allocations.
 func TestParseJSONLarge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries very many texts")
+	}
 	var vocab, merges strings.Builder
 	var tokens []string
 	for b, r := range byteRunes() {

@@ -98,6 +98,9 @@ func TestParseSentencePieceInert(t *testing.T) {
 // ParseSentencePiece rejects a truncated file, unless it ends between pieces, where it is a
 // valid model with fewer pieces. A flipped bit causes no panic.
 func TestSentencePieceDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries very many texts")
+	}
 	good := small(2)
 	ends := map[int]bool{} // offsets between fields, where a file may end
 	for m := (&message{b: good}); m.next() != 0; m.bytes() {

@@ -69,7 +69,7 @@ type inputKey struct {
 
 // storedPositions is the number of positions up to which rows of codes are multiplied
 // as they are stored. For more positions it pays to widen them to a panel first.
-const storedPositions = 3
+const storedPositions = 8
 
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
