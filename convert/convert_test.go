@@ -314,7 +314,7 @@ func TestNamesOfPrograms(t *testing.T) {
 		})
 	}
 	for drop, want := range map[string]string{
-		"nowhere": "--drop nowhere: the checkpoint has no such tensor; thimble inspect lists them",
+		"nowhere": "--drop nowhere: no tensor of the checkpoint matches; quote the pattern so that the shell keeps its *",
 		"[":       "--drop [: not a pattern: [ without ], or a range without an end",
 	} {
 		if _, err := Open(tiny().write(t), Options{Set: []string{"--drop=" + drop}}); err == nil || err.Error() != want {

@@ -35,7 +35,7 @@ func (c *config) leaveOut(tensors map[string]*checkpoint.Tensor) (map[string]*ch
 			return ok
 		})
 		if len(left) == before {
-			return nil, nil, fmt.Errorf("--drop %s: the checkpoint has no such tensor; thimble inspect lists them", defect.Printable(pattern))
+			return nil, nil, fmt.Errorf("--drop %s: no tensor of the checkpoint matches; quote the pattern so that the shell keeps its *", defect.Printable(pattern))
 		}
 		notes = append(notes, fmt.Sprintf("%s (%d of them): dropped by --drop", defect.Printable(pattern), before-len(left)))
 	}
