@@ -150,6 +150,9 @@ func scaledRope(c, p *config, base float64) model.Rope {
 	}
 	switch kind {
 	case "default":
+	case "dynamic": // stretches the base for texts beyond the context, which the model does not take here
+		p.Float("factor")
+		c.Note("rope_type dynamic changes nothing within the context, and longer texts are refused: read as default")
 	case "linear":
 		r.Scaling, r.Factor = model.RopeLinear, p.Float("factor")
 	case "llama3":
@@ -159,7 +162,7 @@ func scaledRope(c, p *config, base float64) model.Rope {
 			Original: ropeOriginal(c, p),
 		}
 	default:
-		p.UnsupportedObject("rope_type", "%s (want default, linear or llama3)", show(kind))
+		p.UnsupportedObject("rope_type", "%s (want default, dynamic, linear or llama3)", show(kind))
 	}
 	return r
 }

@@ -180,7 +180,7 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "final_logit_softcapping", "30.0"}, "config.json: final_logit_softcapping: 30.0 is not supported"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "query_pre_attn_scalar", "0"}, "config.json: query_pre_attn_scalar: 0, want a positive number"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true (want false) is not supported"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"yarn"}}`}, `config.json: rope_parameters.full_attention.rope_type: "yarn" (want default, linear or llama3) is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"yarn"}}`}, `config.json: rope_parameters.full_attention.rope_type: "yarn" (want default, dynamic, linear or llama3) is not supported`},
 	} {
 		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\ngot  %v\nwant %s", c.edits, err, c.want)
