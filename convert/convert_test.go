@@ -282,6 +282,7 @@ func TestNamesOfPrograms(t *testing.T) {
 			}
 			f.tensors["model.layers.0.self_attn.bias"] = tensor{"I8", []int{1, 1, 4, 4}, nil}
 			f.tensors["model.embed_positions.position_ids"] = tensor{"F32", []int{1, 4}, nil}
+			f.tensors["model.layers.0.attention.cache_k"] = tensor{"F32", []int{1, 4, 2}, nil}
 			f.tensors["nothing"] = tensor{"F32", []int{0, 4}, nil}
 		}, nil, "model.layers.*.self_attn.rotary_emb.cos_cached (2 of them): dropped, a table of the rotary embedding"},
 		{"--drop", func(f *checkpointFiles) { f.tensors["model.layers.1.router.weight"] = tensor{"F32", []int{4}, nil} },

@@ -49,8 +49,9 @@ var buffers = []struct {
 	what string
 }{
 	{regexp.MustCompile(`(^|\.)(\w*_)?inv_freq$|(^|\.)(cos|sin|cos_sin)_cached?$|(^|\.)(freqs_cis|rope\.freqs|freqs)$`), "a table of the rotary embedding"},
-	{regexp.MustCompile(`(^|\.)position_ids$`), "the numbers of the positions"},
-	{regexp.MustCompile(`(^|\.)(attn|attention|self_attn)\.(masked_bias|mask)$|(^|\.)(causal|attention|attn)_mask$`), "a causal mask"},
+	{regexp.MustCompile(`(^|\.)(position|token_type)_ids$`), "the numbers of the positions"},
+	{regexp.MustCompile(`(^|\.)(attn|attention|self_attn)\.(masked_bias|mask)$|(^|\.)(causal|attention|attn|triangular)_mask$`), "a causal mask"},
+	{regexp.MustCompile(`(^|\.)(cache_[kv]|[kv]_cache|_extra_state)$`), "a state of the program that ran the model"},
 }
 
 // isBuffer says what t is if it cannot change the model's results.

@@ -158,6 +158,9 @@ func (f *folder) cached() string {
 	}
 	for _, e := range f.entries {
 		inside := filepath.Join(f.path, e.Name())
+		if e.IsDir() && e.Name() == "hub" { // the cache of all programs
+			return (&folder{inside, entriesOf(inside)}).cached()
+		}
 		if s := snapshot(inside); s != "" && strings.HasPrefix(e.Name(), "models--") {
 			return what + "for example " + defect.Printable(s)
 		}
@@ -257,7 +260,7 @@ func (f *folder) models() string {
 		return ""
 	}
 	for _, e := range f.entries {
-		if inside := filepath.Join(f.path, e.Name()); e.IsDir() && exists(filepath.Join(inside, "config.json")) {
+		if inside := filepath.Join(f.path, e.Name()); e.IsDir() && isModel(inside) {
 			return "a directory of models; name one of them, such as " + defect.Printable(inside)
 		}
 	}

@@ -118,6 +118,8 @@ func TestLook(t *testing.T) {
 		{filepath.Dir(filepath.Dir(write("models--a--b/snapshots/f00/config.json", "{}"))), "a directory of the Hugging Face cache; name the snapshot with the model: " + filepath.Join(dir, "models--a--b", "snapshots", "f00")},
 		{filepath.Dir(write("models--a--b/snapshots/f00/config.json", "{}")), "a directory of the Hugging Face cache; name the snapshot with the model: " + filepath.Join(dir, "models--a--b", "snapshots", "f00")},
 		{filepath.Dir(filepath.Dir(filepath.Dir(write("cache/models--a--b/snapshots/f00/m.gguf", "GGUF")))), "a directory of the Hugging Face cache; name the snapshot with the model: for example"},
+		{filepath.Dir(filepath.Dir(filepath.Dir(filepath.Dir(write("hf/hub/models--a--b/snapshots/f00/config.json", "{}"))))), "a directory of the Hugging Face cache; name the snapshot with the model: for example"},
+		{filepath.Dir(write("llama/original/params.json", "{}")), "a directory of models; name one of them, such as " + filepath.Join(dir, "llama", "original")},
 		{write("dcp/__0_0.distcp", ""), "a distributed checkpoint of PyTorch; join it: python -m torch"},
 		{filepath.Dir(write("fsdp/pytorch_model_fsdp_0/x", "")), "a checkpoint of FSDP in shards; join it: accelerate merge-weights " + filepath.Join(dir, "fsdp", "pytorch_model_fsdp_0")},
 		{write("ds/zero_to_fp32.py", ""), "a checkpoint of DeepSpeed in shards; join it: python"},
