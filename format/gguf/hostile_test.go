@@ -206,6 +206,10 @@ func TestHostile(t *testing.T) {
 		{"2^32-1 blocks", set("llama.block_count", -1), "blocks is "},
 		{"no heads", set("llama.attention.head_count", 0), "heads is 0"},
 		{"a key that may change the result", set("llama.attention.clamp_kqv", 8.0), "llama.attention.clamp_kqv: the key, of type f32, is not supported"},
+		{"two keys that may change the result", func(d *draft) {
+			d.set("llama.attention.clamp_kqv", 8.0)
+			d.set("llama.attention.max_alibi_bias", 8.0)
+		}, "2 keys are not supported: llama.attention.clamp_kqv (f32), llama.attention.max_alibi_bias (f32)"},
 		{"a key of a newer thimble", set("thimble.magic", true), "thimble.magic: the key, of type bool, is not supported"},
 		{"a window that llama.cpp ignores", set("llama.attention.sliding_window", 16), "llama.attention.sliding_window: 16 in architecture llama is not supported"},
 		{"experts", set("llama.expert_count", 8), "llama.expert_count: 8 is not supported"},

@@ -63,6 +63,7 @@ func (f *file) unknownKeys(m *metadata) (unknown []string, err error) {
 		known[k.name] = true
 	}
 	arch := m.architecture + "."
+	var refused []string
 next:
 	for _, name := range f.names {
 		if known[name] || strings.HasPrefix(name, "tokenizer.") { // see otherTokenizerKeys
@@ -78,11 +79,27 @@ next:
 			}
 		}
 		if strings.HasPrefix(name, arch) || strings.HasPrefix(name, "thimble.") || strings.HasPrefix(name, "adapter.") {
-			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(name, "the key, of type %v,", f.keys[name]))
+			refused = append(refused, name)
+			continue
 		}
 		unknown = append(unknown, name)
 	}
-	return unknown, nil
+	return unknown, f.refuse(refused)
+}
+
+// refuse returns an error that names all of the keys, or nil if there are none.
+func (f *file) refuse(names []string) error {
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return f.unsupported(names[0], "the key, of type %v,", f.keys[names[0]])
+	}
+	var all []string
+	for _, name := range names {
+		all = append(all, fmt.Sprintf("%s (%v)", defect.Printable(name), f.keys[name]))
+	}
+	return defect.Replace(defect.ErrUnsupported, fmt.Sprintf("%s: %d keys are not supported: %s", defect.Printable(f.path), len(names), strings.Join(all, ", ")))
 }
 
 // perBlock lists the keys of an architecture that may hold a value for each block, in place

@@ -177,6 +177,7 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 	for _, k := range m.keys() {
 		known[k.name] = true
 	}
+	var refused []string
 	for _, name := range f.names {
 		rest, ours := strings.CutPrefix(name, "tokenizer.")
 		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
@@ -185,9 +186,9 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 		if f.keys[name].neutral("") {
 			continue // turns a step off
 		}
-		return f.unsupported(name, "the key, of type %v,", f.keys[name])
+		refused = append(refused, name)
 	}
-	return nil
+	return f.refuse(refused)
 }
 
 // readTokens sets the vocabulary of a byte-level tokenizer, and returns the ids of the
