@@ -248,7 +248,7 @@ func TestHarmless(t *testing.T) {
 	d.set("general.author", "nobody")
 	d.set("split.count", uint16(1))
 	d.set("llama.expert_count", 0)
-	d.set("llama.attention.sliding_window", 0)
+	d.set("llama.attention.sliding_window", 1<<20)
 	d.set("llama.tensor_data_layout", "Meta AI original pth")
 	d.set("quantize.imatrix.file", "x.dat")
 	d.set("hobby.colour", "green")
@@ -257,6 +257,8 @@ func TestHarmless(t *testing.T) {
 	d.set("tokenizer.ggml.eot_token_id", 1)
 	d.set("tokenizer.ggml.padding_token_id", -1) // 4294967295
 	d.set("tokenizer.ggml.eom_token_id", -1)
+	d.set("llama.attention.layer_norm_epsilon", 1e-5)
+	d.set("llama.rope.scaling.yarn_log_multiplier", 0.1)
 	d.set("tokenizer.ggml.unknown_token_id", -1)
 	d.set("tokenizer.ggml.eog_token_ids", []int32{1, 2, -1})
 	d.set("llama.rope.scaling.attn_factor", 1.0)

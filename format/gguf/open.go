@@ -168,8 +168,17 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 			written[k.name] = k.place
 		}
 	}
-	// mapFeatures checks these itself.
+	// mapFeatures checks these itself. A window of the whole context has no effect, and
+	// neither has the epsilon of the other kind of norm.
 	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
+	if m.window != nil && int64(*m.window) >= int64(s.Context) {
+		checked = append(checked, &m.window)
+	}
+	for _, place := range []any{&m.eps, &m.layerEps} {
+		if written[m.nameOf(place)] == nil {
+			checked = append(checked, place)
+		}
+	}
 	for _, k := range m.keys() {
 		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
 			continue
@@ -223,9 +232,14 @@ func (m *metadata) specialIDs() (bos int, eos []int) {
 	return bos, eos
 }
 
-// dropIDs drops the ids of tokens that no text needs and that are not of n tokens, such as
-// 4294967295, by which programs mean none. llama.cpp does the same.
+// dropIDs drops the ids of tokens that no text needs and that are not of n tokens, as
+// llama.cpp does, and 4294967295, by which programs mean none.
 func (m *metadata) dropIDs(n int) {
+	for _, id := range []**uint32{&m.bos, &m.eos} {
+		if *id != nil && **id == math.MaxUint32 {
+			*id = nil
+		}
+	}
 	for _, id := range []**uint32{&m.pad, &m.unk, &m.eot, &m.eom} {
 		if *id != nil && int64(**id) >= int64(n) {
 			*id = nil

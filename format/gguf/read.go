@@ -52,7 +52,8 @@ var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
 	"ARCH.tensor_data_layout",                   // identifies the converter
 	"ARCH.rope.scaling.finetuned",               // concerns training
-	"ARCH.rope.scaling.original_context_length", // only yarn uses it, which the reader refuses
+	// Only yarn uses these, which the reader refuses.
+	"ARCH.rope.scaling.original_context_length", "ARCH.rope.scaling.yarn_beta_fast", "ARCH.rope.scaling.yarn_beta_slow", "ARCH.rope.scaling.yarn_log_multiplier",
 }
 
 // unknownKeys returns the names of the keys that are neither in the table nor inert, or an
