@@ -50,8 +50,8 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 // names, and prefixes that end in a dot.
 var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
-	"ARCH.tensor_data_layout",                   // identifies the converter
-	"ARCH.rope.scaling.finetuned",               // concerns training
+	"ARCH.tensor_data_layout",     // identifies the converter
+	"ARCH.rope.scaling.finetuned", // concerns training
 	// Only yarn uses these, which the reader refuses.
 	"ARCH.rope.scaling.original_context_length", "ARCH.rope.scaling.yarn_beta_fast", "ARCH.rope.scaling.yarn_beta_slow", "ARCH.rope.scaling.yarn_log_multiplier",
 }
