@@ -249,13 +249,13 @@ func TestNeutralKeys(t *testing.T) {
 		{edited(t, "rope_scaling", "{}"), nil},
 		{edited(t, "rope_theta", "", "rope_scaling", `{"rope_theta":10000}`), nil},
 		{edited(t, "rope_theta", "", "rope_parameters", `{"rope_theta":1e4,"type":"default","factor":7}`),
-			[]string{"config.json has 1 key that transformers never reads for llama, without effect: rope_parameters.factor"}},
+			[]string{"config.json has 1 key that transformers never reads for llama, so without effect: rope_parameters.factor"}},
 		{edited(t, "rope_scaling", `{"type":"dynamic","factor":4.0}`), []string{"rope_type dynamic changes nothing within the context, and longer texts are refused: read as default"}},
 		{edited(t, "auto_map", stranger, "a", "null", "b", "false", "c", "[]", "d", "{}", "e", `""`, "mlp_bias", "false"), nil},
 		{edited(t, "rope_interleaved", "true", "embedding_multiplier", "3"),
-			[]string{"config.json has 2 keys that transformers never reads for llama, without effect: embedding_multiplier, rope_interleaved"}},
+			[]string{"config.json has 2 keys that transformers never reads for llama, so without effect: embedding_multiplier, rope_interleaved"}},
 		{edited(t, "rms_norm_eps", "", "max_position_embeddings", "null"),
-			[]string{"config.json lacks 2 keys, so transformers' defaults for llama: max_position_embeddings 2048, rms_norm_eps 1e-06"}},
+			[]string{"config.json lacks 2 keys; transformers' defaults for llama apply: max_position_embeddings 2048, rms_norm_eps 1e-06"}},
 	} {
 		cfg, got, err := read(c.text)
 		if err != nil {

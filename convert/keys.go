@@ -122,11 +122,11 @@ func (c *config) done(architecture string) error {
 		return refuse(c.shared.refused)
 	}
 	if len(unread) > 0 {
-		c.Note(fmt.Sprintf("%s has %s that transformers never reads for %s, without effect: %s", configName, counted(len(unread), "key"), architecture, some(unread)))
+		c.Note(fmt.Sprintf("%s has %s that transformers never reads for %s, so without effect: %s", configName, counted(len(unread), "key"), architecture, some(unread)))
 	}
 	if len(c.shared.assumed) > 0 {
-		c.Note(fmt.Sprintf("%s lacks %s, so transformers' %s for %s: %s", configName, counted(len(c.shared.assumed), "key"),
-			plural(len(c.shared.assumed), "default"), architecture, strings.Join(c.shared.assumed, ", ")))
+		c.Note(fmt.Sprintf("%s lacks %s; transformers' defaults for %s apply: %s", configName, counted(len(c.shared.assumed), "key"),
+			architecture, strings.Join(c.shared.assumed, ", ")))
 	}
 	return nil
 }
