@@ -42,7 +42,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "number of `RUNS`, not counting the warm-up"},
 			&cli.IntFlag{Name: "cores", Usage: "use `N` cores instead of all"},
 			&cli.StringFlag{Name: "against-llama-cpp", Usage: "run llama-bench of the folder `DIR`, its bin or its build/bin in turn, and print ratios"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, jsonFlag,
 		},
 		Action: benchAction,
 	}
@@ -54,7 +54,7 @@ func benchAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.BenchOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Prefill: c.Int("prefill"), Decode: c.Int("decode"), Runs: c.Int("runs"), FitContext: !c.IsSet("prefill"),
+		Model: path, Set: overridesOf(c), Prefill: c.Int("prefill"), Decode: c.Int("decode"), Runs: c.Int("runs"), FitContext: !c.IsSet("prefill"),
 		LlamaCpp: c.String("against-llama-cpp"),
 	}
 	if c.IsSet("cores") {

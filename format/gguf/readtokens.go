@@ -28,6 +28,7 @@ func (f *file) tokenizer(s *model.Spec) (*tokenizer.Data, error) {
 	if err := f.otherTokenizerKeys(m); err != nil {
 		return nil, err
 	}
+	m.dropIDs(len(m.tokens))
 	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
 	n, err := f.countTokens(m, s)
 	if err != nil {
@@ -94,7 +95,9 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	if m.addSpace != nil {
 		p.DummyPrefix = *m.addSpace
 	}
+	unk := 0 // llama.cpp's ids of an unknown token without a key
 	if m.tokenizer == "t5" {
+		unk = 2
 		d.Model = tokenizer.SentencePieceUnigram
 		p.DummyPrefix = m.addSpace != nil && *m.addSpace
 		p.RemoveExtra = m.removeSpaces != nil && *m.removeSpaces
@@ -115,6 +118,9 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 			}
 			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
 		}
+	}
+	if d.Unk < 0 && n > unk {
+		d.Unk = unk
 	}
 	if m.steps != nil {
 		return f.readSteps(m, d)
@@ -171,17 +177,18 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 	for _, k := range m.keys() {
 		known[k.name] = true
 	}
+	var refused []string
 	for _, name := range f.names {
 		rest, ours := strings.CutPrefix(name, "tokenizer.")
 		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
 			continue
 		}
-		if v := f.keys[name]; v.kind == kindBool && v.raw[0] == 0 {
+		if f.keys[name].neutral("") {
 			continue // turns a step off
 		}
-		return f.unsupported(name, "the key, of type %v,", f.keys[name])
+		refused = append(refused, name)
 	}
-	return nil
+	return f.refuse(refused)
 }
 
 // readTokens sets the vocabulary of a byte-level tokenizer, and returns the ids of the

@@ -38,6 +38,8 @@ type header struct {
 	entries  []entry // in the order of their data
 	metadata map[string]string
 	data     int // offset of the data in the file
+
+	nullMetadata bool
 }
 
 type entry struct {
@@ -78,6 +80,10 @@ func readHeader(file string, b []byte) (*header, error) {
 
 func (h *header) decode(d *strictjson.Decoder) error {
 	err := d.Object(func(name string) error {
+		if name == metadataKey && d.Kind() == 'n' { // null, as the library of Rust allows
+			h.nullMetadata = true
+			return d.Skip()
+		}
 		if name == metadataKey {
 			h.metadata = map[string]string{}
 			return d.Object(func(key string) (err error) {

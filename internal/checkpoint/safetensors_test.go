@@ -69,6 +69,18 @@ func TestOpenFile(t *testing.T) {
 	}
 }
 
+// The library of Rust reads a null __metadata__ as an absent one.
+func TestNullMetadata(t *testing.T) {
+	c, err := Open(write(t, file(`{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.Tensors["a"] == nil || len(c.Tensors["a"].Data) != 4 || c.Metadata != nil {
+		t.Errorf("tensors %v, metadata %v", c.Tensors, c.Metadata)
+	}
+}
+
 // Open accepts a file that has types which the library does not know.
 func TestTypesUnknownToLibrary(t *testing.T) {
 	b := file(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},`+
@@ -133,7 +145,7 @@ func TestRefuses(t *testing.T) {
 		{"duplicate key", file(`{"a":{"dtype":"U8","dtype":"U8"}}`, 0), `byte 34: a: key "dtype" occurs twice`},
 		{"duplicate metadata", file(`{"__metadata__":{"k":"v","k":"v"}}`, 0), `byte 36: __metadata__: key "k" occurs twice`},
 		{"metadata number", file(`{"__metadata__":{"k":1}}`, 0), `byte 29: __metadata__.k: found a number, want a string`},
-		{"metadata null", file(`{"__metadata__":null}`, 0), `byte 24: __metadata__: found null, want an object`},
+		{"metadata list", file(`{"__metadata__":[]}`, 0), `byte 24: __metadata__: found an array, want an object`},
 		{"unknown key", file(`{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"x":0}}`, 1), "byte 63: a.x: unknown key, want dtype, shape and data_offsets"},
 		{"missing key", file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "byte 39: a: has 2 keys, want dtype, shape and data_offsets"},
 		{"null tensor", file(`{"a":null}`, 0), "byte 13: a: found null, want an object"},

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"fmt"
-	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -57,7 +56,7 @@ func (f *fields) literal(key string) string {
 	m, _ := v.(map[string]any)
 	text, ok := m["String"].(string)
 	if !ok || len(m) != 1 {
-		f.unsupported(key, "%s", defect.Printable(strings.TrimPrefix(show(v), "map")))
+		f.unsupported(key, "%s", show(v))
 	}
 	return text
 }
@@ -211,7 +210,7 @@ func (d *document) split(f *fields) {
 	if p.err != nil {
 		f.err = p.err
 	} else if !ok || !known || len(p.m) != 1 {
-		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
+		f.unsupported("pattern", "%s", show(p.m))
 	}
 	if behavior != "Isolated" && !(behavior == "Removed" && invert) {
 		f.unsupported("behavior", "%s with invert %v", defect.Printable(behavior), invert)

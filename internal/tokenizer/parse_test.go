@@ -62,7 +62,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Strip"}]}`, true, `normalizers[1].type: normalizer Strip`},
 		{"normalizer", `{"type":"Sequence","normalizers":[{"type":"NFC"}],"x":1}`, true, `normalizer.x: this key`},
 		{"normalizer", `{"type":"Prepend"}`, false, `prepend: want a string`},
-		{"normalizer", `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`, true, `normalizer.pattern: [Regex: {2,}]`},
+		{"normalizer", `{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}`, true, `normalizer.pattern: {"Regex":" {2,}"}`},
 		{"normalizer", `{"type":"Replace","pattern":{"String":""},"content":" "}`, false, `rule replace has no text to replace`},
 		{"normalizer", `[]`, false, `normalizer: want an object`},
 		{"normalizer", `{"type":"NFC"}`, false, ``},
