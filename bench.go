@@ -3,6 +3,8 @@ package thimble
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"thimble/internal/defect"
@@ -10,6 +12,7 @@ import (
 	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/speed"
 	"thimble/verify"
 )
 
@@ -22,19 +25,23 @@ type BenchOptions struct {
 	FitContext bool     // shorten the prompt to the model's context instead of failing
 	Runs       int      // number of timed runs, after one warm-up
 	Arithmetic Arithmetic
-	Integers   bool // round activations to int8 if the model has layers that are stored as integers
+	Integers   bool   // round activations to int8 if the model has layers that are stored as integers
+	LlamaCpp   string // folder of llama.cpp's programs, to time in turn with the model; "" for none
 }
 
 // Bench measures the speed of a model on this machine.
 func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
-	for _, n := range []struct {
-		name  string
-		value int
-	}{{"prefill", o.Prefill}, {"decode", o.Decode}, {"runs", o.Runs}} {
-		if n.value < 1 || n.value > model.MaxLength {
-			return nil, fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", n.name, n.value, model.MaxLength)
+	for i, n := range []int{o.Prefill, o.Decode, o.Runs} {
+		if n < 1 || n > model.MaxLength {
+			return nil, fmt.Errorf("bench: --%s %d is out of range, want 1 to %d", []string{"prefill", "decode", "runs"}[i], n, model.MaxLength)
 		}
 	}
+	peer, done, err := o.peer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	start := time.Now()
 	m, err := openVerified(ctx, o.Model, o.Set, nil)
 	if err != nil {
 		return nil, err
@@ -51,12 +58,19 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	if err != nil {
 		return nil, err
 	}
+	load := time.Since(start).Seconds()
+	roof, err := speed.MeasureRoof(ctx)
+	if err != nil {
+		return nil, err
+	}
+	work := speed.WorkOf(m)
 	s := &verify.Speed{
-		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: linearFLOP(&m.Spec), Arithmetic: verify.Describe(o.Arithmetic),
+		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: work.FLOP, Bytes: work.Bytes,
+		Load: load, Roof: &roof, Arithmetic: verify.Describe(o.Arithmetic),
 	}
 	peakKnown := false // the peak is that of the timed runs
 	for run := range o.Runs + 1 {
-		prefill, decode, err := timeOnce(ctx, g, o.Prefill, o.Decode)
+		r, err := speed.Time(ctx, g, o.Prefill, o.Decode)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
 		}
@@ -64,46 +78,40 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 			peakKnown = memory.ResetPeak()
 			continue
 		}
-		s.Prefill, s.Decode = append(s.Prefill, prefill), append(s.Decode, decode)
+		s.Add(r)
+		if peer != nil {
+			if r.Prefill, r.Decode, err = peer.Run(ctx, o.Prefill, o.Decode); err != nil {
+				return nil, err
+			}
+			s.AddPeer(r)
+		}
 	}
-	if peakKnown {
+	if s.Cache = g.CacheBytes(); peakKnown {
 		s.Memory = memory.Peak()
 	}
-	s.Cache = g.CacheBytes()
 	info, err := identify(ctx, m, nil)
 	s.SHA256 = info.SHA256
 	return s, err
 }
 
-// linearFLOP returns the number of floating-point operations of the linear layers for
-// one token.
-func linearFLOP(s *model.Spec) (n float64) {
-	for _, slot := range s.Slots() {
-		if slot.Role == model.Linear {
-			n += 2 * float64(slot.Rows) * float64(slot.Cols) * float64(len(s.Schedule)) / float64(s.Blocks)
-		}
+// peer returns llama.cpp's benchmark of the model, which a temporary GGUF file holds, or
+// nil. done removes the file.
+func (o *BenchOptions) peer(ctx context.Context) (peer *speed.LlamaBench, done func(), err error) {
+	if o.LlamaCpp == "" {
+		return nil, func() {}, nil
 	}
-	return n
-}
-
-// timeOnce returns the speed of a prompt, including the logits after its last token, and
-// of the tokens after the prompt, including the logits after each, in tokens per second.
-func timeOnce(ctx context.Context, g *generate.Generator, prompt, steps int) (prefill, decode float64, err error) {
-	ids := make([]int, prompt+steps)
-	for i := range ids {
-		ids[i] = i % prompt * 7919 % g.Spec().Vocab
+	dir, err := os.MkdirTemp("", "thimble-bench-")
+	if err != nil {
+		return nil, nil, err
 	}
-	g.Reset()
-	start := time.Now()
-	if _, err := g.Logits(ctx, ids[:prompt]); err != nil {
-		return 0, 0, err
+	done = func() { os.RemoveAll(dir) }
+	file := filepath.Join(dir, "model.gguf")
+	if peer, err = speed.FindLlamaBench(o.LlamaCpp, file, parallel.Workers()); err == nil {
+		_, err = Export(ctx, ExportOptions{Model: o.Model, Set: o.Set, Output: file})
 	}
-	prefill = float64(prompt) / time.Since(start).Seconds()
-	start = time.Now()
-	for i := range steps {
-		if _, err := g.Logits(ctx, ids[:prompt+i+1]); err != nil {
-			return 0, 0, err
-		}
+	if err != nil {
+		done()
+		return nil, nil, err
 	}
-	return prefill, float64(steps) / time.Since(start).Seconds(), nil
+	return peer, done, nil
 }

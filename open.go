@@ -25,7 +25,7 @@ import (
 
 // Open opens the model at path. It recognizes a container or a GGUF file by its first
 // bytes, and opens anything else as a checkpoint, with its config changed by the
-// overrides ("layer_sharing=true"). It does not read the weights; call the model's Verify
+// overrides ("layer_sharing=true", "--drop=*.router.*"). It does not read the weights; call the model's Verify
 // before you use them. Close the model after use. If the file is not a model, the error
 // says what it looks like and what to do with it.
 func Open(path string, overrides ...string) (*Model, error) {
@@ -60,7 +60,7 @@ func open(path string, overrides []string) (*Model, error) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
 	if len(overrides) > 0 {
-		return nil, fmt.Errorf("%s: --set changes how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
+		return nil, fmt.Errorf("%s: --set and --drop change how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
 	}
 	return format.Open(path)
 }

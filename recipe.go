@@ -19,12 +19,6 @@ type Rule = quantize.Rule
 // ParseRule reads "pattern=scheme", such as "blocks.*.down=int8/g32".
 func ParseRule(text string) (Rule, error) { return quantize.ParseRule(text) }
 
-// IsScheme reports whether text is a scheme, such as "int4/g32", or Keep.
-func IsScheme(text string) bool {
-	_, err := ParseScheme(text)
-	return err == nil || text == Keep
-}
-
 // ParseScheme reads a scheme: "f32", "f16", "bf16" or "intBITS/GROUP[/asym]".
 func ParseScheme(text string) (Scheme, error) { return quantize.ParseScheme(text) }
 

@@ -14,9 +14,8 @@ func init() { register("gemma3_text", architecture{gemma3Spec, gemma3Names}) }
 func gemma3Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers does not derive a default
 	s.Norm, s.NormEps = model.NormRMS1, c.Float("rms_norm_eps")
-	s.QKNorm, s.PostNorm, s.Activation = model.QKGain, true, model.GELUTanh
+	s.QKNorm, s.PostNorm, s.Activation = model.QKGain, true, activation(c, "hidden_activation", "gelu_pytorch_tanh")
 	s.EmbedScale = math.Sqrt(float64(s.Hidden))
 	if q := c.Float("query_pre_attn_scalar", 256); !(q > 0) {
 		c.Fail("query_pre_attn_scalar", "%g, want a positive number", q)
@@ -26,6 +25,8 @@ func gemma3Spec(c *config) model.Spec {
 	bias := c.Bool("attention_bias", false)
 	s.Bias.QKV, s.Bias.O = bias, bias
 
+	c.Must("partial_rotary_factor", 1.0)
+	c.Inert("original_max_position_embeddings") // scaledRope reads it where it counts
 	global, local := gemmaRopes(c)
 	s.Rope, s.Ropes = global, []model.Rope{local}
 	period := c.Int("sliding_window_pattern", model.MaxBlocks, c.Int("_sliding_window_pattern", model.MaxBlocks, 6))
@@ -37,7 +38,6 @@ func gemma3Spec(c *config) model.Spec {
 			s.Attention[b].Rope = 1
 		}
 	}
-	c.Must("hidden_activation", "gelu_pytorch_tanh") // also the default
 	c.Must("use_bidirectional_attention", false)
 	c.Absent("attn_logit_softcapping", "final_logit_softcapping")
 	c.Inert("cache_implementation")
@@ -53,20 +53,26 @@ func gemmaRopes(c *config) (global, local model.Rope) {
 	if p == nil {
 		global = model.Rope{Base: c.Float("rope_theta", globalBase)}
 		if p := c.Object("rope_scaling"); p != nil {
-			global = scaledRope(p, global.Base)
+			global = scaledRope(c, p, global.Base)
 		}
 		return global, model.Rope{Base: c.Float("rope_local_base_freq", localBase)}
 	}
-	c.Absent("rope_theta", "rope_scaling", "rope_local_base_freq") // they could contradict rope_parameters
-	read := func(key string, base float64) model.Rope {
+	p.reads = map[string]bool{"full_attention": true, "sliding_attention": true}
+	c.Absent("rope_scaling") // it could contradict rope_parameters
+	read := func(key, outside string, base float64) model.Rope {
+		base = c.Float(outside, base)
 		inner := p.Object(key)
 		if inner == nil {
 			return model.Rope{Base: base}
 		}
+		theta := inner.Float("rope_theta", base)
+		if c.Has(outside) && theta != base {
+			c.Fail(outside, "%g, but rope_parameters has %g for %s; keep one", base, theta, key)
+		}
 		inner.Must("partial_rotary_factor", 1.0)
-		return scaledRope(inner, inner.Float("rope_theta", base))
+		return scaledRope(c, inner, theta)
 	}
-	return read("full_attention", globalBase), read("sliding_attention", localBase)
+	return read("full_attention", "rope_theta", globalBase), read("sliding_attention", "rope_local_base_freq", localBase)
 }
 
 var gemma3Names = qwen3Names.with(map[string]string{

@@ -1,6 +1,12 @@
 package convert
 
-import "thimble/internal/model"
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"thimble/internal/model"
+)
 
 func init() { register("llama", architecture{llamaSpec, llamaNames}) }
 
@@ -11,10 +17,30 @@ func llamaSpec(c *config) model.Spec {
 	attention := c.Bool("attention_bias", false)
 	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
 	share(c, &s)
-	c.Must("rope_interleaved", false)
-	c.Must("use_sliding_window", false)
-	c.Absent("sliding_window", "layer_types")
+	windowless(c, &s)
 	return s
+}
+
+// windowless reads the keys by which transformers' cache, but no model of this kind,
+// forgets the tokens outside a window: they change nothing unless the window is shorter
+// than the context.
+func windowless(c *config, s *model.Spec) {
+	if w := c.Int("sliding_window", model.MaxLength, s.Context); w < s.Context {
+		c.Unsupported("sliding_window", "%d, in a context of %d,", w, s.Context)
+	}
+	sameLayers(c, s.Blocks, "full_attention")
+}
+
+// sameLayers asserts that layer_types, if it is present, names one of kinds for all blocks.
+func sameLayers(c *config, blocks int, kinds ...string) {
+	for i, t := range c.Strings("layer_types", blocks) {
+		if i == 0 && slices.Contains(kinds, t) {
+			kinds = []string{t}
+		} else if kinds[0] != t {
+			c.Unsupported("layer_types", "%s (want %s in all)", show(t), strings.Join(kinds, " or "))
+			return
+		}
+	}
 }
 
 // decoderSpec reads the features that Llama and its relatives share: RMSNorm before
@@ -24,12 +50,32 @@ func decoderSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.NormEps = c.Float("rms_norm_eps")
 	rope, inner := rotary(c, 10000)
+	c.Must("partial_rotary_factor", 1.0)
 	if inner != nil {
 		inner.Must("partial_rotary_factor", 1.0)
 	}
 	s.Rope = rope
-	c.Must("hidden_act", "silu")
+	s.Activation = activation(c, "hidden_act", "silu")
 	return s
+}
+
+// activations lists transformers' names of functions (activations.py, ACT2CLS). Those of
+// each function differ by rounding only.
+var activations = map[string]model.Activation{
+	"silu": model.SiLU, "swish": model.SiLU,
+	"gelu_pytorch_tanh": model.GELUTanh, "gelu_new": model.GELUTanh, "gelu_fast": model.GELUTanh,
+	"gelu_accurate": model.GELUTanh, "gelu_python_tanh": model.GELUTanh,
+}
+
+// activation reads the name of the function in the feed-forward layer. def is the name for
+// a model_type that transformers does not have.
+func activation(c *config, key, def string) model.Activation {
+	name := c.String(key, def)
+	a, ok := activations[name]
+	if !ok && c.shared.err == nil {
+		c.Unsupported(key, "%s (want %s)", show(name), def)
+	}
+	return a
 }
 
 // sizes reads the keys that have the same name in every config.
@@ -45,12 +91,18 @@ func sizes(c *config) model.Spec {
 		BOS:     -1,
 		EOS:     c.IDs("eos_token_id"),
 	}
-	s.KVHeads = c.Int("num_key_value_heads", model.MaxHeads, s.Heads)
-	if heads := max(s.Heads, 1); !c.Has("head_dim") && s.Hidden%heads != 0 {
-		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
+	if _, present := c.values["num_key_value_heads"]; present && !c.Has("num_key_value_heads") {
+		s.KVHeads = s.Heads
 	} else {
-		s.HeadDim = c.Int("head_dim", model.MaxWidth, s.Hidden/heads)
+		s.KVHeads = c.Int("num_key_value_heads", model.MaxHeads, s.Heads)
 	}
+	s.HeadDim = c.Int("head_dim", model.MaxWidth, 0)
+	if heads := max(s.Heads, 1); s.HeadDim == 0 && s.Hidden%heads != 0 {
+		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
+	} else if s.HeadDim == 0 {
+		s.HeadDim = s.Hidden / heads
+	}
+	c.Must("is_causal", true)
 	switch bos := c.IDs("bos_token_id"); len(bos) {
 	case 0:
 	case 1:
@@ -68,48 +120,59 @@ func sizes(c *config) model.Spec {
 // also returns the object that it read, or nil.
 func rotary(c *config, base float64) (model.Rope, *config) {
 	base = c.Float("rope_theta", base)
+	c.Inert("original_max_position_embeddings") // scaledRope reads it where it counts
 	p := c.Object("rope_parameters")
 	if p == nil {
 		p = c.Object("rope_scaling")
-	} else {
-		if inner := p.Float("rope_theta", base); c.Has("rope_theta") && inner != base {
-			c.Fail("rope_theta", "%g, but rope_parameters has %g; keep one", base, inner)
-		} else {
-			base = inner
-		}
-		if c.Has("rope_scaling") {
-			c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
-		}
+	} else if old := c.value("rope_scaling"); !empty(old) && !reflect.DeepEqual(old, c.values["rope_parameters"]) {
+		c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
 	}
 	if p == nil {
 		return model.Rope{Base: base}, nil
 	}
-	return scaledRope(p, base), p
+	if inner := p.Float("rope_theta", base); c.Has("rope_theta") && inner != base {
+		c.Fail("rope_theta", "%g, but %s has %g; keep one", base, strings.TrimSuffix(p.path, "."), inner)
+	} else {
+		base = inner
+	}
+	return scaledRope(c, p, base), p
 }
 
-// scaledRope reads a rope_type and its parameters.
-func scaledRope(p *config, base float64) model.Rope {
+// scaledRope reads a rope_type and its parameters from p, an object of c.
+func scaledRope(c, p *config, base float64) model.Rope {
 	r := model.Rope{Base: base}
-	kind := p.String("rope_type", p.String("type", ""))
+	kind := p.String("rope_type", p.String("type", "default"))
 	if old := p.String("type", kind); old != kind {
 		p.Fail("type", "%q, but rope_type is %q", old, kind)
 	}
+	if c.reads != nil {
+		p.reads = transformers().rope[kind]
+	}
 	switch kind {
 	case "default":
+	case "dynamic": // stretches the base for texts beyond the context, which the model does not take here
+		p.Float("factor")
+		c.Note("rope_type dynamic changes nothing within the context, and longer texts are refused: read as default")
 	case "linear":
 		r.Scaling, r.Factor = model.RopeLinear, p.Float("factor")
 	case "llama3":
 		r = model.Rope{
 			Base: base, Scaling: model.RopeLlama3, Factor: p.Float("factor"),
 			LowFreq: p.Float("low_freq_factor"), HighFreq: p.Float("high_freq_factor"),
-			Original: p.Int("original_max_position_embeddings", model.MaxLength),
+			Original: ropeOriginal(c, p),
 		}
-	case "":
-		p.missing("rope_type")
 	default:
-		p.Unsupported("rope_type", "%s (want default, linear or llama3)", show(kind))
+		p.UnsupportedObject("rope_type", "%s (want default, dynamic, linear or llama3)", show(kind))
 	}
 	return r
+}
+
+// ropeOriginal returns the context of the pretraining: as in transformers, that outside p
+// counts, then that in p, then the model's.
+func ropeOriginal(c, p *config) int {
+	const key = "original_max_position_embeddings"
+	def := p.Int(key, model.MaxLength, c.Int("max_position_embeddings", model.MaxLength))
+	return c.Int(key, model.MaxLength, def)
 }
 
 var llamaNames = names{

@@ -11,9 +11,9 @@ func init() { register("llama4_text", architecture{llama4Spec, llama4Names}) }
 func llama4Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is for experts
-	s.HeadDim = c.Int("head_dim", model.MaxWidth)          // transformers does not derive a default
 	s.NormEps = c.Float("rms_norm_eps", 1e-5)
 	rope, inner := rotary(c, 500000)
+	c.Must("partial_rotary_factor", 1.0)
 	if inner != nil {
 		inner.Must("partial_rotary_factor", 1.0)
 	}
@@ -29,7 +29,7 @@ func llama4Spec(c *config) model.Spec {
 	if experts := c.counts("moe_layers", "numbers of blocks"); !c.Has("moe_layers") || len(experts) > 0 {
 		c.Unsupported("moe_layers", "a mixture of experts (want [])")
 	}
-	c.Must("hidden_act", "silu")
+	s.Activation = activation(c, "hidden_act", "silu")
 	c.Inert("for_llm_compressor", "interleave_moe_layer_step", "num_experts_per_tok", "num_local_experts",
 		"output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // these apply to experts; a dense model has none
 	return s
@@ -48,7 +48,7 @@ func llama4Attention(c *config, s *model.Spec) {
 		c.Fail("no_rope_layers", "%d entries, want one for each of %d blocks", len(rotates), s.Blocks)
 		return
 	}
-	chunk := c.Int("attention_chunk_size", model.MaxLength)
+	chunk := c.Int("attention_chunk_size", model.MaxLength, 0) // null: no chunks
 	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return rotates[b] != 0 })
 	s.Attention = make([]model.Attention, s.Blocks)
 	unrotated := 0 // number of blocks without a rotary embedding

@@ -7,8 +7,8 @@ import (
 	"thimble/internal/model"
 )
 
-// paramsName is the name of the config that Meta publishes with Llama in its own layout.
-// It has no model_type.
+// paramsName is the name of the config that Meta publishes with Llama in its own layout,
+// and Mistral in the same. It has no model_type.
 const paramsName = "params.json"
 
 // meta describes Llama in Meta's own layout.
@@ -29,15 +29,18 @@ func metaSpec(c *config) model.Spec {
 	s.Vocab = c.storedRows(metaEmbed, s.Hidden)
 	s.FFN = c.storedRows("layers.0.feed_forward.w1.weight", s.Hidden)
 	s.KVHeads = c.Int("n_kv_heads", model.MaxHeads, s.Heads)
-	if heads := max(s.Heads, 1); s.Hidden%heads != 0 {
+	s.HeadDim = c.Int("head_dim", model.MaxWidth, 0)
+	if heads := max(s.Heads, 1); s.HeadDim == 0 && s.Hidden%heads != 0 {
 		c.Fail("dim", "%d is not divisible by n_heads %d", s.Hidden, heads)
-	} else {
+	} else if s.HeadDim == 0 {
 		s.HeadDim = s.Hidden / heads
 	}
 	if vocab, _ := whole(c.value("vocab_size")); c.Has("vocab_size") && vocab != -1 && vocab != s.Vocab {
 		c.Fail("vocab_size", "%s, but %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)
 	}
-	if want := metaFFN(c, s.Hidden); want != s.FFN {
+	if c.Has("hidden_dim") {
+		mistralParams(c, &s)
+	} else if want := metaFFN(c, s.Hidden); want != s.FFN {
 		c.Fail("multiple_of", "together with dim and ffn_dim_multiplier it implies a feed-forward width of %d, but the tensors have %d: a wrong value, or part of a model-parallel checkpoint", want, s.FFN)
 	}
 	if c.Has("bos_token_id") {
@@ -48,6 +51,21 @@ func metaSpec(c *config) model.Spec {
 	metaRope(c, &s)
 	c.Inert("max_batch_size")
 	return s
+}
+
+// mistralParams reads what Mistral's params.json has besides Meta's keys.
+// https://github.com/mistralai/mistral-inference/blob/main/src/mistral_inference/args.py
+func mistralParams(c *config, s *model.Spec) {
+	if want := c.Int("hidden_dim", model.MaxWidth); want != s.FFN {
+		c.Fail("hidden_dim", "%d, but the tensors have a feed-forward width of %d", want, s.FFN)
+	}
+	s.Tied = c.Bool("tied_embeddings", false)
+	setWindow(s, c.Int("sliding_window", model.MaxLength, 0), func(int) bool { return true })
+	c.Must("model_type", "transformer")
+	c.Must("causal", true)
+	c.Must("use_biases", false)
+	c.Absent("moe", "lora", "quantization", "rope_scaling", "yarn", "llama_4_scaling", "vision_encoder")
+	c.Inert("max_batch_size")
 }
 
 // metaFFN returns the feed-forward width that Meta's code computes.
@@ -83,7 +101,10 @@ func metaRope(c *config, s *model.Spec) {
 		}
 		s.Rope.Factor = c.Float("rope_scaling_factor", 0)
 	}
-	if s.Context = c.Int("max_seq_len", model.MaxLength, context); !c.Has("max_seq_len") {
+	if c.Has("hidden_dim") {
+		context, release = c.Int("max_position_embeddings", model.MaxLength, 32768), "Mistral 7B"
+	}
+	if s.Context = c.Int("max_seq_len", model.MaxLength, context); !c.Has("max_seq_len") && !c.Has("max_position_embeddings") {
 		c.Note(fmt.Sprintf("%s has no context length: using %d, as for %s; --set max_seq_len=N changes it", paramsName, context, release))
 	}
 }

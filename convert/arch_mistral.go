@@ -9,19 +9,13 @@ func init() { register("mistral", architecture{mistralSpec, llamaNames}) }
 func mistralSpec(c *config) model.Spec {
 	s := decoderSpec(c)
 	setWindow(&s, slidingWindow(c), func(int) bool { return true })
-	c.Absent("layer_types")
+	sameLayers(c, s.Blocks, "full_attention", "sliding_attention") // for the cache; the model reads sliding_window
 	return s
 }
 
 // slidingWindow returns the value of sliding_window: 0, no window, if it is null, and
 // transformers' default if it is absent.
-func slidingWindow(c *config) int {
-	window := c.Int("sliding_window", model.MaxLength, 0)
-	if _, present := c.values["sliding_window"]; !present {
-		return 4096
-	}
-	return window
-}
+func slidingWindow(c *config) int { return c.Int("sliding_window", model.MaxLength, 0) }
 
 // setWindow sets the window of the blocks for which isLocal is true, unless it is 0.
 func setWindow(s *model.Spec, window int, isLocal func(block int) bool) {

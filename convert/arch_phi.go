@@ -10,7 +10,7 @@ func init() { register("phi", architecture{phiSpec, phiNames}) }
 func phiSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_eps")
-	s.Parallel, s.Ungated, s.Activation = true, true, model.GELUTanh
+	s.Parallel, s.Ungated, s.Activation = true, true, activation(c, "hidden_act", "gelu_new")
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 
 	rope, inner := rotary(c, 10000)
@@ -25,7 +25,7 @@ func phiSpec(c *config) model.Spec {
 	if s.Rope.Dims == s.HeadDim {
 		s.Rope.Dims = 0
 	}
-	c.Must("hidden_act", "gelu_new") // also the default
+	windowless(c, &s)
 	c.Must("qk_layernorm", false)
 	c.Inert("embd_pdrop", "resid_pdrop")
 	return s

@@ -17,7 +17,6 @@ func qwen2Spec(c *config) model.Spec {
 	s := decoderSpec(c)
 	s.Bias.QKV = true
 	qwenWindows(c, &s)
-	c.Must("use_mrope", false)
 	return s
 }
 
@@ -25,7 +24,6 @@ func qwen2Spec(c *config) model.Spec {
 // head of the queries and keys normalized, with gains.
 func qwen3Spec(c *config) model.Spec {
 	s := decoderSpec(c)
-	s.HeadDim = c.Int("head_dim", model.MaxWidth) // transformers does not derive a default
 	bias := c.Bool("attention_bias", false)
 	s.Bias.QKV, s.Bias.O = bias, bias
 	s.QKNorm = model.QKGain

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 type binding struct {
 	*names
 	headDim int
+	blocks  int
 	file    string                        // the config's path
 	scaling *scaling                      // of 8-bit floats
 	unused  map[string]*checkpoint.Tensor // not assigned yet
@@ -90,29 +90,4 @@ func (b *binding) fp8(m *qtensor.Matrix, t *checkpoint.Tensor, values *[256]floa
 	b.count[scaledFP8]++
 	m.Source = rows // float32
 	return nil
-}
-
-// drop returns notes on the converted and the ignored tensors. An unused tensor that the
-// architecture does not ignore is an error.
-func (b *binding) drop() (notes []string, err error) {
-	for _, note := range slices.Sorted(maps.Keys(b.count)) {
-		notes = append(notes, fmt.Sprintf("%d %s", b.count[note], note))
-	}
-	count := map[string]int{}
-next:
-	for _, name := range slices.Sorted(maps.Keys(b.unused)) {
-		for _, pattern := range b.ignored {
-			if matches(pattern, name) {
-				count[pattern]++
-				continue next
-			}
-		}
-		return nil, defect.Corrupt(b.unused[name].File, name, "the checkpoint has this tensor, but %s describes a model without it", filepath.Base(b.file))
-	}
-	for _, pattern := range b.ignored {
-		if count[pattern] > 0 {
-			notes = append(notes, fmt.Sprintf("%s (%d of them): dropped, computed from %s instead", pattern, count[pattern], filepath.Base(b.file)))
-		}
-	}
-	return notes, nil
 }

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
-	"thimble/internal/spell"
 	"thimble/internal/strictjson"
 )
 
@@ -19,17 +17,21 @@ const (
 	maxConfig  = 1 << 20 // bytes
 )
 
-// A config is a config.json that must be understood in full: done returns an error for a
-// key that no call has read, asserted or listed as inert. A null value means the same as
-// an absent key, as Python's None does. The config keeps the first failure; after it every
-// method returns zero and records nothing. An architecture can therefore read all its keys
-// without checks, and its caller checks once.
+// A config is a config.json that must be understood in full: done returns an error that
+// names every key that could change the results and that no call has read, asserted or
+// listed as inert. A null value and an empty list or object mean the same as an absent
+// key. The config keeps the first invalid value; after it every method returns zero and
+// records nothing. An architecture can therefore read all its keys without checks, and its
+// caller checks once.
 type config struct {
 	file      string
 	path      string // of this object inside the file: "" or "rope_scaling."
 	values    map[string]any
 	known     map[string]bool   // keys that were read, asserted or listed as inert
+	reads     map[string]bool   // keys that transformers reads of this object; nil if it is not known
+	class     *class            // of transformers; nil in an inner object, and for a model_type that is not one of its own
 	overrides map[string]string // by key, the value as the user spelled it
+	drops     []string          // patterns of tensors to leave out
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
@@ -37,6 +39,8 @@ type config struct {
 // sharedState is the state that a config shares with all objects inside it.
 type sharedState struct {
 	err     error
+	refused []refusal // valid values that are not supported
+	assumed []string  // absent keys with transformers' defaults, "key value"
 	inner   []*config
 	notes   []string
 	scaling *scaling // of 8-bit floats; nil if the config declares none
@@ -74,6 +78,10 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	for _, o := range set {
 		key, value, ok := strings.Cut(o, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		if key == dropKey && value != "" {
+			c.drops = append(c.drops, value)
+			continue
+		}
 		if _, twice := c.overrides[key]; twice {
 			return nil, fmt.Errorf("--set %s: given twice", defect.Printable(key))
 		}
@@ -92,11 +100,14 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	return c, nil
 }
 
-// Overrides returns the overrides as "key=value", sorted.
+// Overrides returns the overrides as "key=value" and "--drop=pattern", sorted.
 func (c *config) Overrides() []string {
 	list := make([]string, 0, len(c.overrides))
 	for key, value := range c.overrides {
 		list = append(list, key+"="+value)
+	}
+	for _, pattern := range c.drops {
+		list = append(list, dropKey+"="+pattern)
 	}
 	slices.Sort(list)
 	return list
@@ -109,7 +120,15 @@ func (c *config) Fail(key, format string, args ...any) {
 
 // Unsupported records that the value of key is valid but not supported.
 func (c *config) Unsupported(key, format string, args ...any) {
-	c.failed(fmt.Errorf("%s: %w", defect.Printable(c.origin(key)), defect.Unsupported(c.path+key, format, args...)))
+	c.shared.refused = append(c.shared.refused, refusal{origin: c.origin(key), key: c.path + key, what: fmt.Sprintf(format, args...)})
+}
+
+// UnsupportedObject records that the value of key makes the whole object unsupported.
+func (c *config) UnsupportedObject(key, format string, args ...any) {
+	c.Unsupported(key, format, args...)
+	for key := range c.values {
+		c.known[key] = true
+	}
 }
 
 func (c *config) failed(err error) {
@@ -138,6 +157,41 @@ func (c *config) value(key string) any {
 // Has reports whether key is present and not null.
 func (c *config) Has(key string) bool { return c.value(key) != nil }
 
+// given is value for everything except a list that may be empty.
+func (c *config) given(key string) any {
+	if v := c.value(key); !empty(v) {
+		return v
+	}
+	return nil
+}
+
+// empty reports whether v is null or holds nothing.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
+}
+
+// valueOr is given with transformers' default of an absent key, which the user is told if
+// the reader has none of its own.
+func (c *config) valueOr(key string, own bool) any {
+	v := c.given(key)
+	if _, present := c.values[key]; v != nil || c.class == nil || c.shared.err != nil || present && c.class.nullable[key] {
+		return v
+	}
+	v = c.class.defaults[key]
+	if text := key + " " + show(v); v != nil && !own && !slices.Contains(c.shared.assumed, text) {
+		c.shared.assumed = append(c.shared.assumed, text)
+	}
+	return v
+}
+
 // missing records that a key without a default is absent.
 func (c *config) missing(key string) {
 	if c.path == "" {
@@ -147,10 +201,10 @@ func (c *config) missing(key string) {
 	}
 }
 
-// Int reads a whole number from 1 to most. Without a default, def, the key must be
-// present.
+// Int reads a whole number from 1 to most. An absent key has transformers' default or else
+// def, and must be present without either.
 func (c *config) Int(key string, most int, def ...int) int {
-	v := c.value(key)
+	v := c.valueOr(key, len(def) > 0)
 	if v == nil {
 		if len(def) == 0 {
 			c.missing(key)
@@ -187,9 +241,9 @@ func whole(v any) (int, bool) {
 	return i, err == nil
 }
 
-// Float reads a finite number. Without a default the key must be present.
+// Float reads a finite number. Defaults are those of Int.
 func (c *config) Float(key string, def ...float64) float64 {
-	v := c.value(key)
+	v := c.valueOr(key, len(def) > 0)
 	if v == nil {
 		if len(def) == 0 {
 			c.missing(key)
@@ -206,9 +260,9 @@ func (c *config) Float(key string, def ...float64) float64 {
 	return 0
 }
 
-// Bool reads true or false. Without a default the key must be present.
+// Bool reads true or false. Defaults are those of Int.
 func (c *config) Bool(key string, def ...bool) bool {
-	switch v := c.value(key).(type) {
+	switch v := c.valueOr(key, len(def) > 0).(type) {
 	case bool:
 		return v
 	case nil:
@@ -222,9 +276,9 @@ func (c *config) Bool(key string, def ...bool) bool {
 	return false
 }
 
-// String reads a string. Without a default the key must be present.
+// String reads a string. Defaults are those of Int.
 func (c *config) String(key string, def ...string) string {
-	switch v := c.value(key).(type) {
+	switch v := c.valueOr(key, len(def) > 0).(type) {
 	case string:
 		return v
 	case nil:
@@ -240,7 +294,7 @@ func (c *config) String(key string, def ...string) string {
 
 // Strings reads a list of n strings, or nil if the key is absent.
 func (c *config) Strings(key string, n int) []string {
-	v := c.value(key)
+	v := c.given(key)
 	if v == nil {
 		return nil
 	}
@@ -284,7 +338,7 @@ func (c *config) counts(key, what string) []int {
 // Object reads an object, whose keys must be understood too, or nil if the key is
 // absent.
 func (c *config) Object(key string) *config {
-	switch v := c.value(key).(type) {
+	switch v := c.given(key).(type) {
 	case nil:
 		return nil
 	case map[string]any:
@@ -300,7 +354,7 @@ func (c *config) Object(key string) *config {
 // Must asserts that key, if it is present, has the value want: the only supported
 // value, and the default. want is a string, a bool or a float64.
 func (c *config) Must(key string, want any) {
-	v := c.value(key)
+	v := c.given(key)
 	if n, ok := v.(strictjson.Number); ok {
 		if x, err := strconv.ParseFloat(string(n), 64); err == nil && x == want {
 			return
@@ -315,7 +369,7 @@ func (c *config) Must(key string, want any) {
 // supported.
 func (c *config) Absent(keys ...string) {
 	for _, key := range keys {
-		if v := c.value(key); v != nil {
+		if v := c.given(key); v != nil {
 			c.Unsupported(key, "%s", show(v))
 		}
 	}
@@ -326,34 +380,6 @@ func (c *config) Inert(keys ...string) {
 	for _, key := range keys {
 		c.known[key] = true
 	}
-}
-
-// done returns the first failure, or an error that names an unknown key.
-func (c *config) done(architecture string) error {
-	if c.shared.err != nil {
-		return c.shared.err
-	}
-	known := slices.Sorted(maps.Keys(c.known))
-	for _, key := range slices.Sorted(maps.Keys(c.overrides)) {
-		if !c.known[key] {
-			return fmt.Errorf("--set %s: %s has no such key%s", defect.Printable(key), architecture, spell.Suggest(key, known))
-		}
-	}
-	for _, o := range append([]*config{c}, c.shared.inner...) {
-		for _, key := range slices.Sorted(maps.Keys(o.values)) {
-			if o.known[key] {
-				continue
-			}
-			outer, _, _ := strings.Cut(o.path+key, ".")
-			remedy := fmt.Sprintf("--set %s=null drops it", defect.Printable(outer))
-			if o.path != "" {
-				remedy = "remove it there"
-			}
-			return fmt.Errorf("%s: %w; if it does not affect the model's results, %s", defect.Printable(o.file),
-				defect.Unsupported(o.path+key, "this key of %s", architecture), remedy)
-		}
-	}
-	return nil
 }
 
 // show formats a value for an error message: as JSON, shortened.

@@ -25,7 +25,6 @@ func read(text string, set ...string) (*config, model.Spec, error) {
 		return nil, model.Spec{}, err
 	}
 	s := a.spec(c)
-	c.Inert(inert...)
 	if err := c.done(modelType); err != nil {
 		return c, s, err
 	}
@@ -143,8 +142,8 @@ func TestConfigRefuses(t *testing.T) {
 		{edit(), []string{"model_type=gpt2"}, `--set: model_type "gpt2" is not supported; Thimble reads ` + known},
 		{`{"model_type":7}`, nil, "config.json: model_type: want a string, found 7"},
 
-		{edit("hidden_size", ""), nil, "config.json: hidden_size: key is missing; add it to the file or give --set hidden_size=..."},
-		{edit("hidden_size", "null"), nil, "config.json: hidden_size: key is missing; add it to the file or give --set hidden_size=..."},
+		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "hidden_size", ""), nil, "config.json: hidden_size: key is missing; add it to the file or give --set hidden_size=..."},
+		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "hidden_size", "null"), nil, "config.json: hidden_size: key is missing; add it to the file or give --set hidden_size=..."},
 		{edit("hidden_size", `"8"`), nil, `config.json: hidden_size: want a whole number, found "8"`},
 		{edit("hidden_size", "8.0"), nil, "config.json: hidden_size: want a whole number, found 8.0"},
 		{edit("hidden_size", "1e400"), nil, "config.json: hidden_size: want a whole number, found 1e400"},
@@ -160,7 +159,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("head_dim", "true"), nil, "config.json: head_dim: want a whole number, found true"},
 		{edit("num_hidden_layers", "1025"), nil, "config.json: num_hidden_layers: 1025, want 1 to 1024"},
 		{edit("vocab_size", "4194305"), nil, "config.json: vocab_size: 4194305, want 1 to 4194304"},
-		{edit("rms_norm_eps", ""), nil, "config.json: rms_norm_eps: key is missing; add it to the file or give --set rms_norm_eps=..."},
+		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "rms_norm_eps", ""), nil, "config.json: rms_norm_eps: key is missing; add it to the file or give --set rms_norm_eps=..."},
 		{edit("rms_norm_eps", "1e999"), nil, "config.json: rms_norm_eps: want a number, found 1e999"},
 		{edit("rms_norm_eps", "-1e-5"), nil, "config.json: norm epsilon is -1e-05, want 0 to 1"},
 		{edit("attention_bias", `"true"`), nil, `config.json: attention_bias: want true or false, found "true"`},
@@ -171,8 +170,12 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("eos_token_id", `[1,{"a":1}]`), nil, "config.json: eos_token_id: want token ids, found an object of 1 keys"},
 
 		{edit("hidden_act", `"gelu"`), nil, `config.json: hidden_act: "gelu" (want silu) is not supported`},
-		{edit("rope_interleaved", "true"), nil, "config.json: rope_interleaved: true (want false) is not supported"},
-		{edit("sliding_window", "4096"), nil, "config.json: sliding_window: 4096 is not supported"},
+		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "rope_interleaved", "true"), nil, "config.json: rope_interleaved: this key of mobilellm is not supported; if it does not affect the model's results, --set rope_interleaved=null drops it"},
+		{edit("sliding_window", "3"), nil, "config.json: sliding_window: 3, in a context of 32, is not supported"},
+		{edit("layer_types", `["sliding_attention","full_attention"]`), nil, `config.json: layer_types: "sliding_attention" (want full_attention in all) is not supported`},
+		{edit("is_causal", "false"), nil, "config.json: is_causal: false (want true) is not supported"},
+		{edit("partial_rotary_factor", "0.5"), nil, "config.json: partial_rotary_factor: 0.5 (want 1) is not supported"},
+		{edit("per_layer_config", `{"0":{"hidden_act":"gelu"}}`), nil, "config.json: per_layer_config: this key of llama is not supported; if it does not affect the model's results, --set per_layer_config=null drops it"},
 		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config.quant_method: key is missing"},
 		{edit("quantization_config", `{"quant_method":"gptq","bits":4}`), nil, `config.json: quantization_config.quant_method: "gptq" (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats) is not supported`},
 		{edit("quantization_config", `{"quant_method":"fp8"}`), nil, "config.json: quantization_config.weight_block_size: null (want two sizes) is not supported"},
@@ -182,19 +185,17 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"float-quantized"}`), nil, "config.json: quantization_config.config_groups: key is missing"},
 		{edit("quantization_config", compressedGroups(`{"num_bits":4,"type":"float","strategy":"channel"}`)), nil, "config.json: quantization_config.config_groups.a.weights.num_bits: 4 (want 8) is not supported"},
 		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"int","strategy":"channel"}`)), nil, `config.json: quantization_config.config_groups.a.weights.type: "int" (want float) is not supported`},
-		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"group","group_size":128}`)), nil, "config.json: quantization_config.config_groups.a.weights.group_size: 128 is not supported"},
+		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"group","group_size":128}`)), nil, `config.json: 2 keys are not supported: quantization_config.config_groups.a.weights.group_size: 128; quantization_config.config_groups.a.weights.strategy: "group" (want tensor, channel or block)`},
 		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"token"}`)), nil, `config.json: quantization_config.config_groups.a.weights.strategy: "token" (want tensor, channel or block) is not supported`},
 
 		{edit("rope_theta", "0"), nil, "config.json: rope base is 0, want a positive number"},
 		{edit("rope_scaling", `"linear"`), nil, `config.json: rope_scaling: want an object, found "linear"`},
-		{edit("rope_scaling", "{}"), nil, "config.json: rope_scaling.rope_type: key is missing"},
-		{edit("rope_scaling", `{"type":"yarn","factor":2}`), nil, `config.json: rope_scaling.rope_type: "yarn" (want default, linear or llama3) is not supported`},
+		{edit("rope_scaling", `{"type":"yarn","factor":2}`), nil, `config.json: rope_scaling.rope_type: "yarn" (want default, dynamic, linear or llama3) is not supported`},
 		{edit("rope_scaling", `{"type":"linear"}`), nil, "config.json: rope_scaling.factor: key is missing"},
 		{edit("rope_scaling", `{"type":"linear","factor":"2"}`), nil, `config.json: rope_scaling.factor: want a number, found "2"`},
 		{edit("rope_scaling", `{"type":"linear","factor":0}`), nil, "config.json: rope factor is 0, want a positive number"},
 		{edit("rope_scaling", `{"type":"linear","rope_type":"llama3"}`), nil, `config.json: rope_scaling.type: "linear", but rope_type is "llama3"`},
-		{edit("rope_scaling", `{"type":"linear","factor":2,"beta_fast":3}`), nil, "config.json: rope_scaling.beta_fast: this key of llama is not supported; if it does not affect the model's results, remove it there"},
-		{edit("rope_scaling", `{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4}`), nil, "config.json: rope_scaling.original_max_position_embeddings: key is missing"},
+		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "rope_scaling", `{"type":"linear","factor":2,"beta_fast":3}`), nil, "config.json: rope_scaling.beta_fast: this key of mobilellm is not supported; if it does not affect the model's results, remove it there"},
 		{edit("rope_scaling", `{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":32}`), nil, "config.json: rope frequency factors are 4 and 4, want 0 < low < high"},
 		{edit("rope_parameters", `{"rope_type":"default","rope_theta":5}`), nil, "config.json: rope_theta: 10000, but rope_parameters has 5; keep one"},
 		{edit("rope_theta", "", "rope_parameters", `{"rope_type":"default","partial_rotary_factor":0.5}`), nil, "config.json: rope_parameters.partial_rotary_factor: 0.5 (want 1) is not supported"},
@@ -202,7 +203,10 @@ func TestConfigRefuses(t *testing.T) {
 
 		{edit("model_type", `"mobilellm"`), nil, "config.json: share_embedding: key is missing; add it to the file or give --set share_embedding=..."},
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true"), nil, "config.json: layer_sharing: key is missing; add it to the file or give --set layer_sharing=..."},
-		{edit("logit_scale", "2.0", "embedding_multiplier", "3"), nil, "config.json: embedding_multiplier: this key of llama is not supported; if it does not affect the model's results, --set embedding_multiplier=null drops it"},
+		{edit("auto_map", `{"AutoModel":"m.M"}`, "logit_scale", "2.0"), nil, "config.json: logit_scale: this key of llama is not supported; if it does not affect the model's results, --set logit_scale=null drops it"},
+		{edit("auto_map", `{"AutoModel":"m.M"}`, "logit_scale", "2.0", "embedding_multiplier", "3", "hidden_act", `"gelu"`), nil,
+			`config.json: 3 keys are not supported: hidden_act: "gelu" (want silu); embedding_multiplier; logit_scale; ` +
+				"where they do not affect the model's results, drop them: --set embedding_multiplier=null --set logit_scale=null"},
 
 		{edit(), []string{"layer_sharin=true"}, `--set layer_sharin: llama has no such key (did you mean "layer_sharing"?)`},
 		{edit(), []string{"xyzzy=null"}, "--set xyzzy: llama has no such key"},
@@ -221,6 +225,78 @@ func TestConfigRefuses(t *testing.T) {
 		var corrupt *defect.CorruptError
 		if len(c.set) == 0 && errors.As(err, &corrupt) == errors.Is(err, defect.ErrUnsupported) {
 			t.Errorf("%v is not of one kind", err)
+		}
+	}
+}
+
+// Configs that say the same as the tiny one.
+func TestNeutralKeys(t *testing.T) {
+	_, want, err := read(edited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stranger = `{"AutoModelForCausalLM":"modeling.Model"}`
+	dump := `"is_encoder_decoder":true,"is_decoder":true,"add_cross_attention":true,"pruned_heads":{},"torchscript":true,"tie_encoder_decoder":true,
+		"tokenizer_class":"LlamaTokenizer","prefix":"x","task_specific_params":{"a":{"b":1}},"num_beams":4,"bad_words_ids":[[1]],"tf_legacy_loss":true,"use_mtp":true,`
+	for _, c := range []struct {
+		text  string
+		notes []string
+	}{
+		{"{" + dump + edited(t)[1:], nil},
+		{"{" + dump + edited(t, "auto_map", stranger)[1:], nil},
+		{edited(t, "hidden_act", `"swish"`), nil},
+		{edited(t, "layer_types", `["full_attention","full_attention"]`, "is_causal", "true", "sliding_window", "32"), nil},
+		{edited(t, "rope_scaling", "{}"), nil},
+		{edited(t, "rope_theta", "", "rope_scaling", `{"rope_theta":10000}`), nil},
+		{edited(t, "rope_theta", "", "rope_parameters", `{"rope_theta":1e4,"type":"default","factor":7}`),
+			[]string{"config.json has 1 key that transformers never reads for llama, so without effect: rope_parameters.factor"}},
+		{edited(t, "rope_scaling", `{"type":"dynamic","factor":4.0}`), []string{"rope_type dynamic changes nothing within the context, and longer texts are refused: read as default"}},
+		{edited(t, "auto_map", stranger, "a", "null", "b", "false", "c", "[]", "d", "{}", "e", `""`, "mlp_bias", "false"), nil},
+		{edited(t, "rope_interleaved", "true", "embedding_multiplier", "3"),
+			[]string{"config.json has 2 keys that transformers never reads for llama, so without effect: embedding_multiplier, rope_interleaved"}},
+		{edited(t, "rms_norm_eps", "", "max_position_embeddings", "null"),
+			[]string{"config.json lacks 2 keys; transformers' defaults for llama apply: max_position_embeddings 2048, rms_norm_eps 1e-06"}},
+	} {
+		cfg, got, err := read(c.text)
+		if err != nil {
+			t.Errorf("%s: %v", c.text, err)
+			continue
+		}
+		want := want
+		if got.Context == 2048 {
+			want.Context, want.NormEps = 2048, 1e-6
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s:\n%s", c.text, diff)
+		}
+		if diff := cmp.Diff(c.notes, cfg.shared.notes); diff != "" {
+			t.Errorf("%s:\n%s", c.text, diff)
+		}
+	}
+}
+
+// Each key that transformers reads is read here too, or refused.
+func TestEveryReadKeyIsUnderstood(t *testing.T) {
+	refused := map[string]bool{ // they have no default, and any value changes the results
+		"attention_chunk_size": true, "fusion_config": true, "kv_sharing_modes": true, "layer_types": true, "number_of_conv_states": true,
+		"per_layer_config": true, "pruned_heads": true, "sliding_window": true, "transformers_weights": true,
+		"num_channels": true, "patch_size": true, "text_config": true, // of the images of Llama 4
+	}
+	for name, k := range transformers().classes {
+		c, err := parseConfig("config.json", []byte(`{"model_type":"`+name+`"}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, a, err := recognize(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.spec(c)
+		_ = c.done(name)
+		for key := range k.reads {
+			if !c.known[key] && !refused[key] {
+				t.Errorf("%s: transformers reads %s, and this package does not", name, key)
+			}
 		}
 	}
 }

@@ -32,7 +32,8 @@ type (
 // Options change how a checkpoint is read.
 type Options struct {
 	// Set replaces keys of config.json or adds them, each "key=value". A value
-	// that is not JSON is a string; null drops the key.
+	// that is not JSON is a string; null drops the key. "--drop=PATTERN" leaves out the
+	// tensors whose names match PATTERN, as path.Match does.
 	Set []string
 }
 
@@ -50,6 +51,9 @@ func register(modelType string, a architecture) {
 	}
 	architectures[modelType] = a
 }
+
+// adapterName is the name of the config of a LoRA adapter.
+const adapterName = "adapter_config.json"
 
 // Open opens a directory in the layout of Hugging Face or Meta, or a single safetensors
 // or PyTorch file with its config.json in the same folder. Tensors alias the mapped files
@@ -89,7 +93,6 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	spec := arch.spec(cfg)
-	cfg.Inert(inert...)
 	if err := cfg.done(modelType); err != nil {
 		return nil, err
 	}
@@ -107,17 +110,37 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err := spec.Check(); err != nil {
 		return nil, defect.Corrupt(cfg.file, "", "%v", err)
 	}
-	if err := tie(m, &spec, cfg, c, &arch.names); err != nil {
+	if err := bind(m, &spec, cfg, c, &arch.names); err != nil {
 		return nil, err
 	}
-	tensors, notes, err := arch.names.tensors(&spec, c, cfg, path)
-	if err != nil {
-		return nil, err
+	if dir.Has(adapterName) {
+		m.Notes = append(m.Notes, adapterName+" is of a LoRA adapter beside these weights, which is not applied; merge it with merge_and_unload of peft if it is to count")
 	}
-	m.Spec, m.Tensors = spec, tensors
-	m.Notes = append(m.Notes, notes...)
 	m.Tokenizer = lazyTokenizer(m, dir)
 	return m, m.Check()
+}
+
+// bind gives m the tensors of c that spec describes.
+func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
+	stored, dropped, err := cfg.leaveOut(c.Tensors)
+	if err != nil {
+		return err
+	}
+	stored, renamed := n.plainNames(stored)
+	m.Notes = slices.Concat(m.Notes, dropped, renamed)
+	if err := unmerged(stored); err != nil {
+		return err
+	}
+	if err := tie(m, spec, cfg, stored, n); err != nil {
+		return err
+	}
+	tensors, notes, err := n.tensors(spec, stored, cfg, m.Path)
+	if err != nil {
+		return err
+	}
+	m.Spec, m.Tensors = *spec, tensors
+	m.Notes = append(m.Notes, notes...)
+	return nil
 }
 
 // configOf reads the config of c, Meta's or Hugging Face's depending on the layout of c.
@@ -157,6 +180,7 @@ func recognize(c *config) (string, architecture, error) {
 		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
 		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), known))
 	}
+	c.classify(modelType)
 	return modelType, a, c.shared.err
 }
 
@@ -187,10 +211,15 @@ func readEOS(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) erro
 
 // tie decides from the checkpoint's tensors whether the embedding is also the output
 // head. A config that contradicts them is an error.
-func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
+func tie(m *model.Model, s *model.Spec, cfg *config, tensors map[string]*checkpoint.Tensor, n *names) error {
 	const keys = "tie_word_embeddings, share_embedding"
-	embed, head := c.Tensors[n.of(model.Embed)], c.Tensors[n.of(model.Head)]
+	embed, head := tensors[n.of(model.Embed)], tensors[n.of(model.Head)]
 	switch {
+	case embed == nil && head != nil && s.Tied:
+		tensors[n.of(model.Embed)] = head
+		delete(tensors, n.of(model.Head))
+		m.Notes = append(m.Notes, fmt.Sprintf("the embedding is stored as %s only: tied", n.of(model.Head)))
+		return nil
 	case embed == nil || head == nil && s.Tied:
 		return nil
 	case head == nil:
@@ -212,24 +241,7 @@ func tie(m *model.Model, s *model.Spec, cfg *config, c *checkpoint.Checkpoint, n
 		m.Notes = append(m.Notes, fmt.Sprintf("%s equals %s byte for byte: tied, stored once", head.Name, embed.Name))
 	case s.Tied:
 		return defect.Corrupt(cfg.file, keys, "the head is tied to the embedding, but %s is stored and differs from %s; "+
-			"correct the config, or remove the tensor that was not trained", head.Name, embed.Name)
+			"correct the config, or leave out the tensor that was not trained, such as with --drop %s", head.Name, embed.Name, n.of(model.Head))
 	}
 	return nil
 }
-
-// inert lists the keys that change no architecture's arithmetic.
-var inert = slices.Concat(
-	// The program that wrote the file, and the class that loads it; here model_type decides.
-	[]string{"_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "is_llama_config", "transformers.js_config", "transformers_version",
-		"unsloth_fixed", "unsloth_version"},
-	// Each stored tensor has its own type.
-	[]string{"dtype", "torch_dtype"},
-	// Training.
-	[]string{"attention_dropout", "initializer_range"},
-	// Options of the Python object that do not change the logits.
-	[]string{"chunk_size_feed_forward", "output_attentions", "output_hidden_states", "pretraining_tp", "return_dict", "use_cache"},
-	// Defaults for sampling.
-	[]string{"do_sample", "max_length", "max_sequence_length", "temperature", "top_k", "top_p"},
-	// Padding is masked out; a language model does not classify.
-	[]string{"id2label", "label2id", "pad_token_id", "problem_type"},
-)

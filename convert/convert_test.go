@@ -130,21 +130,34 @@ func TestRefuses(t *testing.T) {
 			for name := range maps.Clone(f.tensors) {
 				f.rename(name, "transformer."+name)
 			}
+			f.tensors["ema.model.norm.weight"] = tensor{"F32", []int{8}, nil}
 		}, ": model.embed_tokens.weight: tensor is missing, want shape [5 8]"},
 		{"missing norm", func(f *checkpointFiles) { delete(f.tensors, "model.norm.weight") },
 			": model.norm.weight: tensor is missing, want shape [8]"},
 		{"extra tensor", func(f *checkpointFiles) { f.tensors["score.weight"] = tensor{"F32", []int{2, 8}, nil} },
-			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json describes a model without it"},
+			"/model.safetensors: score.weight: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop score.weight leaves it out"},
 		{"bias without attention_bias", func(f *checkpointFiles) {
 			f.tensors["model.layers.1.self_attn.q_proj.bias"] = tensor{"F32", []int{8}, nil}
-		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it"},
+		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.1.self_attn.q_proj.bias leaves it out"},
 		{"more layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 1 },
-			"/model.safetensors: model.layers.1.input_layernorm.weight: the checkpoint has this tensor, but config.json describes a model without it"},
+			"/model.safetensors: the checkpoint has 9 tensors, but config.json describes a model without them: model.layers.1.*; if they do not belong to the model, --drop 'model.layers.1.*' leave them out"},
 		{"fewer layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 3 },
 			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]"},
 		{"number with a zero", func(f *checkpointFiles) {
-			f.tensors["model.layers.01.self_attn.rotary_emb.inv_freq"] = tensor{"F32", []int{2}, nil}
-		}, "/model.safetensors: model.layers.01.self_attn.rotary_emb.inv_freq: the checkpoint has this tensor, but config.json describes a model without it"},
+			f.tensors["model.layers.01.self_attn.bias"] = tensor{"F32", []int{2}, nil}
+		}, "/model.safetensors: model.layers.01.self_attn.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.01.self_attn.bias leaves it out"},
+		{"an unmerged adapter", func(f *checkpointFiles) {
+			f.tensors["model.layers.0.self_attn.q_proj.lora_A.weight"] = tensor{"F32", []int{2, 8}, nil}
+		}, "/model.safetensors: model.layers.0.self_attn.q_proj.lora_A.weight: a LoRA adapter that is not merged into the weights is not supported; merge it with merge_and_unload of peft, save the model, and name the result"},
+		{"config is a pointer", func(f *checkpointFiles) {
+			f.files["config.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"
+		}, "/config.json: a Git LFS pointer, not the file that it stands for; run git lfs pull in its repository"},
+		{"strangers", func(f *checkpointFiles) {
+			for _, name := range []string{"model.layers.0.router.weight", "model.layers.1.router.weight", "value_head.weight"} {
+				f.tensors[name] = tensor{"F32", []int{2}, nil}
+			}
+		}, "/model.safetensors: the checkpoint has 3 tensors, but config.json describes a model without them: model.layers.*.router.weight, value_head.weight; " +
+			"if they do not belong to the model, --drop 'model.layers.*.router.weight' --drop 'value_head.weight' leave them out"},
 		{"wrong shape", func(f *checkpointFiles) { f.tensors[q0] = tensor{"F32", []int{8, 6}, nil} },
 			"/model.safetensors: " + q0 + ": shape is [8 6], config.json requires [8 8]"},
 		{"transposed", func(f *checkpointFiles) {
@@ -159,7 +172,7 @@ func TestRefuses(t *testing.T) {
 		{"scales not announced", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.tensors[q0+"_scale"] = tensor{"F32", []int{1}, nil}
-		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json describes a model without it"},
+		}, "/model.safetensors: " + q0 + "_scale: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop " + q0 + "_scale leaves it out"},
 		{"no scale", func(f *checkpointFiles) {
 			f.tensors[q0] = tensor{"F8_E4M3", []int{8, 8}, nil}
 			f.config["quantization_config"] = map[string]any{"quant_method": "fp8", "weight_block_size": []int{128, 128}}
@@ -175,11 +188,11 @@ func TestRefuses(t *testing.T) {
 			f.config["quantization_config"] = map[string]any{"quant_method": "fbgemm_fp8"}
 		}, "/model.safetensors: " + q0 + "_scale: is I8 [8 1], " + q0 + " requires floats (8, 1)"},
 		{"tied but different", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
-			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
+			"/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or leave out the tensor that was not trained, such as with --drop lm_head.weight"},
 		{"tied, of another type", func(f *checkpointFiles) {
 			f.config["tie_word_embeddings"] = true
 			f.tensors["lm_head.weight"] = tensor{"BF16", []int{5, 8}, nil}
-		}, "/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or remove the tensor that was not trained"},
+		}, "/config.json: tie_word_embeddings, share_embedding: the head is tied to the embedding, but lm_head.weight is stored and differs from model.embed_tokens.weight; correct the config, or leave out the tensor that was not trained, such as with --drop lm_head.weight"},
 		{"untied without a head", func(f *checkpointFiles) { delete(f.tensors, "lm_head.weight") },
 			"/config.json: tie_word_embeddings, share_embedding: the head is not tied to the embedding, but no lm_head.weight is stored; if the embedding is the head, as in MobileLLM, add --set share_embedding=true"},
 		{"no config", func(f *checkpointFiles) { f.files["config.json"] = absent },
@@ -219,7 +232,7 @@ func TestTies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"lm_head.weight equals model.embed_tokens.weight byte for byte: tied, stored once"}
+		want := []string{"lm_head.weight equals model.embed_tokens.weight byte for byte: tied, stored once", noTokenizer}
 		if !m.Spec.Tied || m.Tensors[model.Head] != nil || !slices.Equal(m.Notes, want) {
 			t.Errorf("config says %v: tied %v, notes %q", said, m.Spec.Tied, m.Notes)
 		}
@@ -263,15 +276,16 @@ func TestEndTokens(t *testing.T) {
 	f := tiny()
 	f.files["generation_config.json"] = `{"eos_token_id":[2,3],"temperature":0.6,"_from_model_config":true}`
 	dir := f.write(t)
-	note := []string{"end tokens [2 3] come from generation_config.json; config.json has [2]"}
+	none := []string{noTokenizer}
+	note := []string{"end tokens [2 3] come from generation_config.json; config.json has [2]", noTokenizer}
 	for _, c := range []struct {
 		set  []string
 		eos  []int
 		note []string
 	}{
 		{nil, []int{2, 3}, note},
-		{[]string{"eos_token_id=4"}, []int{4}, nil},
-		{[]string{"eos_token_id=[2,4]", "bos_token_id=null"}, []int{2, 4}, nil},
+		{[]string{"eos_token_id=4"}, []int{4}, none},
+		{[]string{"eos_token_id=[2,4]", "bos_token_id=null"}, []int{2, 4}, none},
 	} {
 		m, err := Open(dir, Options{Set: c.set})
 		if err != nil {

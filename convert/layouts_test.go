@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,9 +44,9 @@ func TestMeta(t *testing.T) {
 	twin := openFixture(t, "../fixtures/llama-sharded")
 	dropped := "rope.freqs (1 of them): dropped, computed from params.json instead"
 	for dir, notes := range map[string][]string{
-		"meta":                {dropped},
-		"meta-parallel":       {"2 model-parallel files; the parts of each matrix are joined", dropped},
-		"meta-vocab-parallel": {"2 model-parallel files; the parts of each matrix are joined", dropped},
+		"meta":                {dropped, noTokenizer},
+		"meta-parallel":       {"2 model-parallel files; the parts of each matrix are joined", dropped, noTokenizer},
+		"meta-vocab-parallel": {"2 model-parallel files; the parts of each matrix are joined", dropped, noTokenizer},
 	} {
 		t.Run(dir, func(t *testing.T) {
 			m := openFixture(t, filepath.Join(layouts, dir), "max_seq_len=256", "bos_token_id=1", "eos_token_id=2")
@@ -89,7 +90,6 @@ func readParams(text string, set ...string) (*config, model.Spec, error) {
 		return nil, model.Spec{}, err
 	}
 	s := a.spec(c)
-	c.Inert(inert...)
 	if err := c.done("llama"); err != nil {
 		return c, s, err
 	}
@@ -260,7 +260,7 @@ func TestWidened(t *testing.T) {
 		"row-scales":   {"14 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", map[string]qtensor.Kind{"blocks.1.q": qtensor.F32, "embed": qtensor.BF16}},
 	} {
 		m := openFixture(t, filepath.Join(layouts, dir))
-		if diff := cmp.Diff([]string{want.note}, m.Notes); diff != "" {
+		if diff := cmp.Diff([]string{want.note, noTokenizer}, m.Notes); diff != "" {
 			t.Errorf("%s: %s", dir, diff)
 		}
 		for name, kind := range want.kind {
@@ -288,7 +288,7 @@ func TestOneScale(t *testing.T) {
 			"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": true, "dynamic": false}}}}
 	m := openFixture(t, f.write(t))
 	want := []string{"1 scales of activations: dropped, activations are not quantized here",
-		"1 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even"}
+		"1 tensors of 8-bit floats: multiplied by their scales, rounded to float32 once, to nearest even", noTokenizer}
 	if diff := cmp.Diff(want, m.Notes); diff != "" {
 		t.Error(diff)
 	}
@@ -298,5 +298,55 @@ func TestOneScale(t *testing.T) {
 		if want := e4m3[56+i] * 0.1; x != want {
 			t.Errorf("column %d is %v, want %v", i, x, want)
 		}
+	}
+}
+
+// Mistral's consolidated.safetensors has Meta's names and layout, and its params.json more
+// keys.
+func TestMistralLayout(t *testing.T) {
+	twin := openFixture(t, "../fixtures/llama-sharded")
+	c, err := checkpoint.Open(filepath.Join(layouts, "meta"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f := &checkpointFiles{tensors: map[string]tensor{}}
+	for name, x := range c.Tensors {
+		var data []byte
+		for r := range x.Rows() {
+			data = append(data, x.Row(make([]byte, x.RowBytes()), r)...)
+		}
+		f.tensors[name] = tensor{string(x.DType), x.Shape, data}
+	}
+	const params = `{"dim":64,"n_layers":3,"head_dim":16,"hidden_dim":160,"n_heads":4,"n_kv_heads":2,"norm_eps":1e-05,"vocab_size":384,"model_type":"transformer"`
+	for more, check := range map[string]func(m *model.Model, err error) bool{
+		`}`: func(m *model.Model, err error) bool {
+			return err == nil && m.Spec.Context == 32768 && m.Spec.Attention == nil && slices.ContainsFunc(m.Notes, func(n string) bool { return strings.Contains(n, "using 32768, as for Mistral 7B") })
+		},
+		`,"sliding_window":128,"max_position_embeddings":256}`: func(m *model.Model, err error) bool {
+			return err == nil && m.Spec.Context == 256 && m.Spec.Attention[2].Window == 128
+		},
+		`,"moe":{"num_experts":8},"zeta":1}`: func(_ *model.Model, err error) bool {
+			return err != nil && strings.Contains(err.Error(), "2 keys are not supported: moe: an object of 1 keys; zeta")
+		},
+	} {
+		f.files = map[string]string{"params.json": params + more, "config.json": absent}
+		dir := f.write(t)
+		if err := os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "consolidated.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(dir, Options{})
+		if !check(m, err) {
+			t.Errorf("%s: %v", more, err)
+		}
+		if err != nil {
+			continue
+		}
+		for name, want := range twin.Tensors {
+			if got := m.Tensors[name]; !bytes.Equal(rowsOf(got), rowsOf(want)) {
+				t.Errorf("%s: %s differs", more, name)
+			}
+		}
+		m.Close()
 	}
 }

@@ -48,11 +48,11 @@ var kinds = map[checkpoint.DType]qtensor.Kind{
 	checkpoint.F32: qtensor.F32, checkpoint.F16: qtensor.F16, checkpoint.BF16: qtensor.BF16,
 }
 
-// tensors returns the tensor of c for every slot of spec, by canonical name and without
-// copying, and notes on the tensors that it converted or dropped. A tensor of c that
-// spec does not use must be on the list of ignored ones.
-func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
-	b := &binding{names: n, headDim: spec.HeadDim, file: cfg.file, scaling: cfg.shared.scaling, unused: maps.Clone(c.Tensors), count: map[string]int{}}
+// tensors returns the stored tensor for every slot of spec, by canonical name and without
+// copying, and notes on the tensors that it converted or dropped. A stored tensor that
+// spec does not use must be one that cannot change the results.
+func (n *names) tensors(spec *model.Spec, stored map[string]*checkpoint.Tensor, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
+	b := &binding{names: n, headDim: spec.HeadDim, blocks: spec.Blocks, file: cfg.file, scaling: cfg.shared.scaling, unused: maps.Clone(stored), count: map[string]int{}}
 	if spec.Tied {
 		delete(b.unused, n.of(model.Head)) // it equals the embedding: see tie
 	}
@@ -63,7 +63,7 @@ func (n *names) tensors(spec *model.Spec, c *checkpoint.Checkpoint, cfg *config,
 	out := make(map[string]*qtensor.Matrix, len(slots))
 	for _, s := range slots {
 		name := n.of(s.Name)
-		t := c.Tensors[name]
+		t := stored[name]
 		if t == nil {
 			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", shape(s), nearest(name, b.unused))
 		}

@@ -155,8 +155,8 @@ func TestOtherReleases(t *testing.T) {
 		{"Llama 3.1 in four bits", llama31 + `"hidden_size":4096,"intermediate_size":14336,"num_attention_heads":32,"num_hidden_layers":32,"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true}}`,
 			`config.json: quantization_config.quant_method: "bitsandbytes" (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats) is not supported`},
 		{"Qwen2.5 stretched by YaRN", `{"architectures":["Qwen2ForCausalLM"],"hidden_act":"silu","hidden_size":896,"intermediate_size":4864,"max_position_embeddings":32768,"model_type":"qwen2","num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_scaling":{"factor":4.0,"original_max_position_embeddings":32768,"type":"yarn"},"rope_theta":1000000.0,"vocab_size":151936}`,
-			`config.json: rope_scaling.rope_type: "yarn" (want default, linear or llama3) is not supported`},
-		{"Granite, a Llama with multipliers", `{"model_type":"llama","hidden_act":"silu","hidden_size":64,"intermediate_size":160,"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"rms_norm_eps":1e-06,"vocab_size":32,"residual_multiplier":0.22}`,
+			`config.json: rope_scaling.rope_type: "yarn" (want default, dynamic, linear or llama3) is not supported`},
+		{"Granite, a Llama with multipliers", `{"auto_map":{"AutoModel":"granite.Granite"},"model_type":"llama","hidden_act":"silu","hidden_size":64,"intermediate_size":160,"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"rms_norm_eps":1e-06,"vocab_size":32,"residual_multiplier":0.22}`,
 			"config.json: residual_multiplier: this key of llama is not supported; if it does not affect the model's results, --set residual_multiplier=null drops it"},
 	} {
 		if _, _, err := read(c.text); err == nil || err.Error() != c.want {

@@ -42,7 +42,7 @@ func quantization(c *config) *scaling {
 	case "compressed-tensors":
 		return compressed(q)
 	default:
-		q.Unsupported("quant_method", "%s (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats)", show(method))
+		q.UnsupportedObject("quant_method", "%s (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats)", show(method))
 	}
 	return nil
 }
@@ -52,7 +52,8 @@ func quantization(c *config) *scaling {
 func compressed(q *config) *scaling {
 	format := q.String("format")
 	if format != "float-quantized" && format != "naive-quantized" {
-		q.Unsupported("format", "%s (want float-quantized or naive-quantized)", show(format))
+		q.UnsupportedObject("format", "%s (want float-quantized or naive-quantized)", show(format))
+		return nil
 	}
 	q.Inert("quantization_status", "global_compression_ratio", "kv_cache_scheme", "version")
 	if sparsity := q.Object("sparsity_config"); sparsity != nil && len(sparsity.values) > 0 {

@@ -27,6 +27,8 @@ const (
 	maxTemplate        = 1 << 20
 )
 
+const noTokenizer = "no " + tokenizerName + " or " + piecesName + " here: the model gets no tokenizer, so it cannot take texts"
+
 // lazyTokenizer adds the tokenizer's files to m.Files and returns a function that reads
 // them on its first call.
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
@@ -36,6 +38,8 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 		names = []string{tokenizerName, tokenizerConfigName, templateName}
 	case dir.Has(piecesName):
 		names = []string{piecesName, tokenizerConfigName, addedName, specialsName, templateName}
+	case !dir.Has("vocab.json"): // see otherTokenizer
+		m.Notes = append(m.Notes, noTokenizer)
 	}
 	for _, name := range names {
 		if dir.Has(name) {

@@ -23,8 +23,8 @@ func (w *work) add(n float64) {
 	}
 }
 
-// The costs of work other than products of activations and weights, in multiply-adds. They
-// were fitted to the times of SmolLM2-135M on two cores.
+// The costs of work other than products of activations and weights, in multiply-adds:
+// estimates, only for progress and the time left.
 const (
 	costOfLoss  = 12 // of predicting the loss of a weight in one scheme
 	costOfRound = 3  // of rounding a weight, for each column of its matrix

@@ -133,7 +133,8 @@ func checkGates(gates []Gate, compared bool) error {
 }
 
 // Judge compares the metrics of r with gates, and sets Gates, Pass and Strict. The
-// measured value decides; if strict is set, an undecided gate fails too. Judge returns
+// measured value decides, against a limit that includes what the rounding of the
+// reference's logits explains; if strict is set, an undecided gate fails too. Judge returns
 // an error for a gate on a metric that r did not measure.
 func (r *Report) Judge(gates []Gate, strict bool) error {
 	if err := checkGates(gates, true); err != nil {
@@ -145,7 +146,10 @@ func (r *Report) Judge(gates []Gate, strict bool) error {
 		if !c.Value.Known() {
 			return fmt.Errorf("gate %v: these prompts and this reference give no %s", g, g.Metric)
 		}
-		c.Pass = g.meets(c.Value)
+		if g.Op == "<=" {
+			c.Limit += r.allowances[g.Metric]
+		}
+		c.Pass = c.meets(c.Value)
 		if in := r.Interval(g.Metric); in != nil && !r.Expected.ofThisText() {
 			n, _ := r.Sample(g.Metric)
 			c.weigh(in, n)

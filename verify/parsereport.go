@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -37,8 +38,8 @@ func ParseReport(path string, text []byte) (*Report, error) {
 	if !ok || fields["schema"] == nil || fields["metrics"] == nil {
 		return fail(`is no report of "thimble verify --json"`)
 	}
-	if v, ok := fields["schema"].(strictjson.Number); !ok || string(v) != fmt.Sprint(Schema) {
-		return fail("schema is %s, and this version of thimble reads %d: make the baseline again", defect.Printable(fmt.Sprint(fields["schema"])), Schema)
+	if v, _ := fields["schema"].(strictjson.Number); string(v) != fmt.Sprint(Schema) {
+		return fail("schema is %s, and this version of thimble reads %d: make the baseline again", defect.Printable(cmp.Or(string(v), "no number")), Schema)
 	}
 	r := new(Report)
 	if err := json.Unmarshal(text, r); err != nil {

@@ -52,6 +52,9 @@ type Report struct {
 	Baseline *Baseline `json:"baseline,omitempty"` // changes since an earlier report, from CompareBaseline
 	Speed    *Speed    `json:"speed,omitempty"`    // measured by bench
 
+	// allowances holds by metric what the rounding of the reference's logits explains.
+	allowances map[string]float64
+
 	// Elapsed is the duration of the run, for JUnit. Reports in other forms do not depend
 	// on it, so that the same run gives the same bytes.
 	Elapsed time.Duration `json:"-"`

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"thimble/internal/defect"
+	"thimble/internal/speed"
 	"thimble/internal/strictjson"
 )
 
@@ -22,9 +23,45 @@ type Speed struct {
 	Prompt  int       `json:"prefill_tokens"`
 	Steps   int       `json:"decode_tokens"`
 
+	Load   float64     `json:"load_seconds,omitempty"`     // of opening and checking the file
+	Bytes  int64       `json:"bytes_per_token,omitempty"`  // of weights that one token reads
+	Energy []float64   `json:"joules_per_token,omitempty"` // one for each run of single tokens, of the whole machine
+	Roof   *speed.Roof `json:"roof,omitempty"`             // of the machine
+	Peer   *PeerSpeed  `json:"llama_cpp,omitempty"`        // of the same model, in turn with the runs
+
 	Arithmetic ArithmeticInfo `json:"arithmetic"`
 	Cache      int64          `json:"kv_bytes"`               // size of the cache for all positions
 	Memory     int64          `json:"memory_bytes,omitempty"` // peak resident memory of the runs, including mapped files
+}
+
+// A PeerSpeed holds the runs of another program.
+type PeerSpeed struct {
+	Prefill []float64 `json:"prefill_tokens_per_second"`
+	Decode  []float64 `json:"decode_tokens_per_second"`
+}
+
+// Add adds a run.
+func (s *Speed) Add(r speed.Run) {
+	s.Prefill, s.Decode = append(s.Prefill, r.Prefill), append(s.Decode, r.Decode)
+	if r.Joules > 0 {
+		s.Energy = append(s.Energy, r.Joules)
+	}
+}
+
+// AddPeer adds the other program's run after the last run.
+func (s *Speed) AddPeer(r speed.Run) {
+	if s.Peer == nil {
+		s.Peer = new(PeerSpeed)
+	}
+	s.Peer.Prefill, s.Peer.Decode = append(s.Peer.Prefill, r.Prefill), append(s.Peer.Decode, r.Decode)
+}
+
+// Ratios returns the ratio of each pair of runs.
+func Ratios(ours, others []float64) (all []float64) {
+	for i, x := range ours {
+		all = append(all, x/others[i])
+	}
+	return all
 }
 
 // Median returns the median of x, which is not empty.

@@ -101,6 +101,7 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 		report.Metrics.Metrics, report.Tasks, report.Continuations = outcome.Metrics, outcome.Tasks, outcome.Continuations
 		report.Intervals = append(report.Intervals, outcome.Intervals...)
 	}
+	report.allow(form, r.scores())
 	if err := report.Judge(o.Gates, o.Strict); err != nil {
 		return nil, err
 	}

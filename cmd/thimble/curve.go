@@ -70,7 +70,7 @@ func curveCommand() *cli.Command {
 			contextFlag, chunksFlag,
 			folderFlag, keepFlag,
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
-			setFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, jsonFlag, quietFlag,
 		}, calibrationFlags),
 		Action: curveAction,
 	}
@@ -82,7 +82,7 @@ func curveAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.CurveOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Texts: c.StringSlice("text"), RowsFile: c.String("rows"), PeersFile: c.String("peers"),
+		Model: path, Set: overridesOf(c), Texts: c.StringSlice("text"), RowsFile: c.String("rows"), PeersFile: c.String("peers"),
 		Target: c.String(forFlag.Name), Folder: c.String(folderFlag.Name), Keep: c.Bool(keepFlag.Name), Overwrite: c.Bool(forceFlag.Name),
 	}
 	if err := checkFolder(c); err != nil {

@@ -35,7 +35,7 @@ func diffCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "values", Usage: "compare values only, not the schemes that store them"},
 			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including equal ones"},
-			setFlag, colorFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, colorFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,
 	}
@@ -55,7 +55,7 @@ func diffAction(c *cli.Context) error {
 	}
 	progress := newMeter(c)
 	defer progress.done()
-	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: c.StringSlice(setFlag.Name), Values: c.Bool("values"), Progress: progress.step})
+	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: overridesOf(c), Values: c.Bool("values"), Progress: progress.step})
 	if err != nil {
 		return err
 	}

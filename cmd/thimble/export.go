@@ -43,7 +43,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
-			ollamaFlag, setFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			ollamaFlag, setFlag, dropFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
 	}
@@ -55,7 +55,7 @@ func exportAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.ExportOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Format: c.String("to"), Overwrite: c.Bool(forceFlag.Name),
+		Model: path, Set: overridesOf(c), Format: c.String("to"), Overwrite: c.Bool(forceFlag.Name),
 		Context: c.Int("context"), Requantize: c.Bool("requantize"),
 	}
 	if c.IsSet("context") && o.Context < 1 {

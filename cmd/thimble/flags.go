@@ -23,6 +23,9 @@ var (
 	setFlag    = &cli.StringSliceFlag{
 		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true (repeatable)",
 	}
+	dropFlag = &cli.StringSliceFlag{
+		Name: "drop", Usage: "leave out the checkpoint's tensors that match `PATTERN`, such as '*.router.*' (repeatable)",
+	}
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of a table"}
 	quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not show progress on standard error"}
 
@@ -39,6 +42,19 @@ var (
 		Name: "stats", Usage: "save the survey that a budget needs to `FILE`, or load it from there (repeatable: uses the mean)",
 	}
 )
+
+// overridesOf returns what --set and --drop change in a checkpoint, as convert.Options
+// wants it.
+func overridesOf(c *cli.Context) []string {
+	return append(c.StringSlice(setFlag.Name), dropsOf(c)...)
+}
+
+func dropsOf(c *cli.Context) (drops []string) {
+	for _, pattern := range c.StringSlice(dropFlag.Name) {
+		drops = append(drops, "--drop="+pattern)
+	}
+	return drops
+}
 
 // The common values of flags, for completion.
 var (

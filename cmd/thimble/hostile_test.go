@@ -165,7 +165,7 @@ func TestHostile(t *testing.T) {
 		{"a huge vocabulary", set("vocab_size", int64(1)<<40), []string{"config.json"}},
 		{"unknown model_type", set("model_type", "gpt9"), []string{"config.json", "model_type", "gpt9", "llama"}},
 		{"unknown activation", set("hidden_act", "gelu"), []string{"config.json", "hidden_act", "gelu"}},
-		{"unknown key", set("use_magic", true), []string{"config.json", "use_magic"}},
+		{"unknown key", set("per_layer_config", map[string]any{"0": map[string]any{"hidden_act": "gelu"}}), []string{"config.json", "per_layer_config"}},
 		{"quantized already", set("quantization_config", map[string]any{"bits": 4}), []string{"config.json", "quantization_config"}},
 		{"tied, but not stored so", set("tie_word_embeddings", false), []string{"config.json", "tie_word_embeddings", "lm_head.weight"}},
 		{"no config", other("config.json", ""), []string{"config.json", "missing"}},

@@ -39,7 +39,7 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tensors", Usage: "list every tensor"},
 			&cli.BoolFlag{Name: "recipe", Usage: "print the recipe of a container as YAML"},
 			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers only)"},
-			setFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, jsonFlag, quietFlag,
 		},
 		Action: inspectAction,
 	}
@@ -56,7 +56,7 @@ func inspectAction(c *cli.Context) error {
 	progress := newMeter(c)
 	defer progress.done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Check: c.Bool("check"), Progress: progress.step,
+		Model: path, Set: overridesOf(c), Check: c.Bool("check"), Progress: progress.step,
 	})
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of each position and a sample of the others; 0 keeps all"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, forceFlag, jsonFlag, quietFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,
 	}
@@ -50,7 +50,7 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.LogitsOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Output: c.String("output"), Overwrite: c.Bool(forceFlag.Name), Form: c.String("to"),
+		Model: path, Set: overridesOf(c), Output: c.String("output"), Overwrite: c.Bool(forceFlag.Name), Form: c.String("to"),
 		Prompts: c.StringSlice("prompt"), Text: c.String("text"), TopK: c.Int("top-k"),
 	}
 	if o.Context, o.Chunks, err = chunksOf(c); err != nil {

@@ -122,6 +122,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
 			&cli.StringFlag{Name: "without", Usage: "omit `STEPS` of the method, to measure their gain; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
+			dropFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
@@ -215,6 +216,7 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 	if c.IsSet("without") {
 		recipe.Without = strings.Split(c.String("without"), ",")
 	}
+	overrides = dropsOf(c)
 	for _, text := range c.StringSlice(setFlag.Name) {
 		if isConfig(text) {
 			overrides = append(overrides, text)
@@ -234,7 +236,8 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 // key is a tensor's name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
-	return !thimble.IsScheme(value) && !strings.ContainsAny(key, ".*?[") &&
+	_, err := thimble.ParseScheme(value)
+	return err != nil && value != thimble.Keep && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }
 

@@ -34,7 +34,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "sample at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed sampling with `NUMBER`"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, jsonFlag,
 		},
 		Action: runAction,
 	}
@@ -49,7 +49,7 @@ func runAction(c *cli.Context) error {
 		return errors.New("run needs a prompt: -p TEXT, or -p - to read it from standard input")
 	}
 	o := thimble.GenerateOptions{
-		Model: path, Set: c.StringSlice(setFlag.Name), Prompt: c.String("prompt"), Tokens: c.Int("tokens"), FitContext: !c.IsSet("tokens"),
+		Model: path, Set: overridesOf(c), Prompt: c.String("prompt"), Tokens: c.Int("tokens"), FitContext: !c.IsSet("tokens"),
 		Temperature: c.Float64("temperature"), Seed: c.Uint64("seed"),
 	}
 	if o.Prompt == "-" {

@@ -37,7 +37,7 @@ func tokenizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "jsonl", Usage: "read one JSON string per line from standard input, write one array of ids per line"},
 			&cli.BoolFlag{Name: "decode", Usage: "with --jsonl: write {\"ids\": [...], \"text\": the decoded ids} instead"},
 			&cli.BoolFlag{Name: "add-special", Usage: "add the special tokens at the start and end that the tokenizer adds by default"},
-			setFlag, jsonFlag,
+			setFlag, dropFlag, jsonFlag,
 		},
 		Action: tokenizeAction,
 	}
@@ -63,7 +63,7 @@ func tokenizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tok, err := thimble.OpenTokenizer(path, c.StringSlice(setFlag.Name)...)
+	tok, err := thimble.OpenTokenizer(path, overridesOf(c)...)
 	if err != nil {
 		return err
 	}

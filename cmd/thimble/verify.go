@@ -123,7 +123,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},
@@ -134,7 +134,7 @@ func verifyCommand() *cli.Command {
 // verifyOptions reads the flags of verify.
 func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 	o = thimble.VerifyOptions{
-		Set: c.StringSlice(setFlag.Name), Reference: c.String("reference"), Against: c.String("against"), Text: c.String("text"),
+		Set: overridesOf(c), Reference: c.String("reference"), Against: c.String("against"), Text: c.String("text"),
 		Tasks: c.String(tasksFlag.Name), Continue: c.Int(continueFlag.Name), Strict: c.Bool("strict"), Policy: c.String(policyFlag.Name), Seed: c.Uint64("seed"),
 		Baseline: c.String(baselineFlag.Name), UpdateBaseline: c.Bool(updateBaselineFlag.Name), Bench: c.String(benchFlag.Name),
 		Decode: c.Bool("decode"), Layers: c.Bool("layers"), Attribute: c.Bool("attribute"), Record: c.Bool("record"),

@@ -123,6 +123,7 @@ var encodings = map[reflect.Type]encoding{
 	reflect.TypeFor[**bool]():     scalar(bools),
 	reflect.TypeFor[*[]string]():  array(texts),
 	reflect.TypeFor[*[]int32]():   array(i32s),
+	reflect.TypeFor[*[]uint32]():  array(u32s),
 	reflect.TypeFor[*[]uint64]():  array(u64s),
 	reflect.TypeFor[*[]float32](): array(f32s),
 	reflect.TypeFor[*[]bool]():    array(bools),

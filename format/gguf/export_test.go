@@ -264,7 +264,7 @@ func TestRefused(t *testing.T) {
 		`steps ["digits" "gpt2"] in GGUF`: func(_ *model.Model, d *tokenizer.Data) {
 			d.Steps = []tokenizer.Step{tokenizer.StepDigits, tokenizer.StepGPT2}
 		},
-		`normalizer [{nfkc  }]`:                          func(_ *model.Model, d *tokenizer.Data) { d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFKC}} },
+		`normalizer [nfkc]`: func(_ *model.Model, d *tokenizer.Data) { d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFKC}} },
 		"token 8, which is empty or the same as token 7": func(_ *model.Model, d *tokenizer.Data) { d.Tokens = append(d.Tokens, []byte("[PAD8]")) },
 		`added token "<s>", which strips`:                func(_ *model.Model, d *tokenizer.Data) { d.Added[0].LStrip = true },
 		`added token "é!", which the vocabulary`:         func(_ *model.Model, d *tokenizer.Data) { d.Literal = d.Literal[:2] },

@@ -196,10 +196,20 @@ func TestHostile(t *testing.T) {
 		{"a split file", set("split.count", uint16(3)), "split.count: one of 3 files of a split model is not supported; join the files with llama-gguf-split --merge"},
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},
+		{"no causal mask", set("llama.attention.causal", false), "llama.attention.causal: the key, of type bool, is not supported"},
+		{"a mean of positions", set("llama.pooling_type", 1), "llama.pooling_type: the key, of type u32, is not supported"},
+		{"other heads in a block", func(d *draft) {
+			d.set("llama.block_count", 2)
+			d.set("llama.attention.head_count_kv", []int32{2, 1})
+		}, "llama.attention.head_count_kv: is of type array of i32, want u32"},
 		{"heads for each block", set("llama.attention.head_count", []int32{4, 4}), "llama.attention.head_count: is of type array of i32, want u32"},
 		{"2^32-1 blocks", set("llama.block_count", -1), "blocks is "},
 		{"no heads", set("llama.attention.head_count", 0), "heads is 0"},
 		{"a key that may change the result", set("llama.attention.clamp_kqv", 8.0), "llama.attention.clamp_kqv: the key, of type f32, is not supported"},
+		{"two keys that may change the result", func(d *draft) {
+			d.set("llama.attention.clamp_kqv", 8.0)
+			d.set("llama.attention.max_alibi_bias", 8.0)
+		}, "2 keys are not supported: llama.attention.clamp_kqv (f32), llama.attention.max_alibi_bias (f32)"},
 		{"a key of a newer thimble", set("thimble.magic", true), "thimble.magic: the key, of type bool, is not supported"},
 		{"a window that llama.cpp ignores", set("llama.attention.sliding_window", 16), "llama.attention.sliding_window: 16 in architecture llama is not supported"},
 		{"experts", set("llama.expert_count", 8), "llama.expert_count: 8 is not supported"},
@@ -238,14 +248,31 @@ func TestHarmless(t *testing.T) {
 	d.set("general.author", "nobody")
 	d.set("split.count", uint16(1))
 	d.set("llama.expert_count", 0)
-	d.set("llama.attention.sliding_window", 0)
+	d.set("llama.attention.sliding_window", 1<<20)
 	d.set("llama.tensor_data_layout", "Meta AI original pth")
 	d.set("quantize.imatrix.file", "x.dat")
 	d.set("hobby.colour", "green")
 	d.set("tokenizer.ggml.scores", []float32{1})
 	d.set("tokenizer.ggml.fim_pre_token_id", 3)
 	d.set("tokenizer.ggml.eot_token_id", 1)
-	m := opened(t, d.bytes())
+	d.set("tokenizer.ggml.padding_token_id", -1) // 4294967295
+	d.set("tokenizer.ggml.eom_token_id", -1)
+	d.set("llama.attention.layer_norm_epsilon", 1e-5)
+	d.set("llama.rope.scaling.yarn_log_multiplier", 0.1)
+	d.set("tokenizer.ggml.unknown_token_id", -1)
+	d.set("tokenizer.ggml.eog_token_ids", []int32{1, 2, -1})
+	d.set("llama.rope.scaling.attn_factor", 1.0)
+	d.set("llama.attention.causal", true)
+	d.set("llama.pooling_type", 0)
+	d.set("llama.logit_scale", 1.0)
+	d.set("llama.attention.clamp_kqv", 0.0)
+	blocks := int(le.Uint32(d.keys[slices.IndexFunc(d.keys, func(k draftKey) bool { return k.name == "llama.block_count" })].value[4:]))
+	d.set("llama.attention.head_count_kv", slices.Repeat([]int32{2}, blocks))
+	d.set("llama.feed_forward_length", slices.Repeat([]int32{96}, blocks))
+	m := opened(t, append(d.bytes(), make([]byte, 1000)...)) // and padded
+	if !slices.Equal(m.Spec.EOS, []int{1, 2}) {
+		t.Errorf("end tokens are %v, want 1 and 2", m.Spec.EOS)
+	}
 	if want := []string{"key hobby.colour is unknown and has no effect"}; !slices.Equal(m.Notes, want) {
 		t.Errorf("notes are %q, want %q", m.Notes, want)
 	}
@@ -277,7 +304,7 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("the first %d of %d bytes open", n, len(data))
 		}
 	}
-	if use(append(slices.Clone(data), 0)) == nil || use(append(slices.Clone(data), make([]byte, 32)...)) == nil {
+	if use(append(slices.Clone(data), 1)) == nil || use(append(slices.Clone(data), make([]byte, 1<<20+32)...)) == nil {
 		t.Error("bytes after the last tensor are not seen")
 	}
 	f, err := parseFront(path, data)

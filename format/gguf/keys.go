@@ -28,6 +28,8 @@ type metadata struct {
 	scores                       []float32
 	removeSpaces                 *bool
 	bos, eos, unk, pad, eot, eom *uint32
+	eog                          []int32 // more tokens that end a text
+	eogUnsigned                  []uint32
 	addBOS, addEOS, addSpace     *bool
 
 	// Thimble's keys, for values that GGUF has no key for.
@@ -95,6 +97,8 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.eos_token_id", &m.eos},
 		{"tokenizer.ggml.eot_token_id", &m.eot},
 		{"tokenizer.ggml.eom_token_id", &m.eom},
+		{"tokenizer.ggml.eog_token_ids", &m.eog},
+		{"tokenizer.ggml.eog_token_ids", &m.eogUnsigned},
 		{"tokenizer.ggml.unknown_token_id", &m.unk},
 		{"tokenizer.ggml.padding_token_id", &m.pad},
 		{"tokenizer.ggml.add_bos_token", &m.addBOS},

@@ -144,6 +144,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
+	m.dropIDs(s.Vocab)
 	s.BOS, s.EOS = m.specialIDs()
 	if m.ropePairs != nil {
 		s.Rope.Pairs = *m.ropePairs && arch.pairs
@@ -167,8 +168,17 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 			written[k.name] = k.place
 		}
 	}
-	// mapFeatures checks these itself.
+	// mapFeatures checks these itself. A window of the whole context has no effect, and
+	// neither has the epsilon of the other kind of norm.
 	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
+	if m.window != nil && int64(*m.window) >= int64(s.Context) {
+		checked = append(checked, &m.window)
+	}
+	for _, place := range []any{&m.eps, &m.layerEps} {
+		if written[m.nameOf(place)] == nil {
+			checked = append(checked, place)
+		}
+	}
 	for _, k := range m.keys() {
 		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
 			continue
@@ -203,12 +213,40 @@ func (m *metadata) specialIDs() (bos int, eos []int) {
 		}
 		return bos, eos
 	}
-	for _, id := range []*uint32{m.eos, m.eot, m.eom} {
-		if id != nil && !slices.Contains(eos, int(*id)) {
-			eos = append(eos, int(*id))
+	add := func(id int) {
+		if !slices.Contains(eos, id) {
+			eos = append(eos, id)
 		}
 	}
+	for _, id := range []*uint32{m.eos, m.eot, m.eom} {
+		if id != nil {
+			add(int(*id))
+		}
+	}
+	for _, id := range m.eog {
+		add(int(id))
+	}
+	for _, id := range m.eogUnsigned {
+		add(int(id))
+	}
 	return bos, eos
+}
+
+// dropIDs drops the ids of tokens that no text needs and that are not of n tokens, as
+// llama.cpp does, and 4294967295, by which programs mean none.
+func (m *metadata) dropIDs(n int) {
+	for _, id := range []**uint32{&m.bos, &m.eos} {
+		if *id != nil && **id == math.MaxUint32 {
+			*id = nil
+		}
+	}
+	for _, id := range []**uint32{&m.pad, &m.unk, &m.eot, &m.eom} {
+		if *id != nil && int64(**id) >= int64(n) {
+			*id = nil
+		}
+	}
+	m.eog = slices.DeleteFunc(m.eog, func(id int32) bool { return id < 0 || int(id) >= n })
+	m.eogUnsigned = slices.DeleteFunc(m.eogUnsigned, func(id uint32) bool { return int64(id) >= int64(n) })
 }
 
 // provenance returns the provenance recorded in the keys.

@@ -3,6 +3,7 @@ package gguf
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"thimble/internal/defect"
@@ -246,14 +247,14 @@ func (f *file) readTensors(c *cursor, n int) {
 	if n == 0 || c.err != nil {
 		return // building the model reports the missing tensor
 	}
-	// Some writers do not pad the last tensor.
+	// Some writers do not pad the last tensor, and others pad the file to a page or more.
 	end := start + offsets[n-1] + sizes[n-1]
 	got := uint64(len(c.data))
 	switch {
 	case got < end:
 		c.fail(got, "length", "of the file is %d, the tensors end at %d: it is cut off; copy or download it again", got, end)
 		return
-	case got != end && got != start+sum:
+	case got != start+sum && !isPadding(c.data[end:]):
 		c.fail(uint64(min(got, end)), "length", "of the file is %d, the tensors end at %d", got, start+sum)
 		return
 	}
@@ -261,6 +262,12 @@ func (f *file) readTensors(c *cursor, n int) {
 		at := start + offsets[i]
 		t.data = c.data[at : at+sizes[i] : at+sizes[i]]
 	}
+}
+
+// isPadding reports whether b, what follows the last tensor, is short and zero.
+func isPadding(b []byte) bool {
+	const most = 1 << 20 // bytes
+	return len(b) <= most && !slices.ContainsFunc(b, func(x byte) bool { return x != 0 })
 }
 
 // tensor reads the part of a table entry after the name.

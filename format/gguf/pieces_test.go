@@ -81,6 +81,28 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// llama.cpp's converter writes the <unk> of Mistral's directories as a control token, without
+// the key of its id: llama.cpp then takes token 0.
+func TestNoUnknownID(t *testing.T) {
+	_, data := write(t, withTokenizer(t, pieces()))
+	d := draftOf(t, data)
+	types := slices.Repeat([]int32{tokenNormal}, 266)
+	copy(types, []int32{tokenControl, tokenControl, tokenControl})
+	for b := range 256 {
+		types[3+b] = tokenByte
+	}
+	types[265] = tokenUnused
+	d.set("tokenizer.ggml.token_type", types)
+	d.set("tokenizer.ggml.unknown_token_id", nil)
+	got, err := opened(t, d.bytes()).Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Unk != 0 {
+		t.Errorf("the unknown token is %d, want 0", got.Unk)
+	}
+}
+
 // Gemma adds no first space; unigram models are "t5".
 func TestPiecesOfOthers(t *testing.T) {
 	d := merged()
@@ -114,7 +136,7 @@ func TestPiecesRefused(t *testing.T) {
 		"merge 2, whose order scores cannot": func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 263, 263, 264}; return d },
 		"token 260, which 1 of 2 pairs":      func() *tokenizer.Data { d := merged(); d.Merges = []uint32{263, 264, 262, 259, 262, 263}; return d },
 		`"bpe" with ignore_merges`:           func() *tokenizer.Data { d := merged(); d.IgnoreMerges = true; return d },
-		"with normalizer [{nfc  }] and steps": func() *tokenizer.Data {
+		"with normalizer [nfc] and steps": func() *tokenizer.Data {
 			d := merged()
 			d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 			return d

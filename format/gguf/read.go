@@ -1,7 +1,10 @@
 package gguf
 
 import (
+	"bytes"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"thimble/internal/defect"
@@ -18,6 +21,9 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 			continue
 		}
 		e := encodingOf(k.place)
+		if one, ok := f.oneForAll(m, k, v); ok {
+			v = one
+		}
 		if v.kind != e.kind || v.item != e.item {
 			name := typeName(e.kind, e.item)
 			if wanted[k.name] != "" {
@@ -44,9 +50,10 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 // names, and prefixes that end in a dot.
 var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
-	"ARCH.tensor_data_layout",                   // identifies the converter
-	"ARCH.rope.scaling.finetuned",               // concerns training
-	"ARCH.rope.scaling.original_context_length", // only yarn uses it, which the reader refuses
+	"ARCH.tensor_data_layout",     // identifies the converter
+	"ARCH.rope.scaling.finetuned", // concerns training
+	// Only yarn uses these, which the reader refuses.
+	"ARCH.rope.scaling.original_context_length", "ARCH.rope.scaling.yarn_beta_fast", "ARCH.rope.scaling.yarn_beta_slow", "ARCH.rope.scaling.yarn_log_multiplier",
 }
 
 // unknownKeys returns the names of the keys that are neither in the table nor inert, or an
@@ -57,9 +64,13 @@ func (f *file) unknownKeys(m *metadata) (unknown []string, err error) {
 		known[k.name] = true
 	}
 	arch := m.architecture + "."
+	var refused []string
 next:
 	for _, name := range f.names {
 		if known[name] || strings.HasPrefix(name, "tokenizer.") { // see otherTokenizerKeys
+			continue
+		}
+		if rest, ok := strings.CutPrefix(name, arch); ok && f.keys[name].neutral(rest) {
 			continue
 		}
 		for _, prefix := range inert {
@@ -69,9 +80,66 @@ next:
 			}
 		}
 		if strings.HasPrefix(name, arch) || strings.HasPrefix(name, "thimble.") || strings.HasPrefix(name, "adapter.") {
-			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(name, "the key, of type %v,", f.keys[name]))
+			refused = append(refused, name)
+			continue
 		}
 		unknown = append(unknown, name)
 	}
-	return unknown, nil
+	return unknown, f.refuse(refused)
+}
+
+// refuse returns an error that names all of the keys, or nil if there are none.
+func (f *file) refuse(names []string) error {
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return f.unsupported(names[0], "the key, of type %v,", f.keys[names[0]])
+	}
+	var all []string
+	for _, name := range names {
+		all = append(all, fmt.Sprintf("%s (%v)", defect.Printable(name), f.keys[name]))
+	}
+	return defect.Replace(defect.ErrUnsupported, fmt.Sprintf("%s: %d keys are not supported: %s", defect.Printable(f.path), len(names), strings.Join(all, ", ")))
+}
+
+// perBlock lists the keys of an architecture that may hold a value for each block, in place
+// of one for all (llama.cpp, get_key_or_arr).
+var perBlock = []string{"attention.head_count", "attention.head_count_kv", "feed_forward_length"}
+
+// oneForAll returns the value for all blocks of a key that lists the same value for each.
+func (f *file) oneForAll(m *metadata, k key, v *value) (one *value, ok bool) {
+	if _, scalar := k.place.(**uint32); !scalar || v.kind != kindArray || v.item != kindU32 && v.item != kindI32 {
+		return nil, false
+	}
+	if !slices.Contains(perBlock, strings.TrimPrefix(k.name, m.architecture+".")) || m.blocks == nil || v.n != int(*m.blocks) || v.n == 0 {
+		return nil, false
+	}
+	first := v.raw[:4]
+	for i := range v.n {
+		if !bytes.Equal(v.raw[4*i:4*i+4], first) {
+			return nil, false
+		}
+	}
+	return &value{kind: kindU32, item: kindU32, n: 1, raw: first, at: v.at}, true
+}
+
+// neutralNames lists the keys of an architecture that have no effect if they are 1 or true.
+var neutralNames = []string{"attention.causal", "rope.scaling.attn_factor", "logit_scale", "residual_scale", "embedding_scale"}
+
+// neutral reports whether v has no effect as the value of a key that the table lacks: it is
+// zero, which llama.cpp takes for absent, or 1 where that is the factor of nothing.
+func (v *value) neutral(name string) bool {
+	if v.kind == kindString || v.kind == kindArray {
+		return v.n == 0 || v.kind == kindString && le.Uint64(v.raw) == 0
+	}
+	if slices.Contains(neutralNames, name) {
+		switch v.kind {
+		case kindBool:
+			return v.raw[0] == 1
+		case kindF32:
+			return math.Float32frombits(le.Uint32(v.raw)) == 1
+		}
+	}
+	return name != "attention.causal" && !slices.ContainsFunc(v.raw, func(b byte) bool { return b != 0 })
 }

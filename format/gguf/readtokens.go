@@ -23,6 +23,7 @@ func (f *file) tokenizer() (*tokenizer.Data, error) {
 	if err := f.otherTokenizerKeys(m); err != nil {
 		return nil, err
 	}
+	m.dropIDs(len(m.tokens))
 	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
 	n, err := f.countTokens(m)
 	if err != nil {
@@ -110,7 +111,9 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	if m.addSpace != nil {
 		p.DummyPrefix = *m.addSpace
 	}
+	unk := 0 // llama.cpp's ids of an unknown token without a key
 	if m.tokenizer == "t5" {
+		unk = 2
 		d.Model = tokenizer.SentencePieceUnigram
 		p.DummyPrefix = m.addSpace != nil && *m.addSpace
 		p.RemoveExtra = m.removeSpaces != nil && *m.removeSpaces
@@ -134,18 +137,14 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 			f.readUser(m, d, id)
 		}
 	}
-	if d.Unk < 0 { // the id that llama.cpp then assumes
-		d.Unk = unknownID[m.tokenizer]
+	if d.Unk < 0 && n > unk {
+		d.Unk = unk
 	}
 	if m.steps != nil {
 		return f.readSteps(m, d)
 	}
 	return nil
 }
-
-// unknownID is the id of the unknown token, by tokenizer.ggml.model, if a file does not
-// name it (llama-vocab.cpp, load).
-var unknownID = map[string]int{"llama": 0, "t5": 2}
 
 // readUser reads a user-defined token of a tokenizer that sentencepiece trained. llama.cpp
 // cuts it out of the raw text, so runs of spaces are spelled with spaces, and merges it like
@@ -211,17 +210,18 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 	for _, k := range m.keys() {
 		known[k.name] = true
 	}
+	var refused []string
 	for _, name := range f.names {
 		rest, ours := strings.CutPrefix(name, "tokenizer.")
 		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
 			continue
 		}
-		if v := f.keys[name]; v.kind == kindBool && v.raw[0] == 0 {
+		if f.keys[name].neutral("") {
 			continue // turns a step off
 		}
-		return f.unsupported(name, "the key, of type %v,", f.keys[name])
+		refused = append(refused, name)
 	}
-	return nil
+	return f.refuse(refused)
 }
 
 // readTokens sets the vocabulary of a byte-level tokenizer, and returns the ids of the

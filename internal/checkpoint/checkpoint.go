@@ -46,7 +46,8 @@ type Checkpoint struct {
 // Open opens a checkpoint file of any name, or a directory. In a directory it opens the
 // first of these that exists: model.safetensors, the shards in
 // model.safetensors.index.json, pytorch_model.bin, the shards in
-// pytorch_model.bin.index.json, and Meta's consolidated.NN.pth.
+// pytorch_model.bin.index.json, Meta's consolidated.NN.pth, and Mistral's
+// consolidated.safetensors.
 func Open(path string) (*Checkpoint, error) {
 	info, err := os.Stat(path)
 	if err != nil {

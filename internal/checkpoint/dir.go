@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"thimble/internal/defect"
+	"thimble/internal/stray"
 )
 
 // A Dir is the directory of a checkpoint. It opens regular files by base name, and follows
@@ -91,6 +92,9 @@ func (d *Dir) ReadFile(name string, limit int64) ([]byte, error) {
 	b := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	if what := stray.Impostor(b); what != "" {
+		return nil, defect.Corrupt(path, "", "%s", what)
 	}
 	return b, nil
 }

@@ -38,6 +38,8 @@ type header struct {
 	entries  []entry // in the order of their data
 	metadata map[string]string
 	data     int // offset of the data in the file
+
+	nullMetadata bool
 }
 
 type entry struct {
@@ -58,14 +60,14 @@ func readHeader(file string, b []byte) (*header, error) {
 		return &defect.CorruptError{File: file, Off: int64(off), Field: field, Why: fmt.Sprintf(why, args...)}
 	}
 	if len(b) < lengthLen {
-		return nil, bad(0, "header length", "the file has %d bytes, want at least %d: it is truncated", len(b), lengthLen)
+		return nil, bad(0, "header length", "the file has %d bytes, want at least %d: it is truncated; copy or download it again", len(b), lengthLen)
 	}
 	n := binary.LittleEndian.Uint64(b)
 	switch left := uint64(len(b) - lengthLen); {
 	case n > maxHeader:
 		return nil, bad(0, "header length", "%d, want at most %d: not a safetensors file", n, maxHeader)
 	case n > left:
-		return nil, bad(0, "header length", "%d, the file has %d bytes left: it is truncated", n, left)
+		return nil, bad(0, "header length", "%d, the file has %d bytes left: it is truncated; copy or download it again", n, left)
 	case n == 0 || b[lengthLen] != '{':
 		return nil, bad(lengthLen, "header", "does not start with '{': not a safetensors file")
 	}
@@ -78,6 +80,10 @@ func readHeader(file string, b []byte) (*header, error) {
 
 func (h *header) decode(d *strictjson.Decoder) error {
 	err := d.Object(func(name string) error {
+		if name == metadataKey && d.Kind() == 'n' { // null, as the library of Rust allows
+			h.nullMetadata = true
+			return d.Skip()
+		}
 		if name == metadataKey {
 			h.metadata = map[string]string{}
 			return d.Object(func(key string) (err error) {
@@ -214,7 +220,7 @@ func (h *header) checkTiling(file string, size uint64) error {
 		case e.begin > end:
 			return defect.Corrupt(file, e.name, "data begins at %d, no tensor has the %d bytes before it", e.begin, e.begin-end)
 		case e.end > size:
-			return defect.Corrupt(file, e.name, "data ends at %d, the file has %d bytes of data: it is truncated", e.end, size)
+			return defect.Corrupt(file, e.name, "data ends at %d, the file has %d bytes of data: it is truncated; copy or download it again", e.end, size)
 		default:
 			end = e.end
 		}

@@ -50,7 +50,7 @@ func (m *machine) unsupported(format string, args ...any) error {
 // take returns the next n bytes.
 func (m *machine) take(n uint64) ([]byte, error) {
 	if left := len(m.b) - m.at; n > uint64(left) {
-		return nil, m.corrupt("needs %d bytes, %d are left: it is truncated", n, left)
+		return nil, m.corrupt("needs %d bytes, %d are left: it is truncated; copy or download it again", n, left)
 	}
 	b := m.b[m.at:][:n]
 	m.at += int(n)
@@ -313,7 +313,7 @@ func (m *machine) global() error {
 		n := bytes.IndexByte(rest[:min(len(rest), maxLine)], '\n')
 		switch {
 		case n < 0 && len(rest) < maxLine:
-			return m.corrupt("the name has no end: it is truncated")
+			return m.corrupt("the name has no end: it is truncated; copy or download it again")
 		case n < 0:
 			return m.corrupt("name of more than %d bytes", maxLine)
 		}

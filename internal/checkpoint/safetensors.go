@@ -41,7 +41,7 @@ const maxDecode = 1 << 20
 // the function does not use the library, because the model may not need that tensor.
 func tensorData(file string, b []byte, h *header) (func(*entry) []byte, error) {
 	slice := func(e *entry) []byte { return b[h.data:][e.begin:e.end] }
-	if h.data > maxDecode {
+	if h.data > maxDecode || h.nullMetadata { // the library takes no null
 		return slice, nil
 	}
 	for i := range h.entries {

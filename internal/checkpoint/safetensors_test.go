@@ -69,6 +69,18 @@ func TestOpenFile(t *testing.T) {
 	}
 }
 
+// The library of Rust reads a null __metadata__ as an absent one.
+func TestNullMetadata(t *testing.T) {
+	c, err := Open(write(t, file(`{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if c.Tensors["a"] == nil || len(c.Tensors["a"].Data) != 4 || c.Metadata != nil {
+		t.Errorf("tensors %v, metadata %v", c.Tensors, c.Metadata)
+	}
+}
+
 // Open accepts a file that has types which the library does not know.
 func TestTypesUnknownToLibrary(t *testing.T) {
 	b := file(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[12,16]},`+
@@ -114,11 +126,11 @@ func TestRefuses(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		{"empty", nil, "byte 0: header length: the file has 0 bytes, want at least 8: it is truncated"},
-		{"short", []byte("1234567"), "byte 0: header length: the file has 7 bytes, want at least 8: it is truncated"},
+		{"empty", nil, "byte 0: header length: the file has 0 bytes, want at least 8: it is truncated; copy or download it again"},
+		{"short", []byte("1234567"), "byte 0: header length: the file has 7 bytes, want at least 8: it is truncated; copy or download it again"},
 		{"huge header", length(1<<63, "{}"), "byte 0: header length: 9223372036854775808, want at most 100000000: not a safetensors file"},
 		{"wrapping header", length(1<<64-8, "{}"), "byte 0: header length: 18446744073709551608, want at most 100000000: not a safetensors file"},
-		{"long header", length(100, "{}"), "byte 0: header length: 100, the file has 2 bytes left: it is truncated"},
+		{"long header", length(100, "{}"), "byte 0: header length: 100, the file has 2 bytes left: it is truncated; copy or download it again"},
 		{"no header", length(0, ""), "byte 8: header: does not start with '{': not a safetensors file"},
 		{"null header", file("null", 0), "byte 8: header: does not start with '{': not a safetensors file"},
 		{"leading space", file(" {}", 0), "byte 8: header: does not start with '{': not a safetensors file"},
@@ -133,7 +145,7 @@ func TestRefuses(t *testing.T) {
 		{"duplicate key", file(`{"a":{"dtype":"U8","dtype":"U8"}}`, 0), `byte 34: a: key "dtype" occurs twice`},
 		{"duplicate metadata", file(`{"__metadata__":{"k":"v","k":"v"}}`, 0), `byte 36: __metadata__: key "k" occurs twice`},
 		{"metadata number", file(`{"__metadata__":{"k":1}}`, 0), `byte 29: __metadata__.k: found a number, want a string`},
-		{"metadata null", file(`{"__metadata__":null}`, 0), `byte 24: __metadata__: found null, want an object`},
+		{"metadata list", file(`{"__metadata__":[]}`, 0), `byte 24: __metadata__: found an array, want an object`},
 		{"unknown key", file(`{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"x":0}}`, 1), "byte 63: a.x: unknown key, want dtype, shape and data_offsets"},
 		{"missing key", file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "byte 39: a: has 2 keys, want dtype, shape and data_offsets"},
 		{"null tensor", file(`{"a":null}`, 0), "byte 13: a: found null, want an object"},
@@ -151,7 +163,7 @@ func TestRefuses(t *testing.T) {
 		{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}}`, 1), "byte 60: a.data_offsets: more than 2 offsets"},
 		{"backward offsets", file(one("a", "U8", "[1]", 1, 0), 1), `byte 60: a: data_offsets are [1, 0], shape [1] of U8 takes 1 bytes`},
 		{"wrong size", file(one("a", "F16", "[2,2]", 0, 7), 7), `byte 63: a: data_offsets are [0, 7], shape [2 2] of F16 takes 8 bytes`},
-		{"truncated", file(one("a", "U8", "[9]", 0, 9), 8), "a: data ends at 9, the file has 8 bytes of data: it is truncated"},
+		{"truncated", file(one("a", "U8", "[9]", 0, 9), 8), "a: data ends at 9, the file has 8 bytes of data: it is truncated; copy or download it again"},
 		{"trailing", file(one("a", "U8", "[8]", 0, 8), 9), "1 bytes follow the last tensor"},
 		{"hole at the start", file(one("a", "U8", "[8]", 1, 9), 9), "a: data begins at 1, no tensor has the 1 bytes before it"},
 		{"hole", file(two(9, 16), 16), "b: data begins at 9, no tensor has the 1 bytes before it"},
@@ -162,8 +174,8 @@ func TestRefuses(t *testing.T) {
 		{"escape in a name", file(`{"a\u001b[2J":{}}`, 0), `"a\x1b[2J": control character in the name`},
 		{"many tensors", file("{"+many.String()[1:]+"}", 0), "65536: more than 65536 tensors"},
 		{"much metadata", file(`{"__metadata__":{`+metadata.String()[1:]+"}}", 0), "__metadata__.65536: more than 65536 entries"},
-		{"PyTorch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00"), "zip: zip: not a valid zip file: it is damaged or truncated"},
-		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "byte 15: pickle: needs 1 bytes, 0 are left: it is truncated"},
+		{"PyTorch zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00"), "zip: zip: not a valid zip file: it is damaged or truncated; copy or download it again"},
+		{"PyTorch pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "byte 15: pickle: needs 1 bytes, 0 are left: it is truncated; copy or download it again"},
 		{"GGUF", []byte("GGUF\x03\x00\x00\x00\x00"), "checkpoint: a GGUF file as part of a checkpoint is not supported; open it by its own path"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,6 +18,8 @@ const (
 	singleName = "model.safetensors"
 	indexName  = "model.safetensors.index.json"
 
+	mistralName = "consolidated.safetensors" // in Meta's layout, by Mistral
+
 	torchName  = "pytorch_model.bin"
 	torchIndex = "pytorch_model.bin.index.json"
 
@@ -36,6 +38,9 @@ func (c *Checkpoint) openDir(path string) error {
 		if d.Has(name) {
 			found = append(found, name)
 		}
+	}
+	if len(found) == 0 && d.Has(mistralName) {
+		return c.openIn(d, mistralName)
 	}
 	if len(found) == 0 {
 		return noCheckpoint(d)
@@ -86,8 +91,8 @@ func (c *Checkpoint) openIn(d *Dir, name string) error {
 	return c.add(filepath.Join(d.Path, name), m)
 }
 
-// openShards opens every shard in the index. Each tensor must be in the shard that the
-// index gives for it, and no shard may have other tensors.
+// openShards opens every shard in the index. Their own headers say what they hold; an index
+// that says something else is noted, as programs that drop or tie tensors leave old ones.
 func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 	index := filepath.Join(d.Path, indexName)
 	text, err := d.ReadFile(indexName, maxIndex)
@@ -106,47 +111,51 @@ func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 			return err
 		}
 	}
+	var unlisted, moved, absent []string
 	for _, name := range c.Names() {
-		t := c.Tensors[name]
-		switch shard, ok := shardOf[name]; {
-		case !ok:
-			return defect.Corrupt(t.File, name, "%s does not list this tensor", indexName)
-		case shard != filepath.Base(t.File):
-			return defect.Corrupt(t.File, name, "%s lists the tensor in %s", indexName, shard)
+		if shard, ok := shardOf[name]; !ok {
+			unlisted = append(unlisted, name)
+		} else if shard != filepath.Base(c.Tensors[name].File) {
+			moved = append(moved, name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		if c.Tensors[name] == nil {
-			return defect.Corrupt(filepath.Join(d.Path, shardOf[name]), name, "tensor is missing, but %s lists it", indexName)
+			absent = append(absent, name)
+		}
+	}
+	for _, n := range []struct {
+		names []string
+		what  string
+	}{{unlisted, "does not list"}, {moved, "lists in another shard"}, {absent, "lists and no shard holds"}} {
+		if len(n.names) > 0 {
+			c.Notes = append(c.Notes, fmt.Sprintf("tensors that %s %s: %d, such as %s", indexName, n.what, len(n.names), defect.Printable(n.names[0])))
 		}
 	}
 	return nil
 }
 
 // parseIndex parses {"metadata": ..., "weight_map": {tensor: shard}}. It returns the map
-// and the sorted names of the shards. It ignores the metadata, whose total size different
-// programs compute differently.
+// and the sorted names of the shards. It ignores everything else; the total size in the
+// metadata is one that different programs compute differently.
 func parseIndex(file string, text []byte) (shardOf map[string]string, shards []string, err error) {
 	d := strictjson.NewDecoder(file, 0, text)
 	err = d.Object(func(key string) error {
-		switch key {
-		case "metadata":
+		if key != "weight_map" {
 			return d.Skip()
-		case "weight_map":
-			shardOf = map[string]string{}
-			return d.Object(func(name string) error {
-				shard, err := d.String()
-				if err != nil {
-					return err
-				}
-				if err := checkName(shard); err != nil {
-					return d.Fail("shard %v", err)
-				}
-				shardOf[name] = shard
-				return nil
-			})
 		}
-		return d.Fail("unknown key, want metadata and weight_map")
+		shardOf = map[string]string{}
+		return d.Object(func(name string) error {
+			shard, err := d.String()
+			if err != nil {
+				return err
+			}
+			if err := checkName(shard); err != nil {
+				return d.Fail("shard %v", err)
+			}
+			shardOf[name] = shard
+			return nil
+		})
 	})
 	if err == nil {
 		err = d.End()

@@ -74,7 +74,7 @@ func (f *torchFile) locate(b []byte, at int, keys *list) error {
 		}
 		left := uint64(len(b) - at)
 		if left < 8 {
-			return bad("%d bytes are left, want 8 for its size: it is truncated", left)
+			return bad("%d bytes are left, want 8 for its size: it is truncated; copy or download it again", left)
 		}
 		elements, size := binary.LittleEndian.Uint64(b[at:]), bits[s.dtype]/8
 		if elements > math.MaxInt/size || elements*size != s.size {
@@ -82,7 +82,7 @@ func (f *torchFile) locate(b []byte, at int, keys *list) error {
 		}
 		at += 8
 		if left -= 8; s.size > left {
-			return bad("has %d bytes, %d are left: it is truncated", s.size, left)
+			return bad("has %d bytes, %d are left: it is truncated; copy or download it again", s.size, left)
 		}
 		s.data = b[at:][:s.size]
 		at += int(s.size)

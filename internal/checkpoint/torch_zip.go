@@ -57,7 +57,7 @@ func openArchive(file string, b []byte) (*archive, error) {
 	a := &archive{file, b, map[string]*zip.File{}, &limitedReader{bytes.NewReader(b), maxDirectory}}
 	z, err := zip.NewReader(a.limit, int64(len(b)))
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return nil, a.corrupt("", "%v: it is damaged or truncated", err)
+		return nil, a.corrupt("", "%v: it is damaged or truncated; copy or download it again", err)
 	}
 	if len(z.File) > maxEntries {
 		return nil, a.corrupt("", "more than %d entries", maxEntries)
@@ -85,13 +85,13 @@ func (a *archive) stored(e *zip.File) ([]byte, error) {
 	size := uint64(len(a.b))
 	switch {
 	case err != nil:
-		return nil, a.corrupt(e.Name, "%v: it is damaged or truncated", err)
+		return nil, a.corrupt(e.Name, "%v: it is damaged or truncated; copy or download it again", err)
 	case e.Flags&1 != 0:
 		return nil, fmt.Errorf("%s: %w", defect.Printable(a.file), defect.Unsupported(e.Name, "encryption"))
 	case e.Method != zip.Store && e.Method != zip.Deflate:
 		return nil, fmt.Errorf("%s: %w, only stored and deflated entries are", defect.Printable(a.file), defect.Unsupported(e.Name, "zip method %d", e.Method))
 	case uint64(at) > size || e.CompressedSize64 > size-uint64(at):
-		return nil, a.corrupt(e.Name, "%d bytes at %d, the file has %d: it is truncated", e.CompressedSize64, at, size)
+		return nil, a.corrupt(e.Name, "%d bytes at %d, the file has %d: it is truncated; copy or download it again", e.CompressedSize64, at, size)
 	case e.Method == zip.Store && e.CompressedSize64 != e.UncompressedSize64:
 		return nil, a.corrupt(e.Name, "%d bytes stored in %d, want as many", e.UncompressedSize64, e.CompressedSize64)
 	case e.UncompressedSize64/maxRatio > e.CompressedSize64 || e.UncompressedSize64 > math.MaxInt:

@@ -51,27 +51,41 @@ func (g *Generator) Reset() {
 // feed makes the cache hold ids and returns the hidden states from position skip on,
 // those it had to compute. skip is at most from.
 func (g *Generator) feed(ctx context.Context, ids []int, from int) (h *transformer.Hidden, skip int, err error) {
-	for skip < min(len(g.cached), from) && g.cached[skip] == ids[skip] {
-		skip++
-	}
-	g.cache.Truncate(skip)
-	g.cached = g.cached[:skip]
+	skip = g.keep(ids[:from])
 	if h, err = g.decoder.Feed(ctx, g.cache, ids[skip:], 0); err == nil {
 		g.cached = append(g.cached, ids[skip:]...)
 	}
 	return h, skip, err
 }
 
+// keep truncates the cache to the longest prefix that it shares with ids, and returns its
+// length.
+func (g *Generator) keep(ids []int) (n int) {
+	for n < min(len(g.cached), len(ids)) && g.cached[n] == ids[n] {
+		n++
+	}
+	g.cache.Truncate(n)
+	g.cached = g.cached[:n]
+	return n
+}
+
 // Logits returns the logits of the token after ids, (Vocab). The caller may overwrite
 // them; they are valid until the next call. ids must not be empty and must fit the
 // model's context. Logits returns an error if a logit is not finite.
 func (g *Generator) Logits(ctx context.Context, ids []int) ([]float32, error) {
-	h, skip, err := g.feed(ctx, ids, len(ids)-1)
+	row, last := g.scratch(1), len(ids)-1
+	if g.keep(ids[:last]) == last {
+		if err := g.decoder.Next(ctx, g.cache, ids[last], row); err != nil {
+			return nil, err
+		}
+		g.cached = append(g.cached, ids[last])
+		return row, logits.Finite("model", row)
+	}
+	h, skip, err := g.feed(ctx, ids, last)
 	if err != nil {
 		return nil, err
 	}
-	row := g.scratch(1)
-	if err := h.Logits(ctx, row, len(ids)-1-skip, 1); err != nil {
+	if err := h.Logits(ctx, row, last-skip, 1); err != nil {
 		return nil, err
 	}
 	return row, logits.Finite("model", row)

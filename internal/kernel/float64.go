@@ -18,6 +18,21 @@ const (
 // Exp64 returns e**x within 2 units in the last place.
 func Exp64(x float64) float64 { return expSum64(x, 0) }
 
+// Exps64 sets dst[i] to Exp64(x[i]-bias), with the difference in float64. It panics unless
+// dst and x have the same length.
+func Exps64(dst []float64, x []float32, bias float64) {
+	check(len(dst) == len(x), "Exps64")
+	n := blocks(len(x))
+	best.exps64(dst[:n], x[:n], bias)
+	exps64Portable(dst[n:], x[n:], bias)
+}
+
+func exps64Portable(dst []float64, x []float32, bias float64) {
+	for i, v := range x {
+		dst[i] = Exp64(float64(v) - bias)
+	}
+}
+
 // expSum64 returns e**(hi+lo), where lo is small compared with hi.
 func expSum64(hi, lo float64) float64 {
 	switch {

@@ -128,3 +128,25 @@ func TestFloat64Extremes(t *testing.T) {
 		}
 	}
 }
+
+// Exps64 has the bits of Exp64 where that underflows, overflows or has no number, too.
+func TestExps64(t *testing.T) {
+	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 88.7, 709.7, 709.8, 710, 711, 800, -707, -708.5, -720, -744, -745.2, -746, -747, -1e30, 1e30,
+		math.MaxFloat32, -math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 1e-30, -1e-8}
+	r := seeded(64)
+	for range 5000 {
+		special = append(special, float32(r.Float64()*1500-760), float32(r.NormFloat64()*8))
+	}
+	eachForm(t, func(t *testing.T) {
+		for _, bias := range []float64{0, 0.1, -3, 17.25} {
+			got := make([]float64, len(special))
+			Exps64(got, special, bias)
+			for i, x := range special {
+				want := Exp64(float64(x) - bias)
+				if math.Float64bits(got[i]) != math.Float64bits(want) && (got[i] == got[i] || want == want) {
+					t.Fatalf("exp(%v - %v) is %v, want %v", x, bias, got[i], want)
+				}
+			}
+		}
+	})
+}

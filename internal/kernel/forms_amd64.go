@@ -25,6 +25,7 @@ var avx2 = &form{
 	mix:          mixing{mix64AVX2, mix16AVX2}.mix,
 	dot:          dotAVX2,
 	dot64:        dot64AVX2,
+	exps64:       exps64AVX2,
 	sum:          sumAVX2,
 	max:          maxAVX2,
 	expSum:       expSumAVX2,

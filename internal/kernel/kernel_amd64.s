@@ -5872,3 +5872,364 @@ DATA magnitude<>+52(SB)/4, $0x7fffffff
 DATA magnitude<>+56(SB)/4, $0x7fffffff
 DATA magnitude<>+60(SB)/4, $0x7fffffff
 GLOBL magnitude<>(SB), RODATA|NOPTR, $64
+
+// func exps64AVX2(dst []float64, x []float32, bias float64)
+// Requires: AVX, AVX2
+TEXT ·exps64AVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSD bias+48(FP), Y0
+	VMOVUPD      exp64High<>+0(SB), Y1
+	VMOVUPD      exp64Low<>+0(SB), Y2
+	MOVQ         x_len+32(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+block:
+	VCVTPS2PD  (CX)(BX*4), Y3
+	VCVTPS2PD  16(CX)(BX*4), Y7
+	VSUBPD     Y0, Y3, Y3
+	VSUBPD     Y0, Y7, Y7
+	VMINPD     Y3, Y1, Y3
+	VMINPD     Y7, Y1, Y7
+	VMAXPD     Y3, Y2, Y3
+	VMAXPD     Y7, Y2, Y7
+	VMULPD     log2E64<>+0(SB), Y3, Y4
+	VMULPD     log2E64<>+0(SB), Y7, Y8
+	VADDPD     half64<>+0(SB), Y4, Y4
+	VADDPD     half64<>+0(SB), Y8, Y8
+	VROUNDPD   $0x01, Y4, Y4
+	VROUNDPD   $0x01, Y8, Y8
+	VMULPD     ln2Hi64<>+0(SB), Y4, Y5
+	VMULPD     ln2Hi64<>+0(SB), Y8, Y9
+	VSUBPD     Y5, Y3, Y3
+	VSUBPD     Y9, Y7, Y7
+	VMULPD     ln2Lo64<>+0(SB), Y4, Y5
+	VMULPD     ln2Lo64<>+0(SB), Y8, Y9
+	VSUBPD     Y5, Y3, Y6
+	VSUBPD     Y9, Y7, Y10
+	VSUBPD     Y6, Y3, Y3
+	VSUBPD     Y10, Y7, Y7
+	VSUBPD     Y5, Y3, Y3
+	VSUBPD     Y9, Y7, Y7
+	VMOVUPD    exp64Term13<>+0(SB), Y5
+	VMOVUPD    exp64Term13<>+0(SB), Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Terma<>+0(SB), Y5, Y5
+	VADDPD     exp64Terma<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termb<>+0(SB), Y5, Y5
+	VADDPD     exp64Termb<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termc<>+0(SB), Y5, Y5
+	VADDPD     exp64Termc<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termd<>+0(SB), Y5, Y5
+	VADDPD     exp64Termd<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Terme<>+0(SB), Y5, Y5
+	VADDPD     exp64Terme<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termf<>+0(SB), Y5, Y5
+	VADDPD     exp64Termf<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termg<>+0(SB), Y5, Y5
+	VADDPD     exp64Termg<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termh<>+0(SB), Y5, Y5
+	VADDPD     exp64Termh<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termi<>+0(SB), Y5, Y5
+	VADDPD     exp64Termi<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termj<>+0(SB), Y5, Y5
+	VADDPD     exp64Termj<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termk<>+0(SB), Y5, Y5
+	VADDPD     exp64Termk<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VMULPD     Y6, Y3, Y11
+	VMULPD     Y10, Y7, Y12
+	VADDPD     Y11, Y3, Y3
+	VADDPD     Y12, Y7, Y7
+	VADDPD     Y3, Y5, Y5
+	VADDPD     Y7, Y9, Y9
+	VADDPD     Y5, Y6, Y6
+	VADDPD     Y9, Y10, Y10
+	VADDPD     one64<>+0(SB), Y6, Y6
+	VADDPD     one64<>+0(SB), Y10, Y10
+	VCVTPD2DQY Y4, X5
+	VCVTPD2DQY Y8, X9
+	VPSRAD     $0x01, X5, X4
+	VPSRAD     $0x01, X9, X8
+	VPSUBD     X4, X5, X5
+	VPSUBD     X8, X9, X9
+	VPMOVSXDQ  X4, Y4
+	VPMOVSXDQ  X8, Y8
+	VPADDQ     bias64<>+0(SB), Y4, Y4
+	VPADDQ     bias64<>+0(SB), Y8, Y8
+	VPSLLQ     $0x34, Y4, Y4
+	VPSLLQ     $0x34, Y8, Y8
+	VMULPD     Y4, Y6, Y6
+	VMULPD     Y8, Y10, Y10
+	VPMOVSXDQ  X5, Y5
+	VPMOVSXDQ  X9, Y9
+	VPADDQ     bias64<>+0(SB), Y5, Y5
+	VPADDQ     bias64<>+0(SB), Y9, Y9
+	VPSLLQ     $0x34, Y5, Y5
+	VPSLLQ     $0x34, Y9, Y9
+	VMULPD     Y5, Y6, Y6
+	VMULPD     Y9, Y10, Y10
+	VMOVUPD    Y6, (AX)(BX*8)
+	VMOVUPD    Y10, 32(AX)(BX*8)
+	VCVTPS2PD  32(CX)(BX*4), Y3
+	VCVTPS2PD  48(CX)(BX*4), Y7
+	VSUBPD     Y0, Y3, Y3
+	VSUBPD     Y0, Y7, Y7
+	VMINPD     Y3, Y1, Y3
+	VMINPD     Y7, Y1, Y7
+	VMAXPD     Y3, Y2, Y3
+	VMAXPD     Y7, Y2, Y7
+	VMULPD     log2E64<>+0(SB), Y3, Y4
+	VMULPD     log2E64<>+0(SB), Y7, Y8
+	VADDPD     half64<>+0(SB), Y4, Y4
+	VADDPD     half64<>+0(SB), Y8, Y8
+	VROUNDPD   $0x01, Y4, Y4
+	VROUNDPD   $0x01, Y8, Y8
+	VMULPD     ln2Hi64<>+0(SB), Y4, Y5
+	VMULPD     ln2Hi64<>+0(SB), Y8, Y9
+	VSUBPD     Y5, Y3, Y3
+	VSUBPD     Y9, Y7, Y7
+	VMULPD     ln2Lo64<>+0(SB), Y4, Y5
+	VMULPD     ln2Lo64<>+0(SB), Y8, Y9
+	VSUBPD     Y5, Y3, Y6
+	VSUBPD     Y9, Y7, Y10
+	VSUBPD     Y6, Y3, Y3
+	VSUBPD     Y10, Y7, Y7
+	VSUBPD     Y5, Y3, Y3
+	VSUBPD     Y9, Y7, Y7
+	VMOVUPD    exp64Term13<>+0(SB), Y5
+	VMOVUPD    exp64Term13<>+0(SB), Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Terma<>+0(SB), Y5, Y5
+	VADDPD     exp64Terma<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termb<>+0(SB), Y5, Y5
+	VADDPD     exp64Termb<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termc<>+0(SB), Y5, Y5
+	VADDPD     exp64Termc<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termd<>+0(SB), Y5, Y5
+	VADDPD     exp64Termd<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Terme<>+0(SB), Y5, Y5
+	VADDPD     exp64Terme<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termf<>+0(SB), Y5, Y5
+	VADDPD     exp64Termf<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termg<>+0(SB), Y5, Y5
+	VADDPD     exp64Termg<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termh<>+0(SB), Y5, Y5
+	VADDPD     exp64Termh<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termi<>+0(SB), Y5, Y5
+	VADDPD     exp64Termi<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termj<>+0(SB), Y5, Y5
+	VADDPD     exp64Termj<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VADDPD     exp64Termk<>+0(SB), Y5, Y5
+	VADDPD     exp64Termk<>+0(SB), Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VMULPD     Y6, Y5, Y5
+	VMULPD     Y10, Y9, Y9
+	VMULPD     Y6, Y3, Y11
+	VMULPD     Y10, Y7, Y12
+	VADDPD     Y11, Y3, Y3
+	VADDPD     Y12, Y7, Y7
+	VADDPD     Y3, Y5, Y5
+	VADDPD     Y7, Y9, Y9
+	VADDPD     Y5, Y6, Y6
+	VADDPD     Y9, Y10, Y10
+	VADDPD     one64<>+0(SB), Y6, Y6
+	VADDPD     one64<>+0(SB), Y10, Y10
+	VCVTPD2DQY Y4, X5
+	VCVTPD2DQY Y8, X9
+	VPSRAD     $0x01, X5, X4
+	VPSRAD     $0x01, X9, X8
+	VPSUBD     X4, X5, X5
+	VPSUBD     X8, X9, X9
+	VPMOVSXDQ  X4, Y4
+	VPMOVSXDQ  X8, Y8
+	VPADDQ     bias64<>+0(SB), Y4, Y4
+	VPADDQ     bias64<>+0(SB), Y8, Y8
+	VPSLLQ     $0x34, Y4, Y4
+	VPSLLQ     $0x34, Y8, Y8
+	VMULPD     Y4, Y6, Y6
+	VMULPD     Y8, Y10, Y10
+	VPMOVSXDQ  X5, Y5
+	VPMOVSXDQ  X9, Y9
+	VPADDQ     bias64<>+0(SB), Y5, Y5
+	VPADDQ     bias64<>+0(SB), Y9, Y9
+	VPSLLQ     $0x34, Y5, Y5
+	VPSLLQ     $0x34, Y9, Y9
+	VMULPD     Y5, Y6, Y6
+	VMULPD     Y9, Y10, Y10
+	VMOVUPD    Y6, 64(AX)(BX*8)
+	VMOVUPD    Y10, 96(AX)(BX*8)
+	ADDQ       $0x10, BX
+
+check:
+	CMPQ BX, DX
+	JLT  block
+	VZEROUPPER
+	RET
+
+DATA exp64High<>+0(SB)/8, $0x4086380000000000
+DATA exp64High<>+8(SB)/8, $0x4086380000000000
+DATA exp64High<>+16(SB)/8, $0x4086380000000000
+DATA exp64High<>+24(SB)/8, $0x4086380000000000
+GLOBL exp64High<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Low<>+0(SB)/8, $0xc087500000000000
+DATA exp64Low<>+8(SB)/8, $0xc087500000000000
+DATA exp64Low<>+16(SB)/8, $0xc087500000000000
+DATA exp64Low<>+24(SB)/8, $0xc087500000000000
+GLOBL exp64Low<>(SB), RODATA|NOPTR, $32
+
+DATA log2E64<>+0(SB)/8, $0x3ff71547652b82fe
+DATA log2E64<>+8(SB)/8, $0x3ff71547652b82fe
+DATA log2E64<>+16(SB)/8, $0x3ff71547652b82fe
+DATA log2E64<>+24(SB)/8, $0x3ff71547652b82fe
+GLOBL log2E64<>(SB), RODATA|NOPTR, $32
+
+DATA half64<>+0(SB)/8, $0x3fe0000000000000
+DATA half64<>+8(SB)/8, $0x3fe0000000000000
+DATA half64<>+16(SB)/8, $0x3fe0000000000000
+DATA half64<>+24(SB)/8, $0x3fe0000000000000
+GLOBL half64<>(SB), RODATA|NOPTR, $32
+
+DATA ln2Hi64<>+0(SB)/8, $0x3fe62e42fefa0000
+DATA ln2Hi64<>+8(SB)/8, $0x3fe62e42fefa0000
+DATA ln2Hi64<>+16(SB)/8, $0x3fe62e42fefa0000
+DATA ln2Hi64<>+24(SB)/8, $0x3fe62e42fefa0000
+GLOBL ln2Hi64<>(SB), RODATA|NOPTR, $32
+
+DATA ln2Lo64<>+0(SB)/8, $0x3d7cf79abc9e3b3a
+DATA ln2Lo64<>+8(SB)/8, $0x3d7cf79abc9e3b3a
+DATA ln2Lo64<>+16(SB)/8, $0x3d7cf79abc9e3b3a
+DATA ln2Lo64<>+24(SB)/8, $0x3d7cf79abc9e3b3a
+GLOBL ln2Lo64<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Term13<>+0(SB)/8, $0x3de6124613a86d09
+DATA exp64Term13<>+8(SB)/8, $0x3de6124613a86d09
+DATA exp64Term13<>+16(SB)/8, $0x3de6124613a86d09
+DATA exp64Term13<>+24(SB)/8, $0x3de6124613a86d09
+GLOBL exp64Term13<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Terma<>+0(SB)/8, $0x3e21eed8eff8d898
+DATA exp64Terma<>+8(SB)/8, $0x3e21eed8eff8d898
+DATA exp64Terma<>+16(SB)/8, $0x3e21eed8eff8d898
+DATA exp64Terma<>+24(SB)/8, $0x3e21eed8eff8d898
+GLOBL exp64Terma<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termb<>+0(SB)/8, $0x3e5ae64567f544e4
+DATA exp64Termb<>+8(SB)/8, $0x3e5ae64567f544e4
+DATA exp64Termb<>+16(SB)/8, $0x3e5ae64567f544e4
+DATA exp64Termb<>+24(SB)/8, $0x3e5ae64567f544e4
+GLOBL exp64Termb<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termc<>+0(SB)/8, $0x3e927e4fb7789f5c
+DATA exp64Termc<>+8(SB)/8, $0x3e927e4fb7789f5c
+DATA exp64Termc<>+16(SB)/8, $0x3e927e4fb7789f5c
+DATA exp64Termc<>+24(SB)/8, $0x3e927e4fb7789f5c
+GLOBL exp64Termc<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termd<>+0(SB)/8, $0x3ec71de3a556c734
+DATA exp64Termd<>+8(SB)/8, $0x3ec71de3a556c734
+DATA exp64Termd<>+16(SB)/8, $0x3ec71de3a556c734
+DATA exp64Termd<>+24(SB)/8, $0x3ec71de3a556c734
+GLOBL exp64Termd<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Terme<>+0(SB)/8, $0x3efa01a01a01a01a
+DATA exp64Terme<>+8(SB)/8, $0x3efa01a01a01a01a
+DATA exp64Terme<>+16(SB)/8, $0x3efa01a01a01a01a
+DATA exp64Terme<>+24(SB)/8, $0x3efa01a01a01a01a
+GLOBL exp64Terme<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termf<>+0(SB)/8, $0x3f2a01a01a01a01a
+DATA exp64Termf<>+8(SB)/8, $0x3f2a01a01a01a01a
+DATA exp64Termf<>+16(SB)/8, $0x3f2a01a01a01a01a
+DATA exp64Termf<>+24(SB)/8, $0x3f2a01a01a01a01a
+GLOBL exp64Termf<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termg<>+0(SB)/8, $0x3f56c16c16c16c17
+DATA exp64Termg<>+8(SB)/8, $0x3f56c16c16c16c17
+DATA exp64Termg<>+16(SB)/8, $0x3f56c16c16c16c17
+DATA exp64Termg<>+24(SB)/8, $0x3f56c16c16c16c17
+GLOBL exp64Termg<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termh<>+0(SB)/8, $0x3f81111111111111
+DATA exp64Termh<>+8(SB)/8, $0x3f81111111111111
+DATA exp64Termh<>+16(SB)/8, $0x3f81111111111111
+DATA exp64Termh<>+24(SB)/8, $0x3f81111111111111
+GLOBL exp64Termh<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termi<>+0(SB)/8, $0x3fa5555555555555
+DATA exp64Termi<>+8(SB)/8, $0x3fa5555555555555
+DATA exp64Termi<>+16(SB)/8, $0x3fa5555555555555
+DATA exp64Termi<>+24(SB)/8, $0x3fa5555555555555
+GLOBL exp64Termi<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termj<>+0(SB)/8, $0x3fc5555555555555
+DATA exp64Termj<>+8(SB)/8, $0x3fc5555555555555
+DATA exp64Termj<>+16(SB)/8, $0x3fc5555555555555
+DATA exp64Termj<>+24(SB)/8, $0x3fc5555555555555
+GLOBL exp64Termj<>(SB), RODATA|NOPTR, $32
+
+DATA exp64Termk<>+0(SB)/8, $0x3fe0000000000000
+DATA exp64Termk<>+8(SB)/8, $0x3fe0000000000000
+DATA exp64Termk<>+16(SB)/8, $0x3fe0000000000000
+DATA exp64Termk<>+24(SB)/8, $0x3fe0000000000000
+GLOBL exp64Termk<>(SB), RODATA|NOPTR, $32
+
+DATA one64<>+0(SB)/8, $0x3ff0000000000000
+DATA one64<>+8(SB)/8, $0x3ff0000000000000
+DATA one64<>+16(SB)/8, $0x3ff0000000000000
+DATA one64<>+24(SB)/8, $0x3ff0000000000000
+GLOBL one64<>(SB), RODATA|NOPTR, $32
+
+DATA bias64<>+0(SB)/8, $0x00000000000003ff
+DATA bias64<>+8(SB)/8, $0x00000000000003ff
+DATA bias64<>+16(SB)/8, $0x00000000000003ff
+DATA bias64<>+24(SB)/8, $0x00000000000003ff
+GLOBL bias64<>(SB), RODATA|NOPTR, $32

@@ -43,3 +43,18 @@
 // SMMLA adds the products of two rows of eight signed bytes and two others. It needs
 // FEAT_I8MM.
 #define SMMLA(m, n, d) WORD $(0x4e80a400 + (m<<16) + (n<<5) + d) // smmla vd.4s, vn.16b, vm.16b: n0·m0, n0·m1, n1·m0, n1·m1
+
+// On two 64-bit lanes.
+#define DADD(m, n, d) WORD $(0x4e60d400 + (m<<16) + (n<<5) + d) // fadd vd.2d, vn.2d, vm.2d
+#define DSUB(m, n, d) WORD $(0x4ee0d400 + (m<<16) + (n<<5) + d) // fsub vd.2d, vn.2d, vm.2d: n-m
+#define DMUL(m, n, d) WORD $(0x6e60dc00 + (m<<16) + (n<<5) + d) // fmul vd.2d, vn.2d, vm.2d
+#define DMAX(m, n, d) WORD $(0x4e60f400 + (m<<16) + (n<<5) + d) // fmax vd.2d, vn.2d, vm.2d: NaN if either is
+#define DMIN(m, n, d) WORD $(0x4ee0f400 + (m<<16) + (n<<5) + d) // fmin vd.2d, vn.2d, vm.2d: NaN if either is
+#define DFLOOR(n, d) WORD $(0x4e619800 + (n<<5) + d)            // frintm vd.2d, vn.2d
+#define DTOINT(n, d) WORD $(0x4ee1b800 + (n<<5) + d)            // fcvtzs vd.2d, vn.2d
+#define STOD(n, d) WORD $(0x0e617800 + (n<<5) + d)              // fcvtl vd.2d, vn.2s
+#define STOD2(n, d) WORD $(0x4e617800 + (n<<5) + d)             // fcvtl2 vd.2d, vn.4s
+#define IADDD(m, n, d) WORD $(0x4ee08400 + (m<<16) + (n<<5) + d) // add vd.2d, vn.2d, vm.2d
+#define ISUBD(m, n, d) WORD $(0x6ee08400 + (m<<16) + (n<<5) + d) // sub vd.2d, vn.2d, vm.2d: n-m
+#define SSHR1D(n, d) WORD $(0x4f7f0400 + (n<<5) + d)            // sshr vd.2d, vn.2d, #1
+#define SHL52(n, d) WORD $(0x4f745400 + (n<<5) + d)             // shl vd.2d, vn.2d, #52

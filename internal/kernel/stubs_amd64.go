@@ -204,3 +204,6 @@ func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
 
 //go:noescape
 func maxAbsAVX2(x []float32) [16]float32
+
+//go:noescape
+func exps64AVX2(dst []float64, x []float32, bias float64)

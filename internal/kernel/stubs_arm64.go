@@ -163,3 +163,6 @@ func dotBF16x6NEON(c, a *float32, b *byte, ldb, n, k int)
 
 //go:noescape
 func dotBF16x1NEON(c, a *float32, b *byte, ldb, n, k int)
+
+//go:noescape
+func exps64NEON(dst []float64, x []float32, bias float64)

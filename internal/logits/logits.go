@@ -40,15 +40,26 @@ func Rank(x []float32, at int) int {
 // LogSumExp returns log(sum of exp(x)). Unless exp is nil, it also stores
 // exp(x - max(x)) there.
 func LogSumExp(x []float32, exp []float64) float64 {
-	high, sum := float64(x[Argmax(x)]), 0.0
-	for i, v := range x {
-		e := kernel.Exp64(float64(v) - high)
+	high := float64(x[Argmax(x)])
+	return high + kernel.Log64(SumExp(x, high, exp))
+}
+
+// SumExp returns the sum of exp(x - bias). Unless exp is nil, it also stores the
+// exponentials there.
+func SumExp(x []float32, bias float64, exp []float64) (sum float64) {
+	var scratch [256]float64
+	for from := 0; from < len(x); from += len(scratch) {
+		part := x[from:min(from+len(scratch), len(x))]
+		e := scratch[:len(part)]
 		if exp != nil {
-			exp[i] = e
+			e = exp[from:][:len(part)]
 		}
-		sum += e
+		kernel.Exps64(e, part, bias)
+		for _, v := range e {
+			sum += v
+		}
 	}
-	return high + kernel.Log64(sum)
+	return sum
 }
 
 // Finite returns an error if a logit of x is not finite. The error names the first

@@ -24,35 +24,57 @@ func Workers() int { return runtime.GOMAXPROCS(0) }
 // ends, and returns the error of the lowest i that failed. It turns a fault on
 // mapped memory into ErrFault.
 func Do(ctx context.Context, n int, f func(worker, i int) error) error {
-	var (
-		next   atomic.Int64
-		stop   atomic.Bool
-		mu     sync.Mutex
-		first  error
-		lowest = n
-	)
-	work := func(worker int) {
-		for !stop.Load() {
-			i := int(next.Add(1)) - 1
-			if i >= n {
-				return
+	l := loops.Get().(*loop)
+	l.ctx, l.n, l.f, l.first, l.lowest = ctx, n, f, nil, n
+	l.next.Store(0)
+	l.stop.Store(false)
+	share(min(n, Workers()), l.work)
+	err := l.first
+	l.ctx, l.f, l.first = nil, nil, nil
+	loops.Put(l)
+	return err
+}
+
+// A loop is one call of Do. Loops are used again, so that Do allocates nothing.
+type loop struct {
+	ctx  context.Context
+	n    int
+	f    func(worker, i int) error
+	work func(worker int) // run
+
+	next   atomic.Int64
+	stop   atomic.Bool
+	mu     sync.Mutex
+	first  error // of iteration lowest
+	lowest int
+}
+
+var loops = sync.Pool{New: func() any {
+	l := new(loop)
+	l.work = l.run
+	return l
+}}
+
+// run runs iterations until there are none left.
+func (l *loop) run(worker int) {
+	for !l.stop.Load() {
+		i := int(l.next.Add(1)) - 1
+		if i >= l.n {
+			return
+		}
+		err := l.ctx.Err()
+		if err == nil {
+			err = Guard(func() error { return l.f(worker, i) })
+		}
+		if err != nil {
+			l.stop.Store(true)
+			l.mu.Lock()
+			if i < l.lowest {
+				l.first, l.lowest = err, i
 			}
-			err := ctx.Err()
-			if err == nil {
-				err = Guard(func() error { return f(worker, i) })
-			}
-			if err != nil {
-				stop.Store(true)
-				mu.Lock()
-				if i < lowest {
-					first, lowest = err, i
-				}
-				mu.Unlock()
-			}
+			l.mu.Unlock()
 		}
 	}
-	share(min(n, Workers()), work)
-	return first
 }
 
 // Ranges divides [0, n) into ranges [from, to) of size elements, the last of which

@@ -9,11 +9,8 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"thimble/internal/defect"
 )
 
 // headBytes is how much of a file is read at most to recognize its kind by its beginning.
@@ -119,6 +116,7 @@ const (
 	pointer  = "version https://git-lfs.github.com/"
 	imatrix  = "an importance matrix of llama-imatrix; thimble calibrates on the text itself: thimble quantize MODEL --calib FILE"
 	merge    = "a LoRA adapter; merge it into its base model (merge_and_unload of peft) and name the result"
+	webPage  = "a web page; if it was downloaded in place of a file, the download needed a login or another address"
 )
 
 const pointerText = "a Git LFS pointer, not the file that it stands for; run git lfs pull in its repository"
@@ -182,49 +180,4 @@ func lookInZip(f io.ReaderAt, size int64) (string, bool) {
 		}
 	}
 	return zips[len(zips)-1].text, true
-}
-
-// lookInside describes a directory without a checkpoint by what it holds.
-func lookInside(path string) (string, bool) {
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return "", false
-	}
-	if len(entries) == 0 {
-		return "an empty directory; name the directory with the config.json and the weights", true
-	}
-	inner, checkpoint := "", exists(filepath.Join(path, "config.json"))
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case name == "adapter_config.json":
-			return merge, true
-		case !checkpoint && slices.Contains([]string{".gguf", ".thimble"}, filepath.Ext(name)):
-			return "a directory with model files; name one of them, such as " + shown(path, name), true
-		case slices.Contains([]string{".safetensors", ".bin", ".pth", ".json"}, filepath.Ext(name)) && e.Type().IsRegular() && isPointer(filepath.Join(path, name)):
-			return "its " + defect.Printable(name) + " is " + pointerText, true
-		case inner == "" && e.IsDir() && exists(filepath.Join(path, name, "config.json")):
-			inner = name
-		}
-	}
-	if checkpoint || inner == "" {
-		return "", false
-	}
-	return "a directory of models; name one of them, such as " + shown(path, inner), true
-}
-
-// isPointer reports whether the file at path is a pointer of Git LFS.
-func isPointer(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	start := make([]byte, len(pointer))
-	_, err = io.ReadFull(f, start)
-	return err == nil && string(start) == pointer
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

@@ -97,6 +97,9 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("pointer/config.json", "{}")
+	write("trained/checkpoint-1000/config.json", "{}")
+	write("trained/checkpoint-x/config.json", "{}")
+	write("beside/a/config.json", "{}")
 	for _, c := range []struct{ path, want string }{
 		{filepath.Join(dir, "missing"), ""},
 		{filepath.Join(dir, "nothing"), "an empty directory"},
@@ -105,7 +108,26 @@ func TestLook(t *testing.T) {
 		{filepath.Dir(write("models/a/config.json", "{}")), "a directory of models; name one of them, such as " + filepath.Join(dir, "models", "a")},
 		{write("pointer/model.safetensors", pointerFile), "its model.safetensors is a Git LFS pointer"},
 		{write("plain/config.json", "{}"), ""},
-		{write("plain/m.gguf", "GGUF"), ""}, // what is wrong with the checkpoint matters more
+		{write("beside/m.gguf", "GGUF"), "a directory with model files; name one of them, such as " + filepath.Join(dir, "beside", "m.gguf")},
+		{write("beside2/adapter_config.json", `{"base_model_name_or_path":"a/b\n"}`), `a LoRA adapter of "a/b\n"; merge it`},
+		{write("whole/model.safetensors", "x"), ""},
+		{write("whole/adapter_config.json", "{}"), ""}, // what is wrong with the weights matters more
+		{write("page/model.safetensors", " <!DOCTYPE html>"), "its model.safetensors is a web page"},
+		{write("page2/config.json", "\ufeff<html>"), "its config.json is a web page"},
+		{filepath.Dir(write("trained/checkpoint-500/config.json", "{}")), "a directory of checkpoints of one training; name one of them, such as the last, " + filepath.Join(dir, "trained", "checkpoint-1000")},
+		{filepath.Dir(filepath.Dir(write("models--a--b/snapshots/f00/config.json", "{}"))), "a directory of the Hugging Face cache; name the snapshot with the model: " + filepath.Join(dir, "models--a--b", "snapshots", "f00")},
+		{filepath.Dir(write("models--a--b/snapshots/f00/config.json", "{}")), "a directory of the Hugging Face cache; name the snapshot with the model: " + filepath.Join(dir, "models--a--b", "snapshots", "f00")},
+		{filepath.Dir(filepath.Dir(filepath.Dir(write("cache/models--a--b/snapshots/f00/m.gguf", "GGUF")))), "a directory of the Hugging Face cache; name the snapshot with the model: for example"},
+		{filepath.Dir(filepath.Dir(filepath.Dir(filepath.Dir(write("hf/hub/models--a--b/snapshots/f00/config.json", "{}"))))), "a directory of the Hugging Face cache; name the snapshot with the model: for example"},
+		{filepath.Dir(write("llama/original/params.json", "{}")), "a directory of models; name one of them, such as " + filepath.Join(dir, "llama", "original")},
+		{write("dcp/__0_0.distcp", ""), "a distributed checkpoint of PyTorch; join it: python -m torch"},
+		{filepath.Dir(write("fsdp/pytorch_model_fsdp_0/x", "")), "a checkpoint of FSDP in shards; join it: accelerate merge-weights " + filepath.Join(dir, "fsdp", "pytorch_model_fsdp_0")},
+		{write("ds/zero_to_fp32.py", ""), "a checkpoint of DeepSpeed in shards; join it: python"},
+		{write("rank/mp_rank_00_model_states.pt", ""), "shards of DeepSpeed"},
+		{write("fp16/model.fp16.safetensors", ""), "a directory whose weights are the variant fp16; name the file: " + filepath.Join(dir, "fp16", "model.fp16.safetensors")},
+		{write("fp16s/pytorch_model.bin.index.fp16.json", ""), "a directory whose weights are the variant fp16; to open it, cp " + filepath.Join(dir, "fp16s", "pytorch_model.bin.index.fp16.json") + " " + filepath.Join(dir, "fp16s", "pytorch_model.bin.index.json")},
+		{write("shards/model-00001-of-00002.safetensors", ""), "a directory of shards without their index"},
+		{write("flax/flax_model.msgpack", ""), "a directory with weights of Flax"},
 	} {
 		got, ok := Look(c.path)
 		if ok != (c.want != "") || !strings.HasPrefix(got, c.want) {

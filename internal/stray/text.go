@@ -73,8 +73,8 @@ const (
 
 // marks lists kinds of text files by their first characters, without regard to case.
 var marks = []struct{ start, text string }{
-	{"<!doctype html", "a web page; if it was downloaded in place of a file, the download needed a login or another address"},
-	{"<html", "a web page; if it was downloaded in place of a file, the download needed a login or another address"},
+	{"<!doctype html", webPage},
+	{"<html", webPage},
 	{"<svg", "a picture" + notRight},
 	{"<?xml", "an XML file" + notRight},
 	{"#!", "a script" + notRight},

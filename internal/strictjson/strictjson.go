@@ -26,6 +26,9 @@ const (
 // A Number is the literal text of a JSON number.
 type Number string
 
+// MarshalJSON returns the number as it was written.
+func (n Number) MarshalJSON() ([]byte, error) { return []byte(n), nil }
+
 // A Decoder reads values from a text, one at a time. It must not be used after
 // an error.
 type Decoder struct {

@@ -90,7 +90,7 @@ func (f *fields) literal(key string) string {
 	m, _ := v.(map[string]any)
 	text, ok := m["String"].(string)
 	if !ok || len(m) != 1 {
-		f.unsupported(key, "%s", defect.Printable(strings.TrimPrefix(show(v), "map")))
+		f.unsupported(key, "%s", show(v))
 	}
 	return text
 }
@@ -274,7 +274,7 @@ func (d *document) split(f *fields) {
 		f.err = p.err
 		return
 	case isText == isRegex || len(p.m) != 1:
-		f.unsupported("pattern", "%s", defect.Printable(strings.TrimPrefix(show(p.m), "map")))
+		f.unsupported("pattern", "%s", show(p.m))
 		return
 	case text == " " && how == withPrevious && !invert:
 		d.Steps = append(d.Steps, StepAfterSpace)

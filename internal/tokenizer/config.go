@@ -66,7 +66,7 @@ func (d *Data) apply(f *fields) error {
 	}
 	for _, key := range []string{"split_special_tokens", "fix_mistral_regex"} {
 		if v := f.take(key); v != nil && v != false {
-			return defect.Unsupported(configFile+": "+key, "%s", defect.Printable(show(v)))
+			return defect.Unsupported(configFile+": "+key, "%s", show(v))
 		}
 	}
 	return d.setTemplate(f.take("chat_template"))
@@ -83,7 +83,7 @@ func (d *Data) prefixesSpace() bool {
 }
 
 func contradiction(key string, v any) error {
-	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", defect.Printable(show(v)))
+	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", show(v))
 }
 
 // setTemplate sets the chat template to v, a string, or to the template named "default" in
@@ -119,7 +119,7 @@ func (d *Data) setRole(key string, v any, id *int) error {
 		content = object(configFile, key, v).str("content")
 	}
 	if content == "" {
-		return defect.Corrupt(configFile, key, "want a token or an object with its content, found %s", defect.Printable(show(v)))
+		return defect.Corrupt(configFile, key, "want a token or an object with its content, found %s", show(v))
 	}
 	for i := range d.Added {
 		a := &d.Added[i]

@@ -11,6 +11,8 @@
 package tokenizer
 
 import (
+	"fmt"
+
 	"github.com/fxamacker/cbor/v2"
 
 	"thimble/internal/defect"
@@ -113,6 +115,17 @@ type Rule struct {
 	Op  Op     `cbor:"1,keyasint"`
 	Old string `cbor:"2,keyasint,omitempty"`
 	New string `cbor:"3,keyasint,omitempty"`
+}
+
+// String returns the rule in words: its operation and what it takes.
+func (r Rule) String() string {
+	text := string(r.Op)
+	for _, arg := range []string{r.Old, r.New} {
+		if arg != "" {
+			text += fmt.Sprintf(" %q", arg)
+		}
+	}
+	return text
 }
 
 // An Op is the operation of a Rule.

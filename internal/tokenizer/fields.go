@@ -97,7 +97,7 @@ func (f *fields) id(key string, v any, limit int) int {
 	text, ok := v.(strictjson.Number)
 	n, err := strconv.ParseUint(string(text), 10, 32)
 	if !ok || err != nil || n >= uint64(limit) {
-		f.corrupt(key, "want a token id below %d, found %v", limit, defect.Printable(show(v)))
+		f.corrupt(key, "want a token id below %d, found %v", limit, show(v))
 		return 0
 	}
 	return int(n)

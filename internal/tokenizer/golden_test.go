@@ -244,6 +244,9 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func TestLongPieces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries very many texts")
+	}
 	tok := open(t, testdata("raw.json"))
 	for _, unit := range []string{"a", "ab", " ", "the", "\xff", "東"} {
 		s := strings.Repeat(unit, 1<<19/len(unit)) // would take hours in quadratic time

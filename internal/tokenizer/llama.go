@@ -48,7 +48,7 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 		return nil, err
 	}
 	if class := config.take("tokenizer_class"); class != nil && class != "LlamaTokenizer" && class != "LlamaTokenizerFast" {
-		return nil, defect.Unsupported(configFile, "tokenizer_class %s without %s", defect.Printable(show(class)), jsonFile)
+		return nil, defect.Unsupported(configFile, "tokenizer_class %s without %s", show(class), jsonFile)
 	}
 	if extra, _ := config.take("extra_special_tokens").([]any); len(extra) > 0 {
 		return nil, defect.Unsupported(configFile, "extra_special_tokens without %s", jsonFile)

@@ -1,9 +1,12 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -99,7 +102,7 @@ func (d *document) member(key string) error {
 		return err
 	case key == "version" && v == "1.0":
 	case key == "version":
-		return defect.Unsupported(jsonFile, "%s %s", key, defect.Printable(show(v)))
+		return defect.Unsupported(jsonFile, "%s %s", key, show(v))
 	case key == "truncation", key == "padding": // for batches of a fixed length, which Thimble does not make
 		if v != nil {
 			d.Notes = append(d.Notes, fmt.Sprintf("%s: %s is ignored", jsonFile, key))
@@ -123,16 +126,34 @@ func (d *document) member(key string) error {
 // typeOf returns the "type" of a component as text, or v as text if v is not an object.
 func typeOf(v any) string {
 	if m, ok := v.(map[string]any); ok {
-		return defect.Printable(show(m["type"]))
+		return show(m["type"])
 	}
-	return defect.Printable(show(v))
+	return show(v)
 }
 
+// show returns a value for an error message: a text as Printable does, anything else as
+// JSON, shortened and without characters that a terminal acts on.
 func show(v any) string {
-	if v == nil {
-		return "null"
+	const most = 128 // bytes
+	if text, ok := v.(string); ok {
+		return defect.Printable(text)
 	}
-	return fmt.Sprint(v)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Sprintf("a %T", v)
+	}
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '.'
+		}
+		return r
+	}, strings.TrimSpace(b.String()))
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }
 
 func (d *document) readModel() error {
@@ -238,7 +259,7 @@ func (d *document) bpeFlags(f *fields) {
 	}
 	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
 		if v := f.take(key); v != nil && v != "" {
-			f.unsupported(key, "%s", defect.Printable(show(v)))
+			f.unsupported(key, "%s", show(v))
 		}
 	}
 	d.ByteFallback = f.flag("byte_fallback")
@@ -253,7 +274,7 @@ func (d *document) bpeFlags(f *fields) {
 	text, _ := unk.(string)
 	id, ok := d.ids[text]
 	if !ok {
-		f.corrupt("unk_token", "%s is not in the vocabulary", defect.Printable(show(unk)))
+		f.corrupt("unk_token", "%s is not in the vocabulary", show(unk))
 		return
 	}
 	d.Unk, d.Unknown = int(id), UnknownEach

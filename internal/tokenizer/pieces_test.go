@@ -139,6 +139,9 @@ func TestStream(t *testing.T) {
 
 // Encode takes O(n log n) time, also for a text without spaces and for one of only spaces.
 func TestLongPieceTexts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries very many texts")
+	}
 	tokenizers := map[string]*Tokenizer{
 		"sp-llama": openPieces(t, "llama"), "sp-unigram-plain": openPieces(t, "unigram-plain"),
 		"llama2": open(t, testdata("llama2.json")), "unfused": open(t, testdata("unfused.json")),

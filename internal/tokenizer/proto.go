@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer/wire"
 )
 
 const modelFile = "tokenizer.model"
@@ -35,8 +36,8 @@ func ParseSentencePiece(b []byte) (*Data, error) {
 	}
 	p := &pieceModel{kind: 1, unk: "<unk>", bos: "<s>", eos: "</s>", pad: "<pad>"}
 	p.SentencePiece = &SentencePiece{DummyPrefix: true, RemoveExtra: true, UnkSurface: " \u2047 "}
-	m := &message{file: modelFile, name: "ModelProto", b: b}
-	for n := m.next(); n != 0; n = m.next() {
+	m := wire.New(modelFile, "ModelProto", b)
+	for n := m.Next(); n != 0; n = m.Next() {
 		switch n {
 		case 1:
 			p.piece(m)
@@ -47,11 +48,11 @@ func ParseSentencePiece(b []byte) (*Data, error) {
 		case 5:
 			p.normalizer(m, &p.denormalizer)
 		default:
-			m.skip(n, inertModel)
+			m.Skip(n, inertModel)
 		}
 	}
-	if m.err != nil {
-		return nil, m.err
+	if m.Err() != nil {
+		return nil, m.Err()
 	}
 	if err := p.finish(); err != nil {
 		return nil, err
@@ -59,83 +60,83 @@ func ParseSentencePiece(b []byte) (*Data, error) {
 	return &p.Data, p.check()
 }
 
-func (p *pieceModel) piece(m *message) {
+func (p *pieceModel) piece(m *wire.Message) {
 	if len(p.Tokens) == maxTokens {
-		m.fail("more than %d pieces", maxTokens)
+		m.Fail("more than %d pieces", maxTokens)
 		return
 	}
-	part := m.message(fmt.Sprintf("pieces[%d]", len(p.Tokens)))
+	part := m.Part(fmt.Sprintf("pieces[%d]", len(p.Tokens)))
 	text, score, kind := "", float32(0), int(KindNormal)
-	for n := part.next(); n != 0; n = part.next() {
+	for n := part.Next(); n != 0; n = part.Next() {
 		switch n {
 		case 1:
-			text = part.text()
+			text = part.Text()
 		case 2:
-			score = part.float()
+			score = part.Float()
 		case 3:
-			if kind = part.int(); kind < int(KindNormal) || kind > int(KindByte) {
-				part.fail("type %d", kind)
+			if kind = part.Int(); kind < int(KindNormal) || kind > int(KindByte) {
+				part.Fail("type %d", kind)
 			}
 		default:
-			part.skip(n, nil)
+			part.Skip(n, nil)
 		}
 	}
 	if text == "" || len(text) > maxPiece {
-		part.fail("a piece of %d bytes, want 1 to %d", len(text), maxPiece)
+		part.Fail("a piece of %d bytes, want 1 to %d", len(text), maxPiece)
 	}
 	if _, ok := byteOf([]byte(text)); kind == int(KindByte) && !ok {
-		part.fail("byte piece %q, want the form <0x0A>", defect.Printable(text))
+		part.Fail("byte piece %q, want the form <0x0A>", defect.Printable(text))
 	}
-	m.close(part)
+	m.Close(part)
 	p.Tokens = append(p.Tokens, []byte(text))
 	p.Scores = append(p.Scores, float64(score))
 	p.Kinds = append(p.Kinds, byte(kind))
 }
 
-func (p *pieceModel) trainer(m *message) {
-	part := m.message("TrainerSpec")
-	for n := part.next(); n != 0; n = part.next() {
+func (p *pieceModel) trainer(m *wire.Message) {
+	part := m.Part("TrainerSpec")
+	for n := part.Next(); n != 0; n = part.Next() {
 		switch n {
 		case 3:
-			p.kind = part.int()
+			p.kind = part.Int()
 		case 24:
-			p.SentencePiece.Suffix = part.bool()
+			p.SentencePiece.Suffix = part.Bool()
 		case 35:
-			p.ByteFallback = part.bool()
+			p.ByteFallback = part.Bool()
 		case 44:
-			p.SentencePiece.UnkSurface = part.text()
+			p.SentencePiece.UnkSurface = part.Text()
 		case 45:
-			p.unk = part.text()
+			p.unk = part.Text()
 		case 46:
-			p.bos = part.text()
+			p.bos = part.Text()
 		case 47:
-			p.eos = part.text()
+			p.eos = part.Text()
 		case 48:
-			p.pad = part.text()
+			p.pad = part.Text()
 		default:
-			part.skip(n, inertTrainer)
+			part.Skip(n, inertTrainer)
 		}
 	}
-	m.close(part)
+	m.Close(part)
 }
 
-func (p *pieceModel) normalizer(m *message, to *SentencePiece) {
-	part := m.message("NormalizerSpec")
-	for n := part.next(); n != 0; n = part.next() {
+func (p *pieceModel) normalizer(m *wire.Message, to *SentencePiece) {
+	part := m.Part("NormalizerSpec")
+	for n := part.Next(); n != 0; n = part.Next() {
 		switch n {
 		case 2:
-			to.Charsmap = part.bytes()
+			to.Charsmap = part.Bytes()
 		case 3:
-			to.DummyPrefix = part.bool()
+			to.DummyPrefix = part.Bool()
 		case 4:
-			to.RemoveExtra = part.bool()
+			to.RemoveExtra = part.Bool()
 		case 5:
-			to.KeepSpaces = !part.bool()
+			to.KeepSpaces = !part.Bool()
 		default:
-			part.skip(n, inertNormalizer)
+			part.Skip(n, inertNormalizer)
 		}
 	}
-	m.close(part)
+	m.Close(part)
 }
 
 // finish sets the fields of Data that depend on several fields of the file.

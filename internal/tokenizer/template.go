@@ -65,7 +65,7 @@ func (d *document) template(f, specials *fields) {
 		m, ok := piece.m["SpecialToken"].(map[string]any)
 		name, named := m["id"].(string)
 		if !ok || !named || len(piece.m) != 1 || texts > 1 {
-			f.unsupported("single", "%s", defect.Printable(show(v)))
+			f.unsupported("single", "%s", show(v))
 			return
 		}
 		token := object(jsonFile, specials.path+"."+defect.Printable(name), specials.m[name])

@@ -72,6 +72,9 @@ func TestCutTwin(t *testing.T) {
 
 // Every cutter covers every character, alone and before another one.
 func TestCutAdvances(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries very many texts")
+	}
 	for step, cut := range cutters {
 		for r := rune(0); r <= utf8.MaxRune; r++ {
 			if s := string(r) + "a"; cut(s) < 1 || cut(s[:len(s)-1]) != len(s)-1 && r != utf8.RuneError {

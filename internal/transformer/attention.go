@@ -17,14 +17,29 @@ const queryRows = 32
 // 2305.13245). A window or chunk restricts a query to the most recent of these
 // positions, but the cache keeps all of them.
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
-	blocks := (q.n + queryRows - 1) / queryRows
-	block := d.spec.Schedule[step]
-	attention := d.spec.AttentionOf(block)
-	return parallel.Do(ctx, d.spec.Heads*blocks, func(worker, i int) error {
-		// The last blocks attend to the most keys, so start them first.
-		d.workers[worker].attendBlock(d, c, c.entry(step), q, attention, i%d.spec.Heads, (blocks-1-i/d.spec.Heads)*queryRows)
-		return nil
-	})
+	d.attention = attention{
+		cache: c, entry: c.entry(step), q: q, of: d.spec.AttentionOf(d.spec.Schedule[step]), blocks: (q.n + queryRows - 1) / queryRows,
+	}
+	err := parallel.Do(ctx, d.spec.Heads*d.attention.blocks, d.attendTask)
+	d.attention = attention{}
+	return err
+}
+
+// An attention holds the arguments of attend for its tasks.
+type attention struct {
+	cache  *Cache
+	entry  *entry
+	q      rows
+	of     model.Attention
+	blocks int
+}
+
+// attendHead is a task of attend. The last blocks attend to the most keys, so they come
+// first.
+func (d *Decoder) attendHead(worker, i int) error {
+	a := &d.attention
+	d.workers[worker].attendBlock(d, a.cache, a.entry, a.q, a.of, i%d.spec.Heads, (a.blocks-1-i/d.spec.Heads)*queryRows)
+	return nil
 }
 
 // attendBlock computes the attention of the queries [first, first+queryRows) of

@@ -41,6 +41,14 @@ type Decoder struct {
 
 	activation func(dst, gate, up []float32) // act(gate) * up
 	ones       []float32                     // (FFN), replaces up if Ungated
+
+	// Arguments of the tasks on all cores, and the tasks: methods of this Decoder, bound
+	// once, so that single tokens allocate nothing.
+	application           application
+	attention             attention
+	applyTask, attendTask func(worker, i int) error
+	single                *pass  // of Next
+	id                    [1]int // of Next
 }
 
 // A block is one stored layer.
@@ -94,9 +102,10 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		workers: make([]worker, parallel.Workers()), activation: kernel.SiLUMul,
+		activation: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
 	}
+	d.prepare()
 	d.operations = operationsOf(s)
 	if s.Ungated {
 		d.ones = slices.Repeat([]float32{1}, s.FFN)
@@ -169,6 +178,13 @@ func blockOf(m *model.Model, b int) block {
 	return w
 }
 
+// prepare makes the scratch memory of each core and binds the tasks.
+func (d *Decoder) prepare() *Decoder {
+	d.workers = make([]worker, parallel.Workers())
+	d.applyTask, d.attendTask = d.applyPanel, d.attendHead
+	return d
+}
+
 // linears returns the linear layers of w by kind, including those that the model
 // lacks, which are zero.
 func (w *block) linears() map[string]*linear {
@@ -225,18 +241,52 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 		return nil, err
 	}
 	p := d.newPass([]sequence{{c, len(ids)}})
-	if err := d.lookup(p.x, ids); err != nil {
+	if err := p.run(ctx, c, ids); err != nil {
 		return nil, err
+	}
+	return p.finish(), nil
+}
+
+// run runs ids, the only sequence of p, up to the final norm.
+func (p *pass) run(ctx context.Context, c *Cache, ids []int) error {
+	d := p.d
+	if err := d.lookup(p.x, ids); err != nil {
+		return err
 	}
 	for step := range d.spec.Schedule {
 		for i := range d.operations {
 			if err := d.operations[i].run(p, ctx, step); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	c.used += len(ids)
-	return p.finish(), nil
+	return nil
+}
+
+// Next runs one token as Forward does, and writes the logits of the token after it to
+// dst, (Vocab). It allocates only when c grows or its positions are new to d.
+func (d *Decoder) Next(ctx context.Context, c *Cache, id int, dst []float32) error {
+	if err := c.reserve(1); err != nil {
+		return err
+	}
+	if d.single == nil {
+		d.single = d.newPass([]sequence{{c, 1}})
+	}
+	p := d.single
+	p.sequences[0].cache = c
+	p.extendRopes()
+	d.id[0] = id
+	err := p.run(ctx, c, d.id[:])
+	p.sequences[0].cache = nil
+	if err != nil {
+		return err
+	}
+	if err := finalNorm.run(p, ctx, 0); err != nil {
+		return err
+	}
+	v := d.spec.Vocab
+	return d.apply(ctx, p.x, product{rows{1, v, v, dst[:v]}, d.head})
 }
 
 // Feed is Forward in chunks of atOnce tokens, or 512 if atOnce is 0, which bounds
@@ -294,13 +344,22 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 // which may be x.
 func (d *Decoder) normalize(h, x rows, w norm) {
 	eps := float32(d.spec.NormEps)
-	d.each(x.n, func(t int) {
+	if x.n == 1 {
+		d.normalizeRows(h, x, w, eps, 0, 1)
+		return
+	}
+	d.ranges(x.n, func(from, to int) { d.normalizeRows(h, x, w, eps, from, to) })
+}
+
+// normalizeRows is normalize for the rows [from, to).
+func (d *Decoder) normalizeRows(h, x rows, w norm, eps float32, from, to int) {
+	for t := from; t < to; t++ {
 		if d.spec.Norm == model.NormLayer {
 			kernel.LayerNorm(h.row(t), x.row(t), w.gain, w.bias, eps)
 		} else {
 			kernel.RMSNorm(h.row(t), x.row(t), w.gain, eps)
 		}
-	})
+	}
 }
 
 // normalizeHeads applies an RMS norm with gains w, (HeadDim), to each head of x in
@@ -309,21 +368,29 @@ func (d *Decoder) normalizeHeads(x rows, w []float32) {
 	if w == nil {
 		return
 	}
-	d.each(x.n, func(t int) {
+	if x.n == 1 {
+		d.normalizeHeadRows(x, w, 0, 1)
+		return
+	}
+	d.ranges(x.n, func(from, to int) { d.normalizeHeadRows(x, w, from, to) })
+}
+
+// normalizeHeadRows is normalizeHeads for the rows [from, to).
+func (d *Decoder) normalizeHeadRows(x rows, w []float32, from, to int) {
+	for t := from; t < to; t++ {
 		for at := 0; at < x.width; at += len(w) {
 			head := x.row(t)[at:][:len(w)]
 			kernel.RMSNorm(head, head, w, float32(d.spec.NormEps))
 		}
-	})
+	}
 }
 
-// each calls f for every t in [0, n), on all cores.
-func (d *Decoder) each(n int, f func(t int)) {
+// ranges calls f for ranges [from, to) that together are [0, n), on all cores. Because f
+// escapes to them, its closure is allocated: callers treat a single row apart.
+func (d *Decoder) ranges(n int, f func(from, to int)) {
 	const chunk = 16 // positions per task, so that short prompts stay on one core
-	_ = parallel.Do(context.Background(), (n+chunk-1)/chunk, func(_, i int) error {
-		for t := i * chunk; t < min(n, (i+1)*chunk); t++ {
-			f(t)
-		}
+	_ = parallel.Ranges(context.Background(), n, chunk, func(_, from, to int) error {
+		f(from, to)
 		return nil
 	})
 }

@@ -58,6 +58,12 @@ type quantizedInput struct {
 	*segmentation
 	stored []kernel.StoredInput // (positions)
 	panel  kernel.PanelInputs
+
+	// Memory of the above:
+	factors []float32 // scales, then mins
+	sums    []int32
+	narrow  []int8
+	wide    []int16
 }
 
 // An inputKey identifies what weights require of their input.
@@ -69,7 +75,7 @@ type inputKey struct {
 
 // storedPositions is the number of positions up to which rows of codes are multiplied
 // as they are stored. For more positions it pays to widen them to a panel first.
-const storedPositions = 3
+const storedPositions = 8
 
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
@@ -103,35 +109,49 @@ func (d *Decoder) inputGroup(weightGroup int) int {
 	return d.arithmetic.Activations.Group
 }
 
-// quantizeInput rounds x for layers with the given key.
-func (d *Decoder) quantizeInput(x rows, key inputKey) *quantizedInput {
+// quantizeInput sets in to x, rounded for layers with the given key. It uses the memory of
+// in again.
+func (d *Decoder) quantizeInput(in *quantizedInput, x rows, key inputKey) {
 	s := d.segmentsOf(x.width, key.group)
-	in := &quantizedInput{inputKey: key, segmentation: s}
-	n, group := len(s.segments), d.inputGroup(key.group)
-	factors := make([]float32, 2*x.n*n)
-	scales, mins, sums := factors[:x.n*n], factors[x.n*n:], make([]int32, x.n*n)
+	in.inputKey, in.segmentation = key, s
+	n := len(s.segments)
+	in.factors, in.sums = sized(in.factors, 2*x.n*n), sized(in.sums, x.n*n)
+	scales, mins, sums := in.factors[:x.n*n], in.factors[x.n*n:][:x.n*n], in.sums[:x.n*n]
 	if !key.stored {
-		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: make([]int16, x.n*s.width), Sums: sums, Scales: scales, Mins: mins}
-		d.each(x.n, func(t int) {
-			codes := in.panel.Codes[t*s.width:][:s.width]
-			in.quantizePosition(x.row(t), group, scales[t*n:], mins[t*n:], sums[t*n:], func(r segment, inverse float32) int32 {
-				return kernel.Round16(codes[r.at:], x.row(t)[r.lo:r.hi], inverse)
+		in.wide = sized(in.wide, x.n*s.width)
+		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: in.wide[:x.n*s.width], Sums: sums, Scales: scales, Mins: mins}
+		d.ranges(x.n, func(from, to int) { d.quantizeRows(in, x, from, to) })
+		return
+	}
+	in.narrow = sized(in.narrow, x.n*x.width)
+	in.stored = in.stored[:0]
+	for t := range x.n {
+		in.stored = append(in.stored, kernel.StoredInput{
+			Blocks: s.blocks, Codes: in.narrow[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
+		})
+	}
+	d.quantizeRows(in, x, 0, x.n)
+}
+
+// quantizeRows rounds the rows [from, to) of x.
+func (d *Decoder) quantizeRows(in *quantizedInput, x rows, from, to int) {
+	n, group := len(in.segments), d.inputGroup(in.group)
+	for t := from; t < to; t++ {
+		row := x.row(t)
+		scales, mins, sums := in.factors[t*n:][:n], in.factors[(x.n+t)*n:][:n], in.sums[t*n:][:n]
+		if in.inputKey.stored {
+			codes := in.stored[t].Codes
+			in.quantizePosition(row, group, scales, mins, sums, func(r segment, inverse float32) int32 {
+				return kernel.Round8(codes[r.lo:r.hi], row[r.lo:r.hi], inverse, in.order)
 			})
-		})
-		return in
-	}
-	in.stored = make([]kernel.StoredInput, x.n)
-	codes := make([]int8, x.n*x.width)
-	for t := range in.stored {
-		p := kernel.StoredInput{
-			Blocks: s.blocks, Codes: codes[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
+			continue
 		}
-		in.quantizePosition(x.row(t), group, p.Scales, p.Mins, p.Sums, func(r segment, inverse float32) int32 {
-			return kernel.Round8(p.Codes[r.lo:r.hi], x.row(t)[r.lo:r.hi], inverse, key.order)
+		codes := in.panel.Codes[t*in.width:][:in.width]
+		clear(codes)
+		in.quantizePosition(row, group, scales, mins, sums, func(r segment, inverse float32) int32 {
+			return kernel.Round16(codes[r.at:], row[r.lo:r.hi], inverse)
 		})
-		in.stored[t] = p
 	}
-	return in
 }
 
 // quantizePosition rounds x, (width), in groups of group columns. round stores the

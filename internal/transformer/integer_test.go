@@ -8,7 +8,6 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
-	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
 
@@ -117,7 +116,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 	for i := range bias {
 		bias[i] = float32(r.NormFloat64())
 	}
-	d := &Decoder{arithmetic: Arithmetic{Activations: a}, workers: make([]worker, parallel.Workers())}
+	d := (&Decoder{arithmetic: Arithmetic{Activations: a}}).prepare()
 	if err := d.apply(t.Context(), x, product{y, linear{w, bias}}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +188,7 @@ func TestIntegerProductIsClose(t *testing.T) {
 			x.row(i)[j] = float32(r.NormFloat64())
 		}
 	}
-	d := &Decoder{workers: make([]worker, parallel.Workers())}
+	d := new(Decoder).prepare()
 	if err := d.apply(t.Context(), x, product{exact, linear{w: w}}); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +225,7 @@ func TestIntegerProductNotFinite(t *testing.T) {
 		w := randomMatrix(t, r, s, 20, 1100)
 		x, y := newRows(3, w.Cols), newRows(3, w.Rows)
 		x.row(0)[7], x.row(2)[1000] = float32(math.NaN()), float32(math.Inf(-1))
-		d := &Decoder{arithmetic: Arithmetic{Activations: Activations{Int8: true}}, workers: make([]worker, parallel.Workers())}
+		d := (&Decoder{arithmetic: Arithmetic{Activations: Activations{Int8: true}}}).prepare()
 		if err := d.apply(t.Context(), x, product{y, linear{w: w}}); err != nil {
 			t.Fatal(err)
 		}

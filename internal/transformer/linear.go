@@ -54,40 +54,57 @@ const panelRows = 48
 // apply computes y = x W^T + bias for each product. All products read the same x,
 // (n, w.Cols). apply distributes the weight rows of all products over the cores.
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
+	a := &d.application
+	a.x, a.n = x, copy(a.products[:], ps)
 	panels := 0
-	inputs := make([]*quantizedInput, len(ps))
 	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
+		a.inputs[i] = nil
 		if !d.quantizesInput(p.w) {
 			continue
 		}
 		key := d.inputKeyOf(p.w, x.n)
-		for _, in := range inputs[:i] {
+		for _, in := range a.inputs[:i] {
 			if in != nil && in.inputKey == key {
-				inputs[i] = in
+				a.inputs[i] = in
 			}
 		}
-		if inputs[i] == nil {
-			inputs[i] = d.quantizeInput(x, key)
+		if a.inputs[i] == nil {
+			a.inputs[i] = &a.room[i]
+			d.quantizeInput(a.inputs[i], x, key)
 		}
 	}
-	err := parallel.Do(ctx, panels, func(worker, i int) error {
-		for j, p := range ps {
-			if n := (p.w.Rows + panelRows - 1) / panelRows; i >= n {
-				i -= n
-				continue
-			}
-			d.workers[worker].panelProduct(x, inputs[j], p, i*panelRows)
-			break
-		}
-		return nil
-	})
+	err := parallel.Do(ctx, panels, d.applyTask)
 	for _, p := range ps {
 		if x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
 			p.w.Release()
 		}
 	}
 	return err
+}
+
+// An application holds the arguments of apply for its tasks.
+type application struct {
+	x        rows
+	products [3]product
+	n        int                // of products
+	inputs   [3]*quantizedInput // of products, or nil
+	room     [3]quantizedInput  // of inputs
+}
+
+// applyPanel is a task of apply.
+func (d *Decoder) applyPanel(worker, i int) error {
+	a := &d.application
+	for j := range a.n {
+		p := &a.products[j]
+		if n := (p.w.Rows + panelRows - 1) / panelRows; i >= n {
+			i -= n
+			continue
+		}
+		d.workers[worker].panelProduct(a.x, a.inputs[j], *p, i*panelRows)
+		break
+	}
+	return nil
 }
 
 // After a product with at least releaseRows rows, apply releases weights of at

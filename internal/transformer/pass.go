@@ -24,14 +24,22 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	s, n := d.spec, 0
 	for _, q := range sequences {
 		n += q.n
-		for _, r := range d.ropes {
-			r.extend(q.cache.used + q.n)
-		}
 	}
-	return &pass{
+	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
 		gate: newRows(n, s.FFN), up: newRows(n, s.FFN),
+	}
+	p.extendRopes()
+	return p
+}
+
+// extendRopes computes the angles of all positions of p.
+func (p *pass) extendRopes() {
+	for _, q := range p.sequences {
+		for _, r := range p.d.ropes {
+			r.extend(q.cache.used + q.n)
+		}
 	}
 }
 
@@ -71,17 +79,26 @@ func (p *pass) rotate(_ context.Context, step int) error {
 	}
 	at := 0
 	for _, s := range p.sequences {
-		q, k := p.q.slice(at, s.n), p.k.slice(at, s.n)
-		p.d.each(s.n, func(t int) {
-			for _, x := range [][]float32{q.row(t), k.row(t)} {
-				for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
-					r.rotate(x, s.cache.used+t)
-				}
-			}
-		})
+		q, k, first := p.q.slice(at, s.n), p.k.slice(at, s.n), s.cache.used
 		at += s.n
+		if s.n == 1 {
+			p.rotateRows(r, q, k, first, 0, 1)
+			continue
+		}
+		p.d.ranges(s.n, func(from, to int) { p.rotateRows(r, q, k, first, from, to) })
 	}
 	return nil
+}
+
+// rotateRows rotates the rows [from, to) of q and k. Row 0 has the given position.
+func (p *pass) rotateRows(r *rope, q, k rows, position, from, to int) {
+	for t := from; t < to; t++ {
+		for _, x := range [2][]float32{q.row(t), k.row(t)} {
+			for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
+				r.rotate(x, position+t)
+			}
+		}
+	}
 }
 
 // attend appends keys and values to the caches and computes q = attention(q, k, v).
@@ -127,15 +144,24 @@ func (p *pass) projectGateUp(ctx context.Context, step int) error {
 // activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv
 // 2002.05202). Without a gate it computes act(up) * 1; the multiplication is exact.
 func (p *pass) activate(context.Context, int) error {
+	if p.x.n == 1 {
+		p.activateRows(0, 1)
+	} else {
+		p.d.ranges(p.x.n, p.activateRows)
+	}
+	return nil
+}
+
+// activateRows is activate for the rows [from, to).
+func (p *pass) activateRows(from, to int) {
 	d := p.d
-	d.each(p.x.n, func(t int) {
+	for t := from; t < to; t++ {
 		if y := p.gate.row(t); d.spec.Ungated {
 			d.activation(y, p.up.row(t), d.ones)
 		} else {
 			d.activation(y, y, p.up.row(t))
 		}
-	})
-	return nil
+	}
 }
 
 // projectDown computes y = Down gate.

@@ -9,18 +9,19 @@ import (
 
 // A Score holds the measurements at one position. Fields that do not apply are NaN.
 type Score struct {
-	KL      float64 // KL(reference || model) in nats; with a Sample an estimate, otherwise a lower bound
-	Spare   float64 // how much smaller than KL the divergence may be
-	Hidden  float64 // how much larger than KL the divergence may be
-	Sample  *Sample // nil if the reference keeps no sample
-	Partial bool    // the reference keeps only some logits
-	Top1    bool    // the model's first choice has the reference's highest score
-	Top5    bool    // Top1, or the reference's first choice is among the model's first five
-	MaxAbs  float64 // largest |reference logit - model logit| among the logits that the reference keeps
-	Cosine  float64 // of the two rows of logits
-	NLL     float64 // -log p(next token) by the model, nats
-	RefNLL  float64 // -log p(next token) by the reference, nats
-	Logits  Moments // of the reference's logits; of the model's if the reference does not keep all of its own
+	KL       float64  // KL(reference || model) in nats; with a Sample an estimate, otherwise a lower bound
+	Spare    float64  // how much smaller than KL the divergence may be
+	Hidden   float64  // how much larger than KL the divergence may be
+	Sample   *Sample  // nil if the reference keeps no sample
+	Partial  bool     // the reference keeps only some logits
+	Top1     bool     // the model's first choice has the reference's highest score
+	Top5     bool     // Top1, or the reference's first choice is among the model's first five
+	MaxAbs   float64  // largest |reference logit - model logit| among the logits that the reference keeps
+	Cosine   float64  // of the two rows of logits
+	NLL      float64  // -log p(next token) by the model, nats
+	RefNLL   float64  // -log p(next token) by the reference, nats
+	Rounding Rounding // of the reference's stored logits
+	Logits   Moments  // of the reference's logits; of the model's if the reference does not keep all of its own
 
 	Reference, Model Choice // the first choice of each, without its text
 }
@@ -61,8 +62,9 @@ func Predict(got []float32, next int) (Score, error) {
 }
 
 // Compare scores a position against all of the reference's logits. want and got
-// are (Vocab), next is as in Predict, and exp is scratch of (Vocab).
-func Compare(want, got []float32, next int, exp []float64) (Score, error) {
+// are (Vocab), next is as in Predict, and exp is scratch of (Vocab). stored is the type in
+// which the reference keeps its logits.
+func Compare(want, got []float32, next int, exp []float64, stored Storage) (Score, error) {
 	s := Unmeasured()
 	if err := logits.Finite("reference", want); err != nil {
 		return s, err
@@ -71,6 +73,7 @@ func Compare(want, got []float32, next int, exp []float64) (Score, error) {
 		return s, err
 	}
 	lse, lseGot := logits.LogSumExp(want, exp), logits.LogSumExp(got, nil)
+	stored.allow(&s, want, exp)
 	s.KL, s.Hidden = logits.KL(want, got, lse, lseGot, exp), 0
 
 	var dot, want2, got2 float64

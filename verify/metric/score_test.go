@@ -2,6 +2,7 @@ package metric
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestCompareMatchesSlowTwin(t *testing.T) {
 		logit := rapid.Float32Range(-20, 20)
 		want := rapid.SliceOfN(logit, v, v).Draw(t, "want")
 		got := rapid.SliceOfN(logit, v, v).Draw(t, "got")
-		s, err := Compare(want, got, 0, make([]float64, v))
+		s, err := Compare(want, got, 0, make([]float64, v), Storage{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,11 +68,11 @@ func TestCompareProperties(t *testing.T) {
 		want := rapid.SliceOfN(logit, v, v).Draw(t, "want")
 		got := rapid.SliceOfN(logit, v, v).Draw(t, "got")
 		exp := make([]float64, v)
-		same, err := Compare(want, want, -1, exp)
+		same, err := Compare(want, want, -1, exp, Storage{})
 		if err != nil || same.KL != 0 || !same.Top1 || same.MaxAbs != 0 || !near(same.Cosine, 1, 1e-15) {
 			t.Fatalf("compared with itself: %+v, %v", same, err)
 		}
-		before, err := Compare(want, got, -1, exp)
+		before, err := Compare(want, got, -1, exp, Storage{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,9 +80,41 @@ func TestCompareProperties(t *testing.T) {
 		for i := range got {
 			got[i] += shift
 		}
-		after, err := Compare(want, got, -1, exp)
+		after, err := Compare(want, got, -1, exp, Storage{})
 		if err != nil || !near(before.KL, after.KL, 1e-12) || before.Top1 != after.Top1 {
 			t.Fatalf("shifted by %v: %+v became %+v, %v", shift, before, after, err)
 		}
 	})
+}
+
+// Rounding of a reference's logits causes the divergence that is expected of it, and no
+// difference beyond half a step.
+func TestRoundingOfReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, stored := range []Storage{{"bf16", 8, 0x1p-133}, {"f16", 11, 0x1p-24}} {
+		var scores []Score
+		for range 200 {
+			const v = 500
+			want, got := make([]float32, v), make([]float32, v)
+			for i := range want {
+				x := float32(3 * rng.NormFloat64())
+				unit := float32(stored.step(float64(x)))
+				got[i], want[i] = x, float32(math.RoundToEven(float64(x/unit)))*unit
+			}
+			s, err := Compare(want, got, -1, make([]float64, v), stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.MaxAbs > s.Rounding.MaxAbs {
+				t.Errorf("%s: a difference of %g, rounding explains %g", stored.Name, s.MaxAbs, s.Rounding.MaxAbs)
+			}
+			scores = append(scores, s)
+		}
+		if got, want := float64(Summarize(scores).KLMean), RoundingOf(scores).KL; !(got > 0.9*want && got < 1.1*want) {
+			t.Errorf("%s: the mean divergence is %g, expected %g", stored.Name, got, want)
+		}
+	}
+	if (Storage{}).step(0) != 0 || (Storage{"bf16", 8, 0x1p-133}).step(0) != 0x1p-133 || (Storage{"bf16", 8, 0}).step(-9) != 1./16 {
+		t.Error("steps")
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"slices"
 
 	"thimble/internal/cholesky"
 	"thimble/internal/kernel"
@@ -63,21 +64,23 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		return nil, nil
 	}
 	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads)}
-	none := make([]bool, s.KVHeads) // by head: its values are unchanged, or no rotation explains them
+	none := make([]bool, s.KVHeads)      // by head: no rotation explains its values
+	unchanged := make([]bool, s.KVHeads) // by head: its values are the reference's
 	err := parallel.Do(ctx, s.KVHeads, func(_, head int) error {
 		want := submatrixOf(reference.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
 		got := submatrixOf(subject.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
-		if none[head] = got.near(want); none[head] {
+		if unchanged[head] = got.near(want); unchanged[head] { // such as a head that is zero
+			h.each[head] = identity(s.HeadDim)
 			return nil
 		}
-		r := solveRotation(got, want)
+		r := solveRotation(got, want, 0)
 		switch {
-		case r == nil:
-			none[head] = true
-		case deliberate(r, s.HeadDim):
+		case r != nil && deliberate(r, s.HeadDim):
 			r = orthogonal(r, s.HeadDim)
-		default:
-			none[head] = !got.near(want.rotated(r)) || !undone(reference.Tensors[o], subject.Tensors[o], r, s, head)
+		case r != nil && got.near(want.rotated(r)) && undone(reference.Tensors[o], subject.Tensors[o], r, s, head):
+		default: // perhaps the values do not use all dimensions of the head, or hardly
+			r = singular(got, want, s.HeadDim)
+			none[head] = r == nil
 		}
 		h.each[head] = r
 		return nil
@@ -85,12 +88,45 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range none {
-		if x {
-			return nil, nil
-		}
+	if slices.Contains(none, true) || !slices.Contains(unchanged, false) {
+		return nil, nil
 	}
 	return h, nil
+}
+
+// singular returns the rotation of a head whose values do not span all its dimensions, or
+// nil. R is zero in the dimensions that they do not use, or less than rounding does: no
+// position has a value there that O could bring back.
+func singular(got, want submatrix, dim int) []float32 {
+	ridge := max(got.noise, 1e-6*squares(want.data)) / float64(dim)
+	r, share := solveRotation(got, want, ridge), solveRotation(want, want, ridge)
+	if r == nil || share == nil {
+		return nil
+	}
+	projection := spanned(share, dim) // onto the dimensions in use
+	kept := want.rotated(projection)
+	if kept.noise = got.noise; !kept.near(want) {
+		return nil
+	}
+	r = composed(r, projection, dim)
+	rotation := orthogonal(r, dim)
+	var off, largest float64
+	for i, x := range rotation {
+		off += float64((float64(x) - float64(r[i])) * (float64(x) - float64(r[i])))
+		largest = max(largest, math.Abs(float64(x)))
+	}
+	if !(off < rotationBends/4*float64(dim) && largest < rotationLargest) {
+		return nil
+	}
+	return rotation
+}
+
+func identity(n int) []float32 {
+	r := make([]float32, n*n)
+	for i := range n {
+		r[i*n+i] = 1
+	}
+	return r
 }
 
 // model returns the reference with the values of a block rotated, so that its
@@ -162,14 +198,22 @@ func deliberate(r []float32, dim int) bool {
 	return off < rotationBends*float64(dim) && largest < rotationLargest
 }
 
-// orthogonal replaces r, which is nearly orthogonal, by the closest orthogonal
-// matrix. It uses Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
-func orthogonal(r []float32, dim int) []float32 {
+// orthogonal returns the orthogonal matrix closest to r, which is nearly orthogonal. It
+// uses Newton's iteration r <- (3 r - r r^T r)/2 (Björck and Bowie 1971).
+func orthogonal(r []float32, dim int) []float32 { return iterate(r, dim, 1.5, -0.5, 0) }
+
+// spanned returns r with each singular value below 0.8 replaced by 0 and each other by 1.
+// It uses the iteration r <- (5 r r^T r - 3 (r r^T)^2 r)/2, whose fixed points of singular
+// values are 0, 1, and between them 0.816, which repels.
+func spanned(r []float32, dim int) []float32 { return iterate(r, dim, 0, 2.5, -1.5) }
+
+// iterate repeats r <- a r + b (r r^T) r + c (r r^T)^2 r.
+func iterate(r []float32, dim int, a, b, c float64) []float32 {
 	x := make([]float64, len(r))
 	for i, v := range r {
 		x[i] = float64(v)
 	}
-	square, cube := make([]float64, len(r)), make([]float64, len(r))
+	square, cube, fifth := make([]float64, len(r)), make([]float64, len(r)), make([]float64, len(r))
 	for range 12 {
 		for i := range dim {
 			for j := range dim {
@@ -180,22 +224,46 @@ func orthogonal(r []float32, dim int) []float32 {
 				square[i*dim+j] = s
 			}
 		}
-		clear(cube)
-		for i := range dim {
-			for k := range dim {
-				for j := range dim {
-					cube[i*dim+j] += float64(square[i*dim+k] * x[k*dim+j])
-				}
-			}
+		multiply(cube, square, x, dim)
+		if c != 0 {
+			multiply(fifth, square, cube, dim)
 		}
 		for i := range x {
-			x[i] = float64(1.5*x[i]) - float64(0.5*cube[i])
+			x[i] = float64(a*x[i]) + float64(b*cube[i]) + float64(c*fifth[i])
 		}
 	}
+	out := make([]float32, len(r))
 	for i, v := range x {
-		r[i] = float32(v)
+		out[i] = float32(v)
 	}
-	return r
+	return out
+}
+
+// composed returns a b, all (dim, dim).
+func composed(a, b []float32, dim int) []float32 {
+	out := make([]float32, len(a))
+	for i := range dim {
+		for j := range dim {
+			s := 0.0
+			for k := range dim {
+				s += float64(float64(a[i*dim+k]) * float64(b[k*dim+j]))
+			}
+			out[i*dim+j] = float32(s)
+		}
+	}
+	return out
+}
+
+// multiply sets out to a b, all (dim, dim).
+func multiply(out, a, b []float64, dim int) {
+	clear(out)
+	for i := range dim {
+		for k := range dim {
+			for j := range dim {
+				out[i*dim+j] += float64(a[i*dim+k] * b[k*dim+j])
+			}
+		}
+	}
 }
 
 // undone reports whether the subject's O undoes r for all query heads of one
@@ -288,18 +356,18 @@ func (p submatrix) rotated(r []float32) submatrix {
 }
 
 // solveRotation returns the R, (n, n), that brings R want closest to got. By least
-// squares that is got want^T (want want^T)^-1. It returns nil if the rows of want
-// are not linearly independent.
-func solveRotation(got, want submatrix) []float32 {
+// squares that is got want^T (want want^T + ridge)^-1. It returns nil if the rows of want
+// are not linearly independent and there is no ridge.
+func solveRotation(got, want submatrix, ridge float64) []float32 {
 	n := want.n
 	gram, cross := product(want, want.data, n), product(got, want.data, n)
 	ld := kernel.Padded(n)
 	factor := make([]float64, n*n)
-	if !cholesky.Factor(factor, n, 0, func(i, j int) float64 { return float64(gram[i*ld+j]) }) {
+	if !cholesky.Factor(factor, n, ridge, func(i, j int) float64 { return float64(gram[i*ld+j]) }) {
 		return nil
 	}
 	for i := range n {
-		if pivot := factor[i*n+i]; !(pivot*pivot > 1e-6*float64(gram[i*ld+i])) {
+		if pivot := factor[i*n+i]; !(pivot*pivot > 1e-6*(float64(gram[i*ld+i])+ridge)) {
 			return nil
 		}
 	}

@@ -197,3 +197,40 @@ func TestRotatedValues(t *testing.T) {
 		}
 	}
 }
+
+// Values that do not use all dimensions of their head, or a head that is zero, are rotated
+// like others, and hide no error.
+func TestRotatedValuesThatAreSingular(t *testing.T) {
+	for name, damage := range map[string]func(rows [][]float32){
+		"a channel of zeros": func(rows [][]float32) { clear(rows[3]) },
+		"a head of zeros": func(rows [][]float32) {
+			for r := range 16 {
+				clear(rows[r])
+			}
+		},
+		"a channel twice":  func(rows [][]float32) { copy(rows[5], rows[4]) },
+		"a weaker channel": func(rows [][]float32) { rows[3] = scaled(0.001)([][]float32{rows[3]})[0] },
+	} {
+		m := broken(t, openFixture(t, "llama-tied"), func(c *model.Model) { // 2 heads of 16
+			change(t, c, "blocks.1.v", func(rows [][]float32) [][]float32 { damage(rows); return rows })
+		})
+		odd := rotated(t, m, func(b int) bool { return b == 1 })
+		for _, scheme := range []string{"f32", "int4/g32"} {
+			small := odd
+			if scheme != "f32" {
+				small = rounded(t, odd, scheme)
+			}
+			if d := locate(t, m, small); d != nil {
+				t.Errorf("%s in %s: %+v", name, scheme, *d)
+			}
+		}
+		for kind, f := range map[string]func([][]float32) [][]float32{
+			model.V: func([][]float32) [][]float32 { return rowsOf(m.Tensors["blocks.1.k"]) }, model.O: scaled(0.5),
+		} {
+			wrong := rounded(t, broken(t, odd, func(c *model.Model) { change(t, c, model.Name(1, kind), f) }), "int4/g32")
+			if d := locate(t, m, wrong); d == nil || d.Tensor != model.Name(1, kind) {
+				t.Errorf("%s, %s changed: %+v", name, kind, d)
+			}
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/verify/metric"
 )
 
 // The tensors of prompt N in a reference file are named prompt.N.KIND. Each prompt
@@ -179,6 +180,20 @@ func (s fileScorer) Score(_ context.Context, ids []int) (Prediction, error) {
 	return p.logits, nil
 }
 
+// storages lists the types of logits that round them.
+var storages = map[checkpoint.DType]metric.Storage{
+	checkpoint.F16:  {Name: "f16", Bits: 11, Least: 0x1p-24},
+	checkpoint.BF16: {Name: "bf16", Bits: 8, Least: 0x1p-133},
+}
+
+// coarser returns the storage of fewer bits.
+func coarser(a, b metric.Storage) metric.Storage {
+	if a.Bits == 0 || b.Bits != 0 && b.Bits < a.Bits {
+		return b
+	}
+	return a
+}
+
 // storedLogits is the Prediction of a tensor, (positions, Vocab).
 type storedLogits struct {
 	*checkpoint.Tensor
@@ -271,7 +286,12 @@ func (f *File) readPrompt(n int, tensors map[string]*checkpoint.Tensor, compact 
 		if s.err == nil {
 			f.form.Vocab = p.logits.Shape[1]
 		}
-		p.Distribution = &full{Prediction: p.logits, vocab: f.form.Vocab, rows: &f.rows}
+		var stored metric.Storage
+		if s.err == nil {
+			stored = storages[p.logits.DType]
+			f.form.Stored = coarser(f.form.Stored, stored)
+		}
+		p.Distribution = &full{Prediction: p.logits, vocab: f.form.Vocab, stored: stored, rows: &f.rows}
 	}
 	if s.err == nil && s.taken != len(tensors) {
 		s.fail(tensorLogits, "full and compact logits in one file, want one form for all prompts")

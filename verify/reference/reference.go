@@ -40,10 +40,11 @@ type Reference interface {
 
 // A Form describes what a Reference keeps of a position.
 type Form struct {
-	Vocab   int    // number of logits of a position; 0 for a compact file, which does not record it
-	TopK    int    // number of largest logits that are kept; 0 if all are
-	Sampled bool   // a sample of the other logits is kept too
-	Note    string // a remark for the reader of a comparison, or ""
+	Vocab   int            // number of logits of a position; 0 for a compact file, which does not record it
+	TopK    int            // number of largest logits that are kept; 0 if all are
+	Sampled bool           // a sample of the other logits is kept too
+	Stored  metric.Storage // the type of all logits, if that is less than float32
+	Note    string         // a remark for the reader of a comparison, or ""
 }
 
 // A Distribution holds the probabilities that the reference assigns to the next token at
@@ -87,9 +88,10 @@ func (r *scorerReference) Distribution(ctx context.Context, ids []int) (Distribu
 // full is a Distribution with all logits.
 type full struct {
 	Prediction
-	vocab int
-	rows  *[]float32 // the logits that are loaded, (positions, vocab); shared by all prompts of a reference
-	from  int        // the first position that is loaded
+	vocab  int
+	stored metric.Storage
+	rows   *[]float32 // the logits that are loaded, (positions, vocab); shared by all prompts of a reference
+	from   int        // the first position that is loaded
 }
 
 func (f *full) Load(ctx context.Context, from, n int) error {
@@ -99,7 +101,7 @@ func (f *full) Load(ctx context.Context, from, n int) error {
 
 func (f *full) Compare(s *Scratch, t int, got []float32, next int) (metric.Score, error) {
 	s.exp = grow(s.exp, f.vocab)
-	return metric.Compare((*f.rows)[(t-f.from)*f.vocab:][:f.vocab], got, next, s.exp)
+	return metric.Compare((*f.rows)[(t-f.from)*f.vocab:][:f.vocab], got, next, s.exp, f.stored)
 }
 
 // grow returns a slice of length n, s if it is large enough. It does not keep the

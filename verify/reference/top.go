@@ -170,10 +170,7 @@ func (s *Scratch) sample(row *topRow, got []float32, lseGot float64) (x *metric.
 	if mass == 0 {
 		return nil, certain
 	}
-	sum := 0.0
-	for _, v := range s.tail {
-		sum += kernel.Exp64(float64(v) - high)
-	}
+	sum := logits.SumExp(s.tail, high, nil)
 	for _, i := range drawn {
 		sum += kernel.Exp64(float64(got[row.ids[i]]) - high)
 	}

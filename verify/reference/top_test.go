@@ -59,7 +59,7 @@ func TestCompactBounds(t *testing.T) {
 		logit := rapid.Float32Range(-10, 10)
 		want := rapid.SliceOfN(logit, v, v).Draw(rt, "want")
 		got := rapid.SliceOfN(logit, v, v).Draw(rt, "got")
-		full, err := metric.Compare(want, got, 0, make([]float64, v))
+		full, err := metric.Compare(want, got, 0, make([]float64, v), metric.Storage{})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestCompactBoundsAreTight(t *testing.T) {
 		{"upper", []float32{5, 4, -99, 4, -99, 4, -99, 4}, func(s metric.Score) float64 { return s.KL + s.Hidden }},
 		{"upper, a part left over", []float32{5, 4, -99, 3, -99, 4, -99, 4}, func(s metric.Score) float64 { return s.KL + s.Hidden }},
 	} {
-		full, err := metric.Compare(c.want, got, -1, make([]float64, len(got)))
+		full, err := metric.Compare(c.want, got, -1, make([]float64, len(got)), metric.Storage{})
 		if err != nil {
 			t.Fatal(err)
 		}

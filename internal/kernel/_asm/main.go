@@ -89,5 +89,6 @@ func main() {
 	roundCodes(8)
 	roundCodes(16)
 	maxAbs()
+	exps64()
 	Generate()
 }
