@@ -1,7 +1,6 @@
 package pattern
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -187,7 +186,7 @@ func BenchmarkAll(b *testing.B) {
 		n := 0
 		re.All(text, func(int, int) { n++ })
 		if n == 0 {
-			b.Fatal(fmt.Sprint("no match"))
+			b.Fatal("no match")
 		}
 	}
 }
