@@ -31,11 +31,6 @@ var idle struct {
 	crews []*crew
 }
 
-// looks is how often a goroutine looks for something before it sleeps: some tens of
-// microseconds in all, as long as what a model computes on one core between two layers.
-// Waking a goroutine takes about as long, and single tokens are a fifth slower with 3000.
-const looks = 50000
-
 // share calls work(0) on this goroutine and work(1) to work(workers-1) on crews, and
 // returns when all have returned.
 func share(workers int, work func(worker int)) {
@@ -50,7 +45,7 @@ func share(workers int, work func(worker int)) {
 		take().start(t, worker)
 	}
 	work(0)
-	for range looks {
+	for range patience() {
 		if t.others.Load() == 0 {
 			break
 		}
@@ -59,6 +54,17 @@ func share(workers int, work func(worker int)) {
 	t.work = nil
 	tasks.Put(t)
 }
+
+// patience is how often a goroutine looks for something before it sleeps. One that takes
+// the core of another does not look long.
+func patience() int {
+	if runtime.GOMAXPROCS(0) > cpus {
+		return looks / 100
+	}
+	return looks
+}
+
+var cpus = runtime.NumCPU()
 
 // take returns an idle crew, or a new one.
 func take() *crew {
@@ -102,7 +108,7 @@ func (c *crew) run() {
 // await returns the next task.
 func (c *crew) await() *task {
 	for {
-		for range looks {
+		for range patience() {
 			if t := c.next.Load(); t != nil {
 				return t
 			}
