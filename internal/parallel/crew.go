@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A crew is a goroutine that outlives calls of Do, because starting or waking one takes
@@ -14,6 +15,8 @@ type crew struct {
 	worker int // its number in next
 	asleep atomic.Bool
 	wake   chan struct{}
+
+	patience int // how often it looks before it sleeps
 }
 
 // A task is one call of Do.
@@ -45,7 +48,7 @@ func share(workers int, work func(worker int)) {
 		take().start(t, worker)
 	}
 	work(0)
-	for range patience() {
+	for range looks / 10 { // the tasks of a loop end at about the same time
 		if t.others.Load() == 0 {
 			break
 		}
@@ -54,17 +57,6 @@ func share(workers int, work func(worker int)) {
 	t.work = nil
 	tasks.Put(t)
 }
-
-// patience is how often a goroutine looks for something before it sleeps. One that takes
-// the core of another does not look long.
-func patience() int {
-	if runtime.GOMAXPROCS(0) > cpus {
-		return looks / 100
-	}
-	return looks
-}
-
-var cpus = runtime.NumCPU()
 
 // take returns an idle crew, or a new one.
 func take() *crew {
@@ -75,7 +67,7 @@ func take() *crew {
 		idle.crews = idle.crews[:n-1]
 		return c
 	}
-	c := &crew{wake: make(chan struct{}, 1)}
+	c := &crew{wake: make(chan struct{}, 1), patience: looks}
 	go c.run()
 	return c
 }
@@ -108,7 +100,7 @@ func (c *crew) run() {
 // await returns the next task.
 func (c *crew) await() *task {
 	for {
-		for range patience() {
+		for range c.patience {
 			if t := c.next.Load(); t != nil {
 				return t
 			}
@@ -117,9 +109,18 @@ func (c *crew) await() *task {
 		if c.next.Load() != nil && c.asleep.CompareAndSwap(true, false) {
 			continue
 		}
+		slept := time.Now()
 		<-c.wake
+		// After a long sleep, looking was in vain, and took a core from others.
+		c.patience = looks
+		if time.Since(slept) > soon {
+			c.patience = looks / 100
+		}
 	}
 }
+
+// soon is a time for which it would have been better to keep looking.
+const soon = 100 * time.Microsecond
 
 // rest puts c among the idle crews, and returns false if there are enough of them.
 func (c *crew) rest() bool {
