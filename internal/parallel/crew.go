@@ -48,7 +48,7 @@ func share(workers int, work func(worker int)) {
 		take().start(t, worker)
 	}
 	work(0)
-	for range looks / 10 { // the tasks of a loop end at about the same time
+	for range looks {
 		if t.others.Load() == 0 {
 			break
 		}
@@ -120,7 +120,7 @@ func (c *crew) await() *task {
 }
 
 // soon is a time for which it would have been better to keep looking.
-const soon = 100 * time.Microsecond
+const soon = time.Millisecond
 
 // rest puts c among the idle crews, and returns false if there are enough of them.
 func (c *crew) rest() bool {
