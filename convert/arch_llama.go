@@ -78,6 +78,19 @@ func activation(c *config, key, def string) model.Activation {
 	return a
 }
 
+// headDim returns head_dim, or else the share of a head in the width. divides is false if
+// the heads do not share the width equally.
+func headDim(c *config, s *model.Spec) (dim int, divides bool) {
+	if dim := c.Int("head_dim", model.MaxWidth, 0); dim != 0 {
+		return dim, true
+	}
+	heads := max(s.Heads, 1)
+	if s.Hidden%heads != 0 {
+		return 0, false
+	}
+	return s.Hidden / heads, true
+}
+
 // sizes reads the keys that have the same name in every config.
 func sizes(c *config) model.Spec {
 	s := model.Spec{
@@ -96,11 +109,9 @@ func sizes(c *config) model.Spec {
 	} else {
 		s.KVHeads = c.Int("num_key_value_heads", model.MaxHeads, s.Heads)
 	}
-	s.HeadDim = c.Int("head_dim", model.MaxWidth, 0)
-	if heads := max(s.Heads, 1); s.HeadDim == 0 && s.Hidden%heads != 0 {
-		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, heads)
-	} else if s.HeadDim == 0 {
-		s.HeadDim = s.Hidden / heads
+	var divides bool
+	if s.HeadDim, divides = headDim(c, &s); !divides {
+		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, s.Heads)
 	}
 	c.Must("is_causal", true)
 	switch bos := c.IDs("bos_token_id"); len(bos) {

@@ -29,11 +29,9 @@ func metaSpec(c *config) model.Spec {
 	s.Vocab = c.storedRows(metaEmbed, s.Hidden)
 	s.FFN = c.storedRows("layers.0.feed_forward.w1.weight", s.Hidden)
 	s.KVHeads = c.Int("n_kv_heads", model.MaxHeads, s.Heads)
-	s.HeadDim = c.Int("head_dim", model.MaxWidth, 0)
-	if heads := max(s.Heads, 1); s.HeadDim == 0 && s.Hidden%heads != 0 {
-		c.Fail("dim", "%d is not divisible by n_heads %d", s.Hidden, heads)
-	} else if s.HeadDim == 0 {
-		s.HeadDim = s.Hidden / heads
+	var divides bool
+	if s.HeadDim, divides = headDim(c, &s); !divides {
+		c.Fail("dim", "%d is not divisible by n_heads %d", s.Hidden, s.Heads)
 	}
 	if vocab, _ := whole(c.value("vocab_size")); c.Has("vocab_size") && vocab != -1 && vocab != s.Vocab {
 		c.Fail("vocab_size", "%s, but %s has %d rows", show(c.values["vocab_size"]), metaEmbed, s.Vocab)

@@ -82,7 +82,7 @@ func speedText(s *verify.Speed) string {
 		fmt.Fprintf(&b, "%-8s%5s%8s  %s\n", name, count, value, strings.TrimSpace(fmt.Sprintf(format, args...)))
 	}
 	peak, unit := s.Roof.Float, "GFLOP/s"
-	if s.Arithmetic.Activations != "" {
+	if s.Arithmetic.Activations != "f32" {
 		peak, unit = s.Roof.Integer, "GOP/s"
 	}
 	line("prefill", fmt.Sprint(s.Prompt), fmt.Sprintf("%.1f", p), "tokens/s  %5.1f %s, %.0f%% of %.1f", p*s.FLOP/1e9, unit, 100*p*s.FLOP/peak, peak/1e9)

@@ -79,7 +79,7 @@ func (b *LlamaBench) time(ctx context.Context, prompt, steps, depth int) (float6
 	return 0, errors.New("llama-bench: its output lacks a speed")
 }
 
-// lastLine returns the last line of text that has a letter.
+// lastLine returns the last line of text that is not empty.
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return defect.OneLine(lines[len(lines)-1])

@@ -21,7 +21,7 @@ type Roof struct {
 
 const (
 	streamed = 256 << 20 // bytes, more than any cache holds
-	passes   = 4         // of which the fastest counts
+	passes   = 8         // of which the fastest counts
 )
 
 // MeasureRoof measures the roof in about half a second.
@@ -69,11 +69,11 @@ func fastest(ctx context.Context, n int, amount float64, task func(worker, i int
 }
 
 // The shapes of the products, in the units of the kernels: a panel of weights by some
-// positions.
+// positions. Rows of 2 kB, a power of two, would share the same few lines of a cache.
 const (
-	columns, rows, positions = 512, 48, 32
+	columns, rows, positions = 576, 48, 128
 	group                    = 32
-	repeats                  = 8
+	repeats                  = 4
 	floatWork                = 2 * columns * rows * positions
 	integerWork              = 2 * columns * kernel.PanelRows * positions
 )

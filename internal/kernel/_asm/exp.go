@@ -10,18 +10,21 @@ import (
 
 var constants = map[string]Mem{}
 
-// constant returns the address of 16 copies of v.
-func constant(name string, v uint32) Mem {
+// repeated returns the address of n copies of v.
+func repeated(name string, n int, v Constant) Mem {
 	m, ok := constants[name]
 	if !ok {
 		m = GLOBL(name, RODATA|NOPTR)
-		for i := range 16 {
-			DATA(4*i, U32(v))
+		for i := range n {
+			DATA(v.Bytes()*i, v)
 		}
 		constants[name] = m
 	}
 	return m
 }
+
+// constant returns the address of 16 copies of v.
+func constant(name string, v uint32) Mem { return repeated(name, 16, U32(v)) }
 
 func float(name string, v float32) Mem { return constant(name, math.Float32bits(v)) }
 

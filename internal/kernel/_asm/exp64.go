@@ -8,18 +8,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// constant64 returns the address of 4 copies of the float64 v.
-func constant64(name string, v uint64) Mem {
-	m, ok := constants[name]
-	if !ok {
-		m = GLOBL(name, RODATA|NOPTR)
-		for i := range 4 {
-			DATA(8*i, U64(v))
-		}
-		constants[name] = m
-	}
-	return m
-}
+// constant64 returns the address of 4 copies of v.
+func constant64(name string, v uint64) Mem { return repeated(name, 4, U64(v)) }
 
 func double(name string, v float64) Mem { return constant64(name, math.Float64bits(v)) }
 

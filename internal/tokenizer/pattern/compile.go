@@ -63,7 +63,7 @@ func (c *compiler) emit(in instruction) int32 {
 	return int32(len(c.program) - 1)
 }
 
-// land makes the instruction at index at continue behind the last one.
+// land makes the instruction at index at continue after the last one.
 func (c *compiler) land(at int32) {
 	if c.err == nil {
 		c.program[at].target = int32(len(c.program))
