@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"slices"
-	"time"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
-	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
-	"thimble/internal/strictjson"
 	"thimble/quantize"
 	"thimble/verify"
 	"thimble/verify/curve"
@@ -133,7 +129,7 @@ func (d *curveRun) prepare(ctx context.Context) (err error) {
 	if d.folder, err = atomicfile.NewFolder(d.Folder, d.Overwrite, inputs); err != nil {
 		return fmt.Errorf("-o %w", err)
 	}
-	if err := d.folder.Check(slices.Concat(d.keep, reportFiles(d.names))); err != nil {
+	if err := d.folder.Check(slices.Concat(d.keep, curve.FileNames(d.names))); err != nil {
 		return forceHint(err)
 	}
 	d.report.Weights, _ = d.m.Size()
@@ -235,7 +231,7 @@ func (d *curveRun) survey(ctx context.Context, schemes []qtensor.Scheme) (*quant
 		return nil, nil
 	}
 	d.report.Survey = &curve.Cost{}
-	defer startCost(d.report.Survey)()
+	defer curve.StartCost(d.report.Survey)()
 	return takeSurvey(ctx, d.m, d.texts.Calibration, schemes, d.Progress)
 }
 
@@ -273,7 +269,7 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *digest.Hashi
 	out := r.file
 	if out == "" {
 		done.Recipe, out = r.plan.Recipe, d.folder.File(r.fileName())
-		stop := startCost(&done.Cost)
+		stop := curve.StartCost(&done.Cost)
 		if err := d.write(ctx, r, sources, out, label); err != nil {
 			return err
 		}
@@ -331,7 +327,7 @@ func (d *curveRun) publish(ctx context.Context) error {
 	if d.Folder == "" {
 		return nil
 	}
-	files, err := outputFiles(d.report)
+	files, err := d.report.Files()
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -346,42 +342,6 @@ func (d *curveRun) publish(ctx context.Context) error {
 		d.report.Output = append(d.report.Output, f.Name)
 	}
 	return nil
-}
-
-// startCost starts to measure a cost; stop sets c.
-func startCost(c *curve.Cost) (stop func()) {
-	debug.FreeOSMemory() // exclude earlier garbage from the peak
-	known, start := memory.ResetPeak(), time.Now()
-	return func() {
-		c.Seconds = time.Since(start).Seconds()
-		if known {
-			c.Peak = memory.Peak()
-		}
-	}
-}
-
-// The files of a curve other than the charts.
-const (
-	curveReport = "curve.md"
-	curveData   = "curve.json"
-)
-
-// reportFiles returns the names of the files that a curve on the named texts writes.
-func reportFiles(texts []string) []string {
-	return append(curve.Pictures(texts), curveReport, curveData)
-}
-
-// outputFiles returns the charts, the report and the data.
-func outputFiles(r *curve.Report) (files []atomicfile.NamedFile, err error) {
-	var names []string
-	for _, t := range r.Texts {
-		names = append(names, t.Name)
-	}
-	for i, name := range curve.Pictures(names) {
-		files = append(files, atomicfile.NamedFile{Name: name, Text: r.SVG(i)})
-	}
-	data, err := strictjson.Encode(r)
-	return append(files, atomicfile.NamedFile{Name: curveReport, Text: []byte(r.Markdown())}, atomicfile.NamedFile{Name: curveData, Text: data}), err
 }
 
 // existingFiles returns the existing files that rows name.

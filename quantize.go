@@ -3,12 +3,14 @@ package thimble
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
+	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -21,6 +23,7 @@ type QuantizeOptions struct {
 	Format    string    // of the file, see OutputFormats; "" is that of Output's ending, or the container
 	Context   int       // longest text, in tokens, that a file of another program is for; 0 is the model's context
 	Overwrite bool      // replace Output if it exists
+	MaxMem    int64     // bound on the resident memory, in bytes; 0 is none. The result does not depend on it
 	Modelfile Modelfile // for Ollama, next to a GGUF file
 
 	Recipe      Recipe      // schemes, method and rules; a Budget chooses the schemes
@@ -49,6 +52,7 @@ type ConvertOptions struct {
 	Format    string // see QuantizeOptions
 	Context   int    // see QuantizeOptions
 	Overwrite bool
+	MaxMem    int64  // see QuantizeOptions
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
 	Progress Progress
@@ -72,8 +76,9 @@ type Quantized struct {
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
-	Modelfile     string          `json:"modelfile,omitempty"` // path
-	Types         []TargetType    `json:"types,omitempty"`     // of the program that Target names
+	Modelfile     string          `json:"modelfile,omitempty"`           // path
+	PeakResident  int64           `json:"peak_resident_bytes,omitempty"` // of the process, mapped files included
+	Types         []TargetType    `json:"types,omitempty"`               // of the program that Target names
 
 	Calibration *quantize.Health `json:"calibration,omitempty"`
 
@@ -104,7 +109,7 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 		dtype = quantize.Keep
 	}
 	return store(ctx, "convert", QuantizeOptions{
-		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite,
+		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
 		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
 	})
@@ -137,6 +142,7 @@ type quantization struct {
 
 // store implements Quantize and Convert.
 func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, error) {
+	defer memory.Hold(o.MaxMem)()
 	recipe := o.Recipe
 	q := &quantization{QuantizeOptions: o, stage: stage, recipe: &recipe}
 	if err := q.check(); err != nil {
@@ -164,7 +170,11 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 		return nil, err
 	}
 	defer q.sources.Stop()
-	return q.run(ctx)
+	r, err := q.run(ctx)
+	if err == nil {
+		r.PeakResident = memory.Peak()
+	}
+	return r, err
 }
 
 // check checks the options that do not depend on the model.
@@ -206,7 +216,13 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if q.cal.Calibration != nil {
-		q.cal.Ahead = q.Progress.stage("run ahead", Work)
+		q.cal.Ahead, q.cal.Spill = q.Progress.stage("run ahead", Work), spillDir(q.Output)
+	}
+	if q.least != nil {
+		if err := q.least.Fits(q.MaxMem, q.m, q.cal.Calibration, q.Budget, q.exporter != nil); err != nil {
+			q.resumed.close()
+			return q.inModel(err)
+		}
 	}
 	if q.least != nil && q.Warned != nil {
 		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
@@ -234,6 +250,9 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 		chosen.notes = append(chosen.notes, q.resumed.notes...)
 	}
 	r, err := q.report(plan, chosen)
+	if err == nil && q.Budget == nil {
+		err = plan.Fits(q.MaxMem, q.m, q.cal.Calibration, nil, q.exporter != nil)
+	}
 	if err != nil {
 		return nil, q.inModel(err)
 	}
@@ -270,6 +289,15 @@ type choice struct {
 	predicted float64         // nats per token, 0 without a budget
 	done      *quantize.Trial // the trial that met a measured limit, or nil
 	notes     []string
+}
+
+// spillDir returns the directory for temporary files of a run that writes to out: out's, whose
+// disk has room for a model.
+func spillDir(out string) string {
+	if out == "" {
+		return os.TempDir()
+	}
+	return filepath.Dir(out)
 }
 
 // measured reports whether the budget limits the measured divergence.

@@ -14,6 +14,7 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
+	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
@@ -53,6 +54,7 @@ type VerifyOptions struct {
 	Record    bool // store the gates in the container if the model passes them all
 
 	Arithmetic Arithmetic
+	MaxMem     int64 // bound on the resident memory, in bytes; 0 is none. The report does not depend on it
 	Progress   Progress
 
 	// Ready, if not nil, is called before any work, and again once Against is open, with the
@@ -64,6 +66,7 @@ type VerifyOptions struct {
 // error means that there is no verdict.
 func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	start := time.Now()
+	defer memory.Hold(o.MaxMem)()
 	v := &verification{VerifyOptions: o}
 	if err := v.open(ctx); err != nil {
 		return nil, err
@@ -85,6 +88,9 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 		return nil, err
 	}
 	report.Elapsed = time.Since(start)
+	if o.MaxMem > 0 {
+		report.PeakResident = memory.Peak()
+	}
 	if o.Record && report.Pass {
 		if err := record(v.m, report); err != nil {
 			return nil, err
@@ -183,6 +189,9 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	}
 	defer hashed.Stop()
 	if err := v.checkRun(with, scorer, o, hashed, inputs); err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+	}
+	if err := verify.Fits(v.MaxMem, v.m, with.source, with.prompts, o, v.Attribute); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
 	}
 	if err := v.prepare(ctx, with, scorer, o); err != nil {

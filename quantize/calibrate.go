@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -26,6 +27,10 @@ type Calibration struct {
 	// parts from it instead of rounding them again; the caller must ensure that they are of
 	// the same model, plan and texts.
 	Journal *Journal
+
+	// Spill is the directory of temporary files for what does not fit into memory, if that
+	// is bounded (package memory). The result does not depend on the bound.
+	Spill string
 
 	// Ahead, if not nil, is called while a run follows the float model ahead of rounding,
 	// with the multiply-adds done and their total.
@@ -72,14 +77,16 @@ func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
 }
 
 // finalStates returns the final states of m. It runs m, unless a survey of m already has.
-func (c *Calibration) finalStates(ctx context.Context, m *Model) (*finalStates, error) {
+// It leaves room for work bytes.
+func (c *Calibration) finalStates(ctx context.Context, m *Model, work int64) (*finalStates, error) {
 	if c.final != nil && c.final.m == m {
 		return c.final, nil
 	}
-	t, err := newTrace(m, c.first())
+	t, err := newTrace(m, c.first(), c.room(m, c.first(), 1, work))
 	if err != nil {
 		return nil, err
 	}
+	defer t.Close()
 	final, err := runAhead(ctx, m, t, c.Ahead)
 	if err != nil {
 		return nil, err
@@ -102,6 +109,7 @@ type calibratedRun struct {
 	reached map[int]bool       // blocks that have been quantized or restored
 	streams
 	write    func(done func(e *Entry) bool) error
+	written  int           // tensors that write has written
 	seen     []observation // of the part that is being quantized
 	restored int           // number of records read from the journal
 }
@@ -116,10 +124,9 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
 	r.out = maps.Clone(r.m.Tensors)
-	next := 0
 	r.write = func(done func(e *Entry) bool) error {
-		for ; next < len(p.Tensors) && done(&p.Tensors[next]); next++ {
-			e := &p.Tensors[next]
+		for ; r.written < len(p.Tensors) && done(&p.Tensors[r.written]); r.written++ {
+			e := &p.Tensors[r.written]
 			if err := write(e, r.out[e.Name]); err != nil {
 				return inTensor(m, e.Name, err)
 			}
@@ -129,6 +136,7 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 	if err := c.checkFinite(ctx, m); err != nil {
 		return err
 	}
+	defer r.close()
 	for _, step := range []func() error{r.embedding, r.blocks, r.tail, r.journalSpent} {
 		if err := step(); err != nil {
 			return err
@@ -179,7 +187,7 @@ func (r *calibratedRun) embedding() error {
 	if !r.m.Spec.Tied {
 		return r.keep(model.Embed)
 	}
-	return r.head(model.Embed, func() (*finalStates, error) { return r.c.finalStates(r.ctx, r.given) })
+	return r.head(model.Embed, func() (*finalStates, error) { return r.c.finalStates(r.ctx, r.given, r.p.work(r.given, r.c)) })
 }
 
 // head quantizes the tensor name as the head, given the final states.
@@ -200,9 +208,13 @@ func (r *calibratedRun) head(name string, states func() (*finalStates, error)) e
 // model, it has passed all blocks; otherwise it runs ahead.
 func (r *calibratedRun) floatStates() (*finalStates, error) {
 	if r.float == nil {
-		return r.c.finalStates(r.ctx, r.given)
+		return r.c.finalStates(r.ctx, r.given, r.p.work(r.given, r.c))
 	}
-	return newFinalStates(r.ctx, r.m, r.float.Hidden())
+	h, err := r.float.Hidden()
+	if err != nil {
+		return nil, err
+	}
+	return newFinalStates(r.ctx, r.m, h)
 }
 
 // tail stores the tensors after the blocks.
@@ -234,7 +246,7 @@ func (r *calibratedRun) blocks() error {
 		}
 	}
 	var err error
-	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.ComparesStreams()); err != nil {
+	if r.streams, err = newStreams(r.m, r.out, r.c.Texts, r.p.method.ComparesStreams(), r.c.room(r.m, r.c.Texts, r.p.streams(r.m, r.c), r.p.work(r.m, r.c))); err != nil {
 		return err
 	}
 	schedule := r.m.Spec.Schedule
@@ -251,8 +263,23 @@ func (r *calibratedRun) blocks() error {
 			return err
 		}
 		step += repeats
+		r.forget(step)
 	}
 	return nil
+}
+
+// forget drops the matrices that are written and that neither step nor a later one uses. The
+// embedding is looked up before the first step.
+func (r *calibratedRun) forget(step int) {
+	for _, e := range r.p.Tensors[:r.written] {
+		b := partOf(e.Name)
+		if e.Role == model.Vector || b > beforeBlocks && slices.Contains(r.m.Spec.Schedule[step:], b) {
+			continue
+		}
+		if w := r.m.Tensors[e.Name]; r.out[e.Name] != w {
+			r.set(e.Name, w)
+		}
+	}
 }
 
 // pass runs the texts past the block of a step, which runs repeats times from there on. It
@@ -273,12 +300,19 @@ func (r *calibratedRun) pass(step, repeats int) error {
 // block quantizes the block of a step, which runs repeats times from there on, and runs
 // the texts past it.
 func (r *calibratedRun) block(step, repeats int) error {
-	rewind := func() {}
+	var start *streamMark
 	if repeats > 1 {
-		rewind = r.mark(step)
+		var err error
+		start, err = r.mark(step)
+		defer start.close()
+		if err != nil {
+			return err
+		}
 	}
 	for stage := range r.coarse.GroupsPerStep() {
-		rewind()
+		if err := start.rewind(); err != nil {
+			return err
+		}
 		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
 		for range repeats {
 			if err := r.visit(&v, repeats > 1); err != nil {
@@ -298,7 +332,9 @@ func (r *calibratedRun) block(step, repeats int) error {
 	if repeats == 1 {
 		return nil
 	}
-	rewind()
+	if err := start.rewind(); err != nil {
+		return err
+	}
 	return r.advanceSteps(r.ctx, repeats)
 }
 
@@ -316,7 +352,10 @@ func (r *calibratedRun) visit(v *visit, through bool) error {
 		if !through && stage != v.stage {
 			continue
 		}
-		x, xq := r.next()
+		x, xq, err := r.next()
+		if err != nil {
+			return err
+		}
 		if stage == v.stage {
 			if err := r.look(v, x, xq); err != nil {
 				return err
@@ -342,11 +381,48 @@ func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	if v.moments == nil {
 		v.moments = &rounding.Moments{Width: xq.Width()}
 	}
-	coarse, float := rounding.Positions{N: r.coarse.Len(), Row: xq.Row}, rounding.Positions{}
-	if x != nil && r.learnsDrift(x.Width()) {
-		float = rounding.Positions{N: r.float.Len(), Row: x.Row}
+	if x != nil && !r.learnsDrift(x.Width()) {
+		x = nil
 	}
-	return v.moments.Add(r.ctx, coarse, float, coarse.Weights())
+	return addInput(r.ctx, v.moments, xq, x, r.coarse.Len(), 1)
+}
+
+// addInput adds to m every stride-th of n positions of a group's input: xq of the quantized
+// model, and x of the float model unless it is nil. It loads a few positions at a time.
+func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) error {
+	const window = rounding.Together
+	each := func(f func(quantized, float rounding.Positions, from int) error) error {
+		for from := 0; from < n; from += window * stride {
+			loaded := min(window*stride, n-from)
+			count := (loaded + stride - 1) / stride
+			if err := xq.Load(from, loaded); err != nil {
+				return err
+			}
+			quantized, float := rounding.Positions{N: count, Row: func(i int) []float32 { return xq.Row(from + i*stride) }}, rounding.Positions{}
+			if x != nil {
+				if err := x.Load(from, loaded); err != nil {
+					return err
+				}
+				float = rounding.Positions{N: count, Row: func(i int) []float32 { return x.Row(from + i*stride) }}
+			}
+			if err := f(quantized, float, from/stride); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var squares []float32
+	err := each(func(quantized, _ rounding.Positions, _ int) error {
+		squares = quantized.Squares(squares)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	weights := rounding.Weights(squares)
+	return each(func(quantized, float rounding.Positions, from int) error {
+		return m.Add(ctx, quantized, float, weights[from:][:quantized.N])
+	})
 }
 
 // roundsAny reports whether some layer of v's stage will be rounded.

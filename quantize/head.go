@@ -157,20 +157,35 @@ func roundHead(ctx context.Context, method rounding.Variant, dst, src *Matrix, f
 		if err != nil {
 			return err
 		}
-		rows, err := selectRows(ctx, src, b.rows)
-		if err != nil {
-			return err
+		for some := range slices.Chunk(b.rows, headRows) {
+			if err := roundRows(ctx, method, dst, src, some, in); err != nil {
+				return err
+			}
+			src.Release()
 		}
-		rounded, err := qtensor.New(dst.Scheme, len(b.rows), dst.Cols)
-		if err != nil {
-			return err
-		}
-		if err := method.Round(ctx, rounded, rows, in); err != nil {
-			return err
-		}
-		for i, r := range b.rows {
-			dst.CopyRow(r, rounded, i)
-		}
+	}
+	return nil
+}
+
+// headRows is the number of rows of the head that are in memory in float32 at a time. It is a
+// multiple of the rows that a method rounds together, so it does not change the result.
+const headRows = 128 * rounding.PanelRows
+
+// roundRows fills some rows of dst from those of src.
+func roundRows(ctx context.Context, method rounding.Variant, dst, src *Matrix, some []int, in *rounding.Input) error {
+	rows, err := selectRows(ctx, src, some)
+	if err != nil {
+		return err
+	}
+	rounded, err := qtensor.New(dst.Scheme, len(some), dst.Cols)
+	if err != nil {
+		return err
+	}
+	if err := method.Round(ctx, rounded, rows, in); err != nil {
+		return err
+	}
+	for i, r := range some {
+		dst.CopyRow(r, rounded, i)
 	}
 	return nil
 }

@@ -73,7 +73,11 @@ func hiddenStates(t testing.TB, m *model.Model, c *Calibration) *transformer.Hid
 	if err != nil {
 		t.Fatal(err)
 	}
-	return trace.Hidden()
+	h, err := trace.Hidden()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // Every row of the head is in one bin, and rows of likelier tokens come first.

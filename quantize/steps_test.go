@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/transformer"
 	"thimble/quantize/rounding"
 )
 
@@ -28,11 +29,11 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newTrace(m, texts[0])
+	a, err := newTrace(m, texts[0], transformer.Room{Positions: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := newTrace(m, texts[1])
+	b, err := newTrace(m, texts[1], transformer.Room{Positions: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +48,18 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 		}
 		return in
 	}
-	for g := a.Next(); g != nil; g = a.Next() {
-		h := b.Next()
+	for {
+		g, err := a.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g == nil {
+			return layers
+		}
+		h, err := b.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
 		kinds := slices.DeleteFunc(slices.Clone(g.Kinds), func(kind string) bool { return !want(g.Block, kind) })
 		if len(kinds) > 0 {
 			in, held := inputOf(rounding.Positions{N: a.Len(), Row: g.Row}, rounding.Damping), inputOf(rounding.Positions{N: b.Len(), Row: h.Row}, 1e-9)
@@ -68,7 +79,6 @@ func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kin
 			t.Fatal(err)
 		}
 	}
-	return layers
 }
 
 // A roundFunc rounds a layer.

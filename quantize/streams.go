@@ -19,25 +19,34 @@ type streams struct {
 
 // newStreams embeds texts in m with the tensors of out. If compare is set and there are
 // enough positions for any input, it also embeds them in m itself.
-func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool) (s streams, err error) {
+func newStreams(m *Model, out map[string]*Matrix, texts [][]int, compare bool, r transformer.Room) (s streams, err error) {
 	coarse := *m
 	coarse.Tensors = out
-	if s.coarse, err = newTrace(&coarse, texts); err == nil && compare && s.learnsDrift(m.Spec.Hidden) {
-		s.float, err = newTrace(m, texts)
+	if s.coarse, err = newTrace(&coarse, texts, r); err == nil && compare && s.learnsDrift(m.Spec.Hidden) {
+		s.float, err = newTrace(m, texts, r)
 	}
 	return s, err
+}
+
+// close removes the files of the streams.
+func (s *streams) close() {
+	for _, t := range []*transformer.Trace{s.coarse, s.float} {
+		if t != nil {
+			t.Close()
+		}
+	}
 }
 
 // learnsDrift reports whether there are enough positions to learn the drift of an
 // input with the given number of columns.
 func (s *streams) learnsDrift(columns int) bool { return s.coarse.Len() >= driftPositions*columns }
 
-func newTrace(m *Model, texts [][]int) (*transformer.Trace, error) {
+func newTrace(m *Model, texts [][]int, r transformer.Room) (*transformer.Trace, error) {
 	d, err := transformer.New(m)
 	if err != nil {
 		return nil, err
 	}
-	return d.NewTrace(texts)
+	return d.NewTraceWithin(texts, r)
 }
 
 // each calls f for every stream.
@@ -52,11 +61,14 @@ func (s *streams) each(f func(t *transformer.Trace) error) error {
 
 // next returns the group of layers that comes next in each stream: x in the float model,
 // nil if the run does not follow it, and xq in the quantized one.
-func (s *streams) next() (x, xq *transformer.Group) {
+func (s *streams) next() (x, xq *transformer.Group, err error) {
 	if s.float != nil {
-		x = s.float.Next()
+		if x, err = s.float.Next(); err != nil {
+			return nil, nil, err
+		}
 	}
-	return x, s.coarse.Next()
+	xq, err = s.coarse.Next()
+	return x, xq, err
 }
 
 // advance runs the streams past one group.
@@ -69,18 +81,38 @@ func (s *streams) advanceSteps(ctx context.Context, n int) error {
 	return s.each(func(t *transformer.Trace) error { return t.RunSteps(ctx, n) })
 }
 
-// mark returns a function that rewinds the streams to their current position, the start of
-// step.
-func (s *streams) mark(step int) (rewind func()) {
-	var all []func()
-	_ = s.each(func(t *transformer.Trace) error {
-		at := t.Stream()
-		all = append(all, func() { t.Rewind(step, at) })
-		return nil
+// A streamMark is a position of the streams, the start of a step.
+type streamMark struct {
+	*streams
+	step int
+	at   map[*transformer.Trace]*transformer.Stream
+}
+
+// mark returns the current position, which must be the start of step.
+func (s *streams) mark(step int) (*streamMark, error) {
+	m := &streamMark{s, step, map[*transformer.Trace]*transformer.Stream{}}
+	return m, s.each(func(t *transformer.Trace) (err error) {
+		m.at[t], err = t.Stream()
+		return err
 	})
-	return func() {
-		for _, back := range all {
-			back()
+}
+
+// rewind returns to m, unless it is nil.
+func (m *streamMark) rewind() error {
+	if m == nil {
+		return nil
+	}
+	return m.each(func(t *transformer.Trace) error { return t.Rewind(m.step, m.at[t]) })
+}
+
+// close removes the files of m, unless it is nil.
+func (m *streamMark) close() {
+	if m == nil {
+		return
+	}
+	for _, s := range m.at {
+		if s != nil {
+			s.Close()
 		}
 	}
 }

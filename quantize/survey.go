@@ -49,9 +49,9 @@ type surveyor struct {
 	Survey
 	ctx      context.Context
 	m        *Model
-	noisy    map[string]*Matrix // every linear layer, rounded to a scheme of noises
-	loss     map[string]float64 // of noisy
-	measured map[string]bool    // layers whose sensitivity is known
+	noisy    map[string]*disturbance // of every linear layer
+	loss     map[string]float64      // of noisy
+	measured map[string]bool         // layers whose sensitivity is known
 	kl       *klEvaluator
 	work     *work
 
@@ -64,7 +64,7 @@ type surveyor struct {
 func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, total int64)) (*Survey, error) {
 	s := &surveyor{
 		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
-		noisy: map[string]*Matrix{}, loss: map[string]float64{}, measured: map[string]bool{},
+		noisy: map[string]*disturbance{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
 	texts := evalPieces(c.Texts)
 	s.work = &work{total: s.totalWork(c.first(), texts), report: progress}
@@ -128,11 +128,19 @@ func evalPieces(texts [][]int) [][]int {
 
 // losses runs texts through the float model and predicts the loss of every matrix.
 func (s *surveyor) losses(c *Calibration) error {
-	t, err := newTrace(s.m, c.first())
+	t, err := newTrace(s.m, c.first(), c.room(s.m, c.first(), 1, surveyWork(s.m, c)))
 	if err != nil {
 		return err
 	}
-	for g := t.Next(); g != nil; g = t.Next() {
+	defer t.Close()
+	for {
+		g, err := t.Next()
+		if err != nil {
+			return err
+		}
+		if g == nil {
+			break
+		}
 		if err := s.group(g, t.Len()); err != nil {
 			return err
 		}
@@ -141,7 +149,11 @@ func (s *surveyor) losses(c *Calibration) error {
 		}
 		s.work.add(groupWork(s.m, g, t.Len()) + s.lossWork(groupWork(s.m, g, 1)))
 	}
-	if c.final, err = newFinalStates(s.ctx, s.m, t.Hidden()); err != nil {
+	h, err := t.Hidden()
+	if err != nil {
+		return err
+	}
+	if c.final, err = newFinalStates(s.ctx, s.m, h); err != nil {
 		return err
 	}
 	s.work.add(headStates(s.m, t.Len()))
@@ -155,14 +167,11 @@ func (s *surveyor) losses(c *Calibration) error {
 // group predicts the losses of layers that share an input of n positions, and rounds the
 // layers to measure their sensitivity.
 func (s *surveyor) group(g *transformer.Group, n int) error {
-	x := rounding.Positions{
-		N:   (n + surveyStride - 1) / surveyStride,
-		Row: func(i int) []float32 { return g.Row(i * surveyStride) },
-	}
-	moments, err := rounding.MomentsOf(s.ctx, x, x.Weights())
-	if err != nil {
+	moments := &rounding.Moments{Width: g.Width()}
+	if err := addInput(s.ctx, moments, g, nil, n, surveyStride); err != nil {
 		return err
 	}
+	moments.Close()
 	in, err := rounding.NewInput(s.ctx, moments, rounding.Damping)
 	if err != nil {
 		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
@@ -206,27 +215,43 @@ func optimism(m *rounding.Moments, tokens float64) float64 {
 	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
 }
 
+// A disturbance rounds a layer without a search, the same way each time: the rounded layers
+// of a whole model would take too much memory.
+type disturbance struct {
+	scheme Scheme    // of noises
+	power  []float32 // of the input's columns
+}
+
+// of returns src with the disturbance.
+func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
+	q, err := qtensor.New(d.scheme, src.Rows, src.Cols)
+	if err != nil {
+		return nil, err
+	}
+	err = rounding.ToNearest(ctx, q, src, &rounding.Input{Power: d.power}, rounding.Skips{rounding.StepSearch})
+	src.Release()
+	return q, err
+}
+
 // disturb rounds src to the first of noises with a loss that is not negligible, or to the
 // one with the largest loss, and returns that loss.
-func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (q *Matrix, made float64, err error) {
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (d *disturbance, made float64, err error) {
 	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, noise := range noises {
-		next, err := qtensor.New(noise, src.Rows, src.Cols)
+		next := &disturbance{noise, in.Power}
+		q, err := next.of(s.ctx, src)
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := rounding.ToNearest(s.ctx, next, src, in, rounding.Skips{rounding.StepSearch}); err != nil {
-			return nil, 0, err
-		}
-		l, err := in.Loss(s.ctx, src, next)
+		l, err := in.Loss(s.ctx, src, q)
 		if err != nil {
 			return nil, 0, err
 		}
-		if q == nil || l > made {
-			q, made = next, l
+		if d == nil || l > made {
+			d, made = next, l
 		}
 		if made > minLoss*power {
 			break
@@ -235,7 +260,7 @@ func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (q *Matrix, made flo
 	if in.Silent {
 		made = 0
 	}
-	return q, made, nil
+	return d, made, nil
 }
 
 // head predicts the divergence that the head adds, plus a little for an embedding that is
@@ -275,24 +300,29 @@ func (s *surveyor) head(final *finalStates) error {
 
 // sensitivities converts the losses of the linear layers into nats.
 func (s *surveyor) sensitivities(texts [][]int) error {
-	t, err := newTrace(s.m, texts)
+	t, err := newTrace(s.m, texts, transformer.Room{Positions: tokensOf(texts)})
 	if err != nil {
 		return err
 	}
 	sections := s.sections()
-	starts := make([][]float32, sections) // residual streams
+	starts := make([]*transformer.Stream, sections)
 	steps := blockWork(s.m, t.Len())
-	for g := t.Next(); g != nil; g = t.Next() {
-		for i := range sections {
-			if starts[i] == nil && g.Step >= s.start(i) {
-				starts[i] = t.Stream()
-			}
+	for i := range sections {
+		if err := t.RunSteps(s.ctx, s.start(i)-t.Step()); err != nil {
+			return err
 		}
-		if err := t.Run(s.ctx); err != nil {
+		if starts[i], err = t.Stream(); err != nil {
 			return err
 		}
 	}
-	if s.kl, err = newKLEvaluator(s.ctx, evalStates(t), s.m.Spec.Vocab); err != nil {
+	if err := t.Finish(s.ctx); err != nil {
+		return err
+	}
+	h, err := evalStates(t)
+	if err != nil {
+		return err
+	}
+	if s.kl, err = newKLEvaluator(s.ctx, h, s.m.Spec.Vocab); err != nil {
 		return err
 	}
 	s.work.add(sum(steps) + s.evalWork(t.Len()))
@@ -300,7 +330,9 @@ func (s *surveyor) sensitivities(texts [][]int) error {
 		first, last := s.start(i), s.start(i+1)
 		for _, kind := range model.LinearKinds {
 			names := s.unmeasured(first, last, kind)
-			t.Rewind(first, start)
+			if err := t.Rewind(first, start); err != nil {
+				return err
+			}
 			if err := s.measure(t, names); err != nil {
 				return err
 			}
@@ -312,12 +344,16 @@ func (s *surveyor) sensitivities(texts [][]int) error {
 
 // evalStates returns the final hidden states that are evaluated. t must be past the last
 // block.
-func evalStates(t *transformer.Trace) *transformer.Hidden {
+func evalStates(t *transformer.Trace) (*transformer.Hidden, error) {
 	var some []int
 	for i := 0; i < t.Len(); i += evalStride {
 		some = append(some, i)
 	}
-	return t.Hidden().Select(some)
+	h, err := t.Hidden()
+	if err != nil {
+		return nil, err
+	}
+	return h.Select(some), nil
 }
 
 // unmeasured returns the layers of one kind in the blocks of steps [first, last)
@@ -348,12 +384,20 @@ func (s *surveyor) measure(t *transformer.Trace, names []string) error {
 		return nil
 	}
 	for _, name := range names {
-		t.Replace(name, s.noisy[name])
+		noisy, err := s.noisy[name].of(s.ctx, s.m.Tensors[name])
+		if err != nil {
+			return inTensor(s.m, name, err)
+		}
+		t.Replace(name, noisy)
 	}
 	if err := t.Finish(s.ctx); err != nil {
 		return err
 	}
-	kl, err := s.kl.mean(s.ctx, evalStates(t))
+	h, err := evalStates(t)
+	if err != nil {
+		return err
+	}
+	kl, err := s.kl.mean(s.ctx, h)
 	if err != nil {
 		return err
 	}

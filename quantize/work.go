@@ -83,13 +83,24 @@ func headStates(m *Model, n int) float64 {
 func runAhead(ctx context.Context, m *Model, t *transformer.Trace, report func(done, total int64)) (*finalStates, error) {
 	w := &work{total: sum(blockWork(m, t.Len())) + headStates(m, t.Len()), report: report}
 	w.add(0)
-	for g := t.Next(); g != nil; g = t.Next() {
+	for {
+		g, err := t.Next()
+		if err != nil {
+			return nil, err
+		}
+		if g == nil {
+			break
+		}
 		if err := t.Run(ctx); err != nil {
 			return nil, err
 		}
 		w.add(groupWork(m, g, t.Len()))
 	}
-	final, err := newFinalStates(ctx, m, t.Hidden())
+	h, err := t.Hidden()
+	if err != nil {
+		return nil, err
+	}
+	final, err := newFinalStates(ctx, m, h)
 	w.add(headStates(m, t.Len()))
 	return final, err
 }

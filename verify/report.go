@@ -55,6 +55,10 @@ type Report struct {
 	// allowances holds by metric what the rounding of the reference's logits explains.
 	allowances map[string]float64
 
+	// PeakResident is the peak resident size of the process in bytes, mapped files included, if
+	// the run has a bound for it and the system tells.
+	PeakResident int64 `json:"peak_resident_bytes,omitempty"`
+
 	// Elapsed is the duration of the run, for JUnit. Reports in other forms do not depend
 	// on it, so that the same run gives the same bytes.
 	Elapsed time.Duration `json:"-"`

@@ -39,7 +39,7 @@ func convertCommand() *cli.Command {
 		Flags: []cli.Flag{
 			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
-			setFlag, dropFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: convertAction,
 	}
@@ -58,6 +58,9 @@ func convertAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.ConvertOptions{Model: path, Set: overridesOf(c), Overwrite: c.Bool(forceFlag.Name), DType: dtype}
+	if o.MaxMem, err = maxMemOf(c); err != nil {
+		return err
+	}
 	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"thimble"
 	"thimble/internal/defect"
+	"thimble/internal/units"
 	"thimble/verify"
 )
 
@@ -25,6 +26,9 @@ var (
 	}
 	dropFlag = &cli.StringSliceFlag{
 		Name: "drop", Usage: "leave out the checkpoint's tensors that match `PATTERN`, such as '*.router.*' (repeatable)",
+	}
+	maxMemFlag = &cli.StringFlag{
+		Name: "max-mem", Usage: "keep the peak of memory, mapped files included, below `SIZE`, such as 1GiB or 800MB; what does not fit goes to a temporary file",
 	}
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of a table"}
 	quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not show progress on standard error"}
@@ -103,6 +107,26 @@ func modelfileText(path string) string {
 		return ""
 	}
 	return fmt.Sprintf("wrote %s: ollama create NAME -f %[1]s, then ollama run NAME\n", defect.Printable(path))
+}
+
+// maxMemOf reads maxMemFlag. It returns 0 if it is not set.
+func maxMemOf(c *cli.Context) (int64, error) {
+	if !c.IsSet(maxMemFlag.Name) {
+		return 0, nil
+	}
+	size, err := units.ParseSize(c.String(maxMemFlag.Name))
+	if err != nil {
+		return 0, fmt.Errorf("--max-mem %w", err)
+	}
+	return size, nil
+}
+
+// peakText is a line about the peak of memory, or "" if it is unknown.
+func peakText(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("peak memory %s, mapped files included\n", units.Size(bytes))
 }
 
 // oneModel returns the single argument of a command that takes a model.

@@ -124,7 +124,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			dropFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
-			forFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
 		Action: quantizeAction,
 	}
@@ -150,6 +150,9 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	if o.Modelfile, err = modelfileOf(c); err != nil {
+		return err
+	}
+	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return err
 	}
 	if o.Budget, err = budgetOf(c); err != nil {
@@ -382,6 +385,7 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 			}
 		}
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
+		text += peakText(r.PeakResident)
 		if r.HeaderSHA256 == nil {
 			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
 		}

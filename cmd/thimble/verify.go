@@ -123,7 +123,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, maxMemFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},
@@ -158,6 +158,9 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 		return o, fmt.Errorf("--continue 0 is out of range, want 1 or more tokens")
 	}
 	if o.Context, o.Chunks, err = chunksOf(c); err != nil {
+		return o, err
+	}
+	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return o, err
 	}
 	o.Arithmetic, err = arithmeticOf(c)
@@ -196,7 +199,7 @@ func verifyAction(c *cli.Context) error {
 
 func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) error {
 	for _, name := range []string{
-		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name,
+		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name, maxMemFlag.Name,
 		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
 	} {
 		if c.IsSet(name) {

@@ -69,6 +69,7 @@ func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(
 		}
 	}
 	err := parallel.Guard(func() error { return use(x) })
+	m.Tensors[t.Source].Release()
 	if err == parallel.ErrFault {
 		return fmt.Errorf("%s: reading its source: %w", t.Source, err)
 	}

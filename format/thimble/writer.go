@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
+	"thimble/internal/mmap"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
@@ -95,13 +97,7 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
 	hash := sha256.New()
-	// Writing and hashing are two passes over data that may be mapped from a source
-	// file. Each takes as long as reading it, so they run in parallel.
-	passes := []func() error{
-		func() error { return w.putPlanes(m) },
-		func() error { return hashPlanes(hash, m) },
-	}
-	if err := parallel.Do(context.Background(), len(passes), func(_, i int) error { return passes[i]() }); err != nil {
+	if err := w.putPlanes(m, hash); err != nil {
 		if err == parallel.ErrFault {
 			err = fmt.Errorf("%s: reading its source: %w", e.Name, err)
 		}
@@ -113,39 +109,53 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	return nil
 }
 
-// putPlanes writes the planes of m at their offsets in the file.
-func (w *Writer) putPlanes(m *qtensor.Matrix) error {
+// pieceBytes is how much of a plane is resident at a time.
+const pieceBytes = 4 << 20
+
+// putPlanes writes the planes of m at their offsets in the file, and to hash.
+func (w *Writer) putPlanes(m *qtensor.Matrix, hash io.Writer) error {
 	for j, plane := range m.Planes() {
-		if len(plane) > 0 {
-			w.put(w.planes[w.next][j].off, plane)
+		off := w.planes[w.next][j].off
+		for piece := range slices.Chunk(plane, pieceBytes) {
+			if err := w.putPiece(off, piece, hash); err != nil {
+				return err
+			}
+			mmap.Release(piece)
+			off += int64(len(piece))
 		}
 	}
-	off := w.planes[w.next][0].off
-	eachRow(m, func(row []byte) {
-		w.put(off, row)
-		off += int64(len(row))
-	})
-	return w.err
-}
-
-// hashPlanes writes the planes of m to hash.
-func hashPlanes(hash io.Writer, m *qtensor.Matrix) error {
-	for _, plane := range m.Planes() {
-		hash.Write(plane)
+	if m.Source == nil {
+		return nil
 	}
-	eachRow(m, func(row []byte) { hash.Write(row) })
+	// The rows of a Source take the place of the codes, the first plane.
+	off := w.planes[w.next][0].off
+	var reader qtensor.Reader
+	piece := make([]byte, 0, pieceBytes)
+	for r := range m.Rows {
+		err := parallel.Guard(func() error {
+			piece = append(piece, reader.Stored(m, r)...)
+			return nil
+		})
+		if err == nil && (r == m.Rows-1 || len(piece)+m.RowBytes() > pieceBytes) {
+			err = w.putPiece(off, piece, hash)
+			off += int64(len(piece))
+			piece = piece[:0]
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// eachRow calls f with each row of a matrix that has a Source.
-func eachRow(m *qtensor.Matrix, f func(row []byte)) {
-	if m.Source == nil {
-		return
+// putPiece writes a piece at off, and to hash. Both take as long as reading it, which may be
+// mapped from a source file, so they run in parallel.
+func (w *Writer) putPiece(off int64, piece []byte, hash io.Writer) error {
+	passes := []func() error{
+		func() error { w.put(off, piece); return w.err },
+		func() error { _, err := hash.Write(piece); return err },
 	}
-	var reader qtensor.Reader
-	for r := range m.Rows {
-		f(reader.Stored(m, r))
-	}
+	return parallel.Do(context.Background(), len(passes), func(_, i int) error { return passes[i]() })
 }
 
 // put writes zeros up to offset off, followed by p.

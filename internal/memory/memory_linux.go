@@ -1,4 +1,4 @@
-// Package memory measures the peak of the memory of this process.
+// Package memory measures and bounds the resident memory of this process.
 package memory
 
 import (
@@ -13,15 +13,22 @@ func ResetPeak() (ok bool) {
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
 }
 
-// Peak returns the peak resident size since ResetPeak in bytes, including mapped
-// files (VmHWM), or 0 if it is unknown.
-func Peak() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+// Peak returns the peak resident size since ResetPeak or the start of the process in bytes,
+// including mapped files (VmHWM), or 0 if it is unknown.
+func Peak() int64 { return status("VmHWM:") }
+
+// Resident returns the resident size now, including mapped files (VmRSS), or 0 if it is
+// unknown.
+func Resident() int64 { return status("VmRSS:") }
+
+// status returns a value of proc(5), status, in bytes.
+func status(key string) int64 {
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, key); ok {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			if err != nil {
 				return 0

@@ -1,10 +1,10 @@
-//go:build !linux
+//go:build !unix
 
-// Package memory measures the peak of the memory of this process.
+// Package memory measures and bounds the resident memory of this process.
 package memory
 
-// ResetPeak returns false: other systems do not let a process reset its peak, so the peak
-// of part of a run is unknown there.
+// ResetPeak returns false: this system does not let a process reset its peak, so the peak
+// of part of a run is unknown.
 func ResetPeak() (ok bool) { return false }
 
 // Peak returns 0, for unknown.

@@ -41,6 +41,14 @@ func (m *Matrix) Release() {
 	}
 }
 
+// ReleaseRows is Release for the rows [from, to). It does nothing for a Source.
+func (m *Matrix) ReleaseRows(from, to int) {
+	for _, plane := range m.Planes() {
+		n := len(plane) / m.Rows
+		mmap.Release(plane[from*n : to*n])
+	}
+}
+
 // New returns a zero matrix of the given scheme and shape.
 func New(s Scheme, rows, cols int) (*Matrix, error) {
 	codes, scales, mins, err := s.Sizes(rows, cols)

@@ -15,6 +15,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/kernel"
+	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -35,6 +36,7 @@ type Decoder struct {
 
 	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
+	bounded               bool // memory is bounded, so weights are released after each use
 	arithmetic            Arithmetic
 	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
@@ -101,7 +103,7 @@ func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
 func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
+		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
 		activation: kernel.SiLUMul,
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
 	}
@@ -289,11 +291,14 @@ func (d *Decoder) Next(ctx context.Context, c *Cache, id int, dst []float32) err
 	return d.apply(ctx, p.x, product{rows{1, v, v, dst[:v]}, d.head})
 }
 
-// Feed is Forward in chunks of atOnce tokens, or 512 if atOnce is 0, which bounds
+// AtOnce is the number of tokens that Feed runs at a time if its caller does not say.
+const AtOnce = 512
+
+// Feed is Forward in chunks of atOnce tokens, or AtOnce if atOnce is 0, which bounds
 // the memory of activations. It returns the final hidden states of all positions.
 func (d *Decoder) Feed(ctx context.Context, c *Cache, ids []int, atOnce int) (*Hidden, error) {
 	if atOnce <= 0 {
-		atOnce = 512
+		atOnce = AtOnce
 	}
 	if len(ids) <= atOnce {
 		return d.Forward(ctx, c, ids)
@@ -323,6 +328,9 @@ func Join(parts []*Hidden) *Hidden {
 
 // lookup writes the embedding of each id to x.
 func (d *Decoder) lookup(x rows, ids []int) error {
+	if d.bounded {
+		defer d.embed.Release()
+	}
 	return parallel.Guard(func() error {
 		for t, id := range ids {
 			if id < 0 || id >= d.spec.Vocab {

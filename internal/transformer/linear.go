@@ -76,7 +76,7 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	}
 	err := parallel.Do(ctx, panels, d.applyTask)
 	for _, p := range ps {
-		if x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
+		if d.bounded || x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
 			p.w.Release()
 		}
 	}
@@ -102,6 +102,9 @@ func (d *Decoder) applyPanel(worker, i int) error {
 			continue
 		}
 		d.workers[worker].panelProduct(a.x, a.inputs[j], *p, i*panelRows)
+		if d.bounded && a.x.n >= releaseRows {
+			p.w.ReleaseRows(i*panelRows, min((i+1)*panelRows, p.w.Rows))
+		}
 		break
 	}
 	return nil
@@ -109,7 +112,8 @@ func (d *Decoder) applyPanel(worker, i int) error {
 
 // After a product with at least releaseRows rows, apply releases weights of at
 // least releaseBytes, so that a prompt can run through a model that is larger than
-// memory. Reading them again costs a few percent of such a product.
+// memory. Reading them again costs a few percent of such a product. If memory is
+// bounded, it releases all weights, as it goes.
 const (
 	releaseBytes = 4 << 20
 	releaseRows  = 32

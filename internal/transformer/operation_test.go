@@ -30,7 +30,7 @@ func TestOperations(t *testing.T) {
 			for op := plain.Operation(); op != nil; op = plain.Operation() {
 				checkOperation(t, plain, isolated, op)
 			}
-			if at := firstChange(forward(t, m, texts), hiddenRows(plain.Hidden())); at >= 0 {
+			if at := firstChange(forward(t, m, texts), hiddenRows(hidden(t, plain))); at >= 0 {
 				t.Errorf("position %d differs", at)
 			}
 		})

@@ -6,38 +6,57 @@ import (
 	"math"
 	"slices"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
 // A Trace runs many texts through a model together and stops before each group
 // of linear layers that read the same input, so that the caller can examine the
-// input and replace the weights. It holds the activations of one block for all
-// positions, and discards the keys and values of earlier blocks.
+// input and replace the weights. It discards the keys and values of earlier blocks.
 //
 // Alternatively, Operation and Do run one operation at a time, so that the caller
-// can examine and modify everything that an operation reads and writes.
+// can examine and modify everything that an operation reads and writes. A Trace of
+// NewTrace allows that: it holds the activations of one block for all positions. A
+// Trace of NewTraceWithin holds them for a few texts at a time, see Room.
 type Trace struct {
 	p        *pass
 	step, op int
+	parts    *parts // nil if p holds all positions
 }
 
 // NewTrace looks up the embeddings of texts and returns a Trace before the first
 // operation. No text may be empty.
 func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
-	var sequences []sequence
-	for i, ids := range texts {
-		c, err := d.NewCache(len(ids))
-		if err != nil {
-			return nil, fmt.Errorf("text %d: %w", i, err)
-		}
-		c.steps, c.sharedEntry = c.steps[:1], true
-		if err := c.reserve(len(ids)); err != nil {
-			return nil, err
-		}
-		sequences = append(sequences, sequence{c, len(ids)})
+	sequences, err := d.sequencesOf(texts)
+	if err != nil {
+		return nil, err
 	}
 	t := &Trace{p: d.newPass(sequences)}
 	return t, d.lookup(t.p.x, slices.Concat(texts...))
+}
+
+// sequencesOf returns the sequences of texts. All share one cache of one step, because
+// attention stores and reads the keys and values of one sequence at a time.
+func (d *Decoder) sequencesOf(texts [][]int) (sequences []sequence, err error) {
+	longest := 1
+	for i, ids := range texts {
+		if len(ids) == 0 || len(ids) > model.MaxLength {
+			return nil, fmt.Errorf("text %d: %d tokens are out of range, want 1 to %d", i, len(ids), model.MaxLength)
+		}
+		longest = max(longest, len(ids))
+	}
+	c, err := d.NewCache(longest)
+	if err != nil {
+		return nil, err
+	}
+	c.steps, c.sharedEntry = c.steps[:1], true
+	if err := c.reserve(longest); err != nil {
+		return nil, err
+	}
+	for _, ids := range texts {
+		sequences = append(sequences, sequence{c, len(ids)})
+	}
+	return sequences, nil
 }
 
 // Replace replaces the weights of a matrix, as Decoder.Replace does. The
@@ -45,46 +64,91 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 func (t *Trace) Replace(name string, w *qtensor.Matrix) { t.p.d.Replace(name, w) }
 
 // Len returns the number of positions of all texts together.
-func (t *Trace) Len() int { return t.p.x.n }
+func (t *Trace) Len() int {
+	if t.parts != nil {
+		return t.parts.n
+	}
+	return t.p.x.n
+}
 
 // A Group is a group of linear layers that read the same input.
 type Group struct {
 	Step, Block int
 	Kinds       []string // the layers, such as model.Q
 
-	input rows
+	trace  *Trace
+	name   string // of the activations that the layers read
+	width  int
+	window rows
+	first  int // position of the window's first row
 }
 
 // Width returns the width of the layers' input.
-func (g *Group) Width() int { return g.input.width }
+func (g *Group) Width() int { return g.width }
 
-// Row returns the layers' input at position i, (Width). It is valid until the
-// Trace runs another operation.
-func (g *Group) Row(i int) []float32 { return g.input.row(i) }
+// Load makes the layers' input at the n positions from first on available to Row.
+func (g *Group) Load(first, n int) error {
+	if g.trace.parts == nil {
+		g.window = g.trace.p.activations(g.name)
+		return nil
+	}
+	g.first = first
+	return g.trace.parts.load(&g.window, g.trace.p, g.trace.op, g.name, first, n)
+}
+
+// Row returns the layers' input at position i, (Width), which Load must have loaded. It is
+// valid until the Trace runs another operation, or the next Load.
+func (g *Group) Row(i int) []float32 { return g.window.row(i - g.first) }
 
 // Next runs the operations before the next group and returns the group. It
 // returns nil after the last block.
-func (t *Trace) Next() *Group {
-	for t.step < len(t.p.d.spec.Schedule) {
-		if o := t.Operation(); o.Layers != nil {
-			return &Group{t.step, t.p.d.spec.Schedule[t.step], o.Layers, t.p.activations(o.Reads[0])}
-		}
-		_ = t.Do(context.Background()) // only a norm can precede a group, and it cannot fail
+func (t *Trace) Next() (*Group, error) {
+	if t.step == len(t.p.d.spec.Schedule) {
+		return nil, nil
 	}
-	return nil
+	if t.Operation().Layers == nil { // a norm
+		if err := t.runTo(context.Background(), t.group(t.op)); err != nil {
+			return nil, err
+		}
+	}
+	o := t.Operation()
+	g := &Group{Step: t.step, Block: t.p.d.spec.Schedule[t.step], Kinds: o.Layers, trace: t, name: o.Reads[0]}
+	g.width = t.p.activations(g.name).width
+	if t.parts == nil {
+		g.window = t.p.activations(g.name)
+	}
+	return g, nil
 }
 
 // Run computes the layers of the group that Next returned, and the operations
 // that follow, up to the next group or the end of the step.
-func (t *Trace) Run(ctx context.Context) error {
-	for {
-		if err := t.Do(ctx); err != nil {
-			return err
-		}
-		if t.op == 0 || t.Operation().Layers != nil {
-			return nil
-		}
+func (t *Trace) Run(ctx context.Context) error { return t.runTo(ctx, t.group(t.op+1)) }
+
+// group returns the first operation of a step from op on that has layers, or the number
+// of operations.
+func (t *Trace) group(op int) int {
+	all := t.p.d.operations
+	for op < len(all) && all[op].Layers == nil {
+		op++
 	}
+	return op
+}
+
+// runTo runs the operations of this step before op.
+func (t *Trace) runTo(ctx context.Context, op int) (err error) {
+	if t.parts == nil {
+		for at := t.op; at < op && err == nil; at++ {
+			err = t.Do(ctx)
+		}
+		return err
+	}
+	if err = t.parts.run(ctx, t.p, t.step, t.op, op); err != nil {
+		return err
+	}
+	if t.op = op; op == len(t.p.d.operations) {
+		t.step, t.op = t.step+1, 0
+	}
+	return nil
 }
 
 // Operation returns the next operation: one of each step in turn, then the final
@@ -124,8 +188,11 @@ func (t *Trace) Before(other *Trace) bool {
 	return step < otherStep || step == otherStep && at < otherAt
 }
 
-// Do runs the next operation.
+// Do runs the next operation. It panics if the Trace holds only some positions at a time.
 func (t *Trace) Do(ctx context.Context) error {
+	if t.parts != nil {
+		panic("transformer: a Trace of NewTraceWithin runs groups, not single operations")
+	}
 	err := t.next().run(t.p, ctx, t.step)
 	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations) {
 		t.step, t.op = t.step+1, 0
@@ -141,7 +208,9 @@ func (t *Trace) Activations(name string, i int) []float32 { return t.p.activatio
 // RunSteps runs the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
 	for range n * t.GroupsPerStep() {
-		t.Next()
+		if _, err := t.Next(); err != nil {
+			return err
+		}
 		if err := t.Run(ctx); err != nil {
 			return err
 		}
@@ -151,12 +220,14 @@ func (t *Trace) RunSteps(ctx context.Context, n int) error {
 
 // Finish runs all remaining steps.
 func (t *Trace) Finish(ctx context.Context) error {
-	for t.Next() != nil {
+	for {
+		if g, err := t.Next(); g == nil || err != nil {
+			return err
+		}
 		if err := t.Run(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // GroupsPerStep returns the number of groups in each step.
@@ -169,22 +240,50 @@ func (t *Trace) GroupsPerStep() (n int) {
 	return n
 }
 
-// Stream returns a copy of the residual stream, to pass to Rewind.
-func (t *Trace) Stream() []float32 { return slices.Clone(t.p.x.data) }
+// A Stream is a copy of the residual stream, to pass to Rewind.
+type Stream struct {
+	data []float32
+	kept *kept // instead of data, in the order of parts
+}
+
+// Stream returns a copy of the residual stream.
+func (t *Trace) Stream() (*Stream, error) {
+	if t.parts == nil {
+		return &Stream{data: slices.Clone(t.p.x.data)}, nil
+	}
+	k, err := t.parts.stream.clone()
+	return &Stream{kept: k}, err
+}
+
+// Close frees what s keeps in a file.
+func (s *Stream) Close() { s.kept.close() }
 
 // Rewind returns to the beginning of step, with stream as the residual stream.
-func (t *Trace) Rewind(step int, stream []float32) {
+func (t *Trace) Rewind(step int, stream *Stream) error {
 	t.step, t.op = step, 0
-	copy(t.p.x.data, stream)
+	if t.parts == nil {
+		copy(t.p.x.data, stream.data)
+		return nil
+	}
+	return t.parts.stream.copyFrom(stream.kept)
 }
 
 // Hidden returns the final hidden states. All steps must have run. The Trace
 // is then finished.
-func (t *Trace) Hidden() *Hidden {
-	if t.next() == nil {
-		return &Hidden{t.p.d, t.p.x}
+func (t *Trace) Hidden() (*Hidden, error) {
+	if t.parts != nil {
+		x := newRows(t.parts.n, t.p.x.width)
+		if err := t.parts.stream.read(x.data, 0); err != nil {
+			return nil, err
+		}
+		h := &Hidden{t.p.d, x}
+		t.p.d.normalize(x, x, t.p.d.norm)
+		return h, nil
 	}
-	return t.p.finish()
+	if t.next() == nil {
+		return &Hidden{t.p.d, t.p.x}, nil
+	}
+	return t.p.finish(), nil
 }
 
 // Row returns the final hidden state at position i, after the final norm.

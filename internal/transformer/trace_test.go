@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,13 +44,97 @@ func newTrace(t *testing.T, m *model.Model, texts [][]int) *transformer.Trace {
 	return trace
 }
 
+// traceWithin returns a Trace with bounded memory. Its files are gone before the test ends.
+func traceWithin(t *testing.T, m *model.Model, texts [][]int, r transformer.Room) *transformer.Trace {
+	t.Helper()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := d.NewTraceWithin(texts, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(trace.Close)
+	return trace
+}
+
+// The inputs of all groups are the same whatever runs at a time, in memory or in a file, for
+// every window that is loaded.
+func TestRoom(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "phi"), convert.Options{}) // whose two branches read one input
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	texts := someTexts(&m.Spec)
+	dir := t.TempDir()
+	whole, few := newTrace(t, m, texts), traceWithin(t, m, texts, transformer.Room{Positions: 9, Spill: dir})
+	for g := next(t, whole); g != nil; g = next(t, whole) {
+		h := next(t, few)
+		const window = 11
+		for i := range whole.Len() {
+			if i%window == 0 {
+				if err := h.Load(i, min(window, whole.Len()-i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if differ(g.Row(i), h.Row(i)) >= 0 {
+				t.Fatalf("step %d, %v: position %d differs", g.Step, g.Kinds, i)
+			}
+		}
+		for _, trace := range []*transformer.Trace{whole, few} {
+			if err := trace.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if at := firstChange(hiddenRows(hidden(t, whole)), hiddenRows(hidden(t, few))); at >= 0 {
+		t.Errorf("the final state of position %d differs", at)
+	}
+	few.Close()
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("%v, %v is left", left, err)
+	}
+	missing := filepath.Join(dir, "missing")
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.NewTraceWithin(texts, transformer.Room{Positions: 9, Spill: missing}); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a folder that does not exist: %v", err)
+	}
+}
+
 // finish runs the rest of a Trace and returns the final hidden states.
 func finish(t *testing.T, trace *transformer.Trace) [][]float32 {
 	t.Helper()
 	if err := trace.Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return hiddenRows(trace.Hidden())
+	return hiddenRows(hidden(t, trace))
+}
+
+func hidden(t *testing.T, trace *transformer.Trace) *transformer.Hidden {
+	t.Helper()
+	h, err := trace.Hidden()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// next returns the next group of a Trace with its whole input, or nil.
+func next(t *testing.T, trace *transformer.Trace) *transformer.Group {
+	t.Helper()
+	g, err := trace.Next()
+	if err == nil && g != nil {
+		err = g.Load(0, trace.Len())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 func hiddenRows(h *transformer.Hidden) (rows [][]float32) {
@@ -117,21 +202,24 @@ func TestTrace(t *testing.T) {
 			if at := firstChange(want, finish(t, trace)); at >= 0 {
 				t.Fatalf("position %d differs", at)
 			}
-			checkGroups(t, m, texts)
-			checkRewind(t, m, texts, want)
+			checkGroups(t, m, newTrace(t, m, texts))
+			checkRewind(t, m, newTrace(t, m, texts), want)
 			checkSelect(t, m, texts, want)
+			for _, room := range []transformer.Room{{Positions: 1}, {Positions: 48, Spill: t.TempDir()}} {
+				checkGroups(t, m, traceWithin(t, m, texts, room))
+				checkRewind(t, m, traceWithin(t, m, texts, room), want)
+			}
 		})
 	}
 }
 
 // checkGroups checks that a Trace visits each linear layer once in each step, in
 // order, with inputs of the right width.
-func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
+func checkGroups(t *testing.T, m *model.Model, trace *transformer.Trace) {
 	t.Helper()
-	trace := newTrace(t, m, texts)
 	visits := map[string]int{}
 	step := 0
-	for g := trace.Next(); g != nil; g = trace.Next() {
+	for g := next(t, trace); g != nil; g = next(t, trace) {
 		if g.Step < step || g.Block != m.Spec.Schedule[g.Step] {
 			t.Fatalf("block %d in step %d after step %d", g.Block, g.Step, step)
 		}
@@ -162,28 +250,37 @@ func checkGroups(t *testing.T, m *model.Model, texts [][]int) {
 
 // checkRewind uses RunSteps to reach the last step, and rewinds to its start from
 // its middle and from its end.
-func checkRewind(t *testing.T, m *model.Model, texts [][]int, want [][]float32) {
+func checkRewind(t *testing.T, m *model.Model, trace *transformer.Trace, want [][]float32) {
 	t.Helper()
-	trace := newTrace(t, m, texts)
 	last := len(m.Spec.Schedule) - 1
 	if err := trace.RunSteps(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	if g := trace.Next(); g == nil || g.Step != last {
+	if g := next(t, trace); g == nil || g.Step != last {
 		t.Fatalf("after %d steps the next group is %v", last, g)
 	}
-	start := trace.Stream()
+	start, err := trace.Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer start.Close()
+	rewind := func() {
+		t.Helper()
+		if err := trace.Rewind(last, start); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := trace.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	trace.Rewind(last, start)
+	rewind()
 	if err := trace.Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if trace.Next() != nil {
+	if next(t, trace) != nil {
 		t.Error("there is a group after the last step")
 	}
-	trace.Rewind(last, start)
+	rewind()
 	if at := firstChange(want, finish(t, trace)); at >= 0 {
 		t.Errorf("position %d differs after Rewind", at)
 	}
@@ -195,7 +292,7 @@ func checkSelect(t *testing.T, m *model.Model, texts [][]int, want [][]float32) 
 	if err := trace.Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h := trace.Hidden()
+	h := hidden(t, trace)
 	some := []int{0, 3, h.Len() - 1}
 	for i, row := range hiddenRows(h.Select(some)) {
 		if differ(want[some[i]], row) >= 0 {
@@ -226,8 +323,8 @@ func checkReplace(t *testing.T, m *model.Model, texts [][]int, block int, kind s
 	name, other := model.Name(block, kind), copied(m)
 	plain, changed := newTrace(t, m, texts), newTrace(t, other, texts)
 	replaced := false
-	for g := plain.Next(); g != nil; g = plain.Next() {
-		c := changed.Next()
+	for g := next(t, plain); g != nil; g = next(t, plain) {
+		c := next(t, changed)
 		if same := sameInputs(plain.Len(), g, c); same == replaced {
 			t.Fatalf("step %d, %v: same inputs: %t, %s replaced: %t", g.Step, g.Kinds, same, name, replaced)
 		}
@@ -241,8 +338,8 @@ func checkReplace(t *testing.T, m *model.Model, texts [][]int, block int, kind s
 			}
 		}
 	}
-	got := hiddenRows(changed.Hidden())
-	if firstChange(hiddenRows(plain.Hidden()), got) < 0 {
+	got := hiddenRows(hidden(t, changed))
+	if firstChange(hiddenRows(hidden(t, plain)), got) < 0 {
 		t.Errorf("replacing %s had no effect", name)
 	}
 	if at := firstChange(forward(t, other, texts), got); at >= 0 {

@@ -29,7 +29,7 @@ type Factor struct {
 	D     []float64 // (n): D_j
 
 	n    int
-	l    []float64 // (n, n): H + lambda I, in reverse order, is L L^T
+	l    []float64 // (n, n): H + lambda I, in reverse order, is L L^T; nil without Solve
 	damp float64   // lambda divided by the mean of H_ii
 }
 
@@ -40,7 +40,7 @@ const dampings = 5 // number of tries, each with ten times the previous lambda
 
 var errIndefinite = errors.New("the second moments of the layer's input are not positive definite, even with damping")
 
-// newFactor factors h, (n, n). damp is the smallest lambda to try, as a fraction of the
+// newFactor factors h, (n, n), for Solve; feedback completes the factor. damp is the smallest lambda to try, as a fraction of the
 // mean of the diagonal.
 func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, error) {
 	f := &Factor{n: n, Order: make([]int, n), l: make([]float64, n*n), D: make([]float64, n)}
@@ -60,7 +60,6 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 		}
 		if ok {
 			f.damp = damp
-			f.feedback()
 			return f, nil
 		}
 		damp *= 10
@@ -71,8 +70,9 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 // column returns the column of h at place i of l, which is in reverse order.
 func (f *Factor) column(i int) int { return f.Order[f.n-1-i] }
 
-// feedback computes m and d from l.
-func (f *Factor) feedback() {
+// feedback computes M and D from l. Unless solves is set, it drops l, and Solve must not be
+// called.
+func (f *Factor) feedback(solves bool) {
 	n := f.n
 	f.M = make([]float32, n*n)
 	for j := range n {
@@ -82,5 +82,8 @@ func (f *Factor) feedback() {
 		for i := range j {
 			f.M[j*n+i] = float32(f.l[(n-1-i)*n+back] / diagonal)
 		}
+	}
+	if !solves {
+		f.l = nil
 	}
 }

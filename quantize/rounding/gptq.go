@@ -21,8 +21,12 @@ func init() {
 	})
 }
 
+// PanelRows is the number of rows that a core rounds together. The result of a row depends on
+// the others in its panel.
+const PanelRows = 48
+
 const (
-	panelRows  = 48  // rows that a core rounds at a time
+	panelRows  = PanelRows
 	sweepBlock = 128 // columns between products with the errors of all earlier columns
 )
 

@@ -14,13 +14,14 @@ type Input struct {
 	// Calibration sets the fields below; without it they are zero.
 	Moments *Moments  // nil without calibration
 	Factor  *Factor   // of Moments
-	H       []float32 // (Cols, Stride) and 16 more: Moments.H, damped as in Factor
+	H       []float32 // (Cols, Stride) and 16 more: H of Moments, damped as in Factor
 	Stride  int       // Cols padded to a multiple of 16
 	Silent  bool      // every position was zero
 }
 
 // NewInput returns the input with the given moments, which must be closed, and takes
-// ownership of them. damp is the smallest fraction of the mean power to add to the
+// ownership of them: it drops their H, because the four matrices of wide layers would not
+// fit into memory together. damp is the smallest fraction of the mean power to add to the
 // diagonal: Damping, or less for an input that only measures losses. An input that was
 // always zero, as after a pruned layer, gives no information about errors: the identity
 // replaces its moments, so that only the weights matter.
@@ -48,6 +49,8 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 		}
 		in.H[i*in.Stride+i] = float32(m.H[i*m.Width+i] + lambda)
 	}
+	m.H = nil
+	f.feedback(m.Drift != nil)
 	return in, nil
 }
 

@@ -44,6 +44,7 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 		}
 		x := make([]float32, src.Cols)
 		new(qtensor.Reader).Row(x, src, r)
+		src.ReleaseRows(r, next)
 		for k, s := range schemes {
 			l, err := rowLoss(x, s, in.Power, cost)
 			if err != nil {
@@ -95,6 +96,7 @@ func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error
 				row[c] -= v
 			}
 		}
+		w.ReleaseRows(from, to)
 		kernel.Gemm(g, stride, e, stride, in.H, stride, n, w.Cols, stride)
 		for r := range n {
 			losses[from/panelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))

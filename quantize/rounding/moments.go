@@ -24,6 +24,9 @@ type Moments struct {
 	H     []float64 // (Width, Width)
 	Drift []float64 // (Width, Width), nil if the run does not follow the float model
 
+	xq, apart []float32   // scratch of Add
+	sums      [][]float32 // by worker
+
 	n      float64 // sum of the weights
 	n2     float64 // sum of their squares
 	excess float64 // reciprocal of the smallest nonzero weight
@@ -35,6 +38,9 @@ type Positions struct {
 	Row func(i int) []float32
 }
 
+// Together is the number of positions whose products are summed together.
+const Together = momentChunk
+
 const (
 	momentChunk  = 1024             // positions that are transposed at a time and summed in float32
 	momentStride = momentChunk + 16 // of a column's positions: a power of two would map all columns to one set of the cache
@@ -42,7 +48,8 @@ const (
 )
 
 // Add adds the positions of quantized (x~) and, unless it is empty, of float (x), weighted
-// by weights. It sums only the lower triangle of H, which Close mirrors.
+// by weights. It sums only the lower triangle of H, which Close mirrors. Several calls, each
+// but the last with a multiple of Together positions, give the same bits as one.
 func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights []float32) error {
 	d := m.Width
 	if m.H == nil {
@@ -52,11 +59,13 @@ func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights [
 		m.Drift = make([]float64, d*d)
 	}
 	// x~ and x - x~, times the root of the weights and transposed: (width, momentStride).
-	xq, apart := make([]float32, d*momentStride), []float32(nil)
-	if float.N > 0 {
-		apart = make([]float32, d*momentStride)
+	if m.xq == nil {
+		m.xq, m.sums = make([]float32, d*momentStride), make([][]float32, parallel.Workers())
 	}
-	sums := make([][]float32, parallel.Workers())
+	if m.apart == nil && float.N > 0 {
+		m.apart = make([]float32, d*momentStride)
+	}
+	xq, apart, sums := m.xq, m.apart, m.sums
 	for from := 0; from < len(weights); from += momentChunk {
 		n := min(momentChunk, len(weights)-from)
 		if n < momentChunk {
@@ -150,6 +159,7 @@ func transpose(ctx context.Context, dst, less []float32, x Positions, from int, 
 
 // Close divides by the sum of the weights and completes H. Add must not be called after it.
 func (m *Moments) Close() {
+	m.xq, m.apart, m.sums = nil, nil, nil
 	d := m.Width
 	for i := range d {
 		for j := range i {
@@ -226,11 +236,21 @@ const loudest = 20
 // than all others (massive activations, arXiv 2402.17762) and would otherwise dominate the
 // calibration.
 func (x Positions) Weights() []float32 {
-	squares := make([]float32, x.N)
-	for i := range squares {
+	return Weights(x.Squares(nil))
+}
+
+// Squares appends the square of each position to squares.
+func (x Positions) Squares(squares []float32) []float32 {
+	for i := range x.N {
 		r := x.Row(i)
-		squares[i] = kernel.Dot(r, r)
+		squares = append(squares, kernel.Dot(r, r))
 	}
+	return squares
+}
+
+// Weights returns the weights of positions with the given squares, see Positions.Weights. It
+// overwrites squares.
+func Weights(squares []float32) []float32 {
 	sorted := slices.Clone(squares)
 	slices.Sort(sorted)
 	most := loudest * sorted[len(sorted)/2]

@@ -1,6 +1,8 @@
 package rounding
 
 import (
+	"slices"
+
 	"thimble/internal/cholesky"
 	"thimble/internal/kernel"
 )
@@ -16,9 +18,10 @@ type leastSquares struct {
 	groups int
 	n      int         // number of unknowns in a row
 	z      []float32   // (rows, padded width of a group), z_i of every row
-	hz     [][]float32 // by row: (n, cols) H z_i
-	normal []float64   // (n, n)
-	right  []float64   // (n)
+	ones   []float32   // (width of a group)
+	all    [][]float64 // by row: (n, n) and (n), the equations
+	normal []float64   // (n, n) of one row
+	right  []float64   // (n) of one row
 	old, s []float64   // (n)
 	chol   []float64   // (n, n)
 }
@@ -32,11 +35,11 @@ func newLeastSquares(p *panel) *leastSquares {
 	if p.dst.Scheme.Asym {
 		f.n *= 2
 	}
-	f.normal, f.chol = make([]float64, f.n*f.n), make([]float64, f.n*f.n)
-	f.right, f.old, f.s = make([]float64, f.n), make([]float64, f.n), make([]float64, f.n)
-	f.z = make([]float32, panelRows*(kernel.Padded(p.dst.Cols)))
+	f.chol, f.old, f.s = make([]float64, f.n*f.n), make([]float64, f.n), make([]float64, f.n)
+	width := p.dst.Scheme.Columns(p.dst.Cols)
+	f.z, f.ones = make([]float32, panelRows*kernel.Padded(width)), slices.Repeat([]float32{1}, width)
 	for range panelRows {
-		f.hz = append(f.hz, make([]float32, f.n*p.dst.Cols))
+		f.all = append(f.all, make([]float64, f.n*(f.n+1)))
 	}
 	return f
 }
@@ -67,49 +70,50 @@ func (p *panel) revalue() {
 	}
 }
 
-// products computes H z_i for all rows at once, group by group.
+// products sets up the normal equations of all rows. It computes H z_j for all rows at
+// once, and uses it at once, because all of them together would take (n, cols) for each row.
 func (f *leastSquares) products() {
 	p, cols := f.p, f.p.dst.Cols
-	for i := range f.n {
-		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
+	for j := range f.n {
+		lo, hi := p.dst.Scheme.Span(j%f.groups, cols)
 		k := kernel.Padded(hi - lo)
 		for r := range p.rows {
 			z := f.z[r*k:][:k]
-			clear(z)
-			f.direction(z, r, i)
+			clear(z[copy(z, f.direction(r, j)):])
 		}
 		kernel.Gemm(p.product, p.stride, f.z, k, p.H[lo:], p.stride, p.rows, cols, k)
 		for r := range p.rows {
-			copy(f.hz[r][i*cols:], p.product[r*p.stride:][:cols])
+			f.choose(r)
+			hz := p.product[r*p.stride:][:cols]
+			for i := j; i < f.n; i++ {
+				lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
+				v := float64(kernel.Dot(f.direction(r, i), hz[lo:hi]))
+				f.normal[i*f.n+j], f.normal[j*f.n+i] = v, v
+			}
+			f.right[j] = float64(kernel.Dot(p.want(r), hz))
 		}
 	}
 }
 
-// direction writes z_i of row r to z, from the first column of its group on.
-func (f *leastSquares) direction(z []float32, r, i int) {
+// choose sets normal and right to those of row r.
+func (f *leastSquares) choose(r int) {
+	f.normal, f.right = f.all[r][:f.n*f.n], f.all[r][f.n*f.n:]
+}
+
+// direction returns z_i of row r in the columns of its group.
+func (f *leastSquares) direction(r, i int) []float32 {
 	lo, hi := f.p.dst.Scheme.Span(i%f.groups, f.p.dst.Cols)
 	if i < f.groups {
-		copy(z, f.p.codes[r*f.p.stride:][lo:hi])
-		return
+		return f.p.codes[r*f.p.stride:][lo:hi]
 	}
-	for c := range hi - lo {
-		z[c] = 1
-	}
+	return f.ones[:hi-lo]
 }
 
-// equations sets up the normal equations of row r.
+// equations chooses the normal equations of row r, and its scales before the refit.
 func (f *leastSquares) equations(r int) {
-	p, cols := f.p, f.p.dst.Cols
-	grid := p.grids[r]
-	z := f.z[:kernel.Padded(cols)]
+	f.choose(r)
+	grid := f.p.grids[r]
 	for i := range f.n {
-		lo, hi := p.dst.Scheme.Span(i%f.groups, cols)
-		f.direction(z, r, i)
-		for j := range i + 1 {
-			v := float64(kernel.Dot(z[:hi-lo], f.hz[r][j*cols:][lo:hi]))
-			f.normal[i*f.n+j], f.normal[j*f.n+i] = v, v
-		}
-		f.right[i] = float64(kernel.Dot(p.want(r), f.hz[r][i*cols:][:cols]))
 		f.old[i] = float64(grid.scale[i%f.groups])
 		if i >= f.groups {
 			f.old[i] = float64(grid.min[i-f.groups])

@@ -186,7 +186,11 @@ func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop 
 		rows := min(logitRows, n-from)
 		var views [3]view
 		for i, t := range traces {
-			if err := t.Hidden().Logits(ctx, logits[i][:rows*vocab], from, rows); err != nil {
+			h, err := t.Hidden()
+			if err == nil {
+				err = h.Logits(ctx, logits[i][:rows*vocab], from, rows)
+			}
+			if err != nil {
 				return false, err
 			}
 			views[i] = func(r int) []float32 { return logits[i][(r-from)*vocab:][:vocab] }

@@ -58,7 +58,10 @@ func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarge
 		return nil, err
 	}
 	for {
-		g := trace.Next()
+		g, err := trace.Next()
+		if err != nil {
+			return nil, err
+		}
 		if g.Block == t.block && g.Kinds[0] == model.Down {
 			t.outlierColumn = largestColumn(g, trace.Len())
 			return t, nil
