@@ -56,6 +56,7 @@ func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, err
 // embedding starts the stream with the mean square of each column, as if all
 // tokens were equally likely.
 func (p *powers) embedding() error {
+	const release = 1024 // rows, as soon as they are read
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
@@ -64,6 +65,9 @@ func (p *powers) embedding() error {
 		for r := range t.Rows {
 			if err := p.ctx.Err(); err != nil {
 				return err
+			}
+			if r%release == 0 && r > 0 {
+				t.ReleaseRows(r-release, r)
 			}
 			reader.Row(x, t, r)
 			for i, v := range x {

@@ -18,9 +18,10 @@ type Sink interface {
 
 // Run carries out p on m and writes the tensors to sink. Without calibration it processes
 // one tensor at a time: besides what m maps, memory holds one stored matrix and a row for
-// each core. With it, memory also holds the activations of one block for all texts, in two
-// models, and the quantized matrices of that block. Run calls progress, unless it is nil,
-// after each tensor with the number of weights done so far.
+// each core. With it, memory also holds the quantized matrices of one block, what rounding a
+// matrix takes, and the activations of the texts, in two models, or as much of them as a bound
+// on memory allows (see Plan.Fits). Run calls progress, unless it is nil, after each tensor with
+// the number of weights done so far.
 func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
 	write := func(e *Entry, out *Matrix) error {

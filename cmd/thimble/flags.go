@@ -118,6 +118,7 @@ func maxMemOf(c *cli.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("--max-mem %w", err)
 	}
+	ballast = nil // it would count
 	return size, nil
 }
 

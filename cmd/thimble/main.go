@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -40,23 +39,24 @@ var (
 )
 
 func main() {
-	ballast := limitGarbage()
+	limitGarbage()
 	code := run(os.Args, os.Stdout, os.Stderr)
-	runtime.KeepAlive(ballast)
 	os.Exit(code)
 }
 
 // limitGarbage makes collections frequent, because the live heap is a few large slices
 // without pointers, so that they are cheap; the default of 100 would let garbage grow as
-// large as the heap. While the ballast that it returns is alive, they are rare for models
+// large as the heap. While the ballast is alive, they are rare for models
 // of a few megabytes, where they would be a tenth of the work. Its pages stay untouched.
-func limitGarbage() (ballast []byte) {
+func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 		ballast = make([]byte, 64<<20)
 	}
-	return ballast
 }
+
+// ballast is nil once there is a bound on memory, in which it would count.
+var ballast []byte
 
 // run is main with the given streams; it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {

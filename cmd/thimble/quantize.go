@@ -83,6 +83,11 @@ complete. After Ctrl-C, a full disk or a power cut, the same command with
 starts with the first block. Without --resume such a file is an error, and
 --force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
+--max-mem SIZE bounds the peak of memory, mapped files included, without changing
+a byte of the result. A calibrated run then keeps what does not fit in a
+temporary file next to OUT. A bound that is too small is refused before any
+work, with the least that would do.
+
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
 cannot store, and reports which types have fast kernels on phones. --target-size
 then limits the GGUF file, which is what ships.

@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"thimble/internal/units"
 )
 
 func TestMain(m *testing.M) {
@@ -23,9 +26,8 @@ func TestMain(m *testing.M) {
 
 // calm is main without progress, which depends on the speed of the machine.
 func calm() {
-	ballast := limitGarbage()
+	limitGarbage()
 	code := run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr})
-	runtime.KeepAlive(ballast)
 	os.Exit(code)
 }
 
@@ -44,9 +46,32 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"fails": fails, "json": jsonDocument, "flip": flip,
+			"fails": fails, "json": jsonDocument, "flip": flip, "least": least, "within": within,
 		},
 	})
+}
+
+// least FILE sets $LEAST to the bound on memory that an error in FILE recommends.
+func least(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(`use --max-mem (\S+) or more`).FindStringSubmatch(ts.ReadFile(args[0]))
+	if found == nil {
+		ts.Fatalf("%s recommends no bound", args[0])
+	}
+	ts.Setenv("LEAST", found[1])
+}
+
+// within SIZE requires that the peak of memory in the JSON on standard output, if the system
+// tells it, is at most SIZE.
+func within(ts *testscript.TestScript, _ bool, args []string) {
+	var report struct {
+		Peak int64 `json:"peak_resident_bytes"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &report))
+	bound, err := units.ParseSize(args[0])
+	ts.Check(err)
+	if report.Peak > bound || report.Peak == 0 && runtime.GOOS == "linux" {
+		ts.Fatalf("the peak is %d bytes, the bound %d", report.Peak, bound)
+	}
 }
 
 // fails N PROGRAM ARG... requires exit status N, and for N = 2 a one-line error.

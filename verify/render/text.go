@@ -15,6 +15,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/textwrap"
+	"thimble/internal/units"
 	"thimble/verify"
 	"thimble/verify/metric"
 )
@@ -34,6 +35,9 @@ func Text(r *verify.Report) string {
 	writeModel(&b, &r.Model, r.Arithmetic, r.Against)
 	if r.Policy != "" {
 		fmt.Fprintf(&b, "  policy   %s\n", defect.Printable(r.Policy))
+	}
+	if r.PeakResident > 0 {
+		fmt.Fprintf(&b, "  memory   %s at its peak, mapped files included\n", units.Size(r.PeakResident))
 	}
 	if r.Speed != nil {
 		fmt.Fprintf(&b, "  speed    %s\n", speedText(r.Speed))
