@@ -3,6 +3,7 @@ package thimble
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -24,6 +25,7 @@ type Options struct {
 	Inputs    []string // paths being read, such as Model.Files, which are never replaced
 
 	system atomicfile.System // the operating system's unless a test sets it
+	piece  int               // bytes of a tensor in memory at a time; pieceBytes unless a test sets it
 }
 
 // A Writer writes one container, tensor by tensor. The file appears when Close is called.
@@ -34,11 +36,12 @@ type Writer struct {
 	contents *Contents
 	header   *header
 	layout
-	file *atomicfile.File
-	buf  *bufio.Writer
-	at   int64 // bytes written to buf
-	next int   // tensors written
-	err  error // the first failure
+	piece int // see Options
+	file  *atomicfile.File
+	buf   *bufio.Writer
+	at    int64 // bytes written to buf
+	next  int   // tensors written
+	err   error // the first failure
 
 	digest Digest
 }
@@ -50,7 +53,7 @@ func Create(path string, c *Contents, o Options) (*Writer, error) {
 	if err := c.check(path, int64(len(c.Tokenizer))); err != nil {
 		return nil, err
 	}
-	w := &Writer{path: path, contents: c}
+	w := &Writer{path: path, contents: c, piece: cmp.Or(o.piece, pieceBytes)}
 	var err error
 	if w.header, w.layout, err = c.describe(); err != nil {
 		return nil, fmt.Errorf("%s: header: %w", defect.Printable(path), err)
@@ -116,7 +119,7 @@ const pieceBytes = 4 << 20
 func (w *Writer) putPlanes(m *qtensor.Matrix, hash io.Writer) error {
 	for j, plane := range m.Planes() {
 		off := w.planes[w.next][j].off
-		for piece := range slices.Chunk(plane, pieceBytes) {
+		for piece := range slices.Chunk(plane, w.piece) {
 			if err := w.putPiece(off, piece, hash); err != nil {
 				return err
 			}
@@ -130,13 +133,13 @@ func (w *Writer) putPlanes(m *qtensor.Matrix, hash io.Writer) error {
 	// The rows of a Source take the place of the codes, the first plane.
 	off := w.planes[w.next][0].off
 	var reader qtensor.Reader
-	piece := make([]byte, 0, pieceBytes)
+	piece := make([]byte, 0, w.piece)
 	for r := range m.Rows {
 		err := parallel.Guard(func() error {
 			piece = append(piece, reader.Stored(m, r)...)
 			return nil
 		})
-		if err == nil && (r == m.Rows-1 || len(piece)+m.RowBytes() > pieceBytes) {
+		if err == nil && (r == m.Rows-1 || len(piece)+m.RowBytes() > w.piece) {
 			err = w.putPiece(off, piece, hash)
 			off += int64(len(piece))
 			piece = piece[:0]

@@ -1,6 +1,7 @@
 package thimble
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -70,6 +71,34 @@ func checkFault(t *testing.T, s *faulty.System, err error, path string, size int
 	}
 	if info, err := os.Stat(path); err != nil || (info.Size() == size) != (op != "syncdir") {
 		t.Errorf("operation %d, %s: file of %d bytes, %v", s.Fail, op, info.Size(), err)
+	}
+}
+
+// rowSource serves the rows of a matrix.
+type rowSource struct{ *qtensor.Matrix }
+
+func (s rowSource) Row(dst []byte, r int) { copy(dst, new(qtensor.Reader).Stored(s.Matrix, r)) }
+
+// A container is the same in pieces of any size, from planes and from a Source.
+func TestWriterPieces(t *testing.T) {
+	_, want := valid(t)
+	for _, piece := range []int{1, 7, 40} {
+		for _, sources := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "pieces.thimble")
+			err := write(path, tiny(), func(e Entry) *qtensor.Matrix {
+				m := fill(e)
+				if sources && e.Scheme.Float() {
+					return &qtensor.Matrix{Scheme: m.Scheme, Rows: m.Rows, Cols: m.Cols, Source: rowSource{m}}
+				}
+				return m
+			}, Options{piece: piece})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("pieces of %d bytes, from sources: %t, give another file, %v", piece, sources, err)
+			}
+		}
 	}
 }
 

@@ -1,0 +1,38 @@
+package transformer
+
+import (
+	"path/filepath"
+	"testing"
+
+	"thimble/convert"
+)
+
+// Footprint has all the rows of a pass, and at least what is kept before each group.
+func TestFootprint(t *testing.T) {
+	for _, dir := range []string{"llama-tied", "phi", "gemma3", "qwen3"} {
+		m, err := convert.Open(filepath.Join("../../fixtures", dir), convert.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		d, err := New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := d.newPass([]sequence{{&Cache{}, 1}})
+		running, keeping := Footprint(&m.Spec)
+		for _, x := range []rows{p.x, p.h, p.y, p.q, p.k, p.v, p.gate, p.up} {
+			running -= 4 * int64(x.stride)
+		}
+		if running != 0 {
+			t.Errorf("%s: a position takes %d bytes less than the estimate", dir, running)
+		}
+		for op := range d.operations {
+			kept := 4 * int64(p.x.stride)
+			new(parts).each(p, op, func(_ string, stride int) { kept += 4 * int64(stride) })
+			if d.operations[op].Layers != nil && kept > keeping {
+				t.Errorf("%s: %d bytes are kept before %s, the estimate is %d", dir, kept, d.operations[op].Name, keeping)
+			}
+		}
+	}
+}
