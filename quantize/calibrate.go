@@ -39,33 +39,6 @@ type Calibration struct {
 	final *finalStates // of the model that last ran ahead
 }
 
-// aheadPositions is the minimum number of positions for which the float model runs ahead,
-// for a survey or for a tied head.
-const aheadPositions = 8192
-
-// finalStates holds the float model's hidden states after the last block, for the first
-// texts.
-type finalStates struct {
-	m      *Model
-	hidden *transformer.Hidden
-	bins   []bin // of the rows of m's head
-}
-
-func newFinalStates(ctx context.Context, m *Model, h *transformer.Hidden) (*finalStates, error) {
-	bins, err := headBins(ctx, h, m.Spec.Vocab)
-	return &finalStates{m, h, bins}, err
-}
-
-// first returns the texts for which the float model runs ahead.
-func (c *Calibration) first() [][]int {
-	n, positions := 0, 0
-	for n < len(c.Texts) && positions < aheadPositions {
-		positions += len(c.Texts[n])
-		n++
-	}
-	return c.Texts[:n]
-}
-
 // checkFinite returns an error that names the first weight of m that is not finite.
 // Without the check, rounding would detect it late, in another tensor. A survey or run
 // that has run m ahead has checked it already.
@@ -74,25 +47,6 @@ func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
 		return nil
 	}
 	return checkFinite(ctx, m)
-}
-
-// finalStates returns the final states of m. It runs m, unless a survey of m already has.
-// It leaves room for work bytes.
-func (c *Calibration) finalStates(ctx context.Context, m *Model, work int64) (*finalStates, error) {
-	if c.final != nil && c.final.m == m {
-		return c.final, nil
-	}
-	t, err := newTrace(m, c.first(), c.room(m, c.first(), 1, work))
-	if err != nil {
-		return nil, err
-	}
-	defer t.Close()
-	final, err := runAhead(ctx, m, t, c.Ahead)
-	if err != nil {
-		return nil, err
-	}
-	c.final = final
-	return c.final, nil
 }
 
 // A calibratedRun runs the texts through the float model and through the model quantized so
@@ -385,44 +339,6 @@ func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 		x = nil
 	}
 	return addInput(r.ctx, v.moments, xq, x, r.coarse.Len(), 1)
-}
-
-// addInput adds to m every stride-th of n positions of a group's input: xq of the quantized
-// model, and x of the float model unless it is nil. It loads a few positions at a time.
-func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) error {
-	const window = rounding.Together
-	each := func(f func(quantized, float rounding.Positions, from int) error) error {
-		for from := 0; from < n; from += window * stride {
-			loaded := min(window*stride, n-from)
-			count := (loaded + stride - 1) / stride
-			if err := xq.Load(from, loaded); err != nil {
-				return err
-			}
-			quantized, float := rounding.Positions{N: count, Row: func(i int) []float32 { return xq.Row(from + i*stride) }}, rounding.Positions{}
-			if x != nil {
-				if err := x.Load(from, loaded); err != nil {
-					return err
-				}
-				float = rounding.Positions{N: count, Row: func(i int) []float32 { return x.Row(from + i*stride) }}
-			}
-			if err := f(quantized, float, from/stride); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var squares []float32
-	err := each(func(quantized, _ rounding.Positions, _ int) error {
-		squares = quantized.Squares(squares)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	weights := rounding.Weights(squares)
-	return each(func(quantized, float rounding.Positions, from int) error {
-		return m.Add(ctx, quantized, float, weights[from:][:quantized.N])
-	})
 }
 
 // roundsAny reports whether some layer of v's stage will be rounded.

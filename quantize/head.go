@@ -28,6 +28,52 @@ const (
 	binSample = 4   // every binSample-th position serves to rank the rows
 )
 
+// aheadPositions is the minimum number of positions for which the float model runs ahead,
+// for a survey or for a tied head.
+const aheadPositions = 8192
+
+// finalStates holds the float model's hidden states after the last block, for the first
+// texts.
+type finalStates struct {
+	m      *Model
+	hidden *transformer.Hidden
+	bins   []bin // of the rows of m's head
+}
+
+func newFinalStates(ctx context.Context, m *Model, h *transformer.Hidden) (*finalStates, error) {
+	bins, err := headBins(ctx, h, m.Spec.Vocab)
+	return &finalStates{m, h, bins}, err
+}
+
+// first returns the texts for which the float model runs ahead.
+func (c *Calibration) first() [][]int {
+	n, positions := 0, 0
+	for n < len(c.Texts) && positions < aheadPositions {
+		positions += len(c.Texts[n])
+		n++
+	}
+	return c.Texts[:n]
+}
+
+// finalStates returns the final states of m. It runs m, unless a survey of m already has.
+// It leaves room for work bytes.
+func (c *Calibration) finalStates(ctx context.Context, m *Model, work int64) (*finalStates, error) {
+	if c.final != nil && c.final.m == m {
+		return c.final, nil
+	}
+	t, err := newTrace(m, c.first(), c.room(m, c.first(), 1, work))
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	final, err := runAhead(ctx, m, t, c.Ahead)
+	if err != nil {
+		return nil, err
+	}
+	c.final = final
+	return c.final, nil
+}
+
 // A bin is a set of rows of the head that share second moments.
 type bin struct {
 	rows    []int

@@ -56,7 +56,6 @@ func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, err
 // embedding starts the stream with the mean square of each column, as if all
 // tokens were equally likely.
 func (p *powers) embedding() error {
-	const release = 1024 // rows, as soon as they are read
 	t := p.m.Tensors[model.Embed]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
@@ -66,9 +65,7 @@ func (p *powers) embedding() error {
 			if err := p.ctx.Err(); err != nil {
 				return err
 			}
-			if r%release == 0 && r > 0 {
-				t.ReleaseRows(r-release, r)
-			}
+			t.ReleaseBehind(r, 1)
 			reader.Row(x, t, r)
 			for i, v := range x {
 				p.stream[i] += float64(float64(v) * float64(v) / float64(t.Rows))

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"thimble/internal/transformer"
+	"thimble/quantize/rounding"
 )
 
 // driftPositions is the number of positions that the texts must have for each column of an
@@ -115,4 +116,42 @@ func (m *streamMark) close() {
 			s.Close()
 		}
 	}
+}
+
+// addInput adds to m every stride-th of n positions of a group's input: xq of the quantized
+// model, and x of the float model unless it is nil. It loads a few positions at a time.
+func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) error {
+	const window = rounding.Together
+	each := func(f func(quantized, float rounding.Positions, from int) error) error {
+		for from := 0; from < n; from += window * stride {
+			loaded := min(window*stride, n-from)
+			count := (loaded + stride - 1) / stride
+			if err := xq.Load(from, loaded); err != nil {
+				return err
+			}
+			quantized, float := rounding.Positions{N: count, Row: func(i int) []float32 { return xq.Row(from + i*stride) }}, rounding.Positions{}
+			if x != nil {
+				if err := x.Load(from, loaded); err != nil {
+					return err
+				}
+				float = rounding.Positions{N: count, Row: func(i int) []float32 { return x.Row(from + i*stride) }}
+			}
+			if err := f(quantized, float, from/stride); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var squares []float32
+	err := each(func(quantized, _ rounding.Positions, _ int) error {
+		squares = quantized.Squares(squares)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	weights := rounding.Weights(squares)
+	return each(func(quantized, float rounding.Positions, from int) error {
+		return m.Add(ctx, quantized, float, weights[from:][:quantized.N])
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
 	"thimble/quantize/rounding"
 )
@@ -28,21 +27,6 @@ const (
 	evalTokens = 128 // from the start of each
 	evalStride = 2   // every evalStride-th position is evaluated: logits cost more than a layer
 )
-
-// noises lists the schemes for measuring sensitivities: a layer is rounded to the first
-// with a loss that is not negligible. Weights may already be on the grid of a scheme, for
-// example if the model was int4 before, or ternary. int4/g32 usually loses half a percent
-// of the output's power.
-var noises = []Scheme{
-	{Kind: qtensor.Int, Bits: 4, Group: 32},
-	{Kind: qtensor.Int, Bits: 3, Group: 32},
-	{Kind: qtensor.Int, Bits: 2, Group: 32},
-	{Kind: qtensor.Int, Bits: 2},
-}
-
-// minLoss is the smallest loss for measuring a sensitivity, as a fraction of the output's
-// power.
-const minLoss = 1e-4
 
 // A surveyor makes a Survey.
 type surveyor struct {
@@ -213,54 +197,6 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 func optimism(m *rounding.Moments, tokens float64) float64 {
 	d := float64(m.Width)
 	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
-}
-
-// A disturbance rounds a layer without a search, the same way each time: the rounded layers
-// of a whole model would take too much memory.
-type disturbance struct {
-	scheme Scheme    // of noises
-	power  []float32 // of the input's columns
-}
-
-// of returns src with the disturbance.
-func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
-	q, err := qtensor.New(d.scheme, src.Rows, src.Cols)
-	if err != nil {
-		return nil, err
-	}
-	err = rounding.ToNearest(ctx, q, src, &rounding.Input{Power: d.power}, rounding.Skips{rounding.StepSearch})
-	src.Release()
-	return q, err
-}
-
-// disturb rounds src to the first of noises with a loss that is not negligible, or to the
-// one with the largest loss, and returns that loss.
-func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (d *disturbance, made float64, err error) {
-	power, err := in.OutputPower(s.ctx, src)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, noise := range noises {
-		next := &disturbance{noise, in.Power}
-		q, err := next.of(s.ctx, src)
-		if err != nil {
-			return nil, 0, err
-		}
-		l, err := in.Loss(s.ctx, src, q)
-		if err != nil {
-			return nil, 0, err
-		}
-		if d == nil || l > made {
-			d, made = next, l
-		}
-		if made > minLoss*power {
-			break
-		}
-	}
-	if in.Silent {
-		made = 0
-	}
-	return d, made, nil
 }
 
 // head predicts the divergence that the head adds, plus a little for an embedding that is

@@ -15,20 +15,13 @@ func ResetPeak() (ok bool) {
 
 // Peak returns the peak resident size since ResetPeak or the start of the process in bytes,
 // including mapped files (VmHWM), or 0 if it is unknown.
-func Peak() int64 { return status("VmHWM:") }
-
-// Resident returns the resident size now, including mapped files (VmRSS), or 0 if it is
-// unknown.
-func Resident() int64 { return status("VmRSS:") }
-
-// status returns a value of proc(5), status, in bytes.
-func status(key string) int64 {
-	text, err := os.ReadFile("/proc/self/status")
+func Peak() int64 {
+	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, key); ok {
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 			if err != nil {
 				return 0

@@ -41,11 +41,21 @@ func (m *Matrix) Release() {
 	}
 }
 
-// ReleaseRows is Release for the rows [from, to). It does nothing for a Source.
-func (m *Matrix) ReleaseRows(from, to int) {
+// stretchBytes is about how much ReleaseBehind releases at a time. With much less, the pages
+// that the system reads around each access would become resident again.
+const stretchBytes = 4 << 20
+
+// ReleaseBehind is Release for rows that a pass over m has read. A task of the pass, which
+// reads n rows from r on, calls it first; tasks start in order, on any number of cores. It does
+// nothing for a Source.
+func (m *Matrix) ReleaseBehind(r, n int) {
+	stretch := n * max(1, stretchBytes/(n*max(1, m.RowBytes())))
+	if r%stretch != 0 || r < 2*stretch { // other cores may still read the stretch before r
+		return
+	}
 	for _, plane := range m.Planes() {
-		n := len(plane) / m.Rows
-		mmap.Release(plane[from*n : to*n])
+		row := len(plane) / m.Rows
+		mmap.Release(plane[(r-2*stretch)*row : (r-stretch)*row])
 	}
 }
 

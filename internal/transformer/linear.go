@@ -101,10 +101,10 @@ func (d *Decoder) applyPanel(worker, i int) error {
 			i -= n
 			continue
 		}
-		d.workers[worker].panelProduct(a.x, a.inputs[j], *p, i*panelRows)
 		if d.bounded && a.x.n >= releaseRows {
-			p.w.ReleaseRows(i*panelRows, min((i+1)*panelRows, p.w.Rows))
+			p.w.ReleaseBehind(i*panelRows, panelRows)
 		}
+		d.workers[worker].panelProduct(a.x, a.inputs[j], *p, i*panelRows)
 		break
 	}
 	return nil

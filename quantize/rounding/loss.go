@@ -42,9 +42,9 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 		if total == 0 {
 			return nil
 		}
+		src.ReleaseBehind(r, surveyRows)
 		x := make([]float32, src.Cols)
 		new(qtensor.Reader).Row(x, src, r)
-		src.ReleaseRows(r, next)
 		for k, s := range schemes {
 			l, err := rowLoss(x, s, in.Power, cost)
 			if err != nil {
@@ -85,6 +85,7 @@ func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error
 	stride := in.Stride
 	losses := make([]float64, (w.Rows+panelRows-1)/panelRows)
 	err := parallel.Ranges(ctx, w.Rows, panelRows, func(_, from, to int) error {
+		w.ReleaseBehind(from, panelRows)
 		n := to - from
 		var reader qtensor.Reader
 		e, g, y := make([]float32, n*stride), make([]float32, n*stride), make([]float32, w.Cols)
@@ -96,7 +97,6 @@ func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error
 				row[c] -= v
 			}
 		}
-		w.ReleaseRows(from, to)
 		kernel.Gemm(g, stride, e, stride, in.H, stride, n, w.Cols, stride)
 		for r := range n {
 			losses[from/panelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))

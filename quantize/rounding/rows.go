@@ -8,12 +8,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// rowsPerTask amortizes the cost of scheduling a task, and stretchBytes that of releasing
-// rows.
-const (
-	rowsPerTask  = 16
-	stretchBytes = 4 << 20
-)
+// rowsPerTask amortizes the cost of scheduling a task.
+const rowsPerTask = 16
 
 // EachRow calls f with the float32 values x of every row r of src, on all cores, and
 // returns an error for the first value that is not finite. worker, less than
@@ -40,11 +36,8 @@ func EachRow(ctx context.Context, src *qtensor.Matrix, f func(worker, r int, x [
 // It releases the rows that it has read, so that a mapped matrix is never resident as a whole.
 func EachFinite(ctx context.Context, src *qtensor.Matrix, f func(worker, r int) error) error {
 	readers := make([]qtensor.Reader, parallel.Workers())
-	stretch := rowsPerTask * max(1, stretchBytes/(rowsPerTask*max(1, src.RowBytes())))
 	return parallel.Ranges(ctx, src.Rows, rowsPerTask, func(worker, from, to int) error {
-		if from%stretch == 0 && from >= 2*stretch { // other cores may still read the stretch before
-			src.ReleaseRows(from-2*stretch, from-stretch)
-		}
+		src.ReleaseBehind(from, rowsPerTask)
 		for r := from; r < to; r++ {
 			if err := finiteRow(&readers[worker], src, r); err != nil {
 				return err

@@ -1,0 +1,71 @@
+package quantize
+
+import (
+	"context"
+
+	"thimble/internal/qtensor"
+	"thimble/quantize/rounding"
+)
+
+// noises lists the schemes for measuring sensitivities: a layer is rounded to the first
+// with a loss that is not negligible. Weights may already be on the grid of a scheme, for
+// example if the model was int4 before, or ternary. int4/g32 usually loses half a percent
+// of the output's power.
+var noises = []Scheme{
+	{Kind: qtensor.Int, Bits: 4, Group: 32},
+	{Kind: qtensor.Int, Bits: 3, Group: 32},
+	{Kind: qtensor.Int, Bits: 2, Group: 32},
+	{Kind: qtensor.Int, Bits: 2},
+}
+
+// minLoss is the smallest loss for measuring a sensitivity, as a fraction of the output's
+// power.
+const minLoss = 1e-4
+
+// A disturbance rounds a layer without a search, the same way each time: the rounded layers
+// of a whole model would take too much memory.
+type disturbance struct {
+	scheme Scheme    // of noises
+	power  []float32 // of the input's columns
+}
+
+// of returns src with the disturbance.
+func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
+	q, err := qtensor.New(d.scheme, src.Rows, src.Cols)
+	if err != nil {
+		return nil, err
+	}
+	err = rounding.ToNearest(ctx, q, src, &rounding.Input{Power: d.power}, rounding.Skips{rounding.StepSearch})
+	src.Release()
+	return q, err
+}
+
+// disturb rounds src to the first of noises with a loss that is not negligible, or to the
+// one with the largest loss, and returns that loss.
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (d *disturbance, made float64, err error) {
+	power, err := in.OutputPower(s.ctx, src)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, noise := range noises {
+		next := &disturbance{noise, in.Power}
+		q, err := next.of(s.ctx, src)
+		if err != nil {
+			return nil, 0, err
+		}
+		l, err := in.Loss(s.ctx, src, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		if d == nil || l > made {
+			d, made = next, l
+		}
+		if made > minLoss*power {
+			break
+		}
+	}
+	if in.Silent {
+		made = 0
+	}
+	return d, made, nil
+}
