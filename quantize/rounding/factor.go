@@ -40,8 +40,8 @@ const dampings = 5 // number of tries, each with ten times the previous lambda
 
 var errIndefinite = errors.New("the second moments of the layer's input are not positive definite, even with damping")
 
-// newFactor factors h, (n, n), for Solve; feedback completes the factor. damp is the smallest lambda to try, as a fraction of the
-// mean of the diagonal.
+// newFactor factors h, (n, n), for Solve; feedback completes the factor. damp is the smallest
+// lambda to try, as a fraction of the mean of the diagonal.
 func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, error) {
 	f := &Factor{n: n, Order: make([]int, n), l: make([]float64, n*n), D: make([]float64, n)}
 	mean := 0.0
