@@ -2,6 +2,7 @@ package mobile_test
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"thimble"
 	"thimble/mobile"
 )
+
+var library = flag.Bool("library", false, "also build and run the C library")
 
 // model writes a container of the trained fixture in 4 bits, with a chat template.
 func model(t *testing.T) string {
@@ -105,8 +108,8 @@ func TestContinue(t *testing.T) {
 // A C program gets the same texts from the library, on each processor for which there is a
 // compiler and, if it is another one's, an emulator.
 func TestLibrary(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds C libraries")
+	if !*library {
+		t.Skip("builds C libraries, which takes a minute: go test ./mobile -library")
 	}
 	path := model(t)
 	continued, said := answers(t, path)
@@ -127,13 +130,13 @@ func TestLibrary(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			library := filepath.Join(dir, map[string]string{"c-shared": "libthimble.so", "c-archive": "libthimble.a"}[target.mode])
-			build := exec.Command("go", "build", "-buildmode="+target.mode, "-ldflags=-s -w", "-o", library, "../cmd/libthimble")
+			file := filepath.Join(dir, map[string]string{"c-shared": "libthimble.so", "c-archive": "libthimble.a"}[target.mode])
+			build := exec.Command("go", "build", "-buildmode="+target.mode, "-ldflags=-s -w", "-o", file, "../cmd/libthimble")
 			build.Env = append(os.Environ(), "CGO_ENABLED=1", "GOARCH="+target.arch, "CC="+target.cc[0])
 			output(t, build)
 			program := filepath.Join(dir, "answer")
 			output(t, exec.Command(target.cc[0], append(target.cc[1:], "-Wall", "-Wextra", "-Werror", "-I../cmd/libthimble", "-o", program,
-				"testdata/answer.c", library, "-lpthread", "-Wl,-rpath,"+dir)...))
+				"testdata/answer.c", file, "-lpthread", "-Wl,-rpath,"+dir)...))
 			run := append(append([]string{}, target.run...), program, path)
 			for _, tt := range []struct{ verb, text, want string }{{"continue", prompt, continued}, {"say", question, said}} {
 				for _, size := range []string{"8", "4096"} {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -90,3 +91,9 @@ func (c *Chat) End() {
 
 // Answer returns the answer that is being generated, or nil.
 func (c *Chat) Answer() *Answer { return c.answer }
+
+// Line returns the conversation as a line of JSON.
+func (c *Chat) Line() ([]byte, error) {
+	text, err := json.Marshal(chat.Conversation{Messages: c.Messages})
+	return append(text, '\n'), err
+}
