@@ -141,7 +141,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand
