@@ -90,7 +90,7 @@ func chatAction(c *cli.Context) error {
 		t.terminal = isTerminal(os.Stdin) && isTerminal(c.App.Writer)
 		err = t.talk(stdin(c.Context))
 	}
-	if !t.terminal {
+	if err == nil && !t.terminal {
 		t.speed(t.tokens, t.took)
 	}
 	return err
