@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"thimble/internal/chat"
@@ -121,11 +122,11 @@ func readTokens(b *body, v any) bool {
 	return err == nil && x > 0
 }
 
-// refused are members whose usual values change nothing; others would change the answer
+// refused are members of which only one value changes nothing; others would change the answer
 // in a way that this server does not know.
-var refused = map[string][]string{
-	"frequency_penalty": {"0"}, "presence_penalty": {"0"}, "logit_bias": {"{}"}, "best_of": {"1"}, "suffix": {`""`},
-	"response_format": {`{"type":"text"}`}, "modalities": {`["text"]`}, "functions": {"[]"}, "audio": {"{}"},
+var refused = map[string]string{
+	"frequency_penalty": "0", "presence_penalty": "0", "logit_bias": "{}", "best_of": "1", "suffix": `""`,
+	"response_format": `{"type":"text"}`, "modalities": `["text"]`, "functions": "[]", "audio": "{}",
 }
 
 // read reads the body of a request: the members that both kinds share, and those of own.
@@ -145,26 +146,8 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, own map[string]fie
 	b := &body{request: s.Defaults}
 	b.request.Seed = rand.Uint64()
 	for _, m := range o {
-		if m.Value == nil {
-			continue
-		}
-		if m.Key == "model" {
-			if id, _ := m.Value.(string); id != s.Name {
-				return nil, nil, s.unknownModel(id)
-			}
-			continue
-		}
-		f, known := own[m.Key]
-		if !known {
-			f, known = fields[m.Key]
-		}
-		if known && !f.read(b, m.Value) {
-			return nil, nil, invalid(m.Key, "want %s", f.want)
-		}
-		if usual, listed := refused[m.Key]; listed {
-			if got, _ := json.Marshal(m.Value); string(got) != usual[0] {
-				return nil, nil, invalid(m.Key, "is not supported")
-			}
+		if err := s.readMember(b, m, own); err != nil {
+			return nil, nil, err
 		}
 	}
 	for _, stop := range b.request.Stop {
@@ -180,6 +163,37 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, own map[string]fie
 		return nil, nil, invalid(name, "%s", strings.TrimPrefix(err.Error(), name+" "))
 	}
 	return b, o, nil
+}
+
+// readMember reads one member of a request. A null is no value.
+func (s *Server) readMember(b *body, m chat.Member, own map[string]field) error {
+	if m.Value == nil {
+		return nil
+	}
+	if m.Key == "model" {
+		if id, _ := m.Value.(string); id != s.Name {
+			return s.unknownModel(id)
+		}
+		return nil
+	}
+	f, known := own[m.Key]
+	if !known {
+		f, known = fields[m.Key]
+	}
+	if known && !f.read(b, m.Value) {
+		return invalid(m.Key, "want %s", f.want)
+	}
+	if usual, listed := refused[m.Key]; listed {
+		got, _ := json.Marshal(m.Value)
+		if n, ok := m.Value.(json.Number); ok {
+			x, _ := n.Float64()
+			got = strconv.AppendFloat(nil, x, 'g', -1, 64) // 0.0 is 0
+		}
+		if string(got) != usual {
+			return invalid(m.Key, "is not supported")
+		}
+	}
+	return nil
 }
 
 // chatFields are the members of a chat request.

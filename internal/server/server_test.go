@@ -232,7 +232,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v: %v, %v", headers, res, err)
 		}
 	}
-	if status, v := post(t, h, "/v1/chat/completions", `{"response_format": {"type": "text"}, "n": 1, "frequency_penalty": 0, "user": "x", "max_tokens": 2, `+question+`}`); status != 200 {
+	if status, v := post(t, h, "/v1/chat/completions", `{"response_format": {"type": "text"}, "n": 1, "frequency_penalty": 0.0, "user": "x", "max_tokens": 2, `+question+`}`); status != 200 {
 		t.Errorf("usual values: %d %v", status, v)
 	}
 }
