@@ -40,7 +40,8 @@ with the conversation up to --context; --kv int8 makes it four times smaller.
 
 Examples:
    thimble chat smol.thimble
-   thimble chat smol.thimble --system 'Answer in one sentence.' --temperature 0.7 --top-p 0.9 --seed 7
+   thimble chat smol.thimble --system 'Answer in one sentence.'
+   thimble chat smol.thimble --temperature 0.7 --top-p 0.9 --seed 7
    thimble chat smol.thimble -p 'Why is the sky blue?' -n 100
    thimble chat smol.thimble --stop '###' < questions.txt > answers.txt`
 

@@ -45,7 +45,7 @@ Examples:
    thimble serve smol.thimble
    thimble serve smol.thimble --addr 127.0.0.1:9000 --parallel 2 --context 2048
    thimble serve smol.thimble --host 0.0.0.0 --kv int8
-   curl http://127.0.0.1:8080/v1/chat/completions -d '{"messages": [{"role": "user", "content": "Hi"}]}'`
+   curl 127.0.0.1:8080/v1/completions -d '{"prompt": "Once", "max_tokens": 9}'`
 
 func serveCommand() *cli.Command {
 	return &cli.Command{
