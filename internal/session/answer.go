@@ -18,7 +18,7 @@ type Request struct {
 	generate.Sampling
 	Tokens   int      // generate at most so many; 0 means up to the end of the context
 	Stop     []string // end before one of these texts
-	Special  bool     // special tokens are part of the text
+	Special  bool     // special tokens are part of the text, and only the model's end tokens end it
 	Keep     []int    // so are these, whatever Special is
 	Logprobs bool     // report the log-probability of each token
 	Top      int      // and of so many of the most likely ones
@@ -131,7 +131,11 @@ func (a *Answer) step(ctx context.Context) (text string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if slices.Contains(a.s.engine.ends, t.ID) {
+	ends := a.s.engine.ends
+	if a.r.Special { // a text, not a turn
+		ends = a.s.g.Spec().EOS
+	}
+	if slices.Contains(ends, t.ID) {
 		a.end(Stop)
 		return string(a.stream.Flush()), nil
 	}
