@@ -67,6 +67,9 @@ func benchAction(c *cli.Context) error {
 		return err
 	}
 	o.Integers = !choosesArithmetic(c)
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	s, err := thimble.Bench(c.Context, o)
 	if err != nil {
 		return err

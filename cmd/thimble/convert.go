@@ -61,6 +61,9 @@ func convertAction(c *cli.Context) error {
 	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)

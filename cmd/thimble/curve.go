@@ -100,6 +100,9 @@ func curveAction(c *cli.Context) error {
 	if o.Calibration, err = calibrationOf(c); err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress = progress.step

@@ -53,6 +53,9 @@ func diffAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := fetch(c, &a, &b); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: overridesOf(c), Values: c.Bool("values"), Progress: progress.step})

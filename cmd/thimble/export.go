@@ -69,6 +69,9 @@ func exportAction(c *cli.Context) error {
 	if o.Modelfile, err = modelfileOf(c); err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress = progress.step

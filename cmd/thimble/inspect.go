@@ -53,6 +53,9 @@ func inspectAction(c *cli.Context) error {
 	if c.Bool("recipe") && (c.Bool("tensors") || c.Bool(jsonFlag.Name)) {
 		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors and --json, or use --json alone and read provenance.recipe")
 	}
+	if err := fetch(c, &path); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{

@@ -59,6 +59,9 @@ func logitsAction(c *cli.Context) error {
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress = progress.step

@@ -158,6 +158,9 @@ func quantizeAction(c *cli.Context) error {
 	if o.Calibration, err = calibrationOf(c); err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress, o.Planned = progress.step, announce(c, progress)

@@ -59,6 +59,9 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	o.Integers = !choosesArithmetic(c)
+	if err := fetch(c, &o.Model); err != nil {
+		return err
+	}
 	if c.Bool(jsonFlag.Name) {
 		r, err := thimble.Generate(c.Context, o)
 		if err != nil {

@@ -63,6 +63,9 @@ func tokenizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := fetch(c, &path); err != nil {
+		return err
+	}
 	tok, err := thimble.OpenTokenizer(path, overridesOf(c)...)
 	if err != nil {
 		return err

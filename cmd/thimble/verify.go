@@ -169,6 +169,9 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := fetch(c, &o.Model, &o.Against); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	o.Progress = progress.step

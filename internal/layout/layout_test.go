@@ -68,7 +68,7 @@ var rules = []struct {
 	{"verify/render", []string{"verify", "internal"}},
 	{"verify", []string{"verify/metric", "verify/noise", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
 	{"fixtures", []string{}},
-	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/model", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/hub", "internal/model", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 
