@@ -60,7 +60,7 @@ func open(path string, overrides []string) (*Model, error) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
 	if len(overrides) > 0 {
-		return nil, fmt.Errorf("%s: --set and --drop change how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
+		return nil, fmt.Errorf("%s: --set, --drop and --lora change how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
 	}
 	return format.Open(path)
 }

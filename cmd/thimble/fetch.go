@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/urfave/cli/v2"
 
 	"thimble"
@@ -8,10 +10,18 @@ import (
 )
 
 // fetch replaces each path that is a name on the Hugging Face hub, hf://owner/name, by that
-// of the model in the hub's cache, after it has downloaded what the cache lacks. A command
-// calls it last before its work, when nothing is wrong with its options. No other function
-// uses the network.
-func fetch(c *cli.Context, paths ...*string) error {
+// of the model in the hub's cache, after it has downloaded what the cache lacks. So it does
+// with the adapters of --lora in set. A command calls it last before its work, when nothing
+// is wrong with its options. No other function uses the network.
+func fetch(c *cli.Context, set []string, paths ...*string) error {
+	for i := range set {
+		if path, ok := strings.CutPrefix(set[i], "--"+loraFlag.Name+"="); ok {
+			if err := fetch(c, nil, &path); err != nil {
+				return err
+			}
+			set[i] = "--" + loraFlag.Name + "=" + path
+		}
+	}
 	for _, path := range paths {
 		if !hub.IsName(*path) {
 			continue
