@@ -153,7 +153,7 @@ type Tokenizer = tokenizer.Tokenizer
 // OpenTokenizer opens a bare tokenizer.json or tokenizer.model, or the tokenizer of a
 // model.
 func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
-	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" {
+	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" && ext != ".tiktoken" {
 		m, err := Open(path, overrides...)
 		if err != nil {
 			return nil, err
