@@ -60,7 +60,7 @@ func open(path string, overrides []string) (*Model, error) {
 		return convert.Open(path, convert.Options{Set: overrides})
 	}
 	if len(overrides) > 0 {
-		return nil, fmt.Errorf("%s: --set and --drop change how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
+		return nil, fmt.Errorf("%s: --set, --drop and --lora change how a checkpoint is read; this file has its config built in, convert the checkpoint again", defect.Printable(path))
 	}
 	return format.Open(path)
 }
@@ -153,7 +153,7 @@ type Tokenizer = tokenizer.Tokenizer
 // OpenTokenizer opens a bare tokenizer.json or tokenizer.model, or the tokenizer of a
 // model.
 func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
-	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" {
+	if ext := filepath.Ext(path); ext != ".json" && ext != ".model" && ext != ".tiktoken" {
 		m, err := Open(path, overrides...)
 		if err != nil {
 			return nil, err

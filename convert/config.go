@@ -32,6 +32,7 @@ type config struct {
 	class     *class            // of transformers; nil in an inner object, and for a model_type that is not one of its own
 	overrides map[string]string // by key, the value as the user spelled it
 	drops     []string          // patterns of tensors to leave out
+	loras     []string          // directories of adapters to merge, in order
 	tensors   map[string]*checkpoint.Tensor
 	shared    *sharedState
 }
@@ -82,6 +83,10 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 			c.drops = append(c.drops, value)
 			continue
 		}
+		if key == loraKey && value != "" {
+			c.loras = append(c.loras, value)
+			continue
+		}
 		if _, twice := c.overrides[key]; twice {
 			return nil, fmt.Errorf("--set %s: given twice", defect.Printable(key))
 		}
@@ -100,7 +105,7 @@ func parseConfig(file string, text []byte, set []string) (*config, error) {
 	return c, nil
 }
 
-// Overrides returns the overrides as "key=value" and "--drop=pattern", sorted.
+// Overrides returns the overrides as "key=value", "--drop=pattern" and "--lora=name", sorted.
 func (c *config) Overrides() []string {
 	list := make([]string, 0, len(c.overrides))
 	for key, value := range c.overrides {
@@ -108,6 +113,9 @@ func (c *config) Overrides() []string {
 	}
 	for _, pattern := range c.drops {
 		list = append(list, dropKey+"="+pattern)
+	}
+	for _, path := range c.loras { // the digests of the adapter's files are those of sources
+		list = append(list, loraKey+"="+filepath.Base(filepath.Clean(path)))
 	}
 	slices.Sort(list)
 	return list

@@ -15,6 +15,7 @@ import (
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
+	"thimble/internal/lora"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/tokenizer"
@@ -33,7 +34,8 @@ type (
 type Options struct {
 	// Set replaces keys of config.json or adds them, each "key=value". A value
 	// that is not JSON is a string; null drops the key. "--drop=PATTERN" leaves out the
-	// tensors whose names match PATTERN, as path.Match does.
+	// tensors whose names match PATTERN, as path.Match does. "--lora=DIR" merges the LoRA
+	// adapter in DIR into the weights.
 	Set []string
 }
 
@@ -51,9 +53,6 @@ func register(modelType string, a architecture) {
 	}
 	architectures[modelType] = a
 }
-
-// adapterName is the name of the config of a LoRA adapter.
-const adapterName = "adapter_config.json"
 
 // Open opens a directory in the layout of Hugging Face or Meta, or a single safetensors
 // or PyTorch file with its config.json in the same folder. Tensors alias the mapped files
@@ -92,6 +91,23 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err != nil {
 		return nil, err
 	}
+	adapters, err := openAdapters(cfg)
+	if err != nil {
+		return nil, err
+	}
+	closeAll := func() error { return errors.Join(adapters.Close(), c.Close()) }
+	m, err := build(path, c, cfg, dir, modelType, &arch, adapters)
+	if err != nil {
+		adapters.Close()
+		return nil, err
+	}
+	m.Close = closeAll
+	return m, nil
+}
+
+// build makes the model of c.
+func build(path string, c *checkpoint.Checkpoint, cfg *config, dir *checkpoint.Dir, modelType string, arch *architecture, adapters adapters) (*model.Model, error) {
+	adapters.resize(cfg, &arch.names)
 	spec := arch.spec(cfg)
 	if err := cfg.done(modelType); err != nil {
 		return nil, err
@@ -99,10 +115,9 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	m := &model.Model{
 		Path:       path,
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
-		Files:      append(c.Files, cfg.file),
+		Files:      slices.Concat(c.Files, []string{cfg.file}, adapters.files()),
 		Notes:      append(c.Notes, cfg.shared.notes...),
 		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
-		Close:      c.Close,
 	}
 	if err := readGeneration(m, &spec, cfg, dir); err != nil {
 		return nil, err
@@ -110,18 +125,18 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err := spec.Check(); err != nil {
 		return nil, defect.Corrupt(cfg.file, "", "%v", err)
 	}
-	if err := bind(m, &spec, cfg, c, &arch.names); err != nil {
+	if err := bind(m, &spec, cfg, c, &arch.names, adapters); err != nil {
 		return nil, err
 	}
-	if dir.Has(adapterName) {
-		m.Notes = append(m.Notes, adapterName+" is of a LoRA adapter beside these weights, which is not applied; merge it with merge_and_unload of peft if it is to count")
+	if dir.Has(lora.ConfigName) && len(adapters) == 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%s is of a LoRA adapter beside these weights, which is not applied; --lora %s merges it", lora.ConfigName, defect.Printable(dir.Path)))
 	}
 	m.Tokenizer = lazyTokenizer(m, dir)
 	return m, m.Check()
 }
 
 // bind gives m the tensors of c that spec describes.
-func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names) error {
+func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names, adapters adapters) error {
 	stored, dropped, err := cfg.leaveOut(c.Tensors)
 	if err != nil {
 		return err
@@ -129,6 +144,9 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	stored, renamed := n.plainNames(stored)
 	m.Notes = slices.Concat(m.Notes, dropped, renamed)
 	if err := unmerged(stored); err != nil {
+		return err
+	}
+	if stored, err = adapters.merge(m, spec, stored, n); err != nil {
 		return err
 	}
 	if err := tie(m, spec, cfg, stored, n); err != nil {

@@ -148,7 +148,7 @@ func TestRefuses(t *testing.T) {
 		}, "/model.safetensors: model.layers.01.self_attn.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.01.self_attn.bias leaves it out"},
 		{"an unmerged adapter", func(f *checkpointFiles) {
 			f.tensors["model.layers.0.self_attn.q_proj.lora_A.weight"] = tensor{"F32", []int{2, 8}, nil}
-		}, "/model.safetensors: model.layers.0.self_attn.q_proj.lora_A.weight: a LoRA adapter that is not merged into the weights is not supported; merge it with merge_and_unload of peft, save the model, and name the result"},
+		}, "/model.safetensors: model.layers.0.self_attn.q_proj.lora_A.weight: a LoRA adapter that is not merged into the weights is not supported; if the checkpoint is an adapter, name the base model and --lora with the directory of the adapter; otherwise merge it with merge_and_unload of peft"},
 		{"config is a pointer", func(f *checkpointFiles) {
 			f.files["config.json"] = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n"
 		}, "/config.json: a Git LFS pointer, not the file that it stands for; run git lfs pull in its repository"},

@@ -76,7 +76,7 @@ func isBuffer(t *checkpoint.Tensor, name string) (what string, ok bool) {
 func unmerged(tensors map[string]*checkpoint.Tensor) error {
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {
 		if strings.Contains(name, ".lora_A.") || strings.Contains(name, ".lora_embedding_A") || strings.Contains(name, ".lora_magnitude_vector") {
-			return fmt.Errorf("%s: %w; merge it with merge_and_unload of peft, save the model, and name the result", defect.Printable(tensors[name].File),
+			return fmt.Errorf("%s: %w; if the checkpoint is an adapter, name the base model and --lora with the directory of the adapter; otherwise merge it with merge_and_unload of peft", defect.Printable(tensors[name].File),
 				defect.Unsupported(name, "a LoRA adapter that is not merged into the weights"))
 		}
 	}

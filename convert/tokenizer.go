@@ -17,6 +17,8 @@ import (
 const (
 	tokenizerName       = "tokenizer.json"
 	piecesName          = "tokenizer.model"
+	ranksName           = "tiktoken.model"
+	ranksEnding         = ".tiktoken"
 	addedName           = "added_tokens.json"
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
@@ -33,11 +35,11 @@ const noTokenizer = "no " + tokenizerName + " or " + piecesName + " here: the mo
 // them on its first call.
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
-	switch {
-	case dir.Has(tokenizerName):
+	switch name := tokenizerFile(dir); {
+	case name == tokenizerName:
 		names = []string{tokenizerName, tokenizerConfigName, templateName}
-	case dir.Has(piecesName):
-		names = []string{piecesName, tokenizerConfigName, addedName, specialsName, templateName}
+	case name != "":
+		names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
 	case !dir.Has("vocab.json"): // see otherTokenizer
 		m.Notes = append(m.Notes, noTokenizer)
 	}
@@ -52,16 +54,28 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 		if err != nil {
 			return nil, err
 		}
-		name := tokenizerName
-		if !dir.Has(name) && dir.Has(piecesName) {
-			name = piecesName
-		}
-		d, err := readTokenizer(dir, name)
-		if errors.Is(err, os.ErrNotExist) {
+		name := tokenizerFile(dir)
+		if name == "" {
 			return nil, otherTokenizer(dir)
 		}
-		return d, err
+		return readTokenizer(dir, name)
 	})
+}
+
+// tokenizerFile returns the name of the tokenizer's file, or "".
+func tokenizerFile(dir *checkpoint.Dir) string {
+	for _, name := range []string{tokenizerName, piecesName, ranksName} {
+		if dir.Has(name) {
+			return name
+		}
+	}
+	names, _ := dir.Names()
+	for _, name := range names {
+		if filepath.Ext(name) == ranksEnding {
+			return name
+		}
+	}
+	return ""
 }
 
 // OpenTokenizer reads a tokenizer without its model: a tokenizer.json with the
@@ -73,7 +87,7 @@ func OpenTokenizer(path string) (*Tokenizer, error) {
 		return nil, err
 	}
 	var d *tokenizer.Data
-	if filepath.Ext(path) == ".model" {
+	if ext := filepath.Ext(path); ext == ".model" || ext == ranksEnding {
 		d, err = readPieces(dir, filepath.Base(path))
 	} else {
 		d, err = readTokenizer(dir, filepath.Base(path))
@@ -89,6 +103,9 @@ func readPieces(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	b, err := dir.ReadFile(name, maxTokenizer)
 	if err != nil {
 		return nil, err
+	}
+	if tokenizer.IsTiktoken(b) {
+		return readTokenizer(dir, name)
 	}
 	d, err := tokenizer.ParseSentencePiece(b)
 	if err != nil {
@@ -108,7 +125,7 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 		return nil, err
 	}
 	var d *tokenizer.Data
-	if name == piecesName {
+	if filepath.Ext(name) != ".json" {
 		d, err = readLlama(dir, text, config)
 	} else if d, err = tokenizer.ParseJSON(text); err == nil && config != nil {
 		err = d.ApplyConfig(config)
@@ -138,7 +155,11 @@ func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, err
 	if err != nil {
 		return nil, err
 	}
-	d, err := tokenizer.ParseLlama(tokenizer.LlamaFiles{Model: pieces, Config: config, Added: added, Specials: specials})
+	parse := tokenizer.ParseLlama
+	if tokenizer.IsTiktoken(pieces) {
+		parse = tokenizer.ParseTiktoken
+	}
+	d, err := parse(tokenizer.LlamaFiles{Model: pieces, Config: config, Added: added, Specials: specials})
 	if errors.Is(err, defect.ErrUnsupported) {
 		err = fmt.Errorf("%w; a copy of the checkpoint without its tokenizer converts without one", err)
 	}

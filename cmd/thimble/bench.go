@@ -42,7 +42,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "runs", Value: 3, Usage: "number of `RUNS`, not counting the warm-up"},
 			&cli.IntFlag{Name: "cores", Usage: "use `N` cores instead of all"},
 			&cli.StringFlag{Name: "against-llama-cpp", Usage: "run llama-bench of the folder `DIR`, its bin or its build/bin in turn, and print ratios"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, loraFlag, jsonFlag,
 		},
 		Action: benchAction,
 	}
@@ -67,6 +67,9 @@ func benchAction(c *cli.Context) error {
 		return err
 	}
 	o.Integers = !choosesArithmetic(c)
+	if err := fetch(c, o.Set, &o.Model); err != nil {
+		return err
+	}
 	s, err := thimble.Bench(c.Context, o)
 	if err != nil {
 		return err

@@ -22,8 +22,12 @@ The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, Q8_0
 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
 --dtype stores their values as floats.
 
+--lora DIR merges a LoRA adapter of peft into the weights, as merge_and_unload
+does: in float32, rounded to the type of the weights.
+
 Examples:
    thimble convert SmolLM2-135M -o smol.thimble
+   thimble convert hf://HuggingFaceTB/SmolLM2-135M --lora adapter -o smol.gguf
    thimble convert SmolLM2-135M -o smol-bf16.gguf
    thimble convert Llama-2-7b -o llama.thimble --dtype f16
    thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32
@@ -39,7 +43,7 @@ func convertCommand() *cli.Command {
 		Flags: []cli.Flag{
 			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
-			setFlag, dropFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, loraFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: convertAction,
 	}
@@ -62,6 +66,9 @@ func convertAction(c *cli.Context) error {
 		return err
 	}
 	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}
 	progress := newMeter(c)

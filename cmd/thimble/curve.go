@@ -70,7 +70,7 @@ func curveCommand() *cli.Command {
 			contextFlag, chunksFlag,
 			folderFlag, keepFlag,
 			&cli.BoolFlag{Name: "force", Usage: "replace files that exist"},
-			setFlag, dropFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, loraFlag, jsonFlag, quietFlag,
 		}, calibrationFlags),
 		Action: curveAction,
 	}
@@ -98,6 +98,9 @@ func curveAction(c *cli.Context) error {
 		return err
 	}
 	if o.Calibration, err = calibrationOf(c); err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}
 	progress := newMeter(c)

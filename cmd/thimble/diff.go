@@ -35,7 +35,7 @@ func diffCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "values", Usage: "compare values only, not the schemes that store them"},
 			&cli.BoolFlag{Name: "all", Usage: "list every tensor, including equal ones"},
-			setFlag, dropFlag, colorFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, loraFlag, colorFlag, jsonFlag, quietFlag,
 		},
 		Action: diffAction,
 	}
@@ -53,9 +53,13 @@ func diffAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	set := overridesOf(c)
+	if err := fetch(c, set, &a, &b); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
-	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: overridesOf(c), Values: c.Bool("values"), Progress: progress.step})
+	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: set, Values: c.Bool("values"), Progress: progress.step})
 	if err != nil {
 		return err
 	}

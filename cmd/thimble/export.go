@@ -43,7 +43,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
-			ollamaFlag, setFlag, dropFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
 	}
@@ -67,6 +67,9 @@ func exportAction(c *cli.Context) error {
 		}
 	}
 	if o.Modelfile, err = modelfileOf(c); err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}
 	progress := newMeter(c)

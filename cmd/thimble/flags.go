@@ -30,6 +30,9 @@ var (
 	maxMemFlag = &cli.StringFlag{
 		Name: "max-mem", Usage: "keep the peak of memory, mapped files included, below `SIZE`, such as 1GiB or 800MB; what does not fit goes to a temporary file",
 	}
+	loraFlag = &cli.StringSliceFlag{
+		Name: "lora", Usage: "merge the LoRA adapter of peft in `DIR` into the checkpoint's weights (repeatable, in this order)",
+	}
 	jsonFlag  = &cli.BoolFlag{Name: "json", Usage: "print one JSON document instead of a table"}
 	quietFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "do not show progress on standard error"}
 
@@ -47,17 +50,20 @@ var (
 	}
 )
 
-// overridesOf returns what --set and --drop change in a checkpoint, as convert.Options
-// wants it.
+// overridesOf returns what --set, --drop and --lora change in a checkpoint, as
+// convert.Options wants it.
 func overridesOf(c *cli.Context) []string {
-	return append(c.StringSlice(setFlag.Name), dropsOf(c)...)
+	return append(c.StringSlice(setFlag.Name), changesOf(c)...)
 }
 
-func dropsOf(c *cli.Context) (drops []string) {
-	for _, pattern := range c.StringSlice(dropFlag.Name) {
-		drops = append(drops, "--drop="+pattern)
+// changesOf returns what --drop and --lora change.
+func changesOf(c *cli.Context) (changes []string) {
+	for _, f := range []*cli.StringSliceFlag{dropFlag, loraFlag} {
+		for _, value := range c.StringSlice(f.Name) {
+			changes = append(changes, "--"+f.Name+"="+value)
+		}
 	}
-	return drops
+	return changes
 }
 
 // The common values of flags, for completion.

@@ -21,7 +21,8 @@ const modelForms = `a Hugging Face directory (config.json, and weights as
 safetensors or PyTorch files, in shards or not); one of Meta's original
 directories (params.json and consolidated.NN.pth); a .safetensors, .bin, .pt or
 .pth file with its config.json in the same directory; a .gguf file; a .thimble
-file`
+file; hf://OWNER/NAME[@REVISION][/PATH], a model on the Hugging Face hub or a
+file of it, which is downloaded`
 
 // modelArguments are the names of models in the usage of commands.
 var modelArguments = []string{"MODEL", "SRC", "A and B"}

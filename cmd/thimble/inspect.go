@@ -39,7 +39,7 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tensors", Usage: "list every tensor"},
 			&cli.BoolFlag{Name: "recipe", Usage: "print the recipe of a container as YAML"},
 			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers only)"},
-			setFlag, dropFlag, jsonFlag, quietFlag,
+			setFlag, dropFlag, loraFlag, jsonFlag, quietFlag,
 		},
 		Action: inspectAction,
 	}
@@ -53,10 +53,14 @@ func inspectAction(c *cli.Context) error {
 	if c.Bool("recipe") && (c.Bool("tensors") || c.Bool(jsonFlag.Name)) {
 		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors and --json, or use --json alone and read provenance.recipe")
 	}
+	set := overridesOf(c)
+	if err := fetch(c, set, &path); err != nil {
+		return err
+	}
 	progress := newMeter(c)
 	defer progress.done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
-		Model: path, Set: overridesOf(c), Check: c.Bool("check"), Progress: progress.step,
+		Model: path, Set: set, Check: c.Bool("check"), Progress: progress.step,
 	})
 	if err != nil {
 		return err

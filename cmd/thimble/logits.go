@@ -38,7 +38,7 @@ func logitsCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "score the text in `FILE` in chunks"},
 			contextFlag, chunksFlag,
 			&cli.IntFlag{Name: "top-k", Usage: "keep the `K` largest logits of each position and a sample of the others; 0 keeps all"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, forceFlag, jsonFlag, quietFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, loraFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: logitsAction,
 	}
@@ -57,6 +57,9 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}
 	progress := newMeter(c)

@@ -119,6 +119,11 @@ serve, a .thimble file in these three alone.
 Every command takes any model: ` + modelForms + `.
 Options may precede or follow the arguments.
 
+A download goes to the cache of the hub's own programs, checked by hash, and an
+interrupted one is continued. HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE, HF_HOME and
+HF_HUB_OFFLINE have the same meaning as there. Thimble uses the network for a
+name that begins with hf:// and for nothing else.
+
 A run of more than a few seconds shows its progress on standard error: on a
 terminal in one line, elsewhere (as in a CI log) with a line for each stage and
 then for every tenth of it or every half minute. -q silences it.

@@ -127,7 +127,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
 			&cli.StringFlag{Name: "without", Usage: "omit `STEPS` of the method, to measure their gain; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
-			dropFlag,
+			dropFlag, loraFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
@@ -164,6 +164,9 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	if o.Calibration, err = calibrationOf(c); err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}
 	progress := newMeter(c)
@@ -224,7 +227,7 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 	if c.IsSet("without") {
 		recipe.Without = strings.Split(c.String("without"), ",")
 	}
-	overrides = dropsOf(c)
+	overrides = changesOf(c)
 	for _, text := range c.StringSlice(setFlag.Name) {
 		if isConfig(text) {
 			overrides = append(overrides, text)

@@ -34,7 +34,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "tokens", Aliases: []string{"n"}, Value: 64, Usage: "stop after `N` tokens"},
 			&cli.Float64Flag{Name: "temperature", Usage: "sample at temperature `T`; 0 takes the most likely token"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed sampling with `NUMBER`"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, jsonFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, loraFlag, jsonFlag,
 		},
 		Action: runAction,
 	}
@@ -59,6 +59,9 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	o.Integers = !choosesArithmetic(c)
+	if err := fetch(c, o.Set, &o.Model); err != nil {
+		return err
+	}
 	if c.Bool(jsonFlag.Name) {
 		r, err := thimble.Generate(c.Context, o)
 		if err != nil {

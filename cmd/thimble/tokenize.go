@@ -37,7 +37,7 @@ func tokenizeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "jsonl", Usage: "read one JSON string per line from standard input, write one array of ids per line"},
 			&cli.BoolFlag{Name: "decode", Usage: "with --jsonl: write {\"ids\": [...], \"text\": the decoded ids} instead"},
 			&cli.BoolFlag{Name: "add-special", Usage: "add the special tokens at the start and end that the tokenizer adds by default"},
-			setFlag, dropFlag, jsonFlag,
+			setFlag, dropFlag, loraFlag, jsonFlag,
 		},
 		Action: tokenizeAction,
 	}
@@ -63,7 +63,11 @@ func tokenizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tok, err := thimble.OpenTokenizer(path, overridesOf(c)...)
+	set := overridesOf(c)
+	if err := fetch(c, set, &path); err != nil {
+		return err
+	}
+	tok, err := thimble.OpenTokenizer(path, set...)
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
 			selfTestFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
-			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, maxMemFlag,
+			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, loraFlag, maxMemFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
 			reportFlag, replaceFlag, formatFlag, annotateFlag, colorFlag, jsonFlag, quietFlag,
 		},
@@ -170,6 +170,9 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 func verifyAction(c *cli.Context) error {
 	o, err := verifyOptions(c)
 	if err != nil {
+		return err
+	}
+	if err := fetch(c, o.Set, &o.Model, &o.Against); err != nil {
 		return err
 	}
 	progress := newMeter(c)

@@ -1,5 +1,5 @@
-// Package hub recognizes the names of models on the Hugging Face hub. It does not use the
-// network.
+// Package hub downloads models from the Hugging Face hub to the cache of the hub's own
+// programs. Only Fetch uses the network; Missing recognizes names on the hub among paths.
 package hub
 
 import (
@@ -18,8 +18,8 @@ import (
 // without the address of the hub.
 var modelName = regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`)
 
-// Missing returns an error that says how to download the model, or where the cache holds it,
-// if path is not a file here but a name on the hub. Otherwise it returns nil.
+// Missing returns an error that says how to name the model, or where the cache holds it, if
+// path is not a file here but a name on the hub. Otherwise it returns nil.
 func Missing(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // it exists, or opening it gives a better error
@@ -34,8 +34,8 @@ func Missing(path string) error {
 	if _, err := os.Stat(owner); name == strings.TrimSuffix(path, "/") && err == nil || isModelFile(model) {
 		return nil
 	}
-	remedy := fmt.Sprintf("hf download %s --local-dir %s downloads it, then give %s (a gated model needs hf auth login first)", name, model, model)
-	if snapshot := cachedSnapshot(owner, model); snapshot != "" {
+	remedy := fmt.Sprintf("hf://%s downloads it (a gated model needs a token in HF_TOKEN)", name)
+	if snapshot := cachedSnapshot(name); snapshot != "" {
 		remedy = fmt.Sprintf("the Hugging Face cache holds it, so give %s", defect.Printable(snapshot))
 	}
 	return fmt.Errorf("%s: there is no such file or directory here; if it is the name of a model on the Hugging Face hub, %s", defect.Printable(path), remedy)
@@ -51,22 +51,14 @@ func isModelFile(name string) bool {
 	return false
 }
 
-// cachedSnapshot returns the directory of a model in the cache of the hub's own programs
-// (huggingface_hub, constants.py), or "".
-func cachedSnapshot(owner, model string) string {
-	cache := os.Getenv("HF_HUB_CACHE")
-	if home := os.Getenv("HF_HOME"); cache == "" && home != "" {
-		cache = filepath.Join(home, "hub")
-	}
-	if home, err := os.UserHomeDir(); cache == "" && err == nil {
-		cache = filepath.Join(home, ".cache", "huggingface", "hub")
-	}
-	dir := filepath.Join(cache, "models--"+owner+"--"+model)
-	revision, err := os.ReadFile(filepath.Join(dir, "refs", "main"))
-	if err != nil || len(revision) > 100 {
+// cachedSnapshot returns the directory of a model in the cache, or "".
+func cachedSnapshot(repo string) string {
+	c := openCache()
+	commit := c.resolve(repo, "main")
+	if commit == "" {
 		return ""
 	}
-	snapshot := filepath.Join(dir, "snapshots", strings.TrimSpace(string(revision)))
+	snapshot := c.snapshot(repo, commit)
 	if info, err := os.Stat(filepath.Join(snapshot, "config.json")); err != nil || info.IsDir() {
 		return ""
 	}

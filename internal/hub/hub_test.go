@@ -15,12 +15,12 @@ func TestMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"owner/some-model":      "hf download owner/some-model --local-dir some-model downloads it",
-		"hf://owner/some-model": "hf download owner/some-model ",
-		"https://huggingface.co/owner/some-model/tree/main": "hf download owner/some-model ",
-		"hf.co/models/here":        "hf download models/here ", // an address is no path
-		"models/here":              "",                         // exists
-		"models/mistyped":          "",                         // models is a folder
+		"owner/some-model":      "hf://owner/some-model downloads it",
+		"hf://owner/some-model": "hf://owner/some-model downloads it",
+		"https://huggingface.co/owner/some-model/tree/main": "hf://owner/some-model downloads it",
+		"hf.co/models/here":        "hf://models/here downloads it", // an address is no path
+		"models/here":              "",                              // exists
+		"models/mistyped":          "",                              // models is a folder
 		"owner/some-model.thimble": "",
 		"owner/some-model.GGUF":    "",
 		"a/b/c":                    "",
@@ -38,11 +38,11 @@ func TestMissing(t *testing.T) {
 func TestMissingCached(t *testing.T) {
 	t.Chdir(t.TempDir())
 	cache := t.TempDir()
-	snapshot := filepath.Join(cache, "models--owner--cached", "snapshots", "0a1b")
+	snapshot := filepath.Join(cache, "models--owner--cached", "snapshots", testCommit)
 	for path, text := range map[string]string{
 		filepath.Join(snapshot, "config.json"):                         "{}",
-		filepath.Join(cache, "models--owner--cached", "refs", "main"):  "0a1b\n",
-		filepath.Join(cache, "models--owner--partial", "refs", "main"): "0a1b\n", // no snapshot
+		filepath.Join(cache, "models--owner--cached", "refs", "main"):  testCommit + "\n",
+		filepath.Join(cache, "models--owner--partial", "refs", "main"): testCommit + "\n", // no snapshot
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
@@ -63,12 +63,12 @@ func TestMissingCached(t *testing.T) {
 	}
 	t.Setenv("HF_HUB_CACHE", cache)
 	check("owner/cached", "the Hugging Face cache holds it, so give "+snapshot)
-	check("owner/partial", "hf download owner/partial ")
+	check("owner/partial", "hf://owner/partial downloads it")
 	t.Setenv("HF_HUB_CACHE", "")
 	t.Setenv("HF_HOME", home)
-	check("owner/cached", "hf download owner/cached ")
+	check("owner/cached", "hf://owner/cached downloads it")
 	if err := os.Rename(cache, filepath.Join(home, "hub")); err != nil {
 		t.Fatal(err)
 	}
-	check("owner/cached", "so give "+filepath.Join(home, "hub", "models--owner--cached", "snapshots", "0a1b"))
+	check("owner/cached", "so give "+filepath.Join(home, "hub", "models--owner--cached", "snapshots", testCommit))
 }

@@ -121,16 +121,21 @@ func (f *folder) adapter() string {
 	if !f.has(name) {
 		return ""
 	}
-	base := ""
+	base, of := "BASE", ""
 	var config struct {
 		Base string `json:"base_model_name_or_path"`
 	}
 	if json.Unmarshal(read(filepath.Join(f.path, name), 1<<20), &config) == nil && config.Base != "" {
-		base = " of " + defect.Printable(config.Base)
+		base = defect.Printable(config.Base)
+		of = " of " + base
+		if hubName.MatchString(base) && !exists(config.Base) {
+			base = "hf://" + base
+		}
 	}
-	return fmt.Sprintf("a LoRA adapter%s; merge it into its base model and name the result, merged: "+
-		`python -c "from peft import AutoPeftModelForCausalLM as M; M.from_pretrained('%s').merge_and_unload().save_pretrained('merged')"`, base, shown(f.path, ""))
+	return fmt.Sprintf("a LoRA adapter%s; name its base model, and the adapter with --lora: thimble convert %s --lora %s -o merged.gguf", of, base, shown(f.path, ""))
 }
+
+var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 // distributed describes the shards that training programs write for themselves.
 func (f *folder) distributed() string {

@@ -115,7 +115,7 @@ const (
 	notRight = "; name the model's directory or file instead"
 	pointer  = "version https://git-lfs.github.com/"
 	imatrix  = "an importance matrix of llama-imatrix; thimble calibrates on the text itself: thimble quantize MODEL --calib FILE"
-	merge    = "a LoRA adapter; merge it into its base model (merge_and_unload of peft) and name the result"
+	merge    = "a LoRA adapter; name its base model, and the directory of the adapter with --lora"
 	webPage  = "a web page; if it was downloaded in place of a file, the download needed a login or another address"
 )
 
@@ -128,7 +128,7 @@ var binaries = []kind{
 	{starts("thimble unfinished "), "the finished blocks of an interrupted run; repeat that quantize command with --resume"},
 	{adapter, merge},
 	{ggufType("imatrix"), imatrix},
-	{ggufType("adapter"), merge},
+	{ggufType("adapter"), "a LoRA adapter in GGUF; name its base model, and with --lora the directory in peft's form that it was made from"},
 	{ggufType("mmproj"), "the vision part of a model; name the GGUF file of the language model"},
 	{oldImatrix, imatrix},
 	{starts("lmgg", "tjgg", "fmgg", "ggml", "ggjt"), "a GGML file, the format before GGUF; convert the original model instead"},

@@ -109,7 +109,7 @@ func TestLook(t *testing.T) {
 		{write("pointer/model.safetensors", pointerFile), "its model.safetensors is a Git LFS pointer"},
 		{write("plain/config.json", "{}"), ""},
 		{write("beside/m.gguf", "GGUF"), "a directory with model files; name one of them, such as " + filepath.Join(dir, "beside", "m.gguf")},
-		{write("beside2/adapter_config.json", `{"base_model_name_or_path":"a/b\n"}`), `a LoRA adapter of "a/b\n"; merge it`},
+		{write("beside2/adapter_config.json", `{"base_model_name_or_path":"a/b\n"}`), `a LoRA adapter of "a/b\n"; name its base model, and the adapter with --lora: thimble convert "a/b\n" --lora `},
 		{write("whole/model.safetensors", "x"), ""},
 		{write("whole/adapter_config.json", "{}"), ""}, // what is wrong with the weights matters more
 		{write("page/model.safetensors", " <!DOCTYPE html>"), "its model.safetensors is a web page"},

@@ -33,7 +33,7 @@ var objects = []keyed{
 	{[]string{"model", "added_tokens"}, "a tokenizer, not the weights; name its directory, or give the file to thimble tokenize"},
 	{[]string{"tokenizer_class"}, "the tokenizer's configuration" + directory},
 	{[]string{"weight_map"}, "the index of the shards" + directory},
-	{[]string{"peft_type"}, "the configuration of a LoRA adapter; merge the adapter into its base model (merge_and_unload of peft) and name the result"},
+	{[]string{"peft_type"}, "the configuration of a LoRA adapter; name its base model, and the directory of the adapter with --lora"},
 	{[]string{"model_type"}, "the configuration" + directory},
 	{[]string{"architectures"}, "the configuration" + directory},
 	{[]string{"n_layers", "dim"}, "the configuration of one of Meta's directories; name the directory"},

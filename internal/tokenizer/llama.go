@@ -34,32 +34,41 @@ type LlamaFiles struct {
 // That version ranks merges by id, which is another order if the pieces are not sorted by
 // score (Mistral). And if add_bos_token is absent, a text begins with BOS, as the
 // documentation and version 4 say. If tokenizer_config.json has no tokenizer_class, ParseLlama assumes LlamaTokenizer.
-// It rejects unigram models and normalizers, which transformers would ignore.
+// A unigram model, and one with a normalizer, which version 5 ignores, gives the ids of
+// sentencepiece, as the tokenizers of version 4 do; so does a model of the classes of Gemma
+// and T5.
 func ParseLlama(files LlamaFiles) (*Data, error) {
 	p, err := ParseSentencePiece(files.Model)
 	if err != nil {
 		return nil, err
 	}
-	if s := p.SentencePiece; p.Model != SentencePieceBPE || !s.DummyPrefix || s.RemoveExtra || s.KeepSpaces || s.Suffix || len(s.Charsmap) > 0 {
-		return nil, defect.Unsupported(modelFile, "a model that differs from Llama's (BPE, no normalization except a space before the text) in a checkpoint without %s", jsonFile)
-	}
 	config, err := parseObject(configFile, files.Config)
 	if err != nil {
 		return nil, err
 	}
-	if class := config.take("tokenizer_class"); class != nil && class != "LlamaTokenizer" && class != "LlamaTokenizerFast" {
-		return nil, defect.Unsupported(configFile, "tokenizer_class %s without %s", show(class), jsonFile)
+	class := ""
+	if v := config.take("tokenizer_class"); v != nil {
+		class = show(v)
+	}
+	ends, known := pieceClasses[strings.TrimSuffix(class, "Fast")]
+	if !known {
+		return nil, defect.Unsupported(configFile, "tokenizer_class %s without %s", class, jsonFile)
 	}
 	if extra, _ := config.take("extra_special_tokens").([]any); len(extra) > 0 {
 		return nil, defect.Unsupported(configFile, "extra_special_tokens without %s", jsonFile)
 	}
-	d := &Data{Model: BPE, Tokens: p.Tokens, Scores: p.Scores, Kinds: p.Kinds, ByteFallback: true, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
-	d.Merges = d.allMerges()
-	d.setSpaces(config)
+	d := p
+	if s := p.SentencePiece; p.Model == SentencePieceBPE && s.DummyPrefix && !s.RemoveExtra && !s.KeepSpaces && !s.Suffix && len(s.Charsmap) == 0 && !ends.pieces {
+		d = &Data{Model: BPE, Tokens: p.Tokens, Scores: p.Scores, Kinds: p.Kinds, ByteFallback: true, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+		d.Merges = d.allMerges()
+		d.setSpaces(config)
+	} else {
+		delete(config.m, "add_prefix_space") // the model says it
+	}
 	if err := d.addLlama(files, config); err != nil {
 		return nil, err
 	}
-	before, after := config.flagOr("add_bos_token", true), config.flag("add_eos_token")
+	before, after := config.flagOr("add_bos_token", ends.bos), config.flagOr("add_eos_token", ends.eos)
 	if config.err != nil {
 		return nil, config.err
 	}
@@ -75,12 +84,28 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 	for len(d.Scores) < len(d.Tokens) { // the added tokens
 		d.Scores, d.Kinds = append(d.Scores, 0), append(d.Kinds, KindUserDefined)
 	}
+	if d.SentencePiece != nil {
+		d.Literal = nil // the kinds say what the model produces
+		for i := range d.Added {
+			d.Added[i].Normalized = false
+		}
+	}
 	for _, a := range d.Added {
 		if a.Special && d.Kinds[a.ID] == KindUserDefined {
 			d.Kinds[a.ID] = KindControl
 		}
 	}
 	return d, d.check()
+}
+
+// pieceClasses lists the classes of transformers whose ids are those of the pieces, by
+// tokenizer_class without Fast, with what they add to a text by default. Those of fairseq
+// (XGLM, XLM-RoBERTa) move the ids.
+var pieceClasses = map[string]struct {
+	pieces   bool // of sentencepiece, whatever the model is
+	bos, eos bool
+}{
+	"": {bos: true}, "LlamaTokenizer": {bos: true}, "GemmaTokenizer": {pieces: true, bos: true}, "T5Tokenizer": {pieces: true, eos: true},
 }
 
 // allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the
@@ -163,7 +188,7 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 		}
 	}
 	for id, kind := range d.Kinds {
-		if kind == KindControl || kind == KindUserDefined {
+		if kind == KindControl || kind == KindUserDefined && d.SentencePiece == nil { // sentencepiece finds its own
 			d.add(Added{ID: uint32(id), Content: string(d.Tokens[id]), Special: kind == KindControl})
 		}
 	}

@@ -179,7 +179,7 @@ func TestParseLlamaErrors(t *testing.T) {
 		{LlamaFiles{Config: []byte(`{"add_bos_token":"yes"}`)}, false, `add_bos_token: want true or false, found a string`},
 		{LlamaFiles{Config: []byte(`{"legacy":1}`)}, false, `legacy: want true or false`},
 		{LlamaFiles{Config: []byte(`{"extra_special_tokens":["<x>"]}`)}, true, `extra_special_tokens without tokenizer.json`},
-		{LlamaFiles{Config: []byte(`{"tokenizer_class":"T5Tokenizer"}`)}, true, `tokenizer_class T5Tokenizer without tokenizer.json`},
+		{LlamaFiles{Config: []byte(`{"tokenizer_class":"XLNetTokenizer"}`)}, true, `tokenizer_class XLNetTokenizer without tokenizer.json`},
 		{LlamaFiles{Config: []byte(`{"pad_token":"<nowhere>"}`)}, false, `pad_token: "<nowhere>" is not in the vocabulary`},
 		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"x":{"content":"<x>"}}}`)}, false, `"x" is not a token id`},
 		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"999":{"content":"<x>"}}}`)}, false, `<x>: listed as id 999`},

@@ -1,0 +1,175 @@
+package lora
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"thimble/internal/checkpoint"
+)
+
+const fixtures = "../../fixtures"
+
+// sum256 returns the SHA-256 of a tensor's bytes.
+func sum256(t *checkpoint.Tensor) string {
+	h := sha256.New()
+	row := make([]byte, t.RowBytes())
+	for r := range t.Rows() {
+		h.Write(t.Row(row, r))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Every weight is equal to the bit to the one that peft merges. The head of a tied model whose
+// embedding the adapter stores whole belongs to the caller.
+func TestApplyAsPeft(t *testing.T) {
+	cases, err := filepath.Glob(fixtures + "/lora/*/merged.json")
+	if err != nil || len(cases) != 5 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, file := range cases {
+		var want struct {
+			Base   string
+			SHA256 map[string]string
+		}
+		b, err := os.ReadFile(file)
+		if err != nil || json.Unmarshal(b, &want) != nil {
+			t.Fatal(file, err)
+		}
+		base, err := checkpoint.Open(filepath.Join(fixtures, want.Base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer base.Close()
+		a, err := Open(filepath.Dir(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		weights := maps.Clone(base.Tensors)
+		if weights["lm_head.weight"] == nil {
+			weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+		}
+		note, err := a.Apply(weights)
+		if err != nil || !strings.Contains(note, "LoRA adapter "+filepath.Base(a.Path)) {
+			t.Errorf("%s: %q, %v", file, note, err)
+			continue
+		}
+		for name, sum := range want.SHA256 {
+			if got := sum256(weights[name]); got != sum {
+				t.Errorf("%s: %s differs from peft's", file, name)
+			}
+		}
+		for name, w := range weights {
+			if w != base.Tensors[name] && want.SHA256[name] == "" && name != "lm_head.weight" && sum256(w) != sum256(base.Tensors[name]) {
+				t.Errorf("%s: %s changed, peft leaves it", file, name)
+			}
+		}
+		for _, w := range weights {
+			w.Release() // and it can be read again
+		}
+		name := slices.Sorted(maps.Keys(want.SHA256))[0]
+		if got := sum256(weights[name]); got != want.SHA256[name] {
+			t.Errorf("%s: %s differs after Release", file, name)
+		}
+	}
+}
+
+// copyOf copies an adapter with its config changed, or without a file.
+func copyOf(t *testing.T, name string, config map[string]any) string {
+	t.Helper()
+	src, dir := filepath.Join(fixtures, "lora", name), t.TempDir()
+	b, err := os.ReadFile(filepath.Join(src, ConfigName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	if err := json.Unmarshal(b, &values); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(values, config)
+	if b, err = json.Marshal(values); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ConfigName), b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = os.ReadFile(filepath.Join(src, "adapter_model.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// What would change the result and is not understood is refused by name.
+func TestRefused(t *testing.T) {
+	for _, c := range []struct {
+		config map[string]any
+		want   string
+	}{
+		{map[string]any{"peft_type": "IA3"}, "peft_type IA3 (want LORA) is not supported"},
+		{map[string]any{"bias": "all"}, "bias all is not supported"},
+		{map[string]any{"lora_bias": true, "use_qalora": true}, "lora_bias true, use_qalora true is not supported"},
+		{map[string]any{"init_lora_weights": "pissa"}, "init_lora_weights pissa is not supported"},
+		{map[string]any{"layer_replication": []any{[]any{0, 1}}}, "layer_replication [[0,1]] is not supported"},
+		{map[string]any{"trainable_token_indices": []any{1}}, "trainable_token_indices [1] is not supported"},
+		{map[string]any{"some_new_key": 3}, "some_new_key 3 is not supported"},
+		{map[string]any{"r": 0}, "r: want a positive number, found 0"},
+		{map[string]any{"r": 4}, "its rank is 2, adapter_config.json requires 4"},
+		{map[string]any{"use_dora": true}, "a magnitude of DoRA is stored: false"},
+		{map[string]any{"rank_pattern": map[string]any{"(?!x)": 2}}, "rank_pattern: the pattern (?!x) is not supported"},
+		{map[string]any{"alpha_pattern": []any{1}}, "alpha_pattern: want an object"},
+	} {
+		a, err := Open(copyOf(t, "float32", c.config))
+		if err == nil {
+			a.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v: %v, want %q", c.config, err, c.want)
+		}
+	}
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no adapter_config.json there") {
+		t.Error(err)
+	}
+	if _, err := Open("nowhere"); err == nil || !strings.Contains(err.Error(), "--lora nowhere: no such directory") {
+		t.Error(err)
+	}
+	inert := copyOf(t, "float32", map[string]any{"target_modules": "x", "lora_dropout": 0.1, "some_new_key": nil, "other": false})
+	if a, err := Open(inert); err != nil {
+		t.Error(err)
+	} else {
+		a.Close()
+	}
+}
+
+// An adapter of another model is not merged.
+func TestOtherModel(t *testing.T) {
+	if a, err := Open(filepath.Join(fixtures, "lora", "float32")); err != nil {
+		t.Fatal(err)
+	} else if _, err := a.Apply(map[string]*checkpoint.Tensor{}); err == nil || !strings.Contains(err.Error(), "changes 4 weights that the checkpoint does not have, such as model.layers.0.mlp.down_proj.weight; is it of another model (llama-biases)?") {
+		t.Error(err)
+	}
+	a, err := Open(filepath.Join(fixtures, "lora", "float32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	for base, want := range map[string]string{"gemma3": "the checkpoint's has the shape", "mobilellm-facebook": "the checkpoint's has the shape"} {
+		c, err := checkpoint.Open(filepath.Join(fixtures, base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := a.Apply(maps.Clone(c.Tensors)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", base, err, want)
+		}
+	}
+}
