@@ -201,10 +201,10 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 	d.scaleBits, d.minBits = grow(d.scaleBits, groups), grow(d.minBits, groups)
 	if l := m.Scheme.Layout; l != nil {
 		d.blocks(l, m.Cols, row)
-		for g := range groups {
-			d.scaleBits[g] = l.float16Bits(row[g*l.Bytes:], 0)
+		for g := range groups { // they were float16 numbers, of any sign
+			d.scaleBits[g], _ = ToFloat16(d.scale[g])
 			if s.Asym {
-				d.minBits[g] = l.float16Bits(row[g*l.Bytes:], 1)
+				d.minBits[g], _ = ToFloat16(d.offset[g])
 			}
 		}
 		return d.codes, d.scaleBits, d.minBits
