@@ -381,6 +381,9 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 				text += "warning: " + warning + "\n"
 			}
 		}
+		for _, warning := range r.Plan.Warnings() {
+			text += "warning: " + warning + "\n"
+		}
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 		if r.HeaderSHA256 == nil {
 			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
