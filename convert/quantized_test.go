@@ -23,7 +23,7 @@ var quantized = map[string]string{
 	"ct-int8-channel": "int8/row/asym", "ct-int8": "int8/row/asym", "ct-int8-tensor": "int8/row/asym", "ct-fp8-tensor": "f32", "ct-fp8-channel": "f32", "ct-fp8-block": "f32",
 	"bnb-nf4": "f32", "bnb-nf4-nested": "f32", "bnb-fp4": "f32", "bnb-int8": "f32",
 	"gptq-4-sym": "int4/g32/sym", "gptq-4-asym": "int5/g32/sym", "gptq-4-asym-v1": "int5/g32/sym", "gptq-4-actorder": "f32", "gptq-8-sym": "int8/g32/asym",
-	"gptq-8-asym": "f32", "gptq-2-asym": "int3/g32/sym", "gptq-3-sym": "int3/g32/sym", "awq": "int5/g32/sym",
+	"gptq-8-asym": "f32", "gptq-2-asym": "int2/g32/asym", "gptq-3-sym": "int3/g32/sym", "awq": "int5/g32/sym",
 }
 
 // The values are those to which the library dequantizes the matrices, to the bit, whether
