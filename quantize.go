@@ -271,6 +271,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
+	r.Notes = append(r.Notes, plan.Warnings()...)
 	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
 	if q.exporter == nil {
 		r.HeaderSHA256 = &file.digest

@@ -17,10 +17,11 @@ type binding struct {
 	*names
 	headDim int
 	blocks  int
-	file    string                        // the config's path
-	scaling *scaling                      // of 8-bit floats
-	unused  map[string]*checkpoint.Tensor // not assigned yet
-	count   map[string]int                // of tensors, by the note on them
+	file    string                                 // the config's path
+	scaling *scaling                               // of 8-bit floats
+	kept    map[*checkpoint.Tensor]*qtensor.Matrix // integers of packed matrices
+	unused  map[string]*checkpoint.Tensor          // not assigned yet
+	count   map[string]int                         // of tensors, by the note on them
 }
 
 // Notes on tensors whose stored type Thimble does not compute with.
@@ -38,6 +39,9 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 	}
 	if b.pairs && (strings.HasSuffix(s.Name, "."+model.Q) || strings.HasSuffix(s.Name, "."+model.K)) {
 		t = deinterleave(t, b.headDim)
+	}
+	if m := b.kept[t]; m != nil {
+		return m, nil
 	}
 	m := &qtensor.Matrix{Rows: s.Rows, Cols: s.Cols}
 	if kind, ok := kinds[t.DType]; ok {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thimble/convert/packed"
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -44,7 +45,8 @@ type sharedState struct {
 	assumed []string  // absent keys with transformers' defaults, "key value"
 	inner   []*config
 	notes   []string
-	scaling *scaling // of 8-bit floats; nil if the config declares none
+	scaling *scaling         // of 8-bit floats; nil if the config declares none
+	packed  []*packed.Format // of packed integers
 }
 
 // Note records something that the user should know about how the config was read.
@@ -134,6 +136,11 @@ func (c *config) Unsupported(key, format string, args ...any) {
 // UnsupportedObject records that the value of key makes the whole object unsupported.
 func (c *config) UnsupportedObject(key, format string, args ...any) {
 	c.Unsupported(key, format, args...)
+	c.InertAll()
+}
+
+// InertAll is Inert for every key of the object.
+func (c *config) InertAll() {
 	for key := range c.values {
 		c.known[key] = true
 	}
@@ -350,7 +357,7 @@ func (c *config) Object(key string) *config {
 	case nil:
 		return nil
 	case map[string]any:
-		o := &config{file: c.origin(key), path: c.path + key + ".", values: v, known: map[string]bool{}, shared: c.shared}
+		o := &config{file: c.origin(key), path: c.path + key + ".", values: v, known: map[string]bool{}, tensors: c.tensors, shared: c.shared}
 		c.shared.inner = append(c.shared.inner, o)
 		return o
 	default:

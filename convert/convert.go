@@ -18,6 +18,7 @@ import (
 	"thimble/internal/lora"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 )
 
@@ -141,6 +142,16 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if err != nil {
 		return err
 	}
+	kept := map[*checkpoint.Tensor]*qtensor.Matrix{}
+	for _, f := range cfg.shared.packed {
+		unpacked, err := f.Unpack(stored)
+		if err != nil {
+			return err
+		}
+		stored = unpacked.Tensors
+		maps.Copy(kept, unpacked.Kept)
+		m.Notes = append(m.Notes, unpacked.Notes...)
+	}
 	stored, renamed := n.plainNames(stored)
 	m.Notes = slices.Concat(m.Notes, dropped, renamed)
 	if err := unmerged(stored); err != nil {
@@ -152,7 +163,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}
-	tensors, notes, err := n.tensors(spec, stored, cfg, m.Path)
+	tensors, notes, err := n.tensors(spec, stored, kept, cfg, m.Path)
 	if err != nil {
 		return err
 	}

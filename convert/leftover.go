@@ -51,6 +51,7 @@ var buffers = []struct {
 	{regexp.MustCompile(`(^|\.)(\w*_)?inv_freq$|(^|\.)(cos|sin|cos_sin)_cached?$|(^|\.)(freqs_cis|rope\.freqs|freqs)$`), "a table of the rotary embedding"},
 	{regexp.MustCompile(`(^|\.)(position|token_type)_ids$`), "the numbers of the positions"},
 	{regexp.MustCompile(`(^|\.)(attn|attention|self_attn)\.(masked_bias|mask)$|(^|\.)(causal|attention|attn|triangular)_mask$`), "a causal mask"},
+	{regexp.MustCompile(`(^|\.)(input|output|[qkv])_(scale|zero_point|scale_ub|global_scale)$`), "a scale of activations, which are not quantized here"},
 	{regexp.MustCompile(`(^|\.)(cache_[kv]|[kv]_cache|_extra_state)$`), "a state of the program that ran the model"},
 }
 

@@ -50,9 +50,10 @@ var kinds = map[checkpoint.DType]qtensor.Kind{
 
 // tensors returns the stored tensor for every slot of spec, by canonical name and without
 // copying, and notes on the tensors that it converted or dropped. A stored tensor that
-// spec does not use must be one that cannot change the results.
-func (n *names) tensors(spec *model.Spec, stored map[string]*checkpoint.Tensor, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
-	b := &binding{names: n, headDim: spec.HeadDim, blocks: spec.Blocks, file: cfg.file, scaling: cfg.shared.scaling, unused: maps.Clone(stored), count: map[string]int{}}
+// spec does not use must be one that cannot change the results. kept has the integers of
+// the tensors that were packed.
+func (n *names) tensors(spec *model.Spec, stored map[string]*checkpoint.Tensor, kept map[*checkpoint.Tensor]*qtensor.Matrix, cfg *config, path string) (map[string]*qtensor.Matrix, []string, error) {
+	b := &binding{names: n, headDim: spec.HeadDim, blocks: spec.Blocks, file: cfg.file, scaling: cfg.shared.scaling, kept: kept, unused: maps.Clone(stored), count: map[string]int{}}
 	if spec.Tied {
 		delete(b.unused, n.of(model.Head)) // it equals the embedding: see tie
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"thimble/format/gguf"
@@ -50,19 +51,21 @@ var readers = []struct {
 	{gguf.Name, gguf.Magic, gguf.Open},
 }
 
-// Sniff returns the name of the format whose magic the file at path begins with. ok is
-// false if there is no such format or the file cannot be read.
+// Sniff returns the name of the format whose magic the file at path begins with, or the
+// file of the one model in the folder at path. ok is false if there is no such format or
+// the file cannot be read.
 func Sniff(path string) (name string, ok bool) {
-	i, err := sniff(path)
+	i, err := sniff(inFolder(path))
 	if err != nil || i < 0 {
 		return "", false
 	}
 	return readers[i].name, true
 }
 
-// Open opens the container at path, whatever its name. The caller must close the model.
+// Open opens the container at path, whatever its name, or the one GGUF model in a folder. The caller must close the model.
 // An error is a *CorruptError, wraps ErrUnsupported, or comes from the operating system.
 func Open(path string) (*Model, error) {
+	path = inFolder(path)
 	i, err := sniff(path)
 	if err != nil {
 		return nil, err
@@ -75,6 +78,21 @@ func Open(path string) (*Model, error) {
 		names[i] = r.name
 	}
 	return nil, defect.Unsupported(path, "a file without the magic of a model container (%s)", strings.Join(names, ", "))
+}
+
+// inFolder returns the path of the one GGUF model in a folder without a checkpoint, and
+// otherwise path.
+func inFolder(path string) string {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path
+	}
+	if _, err := os.Lstat(filepath.Join(path, "config.json")); err == nil {
+		return path
+	}
+	if file, ok := gguf.InFolder(path); ok {
+		return file
+	}
+	return path
 }
 
 // sniff returns the index in readers of the file's format, or -1.

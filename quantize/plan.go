@@ -18,7 +18,8 @@ type Plan struct {
 	Weights int64   `json:"weights"`
 	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
 	method  rounding.Variant
-	notes   []string // about the recipe
+	notes   []string      // about the recipe
+	small   []smallScales // found by Run
 }
 
 // An Entry is the plan for one tensor.

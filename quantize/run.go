@@ -24,7 +24,9 @@ type Sink interface {
 // the number of weights done so far.
 func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
+	p.small = nil
 	write := func(e *Entry, out *Matrix) error {
+		p.examine(e, m.Tensors[e.Name], out)
 		if err := sink.Write(out); err != nil {
 			return err
 		}
@@ -67,7 +69,7 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 // store returns src in the scheme of e, rounded without texts. in is a guess at its input,
 // or nil for an embedding that is only looked up and so has no input.
 func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Input) (*Matrix, error) {
-	if e.From == e.To {
+	if e.From == e.To && (src.Source == nil || e.To.Float()) { // else its planes are not in one place
 		return src, rounding.EachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)

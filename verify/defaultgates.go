@@ -49,9 +49,7 @@ var sizes = []struct {
 // The gates of floats do not depend on the size. Neither do those of two bits, because
 // it is not known whether larger models tolerate two bits better.
 func sized(gates []Gate, s qtensor.Scheme, weights int64) []Gate {
-	if s.Kind == qtensor.Foreign {
-		s = s.Layout.Scheme
-	}
+	s = s.Rounding()
 	if s.Kind != qtensor.Int || s.Bits < 3 {
 		return gates
 	}
@@ -95,7 +93,7 @@ func SchemeGates(s Scheme) []Gate {
 	case qtensor.BF16:
 		kl, top1 = 5e-3, 0.95
 	case qtensor.Foreign:
-		return SchemeGates(s.Layout.Scheme)
+		return SchemeGates(s.Rounding())
 	case qtensor.Int:
 		l := intLimits[s.Bits]
 		kl, top1 = l.kl, l.top1

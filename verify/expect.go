@@ -111,9 +111,7 @@ func Expect(ctx context.Context, s *Subject) (*Expectation, error) {
 
 // bitsOf returns the number of bits of a scheme's codes, and 8 for floats.
 func bitsOf(s Scheme) int {
-	if s.Kind == qtensor.Foreign {
-		s = s.Layout.Scheme
-	}
+	s = s.Rounding()
 	if s.Kind != qtensor.Int {
 		return 8
 	}

@@ -392,6 +392,9 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 				text += "warning: " + warning + "\n"
 			}
 		}
+		for _, warning := range r.Plan.Warnings() {
+			text += "warning: " + warning + "\n"
+		}
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 		text += peakText(r.PeakResident)
 		if r.HeaderSHA256 == nil {

@@ -48,7 +48,7 @@ func (Exporter) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
 // processors with dot products (armv8.2 dotprod, or i8mm) to process prompts fast, and
 // the number that must divide the number of rows (ggml-cpu, repack.cpp,
 // ggml_repack_get_optimal_repack_type). It multiplies matrices of other types row by row.
-var interleaved = map[string]int{"Q4_0": 4, "Q8_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8}
+var interleaved = map[string]int{"Q4_0": 4, "Q8_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8, "IQ4_NL": 4, "MXFP4": 4, "Q1_0": 4}
 
 // Kernel returns the ggml type that stores s, and whether llama.cpp has interleaved ARM
 // kernels for a matrix of that type and number of rows.

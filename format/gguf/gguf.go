@@ -58,6 +58,23 @@ var types = []ggmlType{
 	{12, "Q4_K", qtensor.Q4_K.Foreign(), 15},
 	{13, "Q5_K", qtensor.Q5_K.Foreign(), 17},
 	{14, "Q6_K", qtensor.Q6_K.Foreign(), 18},
+	{10, "Q2_K", qtensor.Q2_K.Foreign(), 10},
+	{11, "Q3_K", qtensor.Q3_K.Foreign(), 12},
+	{16, "IQ2_XXS", qtensor.IQ2_XXS.Foreign(), 19},
+	{17, "IQ2_XS", qtensor.IQ2_XS.Foreign(), 20},
+	{18, "IQ3_XXS", qtensor.IQ3_XXS.Foreign(), 23},
+	{19, "IQ1_S", qtensor.IQ1_S.Foreign(), 24},
+	{20, "IQ4_NL", qtensor.IQ4_NL.Foreign(), 25},
+	{21, "IQ3_S", qtensor.IQ3_S.Foreign(), 26},
+	{22, "IQ2_S", qtensor.IQ2_S.Foreign(), 28},
+	{23, "IQ4_XS", qtensor.IQ4_XS.Foreign(), 30},
+	{29, "IQ1_M", qtensor.IQ1_M.Foreign(), 31},
+	{34, "TQ1_0", qtensor.TQ1_0.Foreign(), 36},
+	{35, "TQ2_0", qtensor.TQ2_0.Foreign(), 37},
+	{39, "MXFP4", qtensor.MXFP4.Foreign(), 38},
+	{40, "NVFP4", qtensor.NVFP4.Foreign(), 39},
+	{41, "Q1_0", qtensor.Q1_0.Foreign(), 40},
+	{42, "Q2_0", qtensor.Q2_0.Foreign(), 41},
 }
 
 // typeF32 is the type of vectors.
@@ -67,19 +84,17 @@ var typeF32 = types[0]
 // type with the same codes and scales in a different order.
 func typeOf(s qtensor.Scheme) (ggmlType, bool) {
 	for _, t := range types {
-		own, ok := t.scheme.Native()
-		if t.scheme == s || ok && own == s {
+		if own, ok := t.scheme.Native(); t.scheme == s || ok && own == s && t.scheme.Layout.Packs {
 			return t, true
 		}
 	}
 	return ggmlType{}, false
 }
 
-// unreadTypes lists the valid types that this package does not read.
+// unreadTypes lists the valid types that this package does not read: those of activations
+// and of tensors that are not weights.
 var unreadTypes = map[uint32]string{
-	9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
-	22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
-	40: "NVFP4", 41: "Q1_0", 42: "Q2_0",
+	9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
 }
 
 // typeNumbered returns the type with the given id. name is the tensor's, for errors.
@@ -90,7 +105,7 @@ func typeNumbered(path, name string, id uint32) (ggmlType, error) {
 		}
 	}
 	if known, ok := unreadTypes[id]; ok {
-		return ggmlType{}, fmt.Errorf("%s: %w; a file of F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_0, Q5_1, Q4_0 or Q4_1 is",
+		return ggmlType{}, fmt.Errorf("%s: %w; ggml has it for activations and counts; convert the original checkpoint again",
 			defect.Printable(path), defect.Unsupported(name, "type %s", known))
 	}
 	return ggmlType{}, defect.Corrupt(path, name, "its type is %d, which does not exist in ggml", id)

@@ -11,14 +11,13 @@ import (
 	"sync"
 
 	"thimble/internal/defect"
-	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 )
 
-// Open maps the GGUF file at path and reads everything before the tensor data, so its cost
+// Open maps the GGUF file at path, and the other files of a split model, and reads everything before the tensor data, so its cost
 // depends on the keys and the number of tensors. It does not decode the tokenizer or any
 // weight. An unknown item in the file that could affect the model's results is an error
 // that names it: a *format.CorruptError, or one that wraps format.ErrUnsupported.
@@ -26,35 +25,18 @@ import (
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
 func Open(path string) (*model.Model, error) {
-	mapped, err := mmap.Open(path)
+	var p parts
+	m, err := p.open(path)
 	if err != nil {
+		p.close()
 		return nil, err
 	}
-	var m *model.Model
-	err = parallel.Guard(func() error {
-		f, err := parseFront(path, mapped.Data)
-		if err != nil {
-			return err
-		}
-		m, err = f.model()
-		return err
-	})
-	if err == parallel.ErrFault {
-		err = fmt.Errorf("%s: %w", defect.Printable(path), err)
-	}
-	if err != nil {
-		mapped.Close()
-		return nil, err
-	}
-	m.Close = mapped.Close
+	m.Close = p.close
 	return m, nil
 }
 
 // model returns the model in the file.
 func (f *file) model() (*model.Model, error) {
-	if err := f.checkSplit(); err != nil {
-		return nil, err
-	}
 	keys, arch, err := f.metadata()
 	if err != nil {
 		return nil, err
@@ -67,7 +49,7 @@ func (f *file) model() (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &model.Model{Path: f.path, Spec: spec, Files: []string{f.path}}
+	m := &model.Model{Path: f.path, Spec: spec, Files: f.files}
 	if m.Provenance, err = keys.provenance(f.path); err != nil {
 		return nil, err
 	}
@@ -87,24 +69,6 @@ func (f *file) model() (*model.Model, error) {
 		return d, err
 	})
 	return m, m.Check()
-}
-
-// checkSplit returns an error if the file is one part of a split model.
-func (f *file) checkSplit() error {
-	const name = "split.count"
-	v := f.keys[name]
-	if v == nil || v.kind == kindArray || v.kind == kindString {
-		return nil
-	}
-	n := uint64(0)
-	for i, b := range v.raw { // an integer of any width
-		n |= uint64(b) << (8 * i)
-	}
-	if n <= 1 {
-		return nil
-	}
-	return fmt.Errorf("%s: %w; join the files with llama-gguf-split --merge", defect.Printable(f.path),
-		defect.Unsupported(name, "one of %d files of a split model", n))
 }
 
 // isList reports whether a key is one of the tokenizer's lists, which are decoded only
@@ -308,7 +272,7 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 }
 
 func (f *file) fault(t *tensorInfo, format string, args ...any) error {
-	return &defect.CorruptError{File: f.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
+	return &defect.CorruptError{File: t.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
 }
 
 // ropeFactors sets the rope scaling that the tensor of rotary factors represents. Files of

@@ -22,6 +22,7 @@ func (v *value) String() string { return typeName(v.kind, v.item) }
 
 // A tensorInfo is an entry of the table of tensors.
 type tensorInfo struct {
+	path       string // of the file that holds it
 	name       string
 	rows, cols int
 	vector     bool // has one dimension
@@ -33,6 +34,7 @@ type tensorInfo struct {
 // A file is a GGUF file with a valid front, whose tensors fill the rest.
 type file struct {
 	path      string
+	files     []string // path, and those of the other files of a split model
 	keys      map[string]*value
 	names     []string // of the keys, in the order of the file
 	tensors   map[string]*tensorInfo
@@ -113,14 +115,14 @@ func (c *cursor) name(field string, most uint64) string {
 // parseFront reads everything before the tensor data.
 func parseFront(path string, data []byte) (*file, error) {
 	c := &cursor{path: path, data: data}
-	f := &file{path: path, alignment: alignment}
+	f := &file{path: path, files: []string{path}, alignment: alignment}
 	if magic := c.bytes("magic", 4); c.err == nil && string(magic) != Magic {
 		c.fail(0, "magic", "is %q, want %q", magic, Magic)
 	}
 	switch v := c.u32("version"); {
 	case c.err != nil:
 	case v > 0 && v&0xffff == 0:
-		return nil, defect.Unsupported(path, "big-endian GGUF")
+		return nil, fmt.Errorf("%w; turn its bytes with gguf-convert-endian of gguf-py", defect.Unsupported(path, "big-endian GGUF"))
 	case v == 1 || v > version:
 		return nil, defect.Unsupported(path, "GGUF version %d (want 2 or 3)", v)
 	case v == 0:
@@ -221,7 +223,7 @@ func (f *file) readTensors(c *cursor, n int) {
 	offsets, sizes := make([]uint64, 0, n), make([]uint64, 0, n)
 	sum := uint64(0) // of the padded sizes
 	for i := range n {
-		t := &tensorInfo{at: int64(c.at)}
+		t := &tensorInfo{path: c.path, at: int64(c.at)}
 		t.name = c.name(fmt.Sprintf("tensor %d", i), maxName)
 		size, offset := c.tensor(t)
 		if c.err != nil {

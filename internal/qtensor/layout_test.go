@@ -10,7 +10,8 @@ import (
 )
 
 // layouts lists all layouts in the order of fixtures/gguf/blocks.bin.
-var layouts = []*Layout{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K}
+var layouts = []*Layout{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, Q3_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4, NVFP4,
+	IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ1_S, IQ1_M}
 
 // ggmlBlocks returns a matrix of several rows for each layout, and the values to
 // which gguf-py dequantizes them.
@@ -97,7 +98,7 @@ func TestNestedLayoutsOneValueAtATime(t *testing.T) {
 	ms, _ := ggmlBlocks(t)
 	for _, m := range ms {
 		l := m.Scheme.Layout
-		if !l.Nested {
+		if l != Q4_K && l != Q5_K && l != Q6_K {
 			continue
 		}
 		got := make([]float32, m.Cols)
@@ -133,6 +134,9 @@ func TestTranscodeAndAppend(t *testing.T) {
 					t.Fatalf("%v: row %d, column %d is %v, transcoded %v", m.Scheme, r, c, a[c], b[c])
 				}
 			}
+			if !m.Scheme.Layout.Packs {
+				continue
+			}
 			codes, scales, mins := d.Codes(native, r)
 			var again []byte
 			for g := range scales {
@@ -143,6 +147,25 @@ func TestTranscodeAndAppend(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The types that gguf-py does not know, by the expressions of ggml-quants.c. d is -1.5.
+func TestOneAndTwoBits(t *testing.T) {
+	q1, q2 := append([]byte{0, 0xbe}, make([]byte, 16)...), append([]byte{0, 0xbe}, make([]byte, 16)...)
+	for i := range 16 {
+		q1[2+i], q2[2+i] = uint8(37*i+11), uint8(91*i+228)
+	}
+	check := func(l *Layout, b []byte, value func(j int) float32) {
+		got := make([]float32, l.Cols)
+		new(Reader).Row(got, &Matrix{Scheme: l.Foreign(), Rows: 1, Cols: l.Cols, Codes: b}, 0)
+		for j := range got {
+			if want := value(j); got[j] != want {
+				t.Errorf("%s: column %d is %v, want %v", l.Name, j, got[j], want)
+			}
+		}
+	}
+	check(Q1_0, q1, func(j int) float32 { return []float32{1.5, -1.5}[q1[2+j/8]>>(j%8)&1] })
+	check(Q2_0, q2, func(j int) float32 { return (float32(q2[2+j/4]>>(j%4*2)&3) - 1) * -1.5 })
 }
 
 func TestForeignShapes(t *testing.T) {
@@ -171,7 +194,16 @@ func TestForeignNonFinite(t *testing.T) {
 			t.Errorf("%v: column %d is not finite", m.Scheme, c)
 		}
 		last := m.planeRow(m.Codes, 1)[m.Cols/l.Cols*l.Bytes-l.Bytes:]
-		binary.LittleEndian.PutUint16(last[l.float16Offsets[len(l.float16Offsets)-1]:], 0xfc00)
+		switch n := len(l.float16Offsets); {
+		case n > 0:
+			binary.LittleEndian.PutUint16(last[l.float16Offsets[n-1]:], 0xfc00)
+		case l == MXFP4:
+			last[0] = 255
+		case l == IQ1_M:
+			last[53], last[55] = 0xc0, 0xf0
+		default: // NVFP4 has no value that is not finite
+			continue
+		}
 		if c := new(Reader).NonFinite(m, 1); c != m.Cols-l.Cols {
 			t.Errorf("%v: column %d is not finite, want %d", m.Scheme, c, m.Cols-l.Cols)
 		}

@@ -219,10 +219,10 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 	d.scaleBits, d.minBits = grow(d.scaleBits, groups), grow(d.minBits, groups)
 	if l := m.Scheme.Layout; l != nil {
 		d.blocks(l, m.Cols, row)
-		for g := range groups {
-			d.scaleBits[g] = l.float16Bits(row[g*l.Bytes:], 0)
+		for g := range groups { // they were float16 numbers, of any sign
+			d.scaleBits[g], _ = ToFloat16(d.scale[g])
 			if s.Asym {
-				d.minBits[g] = l.float16Bits(row[g*l.Bytes:], 1)
+				d.minBits[g], _ = ToFloat16(d.offset[g])
 			}
 		}
 		return d.codes, d.scaleBits, d.minBits
@@ -239,7 +239,7 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 	return d.codes, d.scaleBits, d.minBits
 }
 
-// Transcode copies row r of src, which is Foreign, to row r of dst, which has
+// Transcode copies row r of src, which is Foreign or Int, to row r of dst, which has
 // src's Native scheme. All values stay the same.
 func (d *Reader) Transcode(dst, src *Matrix, r int) {
 	codes, scales, mins := d.Codes(src, r)
@@ -250,18 +250,22 @@ func (d *Reader) Transcode(dst, src *Matrix, r int) {
 // group the float16 bits of its scale and, in an asymmetric scheme, its minimum.
 func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
 	row, scaleRow, minRow := m.planeRows(r)
-	clear(row)
-	shift := 0
-	for _, width := range kernel.Planes(m.Scheme.Bits) {
-		pack(row, codes[:m.Cols], width, shift)
-		n := (m.Cols*width + 7) / 8
-		row, shift = row[n:], shift+width
-	}
+	m.Scheme.PackRow(row, codes[:m.Cols])
 	for g := range m.Scheme.Groups(m.Cols) {
 		binary.LittleEndian.PutUint16(scaleRow[2*g:], scales[g])
 		if m.Scheme.Asym {
 			binary.LittleEndian.PutUint16(minRow[2*g:], mins[g])
 		}
+	}
+}
+
+// PackRow writes a row of Codes of an Int scheme, which has one code for each column.
+func (s Scheme) PackRow(row []byte, codes []uint8) {
+	clear(row)
+	shift := 0
+	for _, width := range kernel.Planes(s.Bits) {
+		pack(row, codes, width, shift)
+		row, shift = row[(len(codes)*width+7)/8:], shift+width
 	}
 }
 

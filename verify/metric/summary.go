@@ -100,13 +100,14 @@ func Summarize(scores []Score) Summary {
 	return s
 }
 
-// relative returns a/std, and 0 for a difference of 0 even if the logits do not vary.
+// relative returns a/std. If the logits do not vary, it returns 0 for a difference of 0,
+// and Unknown for any other, which no multiple expresses.
 func relative(a, std Value) Value {
 	switch {
 	case a == 0:
 		return 0
 	case std == 0:
-		return math.MaxFloat64
+		return Unknown
 	}
 	return a / std
 }
