@@ -117,11 +117,11 @@ func TestKinNearMisses(t *testing.T) {
 		arch   string
 		change func(s *model.Spec)
 	}{
-		"logits capped at 20 in GGUF's architecture granite":                 {"granite", func(s *model.Spec) { s.LogitCap = 20 }},
-		"outputs of layers scaled by 0.5 in GGUF's architecture gemma":       {"gemma", func(s *model.Spec) { s.ResidScale = 0.5 }},
-		"attnscale in GGUF's architecture gemma2":                            {"gemma2", func(s *model.Spec) { s.AttnScale = 0.5 }},
-		"query and key norm heads":                                           {"command-r", func(s *model.Spec) { s.QKNorm = "heads" }},
-		"tied in GGUF's architecture olmo2":                                  {"olmo2", func(s *model.Spec) { s.Tied = true }},
+		"logits capped at 20 in GGUF's architecture granite":           {"granite", func(s *model.Spec) { s.LogitCap = 20 }},
+		"outputs of layers scaled by 0.5 in GGUF's architecture gemma": {"gemma", func(s *model.Spec) { s.ResidScale = 0.5 }},
+		"attnscale in GGUF's architecture gemma2":                      {"gemma2", func(s *model.Spec) { s.AttnScale = 0.5 }},
+		"query and key norm heads":                                     {"command-r", func(s *model.Spec) { s.QKNorm = "heads" }},
+		"tied in GGUF's architecture olmo2":                            {"olmo2", func(s *model.Spec) { s.Tied = true }},
 		"attention temperature from position 9 in GGUF's architecture": {"mistral3", func(s *model.Spec) { s.Temperature.Length = 9 }},
 	} {
 		s := kinSpecs()[c.arch]
