@@ -40,6 +40,9 @@ func olmo3Spec(c *config) model.Spec {
 	} else if p := c.Object("rope_scaling"); p != nil {
 		s.Rope = scaledRope(c, p, &s, base, nil)
 	}
+	if base != 500000 && !c.Has("rope_parameters") { // transformers then takes it for global blocks only
+		c.Unsupported("rope_theta", "%g, outside rope_parameters (want 500000),", base)
+	}
 	isLocal := layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return (b+1)%4 != 0 })
 	s.Ropes, s.Attention = []model.Rope{local}, make([]model.Attention, s.Blocks)
 	setWindow(&s, slidingWindow(c), isLocal)

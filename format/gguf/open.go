@@ -168,6 +168,28 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 			written[k.name] = k.place
 		}
 	}
+	checked := a.checked(m, s, written)
+	for _, k := range m.keys() {
+		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
+			continue
+		}
+		got := reflect.ValueOf(k.place).Elem()
+		want, ok := written[k.name]
+		if ok && reflect.DeepEqual(k.place, want) || !ok && got.Kind() == reflect.Pointer && got.Elem().IsZero() {
+			continue
+		}
+		shown := got
+		if got.Kind() == reflect.Pointer {
+			shown = got.Elem()
+		}
+		return defect.Unsupported(k.name, "%v in architecture %s", shown, a.name)
+	}
+	return nil
+}
+
+// checked lists the keys that unused leaves to others, or that have no effect in s. written
+// has the keys of s.
+func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]any) []any {
 	// mapFeatures checks these itself. A window of the whole context has no effect, and
 	// neither has the epsilon of the other kind of norm.
 	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
@@ -192,22 +214,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 			checked = append(checked, place)
 		}
 	}
-	for _, k := range m.keys() {
-		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
-			continue
-		}
-		got := reflect.ValueOf(k.place).Elem()
-		want, ok := written[k.name]
-		if ok && reflect.DeepEqual(k.place, want) || !ok && got.Kind() == reflect.Pointer && got.Elem().IsZero() {
-			continue
-		}
-		shown := got
-		if got.Kind() == reflect.Pointer {
-			shown = got.Elem()
-		}
-		return defect.Unsupported(k.name, "%v in architecture %s", shown, a.name)
-	}
-	return nil
+	return checked
 }
 
 // specialIDs returns the tokens that start and end a text; -1 and none without keys.
