@@ -28,6 +28,9 @@ type metadata struct {
 	// Experts.
 	experts, expertsUsed, expertPeriod, expertFFN *uint32
 
+	topK, penaltyLast                *int32
+	topP, minP, temperature, penalty *float32
+
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
 	tokenTypes                   []int32
@@ -70,6 +73,12 @@ func (m *metadata) keys() []key {
 		{"general.file_type", &m.fileType},
 		{"general.quantization_version", &m.quantized},
 		{"general.alignment", &m.alignment},
+		{"general.sampling.top_k", &m.topK},
+		{"general.sampling.top_p", &m.topP},
+		{"general.sampling.min_p", &m.minP},
+		{"general.sampling.temp", &m.temperature},
+		{"general.sampling.penalty_last_n", &m.penaltyLast},
+		{"general.sampling.penalty_repeat", &m.penalty},
 		{of + "block_count", &m.blocks},
 		{of + "context_length", &m.context},
 		{of + "embedding_length", &m.hidden},
