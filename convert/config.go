@@ -32,6 +32,7 @@ type config struct {
 	reads     map[string]bool   // keys that transformers reads of this object; nil if it is not known
 	class     *class            // of transformers; nil in an inner object, and for a model_type that is not one of its own
 	overrides map[string]string // by key, the value as the user spelled it
+	wrapper   string            // model_type of the model of images and text that this is a part of, or ""
 	drops     []string          // patterns of tensors to leave out
 	loras     []string          // directories of adapters to merge, in order
 	tensors   map[string]*checkpoint.Tensor

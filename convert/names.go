@@ -19,6 +19,7 @@ import (
 type names struct {
 	stored  map[string]string // from canonical patterns to the checkpoint's
 	ignored []string          // patterns of the checkpoint's tensors that follow from the config
+	fused   []fused           // matrices that hold several of the model's
 	pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
 }
 
@@ -29,6 +30,11 @@ func (n *names) of(canonical string) string {
 	}
 	part := strings.SplitN(canonical, ".", 3) // "blocks", number, kind
 	return strings.Replace(n.stored[part[0]+".*."+part[2]], "*", part[1], 1)
+}
+
+// atBlock returns a pattern's name in a block.
+func atBlock(pattern string, block int) string {
+	return strings.Replace(pattern, "*", strconv.Itoa(block), 1)
 }
 
 // matches reports whether name is pattern with a block number in place of the *.

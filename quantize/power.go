@@ -1,7 +1,9 @@
 package quantize
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -80,7 +82,7 @@ func (p *powers) step(b int) error {
 	s := &p.m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
 
-	h := p.normalized(name(model.AttnNorm))
+	h := p.input(name(model.AttnNorm))
 	p.feeds(h, name(model.Q), name(model.K), name(model.V))
 	value, err := p.outputs(name(model.V), h)
 	if err != nil {
@@ -96,7 +98,7 @@ func (p *powers) step(b int) error {
 	}
 
 	if !s.Parallel {
-		h = p.normalized(name(model.FFNNorm))
+		h = p.input(name(model.FFNNorm))
 	}
 	p.feeds(h, name(model.Up))
 	inner, err := p.outputs(name(model.Up), h)
@@ -132,6 +134,14 @@ func (p *powers) feeds(power []float64, names ...string) {
 	}
 }
 
+// input returns what a layer reads: the stream after the named norm, if there is one.
+func (p *powers) input(name string) []float64 {
+	if p.m.Spec.NoPreNorm {
+		return slices.Clone(p.stream)
+	}
+	return p.normalized(name)
+}
+
 // normalized returns the stream after the named norm.
 func (p *powers) normalized(name string) []float64 {
 	return p.norm(name, p.stream)
@@ -140,7 +150,7 @@ func (p *powers) normalized(name string) []float64 {
 // norm returns x after the named norm.
 func (p *powers) norm(name string, x []float64) []float64 {
 	g := p.vector(name)
-	if p.m.Spec.Norm == model.NormRMS1 {
+	if p.m.Spec.Norm.CountsFrom1() {
 		for i := range g {
 			g[i]++
 		}
@@ -153,7 +163,7 @@ func (p *powers) norm(name string, x []float64) []float64 {
 	for i, v := range x {
 		h[i] = float64(g[i]) * float64(g[i]) * v / (sum / float64(len(g)))
 	}
-	if p.m.Spec.Norm == model.NormLayer {
+	if p.m.Spec.Norm.Biased() {
 		for i, b := range p.vector(name + model.BiasSuffix) {
 			h[i] += float64(float64(b) * float64(b))
 		}
@@ -192,8 +202,9 @@ func (p *powers) adds(name, post string, power []float64) error {
 	if err == nil && p.m.Spec.PostNorm {
 		out = p.norm(post, out)
 	}
+	scale := cmp.Or(p.m.Spec.ResidScale, 1)
 	for i, v := range out {
-		p.stream[i] += v
+		p.stream[i] += float64(v * float64(scale*scale))
 	}
 	return err
 }

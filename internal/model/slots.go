@@ -16,22 +16,22 @@ const (
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
 const (
-	AttnNorm = "attn_norm" // (1, Hidden)
+	AttnNorm = "attn_norm" // (1, Hidden), absent if NoPreNorm
 	Q        = "q"         // (Heads*HeadDim, Hidden)
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
-	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
-	KNorm    = "k_norm"    // (1, HeadDim), if QKNorm is QKGain
+	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain, (1, Heads*HeadDim) if it is QKHead or QKWide
+	KNorm    = "k_norm"    // (1, HeadDim) or (1, KVHeads*HeadDim) likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
-	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel or NoPreNorm
 	Gate     = "gate"      // (FFN, Hidden), absent if Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
 	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
 
 	// BiasSuffix is appended to the kind of a linear layer to name its bias,
-	// (1, rows), and to the name of a NormLayer to name its bias, (1, Hidden).
+	// (1, rows), and to the name of a norm to name its bias, (1, Hidden).
 	BiasSuffix = ".bias"
 )
 
@@ -111,7 +111,7 @@ func (s *Spec) Slots() []Slot {
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
 	norm := func(name string) {
 		slots = append(slots, Slot{name, 1, s.Hidden, Vector})
-		if s.Norm == NormLayer {
+		if s.Norm.Biased() {
 			slots = append(slots, Slot{name + BiasSuffix, 1, s.Hidden, Vector})
 		}
 	}
@@ -125,19 +125,25 @@ func (s *Spec) Slots() []Slot {
 				vector(kind+BiasSuffix, rows)
 			}
 		}
-		norm(Name(b, AttnNorm))
+		if !s.NoPreNorm {
+			norm(Name(b, AttnNorm))
+		}
 		linear(Q, q, s.Hidden)
 		linear(K, kv, s.Hidden)
 		linear(V, kv, s.Hidden)
-		if s.QKNorm == QKGain {
+		switch s.QKNorm {
+		case QKGain:
 			vector(QNorm, s.HeadDim)
 			vector(KNorm, s.HeadDim)
+		case QKHead, QKWide:
+			vector(QNorm, q)
+			vector(KNorm, kv)
 		}
 		linear(O, s.Hidden, q)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
-		if !s.Parallel {
+		if !s.Parallel && !s.NoPreNorm {
 			norm(Name(b, FFNNorm))
 		}
 		if !s.Ungated {

@@ -40,6 +40,8 @@ type Decoder struct {
 	arithmetic            Arithmetic
 	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
+	residScale            float32   // 0 means 1
+	temperatures          []float32 // by position, nil if all are 1
 
 	activation func(dst, gate, up []float32) // act(gate) * up
 	ones       []float32                     // (FFN), replaces up if Ungated
@@ -55,18 +57,19 @@ type Decoder struct {
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of Decoder.ropes, or nil
-	attnNorm     norm
-	q            linear    // (Heads*HeadDim, Hidden)
-	k, v         linear    // (KVHeads*HeadDim, Hidden)
-	qNorm, kNorm []float32 // (HeadDim), or nil
-	o            linear    // (Hidden, Heads*HeadDim)
-	attnPost     norm      // zero unless PostNorm
-	ffnNorm      norm      // zero when Parallel
-	gate         linear    // (FFN, Hidden), zero when Ungated
-	up           linear    // (FFN, Hidden)
-	down         linear    // (Hidden, FFN)
-	ffnPost      norm      // zero unless PostNorm
+	rope         *rope  // one of Decoder.ropes, or nil
+	attnNorm     norm   // zero when NoPreNorm
+	q            linear // (Heads*HeadDim, Hidden)
+	k, v         linear // (KVHeads*HeadDim, Hidden)
+	qNorm, kNorm headNorm
+	temper       bool   // scores are multiplied by temperatures
+	o            linear // (Hidden, Heads*HeadDim)
+	attnPost     norm   // zero unless PostNorm
+	ffnNorm      norm   // zero when Parallel or NoPreNorm
+	gate         linear // (FFN, Hidden), zero when Ungated
+	up           linear // (FFN, Hidden)
+	down         linear // (Hidden, FFN)
+	ffnPost      norm   // zero unless PostNorm
 }
 
 // A norm is one normalization of the residual stream.
@@ -94,6 +97,11 @@ type worker struct {
 	outputs      [kernel.PanelRows]float32
 }
 
+// activations lists the function of each kind of feed-forward layer.
+var activations = map[model.Activation]func(dst, gate, up []float32){
+	model.SiLU: kernel.SiLUMul, model.GELUTanh: kernel.GELUMul, model.ReLU2: kernel.ReLU2Mul,
+}
+
 // New returns a Decoder for m that computes in float32. m must have passed Check.
 // New widens only norm gains and biases.
 func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
@@ -104,8 +112,8 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		activation: kernel.SiLUMul,
-		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
+		activation: activations[s.Activation],
+		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()), residScale: float32(s.ResidScale),
 	}
 	d.prepare()
 	d.operations = operationsOf(s)
@@ -114,9 +122,6 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	}
 	for i := range s.Ropes {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
-	}
-	if s.Activation == model.GELUTanh {
-		d.activation = kernel.GELUMul
 	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {
@@ -137,6 +142,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 			if r := s.AttentionOf(b).Rope; r != model.NoRope {
 				d.blocks[b].rope = d.ropes[r]
 			}
+			d.blocks[b].temper = s.Temperature.Length > 0 && !(s.Temperature.Unrotated && d.blocks[b].rope != nil)
 		}
 		return nil
 	})
@@ -157,21 +163,17 @@ func blockOf(m *model.Model, b int) block {
 		return l
 	}
 	w := block{
-		attnNorm: normOf(m, name(model.AttnNorm)),
-		q:        lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
+		q: lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
 		up: lin(model.Up), down: lin(model.Down),
 	}
-	if s.QKNorm == model.QKGain {
-		w.qNorm, w.kNorm = gain(m, name(model.QNorm)), gain(m, name(model.KNorm))
-	}
-	if s.QKNorm == model.QKBare && s.AttentionOf(b).Rope != model.NoRope {
-		w.qNorm = slices.Repeat([]float32{1}, s.HeadDim)
-		w.kNorm = w.qNorm
+	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
+	if !s.NoPreNorm {
+		w.attnNorm = normOf(m, name(model.AttnNorm))
 	}
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
-	if !s.Parallel {
+	if !s.Parallel && !s.NoPreNorm {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
 	if !s.Ungated {
@@ -211,16 +213,16 @@ func (d *Decoder) Replace(name string, w *qtensor.Matrix) {
 
 func normOf(m *model.Model, name string) norm {
 	n := norm{gain: gain(m, name)}
-	if m.Spec.Norm == model.NormLayer {
+	if m.Spec.Norm.Biased() {
 		n.bias = vector(m, name+model.BiasSuffix)
 	}
 	return n
 }
 
-// gain returns the factors of a norm, which are 1 + the stored ones for NormRMS1.
+// gain returns the factors of a norm, which may be 1 more than the stored ones.
 func gain(m *model.Model, name string) []float32 {
 	x := vector(m, name)
-	if m.Spec.Norm == model.NormRMS1 {
+	if m.Spec.Norm.CountsFrom1() {
 		for i := range x {
 			x[i]++
 		}
@@ -288,7 +290,7 @@ func (d *Decoder) Next(ctx context.Context, c *Cache, id int, dst []float32) err
 		return err
 	}
 	v := d.spec.Vocab
-	return d.apply(ctx, p.x, product{rows{1, v, v, dst[:v]}, d.head})
+	return d.logits(ctx, p.x, rows{1, v, v, dst[:v]})
 }
 
 // AtOnce is the number of tokens that Feed runs at a time if its caller does not say.
@@ -362,33 +364,10 @@ func (d *Decoder) normalize(h, x rows, w norm) {
 // normalizeRows is normalize for the rows [from, to).
 func (d *Decoder) normalizeRows(h, x rows, w norm, eps float32, from, to int) {
 	for t := from; t < to; t++ {
-		if d.spec.Norm == model.NormLayer {
+		if d.spec.Centers() {
 			kernel.LayerNorm(h.row(t), x.row(t), w.gain, w.bias, eps)
 		} else {
 			kernel.RMSNorm(h.row(t), x.row(t), w.gain, eps)
-		}
-	}
-}
-
-// normalizeHeads applies an RMS norm with gains w, (HeadDim), to each head of x in
-// place. It does nothing if w is nil.
-func (d *Decoder) normalizeHeads(x rows, w []float32) {
-	if w == nil {
-		return
-	}
-	if x.n == 1 {
-		d.normalizeHeadRows(x, w, 0, 1)
-		return
-	}
-	d.ranges(x.n, func(from, to int) { d.normalizeHeadRows(x, w, from, to) })
-}
-
-// normalizeHeadRows is normalizeHeads for the rows [from, to).
-func (d *Decoder) normalizeHeadRows(x rows, w []float32, from, to int) {
-	for t := from; t < to; t++ {
-		for at := 0; at < x.width; at += len(w) {
-			head := x.row(t)[at:][:len(w)]
-			kernel.RMSNorm(head, head, w, float32(d.spec.NormEps))
 		}
 	}
 }
@@ -421,5 +400,27 @@ func (h *Hidden) Logits(ctx context.Context, dst []float32, from, n int) error {
 	v := h.d.spec.Vocab
 	y := rows{n: n, width: v, stride: v, data: dst[:n*v]}
 	x := rows{n: n, width: h.x.width, stride: h.x.stride, data: h.x.data[from*h.x.stride:]}
-	return h.d.apply(ctx, x, product{y, h.d.head})
+	return h.d.logits(ctx, x, y)
+}
+
+// logits computes y = cap(scale * (Head x)).
+func (d *Decoder) logits(ctx context.Context, x, y rows) error {
+	if err := d.apply(ctx, x, product{y, d.head}); err != nil {
+		return err
+	}
+	s := d.spec
+	if s.LogitScale != 0 {
+		scale := float32(s.LogitScale)
+		for t := range y.n {
+			for i := range y.row(t) {
+				y.row(t)[i] *= scale
+			}
+		}
+	}
+	if s.LogitCap != 0 {
+		for t := range y.n {
+			kernel.Softcap(y.row(t), float32(s.LogitCap))
+		}
+	}
+	return nil
 }

@@ -18,16 +18,17 @@ type Operation struct {
 // Names of the operations that write more than one activation. The others have
 // the name of what they write.
 const (
-	opQKV    = "qkv"
-	opQKNorm = "qk_norm"
-	opRope   = "rope"
-	opGateUp = "gate_up"
+	opQKV       = "qkv"
+	opQKNorm    = "qk_norm"
+	opRope      = "rope"
+	opQKRotated = "qk_norm_rotated"
+	opGateUp    = "gate_up"
 )
 
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.AttnNorm, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
+	model.AttnNorm, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
@@ -48,22 +49,32 @@ func operationsOf(s *model.Spec) (all []operation) {
 	if s.Ungated {
 		gateUp = list(model.Up)
 	}
-	addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
-	add(opQKV, list(q, k, model.V), list(model.AttnNorm), list(q, k, model.V), (*pass).projectQKV)
-	if s.QKNorm != model.QKNone {
+	attnInput, ffnInput := model.AttnNorm, model.AttnNorm
+	if s.NoPreNorm {
+		attnInput, ffnInput = model.FFNResidual, model.AttnResidual
+	} else {
+		addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
+	}
+	add(opQKV, list(q, k, model.V), list(attnInput), list(q, k, model.V), (*pass).projectQKV)
+	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
 	}
 	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
-	add(model.Attended, nil, list(model.QRope, model.KRope, model.V), list(model.Attended), (*pass).attend)
+	q, k = model.QRope, model.KRope
+	if s.QKRotated {
+		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
+		q, k = model.QNorm, model.KNorm
+	}
+	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
 	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
-	added, ffnInput := model.O, model.AttnNorm
+	added := model.O
 	if s.PostNorm {
 		added = model.AttnPost
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
 	}
 	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
-	if !s.Parallel {
+	if !s.Parallel && !s.NoPreNorm {
 		ffnInput = model.FFNNorm
 		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(w.ffnNorm) })
 	}

@@ -263,7 +263,8 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 	if a.Keys.Kind == qtensor.F32 && a.Values.Kind == qtensor.F32 {
 		return nil
 	}
-	scale, n := s.ScoreScale(), l.fed.Len()
+	n := l.fed.Len()
+	scale := s.ScoreScale() * s.Temperature.At(n) // the largest of the temperature's factors
 	out := make([]float64, s.Heads*s.HeadDim)
 	for head := range s.Heads {
 		kv := head / (s.Heads / s.KVHeads)
