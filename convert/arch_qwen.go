@@ -71,5 +71,6 @@ var qwen3Names = llamaNames.with(map[string]string{
 func (n names) with(more map[string]string) names {
 	stored := maps.Clone(n.stored)
 	maps.Copy(stored, more)
-	return names{stored, n.ignored, n.pairs}
+	n.stored = stored
+	return n
 }

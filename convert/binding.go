@@ -21,6 +21,7 @@ type binding struct {
 	scaling *scaling                      // of 8-bit floats
 	unused  map[string]*checkpoint.Tensor // not assigned yet
 	count   map[string]int                // of tensors, by the note on them
+	rows    map[string]int                // of stored tensors that hold several, by their names
 }
 
 // Notes on tensors whose stored type Thimble does not compute with.

@@ -169,7 +169,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("eos_token_id", "-1"), nil, "config.json: eos_token_id: want token ids, found -1"},
 		{edit("eos_token_id", `[1,{"a":1}]`), nil, "config.json: eos_token_id: want token ids, found an object of 1 keys"},
 
-		{edit("hidden_act", `"gelu"`), nil, `config.json: hidden_act: "gelu" (want silu) is not supported`},
+		{edit("hidden_act", `"gelu_10"`), nil, `config.json: hidden_act: "gelu_10" (want silu) is not supported`},
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "rope_interleaved", "true"), nil, "config.json: rope_interleaved: this key of mobilellm is not supported; if it does not affect the model's results, --set rope_interleaved=null drops it"},
 		{edit("sliding_window", "3"), nil, "config.json: sliding_window: 3, in a context of 32, is not supported"},
 		{edit("layer_types", `["sliding_attention","full_attention"]`), nil, `config.json: layer_types: "sliding_attention" (want full_attention in all) is not supported`},
@@ -204,8 +204,8 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("model_type", `"mobilellm"`), nil, "config.json: share_embedding: key is missing; add it to the file or give --set share_embedding=..."},
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true"), nil, "config.json: layer_sharing: key is missing; add it to the file or give --set layer_sharing=..."},
 		{edit("auto_map", `{"AutoModel":"m.M"}`, "logit_scale", "2.0"), nil, "config.json: logit_scale: this key of llama is not supported; if it does not affect the model's results, --set logit_scale=null drops it"},
-		{edit("auto_map", `{"AutoModel":"m.M"}`, "logit_scale", "2.0", "embedding_multiplier", "3", "hidden_act", `"gelu"`), nil,
-			`config.json: 3 keys are not supported: hidden_act: "gelu" (want silu); embedding_multiplier; logit_scale; ` +
+		{edit("auto_map", `{"AutoModel":"m.M"}`, "logit_scale", "2.0", "embedding_multiplier", "3", "hidden_act", `"gelu_10"`), nil,
+			`config.json: 3 keys are not supported: hidden_act: "gelu_10" (want silu); embedding_multiplier; logit_scale; ` +
 				"where they do not affect the model's results, drop them: --set embedding_multiplier=null --set logit_scale=null"},
 
 		{edit(), []string{"layer_sharin=true"}, `--set layer_sharin: llama has no such key (did you mean "layer_sharing"?)`},

@@ -126,7 +126,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if err != nil {
 		return err
 	}
-	stored, renamed := n.plainNames(stored)
+	stored, renamed := n.plainNames(n.ownNames(stored))
 	m.Notes = slices.Concat(m.Notes, dropped, renamed)
 	if err := unmerged(stored); err != nil {
 		return err

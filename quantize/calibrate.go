@@ -277,9 +277,9 @@ func (r *calibratedRun) block(step, repeats int) error {
 	if repeats > 1 {
 		rewind = r.mark(step)
 	}
-	for stage := range r.coarse.GroupsPerStep() {
+	for stage := range r.coarse.GroupsIn(step) {
 		rewind()
-		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
+		v := visit{step: step, block: r.m.Spec.Schedule[step], stage: stage}
 		for range repeats {
 			if err := r.visit(&v, repeats > 1); err != nil {
 				return err
@@ -304,15 +304,16 @@ func (r *calibratedRun) block(step, repeats int) error {
 
 // A visit collects the input of one stage of a block.
 type visit struct {
-	block, stage int
-	kinds        []string          // of the layers that read the input
-	moments      *rounding.Moments // nil if none of them is rounded
+	step, block, stage int
+
+	kinds   []string          // of the layers that read the input
+	moments *rounding.Moments // nil if none of them is rounded
 }
 
 // visit observes the input of v's stage. If through is set, it runs the texts from the
 // start of the block to its end; otherwise they must be at the stage already.
 func (r *calibratedRun) visit(v *visit, through bool) error {
-	for stage := range r.coarse.GroupsPerStep() {
+	for stage := range r.coarse.GroupsIn(v.step) {
 		if !through && stage != v.stage {
 			continue
 		}

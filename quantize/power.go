@@ -32,13 +32,21 @@ const (
 // columns. A tied embedding is treated as the head.
 func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
-	if err := p.embedding(); err != nil {
+	if err := p.embedding(model.Embed); err != nil {
 		return nil, p.in(model.Embed, err)
 	}
 	if scale := m.Spec.EmbedScale; scale != 0 {
 		for i := range p.stream {
 			p.stream[i] *= scale * scale
 		}
+	}
+	if m.Spec.Positions > 0 {
+		if err := p.embedding(model.Positions); err != nil {
+			return nil, p.in(model.Positions, err)
+		}
+	}
+	if m.Spec.EmbedNorm {
+		p.stream = p.normalized(model.EmbedNorm)
 	}
 	for _, b := range m.Spec.Schedule {
 		if err := p.step(b); err != nil {
@@ -53,10 +61,10 @@ func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, err
 	return guesses, nil
 }
 
-// embedding starts the stream with the mean square of each column, as if all
-// tokens were equally likely.
-func (p *powers) embedding() error {
-	t := p.m.Tensors[model.Embed]
+// embedding adds the mean square of each column of the named embedding to the stream, as
+// if all tokens and positions were equally likely.
+func (p *powers) embedding(name string) error {
+	t := p.m.Tensors[name]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
 	defer t.Release()
@@ -80,6 +88,10 @@ func (p *powers) step(b int) error {
 	name := func(kind string) string { return model.Name(b, kind) }
 
 	h := p.normalized(name(model.AttnNorm))
+	ffn := h // the input of the feed-forward layer, if the two are parallel
+	if s.TwoNorms {
+		ffn = p.normalized(name(model.FFNNorm))
+	}
 	p.feeds(h, name(model.Q), name(model.K), name(model.V))
 	value, err := p.outputs(name(model.V), h)
 	if err != nil {
@@ -94,7 +106,7 @@ func (p *powers) step(b int) error {
 		return err
 	}
 
-	if !s.Parallel {
+	if h = ffn; !s.Parallel {
 		h = p.normalized(name(model.FFNNorm))
 	}
 	p.feeds(h, name(model.Up))

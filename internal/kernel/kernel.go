@@ -223,7 +223,7 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 
 // LayerNorm sets dst to (x - mean) / standard deviation * weight + bias (arXiv
 // 1607.06450, equation 4). It computes the mean as Sum(x)/len(x) in float64,
-// rounds it to float32, and applies RMSNorm to the differences. dst may be x.
+// rounds it to float32, and applies RMSNorm to the differences. dst may be x, and bias nil.
 // LayerNorm panics unless all slices have the same length.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 	check(len(dst) == len(x), "LayerNorm")
@@ -232,7 +232,9 @@ func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 		dst[i] = v - mean
 	}
 	RMSNorm(dst, dst, weight, eps)
-	Add(dst, bias)
+	if bias != nil {
+		Add(dst, bias)
+	}
 }
 
 // Softmax replaces x by its softmax: it subtracts the maximum, applies Exp, and

@@ -31,7 +31,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -47,11 +47,21 @@ var Features = []Feature{
 	{"blocks", nil, count(func(s *Spec) int { return s.Blocks }), nil},
 	{"schedule", everywhere, scheduleOf, nil},
 	{"embedscale", []string{Embed}, number(func(s *Spec) float64 { return cmp.Or(s.EmbedScale, 1) }), nil},
+	{"positions", []string{Embed}, count(func(s *Spec) int { return s.Positions }), func(s *Spec) string {
+		return noteIf(s.Positions > 0, "learned positions")
+	}},
+	{"embednorm", []string{EmbedNorm}, flag(func(s *Spec) bool { return s.EmbedNorm }), func(s *Spec) string {
+		return noteIf(s.EmbedNorm, "norm of the embeddings")
+	}},
+	{"alibi", []string{Attended}, number(func(s *Spec) float64 { return s.Alibi }), func(s *Spec) string {
+		return noteIf(s.Alibi > 0, "ALiBi")
+	}},
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
 		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},
+	{"twonorms", []string{FFNNorm}, flag(func(s *Spec) bool { return s.TwoNorms }), nil},
 	{"postnorm", []string{AttnPost, FFNPost}, flag(func(s *Spec) bool { return s.PostNorm }), func(s *Spec) string {
 		return noteIf(s.PostNorm, "norms after attention and feed-forward")
 	}},

@@ -10,8 +10,12 @@ import (
 // Canonical names of the tensors outside the blocks.
 const (
 	Embed = "embed" // (Vocab, Hidden)
-	Norm  = "norm"  // (1, Hidden), before the head
-	Head  = "head"  // (Vocab, Hidden), absent if Tied; a tied model may still have the head's bias
+
+	Positions = "positions"  // (Positions, Hidden), unless Positions is 0
+	EmbedNorm = "embed_norm" // (1, Hidden), if EmbedNorm
+
+	Norm = "norm" // (1, Hidden), before the head
+	Head = "head" // (Vocab, Hidden), absent if Tied; a tied model may still have the head's bias
 )
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
@@ -20,11 +24,11 @@ const (
 	Q        = "q"         // (Heads*HeadDim, Hidden)
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
-	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain
-	KNorm    = "k_norm"    // (1, HeadDim), if QKNorm is QKGain
+	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain; (1, Heads*HeadDim), if it is QKHeads
+	KNorm    = "k_norm"    // (1, HeadDim), if QKNorm is QKGain; (1, KVHeads*HeadDim), if it is QKHeads
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
-	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel without TwoNorms
 	Gate     = "gate"      // (FFN, Hidden), absent if Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
@@ -89,7 +93,7 @@ func (s *Spec) StoredName(name string) string {
 type Role int
 
 const (
-	Vector    Role = iota // norm gains and biases: (1, n), never quantized
+	Vector    Role = iota // norm gains and biases, (1, n), and the embedding of positions: never quantized
 	Linear                // y = W x inside a block
 	Embedding             // one row for each token; also the head if Tied
 	Output                // the untied head
@@ -111,9 +115,15 @@ func (s *Spec) Slots() []Slot {
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
 	norm := func(name string) {
 		slots = append(slots, Slot{name, 1, s.Hidden, Vector})
-		if s.Norm == NormLayer {
+		if s.Norm.Biased() {
 			slots = append(slots, Slot{name + BiasSuffix, 1, s.Hidden, Vector})
 		}
+	}
+	if s.Positions > 0 {
+		slots = append(slots, Slot{Positions, s.Positions, s.Hidden, Vector})
+	}
+	if s.EmbedNorm {
+		norm(EmbedNorm)
 	}
 	for b := range s.Blocks {
 		vector := func(kind string, n int) {
@@ -129,15 +139,24 @@ func (s *Spec) Slots() []Slot {
 		linear(Q, q, s.Hidden)
 		linear(K, kv, s.Hidden)
 		linear(V, kv, s.Hidden)
-		if s.QKNorm == QKGain {
+		switch s.QKNorm {
+		case QKGain:
 			vector(QNorm, s.HeadDim)
 			vector(KNorm, s.HeadDim)
+		case QKLayer:
+			for _, kind := range []string{QNorm, KNorm} {
+				vector(kind, s.HeadDim)
+				vector(kind+BiasSuffix, s.HeadDim)
+			}
+		case QKHeads:
+			vector(QNorm, q)
+			vector(KNorm, kv)
 		}
 		linear(O, s.Hidden, q)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
-		if !s.Parallel {
+		if s.HasFFNNorm() {
 			norm(Name(b, FFNNorm))
 		}
 		if !s.Ungated {
@@ -158,6 +177,9 @@ func (s *Spec) Slots() []Slot {
 	}
 	return slots
 }
+
+// HasFFNNorm reports whether the feed-forward layers have a norm of their own.
+func (s *Spec) HasFFNNorm() bool { return !s.Parallel || s.TwoNorms }
 
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {

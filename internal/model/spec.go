@@ -20,6 +20,8 @@ const (
 	MaxHeads  = 4096
 	MaxVocab  = 1 << 22
 	MaxLength = 1 << 24 // positions
+
+	maxAlibi = 64
 )
 
 // A Spec describes the computation of a decoder-only transformer. It names features,
@@ -55,9 +57,21 @@ type Spec struct {
 	EmbedScale float64 `cbor:"embedscale,omitempty" json:"embedscale,omitempty"`
 	AttnScale  float64 `cbor:"attnscale,omitempty" json:"attnscale,omitempty"`
 
+	// Positions is the number of rows of a learned embedding of positions, which is added
+	// to that of the tokens (GPT-2); 0 means that there is none.
+	Positions int `cbor:"positions,omitempty" json:"positions,omitempty"`
+	// EmbedNorm means that embeddings are normalized before the first step (BLOOM).
+	EmbedNorm bool `cbor:"embednorm,omitempty" json:"embednorm,omitempty"`
+	// Alibi, if not 0, lowers the score of a key by its distance times a slope, which is
+	// between 2^-Alibi and 1 and differs by head (ALiBi, arXiv 2108.12409, section 3).
+	Alibi float64 `cbor:"alibi,omitempty" json:"alibi,omitempty"`
+
 	// Parallel means that the feed-forward layer has the same input as attention and
 	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
 	Parallel bool `cbor:"parallel,omitempty" json:"parallel,omitempty"`
+	// TwoNorms, in a Parallel model, gives the feed-forward layer a norm of its own, of
+	// the same residual stream that attention's norm reads (GPT-NeoX, arXiv 2204.06745).
+	TwoNorms bool `cbor:"twonorms,omitempty" json:"twonorms,omitempty"`
 	// Ungated means that the feed-forward layer is Down act(Up x), without a Gate.
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
@@ -104,9 +118,10 @@ func (a Attention) First(pos int) int {
 type NormKind string
 
 const (
-	NormRMS   NormKind = ""      // x/rms(x) * g (arXiv 1910.07467)
-	NormRMS1  NormKind = "rms1"  // x/rms(x) * (1+g); models store g, since rounding 1+g would lose bits
-	NormLayer NormKind = "layer" // (x-mean(x))/std(x) * g + b (arXiv 1607.06450)
+	NormRMS   NormKind = ""           // x/rms(x) * g (arXiv 1910.07467)
+	NormRMS1  NormKind = "rms1"       // x/rms(x) * (1+g); models store g, since rounding 1+g would lose bits
+	NormLayer NormKind = "layer"      // (x-mean(x))/std(x) * g + b (arXiv 1607.06450)
+	NormBare  NormKind = "layer-gain" // (x-mean(x))/std(x) * g
 )
 
 // Activation is the function inside the feed-forward layer.
@@ -115,6 +130,9 @@ type Activation string
 const (
 	SiLU     Activation = ""          // x/(1+exp(-x))
 	GELUTanh Activation = "gelu-tanh" // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
+	GELU     Activation = "gelu"      // x/2 * (1+erf(x/sqrt 2)) (arXiv 1606.08415)
+	ReLU     Activation = "relu"      // max(x, 0)
+	ReLU2    Activation = "relu2"     // max(x, 0)^2 (arXiv 2109.08668)
 )
 
 // QKNorm is the normalization of each head of the queries and keys before rotation
@@ -122,9 +140,11 @@ const (
 type QKNorm string
 
 const (
-	QKNone QKNorm = ""
-	QKGain QKNorm = "gain" // by Spec.Norm, with gains QNorm and KNorm, which all heads share
-	QKBare QKNorm = "bare" // by RMSNorm without gains, only in blocks with a rotary embedding
+	QKNone  QKNorm = ""
+	QKGain  QKNorm = "gain"  // by Spec.Norm, with gains QNorm and KNorm, which all heads share
+	QKBare  QKNorm = "bare"  // by RMSNorm without gains, only in blocks with a rotary embedding
+	QKLayer QKNorm = "layer" // by LayerNorm, with gains and biases that all heads share
+	QKHeads QKNorm = "heads" // by Spec.Norm, each head with its own part of QNorm or KNorm
 )
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
@@ -227,16 +247,16 @@ func (s *Spec) checkTokens() error {
 // checkKinds returns an error for a kind or a combination that the forward pass lacks.
 func (s *Spec) checkKinds() error {
 	switch {
-	case s.Norm != NormRMS && s.Norm != NormRMS1 && s.Norm != NormLayer:
+	case !slices.Contains([]NormKind{NormRMS, NormRMS1, NormLayer, NormBare}, s.Norm):
 		return defect.Unsupported("norm", "%q", string(s.Norm))
-	case s.QKNorm != QKNone && s.QKNorm != QKGain && s.QKNorm != QKBare:
+	case !slices.Contains([]QKNorm{QKNone, QKGain, QKBare, QKHeads, QKLayer}, s.QKNorm):
 		return defect.Unsupported("qknorm", "%q", string(s.QKNorm))
-	case s.QKNorm == QKGain && s.Norm == NormLayer:
-		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
-	case s.Activation != SiLU && s.Activation != GELUTanh:
+	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2}, s.Activation):
 		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
 		return defect.Unsupported("postnorm", "the combination with parallel")
+	case s.TwoNorms && !s.Parallel:
+		return defect.Unsupported("twonorms", "true without parallel")
 	}
 	return nil
 }
@@ -244,6 +264,12 @@ func (s *Spec) checkKinds() error {
 func (s *Spec) checkScales() error {
 	if !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30) {
 		return fmt.Errorf("scales of embedding and attention are %g and %g, want positive numbers", s.EmbedScale, s.AttnScale)
+	}
+	if !(s.Alibi >= 0 && s.Alibi <= maxAlibi) {
+		return fmt.Errorf("alibi is %g, want 0 to %d", s.Alibi, maxAlibi)
+	}
+	if s.Positions != 0 && (s.Positions < s.Context || s.Positions > MaxLength) {
+		return fmt.Errorf("%d positions have an embedding, want one for each of a context of %d", s.Positions, s.Context)
 	}
 	return nil
 }
@@ -345,6 +371,15 @@ func (s *Spec) ScoreScale() float64 {
 	}
 	return s.AttnScale
 }
+
+// QKGains reports whether QKNorm has gains.
+func (s *Spec) QKGains() bool { return s.QKNorm != QKNone && s.QKNorm != QKBare }
+
+// Biased reports whether a norm of this kind has biases.
+func (n NormKind) Biased() bool { return n == NormLayer }
+
+// Centered reports whether a norm of this kind subtracts the mean.
+func (n NormKind) Centered() bool { return n.Biased() || n == NormBare }
 
 // Shared reports whether some block runs more than once.
 func (s *Spec) Shared() bool { return len(s.Schedule) != s.Blocks }

@@ -69,6 +69,9 @@ func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention m
 		for j := range p {
 			p[j] *= d.attnScale
 		}
+		if d.slopes != nil {
+			lowerByDistance(p, d.slopes[head])
+		}
 		kernel.Softmax(p)
 		kernel.Mix(at(t), p, v[skip*c.headDim:], c.headDim)
 	}

@@ -26,18 +26,21 @@ import (
 type Decoder struct {
 	spec       *model.Spec
 	embed      *qtensor.Matrix // (Vocab, Hidden)
+	positions  *qtensor.Matrix // (Positions, Hidden), or nil
+	embedNorm  norm            // zero unless EmbedNorm
 	head       linear          // (Vocab, Hidden); the weights are embed if tied
 	norm       norm
 	blocks     []block
 	ropes      []*rope
-	operations []operation // the operations of each step
-	workers    []worker    // one for each of parallel.Workers
+	operations [][]operation // of each step
+	workers    []worker      // one for each of parallel.Workers
 
 	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
 	arithmetic            Arithmetic
 	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
+	slopes                []float32 // of ALiBi, (Heads), or nil
 
 	activation func(dst, gate, up []float32) // act(gate) * up
 	ones       []float32                     // (FFN), replaces up if Ungated
@@ -47,24 +50,25 @@ type Decoder struct {
 	application           application
 	attention             attention
 	applyTask, attendTask func(worker, i int) error
-	single                *pass  // of Next
-	id                    [1]int // of Next
+	position              []float32 // scratch of lookup, (Hidden)
+	single                *pass     // of Next
+	id                    [1]int    // of Next
 }
 
 // A block is one stored layer.
 type block struct {
 	rope         *rope // one of Decoder.ropes, or nil
 	attnNorm     norm
-	q            linear    // (Heads*HeadDim, Hidden)
-	k, v         linear    // (KVHeads*HeadDim, Hidden)
-	qNorm, kNorm []float32 // (HeadDim), or nil
-	o            linear    // (Hidden, Heads*HeadDim)
-	attnPost     norm      // zero unless PostNorm
-	ffnNorm      norm      // zero when Parallel
-	gate         linear    // (FFN, Hidden), zero when Ungated
-	up           linear    // (FFN, Hidden)
-	down         linear    // (Hidden, FFN)
-	ffnPost      norm      // zero unless PostNorm
+	q            linear // (Heads*HeadDim, Hidden)
+	k, v         linear // (KVHeads*HeadDim, Hidden)
+	qNorm, kNorm headNorm
+	o            linear // (Hidden, Heads*HeadDim)
+	attnPost     norm   // zero unless PostNorm
+	ffnNorm      norm   // zero without a norm of the feed-forward layer
+	gate         linear // (FFN, Hidden), zero when Ungated
+	up           linear // (FFN, Hidden)
+	down         linear // (Hidden, FFN)
+	ffnPost      norm   // zero unless PostNorm
 }
 
 // A norm is one normalization of the residual stream.
@@ -92,6 +96,12 @@ type worker struct {
 	outputs      [kernel.PanelRows]float32
 }
 
+// activations lists the function of each kind of feed-forward layer.
+var activations = map[model.Activation]func(dst, gate, up []float32){
+	model.SiLU: kernel.SiLUMul, model.GELUTanh: kernel.GELUMul, model.GELU: kernel.GELUErfMul,
+	model.ReLU: kernel.ReLUMul, model.ReLU2: kernel.ReLU2Mul,
+}
+
 // New returns a Decoder for m that computes in float32. m must have passed Check.
 // New widens only norm gains and biases.
 func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
@@ -102,7 +112,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		activation: kernel.SiLUMul,
+		positions: m.Tensors[model.Positions], activation: activations[s.Activation], slopes: alibiSlopes(s),
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
 	}
 	d.prepare()
@@ -113,14 +123,14 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	for i := range s.Ropes {
 		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
 	}
-	if s.Activation == model.GELUTanh {
-		d.activation = kernel.GELUMul
-	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {
 			return err
 		}
 		d.norm = normOf(m, model.Norm)
+		if s.EmbedNorm {
+			d.embedNorm = normOf(m, model.EmbedNorm)
+		}
 		d.head.w = m.Tensors[m.HeadName()]
 		d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
 		d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
@@ -159,17 +169,11 @@ func blockOf(m *model.Model, b int) block {
 		q:        lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
 		up: lin(model.Up), down: lin(model.Down),
 	}
-	if s.QKNorm == model.QKGain {
-		w.qNorm, w.kNorm = gain(m, name(model.QNorm)), gain(m, name(model.KNorm))
-	}
-	if s.QKNorm == model.QKBare && s.AttentionOf(b).Rope != model.NoRope {
-		w.qNorm = slices.Repeat([]float32{1}, s.HeadDim)
-		w.kNorm = w.qNorm
-	}
+	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
-	if !s.Parallel {
+	if s.HasFFNNorm() {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
 	if !s.Ungated {
@@ -209,7 +213,7 @@ func (d *Decoder) Replace(name string, w *qtensor.Matrix) {
 
 func normOf(m *model.Model, name string) norm {
 	n := norm{gain: gain(m, name)}
-	if m.Spec.Norm == model.NormLayer {
+	if m.Spec.Norm.Biased() {
 		n.bias = vector(m, name+model.BiasSuffix)
 	}
 	return n
@@ -250,12 +254,12 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 // run runs ids, the only sequence of p, up to the final norm.
 func (p *pass) run(ctx context.Context, c *Cache, ids []int) error {
 	d := p.d
-	if err := d.lookup(p.x, ids); err != nil {
+	if err := d.lookup(p.x, ids, c.used); err != nil {
 		return err
 	}
-	for step := range d.spec.Schedule {
-		for i := range d.operations {
-			if err := d.operations[i].run(p, ctx, step); err != nil {
+	for step, operations := range d.operations {
+		for i := range operations {
+			if err := operations[i].run(p, ctx, step); err != nil {
 				return err
 			}
 		}
@@ -321,8 +325,12 @@ func Join(parts []*Hidden) *Hidden {
 	return &Hidden{first.d, x}
 }
 
-// lookup writes the embedding of each id to x.
-func (d *Decoder) lookup(x rows, ids []int) error {
+// lookup writes the embedding of each id to x, with that of its position if the model has
+// one. The first id is at position first.
+func (d *Decoder) lookup(x rows, ids []int, first int) error {
+	if d.positions != nil && first+len(ids) > d.positions.Rows {
+		return fmt.Errorf("a text of %d tokens is longer than the %d positions that the model has learned", first+len(ids), d.positions.Rows)
+	}
 	return parallel.Guard(func() error {
 		for t, id := range ids {
 			if id < 0 || id >= d.spec.Vocab {
@@ -334,6 +342,11 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 				for i := range row {
 					row[i] *= d.embedScale
 				}
+			}
+			if d.positions != nil {
+				d.position = sized(d.position, x.width)
+				d.workers[0].reader.Row(d.position, d.positions, first+t)
+				kernel.Add(row, d.position)
 			}
 		}
 		return nil
@@ -354,33 +367,10 @@ func (d *Decoder) normalize(h, x rows, w norm) {
 // normalizeRows is normalize for the rows [from, to).
 func (d *Decoder) normalizeRows(h, x rows, w norm, eps float32, from, to int) {
 	for t := from; t < to; t++ {
-		if d.spec.Norm == model.NormLayer {
+		if d.spec.Norm.Centered() {
 			kernel.LayerNorm(h.row(t), x.row(t), w.gain, w.bias, eps)
 		} else {
 			kernel.RMSNorm(h.row(t), x.row(t), w.gain, eps)
-		}
-	}
-}
-
-// normalizeHeads applies an RMS norm with gains w, (HeadDim), to each head of x in
-// place. It does nothing if w is nil.
-func (d *Decoder) normalizeHeads(x rows, w []float32) {
-	if w == nil {
-		return
-	}
-	if x.n == 1 {
-		d.normalizeHeadRows(x, w, 0, 1)
-		return
-	}
-	d.ranges(x.n, func(from, to int) { d.normalizeHeadRows(x, w, from, to) })
-}
-
-// normalizeHeadRows is normalizeHeads for the rows [from, to).
-func (d *Decoder) normalizeHeadRows(x rows, w []float32, from, to int) {
-	for t := from; t < to; t++ {
-		for at := 0; at < x.width; at += len(w) {
-			head := x.row(t)[at:][:len(w)]
-			kernel.RMSNorm(head, head, w, float32(d.spec.NormEps))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"context"
+	"slices"
 
 	"thimble/internal/model"
 )
@@ -22,12 +23,14 @@ const (
 	opQKNorm = "qk_norm"
 	opRope   = "rope"
 	opGateUp = "gate_up"
+
+	opTwoNorms = "two_norms" // the feed-forward layer's norm, before attention adds to the stream
 )
 
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.AttnNorm, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
@@ -37,7 +40,29 @@ type operation struct {
 }
 
 // operationsOf returns the operations of each step of a model, in order.
-func operationsOf(s *model.Spec) (all []operation) {
+func operationsOf(s *model.Spec) [][]operation {
+	all := make([][]operation, len(s.Schedule))
+	blocks := make([][]operation, s.Blocks)
+	for step, b := range s.Schedule {
+		if blocks[b] == nil {
+			blocks[b] = operationsOfBlock(s)
+		}
+		all[step] = blocks[b]
+	}
+	if s.EmbedNorm {
+		all[0] = slices.Concat([]operation{embedNorm}, all[0])
+	}
+	return all
+}
+
+// embedNorm is the operation that precedes the first step, and counts as part of it.
+var embedNorm = operation{Operation{model.EmbedNorm, nil, list(model.FFNResidual), list(model.EmbedNorm)}, func(p *pass, _ context.Context, _ int) error {
+	p.d.normalize(p.x, p.x, p.d.embedNorm)
+	return nil
+}}
+
+// operationsOfBlock returns the operations of a step that runs a block of s.
+func operationsOfBlock(s *model.Spec) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
@@ -48,7 +73,12 @@ func operationsOf(s *model.Spec) (all []operation) {
 	if s.Ungated {
 		gateUp = list(model.Up)
 	}
-	addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
+	addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.attnNorm) })
+	if s.TwoNorms {
+		add(opTwoNorms, nil, list(model.FFNResidual), list(model.FFNNorm), func(p *pass, _ context.Context, step int) error {
+			return p.normalizeStream(p.h2, p.block(step).ffnNorm)
+		})
+	}
 	add(opQKV, list(q, k, model.V), list(model.AttnNorm), list(q, k, model.V), (*pass).projectQKV)
 	if s.QKNorm != model.QKNone {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
@@ -63,9 +93,11 @@ func operationsOf(s *model.Spec) (all []operation) {
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
 	}
 	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
-	if !s.Parallel {
+	if s.HasFFNNorm() {
 		ffnInput = model.FFNNorm
-		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(w.ffnNorm) })
+	}
+	if !s.Parallel {
+		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
 	}
 	add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
 	add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
@@ -91,8 +123,10 @@ func list(names ...string) []string { return names }
 // operation that writes them until their memory is reused.
 func (p *pass) activations(name string) rows {
 	switch name {
-	case model.AttnNorm, model.FFNNorm:
+	case model.AttnNorm:
 		return p.h
+	case model.FFNNorm:
+		return p.ffnInput()
 	case model.Q, model.QNorm, model.QRope, model.Attended:
 		return p.q
 	case model.K, model.KNorm, model.KRope:

@@ -9,6 +9,7 @@ type pass struct {
 	sequences []sequence
 	x         rows // (positions, Hidden), the residual stream
 	h         rows // (positions, Hidden), normalized x
+	h2        rows // (positions, Hidden), x normalized for the feed-forward layer; empty unless TwoNorms
 	y         rows // (positions, Hidden), what a layer adds to x
 	q, k, v   rows // normalized and rotated in place; attention overwrites q with its output
 	gate, up  rows // the activation overwrites gate with act(gate) * up
@@ -30,8 +31,19 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
 		gate: newRows(n, s.FFN), up: newRows(n, s.FFN),
 	}
+	if s.TwoNorms {
+		p.h2 = newRows(n, s.Hidden)
+	}
 	p.extendRopes()
 	return p
+}
+
+// ffnInput returns the rows that hold the input of the feed-forward layer.
+func (p *pass) ffnInput() rows {
+	if p.d.spec.TwoNorms {
+		return p.h2
+	}
+	return p.h
 }
 
 // extendRopes computes the angles of all positions of p.
@@ -52,8 +64,8 @@ func (p *pass) finish() *Hidden {
 func (p *pass) block(step int) *block { return &p.d.blocks[p.d.spec.Schedule[step]] }
 
 // normalizeStream computes h = norm(x).
-func (p *pass) normalizeStream(w norm) error {
-	p.d.normalize(p.h, p.x, w)
+func (p *pass) normalizeStream(h rows, w norm) error {
+	p.d.normalize(h, p.x, w)
 	return nil
 }
 
@@ -134,11 +146,11 @@ func (p *pass) addLayer(context.Context, int) error {
 
 // projectGateUp computes gate = Gate h and up = Up h.
 func (p *pass) projectGateUp(ctx context.Context, step int) error {
-	w := p.block(step)
+	w, h := p.block(step), p.ffnInput()
 	if p.d.spec.Ungated {
-		return p.d.apply(ctx, p.h, product{p.up, w.up})
+		return p.d.apply(ctx, h, product{p.up, w.up})
 	}
-	return p.d.apply(ctx, p.h, product{p.gate, w.gate}, product{p.up, w.up})
+	return p.d.apply(ctx, h, product{p.gate, w.gate}, product{p.up, w.up})
 }
 
 // activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv

@@ -163,6 +163,7 @@ func compare(t *testing.T, prompt int, got, want []float32, vocab int) {
 	}
 	n := float64(len(want))
 	std := math.Sqrt(square/n - sum/n*sum/n)
+	t.Logf("worst error %.1e of the standard deviation", worst/std)
 	if !(worst <= 1e-4*std) {
 		t.Errorf("prompt %d of %d tokens: the logit of token %[4]d at position %[3]d differs by %[5].3g, %.3g of the standard deviation %.3g",
 			prompt, len(want)/vocab, at/vocab, at%vocab, worst, worst/std, std)

@@ -36,8 +36,14 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 		}
 		sequences = append(sequences, sequence{c, len(ids)})
 	}
-	t := &Trace{p: d.newPass(sequences)}
-	return t, d.lookup(t.p.x, slices.Concat(texts...))
+	t, at := &Trace{p: d.newPass(sequences)}, 0
+	for _, ids := range texts {
+		if err := d.lookup(t.p.x.slice(at, len(ids)), ids, 0); err != nil {
+			return nil, err
+		}
+		at += len(ids)
+	}
+	return t, nil
 }
 
 // Replace replaces the weights of a matrix, as Decoder.Replace does. The
@@ -99,7 +105,7 @@ func (t *Trace) Operation() *Operation {
 func (t *Trace) next() *operation {
 	switch {
 	case t.step < len(t.p.d.spec.Schedule):
-		return &t.p.d.operations[t.op]
+		return &t.p.d.operations[t.step][t.op]
 	case t.op == 0:
 		return &finalNorm
 	}
@@ -127,7 +133,7 @@ func (t *Trace) Before(other *Trace) bool {
 // Do runs the next operation.
 func (t *Trace) Do(ctx context.Context) error {
 	err := t.next().run(t.p, ctx, t.step)
-	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations) {
+	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations[t.step]) {
 		t.step, t.op = t.step+1, 0
 	}
 	return err
@@ -140,9 +146,8 @@ func (t *Trace) Activations(name string, i int) []float32 { return t.p.activatio
 
 // RunSteps runs the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
-	for range n * t.GroupsPerStep() {
-		t.Next()
-		if err := t.Run(ctx); err != nil {
+	for last := t.step + n; t.step < last; {
+		if err := t.Do(ctx); err != nil {
 			return err
 		}
 	}
@@ -159,10 +164,10 @@ func (t *Trace) Finish(ctx context.Context) error {
 	return nil
 }
 
-// GroupsPerStep returns the number of groups in each step.
-func (t *Trace) GroupsPerStep() (n int) {
-	for i := range t.p.d.operations {
-		if t.p.d.operations[i].Layers != nil {
+// GroupsIn returns the number of groups in a step.
+func (t *Trace) GroupsIn(step int) (n int) {
+	for _, o := range t.p.d.operations[step] {
+		if o.Layers != nil {
 			n++
 		}
 	}

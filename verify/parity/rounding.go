@@ -92,6 +92,15 @@ func (l *lockstep) lookupNoise() ([]float64, error) {
 				}
 			}
 		}
+		for _, m := range l.rounded(model.Positions) {
+			for _, ids := range l.texts {
+				for at := range ids {
+					for i, v := range n.row(m, at) {
+						out[i] += v
+					}
+				}
+			}
+		}
 		return nil
 	})
 	return out, err
