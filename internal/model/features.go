@@ -39,7 +39,9 @@ var (
 var everywhere = []string{"*"}
 
 // Features lists every Feature in the order in which reports print them.
-var Features = []Feature{
+var Features = slices.Concat(ownFeatures, expertFeatures)
+
+var ownFeatures = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},
 	{"ffn", nil, count(func(s *Spec) int { return s.FFN }), nil},
 	{"vocab", nil, count(func(s *Spec) int { return s.Vocab }), nil},

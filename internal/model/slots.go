@@ -73,6 +73,12 @@ func SplitName(name string) (block int, kind string, ok bool) {
 func (s *Spec) Unrolled() Spec {
 	t := *s
 	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), InOrder(len(s.Schedule), 1), nil
+	t.Experts.Dense = nil
+	for step, b := range s.Schedule {
+		if s.Experts.Count > 0 && !s.HasExperts(b) {
+			t.Experts.Dense = append(t.Experts.Dense, step)
+		}
+	}
 	if len(s.Attention) > 0 {
 		for _, b := range s.Schedule {
 			t.Attention = append(t.Attention, s.Attention[b])
@@ -93,7 +99,7 @@ func (s *Spec) StoredName(name string) string {
 type Role int
 
 const (
-	Vector    Role = iota // norm gains and biases, (1, n), and the embedding of positions: never quantized
+	Vector    Role = iota // norm gains and biases, (1, n), the embedding of positions and routers: never quantized
 	Linear                // y = W x inside a block
 	Embedding             // one row for each token; also the head if Tied
 	Output                // the untied head
@@ -159,11 +165,19 @@ func (s *Spec) Slots() []Slot {
 		if s.HasFFNNorm() {
 			norm(Name(b, FFNNorm))
 		}
-		if !s.Ungated {
+		switch {
+		case s.HasExperts(b):
+			s.expertSlots(func(kind string, rows, cols int, role Role) {
+				slots = append(slots, Slot{Name(b, kind), rows, cols, role})
+			})
+		case s.Ungated:
+			linear(Up, s.FFN, s.Hidden)
+			linear(Down, s.Hidden, s.FFN)
+		default:
 			linear(Gate, s.FFN, s.Hidden)
+			linear(Up, s.FFN, s.Hidden)
+			linear(Down, s.Hidden, s.FFN)
 		}
-		linear(Up, s.FFN, s.Hidden)
-		linear(Down, s.Hidden, s.FFN)
 		if s.PostNorm {
 			norm(Name(b, FFNPost))
 		}

@@ -76,6 +76,8 @@ type Spec struct {
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
 
+	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
+
 	Rope  Rope   `cbor:"rope" json:"rope"`
 	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // further ones, for blocks whose Attention selects them
 	Bias  Bias   `cbor:"bias" json:"bias"`
@@ -197,7 +199,7 @@ func InOrder(n, repeat int) []int {
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -62,13 +62,14 @@ type block struct {
 	q            linear // (Heads*HeadDim, Hidden)
 	k, v         linear // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm headNorm
-	o            linear // (Hidden, Heads*HeadDim)
-	attnPost     norm   // zero unless PostNorm
-	ffnNorm      norm   // zero without a norm of the feed-forward layer
-	gate         linear // (FFN, Hidden), zero when Ungated
-	up           linear // (FFN, Hidden)
-	down         linear // (Hidden, FFN)
-	ffnPost      norm   // zero unless PostNorm
+	o            linear   // (Hidden, Heads*HeadDim)
+	attnPost     norm     // zero unless PostNorm
+	ffnNorm      norm     // zero without a norm of the feed-forward layer
+	gate         linear   // (FFN, Hidden), zero when Ungated
+	up           linear   // (FFN, Hidden)
+	down         linear   // (Hidden, FFN)
+	ffnPost      norm     // zero unless PostNorm
+	experts      *mixture // nil in blocks without experts; gate, up and down are then zero
 }
 
 // A norm is one normalization of the residual stream.
@@ -167,7 +168,11 @@ func blockOf(m *model.Model, b int) block {
 	w := block{
 		attnNorm: normOf(m, name(model.AttnNorm)),
 		q:        lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
-		up: lin(model.Up), down: lin(model.Down),
+	}
+	if s.HasExperts(b) {
+		w.experts = mixtureOf(m, b)
+	} else {
+		w.up, w.down = lin(model.Up), lin(model.Down)
 	}
 	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	if s.PostNorm {
@@ -176,7 +181,7 @@ func blockOf(m *model.Model, b int) block {
 	if s.HasFFNNorm() {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
-	if !s.Ungated {
+	if !s.Ungated && w.experts == nil {
 		w.gate = lin(model.Gate)
 	}
 	return w
@@ -192,9 +197,13 @@ func (d *Decoder) prepare() *Decoder {
 // linears returns the linear layers of w by kind, including those that the model
 // lacks, which are zero.
 func (w *block) linears() map[string]*linear {
-	return map[string]*linear{
+	all := map[string]*linear{
 		model.Q: &w.q, model.K: &w.k, model.V: &w.v, model.O: &w.o, model.Gate: &w.gate, model.Up: &w.up, model.Down: &w.down,
 	}
+	if w.experts != nil {
+		w.experts.linears(all)
+	}
+	return all
 }
 
 // Replace replaces the weights of the matrix called name: a linear layer, the

@@ -24,6 +24,9 @@ const (
 	opRope   = "rope"
 	opGateUp = "gate_up"
 
+	opExpert = "experts" // any operation of an expert, in the order of experts
+	opShared = "shared"  // any operation of the shared expert
+
 	opTwoNorms = "two_norms" // the feed-forward layer's norm, before attention adds to the stream
 )
 
@@ -31,7 +34,7 @@ const (
 // order in which all models run them.
 var operationOrder = []string{
 	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
-	model.FFNNorm, opGateUp, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
+	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
 type operation struct {
@@ -45,7 +48,7 @@ func operationsOf(s *model.Spec) [][]operation {
 	blocks := make([][]operation, s.Blocks)
 	for step, b := range s.Schedule {
 		if blocks[b] == nil {
-			blocks[b] = operationsOfBlock(s)
+			blocks[b] = operationsOfBlock(s, b)
 		}
 		all[step] = blocks[b]
 	}
@@ -62,7 +65,7 @@ var embedNorm = operation{Operation{model.EmbedNorm, nil, list(model.FFNResidual
 }}
 
 // operationsOfBlock returns the operations of a step that runs a block of s.
-func operationsOfBlock(s *model.Spec) (all []operation) {
+func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
@@ -99,13 +102,19 @@ func operationsOfBlock(s *model.Spec) (all []operation) {
 	if !s.Parallel {
 		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
 	}
-	add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
-	add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
-	add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
-	added = model.Down
+	layer := model.Down
+	if s.HasExperts(b) {
+		all = append(all, expertOperations(s, ffnInput)...)
+		layer = model.Mixed
+	} else {
+		add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
+		add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
+		add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
+	}
+	added = layer
 	if s.PostNorm {
 		added = model.FFNPost
-		addNorm(added, model.Down, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
+		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
 	add(model.FFNResidual, nil, list(model.AttnResidual, added), list(model.FFNResidual), (*pass).addLayer)
 	return all
@@ -133,12 +142,17 @@ func (p *pass) activations(name string) rows {
 		return p.k
 	case model.V:
 		return p.v
-	case model.O, model.AttnPost, model.Down, model.FFNPost:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed:
 		return p.y
 	case model.Gate, model.Activated:
 		return p.gate
 	case model.Up:
 		return p.up
+	}
+	if p.experts != nil {
+		if x, ok := p.experts.activations(name); ok {
+			return x
+		}
 	}
 	return p.x
 }

@@ -7,12 +7,13 @@ import "context"
 type pass struct {
 	d         *Decoder
 	sequences []sequence
-	x         rows // (positions, Hidden), the residual stream
-	h         rows // (positions, Hidden), normalized x
-	h2        rows // (positions, Hidden), x normalized for the feed-forward layer; empty unless TwoNorms
-	y         rows // (positions, Hidden), what a layer adds to x
-	q, k, v   rows // normalized and rotated in place; attention overwrites q with its output
-	gate, up  rows // the activation overwrites gate with act(gate) * up
+	x         rows        // (positions, Hidden), the residual stream
+	h         rows        // (positions, Hidden), normalized x
+	h2        rows        // (positions, Hidden), x normalized for the feed-forward layer; empty unless TwoNorms
+	y         rows        // (positions, Hidden), what a layer adds to x
+	q, k, v   rows        // normalized and rotated in place; attention overwrites q with its output
+	gate, up  rows        // the activation overwrites gate with act(gate) * up
+	experts   *expertPass // nil without experts
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -29,7 +30,12 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
-		gate: newRows(n, s.FFN), up: newRows(n, s.FFN),
+	}
+	if s.HasFFN() {
+		p.gate, p.up = newRows(n, s.FFN), newRows(n, s.FFN)
+	}
+	if s.Experts.Count > 0 {
+		p.experts = newExpertPass(s, n)
 	}
 	if s.TwoNorms {
 		p.h2 = newRows(n, s.Hidden)
@@ -156,22 +162,26 @@ func (p *pass) projectGateUp(ctx context.Context, step int) error {
 // activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv
 // 2002.05202). Without a gate it computes act(up) * 1; the multiplication is exact.
 func (p *pass) activate(context.Context, int) error {
-	if p.x.n == 1 {
-		p.activateRows(0, 1)
-	} else {
-		p.d.ranges(p.x.n, p.activateRows)
-	}
+	p.d.activate(p.gate, p.up)
 	return nil
 }
 
+// activate computes gate = act(gate) * up, or act(up) if the model is Ungated.
+func (d *Decoder) activate(gate, up rows) {
+	if gate.n == 1 {
+		d.activateRows(gate, up, 0, 1)
+	} else {
+		d.ranges(gate.n, func(from, to int) { d.activateRows(gate, up, from, to) })
+	}
+}
+
 // activateRows is activate for the rows [from, to).
-func (p *pass) activateRows(from, to int) {
-	d := p.d
+func (d *Decoder) activateRows(gate, up rows, from, to int) {
 	for t := from; t < to; t++ {
-		if y := p.gate.row(t); d.spec.Ungated {
-			d.activation(y, p.up.row(t), d.ones)
+		if y := gate.row(t); d.spec.Ungated {
+			d.activation(y, up.row(t), d.ones)
 		} else {
-			d.activation(y, y, p.up.row(t))
+			d.activation(y, y, up.row(t))
 		}
 	}
 }

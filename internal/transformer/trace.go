@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
@@ -64,8 +65,12 @@ type Group struct {
 // Width returns the width of the layers' input.
 func (g *Group) Width() int { return g.input.width }
 
-// Row returns the layers' input at position i, (Width). It is valid until the
-// Trace runs another operation.
+// Len returns the number of positions with an input: all of the Trace, or those at which
+// the group's expert computes.
+func (g *Group) Len() int { return g.input.n }
+
+// Row returns the i-th of the layers' inputs, (Width). It is valid until the Trace runs
+// another operation.
 func (g *Group) Row(i int) []float32 { return g.input.row(i) }
 
 // Next runs the operations before the next group and returns the group. It
@@ -75,7 +80,7 @@ func (t *Trace) Next() *Group {
 		if o := t.Operation(); o.Layers != nil {
 			return &Group{t.step, t.p.d.spec.Schedule[t.step], o.Layers, t.p.activations(o.Reads[0])}
 		}
-		_ = t.Do(context.Background()) // only a norm can precede a group, and it cannot fail
+		_ = t.Do(context.Background()) // a norm or the routing, which cannot fail
 	}
 	return nil
 }
@@ -119,15 +124,13 @@ func (t *Trace) Step() int { return t.step }
 // other, which may run a model with other operations. It compares the steps, then
 // the order of operations within a step, which is the same in all models.
 func (t *Trace) Before(other *Trace) bool {
-	place := func(t *Trace) (step, at int) {
+	place := func(t *Trace) []int {
 		if o := t.Operation(); o != nil {
-			return t.step, slices.Index(operationOrder, o.Name)
+			return append([]int{t.step}, placeOf(o.Name)...)
 		}
-		return math.MaxInt, 0
+		return []int{math.MaxInt}
 	}
-	step, at := place(t)
-	otherStep, otherAt := place(other)
-	return step < otherStep || step == otherStep && at < otherAt
+	return slices.Compare(place(t), place(other)) < 0
 }
 
 // Do runs the next operation.
@@ -142,7 +145,13 @@ func (t *Trace) Do(ctx context.Context) error {
 // Activations returns the activations called name at position i. They are valid
 // from the operation that writes them to the last operation that reads them. The
 // caller may modify them; later operations read the modified values.
-func (t *Trace) Activations(name string, i int) []float32 { return t.p.activations(name).row(i) }
+func (t *Trace) Activations(name string, i int) []float32 {
+	x := t.p.activations(name)
+	if _, _, ok := model.SplitExpert(name); ok {
+		return t.p.experts.rowAt(x, i)
+	}
+	return x.row(i)
+}
 
 // RunSteps runs the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
