@@ -41,7 +41,7 @@ func mptSpec(c *config) model.Spec {
 	c.fourfold("intermediate_size")
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings")
-	s.Norm, s.NormEps = model.NormBare, c.Float("layer_norm_epsilon")
+	s.Norm, s.NormEps = model.NormGain, c.Float("layer_norm_epsilon")
 	s.Ungated, s.Activation = true, model.GELU
 	s.Rope = model.Rope{Base: 10000}
 	unrotated(&s)
@@ -70,8 +70,7 @@ func falconSpec(c *config) model.Spec {
 	c.renamed("n_embed", "hidden_size", "n_head", "num_attention_heads", "n_layer", "num_hidden_layers", "n_head_kv", "num_kv_heads")
 	c.fourfold("ffn_hidden_size")
 	s := layerNormSpec(c, "layer_norm_epsilon", "activation")
-	rope, _ := rotary(c, 10000)
-	s.Rope = rope
+	wholeRotary(c, &s)
 	c.Must("alibi", false)
 	grouped := c.Bool("new_decoder_architecture")
 	switch {

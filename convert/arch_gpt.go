@@ -187,7 +187,7 @@ const codeGenGroups = 4
 func gptNeoXSpec(c *config) model.Spec {
 	s := layerNormSpec(c, "layer_norm_eps", "hidden_act")
 	c.renamed("rotary_emb_base", "rope_theta", "rotary_pct", "partial_rotary_factor")
-	partRotary(c, &s, 0.25)
+	partialRotary(c, &s, 0.25, nil)
 	if s.Parallel = c.Bool("use_parallel_residual"); s.Parallel {
 		s.TwoNorms = true
 	}
@@ -196,22 +196,6 @@ func gptNeoXSpec(c *config) model.Spec {
 	windowless(c, &s)
 	c.Inert("hidden_dropout", "classifier_dropout")
 	return s
-}
-
-// partRotary reads a rotary embedding of a part of each head. def is the part without a key.
-func partRotary(c *config, s *model.Spec, def float64) {
-	rope, inner := rotary(c, 10000)
-	fraction := c.Float("partial_rotary_factor", def)
-	if inner != nil {
-		fraction = inner.Float("partial_rotary_factor", fraction)
-	}
-	s.Rope = rope
-	if s.Rope.Dims = int(fraction * float64(s.HeadDim)); !(fraction > 0 && fraction <= 1) || s.Rope.Dims < 2 {
-		c.Fail("partial_rotary_factor", "%g of %d dimensions, want at least two and at most all of them", fraction, s.HeadDim)
-	}
-	if s.Rope.Dims == s.HeadDim {
-		s.Rope.Dims = 0
-	}
 }
 
 // blockNames returns names whose blocks are called by prefix, such as "transformer.h.*.".

@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"reflect"
 	"slices"
 	"strings"
 
@@ -49,12 +48,7 @@ func sameLayers(c *config, blocks int, kinds ...string) {
 func decoderSpec(c *config) model.Spec {
 	s := sizes(c)
 	s.NormEps = c.Float("rms_norm_eps")
-	rope, inner := rotary(c, 10000)
-	c.Must("partial_rotary_factor", 1.0)
-	if inner != nil {
-		inner.Must("partial_rotary_factor", 1.0)
-	}
-	s.Rope = rope
+	wholeRotary(c, &s)
 	s.Activation = activation(c, "hidden_act", "silu")
 	return s
 }
@@ -125,66 +119,6 @@ func sizes(c *config) model.Spec {
 	s.Schedule = model.InOrder(s.Blocks, 1)
 	c.shared.scaling = quantization(c)
 	return s
-}
-
-// rotary reads rope_parameters, which transformers 5 writes, or rope_theta and
-// rope_scaling, which transformers 4 wrote. base is the default of rope_theta. rotary
-// also returns the object that it read, or nil.
-func rotary(c *config, base float64) (model.Rope, *config) {
-	base = c.Float("rope_theta", base)
-	c.Inert("original_max_position_embeddings") // scaledRope reads it where it counts
-	p := c.Object("rope_parameters")
-	if p == nil {
-		p = c.Object("rope_scaling")
-	} else if old := c.value("rope_scaling"); !empty(old) && !reflect.DeepEqual(old, c.values["rope_parameters"]) {
-		c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
-	}
-	if p == nil {
-		return model.Rope{Base: base}, nil
-	}
-	if inner := p.Float("rope_theta", base); c.Has("rope_theta") && inner != base {
-		c.Fail("rope_theta", "%g, but %s has %g; keep one", base, strings.TrimSuffix(p.path, "."), inner)
-	} else {
-		base = inner
-	}
-	return scaledRope(c, p, base), p
-}
-
-// scaledRope reads a rope_type and its parameters from p, an object of c.
-func scaledRope(c, p *config, base float64) model.Rope {
-	r := model.Rope{Base: base}
-	kind := p.String("rope_type", p.String("type", "default"))
-	if old := p.String("type", kind); old != kind {
-		p.Fail("type", "%q, but rope_type is %q", old, kind)
-	}
-	if c.reads != nil {
-		p.reads = transformers().rope[kind]
-	}
-	switch kind {
-	case "default":
-	case "dynamic": // stretches the base for texts beyond the context, which the model does not take here
-		p.Float("factor")
-		c.Note("rope_type dynamic changes nothing within the context, and longer texts are refused: read as default")
-	case "linear":
-		r.Scaling, r.Factor = model.RopeLinear, p.Float("factor")
-	case "llama3":
-		r = model.Rope{
-			Base: base, Scaling: model.RopeLlama3, Factor: p.Float("factor"),
-			LowFreq: p.Float("low_freq_factor"), HighFreq: p.Float("high_freq_factor"),
-			Original: ropeOriginal(c, p),
-		}
-	default:
-		p.UnsupportedObject("rope_type", "%s (want default, dynamic, linear or llama3)", show(kind))
-	}
-	return r
-}
-
-// ropeOriginal returns the context of the pretraining: as in transformers, that outside p
-// counts, then that in p, then the model's.
-func ropeOriginal(c, p *config) int {
-	const key = "original_max_position_embeddings"
-	def := p.Int(key, model.MaxLength, c.Int("max_position_embeddings", model.MaxLength))
-	return c.Int(key, model.MaxLength, def)
 }
 
 var llamaNames = names{

@@ -12,12 +12,7 @@ func llama4Spec(c *config) model.Spec {
 	s := sizes(c)
 	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is for experts
 	s.NormEps = c.Float("rms_norm_eps", 1e-5)
-	rope, inner := rotary(c, 500000)
-	c.Must("partial_rotary_factor", 1.0)
-	if inner != nil {
-		inner.Must("partial_rotary_factor", 1.0)
-	}
-	s.Rope = rope
+	wholeRotary(c, &s)
 	s.Rope.Pairs = true
 	if c.Bool("use_qk_norm", true) {
 		s.QKNorm = model.QKBare
@@ -38,33 +33,25 @@ func llama4Spec(c *config) model.Spec {
 // llama4Attention reads which blocks have a rotary embedding (those with a 1 in
 // no_rope_layers) and which have chunks (the same ones, unless layer_types lists them).
 func llama4Attention(c *config, s *model.Spec) {
-	rotates := c.counts("no_rope_layers", "a list of 0 and 1")
-	if period := c.Int("no_rope_layer_interval", model.MaxBlocks, 4); len(rotates) == 0 {
-		for b := range s.Blocks {
-			rotates = append(rotates, min(1, (b+1)%max(period, 1)))
-		}
-	}
-	if len(rotates) < s.Blocks {
-		c.Fail("no_rope_layers", "%d entries, want one for each of %d blocks", len(rotates), s.Blocks)
+	rotates, ok := rotatedBlocks(c, s.Blocks)
+	if !ok {
 		return
 	}
 	chunk := c.Int("attention_chunk_size", model.MaxLength, 0) // null: no chunks
-	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return rotates[b] != 0 })
+	chunked := layerTypes(c, s.Blocks, "chunked_attention", func(b int) bool { return rotates[b] })
 	s.Attention = make([]model.Attention, s.Blocks)
 	unrotated := 0 // number of blocks without a rotary embedding
 	for b := range s.Attention {
 		if chunked(b) {
 			s.Attention[b].Chunk = chunk
 		}
-		if rotates[b] == 0 {
+		if !rotates[b] {
 			s.Attention[b].Rope = model.NoRope
 			unrotated++
 		}
 	}
-	// The attention temperature of unrotated blocks changes at position floor_scale.
-	tuned, floor := c.Bool("attn_temperature_tuning", true), c.Int("floor_scale", model.MaxLength, 8192)
-	if tuned && unrotated > 0 && s.Context >= floor {
-		c.Unsupported("attn_temperature_tuning", "true, in a context of %d with floor_scale %d,", s.Context, floor)
+	if length := c.Int("floor_scale", model.MaxLength, 8192); c.Bool("attn_temperature_tuning", true) && unrotated > 0 {
+		s.Temperature = model.Temperature{Beta: c.Float("attn_scale", 0.1), Length: length, Shift: 1, Unrotated: true}
 	}
 	c.Inert("attn_scale")
 }

@@ -13,18 +13,7 @@ func phiSpec(c *config) model.Spec {
 	s.Parallel, s.Ungated, s.Activation = true, true, activation(c, "hidden_act", "gelu_new")
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 
-	rope, inner := rotary(c, 10000)
-	fraction := c.Float("partial_rotary_factor", 0.5)
-	if inner != nil {
-		fraction = inner.Float("partial_rotary_factor", fraction)
-	}
-	s.Rope = rope
-	if s.Rope.Dims = int(fraction * float64(s.HeadDim)); !(fraction > 0 && fraction <= 1) || s.Rope.Dims < 2 {
-		c.Fail("partial_rotary_factor", "%g of %d dimensions, want at least two and at most all of them", fraction, s.HeadDim)
-	}
-	if s.Rope.Dims == s.HeadDim {
-		s.Rope.Dims = 0
-	}
+	partialRotary(c, &s, 0.5, nil)
 	windowless(c, &s)
 	c.Must("qk_layernorm", false)
 	c.Inert("embd_pdrop", "resid_pdrop")

@@ -62,15 +62,19 @@ func layerTypes(c *config, blocks int, special string, def func(block int) bool)
 	return func(b int) bool { return types[b] == special }
 }
 
-var qwen3Names = llamaNames.with(map[string]string{
+// headNormNames are the usual names of the norms of queries and keys.
+var headNormNames = map[string]string{
 	"blocks.*.q_norm": "model.layers.*.self_attn.q_norm.weight",
 	"blocks.*.k_norm": "model.layers.*.self_attn.k_norm.weight",
-})
+}
 
-// with returns n with the names of more added or replaced.
+var qwen3Names = llamaNames.with(headNormNames)
+
+// with returns n with the names of more added or replaced, or left out if they are "".
 func (n names) with(more map[string]string) names {
 	stored := maps.Clone(n.stored)
 	maps.Copy(stored, more)
+	maps.DeleteFunc(stored, func(_, name string) bool { return name == "" })
 	n.stored = stored
 	return n
 }

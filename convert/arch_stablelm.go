@@ -18,8 +18,7 @@ func rootOf(n int) float64 { return math.Sqrt(float64(n)) }
 // starCoder2Spec reads the config of StarCoder 2 (arXiv 2402.19173).
 func starCoder2Spec(c *config) model.Spec {
 	s := layerNormSpec(c, "norm_epsilon", "hidden_act")
-	rope, _ := rotary(c, 10000)
-	s.Rope = rope
+	wholeRotary(c, &s)
 	bias := c.Bool("use_bias")
 	s.Bias = model.Bias{QKV: bias, O: bias, FFN: bias}
 	setWindow(&s, slidingWindow(c), func(int) bool { return true })
@@ -33,11 +32,11 @@ func starCoder2Spec(c *config) model.Spec {
 func stableLMSpec(c *config) model.Spec {
 	s := layerNormSpec(c, "layer_norm_eps", "hidden_act")
 	s.Ungated = false
-	partRotary(c, &s, 0.25)
+	partialRotary(c, &s, 0.25, nil)
 	s.Bias.QKV = c.Bool("use_qkv_bias")
 	s.Parallel = c.Bool("use_parallel_residual")
 	if c.Bool("qk_layernorm") {
-		s.QKNorm = model.QKHeads
+		s.QKNorm = model.QKHead
 	}
 	windowless(c, &s)
 	c.Inert("hidden_dropout")
@@ -47,7 +46,7 @@ func stableLMSpec(c *config) model.Spec {
 // persimmonSpec reads the config of Persimmon and Fuyu's text model.
 func persimmonSpec(c *config) model.Spec {
 	s := layerNormSpec(c, "layer_norm_eps", "hidden_act")
-	partRotary(c, &s, 0.5)
+	partialRotary(c, &s, 0.5, nil)
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true}
 	if c.Bool("qk_layernorm") {
 		s.QKNorm = model.QKLayer

@@ -34,6 +34,11 @@ const (
 
 // matrix returns t as the matrix for slot s, over the same bytes.
 func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, error) {
+	if len(t.Shape) == 2 && t.Source == nil && s.Role == model.Vector && s.Cols > b.headDim && t.Shape[0] > 1 && t.Shape[1] == b.headDim && t.Shape[0]*t.Shape[1] == s.Cols {
+		flat := *t // gains of several heads
+		flat.Shape = []int{s.Cols}
+		t = &flat
+	}
 	if want := shape(s); !slices.Equal(t.Shape, want) {
 		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
 	}

@@ -3,7 +3,6 @@ package convert
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -126,7 +125,7 @@ func compressedGroups(weights string) string {
 
 func TestConfigRefuses(t *testing.T) {
 	edit := func(edits ...string) string { return edited(t, edits...) }
-	known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
+	known := strings.Join(modelTypes(), ", ")
 	for _, c := range []struct {
 		text string
 		set  []string
@@ -190,7 +189,7 @@ func TestConfigRefuses(t *testing.T) {
 
 		{edit("rope_theta", "0"), nil, "config.json: rope base is 0, want a positive number"},
 		{edit("rope_scaling", `"linear"`), nil, `config.json: rope_scaling: want an object, found "linear"`},
-		{edit("rope_scaling", `{"type":"yarn","factor":2}`), nil, `config.json: rope_scaling.rope_type: "yarn" (want default, dynamic, linear or llama3) is not supported`},
+		{edit("rope_scaling", `{"type":"ntk","factor":2}`), nil, `config.json: rope_scaling.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope or yarn) is not supported`},
 		{edit("rope_scaling", `{"type":"linear"}`), nil, "config.json: rope_scaling.factor: key is missing"},
 		{edit("rope_scaling", `{"type":"linear","factor":"2"}`), nil, `config.json: rope_scaling.factor: want a number, found "2"`},
 		{edit("rope_scaling", `{"type":"linear","factor":0}`), nil, "config.json: rope factor is 0, want a positive number"},
@@ -250,7 +249,8 @@ func TestNeutralKeys(t *testing.T) {
 		{edited(t, "rope_theta", "", "rope_scaling", `{"rope_theta":10000}`), nil},
 		{edited(t, "rope_theta", "", "rope_parameters", `{"rope_theta":1e4,"type":"default","factor":7}`),
 			[]string{"config.json has 1 key that transformers never reads for llama, so without effect: rope_parameters.factor"}},
-		{edited(t, "rope_scaling", `{"type":"dynamic","factor":4.0}`), []string{"rope_type dynamic changes nothing within the context, and longer texts are refused: read as default"}},
+		{edited(t, "rope_scaling", `{"type":"dynamic","factor":4.0}`), []string{"rope_type dynamic changes nothing within the context, and longer texts are refused: read as default; " +
+			"--set rope_length=N makes a model that computes all texts as transformers computes one of N tokens"}},
 		{edited(t, "auto_map", stranger, "a", "null", "b", "false", "c", "[]", "d", "{}", "e", `""`, "mlp_bias", "false"), nil},
 		{edited(t, "rope_interleaved", "true", "embedding_multiplier", "3"),
 			[]string{"config.json has 2 keys that transformers never reads for llama, so without effect: embedding_multiplier, rope_interleaved"}},

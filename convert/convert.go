@@ -126,9 +126,13 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if err != nil {
 		return err
 	}
+	stored, images := cfg.textTensors(stored)
 	stored, renamed := n.plainNames(n.ownNames(stored))
-	m.Notes = slices.Concat(m.Notes, dropped, renamed)
+	m.Notes = slices.Concat(m.Notes, dropped, images, renamed)
 	if err := unmerged(stored); err != nil {
+		return err
+	}
+	if stored, err = n.split(spec, stored, cfg); err != nil {
 		return err
 	}
 	if err := tie(m, spec, cfg, stored, n); err != nil {
@@ -168,17 +172,24 @@ func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error)
 	return parseConfig(filepath.Join(dir.Path, name), text, set)
 }
 
+// modelTypes lists every model_type that Open reads.
+func modelTypes() []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(architectures)), maps.Keys(imageModels))
+	slices.Sort(all)
+	return all
+}
+
 // recognize returns the architecture that the config's model_type names, or Meta's
 // if the config is params.json.
 func recognize(c *config) (string, architecture, error) {
 	if filepath.Base(c.file) == paramsName {
 		return "llama", meta, nil
 	}
+	c.unwrap()
 	modelType := c.String("model_type")
 	a, ok := architectures[modelType]
 	if !ok {
-		known := strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
-		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), known))
+		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), strings.Join(modelTypes(), ", ")))
 	}
 	c.classify(modelType)
 	return modelType, a, c.shared.err

@@ -327,9 +327,13 @@ func TestDanglingLinks(t *testing.T) {
 // Every slot has its own name, which no other pattern matches.
 func TestNames(t *testing.T) {
 	specs := map[string]model.Spec{} // with all that a fixture of the architecture has
-	fixtures, err := filepath.Glob(filepath.Join("..", "fixtures", "*", "config.json"))
-	if err != nil {
-		t.Fatal(err)
+	var fixtures []string
+	for _, pattern := range []string{"*", "architectures/*"} {
+		more, err := filepath.Glob(filepath.Join("..", "fixtures", pattern, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fixtures = append(fixtures, more...)
 	}
 	families, err := filepath.Glob(filepath.Join("..", "fixtures", "families", "*", "config.json"))
 	if err != nil {

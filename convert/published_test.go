@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -130,6 +131,11 @@ func TestReleases(t *testing.T) {
 			llama(1536, 28, 12, 2, 8960, 151936, 131072, 10000, eps6, ids(151643, 151643), qkv)},
 		{"Qwen3 0.6B FP8", `{"architectures":["Qwen3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1024,"initializer_range":0.02,"intermediate_size":3072,"max_position_embeddings":40960,"max_window_layers":28,"model_type":"qwen3","num_attention_heads":16,"num_hidden_layers":28,"num_key_value_heads":8,` + fp8Settings + `,"rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":1000000,"sliding_window":null,"tie_word_embeddings":true,"torch_dtype":"bfloat16","transformers_version":"4.51.0","use_cache":true,"use_sliding_window":false,"vocab_size":151936}`, nil,
 			llama(1024, 28, 16, 8, 3072, 151936, 40960, 1000000, eps6, tied, ids(151643, 151645), func(s *model.Spec) { s.HeadDim, s.QKNorm = 128, model.QKGain })},
+		{"Qwen2.5 stretched by YaRN", `{"architectures":["Qwen2ForCausalLM"],"hidden_act":"silu","hidden_size":896,"intermediate_size":4864,"max_position_embeddings":32768,"model_type":"qwen2","num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_scaling":{"factor":4.0,"original_max_position_embeddings":32768,"type":"yarn"},"rope_theta":1000000.0,"vocab_size":151936}`, nil,
+			llama(896, 24, 14, 2, 4864, 151936, 131072, 1e6, eps6, qkv, func(s *model.Spec) {
+				s.BOS, s.EOS = -1, nil
+				s.Rope = model.Rope{Base: 1e6, Scaling: model.RopeYarn, Factor: 4, LowFreq: 1, HighFreq: 32, Original: 32768, Scale: 1.138629436111989}
+			})},
 		{"Gemma 3 270M", `{"_sliding_window_pattern":6,"architectures":["Gemma3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"attn_logit_softcapping":null,"bos_token_id":2,"eos_token_id":1,"final_logit_softcapping":null,"head_dim":256,"hidden_activation":"gelu_pytorch_tanh","hidden_size":640,"initializer_range":0.02,"intermediate_size":2048,"layer_types":[` + gemmaPattern + "," + gemmaPattern + "," + gemmaPattern + `],"max_position_embeddings":32768,"model_type":"gemma3_text","num_attention_heads":4,"num_hidden_layers":18,"num_key_value_heads":1,"pad_token_id":0,"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,"rope_local_base_freq":10000.0,"rope_scaling":null,"rope_theta":1000000.0,"sliding_window":512,"torch_dtype":"bfloat16","transformers_version":"4.55.0.dev0","use_bidirectional_attention":false,"use_cache":true,"vocab_size":262144}`, nil,
 			llama(640, 18, 4, 1, 2048, 262144, 32768, 1e6, gemma270m)},
 	} {
@@ -149,13 +155,11 @@ func TestReleases(t *testing.T) {
 func TestOtherReleases(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"Phi-2 as first released", `{"_name_or_path":"microsoft/phi-2","activation_function":"gelu_new","architectures":["PhiForCausalLM"],"attn_pdrop":0.0,"embd_pdrop":0.0,"flash_attn":false,"flash_rotary":false,"fused_dense":false,"img_processor":null,"initializer_range":0.02,"layer_norm_epsilon":1e-05,"model_type":"phi-msft","n_embd":2560,"n_head":32,"n_head_kv":null,"n_inner":null,"n_layer":32,"n_positions":2048,"resid_pdrop":0.1,"rotary_dim":32,"tie_word_embeddings":false,"torch_dtype":"float16","transformers_version":"4.35.2","vocab_size":51200}`,
-			`config.json: model_type "phi-msft" is not supported; Thimble reads gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3`},
+			`config.json: model_type "phi-msft" is not supported; Thimble reads ` + strings.Join(modelTypes(), ", ")},
 		{"Yi as first released", `{"architectures":["YiForCausalLM"],"hidden_act":"silu","hidden_size":4096,"intermediate_size":11008,"max_position_embeddings":4096,"model_type":"Yi","num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":4,"rms_norm_eps":1e-05,"rope_theta":5000000.0,"vocab_size":64000}`,
-			`config.json: model_type "Yi" is not supported; Thimble reads gemma3_text, llama, llama4_text, mistral, mobilellm, phi, qwen2, qwen3`},
+			`config.json: model_type "Yi" is not supported; Thimble reads ` + strings.Join(modelTypes(), ", ")},
 		{"Llama 3.1 in four bits", llama31 + `"hidden_size":4096,"intermediate_size":14336,"num_attention_heads":32,"num_hidden_layers":32,"quantization_config":{"quant_method":"bitsandbytes","load_in_4bit":true}}`,
 			`config.json: quantization_config.quant_method: "bitsandbytes" (want fp8, fbgemm_fp8 or compressed-tensors of 8-bit floats) is not supported`},
-		{"Qwen2.5 stretched by YaRN", `{"architectures":["Qwen2ForCausalLM"],"hidden_act":"silu","hidden_size":896,"intermediate_size":4864,"max_position_embeddings":32768,"model_type":"qwen2","num_attention_heads":14,"num_hidden_layers":24,"num_key_value_heads":2,"rms_norm_eps":1e-06,"rope_scaling":{"factor":4.0,"original_max_position_embeddings":32768,"type":"yarn"},"rope_theta":1000000.0,"vocab_size":151936}`,
-			`config.json: rope_scaling.rope_type: "yarn" (want default, dynamic, linear or llama3) is not supported`},
 		{"Granite, a Llama with multipliers", `{"auto_map":{"AutoModel":"granite.Granite"},"model_type":"llama","hidden_act":"silu","hidden_size":64,"intermediate_size":160,"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"rms_norm_eps":1e-06,"vocab_size":32,"residual_multiplier":0.22}`,
 			"config.json: residual_multiplier: this key of llama is not supported; if it does not affect the model's results, --set residual_multiplier=null drops it"},
 	} {

@@ -1,7 +1,9 @@
 package quantize
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -87,7 +89,7 @@ func (p *powers) step(b int) error {
 	s := &p.m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
 
-	h := p.normalized(name(model.AttnNorm))
+	h := p.input(name(model.AttnNorm))
 	ffn := h // the input of the feed-forward layer, if the two are parallel
 	if s.TwoNorms {
 		ffn = p.normalized(name(model.FFNNorm))
@@ -107,7 +109,7 @@ func (p *powers) step(b int) error {
 	}
 
 	if h = ffn; !s.Parallel {
-		h = p.normalized(name(model.FFNNorm))
+		h = p.input(name(model.FFNNorm))
 	}
 	p.feeds(h, name(model.Up))
 	inner, err := p.outputs(name(model.Up), h)
@@ -143,6 +145,14 @@ func (p *powers) feeds(power []float64, names ...string) {
 	}
 }
 
+// input returns what a layer reads: the stream after the named norm, if there is one.
+func (p *powers) input(name string) []float64 {
+	if p.m.Spec.NoPreNorm {
+		return slices.Clone(p.stream)
+	}
+	return p.normalized(name)
+}
+
 // normalized returns the stream after the named norm.
 func (p *powers) normalized(name string) []float64 {
 	return p.norm(name, p.stream)
@@ -151,7 +161,7 @@ func (p *powers) normalized(name string) []float64 {
 // norm returns x after the named norm.
 func (p *powers) norm(name string, x []float64) []float64 {
 	g := p.vector(name)
-	if p.m.Spec.Norm == model.NormRMS1 {
+	if p.m.Spec.Norm.CountsFrom1() {
 		for i := range g {
 			g[i]++
 		}
@@ -164,7 +174,7 @@ func (p *powers) norm(name string, x []float64) []float64 {
 	for i, v := range x {
 		h[i] = float64(g[i]) * float64(g[i]) * v / (sum / float64(len(g)))
 	}
-	if p.m.Spec.Norm == model.NormLayer {
+	if p.m.Spec.Norm.Biased() {
 		for i, b := range p.vector(name + model.BiasSuffix) {
 			h[i] += float64(float64(b) * float64(b))
 		}
@@ -203,8 +213,9 @@ func (p *powers) adds(name, post string, power []float64) error {
 	if err == nil && p.m.Spec.PostNorm {
 		out = p.norm(post, out)
 	}
+	scale := cmp.Or(p.m.Spec.ResidScale, 1)
 	for i, v := range out {
-		p.stream[i] += v
+		p.stream[i] += float64(v * float64(scale*scale))
 	}
 	return err
 }

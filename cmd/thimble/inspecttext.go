@@ -180,11 +180,18 @@ func tied(s *model.Spec) string {
 }
 
 func ropeText(r model.Rope) string {
+	text := fmt.Sprintf("base %g", r.Base)
 	switch r.Scaling {
+	case model.RopePlain:
 	case model.RopeLinear:
-		return fmt.Sprintf("base %g, linear scaling by %g", r.Base, r.Factor)
-	case model.RopeLlama3:
-		return fmt.Sprintf("base %g, llama3 scaling by %g from %d positions", r.Base, r.Factor, r.Original)
+		text += fmt.Sprintf(", linear scaling by %g", r.Factor)
+	case model.RopeFactors:
+		text += ", each frequency with its own factor"
+	default:
+		text += fmt.Sprintf(", %s scaling by %g from %d positions", r.Scaling, r.Factor, r.Original)
 	}
-	return fmt.Sprintf("base %g", r.Base)
+	if r.Scale != 0 && r.Scale != 1 {
+		text += fmt.Sprintf(", rotated values scaled by %.4g", r.Scale)
+	}
+	return text
 }

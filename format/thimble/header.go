@@ -53,7 +53,7 @@ var (
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
-		MaxNestedLevels:   4,       // header, provenance, sources, source
+		MaxNestedLevels:   5,       // header, spec, ropes, rope, factors
 		MaxArrayElements:  1 << 15, // tensors: 3, and 16 for each of model.MaxBlocks
 		MaxMapPairs:       64,
 	}.DecMode())

@@ -90,7 +90,7 @@ func TestHostileHeader(t *testing.T) {
 		"spec: heads is 0":         func(h object) { under(h, "spec")["heads"] = 0 },
 		"spec: blocks is":          func(h object) { under(h, "spec")["blocks"] = math.MaxInt32 },
 		"schedule runs 1 of":       func(h object) { under(h, "spec")["blocks"] = 1000 },
-		"scaling \"yarn\"":         func(h object) { under(under(h, "spec"), "rope")["scaling"] = "yarn" },
+		"scaling \"ntk\"":          func(h object) { under(under(h, "spec"), "rope")["scaling"] = "ntk" },
 		"tokenizer.bytes: is -1":   func(h object) { under(h, "tokenizer")["bytes"] = -1 },
 		"want 0 to 134217728":      func(h object) { under(h, "tokenizer")["bytes"] = int64(math.MaxInt64) },
 		"zeros":                    func(h object) { under(h, "tokenizer")["bytes"] = 0 },

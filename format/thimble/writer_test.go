@@ -109,7 +109,7 @@ func TestWriterRefusesContents(t *testing.T) {
 		}
 	}
 	c := tiny()
-	c.Spec.Rope.Scaling = "yarn"
+	c.Spec.Rope.Scaling = "ntk"
 	if _, err := Create(filepath.Join(t.TempDir(), "x"), c, Options{}); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("unknown rope scaling: %v", err)
 	}

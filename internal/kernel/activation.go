@@ -22,16 +22,6 @@ func ReLUMul(dst, gate, up []float32) {
 	}
 }
 
-// ReLU2Mul sets dst to max(gate, 0)^2*up (arXiv 2109.08668). Each product is rounded. dst
-// may be gate or up. ReLU2Mul panics unless all slices have the same length.
-func ReLU2Mul(dst, gate, up []float32) {
-	check(len(dst) == len(gate) && len(up) == len(gate), "ReLU2Mul")
-	for i, g := range gate {
-		r := relu(g)
-		dst[i] = float32(r*r) * up[i]
-	}
-}
-
 // relu returns max(x, 0), and NaN for NaN.
 func relu(x float32) float32 {
 	if x < 0 {

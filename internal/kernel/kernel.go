@@ -223,8 +223,8 @@ func RMSNorm(dst, x, weight []float32, eps float32) {
 
 // LayerNorm sets dst to (x - mean) / standard deviation * weight + bias (arXiv
 // 1607.06450, equation 4). It computes the mean as Sum(x)/len(x) in float64,
-// rounds it to float32, and applies RMSNorm to the differences. dst may be x, and bias nil.
-// LayerNorm panics unless all slices have the same length.
+// rounds it to float32, and applies RMSNorm to the differences. dst may be x.
+// bias may be nil. LayerNorm panics unless all other slices have the same length.
 func LayerNorm(dst, x, weight, bias []float32, eps float32) {
 	check(len(dst) == len(x), "LayerNorm")
 	mean := float32(float64(Sum(x)) / float64(len(x)))
@@ -292,6 +292,29 @@ const (
 	gelu0 = 1.5957691216057308
 	gelu1 = 0.07135481627260025
 )
+
+// ReLU2Mul sets dst to max(gate, 0)²*up (arXiv 2109.08668). Each operation is rounded.
+// dst may be gate or up. ReLU2Mul panics unless all slices have the same length.
+func ReLU2Mul(dst, gate, up []float32) {
+	check(len(dst) == len(gate) && len(up) == len(gate), "ReLU2Mul")
+	for i, g := range gate {
+		if g < 0 {
+			g = 0
+		}
+		dst[i] = float32(g*g) * up[i]
+	}
+}
+
+// Softcap replaces each element by limit*tanh(x/limit) (Gemma 2, arXiv 2408.00118,
+// section 2), with tanh(u) = (1-e)/(1+e) for e = Exp(-2|u|). Each operation is rounded.
+func Softcap(x []float32, limit float32) {
+	for i, v := range x {
+		u := v / limit
+		e := Exp(-2 * float32(math.Abs(float64(u))))
+		t := (1 - e) / (1 + e)
+		x[i] = limit * float32(math.Copysign(float64(t), float64(u)))
+	}
+}
 
 // RotatePairs is Rotate for heads that interleave the two coordinates, so that
 // each pair is adjacent:

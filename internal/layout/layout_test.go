@@ -46,7 +46,7 @@ var rules = []struct {
 	{"internal/tokenizer/pattern", []string{}},
 	{"internal/tokenizer/wire", []string{"internal/defect"}},
 	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson", "internal/tokenizer"}},
-	{"internal/model", []string{"internal/defect", "internal/qtensor", "internal/tokenizer"}},
+	{"internal/model", []string{"internal/defect", "internal/kernel", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/defect", "internal/kernel", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
 	{"internal/speed", []string{"internal/defect", "internal/generate", "internal/kernel", "internal/model", "internal/parallel"}},

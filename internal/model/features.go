@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // A Feature is a property in which the computation of two Specs can differ. The
@@ -58,6 +59,9 @@ var ownFeatures = []Feature{
 	{"alibi", []string{Attended}, number(func(s *Spec) float64 { return s.Alibi }), func(s *Spec) string {
 		return noteIf(s.Alibi > 0, "ALiBi")
 	}},
+	{"residscale", []string{AttnResidual, FFNResidual}, number(func(s *Spec) float64 { return cmp.Or(s.ResidScale, 1) }), func(s *Spec) string {
+		return noteIf(cmp.Or(s.ResidScale, 1) != 1, "outputs of layers scaled by "+float(s.ResidScale))
+	}},
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
@@ -67,9 +71,13 @@ var ownFeatures = []Feature{
 	{"postnorm", []string{AttnPost, FFNPost}, flag(func(s *Spec) bool { return s.PostNorm }), func(s *Spec) string {
 		return noteIf(s.PostNorm, "norms after attention and feed-forward")
 	}},
+	{"noprenorm", []string{AttnNorm, FFNNorm}, flag(func(s *Spec) bool { return s.NoPreNorm }), func(s *Spec) string {
+		return noteIf(s.NoPreNorm, "no norms before attention and feed-forward")
+	}},
 	{"qknorm", []string{QNorm, KNorm}, text(func(s *Spec) string { return cmp.Or(string(s.QKNorm), "none") }), func(s *Spec) string {
 		return noteIf(s.QKNorm != QKNone, "query and key norm "+string(s.QKNorm))
 	}},
+	{"qkrotated", []string{QNorm, KNorm}, flag(func(s *Spec) bool { return s.QKRotated }), func(s *Spec) string { return noteIf(s.QKRotated, "query and key norm after rotation") }},
 	{"norm", norms, text(func(s *Spec) string { return cmp.Or(string(s.Norm), "rms") }), func(s *Spec) string {
 		return noteIf(s.Norm != NormRMS, "norm "+string(s.Norm))
 	}},
@@ -89,9 +97,18 @@ var ownFeatures = []Feature{
 	{"rope.lowfreq", rotations, rope(func(s *Spec, r *Rope) string { return float(r.LowFreq) }), nil},
 	{"rope.highfreq", rotations, rope(func(s *Spec, r *Rope) string { return float(r.HighFreq) }), nil},
 	{"rope.original", rotations, rope(func(s *Spec, r *Rope) string { return strconv.Itoa(r.Original) }), nil},
+	{"rope.fractional", rotations, rope(func(s *Spec, r *Rope) string { return strconv.FormatBool(r.Fractional) }), nil},
+	{"rope.factors", rotations, rope(func(s *Spec, r *Rope) string { return cmp.Or(floats(r.Factors), "none") }), nil},
+	{"rope.scale", rotations, rope(func(s *Spec, r *Rope) string { return float(cmp.Or(r.Scale, 1)) }), nil},
 	{"heads", []string{Attended}, count(func(s *Spec) int { return s.Heads }), nil},
 	{"kvheads", []string{Attended}, count(func(s *Spec) int { return s.KVHeads }), nil},
 	{"attnscale", []string{Attended}, number((*Spec).ScoreScale), nil},
+	{"attncap", []string{Attended}, number(func(s *Spec) float64 { return s.AttnCap }), func(s *Spec) string {
+		return noteIf(s.AttnCap != 0, "attention scores capped at "+float(s.AttnCap))
+	}},
+	{"temperature", []string{Attended}, temperature, func(s *Spec) string {
+		return noteIf(s.sharpens(), "attention temperature from position "+strconv.Itoa(s.Temperature.Length-s.Temperature.Shift))
+	}},
 	{"ungated", []string{Activated, Gate}, flag(func(s *Spec) bool { return s.Ungated }), func(s *Spec) string {
 		return noteIf(s.Ungated, "feed-forward without a gate")
 	}},
@@ -102,6 +119,12 @@ var ownFeatures = []Feature{
 	{"bias.o", nil, flag(func(s *Spec) bool { return s.Bias.O }), nil},
 	{"bias.ffn", nil, flag(func(s *Spec) bool { return s.Bias.FFN }), nil},
 	{"bias.head", nil, flag(func(s *Spec) bool { return s.Bias.Head }), nil},
+	{"logitscale", []string{Head}, number(func(s *Spec) float64 { return cmp.Or(s.LogitScale, 1) }), func(s *Spec) string {
+		return noteIf(cmp.Or(s.LogitScale, 1) != 1, "logits scaled by "+float(s.LogitScale))
+	}},
+	{"logitcap", []string{Head}, number(func(s *Spec) float64 { return s.LogitCap }), func(s *Spec) string {
+		return noteIf(s.LogitCap != 0, "logits capped at "+float(s.LogitCap))
+	}},
 	{"tied", []string{Head}, flag(func(s *Spec) bool { return s.Tied }), nil},
 }
 
@@ -211,6 +234,33 @@ func rope(of func(s *Spec, r *Rope) string) func(*Spec, int) string {
 
 // float formats x, rounded to a float32, with the fewest digits that identify it.
 func float(x float64) string { return strconv.FormatFloat(float64(float32(x)), 'g', -1, 32) }
+
+// floats formats numbers as float does, separated by spaces.
+func floats(all []float64) string {
+	texts := make([]string, len(all))
+	for i, x := range all {
+		texts[i] = float(x)
+	}
+	return strings.Join(texts, " ")
+}
+
+// sharpens reports whether the temperature differs from 1 within the context.
+func (s *Spec) sharpens() bool {
+	t := s.Temperature
+	return t.Length > 0 && t.Beta != 0 && s.Context-1+t.Shift >= t.Length
+}
+
+// temperature is the Value of the attention temperature of the step's block.
+func temperature(s *Spec, step int) string {
+	if !s.inBlocks(step) {
+		return ""
+	}
+	t := s.Temperature
+	if !s.sharpens() || t.Unrotated && s.RopeOf(s.Schedule[step]) != nil {
+		return "1"
+	}
+	return fmt.Sprintf("beta %s, length %d, shift %d", float(t.Beta), t.Length, t.Shift)
+}
 
 // extent formats a number of positions. Both 0 and a number no less than the context
 // mean all.

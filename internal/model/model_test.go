@@ -23,21 +23,25 @@ func TestSpecCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, breakIt := range map[string]func(*Spec){
-		"hidden is 0, want 1 to 1048576":                                         func(s *Spec) { s.Hidden = 0 },
-		"vocab is 99999999, want 1 to 4194304":                                   func(s *Spec) { s.Vocab = 99999999 },
-		"4 heads are not divisible by 3 kv heads":                                func(s *Spec) { s.KVHeads = 3 },
-		"head dim 5 is odd, rotary embedding needs pairs":                        func(s *Spec) { s.HeadDim = 5 },
-		"norm epsilon is -1, want 0 to 1":                                        func(s *Spec) { s.NormEps = -1 },
-		"bos id 20 is outside the vocabulary of 20":                              func(s *Spec) { s.BOS = 20 },
-		"eos id -1 is outside the vocabulary of 20":                              func(s *Spec) { s.EOS = []int{-1} },
-		"step 1 runs block 2, want at most 1":                                    func(s *Spec) { s.Schedule = []int{0, 2} },
-		"schedule runs 1 of 2 blocks":                                            func(s *Spec) { s.Schedule = []int{0, 0} },
-		"steps is 0, want 1 to 4096":                                             func(s *Spec) { s.Schedule = nil },
-		"rope base is 0, want a positive number":                                 func(s *Spec) { s.Rope.Base = 0 },
-		`rope: scaling "yarn" is not supported`:                                  func(s *Spec) { s.Rope.Scaling = "yarn" },
-		"rope factor is 0, want a positive number":                               func(s *Spec) { s.Rope.Scaling = RopeLinear },
-		"rope frequency factors are 4 and 1, want 0 < low < high":                func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, false, 8, 4, 1, 32} },
-		"rope original length is 0, want 1 to 16777216":                          func(s *Spec) { s.Rope = Rope{1e4, RopeLlama3, 0, false, 8, 1, 4, 0} },
+		"hidden is 0, want 1 to 1048576":                  func(s *Spec) { s.Hidden = 0 },
+		"vocab is 99999999, want 1 to 4194304":            func(s *Spec) { s.Vocab = 99999999 },
+		"4 heads are not divisible by 3 kv heads":         func(s *Spec) { s.KVHeads = 3 },
+		"head dim 5 is odd, rotary embedding needs pairs": func(s *Spec) { s.HeadDim = 5 },
+		"norm epsilon is -1, want 0 to 1":                 func(s *Spec) { s.NormEps = -1 },
+		"bos id 20 is outside the vocabulary of 20":       func(s *Spec) { s.BOS = 20 },
+		"eos id -1 is outside the vocabulary of 20":       func(s *Spec) { s.EOS = []int{-1} },
+		"step 1 runs block 2, want at most 1":             func(s *Spec) { s.Schedule = []int{0, 2} },
+		"schedule runs 1 of 2 blocks":                     func(s *Spec) { s.Schedule = []int{0, 0} },
+		"steps is 0, want 1 to 4096":                      func(s *Spec) { s.Schedule = nil },
+		"rope base is 0, want a positive number":          func(s *Spec) { s.Rope.Base = 0 },
+		`rope: scaling "ntk" is not supported`:            func(s *Spec) { s.Rope.Scaling = "ntk" },
+		"rope factor is 0, want a positive number":        func(s *Spec) { s.Rope.Scaling = RopeLinear },
+		"rope frequency factors are 4 and 1, want 0 < low < high": func(s *Spec) {
+			s.Rope = Rope{Base: 1e4, Scaling: RopeLlama3, Factor: 8, LowFreq: 4, HighFreq: 1, Original: 32}
+		},
+		"rope original length is 0, want 1 to 16777216": func(s *Spec) {
+			s.Rope = Rope{Base: 1e4, Scaling: RopeLlama3, Factor: 8, LowFreq: 1, HighFreq: 4, Original: 0}
+		},
 		"attention is given for 1 of 2 blocks":                                   func(s *Spec) { s.Attention = []Attention{{}} },
 		"window of block 1 is -1, want 0 to 16777216":                            func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
 		`norm: "batch" is not supported`:                                         func(s *Spec) { s.Norm = "batch" },
@@ -65,7 +69,7 @@ func TestSpecCheck(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	s := tiny()
-	s.Rope.Scaling = "yarn"
+	s.Rope.Scaling = "ntk"
 	if err := s.Check(); !errors.Is(err, defect.ErrUnsupported) {
 		t.Errorf("%v is not ErrUnsupported", err)
 	}

@@ -20,22 +20,22 @@ const (
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
 const (
-	AttnNorm = "attn_norm" // (1, Hidden)
+	AttnNorm = "attn_norm" // (1, Hidden), absent if NoPreNorm
 	Q        = "q"         // (Heads*HeadDim, Hidden)
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
-	QNorm    = "q_norm"    // (1, HeadDim), if QKNorm is QKGain; (1, Heads*HeadDim), if it is QKHeads
-	KNorm    = "k_norm"    // (1, HeadDim), if QKNorm is QKGain; (1, KVHeads*HeadDim), if it is QKHeads
+	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain or QKLayer, (1, Heads*HeadDim) if it is QKHead or QKWide
+	KNorm    = "k_norm"    // (1, HeadDim) or (1, KVHeads*HeadDim) likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
-	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel without TwoNorms
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if NoPreNorm, or Parallel without TwoNorms
 	Gate     = "gate"      // (FFN, Hidden), absent if Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
 	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
 
 	// BiasSuffix is appended to the kind of a linear layer to name its bias,
-	// (1, rows), and to the name of a NormLayer to name its bias, (1, Hidden).
+	// (1, rows), and to the name of a norm to name its bias, (1, Hidden).
 	BiasSuffix = ".bias"
 )
 
@@ -141,7 +141,9 @@ func (s *Spec) Slots() []Slot {
 				vector(kind+BiasSuffix, rows)
 			}
 		}
-		norm(Name(b, AttnNorm))
+		if !s.NoPreNorm {
+			norm(Name(b, AttnNorm))
+		}
 		linear(Q, q, s.Hidden)
 		linear(K, kv, s.Hidden)
 		linear(V, kv, s.Hidden)
@@ -154,7 +156,7 @@ func (s *Spec) Slots() []Slot {
 				vector(kind, s.HeadDim)
 				vector(kind+BiasSuffix, s.HeadDim)
 			}
-		case QKHeads:
+		case QKHead, QKWide:
 			vector(QNorm, q)
 			vector(KNorm, kv)
 		}
@@ -193,7 +195,7 @@ func (s *Spec) Slots() []Slot {
 }
 
 // HasFFNNorm reports whether the feed-forward layers have a norm of their own.
-func (s *Spec) HasFFNNorm() bool { return !s.Parallel || s.TwoNorms }
+func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoNorms) }
 
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {

@@ -4,11 +4,13 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 
 	"thimble/internal/defect"
+	"thimble/internal/kernel"
 )
 
 // Limits of a Spec. They are far above any model that runs on a phone, and small
@@ -49,13 +51,29 @@ type Spec struct {
 	NormEps float64  `cbor:"normeps" json:"normeps"`               // added to the mean square, or the variance
 	QKNorm  QKNorm   `cbor:"qknorm,omitempty" json:"qknorm,omitempty"`
 
+	// QKRotated means that QKNorm applies after rotation (Hunyuan).
+	QKRotated bool `cbor:"qkrotated,omitempty" json:"qkrotated,omitempty"`
+
 	// PostNorm means that a block also normalizes the outputs of attention and the
 	// feed-forward layer before it adds them (Gemma 2, arXiv 2408.00118, section 2).
 	PostNorm bool `cbor:"postnorm,omitempty" json:"postnorm,omitempty"`
+	// NoPreNorm means that attention and the feed-forward layer read the residual
+	// stream itself (OLMo 2, arXiv 2501.00656, section 3.2).
+	NoPreNorm bool `cbor:"noprenorm,omitempty" json:"noprenorm,omitempty"`
 	// EmbedScale multiplies the embeddings; 0 means 1. AttnScale multiplies the
-	// attention scores; 0 means 1/sqrt(HeadDim).
+	// attention scores; 0 means 1/sqrt(HeadDim). ResidScale multiplies the outputs of
+	// attention and the feed-forward layer before they are added, LogitScale the
+	// logits; 0 means 1.
 	EmbedScale float64 `cbor:"embedscale,omitempty" json:"embedscale,omitempty"`
 	AttnScale  float64 `cbor:"attnscale,omitempty" json:"attnscale,omitempty"`
+	ResidScale float64 `cbor:"residscale,omitempty" json:"residscale,omitempty"`
+	LogitScale float64 `cbor:"logitscale,omitempty" json:"logitscale,omitempty"`
+	// AttnCap and LogitCap replace a scaled attention score or logit x by c tanh(x/c);
+	// 0 means that they do not (Gemma 2, section 2).
+	AttnCap  float64 `cbor:"attncap,omitempty" json:"attncap,omitempty"`
+	LogitCap float64 `cbor:"logitcap,omitempty" json:"logitcap,omitempty"`
+	// Temperature makes attention sharper at late positions.
+	Temperature Temperature `cbor:"temperature,omitzero" json:"temperature,omitzero"`
 
 	// Positions is the number of rows of a learned embedding of positions, which is added
 	// to that of the tokens (GPT-2); 0 means that there is none.
@@ -100,6 +118,23 @@ type Attention struct {
 	Rope int `cbor:"rope,omitempty" json:"rope,omitempty"`
 }
 
+// A Temperature multiplies the attention scores of the query at position p by
+// 1 + Beta ln(1 + floor((p+Shift)/Length)) (Llama 4). The zero value multiplies by 1.
+type Temperature struct {
+	Beta      float64 `cbor:"beta" json:"beta"`
+	Length    int     `cbor:"length" json:"length"`
+	Shift     int     `cbor:"shift,omitempty" json:"shift,omitempty"`         // 0 or 1
+	Unrotated bool    `cbor:"unrotated,omitempty" json:"unrotated,omitempty"` // only in blocks without a rotary embedding
+}
+
+// At returns the factor of the scores of the query at a position.
+func (t *Temperature) At(position int) float64 {
+	if t.Length == 0 {
+		return 1
+	}
+	return 1 + float64(t.Beta*kernel.Log64(1+float64((position+t.Shift)/t.Length)))
+}
+
 // NoRope is the value of Attention.Rope for a block that does not rotate queries and
 // keys (arXiv 2305.19466).
 const NoRope = -1
@@ -120,10 +155,11 @@ func (a Attention) First(pos int) int {
 type NormKind string
 
 const (
-	NormRMS   NormKind = ""           // x/rms(x) * g (arXiv 1910.07467)
-	NormRMS1  NormKind = "rms1"       // x/rms(x) * (1+g); models store g, since rounding 1+g would lose bits
-	NormLayer NormKind = "layer"      // (x-mean(x))/std(x) * g + b (arXiv 1607.06450)
-	NormBare  NormKind = "layer-gain" // (x-mean(x))/std(x) * g
+	NormRMS    NormKind = ""       // x/rms(x) * g (arXiv 1910.07467)
+	NormRMS1   NormKind = "rms1"   // x/rms(x) * (1+g); models store g, since rounding 1+g would lose bits
+	NormLayer  NormKind = "layer"  // (x-mean(x))/std(x) * g + b (arXiv 1607.06450)
+	NormGain   NormKind = "gain"   // NormLayer without b
+	NormLayer1 NormKind = "layer1" // (x-mean(x))/std(x) * (1+g) + b
 )
 
 // Activation is the function inside the feed-forward layer.
@@ -137,16 +173,17 @@ const (
 	ReLU2    Activation = "relu2"     // max(x, 0)^2 (arXiv 2109.08668)
 )
 
-// QKNorm is the normalization of each head of the queries and keys before rotation
-// (arXiv 2010.04245).
+// QKNorm is the normalization of the queries and keys (arXiv 2010.04245): of each head,
+// before rotation unless Spec.QKRotated.
 type QKNorm string
 
 const (
 	QKNone  QKNorm = ""
 	QKGain  QKNorm = "gain"  // by Spec.Norm, with gains QNorm and KNorm, which all heads share
 	QKBare  QKNorm = "bare"  // by RMSNorm without gains, only in blocks with a rotary embedding
+	QKHead  QKNorm = "head"  // by Spec.Norm without biases, each head with its own part of QNorm or KNorm
+	QKWide  QKNorm = "wide"  // by Spec.Norm, all heads together
 	QKLayer QKNorm = "layer" // by LayerNorm, with gains and biases that all heads share
-	QKHeads QKNorm = "heads" // by Spec.Norm, each head with its own part of QNorm or KNorm
 )
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
@@ -156,22 +193,34 @@ type Rope struct {
 	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
 	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that are rotated; 0 means all
 	Pairs   bool        `cbor:"pairs,omitempty" json:"pairs,omitempty"`   // the pairs are dimensions 2i and 2i+1 instead
-	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // RopeLinear and RopeLlama3
+	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // RopeLinear, RopeLlama3 and RopeYarn
 	// RopeLlama3 divides a frequency by Factor if its wavelength is longer than
 	// Original/LowFreq positions, keeps it if its wavelength is shorter than
-	// Original/HighFreq, and interpolates between the two.
+	// Original/HighFreq, and interpolates between the two. RopeYarn does the same, but
+	// interpolates by the index of the frequency (YaRN, arXiv 2309.00071, section 3.2).
 	LowFreq  float64 `cbor:"lowfreq,omitempty" json:"lowfreq,omitempty"`
 	HighFreq float64 `cbor:"highfreq,omitempty" json:"highfreq,omitempty"`
 	Original int     `cbor:"original,omitempty" json:"original,omitempty"`
+	// Fractional means that RopeYarn does not round the indices between which it
+	// interpolates outwards to whole numbers.
+	Fractional bool `cbor:"fractional,omitempty" json:"fractional,omitempty"`
+	// Factors, (Dims/2), are the divisors of the frequencies of RopeFactors (LongRoPE,
+	// arXiv 2402.13753).
+	Factors []float64 `cbor:"factors,omitempty" json:"factors,omitempty"`
+	// Scale multiplies cosines and sines, and so the rotated dimensions of queries and
+	// keys; 0 means 1.
+	Scale float64 `cbor:"scale,omitempty" json:"scale,omitempty"`
 }
 
 // RopeScaling is the formula that adapts the rotary frequencies to a longer context.
 type RopeScaling string
 
 const (
-	RopePlain  RopeScaling = ""
-	RopeLinear RopeScaling = "linear" // divides every frequency by Factor
-	RopeLlama3 RopeScaling = "llama3"
+	RopePlain   RopeScaling = ""
+	RopeLinear  RopeScaling = "linear" // divides every frequency by Factor
+	RopeLlama3  RopeScaling = "llama3"
+	RopeYarn    RopeScaling = "yarn"
+	RopeFactors RopeScaling = "factors" // divides each frequency by one of Factors
 )
 
 // Bias lists the linear layers that add a bias vector.
@@ -249,14 +298,20 @@ func (s *Spec) checkTokens() error {
 // checkKinds returns an error for a kind or a combination that the forward pass lacks.
 func (s *Spec) checkKinds() error {
 	switch {
-	case !slices.Contains([]NormKind{NormRMS, NormRMS1, NormLayer, NormBare}, s.Norm):
+	case !slices.Contains([]NormKind{NormRMS, NormRMS1, NormLayer, NormLayer1, NormGain}, s.Norm):
 		return defect.Unsupported("norm", "%q", string(s.Norm))
-	case !slices.Contains([]QKNorm{QKNone, QKGain, QKBare, QKHeads, QKLayer}, s.QKNorm):
+	case !slices.Contains([]QKNorm{QKNone, QKGain, QKBare, QKHead, QKWide, QKLayer}, s.QKNorm):
 		return defect.Unsupported("qknorm", "%q", string(s.QKNorm))
+	case s.QKGains() && s.Norm.Biased() && s.QKNorm != QKHead && s.QKNorm != QKLayer:
+		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
+	case s.QKRotated && s.QKNorm == QKNone:
+		return defect.Unsupported("qkrotated", "without qknorm")
 	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2}, s.Activation):
 		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
 		return defect.Unsupported("postnorm", "the combination with parallel")
+	case s.NoPreNorm && s.Parallel:
+		return defect.Unsupported("noprenorm", "the combination with parallel")
 	case s.TwoNorms && !s.Parallel:
 		return defect.Unsupported("twonorms", "true without parallel")
 	}
@@ -264,14 +319,23 @@ func (s *Spec) checkKinds() error {
 }
 
 func (s *Spec) checkScales() error {
-	if !(s.EmbedScale >= 0 && s.EmbedScale < 1e30) || !(s.AttnScale >= 0 && s.AttnScale < 1e30) {
+	atLeast0 := func(x float64) bool { return x >= 0 && x < 1e30 }
+	t := s.Temperature
+	switch {
+	case !atLeast0(s.EmbedScale) || !atLeast0(s.AttnScale):
 		return fmt.Errorf("scales of embedding and attention are %g and %g, want positive numbers", s.EmbedScale, s.AttnScale)
-	}
-	if !(s.Alibi >= 0 && s.Alibi <= maxAlibi) {
+	case !atLeast0(s.ResidScale) || !atLeast0(s.LogitScale):
+		return fmt.Errorf("scales of layers and logits are %g and %g, want positive numbers", s.ResidScale, s.LogitScale)
+	case !atLeast0(s.AttnCap) || !atLeast0(s.LogitCap):
+		return fmt.Errorf("caps of attention scores and logits are %g and %g, want positive numbers", s.AttnCap, s.LogitCap)
+	case !(s.Alibi >= 0 && s.Alibi <= maxAlibi):
 		return fmt.Errorf("alibi is %g, want 0 to %d", s.Alibi, maxAlibi)
-	}
-	if s.Positions != 0 && (s.Positions < s.Context || s.Positions > MaxLength) {
+	case s.Positions != 0 && (s.Positions < s.Context || s.Positions > MaxLength):
 		return fmt.Errorf("%d positions have an embedding, want one for each of a context of %d", s.Positions, s.Context)
+	case t == Temperature{}:
+		return nil
+	case t.Length < 1 || t.Length > MaxLength || t.Shift < 0 || t.Shift > 1 || !atLeast0(t.Beta):
+		return fmt.Errorf("attention temperature has beta %g, length %d and shift %d, want a positive number, 1 to %d, and 0 or 1", t.Beta, t.Length, t.Shift, MaxLength)
 	}
 	return nil
 }
@@ -331,9 +395,15 @@ func (r *Rope) check(headDim int) error {
 		return fmt.Errorf("rope rotates %d dimensions, want an even number up to head dim %d", r.Dims, headDim)
 	case !positive(r.Base):
 		return fmt.Errorf("rope base is %g, want a positive number", r.Base)
+	case r.Scale != 0 && !positive(r.Scale):
+		return fmt.Errorf("rope scale is %g, want a positive number", r.Scale)
+	case r.Scaling == RopeFactors:
+		return r.checkFactors(headDim)
+	case len(r.Factors) > 0:
+		return fmt.Errorf("rope has factors, but its scaling is %q", string(r.Scaling))
 	case r.Scaling == RopePlain:
 		return nil
-	case r.Scaling != RopeLinear && r.Scaling != RopeLlama3:
+	case r.Scaling != RopeLinear && r.Scaling != RopeLlama3 && r.Scaling != RopeYarn:
 		return defect.Unsupported("rope", "scaling %q", string(r.Scaling))
 	case !positive(r.Factor):
 		return fmt.Errorf("rope factor is %g, want a positive number", r.Factor)
@@ -343,6 +413,18 @@ func (r *Rope) check(headDim int) error {
 		return fmt.Errorf("rope frequency factors are %g and %g, want 0 < low < high", r.LowFreq, r.HighFreq)
 	case r.Original < 1 || r.Original > MaxLength:
 		return fmt.Errorf("rope original length is %d, want 1 to %d", r.Original, MaxLength)
+	}
+	return nil
+}
+
+func (r *Rope) checkFactors(headDim int) error {
+	if want := cmp.Or(r.Dims, headDim) / 2; len(r.Factors) != want {
+		return fmt.Errorf("rope has %d factors, want one for each of %d frequencies", len(r.Factors), want)
+	}
+	for _, x := range r.Factors {
+		if !(x > 0 && x < 1e30) {
+			return fmt.Errorf("a rope factor is %g, want a positive number", x)
+		}
 	}
 	return nil
 }
@@ -378,10 +460,13 @@ func (s *Spec) ScoreScale() float64 {
 func (s *Spec) QKGains() bool { return s.QKNorm != QKNone && s.QKNorm != QKBare }
 
 // Biased reports whether a norm of this kind has biases.
-func (n NormKind) Biased() bool { return n == NormLayer }
+func (n NormKind) Biased() bool { return n == NormLayer || n == NormLayer1 }
 
-// Centered reports whether a norm of this kind subtracts the mean.
-func (n NormKind) Centered() bool { return n.Biased() || n == NormBare }
+// Centers reports whether the norms subtract the mean.
+func (s *Spec) Centers() bool { return s.Norm.Biased() || s.Norm == NormGain }
+
+// CountsFrom1 reports whether the factors of a norm of this kind are 1 more than its gains.
+func (n NormKind) CountsFrom1() bool { return n == NormRMS1 || n == NormLayer1 }
 
 // Shared reports whether some block runs more than once.
 func (s *Spec) Shared() bool { return len(s.Schedule) != s.Blocks }

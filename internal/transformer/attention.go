@@ -18,7 +18,8 @@ const queryRows = 32
 // positions, but the cache keeps all of them.
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
 	d.attention = attention{
-		cache: c, entry: c.entry(step), q: q, of: d.spec.AttentionOf(d.spec.Schedule[step]), blocks: (q.n + queryRows - 1) / queryRows,
+		cache: c, entry: c.entry(step), q: q, of: d.spec.AttentionOf(d.spec.Schedule[step]),
+		temper: d.blocks[d.spec.Schedule[step]].temper, blocks: (q.n + queryRows - 1) / queryRows,
 	}
 	err := parallel.Do(ctx, d.spec.Heads*d.attention.blocks, d.attendTask)
 	d.attention = attention{}
@@ -31,20 +32,29 @@ type attention struct {
 	entry  *entry
 	q      rows
 	of     model.Attention
+	temper bool
 	blocks int
+}
+
+// extendTemperatures grows the temperatures to n positions.
+func (d *Decoder) extendTemperatures(n int) {
+	t := &d.spec.Temperature
+	for p := len(d.temperatures); t.Length > 0 && p < n; p++ {
+		d.temperatures = append(d.temperatures, float32(t.At(p)))
+	}
 }
 
 // attendHead is a task of attend. The last blocks attend to the most keys, so they come
 // first.
 func (d *Decoder) attendHead(worker, i int) error {
 	a := &d.attention
-	d.workers[worker].attendBlock(d, a.cache, a.entry, a.q, a.of, i%d.spec.Heads, (a.blocks-1-i/d.spec.Heads)*queryRows)
+	d.workers[worker].attendBlock(d, a.cache, a.entry, a.q, a.of, a.temper, i%d.spec.Heads, (a.blocks-1-i/d.spec.Heads)*queryRows)
 	return nil
 }
 
 // attendBlock computes the attention of the queries [first, first+queryRows) of
 // one head.
-func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention model.Attention, head, first int) {
+func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention model.Attention, temper bool, head, first int) {
 	var (
 		n    = min(queryRows, q.n-first)
 		from = attention.First(c.used + first)
@@ -66,8 +76,15 @@ func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention m
 		pos := c.used + first + t
 		skip := attention.First(pos) - from
 		p := w.scores[t*keys:][skip : pos+1-from]
+		scale := d.attnScale
+		if temper {
+			scale *= d.temperatures[pos]
+		}
 		for j := range p {
-			p[j] *= d.attnScale
+			p[j] *= scale
+		}
+		if d.spec.AttnCap != 0 {
+			kernel.Softcap(p, float32(d.spec.AttnCap))
 		}
 		if d.slopes != nil {
 			lowerByDistance(p, d.slopes[head])

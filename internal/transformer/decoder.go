@@ -41,6 +41,8 @@ type Decoder struct {
 	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
 	slopes                []float32 // of ALiBi, (Heads), or nil
+	residScale            float32   // 0 means 1
+	temperatures          []float32 // by position, nil if all are 1
 
 	activation func(dst, gate, up []float32) // act(gate) * up
 	ones       []float32                     // (FFN), replaces up if Ungated
@@ -57,11 +59,12 @@ type Decoder struct {
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of Decoder.ropes, or nil
-	attnNorm     norm
+	rope         *rope  // one of Decoder.ropes, or nil
+	attnNorm     norm   // zero when NoPreNorm
 	q            linear // (Heads*HeadDim, Hidden)
 	k, v         linear // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm headNorm
+	temper       bool     // scores are multiplied by temperatures
 	o            linear   // (Hidden, Heads*HeadDim)
 	attnPost     norm     // zero unless PostNorm
 	ffnNorm      norm     // zero without a norm of the feed-forward layer
@@ -114,7 +117,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	d := &Decoder{
 		spec: s, arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
 		positions: m.Tensors[model.Positions], activation: activations[s.Activation], slopes: alibiSlopes(s),
-		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()),
+		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()), residScale: float32(s.ResidScale),
 	}
 	d.prepare()
 	d.operations = operationsOf(s)
@@ -146,6 +149,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 			if r := s.AttentionOf(b).Rope; r != model.NoRope {
 				d.blocks[b].rope = d.ropes[r]
 			}
+			d.blocks[b].temper = s.Temperature.Length > 0 && !(s.Temperature.Unrotated && d.blocks[b].rope != nil)
 		}
 		return nil
 	})
@@ -166,13 +170,15 @@ func blockOf(m *model.Model, b int) block {
 		return l
 	}
 	w := block{
-		attnNorm: normOf(m, name(model.AttnNorm)),
-		q:        lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
+		q: lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
 	}
 	if s.HasExperts(b) {
 		w.experts = mixtureOf(m, b)
 	} else {
 		w.up, w.down = lin(model.Up), lin(model.Down)
+	}
+	if !s.NoPreNorm {
+		w.attnNorm = normOf(m, name(model.AttnNorm))
 	}
 	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	if s.PostNorm {
@@ -228,10 +234,10 @@ func normOf(m *model.Model, name string) norm {
 	return n
 }
 
-// gain returns the factors of a norm, which are 1 + the stored ones for NormRMS1.
+// gain returns the factors of a norm, which may be 1 more than the stored ones.
 func gain(m *model.Model, name string) []float32 {
 	x := vector(m, name)
-	if m.Spec.Norm == model.NormRMS1 {
+	if m.Spec.Norm.CountsFrom1() {
 		for i := range x {
 			x[i]++
 		}
@@ -299,7 +305,7 @@ func (d *Decoder) Next(ctx context.Context, c *Cache, id int, dst []float32) err
 		return err
 	}
 	v := d.spec.Vocab
-	return d.apply(ctx, p.x, product{rows{1, v, v, dst[:v]}, d.head})
+	return d.logits(ctx, p.x, rows{1, v, v, dst[:v]})
 }
 
 // Feed is Forward in chunks of atOnce tokens, or 512 if atOnce is 0, which bounds
@@ -376,7 +382,7 @@ func (d *Decoder) normalize(h, x rows, w norm) {
 // normalizeRows is normalize for the rows [from, to).
 func (d *Decoder) normalizeRows(h, x rows, w norm, eps float32, from, to int) {
 	for t := from; t < to; t++ {
-		if d.spec.Norm.Centered() {
+		if d.spec.Centers() {
 			kernel.LayerNorm(h.row(t), x.row(t), w.gain, w.bias, eps)
 		} else {
 			kernel.RMSNorm(h.row(t), x.row(t), w.gain, eps)
@@ -412,5 +418,27 @@ func (h *Hidden) Logits(ctx context.Context, dst []float32, from, n int) error {
 	v := h.d.spec.Vocab
 	y := rows{n: n, width: v, stride: v, data: dst[:n*v]}
 	x := rows{n: n, width: h.x.width, stride: h.x.stride, data: h.x.data[from*h.x.stride:]}
-	return h.d.apply(ctx, x, product{y, h.d.head})
+	return h.d.logits(ctx, x, y)
+}
+
+// logits computes y = cap(scale * (Head x)).
+func (d *Decoder) logits(ctx context.Context, x, y rows) error {
+	if err := d.apply(ctx, x, product{y, d.head}); err != nil {
+		return err
+	}
+	s := d.spec
+	if s.LogitScale != 0 {
+		scale := float32(s.LogitScale)
+		for t := range y.n {
+			for i := range y.row(t) {
+				y.row(t)[i] *= scale
+			}
+		}
+	}
+	if s.LogitCap != 0 {
+		for t := range y.n {
+			kernel.Softcap(y.row(t), float32(s.LogitCap))
+		}
+	}
+	return nil
 }

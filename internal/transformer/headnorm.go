@@ -24,8 +24,11 @@ func headNormOf(m *model.Model, b int, kind string) headNorm {
 		return headNorm{}
 	}
 	n := headNorm{gain: gain(m, model.Name(b, kind)), width: s.HeadDim}
-	if s.QKNorm == model.QKLayer {
+	switch s.QKNorm {
+	case model.QKLayer:
 		n.bias = vector(m, model.Name(b, kind+model.BiasSuffix))
+	case model.QKWide:
+		n.width = len(n.gain)
 	}
 	return n
 }
@@ -45,7 +48,7 @@ func (d *Decoder) normalizeHeads(x rows, n headNorm) {
 // normalizeHeadRows is normalizeHeads for the rows [from, to).
 func (d *Decoder) normalizeHeadRows(x rows, n headNorm, from, to int) {
 	eps := float32(d.spec.NormEps)
-	centered := n.bias != nil || d.spec.Norm.Centered() && d.spec.QKNorm != model.QKBare
+	centered := n.bias != nil || d.spec.Centers() && d.spec.QKNorm != model.QKBare
 	for t := from; t < to; t++ {
 		for at := 0; at < x.width; at += n.width {
 			head, gain := x.row(t)[at:][:n.width], n.gain[at%len(n.gain):][:n.width]

@@ -19,10 +19,11 @@ type Operation struct {
 // Names of the operations that write more than one activation. The others have
 // the name of what they write.
 const (
-	opQKV    = "qkv"
-	opQKNorm = "qk_norm"
-	opRope   = "rope"
-	opGateUp = "gate_up"
+	opQKV       = "qkv"
+	opQKNorm    = "qk_norm"
+	opRope      = "rope"
+	opQKRotated = "qk_norm_rotated"
+	opGateUp    = "gate_up"
 
 	opExpert = "experts" // any operation of an expert, in the order of experts
 	opShared = "shared"  // any operation of the shared expert
@@ -33,7 +34,7 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, model.Attended, model.O, model.AttnPost, model.AttnResidual,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
@@ -76,21 +77,31 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	if s.Ungated {
 		gateUp = list(model.Up)
 	}
-	addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.attnNorm) })
+	attnInput, ffnInput := model.AttnNorm, model.AttnNorm
+	if s.NoPreNorm {
+		attnInput, ffnInput = model.FFNResidual, model.AttnResidual
+	} else {
+		addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.attnNorm) })
+	}
 	if s.TwoNorms {
 		add(opTwoNorms, nil, list(model.FFNResidual), list(model.FFNNorm), func(p *pass, _ context.Context, step int) error {
 			return p.normalizeStream(p.h2, p.block(step).ffnNorm)
 		})
 	}
-	add(opQKV, list(q, k, model.V), list(model.AttnNorm), list(q, k, model.V), (*pass).projectQKV)
-	if s.QKNorm != model.QKNone {
+	add(opQKV, list(q, k, model.V), list(attnInput), list(q, k, model.V), (*pass).projectQKV)
+	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
 	}
 	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
-	add(model.Attended, nil, list(model.QRope, model.KRope, model.V), list(model.Attended), (*pass).attend)
+	q, k = model.QRope, model.KRope
+	if s.QKRotated {
+		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
+		q, k = model.QNorm, model.KNorm
+	}
+	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
 	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
-	added, ffnInput := model.O, model.AttnNorm
+	added := model.O
 	if s.PostNorm {
 		added = model.AttnPost
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
@@ -99,7 +110,7 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	if s.HasFFNNorm() {
 		ffnInput = model.FFNNorm
 	}
-	if !s.Parallel {
+	if s.HasFFNNorm() && !s.TwoNorms {
 		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
 	}
 	layer := model.Down

@@ -49,15 +49,16 @@ func (p *pass) ffnInput() rows {
 	if p.d.spec.TwoNorms {
 		return p.h2
 	}
-	return p.h
+	return p.input()
 }
 
-// extendRopes computes the angles of all positions of p.
+// extendRopes computes the angles and temperatures of all positions of p.
 func (p *pass) extendRopes() {
 	for _, q := range p.sequences {
 		for _, r := range p.d.ropes {
 			r.extend(q.cache.used + q.n)
 		}
+		p.d.extendTemperatures(q.cache.used + q.n)
 	}
 }
 
@@ -75,10 +76,18 @@ func (p *pass) normalizeStream(h rows, w norm) error {
 	return nil
 }
 
+// input returns what attention and the feed-forward layer read.
+func (p *pass) input() rows {
+	if p.d.spec.NoPreNorm {
+		return p.x
+	}
+	return p.h
+}
+
 // projectQKV computes q = Q h, k = K h and v = V h.
 func (p *pass) projectQKV(ctx context.Context, step int) error {
 	w := p.block(step)
-	return p.d.apply(ctx, p.h, product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
+	return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
 }
 
 // normalizeHeads normalizes queries and keys, in blocks with QK norms.
@@ -146,6 +155,14 @@ func (p *pass) normalizeLayer(w norm) error {
 }
 
 func (p *pass) addLayer(context.Context, int) error {
+	if scale := p.d.residScale; scale != 0 {
+		for t := range p.y.n {
+			y := p.y.row(t)
+			for i := range y {
+				y[i] *= scale
+			}
+		}
+	}
 	p.x.add(p.y)
 	return nil
 }

@@ -34,6 +34,16 @@ var checkpoints = []struct {
 	{dir: "mobilellm-facebook", set: []string{"share_embedding=true", "layer_sharing=true"}},
 	{dir: "layouts/meta", like: "llama-sharded"}, {dir: "layouts/meta-parallel", like: "llama-sharded"},
 	{dir: "layouts/meta-vocab-parallel", like: "llama-sharded"},
+	{dir: "architectures/rope-yarn"}, {dir: "architectures/rope-yarn-mscale"},
+	{dir: "architectures/rope-longrope", set: []string{"rope_length=64"}}, {dir: "architectures/rope-dynamic", set: []string{"rope_length=36"}},
+	{dir: "architectures/smollm3"}, {dir: "architectures/gemma"}, {dir: "architectures/gemma2"}, {dir: "architectures/gemma3"},
+	{dir: "architectures/vaultgemma"}, {dir: "architectures/phi3"}, {dir: "architectures/glm"}, {dir: "architectures/glm4"},
+	{dir: "architectures/granite"}, {dir: "architectures/hyperclovax"}, {dir: "architectures/olmo2"}, {dir: "architectures/olmo3"},
+	{dir: "architectures/exaone4"}, {dir: "architectures/ministral"}, {dir: "architectures/ministral3"}, {dir: "architectures/mistral3"},
+	{dir: "architectures/hunyuan"}, {dir: "architectures/cohere"}, {dir: "architectures/cohere2"}, {dir: "architectures/helium"},
+	{dir: "architectures/ernie4_5"}, {dir: "architectures/seed_oss"}, {dir: "architectures/arcee"}, {dir: "architectures/cwm"},
+	{dir: "architectures/nemotron"}, {dir: "architectures/jais2"}, {dir: "architectures/iquestcoder"}, {dir: "architectures/internlm3"},
+	{dir: "architectures/exaone"},
 	{dir: "layouts/doubles"}, {dir: "layouts/eight-bit"}, {dir: "layouts/block-scales"}, {dir: "layouts/row-scales"},
 }
 
@@ -163,7 +173,7 @@ func compare(t *testing.T, prompt int, got, want []float32, vocab int) {
 	}
 	n := float64(len(want))
 	std := math.Sqrt(square/n - sum/n*sum/n)
-	t.Logf("worst error %.1e of the standard deviation", worst/std)
+	t.Logf("prompt %d: the worst logit differs by %.2g of the standard deviation", prompt, worst/std)
 	if !(worst <= 1e-4*std) {
 		t.Errorf("prompt %d of %d tokens: the logit of token %[4]d at position %[3]d differs by %[5].3g, %.3g of the standard deviation %.3g",
 			prompt, len(want)/vocab, at/vocab, at%vocab, worst, worst/std, std)

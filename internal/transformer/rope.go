@@ -1,7 +1,7 @@
 package transformer
 
 import (
-	"math"
+	"cmp"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -11,46 +11,21 @@ import (
 type rope struct {
 	halfDims    int       // half the number of dimensions that are rotated
 	invFreq     []float32 // (halfDims), radians per position
-	cos, sin    []float32 // (positions, halfDims)
-	interleaved bool      // pairs are adjacent dimensions, rather than one of each half
+	cos, sin    []float32 // (positions, halfDims), times scale
+	scale       float32
+	interleaved bool // pairs are adjacent dimensions, rather than one of each half
 }
 
 // newRope computes the frequencies Base^(-2i/Dims) and scales them. Like the
 // models' training code it rounds each to float32: the models were trained with
 // that rounding, and at large positions it matters.
 func newRope(spec *model.Rope, headDim int) *rope {
-	dims := spec.Dims
-	if dims == 0 {
-		dims = headDim
-	}
-	r := &rope{interleaved: spec.Pairs, halfDims: dims / 2, invFreq: make([]float32, dims/2)}
+	dims := cmp.Or(spec.Dims, headDim)
+	r := &rope{interleaved: spec.Pairs, halfDims: dims / 2, invFreq: make([]float32, dims/2), scale: float32(cmp.Or(spec.Scale, 1))}
 	for i := range r.invFreq {
-		exponent := float64(2*i) / float64(dims)
-		f := 1 / kernel.Pow64(spec.Base, exponent)
-		r.invFreq[i] = float32(scaleFrequency(spec, float64(float32(f))))
+		r.invFreq[i] = float32(spec.Frequency(i, dims))
 	}
 	return r
-}
-
-// scaleFrequency scales one frequency for a longer context, either by position
-// interpolation (arXiv 2306.15595, equation 4) or by Llama 3.1's rule, which keeps
-// high frequencies, divides low ones, and interpolates in between.
-func scaleFrequency(r *model.Rope, f float64) float64 {
-	switch r.Scaling {
-	case model.RopeLinear:
-		return f / r.Factor
-	case model.RopeLlama3:
-		turns := float64(r.Original) * f / (2 * math.Pi) // full rotations over the original context
-		switch {
-		case turns < r.LowFreq:
-			return f / r.Factor
-		case turns > r.HighFreq:
-			return f
-		}
-		keep := (turns - r.LowFreq) / (r.HighFreq - r.LowFreq)
-		return float64((1-keep)*(f/r.Factor)) + float64(keep*f)
-	}
-	return f
 }
 
 // extend grows the tables to n positions.
@@ -58,8 +33,8 @@ func (r *rope) extend(n int) {
 	for p := len(r.cos) / max(r.halfDims, 1); p < n; p++ {
 		for _, f := range r.invFreq {
 			angle := float64(float32(p) * f)
-			r.cos = append(r.cos, float32(kernel.Cos64(angle)))
-			r.sin = append(r.sin, float32(kernel.Sin64(angle)))
+			r.cos = append(r.cos, float32(kernel.Cos64(angle))*r.scale)
+			r.sin = append(r.sin, float32(kernel.Sin64(angle))*r.scale)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package parity
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -177,6 +178,11 @@ func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop 
 	if d.bias, err = l.biasError(model.Head, model.Head); err != nil {
 		return false, err
 	}
+	scale := cmp.Or(l.subject.Spec.LogitScale, 1) // a cap only reduces errors
+	for i := range d.expected {
+		d.expected[i] *= float64(scale * scale)
+	}
+	d.bias *= float64(scale * scale)
 	traces := []*transformer.Trace{l.ref, l.fed, l.own}
 	var logits [3][]float32
 	for i := range logits {
