@@ -39,6 +39,10 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 		flat.Shape = []int{s.Cols}
 		t = &flat
 	}
+	t, err := b.flat(t, s)
+	if err != nil {
+		return nil, err
+	}
 	if want := shape(s); !slices.Equal(t.Shape, want) {
 		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
 	}
@@ -66,6 +70,22 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 			defect.Unsupported(t.Name, "type %s", t.DType))
 	}
 	return m, nil
+}
+
+// flat returns t with one dimension if s is a vector that is stored as a matrix of one row,
+// or as the factors of a convolution, (channels, 1, length).
+func (b *binding) flat(t *checkpoint.Tensor, s model.Slot) (*checkpoint.Tensor, error) {
+	n := len(t.Shape)
+	row, factors := n == 2 && t.Shape[0] == 1, n == 3 && t.Shape[1] == 1
+	if s.Rows != 1 || s.Role != model.Vector || !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
+		return t, nil
+	}
+	if t.Source != nil {
+		return nil, defect.Unsupported(t.Name, "a vector that is not stored in one piece")
+	}
+	out := *t
+	out.Shape = []int{s.Cols}
+	return &out, nil
 }
 
 // fp8 makes m hold the values of t, multiplied by their scale if the config declares

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -337,14 +338,14 @@ func (r *calibratedRun) visit(v *visit, through bool) error {
 // follows it.
 func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	v.kinds = xq.Kinds
-	if !r.roundsAny(v) {
+	if !r.roundsAny(v) || xq.Len() == 0 {
 		return nil
 	}
 	if v.moments == nil {
 		v.moments = &rounding.Moments{Width: xq.Width()}
 	}
-	coarse, float := rounding.Positions{N: r.coarse.Len(), Row: xq.Row}, rounding.Positions{}
-	if x != nil && r.learnsDrift(x.Width()) {
+	coarse, float := rounding.Positions{N: xq.Len(), Row: xq.Row}, rounding.Positions{}
+	if x != nil && r.learnsDrift(x.Width()) && !xq.Some() { // the same expert may compute at other positions
 		float = rounding.Positions{N: r.float.Len(), Row: x.Row}
 	}
 	return v.moments.Add(r.ctx, coarse, float, coarse.Weights())
@@ -372,6 +373,9 @@ func (r *calibratedRun) round(v *visit) error {
 		if in, err = rounding.NewInput(r.ctx, v.moments, rounding.Damping); err != nil {
 			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)
 		}
+	} else if r.roundsAny(v) {
+		r.c.Health.silent(v)
+		in = rounding.Guess(slices.Repeat([]float64{1}, r.entries[model.Name(v.block, v.kinds[0])].Cols))
 	}
 	for _, kind := range v.kinds {
 		name := model.Name(v.block, kind)

@@ -64,6 +64,7 @@ var ownFeatures = []Feature{
 	}},
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
+	{"conv", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Conv) }), convolutions},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
 		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},

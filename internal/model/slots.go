@@ -117,7 +117,6 @@ type Slot struct {
 // Slots lists every tensor of a model with Spec s once, in the order of first use.
 // s must have passed Check.
 func (s *Spec) Slots() []Slot {
-	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
 	norm := func(name string) {
 		slots = append(slots, Slot{name, 1, s.Hidden, Vector})
@@ -144,23 +143,13 @@ func (s *Spec) Slots() []Slot {
 		if !s.NoPreNorm {
 			norm(Name(b, AttnNorm))
 		}
-		linear(Q, q, s.Hidden)
-		linear(K, kv, s.Hidden)
-		linear(V, kv, s.Hidden)
-		switch s.QKNorm {
-		case QKGain:
-			vector(QNorm, s.HeadDim)
-			vector(KNorm, s.HeadDim)
-		case QKLayer:
-			for _, kind := range []string{QNorm, KNorm} {
-				vector(kind, s.HeadDim)
-				vector(kind+BiasSuffix, s.HeadDim)
-			}
-		case QKHead, QKWide:
-			vector(QNorm, q)
-			vector(KNorm, kv)
+		if length := s.AttentionOf(b).Conv; length > 0 {
+			linear(ConvIn, 3*s.Hidden, s.Hidden)
+			vector(Conv, s.Hidden*length)
+			linear(ConvOut, s.Hidden, s.Hidden)
+		} else {
+			s.attentionSlots(vector, linear)
 		}
-		linear(O, s.Hidden, q)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
@@ -192,6 +181,28 @@ func (s *Spec) Slots() []Slot {
 		slots = append(slots, Slot{Head + BiasSuffix, 1, s.Vocab, Vector})
 	}
 	return slots
+}
+
+// attentionSlots calls vector and linear for the tensors of a block's attention.
+func (s *Spec) attentionSlots(vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	linear(Q, q, s.Hidden)
+	linear(K, kv, s.Hidden)
+	linear(V, kv, s.Hidden)
+	switch s.QKNorm {
+	case QKGain:
+		vector(QNorm, s.HeadDim)
+		vector(KNorm, s.HeadDim)
+	case QKLayer:
+		for _, kind := range []string{QNorm, KNorm} {
+			vector(kind, s.HeadDim)
+			vector(kind+BiasSuffix, s.HeadDim)
+		}
+	case QKHead, QKWide:
+		vector(QNorm, q)
+		vector(KNorm, kv)
+	}
+	linear(O, s.Hidden, q)
 }
 
 // HasFFNNorm reports whether the feed-forward layers have a norm of their own.

@@ -116,6 +116,9 @@ type Attention struct {
 	// Rope selects the rotary embedding: 0 is Spec.Rope, i is Spec.Ropes[i-1], and
 	// NoRope is none.
 	Rope int `cbor:"rope,omitempty" json:"rope,omitempty"`
+	// Conv, if not 0, means that the block has a gated short convolution over this many
+	// positions instead of attention.
+	Conv int `cbor:"conv,omitempty" json:"conv,omitempty"`
 }
 
 // A Temperature multiplies the attention scores of the query at position p by
@@ -380,6 +383,12 @@ func (s *Spec) checkAttention() error {
 		}
 		if a.Chunk < 0 || a.Chunk > MaxLength {
 			return fmt.Errorf("chunk of block %d is %d, want 0 to %d", b, a.Chunk, MaxLength)
+		}
+		if a.Conv < 0 || a.Conv > MaxConv {
+			return fmt.Errorf("convolution of block %d has %d positions, want 0 to %d", b, a.Conv, MaxConv)
+		}
+		if a.Conv > 0 && (s.Parallel || s.PostNorm) {
+			return defect.Unsupported("conv", "the combination with parallel or postnorm")
 		}
 		if a.Rope < NoRope || a.Rope > len(s.Ropes) {
 			return fmt.Errorf("block %d uses rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))

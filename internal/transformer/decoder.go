@@ -64,15 +64,16 @@ type block struct {
 	q            linear // (Heads*HeadDim, Hidden)
 	k, v         linear // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm headNorm
-	temper       bool     // scores are multiplied by temperatures
-	o            linear   // (Hidden, Heads*HeadDim)
-	attnPost     norm     // zero unless PostNorm
-	ffnNorm      norm     // zero without a norm of the feed-forward layer
-	gate         linear   // (FFN, Hidden), zero when Ungated
-	up           linear   // (FFN, Hidden)
-	down         linear   // (Hidden, FFN)
-	ffnPost      norm     // zero unless PostNorm
-	experts      *mixture // nil in blocks without experts; gate, up and down are then zero
+	temper       bool         // scores are multiplied by temperatures
+	o            linear       // (Hidden, Heads*HeadDim)
+	attnPost     norm         // zero unless PostNorm
+	ffnNorm      norm         // zero without a norm of the feed-forward layer
+	gate         linear       // (FFN, Hidden), zero when Ungated
+	up           linear       // (FFN, Hidden)
+	down         linear       // (Hidden, FFN)
+	ffnPost      norm         // zero unless PostNorm
+	experts      *mixture     // nil in blocks without experts; gate, up and down are then zero
+	conv         *convolution // nil in blocks with attention; q, k, v and o are then zero
 }
 
 // A norm is one normalization of the residual stream.
@@ -169,8 +170,12 @@ func blockOf(m *model.Model, b int) block {
 		}
 		return l
 	}
-	w := block{
-		q: lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
+	var w block
+	if s.AttentionOf(b).Conv > 0 {
+		w.conv = convolutionOf(m, b)
+	} else {
+		w.q, w.k, w.v, w.o = lin(model.Q), lin(model.K), lin(model.V), lin(model.O)
+		w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	}
 	if s.HasExperts(b) {
 		w.experts = mixtureOf(m, b)
@@ -180,7 +185,6 @@ func blockOf(m *model.Model, b int) block {
 	if !s.NoPreNorm {
 		w.attnNorm = normOf(m, name(model.AttnNorm))
 	}
-	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
@@ -208,6 +212,9 @@ func (w *block) linears() map[string]*linear {
 	}
 	if w.experts != nil {
 		w.experts.linears(all)
+	}
+	if w.conv != nil {
+		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out
 	}
 	return all
 }

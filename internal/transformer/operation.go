@@ -34,7 +34,7 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.AttnPost, model.AttnResidual,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.ConvIn, model.Conv, model.ConvOut, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
@@ -73,7 +73,7 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	addNorm := func(kind, reads string, run func(p *pass, w *block) error) {
 		add(kind, nil, list(reads), list(kind), func(p *pass, _ context.Context, step int) error { return run(p, p.block(step)) })
 	}
-	q, k, gateUp := model.Q, model.K, list(model.Gate, model.Up)
+	gateUp := list(model.Gate, model.Up)
 	if s.Ungated {
 		gateUp = list(model.Up)
 	}
@@ -88,20 +88,13 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 			return p.normalizeStream(p.h2, p.block(step).ffnNorm)
 		})
 	}
-	add(opQKV, list(q, k, model.V), list(attnInput), list(q, k, model.V), (*pass).projectQKV)
-	if s.QKNorm != model.QKNone && !s.QKRotated {
-		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
-		q, k = model.QNorm, model.KNorm
-	}
-	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
-	q, k = model.QRope, model.KRope
-	if s.QKRotated {
-		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
-		q, k = model.QNorm, model.KNorm
-	}
-	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
-	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
 	added := model.O
+	if s.AttentionOf(b).Conv > 0 {
+		all = append(all, convOperations(attnInput)...)
+		added = model.ConvOut
+	} else {
+		all = append(all, attentionOperations(s, attnInput)...)
+	}
 	if s.PostNorm {
 		added = model.AttnPost
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
@@ -131,6 +124,28 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	return all
 }
 
+// attentionOperations returns the operations of attention, whose input is called input.
+func attentionOperations(s *model.Spec, input string) (all []operation) {
+	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, layers, reads, writes}, run})
+	}
+	q, k := model.Q, model.K
+	add(opQKV, list(q, k, model.V), list(input), list(q, k, model.V), (*pass).projectQKV)
+	if s.QKNorm != model.QKNone && !s.QKRotated {
+		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
+		q, k = model.QNorm, model.KNorm
+	}
+	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
+	q, k = model.QRope, model.KRope
+	if s.QKRotated {
+		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
+		q, k = model.QNorm, model.KNorm
+	}
+	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
+	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
+	return all
+}
+
 // finalNorm is the operation after the last step.
 var finalNorm = operation{Operation{model.Norm, nil, list(model.FFNResidual), list(model.Norm)}, func(p *pass, _ context.Context, _ int) error {
 	p.d.normalize(p.x, p.x, p.d.norm)
@@ -153,8 +168,12 @@ func (p *pass) activations(name string) rows {
 		return p.k
 	case model.V:
 		return p.v
-	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut:
 		return p.y
+	case model.ConvIn:
+		return p.conv
+	case model.Conv:
+		return p.convolved
 	case model.Gate, model.Activated:
 		return p.gate
 	case model.Up:

@@ -1,6 +1,11 @@
 package transformer
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"thimble/internal/model"
+)
 
 // A pass holds the activations of one forward pass over one text or over several
 // independent texts.
@@ -14,6 +19,8 @@ type pass struct {
 	q, k, v   rows        // normalized and rotated in place; attention overwrites q with its output
 	gate, up  rows        // the activation overwrites gate with act(gate) * up
 	experts   *expertPass // nil without experts
+	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
+	convolved rows        // (positions, Hidden)
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -39,6 +46,9 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	if s.TwoNorms {
 		p.h2 = newRows(n, s.Hidden)
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
+		p.conv, p.convolved = newRows(n, 3*s.Hidden), newRows(n, s.Hidden)
 	}
 	p.extendRopes()
 	return p

@@ -69,6 +69,12 @@ func (g *Group) Width() int { return g.input.width }
 // the group's expert computes.
 func (g *Group) Len() int { return g.input.n }
 
+// Some reports whether the group is an expert's, which may compute at some positions only.
+func (g *Group) Some() bool {
+	_, _, ok := model.SplitExpert(g.Kinds[0])
+	return ok
+}
+
 // Row returns the i-th of the layers' inputs, (Width). It is valid until the Trace runs
 // another operation.
 func (g *Group) Row(i int) []float32 { return g.input.row(i) }

@@ -114,7 +114,7 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 		tensor := l.tensorOf(block, name)
 		var err error
 		switch {
-		case slices.Contains(op.Layers, name):
+		case slices.Contains(op.Layers, name) || name == model.Router:
 			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
 		case name == model.Attended:
 			all[i] = l.cacheNoise(block)
