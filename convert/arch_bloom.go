@@ -28,9 +28,9 @@ func bloomSpec(c *config) model.Spec {
 	s.Rope = model.Rope{Base: 10000}
 	s.EmbedNorm, s.Bias = true, model.Bias{QKV: true, O: true, FFN: true}
 	s.Alibi = 8
-	unrotated(&s)
+	unrotated(c, &s)
 	c.Must("apply_residual_connection_post_layernorm", false)
-	c.Inert("slow_but_exact", "hidden_dropout") // the order of sums, if pretraining_tp is not 1
+	c.Inert("slow_but_exact", "hidden_dropout", "classifier_dropout", "seq_length") // the order of sums, if pretraining_tp is not 1
 	return s
 }
 
@@ -44,7 +44,7 @@ func mptSpec(c *config) model.Spec {
 	s.Norm, s.NormEps = model.NormGain, c.Float("layer_norm_epsilon")
 	s.Ungated, s.Activation = true, model.GELU
 	s.Rope = model.Rope{Base: 10000}
-	unrotated(&s)
+	unrotated(c, &s)
 	s.Alibi = 8
 	if a := c.Object("attn_config"); a != nil {
 		a.Must("alibi", true)
@@ -58,6 +58,7 @@ func mptSpec(c *config) model.Spec {
 		}
 		a.Inert("attn_impl", "attn_pdrop", "attn_uses_sequence_id", "model_type")
 	}
+	c.Inert("attn_pdrop", "clip_qkv", "softmax_scale", "qk_ln", "classifier_dropout", "hidden_dropout") // of attn_config, and dropout
 	c.Must("no_bias", true)
 	c.Absent("logit_scale")
 	c.Inert("emb_pdrop", "embedding_fraction", "init_device", "learned_pos_emb", "norm_type", "resid_pdrop")
@@ -79,7 +80,7 @@ func falconSpec(c *config) model.Spec {
 	case c.Bool("multi_query"):
 		s.KVHeads = 1
 	}
-	c.Inert("num_kv_heads", "multi_query", "hidden_dropout", "num_key_value_heads")
+	c.Inert("num_kv_heads", "multi_query", "hidden_dropout", "classifier_dropout", "num_key_value_heads", "_is_quantized")
 	s.Parallel = grouped || c.Bool("parallel_attn")
 	c.Inert("parallel_attn")
 	if norms := c.Int("num_ln_in_parallel_attn", 2, 2); grouped && norms == 2 {
@@ -95,7 +96,7 @@ func optSpec(c *config) model.Spec {
 	c.renamed("ffn_dim", "intermediate_size")
 	c.values["layer_norm_eps"] = strictjson.Number("1e-5") // PyTorch's default
 	s := layerNormSpec(c, "layer_norm_eps", "activation_function")
-	learnedPositions(&s)
+	learnedPositions(c, &s)
 	bias := c.Bool("enable_bias")
 	s.Bias = model.Bias{QKV: bias, O: bias, FFN: bias}
 	c.Must("do_layer_norm_before", true)
@@ -110,12 +111,12 @@ func optSpec(c *config) model.Spec {
 // embeddings.
 func bioGPTSpec(c *config) model.Spec {
 	s := layerNormSpec(c, "layer_norm_eps", "hidden_act")
-	learnedPositions(&s)
+	learnedPositions(c, &s)
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true}
 	if c.Bool("scale_embedding") {
 		s.EmbedScale = rootOf(s.Hidden)
 	}
-	c.Inert("hidden_dropout_prob", "attention_probs_dropout_prob", "layerdrop", "activation_dropout")
+	c.Inert("hidden_dropout_prob", "attention_probs_dropout_prob", "layerdrop", "activation_dropout", "classifier_dropout")
 	return s
 }
 

@@ -22,6 +22,7 @@ func init() {
 func experts(c *config, count, width string) model.Experts {
 	e := model.Experts{Count: c.Int(count, model.MaxExperts), FFN: c.Int(width, model.MaxWidth)}
 	e.Used = c.Int("num_experts_per_tok", max(e.Count, 1))
+	c.Inert("num_local_experts")                                                   // another name of the first, in some classes
 	c.Inert("output_router_logits", "router_aux_loss_coef", "router_jitter_noise") // training
 	return e
 }

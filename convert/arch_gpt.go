@@ -48,6 +48,7 @@ func gptSizes(c *config) model.Spec {
 	c.fourfold("n_inner")
 	s := layerNormSpec(c, "layer_norm_epsilon", "activation_function")
 	c.Inert("embd_pdrop", "resid_pdrop", "attn_pdrop")
+	c.Inert("hidden_dropout", "classifier_dropout", "summary_last_dropout") // dropout, and heads for other tasks
 	c.Must("add_cross_attention", false)
 	return s
 }
@@ -66,13 +67,17 @@ func layerNormSpec(c *config, eps, act string) model.Spec {
 }
 
 // learnedPositions replaces the rotary embedding by a learned one of positions.
-func learnedPositions(s *model.Spec) {
+func learnedPositions(c *config, s *model.Spec) {
 	s.Positions = s.Context
-	unrotated(s)
+	unrotated(c, s)
 }
 
+// ropeKeys are keys that transformers' base class reads for all models.
+var ropeKeys = []string{"rope_parameters", "rope_theta", "rope_scaling", "partial_rotary_factor", "original_max_position_embeddings"}
+
 // unrotated removes the rotary embedding from all blocks.
-func unrotated(s *model.Spec) {
+func unrotated(c *config, s *model.Spec) {
+	c.Inert(ropeKeys...)
 	if s.Attention == nil {
 		s.Attention = make([]model.Attention, s.Blocks)
 	}
@@ -84,7 +89,7 @@ func unrotated(s *model.Spec) {
 // gpt2Spec reads the config of GPT-2.
 func gpt2Spec(c *config) model.Spec {
 	s := gptSizes(c)
-	learnedPositions(&s)
+	learnedPositions(c, &s)
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true}
 	if !c.Bool("scale_attn_weights") {
 		s.AttnScale = 1
@@ -99,7 +104,7 @@ func gpt2Spec(c *config) model.Spec {
 // whose heads share one key and one value.
 func gptBigCodeSpec(c *config) model.Spec {
 	s := gptSizes(c)
-	learnedPositions(&s)
+	learnedPositions(c, &s)
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true}
 	if c.Bool("multi_query") {
 		s.KVHeads = 1
@@ -121,8 +126,8 @@ func gptNeoSpec(c *config) model.Spec {
 	kinds := neoKinds(c, s.Blocks)
 	window := c.Int("window_size", model.MaxLength)
 	setWindow(&s, window, func(b int) bool { return kinds[b] == "local" })
-	learnedPositions(&s)
-	c.Inert("resid_dropout", "embed_dropout", "classifier_dropout", "attention_layers")
+	learnedPositions(c, &s)
+	c.Inert("resid_dropout", "embed_dropout", "classifier_dropout", "attention_layers", "_is_quantized")
 	return s
 }
 
@@ -161,6 +166,7 @@ func neoKinds(c *config, blocks int) []string {
 func gptJSpec(c *config) model.Spec {
 	s := gptSizes(c)
 	s.Parallel, s.Bias = true, model.Bias{FFN: true, Head: true}
+	c.Inert(ropeKeys...)
 	s.Rope = model.Rope{Base: 10000, Pairs: true, Dims: c.Int("rotary_dim", model.MaxWidth)}
 	if s.Rope.Dims == s.HeadDim {
 		s.Rope.Dims = 0

@@ -72,12 +72,13 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 	return m, nil
 }
 
-// flat returns t with one dimension if s is a vector that is stored as a matrix of one row,
-// or as the factors of a convolution, (channels, 1, length).
+// flat returns t with one dimension if s is the gate of a shared expert, which is stored as
+// a matrix of one row, or the factors of a convolution, (channels, 1, length).
 func (b *binding) flat(t *checkpoint.Tensor, s model.Slot) (*checkpoint.Tensor, error) {
 	n := len(t.Shape)
-	row, factors := n == 2 && t.Shape[0] == 1, n == 3 && t.Shape[1] == 1
-	if s.Rows != 1 || s.Role != model.Vector || !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
+	_, kind, _ := model.SplitName(s.Name)
+	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && kind == model.Conv
+	if !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
 		return t, nil
 	}
 	if t.Source != nil {

@@ -66,7 +66,7 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 // store returns src in the scheme of e, rounded without texts. in is a guess at its input,
 // or nil for an embedding that is only looked up and so has no input.
 func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Input) (*Matrix, error) {
-	if e.From == e.To {
+	if e.From == e.To && src.Scheme == e.To { // rotated biases are float32
 		return src, rounding.EachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
