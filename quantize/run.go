@@ -74,6 +74,8 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 		return nil, err
 	}
 	switch {
+	case e.From == e.To:
+		return dst, cast(ctx, dst, src)
 	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())
 		return dst, rounding.EachFinite(ctx, src, func(worker, r int) error {
