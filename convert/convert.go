@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
@@ -189,7 +188,7 @@ func recognize(c *config) (string, architecture, error) {
 	modelType := c.String("model_type")
 	a, ok := architectures[modelType]
 	if !ok {
-		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), strings.Join(modelTypes(), ", ")))
+		c.failed(fmt.Errorf("%w: %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), unread(modelType)))
 	}
 	c.classify(modelType)
 	return modelType, a, c.shared.err
