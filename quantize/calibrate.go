@@ -183,9 +183,13 @@ func (r *calibratedRun) embedding() error {
 	return r.head(model.Embed, func() (*finalStates, error) { return r.c.finalStates(r.ctx, r.given) })
 }
 
+// fineBits is the number of bits from which rounding to nearest costs a head so little that
+// its second moments are not worth a pass of the float model.
+const fineBits = 8
+
 // head quantizes the tensor name as the head, given the final states.
 func (r *calibratedRun) head(name string, states func() (*finalStates, error)) error {
-	if !r.entries[name].rounds() {
+	if e := r.entries[name]; !e.rounds() || e.To.Bits >= fineBits {
 		return r.keep(name)
 	}
 	return r.once(partOf(name), func() error {

@@ -24,6 +24,7 @@ type architecture struct {
 	square      bool // a head is hidden/heads wide and no key changes that
 	partial     bool // a file may rotate part of a head
 	factors     bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
+	betas       bool // keys may change the rotations between which YaRN interpolates
 	maxPosition int  // number of positions for which the graph computes the Spec; 0 means any
 	// extra maps the features that only this architecture has keys for. May be nil.
 	extra func(w *mapper, s *model.Spec)
@@ -31,7 +32,7 @@ type architecture struct {
 
 // architectures is in order of preference: the writer uses the first that represents the
 // Spec.
-var architectures = []architecture{
+var architectures = append([]architecture{
 	{name: "qwen2", square: true, graph: func(s *model.Spec) { s.Bias.QKV = true }},
 	{name: "llama", pairs: true, factors: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}},
 	{name: "qwen3", optionalBias: model.Bias{QKV: true}, graph: func(s *model.Spec) { s.QKNorm = model.QKGain }},
@@ -39,7 +40,7 @@ var architectures = []architecture{
 	{name: "gemma3", optionalBias: model.Bias{QKV: true}, graph: gemmaGraph, extra: gemmaWindows},
 	{name: "llama4", pairs: true, factors: true, optionalBias: model.Bias{QKV: true}, maxPosition: 8191,
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
-}
+}, kin...)
 
 // maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
 // LLAMA_MAX_LAYERS).
@@ -136,9 +137,13 @@ func (a *architecture) missing(s *model.Spec) []string {
 // tensors' values accordingly.
 func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 	t := s.Unrolled()
-	if t.Norm == model.NormRMS1 {
+	switch t.Norm {
+	case model.NormRMS1:
 		t.Norm = model.NormRMS
+	case model.NormLayer1:
+		t.Norm = model.NormLayer
 	}
+	t.Rope = a.inGGUF(t.Rope, t.HeadDim)
 	t.Rope.Pairs = t.Rope.Pairs && !a.pairs
 	if t.QKNorm == model.QKGain {
 		t.AttnScale = a.scale(&t)

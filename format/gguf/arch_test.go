@@ -204,7 +204,7 @@ func TestKeysOfOthers(t *testing.T) {
 			m.kvHeads, m.keyLength, m.valueLength, m.ropeDims, m.ropeBase, m.vocab = nil, nil, nil, nil, nil, nil
 			m.tokens = make([]string, 9)
 		}, func(s *model.Spec) bool {
-			return s.KVHeads == 4 && s.HeadDim == 16 && s.Rope == model.Rope{Base: 10000} && s.Vocab == 9
+			return s.KVHeads == 4 && s.HeadDim == 16 && reflect.DeepEqual(s.Rope, model.Rope{Base: 10000}) && s.Vocab == 9
 		}},
 		"pattern": {"gemma3", func(m *metadata) { m.windowPeriod, m.localBase = nil, nil }, func(s *model.Spec) bool {
 			return s.AttentionOf(1).Window == 8 && s.AttentionOf(2).Rope == 1 && s.Ropes[0].Base == 10000
@@ -226,7 +226,7 @@ func TestKeysOfOthers(t *testing.T) {
 	for want, change := range map[string]func(m *metadata){
 		"gemma3.block_count: the key is missing":                                      func(m *metadata) { m.blocks = nil },
 		"gemma3.attention.value_length: 8 with keys of 24 is not supported":           func(m *metadata) { m.valueLength = ptr(uint32(8)) },
-		`gemma3.rope.scaling.type: "yarn" is not supported`:                           func(m *metadata) { m.ropeScaling = "yarn" },
+		`gemma3.rope.scaling.type: "longrope" is not supported`:                       func(m *metadata) { m.ropeScaling = "longrope" },
 		"gemma3.attention.sliding_window_pattern: 1 entries for 3 blocks is not supp": func(m *metadata) { m.windowPattern = []bool{true} },
 		"gemma3.attention.layer_norm_rms_epsilon: the key is missing":                 func(m *metadata) { m.eps = nil },
 	} {

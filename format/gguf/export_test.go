@@ -294,6 +294,8 @@ var llamaHas = []string{
 	"rope.base", "rope.scaling", "rope.factor", "bias.qkv", "bias.o", "bias.ffn",
 	"rope.pairs", // changes the order of rows, which the writer matches
 	"ropes",      // no block uses them
+	"rope.scale",
+	"temperature.beta", "temperature.length", "temperature.shift", "temperature.unrotated", // one alone has no effect
 }
 
 // A feature of Spec that this package does not know is refused by name, because a

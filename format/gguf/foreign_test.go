@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -76,16 +77,18 @@ func TestLlama3FactorsRecovered(t *testing.T) {
 	m.Spec.Rope = model.Rope{Base: 500000, Scaling: model.RopeLlama3, Factor: 32, LowFreq: 1, HighFreq: 4, Original: 8192}
 	_, data := write(t, m)
 	anonymous := renamed(t, data, "thimble.rope.llama3.", "general.rope.llama3.")
-	if got := opened(t, anonymous); got.Spec.Rope != m.Spec.Rope {
+	if got := opened(t, anonymous); !reflect.DeepEqual(got.Spec.Rope, m.Spec.Rope) {
 		t.Errorf("rope is %+v, want %+v", got.Spec.Rope, m.Spec.Rope)
 	}
 
 	m.Spec.Rope.HighFreq = 5
 	_, data = write(t, m)
-	if got := opened(t, data); got.Spec.Rope != m.Spec.Rope {
+	if got := opened(t, data); !reflect.DeepEqual(got.Spec.Rope, m.Spec.Rope) {
 		t.Errorf("with its own keys rope is %+v, want %+v", got.Spec.Rope, m.Spec.Rope)
 	}
-	refusedFile(t, renamed(t, data, "thimble.rope.llama3.", "general.rope.llama3."), "rotary factors other than those of Llama 3 is not supported")
+	if got := opened(t, renamed(t, data, "thimble.rope.llama3.", "general.rope.llama3.")); got.Spec.Rope.Scaling != model.RopeFactors || len(got.Spec.Rope.Factors) != 8 {
+		t.Errorf("other factors become %+v", got.Spec.Rope)
+	}
 
 	// Factors that contradict the keys.
 	other := slices.Clone(data)

@@ -13,6 +13,12 @@ type metadata struct {
 	keyLength, valueLength, ropeDims, vocab      *uint32
 	ropeBase, ropeFactor, eps, layerEps          *float32
 	ropeScaling                                  string
+	ropeOriginal                                 *uint32
+	ropeAttn, betaFast, betaSlow, yarnLog        *float32
+	freqs                                        []float64 // values of the tensor rope_freqs; not a key
+
+	embedScale, residScale, attnScale, logitScale *float32
+	attnCap, logitCap, temperature                *float32
 
 	// The blocks with a window and their own rotary embedding: all except every
 	// windowPeriod-th, or those of windowPattern.
@@ -87,6 +93,18 @@ func (m *metadata) keys() []key {
 		{of + "rope.freq_base_swa", &m.localBase},
 		{of + "rope.scaling.type", &m.ropeScaling},
 		{of + "rope.scaling.factor", &m.ropeFactor},
+		{of + "rope.scaling.original_context_length", &m.ropeOriginal},
+		{of + "rope.scaling.attn_factor", &m.ropeAttn},
+		{of + "rope.scaling.yarn_beta_fast", &m.betaFast},
+		{of + "rope.scaling.yarn_beta_slow", &m.betaSlow},
+		{of + "rope.scaling.yarn_log_multiplier", &m.yarnLog},
+		{of + "embedding_scale", &m.embedScale},
+		{of + "residual_scale", &m.residScale},
+		{of + "attention.scale", &m.attnScale},
+		{of + "logit_scale", &m.logitScale},
+		{of + "attn_logit_softcapping", &m.attnCap},
+		{of + "final_logit_softcapping", &m.logitCap},
+		{of + "attention.temperature_scale", &m.temperature},
 		{"tokenizer.ggml.model", &m.tokenizer},
 		{"tokenizer.ggml.pre", &m.pre},
 		{"tokenizer.ggml.tokens", &m.tokens},

@@ -3,11 +3,9 @@ package gguf
 import (
 	"encoding/hex"
 	"fmt"
-	"math"
 	"strconv"
 
 	"thimble/internal/defect"
-	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
 
@@ -116,7 +114,7 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	if a.graph != nil {
 		a.graph(&graph)
 	}
-	if graph.Norm == model.NormLayer {
+	if graph.Centers() {
 		w.float(&m.layerEps, &s.NormEps, 0)
 	} else {
 		w.float(&m.eps, &s.NormEps, 0)
@@ -129,39 +127,6 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	}
 }
 
-// mapRope maps the rotary embedding of all blocks that do not name another.
-func (a *architecture) mapRope(w *mapper, s *model.Spec) {
-	m, r := w.m, &s.Rope
-	w.float(&m.ropeBase, &r.Base, 10000)
-	dims := r.Dims
-	if dims == 0 || !w.reading && !a.partial {
-		dims = s.HeadDim
-	}
-	if w.count(&m.ropeDims, &dims, s.HeadDim); w.reading && dims != s.HeadDim {
-		r.Dims = dims
-	}
-	if w.reading {
-		switch {
-		case m.llama3Factor != nil && a.factors:
-			r.Scaling = model.RopeLlama3
-		case m.ropeScaling != "" && m.ropeScaling != "linear" && m.ropeScaling != "none":
-			w.fail(&m.ropeScaling, "%q", m.ropeScaling)
-		case m.ropeFactor != nil && *m.ropeFactor != 0 && *m.ropeFactor != 1 && m.ropeScaling != "none":
-			r.Scaling = model.RopeLinear
-		}
-	}
-	switch {
-	case r.Scaling == model.RopeLinear:
-		m.ropeScaling = "linear"
-		w.float(&m.ropeFactor, &r.Factor, 0)
-	case r.Scaling == model.RopeLlama3 && a.factors:
-		w.float(&m.llama3Factor, &r.Factor, 0)
-		w.float(&m.llama3Low, &r.LowFreq, 0)
-		w.float(&m.llama3High, &r.HighFreq, 0)
-		w.count(&m.llama3Original, &r.Original, 0)
-	}
-}
-
 // putProvenance adds the keys that describe where the model came from.
 func (m *metadata) putProvenance(p *model.Provenance) {
 	m.madeBy, m.origin, m.recipe, m.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
@@ -170,28 +135,6 @@ func (m *metadata) putProvenance(p *model.Provenance) {
 		m.sourceBytes = append(m.sourceBytes, uint64(source.Bytes))
 		m.sourceSums = append(m.sourceSums, hex.EncodeToString(source.SHA256))
 	}
-}
-
-// ropeFactors returns the divisors of the rotary frequencies, (HeadDim/2), with which
-// llama.cpp follows Llama 3.1's rule: 1 for short wavelengths, Factor for long ones, and a
-// harmonic blend between them (transformers, _compute_llama3_parameters).
-func ropeFactors(s *model.Spec) []float32 {
-	r := &s.Rope
-	factors := make([]float32, s.HeadDim/2)
-	for i := range factors {
-		f := float64(float32(1 / kernel.Pow64(r.Base, float64(2*i)/float64(s.HeadDim))))
-		turns := float64(r.Original) * f / (2 * math.Pi)
-		switch {
-		case turns < r.LowFreq:
-			factors[i] = float32(r.Factor)
-		case turns > r.HighFreq:
-			factors[i] = 1
-		default:
-			keep := (turns - r.LowFreq) / (r.HighFreq - r.LowFreq)
-			factors[i] = float32(1 / (float64((1-keep)/r.Factor) + keep))
-		}
-	}
-	return factors
 }
 
 // fileType returns general.file_type for the type that stores most weights.

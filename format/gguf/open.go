@@ -149,7 +149,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if m.ropePairs != nil {
 		s.Rope.Pairs = *m.ropePairs && arch.pairs
 	}
-	if err := f.ropeFactors(&s); err != nil {
+	if err := f.ropeFactors(arch, &s); err != nil {
 		return s, err
 	}
 	if err := s.Check(); err != nil {
@@ -173,6 +173,19 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
 	if m.window != nil && int64(*m.window) >= int64(s.Context) {
 		checked = append(checked, &m.window)
+	}
+	if s.Rope.Scaling != model.RopeYarn { // only yarn and the temperature use these
+		checked = append(checked, &m.ropeOriginal, &m.betaFast, &m.betaSlow, &m.yarnLog)
+	} else {
+		checked = append(checked, &m.ropeAttn, &m.yarnLog) // both are parts of the scale
+		if !a.betas {
+			checked = append(checked, &m.betaFast, &m.betaSlow) // llama.cpp reads them in few architectures
+		}
+	}
+	for _, one := range []**float32{&m.ropeAttn, &m.embedScale, &m.residScale, &m.logitScale} {
+		if *one != nil && **one == 1 {
+			checked = append(checked, one)
+		}
 	}
 	for _, place := range []any{&m.eps, &m.layerEps} {
 		if written[m.nameOf(place)] == nil {
@@ -310,7 +323,7 @@ func (f *file) fault(t *tensorInfo, format string, args ...any) error {
 
 // ropeFactors sets the rope scaling that the tensor of rotary factors represents. Files of
 // other programs have Llama 3's factors without their parameters.
-func (f *file) ropeFactors(s *model.Spec) error {
+func (f *file) ropeFactors(arch *architecture, s *model.Spec) error {
 	t := f.tensors[ropeFreqs]
 	ours := s.Rope.Scaling == model.RopeLlama3
 	if t == nil {
@@ -340,10 +353,17 @@ func (f *file) ropeFactors(s *model.Spec) error {
 	guess.Rope = model.Rope{Base: s.Rope.Base, Pairs: s.Rope.Pairs, Scaling: model.RopeLlama3,
 		Factor: float64(got[len(got)-1]), LowFreq: 1, HighFreq: 4, Original: 8192}
 	// llama.cpp's converter computes in float32.
-	if s.Rope.Scaling != model.RopePlain || guess.Check() != nil || !near(got, ropeFactors(&guess), 1e-5) {
-		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(ropeFreqs, "a tensor of rotary factors other than those of Llama 3"))
+	if s.Rope.Scaling == model.RopePlain && s.Rope.Scale == 0 && guess.Check() == nil && near(got, ropeFactors(&guess), 1e-5) {
+		s.Rope = guess.Rope
+		return nil
 	}
-	s.Rope = guess.Rope
+	if s.Rope.Scaling != model.RopePlain || !arch.factors {
+		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(ropeFreqs, "a tensor of rotary factors, with other scaling or in architecture %s,", arch.name))
+	}
+	s.Rope.Scaling, s.Rope.Factors = model.RopeFactors, make([]float64, len(got))
+	for i, x := range got {
+		s.Rope.Factors[i] = float64(x)
+	}
 	return nil
 }
 

@@ -52,8 +52,6 @@ var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
 	"ARCH.tensor_data_layout",     // identifies the converter
 	"ARCH.rope.scaling.finetuned", // concerns training
-	// Only yarn uses these, which the reader refuses.
-	"ARCH.rope.scaling.original_context_length", "ARCH.rope.scaling.yarn_beta_fast", "ARCH.rope.scaling.yarn_beta_slow", "ARCH.rope.scaling.yarn_log_multiplier",
 }
 
 // unknownKeys returns the names of the keys that are neither in the table nor inert, or an
@@ -125,7 +123,7 @@ func (f *file) oneForAll(m *metadata, k key, v *value) (one *value, ok bool) {
 }
 
 // neutralNames lists the keys of an architecture that have no effect if they are 1 or true.
-var neutralNames = []string{"attention.causal", "rope.scaling.attn_factor", "logit_scale", "residual_scale", "embedding_scale"}
+var neutralNames = []string{"attention.causal"}
 
 // neutral reports whether v has no effect as the value of a key that the table lacks: it is
 // zero, which llama.cpp takes for absent, or 1 where that is the factor of nothing.

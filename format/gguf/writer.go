@@ -77,7 +77,7 @@ func (w *writer) placeTensors() error {
 		if err := w.place(slot, w.spec.StoredName(slot.Name)); err != nil {
 			return err
 		}
-		if i == 0 && w.asGGUF.Rope.Scaling == model.RopeLlama3 {
+		if scaling := w.asGGUF.Rope.Scaling; i == 0 && (scaling == model.RopeLlama3 || scaling == model.RopeFactors) {
 			factors := ropeFactors(&w.asGGUF)
 			w.tensors = append(w.tensors, tensor{
 				Tensor: export.Tensor{Name: ropeFreqs, Type: typeF32.name, Rows: 1, Cols: len(factors), Bytes: int64(4 * len(factors))},
@@ -121,7 +121,7 @@ func (w *writer) place(slot model.Slot, source string) error {
 func (w *writer) editOf(name string) edit {
 	s, x := &w.spec, edit{times: 1}
 	kind := name[strings.LastIndexByte(name, '.')+1:]
-	if s.Norm == model.NormRMS1 && slices.Contains(normKinds, kind) {
+	if s.Norm.CountsFrom1() && slices.Contains(normKinds, kind) {
 		x.add = 1
 	}
 	if kind == model.QNorm {

@@ -14,17 +14,19 @@ import (
 )
 
 // block is the number of columns that Parallel computes before it waits for all
-// cores.
+// cores. It is a multiple of what kernel.Dot64 pads to.
 const block = 64
 
-// Factor sets l, (n, n), to the lower triangular matrix L with A + ridge*I = L L^T.
-// at returns element (i, j) of A for j <= i. ok is false if A + ridge*I is not
-// positive definite in float64.
-func Factor(l []float64, n int, ridge float64, at func(i, j int) float64) (ok bool) {
-	f := factor{n, l, ridge, at}
-	clear(l)
+// Factor replaces the lower triangle of a symmetric matrix A, (n, n), in l by that of the
+// matrix L with A + ridge*I = L L^T, and the rest of l by zeros. ok is false if
+// A + ridge*I is not positive definite in float64; l is then unspecified.
+func Factor(l []float64, n int, ridge float64) (ok bool) {
+	f := factor{n, l, ridge}
+	f.clearUpper()
 	for i := range n {
-		f.extend(i, 0, n)
+		for from := 0; from < i; from += block {
+			f.extend(i, from, min(i, from+block))
+		}
 		if !f.diagonal(i) {
 			return false
 		}
@@ -32,15 +34,14 @@ func Factor(l []float64, n int, ridge float64, at func(i, j int) float64) (ok bo
 	return true
 }
 
-// Parallel is Factor on all cores. at must be safe for concurrent use. err is
-// ctx.Err() if ctx ends.
-func Parallel(ctx context.Context, l []float64, n int, ridge float64, at func(i, j int) float64) (ok bool, err error) {
-	f := factor{n, l, ridge, at}
-	clear(l)
+// Parallel is Factor on all cores. err is ctx.Err() if ctx ends.
+func Parallel(ctx context.Context, l []float64, n int, ridge float64) (ok bool, err error) {
+	f := factor{n, l, ridge}
+	f.clearUpper()
 	for from := 0; from < n; from += block {
 		to := min(n, from+block)
 		for i := from; i < to; i++ {
-			if f.extend(i, from, to); !f.diagonal(i) {
+			if f.extend(i, from, i); !f.diagonal(i) {
 				return false, nil
 			}
 		}
@@ -58,30 +59,40 @@ func Parallel(ctx context.Context, l []float64, n int, ridge float64, at func(i,
 	return true, nil
 }
 
+// A factor is a factorization in progress: the rows of l hold elements of L up to some
+// column, and of A after it.
 type factor struct {
 	n     int
 	l     []float64
 	ridge float64
-	at    func(i, j int) float64
 }
 
 func (f *factor) row(i int) []float64 { return f.l[i*f.n : (i+1)*f.n] }
 
-// extend computes the part of columns [from, to) of row i that is left of the
-// diagonal. Elements that are not computed yet are zero, so a product may include
-// them to cover whole blocks of 16.
-func (f *factor) extend(i, from, to int) {
-	r := f.row(i)
-	for j := from; j < min(to, i); j++ {
-		k := min(kernel.Padded(j), f.n)
-		r[j] = (f.at(i, j) - kernel.Dot64(r[:k], f.row(j)[:k])) / f.row(j)[j]
+func (f *factor) clearUpper() {
+	for i := range f.n {
+		clear(f.row(i)[i+1:])
 	}
 }
 
-// diagonal computes element (i, i).
+// extend computes the elements [from, to) of row i, at most a block, which are left of the
+// diagonal. All rows above it are known in these columns. Elements of the block that are
+// not yet known are zero, so that a product may run past the last one that is.
+func (f *factor) extend(i, from, to int) {
+	var a [block]float64
+	r := f.row(i)
+	n := copy(a[:], r[from:to])
+	clear(r[from:to])
+	for j := from; j < from+n; j++ {
+		k := min(kernel.Padded(j), f.n)
+		r[j] = (a[j-from] - kernel.Dot64(r[:k], f.row(j)[:k])) / f.row(j)[j]
+	}
+}
+
+// diagonal computes the diagonal element of row i, whose other elements are known.
 func (f *factor) diagonal(i int) (ok bool) {
 	r := f.row(i)
-	square := f.at(i, i) + f.ridge - kernel.Dot64(r[:i], r[:i])
+	square := r[i] + f.ridge - kernel.Dot64(r[:i], r[:i])
 	if !(square > 0) || math.IsInf(square, 0) {
 		return false
 	}

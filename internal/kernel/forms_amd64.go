@@ -2,7 +2,11 @@
 
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 //go:generate go run -C _asm . -out ../kernel_amd64.s -stubs ../stubs_amd64.go -pkg kernel
 
@@ -22,6 +26,7 @@ var forms = func() []*form {
 var avx2 = &form{
 	name:         "avx2",
 	gemm:         (&tiling{2, 3, tile2x3AVX2, 6, tile1x6AVX2, tile1x1AVX2}).gemm,
+	packing:      &packing{side{6, 8, pack6AVX2}, side{16, 1, packPairAVX2}, outer6x16AVX2},
 	mix:          mixing{mix64AVX2, mix16AVX2}.mix,
 	dot:          dotAVX2,
 	dot64:        dot64AVX2,
@@ -56,6 +61,7 @@ var avx512 = func() *form {
 	f := *avx2
 	f.name = "avx512"
 	f.gemm = (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm
+	f.packing = nil
 	f.mix = mixing{mix64AVX512, mix16AVX512}.mix
 	f.dot = dotAVX512
 	f.dot64 = dot64AVX512
@@ -75,3 +81,10 @@ var avx512 = func() *form {
 	f.dotRows = (&dotting{12, [3]dotFunc{dotF32x12AVX512, dotF16x12AVX512, dotBF16x12AVX512}, [3]dotFunc{dotF32x1AVX512, dotF16x1AVX512, dotBF16x1AVX512}}).dot
 	return &f
 }()
+
+// packPairAVX2 packs a group of 16 rows.
+func packPairAVX2(dst *float32, stride, steps int, src *float32, ld int) {
+	pack8AVX2(dst, stride, steps, src, ld)
+	const half = 8 // rows
+	pack8AVX2((*float32)(unsafe.Add(unsafe.Pointer(dst), 4*half)), stride, steps, (*float32)(unsafe.Add(unsafe.Pointer(src), 4*half*ld)), ld)
+}

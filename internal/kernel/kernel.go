@@ -47,8 +47,9 @@ func reduce(s *stripes) float32 {
 type form struct {
 	name string
 
-	gemm func(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int)
-	mix  func(dst, p, v []float32, ldv int)
+	gemm    func(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int)
+	packing *packing // for large products, or nil
+	mix     func(dst, p, v []float32, ldv int)
 
 	dot      func(a, b []float32) stripes
 	dot64    func(a, b []float64) stripes64
@@ -133,17 +134,29 @@ func Gemm(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n
 	if m <= 0 || n <= 0 {
 		return
 	}
-	check(k >= 0 && k%width == 0, "Gemm: k is not a multiple of 16")
-	check(lda >= 0 && len(a) >= (m-1)*lda+k, "Gemm: a")
-	check(ldb >= 0 && len(b) >= (n-1)*ldb+k, "Gemm: b")
-	check((ldc >= n || m == 1) && len(c) >= (m-1)*ldc+n, "Gemm: c")
+	checkLeft(a, lda, m, k)
+	checkProduct(c, ldc, b, ldb, m, n, k)
 	if k == 0 {
 		for i := range m {
 			clear(c[i*ldc : i*ldc+n])
 		}
 		return
 	}
+	if best.packing.pays(m, n, k) {
+		best.packing.gemm(c, ldc, a, lda, b, ldb, m, n, k)
+		return
+	}
 	best.gemm(c, ldc, a, lda, b, ldb, m, n, k)
+}
+
+func checkLeft(a []float32, lda, m, k int) {
+	check(k >= 0 && k%width == 0, "Gemm: k is not a multiple of 16")
+	check(lda >= 0 && len(a) >= (m-1)*lda+k, "Gemm: a")
+}
+
+func checkProduct(c []float32, ldc int, b []float32, ldb, m, n, k int) {
+	check(ldb >= 0 && len(b) >= (n-1)*ldb+k, "Gemm: b")
+	check((ldc >= n || m == 1) && len(c) >= (m-1)*ldc+n, "Gemm: c")
 }
 
 // Candidates is the number of scales that GridErrors evaluates at once.

@@ -132,6 +132,9 @@ func TestGemm(t *testing.T) {
 			}
 		}
 		gemmAt(t, 150, 100, 64) // more than one cache block in each direction
+		for _, size := range [][3]int{{12, 16, 64}, {13, 17, 64}, {17, 31, 80}, {18, 48, 576}, {24, 12, 256}, {30, 15, 1536}} {
+			gemmAt(t, size[0], size[1], size[2])
+		}
 	})
 }
 
@@ -149,6 +152,13 @@ func gemmAt(t *testing.T, m, n, k int) {
 	}
 	Gemm(got, ldc, a, lda, b, ldb, m, n, k)
 	same(t, fmt.Sprintf("Gemm m=%d n=%d k=%d lda=%d ldb=%d ldc=%d", m, n, k, lda, ldb, ldc), got, want)
+	var left Left
+	left.Set(a, lda, m, k)
+	clear(got)
+	left.Gemm(got, ldc, b, ldb, n)
+	for i := range m {
+		same(t, fmt.Sprintf("Left.Gemm m=%d n=%d k=%d lda=%d ldb=%d ldc=%d row %d", m, n, k, lda, ldb, ldc, i), got[i*ldc:][:n], want[i*ldc:][:n])
+	}
 }
 
 // portableDot is faster than slowDot; TestDot compares the two.

@@ -14,6 +14,15 @@ func tile1x6AVX2(c *float32, rs int, cs int, a *float32, lda int, b *float32, ld
 func tile1x1AVX2(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)
 
 //go:noescape
+func outer6x16AVX2(c *float32, ldc int, a *float32, b *float32, groups int, steps int, stack *float32)
+
+//go:noescape
+func pack6AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+
+//go:noescape
+func pack8AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+
+//go:noescape
 func tile4x6AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)
 
 //go:noescape

@@ -56,11 +56,12 @@ const panelRows = 48
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	a := &d.application
 	a.x, a.n = x, copy(a.products[:], ps)
-	panels := 0
+	panels, floats := 0, 0
 	for i, p := range ps {
 		panels += (p.w.Rows + panelRows - 1) / panelRows
 		a.inputs[i] = nil
 		if !d.quantizesInput(p.w) {
+			floats++
 			continue
 		}
 		key := d.inputKeyOf(p.w, x.n)
@@ -74,7 +75,14 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 			d.quantizeInput(a.inputs[i], x, key)
 		}
 	}
-	err := parallel.Do(ctx, panels, d.applyTask)
+	var err error
+	for from, n := 0, bandOf(x, floats == len(ps)); from < x.n && err == nil; from += n {
+		a.from, a.band = from, x.slice(from, min(n, x.n-from))
+		if floats > 0 {
+			a.left.Set(a.band.data, x.stride, a.band.n, x.stride)
+		}
+		err = parallel.Do(ctx, panels, d.applyTask)
+	}
 	for _, p := range ps {
 		if x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
 			p.w.Release()
@@ -83,9 +91,25 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	return err
 }
 
+// bandOf returns the number of rows of x that are multiplied at a time, so that they fit
+// a cache if all weights are multiplied as floats. Integers take all rows.
+func bandOf(x rows, floats bool) int {
+	const (
+		bytes = 2 << 20
+		least = 240 // for which widening a panel takes little of the time
+	)
+	if !floats {
+		return x.n
+	}
+	return max(least, bytes/(4*x.stride))
+}
+
 // An application holds the arguments of apply for its tasks.
 type application struct {
 	x        rows
+	band     rows // of x, from its row from on
+	from     int
+	left     kernel.Left // band, unless all products round their input
 	products [3]product
 	n        int                // of products
 	inputs   [3]*quantizedInput // of products, or nil
@@ -101,7 +125,7 @@ func (d *Decoder) applyPanel(worker, i int) error {
 			i -= n
 			continue
 		}
-		d.workers[worker].panelProduct(a.x, a.inputs[j], *p, i*panelRows)
+		d.workers[worker].panelProduct(a, a.inputs[j], *p, i*panelRows)
 		break
 	}
 	return nil
@@ -120,19 +144,19 @@ func (d *Decoder) quantizesInput(w *qtensor.Matrix) bool {
 	return d.arithmetic.Activations.Int8 && !w.Scheme.Float()
 }
 
-// panelProduct computes the outputs [r, r+panelRows) of p, from in if it is not
-// nil and from x otherwise.
-func (w *worker) panelProduct(x rows, in *quantizedInput, p product, r int) {
+// panelProduct computes the outputs [r, r+panelRows) of p for the rows of a band, from in
+// if it is not nil and from the band otherwise.
+func (w *worker) panelProduct(a *application, in *quantizedInput, p product, r int) {
 	n := min(panelRows, p.w.Rows-r)
 	if in != nil {
 		w.integerProduct(in, p, r, n)
 	} else {
-		w.floatProduct(x, p, r, n)
+		w.floatProduct(a, p, r, n)
 	}
 	if p.bias == nil {
 		return
 	}
-	for t := range x.n {
+	for t := a.from; t < a.from+a.band.n; t++ {
 		kernel.Add(p.y.row(t)[r:r+n], p.bias[r:r+n])
 	}
 }
@@ -143,7 +167,8 @@ var storedFloats = map[qtensor.Kind]kernel.Float{qtensor.F32: kernel.F32, qtenso
 // floatProduct computes the outputs [r, r+n) of p without its bias. A single position
 // reads stored floats as they are, because widening them to a panel would take longer
 // than multiplying them.
-func (w *worker) floatProduct(x rows, p product, r, n int) {
+func (w *worker) floatProduct(a *application, p product, r, n int) {
+	x := a.band
 	if t, ok := storedFloats[p.w.Scheme.Kind]; ok && x.n == 1 && p.w.Source == nil && x.stride == x.width {
 		bytes := p.w.RowBytes()
 		kernel.DotRows(p.y.data[r:r+n], x.data[:x.width], p.w.Codes[r*bytes:(r+n)*bytes], t)
@@ -155,5 +180,5 @@ func (w *worker) floatProduct(x rows, p product, r, n int) {
 		w.reader.Row(row, p.w, r+i)
 		clear(row[p.w.Cols:])
 	}
-	kernel.Gemm(p.y.data[r:], p.y.stride, x.data, x.stride, w.panel, x.stride, x.n, n, x.stride)
+	a.left.Gemm(p.y.data[a.from*p.y.stride+r:], p.y.stride, w.panel, x.stride, n)
 }

@@ -54,7 +54,8 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 	}
 	slices.SortStableFunc(f.Order, func(a, b int) int { return cmp.Compare(h[b*n+b], h[a*n+a]) })
 	for range dampings {
-		ok, err := cholesky.Parallel(ctx, f.l, n, damp*mean, func(i, j int) float64 { return h[f.column(i)*n+f.column(j)] })
+		f.arrange(h)
+		ok, err := cholesky.Parallel(ctx, f.l, n, damp*mean)
 		if err != nil {
 			return nil, err
 		}
@@ -66,6 +67,16 @@ func newFactor(ctx context.Context, h []float64, n int, damp float64) (*Factor, 
 		damp *= 10
 	}
 	return nil, errIndefinite
+}
+
+// arrange sets the lower triangle of l to that of H, in reverse order.
+func (f *Factor) arrange(h []float64) {
+	for i := range f.n {
+		from, to := h[f.column(i)*f.n:][:f.n], f.l[i*f.n:][:i+1]
+		for j := range to {
+			to[j] = from[f.column(j)]
+		}
+	}
 }
 
 // column returns the column of h at place i of l, which is in reverse order.

@@ -124,7 +124,8 @@ func (f *leastSquares) solve() bool {
 	for i := range f.n {
 		trace += f.normal[i*f.n+i]
 	}
-	if !cholesky.Factor(f.chol, f.n, float64(ridge*trace), func(i, j int) float64 { return f.normal[i*f.n+j] }) {
+	copy(f.chol, f.normal)
+	if !cholesky.Factor(f.chol, f.n, float64(ridge*trace)) {
 		return false
 	}
 	copy(f.s, f.right)

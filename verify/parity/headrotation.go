@@ -363,7 +363,12 @@ func solveRotation(got, want submatrix, ridge float64) []float32 {
 	gram, cross := product(want, want.data, n), product(got, want.data, n)
 	ld := kernel.Padded(n)
 	factor := make([]float64, n*n)
-	if !cholesky.Factor(factor, n, ridge, func(i, j int) float64 { return float64(gram[i*ld+j]) }) {
+	for i := range n {
+		for j := range i + 1 {
+			factor[i*n+j] = float64(gram[i*ld+j])
+		}
+	}
+	if !cholesky.Factor(factor, n, ridge) {
 		return nil
 	}
 	for i := range n {
