@@ -47,6 +47,9 @@ func mptSpec(c *config) model.Spec {
 	unrotated(c, &s)
 	s.Alibi = 8
 	if a := c.Object("attn_config"); a != nil {
+		for key := range transformers().base { // it is saved as a config of its own
+			a.Inert(key)
+		}
 		a.Must("alibi", true)
 		s.Alibi = float64(a.Int("alibi_bias_max", 64, 8))
 		a.Must("attn_type", "multihead_attention")

@@ -50,9 +50,13 @@ func sparseBlocks(c *config, s *model.Spec) {
 // qwen2MoeSpec reads the config of Qwen1.5-MoE and Qwen2-57B-A14B: an expert that computes
 // at all positions besides those that are selected.
 func qwen2MoeSpec(c *config) model.Spec {
+	if n, ok := whole(c.values["sliding_window"]); ok && n == 0 { // as transformers 5 writes for none
+		c.values["sliding_window"] = nil
+	}
 	s := decoderSpec(c)
 	s.Bias.QKV = c.Bool("qkv_bias")
 	qwenWindows(c, &s)
+	c.renamed("num_local_experts", "num_experts")
 	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
 	s.Experts.Normalized = c.Bool("norm_topk_prob")
 	s.Experts.Shared, s.Experts.SharedGate = c.Int("shared_expert_intermediate_size", model.MaxWidth), true
@@ -67,6 +71,7 @@ func qwen3MoeSpec(c *config) model.Spec {
 	s.Bias.QKV, s.Bias.O = bias, bias
 	s.QKNorm = model.QKGain
 	qwenWindows(c, &s)
+	c.renamed("num_local_experts", "num_experts")
 	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
 	s.Experts.Normalized = c.Bool("norm_topk_prob")
 	sparseBlocks(c, &s)
@@ -82,6 +87,7 @@ func olmoeSpec(c *config) model.Spec {
 	s.QKNorm = model.QKWide
 	windowless(c, &s)
 	c.Absent("clip_qkv")
+	c.renamed("num_local_experts", "num_experts")
 	s.Experts = experts(c, "num_experts", "intermediate_size")
 	s.Experts.Normalized = c.Bool("norm_topk_prob")
 	return s
