@@ -110,7 +110,7 @@ func (c *Continuation) generate(ctx context.Context, g *generate.Generator, tok 
 		w = io.MultiWriter(&text, o.Stream)
 	}
 	stream := tok.Stream(c.PromptIDs)
-	sampler := generate.NewSampler(o.Temperature, o.Seed)
+	sampler := generate.NewSampler(generate.Sampling{Generation: model.Generation{Temperature: o.Temperature}, Seed: o.Seed})
 	c.IDs, err = g.Continue(ctx, c.PromptIDs, o.Tokens, sampler.Pick, func(id int) (bool, error) {
 		_, err := w.Write(stream.Add(id))
 		return true, err

@@ -30,6 +30,7 @@ type Inspection struct {
 	Weights    int64             `json:"weights"`
 	Bytes      int64             `json:"tensor_bytes"`
 	Tokenizer  string            `json:"tokenizer"` // its kind, or why there is none
+	Generation model.Generation  `json:"generation,omitzero"`
 	Notes      []string          `json:"notes,omitempty"`
 	Tensors    []InspectedTensor `json:"tensors"`
 	Provenance ProvenanceInfo    `json:"provenance"`
@@ -78,7 +79,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		return nil, err
 	}
 	defer m.Close()
-	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Remarks(), Tokenizer: tokenizerText(m)}
+	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Remarks(), Tokenizer: tokenizerText(m), Generation: m.Generation}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Stored() {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})

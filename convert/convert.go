@@ -103,7 +103,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
 		Close:      c.Close,
 	}
-	if err := readEOS(m, &spec, cfg, dir); err != nil {
+	if err := readGeneration(m, &spec, cfg, dir); err != nil {
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
@@ -194,18 +194,29 @@ func recognize(c *config) (string, architecture, error) {
 	return modelType, a, c.shared.err
 }
 
-// readEOS sets the end tokens of s from generation_config.json if it has any, because
-// instruction-tuned models list the end of a turn only there.
-func readEOS(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
+// readGeneration reads generation_config.json: how the authors sample, and the end tokens
+// of s if it has any, because instruction-tuned models list the end of a turn only there.
+func readGeneration(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
 	const name = "generation_config.json"
-	if _, set := c.overrides["eos_token_id"]; set || !dir.Has(name) {
+	if !dir.Has(name) {
 		return nil
 	}
 	g, err := readConfig(dir, name, nil)
 	if err != nil {
 		return err
 	}
-	m.Files = append(m.Files, g.file)
+	m.Generation = generationOf(g)
+	if err := m.Generation.Check(); err != nil {
+		m.Generation = model.Generation{}
+		m.Notes = append(m.Notes, fmt.Sprintf("%s: %v: its sampling is ignored", name, err))
+	}
+	_, set := c.overrides["eos_token_id"]
+	if !set || m.Generation != (model.Generation{}) {
+		m.Files = append(m.Files, g.file)
+	}
+	if set {
+		return g.shared.err
+	}
 	ids := g.IDs("eos_token_id")
 	for _, id := range ids {
 		if id >= s.Vocab {
@@ -217,6 +228,31 @@ func readEOS(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) erro
 		s.EOS = ids
 	}
 	return g.shared.err
+}
+
+// generationOf returns the sampling that g recommends, without values that change nothing.
+// If do_sample is false, transformers takes the most likely token whatever the others are;
+// other programs do not know do_sample, so it counts as true if it is absent and there is
+// a temperature.
+func generationOf(g *config) (s model.Generation) {
+	if penalty := g.Float("repetition_penalty", 1); penalty != 1 {
+		s.RepetitionPenalty = penalty
+	}
+	sample := g.Has("temperature")
+	if g.Has("do_sample") {
+		sample = g.Bool("do_sample")
+	}
+	if !sample {
+		return s
+	}
+	s.Temperature, s.TopP, s.MinP = g.Float("temperature", 1), g.Float("top_p", 1), g.Float("min_p", 0)
+	if s.TopP == 1 {
+		s.TopP = 0
+	}
+	if g.Has("top_k") {
+		s.TopK = int(g.Float("top_k"))
+	}
+	return s
 }
 
 // tie decides from the checkpoint's tensors whether the embedding is also the output

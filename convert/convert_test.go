@@ -272,6 +272,38 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// Values that change nothing are not kept, and do_sample decides whether any are.
+func TestGeneration(t *testing.T) {
+	for _, tt := range []struct {
+		text, note string
+		want       model.Generation
+	}{
+		{`{"do_sample":true,"temperature":0.6,"top_p":0.9,"top_k":20,"min_p":0.05,"repetition_penalty":1.05}`, "",
+			model.Generation{Temperature: 0.6, TopP: 0.9, TopK: 20, MinP: 0.05, RepetitionPenalty: 1.05}},
+		{`{"do_sample":true,"top_p":1.0,"min_p":null,"repetition_penalty":1.0}`, "", model.Generation{Temperature: 1}},
+		{`{"temperature":0.7}`, "", model.Generation{Temperature: 0.7}},
+		{`{"do_sample":false,"temperature":0.7,"top_k":3,"repetition_penalty":1.2}`, "", model.Generation{RepetitionPenalty: 1.2}},
+		{`{"top_k":50,"top_p":0.5}`, "", model.Generation{}},
+		{`{"do_sample":true,"temperature":-1}`, "generation_config.json: temperature is -1, want 0 to 1e+06: its sampling is ignored", model.Generation{}},
+	} {
+		f := tiny()
+		f.files["generation_config.json"] = tt.text
+		m, err := Open(f.write(t), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Generation != tt.want || tt.note != "" && !slices.Contains(m.Notes, tt.note) {
+			t.Errorf("%s: %+v, want %+v; notes %q", tt.text, m.Generation, tt.want, m.Notes)
+		}
+		m.Close()
+	}
+	f := tiny()
+	f.files["generation_config.json"] = `{"temperature":"hot"}`
+	if _, err := Open(f.write(t), Options{}); err == nil || !strings.Contains(err.Error(), `temperature: want a number, found "hot"`) {
+		t.Error(err)
+	}
+}
+
 func TestEndTokens(t *testing.T) {
 	f := tiny()
 	f.files["generation_config.json"] = `{"eos_token_id":[2,3],"temperature":0.6,"_from_model_config":true}`

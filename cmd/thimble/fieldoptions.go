@@ -13,6 +13,7 @@ var fieldOptions = map[string][]string{
 	"outfile": {"output"}, "out": {"output"}, "mlx-path": {"output"},
 	"outtype": {"dtype", "scheme"}, "type": {"scheme", "dtype"}, "q-bits": {"scheme"}, "imatrix": {"calib"},
 	"n-predict": {"tokens"}, "temp": {"temperature"}, "ctx-size": {"context"}, "file": {"text"}, "f": {"text"},
+	"sys": {"system"}, "system-prompt": {"system"}, "repeat-penalty": {"repetition-penalty"}, "max-tokens": {"tokens"}, "np": {"parallel"},
 }
 
 // ourWords says how cmd takes what another program takes as the option of the given name,

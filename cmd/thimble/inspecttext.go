@@ -61,6 +61,9 @@ func specRows(r *thimble.Inspection) (rows [][2]string) {
 	row("rope", "%s", ropeText(s.Rope))
 	row("vocabulary", "%d%s, bos %d, eos %v", s.Vocab, tied(s), s.BOS, s.EOS)
 	row("tokenizer", "%s", r.Tokenizer)
+	if r.Generation != (model.Generation{}) {
+		row("sampling", "%s", r.Generation)
+	}
 	for _, n := range r.Notes {
 		row("note", "%s", oneLine(n))
 	}

@@ -113,8 +113,8 @@ const usageHelp = `The usual path from a Hugging Face directory to a verified fi
    thimble verify smollm2.gguf --against smollm2 --text sample.txt
    llama-cli -m smollm2.gguf -p 'The capital of France is'
 
-A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, a .thimble
-file in thimble run alone.
+A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, chat and
+serve, a .thimble file in these three alone.
 
 Every command takes any model: ` + modelForms + `.
 Options may precede or follow the arguments.
@@ -141,7 +141,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand

@@ -91,6 +91,7 @@ func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []str
 	keys := a.describe(&asGGUF)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
 	keys.putProvenance(&m.Provenance)
+	keys.putGeneration(&m.Generation)
 	if m.Spec.Rope.Pairs {
 		keys.ropePairs = ptr(true)
 	}

@@ -18,7 +18,7 @@ type metadata struct {
 	freqs                                        []float64 // values of the tensor rope_freqs; not a key
 
 	embedScale, residScale, attnScale, logitScale *float32
-	attnCap, logitCap, temperature                *float32
+	attnCap, logitCap, attnTemperature            *float32
 
 	// The blocks with a window and their own rotary embedding: all except every
 	// windowPeriod-th, or those of windowPattern.
@@ -27,6 +27,9 @@ type metadata struct {
 	localBase            *float32
 	// Experts.
 	experts, expertsUsed, expertPeriod, expertFFN *uint32
+
+	topK, penaltyLast                *int32
+	topP, minP, temperature, penalty *float32
 
 	tokenizer, pre, chatTemplate string
 	tokens, merges               []string
@@ -70,6 +73,12 @@ func (m *metadata) keys() []key {
 		{"general.file_type", &m.fileType},
 		{"general.quantization_version", &m.quantized},
 		{"general.alignment", &m.alignment},
+		{"general.sampling.top_k", &m.topK},
+		{"general.sampling.top_p", &m.topP},
+		{"general.sampling.min_p", &m.minP},
+		{"general.sampling.temp", &m.temperature},
+		{"general.sampling.penalty_last_n", &m.penaltyLast},
+		{"general.sampling.penalty_repeat", &m.penalty},
 		{of + "block_count", &m.blocks},
 		{of + "context_length", &m.context},
 		{of + "embedding_length", &m.hidden},
@@ -104,7 +113,7 @@ func (m *metadata) keys() []key {
 		{of + "logit_scale", &m.logitScale},
 		{of + "attn_logit_softcapping", &m.attnCap},
 		{of + "final_logit_softcapping", &m.logitCap},
-		{of + "attention.temperature_scale", &m.temperature},
+		{of + "attention.temperature_scale", &m.attnTemperature},
 		{"tokenizer.ggml.model", &m.tokenizer},
 		{"tokenizer.ggml.pre", &m.pre},
 		{"tokenizer.ggml.tokens", &m.tokens},

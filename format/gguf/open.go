@@ -74,6 +74,9 @@ func (f *file) model() (*model.Model, error) {
 	if m.Tensors, err = f.matrices(arch, &spec); err != nil {
 		return nil, err
 	}
+	if m.Generation, err = keys.generation(); err != nil {
+		m.Notes = append(m.Notes, fmt.Sprintf("general.sampling: %v: ignored", err))
+	}
 	for _, name := range unknown {
 		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}

@@ -19,7 +19,8 @@ type Contents struct {
 	Provenance model.Provenance
 	Tokenizer  []byte  // tokenizer.Data in CBOR, which includes the chat template; may be empty
 	Tensors    []Entry // in the order of Spec.Slots
-	Gates      []Gate  // gates that the model has passed; may be empty
+	Generation model.Generation
+	Gates      []Gate // gates that the model has passed; may be empty
 }
 
 // A Gate is a limit that the model was measured against and passed.
@@ -71,7 +72,7 @@ func Describe(m *model.Model) (*Contents, error) {
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	c := &Contents{Spec: m.Spec, Provenance: m.Provenance}
+	c := &Contents{Spec: m.Spec, Provenance: m.Provenance, Generation: m.Generation}
 	for _, s := range m.Spec.Slots() {
 		c.Tensors = append(c.Tensors, Entry{s.Name, m.Tensors[s.Name].Scheme, s.Rows, s.Cols})
 	}
@@ -99,6 +100,9 @@ func (c *Contents) check(path string, tokenizer int64) error {
 	}
 	if err := c.checkTensors(path); err != nil {
 		return err
+	}
+	if err := c.Generation.Check(); err != nil {
+		return defect.Corrupt(path, "generation", "%v", err)
 	}
 	if !slices.IsSorted(c.Provenance.Overrides) {
 		return defect.Corrupt(path, "provenance.overrides", "are not sorted")

@@ -18,6 +18,7 @@ type header struct {
 	Spec       model.Spec       `cbor:"spec"`
 	Provenance model.Provenance `cbor:"provenance"`
 	Gates      []Gate           `cbor:"gates"`
+	Generation model.Generation `cbor:"generation,omitzero"`
 	Tokenizer  blob             `cbor:"tokenizer"`
 	Tensors    []record         `cbor:"tensors"`
 }
@@ -90,7 +91,7 @@ func decodeHeader(path string, raw []byte) (*header, error) {
 
 // contents returns the contents that the header describes, and checks them.
 func (h *header) contents(path string) (*Contents, error) {
-	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Tensors: make([]Entry, len(h.Tensors))}
+	c := &Contents{Spec: h.Spec, Provenance: h.Provenance, Gates: h.Gates, Generation: h.Generation, Tensors: make([]Entry, len(h.Tensors))}
 	for i, r := range h.Tensors {
 		if n := len(r.Scheme); n > 32 {
 			return nil, defect.Corrupt(path, r.Name, "scheme has %d bytes, want one like int4/g32/sym", n)
@@ -116,7 +117,7 @@ func (h *header) contents(path string) (*Contents, error) {
 // describe returns the header of c, with zero digests for the tensors, and the layout of
 // the file.
 func (c *Contents) describe() (*header, layout, error) {
-	h := &header{Spec: c.Spec, Provenance: c.Provenance, Gates: c.Gates, Tensors: make([]record, len(c.Tensors))}
+	h := &header{Spec: c.Spec, Provenance: c.Provenance, Gates: c.Gates, Generation: c.Generation, Tensors: make([]record, len(c.Tensors))}
 	h.Tokenizer = describeBlob(c.Tokenizer)
 	relative, err := arrange(c.Tensors, 0, 0)
 	if err != nil {

@@ -85,6 +85,7 @@ func (c *container) model() *model.Model {
 		Spec:       c.contents.Spec,
 		Tensors:    make(map[string]*qtensor.Matrix, len(c.contents.Tensors)),
 		Tokenizer:  sync.OnceValues(c.tokenizer),
+		Generation: c.contents.Generation,
 		Provenance: c.contents.Provenance,
 		Files:      []string{c.path},
 		Verify:     c.check,

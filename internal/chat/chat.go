@@ -1,6 +1,6 @@
 // Package chat renders conversations as the text that a model was trained on. It uses
 // the model's chat template, a Jinja program, in the same way as apply_chat_template of
-// transformers, without tools and without a generation prompt.
+// transformers.
 package chat
 
 import (
@@ -39,18 +39,29 @@ func Compile(source string, specials map[string]string) (t *Template, err error)
 	return &Template{compiled, specials}, nil
 }
 
+// A Conversation is what a template renders.
+type Conversation struct {
+	Messages []Message `json:"messages"`
+	Tools    []any     `json:"tools,omitempty"`    // functions that the model may call, each an Object
+	Generate bool      `json:"generate,omitempty"` // the text ends with the prompt for an answer
+}
+
 // Render returns the text of a conversation.
-func (t *Template) Render(messages []Message) (text string, err error) {
+func (t *Template) Render(c Conversation) (text string, err error) {
 	defer recoverPanic(&err)
-	list := make([]jinja.Value, len(messages))
-	for i, m := range messages {
+	list := make([]jinja.Value, len(c.Messages))
+	for i, m := range c.Messages {
 		list[i] = jinjaValue(aliasReasoning(m))
+	}
+	tools := jinja.None()
+	if len(c.Tools) > 0 {
+		tools = jinjaValue(c.Tools)
 	}
 	data := map[string]jinja.Value{
 		"messages":              jinja.NewList(list),
-		"tools":                 jinja.None(),
+		"tools":                 tools,
 		"documents":             jinja.None(),
-		"add_generation_prompt": jinja.NewBool(false),
+		"add_generation_prompt": jinja.NewBool(c.Generate),
 		"raise_exception":       jinja.NewCallable("raise_exception", raiseException),
 		"strftime_now":          jinja.NewCallable("strftime_now", strftimeNow),
 	}

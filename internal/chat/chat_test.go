@@ -62,7 +62,7 @@ func TestGoldenTemplates(t *testing.T) {
 			continue
 		}
 		for conversation, want := range texts {
-			got, err := template.Render(messages(t, g.Conversations[conversation]))
+			got, err := template.Render(Conversation{Messages: messages(t, g.Conversations[conversation])})
 			switch {
 			case want == nil:
 				rejected++
@@ -90,7 +90,7 @@ func TestGoldenSnippets(t *testing.T) {
 		template, err := Compile(snippet[0], nil)
 		if err != nil {
 			t.Errorf("%q: %v", snippet[0], err)
-		} else if got, err := template.Render(nil); got != snippet[1] || err != nil {
+		} else if got, err := template.Render(Conversation{}); got != snippet[1] || err != nil {
 			t.Errorf("%q: %q, %v, want %q", snippet[0], got, err, snippet[1])
 		}
 	}
@@ -163,7 +163,7 @@ func TestObjectKeepsItsOrder(t *testing.T) {
 	if err != nil || string(again) != text {
 		t.Errorf("%s, %v, want %s", again, err, text)
 	}
-	got, err := compile(t, "{{ messages[0] | tojson }}").Render([]Message{v.(Object)})
+	got, err := compile(t, "{{ messages[0] | tojson }}").Render(Conversation{Messages: []Message{v.(Object)}})
 	const want = `{"role": "user", "content": "a<b", "z": {"y": 1, "x": [true, null, 1000]}, "b": 1.2345678901234567e+19}`
 	if err != nil || got != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
@@ -171,7 +171,7 @@ func TestObjectKeepsItsOrder(t *testing.T) {
 }
 
 func TestDate(t *testing.T) {
-	got, err := compile(t, `{{ strftime_now("%d %b %Y, %A %d.%m.%y %H:%M:%S %B 100%%") }}`).Render(nil)
+	got, err := compile(t, `{{ strftime_now("%d %b %Y, %A %d.%m.%y %H:%M:%S %B 100%%") }}`).Render(Conversation{})
 	const want = "26 Jul 2024, Friday 26.07.24 00:00:00 July 100%"
 	if got != want || err != nil {
 		t.Errorf("%q, %v, want %q", got, err, want)
@@ -181,7 +181,7 @@ func TestDate(t *testing.T) {
 		`{{ strftime_now("%") }}`:  `"%" ends in a percent sign`,
 		`{{ strftime_now(7) }}`:    "takes one format",
 	} {
-		if text, err := compile(t, source).Render(nil); err == nil || !strings.Contains(err.Error(), want) {
+		if text, err := compile(t, source).Render(Conversation{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestTemplateErrors(t *testing.T) {
 		text := ""
 		c, err := Compile(source, nil)
 		if err == nil {
-			text, err = c.Render([]Message{newMessage("user", "axb")})
+			text, err = c.Render(Conversation{Messages: []Message{newMessage("user", "axb")}})
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
@@ -313,12 +313,12 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		text, err := p.Render(t.Context(), []Message{newMessage("user", "one <&>"), newMessage("assistant", "two\n")})
+		text, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "one <&>"), newMessage("assistant", "two\n")}})
 		if want := "one <&></s>two\n</s>"; text != want || err != nil {
 			t.Errorf("%q, %v, want %q", text, err, want)
 		}
 		const want = "chat template: rejects this conversation: no"
-		if _, err := p.Render(t.Context(), []Message{newMessage("user", "no")}); err == nil || err.Error() != want {
+		if _, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "no")}}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -333,8 +333,8 @@ func TestHostile(t *testing.T) {
 			began := time.Now()
 			p, err := start(t, c.source)
 			if err == nil {
-				_, err = p.Render(t.Context(), []Message{newMessage("user", "hello")})
-				if _, err := p.Render(t.Context(), []Message{newMessage("user", "hello")}); err == nil {
+				_, err = p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}})
+				if _, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}}); err == nil {
 					t.Error("the second Render returns no error")
 				}
 			}
@@ -356,7 +356,7 @@ func TestTimeIsLimited(t *testing.T) {
 	p.timeout = 300 * time.Millisecond
 	const want = "chat template: takes more than 300ms for one conversation"
 	for range 2 {
-		if _, err := p.Render(t.Context(), []Message{newMessage("user", "hello")}); err == nil || err.Error() != want {
+		if _, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -370,7 +370,7 @@ func TestInterrupt(t *testing.T) {
 	}
 	defer p.Close()
 	time.AfterFunc(50*time.Millisecond, stop)
-	if _, err := p.Render(ctx, []Message{newMessage("user", "hello")}); !errors.Is(err, context.Canceled) {
+	if _, err := p.Render(ctx, Conversation{Messages: []Message{newMessage("user", "hello")}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
 	}
 }

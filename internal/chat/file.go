@@ -52,7 +52,7 @@ func (f *File) Tokens(ctx context.Context, progress func(done, total int64)) (id
 				}
 				defer renderer.Close()
 			}
-			if l.Text, err = renderer.Render(ctx, l.Messages); err != nil {
+			if l.Text, err = renderer.Render(ctx, Conversation{Messages: l.Messages}); err != nil {
 				return nil, fmt.Errorf("%s: line %d: %w", defect.Printable(f.Path), n, err)
 			}
 		}

@@ -53,7 +53,6 @@ func aliasReasoning(m Message) Message {
 }
 
 // MarshalJSON writes the members in order.
-
 func (o Object) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')

@@ -73,7 +73,9 @@ func (f *Modelfile) shape(ctx context.Context) (Shape, error) {
 		return Shape{}, err
 	}
 	defer p.Close()
-	shape, err := ShapeOf(func(messages []Message) (string, error) { return p.Render(ctx, messages) })
+	shape, err := ShapeOf(func(messages []Message) (string, error) {
+		return p.Render(ctx, Conversation{Messages: messages})
+	})
 	if text := fmt.Sprint(shape); err == nil && strings.Contains(text, `"""`) {
 		err = errors.New("quotes would end TEMPLATE")
 	}

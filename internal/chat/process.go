@@ -35,8 +35,8 @@ type Process struct {
 	err     error         // why the process ended
 }
 
-// A job is the first line that a process receives. Each further line is a list of
-// messages. The process answers every line with a reply.
+// A job is the first line that a process receives. Each further line is a Conversation.
+// The process answers every line with a reply.
 type job struct {
 	Template string            `json:"template"`
 	Specials map[string]string `json:"specials"`
@@ -85,11 +85,11 @@ func Start(ctx context.Context, cmd *exec.Cmd, template string, specials map[str
 
 // Render returns the text of a conversation. After an error in the template, the process
 // can render other conversations, unless the template exceeded a limit.
-func (p *Process) Render(ctx context.Context, messages []Message) (string, error) {
+func (p *Process) Render(ctx context.Context, c Conversation) (string, error) {
 	if p.err != nil {
 		return "", p.err
 	}
-	return p.send(ctx, messages)
+	return p.send(ctx, c)
 }
 
 // send sends one line and waits for the reply.
@@ -171,10 +171,10 @@ func Serve(r io.Reader, w io.Writer) error {
 			}
 			return err
 		}
-		l, err := ParseLine("messages", 0, append(append([]byte(`{"messages":`), line...), '}'))
+		c, err := parseConversation(line)
 		text := ""
 		if err == nil {
-			text, err = t.Render(l.Messages)
+			text, err = t.Render(c)
 		}
 		if err := replies.Encode(newReply(text, err)); err != nil {
 			return err

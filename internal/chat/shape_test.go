@@ -26,7 +26,7 @@ func TestShapeOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ShapeOf(template.Render)
+		got, err := ShapeOf(func(m []Message) (string, error) { return template.Render(Conversation{Messages: m}) })
 		switch {
 		case want == nil && !errors.Is(err, errShape):
 			t.Errorf("%s: %+v, %v; want an error", name, got, err)
@@ -51,7 +51,7 @@ func TestShapeOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ShapeOf(template.Render); got != want || (err == nil) != (want != Shape{}) {
+		if got, err := ShapeOf(func(m []Message) (string, error) { return template.Render(Conversation{Messages: m}) }); got != want || (err == nil) != (want != Shape{}) {
 			t.Errorf("%s: %+v, %v", source, got, err)
 		}
 	}

@@ -58,12 +58,27 @@ func (g *Generator) feed(ctx context.Context, ids []int, from int) (h *transform
 	return h, skip, err
 }
 
-// keep truncates the cache to the longest prefix that it shares with ids, and returns its
-// length.
-func (g *Generator) keep(ids []int) (n int) {
+// Prefill makes the cache hold ids, so that the next call has less to compute.
+func (g *Generator) Prefill(ctx context.Context, ids []int) error {
+	if n := g.keep(ids); n == len(ids) {
+		return nil
+	}
+	_, _, err := g.feed(ctx, ids, len(ids))
+	return err
+}
+
+// Shared returns the length of the prefix of ids that is in the cache.
+func (g *Generator) Shared(ids []int) (n int) {
 	for n < min(len(g.cached), len(ids)) && g.cached[n] == ids[n] {
 		n++
 	}
+	return n
+}
+
+// keep truncates the cache to the longest prefix that it shares with ids, and returns its
+// length.
+func (g *Generator) keep(ids []int) (n int) {
+	n = g.Shared(ids)
 	g.cache.Truncate(n)
 	g.cached = g.cached[:n]
 	return n

@@ -157,11 +157,12 @@ func TestContinue(t *testing.T) {
 // Pick chooses each token as often as its probability predicts.
 func TestSampler(t *testing.T) {
 	row := []float32{1, 3, 3, -2}
-	if got := NewSampler(0, 1).Pick(row); got != 1 {
+	if got := NewSampler(Sampling{}).Pick(row); got != 1 {
 		t.Errorf("temperature 0 picks %d, want 1, the lower id of a tie", got)
 	}
 	const draws, temperature = 20000, 1.5
-	s, again := NewSampler(temperature, 7), NewSampler(temperature, 7)
+	sampling := Sampling{Generation: model.Generation{Temperature: temperature}, Seed: 7}
+	s, again := NewSampler(sampling), NewSampler(sampling)
 	counts := make([]int, len(row))
 	for range draws {
 		id := s.Pick(row)

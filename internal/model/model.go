@@ -22,6 +22,9 @@ type Model struct {
 	// first call. It returns nil, nil if the model has no tokenizer.
 	Tokenizer func() (*tokenizer.Data, error)
 
+	// Generation is how the model's authors sample from it; zero if they do not say.
+	Generation Generation
+
 	Provenance Provenance
 	Files      []string // paths of the files read; writing the model adds their hashes to Provenance
 	Notes      []string // for the user: decisions made and tensors dropped while opening

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+)
+
+// The end of the context ends requests in progress and then the server, without an error.
+func TestServeEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		ended <- serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "x")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}))
+	}()
+	r, err := http.Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if text, err := io.ReadAll(r.Body); string(text) != "x" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	r.Body.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("serve returns %v", err)
+	}
+}
