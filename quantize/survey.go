@@ -358,18 +358,7 @@ func (s *surveyor) unseen() {
 	for b := range s.m.Spec.Blocks {
 		for _, class := range s.m.Spec.Classes() {
 			all := s.layers(b, class)
-			mean, n := make([]float64, len(s.Schemes)), 0.0
-			for _, name := range all {
-				if cost := s.cost[name]; cost != nil {
-					n++
-					for i, v := range cost {
-						mean[i] += v
-					}
-				}
-			}
-			for i := range mean {
-				mean[i] /= max(n, 1)
-			}
+			mean := s.meanCost(all)
 			for _, name := range all {
 				if s.m.Tensors[name] != nil && s.cost[name] == nil {
 					s.cost[name] = mean
@@ -377,6 +366,23 @@ func (s *surveyor) unseen() {
 			}
 		}
 	}
+}
+
+// meanCost returns the mean cost of those of the layers whose cost is known.
+func (s *surveyor) meanCost(layers []string) []float64 {
+	mean, n := make([]float64, len(s.Schemes)), 0.0
+	for _, name := range layers {
+		if cost := s.cost[name]; cost != nil {
+			n++
+			for i, v := range cost {
+				mean[i] += v
+			}
+		}
+	}
+	for i := range mean {
+		mean[i] /= max(n, 1)
+	}
+	return mean
 }
 
 // measure rounds the named layers, runs t from its current position to the end, and
