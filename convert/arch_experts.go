@@ -3,10 +3,8 @@ package convert
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	"thimble/internal/model"
-	"thimble/internal/strictjson"
 )
 
 func init() {
@@ -140,6 +138,3 @@ var (
 	graniteMoeNames = llamaNames.with(map[string]string{"blocks.*.router": "model.layers.*.block_sparse_moe.router.layer.weight"}).
 			stacked("model.layers.*.block_sparse_moe.input_linear.weight", "model.layers.*.block_sparse_moe.output_linear.weight")
 )
-
-// number makes n a value of a config.
-func number(n int) strictjson.Number { return strictjson.Number(strconv.Itoa(n)) }
