@@ -58,7 +58,8 @@ func decoderSpec(c *config) model.Spec {
 var activations = map[string]model.Activation{
 	"silu": model.SiLU, "swish": model.SiLU,
 	"gelu_pytorch_tanh": model.GELUTanh, "gelu_new": model.GELUTanh, "gelu_fast": model.GELUTanh,
-	"gelu_accurate": model.GELUTanh, "gelu_python_tanh": model.GELUTanh, "relu2": model.ReLU2,
+	"gelu_accurate": model.GELUTanh, "gelu_python_tanh": model.GELUTanh,
+	"gelu": model.GELU, "gelu_python": model.GELU, "relu": model.ReLU, "relu2": model.ReLU2,
 }
 
 // activation reads the name of the function in the feed-forward layer. def is the name for

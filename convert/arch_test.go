@@ -176,7 +176,7 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention",1]`}, "config.json: layer_types: want a list of 2 strings, found 1 among them"},
 		{[]string{"model_type", `"qwen2"`, "layer_types", `["full_attention","linear_attention"]`}, `config.json: layer_types: "linear_attention" (want sliding_attention or full_attention) is not supported`},
 		{[]string{"model_type", `"qwen2"`, "max_window_layers", "-1"}, "config.json: max_window_layers: want a whole number from 0 to 1024, found -1"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu"`}, `config.json: hidden_activation: "gelu" (want gelu_pytorch_tanh) is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu_10"`}, `config.json: hidden_activation: "gelu_10" (want gelu_pytorch_tanh) is not supported`},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "query_pre_attn_scalar", "0"}, "config.json: query_pre_attn_scalar: 0, want a positive number"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true (want false) is not supported"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"ntk"}}`}, `config.json: rope_parameters.full_attention.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope or yarn) is not supported`},
@@ -186,7 +186,7 @@ func TestArchitecturesRefuse(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ text, want string }{
-		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu", 1), `config.json: hidden_act: "relu" (want gelu_new) is not supported`},
+		{strings.Replace(phi(`"qk_layernorm":false`), "gelu_new", "relu6", 1), `config.json: hidden_act: "relu6" (want gelu_new) is not supported`},
 		{llama4(`"no_rope_layers":[1,0]`), "config.json: no_rope_layers: 2 entries, want one for each of 5 blocks"},
 		{llama4(`"no_rope_layers":[1,true]`), "config.json: no_rope_layers: want a list of 0 and 1, found true"},
 		{strings.Replace(llama4(`"use_qk_norm":true`), "[]", "[1]", 1), "config.json: moe_layers: a mixture of experts (want []) is not supported"},

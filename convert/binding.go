@@ -22,6 +22,7 @@ type binding struct {
 	kept    map[*checkpoint.Tensor]*qtensor.Matrix // integers of packed matrices
 	unused  map[string]*checkpoint.Tensor          // not assigned yet
 	count   map[string]int                         // of tensors, by the note on them
+	rows    map[string]int                         // of stored tensors that hold several, by their names
 }
 
 // Notes on tensors whose stored type Thimble does not compute with.
@@ -38,6 +39,10 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 		flat := *t // gains of several heads
 		flat.Shape = []int{s.Cols}
 		t = &flat
+	}
+	t, err := b.flat(t, s)
+	if err != nil {
+		return nil, err
 	}
 	if want := shape(s); !slices.Equal(t.Shape, want) {
 		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
@@ -69,6 +74,23 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 			defect.Unsupported(t.Name, "type %s", t.DType))
 	}
 	return m, nil
+}
+
+// flat returns t with one dimension if s is the gate of a shared expert, which is stored as
+// a matrix of one row, or the factors of a convolution, (channels, 1, length).
+func (b *binding) flat(t *checkpoint.Tensor, s model.Slot) (*checkpoint.Tensor, error) {
+	n := len(t.Shape)
+	_, kind, _ := model.SplitName(s.Name)
+	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && kind == model.Conv
+	if !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
+		return t, nil
+	}
+	if t.Source != nil {
+		return nil, defect.Unsupported(t.Name, "a vector that is not stored in one piece")
+	}
+	out := *t
+	out.Shape = []int{s.Cols}
+	return &out, nil
 }
 
 // fp8 makes m hold the values of t, multiplied by their scale if the config declares

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
@@ -153,7 +152,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 		m.Notes = append(m.Notes, unpacked.Notes...)
 	}
 	stored, images := cfg.textTensors(stored)
-	stored, renamed := n.plainNames(stored)
+	stored, renamed := n.plainNames(n.ownNames(stored))
 	m.Notes = slices.Concat(m.Notes, dropped, images, renamed)
 	if err := unmerged(stored); err != nil {
 		return err
@@ -218,7 +217,7 @@ func recognize(c *config) (string, architecture, error) {
 	modelType := c.String("model_type")
 	a, ok := architectures[modelType]
 	if !ok {
-		c.failed(fmt.Errorf("%w; Thimble reads %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), strings.Join(modelTypes(), ", ")))
+		c.failed(fmt.Errorf("%w: %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), unread(modelType)))
 	}
 	c.classify(modelType)
 	return modelType, a, c.shared.err

@@ -367,7 +367,11 @@ func TestNames(t *testing.T) {
 		}
 		fixtures = append(fixtures, more...)
 	}
-	for _, f := range fixtures {
+	families, err := filepath.Glob(filepath.Join("..", "fixtures", "families", "*", "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range append(fixtures, families...) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -376,7 +380,7 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Blocks, s.Attention = 12, nil
+		s.Blocks, s.Attention, s.Experts.Dense = 12, nil, nil
 		modelType := c.String("model_type")
 		if most := specs[modelType]; len(s.Slots()) > len(most.Slots()) {
 			specs[modelType] = s
@@ -390,11 +394,15 @@ func TestNames(t *testing.T) {
 		seen := map[string]bool{}
 		for _, s := range spec.Slots() {
 			name := a.names.of(s.Name)
-			if name == "" || seen[name] || strings.Contains(name, "*") {
+			pattern, _ := generalize(s.Name)
+			_, shared := a.names.parts[pattern]
+			if name == "" || seen[name] && !shared || strings.Contains(name, "*") {
 				t.Errorf("%s: %s is stored as %q", modelType, s.Name, name)
 			}
 			seen[name] = true
-			patterns := append(slices.Collect(maps.Values(a.names.stored)), a.names.ignored...)
+			patterns := slices.Concat(slices.Collect(maps.Values(a.names.stored)), a.names.ignored)
+			slices.Sort(patterns)
+			patterns = slices.Compact(patterns)
 			if n := len(slices.DeleteFunc(patterns, func(p string) bool { return !matches(p, name) })); n != 1 {
 				t.Errorf("%s: %s matches %d patterns", modelType, name, n)
 			}

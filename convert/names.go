@@ -21,15 +21,33 @@ type names struct {
 	ignored []string          // patterns of the checkpoint's tensors that follow from the config
 	fused   []fused           // matrices that hold several of the model's
 	pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
+	parts   map[string]part   // by canonical pattern, how a stored tensor that holds several becomes one
+	others  []string          // see renaming
+	joined  []string          // see joining
 }
 
 // of returns the checkpoint's name for a canonical tensor.
 func (n *names) of(canonical string) string {
-	if name, ok := n.stored[canonical]; ok {
-		return name
+	pattern, numbers := generalize(canonical)
+	return filled(n.stored[pattern], numbers)
+}
+
+// generalize returns the pattern of a canonical name, which has a * for each number of a
+// block or an expert, and the numbers.
+func generalize(canonical string) (pattern string, numbers []string) {
+	parts := strings.Split(canonical, ".")
+	for i, p := range parts {
+		if isNumber(p) {
+			parts[i], numbers = "*", append(numbers, p)
+		}
 	}
-	part := strings.SplitN(canonical, ".", 3) // "blocks", number, kind
-	return strings.Replace(n.stored[part[0]+".*."+part[2]], "*", part[1], 1)
+	return strings.Join(parts, "."), numbers
+}
+
+// isNumber reports whether text is a whole number written without leading zeros.
+func isNumber(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= 0 && text == strconv.Itoa(n)
 }
 
 // atBlock returns a pattern's name in a block.
@@ -37,16 +55,18 @@ func atBlock(pattern string, block int) string {
 	return strings.Replace(pattern, "*", strconv.Itoa(block), 1)
 }
 
-// matches reports whether name is pattern with a block number in place of the *.
+// matches reports whether name is pattern with numbers in place of each *.
 func matches(pattern, name string) bool {
 	before, after, numbered := strings.Cut(pattern, "*")
 	if !numbered {
 		return name == pattern
 	}
-	name, ok := strings.CutPrefix(name, before)
-	number, ok2 := strings.CutSuffix(name, after)
-	n, err := strconv.Atoi(number)
-	return ok && ok2 && err == nil && number == strconv.Itoa(n) && n >= 0
+	rest, ok := strings.CutPrefix(name, before)
+	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(rest)
+	}
+	return ok && isNumber(rest[:end]) && matches(after, rest[end:])
 }
 
 // kinds lists the stored types that Thimble computes with.
@@ -67,12 +87,17 @@ func (n *names) tensors(spec *model.Spec, stored map[string]*checkpoint.Tensor, 
 	for _, s := range slots {
 		delete(b.unused, n.of(s.Name))
 	}
+	b.rows = n.sharedRows(slots)
 	out := make(map[string]*qtensor.Matrix, len(slots))
 	for _, s := range slots {
 		name := n.of(s.Name)
 		t := stored[name]
 		if t == nil {
-			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", shape(s), nearest(name, b.unused))
+			return nil, nil, defect.Corrupt(path, name, "tensor is missing, want shape %v%s", b.shape(s), nearest(name, b.unused))
+		}
+		t, err := b.part(t, s, spec)
+		if err != nil {
+			return nil, nil, err
 		}
 		m, err := b.matrix(t, s)
 		if err != nil {
@@ -98,7 +123,7 @@ func nearest(name string, unused map[string]*checkpoint.Tensor) string {
 
 // shape returns the shape that slot s has in a checkpoint.
 func shape(s model.Slot) []int {
-	if s.Role == model.Vector {
+	if s.Rows == 1 && s.Role == model.Vector {
 		return []int{s.Cols}
 	}
 	return []int{s.Rows, s.Cols}

@@ -18,7 +18,7 @@ var wrappers = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrappe
 // plainNames returns the tensors by the names that the model's class gives them, without
 // what programs put around them: wrappers, and one prefix that all names share, such as
 // "module." or "base_model.model.". The base model alone, saved without its head, lacks the
-// class's own "model."; the prefix is then added. It also returns notes on what it did.
+// class's own "model." or "transformer."; the prefix is then added. It also returns notes on what it did.
 func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*checkpoint.Tensor, []string) {
 	var notes []string
 	rename := func(note string, least int, name func(string) string) {
@@ -52,14 +52,14 @@ func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*c
 		return tensors, notes
 	}
 	own, base, _ := strings.Cut(anchor, ".")
-	if prefix, ok := prefixBefore(tensors, base); ok && own == "model" {
-		what := "prefix model. missing"
+	if prefix, ok := prefixBefore(tensors, base); ok && slices.Contains(basePrefixes, own) {
+		what := fmt.Sprintf("prefix %s. missing", own)
 		if prefix != "" {
-			what = fmt.Sprintf("prefix %s taken for model.", defect.Printable(prefix))
+			what = fmt.Sprintf("prefix %s taken for %s.", defect.Printable(prefix), own)
 		}
 		rename(what, common, func(name string) string {
 			rest := strings.TrimPrefix(name, prefix)
-			if with := "model." + rest; n.has(with) {
+			if with := own + "." + rest; n.has(with) {
 				return with
 			}
 			return rest
@@ -67,6 +67,9 @@ func (n *names) plainNames(tensors map[string]*checkpoint.Tensor) (map[string]*c
 	}
 	return tensors, notes
 }
+
+// basePrefixes are the attributes of the classes with a head that hold the base model.
+var basePrefixes = []string{"model", "transformer", "gpt_neox", "biogpt"}
 
 // unwrapped returns name without the parts that wrappers add.
 func unwrapped(name string) string {

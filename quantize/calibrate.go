@@ -267,11 +267,11 @@ func (r *calibratedRun) block(step, repeats int) error {
 			return err
 		}
 	}
-	for stage := range r.coarse.GroupsPerStep() {
+	for stage := range r.coarse.GroupsIn(step) {
 		if err := start.rewind(); err != nil {
 			return err
 		}
-		v := visit{block: r.m.Spec.Schedule[step], stage: stage}
+		v := visit{step: step, block: r.m.Spec.Schedule[step], stage: stage}
 		for range repeats {
 			if err := r.visit(&v, repeats > 1); err != nil {
 				return err
@@ -298,15 +298,16 @@ func (r *calibratedRun) block(step, repeats int) error {
 
 // A visit collects the input of one stage of a block.
 type visit struct {
-	block, stage int
-	kinds        []string          // of the layers that read the input
-	moments      *rounding.Moments // nil if none of them is rounded
+	step, block, stage int
+
+	kinds   []string          // of the layers that read the input
+	moments *rounding.Moments // nil if none of them is rounded
 }
 
 // visit observes the input of v's stage. If through is set, it runs the texts from the
 // start of the block to its end; otherwise they must be at the stage already.
 func (r *calibratedRun) visit(v *visit, through bool) error {
-	for stage := range r.coarse.GroupsPerStep() {
+	for stage := range r.coarse.GroupsIn(v.step) {
 		if !through && stage != v.stage {
 			continue
 		}
@@ -333,16 +334,16 @@ func (r *calibratedRun) visit(v *visit, through bool) error {
 // follows it.
 func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	v.kinds = xq.Kinds
-	if !r.roundsAny(v) {
+	if !r.roundsAny(v) || xq.Len() == 0 {
 		return nil
 	}
 	if v.moments == nil {
 		v.moments = &rounding.Moments{Width: xq.Width()}
 	}
-	if x != nil && !r.learnsDrift(x.Width()) {
+	if x != nil && (!r.learnsDrift(x.Width()) || xq.Some()) { // the same expert may compute at other positions
 		x = nil
 	}
-	return addInput(r.ctx, v.moments, xq, x, r.coarse.Len(), 1)
+	return addInput(r.ctx, v.moments, xq, x, xq.Len(), 1)
 }
 
 // roundsAny reports whether some layer of v's stage will be rounded.
@@ -367,6 +368,9 @@ func (r *calibratedRun) round(v *visit) error {
 		if in, err = rounding.NewInput(r.ctx, v.moments, rounding.Damping); err != nil {
 			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)
 		}
+	} else if r.roundsAny(v) {
+		r.c.Health.silent(v)
+		in = rounding.Guess(slices.Repeat([]float64{1}, r.entries[model.Name(v.block, v.kinds[0])].Cols))
 	}
 	for _, kind := range v.kinds {
 		name := model.Name(v.block, kind)

@@ -140,7 +140,19 @@ type observation struct {
 // observed returns an observation of v's input from its closed moments.
 func (v *visit) observed() observation {
 	rank, dead := v.moments.Spread()
-	return observation{v.kinds, v.moments.Width, dead, rank, v.moments.Excess()}
+	kinds := make([]string, len(v.kinds))
+	for i, kind := range v.kinds {
+		kinds[i] = model.Class(kind)
+	}
+	return observation{kinds, v.moments.Width, dead, rank, v.moments.Excess()}
+}
+
+// silent warns that the input of v was not seen once, because no text reached the expert.
+// h may be nil.
+func (h *Health) silent(v *visit) {
+	if h != nil {
+		h.warn("no token of the texts reaches %s in block %d, so it is rounded without calibration; use longer or more varied text", strings.Join(v.kinds, ", "), v.block)
+	}
 }
 
 // add adds an observation of a block's input. h may be nil.

@@ -34,13 +34,21 @@ const (
 // columns. A tied embedding is treated as the head.
 func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
-	if err := p.embedding(); err != nil {
+	if err := p.embedding(model.Embed); err != nil {
 		return nil, p.in(model.Embed, err)
 	}
 	if scale := m.Spec.EmbedScale; scale != 0 {
 		for i := range p.stream {
 			p.stream[i] *= scale * scale
 		}
+	}
+	if m.Spec.Positions > 0 {
+		if err := p.embedding(model.Positions); err != nil {
+			return nil, p.in(model.Positions, err)
+		}
+	}
+	if m.Spec.EmbedNorm {
+		p.stream = p.normalized(model.EmbedNorm)
 	}
 	for _, b := range m.Spec.Schedule {
 		if err := p.step(b); err != nil {
@@ -55,10 +63,10 @@ func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, err
 	return guesses, nil
 }
 
-// embedding starts the stream with the mean square of each column, as if all
-// tokens were equally likely.
-func (p *powers) embedding() error {
-	t := p.m.Tensors[model.Embed]
+// embedding adds the mean square of each column of the named embedding to the stream, as
+// if all tokens and positions were equally likely.
+func (p *powers) embedding(name string) error {
+	t := p.m.Tensors[name]
 	x := make([]float32, t.Cols)
 	var reader qtensor.Reader
 	defer t.Release()
@@ -83,43 +91,27 @@ func (p *powers) step(b int) error {
 	name := func(kind string) string { return model.Name(b, kind) }
 
 	h := p.input(name(model.AttnNorm))
-	p.feeds(h, name(model.Q), name(model.K), name(model.V))
-	value, err := p.outputs(name(model.V), h)
+	ffn := h // the input of the feed-forward layer, if the two are parallel
+	if s.TwoNorms {
+		ffn = p.normalized(name(model.FFNNorm))
+	}
+	var err error
+	if s.AttentionOf(b).Conv > 0 {
+		err = p.convolution(b, h)
+	} else {
+		err = p.attention(b, h)
+	}
 	if err != nil {
-		return err
-	}
-	mixed := make([]float64, s.Heads*s.HeadDim)
-	for i := range mixed {
-		head, d := i/s.HeadDim, i%s.HeadDim
-		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*s.HeadDim+d]
-	}
-	if err := p.adds(name(model.O), name(model.AttnPost), mixed); err != nil {
 		return err
 	}
 
-	if !s.Parallel {
+	if h = ffn; !s.Parallel {
 		h = p.input(name(model.FFNNorm))
 	}
-	p.feeds(h, name(model.Up))
-	inner, err := p.outputs(name(model.Up), h)
-	if err != nil {
-		return err
+	if s.HasExperts(b) {
+		return p.experts(b, h)
 	}
-	gate := inner
-	if !s.Ungated {
-		p.feeds(h, name(model.Gate))
-		if gate, err = p.outputs(name(model.Gate), h); err != nil {
-			return err
-		}
-	}
-	for i := range inner {
-		if s.Ungated {
-			inner[i] *= gateShare
-		} else {
-			inner[i] *= gateShare * gate[i]
-		}
-	}
-	return p.adds(name(model.Down), name(model.FFNPost), inner)
+	return p.feedForward(h, name(model.Gate), name(model.Up), name(model.Down), name(model.FFNPost), 1)
 }
 
 // feeds adds power to the inputs of the named tensors.
@@ -194,9 +186,9 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 	return out, p.in(name, err)
 }
 
-// adds feeds power to a linear layer and adds the layer's output to the stream, after the
-// norm that follows it, if any.
-func (p *powers) adds(name, post string, power []float64) error {
+// adds feeds power to a linear layer and adds a share of the layer's output to the stream,
+// after the norm that follows it, if any.
+func (p *powers) adds(name, post string, power []float64, share float64) error {
 	p.feeds(power, name)
 	out, err := p.outputs(name, power)
 	if err == nil && p.m.Spec.PostNorm {
@@ -204,7 +196,7 @@ func (p *powers) adds(name, post string, power []float64) error {
 	}
 	scale := cmp.Or(p.m.Spec.ResidScale, 1)
 	for i, v := range out {
-		p.stream[i] += float64(v * float64(scale*scale))
+		p.stream[i] += float64(v * float64(scale*scale*share))
 	}
 	return err
 }

@@ -69,7 +69,8 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 // store returns src in the scheme of e, rounded without texts. in is a guess at its input,
 // or nil for an embedding that is only looked up and so has no input.
 func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Input) (*Matrix, error) {
-	if e.From == e.To && (src.Source == nil || e.To.Float()) { // else its planes are not in one place
+	// Rotated biases are float32, and a source's planes are not in one place.
+	if e.From == e.To && src.Scheme == e.To && (src.Source == nil || e.To.Float()) {
 		return src, rounding.EachFinite(ctx, src, func(_, _ int) error { return nil })
 	}
 	dst, err := qtensor.New(e.To, e.Rows, e.Cols)
@@ -77,6 +78,8 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 		return nil, err
 	}
 	switch {
+	case e.From == e.To:
+		return dst, cast(ctx, dst, src)
 	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())
 		return dst, rounding.EachFinite(ctx, src, func(worker, r int) error {

@@ -2,6 +2,8 @@ package quantize
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"thimble/internal/model"
 	"thimble/internal/transformer"
@@ -62,6 +64,7 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 	if err := s.sensitivities(texts); err != nil {
 		return nil, err
 	}
+	s.unseen()
 	return &s.Survey, nil
 }
 
@@ -72,7 +75,7 @@ func (s *surveyor) totalWork(ahead, texts [][]int) float64 {
 	steps := blockWork(s.m, n)
 	total := sum(blockWork(s.m, tokensOf(ahead))) + s.lossWork(sum(blockWork(s.m, 1))) + s.headWork(tokensOf(ahead)) + sum(steps) + s.evalWork(n)
 	for i := range s.sections() {
-		total += float64(len(model.LinearKinds)) * (sum(steps[s.start(i):]) + s.evalWork(n))
+		total += float64(len(s.m.Spec.Classes())) * (sum(steps[s.start(i):]) + s.evalWork(n))
 	}
 	return total
 }
@@ -125,7 +128,7 @@ func (s *surveyor) losses(c *Calibration) error {
 		if g == nil {
 			break
 		}
-		if err := s.group(g, t.Len()); err != nil {
+		if err := s.group(g, g.Len()); err != nil {
 			return err
 		}
 		if err := t.Run(s.ctx); err != nil {
@@ -151,6 +154,9 @@ func (s *surveyor) losses(c *Calibration) error {
 // group predicts the losses of layers that share an input of n positions, and rounds the
 // layers to measure their sensitivity.
 func (s *surveyor) group(g *transformer.Group, n int) error {
+	if n == 0 { // of an expert that no text reaches
+		return nil
+	}
 	moments := &rounding.Moments{Width: g.Width()}
 	if err := addInput(s.ctx, moments, g, nil, n, surveyStride); err != nil {
 		return err
@@ -240,7 +246,7 @@ func (s *surveyor) sensitivities(texts [][]int) error {
 	if err != nil {
 		return err
 	}
-	sections := s.sections()
+	sections, classes := s.sections(), s.m.Spec.Classes()
 	starts := make([]*transformer.Stream, sections)
 	steps := blockWork(s.m, t.Len())
 	for i := range sections {
@@ -264,8 +270,8 @@ func (s *surveyor) sensitivities(texts [][]int) error {
 	s.work.add(sum(steps) + s.evalWork(t.Len()))
 	for i, start := range starts {
 		first, last := s.start(i), s.start(i+1)
-		for _, kind := range model.LinearKinds {
-			names := s.unmeasured(first, last, kind)
+		for _, class := range classes {
+			names := s.unmeasured(first, last, class)
 			if err := t.Rewind(first, start); err != nil {
 				return err
 			}
@@ -292,17 +298,63 @@ func evalStates(t *transformer.Trace) (*transformer.Hidden, error) {
 	return h.Select(some), nil
 }
 
-// unmeasured returns the layers of one kind in the blocks of steps [first, last)
+// unmeasured returns the layers of one class in the blocks of steps [first, last)
 // whose sensitivity is not known, and from then on counts it as known.
-func (s *surveyor) unmeasured(first, last int, kind string) (names []string) {
+func (s *surveyor) unmeasured(first, last int, class string) (names []string) {
 	for _, b := range s.m.Spec.Schedule[first:last] {
-		name := model.Name(b, kind)
-		if s.noisy[name] != nil && !s.measured[name] {
-			s.measured[name] = true
-			names = append(names, name)
+		for _, name := range s.layers(b, class) {
+			if s.noisy[name] != nil && !s.measured[name] {
+				s.measured[name] = true
+				names = append(names, name)
+			}
 		}
 	}
 	return names
+}
+
+// layers returns the names of the layers of a class in a block.
+func (s *surveyor) layers(block int, class string) (names []string) {
+	before, after, experts := strings.Cut(class, "*")
+	if !experts {
+		return []string{model.Name(block, class)}
+	}
+	for e := range s.m.Spec.Experts.Count {
+		names = append(names, model.Name(block, before+strconv.Itoa(e)+after))
+	}
+	return names
+}
+
+// unseen gives experts that no text reaches the mean costs of the other experts of their
+// blocks.
+func (s *surveyor) unseen() {
+	for b := range s.m.Spec.Blocks {
+		for _, class := range s.m.Spec.Classes() {
+			all := s.layers(b, class)
+			mean := s.meanCost(all)
+			for _, name := range all {
+				if s.m.Tensors[name] != nil && s.cost[name] == nil {
+					s.cost[name] = mean
+				}
+			}
+		}
+	}
+}
+
+// meanCost returns the mean cost of those of the layers whose cost is known.
+func (s *surveyor) meanCost(layers []string) []float64 {
+	mean, n := make([]float64, len(s.Schemes)), 0.0
+	for _, name := range layers {
+		if cost := s.cost[name]; cost != nil {
+			n++
+			for i, v := range cost {
+				mean[i] += v
+			}
+		}
+	}
+	for i := range mean {
+		mean[i] /= max(n, 1)
+	}
+	return mean
 }
 
 // measure rounds the named layers, runs t from its current position to the end, and

@@ -18,7 +18,7 @@ type metadata struct {
 	freqs                                        []float64 // values of the tensor rope_freqs; not a key
 
 	embedScale, residScale, attnScale, logitScale *float32
-	attnCap, logitCap, sharpness                  *float32 // sharpness is the beta of the attention temperature
+	attnCap, logitCap, attnTemperature            *float32
 
 	// The blocks with a window and their own rotary embedding: all except every
 	// windowPeriod-th, or those of windowPattern.
@@ -113,7 +113,7 @@ func (m *metadata) keys() []key {
 		{of + "logit_scale", &m.logitScale},
 		{of + "attn_logit_softcapping", &m.attnCap},
 		{of + "final_logit_softcapping", &m.logitCap},
-		{of + "attention.temperature_scale", &m.sharpness},
+		{of + "attention.temperature_scale", &m.attnTemperature},
 		{"tokenizer.ggml.model", &m.tokenizer},
 		{"tokenizer.ggml.pre", &m.pre},
 		{"tokenizer.ggml.tokens", &m.tokens},

@@ -136,7 +136,7 @@ func everyFourthUnrotated(w *mapper, s *model.Spec) {
 // context of the rotary embedding.
 func temperature(w *mapper, s *model.Spec) {
 	t := &s.Temperature
-	w.option(&w.m.sharpness, &t.Beta, 0)
+	w.option(&w.m.attnTemperature, &t.Beta, 0)
 	if t.Beta != 0 {
 		w.count(&w.m.ropeOriginal, &t.Length, s.Context)
 	}

@@ -20,6 +20,9 @@ var goldenHashes = map[string]string{
 	"Softmax":    "fdf87ff28055b8dc",
 	"SiLUMul":    "ca0c271d53c9400c",
 	"GELUMul":    "c7122ac39576c6bd",
+	"GELUErfMul": "cbda9eddfdfb3784",
+	"ReLUMul":    "866b05a169cd9ba8",
+	"ReLU2Mul":   "1b75a5a7bcd3122c",
 	"LayerNorm":  "83a7999ce3cb7c5e",
 	"Rotate":     "0ce17eb09187071d",
 	"Exp":        "2be13fa7afd3a951",
@@ -116,6 +119,11 @@ func (h golden) activations(a, b, c []float32) {
 		h.put(Exp(math.Float32frombits(uint32(u))))
 	}
 	h.check("Exp")
+	for name, activate := range map[string]func(dst, gate, up []float32){"GELUErfMul": GELUErfMul, "ReLUMul": ReLUMul, "ReLU2Mul": ReLU2Mul} {
+		activate(s, c, a[:len(c)])
+		h.put(s...)
+		h.check(name)
+	}
 }
 
 func (h golden) dequantization(a, b []float32, r *rand.Rand) {

@@ -32,7 +32,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -40,7 +40,9 @@ var (
 var everywhere = []string{"*"}
 
 // Features lists every Feature in the order in which reports print them.
-var Features = []Feature{
+var Features = slices.Concat(ownFeatures, expertFeatures)
+
+var ownFeatures = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},
 	{"ffn", nil, count(func(s *Spec) int { return s.FFN }), nil},
 	{"vocab", nil, count(func(s *Spec) int { return s.Vocab }), nil},
@@ -48,14 +50,25 @@ var Features = []Feature{
 	{"blocks", nil, count(func(s *Spec) int { return s.Blocks }), nil},
 	{"schedule", everywhere, scheduleOf, nil},
 	{"embedscale", []string{Embed}, number(func(s *Spec) float64 { return cmp.Or(s.EmbedScale, 1) }), nil},
+	{"positions", []string{Embed}, count(func(s *Spec) int { return s.Positions }), func(s *Spec) string {
+		return noteIf(s.Positions > 0, "learned positions")
+	}},
+	{"embednorm", []string{EmbedNorm}, flag(func(s *Spec) bool { return s.EmbedNorm }), func(s *Spec) string {
+		return noteIf(s.EmbedNorm, "norm of the embeddings")
+	}},
+	{"alibi", []string{Attended}, number(func(s *Spec) float64 { return s.Alibi }), func(s *Spec) string {
+		return noteIf(s.Alibi > 0, "ALiBi")
+	}},
 	{"residscale", []string{AttnResidual, FFNResidual}, number(func(s *Spec) float64 { return cmp.Or(s.ResidScale, 1) }), func(s *Spec) string {
 		return noteIf(cmp.Or(s.ResidScale, 1) != 1, "outputs of layers scaled by "+float(s.ResidScale))
 	}},
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
+	{"conv", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Conv) }), convolutions},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
 		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},
+	{"twonorms", []string{FFNNorm}, flag(func(s *Spec) bool { return s.TwoNorms }), nil},
 	{"postnorm", []string{AttnPost, FFNPost}, flag(func(s *Spec) bool { return s.PostNorm }), func(s *Spec) string {
 		return noteIf(s.PostNorm, "norms after attention and feed-forward")
 	}},

@@ -62,6 +62,8 @@ func TestFeaturesAreComplete(t *testing.T) {
 		switch name {
 		case "bos":
 			want = nil
+		case "experts.count":
+			want = append(want, "experts.dense")
 		case "headdim": // the defaults of the other two depend on it
 			want = []string{"headdim", "rope.dims", "attnscale"}
 		}

@@ -46,7 +46,7 @@ func TestSpecCheck(t *testing.T) {
 		"window of block 1 is -1, want 0 to 16777216":                            func(s *Spec) { s.Attention = []Attention{{}, {Window: -1}} },
 		`norm: "batch" is not supported`:                                         func(s *Spec) { s.Norm = "batch" },
 		`qknorm: "gain" with norm "layer" is not supported`:                      func(s *Spec) { s.Norm, s.QKNorm = NormLayer, QKGain },
-		`activation: "relu" is not supported`:                                    func(s *Spec) { s.Activation = "relu" },
+		`activation: "relu6" is not supported`:                                   func(s *Spec) { s.Activation = "relu6" },
 		"rope rotates 3 dimensions, want an even number up to head dim 4":        func(s *Spec) { s.Rope.Dims = 3 },
 		"rope rotates 6 dimensions, want an even number up to head dim 4":        func(s *Spec) { s.Rope.Dims = 6 },
 		"postnorm: the combination with parallel is not supported":               func(s *Spec) { s.PostNorm, s.Parallel = true, true },

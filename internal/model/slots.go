@@ -10,8 +10,12 @@ import (
 // Canonical names of the tensors outside the blocks.
 const (
 	Embed = "embed" // (Vocab, Hidden)
-	Norm  = "norm"  // (1, Hidden), before the head
-	Head  = "head"  // (Vocab, Hidden), absent if Tied; a tied model may still have the head's bias
+
+	Positions = "positions"  // (Positions, Hidden), unless Positions is 0
+	EmbedNorm = "embed_norm" // (1, Hidden), if EmbedNorm
+
+	Norm = "norm" // (1, Hidden), before the head
+	Head = "head" // (Vocab, Hidden), absent if Tied; a tied model may still have the head's bias
 )
 
 // Kinds of the tensors inside a block; a tensor's name is Name(block, kind).
@@ -20,11 +24,11 @@ const (
 	Q        = "q"         // (Heads*HeadDim, Hidden)
 	K        = "k"         // (KVHeads*HeadDim, Hidden)
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
-	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain, (1, Heads*HeadDim) if it is QKHead or QKWide
+	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain or QKLayer, (1, Heads*HeadDim) if it is QKHead or QKWide
 	KNorm    = "k_norm"    // (1, HeadDim) or (1, KVHeads*HeadDim) likewise
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
-	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if Parallel or NoPreNorm
+	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if NoPreNorm, or Parallel without TwoNorms
 	Gate     = "gate"      // (FFN, Hidden), absent if Ungated
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
@@ -69,6 +73,12 @@ func SplitName(name string) (block int, kind string, ok bool) {
 func (s *Spec) Unrolled() Spec {
 	t := *s
 	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), InOrder(len(s.Schedule), 1), nil
+	t.Experts.Dense = nil
+	for step, b := range s.Schedule {
+		if s.Experts.Count > 0 && !s.HasExperts(b) {
+			t.Experts.Dense = append(t.Experts.Dense, step)
+		}
+	}
 	if len(s.Attention) > 0 {
 		for _, b := range s.Schedule {
 			t.Attention = append(t.Attention, s.Attention[b])
@@ -89,7 +99,7 @@ func (s *Spec) StoredName(name string) string {
 type Role int
 
 const (
-	Vector    Role = iota // norm gains and biases: (1, n), never quantized
+	Vector    Role = iota // norm gains and biases, (1, n), the embedding of positions and routers: never quantized
 	Linear                // y = W x inside a block
 	Embedding             // one row for each token; also the head if Tied
 	Output                // the untied head
@@ -107,13 +117,18 @@ type Slot struct {
 // Slots lists every tensor of a model with Spec s once, in the order of first use.
 // s must have passed Check.
 func (s *Spec) Slots() []Slot {
-	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	slots := []Slot{{Embed, s.Vocab, s.Hidden, Embedding}}
 	norm := func(name string) {
 		slots = append(slots, Slot{name, 1, s.Hidden, Vector})
 		if s.Norm.Biased() {
 			slots = append(slots, Slot{name + BiasSuffix, 1, s.Hidden, Vector})
 		}
+	}
+	if s.Positions > 0 {
+		slots = append(slots, Slot{Positions, s.Positions, s.Hidden, Vector})
+	}
+	if s.EmbedNorm {
+		norm(EmbedNorm)
 	}
 	for b := range s.Blocks {
 		vector := func(kind string, n int) {
@@ -128,29 +143,32 @@ func (s *Spec) Slots() []Slot {
 		if !s.NoPreNorm {
 			norm(Name(b, AttnNorm))
 		}
-		linear(Q, q, s.Hidden)
-		linear(K, kv, s.Hidden)
-		linear(V, kv, s.Hidden)
-		switch s.QKNorm {
-		case QKGain:
-			vector(QNorm, s.HeadDim)
-			vector(KNorm, s.HeadDim)
-		case QKHead, QKWide:
-			vector(QNorm, q)
-			vector(KNorm, kv)
+		if length := s.AttentionOf(b).Conv; length > 0 {
+			linear(ConvIn, 3*s.Hidden, s.Hidden)
+			vector(Conv, s.Hidden*length)
+			linear(ConvOut, s.Hidden, s.Hidden)
+		} else {
+			s.attentionSlots(vector, linear)
 		}
-		linear(O, s.Hidden, q)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
-		if !s.Parallel && !s.NoPreNorm {
+		if s.HasFFNNorm() {
 			norm(Name(b, FFNNorm))
 		}
-		if !s.Ungated {
+		switch {
+		case s.HasExperts(b):
+			s.expertSlots(func(kind string, rows, cols int, role Role) {
+				slots = append(slots, Slot{Name(b, kind), rows, cols, role})
+			})
+		case s.Ungated:
+			linear(Up, s.FFN, s.Hidden)
+			linear(Down, s.Hidden, s.FFN)
+		default:
 			linear(Gate, s.FFN, s.Hidden)
+			linear(Up, s.FFN, s.Hidden)
+			linear(Down, s.Hidden, s.FFN)
 		}
-		linear(Up, s.FFN, s.Hidden)
-		linear(Down, s.Hidden, s.FFN)
 		if s.PostNorm {
 			norm(Name(b, FFNPost))
 		}
@@ -164,6 +182,31 @@ func (s *Spec) Slots() []Slot {
 	}
 	return slots
 }
+
+// attentionSlots calls vector and linear for the tensors of a block's attention.
+func (s *Spec) attentionSlots(vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	linear(Q, q, s.Hidden)
+	linear(K, kv, s.Hidden)
+	linear(V, kv, s.Hidden)
+	switch s.QKNorm {
+	case QKGain:
+		vector(QNorm, s.HeadDim)
+		vector(KNorm, s.HeadDim)
+	case QKLayer:
+		for _, kind := range []string{QNorm, KNorm} {
+			vector(kind, s.HeadDim)
+			vector(kind+BiasSuffix, s.HeadDim)
+		}
+	case QKHead, QKWide:
+		vector(QNorm, q)
+		vector(KNorm, kv)
+	}
+	linear(O, s.Hidden, q)
+}
+
+// HasFFNNorm reports whether the feed-forward layers have a norm of their own.
+func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoNorms) }
 
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {

@@ -22,6 +22,8 @@ const (
 	MaxHeads  = 4096
 	MaxVocab  = 1 << 22
 	MaxLength = 1 << 24 // positions
+
+	maxAlibi = 64
 )
 
 // A Spec describes the computation of a decoder-only transformer. It names features,
@@ -73,12 +75,26 @@ type Spec struct {
 	// Temperature makes attention sharper at late positions.
 	Temperature Temperature `cbor:"temperature,omitzero" json:"temperature,omitzero"`
 
+	// Positions is the number of rows of a learned embedding of positions, which is added
+	// to that of the tokens (GPT-2); 0 means that there is none.
+	Positions int `cbor:"positions,omitempty" json:"positions,omitempty"`
+	// EmbedNorm means that embeddings are normalized before the first step (BLOOM).
+	EmbedNorm bool `cbor:"embednorm,omitempty" json:"embednorm,omitempty"`
+	// Alibi, if not 0, lowers the score of a key by its distance times a slope, which is
+	// between 2^-Alibi and 1 and differs by head (ALiBi, arXiv 2108.12409, section 3).
+	Alibi float64 `cbor:"alibi,omitempty" json:"alibi,omitempty"`
+
 	// Parallel means that the feed-forward layer has the same input as attention and
 	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
 	Parallel bool `cbor:"parallel,omitempty" json:"parallel,omitempty"`
+	// TwoNorms, in a Parallel model, gives the feed-forward layer a norm of its own, of
+	// the same residual stream that attention's norm reads (GPT-NeoX, arXiv 2204.06745).
+	TwoNorms bool `cbor:"twonorms,omitempty" json:"twonorms,omitempty"`
 	// Ungated means that the feed-forward layer is Down act(Up x), without a Gate.
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
+
+	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
 
 	Rope  Rope   `cbor:"rope" json:"rope"`
 	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // further ones, for blocks whose Attention selects them
@@ -100,6 +116,9 @@ type Attention struct {
 	// Rope selects the rotary embedding: 0 is Spec.Rope, i is Spec.Ropes[i-1], and
 	// NoRope is none.
 	Rope int `cbor:"rope,omitempty" json:"rope,omitempty"`
+	// Conv, if not 0, means that the block has a gated short convolution over this many
+	// positions instead of attention.
+	Conv int `cbor:"conv,omitempty" json:"conv,omitempty"`
 }
 
 // A Temperature multiplies the attention scores of the query at position p by
@@ -152,6 +171,8 @@ type Activation string
 const (
 	SiLU     Activation = ""          // x/(1+exp(-x))
 	GELUTanh Activation = "gelu-tanh" // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
+	GELU     Activation = "gelu"      // x/2 * (1+erf(x/sqrt 2)) (arXiv 1606.08415)
+	ReLU     Activation = "relu"      // max(x, 0)
 	ReLU2    Activation = "relu2"     // max(x, 0)^2 (arXiv 2109.08668)
 )
 
@@ -160,11 +181,12 @@ const (
 type QKNorm string
 
 const (
-	QKNone QKNorm = ""
-	QKGain QKNorm = "gain" // by Spec.Norm, with gains QNorm and KNorm, which all heads share
-	QKBare QKNorm = "bare" // by RMSNorm without gains, only in blocks with a rotary embedding
-	QKHead QKNorm = "head" // by Spec.Norm, each head with its own part of QNorm or KNorm
-	QKWide QKNorm = "wide" // by Spec.Norm, all heads together
+	QKNone  QKNorm = ""
+	QKGain  QKNorm = "gain"  // by Spec.Norm, with gains QNorm and KNorm, which all heads share
+	QKBare  QKNorm = "bare"  // by RMSNorm without gains, only in blocks with a rotary embedding
+	QKHead  QKNorm = "head"  // by Spec.Norm without biases, each head with its own part of QNorm or KNorm
+	QKWide  QKNorm = "wide"  // by Spec.Norm, all heads together
+	QKLayer QKNorm = "layer" // by LayerNorm, with gains and biases that all heads share
 )
 
 // Rope is the rotary position embedding of RoFormer (arXiv 2104.09864) in the
@@ -229,7 +251,7 @@ func InOrder(n, repeat int) []int {
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -281,18 +303,20 @@ func (s *Spec) checkKinds() error {
 	switch {
 	case !slices.Contains([]NormKind{NormRMS, NormRMS1, NormLayer, NormLayer1, NormGain}, s.Norm):
 		return defect.Unsupported("norm", "%q", string(s.Norm))
-	case !slices.Contains([]QKNorm{QKNone, QKGain, QKBare, QKHead, QKWide}, s.QKNorm):
+	case !slices.Contains([]QKNorm{QKNone, QKGain, QKBare, QKHead, QKWide, QKLayer}, s.QKNorm):
 		return defect.Unsupported("qknorm", "%q", string(s.QKNorm))
-	case s.QKGains() && s.Norm.Biased():
+	case s.QKGains() && s.Norm.Biased() && s.QKNorm != QKHead && s.QKNorm != QKLayer:
 		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
 	case s.QKRotated && s.QKNorm == QKNone:
 		return defect.Unsupported("qkrotated", "without qknorm")
-	case !slices.Contains([]Activation{SiLU, GELUTanh, ReLU2}, s.Activation):
+	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2}, s.Activation):
 		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
 		return defect.Unsupported("postnorm", "the combination with parallel")
 	case s.NoPreNorm && s.Parallel:
 		return defect.Unsupported("noprenorm", "the combination with parallel")
+	case s.TwoNorms && !s.Parallel:
+		return defect.Unsupported("twonorms", "true without parallel")
 	}
 	return nil
 }
@@ -307,6 +331,10 @@ func (s *Spec) checkScales() error {
 		return fmt.Errorf("scales of layers and logits are %g and %g, want positive numbers", s.ResidScale, s.LogitScale)
 	case !atLeast0(s.AttnCap) || !atLeast0(s.LogitCap):
 		return fmt.Errorf("caps of attention scores and logits are %g and %g, want positive numbers", s.AttnCap, s.LogitCap)
+	case !(s.Alibi >= 0 && s.Alibi <= maxAlibi):
+		return fmt.Errorf("alibi is %g, want 0 to %d", s.Alibi, maxAlibi)
+	case s.Positions != 0 && (s.Positions < s.Context || s.Positions > MaxLength):
+		return fmt.Errorf("%d positions have an embedding, want one for each of a context of %d", s.Positions, s.Context)
 	case t == Temperature{}:
 		return nil
 	case t.Length < 1 || t.Length > MaxLength || t.Shift < 0 || t.Shift > 1 || !atLeast0(t.Beta):
@@ -355,6 +383,12 @@ func (s *Spec) checkAttention() error {
 		}
 		if a.Chunk < 0 || a.Chunk > MaxLength {
 			return fmt.Errorf("chunk of block %d is %d, want 0 to %d", b, a.Chunk, MaxLength)
+		}
+		if a.Conv < 0 || a.Conv > MaxConv {
+			return fmt.Errorf("convolution of block %d has %d positions, want 0 to %d", b, a.Conv, MaxConv)
+		}
+		if a.Conv > 0 && (s.Parallel || s.PostNorm) {
+			return defect.Unsupported("conv", "the combination with parallel or postnorm")
 		}
 		if a.Rope < NoRope || a.Rope > len(s.Ropes) {
 			return fmt.Errorf("block %d uses rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))

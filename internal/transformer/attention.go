@@ -86,6 +86,9 @@ func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention m
 		if d.spec.AttnCap != 0 {
 			kernel.Softcap(p, float32(d.spec.AttnCap))
 		}
+		if d.slopes != nil {
+			lowerByDistance(p, d.slopes[head])
+		}
 		kernel.Softmax(p)
 		kernel.Mix(at(t), p, v[skip*c.headDim:], c.headDim)
 	}

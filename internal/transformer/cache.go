@@ -19,6 +19,7 @@ type Cache struct {
 	sharedEntry bool // all steps share steps[0], so that each overwrites the one before
 	heads       int  // KVHeads
 	headDim     int
+	hidden      int
 	keyStride   int // headDim padded to a multiple of 16
 	rounder     qtensor.Rounder
 }
@@ -27,6 +28,9 @@ type Cache struct {
 type entry struct {
 	k store // rotated
 	v store
+
+	conv   bool      // the step has a convolution, and neither keys nor values
+	inputs []float32 // (positions, Hidden), of the convolution
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
@@ -42,9 +46,9 @@ func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
+	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, hidden: s.Hidden, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
 	for i := range c.steps {
-		c.steps[i] = entry{newStore(d.arithmetic.Keys, c.headDim, c.keyStride), newStore(d.arithmetic.Values, c.headDim, c.headDim)}
+		c.steps[i] = entry{k: newStore(d.arithmetic.Keys, c.headDim, c.keyStride), v: newStore(d.arithmetic.Values, c.headDim, c.headDim), conv: s.AttentionOf(s.Schedule[i]).Conv > 0}
 	}
 	return c, nil
 }
@@ -59,7 +63,7 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for i := range c.steps {
-		n += c.steps[i].k.bytes() + c.steps[i].v.bytes()
+		n += c.steps[i].k.bytes() + c.steps[i].v.bytes() + 4*int64(len(c.steps[i].inputs))
 	}
 	return n
 }
@@ -77,6 +81,9 @@ func (c *Cache) reserve(n int) error {
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
 	for i := range c.steps {
+		if c.steps[i].conv && !c.sharedEntry {
+			continue
+		}
 		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
 			if err := s.grow(c, capacity); err != nil {
 				return err
@@ -174,6 +181,10 @@ func (c *Cache) append(step int, k, v rows) error {
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
 	for i := range c.steps {
+		if e := &c.steps[i]; e.conv {
+			copy(e.inputs[to*c.hidden:][:c.hidden], e.inputs[from*c.hidden:])
+			continue
+		}
 		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
 			for h := range c.heads {
 				s.copy(h*c.capacity+to, h*c.capacity+from)
@@ -200,6 +211,12 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
 			a, b := &c.steps[step], &other.steps[step]
+			if a.conv {
+				if at := position * c.hidden; !slices.Equal(a.inputs[at:at+c.hidden], b.inputs[at:at+c.hidden]) {
+					return step, position
+				}
+				continue
+			}
 			for h := range c.heads {
 				i, j := h*c.capacity+position, h*other.capacity+position
 				for kind, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {

@@ -13,7 +13,7 @@ func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 	t.Helper()
 	c := &Cache{limit: capacity, heads: 2, headDim: 4, keyStride: 16}
 	for range 3 {
-		c.steps = append(c.steps, entry{newStore(scheme, 4, 16), newStore(scheme, 4, 4)})
+		c.steps = append(c.steps, entry{k: newStore(scheme, 4, 16), v: newStore(scheme, 4, 4)})
 	}
 	if err := c.reserve(capacity); err != nil {
 		t.Fatal(err)

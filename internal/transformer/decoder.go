@@ -27,12 +27,14 @@ import (
 type Decoder struct {
 	spec       *model.Spec
 	embed      *qtensor.Matrix // (Vocab, Hidden)
+	positions  *qtensor.Matrix // (Positions, Hidden), or nil
+	embedNorm  norm            // zero unless EmbedNorm
 	head       linear          // (Vocab, Hidden); the weights are embed if tied
 	norm       norm
 	blocks     []block
 	ropes      []*rope
-	operations []operation // the operations of each step
-	workers    []worker    // one for each of parallel.Workers
+	operations [][]operation // of each step
+	workers    []worker      // one for each of parallel.Workers
 
 	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
@@ -40,6 +42,7 @@ type Decoder struct {
 	arithmetic            Arithmetic
 	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
 	embedScale, attnScale float32
+	slopes                []float32 // of ALiBi, (Heads), or nil
 	residScale            float32   // 0 means 1
 	temperatures          []float32 // by position, nil if all are 1
 
@@ -51,8 +54,9 @@ type Decoder struct {
 	application           application
 	attention             attention
 	applyTask, attendTask func(worker, i int) error
-	single                *pass  // of Next
-	id                    [1]int // of Next
+	position              []float32 // scratch of lookup, (Hidden)
+	single                *pass     // of Next
+	id                    [1]int    // of Next
 }
 
 // A block is one stored layer.
@@ -62,14 +66,16 @@ type block struct {
 	q            linear // (Heads*HeadDim, Hidden)
 	k, v         linear // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm headNorm
-	temper       bool   // scores are multiplied by temperatures
-	o            linear // (Hidden, Heads*HeadDim)
-	attnPost     norm   // zero unless PostNorm
-	ffnNorm      norm   // zero when Parallel or NoPreNorm
-	gate         linear // (FFN, Hidden), zero when Ungated
-	up           linear // (FFN, Hidden)
-	down         linear // (Hidden, FFN)
-	ffnPost      norm   // zero unless PostNorm
+	temper       bool         // scores are multiplied by temperatures
+	o            linear       // (Hidden, Heads*HeadDim)
+	attnPost     norm         // zero unless PostNorm
+	ffnNorm      norm         // zero without a norm of the feed-forward layer
+	gate         linear       // (FFN, Hidden), zero when Ungated
+	up           linear       // (FFN, Hidden)
+	down         linear       // (Hidden, FFN)
+	ffnPost      norm         // zero unless PostNorm
+	experts      *mixture     // nil in blocks without experts; gate, up and down are then zero
+	conv         *convolution // nil in blocks with attention; q, k, v and o are then zero
 }
 
 // A norm is one normalization of the residual stream.
@@ -99,7 +105,8 @@ type worker struct {
 
 // activations lists the function of each kind of feed-forward layer.
 var activations = map[model.Activation]func(dst, gate, up []float32){
-	model.SiLU: kernel.SiLUMul, model.GELUTanh: kernel.GELUMul, model.ReLU2: kernel.ReLU2Mul,
+	model.SiLU: kernel.SiLUMul, model.GELUTanh: kernel.GELUMul, model.GELU: kernel.GELUErfMul,
+	model.ReLU: kernel.ReLUMul, model.ReLU2: kernel.ReLU2Mul,
 }
 
 // New returns a Decoder for m that computes in float32. m must have passed Check.
@@ -112,7 +119,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		activation: activations[s.Activation],
+		positions: m.Tensors[model.Positions], activation: activations[s.Activation], slopes: alibiSlopes(s),
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()), residScale: float32(s.ResidScale),
 	}
 	d.prepare()
@@ -128,6 +135,9 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 			return err
 		}
 		d.norm = normOf(m, model.Norm)
+		if s.EmbedNorm {
+			d.embedNorm = normOf(m, model.EmbedNorm)
+		}
 		d.head.w = m.Tensors[m.HeadName()]
 		d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
 		d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
@@ -162,21 +172,28 @@ func blockOf(m *model.Model, b int) block {
 		}
 		return l
 	}
-	w := block{
-		q: lin(model.Q), k: lin(model.K), v: lin(model.V), o: lin(model.O),
-		up: lin(model.Up), down: lin(model.Down),
+	var w block
+	if s.AttentionOf(b).Conv > 0 {
+		w.conv = convolutionOf(m, b)
+	} else {
+		w.q, w.k, w.v, w.o = lin(model.Q), lin(model.K), lin(model.V), lin(model.O)
+		w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
 	}
-	w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
+	if s.HasExperts(b) {
+		w.experts = mixtureOf(m, b)
+	} else {
+		w.up, w.down = lin(model.Up), lin(model.Down)
+	}
 	if !s.NoPreNorm {
 		w.attnNorm = normOf(m, name(model.AttnNorm))
 	}
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
-	if !s.Parallel && !s.NoPreNorm {
+	if s.HasFFNNorm() {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
-	if !s.Ungated {
+	if !s.Ungated && w.experts == nil {
 		w.gate = lin(model.Gate)
 	}
 	return w
@@ -192,9 +209,16 @@ func (d *Decoder) prepare() *Decoder {
 // linears returns the linear layers of w by kind, including those that the model
 // lacks, which are zero.
 func (w *block) linears() map[string]*linear {
-	return map[string]*linear{
+	all := map[string]*linear{
 		model.Q: &w.q, model.K: &w.k, model.V: &w.v, model.O: &w.o, model.Gate: &w.gate, model.Up: &w.up, model.Down: &w.down,
 	}
+	if w.experts != nil {
+		w.experts.linears(all)
+	}
+	if w.conv != nil {
+		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out
+	}
+	return all
 }
 
 // Replace replaces the weights of the matrix called name: a linear layer, the
@@ -254,12 +278,12 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 // run runs ids, the only sequence of p, up to the final norm.
 func (p *pass) run(ctx context.Context, c *Cache, ids []int) error {
 	d := p.d
-	if err := d.lookup(p.x, ids); err != nil {
+	if err := d.lookup(p.x, ids, c.used); err != nil {
 		return err
 	}
-	for step := range d.spec.Schedule {
-		for i := range d.operations {
-			if err := d.operations[i].run(p, ctx, step); err != nil {
+	for step, operations := range d.operations {
+		for i := range operations {
+			if err := operations[i].run(p, ctx, step); err != nil {
 				return err
 			}
 		}
@@ -328,10 +352,14 @@ func Join(parts []*Hidden) *Hidden {
 	return &Hidden{first.d, x}
 }
 
-// lookup writes the embedding of each id to x.
-func (d *Decoder) lookup(x rows, ids []int) error {
+// lookup writes the embedding of each id to x, with that of its position if the model has
+// one. The first id is at position first.
+func (d *Decoder) lookup(x rows, ids []int, first int) error {
 	if d.bounded {
 		defer d.embed.Release()
+	}
+	if d.positions != nil && first+len(ids) > d.positions.Rows {
+		return fmt.Errorf("a text of %d tokens is longer than the %d positions that the model has learned", first+len(ids), d.positions.Rows)
 	}
 	return parallel.Guard(func() error {
 		for t, id := range ids {
@@ -344,6 +372,11 @@ func (d *Decoder) lookup(x rows, ids []int) error {
 				for i := range row {
 					row[i] *= d.embedScale
 				}
+			}
+			if d.positions != nil {
+				d.position = sized(d.position, x.width)
+				d.workers[0].reader.Row(d.position, d.positions, first+t)
+				kernel.Add(row, d.position)
 			}
 		}
 		return nil

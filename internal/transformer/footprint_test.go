@@ -27,11 +27,11 @@ func TestFootprint(t *testing.T) {
 		if running != 0 {
 			t.Errorf("%s: a position takes %d bytes less than the estimate", dir, running)
 		}
-		for op := range d.operations {
+		for op := range d.operations[0] {
 			kept := 4 * int64(p.x.stride)
-			new(parts).each(p, op, func(_ string, stride int) { kept += 4 * int64(stride) })
-			if d.operations[op].Layers != nil && kept > keeping {
-				t.Errorf("%s: %d bytes are kept before %s, the estimate is %d", dir, kept, d.operations[op].Name, keeping)
+			new(parts).each(p, 0, op, func(_ string, stride int) { kept += 4 * int64(stride) })
+			if d.operations[0][op].Layers != nil && kept > keeping {
+				t.Errorf("%s: %d bytes are kept before %s, the estimate is %d", dir, kept, d.operations[0][op].Name, keeping)
 			}
 		}
 	}

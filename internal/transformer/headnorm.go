@@ -10,6 +10,7 @@ import (
 // A headNorm normalizes queries or keys. The zero value does nothing.
 type headNorm struct {
 	gain  []float32 // a multiple of width; one width serves all heads
+	bias  []float32 // likewise, or nil
 	width int       // values that are normalized together
 }
 
@@ -18,12 +19,15 @@ func headNormOf(m *model.Model, b int, kind string) headNorm {
 	s := &m.Spec
 	switch {
 	case s.QKNorm == model.QKBare && s.AttentionOf(b).Rope != model.NoRope:
-		return headNorm{slices.Repeat([]float32{1}, s.HeadDim), s.HeadDim}
+		return headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim}
 	case !s.QKGains():
 		return headNorm{}
 	}
-	n := headNorm{gain(m, model.Name(b, kind)), s.HeadDim}
-	if s.QKNorm == model.QKWide {
+	n := headNorm{gain: gain(m, model.Name(b, kind)), width: s.HeadDim}
+	switch s.QKNorm {
+	case model.QKLayer:
+		n.bias = vector(m, model.Name(b, kind+model.BiasSuffix))
+	case model.QKWide:
 		n.width = len(n.gain)
 	}
 	return n
@@ -44,11 +48,12 @@ func (d *Decoder) normalizeHeads(x rows, n headNorm) {
 // normalizeHeadRows is normalizeHeads for the rows [from, to).
 func (d *Decoder) normalizeHeadRows(x rows, n headNorm, from, to int) {
 	eps := float32(d.spec.NormEps)
+	centered := n.bias != nil || d.spec.Centers() && d.spec.QKNorm != model.QKBare
 	for t := from; t < to; t++ {
 		for at := 0; at < x.width; at += n.width {
 			head, gain := x.row(t)[at:][:n.width], n.gain[at%len(n.gain):][:n.width]
-			if d.spec.Centers() && d.spec.QKNorm != model.QKBare {
-				kernel.LayerNorm(head, head, gain, nil, eps)
+			if centered {
+				kernel.LayerNorm(head, head, gain, n.bias, eps)
 			} else {
 				kernel.RMSNorm(head, head, gain, eps)
 			}

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"context"
+	"slices"
 
 	"thimble/internal/model"
 )
@@ -23,13 +24,18 @@ const (
 	opRope      = "rope"
 	opQKRotated = "qk_norm_rotated"
 	opGateUp    = "gate_up"
+
+	opExpert = "experts" // any operation of an expert, in the order of experts
+	opShared = "shared"  // any operation of the shared expert
+
+	opTwoNorms = "two_norms" // the feed-forward layer's norm, before attention adds to the stream
 )
 
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.AttnNorm, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.AttnPost, model.AttnResidual,
-	model.FFNNorm, opGateUp, model.Activated, model.Down, model.FFNPost, model.FFNResidual, model.Norm,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.ConvIn, model.Conv, model.ConvOut, model.AttnPost, model.AttnResidual,
+	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
 type operation struct {
@@ -38,14 +44,36 @@ type operation struct {
 }
 
 // operationsOf returns the operations of each step of a model, in order.
-func operationsOf(s *model.Spec) (all []operation) {
+func operationsOf(s *model.Spec) [][]operation {
+	all := make([][]operation, len(s.Schedule))
+	blocks := make([][]operation, s.Blocks)
+	for step, b := range s.Schedule {
+		if blocks[b] == nil {
+			blocks[b] = operationsOfBlock(s, b)
+		}
+		all[step] = blocks[b]
+	}
+	if s.EmbedNorm {
+		all[0] = slices.Concat([]operation{embedNorm}, all[0])
+	}
+	return all
+}
+
+// embedNorm is the operation that precedes the first step, and counts as part of it.
+var embedNorm = operation{Operation{model.EmbedNorm, nil, list(model.FFNResidual), list(model.EmbedNorm)}, func(p *pass, _ context.Context, _ int) error {
+	p.d.normalize(p.x, p.x, p.d.embedNorm)
+	return nil
+}}
+
+// operationsOfBlock returns the operations of a step that runs a block of s.
+func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
 	addNorm := func(kind, reads string, run func(p *pass, w *block) error) {
 		add(kind, nil, list(reads), list(kind), func(p *pass, _ context.Context, step int) error { return run(p, p.block(step)) })
 	}
-	q, k, gateUp := model.Q, model.K, list(model.Gate, model.Up)
+	gateUp := list(model.Gate, model.Up)
 	if s.Ungated {
 		gateUp = list(model.Up)
 	}
@@ -53,9 +81,56 @@ func operationsOf(s *model.Spec) (all []operation) {
 	if s.NoPreNorm {
 		attnInput, ffnInput = model.FFNResidual, model.AttnResidual
 	} else {
-		addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(w.attnNorm) })
+		addNorm(model.AttnNorm, model.FFNResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.attnNorm) })
 	}
-	add(opQKV, list(q, k, model.V), list(attnInput), list(q, k, model.V), (*pass).projectQKV)
+	if s.TwoNorms {
+		add(opTwoNorms, nil, list(model.FFNResidual), list(model.FFNNorm), func(p *pass, _ context.Context, step int) error {
+			return p.normalizeStream(p.h2, p.block(step).ffnNorm)
+		})
+	}
+	added := model.O
+	if s.AttentionOf(b).Conv > 0 {
+		all = append(all, convOperations(attnInput)...)
+		added = model.ConvOut
+	} else {
+		all = append(all, attentionOperations(s, attnInput)...)
+	}
+	if s.PostNorm {
+		added = model.AttnPost
+		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
+	}
+	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
+	if s.HasFFNNorm() {
+		ffnInput = model.FFNNorm
+	}
+	if s.HasFFNNorm() && !s.TwoNorms {
+		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
+	}
+	layer := model.Down
+	if s.HasExperts(b) {
+		all = append(all, expertOperations(s, ffnInput)...)
+		layer = model.Mixed
+	} else {
+		add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
+		add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
+		add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
+	}
+	added = layer
+	if s.PostNorm {
+		added = model.FFNPost
+		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
+	}
+	add(model.FFNResidual, nil, list(model.AttnResidual, added), list(model.FFNResidual), (*pass).addLayer)
+	return all
+}
+
+// attentionOperations returns the operations of attention, whose input is called input.
+func attentionOperations(s *model.Spec, input string) (all []operation) {
+	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, layers, reads, writes}, run})
+	}
+	q, k := model.Q, model.K
+	add(opQKV, list(q, k, model.V), list(input), list(q, k, model.V), (*pass).projectQKV)
 	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
@@ -68,25 +143,6 @@ func operationsOf(s *model.Spec) (all []operation) {
 	}
 	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
 	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
-	added := model.O
-	if s.PostNorm {
-		added = model.AttnPost
-		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
-	}
-	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
-	if !s.Parallel && !s.NoPreNorm {
-		ffnInput = model.FFNNorm
-		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(w.ffnNorm) })
-	}
-	add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
-	add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
-	add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
-	added = model.Down
-	if s.PostNorm {
-		added = model.FFNPost
-		addNorm(added, model.Down, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
-	}
-	add(model.FFNResidual, nil, list(model.AttnResidual, added), list(model.FFNResidual), (*pass).addLayer)
 	return all
 }
 
@@ -102,20 +158,31 @@ func list(names ...string) []string { return names }
 // operation that writes them until their memory is reused.
 func (p *pass) activations(name string) rows {
 	switch name {
-	case model.AttnNorm, model.FFNNorm:
+	case model.AttnNorm:
 		return p.h
+	case model.FFNNorm:
+		return p.ffnInput()
 	case model.Q, model.QNorm, model.QRope, model.Attended:
 		return p.q
 	case model.K, model.KNorm, model.KRope:
 		return p.k
 	case model.V:
 		return p.v
-	case model.O, model.AttnPost, model.Down, model.FFNPost:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut:
 		return p.y
+	case model.ConvIn:
+		return p.conv
+	case model.Conv:
+		return p.convolved
 	case model.Gate, model.Activated:
 		return p.gate
 	case model.Up:
 		return p.up
+	}
+	if p.experts != nil {
+		if x, ok := p.experts.activations(name); ok {
+			return x
+		}
 	}
 	return p.x
 }

@@ -38,7 +38,14 @@ type part struct {
 	first, n  int // positions
 }
 
-// NewTraceWithin is NewTrace with bounded memory. Close the Trace after use.
+// inParts reports whether a model can run some positions at a time. With experts it cannot,
+// because each sees positions of all texts, and neither with convolutions.
+func inParts(s *model.Spec) bool {
+	return s.Experts.Count == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 })
+}
+
+// NewTraceWithin is NewTrace with bounded memory, if the model can run some positions at a
+// time. Close the Trace after use.
 func (d *Decoder) NewTraceWithin(texts [][]int, r Room) (*Trace, error) {
 	sequences, err := d.sequencesOf(texts)
 	if err != nil {
@@ -52,16 +59,18 @@ func (d *Decoder) NewTraceWithin(texts [][]int, r Room) (*Trace, error) {
 			largest = at
 		}
 	}
-	if len(s.spans) == 1 && r.Spill == "" {
+	if len(s.spans) == 1 && r.Spill == "" || !inParts(d.spec) {
 		return d.NewTrace(texts)
 	}
 	t := &Trace{p: d.newPass(largest.sequences), parts: s}
 	t.p.sequences = sequences
 	t.p.extendRopes()
-	for op := range d.operations {
-		size := 0
-		s.each(t.p, op, func(name string, stride int) { size += stride })
-		s.slot = max(s.slot, size)
+	for step, all := range d.operations {
+		for op := range all {
+			size := 0
+			s.each(t.p, step, op, func(name string, stride int) { size += stride })
+			s.slot = max(s.slot, size)
+		}
 	}
 	if s.stream, err = newKept(r.Spill, s.n*t.p.x.stride); err != nil {
 		return nil, err
@@ -71,10 +80,10 @@ func (d *Decoder) NewTraceWithin(texts [][]int, r Room) (*Trace, error) {
 		return nil, err
 	}
 	for _, at := range s.spans {
-		ids := slices.Concat(texts[:len(at.sequences)]...)
-		texts = texts[len(at.sequences):]
 		x := t.p.x.slice(0, at.n)
-		if err = d.lookup(x, ids); err == nil {
+		err = d.lookupTexts(x, texts[:len(at.sequences)])
+		texts = texts[len(at.sequences):]
+		if err == nil {
 			err = s.stream.write(x.data, at.first*x.stride)
 		}
 		if err != nil {
@@ -118,9 +127,9 @@ func (t *Trace) Close() {
 // each calls f for the activations other than the residual stream that are kept before an
 // operation: those that it or a later one reads, and that no operation in between writes.
 // In live, a part holds them one after the other, (n, stride) each.
-func (s *parts) each(p *pass, op int, f func(name string, stride int)) {
+func (s *parts) each(p *pass, step, op int, f func(name string, stride int)) {
 	var written, seen []string
-	for _, o := range p.d.operations[op:] {
+	for _, o := range p.d.operations[step][op:] {
 		for _, name := range o.Reads {
 			if x := p.activations(name); !slices.Contains(written, name) && !slices.Contains(seen, name) && &x.data[0] != &p.x.data[0] {
 				seen = append(seen, name)
@@ -138,12 +147,12 @@ func (s *parts) run(ctx context.Context, whole *pass, step, from, to int) error 
 		if err := s.stream.read(p.x.data, at.first*p.x.stride); err != nil {
 			return err
 		}
-		if err := s.move(p, at, from, s.live.read); err != nil {
+		if err := s.move(p, at, step, from, s.live.read); err != nil {
 			return err
 		}
 		changed := false
 		for i := from; i < to; i++ {
-			o := &p.d.operations[i]
+			o := &p.d.operations[step][i]
 			if err := o.run(p, ctx, step); err != nil {
 				return err
 			}
@@ -157,7 +166,7 @@ func (s *parts) run(ctx context.Context, whole *pass, step, from, to int) error 
 				return err
 			}
 		}
-		if err := s.move(p, at, to, s.live.write); err != nil {
+		if err := s.move(p, at, step, to, s.live.write); err != nil {
 			return err
 		}
 	}
@@ -165,9 +174,9 @@ func (s *parts) run(ctx context.Context, whole *pass, step, from, to int) error 
 }
 
 // move reads or writes what a part keeps before an operation.
-func (s *parts) move(p *pass, at part, op int, do func(x []float32, offset int) error) (err error) {
+func (s *parts) move(p *pass, at part, step, op int, do func(x []float32, offset int) error) (err error) {
 	offset := at.first * s.slot
-	s.each(p, op, func(name string, stride int) {
+	s.each(p, step, op, func(name string, stride int) {
 		if err == nil {
 			err = do(p.activations(name).data, offset)
 		}
@@ -177,12 +186,15 @@ func (s *parts) move(p *pass, at part, op int, do func(x []float32, offset int) 
 }
 
 // load copies the activations called name of n positions from first on to window.
-func (s *parts) load(window *rows, whole *pass, op int, name string, first, n int) error {
+func (s *parts) load(window *rows, whole *pass, step, op int, name string, first, n int) error {
 	like := whole.activations(name)
 	if len(window.data) < n*like.stride {
 		window.data = make([]float32, n*like.stride)
 	}
 	window.n, window.width, window.stride = n, like.width, like.stride
+	if &like.data[0] == &whole.x.data[0] {
+		return s.stream.read(window.data[:n*like.stride], first*like.stride)
+	}
 	for _, at := range s.spans {
 		from, to := max(first, at.first), min(first+n, at.first+at.n)
 		if from >= to {
@@ -190,7 +202,7 @@ func (s *parts) load(window *rows, whole *pass, op int, name string, first, n in
 		}
 		offset := at.first * s.slot
 		found := false
-		s.each(whole, op, func(other string, stride int) {
+		s.each(whole, step, op, func(other string, stride int) {
 			if found = found || other == name; !found {
 				offset += at.n * stride
 			}
@@ -207,8 +219,10 @@ func (s *parts) load(window *rows, whole *pass, op int, name string, first, n in
 func (p *pass) cut(at part) *pass {
 	c := *p
 	c.sequences = at.sequences
-	for _, x := range []*rows{&c.x, &c.h, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up} {
-		*x = x.slice(0, at.n)
+	for _, x := range []*rows{&c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up} {
+		if x.n > 0 {
+			*x = x.slice(0, at.n)
+		}
 	}
 	return &c
 }

@@ -1,17 +1,26 @@
 package transformer
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"thimble/internal/model"
+)
 
 // A pass holds the activations of one forward pass over one text or over several
 // independent texts.
 type pass struct {
 	d         *Decoder
 	sequences []sequence
-	x         rows // (positions, Hidden), the residual stream
-	h         rows // (positions, Hidden), normalized x
-	y         rows // (positions, Hidden), what a layer adds to x
-	q, k, v   rows // normalized and rotated in place; attention overwrites q with its output
-	gate, up  rows // the activation overwrites gate with act(gate) * up
+	x         rows        // (positions, Hidden), the residual stream
+	h         rows        // (positions, Hidden), normalized x
+	h2        rows        // (positions, Hidden), x normalized for the feed-forward layer; empty unless TwoNorms
+	y         rows        // (positions, Hidden), what a layer adds to x
+	q, k, v   rows        // normalized and rotated in place; attention overwrites q with its output
+	gate, up  rows        // the activation overwrites gate with act(gate) * up
+	experts   *expertPass // nil without experts
+	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
+	convolved rows        // (positions, Hidden)
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -28,10 +37,29 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
-		gate: newRows(n, s.FFN), up: newRows(n, s.FFN),
+	}
+	if s.HasFFN() {
+		p.gate, p.up = newRows(n, s.FFN), newRows(n, s.FFN)
+	}
+	if s.Experts.Count > 0 {
+		p.experts = newExpertPass(s, n)
+	}
+	if s.TwoNorms {
+		p.h2 = newRows(n, s.Hidden)
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
+		p.conv, p.convolved = newRows(n, 3*s.Hidden), newRows(n, s.Hidden)
 	}
 	p.extendRopes()
 	return p
+}
+
+// ffnInput returns the rows that hold the input of the feed-forward layer.
+func (p *pass) ffnInput() rows {
+	if p.d.spec.TwoNorms {
+		return p.h2
+	}
+	return p.input()
 }
 
 // extendRopes computes the angles and temperatures of all positions of p.
@@ -53,8 +81,8 @@ func (p *pass) finish() *Hidden {
 func (p *pass) block(step int) *block { return &p.d.blocks[p.d.spec.Schedule[step]] }
 
 // normalizeStream computes h = norm(x).
-func (p *pass) normalizeStream(w norm) error {
-	p.d.normalize(p.h, p.x, w)
+func (p *pass) normalizeStream(h rows, w norm) error {
+	p.d.normalize(h, p.x, w)
 	return nil
 }
 
@@ -151,32 +179,36 @@ func (p *pass) addLayer(context.Context, int) error {
 
 // projectGateUp computes gate = Gate h and up = Up h.
 func (p *pass) projectGateUp(ctx context.Context, step int) error {
-	w := p.block(step)
+	w, h := p.block(step), p.ffnInput()
 	if p.d.spec.Ungated {
-		return p.d.apply(ctx, p.input(), product{p.up, w.up})
+		return p.d.apply(ctx, h, product{p.up, w.up})
 	}
-	return p.d.apply(ctx, p.input(), product{p.gate, w.gate}, product{p.up, w.up})
+	return p.d.apply(ctx, h, product{p.gate, w.gate}, product{p.up, w.up})
 }
 
 // activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv
 // 2002.05202). Without a gate it computes act(up) * 1; the multiplication is exact.
 func (p *pass) activate(context.Context, int) error {
-	if p.x.n == 1 {
-		p.activateRows(0, 1)
-	} else {
-		p.d.ranges(p.x.n, p.activateRows)
-	}
+	p.d.activate(p.gate, p.up)
 	return nil
 }
 
+// activate computes gate = act(gate) * up, or act(up) if the model is Ungated.
+func (d *Decoder) activate(gate, up rows) {
+	if gate.n == 1 {
+		d.activateRows(gate, up, 0, 1)
+	} else {
+		d.ranges(gate.n, func(from, to int) { d.activateRows(gate, up, from, to) })
+	}
+}
+
 // activateRows is activate for the rows [from, to).
-func (p *pass) activateRows(from, to int) {
-	d := p.d
+func (d *Decoder) activateRows(gate, up rows, from, to int) {
 	for t := from; t < to; t++ {
-		if y := p.gate.row(t); d.spec.Ungated {
-			d.activation(y, p.up.row(t), d.ones)
+		if y := gate.row(t); d.spec.Ungated {
+			d.activation(y, up.row(t), d.ones)
 		} else {
-			d.activation(y, y, p.up.row(t))
+			d.activation(y, y, up.row(t))
 		}
 	}
 }

@@ -32,7 +32,19 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 		return nil, err
 	}
 	t := &Trace{p: d.newPass(sequences)}
-	return t, d.lookup(t.p.x, slices.Concat(texts...))
+	return t, d.lookupTexts(t.p.x, texts)
+}
+
+// lookupTexts writes the embeddings of texts, each from position 0 on, to x.
+func (d *Decoder) lookupTexts(x rows, texts [][]int) error {
+	at := 0
+	for _, ids := range texts {
+		if err := d.lookup(x.slice(at, len(ids)), ids, 0); err != nil {
+			return err
+		}
+		at += len(ids)
+	}
+	return nil
 }
 
 // sequencesOf returns the sequences of texts. All share one cache of one step, because
@@ -81,19 +93,30 @@ type Group struct {
 	width  int
 	window rows
 	first  int // position of the window's first row
+	n      int // positions
 }
 
 // Width returns the width of the layers' input.
 func (g *Group) Width() int { return g.width }
 
-// Load makes the layers' input at the n positions from first on available to Row.
+// Len returns the number of positions with an input: all of the Trace, or those at which
+// the group's expert computes.
+func (g *Group) Len() int { return g.n }
+
+// Some reports whether the group is an expert's, which may compute at some positions only.
+func (g *Group) Some() bool {
+	_, _, ok := model.SplitExpert(g.Kinds[0])
+	return ok
+}
+
+// Load makes the layers' input at n positions from the given one on available to Row.
 func (g *Group) Load(first, n int) error {
 	if g.trace.parts == nil {
 		g.window = g.trace.p.activations(g.name)
 		return nil
 	}
 	g.first = first
-	return g.trace.parts.load(&g.window, g.trace.p, g.trace.op, g.name, first, n)
+	return g.trace.parts.load(&g.window, g.trace.p, g.trace.step, g.trace.op, g.name, first, n)
 }
 
 // Row returns the layers' input at position i, (Width), which Load must have loaded. It is
@@ -106,16 +129,17 @@ func (t *Trace) Next() (*Group, error) {
 	if t.step == len(t.p.d.spec.Schedule) {
 		return nil, nil
 	}
-	if t.Operation().Layers == nil { // a norm
+	if t.Operation().Layers == nil { // a norm or the routing
 		if err := t.runTo(context.Background(), t.group(t.op)); err != nil {
 			return nil, err
 		}
 	}
 	o := t.Operation()
 	g := &Group{Step: t.step, Block: t.p.d.spec.Schedule[t.step], Kinds: o.Layers, trace: t, name: o.Reads[0]}
-	g.width = t.p.activations(g.name).width
+	read := t.p.activations(g.name)
+	g.width, g.n = read.width, t.Len()
 	if t.parts == nil {
-		g.window = t.p.activations(g.name)
+		g.window, g.n = read, read.n
 	}
 	return g, nil
 }
@@ -127,7 +151,7 @@ func (t *Trace) Run(ctx context.Context) error { return t.runTo(ctx, t.group(t.o
 // group returns the first operation of a step from op on that has layers, or the number
 // of operations.
 func (t *Trace) group(op int) int {
-	all := t.p.d.operations
+	all := t.p.d.operations[t.step]
 	for op < len(all) && all[op].Layers == nil {
 		op++
 	}
@@ -145,7 +169,7 @@ func (t *Trace) runTo(ctx context.Context, op int) (err error) {
 	if err = t.parts.run(ctx, t.p, t.step, t.op, op); err != nil {
 		return err
 	}
-	if t.op = op; op == len(t.p.d.operations) {
+	if t.op = op; op == len(t.p.d.operations[t.step]) {
 		t.step, t.op = t.step+1, 0
 	}
 	return nil
@@ -163,7 +187,7 @@ func (t *Trace) Operation() *Operation {
 func (t *Trace) next() *operation {
 	switch {
 	case t.step < len(t.p.d.spec.Schedule):
-		return &t.p.d.operations[t.op]
+		return &t.p.d.operations[t.step][t.op]
 	case t.op == 0:
 		return &finalNorm
 	}
@@ -177,15 +201,13 @@ func (t *Trace) Step() int { return t.step }
 // other, which may run a model with other operations. It compares the steps, then
 // the order of operations within a step, which is the same in all models.
 func (t *Trace) Before(other *Trace) bool {
-	place := func(t *Trace) (step, at int) {
+	place := func(t *Trace) []int {
 		if o := t.Operation(); o != nil {
-			return t.step, slices.Index(operationOrder, o.Name)
+			return append([]int{t.step}, placeOf(o.Name)...)
 		}
-		return math.MaxInt, 0
+		return []int{math.MaxInt}
 	}
-	step, at := place(t)
-	otherStep, otherAt := place(other)
-	return step < otherStep || step == otherStep && at < otherAt
+	return slices.Compare(place(t), place(other)) < 0
 }
 
 // Do runs the next operation. It panics if the Trace holds only some positions at a time.
@@ -194,7 +216,7 @@ func (t *Trace) Do(ctx context.Context) error {
 		panic("transformer: a Trace of NewTraceWithin runs groups, not single operations")
 	}
 	err := t.next().run(t.p, ctx, t.step)
-	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations) {
+	if t.op++; t.step < len(t.p.d.spec.Schedule) && t.op == len(t.p.d.operations[t.step]) {
 		t.step, t.op = t.step+1, 0
 	}
 	return err
@@ -203,11 +225,17 @@ func (t *Trace) Do(ctx context.Context) error {
 // Activations returns the activations called name at position i. They are valid
 // from the operation that writes them to the last operation that reads them. The
 // caller may modify them; later operations read the modified values.
-func (t *Trace) Activations(name string, i int) []float32 { return t.p.activations(name).row(i) }
+func (t *Trace) Activations(name string, i int) []float32 {
+	x := t.p.activations(name)
+	if _, _, ok := model.SplitExpert(name); ok {
+		return t.p.experts.rowAt(x, i)
+	}
+	return x.row(i)
+}
 
 // RunSteps runs the next n steps.
 func (t *Trace) RunSteps(ctx context.Context, n int) error {
-	for range n * t.GroupsPerStep() {
+	for last := t.step + n; t.step < last; {
 		if _, err := t.Next(); err != nil {
 			return err
 		}
@@ -230,10 +258,10 @@ func (t *Trace) Finish(ctx context.Context) error {
 	}
 }
 
-// GroupsPerStep returns the number of groups in each step.
-func (t *Trace) GroupsPerStep() (n int) {
-	for i := range t.p.d.operations {
-		if t.p.d.operations[i].Layers != nil {
+// GroupsIn returns the number of groups in a step.
+func (t *Trace) GroupsIn(step int) (n int) {
+	for _, o := range t.p.d.operations[step] {
+		if o.Layers != nil {
 			n++
 		}
 	}

@@ -83,6 +83,8 @@ func Comparable(reference, subject *Model) error {
 		{"hidden width", a.Hidden, b.Hidden}, {"width of the queries", a.Heads * a.HeadDim, b.Heads * b.HeadDim},
 		{"width of the keys", a.KVHeads * a.HeadDim, b.KVHeads * b.HeadDim},
 		{"feed-forward width", a.FFN, b.FFN}, {"vocabulary", a.Vocab, b.Vocab},
+		{"number of experts", a.Experts.Count, b.Experts.Count}, {"width inside experts", a.Experts.FFN, b.Experts.FFN},
+		{"width of the shared expert", a.Experts.Shared, b.Experts.Shared},
 	} {
 		if w.a != w.b {
 			return fmt.Errorf("the reference has a %s of %d, the model one of %d: they are not the same model", w.name, w.a, w.b)

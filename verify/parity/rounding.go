@@ -92,6 +92,15 @@ func (l *lockstep) lookupNoise() ([]float64, error) {
 				}
 			}
 		}
+		for _, m := range l.rounded(model.Positions) {
+			for _, ids := range l.texts {
+				for at := range ids {
+					for i, v := range n.row(m, at) {
+						out[i] += v
+					}
+				}
+			}
+		}
 		return nil
 	})
 	return out, err
@@ -105,7 +114,7 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 		tensor := l.tensorOf(block, name)
 		var err error
 		switch {
-		case slices.Contains(op.Layers, name):
+		case slices.Contains(op.Layers, name) || name == model.Router:
 			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
 		case name == model.Attended:
 			all[i] = l.cacheNoise(block)

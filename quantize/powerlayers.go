@@ -1,0 +1,88 @@
+package quantize
+
+import (
+	"thimble/internal/model"
+)
+
+// attention computes the stream after the attention of block b, whose input is h.
+func (p *powers) attention(b int, h []float64) error {
+	s := &p.m.Spec
+	name := func(kind string) string { return model.Name(b, kind) }
+	p.feeds(h, name(model.Q), name(model.K), name(model.V))
+	value, err := p.outputs(name(model.V), h)
+	if err != nil {
+		return err
+	}
+	mixed := make([]float64, s.Heads*s.HeadDim)
+	for i := range mixed {
+		head, d := i/s.HeadDim, i%s.HeadDim
+		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*s.HeadDim+d]
+	}
+	return p.adds(name(model.O), name(model.AttnPost), mixed, 1)
+}
+
+// convolution computes the stream after the gated convolution of block b, whose input is h.
+func (p *powers) convolution(b int, h []float64) error {
+	s := &p.m.Spec
+	name := func(kind string) string { return model.Name(b, kind) }
+	p.feeds(h, name(model.ConvIn))
+	parts, err := p.outputs(name(model.ConvIn), h)
+	if err != nil {
+		return err
+	}
+	n := s.Hidden
+	mixed := make([]float64, n)
+	for i, w := range p.vector(name(model.Conv)) {
+		mixed[i/s.AttentionOf(b).Conv] += float64(float64(w) * float64(w))
+	}
+	for i := range mixed {
+		mixed[i] *= parts[i] * parts[n+i] * parts[2*n+i]
+	}
+	return p.adds(name(model.ConvOut), name(model.AttnPost), mixed, 1)
+}
+
+// experts computes the stream after the experts of block b, whose input is h. It is
+// as if all experts were equally likely, and their weights equal.
+func (p *powers) experts(b int, h []float64) error {
+	e := &p.m.Spec.Experts
+	share := 1 / float64(e.Count*e.Used)
+	layer := func(of func(kind string) string, share float64) error {
+		name := func(kind string) string { return model.Name(b, of(kind)) }
+		return p.feedForward(h, name(model.Gate), name(model.Up), name(model.Down), model.Name(b, model.FFNPost), share)
+	}
+	for i := range e.Count {
+		if err := layer(func(kind string) string { return model.Expert(i, kind) }, share); err != nil {
+			return err
+		}
+	}
+	if e.Shared == 0 {
+		return nil
+	}
+	return layer(model.Shared, 1)
+}
+
+// feedForward computes the stream after a feed-forward layer whose input is h, of which
+// the stream receives a share.
+func (p *powers) feedForward(h []float64, gateName, up, down, post string, share float64) error {
+	s := &p.m.Spec
+	p.feeds(h, up)
+	inner, err := p.outputs(up, h)
+	if err != nil {
+		return err
+	}
+	gate := inner
+	if !s.Ungated {
+		p.feeds(h, gateName)
+		if gate, err = p.outputs(gateName, h); err != nil {
+			return err
+		}
+	}
+	for i := range inner {
+		if s.Ungated {
+			inner[i] *= gateShare
+		} else {
+			inner[i] *= gateShare * gate[i]
+		}
+	}
+	return p.adds(down, post, inner, share)
+}
