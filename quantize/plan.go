@@ -53,7 +53,11 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	}
 	used := make([]bool, len(full.rules))
 	for _, slot := range m.Spec.Slots() {
-		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, full.storage(slot, used))
+		stored := full.storage(slot, used)
+		if stored.keep && p.method.Rotates() && strings.HasSuffix(slot.Name, "."+model.V+model.BiasSuffix) {
+			stored = storage{scheme: Scheme{Kind: qtensor.F32}} // turned with its heads, it is no bfloat16 any more
+		}
+		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, stored)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", slot.Name, err)
 		}

@@ -78,7 +78,7 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 		return nil, err
 	}
 	switch {
-	case e.From == e.To:
+	case e.From == e.To && e.To.Float():
 		return dst, cast(ctx, dst, src)
 	case e.moved():
 		readers := make([]qtensor.Reader, parallel.Workers())

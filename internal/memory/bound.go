@@ -62,8 +62,9 @@ func Least(live int64) int64 { return live + (live+garbage-2)/(garbage-1) + outs
 // 0 is no bound.
 func Check(bound, live int64) error {
 	if least := Least(live); bound > 0 && bound < least {
-		const again = 50 // a little more, since the next run may have a little more on the heap
-		return fmt.Errorf("--max-mem %s is less than this run needs; use --max-mem %s or more", units.Exact(bound), units.AtLeast(least+least/again))
+		// The next run may have a little more on the heap.
+		const again, more = 50, 4 << 20
+		return fmt.Errorf("--max-mem %s is less than this run needs; use --max-mem %s or more", units.Exact(bound), units.AtLeast(least+least/again+more))
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for bound, want := range map[int64]string{1: "--max-mem 1B is", 92e6: "--max-mem 92MB is", Least(live) - 1: "--max-mem "} {
-		if err := Check(bound, live); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "use --max-mem 168MB or more") {
+		if err := Check(bound, live); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "use --max-mem 173MB or more") {
 			t.Errorf("bound %d: %v", bound, err)
 		}
 	}

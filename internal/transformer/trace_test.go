@@ -62,7 +62,15 @@ func traceWithin(t *testing.T, m *model.Model, texts [][]int, r transformer.Room
 // The inputs of all groups are the same whatever runs at a time, in memory or in a file, for
 // every window that is loaded.
 func TestRoom(t *testing.T) {
-	m, err := convert.Open(filepath.Join(fixtures, "phi"), convert.Options{}) // whose two branches read one input
+	// Two branches that read one input; one that reads the residual stream; two norms of it;
+	// experts, which all positions share; convolutions.
+	for _, name := range []string{"phi", "architectures/olmo2", "families/gpt_neox", "families/olmoe", "families/lfm2"} {
+		t.Run(name, func(t *testing.T) { roomAt(t, name) })
+	}
+}
+
+func roomAt(t *testing.T, name string) {
+	m, err := convert.Open(filepath.Join(fixtures, name), convert.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +81,9 @@ func TestRoom(t *testing.T) {
 	for g := next(t, whole); g != nil; g = next(t, whole) {
 		h := next(t, few)
 		const window = 11
-		for i := range whole.Len() {
+		for i := range g.Len() {
 			if i%window == 0 {
-				if err := h.Load(i, min(window, whole.Len()-i)); err != nil {
+				if err := h.Load(i, min(window, g.Len()-i)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -96,12 +104,21 @@ func TestRoom(t *testing.T) {
 	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
 		t.Errorf("%v, %v is left", left, err)
 	}
-	missing := filepath.Join(dir, "missing")
+}
+
+// A folder for the file that does not exist is an error.
+func TestRoomWithoutFolder(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "phi"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	missing := filepath.Join(t.TempDir(), "missing")
 	d, err := transformer.New(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.NewTraceWithin(texts, transformer.Room{Positions: 9, Spill: missing}); err == nil || strings.Contains(err.Error(), "\n") {
+	if _, err := d.NewTraceWithin(someTexts(&m.Spec), transformer.Room{Positions: 9, Spill: missing}); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("a folder that does not exist: %v", err)
 	}
 }

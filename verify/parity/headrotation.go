@@ -23,6 +23,20 @@ import (
 type headRotation struct {
 	dim  int
 	each [][]float32 // R of each head, (dim, dim)
+	// doubt is, by head, the expected squared error of R x relative to that of x. R is
+	// computed from rounded weights, by least squares over width columns: so it has dim of
+	// width parts of the relative squared error that R leaves.
+	doubt []float64
+}
+
+// error returns the expected squared error of rotate(x), with one R for each head of x.
+func (h *headRotation) error(x []float32) float64 {
+	total := 0.0
+	for head, doubt := range h.doubt {
+		part := x[head*h.dim:][:h.dim]
+		total += float64(doubt * float64(dot(part, part)))
+	}
+	return total
 }
 
 // A deliberate rotation nearly preserves lengths (not exactly, since it is computed
@@ -63,7 +77,7 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 	if reference.Spec.HeadDim != s.HeadDim {
 		return nil, nil
 	}
-	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads)}
+	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads), make([]float64, s.KVHeads)}
 	none := make([]bool, s.KVHeads)      // by head: no rotation explains its values
 	unchanged := make([]bool, s.KVHeads) // by head: its values are the reference's
 	err := parallel.Do(ctx, s.KVHeads, func(_, head int) error {
@@ -82,7 +96,10 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 			r = singular(got, want, s.HeadDim)
 			none[head] = r == nil
 		}
-		h.each[head] = r
+		if h.each[head] = r; r != nil {
+			diff, whole := got.difference(want.rotated(r))
+			h.doubt[head] = diff / max(whole, math.SmallestNonzeroFloat64) * float64(s.HeadDim) / float64(s.Hidden)
+		}
 		return nil
 	})
 	if err != nil {
@@ -311,7 +328,12 @@ func submatrixOf(m *qtensor.Matrix, row, n, col, width int) submatrix {
 
 // near reports whether p equals q within p's rounding error.
 func (p submatrix) near(q submatrix) bool {
-	var diff, whole float64
+	diff, whole := p.difference(q)
+	return diff <= float64(rotationMargin*rotationMargin*p.noise)+float64(rotationExact*rotationExact*whole)
+}
+
+// difference returns the sums of the squares of p - q and of q.
+func (p submatrix) difference(q submatrix) (diff, whole float64) {
 	for i := range p.n {
 		for j := range p.width {
 			a, b := float64(p.data[i*p.stride+j]), float64(q.data[i*q.stride+j])
@@ -319,7 +341,7 @@ func (p submatrix) near(q submatrix) bool {
 			whole += float64(b * b)
 		}
 	}
-	return diff <= float64(rotationMargin*rotationMargin*p.noise)+float64(rotationExact*rotationExact*whole)
+	return diff, whole
 }
 
 // product returns p times the transpose of b, (n, width). The result has p.n rows,

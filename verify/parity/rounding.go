@@ -168,7 +168,7 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 }
 
 // biasError returns the squared difference of a layer's biases, summed over all
-// positions, less the part that rounding of the biases explains. A missing bias
+// positions, less the part that rounding of the biases, and of what a rotation is computed from, explains. A missing bias
 // counts as zero. Biases are stored as floats, so the scheme of the weights does not
 // excuse a difference.
 func (l *lockstep) biasError(layer, name string) (float64, error) {
@@ -183,6 +183,7 @@ func (l *lockstep) biasError(layer, name string) (float64, error) {
 			x := make([]float32, w.Cols)
 			new(qtensor.Reader).Row(x, w, 0)
 			if i == 0 && l.rotates(name) {
+				noise += l.rotation.error(x)
 				x = l.rotation.rotate(x)
 			}
 			for _, v := range x {
