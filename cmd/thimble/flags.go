@@ -124,7 +124,9 @@ func maxMemOf(c *cli.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("--max-mem %w", err)
 	}
-	ballast = nil // it would count
+	if ballast != nil {
+		ballast = nil // it would count
+	}
 	return size, nil
 }
 
