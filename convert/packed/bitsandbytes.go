@@ -95,8 +95,8 @@ func readLevels(m *module, state string) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	const most = 1 << 31
-	if len(s.Shape) != 2 || s.Shape[0] < 1 || s.Shape[1] < 1 || s.Shape[0] > most || s.Shape[1] > most || s.Blocksize < 1 || (s.Shape[0]*s.Shape[1]+1)/2 != len(q.Data) {
+	const most = 1 << 30
+	if len(s.Shape) != 2 || s.Shape[0] < 1 || s.Shape[1] < 1 || s.Shape[0] > most || s.Shape[1] > most || s.Blocksize < 1 || (int64(s.Shape[0])*int64(s.Shape[1])+1)/2 != int64(len(q.Data)) {
 		return nil, m.misfit(q, "half the bytes of %v, in blocks of %d", s.Shape, s.Blocksize)
 	}
 	w := &levels{q: q, rows: s.Shape[0], cols: s.Shape[1], block: s.Blocksize}
