@@ -150,6 +150,5 @@ var (
 
 // laterPositions returns n for tables of positions whose first rows stand for padding.
 func (n names) laterPositions(before int) names {
-	n.parts[model.Positions] = part{before: before}
-	return n
+	return n.withParts(map[string]part{model.Positions: {before: before}})
 }

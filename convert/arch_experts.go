@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"maps"
 	"slices"
 
 	"thimble/internal/model"
@@ -114,17 +113,13 @@ func (n names) expertNames(prefix, router, gate, up, down string) names {
 // stacked returns n for a checkpoint with one tensor of gate and up, (experts, 2*width,
 // hidden), and one of down, (experts, hidden, width).
 func (n names) stacked(gateUp, down string) names {
-	n = n.with(map[string]string{
+	return n.with(map[string]string{
 		"blocks.*.experts.*.gate": gateUp, "blocks.*.experts.*.up": gateUp, "blocks.*.experts.*.down": down,
+	}).withParts(map[string]part{
+		"blocks.*.experts.*.gate": {row: func(s *model.Spec, e, r int) int { return 2*e*s.Experts.FFN + r }},
+		"blocks.*.experts.*.up":   {row: func(s *model.Spec, e, r int) int { return (2*e+1)*s.Experts.FFN + r }},
+		"blocks.*.experts.*.down": {row: func(s *model.Spec, e, r int) int { return e*s.Hidden + r }},
 	})
-	n.parts = maps.Clone(n.parts)
-	if n.parts == nil {
-		n.parts = map[string]part{}
-	}
-	n.parts["blocks.*.experts.*.gate"] = part{row: func(s *model.Spec, e, r int) int { return 2*e*s.Experts.FFN + r }}
-	n.parts["blocks.*.experts.*.up"] = part{row: func(s *model.Spec, e, r int) int { return (2*e+1)*s.Experts.FFN + r }}
-	n.parts["blocks.*.experts.*.down"] = part{row: func(s *model.Spec, e, r int) int { return e*s.Hidden + r }}
-	return n
 }
 
 var (

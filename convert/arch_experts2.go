@@ -85,11 +85,7 @@ func hunYuanMoeSpec(c *config) model.Spec {
 
 var (
 	graniteMoeSharedNames = graniteMoeNames.with(map[string]string{"blocks.*.shared.down": "model.layers.*.shared_mlp.output_linear.weight"}).
-				fuse("model.layers.*.shared_mlp.input_linear.", sharedParts).with(sharedPartNames)
-	sharedParts     = []string{model.Shared(model.Gate), model.Shared(model.Up)}
-	sharedPartNames = map[string]string{
-		"blocks.*.shared.gate": "model.layers.*.shared_mlp.gate_linear.weight", "blocks.*.shared.up": "model.layers.*.shared_mlp.up_linear.weight",
-	}
+				sharing("model.layers.*.shared_mlp.input_linear.", inOrder(model.Shared(model.Gate), model.Shared(model.Up)))
 	deepSeekNames = qwenMoeNames.with(map[string]string{
 		"blocks.*.router_bias": "model.layers.*.mlp.gate.e_score_correction_bias",
 		"blocks.*.shared.gate": "model.layers.*.mlp.shared_experts.gate_proj.weight",

@@ -49,13 +49,10 @@ func glm4Spec(c *config) model.Spec {
 }
 
 var (
-	phi3Names = llamaNames.fuse("model.layers.*.self_attn.qkv_proj.", qkvParts).fuse("model.layers.*.mlp.gate_up_proj.", gateUpParts)
-	glmNames  = llamaNames.fuse("model.layers.*.mlp.gate_up_proj.", gateUpParts)
+	glmNames  = llamaNames.sharing("model.layers.*.mlp.gate_up_proj.", inOrder(model.Gate, model.Up))
+	phi3Names = glmNames.sharing("model.layers.*.self_attn.qkv_proj.", inOrder(model.Q, model.K, model.V))
 	glm4Names = glmNames.with(map[string]string{
 		"blocks.*.attn_post": "model.layers.*.post_self_attn_layernorm.weight",
 		"blocks.*.ffn_post":  "model.layers.*.post_mlp_layernorm.weight",
 	})
-
-	qkvParts    = []string{model.Q, model.K, model.V}
-	gateUpParts = []string{model.Gate, model.Up}
 )

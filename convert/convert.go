@@ -160,9 +160,6 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if stored, err = adapters.merge(m, spec, stored, n); err != nil {
 		return err
 	}
-	if stored, err = n.split(spec, stored, cfg); err != nil {
-		return err
-	}
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}

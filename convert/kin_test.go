@@ -88,8 +88,8 @@ func TestFused(t *testing.T) {
 		t.Errorf("q has %d rows, k %d", q.Rows, k.Rows)
 	}
 	for _, c := range []struct{ set, want string }{
-		{"num_key_value_heads=4", "model.layers.0.self_attn.qkv_proj.weight: shape is [64 32], config.json requires 96 rows"},
-		{"num_hidden_layers=3", "model.layers.2.self_attn.qkv_proj.weight: tensor is missing in the checkpoint"},
+		{"num_key_value_heads=4", "model.layers.0.self_attn.qkv_proj.weight: shape is [64 32], config.json requires [96 32]"},
+		{"--drop=model.layers.1.self_attn.qkv_proj.weight", "model.layers.1.self_attn.qkv_proj.weight: tensor is missing, want shape [64 32]"},
 	} {
 		if _, err := kin("phi3", c.set); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.set, err)

@@ -19,7 +19,6 @@ import (
 type names struct {
 	stored  map[string]string // from canonical patterns to the checkpoint's
 	ignored []string          // patterns of the checkpoint's tensors that follow from the config
-	fused   []fused           // matrices that hold several of the model's
 	pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
 	parts   map[string]part   // by canonical pattern, how a stored tensor that holds several becomes one
 	others  []string          // see renaming
@@ -48,11 +47,6 @@ func generalize(canonical string) (pattern string, numbers []string) {
 func isNumber(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && n >= 0 && text == strconv.Itoa(n)
-}
-
-// atBlock returns a pattern's name in a block.
-func atBlock(pattern string, block int) string {
-	return strings.Replace(pattern, "*", strconv.Itoa(block), 1)
 }
 
 // matches reports whether name is pattern with numbers in place of each *.

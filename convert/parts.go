@@ -1,6 +1,8 @@
 package convert
 
 import (
+	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -78,8 +80,8 @@ func (b *binding) part(t *checkpoint.Tensor, s model.Slot, spec *model.Spec) (*c
 	if !slices.Equal(got, want) {
 		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
 	}
-	if _, plain := kinds[t.DType]; !plain {
-		return nil, defect.Corrupt(t.File, t.Name, "type is %s, a tensor that holds several must be bfloat16, float16 or float32", t.DType)
+	if b.scaling != nil && (t.DType == checkpoint.F8E4M3 || t.DType == checkpoint.F8E5M2) {
+		return nil, fmt.Errorf("%s: %w; save the checkpoint as bfloat16", defect.Printable(t.File), defect.Unsupported(t.Name, "a matrix of 8-bit floats with scales that holds several of the model's"))
 	}
 	expert := 0
 	if len(numbers) > 1 {
@@ -96,10 +98,23 @@ func (b *binding) part(t *checkpoint.Tensor, s model.Slot, spec *model.Spec) (*c
 		out.Source, out.Data = nil, pickValues(t, s.Cols, from)
 	case p.transposed:
 		out.Source = &columns{t, from}
+	case t.Source == nil && consecutive(s.Rows, from):
+		size := len(t.Data) / b.rows[b.of(s.Name)] // of a row
+		out.Data = t.Data[from(0)*size:][:s.Rows*size]
 	default:
 		out.Source = &picked{t, from}
 	}
 	return &out, nil
+}
+
+// consecutive reports whether from maps n rows to rows that follow one another.
+func consecutive(n int, from func(r int) int) bool {
+	for r := range n {
+		if from(r) != from(0)+r {
+			return false
+		}
+	}
+	return true
 }
 
 // pickValues returns n values of a vector, the i-th from value from(i).
@@ -179,6 +194,8 @@ func kindRows(s *model.Spec, kind string) int {
 		return s.Heads * s.HeadDim
 	case model.K, model.V:
 		return s.KVHeads * s.HeadDim
+	case model.Shared(model.Gate), model.Shared(model.Up):
+		return s.Experts.Shared
 	}
 	return s.FFN
 }
@@ -186,18 +203,24 @@ func kindRows(s *model.Spec, kind string) int {
 // sharing returns n with parts of the tensors of blocks. stored is the checkpoint's pattern
 // for the weight, without "weight"; the bias has the same name.
 func (n names) sharing(stored string, parts map[string]part) names {
-	more := map[string]string{}
-	all := map[string]part{}
-	for pattern, p := range n.parts {
-		all[pattern] = p
-	}
+	more, byPattern := map[string]string{}, map[string]part{}
 	for kind, p := range parts {
 		for suffix, name := range map[string]string{"": "weight", model.BiasSuffix: "bias"} {
 			more["blocks.*."+kind+suffix] = stored + name
-			all["blocks.*."+kind+suffix] = p
+			byPattern["blocks.*."+kind+suffix] = p
 		}
 	}
-	n = n.with(more)
+	return n.with(more).withParts(byPattern)
+}
+
+// withParts returns n with more parts, by canonical pattern.
+func (n names) withParts(more map[string]part) names {
+	all := maps.Clone(more)
+	for pattern, p := range n.parts {
+		if _, replaced := more[pattern]; !replaced {
+			all[pattern] = p
+		}
+	}
 	n.parts = all
 	return n
 }

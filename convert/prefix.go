@@ -96,6 +96,5 @@ func prefixBefore(tensors map[string]*checkpoint.Tensor, anchor string) (prefix 
 // has reports whether name is one of the class's, or that of an ignored tensor.
 func (n *names) has(name string) bool {
 	fits := func(pattern string) bool { return matches(pattern, name) }
-	inFused := func(f fused) bool { return fits(f.prefix+"weight") || fits(f.prefix+"bias") }
-	return slices.ContainsFunc(slices.Collect(maps.Values(n.stored)), fits) || slices.ContainsFunc(n.ignored, fits) || slices.ContainsFunc(n.fused, inFused)
+	return slices.ContainsFunc(slices.Collect(maps.Values(n.stored)), fits) || slices.ContainsFunc(n.ignored, fits)
 }
