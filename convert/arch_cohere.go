@@ -17,8 +17,7 @@ func parallelSpec(c *config) model.Spec {
 	s.Parallel, s.Activation = true, activation(c, "hidden_act", "silu")
 	wholeRotary(c, &s)
 	s.Rope.Pairs = true
-	attention := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = attention, attention
+	attentionBias(c, &s, false)
 	s.LogitScale = multiplier(c, "logit_scale")
 	return s
 }

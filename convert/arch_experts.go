@@ -32,9 +32,12 @@ func mixtralSpec(c *config) model.Spec {
 	return s
 }
 
-// sparseBlocks reads which blocks have experts: those that mlp_only_layers does not list,
-// and of those every decoder_sparse_step-th.
-func sparseBlocks(c *config, s *model.Spec) {
+// qwenExperts reads the experts of Qwen's models, and which blocks have them: those that
+// mlp_only_layers does not list, and of those every decoder_sparse_step-th.
+func qwenExperts(c *config, s *model.Spec) {
+	c.renamed("num_local_experts", "num_experts")
+	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
+	s.Experts.Normalized = c.Bool("norm_topk_prob")
 	only := c.counts("mlp_only_layers", "numbers of blocks")
 	period := c.Int("decoder_sparse_step", model.MaxBlocks)
 	for b := range s.Blocks {
@@ -53,25 +56,15 @@ func qwen2MoeSpec(c *config) model.Spec {
 	s := decoderSpec(c)
 	s.Bias.QKV = c.Bool("qkv_bias")
 	qwenWindows(c, &s)
-	c.renamed("num_local_experts", "num_experts")
-	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
-	s.Experts.Normalized = c.Bool("norm_topk_prob")
+	qwenExperts(c, &s)
 	s.Experts.Shared, s.Experts.SharedGate = c.Int("shared_expert_intermediate_size", model.MaxWidth), true
-	sparseBlocks(c, &s)
 	return s
 }
 
 // qwen3MoeSpec reads the config of Qwen3's mixtures of experts (arXiv 2505.09388).
 func qwen3MoeSpec(c *config) model.Spec {
-	s := decoderSpec(c)
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
-	s.QKNorm = model.QKGain
-	qwenWindows(c, &s)
-	c.renamed("num_local_experts", "num_experts")
-	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
-	s.Experts.Normalized = c.Bool("norm_topk_prob")
-	sparseBlocks(c, &s)
+	s := qwen3Spec(c)
+	qwenExperts(c, &s)
 	return s
 }
 
@@ -79,8 +72,7 @@ func qwen3MoeSpec(c *config) model.Spec {
 // over all heads together.
 func olmoeSpec(c *config) model.Spec {
 	s := decoderSpec(c)
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, &s, false)
 	s.QKNorm = model.QKWide
 	windowless(c, &s)
 	c.Absent("clip_qkv")

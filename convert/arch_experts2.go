@@ -44,15 +44,9 @@ func deepSeekExperts(c *config, s *model.Spec) {
 // dots1Spec reads the config of dots.llm1 (arXiv 2506.05767).
 func dots1Spec(c *config) model.Spec {
 	s := decoderSpec(c)
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, &s, false)
 	s.QKNorm = model.QKGain
-	window := slidingWindow(c)
-	full := s.Blocks
-	if c.Has("max_window_layers") {
-		full = c.Count("max_window_layers", model.MaxBlocks)
-	}
-	setWindow(&s, window, layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return b >= full }))
+	laterWindows(c, &s, slidingWindow(c), s.Blocks)
 	deepSeekExperts(c, &s)
 	return s
 }

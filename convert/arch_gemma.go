@@ -20,8 +20,7 @@ func gemmaSpec(c *config) model.Spec {
 	s.Tied = c.Bool("tie_word_embeddings", true)
 	s.Norm, s.NormEps = model.NormRMS1, c.Float("rms_norm_eps")
 	s.EmbedScale = math.Sqrt(float64(s.Hidden))
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, &s, false)
 	c.Must("use_bidirectional_attention", false)
 	return s
 }

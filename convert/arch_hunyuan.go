@@ -13,8 +13,7 @@ func hunYuanSpec(c *config) model.Spec {
 	s := gatedSpec(c)
 	rotary(c, &s, 10000, map[string]ropeForm{"dynamic": {"dynamic", alphaRope}})
 	c.Must("partial_rotary_factor", 1.0)
-	attention := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = attention, attention
+	attentionBias(c, &s, false)
 	s.QKNorm, s.QKRotated = model.QKGain, true
 	windowless(c, &s)
 	c.Inert("eod_token_id")

@@ -72,8 +72,7 @@ func nemotronSpec(c *config) model.Spec {
 	s.Norm, s.NormEps = model.NormLayer1, c.Float("norm_eps")
 	s.Ungated, s.Activation = true, activation(c, "hidden_act", "relu2")
 	partialRotary(c, &s, 0.5, nil)
-	attention := c.Bool("attention_bias", false)
-	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
+	biases(c, &s, false)
 	windowless(c, &s)
 	return s
 }
@@ -84,8 +83,7 @@ func jais2Spec(c *config) model.Spec {
 	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_eps")
 	s.Ungated, s.Activation = true, activation(c, "hidden_act", "relu2")
 	wholeRotary(c, &s)
-	attention := c.Bool("attention_bias", true)
-	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", true)}
+	biases(c, &s, true)
 	windowless(c, &s)
 	return s
 }

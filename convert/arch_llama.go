@@ -13,11 +13,22 @@ func init() { register("llama", architecture{llamaSpec, llamaNames}) }
 // computation.
 func llamaSpec(c *config) model.Spec {
 	s := decoderSpec(c)
-	attention := c.Bool("attention_bias", false)
-	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
+	biases(c, &s, false)
 	share(c, &s)
 	windowless(c, &s)
 	return s
+}
+
+// biases reads which layers have biases; def is the default of both keys.
+func biases(c *config, s *model.Spec, def bool) {
+	attentionBias(c, s, def)
+	s.Bias.FFN = c.Bool("mlp_bias", def)
+}
+
+// attentionBias reads whether the layers of attention have biases.
+func attentionBias(c *config, s *model.Spec, def bool) {
+	s.Bias.QKV = c.Bool("attention_bias", def)
+	s.Bias.O = s.Bias.QKV
 }
 
 // windowless reads the keys by which transformers' cache, but no model of this kind,

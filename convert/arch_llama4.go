@@ -17,8 +17,7 @@ func llama4Spec(c *config) model.Spec {
 	if c.Bool("use_qk_norm", true) {
 		s.QKNorm = model.QKBare
 	}
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, &s, false)
 	llama4Attention(c, &s)
 
 	if experts := c.counts("moe_layers", "numbers of blocks"); !c.Has("moe_layers") || len(experts) > 0 {

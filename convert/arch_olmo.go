@@ -19,8 +19,7 @@ func olmo2Spec(c *config) model.Spec {
 
 func olmoNorms(c *config, s *model.Spec) {
 	s.PostNorm, s.NoPreNorm, s.QKNorm = true, true, model.QKWide
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, s, false)
 }
 
 // olmo3Spec reads the config of OLMo 3: OLMo 2 with a window in three blocks of four, whose

@@ -24,22 +24,24 @@ func qwen2Spec(c *config) model.Spec {
 // head of the queries and keys normalized, with gains.
 func qwen3Spec(c *config) model.Spec {
 	s := decoderSpec(c)
-	bias := c.Bool("attention_bias", false)
-	s.Bias.QKV, s.Bias.O = bias, bias
+	attentionBias(c, &s, false)
 	s.QKNorm = model.QKGain
 	qwenWindows(c, &s)
 	return s
 }
 
-// qwenWindows reads which blocks have a window. Without use_sliding_window, none has;
-// otherwise those that layer_types names, or, without layer_types, those from
-// max_window_layers on.
+// qwenWindows reads which blocks have a window. Without use_sliding_window, none has.
 func qwenWindows(c *config, s *model.Spec) {
 	window := slidingWindow(c)
 	if !c.Bool("use_sliding_window", false) {
 		window = 0
 	}
-	full := 28
+	laterWindows(c, s, window, 28)
+}
+
+// laterWindows gives a window to the blocks that layer_types names, or, without
+// layer_types, to those from max_window_layers on, which is full by default.
+func laterWindows(c *config, s *model.Spec, window, full int) {
 	if c.Has("max_window_layers") {
 		full = c.Count("max_window_layers", model.MaxBlocks)
 	}
@@ -72,8 +74,7 @@ var qwen3Names = llamaNames.with(headNormNames)
 
 // with returns n with the names of more added or replaced, or left out if they are "".
 func (n names) with(more map[string]string) names {
-	stored := maps.Clone(n.stored)
-	maps.Copy(stored, more)
+	stored := merged(n.stored, more)
 	maps.DeleteFunc(stored, func(_, name string) bool { return name == "" })
 	n.stored = stored
 	return n

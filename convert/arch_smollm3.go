@@ -8,8 +8,7 @@ func init() { register("smollm3", architecture{smolLM3Spec, llamaNames}) }
 // block.
 func smolLM3Spec(c *config) model.Spec {
 	s := decoderSpec(c)
-	attention := c.Bool("attention_bias", false)
-	s.Bias = model.Bias{QKV: attention, O: attention, FFN: c.Bool("mlp_bias", false)}
+	biases(c, &s, false)
 	rotates, ok := rotatedBlocks(c, s.Blocks)
 	if !ok {
 		return s
