@@ -22,12 +22,15 @@ import (
 
 const fixtures = "../../fixtures"
 
-// checkpoints are the fixtures for which Hugging Face transformers wrote logits.
-var checkpoints = []struct {
+// A checkpoint is a fixture for which Hugging Face transformers wrote logits.
+type checkpoint struct {
 	dir  string
 	set  []string
 	like string // folder of the reference, if it is not dir
-}{
+}
+
+// checkpoints are those of Llama and its kin.
+var checkpoints = []checkpoint{
 	{dir: "llama-sharded"}, {dir: "llama-biases"}, {dir: "llama3-rope"}, {dir: "llama-linear"}, {dir: "llama-tied"},
 	{dir: "mobilellm"}, {dir: "mobilellm-ls"}, {dir: "ragged"}, {dir: "trained"},
 	{dir: "mistral"}, {dir: "qwen2"}, {dir: "qwen3"}, {dir: "phi"}, {dir: "gemma3"}, {dir: "llama4"},
@@ -53,10 +56,28 @@ var update = flag.Bool("update", false, "rewrite testdata/*.sha256")
 // than 1e-4 of the standard deviation of all logits. Feeding the prompt at once or
 // token by token, on one core or eight, must give the same bits, and so must the
 // machine that wrote testdata/logits.sha256.
-func TestReference(t *testing.T) {
-	golden := readGolden(t, goldenPath)
+func TestReference(t *testing.T) { compareAll(t, checkpoints, "testdata/logits.sha256") }
+
+// TestFamilies is TestReference for the smallest fixtures, one of each architecture that is
+// not Llama's kin.
+func TestFamilies(t *testing.T) {
+	folders, err := os.ReadDir(filepath.Join(fixtures, "families"))
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("no fixtures: %v", err)
+	}
+	var all []checkpoint
+	for _, f := range folders {
+		all = append(all, checkpoint{dir: "families/" + f.Name()})
+	}
+	compareAll(t, all, "testdata/families.sha256")
+}
+
+// compareAll compares the logits of all with their references and with the hashes in the
+// file at path.
+func compareAll(t *testing.T, all []checkpoint, path string) {
+	golden := readGolden(t, path)
 	got := map[string]string{}
-	for _, c := range checkpoints {
+	for _, c := range all {
 		t.Run(c.dir, func(t *testing.T) {
 			m, err := convert.Open(filepath.Join(fixtures, c.dir), convert.Options{Set: c.set})
 			if err != nil {
@@ -80,10 +101,10 @@ func TestReference(t *testing.T) {
 	}
 	if *update {
 		var names []string
-		for _, c := range checkpoints {
+		for _, c := range all {
 			names = append(names, c.dir)
 		}
-		writeGolden(t, goldenPath, names, got)
+		writeGolden(t, path, names, got)
 	}
 }
 
@@ -189,8 +210,6 @@ func differ(a, b []float32) int {
 	}
 	return -1
 }
-
-const goldenPath = "testdata/logits.sha256"
 
 func readGolden(t *testing.T, path string) map[string]string {
 	golden := map[string]string{}
