@@ -93,8 +93,7 @@ func (p *Plan) in(schemes []Scheme) *Plan {
 	for i := range q.Tensors {
 		e := &q.Tensors[i]
 		for _, s := range schemes {
-			codes, scales, mins, err := s.Sizes(e.Rows, e.Cols)
-			if n := codes + scales + mins; err == nil && e.rounds() && n > e.Bytes {
+			if n, err := s.Size(e.Rows, e.Cols); err == nil && e.rounds() && n > e.Bytes {
 				e.To, e.Bytes = s, n
 			}
 		}
@@ -138,6 +137,11 @@ func (p *Plan) finalBytes(m *Model, c *Calibration) int64 {
 	if !m.Spec.Tied && p.streams(m, c) > 1 {
 		n = c.Tokens()
 	}
+	return statesBytes(m, n)
+}
+
+// statesBytes returns the bytes of finalStates of n positions.
+func statesBytes(m *Model, n int) int64 {
 	return 4 * int64(n) * int64(kernel.Padded(m.Spec.Hidden)+binsOf(m.Spec.Vocab))
 }
 
@@ -179,17 +183,16 @@ func surveyWork(m *Model, c *Calibration) int64 {
 	texts := evalPieces(c.Texts)
 	positions := int64(tokensOf(texts))
 	logits := 4 * vocab * (positions/evalStride + headBatch + int64(parallel.Workers()))
-	states := 4 * int64(tokensOf(c.first())) * int64(kernel.Padded(m.Spec.Hidden)+binsOf(m.Spec.Vocab))
-	return max(most, section+logits+running*positions) + states
+	return max(most, section+logits+running*positions) + statesBytes(m, tokensOf(c.first()))
 }
 
 // noiseBytes returns the bytes of a slot's matrix in the first of noises.
 func noiseBytes(s Slot) int64 {
-	codes, scales, mins, err := noises[0].Sizes(s.Rows, s.Cols)
+	n, err := noises[0].Size(s.Rows, s.Cols)
 	if err != nil {
 		return 0
 	}
-	return codes + scales + mins
+	return n
 }
 
 // momentBytes returns the bytes for collecting the moments of an input.

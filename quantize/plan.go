@@ -95,8 +95,8 @@ func newEntry(slot Slot, from Scheme, s storage) (Entry, error) {
 	if from.Kind == qtensor.Int && to != from {
 		return Entry{}, fmt.Errorf("it is already quantized as %v; quantize from the original checkpoint instead", from)
 	}
-	codes, scales, mins, err := to.Sizes(slot.Rows, slot.Cols)
-	return Entry{slot, from, to, codes + scales + mins}, err
+	size, err := to.Size(slot.Rows, slot.Cols)
+	return Entry{slot, from, to, size}, err
 }
 
 // BitsPerWeight returns the stored bits of all tensors, divided by their weights.

@@ -1,6 +1,9 @@
 package kernel
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // A packing multiplies matrices whose rows it has packed. Several groups of rows form a
 // block, which is stored stripe after stripe, in the order in which a tree adds them up:
@@ -74,9 +77,7 @@ func (s *side) packPortable(dst, src []float32, ld, rows, k int) {
 
 // treePlace returns the place of a stripe in the order of a packing: its four bits
 // reversed.
-func treePlace(stripe int) int {
-	return stripe>>3 | stripe>>1&2 | stripe<<1&4 | stripe<<3&8
-}
+func treePlace(stripe int) int { return int(bits.Reverse8(uint8(stripe)) >> 4) }
 
 // A Left is the left operand of several calls of Gemm. Set may reuse its memory, so that
 // it is no allocation in the long run. The zero Left has no rows.
@@ -90,7 +91,7 @@ type Left struct {
 // while l is in use.
 func (l *Left) Set(a []float32, lda, m, k int) {
 	l.a, l.lda, l.m, l.k, l.packed = a, lda, m, k, l.packed[:0]
-	if p := best.packing; p != nil && m >= leastPacked && k >= width {
+	if p := best.packing; p.pays(m, leastPacked, k) {
 		checkLeft(a, lda, m, k)
 		l.packed = grown(l.packed, p.left.size(m, k))
 		p.left.packAll(l.packed, a, lda, m, k)

@@ -91,8 +91,8 @@ func (m *Matrix) Check() error {
 
 // Bytes returns the stored size of the matrix, which must have passed Check.
 func (m *Matrix) Bytes() int64 {
-	codes, scales, mins, _ := m.Scheme.Sizes(m.Rows, m.Cols)
-	return codes + scales + mins
+	n, _ := m.Scheme.Size(m.Rows, m.Cols)
+	return n
 }
 
 // RowBytes returns the length of a row of Codes.

@@ -189,6 +189,12 @@ func (s Scheme) rowBytes(cols int) int {
 	return n
 }
 
+// Size returns the size in bytes of a (rows, cols) matrix: the sum of Sizes.
+func (s Scheme) Size(rows, cols int) (int64, error) {
+	codes, scales, mins, err := s.Sizes(rows, cols)
+	return codes + scales + mins, err
+}
+
 // Sizes returns the sizes in bytes of the three planes of a (rows, cols) matrix.
 // It returns an error if the scheme is invalid, if the shape is so large that a
 // size could overflow an int64, or if cols is not a multiple of a layout's block.
@@ -213,9 +219,9 @@ func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 // BitsPerWeight returns the stored bits of a row of cols columns, including
 // scales and minimums, divided by cols.
 func (s Scheme) BitsPerWeight(cols int) float64 {
-	codes, scales, mins, err := s.Sizes(1, cols)
+	n, err := s.Size(1, cols)
 	if err != nil || cols == 0 {
 		return 0
 	}
-	return 8 * float64(codes+scales+mins) / float64(cols)
+	return 8 * float64(n) / float64(cols)
 }

@@ -217,7 +217,7 @@ func (p *expertPass) weigh(s *model.Experts, weights, logits, bias []float32) {
 	copy(scores, logits)
 	if s.Sigmoid {
 		for i, x := range scores {
-			scores[i] = 1 / (1 + kernel.Exp(-x))
+			scores[i] = sigmoid(x)
 		}
 	} else {
 		kernel.Softmax(scores)
@@ -256,6 +256,8 @@ func (p *expertPass) weigh(s *model.Experts, weights, logits, bias []float32) {
 		weights[e] *= scale
 	}
 }
+
+func sigmoid(x float32) float32 { return 1 / (1 + kernel.Exp(-x)) }
 
 // gather copies the input of expert e, from the positions at which it computes.
 func (p *pass) gather(e int) error {
@@ -297,7 +299,7 @@ func (p *pass) addShared(_ context.Context, step int) error {
 	for t := range p.x.n {
 		out := p.experts.whole[3].row(t)
 		if gate != nil {
-			g := 1 / (1 + kernel.Exp(-kernel.Dot(p.ffnInput().row(t), gate)))
+			g := sigmoid(kernel.Dot(p.ffnInput().row(t), gate))
 			for i := range out {
 				out[i] *= g
 			}

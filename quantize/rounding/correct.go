@@ -25,7 +25,7 @@ func correct(ctx context.Context, w []float32, in *Input) error {
 		}
 	}
 	change := make([]float32, rows*d)
-	err := parallel.Ranges(ctx, rows, panelRows, func(_, from, to int) error {
+	err := parallel.Ranges(ctx, rows, PanelRows, func(_, from, to int) error {
 		padded := make([]float32, (to-from)*stride)
 		for r := from; r < to; r++ {
 			copy(padded[(r-from)*stride:], w[r*d:][:d])

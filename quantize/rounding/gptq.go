@@ -25,10 +25,7 @@ func init() {
 // the others in its panel.
 const PanelRows = 48
 
-const (
-	panelRows  = PanelRows
-	sweepBlock = 128 // columns between products with the errors of all earlier columns
-)
+const sweepBlock = 128 // columns between products with the errors of all earlier columns
 
 // gptq rounds one column after another, each time adjusting the remaining columns to
 // compensate for the errors so far (GPTQ, arXiv 2210.17323), then refits the scales and
@@ -63,7 +60,7 @@ type target struct {
 // roundPanels fills t.dst, a few rows at a time on each core.
 func roundPanels(ctx context.Context, t target) error {
 	panels := make([]*panel, parallel.Workers())
-	return parallel.Ranges(ctx, t.dst.Rows, panelRows, func(worker, from, _ int) error {
+	return parallel.Ranges(ctx, t.dst.Rows, PanelRows, func(worker, from, _ int) error {
 		if panels[worker] == nil {
 			panels[worker] = newPanel(t)
 		}
@@ -102,7 +99,7 @@ type panel struct {
 }
 
 func newPanel(t target) *panel {
-	n := panelRows * t.Stride
+	n := PanelRows * t.Stride
 	p := &panel{
 		target: t, stride: t.Stride, search: newScaleSearch(t.dst.Scheme, t.Power),
 		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), product: make([]float32, n),
@@ -110,7 +107,7 @@ func newPanel(t target) *panel {
 	}
 	p.search.plain = t.without.Has(StepSearch)
 	groups := t.dst.Scheme.Groups(t.dst.Cols)
-	for range panelRows {
+	for range PanelRows {
 		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))
 		p.scale, p.min = append(p.scale, make([]uint16, groups)), append(p.min, make([]uint16, groups))
 	}
@@ -125,7 +122,7 @@ func (p *panel) want(r int) []float32 {
 
 // begin sets p to the panel of the rows from first on and chooses their scales.
 func (p *panel) begin(first int) error {
-	p.first, p.rows = first, min(panelRows, p.dst.Rows-first)
+	p.first, p.rows = first, min(PanelRows, p.dst.Rows-first)
 	for r := range p.rows {
 		if err := p.search.row(p.want(r)); err != nil {
 			return fmt.Errorf("row %d, %w", first+r, err)

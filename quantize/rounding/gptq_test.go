@@ -225,7 +225,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 		nearest := lossAfter(func(dst *qtensor.Matrix) error { return ToNearest(t.Context(), dst, src, in.Input, nil) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
 			p := newPanel(target{in.Input, dst, in.w, nil})
-			for first := 0; first < rows; first += panelRows {
+			for first := 0; first < rows; first += PanelRows {
 				if err := p.begin(first); err != nil {
 					return err
 				}

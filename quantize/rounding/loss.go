@@ -83,9 +83,9 @@ func rowLoss(x []float32, scheme qtensor.Scheme, power []float32, cost []float64
 // Loss returns tr((W-Q) (H + lambda I) (W-Q)^T) for stored matrices w and q.
 func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error) {
 	stride := in.Stride
-	losses := make([]float64, (w.Rows+panelRows-1)/panelRows)
-	err := parallel.Ranges(ctx, w.Rows, panelRows, func(_, from, to int) error {
-		w.ReleaseBehind(from, panelRows)
+	losses := make([]float64, (w.Rows+PanelRows-1)/PanelRows)
+	err := parallel.Ranges(ctx, w.Rows, PanelRows, func(_, from, to int) error {
+		w.ReleaseBehind(from, PanelRows)
 		n := to - from
 		var reader qtensor.Reader
 		e, g, y := make([]float32, n*stride), make([]float32, n*stride), make([]float32, w.Cols)
@@ -99,7 +99,7 @@ func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error
 		}
 		kernel.Gemm(g, stride, e, stride, in.H, stride, n, w.Cols, stride)
 		for r := range n {
-			losses[from/panelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
+			losses[from/PanelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
 		}
 		return nil
 	})

@@ -37,8 +37,8 @@ func newLeastSquares(p *panel) *leastSquares {
 	}
 	f.chol, f.old, f.s = make([]float64, f.n*f.n), make([]float64, f.n), make([]float64, f.n)
 	width := p.dst.Scheme.Columns(p.dst.Cols)
-	f.z, f.ones = make([]float32, panelRows*kernel.Padded(width)), slices.Repeat([]float32{1}, width)
-	for range panelRows {
+	f.z, f.ones = make([]float32, PanelRows*kernel.Padded(width)), slices.Repeat([]float32{1}, width)
+	for range PanelRows {
 		f.all = append(f.all, make([]float64, f.n*(f.n+1)))
 	}
 	return f

@@ -19,7 +19,7 @@ type solver struct {
 
 const (
 	solveBlock = 64
-	solveRows  = panelRows // right-hand sides that a core processes at a time
+	solveRows  = PanelRows // right-hand sides that a core processes at a time
 )
 
 func newSolver(f *Factor) *solver {

@@ -149,23 +149,17 @@ func pack(name string, rows, group int) {
 		LEAQ(Mem{Base: p[i-1], Index: stride, Scale: 4}, p[i])
 		LEAQ(Mem{Base: p[i], Index: stride, Scale: 2}, p[i])
 	}
-	at := func(stripe, disp int) Mem { // of a stripe of half a block
-		for i, s := range treeOrder {
-			if s != stripe {
-				continue
-			}
-			switch i {
-			case 0, 3, 6:
-				return Mem{Base: p[i/3], Disp: disp}
-			case 5:
-				return Mem{Base: p[1], Index: stride, Scale: 4, Disp: disp}
-			case 7:
-				return Mem{Base: p[1], Index: stride, Scale: 8, Disp: disp}
-			default:
-				return Mem{Base: p[0], Index: stride, Scale: uint8(2 * i), Disp: disp}
-			}
+	at := func(stripe int) Mem { // of a stripe of half a block
+		switch i := treeOrder[stripe]; i { // its place; reversing bits is its own inverse
+		case 0, 3, 6:
+			return Mem{Base: p[i/3]}
+		case 5:
+			return Mem{Base: p[1], Index: stride, Scale: 4}
+		case 7:
+			return Mem{Base: p[1], Index: stride, Scale: 8}
+		default:
+			return Mem{Base: p[0], Index: stride, Scale: uint8(2 * i)}
 		}
-		panic("no such stripe")
 	}
 	x, left := newWalk(src, ld, rows), load("steps")
 	Label("block")
@@ -179,7 +173,7 @@ func pack(name string, rows, group int) {
 			}
 		}
 		for i, v := range transpose4(in) {
-			store := at(4*quarter+i, 0)
+			store := at(4*quarter + i)
 			if rows == 8 {
 				VMOVUPS(v, store)
 				continue
