@@ -69,22 +69,12 @@ func Open(path string, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := openEngine(m, session.Options{Arithmetic: a, Integers: !o.Float, Context: o.Context})
+	e, err := session.New(context.Background(), m, session.Options{Arithmetic: a, Integers: !o.Float, Context: o.Context})
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
 	return &Model{chats: map[*Chat]bool{}, model: m, engine: e}, nil
-}
-
-func openEngine(m *model.Model, o session.Options) (*session.Engine, error) {
-	ctx := context.Background()
-	if m.Verify != nil {
-		if err := m.Verify(ctx, nil); err != nil {
-			return nil, err
-		}
-	}
-	return session.New(ctx, m, o)
 }
 
 // Close ends all Chats and unmaps the file. It waits for a token that is being computed.

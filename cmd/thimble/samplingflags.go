@@ -67,24 +67,15 @@ func openEngine(c *cli.Context) (*thimble.Model, *session.Engine, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := verifiedEngine(c, m, o)
+	meter := newMeter(c)
+	o.Progress = func(done, total int64) {
+		meter.step(thimble.Step{Stage: "check", Unit: thimble.Bytes, Done: done, Total: total})
+	}
+	e, err := session.New(c.Context, m, o)
+	meter.done()
 	if err != nil {
 		m.Close()
 		return nil, nil, err
 	}
 	return m, e, nil
-}
-
-func verifiedEngine(c *cli.Context, m *thimble.Model, o session.Options) (*session.Engine, error) {
-	if m.Verify != nil {
-		meter := newMeter(c)
-		err := m.Verify(c.Context, func(done, total int64) {
-			meter.step(thimble.Step{Stage: "check", Unit: thimble.Bytes, Done: done, Total: total})
-		})
-		meter.done()
-		if err != nil {
-			return nil, err
-		}
-	}
-	return session.New(c.Context, m, o)
 }

@@ -39,22 +39,26 @@ func readCompressed(m *module, bitsOf func(module string) int) (Source, error) {
 		return nil, m.misfit(q, "(%d, %d) for %d bits and shape (%d, %d)", w.rows, words(max(w.cols, 0), bits), bits, w.rows, w.cols)
 	}
 	w.codes = alongRows(q, bits)
-	groups, err := w.scales(m)
-	if err != nil {
-		return nil, err
-	}
-	zeros := m.find("weight_zero_point")
-	if zeros == nil {
-		return w, nil
-	}
-	if err := m.check(zeros, checkpoint.I32); err != nil {
-		return nil, err
+	groups, zeros, err := w.scalesAndZeros(m, checkpoint.I32)
+	if err != nil || zeros == nil {
+		return w, err
 	}
 	if !slices.Equal(zeros.Shape, []int{words(w.rows, bits), groups}) {
 		return nil, m.misfit(zeros, "(%d, %d)", words(w.rows, bits), groups)
 	}
 	w.zero = func(r, g int) int { return field(zeros.Data, 4*g, 4*groups, bits, r) }
 	return w, nil
+}
+
+// scalesAndZeros reads the scales and finds weight_zero_point, nil without one, of a type.
+func (w *integers) scalesAndZeros(m *module, t checkpoint.DType) (groups int, zeros *checkpoint.Tensor, err error) {
+	if groups, err = w.scales(m); err != nil {
+		return 0, nil, err
+	}
+	if zeros = m.find("weight_zero_point"); zeros != nil {
+		err = m.check(zeros, t)
+	}
+	return groups, zeros, err
 }
 
 // scales reads weight_scale, one for each group of a row, for each row, or for all rows,
@@ -108,16 +112,9 @@ func readInt8(m *module) (Source, error) {
 			dst[c] = x + 128
 		}
 	}
-	groups, err := w.scales(m)
-	if err != nil {
-		return nil, err
-	}
-	zeros := m.find("weight_zero_point")
-	if zeros == nil {
-		return w, nil
-	}
-	if err := m.check(zeros, checkpoint.I8); err != nil {
-		return nil, err
+	groups, zeros, err := w.scalesAndZeros(m, checkpoint.I8)
+	if err != nil || zeros == nil {
+		return w, err
 	}
 	switch len(zeros.Data) {
 	case 1:

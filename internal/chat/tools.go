@@ -2,6 +2,8 @@ package chat
 
 import (
 	"strings"
+
+	"thimble/internal/strictjson"
 )
 
 // A ToolCall is a function that a model calls.
@@ -187,26 +189,7 @@ func (s *ToolStyle) call(v any) (c ToolCall, ok bool) {
 // firstValue reads the JSON object or list at the start of text, after white space, and
 // returns what follows it.
 func firstValue(text string) (v any, rest string) {
-	end, depth, quoted := 0, 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			depth--
-			if depth == 0 {
-				end = i + 1
-			}
-		}
-		if end > 0 {
-			break
-		}
-	}
+	end := strictjson.Enclosed(text, "{[", "}]")
 	if end == 0 {
 		return nil, text
 	}

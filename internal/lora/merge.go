@@ -12,8 +12,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// widen reads a row of a float type. ok is false for another type.
-func widen(dst []float32, src []byte, t checkpoint.DType) (ok bool) {
+// widen reads a row of a type with isFloat.
+func widen(dst []float32, src []byte, t checkpoint.DType) {
 	switch t {
 	case checkpoint.F32:
 		kernel.FromF32(dst, src)
@@ -21,10 +21,7 @@ func widen(dst []float32, src []byte, t checkpoint.DType) (ok bool) {
 		kernel.FromF16(dst, src)
 	case checkpoint.BF16:
 		kernel.FromBF16(dst, src)
-	default:
-		return false
 	}
-	return true
 }
 
 // narrow writes a row in a float type, rounded to nearest even. A value that the type cannot

@@ -25,6 +25,10 @@ type Options struct {
 	Integers   bool     // round activations to int8 if the model has layers that are stored as integers
 	Context    int      // positions of a Session at most; 0 means the model's context
 	Render     []string // the program that runs chat.Serve; see chat.NewRenderer
+
+	// Progress, if not nil, is called while the weights are compared with their digests, in
+	// bytes.
+	Progress func(done, total int64)
 }
 
 // An Engine holds a model and its chat template. It is safe for concurrent use.
@@ -41,9 +45,14 @@ type Engine struct {
 	turn       chan struct{} // held by the Session that computes: it uses all cores
 }
 
-// New returns an Engine for m, whose weights are verified. The Engine uses m until Close,
-// which leaves m open.
+// New returns an Engine for m, whose weights it compares with their digests. The Engine uses
+// m until Close, which leaves m open.
 func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
+	if m.Verify != nil {
+		if err := m.Verify(ctx, o.Progress); err != nil {
+			return nil, err
+		}
+	}
 	data, err := m.Tokenizer()
 	if err != nil {
 		return nil, err

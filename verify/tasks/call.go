@@ -56,7 +56,7 @@ func findObject(text string) map[string]any {
 		for at < len(text) && text[at] != '{' {
 			at++
 		}
-		n := bracedLength(text[at:])
+		n := strictjson.Enclosed(text[at:], "{", "}")
 		if n == 0 {
 			return nil
 		}
@@ -66,28 +66,6 @@ func findObject(text string) map[string]any {
 		at++
 	}
 	return nil
-}
-
-// bracedLength returns the length of the text in braces at the start of s, or 0 if the
-// braces are not closed. Braces in strings do not count.
-func bracedLength(s string) int {
-	depth, quoted := 0, false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{':
-			depth++
-		case c == '}':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return 0
 }
 
 // The keys that models use for the name and the arguments of a call.
