@@ -125,20 +125,14 @@ func yarnRope(c, p *config, s *model.Spec, base float64) model.Rope {
 	}
 	r.Factor = ropeFactor(p, s, r.Original)
 	r.Fractional = !p.Bool("truncate", true)
-	scale := func(m float64) float64 {
-		if r.Factor <= 1 {
-			return 1
-		}
-		return float64(0.1*m*kernel.Log64(r.Factor)) + 1
-	}
 	m, all := p.Float("mscale", 0), p.Float("mscale_all_dim", 0)
 	switch {
 	case p.Has("attention_factor"):
 		r.Scale = p.Float("attention_factor")
 	case m != 0 && all != 0:
-		r.Scale = scale(m) / scale(all)
+		r.Scale = model.YarnScale(r.Factor, m) / model.YarnScale(r.Factor, all)
 	default:
-		r.Scale = scale(1)
+		r.Scale = model.YarnScale(r.Factor, 1)
 	}
 	if n := float64(r.Original) * r.Factor; n > float64(s.Context) && n <= model.MaxLength {
 		s.Context = int(n) // configs that add the scaling to a model often keep its context

@@ -62,7 +62,8 @@ func Sniff(path string) (name string, ok bool) {
 	return readers[i].name, true
 }
 
-// Open opens the container at path, whatever its name, or the one GGUF model in a folder. The caller must close the model.
+// Open opens the container at path, whatever its name, or the one GGUF model in a folder. The
+// caller must close the model.
 // An error is a *CorruptError, wraps ErrUnsupported, or comes from the operating system.
 func Open(path string) (*Model, error) {
 	path = inFolder(path)

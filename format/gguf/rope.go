@@ -80,9 +80,9 @@ func (a *architecture) mapYarn(w *mapper, s *model.Spec) {
 	if m.ropeAttn != nil {
 		attn = *m.ropeAttn
 	}
-	r.Scale = yarnScale(r.Factor, 1)
+	r.Scale = model.YarnScale(r.Factor, 1)
 	if m.yarnLog != nil && *m.yarnLog != 0 {
-		r.Scale /= yarnScale(r.Factor, shortest(*m.yarnLog))
+		r.Scale /= model.YarnScale(r.Factor, shortest(*m.yarnLog))
 	}
 	if attn != 1 {
 		r.Scale *= float64(attn)
@@ -92,17 +92,9 @@ func (a *architecture) mapYarn(w *mapper, s *model.Spec) {
 	}
 }
 
-// yarnScale is the scale of YaRN for a factor, which m weighs.
-func yarnScale(factor, m float64) float64 {
-	if factor <= 1 {
-		return 1
-	}
-	return float64(0.1*m*kernel.Log64(factor)) + 1
-}
-
 // yarnAttn returns the rope.scaling.attn_factor with which llama.cpp computes r's scale.
 func yarnAttn(r *model.Rope) float32 {
-	return float32(cmp.Or(r.Scale, 1) / yarnScale(r.Factor, 1))
+	return float32(cmp.Or(r.Scale, 1) / model.YarnScale(r.Factor, 1))
 }
 
 // inGGUF returns r as a file represents it: a YaRN that the graph does not compute becomes
@@ -113,7 +105,7 @@ func (a *architecture) inGGUF(r model.Rope, headDim int) model.Rope {
 	}
 	if !r.Fractional && (a.betas || r.LowFreq == 1 && r.HighFreq == 32) {
 		if attn := yarnAttn(&r); attn != 1 {
-			r.Scale = yarnScale(r.Factor, 1) * float64(attn)
+			r.Scale = model.YarnScale(r.Factor, 1) * float64(attn)
 		}
 		return r
 	}

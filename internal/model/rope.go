@@ -51,3 +51,12 @@ func (r *Rope) yarnRange(dims int) (low, high float64) {
 	}
 	return low, high
 }
+
+// YarnScale returns the factor of the queries and keys in YaRN with the given Factor, which m
+// weighs (transformers, _compute_yarn_parameters, get_mscale).
+func YarnScale(factor, m float64) float64 {
+	if factor <= 1 {
+		return 1
+	}
+	return float64(0.1*m*kernel.Log64(factor)) + 1
+}
