@@ -36,6 +36,9 @@ func TestArbitraryArguments(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		args := append([]string{rapid.SampledFrom(commands).Draw(t, "command")}, rapid.SliceOfN(rapid.SampledFrom(words), 0, 8).Draw(t, "words")...)
+		if args[0] == "serve" { // with a model it would not end
+			args = slices.DeleteFunc(args, func(word string) bool { return word == model || word == "q.thimble" })
+		}
 		code, _, stderr := thimbleRun(args...)
 		switch code {
 		case exitDone, exitRefused:
