@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"thimble/format"
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
 	"thimble/internal/memory"
@@ -66,6 +67,7 @@ type Quantized struct {
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
 	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
 	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
+	Files         []WrittenFile   `json:"files,omitempty"`         // of a folder in another format
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
@@ -196,7 +198,7 @@ func (q *quantization) check() (err error) {
 func (q *quantization) prepare(ctx context.Context) (err error) {
 	if q.Output != "" {
 		inputs := slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)
-		if err := checkOutput(q.Output, q.Overwrite, inputs); err != nil {
+		if err := checkTarget(q.exporter, q.Output, atomicfile.Options{Overwrite: q.Overwrite, Inputs: inputs}); err != nil {
 			return err
 		}
 	}
@@ -272,7 +274,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 		return nil, err
 	}
 	r.Notes = append(r.Notes, plan.Warnings()...)
-	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
+	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path
 	if q.exporter == nil {
 		r.HeaderSHA256 = &file.digest
 	}

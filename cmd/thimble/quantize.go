@@ -328,6 +328,9 @@ func planText(r *thimble.Quantized) string {
 	what := "container"
 	if r.Format != thimble.ContainerFormat {
 		what = r.Format + " file"
+		if thimble.IsFolder(r.Format) {
+			what = r.Format + " folder"
+		}
 	}
 	fmt.Fprintf(&b, "the %s takes %s", what, units.Size(r.FileBytes))
 	if e := r.Export; e != nil {
@@ -398,7 +401,7 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 		text += peakText(r.PeakResident)
 		if r.HeaderSHA256 == nil {
-			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
+			return text + digestText(r.SHA256, r.Files) + modelfileText(r.Modelfile)
 		}
 		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
 	})
