@@ -76,7 +76,7 @@ var rules = []struct {
 	// module would be larger.
 	{"mobile", []string{"format", "internal"}},
 	{"cmd/libthimble", []string{"mobile"}},
-	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 
