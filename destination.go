@@ -92,6 +92,9 @@ func (q *quantization) resolveFormat() (err error) {
 	if q.Context < 0 {
 		return errors.New("--context: want the number of tokens in the longest text")
 	}
+	if q.recipe.EntropyCoded {
+		return fmt.Errorf("--entropy-coded: only .thimble files can be; %s files store codes as they are", q.Format)
+	}
 	program := q.exporter.Format().Program
 	if q.Target != "" && q.Target != program {
 		return fmt.Errorf("--for %s: %s files are for %s; leave --for out", defect.Printable(q.Target), q.Format, program)

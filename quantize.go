@@ -56,6 +56,9 @@ type ConvertOptions struct {
 	MaxMem    int64  // see QuantizeOptions
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
+	// EntropyCoded stores integers in as many bits as their entropy takes; see Recipe.
+	EntropyCoded bool
+
 	Progress Progress
 	Planned  func(r *Quantized) error
 }
@@ -113,7 +116,7 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 	return store(ctx, "convert", QuantizeOptions{
 		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
 		Progress: o.Progress, Planned: o.Planned,
-		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
+		Recipe: Recipe{Scheme: dtype, Vectors: dtype, EntropyCoded: o.EntropyCoded},
 	})
 }
 
@@ -272,6 +275,9 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
+	}
+	if plan.Coded { // only now is it known
+		r.FileBytes, r.TensorBytes, r.BitsPerWeight = file.bytes, file.stored, 8*float64(file.stored)/float64(r.Weights)
 	}
 	r.Notes = append(r.Notes, plan.Warnings()...)
 	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path

@@ -15,6 +15,7 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/digest"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
 
@@ -24,6 +25,7 @@ type Digest = container.Digest
 // A writtenFile describes a file that was written.
 type writtenFile struct {
 	bytes  int64
+	stored int64         // bytes of a container's tensors
 	digest Digest        // of a container's header
 	sha256 string        // of a file in another format
 	files  []WrittenFile // of a folder
@@ -49,7 +51,7 @@ func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan
 		return writtenFile{}, err
 	}
 	err = w.Close()
-	return writtenFile{bytes: w.Size(), digest: w.Digest()}, err
+	return writtenFile{bytes: w.Size(), stored: w.TensorBytes(), digest: w.Digest()}, err
 }
 
 // contentsOf returns the contents of the container that plan makes from m.
@@ -59,7 +61,11 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 		return nil, err
 	}
 	for i, e := range plan.Tensors {
-		contents.Tensors[i].Scheme = e.To
+		c := &contents.Tensors[i]
+		c.Scheme = e.To
+		if plan.Coded && e.To.Kind == qtensor.Int {
+			c.Coded, c.CodedBytes = true, e.Bytes
+		}
 	}
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
