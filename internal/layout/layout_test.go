@@ -26,6 +26,7 @@ var rules = []struct {
 	{"internal/defect", []string{}},
 	{"internal/spell", []string{}},
 	{"internal/mmap", []string{}},
+	{"internal/ans", []string{"internal/kernel", "internal/parallel"}},
 	{"internal/stray", []string{"internal/defect"}},
 	{"internal/parallel", []string{}},
 	{"internal/memory", []string{"internal/units"}},
@@ -76,7 +77,7 @@ var rules = []struct {
 	// module would be larger.
 	{"mobile", []string{"format", "internal"}},
 	{"cmd/libthimble", []string{"mobile"}},
-	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 
