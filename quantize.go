@@ -329,6 +329,9 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if err != nil {
 		return nil, err
 	}
+	if survey.Together, err = togetherIn(q.m, q.target); err != nil {
+		return nil, err
+	}
 	chosen := &choice{}
 	if note != "" {
 		chosen.notes = []string{note}

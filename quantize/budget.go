@@ -111,7 +111,7 @@ func (b *Budget) Complete(m *Model, r *Recipe) *Recipe {
 // complete. It needs no survey. copies is that of File. A limit on size that this plan exceeds cannot be met, and
 // any error in base shows here, before the long work.
 func (b *Budget) Smallest(m *Model, base *Recipe, copies func(name string) int) (*Plan, error) {
-	s := &Survey{b.Schemes, map[string][]float64{m.HeadName(): make([]float64, len(b.Schemes))}}
+	s := &Survey{Schemes: b.Schemes, cost: map[string][]float64{m.HeadName(): make([]float64, len(b.Schemes))}}
 	for _, slot := range m.Spec.Slots() {
 		if slot.Role == model.Linear {
 			s.cost[slot.Name] = make([]float64, len(b.Schemes))

@@ -18,7 +18,11 @@ import (
 // layer in one fifth of the depth at a time; the head's is known in closed form.
 type Survey struct {
 	Schemes []Scheme
-	cost    map[string][]float64 // nats per token by scheme, of each matrix
+	// Together names what holds a matrix together with others, which must then have one
+	// scheme, such as a tensor of a file; "" if nothing does. May be nil.
+	Together func(name string) string
+
+	cost map[string][]float64 // nats per token by scheme, of each matrix
 }
 
 const (
@@ -49,7 +53,7 @@ type surveyor struct {
 // nil, NewSurvey calls it with the multiply-adds done and their total.
 func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, progress func(done, total int64)) (*Survey, error) {
 	s := &surveyor{
-		Survey: Survey{schemes, map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
+		Survey: Survey{Schemes: schemes, cost: map[string][]float64{}}, ctx: ctx, m: m, tokens: c.Tokens(),
 		noisy: map[string]*disturbance{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
 	texts := evalPieces(c.Texts)
