@@ -72,6 +72,7 @@ var rules = []struct {
 	{"verify/selftest", []string{"verify", "internal"}},
 	{"verify/render", []string{"verify", "internal"}},
 	{"verify", []string{"verify/metric", "verify/noise", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
+	{"fixtures/torture", []string{"format", "internal"}},
 	{"fixtures", []string{}},
 	// What runs in an app holds only readers and the forward pass: a library of the whole
 	// module would be larger.

@@ -1,0 +1,40 @@
+package server
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"thimble/internal/chat"
+)
+
+// Any body of a request is read or refused with a status of the 4xx kind, in JSON.
+func FuzzRequest(f *testing.F) {
+	for _, body := range []string{
+		`{"messages":[{"role":"user","content":"a"}],"max_tokens":1,"stop":["x"],"seed":1,"stream":true,"stream_options":{"include_usage":true}}`,
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"function":{"name":"f"}}}`,
+		`{"messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}],"logprobs":true,"top_logprobs":20}`,
+		`{"prompt":["a"],"logprobs":5,"echo":true,"temperature":1e999}`, `{"n":2}`, `{"messages":[`, `[]`, `{"max_tokens":1e9,"top_k":-1}`,
+	} {
+		f.Add([]byte(body))
+	}
+	s := &Server{Options: Options{Name: "m", MaxBody: 1 << 16, MaxTokens: 100}, tools: chat.ToolStyleOf("tools <tool_call>")}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, own := range []map[string]field{chatFields, completionFields} {
+			r := httptest.NewRequest("POST", "/", strings.NewReader(string(text)))
+			w := httptest.NewRecorder()
+			b, o, err := s.read(w, r, own)
+			if err == nil {
+				err = s.readMessages(b, o)
+			}
+			if err != nil {
+				writeError(w, err)
+				if w.Code < 400 || w.Code > 499 {
+					t.Errorf("status %d for %v", w.Code, err)
+				}
+			} else if b.request.Tokens < 1 || b.request.Tokens > s.MaxTokens {
+				t.Errorf("%d tokens", b.request.Tokens)
+			}
+		}
+	})
+}
