@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/convert/config"
 	"thimble/internal/checkpoint"
 	"thimble/internal/model"
 )
@@ -28,7 +29,7 @@ func FuzzGeneration(f *testing.F) {
 			t.Fatal(err)
 		}
 		m, s := &model.Model{}, &model.Spec{Vocab: 10, EOS: []int{1}}
-		if err := readGeneration(m, s, &config{}, d); err != nil {
+		if err := readGeneration(m, s, &config.Config{}, d); err != nil {
 			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
 				t.Errorf("not one clean line: %q", err)
 			}

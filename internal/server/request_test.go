@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -37,4 +38,41 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Each limit of docs/SECURITY.md is where it says.
+func TestLimits(t *testing.T) {
+	s := &Server{Options: Options{Name: "m", MaxBody: 1 << 20, MaxTokens: 100}}
+	list := func(n int, item string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]"
+	}
+	const message = `{"role":"user","content":"a"}`
+	for _, c := range []struct {
+		limit int
+		body  func(n int) string
+		want  string
+	}{
+		{maxStops, func(n int) string { return `"stop":` + list(n, `"x"`) }, "stop: want a string or a list of up to 16"},
+		{maxTop, func(n int) string { return fmt.Sprint(`"logprobs":true,"top_logprobs":`, n) }, "top_logprobs: want 0 to 20"},
+		{maxTools, func(n int) string { return `"tools":` + list(n, `{"function":{"name":"f"}}`) }, "tools: want a list of up to 128"},
+		{maxMessage, func(n int) string { return `"messages":` + list(n, message) }, "want 1 to 4096 messages"},
+		{1 << 20, func(n int) string {
+			return `"user":"` + strings.Repeat("u", n-len(`{"user":"","messages":[]}`)-len(message)) + `"`
+		}, "http: request body too large"},
+	} {
+		for _, n := range []int{c.limit, c.limit + 1} {
+			text := "{" + c.body(n)
+			if !strings.Contains(text, `"messages"`) {
+				text += `,"messages":[` + message + "]"
+			}
+			w := httptest.NewRecorder()
+			b, o, err := s.read(w, httptest.NewRequest("POST", "/", strings.NewReader(text+"}")), chatFields)
+			if err == nil {
+				err = s.readMessages(b, o)
+			}
+			if refused := err != nil && strings.Contains(err.Error(), c.want); refused != (n > c.limit) || err != nil && !refused {
+				t.Errorf("%d of %d: %v, want ... %s", n, c.limit, err, c.want)
+			}
+		}
+	}
 }
