@@ -127,10 +127,14 @@ func TestTogether(t *testing.T) {
 	held := map[string]string{"blocks.0.q": "qkv", "blocks.0.k": "qkv", "blocks.0.v": "qkv"}
 	s.Together = func(name string) string { return held[name] }
 	seen := map[Scheme]bool{}
-	for limit := int64(19000); limit < 40000; limit += 500 {
+	least, err := newAllocator(s, m, base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit := least.bytes; limit < 2*least.bytes; limit += least.bytes / 30 {
 		best, err := allocate(s, m, base, limit, 0)
 		if err != nil {
-			continue // below the smallest
+			t.Fatal(err)
 		}
 		plan, err := NewPlan(m, best.recipe)
 		if err != nil {
