@@ -1,12 +1,15 @@
 package arch
 
 import (
+	"math"
+
 	"thimble/convert/config"
 	"thimble/internal/model"
 )
 
 func init() {
 	register("granite", Architecture{graniteSpec, llamaNames})
+	register("minicpm", Architecture{miniCPMSpec, llamaNames})
 	register("hyperclovax", Architecture{hyperCLOVAXSpec, hyperCLOVAXNames})
 }
 
@@ -40,6 +43,25 @@ func graniteSpec(c *config.Config) model.Spec {
 	if x := multiplier(c, "logits_scaling"); x != 0 {
 		s.LogitScale = 1 / x
 	}
+	return s
+}
+
+// miniCPMSpec reads the config of MiniCPM 1B and 2B (arXiv 2404.06395), whose code has its own
+// names for three of the multipliers.
+func miniCPMSpec(c *config.Config) model.Spec {
+	s := llamaSpec(c)
+	s.Tied = c.Bool("tie_word_embeddings", true)
+	s.EmbedScale = multiplier(c, "scale_emb")
+	if depth := c.Float("scale_depth", 1) / math.Sqrt(float64(max(s.Blocks, 1))); !(depth > 0) {
+		c.Fail("scale_depth", "%g, want a positive number", c.Float("scale_depth", 1))
+	} else if depth != 1 {
+		s.ResidScale = depth
+	}
+	if base := c.Int("dim_model_base", model.MaxWidth, 1); base != s.Hidden {
+		s.LogitScale = float64(base) / float64(max(s.Hidden, 1))
+	}
+	c.Must("num_experts", 0.0)
+	c.Absent("sparse_config")
 	return s
 }
 

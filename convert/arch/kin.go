@@ -17,6 +17,7 @@ func init() {
 	register("jais2", Architecture{jais2Spec, layerNormNames})
 	register("iquestcoder", Architecture{iQuestCoderSpec, llamaNames})
 	register("internlm3", Architecture{internLM3Spec, llamaNames})
+	register("internlm2", Architecture{internLM2Spec, internLM2Names})
 	register("exaone", Architecture{exaoneSpec, exaoneNames})
 }
 
@@ -110,6 +111,29 @@ func internLM3Spec(c *config.Config) model.Spec {
 	}
 	return s
 }
+
+// internLM2Spec reads the config of InternLM2 (arXiv 2403.17297): one switch for the biases
+// of attention, and names of its own.
+func internLM2Spec(c *config.Config) model.Spec {
+	c.Alias("bias", "attention_bias")
+	return llamaSpec(c)
+}
+
+// internLM2Names has the queries of each key head before its key and value, in one matrix.
+var internLM2Names = names.Table{
+	Stored: map[string]string{
+		"embed":              "model.tok_embeddings.weight",
+		"blocks.*.attn_norm": "model.layers.*.attention_norm.weight",
+		"blocks.*.o":         "model.layers.*.attention.wo.weight",
+		"blocks.*.o.bias":    "model.layers.*.attention.wo.bias",
+		"blocks.*.ffn_norm":  "model.layers.*.ffn_norm.weight",
+		"blocks.*.gate":      "model.layers.*.feed_forward.w1.weight",
+		"blocks.*.up":        "model.layers.*.feed_forward.w3.weight",
+		"blocks.*.down":      "model.layers.*.feed_forward.w2.weight",
+		"norm":               "model.norm.weight",
+		"head":               "output.weight",
+	},
+}.Sharing("model.layers.*.attention.wqkv.", perHead)
 
 // exaoneSpec reads the config of EXAONE 3 and 3.5 (arXiv 2408.03541), whose code has its own
 // names for keys and tensors.
