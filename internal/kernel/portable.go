@@ -34,6 +34,8 @@ var portable = &form{
 	grid:         gridErrorsPortable,
 	dotRows:      dotRowsPortable,
 	stored:       storedPortable,
+	storedTile:   tileMost,
+	storedMost:   8,
 	panel:        panelPortable,
 	interleave:   interleavePortable,
 	transposeF16: transposeF16Portable,
