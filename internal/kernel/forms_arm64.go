@@ -42,6 +42,7 @@ var neon = &form{
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6NEON, dotF16x6NEON, dotBF16x6NEON}, [3]dotFunc{dotF32x1NEON, dotF16x1NEON, dotBF16x1NEON}}).dot,
 	storedTile:   1,
 	storedMost:   8,
+	storedMost8:  8,
 	stored:       (&storing{2: stored2NEON, 3: stored3NEON, 4: stored4NEON, 5: stored5NEON, 6: stored6NEON, 7: stored7NEON, 8: stored8NEON}).stored,
 	panel:        panelling{panel1NEON, panel4NEON}.panel,
 	interleave:   interleaving{interleave4NEON, 4}.interleave,

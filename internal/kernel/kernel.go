@@ -78,10 +78,11 @@ type form struct {
 	dotRows func(dst, x []float32, w []byte, t Float)
 	// stored is MulStored for the n positions of the tile at from, with at least one
 	// segment. It writes all lanes to the memory in w. storedTile is the number of positions
-	// in a tile, and storedMost that up to which MulStored is faster than MulPanel; 0 is none.
-	stored     func(w *StoredRows, x *StoredInputs, from, n int)
-	storedTile int
-	storedMost int
+	// in a tile. storedMost is that up to which MulStored is faster than MulPanel, for codes
+	// of fewer than 8 bits and of 8.
+	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
+	storedTile              int
+	storedMost, storedMost8 int
 	// panel is MulPanel with at least one segment. The rows of x have the given columns.
 	panel func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
 	// interleave is Interleave, with at least one column, into the order that panel reads.

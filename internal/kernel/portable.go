@@ -36,6 +36,7 @@ var portable = &form{
 	stored:       storedPortable,
 	storedTile:   tileMost,
 	storedMost:   8,
+	storedMost8:  8,
 	panel:        panelPortable,
 	interleave:   interleavePortable,
 	transposeF16: transposeF16Portable,

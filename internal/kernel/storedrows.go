@@ -191,8 +191,12 @@ func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
 	}
 }
 
-// PrefersStored reports whether MulStored is faster than MulPanel for the given number of
-// positions, on this processor.
-func PrefersStored(positions int) bool {
-	return best.storedMost == 0 || positions <= best.storedMost
+// PrefersStored reports whether MulStored is faster than MulPanel on this processor, for
+// codes of the given bits and the given number of positions.
+func PrefersStored(bits, positions int) bool {
+	most := best.storedMost
+	if bits == 8 {
+		most = best.storedMost8
+	}
+	return positions <= most
 }
