@@ -257,29 +257,31 @@ const positionsBand = 8 * kernel.StoredBand
 
 // storedProduct is integerProduct for weights in the order of their storage.
 func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
-	w.integers.Stride = p.w.RowBytes()
+	scheme := p.w.Scheme
+	w.factorsFor(len(in.segments)*kernel.Lanes, scheme.Asym)
+	v := &w.integers
+	v.Bits, v.Stride, v.Scales, v.Mins, v.Zero = scheme.Bits, p.w.RowBytes(), w.scales, w.mins, 0
+	if !scheme.Asym {
+		v.Zero = int32(scheme.Zero())
+	}
 	for from := 0; from < p.y.n; from += positionsBand {
 		positions := min(positionsBand, p.y.n-from)
 		for at := 0; at < n; at += kernel.Lanes {
 			rows := min(n-at, kernel.Lanes)
 			w.loadStored(in, p.w, r+at, rows)
-			kernel.MulStored(p.y.data[from*p.y.stride+r+at:], p.y.stride, &w.integers, &in.stored, from, positions, rows)
+			kernel.MulStored(p.y.data[from*p.y.stride+r+at:], p.y.stride, v, &in.stored, from, positions, rows)
 		}
 	}
 }
 
-// loadStored sets w.integers, except its Stride, to n rows of m, from row r on. The
+// loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The
 // other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
-	w.factorsFor(len(in.segments)*kernel.Lanes, m.Scheme.Asym)
-	w.integers.Bits, w.integers.Scales, w.integers.Mins, w.integers.Zero = m.Scheme.Bits, w.scales, w.mins, 0
-	if !m.Scheme.Asym {
-		w.integers.Zero = int32(m.Scheme.Zero())
-	}
+	v := &w.integers
 	if n == kernel.Lanes && in.sameGroups {
 		groups := len(in.segments)
 		kernel.TransposeF16(w.scales, kernel.Lanes, m.Scales[2*groups*r:], 2*groups, groups)
-		if m.Scheme.Asym {
+		if w.mins != nil {
 			kernel.TransposeF16(w.mins, kernel.Lanes, m.Mins[2*groups*r:], 2*groups, groups)
 		}
 	} else {
@@ -289,13 +291,13 @@ func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 		}
 	}
 	if m.Source == nil && n == kernel.Lanes {
-		w.integers.Codes = m.Codes[r*w.integers.Stride:][:n*w.integers.Stride]
+		v.Codes = m.Codes[r*v.Stride:][:n*v.Stride]
 		return
 	}
-	w.codes = sized(w.codes, kernel.Lanes*w.integers.Stride)
-	w.integers.Codes = w.codes[:kernel.Lanes*w.integers.Stride]
+	w.codes = sized(w.codes, kernel.Lanes*v.Stride)
+	v.Codes = w.codes[:kernel.Lanes*v.Stride]
 	for i := range n {
-		copy(w.codes[i*w.integers.Stride:], w.reader.Stored(m, r+i))
+		copy(w.codes[i*v.Stride:], w.reader.Stored(m, r+i))
 	}
 }
 
