@@ -62,7 +62,7 @@ func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 	if q.Output != "" {
 		size, err := q.fileSize(q.least)
 		if err == nil {
-			err = atomicfile.Check(q.Output, atomicfile.Options{Overwrite: q.Overwrite, Size: size})
+			err = checkTarget(q.exporter, q.Output, atomicfile.Options{Overwrite: q.Overwrite, Size: size})
 		}
 		if err != nil {
 			return err

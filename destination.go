@@ -3,7 +3,6 @@ package thimble
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"thimble/format/export"
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
-	"thimble/internal/digest"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
 	"thimble/quantize"
@@ -51,13 +49,23 @@ func OutputFormat(name, path string) (string, error) {
 		byEnding = container.Name
 	}
 	switch {
+	case slices.Contains(foreignEndings, ending) && IsFolder(name):
+		return "", fmt.Errorf("-o %s: --to %s writes a folder of files; name it without the ending %s, such as -o %s-%s", defect.Printable(path), name, ending, stem, name)
 	case slices.Contains(foreignEndings, ending):
 		return "", fmt.Errorf("-o %s: Thimble does not write %s files; -o %s.gguf makes a file for llama.cpp, Ollama and LM Studio, -o %s%s one for thimble run",
 			defect.Printable(path), ending, stem, stem, containerEnding)
+	case byEnding != "" && IsFolder(name):
+		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to %s writes a folder; use -o %s-%s", defect.Printable(path), byEnding, name, stem, name)
 	case name != "" && byEnding != "" && name != byEnding:
 		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to asks for %s; use -o %s.%s", defect.Printable(path), byEnding, name, stem, name)
 	}
 	return cmp.Or(name, byEnding, container.Name), nil
+}
+
+// IsFolder reports whether the format with that name is a folder.
+func IsFolder(name string) bool {
+	e, ok := format.ExporterNamed(name)
+	return ok && e.Format().Files != nil
 }
 
 const containerEnding = ".thimble"
@@ -72,6 +80,9 @@ func (q *quantization) resolveFormat() (err error) {
 	if q.Format, err = OutputFormat(q.Format, q.Output); err != nil {
 		return err
 	}
+	if IsFolder(q.Format) && q.Output != "" {
+		q.Output = filepath.Clean(q.Output)
+	}
 	if q.exporter, _ = format.ExporterNamed(q.Format); q.exporter == nil {
 		if q.Context != 0 {
 			return errors.New("--context has no effect on a container, which keeps the model's context; it is for files of other programs, such as -o model.gguf")
@@ -80,6 +91,9 @@ func (q *quantization) resolveFormat() (err error) {
 	}
 	if q.Context < 0 {
 		return errors.New("--context: want the number of tokens in the longest text")
+	}
+	if q.recipe.EntropyCoded {
+		return fmt.Errorf("--entropy-coded: only .thimble files can be; %s files store codes as they are", q.Format)
 	}
 	program := q.exporter.Format().Program
 	if q.Target != "" && q.Target != program {
@@ -140,11 +154,8 @@ func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill fun
 	if err := forceHint(file.Write(ctx, q.Output)); err != nil {
 		return f, err
 	}
-	// The file is in place, so an interrupt comes too late now.
-	sums, err := digest.Files(context.WithoutCancel(ctx), []string{q.Output}, nil)
-	if err != nil {
+	if f.sha256, f.files, err = written(ctx, q.Output, q.exporter.Format()); err != nil {
 		return f, err
 	}
-	f.sha256 = hex.EncodeToString(sums[0].SHA256)
 	return f, q.Modelfile.write(context.WithoutCancel(ctx), m, q.Output, q.Overwrite)
 }

@@ -3,7 +3,6 @@ package thimble
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -48,8 +47,9 @@ type ExportOptions struct {
 type Exported struct {
 	Output  string           `json:"output,omitempty"` // empty if only planned
 	Format  string           `json:"format"`
-	Bytes   int64            `json:"bytes"`            // of the file
+	Bytes   int64            `json:"bytes"`            // of the file, or of all files of a folder
 	SHA256  string           `json:"sha256,omitempty"` // of the file
+	Files   []WrittenFile    `json:"files,omitempty"`  // of a folder
 	Notes   []string         `json:"notes,omitempty"`
 	Tensors []ExportedTensor `json:"tensors"`
 
@@ -79,7 +79,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	exporter, known := format.ExporterNamed(o.Format)
 	switch {
 	case o.Format == container.Name, o.Format == "" && filepath.Ext(o.Output) == ".thimble":
-		return nil, fmt.Errorf("export writes GGUF; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
+		return nil, fmt.Errorf("export writes other programs' formats; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
 	case o.Format == "":
 		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
 	case !known:
@@ -90,13 +90,16 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if _, err := OutputFormat(o.Format, o.Output); err != nil {
 		return nil, err
 	}
+	if IsFolder(o.Format) && o.Output != "" {
+		o.Output = filepath.Clean(o.Output)
+	}
 	m, err := Open(o.Model, o.Set...)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
 	if o.Output != "" {
-		if err := checkOutput(o.Output, o.Overwrite, m.Files); err != nil {
+		if err := checkTarget(exporter, o.Output, atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files}); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +111,7 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, err
 	}
 	if o.Output != "" {
-		if err := atomicfile.Check(o.Output, atomicfile.Options{Overwrite: o.Overwrite, Size: plan.Bytes}); err != nil {
+		if err := checkTarget(exporter, o.Output, atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files, Size: plan.Bytes}); err != nil {
 			return nil, err
 		}
 	}
@@ -118,17 +121,13 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
 	}
-	// The file is in place, so an interrupt comes too late now.
-	sums, err := digest.Files(context.WithoutCancel(ctx), []string{o.Output}, nil)
-	if err != nil {
-		return nil, err
-	}
 	if err := o.Modelfile.write(context.WithoutCancel(ctx), m, o.Output, o.Overwrite); err != nil {
 		return nil, err
 	}
 	r := newExported(&o, plan, m.Remarks())
-	r.Output, r.SHA256, r.Modelfile = o.Output, hex.EncodeToString(sums[0].SHA256), o.Modelfile.Path
-	return r, nil
+	r.Output, r.Modelfile = o.Output, o.Modelfile.Path
+	r.SHA256, r.Files, err = written(ctx, o.Output, exporter.Format())
+	return r, err
 }
 
 func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported {

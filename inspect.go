@@ -8,6 +8,7 @@ import (
 
 	container "thimble/format/thimble"
 	"thimble/internal/defect"
+	"thimble/internal/device"
 	"thimble/internal/model"
 	"thimble/quantize"
 )
@@ -17,6 +18,9 @@ type InspectOptions struct {
 	Model string   // path
 	Set   []string // config overrides for a checkpoint
 	Check bool     // read every tensor of a container and compare its SHA-256
+
+	Device     string     // add what the model costs on this phone, or on device.All; "" for none
+	Arithmetic Arithmetic // whose cache the costs are of
 
 	Progress Progress
 }
@@ -34,6 +38,7 @@ type Inspection struct {
 	Notes      []string          `json:"notes,omitempty"`
 	Tensors    []InspectedTensor `json:"tensors"`
 	Provenance ProvenanceInfo    `json:"provenance"`
+	Device     *device.Sheet     `json:"device,omitempty"`
 }
 
 // ContainerInfo describes the header of a .thimble file.
@@ -88,6 +93,11 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: predictedOf(m), Tool: p.Tool}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
+	}
+	if o.Device != "" {
+		if r.Device, err = device.SheetOf(m, o.Device, o.Arithmetic); err != nil {
+			return nil, err
+		}
 	}
 	if isContainer(o.Model) {
 		if err := r.addContainer(o.Model); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"thimble/format"
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
 	"thimble/internal/memory"
@@ -55,6 +56,9 @@ type ConvertOptions struct {
 	MaxMem    int64  // see QuantizeOptions
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
+	// EntropyCoded stores integers in as many bits as their entropy takes; see Recipe.
+	EntropyCoded bool
+
 	Progress Progress
 	Planned  func(r *Quantized) error
 }
@@ -66,6 +70,7 @@ type Quantized struct {
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
 	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
 	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
+	Files         []WrittenFile   `json:"files,omitempty"`         // of a folder in another format
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
@@ -111,7 +116,7 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 	return store(ctx, "convert", QuantizeOptions{
 		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
 		Progress: o.Progress, Planned: o.Planned,
-		Recipe: Recipe{Scheme: dtype, Vectors: dtype},
+		Recipe: Recipe{Scheme: dtype, Vectors: dtype, EntropyCoded: o.EntropyCoded},
 	})
 }
 
@@ -196,7 +201,7 @@ func (q *quantization) check() (err error) {
 func (q *quantization) prepare(ctx context.Context) (err error) {
 	if q.Output != "" {
 		inputs := slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)
-		if err := checkOutput(q.Output, q.Overwrite, inputs); err != nil {
+		if err := checkTarget(q.exporter, q.Output, atomicfile.Options{Overwrite: q.Overwrite, Inputs: inputs}); err != nil {
 			return err
 		}
 	}
@@ -271,8 +276,11 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
+	if plan.Coded { // only now is it known
+		r.FileBytes, r.TensorBytes, r.BitsPerWeight = file.bytes, file.stored, 8*float64(file.stored)/float64(r.Weights)
+	}
 	r.Notes = append(r.Notes, plan.Warnings()...)
-	r.Output, r.Bytes, r.SHA256, r.Modelfile = q.Output, file.bytes, file.sha256, q.Modelfile.Path
+	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path
 	if q.exporter == nil {
 		r.HeaderSHA256 = &file.digest
 	}

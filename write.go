@@ -1,16 +1,21 @@
 package thimble
 
 import (
+	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
+	"thimble/format"
+	"thimble/format/export"
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
 	"thimble/internal/digest"
 	"thimble/internal/model"
+	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
 
@@ -20,8 +25,10 @@ type Digest = container.Digest
 // A writtenFile describes a file that was written.
 type writtenFile struct {
 	bytes  int64
-	digest Digest // of a container's header
-	sha256 string // of a file in another format
+	stored int64         // bytes of a container's tensors
+	digest Digest        // of a container's header
+	sha256 string        // of a file in another format
+	files  []WrittenFile // of a folder
 }
 
 // writeContainer writes the container that plan makes from m. sources are the files that
@@ -44,7 +51,7 @@ func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan
 		return writtenFile{}, err
 	}
 	err = w.Close()
-	return writtenFile{bytes: w.Size(), digest: w.Digest()}, err
+	return writtenFile{bytes: w.Size(), stored: w.TensorBytes(), digest: w.Digest()}, err
 }
 
 // contentsOf returns the contents of the container that plan makes from m.
@@ -54,7 +61,11 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 		return nil, err
 	}
 	for i, e := range plan.Tensors {
-		contents.Tensors[i].Scheme = e.To
+		c := &contents.Tensors[i]
+		c.Scheme = e.To
+		if plan.Coded && e.To.Kind == qtensor.Int {
+			c.Coded, c.CodedBytes = true, e.Bytes
+		}
 	}
 	p := &contents.Provenance
 	p.Sources = append(slices.Clone(p.Sources), sources...)
@@ -83,10 +94,48 @@ func predictedOf(m *model.Model) float64 {
 // checkOutput returns an error if out cannot be written, before any work starts.
 // Creating the file checks again.
 func checkOutput(out string, overwrite bool, inputs []string) error {
+	return checkTarget(nil, out, atomicfile.Options{Overwrite: overwrite, Inputs: inputs})
+}
+
+// checkTarget is checkOutput for the file or folder of an exporter; nil is any file.
+func checkTarget(exporter format.Exporter, out string, o atomicfile.Options) error {
 	if out == "-" {
 		return errors.New("-o -: tensors cannot go to standard output; name a file")
 	}
-	return forceHint(atomicfile.Check(out, atomicfile.Options{Overwrite: overwrite, Inputs: inputs}))
+	var f export.Format
+	if exporter != nil {
+		f = exporter.Format()
+	}
+	return forceHint(f.Check(out, o))
+}
+
+// A WrittenFile is a file of a written folder.
+type WrittenFile struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// written returns the digest of the file at path, or the files of the folder there. Both are
+// in place, so an interrupt comes too late.
+func written(ctx context.Context, path string, f export.Format) (sha256 string, files []WrittenFile, err error) {
+	paths := []string{path}
+	if f.Files != nil {
+		if paths, err = digest.Folder(path); err != nil {
+			return "", nil, err
+		}
+	}
+	sums, err := digest.Files(context.WithoutCancel(ctx), paths, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	if f.Files == nil {
+		return hex.EncodeToString(sums[0].SHA256), nil, nil
+	}
+	for _, s := range sums {
+		files = append(files, WrittenFile{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
+	}
+	return "", files, nil
 }
 
 // forceHint adds the remedy to an error about an existing file.

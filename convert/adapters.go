@@ -5,21 +5,20 @@ import (
 	"fmt"
 	"maps"
 
+	"thimble/convert/config"
+	"thimble/convert/names"
 	"thimble/internal/checkpoint"
 	"thimble/internal/lora"
 	"thimble/internal/model"
 	"thimble/internal/strictjson"
 )
 
-// loraKey is the key of an override that names an adapter: --lora DIR is given as --lora=DIR.
-const loraKey = "--lora"
-
 // adapters are merged one after the other.
 type adapters []*lora.Adapter
 
 // openAdapters opens the adapters that the overrides name.
-func openAdapters(cfg *config) (all adapters, err error) {
-	for _, path := range cfg.loras {
+func openAdapters(cfg *config.Config) (all adapters, err error) {
+	for _, path := range cfg.Loras {
 		a, err := lora.Open(path)
 		if err != nil {
 			all.Close()
@@ -48,27 +47,27 @@ func (all adapters) files() (files []string) {
 
 // resize sets the size of the vocabulary to that of an embedding that an adapter stores whole:
 // tokens were added before the training.
-func (all adapters) resize(cfg *config, n *names) {
+func (all adapters) resize(cfg *config.Config, n *names.Table) {
 	const key = "vocab_size"
 	for _, a := range all {
-		rows := a.Rows(n.of(model.Embed))
-		if old, ok := whole(cfg.values[key]); !ok || rows == 0 || rows == old || cfg.overrides[key] != "" {
+		rows := a.Rows(n.Of(model.Embed))
+		if old, ok := config.Whole(cfg.Values[key]); !ok || rows == 0 || rows == old || cfg.Overridden(key) {
 			continue
 		}
-		cfg.Note(fmt.Sprintf("%s is %d, the rows of the adapter's embedding, instead of %s", key, rows, show(cfg.values[key])))
-		cfg.values[key] = strictjson.Number(fmt.Sprint(rows))
+		cfg.Note(fmt.Sprintf("%s is %d, the rows of the adapter's embedding, instead of %s", key, rows, config.Show(cfg.Values[key])))
+		cfg.Values[key] = strictjson.Number(fmt.Sprint(rows))
 	}
 }
 
 // merge returns the stored tensors with the adapters merged in. An adapter that stores a tied
 // embedding whole unties the head, which stays as it was, as in peft.
-func (all adapters) merge(m *model.Model, spec *model.Spec, stored map[string]*checkpoint.Tensor, n *names) (map[string]*checkpoint.Tensor, error) {
+func (all adapters) merge(m *model.Model, spec *model.Spec, stored map[string]*checkpoint.Tensor, n *names.Table) (map[string]*checkpoint.Tensor, error) {
 	if len(all) == 0 {
 		return stored, nil
 	}
 	out := maps.Clone(stored)
 	for _, a := range all {
-		embed, head := n.of(model.Embed), n.of(model.Head)
+		embed, head := n.Of(model.Embed), n.Of(model.Head)
 		if a.Rows(embed) > 0 && a.Rows(head) == 0 && !a.Changes(embed) && spec.Tied && out[head] == nil && out[embed] != nil {
 			old := *out[embed]
 			old.Name = head

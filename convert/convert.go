@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"thimble/convert/arch"
+	"thimble/convert/config"
+	"thimble/convert/names"
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
 	"thimble/internal/lora"
@@ -37,21 +40,6 @@ type Options struct {
 	// tensors whose names match PATTERN, as path.Match does. "--lora=DIR" merges the LoRA
 	// adapter in DIR into the weights.
 	Set []string
-}
-
-// An architecture describes how checkpoints of one model_type become models.
-type architecture struct {
-	spec  func(*config) model.Spec // its Tied is the config's, see tie
-	names names
-}
-
-var architectures = map[string]architecture{}
-
-func register(modelType string, a architecture) {
-	if _, twice := architectures[modelType]; twice {
-		panic("convert: " + modelType + " registered twice")
-	}
-	architectures[modelType] = a
 }
 
 // Open opens a directory in the layout of Hugging Face or Meta, or a single safetensors
@@ -87,7 +75,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 	if err != nil {
 		return nil, err
 	}
-	modelType, arch, err := recognize(cfg)
+	modelType, a, err := arch.Recognize(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +84,7 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 		return nil, err
 	}
 	closeAll := func() error { return errors.Join(adapters.Close(), c.Close()) }
-	m, err := build(path, c, cfg, dir, modelType, &arch, adapters)
+	m, err := build(path, c, cfg, dir, modelType, &a, adapters)
 	if err != nil {
 		adapters.Close()
 		return nil, err
@@ -106,26 +94,26 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 }
 
 // build makes the model of c.
-func build(path string, c *checkpoint.Checkpoint, cfg *config, dir *checkpoint.Dir, modelType string, arch *architecture, adapters adapters) (*model.Model, error) {
-	adapters.resize(cfg, &arch.names)
-	spec := arch.spec(cfg)
-	if err := cfg.done(modelType); err != nil {
+func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *checkpoint.Dir, modelType string, a *arch.Architecture, adapters adapters) (*model.Model, error) {
+	adapters.resize(cfg, &a.Names)
+	spec := a.Spec(cfg)
+	if err := cfg.Done(modelType); err != nil {
 		return nil, err
 	}
 	m := &model.Model{
 		Path:       path,
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
-		Files:      slices.Concat(c.Files, []string{cfg.file}, adapters.files()),
-		Notes:      append(c.Notes, cfg.shared.notes...),
+		Files:      slices.Concat(c.Files, []string{cfg.File}, adapters.files()),
+		Notes:      append(c.Notes, cfg.Notes()...),
 		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
 	}
 	if err := readGeneration(m, &spec, cfg, dir); err != nil {
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
-		return nil, defect.Corrupt(cfg.file, "", "%v", err)
+		return nil, defect.Corrupt(cfg.File, "", "%v", err)
 	}
-	if err := bind(m, &spec, cfg, c, &arch.names, adapters); err != nil {
+	if err := bind(m, &spec, cfg, c, &a.Names, adapters); err != nil {
 		return nil, err
 	}
 	if dir.Has(lora.ConfigName) && len(adapters) == 0 {
@@ -136,13 +124,13 @@ func build(path string, c *checkpoint.Checkpoint, cfg *config, dir *checkpoint.D
 }
 
 // bind gives m the tensors of c that spec describes.
-func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoint, n *names, adapters adapters) error {
-	stored, dropped, err := cfg.leaveOut(c.Tensors)
+func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Checkpoint, n *names.Table, adapters adapters) error {
+	stored, dropped, err := names.LeaveOut(c.Tensors, cfg.Drops)
 	if err != nil {
 		return err
 	}
 	kept := map[*checkpoint.Tensor]*qtensor.Matrix{}
-	for _, f := range cfg.shared.packed {
+	for _, f := range cfg.Packed() {
 		unpacked, err := f.Unpack(stored)
 		if err != nil {
 			return err
@@ -151,10 +139,10 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 		maps.Copy(kept, unpacked.Kept)
 		m.Notes = append(m.Notes, unpacked.Notes...)
 	}
-	stored, images := cfg.textTensors(stored)
-	stored, renamed := n.plainNames(n.ownNames(stored))
+	stored, images := arch.TextTensors(cfg, stored)
+	stored, renamed := n.PlainNames(n.OwnNames(stored))
 	m.Notes = slices.Concat(m.Notes, dropped, images, renamed)
-	if err := unmerged(stored); err != nil {
+	if err := names.Unmerged(stored); err != nil {
 		return err
 	}
 	if stored, err = adapters.merge(m, spec, stored, n); err != nil {
@@ -163,7 +151,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}
-	tensors, notes, err := n.tensors(spec, stored, kept, cfg, m.Path)
+	tensors, notes, err := n.Bind(spec, &names.Stored{Path: m.Path, Config: cfg.File, Tensors: stored, Kept: kept, Scaling: cfg.Scaling()})
 	if err != nil {
 		return err
 	}
@@ -173,61 +161,30 @@ func bind(m *model.Model, spec *model.Spec, cfg *config, c *checkpoint.Checkpoin
 }
 
 // configOf reads the config of c, Meta's or Hugging Face's depending on the layout of c.
-func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*config, error) {
-	name := configName
-	if c.Tensors[metaEmbed] != nil {
-		name = paramsName
+func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*config.Config, error) {
+	name := config.Name
+	if c.Tensors[arch.MetaEmbed] != nil {
+		name = arch.ParamsName
 	}
-	cfg, err := readConfig(dir, name, set)
+	cfg, err := config.Read(dir, name, set)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: missing; copy the %s that was saved with the checkpoint there", defect.Printable(filepath.Join(dir.Path, name)), name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	cfg.tensors = c.Tensors
+	cfg.Tensors = c.Tensors
 	return cfg, nil
-}
-
-func readConfig(dir *checkpoint.Dir, name string, set []string) (*config, error) {
-	text, err := dir.ReadFile(name, maxConfig)
-	if err != nil {
-		return nil, err
-	}
-	return parseConfig(filepath.Join(dir.Path, name), text, set)
-}
-
-// modelTypes lists every model_type that Open reads.
-func modelTypes() []string {
-	all := slices.AppendSeq(slices.Collect(maps.Keys(architectures)), maps.Keys(imageModels))
-	slices.Sort(all)
-	return all
-}
-
-// recognize returns the architecture that the config's model_type names, or Meta's
-// if the config is params.json.
-func recognize(c *config) (string, architecture, error) {
-	if filepath.Base(c.file) == paramsName {
-		return "llama", meta, nil
-	}
-	c.unwrap()
-	modelType := c.String("model_type")
-	a, ok := architectures[modelType]
-	if !ok {
-		c.failed(fmt.Errorf("%w: %s", defect.Unsupported(c.origin("model_type"), "model_type %s", show(modelType)), unread(modelType)))
-	}
-	c.classify(modelType)
-	return modelType, a, c.shared.err
 }
 
 // readGeneration reads generation_config.json: how the authors sample, and the end tokens
 // of s if it has any, because instruction-tuned models list the end of a turn only there.
-func readGeneration(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Dir) error {
+func readGeneration(m *model.Model, s *model.Spec, c *config.Config, dir *checkpoint.Dir) error {
 	const name = "generation_config.json"
 	if !dir.Has(name) {
 		return nil
 	}
-	g, err := readConfig(dir, name, nil)
+	g, err := config.Read(dir, name, nil)
 	if err != nil {
 		return err
 	}
@@ -236,12 +193,12 @@ func readGeneration(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Di
 		m.Generation = model.Generation{}
 		m.Notes = append(m.Notes, fmt.Sprintf("%s: %v: its sampling is ignored", name, err))
 	}
-	_, set := c.overrides["eos_token_id"]
+	set := c.Overridden("eos_token_id")
 	if !set || m.Generation != (model.Generation{}) {
-		m.Files = append(m.Files, g.file)
+		m.Files = append(m.Files, g.File)
 	}
 	if set {
-		return g.shared.err
+		return g.Err()
 	}
 	ids := g.IDs("eos_token_id")
 	for _, id := range ids {
@@ -250,17 +207,17 @@ func readGeneration(m *model.Model, s *model.Spec, c *config, dir *checkpoint.Di
 		}
 	}
 	if len(ids) > 0 && !slices.Equal(ids, s.EOS) {
-		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v come from %s; %s has %v", ids, name, configName, s.EOS))
+		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v come from %s; %s has %v", ids, name, config.Name, s.EOS))
 		s.EOS = ids
 	}
-	return g.shared.err
+	return g.Err()
 }
 
 // generationOf returns the sampling that g recommends, without values that change nothing.
 // If do_sample is false, transformers takes the most likely token whatever the others are;
 // other programs do not know do_sample, so it counts as true if it is absent and there is
 // a temperature.
-func generationOf(g *config) (s model.Generation) {
+func generationOf(g *config.Config) (s model.Generation) {
 	if penalty := g.Float("repetition_penalty", 1); penalty != 1 {
 		s.RepetitionPenalty = penalty
 	}
@@ -283,20 +240,20 @@ func generationOf(g *config) (s model.Generation) {
 
 // tie decides from the checkpoint's tensors whether the embedding is also the output
 // head. A config that contradicts them is an error.
-func tie(m *model.Model, s *model.Spec, cfg *config, tensors map[string]*checkpoint.Tensor, n *names) error {
+func tie(m *model.Model, s *model.Spec, cfg *config.Config, tensors map[string]*checkpoint.Tensor, n *names.Table) error {
 	const keys = "tie_word_embeddings, share_embedding"
-	embed, head := tensors[n.of(model.Embed)], tensors[n.of(model.Head)]
+	embed, head := tensors[n.Of(model.Embed)], tensors[n.Of(model.Head)]
 	switch {
 	case embed == nil && head != nil && s.Tied:
-		tensors[n.of(model.Embed)] = head
-		delete(tensors, n.of(model.Head))
-		m.Notes = append(m.Notes, fmt.Sprintf("the embedding is stored as %s only: tied", n.of(model.Head)))
+		tensors[n.Of(model.Embed)] = head
+		delete(tensors, n.Of(model.Head))
+		m.Notes = append(m.Notes, fmt.Sprintf("the embedding is stored as %s only: tied", n.Of(model.Head)))
 		return nil
 	case embed == nil || head == nil && s.Tied:
 		return nil
 	case head == nil:
-		return defect.Corrupt(cfg.file, keys, "the head is not tied to the embedding, but no %s is stored; "+
-			"if the embedding is the head, as in MobileLLM, add --set share_embedding=true", n.of(model.Head))
+		return defect.Corrupt(cfg.File, keys, "the head is not tied to the embedding, but no %s is stored; "+
+			"if the embedding is the head, as in MobileLLM, add --set share_embedding=true", n.Of(model.Head))
 	}
 	var same bool
 	err := parallel.Guard(func() error {
@@ -312,8 +269,8 @@ func tie(m *model.Model, s *model.Spec, cfg *config, tensors map[string]*checkpo
 		s.Tied = true
 		m.Notes = append(m.Notes, fmt.Sprintf("%s equals %s byte for byte: tied, stored once", head.Name, embed.Name))
 	case s.Tied:
-		return defect.Corrupt(cfg.file, keys, "the head is tied to the embedding, but %s is stored and differs from %s; "+
-			"correct the config, or leave out the tensor that was not trained, such as with --drop %s", head.Name, embed.Name, n.of(model.Head))
+		return defect.Corrupt(cfg.File, keys, "the head is tied to the embedding, but %s is stored and differs from %s; "+
+			"correct the config, or leave out the tensor that was not trained, such as with --drop %s", head.Name, embed.Name, n.Of(model.Head))
 	}
 	return nil
 }

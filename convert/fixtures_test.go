@@ -33,9 +33,9 @@ func TestFixtures(t *testing.T) {
 	ragged := llama
 	ragged.Hidden, ragged.Heads, ragged.KVHeads, ragged.HeadDim, ragged.FFN, ragged.Vocab, ragged.Blocks, ragged.Schedule = 72, 6, 3, 12, 200, 391, 2, []int{0, 1}
 	mistral := llama
-	mistral.HeadDim, mistral.Attention, mistral.NormEps = 24, windows(3, 0, 21), 1e-6
+	mistral.HeadDim, mistral.Attention, mistral.NormEps = 24, []model.Attention{{Window: 21}, {Window: 21}, {Window: 21}}, 1e-6
 	qwen2 := llama
-	qwen2.Attention, qwen2.NormEps, qwen2.Rope.Base, qwen2.Bias.QKV, qwen2.Tied = windows(3, 1, 21), 1e-6, 1e6, true, true
+	qwen2.Attention, qwen2.NormEps, qwen2.Rope.Base, qwen2.Bias.QKV, qwen2.Tied = []model.Attention{{}, {Window: 21}, {Window: 21}}, 1e-6, 1e6, true, true
 	qwen3 := llama
 	qwen3.HeadDim, qwen3.NormEps, qwen3.Rope.Base, qwen3.QKNorm = 32, 1e-6, 1e6, model.QKGain
 	phi := llama

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/convert/arch"
+	"thimble/convert/config"
+	"thimble/convert/names"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -56,11 +59,19 @@ func checkQuantized(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	defer m.Close()
+	c, err := config.Parse(config.Name, []byte(`{"model_type":"llama"}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, llama, err := arch.Recognize(c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var schemes []string
 	for stored, hash := range want.Values {
 		canonical := ""
-		for pattern, other := range llamaNames.stored {
-			if matches(other, stored) {
+		for pattern, other := range llama.Names.Stored {
+			if names.Matches(other, stored) {
 				canonical = strings.Replace(pattern, "*", "0", 1)
 			}
 		}

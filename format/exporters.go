@@ -31,10 +31,10 @@ func ExporterForProgram(program string) (e Exporter, ok bool) {
 }
 
 // ExporterForFile returns the exporter for the file extension of path, in upper or lower
-// case.
+// case. Folders have none.
 func ExporterForFile(path string) (e Exporter, ok bool) {
 	return find(func(f export.Format) bool {
-		return strings.HasSuffix(strings.ToLower(path), f.Ext)
+		return f.Ext != "" && strings.HasSuffix(strings.ToLower(path), f.Ext)
 	})
 }
 

@@ -23,7 +23,34 @@ import (
 // takes: these methods and a line of the table.
 type toy struct{}
 
-func init() { exporters = append(exporters, toy{}) }
+func init() { exporters = append(exporters, toy{}, toyFolder{}) }
+
+// A toyFolder is a folder with a toy file and a text.
+type toyFolder struct{ toy }
+
+func (toyFolder) Format() export.Format {
+	f := toy{}.Format()
+	f.Name, f.Ext, f.Program, f.Files = "toyfolder", "", "toybox 2", []string{"extra.txt", "note.txt", "weights.toy"}
+	return f
+}
+
+func (f toyFolder) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
+	p, err := f.plan(m, &o)
+	if err != nil {
+		return nil, err
+	}
+	parts := []export.Part{{Name: "weights.toy", Bytes: p.Bytes, Body: f.body(p, m, &o)}, export.Text("note.txt", []byte("a toy"))}
+	p.Bytes, p.Write = export.Bytes(parts), export.Folder(f.Format(), &o, parts)
+	return p, nil
+}
+
+func TestToyFolder(t *testing.T) {
+	formattest.RunExporter(t, formattest.ExporterTarget{
+		Exporter: toyFolder{},
+		Schemes:  []qtensor.Scheme{{Kind: qtensor.F16}},
+		Without:  qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32},
+	})
+}
 
 func (toy) Format() export.Format {
 	return export.Format{Name: "toy", Ext: ".toy", Program: "toybox", Fast: "computed as it is", Slow: "widened first"}
@@ -48,6 +75,16 @@ func (toy) Kernel(s qtensor.Scheme, rows int) (typ string, fast bool) {
 }
 
 func (f toy) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
+	p, err := f.plan(m, &o)
+	if err != nil {
+		return nil, err
+	}
+	p.Write = export.File(&o, p.Bytes, f.body(p, m, &o))
+	return p, nil
+}
+
+// plan is Plan without Write.
+func (f toy) plan(m *model.Model, o *export.Options) (*export.Plan, error) {
 	s, err := o.Spec(m)
 	if err != nil {
 		return nil, err
@@ -58,7 +95,7 @@ func (f toy) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	}
 	p := &export.Plan{Notes: notes}
 	for _, slot := range s.Slots() {
-		t, err := export.Place(f, m, slot.Name, o.Scheme(m, slot.Name), &o)
+		t, err := export.Place(f, m, slot.Name, o.Scheme(m, slot.Name), o)
 		if err != nil {
 			return nil, err
 		}
@@ -70,15 +107,19 @@ func (f toy) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 		p.Bytes += int64(len(line(&t))) + t.Bytes
 	}
 	p.Notes = append(p.Notes, export.RoundingNotes(p.Tensors)...)
-	p.Write = export.File(&o, p.Bytes, func(ctx context.Context, w io.Writer) error {
+	return p, nil
+}
+
+// body returns a function that writes the tensors of p.
+func (toy) body(p *export.Plan, m *model.Model, o *export.Options) func(ctx context.Context, w io.Writer) error {
+	return func(ctx context.Context, w io.Writer) error {
 		for i := range p.Tensors {
-			if err := write(ctx, w, &p.Tensors[i], m, &o); err != nil {
+			if err := write(ctx, w, &p.Tensors[i], m, o); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	return p, nil
+	}
 }
 
 func line(t *export.Tensor) []byte {
@@ -118,10 +159,10 @@ func TestExporters(t *testing.T) {
 		to, ok := ExporterNamed(f.Name)
 		by, ok2 := ExporterForProgram(f.Program)
 		of, ok3 := ExporterForFile("dir.x/Model" + strings.ToUpper(f.Ext))
-		if !ok || !ok2 || !ok3 || to != e || by != e || of != e {
+		if !ok || !ok2 || to != e || by != e || ok3 != (f.Files == nil) || ok3 && of != e {
 			t.Errorf("%s: found %v, %v and %v", f.Name, to, by, of)
 		}
-		if extensions[f.Ext] {
+		if f.Ext != "" && extensions[f.Ext] {
 			t.Errorf("%s: two formats have the extension %s", f.Name, f.Ext)
 		}
 		extensions[f.Ext] = true

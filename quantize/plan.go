@@ -16,10 +16,12 @@ type Plan struct {
 	Recipe  string  `json:"recipe"` // canonical YAML
 	Tensors []Entry `json:"tensors"`
 	Weights int64   `json:"weights"`
-	Bytes   int64   `json:"bytes"` // tensor data, without header, tokenizer and alignment
-	method  rounding.Variant
-	notes   []string      // about the recipe
-	small   []smallScales // found by Run
+	Bytes   int64   `json:"bytes"`                   // tensor data, without header, tokenizer and alignment
+	Coded   bool    `json:"entropy_coded,omitempty"` // integers are stored in about their entropy; Bytes is before that
+
+	method rounding.Variant
+	notes  []string      // about the recipe
+	small  []smallScales // found by Run
 }
 
 // An Entry is the plan for one tensor.
@@ -47,7 +49,7 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{method: full.method, notes: r.notes()}
+	p := &Plan{method: full.method, notes: r.notes(), Coded: r.EntropyCoded}
 	if p.Recipe, err = full.yaml(); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,10 @@ type Recipe struct {
 	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
 	Rules     []Rule `yaml:"set,omitempty"`
 
+	// EntropyCoded stores integer codes in as many bits as their entropy takes. It changes the
+	// file and not the model.
+	EntropyCoded bool `yaml:"entropy_coded,omitempty"`
+
 	Without []string `yaml:"without,omitempty"` // steps of Method that are omitted; see rounding.Steps
 
 	// Texts identifies the texts that the method is calibrated on; nil without
@@ -93,6 +97,9 @@ func (r *Recipe) Summary() string {
 	}
 	if len(r.Without) > 0 {
 		parts[0] += " without " + strings.Join(r.Without, ", ")
+	}
+	if r.EntropyCoded {
+		parts = append(parts, "entropy coded")
 	}
 	parts = append(parts, r.Scheme)
 	if r.Embedding != "" && r.Embedding != r.Scheme {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"thimble/internal/device"
 	"thimble/verify/metric"
 	"thimble/verify/parity"
 	"thimble/verify/reference"
@@ -65,6 +66,7 @@ type Report struct {
 
 	Tensors    []StoredTensor `json:"tensors,omitempty"`    // in the order of use, from Describe
 	Provenance *Provenance    `json:"provenance,omitempty"` // from Describe
+	Cost       *device.Cost   `json:"cost,omitempty"`       // on a phone, from Describe
 }
 
 // unrelated begins the Diagnosis of two models that differ in settings and diverge by

@@ -1,6 +1,10 @@
 package verify
 
-import "encoding/hex"
+import (
+	"encoding/hex"
+
+	"thimble/internal/device"
+)
 
 // A Provenance records how a model was made.
 type Provenance struct {
@@ -21,6 +25,7 @@ type Source struct {
 // Describe adds to r how m is stored and how it was made. m must have passed Check.
 func (r *Report) Describe(m *Model) {
 	r.Tensors = m.Stored()
+	r.Cost = device.CostOf(m, r.Model.Bytes, Arithmetic{})
 	p := &m.Provenance
 	r.Provenance = &Provenance{Architecture: p.Architecture, Tool: p.Tool, Recipe: p.Recipe, Overrides: p.Overrides}
 	for _, s := range p.Sources {

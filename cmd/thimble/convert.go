@@ -22,6 +22,10 @@ The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, Q8_0
 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
 --dtype stores their values as floats.
 
+--entropy-coded stores integers, such as those of a quantized container, in as
+many bits as their entropy takes. The model stays the same; all cores decode it
+when the file is opened. Without the flag, convert writes the plain file again.
+
 --lora DIR merges a LoRA adapter of peft into the weights, as merge_and_unload
 does: in float32, rounded to the type of the weights.
 
@@ -32,6 +36,7 @@ Examples:
    thimble convert Llama-2-7b -o llama.thimble --dtype f16
    thimble convert Llama3.2-1B -o l3.thimble --set rope_scaling_factor=32
    thimble convert MobileLLM-125M -o ls.thimble --set layer_sharing=true
+   thimble convert int4.thimble -o small.thimble --entropy-coded
    thimble convert smol-Q4_K_M.gguf -o smol.thimble --dtype bf16`
 
 func convertCommand() *cli.Command {
@@ -43,7 +48,7 @@ func convertCommand() *cli.Command {
 		Flags: []cli.Flag{
 			outFlag, toFlag, textsFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
-			setFlag, dropFlag, loraFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			codedFlag, setFlag, dropFlag, loraFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: convertAction,
 	}
@@ -61,7 +66,7 @@ func convertAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := thimble.ConvertOptions{Model: path, Set: overridesOf(c), Overwrite: c.Bool(forceFlag.Name), DType: dtype}
+	o := thimble.ConvertOptions{Model: path, Set: overridesOf(c), Overwrite: c.Bool(forceFlag.Name), DType: dtype, EntropyCoded: c.Bool(codedFlag.Name)}
 	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return err
 	}

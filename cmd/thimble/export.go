@@ -83,6 +83,18 @@ func exportAction(c *cli.Context) error {
 	return printText(c, r, func() string { return exportText(r) })
 }
 
+// digestText is about a written file or the files of a folder.
+func digestText(sha256 string, files []thimble.WrittenFile) string {
+	if len(files) == 0 {
+		return fmt.Sprintf("sha256 %s\n", sha256)
+	}
+	var b strings.Builder
+	for _, f := range files {
+		fmt.Fprintf(&b, "sha256 %s  %s\n", f.SHA256, f.Name)
+	}
+	return b.String()
+}
+
 // exportText lists each type with its number of tensors and bytes.
 func exportText(r *thimble.Exported) string {
 	var b strings.Builder
@@ -104,7 +116,7 @@ func exportText(r *thimble.Exported) string {
 	if r.Output == "" {
 		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
 	} else {
-		fmt.Fprintf(&b, "wrote %s, %s\nsha256 %s\n", defect.Printable(r.Output), units.Size(r.Bytes), r.SHA256)
+		fmt.Fprintf(&b, "wrote %s, %s\n%s", defect.Printable(r.Output), units.Size(r.Bytes), digestText(r.SHA256, r.Files))
 		b.WriteString(modelfileText(r.Modelfile))
 	}
 	return b.String()

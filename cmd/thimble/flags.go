@@ -27,6 +27,9 @@ var (
 	dropFlag = &cli.StringSliceFlag{
 		Name: "drop", Usage: "leave out the checkpoint's tensors that match `PATTERN`, such as '*.router.*' (repeatable)",
 	}
+	codedFlag = &cli.BoolFlag{
+		Name: "entropy-coded", Usage: "store integers in as many bits as their entropy takes (.thimble only); the model stays the same, all cores decode it when it is opened",
+	}
 	maxMemFlag = &cli.StringFlag{
 		Name: "max-mem", Usage: "keep the peak of memory, mapped files included, below `SIZE`, such as 1GiB or 800MB; what does not fit goes to a temporary file",
 	}

@@ -20,6 +20,7 @@ import (
 
 	"thimble"
 	"thimble/internal/defect"
+	"thimble/internal/device"
 	"thimble/internal/spell"
 )
 
@@ -248,7 +249,11 @@ func flagsFirst(app *cli.App, args []string) []string {
 			return []string{args[0], args[1], "--help"}
 		default:
 			flags = append(flags, args[i])
-			if f := flagNamed(cmd, strings.TrimPrefix(name, "-")); f != nil && f.TakesValue() && i+1 < len(args) {
+			switch f := flagNamed(cmd, strings.TrimPrefix(name, "-")); {
+			case f == nil || !f.TakesValue():
+			case f == deviceFlag && (i+1 == len(args) || !slices.Contains(device.Names(), args[i+1])): // its value is optional
+				flags = append(flags, device.All)
+			case i+1 < len(args):
 				i++
 				flags = append(flags, args[i])
 			}

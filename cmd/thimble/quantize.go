@@ -83,6 +83,10 @@ complete. After Ctrl-C, a full disk or a power cut, the same command with
 starts with the first block. Without --resume such a file is an error, and
 --force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
+--entropy-coded makes a .thimble file smaller and leaves the model the same: it
+stores integers in as many bits as their entropy takes, and all cores decode them
+when the file is opened.
+
 --max-mem SIZE bounds the peak of memory, mapped files included, without changing
 a byte of the result. A calibrated run then keeps what does not fit in a
 temporary file next to OUT. A bound that is too small is refused before any
@@ -127,7 +131,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
 			&cli.StringFlag{Name: "without", Usage: "omit `STEPS` of the method, to measure their gain; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
-			dropFlag, loraFlag,
+			codedFlag, dropFlag, loraFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
@@ -226,6 +230,9 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 	}
 	if c.IsSet("without") {
 		recipe.Without = strings.Split(c.String("without"), ",")
+	}
+	if c.IsSet(codedFlag.Name) {
+		recipe.EntropyCoded = c.Bool(codedFlag.Name)
 	}
 	overrides = changesOf(c)
 	for _, text := range c.StringSlice(setFlag.Name) {
@@ -328,10 +335,16 @@ func planText(r *thimble.Quantized) string {
 	what := "container"
 	if r.Format != thimble.ContainerFormat {
 		what = r.Format + " file"
+		if thimble.IsFolder(r.Format) {
+			what = r.Format + " folder"
+		}
 	}
 	fmt.Fprintf(&b, "the %s takes %s", what, units.Size(r.FileBytes))
 	if e := r.Export; e != nil {
 		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
+	}
+	if r.Plan.Coded {
+		b.WriteString(" before entropy coding")
 	}
 	b.WriteString("\n")
 	switch {
@@ -398,7 +411,7 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 		text += peakText(r.PeakResident)
 		if r.HeaderSHA256 == nil {
-			return text + fmt.Sprintf("sha256 %s\n", r.SHA256) + modelfileText(r.Modelfile)
+			return text + digestText(r.SHA256, r.Files) + modelfileText(r.Modelfile)
 		}
 		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
 	})

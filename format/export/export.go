@@ -11,8 +11,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// An Exporter exports models to the file format of another program. It has no state: all
-// callers share the value in package format's table.
+// An Exporter exports models to the format of another program, a file or a folder. It has no
+// state: all callers share the value in package format's table.
 //
 // An export has three steps. While a model is being quantized, Check, Nearest and Kernel
 // report what the format can represent and what the program computes fast. Plan then
@@ -45,8 +45,12 @@ type Exporter interface {
 // A Format names a file format and the program that runs models in it.
 type Format struct {
 	Name    string // "gguf"
-	Ext     string // of file names: ".gguf"
+	Ext     string // of file names: ".gguf"; "" if the format is a folder
 	Program string // "llama.cpp"
+
+	// Files, if not nil, means that the format is a folder, and names every file that an
+	// export may write there, required or not. Export replaces no folder with other files.
+	Files []string
 
 	// Fast and Slow explain the second result of Exporter.Kernel to the user.
 	Fast, Slow string

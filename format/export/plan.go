@@ -14,10 +14,11 @@ import (
 type Plan struct {
 	Tensors []Tensor // in the order of the file
 	Notes   []string // differences between the file and the model, for the user
-	Bytes   int64    // length of the file
+	Bytes   int64    // length of the file, or of all files of a folder
 
-	// Write writes the file at path, which appears only once it is complete. The same
-	// model and options give the same bytes. If it fails or ctx is done, it leaves no file.
+	// Write writes the file or folder at path, which appears only once it is complete. The
+	// same model and options give the same bytes. If it fails or ctx is done, it leaves
+	// nothing. File and Folder return such functions.
 	Write func(ctx context.Context, path string) error
 }
 

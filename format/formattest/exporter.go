@@ -25,13 +25,13 @@ import (
 type ExporterTarget struct {
 	Exporter export.Exporter
 	Schemes  []qtensor.Scheme // schemes of linear layers that the format has types for
-	Without  qtensor.Scheme   // a scheme of linear layers that it has no type for
+	Without  qtensor.Scheme   // a scheme of linear layers that it has no type for; f32 if it has one for each
 }
 
 // RunExporter exports models of each scheme and shape. A plan must account for every
 // tensor and for the length of the file, the same model must give the same bytes, the
 // exporter must refuse unsupported features before it writes anything, and a failed or
-// cancelled export must leave no file. An exporter may refuse, with
+// cancelled export must leave no file or folder. An exporter may refuse, with
 // format.ErrUnsupported, a model whose widths are not multiples of 64.
 func RunExporter(t *testing.T, target ExporterTarget) {
 	t.Run("Format", func(t *testing.T) {
@@ -39,7 +39,10 @@ func RunExporter(t *testing.T, target ExporterTarget) {
 		if f.Name == "" || f.Program == "" || f.Fast == "" || f.Slow == "" {
 			t.Errorf("%+v has an empty field", f)
 		}
-		if !strings.HasPrefix(f.Ext, ".") || f.Ext != strings.ToLower(f.Ext) {
+		switch {
+		case f.Files != nil && (f.Ext != "" || !slices.IsSorted(f.Files)):
+			t.Errorf("the folder has the extension %q and the files %q, want none, and sorted files", f.Ext, f.Files)
+		case f.Files == nil && (!strings.HasPrefix(f.Ext, ".") || f.Ext != strings.ToLower(f.Ext)):
 			t.Errorf("the extension is %q, want a dot and lower case", f.Ext)
 		}
 	})
@@ -51,14 +54,16 @@ func RunExporter(t *testing.T, target ExporterTarget) {
 			})
 		}
 	}
-	for name, run := range map[string]func(t *testing.T, m *model.Model){
-		"Unsupported": target.unsupported,
-		"Requantize":  target.requantize,
-		"Failure":     target.failure,
-		"Existing":    target.existing,
-		"Invalid":     target.invalid,
-		"Truncated":   target.truncated,
-	} {
+	tests := map[string]func(t *testing.T, m *model.Model){
+		"Cancelled": target.cancelled,
+		"Existing":  target.existing,
+		"Invalid":   target.invalid,
+		"Truncated": target.truncated,
+	}
+	if target.Without != (qtensor.Scheme{}) {
+		tests["Unsupported"], tests["Requantize"], tests["Failure"] = target.unsupported, target.requantize, target.failure
+	}
+	for name, run := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t, build(t, specs()["wide"], target.Schemes[0]))
@@ -97,7 +102,7 @@ func (target ExporterTarget) complete(t *testing.T, m *model.Model) {
 		if err := p.Write(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
-		data := read(t, path)
+		data := target.read(t, path)
 		if int64(len(data)) != p.Bytes || last != p.Bytes {
 			t.Errorf("the file has %d bytes, progress reached %d, the plan has %d", len(data), last, p.Bytes)
 		}
@@ -106,8 +111,8 @@ func (target ExporterTarget) complete(t *testing.T, m *model.Model) {
 		}
 		first = data
 	}
-	os.Remove(filepath.Join(dir, "0"))
-	os.Remove(filepath.Join(dir, "1"))
+	os.RemoveAll(filepath.Join(dir, "0"))
+	os.RemoveAll(filepath.Join(dir, "1"))
 	empty(t, dir)
 }
 
@@ -166,6 +171,26 @@ func (target ExporterTarget) plan(t *testing.T, m *model.Model, o export.Options
 	return p
 }
 
+// read returns the contents of a file, or of all files of a folder.
+func (target ExporterTarget) read(t *testing.T, path string) (data []byte) {
+	t.Helper()
+	files := target.Exporter.Format().Files
+	if files == nil {
+		return read(t, path)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(files, e.Name()) {
+			t.Errorf("%s is not among the format's files", e.Name())
+		}
+		data = append(data, read(t, filepath.Join(path, e.Name()))...)
+	}
+	return data
+}
+
 // odd is the name of the tensor that replaceOdd stores in the scheme without a type.
 var odd = model.Name(1, model.Down)
 
@@ -222,12 +247,12 @@ func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 	if len(calls) != 1 || calls[0] != odd {
 		t.Errorf("Requantize was called for %v", calls)
 	}
-	if !bytes.Equal(read(t, got), read(t, want)) {
+	if !bytes.Equal(target.read(t, got), target.read(t, want)) {
 		t.Error("the file differs from that of a model with the rounded tensor")
 	}
 }
 
-// failure cancels an export, or lets Requantize fail, at several points.
+// failure lets Requantize fail, or cancels the export while it works.
 func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
 	target.replaceOdd(m)
 	rows, cols := m.Tensors[odd].Rows, m.Tensors[odd].Cols
@@ -254,8 +279,13 @@ func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
 		}
 		empty(t, dir)
 	}
+}
+
+// cancelled cancels an export before Write.
+func (target ExporterTarget) cancelled(t *testing.T, m *model.Model) {
 	dir := t.TempDir()
-	m.Tensors[odd] = Fill(near, rows, cols, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	if err := target.plan(t, m, export.Options{}).Write(ctx, filepath.Join(dir, "out")); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled before Write: error is %v", err)
 	}
@@ -267,23 +297,29 @@ func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
 func (target ExporterTarget) existing(t *testing.T, m *model.Model) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
-	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+	old := path
+	if files := target.Exporter.Format().Files; files != nil {
+		if old = filepath.Join(path, files[0]); os.Mkdir(path, 0o700) != nil {
+			t.Fatal("no folder")
+		}
+	}
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := target.plan(t, m, export.Options{}).Write(t.Context(), path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("without Overwrite: %v, want an error about the existing file", err)
 	}
-	if err := target.plan(t, m, export.Options{Overwrite: true, Inputs: []string{path}}).Write(t.Context(), path); err == nil {
+	if err := target.plan(t, m, export.Options{Overwrite: true, Inputs: []string{old}}).Write(t.Context(), path); err == nil {
 		t.Error("Write replaced an input")
 	}
-	if got := read(t, path); string(got) != "old" {
+	if got := target.read(t, path); string(got) != "old" {
 		t.Errorf("the file contains %.20q", got)
 	}
 	p := target.plan(t, m, export.Options{Overwrite: true})
-	if err := p.Write(t.Context(), path); err != nil || int64(len(read(t, path))) != p.Bytes {
+	if err := p.Write(t.Context(), path); err != nil || int64(len(target.read(t, path))) != p.Bytes {
 		t.Errorf("the file was not replaced: %v", err)
 	}
-	os.Remove(path)
+	os.RemoveAll(path)
 	empty(t, dir)
 }
 

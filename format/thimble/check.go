@@ -17,7 +17,7 @@ import (
 const remedy = "copy the file again from an undamaged one, or make it again"
 
 // Check reads the whole container at path. In addition to the checks of Open, it verifies
-// the digest of every tensor and of the tokenizer, that the tokenizer decodes, and that
+// the digest of every tensor, of a coded one also after decoding, and of the tokenizer, that the tokenizer decodes, and that
 // all gaps are zero. It finds any flipped bit, and any missing or added bytes. The error
 // describes the first damaged part and names all others.
 //
@@ -29,7 +29,10 @@ func Check(ctx context.Context, path string, progress func(done, total int64)) e
 		return err
 	}
 	defer c.file.Close()
-	return c.check(ctx, progress)
+	if err := c.check(ctx, progress); err != nil {
+		return err
+	}
+	return c.checkDecoded(ctx)
 }
 
 // A section is a part of the file with a digest, including the gaps around its extents.
@@ -42,21 +45,29 @@ type section struct {
 
 // sections divides the bytes after the header.
 func (c *container) sections() []section {
-	all := make([]section, 0, 1+len(c.planes))
+	all := make([]section, 0, 2+len(c.planes))
 	all = append(all, section{tokenizerName, c.layout.header.end(), c.data, []extent{c.layout.tokenizer}, c.header.Tokenizer.SHA256})
 	from := c.data
 	for i, p := range c.planes {
+		if c.contents.Tensors[i].Coded {
+			continue
+		}
 		s := section{c.contents.Tensors[i].Name, from, from, p[:], c.header.Tensors[i].SHA256}
 		for _, e := range p {
 			s.to = max(s.to, align(e.end(), planeAlign))
 		}
 		all, from = append(all, s), s.to
 	}
+	if n := len(c.coded); n > 0 { // what follows the last piece
+		last := c.coded[n-1]
+		all = append(all, section{name: last.Name, from: last.pieces[len(last.pieces)-1].end(), to: c.size, extents: []extent{{}}})
+	}
 	return all
 }
 
-// check does what Check does. It releases what it has read: the next use of a tensor maps
-// its pages again, from the system's cache if the file fits there.
+// check compares every digest of the file, and decodes coded tensors. It releases what it has
+// read: the next use of a tensor maps its pages again, from the system's cache if the file fits
+// there.
 func (c *container) check(ctx context.Context, progress func(done, total int64)) error {
 	var (
 		all    = c.sections()
@@ -79,6 +90,13 @@ func (c *container) check(ctx context.Context, progress func(done, total int64))
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(c.path), err)
+	}
+	inCoded, err := c.load(ctx, count)
+	if err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(c.path), err)
+	}
+	for _, t := range c.coded {
+		all, faults = append(all, section{name: t.Name}), append(faults, inCoded[t.Name])
 	}
 	if err := joinFaults(all, faults); err != nil {
 		return err

@@ -74,7 +74,7 @@ func Describe(m *model.Model) (*Contents, error) {
 	}
 	c := &Contents{Spec: m.Spec, Provenance: m.Provenance, Generation: m.Generation}
 	for _, s := range m.Spec.Slots() {
-		c.Tensors = append(c.Tensors, Entry{s.Name, m.Tensors[s.Name].Scheme, s.Rows, s.Cols})
+		c.Tensors = append(c.Tensors, Entry{Name: s.Name, Scheme: m.Tensors[s.Name].Scheme, Rows: s.Rows, Cols: s.Cols})
 	}
 	if m.Tokenizer == nil {
 		return c, nil
@@ -143,6 +143,8 @@ func (c *Contents) checkTensors(path string) error {
 			return defect.Unsupported(path, "%s: layout %v in a container", e.Name, e.Scheme)
 		case s.Role == model.Vector && !e.Scheme.Float():
 			return defect.Corrupt(path, e.Name, "scheme is %v, a vector is stored as f32, f16 or bf16", e.Scheme)
+		case e.Coded && e.Scheme.Kind != qtensor.Int:
+			return defect.Corrupt(path, e.Name, "scheme is %v, only integers are coded", e.Scheme)
 		}
 		if _, err := e.sizes(); err != nil {
 			return defect.Corrupt(path, e.Name, "%v", err)

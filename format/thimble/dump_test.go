@@ -246,7 +246,7 @@ func TestLiteralReader(t *testing.T) {
 				c.Spec.Hidden, c.Spec.FFN = 20, 29
 				c.Tensors = nil
 				for i, s := range c.Spec.Slots() {
-					e := Entry{s.Name, qtensor.Scheme{Kind: qtensor.Kind(i % 3)}, s.Rows, s.Cols}
+					e := Entry{Name: s.Name, Scheme: qtensor.Scheme{Kind: qtensor.Kind(i % 3)}, Rows: s.Rows, Cols: s.Cols}
 					if s.Rows > 1 && i%5 > 0 {
 						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym}
 					}

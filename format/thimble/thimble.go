@@ -44,7 +44,9 @@ const (
 	maxTokenizer = 128 << 20
 	pageAlign    = 16 << 10 // the largest page of Android and iOS
 	planeAlign   = 64       // one cache line, and the widest vector register
-	known        = 0        // bits of preamble.Features that this package understands
+
+	featureCoded = 1 << 0 // some tensor is coded
+	known        = featureCoded
 )
 
 // A Digest is a SHA-256.
@@ -69,7 +71,7 @@ type preamble struct {
 // parts fill the file, but does not read the tokenizer and the tensors, as the model's
 // Verify does. Its cost depends only on the number of tensors.
 //
-// The model's tensors alias the mapping. Reading them while another program
+// The model's tensors alias the mapping, but Verify decodes those that are coded into memory. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
 func Open(path string) (*model.Model, error) {
 	c, err := open(path)
@@ -92,11 +94,17 @@ func (c *container) model() *model.Model {
 		Close:      c.file.Close,
 	}
 	for i, e := range c.contents.Tensors {
+		if e.Coded {
+			continue
+		}
 		p := c.planes[i]
 		m.Tensors[e.Name] = &qtensor.Matrix{
 			Scheme: e.Scheme, Rows: e.Rows, Cols: e.Cols,
 			Codes: c.bytes(p[0]), Scales: c.bytes(p[1]), Mins: c.bytes(p[2]),
 		}
+	}
+	for _, t := range c.coded {
+		m.Tensors[t.Name] = t.matrix
 	}
 	return m
 }
@@ -108,6 +116,7 @@ type container struct {
 	preamble preamble
 	header   *header
 	contents *Contents // without the tokenizer's bytes
+	coded    []*codedTensor
 	layout
 }
 
@@ -173,6 +182,9 @@ func parse(path string, data []byte) (*container, error) {
 	if c.contents, err = c.header.contents(path); err != nil {
 		return nil, err
 	}
+	if err := c.header.checkPieces(path, c.contents.Tensors); err != nil {
+		return nil, err
+	}
 	if c.layout, err = arrange(c.contents.Tensors, int64(p.Header), c.header.Tokenizer.Bytes); err != nil {
 		return fault(preambleLen, "tensors", "%v", err)
 	}
@@ -184,7 +196,10 @@ func parse(path string, data []byte) (*container, error) {
 		return fault(24, "data offset", "is %d, want %d", p.Data, c.data)
 	case p.File != uint64(c.size):
 		return fault(32, "file length", "is %d, the header's tensors end at %d", p.File, c.size)
+	case p.Features != c.contents.features():
+		return fault(16, "features", "are %#x, those of the header's tensors are %#x", p.Features, c.contents.features())
 	}
+	c.placePieces()
 	return c, nil
 }
 

@@ -54,7 +54,7 @@ func tiny() *Contents {
 		if !ok {
 			text = "f16"
 		}
-		c.Tensors = append(c.Tensors, Entry{s.Name, scheme(text), s.Rows, s.Cols})
+		c.Tensors = append(c.Tensors, Entry{Name: s.Name, Scheme: scheme(text), Rows: s.Rows, Cols: s.Cols})
 	}
 	return c
 }
@@ -152,6 +152,9 @@ func TestRoundTrip(t *testing.T) {
 			for _, plane := range m.Planes() {
 				values.Read(plane)
 			}
+			if e.Coded {
+				clearUnused(m)
+			}
 			tensors[e.Name] = m
 		}
 		of := func(e Entry) *qtensor.Matrix { return tensors[e.Name] }
@@ -170,11 +173,17 @@ func TestRoundTrip(t *testing.T) {
 		if err := m.Check(); err != nil {
 			t.Error(err)
 		}
+		if err := m.Verify(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
 		got, err := Describe(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Gates = nil // a model does not know them
+		for i := range c.Tensors {
+			c.Tensors[i].Coded = false // nor this
+		}
 		if d := cmp.Diff(c, got, cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("contents (-written +read):\n%s", d)
 		}
@@ -182,6 +191,14 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("tensors (-written +read):\n%s", d)
 		}
 	})
+}
+
+// clearUnused clears the unused bits of m, which a coded tensor does not keep.
+func clearUnused(m *qtensor.Matrix) {
+	for r := range m.Rows {
+		codes, scales, mins := new(qtensor.Reader).Codes(m, r)
+		m.SetRow(r, codes, scales, mins)
+	}
 }
 
 // rewrite writes c over what is at path and returns the SHA-256 of the file.
@@ -226,7 +243,8 @@ func drawContents(t *rapid.T) *Contents {
 			scheme.Group = rapid.SampledFrom([]int{0, 8, 24, 32, 64, 128}).Draw(t, "group")
 			scheme.Asym = rapid.Bool().Draw(t, "asym")
 		}
-		c.Tensors = append(c.Tensors, Entry{slot.Name, scheme, slot.Rows, slot.Cols})
+		coded := scheme.Kind == qtensor.Int && rapid.Bool().Draw(t, "coded")
+		c.Tensors = append(c.Tensors, Entry{Name: slot.Name, Scheme: scheme, Rows: slot.Rows, Cols: slot.Cols, Coded: coded})
 	}
 	return c
 }
@@ -303,7 +321,7 @@ func TestOpenSparse(t *testing.T) {
 	}
 	c.Tensors = nil
 	for _, s := range c.Spec.Slots() {
-		e := Entry{s.Name, scheme("int4/g32"), s.Rows, s.Cols}
+		e := Entry{Name: s.Name, Scheme: scheme("int4/g32"), Rows: s.Rows, Cols: s.Cols}
 		if s.Role == model.Vector {
 			e.Scheme = scheme("f32")
 		}

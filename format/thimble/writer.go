@@ -40,6 +40,7 @@ type Writer struct {
 	file  *atomicfile.File
 	buf   *bufio.Writer
 	at    int64 // bytes written to buf
+	tail  int64 // where the next piece of a coded tensor goes
 	next  int   // tensors written
 	err   error // the first failure
 
@@ -76,6 +77,7 @@ func Create(path string, c *Contents, o Options) (*Writer, error) {
 	w.buf = bufio.NewWriterSize(w.file, 1<<20)
 	w.put(w.layout.tokenizer.off, c.Tokenizer)
 	w.put(w.data, nil)
+	w.tail = w.layout.coded
 	if w.err != nil {
 		w.Abort()
 		return nil, w.err
@@ -92,7 +94,7 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: all %d tensors are written already", defect.Printable(w.path), w.next)
 	}
 	e := w.contents.Tensors[w.next]
-	if m.Scheme != e.Scheme || m.Rows != e.Rows || m.Cols != e.Cols {
+	if !e.same(m) {
 		return fmt.Errorf("%s: %s: is %v (%d, %d), want %v (%d, %d) as in the contents", defect.Printable(w.path), e.Name,
 			m.Scheme, m.Rows, m.Cols, e.Scheme, e.Rows, e.Cols)
 	}
@@ -100,7 +102,11 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
 	hash := sha256.New()
-	if err := w.putPlanes(m, hash); err != nil {
+	write := w.putPlanes
+	if e.Coded {
+		write = w.putCoded
+	}
+	if err := write(m, hash); err != nil {
 		if err == parallel.ErrFault {
 			err = fmt.Errorf("%s: reading its source: %w", e.Name, err)
 		}
@@ -182,12 +188,13 @@ func (w *Writer) front() ([]byte, error) {
 		return nil, fmt.Errorf("%s: header takes %d bytes, %d were reserved for it", defect.Printable(w.path), len(raw), w.layout.header.n)
 	}
 	p := preamble{
-		Magic:   [len(Magic)]byte([]byte(Magic)),
-		Version: version,
-		Header:  uint32(len(raw)),
-		Data:    uint64(w.data),
-		File:    uint64(w.size),
-		SHA256:  sha256.Sum256(raw),
+		Magic:    [len(Magic)]byte([]byte(Magic)),
+		Version:  version,
+		Header:   uint32(len(raw)),
+		Features: w.contents.features(),
+		Data:     uint64(w.data),
+		File:     uint64(w.size),
+		SHA256:   sha256.Sum256(raw),
 	}
 	var b bytes.Buffer
 	if err := binary.Write(&b, binary.LittleEndian, &p); err != nil {
@@ -204,9 +211,13 @@ func (w *Writer) Close() error {
 	if n := len(w.contents.Tensors); w.err == nil && w.next < n {
 		w.err = fmt.Errorf("%s: only %d of %d tensors are written", defect.Printable(w.path), w.next, n)
 	}
-	w.put(w.size, nil)
+	w.put(w.layout.coded, nil)
 	if w.err == nil {
 		w.err = w.buf.Flush()
+	}
+	w.size = align(w.tail, planeAlign)
+	if w.err == nil && w.size > w.tail {
+		_, w.err = w.file.WriteAt(make([]byte, w.size-w.tail), w.tail)
 	}
 	if w.err != nil {
 		return w.err
@@ -222,8 +233,11 @@ func (w *Writer) Close() error {
 	return w.file.Commit()
 }
 
-// Size returns the length of the file in bytes.
+// Size returns the length of the file in bytes. With coded tensors it is known after Close.
 func (w *Writer) Size() int64 { return w.size }
+
+// TensorBytes returns the bytes that the tensors take, gaps included.
+func (w *Writer) TensorBytes() int64 { return w.size - w.data }
 
 // Digest returns the SHA-256 of the header, which is known after Close. It identifies the
 // contents of the file, because the header contains the digests of all parts.

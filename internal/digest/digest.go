@@ -123,6 +123,15 @@ func Files(ctx context.Context, paths []string, progress func(done, total int64)
 	return h.Sources, h.Wait()
 }
 
+// Folder returns the paths of the files in a folder, in order.
+func Folder(path string) (paths []string, err error) {
+	files, err := os.ReadDir(path)
+	for _, f := range files {
+		paths = append(paths, filepath.Join(path, f.Name()))
+	}
+	return paths, err
+}
+
 // Main returns the digest that identifies a model: that of its largest file, which
 // contains weights.
 func Main(sources []model.Source) []byte {

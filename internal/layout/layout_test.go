@@ -26,6 +26,7 @@ var rules = []struct {
 	{"internal/defect", []string{}},
 	{"internal/spell", []string{}},
 	{"internal/mmap", []string{}},
+	{"internal/ans", []string{"internal/kernel", "internal/parallel"}},
 	{"internal/stray", []string{"internal/defect"}},
 	{"internal/parallel", []string{}},
 	{"internal/memory", []string{"internal/units"}},
@@ -51,6 +52,10 @@ var rules = []struct {
 	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
 	{"internal/speed", []string{"internal/defect", "internal/generate", "internal/kernel", "internal/model", "internal/parallel"}},
 	{"internal", []string{"internal"}},
+	{"convert/packed", []string{"internal"}},
+	{"convert/names", []string{"internal"}},
+	{"convert/config", []string{"convert/names", "convert/packed", "internal"}},
+	{"convert/arch", []string{"convert/config", "convert/names", "internal"}},
 	{"convert", []string{"convert", "internal"}},
 	{"quantize/quantizetest", []string{"internal"}},
 	{"quantize/rounding", []string{"internal"}},
@@ -72,7 +77,7 @@ var rules = []struct {
 	// module would be larger.
 	{"mobile", []string{"format", "internal"}},
 	{"cmd/libthimble", []string{"mobile"}},
-	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 

@@ -261,21 +261,44 @@ func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
 
 // PackRow writes a row of Codes of an Int scheme, which has one code for each column.
 func (s Scheme) PackRow(row []byte, codes []uint8) {
-	clear(row)
 	shift := 0
 	for _, width := range kernel.Planes(s.Bits) {
-		pack(row, codes, width, shift)
-		row, shift = row[(len(codes)*width+7)/8:], shift+width
+		n := (len(codes)*width + 7) / 8
+		pack(row[:n], codes, width, shift)
+		row, shift = row[n:], shift+width
 	}
 }
 
-// pack ORs bits [shift, shift+width) of each code into dst. Code i goes to bit
+// pack stores bits [shift, shift+width) of each code in dst. Code i goes to bit
 // i*width, counted from the low end of byte 0.
 func pack(dst []byte, codes []uint8, width, shift int) {
-	mask := uint8(1<<width - 1)
+	mask := uint64(0x0101010101010101) * (1<<width - 1)
+	at, per := 0, 8/width // codes in a byte
+	for ; len(codes) >= 8; codes = codes[8:] {
+		x := binary.LittleEndian.Uint64(codes) >> shift & mask
+		// Join neighbors until width bytes hold all.
+		switch width {
+		case 1:
+			x |= x >> 7
+			x |= x >> 14
+			x |= x >> 28
+			dst[at] = uint8(x)
+		case 2:
+			x = (x | x>>6) & 0x000f000f000f000f
+			x |= x >> 12
+			dst[at], dst[at+1] = uint8(x), uint8(x>>32)
+		case 4:
+			x = (x | x>>4) & 0x00ff00ff00ff00ff
+			x = (x | x>>8) & 0x0000ffff0000ffff
+			binary.LittleEndian.PutUint32(dst[at:], uint32(x|x>>16))
+		default:
+			binary.LittleEndian.PutUint64(dst[at:], x)
+		}
+		at += width
+	}
+	clear(dst[at:])
 	for i, c := range codes {
-		at := i * width
-		dst[at/8] |= (c >> shift & mask) << (at % 8)
+		dst[at+i/per] |= (c >> shift & uint8(mask)) << (i % per * width)
 	}
 }
 

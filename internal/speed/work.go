@@ -11,7 +11,7 @@ import (
 // Work is what a model needs for one token.
 type Work struct {
 	FLOP  float64 // operations of the linear layers, without the head
-	Bytes int64   // weights that are read, with the head; a shared block counts each time it runs
+	Bytes int64   // weights that are read, with the head; a shared block counts each time it runs, an expert as often as it is used on average
 }
 
 // WorkOf returns the work of one token of m.
@@ -19,10 +19,17 @@ func WorkOf(m *model.Model) (w Work) {
 	s := &m.Spec
 	runs := float64(len(s.Schedule)) / float64(s.Blocks) // of a block, on average
 	for _, slot := range s.Slots() {
-		if slot.Role == model.Linear {
-			w.FLOP += 2 * float64(slot.Rows) * float64(slot.Cols) * runs
-			w.Bytes += int64(float64(m.Tensors[slot.Name].Bytes()) * runs)
+		if slot.Role != model.Linear {
+			continue
 		}
+		share := runs
+		if _, kind, ok := model.SplitName(slot.Name); ok {
+			if _, _, ok := model.SplitExpert(kind); ok {
+				share *= float64(s.Experts.Used) / float64(s.Experts.Count)
+			}
+		}
+		w.FLOP += 2 * float64(slot.Rows) * float64(slot.Cols) * share
+		w.Bytes += int64(float64(m.Tensors[slot.Name].Bytes()) * share)
 	}
 	w.Bytes += m.Tensors[m.HeadName()].Bytes()
 	return w

@@ -68,6 +68,21 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
+// EntryBytes returns the bytes of a cache for one position of a step that runs block.
+func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
+	if s.AttentionOf(block).Conv > 0 {
+		return 4 * int64(s.Hidden)
+	}
+	bytes := func(scheme qtensor.Scheme, stride int) int64 {
+		if scheme.Kind == qtensor.F32 {
+			return 4 * int64(stride)
+		}
+		size, _ := scheme.Size(1, s.HeadDim)
+		return size
+	}
+	return int64(s.KVHeads) * (bytes(a.Keys, kernel.Padded(s.HeadDim)) + bytes(a.Values, s.HeadDim))
+}
+
 // Truncate discards the positions from n on.
 func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"thimble/internal/device"
 	"thimble/internal/model"
 	"thimble/verify"
 	"thimble/verify/metric"
@@ -52,6 +53,7 @@ func hostileReport() *verify.Report {
 		Layers:  []parity.Layer{{Step: -1, Block: -1, Operation: "embed", Added: 0}, {Operation: hostile, Tensor: hostile, Added: 0.5, Expected: metric.Unknown}, {Operation: "ffn_residual", Added: 0.1, Inherited: 0.2}},
 		Stages:  []verify.Stage{{Stage: verify.StageSource, Top1: 1}, {Stage: verify.StageKV, Arithmetic: verify.ArithmeticInfo{Activations: hostile, Keys: hostile, Values: hostile}, KLMean: 0.1, Added: 0.1, Top1: metric.Unknown}},
 		Tensors: []model.StoredTensor{{Name: hostile, Role: "linear", Scheme: "int4/g32/sym", Rows: 10, Cols: 20, Bytes: 300}, {Name: "b", Role: "linear", Scheme: "int4/g32/sym", Rows: 1, Cols: 2, Bytes: 3}},
+		Cost:    &device.Cost{File: 5e6, Resident: 30e6, Cache: 1e6, Read: 4e6, CacheRead: 1e6, Operations: 1e7, Joules: 5e-4, ConversationJoules: 0.6},
 		Policy:  hostile,
 		Baseline: &verify.Baseline{Path: hostile, Figures: []verify.Figure{
 			{Name: "bytes", Before: 1, Now: 2, Low: metric.Unknown, High: metric.Unknown, Allowed: 0.1, Outcome: verify.Worse},

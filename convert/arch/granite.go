@@ -1,0 +1,61 @@
+package arch
+
+import (
+	"thimble/convert/config"
+	"thimble/internal/model"
+)
+
+func init() {
+	register("granite", Architecture{graniteSpec, llamaNames})
+	register("hyperclovax", Architecture{hyperCLOVAXSpec, hyperCLOVAXNames})
+}
+
+// scaledSpec reads the config of a Llama with four multipliers (muP, arXiv 2203.03466),
+// except that of the logits.
+func scaledSpec(c *config.Config) model.Spec {
+	s := llamaSpec(c)
+	s.EmbedScale = multiplier(c, "embedding_multiplier")
+	s.ResidScale = multiplier(c, "residual_multiplier")
+	return s
+}
+
+// multiplier reads a factor in the form of Spec: 0 is 1.
+func multiplier(c *config.Config, key string) float64 {
+	x := c.Float(key, 1)
+	if !(x > 0) {
+		c.Fail(key, "%g, want a positive number", x)
+	}
+	if x == 1 {
+		return 0
+	}
+	return x
+}
+
+// graniteSpec reads the config of Granite 3 and 4 (dense).
+func graniteSpec(c *config.Config) model.Spec {
+	s := scaledSpec(c)
+	if s.AttnScale = c.Float("attention_multiplier", 1); !(s.AttnScale > 0) {
+		c.Fail("attention_multiplier", "%g, want a positive number", s.AttnScale)
+	}
+	if x := multiplier(c, "logits_scaling"); x != 0 {
+		s.LogitScale = 1 / x
+	}
+	return s
+}
+
+// hyperCLOVAXSpec reads the config of HyperCLOVA X: Granite that multiplies logits, with
+// norms after both layers.
+func hyperCLOVAXSpec(c *config.Config) model.Spec {
+	s := scaledSpec(c)
+	if c.Has("attention_multiplier") {
+		s.AttnScale = c.Float("attention_multiplier")
+	}
+	s.LogitScale = multiplier(c, "logits_scaling")
+	s.PostNorm = c.Bool("use_post_norm", true)
+	return s
+}
+
+var hyperCLOVAXNames = llamaNames.With(map[string]string{
+	"blocks.*.attn_post": "model.layers.*.post_norm1.weight",
+	"blocks.*.ffn_post":  "model.layers.*.post_norm2.weight",
+})

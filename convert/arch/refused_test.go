@@ -1,0 +1,31 @@
+package arch
+
+import (
+	"strings"
+	"testing"
+)
+
+// A refusal names what a type needs, if that is known, and the types with a similar name.
+func TestUnread(t *testing.T) {
+	for modelType, want := range map[string][]string{
+		"falcon_mamba":   {"it needs state space layers (Mamba), which Thimble does not compute; of the ", " types that Thimble reads, falcon are similar by name"},
+		"qwen3_5_text":   {"it needs linear attention or gated delta layers, which", "qwen2, qwen2_moe, qwen3, qwen3_moe are similar by name"},
+		"zz\x1b":         {"what it computes is not known here; none of the ", " types that Thimble reads has a similar name"},
+		"phi-msft":       {"what it computes is not known here; of the ", "phi, phi3 are similar by name"},
+		"deepseek_v3":    {"it needs multi-head latent attention, which"},
+		"bert":           {"it needs encoders, or attention in both directions"},
+		"gemma4_unified": {"it needs embeddings for each layer"},
+	} {
+		got := unread(modelType)
+		for _, part := range want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%q: %s, want %q", modelType, got, part)
+			}
+		}
+	}
+	for modelType := range needs {
+		if _, ok := architectures[modelType]; ok {
+			t.Errorf("%s is read, and is listed as one that is not", modelType)
+		}
+	}
+}

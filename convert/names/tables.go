@@ -1,0 +1,66 @@
+package names
+
+import (
+	"maps"
+	"slices"
+
+	"thimble/internal/model"
+)
+
+// Blocks returns names whose blocks are called by prefix, such as "transformer.h.*.".
+// Each tensor of kinds, by canonical kind, has a weight and a bias. So has each of outside.
+func Blocks(prefix string, kinds, outside map[string]string) Table {
+	n := Table{Stored: map[string]string{}, parts: map[string]Part{}}
+	both := func(canonical, stored string) {
+		n.Stored[canonical], n.Stored[canonical+model.BiasSuffix] = stored+".weight", stored+".bias"
+	}
+	for kind, stored := range kinds {
+		both("blocks.*."+kind, prefix+stored)
+	}
+	for name, stored := range outside {
+		both(name, stored)
+	}
+	return n
+}
+
+// With returns n with the names of more added or replaced, or left out if they are "".
+func (n Table) With(more map[string]string) Table {
+	n.Stored = maps.Clone(n.Stored)
+	maps.Copy(n.Stored, more)
+	maps.DeleteFunc(n.Stored, func(_, name string) bool { return name == "" })
+	return n
+}
+
+// Ignoring returns n with patterns of tensors that follow from the config.
+func (n Table) Ignoring(patterns ...string) Table {
+	n.Ignored = slices.Concat(n.Ignored, patterns)
+	return n
+}
+
+// LaterPositions returns n for tables of positions whose first rows stand for padding.
+func (n Table) LaterPositions(before int) Table {
+	return n.WithParts(map[string]Part{model.Positions: {Before: before}})
+}
+
+// Experts returns n for a checkpoint that stores the experts of blocks under prefix,
+// with the router at router and one matrix of each kind for each expert.
+func (n Table) Experts(prefix, router, gate, up, down string) Table {
+	return n.With(map[string]string{
+		"blocks.*.router":         router,
+		"blocks.*.experts.*.gate": prefix + "experts.*." + gate + ".weight",
+		"blocks.*.experts.*.up":   prefix + "experts.*." + up + ".weight",
+		"blocks.*.experts.*.down": prefix + "experts.*." + down + ".weight",
+	})
+}
+
+// Stacked returns n for a checkpoint with one tensor of gate and up, (experts, 2*width,
+// hidden), and one of down, (experts, hidden, width).
+func (n Table) Stacked(gateUp, down string) Table {
+	return n.With(map[string]string{
+		"blocks.*.experts.*.gate": gateUp, "blocks.*.experts.*.up": gateUp, "blocks.*.experts.*.down": down,
+	}).WithParts(map[string]Part{
+		"blocks.*.experts.*.gate": {Row: func(s *model.Spec, e, r int) int { return 2*e*s.Experts.FFN + r }},
+		"blocks.*.experts.*.up":   {Row: func(s *model.Spec, e, r int) int { return (2*e+1)*s.Experts.FFN + r }},
+		"blocks.*.experts.*.down": {Row: func(s *model.Spec, e, r int) int { return e*s.Hidden + r }},
+	})
+}

@@ -1,0 +1,307 @@
+package thimble
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"thimble/internal/ans"
+	"thimble/internal/defect"
+	"thimble/internal/mmap"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+)
+
+// A coded tensor is stored in pieces: for each plane that its scheme has, the head of package
+// ans and then the pieces. Codes are coded one by one, whatever their width; float16 numbers as
+// two bytes each.
+
+// pieceRecord is the length of a piece's record in the header.
+const pieceRecord = 4 + sha256.Size
+
+// features returns the bits of preamble.Features that c needs.
+func (c *Contents) features() (bits uint64) {
+	for _, e := range c.Tensors {
+		if e.Coded {
+			bits |= featureCoded
+		}
+	}
+	return bits
+}
+
+// A codedPlane is the shape of a plane in elements of a byte.
+type codedPlane struct{ rows, cols int }
+
+// codedPlanes returns the planes of a coded tensor: codes, scales and perhaps mins.
+func (e *Entry) codedPlanes() []codedPlane {
+	factors := codedPlane{e.Rows, 2 * e.Scheme.Groups(e.Cols)}
+	planes := []codedPlane{{e.Rows, e.Cols}, factors}
+	if e.Scheme.Asym {
+		planes = append(planes, factors)
+	}
+	return planes
+}
+
+// pieces returns the number of pieces of a coded tensor, heads included.
+func (e *Entry) pieces() (n int) {
+	for _, p := range e.codedPlanes() {
+		n += 1 + ans.Pieces(p.rows, p.cols)
+	}
+	return n
+}
+
+// A piece is a part of a coded tensor.
+type piece struct {
+	extent
+	sha256 Digest
+}
+
+// pieces returns the lengths and digests in r.
+func (r *record) pieces() []piece {
+	all := make([]piece, len(r.Pieces)/pieceRecord)
+	for i := range all {
+		b := r.Pieces[i*pieceRecord:]
+		all[i].n, all[i].sha256 = int64(binary.LittleEndian.Uint32(b)), Digest(b[4:pieceRecord])
+	}
+	return all
+}
+
+// checkPieces returns an error unless each coded tensor has a record for each of its pieces.
+func (h *header) checkPieces(path string, tensors []Entry) error {
+	for i, e := range tensors {
+		if got := len(h.Tensors[i].Pieces); e.Coded && got != e.pieces()*pieceRecord {
+			return defect.Corrupt(path, e.Name, "pieces take %d bytes, want %d for %d pieces", got, e.pieces()*pieceRecord, e.pieces())
+		}
+		if e.Coded && e.CodedBytes < e.leastCoded() {
+			return defect.Corrupt(path, e.Name, "is coded in %d bytes, want at least %d", e.CodedBytes, e.leastCoded())
+		}
+	}
+	return nil
+}
+
+// leastCoded returns the least length of a coded tensor, which keeps a small file from filling
+// a large memory.
+func (e *Entry) leastCoded() (n int64) {
+	for _, p := range e.codedPlanes() {
+		n += ans.LeastBytes(p.rows, p.cols)
+	}
+	return n
+}
+
+// putCoded writes m in pieces, and its planes to hash.
+func (w *Writer) putCoded(m *qtensor.Matrix, hash io.Writer) error {
+	e := &w.contents.Tensors[w.next]
+	if err := hashCoded(m, hash); err != nil {
+		return err
+	}
+	readers := sync.Pool{New: func() any { return new(qtensor.Reader) }}
+	record := w.header.Tensors[w.next].Pieces[:0]
+	for i, p := range e.codedPlanes() {
+		rows := ans.Rows{Rows: p.rows, Cols: p.cols, Zero: uint8(m.Scheme.Zero())}
+		rows.Row = func(dst []uint8, r int) {
+			reader := readers.Get().(*qtensor.Reader)
+			defer readers.Put(reader)
+			codes, _, _ := reader.Codes(m, r)
+			copy(dst, codes)
+		}
+		if i > 0 {
+			plane := m.Planes()[i]
+			rows.Zero = 0
+			rows.Row = func(dst []uint8, r int) { copy(dst, plane[r*p.cols:]) }
+		}
+		pieces, err := rows.Encode(context.Background())
+		if err != nil {
+			return err
+		}
+		for _, b := range pieces {
+			if len(b) > math.MaxUint32 {
+				return fmt.Errorf("a piece of %d bytes is too long", len(b))
+			}
+			if _, err := w.file.WriteAt(b, w.tail); err != nil {
+				return err
+			}
+			w.tail += int64(len(b))
+			sum := sha256.Sum256(b)
+			record = append(binary.LittleEndian.AppendUint32(record, uint32(len(b))), sum[:]...)
+		}
+	}
+	return nil
+}
+
+// hashCoded writes the planes of m to hash as a reader decodes them: the unused bits of m's codes
+// may not be zero.
+func hashCoded(m *qtensor.Matrix, hash io.Writer) error {
+	return parallel.Guard(func() error {
+		var reader qtensor.Reader
+		row := make([]byte, m.RowBytes())
+		for r := range m.Rows {
+			codes, _, _ := reader.Codes(m, r)
+			m.Scheme.PackRow(row, codes)
+			hash.Write(row)
+		}
+		hash.Write(m.Scales)
+		hash.Write(m.Mins)
+		return nil
+	})
+}
+
+// A codedTensor is a coded tensor of a container.
+type codedTensor struct {
+	Entry
+	want   Digest // of the decoded planes
+	pieces []piece
+	matrix *qtensor.Matrix // of the model; empty until load fills it
+}
+
+// Row panics: a model's Verify, which loads coded tensors, comes before any use of weights.
+func (t *codedTensor) Row(dst []byte, r int) {
+	panic("thimble: " + t.Name + " is used before Verify has loaded it")
+}
+
+// Release does nothing: a coded tensor is decoded once.
+func (t *codedTensor) Release() {}
+
+// placePieces finds the pieces of all coded tensors.
+func (c *container) placePieces() {
+	at := c.layout.coded
+	for i, e := range c.contents.Tensors {
+		if !e.Coded {
+			continue
+		}
+		t := &codedTensor{Entry: e, want: c.header.Tensors[i].SHA256, pieces: c.header.Tensors[i].pieces()}
+		for j := range t.pieces {
+			t.pieces[j].off = at
+			at = t.pieces[j].end()
+		}
+		// The planes of scales take no memory before they are filled.
+		sizes, _ := e.sizes() // checkTensors has returned its error
+		t.matrix = &qtensor.Matrix{Scheme: e.Scheme, Rows: e.Rows, Cols: e.Cols, Source: t, Scales: make([]byte, sizes[1]), Mins: make([]byte, sizes[2])}
+		c.coded = append(c.coded, t)
+	}
+}
+
+// A codedPart is a plane of a coded tensor.
+type codedPart struct {
+	tensor  *codedTensor
+	plane   int // 0 for codes
+	shape   codedPlane
+	pieces  []piece // the head first
+	decoder *ans.Decoder
+	dst     []byte // the plane, decoded
+}
+
+// parts returns the planes of t, with memory for them.
+func (t *codedTensor) parts() []*codedPart {
+	var all []*codedPart
+	at := 0
+	planes := t.matrix.Planes()
+	for i, p := range t.codedPlanes() {
+		n := 1 + ans.Pieces(p.rows, p.cols)
+		dst := planes[i]
+		if i == 0 {
+			sizes, _ := t.sizes()
+			dst = make([]byte, sizes[0])
+		}
+		all = append(all, &codedPart{t, i, p, t.pieces[at : at+n], nil, dst})
+		at += n
+	}
+	return all
+}
+
+// load decodes the coded tensors, and compares their pieces with the digests. It calls count
+// with the bytes it has read; an error of count ends it. It returns the first fault of each
+// tensor.
+func (c *container) load(ctx context.Context, count func(n int64) error) (faults map[string]error, err error) {
+	type task struct {
+		*codedPart
+		piece int
+	}
+	var heads, pieces []task
+	for _, t := range c.coded {
+		if t.matrix.Source == nil {
+			continue // loaded before
+		}
+		for _, p := range t.parts() {
+			heads = append(heads, task{p, 0})
+			for i := range p.pieces[1:] {
+				pieces = append(pieces, task{p, 1 + i})
+			}
+		}
+	}
+	faults = map[string]error{}
+	var mu sync.Mutex
+	for _, tasks := range [][]task{heads, pieces} {
+		err := parallel.Do(ctx, len(tasks), func(_, i int) error {
+			t := tasks[i]
+			if fault := c.decode(t.codedPart, t.piece); fault != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				if faults[t.tensor.Name] == nil {
+					faults[t.tensor.Name] = fault
+				}
+			}
+			return count(t.pieces[t.piece].n)
+		})
+		if err != nil || len(faults) > 0 {
+			return faults, err
+		}
+	}
+	for _, t := range heads {
+		if t.plane == 0 {
+			t.tensor.matrix.Codes, t.tensor.matrix.Source = t.dst, nil
+		}
+	}
+	return nil, nil
+}
+
+// decode decodes a piece of p, or its head if i is 0. It returns the fault in it, or nil.
+func (c *container) decode(p *codedPart, i int) error {
+	x := p.pieces[i]
+	data := c.bytes(x.extent)
+	if got := Digest(sha256.Sum256(data)); got != x.sha256 {
+		return damaged(c.path, p.tensor.Name, x.off, got, x.sha256)
+	}
+	var err error
+	if i == 0 {
+		elements := 256
+		if p.plane == 0 {
+			elements = 1 << p.tensor.Scheme.Bits
+		}
+		p.decoder, err = ans.NewDecoder(data, p.shape.rows, p.shape.cols, elements)
+	} else {
+		width := len(p.dst) / p.shape.rows
+		pack := p.plane == 0 && p.tensor.Scheme.Bits < 8
+		err = p.decoder.Piece(i-1, data, func(r int, codes []uint8) {
+			if pack {
+				p.tensor.Scheme.PackRow(p.dst[r*width:(r+1)*width], codes)
+			} else {
+				copy(p.dst[r*width:], codes)
+			}
+		})
+	}
+	mmap.Release(data)
+	if err != nil {
+		return &defect.CorruptError{File: c.path, Off: x.off, Field: p.tensor.Name, Why: err.Error()}
+	}
+	return nil
+}
+
+// checkDecoded compares loaded tensors with their digests. The digests of pieces have shown
+// that the file is as it was written; these show that it was decoded to what was coded.
+func (c *container) checkDecoded(ctx context.Context) error {
+	return parallel.Do(ctx, len(c.coded), func(_, i int) error {
+		t := c.coded[i]
+		hash := sha256.New()
+		for _, plane := range t.matrix.Planes() {
+			hash.Write(plane)
+		}
+		if got := Digest(hash.Sum(nil)); got != t.want {
+			return fmt.Errorf("%w; %s", damaged(c.path, t.Name, t.pieces[0].off, got, t.want), remedy)
+		}
+		return nil
+	})
+}

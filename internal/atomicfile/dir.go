@@ -1,0 +1,186 @@
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// A Dir is a folder being written with all of its files. It appears under its name only at
+// Commit. A Folder, in contrast, adds files to a folder that may hold others.
+type Dir struct {
+	path, temp string
+	names      []string
+	options    Options
+	done       bool // after Commit or Abort
+}
+
+// CreateDir starts writing the folder at path. names lists the files that may be in it. If
+// the folder exists and is not empty, it must hold no others, and o.Overwrite must be set:
+// Commit replaces it as a whole.
+func CreateDir(path string, names []string, o Options) (*Dir, error) {
+	if o.System == nil {
+		o.System = system{}
+	}
+	d := &Dir{path: filepath.Clean(path), names: names, options: o}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(d.path)
+	if free, ok := o.System.Free(parent); ok && o.Size > free {
+		return nil, fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
+	}
+	d.temp = d.hidden()
+	if err := os.Mkdir(d.temp, 0o777); err != nil {
+		return nil, d.wrap("create", err)
+	}
+	return d, nil
+}
+
+// CheckDir returns the error that CreateDir would return, and leaves nothing behind. See Check.
+func CheckDir(path string, names []string, o Options) error {
+	d, err := CreateDir(path, names, o)
+	if err == nil {
+		d.Abort()
+		return nil
+	}
+	if _, missing := os.Stat(filepath.Dir(filepath.Clean(path))); errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("%s: its parent folder does not exist; create it first", path)
+	}
+	return err
+}
+
+// hidden returns a new name next to the folder's.
+func (d *Dir) hidden() string {
+	return filepath.Join(filepath.Dir(d.path), ".thimble-"+rand.Text()+".partial")
+}
+
+func (d *Dir) wrap(op string, err error) error { return pathError(d.path, op, err) }
+
+// check returns an error if what exists at the path must not be replaced.
+func (d *Dir) check() error {
+	refuse := func(why string) error { return fmt.Errorf("%s: %s, choose another output", d.path, why) }
+	old, err := os.Lstat(d.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return d.wrap("look up", err)
+	case !old.IsDir():
+		return refuse("exists and is not a folder")
+	}
+	files, err := os.ReadDir(d.path)
+	if err != nil {
+		return d.wrap("read", err)
+	}
+	for _, f := range files {
+		info, err := os.Stat(filepath.Join(d.path, f.Name()))
+		if err == nil && slices.ContainsFunc(d.options.Inputs, func(input string) bool { return sameFile(input, info) }) {
+			return refuse("holds " + f.Name() + ", an input of this run")
+		}
+	}
+	for _, f := range files {
+		if !f.Type().IsRegular() || !slices.Contains(d.names, f.Name()) {
+			return refuse(fmt.Sprintf("holds %q, which is not a file of this format", f.Name()))
+		}
+	}
+	if len(files) > 0 && !d.options.Overwrite {
+		return fmt.Errorf("%s: %w", d.path, fs.ErrExist)
+	}
+	return nil
+}
+
+// sameFile reports whether the file at path is the one that info describes.
+func sameFile(path string, info fs.FileInfo) bool {
+	other, err := os.Stat(path)
+	return err == nil && os.SameFile(other, info)
+}
+
+// Write writes the file called name, one of the names of CreateDir: what body writes to w.
+func (d *Dir) Write(name string, body func(w io.Writer) error) error {
+	if !slices.Contains(d.names, name) {
+		return fmt.Errorf("%s: %q is not a file of this format", d.path, name)
+	}
+	f, err := d.options.System.Create(filepath.Join(d.temp, name))
+	if err != nil {
+		return d.wrap("create "+name, err)
+	}
+	if err := body(&namedWriter{d, name, f}); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return d.wrap("sync "+name, err)
+	}
+	if err := f.Close(); err != nil {
+		return d.wrap("close "+name, err)
+	}
+	return nil
+}
+
+// A namedWriter names the file in errors.
+type namedWriter struct {
+	d    *Dir
+	name string
+	f    Handle
+}
+
+func (w *namedWriter) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return n, w.d.wrap("write "+w.name, err)
+	}
+	return n, nil
+}
+
+// Commit gives the folder its name. On an error it leaves what was at the path as it was, with
+// the exception that File.Commit has. A folder that existed moves aside first, so that there is
+// a moment without one.
+func (d *Dir) Commit() error {
+	defer d.Abort()
+	system := d.options.System
+	if err := system.SyncDir(d.temp); err != nil {
+		return d.wrap("sync folder", err)
+	}
+	if err := d.check(); err != nil { // another process may have created it since
+		return err
+	}
+	old := ""
+	if _, err := os.Lstat(d.path); err == nil {
+		old = d.hidden()
+		if err := system.Rename(d.path, old); err != nil {
+			return d.wrap("rename", err)
+		}
+	}
+	if err := system.Rename(d.temp, d.path); err != nil {
+		if old != "" {
+			os.Rename(old, d.path)
+		}
+		return d.wrap("rename", err)
+	}
+	d.done = true
+	if old != "" {
+		os.RemoveAll(old)
+	}
+	if err := system.SyncDir(filepath.Dir(d.path)); err != nil {
+		return d.wrap("sync folder", err)
+	}
+	return nil
+}
+
+// Abort removes the unfinished folder. After Commit or Abort it does nothing.
+func (d *Dir) Abort() {
+	if !d.done {
+		os.RemoveAll(d.temp)
+		d.done = true
+	}
+}
