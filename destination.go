@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"thimble/format"
 	"thimble/format/export"
 	container "thimble/format/thimble"
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
@@ -128,11 +128,11 @@ func (q *quantization) checkExport() error {
 // export writes the model in the format of q.exporter. It first makes the container in
 // a temporary directory next to the output, because an exporter reads a finished model.
 func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill func(quantize.Sink) error) (f writtenFile, err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(q.Output), ".thimble-*")
+	dir, remove, err := atomicfile.MkdirTemp(filepath.Dir(q.Output))
 	if err != nil {
-		return f, fmt.Errorf("%s: %w", defect.Printable(q.Output), err)
+		return f, err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	temp := filepath.Join(dir, "model"+containerEnding)
 	if _, err := writeContainer(q.m, q.sources, plan, temp, false, fill); err != nil {
 		return f, err

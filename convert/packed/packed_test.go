@@ -111,3 +111,58 @@ func TestActOrder(t *testing.T) {
 		t.Errorf("notes %q", u.Notes)
 	}
 }
+
+// Whatever types and shapes the tensors of a packed matrix have, it is refused in one line, or its
+// rows can be read.
+func FuzzUnpack(f *testing.F) {
+	f.Add(uint8(0), []byte{4, 32, 1, 4, 1, 32, 0, 0}, []byte("qweight qzeros scales g_idx"), []byte{0x55, 0x38})
+	f.Add(uint8(2), []byte{32, 4, 1, 4, 1, 32, 0, 0}, []byte("qweight qzeros scales"), []byte{0x77})
+	f.Add(uint8(4), []byte{8, 8, 8, 1, 0, 0}, []byte("weight SCB weight_format"), []byte{1})
+	f.Add(uint8(5), []byte{8, 8, 8, 1, 2, 1, 1, 1}, []byte("weight_packed weight_scale weight_shape weight_zero_point"), []byte{1, 0, 9})
+	f.Add(uint8(6), []byte{8, 8, 8, 4, 8, 4}, []byte("weight scales biases"), []byte{0x12, 0x3c})
+	f.Add(uint8(7), []byte{32, 1, 16, 1, 1, 1}, []byte("weight weight.absmax weight.quant_map weight.quant_state.bitsandbytes__nf4"), []byte(`{"blocksize":64,"shape":[8,8]}`))
+	types := []checkpoint.DType{checkpoint.I32, checkpoint.F16, checkpoint.F32, checkpoint.U8, checkpoint.I8, checkpoint.BF16, checkpoint.I64}
+	f.Fuzz(func(t *testing.T, which uint8, shapes, names, data []byte) {
+		formats := []*Format{
+			GPTQ(true, 32), GPTQ(false, 0), AWQ(), Int8(), LLMInt8(),
+			Compressed(func(string) int { return 4 }), MLX(func(string) (int, int) { return 4, 32 }), Levels("nf4"), Levels("fp4"),
+		}
+		tensors := map[string]*checkpoint.Tensor{}
+		for i, name := range strings.Fields(string(names)) {
+			if 2*i+1 >= len(shapes) || i >= 8 || len(data) == 0 {
+				break
+			}
+			x := tensor("a."+name, types[(int(which)/len(formats)+i)%len(types)], []int{int(shapes[2*i]), int(shapes[2*i+1])}, nil)
+			if x.Shape[1] == 0 {
+				x.Shape = x.Shape[:1]
+			}
+			for len(x.Data) < sizes[x.DType]*product(x.Shape) {
+				x.Data = append(x.Data, data...)
+			}
+			x.Data = x.Data[:sizes[x.DType]*product(x.Shape)]
+			tensors[x.Name] = x
+		}
+		u, err := formats[int(which)%len(formats)].Unpack(tensors)
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+				t.Errorf("not one clean line: %q", err)
+			}
+			return
+		}
+		for _, x := range u.Tensors {
+			if x.Source != nil && x.Rows() > 0 {
+				x.Row(make([]byte, x.RowBytes()), x.Rows()-1)
+			}
+		}
+	})
+}
+
+var sizes = map[checkpoint.DType]int{checkpoint.I32: 4, checkpoint.F16: 2, checkpoint.F32: 4, checkpoint.U8: 1, checkpoint.I8: 1, checkpoint.BF16: 2, checkpoint.I64: 8}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}

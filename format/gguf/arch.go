@@ -3,6 +3,7 @@ package gguf
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -25,7 +26,16 @@ type architecture struct {
 	partial     bool // a file may rotate part of a head
 	factors     bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
 	betas       bool // keys may change the rotations between which YaRN interpolates
+	joinsQKV    bool // queries, keys and values are one tensor
+	joinsGate   bool // the gate and up are one tensor
+	twoFactors  bool // the divisors are in two tensors, for long and for short texts
+	tanh        bool // the graph approximates GELU by tanh, so that a model with GELU differs a little
 	maxPosition int  // number of positions for which the graph computes the Spec; 0 means any
+	// names returns the names of tensors that are not the usual ones, by kind. May be nil.
+	names func(s *model.Spec) map[string]string
+	// present sets the features that follow from the names of the file's tensors. May be nil.
+	present func(s *model.Spec, has func(tensor string) bool)
+	experts *expertForm // nil without experts
 	// extra maps the features that only this architecture has keys for. May be nil.
 	extra func(w *mapper, s *model.Spec)
 }
@@ -34,13 +44,13 @@ type architecture struct {
 // Spec.
 var architectures = append([]architecture{
 	{name: "qwen2", square: true, graph: func(s *model.Spec) { s.Bias.QKV = true }},
-	{name: "llama", pairs: true, factors: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}},
+	{name: "llama", pairs: true, factors: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}, experts: &expertForm{optional: true, normalized: true}},
 	{name: "qwen3", optionalBias: model.Bias{QKV: true}, graph: func(s *model.Spec) { s.QKNorm = model.QKGain }},
 	{name: "phi2", square: true, partial: true, optionalBias: model.Bias{QKV: true}, graph: phiGraph},
 	{name: "gemma3", optionalBias: model.Bias{QKV: true}, graph: gemmaGraph, extra: gemmaWindows},
 	{name: "llama4", pairs: true, factors: true, optionalBias: model.Bias{QKV: true}, maxPosition: 8191,
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
-}, kin...)
+}, slices.Concat(kin, gpts, mixtures)...)
 
 // maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
 // LLAMA_MAX_LAYERS).
@@ -68,9 +78,12 @@ func choose(path string, s *model.Spec) (*architecture, error) {
 		if len(missing) == 0 {
 			return a, nil
 		}
-		if closest == nil || len(missing) < len(fewest) {
+		if missing[0] != unreadable && (closest == nil || topics(missing) < topics(fewest)) {
 			closest, fewest = a, missing
 		}
+	}
+	if closest == nil {
+		return nil, defect.Unsupported(path, "a model that no architecture is close to, in GGUF")
 	}
 	err := defect.Unsupported(path, "%s in GGUF's architecture %s", model.NoteOf(s, fewest[0]), closest.name)
 	if n := usableContext(s); n > 0 {
@@ -78,6 +91,20 @@ func choose(path string, s *model.Spec) (*architecture, error) {
 	}
 	return nil, err
 }
+
+// topics returns the number of parts of a Spec that the features belong to.
+func topics(features []string) int {
+	seen := map[string]bool{}
+	for _, f := range features {
+		part, _, _ := strings.Cut(f, ".")
+		seen[part] = true
+	}
+	return len(seen)
+}
+
+// unreadable stands in the list of missing features for a file that its own architecture
+// cannot have.
+const unreadable = "keys"
 
 // representable reports whether some architecture represents s.
 func representable(s *model.Spec) bool {
@@ -113,13 +140,13 @@ func (a *architecture) missing(s *model.Spec) []string {
 	want := a.asGGUF(s)
 	tensors := make(map[string]bool)
 	for _, slot := range want.Slots() {
-		if name, ok := nameInGGUF(slot.Name); ok {
-			tensors[name] = true
+		if p, ok := a.place(&want, slot); ok {
+			tensors[p.name] = true
 		}
 	}
 	got, err := a.spec(a.describe(&want), func(name string) bool { return tensors[name] })
 	if err != nil {
-		return []string{err.Error()}
+		return []string{unreadable}
 	}
 	var missing []string
 	for _, f := range model.Differences(&want, &got) {
@@ -142,6 +169,15 @@ func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 		t.Norm = model.NormRMS
 	case model.NormLayer1:
 		t.Norm = model.NormLayer
+	}
+	if t.Activation == model.GELU && a.tanh {
+		t.Activation = model.GELUTanh
+	}
+	if t.Positions > t.Context {
+		t.Positions = t.Context // the file has the rows that its texts need
+	}
+	if t.Experts.Count > 0 && !t.HasFFN() && a.experts != nil && !a.experts.width {
+		t.FFN = t.Experts.FFN // nothing is as wide as FFN
 	}
 	t.Rope = a.inGGUF(t.Rope, t.HeadDim)
 	t.Rope.Pairs = t.Rope.Pairs && !a.pairs

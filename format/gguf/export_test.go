@@ -290,6 +290,7 @@ func TestRefused(t *testing.T) {
 
 // llamaHas lists the features, by their JSON names, that llama has keys or tensors for.
 var llamaHas = []string{
+	"experts.count",
 	"experts.dense", // means nothing without experts
 	"hidden", "heads", "kvheads", "headdim", "ffn", "vocab", "context", "blocks", "schedule", "normeps", "tied", "bos", "eos",
 	"rope.base", "rope.scaling", "rope.factor", "bias.qkv", "bias.o", "bias.ffn",

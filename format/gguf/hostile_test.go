@@ -51,11 +51,7 @@ func draftOf(t testing.TB, data []byte) *draft {
 		d.keys = append(d.keys, draftKey{name, append(b, v.raw...)})
 	}
 	for _, x := range f.listed {
-		dims := []uint64{uint64(x.cols)}
-		if !x.vector {
-			dims = append(dims, uint64(x.rows))
-		}
-		d.tensors = append(d.tensors, draftTensor{name: x.name, dims: dims, kind: x.kind.id, data: x.data})
+		d.tensors = append(d.tensors, draftTensor{name: x.name, dims: x.dims, kind: x.kind.id, data: x.data})
 	}
 	return d
 }
@@ -171,7 +167,9 @@ func TestHostile(t *testing.T) {
 		{"a name of 64 bytes", func(d *draft) { d.tensors[3].name = strings.Repeat("n", 64) }, "tensor 3: is 64, want at most 63"},
 		{"no dimensions", func(d *draft) { d.tensors[3].dims = nil }, "has 0 dimensions"},
 		{"five dimensions", func(d *draft) { d.tensors[3].dims = []uint64{1, 1, 1, 1, 1} }, "has 5 dimensions"},
-		{"three dimensions", func(d *draft) { d.tensor(down).dims = []uint64{96, 32, 2} }, down + ": a tensor of 3 dimensions is not supported"},
+		{"three dimensions", func(d *draft) { d.tensor(down).dims = []uint64{96, 32, 2} }, down + ": shape is (2, 32, 96), the keys require (64, 96)"},
+		{"four dimensions", func(d *draft) { d.tensor(down).dims = []uint64{96, 32, 1, 2} }, down + ": a tensor of 4 dimensions is not supported"},
+		{"a product of dimensions", func(d *draft) { d.tensor(down).dims = []uint64{96, 1 << 24, 1 << 24} }, down + ": a tensor of 3 dimensions is not supported"},
 		{"a dimension of 0", func(d *draft) { d.tensor(down).dims[1] = 0 }, down + ": dimension 1 is 0"},
 		{"a dimension of 2^63", func(d *draft) { d.tensor(down).dims[1] = 1 << 63 }, down + ": dimension 1 is 9223372036854775808"},
 		{"a product beyond the file", func(d *draft) { d.tensor(down).dims[1] = 1 << 25 }, down + ": takes"},
@@ -192,7 +190,7 @@ func TestHostile(t *testing.T) {
 		}, "output_norm.weight: is stored as Q8_0, a vector is F32"},
 		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{64, 1} }, "output_norm.weight: shape is (1, 64)"},
 		{"no architecture", set("general.architecture", nil), "general.architecture: the key is missing"},
-		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want arcee, cohere2, command-r,`},
+		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want arcee, bloom, chatglm, cohere2, command-r,`},
 		{"a split file", set("split.count", uint16(3)), "split.count: is one of 3 files of a split model, but its name does not end in -00001-of-00003.gguf; give the files their names back"},
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},
@@ -201,18 +199,18 @@ func TestHostile(t *testing.T) {
 		{"other heads in a block", func(d *draft) {
 			d.set("llama.block_count", 2)
 			d.set("llama.attention.head_count_kv", []int32{2, 1})
-		}, "llama.attention.head_count_kv: is of type array of i32, want u32"},
+		}, "llama.attention.head_count_kv: [2 1] in architecture llama is not supported"},
 		{"heads for each block", set("llama.attention.head_count", []int32{4, 4}), "llama.attention.head_count: is of type array of i32, want u32"},
 		{"2^32-1 blocks", set("llama.block_count", -1), "blocks is "},
 		{"no heads", set("llama.attention.head_count", 0), "heads is 0"},
 		{"a key that may change the result", set("llama.attention.clamp_kqv", 8.0), "llama.attention.clamp_kqv: the key, of type f32, is not supported"},
 		{"two keys that may change the result", func(d *draft) {
 			d.set("llama.attention.clamp_kqv", 8.0)
-			d.set("llama.attention.max_alibi_bias", 8.0)
-		}, "2 keys are not supported: llama.attention.clamp_kqv (f32), llama.attention.max_alibi_bias (f32)"},
+			d.set("llama.attention.scale_of_values", 8.0)
+		}, "2 keys are not supported: llama.attention.clamp_kqv (f32), llama.attention.scale_of_values (f32)"},
 		{"a key of a newer thimble", set("thimble.magic", true), "thimble.magic: the key, of type bool, is not supported"},
 		{"a window that llama.cpp ignores", set("llama.attention.sliding_window", 16), "llama.attention.sliding_window: 16 in architecture llama is not supported"},
-		{"experts", set("llama.expert_count", 8), "llama.expert_count: 8 is not supported"},
+		{"experts", set("llama.expert_count", 8), "llama.expert_used_count: the key is missing"},
 		{"longrope", set("llama.rope.scaling.type", "longrope"), `llama.rope.scaling.type: "longrope" is not supported`},
 		{"values of another width", set("llama.attention.value_length", 32), "llama.attention.value_length: 32 with keys of 16"},
 		{"an epsilon that is no number", set("llama.attention.layer_norm_rms_epsilon", math.NaN()), "llama.attention.layer_norm_rms_epsilon: NaN"},

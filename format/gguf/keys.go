@@ -26,7 +26,15 @@ type metadata struct {
 	windowPattern        []bool
 	localBase            *float32
 	// Experts.
-	experts, expertsUsed, expertPeriod, expertFFN *uint32
+	experts, expertsUsed, expertPeriod, expertFFN     *uint32
+	sharedFFN, sharedCount, denseBlocks, expertGating *uint32
+	expertScale                                       *float32
+	expertNorm                                        *bool
+
+	parallel   *bool    // attention and the feed-forward layer read the same stream
+	alibi      *float32 // see Spec.Alibi
+	convLength *uint32  // see Attention.Conv
+	kvOfBlocks []int32  // key heads of each block, 0 in those without attention
 
 	topK, penaltyLast                *int32
 	topP, minP, temperature, penalty *float32
@@ -85,6 +93,7 @@ func (m *metadata) keys() []key {
 		{of + "feed_forward_length", &m.ffn},
 		{of + "attention.head_count", &m.heads},
 		{of + "attention.head_count_kv", &m.kvHeads},
+		{of + "attention.head_count_kv", &m.kvOfBlocks},
 		{of + "attention.key_length", &m.keyLength},
 		{of + "attention.value_length", &m.valueLength},
 		{of + "attention.layer_norm_rms_epsilon", &m.eps},
@@ -96,6 +105,15 @@ func (m *metadata) keys() []key {
 		{of + "expert_used_count", &m.expertsUsed},
 		{of + "expert_feed_forward_length", &m.expertFFN},
 		{of + "interleave_moe_layer_step", &m.expertPeriod},
+		{of + "expert_shared_feed_forward_length", &m.sharedFFN},
+		{of + "expert_shared_count", &m.sharedCount},
+		{of + "expert_weights_scale", &m.expertScale},
+		{of + "expert_weights_norm", &m.expertNorm},
+		{of + "expert_gating_func", &m.expertGating},
+		{of + "leading_dense_block_count", &m.denseBlocks},
+		{of + "use_parallel_residual", &m.parallel},
+		{of + "attention.max_alibi_bias", &m.alibi},
+		{of + "shortconv.l_cache", &m.convLength},
 		{of + "vocab_size", &m.vocab},
 		{of + "rope.dimension_count", &m.ropeDims},
 		{of + "rope.freq_base", &m.ropeBase},

@@ -78,12 +78,22 @@ func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Sp
 	w := &mapper{m: m, reading: true}
 	a.mapFeatures(w, &s)
 	s.Tied = !has("output.weight")
+	q := "blk.0.attn_q.bias"
+	if a.joinsQKV {
+		q = "blk.0.attn_qkv.bias"
+	}
 	s.Bias = model.Bias{
-		QKV: a.optionalBias.QKV && has("blk.0.attn_q.bias"), O: a.optionalBias.O && has("blk.0.attn_output.bias"),
+		QKV: a.optionalBias.QKV && has(q), O: a.optionalBias.O && has("blk.0.attn_output.bias"),
 		FFN: a.optionalBias.FFN && has("blk.0.ffn_up.bias"), Head: a.optionalBias.Head && has("output.bias"),
 	}
 	if a.graph != nil {
 		a.graph(&s)
+	}
+	if a.present != nil {
+		a.present(&s, has)
+	}
+	if a.experts != nil && a.experts.sigmoid {
+		s.Experts.Selects = s.Blocks > 0 && has(blockPrefix(s.Blocks-1)+probsBias)
 	}
 	return s, w.err
 }
@@ -122,7 +132,10 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	a.mapRope(w, s)
 	if a.extra != nil {
 		a.extra(w, s)
-	} else if m.experts != nil && *m.experts > 0 {
+	}
+	if a.experts != nil {
+		a.experts.keys(w, s)
+	} else if a.extra == nil && m.experts != nil && *m.experts > 0 {
 		w.fail(&m.experts, "%d", *m.experts)
 	}
 }

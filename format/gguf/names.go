@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"strconv"
 	"strings"
 
 	"thimble/internal/model"
@@ -10,60 +11,57 @@ import (
 // GGUF's, which end in ".weight" or ".bias" and are the same in every architecture
 // (gguf-py, constants.py, TENSOR_NAMES).
 var (
-	modelNames = [][2]string{{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"}}
+	modelNames = [][2]string{
+		{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"},
+		{model.Positions, "position_embd"}, {model.EmbedNorm, "token_embd_norm"},
+	}
 	blockNames = [][2]string{
 		{model.AttnNorm, "attn_norm"}, {model.Q, "attn_q"}, {model.K, "attn_k"}, {model.V, "attn_v"}, {model.O, "attn_output"},
 		{model.QNorm, "attn_q_norm"}, {model.KNorm, "attn_k_norm"}, {model.AttnPost, "post_attention_norm"}, {model.FFNPost, "post_ffw_norm"},
 		{model.FFNNorm, "ffn_norm"}, {model.Gate, "ffn_gate"}, {model.Up, "ffn_up"}, {model.Down, "ffn_down"},
+		{model.Router, "ffn_gate_inp"}, {model.SharedGate, "ffn_gate_inp_shexp"}, {model.ConvIn, "shortconv.in_proj"}, {model.Conv, "shortconv.conv"},
+		{model.ConvOut, "shortconv.out_proj"}, {model.Shared(model.Gate), "ffn_gate_shexp"}, {model.Shared(model.Up), "ffn_up_shexp"},
+		{model.Shared(model.Down), "ffn_down_shexp"},
 	}
 )
 
-// ropeFreqs is the name of the tensor with the divisors of the rotary frequencies,
-// (HeadDim/2).
+// ropeFreqs is the name of the tensor with the divisors of the rotary frequencies, (Dims/2).
+// An architecture may have one of another name for long texts and one for short ones.
 const ropeFreqs = "rope_freqs.weight"
 
-// nameInGGUF returns GGUF's name for a tensor of the model.
+var longAndShort = []string{"rope_factors_long.weight", "rope_factors_short.weight"}
+
+// probsBias is the name of the bias that chooses among a block's experts.
+const probsBias = "exp_probs_b.bias"
+
+// nameInGGUF returns the usual name of GGUF for a tensor of the model.
 func nameInGGUF(name string) (string, bool) {
+	if block, ok := strings.CutSuffix(name, "."+model.RouterBias); ok {
+		return strings.Replace(block, "blocks.", "blk.", 1) + "." + probsBias, true
+	}
 	base, bias := strings.CutSuffix(name, model.BiasSuffix)
-	name, ok := translate(base, "blocks.", "blk.", 0)
+	name, ok := translate(base)
 	if bias {
 		return name + ".bias", ok
 	}
 	return name + ".weight", ok
 }
 
-// nameInModel returns the model's name for a tensor in GGUF. Its rows may be in a
-// different order: see interleave.
-func nameInModel(name string) (string, bool) {
-	base, bias := strings.CutSuffix(name, ".bias")
-	if !bias {
-		var weight bool
-		if base, weight = strings.CutSuffix(name, ".weight"); !weight {
-			return "", false
-		}
-	}
-	name, ok := translate(base, "blk.", "blocks.", 1)
-	if bias {
-		name += model.BiasSuffix
-	}
-	return name, ok
-}
-
-// translate looks up name in column from of the tables and returns the entry of the other
-// column.
-func translate(name, prefix, newPrefix string, from int) (string, bool) {
+// translate looks up the name of a tensor in the tables.
+func translate(name string) (string, bool) {
 	table, kind, into := modelNames, name, ""
-	if rest, ok := strings.CutPrefix(name, prefix); ok {
-		block, k, _ := strings.Cut(rest, ".")
-		table, kind, into = blockNames, k, newPrefix+block+"."
+	if block, k, ok := model.SplitName(name); ok {
+		table, kind, into = blockNames, k, blockPrefix(block)
 	}
 	for _, pair := range table {
-		if pair[from] == kind {
-			return into + pair[1-from], true
+		if pair[0] == kind {
+			return into + pair[1], true
 		}
 	}
 	return "", false
 }
+
+func blockPrefix(block int) string { return "blk." + strconv.Itoa(block) + "." }
 
 // interleave returns the number of rows of a head if GGUF interleaves the heads of the
 // model's tensor name, otherwise 0. A model that rotates dimension i with i+HeadDim/2

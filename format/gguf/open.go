@@ -1,12 +1,15 @@
 package gguf
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -96,6 +99,11 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q (want %s)",
 			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
+	if f.tensors["blk.0.attn_qkv.weight"] != nil && !arch.joinsQKV { // most loaders accept both
+		joining := *arch
+		joining.joinsQKV = true
+		arch = &joining
+	}
 	return m, arch, f.decodeKeys(m, func(name string) bool { return !isList(name) })
 }
 
@@ -116,7 +124,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if m.ropePairs != nil {
 		s.Rope.Pairs = *m.ropePairs && arch.pairs
 	}
-	if err := f.ropeFactors(arch, &s); err != nil {
+	if err := f.ropeFactors(arch, m, &s); err != nil {
 		return s, err
 	}
 	if err := s.Check(); err != nil {
@@ -263,21 +271,24 @@ func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 // tensors of s, in their shapes.
 func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
 	all := make(map[string]*qtensor.Matrix)
-	used := map[string]bool{ropeFreqs: true} // ropeFactors has read it
+	used := map[string]bool{}
+	for _, name := range arch.factorNames() {
+		used[name] = true // ropeFactors has read it
+	}
 	for _, slot := range s.Slots() {
-		name, ok := nameInGGUF(slot.Name)
-		t := f.tensors[name]
+		where, ok := arch.place(s, slot)
+		t := f.tensors[where.name]
 		if !ok || t == nil {
-			return nil, defect.Corrupt(f.path, name, "tensor is missing, want shape (%d, %d)", slot.Rows, slot.Cols)
+			return nil, defect.Corrupt(f.path, where.name, "tensor is missing, want shape %s", shape(where.dims))
 		}
-		used[name] = true
-		if t.rows != slot.Rows || t.cols != slot.Cols || t.vector != (slot.Role == model.Vector) {
-			return nil, f.fault(t, "shape is (%d, %d), the keys require (%d, %d)", t.rows, t.cols, slot.Rows, slot.Cols)
+		used[where.name] = true
+		if !slices.Equal(t.dims, where.dims) {
+			return nil, f.fault(t, "shape is %s, the keys require %s", shape(t.dims), shape(where.dims))
 		}
 		if slot.Role == model.Vector && !t.kind.scheme.Float() {
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
-		m := t.matrix()
+		m := t.part(slot, where.first)
 		if dim := arch.interleave(slot.Name, s); dim > 0 {
 			m = deinterleave(m, dim)
 		}
@@ -291,14 +302,29 @@ func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.
 	return all, nil
 }
 
+// shape formats dimensions with the innermost last, as a matrix is (rows, columns).
+func shape(dims []uint64) string {
+	var all []string
+	for _, n := range slices.Backward(dims) {
+		all = append(all, strconv.FormatUint(n, 10))
+	}
+	if len(all) == 1 {
+		all = []string{"1", all[0]}
+	}
+	return "(" + strings.Join(all, ", ") + ")"
+}
+
 func (f *file) fault(t *tensorInfo, format string, args ...any) error {
 	return &defect.CorruptError{File: t.path, Off: t.at, Field: t.name, Why: fmt.Sprintf(format, args...)}
 }
 
 // ropeFactors sets the rope scaling that the tensor of rotary factors represents. Files of
 // other programs have Llama 3's factors without their parameters.
-func (f *file) ropeFactors(arch *architecture, s *model.Spec) error {
-	t := f.tensors[ropeFreqs]
+func (f *file) ropeFactors(arch *architecture, m *metadata, s *model.Spec) error {
+	t, err := f.factorTensor(arch, m, s)
+	if err != nil {
+		return err
+	}
 	ours := s.Rope.Scaling == model.RopeLlama3
 	if t == nil {
 		if ours {
@@ -306,8 +332,9 @@ func (f *file) ropeFactors(arch *architecture, s *model.Spec) error {
 		}
 		return nil
 	}
-	if s.Check() != nil || t.kind.scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != s.HeadDim/2 {
-		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.name, t.rows, t.cols, s.HeadDim/2)
+	n := cmp.Or(s.Rope.Dims, s.HeadDim) / 2
+	if s.Check() != nil || t.kind.scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != n {
+		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.name, t.rows, t.cols, n)
 	}
 	got := make([]float32, t.cols)
 	if _, err := binary.Decode(t.data, binary.LittleEndian, got); err != nil {
@@ -339,6 +366,24 @@ func (f *file) ropeFactors(arch *architecture, s *model.Spec) error {
 		s.Rope.Factors[i] = float64(x)
 	}
 	return nil
+}
+
+// factorTensor returns the tensor of rotary factors, or nil. If there is one for long texts and
+// another for short ones, it is that of short ones, and the context of s is the original one.
+func (f *file) factorTensor(arch *architecture, m *metadata, s *model.Spec) (*tensorInfo, error) {
+	names := arch.factorNames()
+	t := f.tensors[names[len(names)-1]]
+	if len(names) == 1 || t == nil {
+		return t, nil
+	}
+	long := f.tensors[names[0]]
+	if long == nil {
+		return nil, defect.Corrupt(f.path, names[0], "tensor is missing, but there is one for short texts")
+	}
+	if !bytes.Equal(long.data, t.data) && m.ropeOriginal != nil {
+		s.Context = min(s.Context, int(*m.ropeOriginal))
+	}
+	return t, nil
 }
 
 // near reports whether each value of a differs from b's by at most a fraction of b's.

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"thimble/internal/defect"
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
@@ -25,7 +26,7 @@ type tensorInfo struct {
 	path       string // of the file that holds it
 	name       string
 	rows, cols int
-	vector     bool // has one dimension
+	dims       []uint64 // innermost first; rows is the product of all others
 	kind       ggmlType
 	data       []byte
 	at         int64 // offset of the entry in the file
@@ -295,14 +296,14 @@ func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 	if c.err != nil {
 		return 0, 0
 	}
-	if shape[2] != 1 || shape[3] != 1 {
+	if shape[3] != 1 || shape[1]*shape[2] > math.MaxInt32/32 { // the product does not overflow
 		c.err = fmt.Errorf("%s: %w", defect.Printable(c.path), defect.Unsupported(t.name, "a tensor of %d dimensions", dims))
 		return 0, 0
 	}
 	if t.kind, c.err = typeNumbered(c.path, t.name, kind); c.err != nil {
 		return 0, 0
 	}
-	t.cols, t.rows, t.vector = int(shape[0]), int(shape[1]), dims == 1
+	t.cols, t.rows, t.dims = int(shape[0]), int(shape[1]*shape[2]), slices.Clone(shape[:dims])
 	n, _, _, err := t.kind.scheme.Sizes(t.rows, t.cols)
 	if err != nil {
 		c.fail(at, t.name, "%v", err)
@@ -310,7 +311,12 @@ func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 	return uint64(n), offset
 }
 
-// matrix returns t as stored in the file.
-func (t *tensorInfo) matrix() *qtensor.Matrix {
-	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: t.rows, Cols: t.cols, Codes: t.data}
+// part returns the rows of t that are slot, as stored in the file, from row first on; of a
+// vector, the values.
+func (t *tensorInfo) part(slot model.Slot, first int) *qtensor.Matrix {
+	n, size := slot.Rows, len(t.data)/t.rows
+	if slot.Rows == 1 && slot.Role == model.Vector {
+		n, size = slot.Cols, len(t.data)/(t.rows*t.cols)
+	}
+	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: slot.Rows, Cols: slot.Cols, Codes: t.data[first*size:][:n*size]}
 }

@@ -17,7 +17,7 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 	decoded := make(map[string]bool)
 	for _, k := range m.keys() {
 		v := f.keys[k.name]
-		if v == nil || !pick(k.name) {
+		if v == nil || !pick(k.name) || decoded[k.name] {
 			continue
 		}
 		e := encodingOf(k.place)

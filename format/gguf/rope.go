@@ -121,19 +121,28 @@ func (a *architecture) inGGUF(r model.Rope, headDim int) model.Rope {
 	return out
 }
 
-// ropeFactors returns the divisors of the rotary frequencies, (HeadDim/2), with which
+// factorNames returns the names of the tensors with the divisors of the rotary frequencies.
+func (a *architecture) factorNames() []string {
+	if a.twoFactors {
+		return longAndShort
+	}
+	return []string{ropeFreqs}
+}
+
+// ropeFactors returns the divisors of the rotary frequencies, (Dims/2), with which
 // llama.cpp computes the scaling of s. For Llama 3.1's rule they are 1 for short wavelengths,
 // Factor for long ones, and a harmonic blend between them (transformers,
 // _compute_llama3_parameters).
 func ropeFactors(s *model.Spec) []float32 {
 	r := &s.Rope
-	factors := make([]float32, s.HeadDim/2)
+	dims := cmp.Or(r.Dims, s.HeadDim)
+	factors := make([]float32, dims/2)
 	for i := range factors {
 		if r.Scaling == model.RopeFactors {
 			factors[i] = float32(r.Factors[i])
 			continue
 		}
-		f := float64(float32(1 / kernel.Pow64(r.Base, float64(2*i)/float64(s.HeadDim))))
+		f := float64(float32(1 / kernel.Pow64(r.Base, float64(2*i)/float64(dims))))
 		turns := float64(r.Original) * f / (2 * math.Pi)
 		switch {
 		case turns < r.LowFreq:

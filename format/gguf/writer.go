@@ -31,12 +31,20 @@ type writer struct {
 
 // A tensor describes a tensor of the file and how to compute its values.
 type tensor struct {
+	name   string
+	dims   []uint64 // innermost first
+	ggml   ggmlType
+	values []float32 // of a tensor without a source
+	parts  []part    // in the order of their rows
+	bytes  int64
+}
+
+// A part is a tensor of the model, as it is in a tensor of the file.
+type part struct {
 	export.Tensor
-	ggml       ggmlType
-	vector     bool      // a norm's gains or a bias: one dimension, F32
-	values     []float32 // of a tensor without a source
-	interleave int       // width of the heads whose rows are interleaved, or 0
-	edit       edit      // of a vector's values
+	vector     bool // gains, a bias or another float32 tensor
+	interleave int  // width of the heads whose rows are interleaved, or 0
+	edit       edit // of a vector's values
 }
 
 // An edit changes a value to (value + add) * times.
@@ -61,7 +69,7 @@ func newWriter(m *model.Model, o export.Options) (*writer, error) {
 		return nil, err
 	}
 	weights := make(map[string]int64)
-	for _, t := range w.tensors {
+	for _, t := range w.list() {
 		if t.Rows > 1 {
 			weights[t.Type] += int64(t.Rows) * int64(t.Cols)
 		}
@@ -73,24 +81,25 @@ func newWriter(m *model.Model, o export.Options) (*writer, error) {
 
 // placeTensors lists the tensors, with those of a block once for each of its steps.
 func (w *writer) placeTensors() error {
+	at := map[string]int{} // in w.tensors, by name
 	for i, slot := range w.asGGUF.Slots() {
-		if err := w.place(slot, w.spec.StoredName(slot.Name)); err != nil {
+		if err := w.place(slot, at); err != nil {
 			return err
 		}
 		if scaling := w.asGGUF.Rope.Scaling; i == 0 && (scaling == model.RopeLlama3 || scaling == model.RopeFactors) {
 			factors := ropeFactors(&w.asGGUF)
-			w.tensors = append(w.tensors, tensor{
-				Tensor: export.Tensor{Name: ropeFreqs, Type: typeF32.name, Rows: 1, Cols: len(factors), Bytes: int64(4 * len(factors))},
-				ggml:   typeF32, vector: true, values: factors, edit: edit{times: 1},
-			})
+			for _, name := range w.arch.factorNames() {
+				w.tensors = append(w.tensors, tensor{name: name, dims: []uint64{uint64(len(factors))}, ggml: typeF32, values: factors, bytes: int64(4 * len(factors))})
+			}
 		}
 	}
 	return nil
 }
 
-// place appends the model's tensor source under GGUF's name of slot.
-func (w *writer) place(slot model.Slot, source string) error {
-	name, ok := nameInGGUF(slot.Name)
+// place adds the model's tensor for slot to the file's tensors, whose places in w.tensors are at.
+func (w *writer) place(slot model.Slot, at map[string]int) error {
+	source := w.spec.StoredName(slot.Name)
+	where, ok := w.arch.place(&w.asGGUF, slot)
 	if !ok {
 		return defect.Unsupported(w.model.Path, "tensor %s in GGUF", source)
 	}
@@ -102,16 +111,26 @@ func (w *writer) place(slot model.Slot, source string) error {
 	if err != nil {
 		return err
 	}
-	t := tensor{
-		Tensor: placed, vector: vector,
-		interleave: w.arch.interleave(slot.Name, &w.spec), edit: w.editOf(slot.Name),
-	}
-	t.Name = name
-	t.ggml, _ = typeOf(t.To)
-	if t.Bytes, _, _, err = t.ggml.scheme.Sizes(t.Rows, t.Cols); err != nil {
+	p := part{Tensor: placed, vector: vector, interleave: w.arch.interleave(slot.Name, &w.spec), edit: w.editOf(slot.Name)}
+	p.Name, p.Rows = where.name, slot.Rows // a file of shorter texts has fewer positions
+	kind, _ := typeOf(p.To)
+	if p.Bytes, _, _, err = kind.scheme.Sizes(p.Rows, p.Cols); err != nil {
 		return err
 	}
-	w.tensors = append(w.tensors, t)
+	i, added := at[where.name]
+	if !added {
+		i = len(w.tensors)
+		at[where.name] = i
+		w.tensors = append(w.tensors, tensor{name: where.name, dims: where.dims, ggml: kind})
+	}
+	t := &w.tensors[i]
+	if t.ggml.id != kind.id {
+		first := &t.parts[0]
+		return fmt.Errorf("%w; quantize with one scheme for both", defect.Unsupported(w.model.Path,
+			"%s: %s is %v and %s is %v, which GGUF has in one tensor,", where.name, first.Source, first.To, p.Source, p.To))
+	}
+	t.parts = append(t.parts, p)
+	t.bytes += p.Bytes
 	return nil
 }
 
@@ -131,7 +150,7 @@ func (w *writer) editOf(name string) edit {
 }
 
 // normKinds lists the last parts of the names of gains.
-var normKinds = []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
+var normKinds = []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm, model.EmbedNorm}
 
 // note collects notes on how the file differs from the model.
 func (w *writer) note(tokenizer []string) {
@@ -143,15 +162,23 @@ func (w *writer) note(tokenizer []string) {
 	if s.Shared() {
 		note("GGUF cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", s.Blocks, len(s.Schedule))
 	}
+	if s.Activation != w.asGGUF.Activation {
+		note("llama.cpp computes %s by its approximation with tanh, so its logits differ a little", s.Activation)
+	}
 	w.notes = append(w.notes, tokenizer...)
 	w.notes = append(w.notes, export.RoundingNotes(w.list())...)
 }
 
-// list returns the tensors for the plan.
-func (w *writer) list() []export.Tensor {
-	all := make([]export.Tensor, len(w.tensors))
-	for i := range all {
-		all[i] = w.tensors[i].Tensor
+// list returns the tensors of the model for the plan, and those that the format adds.
+func (w *writer) list() (all []export.Tensor) {
+	for i := range w.tensors {
+		t := &w.tensors[i]
+		if t.values != nil {
+			all = append(all, export.Tensor{Name: t.name, Type: typeF32.name, Rows: 1, Cols: len(t.values), Bytes: t.bytes})
+		}
+		for _, p := range t.parts {
+			all = append(all, p.Tensor)
+		}
 	}
 	return all
 }
@@ -164,17 +191,16 @@ func (w *writer) layOut(m *metadata) error {
 	b = append(le.AppendUint64(b, n), keys...)
 	offset := int64(0)
 	for _, t := range w.tensors {
-		if len(t.Name) > maxName || len(w.tensors) > maxTensors {
-			return defect.Unsupported(w.model.Path, "%d tensors, one called %s, in GGUF", len(w.tensors), t.Name)
+		if len(t.name) > maxName || len(w.tensors) > maxTensors {
+			return defect.Unsupported(w.model.Path, "%d tensors, one called %s, in GGUF", len(w.tensors), t.name)
 		}
-		b = appendString(b, t.Name)
-		if t.vector {
-			b = le.AppendUint64(le.AppendUint32(b, 1), uint64(t.Cols))
-		} else {
-			b = le.AppendUint64(le.AppendUint64(le.AppendUint32(b, 2), uint64(t.Cols)), uint64(t.Rows))
+		b = appendString(b, t.name)
+		b = le.AppendUint32(b, uint32(len(t.dims)))
+		for _, n := range t.dims {
+			b = le.AppendUint64(b, n)
 		}
 		b = le.AppendUint64(le.AppendUint32(b, t.ggml.id), uint64(offset))
-		offset += padded(t.Bytes)
+		offset += padded(t.bytes)
 	}
 	w.front = append(b, make([]byte, padded(int64(len(b)))-int64(len(b)))...)
 	w.size = int64(len(w.front)) + offset
@@ -198,28 +224,38 @@ func (w *writer) write(ctx context.Context, out io.Writer) error {
 
 // writeTensor writes t and the zeros that pad it.
 func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) error {
-	padding := make([]byte, padded(t.Bytes)-t.Bytes)
+	padding := make([]byte, padded(t.bytes)-t.bytes)
 	if t.values != nil {
-		_, err := out.Write(append(t.appendValues(nil, t.values), padding...))
+		plain := part{edit: edit{times: 1}}
+		_, err := out.Write(append(plain.appendValues(nil, t.values), padding...))
 		return err
 	}
+	for i := range t.parts {
+		if err := w.writePart(ctx, out, &t.parts[i], t.ggml); err != nil {
+			return err
+		}
+	}
+	_, err := out.Write(padding)
+	return err
+}
+
+func (w *writer) writePart(ctx context.Context, out io.Writer, t *part, kind ggmlType) error {
 	return t.Read(ctx, w.model, &w.options, func(m *qtensor.Matrix) error {
 		var p packer
 		for r := range t.Rows {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := out.Write(p.row(t, m, model.HalfSplit(r, t.interleave))); err != nil {
+			if _, err := out.Write(p.row(t, kind, m, model.HalfSplit(r, t.interleave))); err != nil {
 				return err
 			}
 		}
-		_, err := out.Write(padding)
-		return err
+		return nil
 	})
 }
 
 // appendValues appends a vector's values, interleaved and edited, to b.
-func (t *tensor) appendValues(b []byte, values []float32) []byte {
+func (t *part) appendValues(b []byte, values []float32) []byte {
 	for i := range values {
 		v := (values[model.HalfSplit(i, t.interleave)] + t.edit.add) * t.edit.times
 		b = le.AppendUint32(b, math.Float32bits(v))
@@ -234,19 +270,19 @@ type packer struct {
 	out    []byte
 }
 
-// row returns row r of m packed as t.ggml stores it, valid until the next call.
-func (p *packer) row(t *tensor, m *qtensor.Matrix, r int) []byte {
+// row returns row r of m packed as kind stores it, valid until the next call.
+func (p *packer) row(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
 	p.out = p.out[:0]
 	if t.vector {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
-		p.reader.Row(p.values, m, 0)
+		p.reader.Row(p.values, m, r)
 		p.out = t.appendValues(p.out, p.values)
 		return p.out
 	}
-	if m.Scheme == t.ggml.scheme {
+	if m.Scheme == kind.scheme {
 		return p.reader.Stored(m, r)
 	}
-	layout := t.ggml.scheme.Layout
+	layout := kind.scheme.Layout
 	codes, scales, mins := p.reader.Codes(m, r)
 	for g, d := range scales {
 		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])

@@ -3,7 +3,6 @@
 package atomicfile
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,8 @@ type File struct {
 	path, temp string
 	options    Options
 	file       Handle
-	err        error // the first error, or fs.ErrClosed after Commit or Abort
+	release    func() // lets other processes remove temp
+	err        error  // the first error, or fs.ErrClosed after Commit or Abort
 }
 
 // Create starts writing the file at path.
@@ -42,16 +42,17 @@ func Create(path string, o Options) (*File, error) {
 	if free, ok := o.System.Free(dir); ok && o.Size > free {
 		return nil, fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
 	}
+	sweep(dir)
 	for {
-		// The name is hidden, has no extension of a format, and has a fixed length,
-		// since the name at path may already be the longest that the system allows.
-		f.temp = filepath.Join(dir, ".thimble-"+rand.Text()+".partial")
+		f.temp = filepath.Join(dir, tempName())
 		var err error
-		f.file, err = o.System.Create(f.temp)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
+		if f.file, err = o.System.Create(f.temp); err == nil {
+			var ours bool
+			if f.release, ours = claim(f.temp); ours {
+				return f, nil
+			}
+			f.file.Close() // another process took it for a file that nobody writes
+		} else if !errors.Is(err, fs.ErrExist) {
 			return nil, f.wrap("create", err)
 		}
 	}
@@ -154,6 +155,7 @@ func (f *File) Commit() error {
 		return err
 	}
 	f.err = fs.ErrClosed
+	f.release()
 	if err := f.options.System.SyncDir(filepath.Dir(f.path)); err != nil {
 		return f.wrap("sync folder", err)
 	}
@@ -187,6 +189,7 @@ func (f *File) Abort() {
 		f.file.Close()
 	}
 	f.options.System.Remove(f.temp)
+	f.release()
 	f.err = fs.ErrClosed
 }
 

@@ -17,6 +17,7 @@ type Folder struct {
 	existed bool   // before the run
 	options Options
 	temp    string
+	remove  func() // removes temp
 }
 
 // NewFolder checks that the folder at path exists or can be created. overwrite and inputs
@@ -62,14 +63,14 @@ func (f *Folder) Check(names []string) error {
 
 // Open creates the temporary folder.
 func (f *Folder) Open() (err error) {
-	parent := "" // the system's directory for temporary files
+	parent := os.TempDir()
 	switch {
 	case f.existed:
 		parent = f.path
 	case f.path != "":
 		parent = filepath.Dir(filepath.Clean(f.path))
 	}
-	f.temp, err = os.MkdirTemp(parent, ".thimble-*.partial")
+	f.temp, f.remove, err = MkdirTemp(parent)
 	return err
 }
 
@@ -77,45 +78,84 @@ func (f *Folder) Open() (err error) {
 func (f *Folder) File(name string) string { return filepath.Join(f.temp, name) }
 
 // Close removes the temporary folder.
-func (f *Folder) Close() { os.RemoveAll(f.temp) }
+func (f *Folder) Close() { f.remove() }
 
 // Publish moves the named files, which the caller wrote to File(name), into the folder and
-// writes the texts there. If it fails, it removes the files that it has put there.
-func (f *Folder) Publish(names []string, texts []NamedFile) (err error) {
-	var placed []string
+// writes the texts there. A new folder appears with all of them or not at all. In one that existed,
+// Publish removes what it has put there if it fails, except files that have replaced others.
+func (f *Folder) Publish(names []string, texts []NamedFile) error {
+	if f.existed {
+		return f.fill(names, texts)
+	}
+	for _, name := range names {
+		if !exists(f.File(name)) {
+			return pathError(filepath.Join(f.path, name), "rename", fs.ErrNotExist)
+		}
+	}
+	for _, t := range texts {
+		if err := WriteFile(f.File(t.Name), t.Text, f.options); err != nil {
+			if cause := errors.Unwrap(err); cause != nil { // without the name of the temporary folder
+				err = cause
+			}
+			return pathError(filepath.Join(f.path, t.Name), "write", err)
+		}
+	}
+	if err := os.Rename(f.temp, f.path); err != nil {
+		return pathError(f.path, "rename", err)
+	}
+	return f.sync(filepath.Dir(filepath.Clean(f.path)))
+}
+
+// fill is Publish for a folder that existed.
+func (f *Folder) fill(names []string, texts []NamedFile) (err error) {
+	var placed []string // that replaced nothing
 	defer func() {
 		if err != nil {
 			for _, path := range placed {
 				os.Remove(path)
 			}
-			if !f.existed {
-				os.Remove(f.path)
-			}
 		}
 	}()
-	if !f.existed {
-		if err := os.Mkdir(f.path, 0o777); err != nil {
+	put := func(name string, write func(to string) error) error {
+		to := filepath.Join(f.path, name)
+		if err := checkTarget(to, f.options); err != nil { // another process may have written it meanwhile
 			return err
 		}
+		replaces := exists(to)
+		err := write(to)
+		if err == nil && !replaces {
+			placed = append(placed, to)
+		}
+		return err
 	}
 	for _, name := range names {
-		to := filepath.Join(f.path, name)
-		if err := Check(to, f.options); err != nil { // another process may have written it meanwhile
+		if err := put(name, func(to string) error {
+			if err := os.Rename(f.File(name), to); err != nil {
+				return pathError(to, "rename", err)
+			}
+			return nil
+		}); err != nil {
 			return err
 		}
-		if err := os.Rename(f.File(name), to); err != nil {
-			return err
-		}
-		placed = append(placed, to)
 	}
 	for _, t := range texts {
-		to := filepath.Join(f.path, t.Name)
-		if err := WriteFile(to, t.Text, f.options); err != nil {
+		if err := put(t.Name, func(to string) error { return WriteFile(to, t.Text, f.options) }); err != nil {
 			return err
 		}
-		placed = append(placed, to)
+	}
+	return f.sync(f.path)
+}
+
+func (f *Folder) sync(dir string) error {
+	if err := syncDir(dir); err != nil {
+		return pathError(f.path, "sync folder", err)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // A NamedFile is a file to write.

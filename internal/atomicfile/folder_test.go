@@ -94,6 +94,30 @@ func TestFolderFails(t *testing.T) {
 	}
 }
 
+// If a file cannot be published, those that have replaced others stay: each is old or new, and none
+// is lost.
+func TestFolderFailsReplacing(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "moved")
+	if err := os.WriteFile(old, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, dir, true)
+	if err := os.WriteFile(f.File("other"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Publish([]string{"other", "moved", "missing"}, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want an error about the missing file", err)
+	}
+	f.Close()
+	if got := contents(t, old); got != "new" {
+		t.Errorf("the file is %q, want the new one", got)
+	}
+	if err := faulty.Only(dir, "moved"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Files that exist are replaced only with overwrite, and inputs never.
 func TestFolderExisting(t *testing.T) {
 	dir := t.TempDir()

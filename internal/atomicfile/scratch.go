@@ -16,7 +16,7 @@ type Scratch struct {
 
 // NewScratch creates an empty temporary file in dir.
 func NewScratch(dir string) (*Scratch, error) {
-	f, err := os.CreateTemp(dir, ".thimble-*.scratch")
+	f, err := os.CreateTemp(dir, tempPrefix+"*"+scratchSuffix)
 	if err != nil {
 		return nil, err
 	}

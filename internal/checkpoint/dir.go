@@ -33,10 +33,11 @@ func OpenDir(path string) (*Dir, error) {
 	return &Dir{path}, nil
 }
 
-// Has reports whether the directory has an entry of the given name, of any kind.
+// Has reports whether the directory has an entry of the given name, of any kind. If the system
+// cannot tell, Open does not either, and returns the reason.
 func (d *Dir) Has(name string) bool {
 	_, err := os.Lstat(filepath.Join(d.Path, name))
-	return checkName(name) == nil && err == nil
+	return checkName(name) == nil && !errors.Is(err, os.ErrNotExist)
 }
 
 // Names returns the names of all entries, sorted.

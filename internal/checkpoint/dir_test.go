@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -211,6 +212,22 @@ func TestLinks(t *testing.T) {
 	}
 	if _, err := OpenDir(filepath.Join(dir, snapshot, first)); err == nil {
 		t.Error("OpenDir opens a file")
+	}
+}
+
+// An error other than that there is no such entry must not make a file look absent: a model would
+// then be converted without its tokenizer.
+func TestHasUnknown(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows says of a file below a file that it does not exist")
+	}
+	file := filepath.Join(tree(t, map[string]string{"file": "x"}), "file")
+	d := &Dir{file}
+	if !d.Has("tokenizer.json") {
+		t.Error("Has hides an error")
+	}
+	if _, err := d.Open("tokenizer.json"); err == nil || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Open: %v", err)
 	}
 }
 

@@ -21,8 +21,14 @@ const (
 	maxPickle = 64 << 20 // bytes
 	maxOps    = 4 << 20
 	maxStack  = 1 << 20
-	maxLine   = 256 // bytes of a name
+	maxMemo   = 1 << 20 // values; the largest checkpoints have a few for each tensor
+	maxLine   = 256     // bytes of a name
 )
+
+// limits bound what a pickle takes: its bytes, operations, and values on the stack and in the memo.
+type limits struct{ bytes, ops, stack, memo int }
+
+var pickleLimits = limits{maxPickle, maxOps, maxStack, maxMemo}
 
 // A machine runs one pickle.
 type machine struct {
@@ -33,6 +39,7 @@ type machine struct {
 	stack []any
 	marks []int // lengths of the stack
 	memo  map[uint32]any
+	most  limits
 
 	// storage returns the storage with a persistent id.
 	storage func(id tuple) (*storage, error)
@@ -67,10 +74,10 @@ func (m *machine) run() (any, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case ops == maxOps:
-			return nil, m.corrupt("more than %d operations", maxOps)
-		case m.at-start > maxPickle:
-			return nil, m.corrupt("longer than %d bytes", maxPickle)
+		case ops == m.most.ops:
+			return nil, m.corrupt("more than %d operations", m.most.ops)
+		case m.at-start > m.most.bytes:
+			return nil, m.corrupt("longer than %d bytes", m.most.bytes)
 		case code[0] == '.':
 			if len(m.stack) != 1 || len(m.marks) != 0 {
 				return nil, m.corrupt("stops with %d values, want 1", len(m.stack))
@@ -80,8 +87,8 @@ func (m *machine) run() (any, error) {
 		if err := m.step(code[0]); err != nil {
 			return nil, err
 		}
-		if len(m.stack) > maxStack || len(m.marks) > maxStack {
-			return nil, m.corrupt("more than %d values on the stack", maxStack)
+		if len(m.stack) > m.most.stack || len(m.marks) > m.most.stack {
+			return nil, m.corrupt("more than %d values on the stack", m.most.stack)
 		}
 	}
 }
@@ -199,6 +206,9 @@ func (m *machine) stepOperand(code byte, n uint64) error {
 		}
 		m.push(v)
 		m.memo[uint32(n)] = v
+		if len(m.memo) > m.most.memo {
+			return m.corrupt("more than %d values in the memo", m.most.memo)
+		}
 	case 'h', 'j':
 		v, ok := m.memo[uint32(n)]
 		if !ok {
@@ -310,9 +320,9 @@ func (m *machine) global() error {
 	var line [2]string
 	for i := range line {
 		rest := m.b[m.at:]
-		n := bytes.IndexByte(rest[:min(len(rest), maxLine)], '\n')
+		n := bytes.IndexByte(rest[:min(len(rest), maxLine+1)], '\n')
 		switch {
-		case n < 0 && len(rest) < maxLine:
+		case n < 0 && len(rest) <= maxLine:
 			return m.corrupt("the name has no end: it is truncated; copy or download it again")
 		case n < 0:
 			return m.corrupt("name of more than %d bytes", maxLine)

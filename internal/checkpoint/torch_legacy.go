@@ -31,7 +31,7 @@ func readTorchLegacy(c *Checkpoint, file string, b []byte) error {
 	at := len(legacyMagic)
 	var parts [4]any
 	for i := range parts {
-		m := machine{file: file, b: b, at: at}
+		m := machine{most: pickleLimits, file: file, b: b, at: at}
 		if i == 2 {
 			m.storage = f.storage
 		}

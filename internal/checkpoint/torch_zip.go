@@ -94,7 +94,7 @@ func (a *archive) stored(e *zip.File) ([]byte, error) {
 		return nil, a.corrupt(e.Name, "%d bytes at %d, the file has %d: it is truncated; copy or download it again", e.CompressedSize64, at, size)
 	case e.Method == zip.Store && e.CompressedSize64 != e.UncompressedSize64:
 		return nil, a.corrupt(e.Name, "%d bytes stored in %d, want as many", e.UncompressedSize64, e.CompressedSize64)
-	case e.UncompressedSize64/maxRatio > e.CompressedSize64 || e.UncompressedSize64 > math.MaxInt:
+	case e.UncompressedSize64 > maxRatio*e.CompressedSize64 || e.UncompressedSize64 > math.MaxInt:
 		return nil, a.corrupt(e.Name, "%d bytes deflated to %d, want at most %d to 1", e.UncompressedSize64, e.CompressedSize64, maxRatio)
 	}
 	return a.b[at:][:e.CompressedSize64], nil
@@ -185,7 +185,7 @@ func readTorchZip(c *Checkpoint, file string, b []byte) error {
 		return err
 	}
 	f := &torchFile{name: file, storages: map[string]*storage{}}
-	m := machine{file: file + "/" + e.Name, b: text, storage: f.storage}
+	m := machine{most: pickleLimits, file: file + "/" + e.Name, b: text, storage: f.storage}
 	state, err := m.run()
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"thimble/internal/defect"
+	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 )
@@ -19,6 +20,7 @@ import (
 type Hashing struct {
 	// Sources has the name and length of each file. The digests are zero until Wait.
 	Sources []model.Source
+	paths   []string
 	sums    [][]byte
 	done    chan struct{} // closed when all files are hashed, or err is set
 	err     error
@@ -38,7 +40,7 @@ func Start(ctx context.Context, paths []string, progress func(done, total int64)
 		stop()
 		return nil, err
 	}
-	h := &Hashing{Sources: sources, sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
+	h := &Hashing{Sources: sources, paths: paths, sums: make([][]byte, len(paths)), done: make(chan struct{}), stop: stop}
 	var total int64
 	for _, s := range sources {
 		total += s.Bytes
@@ -74,12 +76,18 @@ func Sized(paths []string) ([]model.Source, error) {
 	return sources, nil
 }
 
-// Wait waits for the digests and sets them in Sources.
+// Wait waits for the digests and sets them in Sources. It returns an error if a file that is mapped
+// is not the one any more that it was when it was mapped.
 func (h *Hashing) Wait() error {
 	<-h.done
 	h.stop()
 	if h.err != nil {
 		return h.err
+	}
+	for _, path := range h.paths {
+		if err := mmap.Changed(path); err != nil {
+			return err
+		}
 	}
 	for i := range h.Sources {
 		copy(h.Sources[i].SHA256, h.sums[i])

@@ -23,7 +23,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
 	"thimble/internal/parallel"
@@ -192,18 +194,19 @@ func (j *Journal) begin() error {
 		return err
 	}
 	if j.replace {
-		if err := Discard(j.path); err != nil {
+		if _, err := Exists(j.path); err != nil { // it is something else
 			return err
 		}
 	}
-	if j.file, err = os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
+	// A run can only resume if the head is whole, so it appears as a whole or not at all.
+	sum := chain(sha256.Sum256([]byte(Magic)), head)
+	text := slices.Concat([]byte(Magic), length([][]byte{head}), head, sum[:])
+	if err := atomicfile.WriteFile(j.path, text, atomicfile.Options{Overwrite: j.replace}); err != nil {
 		return err
 	}
-	if _, err := j.file.WriteString(Magic); err != nil {
-		return err
-	}
-	j.sum, j.end = sha256.Sum256([]byte(Magic)), int64(len(Magic))
-	return j.put([][]byte{head})
+	j.sum, j.end = sum, int64(len(text))
+	j.file, err = os.OpenFile(j.path, os.O_WRONLY, 0)
+	return err
 }
 
 // put writes a record after the last whole one.

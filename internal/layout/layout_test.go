@@ -32,9 +32,9 @@ var rules = []struct {
 	{"internal/memory", []string{"internal/units"}},
 	{"internal/hub", []string{"internal/defect"}},
 	{"internal/atomicfile", []string{"internal/atomicfile", "internal/defect"}},
-	{"internal/digest", []string{"internal/defect", "internal/model", "internal/parallel"}},
+	{"internal/digest", []string{"internal/defect", "internal/mmap", "internal/model", "internal/parallel"}},
 	{"internal/qtensor", []string{"internal/kernel", "internal/mmap"}},
-	{"internal/journal", []string{"internal/defect", "internal/mmap", "internal/parallel"}},
+	{"internal/journal", []string{"internal/atomicfile", "internal/defect", "internal/mmap", "internal/parallel"}},
 	{"internal/strictjson", []string{"internal/defect"}},
 	{"internal/strictyaml", []string{}},
 	{"internal/chart", []string{"internal/kernel"}},
@@ -72,6 +72,7 @@ var rules = []struct {
 	{"verify/selftest", []string{"verify", "internal"}},
 	{"verify/render", []string{"verify", "internal"}},
 	{"verify", []string{"verify/metric", "verify/noise", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
+	{"fixtures/torture", []string{"format", "internal"}},
 	{"fixtures", []string{}},
 	// What runs in an app holds only readers and the forward pass: a library of the whole
 	// module would be larger.

@@ -2,6 +2,7 @@ package lora
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -172,4 +173,47 @@ func TestOtherModel(t *testing.T) {
 			t.Errorf("%s: %v, want %q", base, err, want)
 		}
 	}
+}
+
+// Any adapter is refused in one line or merges without a panic, into rows that can be read.
+func FuzzOpen(f *testing.F) {
+	for _, name := range []string{"whole", "dora", "patterns"} {
+		config, err := os.ReadFile(filepath.Join(fixtures, "lora", name, ConfigName))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(config, "base_model.model.model.layers.0.self_attn.q_proj", uint8(4), uint8(2))
+	}
+	f.Add([]byte(`{"peft_type":"LORA","r":0}`), "base_model.model.a", uint8(0), uint8(0))
+	f.Add([]byte(`{"peft_type":"LORA","r":1e308,"rank_pattern":{"(":3}}`), "a.b", uint8(1), uint8(1))
+	f.Fuzz(func(t *testing.T, config []byte, module string, cols, rank uint8) {
+		dir := t.TempDir()
+		entry := func(rows, cols, at int) map[string]any {
+			return map[string]any{"dtype": "F32", "shape": []int{rows, cols}, "data_offsets": []int{at, at + 4*rows*cols}}
+		}
+		c, r := int(cols), int(rank)
+		header, err := json.Marshal(map[string]any{module + ".lora_A.weight": entry(r, c, 0), module + ".lora_B.weight": entry(c, r, 4*r*c)})
+		if err != nil {
+			t.Skip()
+		}
+		file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+		file = append(file, make([]byte, 8*r*c)...)
+		if os.WriteFile(filepath.Join(dir, ConfigName), config, 0o666) != nil || os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), file, 0o666) != nil {
+			t.Fatal("cannot write the adapter")
+		}
+		a, err := Open(dir)
+		if err == nil {
+			defer a.Close()
+			name := strings.TrimPrefix(module, "base_model.model.") + ".weight"
+			base := &checkpoint.Tensor{Name: name, File: "f", DType: checkpoint.F32, Shape: []int{c, c}, Data: make([]byte, 4*c*c)}
+			weights := map[string]*checkpoint.Tensor{name: base}
+			if _, err = a.Apply(weights); err == nil && c > 0 {
+				merged := weights[name]
+				merged.Row(make([]byte, merged.RowBytes()), c-1)
+			}
+		}
+		if err != nil && strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+			t.Errorf("not one clean line: %q", err)
+		}
+	})
 }

@@ -7,9 +7,11 @@
 package mmap
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"unsafe"
@@ -19,6 +21,8 @@ import (
 type File struct {
 	Data  []byte // read-only; valid until Close
 	unmap func() error
+	path  string
+	info  os.FileInfo // when it was opened
 }
 
 // Open maps the regular file at path, following symbolic links. On systems that
@@ -58,15 +62,16 @@ func OpenFile(f *os.File) (*File, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "map", Path: f.Name(), Err: err}
 	}
-	live.add(data)
-	return &File{data, unmap}, nil
+	file := &File{data, unmap, f.Name(), info}
+	live.add(file)
+	return file, nil
 }
 
 // Close removes the mapping. Slices of Data must not be used afterwards. A second
 // Close does nothing.
 func (f *File) Close() error {
 	unmap := f.unmap
-	live.remove(f.Data)
+	live.remove(f)
 	f.Data, f.unmap = nil, nil
 	if unmap == nil {
 		return nil
@@ -80,25 +85,48 @@ func (f *File) Close() error {
 // it is used again. Release does nothing if b is not part of a mapping.
 func Release(b []byte) { live.release(b) }
 
+// Changed returns an error if the file at path is mapped and has been replaced or written to since
+// it was. What was read from the mapping is then of another file than the one at path, or of two
+// states of it.
+func Changed(path string) error {
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	for _, f := range live.all {
+		if filepath.Clean(f.path) != filepath.Clean(path) {
+			continue
+		}
+		now, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !os.SameFile(f.info, now) || f.info.Size() != now.Size() || !f.info.ModTime().Equal(now.ModTime()) {
+			return &os.PathError{Op: "read", Path: path, Err: errChanged}
+		}
+	}
+	return nil
+}
+
+var errChanged = errors.New("the file was replaced or written to while it was read; run the command again")
+
 // live lists the current mappings, so that Release advises the system on no other
 // memory: the same advice would fill anonymous memory with zeros.
 var live mappings
 
 type mappings struct {
 	mu  sync.Mutex
-	all [][]byte
+	all []*File
 }
 
-func (m *mappings) add(data []byte) {
+func (m *mappings) add(f *File) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.all = append(m.all, data)
+	m.all = append(m.all, f)
 }
 
-func (m *mappings) remove(data []byte) {
+func (m *mappings) remove(f *File) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.all = slices.DeleteFunc(m.all, func(d []byte) bool { return len(data) > 0 && &d[0] == &data[0] })
+	m.all = slices.DeleteFunc(m.all, func(other *File) bool { return other == f })
 }
 
 func (m *mappings) release(b []byte) {
@@ -108,7 +136,8 @@ func (m *mappings) release(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := uintptr(unsafe.Pointer(&b[0]))
-	for _, d := range m.all {
+	for _, f := range m.all {
+		d := f.Data
 		from := uintptr(unsafe.Pointer(&d[0]))
 		if at < from || at-from > uintptr(len(d)-len(b)) || len(b) > len(d) {
 			continue

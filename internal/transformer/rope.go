@@ -51,3 +51,27 @@ func (r *rope) rotate(x []float32, p int) {
 	}
 	rotate(x[:2*r.halfDims], r.cos[p*r.halfDims:][:r.halfDims], r.sin[p*r.halfDims:][:r.halfDims])
 }
+
+// unrotate multiplies one head's vector by the transpose of the matrix by which rotate
+// does, in place.
+func (r *rope) unrotate(x []float32, p int) {
+	if r == nil {
+		return
+	}
+	cos, sin := r.cos[p*r.halfDims:][:r.halfDims], r.sin[p*r.halfDims:][:r.halfDims]
+	second, step := r.halfDims, 1
+	if r.interleaved {
+		second, step = 1, 2
+	}
+	for i, c := range cos {
+		u, v := &x[i*step], &x[i*step+second]
+		*u, *v = float32(*u*c)+float32(*v*sin[i]), float32(*v*c)-float32(*u*sin[i])
+	}
+}
+
+// Unrotate turns x, the gradient of some function with respect to the rotated query or key
+// of one head at a position that d has run, into the gradient with respect to the query or
+// key before rotation in the given block.
+func (d *Decoder) Unrotate(block int, x []float32, position int) {
+	d.blocks[block].rope.unrotate(x, position)
+}

@@ -58,3 +58,15 @@ func TestAtLeast(t *testing.T) {
 		}
 	}
 }
+
+// Any text is a size that is not negative, or an error in one line.
+func FuzzParseSize(f *testing.F) {
+	for _, text := range []string{"92MB", "1.5GiB", "-1", "1e400", "9223372036854775807", "8EiB", "", "0x1p3MB", "NaN", "\x00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := ParseSize(text); n < 0 || err != nil && strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
+			t.Errorf("%q: %d, %q", text, n, err)
+		}
+	})
+}

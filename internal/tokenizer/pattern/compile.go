@@ -49,13 +49,13 @@ func (c *compiler) fail(text string) {
 // emit appends an instruction and returns its index.
 func (c *compiler) emit(in instruction) int32 {
 	if len(c.program) >= maxProgram {
-		c.fail("the pattern is too large")
+		c.fail(fmt.Sprintf("the pattern takes more than %d instructions", maxProgram))
 		return 0
 	}
 	in.memo = -1
 	if in.op == opSplit || in.op == opLook || in.op == opAtomic || in.op == opRun && in.max < 0 {
 		if in.memo = c.memos; c.memos == maxMemos {
-			c.fail("the pattern has too many alternatives and repetitions")
+			c.fail(fmt.Sprintf("the pattern has more than %d alternatives and repetitions", maxMemos))
 		}
 		c.memos++
 	}
@@ -76,7 +76,7 @@ func (c *compiler) setOf(spans []span) int32 {
 		return n
 	}
 	if len(c.list) == maxSets {
-		c.fail("the pattern has too many classes")
+		c.fail(fmt.Sprintf("the pattern has more than %d classes", maxSets))
 		return 0
 	}
 	n := int32(len(c.list))

@@ -96,7 +96,7 @@ func (p *parser) parse() (*node, error) {
 
 // choice parses alternatives up to a ) or the end. Options that it sets end with it.
 func (p *parser) choice() (*node, error) {
-	if p.depth++; p.depth > maxDepth {
+	if p.depth++; p.depth > maxDepth+1 { // the pattern itself is one
 		return nil, p.fail("more than %d nested groups", maxDepth)
 	}
 	fold, dots := p.fold, p.dots

@@ -66,7 +66,7 @@ func TestRefuses(t *testing.T) {
 		`a)`: "a ) without its (", `(a`: "a ( without its )", `[a`: "a [ without its ]", `*`: "* repeats nothing", `(a)\1`: `\1`,
 		`\p{Nope}`: `property "Nope"`, `\p`: "a property without a name", `(?x:a)`: `option or group 'x'`,
 		`(?:a*)*`: "a group that can match nothing", `(?<=a+)b`: "a look-behind without a fixed length", `a{2000}`: "a repetition from 2000",
-		`[b-a]`: "an empty range", `\`: `a \ at the end`, `(?:(?:a|bc){99}){99}`: "too", `\G`: `\G`, `(?=a)*`: "a repeated assertion",
+		`[b-a]`: "an empty range", `\`: `a \ at the end`, `(?:(?:a|bc){99}){99}`: "more than 128", `\G`: `\G`, `(?=a)*`: "a repeated assertion",
 		`\x{110000}`: "is not a character", "\xff": "not UTF-8", `a{3}?`: "{n}?", `[[:nope:]]`: `class "nope"`, `(?<n`: "without a name",
 		strings.Repeat("(", 99): "nested groups", strings.Repeat("[", 99): "nested classes", strings.Repeat("a", maxPattern+1): "want at most 8192",
 	} {
