@@ -22,7 +22,7 @@ var (
 	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
 	ollamaFlag = &cli.StringFlag{Name: "modelfile", Usage: "with a .gguf file: also write `FILE` for ollama create, with the chat template and stop texts"}
 	setFlag    = &cli.StringSliceFlag{
-		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true (repeatable)",
+		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true, or record a fact for .gguf files, such as general.license=mit (repeatable)",
 	}
 	dropFlag = &cli.StringSliceFlag{
 		Name: "drop", Usage: "leave out the checkpoint's tensors that match `PATTERN`, such as '*.router.*' (repeatable)",

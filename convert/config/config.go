@@ -8,11 +8,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"thimble/convert/names"
 	"thimble/convert/packed"
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
+	"thimble/internal/model"
+	"thimble/internal/spell"
 	"thimble/internal/strictjson"
 )
 
@@ -112,6 +116,13 @@ func Parse(file string, text []byte, set []string) (*Config, error) {
 		if !ok || key == "" || value == "" {
 			return nil, fmt.Errorf("--set %s: want key=value", defect.Printable(o))
 		}
+		if strings.HasPrefix(key, model.FactPrefix) {
+			if err := checkFact(key, value); err != nil {
+				return nil, err
+			}
+			c.known[key], c.overrides[key] = true, value
+			continue
+		}
 		v, err := strictjson.Decode("--set", []byte(value))
 		if err != nil {
 			v = value
@@ -122,6 +133,21 @@ func Parse(file string, text []byte, set []string) (*Config, error) {
 		values[key], c.overrides[key] = v, value
 	}
 	return c, nil
+}
+
+// maxFact is the length of the longest fact, in bytes.
+const maxFact = 1000
+
+// checkFact returns an error unless key is a fact about the model for people, and value a
+// line of text.
+func checkFact(key, value string) error {
+	switch {
+	case !slices.Contains(model.Facts, key):
+		return fmt.Errorf("--set %s: GGUF has no such key about a model%s; it has %s", defect.Printable(key), spell.Suggest(key, model.Facts), strings.Join(model.Facts, ", "))
+	case len(value) > maxFact || !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return fmt.Errorf("--set %s: want a line of text of up to %d bytes", key, maxFact)
+	}
+	return nil
 }
 
 // Overrides returns the overrides as "key=value", "--drop=pattern" and "--lora=name", sorted.

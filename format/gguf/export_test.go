@@ -168,6 +168,7 @@ func compare(t *testing.T, name string, got, want []float32) {
 func TestKeys(t *testing.T) {
 	m := tiny(t, "int8/g32")
 	m.Spec.Rope = model.Rope{Base: 500000, Scaling: model.RopeLlama3, Factor: 8, LowFreq: 1, HighFreq: 4, Original: 16}
+	m.Provenance.Overrides = append(slices.Clone(m.Provenance.Overrides), "general.license=mit", "general.license.link=https://x.example/?a=b")
 	e, data := write(t, m)
 	f := parse(t, data)
 	for name, want := range map[string]any{
@@ -181,7 +182,8 @@ func TestKeys(t *testing.T) {
 		"tokenizer.ggml.token_type": []any{int32(3), int32(3), int32(1), int32(1), int32(1), int32(1), int32(4), int32(5), int32(5)},
 		"tokenizer.ggml.merges":     []any{"Ġ a"}, "tokenizer.ggml.bos_token_id": uint32(0), "tokenizer.ggml.eos_token_id": uint32(1),
 		"tokenizer.ggml.add_bos_token": true, "tokenizer.ggml.add_eos_token": false, "thimble.eos_token_ids": []any{int32(1), int32(2)},
-		"thimble.tool": "test", "thimble.architecture": "mobilellm", "thimble.recipe": "scheme: x", "thimble.overrides": []any{"a=b"},
+		"thimble.tool": "test", "thimble.architecture": "mobilellm", "thimble.recipe": "scheme: x", "thimble.overrides": []any{"a=b", "general.license=mit", "general.license.link=https://x.example/?a=b"},
+		"general.size_label": "95K", "general.license": "mit", "general.license.link": "https://x.example/?a=b",
 		"thimble.source.names": []any{"model.bin"}, "thimble.source.bytes": []any{uint64(5)}, "thimble.source.sha256": []any{strings.Repeat("07", 32)},
 		"thimble.rope.llama3.factor": float32(8), "thimble.rope.llama3.original_context_length": uint32(16),
 	} {
@@ -195,6 +197,17 @@ func TestKeys(t *testing.T) {
 	}
 	if notes := strings.Join(e.Notes, "\n"); !strings.Contains(notes, "2 blocks is written once for each of its steps, 3 in all") || !strings.Contains(notes, "2 more rows") {
 		t.Errorf("notes are %q", notes)
+	}
+}
+
+// As gguf-py's model_weight_count_rounded_notation.
+func TestSizeLabel(t *testing.T) {
+	for want, shape := range map[string][2]int64{
+		"135M": {134_515_008 / 576, 576}, "1.2B": {1_235_814_400 / 2048, 2048}, "8.0B": {8_030_261_248 / 4096, 4096}, "71B": {70_553_706_496 / 16384, 16384}, "58K": {90, 640}, "9.2K": {96, 96},
+	} {
+		if got := rounded(shape[0] * shape[1]); got != want {
+			t.Errorf("%d weights are %s, want %s", shape[0]*shape[1], got, want)
+		}
 	}
 }
 
@@ -216,10 +229,10 @@ func TestLinearRopeTiedNoTokenizer(t *testing.T) {
 // The bytes are the same on every machine and in every run.
 func TestGolden(t *testing.T) {
 	want := map[string]string{
-		"f32":           "6599a5fb6c7e4745c745bb6c29ca871943cb256e4486f51f054c577b7c7ea9bb",
-		"int4/g32":      "ec580483c3487b6d1a81e7fffaaabf75b7c9e99b474184eea9791fd6ac1662c3",
-		"int5/g32/asym": "9eb197a9ff7cf79df74a5678177fc794c4eae442a3e59d6e9a789a3b4db8dd07",
-		"int8/g32":      "29633760ba4d838bbc2cea38e5588c339e298cf0a48bfec9241291ac8c17b938",
+		"f32":           "b5f3dc9d570e2297faf4d08df611d0273cec3f97b76b522d80b7b86938095f5d",
+		"int4/g32":      "d27fac6f98cb7d7ffaadc1801b34c53427e78d27d13b91a68c32ab7876e03028",
+		"int5/g32/asym": "e22108b766d1ddeb7ec618a4d4e34b4d1eb0b26a9d655d725e2b775f320c2906",
+		"int8/g32":      "ac4b04a8159489b38b5d2ca3de5802ba6b9a434468c4ba6a991302e341618045",
 	}
 	for scheme, sum := range want {
 		_, a := write(t, tiny(t, scheme))

@@ -2,6 +2,8 @@ package gguf
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"thimble/format/export"
 	"thimble/internal/model"
@@ -84,6 +86,46 @@ func (Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	return &export.Plan{Tensors: w.list(), Notes: w.notes, Bytes: w.size, Write: export.File(&w.options, w.size, w.write)}, nil
 }
 
+// sizeLabel returns general.size_label as llama.cpp's converter writes it: the number of
+// weights, of a mixture with one expert in each block, after the number of experts.
+func (w *writer) sizeLabel() string {
+	weights, experts := int64(0), uint64(w.spec.Experts.Count)
+	for i := range w.tensors {
+		t := &w.tensors[i]
+		if t.values != nil {
+			continue
+		}
+		n := uint64(1)
+		for _, d := range t.dims {
+			n *= d
+		}
+		if len(t.dims) == 3 && experts > 0 {
+			n /= experts
+		}
+		weights += int64(n)
+	}
+	if experts > 0 {
+		return fmt.Sprintf("%dx%s", experts, rounded(weights))
+	}
+	return rounded(weights)
+}
+
+// rounded returns a number of weights as gguf-py writes it: with a unit, and at least two
+// digits (model_weight_count_rounded_notation).
+func rounded(weights int64) string {
+	n, unit := float64(weights)/1e3, "K"
+	for _, u := range []struct {
+		least float64
+		unit  string
+	}{{1e6, "M"}, {1e9, "B"}, {1e12, "T"}} {
+		if float64(weights) > u.least {
+			n, unit = float64(weights)/u.least, u.unit
+		}
+	}
+	decimals := max(0, 2-len(strings.TrimLeft(strconv.FormatFloat(n, 'f', 0, 64), "0")))
+	return strconv.FormatFloat(n, 'f', decimals, 64) + unit
+}
+
 // metadata returns every key of the file for m except the file type, and notes about the
 // tokenizer. s is m's Spec with the context of the file.
 func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []string, error) {
@@ -91,6 +133,7 @@ func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []str
 	keys := a.describe(&asGGUF)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
 	keys.putProvenance(&m.Provenance)
+	keys.facts = m.Provenance.Facts()
 	keys.putGeneration(&m.Generation)
 	if m.Spec.Rope.Pairs {
 		keys.ropePairs = ptr(true)

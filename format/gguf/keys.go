@@ -1,6 +1,10 @@
 package gguf
 
-import "thimble/internal/defect"
+import (
+	"strings"
+
+	"thimble/internal/defect"
+)
 
 // metadata holds the value of every known key. A nil pointer or slice, or an
 // empty string, is an absent key.
@@ -35,6 +39,8 @@ type metadata struct {
 	alibi      *float32 // see Spec.Alibi
 	convLength *uint32  // see Attention.Conv
 	kvOfBlocks []int32  // key heads of each block, 0 in those without attention
+
+	facts []string // for people, "general.name=text"; the reader ignores them
 
 	topK, penaltyLast                *int32
 	topP, minP, temperature, penalty *float32
@@ -191,6 +197,11 @@ func (m *metadata) encode() (b []byte, n uint64) {
 			b = append(appendString(b, k.name), v...)
 			n++
 		}
+	}
+	for _, fact := range m.facts {
+		name, value, _ := strings.Cut(fact, "=")
+		b = append(appendString(b, name), encodeValue(&value)...)
+		n++
 	}
 	return b, n
 }

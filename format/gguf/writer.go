@@ -75,6 +75,7 @@ func newWriter(m *model.Model, o export.Options) (*writer, error) {
 		}
 	}
 	keys.fileType = fileType(weights)
+	keys.facts = append(keys.facts, "general.size_label="+w.sizeLabel())
 	w.note(tokenizerNotes)
 	return w, w.layOut(keys)
 }

@@ -66,13 +66,15 @@ func FuzzCalls(f *testing.F) {
 			if n := s.Safe(text); n < 0 || n > len(text) {
 				t.Errorf("%s: %d of %d bytes are safe", s.name, n, len(text))
 			}
-			content, calls := s.Parse(text)
-			if len(content) > len(text) {
-				t.Errorf("%s: the content is longer than the text", s.name)
-			}
-			for _, c := range calls {
-				if c.Name == "" || !json.Valid([]byte(c.Arguments)) {
-					t.Errorf("%s: call %q with %q", s.name, c.Name, c.Arguments)
+			for _, forced := range []bool{false, true} {
+				content, calls := s.Parse(text, forced)
+				if len(content) > len(text) {
+					t.Errorf("%s: the content is longer than the text", s.name)
+				}
+				for _, c := range calls {
+					if c.Name == "" || !json.Valid([]byte(c.Arguments)) {
+						t.Errorf("%s: call %q with %q", s.name, c.Name, c.Arguments)
+					}
 				}
 			}
 		}

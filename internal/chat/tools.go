@@ -93,8 +93,9 @@ func overlap(text, word string) int {
 }
 
 // Parse divides an answer into text and calls. An answer that is not well-formed calls
-// is text.
-func (s *ToolStyle) Parse(text string) (content string, calls []ToolCall) {
+// is text. Of one that had to begin as a call, what follows the calls is dropped: small
+// models forget the end of a call and go on.
+func (s *ToolStyle) Parse(text string, forced bool) (content string, calls []ToolCall) {
 	content, rest, found := strings.Cut(text, s.open)
 	if !found {
 		if !s.bare || !strings.HasPrefix(strings.TrimSpace(text), "{") {
@@ -104,9 +105,9 @@ func (s *ToolStyle) Parse(text string) (content string, calls []ToolCall) {
 	}
 	var ok bool
 	if s.list {
-		calls, ok = s.parseList(rest)
+		calls, ok = s.parseList(rest, forced)
 	} else {
-		calls, ok = s.parseEach(rest)
+		calls, ok = s.parseEach(rest, forced)
 	}
 	if !ok || len(calls) == 0 {
 		return text, nil
@@ -114,28 +115,30 @@ func (s *ToolStyle) Parse(text string) (content string, calls []ToolCall) {
 	return strings.TrimSpace(content), calls
 }
 
-// parseEach reads calls that are separated by close and open.
-func (s *ToolStyle) parseEach(text string) (calls []ToolCall, ok bool) {
+// parseEach reads calls that are separated by close and open. If forced is set, it ends at
+// what is no call.
+func (s *ToolStyle) parseEach(text string, forced bool) (calls []ToolCall, ok bool) {
 	for strings.TrimSpace(text) != "" {
 		text = strings.TrimPrefix(strings.TrimSpace(text), s.open)
 		v, rest := firstValue(text)
 		call, ok := s.call(v)
 		if !ok {
-			return nil, false
+			return calls, forced
 		}
 		calls = append(calls, call)
 		rest = strings.TrimSpace(rest)
 		after, closed := strings.CutPrefix(rest, s.close)
 		if !closed && rest != "" {
-			return nil, false
+			return calls, forced
 		}
 		text = after
 	}
 	return calls, true
 }
 
-// parseList reads a JSON list of calls, or the newer form NAME[ARGS]{...}.
-func (s *ToolStyle) parseList(text string) (calls []ToolCall, ok bool) {
+// parseList reads a JSON list of calls, or the newer form NAME[ARGS]{...}. If forced is set,
+// more may follow.
+func (s *ToolStyle) parseList(text string, forced bool) (calls []ToolCall, ok bool) {
 	if !strings.HasPrefix(strings.TrimSpace(text), "[") {
 		for part := range strings.SplitSeq(text, s.open) {
 			name, arguments, _ := strings.Cut(part, "[ARGS]")
@@ -150,7 +153,7 @@ func (s *ToolStyle) parseList(text string) (calls []ToolCall, ok bool) {
 	}
 	v, rest := firstValue(text)
 	list, _ := v.([]any)
-	if strings.TrimSpace(rest) != "" {
+	if strings.TrimSpace(rest) != "" && !forced {
 		return nil, false
 	}
 	for _, v := range list {

@@ -41,10 +41,22 @@ func TestParseCalls(t *testing.T) {
 		{llama, `{"answer": 3}`, `{"answer": 3}`, nil},
 		{llama, `Paris`, `Paris`, nil},
 	} {
-		content, calls := style(t, tt.template).Parse(tt.text)
+		content, calls := style(t, tt.template).Parse(tt.text, false)
 		if content != tt.content || !slices.Equal(calls, tt.calls) {
 			t.Errorf("%q: %q, %q; want %q, %q", tt.text, content, calls, tt.content, tt.calls)
 		}
+	}
+	// An answer that had to be a call is one, whatever follows it.
+	for _, tt := range [][2]string{
+		{hermes, "<tool_call>\n{\"name\": \"a\"}\n\nIt is sunny."}, {hermes, "<tool_call>{\"name\": \"a\"}</tool_call> and more"},
+		{mistral, "[TOOL_CALLS] [{\"name\": \"a\"}] and more"}, {llama, "{\"name\": \"a\"} and more"},
+	} {
+		if content, calls := style(t, tt[0]).Parse(tt[1], true); content != "" || !slices.Equal(calls, []ToolCall{{"a", "{}"}}) {
+			t.Errorf("%q, which had to be a call: %q, %q", tt[1], content, calls)
+		}
+	}
+	if content, calls := style(t, hermes).Parse("<tool_call>{\"name\": ", true); calls != nil || content == "" {
+		t.Errorf("half a call is %q, %q", content, calls)
 	}
 	if s := ToolStyleOf("{{ messages }}<tool_call>"); s != nil {
 		t.Errorf("a template without tools has style %s", s.name)
@@ -72,7 +84,7 @@ func TestSafe(t *testing.T) {
 		} else if text[0] == '[' {
 			s = style(t, "tools [TOOL_CALLS]")
 		}
-		if _, calls := s.Parse(text); !slices.Equal(calls, []ToolCall{{"f", "{}"}}) {
+		if _, calls := s.Parse(text, false); !slices.Equal(calls, []ToolCall{{"f", "{}"}}) {
 			t.Errorf("%q: %q", text, calls)
 		}
 	}

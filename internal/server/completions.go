@@ -224,7 +224,7 @@ func (f *chatForm) whole(text, reason string, tokens []session.Token, u usage) a
 
 // calls returns the calls of an answer, nil if it has none, and its other text.
 func (f *chatForm) calls(text string) (content string, list []any) {
-	content, calls := f.s.tools.Parse(text)
+	content, calls := f.s.tools.Parse(text, f.b.prefix != "")
 	for i, c := range calls {
 		list = append(list, object{"index": i, "id": newID("call_"), "type": "function", "function": object{"name": c.Name, "arguments": c.Arguments}})
 	}
