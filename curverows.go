@@ -272,6 +272,9 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		if err != nil {
 			return err
 		}
+		if some.Together, err = togetherIn(m, r.target); err != nil {
+			return err
+		}
 		file, err := limitedFile(r.budget, m, r.target, r.fileName())
 		if err != nil {
 			return err

@@ -92,15 +92,7 @@ func exportSize(m *model.Model, plan *quantize.Plan, target format.Exporter, pat
 // copiesIn returns how many times a file of target stores each tensor of m: a format
 // that cannot share blocks stores a block once for each of its steps.
 func copiesIn(m *model.Model, target format.Exporter) (map[string]int, error) {
-	context, _, err := target.Check(m)
-	if err != nil {
-		return nil, err
-	}
-	schemes := make(map[string]qtensor.Scheme, len(m.Tensors))
-	for name := range m.Tensors {
-		schemes[name] = qtensor.Scheme{Kind: qtensor.F32}
-	}
-	p, err := target.Plan(m, export.Options{Context: context, Schemes: schemes})
+	p, err := floatsIn(m, target)
 	if err != nil {
 		return nil, err
 	}
@@ -109,4 +101,39 @@ func copiesIn(m *model.Model, target format.Exporter) (map[string]int, error) {
 		copies[t.Source]++
 	}
 	return copies, nil
+}
+
+// togetherIn returns by name the tensor of a file of target that holds a matrix of m and
+// others; a target of nil has none.
+func togetherIn(m *model.Model, target format.Exporter) (func(name string) string, error) {
+	if target == nil {
+		return nil, nil
+	}
+	p, err := floatsIn(m, target)
+	if err != nil {
+		return nil, err
+	}
+	count, holder := map[string]int{}, map[string]string{}
+	for _, t := range p.Tensors {
+		count[t.Name]++
+	}
+	for _, t := range p.Tensors {
+		if count[t.Name] > 1 && holder[t.Source] == "" {
+			holder[t.Source] = t.Name
+		}
+	}
+	return func(name string) string { return holder[name] }, nil
+}
+
+// floatsIn plans the file of target for m with all tensors in float32.
+func floatsIn(m *model.Model, target format.Exporter) (*export.Plan, error) {
+	context, _, err := target.Check(m)
+	if err != nil {
+		return nil, err
+	}
+	schemes := make(map[string]qtensor.Scheme, len(m.Tensors))
+	for name := range m.Tensors {
+		schemes[name] = qtensor.Scheme{Kind: qtensor.F32}
+	}
+	return target.Plan(m, export.Options{Context: context, Schemes: schemes})
 }

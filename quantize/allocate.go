@@ -16,7 +16,7 @@ func (s *Survey) Only(schemes []Scheme) (*Survey, error) {
 			return nil, fmt.Errorf("scheme %v was not surveyed", x)
 		}
 	}
-	some := &Survey{schemes, map[string][]float64{}}
+	some := &Survey{Schemes: schemes, Together: s.Together, cost: map[string][]float64{}}
 	for name, costs := range s.cost {
 		for _, c := range columns {
 			some.cost[name] = append(some.cost[name], costs[c])
@@ -25,24 +25,33 @@ func (s *Survey) Only(schemes []Scheme) (*Survey, error) {
 	return some, nil
 }
 
-// An allocator chooses a scheme for each surveyed matrix of one model. All matrices start
-// in their smallest scheme; the allocator then repeatedly takes the upgrade that gains
-// most per byte.
+// An allocator chooses a scheme for each surveyed matrix of one model, or for several
+// matrices together. All start in their smallest scheme; the allocator then repeatedly takes
+// the upgrade that gains most per byte.
 type allocator struct {
 	survey    *Survey
 	base      *Recipe
 	names     []string  // of the matrices to choose for, in the plan's order
-	smallest  []int     // scheme of each matrix
+	units     []int     // by matrix, the unit that it belongs to
+	smallest  []int     // scheme of each unit
 	bytes     int64     // of all tensors, with these matrices in their smallest schemes
 	predicted float64   // nats per token, likewise
 	upgrades  []upgrade // the best first
 }
 
-// An upgrade changes the scheme of one matrix to one with more bytes and a lower cost.
+// An upgrade changes the scheme of one unit to one with more bytes and a lower cost.
 type upgrade struct {
-	matrix, scheme int
-	bytes          int64   // more than in the previous scheme
-	gain           float64 // nats less than in the previous scheme
+	unit, scheme int
+	bytes        int64   // more than in the previous scheme
+	gain         float64 // nats less than in the previous scheme
+}
+
+// A unit is one matrix, or several that have the same scheme.
+type unit struct {
+	costs  []float64 // of all its matrices, by scheme
+	sizes  []int64   // likewise
+	stored int64     // how often the file stores it
+	bytes  int64     // in the schemes of the base recipe
 }
 
 // An allocation is a choice of schemes.
@@ -65,6 +74,8 @@ func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) in
 		return nil, err
 	}
 	a := &allocator{survey: s, base: base}
+	var units []unit
+	known := map[string]int{} // in units, by what holds the matrices together
 	for _, e := range plan.Tensors {
 		stored := int64(1)
 		if copies != nil {
@@ -77,24 +88,48 @@ func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) in
 		if costs == nil || slices.Contains(named, true) {
 			continue
 		}
-		ladder, sizes, err := s.ladder(e.Slot, costs)
+		sizes, err := s.sizes(e.Slot)
 		if err != nil {
 			return nil, err
 		}
-		for i := 1; i < len(ladder); i++ {
-			from, to := ladder[i-1], ladder[i]
-			a.upgrades = append(a.upgrades, upgrade{len(a.names), to, stored * (sizes[to] - sizes[from]), costs[from] - costs[to]})
+		with := e.Name
+		if s.Together != nil {
+			with = cmp.Or(s.Together(e.Name), with)
 		}
-		a.bytes += stored * (sizes[ladder[0]] - e.Bytes)
-		a.predicted += costs[ladder[0]]
-		a.smallest, a.names = append(a.smallest, ladder[0]), append(a.names, e.Name)
+		i, joins := known[with]
+		if !joins {
+			i = len(units)
+			known[with] = i
+			units = append(units, unit{make([]float64, len(costs)), make([]int64, len(costs)), stored, 0})
+		}
+		units[i].add(costs, sizes, e.Bytes)
+		a.names, a.units = append(a.names, e.Name), append(a.units, i)
 	}
-	// On a convex hull the upgrades of one matrix have decreasing gains per byte, so sorting
+	for i, u := range units {
+		ladder := ladder(u.costs, u.sizes)
+		for step := 1; step < len(ladder); step++ {
+			from, to := ladder[step-1], ladder[step]
+			a.upgrades = append(a.upgrades, upgrade{i, to, u.stored * (u.sizes[to] - u.sizes[from]), u.costs[from] - u.costs[to]})
+		}
+		a.bytes += u.stored * (u.sizes[ladder[0]] - u.bytes)
+		a.predicted += u.costs[ladder[0]]
+		a.smallest = append(a.smallest, ladder[0])
+	}
+	// On a convex hull the upgrades of one unit have decreasing gains per byte, so sorting
 	// keeps their order.
 	slices.SortStableFunc(a.upgrades, func(a, b upgrade) int {
 		return cmp.Compare(b.gain/float64(b.bytes), a.gain/float64(a.bytes))
 	})
 	return a, nil
+}
+
+// add adds a matrix to u.
+func (u *unit) add(costs []float64, sizes []int64, bytes int64) {
+	for x := range costs {
+		u.costs[x] += costs[x]
+		u.sizes[x] += sizes[x]
+	}
+	u.bytes += bytes
 }
 
 // within returns the allocation of at most limit bytes for tensors with the least
@@ -127,18 +162,18 @@ func (a *allocator) spend(limit int64, enough float64) allocation {
 		if out.predicted <= enough {
 			break
 		}
-		if stuck[u.matrix] || u.bytes > limit-out.bytes {
-			stuck[u.matrix] = true
+		if stuck[u.unit] || u.bytes > limit-out.bytes {
+			stuck[u.unit] = true
 			continue
 		}
-		chosen[u.matrix] = u.scheme
+		chosen[u.unit] = u.scheme
 		out.bytes += u.bytes
 		out.predicted -= u.gain
 	}
 	r := *a.base
 	r.Rules = slices.Clone(a.base.Rules)
 	for i, name := range a.names {
-		r.Rules = append(r.Rules, Rule{name, a.survey.Schemes[chosen[i]].String()})
+		r.Rules = append(r.Rules, Rule{name, a.survey.Schemes[chosen[a.units[i]]].String()})
 	}
 	r.PredictedKL = threeDigits(out.predicted)
 	out.recipe = &r
@@ -152,17 +187,25 @@ func threeDigits(x float64) float64 {
 	return rounded
 }
 
-// ladder returns the schemes on the lower convex hull of bytes and cost, the smallest
-// first, and the bytes of every scheme.
-func (s *Survey) ladder(slot Slot, costs []float64) (ladder []int, sizes []int64, err error) {
-	sizes = make([]int64, len(s.Schemes))
-	order := make([]int, len(s.Schemes))
+// sizes returns the bytes of a matrix in each scheme.
+func (s *Survey) sizes(slot Slot) ([]int64, error) {
+	sizes := make([]int64, len(s.Schemes))
 	for i, x := range s.Schemes {
 		e, err := newEntry(slot, Scheme{}, storage{scheme: x})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		sizes[i], order[i] = e.Bytes, i
+		sizes[i] = e.Bytes
+	}
+	return sizes, nil
+}
+
+// ladder returns the schemes on the lower convex hull of bytes and cost, the smallest
+// first.
+func ladder(costs []float64, sizes []int64) (ladder []int) {
+	order := make([]int, len(costs))
+	for i := range order {
+		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(sizes[a], sizes[b]), cmp.Compare(costs[a], costs[b]))
@@ -177,5 +220,5 @@ func (s *Survey) ladder(slot Slot, costs []float64) (ladder []int, sizes []int64
 		}
 		ladder = append(ladder, i)
 	}
-	return ladder, sizes, nil
+	return ladder
 }

@@ -105,7 +105,8 @@ func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 		if costs == nil {
 			continue
 		}
-		ladder, sizes, err := s.ladder(slot, costs)
+		sizes, err := s.sizes(slot)
+		ladder := ladder(costs, sizes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +116,42 @@ func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 		}
 	}
 	return most
+}
+
+// Matrices that something holds together get one scheme, whatever limit stops between their
+// upgrades, and the limit is kept.
+func TestTogether(t *testing.T) {
+	m := livelyModel(t, nil)
+	base := &Recipe{Scheme: "int4/g32"}
+	s := surveyed(t, m, 9, 3, "int3/g32", "int4/g32", "int5/g32", "int8/g32")
+	held := map[string]string{"blocks.0.q": "qkv", "blocks.0.k": "qkv", "blocks.0.v": "qkv"}
+	s.Together = func(name string) string { return held[name] }
+	seen := map[Scheme]bool{}
+	least, err := newAllocator(s, m, base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit := least.bytes; limit < 2*least.bytes; limit += least.bytes / 30 {
+		best, err := allocate(s, m, base, limit, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewPlan(m, best.recipe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schemes := map[string]Scheme{}
+		for _, e := range plan.Tensors {
+			schemes[e.Name] = e.To
+		}
+		q := schemes["blocks.0.q"]
+		if seen[q] = true; schemes["blocks.0.k"] != q || schemes["blocks.0.v"] != q || plan.Bytes > limit || plan.Bytes != best.bytes {
+			t.Errorf("%d bytes: %d, said to be %d, with %v, %v, %v", limit, plan.Bytes, best.bytes, q, schemes["blocks.0.k"], schemes["blocks.0.v"])
+		}
+	}
+	if len(seen) < 2 {
+		t.Errorf("all limits gave %v", seen)
+	}
 }
 
 // An allocation keeps its limit, and no other combination of schemes that keeps it
@@ -256,7 +293,8 @@ func TestLadderIsTheLowerHull(t *testing.T) {
 			s.Schemes = append(s.Schemes, qtensor.Scheme{Kind: qtensor.Int, Bits: 2 + r.IntN(7), Group: 32 << r.IntN(3), Asym: r.IntN(2) == 0})
 			costs = append(costs, float64(r.IntN(100)))
 		}
-		ladder, sizes, err := s.ladder(slot, costs)
+		sizes, err := s.sizes(slot)
+		ladder := ladder(costs, sizes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -275,7 +275,7 @@ func MergeSurveys(all []*SavedSurvey) *Survey {
 	if len(all) == 1 {
 		return &all[0].Survey
 	}
-	out := &Survey{all[0].Schemes, map[string][]float64{}}
+	out := &Survey{Schemes: all[0].Schemes, cost: map[string][]float64{}}
 	tokens := 0
 	for _, s := range all {
 		tokens += s.Tokens
