@@ -41,7 +41,7 @@ func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 	if q.recipe.Embedding != "" && q.m.Spec.Tied {
 		return fmt.Errorf("the embedding is tied to the head, whose scheme the budget chooses; --set %s=%s fixes it", model.Embed, defect.Printable(q.recipe.Embedding))
 	}
-	if q.Budget, err = budgetFor(q.m, q.Budget, q.target); err != nil {
+	if q.Budget, err = budgetFor(q.m, q.Budget, q.target, q.recipe.EntropyCoded); err != nil {
 		return err
 	}
 	q.recipe = q.Budget.Complete(q.m, q.recipe)
@@ -137,16 +137,27 @@ func remedyForSize(given, least, most int64) string {
 
 // budgetFor returns b with its schemes, or DefaultSchemes if it names none. If target is
 // not nil, it drops those that target lacks a type for in some matrix of m.
-func budgetFor(m *model.Model, b *Budget, target format.Exporter) (*Budget, error) {
+func budgetFor(m *model.Model, b *Budget, target format.Exporter, coded bool) (*Budget, error) {
 	full := *b
 	if len(full.Schemes) == 0 {
+		names := DefaultSchemes()
+		if coded {
+			names = quantize.CodedSchemes()
+		}
 		var err error
-		if full.Schemes, err = ParseSchemes(DefaultSchemes()); err != nil {
+		if full.Schemes, err = ParseSchemes(names); err != nil {
 			return nil, err
 		}
 	}
 	if err := full.Check(); err != nil {
 		return nil, err
+	}
+	rated := slices.ContainsFunc(full.Schemes, func(s Scheme) bool { return s.Rate > 0 })
+	switch {
+	case rated && target != nil:
+		return nil, fmt.Errorf("entropy-coded schemes such as %v are for .thimble files, and --for %s makes no use of them", full.Schemes[len(full.Schemes)-1], target.Format().Program)
+	case full.Resident > 0 && !rated:
+		return nil, errors.New("--max-resident needs --entropy-coded: other files take in memory what they take on disk")
 	}
 	if target == nil {
 		return &full, nil

@@ -206,7 +206,7 @@ func (d *curveRun) checkRows() (all []qtensor.Scheme, err error) {
 	}
 	for _, r := range d.rows {
 		if r.budget != nil {
-			if r.budget, err = budgetFor(d.m, r.budget, r.target); err != nil {
+			if r.budget, err = budgetFor(d.m, r.budget, r.target, r.recipe.EntropyCoded); err != nil {
 				return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/generate"
 	"thimble/internal/model"
+	"thimble/internal/parallel"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
 	"thimble/verify"
@@ -63,33 +64,38 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 			return nil, err
 		}
 	}
-	tok, _, err := openTokenizer(m)
-	if err != nil {
-		return nil, err
-	}
 	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)
-	g, err := generate.New(m, o.Arithmetic)
+	c := &Continuation{Path: o.Model, Prompt: o.Prompt, Arithmetic: verify.Describe(o.Arithmetic)}
+	var tok *tokenizer.Tokenizer
+	var g *generate.Generator
+	err = parallel.Both(ctx, func() (err error) {
+		if tok, _, err = openTokenizer(m); err != nil {
+			return err
+		}
+		if g, err = generate.New(m, o.Arithmetic); err != nil {
+			return err
+		}
+		return c.encode(ctx, m, tok, &o)
+	}, func(ctx context.Context) error { return verifyWeights(ctx, m, nil) })
 	if err != nil {
 		return nil, err
 	}
-	ids, err := promptIDs(ctx, tok, &m.Spec, o.Prompt)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
-	}
-	if o.FitContext {
-		o.Tokens = max(0, min(o.Tokens, m.Spec.Context-len(ids)))
-	}
-	if err := checkContext(m, len(ids)+o.Tokens, "use a shorter prompt or a smaller -n"); err != nil {
-		return nil, err
-	}
-	if err := verifyWeights(ctx, m, nil); err != nil {
-		return nil, err
-	}
-	c := &Continuation{Path: o.Model, Prompt: o.Prompt, PromptIDs: ids, Arithmetic: verify.Describe(o.Arithmetic)}
 	if err := c.generate(ctx, g, tok, &o); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
 	}
 	return c, nil
+}
+
+// encode sets the tokens of the prompt, and checks that the model has a context for them and
+// for those to generate.
+func (c *Continuation) encode(ctx context.Context, m *model.Model, tok *tokenizer.Tokenizer, o *GenerateOptions) (err error) {
+	if c.PromptIDs, err = promptIDs(ctx, tok, &m.Spec, o.Prompt); err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(o.Model), err)
+	}
+	if o.FitContext {
+		o.Tokens = max(0, min(o.Tokens, m.Spec.Context-len(c.PromptIDs)))
+	}
+	return checkContext(m, len(c.PromptIDs)+o.Tokens, "use a shorter prompt or a smaller -n")
 }
 
 // arithmeticFor returns a. If integers is set and m has layers that are stored as integers,

@@ -75,6 +75,7 @@ type Quantized struct {
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`
 	FileBytes     int64           `json:"file_bytes"`             // of the file, known before it is written
+	ResidentBytes int64           `json:"resident_bytes"`         // of the tensors once the file is loaded
 	Export        *ExportSize     `json:"export,omitempty"`       // of the file that Target runs, made from the container
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
@@ -276,8 +277,11 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err := q.resumed.end(err); err != nil {
 		return nil, err
 	}
-	if plan.Coded { // only now is it known
+	if plan.Codes() { // only now is it known
 		r.FileBytes, r.TensorBytes, r.BitsPerWeight = file.bytes, file.stored, 8*float64(file.stored)/float64(r.Weights)
+	}
+	if q.Budget != nil && q.exporter == nil && q.Budget.File > 0 && file.bytes > q.Budget.File {
+		r.Notes = append(r.Notes, fmt.Sprintf("the file takes %d bytes more than --target-size: what a code takes is known only once it is made; use a target that much smaller", file.bytes-q.Budget.File))
 	}
 	r.Notes = append(r.Notes, plan.Warnings()...)
 	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path
@@ -376,7 +380,7 @@ func (q *quantization) containerName() string {
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
-		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), PredictedKL: chosen.predicted,
+		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), ResidentBytes: plan.Resident(), PredictedKL: chosen.predicted,
 		Recipe: plan.Recipe, Notes: q.earlyNotes(plan), Plan: plan,
 	}
 	for _, e := range plan.Tensors {

@@ -62,8 +62,8 @@ func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*c
 	}
 	for i, e := range plan.Tensors {
 		c := &contents.Tensors[i]
-		c.Scheme = e.To
-		if plan.Coded && e.To.Kind == qtensor.Int {
+		c.Scheme = e.To.InMemory()
+		if e.To.Rate > 0 || plan.Coded && e.To.Kind == qtensor.Int {
 			c.Coded, c.CodedBytes = true, e.Bytes
 		}
 	}

@@ -21,12 +21,24 @@ type Budget struct {
 	KL      float64  // mean divergence, nats per token
 	Top1    float64  // fraction of positions with the same most likely token, 0 to 1
 	Schemes []Scheme // integer schemes to choose from
+
+	// Resident, if not 0, also limits the bytes of the tensors once the file is loaded.
+	Resident int64
 }
 
 // defaultSchemes lists every width in wide and narrow groups, with a minimum where it can
 // pay off.
 const defaultSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
 	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
+
+// codedSchemes lists the rates of entropy-coded integers.
+const codedSchemes = "int8/row@1.5,int8/row@1.75,int8/row@2,int8/row@2.25,int8/row@2.5,int8/row@2.75,int8/row@3,int8/row@3.25,int8/row@3.5," +
+	"int8/row@3.75,int8/row@4,int8/row@4.25,int8/row@4.5,int8/row@4.75,int8/row@5,int8/row@5.25,int8/row@5.5,int8/row@5.75,int8/row@6," +
+	"int8/row@6.25,int8/row@6.5,int8/row@6.75,int8/row@7"
+
+// CodedSchemes returns the names of the schemes that a budget for an entropy-coded file chooses
+// from.
+func CodedSchemes() []string { return strings.Split(codedSchemes, ",") }
 
 // lookupScheme is the default scheme of an embedding that is only looked up, which a
 // budget does not choose.
@@ -68,7 +80,12 @@ func (b *Budget) Check() error {
 	case len(b.Schemes) == 0:
 		return errors.New("a budget needs schemes to choose from")
 	}
+	rated := false
 	for _, s := range b.Schemes {
+		if s.Rate == 0 && rated {
+			return fmt.Errorf("schemes with a rate come after all others, %v comes after one", s)
+		}
+		rated = s.Rate > 0
 		if s.Kind != qtensor.Int {
 			return fmt.Errorf("%v is not an integer scheme; a budget chooses from integer schemes", s)
 		}
@@ -155,13 +172,52 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, p
 	default:
 		best, err = a.inFile(m, b.File, f.Size)
 	}
+	if err == nil && b.Resident > 0 {
+		best.recipe, err = b.narrow(m, best.recipe)
+	}
 	return best.recipe, best.predicted, err
 }
+
+// narrow returns r with codes that are as wide as Resident allows. A code of some entropy needs
+// a little over a bit more for all values that occur; with less, rows get wider steps.
+func (b *Budget) narrow(m *Model, r *Recipe) (*Recipe, error) {
+	const wide, narrowest = 8, 1.0 // bits more than the entropy
+	least := int64(0)
+	for spare := float64(wide); spare >= narrowest; spare -= 0.25 {
+		same := *r
+		same.Rules = slices.Clone(r.Rules)
+		for i := range same.Rules {
+			s, err := ParseScheme(same.Rules[i].Scheme)
+			if err != nil || s.Rate == 0 {
+				continue
+			}
+			s.Bits = min(8, int(math.Ceil(s.BitsRate()+spare)))
+			same.Rules[i].Scheme = s.String()
+		}
+		plan, err := NewPlan(m, &same)
+		if err != nil {
+			return nil, err
+		}
+		if least = plan.Resident(); least <= b.Resident {
+			return &same, nil
+		}
+	}
+	return nil, fmt.Errorf("the tensors take %d bytes once they are loaded, more than the %d of --max-resident; use a smaller file, whose codes are narrower", least, b.Resident)
+}
+
+// rateMargin is the part of a file, one in so many, that its codes may take beyond their rates.
+const (
+	rateMargin = 4000
+	planeBytes = 64 // to which the file is rounded up
+)
 
 // inFile returns an allocation whose plan makes a file of at most limit bytes. The size of
 // the file without its tensors depends slightly on the allocation, so inFile lowers the
 // limit on tensors by the excess until there is none.
 func (a *allocator) inFile(m *Model, limit int64, size func(*Plan) (int64, error)) (allocation, error) {
+	if slices.ContainsFunc(a.survey.Schemes, func(s Scheme) bool { return s.Rate > 0 }) {
+		limit -= planeBytes + limit/rateMargin // what codes take is known only once they are made
+	}
 	tensors := limit
 	for {
 		best, err := a.within(tensors)

@@ -63,7 +63,8 @@ type calibratedRun struct {
 	reached map[int]bool       // blocks that have been quantized or restored
 	streams
 	write    func(done func(e *Entry) bool) error
-	written  int           // tensors that write has written
+	written  int // tensors that write has written
+	rates    *rateControl
 	seen     []observation // of the part that is being quantized
 	restored int           // number of records read from the journal
 }
@@ -73,7 +74,7 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 	if len(c.Texts) == 0 {
 		return errors.New("there are no calibration texts")
 	}
-	r := &calibratedRun{ctx: ctx, m: rotated(m, p), given: m, p: p, c: c, entries: map[string]*Entry{}, reached: map[int]bool{}}
+	r := &calibratedRun{ctx: ctx, m: rotated(m, p), given: m, p: p, c: c, entries: map[string]*Entry{}, reached: map[int]bool{}, rates: newRateControl(p)}
 	for i := range p.Tensors {
 		r.entries[p.Tensors[i].Name] = &p.Tensors[i]
 	}
@@ -108,6 +109,9 @@ func (r *calibratedRun) replace(name string, fill func(dst, src *Matrix) error) 
 		err = fill(dst, src)
 	}
 	src.Release()
+	if err == nil {
+		err = r.account(e, dst)
+	}
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}
@@ -128,6 +132,9 @@ func (r *calibratedRun) set(name string, m *Matrix) {
 // is only looked up.
 func (r *calibratedRun) keep(name string) error {
 	out, err := r.p.store(r.ctx, r.m.Tensors[name], *r.entries[name], nil)
+	if err == nil {
+		err = r.account(r.entries[name], out)
+	}
 	if err != nil {
 		return inTensor(r.m, name, err)
 	}
@@ -150,7 +157,8 @@ const fineBits = 8
 
 // head quantizes the tensor name as the head, given the final states.
 func (r *calibratedRun) head(name string, states func() (*finalStates, error)) error {
-	if e := r.entries[name]; !e.rounds() || e.To.Bits >= fineBits {
+	e := r.entries[name]
+	if !e.rounds() || e.To.Bits >= fineBits && e.To.Rate == 0 {
 		return r.keep(name)
 	}
 	return r.once(partOf(name), func() error {
@@ -158,7 +166,12 @@ func (r *calibratedRun) head(name string, states func() (*finalStates, error)) e
 		if err != nil {
 			return err
 		}
-		return r.replace(name, func(dst, src *Matrix) error { return roundHead(r.ctx, r.p.method, dst, src, final) })
+		return r.replace(name, func(dst, src *Matrix) error {
+			if e.To.Rate > 0 {
+				return roundHeadAt(r.ctx, r.p.method, dst, src, final, r.rates.ask(e))
+			}
+			return roundHead(r.ctx, r.p.method, dst, src, final)
+		})
 	})
 }
 
@@ -375,8 +388,12 @@ func (r *calibratedRun) round(v *visit) error {
 	for _, kind := range v.kinds {
 		name := model.Name(v.block, kind)
 		var err error
-		if r.entries[name].rounds() {
-			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.Round(r.ctx, dst, src, in) })
+		if e := r.entries[name]; e.rounds() {
+			known := in
+			if e.To.Rate > 0 {
+				known = in.At(r.rates.ask(e))
+			}
+			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.Round(r.ctx, dst, src, known) })
 		} else {
 			err = r.keep(name)
 		}

@@ -58,10 +58,11 @@ func (p *Plan) Fits(bound int64, m *Model, c *Calibration, b *Budget, exports bo
 
 // demand returns the least bytes of memory for Fits, besides what is live now.
 func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least int64) {
-	largest := p
+	var schemes []Scheme
 	if b != nil {
-		largest = p.in(b.Schemes)
+		schemes = b.Schemes
 	}
+	largest := p.in(schemes)
 	for _, e := range largest.Tensors { // one stored matrix, or one of the container that is exported
 		if e.From != e.To || exports {
 			least = max(least, e.Bytes)
@@ -86,14 +87,16 @@ func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least 
 	return max(least, surveyWork(m, c)+trace)
 }
 
-// in returns p with the largest of schemes in every tensor that it rounds.
+// in returns p with the largest of schemes in every tensor that it rounds, and as it is in
+// memory.
 func (p *Plan) in(schemes []Scheme) *Plan {
 	q := *p
 	q.Tensors, q.Bytes = slices.Clone(p.Tensors), 0
 	for i := range q.Tensors {
 		e := &q.Tensors[i]
+		e.Bytes = e.resident()
 		for _, s := range schemes {
-			if n, err := s.Size(e.Rows, e.Cols); err == nil && e.rounds() && n > e.Bytes {
+			if n, err := s.InMemory().Size(e.Rows, e.Cols); err == nil && e.rounds() && n > e.Bytes {
 				e.To, e.Bytes = s, n
 			}
 		}

@@ -198,11 +198,18 @@ func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*rounding.Input
 // roundHead fills dst from src, the head of a model, bin by bin. final holds the float
 // model's states.
 func roundHead(ctx context.Context, method rounding.Variant, dst, src *Matrix, final *finalStates) error {
-	for _, b := range final.bins {
+	return roundBins(ctx, method, dst, src, final, func(in *rounding.Input, _ *bin) *rounding.Input { return in })
+}
+
+// roundBins rounds each bin of src, a head, with the input that adapt makes of the bin's.
+func roundBins(ctx context.Context, method rounding.Variant, dst, src *Matrix, final *finalStates, adapt func(*rounding.Input, *bin) *rounding.Input) error {
+	for i := range final.bins {
+		b := &final.bins[i]
 		in, err := b.input(ctx, final.hidden)
 		if err != nil {
 			return err
 		}
+		in = adapt(in, b)
 		for some := range slices.Chunk(b.rows, headRows) {
 			if err := roundRows(ctx, method, dst, src, some, in); err != nil {
 				return err

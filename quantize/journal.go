@@ -135,7 +135,7 @@ func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
 	if err != nil || int64(len(planes)) < codes+scales+mins {
 		return nil, nil, fmt.Errorf("ends in %s", e.Name)
 	}
-	m = &Matrix{Scheme: e.To, Rows: e.Rows, Cols: e.Cols}
+	m = &Matrix{Scheme: e.To.InMemory(), Rows: e.Rows, Cols: e.Cols}
 	m.Codes, planes = planes[:codes:codes], planes[codes:]
 	m.Scales, planes = planes[:scales:scales], planes[scales:]
 	m.Mins, planes = planes[:mins:mins], planes[mins:]
@@ -176,6 +176,9 @@ func (r *calibratedRun) restore(part int) (bool, error) {
 	}
 	r.restored++
 	for i, e := range r.p.roundedIn(part) {
+		if err := r.account(e, matrices[i]); err != nil {
+			return true, err
+		}
 		r.set(e.Name, matrices[i])
 	}
 	for _, seen := range record.Inputs {

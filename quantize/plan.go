@@ -38,6 +38,32 @@ func (e *Entry) moved() bool {
 	return ok && own == e.To
 }
 
+// resident returns the bytes that e takes once the file is loaded.
+func (e *Entry) resident() int64 {
+	n, _ := e.To.InMemory().Size(e.Rows, e.Cols) // newEntry has returned its error
+	return n
+}
+
+// Resident returns the bytes of all tensors once the file is loaded. Of a file without coded
+// tensors, which is mapped, they are Bytes.
+func (p *Plan) Resident() (n int64) {
+	for i := range p.Tensors {
+		n += p.Tensors[i].resident()
+	}
+	return n
+}
+
+// CodedUnknown reports whether p has coded tensors whose size is known only once they are
+// written, because their scheme has no rate.
+func (p *Plan) CodedUnknown() bool {
+	return p.Coded && slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.To.Kind == qtensor.Int && e.To.Rate == 0 })
+}
+
+// Codes reports whether p has coded tensors.
+func (p *Plan) Codes() bool {
+	return slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.To.Kind == qtensor.Int && (p.Coded || e.To.Rate > 0) })
+}
+
 // rounds reports whether the plan rounds e's values to integers.
 func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
 

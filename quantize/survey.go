@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -173,7 +174,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
 		src := s.m.Tensors[name]
-		losses, err := in.ExpectedLoss(s.ctx, src, s.Schemes, nil)
+		losses, err := s.expected(in, src)
 		if err != nil {
 			return err
 		}
@@ -199,6 +200,27 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	return nil
 }
 
+// expected predicts the loss of src in each scheme: those with a rate come after all others or
+// alone.
+func (s *surveyor) expected(in *rounding.Input, src *Matrix) ([]float64, error) {
+	plain, rated := s.split()
+	losses, err := in.ExpectedLoss(s.ctx, src, plain, nil)
+	if err != nil || len(rated) == 0 {
+		return losses, err
+	}
+	more, err := in.RateLoss(s.ctx, src, rated, nil, nil)
+	return append(losses, more...), err
+}
+
+// split divides the schemes into those without and with a rate.
+func (s *surveyor) split() (plain, rated []Scheme) {
+	i := slices.IndexFunc(s.Schemes, func(x Scheme) bool { return x.Rate > 0 })
+	if i < 0 {
+		return s.Schemes, nil
+	}
+	return s.Schemes[:i], s.Schemes[i:]
+}
+
 // optimism returns the ratio of the true loss to the one that ExpectedLoss predicts from
 // the second moments of n positions. Like a regression on d columns, error feedback is
 // fitted to these positions, so the predicted loss is too small by a fraction of d/n.
@@ -215,7 +237,8 @@ func (s *surveyor) head(final *finalStates) error {
 	const lookedUp = 1.15 // measured on SmolLM2-135M: lookups add a seventh to the head's divergence
 	name := s.m.HeadName()
 	src := s.m.Tensors[name]
-	costs := make([]float64, len(s.Schemes))
+	plain, rated := s.split()
+	costs := make([]float64, len(plain))
 	for _, b := range final.bins {
 		in, err := b.input(s.ctx, final.hidden)
 		if err != nil {
@@ -232,13 +255,20 @@ func (s *surveyor) head(final *finalStates) error {
 		if in.Silent {
 			continue
 		}
-		losses, err := in.ExpectedLoss(s.ctx, src, s.Schemes, weight)
+		losses, err := in.ExpectedLoss(s.ctx, src, plain, weight)
 		if err != nil {
 			return err
 		}
 		for i, v := range losses {
 			costs[i] += float64(v * lookedUp * optimism(in.Moments, in.Moments.EffectivePositions()))
 		}
+	}
+	if len(rated) > 0 {
+		more, err := s.rateCosts(final, src, rated)
+		if err != nil {
+			return inTensor(s.m, name, err)
+		}
+		costs = append(costs, more...)
 	}
 	s.cost[name] = costs
 	return nil

@@ -92,10 +92,12 @@ func (p *Plan) writeShares(b *strings.Builder) {
 		if e.Role == model.Vector {
 			continue
 		}
-		if weights[e.To] == 0 {
-			schemes = append(schemes, e.To)
+		to := e.To
+		to.Rate = min(to.Rate, 1) // all rates together
+		if weights[to] == 0 {
+			schemes = append(schemes, to)
 		}
-		weights[e.To] += int64(e.Rows) * int64(e.Cols)
+		weights[to] += int64(e.Rows) * int64(e.Cols)
 	}
 	slices.SortStableFunc(schemes, func(x, y Scheme) int {
 		switch {
@@ -109,7 +111,11 @@ func (p *Plan) writeShares(b *strings.Builder) {
 	const indent = "schemes: "
 	line := indent
 	for i, s := range schemes {
-		text := fmt.Sprintf("%s %.1f%%", s, 100*float64(weights[s])/float64(p.Weights))
+		name := s.String()
+		if s.Rate > 0 {
+			name = s.InMemory().String() + " entropy coded"
+		}
+		text := fmt.Sprintf("%s %.1f%%", name, 100*float64(weights[s])/float64(p.Weights))
 		if i < len(schemes)-1 {
 			text += ", "
 		}
@@ -192,6 +198,9 @@ const floatBits = 9
 
 // bitsOf returns the width of s's codes in bits.
 func bitsOf(s Scheme) int {
+	if s.Rate > 0 {
+		return int(s.BitsRate() + 0.5)
+	}
 	if s.Kind == qtensor.Int {
 		return s.Bits
 	}

@@ -38,6 +38,8 @@ type Trial struct {
 	Health      *Health
 	Tensors     []*Matrix // in the plan's order
 	Measured    Measurement
+
+	bytes int64 // of the tensors in a file, by the plan
 }
 
 // A trialSink is the Sink of a Trial.
@@ -57,14 +59,6 @@ func (t *Trial) Replay(sink Sink) error {
 		}
 	}
 	return nil
-}
-
-// bytes returns the size of all tensors.
-func (t *Trial) bytes() (n int64) {
-	for _, m := range t.Tensors {
-		n += m.Bytes()
-	}
-	return n
 }
 
 // SearchOptions specify the parts of a measured search that its caller provides.
@@ -115,7 +109,7 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 			return nil, err
 		}
 		x := b.exhausted(t.Measured)
-		if x <= 1 && (best == nil || t.bytes() < best.bytes()) {
+		if x <= 1 && (best == nil || t.bytes < best.bytes) {
 			best = t
 		}
 		if x <= 1 && x >= closeEnough {
@@ -163,6 +157,7 @@ func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o Sear
 	if err != nil {
 		return err
 	}
+	t.bytes = plan.Bytes
 	special, progress := o.Special, func(int64) {}
 	if special == nil {
 		special = func(int) bool { return false }

@@ -18,6 +18,7 @@ import (
 
 var budgetFlags = []cli.Flag{
 	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB or 88MiB"},
+	&cli.StringFlag{Name: "max-resident", Usage: "with an entropy-coded file: keep the tensors below `SIZE` once they are loaded, by narrower codes"},
 	&cli.Float64Flag{Name: "target-bpw", Usage: "choose each matrix's scheme so that the file takes at most `BITS` per weight"},
 	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose KL divergence on held-out text is at most `NATS` per token"},
 	&cli.Float64Flag{Name: "min-top1", Usage: "choose the smallest schemes with which the most likely token stays the same at a `SHARE` of held-out positions, such as 0.9, or more"},
@@ -83,9 +84,13 @@ complete. After Ctrl-C, a full disk or a power cut, the same command with
 starts with the first block. Without --resume such a file is an error, and
 --force starts over. Runs with --max-kl or --min-top1 keep no blocks.
 
---entropy-coded makes a .thimble file smaller and leaves the model the same: it
-stores integers in as many bits as their entropy takes, and all cores decode them
-when the file is opened.
+--entropy-coded makes a .thimble file smaller: it stores integers in as many bits
+as their entropy takes, and all cores decode them when the file is opened. With
+--scheme it leaves the model the same. With --target-size or --target-bpw, codes
+are multiples of one step for a whole matrix, and the steps are chosen so that
+the bits go where they reduce the loss most: a file of the same size loses less
+than half as much. int8/row@4.5 is such a scheme, of 4.5 bits per weight in the
+file and 8 in memory; --max-resident SIZE bounds the latter.
 
 --max-mem SIZE bounds the peak of memory, mapped files included, without changing
 a byte of the result. A calibrated run then keeps what does not fit in a
@@ -102,6 +107,8 @@ Examples:
       --calib chats.jsonl --modelfile Modelfile
    thimble quantize SmolLM2-135M -o smol.thimble \
       --scheme int4/g32 --embedding int8/g32
+   thimble quantize SmolLM2-135M -o smol.thimble \
+      --entropy-coded --target-size 80MB --calib chats.txt
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run
    thimble quantize SmolLM2-135M -o smol.thimble \
       --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'
@@ -268,6 +275,9 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 		if c.IsSet("schemes") {
 			return nil, errors.New("--schemes has no effect without --target-size, --target-bpw, --max-kl or --min-top1")
 		}
+		if c.IsSet("max-resident") {
+			return nil, errors.New("--max-resident has no effect without --target-size or --target-bpw, and --entropy-coded")
+		}
 		return nil, nil
 	}
 	kinds := 0
@@ -295,6 +305,14 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 	if c.IsSet("schemes") {
 		if b.Schemes, err = thimble.ParseSchemes(strings.Split(c.String("schemes"), ",")); err != nil {
 			return nil, fmt.Errorf("--schemes: %w", err)
+		}
+	}
+	if c.IsSet("max-resident") {
+		if b.KL != 0 || b.Top1 != 0 {
+			return nil, errors.New("--max-resident goes with --target-size or --target-bpw, not with limits on divergence")
+		}
+		if b.Resident, err = units.ParseSize(c.String("max-resident")); err != nil {
+			return nil, fmt.Errorf("--max-resident %w", err)
 		}
 	}
 	if c.IsSet("target-size") {
@@ -343,8 +361,11 @@ func planText(r *thimble.Quantized) string {
 	if e := r.Export; e != nil {
 		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
 	}
-	if r.Plan.Coded {
+	if r.Plan.CodedUnknown() {
 		b.WriteString(" before entropy coding")
+	}
+	if r.Plan.Codes() {
+		fmt.Fprintf(&b, ", %s in memory", units.Size(r.ResidentBytes))
 	}
 	b.WriteString("\n")
 	switch {

@@ -94,26 +94,12 @@ func (e *Entry) leastCoded() (n int64) {
 
 // putCoded writes m in pieces, and its planes to hash.
 func (w *Writer) putCoded(m *qtensor.Matrix, hash io.Writer) error {
-	e := &w.contents.Tensors[w.next]
 	if err := hashCoded(m, hash); err != nil {
 		return err
 	}
-	readers := sync.Pool{New: func() any { return new(qtensor.Reader) }}
 	record := w.header.Tensors[w.next].Pieces[:0]
-	for i, p := range e.codedPlanes() {
-		rows := ans.Rows{Rows: p.rows, Cols: p.cols, Zero: uint8(m.Scheme.Zero())}
-		rows.Row = func(dst []uint8, r int) {
-			reader := readers.Get().(*qtensor.Reader)
-			defer readers.Put(reader)
-			codes, _, _ := reader.Codes(m, r)
-			copy(dst, codes)
-		}
-		if i > 0 {
-			plane := m.Planes()[i]
-			rows.Zero = 0
-			rows.Row = func(dst []uint8, r int) { copy(dst, plane[r*p.cols:]) }
-		}
-		pieces, err := rows.Encode(context.Background())
+	for _, p := range ans.Planes(m) {
+		pieces, err := p.Encode(context.Background())
 		if err != nil {
 			return err
 		}

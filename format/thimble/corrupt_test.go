@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -251,4 +252,37 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("written again, a valid container differs: %v", err)
 		}
 	})
+}
+
+// A container that opens although a bit is flipped has all tensors as they were, except the one that
+// holds the bit. The program fixtures/torture tries every bit.
+func TestDamageIsLocal(t *testing.T) {
+	path, data := valid(t)
+	c, err := parse("file", bytes.Clone(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := c.model().Tensors
+	opened := 0
+	for at := 0; at < 8*len(data); at += 307 {
+		bad := bytes.Clone(data)
+		bad[at/8] ^= 1 << (at % 8)
+		c, err := parse(path, bad)
+		if err != nil {
+			continue
+		}
+		opened++
+		for i, p := range c.planes {
+			name := c.contents.Tensors[i].Name
+			x, y := c.model().Tensors[name], whole[name]
+			same := bytes.Equal(x.Codes, y.Codes) && bytes.Equal(x.Scales, y.Scales) && bytes.Equal(x.Mins, y.Mins)
+			holds := slices.ContainsFunc(p[:], func(e extent) bool { return int64(at/8) >= e.off && int64(at/8) < e.end() })
+			if same == holds {
+				t.Fatalf("bit %d: %s, which holds it: %v, is the same: %v", at, name, holds, same)
+			}
+		}
+	}
+	if opened < 20 {
+		t.Errorf("only %d opened", opened)
+	}
 }

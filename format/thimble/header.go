@@ -101,6 +101,9 @@ func (h *header) contents(path string) (*Contents, error) {
 		if err != nil {
 			return nil, defect.Corrupt(path, r.Name, "%v", err)
 		}
+		if s.Rate > 0 {
+			return nil, defect.Corrupt(path, r.Name, "scheme is %v, but a stored tensor has no rate", s)
+		}
 		if s.String() != r.Scheme { // a scheme has one spelling
 			return nil, defect.Corrupt(path, r.Name, "scheme is spelled %q, want %q", r.Scheme, s)
 		}

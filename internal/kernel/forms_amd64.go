@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"math"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -47,7 +48,10 @@ var avx2 = &form{
 	affine:       affineAVX2,
 	grid:         gridErrorsAVX2,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6AVX2, dotF16x6AVX2, dotBF16x6AVX2}, [3]dotFunc{dotF32x1AVX2, dotF16x1AVX2, dotBF16x1AVX2}}).dot,
-	stored:       (&storing{2: integerRows2AVX2, 3: integerRows3AVX2, 4: integerRows4AVX2, 5: integerRows5AVX2, 6: integerRows6AVX2, 7: integerRows7AVX2, 8: integerRows8AVX2}).stored,
+	storedTile:   tileMost,
+	storedMost:   math.MaxInt,
+	storedMost8:  64,
+	stored:       (&storing{2: stored2AVX2, 3: stored3AVX2, 4: stored4AVX2, 5: stored5AVX2, 6: stored6AVX2, 7: stored7AVX2, 8: stored8AVX2}).stored,
 	panel:        panelAVX2,
 	interleave:   interleavingAVX2,
 	transposeF16: transposeF16AVX2,

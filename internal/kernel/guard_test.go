@@ -61,7 +61,7 @@ func TestBounds(t *testing.T) {
 			Mix(a, b[:min(n, 3)], guardedRow(t, min(n, 3)*n), n)
 			Softmax(a)
 			MaxAbs(a)
-			Round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
+			round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
 			Round16(guardedCopy(t, make([]int16, n)), a, 1)
 			TransposeF16(guardedRow(t, n*Lanes), Lanes, guarded(t, Lanes*2*n), 2*n, n)
 			FromF16(a, guarded(t, 2*n))
@@ -93,11 +93,12 @@ func TestIntegerBounds(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	eachForm(t, func(t *testing.T) {
 		for bits := 2; bits <= 8; bits++ {
-			w, x := storedCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3)
+			c := newStoredCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3, 1+bits)
+			w, x := &c.w, c.inputs()
 			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
-			x.Blocks, x.Codes, x.Sums = guardedCopy(t, x.Blocks), guardedCopy(t, x.Codes), guardedCopy(t, x.Sums)
-			x.Scales, x.Mins = guardedCopy(t, x.Scales), guardedCopy(t, x.Mins)
-			MulStored((*[Lanes]float32)(guardedRow(t, Lanes)), w, x)
+			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
+			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
+			MulStored(guardedRow(t, c.positions*Lanes), Lanes, w, x, 0, c.positions, Lanes)
 		}
 		for _, positions := range []int{1, 4, 7} {
 			codes, w, x := panelCase(seeded(positions), 8, []int32{8, 24, 16}, true, positions)

@@ -5,115 +5,6 @@ import (
 	"unsafe"
 )
 
-// Lanes is the number of stored rows of weights that MulStored multiplies at once,
-// and Block the number of columns in a block.
-const (
-	Lanes = 8
-	Block = 32
-)
-
-// An Order is the order of a row of rounded activations.
-type Order int
-
-const (
-	Natural Order = iota // the order of columns
-	Split                // in each block, first the even columns and then the odd ones
-)
-
-// StoredOrder returns the order of activations that MulStored needs for codes of the
-// given bits. A vector of packed bytes splits into codes of even and odd columns.
-func StoredOrder(bits int) Order {
-	if bits == 8 {
-		return Natural
-	}
-	return Split
-}
-
-// column returns the place of column i.
-func (o Order) column(i int) int {
-	if o == Natural {
-		return i
-	}
-	return i&^(Block-1) + i%Block/2 + i%2*(Block/2)
-}
-
-// signed returns what the integer loops subtract from a code of the given bits so
-// that it fits a signed byte.
-func signed(bits int) int32 {
-	if bits == 8 {
-		return 128
-	}
-	return 0
-}
-
-// StoredRows are Lanes rows of codes as a container stores them. A segment is a
-// range of columns that share a scale.
-type StoredRows struct {
-	Bits   int       // of a code, 2 to 8
-	Zero   int32     // subtracted from each code
-	Codes  []byte    // rows that begin Stride bytes apart
-	Stride int       // bytes
-	Scales []float32 // (segments, Lanes)
-	Mins   []float32 // (segments, Lanes), or empty
-}
-
-// A StoredInput is one position of rounded activations for StoredRows.
-type StoredInput struct {
-	Blocks []int32   // (segments): the blocks of each, at least one
-	Codes  []int8    // -127 to 127, in whole blocks and the order of StoredOrder
-	Sums   []int32   // (segments): the sum of each segment's codes
-	Scales []float32 // (segments)
-	Mins   []float32 // (segments): Scales times Sums, the factors of the weights' Mins
-}
-
-// MulStored computes the products of the rows of w and x, as integer kernels do
-// on a phone. Each is a chain over the segments k in ascending order that starts
-// at +0, with rounded products and fused sums:
-//
-//	P = sum over the columns of k of (code - w.Zero) * x.Codes
-//	y = FMA(x.Scales[k], w.Scales[k]*P, y)
-//	y = FMA(x.Mins[k], w.Mins[k], y), if w has Mins
-//
-// P must fit an int32; it does for up to 66000 columns. MulStored panics if a
-// slice is too short.
-func MulStored(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
-	n, segments := len(x.Codes)/Block, len(x.Blocks)
-	check(len(x.Codes)%Block == 0, "MulStored: blocks")
-	check(w.Bits >= 2 && w.Bits <= 8, "MulStored: bits")
-	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+n*Block*w.Bits/8, "MulStored: codes")
-	check(len(x.Sums) == segments && len(x.Scales) == segments && len(x.Mins) == segments, "MulStored: x")
-	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulStored: scales")
-	for _, b := range x.Blocks {
-		check(b > 0, "MulStored: empty segment")
-		n -= int(b)
-	}
-	check(n == 0, "MulStored: segments")
-	if segments == 0 {
-		clear(dst[:])
-		return
-	}
-	best.stored(dst, w, x)
-}
-
-func storedPortable(dst *[Lanes]float32, w *StoredRows, x *StoredInput) {
-	codes, order := make([]uint8, len(x.Codes)), StoredOrder(w.Bits)
-	for r := range dst {
-		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits, unpackPortable)
-		y, at := float32(0), 0
-		for k, blocks := range x.Blocks {
-			p := -w.Zero * x.Sums[k]
-			for end := at + int(blocks)*Block; at < end; at++ {
-				p += int32(codes[at]) * int32(x.Codes[order.column(at)])
-			}
-			y = FMA(x.Scales[k], float32(w.Scales[k*Lanes+r]*float32(p)), y)
-			if len(w.Mins) > 0 {
-				y = FMA(x.Mins[k], w.Mins[k*Lanes+r], y)
-			}
-		}
-		dst[r] = y
-	}
-}
-
 // PanelRows is the number of rows of weights in an IntegerPanel, and PanelColumns the
 // multiple of columns to which its segments are padded.
 const (
@@ -252,11 +143,11 @@ func maxAbsPortable(x []float32) (s stripes) {
 	return s
 }
 
-// Round8 sets dst, in the given order, to x times inverse, rounded to the nearest
+// round8 sets dst, in the given order, to x times inverse, rounded to the nearest
 // integer, ties to even, and returns the sum. Whole blocks of x must begin at whole
 // blocks of a row. The products must be finite and fit the integers; otherwise, dst
-// is unspecified. Round8 panics unless dst has room for x.
-func Round8(dst []int8, x []float32, inverse float32, order Order) int32 {
+// is unspecified. round8 panics unless dst has room for x.
+func round8(dst []int8, x []float32, inverse float32, order Order) int32 {
 	n := len(x) &^ (Block - 1)
 	sum := best.round8(dst[:n], x[:n], inverse, order == Split)
 	for i, v := range x[n:] {
@@ -267,7 +158,7 @@ func Round8(dst []int8, x []float32, inverse float32, order Order) int32 {
 	return sum
 }
 
-// Round16 is Round8 for wider integers in natural order.
+// Round16 is round8 for wider integers in natural order.
 func Round16(dst []int16, x []float32, inverse float32) int32 {
 	n := len(x) &^ (Block - 1)
 	sum := best.round16(dst[:n], x[:n], inverse, false)

@@ -8,90 +8,6 @@ import (
 	"time"
 )
 
-// storedCase returns random weights and activations with the given blocks in each
-// segment.
-func storedCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap int) (*StoredRows, *StoredInput) {
-	n := 0
-	for _, b := range blocks {
-		n += int(b)
-	}
-	length := n * Block * bits / 8
-	stride := length + gap
-	w := &StoredRows{Bits: bits, Stride: stride, Codes: make([]byte, (Lanes-1)*stride+length), Scales: row(r, len(blocks)*Lanes), Zero: int32(r.IntN(3) * 64)}
-	x := &StoredInput{Codes: make([]int8, n*Block), Blocks: blocks, Sums: make([]int32, len(blocks)), Scales: row(r, len(blocks)), Mins: row(r, len(blocks))}
-	extreme := r.IntN(3) == 0 // the largest sums
-	for i := range w.Codes {
-		w.Codes[i] = byte(r.Uint32())
-		if extreme {
-			w.Codes[i] = 0xff
-		}
-	}
-	for i := range x.Codes {
-		x.Codes[i] = int8(r.IntN(255) - 127)
-		if extreme {
-			x.Codes[i] = 127
-		}
-	}
-	at := 0
-	for k, b := range blocks {
-		for range int(b) * Block {
-			x.Sums[k] += int32(x.Codes[at])
-			at++
-		}
-	}
-	if mins {
-		w.Mins = row(r, len(blocks)*Lanes)
-	}
-	return w, x
-}
-
-// Every form computes the portable form's bits, for every number of bits and for
-// segments of one and of several blocks.
-func TestMulStored(t *testing.T) {
-	for bits := 2; bits <= 8; bits++ {
-		for _, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 2, 1}, {5}, {1, 3, 2, 4}} {
-			for i := range 6 {
-				w, x := storedCase(seeded(bits*100+i), bits, blocks, i%2 == 1, i%3)
-				var want [Lanes]float32
-				storedPortable(&want, w, x)
-				eachForm(t, func(t *testing.T) {
-					var got [Lanes]float32
-					MulStored(&got, w, x)
-					same(t, fmt.Sprintf("%d bits, blocks %d", bits, blocks), got[:], want[:])
-				})
-			}
-		}
-	}
-}
-
-// Each code meets the activation of its column.
-func TestMulStoredSingle(t *testing.T) {
-	r := seeded(1)
-	for bits := 2; bits <= 8; bits++ {
-		for range 50 {
-			const n = 3 * Block
-			column, lane, code, a := r.IntN(n), r.IntN(Lanes), r.IntN(1<<bits), int8(r.IntN(255)-127)
-			w := &StoredRows{Bits: bits, Zero: int32(r.IntN(200)), Stride: n * bits / 8, Codes: make([]byte, Lanes*n*bits/8), Scales: make([]float32, Lanes)}
-			at, shift := w.Codes[lane*w.Stride:], 0
-			for _, b := range Planes(bits) {
-				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
-				at, shift = at[n*b/8:], shift+b
-			}
-			w.Scales[lane] = 1
-			x := &StoredInput{Codes: make([]int8, n), Blocks: []int32{3}, Sums: []int32{int32(a)}, Scales: []float32{1}, Mins: []float32{0}}
-			x.Codes[StoredOrder(bits).column(column)] = a
-			want := float32((code - int(w.Zero)) * int(a))
-			eachForm(t, func(t *testing.T) {
-				var got [Lanes]float32
-				MulStored(&got, w, x)
-				if got[lane] != want {
-					t.Errorf("%d bits, column %d, row %d: %d times %d is %v, want %v", bits, column, lane, code, a, got[lane], want)
-				}
-			})
-		}
-	}
-}
-
 // panelCase returns random codes of the given bits, weights with an empty panel for
 // them, and activations.
 func panelCase(r *rand.Rand, bits int, columns []int32, mins bool, positions int) (codes []uint8, w *IntegerPanel, x *PanelInputs) {
@@ -244,7 +160,7 @@ func TestRoundCodes(t *testing.T) {
 			}
 			for _, order := range []Order{Natural, Split} {
 				narrow, wide, sum := make([]int8, (n+Block)&^(Block-1)), make([]int16, n), int32(0)
-				sum8, sum16 := Round8(narrow, x, inverse, order), Round16(wide, x, inverse)
+				sum8, sum16 := round8(narrow, x, inverse, order), Round16(wide, x, inverse)
 				for i, v := range x {
 					want := int32(RoundToEven(float32(v * inverse)))
 					sum += want
@@ -278,14 +194,15 @@ func TestMaxAbsNaN(t *testing.T) {
 }
 
 // BenchmarkIntegers multiplies rows of 1536 columns in groups of 32: stored rows by
-// one position, and a panel by 64.
+// one position and by 64, and a panel by 64.
 func BenchmarkIntegers(b *testing.B) {
 	const groups, positions = 48, 64
-	run := func(name string, products float64, body func()) {
+	run := func(name string, products float64, prepare, body func()) {
 		for _, f := range forms {
 			b.Run(name+"/"+f.name, func(b *testing.B) {
 				defer func(f *form) { best = f }(best)
 				best = f
+				prepare()
 				start := time.Now()
 				for b.Loop() {
 					body()
@@ -298,15 +215,17 @@ func BenchmarkIntegers(b *testing.B) {
 	for i := range blocks {
 		blocks[i], columns[i] = 1, Block
 	}
-	var y [Lanes]float32
+	out := make([]float32, positions*PanelRows)
 	for bits := 2; bits <= 8; bits++ {
-		w, x := storedCase(seeded(0), bits, blocks, false, 0)
-		run(fmt.Sprintf("stored%d", bits), groups*Block*Lanes, func() { MulStored(&y, w, x) })
+		for _, n := range []int{1, positions} {
+			c := newStoredCase(seeded(0), bits, blocks, false, 0, n)
+			var x *StoredInputs
+			run(fmt.Sprintf("stored%dx%d", bits, n), float64(groups*Block*Lanes*n), func() { x = c.inputs() }, func() { MulStored(out, Lanes, &c.w, x, 0, n, Lanes) })
+		}
 	}
 	codes, w, x := panelCase(seeded(0), 8, columns, false, positions)
-	out := make([]float32, positions*PanelRows)
-	run("panel", groups*Block*PanelRows*positions, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
-	run("interleave", groups*Block*Lanes, func() { Interleave(w, 0, codes, groups*Block, groups*Block) })
+	run("panel", groups*Block*PanelRows*positions, func() { w.fill(codes) }, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
+	run("interleave", groups*Block*Lanes, func() {}, func() { Interleave(w, 0, codes, groups*Block, groups*Block) })
 	values, narrow := row(seeded(0), groups*Block), make([]int8, groups*Block)
-	run("round", groups*Block, func() { Round8(narrow, values, 1/MaxAbs(values), Split) })
+	run("round", groups*Block, func() {}, func() { round8(narrow, values, 1/MaxAbs(values), Split) })
 }

@@ -76,10 +76,15 @@ type form struct {
 	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
 	// dotRows is DotRows, with len(x) > 0.
 	dotRows func(dst, x []float32, w []byte, t Float)
-	// stored is MulStored and panel MulPanel, both with at least one segment. The rows
-	// of x have the given columns.
-	stored func(dst *[Lanes]float32, w *StoredRows, x *StoredInput)
-	panel  func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
+	// stored is MulStored for the n positions of the tile at from, with at least one
+	// segment. It writes all lanes to the memory in w. storedTile is the number of positions
+	// in a tile. storedMost is that up to which MulStored is faster than MulPanel, for codes
+	// of fewer than 8 bits and of 8.
+	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
+	storedTile              int
+	storedMost, storedMost8 int
+	// panel is MulPanel with at least one segment. The rows of x have the given columns.
+	panel func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
 	// interleave is Interleave, with at least one column, into the order that panel reads.
 	interleave func(w *IntegerPanel, first int, codes []uint8, stride, n int)
 	// transposeF16 is TransposeF16 for a multiple of 8 numbers in a row.

@@ -4035,160 +4035,321 @@ check:
 	JNZ   block
 	RET
 
-// func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows2AVX2(SB), NOSPLIT, $0-104
-	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), DX
-	LEAQ         (BX)(AX*8), SI
+TEXT ·stored2AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
 	MOVQ         a+32(FP), DI
-	MOVQ         counts+40(FP), R8
-	XORQ         R9, R9
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R10
-	VMOVD        R10, X2
-	VPBROADCASTD X2, Y2
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y2, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R8)(R9*4), R10
+	MOVQ         counts+40(FP), R9
+	MOVL         (R9)(AX*4), R9
+	CMPL         R9, $0x01
+	JNE          several
+	PREFETCHT0   (BX)
+	ADDQ         $0x00000040, BX
+	MOVQ         stride+16(FP), R9
+	LEAQ         (R9)(R9*2), R10
+	LEAQ         (R8)(R9*4), R11
+	VPBROADCASTQ (R8), Y2
+	VPBROADCASTQ (R8)(R9*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R8)(R9*2), Y3
+	VPBROADCASTQ (R8)(R10*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R11), Y4
+	VPBROADCASTQ (R11)(R9*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBROADCASTQ (R11)(R9*2), Y5
+	VPBROADCASTQ (R11)(R10*1), Y6
+	VPUNPCKLDQ   Y6, Y5, Y5
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPBLENDD     $0xf0, Y5, Y3, Y3
+	VPUNPCKLQDQ  Y3, Y2, Y4
+	VPUNPCKHQDQ  Y3, Y2, Y2
+	VPSHUFB      pairs0<>+0(SB), Y4, Y3
+	VPSRLW       $0x04, Y3, Y5
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VPSHUFB      pairs2<>+0(SB), Y4, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs0<>+0(SB), Y2, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs2<>+0(SB), Y2, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs0<>+0(SB), Y4, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y4, Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPSRLW       $0x04, Y4, Y9
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y2, Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        even2<>+0(SB), Y9, Y9
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      pairs2<>+0(SB), Y2, Y2
+	VPSRLW       $0x02, Y2, Y2
+	VPSRLW       $0x04, Y2, Y10
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x08, R8
+	MOVQ         AX, R9
+	SHLQ         $0x05, R9
+	ADDQ         d+80(FP), R9
+	VMOVUPS      (R9), Y10
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R10*1), Y12
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
 
 block:
-	VMOVDQU      (DI), Y11
-	VPBROADCASTQ (BX), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y3, Y3
-	VPBROADCASTQ (BX)(AX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y4, Y4
-	VPBROADCASTQ (BX)(AX*2), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VPBROADCASTQ (BX)(CX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y6, Y6
-	VPBROADCASTQ (DX), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y7, Y7
-	VPBROADCASTQ (DX)(AX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y8, Y8
-	VPBROADCASTQ (DX)(AX*2), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y9, Y9
-	VPBROADCASTQ (DX)(CX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y11
-	VPMADDWD     Y1, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	PREFETCHT0   (SI)
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, DX
-	ADDQ         $0x20, DI
-	DECL         R10
-	JNZ          block
-	VPHADDD      Y4, Y3, Y3
-	VPHADDD      Y6, Y5, Y5
-	VPHADDD      Y8, Y7, Y7
-	VPHADDD      Y10, Y9, Y9
-	VPHADDD      Y5, Y3, Y3
-	VPHADDD      Y9, Y7, Y7
-	VPERM2I128   $0x20, Y7, Y3, Y4
-	VPERM2I128   $0x31, Y7, Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R10
-	VPBROADCASTD (R10)(R9*4), Y3
-	VPMULLD      Y3, Y2, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	MOVQ         R9, R11
-	SHLQ         $0x05, R11
-	MOVQ         d+80(FP), R10
-	VMULPS       (R10)(R11*1), Y4, Y4
-	MOVQ         scale+72(FP), R10
-	VBROADCASTSS (R10)(R9*4), Y3
-	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R10
-	TESTQ        R10, R10
-	JZ           next
-	MOVQ         minScale+88(FP), R10
-	VBROADCASTSS (R10)(R9*4), Y3
-	MOVQ         min+96(FP), R10
-	VFMADD231PS  (R10)(R11*1), Y3, Y0
+	PREFETCHT0   (BX)
+	ADDQ         $0x00000040, BX
+	MOVQ         stride+16(FP), R10
+	LEAQ         (R10)(R10*2), R11
+	LEAQ         (R8)(R10*4), R12
+	VPBROADCASTQ (R8), Y2
+	VPBROADCASTQ (R8)(R10*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R8)(R10*2), Y3
+	VPBROADCASTQ (R8)(R11*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R12), Y4
+	VPBROADCASTQ (R12)(R10*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBROADCASTQ (R12)(R10*2), Y5
+	VPBROADCASTQ (R12)(R11*1), Y6
+	VPUNPCKLDQ   Y6, Y5, Y5
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPBLENDD     $0xf0, Y5, Y3, Y3
+	VPUNPCKLQDQ  Y3, Y2, Y4
+	VPUNPCKHQDQ  Y3, Y2, Y2
+	VPSHUFB      pairs0<>+0(SB), Y4, Y3
+	VPSRLW       $0x04, Y3, Y5
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VPSHUFB      pairs2<>+0(SB), Y4, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs0<>+0(SB), Y2, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs2<>+0(SB), Y2, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs0<>+0(SB), Y4, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y4, Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPSRLW       $0x04, Y4, Y9
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y2, Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        even2<>+0(SB), Y9, Y9
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      pairs2<>+0(SB), Y2, Y2
+	VPSRLW       $0x02, Y2, Y2
+	VPSRLW       $0x04, Y2, Y10
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x08, R8
+	MOVQ         CX, R10
+	XORQ         R11, R11
 
-next:
-	INCQ    R9
-	CMPQ    R9, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R10
-	VMOVUPS Y0, (R10)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y3, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R11*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          part
+	DECL         R9
+	JNZ          block
+	MOVQ         AX, R9
+	SHLQ         $0x05, R9
+	ADDQ         d+80(FP), R9
+	VMOVUPS      (R9), Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R10*1), Y4
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y2
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y3
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
@@ -4210,73 +4371,39 @@ DATA words1<>+56(SB)/4, $0x00010001
 DATA words1<>+60(SB)/4, $0x00010001
 GLOBL words1<>(SB), RODATA|NOPTR, $64
 
-DATA twice<>+0(SB)/1, $0x00
-DATA twice<>+1(SB)/1, $0x00
-DATA twice<>+2(SB)/1, $0x01
-DATA twice<>+3(SB)/1, $0x01
-DATA twice<>+4(SB)/1, $0x02
-DATA twice<>+5(SB)/1, $0x02
-DATA twice<>+6(SB)/1, $0x03
-DATA twice<>+7(SB)/1, $0x03
-DATA twice<>+8(SB)/1, $0x04
-DATA twice<>+9(SB)/1, $0x04
-DATA twice<>+10(SB)/1, $0x05
-DATA twice<>+11(SB)/1, $0x05
-DATA twice<>+12(SB)/1, $0x06
-DATA twice<>+13(SB)/1, $0x06
-DATA twice<>+14(SB)/1, $0x07
-DATA twice<>+15(SB)/1, $0x07
-DATA twice<>+16(SB)/1, $0x00
-DATA twice<>+17(SB)/1, $0x00
-DATA twice<>+18(SB)/1, $0x01
-DATA twice<>+19(SB)/1, $0x01
-DATA twice<>+20(SB)/1, $0x02
-DATA twice<>+21(SB)/1, $0x02
-DATA twice<>+22(SB)/1, $0x03
-DATA twice<>+23(SB)/1, $0x03
-DATA twice<>+24(SB)/1, $0x04
-DATA twice<>+25(SB)/1, $0x04
-DATA twice<>+26(SB)/1, $0x05
-DATA twice<>+27(SB)/1, $0x05
-DATA twice<>+28(SB)/1, $0x06
-DATA twice<>+29(SB)/1, $0x06
-DATA twice<>+30(SB)/1, $0x07
-DATA twice<>+31(SB)/1, $0x07
-GLOBL twice<>(SB), RODATA|NOPTR, $32
-
-DATA shift2<>+0(SB)/1, $0x00
-DATA shift2<>+1(SB)/1, $0x00
-DATA shift2<>+2(SB)/1, $0x00
-DATA shift2<>+3(SB)/1, $0x00
-DATA shift2<>+4(SB)/1, $0x00
-DATA shift2<>+5(SB)/1, $0x00
-DATA shift2<>+6(SB)/1, $0x00
-DATA shift2<>+7(SB)/1, $0x00
-DATA shift2<>+8(SB)/1, $0x00
-DATA shift2<>+9(SB)/1, $0x00
-DATA shift2<>+10(SB)/1, $0x00
-DATA shift2<>+11(SB)/1, $0x00
-DATA shift2<>+12(SB)/1, $0x00
-DATA shift2<>+13(SB)/1, $0x00
-DATA shift2<>+14(SB)/1, $0x00
-DATA shift2<>+15(SB)/1, $0x00
-DATA shift2<>+16(SB)/1, $0x02
-DATA shift2<>+17(SB)/1, $0x00
-DATA shift2<>+18(SB)/1, $0x00
-DATA shift2<>+19(SB)/1, $0x00
-DATA shift2<>+20(SB)/1, $0x02
-DATA shift2<>+21(SB)/1, $0x00
-DATA shift2<>+22(SB)/1, $0x00
-DATA shift2<>+23(SB)/1, $0x00
-DATA shift2<>+24(SB)/1, $0x02
-DATA shift2<>+25(SB)/1, $0x00
-DATA shift2<>+26(SB)/1, $0x00
-DATA shift2<>+27(SB)/1, $0x00
-DATA shift2<>+28(SB)/1, $0x02
-DATA shift2<>+29(SB)/1, $0x00
-DATA shift2<>+30(SB)/1, $0x00
-DATA shift2<>+31(SB)/1, $0x00
-GLOBL shift2<>(SB), RODATA|NOPTR, $32
+DATA pairs0<>+0(SB)/1, $0x00
+DATA pairs0<>+1(SB)/1, $0x00
+DATA pairs0<>+2(SB)/1, $0x01
+DATA pairs0<>+3(SB)/1, $0x01
+DATA pairs0<>+4(SB)/1, $0x04
+DATA pairs0<>+5(SB)/1, $0x04
+DATA pairs0<>+6(SB)/1, $0x05
+DATA pairs0<>+7(SB)/1, $0x05
+DATA pairs0<>+8(SB)/1, $0x08
+DATA pairs0<>+9(SB)/1, $0x08
+DATA pairs0<>+10(SB)/1, $0x09
+DATA pairs0<>+11(SB)/1, $0x09
+DATA pairs0<>+12(SB)/1, $0x0c
+DATA pairs0<>+13(SB)/1, $0x0c
+DATA pairs0<>+14(SB)/1, $0x0d
+DATA pairs0<>+15(SB)/1, $0x0d
+DATA pairs0<>+16(SB)/1, $0x00
+DATA pairs0<>+17(SB)/1, $0x00
+DATA pairs0<>+18(SB)/1, $0x01
+DATA pairs0<>+19(SB)/1, $0x01
+DATA pairs0<>+20(SB)/1, $0x04
+DATA pairs0<>+21(SB)/1, $0x04
+DATA pairs0<>+22(SB)/1, $0x05
+DATA pairs0<>+23(SB)/1, $0x05
+DATA pairs0<>+24(SB)/1, $0x08
+DATA pairs0<>+25(SB)/1, $0x08
+DATA pairs0<>+26(SB)/1, $0x09
+DATA pairs0<>+27(SB)/1, $0x09
+DATA pairs0<>+28(SB)/1, $0x0c
+DATA pairs0<>+29(SB)/1, $0x0c
+DATA pairs0<>+30(SB)/1, $0x0d
+DATA pairs0<>+31(SB)/1, $0x0d
+GLOBL pairs0<>(SB), RODATA|NOPTR, $32
 
 DATA even2<>+0(SB)/4, $0x00030003
 DATA even2<>+4(SB)/4, $0x00030003
@@ -4314,290 +4441,546 @@ DATA odd2<>+56(SB)/4, $0x03000300
 DATA odd2<>+60(SB)/4, $0x03000300
 GLOBL odd2<>(SB), RODATA|NOPTR, $64
 
-// func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+DATA pairs2<>+0(SB)/1, $0x02
+DATA pairs2<>+1(SB)/1, $0x02
+DATA pairs2<>+2(SB)/1, $0x03
+DATA pairs2<>+3(SB)/1, $0x03
+DATA pairs2<>+4(SB)/1, $0x06
+DATA pairs2<>+5(SB)/1, $0x06
+DATA pairs2<>+6(SB)/1, $0x07
+DATA pairs2<>+7(SB)/1, $0x07
+DATA pairs2<>+8(SB)/1, $0x0a
+DATA pairs2<>+9(SB)/1, $0x0a
+DATA pairs2<>+10(SB)/1, $0x0b
+DATA pairs2<>+11(SB)/1, $0x0b
+DATA pairs2<>+12(SB)/1, $0x0e
+DATA pairs2<>+13(SB)/1, $0x0e
+DATA pairs2<>+14(SB)/1, $0x0f
+DATA pairs2<>+15(SB)/1, $0x0f
+DATA pairs2<>+16(SB)/1, $0x02
+DATA pairs2<>+17(SB)/1, $0x02
+DATA pairs2<>+18(SB)/1, $0x03
+DATA pairs2<>+19(SB)/1, $0x03
+DATA pairs2<>+20(SB)/1, $0x06
+DATA pairs2<>+21(SB)/1, $0x06
+DATA pairs2<>+22(SB)/1, $0x07
+DATA pairs2<>+23(SB)/1, $0x07
+DATA pairs2<>+24(SB)/1, $0x0a
+DATA pairs2<>+25(SB)/1, $0x0a
+DATA pairs2<>+26(SB)/1, $0x0b
+DATA pairs2<>+27(SB)/1, $0x0b
+DATA pairs2<>+28(SB)/1, $0x0e
+DATA pairs2<>+29(SB)/1, $0x0e
+DATA pairs2<>+30(SB)/1, $0x0f
+DATA pairs2<>+31(SB)/1, $0x0f
+GLOBL pairs2<>(SB), RODATA|NOPTR, $32
+
+// func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows3AVX2(SB), NOSPLIT, $0-104
+TEXT ·stored3AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
 	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), SI
-	MOVQ         blocks+24(FP), DI
-	IMUL3Q       $0x08, DI, DI
-	ADDQ         DI, DX
-	MOVQ         codes+8(FP), DI
-	ADDQ         DX, DI
-	LEAQ         (DI)(AX*4), R8
-	MOVQ         blocks+24(FP), R9
-	IMUL3Q       $0x04, R9, R9
-	ADDQ         R9, DX
-	LEAQ         (BX)(AX*8), DX
-	MOVQ         a+32(FP), R9
-	MOVQ         counts+40(FP), R10
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R10
 	XORQ         R11, R11
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R12
-	VMOVD        R12, X2
-	VPBROADCASTD X2, Y2
+
+clear:
+	VMOVUPS Y2, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R10)(R11*4), R12
+	MOVQ         counts+40(FP), R10
+	MOVL         (R10)(AX*4), R10
+	CMPL         R10, $0x01
+	JNE          several
+	PREFETCHT0   (BX)
+	PREFETCHT0   64(BX)
+	ADDQ         $0x00000060, BX
+	MOVQ         stride+16(FP), R10
+	LEAQ         (R10)(R10*2), R11
+	LEAQ         (R8)(R10*4), R12
+	VPBROADCASTQ (R8), Y2
+	VPBROADCASTQ (R8)(R10*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R8)(R10*2), Y3
+	VPBROADCASTQ (R8)(R11*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R12), Y4
+	VPBROADCASTQ (R12)(R10*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBROADCASTQ (R12)(R10*2), Y5
+	VPBROADCASTQ (R12)(R11*1), Y6
+	VPUNPCKLDQ   Y6, Y5, Y5
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPBLENDD     $0xf0, Y5, Y3, Y3
+	VPUNPCKLQDQ  Y3, Y2, Y4
+	VPUNPCKHQDQ  Y3, Y2, Y2
+	VPSHUFB      pairs0<>+0(SB), Y4, Y3
+	VPSRLW       $0x04, Y3, Y5
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VPSHUFB      pairs2<>+0(SB), Y4, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs0<>+0(SB), Y2, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs2<>+0(SB), Y2, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs0<>+0(SB), Y4, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y4, Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPSRLW       $0x04, Y4, Y9
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y2, Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        even2<>+0(SB), Y9, Y9
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      pairs2<>+0(SB), Y2, Y2
+	VPSRLW       $0x02, Y2, Y2
+	VPSRLW       $0x04, Y2, Y10
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x08, R8
+	LEAQ         (R9)(R10*4), R12
+	VPBROADCASTD (R9), Y10
+	VPBROADCASTD (R9)(R10*1), Y11
+	VPBLENDD     $0x02, Y11, Y10, Y10
+	VPBROADCASTD (R9)(R10*2), Y11
+	VPBLENDD     $0x04, Y11, Y10, Y10
+	VPBROADCASTD (R9)(R11*1), Y11
+	VPBLENDD     $0x08, Y11, Y10, Y10
+	VPBROADCASTD (R12), Y11
+	VPBLENDD     $0x10, Y11, Y10, Y10
+	VPBROADCASTD (R12)(R10*1), Y11
+	VPBLENDD     $0x20, Y11, Y10, Y10
+	VPBROADCASTD (R12)(R10*2), Y11
+	VPBLENDD     $0x40, Y11, Y10, Y10
+	VPBROADCASTD (R12)(R11*1), Y11
+	VPBLENDD     $0x80, Y11, Y10, Y10
+	VPSHUFB      byte0<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y3, Y3
+	VPSHUFB      byte1<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y5, Y5
+	VPSHUFB      byte2<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
+	VPSHUFB      byte3<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
+	VPSHUFB      byte0<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSHUFB      byte1<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y4, Y4
+	VPSHUFB      byte2<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      byte3<>+0(SB), Y10, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x04, R9
+	MOVQ         AX, R10
+	SHLQ         $0x05, R10
+	ADDQ         d+80(FP), R10
+	VMOVUPS      (R10), Y10
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R11*1), Y12
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
 
 block:
-	VMOVDQU      (R9), Y11
-	VPBROADCASTQ (BX), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (DI), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y3, Y3
-	VPBROADCASTQ (BX)(AX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (DI)(AX*1), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y4, Y4
-	VPBROADCASTQ (BX)(AX*2), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (DI)(AX*2), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y5, Y5
-	VPBROADCASTQ (BX)(CX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (DI)(CX*1), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y6, Y6
-	VPBROADCASTQ (SI), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (R8), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y7, Y7
-	VPBROADCASTQ (SI)(AX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (R8)(AX*1), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y8, Y8
-	VPBROADCASTQ (SI)(AX*2), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (R8)(AX*2), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y12
-	VPMADDWD     Y1, Y12, Y12
-	VPADDD       Y12, Y9, Y9
-	VPBROADCASTQ (SI)(CX*1), Y12
-	VPSHUFB      twice<>+0(SB), Y12, Y12
-	VPSRLVD      shift2<>+0(SB), Y12, Y12
-	VPSRLW       $0x04, Y12, Y13
-	VPAND        even2<>+0(SB), Y12, Y12
-	VPAND        odd2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPBROADCASTD (R8)(CX*1), Y13
-	VPSHUFB      fourfold<>+0(SB), Y13, Y13
-	VPAND        bits1<>+0(SB), Y13, Y13
-	VPCMPEQB     bits1<>+0(SB), Y13, Y13
-	VPAND        bit2<>+0(SB), Y13, Y13
-	VPOR         Y13, Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y11
-	VPMADDWD     Y1, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	PREFETCHT0   (DX)
-	PREFETCHT0   64(DX)
-	ADDQ         $0x00000060, DX
-	ADDQ         $0x08, BX
-	ADDQ         $0x08, SI
-	ADDQ         $0x04, DI
-	ADDQ         $0x04, R8
-	ADDQ         $0x20, R9
-	DECL         R12
-	JNZ          block
-	VPHADDD      Y4, Y3, Y3
-	VPHADDD      Y6, Y5, Y5
-	VPHADDD      Y8, Y7, Y7
-	VPHADDD      Y10, Y9, Y9
-	VPHADDD      Y5, Y3, Y3
-	VPHADDD      Y9, Y7, Y7
-	VPERM2I128   $0x20, Y7, Y3, Y4
-	VPERM2I128   $0x31, Y7, Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R12
-	VPBROADCASTD (R12)(R11*4), Y3
-	VPMULLD      Y3, Y2, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	MOVQ         R11, R13
-	SHLQ         $0x05, R13
-	MOVQ         d+80(FP), R12
-	VMULPS       (R12)(R13*1), Y4, Y4
-	MOVQ         scale+72(FP), R12
-	VBROADCASTSS (R12)(R11*4), Y3
-	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R12
-	TESTQ        R12, R12
-	JZ           next
-	MOVQ         minScale+88(FP), R12
-	VBROADCASTSS (R12)(R11*4), Y3
-	MOVQ         min+96(FP), R12
-	VFMADD231PS  (R12)(R13*1), Y3, Y0
+	PREFETCHT0   (BX)
+	PREFETCHT0   64(BX)
+	ADDQ         $0x00000060, BX
+	MOVQ         stride+16(FP), R11
+	LEAQ         (R11)(R11*2), R12
+	LEAQ         (R8)(R11*4), R13
+	VPBROADCASTQ (R8), Y2
+	VPBROADCASTQ (R8)(R11*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R8)(R11*2), Y3
+	VPBROADCASTQ (R8)(R12*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R13), Y4
+	VPBROADCASTQ (R13)(R11*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBROADCASTQ (R13)(R11*2), Y5
+	VPBROADCASTQ (R13)(R12*1), Y6
+	VPUNPCKLDQ   Y6, Y5, Y5
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPBLENDD     $0xf0, Y5, Y3, Y3
+	VPUNPCKLQDQ  Y3, Y2, Y4
+	VPUNPCKHQDQ  Y3, Y2, Y2
+	VPSHUFB      pairs0<>+0(SB), Y4, Y3
+	VPSRLW       $0x04, Y3, Y5
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VPSHUFB      pairs2<>+0(SB), Y4, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs0<>+0(SB), Y2, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs2<>+0(SB), Y2, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs0<>+0(SB), Y4, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y4, Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPSRLW       $0x04, Y4, Y9
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y2, Y9
+	VPSRLW       $0x02, Y9, Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        even2<>+0(SB), Y9, Y9
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y9, Y9
+	VPSHUFB      pairs2<>+0(SB), Y2, Y2
+	VPSRLW       $0x02, Y2, Y2
+	VPSRLW       $0x04, Y2, Y10
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x08, R8
+	LEAQ         (R9)(R11*4), R13
+	VPBROADCASTD (R9), Y10
+	VPBROADCASTD (R9)(R11*1), Y11
+	VPBLENDD     $0x02, Y11, Y10, Y10
+	VPBROADCASTD (R9)(R11*2), Y11
+	VPBLENDD     $0x04, Y11, Y10, Y10
+	VPBROADCASTD (R9)(R12*1), Y11
+	VPBLENDD     $0x08, Y11, Y10, Y10
+	VPBROADCASTD (R13), Y11
+	VPBLENDD     $0x10, Y11, Y10, Y10
+	VPBROADCASTD (R13)(R11*1), Y11
+	VPBLENDD     $0x20, Y11, Y10, Y10
+	VPBROADCASTD (R13)(R11*2), Y11
+	VPBLENDD     $0x40, Y11, Y10, Y10
+	VPBROADCASTD (R13)(R12*1), Y11
+	VPBLENDD     $0x80, Y11, Y10, Y10
+	VPSHUFB      byte0<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y3, Y3
+	VPSHUFB      byte1<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y5, Y5
+	VPSHUFB      byte2<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y6, Y6
+	VPSHUFB      byte3<>+0(SB), Y10, Y11
+	VPAND        bits0<>+0(SB), Y11, Y11
+	VPCMPEQB     bits0<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y7, Y7
+	VPSHUFB      byte0<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPSHUFB      byte1<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y4, Y4
+	VPSHUFB      byte2<>+0(SB), Y10, Y11
+	VPAND        bits1<>+0(SB), Y11, Y11
+	VPCMPEQB     bits1<>+0(SB), Y11, Y11
+	VPAND        bit2<>+0(SB), Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSHUFB      byte3<>+0(SB), Y10, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	ADDQ         $0x04, R9
+	MOVQ         CX, R11
+	XORQ         R12, R12
 
-next:
-	INCQ    R11
-	CMPQ    R11, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R12
-	VMOVUPS Y0, (R12)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y3, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y9, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R12*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          part
+	DECL         R10
+	JNZ          block
+	MOVQ         AX, R10
+	SHLQ         $0x05, R10
+	ADDQ         d+80(FP), R10
+	VMOVUPS      (R10), Y2
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R11*1), Y4
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y2
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
-DATA bits1<>+0(SB)/1, $0x01
-DATA bits1<>+1(SB)/1, $0x04
-DATA bits1<>+2(SB)/1, $0x10
-DATA bits1<>+3(SB)/1, $0x40
-DATA bits1<>+4(SB)/1, $0x01
-DATA bits1<>+5(SB)/1, $0x04
-DATA bits1<>+6(SB)/1, $0x10
-DATA bits1<>+7(SB)/1, $0x40
-DATA bits1<>+8(SB)/1, $0x01
-DATA bits1<>+9(SB)/1, $0x04
-DATA bits1<>+10(SB)/1, $0x10
-DATA bits1<>+11(SB)/1, $0x40
-DATA bits1<>+12(SB)/1, $0x01
-DATA bits1<>+13(SB)/1, $0x04
-DATA bits1<>+14(SB)/1, $0x10
-DATA bits1<>+15(SB)/1, $0x40
-DATA bits1<>+16(SB)/1, $0x02
-DATA bits1<>+17(SB)/1, $0x08
-DATA bits1<>+18(SB)/1, $0x20
-DATA bits1<>+19(SB)/1, $0x80
-DATA bits1<>+20(SB)/1, $0x02
-DATA bits1<>+21(SB)/1, $0x08
-DATA bits1<>+22(SB)/1, $0x20
-DATA bits1<>+23(SB)/1, $0x80
-DATA bits1<>+24(SB)/1, $0x02
-DATA bits1<>+25(SB)/1, $0x08
-DATA bits1<>+26(SB)/1, $0x20
-DATA bits1<>+27(SB)/1, $0x80
-DATA bits1<>+28(SB)/1, $0x02
-DATA bits1<>+29(SB)/1, $0x08
-DATA bits1<>+30(SB)/1, $0x20
-DATA bits1<>+31(SB)/1, $0x80
-GLOBL bits1<>(SB), RODATA|NOPTR, $32
+DATA bits0<>+0(SB)/1, $0x01
+DATA bits0<>+1(SB)/1, $0x04
+DATA bits0<>+2(SB)/1, $0x10
+DATA bits0<>+3(SB)/1, $0x40
+DATA bits0<>+4(SB)/1, $0x01
+DATA bits0<>+5(SB)/1, $0x04
+DATA bits0<>+6(SB)/1, $0x10
+DATA bits0<>+7(SB)/1, $0x40
+DATA bits0<>+8(SB)/1, $0x01
+DATA bits0<>+9(SB)/1, $0x04
+DATA bits0<>+10(SB)/1, $0x10
+DATA bits0<>+11(SB)/1, $0x40
+DATA bits0<>+12(SB)/1, $0x01
+DATA bits0<>+13(SB)/1, $0x04
+DATA bits0<>+14(SB)/1, $0x10
+DATA bits0<>+15(SB)/1, $0x40
+DATA bits0<>+16(SB)/1, $0x01
+DATA bits0<>+17(SB)/1, $0x04
+DATA bits0<>+18(SB)/1, $0x10
+DATA bits0<>+19(SB)/1, $0x40
+DATA bits0<>+20(SB)/1, $0x01
+DATA bits0<>+21(SB)/1, $0x04
+DATA bits0<>+22(SB)/1, $0x10
+DATA bits0<>+23(SB)/1, $0x40
+DATA bits0<>+24(SB)/1, $0x01
+DATA bits0<>+25(SB)/1, $0x04
+DATA bits0<>+26(SB)/1, $0x10
+DATA bits0<>+27(SB)/1, $0x40
+DATA bits0<>+28(SB)/1, $0x01
+DATA bits0<>+29(SB)/1, $0x04
+DATA bits0<>+30(SB)/1, $0x10
+DATA bits0<>+31(SB)/1, $0x40
+GLOBL bits0<>(SB), RODATA|NOPTR, $32
 
-DATA fourfold<>+0(SB)/1, $0x00
-DATA fourfold<>+1(SB)/1, $0x00
-DATA fourfold<>+2(SB)/1, $0x00
-DATA fourfold<>+3(SB)/1, $0x00
-DATA fourfold<>+4(SB)/1, $0x01
-DATA fourfold<>+5(SB)/1, $0x01
-DATA fourfold<>+6(SB)/1, $0x01
-DATA fourfold<>+7(SB)/1, $0x01
-DATA fourfold<>+8(SB)/1, $0x02
-DATA fourfold<>+9(SB)/1, $0x02
-DATA fourfold<>+10(SB)/1, $0x02
-DATA fourfold<>+11(SB)/1, $0x02
-DATA fourfold<>+12(SB)/1, $0x03
-DATA fourfold<>+13(SB)/1, $0x03
-DATA fourfold<>+14(SB)/1, $0x03
-DATA fourfold<>+15(SB)/1, $0x03
-DATA fourfold<>+16(SB)/1, $0x00
-DATA fourfold<>+17(SB)/1, $0x00
-DATA fourfold<>+18(SB)/1, $0x00
-DATA fourfold<>+19(SB)/1, $0x00
-DATA fourfold<>+20(SB)/1, $0x01
-DATA fourfold<>+21(SB)/1, $0x01
-DATA fourfold<>+22(SB)/1, $0x01
-DATA fourfold<>+23(SB)/1, $0x01
-DATA fourfold<>+24(SB)/1, $0x02
-DATA fourfold<>+25(SB)/1, $0x02
-DATA fourfold<>+26(SB)/1, $0x02
-DATA fourfold<>+27(SB)/1, $0x02
-DATA fourfold<>+28(SB)/1, $0x03
-DATA fourfold<>+29(SB)/1, $0x03
-DATA fourfold<>+30(SB)/1, $0x03
-DATA fourfold<>+31(SB)/1, $0x03
-GLOBL fourfold<>(SB), RODATA|NOPTR, $32
+DATA byte0<>+0(SB)/1, $0x00
+DATA byte0<>+1(SB)/1, $0x00
+DATA byte0<>+2(SB)/1, $0x00
+DATA byte0<>+3(SB)/1, $0x00
+DATA byte0<>+4(SB)/1, $0x04
+DATA byte0<>+5(SB)/1, $0x04
+DATA byte0<>+6(SB)/1, $0x04
+DATA byte0<>+7(SB)/1, $0x04
+DATA byte0<>+8(SB)/1, $0x08
+DATA byte0<>+9(SB)/1, $0x08
+DATA byte0<>+10(SB)/1, $0x08
+DATA byte0<>+11(SB)/1, $0x08
+DATA byte0<>+12(SB)/1, $0x0c
+DATA byte0<>+13(SB)/1, $0x0c
+DATA byte0<>+14(SB)/1, $0x0c
+DATA byte0<>+15(SB)/1, $0x0c
+DATA byte0<>+16(SB)/1, $0x00
+DATA byte0<>+17(SB)/1, $0x00
+DATA byte0<>+18(SB)/1, $0x00
+DATA byte0<>+19(SB)/1, $0x00
+DATA byte0<>+20(SB)/1, $0x04
+DATA byte0<>+21(SB)/1, $0x04
+DATA byte0<>+22(SB)/1, $0x04
+DATA byte0<>+23(SB)/1, $0x04
+DATA byte0<>+24(SB)/1, $0x08
+DATA byte0<>+25(SB)/1, $0x08
+DATA byte0<>+26(SB)/1, $0x08
+DATA byte0<>+27(SB)/1, $0x08
+DATA byte0<>+28(SB)/1, $0x0c
+DATA byte0<>+29(SB)/1, $0x0c
+DATA byte0<>+30(SB)/1, $0x0c
+DATA byte0<>+31(SB)/1, $0x0c
+GLOBL byte0<>(SB), RODATA|NOPTR, $32
 
 DATA bit2<>+0(SB)/4, $0x04040404
 DATA bit2<>+4(SB)/4, $0x04040404
@@ -4617,349 +5000,774 @@ DATA bit2<>+56(SB)/4, $0x04040404
 DATA bit2<>+60(SB)/4, $0x04040404
 GLOBL bit2<>(SB), RODATA|NOPTR, $64
 
-// func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+DATA byte1<>+0(SB)/1, $0x01
+DATA byte1<>+1(SB)/1, $0x01
+DATA byte1<>+2(SB)/1, $0x01
+DATA byte1<>+3(SB)/1, $0x01
+DATA byte1<>+4(SB)/1, $0x05
+DATA byte1<>+5(SB)/1, $0x05
+DATA byte1<>+6(SB)/1, $0x05
+DATA byte1<>+7(SB)/1, $0x05
+DATA byte1<>+8(SB)/1, $0x09
+DATA byte1<>+9(SB)/1, $0x09
+DATA byte1<>+10(SB)/1, $0x09
+DATA byte1<>+11(SB)/1, $0x09
+DATA byte1<>+12(SB)/1, $0x0d
+DATA byte1<>+13(SB)/1, $0x0d
+DATA byte1<>+14(SB)/1, $0x0d
+DATA byte1<>+15(SB)/1, $0x0d
+DATA byte1<>+16(SB)/1, $0x01
+DATA byte1<>+17(SB)/1, $0x01
+DATA byte1<>+18(SB)/1, $0x01
+DATA byte1<>+19(SB)/1, $0x01
+DATA byte1<>+20(SB)/1, $0x05
+DATA byte1<>+21(SB)/1, $0x05
+DATA byte1<>+22(SB)/1, $0x05
+DATA byte1<>+23(SB)/1, $0x05
+DATA byte1<>+24(SB)/1, $0x09
+DATA byte1<>+25(SB)/1, $0x09
+DATA byte1<>+26(SB)/1, $0x09
+DATA byte1<>+27(SB)/1, $0x09
+DATA byte1<>+28(SB)/1, $0x0d
+DATA byte1<>+29(SB)/1, $0x0d
+DATA byte1<>+30(SB)/1, $0x0d
+DATA byte1<>+31(SB)/1, $0x0d
+GLOBL byte1<>(SB), RODATA|NOPTR, $32
+
+DATA byte2<>+0(SB)/1, $0x02
+DATA byte2<>+1(SB)/1, $0x02
+DATA byte2<>+2(SB)/1, $0x02
+DATA byte2<>+3(SB)/1, $0x02
+DATA byte2<>+4(SB)/1, $0x06
+DATA byte2<>+5(SB)/1, $0x06
+DATA byte2<>+6(SB)/1, $0x06
+DATA byte2<>+7(SB)/1, $0x06
+DATA byte2<>+8(SB)/1, $0x0a
+DATA byte2<>+9(SB)/1, $0x0a
+DATA byte2<>+10(SB)/1, $0x0a
+DATA byte2<>+11(SB)/1, $0x0a
+DATA byte2<>+12(SB)/1, $0x0e
+DATA byte2<>+13(SB)/1, $0x0e
+DATA byte2<>+14(SB)/1, $0x0e
+DATA byte2<>+15(SB)/1, $0x0e
+DATA byte2<>+16(SB)/1, $0x02
+DATA byte2<>+17(SB)/1, $0x02
+DATA byte2<>+18(SB)/1, $0x02
+DATA byte2<>+19(SB)/1, $0x02
+DATA byte2<>+20(SB)/1, $0x06
+DATA byte2<>+21(SB)/1, $0x06
+DATA byte2<>+22(SB)/1, $0x06
+DATA byte2<>+23(SB)/1, $0x06
+DATA byte2<>+24(SB)/1, $0x0a
+DATA byte2<>+25(SB)/1, $0x0a
+DATA byte2<>+26(SB)/1, $0x0a
+DATA byte2<>+27(SB)/1, $0x0a
+DATA byte2<>+28(SB)/1, $0x0e
+DATA byte2<>+29(SB)/1, $0x0e
+DATA byte2<>+30(SB)/1, $0x0e
+DATA byte2<>+31(SB)/1, $0x0e
+GLOBL byte2<>(SB), RODATA|NOPTR, $32
+
+DATA byte3<>+0(SB)/1, $0x03
+DATA byte3<>+1(SB)/1, $0x03
+DATA byte3<>+2(SB)/1, $0x03
+DATA byte3<>+3(SB)/1, $0x03
+DATA byte3<>+4(SB)/1, $0x07
+DATA byte3<>+5(SB)/1, $0x07
+DATA byte3<>+6(SB)/1, $0x07
+DATA byte3<>+7(SB)/1, $0x07
+DATA byte3<>+8(SB)/1, $0x0b
+DATA byte3<>+9(SB)/1, $0x0b
+DATA byte3<>+10(SB)/1, $0x0b
+DATA byte3<>+11(SB)/1, $0x0b
+DATA byte3<>+12(SB)/1, $0x0f
+DATA byte3<>+13(SB)/1, $0x0f
+DATA byte3<>+14(SB)/1, $0x0f
+DATA byte3<>+15(SB)/1, $0x0f
+DATA byte3<>+16(SB)/1, $0x03
+DATA byte3<>+17(SB)/1, $0x03
+DATA byte3<>+18(SB)/1, $0x03
+DATA byte3<>+19(SB)/1, $0x03
+DATA byte3<>+20(SB)/1, $0x07
+DATA byte3<>+21(SB)/1, $0x07
+DATA byte3<>+22(SB)/1, $0x07
+DATA byte3<>+23(SB)/1, $0x07
+DATA byte3<>+24(SB)/1, $0x0b
+DATA byte3<>+25(SB)/1, $0x0b
+DATA byte3<>+26(SB)/1, $0x0b
+DATA byte3<>+27(SB)/1, $0x0b
+DATA byte3<>+28(SB)/1, $0x0f
+DATA byte3<>+29(SB)/1, $0x0f
+DATA byte3<>+30(SB)/1, $0x0f
+DATA byte3<>+31(SB)/1, $0x0f
+GLOBL byte3<>(SB), RODATA|NOPTR, $32
+
+DATA bits1<>+0(SB)/1, $0x02
+DATA bits1<>+1(SB)/1, $0x08
+DATA bits1<>+2(SB)/1, $0x20
+DATA bits1<>+3(SB)/1, $0x80
+DATA bits1<>+4(SB)/1, $0x02
+DATA bits1<>+5(SB)/1, $0x08
+DATA bits1<>+6(SB)/1, $0x20
+DATA bits1<>+7(SB)/1, $0x80
+DATA bits1<>+8(SB)/1, $0x02
+DATA bits1<>+9(SB)/1, $0x08
+DATA bits1<>+10(SB)/1, $0x20
+DATA bits1<>+11(SB)/1, $0x80
+DATA bits1<>+12(SB)/1, $0x02
+DATA bits1<>+13(SB)/1, $0x08
+DATA bits1<>+14(SB)/1, $0x20
+DATA bits1<>+15(SB)/1, $0x80
+DATA bits1<>+16(SB)/1, $0x02
+DATA bits1<>+17(SB)/1, $0x08
+DATA bits1<>+18(SB)/1, $0x20
+DATA bits1<>+19(SB)/1, $0x80
+DATA bits1<>+20(SB)/1, $0x02
+DATA bits1<>+21(SB)/1, $0x08
+DATA bits1<>+22(SB)/1, $0x20
+DATA bits1<>+23(SB)/1, $0x80
+DATA bits1<>+24(SB)/1, $0x02
+DATA bits1<>+25(SB)/1, $0x08
+DATA bits1<>+26(SB)/1, $0x20
+DATA bits1<>+27(SB)/1, $0x80
+DATA bits1<>+28(SB)/1, $0x02
+DATA bits1<>+29(SB)/1, $0x08
+DATA bits1<>+30(SB)/1, $0x20
+DATA bits1<>+31(SB)/1, $0x80
+GLOBL bits1<>(SB), RODATA|NOPTR, $32
+
+// func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows4AVX2(SB), NOSPLIT, $0-104
-	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), DX
-	LEAQ         (BX)(AX*8), SI
+TEXT ·stored4AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
 	MOVQ         a+32(FP), DI
-	MOVQ         counts+40(FP), R8
-	XORQ         R9, R9
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R10
-	VMOVD        R10, X2
-	VPBROADCASTD X2, Y2
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y2, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R8)(R9*4), R10
+	MOVQ           counts+40(FP), R9
+	MOVL           (R9)(AX*4), R9
+	CMPL           R9, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	ADDQ           $0x00000080, BX
+	MOVQ           stride+16(FP), R9
+	LEAQ           (R9)(R9*2), R10
+	LEAQ           (R8)(R9*4), R11
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R11), Y2, Y2
+	VBROADCASTI128 (R8)(R9*1), Y3
+	VINSERTI128    $0x01, (R11)(R9*1), Y3, Y3
+	VBROADCASTI128 (R8)(R9*2), Y4
+	VINSERTI128    $0x01, (R11)(R9*2), Y4, Y4
+	VBROADCASTI128 (R8)(R10*1), Y5
+	VINSERTI128    $0x01, (R11)(R10*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	MOVQ           AX, R9
+	SHLQ           $0x05, R9
+	ADDQ           d+80(FP), R9
+	VMOVUPS        (R9), Y10
+	MOVQ           CX, R9
+	XORQ           R10, R10
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R10*1), Y12
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
 
 block:
-	VMOVDQU        (DI), Y11
-	VBROADCASTI128 (BX), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y3, Y3
-	VBROADCASTI128 (BX)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y4, Y4
-	VBROADCASTI128 (BX)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y5, Y5
-	VBROADCASTI128 (BX)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y6, Y6
-	VBROADCASTI128 (DX), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y7, Y7
-	VBROADCASTI128 (DX)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y8, Y8
-	VBROADCASTI128 (DX)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y9, Y9
-	VBROADCASTI128 (DX)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y11
-	VPMADDWD       Y1, Y11, Y11
-	VPADDD         Y11, Y10, Y10
-	PREFETCHT0     (SI)
-	PREFETCHT0     64(SI)
-	ADDQ           $0x00000080, SI
-	ADDQ           $0x10, BX
-	ADDQ           $0x10, DX
-	ADDQ           $0x20, DI
-	DECL           R10
-	JNZ            block
-	VPHADDD        Y4, Y3, Y3
-	VPHADDD        Y6, Y5, Y5
-	VPHADDD        Y8, Y7, Y7
-	VPHADDD        Y10, Y9, Y9
-	VPHADDD        Y5, Y3, Y3
-	VPHADDD        Y9, Y7, Y7
-	VPERM2I128     $0x20, Y7, Y3, Y4
-	VPERM2I128     $0x31, Y7, Y3, Y3
-	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R10
-	VPBROADCASTD   (R10)(R9*4), Y3
-	VPMULLD        Y3, Y2, Y3
-	VPADDD         Y3, Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	MOVQ           R9, R11
-	SHLQ           $0x05, R11
-	MOVQ           d+80(FP), R10
-	VMULPS         (R10)(R11*1), Y4, Y4
-	MOVQ           scale+72(FP), R10
-	VBROADCASTSS   (R10)(R9*4), Y3
-	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R10
-	TESTQ          R10, R10
-	JZ             next
-	MOVQ           minScale+88(FP), R10
-	VBROADCASTSS   (R10)(R9*4), Y3
-	MOVQ           min+96(FP), R10
-	VFMADD231PS    (R10)(R11*1), Y3, Y0
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	ADDQ           $0x00000080, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R12), Y2, Y2
+	VBROADCASTI128 (R8)(R10*1), Y3
+	VINSERTI128    $0x01, (R12)(R10*1), Y3, Y3
+	VBROADCASTI128 (R8)(R10*2), Y4
+	VINSERTI128    $0x01, (R12)(R10*2), Y4, Y4
+	VBROADCASTI128 (R8)(R11*1), Y5
+	VINSERTI128    $0x01, (R12)(R11*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	MOVQ           CX, R10
+	XORQ           R11, R11
 
-next:
-	INCQ    R9
-	CMPQ    R9, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R10
-	VMOVUPS Y0, (R10)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y8, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y2, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R11*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          part
+	DECL         R9
+	JNZ          block
+	MOVQ         AX, R9
+	SHLQ         $0x05, R9
+	ADDQ         d+80(FP), R9
+	VMOVUPS      (R9), Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R10*1), Y4
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y2
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y3
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
-DATA shift4<>+0(SB)/1, $0x00
-DATA shift4<>+1(SB)/1, $0x00
-DATA shift4<>+2(SB)/1, $0x00
-DATA shift4<>+3(SB)/1, $0x00
-DATA shift4<>+4(SB)/1, $0x00
-DATA shift4<>+5(SB)/1, $0x00
-DATA shift4<>+6(SB)/1, $0x00
-DATA shift4<>+7(SB)/1, $0x00
-DATA shift4<>+8(SB)/1, $0x00
-DATA shift4<>+9(SB)/1, $0x00
-DATA shift4<>+10(SB)/1, $0x00
-DATA shift4<>+11(SB)/1, $0x00
-DATA shift4<>+12(SB)/1, $0x00
-DATA shift4<>+13(SB)/1, $0x00
-DATA shift4<>+14(SB)/1, $0x00
-DATA shift4<>+15(SB)/1, $0x00
-DATA shift4<>+16(SB)/1, $0x04
-DATA shift4<>+17(SB)/1, $0x00
-DATA shift4<>+18(SB)/1, $0x00
-DATA shift4<>+19(SB)/1, $0x00
-DATA shift4<>+20(SB)/1, $0x04
-DATA shift4<>+21(SB)/1, $0x00
-DATA shift4<>+22(SB)/1, $0x00
-DATA shift4<>+23(SB)/1, $0x00
-DATA shift4<>+24(SB)/1, $0x04
-DATA shift4<>+25(SB)/1, $0x00
-DATA shift4<>+26(SB)/1, $0x00
-DATA shift4<>+27(SB)/1, $0x00
-DATA shift4<>+28(SB)/1, $0x04
-DATA shift4<>+29(SB)/1, $0x00
-DATA shift4<>+30(SB)/1, $0x00
-DATA shift4<>+31(SB)/1, $0x00
-GLOBL shift4<>(SB), RODATA|NOPTR, $32
-
-// func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows5AVX2(SB), NOSPLIT, $0-104
+TEXT ·stored5AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
 	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), SI
-	MOVQ         blocks+24(FP), DI
-	IMUL3Q       $0x10, DI, DI
-	ADDQ         DI, DX
-	MOVQ         codes+8(FP), DI
-	ADDQ         DX, DI
-	LEAQ         (DI)(AX*4), R8
-	MOVQ         blocks+24(FP), R9
-	IMUL3Q       $0x04, R9, R9
-	ADDQ         R9, DX
-	LEAQ         (BX)(AX*8), DX
-	MOVQ         a+32(FP), R9
-	MOVQ         counts+40(FP), R10
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R10
 	XORQ         R11, R11
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R12
-	VMOVD        R12, X2
-	VPBROADCASTD X2, Y2
+
+clear:
+	VMOVUPS Y2, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R10)(R11*4), R12
+	MOVQ           counts+40(FP), R10
+	MOVL           (R10)(AX*4), R10
+	CMPL           R10, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000a0, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R12), Y2, Y2
+	VBROADCASTI128 (R8)(R10*1), Y3
+	VINSERTI128    $0x01, (R12)(R10*1), Y3, Y3
+	VBROADCASTI128 (R8)(R10*2), Y4
+	VINSERTI128    $0x01, (R12)(R10*2), Y4, Y4
+	VBROADCASTI128 (R8)(R11*1), Y5
+	VINSERTI128    $0x01, (R12)(R11*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R10*4), R12
+	VPBROADCASTD   (R9), Y10
+	VPBROADCASTD   (R9)(R10*1), Y11
+	VPBLENDD       $0x02, Y11, Y10, Y10
+	VPBROADCASTD   (R9)(R10*2), Y11
+	VPBLENDD       $0x04, Y11, Y10, Y10
+	VPBROADCASTD   (R9)(R11*1), Y11
+	VPBLENDD       $0x08, Y11, Y10, Y10
+	VPBROADCASTD   (R12), Y11
+	VPBLENDD       $0x10, Y11, Y10, Y10
+	VPBROADCASTD   (R12)(R10*1), Y11
+	VPBLENDD       $0x20, Y11, Y10, Y10
+	VPBROADCASTD   (R12)(R10*2), Y11
+	VPBLENDD       $0x40, Y11, Y10, Y10
+	VPBROADCASTD   (R12)(R11*1), Y11
+	VPBLENDD       $0x80, Y11, Y10, Y10
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        byte3<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        byte3<>+0(SB), Y10, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x04, R9
+	MOVQ           AX, R10
+	SHLQ           $0x05, R10
+	ADDQ           d+80(FP), R10
+	VMOVUPS        (R10), Y10
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPADDW       Y13, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R11*1), Y12
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
 
 block:
-	VMOVDQU        (R9), Y11
-	VBROADCASTI128 (BX), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (DI), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y3, Y3
-	VBROADCASTI128 (BX)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (DI)(AX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y4, Y4
-	VBROADCASTI128 (BX)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (DI)(AX*2), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y5, Y5
-	VBROADCASTI128 (BX)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (DI)(CX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y6, Y6
-	VBROADCASTI128 (SI), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (R8), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y7, Y7
-	VBROADCASTI128 (SI)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (R8)(AX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y8, Y8
-	VBROADCASTI128 (SI)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (R8)(AX*2), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y9, Y9
-	VBROADCASTI128 (SI)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTD   (R8)(CX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit4<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y11
-	VPMADDWD       Y1, Y11, Y11
-	VPADDD         Y11, Y10, Y10
-	PREFETCHT0     (DX)
-	PREFETCHT0     64(DX)
-	PREFETCHT0     128(DX)
-	ADDQ           $0x000000a0, DX
-	ADDQ           $0x10, BX
-	ADDQ           $0x10, SI
-	ADDQ           $0x04, DI
-	ADDQ           $0x04, R8
-	ADDQ           $0x20, R9
-	DECL           R12
-	JNZ            block
-	VPHADDD        Y4, Y3, Y3
-	VPHADDD        Y6, Y5, Y5
-	VPHADDD        Y8, Y7, Y7
-	VPHADDD        Y10, Y9, Y9
-	VPHADDD        Y5, Y3, Y3
-	VPHADDD        Y9, Y7, Y7
-	VPERM2I128     $0x20, Y7, Y3, Y4
-	VPERM2I128     $0x31, Y7, Y3, Y3
-	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R12
-	VPBROADCASTD   (R12)(R11*4), Y3
-	VPMULLD        Y3, Y2, Y3
-	VPADDD         Y3, Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	MOVQ           R11, R13
-	SHLQ           $0x05, R13
-	MOVQ           d+80(FP), R12
-	VMULPS         (R12)(R13*1), Y4, Y4
-	MOVQ           scale+72(FP), R12
-	VBROADCASTSS   (R12)(R11*4), Y3
-	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R12
-	TESTQ          R12, R12
-	JZ             next
-	MOVQ           minScale+88(FP), R12
-	VBROADCASTSS   (R12)(R11*4), Y3
-	MOVQ           min+96(FP), R12
-	VFMADD231PS    (R12)(R13*1), Y3, Y0
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000a0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R13), Y2, Y2
+	VBROADCASTI128 (R8)(R11*1), Y3
+	VINSERTI128    $0x01, (R13)(R11*1), Y3, Y3
+	VBROADCASTI128 (R8)(R11*2), Y4
+	VINSERTI128    $0x01, (R13)(R11*2), Y4, Y4
+	VBROADCASTI128 (R8)(R12*1), Y5
+	VINSERTI128    $0x01, (R13)(R12*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTD   (R9), Y10
+	VPBROADCASTD   (R9)(R11*1), Y11
+	VPBLENDD       $0x02, Y11, Y10, Y10
+	VPBROADCASTD   (R9)(R11*2), Y11
+	VPBLENDD       $0x04, Y11, Y10, Y10
+	VPBROADCASTD   (R9)(R12*1), Y11
+	VPBLENDD       $0x08, Y11, Y10, Y10
+	VPBROADCASTD   (R13), Y11
+	VPBLENDD       $0x10, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R11*1), Y11
+	VPBLENDD       $0x20, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R11*2), Y11
+	VPBLENDD       $0x40, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R12*1), Y11
+	VPBLENDD       $0x80, Y11, Y10, Y10
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        byte3<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit4<>+0(SB), Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        byte3<>+0(SB), Y10, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x04, R9
+	MOVQ           CX, R11
+	XORQ           R12, R12
 
-next:
-	INCQ    R11
-	CMPQ    R11, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R12
-	VMOVUPS Y0, (R12)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y8, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPADDW       Y11, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y2, Y12
+	VPADDW       Y12, Y11, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPADDW       Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R12*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          part
+	DECL         R10
+	JNZ          block
+	MOVQ         AX, R10
+	SHLQ         $0x05, R10
+	ADDQ         d+80(FP), R10
+	VMOVUPS      (R10), Y2
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R11*1), Y4
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y2
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
@@ -4981,480 +5789,982 @@ DATA bit4<>+56(SB)/4, $0x10101010
 DATA bit4<>+60(SB)/4, $0x10101010
 GLOBL bit4<>(SB), RODATA|NOPTR, $64
 
-// func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows6AVX2(SB), NOSPLIT, $0-104
+TEXT ·stored6AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
 	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), SI
-	MOVQ         blocks+24(FP), DI
-	IMUL3Q       $0x10, DI, DI
-	ADDQ         DI, DX
-	MOVQ         codes+8(FP), DI
-	ADDQ         DX, DI
-	LEAQ         (DI)(AX*4), R8
-	MOVQ         blocks+24(FP), R9
-	IMUL3Q       $0x08, R9, R9
-	ADDQ         R9, DX
-	LEAQ         (BX)(AX*8), DX
-	MOVQ         a+32(FP), R9
-	MOVQ         counts+40(FP), R10
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R10
 	XORQ         R11, R11
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R12
-	VMOVD        R12, X2
-	VPBROADCASTD X2, Y2
+
+clear:
+	VMOVUPS Y2, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R10)(R11*4), R12
+	MOVQ           counts+40(FP), R10
+	MOVL           (R10)(AX*4), R10
+	CMPL           R10, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000c0, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R12), Y2, Y2
+	VBROADCASTI128 (R8)(R10*1), Y3
+	VINSERTI128    $0x01, (R12)(R10*1), Y3, Y3
+	VBROADCASTI128 (R8)(R10*2), Y4
+	VINSERTI128    $0x01, (R12)(R10*2), Y4, Y4
+	VBROADCASTI128 (R8)(R11*1), Y5
+	VINSERTI128    $0x01, (R12)(R11*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R10*4), R12
+	VPBROADCASTQ   (R9), Y10
+	VPBROADCASTQ   (R9)(R10*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R9)(R10*2), Y11
+	VPBROADCASTQ   (R9)(R11*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R12), Y12
+	VPBROADCASTQ   (R12)(R10*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBROADCASTQ   (R12)(R10*2), Y13
+	VPBROADCASTQ   (R12)(R11*1), Y14
+	VPUNPCKLDQ     Y14, Y13, Y13
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPBLENDD       $0xf0, Y13, Y11, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        pairs2<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y10, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x08, R9
+	MOVQ           AX, R10
+	SHLQ           $0x05, R10
+	ADDQ           d+80(FP), R10
+	VMOVUPS        (R10), Y10
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R11*1), Y12
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
 
 block:
-	VMOVDQU        (R9), Y11
-	VBROADCASTI128 (BX), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y3, Y3
-	VBROADCASTI128 (BX)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(AX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y4, Y4
-	VBROADCASTI128 (BX)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(AX*2), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y5, Y5
-	VBROADCASTI128 (BX)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(CX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y6, Y6
-	VBROADCASTI128 (SI), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y7, Y7
-	VBROADCASTI128 (SI)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(AX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y8, Y8
-	VBROADCASTI128 (SI)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(AX*2), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y9, Y9
-	VBROADCASTI128 (SI)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(CX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y11
-	VPMADDWD       Y1, Y11, Y11
-	VPADDD         Y11, Y10, Y10
-	PREFETCHT0     (DX)
-	PREFETCHT0     64(DX)
-	PREFETCHT0     128(DX)
-	ADDQ           $0x000000c0, DX
-	ADDQ           $0x10, BX
-	ADDQ           $0x10, SI
-	ADDQ           $0x08, DI
-	ADDQ           $0x08, R8
-	ADDQ           $0x20, R9
-	DECL           R12
-	JNZ            block
-	VPHADDD        Y4, Y3, Y3
-	VPHADDD        Y6, Y5, Y5
-	VPHADDD        Y8, Y7, Y7
-	VPHADDD        Y10, Y9, Y9
-	VPHADDD        Y5, Y3, Y3
-	VPHADDD        Y9, Y7, Y7
-	VPERM2I128     $0x20, Y7, Y3, Y4
-	VPERM2I128     $0x31, Y7, Y3, Y3
-	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R12
-	VPBROADCASTD   (R12)(R11*4), Y3
-	VPMULLD        Y3, Y2, Y3
-	VPADDD         Y3, Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	MOVQ           R11, R13
-	SHLQ           $0x05, R13
-	MOVQ           d+80(FP), R12
-	VMULPS         (R12)(R13*1), Y4, Y4
-	MOVQ           scale+72(FP), R12
-	VBROADCASTSS   (R12)(R11*4), Y3
-	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R12
-	TESTQ          R12, R12
-	JZ             next
-	MOVQ           minScale+88(FP), R12
-	VBROADCASTSS   (R12)(R11*4), Y3
-	MOVQ           min+96(FP), R12
-	VFMADD231PS    (R12)(R13*1), Y3, Y0
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000c0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R13), Y2, Y2
+	VBROADCASTI128 (R8)(R11*1), Y3
+	VINSERTI128    $0x01, (R13)(R11*1), Y3, Y3
+	VBROADCASTI128 (R8)(R11*2), Y4
+	VINSERTI128    $0x01, (R13)(R11*2), Y4, Y4
+	VBROADCASTI128 (R8)(R12*1), Y5
+	VINSERTI128    $0x01, (R13)(R12*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTQ   (R9), Y10
+	VPBROADCASTQ   (R9)(R11*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R9)(R11*2), Y11
+	VPBROADCASTQ   (R9)(R12*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R13), Y12
+	VPBROADCASTQ   (R13)(R11*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBROADCASTQ   (R13)(R11*2), Y13
+	VPBROADCASTQ   (R13)(R12*1), Y14
+	VPUNPCKLDQ     Y14, Y13, Y13
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPBLENDD       $0xf0, Y13, Y11, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        pairs2<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y10, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x08, R9
+	MOVQ           CX, R11
+	XORQ           R12, R12
 
-next:
-	INCQ    R11
-	CMPQ    R11, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R12
-	VMOVUPS Y0, (R12)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y8, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPADDW       Y11, Y10, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y2, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPADDW       Y12, Y11, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R12*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          part
+	DECL         R10
+	JNZ          block
+	MOVQ         AX, R10
+	SHLQ         $0x05, R10
+	ADDQ         d+80(FP), R10
+	VMOVUPS      (R10), Y2
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R11*1), Y4
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y2
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
-// func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows7AVX2(SB), NOSPLIT, $0-104
-	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), SI
-	MOVQ         blocks+24(FP), DI
-	IMUL3Q       $0x10, DI, DI
-	ADDQ         DI, DX
-	MOVQ         codes+8(FP), DI
-	ADDQ         DX, DI
-	LEAQ         (DI)(AX*4), R8
-	MOVQ         blocks+24(FP), R9
-	IMUL3Q       $0x08, R9, R9
-	ADDQ         R9, DX
+TEXT ·stored7AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
 	MOVQ         codes+8(FP), R9
-	ADDQ         DX, R9
-	LEAQ         (R9)(AX*4), R10
-	MOVQ         blocks+24(FP), R11
-	IMUL3Q       $0x04, R11, R11
-	ADDQ         R11, DX
-	LEAQ         (BX)(AX*8), DX
-	MOVQ         a+32(FP), R11
-	MOVQ         counts+40(FP), R12
-	XORQ         R13, R13
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R14
-	VMOVD        R14, X2
-	VPBROADCASTD X2, Y2
+	ADDQ         AX, R9
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R10
+	ADDQ         AX, R10
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R11
+	XORQ         R12, R12
+
+clear:
+	VMOVUPS Y2, (SI)(R12*1)
+	ADDQ    $0x20, R12
+	INCQ    R11
+	CMPQ    R11, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R12)(R13*4), R14
+	MOVQ           counts+40(FP), R11
+	MOVL           (R11)(AX*4), R11
+	CMPL           R11, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x000000e0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R13), Y2, Y2
+	VBROADCASTI128 (R8)(R11*1), Y3
+	VINSERTI128    $0x01, (R13)(R11*1), Y3, Y3
+	VBROADCASTI128 (R8)(R11*2), Y4
+	VINSERTI128    $0x01, (R13)(R11*2), Y4, Y4
+	VBROADCASTI128 (R8)(R12*1), Y5
+	VINSERTI128    $0x01, (R13)(R12*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTQ   (R9), Y10
+	VPBROADCASTQ   (R9)(R11*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R9)(R11*2), Y11
+	VPBROADCASTQ   (R9)(R12*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R13), Y12
+	VPBROADCASTQ   (R13)(R11*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBROADCASTQ   (R13)(R11*2), Y13
+	VPBROADCASTQ   (R13)(R12*1), Y14
+	VPUNPCKLDQ     Y14, Y13, Y13
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPBLENDD       $0xf0, Y13, Y11, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        pairs2<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y10, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x08, R9
+	LEAQ           (R10)(R11*4), R13
+	VPBROADCASTD   (R10), Y10
+	VPBROADCASTD   (R10)(R11*1), Y11
+	VPBLENDD       $0x02, Y11, Y10, Y10
+	VPBROADCASTD   (R10)(R11*2), Y11
+	VPBLENDD       $0x04, Y11, Y10, Y10
+	VPBROADCASTD   (R10)(R12*1), Y11
+	VPBLENDD       $0x08, Y11, Y10, Y10
+	VPBROADCASTD   (R13), Y11
+	VPBLENDD       $0x10, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R11*1), Y11
+	VPBLENDD       $0x20, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R11*2), Y11
+	VPBLENDD       $0x40, Y11, Y10, Y10
+	VPBROADCASTD   (R13)(R12*1), Y11
+	VPBLENDD       $0x80, Y11, Y10, Y10
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        byte3<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        byte3<>+0(SB), Y10, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x04, R10
+	MOVQ           AX, R11
+	SHLQ           $0x05, R11
+	ADDQ           d+80(FP), R11
+	VMOVUPS        (R11), Y10
+	MOVQ           CX, R11
+	XORQ           R12, R12
+
+only:
+	VPBROADCASTD (DI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 4(DI), Y12
+	VPMADDUBSW   Y12, Y6, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 8(DI), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPBROADCASTD 12(DI), Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPBROADCASTD 20(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VPBROADCASTD 24(DI), Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y12
+	VPMULLD      Y1, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VMOVUPS      (SI)(R12*1), Y12
+	MOVQ         scale+72(FP), R13
+	VBROADCASTSS (R13)(R11*4), Y13
+	VFMADD231PS  Y11, Y13, Y12
+	VMOVUPS      Y12, (SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R12
+	XORQ R13, R13
+
+start:
+	MOVQ         sums+56(FP), R14
+	VPBROADCASTD (R14)(R12*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R13*1)
+	ADDQ         $0x20, R13
+	INCQ         R12
+	CMPQ         R12, DX
+	JLT          start
 
 block:
-	VMOVDQU        (R11), Y11
-	VBROADCASTI128 (BX), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R9), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y3, Y3
-	VBROADCASTI128 (BX)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(AX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R9)(AX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y4, Y4
-	VBROADCASTI128 (BX)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(AX*2), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R9)(AX*2), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y5, Y5
-	VBROADCASTI128 (BX)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (DI)(CX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R9)(CX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y6, Y6
-	VBROADCASTI128 (SI), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R10), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y7, Y7
-	VBROADCASTI128 (SI)(AX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(AX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R10)(AX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y8, Y8
-	VBROADCASTI128 (SI)(AX*2), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(AX*2), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R10)(AX*2), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y12
-	VPMADDWD       Y1, Y12, Y12
-	VPADDD         Y12, Y9, Y9
-	VBROADCASTI128 (SI)(CX*1), Y12
-	VPSRLVD        shift4<>+0(SB), Y12, Y12
-	VPAND          low4<>+0(SB), Y12, Y12
-	VPBROADCASTQ   (R8)(CX*1), Y13
-	VPSHUFB        twice<>+0(SB), Y13, Y13
-	VPSRLVD        shift2<>+0(SB), Y13, Y13
-	VPSRLW         $0x04, Y13, Y14
-	VPAND          even2<>+0(SB), Y13, Y13
-	VPAND          odd2<>+0(SB), Y14, Y14
-	VPOR           Y14, Y13, Y13
-	VPSLLW         $0x04, Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPBROADCASTD   (R10)(CX*1), Y13
-	VPSHUFB        fourfold<>+0(SB), Y13, Y13
-	VPAND          bits1<>+0(SB), Y13, Y13
-	VPCMPEQB       bits1<>+0(SB), Y13, Y13
-	VPAND          bit6<>+0(SB), Y13, Y13
-	VPOR           Y13, Y12, Y12
-	VPMADDUBSW     Y11, Y12, Y11
-	VPMADDWD       Y1, Y11, Y11
-	VPADDD         Y11, Y10, Y10
-	PREFETCHT0     (DX)
-	PREFETCHT0     64(DX)
-	PREFETCHT0     128(DX)
-	PREFETCHT0     192(DX)
-	ADDQ           $0x000000e0, DX
-	ADDQ           $0x10, BX
-	ADDQ           $0x10, SI
-	ADDQ           $0x08, DI
-	ADDQ           $0x08, R8
-	ADDQ           $0x04, R9
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x000000e0, BX
+	MOVQ           stride+16(FP), R12
+	LEAQ           (R12)(R12*2), R13
+	LEAQ           (R8)(R12*4), R14
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R14), Y2, Y2
+	VBROADCASTI128 (R8)(R12*1), Y3
+	VINSERTI128    $0x01, (R14)(R12*1), Y3, Y3
+	VBROADCASTI128 (R8)(R12*2), Y4
+	VINSERTI128    $0x01, (R14)(R12*2), Y4, Y4
+	VBROADCASTI128 (R8)(R13*1), Y5
+	VINSERTI128    $0x01, (R14)(R13*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPSRLW         $0x04, Y8, Y3
+	VPAND          low4<>+0(SB), Y8, Y8
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPSRLW         $0x04, Y6, Y5
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPSRLW         $0x04, Y4, Y7
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPSRLW         $0x04, Y2, Y9
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPAND          low4<>+0(SB), Y9, Y9
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R12*4), R14
+	VPBROADCASTQ   (R9), Y10
+	VPBROADCASTQ   (R9)(R12*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R9)(R12*2), Y11
+	VPBROADCASTQ   (R9)(R13*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R14), Y12
+	VPBROADCASTQ   (R14)(R12*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBROADCASTQ   (R14)(R12*2), Y13
+	VPBROADCASTQ   (R14)(R13*1), Y14
+	VPUNPCKLDQ     Y14, Y13, Y13
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPBLENDD       $0xf0, Y13, Y11, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        pairs2<>+0(SB), Y10, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        pairs0<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y13
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y13, Y13
+	VPOR           Y13, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y12, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y10, Y11
+	VPSRLW         $0x02, Y11, Y11
+	VPSRLW         $0x04, Y11, Y12
+	VPAND          even2<>+0(SB), Y11, Y11
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y11, Y11
+	VPSLLW         $0x04, Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y10, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y9, Y9
+	ADDQ           $0x08, R9
+	LEAQ           (R10)(R12*4), R14
+	VPBROADCASTD   (R10), Y10
+	VPBROADCASTD   (R10)(R12*1), Y11
+	VPBLENDD       $0x02, Y11, Y10, Y10
+	VPBROADCASTD   (R10)(R12*2), Y11
+	VPBLENDD       $0x04, Y11, Y10, Y10
+	VPBROADCASTD   (R10)(R13*1), Y11
+	VPBLENDD       $0x08, Y11, Y10, Y10
+	VPBROADCASTD   (R14), Y11
+	VPBLENDD       $0x10, Y11, Y10, Y10
+	VPBROADCASTD   (R14)(R12*1), Y11
+	VPBLENDD       $0x20, Y11, Y10, Y10
+	VPBROADCASTD   (R14)(R12*2), Y11
+	VPBLENDD       $0x40, Y11, Y10, Y10
+	VPBROADCASTD   (R14)(R13*1), Y11
+	VPBLENDD       $0x80, Y11, Y10, Y10
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y8, Y8
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y6, Y6
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y4, Y4
+	VPSHUFB        byte3<>+0(SB), Y10, Y11
+	VPAND          bits0<>+0(SB), Y11, Y11
+	VPCMPEQB       bits0<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y2, Y2
+	VPSHUFB        byte0<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y3, Y3
+	VPSHUFB        byte1<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y10, Y11
+	VPAND          bits1<>+0(SB), Y11, Y11
+	VPCMPEQB       bits1<>+0(SB), Y11, Y11
+	VPAND          bit6<>+0(SB), Y11, Y11
+	VPOR           Y11, Y7, Y7
+	VPSHUFB        byte3<>+0(SB), Y10, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
 	ADDQ           $0x04, R10
-	ADDQ           $0x20, R11
-	DECL           R14
-	JNZ            block
-	VPHADDD        Y4, Y3, Y3
-	VPHADDD        Y6, Y5, Y5
-	VPHADDD        Y8, Y7, Y7
-	VPHADDD        Y10, Y9, Y9
-	VPHADDD        Y5, Y3, Y3
-	VPHADDD        Y9, Y7, Y7
-	VPERM2I128     $0x20, Y7, Y3, Y4
-	VPERM2I128     $0x31, Y7, Y3, Y3
-	VPADDD         Y3, Y4, Y4
-	MOVQ           sums+56(FP), R14
-	VPBROADCASTD   (R14)(R13*4), Y3
-	VPMULLD        Y3, Y2, Y3
-	VPADDD         Y3, Y4, Y4
-	VCVTDQ2PS      Y4, Y4
-	MOVQ           R13, R15
-	SHLQ           $0x05, R15
-	MOVQ           d+80(FP), R14
-	VMULPS         (R14)(R15*1), Y4, Y4
-	MOVQ           scale+72(FP), R14
-	VBROADCASTSS   (R14)(R13*4), Y3
-	VFMADD231PS    Y4, Y3, Y0
-	MOVQ           min+96(FP), R14
-	TESTQ          R14, R14
-	JZ             next
-	MOVQ           minScale+88(FP), R14
-	VBROADCASTSS   (R14)(R13*4), Y3
-	MOVQ           min+96(FP), R14
-	VFMADD231PS    (R14)(R15*1), Y3, Y0
+	MOVQ           CX, R12
+	XORQ           R13, R13
 
-next:
-	INCQ    R13
-	CMPQ    R13, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R14
-	VMOVUPS Y0, (R14)
+part:
+	VPBROADCASTD (DI), Y10
+	VPMADDUBSW   Y10, Y8, Y10
+	VPMADDWD     Y0, Y10, Y10
+	VPBROADCASTD 4(DI), Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPBROADCASTD 8(DI), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 12(DI), Y12
+	VPMADDUBSW   Y12, Y2, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	VPBROADCASTD 16(DI), Y11
+	VPMADDUBSW   Y11, Y3, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 20(DI), Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 24(DI), Y12
+	VPMADDUBSW   Y12, Y7, Y12
+	VPMADDWD     Y0, Y12, Y12
+	VPBROADCASTD 28(DI), Y13
+	VPMADDUBSW   Y13, Y9, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+	VPADDD       Y11, Y10, Y10
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R13*1), Y10, Y10
+	VMOVDQU      Y10, 512(SI)(R13*1)
+	ADDQ         $0x20, R13
+	INCQ         R12
+	CMPQ         R12, DX
+	JLT          part
+	DECL         R11
+	JNZ          block
+	MOVQ         AX, R11
+	SHLQ         $0x05, R11
+	ADDQ         d+80(FP), R11
+	VMOVUPS      (R11), Y2
+	MOVQ         CX, R11
+	XORQ         R12, R12
+
+finish:
+	VMOVDQU      512(SI)(R12*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R12*1), Y4
+	MOVQ         scale+72(FP), R13
+	VBROADCASTSS (R13)(R11*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R11
+	TESTQ   R11, R11
+	JZ      end
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    min+96(FP), R11
+	VMOVUPS (R11), Y2
+	XORQ    R11, R11
+
+minimum:
+	VMOVUPS      (SI)(R11*1), Y3
+	MOVQ         minScale+88(FP), R12
+	VBROADCASTSS (R12)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 
@@ -5476,139 +6786,349 @@ DATA bit6<>+56(SB)/4, $0x40404040
 DATA bit6<>+60(SB)/4, $0x40404040
 GLOBL bit6<>(SB), RODATA|NOPTR, $64
 
-// func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+// func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
-TEXT ·integerRows8AVX2(SB), NOSPLIT, $0-104
-	MOVQ         stride+16(FP), AX
-	LEAQ         (AX)(AX*2), CX
-	XORQ         DX, DX
-	MOVQ         codes+8(FP), BX
-	ADDQ         DX, BX
-	LEAQ         (BX)(AX*4), DX
-	LEAQ         (BX)(AX*8), SI
+TEXT ·stored8AVX2(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
 	MOVQ         a+32(FP), DI
-	MOVQ         counts+40(FP), R8
-	XORQ         R9, R9
-	VXORPS       Y0, Y0, Y0
-	VMOVDQU      words1<>+0(SB), Y1
-	MOVL         offset+64(FP), R10
-	VMOVD        R10, X2
-	VPBROADCASTD X2, Y2
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	VMOVDQU      words1<>+0(SB), Y0
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y2, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
 
 segment:
-	VPXOR Y3, Y3, Y3
-	VPXOR Y4, Y4, Y4
-	VPXOR Y5, Y5, Y5
-	VPXOR Y6, Y6, Y6
-	VPXOR Y7, Y7, Y7
-	VPXOR Y8, Y8, Y8
-	VPXOR Y9, Y9, Y9
-	VPXOR Y10, Y10, Y10
-	MOVL  (R8)(R9*4), R10
+	MOVQ           counts+40(FP), R9
+	MOVL           (R9)(AX*4), R9
+	CMPL           R9, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x00000100, BX
+	MOVQ           stride+16(FP), R9
+	LEAQ           (R9)(R9*2), R10
+	LEAQ           (R8)(R9*4), R11
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R11), Y2, Y2
+	VBROADCASTI128 (R8)(R9*1), Y3
+	VINSERTI128    $0x01, (R11)(R9*1), Y3, Y3
+	VBROADCASTI128 (R8)(R9*2), Y4
+	VINSERTI128    $0x01, (R11)(R9*2), Y4, Y4
+	VBROADCASTI128 (R8)(R10*1), Y5
+	VINSERTI128    $0x01, (R11)(R10*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPXOR          bytes128<>+0(SB), Y8, Y8
+	VMOVDQU        Y8, 1024(SI)
+	VPABSB         Y8, Y8
+	VPXOR          bytes128<>+0(SB), Y6, Y6
+	VMOVDQU        Y6, 1056(SI)
+	VPABSB         Y6, Y6
+	VPXOR          bytes128<>+0(SB), Y4, Y4
+	VMOVDQU        Y4, 1088(SI)
+	VPABSB         Y4, Y4
+	VPXOR          bytes128<>+0(SB), Y2, Y2
+	VMOVDQU        Y2, 1120(SI)
+	VPABSB         Y2, Y2
+	VBROADCASTI128 16(R8), Y3
+	VINSERTI128    $0x01, 16(R11), Y3, Y3
+	VBROADCASTI128 16(R8)(R9*1), Y5
+	VINSERTI128    $0x01, 16(R11)(R9*1), Y5, Y5
+	VBROADCASTI128 16(R8)(R9*2), Y7
+	VINSERTI128    $0x01, 16(R11)(R9*2), Y7, Y7
+	VBROADCASTI128 16(R8)(R10*1), Y9
+	VINSERTI128    $0x01, 16(R11)(R10*1), Y9, Y9
+	VPUNPCKLDQ     Y5, Y3, Y10
+	VPUNPCKLDQ     Y9, Y7, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPUNPCKHDQ     Y5, Y3, Y3
+	VPUNPCKHDQ     Y9, Y7, Y5
+	VPUNPCKLQDQ    Y5, Y3, Y7
+	VPUNPCKHQDQ    Y5, Y3, Y3
+	VPXOR          bytes128<>+0(SB), Y12, Y12
+	VMOVDQU        Y12, 1152(SI)
+	VPABSB         Y12, Y12
+	VPXOR          bytes128<>+0(SB), Y10, Y10
+	VMOVDQU        Y10, 1184(SI)
+	VPABSB         Y10, Y10
+	VPXOR          bytes128<>+0(SB), Y7, Y7
+	VMOVDQU        Y7, 1216(SI)
+	VPABSB         Y7, Y7
+	VPXOR          bytes128<>+0(SB), Y3, Y3
+	VMOVDQU        Y3, 1248(SI)
+	VPABSB         Y3, Y3
+	ADDQ           $0x20, R8
+	MOVQ           AX, R9
+	SHLQ           $0x05, R9
+	ADDQ           d+80(FP), R9
+	VMOVUPS        (R9), Y5
+	MOVQ           CX, R9
+	XORQ           R10, R10
+
+only:
+	VPBROADCASTD (DI), Y9
+	VPSIGNB      1024(SI), Y9, Y9
+	VPMADDUBSW   Y9, Y8, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPBROADCASTD 4(DI), Y11
+	VPSIGNB      1056(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y6, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VPBROADCASTD 8(DI), Y11
+	VPSIGNB      1088(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 12(DI), Y13
+	VPSIGNB      1120(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y2, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VPBROADCASTD 16(DI), Y11
+	VPSIGNB      1152(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y12, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 20(DI), Y13
+	VPSIGNB      1184(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y10, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y11, Y11
+	VPBROADCASTD 24(DI), Y13
+	VPSIGNB      1216(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y7, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPBROADCASTD 28(DI), Y14
+	VPSIGNB      1248(SI), Y14, Y14
+	VPMADDUBSW   Y14, Y3, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPADDD       Y13, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	ADDQ         $0x20, DI
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VMOVUPS      (SI)(R10*1), Y11
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y13
+	VFMADD231PS  Y9, Y13, Y11
+	VMOVUPS      Y11, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          only
+	JMP          minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y2
+	VPMULLD      Y1, Y2, Y2
+	VMOVDQU      Y2, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
 
 block:
-	VMOVDQU      (DI), Y11
-	VMOVDQU      (BX), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y3, Y3
-	VMOVDQU      (BX)(AX*1), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y4, Y4
-	VMOVDQU      (BX)(AX*2), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y5, Y5
-	VMOVDQU      (BX)(CX*1), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y6, Y6
-	VMOVDQU      (DX), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y7, Y7
-	VMOVDQU      (DX)(AX*1), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y8, Y8
-	VMOVDQU      (DX)(AX*2), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y13
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y13, Y12, Y13
-	VPMADDWD     Y1, Y13, Y13
-	VPADDD       Y13, Y9, Y9
-	VMOVDQU      (DX)(CX*1), Y12
-	VPXOR        bytes128<>+0(SB), Y12, Y12
-	VPSIGNB      Y12, Y11, Y11
-	VPABSB       Y12, Y12
-	VPMADDUBSW   Y11, Y12, Y11
-	VPMADDWD     Y1, Y11, Y11
-	VPADDD       Y11, Y10, Y10
-	PREFETCHT0   (SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   192(SI)
-	ADDQ         $0x00000100, SI
-	ADDQ         $0x20, BX
-	ADDQ         $0x20, DX
-	ADDQ         $0x20, DI
-	DECL         R10
-	JNZ          block
-	VPHADDD      Y4, Y3, Y3
-	VPHADDD      Y6, Y5, Y5
-	VPHADDD      Y8, Y7, Y7
-	VPHADDD      Y10, Y9, Y9
-	VPHADDD      Y5, Y3, Y3
-	VPHADDD      Y9, Y7, Y7
-	VPERM2I128   $0x20, Y7, Y3, Y4
-	VPERM2I128   $0x31, Y7, Y3, Y3
-	VPADDD       Y3, Y4, Y4
-	MOVQ         sums+56(FP), R10
-	VPBROADCASTD (R10)(R9*4), Y3
-	VPMULLD      Y3, Y2, Y3
-	VPADDD       Y3, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	MOVQ         R9, R11
-	SHLQ         $0x05, R11
-	MOVQ         d+80(FP), R10
-	VMULPS       (R10)(R11*1), Y4, Y4
-	MOVQ         scale+72(FP), R10
-	VBROADCASTSS (R10)(R9*4), Y3
-	VFMADD231PS  Y4, Y3, Y0
-	MOVQ         min+96(FP), R10
-	TESTQ        R10, R10
-	JZ           next
-	MOVQ         minScale+88(FP), R10
-	VBROADCASTSS (R10)(R9*4), Y3
-	MOVQ         min+96(FP), R10
-	VFMADD231PS  (R10)(R11*1), Y3, Y0
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x00000100, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y2
+	VINSERTI128    $0x01, (R12), Y2, Y2
+	VBROADCASTI128 (R8)(R10*1), Y3
+	VINSERTI128    $0x01, (R12)(R10*1), Y3, Y3
+	VBROADCASTI128 (R8)(R10*2), Y4
+	VINSERTI128    $0x01, (R12)(R10*2), Y4, Y4
+	VBROADCASTI128 (R8)(R11*1), Y5
+	VINSERTI128    $0x01, (R12)(R11*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKLDQ     Y5, Y4, Y7
+	VPUNPCKLQDQ    Y7, Y6, Y8
+	VPUNPCKHQDQ    Y7, Y6, Y6
+	VPUNPCKHDQ     Y3, Y2, Y2
+	VPUNPCKHDQ     Y5, Y4, Y3
+	VPUNPCKLQDQ    Y3, Y2, Y4
+	VPUNPCKHQDQ    Y3, Y2, Y2
+	VPXOR          bytes128<>+0(SB), Y8, Y8
+	VMOVDQU        Y8, 1024(SI)
+	VPABSB         Y8, Y8
+	VPXOR          bytes128<>+0(SB), Y6, Y6
+	VMOVDQU        Y6, 1056(SI)
+	VPABSB         Y6, Y6
+	VPXOR          bytes128<>+0(SB), Y4, Y4
+	VMOVDQU        Y4, 1088(SI)
+	VPABSB         Y4, Y4
+	VPXOR          bytes128<>+0(SB), Y2, Y2
+	VMOVDQU        Y2, 1120(SI)
+	VPABSB         Y2, Y2
+	VBROADCASTI128 16(R8), Y3
+	VINSERTI128    $0x01, 16(R12), Y3, Y3
+	VBROADCASTI128 16(R8)(R10*1), Y5
+	VINSERTI128    $0x01, 16(R12)(R10*1), Y5, Y5
+	VBROADCASTI128 16(R8)(R10*2), Y7
+	VINSERTI128    $0x01, 16(R12)(R10*2), Y7, Y7
+	VBROADCASTI128 16(R8)(R11*1), Y9
+	VINSERTI128    $0x01, 16(R12)(R11*1), Y9, Y9
+	VPUNPCKLDQ     Y5, Y3, Y10
+	VPUNPCKLDQ     Y9, Y7, Y11
+	VPUNPCKLQDQ    Y11, Y10, Y12
+	VPUNPCKHQDQ    Y11, Y10, Y10
+	VPUNPCKHDQ     Y5, Y3, Y3
+	VPUNPCKHDQ     Y9, Y7, Y5
+	VPUNPCKLQDQ    Y5, Y3, Y7
+	VPUNPCKHQDQ    Y5, Y3, Y3
+	VPXOR          bytes128<>+0(SB), Y12, Y12
+	VMOVDQU        Y12, 1152(SI)
+	VPABSB         Y12, Y12
+	VPXOR          bytes128<>+0(SB), Y10, Y10
+	VMOVDQU        Y10, 1184(SI)
+	VPABSB         Y10, Y10
+	VPXOR          bytes128<>+0(SB), Y7, Y7
+	VMOVDQU        Y7, 1216(SI)
+	VPABSB         Y7, Y7
+	VPXOR          bytes128<>+0(SB), Y3, Y3
+	VMOVDQU        Y3, 1248(SI)
+	VPABSB         Y3, Y3
+	ADDQ           $0x20, R8
+	MOVQ           CX, R10
+	XORQ           R11, R11
 
-next:
-	INCQ    R9
-	CMPQ    R9, segments+48(FP)
-	JLT     segment
-	MOVQ    dst+0(FP), R10
-	VMOVUPS Y0, (R10)
+part:
+	VPBROADCASTD (DI), Y5
+	VPSIGNB      1024(SI), Y5, Y5
+	VPMADDUBSW   Y5, Y8, Y5
+	VPMADDWD     Y0, Y5, Y5
+	VPBROADCASTD 4(DI), Y9
+	VPSIGNB      1056(SI), Y9, Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 8(DI), Y9
+	VPSIGNB      1088(SI), Y9, Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPBROADCASTD 12(DI), Y11
+	VPSIGNB      1120(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y2, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPBROADCASTD 16(DI), Y9
+	VPSIGNB      1152(SI), Y9, Y9
+	VPMADDUBSW   Y9, Y12, Y9
+	VPMADDWD     Y0, Y9, Y9
+	VPBROADCASTD 20(DI), Y11
+	VPSIGNB      1184(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y10, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VPBROADCASTD 24(DI), Y11
+	VPSIGNB      1216(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y7, Y11
+	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 28(DI), Y13
+	VPSIGNB      1248(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y3, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y11, Y11
+	VPADDD       Y11, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	ADDQ         $0x20, DI
+	VPADDD       512(SI)(R11*1), Y5, Y5
+	VMOVDQU      Y5, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          part
+	DECL         R9
+	JNZ          block
+	MOVQ         AX, R9
+	SHLQ         $0x05, R9
+	ADDQ         d+80(FP), R9
+	VMOVUPS      (R9), Y2
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      (SI)(R10*1), Y4
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VMOVUPS      Y4, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y2
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y3
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
 	VZEROUPPER
 	RET
 

@@ -173,25 +173,25 @@ func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
 func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape
-func integerRows2AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows3AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows4AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows5AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows6AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows7AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func integerRows8AVX2(dst *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32)
+func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)

@@ -3,6 +3,7 @@
 package parallel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -99,6 +100,20 @@ func Guard(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// Both calls f and, on another goroutine, g, and returns when both have returned: f's error,
+// or else g's. When f fails, the context of g ends.
+func Both(ctx context.Context, f func() error, g func(ctx context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	second := make(chan error, 1)
+	go func() { second <- g(ctx) }()
+	err := f()
+	if err != nil {
+		stop()
+	}
+	return cmp.Or(err, <-second)
 }
 
 // Await returns the result of f, or ctx's error as soon as ctx ends. f then keeps

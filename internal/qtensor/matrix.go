@@ -59,13 +59,13 @@ func (m *Matrix) ReleaseBehind(r, n int) {
 	}
 }
 
-// New returns a zero matrix of the given scheme and shape.
+// New returns a zero matrix of the given scheme, without its rate, and shape.
 func New(s Scheme, rows, cols int) (*Matrix, error) {
 	codes, scales, mins, err := s.Sizes(rows, cols)
 	if err != nil {
 		return nil, err
 	}
-	return &Matrix{Scheme: s, Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
+	return &Matrix{Scheme: s.InMemory(), Rows: rows, Cols: cols, Codes: make([]byte, codes), Scales: make([]byte, scales), Mins: make([]byte, mins)}, nil
 }
 
 // Check reports an error unless each plane has exactly the length that the

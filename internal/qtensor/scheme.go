@@ -36,6 +36,10 @@ type Scheme struct {
 	Group int  // columns that share a scale; 0 means the whole row
 	Asym  bool // each group has a minimum
 
+	// Rate, if not 0, is the hundredths of a bit per weight that an entropy-coded matrix takes in
+	// a file. A plan has it; the scheme of a Matrix does not, because a matrix in memory takes Bits.
+	Rate uint16
+
 	Layout *Layout // Foreign only
 }
 
@@ -43,7 +47,7 @@ type Scheme struct {
 const MaxGroup = 1 << 16
 
 // ParseScheme parses "f32", "f16", "bf16", or "intB/gN" or "intB/row" with an
-// optional "/sym" (the default) or "/asym".
+// optional "/sym" (the default) or "/asym". "intB/row@R" has the rate R, in bits.
 func ParseScheme(text string) (Scheme, error) {
 	switch text {
 	case "f32":
@@ -56,7 +60,8 @@ func ParseScheme(text string) (Scheme, error) {
 	bad := func() (Scheme, error) {
 		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row or int4/g64/asym", text)
 	}
-	part := strings.Split(text, "/")
+	plain, rate, rated := strings.Cut(text, "@")
+	part := strings.Split(plain, "/")
 	if len(part) < 2 || len(part) > 3 || !strings.HasPrefix(part[0], "int") {
 		return bad()
 	}
@@ -80,6 +85,12 @@ func ParseScheme(text string) (Scheme, error) {
 		}
 		s.Asym = part[2] == "asym"
 	}
+	if rated {
+		r, err := strconv.ParseFloat(rate, 64)
+		if s.Rate = uint16(math.Round(100 * min(max(r, 0), 9))); err != nil || s.Rate == 0 || r > 9 {
+			return bad()
+		}
+	}
 	if err := s.Check(); err != nil {
 		return Scheme{}, fmt.Errorf("scheme %q: %w", text, err)
 	}
@@ -97,8 +108,24 @@ func (s Scheme) Check() error {
 		return fmt.Errorf("%d bits, want 2 to 8", s.Bits)
 	case s.Group < 0 || s.Group > MaxGroup || s.Group%8 != 0:
 		return fmt.Errorf("group of %d columns, want a multiple of 8 up to %d", s.Group, MaxGroup)
+	case s.Rate > 0 && (s.Group != 0 || s.Asym):
+		return fmt.Errorf("a rate needs one scale for a row and no minimum, such as int8/row@4.5")
+	case s.Rate > 0 && (s.Rate < leastRate || int(s.Rate) > 100*s.Bits):
+		return fmt.Errorf("a rate of %g bits, want %g to %d", s.BitsRate(), leastRate/100.0, s.Bits)
 	}
 	return nil
+}
+
+// leastRate is the least Rate. Fewer bits do not leave most weights anything.
+const leastRate = 50
+
+// BitsRate returns Rate in bits.
+func (s Scheme) BitsRate() float64 { return float64(s.Rate) / 100 }
+
+// InMemory returns the scheme of a matrix that is stored as s.
+func (s Scheme) InMemory() Scheme {
+	s.Rate = 0
+	return s
 }
 
 // Float reports whether values are stored as f32, f16 or bf16.
@@ -124,7 +151,11 @@ func (s Scheme) String() string {
 	if s.Asym {
 		sym = "asym"
 	}
-	return fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
+	text := fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
+	if s.Rate > 0 {
+		text += "@" + strconv.FormatFloat(s.BitsRate(), 'f', -1, 64)
+	}
+	return text
 }
 
 // valueBytes returns the stored size of one value of a float kind.
@@ -189,13 +220,17 @@ func (s Scheme) rowBytes(cols int) int {
 	return n
 }
 
-// Size returns the size in bytes of a (rows, cols) matrix: the sum of Sizes.
+// Size returns the size in bytes of a stored (rows, cols) matrix: the sum of Sizes, or what its
+// Rate says.
 func (s Scheme) Size(rows, cols int) (int64, error) {
 	codes, scales, mins, err := s.Sizes(rows, cols)
+	if s.Rate > 0 && err == nil {
+		return (int64(rows)*int64(cols)*int64(s.Rate) + 799) / 800, nil
+	}
 	return codes + scales + mins, err
 }
 
-// Sizes returns the sizes in bytes of the three planes of a (rows, cols) matrix.
+// Sizes returns the sizes in bytes of the three planes of a (rows, cols) matrix in memory.
 // It returns an error if the scheme is invalid, if the shape is so large that a
 // size could overflow an int64, or if cols is not a multiple of a layout's block.
 func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
@@ -219,6 +254,9 @@ func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 // BitsPerWeight returns the stored bits of a row of cols columns, including
 // scales and minimums, divided by cols.
 func (s Scheme) BitsPerWeight(cols int) float64 {
+	if s.Rate > 0 {
+		return s.BitsRate()
+	}
 	n, err := s.Size(1, cols)
 	if err != nil || cols == 0 {
 		return 0

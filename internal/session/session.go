@@ -48,11 +48,27 @@ type Engine struct {
 // New returns an Engine for m, whose weights it compares with their digests. The Engine uses
 // m until Close, which leaves m open.
 func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
-	if m.Verify != nil {
-		if err := m.Verify(ctx, o.Progress); err != nil {
-			return nil, err
+	var e *Engine
+	err := parallel.Both(ctx, func() (err error) {
+		e, err = prepare(ctx, m, &o)
+		return err
+	}, func(ctx context.Context) error {
+		if m.Verify == nil {
+			return nil
 		}
+		return m.Verify(ctx, o.Progress)
+	})
+	if err != nil {
+		if e != nil {
+			e.Close()
+		}
+		return nil, err
 	}
+	return e, nil
+}
+
+// prepare returns an Engine for m.
+func prepare(ctx context.Context, m *model.Model, o *Options) (*Engine, error) {
 	data, err := m.Tokenizer()
 	if err != nil {
 		return nil, err

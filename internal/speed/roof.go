@@ -42,17 +42,23 @@ func MeasureRoof(ctx context.Context) (r Roof, err error) {
 	debug.FreeOSMemory() // so that it does not count as memory of the model
 
 	const tasks = 64
-	operands := make([]operands, parallel.Workers())
-	for i := range operands {
-		operands[i].fill()
+	all := make([]operands, parallel.Workers())
+	for i := range all {
+		all[i].fill()
 	}
-	float := func(worker, _ int) error { operands[worker].multiplyFloats(); return nil }
+	float := func(worker, _ int) error { all[worker].multiplyFloats(); return nil }
 	if r.Float, err = fastest(ctx, tasks, tasks*repeats*floatWork, float); err != nil {
 		return r, err
 	}
-	integer := func(worker, _ int) error { operands[worker].multiplyIntegers(); return nil }
-	r.Integer, err = fastest(ctx, tasks, tasks*repeats*integerWork, integer)
-	return r, err
+	// A model uses whichever of the two kernels is faster.
+	for _, multiply := range []func(o *operands){(*operands).multiplyPanel, (*operands).multiplyStored} {
+		rate, err := fastest(ctx, tasks, tasks*repeats*integerWork, func(worker, _ int) error { multiply(&all[worker]); return nil })
+		if err != nil {
+			return r, err
+		}
+		r.Integer = max(r.Integer, rate)
+	}
+	return r, nil
 }
 
 // fastest runs n tasks, which do the given amount of work together, several times, and
@@ -73,6 +79,7 @@ func fastest(ctx context.Context, n int, amount float64, task func(worker, i int
 const (
 	columns, rows, positions = 576, 48, 128
 	group                    = 32
+	bits                     = 4 // of the stored codes
 	repeats                  = 4
 	floatWork                = 2 * columns * rows * positions
 	integerWork              = 2 * columns * kernel.PanelRows * positions
@@ -83,6 +90,8 @@ type operands struct {
 	x, w, y []float32
 	panel   kernel.IntegerPanel
 	inputs  kernel.PanelInputs
+	stored  kernel.StoredRows
+	rounded kernel.StoredInputs
 }
 
 func (o *operands) fill() {
@@ -93,8 +102,18 @@ func (o *operands) fill() {
 		Codes: make([]int16, positions*columns), Sums: make([]int32, positions*segments),
 		Scales: make([]float32, positions*segments), Mins: make([]float32, positions*segments),
 	}
+	o.stored = kernel.StoredRows{
+		Bits: bits, Stride: columns * bits / 8, Codes: make([]byte, kernel.Lanes*columns*bits/8), Scales: make([]float32, segments*kernel.Lanes),
+	}
+	var blocks []int32
 	for range segments {
-		o.inputs.Columns = append(o.inputs.Columns, group)
+		o.inputs.Columns, blocks = append(o.inputs.Columns, group), append(blocks, group/kernel.Block)
+	}
+	o.rounded.Reset(positions, blocks, kernel.StoredOrder(bits))
+	for t := range positions {
+		for k := range segments {
+			o.rounded.Round(t, k, k, o.x[t*columns+k*group:][:group], 1, 1)
+		}
 	}
 }
 
@@ -104,8 +123,16 @@ func (o *operands) multiplyFloats() {
 	}
 }
 
-func (o *operands) multiplyIntegers() {
+func (o *operands) multiplyPanel() {
 	for range repeats {
 		kernel.MulPanel(o.y, rows, &o.panel, &o.inputs, 0, positions)
+	}
+}
+
+func (o *operands) multiplyStored() {
+	for range repeats {
+		for r := 0; r < kernel.PanelRows; r += kernel.Lanes {
+			kernel.MulStored(o.y[r:], rows, &o.stored, &o.rounded, 0, positions, kernel.Lanes)
+		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 type bpe struct {
 	*vocabulary
 	byteLevel bool
-	one       [256]int32        // the token of each byte that is a character, or -1
-	rank      map[uint64]uint32 // left<<32 | right -> rank
-	merged    []uint32          // by rank, the token that the merge makes
-	direct    bool              // whether a piece that is a token becomes it without merges
+	one       [256]int32 // the token of each byte that is a character, or -1
+	rank      ranks
+	merged    []uint32 // by rank, the token that the merge makes
+	direct    bool     // whether a piece that is a token becomes it without merges
 }
 
 const noRank = math.MaxUint32
@@ -27,13 +27,13 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 	m := &bpe{
 		vocabulary: v,
 		byteLevel:  d.Model == ByteLevelBPE,
-		rank:       make(map[uint64]uint32, len(d.Merges)/2),
+		rank:       newRanks(len(d.Merges) / 2),
 		merged:     make([]uint32, len(d.Merges)/2),
 		direct:     d.IgnoreMerges,
 	}
 	for b := range m.one {
 		m.one[b] = -1
-		if id, ok := v.ids[string([]byte{byte(b)})]; ok && (m.byteLevel || b < utf8.RuneSelf) {
+		if id, ok := v.ids.find(string([]byte{byte(b)})); ok && (m.byteLevel || b < utf8.RuneSelf) {
 			m.one[b] = int32(id)
 		}
 	}
@@ -45,25 +45,23 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 				return nil, corrupt("merges", "merge %d: id %d is not below %d", i, id, len(d.Tokens))
 			}
 			t := d.Tokens[id]
-			if found, ok := v.ids[string(t)]; !ok || found != id {
+			if !v.ids.known[id] {
 				return nil, corrupt("merges", "merge %d: token %d is not in the model's vocabulary", i, id)
 			}
 			buf = append(buf, t...)
 		}
-		id, ok := v.ids[string(buf)]
+		id, ok := v.ids.find(string(buf))
 		if !ok {
 			return nil, corrupt("merges", "merge %d makes %q, which is not a token", i, defect.Printable(string(buf)))
 		}
 		m.merged[i] = id
-		m.rank[pair(d.Merges[2*i], d.Merges[2*i+1])] = uint32(i) // of duplicate merges the last counts
+		m.rank.set(d.Merges[2*i], d.Merges[2*i+1], uint32(i)) // of duplicate merges the last counts
 	}
 	return m, nil
 }
 
-func pair(left, right uint32) uint64 { return uint64(left)<<32 | uint64(right) }
-
 func (m *bpe) join(_ *merger, _ string, left, right *symbol) (rank, merged uint32) {
-	r, ok := m.rank[pair(left.id, right.id)]
+	r, ok := m.rank.of(left.id, right.id)
 	if !ok {
 		return noRank, 0
 	}
@@ -72,7 +70,7 @@ func (m *bpe) join(_ *merger, _ string, left, right *symbol) (rank, merged uint3
 
 func (m *bpe) encode(dst []uint32, piece string, w *merger) []uint32 {
 	if m.direct {
-		if id, ok := m.ids[piece]; ok {
+		if id, ok := m.ids.find(piece); ok {
 			return append(dst, id)
 		}
 	}
@@ -92,7 +90,7 @@ func (m *bpe) first(piece string) (c string, id int32) {
 		return piece[:1], id
 	}
 	_, n := utf8.DecodeRuneInString(piece)
-	if known, ok := m.ids[piece[:n]]; ok {
+	if known, ok := m.ids.find(piece[:n]); ok {
 		id = int32(known)
 	}
 	return piece[:n], id

@@ -58,7 +58,8 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	// A trie of as many bytes as are allowed takes a gigabyte, so only the other side is tried.
-	long := &vocabulary{ids: map[string]uint32{strings.Repeat("x", maxTrie+1): 0}}
+	long := &vocabulary{ids: newTexts([][]byte{make([]byte, maxTrie+1)})}
+	long.ids.add(0)
 	if _, err := newUnigram(&Data{Model: Unigram, Scores: []float64{0}}, long); err == nil || !strings.Contains(err.Error(), fmt.Sprint("more than ", maxTrie, " bytes of text")) {
 		t.Errorf("trie: %v", err)
 	}

@@ -38,7 +38,7 @@ func (m *scoredBPE) join(w *merger, piece string, left, right *symbol) (rank, me
 		return noRank, 0
 	}
 	text := piece[left.start:right.end]
-	id, ok := m.ids[text]
+	id, ok := m.ids.find(text)
 	if !ok {
 		return noRank, 0
 	}
@@ -56,7 +56,7 @@ const noToken = math.MaxUint32
 // lookup returns the id of the token with the given text, or noToken. It never returns a
 // control token.
 func (m *scoredBPE) lookup(s string) uint32 {
-	if id, ok := m.ids[s]; ok {
+	if id, ok := m.ids.find(s); ok {
 		return id
 	}
 	return noToken

@@ -94,7 +94,7 @@ func slowMerge(m *bpe, piece string) (ids []uint32) {
 	for {
 		best, at := uint32(noRank), 0
 		for i := 0; i+1 < len(ids); i++ {
-			if r, ok := m.rank[pair(ids[i], ids[i+1])]; ok && r < best {
+			if r, ok := m.rank.of(ids[i], ids[i+1]); ok && r < best {
 				best, at = r, i
 			}
 		}

@@ -33,7 +33,7 @@ type node struct {
 func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 	m := &unigram{vocabulary: v, scores: slices.Clone(d.Scores), single: d.SentencePiece != nil}
 	least := math.MaxFloat32
-	for _, id := range v.ids {
+	for _, id := range v.ids.all() {
 		if d.SentencePiece == nil || d.Kinds[id] == KindNormal {
 			least = min(least, d.Scores[id])
 		}
@@ -44,7 +44,7 @@ func newUnigram(d *Data, v *vocabulary) (*unigram, error) {
 	}
 	var entries []entry
 	size := 0
-	for text, id := range v.ids {
+	for text, id := range v.ids.all() {
 		if d.SentencePiece != nil && d.Kinds[id] == KindUnused {
 			continue
 		}

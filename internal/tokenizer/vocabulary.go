@@ -16,8 +16,8 @@ type model interface {
 // A vocabulary maps texts to tokens and handles characters without a token. All models
 // embed one.
 type vocabulary struct {
-	ids   map[string]uint32 // by text, the tokens that a model can produce
-	bytes *[256]int32       // by byte, its token, or -1 if it has none; nil without byte fallback
+	ids   *texts      // the tokens that a model can produce
+	bytes *[256]int32 // by byte, its token, or -1 if it has none; nil without byte fallback
 	unk   uint32
 	other Unknown
 }
@@ -25,7 +25,7 @@ type vocabulary struct {
 // newVocabulary returns the vocabulary of the tokens in d that a model can produce from
 // text: by d.Kinds if d has a SentencePiece, otherwise all except d.Literal.
 func newVocabulary(d *Data) (*vocabulary, error) {
-	v := &vocabulary{ids: make(map[string]uint32, len(d.Tokens)), unk: uint32(max(d.Unk, 0)), other: d.Unknown}
+	v := &vocabulary{ids: newTexts(d.Tokens), unk: uint32(max(d.Unk, 0)), other: d.Unknown}
 	literal := d.Literal
 	for id, t := range d.Tokens {
 		if len(literal) > 0 && literal[0] == uint32(id) {
@@ -35,10 +35,9 @@ func newVocabulary(d *Data) (*vocabulary, error) {
 		if d.SentencePiece != nil && !fromText(d.Kinds[id]) {
 			continue
 		}
-		if _, dup := v.ids[string(t)]; dup {
+		if !v.ids.add(id) {
 			return nil, corrupt("tokens", "token %d, %q, is a duplicate", id, defect.Printable(string(t)))
 		}
-		v.ids[string(t)] = uint32(id)
 	}
 	if d.ByteFallback {
 		v.bytes = byteTokens(d, v.ids)
@@ -51,14 +50,14 @@ func fromText(kind byte) bool {
 }
 
 // byteTokens returns the ids of <0x00> to <0xFF>.
-func byteTokens(d *Data, ids map[string]uint32) *[256]int32 {
+func byteTokens(d *Data, ids *texts) *[256]int32 {
 	var bytes [256]int32
 	for b := range bytes {
 		bytes[b] = -1
 	}
 	if d.SentencePiece == nil {
 		for b := range bytes {
-			if id, ok := ids[fmt.Sprintf("<0x%02X>", b)]; ok {
+			if id, ok := ids.find(fmt.Sprintf("<0x%02X>", b)); ok {
 				bytes[b] = int32(id)
 			}
 		}
@@ -113,11 +112,11 @@ func (v *vocabulary) spell(dst []uint32, s string) ([]uint32, bool) {
 // a word would make a token in which a mark follows another character. The cutter does
 // not cut between a character and a mark if a token contains both in that order.
 func (v *vocabulary) words(d *Data) cutter {
-	if _, ok := v.ids[mark]; !ok && d.Unknown == UnknownRun || d.IgnoreMerges {
+	if _, ok := v.ids.find(mark); !ok && d.Unknown == UnknownRun || d.IgnoreMerges {
 		return nil // a run of unknown characters could span words, or a whole text be a token
 	}
 	before := map[rune]bool{} // characters that precede a mark in some token
-	for text, id := range v.ids {
+	for text, id := range v.ids.all() {
 		if d.Kinds != nil && d.Kinds[id] == KindUnused {
 			return nil // the parts of an unused token depend on the whole text
 		}

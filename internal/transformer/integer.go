@@ -56,13 +56,12 @@ func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 type quantizedInput struct {
 	inputKey
 	*segmentation
-	stored []kernel.StoredInput // (positions)
+	stored kernel.StoredInputs
 	panel  kernel.PanelInputs
 
-	// Memory of the above:
+	// Memory of panel:
 	factors []float32 // scales, then mins
 	sums    []int32
-	narrow  []int8
 	wide    []int16
 }
 
@@ -73,14 +72,10 @@ type inputKey struct {
 	order  kernel.Order // of stored
 }
 
-// storedPositions is the number of positions up to which rows of codes are multiplied
-// as they are stored. For more positions it pays to widen them to a panel first.
-const storedPositions = 8
-
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
 	key := inputKey{group: w.Scheme.Columns(w.Cols)}
-	if n <= storedPositions && w.Scheme.Kind == qtensor.Int && d.segmentsOf(w.Cols, key.group).blocks != nil {
+	if w.Scheme.Kind == qtensor.Int && kernel.PrefersStored(w.Scheme.Bits, n) && d.segmentsOf(w.Cols, key.group).blocks != nil {
 		key.stored, key.order = true, kernel.StoredOrder(w.Scheme.Bits)
 	}
 	return key
@@ -114,50 +109,46 @@ func (d *Decoder) inputGroup(weightGroup int) int {
 func (d *Decoder) quantizeInput(in *quantizedInput, x rows, key inputKey) {
 	s := d.segmentsOf(x.width, key.group)
 	in.inputKey, in.segmentation = key, s
-	n := len(s.segments)
-	in.factors, in.sums = sized(in.factors, 2*x.n*n), sized(in.sums, x.n*n)
-	scales, mins, sums := in.factors[:x.n*n], in.factors[x.n*n:][:x.n*n], in.sums[:x.n*n]
-	if !key.stored {
-		in.wide = sized(in.wide, x.n*s.width)
-		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: in.wide[:x.n*s.width], Sums: sums, Scales: scales, Mins: mins}
-		d.ranges(x.n, func(from, to int) { d.quantizeRows(in, x, from, to) })
+	if key.stored {
+		in.stored.Reset(x.n, s.blocks, key.order)
+	} else {
+		n := x.n * len(s.segments)
+		in.factors, in.sums, in.wide = sized(in.factors, 2*n), sized(in.sums, n), sized(in.wide, x.n*s.width)
+		in.panel = kernel.PanelInputs{Columns: s.columns, Codes: in.wide[:x.n*s.width], Sums: in.sums[:n], Scales: in.factors[:n], Mins: in.factors[n : 2*n]}
+	}
+	if x.n < parallelRows {
+		d.quantizeRows(in, x, 0, x.n)
 		return
 	}
-	in.narrow = sized(in.narrow, x.n*x.width)
-	in.stored = in.stored[:0]
-	for t := range x.n {
-		in.stored = append(in.stored, kernel.StoredInput{
-			Blocks: s.blocks, Codes: in.narrow[t*x.width:][:x.width], Sums: sums[t*n:][:n], Scales: scales[t*n:][:n], Mins: mins[t*n:][:n],
-		})
-	}
-	d.quantizeRows(in, x, 0, x.n)
+	d.ranges(x.n, func(from, to int) { d.quantizeRows(in, x, from, to) })
 }
+
+// parallelRows is the least number of rows whose rounding is worth a second core.
+const parallelRows = 8
 
 // quantizeRows rounds the rows [from, to) of x.
 func (d *Decoder) quantizeRows(in *quantizedInput, x rows, from, to int) {
 	n, group := len(in.segments), d.inputGroup(in.group)
 	for t := from; t < to; t++ {
 		row := x.row(t)
-		scales, mins, sums := in.factors[t*n:][:n], in.factors[(x.n+t)*n:][:n], in.sums[t*n:][:n]
 		if in.inputKey.stored {
-			codes := in.stored[t].Codes
-			in.quantizePosition(row, group, scales, mins, sums, func(r segment, inverse float32) int32 {
-				return kernel.Round8(codes[r.lo:r.hi], row[r.lo:r.hi], inverse, in.order)
+			in.quantizePosition(row, group, func(k int, r segment, scale, inverse float32) {
+				in.stored.Round(t, k, r.at/kernel.Block, row[r.lo:r.hi], scale, inverse)
 			})
 			continue
 		}
 		codes := in.panel.Codes[t*in.width:][:in.width]
 		clear(codes)
-		in.quantizePosition(row, group, scales, mins, sums, func(r segment, inverse float32) int32 {
-			return kernel.Round16(codes[r.at:], row[r.lo:r.hi], inverse)
+		in.quantizePosition(row, group, func(k int, r segment, scale, inverse float32) {
+			sum := kernel.Round16(codes[r.at:], row[r.lo:r.hi], inverse)
+			in.panel.Sums[t*n+k], in.panel.Scales[t*n+k], in.panel.Mins[t*n+k] = sum, scale, float32(scale*float32(sum))
 		})
 	}
 }
 
-// quantizePosition rounds x, (width), in groups of group columns. round stores the
-// codes of one segment and returns their sum. scales, mins and sums, (segments), get
-// the scale of each, the product of scale and sum, and the sum.
-func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []float32, sums []int32, round func(r segment, inverse float32) int32) {
+// quantizePosition calls round for each segment of x, (width), with the scale of its
+// activations, which groups of group columns share, and its inverse.
+func (s *segmentation) quantizePosition(x []float32, group int, round func(k int, r segment, scale, inverse float32)) {
 	var scale, inverse float32
 	input := -1 // the group of scale and inverse
 	for k, r := range s.segments {
@@ -166,8 +157,7 @@ func (s *segmentation) quantizePosition(x []float32, group int, scales, mins []f
 			lo := input * group
 			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
-		sums[k] = round(r, inverse)
-		scales[k], mins[k] = scale, float32(scale*float32(sums[k]))
+		round(k, r, scale, inverse)
 	}
 }
 
@@ -261,36 +251,37 @@ func (w *worker) setFactors(in *quantizedInput, i, lanes int, scale, offset []fl
 	}
 }
 
+// positionsBand is the number of positions that eight stored rows are multiplied by before
+// the next eight, so that the positions stay in a cache.
+const positionsBand = 8 * kernel.StoredBand
+
 // storedProduct is integerProduct for weights in the order of their storage.
 func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
-	w.integers.Stride = p.w.RowBytes()
-	for ; n > 0; r, n = r+kernel.Lanes, n-kernel.Lanes {
-		w.loadStored(in, p.w, r, min(n, kernel.Lanes))
-		for t := range in.stored {
-			y := p.y.row(t)[r:]
-			if n >= kernel.Lanes {
-				kernel.MulStored((*[kernel.Lanes]float32)(y), &w.integers, &in.stored[t])
-				continue
-			}
-			out := (*[kernel.Lanes]float32)(w.outputs[:])
-			kernel.MulStored(out, &w.integers, &in.stored[t])
-			copy(y[:n], out[:])
+	scheme := p.w.Scheme
+	w.factorsFor(len(in.segments)*kernel.Lanes, scheme.Asym)
+	v := &w.integers
+	v.Bits, v.Stride, v.Scales, v.Mins, v.Zero = scheme.Bits, p.w.RowBytes(), w.scales, w.mins, 0
+	if !scheme.Asym {
+		v.Zero = int32(scheme.Zero())
+	}
+	for from := 0; from < p.y.n; from += positionsBand {
+		positions := min(positionsBand, p.y.n-from)
+		for at := 0; at < n; at += kernel.Lanes {
+			rows := min(n-at, kernel.Lanes)
+			w.loadStored(in, p.w, r+at, rows)
+			kernel.MulStored(p.y.data[from*p.y.stride+r+at:], p.y.stride, v, &in.stored, from, positions, rows)
 		}
 	}
 }
 
-// loadStored sets w.integers, except its Stride, to n rows of m, from row r on. The
+// loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The
 // other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
-	w.factorsFor(len(in.segments)*kernel.Lanes, m.Scheme.Asym)
-	w.integers = kernel.StoredRows{Bits: m.Scheme.Bits, Stride: w.integers.Stride, Scales: w.scales, Mins: w.mins}
-	if !m.Scheme.Asym {
-		w.integers.Zero = int32(m.Scheme.Zero())
-	}
+	v := &w.integers
 	if n == kernel.Lanes && in.sameGroups {
 		groups := len(in.segments)
 		kernel.TransposeF16(w.scales, kernel.Lanes, m.Scales[2*groups*r:], 2*groups, groups)
-		if m.Scheme.Asym {
+		if w.mins != nil {
 			kernel.TransposeF16(w.mins, kernel.Lanes, m.Mins[2*groups*r:], 2*groups, groups)
 		}
 	} else {
@@ -300,13 +291,13 @@ func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 		}
 	}
 	if m.Source == nil && n == kernel.Lanes {
-		w.integers.Codes = m.Codes[r*w.integers.Stride:][:n*w.integers.Stride]
+		v.Codes = m.Codes[r*v.Stride:][:n*v.Stride]
 		return
 	}
-	w.codes = sized(w.codes, kernel.Lanes*w.integers.Stride)
-	w.integers.Codes = w.codes[:kernel.Lanes*w.integers.Stride]
+	w.codes = sized(w.codes, kernel.Lanes*v.Stride)
+	v.Codes = w.codes[:kernel.Lanes*v.Stride]
 	for i := range n {
-		copy(w.codes[i*w.integers.Stride:], w.reader.Stored(m, r+i))
+		copy(w.codes[i*v.Stride:], w.reader.Stored(m, r+i))
 	}
 }
 

@@ -46,6 +46,15 @@ type product struct {
 	linear
 }
 
+// A share is a product that apply divides into tasks.
+type share struct {
+	product
+	in   *quantizedInput // the rounded input, or nil
+	step int             // weight rows of a task
+}
+
+func (s *share) tasks() int { return (s.w.Rows + s.step - 1) / s.step }
+
 // panelRows is the number of weight rows that are widened at a time. A panel
 // takes 110 KB for MobileLLM's rows, which fits the L2 cache, and 2.7 MB for rows
 // of 14336 columns, the widest that common models have.
@@ -55,24 +64,13 @@ const panelRows = 48
 // (n, w.Cols). apply distributes the weight rows of all products over the cores.
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	a := &d.application
-	a.x, a.n = x, copy(a.products[:], ps)
-	panels, floats := 0, 0
+	a.x, a.n = x, len(ps)
+	tasks, floats := 0, 0
 	for i, p := range ps {
-		panels += (p.w.Rows + panelRows - 1) / panelRows
-		a.inputs[i] = nil
-		if !d.quantizesInput(p.w) {
+		a.shares[i] = share{p, a.inputFor(d, p.w, i), d.stepOf(p.w, x)}
+		tasks += a.shares[i].tasks()
+		if a.shares[i].in == nil {
 			floats++
-			continue
-		}
-		key := d.inputKeyOf(p.w, x.n)
-		for _, in := range a.inputs[:i] {
-			if in != nil && in.inputKey == key {
-				a.inputs[i] = in
-			}
-		}
-		if a.inputs[i] == nil {
-			a.inputs[i] = &a.room[i]
-			d.quantizeInput(a.inputs[i], x, key)
 		}
 	}
 	var err error
@@ -81,7 +79,7 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 		if floats > 0 {
 			a.left.Set(a.band.data, x.stride, a.band.n, x.stride)
 		}
-		err = parallel.Do(ctx, panels, d.applyTask)
+		err = parallel.Do(ctx, tasks, d.applyTask)
 	}
 	for _, p := range ps {
 		if d.bounded || x.n >= releaseRows && p.w.Bytes() >= releaseBytes {
@@ -106,29 +104,62 @@ func bandOf(x rows, floats bool) int {
 
 // An application holds the arguments of apply for its tasks.
 type application struct {
-	x        rows
-	band     rows // of x, from its row from on
-	from     int
-	left     kernel.Left // band, unless all products round their input
-	products [3]product
-	n        int                // of products
-	inputs   [3]*quantizedInput // of products, or nil
-	room     [3]quantizedInput  // of inputs
+	x      rows
+	band   rows // of x, from its row from on
+	from   int
+	left   kernel.Left // band, unless all products round their input
+	shares [3]share
+	n      int               // of shares
+	room   [3]quantizedInput // of their inputs
+}
+
+// inputFor returns x, rounded as weights w of share i require, or nil if d does not round
+// it. Shares before i may have rounded it already.
+func (a *application) inputFor(d *Decoder, w *qtensor.Matrix, i int) *quantizedInput {
+	if !d.quantizesInput(w) {
+		return nil
+	}
+	key := d.inputKeyOf(w, a.x.n)
+	for _, s := range a.shares[:i] {
+		if s.in != nil && s.in.inputKey == key {
+			return s.in
+		}
+	}
+	d.quantizeInput(&a.room[i], a.x, key)
+	return &a.room[i]
+}
+
+// stepOf returns how many rows of w a task multiplies by x. Reading rows from memory is
+// slow at the start of a task, until prefetching is ahead of it. It takes most of the time
+// of a few positions, whose tasks are therefore large.
+func (d *Decoder) stepOf(w *qtensor.Matrix, x rows) int {
+	const (
+		few   = 8
+		bytes = 96 << 10 // about what a task reads
+	)
+	stored := d.quantizesInput(w) && d.inputKeyOf(w, x.n).stored
+	if !stored && !readsStored(w, x) || x.n > few {
+		return panelRows
+	}
+	cores := parallel.Workers()
+	tasks := cores * max(1, int(w.Bytes())/(cores*bytes))
+	rows := (w.Rows + tasks - 1) / tasks
+	return max(panelRows, (rows+kernel.Lanes-1)/kernel.Lanes*kernel.Lanes)
 }
 
 // applyPanel is a task of apply.
 func (d *Decoder) applyPanel(worker, i int) error {
 	a := &d.application
 	for j := range a.n {
-		p := &a.products[j]
-		if n := (p.w.Rows + panelRows - 1) / panelRows; i >= n {
+		s := &a.shares[j]
+		if n := s.tasks(); i >= n {
 			i -= n
 			continue
 		}
 		if d.bounded && a.x.n >= releaseRows {
-			p.w.ReleaseBehind(i*panelRows, panelRows)
+			s.w.ReleaseBehind(i*s.step, s.step)
 		}
-		d.workers[worker].panelProduct(a, a.inputs[j], *p, i*panelRows)
+		d.workers[worker].panelProduct(a, s, i*s.step)
 		break
 	}
 	return nil
@@ -148,34 +179,39 @@ func (d *Decoder) quantizesInput(w *qtensor.Matrix) bool {
 	return d.arithmetic.Activations.Int8 && !w.Scheme.Float()
 }
 
-// panelProduct computes the outputs [r, r+panelRows) of p for the rows of a band, from in
-// if it is not nil and from the band otherwise.
-func (w *worker) panelProduct(a *application, in *quantizedInput, p product, r int) {
-	n := min(panelRows, p.w.Rows-r)
-	if in != nil {
-		w.integerProduct(in, p, r, n)
+// panelProduct computes the outputs of s for the rows of a band, from weight row r on.
+func (w *worker) panelProduct(a *application, s *share, r int) {
+	n := min(s.step, s.w.Rows-r)
+	if s.in != nil {
+		w.integerProduct(s.in, s.product, r, n)
 	} else {
-		w.floatProduct(a, p, r, n)
+		w.floatProduct(a, s.product, r, n)
 	}
-	if p.bias == nil {
+	if s.bias == nil {
 		return
 	}
 	for t := a.from; t < a.from+a.band.n; t++ {
-		kernel.Add(p.y.row(t)[r:r+n], p.bias[r:r+n])
+		kernel.Add(s.y.row(t)[r:r+n], s.bias[r:r+n])
 	}
 }
 
 // storedFloats are the types that kernel.DotRows reads.
 var storedFloats = map[qtensor.Kind]kernel.Float{qtensor.F32: kernel.F32, qtensor.F16: kernel.F16, qtensor.BF16: kernel.BF16}
 
+// readsStored reports whether a product of w and x reads stored floats as they are.
+func readsStored(w *qtensor.Matrix, x rows) bool {
+	_, ok := storedFloats[w.Scheme.Kind]
+	return ok && x.n == 1 && w.Source == nil && x.stride == x.width
+}
+
 // floatProduct computes the outputs [r, r+n) of p without its bias. A single position
 // reads stored floats as they are, because widening them to a panel would take longer
 // than multiplying them.
 func (w *worker) floatProduct(a *application, p product, r, n int) {
 	x := a.band
-	if t, ok := storedFloats[p.w.Scheme.Kind]; ok && x.n == 1 && p.w.Source == nil && x.stride == x.width {
+	if readsStored(p.w, x) {
 		bytes := p.w.RowBytes()
-		kernel.DotRows(p.y.data[r:r+n], x.data[:x.width], p.w.Codes[r*bytes:(r+n)*bytes], t)
+		kernel.DotRows(p.y.data[r:r+n], x.data[:x.width], p.w.Codes[r*bytes:(r+n)*bytes], storedFloats[p.w.Scheme.Kind])
 		return
 	}
 	w.panel = sized(w.panel, panelRows*x.stride)

@@ -2,8 +2,10 @@ package rounding
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"thimble/internal/kernel"
 	"thimble/internal/parallel"
@@ -45,7 +47,13 @@ func gptq(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skip
 			return err
 		}
 	}
-	return roundPanels(ctx, target{in, dst, w, without})
+	t := target{in, dst, w, without, 0}
+	if in.Rate > 0 {
+		if t.step, err = in.step(ctx, floats(w, dst.Rows, dst.Cols)); err != nil {
+			return err
+		}
+	}
+	return roundPanels(ctx, t)
 }
 
 // A target is a matrix to be rounded, with its input.
@@ -55,7 +63,27 @@ type target struct {
 	w   []float32 // (dst.Rows, dst.Cols), such that w x~ is what the layer should give
 
 	without Skips
+	step    float64 // of a lattice, or 0
 }
+
+// floats returns w, (rows, cols), as a matrix.
+func floats(w []float32, rows, cols int) *qtensor.Matrix {
+	return &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: qtensor.F32}, Rows: rows, Cols: cols, Source: floatRows{w, cols}}
+}
+
+// floatRows are the rows of a matrix in memory.
+type floatRows struct {
+	w    []float32
+	cols int
+}
+
+func (f floatRows) Row(dst []byte, r int) {
+	for i, v := range f.w[r*f.cols:][:f.cols] {
+		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
+
+func (f floatRows) Release() {}
 
 // roundPanels fills t.dst, a few rows at a time on each core.
 func roundPanels(ctx context.Context, t target) error {
@@ -69,7 +97,7 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		if !p.without.Has(StepRefit) {
+		if p.step == 0 && !p.without.Has(StepRefit) {
 			p.refit()
 		}
 		if !p.without.Has(StepDescent) {
@@ -124,6 +152,15 @@ func (p *panel) want(r int) []float32 {
 func (p *panel) begin(first int) error {
 	p.first, p.rows = first, min(PanelRows, p.dst.Rows-first)
 	for r := range p.rows {
+		if p.step > 0 {
+			scale, err := latticeScale(p.want(r), p.step, p.dst.Scheme)
+			if err != nil {
+				return fmt.Errorf("row %d: %w", first+r, err)
+			}
+			p.scale[r][0] = scale
+			p.grids[r].set(p.scale[r], nil)
+			continue
+		}
 		if err := p.search.row(p.want(r)); err != nil {
 			return fmt.Errorf("row %d, %w", first+r, err)
 		}

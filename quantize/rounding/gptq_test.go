@@ -34,7 +34,7 @@ func newTarget(t testing.TB, rows, cols int, text string) target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return target{in, dst, w, nil}
+	return target{in, dst, w, nil, 0}
 }
 
 // lossOf returns e (H + lambda I) e^T of row r, in float64 from its codes.
@@ -224,7 +224,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 		}
 		nearest := lossAfter(func(dst *qtensor.Matrix) error { return ToNearest(t.Context(), dst, src, in.Input, nil) })
 		bare := lossAfter(func(dst *qtensor.Matrix) error {
-			p := newPanel(target{in.Input, dst, in.w, nil})
+			p := newPanel(target{in.Input, dst, in.w, nil, 0})
 			for first := 0; first < rows; first += PanelRows {
 				if err := p.begin(first); err != nil {
 					return err

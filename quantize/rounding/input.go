@@ -11,6 +11,11 @@ import (
 type Input struct {
 	Power []float32 // (Cols): mean square of each column, scaled to a mean of 1, at least 0.001
 
+	// Rate, if not 0, is the bits per weight that the codes should take once they are entropy
+	// coded. They are then multiples of one step; dst's scheme has a scale per row and no minimum.
+	// Step, if not 0, is that step.
+	Rate, Step float64
+
 	// Calibration sets the fields below; without it they are zero.
 	Moments *Moments  // nil without calibration
 	Factor  *Factor   // of Moments
@@ -52,6 +57,13 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	m.H = nil
 	f.feedback(m.Drift != nil)
 	return in, nil
+}
+
+// At returns in with a rate.
+func (in *Input) At(rate float64) *Input {
+	same := *in
+	same.Rate, same.Step = rate, 0
+	return &same
 }
 
 // Guess returns an input for which only the power is known: the mean square of each

@@ -16,6 +16,9 @@ func init() {
 // group; without StepSearch the group's largest value determines it. ToNearest is the
 // method rtn, and ignores other steps in without.
 func ToNearest(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without Skips) error {
+	if in.Rate > 0 {
+		return toLattice(ctx, dst, src, in)
+	}
 	searches := make([]*scaleSearch, parallel.Workers())
 	return EachRow(ctx, src, func(worker, r int, x []float32) error {
 		if searches[worker] == nil {

@@ -8,111 +8,6 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const (
-	lanes      = 8  // rows of weights that integerRows multiplies together
-	blockCodes = 32 // columns of a block
-	panelLanes = 16 // rows of weights in a panel
-)
-
-// A plane is one bit plane of eight rows of packed codes.
-type plane struct {
-	bits, shift int
-	low, high   GPVirtual // the current block in rows 0 and 4
-}
-
-// integerRows generates the product of eight rows of codes and one position of
-// activations. Each row has an accumulator of eight partial sums. At the end of a
-// segment, a tree adds these up, which leaves row i in lane i.
-func integerRows(packing int) {
-	name := fmt.Sprintf("integerRows%dAVX2", packing)
-	TEXT(name, NOSPLIT, "func(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)")
-	Pragma("noescape")
-	stride, triple := strides()
-	planes := newPlanes(packing, stride)
-	ahead := GP64() // the next eight rows, which follow in memory
-	LEAQ(Mem{Base: planes[0].low, Index: stride, Scale: 8}, ahead)
-	a, counts := Load(Param("a"), GP64()), Load(Param("counts"), GP64())
-	k, left := GP64(), GP32()
-	XORQ(k, k)
-	y, one := avx2.zero(), YMM()
-	VMOVDQU(constant("words1", 0x00010001), one)
-	offset := YMM()
-	VMOVD(Load(Param("offset"), GP32()), offset.AsX())
-	VPBROADCASTD(offset.AsX(), offset)
-
-	Label("segment")
-	acc := make([]VecVirtual, lanes)
-	for r := range acc {
-		acc[r] = YMM()
-		VPXOR(acc[r], acc[r], acc[r])
-	}
-	MOVL(Mem{Base: counts, Index: k, Scale: 4}, left)
-	Label("block")
-	x := YMM()
-	VMOVDQU(Mem{Base: a}, x)
-	for r := range acc {
-		codes, t := YMM(), YMM()
-		for i, p := range planes {
-			p.load(codes, p.row(r, stride, triple), i > 0)
-		}
-		if packing == 8 { // code - 128, and its sign moved to the activations
-			VPXOR(constant("bytes128", 0x80808080), codes, codes)
-			VPSIGNB(codes, x, t)
-			VPABSB(codes, codes)
-			VPMADDUBSW(t, codes, t)
-		} else {
-			VPMADDUBSW(x, codes, t)
-		}
-		VPMADDWD(one, t, t)
-		VPADDD(t, acc[r], acc[r])
-	}
-	used := lanes * blockCodes * packing / 8 // bytes of a block in all rows
-	for at := 0; at < used; at += 64 {
-		PREFETCHT0(Mem{Base: ahead, Disp: at})
-	}
-	ADDQ(U32(used), ahead)
-	for _, p := range planes {
-		ADDQ(Imm(uint64(blockCodes*p.bits/8)), p.low)
-		ADDQ(Imm(uint64(blockCodes*p.bits/8)), p.high)
-	}
-	ADDQ(Imm(blockCodes), a)
-	DECL(left)
-	JNZ(LabelRef("block"))
-
-	p := addLanes(acc)
-	at := GP64()
-	element := func(name string, scale uint8) Mem {
-		Load(Param(name), at)
-		return Mem{Base: at, Index: k, Scale: scale}
-	}
-	factor, row := YMM(), GP64()
-	VPBROADCASTD(element("sums", 4), factor)
-	VPMULLD(factor, offset, factor)
-	VPADDD(factor, p, p)
-	VCVTDQ2PS(p, p)
-	MOVQ(k, row)
-	SHLQ(Imm(5), row)
-	eight := func(name string) Mem {
-		Load(Param(name), at)
-		return Mem{Base: at, Index: row, Scale: 1}
-	}
-	VMULPS(eight("d"), p, p)
-	VBROADCASTSS(element("scale", 4), factor)
-	VFMADD231PS(p, factor, y)
-	Load(Param("min"), at)
-	TESTQ(at, at)
-	JZ(LabelRef("next"))
-	VBROADCASTSS(element("minScale", 4), factor)
-	VFMADD231PS(eight("min"), factor, y)
-	Label("next")
-	INCQ(k)
-	CMPQ(k, param("segments"))
-	JLT(LabelRef("segment"))
-	Load(Param("dst"), at)
-	VMOVUPS(y, Mem{Base: at})
-	end()
-}
-
 // strides returns the stride of rows in bytes, and three times that.
 func strides() (stride, triple GPVirtual) {
 	stride, triple = Load(Param("stride"), GP64()).(GPVirtual), GP64()
@@ -120,42 +15,11 @@ func strides() (stride, triple GPVirtual) {
 	return stride, triple
 }
 
-// newPlane returns the only plane of rows that begin at the named parameter.
-func newPlane(name string, bits int, stride GPVirtual) plane {
-	p := plane{bits, 0, GP64(), GP64()}
-	Load(Param(name), p.low)
-	LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
-	return p
-}
-
-// newPlanes returns the planes of packed codes at the start of a row.
-func newPlanes(packing int, stride GPVirtual) []plane {
-	widths := map[int][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[packing]
-	var planes []plane
-	shift, bytes := 0, GP64() // bytes of all planes so far
-	XORQ(bytes, bytes)
-	for _, bits := range widths {
-		p := plane{bits, shift, GP64(), GP64()}
-		Load(Param("codes"), p.low)
-		ADDQ(bytes, p.low)
-		LEAQ(Mem{Base: p.low, Index: stride, Scale: 4}, p.high)
-		planes = append(planes, p)
-		shift += bits
-		if len(widths) > 1 {
-			n := GP64()
-			Load(Param("blocks"), n)
-			IMUL3Q(Imm(uint64(blockCodes*bits/8)), n, n)
-			ADDQ(n, bytes)
-		}
-	}
-	return planes
-}
-
-// row returns the operand of the current block in row r.
-func (p plane) row(r int, stride, triple GPVirtual) Mem {
-	m := Mem{Base: p.low}
+// rowsAt returns the operand of row r of eight rows, given the addresses of rows 0 and 4.
+func rowsAt(low, high, stride, triple GPVirtual, r int) Mem {
+	m := Mem{Base: low}
 	if r >= 4 {
-		m.Base = p.high
+		m.Base = high
 	}
 	switch r % 4 {
 	case 1:
@@ -168,76 +32,18 @@ func (p plane) row(r int, stride, triple GPVirtual) Mem {
 	return m
 }
 
-// load sets codes to the 32 codes at m or, if or is true, ORs them in. Unless a
-// code is a byte, the even columns end up in the low half of the register and the
-// odd columns in the high half.
-func (p plane) load(codes VecVirtual, m Mem, or bool) {
-	v := codes
-	if or {
-		v = YMM()
+// eightRows returns a function that returns the operand of row r of eight rows, and one that
+// advances all rows by some bytes.
+func eightRows(name string) (row func(r int) Mem, advance func(bytes int)) {
+	stride, triple := strides()
+	low, high := Load(Param(name), GP64()).(GPVirtual), GP64()
+	LEAQ(Mem{Base: low, Index: stride, Scale: 4}, high)
+	row = func(r int) Mem { return rowsAt(low, high, stride, triple, r) }
+	advance = func(bytes int) {
+		ADDQ(Imm(uint64(bytes)), low)
+		ADDQ(Imm(uint64(bytes)), high)
 	}
-	switch p.bits {
-	case 8:
-		VMOVDQU(m, v)
-	case 4:
-		VBROADCASTI128(m, v)
-		VPSRLVD(halves("shift4", 0, 4), v, v)
-		VPAND(constant("low4", 0x0f0f0f0f), v, v)
-	case 2: // byte j/2 goes to byte j, whose code starts at bit 4*(j%2), plus 2 in the high half
-		t := YMM()
-		VPBROADCASTQ(m, v)
-		VPSHUFB(table("twice", func(j int) byte { return byte(j % 16 / 2) }), v, v)
-		VPSRLVD(halves("shift2", 0, 2), v, v)
-		VPSRLW(Imm(4), v, t)
-		VPAND(constant("even2", 0x00030003), v, v)
-		VPAND(constant("odd2", 0x03000300), t, t)
-		VPOR(t, v, v)
-		if p.shift > 0 {
-			VPSLLW(Imm(uint64(p.shift)), v, v)
-		}
-	case 1: // byte j/4 goes to byte j, whose code is bit 2*(j%4), plus 1 in the high half
-		bit := table("bits1", func(j int) byte { return 1 << (j%4*2 + j/16) })
-		VPBROADCASTD(m, v)
-		VPSHUFB(table("fourfold", func(j int) byte { return byte(j % 16 / 4) }), v, v)
-		VPAND(bit, v, v)
-		VPCMPEQB(bit, v, v)
-		VPAND(constant(fmt.Sprint("bit", p.shift), 0x01010101<<p.shift), v, v)
-	}
-	if or {
-		VPOR(v, codes, codes)
-	}
-}
-
-// addLanes adds up the lanes of eight registers. The result has the sum of
-// register i in lane i.
-func addLanes(x []VecVirtual) VecVirtual {
-	for len(x) > 2 {
-		var sums []VecVirtual
-		for i := 0; i < len(x); i += 2 {
-			VPHADDD(x[i+1], x[i], x[i])
-			sums = append(sums, x[i])
-		}
-		x = sums
-	}
-	low, high := YMM(), YMM() // the lower and upper halves of the sums
-	VPERM2I128(Imm(0x20), x[1], x[0], low)
-	VPERM2I128(Imm(0x31), x[1], x[0], high)
-	VPADDD(high, low, low)
-	return low
-}
-
-// halves returns a constant of eight 32-bit numbers: four times low, then four
-// times high.
-func halves(name string, low, high uint32) Mem {
-	return table(name, func(i int) byte {
-		if i%4 > 0 {
-			return 0
-		}
-		if i < 16 {
-			return byte(low)
-		}
-		return byte(high)
-	})
+	return row, advance
 }
 
 // table returns the address of 32 bytes.
@@ -360,8 +166,7 @@ func interleave() {
 	TEXT("interleaveAVX2", NOSPLIT, "func(panel *int16, codes *byte, stride, n int, zero int32)")
 	Pragma("noescape")
 	panel, n := Load(Param("panel"), GP64()), Load(Param("n"), GP64())
-	stride, triple := strides()
-	p := newPlane("codes", 8, stride)
+	row, advance := eightRows("codes")
 	zero := YMM()
 	VMOVD(Load(Param("zero"), GP32()), zero.AsX())
 	VPBROADCASTW(zero.AsX(), zero)
@@ -370,7 +175,7 @@ func interleave() {
 	x := make([]VecVirtual, lanes)
 	for r := range x {
 		x[r] = XMM()
-		VMOVDQU(p.row(r, stride, triple), x[r])
+		VMOVDQU(row(r), x[r])
 	}
 	for i, pairs := range transpose(x) { // the pairs of columns 2i and 2i+1 of all rows
 		wide := YMM()
@@ -379,8 +184,7 @@ func interleave() {
 		VMOVDQU(wide, Mem{Base: panel, Disp: 64 * i})
 	}
 	ADDQ(U32(16*64/2), panel)
-	ADDQ(Imm(16), p.low)
-	ADDQ(Imm(16), p.high)
+	advance(16)
 	SUBQ(Imm(16), n)
 	Label("check")
 	TESTQ(n, n)
@@ -503,14 +307,13 @@ func transposeF16() {
 	Pragma("noescape")
 	dst, ldd, n := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("n"), GP64())
 	SHLQ(Imm(2), ldd)
-	stride, triple := strides()
-	p := newPlane("src", 16, stride)
+	row, advance := eightRows("src")
 	JMP(LabelRef("check"))
 	Label("columns")
 	x := make([]VecVirtual, lanes)
 	for r := range x {
 		x[r] = YMM()
-		VCVTPH2PS(p.row(r, stride, triple), x[r])
+		VCVTPH2PS(row(r), x[r])
 	}
 	merge := func(op func(...Op), a, b VecVirtual) VecVirtual {
 		v := YMM()
@@ -531,8 +334,7 @@ func transposeF16() {
 		VMOVUPS(v, Mem{Base: dst})
 		ADDQ(ldd, dst)
 	}
-	ADDQ(Imm(16), p.low)
-	ADDQ(Imm(16), p.high)
+	advance(16)
 	SUBQ(Imm(8), n)
 	Label("check")
 	TESTQ(n, n)

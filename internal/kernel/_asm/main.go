@@ -83,7 +83,7 @@ func main() {
 	split(2)
 	split(4)
 	for bits := 2; bits <= 8; bits++ {
-		integerRows(bits)
+		storedRows(bits)
 	}
 	integerTile(4)
 	integerTile(1)

@@ -1,0 +1,202 @@
+package kernel
+
+// Lanes is the number of stored rows of weights that MulStored multiplies at once,
+// and Block the number of columns in a block.
+const (
+	Lanes = 8
+	Block = 32
+)
+
+// tileMost is the largest tile of positions.
+const tileMost = 16
+
+// An Order is the order of a row of rounded activations.
+type Order int
+
+const (
+	Natural Order = iota // the order of columns
+	Split                // in each block, first the even columns and then the odd ones
+)
+
+// StoredOrder returns the order of activations that MulStored needs for codes of the
+// given bits. A vector of packed bytes splits into codes of even and odd columns.
+func StoredOrder(bits int) Order {
+	if bits == 8 {
+		return Natural
+	}
+	return Split
+}
+
+// column returns the place of column i.
+func (o Order) column(i int) int {
+	if o == Natural {
+		return i
+	}
+	return i&^(Block-1) + i%Block/2 + i%2*(Block/2)
+}
+
+// signed returns what the integer loops subtract from a code of the given bits so
+// that it fits a signed byte.
+func signed(bits int) int32 {
+	if bits == 8 {
+		return 128
+	}
+	return 0
+}
+
+// StoredRows are Lanes rows of codes as a container stores them. A segment is a
+// range of columns that share a scale.
+type StoredRows struct {
+	Bits   int       // of a code, 2 to 8
+	Zero   int32     // subtracted from each code
+	Codes  []byte    // rows that begin Stride bytes apart
+	Stride int       // bytes
+	Scales []float32 // (segments, Lanes)
+	Mins   []float32 // (segments, Lanes), or empty
+
+	room storedRoom // memory of MulStored
+}
+
+// A storedRoom is the memory that MulStored needs for a tile of positions.
+type storedRoom struct {
+	outputs [tileMost][Lanes]float32
+	sums    [tileMost][Lanes]int32
+	codes   [Lanes * Block]int8 // of a block
+}
+
+// StoredInputs are positions of rounded activations for StoredRows. They are stored in
+// tiles, whose positions a form processes together: block by block, and in each the
+// positions of the tile.
+type StoredInputs struct {
+	order     Order
+	positions int
+	tile      int     // positions in a tile, except the last
+	blocks    []int32 // (segments)
+	width     int     // blocks of a position
+
+	codes  []int8    // tiles of (width, positions, Block), -127 to 127
+	sums   []int32   // tiles of (segments, positions): the sum of each segment's codes
+	scales []float32 // as sums
+	mins   []float32 // as sums: scale times sum, the factors of the weights' Mins
+}
+
+// Reset makes x hold positions whose segments have the given numbers of blocks, each at
+// least 1. Their contents are unspecified until Round sets every segment.
+func (x *StoredInputs) Reset(positions int, blocks []int32, order Order) {
+	x.order, x.positions, x.blocks, x.width, x.tile = order, positions, blocks, 0, best.storedTile
+	for _, b := range blocks {
+		check(b > 0, "StoredInputs: empty segment")
+		x.width += int(b)
+	}
+	x.codes = resized(x.codes, positions*x.width*Block)
+	x.sums = resized(x.sums, positions*len(blocks))
+	x.scales, x.mins = resized(x.scales, len(x.sums)), resized(x.mins, len(x.sums))
+}
+
+func resized[T any](x []T, n int) []T {
+	if cap(x) < n {
+		return make([]T, n)
+	}
+	return x[:n]
+}
+
+// around returns the tile of position t: its first position and how many it has.
+func (x *StoredInputs) around(t int) (first, n int) {
+	first = t - t%x.tile
+	return first, min(x.tile, x.positions-first)
+}
+
+// factor returns the index of segment k of position t.
+func (x *StoredInputs) factor(t, k int) int {
+	first, n := x.around(t)
+	return first*len(x.blocks) + k*n + t - first
+}
+
+// block returns the codes of block b of position t.
+func (x *StoredInputs) block(t, b int) []int8 {
+	first, n := x.around(t)
+	return x.codes[(first*x.width+b*n+t-first)*Block:][:Block]
+}
+
+// Round sets segment k of position t to values, rounded by round8, and its scale. Block
+// at is the first of the segment.
+func (x *StoredInputs) Round(t, k, at int, values []float32, scale, inverse float32) {
+	check(len(values) == int(x.blocks[k])*Block, "StoredInputs: segment")
+	sum := int32(0)
+	for i := 0; i < len(values); i += Block {
+		sum += round8(x.block(t, at+i/Block), values[i:i+Block], inverse, x.order)
+	}
+	i := x.factor(t, k)
+	x.sums[i], x.scales[i], x.mins[i] = sum, scale, float32(scale*float32(sum))
+}
+
+// MulStored computes the products of the rows of w and n positions of x, from position
+// from on, as integer kernels do on a phone. It writes the product of lane r and position
+// from+i to dst[i*ldd+r], for the first rows lanes. Each is a chain over the segments k in
+// ascending order that starts at +0, with rounded products and fused sums:
+//
+//	P = sum over the columns of k of (code - w.Zero) * x.codes
+//	y = FMA(x.scales[k], w.Scales[k]*P, y)
+//	y = FMA(x.mins[k], w.Mins[k], y), if w has Mins
+//
+// P must fit an int32; it does for up to 66000 columns. MulStored panics if a slice is too
+// short, or if from is not a multiple of StoredBand.
+func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, rows int) {
+	if n <= 0 {
+		return
+	}
+	segments := len(x.blocks)
+	check(w.Bits >= 2 && w.Bits <= 8 && StoredOrder(w.Bits) == x.order, "MulStored: bits")
+	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+x.width*Block*w.Bits/8, "MulStored: codes")
+	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulStored: scales")
+	check(from >= 0 && from%StoredBand == 0 && from+n <= x.positions && (n%StoredBand == 0 || from+n == x.positions), "MulStored: positions")
+	check(rows > 0 && rows <= Lanes && ldd >= 0 && len(dst) >= (n-1)*ldd+rows, "MulStored: dst")
+	for end := from + n; from < end; {
+		_, n := x.around(from)
+		if segments == 0 {
+			clear(w.room.outputs[:n])
+		} else {
+			best.stored(w, x, from, n)
+		}
+		for _, y := range w.room.outputs[:n] {
+			copy(dst[:rows], y[:])
+			dst = dst[min(ldd, len(dst)):]
+		}
+		from += n
+	}
+}
+
+// StoredBand is the multiple of positions at which MulStored may begin.
+const StoredBand = tileMost
+
+func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
+	codes := make([]uint8, x.width*Block)
+	for r := range Lanes {
+		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits, unpackPortable)
+		for t := range n {
+			y, at := float32(0), 0
+			for k, blocks := range x.blocks {
+				i := x.factor(from+t, k)
+				p := -w.Zero * x.sums[i]
+				for end := at + int(blocks)*Block; at < end; at++ {
+					p += int32(codes[at]) * int32(x.block(from+t, at/Block)[x.order.column(at%Block)])
+				}
+				y = FMA(x.scales[i], float32(w.Scales[k*Lanes+r]*float32(p)), y)
+				if len(w.Mins) > 0 {
+					y = FMA(x.mins[i], w.Mins[k*Lanes+r], y)
+				}
+			}
+			w.room.outputs[t][r] = y
+		}
+	}
+}
+
+// PrefersStored reports whether MulStored is faster than MulPanel on this processor, for
+// codes of the given bits and the given number of positions.
+func PrefersStored(bits, positions int) bool {
+	most := best.storedMost
+	if bits == 8 {
+		most = best.storedMost8
+	}
+	return positions <= most
+}

@@ -1,0 +1,153 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// A storedCase is random weights and values to round.
+type storedCase struct {
+	w         StoredRows
+	blocks    []int32 // of the segments
+	positions int
+	values    []float32 // (positions, columns): whole numbers
+	scales    []float32 // (positions, segments)
+}
+
+// newStoredCase returns a case whose rows are gap bytes apart.
+func newStoredCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap, positions int) *storedCase {
+	n := 0
+	for _, b := range blocks {
+		n += int(b) * Block
+	}
+	length := n * bits / 8
+	stride := length + gap
+	c := &storedCase{
+		w: StoredRows{
+			Bits: bits, Stride: stride, Codes: make([]byte, (Lanes-1)*stride+length),
+			Scales: row(r, len(blocks)*Lanes), Zero: int32(r.IntN(3) * 64),
+		},
+		blocks: blocks, positions: positions, values: make([]float32, positions*n), scales: row(r, positions*len(blocks)),
+	}
+	extreme := r.IntN(3) == 0 // the largest sums
+	for i := range c.w.Codes {
+		c.w.Codes[i] = byte(r.Uint32())
+		if extreme {
+			c.w.Codes[i] = 0xff
+		}
+	}
+	for i := range c.values {
+		c.values[i] = float32(r.IntN(255) - 127)
+		if extreme {
+			c.values[i] = float32(127 - r.IntN(2)*254*(i%2)) // also the least
+		}
+	}
+	if mins {
+		c.w.Mins = row(r, len(blocks)*Lanes)
+	}
+	return c
+}
+
+// inputs rounds the values for the form in use.
+func (c *storedCase) inputs() *StoredInputs {
+	x := &StoredInputs{}
+	x.Reset(c.positions, c.blocks, StoredOrder(c.w.Bits))
+	rest := c.values
+	for t := range c.positions {
+		at := 0
+		for k, b := range c.blocks {
+			n := int(b) * Block
+			x.Round(t, k, at, rest[:n], c.scales[t*len(c.blocks)+k], 1)
+			rest, at = rest[n:], at+int(b)
+		}
+	}
+	return x
+}
+
+// slow returns the products of position t by plain loops over the codes.
+func (c *storedCase) slow(t int) (y [Lanes]float32) {
+	n := len(c.values) / c.positions
+	x := c.values[t*n:][:n]
+	for r := range y {
+		at := 0
+		for k, b := range c.blocks {
+			p, sum := int32(0), int32(0)
+			for range int(b) * Block {
+				a := int32(x[at])
+				p, sum = p+(c.code(r, at, n)-c.w.Zero)*a, sum+a
+				at++
+			}
+			scale := c.scales[t*len(c.blocks)+k]
+			y[r] = slowFMA(scale, float32(c.w.Scales[k*Lanes+r]*float32(p)), y[r])
+			if len(c.w.Mins) > 0 {
+				y[r] = slowFMA(float32(scale*float32(sum)), c.w.Mins[k*Lanes+r], y[r])
+			}
+		}
+	}
+	return y
+}
+
+// code returns the code of a column of a row of n columns.
+func (c *storedCase) code(r, column, n int) int32 {
+	at, shift, code := c.w.Codes[r*c.w.Stride:], 0, int32(0)
+	for _, b := range Planes(c.w.Bits) {
+		code |= int32(at[column*b/8]>>(column*b%8)) & (1<<b - 1) << shift
+		at, shift = at[n*b/8:], shift+b
+	}
+	return code
+}
+
+// Every form computes the bits of plain loops, for every number of bits, segments of one
+// and of several blocks, whole and partial tiles, and any rows of the eight.
+func TestMulStored(t *testing.T) {
+	for bits := 2; bits <= 8; bits++ {
+		for i, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 2, 1}, {5}, {1, 3, 2, 4}} {
+			for j, positions := range []int{1, 2, 15, 16, 17, 40} {
+				c := newStoredCase(seeded(bits*100+i*10+j), bits, blocks, (i+j)%2 == 1, j%3, positions)
+				rows, ldd := 1+(i+j)%Lanes, Lanes+j
+				want := make([]float32, (positions-1)*ldd+rows)
+				for t := range positions {
+					y := c.slow(t)
+					copy(want[t*ldd:][:rows], y[:])
+				}
+				eachForm(t, func(t *testing.T) {
+					got, x := make([]float32, len(want)), c.inputs()
+					first := min(positions, StoredBand)
+					MulStored(got, ldd, &c.w, x, 0, first, rows)
+					MulStored(got[min(len(got), first*ldd):], ldd, &c.w, x, first, positions-first, rows)
+					same(t, fmt.Sprintf("%d bits, blocks %d, %d positions", bits, blocks, positions), got, want)
+				})
+			}
+		}
+	}
+}
+
+// Each code meets the activation of its column.
+func TestMulStoredSingle(t *testing.T) {
+	r := seeded(1)
+	for bits := 2; bits <= 8; bits++ {
+		for range 50 {
+			const n = 3 * Block
+			column, lane, code, a := r.IntN(n), r.IntN(Lanes), r.IntN(1<<bits), r.IntN(255)-127
+			c := newStoredCase(r, bits, []int32{3}, false, 0, 1)
+			clear(c.w.Codes)
+			clear(c.w.Scales)
+			clear(c.values)
+			at, shift := c.w.Codes[lane*c.w.Stride:], 0
+			for _, b := range Planes(bits) {
+				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
+				at, shift = at[n*b/8:], shift+b
+			}
+			c.w.Scales[lane], c.scales[0], c.values[column] = 1, 1, float32(a)
+			want := float32((code - int(c.w.Zero)) * a)
+			eachForm(t, func(t *testing.T) {
+				var got [Lanes]float32
+				MulStored(got[:], 0, &c.w, c.inputs(), 0, 1, Lanes)
+				if got[lane] != want {
+					t.Errorf("%d bits, column %d, row %d: %d times %d is %v, want %v", bits, column, lane, code, a, got[lane], want)
+				}
+			})
+		}
+	}
+}
