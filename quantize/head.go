@@ -3,7 +3,6 @@ package quantize
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 
 	"thimble/internal/kernel"
@@ -168,27 +167,9 @@ func eachBatch(ctx context.Context, h *transformer.Hidden, vocab int, f func(fir
 	return nil
 }
 
-// relative returns weights scaled to a mean of 1, because only their proportions matter.
-// If all are zero or some are not finite, it returns weights of 1.
-func relative(weights []float32) []float32 {
-	sum := 0.0
-	for _, w := range weights {
-		sum += float64(w)
-	}
-	mean := sum / float64(len(weights))
-	out := make([]float32, len(weights))
-	for i, w := range weights {
-		out[i] = 1
-		if mean > 0 && !math.IsInf(mean, 0) {
-			out[i] = float32(float64(w) / mean)
-		}
-	}
-	return out
-}
-
 // input returns the input of b's rows, given the final hidden states h.
 func (b *bin) input(ctx context.Context, h *transformer.Hidden) (*rounding.Input, error) {
-	m, err := rounding.MomentsOf(ctx, rounding.Positions{N: h.Len(), Row: h.Row}, relative(b.weights))
+	m, err := rounding.MomentsOf(ctx, rounding.Positions{N: h.Len(), Row: h.Row}, rounding.Relative(b.weights))
 	if err != nil {
 		return nil, err
 	}

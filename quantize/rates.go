@@ -83,7 +83,7 @@ func (f *finalStates) units(ctx context.Context) (unit []float32, weight []float
 		u := math.Sqrt(1 / float64(min(spread, mostSpread)*cost))
 		for _, r := range b.rows {
 			unit[r] = float32(u)
-			weight[r] = float64(spread*cost) * optimism(in.Moments, in.Moments.EffectivePositions())
+			weight[r] = float64(spread*cost) * in.Moments.Optimism(in.Moments.EffectivePositions())
 		}
 	}
 	return unit, weight, nil

@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 
+	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 )
 
@@ -22,7 +23,7 @@ func NewRequantizer(ctx context.Context, m *Model) (*Requantizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	inputs, err := guessInputs(ctx, m)
+	inputs, err := power.Inputs(ctx, m)
 	return &Requantizer{m, inputs, &Plan{method: nearest}}, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 )
 
@@ -48,7 +49,7 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 	var inputs map[string]*rounding.Input
 	if p.quantizes() {
 		var err error
-		if inputs, err = guessInputs(ctx, m); err != nil {
+		if inputs, err = power.Inputs(ctx, m); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 )
 
@@ -25,7 +26,7 @@ type trainedLayer struct {
 // want picks.
 func layersOf(t *testing.T, m *Model, texts [2][][]int, want func(block int, kind string) bool) (layers []trainedLayer) {
 	t.Helper()
-	guesses, err := guessInputs(t.Context(), m)
+	guesses, err := power.Inputs(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}

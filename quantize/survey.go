@@ -179,7 +179,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 			return err
 		}
 		for i := range losses {
-			losses[i] *= optimism(moments, float64(s.tokens))
+			losses[i] *= moments.Optimism(float64(s.tokens))
 		}
 		if in.Silent {
 			clear(losses)
@@ -221,16 +221,6 @@ func (s *surveyor) split() (plain, rated []Scheme) {
 	return s.Schemes[:i], s.Schemes[i:]
 }
 
-// optimism returns the ratio of the true loss to the one that ExpectedLoss predicts from
-// the second moments of n positions. Like a regression on d columns, error feedback is
-// fitted to these positions, so the predicted loss is too small by a fraction of d/n.
-// Rounding is fitted to its own positions, so on others its loss is larger by a fraction
-// of d/tokens.
-func optimism(m *rounding.Moments, tokens float64) float64 {
-	d := float64(m.Width)
-	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
-}
-
 // head predicts the divergence that the head adds, plus a little for an embedding that is
 // also looked up.
 func (s *surveyor) head(final *finalStates) error {
@@ -260,7 +250,7 @@ func (s *surveyor) head(final *finalStates) error {
 			return err
 		}
 		for i, v := range losses {
-			costs[i] += float64(v * lookedUp * optimism(in.Moments, in.Moments.EffectivePositions()))
+			costs[i] += float64(v * lookedUp * in.Moments.Optimism(in.Moments.EffectivePositions()))
 		}
 	}
 	if len(rated) > 0 {

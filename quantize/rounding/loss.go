@@ -126,3 +126,13 @@ func (in *Input) OutputPower(ctx context.Context, src *qtensor.Matrix) (float64,
 	}
 	return sum, err
 }
+
+// Optimism returns the ratio of the true loss to the one that ExpectedLoss predicts from
+// the second moments of n positions. Like a regression on d columns, error feedback is
+// fitted to these positions, so the predicted loss is too small by a fraction of d/n.
+// Rounding is fitted to its own positions, so on others its loss is larger by a fraction
+// of d/tokens.
+func (m *Moments) Optimism(tokens float64) float64 {
+	d := float64(m.Width)
+	return (1 + d/tokens) / max(1-d/m.EffectivePositions(), 0.25)
+}

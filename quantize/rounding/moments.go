@@ -272,3 +272,21 @@ func MomentsOf(ctx context.Context, x Positions, weights []float32) (*Moments, e
 	m.Close()
 	return m, nil
 }
+
+// Relative returns weights scaled to a mean of 1, because only their proportions matter.
+// If all are zero or some are not finite, it returns weights of 1.
+func Relative(weights []float32) []float32 {
+	sum := 0.0
+	for _, w := range weights {
+		sum += float64(w)
+	}
+	mean := sum / float64(len(weights))
+	out := make([]float32, len(weights))
+	for i, w := range weights {
+		out[i] = 1
+		if mean > 0 && !math.IsInf(mean, 0) {
+			out[i] = float32(float64(w) / mean)
+		}
+	}
+	return out
+}

@@ -10,7 +10,6 @@ import (
 // A pagePhone is a row of what the model costs on phones.
 type pagePhone struct {
 	Model                      string
-	Year                       int
 	Memory, Share, Within, App string
 	Speed, Late, Battery       string // Late is with the cache of a conversation
 }
@@ -27,7 +26,7 @@ func (p *page) Phones() (all []pagePhone) {
 	for _, phone := range device.Phones() {
 		f := p.Report.Cost.On(phone)
 		row := pagePhone{
-			Model: f.Model, Year: f.Year, Memory: fmt.Sprintf("%d GiB", f.Memory>>30), Share: fmt.Sprintf("%.1f %%", 100*f.Share),
+			Model: f.Model, Memory: fmt.Sprintf("%d GiB", f.Memory>>30), Share: fmt.Sprintf("%.1f %%", 100*f.Share),
 			Within: yes(f.Within), App: "none is fixed", Speed: fmt.Sprintf("%.0f", f.Speed), Late: fmt.Sprintf("%.0f", f.SpeedLate), Battery: fmt.Sprintf("%.2g %%", 100*f.Battery),
 		}
 		if f.App > 0 {

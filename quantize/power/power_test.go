@@ -1,4 +1,4 @@
-package quantize
+package power
 
 import (
 	"math"
@@ -28,7 +28,7 @@ func powersOf(t *testing.T, spec model.Spec, tensors map[string][][]float32) map
 	if err := m.Check(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := guessInputs(t.Context(), m)
+	got, err := Inputs(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package quantize
+package power
 
 import (
 	"thimble/internal/model"

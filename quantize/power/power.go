@@ -1,10 +1,13 @@
-package quantize
+// Package power estimates the input of every layer of a model without texts.
+package power
 
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -18,7 +21,7 @@ import (
 // columns, inputs differ by a factor of a hundred.
 type powers struct {
 	ctx    context.Context
-	m      *Model
+	m      *model.Model
 	stream []float64            // (Hidden), of the residual stream
 	inputs map[string][]float64 // by tensor: (columns), summed over its runs
 }
@@ -30,9 +33,9 @@ const (
 	gateShare      = 0.5
 )
 
-// guessInputs returns, for each matrix of m, its input with the estimated power of its
+// Inputs returns, for each matrix of m, its input with the estimated power of its
 // columns. A tied embedding is treated as the head.
-func guessInputs(ctx context.Context, m *Model) (map[string]*rounding.Input, error) {
+func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, error) {
 	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
 	if err := p.embedding(model.Embed); err != nil {
 		return nil, p.in(model.Embed, err)
@@ -206,5 +209,5 @@ func (p *powers) in(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return inTensor(p.m, name, err)
+	return fmt.Errorf("%s: %s: %w", defect.Printable(p.m.Path), name, err)
 }
