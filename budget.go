@@ -163,7 +163,7 @@ func budgetFor(m *model.Model, b *Budget, target format.Exporter, coded bool) (*
 		return &full, nil
 	}
 	all := full.Schemes
-	full.Schemes = quantize.SchemesFor(m, all, func(s Scheme, cols int) bool { return target.Nearest(s, cols) == s })
+	full.Schemes = quantize.SchemesFor(m, all, func(s Scheme, cols int) bool { return target.Nearest(s, cols, model.Linear) == s })
 	if len(full.Schemes) == 0 {
 		var names []string
 		for _, s := range all {

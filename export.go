@@ -38,7 +38,8 @@ type ExportOptions struct {
 	Overwrite  bool
 	Context    int // longest text that the file is for, in tokens; 0 is the model's context
 	Modelfile  Modelfile
-	Requantize bool // round tensors whose scheme the format lacks to its nearest type
+	DType      string // float type of every value, in a format of floats: "f32", "f16" or "bf16"; "" is that of the model, see docs/EXPORT.md
+	Requantize bool   // round tensors whose scheme the format lacks to its nearest type
 
 	Progress Progress
 }
@@ -84,6 +85,8 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
 	case !known:
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
+	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):
+		return nil, fmt.Errorf("--dtype %s: %s takes %s", defect.Printable(o.DType), o.Format, cmp.Or(strings.Join(exporter.Format().DTypes, ", "), "none"))
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
 	}
@@ -173,7 +176,7 @@ func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *
 // options returns the exporter's options. It creates the requantizer, which reads m,
 // only when the first tensor needs it.
 func (o *ExportOptions) options(m *model.Model) export.Options {
-	g := export.Options{Context: o.Context, Overwrite: o.Overwrite, Inputs: m.Files}
+	g := export.Options{Context: o.Context, DType: o.DType, Overwrite: o.Overwrite, Inputs: m.Files}
 	if !o.Requantize {
 		return g
 	}

@@ -50,7 +50,10 @@ type ContainerInfo struct {
 	TokenizerBytes int64            `json:"tokenizer_bytes"`
 	DataOffset     int64            `json:"data_offset"`
 	Gates          []container.Gate `json:"gates,omitempty"`
-	Checked        bool             `json:"checked"` // every digest was verified
+	Checked        bool             `json:"checked"`                  // every digest was verified
+	TensorBytes    int64            `json:"tensor_bytes"`             // in the file
+	Coded          int              `json:"entropy_coded,omitempty"`  // tensors
+	DecodeSeconds  float64          `json:"decode_seconds,omitempty"` // that loading coded tensors took, if checked
 }
 
 // An InspectedTensor is a tensor as it is stored.
@@ -110,9 +113,11 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	if r.Container == nil {
 		return nil, fmt.Errorf("%s: %s files carry no digests to check, only containers do; compare sha256sum with the one that quantize or the download page printed", defect.Printable(o.Model), r.Format)
 	}
-	if err := container.Check(ctx, o.Model, o.Progress.stage("check", Bytes)); err != nil {
+	decoding, err := container.CheckTimed(ctx, o.Model, o.Progress.stage("check", Bytes))
+	if err != nil {
 		return nil, err
 	}
+	r.Container.DecodeSeconds = decoding.Seconds()
 	r.Container.Checked = true
 	return r, nil
 }
@@ -123,8 +128,15 @@ func (r *Inspection) addContainer(path string) error {
 	if err != nil {
 		return err
 	}
-	r.Container = &ContainerInfo{info.Version, info.Bytes, info.HeaderBytes, info.Header, info.TokenizerBytes, info.DataOffset, info.Gates, false}
+	r.Container = &ContainerInfo{
+		Version: info.Version, Bytes: info.Bytes, HeaderBytes: info.HeaderBytes, HeaderSHA256: info.Header,
+		TokenizerBytes: info.TokenizerBytes, DataOffset: info.DataOffset, Gates: info.Gates,
+	}
 	for i := range info.Tensors {
+		r.Container.TensorBytes += info.Tensors[i].Bytes
+		if info.Tensors[i].Coded {
+			r.Container.Coded++
+		}
 		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256
 	}
 	return nil

@@ -55,7 +55,7 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 		if e.Role == model.Vector {
 			continue
 		}
-		if near := target.Nearest(e.To, e.Cols); near != e.To {
+		if near := target.Nearest(e.To, e.Cols, e.Role); near != e.To {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (%s)",
 				e.Name, target.Format().Program, e.To, e.Cols, near, remedyFor(target, plan, e, near))
 		}
@@ -68,7 +68,7 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 // near: one flag for all layers if they have the same scheme and the same remedy.
 func remedyFor(target format.Exporter, plan *quantize.Plan, e quantize.Entry, near qtensor.Scheme) string {
 	differs := func(x quantize.Entry) bool {
-		return x.Role == model.Linear && (x.To != e.To || target.Nearest(x.To, x.Cols) != near)
+		return x.Role == model.Linear && (x.To != e.To || target.Nearest(x.To, x.Cols, x.Role) != near)
 	}
 	if !slices.ContainsFunc(plan.Tensors, differs) {
 		return "--scheme " + near.String()
@@ -83,7 +83,7 @@ func (q *quantization) checkNames() error {
 		return nil
 	}
 	const cols = 4096 // every group divides it
-	nearest := func(s Scheme) Scheme { return q.target.Nearest(s, cols) }
+	nearest := func(s Scheme) Scheme { return q.target.Nearest(s, cols, model.Linear) }
 	texts := []string{q.recipe.Scheme, q.recipe.Embedding, q.recipe.Head}
 	for _, rule := range q.recipe.Rules {
 		texts = append(texts, rule.Scheme)

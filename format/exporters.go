@@ -6,6 +6,7 @@ import (
 
 	"thimble/format/export"
 	"thimble/format/gguf"
+	"thimble/format/hf"
 )
 
 // An Exporter exports models to the file format of another program. Package
@@ -13,9 +14,7 @@ import (
 type Exporter = export.Exporter
 
 // exporters lists all exporters.
-var exporters = []Exporter{
-	gguf.Exporter{},
-}
+var exporters = append([]Exporter{gguf.Exporter{}}, hf.Exporters()...)
 
 // Exporters returns all exporters.
 func Exporters() []Exporter { return slices.Clone(exporters) }

@@ -63,7 +63,7 @@ func (toy) Check(m *model.Model) (context int, notes []string, err error) {
 	return 0, nil, nil
 }
 
-func (toy) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
+func (toy) Nearest(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
 	if s.Float() {
 		return s
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"regexp"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -28,7 +29,24 @@ func coarsest(m *Model) (found qtensor.Scheme) {
 			found, least = scheme, bits
 		}
 	}
+	if found.Kind == qtensor.Int {
+		found.Bits = min(found.Bits, leastRate(m.Provenance.Recipe))
+	}
 	return found
+}
+
+// recipeRate matches the scheme of an entropy-coded tensor in a recipe, such as
+// int8/row/sym@4.25, whose codes are as coarse as 4 bits are.
+var recipeRate = regexp.MustCompile(`/row/sym@([0-9])`)
+
+// leastRate returns the least whole number of bits among the rates of a recipe, from 2 on, and 8
+// if it has none. The codes of a file do not tell it: in memory they take 8 bits.
+func leastRate(recipe string) int {
+	least := 8
+	for _, found := range recipeRate.FindAllStringSubmatch(recipe, -1) {
+		least = min(least, max(2, int(found[1][0]-'0')))
+	}
+	return least
 }
 
 // NoConversionError is the gate on the errors that the operations of a model add: they

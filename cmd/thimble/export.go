@@ -12,11 +12,23 @@ import (
 	"thimble/internal/units"
 )
 
-const exportHelp = `gguf is the format of llama.cpp. Codes and scales are copied unchanged:
-int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
-int8/g32 Q8_0; f32, f16 and bf16 keep their names. If GGUF cannot represent
-something in the model, export fails before it writes anything. A block that
-several steps share is written once for each step.
+const exportHelp = `The ending .gguf, or --to, names the format. The others write a folder, which
+appears complete or not at all:
+
+  gguf                llama.cpp, Ollama, LM Studio: one file
+  safetensors         transformers: the values, as bf16 or f16 if every tensor is
+                      stored so, and otherwise as f32; --dtype chooses
+  mlx                 mlx-lm: int2 to int6 and int8 in groups of 32, 64 or 128
+  compressed-tensors  vLLM, transformers: int4 and int8 in such groups or rows,
+                      without a minimum; the embedding and the head as floats
+
+Codes and scales are copied unchanged, except to safetensors, which stores their
+products. What a format cannot represent is an error before any work;
+thimble quantize --for mlx plans schemes that it can.
+
+In GGUF, int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
+int8/g32 Q8_0; f32, f16 and bf16 keep their names. A block that several steps
+share is written once for each step, in every format.
 
 llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
 a file for texts of up to N tokens; a window of at least N tokens then changes
@@ -30,18 +42,21 @@ Examples:
    thimble export smol.thimble -o smol.gguf
    thimble export Mistral-7B-v0.1 -o mistral.gguf --context 4096
    thimble export smol.thimble -o smol.gguf --modelfile Modelfile
-   thimble export g64.thimble -o g64.gguf --requantize`
+   thimble export g64.thimble -o g64.gguf --requantize
+   thimble export smol.thimble --to mlx -o smol-mlx
+   thimble export smol.thimble --to safetensors -o smol-hf --dtype bf16`
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "export",
 		Usage:       "write a model in another program's format, without quantizing it again",
-		UsageText:   "thimble export MODEL -o OUT.gguf [--context N] [--requantize]",
+		UsageText:   "thimble export MODEL -o OUT.gguf|FOLDER [--to FORMAT] [--context N] [--requantize]",
 		Description: exportHelp,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, or to this folder"},
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
+			&cli.StringFlag{Name: "dtype", Usage: "with --to safetensors: store every value as `TYPE`, rounded once if it does not fit: f32, f16, bf16"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
 			ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -56,7 +71,7 @@ func exportAction(c *cli.Context) error {
 	}
 	o := thimble.ExportOptions{
 		Model: path, Set: overridesOf(c), Format: c.String("to"), Overwrite: c.Bool(forceFlag.Name),
-		Context: c.Int("context"), Requantize: c.Bool("requantize"),
+		Context: c.Int("context"), Requantize: c.Bool("requantize"), DType: c.String("dtype"),
 	}
 	if c.IsSet("context") && o.Context < 1 {
 		return fmt.Errorf("--context %d: want the number of tokens in the longest text", o.Context)

@@ -28,8 +28,15 @@ func inspectText(r *thimble.Inspection, listed bool) string {
 	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
-	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight\n\n", defect.Printable(r.Provenance.Architecture),
-		float64(r.Weights)/1e6, units.Size(r.Bytes), 8*float64(r.Bytes)/float64(r.Weights))
+	stored, memory := r.Bytes, ""
+	if c := r.Container; c != nil && c.Coded > 0 {
+		stored, memory = c.TensorBytes, fmt.Sprintf(", entropy coded; %s in memory", units.Size(r.Bytes))
+		if c.Checked {
+			memory += fmt.Sprintf(", decoded in %.2f s", c.DecodeSeconds)
+		}
+	}
+	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight%s\n\n", defect.Printable(r.Provenance.Architecture),
+		float64(r.Weights)/1e6, units.Size(stored), 8*float64(stored)/float64(r.Weights), memory)
 	for _, row := range slices.Concat(specRows(r), originRows(r)) {
 		if row[0] == "from" || row[0] == "" { // columns
 			fmt.Fprintf(&b, "  %-13s %s\n", row[0], row[1])

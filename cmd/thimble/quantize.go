@@ -31,8 +31,9 @@ another type: a scheme that a tensor cannot have is an error before any work
 starts.
 
 The ending of -o, or --to, names the format: .gguf for llama.cpp, Ollama and LM
-Studio, .thimble for thimble run. A .gguf file implies --for llama.cpp: schemes
-are limited to those that GGUF stores. --modelfile FILE also writes a Modelfile
+Studio, .thimble for thimble run; --to mlx, compressed-tensors and safetensors
+write a folder. A .gguf file implies --for llama.cpp, and the others likewise:
+schemes are limited to those that the format stores. --modelfile FILE also writes a Modelfile
 for ollama create.
 
 --preset NAME stands for these flags, which the plan shows. Flags that are given
@@ -99,7 +100,8 @@ work, with the least that would do.
 
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
 cannot store, and reports which types have fast kernels on phones. --target-size
-then limits the GGUF file, which is what ships.
+then limits the GGUF file, which is what ships. --for mlx, vllm and transformers
+do the same for what thimble export --to writes.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.gguf --preset phone
@@ -109,6 +111,10 @@ Examples:
       --scheme int4/g32 --embedding int8/g32
    thimble quantize SmolLM2-135M -o smol.thimble \
       --entropy-coded --target-size 80MB --calib chats.txt
+   thimble quantize SmolLM2-135M -o smol-mlx --to mlx --scheme int4/g64 \
+      --embedding int8/g64
+   thimble quantize SmolLM2-135M -o smol-ct --to compressed-tensors \
+      --scheme int4/g64 --embedding keep
    thimble quantize SmolLM2-135M -o smol.thimble --scheme int8/g32 --dry-run
    thimble quantize SmolLM2-135M -o smol.thimble \
       --scheme int4/g32/asym --set 'blocks.*.down=int8/g32'

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"thimble/convert/config"
+	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
@@ -70,11 +71,7 @@ func queryScale(c *config.Config, s *model.Spec) {
 }
 
 var (
-	gemma2Names = llamaNames.With(map[string]string{
-		"blocks.*.attn_post": "model.layers.*.post_attention_layernorm.weight",
-		"blocks.*.ffn_norm":  "model.layers.*.pre_feedforward_layernorm.weight",
-		"blocks.*.ffn_post":  "model.layers.*.post_feedforward_layernorm.weight",
-	})
+	gemma2Names     = llamaNames.With(hf.Sandwich)
 	vaultGemmaNames = llamaNames.With(map[string]string{
 		"blocks.*.ffn_norm": "model.layers.*.pre_feedforward_layernorm.weight",
 	})
@@ -138,4 +135,4 @@ func gemmaRopes(c *config.Config, s *model.Spec) (global, local model.Rope) {
 	return read("full_attention", "rope_theta", globalBase), read("sliding_attention", "rope_local_base_freq", localBase)
 }
 
-var gemma3Names = gemma2Names.With(headNormNames)
+var gemma3Names = gemma2Names.With(hf.HeadNorms)

@@ -6,6 +6,7 @@ import (
 
 	"thimble/convert/config"
 	"thimble/convert/names"
+	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
@@ -135,26 +136,6 @@ func sizes(c *config.Config) model.Spec {
 }
 
 var llamaNames = names.Table{
-	Stored: map[string]string{
-		"embed":              "model.embed_tokens.weight",
-		"blocks.*.attn_norm": "model.layers.*.input_layernorm.weight",
-		"blocks.*.q":         "model.layers.*.self_attn.q_proj.weight",
-		"blocks.*.q.bias":    "model.layers.*.self_attn.q_proj.bias",
-		"blocks.*.k":         "model.layers.*.self_attn.k_proj.weight",
-		"blocks.*.k.bias":    "model.layers.*.self_attn.k_proj.bias",
-		"blocks.*.v":         "model.layers.*.self_attn.v_proj.weight",
-		"blocks.*.v.bias":    "model.layers.*.self_attn.v_proj.bias",
-		"blocks.*.o":         "model.layers.*.self_attn.o_proj.weight",
-		"blocks.*.o.bias":    "model.layers.*.self_attn.o_proj.bias",
-		"blocks.*.ffn_norm":  "model.layers.*.post_attention_layernorm.weight",
-		"blocks.*.gate":      "model.layers.*.mlp.gate_proj.weight",
-		"blocks.*.gate.bias": "model.layers.*.mlp.gate_proj.bias",
-		"blocks.*.up":        "model.layers.*.mlp.up_proj.weight",
-		"blocks.*.up.bias":   "model.layers.*.mlp.up_proj.bias",
-		"blocks.*.down":      "model.layers.*.mlp.down_proj.weight",
-		"blocks.*.down.bias": "model.layers.*.mlp.down_proj.bias",
-		"norm":               "model.norm.weight",
-		"head":               "lm_head.weight",
-	},
+	Stored:  hf.Llama,
 	Ignored: []string{"model.layers.*.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq"},
 }

@@ -3,6 +3,7 @@ package arch
 import (
 	"thimble/convert/config"
 	"thimble/convert/names"
+	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
@@ -107,9 +108,4 @@ func exaone4Spec(c *config.Config) model.Spec {
 	return s
 }
 
-var olmo2Names = qwen3Names.With(map[string]string{
-	"blocks.*.attn_norm": "",
-	"blocks.*.ffn_norm":  "",
-	"blocks.*.attn_post": "model.layers.*.post_attention_layernorm.weight",
-	"blocks.*.ffn_post":  "model.layers.*.post_feedforward_layernorm.weight",
-})
+var olmo2Names = qwen3Names.With(hf.PostNorms)

@@ -3,6 +3,7 @@ package arch
 import (
 	"thimble/convert/config"
 	"thimble/convert/names"
+	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
@@ -25,25 +26,5 @@ func phiSpec(c *config.Config) model.Spec {
 }
 
 var phiNames = names.Table{
-	Stored: map[string]string{
-		"embed":                   "model.embed_tokens.weight",
-		"blocks.*.attn_norm":      "model.layers.*.input_layernorm.weight",
-		"blocks.*.attn_norm.bias": "model.layers.*.input_layernorm.bias",
-		"blocks.*.q":              "model.layers.*.self_attn.q_proj.weight",
-		"blocks.*.q.bias":         "model.layers.*.self_attn.q_proj.bias",
-		"blocks.*.k":              "model.layers.*.self_attn.k_proj.weight",
-		"blocks.*.k.bias":         "model.layers.*.self_attn.k_proj.bias",
-		"blocks.*.v":              "model.layers.*.self_attn.v_proj.weight",
-		"blocks.*.v.bias":         "model.layers.*.self_attn.v_proj.bias",
-		"blocks.*.o":              "model.layers.*.self_attn.dense.weight",
-		"blocks.*.o.bias":         "model.layers.*.self_attn.dense.bias",
-		"blocks.*.up":             "model.layers.*.mlp.fc1.weight",
-		"blocks.*.up.bias":        "model.layers.*.mlp.fc1.bias",
-		"blocks.*.down":           "model.layers.*.mlp.fc2.weight",
-		"blocks.*.down.bias":      "model.layers.*.mlp.fc2.bias",
-		"norm":                    "model.final_layernorm.weight",
-		"norm.bias":               "model.final_layernorm.bias",
-		"head":                    "lm_head.weight",
-		"head.bias":               "lm_head.bias",
-	},
+	Stored: hf.Phi,
 }

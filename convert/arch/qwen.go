@@ -2,6 +2,7 @@ package arch
 
 import (
 	"thimble/convert/config"
+	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
@@ -63,10 +64,4 @@ func layerTypes(c *config.Config, blocks int, special string, def func(block int
 	return func(b int) bool { return types[b] == special }
 }
 
-// headNormNames are the usual names of the norms of queries and keys.
-var headNormNames = map[string]string{
-	"blocks.*.q_norm": "model.layers.*.self_attn.q_norm.weight",
-	"blocks.*.k_norm": "model.layers.*.self_attn.k_norm.weight",
-}
-
-var qwen3Names = llamaNames.With(headNormNames)
+var qwen3Names = llamaNames.With(hf.HeadNorms)

@@ -28,8 +28,8 @@ type Exporter interface {
 	Check(m *model.Model) (context int, notes []string, err error)
 
 	// Nearest returns the scheme nearest to s in which the format can store a matrix of
-	// cols columns; s itself if possible.
-	Nearest(s qtensor.Scheme, cols int) qtensor.Scheme
+	// cols columns with that role; s itself if possible.
+	Nearest(s qtensor.Scheme, cols int, role model.Role) qtensor.Scheme
 
 	// Kernel returns the format's name for the type that stores scheme s, and whether the
 	// program has fast kernels for a matrix of that type with the given number of rows:
@@ -52,6 +52,9 @@ type Format struct {
 	// export may write there, required or not. Export replaces no folder with other files.
 	Files []string
 
+	// DTypes lists the values of Options.DType; nil if the format takes none.
+	DTypes []string
+
 	// Fast and Slow explain the second result of Exporter.Kernel to the user.
 	Fast, Slow string
 }
@@ -61,6 +64,9 @@ type Options struct {
 	// Context is the maximum number of positions that the file supports, at most the
 	// model's context; 0 means the model's context.
 	Context int
+
+	// DType, if not "", is the float type of every value: one of Format.DTypes.
+	DType string
 
 	// Schemes, if not nil, makes Plan describe the file that the model will become once its
 	// tensors are stored in these schemes, by name. Such a plan must not be written.

@@ -3,6 +3,8 @@ package export
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -43,7 +45,7 @@ type Tensor struct {
 // Options.Requantize is set.
 func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x, from := m.Tensors[source], o.Scheme(m, source)
-	to := f.Nearest(want, x.Cols)
+	to := f.Nearest(want, x.Cols, roleOf(source))
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
 		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",
@@ -53,6 +55,21 @@ func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Op
 		Source: source, Type: typ, Rows: x.Rows, Cols: x.Cols,
 		From: from, To: to, Requantize: to != want,
 	}, nil
+}
+
+// roleOf returns the role of a tensor. What is not a linear layer, the embedding or the head is
+// stored as floats.
+func roleOf(source string) model.Role {
+	switch source {
+	case model.Embed:
+		return model.Embedding
+	case model.Head:
+		return model.Output
+	}
+	if kind := source[strings.LastIndexByte(source, '.')+1:]; slices.Contains(model.LinearKinds, kind) {
+		return model.Linear
+	}
+	return model.Vector
 }
 
 // Read calls use with the values of t, which Place has planned for m and o: its source,

@@ -211,8 +211,8 @@ func (target ExporterTarget) unsupported(t *testing.T, m *model.Model) {
 // writes the result.
 func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 	cols := m.Tensors[odd].Cols
-	near := target.Exporter.Nearest(target.Without, cols)
-	if again := target.Exporter.Nearest(near, cols); near == target.Without || again != near {
+	near := target.Exporter.Nearest(target.Without, cols, model.Linear)
+	if again := target.Exporter.Nearest(near, cols, model.Linear); near == target.Without || again != near {
 		t.Fatalf("the nearest to %v is %v, and to that %v", target.Without, near, again)
 	}
 	rounded := Fill(near, m.Tensors[odd].Rows, cols, 3)
@@ -256,7 +256,7 @@ func (target ExporterTarget) requantize(t *testing.T, m *model.Model) {
 func (target ExporterTarget) failure(t *testing.T, m *model.Model) {
 	target.replaceOdd(m)
 	rows, cols := m.Tensors[odd].Rows, m.Tensors[odd].Cols
-	near := target.Exporter.Nearest(target.Without, cols)
+	near := target.Exporter.Nearest(target.Without, cols, model.Linear)
 	fault := errors.New("fault")
 	ctx, cancel := context.WithCancel(t.Context())
 	for name, c := range map[string]struct {

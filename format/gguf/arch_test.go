@@ -347,7 +347,7 @@ func TestNearest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := exporter.Nearest(s, c.cols)
+		got := exporter.Nearest(s, c.cols, model.Linear)
 		if typ, _ := exporter.Kernel(got, 4); got.String() != c.want || typ != c.typ {
 			t.Errorf("%s of %d columns is nearest to %v (%s), want %s (%s)", c.from, c.cols, got, typ, c.want, c.typ)
 		}

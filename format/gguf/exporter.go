@@ -28,7 +28,7 @@ func (Exporter) Format() export.Format {
 // Nearest returns s if GGUF has a type for it, and otherwise a scheme with at least as
 // many bits: the narrowest of 4, 5 and 8 bits in groups of 32, with a minimum if s has one
 // (8 bits never do), or float16 if 32 does not divide the columns.
-func (Exporter) Nearest(s qtensor.Scheme, cols int) qtensor.Scheme {
+func (Exporter) Nearest(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
 	if t, ok := typeOf(s); ok {
 		if _, _, _, err := t.scheme.Sizes(1, cols); err == nil {
 			return s

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
@@ -24,15 +25,22 @@ const remedy = "copy the file again from an undamaged one, or make it again"
 // Check calls progress, which may be nil, with the bytes read so far and the total, from
 // one goroutine at a time.
 func Check(ctx context.Context, path string, progress func(done, total int64)) error {
+	_, err := CheckTimed(ctx, path, progress)
+	return err
+}
+
+// CheckTimed is Check. It also returns how long it took to verify and decode the coded tensors, as
+// whoever opens the file does; 0 if there are none.
+func CheckTimed(ctx context.Context, path string, progress func(done, total int64)) (decoding time.Duration, err error) {
 	c, err := open(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer c.file.Close()
 	if err := c.check(ctx, progress); err != nil {
-		return err
+		return 0, err
 	}
-	return c.checkDecoded(ctx)
+	return c.decoding, c.checkDecoded(ctx)
 }
 
 // A section is a part of the file with a digest, including the gaps around its extents.
@@ -91,7 +99,11 @@ func (c *container) check(ctx context.Context, progress func(done, total int64))
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(c.path), err)
 	}
+	began := time.Now()
 	inCoded, err := c.load(ctx, count)
+	if len(c.coded) > 0 {
+		c.decoding = time.Since(began)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(c.path), err)
 	}

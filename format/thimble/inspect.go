@@ -27,8 +27,9 @@ type TensorInfo struct {
 	Codes  int64  `json:"codes"`
 	Scales int64  `json:"scales"`
 	Mins   int64  `json:"mins"`
-	Bytes  int64  `json:"bytes"` // of all planes, without gaps
+	Bytes  int64  `json:"bytes"` // of all planes, without gaps, or of the pieces of a coded tensor
 	SHA256 Digest `json:"sha256"`
+	Coded  bool   `json:"coded,omitempty"`
 }
 
 // Inspect reads the preamble and the header of the container at path, with the same
@@ -53,6 +54,9 @@ func Inspect(path string) (*Info, error) {
 	}
 	for i, r := range c.header.Tensors {
 		t := TensorInfo{Name: r.Name, Scheme: r.Scheme, Rows: r.Rows, Cols: r.Cols, SHA256: r.SHA256}
+		if c.contents.Tensors[i].Coded {
+			t.Coded, t.Bytes = true, c.contents.Tensors[i].CodedBytes
+		}
 		for j, off := range []*int64{&t.Codes, &t.Scales, &t.Mins} {
 			*off = -1
 			if e := c.planes[i][j]; e.n > 0 {

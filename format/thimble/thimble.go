@@ -19,6 +19,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sync"
+	"time"
 
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
@@ -117,6 +118,7 @@ type container struct {
 	header   *header
 	contents *Contents // without the tokenizer's bytes
 	coded    []*codedTensor
+	decoding time.Duration // of coded, by check
 	layout
 }
 

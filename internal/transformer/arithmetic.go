@@ -122,6 +122,9 @@ func (a Arithmetic) checkFor(m *model.Model) error {
 		if s.Kind == qtensor.Foreign {
 			return fmt.Errorf("a cache cannot store %v, want f32, f16, bf16 or integers", s)
 		}
+		if s.Rate > 0 {
+			return fmt.Errorf("a cache cannot store %v: only files are entropy coded", s)
+		}
 		if err := s.Check(); err != nil {
 			return err
 		}

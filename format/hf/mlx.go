@@ -1,0 +1,129 @@
+package hf
+
+import (
+	"fmt"
+	"io"
+
+	"thimble/format/export"
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
+)
+
+// mlx stores integers as Apple's MLX does in mode affine: rows of codes as streams in 32-bit
+// words, and for each group of columns a scale and a bias, w = scale*code + bias. A symmetric
+// scheme has the bias -2^(bits-1)*scale, which is exact.
+// https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html
+var mlx = form{
+	format: export.Format{
+		Name: "mlx", Program: "mlx", Files: files,
+		Fast: "MLX has kernels for this width and group", Slow: "MLX has no kernels for this type",
+	},
+	nearest:  nearestMLX,
+	entries:  mlxEntries,
+	write:    writeMLX,
+	describe: describeMLX,
+	pt:       "mlx",
+}
+
+// mlxGroups lists the sizes of groups that MLX has, the largest first.
+var mlxGroups = []int{128, 64, 32}
+
+// nearestMLX returns the nearest scheme with at least as many bits, in the largest group that
+// is not larger and that divides the columns; float16 if 32 does not divide them.
+func nearestMLX(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
+	if s.Bits == 7 {
+		s.Bits = 8
+	}
+	if s.Group == 0 {
+		s.Group = cols
+	}
+	for i, group := range mlxGroups {
+		if cols%group == 0 && (group <= s.Group || i == len(mlxGroups)-1) {
+			s.Group = group
+			return s
+		}
+	}
+	return qtensor.Scheme{Kind: qtensor.F16}
+}
+
+func mlxEntries(module string, t *export.Tensor) []entry {
+	width, groups := words(t.Cols, t.To.Bits), t.To.Groups(t.Cols)
+	factors := int64(2) * int64(t.Rows) * int64(groups)
+	return []entry{
+		{module + ".weight", "U32", []int{t.Rows, width}, 4 * int64(t.Rows) * int64(width)},
+		{module + ".scales", "F16", []int{t.Rows, groups}, factors},
+		{module + ".biases", "F16", []int{t.Rows, groups}, factors},
+	}
+}
+
+func writeMLX(w io.Writer, x *qtensor.Matrix) error {
+	s, _ := x.Scheme.Native()
+	zero := float32(s.Zero())
+	var biases []byte
+	scales, err := writeCodes(w, x, func(scale, min uint16) error {
+		if !s.Asym {
+			exact := -zero * qtensor.FromFloat16(scale)
+			half, ok := qtensor.ToFloat16(exact)
+			if !ok || qtensor.FromFloat16(half) != exact {
+				return fmt.Errorf("the scale %g times %g is not a float16 number, which MLX's bias must be", qtensor.FromFloat16(scale), zero)
+			}
+			min = half
+		}
+		biases = le.AppendUint16(biases, min)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(scales); err != nil {
+		return err
+	}
+	_, err = w.Write(biases)
+	return err
+}
+
+// writeCodes writes the codes of x as a stream for each row, and returns the scales. It calls
+// each with the scale and the minimum of each group.
+func writeCodes(w io.Writer, x *qtensor.Matrix, each func(scale, min uint16) error) (scales []byte, err error) {
+	s, _ := x.Scheme.Native()
+	var reader qtensor.Reader
+	row := make([]byte, 4*words(x.Cols, s.Bits))
+	for r := range x.Rows {
+		codes, scale, mins := reader.Codes(x, r)
+		stream(row, codes[:x.Cols], s.Bits)
+		if _, err := w.Write(row); err != nil {
+			return nil, err
+		}
+		for g, v := range scale {
+			min := uint16(0)
+			if s.Asym {
+				min = mins[g]
+			}
+			if err := each(v, min); err != nil {
+				return nil, fmt.Errorf("row %d: %w", r, err)
+			}
+			scales = le.AppendUint16(scales, v)
+		}
+	}
+	return scales, nil
+}
+
+// describeMLX sets quantization, and the same as quantization_config, as mlx-lm does: the
+// width and group that most weights have, and those of each module that differs. A module
+// without scales is one of floats.
+func describeMLX(keys map[string]any, placed []tensor) []string {
+	integers := quantized(placed)
+	if len(integers) == 0 {
+		return nil
+	}
+	most := commonest(integers)
+	settings := func(s qtensor.Scheme) map[string]any { return map[string]any{"bits": s.Bits, "group_size": s.Group} }
+	q := settings(most)
+	for _, t := range integers {
+		if t.To.Bits != most.Bits || t.To.Group != most.Group {
+			q[t.module] = settings(t.To)
+		}
+	}
+	keys["quantization"], keys["quantization_config"] = q, q
+	return nil
+}
