@@ -100,8 +100,8 @@ work, with the least that would do.
 
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
 cannot store, and reports which types have fast kernels on phones. --target-size
-then limits the GGUF file, which is what ships. --for mlx, vllm and transformers
-do the same for what thimble export --to writes.
+then limits the GGUF file, which is what ships. --for mlx, vllm, transformers
+and onnxruntime do the same for what thimble export --to writes.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.gguf --preset phone
