@@ -45,7 +45,7 @@ func Check(s *model.Spec) error { return gradient.Check(s) }
 // besides the first. It ends after patience of them without a new least.
 const (
 	measurements = 4
-	patience     = 2
+	patience     = 3
 )
 
 // A Result is what a run has reached.
@@ -102,15 +102,17 @@ func Tune(ctx context.Context, original, coarse *model.Model, on Texts, o Option
 		if o.Measured != nil {
 			o.Measured(step, kl)
 		}
-		if worse++; kl < r.After {
+		if kl < r.After {
 			r.After, r.Best, worse = kl, step, 0
 			kept = t.deltas()
+			continue
+		}
+		worse++
+		if err := t.back(kept); err != nil {
+			return nil, err
 		}
 	}
-	for i := range t.parameters {
-		copy(t.parameters[i].delta, kept[i])
-	}
-	if err := t.store(); err != nil {
+	if err := t.back(kept); err != nil {
 		return nil, err
 	}
 	r.Tensors = t.tuned
@@ -231,6 +233,18 @@ func (t *tuner) setRates(kl float64) {
 			t.rates[k] = share * kl / slope[k]
 		}
 	}
+}
+
+// back returns to the given changes, with steps a quarter as large from there on.
+func (t *tuner) back(deltas [][]float32) error {
+	for i := range t.parameters {
+		copy(t.parameters[i].delta, deltas[i])
+		clear(t.parameters[i].first)
+	}
+	for k := range t.rates {
+		t.rates[k] /= 4
+	}
+	return t.store()
 }
 
 // store writes the values of all parameters to the tensors, rounded to their types.

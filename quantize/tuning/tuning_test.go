@@ -131,7 +131,7 @@ func hashOf(r *Result) string {
 func TestKeepsTheBest(t *testing.T) {
 	o := Defaults()
 	o.Batch = 48
-	o.Rates = Rates{Scales: 30, Gains: 30}
+	o.Rates = Rates{Scales: 3e6, Gains: 3e6}
 	r, q := tune(t, "llama-tied", "int4/g16/asym", o)
 	if r.Best != 0 || r.After != r.Before {
 		t.Errorf("KL %g after step %d, was %g", r.After, r.Best, r.Before)
