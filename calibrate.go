@@ -13,6 +13,7 @@ import (
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/quantize/rounding"
+	"thimble/quantize/tuning"
 )
 
 // Calibration specifies the texts on which a method measures rounding errors.
@@ -40,7 +41,7 @@ const (
 // calibrates reports whether a run with recipe r calibrates. If so and r names no
 // method, it sets r's method.
 func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
-	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil
+	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil || r.Tune > 0
 	if r.Method == "" && wanted {
 		r.Method = CalibratedMethod
 	}
@@ -52,6 +53,7 @@ type calibrationTexts struct {
 	*quantize.Calibration                   // nil without calibration
 	special               func(id int) bool // reports whether a token is special
 	note                  string            // names the built-in text if the user named none
+	tuning                *tuning.Texts     // nil without Recipe.Tune
 }
 
 // readCalibration reads the texts that o names, or the built-in one, and records their
@@ -114,6 +116,15 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	}
 	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
 		return cal, fmt.Errorf("calibration: %w", err)
+	}
+	if r.Tune > 0 {
+		pieces, err := quantize.Pieces(ids, r.Tune, want.Context, tok.Start(), want.Seed)
+		if err == nil {
+			cal.tuning, err = tuning.Divide(pieces.Texts)
+		}
+		if err != nil {
+			return cal, fmt.Errorf("--tune: %w", err)
+		}
 	}
 	want.Tokens = cal.Tokens()
 	r.Texts = &want

@@ -49,6 +49,8 @@ func OutputFormat(name, path string) (string, error) {
 		byEnding = container.Name
 	}
 	switch {
+	case name == "" && ending != "" && IsFolder(ending[1:]):
+		return "", fmt.Errorf("-o %s: %s is a folder of files; --to %s -o %s-%s writes it", defect.Printable(path), ending[1:], ending[1:], stem, ending[1:])
 	case slices.Contains(foreignEndings, ending) && IsFolder(name):
 		return "", fmt.Errorf("-o %s: --to %s writes a folder of files; name it without the ending %s, such as -o %s-%s", defect.Printable(path), name, ending, stem, name)
 	case slices.Contains(foreignEndings, ending):

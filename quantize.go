@@ -79,6 +79,7 @@ type Quantized struct {
 	Export        *ExportSize     `json:"export,omitempty"`       // of the file that Target runs, made from the container
 	PredictedKL   float64         `json:"predicted_kl,omitempty"` // nats per token, if a budget chose the schemes
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
+	Tuned         *Tuned          `json:"tuned,omitempty"`        // what Recipe.Tune has reached
 	Recipe        string          `json:"recipe"`                 // canonical YAML
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
@@ -144,6 +145,7 @@ type quantization struct {
 	least    *quantize.Plan          // the smallest within the budget, or nil
 
 	exportNotes []string // about the file that exporter writes
+	tuned       *Tuned   // nil without Recipe.Tune
 }
 
 // store implements Quantize and Convert.
@@ -230,6 +232,10 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 			return q.inModel(err)
 		}
 	}
+	if err := q.checkTuning(); err != nil {
+		q.resumed.close()
+		return q.inModel(err)
+	}
 	if q.least != nil && q.Warned != nil {
 		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
 			q.Warned(text)
@@ -259,6 +265,9 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if err == nil && q.Budget == nil {
 		err = plan.Fits(q.MaxMem, q.m, q.cal.Calibration, nil, q.exporter != nil)
 	}
+	if err == nil {
+		err = q.fitsTuning(plan)
+	}
 	if err != nil {
 		return nil, q.inModel(err)
 	}
@@ -283,7 +292,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if q.Budget != nil && q.exporter == nil && q.Budget.File > 0 && file.bytes > q.Budget.File {
 		r.Notes = append(r.Notes, fmt.Sprintf("the file takes %d bytes more than --target-size: what a code takes is known only once it is made; use a target that much smaller", file.bytes-q.Budget.File))
 	}
-	r.Notes = append(r.Notes, plan.Warnings()...)
+	r.Notes, r.Tuned = append(r.Notes, plan.Warnings()...), q.tuned
 	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path
 	if q.exporter == nil {
 		r.HeaderSHA256 = &file.digest
@@ -436,6 +445,9 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *c
 		fill = func(sink quantize.Sink) error {
 			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
 		}
+	}
+	if q.cal.tuning != nil {
+		fill = q.tune(ctx, plan, fill)
 	}
 	if q.exporter != nil {
 		return q.export(ctx, plan, fill)

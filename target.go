@@ -30,6 +30,9 @@ func targetNamed(name string) (format.Exporter, error) {
 	if e, ok := format.ExporterForProgram(name); ok {
 		return e, nil
 	}
+	if e, ok := format.ExporterNamed(name); ok {
+		return e, nil
+	}
 	return nil, fmt.Errorf("%s is not one of %s%s", defect.Printable(name), strings.Join(Targets(), ", "), spell.Suggest(name, Targets()))
 }
 

@@ -7,6 +7,7 @@ import (
 	"thimble/format/export"
 	"thimble/format/gguf"
 	"thimble/format/hf"
+	"thimble/format/onnx"
 )
 
 // An Exporter exports models to the file format of another program. Package
@@ -14,7 +15,7 @@ import (
 type Exporter = export.Exporter
 
 // exporters lists all exporters.
-var exporters = append([]Exporter{gguf.Exporter{}}, hf.Exporters()...)
+var exporters = slices.Concat([]Exporter{gguf.Exporter{}}, hf.Exporters(), []Exporter{onnx.Exporter{}})
 
 // Exporters returns all exporters.
 func Exporters() []Exporter { return slices.Clone(exporters) }

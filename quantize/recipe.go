@@ -24,7 +24,7 @@ type Recipe struct {
 	Method    string `yaml:"method,omitempty"`    // how codes are chosen, see rounding.Methods; default: rounding.MethodRTN
 	Embedding string `yaml:"embedding,omitempty"` // default: Scheme
 	Head      string `yaml:"head,omitempty"`      // an untied head; default: Embedding
-	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep", the default
+	Vectors   string `yaml:"vectors,omitempty"`   // norms and biases: a float type or "keep"; default: f32 with Tune, otherwise keep
 	Rules     []Rule `yaml:"set,omitempty"`
 
 	// EntropyCoded stores integer codes in as many bits as their entropy takes. It changes the
@@ -36,6 +36,10 @@ type Recipe struct {
 	// Texts identifies the texts that the method is calibrated on; nil without
 	// calibration.
 	Texts *Texts `yaml:"calibration,omitempty"`
+
+	// Tune is the number of tokens of Texts on which scales, minima, norm gains and biases are
+	// tuned after rounding; 0 does not tune. See package quantize/tuning.
+	Tune int `yaml:"tune,omitempty"`
 
 	// PredictedKL is the divergence in nats per token that a budget predicted for the
 	// schemes it chose, or measured on held-out text, to three digits; 0 otherwise. It
@@ -97,6 +101,9 @@ func (r *Recipe) Summary() string {
 	}
 	if len(r.Without) > 0 {
 		parts[0] += " without " + strings.Join(r.Without, ", ")
+	}
+	if r.Tune > 0 {
+		parts[0] += fmt.Sprintf(", tuned on %d", r.Tune)
 	}
 	if r.EntropyCoded {
 		parts = append(parts, "entropy coded")
@@ -168,6 +175,14 @@ func (r *Recipe) resolve() (*resolvedRecipe, error) {
 	c.Method = cmp.Or(c.Method, rounding.MethodRTN)
 	c.Embedding = cmp.Or(c.Embedding, c.Scheme)
 	c.Head = cmp.Or(c.Head, c.Embedding)
+	switch {
+	case c.Tune < 0:
+		return nil, fmt.Errorf("tune: %d tokens, want a positive number", c.Tune)
+	case c.Tune > 0 && c.Texts == nil:
+		return nil, errors.New("tuning needs calibration texts")
+	case c.Tune > 0: // a gain of bf16 would stay within one step of it
+		c.Vectors = cmp.Or(c.Vectors, "f32")
+	}
 	c.Vectors = cmp.Or(c.Vectors, Keep)
 	var err error
 	if f.method, err = rounding.Choose(c.Method, c.Without); err != nil {

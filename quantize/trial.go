@@ -51,6 +51,19 @@ func (t trialSink) Write(m *Matrix) error {
 	return nil
 }
 
+// Sink returns a Sink that collects the tensors of a run in t.
+func (t *Trial) Sink() Sink { return trialSink{t} }
+
+// Model returns m with the tensors of t, which are those of plan.
+func (t *Trial) Model(m *Model, plan *Plan) *Model {
+	coarse := *m
+	coarse.Tensors = map[string]*Matrix{}
+	for i, e := range plan.Tensors {
+		coarse.Tensors[e.Name] = t.Tensors[i]
+	}
+	return &coarse
+}
+
 // Replay writes the tensors to sink.
 func (t *Trial) Replay(sink Sink) error {
 	for _, m := range t.Tensors {
@@ -172,11 +185,6 @@ func (t *Trial) run(ctx context.Context, m *Model, c *Calibration, n int, o Sear
 		return err
 	}
 	c.final = texts.final // for the next trial
-	coarse := *m
-	coarse.Tensors = map[string]*Matrix{}
-	for i, e := range plan.Tensors {
-		coarse.Tensors[e.Name] = t.Tensors[i]
-	}
-	t.Measured, err = o.Measure(ctx, &coarse, c.Spare)
+	t.Measured, err = o.Measure(ctx, t.Model(m, plan), c.Spare)
 	return err
 }

@@ -16,11 +16,13 @@ const exportHelp = `The ending .gguf, or --to, names the format. The others writ
 appears complete or not at all:
 
   gguf                llama.cpp, Ollama, LM Studio: one file
-  safetensors         transformers: the values, as bf16 or f16 if every tensor is
-                      stored so, and otherwise as f32; --dtype chooses
+  safetensors         transformers: the values, as bf16 or f16 if every tensor
+                      is stored so, and otherwise as f32; --dtype chooses
   mlx                 mlx-lm: int2 to int6 and int8 in groups of 32, 64 or 128
   compressed-tensors  vLLM, transformers: int4 and int8 in such groups or rows,
                       without a minimum; the embedding and the head as floats
+  onnx                onnxruntime, onnxruntime-genai: int4 and int8 (int2, but
+                      slowly) in groups of a multiple of 16 columns, or rows
 
 Codes and scales are copied unchanged, except to safetensors, which stores their
 products. What a format cannot represent is an error before any work;
@@ -28,7 +30,7 @@ thimble quantize --for mlx plans schemes that it can.
 
 In GGUF, int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
 int8/g32 Q8_0; f32, f16 and bf16 keep their names. A block that several steps
-share is written once for each step, in every format.
+share is written once for each step, in every format except onnx.
 
 llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes
 a file for texts of up to N tokens; a window of at least N tokens then changes
@@ -44,7 +46,8 @@ Examples:
    thimble export smol.thimble -o smol.gguf --modelfile Modelfile
    thimble export g64.thimble -o g64.gguf --requantize
    thimble export smol.thimble --to mlx -o smol-mlx
-   thimble export smol.thimble --to safetensors -o smol-hf --dtype bf16`
+   thimble export smol.thimble --to safetensors -o smol-hf --dtype bf16
+   thimble export smol.thimble --to onnx -o smol-onnx`
 
 func exportCommand() *cli.Command {
 	return &cli.Command{

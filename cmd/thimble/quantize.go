@@ -93,6 +93,13 @@ the bits go where they reduce the loss most: a file of the same size loses less
 than half as much. int8/row@4.5 is such a scheme, of 4.5 bits per weight in the
 file and 8 in memory; --max-resident SIZE bounds the latter.
 
+--tune TOKENS goes on after rounding: it changes the scales, minima, norm gains
+and biases, while all codes stay, so that the logits come closer to those of the
+source on the calibration text. It takes as many tokens of that text, of which it
+holds out an eighth, at most 8 pieces, and keeps the values that are best on
+those. The size, the types and what runs the file stay the same; norms and biases
+are stored as f32. Use 16384 tokens or more of text like the model's future input.
+
 --max-mem SIZE bounds the peak of memory, mapped files included, without changing
 a byte of the result. A calibrated run then keeps what does not fit in a
 temporary file next to OUT. A bound that is too small is refused before any
@@ -100,8 +107,8 @@ work, with the least that would do.
 
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
 cannot store, and reports which types have fast kernels on phones. --target-size
-then limits the GGUF file, which is what ships. --for mlx, vllm and transformers
-do the same for what thimble export --to writes.
+then limits the GGUF file, which is what ships. --for mlx, vllm, transformers
+and onnxruntime do the same for what thimble export --to writes.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.gguf --preset phone
@@ -124,11 +131,15 @@ Examples:
       --scheme int4/g32 --embedding int8/g32 --calib chats.txt
    thimble quantize SmolLM2-135M-Instruct -o smol.thimble \
       --calib chats.jsonl --calib notes.txt --target-size 92MB
+   thimble quantize SmolLM2-135M -o smol.gguf --target-size 92MB \
+      --calib chats.jsonl --tune 65536
    thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05
    thimble quantize SmolLM2-135M -o smol.thimble --resume \
       --calib chats.txt --target-size 92MB --stats smol.survey.json
    thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \
       --calib a.txt --calib b.txt --stats a.json --stats b.json`
+
+var tuneFlag = &cli.IntFlag{Name: "tune", Usage: "after rounding, tune scales and norm gains on `TOKENS` of the calibration text, such as 65536"}
 
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
@@ -144,7 +155,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringFlag{Name: "method", Usage: "the `METHOD` that rounds weights: " + strings.Join(thimble.Methods(), ", ") + " (default: " + thimble.PlainMethod + ")"},
 			&cli.StringFlag{Name: "without", Usage: "omit `STEPS` of the method, to measure their gain; steps of " + thimble.CalibratedMethod + ": " + strings.Join(thimble.MethodSteps(thimble.CalibratedMethod), ",")},
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
-			codedFlag, dropFlag, loraFlag,
+			tuneFlag, codedFlag, dropFlag, loraFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
 			forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
@@ -243,6 +254,11 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 	}
 	if c.IsSet("without") {
 		recipe.Without = strings.Split(c.String("without"), ",")
+	}
+	if c.IsSet(tuneFlag.Name) {
+		if recipe.Tune = c.Int(tuneFlag.Name); recipe.Tune < 1 {
+			return recipe, nil, fmt.Errorf("--tune %d: want a number of tokens, such as 65536", recipe.Tune)
+		}
 	}
 	if c.IsSet(codedFlag.Name) {
 		recipe.EntropyCoded = c.Bool(codedFlag.Name)
@@ -390,6 +406,14 @@ func planText(r *thimble.Quantized) string {
 	return b.String()
 }
 
+// tunedText is a line about what tuning has reached, or "" without it.
+func tunedText(t *thimble.Tuned) string {
+	if t == nil {
+		return ""
+	}
+	return fmt.Sprintf("tuned on %d tokens: KL %s on %d held-out tokens, %s before\n", t.Tokens, klText(t.After), t.HeldOut, klText(t.Before))
+}
+
 // klText formats a divergence with at least two significant digits, however small.
 func klText(kl float64) string {
 	if kl > 0 && kl < 0.001 {
@@ -436,7 +460,7 @@ func printQuantized(c *cli.Context, r *thimble.Quantized) error {
 			text += "warning: " + warning + "\n"
 		}
 		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
-		text += peakText(r.PeakResident)
+		text += tunedText(r.Tuned) + peakText(r.PeakResident)
 		if r.HeaderSHA256 == nil {
 			return text + digestText(r.SHA256, r.Files) + modelfileText(r.Modelfile)
 		}

@@ -2,15 +2,35 @@ package arch
 
 import (
 	"thimble/convert/config"
+	"thimble/convert/names"
 	"thimble/internal/hf"
 	"thimble/internal/model"
 )
 
 func init() {
+	register("olmo", Architecture{olmoSpec, olmoNames})
 	register("olmo2", Architecture{olmo2Spec, olmo2Names})
 	register("olmo3", Architecture{olmo3Spec, olmo2Names})
 	register("exaone4", Architecture{exaone4Spec, olmo2Names})
 }
+
+// olmoSpec reads the config of OLMo (arXiv 2402.00838): LayerNorm without gains and biases.
+func olmoSpec(c *config.Config) model.Spec {
+	s := sizes(c)
+	s.Norm, s.NormEps = model.NormGain, 1e-5 // a constant of the code
+	s.Activation = activation(c, "hidden_act", "silu")
+	wholeRotary(c, &s)
+	attentionBias(c, &s, false)
+	c.Absent("clip_qkv")
+	windowless(c, &s)
+	return s
+}
+
+var olmoNames = func() names.Table {
+	n := llamaNames.With(map[string]string{"blocks.*.attn_norm": "", "blocks.*.ffn_norm": "", "norm": ""})
+	n.Ones = []string{"blocks.*.attn_norm", "blocks.*.ffn_norm", "norm"}
+	return n
+}()
 
 // olmo2Spec reads the config of OLMo 2 (arXiv 2501.00656): norms after the layers and none
 // before them, and queries and keys normalized over all heads together.

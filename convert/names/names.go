@@ -4,8 +4,10 @@
 package names
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +25,7 @@ type Table struct {
 	Stored  map[string]string // from canonical patterns to the checkpoint's
 	Ignored []string          // patterns of the checkpoint's tensors that follow from the config
 	Pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
+	Ones    []string          // canonical patterns of gains that the class lacks: they are 1
 	parts   map[string]Part   // by canonical pattern, how a stored tensor that holds several becomes one
 	others  []string          // see Renaming
 	joined  []string          // see Joining
@@ -94,6 +97,10 @@ func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix
 	b.rows = n.sharedRows(slots)
 	out := make(map[string]*qtensor.Matrix, len(slots))
 	for _, s := range slots {
+		if pattern, _ := Generalize(s.Name); slices.Contains(n.Ones, pattern) {
+			out[s.Name] = ones(s.Cols)
+			continue
+		}
 		name := n.Of(s.Name)
 		t := from.Tensors[name]
 		if t == nil {
@@ -111,6 +118,15 @@ func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix
 	}
 	notes, err := b.drop()
 	return out, notes, err
+}
+
+// ones returns n gains of 1.
+func ones(n int) *qtensor.Matrix {
+	m := &qtensor.Matrix{Scheme: qtensor.Scheme{Kind: qtensor.F32}, Rows: 1, Cols: n}
+	for range n {
+		m.Codes = binary.LittleEndian.AppendUint32(m.Codes, math.Float32bits(1))
+	}
+	return m
 }
 
 // nearest returns a hint that names the unused tensor with the name most similar to

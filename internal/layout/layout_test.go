@@ -59,6 +59,7 @@ var rules = []struct {
 	{"convert", []string{"convert", "internal"}},
 	{"quantize/quantizetest", []string{"internal"}},
 	{"quantize/rounding", []string{"internal"}},
+	{"quantize/tuning", []string{"internal"}},
 	{"quantize/power", []string{"quantize/rounding", "internal"}},
 	{"quantize", []string{"quantize/rounding", "quantize/power", "internal"}},
 	{"format", []string{"format", "internal"}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/qtensor"
@@ -45,6 +46,12 @@ type Provenance struct {
 	Sources      []Source `cbor:"sources"`      // every file read, in reading order
 	Recipe       string   `cbor:"recipe"`       // YAML, empty for a plain conversion
 	Tool         string   `cbor:"tool"`         // "thimble 0.1.0"
+}
+
+// Tuned reports whether a recipe of p tunes, so that norm gains, biases and scales are not
+// those of rounding alone.
+func (p *Provenance) Tuned() bool {
+	return strings.HasPrefix(p.Recipe, "tune: ") || strings.Contains(p.Recipe, "\ntune: ")
 }
 
 // A Source is a file that a model was made from.

@@ -46,7 +46,7 @@ var checkpoints = []checkpoint{
 	{dir: "architectures/hunyuan"}, {dir: "architectures/cohere"}, {dir: "architectures/cohere2"}, {dir: "architectures/helium"},
 	{dir: "architectures/ernie4_5"}, {dir: "architectures/seed_oss"}, {dir: "architectures/arcee"}, {dir: "architectures/cwm"},
 	{dir: "architectures/nemotron"}, {dir: "architectures/jais2"}, {dir: "architectures/iquestcoder"}, {dir: "architectures/internlm3"},
-	{dir: "architectures/exaone"}, {dir: "architectures/internlm2"}, {dir: "architectures/minicpm"},
+	{dir: "architectures/exaone"}, {dir: "architectures/olmo"}, {dir: "architectures/internlm2"}, {dir: "architectures/minicpm"},
 	{dir: "layouts/doubles"}, {dir: "layouts/eight-bit"}, {dir: "layouts/block-scales"}, {dir: "layouts/row-scales"},
 }
 

@@ -21,6 +21,7 @@ import (
 // A rounding computes the variances of rows of stored matrices. It is scratch of
 // one worker.
 type rounding struct {
+	tuning   float64 // see tuningShare; 0 if the model is not tuned
 	reader   qtensor.Reader
 	values   []float32
 	variance []float64
@@ -38,6 +39,18 @@ func floatStep(s qtensor.Scheme) float64 {
 	return 0
 }
 
+// tuningShare is the standard deviation that tuning explains in the weights, gains and biases
+// of a tuned model, as a share of each (quantize --tune).
+const tuningShare = 0.02
+
+// tuningOf returns tuningShare if a recipe says that m was tuned, otherwise 0.
+func tuningOf(m *model.Model) float64 {
+	if m.Provenance.Tuned() {
+		return tuningShare
+	}
+	return 0
+}
+
 // smallestF16 is the step of float16 near zero.
 const smallestF16 = 0x1p-24
 
@@ -47,7 +60,7 @@ func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
 	if m.Scheme.Float() {
 		n.values = grow(n.values, m.Cols)
 		n.reader.Row(n.values, m, r)
-		share, least := floatStep(m.Scheme), 0.0
+		share, least := floatStep(m.Scheme)+float64(n.tuning*n.tuning), 0.0
 		if m.Scheme.Kind == qtensor.F16 {
 			least = smallestF16 * smallestF16 / 12
 		}
@@ -56,11 +69,15 @@ func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
 		}
 		return n.variance
 	}
-	_, scale, _ := n.reader.Integers(m, r)
+	codes, scale, offset := n.reader.Integers(m, r)
 	group := m.Scheme.Columns(m.Cols)
 	for i := range n.variance {
 		d := float64(scale[i/group])
 		n.variance[i] = float64(d*d) / 12
+		if n.tuning != 0 {
+			moved := n.tuning * (float64(d*float64(codes[i])) + float64(offset[i/group]))
+			n.variance[i] += float64(moved * moved)
+		}
 	}
 	return n.variance
 }
@@ -70,6 +87,9 @@ func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
 // is stored as integers. A reference in floats counts as exact.
 func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 	got, want := l.subject.Tensors[name], l.reference.Tensors[name]
+	if got != nil && l.tuning != 0 {
+		return []*qtensor.Matrix{got}
+	}
 	if got != nil && got.Scheme.Kind != qtensor.F32 && !(got.Scheme.Float() && want != nil && want.Scheme == got.Scheme) {
 		all = append(all, got)
 	}
@@ -83,7 +103,7 @@ func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 func (l *lockstep) lookupNoise() ([]float64, error) {
 	out := make([]float64, l.subject.Spec.Hidden)
 	scale := cmp.Or(l.subject.Spec.EmbedScale, 1)
-	var n rounding
+	n := rounding{tuning: l.tuning}
 	err := parallel.Guard(func() error {
 		for _, m := range l.rounded(model.Embed) {
 			for _, id := range slices.Concat(l.texts...) {
@@ -142,7 +162,7 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 		}
 	}
 	out := make([]float64, w.Rows)
-	lanes := make([]rounding, parallel.Workers())
+	lanes := slices.Repeat([]rounding{{tuning: l.tuning}}, parallel.Workers())
 	for _, m := range l.rounded(tensor) {
 		err := parallel.Do(ctx, min(m.Rows, w.Rows), func(worker, r int) error {
 			for i, v := range lanes[worker].row(m, r) {
@@ -249,7 +269,7 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 		return nil, nil
 	}
 	out := make([]float64, width)
-	var n rounding
+	n := rounding{tuning: l.tuning}
 	err := parallel.Guard(func() error {
 		for _, stored := range []string{tensor, tensor + model.BiasSuffix} {
 			for _, m := range l.rounded(stored) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"thimble/internal/model"
@@ -36,7 +37,7 @@ func (d *tensorDiff) describe(name string) (string, error) {
 	case want == nil || got == nil || want.Rows != got.Rows || want.Cols != got.Cols:
 		return "shapes differ", nil
 	}
-	p := &tensorPair{ctx: d.ctx, want: want, got: got}
+	p := &tensorPair{ctx: d.ctx, want: want, got: got, tuning: tuningOf(d.subject)}
 	if err := p.compare(); err != nil {
 		return "", err
 	}
@@ -62,6 +63,7 @@ func (d *tensorDiff) describe(name string) (string, error) {
 type tensorPair struct {
 	ctx       context.Context
 	want, got *qtensor.Matrix
+	tuning    float64 // of got, see tuningShare
 	rows      []rowSums
 	bad       []int // the rows that differ by more than rounding
 }
@@ -90,7 +92,7 @@ func (l *rowReader) read(p *tensorPair, r int) {
 
 // each calls f with each row of both tensors, on all cores.
 func (p *tensorPair) each(f func(l *rowReader, r int)) error {
-	readers := make([]rowReader, parallel.Workers())
+	readers := slices.Repeat([]rowReader{{noise: rounding{tuning: p.tuning}}}, parallel.Workers())
 	return parallel.Do(p.ctx, p.want.Rows, func(worker, r int) error {
 		l := &readers[worker]
 		l.read(p, r)
@@ -111,7 +113,7 @@ func (p *tensorPair) compare() error {
 			x.dot += float64(a * b)
 			x.diff += float64((a - b) * (a - b))
 		}
-		if p.got.Scheme != p.want.Scheme || !p.got.Scheme.Float() {
+		if p.got.Scheme != p.want.Scheme || !p.got.Scheme.Float() || p.tuning != 0 {
 			x.noise = sum(l.noise.row(p.got, r))
 		}
 	})
