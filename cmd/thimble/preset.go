@@ -52,7 +52,7 @@ func (p *preset) words(flags [][2]string) string {
 
 // sizeFlags lists the flags of which each says how large the file is: any of them
 // replaces that of a preset.
-var sizeFlags = append([]string{"scheme", "recipe"}, limits...)
+var sizeFlags = []string{"scheme", "recipe", "target-size", "target-bpw", "max-kl", "min-top1"}
 
 // applyPreset sets the flags of presetFlag that the command line does not set, and
 // returns a note that names them.

@@ -57,12 +57,12 @@ type StoredRows struct {
 	room storedRoom // memory of MulStored
 }
 
-// A storedRoom is the memory that MulStored needs for a tile of positions.
-type storedRoom struct {
-	outputs [tileMost][Lanes]float32
-	sums    [tileMost][Lanes]int32
-	codes   [Lanes * Block]int8 // of a block
-}
+// A storedRoom is the memory that MulStored needs for a tile of positions: outputs and
+// integer sums, (tileMost, Lanes) each, and a block of 8-bit codes in all lanes.
+type storedRoom [2*tileMost*Lanes + Lanes*Block/4]float32
+
+// output returns the outputs of a position.
+func (r *storedRoom) output(t int) *[Lanes]float32 { return (*[Lanes]float32)(r[t*Lanes:]) }
 
 // StoredInputs are positions of rounded activations for StoredRows. They are stored in
 // tiles, whose positions a form processes together: block by block, and in each the
@@ -154,12 +154,12 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 	for end := from + n; from < end; {
 		_, n := x.around(from)
 		if segments == 0 {
-			clear(w.room.outputs[:n])
+			clear(w.room[:n*Lanes])
 		} else {
 			best.stored(w, x, from, n)
 		}
-		for _, y := range w.room.outputs[:n] {
-			copy(dst[:rows], y[:])
+		for t := range n {
+			copy(dst[:rows], w.room.output(t)[:])
 			dst = dst[min(ldd, len(dst)):]
 		}
 		from += n
@@ -186,7 +186,7 @@ func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
 					y = FMA(x.mins[i], w.Mins[k*Lanes+r], y)
 				}
 			}
-			w.room.outputs[t][r] = y
+			w.room.output(t)[r] = y
 		}
 	}
 }

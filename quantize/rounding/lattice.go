@@ -41,6 +41,26 @@ const (
 	halfOctave    = 0.7071067811865476
 )
 
+// represented returns how much loss each picked row stands for: that of the rows around it.
+func represented(picked []int, rows, stride int, unit []float32, weight []float64) []float64 {
+	represents := make([]float64, len(picked))
+	for i := range picked {
+		from, to := i*stride, min(rows, (i+1)*stride)
+		represents[i] = float64(to - from)
+		if weight != nil {
+			represents[i] = 0
+			for _, w := range weight[from:to] {
+				represents[i] += w
+			}
+		}
+		if unit != nil {
+			u := float64(unit[picked[i]])
+			represents[i] *= float64(u * u)
+		}
+	}
+	return represents
+}
+
 // newRateCurve samples rows of src. Each is divided by its element of unit, and its loss is
 // multiplied by that of weight; nil means 1 for all rows. cost is by column.
 func newRateCurve(ctx context.Context, src *qtensor.Matrix, unit []float32, weight, cost []float64) (*rateCurve, error) {
@@ -93,22 +113,7 @@ func newRateCurve(ctx context.Context, src *qtensor.Matrix, unit []float32, weig
 	}
 	deviation := math.Sqrt(all / float64(rows) / float64(cols))
 	c.rowClass, c.columnClass = logClasses(perRow), logClasses(columns)
-	represents := make([]float64, len(picked))
-	c.represents = represents
-	for i := range picked {
-		from, to := i*stride, min(rows, (i+1)*stride)
-		represents[i] = float64(to - from)
-		if weight != nil {
-			represents[i] = 0
-			for _, w := range weight[from:to] {
-				represents[i] += w
-			}
-		}
-		if unit != nil {
-			u := float64(unit[picked[i]])
-			represents[i] *= float64(u * u)
-		}
-	}
+	c.represents = represented(picked, rows, stride, unit, weight)
 	step := float64(deviation * 16)
 	for range curvePoints {
 		c.points = append(c.points, curvePoint{step: step})
