@@ -104,7 +104,7 @@ func (w *Writer) putCoded(m *qtensor.Matrix, hash io.Writer) error {
 			return err
 		}
 		for _, b := range pieces {
-			if len(b) > math.MaxUint32 {
+			if int64(len(b)) > math.MaxUint32 {
 				return fmt.Errorf("a piece of %d bytes is too long", len(b))
 			}
 			if _, err := w.file.WriteAt(b, w.tail); err != nil {
