@@ -84,6 +84,9 @@ func tune(t *testing.T, dir, scheme string, o Options) (*Result, *model.Model) {
 // texts falls, the codes stay, and the bytes are the same on any number of cores and on any
 // machine.
 func TestTune(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, c := range []struct{ dir, scheme, hash string }{
 		{"llama-biases", "int4/g16/asym", "6bc05c37b8b631db"}, {"architectures/gemma2", "int3/g32", "b77c00606fa0aa87"},
 	} {
