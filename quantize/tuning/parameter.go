@@ -123,7 +123,7 @@ func setHalves(plane []byte, values []float32) error {
 // the moments. It returns false if the gradient is not finite.
 func (p *parameter) observe(share float32) bool {
 	for i, d := range p.gradient {
-		g := d * p.unit[i] * share
+		g := float32(d * p.unit[i] * share) // converted, or arm64 fuses it with the subtraction below
 		if g-g != 0 {
 			return false
 		}
