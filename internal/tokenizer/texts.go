@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/bits"
+	"math/rand/v2"
 )
 
 // texts maps the texts of tokens to their ids. Building it takes a fraction of the time of
@@ -67,20 +68,22 @@ func (t *texts) all() iter.Seq2[string, uint32] {
 	}
 }
 
-// ranks maps pairs of tokens to the rank of their merge.
+// ranks maps pairs of tokens to the rank of their merge. Which slot a pair gets is random, so
+// that no file can make many pairs share one.
 type ranks struct {
 	slots []rankSlot // open addressing; a power of two
+	odd   uint64     // the random factor of multiply-shift hashing (Dietzfelbinger et al., 1997)
 }
 
 // A rankSlot holds a rank plus 1, or 0.
 type rankSlot struct{ left, right, rank uint32 }
 
-func newRanks(merges int) ranks { return ranks{make([]rankSlot, tableSize(merges))} }
+func newRanks(merges int) ranks { return ranks{make([]rankSlot, tableSize(merges)), rand.Uint64() | 1} }
 
 func (r ranks) slot(left, right uint32) *rankSlot {
 	mask := uint64(len(r.slots) - 1)
-	hash := (uint64(left)<<32 | uint64(right)) * 0x9e3779b97f4a7c15 // 2^64 over the golden ratio
-	for i := hash >> 32 & mask; ; i = (i + 1) & mask {
+	hash := (uint64(left)<<32 | uint64(right)) * r.odd
+	for i := hash >> (64 - bits.Len64(mask)); ; i = (i + 1) & mask {
 		if s := &r.slots[i]; s.rank == 0 || s.left == left && s.right == right {
 			return s
 		}

@@ -67,7 +67,8 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	a.x, a.n = x, len(ps)
 	tasks, floats := 0, 0
 	for i, p := range ps {
-		a.shares[i] = share{p, a.inputFor(d, p.w, i), d.stepOf(p.w, x)}
+		in := a.inputFor(d, p.w, i)
+		a.shares[i] = share{p, in, stepOf(p.w, x, in)}
 		tasks += a.shares[i].tasks()
 		if a.shares[i].in == nil {
 			floats++
@@ -129,16 +130,16 @@ func (a *application) inputFor(d *Decoder, w *qtensor.Matrix, i int) *quantizedI
 	return &a.room[i]
 }
 
-// stepOf returns how many rows of w a task multiplies by x. Reading rows from memory is
+// stepOf returns how many rows of w a task multiplies by x, or by in if it is not nil. Reading rows from memory is
 // slow at the start of a task, until prefetching is ahead of it. It takes most of the time
 // of a few positions, whose tasks are therefore large.
-func (d *Decoder) stepOf(w *qtensor.Matrix, x rows) int {
+func stepOf(w *qtensor.Matrix, x rows, in *quantizedInput) int {
 	const (
 		few   = 8
 		bytes = 96 << 10 // about what a task reads
 	)
-	stored := d.quantizesInput(w) && d.inputKeyOf(w, x.n).stored
-	if !stored && !readsStored(w, x) || x.n > few {
+	stored := in == nil && readsStored(w, x) || in != nil && in.inputKey.stored
+	if !stored || x.n > few {
 		return panelRows
 	}
 	cores := parallel.Workers()
