@@ -11,7 +11,7 @@
 // PARAMS loads the arguments. R14 becomes the bytes of eight rows, which the
 // pointers to planes advance in each block.
 #define PARAMS \
-	MOVD  dst+0(FP), R0; \
+	MOVD  tile+0(FP), R0; \
 	MOVD  codes+8(FP), R1; \
 	MOVD  stride+16(FP), R2; \
 	MOVD  blocks+24(FP), R3; \
@@ -208,86 +208,86 @@ next: \
 	FIRST(32, R19); \
 	MASK(128, V31)
 
-// func stored2NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored2NEON(SB), NOSPLIT, $0-104
+// func stored2NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored2NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES2
 	STORED(DECODE2, MULL)
 
-// func stored3NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored3NEON(SB), NOSPLIT, $0-104
+// func stored3NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored3NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES3
 	STORED(DECODE3, MULL)
 
-// func stored4NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored4NEON(SB), NOSPLIT, $0-104
+// func stored4NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored4NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES4
 	STORED(DECODE4, MULL)
 
-// func stored5NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored5NEON(SB), NOSPLIT, $0-104
+// func stored5NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored5NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES5
 	STORED(DECODE5, MULL)
 
-// func stored6NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored6NEON(SB), NOSPLIT, $0-104
+// func stored6NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored6NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES6
 	STORED(DECODE6, MULL)
 
-// func stored7NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored7NEON(SB), NOSPLIT, $0-104
+// func stored7NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored7NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES7
 	STORED(DECODE7, MULL)
 
-// func stored8NEON(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored8NEON(SB), NOSPLIT, $0-104
+// func stored8NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored8NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES8
 	STORED(DECODE8, MULL)
 
-// func stored2SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored2SDOT(SB), NOSPLIT, $0-104
+// func stored2SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored2SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES2
 	STORED(DECODE2, DOT)
 
-// func stored3SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored3SDOT(SB), NOSPLIT, $0-104
+// func stored3SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored3SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES3
 	STORED(DECODE3, DOT)
 
-// func stored4SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored4SDOT(SB), NOSPLIT, $0-104
+// func stored4SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored4SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES4
 	STORED(DECODE4, DOT)
 
-// func stored5SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored5SDOT(SB), NOSPLIT, $0-104
+// func stored5SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored5SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES5
 	STORED(DECODE5, DOT)
 
-// func stored6SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored6SDOT(SB), NOSPLIT, $0-104
+// func stored6SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored6SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES6
 	STORED(DECODE6, DOT)
 
-// func stored7SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored7SDOT(SB), NOSPLIT, $0-104
+// func stored7SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored7SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES7
 	STORED(DECODE7, DOT)
 
-// func stored8SDOT(dst *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32)
-TEXT ·stored8SDOT(SB), NOSPLIT, $0-104
+// func stored8SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+TEXT ·stored8SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES8
 	STORED(DECODE8, DOT)

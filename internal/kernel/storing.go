@@ -1,0 +1,18 @@
+//go:build !purego && (amd64 || arm64)
+
+package kernel
+
+// A storing covers MulStored with one function for each number of bits, for a tile of
+// positions. offset is added to codes that are signed bytes, d and scale are the factors of
+// rows and of positions. min is nil unless the weights have minimums. Those of NEON take one
+// position.
+type storing [9]func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+
+func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
+	at := x.factor(from, 0)
+	var minScale, mins *float32
+	if len(w.Mins) > 0 {
+		minScale, mins = &x.mins[at], &w.Mins[0]
+	}
+	s[w.Bits](&w.room[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.blocks[0], len(x.blocks), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
+}
