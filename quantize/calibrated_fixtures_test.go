@@ -37,17 +37,17 @@ func trainedTexts(t *testing.T, file string, tokens int) *Calibration {
 	return c
 }
 
-// A divergence measures models quantized from one on text that was not calibrated
+// A heldOut measures the divergence of models quantized from one on text that was not calibrated
 // on.
-type divergence struct {
+type heldOut struct {
 	m     *Model
 	texts [][]int
 	kl    *klEvaluator
 }
 
-func newDivergence(t *testing.T) *divergence {
+func newHeldOut(t *testing.T) *heldOut {
 	t.Helper()
-	d := &divergence{m: openFixture(t, trained), texts: trainedTexts(t, "heldout.txt", 2048).Texts}
+	d := &heldOut{m: openFixture(t, trained), texts: trainedTexts(t, "heldout.txt", 2048).Texts}
 	var err error
 	if d.kl, err = newKLEvaluator(t.Context(), hiddenStates(t, d.m, &Calibration{Texts: d.texts}), d.m.Spec.Vocab); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func newDivergence(t *testing.T) *divergence {
 
 // of returns the divergence of what r makes of the model, by gptq if c is not nil
 // and r does not say otherwise.
-func (d *divergence) of(t *testing.T, r Recipe, c *Calibration) float64 {
+func (d *heldOut) of(t *testing.T, r Recipe, c *Calibration) float64 {
 	t.Helper()
 	plan := planOf(t, d.m, r, c)
 	q := &inMemory{Model{Path: d.m.Path, Spec: d.m.Spec, Tensors: map[string]*Matrix{}}, plan, 0}
@@ -79,7 +79,7 @@ func (d *divergence) of(t *testing.T, r Recipe, c *Calibration) float64 {
 func TestTrainedDivergence(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 3072), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 3072), newHeldOut(t)
 	last := math.Inf(1)
 	for _, step := range []struct {
 		name   string
@@ -109,7 +109,7 @@ func TestTrainedDivergence(t *testing.T) {
 func TestTrainedEmbedding(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 2048), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 2048), newHeldOut(t)
 	r := Recipe{Scheme: "f32", Embedding: "int4/g32"}
 	nearest := d.of(t, r, nil)
 	fitted := d.of(t, r, c)
@@ -124,7 +124,7 @@ func TestTrainedEmbedding(t *testing.T) {
 func TestTrainedSurvey(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 1024), newDivergence(t)
+	c, d := trainedTexts(t, "calibration.txt", 1024), newHeldOut(t)
 	m := d.m
 	var schemes []qtensor.Scheme
 	for _, text := range []string{"int3/g32", "int4/g32", "int5/g32", "int6/g32"} {

@@ -3,9 +3,7 @@ package quantize
 import (
 	"context"
 
-	"thimble/internal/kernel"
-	"thimble/internal/logits"
-	"thimble/internal/parallel"
+	"thimble/internal/divergence"
 	"thimble/internal/transformer"
 )
 
@@ -25,24 +23,9 @@ func newKLEvaluator(ctx context.Context, h *transformer.Hidden, vocab int) (*klE
 // mean returns the mean of KL(float model || model of h) in nats per token, to within a
 // percent. h must have the same positions as the float model's states.
 func (k *klEvaluator) mean(ctx context.Context, h *transformer.Hidden) (float64, error) {
-	rows := make([]float32, min(headBatch, k.positions)*k.vocab)
-	p := make([][]float32, parallel.Workers())
-	each := make([]float64, k.positions)
-	for from := 0; from < k.positions; from += headBatch {
-		n := min(headBatch, k.positions-from)
-		if err := h.Logits(ctx, rows, from, n); err != nil {
-			return 0, err
-		}
-		err := parallel.Do(ctx, n, func(worker, i int) error {
-			want := k.logits[(from+i)*k.vocab:][:k.vocab]
-			p[worker] = append(p[worker][:0], want...)
-			kernel.Softmax(p[worker])
-			each[from+i] = logits.QuickKL(p[worker], want, rows[i*k.vocab:][:k.vocab])
-			return nil
-		})
-		if err != nil {
-			return 0, err
-		}
+	each, err := divergence.Of(ctx, func(from, n int) ([]float32, error) { return k.logits[from*k.vocab:][:n*k.vocab], nil }, h, k.vocab)
+	if err != nil {
+		return 0, err
 	}
 	sum := 0.0
 	for _, kl := range each {

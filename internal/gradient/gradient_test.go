@@ -22,6 +22,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/quantizetest"
 )
 
 const fixtures = "../../fixtures"
@@ -151,44 +152,13 @@ func (c *comparison) check(t *testing.T, least int) {
 	}
 }
 
-// quantized returns m with its matrices rounded to a scheme.
-func quantized(t *testing.T, m *model.Model, scheme string) *model.Model {
-	t.Helper()
-	s, err := qtensor.ParseScheme(scheme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := *m
-	q.Tensors = maps.Clone(m.Tensors)
-	var rounder qtensor.Rounder
-	var reader qtensor.Reader
-	for _, slot := range m.Spec.Slots() {
-		if slot.Role == model.Vector {
-			continue
-		}
-		w, err := qtensor.New(s, slot.Rows, slot.Cols)
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := make([]float32, slot.Cols)
-		for r := range slot.Rows {
-			reader.Row(row, m.Tensors[slot.Name], r)
-			if err := rounder.Row(w, r, row); err != nil {
-				t.Fatal(err)
-			}
-		}
-		q.Tensors[slot.Name] = w
-	}
-	return &q
-}
-
 var ids = []int{5, 9, 200, 31, 7, 77, 120, 3, 64, 250, 11, 300, 42, 8, 19, 101, 55, 6, 2, 90}
 
 // TestGroups requires that the gradients of scales and minima add up to those of a factor of
 // each row, which PyTorch confirms: sum of scale*dL/dscale + min*dL/dmin.
 func TestGroups(t *testing.T) {
 	for _, scheme := range []string{"int8/row", "int3/g16/asym"} {
-		m := quantized(t, open(t, "ragged"), scheme)
+		m := quantizetest.Rounded(t, open(t, "ragged"), scheme, "")
 		wide := *m
 		wide.Tensors = maps.Clone(m.Tensors)
 		var reader qtensor.Reader
@@ -242,7 +212,7 @@ func TestGroups(t *testing.T) {
 // TestDifferences compares gradients of scales, minima and gains with differences of the
 // divergence of a forward pass.
 func TestDifferences(t *testing.T) {
-	m := quantized(t, open(t, "llama-tied"), "int4/g16/asym")
+	m := quantizetest.Rounded(t, open(t, "llama-tied"), "int4/g16/asym", "")
 	target := nextLogits(t, open(t, "llama-tied"), ids)
 	g := New(m, all)
 	if _, err := g.Add(t.Context(), m, [][]int{ids}, target); err != nil {
@@ -299,7 +269,7 @@ func largest(x []float32) (at int) {
 // TestSameEverywhere requires the same bits on one core and eight, and for texts that run
 // together or one after the other nearly the same.
 func TestSameEverywhere(t *testing.T) {
-	m := quantized(t, open(t, "mistral"), "int4/g16")
+	m := quantizetest.Rounded(t, open(t, "mistral"), "int4/g16", "")
 	texts := [][]int{ids, ids[3:17], ids[:1]}
 	hash := func(procs int) string {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))

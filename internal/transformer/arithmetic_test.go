@@ -12,6 +12,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/transformer"
+	"thimble/quantize/quantizetest"
 	"thimble/verify"
 	"thimble/verify/reference"
 )
@@ -82,30 +83,7 @@ func integers(t *testing.T, dir, scheme string) *model.Model {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	s, err := qtensor.ParseScheme(scheme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := &model.Model{Path: m.Path, Spec: m.Spec, Tensors: map[string]*qtensor.Matrix{}}
-	var reader qtensor.Reader
-	var rounder qtensor.Rounder
-	for _, slot := range m.Spec.Slots() {
-		w := m.Tensors[slot.Name]
-		if slot.Role != model.Vector {
-			if w, err = qtensor.New(s, slot.Rows, slot.Cols); err != nil {
-				t.Fatal(err)
-			}
-			x := make([]float32, slot.Cols)
-			for r := range slot.Rows {
-				reader.Row(x, m.Tensors[slot.Name], r)
-				if err := rounder.Row(w, r, x); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		q.Tensors[slot.Name] = w
-	}
-	return q
+	return quantizetest.Rounded(t, m, scheme, "")
 }
 
 // On the trained fixture, 8 bits cost almost nothing for activations, keys and

@@ -3,10 +3,8 @@ package tuning
 import (
 	"context"
 
-	"thimble/internal/kernel"
-	"thimble/internal/logits"
+	"thimble/internal/divergence"
 	"thimble/internal/model"
-	"thimble/internal/parallel"
 	"thimble/internal/transformer"
 )
 
@@ -60,9 +58,6 @@ func heldOut(ctx context.Context, original *model.Model, texts [][]int) (all []h
 	return all, nil
 }
 
-// logitsAtOnce is the number of positions whose logits are in memory at a time.
-const logitsAtOnce = 64
-
 // measure returns the mean divergence of the tuned model on the held-out texts.
 func (t *tuner) measure(ctx context.Context) (float64, error) {
 	sum, n := 0.0, 0
@@ -71,7 +66,9 @@ func (t *tuner) measure(ctx context.Context) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		kl, err := divergence(ctx, h.states, states, t.m.Spec.Vocab)
+		vocab := t.m.Spec.Vocab
+		want := make([]float32, min(divergence.Batch, states.Len())*vocab)
+		kl, err := divergence.Of(ctx, func(from, n int) ([]float32, error) { return want, h.states.Logits(ctx, want, from, n) }, states, vocab)
 		if err != nil {
 			return 0, err
 		}
@@ -82,31 +79,4 @@ func (t *tuner) measure(ctx context.Context) (float64, error) {
 		t.report(len(kl))
 	}
 	return sum / float64(n), nil
-}
-
-// divergence returns KL(want || got) at each position, to within a percent.
-func divergence(ctx context.Context, want, got *transformer.Hidden, vocab int) ([]float64, error) {
-	kl := make([]float64, want.Len())
-	a, b := make([]float32, min(logitsAtOnce, len(kl))*vocab), make([]float32, min(logitsAtOnce, len(kl))*vocab)
-	p := make([][]float32, parallel.Workers())
-	for from := 0; from < len(kl); from += logitsAtOnce {
-		n := min(logitsAtOnce, len(kl)-from)
-		if err := want.Logits(ctx, a, from, n); err != nil {
-			return nil, err
-		}
-		if err := got.Logits(ctx, b, from, n); err != nil {
-			return nil, err
-		}
-		err := parallel.Do(ctx, n, func(worker, i int) error {
-			x := a[i*vocab:][:vocab]
-			p[worker] = append(p[worker][:0], x...)
-			kernel.Softmax(p[worker])
-			kl[from+i] = logits.QuickKL(p[worker], x, b[i*vocab:][:vocab])
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return kl, nil
 }

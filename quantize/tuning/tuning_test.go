@@ -13,6 +13,7 @@ import (
 	"thimble/convert"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/quantizetest"
 )
 
 const fixtures = "../../fixtures"
@@ -25,33 +26,7 @@ func pair(t *testing.T, dir, scheme string) (original, coarse *model.Model) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	s, err := qtensor.ParseScheme(scheme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := *m
-	q.Tensors = map[string]*qtensor.Matrix{}
-	var rounder qtensor.Rounder
-	var reader qtensor.Reader
-	for _, slot := range m.Spec.Slots() {
-		to := s
-		if slot.Role == model.Vector {
-			to = qtensor.Scheme{}
-		}
-		w, err := qtensor.New(to, slot.Rows, slot.Cols)
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := make([]float32, slot.Cols)
-		for r := range slot.Rows {
-			reader.Row(row, m.Tensors[slot.Name], r)
-			if err := rounder.Row(w, r, row); err != nil {
-				t.Fatal(err)
-			}
-		}
-		q.Tensors[slot.Name] = w
-	}
-	return m, &q
+	return m, quantizetest.Rounded(t, m, scheme, "f32")
 }
 
 // texts makes pieces of length n, whose tokens follow each other in a simple pattern.
