@@ -91,6 +91,16 @@ func (o *Options) Scheme(m *model.Model, source string) qtensor.Scheme {
 	return m.Tensors[source].Scheme
 }
 
+// Exact returns the scheme in which a format without the layouts of other programs stores tensor
+// source of m exactly: Scheme, if there is no other.
+func (o *Options) Exact(m *model.Model, source string) qtensor.Scheme {
+	s := o.Scheme(m, source)
+	if native, ok := s.Native(); ok {
+		return native
+	}
+	return s
+}
+
 // Spec checks m and returns its Spec with the context of o.
 func (o *Options) Spec(m *model.Model) (model.Spec, error) {
 	if err := m.Check(); err != nil {
