@@ -95,7 +95,7 @@ func (q *quantization) resolveFormat() (err error) {
 		return errors.New("--context: want the number of tokens in the longest text")
 	}
 	if q.recipe.EntropyCoded {
-		return fmt.Errorf("--entropy-coded: only .thimble files can be; %s files store codes as they are", q.Format)
+		return q.notCoded("--entropy-coded")
 	}
 	program := q.exporter.Format().Program
 	if q.Target != "" && q.Target != program {
@@ -103,6 +103,21 @@ func (q *quantization) resolveFormat() (err error) {
 	}
 	q.Target = program
 	return nil
+}
+
+// notCoded is the error for what asks that an export is entropy coded.
+func (q *quantization) notCoded(what string) error {
+	return fmt.Errorf("%s: only .thimble files can be entropy coded; %s files store codes as they are; leave that out", what, q.Format)
+}
+
+// checkRates returns an error if plan has a rate, but the output is not a container.
+func (q *quantization) checkRates(plan *quantize.Plan) error {
+	i := slices.IndexFunc(plan.Tensors, func(e quantize.Entry) bool { return e.To.Rate > 0 })
+	if q.exporter == nil || i < 0 {
+		return nil
+	}
+	e := plan.Tensors[i]
+	return q.notCoded(fmt.Sprintf("%s: %v", e.Name, e.To))
 }
 
 // checkExport returns an error if the output's format cannot represent the model in any

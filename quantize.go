@@ -251,6 +251,9 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 		return nil, err
 	}
 	plan, err := quantize.NewPlan(q.m, chosen.recipe)
+	if err == nil {
+		err = q.checkRates(plan)
+	}
 	if err != nil {
 		return nil, q.inModel(err)
 	}

@@ -58,11 +58,12 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 		if e.Role == model.Vector {
 			continue
 		}
-		if near := target.Nearest(e.To, e.Cols, e.Role); near != e.To {
+		s := e.To.InMemory() // what an export of the container stores
+		if near := target.Nearest(s, e.Cols, e.Role); near != s {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (%s)",
 				e.Name, target.Format().Program, e.To, e.Cols, near, remedyFor(target, plan, e, near))
 		}
-		used = addType(used, target, e.To, e.Rows, e.Cols)
+		used = addType(used, target, s, e.Rows, e.Cols)
 	}
 	return used, notes, nil
 }
@@ -71,7 +72,7 @@ func typesFor(target format.Exporter, m *model.Model, plan *quantize.Plan) (used
 // near: one flag for all layers if they have the same scheme and the same remedy.
 func remedyFor(target format.Exporter, plan *quantize.Plan, e quantize.Entry, near qtensor.Scheme) string {
 	differs := func(x quantize.Entry) bool {
-		return x.Role == model.Linear && (x.To != e.To || target.Nearest(x.To, x.Cols, x.Role) != near)
+		return x.Role == model.Linear && (x.To != e.To || target.Nearest(x.To.InMemory(), x.Cols, x.Role) != near)
 	}
 	if !slices.ContainsFunc(plan.Tensors, differs) {
 		return "--scheme " + near.String()

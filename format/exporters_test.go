@@ -95,7 +95,7 @@ func (f toy) plan(m *model.Model, o *export.Options) (*export.Plan, error) {
 	}
 	p := &export.Plan{Notes: notes}
 	for _, slot := range s.Slots() {
-		t, err := export.Place(f, m, slot.Name, o.Scheme(m, slot.Name), o)
+		t, err := export.Place(f, m, slot.Name, slot.Role, o.Scheme(m, slot.Name), o)
 		if err != nil {
 			return nil, err
 		}

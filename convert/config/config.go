@@ -327,34 +327,28 @@ func (c *Config) Float(key string, def ...float64) float64 {
 
 // Bool reads true or false. Defaults are those of Int.
 func (c *Config) Bool(key string, def ...bool) bool {
-	switch v := c.valueOr(key, len(def) > 0).(type) {
-	case bool:
-		return v
-	case nil:
-		if len(def) > 0 {
-			return def[0]
-		}
-		c.Missing(key)
-	default:
-		c.Fail(key, "want true or false, found %s", Show(v))
-	}
-	return false
+	return scalar(c, key, "true or false", def)
 }
 
 // String reads a string. Defaults are those of Int.
 func (c *Config) String(key string, def ...string) string {
-	switch v := c.valueOr(key, len(def) > 0).(type) {
-	case string:
-		return v
+	return scalar(c, key, "a string", def)
+}
+
+// scalar reads a value of type T, which want describes. Defaults are those of Int.
+func scalar[T bool | string](c *Config, key, want string, def []T) (v T) {
+	switch x := c.valueOr(key, len(def) > 0).(type) {
+	case T:
+		return x
 	case nil:
 		if len(def) > 0 {
 			return def[0]
 		}
 		c.Missing(key)
 	default:
-		c.Fail(key, "want a string, found %s", Show(v))
+		c.Fail(key, "want %s, found %s", want, Show(x))
 	}
-	return ""
+	return v
 }
 
 // Strings reads a list of n strings, or nil if the key is absent.

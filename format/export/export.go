@@ -28,7 +28,7 @@ type Exporter interface {
 	Check(m *model.Model) (context int, notes []string, err error)
 
 	// Nearest returns the scheme nearest to s in which the format can store a matrix of
-	// cols columns with that role; s itself if possible.
+	// cols columns with that role; s itself if possible. s has no rate: see Scheme.InMemory.
 	Nearest(s qtensor.Scheme, cols int, role model.Role) qtensor.Scheme
 
 	// Kernel returns the format's name for the type that stores scheme s, and whether the
@@ -82,12 +82,23 @@ type Options struct {
 	Progress  func(done int64) // Write calls it with the number of bytes written so far; may be nil
 }
 
-// Scheme returns the scheme of tensor source of m: that of Schemes if it is set.
+// Scheme returns the scheme of tensor source of m: that of Schemes if it is set. It has no
+// rate, which says only how a container stores the codes.
 func (o *Options) Scheme(m *model.Model, source string) qtensor.Scheme {
 	if o.Schemes != nil {
-		return o.Schemes[source]
+		return o.Schemes[source].InMemory()
 	}
 	return m.Tensors[source].Scheme
+}
+
+// Exact returns the scheme in which a format without the layouts of other programs stores tensor
+// source of m exactly: Scheme, if there is no other.
+func (o *Options) Exact(m *model.Model, source string) qtensor.Scheme {
+	s := o.Scheme(m, source)
+	if native, ok := s.Native(); ok {
+		return native
+	}
+	return s
 }
 
 // Spec checks m and returns its Spec with the context of o.

@@ -3,8 +3,6 @@ package export
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -38,14 +36,14 @@ type Tensor struct {
 }
 
 // Place plans how f stores tensor source of m. want is the scheme to store it in if f has
-// a type for it: the tensor's own, or another that represents its values exactly. The
-// caller sets Name and Bytes.
+// a type for it: the tensor's own, or another that represents its values exactly. role is
+// that of the tensor. The caller sets Name and Bytes.
 //
 // A scheme without a type is an error that wraps format.ErrUnsupported, unless
 // Options.Requantize is set.
-func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Options) (Tensor, error) {
+func Place(f Exporter, m *model.Model, source string, role model.Role, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x, from := m.Tensors[source], o.Scheme(m, source)
-	to := f.Nearest(want, x.Cols, roleOf(source))
+	to := f.Nearest(want, x.Cols, role)
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
 		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",
@@ -55,21 +53,6 @@ func Place(f Exporter, m *model.Model, source string, want qtensor.Scheme, o *Op
 		Source: source, Type: typ, Rows: x.Rows, Cols: x.Cols,
 		From: from, To: to, Requantize: to != want,
 	}, nil
-}
-
-// roleOf returns the role of a tensor. What is not a linear layer, the embedding or the head is
-// stored as floats.
-func roleOf(source string) model.Role {
-	switch source {
-	case model.Embed:
-		return model.Embedding
-	case model.Head:
-		return model.Output
-	}
-	if kind := source[strings.LastIndexByte(source, '.')+1:]; slices.Contains(model.LinearKinds, kind) {
-		return model.Linear
-	}
-	return model.Vector
 }
 
 // Read calls use with the values of t, which Place has planned for m and o: its source,

@@ -108,7 +108,7 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	if vector {
 		want = typeF32.scheme
 	}
-	placed, err := export.Place(Exporter{}, w.model, source, want, &w.options)
+	placed, err := export.Place(Exporter{}, w.model, source, slot.Role, want, &w.options)
 	if err != nil {
 		return err
 	}

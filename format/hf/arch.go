@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -148,10 +149,7 @@ func wholeRope(r *model.Rope) model.Rope {
 
 // scaling returns the rope_scaling of r.
 func (c *card) scaling(r *model.Rope) any {
-	scale := r.Scale
-	if scale == 0 {
-		scale = 1
-	}
+	scale := cmp.Or(r.Scale, 1)
 	switch r.Scaling {
 	case model.RopeLinear:
 		return map[string]any{"rope_type": "linear", "factor": r.Factor}
@@ -221,6 +219,12 @@ func (c *card) attend(of func(block int) model.Attention) {
 	}
 }
 
+// attendLocally gives the local blocks of c.got that window, and sets layer_types.
+func (c *card) attendLocally(window int, local []bool) {
+	c.layerTypes(local)
+	c.attend(func(b int) model.Attention { return model.Attention{Window: window * boolInt(local[b])} })
+}
+
 // layerTypes sets layer_types by which blocks have a window.
 func (c *card) layerTypes(local []bool) {
 	types := make([]string, len(local))
@@ -248,8 +252,7 @@ func (c *card) someWindows() {
 	if window, local, ok := c.windows(); ok && window > 0 {
 		c.set("use_sliding_window", true)
 		c.set("sliding_window", window)
-		c.layerTypes(local)
-		c.attend(func(b int) model.Attention { return model.Attention{Window: window * boolInt(local[b])} })
+		c.attendLocally(window, local)
 	}
 }
 
@@ -288,17 +291,10 @@ func putGranite(c *card) {
 	putLlama(c)
 	s, g := &c.want, &c.got
 	g.EmbedScale, g.ResidScale, g.LogitScale, g.AttnScale = s.EmbedScale, s.ResidScale, s.LogitScale, s.ScoreScale()
-	c.set("embedding_multiplier", or1(s.EmbedScale))
-	c.set("residual_multiplier", or1(s.ResidScale))
+	c.set("embedding_multiplier", cmp.Or(s.EmbedScale, 1))
+	c.set("residual_multiplier", cmp.Or(s.ResidScale, 1))
 	c.set("attention_multiplier", s.ScoreScale())
-	c.set("logits_scaling", 1/or1(s.LogitScale))
-}
-
-func or1(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	return x
+	c.set("logits_scaling", 1/cmp.Or(s.LogitScale, 1))
 }
 
 func putOLMo2(c *card) {
@@ -350,8 +346,7 @@ func putGemma2(c *card) {
 	c.got.PostNorm = true
 	if window, local, ok := c.windows(); ok {
 		c.set("sliding_window", max(window, 1))
-		c.layerTypes(local)
-		c.attend(func(b int) model.Attention { return model.Attention{Window: window * boolInt(local[b])} })
+		c.attendLocally(window, local)
 	}
 }
 
@@ -385,13 +380,13 @@ func putPhi(c *card) {
 	s, g := &c.want, &c.got
 	c.rotary()
 	g.Rope.Dims = s.Rope.Dims
-	dims := s.Rope.Dims
-	if dims == 0 {
-		dims = s.HeadDim
-	}
+	dims := cmp.Or(s.Rope.Dims, s.HeadDim)
 	c.set("partial_rotary_factor", float64(dims)/float64(s.HeadDim))
 	c.set("layer_norm_eps", s.NormEps)
-	c.set("hidden_act", map[bool]string{true: "gelu_new", false: activations[s.Activation]}[s.Activation == model.GELUTanh])
+	c.set("hidden_act", activations[s.Activation])
+	if s.Activation == model.GELUTanh {
+		c.set("hidden_act", "gelu_new") // the name in its published configs
+	}
 	c.set("qk_layernorm", false)
 	g.Activation, g.Norm, g.Parallel, g.Ungated = s.Activation, model.NormLayer, true, true
 	g.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}

@@ -27,27 +27,19 @@ var compressed = form{
 	pt:       "pt",
 }
 
-// nearestCompressed returns a symmetric scheme of 4 or 8 bits, the widths that vLLM computes,
-// in groups that divide the columns. Only linear layers are integers: neither program reads an
-// embedding of integers, and vLLM no such head.
+// nearestCompressed returns a symmetric scheme of 4 or 8 bits, the widths that vLLM computes, in
+// the groups of groupNear or whole rows. Only linear layers are integers: neither program reads
+// an embedding of integers, and vLLM no such head.
 func nearestCompressed(s qtensor.Scheme, cols int, role model.Role) qtensor.Scheme {
 	if role != model.Linear || cols%8 != 0 {
 		return qtensor.Scheme{Kind: qtensor.F16}
 	}
-	near := qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: s.Group}
+	near := qtensor.Scheme{Kind: qtensor.Int, Bits: 4}
 	if s.Bits > 4 {
 		near.Bits = 8
 	}
-	if s.Group != 0 && !slices.Contains(mlxGroups, s.Group) || s.Group != 0 && cols%s.Group != 0 {
-		near.Group = 0
-		for _, group := range mlxGroups {
-			if cols%group == 0 && (group <= s.Group || near.Group == 0) {
-				near.Group = group
-			}
-			if near.Group != 0 && near.Group <= s.Group {
-				break
-			}
-		}
+	if s.Group != 0 {
+		near.Group = groupNear(s.Group, cols)
 	}
 	return near
 }

@@ -151,12 +151,11 @@ func (p *plan) place(s *model.Spec) error {
 	for _, slot := range slots {
 		all = append(all, p.options.Scheme(p.m, s.StoredName(slot.Name)))
 	}
-	kind := qtensor.F32
-	if f.dtype != nil {
-		kind = f.dtype(all)
-	} else {
-		kind = activationsType(all)
+	typeOf := f.dtype
+	if typeOf == nil {
+		typeOf = activationsType
 	}
+	kind := typeOf(all)
 	if p.options.DType != "" {
 		chosen, err := qtensor.ParseScheme(p.options.DType)
 		if err != nil || !chosen.Float() || f.dtype == nil {
@@ -166,17 +165,14 @@ func (p *plan) place(s *model.Spec) error {
 	}
 	p.keys["torch_dtype"] = torch[kind]
 	for i, slot := range slots {
-		t := tensor{}
+		t, source := tensor{}, s.StoredName(slot.Name)
 		if f.dtype != nil {
 			to := qtensor.Scheme{Kind: kind}
-			t.Tensor = export.Tensor{Source: s.StoredName(slot.Name), Type: dtypes[kind], Rows: slot.Rows, Cols: slot.Cols, From: all[i], To: to}
+			t.Tensor = export.Tensor{Source: source, Type: dtypes[kind], Rows: slot.Rows, Cols: slot.Cols, From: all[i], To: to}
 		} else {
-			want := all[i]
-			if native, ok := want.Native(); ok {
-				want = native
-			}
+			want := p.options.Exact(p.m, source)
 			var err error
-			if t.Tensor, err = export.Place(p.exporter, p.m, s.StoredName(slot.Name), want, &p.options); err != nil {
+			if t.Tensor, err = export.Place(p.exporter, p.m, source, slot.Role, want, &p.options); err != nil {
 				return err
 			}
 		}
@@ -316,7 +312,7 @@ func (p *plan) generation() map[string]any {
 	return g
 }
 
-// quantized returns the tensors that are integers, and whether there are any.
+// quantized returns the tensors that are integers.
 func quantized(all []tensor) []tensor {
 	return slices.DeleteFunc(slices.Clone(all), func(t tensor) bool { return t.To.Float() })
 }

@@ -249,6 +249,8 @@ func TestNearest(t *testing.T) {
 		{&compressed, "int4/g128", 576, model.Linear, "int4/g64/sym"},
 		{&compressed, "int3/g32/asym", 64, model.Linear, "int4/g32/sym"},
 		{&compressed, "int6/row", 64, model.Linear, "int8/row/sym"},
+		{&compressed, "int4/g16", 128, model.Linear, "int4/g32/sym"},
+		{&compressed, "int4/g32", 72, model.Linear, "int4/row/sym"},
 		{&compressed, "int8/g32", 64, model.Embedding, "f16"},
 		{&compressed, "bf16", 64, model.Embedding, "bf16"},
 		{&plain, "int3/g24", 72, model.Linear, "int3/g24/sym"},

@@ -25,25 +25,16 @@ var mlx = form{
 	pt:       "mlx",
 }
 
-// mlxGroups lists the sizes of groups that MLX has, the largest first.
-var mlxGroups = []int{128, 64, 32}
-
 // nearestMLX returns the nearest scheme with at least as many bits, in the largest group that
 // is not larger and that divides the columns; float16 if 32 does not divide them.
 func nearestMLX(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
 	if s.Bits == 7 {
 		s.Bits = 8
 	}
-	if s.Group == 0 {
-		s.Group = cols
+	if s.Group = groupNear(s.Columns(cols), cols); s.Group == 0 {
+		return qtensor.Scheme{Kind: qtensor.F16}
 	}
-	for i, group := range mlxGroups {
-		if cols%group == 0 && (group <= s.Group || i == len(mlxGroups)-1) {
-			s.Group = group
-			return s
-		}
-	}
-	return qtensor.Scheme{Kind: qtensor.F16}
+	return s
 }
 
 func mlxEntries(module string, t *export.Tensor) []entry {
@@ -80,32 +71,6 @@ func writeMLX(w io.Writer, x *qtensor.Matrix) error {
 	}
 	_, err = w.Write(biases)
 	return err
-}
-
-// writeCodes writes the codes of x as a stream for each row, and returns the scales. It calls
-// each with the scale and the minimum of each group.
-func writeCodes(w io.Writer, x *qtensor.Matrix, each func(scale, min uint16) error) (scales []byte, err error) {
-	s, _ := x.Scheme.Native()
-	var reader qtensor.Reader
-	row := make([]byte, 4*words(x.Cols, s.Bits))
-	for r := range x.Rows {
-		codes, scale, mins := reader.Codes(x, r)
-		stream(row, codes[:x.Cols], s.Bits)
-		if _, err := w.Write(row); err != nil {
-			return nil, err
-		}
-		for g, v := range scale {
-			min := uint16(0)
-			if s.Asym {
-				min = mins[g]
-			}
-			if err := each(v, min); err != nil {
-				return nil, fmt.Errorf("row %d: %w", r, err)
-			}
-			scales = le.AppendUint16(scales, v)
-		}
-	}
-	return scales, nil
 }
 
 // describeMLX sets quantization, and the same as quantization_config, as mlx-lm does: the

@@ -136,26 +136,3 @@ func writeFloats(w io.Writer, x *qtensor.Matrix, kind qtensor.Kind) error {
 	}
 	return nil
 }
-
-// stream writes codes of a number of bits one after another, from the lowest bit of the first
-// byte on. dst has room for all of them.
-func stream(dst []byte, codes []uint8, bits int) {
-	var held uint64
-	n, at := 0, 0
-	for _, c := range codes {
-		held |= uint64(c) << n
-		for n += bits; n >= 8; n -= 8 {
-			dst[at] = byte(held)
-			held >>= 8
-			at++
-		}
-	}
-	if n > 0 {
-		dst[at] = byte(held)
-		at++
-	}
-	clear(dst[at:])
-}
-
-// words returns the number of 32-bit words that n codes take.
-func words(n, bits int) int { return (n*bits + 31) / 32 }

@@ -16,7 +16,8 @@ import (
 type builder struct {
 	graph
 	weights
-	spec     *model.Spec // with the context of the file
+	spec     *model.Spec           // with the context of the file
+	roles    map[string]model.Role // of the model's tensors
 	matrices map[string]*stored
 	err      error
 

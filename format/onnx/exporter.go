@@ -111,7 +111,10 @@ func (e Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	if err := supported(m.Path, &s); err != nil {
 		return nil, err
 	}
-	b := &builder{spec: &s, weights: weights{model: m, options: &o}, matrices: map[string]*stored{}, graph: graph{constants: map[string]bool{}}}
+	b := &builder{spec: &s, weights: weights{model: m, options: &o}, roles: map[string]model.Role{}, matrices: map[string]*stored{}, graph: graph{constants: map[string]bool{}}}
+	for _, slot := range s.Slots() {
+		b.roles[slot.Name] = slot.Role
+	}
 	if err := b.decoder(); err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (b *builder) matrix(source string) *stored {
 	if w, ok := b.matrices[source]; ok {
 		return w
 	}
-	w, err := b.place(source)
+	w, err := b.place(source, b.roles[source])
 	if err != nil {
 		b.fail(err)
 		w = &stored{}

@@ -53,13 +53,10 @@ type stored struct {
 	codeBytes, scaleBytes int64 // minimums have as many as scales
 }
 
-// place reserves the place of matrix source of the model.
-func (w *weights) place(source string) (*stored, error) {
-	want, ok := w.options.Scheme(w.model, source).Native()
-	if !ok {
-		want = w.options.Scheme(w.model, source)
-	}
-	t, err := export.Place(Exporter{}, w.model, source, want, w.options)
+// place reserves the place of matrix source of the model, which has that role.
+func (w *weights) place(source string, role model.Role) (*stored, error) {
+	want := w.options.Exact(w.model, source)
+	t, err := export.Place(Exporter{}, w.model, source, role, want, w.options)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +135,7 @@ func (s *stored) write(ctx context.Context, out io.Writer, x *qtensor.Matrix) er
 // vectorOf reserves the place of tensor source of the model as float32, with add added to each value, and
 // returns its offset and length.
 func (w *weights) vectorOf(source string, add float32) (offset, length int64, err error) {
-	t, err := export.Place(Exporter{}, w.model, source, qtensor.Scheme{Kind: qtensor.F32}, w.options)
+	t, err := export.Place(Exporter{}, w.model, source, model.Vector, qtensor.Scheme{Kind: qtensor.F32}, w.options)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -147,18 +144,12 @@ func (w *weights) vectorOf(source string, add float32) (offset, length int64, er
 	w.add(t, offset, func(ctx context.Context, out io.Writer) error {
 		return t.Read(ctx, w.model, w.options, func(x *qtensor.Matrix) error {
 			var read qtensor.Reader
-			row, b := make([]float32, x.Cols), make([]byte, 0, 4*x.Cols)
-			for r := range x.Rows {
-				read.Row(row, x, r)
-				b = b[:0]
-				for _, v := range row {
-					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v+add))
+			return writeFloats(ctx, out, x.Rows, x.Cols, func(dst []float32, r int) {
+				read.Row(dst, x, r)
+				for i := range dst {
+					dst[i] += add
 				}
-				if _, err := out.Write(b); err != nil {
-					return err
-				}
-			}
-			return nil
+			})
 		})
 	})
 	return offset, t.Bytes, nil
@@ -170,23 +161,28 @@ func (w *weights) tableOf(name string, rows, cols int, row func(dst []float32, r
 	t := export.Tensor{Name: name, Type: floatTypes[qtensor.F32].name, Rows: rows, Cols: cols, Bytes: 4 * int64(rows) * int64(cols)}
 	offset = w.reserve(t.Bytes)
 	w.add(t, offset, func(ctx context.Context, out io.Writer) error {
-		values, b := make([]float32, cols), make([]byte, 0, 4*cols)
-		for r := range rows {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			row(values, r)
-			b = b[:0]
-			for _, v := range values {
-				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-			}
-			if _, err := out.Write(b); err != nil {
-				return err
-			}
-		}
-		return nil
+		return writeFloats(ctx, out, rows, cols, row)
 	})
 	return offset, t.Bytes
+}
+
+// writeFloats writes rows of cols numbers as float32. row writes row r to dst, (cols).
+func writeFloats(ctx context.Context, out io.Writer, rows, cols int, row func(dst []float32, r int)) error {
+	values, b := make([]float32, cols), make([]byte, 0, 4*cols)
+	for r := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		row(values, r)
+		b = b[:0]
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write writes the data file.

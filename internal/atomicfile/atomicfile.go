@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Options control what Create may replace and what it checks.
@@ -39,8 +40,8 @@ func Create(path string, o Options) (*File, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
-	if free, ok := o.System.Free(dir); ok && o.Size > free {
-		return nil, fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
+	if err := checkRoom(path, dir, o); err != nil {
+		return nil, err
 	}
 	sweep(dir)
 	for {
@@ -88,10 +89,8 @@ func checkTarget(path string, o Options) error {
 		return refuse("is a directory, choose another output")
 	}
 	if target, err := os.Stat(path); err == nil {
-		for _, input := range o.Inputs {
-			if info, err := os.Stat(input); err == nil && os.SameFile(info, target) {
-				return refuse("is an input of this run, choose another output")
-			}
+		if o.isInput(target) {
+			return refuse("is an input of this run, choose another output")
 		}
 		if !target.Mode().IsRegular() {
 			return refuse("is not a regular file, choose another output")
@@ -99,6 +98,22 @@ func checkTarget(path string, o Options) error {
 	}
 	if !o.Overwrite {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	return nil
+}
+
+// isInput reports whether target is a file that is being read.
+func (o *Options) isInput(target fs.FileInfo) bool {
+	return slices.ContainsFunc(o.Inputs, func(input string) bool {
+		info, err := os.Stat(input)
+		return err == nil && os.SameFile(info, target)
+	})
+}
+
+// checkRoom returns an error if the disk of dir has no room for the output at path.
+func checkRoom(path, dir string, o Options) error {
+	if free, ok := o.System.Free(dir); ok && o.Size > free {
+		return fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
 	}
 	return nil
 }

@@ -15,9 +15,9 @@ import (
 // Commit. A Folder, in contrast, adds files to a folder that may hold others.
 type Dir struct {
 	path, temp string
+	remove     func() // removes temp
 	names      []string
 	options    Options
-	done       bool // after Commit or Abort
 }
 
 // CreateDir starts writing the folder at path. names lists the files that may be in it. If
@@ -31,12 +31,11 @@ func CreateDir(path string, names []string, o Options) (*Dir, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	parent := filepath.Dir(d.path)
-	if free, ok := o.System.Free(parent); ok && o.Size > free {
-		return nil, fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
+	if err := checkRoom(path, filepath.Dir(d.path), o); err != nil {
+		return nil, err
 	}
-	d.temp = d.hidden()
-	if err := os.Mkdir(d.temp, 0o777); err != nil {
+	var err error
+	if d.temp, d.remove, err = mkdirTemp(filepath.Dir(d.path)); err != nil {
 		return nil, d.wrap("create", err)
 	}
 	return d, nil
@@ -53,11 +52,6 @@ func CheckDir(path string, names []string, o Options) error {
 		return fmt.Errorf("%s: its parent folder does not exist; create it first", path)
 	}
 	return err
-}
-
-// hidden returns a new name next to the folder's.
-func (d *Dir) hidden() string {
-	return filepath.Join(filepath.Dir(d.path), ".thimble-"+rand.Text()+".partial")
 }
 
 func (d *Dir) wrap(op string, err error) error { return pathError(d.path, op, err) }
@@ -80,7 +74,7 @@ func (d *Dir) check() error {
 	}
 	for _, f := range files {
 		info, err := os.Stat(filepath.Join(d.path, f.Name()))
-		if err == nil && slices.ContainsFunc(d.options.Inputs, func(input string) bool { return sameFile(input, info) }) {
+		if err == nil && d.options.isInput(info) {
 			return refuse("holds " + f.Name() + ", an input of this run")
 		}
 	}
@@ -93,12 +87,6 @@ func (d *Dir) check() error {
 		return fmt.Errorf("%s: %w", d.path, fs.ErrExist)
 	}
 	return nil
-}
-
-// sameFile reports whether the file at path is the one that info describes.
-func sameFile(path string, info fs.FileInfo) bool {
-	other, err := os.Stat(path)
-	return err == nil && os.SameFile(other, info)
 }
 
 // Write writes the file called name, one of the names of CreateDir: what body writes to w.
@@ -156,7 +144,8 @@ func (d *Dir) Commit() error {
 	}
 	old := ""
 	if _, err := os.Lstat(d.path); err == nil {
-		old = d.hidden()
+		// Between the two renames this may be the only copy: no sweep removes such a name.
+		old = filepath.Join(filepath.Dir(d.path), tempPrefix+rand.Text()+".old")
 		if err := system.Rename(d.path, old); err != nil {
 			return d.wrap("rename", err)
 		}
@@ -167,7 +156,6 @@ func (d *Dir) Commit() error {
 		}
 		return d.wrap("rename", err)
 	}
-	d.done = true
 	if old != "" {
 		os.RemoveAll(old)
 	}
@@ -178,9 +166,4 @@ func (d *Dir) Commit() error {
 }
 
 // Abort removes the unfinished folder. After Commit or Abort it does nothing.
-func (d *Dir) Abort() {
-	if !d.done {
-		os.RemoveAll(d.temp)
-		d.done = true
-	}
-}
+func (d *Dir) Abort() { d.remove() }

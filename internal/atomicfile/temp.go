@@ -19,11 +19,19 @@ const tempPrefix, tempSuffix, scratchSuffix = ".thimble-", ".partial", ".scratch
 
 // MkdirTemp creates a temporary folder in dir. The caller must call remove, which deletes it.
 func MkdirTemp(dir string) (path string, remove func(), err error) {
+	if path, remove, err = mkdirTemp(dir); err != nil {
+		err = pathError(dir, "create a temporary folder", err)
+	}
+	return path, remove, err
+}
+
+// mkdirTemp is MkdirTemp with the system's errors.
+func mkdirTemp(dir string) (path string, remove func(), err error) {
 	sweep(dir)
 	for {
 		path = filepath.Join(dir, tempName())
 		if err := os.Mkdir(path, 0o777); err != nil {
-			return "", nil, pathError(dir, "create a temporary folder", err)
+			return "", nil, err
 		}
 		if release, ours := claim(path); ours {
 			return path, func() {

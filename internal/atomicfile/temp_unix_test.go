@@ -3,6 +3,7 @@
 package atomicfile_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,5 +61,27 @@ func TestLeftovers(t *testing.T) {
 		if err := faulty.Only(dir, "other", ".thimble-notes", "thimble.partial", ".thimble-LINK.partial"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A folder that is being written is in use until Commit.
+func TestDirInUse(t *testing.T) {
+	dir := t.TempDir()
+	d, err := atomicfile.CreateDir(filepath.Join(dir, "out"), []string{"a"}, atomicfile.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	if err := write(filepath.Join(dir, "other"), atomicfile.Options{}); err != nil { // as another process does
+		t.Fatal(err)
+	}
+	if err := d.Write("a", func(w io.Writer) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := faulty.Only(filepath.Join(dir, "out"), "a"); err != nil {
+		t.Error(err)
 	}
 }

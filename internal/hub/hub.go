@@ -10,13 +10,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"thimble/internal/defect"
 )
 
 // modelName matches the name of a model on the Hugging Face hub, "owner/name", with or
-// without the address of the hub.
-var modelName = regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`)
+// without the address of the hub. Its two long repetitions take a millisecond to compile.
+var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`) })
 
 // Missing returns an error that says how to name the model, or where the cache holds it, if
 // path is not a file here but a name on the hub. Otherwise it returns nil.
@@ -24,7 +25,7 @@ func Missing(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // it exists, or opening it gives a better error
 	}
-	match := modelName.FindStringSubmatch(path)
+	match := modelName().FindStringSubmatch(path)
 	if match == nil {
 		return nil
 	}

@@ -65,14 +65,13 @@ func represented(picked []int, rows, stride int, unit []float32, weight []float6
 // multiplied by that of weight; nil means 1 for all rows. cost is by column.
 func newRateCurve(ctx context.Context, src *qtensor.Matrix, unit []float32, weight, cost []float64) (*rateCurve, error) {
 	rows, cols := src.Rows, src.Cols
-	x := make([]float32, 0)
 	var picked []int
 	perRow, perColumn := make([]float64, rows), make([][]float64, (rows+rowsPerTask-1)/rowsPerTask)
 	stride := (rows + curveRows - 1) / curveRows
 	for r := stride / 2; r < rows; r += stride {
 		picked = append(picked, r)
 	}
-	x = make([]float32, len(picked)*cols)
+	x := make([]float32, len(picked)*cols)
 	err := EachRow(ctx, src, func(_, r int, row []float32) error {
 		scale := float32(1)
 		if unit != nil {

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
+	"sync"
 
 	"thimble/internal/chart"
 	"thimble/verify"
@@ -26,14 +27,17 @@ var pageStyle string
 //go:embed page.js
 var pageScript string
 
-// pageTemplate writes a page. html/template escapes each value for its context.
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"printable": printable, "segments": escapeUnprintable, "short": metric.Value.Short, "probability": probability, "error": errorText,
-	"step": stepText, "change": changeText, "spread": spreadText, "allowed": allowedText, "outcome": figureOutcome, "state": fileState,
-	"times": timesText, "first": firstTokens, "rest": restTokens,
-	"number": func(v float64) metric.Value { return metric.Value(v) },
-	"lines":  func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
-}).Parse(pageText))
+// pageTemplate writes a page. html/template escapes each value for its context. It is parsed at the
+// first page, since most runs write none.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"printable": printable, "segments": escapeUnprintable, "short": metric.Value.Short, "probability": probability, "error": errorText,
+		"step": stepText, "change": changeText, "spread": spreadText, "allowed": allowedText, "outcome": figureOutcome, "state": fileState,
+		"times": timesText, "first": firstTokens, "rest": restTokens,
+		"number": func(v float64) metric.Value { return metric.Value(v) },
+		"lines":  func(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") },
+	}).Parse(pageText))
+})
 
 // A page is what the template reads. Pictures are from package chart, which
 // escapes its texts.
@@ -101,12 +105,12 @@ func HTML(r *verify.Report) ([]byte, error) {
 		p.Metrics = append(p.Metrics, pageMetric{e.Name, e.Of(&r.Metrics).Short(), intervalText(r, e.Name), e.Means})
 	}
 	var b bytes.Buffer
-	if err := pageTemplate.ExecuteTemplate(&b, "body", &p); err != nil { // first: its headings are the contents
+	if err := pageTemplate().ExecuteTemplate(&b, "body", &p); err != nil { // first: its headings are the contents
 		return nil, err
 	}
 	p.Body = template.HTML(b.String())
 	b.Reset()
-	err := pageTemplate.Execute(&b, &p)
+	err := pageTemplate().Execute(&b, &p)
 	return b.Bytes(), err
 }
 
