@@ -17,7 +17,9 @@ import (
 
 // modelName matches the name of a model on the Hugging Face hub, "owner/name", with or
 // without the address of the hub. Its two long repetitions take a millisecond to compile.
-var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`) })
+var modelName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)?([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?(?:tree/[\w.-]+/?)?$`)
+})
 
 // Missing returns an error that says how to name the model, or where the cache holds it, if
 // path is not a file here but a name on the hub. Otherwise it returns nil.
