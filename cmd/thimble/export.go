@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strings"
 
+	"thimble/cmd/thimble/internal/text"
+
 	"github.com/urfave/cli/v2"
 
 	"thimble"
-	"thimble/internal/defect"
-	"thimble/internal/units"
 )
 
 const exportHelp = `The ending .gguf, or --to, names the format. The others write a folder, which
@@ -91,51 +91,12 @@ func exportAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress = progress.step
+	defer progress.Done()
+	o.Progress = progress.Step
 	r, err := thimble.Export(c.Context, o)
 	if err != nil {
 		return err
 	}
-	progress.done()
-	return printText(c, r, func() string { return exportText(r) })
-}
-
-// digestText is about a written file or the files of a folder.
-func digestText(sha256 string, files []thimble.WrittenFile) string {
-	if len(files) == 0 {
-		return fmt.Sprintf("sha256 %s\n", sha256)
-	}
-	var b strings.Builder
-	for _, f := range files {
-		fmt.Fprintf(&b, "sha256 %s  %s\n", f.SHA256, f.Name)
-	}
-	return b.String()
-}
-
-// exportText lists each type with its number of tensors and bytes.
-func exportText(r *thimble.Exported) string {
-	var b strings.Builder
-	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", oneLine(note))
-	}
-	var order []string
-	count, bytes := map[string]int{}, map[string]int64{}
-	for _, t := range r.Tensors {
-		if count[t.Type] == 0 {
-			order = append(order, t.Type)
-		}
-		count[t.Type]++
-		bytes[t.Type] += t.Bytes
-	}
-	for _, name := range order {
-		fmt.Fprintf(&b, "  %-5s %5d tensors  %9s\n", name, count[name], units.Size(bytes[name]))
-	}
-	if r.Output == "" {
-		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
-	} else {
-		fmt.Fprintf(&b, "wrote %s, %s\n%s", defect.Printable(r.Output), units.Size(r.Bytes), digestText(r.SHA256, r.Files))
-		b.WriteString(modelfileText(r.Modelfile))
-	}
-	return b.String()
+	progress.Done()
+	return printText(c, r, func() string { return text.Exported(r) })
 }

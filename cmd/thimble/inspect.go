@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/text"
 	"thimble/internal/defect"
 	"thimble/internal/device"
 )
@@ -88,14 +89,14 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
+	defer progress.Done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
-		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.step,
+		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.Step,
 	})
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	if c.Bool("recipe") {
 		if r.Provenance.Recipe == "" {
 			return fmt.Errorf("%s: no recipe, because it was not quantized by thimble; quantize writes containers with their recipe", defect.Printable(path))
@@ -104,7 +105,7 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	if r.Device != nil {
-		return printText(c, r, func() string { return deviceText(r) })
+		return printText(c, r, func() string { return text.Device(r) })
 	}
-	return printText(c, r, func() string { return inspectText(r, c.Bool("tensors")) })
+	return printText(c, r, func() string { return text.Inspection(r, c.Bool("tensors")) })
 }

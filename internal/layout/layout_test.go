@@ -80,7 +80,10 @@ var rules = []struct {
 	// module would be larger.
 	{"mobile", []string{"format", "internal"}},
 	{"cmd/libthimble", []string{"mobile"}},
-	{"cmd", []string{".", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd/thimble/internal/manual", []string{"internal/textwrap"}},
+	{"cmd/thimble/internal/terminal", []string{"."}},
+	{"cmd/thimble/internal/text", []string{".", "cmd/thimble/internal/terminal", "internal/defect", "internal/device", "internal/model", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "cmd/thimble/internal", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 

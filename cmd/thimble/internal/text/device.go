@@ -1,4 +1,4 @@
-package main
+package text
 
 import (
 	"fmt"
@@ -11,14 +11,14 @@ import (
 	"thimble/internal/units"
 )
 
-// deviceText formats the costs of r for a terminal.
-func deviceText(r *thimble.Inspection) string {
+// Device formats the costs of r for a terminal.
+func Device(r *thimble.Inspection) string {
 	var b strings.Builder
 	c := r.Device.Cost
 	fmt.Fprintf(&b, "%s on a phone, estimated from its size and the phone's figures\n\n", defect.Printable(r.Path))
 	line := func(name, value, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-12s %10s  ", name, value)
-		textwrap.Write(&b, fmt.Sprintf(format, args...), 27, 27, helpWidth)
+		textwrap.Write(&b, fmt.Sprintf(format, args...), 27, 27, textwrap.TerminalWidth)
 	}
 	stored := c.Keys
 	if c.Values != c.Keys {
@@ -58,7 +58,7 @@ func deviceText(r *thimble.Inspection) string {
 func onePhone(b *strings.Builder, f *device.Fit) {
 	line := func(format string, args ...any) {
 		b.WriteString("  ")
-		textwrap.Write(b, fmt.Sprintf(format, args...), 2, 4, helpWidth)
+		textwrap.Write(b, fmt.Sprintf(format, args...), 2, 4, textwrap.TerminalWidth)
 	}
 	line("%s (%d): %d GiB, %.3g GB/s, battery of %.1f kJ (%.4g Wh)", f.Model, f.Year, f.Memory>>30, f.Bandwidth/1e9, f.Energy/1e3, f.Energy/3600)
 	verdict := "within"

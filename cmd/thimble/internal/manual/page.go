@@ -1,52 +1,21 @@
-package main
+package manual
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"thimble"
 )
 
-func manCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "man",
-		Usage:     "print a manual page",
-		UsageText: "thimble man [COMMAND]",
-
-		HideHelpCommand: true, // "thimble man help" is the page of help
-		Description: "Prints the manual page of a command, or of thimble itself, in the format of man.\n" +
-			"Packages install these pages.\n\n" +
-			"Examples:\n" +
-			"   thimble man quantize | man -l -\n" +
-			"   thimble man > thimble.1",
-		Action: func(c *cli.Context) error {
-			name := c.Args().First()
-			cmd := c.App.Command(name)
-			switch {
-			case c.NArg() > 1:
-				return errors.New("man prints one page; see thimble man --help")
-			case c.NArg() == 1 && (cmd == nil || cmd.Hidden):
-				return unknownCommand(c.App, name)
-			}
-			_, err := io.WriteString(c.App.Writer, manPage(c.App, cmd))
-			return err
-		},
-	}
-}
-
-// manPage returns the manual page of cmd, or of app if cmd is nil, as roff with the man
+// Page returns the manual page of cmd, or of app if cmd is nil, as roff with the man
 // macros. It has no date, so that the same program always prints the same page.
-func manPage(app *cli.App, cmd *cli.Command) string {
+func Page(app *cli.App, cmd *cli.Command, version string) string {
 	var b strings.Builder
 	name, usage, usageText, description, flags := app.Name, app.Usage, app.UsageText, app.Description, app.VisibleFlags()
 	if cmd != nil {
 		name, usage, usageText, description, flags = app.Name+"-"+cmd.Name, cmd.Usage, cmd.UsageText, cmd.Description, cmd.VisibleFlags()
 	}
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"%s %s\" \"Thimble\"\n", roff(strings.ToUpper(name)), app.Name, roff(thimble.Version))
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"%s %s\" \"Thimble\"\n", roff(strings.ToUpper(name)), app.Name, roff(version))
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(usage))
 	b.WriteString(".SH SYNOPSIS\n")
 	manExample(&b, strings.Split(usageText, "\n"))
@@ -117,7 +86,7 @@ func manFlag(b *strings.Builder, f cli.DocGenerationFlag) {
 	var names []string
 	for _, name := range []string{h.short, h.long} {
 		if name != "" {
-			names = append(names, `\fB`+roff(dashed(name))+`\fR`)
+			names = append(names, `\fB`+roff(Dashed(name))+`\fR`)
 		}
 	}
 	left := strings.Join(names, ", ")

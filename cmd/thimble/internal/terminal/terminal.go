@@ -1,32 +1,70 @@
-package main
+// Package terminal is about what a terminal shows: progress, colored verdicts, and text that
+// cannot command it.
+package terminal
 
 import (
+	"bytes"
 	"cmp"
-	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strings"
-
-	"github.com/urfave/cli/v2"
-
-	"thimble/internal/defect"
+	"unicode"
 )
 
-var colorFlag = &cli.StringFlag{Name: "color", Value: "auto", Usage: "color the verdicts: `WHEN` is auto (on a terminal, unless NO_COLOR is set), always or never"}
+// IsTerminal reports whether w is a terminal.
 
-// colorsOf reports whether to color the text that c prints.
-func colorsOf(c *cli.Context) (bool, error) {
-	switch when := c.String(colorFlag.Name); when {
-	case "always":
-		return true, nil
-	case "never":
-		return false, nil
-	case "auto":
-		return colorsByDefault(os.Getenv, isTerminal(c.App.Writer)), nil
-	default:
-		return false, fmt.Errorf("--color %s: want auto, always or never", defect.Printable(when))
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
 	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
+
+// sameStream reports whether a and b write to the same file, pipe or terminal.
+func sameStream(a, b io.Writer) bool {
+	x, ok1 := a.(*os.File)
+	y, ok2 := b.(*os.File)
+	if !ok1 || !ok2 {
+		return false
+	}
+	one, err1 := x.Stat()
+	other, err2 := y.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
+}
+
+// A PlainText writer replaces control characters, which a terminal would obey, in a
+// model's text, before it writes to W.
+type PlainText struct{ W io.Writer }
+
+func (p PlainText) Write(text []byte) (int, error) {
+	shown := bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+	if _, err := p.W.Write(shown); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// OneLine returns a note in one line that is safe on a terminal, however long it is: its
+// end says what to do.
+func OneLine(note string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, note)
+}
+
+// ShowsColors reports whether text for w is colored unless a flag says otherwise.
+func ShowsColors(w io.Writer) bool { return colorsByDefault(os.Getenv, IsTerminal(w)) }
 
 // colorsByDefault applies the conventions of https://no-color.org and
 // https://bixense.com/clicolors.
@@ -41,8 +79,8 @@ func colorsByDefault(env func(string) string, terminal bool) bool {
 	return terminal && env("TERM") != "dumb" && env("CLICOLOR") != "0"
 }
 
-// showsUnicode reports whether the locale's encoding is UTF-8, so that bars can be drawn.
-func showsUnicode() bool { return unicodeLocale(os.Getenv) }
+// ShowsUnicode reports whether the locale's encoding is UTF-8, so that bars can be drawn.
+func ShowsUnicode() bool { return unicodeLocale(os.Getenv) }
 
 func unicodeLocale(env func(string) string) bool {
 	if env("TERM") == "dumb" || env("TERM") == "linux" { // the console of Linux lacks most glyphs
@@ -76,18 +114,10 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// colored returns text with its verdicts colored.
-func colored(text string) string {
+// Colored returns text with its verdicts colored.
+func Colored(text string) string {
 	for _, v := range verdicts {
 		text = v.pattern.ReplaceAllString(text, "${1}"+v.escape+"${2}"+plain+"${3}")
 	}
 	return text
-}
-
-// printVerdict is printText for a report with verdicts, which it colors if colors is set.
-func printVerdict(c *cli.Context, report any, colors bool, text func() string) error {
-	if !colors {
-		return printText(c, report, text)
-	}
-	return printText(c, report, func() string { return colored(text()) })
 }

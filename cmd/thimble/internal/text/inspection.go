@@ -1,4 +1,5 @@
-package main
+// Package text formats the results of operations for a terminal.
+package text
 
 import (
 	"cmp"
@@ -7,6 +8,7 @@ import (
 	"strings"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/terminal"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/textwrap"
@@ -17,9 +19,9 @@ import (
 // many shards still fits one screen.
 const shownSources = 4
 
-// inspectText formats r for a terminal, in one screen. If listed is set, it lists every
+// Inspection formats r for a terminal, in one screen. If listed is set, it lists every
 // tensor.
-func inspectText(r *thimble.Inspection, listed bool) string {
+func Inspection(r *thimble.Inspection, listed bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", defect.Printable(r.Path), r.Format)
 	if r.Container != nil {
@@ -43,7 +45,7 @@ func inspectText(r *thimble.Inspection, listed bool) string {
 			continue
 		}
 		fmt.Fprintf(&b, "  %-13s ", row[0])
-		textwrap.Write(&b, row[1], 16, 16, helpWidth)
+		textwrap.Write(&b, row[1], 16, 16, textwrap.TerminalWidth)
 	}
 	b.WriteString("\n")
 	if listed {
@@ -72,7 +74,7 @@ func specRows(r *thimble.Inspection) (rows [][2]string) {
 		row("sampling", "%s", r.Generation)
 	}
 	for _, n := range r.Notes {
-		row("note", "%s", oneLine(n))
+		row("note", "%s", terminal.OneLine(n))
 	}
 	return rows
 }
