@@ -28,7 +28,7 @@ import (
 // Exit codes. They are part of the command line's contract.
 const (
 	exitDone    = 0
-	exitRefused = 1 // a gate failed, or the models differ
+	exitRefused = 1 // a gate failed, the models differ, or a signature is not trusted
 	exitFailed  = 2 // could not run: usage, bad input, I/O
 )
 
@@ -89,6 +89,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = interrupted(err)
 	}
 	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(withoutCall(err)))
+	if refused := new(thimble.RefusedError); errors.As(err, &refused) {
+		return exitRefused
+	}
 	return exitFailed
 }
 
@@ -152,7 +155,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
-			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
+			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), signCommand(), tokenizeCommand(),
 			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}

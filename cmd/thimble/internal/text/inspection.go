@@ -91,6 +91,9 @@ func originRows(r *thimble.Inspection) (rows [][2]string) {
 			row("checked", "the header; --check compares every tensor's digest")
 		}
 	}
+	if s := r.Signature; s != nil {
+		row("signed by", "%s", strings.Join(slices.DeleteFunc([]string{defect.Printable(s.Principals), defect.Printable(s.Comment), s.Key}, func(text string) bool { return text == "" }), ", "))
+	}
 	if p.Tool != "" {
 		row("made by", "%s", defect.Printable(p.Tool))
 	}
