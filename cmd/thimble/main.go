@@ -138,8 +138,8 @@ A run of more than a few seconds shows its progress on standard error: on a
 terminal in one line, elsewhere (as in a CI log) with a line for each stage and
 then for every tenth of it or every half minute. -q silences it.
 
-Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
-could not run.`
+Exit status: 0 success, 1 a gate failed, models differ or a signature is not
+trusted, 2 the command could not run.`
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{

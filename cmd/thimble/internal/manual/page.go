@@ -37,7 +37,7 @@ func Page(app *cli.App, cmd *cli.Command, version string) string {
 		}
 	}
 	manFlag(&b, cli.HelpFlag.(cli.DocGenerationFlag))
-	b.WriteString(".SH EXIT STATUS\n0 success, 1 a gate failed or the models differ, 2 the command could not run.\n")
+	b.WriteString(".SH EXIT STATUS\n0 success, 1 a gate failed, models differ or a signature is not trusted, 2 the command could not run.\n")
 	if cmd != nil {
 		fmt.Fprintf(&b, ".SH SEE ALSO\n\\fB%s\\fR(1)\n", roff(app.Name))
 	}
