@@ -75,6 +75,9 @@ const headMultiple = 8
 func missing(s *model.Spec) []*model.Feature {
 	t := *s
 	t.Alibi, t.Temperature, t.Experts = 0, model.Temperature{}, model.Experts{}
+	if t.Activation == model.XIELU {
+		t.Activation = model.SiLU
+	}
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		t.Attention[i].Chunk, t.Attention[i].Conv = 0, 0
