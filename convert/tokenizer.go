@@ -12,6 +12,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 const (
@@ -104,10 +105,10 @@ func readPieces(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tokenizer.IsTiktoken(b) {
+	if tokenfile.IsTiktoken(b) {
 		return readTokenizer(dir, name)
 	}
-	d, err := tokenizer.ParseSentencePiece(b)
+	d, err := tokenfile.ParseSentencePiece(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
 	}
@@ -127,8 +128,8 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	var d *tokenizer.Data
 	if filepath.Ext(name) != ".json" {
 		d, err = readLlama(dir, text, config)
-	} else if d, err = tokenizer.ParseJSON(text); err == nil && config != nil {
-		err = d.ApplyConfig(config)
+	} else {
+		d, err = tokenfile.ParseJSON(text, config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
@@ -155,11 +156,7 @@ func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, err
 	if err != nil {
 		return nil, err
 	}
-	parse := tokenizer.ParseLlama
-	if tokenizer.IsTiktoken(pieces) {
-		parse = tokenizer.ParseTiktoken
-	}
-	d, err := parse(tokenizer.LlamaFiles{Model: pieces, Config: config, Added: added, Specials: specials})
+	d, err := tokenfile.ParseModel(tokenfile.Files{Model: pieces, Config: config, Added: added, Specials: specials})
 	if errors.Is(err, defect.ErrUnsupported) {
 		err = fmt.Errorf("%w; a copy of the checkpoint without its tokenizer converts without one", err)
 	}

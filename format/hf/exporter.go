@@ -16,6 +16,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 // An Exporter writes one form of folder.
@@ -260,7 +261,7 @@ func (p *plan) parts() ([]export.Part, error) {
 	}
 	parts = append(parts, weights)
 	if d != nil {
-		text, config, err := d.JSON(p.spec.Context)
+		text, config, err := tokenfile.JSON(d, p.spec.Context)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(p.m.Path), err)
 		}

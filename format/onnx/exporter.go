@@ -12,6 +12,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 // Names of the files of an export.
@@ -150,7 +151,7 @@ func tokenizerParts(d *tokenizer.Data, s *model.Spec) (parts []export.Part, note
 	if d == nil {
 		return nil, []string{"there is no tokenizer: " + without}, nil
 	}
-	text, config, err := d.JSON(s.Context)
+	text, config, err := tokenfile.JSON(d, s.Context)
 	switch {
 	case errors.Is(err, defect.ErrUnsupported):
 		return nil, []string{fmt.Sprintf("%v: %s", err, without)}, nil

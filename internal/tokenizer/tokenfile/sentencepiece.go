@@ -1,11 +1,13 @@
-package tokenizer
+package tokenfile
 
 import (
 	"fmt"
 	"slices"
 
 	"thimble/internal/defect"
-	"thimble/internal/tokenizer/wire"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
+	"thimble/internal/tokenizer/tokenfile/wire"
 )
 
 const modelFile = "tokenizer.model"
@@ -21,21 +23,29 @@ var (
 
 // A pieceModel is a ModelProto that is being converted to Data.
 type pieceModel struct {
-	Data
+	draft
 	kind               int // 1 unigram, 2 BPE
 	unk, bos, eos, pad string
-	denormalizer       SentencePiece
+	denormalizer       tokenizer.SentencePiece
 }
 
 // ParseSentencePiece parses the tokenizer.model of sentencepiece, of at most 128 MiB. A
 // Tokenizer of the Data gives the same ids as the sentencepiece package: it adds none, and
-// no token is special. Hugging Face gives other ids for the same file; see ParseLlama.
-func ParseSentencePiece(b []byte) (*Data, error) {
-	if len(b) > maxFile {
-		return nil, defect.Corrupt(modelFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
+// no token is special. Hugging Face gives other ids for the same file; see ParseModel.
+func ParseSentencePiece(b []byte) (*tokenizer.Data, error) {
+	p, err := readPieces(b)
+	if err != nil {
+		return nil, err
+	}
+	return &p.Data, nil
+}
+
+func readPieces(b []byte) (*draft, error) {
+	if len(b) > tokenizer.MaxFile {
+		return nil, defect.Corrupt(modelFile, "", "%d bytes exceed the limit of %d", len(b), tokenizer.MaxFile)
 	}
 	p := &pieceModel{kind: 1, unk: "<unk>", bos: "<s>", eos: "</s>", pad: "<pad>"}
-	p.SentencePiece = &SentencePiece{DummyPrefix: true, RemoveExtra: true, UnkSurface: " \u2047 "}
+	p.SentencePiece = &tokenizer.SentencePiece{DummyPrefix: true, RemoveExtra: true, UnkSurface: " \u2047 "}
 	m := wire.New(modelFile, "ModelProto", b)
 	for n := m.Next(); n != 0; n = m.Next() {
 		switch n {
@@ -57,16 +67,16 @@ func ParseSentencePiece(b []byte) (*Data, error) {
 	if err := p.finish(); err != nil {
 		return nil, err
 	}
-	return &p.Data, p.check()
+	return &p.draft, p.Check()
 }
 
 func (p *pieceModel) piece(m *wire.Message) {
-	if len(p.Tokens) == maxTokens {
-		m.Fail("more than %d pieces", maxTokens)
+	if len(p.Tokens) == tokenizer.MaxTokens {
+		m.Fail("more than %d pieces", tokenizer.MaxTokens)
 		return
 	}
 	part := m.Part(fmt.Sprintf("pieces[%d]", len(p.Tokens)))
-	text, score, kind := "", float32(0), int(KindNormal)
+	text, score, kind := "", float32(0), int(tokenizer.KindNormal)
 	for n := part.Next(); n != 0; n = part.Next() {
 		switch n {
 		case 1:
@@ -74,17 +84,17 @@ func (p *pieceModel) piece(m *wire.Message) {
 		case 2:
 			score = part.Float()
 		case 3:
-			if kind = part.Int(); kind < int(KindNormal) || kind > int(KindByte) {
+			if kind = part.Int(); kind < int(tokenizer.KindNormal) || kind > int(tokenizer.KindByte) {
 				part.Fail("type %d", kind)
 			}
 		default:
 			part.Skip(n, nil)
 		}
 	}
-	if text == "" || len(text) > maxPiece {
-		part.Fail("a piece of %d bytes, want 1 to %d", len(text), maxPiece)
+	if text == "" || len(text) > tokenizer.MaxPiece {
+		part.Fail("a piece of %d bytes, want 1 to %d", len(text), tokenizer.MaxPiece)
 	}
-	if _, ok := byteOf([]byte(text)); kind == int(KindByte) && !ok {
+	if _, ok := spelling.Byte([]byte(text)); kind == int(tokenizer.KindByte) && !ok {
 		part.Fail("byte piece %q, want the form <0x0A>", defect.Printable(text))
 	}
 	m.Close(part)
@@ -120,7 +130,7 @@ func (p *pieceModel) trainer(m *wire.Message) {
 	m.Close(part)
 }
 
-func (p *pieceModel) normalizer(m *wire.Message, to *SentencePiece) {
+func (p *pieceModel) normalizer(m *wire.Message, to *tokenizer.SentencePiece) {
 	part := m.Part("NormalizerSpec")
 	for n := part.Next(); n != 0; n = part.Next() {
 		switch n {
@@ -143,9 +153,9 @@ func (p *pieceModel) normalizer(m *wire.Message, to *SentencePiece) {
 func (p *pieceModel) finish() error {
 	switch p.kind {
 	case 1:
-		p.Model = SentencePieceUnigram
+		p.Model = tokenizer.SentencePieceUnigram
 	case 2:
-		p.Model = SentencePieceBPE
+		p.Model = tokenizer.SentencePieceBPE
 	default:
 		return defect.Unsupported(modelFile, "model_type %d (want 1 for unigram or 2 for BPE)", p.kind)
 	}
@@ -153,10 +163,10 @@ func (p *pieceModel) finish() error {
 		return defect.Unsupported(modelFile, "a denormalizer")
 	}
 	p.SentencePiece.Charsmap = slices.Clip(slices.Clone(p.SentencePiece.Charsmap)) // the caller may unmap the file
-	p.Unknown = UnknownRun
+	p.Unknown = tokenizer.UnknownRun
 	p.Unk = -1
 	for id, kind := range p.Kinds {
-		if kind != KindUnknown {
+		if kind != tokenizer.KindUnknown {
 			continue
 		}
 		if p.Unk >= 0 {
@@ -168,7 +178,13 @@ func (p *pieceModel) finish() error {
 		return defect.Corrupt(modelFile, "pieces", "no piece is the unknown token")
 	}
 	if p.ByteFallback {
-		if b := slices.Index(byteTokens(&p.Data, nil)[:], -1); b >= 0 {
+		var have [256]bool
+		for id, kind := range p.Kinds {
+			if b, ok := spelling.Byte(p.Tokens[id]); ok && kind == tokenizer.KindByte {
+				have[b] = true
+			}
+		}
+		if b := slices.Index(have[:], false); b >= 0 {
 			return defect.Corrupt(modelFile, "byte_fallback", "no piece for byte 0x%02x", b)
 		}
 	}
@@ -178,7 +194,7 @@ func (p *pieceModel) finish() error {
 	}{{&p.BOS, p.bos}, {&p.EOS, p.eos}, {&p.Pad, p.pad}} {
 		*role.id = -1
 		for id, t := range p.Tokens {
-			if p.Kinds[id] == KindControl && string(t) == role.piece {
+			if p.Kinds[id] == tokenizer.KindControl && string(t) == role.piece {
 				*role.id = id
 			}
 		}

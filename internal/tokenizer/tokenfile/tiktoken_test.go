@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"encoding/base64"
@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"thimble/internal/tokenizer"
 )
 
 // smallRanks is a vocabulary of tiktoken: all bytes, and a few tokens of several.
@@ -56,11 +58,11 @@ func TestParseTiktoken(t *testing.T) {
 	for i, token := range tokens {
 		rank[token] = i
 	}
-	d, err := ParseTiktoken(LlamaFiles{Model: file, Config: []byte(`{"tokenizer_class": "QWenTokenizer"}`)})
+	d, err := ParseModel(Files{Model: file, Config: []byte(`{"tokenizer_class": "QWenTokenizer"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := New(d)
+	tok, err := tokenizer.New(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func TestParseTiktoken(t *testing.T) {
 		t.Errorf("eos %d, text %q", d.EOS, tok.Decode(tok.Encode("there the<|im_end|>", false)))
 	}
 	// Kimi names its tokens in the configuration.
-	d, err = ParseTiktoken(LlamaFiles{Model: file, Config: fmt.Appendf(nil,
+	d, err = ParseModel(Files{Model: file, Config: fmt.Appendf(nil,
 		`{"tokenizer_class": "TikTokenTokenizer", "eos_token": "[EOS]", "added_tokens_decoder": {"%d": {"content": "[EOS]", "special": true}}}`, first+1)})
 	if err != nil || d.EOS != first+1 || len(d.Tokens) != first+256 || string(d.Tokens[first]) != fmt.Sprintf("<|reserved_token_%d|>", first) {
 		t.Errorf("%v: eos %d, %d tokens", err, d.EOS, len(d.Tokens))
@@ -98,7 +100,7 @@ func TestParseTiktoken(t *testing.T) {
 		if c.config != "" {
 			config = []byte(c.config)
 		}
-		if _, err := ParseTiktoken(LlamaFiles{Model: []byte(c.file), Config: config}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := readTiktoken(Files{Model: []byte(c.file), Config: config}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.20q %s: %v, want %q", c.file, c.config, err, c.want)
 		}
 	}
@@ -109,9 +111,9 @@ func TestParseTiktoken(t *testing.T) {
 
 // A directory with a unigram model alone gives the ids of sentencepiece, and knows its special
 // tokens.
-func TestParseLlamaUnigram(t *testing.T) {
+func TestParseModelUnigram(t *testing.T) {
 	var texts []string
-	b, err := os.ReadFile("testdata/strings.json")
+	b, err := os.ReadFile("../testdata/strings.json")
 	if err == nil {
 		err = json.Unmarshal(b, &texts)
 	}
@@ -119,7 +121,7 @@ func TestParseLlamaUnigram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{"sp-unigram.model", "sp-unigram-bytes.model", "sp-unigram-plain.model"} {
-		b, err := os.ReadFile("testdata/" + file)
+		b, err := os.ReadFile("../testdata/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +129,7 @@ func TestParseLlamaUnigram(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := ParseLlama(LlamaFiles{Model: b, Config: []byte(`{"tokenizer_class": "T5Tokenizer", "added_tokens_decoder": {}}`)})
+		d, err := ParseModel(Files{Model: b, Config: []byte(`{"tokenizer_class": "T5Tokenizer", "added_tokens_decoder": {}}`)})
 		if err != nil {
 			t.Fatal(file, err)
 		}
@@ -135,11 +137,11 @@ func TestParseLlamaUnigram(t *testing.T) {
 		if err != nil {
 			t.Fatal(file, err)
 		}
-		want, err := New(bare)
+		want, err := tokenizer.New(bare)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := New(d)
+		got, err := tokenizer.New(d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,10 +163,10 @@ func TestParseLlamaUnigram(t *testing.T) {
 }
 
 // decodeAgain returns d as a container stores it.
-func decodeAgain(d *Data) (*Data, error) {
+func decodeAgain(d *tokenizer.Data) (*tokenizer.Data, error) {
 	b, err := d.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
-	return DecodeData(b)
+	return tokenizer.DecodeData(b)
 }

@@ -1,9 +1,11 @@
-package tokenizer
+package tokenfile
 
 import (
 	"encoding/json"
 	"slices"
 	"testing"
+
+	"thimble/internal/tokenizer"
 )
 
 // If an added token strips the text of another, tokenizers 0.23.3 drops a token of which
@@ -11,9 +13,9 @@ import (
 func TestAddedStripsAdded(t *testing.T) {
 	tokens := parsed(t, "gpt2").Added
 	tokens = append(tokens,
-		Added{ID: 400, Content: "\n", LStrip: true, RStrip: true},
-		Added{ID: 401, Content: "<r>", RStrip: true},
-		Added{ID: 402, Content: "  "})
+		tokenizer.Added{ID: 400, Content: "\n", LStrip: true, RStrip: true},
+		tokenizer.Added{ID: 401, Content: "<r>", RStrip: true},
+		tokenizer.Added{ID: 402, Content: "  "})
 	var list []map[string]any
 	for _, a := range tokens {
 		list = append(list, map[string]any{"id": a.ID, "content": a.Content, "special": a.Special, "single_word": a.SingleWord,
@@ -23,11 +25,11 @@ func TestAddedStripsAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := ParseJSON(edit(t, "gpt2.json", "added_tokens", string(value)))
+	d, err := ParseJSON(edit(t, "gpt2.json", "added_tokens", string(value)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := New(d)
+	tok, err := tokenizer.New(d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"bytes"
@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // A member is a component of a tokenizer.json: its type and settings.
 type member map[string]any
 
 // JSON returns d as the contents of a tokenizer.json and a tokenizer_config.json, of which
-// context becomes model_max_length. ParseJSON and ApplyConfig give d again; otherwise, as for
-// the two models of sentencepiece, JSON returns an error that wraps format.ErrUnsupported.
-func (d *Data) JSON(context int) (text, config []byte, err error) {
+// context becomes model_max_length. ParseJSON gives d again; otherwise, as for the two models
+// of sentencepiece, JSON returns an error that wraps format.ErrUnsupported.
+func JSON(d *tokenizer.Data, context int) (text, config []byte, err error) {
 	if d.SentencePiece != nil {
 		return nil, nil, defect.Unsupported("tokenizer", "a sentencepiece tokenizer.model as tokenizer.json")
 	}
@@ -31,14 +32,11 @@ func (d *Data) JSON(context int) (text, config []byte, err error) {
 	if config, err = encodeJSON(w.config(context)); err != nil {
 		return nil, nil, err
 	}
-	got, err := ParseJSON(text)
-	if err == nil {
-		err = got.ApplyConfig(config)
-	}
+	got, err := ParseJSON(text, config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the tokenizer.json of this tokenizer would be wrong: %w", err)
 	}
-	if field := d.differs(got); field != "" {
+	if field := differs(d, got); field != "" {
 		return nil, nil, defect.Unsupported("tokenizer", "%s of this tokenizer in tokenizer.json", field)
 	}
 	return text, config, nil
@@ -47,11 +45,11 @@ func (d *Data) JSON(context int) (text, config []byte, err error) {
 // differs returns the name of a field in which two definitions differ, or "". Tokens that are
 // found in the text first need not be literal. Scores and kinds that the model ignores do not
 // count.
-func (d *Data) differs(e *Data) string {
-	normal := func(d *Data) Data {
+func differs(d, e *tokenizer.Data) string {
+	normal := func(d *tokenizer.Data) tokenizer.Data {
 		t := *d
 		t.Notes, t.Kinds = nil, nil
-		if t.Model != Unigram {
+		if t.Model != tokenizer.Unigram {
 			t.Scores = nil
 		}
 		added := map[uint32]bool{}
@@ -86,7 +84,7 @@ func encodeJSON(v any) ([]byte, error) {
 // A jsonWriter writes the members of a tokenizer.json. It keeps the first part of Data that
 // the file cannot express.
 type jsonWriter struct {
-	*Data
+	*tokenizer.Data
 	failed string
 }
 
@@ -99,8 +97,8 @@ func (w *jsonWriter) fail(format string, args ...any) {
 // text returns a token as the vocabulary in the file spells it.
 func (w *jsonWriter) text(id uint32) string {
 	token := string(w.Tokens[id])
-	if _, literal := slices.BinarySearch(w.Literal, id); w.Model == ByteLevelBPE && !literal {
-		return lettersOf(token)
+	if _, literal := slices.BinarySearch(w.Literal, id); w.Model == tokenizer.ByteLevelBPE && !literal {
+		return spelling.Letters(token)
 	}
 	return token
 }
@@ -128,7 +126,7 @@ func (w *jsonWriter) config(context int) any {
 			continue
 		}
 		c[key] = w.text(uint32(id))
-		if i := slices.IndexFunc(w.Added, func(a Added) bool { return int(a.ID) == id }); i >= 0 {
+		if i := slices.IndexFunc(w.Added, func(a tokenizer.Added) bool { return int(a.ID) == id }); i >= 0 {
 			c[key] = w.Added[i].Content
 		}
 	}
@@ -171,22 +169,22 @@ func (w *jsonWriter) normalizer() any {
 }
 
 // rule returns the component of a normalizer's rule, or of a decoder's OpReplace.
-func (w *jsonWriter) rule(r Rule) member {
+func (w *jsonWriter) rule(r tokenizer.Rule) member {
 	for kind, op := range formNames {
 		if op == r.Op {
 			return member{"type": kind}
 		}
 	}
 	switch r.Op {
-	case OpPrepend:
+	case tokenizer.OpPrepend:
 		return member{"type": "Prepend", "prepend": r.New}
-	case OpReplace:
+	case tokenizer.OpReplace:
 		return member{"type": "Replace", "pattern": member{"String": r.Old}, "content": r.New}
-	case OpReplacePattern:
+	case tokenizer.OpReplacePattern:
 		return member{"type": "Replace", "pattern": member{"Regex": r.Old}, "content": r.New}
-	case OpTrimStart, OpTrimEnd:
-		return member{"type": "Strip", "strip_left": r.Op == OpTrimStart, "strip_right": r.Op == OpTrimEnd}
-	case OpCharsmap:
+	case tokenizer.OpTrimStart, tokenizer.OpTrimEnd:
+		return member{"type": "Strip", "strip_left": r.Op == tokenizer.OpTrimStart, "strip_right": r.Op == tokenizer.OpTrimEnd}
+	case tokenizer.OpCharsmap:
 		return member{"type": "Precompiled", "precompiled_charsmap": r.Old}
 	}
 	w.fail("the rule %v", r)
@@ -201,15 +199,15 @@ func (w *jsonWriter) preTokenizer() any {
 	for len(steps) > 0 {
 		n := 1
 		switch s := steps[0]; s {
-		case StepLetters:
+		case tokenizer.StepLetters:
 			all = append(all, byteLevelMember(false, false))
-		case StepSpace:
-			gpt2 := len(steps) > 1 && steps[1] == StepGPT2
+		case tokenizer.StepSpace:
+			gpt2 := len(steps) > 1 && steps[1] == tokenizer.StepGPT2
 			if gpt2 {
 				n++
 			}
 			all = append(all, byteLevelMember(true, gpt2))
-			if n < len(steps) && steps[n] == StepLetters {
+			if n < len(steps) && steps[n] == tokenizer.StepLetters {
 				n++
 			} else if n < len(steps) {
 				w.fail("a space before pieces and then other steps")
@@ -217,7 +215,7 @@ func (w *jsonWriter) preTokenizer() any {
 			if n == len(steps) {
 				return sequence("pretokenizers", all)
 			}
-		case StepEscape:
+		case tokenizer.StepEscape:
 			var m member
 			m, n = metaspace(steps)
 			all = append(all, m)
@@ -226,7 +224,7 @@ func (w *jsonWriter) preTokenizer() any {
 		}
 		steps = steps[n:]
 	}
-	if w.Model == ByteLevelBPE && !slices.Contains(w.Steps, StepLetters) {
+	if w.Model == tokenizer.ByteLevelBPE && !slices.Contains(w.Steps, tokenizer.StepLetters) {
 		all = append(all, byteLevelMember(false, false))
 	}
 	return sequence("pretokenizers", all)
@@ -237,49 +235,51 @@ func byteLevelMember(space, gpt2 bool) member {
 }
 
 // metaspace returns the component that begins with StepEscape, and the number of its steps.
-func metaspace(steps []Step) (m member, n int) {
+func metaspace(steps []tokenizer.Step) (m member, n int) {
 	scheme := "never"
 	n = 1
-	if n < len(steps) && steps[n] == StepMark {
+	if n < len(steps) && steps[n] == tokenizer.StepMark {
 		scheme = "always"
 		n++
-	} else if n < len(steps) && steps[n] == StepMarkFirst {
+	} else if n < len(steps) && steps[n] == tokenizer.StepMarkFirst {
 		scheme = "first"
 		n++
 	}
-	split := n < len(steps) && steps[n] == StepWords
+	split := n < len(steps) && steps[n] == tokenizer.StepWords
 	if split {
 		n++
 	}
-	return member{"type": "Metaspace", "replacement": mark, "prepend_scheme": scheme, "split": split}, n
+	return member{"type": "Metaspace", "replacement": spelling.Mark, "prepend_scheme": scheme, "split": split}, n
 }
 
 // step returns the component of one step.
-func (w *jsonWriter) step(s Step) member {
+func (w *jsonWriter) step(s tokenizer.Step) member {
 	switch s {
-	case StepDigit, StepDigits:
-		return member{"type": "Digits", "individual_digits": s == StepDigit}
-	case StepAfterSpace:
+	case tokenizer.StepDigit, tokenizer.StepDigits:
+		return member{"type": "Digits", "individual_digits": s == tokenizer.StepDigit}
+	case tokenizer.StepAfterSpace:
 		return member{"type": "Split", "pattern": member{"String": " "}, "behavior": "MergedWithPrevious", "invert": false}
-	case inverse + Step(removed) + " words":
-		return member{"type": "Whitespace"}
-	case Step(removed) + " space":
-		return member{"type": "WhitespaceSplit"}
 	}
-	for regex, known := range patterns {
-		if known == s {
-			return member{"type": "Split", "pattern": member{"Regex": regex}, "behavior": "Isolated", "invert": false}
-		}
+	if regex := s.Pattern(); regex != "" {
+		return member{"type": "Split", "pattern": member{"Regex": regex}, "behavior": "Isolated", "invert": false}
 	}
-	name, invert := strings.CutPrefix(string(s), inverse)
+	split, ok := s.Split()
+	name := ""
 	for key, how := range behaviors {
-		rest, ok := strings.CutPrefix(name, string(how))
-		if ok && rest == " punctuation" && !invert {
-			return member{"type": "Punctuation", "behavior": key}
+		if how == split.Behavior {
+			name = key
 		}
-		if regex, split := strings.CutPrefix(rest, ":"); ok && split {
-			return member{"type": "Split", "pattern": member{"Regex": regex}, "behavior": key, "invert": invert}
-		}
+	}
+	switch {
+	case !ok:
+	case split.Set == "":
+		return member{"type": "Split", "pattern": member{"Regex": split.Pattern}, "behavior": name, "invert": split.Invert}
+	case split.Set == tokenizer.Punctuation && !split.Invert:
+		return member{"type": "Punctuation", "behavior": name}
+	case split == tokenizer.Split{Behavior: tokenizer.Removed, Set: tokenizer.Spaces}:
+		return member{"type": "WhitespaceSplit"}
+	case split == tokenizer.Split{Behavior: tokenizer.Removed, Invert: true, Set: tokenizer.Words}:
+		return member{"type": "Whitespace"}
 	}
 	w.fail("the pre-tokenizer step %s", defect.Printable(string(s)))
 	return nil
@@ -310,23 +310,23 @@ func (w *jsonWriter) postProcessor() any {
 }
 
 func (w *jsonWriter) decoder() any {
-	if w.Model == ByteLevelBPE {
+	if w.Model == tokenizer.ByteLevelBPE {
 		return byteLevelMember(true, true)
 	}
 	var all []member
 	fused := false
 	for i := 0; i < len(w.Decoder); i++ {
 		switch r := w.Decoder[i]; r.Op {
-		case OpBytes:
+		case tokenizer.OpBytes:
 			all = append(all, member{"type": "ByteFallback"})
-		case OpStrip:
+		case tokenizer.OpStrip:
 			if !fused {
 				all = append(all, member{"type": "Fuse"})
 				fused = true
 			}
 			all = append(all, member{"type": "Strip", "content": r.Old, "start": 1, "stop": 0})
-		case OpDropFirst:
-			all = append(all, member{"type": "Metaspace", "replacement": mark, "prepend_scheme": "always", "split": true})
+		case tokenizer.OpDropFirst:
+			all = append(all, member{"type": "Metaspace", "replacement": spelling.Mark, "prepend_scheme": "always", "split": true})
 			i++ // it also replaces the mark
 		default:
 			all = append(all, w.rule(r))
@@ -341,7 +341,7 @@ func (w *jsonWriter) decoder() any {
 // model returns the vocabulary and the merges. Added tokens that the model cannot produce and
 // that come after all others are left to the list of added tokens.
 func (w *jsonWriter) model() any {
-	if w.Model == Unigram {
+	if w.Model == tokenizer.Unigram {
 		return w.unigram()
 	}
 	var vocab orderedVocab
@@ -355,7 +355,7 @@ func (w *jsonWriter) model() any {
 		merges = append(merges, [2]string{w.text(w.Merges[i]), w.text(w.Merges[i+1])})
 	}
 	var unk any
-	if w.Unknown != UnknownDropped && w.Unk >= 0 {
+	if w.Unknown != tokenizer.UnknownDropped && w.Unk >= 0 {
 		unk = w.text(uint32(w.Unk))
 	}
 	return struct {
@@ -369,7 +369,7 @@ func (w *jsonWriter) model() any {
 		IgnoreMerges bool         `json:"ignore_merges"`
 		Vocab        orderedVocab `json:"vocab"`
 		Merges       [][2]string  `json:"merges"`
-	}{"BPE", nil, unk, nil, nil, w.Unknown == UnknownRun, w.ByteFallback, w.IgnoreMerges, vocab, merges}
+	}{"BPE", nil, unk, nil, nil, w.Unknown == tokenizer.UnknownRun, w.ByteFallback, w.IgnoreMerges, vocab, merges}
 }
 
 // vocabEnd returns the number of ids that the vocabulary must hold.

@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
 )
 
 // A tiktokenFamily is what a vocabulary of tiktoken does not say: the pattern and the special
@@ -17,8 +18,8 @@ type tiktokenFamily struct {
 	name       string
 	classes    []string // values of tokenizer_class
 	ranks      int      // tokens, by which the vocabulary is known without a tokenizer_class
-	steps      []Step
-	normalizer []Rule
+	steps      []tokenizer.Step
+	normalizer []tokenizer.Rule
 	specials   func(ranks int) []string // after the ranks
 	bos, eos   string
 	prefix     bool // whether a text begins with bos
@@ -35,18 +36,18 @@ const (
 // Kimi-K2, tokenization_kimi.py.
 var tiktokens = []tiktokenFamily{
 	{
-		name: "Llama 3", ranks: 128000, steps: []Step{StepLlama3}, specials: llama3Specials,
+		name: "Llama 3", ranks: 128000, steps: []tokenizer.Step{tokenizer.StepLlama3}, specials: llama3Specials,
 		bos: "<|begin_of_text|>", eos: "<|end_of_text|>", prefix: true,
 	},
 	{
-		name: "Qwen", classes: []string{"QWenTokenizer"}, ranks: 151643, steps: []Step{StepQwen2}, normalizer: []Rule{{Op: OpNFC}},
+		name: "Qwen", classes: []string{"QWenTokenizer"}, ranks: 151643, steps: []tokenizer.Step{tokenizer.StepQwen2}, normalizer: []tokenizer.Rule{{Op: tokenizer.OpNFC}},
 		specials: func(int) []string {
 			return append([]string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"}, numbered("<|extra_%d|>", 0, 205)...)
 		},
 		eos: "<|endoftext|>",
 	},
 	{
-		name: "Kimi", classes: []string{"TikTokenTokenizer"}, ranks: 163584, steps: []Step{Step(isolated) + ":" + kimiPattern},
+		name: "Kimi", classes: []string{"TikTokenTokenizer"}, ranks: 163584, steps: []tokenizer.Step{tokenizer.Split{Behavior: tokenizer.Isolated, Pattern: kimiPattern}.Step()},
 		specials: func(n int) []string { return numbered("<|reserved_token_%d|>", n, n+maxSpecialIDs) },
 	},
 }
@@ -79,12 +80,13 @@ func IsTiktoken(b []byte) bool {
 	return ok && err == nil && err2 == nil
 }
 
-// ParseTiktoken reads a directory whose tokenizer is a vocabulary of tiktoken, files.Model. Its
+// readTiktoken reads a directory whose tokenizer is a vocabulary of tiktoken, files.Model. Its
 // tokenizer_class, or without one the number of tokens, names the family, which has the
 // pattern and the special tokens. Those that tokenizer_config.json lists have their names from
 // there.
-func ParseTiktoken(files LlamaFiles) (*Data, error) {
-	d := &Data{Model: ByteLevelBPE, IgnoreMerges: true, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+func readTiktoken(files Files) (*draft, error) {
+	d := newDraft(tokenizer.ByteLevelBPE)
+	d.IgnoreMerges = true
 	if err := d.readRanks(files.Model); err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ func ParseTiktoken(files LlamaFiles) (*Data, error) {
 	if err := d.apply(config); err != nil {
 		return nil, err
 	}
-	return d, d.check()
+	return d, d.Check()
 }
 
 // familyOf finds a family by the name of its class or, without a class that means another, by
@@ -135,7 +137,7 @@ func familyOf(class string, ranks int) (*tiktokenFamily, bool) {
 }
 
 // readRanks reads the tokens, whose ranks are their ids.
-func (d *Data) readRanks(b []byte) error {
+func (d *draft) readRanks(b []byte) error {
 	seen := map[string]bool{}
 	n := 0
 	for line := range bytes.Lines(b) {
@@ -147,9 +149,9 @@ func (d *Data) readRanks(b []byte) error {
 		text, err := base64.StdEncoding.DecodeString(string(token))
 		id, err2 := strconv.Atoi(string(rank))
 		switch {
-		case err != nil || err2 != nil || len(text) == 0 || len(text) > maxPiece:
+		case err != nil || err2 != nil || len(text) == 0 || len(text) > tokenizer.MaxPiece:
 			return defect.Corrupt(modelFile, fmt.Sprintf("line %d", n), "want a token in base64 and its rank")
-		case id != len(d.Tokens) || id >= maxTokens:
+		case id != len(d.Tokens) || id >= tokenizer.MaxTokens:
 			return defect.Corrupt(modelFile, fmt.Sprintf("line %d", n), "rank %d, want %d", id, len(d.Tokens))
 		case seen[string(text)]:
 			return defect.Corrupt(modelFile, fmt.Sprintf("line %d", n), "the token is there twice")
@@ -167,7 +169,7 @@ func (d *Data) readRanks(b []byte) error {
 
 // rankedMerges returns all pairs of tokens whose concatenation is a token, by the rank of
 // that.
-func (d *Data) rankedMerges() []uint32 {
+func (d *draft) rankedMerges() []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, t := range d.Tokens {
 		ids[string(t)] = uint32(id)
@@ -187,7 +189,7 @@ func (d *Data) rankedMerges() []uint32 {
 
 // addSpecials adds the family's special tokens after the ranks, with the names that
 // tokenizer_config.json lists for them.
-func (d *Data) addSpecials(family *tiktokenFamily, listed any) error {
+func (d *draft) addSpecials(family *tiktokenFamily, listed any) error {
 	names := family.specials(len(d.Tokens))
 	first := len(d.Tokens)
 	if listed != nil {
@@ -209,7 +211,7 @@ func (d *Data) addSpecials(family *tiktokenFamily, listed any) error {
 		id := uint32(first + i)
 		d.Tokens = append(d.Tokens, []byte(name))
 		d.Literal = append(d.Literal, id)
-		d.Added = append(d.Added, Added{ID: id, Content: name, Special: true})
+		d.Added = append(d.Added, tokenizer.Added{ID: id, Content: name, Special: true})
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"cmp"
@@ -9,18 +9,11 @@ import (
 	"unicode/utf8"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
-// LlamaFiles holds the files of a directory that has a tokenizer.model and no
-// tokenizer.json. A missing file is nil.
-type LlamaFiles struct {
-	Model    []byte // tokenizer.model
-	Config   []byte // tokenizer_config.json
-	Added    []byte // added_tokens.json
-	Specials []byte // special_tokens_map.json
-}
-
-// ParseLlama reads a tokenizer in the same way as LlamaTokenizer of transformers 5.23
+// readLlama reads a tokenizer in the same way as LlamaTokenizer of transformers 5.23
 // (tokenization_llama.py, convert_slow_tokenizer.py):
 //
 //   - The pieces become a BPE model with a merge for each pair of pieces that form a
@@ -30,15 +23,15 @@ type LlamaFiles struct {
 //   - A space is added before the text, or, if legacy is true, before each part of it
 //     between added tokens.
 //
-// ParseLlama differs from version 5 in two cases, because these models were trained so.
+// readLlama differs from version 5 in two cases, because these models were trained so.
 // That version ranks merges by id, which is another order if the pieces are not sorted by
 // score (Mistral). And if add_bos_token is absent, a text begins with BOS, as the
-// documentation and version 4 say. If tokenizer_config.json has no tokenizer_class, ParseLlama assumes LlamaTokenizer.
-// A unigram model, and one with a normalizer, which version 5 ignores, gives the ids of
+// documentation and version 4 say. If tokenizer_config.json has no
+// tokenizer_class, it is read as LlamaTokenizer. A unigram model, and one with a normalizer, which version 5 ignores, gives the ids of
 // sentencepiece, as the tokenizers of version 4 do; so does a model of the classes of Gemma
 // and T5.
-func ParseLlama(files LlamaFiles) (*Data, error) {
-	p, err := ParseSentencePiece(files.Model)
+func readLlama(files Files) (*draft, error) {
+	p, err := readPieces(files.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +51,9 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 		return nil, defect.Unsupported(configFile, "extra_special_tokens without %s", jsonFile)
 	}
 	d := p
-	if s := p.SentencePiece; p.Model == SentencePieceBPE && s.DummyPrefix && !s.RemoveExtra && !s.KeepSpaces && !s.Suffix && len(s.Charsmap) == 0 && !ends.pieces {
-		d = &Data{Model: BPE, Tokens: p.Tokens, Scores: p.Scores, Kinds: p.Kinds, ByteFallback: true, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+	if s := p.SentencePiece; p.Model == tokenizer.SentencePieceBPE && s.DummyPrefix && !s.RemoveExtra && !s.KeepSpaces && !s.Suffix && len(s.Charsmap) == 0 && !ends.pieces {
+		d = newDraft(tokenizer.BPE)
+		d.Tokens, d.Scores, d.Kinds, d.ByteFallback = p.Tokens, p.Scores, p.Kinds, true
 		d.Merges = d.allMerges()
 		d.setSpaces(config)
 	} else {
@@ -82,7 +76,7 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 		d.Suffix = []uint32{uint32(d.EOS)}
 	}
 	for len(d.Scores) < len(d.Tokens) { // the added tokens
-		d.Scores, d.Kinds = append(d.Scores, 0), append(d.Kinds, KindUserDefined)
+		d.Scores, d.Kinds = append(d.Scores, 0), append(d.Kinds, tokenizer.KindUserDefined)
 	}
 	if d.SentencePiece != nil {
 		d.Literal = nil // the kinds say what the model produces
@@ -91,11 +85,11 @@ func ParseLlama(files LlamaFiles) (*Data, error) {
 		}
 	}
 	for _, a := range d.Added {
-		if a.Special && d.Kinds[a.ID] == KindUserDefined {
-			d.Kinds[a.ID] = KindControl
+		if a.Special && d.Kinds[a.ID] == tokenizer.KindUserDefined {
+			d.Kinds[a.ID] = tokenizer.KindControl
 		}
 	}
-	return d, d.check()
+	return d, d.Check()
 }
 
 // pieceClasses lists the classes of transformers whose ids are those of the pieces, by
@@ -110,7 +104,7 @@ var pieceClasses = map[string]struct {
 
 // allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the
 // score of that piece, its id, and the length of the left one.
-func (d *Data) allMerges() []uint32 {
+func (d *draft) allMerges() []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
 	for id, t := range d.Tokens {
 		ids[string(t)] = uint32(id)
@@ -138,28 +132,28 @@ func (d *Data) allMerges() []uint32 {
 }
 
 // setSpaces sets the steps and the decoder, which convert spaces.
-func (d *Data) setSpaces(config *fields) {
+func (d *draft) setSpaces(config *fields) {
 	legacy, prefix := config.flag("legacy"), true
 	if config.m["add_prefix_space"] == false {
 		prefix = false
 	}
-	d.Steps = []Step{StepEscape}
-	d.Decoder = []Rule{{Op: OpReplace, Old: mark, New: " "}, {Op: OpBytes}}
+	d.Steps = []tokenizer.Step{tokenizer.StepEscape}
+	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: spelling.Mark, New: " "}, {Op: tokenizer.OpBytes}}
 	switch {
 	case !prefix:
 		return
 	case legacy:
-		d.Steps = append(d.Steps, StepMark)
+		d.Steps = append(d.Steps, tokenizer.StepMark)
 	default:
-		d.Steps = append(d.Steps, StepMarkFirst)
+		d.Steps = append(d.Steps, tokenizer.StepMarkFirst)
 	}
-	d.Decoder = append(d.Decoder, Rule{Op: OpStrip, Old: " "})
+	d.Decoder = append(d.Decoder, tokenizer.Rule{Op: tokenizer.OpStrip, Old: " "})
 }
 
 // addLlama adds the added tokens: those in added_tokens_decoder, the control and
 // user-defined pieces, and those in added_tokens.json. It sets the names of bos, eos, unk
 // and pad in config.
-func (d *Data) addLlama(files LlamaFiles, config *fields) error {
+func (d *draft) addLlama(files Files, config *fields) error {
 	listed := config.take("added_tokens_decoder")
 	specials, err := parseObject("special_tokens_map.json", files.Specials)
 	if err != nil {
@@ -188,8 +182,8 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 		}
 	}
 	for id, kind := range d.Kinds {
-		if kind == KindControl || kind == KindUserDefined && d.SentencePiece == nil { // sentencepiece finds its own
-			d.add(Added{ID: uint32(id), Content: string(d.Tokens[id]), Special: kind == KindControl})
+		if kind == tokenizer.KindControl || kind == tokenizer.KindUserDefined && d.SentencePiece == nil { // sentencepiece finds its own
+			d.add(tokenizer.Added{ID: uint32(id), Content: string(d.Tokens[id]), Special: kind == tokenizer.KindControl})
 		}
 	}
 	if listed != nil {
@@ -199,27 +193,27 @@ func (d *Data) addLlama(files LlamaFiles, config *fields) error {
 	if err != nil {
 		return err
 	}
-	byID := make([]Added, 0, len(added.m))
+	byID := make([]tokenizer.Added, 0, len(added.m))
 	for _, content := range slices.Sorted(maps.Keys(added.m)) {
-		id := added.id(defect.Printable(content), added.m[content], maxTokens)
-		byID = append(byID, Added{ID: uint32(id), Content: content, Special: names[content], Normalized: !names[content]})
+		id := added.id(defect.Printable(content), added.m[content], tokenizer.MaxTokens)
+		byID = append(byID, tokenizer.Added{ID: uint32(id), Content: content, Special: names[content], Normalized: !names[content]})
 	}
 	return d.addTokens("added_tokens.json", byID, added.err)
 }
 
 // addListed adds the tokens in f, which is added_tokens_decoder.
-func (d *Data) addListed(f *fields) error {
-	var byID []Added
+func (d *draft) addListed(f *fields) error {
+	var byID []tokenizer.Added
 	if f.err != nil {
 		return f.err
 	}
 	for _, key := range slices.Sorted(maps.Keys(f.m)) {
 		id, err := strconv.ParseUint(key, 10, 32)
-		if err != nil || id >= maxTokens || key != strconv.FormatUint(id, 10) {
+		if err != nil || id >= tokenizer.MaxTokens || key != strconv.FormatUint(id, 10) {
 			return defect.Corrupt(configFile, f.path, "%q is not a token id", defect.Printable(key))
 		}
 		t := object(configFile, f.path+"."+key, f.m[key])
-		a := Added{ID: uint32(id), Content: t.str("content"), Special: t.flag("special"), SingleWord: t.flag("single_word"), LStrip: t.flag("lstrip"), RStrip: t.flag("rstrip")}
+		a := tokenizer.Added{ID: uint32(id), Content: t.str("content"), Special: t.flag("special"), SingleWord: t.flag("single_word"), LStrip: t.flag("lstrip"), RStrip: t.flag("rstrip")}
 		a.Normalized = t.flagOr("normalized", !a.Special)
 		if t.err != nil {
 			return t.err
@@ -232,11 +226,11 @@ func (d *Data) addListed(f *fields) error {
 // addTokens adds tokens in the order of their ids. As in Hugging Face, a token in the
 // vocabulary keeps its id and a new token gets the next id. The file must list the same
 // ids.
-func (d *Data) addTokens(file string, added []Added, err error) error {
+func (d *draft) addTokens(file string, added []tokenizer.Added, err error) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(added, func(a, b Added) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(added, func(a, b tokenizer.Added) int { return cmp.Compare(a.ID, b.ID) })
 	known := make(map[string]int, len(d.Tokens))
 	for id, t := range d.Tokens {
 		known[string(t)] = id
@@ -258,8 +252,8 @@ func (d *Data) addTokens(file string, added []Added, err error) error {
 }
 
 // add adds a token to d.Added, unless that has one with the same id.
-func (d *Data) add(a Added) {
-	if !slices.ContainsFunc(d.Added, func(b Added) bool { return b.ID == a.ID }) {
+func (d *draft) add(a tokenizer.Added) {
+	if !slices.ContainsFunc(d.Added, func(b tokenizer.Added) bool { return b.ID == a.ID }) {
 		d.Added = append(d.Added, a)
 	}
 }

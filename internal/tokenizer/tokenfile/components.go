@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"encoding/base64"
@@ -9,26 +9,22 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
-)
-
-// patterns maps the supported patterns of Split, regular expressions in Oniguruma's
-// syntax, to steps.
-var patterns = map[string]Step{
-	gpt2Pattern:                            StepGPT2,
-	llama3Head + `\p{N}{1,3}` + llama3Tail: StepLlama3,
-	llama3Head + `\p{N}` + llama3Tail:      StepQwen2,
-}
-
-const (
-	gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-	llama3Head  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|`
-	llama3Tail  = `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // formNames maps the normalizers without arguments to operations.
-var formNames = map[string]Op{
-	"NFC": OpNFC, "NFD": OpNFD, "NFKC": OpNFKC, "NFKD": OpNFKD, "Lowercase": OpLower, "StripAccents": OpAccents,
+var formNames = map[string]tokenizer.Op{
+	"NFC": tokenizer.OpNFC, "NFD": tokenizer.OpNFD, "NFKC": tokenizer.OpNFKC, "NFKD": tokenizer.OpNFKD, "Lowercase": tokenizer.OpLower, "StripAccents": tokenizer.OpAccents,
 }
+
+// behaviors maps what a tokenizer.json calls them.
+var behaviors = map[string]tokenizer.Behavior{
+	"Isolated": tokenizer.Isolated, "Removed": tokenizer.Removed, "Contiguous": tokenizer.Contiguous,
+	"MergedWithPrevious": tokenizer.WithPrevious, "MergedWithNext": tokenizer.WithNext,
+}
+
+var whitespaceSplit = tokenizer.Split{Behavior: tokenizer.Removed, Set: tokenizer.Spaces}.Step()
 
 // normalizer appends the rules of one component.
 func (d *document) normalizer(f *fields) error {
@@ -38,18 +34,18 @@ func (d *document) normalizer(f *fields) error {
 	kind := f.str("type")
 	switch op, ok := formNames[kind]; {
 	case ok:
-		d.Normalizer = append(d.Normalizer, Rule{Op: op})
+		d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: op})
 	case kind == "Prepend":
-		d.Normalizer = append(d.Normalizer, Rule{Op: OpPrepend, New: f.str("prepend")})
+		d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: tokenizer.OpPrepend, New: f.str("prepend")})
 	case kind == "Replace":
 		d.Normalizer = append(d.Normalizer, f.replaceAny())
 	case kind == "Strip":
 		for _, side := range []struct {
 			key string
-			op  Op
-		}{{"strip_left", OpTrimStart}, {"strip_right", OpTrimEnd}} {
+			op  tokenizer.Op
+		}{{"strip_left", tokenizer.OpTrimStart}, {"strip_right", tokenizer.OpTrimEnd}} {
 			if f.boolean(side.key) {
-				d.Normalizer = append(d.Normalizer, Rule{Op: side.op})
+				d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: side.op})
 			}
 		}
 	case kind == "Precompiled":
@@ -58,7 +54,7 @@ func (d *document) normalizer(f *fields) error {
 			f.corrupt("precompiled_charsmap", "not in base64")
 		}
 		if len(b) > 0 {
-			d.Normalizer = append(d.Normalizer, Rule{Op: OpCharsmap, Old: base64.StdEncoding.EncodeToString(b)})
+			d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: tokenizer.OpCharsmap, Old: base64.StdEncoding.EncodeToString(b)})
 		}
 	case kind == "Sequence":
 		return f.each("normalizers", d.normalizer)
@@ -69,19 +65,19 @@ func (d *document) normalizer(f *fields) error {
 }
 
 // replace reads a Replace.
-func (f *fields) replace() Rule {
-	return Rule{Op: OpReplace, Old: f.literal("pattern"), New: f.str("content")}
+func (f *fields) replace() tokenizer.Rule {
+	return tokenizer.Rule{Op: tokenizer.OpReplace, Old: f.literal("pattern"), New: f.str("content")}
 }
 
 // replaceAny reads a Replace of a text or of a pattern.
-func (f *fields) replaceAny() Rule {
+func (f *fields) replaceAny() tokenizer.Rule {
 	m, _ := f.m["pattern"].(map[string]any)
 	regex, ok := m["Regex"].(string)
 	if !ok || len(m) != 1 {
 		return f.replace()
 	}
 	f.take("pattern")
-	return Rule{Op: OpReplacePattern, Old: regex, New: f.str("content")}
+	return tokenizer.Rule{Op: tokenizer.OpReplacePattern, Old: regex, New: f.str("content")}
 }
 
 // literal reads a pattern that is a plain text. A regular expression is an error.
@@ -110,12 +106,12 @@ func (f *fields) each(key string, read func(*fields) error) error {
 // whether the vocabulary consists of bytes or characters.
 func (d *document) finishComponents() error {
 	byteLevel := typeOf(d.decoder) == "ByteLevel"
-	d.Model = BPE
+	d.Model = tokenizer.BPE
 	switch {
 	case byteLevel:
-		d.Model = ByteLevelBPE
+		d.Model = tokenizer.ByteLevelBPE
 	case d.scores != nil:
-		d.Model = Unigram
+		d.Model = tokenizer.Unigram
 	}
 	if byteLevel && d.scores != nil {
 		return defect.Unsupported(jsonFile, "a Unigram model with a ByteLevel decoder")
@@ -154,36 +150,36 @@ func (d *document) preTokenizer(f *fields, last bool) error {
 			}
 		}
 	case "Digits":
-		step := StepDigits
+		step := tokenizer.StepDigits
 		if f.boolean("individual_digits") {
-			step = StepDigit
+			step = tokenizer.StepDigit
 		}
 		d.Steps = append(d.Steps, step)
 	case "Split":
 		d.split(f)
 	case "Punctuation":
-		how := isolated
+		how := tokenizer.Isolated
 		if _, ok := f.m["behavior"]; ok {
 			how = f.behavior()
 		}
-		d.Steps = append(d.Steps, Step(how+" punctuation"))
+		d.Steps = append(d.Steps, tokenizer.Split{Behavior: how, Set: tokenizer.Punctuation}.Step())
 	case "Whitespace":
-		d.Steps = append(d.Steps, Step(inverse+removed+" words"))
+		d.Steps = append(d.Steps, tokenizer.Split{Behavior: tokenizer.Removed, Invert: true, Set: tokenizer.Words}.Step())
 	case "WhitespaceSplit":
-		d.Steps = append(d.Steps, Step(removed+" space"))
+		d.Steps = append(d.Steps, whitespaceSplit)
 	case "BertPreTokenizer":
-		d.Steps = append(d.Steps, Step(removed+" space"), Step(isolated+" punctuation"))
+		d.Steps = append(d.Steps, whitespaceSplit, tokenizer.Split{Behavior: tokenizer.Isolated, Set: tokenizer.Punctuation}.Step())
 	case "CharDelimiterSplit":
-		d.Steps = append(d.Steps, Step(removed)+":"+Step(quoted(f.str("delimiter"))))
+		d.Steps = append(d.Steps, tokenizer.Split{Behavior: tokenizer.Removed, Pattern: quoted(f.str("delimiter"))}.Step())
 	case "Metaspace":
 		d.metaspace(f)
 	case "ByteLevel":
-		if d.inBytes || d.Model != ByteLevelBPE {
+		if d.inBytes || d.Model != tokenizer.ByteLevelBPE {
 			f.unsupported("type", "a second ByteLevel, or one without a ByteLevel decoder")
 		}
 		d.byteLevel(f)
 		if d.inBytes = true; !last {
-			d.Steps = append(d.Steps, StepLetters)
+			d.Steps = append(d.Steps, tokenizer.StepLetters)
 		}
 	default:
 		f.unsupported("type", "pre-tokenizer %s", defect.Printable(kind))
@@ -192,7 +188,7 @@ func (d *document) preTokenizer(f *fields, last bool) error {
 }
 
 // behavior reads what becomes of the matches of a split.
-func (f *fields) behavior() behavior {
+func (f *fields) behavior() tokenizer.Behavior {
 	name := f.str("behavior")
 	how, ok := behaviors[name]
 	if !ok {
@@ -215,10 +211,10 @@ func quoted(text string) string {
 
 func (d *document) byteLevel(f *fields) {
 	if f.boolean("add_prefix_space") {
-		d.Steps = append(d.Steps, StepSpace)
+		d.Steps = append(d.Steps, tokenizer.StepSpace)
 	}
 	if v, ok := f.m["use_regex"]; !ok || v == true {
-		d.Steps = append(d.Steps, StepGPT2)
+		d.Steps = append(d.Steps, tokenizer.StepGPT2)
 	} else {
 		f.boolean("use_regex")
 	}
@@ -239,7 +235,7 @@ func (f *fields) scheme() (scheme string, split bool) {
 		scheme = "never"
 	}
 	f.take("str_rep")
-	if r := f.str("replacement"); r != mark {
+	if r := f.str("replacement"); r != spelling.Mark {
 		f.unsupported("replacement", "%q", defect.Printable(r))
 	}
 	return scheme, split
@@ -247,18 +243,18 @@ func (f *fields) scheme() (scheme string, split bool) {
 
 func (d *document) metaspace(f *fields) {
 	scheme, split := f.scheme()
-	d.Steps = append(d.Steps, StepEscape)
+	d.Steps = append(d.Steps, tokenizer.StepEscape)
 	switch scheme {
 	case "always":
-		d.Steps = append(d.Steps, StepMark)
+		d.Steps = append(d.Steps, tokenizer.StepMark)
 	case "first":
-		d.Steps = append(d.Steps, StepMarkFirst)
+		d.Steps = append(d.Steps, tokenizer.StepMarkFirst)
 	case "never":
 	default:
 		f.unsupported("prepend_scheme", "%q", defect.Printable(scheme))
 	}
 	if split {
-		d.Steps = append(d.Steps, StepWords)
+		d.Steps = append(d.Steps, tokenizer.StepWords)
 	}
 }
 
@@ -269,30 +265,27 @@ func (d *document) split(f *fields) {
 	how, invert := f.behavior(), f.boolean("invert")
 	text, isText := p.m["String"].(string)
 	regex, isRegex := p.m["Regex"].(string)
-	switch step, known := patterns[regex]; {
+	switch step, known := tokenizer.StepOf(regex); {
 	case p.err != nil:
 		f.err = p.err
 		return
 	case isText == isRegex || len(p.m) != 1:
 		f.unsupported("pattern", "%s", show(p.m))
 		return
-	case text == " " && how == withPrevious && !invert:
-		d.Steps = append(d.Steps, StepAfterSpace)
+	case text == " " && how == tokenizer.WithPrevious && !invert:
+		d.Steps = append(d.Steps, tokenizer.StepAfterSpace)
 		return
-	case known && (how == isolated || how == removed && invert):
+	case known && (how == tokenizer.Isolated || how == tokenizer.Removed && invert):
 		d.Steps = append(d.Steps, step)
 		return
 	case isText:
 		regex = quoted(text)
 	}
-	step := Step(how) + ":" + Step(regex)
-	if invert {
-		step = inverse + step
-	}
-	if _, _, err := newSplit(step); err != nil && f.err == nil {
+	split := tokenizer.Split{Behavior: how, Invert: invert, Pattern: regex}
+	if err := split.Check(); err != nil && f.err == nil {
 		f.err = fmt.Errorf("%s: %w", jsonFile, err)
 	}
-	d.Steps = append(d.Steps, step)
+	d.Steps = append(d.Steps, split.Step())
 }
 
 // readDecoder appends the rules of one component. Fuse concatenates the tokens. Strip must
@@ -311,14 +304,14 @@ func (d *document) readDecoder(f *fields, fused *bool) error {
 	case "Replace":
 		r, at := f.replace(), len(d.Decoder)
 		if *fused { // as good as before the bytes, unless byte tokens spell Old
-			if at = slices.IndexFunc(d.Decoder, func(r Rule) bool { return r.Op == OpBytes }); utf8.RuneCountInString(r.Old) != 1 || at < 0 {
+			if at = slices.IndexFunc(d.Decoder, func(r tokenizer.Rule) bool { return r.Op == tokenizer.OpBytes }); utf8.RuneCountInString(r.Old) != 1 || at < 0 {
 				f.unsupported("type", "Replace of more than a character after Fuse, or without ByteFallback,")
 				at = 0
 			}
 		}
 		d.Decoder = slices.Insert(d.Decoder, at, r)
 	case "ByteFallback":
-		d.Decoder = append(d.Decoder, Rule{Op: OpBytes})
+		d.Decoder = append(d.Decoder, tokenizer.Rule{Op: tokenizer.OpBytes})
 	case "Fuse":
 		*fused = true
 	case "Strip":
@@ -326,12 +319,12 @@ func (d *document) readDecoder(f *fields, fused *bool) error {
 		if !*fused || start != strictjson.Number("1") || stop != strictjson.Number("0") {
 			f.unsupported("type", "Strip with start %v and stop %v, except 1 and 0 after Fuse,", show(start), show(stop))
 		}
-		d.Decoder = append(d.Decoder, Rule{Op: OpStrip, Old: f.str("content")})
+		d.Decoder = append(d.Decoder, tokenizer.Rule{Op: tokenizer.OpStrip, Old: f.str("content")})
 	case "Metaspace":
 		if scheme, _ := f.scheme(); scheme != "never" {
-			d.Decoder = append(d.Decoder, Rule{Op: OpDropFirst, Old: mark})
+			d.Decoder = append(d.Decoder, tokenizer.Rule{Op: tokenizer.OpDropFirst, Old: spelling.Mark})
 		}
-		d.Decoder = append(d.Decoder, Rule{Op: OpReplace, Old: mark, New: " "})
+		d.Decoder = append(d.Decoder, tokenizer.Rule{Op: tokenizer.OpReplace, Old: spelling.Mark, New: " "})
 	default:
 		f.unsupported("type", "decoder %s", defect.Printable(kind))
 	}

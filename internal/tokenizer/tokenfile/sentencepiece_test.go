@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"bytes"
@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"thimble/internal/tokenizer/wire"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile/wire"
 )
 
 // field encodes a field of bytes.
@@ -32,13 +33,13 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 // small returns a complete model of about 200 bytes.
 func small(kind uint64) []byte {
-	return join(piece("<unk>", 0, KindUnknown), piece("<s>", 0, KindControl), piece("\u2581", -1, KindNormal), piece("a", -2, KindNormal),
-		piece("b", -2, KindNormal), piece("ab", -0.5, KindUnused), piece("\u2581ab", -0.25, KindNormal), piece("bb", -3, KindUserDefined),
+	return join(piece("<unk>", 0, tokenizer.KindUnknown), piece("<s>", 0, tokenizer.KindControl), piece("\u2581", -1, tokenizer.KindNormal), piece("a", -2, tokenizer.KindNormal),
+		piece("b", -2, tokenizer.KindNormal), piece("ab", -0.5, tokenizer.KindUnused), piece("\u2581ab", -0.25, tokenizer.KindNormal), piece("bb", -3, tokenizer.KindUserDefined),
 		field(2, join(numberField(3, kind), numberField(24, 0), field(44, []byte("?")), numberField(4, 8))), field(3, join(field(1, []byte("x")), numberField(4, 0))))
 }
 
 func TestParseSentencePieceErrors(t *testing.T) {
-	unk := piece("<unk>", 0, KindUnknown)
+	unk := piece("<unk>", 0, tokenizer.KindUnknown)
 	bpe := field(2, numberField(3, 2))
 	for _, c := range []struct {
 		name        string
@@ -49,7 +50,7 @@ func TestParseSentencePieceErrors(t *testing.T) {
 		{"small", small(2), false, ``},
 		{"unigram", small(1), false, ``},
 		{"empty", nil, false, `no piece is the unknown token`},
-		{"two unknown", join(unk, piece("<u>", 0, KindUnknown), bpe), false, `pieces 0 and 1 are both unknown tokens, want one`},
+		{"two unknown", join(unk, piece("<u>", 0, tokenizer.KindUnknown), bpe), false, `pieces 0 and 1 are both unknown tokens, want one`},
 		{"words", join(unk, field(2, numberField(3, 3))), true, `model_type 3 (want 1 for unigram or 2 for BPE)`},
 		{"tag", []byte{0x80}, false, `unterminated varint`},
 		{"field 0", []byte{0}, false, `field number 0`},
@@ -61,22 +62,22 @@ func TestParseSentencePieceErrors(t *testing.T) {
 		{"longer than the file", []byte{1<<3 | 2, 5, 1}, false, `field of 5 bytes, 1 are left`},
 		{"2^63 bytes", []byte{1<<3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, false, `bytes, 0 are left`},
 		{"short float", field(1, []byte{2<<3 | wire.Fixed32, 0}), false, `field of 4 bytes, 1 are left`},
-		{"not UTF-8", piece("\xff", 0, KindNormal), false, `text is not UTF-8`},
-		{"empty piece", piece("", 0, KindNormal), false, `a piece of 0 bytes`},
-		{"long piece", piece(strings.Repeat("x", maxPiece+1), 0, KindNormal), false, `a piece of 65537 bytes`},
+		{"not UTF-8", piece("\xff", 0, tokenizer.KindNormal), false, `text is not UTF-8`},
+		{"empty piece", piece("", 0, tokenizer.KindNormal), false, `a piece of 0 bytes`},
+		{"long piece", piece(strings.Repeat("x", tokenizer.MaxPiece+1), 0, tokenizer.KindNormal), false, `a piece of 65537 bytes`},
 		{"kind", piece("x", 0, 7), false, `pieces[0]: type 7`},
-		{"a byte", piece("<0xGG>", 0, KindByte), false, `byte piece "<0xGG>", want the form <0x0A>`},
+		{"a byte", piece("<0xGG>", 0, tokenizer.KindByte), false, `byte piece "<0xGG>", want the form <0x0A>`},
 		{"no bytes", join(unk, field(2, join(numberField(3, 2), numberField(35, 1)))), false, `no piece for byte 0x00`},
-		{"NaN", join(unk, piece("x", float32(math.NaN()), KindNormal), bpe), false, `score NaN of token 1`},
+		{"NaN", join(unk, piece("x", float32(math.NaN()), tokenizer.KindNormal), bpe), false, `score NaN of token 1`},
 		{"denormalizer", join(unk, bpe, field(5, field(2, []byte("x")))), true, `a denormalizer`},
 		{"type of 2^40", field(2, numberField(3, 1<<40)), false, `is not an int32`},
 	} {
 		_, err := ParseSentencePiece(c.b)
 		checkError(t, err, c.unsupported, c.want)
 	}
-	d, err := ParseSentencePiece(join(unk, piece("x", 0, KindNormal), piece("x", 0, KindNormal), bpe))
+	d, err := ParseSentencePiece(join(unk, piece("x", 0, tokenizer.KindNormal), piece("x", 0, tokenizer.KindNormal), bpe))
 	if err == nil {
-		_, err = New(d)
+		_, err = tokenizer.New(d)
 	}
 	checkError(t, err, false, `token 2, "x", is a duplicate`)
 }
@@ -139,7 +140,7 @@ func exercise(t *testing.T, b []byte) {
 		}
 		return
 	}
-	tok, err := New(d)
+	tok, err := tokenizer.New(d)
 	if err != nil {
 		return
 	}
@@ -151,12 +152,12 @@ func exercise(t *testing.T, b []byte) {
 	}
 	if enc, err := d.MarshalBinary(); err != nil {
 		t.Fatal(err)
-	} else if back, err := DecodeData(enc); err != nil {
+	} else if back, err := tokenizer.DecodeData(enc); err != nil {
 		t.Fatal(err)
-	} else if again, err := New(back); err != nil || !slices.Equal(again.Encode(text, true), ids) {
+	} else if again, err := tokenizer.New(back); err != nil || !slices.Equal(again.Encode(text, true), ids) {
 		t.Fatalf("ids change in a round trip: %v", err)
 	}
-	ParseLlama(LlamaFiles{Model: b})
+	ParseModel(Files{Model: b})
 }
 
 func FuzzParseSentencePiece(f *testing.F) {
@@ -167,51 +168,51 @@ func FuzzParseSentencePiece(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { exercise(t, b) })
 }
 
-func TestParseLlamaErrors(t *testing.T) {
-	model := read(t, "../../fixtures/mobilellm-facebook/tokenizer.model")
+func TestParseModelErrors(t *testing.T) {
+	model := read(t, "../../../fixtures/mobilellm-facebook/tokenizer.model")
 	for _, c := range []struct {
-		files       LlamaFiles
+		files       Files
 		unsupported bool
 		want        string
 	}{
-		{LlamaFiles{}, false, ``},
-		{LlamaFiles{Config: []byte(`{"add_bos_token":null,"legacy":true}`)}, false, ``},
-		{LlamaFiles{Config: []byte(`{"add_bos_token":"yes"}`)}, false, `add_bos_token: want true or false, found a string`},
-		{LlamaFiles{Config: []byte(`{"legacy":1}`)}, false, `legacy: want true or false`},
-		{LlamaFiles{Config: []byte(`{"extra_special_tokens":["<x>"]}`)}, true, `extra_special_tokens without tokenizer.json`},
-		{LlamaFiles{Config: []byte(`{"tokenizer_class":"XLNetTokenizer"}`)}, true, `tokenizer_class XLNetTokenizer without tokenizer.json`},
-		{LlamaFiles{Config: []byte(`{"pad_token":"<nowhere>"}`)}, false, `pad_token: "<nowhere>" is not in the vocabulary`},
-		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"x":{"content":"<x>"}}}`)}, false, `"x" is not a token id`},
-		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"999":{"content":"<x>"}}}`)}, false, `<x>: listed as id 999`},
-		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"384":{"content":"<x>","special":7}}}`)}, false, `special: want true or false`},
-		{LlamaFiles{Config: []byte(`{"added_tokens_decoder":{"384":{"content":""}}}`)}, false, `0 bytes long`},
-		{LlamaFiles{Added: []byte(`{"<x>":"y"}`)}, false, `want a token id`},
-		{LlamaFiles{Added: []byte(`[]`)}, false, `found an array, want an object`},
-		{LlamaFiles{Specials: []byte(`{`)}, false, `special_tokens_map.json`},
+		{Files{}, false, ``},
+		{Files{Config: []byte(`{"add_bos_token":null,"legacy":true}`)}, false, ``},
+		{Files{Config: []byte(`{"add_bos_token":"yes"}`)}, false, `add_bos_token: want true or false, found a string`},
+		{Files{Config: []byte(`{"legacy":1}`)}, false, `legacy: want true or false`},
+		{Files{Config: []byte(`{"extra_special_tokens":["<x>"]}`)}, true, `extra_special_tokens without tokenizer.json`},
+		{Files{Config: []byte(`{"tokenizer_class":"XLNetTokenizer"}`)}, true, `tokenizer_class XLNetTokenizer without tokenizer.json`},
+		{Files{Config: []byte(`{"pad_token":"<nowhere>"}`)}, false, `pad_token: "<nowhere>" is not in the vocabulary`},
+		{Files{Config: []byte(`{"added_tokens_decoder":{"x":{"content":"<x>"}}}`)}, false, `"x" is not a token id`},
+		{Files{Config: []byte(`{"added_tokens_decoder":{"999":{"content":"<x>"}}}`)}, false, `<x>: listed as id 999`},
+		{Files{Config: []byte(`{"added_tokens_decoder":{"384":{"content":"<x>","special":7}}}`)}, false, `special: want true or false`},
+		{Files{Config: []byte(`{"added_tokens_decoder":{"384":{"content":""}}}`)}, false, `0 bytes long`},
+		{Files{Added: []byte(`{"<x>":"y"}`)}, false, `want a token id`},
+		{Files{Added: []byte(`[]`)}, false, `found an array, want an object`},
+		{Files{Specials: []byte(`{`)}, false, `special_tokens_map.json`},
 	} {
 		c.files.Model = model
-		_, err := ParseLlama(c.files)
+		_, err := ParseModel(c.files)
 		checkError(t, err, c.unsupported, c.want)
 	}
 }
 
 // The effect of each file. fixtures/gen/tokenizer_diff.py compares ParseLlama with
 // transformers 5.23.
-func TestParseLlama(t *testing.T) {
-	files := LlamaFiles{
+func TestParseModel(t *testing.T) {
+	files := Files{
 		Model:    read(t, testdata("sp-llama-symbols.model")),
 		Config:   []byte(`{"bos_token":"<mask>","add_eos_token":true}`),
 		Added:    []byte(`{"<im>":701,"<pad>":700}`),
 		Specials: []byte(`{"pad_token":{"content":"<pad>","lstrip":false},"bos_token":"<s>"}`),
 	}
-	d, err := ParseLlama(files)
+	d, err := ParseModel(files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := [4]int{d.BOS, d.EOS, d.Pad, d.Unk}; got != [4]int{1, 2, 700, 0} {
 		t.Errorf("bos, eos, pad, unk are %v", got)
 	}
-	tok, err := New(d)
+	tok, err := tokenizer.New(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,28 +226,28 @@ func TestParseLlama(t *testing.T) {
 	if !tok.IsSpecial(700) || tok.IsSpecial(701) || tok.IsSpecial(6) || !tok.IsSpecial(3) {
 		t.Error("want exactly the control pieces and the named tokens to be special")
 	}
-	if d.Kinds[700] != KindControl || d.Kinds[701] != KindUserDefined || len(d.Scores) != len(d.Tokens) {
+	if d.Kinds[700] != tokenizer.KindControl || d.Kinds[701] != tokenizer.KindUserDefined || len(d.Scores) != len(d.Tokens) {
 		t.Errorf("kinds of the added tokens are %v, %d scores", d.Kinds[700:], len(d.Scores))
 	}
 	files.Config = []byte(`{"added_tokens_decoder":{"1":{"content":"<s>","special":true,"normalized":true}},"add_bos_token":false}`)
-	if d, err = ParseLlama(files); err != nil || len(d.Tokens) != 700 || !d.Added[0].Normalized || d.Prefix != nil {
+	if d, err = ParseModel(files); err != nil || len(d.Tokens) != 700 || !d.Added[0].Normalized || d.Prefix != nil {
 		t.Errorf("with added_tokens_decoder: %v, %d tokens", err, len(d.Tokens))
 	}
 }
 
 // The merge with the best score comes first, whatever the ids (Mistral).
 func TestMergesByScore(t *testing.T) {
-	b := join(piece("<unk>", 0, KindUnknown), piece("\u2581", -9, KindNormal), piece("a", -9, KindNormal), piece("b", -9, KindNormal),
-		piece("aa", -2, KindNormal), piece("ab", -1, KindNormal))
+	b := join(piece("<unk>", 0, tokenizer.KindUnknown), piece("\u2581", -9, tokenizer.KindNormal), piece("a", -9, tokenizer.KindNormal), piece("b", -9, tokenizer.KindNormal),
+		piece("aa", -2, tokenizer.KindNormal), piece("ab", -1, tokenizer.KindNormal))
 	for i := range 256 {
-		b = join(b, piece(fmt.Sprintf("<0x%02X>", i), 0, KindByte))
+		b = join(b, piece(fmt.Sprintf("<0x%02X>", i), 0, tokenizer.KindByte))
 	}
 	b = join(b, field(2, join(numberField(3, 2), numberField(35, 1))), field(3, numberField(4, 0)))
-	d, err := ParseLlama(LlamaFiles{Model: b, Config: []byte(`{"add_prefix_space":false}`)})
+	d, err := ParseModel(Files{Model: b, Config: []byte(`{"add_prefix_space":false}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := New(d)
+	tok, err := tokenizer.New(d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,8 @@
-package tokenizer
+package tokenfile
 
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -12,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // edit returns a tokenizer.json of testdata with one value replaced by JSON, or deleted
@@ -20,7 +20,7 @@ import (
 func edit(t testing.TB, name, path, value string) []byte {
 	t.Helper()
 	var top map[string]any
-	readJSON(t, testdata(name), &top)
+	readJSONFile(t, testdata(name), &top)
 	m, keys := top, strings.Split(path, ".")
 	for _, k := range keys[:len(keys)-1] {
 		m = m[k].(map[string]any)
@@ -82,7 +82,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"pre_tokenizer.speed", `1`, true, `pre_tokenizer.speed: this key`},
 		{"pre_tokenizer", split(`{"Regex":"(?<=\\d+)"}`, `"behavior":"Isolated","invert":false`), true, `a look-behind without a fixed length`},
 		{"pre_tokenizer", split(`{"Text":" "}`, `"behavior":"Isolated","invert":false`), true, `{"Text":" "}`},
-		{"pre_tokenizer", split(`{"Regex":`+string(quote(gpt2Pattern))+`}`, `"behavior":"Dropped","invert":false`), true, `"Dropped"`},
+		{"pre_tokenizer", split(`{"Regex":`+string(quote(tokenizer.StepGPT2.Pattern()))+`}`, `"behavior":"Dropped","invert":false`), true, `"Dropped"`},
 		{"post_processor", `{"type":"RobertaProcessing"}`, true, `post-processor RobertaProcessing`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[],"pair":[],"special_tokens":{}}`, true, `a template with 0 texts`},
 		{"post_processor", `{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}}`, true, `single`},
@@ -119,9 +119,9 @@ func TestParseJSONErrors(t *testing.T) {
 		{"added_tokens", `[1]`, false, `added_tokens[0]: want an object, found a number`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			d, err := ParseJSON(edit(t, "gpt2.json", c.path, c.value))
+			d, err := ParseJSON(edit(t, "gpt2.json", c.path, c.value), nil)
 			if err == nil {
-				_, err = New(d)
+				_, err = tokenizer.New(d)
 			}
 			checkError(t, err, c.unsupported, c.want)
 		})
@@ -136,36 +136,15 @@ func quote(s string) []byte {
 	return b
 }
 
-// checkError checks that err is of the right kind and a single line that contains want.
-// If want is empty, err must be nil.
-func checkError(t *testing.T, err error, unsupported bool, want string) {
-	t.Helper()
-	if want == "" {
-		if err != nil {
-			t.Errorf("got %v, want no error", err)
-		}
-		return
-	}
-	var corrupt *defect.CorruptError
-	switch {
-	case err == nil:
-		t.Errorf("no error, want %q", want)
-	case !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n"):
-		t.Errorf("got %q, want %q in one line", err, want)
-	case errors.Is(err, defect.ErrUnsupported) != unsupported || errors.As(err, &corrupt) == unsupported:
-		t.Errorf("%q is of the wrong kind, want unsupported %v", err, unsupported)
-	}
-}
-
 // A byte without a token becomes the unknown token, if the model has one.
 func TestParseJSONLacksByte(t *testing.T) {
 	for fuse, want := range map[string][]int{"false": {0, 0}, "true": {0}} {
 		b := edit(t, "gaps.json", "model.unk_token", `"<|endoftext|>"`)
-		d, err := ParseJSON(bytes.Replace(b, []byte(`"fuse_unk":false`), []byte(`"fuse_unk":`+fuse), 1))
+		d, err := ParseJSON(bytes.Replace(b, []byte(`"fuse_unk":false`), []byte(`"fuse_unk":`+fuse), 1), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tok, err := New(d)
+		tok, err := tokenizer.New(d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,13 +152,13 @@ func TestParseJSONLacksByte(t *testing.T) {
 			t.Errorf("fuse_unk %s: got %v, want %v", fuse, got, want)
 		}
 	}
-	_, err := ParseJSON(edit(t, "gaps.json", "model.unk_token", `"<nowhere>"`))
+	_, err := ParseJSON(edit(t, "gaps.json", "model.unk_token", `"<nowhere>"`), nil)
 	checkError(t, err, false, `model.unk_token: <nowhere> is not in the vocabulary`)
 }
 
 // The order of keys and white space have no effect.
 func TestParseJSONOrder(t *testing.T) {
-	want, err := ParseJSON(read(t, testdata("llama3.json")))
+	want, err := ParseJSON(read(t, testdata("llama3.json")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +171,7 @@ func TestParseJSONOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, b := range [][]byte{sorted, indented.Bytes()} {
-		got, err := ParseJSON(b)
+		got, err := ParseJSON(b, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,15 +203,15 @@ func TestParseJSONLarge(t *testing.T) {
 	file := []byte(`{"model":{"vocab":{` + strings.TrimSuffix(vocab.String(), ",") + `},"merges":[` + m + "," + m +
 		`]},"decoder":` + byteLevel + `,"pre_tokenizer":` + byteLevel + `}`)
 	start := time.Now()
-	d, err := ParseJSON(file)
+	d, err := ParseJSON(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(d); err != nil {
+	if _, err := tokenizer.New(d); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d bytes, %d tokens, %d merges in %v", len(file), len(d.Tokens), len(d.Merges)/2, time.Since(start))
-	if allocs := testing.AllocsPerRun(1, func() { ParseJSON(file) }); allocs > 3*128_000 {
+	if allocs := testing.AllocsPerRun(1, func() { ParseJSON(file, nil) }); allocs > 3*128_000 {
 		t.Errorf("%.0f allocations for %d tokens; does finishMerges copy the merges?", allocs, len(d.Tokens))
 	}
 }
@@ -240,31 +219,10 @@ func TestParseJSONLarge(t *testing.T) {
 // byteRunes returns the characters of the byte-level alphabet, by byte.
 func byteRunes() []rune {
 	runes := make([]rune, 256)
-	for r, b := range alphabet {
-		if b >= 0 {
-			runes[b] = rune(r)
-		}
+	for b := range runes {
+		runes[b] = []rune(spelling.Letters(string([]byte{byte(b)})))[0]
 	}
 	return runes
-}
-
-// The alphabet is the one of GPT-2.
-func TestAlphabet(t *testing.T) {
-	runes := byteRunes()
-	for _, c := range []struct {
-		b    byte
-		want rune
-	}{{'!', '!'}, {'~', '~'}, {' ', 'Ġ'}, {'\n', 'Ċ'}, {0, 'Ā'}, {0x7f, 'ġ'}, {0xa0, 'ł'}, {0xad, 'Ń'}, {0xff, 'ÿ'}} {
-		if runes[c.b] != c.want {
-			t.Errorf("byte %#x is %c, want %c", c.b, runes[c.b], c.want)
-		}
-	}
-	if sorted := slices.Sorted(slices.Values(runes)); len(slices.Compact(sorted)) != 256 || sorted[0] != '!' {
-		t.Error("the alphabet does not have 256 characters")
-	}
-	if b, plain := appendBytes([]byte("x"), "é€"); plain || string(b) != "xé€" {
-		t.Errorf("appendBytes of a character outside the alphabet = %q, %v", b, plain)
-	}
 }
 
 // The expected scores are those of tokenizers 0.23.3 after it reads a file.
@@ -283,13 +241,13 @@ func TestScoreOf(t *testing.T) {
 // Converting a checkpoint only parses its tokenizer, so that must refuse such a merge.
 func TestMergeWithoutToken(t *testing.T) {
 	for _, merges := range []string{`["# #"]`, `[["#","#"]]`} {
-		_, err := ParseJSON(edit(t, "gpt2.json", "model.merges", merges))
+		_, err := ParseJSON(edit(t, "gpt2.json", "model.merges", merges), nil)
 		checkError(t, err, false, `merge 0 makes "##", which is not a token`)
 	}
 }
 
 func TestIgnoredBlocks(t *testing.T) {
-	d, err := ParseJSON(edit(t, "gpt2.json", "truncation", `{"max_length":512}`))
+	d, err := ParseJSON(edit(t, "gpt2.json", "truncation", `{"max_length":512}`), nil)
 	if want := []string{"tokenizer.json: truncation is ignored"}; err != nil || !slices.Equal(d.Notes, want) {
 		t.Errorf("notes are %q, %v, want %q", d.Notes, err, want)
 	}

@@ -1,10 +1,12 @@
-package tokenizer
+package tokenfile
 
 import (
 	"bytes"
 	"slices"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // finishVocab fills in d.Tokens from the vocabulary. It checks that the ids, with those of
@@ -50,62 +52,19 @@ func (d *document) finishVocab() error {
 
 // appendToken appends the bytes for d.Tokens of a token in the file's vocabulary, and
 // reports whether the model can produce that token.
-func (d *Data) appendToken(dst []byte, token string) ([]byte, bool) {
-	if d.Model == ByteLevelBPE {
-		return appendBytes(dst, token)
+func (d *draft) appendToken(dst []byte, token string) ([]byte, bool) {
+	if d.Model == tokenizer.ByteLevelBPE {
+		return spelling.AppendBytes(dst, token)
 	}
 	return append(dst, token...), true
 }
-
-// appendBytes appends the bytes that a token in the byte-level alphabet represents. If
-// the token has a character outside of that alphabet, it appends the token itself and
-// returns false.
-func appendBytes(dst []byte, token string) ([]byte, bool) {
-	at := len(dst)
-	for _, r := range token {
-		if int(r) >= len(alphabet) || alphabet[r] < 0 {
-			return append(dst[:at], token...), false
-		}
-		dst = append(dst, byte(alphabet[r]))
-	}
-	return dst, true
-}
-
-// alphabet maps the characters that represent bytes in a byte-level vocabulary to those
-// bytes, and other characters to -1. Printable Latin-1 characters represent themselves;
-// the characters from U+0100 on represent the other bytes in order (GPT-2, encoder.py).
-var alphabet = func() (a [256 + 68]int16) {
-	next := 256
-	for i := range a {
-		a[i] = -1
-	}
-	for b := range 256 {
-		if b >= '!' && b <= '~' || b >= 0xa1 && b != 0xad {
-			a[b] = int16(b)
-		} else {
-			a[next] = int16(b)
-			next++
-		}
-	}
-	return a
-}()
-
-// letters is the inverse of alphabet.
-var letters = func() (all [256]rune) {
-	for r, b := range alphabet {
-		if b >= 0 {
-			all[b] = rune(r)
-		}
-	}
-	return all
-}()
 
 // finishAdded fills in the added tokens. Hugging Face ignores the ids that the file lists
 // for them: a token in the vocabulary keeps its id, and a new token gets the next id.
 func (d *document) finishAdded() error {
 	next := uint32(len(d.vocab))
 	for _, f := range d.added {
-		a := Added{
+		a := tokenizer.Added{
 			Content:    f.str("content"),
 			Special:    f.boolean("special"),
 			SingleWord: f.boolean("single_word"),
@@ -113,7 +72,7 @@ func (d *document) finishAdded() error {
 			RStrip:     f.boolean("rstrip"),
 			Normalized: f.boolean("normalized"),
 		}
-		listed := uint32(f.id("id", f.take("id"), maxTokens))
+		listed := uint32(f.id("id", f.take("id"), tokenizer.MaxTokens))
 		if err := f.done(); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"fmt"
@@ -8,17 +8,14 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 const configFile = "tokenizer_config.json"
 
-// ApplyConfig sets the chat template and the tokens bos, eos, pad and unk of d from a
-// tokenizer_config.json. It returns an error if another key that affects ids disagrees
-// with d. It ignores the rest of the file, which configures the Python wrapper, including
-// add_bos_token and add_eos_token: transformers ignores these if there is a
-// tokenizer.json and uses the post-processor alone (transformers 5,
-// tokenization_utils_base.py, _from_pretrained).
-func (d *Data) ApplyConfig(b []byte) error {
+// readConfig applies a tokenizer_config.json to d.
+func (d *draft) readConfig(b []byte) error {
 	f, err := parseObject(configFile, b)
 	if err != nil {
 		return err
@@ -43,7 +40,7 @@ func parseObject(file string, b []byte) (*fields, error) {
 	return f, err
 }
 
-func (d *Data) apply(f *fields) error {
+func (d *draft) apply(f *fields) error {
 	for _, role := range []struct {
 		key string
 		id  *int
@@ -53,7 +50,7 @@ func (d *Data) apply(f *fields) error {
 			if err := d.setRole(role.key, v, role.id); err != nil {
 				return err
 			}
-			if role.id == &d.Unk && d.Unknown != UnknownDropped && d.Unk != old {
+			if role.id == &d.Unk && d.Unknown != tokenizer.UnknownDropped && d.Unk != old {
 				return contradiction(role.key, v)
 			}
 		}
@@ -73,13 +70,13 @@ func (d *Data) apply(f *fields) error {
 }
 
 // prefixesSpace reports whether d adds a space before a text.
-func (d *Data) prefixesSpace() bool {
+func (d *draft) prefixesSpace() bool {
 	for _, s := range d.Steps {
-		if s == StepSpace || s == StepMark || s == StepMarkFirst {
+		if s == tokenizer.StepSpace || s == tokenizer.StepMark || s == tokenizer.StepMarkFirst {
 			return true
 		}
 	}
-	return slices.Contains(d.Normalizer, Rule{Op: OpPrepend, New: mark})
+	return slices.Contains(d.Normalizer, tokenizer.Rule{Op: tokenizer.OpPrepend, New: spelling.Mark})
 }
 
 func contradiction(key string, v any) error {
@@ -88,7 +85,7 @@ func contradiction(key string, v any) error {
 
 // setTemplate sets the chat template to v, a string, or to the template named "default" in
 // v, a list.
-func (d *Data) setTemplate(v any) error {
+func (d *draft) setTemplate(v any) error {
 	switch v := v.(type) {
 	case nil:
 		return nil
@@ -113,7 +110,7 @@ func (d *Data) setTemplate(v any) error {
 
 // setRole sets *id to the token v and makes it a special added token, so that Encode finds
 // it in text, as in transformers.
-func (d *Data) setRole(key string, v any, id *int) error {
+func (d *draft) setRole(key string, v any, id *int) error {
 	content, isText := v.(string)
 	if !isText {
 		content = object(configFile, key, v).str("content")
@@ -127,7 +124,7 @@ func (d *Data) setRole(key string, v any, id *int) error {
 			continue
 		}
 		if !isText {
-			if err := a.checkFlags(key, v); err != nil {
+			if err := checkFlags(a, key, v); err != nil {
 				return err
 			}
 		}
@@ -139,7 +136,7 @@ func (d *Data) setRole(key string, v any, id *int) error {
 	if n < 0 {
 		return defect.Corrupt(configFile, key, "%q is not in the vocabulary", defect.Printable(content))
 	}
-	a := Added{ID: uint32(n), Content: content, Special: true}
+	a := tokenizer.Added{ID: uint32(n), Content: content, Special: true}
 	if m, ok := v.(map[string]any); ok {
 		a.SingleWord, a.LStrip, a.RStrip = m["single_word"] == true, m["lstrip"] == true, m["rstrip"] == true
 		a.Normalized = m["normalized"] == true
@@ -150,7 +147,7 @@ func (d *Data) setRole(key string, v any, id *int) error {
 }
 
 // findToken returns the id of the token that the vocabulary writes as content, or -1.
-func (d *Data) findToken(content string) int {
+func (d *draft) findToken(content string) int {
 	b, producible := d.appendToken(nil, content)
 	for id, t := range d.Tokens {
 		if string(t) == string(b) {
@@ -164,7 +161,7 @@ func (d *Data) findToken(content string) int {
 
 // checkFlags returns an error if v, an added token as an object, has a flag that differs
 // from a.
-func (a *Added) checkFlags(key string, v any) error {
+func checkFlags(a *tokenizer.Added, key string, v any) error {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return defect.Corrupt(configFile, key, "want an object, found %s", kind(v))
@@ -182,7 +179,7 @@ func (a *Added) checkFlags(key string, v any) error {
 
 // checkListed checks v, the added tokens by id in added_tokens_decoder, against those of
 // tokenizer.json.
-func (d *Data) checkListed(v any) error {
+func (d *draft) checkListed(v any) error {
 	const key = "added_tokens_decoder"
 	if v == nil {
 		return nil
@@ -191,7 +188,7 @@ func (d *Data) checkListed(v any) error {
 	if f.err != nil {
 		return f.err
 	}
-	byID := make(map[string]*Added, len(d.Added))
+	byID := make(map[string]*tokenizer.Added, len(d.Added))
 	for i := range d.Added {
 		byID[strconv.Itoa(int(d.Added[i].ID))] = &d.Added[i]
 	}
@@ -201,7 +198,7 @@ func (d *Data) checkListed(v any) error {
 		if content := object(configFile, at, f.m[id]).str("content"); !ok || content != a.Content {
 			return contradiction(at, content)
 		}
-		if err := a.checkFlags(at, f.m[id]); err != nil {
+		if err := checkFlags(a, at, f.m[id]); err != nil {
 			return err
 		}
 	}

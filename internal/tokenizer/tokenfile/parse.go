@@ -1,4 +1,4 @@
-package tokenizer
+package tokenfile
 
 import (
 	"encoding/json"
@@ -10,6 +10,8 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 
 // A document is a tokenizer.json that is being converted to Data.
 type document struct {
-	Data
+	draft
 	s         *strictjson.Decoder
 	vocab     []entry
 	scores    []float64         // of a unigram vocabulary
@@ -40,15 +42,33 @@ type entry struct {
 	id    int
 }
 
-// ParseJSON parses a Hugging Face tokenizer.json of at most 128 MiB. It uses each key,
-// checks its value, or knows that it has no effect. Any other key is an error.
-func ParseJSON(b []byte) (*Data, error) {
-	if len(b) > maxFile {
-		return nil, defect.Corrupt(jsonFile, "", "%d bytes exceed the limit of %d", len(b), maxFile)
+// ParseJSON parses a Hugging Face tokenizer.json of at most 128 MiB and the
+// tokenizer_config.json next to it, which may be nil. It uses each key of the first, checks
+// its value, or knows that it has no effect. Any other key is an error.
+//
+// The config sets the chat template and the tokens bos, eos, pad and unk. Another key of it
+// that affects ids must agree with tokenizer.json. The rest configures the Python wrapper,
+// including add_bos_token and add_eos_token: transformers ignores these if there is a
+// tokenizer.json and uses the post-processor alone (transformers 5,
+// tokenization_utils_base.py, _from_pretrained).
+func ParseJSON(text, config []byte) (*tokenizer.Data, error) {
+	d, err := readJSON(text)
+	if err == nil && config != nil {
+		err = d.readConfig(config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &d.Data, nil
+}
+
+func readJSON(b []byte) (*draft, error) {
+	if len(b) > tokenizer.MaxFile {
+		return nil, defect.Corrupt(jsonFile, "", "%d bytes exceed the limit of %d", len(b), tokenizer.MaxFile)
 	}
 	d := &document{s: strictjson.NewDecoder(jsonFile, 0, b), have: map[string]bool{}}
-	d.s.AllowMembers(maxTokens)
-	d.Data = Data{BOS: -1, EOS: -1, Pad: -1, Unk: -1}
+	d.s.AllowMembers(tokenizer.MaxTokens)
+	d.draft = *newDraft("")
 	for _, step := range []func() error{
 		func() error { return d.s.Object(d.member) },
 		d.s.End,
@@ -59,13 +79,13 @@ func ParseJSON(b []byte) (*Data, error) {
 		d.finishModel,
 		d.finishMerges,
 		d.finishTemplate,
-		d.check,
+		d.Check,
 	} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
-	return &d.Data, nil
+	return &d.draft, nil
 }
 
 // complete returns an error if a required key is missing.
@@ -88,8 +108,8 @@ func (d *document) member(key string) error {
 		return d.readModel()
 	case "added_tokens":
 		return d.s.Array(func(i int) error {
-			if i == maxAdded {
-				return d.s.Fail("more than %d added tokens", maxAdded)
+			if i == tokenizer.MaxAdded {
+				return d.s.Fail("more than %d added tokens", tokenizer.MaxAdded)
 			}
 			v, err := d.s.Within(maxTree)
 			d.added = append(d.added, object(jsonFile, fmt.Sprintf("added_tokens[%d]", i), v))
@@ -216,8 +236,8 @@ func (d *document) id() (int, error) {
 		return 0, err
 	}
 	id, err := strconv.ParseUint(string(n), 10, 32)
-	if err != nil || id >= maxTokens {
-		return 0, d.s.Fail("token id %.40s is not a whole number below %d", string(n), maxTokens)
+	if err != nil || id >= tokenizer.MaxTokens {
+		return 0, d.s.Fail("token id %.40s is not a whole number below %d", string(n), tokenizer.MaxTokens)
 	}
 	return int(id), nil
 }
@@ -263,12 +283,12 @@ func (d *document) bpeFlags(f *fields) {
 		}
 	}
 	d.ByteFallback = f.flag("byte_fallback")
-	if d.ByteFallback && d.Model == ByteLevelBPE {
+	if d.ByteFallback && d.Model == tokenizer.ByteLevelBPE {
 		f.unsupported("byte_fallback", "true after a ByteLevel pre-tokenizer")
 	}
 	d.IgnoreMerges = f.flag("ignore_merges")
 	fuse, unk := f.flag("fuse_unk"), f.take("unk_token")
-	if unk == nil || unk == "" || d.Model == ByteLevelBPE && d.hasAllBytes() {
+	if unk == nil || unk == "" || d.Model == tokenizer.ByteLevelBPE && d.hasAllBytes() {
 		return // no text would become the unknown token
 	}
 	text, _ := unk.(string)
@@ -277,9 +297,9 @@ func (d *document) bpeFlags(f *fields) {
 		f.corrupt("unk_token", "%s is not in the vocabulary", show(unk))
 		return
 	}
-	d.Unk, d.Unknown = int(id), UnknownEach
+	d.Unk, d.Unknown = int(id), tokenizer.UnknownEach
 	if fuse {
-		d.Unknown = UnknownRun
+		d.Unknown = tokenizer.UnknownRun
 	}
 }
 
@@ -294,7 +314,7 @@ func (d *document) hasAllBytes() bool {
 	var have [256]bool
 	count := 0
 	for _, e := range d.vocab {
-		if b, ok := appendBytes(nil, e.token); ok && len(b) == 1 && !have[b[0]] {
+		if b, ok := spelling.AppendBytes(nil, e.token); ok && len(b) == 1 && !have[b[0]] {
 			have[b[0]] = true
 			count++
 		}
@@ -305,6 +325,6 @@ func (d *document) hasAllBytes() bool {
 func (d *document) unigramFlags(f *fields) {
 	d.ByteFallback = f.flag("byte_fallback")
 	d.Unk = f.id("unk_id", f.take("unk_id"), len(d.vocab))
-	d.Unknown = UnknownRun
+	d.Unknown = tokenizer.UnknownRun
 	d.Scores = append(d.scores, make([]float64, len(d.Tokens)-len(d.scores))...)
 }
