@@ -11,6 +11,7 @@ import (
 	"thimble/internal/device"
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/target"
 )
 
 // InspectOptions specify what Inspect reads.
@@ -99,7 +100,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
-	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: predictedOf(m), Tool: p.Tool}
+	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: target.Predicted(m), Tool: p.Tool}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}

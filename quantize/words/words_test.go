@@ -1,4 +1,4 @@
-package quantize
+package words
 
 import (
 	"math"
@@ -29,7 +29,7 @@ func TestWords(t *testing.T) {
 				t.Errorf("%s occurs twice", name)
 			}
 			seen[name] = true
-			got, err := ParseScheme(strings.ToUpper(name))
+			got, err := Scheme(strings.ToUpper(name))
 			switch {
 			case w.same && (err != nil || got != s):
 				t.Errorf("%s is %v, %v; want %v", name, got, err, s)
@@ -42,7 +42,7 @@ func TestWords(t *testing.T) {
 		"int4": `scheme "int4" does not say how many weights share a scale; the usual one is int4/g32 (4.5 bits per weight with its scales), the smallest int4/row (4)`,
 		"int9": "not valid, want", "q4_9": "not valid, want", "": "not valid, want",
 	} {
-		if _, err := ParseScheme(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Scheme(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}

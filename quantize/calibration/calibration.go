@@ -1,23 +1,27 @@
-package thimble
+// Package calibration reads the texts that a calibrated run measures rounding errors on: those
+// that the user names, or a built-in mix.
+package calibration
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"thimble/internal/chat"
 	"thimble/internal/mixedtext"
 	"thimble/internal/model"
+	"thimble/internal/texts"
 	"thimble/quantize"
 	"thimble/quantize/rounding"
 	"thimble/quantize/tuning"
 )
 
-// Calibration specifies the texts on which a method measures rounding errors.
-type Calibration struct {
+// Options specify the texts on which a method measures rounding errors.
+type Options struct {
 	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
 	// lines that hold conversations. A method that needs texts uses a built-in mix of
 	// prose, code and conversations if there are none.
@@ -26,41 +30,45 @@ type Calibration struct {
 	Context int     // tokens in a piece; 0 is the recipe's number, or 512 (the model's context if that is less)
 	Seed    *uint64 // chooses the pieces; nil is the recipe's seed, or 0, which takes the first of each stretch
 
-	// Render is the command line of a program that calls ServeTemplates. It renders chat
+	// Render is the command line of a program that calls chat.Serve. It renders chat
 	// templates, which are untrusted code, in a separate process. Without it, conversations
 	// are an error, and the built-in ones are read as plain text.
 	Render []string
 }
 
-// The default amounts of calibration text, in tokens.
+// The default amounts of text, in tokens.
 const (
-	CalibrationTokens  = 16384
-	CalibrationContext = 512
+	DefaultTokens  = 16384
+	DefaultContext = 512
 )
 
-// calibrates reports whether a run with recipe r calibrates. If so and r names no
-// method, it sets r's method.
-func calibrates(o *Calibration, r *Recipe, budgeted bool) bool {
+// DefaultMethod is the method of a calibrated run whose recipe names none.
+const DefaultMethod = rounding.MethodGPTQ
+
+// Wanted reports whether a run with recipe r, which may have a budget, calibrates. If so and r
+// names no method, Wanted sets r's method.
+func (o *Options) Wanted(r *quantize.Recipe, budgeted bool) bool {
 	wanted := len(o.Texts) > 0 || budgeted || r.Texts != nil || r.Tune > 0
 	if r.Method == "" && wanted {
-		r.Method = CalibratedMethod
+		r.Method = DefaultMethod
 	}
 	return wanted || rounding.NeedsTexts(r.Method)
 }
 
-// calibrationTexts holds the calibration texts as a model's tokens.
-type calibrationTexts struct {
+// Texts are calibration texts as a model's tokens.
+type Texts struct {
 	*quantize.Calibration                   // nil without calibration
-	special               func(id int) bool // reports whether a token is special
-	note                  string            // names the built-in text if the user named none
-	tuning                *tuning.Texts     // nil without Recipe.Tune
+	Special               func(id int) bool // reports whether a token is special
+	Note                  string            // names the built-in text if the user named none
+	Tuning                *tuning.Texts     // nil without Recipe.Tune
 }
 
-// readCalibration reads the texts that o names, or the built-in one, and records their
-// digests in r. If r records digests already, they must match. holdOut leaves some
-// pieces out, to measure on.
-func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Recipe, budgeted, holdOut bool, progress Progress) (cal calibrationTexts, err error) {
-	if !calibrates(o, r, budgeted) {
+// Read reads the texts that o names, or the built-in one, and records their digests in r. If r
+// records digests already, they must match. Without calibration, Texts.Calibration is nil.
+// holdOut leaves some pieces out, to measure on. rendered is called with the bytes of
+// conversations that were rendered.
+func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, budgeted, holdOut bool, rendered func(done, total int64)) (cal Texts, err error) {
+	if !o.Wanted(r, budgeted) {
 		for _, given := range []struct {
 			name string
 			set  bool
@@ -72,7 +80,7 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		return cal, nil
 	}
 	want := o.amounts(m, r.Texts)
-	if err := checkContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
+	if err := texts.CheckContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
 		return cal, err
 	}
 	files, note, err := o.read(ctx)
@@ -90,12 +98,12 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
 	}
-	tok, data, err := openTokenizer(m)
+	tok, data, err := texts.Tokenizer(m)
 	if err != nil {
 		return cal, fmt.Errorf("calibration: %w", err)
 	}
 	encode := func(ctx context.Context, text string, special bool) ([]int, error) {
-		return Encode(ctx, tok, text, special)
+		return texts.Encode(ctx, tok, text, special)
 	}
 	var ids []int
 	for _, f := range files {
@@ -103,9 +111,9 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 		chats := chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}
 		switch {
 		case isChats(f.path):
-			more, err = chats.Tokens(ctx, progress.stage("render", Bytes))
+			more, err = chats.Tokens(ctx, rendered)
 		case f.spoken:
-			more, err = chats.Builtin(ctx, progress.stage("render", Bytes))
+			more, err = chats.Builtin(ctx, rendered)
 		default:
 			more, err = encode(ctx, f.content, true)
 		}
@@ -120,7 +128,7 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	if r.Tune > 0 {
 		pieces, err := quantize.Pieces(ids, r.Tune, want.Context, tok.Start(), want.Seed)
 		if err == nil {
-			cal.tuning, err = tuning.Divide(pieces.Texts)
+			cal.Tuning, err = tuning.Divide(pieces.Texts)
 		}
 		if err != nil {
 			return cal, fmt.Errorf("--tune: %w", err)
@@ -128,14 +136,14 @@ func readCalibration(ctx context.Context, m *model.Model, o *Calibration, r *Rec
 	}
 	want.Tokens = cal.Tokens()
 	r.Texts = &want
-	cal.special, cal.note = tok.IsSpecial, note
+	cal.Special, cal.Note = tok.IsSpecial, note
 	return cal, nil
 }
 
 // amounts returns the number of tokens, the context and the seed: the values of o,
 // otherwise those of the recipe, otherwise the defaults.
-func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
-	want := quantize.Texts{Tokens: CalibrationTokens, Context: min(CalibrationContext, m.Spec.Context)}
+func (o *Options) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
+	want := quantize.Texts{Tokens: DefaultTokens, Context: min(DefaultContext, m.Spec.Context)}
 	if recipe != nil {
 		want.Tokens, want.Context, want.Seed = recipe.Tokens, recipe.Context, recipe.Seed
 	}
@@ -151,9 +159,9 @@ func (o *Calibration) amounts(m *model.Model, recipe *quantize.Texts) quantize.T
 	return want
 }
 
-// unread returns what a recipe will record of the texts before they are read: their digests
+// Unread returns what a recipe will record of the texts before they are read: their digests
 // are zero.
-func (o *Calibration) unread(m *model.Model, recipe *quantize.Texts) *quantize.Texts {
+func (o *Options) Unread(m *model.Model, recipe *quantize.Texts) *quantize.Texts {
 	want := o.amounts(m, recipe)
 	want.SHA256 = slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, max(1, len(o.Texts)))
 	return &want
@@ -224,9 +232,9 @@ type textFile struct {
 }
 
 // read reads the texts of o, or the built-in one.
-func (o *Calibration) read(ctx context.Context) (files []textFile, note string, err error) {
+func (o *Options) read(ctx context.Context) (files []textFile, note string, err error) {
 	for _, path := range o.Texts {
-		content, err := ReadText(ctx, "--calib", path, MaxText)
+		content, err := texts.Read(ctx, "--calib", path, texts.MaxBytes)
 		if err != nil {
 			return nil, "", err
 		}
@@ -237,4 +245,10 @@ func (o *Calibration) read(ctx context.Context) (files []textFile, note string, 
 	}
 	return []textFile{{content: mixedtext.Prose}, {content: mixedtext.Code}, {content: mixedtext.Chat, spoken: true}},
 		"no --calib: calibrating on the " + mixedtext.Name + " (prose, code, chat); text like the model's future input gives better results", nil
+}
+
+// isChats reports whether path has an extension of JSON lines.
+func isChats(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".jsonl" || ext == ".ndjson"
 }

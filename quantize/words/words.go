@@ -1,4 +1,6 @@
-package quantize
+// Package words reads the names of schemes: Thimble's own, and those that other programs give
+// to the same or a similar way to store weights.
+package words
 
 import (
 	"fmt"
@@ -71,10 +73,10 @@ func wordFor(text string) (word, bool) {
 	return word{}, false
 }
 
-// ParseScheme reads a scheme, or another program's name for exactly the same thing, such
+// Scheme reads a scheme, or another program's name for exactly the same thing, such
 // as Q4_0. The error about another name says which scheme is nearest, its size, and how
 // it differs.
-func ParseScheme(text string) (Scheme, error) {
+func Scheme(text string) (qtensor.Scheme, error) {
 	s, err := qtensor.ParseScheme(text)
 	if err == nil {
 		return s, nil
@@ -82,7 +84,7 @@ func ParseScheme(text string) (Scheme, error) {
 	if w, ok := wordFor(text); ok && w.same {
 		return qtensor.ParseScheme(w.scheme)
 	}
-	if err := ForeignName(text, "", nil); err != nil {
+	if err := Foreign(text, "", nil); err != nil {
 		return s, err
 	}
 	if width := bareInt.FindStringSubmatch(strings.ToLower(text)); width != nil {
@@ -93,10 +95,22 @@ func ParseScheme(text string) (Scheme, error) {
 	return s, err
 }
 
-// ForeignName returns the error about text if it is another program's name for something
+// Schemes reads a scheme from each of texts.
+func Schemes(texts []string) (all []qtensor.Scheme, err error) {
+	for _, text := range texts {
+		s, err := Scheme(strings.TrimSpace(text))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Foreign returns the error about text if it is another program's name for something
 // that no scheme is exactly, and otherwise nil. If the file is for a program, nearest returns
 // the nearest scheme that the program can run; without one it is nil.
-func ForeignName(text, program string, nearest func(Scheme) Scheme) error {
+func Foreign(text, program string, nearest func(qtensor.Scheme) qtensor.Scheme) error {
 	w, ok := wordFor(text)
 	if !ok || w.same {
 		return nil
@@ -121,8 +135,8 @@ func spelledBits(scheme string) float64 {
 	return s.BitsPerWeight(nominal)
 }
 
-// sameNote returns a note if text is another program's name for a scheme, or "".
-func sameNote(text string) string {
+// Same returns a note if text is another program's name for a scheme, or "".
+func Same(text string) string {
 	if _, err := qtensor.ParseScheme(text); err == nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package thimble
+package calibration
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package thimble
+package kept
 
 import (
 	"path/filepath"
@@ -22,7 +22,7 @@ func FuzzReadHead(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		path := filepath.Join(t.TempDir(), "out"+UnfinishedSuffix)
+		path := filepath.Join(t.TempDir(), "out"+Suffix)
 		j := journal.New(path, false, func() ([]byte, error) { return text, nil })
 		if err := j.Append([]byte("part")); err != nil {
 			t.Fatal(err)
