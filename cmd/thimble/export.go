@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/cmd/thimble/internal/text"
+	"thimble/internal/units"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,6 +28,9 @@ appears complete or not at all:
 Codes and scales are copied unchanged, except to safetensors, which stores their
 products. What a format cannot represent is an error before any work;
 thimble quantize --for mlx plans schemes that it can.
+
+Weights of more than 5 GB, or --shard-size, are divided into several files with
+an index, as transformers and mlx-lm do: safetensors, mlx, compressed-tensors.
 
 In GGUF, int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
 int8/g32 Q8_0; f32, f16 and bf16 keep their names. A block that several steps
@@ -60,6 +64,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.StringFlag{Name: "dtype", Usage: "with --to safetensors: store every value as `TYPE`, rounded once if it does not fit: f32, f16, bf16"},
+			&cli.StringFlag{Name: "shard-size", Usage: "with --to safetensors, mlx and compressed-tensors: begin a new file of weights after `SIZE`, such as 2GB (default: 5GB)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
 			ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -78,6 +83,11 @@ func exportAction(c *cli.Context) error {
 	}
 	if c.IsSet("context") && o.Context < 1 {
 		return fmt.Errorf("--context %d: want the number of tokens in the longest text", o.Context)
+	}
+	if c.IsSet("shard-size") {
+		if o.ShardSize, err = units.ParseSize(c.String("shard-size")); err != nil {
+			return fmt.Errorf("--shard-size %w", err)
+		}
 	}
 	if !c.Bool(dryRunFlag.Name) {
 		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {

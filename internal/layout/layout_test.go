@@ -26,6 +26,7 @@ var rules = []struct {
 	{"internal/defect", []string{}},
 	{"internal/spell", []string{}},
 	{"internal/mmap", []string{}},
+	{"internal/safetensors", []string{}},
 	{"internal/ans", []string{"internal/kernel", "internal/parallel", "internal/qtensor"}},
 	{"internal/stray", []string{"internal/defect"}},
 	{"internal/parallel", []string{}},
