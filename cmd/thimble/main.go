@@ -155,7 +155,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
-			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), signCommand(), tokenizeCommand(),
+			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), signCommand(), reproduceCommand(), tokenizeCommand(),
 			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}

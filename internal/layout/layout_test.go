@@ -79,6 +79,7 @@ var rules = []struct {
 	{"verify/parity", []string{"verify/metric", "internal"}},
 	{"verify/tasks", []string{"verify/metric", "verify/reference", "internal"}},
 	{"verify/diff", []string{"verify/metric", "internal"}},
+	{"verify/reproduce", []string{"verify/diff", "internal"}},
 	{"verify/curve", []string{"verify/metric", "internal"}},
 	{"verify/selftest", []string{"verify", "internal"}},
 	{"verify/render", []string{"verify", "internal"}},
