@@ -17,6 +17,7 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/target"
 	"thimble/verify/reproduce"
 )
 
@@ -169,7 +170,7 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 	}
 	defer from.Close()
 	p := recorded.Provenance
-	plan, err := reproduce.Steps(documents(from.Provenance.Recipe), documents(p.Recipe), p.Sources, len(from.Provenance.Sources)+len(from.Files), isGGUF)
+	plan, err := reproduce.Steps(target.Recipes(from), target.Recipes(recorded), p.Sources, len(from.Provenance.Sources)+len(from.Files), isGGUF)
 	if err != nil {
 		return fault("%v", err)
 	}
@@ -192,14 +193,6 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 	}
 	last.name = "model." + last.format
 	return steps, o.checkTexts(steps)
-}
-
-// documents returns the recipes of a model that was quantized several times.
-func documents(recipe string) []string {
-	if recipe == "" {
-		return nil
-	}
-	return strings.Split(strings.TrimSpace(recipe), nextRecipe)
 }
 
 // checkTexts returns an error if calibration texts are missing, or given without need.

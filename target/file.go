@@ -95,6 +95,14 @@ func (f *File) Contents(sources []model.Source, plan *quantize.Plan) (*container
 // which is a YAML document.
 const nextRecipe = "\n---\n"
 
+// Recipes returns the recipe of each time that m was quantized, in order; none if it was not.
+func Recipes(m *model.Model) []string {
+	if m.Provenance.Recipe == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(m.Provenance.Recipe), nextRecipe)
+}
+
 // Predicted returns the divergence from its sources, in nats per token, that the last recipe of
 // m predicts; 0 if it does not.
 func Predicted(m *model.Model) float64 {
