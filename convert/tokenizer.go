@@ -20,6 +20,7 @@ const (
 	piecesName          = "tokenizer.model"
 	ranksName           = "tiktoken.model"
 	ranksEnding         = ".tiktoken"
+	tekkenName          = "tekken.json"
 	addedName           = "added_tokens.json"
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
@@ -37,8 +38,8 @@ const noTokenizer = "no " + tokenizerName + " or " + piecesName + " here: the mo
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
 	switch name := tokenizerFile(dir); {
-	case name == tokenizerName:
-		names = []string{tokenizerName, tokenizerConfigName, templateName}
+	case name == tokenizerName, name == tekkenName:
+		names = []string{name, tokenizerConfigName, templateName}
 	case name != "":
 		names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
 	case !dir.Has("vocab.json"): // see otherTokenizer
@@ -75,6 +76,9 @@ func tokenizerFile(dir *checkpoint.Dir) string {
 		if filepath.Ext(name) == ranksEnding {
 			return name
 		}
+	}
+	if dir.Has(tekkenName) {
+		return tekkenName
 	}
 	return ""
 }
@@ -128,6 +132,8 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	var d *tokenizer.Data
 	if filepath.Ext(name) != ".json" {
 		d, err = readLlama(dir, text, config)
+	} else if tokenfile.IsTekken(name) {
+		d, err = tokenfile.ParseTekken(text, config)
 	} else {
 		d, err = tokenfile.ParseJSON(text, config)
 	}

@@ -132,11 +132,11 @@ func (r Rule) growth() int {
 		return max(1, (len(r.New)+len(r.Old)-1)/max(1, len(r.Old)))
 	case OpReplacePattern:
 		return len(r.New) + 1
-	case OpLower:
+	case OpLower, OpIdeographs:
 		return 2
 	case OpCharsmap:
 		return 32
-	case OpNFC, OpNFD:
+	case OpNFC, OpNFD, OpMarks:
 		return 3 // U+0390
 	case OpNFKC, OpNFKD:
 		return 11 // U+FDFA
@@ -153,7 +153,7 @@ func (d *Data) checkRules() error {
 		rules []Rule
 		known []Op
 	}{
-		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace, OpLower, OpAccents, OpTrimStart, OpTrimEnd, OpReplacePattern, OpCharsmap}},
+		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace, OpLower, OpAccents, OpTrimStart, OpTrimEnd, OpClean, OpIdeographs, OpMarks, OpReplacePattern, OpCharsmap}},
 		{"decoder", d.Decoder, []Op{OpReplace, OpBytes, OpStrip, OpDropFirst}},
 	} {
 		if len(list.rules) > maxSteps {

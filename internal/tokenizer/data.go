@@ -142,6 +142,9 @@ const (
 	OpAccents        Op = "strip-accents"   // removes combining marks
 	OpTrimStart      Op = "trim-start"      // removes white space at the start
 	OpTrimEnd        Op = "trim-end"        // removes white space at the end
+	OpClean          Op = "clean"           // removes control characters, and makes white space a space
+	OpIdeographs     Op = "ideographs"      // adds a space on each side of an ideograph
+	OpMarks          Op = "strip-marks"     // decomposes characters and removes marks without a width
 	OpReplacePattern Op = "replace-pattern" // replaces each match of Old, of package pattern, by New
 	OpCharsmap       Op = "charsmap"        // Hugging Face's reading of Old, a precompiled_charsmap in base64
 )

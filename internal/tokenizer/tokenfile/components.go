@@ -56,12 +56,35 @@ func (d *document) normalizer(f *fields) error {
 		if len(b) > 0 {
 			d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: tokenizer.OpCharsmap, Old: base64.StdEncoding.EncodeToString(b)})
 		}
+	case kind == "BertNormalizer":
+		d.bertNormalizer(f)
 	case kind == "Sequence":
 		return f.each("normalizers", d.normalizer)
 	default:
 		f.unsupported("type", "normalizer %s", defect.Printable(kind))
 	}
 	return f.done()
+}
+
+// bertRules lists the parts of a BertNormalizer, in their order.
+var bertRules = []struct {
+	key string
+	op  tokenizer.Op
+}{
+	{"clean_text", tokenizer.OpClean}, {"handle_chinese_chars", tokenizer.OpIdeographs}, {"strip_accents", tokenizer.OpMarks}, {"lowercase", tokenizer.OpLower},
+}
+
+// bertNormalizer appends the rules of a BertNormalizer, which strips accents by default if it
+// maps to lower case.
+func (d *document) bertNormalizer(f *fields) {
+	if f.m["strip_accents"] == nil {
+		f.m["strip_accents"] = f.m["lowercase"]
+	}
+	for _, part := range bertRules {
+		if f.boolean(part.key) {
+			d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: part.op})
+		}
+	}
 }
 
 // replace reads a Replace.

@@ -100,7 +100,7 @@ func readTiktoken(files Files) (*draft, error) {
 		return nil, defect.Unsupported(modelFile, "a vocabulary of tiktoken of %d tokens and tokenizer_class %q, whose pattern Thimble does not know, without %s",
 			len(d.Tokens), defect.Printable(class), jsonFile)
 	}
-	d.Merges = d.rankedMerges()
+	d.Merges = d.rankedMerges(0)
 	d.Steps, d.Normalizer = family.steps, family.normalizer
 	if err := d.addSpecials(family, config.take("added_tokens_decoder")); err != nil {
 		return nil, err
@@ -159,23 +159,32 @@ func (d *draft) readRanks(b []byte) error {
 		seen[string(text)] = true
 		d.Tokens = append(d.Tokens, text)
 	}
-	for b := range 256 {
-		if !seen[string([]byte{byte(b)})] {
-			return defect.Corrupt(modelFile, "", "no token for byte 0x%02x", b)
+	return d.haveBytes(modelFile, 0)
+}
+
+// haveBytes returns an error unless there is a token for each byte, from id first on.
+func (d *draft) haveBytes(file string, first int) error {
+	var have [256]bool
+	for _, t := range d.Tokens[first:] {
+		if len(t) == 1 {
+			have[t[0]] = true
 		}
+	}
+	if b := slices.Index(have[:], false); b >= 0 {
+		return defect.Corrupt(file, "", "no token for byte 0x%02x", b)
 	}
 	return nil
 }
 
 // rankedMerges returns all pairs of tokens whose concatenation is a token, by the rank of
-// that.
-func (d *draft) rankedMerges() []uint32 {
+// that. The tokens before first do not count.
+func (d *draft) rankedMerges(first int) []uint32 {
 	ids := make(map[string]uint32, len(d.Tokens))
-	for id, t := range d.Tokens {
-		ids[string(t)] = uint32(id)
+	for id, t := range d.Tokens[first:] {
+		ids[string(t)] = uint32(first + id)
 	}
 	merges := []uint32{}
-	for _, t := range d.Tokens {
+	for _, t := range d.Tokens[first:] {
 		for i := 1; i < len(t); i++ {
 			left, ok := ids[string(t[:i])]
 			right, ok2 := ids[string(t[i:])]

@@ -175,7 +175,13 @@ func (w *jsonWriter) rule(r tokenizer.Rule) member {
 			return member{"type": kind}
 		}
 	}
+	bert := member{"type": "BertNormalizer"}
+	for _, part := range bertRules {
+		bert[part.key] = part.op == r.Op
+	}
 	switch r.Op {
+	case tokenizer.OpClean, tokenizer.OpIdeographs, tokenizer.OpMarks:
+		return bert
 	case tokenizer.OpPrepend:
 		return member{"type": "Prepend", "prepend": r.New}
 	case tokenizer.OpReplace:
