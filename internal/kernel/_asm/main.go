@@ -83,7 +83,8 @@ func main() {
 	split(2)
 	split(4)
 	for bits := 2; bits <= 8; bits++ {
-		storedRows(bits)
+		storedRows(bits, false)
+		storedRows(bits, true)
 	}
 	integerTile(4)
 	integerTile(1)
