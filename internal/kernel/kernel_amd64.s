@@ -3277,59 +3277,6 @@ check:
 	VZEROUPPER
 	RET
 
-// func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-// Requires: AVX
-TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-168
-	MOVQ         x_base+0(FP), AX
-	MOVQ         power_base+24(FP), CX
-	MOVQ         scale_base+48(FP), DX
-	MOVQ         inverse_base+72(FP), BX
-	VBROADCASTSS bottom+96(FP), Y0
-	VBROADCASTSS top+100(FP), Y1
-	VBROADCASTSS toInt<>+0(SB), Y2
-	VMOVUPS      (DX), Y3
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(DX), Y5
-	VMOVUPS      32(BX), Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         x_len+8(FP), DX
-	XORQ         BX, BX
-	JMP          check
-
-element:
-	VBROADCASTSS (AX)(BX*4), Y9
-	VBROADCASTSS (CX)(BX*4), Y10
-	VMULPS       Y4, Y9, Y11
-	VMAXPS       Y0, Y11, Y11
-	VMINPS       Y1, Y11, Y11
-	VADDPS       Y2, Y11, Y11
-	VSUBPS       Y2, Y11, Y11
-	VMULPS       Y3, Y11, Y11
-	VSUBPS       Y11, Y9, Y11
-	VMULPS       Y11, Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y7, Y7
-	VMULPS       Y6, Y9, Y11
-	VMAXPS       Y0, Y11, Y11
-	VMINPS       Y1, Y11, Y11
-	VADDPS       Y2, Y11, Y11
-	VSUBPS       Y2, Y11, Y11
-	VMULPS       Y5, Y11, Y11
-	VSUBPS       Y11, Y9, Y11
-	VMULPS       Y11, Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y8, Y8
-	INCQ         BX
-
-check:
-	CMPQ    BX, DX
-	JLT     element
-	VMOVUPS Y7, ret_0+104(FP)
-	VMOVUPS Y8, ret_8+136(FP)
-	VZEROUPPER
-	RET
-
 // func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, AVX512F
 TEXT ·mix64AVX512(SB), NOSPLIT, $0-48
@@ -3759,44 +3706,298 @@ check:
 	VZEROUPPER
 	RET
 
-// func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-// Requires: AVX, AVX512F
-TEXT ·gridErrorsAVX512(SB), NOSPLIT, $0-168
-	MOVQ         x_base+0(FP), AX
-	MOVQ         power_base+24(FP), CX
-	MOVQ         scale_base+48(FP), DX
-	MOVQ         inverse_base+72(FP), BX
-	VBROADCASTSS bottom+96(FP), Z0
-	VBROADCASTSS top+100(FP), Z1
-	VBROADCASTSS toInt<>+0(SB), Z2
-	VMOVUPS      (DX), Z3
-	VMOVUPS      (BX), Z4
-	VPXORD       Z5, Z5, Z5
-	MOVQ         x_len+8(FP), DX
+// func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
+// Requires: AVX
+TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-80
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	VBROADCASTSS bottom+72(FP), Y0
+	VBROADCASTSS top+76(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	MOVQ         scale+56(FP), DX
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      64(DX), Y5
+	MOVQ         inverse+64(FP), DX
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         x_len+16(FP), DX
 	XORQ         BX, BX
 	JMP          check
 
 element:
-	VBROADCASTSS (AX)(BX*4), Z6
-	VBROADCASTSS (CX)(BX*4), Z7
-	VMULPS       Z4, Z6, Z8
-	VMAXPS       Z0, Z8, Z8
-	VMINPS       Z1, Z8, Z8
-	VADDPS       Z2, Z8, Z8
-	VSUBPS       Z2, Z8, Z8
-	VMULPS       Z3, Z8, Z8
-	VSUBPS       Z8, Z6, Z8
-	VMULPS       Z8, Z8, Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS (AX)(BX*4), Y12
+	VBROADCASTSS (CX)(BX*4), Y13
+	VMULPS       Y6, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y9, Y9
+	VMULPS       Y7, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y4, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y10, Y10
+	VMULPS       Y8, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y11, Y11
 	INCQ         BX
 
 check:
 	CMPQ    BX, DX
 	JLT     element
-	VMOVUPS Z5, ret_0+104(FP)
+	MOVQ    errors+0(FP), AX
+	VMOVUPS Y9, (AX)
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 64(AX)
 	VZEROUPPER
 	RET
+
+// func gridScalesAVX2(scale *[24]float32, inverse *[24]float32, divisor *[24]float32, most float32)
+// Requires: AVX, AVX2, F16C
+TEXT ·gridScalesAVX2(SB), NOSPLIT, $0-28
+	MOVQ         scale+0(FP), AX
+	MOVQ         inverse+8(FP), CX
+	VBROADCASTSS most+24(FP), Y0
+	VBROADCASTSS one<>+0(SB), Y1
+	MOVQ         divisor+16(FP), DX
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VMOVUPS      64(DX), Y4
+	VDIVPS       Y2, Y0, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y5
+	VXORPS       Y6, Y6, Y6
+	VPCMPGTD     Y6, Y5, Y6
+	VMOVUPS      infinity<>+0(SB), Y7
+	VPCMPGTD     Y5, Y7, Y7
+	VANDPS       Y6, Y7, Y7
+	VDIVPS       Y2, Y1, Y5
+	VANDPS       Y7, Y2, Y2
+	VANDPS       Y7, Y5, Y5
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y5, (CX)
+	VDIVPS       Y3, Y0, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y3
+	VXORPS       Y5, Y5, Y5
+	VPCMPGTD     Y5, Y3, Y5
+	VMOVUPS      infinity<>+0(SB), Y6
+	VPCMPGTD     Y3, Y6, Y6
+	VANDPS       Y5, Y6, Y6
+	VDIVPS       Y2, Y1, Y3
+	VANDPS       Y6, Y2, Y2
+	VANDPS       Y6, Y3, Y3
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 32(CX)
+	VDIVPS       Y4, Y0, Y0
+	VCVTPS2PH    $0x00, Y0, X0
+	VCVTPH2PS    X0, Y0
+	VANDPS       magnitude<>+0(SB), Y0, Y2
+	VXORPS       Y3, Y3, Y3
+	VPCMPGTD     Y3, Y2, Y3
+	VMOVUPS      infinity<>+0(SB), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VANDPS       Y3, Y4, Y4
+	VDIVPS       Y0, Y1, Y2
+	VANDPS       Y4, Y0, Y0
+	VANDPS       Y4, Y2, Y2
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y2, 64(CX)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+DATA magnitude<>+32(SB)/4, $0x7fffffff
+DATA magnitude<>+36(SB)/4, $0x7fffffff
+DATA magnitude<>+40(SB)/4, $0x7fffffff
+DATA magnitude<>+44(SB)/4, $0x7fffffff
+DATA magnitude<>+48(SB)/4, $0x7fffffff
+DATA magnitude<>+52(SB)/4, $0x7fffffff
+DATA magnitude<>+56(SB)/4, $0x7fffffff
+DATA magnitude<>+60(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $64
+
+DATA infinity<>+0(SB)/4, $0x7f800000
+DATA infinity<>+4(SB)/4, $0x7f800000
+DATA infinity<>+8(SB)/4, $0x7f800000
+DATA infinity<>+12(SB)/4, $0x7f800000
+DATA infinity<>+16(SB)/4, $0x7f800000
+DATA infinity<>+20(SB)/4, $0x7f800000
+DATA infinity<>+24(SB)/4, $0x7f800000
+DATA infinity<>+28(SB)/4, $0x7f800000
+DATA infinity<>+32(SB)/4, $0x7f800000
+DATA infinity<>+36(SB)/4, $0x7f800000
+DATA infinity<>+40(SB)/4, $0x7f800000
+DATA infinity<>+44(SB)/4, $0x7f800000
+DATA infinity<>+48(SB)/4, $0x7f800000
+DATA infinity<>+52(SB)/4, $0x7f800000
+DATA infinity<>+56(SB)/4, $0x7f800000
+DATA infinity<>+60(SB)/4, $0x7f800000
+GLOBL infinity<>(SB), RODATA|NOPTR, $64
+
+// func boundsAVX2(x []float32) (lo float32, hi float32)
+// Requires: AVX
+TEXT ·boundsAVX2(SB), NOSPLIT, $0-32
+	MOVQ    x_base+0(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS (AX), Y1
+	MOVQ    x_len+8(FP), CX
+	XORQ    DX, DX
+	JMP     check
+
+block:
+	VMOVUPS (AX)(DX*4), Y2
+	VMINPS  Y2, Y0, Y0
+	VMAXPS  Y2, Y1, Y1
+	VMOVUPS 32(AX)(DX*4), Y2
+	VMINPS  Y2, Y0, Y0
+	VMAXPS  Y2, Y1, Y1
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ         DX, CX
+	JLT          block
+	VEXTRACTF128 $0x01, Y0, X2
+	VMINPS       X2, X0, X0
+	VMOVHLPS     X0, X0, X2
+	VMINPS       X2, X0, X0
+	VMOVSHDUP    X0, X2
+	VMINPS       X2, X0, X0
+	VMOVSS       X0, lo+24(FP)
+	VEXTRACTF128 $0x01, Y1, X0
+	VMAXPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSS       X1, hi+28(FP)
+	VZEROUPPER
+	RET
+
+// func gridCodesAVX2(dst []uint8, x []float32, low float32, inverse float32, bottom float32, top float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·gridCodesAVX2(SB), NOSPLIT, $0-68
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS low+48(FP), Y0
+	VBROADCASTSS inverse+52(FP), Y1
+	VBROADCASTSS bottom+56(FP), Y2
+	VBROADCASTSS top+60(FP), Y3
+	MOVL         zero+64(FP), BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      gather<>+0(SB), Y5
+	JMP          check
+
+block:
+	VMOVUPS   (CX), Y6
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y1, Y6, Y6
+	VMAXPS    Y2, Y6, Y6
+	VMINPS    Y3, Y6, Y6
+	VCVTPS2DQ Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VMOVUPS   32(CX), Y7
+	VSUBPS    Y0, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VMAXPS    Y2, Y7, Y7
+	VMINPS    Y3, Y7, Y7
+	VCVTPS2DQ Y7, Y7
+	VPADDD    Y4, Y7, Y7
+	VMOVUPS   64(CX), Y8
+	VSUBPS    Y0, Y8, Y8
+	VMULPS    Y1, Y8, Y8
+	VMAXPS    Y2, Y8, Y8
+	VMINPS    Y3, Y8, Y8
+	VCVTPS2DQ Y8, Y8
+	VPADDD    Y4, Y8, Y8
+	VMOVUPS   96(CX), Y9
+	VSUBPS    Y0, Y9, Y9
+	VMULPS    Y1, Y9, Y9
+	VMAXPS    Y2, Y9, Y9
+	VMINPS    Y3, Y9, Y9
+	VCVTPS2DQ Y9, Y9
+	VPADDD    Y4, Y9, Y9
+	VPACKSSDW Y7, Y6, Y6
+	VPACKSSDW Y9, Y8, Y7
+	VPACKUSWB Y7, Y6, Y6
+	VPERMD    Y6, Y5, Y6
+	VMOVDQU   Y6, (AX)
+	ADDQ      $0x80, CX
+	ADDQ      $0x20, AX
+	SUBQ      $0x20, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   block
+	VZEROUPPER
+	RET
+
+DATA gather<>+0(SB)/1, $0x00
+DATA gather<>+1(SB)/1, $0x00
+DATA gather<>+2(SB)/1, $0x00
+DATA gather<>+3(SB)/1, $0x00
+DATA gather<>+4(SB)/1, $0x04
+DATA gather<>+5(SB)/1, $0x00
+DATA gather<>+6(SB)/1, $0x00
+DATA gather<>+7(SB)/1, $0x00
+DATA gather<>+8(SB)/1, $0x01
+DATA gather<>+9(SB)/1, $0x00
+DATA gather<>+10(SB)/1, $0x00
+DATA gather<>+11(SB)/1, $0x00
+DATA gather<>+12(SB)/1, $0x05
+DATA gather<>+13(SB)/1, $0x00
+DATA gather<>+14(SB)/1, $0x00
+DATA gather<>+15(SB)/1, $0x00
+DATA gather<>+16(SB)/1, $0x02
+DATA gather<>+17(SB)/1, $0x00
+DATA gather<>+18(SB)/1, $0x00
+DATA gather<>+19(SB)/1, $0x00
+DATA gather<>+20(SB)/1, $0x06
+DATA gather<>+21(SB)/1, $0x00
+DATA gather<>+22(SB)/1, $0x00
+DATA gather<>+23(SB)/1, $0x00
+DATA gather<>+24(SB)/1, $0x03
+DATA gather<>+25(SB)/1, $0x00
+DATA gather<>+26(SB)/1, $0x00
+DATA gather<>+27(SB)/1, $0x00
+DATA gather<>+28(SB)/1, $0x07
+DATA gather<>+29(SB)/1, $0x00
+DATA gather<>+30(SB)/1, $0x00
+DATA gather<>+31(SB)/1, $0x00
+GLOBL gather<>(SB), RODATA|NOPTR, $32
 
 // func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
 // Requires: AVX, AVX2
@@ -10006,40 +10207,6 @@ check:
 	VZEROUPPER
 	RET
 
-DATA gather<>+0(SB)/1, $0x00
-DATA gather<>+1(SB)/1, $0x00
-DATA gather<>+2(SB)/1, $0x00
-DATA gather<>+3(SB)/1, $0x00
-DATA gather<>+4(SB)/1, $0x04
-DATA gather<>+5(SB)/1, $0x00
-DATA gather<>+6(SB)/1, $0x00
-DATA gather<>+7(SB)/1, $0x00
-DATA gather<>+8(SB)/1, $0x01
-DATA gather<>+9(SB)/1, $0x00
-DATA gather<>+10(SB)/1, $0x00
-DATA gather<>+11(SB)/1, $0x00
-DATA gather<>+12(SB)/1, $0x05
-DATA gather<>+13(SB)/1, $0x00
-DATA gather<>+14(SB)/1, $0x00
-DATA gather<>+15(SB)/1, $0x00
-DATA gather<>+16(SB)/1, $0x02
-DATA gather<>+17(SB)/1, $0x00
-DATA gather<>+18(SB)/1, $0x00
-DATA gather<>+19(SB)/1, $0x00
-DATA gather<>+20(SB)/1, $0x06
-DATA gather<>+21(SB)/1, $0x00
-DATA gather<>+22(SB)/1, $0x00
-DATA gather<>+23(SB)/1, $0x00
-DATA gather<>+24(SB)/1, $0x03
-DATA gather<>+25(SB)/1, $0x00
-DATA gather<>+26(SB)/1, $0x00
-DATA gather<>+27(SB)/1, $0x00
-DATA gather<>+28(SB)/1, $0x07
-DATA gather<>+29(SB)/1, $0x00
-DATA gather<>+30(SB)/1, $0x00
-DATA gather<>+31(SB)/1, $0x00
-GLOBL gather<>(SB), RODATA|NOPTR, $32
-
 DATA evenodd<>+0(SB)/1, $0x00
 DATA evenodd<>+1(SB)/1, $0x02
 DATA evenodd<>+2(SB)/1, $0x04
@@ -10146,24 +10313,6 @@ check:
 	VMOVUPS Y1, ret_8+56(FP)
 	VZEROUPPER
 	RET
-
-DATA magnitude<>+0(SB)/4, $0x7fffffff
-DATA magnitude<>+4(SB)/4, $0x7fffffff
-DATA magnitude<>+8(SB)/4, $0x7fffffff
-DATA magnitude<>+12(SB)/4, $0x7fffffff
-DATA magnitude<>+16(SB)/4, $0x7fffffff
-DATA magnitude<>+20(SB)/4, $0x7fffffff
-DATA magnitude<>+24(SB)/4, $0x7fffffff
-DATA magnitude<>+28(SB)/4, $0x7fffffff
-DATA magnitude<>+32(SB)/4, $0x7fffffff
-DATA magnitude<>+36(SB)/4, $0x7fffffff
-DATA magnitude<>+40(SB)/4, $0x7fffffff
-DATA magnitude<>+44(SB)/4, $0x7fffffff
-DATA magnitude<>+48(SB)/4, $0x7fffffff
-DATA magnitude<>+52(SB)/4, $0x7fffffff
-DATA magnitude<>+56(SB)/4, $0x7fffffff
-DATA magnitude<>+60(SB)/4, $0x7fffffff
-GLOBL magnitude<>(SB), RODATA|NOPTR, $64
 
 // func exps64AVX2(dst []float64, x []float32, bias float64)
 // Requires: AVX, AVX2

@@ -113,9 +113,6 @@ func fromBF16AVX2(dst []float32, src []byte)
 func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
-func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-
-//go:noescape
 func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
@@ -161,7 +158,16 @@ func fromBF16AVX512(dst []float32, src []byte)
 func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
-func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
+func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
+
+//go:noescape
+func gridScalesAVX2(scale *[24]float32, inverse *[24]float32, divisor *[24]float32, most float32)
+
+//go:noescape
+func boundsAVX2(x []float32) (lo float32, hi float32)
+
+//go:noescape
+func gridCodesAVX2(dst []uint8, x []float32, low float32, inverse float32, bottom float32, top float32, zero int32)
 
 //go:noescape
 func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)

@@ -77,8 +77,11 @@ func main() {
 		s.fromF16()
 		s.fromBF16()
 		s.affine()
-		s.gridErrors()
 	}
+	gridErrors()
+	gridScales()
+	bounds()
+	gridCodes()
 	split(1)
 	split(2)
 	split(4)
