@@ -180,8 +180,30 @@ type codedPart struct {
 	dst     []byte // the plane, decoded
 }
 
+// A slab is memory for the codes of several tensors, in large pages.
+type slab struct {
+	left int64  // bytes that have yet to be taken, padding included
+	rest []byte // not taken yet
+}
+
+// slabBytes is the size of a slab. The system may refuse much more at once.
+const slabBytes = 64 << 20
+
+// padded returns n rounded up to a line of a cache.
+func padded(n int64) int64 { return align(n, 64) }
+
+func (s *slab) take(n int64) []byte {
+	size := padded(n)
+	if size > int64(len(s.rest)) {
+		s.rest = mmap.Large(int(max(size, min(s.left, slabBytes))))
+	}
+	b := s.rest[:n:n]
+	s.rest, s.left = s.rest[size:], s.left-size
+	return b
+}
+
 // parts returns the planes of t, with memory for them.
-func (t *codedTensor) parts() []*codedPart {
+func (t *codedTensor) parts(memory *slab) []*codedPart {
 	var all []*codedPart
 	at := 0
 	planes := t.matrix.Planes()
@@ -190,7 +212,7 @@ func (t *codedTensor) parts() []*codedPart {
 		dst := planes[i]
 		if i == 0 {
 			sizes, _ := t.sizes()
-			dst = make([]byte, sizes[0])
+			dst = memory.take(sizes[0])
 		}
 		all = append(all, &codedPart{t, i, p, t.pieces[at : at+n], nil, dst})
 		at += n
@@ -207,11 +229,16 @@ func (c *container) load(ctx context.Context, count func(n int64) error) (faults
 		piece int
 	}
 	var heads, pieces []task
+	var memory slab
+	for _, t := range c.coded {
+		sizes, _ := t.sizes()
+		memory.left += padded(sizes[0])
+	}
 	for _, t := range c.coded {
 		if t.matrix.Source == nil {
 			continue // loaded before
 		}
-		for _, p := range t.parts() {
+		for _, p := range t.parts(&memory) {
 			heads = append(heads, task{p, 0})
 			for i := range p.pieces[1:] {
 				pieces = append(pieces, task{p, 1 + i})
