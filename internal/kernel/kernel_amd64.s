@@ -3999,6 +3999,103 @@ DATA gather<>+30(SB)/1, $0x00
 DATA gather<>+31(SB)/1, $0x00
 GLOBL gather<>(SB), RODATA|NOPTR, $32
 
+// func rangeErrorsAVX2(errors *[4]float32, x []float32, power []float32, step *[4]float32, low *[4]float32, inverse *[4]float32, top float32)
+// Requires: AVX
+TEXT ·rangeErrorsAVX2(SB), NOSPLIT, $0-84
+	MOVQ         low+64(FP), AX
+	VMOVUPS      (AX), X0
+	MOVQ         inverse+72(FP), AX
+	VMOVUPS      (AX), X1
+	VBROADCASTSS top+80(FP), X3
+	VBROADCASTSS toInt<>+0(SB), X4
+	VXORPS       X2, X2, X2
+	MOVQ         step+56(FP), AX
+	VMOVUPS      (AX), X5
+	VXORPS       X6, X6, X6
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), X7
+	VBROADCASTSS (CX)(BX*4), X8
+	VSUBPS       X0, X7, X9
+	VMULPS       X1, X9, X9
+	VMAXPS       X2, X9, X9
+	VMINPS       X3, X9, X9
+	VADDPS       X4, X9, X9
+	VSUBPS       X4, X9, X9
+	VMULPS       X5, X9, X9
+	VADDPS       X0, X9, X9
+	VSUBPS       X9, X7, X9
+	VMULPS       X9, X9, X9
+	VMULPS       X8, X9, X9
+	VADDPS       X9, X6, X6
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    errors+0(FP), AX
+	VMOVUPS X6, (AX)
+	VZEROUPPER
+	RET
+
+// func rangeSumsAVX2(sums *[5][4]float32, x []float32, power []float32, low *[4]float32, inverse *[4]float32, top float32)
+// Requires: AVX
+TEXT ·rangeSumsAVX2(SB), NOSPLIT, $0-76
+	MOVQ         low+56(FP), AX
+	VMOVUPS      (AX), X0
+	MOVQ         inverse+64(FP), AX
+	VMOVUPS      (AX), X1
+	VBROADCASTSS top+72(FP), X3
+	VBROADCASTSS toInt<>+0(SB), X4
+	VXORPS       X2, X2, X2
+	VXORPS       X5, X5, X5
+	VXORPS       X6, X6, X6
+	VXORPS       X7, X7, X7
+	VXORPS       X8, X8, X8
+	VXORPS       X9, X9, X9
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), X10
+	VBROADCASTSS (CX)(BX*4), X11
+	VSUBPS       X0, X10, X12
+	VMULPS       X1, X12, X12
+	VMAXPS       X2, X12, X12
+	VMINPS       X3, X12, X12
+	VADDPS       X4, X12, X12
+	VSUBPS       X4, X12, X12
+	VADDPS       X11, X5, X5
+	VMULPS       X11, X12, X13
+	VADDPS       X13, X6, X6
+	VMULPS       X13, X12, X12
+	VADDPS       X12, X7, X7
+	VMULPS       X11, X10, X11
+	VADDPS       X11, X8, X8
+	VMULPS       X13, X10, X10
+	VADDPS       X10, X9, X9
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    sums+0(FP), AX
+	VMOVUPS X5, (AX)
+	VMOVUPS X6, 16(AX)
+	VMOVUPS X7, 32(AX)
+	VMOVUPS X8, 48(AX)
+	VMOVUPS X9, 64(AX)
+	VZEROUPPER
+	RET
+
 // func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
 // Requires: AVX, AVX2
 TEXT ·split1AVX2(SB), NOSPLIT, $0-57
