@@ -111,6 +111,9 @@ func interrupted(err error) error {
 	if part := new(sweep.UnfinishedError); errors.As(err, &part) {
 		return errors.New("interrupted; " + part.Remedy())
 	}
+	if part := new(thimble.KeptPartError); errors.As(err, &part) {
+		return errors.New("interrupted; " + part.Remedy())
+	}
 	if kept := new(thimble.KeptError); errors.As(err, &kept) {
 		text += "; " + kept.Remedy()
 	}

@@ -70,6 +70,12 @@ func sweepCommand() *cli.Command {
 
 const shardFlag = "shard"
 
+// Flags of commands whose work can be divided.
+var (
+	partFlag  = &cli.StringFlag{Name: shardFlag, Usage: "do only the share `I/N` of the work, such as 2/8, into a part; or auto/N or auto for the index that a scheduler gives"}
+	mergeFlag = &cli.BoolFlag{Name: "merge", Usage: "put the parts of all shares together"}
+)
+
 func sweepAction(c *cli.Context) error {
 	path := c.Args().First()
 	if c.NArg() != 1 {
