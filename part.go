@@ -3,21 +3,17 @@ package thimble
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strconv"
 
 	"thimble/internal/shard"
 	"thimble/quantize"
 	"thimble/quantize/kept"
 )
 
-// A Part describes the part of the output that one share of a divided run has written.
-type Part struct {
-	Shard   shard.Shard `json:"shard"`
-	Tensors int         `json:"tensors"` // rounded, of
-	Of      int         `json:"tensors_of_all_shards"`
-}
+// The results and errors of shares of divided runs.
+type (
+	Part          = kept.Part       // what a share of Quantize has written
+	KeptPartError = shard.PartError // the error of a share that kept what it has finished
+)
 
 // checkDivision returns an error if the run cannot be divided.
 func (q *quantization) checkDivision(calibrated bool) error {
@@ -37,91 +33,15 @@ func (q *quantization) checkDivision(calibrated bool) error {
 	return nil
 }
 
-// partFacts returns what the tensors of all parts depend on.
-func (q *quantization) partFacts(plan *quantize.Plan) (quantize.Facts, error) {
-	files, err := (&kept.Run{Model: q.m, Sources: q.sources}).ModelFacts()
-	if err != nil {
-		return nil, err
-	}
-	f := quantize.Facts{{"program", Tool + ", arithmetic " + strconv.Itoa(quantize.Arithmetic)}}
-	return append(append(f, files...), [2]string{"recipe", plan.Recipe}), nil
+// partsOf returns the parts of plan.
+func (q *quantization) partsOf(plan *quantize.Plan) *kept.Parts {
+	return &kept.Parts{Output: q.Output, Program: Tool, Run: &kept.Run{Model: q.m, Sources: q.sources}, Plan: plan}
 }
 
-// writePart writes the part of plan that is the run's share.
-func (q *quantization) writePart(ctx context.Context, plan *quantize.Plan, r *Quantized) error {
-	f, err := q.partFacts(plan)
-	if err != nil {
-		return err
+// writePart writes the run's share of plan.
+func (q *quantization) writePart(ctx context.Context, plan *quantize.Plan, r *Quantized) (err error) {
+	if r.Part, err = q.partsOf(plan).Write(ctx, q.Shard, q.Overwrite, q.Progress.stage(q.stage, Weights)); err == nil {
+		r.Output, r.Bytes = r.Part.Path, r.Part.Bytes
 	}
-	part, err := q.Shard.Open(q.Output, f, q.Overwrite)
-	if err != nil {
-		return fmt.Errorf("%w; --force replaces it", err)
-	}
-	defer part.Close()
-	tensors, costs := plan.Divisible()
-	from, to := q.Shard.Bounds(costs)
-	path := q.Shard.Path(q.Output)
-	if err := quantize.RunPart(ctx, q.m, plan, tensors[from:to], part, q.Progress.stage(q.stage, Weights)); err != nil {
-		if part.Len() > 0 {
-			return &KeptPartError{err, path}
-		}
-		return err
-	}
-	if from == to { // there are more shares than tensors
-		if err := part.Begin(); err != nil {
-			return err
-		}
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	r.Output, r.Bytes, r.Part = path, info.Size(), &Part{Shard: q.Shard, Tensors: to - from, Of: len(tensors)}
-	return nil
-}
-
-// openParts opens the parts of plan, which must be complete.
-func (q *quantization) openParts(plan *quantize.Plan) error {
-	f, err := q.partFacts(plan)
-	if err != nil {
-		return err
-	}
-	if q.parts, err = shard.Collect(q.Output, f); err != nil {
-		return err
-	}
-	for i, tensors := range q.divided(plan) {
-		n, err := plan.FinishedPart(q.parts[i], tensors)
-		if err == nil && n < len(tensors) {
-			err = shard.Shard{Index: i + 1, Of: len(q.parts)}.Unfinished(q.Output)
-		}
-		if err != nil {
-			shard.Close(q.parts)
-			return err
-		}
-	}
-	return nil
-}
-
-// divided returns the tensors of plan in each of the parts.
-func (q *quantization) divided(plan *quantize.Plan) (all [][]int) {
-	tensors, costs := plan.Divisible()
-	for i := range q.parts {
-		from, to := shard.Shard{Index: i + 1, Of: len(q.parts)}.Bounds(costs)
-		all = append(all, tensors[from:to])
-	}
-	return all
-}
-
-// A KeptPartError is the error of a share of a divided run that kept what it has finished.
-type KeptPartError struct {
-	Err  error
-	Path string // of the part
-}
-
-func (e *KeptPartError) Unwrap() error { return e.Err }
-func (e *KeptPartError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
-
-// Remedy returns a sentence about what is kept and how to continue.
-func (e *KeptPartError) Remedy() string {
-	return fmt.Sprintf("what is finished is kept in %s, and the same command continues there", e.Path)
+	return err
 }

@@ -11,7 +11,6 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
-	"thimble/internal/journal"
 	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/internal/shard"
@@ -165,7 +164,7 @@ type quantization struct {
 	exportNotes []string // about the file that exporter writes
 	tuned       *Tuned   // nil without Recipe.Tune
 
-	parts []*journal.Journal // to merge; nil if the run rounds
+	parts *kept.Parts // to merge; nil if the run rounds
 }
 
 // store implements Quantize and Convert.
@@ -311,16 +310,17 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	case q.Shard.Of > 1:
 		return r, q.writePart(ctx, plan, r)
 	case q.Merge:
-		if err := q.openParts(plan); err != nil {
+		q.parts = q.partsOf(plan)
+		if err := q.parts.Open(); err != nil {
 			return nil, err
 		}
-		defer shard.Close(q.parts)
+		defer q.parts.Close()
 	}
 	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.End(err); err != nil {
 		return nil, err
 	}
-	if err := shard.Remove(q.parts); err != nil {
+	if err := q.parts.Remove(); err != nil {
 		return nil, err
 	}
 	if plan.Codes() { // only now is it known
@@ -483,7 +483,7 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *c
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
 	if q.parts != nil {
 		fill = func(sink quantize.Sink) error {
-			return quantize.Merge(ctx, q.m, plan, q.parts, q.divided(plan), sink, report)
+			return q.parts.Merge(ctx, sink, report)
 		}
 	}
 	if done := chosen.done; done != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/sweep"
 	"thimble/verify/curve"
@@ -41,27 +40,5 @@ func SweepCurves(ctx context.Context, o SweepCurvesOptions) (*sweep.Curves, erro
 			all.Models[0].Notes = append(all.Models[0].Notes, note)
 		}
 	}
-	if o.Folder == "" {
-		return all, nil
-	}
-	files, err := all.Files()
-	if err != nil {
-		return nil, err
-	}
-	folder, err := atomicfile.NewFolder(o.Folder, o.Overwrite, []string{o.PeersFile})
-	if err != nil {
-		return nil, fmt.Errorf("-o %w", err)
-	}
-	for _, f := range files {
-		all.Written = append(all.Written, f.Name)
-	}
-	if err := folder.Check(all.Written); err != nil {
-		return nil, forceHint(err)
-	}
-	if err := folder.Open(); err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	all.To = o.Folder
-	return all, folder.Publish(nil, files)
+	return all, forceHint(all.Publish(o.Folder, o.Overwrite, []string{o.PeersFile}))
 }

@@ -202,7 +202,11 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
 	}
 	if v.Merge {
-		if o.Scores, err = v.mergedScores(ctx, with, scorer.Vocab()); err != nil {
+		parts, err := v.scoreParts(ctx, with)
+		if err != nil {
+			return nil, err
+		}
+		if o.Scores, err = parts.Read(v.Arithmetic); err != nil {
 			return nil, err
 		}
 	}

@@ -32,14 +32,13 @@ func (p *Plan) Divisible() (tensors []int, costs []int64) {
 // RunPart rounds some tensors of p in their order, and appends each to j. It continues a part
 // that has some of them. progress may be nil; it is called with weights.
 func RunPart(ctx context.Context, m *Model, p *Plan, tensors []int, j *Journal, progress func(done, total int64)) error {
-	finished, err := p.partRecords(j, tensors)
+	finished, err := p.ReadPart(j, tensors)
 	if err != nil {
 		return err
 	}
 	var done, total int64
 	for i, t := range tensors {
-		e := &p.Tensors[t]
-		n := int64(e.Rows) * int64(e.Cols)
+		n := int64(p.Tensors[t].Rows) * int64(p.Tensors[t].Cols)
 		if total += n; i < len(finished) {
 			done += n
 		}
@@ -70,9 +69,8 @@ func RunPart(ctx context.Context, m *Model, p *Plan, tensors []int, j *Journal, 
 	return nil
 }
 
-// partRecords returns the matrices of a part, which must be the first of tensors. They alias
-// the journal.
-func (p *Plan) partRecords(j *journal.Journal, tensors []int) (matrices []*Matrix, err error) {
+// ReadPart returns the matrices of a part, which must be the first of tensors. They alias j.
+func (p *Plan) ReadPart(j *journal.Journal, tensors []int) (matrices []*Matrix, err error) {
 	for i, content := range j.Records() {
 		if i == len(tensors) || len(content) < tensorBytes || binary.LittleEndian.Uint32(content) != uint32(tensors[i]) {
 			return nil, corruptRecord(j, i, "is not a tensor of this part")
@@ -90,18 +88,12 @@ func (p *Plan) partRecords(j *journal.Journal, tensors []int) (matrices []*Matri
 	return matrices, nil
 }
 
-// FinishedPart returns the number of tensors in a part, which must be the first of tensors.
-func (p *Plan) FinishedPart(j *Journal, tensors []int) (int, error) {
-	matrices, err := p.partRecords(j, tensors)
-	return len(matrices), err
-}
-
 // Merge carries out p on m with the rounded tensors of all parts: divided says which tensors
 // each part has. It writes what Run would write. progress is as in Run.
 func Merge(ctx context.Context, m *Model, p *Plan, parts []*Journal, divided [][]int, sink Sink, progress func(weights int64)) error {
 	rounded := map[int]*Matrix{}
 	for i, j := range parts {
-		matrices, err := p.partRecords(j, divided[i])
+		matrices, err := p.ReadPart(j, divided[i])
 		if err != nil {
 			return err
 		}

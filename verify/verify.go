@@ -60,7 +60,7 @@ type Options struct {
 	Profile     *parity.Profile        // of the model and its source; may be nil
 	Progress    func(done, total int)  // called with the positions scored so far; may be nil
 	Behaviour   *tasks.Behaviour       // tasks and continuations to measure; nil for none
-	Scores      [][]metric.Score       // of each prompt, from ReadScores; nil to score
+	Scores      [][]metric.Score       // of each prompt, from Parts.Read; nil to score
 
 	integrity *Integrity // set by Prepare
 	notes     []string   // set by Prepare

@@ -135,3 +135,17 @@ func Remove(parts []*journal.Journal) (err error) {
 	}
 	return err
 }
+
+// A PartError is the error of a share that kept what it has finished.
+type PartError struct {
+	Err  error
+	Path string // of the part
+}
+
+func (e *PartError) Unwrap() error { return e.Err }
+func (e *PartError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
+
+// Remedy returns a sentence about what is kept and how to continue.
+func (e *PartError) Remedy() string {
+	return fmt.Sprintf("what is finished is kept in %s, and the same command continues there", defect.Printable(e.Path))
+}

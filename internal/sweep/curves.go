@@ -121,8 +121,36 @@ func (c *Curves) Texts() (names []string) {
 	return names
 }
 
-// Files returns the charts, reports and data of all curves.
-func (c *Curves) Files() (files []atomicfile.NamedFile, err error) {
+// Publish writes the charts, reports and data of all curves to the folder at path, unless that
+// is "". overwrite and inputs are those of atomicfile.Options.
+func (c *Curves) Publish(path string, overwrite bool, inputs []string) error {
+	if path == "" {
+		return nil
+	}
+	files, err := c.files()
+	if err != nil {
+		return err
+	}
+	folder, err := atomicfile.NewFolder(path, overwrite, inputs)
+	if err != nil {
+		return fmt.Errorf("-o %w", err)
+	}
+	c.To = path
+	for _, f := range files {
+		c.Written = append(c.Written, f.Name)
+	}
+	if err := folder.Check(c.Written); err != nil {
+		return err
+	}
+	if err := folder.Open(); err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Publish(nil, files)
+}
+
+// files returns the charts, reports and data.
+func (c *Curves) files() (files []atomicfile.NamedFile, err error) {
 	for _, m := range c.Models {
 		some, err := m.Files()
 		if err != nil {

@@ -125,7 +125,7 @@ func TestCurves(t *testing.T) {
 	if want := "1 of 4 combinations of recipe and text have no result yet"; len(b.Notes) != 1 || b.Notes[0] != want {
 		t.Errorf("notes %q, want %s", b.Notes, want)
 	}
-	files, err := c.Files()
+	files, err := c.files()
 	if err != nil || len(files) != 3+4 || files[0].Name != "a-curve.svg" {
 		t.Errorf("%d files, %v", len(files), err)
 	}
