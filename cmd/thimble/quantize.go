@@ -293,11 +293,14 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 }
 
 // isConfig reports whether a --set value is a config override, such as
-// "layer_sharing=true". Otherwise it is a rule, in which the value is a scheme, or the
-// key is a tensor's name or contains a dot or a wildcard.
+// "layer_sharing=true", or a fact, such as "general.license=mit". Otherwise it is a rule, in
+// which the value is a scheme, or the key is a tensor's name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
 	_, err := thimble.ParseScheme(value)
+	if strings.HasPrefix(key, model.FactPrefix) {
+		return true // no tensor has such a name
+	}
 	return err != nil && value != thimble.Keep && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }
