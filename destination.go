@@ -114,7 +114,7 @@ func (q *quantization) resolveFormat() (err error) {
 
 // notCoded is the error for what asks that an export is entropy coded.
 func (q *quantization) notCoded(what string) error {
-	return fmt.Errorf("%s: only .thimble files can be entropy coded; %s files store codes as they are; leave that out", what, q.Format)
+	return fmt.Errorf("%s: only .thimble files can be entropy coded; %s files store codes as they are; leave out --entropy-coded, --max-resident and rates such as @5", what, q.Format)
 }
 
 // checkRates returns an error if plan has a rate, but the output is not a container.

@@ -200,7 +200,7 @@ func (o *ReproduceOptions) checkTexts(steps []step) error {
 	i := slices.IndexFunc(steps, func(s step) bool { return s.readsTexts() })
 	switch {
 	case i < 0 && len(o.Texts) > 0:
-		return fmt.Errorf("%s: was calibrated on no file; leave --calib out", defect.Printable(o.Model))
+		return fmt.Errorf("%s: was made without calibration; leave --calib out", defect.Printable(o.Model))
 	case i >= 0 && len(o.Texts) == 0:
 		return fmt.Errorf("%s: was calibrated on texts with SHA-256 %s; give them with --calib", defect.Printable(o.Model), strings.Join(steps[i].recipe.Texts.SHA256, ", "))
 	}

@@ -264,7 +264,7 @@ func TestAllocateRefuses(t *testing.T) {
 	}{
 		{base, plan.Bytes - 1, 0, fmt.Sprintf("the smallest schemes take %d bytes for tensors, more than the %d available", plan.Bytes, plan.Bytes-1)},
 		{base, 0, best / 2, fmt.Sprintf("even the largest schemes have a predicted divergence of %.3g nats per token, more than the limit of %.3g", best, best/2)},
-		{&Recipe{}, 1, 0, "the recipe names no scheme"},
+		{&Recipe{}, 1, 0, "no scheme is given"},
 		{&Recipe{Scheme: "int4/g32", Rules: []Rule{{"nothing", "int8/g32"}}}, 1, 0, `rule "nothing" matches no tensor`},
 	} {
 		if _, err := allocate(s, m, c.base, c.bytes, c.kl); err == nil || !strings.HasPrefix(err.Error(), c.want) {

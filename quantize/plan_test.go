@@ -14,7 +14,7 @@ func TestPlanSentences(t *testing.T) {
 		r    Recipe
 		want string
 	}{
-		{Recipe{}, "the recipe names no scheme"},
+		{Recipe{}, "no scheme is given"},
 		{Recipe{Scheme: "int/4"}, `scheme "int/4" is not valid`},
 		{Recipe{Scheme: "int4/g32", Method: "rtm"}, `there is no method "rtm" (did you mean "rtn"?); it is one of rtn, gptq`},
 		{Recipe{Scheme: "int4/g32", Without: []string{"serch"}}, `method rtn has no step "serch" (did you mean "search"?); it has search`},

@@ -168,7 +168,7 @@ func (r *Recipe) resolve() (*resolvedRecipe, error) {
 	f := &resolvedRecipe{canonical: *r}
 	c := &f.canonical
 	if c.Scheme == "" {
-		return nil, errors.New("the recipe names no scheme; int4/g32 is usual for phones, int8/g32 has no visible loss")
+		return nil, errors.New("no scheme is given; --preset phone chooses one, --target-size SIZE chooses for each tensor, --scheme int4/g32 is usual for phones")
 	}
 	if !(c.PredictedKL >= 0 && c.PredictedKL <= math.MaxFloat32) {
 		return nil, fmt.Errorf("predicted_kl %g is not a number of nats per token", c.PredictedKL)

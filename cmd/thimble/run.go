@@ -12,8 +12,8 @@ import (
 	"thimble"
 )
 
-const runHelp = `Always takes the most likely token. With --temperature it samples from the
-model's distribution; the same seed gives the same text on every machine. The
+const runHelp = `Takes the most likely token, or with --temperature samples from the model's
+distribution; the same seed gives the same text on every machine. The
 prompt is used as it is, without a chat template.
 
 Linear layers that are stored as integers compute in integers, with inputs

@@ -71,6 +71,6 @@ func signAction(c *cli.Context) error {
 	progress.Done()
 	return printText(c, r, func() string {
 		return fmt.Sprintf("wrote %s, by the key %s\n", defect.Printable(r.Signature), r.Key) +
-			fmt.Sprintf("to check it, thimble inspect %s --trust FILE, which holds\n%s\n", defect.Printable(r.Model), strings.TrimSpace(r.PublicKey))
+			fmt.Sprintf("to check it, save this line as FILE and run thimble inspect %s --trust FILE:\n%s\n", defect.Printable(r.Model), strings.TrimSpace(r.PublicKey))
 	})
 }

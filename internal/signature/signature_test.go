@@ -62,6 +62,7 @@ func TestCheck(t *testing.T) {
 		{"a second line", "sha512.sig", message, signers + "cert-authority " + public + "alice " + public, ""},
 		{"another message", "sha512.sig", message + "x", public, "was changed after it was signed"},
 		{"another key", "sha512.sig", message, string(read(t, "encrypted.pub")), "which is not in keys"},
+		{"another message and key", "sha512.sig", message + "x", string(read(t, "encrypted.pub")), "does not fit model"},
 		{"the namespace file", "namespace.sig", message, public, "is for the namespace file"},
 		{"another namespace", "sha512.sig", message, signers + `namespaces="git,thim" ` + public, "do not include thimble"},
 		{"a negated namespace", "sha512.sig", message, signers + `namespaces="*,!thimble" ` + public, "do not include thimble"},

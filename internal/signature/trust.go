@@ -193,6 +193,13 @@ func (t *Trust) Check(s *Signature, m Message, now time.Time, file, model string
 			accepted = l
 		}
 	}
+	if accepted == nil { // a damaged signature may name a key that nobody has
+		if err := s.check(m); errors.Is(err, errOther) {
+			return refuse("%s: does not fit %s: one of them was changed or damaged, or they do not belong together; copy both again from their source", defect.Printable(file), defect.Printable(model))
+		} else if err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case accepted == nil && why != "":
 		return refuse("%s: the key %s is not trusted: %s of %s; change that line, or do not use the model", defect.Printable(file), s.Fingerprint(), why, defect.Printable(t.file))
@@ -204,7 +211,7 @@ func (t *Trust) Check(s *Signature, m Message, now time.Time, file, model string
 	}
 	switch err := s.check(m); {
 	case errors.Is(err, errOther):
-		return refuse("%s: was changed after it was signed, or %s is of another model; copy both again from their source", defect.Printable(model), defect.Printable(file))
+		return refuse("%s: was changed after it was signed, or %s is damaged or of another model; copy both again from their source", defect.Printable(model), defect.Printable(file))
 	case err != nil:
 		return nil, err
 	}
