@@ -41,26 +41,27 @@ func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
 }
 
 // disturb rounds src to the first of noises with a loss that is not negligible, or to the
-// one with the largest loss, and returns that loss.
-func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (d *disturbance, made float64, err error) {
+// one with the largest loss, and returns that loss, that of each row times its cost; nil means 1.
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input, cost []float64) (d *disturbance, made float64, err error) {
 	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
+	most := 0.0
 	for _, noise := range noises {
 		next := &disturbance{noise, in.Power}
 		q, err := next.of(s.ctx, src)
 		if err != nil {
 			return nil, 0, err
 		}
-		l, err := in.Loss(s.ctx, src, q)
+		l, weighted, err := in.Loss(s.ctx, src, q, cost)
 		if err != nil {
 			return nil, 0, err
 		}
-		if d == nil || l > made {
-			d, made = next, l
+		if d == nil || l > most {
+			d, most, made = next, l, weighted
 		}
-		if made > minLoss*power {
+		if most > minLoss*power {
 			break
 		}
 	}
