@@ -13,6 +13,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/speed"
+	"thimble/internal/texts"
 	"thimble/verify"
 )
 
@@ -50,7 +51,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	if o.FitContext {
 		o.Prefill = max(1, min(o.Prefill, m.Spec.Context-o.Decode))
 	}
-	if err := checkContext(m, o.Prefill+o.Decode, "use a smaller --prefill or --decode"); err != nil {
+	if err := texts.CheckContext(m, o.Prefill+o.Decode, "use a smaller --prefill or --decode"); err != nil {
 		return nil, err
 	}
 	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)

@@ -2,8 +2,6 @@ package thimble
 
 import (
 	"io"
-	"path/filepath"
-	"strings"
 
 	"thimble/internal/chat"
 )
@@ -12,9 +10,3 @@ import (
 // r and writes responses to w until r ends. The program that Calibration.Render names
 // calls it.
 func ServeTemplates(r io.Reader, w io.Writer) error { return chat.Serve(r, w) }
-
-// isChats reports whether path has an extension of JSON lines.
-func isChats(path string) bool {
-	ext := strings.ToLower(filepath.Ext(path))
-	return ext == ".jsonl" || ext == ".ndjson"
-}

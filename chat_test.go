@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"thimble/internal/chat"
+	"thimble/internal/texts"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -48,7 +49,7 @@ func TestChatTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	tok, data, err := openTokenizer(m)
+	tok, data, err := texts.Tokenizer(m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/texts"
 	"thimble/verify"
 	"thimble/verify/reference"
 )
@@ -68,7 +69,7 @@ func (v *verification) referenceFile() (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tok, _, err := openTokenizer(v.m); err == nil {
+	if tok, _, err := texts.Tokenizer(v.m); err == nil {
 		r.StartWith(tok.Start())
 	}
 	settings, err := verify.ReadSettings(r.Metadata())

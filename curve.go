@@ -14,6 +14,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
+	"thimble/quantize/calibration"
 	"thimble/verify"
 	"thimble/verify/curve"
 	"thimble/verify/reference"
@@ -79,7 +80,7 @@ type curveRun struct {
 	folder  *atomicfile.Folder
 	keep    []string // names of the containers to keep in the folder
 	prompts [][]reference.Prompt
-	texts   calibrationTexts
+	texts   calibration.Texts
 }
 
 // check reads the rows, the peers and the names of the texts. It needs no model.
@@ -179,11 +180,11 @@ func (d *curveRun) calibrate(ctx context.Context) (err error) {
 	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
 		shared.Method = CalibratedMethod
 	}
-	if d.texts, err = readCalibration(ctx, d.m, &d.Calibration, shared, false, false, d.Progress); err != nil {
+	if d.texts, err = d.Calibration.Read(ctx, d.m, shared, false, false, d.Progress.stage("render", Bytes)); err != nil {
 		return err
 	}
-	if d.texts.note != "" {
-		d.report.Notes = append(d.report.Notes, d.texts.note)
+	if d.texts.Note != "" {
+		d.report.Notes = append(d.report.Notes, d.texts.Note)
 	}
 	if d.texts.Calibration != nil {
 		d.texts.Ahead = d.Progress.stage("run ahead", Work)
@@ -206,7 +207,7 @@ func (d *curveRun) checkRows() (all []qtensor.Scheme, err error) {
 	}
 	for _, r := range d.rows {
 		if r.budget != nil {
-			if r.budget, err = budgetFor(d.m, r.budget, r.target, r.recipe.EntropyCoded); err != nil {
+			if r.budget, err = r.ships(d.m).Complete(r.budget, r.recipe.EntropyCoded); err != nil {
 				return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
 			}
 		}

@@ -11,9 +11,11 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/strictyaml"
+	"thimble/internal/texts"
 	"thimble/internal/units"
 	"thimble/quantize"
 	"thimble/quantize/rounding"
+	"thimble/target"
 	"thimble/verify/curve"
 )
 
@@ -119,7 +121,7 @@ func (s *rowSpec) row(withText bool) (*row, error) {
 	if r.budget, err = s.budget(); err != nil {
 		return nil, err
 	}
-	if r.target, err = targetNamed(s.For); err != nil {
+	if r.target, err = target.Named(s.For); err != nil {
 		return nil, fmt.Errorf("for: %w", err)
 	}
 	switch {
@@ -234,6 +236,11 @@ func (s *rowSpec) series() (string, error) {
 // fileName returns the name of the row's container.
 func (r *row) fileName() string { return curve.FileName(r.name) + ".thimble" }
 
+// ships describes the file that r's target reads, made from m.
+func (r *row) ships(m *model.Model) *target.File {
+	return &target.File{Model: m, Exporter: r.target, Tool: Tool, Container: r.fileName()}
+}
+
 // check finds, before the survey, all that is wrong with a row on m. texts will be read
 // for it, and longest is the length of the longest chunk to be scored.
 func (r *row) check(m *model.Model, texts *Calibration, longest int) error {
@@ -241,12 +248,14 @@ func (r *row) check(m *model.Model, texts *Calibration, longest int) error {
 	case r.file != "":
 		return r.checkFile(m, longest)
 	case r.budget != nil:
-		_, err := checkBudget(m, r.budget, r.budget.Complete(m, r.recipe), r.target, r.fileName(), texts)
+		complete := r.budget.Complete(m, r.recipe)
+		complete.Texts = texts.Unread(m, complete.Texts)
+		_, err := r.ships(m).Smallest(r.budget, complete)
 		return err
 	}
 	same := *r.recipe
 	if r.calibrated {
-		same.Texts = texts.unread(m, nil)
+		same.Texts = texts.Unread(m, nil)
 	}
 	return r.fits(m, &same)
 }
@@ -256,8 +265,8 @@ func (r *row) fits(m *model.Model, recipe *Recipe) (err error) {
 	if r.plan, err = quantize.NewPlan(m, recipe); err != nil || r.target == nil {
 		return err
 	}
-	if _, _, err = typesFor(r.target, m, r.plan); err == nil {
-		r.exported, err = exportSize(m, r.plan, r.target, r.fileName())
+	if _, _, err = r.ships(m).Types(r.plan); err == nil {
+		r.exported, err = r.ships(m).Size(r.plan)
 	}
 	return err
 }
@@ -272,10 +281,10 @@ func (r *row) choose(m *model.Model, survey *quantize.Survey) error {
 		if err != nil {
 			return err
 		}
-		if some.Together, err = togetherIn(m, r.target); err != nil {
+		if some.Together, err = r.ships(m).Together(); err != nil {
 			return err
 		}
-		file, err := limitedFile(r.budget, m, r.target, r.fileName())
+		file, err := r.ships(m).Limited(r.budget)
 		if err != nil {
 			return err
 		}
@@ -297,5 +306,5 @@ func (r *row) checkFile(m *model.Model, longest int) error {
 	if q.Spec.Vocab != m.Spec.Vocab {
 		return fmt.Errorf("%s: has a vocabulary of %d, the model's is %d: it is not the same model", defect.Printable(r.file), q.Spec.Vocab, m.Spec.Vocab)
 	}
-	return checkContext(q, longest, fmt.Sprintf("use --context %d or less", q.Spec.Context))
+	return texts.CheckContext(q, longest, fmt.Sprintf("use --context %d or less", q.Spec.Context))
 }

@@ -17,11 +17,18 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/internal/spell"
 	"thimble/quantize"
+	"thimble/target"
 )
 
 // OutputFormats returns the names of the formats that Quantize and Convert write: the
 // container's and those of Formats.
 func OutputFormats() []string { return slices.Concat([]string{ContainerFormat}, Formats()) }
+
+// Targets returns the names of the programs that models can be quantized for.
+func Targets() []string { return target.Programs() }
+
+// A TargetType is a type of a target that a plan uses.
+type TargetType = target.Type
 
 // ContainerFormat is the name of the container's format.
 const ContainerFormat = container.Name

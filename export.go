@@ -29,6 +29,16 @@ func Formats() (names []string) {
 	return names
 }
 
+// shardedFormats returns the names of the formats whose folders have weights in several files.
+func shardedFormats() (names []string) {
+	for _, e := range format.Exporters() {
+		if f := e.Format(); f.Sharded {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // ExportOptions specify what Export writes.
 type ExportOptions struct {
 	Model      string   // path
@@ -39,6 +49,7 @@ type ExportOptions struct {
 	Context    int // longest text that the file is for, in tokens; 0 is the model's context
 	Modelfile  Modelfile
 	DType      string // float type of every value, in a format of floats: "f32", "f16" or "bf16"; "" is that of the model, see docs/EXPORT.md
+	ShardSize  int64  // most bytes of tensors in a file, in a format of folders with shards; 0 is 5 GB
 	Requantize bool   // round tensors whose scheme the format lacks to its nearest type
 
 	Progress Progress
@@ -87,6 +98,10 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
 	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):
 		return nil, fmt.Errorf("--dtype %s: %s takes %s", defect.Printable(o.DType), o.Format, cmp.Or(strings.Join(exporter.Format().DTypes, ", "), "none"))
+	case o.ShardSize != 0 && !exporter.Format().Sharded:
+		return nil, fmt.Errorf("--shard-size: --to %s writes all weights to one file; shards are for %s", o.Format, strings.Join(shardedFormats(), ", "))
+	case o.ShardSize < 0:
+		return nil, errors.New("--shard-size: want a positive number of bytes")
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
 	}
@@ -176,7 +191,7 @@ func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *
 // options returns the exporter's options. It creates the requantizer, which reads m,
 // only when the first tensor needs it.
 func (o *ExportOptions) options(m *model.Model) export.Options {
-	g := export.Options{Context: o.Context, DType: o.DType, Overwrite: o.Overwrite, Inputs: m.Files}
+	g := export.Options{Context: o.Context, DType: o.DType, ShardSize: o.ShardSize, Overwrite: o.Overwrite, Inputs: m.Files}
 	if !o.Requantize {
 		return g
 	}

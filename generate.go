@@ -11,6 +11,7 @@ import (
 	"thimble/internal/generate"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/texts"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
 	"thimble/verify"
@@ -69,7 +70,7 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 	var tok *tokenizer.Tokenizer
 	var g *generate.Generator
 	err = parallel.Both(ctx, func() (err error) {
-		if tok, _, err = openTokenizer(m); err != nil {
+		if tok, _, err = texts.Tokenizer(m); err != nil {
 			return err
 		}
 		if g, err = generate.New(m, o.Arithmetic); err != nil {
@@ -95,7 +96,7 @@ func (c *Continuation) encode(ctx context.Context, m *model.Model, tok *tokenize
 	if o.FitContext {
 		o.Tokens = max(0, min(o.Tokens, m.Spec.Context-len(c.PromptIDs)))
 	}
-	return checkContext(m, len(c.PromptIDs)+o.Tokens, "use a shorter prompt or a smaller -n")
+	return texts.CheckContext(m, len(c.PromptIDs)+o.Tokens, "use a shorter prompt or a smaller -n")
 }
 
 // arithmeticFor returns a. If integers is set and m has layers that are stored as integers,

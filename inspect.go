@@ -11,6 +11,7 @@ import (
 	"thimble/internal/device"
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/target"
 )
 
 // InspectOptions specify what Inspect reads.
@@ -18,6 +19,11 @@ type InspectOptions struct {
 	Model string   // path
 	Set   []string // config overrides for a checkpoint
 	Check bool     // read every tensor of a container and compare its SHA-256
+
+	// Trust is the path of a public key or an allowed_signers file of OpenSSH. Without a
+	// signature by such a key beside the model, Inspect fails. It implies Check.
+	Trust     string
+	Signature string // path of the signature; "" is that of SignaturePath
 
 	Device     string     // add what the model costs on this phone, or on device.All; "" for none
 	Arithmetic Arithmetic // whose cache the costs are of
@@ -39,6 +45,7 @@ type Inspection struct {
 	Tensors    []InspectedTensor `json:"tensors"`
 	Provenance ProvenanceInfo    `json:"provenance"`
 	Device     *device.Sheet     `json:"device,omitempty"`
+	Signature  *SignatureInfo    `json:"signature,omitempty"` // the one that Trust accepts
 }
 
 // ContainerInfo describes the header of a .thimble file.
@@ -93,7 +100,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
-	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: predictedOf(m), Tool: p.Tool}
+	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: target.Predicted(m), Tool: p.Tool}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}
@@ -107,11 +114,17 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 			return nil, err
 		}
 	}
+	if o.Trust != "" {
+		if r.Signature, err = o.trusted(ctx); err != nil {
+			return nil, err
+		}
+		o.Check = o.Check || r.Container != nil
+	}
 	if !o.Check {
 		return r, nil
 	}
 	if r.Container == nil {
-		return nil, fmt.Errorf("%s: %s files carry no digests to check, only containers do; compare sha256sum with the one that quantize or the download page printed", defect.Printable(o.Model), r.Format)
+		return nil, fmt.Errorf("%s: %s files carry no digests to check, only containers do; thimble sign makes a signature, which --trust checks; or compare sha256sum with the one that quantize or the download page printed", defect.Printable(o.Model), r.Format)
 	}
 	decoding, err := container.CheckTimed(ctx, o.Model, o.Progress.stage("check", Bytes))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/spell"
+	"thimble/internal/texts"
 	"thimble/verify"
 	"thimble/verify/reference"
 )
@@ -128,7 +129,7 @@ func (o *LogitsOptions) prompts(ctx context.Context, m *model.Model) (prompts []
 	if o.Text != "" {
 		return textPrompts(ctx, m, o.Text, o.Context, o.Chunks)
 	}
-	tok, _, err := openTokenizer(m)
+	tok, _, err := texts.Tokenizer(m)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func (o *LogitsOptions) prompts(ctx context.Context, m *model.Model) (prompts []
 		case len(ids) == 0:
 			return nil, fmt.Errorf("prompt %d is empty; there is nothing to score", i)
 		}
-		if err := checkContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
+		if err := texts.CheckContext(m, len(ids), fmt.Sprintf("shorten prompt %d", i)); err != nil {
 			return nil, err
 		}
 		prompts = append(prompts, reference.Prompt{IDs: ids, From: 0, To: len(ids)})

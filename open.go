@@ -17,8 +17,8 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/hub"
 	"thimble/internal/model"
-	"thimble/internal/parallel"
 	"thimble/internal/stray"
+	"thimble/internal/texts"
 	"thimble/internal/tokenizer"
 	"thimble/verify"
 )
@@ -124,32 +124,6 @@ func formatOf(path string) string {
 	return name
 }
 
-// openTokenizer returns m's tokenizer and the data it was made from. If m has none,
-// the error says how to add it.
-func openTokenizer(m *model.Model) (*tokenizer.Tokenizer, *tokenizer.Data, error) {
-	data, err := m.Tokenizer()
-	if err != nil {
-		return nil, nil, err
-	}
-	if data == nil {
-		return nil, nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json next to its weights", defect.Printable(m.Path))
-	}
-	tok, err := tokenizer.New(data)
-	return tok, data, err
-}
-
-// checkContext returns an error if there are more positions than m was trained for.
-// Its output would be meaningless, and the cache might not fit.
-func checkContext(m *model.Model, positions int, remedy string) error {
-	if positions > m.Spec.Context {
-		return fmt.Errorf("%s: %d positions are more than the model's context of %d; %s", defect.Printable(m.Path), positions, m.Spec.Context, remedy)
-	}
-	return nil
-}
-
-// A Tokenizer turns text into token ids and back.
-type Tokenizer = tokenizer.Tokenizer
-
 // OpenTokenizer opens a bare tokenizer.json or tokenizer.model, or the tokenizer of a
 // model.
 func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
@@ -159,7 +133,7 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 			return nil, err
 		}
 		defer m.Close()
-		tok, _, err := openTokenizer(m)
+		tok, _, err := texts.Tokenizer(m)
 		return tok, err
 	}
 	data, err := convert.OpenTokenizer(path)
@@ -167,13 +141,6 @@ func OpenTokenizer(path string, overrides ...string) (*Tokenizer, error) {
 		return nil, err
 	}
 	return tokenizer.New(data)
-}
-
-// Encode returns the tokens of text. If special is set, it adds the tokens that start
-// and end a text. A long text takes seconds; Encode returns ctx's error as soon as ctx
-// ends.
-func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
-	return parallel.Await(ctx, func() ([]int, error) { return tok.Encode(text, special), nil })
 }
 
 // identify returns the path, size and digest of a model for a report.

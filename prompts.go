@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/texts"
 	"thimble/verify/reference"
 )
 
@@ -16,12 +17,12 @@ const ChunkContext = 512
 // textPrompts splits the text at path into chunks of m's tokens. A context of 0 means
 // ChunkContext, and 0 chunks mean all.
 func textPrompts(ctx context.Context, m *model.Model, path string, context, chunks int) ([]reference.Prompt, error) {
-	tok, _, err := openTokenizer(m)
+	tok, _, err := texts.Tokenizer(m)
 	if err != nil {
 		return nil, err
 	}
 	length := cmp.Or(context, ChunkContext)
-	if err := checkContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+	if err := texts.CheckContext(m, length, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
 		return nil, err
 	}
 	text, err := ReadText(ctx, "--text", path, MaxText)

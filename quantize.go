@@ -14,6 +14,9 @@ import (
 	"thimble/internal/memory"
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/quantize/calibration"
+	"thimble/quantize/kept"
+	"thimble/target"
 )
 
 // QuantizeOptions specify what Quantize stores, and how.
@@ -98,6 +101,13 @@ type Quantized struct {
 // was called.
 func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
 
+// An ExportSize is the size of the file that Export makes from a container.
+type ExportSize struct {
+	Format  string `json:"format"`
+	Program string `json:"program"`
+	Bytes   int64  `json:"bytes"`
+}
+
 // A PlannedTensor describes how one tensor will be stored.
 type PlannedTensor struct {
 	Name  string `json:"name"`
@@ -138,11 +148,11 @@ type quantization struct {
 	m        *model.Model
 	target   format.Exporter // of the program that must run the result, or nil
 	exporter format.Exporter // writes the file; nil for a container
-	cal      calibrationTexts
+	cal      calibration.Texts
 	sources  *digest.Hashing
-	resumed  *resumable              // nil if the run keeps no finished blocks
-	saved    []*quantize.SavedSurvey // read from Surveys; nil if a new one is to be made
-	least    *quantize.Plan          // the smallest within the budget, or nil
+	resumed  *kept.Blocks   // nil if the run keeps no finished blocks
+	surveys  *kept.Surveys  // of Surveys; nil without a budget
+	least    *quantize.Plan // the smallest within the budget, or nil
 
 	exportNotes []string // about the file that exporter writes
 	tuned       *Tuned   // nil without Recipe.Tune
@@ -164,7 +174,7 @@ func store(ctx context.Context, stage string, o QuantizeOptions) (*Quantized, er
 	if err := q.prepare(ctx); err != nil {
 		return nil, err
 	}
-	defer q.resumed.close()
+	defer q.resumed.Close()
 	if q.Output != "" || q.Budget != nil { // a dry run without a survey reads no weights
 		if err := verifyWeights(ctx, q.m, q.Progress); err != nil {
 			return nil, err
@@ -190,13 +200,13 @@ func (q *quantization) check() (err error) {
 	if err := q.resolveFormat(); err != nil {
 		return err
 	}
-	if q.target, err = targetNamed(q.Target); err != nil {
+	if q.target, err = target.Named(q.Target); err != nil {
 		return fmt.Errorf("--for %w", err)
 	}
-	if err := q.checkNames(); err != nil {
+	if err := target.CheckNames(q.recipe, q.target); err != nil {
 		return err
 	}
-	calibrates(&q.Calibration, q.recipe, q.Budget != nil) // may set the method
+	q.Calibration.Wanted(q.recipe, q.Budget != nil) // may set the method
 	return q.recipe.CheckMethod()
 }
 
@@ -215,12 +225,12 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if err := q.prepareBudget(ctx); err != nil {
-		q.resumed.close()
+		q.resumed.Close()
 		return err
 	}
-	q.cal, err = readCalibration(ctx, q.m, &q.Calibration, q.recipe, q.Budget != nil, q.measured(), q.Progress)
+	q.cal, err = q.Calibration.Read(ctx, q.m, q.recipe, q.Budget != nil, q.measured(), q.Progress.stage("render", Bytes))
 	if err != nil {
-		q.resumed.close()
+		q.resumed.Close()
 		return err
 	}
 	if q.cal.Calibration != nil {
@@ -228,16 +238,16 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 	}
 	if q.least != nil {
 		if err := q.least.Fits(q.MaxMem, q.m, q.cal.Calibration, q.Budget, q.exporter != nil); err != nil {
-			q.resumed.close()
+			q.resumed.Close()
 			return q.inModel(err)
 		}
 	}
 	if err := q.checkTuning(); err != nil {
-		q.resumed.close()
+		q.resumed.Close()
 		return q.inModel(err)
 	}
 	if q.least != nil && q.Warned != nil {
-		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.special).Warnings {
+		for _, text := range quantize.NewHealth(q.cal.Calibration, q.m, q.least, q.cal.Special).Warnings {
 			q.Warned(text)
 		}
 	}
@@ -258,11 +268,11 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 		return nil, q.inModel(err)
 	}
 	if q.resumed != nil {
-		if err := q.resumed.begin(q.m, plan, chosen.predicted, q.Overwrite); err != nil {
+		if err := q.resumed.Begin(q.m, plan, chosen.predicted, q.Overwrite); err != nil {
 			return nil, err
 		}
-		q.cal.Journal = q.resumed.journal
-		chosen.notes = append(chosen.notes, q.resumed.notes...)
+		q.cal.Journal = q.resumed.Journal()
+		chosen.notes = append(chosen.notes, q.resumed.Notes...)
 	}
 	r, err := q.report(plan, chosen)
 	if err == nil && q.Budget == nil {
@@ -286,7 +296,7 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 		return r, nil
 	}
 	file, err := q.write(ctx, plan, chosen)
-	if err := q.resumed.end(err); err != nil {
+	if err := q.resumed.End(err); err != nil {
 		return nil, err
 	}
 	if plan.Codes() { // only now is it known
@@ -332,7 +342,7 @@ func (q *quantization) measured() bool { return q.Budget != nil && q.Budget.Meas
 // the run to resume.
 func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if q.resumed != nil {
-		recipe, predicted, err := q.resumed.identify(q.facts)
+		recipe, predicted, err := q.resumed.Identify(q.facts)
 		if err != nil || recipe != nil {
 			return &choice{recipe: recipe, predicted: predicted}, err
 		}
@@ -345,7 +355,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if survey.Together, err = togetherIn(q.m, q.target); err != nil {
+	if survey.Together, err = q.ships().Together(); err != nil {
 		return nil, err
 	}
 	chosen := &choice{}
@@ -358,7 +368,7 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 		}
 	} else {
 		var file quantize.File
-		if file, err = limitedFile(q.Budget, q.m, q.target, q.containerName()); err == nil {
+		if file, err = q.ships().Limited(q.Budget); err == nil {
 			chosen.recipe, chosen.predicted, err = q.Budget.Choose(q.m, q.recipe, survey, file)
 		}
 	}
@@ -368,12 +378,15 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 	return chosen, nil
 }
 
-// fileSize returns the size in bytes of the file that a plan makes.
-func (q *quantization) fileSize(plan *quantize.Plan) (int64, error) {
-	if q.exporter != nil {
-		return exportSize(q.m, plan, q.exporter, "")
-	}
-	return containerSize(q.m, plan)
+// file describes the file that the run writes.
+func (q *quantization) file() *target.File {
+	return &target.File{Model: q.m, Exporter: q.exporter, Tool: Tool}
+}
+
+// ships describes the file that the program which must run the result reads: the written one, or
+// the one that is exported from it.
+func (q *quantization) ships() *target.File {
+	return &target.File{Model: q.m, Exporter: q.target, Tool: Tool, Container: q.containerName()}
 }
 
 // containerName returns the name of the container, which an exported file records. It is
@@ -403,15 +416,15 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 	case chosen.done != nil:
 		r.Measured, r.Calibration = &chosen.done.Measured, chosen.done.Health
 	case q.cal.Calibration != nil:
-		r.Calibration = quantize.NewHealth(q.cal.Calibration, q.m, plan, q.cal.special)
+		r.Calibration = quantize.NewHealth(q.cal.Calibration, q.m, plan, q.cal.Special)
 		q.cal.Health = r.Calibration
 	}
 	if q.target == nil {
 		var err error
-		r.FileBytes, err = q.fileSize(plan)
+		r.FileBytes, err = q.file().Size(plan)
 		return r, err
 	}
-	types, notes, err := typesFor(q.target, q.m, plan)
+	types, notes, err := q.ships().Types(plan)
 	if err != nil {
 		return nil, err
 	}
@@ -419,12 +432,12 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		notes = q.exportNotes // of a plan with the context of the file
 	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
-	if r.FileBytes, err = q.fileSize(plan); err != nil || q.exporter != nil {
+	if r.FileBytes, err = q.file().Size(plan); err != nil || q.exporter != nil {
 		return r, err
 	}
 	f := q.target.Format()
 	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
-	r.Export.Bytes, err = exportSize(q.m, plan, q.target, q.containerName())
+	r.Export.Bytes, err = q.ships().Size(plan)
 	return r, err
 }
 
@@ -432,8 +445,8 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 // plan's recipe and the calibration text.
 func (q *quantization) earlyNotes(plan *quantize.Plan) []string {
 	notes := slices.Concat(q.Notes, q.m.Remarks(), plan.Notes())
-	if q.cal.note != "" {
-		notes = append(notes, q.cal.note)
+	if q.cal.Note != "" {
+		notes = append(notes, q.cal.Note)
 	}
 	return notes
 }
@@ -449,7 +462,7 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *c
 			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
 		}
 	}
-	if q.cal.tuning != nil {
+	if q.cal.Tuning != nil {
 		fill = q.tune(ctx, plan, fill)
 	}
 	if q.exporter != nil {
@@ -469,8 +482,8 @@ func (q *quantization) reporter(plan *quantize.Plan) func(weights int64) {
 			return
 		}
 		done, total := amount(weights)
-		resumed, _ := amount(min(weights, q.resumed.finished()))
-		q.Progress(Step{Stage: q.resumed.stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
+		resumed, _ := amount(min(weights, q.resumed.Finished()))
+		q.Progress(Step{Stage: q.resumed.Stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
 	}
 }
 

@@ -3,11 +3,12 @@ package thimble
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"thimble/internal/defect"
 	"thimble/quantize"
+	"thimble/quantize/calibration"
 	"thimble/quantize/rounding"
+	"thimble/quantize/words"
 )
 
 // Keep, in place of a scheme, stores a tensor in the type it has in the source.
@@ -20,19 +21,10 @@ type Rule = quantize.Rule
 func ParseRule(text string) (Rule, error) { return quantize.ParseRule(text) }
 
 // ParseScheme reads a scheme: "f32", "f16", "bf16" or "intBITS/GROUP[/asym]".
-func ParseScheme(text string) (Scheme, error) { return quantize.ParseScheme(text) }
+func ParseScheme(text string) (Scheme, error) { return words.Scheme(text) }
 
 // ParseSchemes reads a scheme from each of texts.
-func ParseSchemes(texts []string) (all []Scheme, err error) {
-	for _, text := range texts {
-		s, err := ParseScheme(strings.TrimSpace(text))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, s)
-	}
-	return all, nil
-}
+func ParseSchemes(texts []string) ([]Scheme, error) { return words.Schemes(texts) }
 
 // DefaultSchemes returns the names of the schemes that a Budget without Schemes chooses
 // from: every width in wide and narrow groups, with a minimum where it can pay off.
@@ -54,7 +46,7 @@ func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {
 // The default methods, without and with calibration texts.
 const (
 	PlainMethod      = rounding.MethodRTN
-	CalibratedMethod = rounding.MethodGPTQ
+	CalibratedMethod = calibration.DefaultMethod
 )
 
 // Methods returns the names of the methods that a recipe may choose.
@@ -62,3 +54,12 @@ func Methods() []string { return rounding.Methods() }
 
 // MethodSteps returns the names of a method's optional steps.
 func MethodSteps(method string) []string { return rounding.Steps(method) }
+
+// Calibration specifies the texts on which a method measures rounding errors.
+type Calibration = calibration.Options
+
+// The default amounts of calibration text, in tokens.
+const (
+	CalibrationTokens  = calibration.DefaultTokens
+	CalibrationContext = calibration.DefaultContext
+)

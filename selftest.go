@@ -8,6 +8,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/texts"
 	"thimble/verify"
 	"thimble/verify/reference"
 	"thimble/verify/selftest"
@@ -69,11 +70,11 @@ var selfTestText string
 // selfTestPrompts splits the built-in text into chunks. A context or number of chunks of
 // 0 means the default.
 func selfTestPrompts(m *model.Model, context, chunks int) ([]reference.Prompt, error) {
-	tok, _, err := openTokenizer(m)
+	tok, _, err := texts.Tokenizer(m)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkContext(m, context, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
+	if err := texts.CheckContext(m, context, fmt.Sprintf("use --context %d or less", m.Spec.Context)); err != nil {
 		return nil, err
 	}
 	length := cmp.Or(context, min(selfTestContext, m.Spec.Context))

@@ -2,100 +2,69 @@ package thimble
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"strconv"
 	"strings"
 
-	"thimble/internal/atomicfile"
-	"thimble/internal/defect"
-	"thimble/internal/digest"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
+	"thimble/quantize/kept"
 )
 
-// maxSurvey is the maximum size of a saved survey, in bytes: 15,000 matrices in a hundred
-// schemes take 40 MB.
-const maxSurvey = 64 << 20
+// UnfinishedSuffix is appended to the name of an output for the file in which a
+// calibrated run keeps its finished blocks.
+const UnfinishedSuffix = kept.Suffix
 
-// readSurveys reads the files of Surveys, as far as they can be checked without the model's
-// digests. If the only one does not exist, it checks that the file can be written.
-func (q *quantization) readSurveys(ctx context.Context) error {
-	for _, path := range q.Surveys {
-		if path == "-" {
-			return errors.New("--stats -: a survey is saved to a file; name one")
-		}
-		text, err := ReadText(ctx, "--stats", path, maxSurvey)
-		if len(q.Surveys) == 1 && errors.Is(err, fs.ErrNotExist) {
-			return q.checkNewSurvey(path)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("--stats %s: there is no such file; a run with this --stats alone makes it", defect.Printable(path))
-		}
-		if err != nil {
-			return err
-		}
-		one, err := quantize.ParseSurvey(path, []byte(text))
-		if err != nil {
-			return err
-		}
-		if why := one.Covers(q.Budget.Schemes); why != "" {
-			return unfitSurvey(path, why)
-		}
-		q.saved = append(q.saved, one)
-	}
-	return nil
+// Errors of runs that failed.
+type (
+	KeptError = kept.BlocksError // finished blocks were kept
+	LostError = kept.SurveyError // an unfinished survey was lost
+)
+
+// keptRun identifies this run to what earlier runs kept.
+func (q *quantization) keptRun() *kept.Run {
+	return &kept.Run{Model: q.m, Sources: q.sources, Recipe: q.recipe, Calibration: q.cal.Calibration}
 }
 
-// unfitSurvey returns the error for a saved survey that is of another run.
-func unfitSurvey(path, why string) error {
-	return fmt.Errorf("--stats %s: %s; remove it to survey again, or name another file", defect.Printable(path), why)
+// findUnfinished looks for the blocks that an earlier run kept, before any work starts.
+func (q *quantization) findUnfinished() (*kept.Blocks, error) {
+	planned, measured := q.Output == "", q.measured()
+	switch calibrated := q.Calibration.Wanted(q.recipe, q.Budget != nil); {
+	case q.Resume && !calibrated:
+		return nil, errors.New("--resume has no effect without calibration: only calibrated runs keep finished blocks; leave it out")
+	case q.Resume && planned:
+		return nil, errors.New("--resume has no effect with --dry-run; leave one out")
+	case q.Resume && measured:
+		return nil, errors.New("--resume has no effect with --max-kl and --min-top1, which quantize several times and keep no blocks; leave it out, and save the survey with --stats")
+	case !calibrated || planned || measured:
+		return nil, nil
+	}
+	return kept.Find(q.Output, q.Resume, q.Overwrite)
 }
 
-// checkNewSurvey returns an error if a survey cannot be saved to path.
-func (q *quantization) checkNewSurvey(path string) error {
-	for _, other := range []string{q.Output, q.Output + UnfinishedSuffix} {
-		if q.Output != "" && filepath.Clean(other) == filepath.Clean(path) {
-			return fmt.Errorf("--stats %s: is where -o writes to; name another file", defect.Printable(path))
-		}
+// facts returns everything that the output bytes of a calibrated run depend on.
+func (q *quantization) facts() (quantize.Facts, error) {
+	return q.keptRun().Facts(Tool, q.Budget, q.surveys)
+}
+
+// readSurveys reads the files of Surveys.
+func (q *quantization) readSurveys(ctx context.Context) (err error) {
+	var outputs []string
+	if q.Output != "" {
+		outputs = []string{q.Output, q.Output + UnfinishedSuffix}
 	}
-	if err := atomicfile.Check(path, atomicfile.Options{}); err != nil {
-		return fmt.Errorf("--stats %w", err)
-	}
-	return nil
+	q.surveys, err = kept.ReadSurveys(ctx, q.Surveys, q.Budget.Schemes, outputs)
+	return err
 }
 
 // survey returns a new survey or that of the files of Surveys; note states which.
 func (q *quantization) survey(ctx context.Context) (s *quantize.Survey, note string, err error) {
-	switch {
-	case len(q.Surveys) == 0:
-		if q.Output == "" {
-			note = "--stats FILE keeps this survey, so that the real run need not repeat it"
-		}
-		s, err = q.takeSurvey(ctx)
-		return s, note, err
-	case q.saved == nil:
-		return q.saveSurvey(ctx, q.Surveys[0])
+	s, note, err = q.surveys.Survey(ctx, q.keptRun(), q.Budget.Schemes, q.takeSurvey)
+	if len(q.Surveys) == 0 && q.Output == "" {
+		note = "--stats FILE keeps this survey, so that the real run need not repeat it"
 	}
-	facts, err := modelFacts(q.m, q.sources)
-	if err != nil {
-		return nil, "", err
-	}
-	for i, one := range q.saved {
-		why := one.Fit(q.m, facts, q.Budget.Schemes)
-		if d := one.Texts.Differ(textFacts(q.recipe, q.cal.Calibration)); why == "" && len(q.saved) == 1 && d != "" {
-			why = "it is a survey on other texts: " + d
-		}
-		if why != "" {
-			return nil, "", unfitSurvey(q.Surveys[i], why)
-		}
-	}
-	return quantize.MergeSurveys(q.saved), mergedNote(q.Surveys, q.saved), nil
+	return s, note, err
 }
 
 // takeSurvey makes a survey, and first tells what is known before it.
@@ -107,7 +76,7 @@ func (q *quantization) takeSurvey(ctx context.Context) (*quantize.Survey, error)
 	}
 	s, err := takeSurvey(ctx, q.m, q.cal.Calibration, q.Budget.Schemes, q.Progress)
 	if errors.Is(err, context.Canceled) {
-		return nil, &LostError{err}
+		return nil, &LostError{Err: err}
 	}
 	return s, err
 }
@@ -138,101 +107,7 @@ func (q *quantization) surveyNote() string {
 	return note + "; " + strings.Join(hints, ", ")
 }
 
-// A LostError is the error of a run that was interrupted during a survey, which is kept only
-// when it is finished.
-type LostError struct{ Err error }
-
-func (e *LostError) Unwrap() error { return e.Err }
-func (e *LostError) Error() string { return e.Err.Error() + "; " + e.Remedy() }
-
-// Remedy returns a sentence about what was lost and how to keep more.
-func (e *LostError) Remedy() string {
-	return "the unfinished survey is lost; --stats FILE keeps a finished one, and a smaller --calib-tokens makes it shorter"
-}
-
 // takeSurvey calls quantize.NewSurvey and reports its progress.
 func takeSurvey(ctx context.Context, m *model.Model, cal *quantize.Calibration, schemes []qtensor.Scheme, progress Progress) (*quantize.Survey, error) {
 	return quantize.NewSurvey(ctx, m, cal, schemes, progress.stage("survey", Work))
-}
-
-func mergedNote(paths []string, saved []*quantize.SavedSurvey) string {
-	if len(saved) == 1 {
-		return "no new survey: predictions are those of " + defect.Printable(paths[0])
-	}
-	var parts []string
-	for i, s := range saved {
-		parts = append(parts, fmt.Sprintf("%s (%d tokens)", defect.Printable(paths[i]), s.Tokens))
-	}
-	return "no new survey: predictions are the mean of " + strings.Join(parts, ", ")
-}
-
-// saveSurvey makes a survey and saves it to path.
-func (q *quantization) saveSurvey(ctx context.Context, path string) (s *quantize.Survey, note string, err error) {
-	file, err := atomicfile.Create(path, atomicfile.Options{})
-	if err != nil {
-		return nil, "", fmt.Errorf("--stats %w", err)
-	}
-	defer file.Abort()
-	if s, err = q.takeSurvey(ctx); err != nil {
-		return nil, "", err
-	}
-	facts, err := modelFacts(q.m, q.sources)
-	if err != nil {
-		return nil, "", err
-	}
-	saved := quantize.SavedSurvey{Survey: *s, Model: facts, Texts: textFacts(q.recipe, q.cal.Calibration), Tokens: q.recipe.Texts.Tokens}
-	text, err := saved.Text()
-	if err != nil {
-		return nil, "", fmt.Errorf("--stats %s: %w", defect.Printable(path), err)
-	}
-	if _, err := file.Write(text); err != nil {
-		return nil, "", err
-	}
-	if err := file.Commit(); err != nil {
-		return nil, "", err
-	}
-	return s, "the survey is saved to " + defect.Printable(path) + "; with --stats, runs with other budgets load it from there", nil
-}
-
-// surveyFacts returns the digests of merged surveys. A single survey was made on the
-// texts of the run, so it adds no fact.
-func (q *quantization) surveyFacts() (f quantize.Facts, err error) {
-	if len(q.Surveys) < 2 {
-		return nil, nil
-	}
-	for i, path := range q.Surveys {
-		text, err := ReadText(context.Background(), "--stats", path, maxSurvey)
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256([]byte(text))
-		f = append(f, [2]string{fmt.Sprintf("--stats, file %d", i+1), hex.EncodeToString(sum[:])})
-	}
-	return f, nil
-}
-
-// modelFacts returns the names and digests of the files that m was read from, and the
-// overrides. It waits for the digests.
-func modelFacts(m *model.Model, sources *digest.Hashing) (f quantize.Facts, err error) {
-	if err := sources.Wait(); err != nil {
-		return nil, err
-	}
-	for _, s := range sources.Sources {
-		f = append(f, [2]string{s.Name, hex.EncodeToString(s.SHA256)})
-	}
-	if set := m.Provenance.Overrides; len(set) > 0 {
-		f = append(f, [2]string{"--set", strings.Join(set, " ")})
-	}
-	return f, nil
-}
-
-// textFacts returns the digests of the texts that r is calibrated on, and how they are
-// cut.
-func textFacts(r *Recipe, texts *quantize.Calibration) (f quantize.Facts) {
-	for i, sum := range r.Texts.SHA256 {
-		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), sum})
-	}
-	f = append(f, [2]string{"--calib-tokens", strconv.Itoa(r.Texts.Tokens)}, [2]string{"--calib-context", strconv.Itoa(r.Texts.Context)},
-		[2]string{"--calib-seed", strconv.FormatUint(r.Texts.Seed, 10)})
-	return append(f, texts.Facts()...)
 }

@@ -2,39 +2,27 @@ package thimble
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
 
-	"thimble/internal/defect"
-	"thimble/internal/parallel"
-	"thimble/internal/units"
+	"thimble/internal/texts"
+	"thimble/internal/tokenizer"
 )
 
+// A Tokenizer turns text into token ids and back.
+type Tokenizer = tokenizer.Tokenizer
+
 // MaxText is the maximum size of a text, in bytes.
-const MaxText = 1 << 30
+const MaxText = texts.MaxBytes
 
 // ReadText reads a text of at most limit bytes from the file at path, or from
 // standard input for "-". It returns as soon as ctx ends, even while a pipe blocks. Errors
 // name flag, the option that path is the value of.
 func ReadText(ctx context.Context, flag, path string, limit int64) (string, error) {
-	return parallel.Await(ctx, func() (string, error) {
-		in := os.Stdin
-		if path != "-" {
-			f, err := os.Open(path)
-			if err != nil {
-				return "", defect.Unreadable(flag, path, err)
-			}
-			defer f.Close()
-			in = f
-		}
-		text, err := io.ReadAll(io.LimitReader(in, limit+1))
-		if err == nil && int64(len(text)) > limit {
-			err = fmt.Errorf("is larger than %s", units.Size(limit))
-		}
-		if err != nil {
-			return "", defect.Unreadable(flag, path, err)
-		}
-		return string(text), nil
-	})
+	return texts.Read(ctx, flag, path, limit)
+}
+
+// Encode returns the tokens of text. If special is set, it adds the tokens that start
+// and end a text. A long text takes seconds; Encode returns ctx's error as soon as ctx
+// ends.
+func Encode(ctx context.Context, tok *Tokenizer, text string, special bool) ([]int, error) {
+	return texts.Encode(ctx, tok, text, special)
 }

@@ -65,6 +65,7 @@ const (
 	Work    Unit = "work" // multiply-adds: equal shares take about equal times
 	Faults  Unit = "faults"
 	Tasks   Unit = "tasks"
+	Tensors Unit = "tensors"
 )
 
 // stage returns a function that reports the progress of one stage. p may be nil.

@@ -24,7 +24,7 @@ type Tuned struct {
 // checkTuning returns an error if the run cannot tune.
 func (q *quantization) checkTuning() error {
 	switch {
-	case q.cal.tuning == nil:
+	case q.cal.Tuning == nil:
 		return nil
 	case q.measured():
 		return errors.New("--tune has no effect with --max-kl and --min-top1, which measure models that are not tuned; use --target-size")
@@ -43,11 +43,11 @@ func (q *quantization) tune(ctx context.Context, plan *quantize.Plan, fill func(
 		m := coarse.Model(q.m, plan)
 		o := tuning.Defaults()
 		o.Progress = q.Progress.stage("tune", Tokens)
-		r, err := tuning.Tune(ctx, q.m, m, *q.cal.tuning, o)
+		r, err := tuning.Tune(ctx, q.m, m, *q.cal.Tuning, o)
 		if err != nil {
 			return err
 		}
-		q.tuned = &Tuned{q.cal.tuning.Tokens(), q.cal.tuning.HeldOutTokens(), r.Steps, r.Best, r.Before, r.After}
+		q.tuned = &Tuned{q.cal.Tuning.Tokens(), q.cal.Tuning.HeldOutTokens(), r.Steps, r.Best, r.Before, r.After}
 		for i, e := range plan.Tensors {
 			if w := r.Tensors[e.Name]; w != nil {
 				coarse.Tensors[i] = w
@@ -60,7 +60,7 @@ func (q *quantization) tune(ctx context.Context, plan *quantize.Plan, fill func(
 // fitsTuning returns an error if tuning the result of plan would have no effect, or does not
 // fit the bound on memory.
 func (q *quantization) fitsTuning(plan *quantize.Plan) error {
-	if q.cal.tuning == nil {
+	if q.cal.Tuning == nil {
 		return nil
 	}
 	if !slices.ContainsFunc(plan.Tensors, func(e quantize.Entry) bool { return e.To.Kind == qtensor.Int }) {
@@ -73,5 +73,5 @@ func (q *quantization) fitsTuning(plan *quantize.Plan) error {
 	for _, e := range plan.Tensors {
 		scales += int64(e.Rows) * int64(e.To.Groups(e.Cols))
 	}
-	return memory.Check(q.MaxMem, memory.Live()+plan.Bytes+tuning.Bytes(&q.m.Spec, q.cal.tuning, scales, tuning.Defaults().Batch))
+	return memory.Check(q.MaxMem, memory.Live()+plan.Bytes+tuning.Bytes(&q.m.Spec, q.cal.Tuning, scales, tuning.Defaults().Batch))
 }

@@ -16,7 +16,9 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/memory"
 	"thimble/internal/model"
+	"thimble/internal/texts"
 	"thimble/internal/tokenizer"
+	"thimble/target"
 	"thimble/verify"
 	"thimble/verify/parity"
 	"thimble/verify/reference"
@@ -253,7 +255,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 	report := v.Progress.stage("measure rounding noise", Work)
 	return verify.Prepare(ctx, &verify.Subject{
 		Progress: func(done, total int) { report(int64(done), int64(total)) },
-		Model:    v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: predictedOf(v.m),
+		Model:    v.m, Arithmetic: v.Arithmetic, Scorer: scorer, Prompts: with.prompts, Settings: with.settings, Rounded: with.rounded, Predicted: target.Predicted(v.m),
 	}, o)
 }
 
@@ -298,7 +300,7 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	if v.Tasks == "" && v.Continue == 0 {
 		return nil, nil
 	}
-	tok, _, err := openTokenizer(v.m)
+	tok, _, err := texts.Tokenizer(v.m)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +358,7 @@ func (v *verification) attribute(ctx context.Context, report *verify.Report, wit
 // the first call. Without a tokenizer the function returns "".
 func decoder(m *model.Model) func([]int) string {
 	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
-		tok, _, err := openTokenizer(m)
+		tok, _, err := texts.Tokenizer(m)
 		return tok, err
 	})
 	return func(ids []int) string {

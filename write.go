@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"thimble/format"
 	"thimble/format/export"
@@ -15,8 +13,8 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/digest"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
 	"thimble/quantize"
+	"thimble/target"
 )
 
 // A Digest is a SHA-256 that prints as hexadecimal.
@@ -35,7 +33,7 @@ type writtenFile struct {
 // m, whose weights are verified, was read from; fill writes the tensors. A failure leaves
 // no file.
 func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan, out string, overwrite bool, fill func(quantize.Sink) error) (writtenFile, error) {
-	contents, err := contentsOf(m, sources.Sources, plan)
+	contents, err := (&target.File{Model: m, Tool: Tool}).Contents(sources.Sources, plan)
 	if err != nil {
 		return writtenFile{}, err
 	}
@@ -52,43 +50,6 @@ func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan
 	}
 	err = w.Close()
 	return writtenFile{bytes: w.Size(), stored: w.TensorBytes(), digest: w.Digest()}, err
-}
-
-// contentsOf returns the contents of the container that plan makes from m.
-func contentsOf(m *model.Model, sources []model.Source, plan *quantize.Plan) (*container.Contents, error) {
-	contents, err := container.Describe(m)
-	if err != nil {
-		return nil, err
-	}
-	for i, e := range plan.Tensors {
-		c := &contents.Tensors[i]
-		c.Scheme = e.To.InMemory()
-		if e.To.Rate > 0 || plan.Coded && e.To.Kind == qtensor.Int {
-			c.Coded, c.CodedBytes = true, e.Bytes
-		}
-	}
-	p := &contents.Provenance
-	p.Sources = append(slices.Clone(p.Sources), sources...)
-	if p.Recipe != "" {
-		p.Recipe = strings.TrimSpace(p.Recipe) + nextRecipe
-	}
-	p.Recipe += strings.TrimSpace(plan.Recipe)
-	p.Tool = Tool
-	return contents, nil
-}
-
-// nextRecipe separates the recipes of a model that was quantized several times, each of
-// which is a YAML document.
-const nextRecipe = "\n---\n"
-
-// predictedOf returns the divergence from its sources, in nats per token, that the last
-// recipe of m predicts; 0 if it does not.
-func predictedOf(m *model.Model) float64 {
-	all := strings.Split(m.Provenance.Recipe, nextRecipe)
-	if r, err := quantize.ParseRecipe([]byte(all[len(all)-1])); err == nil {
-		return r.PredictedKL
-	}
-	return 0
 }
 
 // checkOutput returns an error if out cannot be written, before any work starts.

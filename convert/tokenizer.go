@@ -12,6 +12,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 const (
@@ -19,6 +20,7 @@ const (
 	piecesName          = "tokenizer.model"
 	ranksName           = "tiktoken.model"
 	ranksEnding         = ".tiktoken"
+	tekkenName          = "tekken.json"
 	addedName           = "added_tokens.json"
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
@@ -36,8 +38,8 @@ const noTokenizer = "no " + tokenizerName + " or " + piecesName + " here: the mo
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
 	switch name := tokenizerFile(dir); {
-	case name == tokenizerName:
-		names = []string{tokenizerName, tokenizerConfigName, templateName}
+	case name == tokenizerName, name == tekkenName:
+		names = []string{name, tokenizerConfigName, templateName}
 	case name != "":
 		names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
 	case !dir.Has("vocab.json"): // see otherTokenizer
@@ -75,6 +77,9 @@ func tokenizerFile(dir *checkpoint.Dir) string {
 			return name
 		}
 	}
+	if dir.Has(tekkenName) {
+		return tekkenName
+	}
 	return ""
 }
 
@@ -104,10 +109,10 @@ func readPieces(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tokenizer.IsTiktoken(b) {
+	if tokenfile.IsTiktoken(b) {
 		return readTokenizer(dir, name)
 	}
-	d, err := tokenizer.ParseSentencePiece(b)
+	d, err := tokenfile.ParseSentencePiece(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
 	}
@@ -127,8 +132,10 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	var d *tokenizer.Data
 	if filepath.Ext(name) != ".json" {
 		d, err = readLlama(dir, text, config)
-	} else if d, err = tokenizer.ParseJSON(text); err == nil && config != nil {
-		err = d.ApplyConfig(config)
+	} else if tokenfile.IsTekken(name) {
+		d, err = tokenfile.ParseTekken(text, config)
+	} else {
+		d, err = tokenfile.ParseJSON(text, config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
@@ -155,11 +162,7 @@ func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, err
 	if err != nil {
 		return nil, err
 	}
-	parse := tokenizer.ParseLlama
-	if tokenizer.IsTiktoken(pieces) {
-		parse = tokenizer.ParseTiktoken
-	}
-	d, err := parse(tokenizer.LlamaFiles{Model: pieces, Config: config, Added: added, Specials: specials})
+	d, err := tokenfile.ParseModel(tokenfile.Files{Model: pieces, Config: config, Added: added, Specials: specials})
 	if errors.Is(err, defect.ErrUnsupported) {
 		err = fmt.Errorf("%w; a copy of the checkpoint without its tokenizer converts without one", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize/words"
 )
 
 // A Budget limits the size of a quantized model or its divergence from the original, and
@@ -187,7 +188,7 @@ func (b *Budget) narrow(m *Model, r *Recipe) (*Recipe, error) {
 		same := *r
 		same.Rules = slices.Clone(r.Rules)
 		for i := range same.Rules {
-			s, err := ParseScheme(same.Rules[i].Scheme)
+			s, err := words.Scheme(same.Rules[i].Scheme)
 			if err != nil || s.Rate == 0 {
 				continue
 			}

@@ -11,6 +11,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/strictyaml"
 	"thimble/quantize/rounding"
+	"thimble/quantize/words"
 )
 
 // A Recipe specifies how each tensor will be stored. --recipe reads its YAML form, and
@@ -142,7 +143,7 @@ func parseStorage(text string) (storage, error) {
 	if text == Keep {
 		return storage{keep: true}, nil
 	}
-	s, err := ParseScheme(text)
+	s, err := words.Scheme(text)
 	return storage{scheme: s}, err
 }
 
@@ -231,7 +232,7 @@ func (r *Recipe) notes() (notes []string) {
 		texts = append(texts, rule.Scheme)
 	}
 	for _, text := range texts {
-		if note := sameNote(text); note != "" && !slices.Contains(notes, note) {
+		if note := words.Same(text); note != "" && !slices.Contains(notes, note) {
 			notes = append(notes, note)
 		}
 	}

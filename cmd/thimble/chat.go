@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/cmd/thimble/internal/terminal"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/session"
@@ -82,13 +83,13 @@ func chatAction(c *cli.Context) error {
 	if c.Bool(quietFlag.Name) {
 		t.notes = io.Discard
 	}
-	if isTerminal(c.App.Writer) {
-		t.out = plainText{c.App.Writer}
+	if terminal.IsTerminal(c.App.Writer) {
+		t.out = terminal.PlainText{W: c.App.Writer}
 	}
 	if c.IsSet("prompt") {
 		err = t.say(c.Context, c.String("prompt"))
 	} else {
-		t.terminal = isTerminal(os.Stdin) && isTerminal(c.App.Writer)
+		t.terminal = terminal.IsTerminal(os.Stdin) && terminal.IsTerminal(c.App.Writer)
 		err = t.talk(stdin(c.Context))
 	}
 	if err == nil && !t.terminal {

@@ -15,7 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"thimble/cmd/thimble/internal/manual"
 	container "thimble/format/thimble"
+	"thimble/internal/textwrap"
 )
 
 // thimbleRun runs a command line in this process.
@@ -111,7 +113,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, page := range pages {
 		for line := range strings.Lines(page) {
-			if len(line)-1 > helpWidth || strings.TrimRight(line, " \n") != line[:len(line)-1] {
+			if len(line)-1 > textwrap.TerminalWidth || strings.TrimRight(line, " \n") != line[:len(line)-1] {
 				t.Errorf("%d columns: %q", len(line)-1, line)
 			}
 		}
@@ -136,7 +138,7 @@ func TestExamples(t *testing.T) {
 			}
 			line, _, _ = strings.Cut(line, " | ")
 			for word := range strings.FieldsSeq(line) {
-				if flag := strings.TrimLeft(word, "-"); flag != word && flag != "" && flagNamed(target, flag) == nil {
+				if flag := strings.TrimLeft(word, "-"); flag != word && flag != "" && manual.FlagNamed(target, flag) == nil {
 					t.Errorf("there is no %s in %q", word, line)
 				}
 			}

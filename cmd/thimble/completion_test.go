@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"thimble/cmd/thimble/internal/manual"
 )
 
 func TestCandidates(t *testing.T) {
@@ -38,11 +40,11 @@ func TestCandidates(t *testing.T) {
 		{"quantize m -o out", ""},
 		{"nope x", ""},
 	} {
-		if got := strings.Join(candidates(app, strings.Fields(c.words)), " "); got != c.want {
+		if got := strings.Join(manual.Candidates(app, strings.Fields(c.words), valuesOf), " "); got != c.want {
 			t.Errorf("%q: %q, want %q", c.words, got, c.want)
 		}
 	}
-	if all := candidates(app, []string{"quantize", "m", "--method", ""}); len(all) == 0 {
+	if all := manual.Candidates(app, []string{"quantize", "m", "--method", ""}, valuesOf); len(all) == 0 {
 		t.Error("completion offers no methods")
 	}
 }

@@ -77,12 +77,12 @@ func convertAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress, o.Planned = progress.step, announce(c, progress)
+	defer progress.Done()
+	o.Progress, o.Planned = progress.Step, announce(c, progress)
 	r, err := thimble.Convert(c.Context, o)
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	return printQuantized(c, r)
 }

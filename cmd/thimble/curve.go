@@ -104,13 +104,13 @@ func curveAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress = progress.step
+	defer progress.Done()
+	o.Progress = progress.Step
 	r, err := thimble.Curve(c.Context, o)
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	return print(c, r)
 }
 

@@ -150,3 +150,8 @@ func (d *demonstration) String() string {
 	fmt.Fprintf(&b, "\ndone in %.1f s\n", d.Seconds)
 	return b.String()
 }
+
+// indent indents every line of a text by two spaces.
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
+}

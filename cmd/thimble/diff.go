@@ -58,12 +58,12 @@ func diffAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: set, Values: c.Bool("values"), Progress: progress.step})
+	defer progress.Done()
+	r, err := thimble.Diff(c.Context, thimble.DiffOptions{A: a, B: b, Set: set, Values: c.Bool("values"), Progress: progress.Step})
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	if err := printVerdict(c, r, colors, func() string { return diff.Text(r, c.Bool("all")) }); err != nil {
 		return err
 	}

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"strings"
 
+	"thimble/cmd/thimble/internal/text"
+	"thimble/internal/units"
+
 	"github.com/urfave/cli/v2"
 
 	"thimble"
-	"thimble/internal/defect"
-	"thimble/internal/units"
 )
 
 const exportHelp = `The ending .gguf, or --to, names the format. The others write a folder, which
@@ -27,6 +28,9 @@ appears complete or not at all:
 Codes and scales are copied unchanged, except to safetensors, which stores their
 products. What a format cannot represent is an error before any work;
 thimble quantize --for mlx plans schemes that it can.
+
+Weights of more than 5 GB, or --shard-size, are divided into several files with
+an index, as transformers and mlx-lm do: safetensors, mlx, compressed-tensors.
 
 In GGUF, int4/g32 becomes Q4_0, int4/g32/asym Q4_1, int5/g32 Q5_0, int5/g32/asym Q5_1,
 int8/g32 Q8_0; f32, f16 and bf16 keep their names. A block that several steps
@@ -60,6 +64,7 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.StringFlag{Name: "dtype", Usage: "with --to safetensors: store every value as `TYPE`, rounded once if it does not fit: f32, f16, bf16"},
+			&cli.StringFlag{Name: "shard-size", Usage: "with --to safetensors, mlx and compressed-tensors: begin a new file of weights after `SIZE`, such as 2GB (default: 5GB)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
 			ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -79,6 +84,11 @@ func exportAction(c *cli.Context) error {
 	if c.IsSet("context") && o.Context < 1 {
 		return fmt.Errorf("--context %d: want the number of tokens in the longest text", o.Context)
 	}
+	if c.IsSet("shard-size") {
+		if o.ShardSize, err = units.ParseSize(c.String("shard-size")); err != nil {
+			return fmt.Errorf("--shard-size %w", err)
+		}
+	}
 	if !c.Bool(dryRunFlag.Name) {
 		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {
 			return errors.New("export needs -o FILE, or --dry-run")
@@ -91,51 +101,12 @@ func exportAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress = progress.step
+	defer progress.Done()
+	o.Progress = progress.Step
 	r, err := thimble.Export(c.Context, o)
 	if err != nil {
 		return err
 	}
-	progress.done()
-	return printText(c, r, func() string { return exportText(r) })
-}
-
-// digestText is about a written file or the files of a folder.
-func digestText(sha256 string, files []thimble.WrittenFile) string {
-	if len(files) == 0 {
-		return fmt.Sprintf("sha256 %s\n", sha256)
-	}
-	var b strings.Builder
-	for _, f := range files {
-		fmt.Fprintf(&b, "sha256 %s  %s\n", f.SHA256, f.Name)
-	}
-	return b.String()
-}
-
-// exportText lists each type with its number of tensors and bytes.
-func exportText(r *thimble.Exported) string {
-	var b strings.Builder
-	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", oneLine(note))
-	}
-	var order []string
-	count, bytes := map[string]int{}, map[string]int64{}
-	for _, t := range r.Tensors {
-		if count[t.Type] == 0 {
-			order = append(order, t.Type)
-		}
-		count[t.Type]++
-		bytes[t.Type] += t.Bytes
-	}
-	for _, name := range order {
-		fmt.Fprintf(&b, "  %-5s %5d tensors  %9s\n", name, count[name], units.Size(bytes[name]))
-	}
-	if r.Output == "" {
-		fmt.Fprintf(&b, "dry run: nothing was written, the file would have %s\n", units.Size(r.Bytes))
-	} else {
-		fmt.Fprintf(&b, "wrote %s, %s\n%s", defect.Printable(r.Output), units.Size(r.Bytes), digestText(r.SHA256, r.Files))
-		b.WriteString(modelfileText(r.Modelfile))
-	}
-	return b.String()
+	progress.Done()
+	return printText(c, r, func() string { return text.Exported(r) })
 }

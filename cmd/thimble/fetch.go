@@ -28,9 +28,9 @@ func fetch(c *cli.Context, set []string, paths ...*string) error {
 		}
 		progress := newMeter(c)
 		local, err := hub.Fetch(c.Context, *path, func(done, total int64) {
-			progress.step(thimble.Step{Stage: "download", Unit: thimble.Bytes, Done: done, Total: total})
+			progress.Step(thimble.Step{Stage: "download", Unit: thimble.Bytes, Done: done, Total: total})
 		})
-		progress.done()
+		progress.Done()
 		if err != nil {
 			return err
 		}

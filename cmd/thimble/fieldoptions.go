@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 
+	"thimble/cmd/thimble/internal/manual"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -20,11 +22,11 @@ var fieldOptions = map[string][]string{
 // or returns "" if cmd takes nothing of the kind.
 func ourWords(cmd *cli.Command, name string) string {
 	ours, known := fieldOptions[name]
-	if model := modelArgument(cmd); known && ours == nil && model != "" {
+	if model := manual.ModelArgument(cmd); known && ours == nil && model != "" {
 		return "give the model as an argument: thimble " + cmd.Name + " " + strings.ReplaceAll(model, " and ", " ")
 	}
 	for _, o := range ours {
-		if flagNamed(cmd, o) != nil {
+		if manual.FlagNamed(cmd, o) != nil {
 			return "use --" + o
 		}
 	}

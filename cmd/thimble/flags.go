@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
-	"thimble/internal/defect"
+	"thimble/cmd/thimble/internal/manual"
 	"thimble/internal/units"
 	"thimble/verify"
 )
@@ -110,14 +110,6 @@ func modelfileOf(c *cli.Context) (m thimble.Modelfile, err error) {
 	return m, err
 }
 
-// modelfileText says what to do with a Modelfile, or returns "" for none.
-func modelfileText(path string) string {
-	if path == "" {
-		return ""
-	}
-	return fmt.Sprintf("wrote %s: ollama create NAME -f %[1]s, then ollama run NAME\n", defect.Printable(path))
-}
-
 // maxMemOf reads maxMemFlag. It returns 0 if it is not set.
 func maxMemOf(c *cli.Context) (int64, error) {
 	if !c.IsSet(maxMemFlag.Name) {
@@ -133,20 +125,12 @@ func maxMemOf(c *cli.Context) (int64, error) {
 	return size, nil
 }
 
-// peakText is a line about the peak of memory, or "" if it is unknown.
-func peakText(bytes int64) string {
-	if bytes == 0 {
-		return ""
-	}
-	return fmt.Sprintf("peak memory %s, mapped files included\n", units.Size(bytes))
-}
-
 // oneModel returns the single argument of a command that takes a model.
 func oneModel(c *cli.Context) (string, error) {
 	switch {
 	case c.NArg() == 1 && c.Args().First() == "":
 		return "", fmt.Errorf("%s: the model's path is empty", c.Command.Name)
-	case c.NArg() > 1 && flagNamed(c.Command, "prompt") != nil:
+	case c.NArg() > 1 && manual.FlagNamed(c.Command, "prompt") != nil:
 		return "", fmt.Errorf("%s takes one model, got %d arguments; give the prompt with -p; see thimble %[1]s --help", c.Command.Name, c.NArg())
 	case c.NArg() != 1:
 		return "", fmt.Errorf("%s takes one model, got %d arguments; see thimble %s --help", c.Command.Name, c.NArg(), c.Command.Name)

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/text"
 	"thimble/internal/defect"
 	"thimble/internal/device"
 )
@@ -21,6 +22,11 @@ flipped bit and names the tensor.
 --recipe prints how a container was quantized, as YAML that quantize --recipe
 takes: the same model and texts then give the same bytes again.
 
+--trust FILE requires a signature that thimble sign or ssh-keygen made, MODEL.sig,
+and checks all digests. FILE is a public key such as id_ed25519.pub, or a list of
+them, an allowed_signers file. The exit status is 1 if the signature is by
+another key or of other bytes, and 2 if there is none or the file is damaged.
+
 --device estimates what the model costs on phones: memory, the fastest decoding
 that the memory's bandwidth allows, and the share of a battery. --device NAME
 shows one phone with the sources of its figures, --kv another type of the KV
@@ -31,6 +37,7 @@ or option takes such a file.
 
 Examples:
    thimble inspect smol.thimble --check
+   thimble inspect smol.thimble --trust release-key.pub
    thimble inspect smol.thimble --recipe > smol.yaml
    thimble inspect SmolLM2-135M --tensors
    thimble inspect smol.thimble --device
@@ -49,6 +56,8 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "recipe", Usage: "print the recipe of a container as YAML"},
 			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers only)"},
 			deviceFlag, kvFlag,
+			&cli.StringFlag{Name: "trust", Usage: "require a signature by a key in `FILE`, a public key or an allowed_signers file of OpenSSH, and check all digests"},
+			&cli.StringFlag{Name: "signature", Usage: "with --trust: the signature is in `FILE` (default: beside the model, with .sig appended)"},
 			setFlag, dropFlag, loraFlag, jsonFlag, quietFlag,
 		},
 		Action: inspectAction,
@@ -76,6 +85,8 @@ func inspectAction(c *cli.Context) error {
 		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors, --device and --json, or use --json alone and read provenance.recipe")
 	case phone != "" && c.Bool("tensors"):
 		return errors.New("--device and --tensors are two tables; use one of them, or --json for both")
+	case c.IsSet("trust") && c.String("trust") == "" || c.IsSet("signature") && !c.IsSet("trust"):
+		return errors.New("inspect: --trust names the keys that a signature must be by, and --signature where it is; give --trust FILE")
 	case phone == "" && (c.IsSet(kvFlag.Name) || c.IsSet(deviceFlag.Name)):
 		return fmt.Errorf("inspect: --kv changes the costs that --device shows, which names a phone: %s", strings.Join(device.Names(), ", "))
 	}
@@ -88,14 +99,15 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
+	defer progress.Done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
-		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.step,
+		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.Step,
+		Trust: c.String("trust"), Signature: c.String("signature"),
 	})
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	if c.Bool("recipe") {
 		if r.Provenance.Recipe == "" {
 			return fmt.Errorf("%s: no recipe, because it was not quantized by thimble; quantize writes containers with their recipe", defect.Printable(path))
@@ -104,7 +116,7 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	if r.Device != nil {
-		return printText(c, r, func() string { return deviceText(r) })
+		return printText(c, r, func() string { return text.Device(r) })
 	}
-	return printText(c, r, func() string { return inspectText(r, c.Bool("tensors")) })
+	return printText(c, r, func() string { return text.Inspection(r, c.Bool("tensors")) })
 }

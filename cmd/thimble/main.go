@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/manual"
 	"thimble/internal/defect"
 	"thimble/internal/device"
 	"thimble/internal/spell"
@@ -27,7 +28,7 @@ import (
 // Exit codes. They are part of the command line's contract.
 const (
 	exitDone    = 0
-	exitRefused = 1 // a gate failed, or the models differ
+	exitRefused = 1 // a gate failed, the models differ, or a signature is not trusted
 	exitFailed  = 2 // could not run: usage, bad input, I/O
 )
 
@@ -88,6 +89,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = interrupted(err)
 	}
 	fmt.Fprintf(stderr, "thimble: %s\n", defect.OneLine(withoutCall(err)))
+	if refused := new(thimble.RefusedError); errors.As(err, &refused) {
+		return exitRefused
+	}
 	return exitFailed
 }
 
@@ -122,7 +126,7 @@ const usageHelp = `The usual path from a Hugging Face directory to a verified fi
 A .gguf file runs in llama.cpp, Ollama, LM Studio and thimble run, chat and
 serve, a .thimble file in these three alone.
 
-Every command takes any model: ` + modelForms + `.
+Every command takes any model: ` + manual.ModelForms + `.
 Options may precede or follow the arguments.
 
 A download goes to the cache of the hub's own programs, checked by hash, and an
@@ -134,8 +138,8 @@ A run of more than a few seconds shows its progress on standard error: on a
 terminal in one line, elsewhere (as in a CI log) with a line for each stage and
 then for every tenth of it or every half minute. -q silences it.
 
-Exit status: 0 success, 1 a gate failed or the models differ, 2 the command
-could not run.`
+Exit status: 0 success, 1 a gate failed, models differ or a signature is not
+trusted, 2 the command could not run.`
 
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
@@ -151,7 +155,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
-			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), tokenizeCommand(),
+			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), signCommand(), reproduceCommand(), tokenizeCommand(),
 			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
@@ -166,23 +170,14 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 // mistyped command.
 func noCommand(c *cli.Context) error {
 	if c.NArg() == 0 {
-		printHelp(c.App.ErrWriter, "", c.App)
+		manual.Help(c.App.ErrWriter, "", c.App)
 		return errUsage
 	}
 	return unknownCommand(c.App, c.Args().First())
 }
 
 func unknownCommand(app *cli.App, name string) error {
-	return fmt.Errorf("there is no command %s%s; see thimble --help", defect.Printable(name), spell.Suggest(name, commandNames(app)))
-}
-
-func commandNames(app *cli.App) (names []string) {
-	for _, cmd := range app.Commands {
-		if !cmd.Hidden {
-			names = append(names, cmd.Name)
-		}
-	}
-	return names
+	return fmt.Errorf("there is no command %s%s; see thimble --help", defect.Printable(name), spell.Suggest(name, manual.CommandNames(app)))
 }
 
 // usageError rewrites the library's error about a flag, and suggests the nearest name
@@ -198,35 +193,16 @@ func usageError(c *cli.Context, err error, isCommand bool) error {
 			continue
 		}
 		name = strings.TrimPrefix(name, "-")
-		if text = dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
-			text = "there is no option " + defect.Printable(dashed(name))
+		if text = manual.Dashed(name) + " needs a value"; strings.Contains(complaint, "not defined") {
+			text = "there is no option " + defect.Printable(manual.Dashed(name))
 			if ours := ourWords(c.Command, name); ours != "" {
 				text += "; " + ours
-			} else if near := spell.Nearest(name, longNames(c.Command.Flags)); near != "" {
+			} else if near := spell.Nearest(name, manual.LongNames(c.Command.Flags)); near != "" {
 				text += " (did you mean --" + near + "?)"
 			}
 		}
 	}
 	return fmt.Errorf("%s; see %s", text, help)
-}
-
-// dashed returns the name of a flag with its dashes.
-func dashed(name string) string {
-	if len(name) == 1 {
-		return "-" + name
-	}
-	return "--" + name
-}
-
-func longNames(flags []cli.Flag) (names []string) {
-	for _, f := range flags {
-		for _, name := range f.Names() {
-			if len(name) > 1 {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
 }
 
 // flagsFirst moves a command's flags in front of its arguments, the only place where the
@@ -254,7 +230,7 @@ func flagsFirst(app *cli.App, args []string) []string {
 			return []string{args[0], args[1], "--help"}
 		default:
 			flags = append(flags, args[i])
-			switch f := flagNamed(cmd, strings.TrimPrefix(name, "-")); {
+			switch f := manual.FlagNamed(cmd, strings.TrimPrefix(name, "-")); {
 			case f == nil || !f.TakesValue():
 			case f == deviceFlag && (i+1 == len(args) || !slices.Contains(device.Names(), args[i+1])): // its value is optional
 				flags = append(flags, device.All)
@@ -269,18 +245,6 @@ func flagsFirst(app *cli.App, args []string) []string {
 		moved = append(append(moved, "--"), rest...)
 	}
 	return moved
-}
-
-// flagNamed returns cmd's flag with the given name, without dashes, or nil.
-func flagNamed(cmd *cli.Command, name string) cli.DocGenerationFlag {
-	for _, f := range cmd.Flags {
-		for _, n := range f.Names() {
-			if n == name {
-				return f.(cli.DocGenerationFlag)
-			}
-		}
-	}
-	return nil
 }
 
 // renderCommand returns the hidden command that renders a model's chat template, which

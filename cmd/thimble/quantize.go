@@ -11,7 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
-	"thimble/internal/defect"
+	"thimble/cmd/thimble/internal/terminal"
+	"thimble/cmd/thimble/internal/text"
 	"thimble/internal/model"
 	"thimble/internal/units"
 )
@@ -198,10 +199,10 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress, o.Planned = progress.step, announce(c, progress)
-	o.Warned = func(text string) { progress.note("warning: " + text) }
-	o.Noted = func(text string) { progress.note("note: " + oneLine(text)) }
+	defer progress.Done()
+	o.Progress, o.Planned = progress.Step, announce(c, progress)
+	o.Warned = func(text string) { progress.Note("warning: " + text) }
+	o.Noted = func(text string) { progress.Note("note: " + terminal.OneLine(text)) }
 	if note != "" {
 		o.Notes = []string{note}
 	}
@@ -209,7 +210,7 @@ func quantizeAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	return printQuantized(c, r)
 }
 
@@ -349,123 +350,26 @@ func budgetOf(c *cli.Context) (*thimble.Budget, error) {
 
 // announce returns a callback that prints the plan before the work starts. With
 // --json the only output is the document at the end.
-func announce(c *cli.Context, progress *meter) func(*thimble.Quantized) error {
+func announce(c *cli.Context, progress *terminal.Meter) func(*thimble.Quantized) error {
 	return func(r *thimble.Quantized) error {
-		progress.done()
+		progress.Done()
 		if c.Bool(jsonFlag.Name) {
 			return nil
 		}
 		shown := *r
-		shown.Notes = progress.untold(c.App.Writer, "note: ", r.Notes)
+		shown.Notes = progress.Untold(c.App.Writer, "note: ", r.Notes)
 		if r.Calibration != nil {
 			health := *r.Calibration
-			health.Warnings = progress.untold(c.App.Writer, "warning: ", health.Warnings)
+			health.Warnings = progress.Untold(c.App.Writer, "warning: ", health.Warnings)
 			shown.Calibration = &health
 		}
-		_, err := io.WriteString(c.App.Writer, planText(&shown))
+		_, err := io.WriteString(c.App.Writer, text.Plan(&shown))
 		return err
 	}
-}
-
-// planText formats the plan for a terminal.
-func planText(r *thimble.Quantized) string {
-	var b strings.Builder
-	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", oneLine(note))
-	}
-	b.WriteString(r.Plan.Text(showsUnicode(), units.Size(r.FileBytes)))
-	what := "container"
-	if r.Format != thimble.ContainerFormat {
-		what = r.Format + " file"
-		if thimble.IsFolder(r.Format) {
-			what = r.Format + " folder"
-		}
-	}
-	fmt.Fprintf(&b, "the %s takes %s", what, units.Size(r.FileBytes))
-	if e := r.Export; e != nil {
-		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
-	}
-	if r.Plan.CodedUnknown() {
-		b.WriteString(" before entropy coding")
-	}
-	if r.Plan.Codes() {
-		fmt.Fprintf(&b, ", %s in memory", units.Size(r.ResidentBytes))
-	}
-	b.WriteString("\n")
-	switch {
-	case r.Measured != nil:
-		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %s nats per token, top-1 agreement %.2f%%\n",
-			r.Measured.Tokens, klText(r.Measured.KL), 100*r.Measured.Top1)
-	case r.PredictedKL > 0:
-		fmt.Fprintf(&b, "predicted KL: %s nats per token; verify --against measures it\n", klText(r.PredictedKL))
-	}
-	if len(r.Types) > 0 {
-		b.WriteString(typesText(r.Types))
-	}
-	if r.Calibration != nil {
-		fmt.Fprint(&b, r.Calibration)
-	}
-	return b.String()
-}
-
-// tunedText is a line about what tuning has reached, or "" without it.
-func tunedText(t *thimble.Tuned) string {
-	if t == nil {
-		return ""
-	}
-	return fmt.Sprintf("tuned on %d tokens: KL %s on %d held-out tokens, %s before\n", t.Tokens, klText(t.After), t.HeldOut, klText(t.Before))
-}
-
-// klText formats a divergence with at least two significant digits, however small.
-func klText(kl float64) string {
-	if kl > 0 && kl < 0.001 {
-		return strings.Replace(fmt.Sprintf("%.1e", kl), "e-0", "e-", 1)
-	}
-	return fmt.Sprintf("%.4f", kl)
-}
-
-// typesText lists the target's types that a plan uses.
-func typesText(types []thimble.TargetType) string {
-	var b strings.Builder
-	all := int64(0)
-	for _, t := range types {
-		all += t.Weights
-	}
-	fmt.Fprintf(&b, "for %s:\n", types[0].Target)
-	first := map[string]string{} // the first type of each speed
-	for _, t := range types {
-		speed := t.Speed
-		if as, ok := first[speed]; ok {
-			speed = "as " + as
-		} else {
-			first[speed] = t.Type
-		}
-		fmt.Fprintf(&b, "  %-5s %4d matrices, %5.1f%% of their weights: %s\n", t.Type, t.Tensors, 100*float64(t.Weights)/float64(all), speed)
-	}
-	return b.String()
 }
 
 // printQuantized prints the result of Quantize or Convert, after announce has printed
 // the plan.
 func printQuantized(c *cli.Context, r *thimble.Quantized) error {
-	return printText(c, r, func() string {
-		if r.Output == "" {
-			return "dry run: nothing was written\n"
-		}
-		text := ""
-		if r.Calibration != nil {
-			for _, warning := range r.NewWarnings() {
-				text += "warning: " + warning + "\n"
-			}
-		}
-		for _, warning := range r.Plan.Warnings() {
-			text += "warning: " + warning + "\n"
-		}
-		text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
-		text += tunedText(r.Tuned) + peakText(r.PeakResident)
-		if r.HeaderSHA256 == nil {
-			return text + digestText(r.SHA256, r.Files) + modelfileText(r.Modelfile)
-		}
-		return text + fmt.Sprintf("header sha256 %v\n", r.HeaderSHA256)
-	})
+	return printText(c, r, func() string { return text.Quantized(r) })
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/manual"
 	"thimble/internal/strictyaml"
 )
 
@@ -21,6 +22,7 @@ import (
 // nothing wrong with it, where there is groff.
 func TestManPages(t *testing.T) {
 	groff, _ := exec.LookPath("groff")
+	hyphens := strings.NewReplacer("-", `\-`)
 	app := newApp(nil, nil)
 	pages := []string{""}
 	for _, cmd := range app.VisibleCommands() {
@@ -36,12 +38,12 @@ func TestManPages(t *testing.T) {
 			t.Errorf("%s: two pages differ", name)
 		}
 		title := strings.TrimSuffix("THIMBLE-"+strings.ToUpper(name), "-")
-		if want := ".TH " + roff(title) + ` 1 "" "thimble ` + roff(thimble.Version) + `"`; !strings.HasPrefix(page, want) {
+		if want := ".TH " + hyphens.Replace(title) + ` 1 "" "thimble ` + thimble.Version + `"`; !strings.HasPrefix(page, want) {
 			t.Errorf("%s begins with %.60q, want %q", name, page, want)
 		}
 		if cmd := app.Command(name); cmd != nil {
 			for _, f := range cmd.VisibleFlags() {
-				if want := `\fB` + roff(dashed(f.Names()[0])) + `\fR`; !strings.Contains(page, want) {
+				if want := `\fB` + hyphens.Replace(manual.Dashed(f.Names()[0])) + `\fR`; !strings.Contains(page, want) {
 					t.Errorf("the page of %s lacks %s", name, want)
 				}
 			}
@@ -77,10 +79,10 @@ func TestCompletionScriptsParse(t *testing.T) {
 		"fish":       {"fish", "--no-execute"},
 		"powershell": {"pwsh", "-NoProfile", "-File"},
 	}
-	if len(check) != len(shells) || len(completions) != len(shells) {
-		t.Fatalf("shells %q, scripts %d, checks %d", shells, len(completions), len(check))
+	if len(check) != len(manual.Shells) {
+		t.Fatalf("shells %q, checks %d", manual.Shells, len(check))
 	}
-	for _, shell := range shells {
+	for _, shell := range manual.Shells {
 		script := mustRun(t, "completion", shell)
 		if !strings.Contains(script, "__complete") {
 			t.Errorf("%s: the script does not ask thimble", shell)
@@ -187,7 +189,7 @@ func TestActionInputs(t *testing.T) {
 	if strings.Contains(install+verify, "${{") {
 		t.Error("a script contains an expression: a value of an input could be a command")
 	}
-	known := longNames(newApp(nil, nil).Command("verify").Flags)
+	known := manual.LongNames(newApp(nil, nil).Command("verify").Flags)
 	flags := regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(verify, -1)
 	for _, f := range flags {
 		if !slices.Contains(known, f[1]) {

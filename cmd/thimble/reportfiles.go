@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"thimble/cmd/thimble/internal/terminal"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/spell"
@@ -142,7 +143,7 @@ func (o *reportOutput) write(c *cli.Context, r *verify.Report) error {
 		return err
 	}
 	if o.colors {
-		text = []byte(colored(string(text)))
+		text = []byte(terminal.Colored(string(text)))
 	}
 	if _, err := c.App.Writer.Write(text); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"thimble/cmd/thimble/internal/terminal"
+
 	"github.com/urfave/cli/v2"
 
 	"thimble"
@@ -71,8 +73,8 @@ func runAction(c *cli.Context) error {
 	}
 	out := &countingWriter{w: c.App.Writer}
 	o.Stream = out
-	if isTerminal(c.App.Writer) {
-		out.w = plainText{c.App.Writer}
+	if terminal.IsTerminal(c.App.Writer) {
+		out.w = terminal.PlainText{W: c.App.Writer}
 	}
 	_, err = thimble.Generate(c.Context, o)
 	if out.n > 0 {

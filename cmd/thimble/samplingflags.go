@@ -69,10 +69,10 @@ func openEngine(c *cli.Context) (*thimble.Model, *session.Engine, error) {
 	}
 	meter := newMeter(c)
 	o.Progress = func(done, total int64) {
-		meter.step(thimble.Step{Stage: "check", Unit: thimble.Bytes, Done: done, Total: total})
+		meter.Step(thimble.Step{Stage: "check", Unit: thimble.Bytes, Done: done, Total: total})
 	}
 	e, err := session.New(c.Context, m, o)
-	meter.done()
+	meter.Done()
 	if err != nil {
 		m.Close()
 		return nil, nil, err

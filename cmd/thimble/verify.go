@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/cmd/thimble/internal/terminal"
 	"thimble/verify"
 	"thimble/verify/render"
 )
@@ -176,8 +177,8 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	progress := newMeter(c)
-	defer progress.done()
-	o.Progress = progress.step
+	defer progress.Done()
+	o.Progress = progress.Step
 	if c.Bool(selfTestFlag.Name) {
 		return selfTestAction(c, o, progress)
 	}
@@ -190,7 +191,7 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	if err := out.write(c, report); err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
-func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) error {
+func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *terminal.Meter) error {
 	for _, name := range []string{
 		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name, maxMemFlag.Name,
 		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
@@ -217,7 +218,7 @@ func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *meter) er
 	if err != nil {
 		return err
 	}
-	progress.done()
+	progress.Done()
 	if err := printVerdict(c, report, colors, func() string { return render.SelfTest(report) }); err != nil {
 		return err
 	}

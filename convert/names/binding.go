@@ -40,6 +40,11 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 		flat.Shape = []int{s.Cols}
 		t = &flat
 	}
+	if len(t.Shape) == 0 && s.Role == model.Vector && s.Cols == 1 {
+		one := *t // a scalar
+		one.Shape = []int{1}
+		t = &one
+	}
 	t, err := b.flat(t, s)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -49,8 +50,12 @@ type Format struct {
 	Program string // "llama.cpp"
 
 	// Files, if not nil, means that the format is a folder, and names every file that an
-	// export may write there, required or not. Export replaces no folder with other files.
+	// export may write there, required or not, as patterns of filepath.Match. Export replaces no
+	// folder with other files.
 	Files []string
+
+	// Sharded means that a folder's weights are divided into files of Options.ShardSize.
+	Sharded bool
 
 	// DTypes lists the values of Options.DType; nil if the format takes none.
 	DTypes []string
@@ -68,6 +73,9 @@ type Options struct {
 	// DType, if not "", is the float type of every value: one of Format.DTypes.
 	DType string
 
+	// ShardSize is the most bytes of tensors in a file of a Sharded format; 0 is DefaultShard.
+	ShardSize int64
+
 	// Schemes, if not nil, makes Plan describe the file that the model will become once its
 	// tensors are stored in these schemes, by name. Such a plan must not be written.
 	Schemes map[string]qtensor.Scheme
@@ -81,6 +89,12 @@ type Options struct {
 	Inputs    []string         // paths being read, such as Model.Files, which Write never replaces
 	Progress  func(done int64) // Write calls it with the number of bytes written so far; may be nil
 }
+
+// DefaultShard is the size of shards, in bytes, that Hugging Face's programs and MLX write.
+const DefaultShard = 5e9
+
+// ShardBytes returns ShardSize or its default.
+func (o *Options) ShardBytes() int64 { return cmp.Or(o.ShardSize, DefaultShard) }
 
 // Scheme returns the scheme of tensor source of m: that of Schemes if it is set. It has no
 // rate, which says only how a container stores the codes.

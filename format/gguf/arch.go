@@ -35,6 +35,9 @@ type architecture struct {
 	names func(s *model.Spec) map[string]string
 	// present sets the features that follow from the names of the file's tensors. May be nil.
 	present func(s *model.Spec, has func(tensor string) bool)
+	// lists returns the keys that hold a number of each block which the model has as tensors, by
+	// their kind. May be nil.
+	lists   func(m *metadata) map[string]*[]float32
 	experts *expertForm // nil without experts
 	// extra maps the features that only this architecture has keys for. May be nil.
 	extra func(w *mapper, s *model.Spec)

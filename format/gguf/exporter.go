@@ -131,6 +131,7 @@ func rounded(weights int64) string {
 func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []string, error) {
 	asGGUF := a.asGGUF(s)
 	keys := a.describe(&asGGUF)
+	a.putLists(keys, m, s, &asGGUF)
 	keys.kind, keys.quantized, keys.alignment = "model", ptr(uint32(2)), ptr(uint32(alignment))
 	keys.putProvenance(&m.Provenance)
 	keys.facts = m.Provenance.Facts()

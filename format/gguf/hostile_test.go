@@ -190,7 +190,7 @@ func TestHostile(t *testing.T) {
 		}, "output_norm.weight: is stored as Q8_0, a vector is F32"},
 		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{64, 1} }, "output_norm.weight: shape is (1, 64)"},
 		{"no architecture", set("general.architecture", nil), "general.architecture: the key is missing"},
-		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want arcee, bloom, chatglm, cohere2, command-r,`},
+		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want apertus, arcee, bloom, chatglm, cohere2, command-r,`},
 		{"a split file", set("split.count", uint16(3)), "split.count: is one of 3 files of a split model, but its name does not end in -00001-of-00003.gguf; give the files their names back"},
 		{"no width", set("llama.embedding_length", nil), "llama.embedding_length: the key is missing"},
 		{"a width as text", set("llama.embedding_length", "64"), "llama.embedding_length: is of type string, want u32"},

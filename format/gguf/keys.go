@@ -40,6 +40,8 @@ type metadata struct {
 	convLength *uint32  // see Attention.Conv
 	kvOfBlocks []int32  // key heads of each block, 0 in those without attention
 
+	xieluAbove, xieluBelow, xieluLinear, xieluLast []float32 // of each block, see model.XIELUKinds
+
 	facts []string // for people, "general.name=text"; the reader ignores them
 
 	topK, penaltyLast                *int32
@@ -120,6 +122,10 @@ func (m *metadata) keys() []key {
 		{of + "use_parallel_residual", &m.parallel},
 		{of + "attention.max_alibi_bias", &m.alibi},
 		{of + "shortconv.l_cache", &m.convLength},
+		{"xielu.alpha_p", &m.xieluAbove},
+		{"xielu.alpha_n", &m.xieluBelow},
+		{"xielu.beta", &m.xieluLinear},
+		{"xielu.eps", &m.xieluLast},
 		{of + "vocab_size", &m.vocab},
 		{of + "rope.dimension_count", &m.ropeDims},
 		{of + "rope.freq_base", &m.ropeBase},

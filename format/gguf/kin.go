@@ -32,6 +32,9 @@ var kin = []architecture{
 		graph: func(s *model.Spec) {
 			s.Norm, s.Ungated, s.Activation, s.Tied = model.NormLayer, true, model.ReLU2, false
 		}},
+	{name: "apertus", factors: true, optionalBias: model.Bias{QKV: true, O: true}, lists: xieluKeys, graph: func(s *model.Spec) {
+		s.Ungated, s.Activation, s.QKNorm, s.Tied = true, model.XIELU, model.QKGain, false
+	}},
 	{name: "mistral3", pairs: true, factors: true, betas: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}, extra: temperature},
 
 	{name: "ernie4_5", pairs: true, optionalBias: model.Bias{QKV: true, O: true}},

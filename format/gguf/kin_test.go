@@ -59,6 +59,7 @@ func kinSpecs() map[string]model.Spec {
 		"jais2": of(func(s *model.Spec) {
 			s.Norm, s.Ungated, s.Activation, s.Bias = model.NormLayer, true, model.ReLU2, model.Bias{QKV: true, O: true, FFN: true}
 		}),
+		"apertus": of(func(s *model.Spec) { s.Ungated, s.Activation, s.QKNorm = true, model.XIELU, model.QKGain }),
 		"mistral3": of(func(s *model.Spec) {
 			s.Rope = model.Rope{Base: 1e6, Scaling: model.RopeYarn, Factor: 4, LowFreq: 2, HighFreq: 16, Original: 8}
 			s.Temperature = model.Temperature{Beta: 0.1, Length: 8}

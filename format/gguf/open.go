@@ -56,7 +56,7 @@ func (f *file) model() (*model.Model, error) {
 	if m.Provenance, err = keys.provenance(f.path); err != nil {
 		return nil, err
 	}
-	if m.Tensors, err = f.matrices(arch, &spec); err != nil {
+	if m.Tensors, err = f.matrices(keys, arch, &spec); err != nil {
 		return nil, err
 	}
 	if m.Generation, err = keys.generation(); err != nil {
@@ -269,13 +269,20 @@ func (m *metadata) provenance(path string) (p model.Provenance, err error) {
 
 // matrices returns the tensors by the model's names. The file must have exactly the
 // tensors of s, in their shapes.
-func (f *file) matrices(arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
+func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[string]*qtensor.Matrix, error) {
 	all := make(map[string]*qtensor.Matrix)
 	used := map[string]bool{}
 	for _, name := range arch.factorNames() {
 		used[name] = true // ropeFactors has read it
 	}
 	for _, slot := range s.Slots() {
+		if list, block := arch.listOf(keys, slot); list != nil {
+			var err error
+			if all[slot.Name], err = f.number(keys, list, block, s); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		where, ok := arch.place(s, slot)
 		t := f.tensors[where.name]
 		if !ok || t == nil {

@@ -104,7 +104,7 @@ var folders = []struct {
 	{dir: "llama4", refused: "attention in chunks of 21"},
 	{dir: "families/gpt2"}, {dir: "families/gpt_bigcode"}, {dir: "families/bloom"}, {dir: "families/stablelm"}, {dir: "families/lfm2"}, {dir: "architectures/glm4"},
 	{dir: "families/mixtral"}, {dir: "families/qwen3_moe"}, {dir: "families/granitemoeshared"}, {dir: "families/dots1"}, {dir: "families/glm4_moe"},
-	{dir: "families/hunyuan_v1_moe"},
+	{dir: "families/hunyuan_v1_moe"}, {dir: "families/apertus"},
 	{dir: "families/olmoe", refused: "kvheads in GGUF's architecture olmoe"},
 	{dir: "families/qwen2_moe", refused: "6 experts of width 24, 2 at a time (2 of 3 blocks) in GGUF's architecture qwen2"},
 	{dir: "families/opt", refused: "relu in GGUF's architecture gpt2"},

@@ -100,6 +100,9 @@ func (w *writer) placeTensors() error {
 // place adds the model's tensor for slot to the file's tensors, whose places in w.tensors are at.
 func (w *writer) place(slot model.Slot, at map[string]int) error {
 	source := w.spec.StoredName(slot.Name)
+	if list, _ := w.arch.listOf(&metadata{}, slot); list != nil {
+		return nil // a key has it
+	}
 	where, ok := w.arch.place(&w.asGGUF, slot)
 	if !ok {
 		return defect.Unsupported(w.model.Path, "tensor %s in GGUF", source)

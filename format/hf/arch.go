@@ -175,8 +175,10 @@ func (c *card) scaling(r *model.Rope) any {
 // decoder copies the features of Llama and its relatives.
 func (c *card) decoder() {
 	c.set("rms_norm_eps", c.want.NormEps)
-	c.set("hidden_act", activations[c.want.Activation])
-	c.got.Activation = c.want.Activation
+	if name, ok := activations[c.want.Activation]; ok {
+		c.set("hidden_act", name)
+		c.got.Activation = c.want.Activation
+	}
 	c.rotary()
 }
 

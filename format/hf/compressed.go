@@ -9,6 +9,7 @@ import (
 	"thimble/format/export"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/safetensors"
 )
 
 // compressed stores integers in the form pack-quantized of compressed-tensors, which
@@ -17,7 +18,7 @@ import (
 // https://github.com/vllm-project/compressed-tensors, compressors/pack_quantized
 var compressed = form{
 	format: export.Format{
-		Name: "compressed-tensors", Program: "vllm", Files: files,
+		Name: "compressed-tensors", Program: "vllm", Files: files, Sharded: true,
 		Fast: "vLLM has kernels for this width", Slow: "vLLM has no kernels for this type",
 	},
 	nearest:  nearestCompressed,
@@ -44,12 +45,12 @@ func nearestCompressed(s qtensor.Scheme, cols int, role model.Role) qtensor.Sche
 	return near
 }
 
-func compressedEntries(module string, t *export.Tensor) []entry {
+func compressedEntries(module string, t *export.Tensor) []safetensors.Tensor {
 	width, groups := words(t.Cols, t.To.Bits), t.To.Groups(t.Cols)
-	return []entry{
-		{module + ".weight_packed", "I32", []int{t.Rows, width}, 4 * int64(t.Rows) * int64(width)},
-		{module + ".weight_scale", "F16", []int{t.Rows, groups}, 2 * int64(t.Rows) * int64(groups)},
-		{module + ".weight_shape", "I64", []int{2}, 16},
+	return []safetensors.Tensor{
+		{Name: module + ".weight_packed", DType: "I32", Shape: []int{t.Rows, width}, Bytes: 4 * int64(t.Rows) * int64(width)},
+		{Name: module + ".weight_scale", DType: "F16", Shape: []int{t.Rows, groups}, Bytes: 2 * int64(t.Rows) * int64(groups)},
+		{Name: module + ".weight_shape", DType: "I64", Shape: []int{2}, Bytes: 16},
 	}
 }
 

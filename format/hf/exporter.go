@@ -15,7 +15,9 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/safetensors"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 // An Exporter writes one form of folder.
@@ -35,7 +37,7 @@ type form struct {
 	dtype func(schemes []qtensor.Scheme) qtensor.Kind
 	// entries returns the tensors of the file for a matrix of integers of the module, and write
 	// writes them, in order.
-	entries func(module string, t *export.Tensor) []entry
+	entries func(module string, t *export.Tensor) []safetensors.Tensor
 	write   func(w io.Writer, x *qtensor.Matrix) error
 	// describe adds the keys about the integers to a config, and returns notes.
 	describe func(keys map[string]any, placed []tensor) []string
@@ -43,7 +45,9 @@ type form struct {
 }
 
 // files lists the files of every form.
-var files = []string{"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+var files = []string{
+	"config.json", "generation_config.json", "model-*-of-*.safetensors", weightsFile, indexFile, "tokenizer.json", "tokenizer_config.json",
+}
 
 // Format implements export.Exporter.
 func (e Exporter) Format() export.Format { return e.form.format }
@@ -90,15 +94,7 @@ func (e Exporter) Kernel(s qtensor.Scheme, _ int) (typ string, fast bool) {
 type tensor struct {
 	export.Tensor
 	module  string // the name in the checkpoint without the last part
-	entries []entry
-}
-
-// An entry is a tensor of model.safetensors.
-type entry struct {
-	name  string
-	dtype string
-	shape []int
-	bytes int64
+	entries []safetensors.Tensor
 }
 
 // A plan is an export in progress.
@@ -214,12 +210,12 @@ func (p *plan) lay(t *tensor, slot model.Slot) error {
 		if err != nil {
 			return err
 		}
-		t.entries = []entry{{stored, dtypes[t.To.Kind], shape, n}}
+		t.entries = []safetensors.Tensor{{Name: stored, DType: dtypes[t.To.Kind], Shape: shape, Bytes: n}}
 	} else {
 		t.entries = p.exporter.form.entries(t.module, &t.Tensor)
 	}
 	for _, e := range t.entries {
-		t.Bytes += e.bytes
+		t.Bytes += e.Bytes
 	}
 	return nil
 }
@@ -258,9 +254,9 @@ func (p *plan) parts() ([]export.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts = append(parts, weights)
+	parts = append(parts, weights...)
 	if d != nil {
-		text, config, err := d.JSON(p.spec.Context)
+		text, config, err := tokenfile.JSON(d, p.spec.Context)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(p.m.Path), err)
 		}

@@ -2,6 +2,7 @@ package hf
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -181,6 +182,58 @@ func TestIntegersAreMoved(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Weights of more than a shard are in several files, none larger than a shard unless one tensor
+// is, with an index of all tensors; the entries of a matrix stay together. They read back.
+func TestShards(t *testing.T) {
+	want := integerModel(t, qtensor.Scheme{Kind: qtensor.BF16}, qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32})
+	const size = 12000
+	p, err := Exporter{&mlx}.Plan(want, export.Options{ShardSize: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "out")
+	if err := p.Write(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(path, indexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index struct {
+		Metadata map[string]int64  `json:"metadata"`
+		Files    map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		t.Fatal(err)
+	}
+	total, in := int64(0), map[string]int64{} // bytes of tensors
+	for _, x := range p.Tensors {
+		total += x.Bytes
+		in[index.Files[x.Name]] += x.Bytes
+		for _, part := range []string{"scales", "biases"} {
+			module := strings.TrimSuffix(x.Name, "weight")
+			if !x.To.Float() && index.Files[module+part] != index.Files[x.Name] {
+				t.Errorf("%s%s is in another file than its codes", module, part)
+			}
+		}
+	}
+	weights, _ := want.Size()
+	if index.Metadata["total_size"] != total || index.Metadata["total_parameters"] != weights || len(in) < 3 || in[""] != 0 {
+		t.Errorf("the index is %s, want %d bytes of %d weights", text, total, weights)
+	}
+	for name, bytes := range in {
+		if !strings.HasSuffix(name, fmt.Sprintf("-of-%05d.safetensors", len(in))) || bytes > size && bytes != p.Tensors[0].Bytes {
+			t.Errorf("%s has %d bytes of tensors, want at most %d", name, bytes, size)
+		}
+	}
+	got, err := convert.Open(path, convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	sameModel(t, got, want)
 }
 
 // A scale whose bias is not a float16 number is an error that names the tensor.

@@ -7,6 +7,7 @@ import (
 	"thimble/format/export"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/safetensors"
 )
 
 // mlx stores integers as Apple's MLX does in mode affine: rows of codes as streams in 32-bit
@@ -15,7 +16,7 @@ import (
 // https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html
 var mlx = form{
 	format: export.Format{
-		Name: "mlx", Program: "mlx", Files: files,
+		Name: "mlx", Program: "mlx", Files: files, Sharded: true,
 		Fast: "MLX has kernels for this width and group", Slow: "MLX has no kernels for this type",
 	},
 	nearest:  nearestMLX,
@@ -37,13 +38,13 @@ func nearestMLX(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
 	return s
 }
 
-func mlxEntries(module string, t *export.Tensor) []entry {
+func mlxEntries(module string, t *export.Tensor) []safetensors.Tensor {
 	width, groups := words(t.Cols, t.To.Bits), t.To.Groups(t.Cols)
 	factors := int64(2) * int64(t.Rows) * int64(groups)
-	return []entry{
-		{module + ".weight", "U32", []int{t.Rows, width}, 4 * int64(t.Rows) * int64(width)},
-		{module + ".scales", "F16", []int{t.Rows, groups}, factors},
-		{module + ".biases", "F16", []int{t.Rows, groups}, factors},
+	return []safetensors.Tensor{
+		{Name: module + ".weight", DType: "U32", Shape: []int{t.Rows, width}, Bytes: 4 * int64(t.Rows) * int64(width)},
+		{Name: module + ".scales", DType: "F16", Shape: []int{t.Rows, groups}, Bytes: factors},
+		{Name: module + ".biases", DType: "F16", Shape: []int{t.Rows, groups}, Bytes: factors},
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // plain stores values: what transformers calls a checkpoint.
 var plain = form{
 	format: export.Format{
-		Name: "safetensors", Program: "transformers", Files: files,
+		Name: "safetensors", Program: "transformers", Files: files, Sharded: true,
 		Fast: "stored as it is", Slow: "stored as its values, so that the folder is larger than the model",
 		DTypes: []string{"f32", "f16", "bf16"},
 	},

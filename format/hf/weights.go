@@ -13,6 +13,7 @@ import (
 
 	"thimble/format/export"
 	"thimble/internal/qtensor"
+	"thimble/internal/safetensors"
 )
 
 var le = binary.LittleEndian
@@ -60,30 +61,77 @@ func reals(v any) any {
 	return v
 }
 
-// weights returns the part model.safetensors: the length of a header, the header, which is
-// JSON with the place of each tensor, and the tensors.
-// https://github.com/huggingface/safetensors#format
-func (p *plan) weights() (export.Part, error) {
-	header := map[string]any{"__metadata__": p.metadata()}
-	at := int64(0)
-	for _, t := range p.tensors {
-		for _, e := range t.entries {
-			header[e.name] = map[string]any{"dtype": e.dtype, "shape": e.shape, "data_offsets": []int64{at, at + e.bytes}}
-			at += e.bytes
+// The names of the files of weights: one file, or shards and their index.
+const (
+	weightsFile = "model.safetensors"
+	shardFile   = "model-%05d-of-%05d.safetensors"
+	indexFile   = "model.safetensors.index.json"
+)
+
+// weights returns the files of weights. If the tensors take more than the size of a shard, they
+// are divided in their order, as transformers does, and an index says which file has each.
+func (p *plan) weights() ([]export.Part, error) {
+	shards := p.shards()
+	if len(shards) == 1 {
+		part, err := p.shard(weightsFile, shards[0])
+		return []export.Part{part}, err
+	}
+	if len(shards) > maxShards {
+		return nil, fmt.Errorf("--shard-size: %d files of weights are too many, want at most %d; use a larger size", len(shards), maxShards)
+	}
+	var parts []export.Part
+	size, weights, files := int64(0), int64(0), map[string]any{}
+	for i, tensors := range shards {
+		name := fmt.Sprintf(shardFile, i+1, len(shards))
+		part, err := p.shard(name, tensors)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+		for _, t := range tensors {
+			size += t.Bytes
+			weights += int64(t.Rows) * int64(t.Cols)
+			for _, e := range t.entries {
+				files[e.Name] = name
+			}
 		}
 	}
-	text, err := json.Marshal(header)
-	if err != nil {
-		return export.Part{}, err
+	index, err := encode(map[string]any{"metadata": map[string]any{"total_parameters": weights, "total_size": size}, "weight_map": files})
+	return append(parts, export.Text(indexFile, index)), err
+}
+
+// maxShards is the largest number of files: their names have five digits.
+const maxShards = 99999
+
+// shards divides the tensors by the size of a shard. A larger tensor has a shard of its own.
+func (p *plan) shards() (all [][]tensor) {
+	size, start := int64(0), 0
+	for i, t := range p.tensors {
+		if size += t.Bytes; i > start && size > p.options.ShardBytes() {
+			all, start, size = append(all, p.tensors[start:i]), i, t.Bytes
+		}
 	}
-	text = append(text, strings.Repeat(" ", (8-len(text)%8)%8)...)
-	front := append(le.AppendUint64(nil, uint64(len(text))), text...)
-	return export.Part{Name: "model.safetensors", Bytes: int64(len(front)) + at, Body: func(ctx context.Context, w io.Writer) error {
+	return append(all, p.tensors[start:])
+}
+
+// shard returns a file of weights.
+func (p *plan) shard(name string, tensors []tensor) (export.Part, error) {
+	var entries []safetensors.Tensor
+	bytes := int64(0)
+	for _, t := range tensors {
+		entries = append(entries, t.entries...)
+		bytes += t.Bytes
+	}
+	front, err := safetensors.Header(p.metadata(), entries)
+	if err != nil {
+		return export.Part{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return export.Part{Name: name, Bytes: int64(len(front)) + bytes, Body: func(ctx context.Context, w io.Writer) error {
 		if _, err := w.Write(front); err != nil {
 			return err
 		}
-		for i := range p.tensors {
-			if err := p.write(ctx, w, &p.tensors[i]); err != nil {
+		for i := range tensors {
+			if err := p.write(ctx, w, &tensors[i]); err != nil {
 				return err
 			}
 		}

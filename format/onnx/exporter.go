@@ -12,6 +12,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 // Names of the files of an export.
@@ -75,6 +76,9 @@ const headMultiple = 8
 func missing(s *model.Spec) []*model.Feature {
 	t := *s
 	t.Alibi, t.Temperature, t.Experts = 0, model.Temperature{}, model.Experts{}
+	if t.Activation == model.XIELU {
+		t.Activation = model.SiLU
+	}
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		t.Attention[i].Chunk, t.Attention[i].Conv = 0, 0
@@ -147,7 +151,7 @@ func tokenizerParts(d *tokenizer.Data, s *model.Spec) (parts []export.Part, note
 	if d == nil {
 		return nil, []string{"there is no tokenizer: " + without}, nil
 	}
-	text, config, err := d.JSON(s.Context)
+	text, config, err := tokenfile.JSON(d, s.Context)
 	switch {
 	case errors.Is(err, defect.ErrUnsupported):
 		return nil, []string{fmt.Sprintf("%v: %s", err, without)}, nil

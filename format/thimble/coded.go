@@ -259,19 +259,31 @@ func (c *container) decode(p *codedPart, i int) error {
 		}
 		p.decoder, err = ans.NewDecoder(data, p.shape.rows, p.shape.cols, elements)
 	} else {
-		width := len(p.dst) / p.shape.rows
-		pack := p.plane == 0 && p.tensor.Scheme.Bits < 8
-		err = p.decoder.Piece(i-1, data, func(r int, codes []uint8) {
-			if pack {
-				p.tensor.Scheme.PackRow(p.dst[r*width:(r+1)*width], codes)
-			} else {
-				copy(p.dst[r*width:], codes)
-			}
-		})
+		err = p.decodePiece(i-1, data)
 	}
 	mmap.Release(data)
 	if err != nil {
 		return &defect.CorruptError{File: c.path, Off: x.off, Field: p.tensor.Name, Why: err.Error()}
+	}
+	return nil
+}
+
+// decodePiece decodes a piece of p into its plane.
+func (p *codedPart) decodePiece(i int, data []byte) error {
+	from := i * ans.PieceRows(p.shape.cols)
+	to := min(from+ans.PieceRows(p.shape.cols), p.shape.rows)
+	width := len(p.dst) / p.shape.rows // bytes of a row
+	dst := p.dst[from*width : to*width]
+	scheme := p.tensor.Scheme
+	if p.plane > 0 || scheme.Bits == 8 {
+		return p.decoder.Piece(dst, i, data)
+	}
+	codes := make([]uint8, (to-from)*p.shape.cols)
+	if err := p.decoder.Piece(codes, i, data); err != nil {
+		return err
+	}
+	for r := range to - from {
+		scheme.PackRow(dst[r*width:(r+1)*width], codes[r*p.shape.cols:(r+1)*p.shape.cols])
 	}
 	return nil
 }

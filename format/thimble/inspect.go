@@ -1,6 +1,10 @@
 package thimble
 
-import "thimble/internal/model"
+import (
+	"slices"
+
+	"thimble/internal/model"
+)
 
 // Info describes the preamble and the header of a container.
 type Info struct {
@@ -15,6 +19,7 @@ type Info struct {
 	Provenance     model.Provenance `json:"provenance"`
 	Gates          []Gate           `json:"gates"`
 	Tensors        []TensorInfo     `json:"tensors"`
+	Preamble       []byte           `json:"-"` // the first bytes of the file, with Header; a signature is of them
 }
 
 // TensorInfo describes a stored tensor. Offsets count from the first byte of the file; -1
@@ -51,6 +56,7 @@ func Inspect(path string) (*Info, error) {
 		Spec:           c.contents.Spec,
 		Provenance:     c.contents.Provenance,
 		Gates:          c.contents.Gates,
+		Preamble:       slices.Clone(c.file.Data[:preambleLen]),
 	}
 	for i, r := range c.header.Tensors {
 		t := TensorInfo{Name: r.Name, Scheme: r.Scheme, Rows: r.Rows, Cols: r.Cols, SHA256: r.SHA256}

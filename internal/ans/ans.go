@@ -1,4 +1,4 @@
-// Package ans codes matrices of small integers near their entropy, by tANS (Duda, arXiv
+// Package ans codes matrices of small integers near their entropy, by rANS (Duda, arXiv
 // 1311.2540) with a table for each class of elements. docs/FORMAT.md, section 6, is the
 // normative description.
 //
@@ -15,7 +15,7 @@ import (
 )
 
 // pieceCodes is about the number of elements in a piece.
-const pieceCodes = 1 << 18
+const pieceCodes = 1 << 19
 
 // PieceRows returns the number of rows in each piece of a matrix with cols columns. The last
 // piece may have fewer.
@@ -34,9 +34,15 @@ func leastBytes(elements int) int { return (elements + 1023) / 1024 }
 // LeastBytes returns the least length of all pieces of a (rows, cols) matrix.
 func LeastBytes(rows, cols int) int64 { return int64(rows) * int64(cols) / 1024 }
 
-// lanes is the number of states that take turns: element c of a row belongs to state c modulo
-// lanes. They let a core work on several elements at once.
-const lanes = 4
+// states returns the number of states of a piece of a (rows, cols) matrix: as many as decode fast,
+// or few in a small matrix, because each takes three bytes more than it is worth.
+func states(rows, cols int) int {
+	const small, few = 1 << 15, 4
+	if rows*cols < small {
+		return min(cols, few)
+	}
+	return min(cols, kernel.States)
+}
 
 // Limits of a head.
 const (
@@ -97,7 +103,7 @@ func cost(count *[symbols]uint64) float64 {
 	if kinds == 0 {
 		return 0
 	}
-	const perTable, perSymbol = 300, 3.7 // mostly the time to make it; see writeFrequencies
+	const perTable, perSymbol = 300, 3.7 // time in caches, mostly; see writeFrequencies
 	return float64(log2E*(float64(total*kernel.Log64(total))-sum)) + perTable + perSymbol*float64(kinds)
 }
 

@@ -37,14 +37,15 @@ type bitReader struct {
 }
 
 func (r *bitReader) take(bits int) (value uint32) {
-	for i := range bits {
-		byteAt := r.at >> 3
-		if byteAt >= len(r.bytes) {
-			r.short = true
-			return value
-		}
-		value |= uint32(r.bytes[byteAt]>>(r.at&7)&1) << i
-		r.at++
+	if r.at+bits > 8*len(r.bytes) {
+		r.at, r.short = 8*len(r.bytes), true
+		return 0
+	}
+	for got := 0; got < bits; {
+		n := min(8-r.at&7, bits-got)
+		value |= uint32(r.bytes[r.at>>3]>>(r.at&7)&(1<<n-1)) << got
+		got += n
+		r.at += n
 	}
 	return value
 }

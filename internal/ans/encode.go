@@ -2,7 +2,10 @@ package ans
 
 import (
 	"context"
+	"encoding/binary"
+	"slices"
 
+	"thimble/internal/kernel"
 	"thimble/internal/parallel"
 )
 
@@ -39,37 +42,40 @@ func (m *Rows) Encode(ctx context.Context) ([][]byte, error) {
 
 // An encoder is the scratch memory of one worker.
 type encoder struct {
-	codes  []uint8
-	tokens []token
+	codes []uint8
+	words []uint16 // of a piece, the last first
 }
 
 // piece codes the rows [from, to), the last element first.
 func (e *encoder) piece(m *Rows, c *code, tables []*encodeTable, from, to int) []byte {
 	if e.codes == nil {
-		e.codes, e.tokens = make([]uint8, m.Cols), make([]token, 0, (to-from)*m.Cols)
+		e.codes = make([]uint8, m.Cols)
 	}
-	e.tokens = e.tokens[:0]
-	var state [lanes]uint32
+	e.words = e.words[:0]
+	state := make([]uint32, states(m.Rows, m.Cols))
+	for k := range state {
+		state[k] = kernel.LowState
+	}
 	for r := to - 1; r >= from; r-- {
 		m.Row(e.codes, r)
 		for i := m.Cols - 1; i >= 0; i-- {
-			var x token
-			state[i%lanes], x = tables[c.table[c.row[r]+c.column[i]]].put(state[i%lanes], e.codes[i])
-			e.tokens = append(e.tokens, x)
+			x := &state[i%len(state)]
+			before, full := tables[c.table[c.row[r]+c.column[i]]].put(*x, e.codes[i])
+			if full {
+				e.words = append(e.words, uint16(*x))
+			}
+			*x = before
 		}
 	}
-	var w bitWriter
+	n := 4*len(state) + 2*len(e.words)
+	piece := make([]byte, 0, max(n, leastBytes((to-from)*m.Cols)))
 	for _, x := range state {
-		w.put(x, tableBits)
+		piece = binary.LittleEndian.AppendUint32(piece, x)
 	}
-	for i := len(e.tokens) - 1; i >= 0; i-- {
-		e.tokens[i].put(&w)
+	for _, w := range slices.Backward(e.words) {
+		piece = binary.LittleEndian.AppendUint16(piece, w)
 	}
-	piece := w.finish()
-	if short := leastBytes((to-from)*m.Cols) - len(piece); short > 0 {
-		piece = append(piece, make([]byte, short)...)
-	}
-	return piece
+	return piece[:cap(piece)]
 }
 
 // code chooses classes and tables.

@@ -3,6 +3,9 @@ package ans
 import (
 	"errors"
 	"math/bits"
+	"slices"
+
+	"thimble/internal/kernel"
 )
 
 // significant is the number of leading bits of a frequency that a head has. More would save
@@ -131,16 +134,18 @@ func writeList(w *bitWriter, list []uint8) {
 	f := coarse(&count)
 	writeFrequencies(w, f)
 	t := f.encoder()
-	var values []token
-	state := uint32(0)
+	full, words := make([]bool, len(list)), []uint16{} // words: the last first
+	state := uint32(kernel.LowState)
 	for i := len(list) - 1; i >= 0; i-- {
-		var x token
-		state, x = t.put(state, list[i])
-		values = append(values, x)
+		var before uint32
+		if before, full[i] = t.put(state, list[i]); full[i] {
+			words = append(words, uint16(state))
+		}
+		state = before
 	}
-	w.put(state, tableBits)
-	for i := len(values) - 1; i >= 0; i-- {
-		values[i].put(w)
+	w.put(state, stateBits)
+	for _, x := range slices.Backward(words) {
+		w.put(uint32(x), 16)
 	}
 }
 
@@ -150,19 +155,25 @@ func readList(r *bitReader, n int) ([]uint8, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := f.decoder()
+	table := make([]kernel.Slot, tableSize)
+	kernel.FillSlots(table, &f.of)
 	list := make([]uint8, n)
-	state := r.take(tableBits)
+	state := r.take(stateBits)
 	for i := range list {
-		e := t[state]
-		list[i] = uint8(e)
-		state = e>>16 + r.take(int(e>>8&255))
+		slot := table[state%tableSize]
+		list[i] = slot.Element()
+		if state = slot.Next(state); state < kernel.LowState {
+			state = state<<16 | r.take(16)
+		}
 	}
-	if state != 0 || r.short {
+	if state != kernel.LowState || r.short {
 		return nil, errHead
 	}
 	return list, nil
 }
+
+// stateBits holds any state.
+const stateBits = 31
 
 // write returns the head of c.
 func (c *code) write() []byte {

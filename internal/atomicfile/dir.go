@@ -20,8 +20,8 @@ type Dir struct {
 	options    Options
 }
 
-// CreateDir starts writing the folder at path. names lists the files that may be in it. If
-// the folder exists and is not empty, it must hold no others, and o.Overwrite must be set:
+// CreateDir starts writing the folder at path. names lists the files that may be in it, as
+// patterns of filepath.Match. If the folder exists and is not empty, it must hold no others, and o.Overwrite must be set:
 // Commit replaces it as a whole.
 func CreateDir(path string, names []string, o Options) (*Dir, error) {
 	if o.System == nil {
@@ -79,7 +79,7 @@ func (d *Dir) check() error {
 		}
 	}
 	for _, f := range files {
-		if !f.Type().IsRegular() || !slices.Contains(d.names, f.Name()) {
+		if !f.Type().IsRegular() || !d.knows(f.Name()) {
 			return refuse(fmt.Sprintf("holds %q, which is not a file of this format", f.Name()))
 		}
 	}
@@ -89,9 +89,17 @@ func (d *Dir) check() error {
 	return nil
 }
 
+// knows reports whether a file called name may be in the folder.
+func (d *Dir) knows(name string) bool {
+	return slices.ContainsFunc(d.names, func(pattern string) bool {
+		ok, err := filepath.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
 // Write writes the file called name, one of the names of CreateDir: what body writes to w.
 func (d *Dir) Write(name string, body func(w io.Writer) error) error {
-	if !slices.Contains(d.names, name) {
+	if !d.knows(name) {
 		return fmt.Errorf("%s: %q is not a file of this format", d.path, name)
 	}
 	f, err := d.options.System.Create(filepath.Join(d.temp, name))

@@ -15,7 +15,7 @@ import (
 
 // writeDir writes a folder with two files.
 func writeDir(path string, o atomicfile.Options) error {
-	d, err := atomicfile.CreateDir(path, []string{"a", "b", "c"}, o)
+	d, err := atomicfile.CreateDir(path, []string{"a", "[b-b]", "c"}, o)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/tokenfile"
 )
 
 // tokenizerWith returns the data of a tokenizer that starts a text with <|begin|> and ends
@@ -18,7 +19,7 @@ func tokenizerWith(t *testing.T, template string) *tokenizer.Data {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := tokenizer.ParseJSON(text)
+	data, err := tokenfile.ParseJSON(text, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

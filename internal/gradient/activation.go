@@ -10,8 +10,11 @@ import (
 )
 
 // activation goes back through act(gate) * up, or act(up) without a gate.
-func (p *pass) activation(int, *transformer.Operation) error {
+func (p *pass) activation(step int, _ *transformer.Operation) error {
 	dy, f := p.spend(model.Activated), functions[p.s.Activation]
+	if p.s.Activation == model.XIELU {
+		f = transformer.XIELUOf(p.m, p.s.Schedule[step]).At
+	}
 	up, dup := p.acts[model.Up], p.gradient(model.Up)
 	if p.s.Ungated {
 		return parallel.Ranges(p.ctx, dy.n, rowsAtOnce, func(_, from, to int) error {

@@ -32,12 +32,12 @@ type Gradient struct {
 // Gradients holds the gradients of some tensors by name.
 type Gradients map[string]*Gradient
 
-// New returns zero gradients for the tensors of m that wanted accepts. The embedding of
-// positions has none.
+// New returns zero gradients for the tensors of m that wanted accepts. Those that are fixed
+// have none.
 func New(m *model.Model, wanted func(s model.Slot) bool) Gradients {
 	g := Gradients{}
 	for _, slot := range m.Spec.Slots() {
-		if slot.Name == model.Positions || !wanted(slot) {
+		if slot.Fixed() || !wanted(slot) {
 			continue
 		}
 		w := m.Tensors[slot.Name]

@@ -58,6 +58,7 @@ var avx2 = &form{
 	maxAbs:       maxAbsAVX2,
 	round8:       round8AVX2,
 	round16:      round16AVX2,
+	states:       statesAVX2,
 }
 
 // avx512 is avx2 with wider registers where that pays.
@@ -91,4 +92,10 @@ func packPairAVX2(dst *float32, stride, steps int, src *float32, ld int) {
 	pack8AVX2(dst, stride, steps, src, ld)
 	const half = 8 // rows
 	pack8AVX2((*float32)(unsafe.Add(unsafe.Pointer(dst), 4*half)), stride, steps, (*float32)(unsafe.Add(unsafe.Pointer(src), 4*half*ld)), ld)
+}
+
+func statesAVX2(dst []uint8, slots []Slot, first []uint32, state *[States]uint32, data []byte) (groups, read int) {
+	most := len(dst) / States
+	left, read := decodeStatesAVX2(&dst[0], most, (*uint32)(&slots[0]), &first[0], state, &data[0], &data[len(data)-groupBytes])
+	return most - left, read
 }

@@ -50,6 +50,7 @@ var neon = &form{
 	maxAbs:       maxAbsNEON,
 	round8:       round8NEON,
 	round16:      round16NEON,
+	states:       statesPortable,
 }
 
 // sdot is neon with SDOT for integer products.

@@ -23,6 +23,7 @@ var goldenHashes = map[string]string{
 	"GELUErfMul": "cbda9eddfdfb3784",
 	"ReLUMul":    "866b05a169cd9ba8",
 	"ReLU2Mul":   "1b75a5a7bcd3122c",
+	"XIELU":      "fecea577c9f9b4ed",
 	"LayerNorm":  "83a7999ce3cb7c5e",
 	"Rotate":     "0ce17eb09187071d",
 	"Exp":        "2be13fa7afd3a951",
@@ -119,7 +120,7 @@ func (h golden) activations(a, b, c []float32) {
 		h.put(Exp(math.Float32frombits(uint32(u))))
 	}
 	h.check("Exp")
-	for name, activate := range map[string]func(dst, gate, up []float32){"GELUErfMul": GELUErfMul, "ReLUMul": ReLUMul, "ReLU2Mul": ReLU2Mul} {
+	for name, activate := range map[string]func(dst, gate, up []float32){"GELUErfMul": GELUErfMul, "ReLUMul": ReLUMul, "ReLU2Mul": ReLU2Mul, "XIELU": NewXIELU(0.3, -0.7, 0.5, -1e-6).Mul} {
 		activate(s, c, a[:len(c)])
 		h.put(s...)
 		h.check(name)

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"runtime/debug"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -83,6 +84,22 @@ func TestBounds(t *testing.T) {
 					}
 					Gemm(guardedRow(t, m*r), r, guardedRow(t, m*k), k, guardedRow(t, r*k), k, m, r, k)
 				}
+			}
+		}
+	})
+}
+
+// TestStatesBounds is TestBounds for entropy decoding: from too many bytes, from exactly what a row
+// takes, and from too few.
+func TestStatesBounds(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	slots := guardedCopy(t, stateSlots())
+	eachForm(t, func(t *testing.T) {
+		for _, n := range lengths {
+			row := newStateRow(seeded(n), n, States, slots)
+			row.slots.first = guardedCopy(t, row.slots.first)
+			for _, size := range []int{len(row.data) + 5, len(row.data), len(row.data) / 2} {
+				row.slots.Decode(guardedCopy(t, row.codes), slices.Clone(row.state), guardedCopy(t, append(row.data, 1, 2, 3, 4, 5)[:size]))
 			}
 		}
 	})

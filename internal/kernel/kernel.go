@@ -93,6 +93,9 @@ type form struct {
 	// round8 and round16 take multiples of Block elements.
 	round8  func(dst []int8, x []float32, inverse float32, split bool) int32
 	round16 func(dst []int16, x []float32, inverse float32, split bool) int32
+	// states is RowSlots.Decode for at least States elements and groupBytes of data. It decodes
+	// groups of States elements for as long as there are so many, and counts them.
+	states func(dst []uint8, slots []Slot, first []uint32, state *[States]uint32, data []byte) (groups, read int)
 }
 
 // best is the form in use: the fastest that the processor can run.

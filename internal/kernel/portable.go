@@ -43,6 +43,7 @@ var portable = &form{
 	maxAbs:       maxAbsPortable,
 	round8:       round8Portable,
 	round16:      round16Portable,
+	states:       statesPortable,
 }
 
 func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {

@@ -216,3 +216,6 @@ func maxAbsAVX2(x []float32) [16]float32
 
 //go:noescape
 func exps64AVX2(dst []float64, x []float32, bias float64)
+
+//go:noescape
+func decodeStatesAVX2(dst *uint8, groups int, slots *uint32, first *uint32, state *[32]uint32, data *byte, last *byte) (left int, read int)

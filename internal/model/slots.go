@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -114,6 +115,13 @@ type Slot struct {
 	Role       Role
 }
 
+// Fixed reports whether tuning leaves the tensor as it is: the embedding of positions and
+// the numbers of an activation.
+func (s Slot) Fixed() bool {
+	_, kind, _ := SplitName(s.Name)
+	return s.Name == Positions || slices.Contains(XIELUKinds, kind)
+}
+
 // Slots lists every tensor of a model with Spec s once, in the order of first use.
 // s must have passed Check.
 func (s *Spec) Slots() []Slot {
@@ -163,6 +171,11 @@ func (s *Spec) Slots() []Slot {
 			})
 		case s.Ungated:
 			linear(Up, s.FFN, s.Hidden)
+			if s.Activation == XIELU {
+				for _, kind := range XIELUKinds {
+					vector(kind, 1)
+				}
+			}
 			linear(Down, s.Hidden, s.FFN)
 		default:
 			linear(Gate, s.FFN, s.Hidden)

@@ -174,6 +174,7 @@ const (
 	GELU     Activation = "gelu"      // x/2 * (1+erf(x/sqrt 2)) (arXiv 1606.08415)
 	ReLU     Activation = "relu"      // max(x, 0)
 	ReLU2    Activation = "relu2"     // max(x, 0)^2 (arXiv 2109.08668)
+	XIELU    Activation = "xielu"     // arXiv 2411.13010, with four numbers for each block; only if Ungated
 )
 
 // QKNorm is the normalization of the queries and keys (arXiv 2010.04245): of each head,
@@ -309,7 +310,7 @@ func (s *Spec) checkKinds() error {
 		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
 	case s.QKRotated && s.QKNorm == QKNone:
 		return defect.Unsupported("qkrotated", "without qknorm")
-	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2}, s.Activation):
+	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2, XIELU}, s.Activation) || s.Activation == XIELU && !s.Ungated:
 		return defect.Unsupported("activation", "%q", string(s.Activation))
 	case s.PostNorm && s.Parallel:
 		return defect.Unsupported("postnorm", "the combination with parallel")

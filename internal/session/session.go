@@ -15,6 +15,7 @@ import (
 	"thimble/internal/generate"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
+	"thimble/internal/texts"
 	"thimble/internal/tokenizer"
 	"thimble/internal/transformer"
 )
@@ -69,14 +70,7 @@ func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
 
 // prepare returns an Engine for m.
 func prepare(ctx context.Context, m *model.Model, o *Options) (*Engine, error) {
-	data, err := m.Tokenizer()
-	if err != nil {
-		return nil, err
-	}
-	if data == nil {
-		return nil, fmt.Errorf("%s: there is no tokenizer; put the checkpoint's tokenizer.json next to its weights", defect.Printable(m.Path))
-	}
-	tok, err := tokenizer.New(data)
+	tok, data, err := texts.Tokenizer(m)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,9 @@ import (
 	"unicode"
 )
 
+// TerminalWidth is the default width of a terminal, in columns.
+const TerminalWidth = 80
+
 // wide lists the characters that take two columns of a terminal: the ranges of Unicode's
 // EastAsianWidth.txt that are W or F, rounded to blocks.
 var wide = &unicode.RangeTable{

@@ -21,8 +21,8 @@ type bpe struct {
 const noRank = math.MaxUint32
 
 func newBPE(d *Data, v *vocabulary) (*bpe, error) {
-	if len(d.Merges)%2 != 0 || len(d.Merges) > 2*maxTokens {
-		return nil, corrupt("merges", "%d ids, want pairs and at most %d", len(d.Merges), 2*maxTokens)
+	if len(d.Merges)%2 != 0 || len(d.Merges) > 2*MaxTokens {
+		return nil, corrupt("merges", "%d ids, want pairs and at most %d", len(d.Merges), 2*MaxTokens)
 	}
 	m := &bpe{
 		vocabulary: v,

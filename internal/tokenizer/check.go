@@ -9,10 +9,10 @@ import (
 )
 
 // check returns an error if d does not define a valid tokenizer.
-func (d *Data) check() error {
+func (d *Data) Check() error {
 	n := len(d.Tokens)
-	if n == 0 || n > maxTokens {
-		return corrupt("tokens", "%d tokens, want 1 to %d", n, maxTokens)
+	if n == 0 || n > MaxTokens {
+		return corrupt("tokens", "%d tokens, want 1 to %d", n, MaxTokens)
 	}
 	for i, id := range d.Literal {
 		if int(id) >= n || i > 0 && id <= d.Literal[i-1] {
@@ -98,8 +98,8 @@ func (d *Data) checkScores() error {
 		}
 	}
 	for id, t := range d.Tokens {
-		if d.SentencePiece != nil && (len(t) == 0 || len(t) > maxPiece) {
-			return corrupt("tokens", "token %d has %d bytes, want 1 to %d", id, len(t), maxPiece)
+		if d.SentencePiece != nil && (len(t) == 0 || len(t) > MaxPiece) {
+			return corrupt("tokens", "token %d has %d bytes, want 1 to %d", id, len(t), MaxPiece)
 		}
 	}
 	for id, kind := range d.Kinds {
@@ -132,11 +132,11 @@ func (r Rule) growth() int {
 		return max(1, (len(r.New)+len(r.Old)-1)/max(1, len(r.Old)))
 	case OpReplacePattern:
 		return len(r.New) + 1
-	case OpLower:
+	case OpLower, OpIdeographs:
 		return 2
 	case OpCharsmap:
 		return 32
-	case OpNFC, OpNFD:
+	case OpNFC, OpNFD, OpMarks:
 		return 3 // U+0390
 	case OpNFKC, OpNFKD:
 		return 11 // U+FDFA
@@ -153,7 +153,7 @@ func (d *Data) checkRules() error {
 		rules []Rule
 		known []Op
 	}{
-		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace, OpLower, OpAccents, OpTrimStart, OpTrimEnd, OpReplacePattern, OpCharsmap}},
+		{"normalizer", d.Normalizer, []Op{OpNFC, OpNFD, OpNFKC, OpNFKD, OpPrepend, OpReplace, OpLower, OpAccents, OpTrimStart, OpTrimEnd, OpClean, OpIdeographs, OpMarks, OpReplacePattern, OpCharsmap}},
 		{"decoder", d.Decoder, []Op{OpReplace, OpBytes, OpStrip, OpDropFirst}},
 	} {
 		if len(list.rules) > maxSteps {
@@ -198,8 +198,8 @@ func (d *Data) checkSteps() error {
 }
 
 func (d *Data) checkAdded() error {
-	if len(d.Added) > maxAdded {
-		return corrupt("added_tokens", "%d entries, want at most %d", len(d.Added), maxAdded)
+	if len(d.Added) > MaxAdded {
+		return corrupt("added_tokens", "%d entries, want at most %d", len(d.Added), MaxAdded)
 	}
 	contents := make(map[string]bool, len(d.Added))
 	ids := make(map[uint32]bool, len(d.Added))

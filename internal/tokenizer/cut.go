@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/tokenizer/class"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // A cutter returns the length of the first piece of s, which is not empty. Repeated
@@ -31,7 +32,7 @@ var changers = map[Step]func(s string, first bool) string{
 	StepEscape:    func(s string, _ bool) string { return strings.ReplaceAll(s, " ", mark) },
 	StepMark:      func(s string, _ bool) string { return withPrefix(s, mark) },
 	StepMarkFirst: markFirst,
-	StepLetters:   func(s string, _ bool) string { return lettersOf(s) },
+	StepLetters:   func(s string, _ bool) string { return spelling.Letters(s) },
 }
 
 // newStages returns the stages of steps. After StepLetters, the pieces are turned back.
@@ -53,20 +54,11 @@ func newStages(steps []Step) ([]stage, error) {
 	}
 	if slices.Contains(steps, StepLetters) {
 		stages = append(stages, stage{change: func(s string, _ bool) string {
-			b, _ := appendBytes(nil, s)
+			b, _ := spelling.AppendBytes(nil, s)
 			return string(b)
 		}})
 	}
 	return stages, nil
-}
-
-// lettersOf spells the bytes of s in the byte-level alphabet.
-func lettersOf(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteRune(letters[s[i]])
-	}
-	return b.String()
 }
 
 // withPrefix returns s, with prefix added unless s already begins with it.
@@ -200,8 +192,7 @@ func contraction(s string, fold bool) int {
 	return 0
 }
 
-// mark is U+2581, which represents a space.
-const mark = "\u2581"
+const mark = spelling.Mark
 
 // cutWord cuts before each mark.
 func cutWord(s string) int {

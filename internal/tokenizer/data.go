@@ -1,13 +1,11 @@
 // Package tokenizer converts text to token ids and back exactly as the Hugging Face
 // tokenizers library and sentencepiece do.
 //
-// ParseJSON with ApplyConfig, ParseSentencePiece and ParseLlama convert files to Data,
-// which a container stores. New checks Data and returns a Tokenizer for it. Every
-// Tokenizer works in the same way: it finds added tokens, applies the rules of the
-// normalizer and the steps of the pre-tokenizer to the text between them, and encodes each
-// resulting piece with the model. A decoder converts ids back. The package rejects any
-// feature that it does not reproduce exactly, such as a pattern with a back-reference, and
-// names it in the error.
+// Data defines a tokenizer. Package tokenfile reads it from files, and a container stores it.
+// New checks Data and returns a Tokenizer for it. Every Tokenizer works in the same way: it
+// finds added tokens, applies the rules of the normalizer and the steps of the pre-tokenizer
+// to the text between them, and encodes each resulting piece with the model. A decoder
+// converts ids back.
 package tokenizer
 
 import (
@@ -19,16 +17,16 @@ import (
 )
 
 const (
-	maxTokens   = 1 << 22   // tokens; ids are below it
-	maxFile     = 128 << 20 // bytes of a tokenizer's file and of encoded Data
-	maxAdded    = 1 << 16   // added tokens
+	MaxTokens   = 1 << 22   // tokens; ids are below it
+	MaxFile     = 128 << 20 // bytes of a tokenizer's file and of encoded Data
+	MaxAdded    = 1 << 16   // added tokens
 	maxContent  = 1 << 10   // bytes of an added token and of a rule's texts
 	maxTemplate = 1 << 20   // bytes of a chat template
 	maxSteps    = 16        // pre-tokenizer steps, and rules of a normalizer or decoder
 	maxSpecials = 16        // ids added before or after a text
 	maxCharsmap = 4 << 20   // bytes
 	maxGrowth   = 256       // factor by which rules or a charsmap may lengthen a text
-	maxPiece    = 1 << 16   // bytes of a sentencepiece token
+	MaxPiece    = 1 << 16   // bytes of a sentencepiece token
 )
 
 // Values of Data.Model.
@@ -144,6 +142,9 @@ const (
 	OpAccents        Op = "strip-accents"   // removes combining marks
 	OpTrimStart      Op = "trim-start"      // removes white space at the start
 	OpTrimEnd        Op = "trim-end"        // removes white space at the end
+	OpClean          Op = "clean"           // removes control characters, and makes white space a space
+	OpIdeographs     Op = "ideographs"      // adds a space on each side of an ideograph
+	OpMarks          Op = "strip-marks"     // decomposes characters and removes marks without a width
 	OpReplacePattern Op = "replace-pattern" // replaces each match of Old, of package pattern, by New
 	OpCharsmap       Op = "charsmap"        // Hugging Face's reading of Old, a precompiled_charsmap in base64
 )
@@ -235,7 +236,7 @@ func init() {
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
 		UTF8:              cbor.UTF8RejectInvalid,
 		MaxNestedLevels:   4,
-		MaxArrayElements:  2 * maxTokens,
+		MaxArrayElements:  2 * MaxTokens,
 		MaxMapPairs:       32,
 	}.DecMode()
 	if err != nil {
@@ -253,8 +254,8 @@ func (d *Data) MarshalBinary() ([]byte, error) {
 // DecodeData decodes the result of MarshalBinary. It checks only the encoding; New checks
 // the values.
 func DecodeData(b []byte) (*Data, error) {
-	if len(b) > maxFile {
-		return nil, corrupt("", "%d bytes exceed the limit of %d", len(b), maxFile)
+	if len(b) > MaxFile {
+		return nil, corrupt("", "%d bytes exceed the limit of %d", len(b), MaxFile)
 	}
 	type plain Data
 	var d plain

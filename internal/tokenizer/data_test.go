@@ -74,7 +74,7 @@ func TestDecodeDataErrors(t *testing.T) {
 		{"nested deep", append([]byte{0xa1, 2}, bytes.Repeat([]byte{0x81}, 99)...)},
 		{"not UTF-8", []byte{0xa1, 1, 0x61, 0xff}},
 		{"an id of 2^32", []byte{0xa1, 4, 0x81, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0}},
-		{"too long", make([]byte, maxFile+1)},
+		{"too long", make([]byte, MaxFile+1)},
 	} {
 		_, err := DecodeData(c.b)
 		if err == nil {
@@ -105,7 +105,7 @@ func TestNewErrors(t *testing.T) {
 		{"added id", func(d *Data) { d.Added[0].ID = 400 }, false, `added token 400: id is not below 400`},
 		{"added twice", func(d *Data) { d.Added[1].Content = d.Added[0].Content }, false, `is listed twice`},
 		{"added same id", func(d *Data) { d.Added[1].ID = d.Added[0].ID }, false, `is listed twice`},
-		{"added many", func(d *Data) { d.Added = make([]Added, maxAdded+1) }, false, `65537 entries`},
+		{"added many", func(d *Data) { d.Added = make([]Added, MaxAdded+1) }, false, `65537 entries`},
 		{"bos", func(d *Data) { d.BOS = 400 }, false, `bos: id 400`},
 		{"unk", func(d *Data) { d.Unk = -2 }, false, `unk: id -2`},
 		{"prefix", func(d *Data) { d.Prefix = []uint32{400} }, false, `template: id 400`},
@@ -145,7 +145,7 @@ func TestNewPiecesErrors(t *testing.T) {
 		{"bad charsmap", func(d *Data) { d.SentencePiece.Charsmap = []byte{1} }, false, `charsmap: 1 bytes, want at least 4`},
 		{"unk surface", func(d *Data) { d.SentencePiece.UnkSurface = strings.Repeat("?", 2000) }, false, `unk_surface: 2000 bytes`},
 		{"rules", func(d *Data) { d.Normalizer = []Rule{{Op: OpNFC}} }, false, `sentencepiece: normalizer and decoder must have no rules`},
-		{"long token", func(d *Data) { d.Tokens[9] = make([]byte, maxPiece+1) }, false, `token 9 has 65537 bytes`},
+		{"long token", func(d *Data) { d.Tokens[9] = make([]byte, MaxPiece+1) }, false, `token 9 has 65537 bytes`},
 		{"empty token", func(d *Data) { d.Tokens[9] = nil }, false, `token 9 has 0 bytes`},
 	} {
 		d := parsePieces(t, "llama")
@@ -177,154 +177,17 @@ func TestNewPiecesErrors(t *testing.T) {
 	}
 }
 
-func TestApplyConfig(t *testing.T) {
-	d := parsed(t, "added")
-	err := d.ApplyConfig([]byte(`{"bos_token":"<|begin|>","eos_token":{"__type":"AddedToken","content":"<|end|>","lstrip":false,"normalized":false},
-		"pad_token":null,"unk_token":"!","add_prefix_space":false,"add_bos_token":true,"clean_up_tokenization_spaces":true,
-		"added_tokens_decoder":{"1":{"content":"<|begin|>","lstrip":false,"special":true}},
-		"chat_template":[{"name":"tool","template":"no"},{"name":"default","template":"yes"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.BOS != 1 || d.EOS != 2 || d.Pad != -1 || d.Unk != 3 || d.ChatTemplate != "yes" || len(d.Prefix) > 0 {
-		t.Errorf("bos %d eos %d pad %d unk %d template %q prefix %v", d.BOS, d.EOS, d.Pad, d.Unk, d.ChatTemplate, d.Prefix)
-	}
-	tok, err := New(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !tok.IsSpecial(3) || !slices.Equal(tok.Encode("!", false), []int{3}) {
-		t.Error("the unk_token of the config is not special")
-	}
-	if err := d.ApplyConfig([]byte(`{"chat_template":"plain"}`)); err != nil || d.ChatTemplate != "plain" || d.BOS != 1 {
-		t.Errorf("second config: %v, template %q, bos %d", err, d.ChatTemplate, d.BOS)
-	}
-}
-
-func TestApplyConfigErrors(t *testing.T) {
-	for _, c := range []struct {
-		in          string
-		unsupported bool
-		want        string
-	}{
-		{`[]`, false, `found an array, want an object`},
-		{`{"a":1,"a":1}`, false, `key "a" occurs twice`},
-		{`{"bos_token":"<nowhere>"}`, false, `bos_token: "<nowhere>" is not in the vocabulary`},
-		{`{"bos_token":7}`, false, `bos_token: want a token`},
-		{`{"bos_token":{"content":"<mask>","lstrip":false}}`, false, `bos_token.lstrip: false contradicts tokenizer.json`},
-		{`{"add_prefix_space":true}`, false, `add_prefix_space: true contradicts`},
-		{`{"split_special_tokens":true}`, true, `split_special_tokens: true`},
-		{`{"fix_mistral_regex":true}`, true, `fix_mistral_regex: true`},
-		{`{"chat_template":7}`, false, `chat_template: want a string or a list, found a number`},
-		{`{"chat_template":[{"name":"default"}]}`, false, `template: want a string, found null`},
-		{`{"added_tokens_decoder":{"1":{"content":"<other>"}}}`, false, `added_tokens_decoder.1: <other> contradicts`},
-		{`{"added_tokens_decoder":{"999":{"content":"<|begin|>"}}}`, false, `added_tokens_decoder.999`},
-		{`{"added_tokens_decoder":{"400":{"content":"<mask>","lstrip":false}}}`, false, `added_tokens_decoder.400.lstrip`},
-		{`{"added_tokens_decoder":[]}`, false, `want an object, found an array`},
-	} {
-		checkError(t, parsed(t, "added").ApplyConfig([]byte(c.in)), c.unsupported, c.want)
-	}
-}
-
-// seeds returns complete tokenizers of a few hundred bytes. Fuzzing would be too slow with
-// those of testdata.
-func seeds(f *testing.F) [][]byte {
-	var all [][]byte
-	for _, pre := range []string{byteLevel, `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},` +
-		`{"type":"Split","pattern":{"Regex":` + string(quote(llama3Head+`\p{N}`+llama3Tail)) + `},"behavior":"Isolated","invert":false},` +
-		byteLevel + `]}`} {
-		for _, post := range []string{`null`, `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}},` +
-			`{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"x":{"id":"x","ids":[3],"tokens":["x"]}}}`} {
-			for _, merges := range []string{`["a b"]`, `[["a","b"]]`} {
-				b := []byte(`{"version":"1.0","added_tokens":[{"id":4,"content":"x","single_word":true,"lstrip":true,"rstrip":true,"normalized":false,"special":true}],` +
-					`"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"\u0120":3},"merges":` + merges + `,"ignore_merges":true},` +
-					`"decoder":` + byteLevel + `,"pre_tokenizer":` + pre + `,"post_processor":` + post + `}`)
-				if _, err := ParseJSON(b); err != nil {
-					f.Fatalf("%s: %v", b, err)
-				}
-				all = append(all, b)
-			}
-		}
-	}
-	for _, model := range []string{`"type":"BPE","byte_fallback":true,"fuse_unk":true,"unk_token":"u","vocab":{"u":0,"a":1,"▁":2,"<0x0A>":3,"▁a":4},"merges":[["▁","a"]]`,
-		`"type":"Unigram","unk_id":0,"vocab":[["u",0],["a",-1.5],["▁",-2],["▁a",-2.25]]`} {
-		b := []byte(`{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
-			`"pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false},"model":{` + model + `},` +
-			`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}}`)
-		if _, err := ParseJSON(b); err != nil {
-			f.Fatalf("%s: %v", b, err)
-		}
-		all = append(all, b)
-	}
-	return all
-}
-
-func FuzzParseJSON(f *testing.F) {
-	for _, b := range seeds(f) {
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := ParseJSON(b)
-		if err != nil {
-			return
-		}
-		enc, err := d.MarshalBinary()
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := DecodeData(enc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tok, err := New(d)
-		tok2, err2 := New(back)
-		if (err == nil) != (err2 == nil) {
-			t.Fatalf("New returns %v, after a round trip %v", err, err2)
-		}
-		const text = "Hello  world 123\r\n<|end|> ab"
-		if err == nil && !slices.Equal(tok.Encode(text, true), tok2.Encode(text, true)) {
-			t.Fatal("ids change in a round trip")
-		}
-	})
-}
-
-// ApplyConfig returns a one-line error, or leaves Data that New rejects or whose Tokenizer
-// does not panic.
-func FuzzApplyConfig(f *testing.F) {
-	bases := seeds(f)
-	for i, text := range []string{
-		`{"bos_token":"<|begin|>","eos_token":{"content":"<|end|>","lstrip":false},"pad_token":null,"chat_template":"x"}`,
-		`{"bos_token":"a","unk_token":"!","add_prefix_space":false,"split_special_tokens":false}`,
-		`{"added_tokens_decoder":{"1":{"content":"<|begin|>","special":true}}}`,
-		`{"chat_template":[{"name":"tool","template":"no"},{"name":"default","template":"yes"}]}`,
-		`{"added_tokens_decoder":{"99999999999":{}},"chat_template":[[]]}`, "[]", "",
-	} {
-		f.Add(uint8(i), []byte(text))
-	}
-	f.Fuzz(func(t *testing.T, base uint8, text []byte) {
-		d, err := ParseJSON(bases[int(base)%len(bases)])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.ApplyConfig(text); err != nil {
-			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) {
-				t.Errorf("error has control characters: %q", err)
-			}
-			return
-		}
-		if tok, err := New(d); err == nil {
-			tok.Decode(tok.Encode("Hello  world 123\r\n<|end|> ab", true))
-		}
-	})
-}
-
 func FuzzDecodeData(f *testing.F) {
-	for _, b := range seeds(f) {
-		d, err := ParseJSON(b)
+	tokens := [][]byte{[]byte("a"), []byte("b"), []byte("ab"), []byte("\u2581"), []byte("x")}
+	for _, d := range []*Data{
+		{Model: ByteLevelBPE, Tokens: tokens, Merges: []uint32{0, 1}, IgnoreMerges: true, Steps: []Step{StepDigit, StepQwen2},
+			Added: []Added{{ID: 4, Content: "x", Special: true, SingleWord: true, LStrip: true}}, Literal: []uint32{4}, Prefix: []uint32{3}},
+		{Model: BPE, Tokens: tokens, Merges: []uint32{0, 1}, Unknown: UnknownRun, Normalizer: []Rule{{Op: OpNFKC}, {Op: OpPrepend, New: mark}},
+			Steps: []Step{StepEscape, StepMarkFirst}, Decoder: []Rule{{Op: OpReplace, Old: mark, New: " "}, {Op: OpBytes}, {Op: OpStrip, Old: " "}}},
+		{Model: Unigram, Tokens: tokens, Scores: []float64{-1, -2, -2.5, -3, -9}, Unknown: UnknownRun, ByteFallback: true},
+	} {
+		b, err := d.MarshalBinary()
 		if err != nil {
-			f.Fatal(err)
-		}
-		if b, err = d.MarshalBinary(); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)

@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"bytes"
 	"strings"
+
+	"thimble/internal/tokenizer/spelling"
 )
 
 // Token returns the bytes of a token inside a text. For a control or unknown token of
@@ -79,7 +81,7 @@ func (r *decoder) append(dst []byte, t *Tokenizer, id int, state *decodeState) [
 			s = bytes.ReplaceAll(s, []byte(rule.Old), nil)
 		}
 	}
-	if b, ok := byteOf(s); ok && r.bytes {
+	if b, ok := spelling.Byte(s); ok && r.bytes {
 		s = []byte{b}
 	}
 	if r.strip != "" && !state.text {
@@ -99,7 +101,7 @@ func (r *decoder) piece(dst, s []byte, kind byte, state *decodeState) []byte {
 		state.text = state.text || r.pieces.UnkSurface != ""
 		return append(dst, r.pieces.UnkSurface...)
 	case KindByte:
-		if b, ok := byteOf(s); ok {
+		if b, ok := spelling.Byte(s); ok {
 			state.text = true
 			return append(dst, b)
 		}

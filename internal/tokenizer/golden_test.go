@@ -115,44 +115,6 @@ func TestDecodeGolden(t *testing.T) {
 	}
 }
 
-func TestEncodeFixtures(t *testing.T) {
-	golden, err := filepath.Glob("../../fixtures/*/tokenizer_golden.json")
-	if err != nil || len(golden) == 0 {
-		t.Fatalf("no golden encodings in the fixtures: %v", err)
-	}
-	for _, path := range golden {
-		var texts []struct {
-			Text string
-			IDs  []int
-		}
-		readJSON(t, path, &texts)
-		tok := openFixture(t, filepath.Dir(path))
-		for _, c := range texts {
-			if got := tok.Encode(c.Text, false); !slices.Equal(got, c.IDs) {
-				t.Errorf("%s: %q: got %v, want %v", path, c.Text, got, c.IDs)
-			}
-		}
-	}
-}
-
-// openFixture opens the tokenizer.model of a folder, or its tokenizer.json.
-func openFixture(t *testing.T, dir string) *Tokenizer {
-	t.Helper()
-	file := filepath.Join(dir, "tokenizer.model")
-	if _, err := os.Stat(file); err != nil {
-		return open(t, filepath.Join(dir, "tokenizer.json"))
-	}
-	d, err := ParseLlama(LlamaFiles{Model: read(t, file), Config: read(t, filepath.Join(dir, "tokenizer_config.json"))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := New(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
-}
-
 // lossless lists the variants that decode every text to itself, because their vocabulary
 // has every byte and their added tokens strip nothing.
 var lossless = []string{"gpt2", "digit", "raw", "nested", "llama3", "qwen2"}
@@ -274,16 +236,5 @@ func BenchmarkEncode(b *testing.B) {
 				tok.Encode(text, false)
 			}
 		})
-	}
-}
-
-func BenchmarkParseJSON(b *testing.B) {
-	file := read(b, testdata("gpt2.json"))
-	b.SetBytes(int64(len(file)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := ParseJSON(file); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

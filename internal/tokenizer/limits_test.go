@@ -30,11 +30,11 @@ func TestLimits(t *testing.T) {
 		try   func(n int) error
 		want  string
 	}{
-		{"file", maxFile, func(n int) error { _, err := DecodeData(make([]byte, n)); return err }, "exceed the limit of"},
-		{"tokens", maxTokens, func(n int) error {
+		{"file", MaxFile, func(n int) error { _, err := DecodeData(make([]byte, n)); return err }, "exceed the limit of"},
+		{"tokens", MaxTokens, func(n int) error {
 			return with(gpt2, func(d *Data) { d.Tokens = make([][]byte, n) })
 		}, "tokens, want 1 to 4194304"},
-		{"added", maxAdded, func(n int) error { return with(gpt2, func(d *Data) { d.Added = make([]Added, n) }) }, "entries, want at most 65536"},
+		{"added", MaxAdded, func(n int) error { return with(gpt2, func(d *Data) { d.Added = make([]Added, n) }) }, "entries, want at most 65536"},
 		{"content", maxContent, func(n int) error {
 			return with(gpt2, func(d *Data) { d.Added = []Added{{ID: 0, Content: strings.Repeat("x", n)}} })
 		}, "bytes long, want 1 to 1024"},
@@ -48,7 +48,7 @@ func TestLimits(t *testing.T) {
 		{"growth", maxGrowth, func(n int) error {
 			return with(llama2, func(d *Data) { d.Normalizer = []Rule{{Op: OpReplace, Old: "x", New: strings.Repeat("x", n)}} })
 		}, "more than 256 times as long"},
-		{"piece", maxPiece, func(n int) error { return with(llama, func(d *Data) { d.Tokens[9] = make([]byte, n) }) }, "want 1 to 65536"},
+		{"piece", MaxPiece, func(n int) error { return with(llama, func(d *Data) { d.Tokens[9] = make([]byte, n) }) }, "want 1 to 65536"},
 	} {
 		if err := c.try(c.limit); err != nil && strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the limit itself is refused: %v", c.name, err)

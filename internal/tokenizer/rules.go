@@ -33,14 +33,13 @@ func (r Rule) normalizer() (normalizer, error) {
 	case OpLower:
 		return lower, nil
 	case OpAccents:
-		return func(s string) string {
-			return strings.Map(func(r rune) rune {
-				if class.Of(r)&class.Accent != 0 {
-					return -1
-				}
-				return r
-			}, s)
-		}, nil
+		return func(s string) string { return dropped(s, class.Accent) }, nil
+	case OpClean:
+		return clean, nil
+	case OpIdeographs:
+		return spaceIdeographs, nil
+	case OpMarks:
+		return func(s string) string { return dropped(forms[OpNFD].normalize(s), class.Nonspacing) }, nil
 	case OpTrimStart:
 		return func(s string) string { return s[class.Run(s, class.Space, class.Space):] }, nil
 	case OpTrimEnd:
@@ -49,6 +48,53 @@ func (r Rule) normalizer() (normalizer, error) {
 		return graphemeCharsmap(r.Old)
 	}
 	return forms[r.Op].normalize, nil
+}
+
+// dropped returns s without the characters of a class.
+func dropped(s string, set class.Set) string {
+	return strings.Map(func(r rune) rune {
+		if class.Of(r)&set != 0 {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// clean is clean_text of BertNormalizer.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch c := class.Of(r); {
+		case c&class.Control != 0:
+			return -1
+		case c&class.Space != 0:
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// ideographs lists the ranges that BertNormalizer takes for Chinese.
+var ideographs = []struct{ lo, hi rune }{
+	{0x3400, 0x4dbf}, {0x4e00, 0x9fff}, {0xf900, 0xfaff}, {0x20000, 0x2a6df}, {0x2a700, 0x2b81f}, {0x2b920, 0x2ceaf}, {0x2f800, 0x2fa1f},
+}
+
+// spaceIdeographs is handle_chinese_chars of BertNormalizer.
+func spaceIdeographs(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		in := false
+		for _, c := range ideographs {
+			in = in || r >= c.lo && r <= c.hi
+		}
+		if in {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+		if in {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
 }
 
 func replaceAll(re *pattern.Regexp, s, by string) string {

@@ -9,32 +9,92 @@ import (
 	"thimble/internal/tokenizer/pattern"
 )
 
-// A behavior decides which pieces a split makes of the matches and of the text between them
+// A Behavior decides which pieces a split makes of the matches and of the text between them
 // (Hugging Face, SplitDelimiterBehavior).
-type behavior string
+type Behavior string
 
 const (
-	isolated     behavior = "isolated"      // each match is a piece
-	removed      behavior = "removed"       // matches are dropped
-	contiguous   behavior = "contiguous"    // adjacent matches are one piece
-	withPrevious behavior = "with-previous" // a match ends the piece before it
-	withNext     behavior = "with-next"     // a match begins the piece after it
+	Isolated     Behavior = "isolated"      // each match is a piece
+	Removed      Behavior = "removed"       // matches are dropped
+	Contiguous   Behavior = "contiguous"    // adjacent matches are one piece
+	WithPrevious Behavior = "with-previous" // a match ends the piece before it
+	WithNext     Behavior = "with-next"     // a match begins the piece after it
 )
 
-// behaviors maps the names in a tokenizer.json.
-var behaviors = map[string]behavior{
-	"Isolated": isolated, "Removed": removed, "Contiguous": contiguous, "MergedWithPrevious": withPrevious, "MergedWithNext": withNext,
+// A Split is a step that cuts a text at the matches of a pattern or at some characters.
+type Split struct {
+	Behavior Behavior
+	Invert   bool   // the text between matches takes the place of the matches
+	Pattern  string // of package pattern; without effect if there is a Set
+	Set      Set
 }
 
-// inverse begins a step in which the text between matches takes the place of the matches.
-const inverse = "not-"
+// A Set is what a Split finds without a pattern. Its tables of characters are others than
+// Oniguruma's.
+type Set string
 
-// sets lists the matchers that are not patterns, by what follows the behavior and a space.
-// They use other tables of characters than Oniguruma.
-var sets = map[string]matcher{
-	"punctuation": func(s string, found func(start, end int)) { eachIn(s, class.Punctuation, found) },
-	"space":       func(s string, found func(start, end int)) { eachIn(s, class.Space, found) },
-	"words":       eachWord,
+const (
+	Punctuation Set = "punctuation" // one character
+	Spaces      Set = "space"       // one character
+	Words       Set = "words"       // \w+|[^\w\s]+
+)
+
+var sets = map[Set]matcher{
+	Punctuation: func(s string, found func(start, end int)) { eachIn(s, class.Punctuation, found) },
+	Spaces:      func(s string, found func(start, end int)) { eachIn(s, class.Space, found) },
+	Words:       eachWord,
+}
+
+const inverse = "not-" // begins a step with Invert
+
+// Step returns s as a container stores it.
+func (s Split) Step() Step {
+	text := string(s.Behavior) + ":" + s.Pattern
+	if s.Set != "" {
+		text = string(s.Behavior) + " " + string(s.Set)
+	}
+	if s.Invert {
+		text = inverse + text
+	}
+	return Step(text)
+}
+
+// Split returns the Split that s is, if it is one.
+func (s Step) Split() (split Split, ok bool) {
+	name, inverted := strings.CutPrefix(string(s), inverse)
+	at := strings.IndexAny(name, ": ")
+	if at < 0 {
+		return Split{}, false
+	}
+	split = Split{Behavior: Behavior(name[:at]), Invert: inverted}
+	switch split.Behavior {
+	case Isolated, Removed, Contiguous, WithPrevious, WithNext:
+	default:
+		return Split{}, false
+	}
+	if name[at] == ':' {
+		split.Pattern = name[at+1:]
+		return split, true
+	}
+	split.Set = Set(name[at+1:])
+	return split, sets[split.Set] != nil
+}
+
+// Check returns an error if the pattern of s cannot be matched.
+func (s Split) Check() error {
+	_, err := s.matcher()
+	return err
+}
+
+func (s Split) matcher() (matcher, error) {
+	if s.Set != "" {
+		return sets[s.Set], nil
+	}
+	re, err := pattern.Compile(s.Pattern)
+	if err != nil {
+		return nil, defect.Unsupported("tokenizer", "pattern %s (%s)", defect.Printable(s.Pattern), err)
+	}
+	return re.All, nil
 }
 
 // A matcher calls found with the offsets of each match in s, in order.
@@ -66,30 +126,18 @@ func eachWord(s string, found func(start, end int)) {
 	}
 }
 
-// newSplit returns the split of a step such as isolated:\p{N} or not-removed words. ok is
+// newSplit returns the function of a step such as isolated:\p{N} or not-removed words. ok is
 // false if the step is none.
 func newSplit(step Step) (split func(s string, piece func(string)), ok bool, err error) {
-	name, inverted := strings.CutPrefix(string(step), inverse)
-	at := strings.IndexAny(name, ": ")
-	if at < 0 {
+	s, ok := step.Split()
+	if !ok {
 		return nil, false, nil
 	}
-	how, what := behavior(name[:at]), name[at+1:]
-	if how != isolated && how != removed && how != contiguous && how != withPrevious && how != withNext {
-		return nil, false, nil
+	find, err := s.matcher()
+	if err != nil {
+		return nil, true, err
 	}
-	find := sets[what]
-	if name[at] == ':' {
-		re, err := pattern.Compile(what)
-		if err != nil {
-			return nil, true, defect.Unsupported("tokenizer", "pattern %s (%s)", defect.Printable(what), err)
-		}
-		find = re.All
-	}
-	if find == nil {
-		return nil, false, nil
-	}
-	return func(s string, piece func(string)) { how.split(s, find, inverted, piece) }, true, nil
+	return func(text string, piece func(string)) { s.Behavior.split(text, find, s.Invert, piece) }, true, nil
 }
 
 // A part is a match or the text between two.
@@ -99,11 +147,11 @@ type part struct {
 }
 
 // split calls piece with each piece of s that is not empty.
-func (b behavior) split(s string, find matcher, inverted bool, piece func(string)) {
-	if b == isolated || b == removed { // without a list
+func (b Behavior) split(s string, find matcher, inverted bool, piece func(string)) {
+	if b == Isolated || b == Removed { // without a list
 		done := 0
 		emit := func(start, end int, match bool) {
-			if start < end && (b == isolated || match == inverted) {
+			if start < end && (b == Isolated || match == inverted) {
 				piece(s[start:end])
 			}
 		}
@@ -135,15 +183,15 @@ func (b behavior) split(s string, find matcher, inverted bool, piece func(string
 }
 
 // joined joins parts as b says.
-func (b behavior) joined(parts []part) []part {
-	if b == withNext {
+func (b Behavior) joined(parts []part) []part {
+	if b == WithNext {
 		slices.Reverse(parts)
 	}
 	var out []part
 	before := false // whether the preceding part was a match
 	for _, p := range parts {
 		join := p.match && !before
-		if b == contiguous {
+		if b == Contiguous {
 			join = p.match == before
 		}
 		if before = p.match; join && len(out) > 0 {
@@ -153,7 +201,7 @@ func (b behavior) joined(parts []part) []part {
 			out = append(out, p)
 		}
 	}
-	if b == withNext {
+	if b == WithNext {
 		slices.Reverse(out)
 	}
 	return out

@@ -90,6 +90,9 @@ func TestRules(t *testing.T) {
 	}{
 		{Rule{Op: OpLower}, "AÉİẞ\u1c89Σ", "aéi\u0307ß\u1c8aσ"},
 		{Rule{Op: OpAccents}, "e\u0301\u0903a", "ea"},
+		{Rule{Op: OpClean}, "a\x00\u200bb\t\ue000\u3000\v\ufffdc", "ab  c"},
+		{Rule{Op: OpIdeographs}, "a\u6771\u4eacb\uac00\U0002b820", "a \u6771  \u4eac b\uac00\U0002b820"},
+		{Rule{Op: OpMarks}, "\u00e9\u0301\u0903\u20dda", "e\u0903\u20dda"},
 		{Rule{Op: OpTrimStart}, " \u3000a ", "a "},
 		{Rule{Op: OpTrimEnd}, " a \n", " a"},
 		{Rule{Op: OpReplacePattern, Old: ` {2,}`, New: "_"}, "a   b c  ", "a_b c_"},

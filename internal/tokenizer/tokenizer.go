@@ -30,7 +30,7 @@ type stage struct {
 
 // New checks d and returns a Tokenizer for it. The Tokenizer keeps d.Tokens.
 func New(d *Data) (*Tokenizer, error) {
-	if err := d.check(); err != nil {
+	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	t := &Tokenizer{

@@ -136,6 +136,12 @@ type trie struct {
 	root  [256]int32
 }
 
+// An entry is a token of a trie and its id.
+type entry struct {
+	token string
+	id    int
+}
+
 // newTrie returns a trie of entries, which are sorted by token.
 func newTrie(entries []entry) trie {
 	t := trie{label: []byte{0}, ids: []int32{-1}}

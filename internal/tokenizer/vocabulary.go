@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer/spelling"
 )
 
 // A model encodes pieces of text.
@@ -64,31 +65,11 @@ func byteTokens(d *Data, ids *texts) *[256]int32 {
 		return &bytes
 	}
 	for id, kind := range d.Kinds {
-		if b, ok := byteOf(d.Tokens[id]); ok && kind == KindByte {
+		if b, ok := spelling.Byte(d.Tokens[id]); ok && kind == KindByte {
 			bytes[b] = int32(id)
 		}
 	}
 	return &bytes
-}
-
-// byteOf returns the byte of a token of the form <0x0A>.
-func byteOf(token []byte) (byte, bool) {
-	if len(token) != 6 || string(token[:3]) != "<0x" || token[5] != '>' {
-		return 0, false
-	}
-	hi, ok := hexDigit(token[3])
-	lo, ok2 := hexDigit(token[4])
-	return hi<<4 | lo, ok && ok2
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
 }
 
 // spell appends the tokens for the bytes of s, if every byte has one.

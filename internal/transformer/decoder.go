@@ -46,8 +46,7 @@ type Decoder struct {
 	residScale            float32   // 0 means 1
 	temperatures          []float32 // by position, nil if all are 1
 
-	activation func(dst, gate, up []float32) // act(gate) * up
-	ones       []float32                     // (FFN), replaces up if Ungated
+	ones []float32 // (FFN), replaces up if Ungated
 
 	// Arguments of the tasks on all cores, and the tasks: methods of this Decoder, bound
 	// once, so that single tokens allocate nothing.
@@ -66,16 +65,17 @@ type block struct {
 	q            linear // (Heads*HeadDim, Hidden)
 	k, v         linear // (KVHeads*HeadDim, Hidden)
 	qNorm, kNorm headNorm
-	temper       bool         // scores are multiplied by temperatures
-	o            linear       // (Hidden, Heads*HeadDim)
-	attnPost     norm         // zero unless PostNorm
-	ffnNorm      norm         // zero without a norm of the feed-forward layer
-	gate         linear       // (FFN, Hidden), zero when Ungated
-	up           linear       // (FFN, Hidden)
-	down         linear       // (Hidden, FFN)
-	ffnPost      norm         // zero unless PostNorm
-	experts      *mixture     // nil in blocks without experts; gate, up and down are then zero
-	conv         *convolution // nil in blocks with attention; q, k, v and o are then zero
+	temper       bool                          // scores are multiplied by temperatures
+	o            linear                        // (Hidden, Heads*HeadDim)
+	attnPost     norm                          // zero unless PostNorm
+	ffnNorm      norm                          // zero without a norm of the feed-forward layer
+	gate         linear                        // (FFN, Hidden), zero when Ungated
+	up           linear                        // (FFN, Hidden)
+	down         linear                        // (Hidden, FFN)
+	ffnPost      norm                          // zero unless PostNorm
+	activation   func(dst, gate, up []float32) // act(gate) * up
+	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
+	conv         *convolution                  // nil in blocks with attention; q, k, v and o are then zero
 }
 
 // A norm is one normalization of the residual stream.
@@ -119,7 +119,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
 		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
-		positions: m.Tensors[model.Positions], activation: activations[s.Activation], slopes: alibiSlopes(s),
+		positions: m.Tensors[model.Positions], slopes: alibiSlopes(s),
 		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()), residScale: float32(s.ResidScale),
 	}
 	d.prepare()
@@ -193,6 +193,9 @@ func blockOf(m *model.Model, b int) block {
 	if s.HasFFNNorm() {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
+	if w.activation = activations[s.Activation]; s.Activation == model.XIELU {
+		w.activation = XIELUOf(m, b).Mul
+	}
 	if !s.Ungated && w.experts == nil {
 		w.gate = lin(model.Gate)
 	}
@@ -233,6 +236,15 @@ func (d *Decoder) Replace(name string, w *qtensor.Matrix) {
 	for _, at := range uses {
 		*at = w
 	}
+}
+
+// XIELUOf returns the activation of block b of a model with XIELU.
+func XIELUOf(m *model.Model, b int) kernel.XIELU {
+	var x [4]float32
+	for i, kind := range model.XIELUKinds {
+		x[i] = vector(m, model.Name(b, kind))[0]
+	}
+	return kernel.NewXIELU(x[0], x[1], x[2], x[3])
 }
 
 func normOf(m *model.Model, name string) norm {

@@ -145,8 +145,8 @@ func expertOperations(s *model.Spec, input string) (all []operation) {
 			w, x := mine(p.block(step)), p.experts
 			return p.d.applySome(ctx, x.in, product{x.gate, w.gate}, product{x.up, w.up})
 		})
-		add(of(model.Activated), nil, list(of(model.Gate), of(model.Up)), list(of(model.Activated)), func(p *pass, _ context.Context, _ int) error {
-			p.d.activate(p.experts.gate, p.experts.up)
+		add(of(model.Activated), nil, list(of(model.Gate), of(model.Up)), list(of(model.Activated)), func(p *pass, _ context.Context, step int) error {
+			p.d.activate(p.block(step).activation, p.experts.gate, p.experts.up)
 			return nil
 		})
 		add(of(model.Down), list(of(model.Down)), list(of(model.Activated)), list(of(model.Down)), func(p *pass, ctx context.Context, step int) error {
@@ -164,8 +164,8 @@ func expertOperations(s *model.Spec, input string) (all []operation) {
 		w, x := &p.block(step).experts.shared, p.experts
 		return p.d.apply(ctx, p.ffnInput(), product{x.sharedGate, w.gate}, product{x.sharedUp, w.up})
 	})
-	add(of(model.Activated), nil, list(of(model.Gate), of(model.Up)), list(of(model.Activated)), func(p *pass, _ context.Context, _ int) error {
-		p.d.activate(p.experts.sharedGate, p.experts.sharedUp)
+	add(of(model.Activated), nil, list(of(model.Gate), of(model.Up)), list(of(model.Activated)), func(p *pass, _ context.Context, step int) error {
+		p.d.activate(p.block(step).activation, p.experts.sharedGate, p.experts.sharedUp)
 		return nil
 	})
 	add(of(model.Down), list(of(model.Down)), list(of(model.Activated)), list(of(model.Down)), func(p *pass, ctx context.Context, step int) error {

@@ -188,27 +188,27 @@ func (p *pass) projectGateUp(ctx context.Context, step int) error {
 
 // activate computes gate = act(gate) * up, equation 6 of GLU Variants (arXiv
 // 2002.05202). Without a gate it computes act(up) * 1; the multiplication is exact.
-func (p *pass) activate(context.Context, int) error {
-	p.d.activate(p.gate, p.up)
+func (p *pass) activate(_ context.Context, step int) error {
+	p.d.activate(p.block(step).activation, p.gate, p.up)
 	return nil
 }
 
 // activate computes gate = act(gate) * up, or act(up) if the model is Ungated.
-func (d *Decoder) activate(gate, up rows) {
+func (d *Decoder) activate(act func(dst, gate, up []float32), gate, up rows) {
 	if gate.n == 1 {
-		d.activateRows(gate, up, 0, 1)
+		d.activateRows(act, gate, up, 0, 1)
 	} else {
-		d.ranges(gate.n, func(from, to int) { d.activateRows(gate, up, from, to) })
+		d.ranges(gate.n, func(from, to int) { d.activateRows(act, gate, up, from, to) })
 	}
 }
 
 // activateRows is activate for the rows [from, to).
-func (d *Decoder) activateRows(gate, up rows, from, to int) {
+func (d *Decoder) activateRows(act func(dst, gate, up []float32), gate, up rows, from, to int) {
 	for t := from; t < to; t++ {
 		if y := gate.row(t); d.spec.Ungated {
-			d.activation(y, up.row(t), d.ones)
+			act(y, up.row(t), d.ones)
 		} else {
-			d.activation(y, y, up.row(t))
+			act(y, y, up.row(t))
 		}
 	}
 }

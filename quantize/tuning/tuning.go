@@ -175,7 +175,7 @@ func (t *tuner) tunes(s model.Slot) bool {
 	if s.Role != model.Vector {
 		return w.Scheme.Kind == qtensor.Int && (t.o.Rates.Scales > 0 || t.o.Rates.Mins > 0)
 	}
-	return s.Rows == 1 && t.o.Rates.list()[ofVector(s.Name)] > 0
+	return !s.Fixed() && t.o.Rates.list()[ofVector(s.Name)] > 0
 }
 
 // cloned returns a copy of w that shares its codes if it is of integers.

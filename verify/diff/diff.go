@@ -66,19 +66,11 @@ type Options struct {
 
 // Models compares a with b. Both must have passed Check.
 func Models(ctx context.Context, a, b *model.Model, o Options) (*Report, error) {
-	r := &Report{A: sideOf(a), B: sideOf(b), Metadata: []Field{}, Provenance: []Field{}}
-	var meta, from [2]map[string]string
-	for i, m := range []*model.Model{a, b} {
-		var err error
-		if meta[i], err = metadata(m); err != nil {
-			return nil, err
-		}
-		if from[i], err = provenance(m); err != nil {
-			return nil, err
-		}
+	r := &Report{A: sideOf(a), B: sideOf(b)}
+	var err error
+	if r.Metadata, r.Provenance, err = Fields(a, b); err != nil {
+		return nil, err
 	}
-	r.Metadata = append(r.Metadata, differing(meta[0], meta[1])...)
-	r.Provenance = append(r.Provenance, differing(from[0], from[1])...)
 	if err := r.compareTensors(ctx, a, b, &o); err != nil {
 		return nil, err
 	}
@@ -86,6 +78,20 @@ func Models(ctx context.Context, a, b *model.Model, o Options) (*Report, error) 
 		return d.differs() && !(o.Values && d.Changed == 0 && !d.incomparable())
 	})
 	return r, nil
+}
+
+// Fields returns the fields of spec, tokenizer and provenance that differ between a and b.
+func Fields(a, b *model.Model) (ofModel, ofOrigin []Field, err error) {
+	var meta, from [2]map[string]string
+	for i, m := range []*model.Model{a, b} {
+		if meta[i], err = metadata(m); err != nil {
+			return nil, nil, err
+		}
+		if from[i], err = provenance(m); err != nil {
+			return nil, nil, err
+		}
+	}
+	return differing(meta[0], meta[1]), differing(from[0], from[1]), nil
 }
 
 func sideOf(m *model.Model) Side {
@@ -167,8 +173,9 @@ func fields(v any) (map[string]string, error) {
 	return all, nil
 }
 
-// differing returns the fields whose values in a and b differ, sorted by name.
-func differing(a, b map[string]string) (found []Field) {
+// differing returns the fields whose values in a and b differ, sorted by name; not nil.
+func differing(a, b map[string]string) []Field {
+	found := []Field{}
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	for _, name := range slices.Sorted(maps.Keys(all)) {

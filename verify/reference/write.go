@@ -3,12 +3,12 @@ package reference
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/logits"
+	"thimble/internal/safetensors"
 )
 
 // OutputOptions controls how a file is created and what it may replace.
@@ -110,46 +110,29 @@ func promptTensorsOf(prompts []Prompt) (all []storedTensor) {
 	return all
 }
 
-// header returns the start of a safetensors file (length, header, padding, and the data
-// that is already known), and the size in bytes of the data that follows. Tensors of
-// eight-byte numbers come first, so that every tensor is aligned to its type.
+// header returns the start of a safetensors file and the data that is already known, and the
+// size in bytes of the data that follows. Tensors of eight-byte numbers come first, so that every
+// tensor is aligned to its type.
 func header(tensors []storedTensor, meta map[string]string) (head []byte, size int64, err error) {
-	if meta == nil {
-		meta = map[string]string{}
-	}
-	text, err := json.Marshal(meta) // sorts keys
-	if err != nil {
-		return nil, 0, err
-	}
-	head = append(make([]byte, 8), `{"__metadata__":`...)
-	head = append(head, text...)
-	at := int64(0)
-	for _, x := range tensors {
-		count := int64(4)
+	all := make([]safetensors.Tensor, len(tensors))
+	for i, x := range tensors {
+		bytes := int64(4)
 		if x.dtype == "I64" {
-			count = 8
+			bytes = 8
 		}
 		for _, d := range x.shape {
-			count *= int64(d)
+			bytes *= int64(d)
 		}
-		head = fmt.Appendf(head, `,"prompt.%d.%s":{"dtype":"%s","shape":%s,"data_offsets":[%d,%d]}`,
-			x.n, x.kind, x.dtype, shapeText(x.shape, "0"), at, at+count)
-		at += count
+		all[i] = safetensors.Tensor{Name: fmt.Sprintf("prompt.%d.%s", x.n, x.kind), DType: x.dtype, Shape: x.shape, Bytes: bytes}
+		size += bytes - int64(len(x.data))
 	}
-	head = append(head, '}')
-	for len(head)%8 != 0 {
-		head = append(head, ' ')
+	if head, err = safetensors.Header(meta, all); err != nil {
+		return nil, 0, fmt.Errorf("%d prompts need %w: write fewer prompts to a file", tensors[len(tensors)-1].n+1, err)
 	}
-	const most = 100_000_000 // the limit of safetensors' own reader
-	if len(head)-8 > most {
-		return nil, 0, fmt.Errorf("%d prompts need a header of %d bytes, safetensors allows %d: write fewer prompts to a file", tensors[len(tensors)-1].n+1, len(head)-8, most)
-	}
-	binary.LittleEndian.PutUint64(head, uint64(len(head)-8))
 	for _, x := range tensors {
 		head = append(head, x.data...)
-		at -= int64(len(x.data))
 	}
-	return head, at, nil
+	return head, size, nil
 }
 
 // An encoding is a way to store logits in a file.

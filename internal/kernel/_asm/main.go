@@ -93,5 +93,6 @@ func main() {
 	roundCodes(16)
 	maxAbs()
 	exps64()
+	decodeStates()
 	Generate()
 }

@@ -16,6 +16,8 @@ const (
 	Active                      // decomposes or is reordered, in the Unicode version of the normalization forms
 	Punctuation                 // ASCII punctuation and category P, as Punctuation of Hugging Face has them
 	Accent                      // combining marks, which StripAccents removes
+	Control                     // what BertNormalizer removes to clean a text
+	Nonspacing                  // marks without a width, which it removes to strip accents
 )
 
 // bmp holds the classes of the characters below 0x10000.

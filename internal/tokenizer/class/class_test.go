@@ -26,8 +26,8 @@ func TestClasses(t *testing.T) {
 		r    rune
 		want Set
 	}{
-		{'a', Letter | Word}, {'7', Number | Digit | Word}, {'_', Word | Punctuation}, {' ', Space}, {'\v', Space}, {0x85, Space}, {0xa0, Space | Active},
-		{0x200b, 0}, {0x200d, Word}, {0x301, Word | Active | Accent}, {0xbd, Number | Digit | Active}, {0x3007, Number | Digit | Word},
+		{'a', Letter | Word}, {'7', Number | Digit | Word}, {'_', Word | Punctuation}, {' ', Space}, {'\v', Space | Control}, {0x85, Space | Control}, {0xa0, Space | Active},
+		{0x200b, Control}, {0x200d, Word | Control}, {0x301, Word | Active | Accent | Nonspacing}, {0xbd, Number | Digit | Active}, {0x3007, Number | Digit | Word},
 		{0x1c89, Letter | Word}, // Unicode 16, newer than Go's tables
 		{0x11de0, Digit},        // Unicode 17, which only Rust's char supports
 	} {

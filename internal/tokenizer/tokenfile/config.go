@@ -1,0 +1,206 @@
+package tokenfile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"thimble/internal/defect"
+	"thimble/internal/strictjson"
+	"thimble/internal/tokenizer"
+	"thimble/internal/tokenizer/spelling"
+)
+
+const configFile = "tokenizer_config.json"
+
+// readConfig applies a tokenizer_config.json to d.
+func (d *draft) readConfig(b []byte) error {
+	f, err := parseObject(configFile, b)
+	if err != nil {
+		return err
+	}
+	return d.apply(f)
+}
+
+// parseObject parses a file that contains an object. If b is nil, the object is empty.
+func parseObject(file string, b []byte) (*fields, error) {
+	f := object(file, "", map[string]any{})
+	if b == nil {
+		return f, nil
+	}
+	s := strictjson.NewDecoder(file, 0, b)
+	err := s.Object(func(key string) (err error) {
+		f.m[key], err = s.Within(maxTree)
+		return err
+	})
+	if err == nil {
+		err = s.End()
+	}
+	return f, err
+}
+
+func (d *draft) apply(f *fields) error {
+	for _, role := range []struct {
+		key string
+		id  *int
+	}{{"bos_token", &d.BOS}, {"eos_token", &d.EOS}, {"pad_token", &d.Pad}, {"unk_token", &d.Unk}} {
+		if v := f.take(role.key); v != nil {
+			old := *role.id
+			if err := d.setRole(role.key, v, role.id); err != nil {
+				return err
+			}
+			if role.id == &d.Unk && d.Unknown != tokenizer.UnknownDropped && d.Unk != old {
+				return contradiction(role.key, v)
+			}
+		}
+	}
+	if err := d.checkListed(f.take("added_tokens_decoder")); err != nil {
+		return err
+	}
+	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
+		return contradiction("add_prefix_space", v)
+	}
+	for _, key := range []string{"split_special_tokens", "fix_mistral_regex"} {
+		if v := f.take(key); v != nil && v != false {
+			return defect.Unsupported(configFile+": "+key, "%s", show(v))
+		}
+	}
+	return d.setTemplate(f.take("chat_template"))
+}
+
+// prefixesSpace reports whether d adds a space before a text.
+func (d *draft) prefixesSpace() bool {
+	for _, s := range d.Steps {
+		if s == tokenizer.StepSpace || s == tokenizer.StepMark || s == tokenizer.StepMarkFirst {
+			return true
+		}
+	}
+	return slices.Contains(d.Normalizer, tokenizer.Rule{Op: tokenizer.OpPrepend, New: spelling.Mark})
+}
+
+func contradiction(key string, v any) error {
+	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", show(v))
+}
+
+// setTemplate sets the chat template to v, a string, or to the template named "default" in
+// v, a list.
+func (d *draft) setTemplate(v any) error {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		d.ChatTemplate = v
+		return nil
+	case []any:
+		for i, v := range v {
+			f := object(configFile, fmt.Sprintf("chat_template[%d]", i), v)
+			name, text := f.str("name"), f.str("template")
+			if f.err != nil {
+				return f.err
+			}
+			if name == "default" {
+				d.ChatTemplate = text
+			}
+		}
+		return nil
+	}
+	return defect.Corrupt(configFile, "chat_template", "want a string or a list, found %s", kind(v))
+}
+
+// setRole sets *id to the token v and makes it a special added token, so that Encode finds
+// it in text, as in transformers.
+func (d *draft) setRole(key string, v any, id *int) error {
+	content, isText := v.(string)
+	if !isText {
+		content = object(configFile, key, v).str("content")
+	}
+	if content == "" {
+		return defect.Corrupt(configFile, key, "want a token or an object with its content, found %s", show(v))
+	}
+	for i := range d.Added {
+		a := &d.Added[i]
+		if a.Content != content {
+			continue
+		}
+		if !isText {
+			if err := checkFlags(a, key, v); err != nil {
+				return err
+			}
+		}
+		a.Special = true
+		*id = int(a.ID)
+		return nil
+	}
+	n := d.findToken(content)
+	if n < 0 {
+		return defect.Corrupt(configFile, key, "%q is not in the vocabulary", defect.Printable(content))
+	}
+	a := tokenizer.Added{ID: uint32(n), Content: content, Special: true}
+	if m, ok := v.(map[string]any); ok {
+		a.SingleWord, a.LStrip, a.RStrip = m["single_word"] == true, m["lstrip"] == true, m["rstrip"] == true
+		a.Normalized = m["normalized"] == true
+	}
+	d.Added = append(d.Added, a)
+	*id = n
+	return nil
+}
+
+// findToken returns the id of the token that the vocabulary writes as content, or -1.
+func (d *draft) findToken(content string) int {
+	b, producible := d.appendToken(nil, content)
+	for id, t := range d.Tokens {
+		if string(t) == string(b) {
+			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != producible {
+				return id
+			}
+		}
+	}
+	return -1
+}
+
+// checkFlags returns an error if v, an added token as an object, has a flag that differs
+// from a.
+func checkFlags(a *tokenizer.Added, key string, v any) error {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return defect.Corrupt(configFile, key, "want an object, found %s", kind(v))
+	}
+	for _, flag := range []struct {
+		name string
+		want bool
+	}{{"single_word", a.SingleWord}, {"lstrip", a.LStrip}, {"rstrip", a.RStrip}, {"normalized", a.Normalized}} {
+		if v, ok := m[flag.name]; ok && v != flag.want {
+			return contradiction(key+"."+flag.name, v)
+		}
+	}
+	return nil
+}
+
+// checkListed checks v, the added tokens by id in added_tokens_decoder, against those of
+// tokenizer.json.
+func (d *draft) checkListed(v any) error {
+	const key = "added_tokens_decoder"
+	if v == nil {
+		return nil
+	}
+	f := object(configFile, key, v)
+	if f.err != nil {
+		return f.err
+	}
+	byID := make(map[string]*tokenizer.Added, len(d.Added))
+	for i := range d.Added {
+		byID[strconv.Itoa(int(d.Added[i].ID))] = &d.Added[i]
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.m)) {
+		at := key + "." + defect.Printable(id)
+		a, ok := byID[id]
+		if content := object(configFile, at, f.m[id]).str("content"); !ok || content != a.Content {
+			return contradiction(at, content)
+		}
+		if err := checkFlags(a, at, f.m[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package target
+
+import (
+	"strings"
+	"testing"
+
+	"thimble/quantize"
+)
+
+// A size that would do in a larger unit lacks that unit; any other is too small.
+func TestRemedyForSize(t *testing.T) {
+	for _, c := range []struct {
+		given, least, most int64
+		want               string
+	}{
+		{92, 50e6, 500e6, "did you mean 92MB?"},
+		{92e3, 50e6, 500e6, "did you mean 92MB?"},
+		{9e6, 50e6, 500e6, "use 50MB or more, or smaller schemes"},
+		{600, 50e6, 500e6, "use 50MB or more, or smaller schemes"},
+	} {
+		if got := remedyForSize(c.given, c.least, c.most); got != c.want {
+			t.Errorf("%d of %d: %q, want %q", c.given, c.least, got, c.want)
+		}
+	}
+}
+
+// Each program that Programs lists has an exporter, which has a type for the scheme that it is
+// told to use instead of another program's.
+func TestCheckNames(t *testing.T) {
+	for _, program := range Programs() {
+		e, err := Named(program)
+		if err != nil || e == nil {
+			t.Errorf("%s: %v", program, err)
+			continue
+		}
+		err = CheckNames(&quantize.Recipe{Scheme: "int4/g32", Rules: []quantize.Rule{{Tensors: "*", Scheme: "q6_k"}}}, e)
+		if err == nil || !strings.Contains(err.Error(), "the nearest scheme ") {
+			t.Errorf("%s: %v", program, err)
+		}
+	}
+	if e, err := Named(""); e != nil || err != nil {
+		t.Errorf("%v, %v; want neither", e, err)
+	}
+	if _, err := Named("llama.cp"); err == nil || !strings.Contains(err.Error(), `did you mean "llama.cpp"?`) {
+		t.Errorf("%v", err)
+	}
+}
