@@ -19,6 +19,9 @@ var forms = func() []*form {
 		list = append(list, avx2)
 		if x.HasAVX512F && x.HasAVX512VL {
 			list = append(list, avx512)
+			if x.HasAVX512VNNI {
+				list = append(list, vnni)
+			}
 		}
 	}
 	return list
@@ -46,7 +49,10 @@ var avx2 = &form{
 	fromF32:      fromF32LittleEndian,
 	split:        [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:       affineAVX2,
-	grid:         gridErrorsAVX2,
+	gridScales:   gridScalesAVX2,
+	gridErrors:   gridErrorsAVX2,
+	gridCodes:    gridCodesAVX2,
+	bounds:       boundsAVX2,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6AVX2, dotF16x6AVX2, dotBF16x6AVX2}, [3]dotFunc{dotF32x1AVX2, dotF16x1AVX2, dotBF16x1AVX2}}).dot,
 	storedTile:   tileMost,
 	storedMost:   math.MaxInt,
@@ -82,8 +88,17 @@ var avx512 = func() *form {
 	f.fromF16 = fromF16AVX512
 	f.fromBF16 = fromBF16AVX512
 	f.affine = affineAVX512
-	f.grid = gridErrorsAVX512
 	f.dotRows = (&dotting{12, [3]dotFunc{dotF32x12AVX512, dotF16x12AVX512, dotBF16x12AVX512}, [3]dotFunc{dotF32x1AVX512, dotF16x1AVX512, dotBF16x1AVX512}}).dot
+	return &f
+}()
+
+// vnni is avx512 with products of bytes that are added up in 32 bits at once. They are so
+// fast at any number of positions that no panel of wider integers pays.
+var vnni = func() *form {
+	f := *avx512
+	f.name = "avx512vnni"
+	f.storedMost8 = math.MaxInt
+	f.stored = (&storing{2: stored2VNNI, 3: stored3VNNI, 4: stored4VNNI, 5: stored5VNNI, 6: stored6VNNI, 7: stored7VNNI, 8: stored8VNNI}).stored
 	return &f
 }()
 

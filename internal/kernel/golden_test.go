@@ -30,7 +30,8 @@ var goldenHashes = map[string]string{
 	"From":       "c7b047818258047e",
 	"Unpack":     "3db8f0a051d5dfe4",
 	"Affine":     "67d58fa792ca6a93",
-	"GridErrors": "de1076a521b5fa71",
+	"GridErrors": "4d519633fd9c656a",
+	"Grid":       "a2749bd562fbeb85",
 	"float64":    "4cefc191f4e8851e",
 }
 
@@ -46,9 +47,21 @@ func TestGolden(t *testing.T) {
 		h.activations(a, b, c)
 		h.dequantization(a, b, r)
 		scale, inverse := [Candidates]float32(a[:Candidates]), [Candidates]float32(b[:Candidates])
-		errors := GridErrors(a[:99], b[:99], &scale, &inverse, -8, 7)
+		var errors [Candidates]float32
+		GridErrors(&errors, a[:99], b[:99], &scale, &inverse, -8, 7)
 		h.put(errors[:]...)
 		h.check("GridErrors")
+		divisor := [Candidates]float32(a[Candidates:])
+		for i := range divisor {
+			divisor[i] += 1 // not 0
+		}
+		GridScales(&scale, &inverse, &divisor, a[5])
+		h.put(append(scale[:], inverse[:]...)...)
+		codes := make([]uint8, 99)
+		GridCodes(codes, c[:99], a[7], 0.75, -8, 7, 8)
+		h.Write(codes)
+		h.put(Bounds(c[:99]))
+		h.check("Grid")
 		h.float64s(r)
 	})
 }

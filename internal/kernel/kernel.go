@@ -70,8 +70,12 @@ type form struct {
 
 	// split is Unpack for 1, 2 and 4 bits. len(src) is a multiple of 16.
 	split [3]func(dst, src []uint8, shift uint, or bool)
-	// grid is GridErrors, for any len(x). scale and inverse have width elements.
-	grid func(x, power, scale, inverse []float32, bottom, top float32) stripes
+	// gridScales, gridErrors and gridCodes are the functions of grid.go. gridCodes takes a
+	// multiple of Block elements, and bounds a positive multiple of width.
+	gridScales func(scale, inverse, divisor *[Candidates]float32, most float32)
+	gridErrors func(errors *[Candidates]float32, x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32)
+	gridCodes  func(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
+	bounds     func(x []float32) (lo, hi float32)
 	// affine is Affine. group is a multiple of width, and every group is whole.
 	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
 	// dotRows is DotRows, with len(x) > 0.
@@ -165,24 +169,6 @@ func checkLeft(a []float32, lda, m, k int) {
 func checkProduct(c []float32, ldc int, b []float32, ldb, m, n, k int) {
 	check(ldb >= 0 && len(b) >= (n-1)*ldb+k, "Gemm: b")
 	check((ldc >= n || m == 1) && len(c) >= (m-1)*ldc+n, "Gemm: c")
-}
-
-// Candidates is the number of scales that GridErrors evaluates at once.
-const Candidates = width
-
-// GridErrors returns, for each candidate scale, the weighted squared error of
-// rounding x to that scale's grid,
-//
-//	sum over i of power[i] * (x[i] - scale*q)²
-//
-// where q is x[i]*inverse clamped to [bottom, top] and rounded to the nearest
-// integer, ties to even. The sum runs in ascending i and every operation is
-// rounded. The magnitudes of bottom and top are at most 2^22. A candidate whose
-// scale and inverse are 0 gets the error of storing zeros. GridErrors panics
-// unless x and power have the same length.
-func GridErrors(x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32) [Candidates]float32 {
-	check(len(power) == len(x), "GridErrors")
-	return best.grid(x, power, scale[:], inverse[:], bottom, top)
 }
 
 // Mix computes attention's weighted sum of values. It sets dst[d] to the sum

@@ -3277,59 +3277,6 @@ check:
 	VZEROUPPER
 	RET
 
-// func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-// Requires: AVX
-TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-168
-	MOVQ         x_base+0(FP), AX
-	MOVQ         power_base+24(FP), CX
-	MOVQ         scale_base+48(FP), DX
-	MOVQ         inverse_base+72(FP), BX
-	VBROADCASTSS bottom+96(FP), Y0
-	VBROADCASTSS top+100(FP), Y1
-	VBROADCASTSS toInt<>+0(SB), Y2
-	VMOVUPS      (DX), Y3
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(DX), Y5
-	VMOVUPS      32(BX), Y6
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	MOVQ         x_len+8(FP), DX
-	XORQ         BX, BX
-	JMP          check
-
-element:
-	VBROADCASTSS (AX)(BX*4), Y9
-	VBROADCASTSS (CX)(BX*4), Y10
-	VMULPS       Y4, Y9, Y11
-	VMAXPS       Y0, Y11, Y11
-	VMINPS       Y1, Y11, Y11
-	VADDPS       Y2, Y11, Y11
-	VSUBPS       Y2, Y11, Y11
-	VMULPS       Y3, Y11, Y11
-	VSUBPS       Y11, Y9, Y11
-	VMULPS       Y11, Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y7, Y7
-	VMULPS       Y6, Y9, Y11
-	VMAXPS       Y0, Y11, Y11
-	VMINPS       Y1, Y11, Y11
-	VADDPS       Y2, Y11, Y11
-	VSUBPS       Y2, Y11, Y11
-	VMULPS       Y5, Y11, Y11
-	VSUBPS       Y11, Y9, Y11
-	VMULPS       Y11, Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VADDPS       Y11, Y8, Y8
-	INCQ         BX
-
-check:
-	CMPQ    BX, DX
-	JLT     element
-	VMOVUPS Y7, ret_0+104(FP)
-	VMOVUPS Y8, ret_8+136(FP)
-	VZEROUPPER
-	RET
-
 // func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, AVX512F
 TEXT ·mix64AVX512(SB), NOSPLIT, $0-48
@@ -3759,44 +3706,298 @@ check:
 	VZEROUPPER
 	RET
 
-// func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-// Requires: AVX, AVX512F
-TEXT ·gridErrorsAVX512(SB), NOSPLIT, $0-168
-	MOVQ         x_base+0(FP), AX
-	MOVQ         power_base+24(FP), CX
-	MOVQ         scale_base+48(FP), DX
-	MOVQ         inverse_base+72(FP), BX
-	VBROADCASTSS bottom+96(FP), Z0
-	VBROADCASTSS top+100(FP), Z1
-	VBROADCASTSS toInt<>+0(SB), Z2
-	VMOVUPS      (DX), Z3
-	VMOVUPS      (BX), Z4
-	VPXORD       Z5, Z5, Z5
-	MOVQ         x_len+8(FP), DX
+// func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
+// Requires: AVX
+TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-80
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	VBROADCASTSS bottom+72(FP), Y0
+	VBROADCASTSS top+76(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	MOVQ         scale+56(FP), DX
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      64(DX), Y5
+	MOVQ         inverse+64(FP), DX
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         x_len+16(FP), DX
 	XORQ         BX, BX
 	JMP          check
 
 element:
-	VBROADCASTSS (AX)(BX*4), Z6
-	VBROADCASTSS (CX)(BX*4), Z7
-	VMULPS       Z4, Z6, Z8
-	VMAXPS       Z0, Z8, Z8
-	VMINPS       Z1, Z8, Z8
-	VADDPS       Z2, Z8, Z8
-	VSUBPS       Z2, Z8, Z8
-	VMULPS       Z3, Z8, Z8
-	VSUBPS       Z8, Z6, Z8
-	VMULPS       Z8, Z8, Z8
-	VMULPS       Z7, Z8, Z8
-	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS (AX)(BX*4), Y12
+	VBROADCASTSS (CX)(BX*4), Y13
+	VMULPS       Y6, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y9, Y9
+	VMULPS       Y7, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y4, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y10, Y10
+	VMULPS       Y8, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y11, Y11
 	INCQ         BX
 
 check:
 	CMPQ    BX, DX
 	JLT     element
-	VMOVUPS Z5, ret_0+104(FP)
+	MOVQ    errors+0(FP), AX
+	VMOVUPS Y9, (AX)
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 64(AX)
 	VZEROUPPER
 	RET
+
+// func gridScalesAVX2(scale *[24]float32, inverse *[24]float32, divisor *[24]float32, most float32)
+// Requires: AVX, AVX2, F16C
+TEXT ·gridScalesAVX2(SB), NOSPLIT, $0-28
+	MOVQ         scale+0(FP), AX
+	MOVQ         inverse+8(FP), CX
+	VBROADCASTSS most+24(FP), Y0
+	VBROADCASTSS one<>+0(SB), Y1
+	MOVQ         divisor+16(FP), DX
+	VMOVUPS      (DX), Y2
+	VMOVUPS      32(DX), Y3
+	VMOVUPS      64(DX), Y4
+	VDIVPS       Y2, Y0, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y5
+	VXORPS       Y6, Y6, Y6
+	VPCMPGTD     Y6, Y5, Y6
+	VMOVUPS      infinity<>+0(SB), Y7
+	VPCMPGTD     Y5, Y7, Y7
+	VANDPS       Y6, Y7, Y7
+	VDIVPS       Y2, Y1, Y5
+	VANDPS       Y7, Y2, Y2
+	VANDPS       Y7, Y5, Y5
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y5, (CX)
+	VDIVPS       Y3, Y0, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y3
+	VXORPS       Y5, Y5, Y5
+	VPCMPGTD     Y5, Y3, Y5
+	VMOVUPS      infinity<>+0(SB), Y6
+	VPCMPGTD     Y3, Y6, Y6
+	VANDPS       Y5, Y6, Y6
+	VDIVPS       Y2, Y1, Y3
+	VANDPS       Y6, Y2, Y2
+	VANDPS       Y6, Y3, Y3
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 32(CX)
+	VDIVPS       Y4, Y0, Y0
+	VCVTPS2PH    $0x00, Y0, X0
+	VCVTPH2PS    X0, Y0
+	VANDPS       magnitude<>+0(SB), Y0, Y2
+	VXORPS       Y3, Y3, Y3
+	VPCMPGTD     Y3, Y2, Y3
+	VMOVUPS      infinity<>+0(SB), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VANDPS       Y3, Y4, Y4
+	VDIVPS       Y0, Y1, Y2
+	VANDPS       Y4, Y0, Y0
+	VANDPS       Y4, Y2, Y2
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y2, 64(CX)
+	VZEROUPPER
+	RET
+
+DATA magnitude<>+0(SB)/4, $0x7fffffff
+DATA magnitude<>+4(SB)/4, $0x7fffffff
+DATA magnitude<>+8(SB)/4, $0x7fffffff
+DATA magnitude<>+12(SB)/4, $0x7fffffff
+DATA magnitude<>+16(SB)/4, $0x7fffffff
+DATA magnitude<>+20(SB)/4, $0x7fffffff
+DATA magnitude<>+24(SB)/4, $0x7fffffff
+DATA magnitude<>+28(SB)/4, $0x7fffffff
+DATA magnitude<>+32(SB)/4, $0x7fffffff
+DATA magnitude<>+36(SB)/4, $0x7fffffff
+DATA magnitude<>+40(SB)/4, $0x7fffffff
+DATA magnitude<>+44(SB)/4, $0x7fffffff
+DATA magnitude<>+48(SB)/4, $0x7fffffff
+DATA magnitude<>+52(SB)/4, $0x7fffffff
+DATA magnitude<>+56(SB)/4, $0x7fffffff
+DATA magnitude<>+60(SB)/4, $0x7fffffff
+GLOBL magnitude<>(SB), RODATA|NOPTR, $64
+
+DATA infinity<>+0(SB)/4, $0x7f800000
+DATA infinity<>+4(SB)/4, $0x7f800000
+DATA infinity<>+8(SB)/4, $0x7f800000
+DATA infinity<>+12(SB)/4, $0x7f800000
+DATA infinity<>+16(SB)/4, $0x7f800000
+DATA infinity<>+20(SB)/4, $0x7f800000
+DATA infinity<>+24(SB)/4, $0x7f800000
+DATA infinity<>+28(SB)/4, $0x7f800000
+DATA infinity<>+32(SB)/4, $0x7f800000
+DATA infinity<>+36(SB)/4, $0x7f800000
+DATA infinity<>+40(SB)/4, $0x7f800000
+DATA infinity<>+44(SB)/4, $0x7f800000
+DATA infinity<>+48(SB)/4, $0x7f800000
+DATA infinity<>+52(SB)/4, $0x7f800000
+DATA infinity<>+56(SB)/4, $0x7f800000
+DATA infinity<>+60(SB)/4, $0x7f800000
+GLOBL infinity<>(SB), RODATA|NOPTR, $64
+
+// func boundsAVX2(x []float32) (lo float32, hi float32)
+// Requires: AVX
+TEXT ·boundsAVX2(SB), NOSPLIT, $0-32
+	MOVQ    x_base+0(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS (AX), Y1
+	MOVQ    x_len+8(FP), CX
+	XORQ    DX, DX
+	JMP     check
+
+block:
+	VMOVUPS (AX)(DX*4), Y2
+	VMINPS  Y2, Y0, Y0
+	VMAXPS  Y2, Y1, Y1
+	VMOVUPS 32(AX)(DX*4), Y2
+	VMINPS  Y2, Y0, Y0
+	VMAXPS  Y2, Y1, Y1
+	ADDQ    $0x10, DX
+
+check:
+	CMPQ         DX, CX
+	JLT          block
+	VEXTRACTF128 $0x01, Y0, X2
+	VMINPS       X2, X0, X0
+	VMOVHLPS     X0, X0, X2
+	VMINPS       X2, X0, X0
+	VMOVSHDUP    X0, X2
+	VMINPS       X2, X0, X0
+	VMOVSS       X0, lo+24(FP)
+	VEXTRACTF128 $0x01, Y1, X0
+	VMAXPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSS       X1, hi+28(FP)
+	VZEROUPPER
+	RET
+
+// func gridCodesAVX2(dst []uint8, x []float32, low float32, inverse float32, bottom float32, top float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·gridCodesAVX2(SB), NOSPLIT, $0-68
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         x_len+32(FP), DX
+	VBROADCASTSS low+48(FP), Y0
+	VBROADCASTSS inverse+52(FP), Y1
+	VBROADCASTSS bottom+56(FP), Y2
+	VBROADCASTSS top+60(FP), Y3
+	MOVL         zero+64(FP), BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VMOVDQU      gather<>+0(SB), Y5
+	JMP          check
+
+block:
+	VMOVUPS   (CX), Y6
+	VSUBPS    Y0, Y6, Y6
+	VMULPS    Y1, Y6, Y6
+	VMAXPS    Y2, Y6, Y6
+	VMINPS    Y3, Y6, Y6
+	VCVTPS2DQ Y6, Y6
+	VPADDD    Y4, Y6, Y6
+	VMOVUPS   32(CX), Y7
+	VSUBPS    Y0, Y7, Y7
+	VMULPS    Y1, Y7, Y7
+	VMAXPS    Y2, Y7, Y7
+	VMINPS    Y3, Y7, Y7
+	VCVTPS2DQ Y7, Y7
+	VPADDD    Y4, Y7, Y7
+	VMOVUPS   64(CX), Y8
+	VSUBPS    Y0, Y8, Y8
+	VMULPS    Y1, Y8, Y8
+	VMAXPS    Y2, Y8, Y8
+	VMINPS    Y3, Y8, Y8
+	VCVTPS2DQ Y8, Y8
+	VPADDD    Y4, Y8, Y8
+	VMOVUPS   96(CX), Y9
+	VSUBPS    Y0, Y9, Y9
+	VMULPS    Y1, Y9, Y9
+	VMAXPS    Y2, Y9, Y9
+	VMINPS    Y3, Y9, Y9
+	VCVTPS2DQ Y9, Y9
+	VPADDD    Y4, Y9, Y9
+	VPACKSSDW Y7, Y6, Y6
+	VPACKSSDW Y9, Y8, Y7
+	VPACKUSWB Y7, Y6, Y6
+	VPERMD    Y6, Y5, Y6
+	VMOVDQU   Y6, (AX)
+	ADDQ      $0x80, CX
+	ADDQ      $0x20, AX
+	SUBQ      $0x20, DX
+
+check:
+	TESTQ DX, DX
+	JNZ   block
+	VZEROUPPER
+	RET
+
+DATA gather<>+0(SB)/1, $0x00
+DATA gather<>+1(SB)/1, $0x00
+DATA gather<>+2(SB)/1, $0x00
+DATA gather<>+3(SB)/1, $0x00
+DATA gather<>+4(SB)/1, $0x04
+DATA gather<>+5(SB)/1, $0x00
+DATA gather<>+6(SB)/1, $0x00
+DATA gather<>+7(SB)/1, $0x00
+DATA gather<>+8(SB)/1, $0x01
+DATA gather<>+9(SB)/1, $0x00
+DATA gather<>+10(SB)/1, $0x00
+DATA gather<>+11(SB)/1, $0x00
+DATA gather<>+12(SB)/1, $0x05
+DATA gather<>+13(SB)/1, $0x00
+DATA gather<>+14(SB)/1, $0x00
+DATA gather<>+15(SB)/1, $0x00
+DATA gather<>+16(SB)/1, $0x02
+DATA gather<>+17(SB)/1, $0x00
+DATA gather<>+18(SB)/1, $0x00
+DATA gather<>+19(SB)/1, $0x00
+DATA gather<>+20(SB)/1, $0x06
+DATA gather<>+21(SB)/1, $0x00
+DATA gather<>+22(SB)/1, $0x00
+DATA gather<>+23(SB)/1, $0x00
+DATA gather<>+24(SB)/1, $0x03
+DATA gather<>+25(SB)/1, $0x00
+DATA gather<>+26(SB)/1, $0x00
+DATA gather<>+27(SB)/1, $0x00
+DATA gather<>+28(SB)/1, $0x07
+DATA gather<>+29(SB)/1, $0x00
+DATA gather<>+30(SB)/1, $0x00
+DATA gather<>+31(SB)/1, $0x00
+GLOBL gather<>(SB), RODATA|NOPTR, $32
 
 // func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
 // Requires: AVX, AVX2
@@ -4142,42 +4343,42 @@ segment:
 	XORQ         R10, R10
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y3, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y5, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y4, Y13
-	VPADDW       Y13, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y9, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y2, Y14
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
 	VPADDW       Y14, Y13, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y8, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y4, Y14
+	VPADDW       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y2, Y15
+	VPADDW       Y15, Y14, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R11
-	VPBROADCASTD (R11)(R9*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R10*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R10*1), Y11
 	MOVQ         scale+72(FP), R11
 	VBROADCASTSS (R11)(R9*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R10*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R10*1)
 	ADDQ         $0x20, R10
 	INCQ         R9
 	CMPQ         R9, DX
@@ -4475,6 +4676,290 @@ DATA pairs2<>+30(SB)/1, $0x0f
 DATA pairs2<>+31(SB)/1, $0x0f
 GLOBL pairs2<>(SB), RODATA|NOPTR, $32
 
+// func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored2VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y1, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
+
+segment:
+	MOVQ         counts+40(FP), R9
+	MOVL         (R9)(AX*4), R9
+	CMPL         R9, $0x01
+	JNE          several
+	PREFETCHT0   (BX)
+	ADDQ         $0x00000040, BX
+	MOVQ         stride+16(FP), R9
+	LEAQ         (R9)(R9*2), R10
+	LEAQ         (R8)(R9*4), R11
+	VPBROADCASTQ (R8), Y1
+	VPBROADCASTQ (R8)(R9*1), Y2
+	VPUNPCKLDQ   Y2, Y1, Y1
+	VPBROADCASTQ (R8)(R9*2), Y2
+	VPBROADCASTQ (R8)(R10*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R11), Y3
+	VPBROADCASTQ (R11)(R9*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R11)(R9*2), Y4
+	VPBROADCASTQ (R11)(R10*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBLENDD     $0xf0, Y3, Y1, Y1
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPUNPCKLQDQ  Y2, Y1, Y3
+	VPUNPCKHQDQ  Y2, Y1, Y1
+	VPSHUFB      pairs0<>+0(SB), Y3, Y2
+	VPSRLW       $0x04, Y2, Y4
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y4, Y4
+	VPOR         Y4, Y2, Y2
+	VPSHUFB      pairs2<>+0(SB), Y3, Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y1, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs2<>+0(SB), Y1, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs0<>+0(SB), Y3, Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs2<>+0(SB), Y3, Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPSRLW       $0x04, Y3, Y8
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y3, Y3
+	VPSHUFB      pairs0<>+0(SB), Y1, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPSRLW       $0x04, Y1, Y9
+	VPAND        even2<>+0(SB), Y1, Y1
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x08, R8
+	MOVQ         AX, R9
+	SHLQ         $0x05, R9
+	ADDQ         d+80(FP), R9
+	VMOVUPS      (R9), Y9
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+only:
+	MOVQ          sums+56(FP), R11
+	VPBROADCASTD  (R11)(R9*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y2, Y10
+	VPDPBUSD.BCST 4(DI), Y4, Y10
+	VPDPBUSD.BCST 8(DI), Y5, Y10
+	VPDPBUSD.BCST 12(DI), Y6, Y10
+	VPDPBUSD.BCST 16(DI), Y7, Y10
+	VPDPBUSD.BCST 20(DI), Y3, Y10
+	VPDPBUSD.BCST 24(DI), Y8, Y10
+	VPDPBUSD.BCST 28(DI), Y1, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R10*1), Y11
+	MOVQ          scale+72(FP), R11
+	VBROADCASTSS  (R11)(R9*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R10*1)
+	ADDQ          $0x20, R10
+	INCQ          R9
+	CMPQ          R9, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
+
+block:
+	PREFETCHT0   (BX)
+	ADDQ         $0x00000040, BX
+	MOVQ         stride+16(FP), R10
+	LEAQ         (R10)(R10*2), R11
+	LEAQ         (R8)(R10*4), R12
+	VPBROADCASTQ (R8), Y1
+	VPBROADCASTQ (R8)(R10*1), Y2
+	VPUNPCKLDQ   Y2, Y1, Y1
+	VPBROADCASTQ (R8)(R10*2), Y2
+	VPBROADCASTQ (R8)(R11*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R12), Y3
+	VPBROADCASTQ (R12)(R10*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R12)(R10*2), Y4
+	VPBROADCASTQ (R12)(R11*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBLENDD     $0xf0, Y3, Y1, Y1
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPUNPCKLQDQ  Y2, Y1, Y3
+	VPUNPCKHQDQ  Y2, Y1, Y1
+	VPSHUFB      pairs0<>+0(SB), Y3, Y2
+	VPSRLW       $0x04, Y2, Y4
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y4, Y4
+	VPOR         Y4, Y2, Y2
+	VPSHUFB      pairs2<>+0(SB), Y3, Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y1, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs2<>+0(SB), Y1, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs0<>+0(SB), Y3, Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs2<>+0(SB), Y3, Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPSRLW       $0x04, Y3, Y8
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y3, Y3
+	VPSHUFB      pairs0<>+0(SB), Y1, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPSRLW       $0x04, Y1, Y9
+	VPAND        even2<>+0(SB), Y1, Y1
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x08, R8
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+part:
+	VMOVDQU       512(SI)(R11*1), Y9
+	VPDPBUSD.BCST (DI), Y2, Y9
+	VPDPBUSD.BCST 4(DI), Y4, Y9
+	VPDPBUSD.BCST 8(DI), Y5, Y9
+	VPDPBUSD.BCST 12(DI), Y6, Y9
+	VPDPBUSD.BCST 16(DI), Y7, Y9
+	VPDPBUSD.BCST 20(DI), Y3, Y9
+	VPDPBUSD.BCST 24(DI), Y8, Y9
+	VPDPBUSD.BCST 28(DI), Y1, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           part
+	DECL          R9
+	JNZ           block
+	MOVQ          AX, R9
+	SHLQ          $0x05, R9
+	ADDQ          d+80(FP), R9
+	VMOVUPS       (R9), Y1
+	MOVQ          CX, R9
+	XORQ          R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y1
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y2
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
 // func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored3AVX2(SB), NOSPLIT, $0-112
@@ -4645,42 +5130,42 @@ segment:
 	XORQ         R11, R11
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y3, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y5, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y3, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y5, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y8, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y4, Y13
-	VPADDW       Y13, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y9, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y2, Y14
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
 	VPADDW       Y14, Y13, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y8, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y4, Y14
+	VPADDW       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y2, Y15
+	VPADDW       Y15, Y14, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R12
-	VPBROADCASTD (R12)(R10*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R11*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R11*1), Y11
 	MOVQ         scale+72(FP), R12
 	VBROADCASTSS (R12)(R10*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R11*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R11*1)
 	ADDQ         $0x20, R11
 	INCQ         R10
 	CMPQ         R10, DX
@@ -5136,6 +5621,411 @@ DATA bits1<>+30(SB)/1, $0x20
 DATA bits1<>+31(SB)/1, $0x80
 GLOBL bits1<>(SB), RODATA|NOPTR, $32
 
+// func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored3VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+clear:
+	VMOVUPS Y1, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
+
+segment:
+	MOVQ         counts+40(FP), R10
+	MOVL         (R10)(AX*4), R10
+	CMPL         R10, $0x01
+	JNE          several
+	PREFETCHT0   (BX)
+	PREFETCHT0   64(BX)
+	ADDQ         $0x00000060, BX
+	MOVQ         stride+16(FP), R10
+	LEAQ         (R10)(R10*2), R11
+	LEAQ         (R8)(R10*4), R12
+	VPBROADCASTQ (R8), Y1
+	VPBROADCASTQ (R8)(R10*1), Y2
+	VPUNPCKLDQ   Y2, Y1, Y1
+	VPBROADCASTQ (R8)(R10*2), Y2
+	VPBROADCASTQ (R8)(R11*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R12), Y3
+	VPBROADCASTQ (R12)(R10*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R12)(R10*2), Y4
+	VPBROADCASTQ (R12)(R11*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBLENDD     $0xf0, Y3, Y1, Y1
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPUNPCKLQDQ  Y2, Y1, Y3
+	VPUNPCKHQDQ  Y2, Y1, Y1
+	VPSHUFB      pairs0<>+0(SB), Y3, Y2
+	VPSRLW       $0x04, Y2, Y4
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y4, Y4
+	VPOR         Y4, Y2, Y2
+	VPSHUFB      pairs2<>+0(SB), Y3, Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y1, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs2<>+0(SB), Y1, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs0<>+0(SB), Y3, Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs2<>+0(SB), Y3, Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPSRLW       $0x04, Y3, Y8
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y3, Y3
+	VPSHUFB      pairs0<>+0(SB), Y1, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPSRLW       $0x04, Y1, Y9
+	VPAND        even2<>+0(SB), Y1, Y1
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x08, R8
+	LEAQ         (R9)(R10*4), R12
+	VPBROADCASTD (R9), Y9
+	VPBROADCASTD (R9)(R10*1), Y10
+	VPBLENDD     $0x02, Y10, Y9, Y9
+	VPBROADCASTD (R9)(R10*2), Y10
+	VPBLENDD     $0x04, Y10, Y9, Y9
+	VPBROADCASTD (R9)(R11*1), Y10
+	VPBLENDD     $0x08, Y10, Y9, Y9
+	VPBROADCASTD (R12), Y10
+	VPBLENDD     $0x10, Y10, Y9, Y9
+	VPBROADCASTD (R12)(R10*1), Y10
+	VPBLENDD     $0x20, Y10, Y9, Y9
+	VPBROADCASTD (R12)(R10*2), Y10
+	VPBLENDD     $0x40, Y10, Y9, Y9
+	VPBROADCASTD (R12)(R11*1), Y10
+	VPBLENDD     $0x80, Y10, Y9, Y9
+	VPSHUFB      byte0<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	VPSHUFB      byte1<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y4, Y4
+	VPSHUFB      byte2<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPSHUFB      byte3<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPSHUFB      byte0<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      byte1<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y3, Y3
+	VPSHUFB      byte2<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSHUFB      byte3<>+0(SB), Y9, Y9
+	VPAND        bits1<>+0(SB), Y9, Y9
+	VPCMPEQB     bits1<>+0(SB), Y9, Y9
+	VPAND        bit2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x04, R9
+	MOVQ         AX, R10
+	SHLQ         $0x05, R10
+	ADDQ         d+80(FP), R10
+	VMOVUPS      (R10), Y9
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+only:
+	MOVQ          sums+56(FP), R12
+	VPBROADCASTD  (R12)(R10*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y2, Y10
+	VPDPBUSD.BCST 4(DI), Y4, Y10
+	VPDPBUSD.BCST 8(DI), Y5, Y10
+	VPDPBUSD.BCST 12(DI), Y6, Y10
+	VPDPBUSD.BCST 16(DI), Y7, Y10
+	VPDPBUSD.BCST 20(DI), Y3, Y10
+	VPDPBUSD.BCST 24(DI), Y8, Y10
+	VPDPBUSD.BCST 28(DI), Y1, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R11*1), Y11
+	MOVQ          scale+72(FP), R12
+	VBROADCASTSS  (R12)(R10*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
+
+block:
+	PREFETCHT0   (BX)
+	PREFETCHT0   64(BX)
+	ADDQ         $0x00000060, BX
+	MOVQ         stride+16(FP), R11
+	LEAQ         (R11)(R11*2), R12
+	LEAQ         (R8)(R11*4), R13
+	VPBROADCASTQ (R8), Y1
+	VPBROADCASTQ (R8)(R11*1), Y2
+	VPUNPCKLDQ   Y2, Y1, Y1
+	VPBROADCASTQ (R8)(R11*2), Y2
+	VPBROADCASTQ (R8)(R12*1), Y3
+	VPUNPCKLDQ   Y3, Y2, Y2
+	VPBROADCASTQ (R13), Y3
+	VPBROADCASTQ (R13)(R11*1), Y4
+	VPUNPCKLDQ   Y4, Y3, Y3
+	VPBROADCASTQ (R13)(R11*2), Y4
+	VPBROADCASTQ (R13)(R12*1), Y5
+	VPUNPCKLDQ   Y5, Y4, Y4
+	VPBLENDD     $0xf0, Y3, Y1, Y1
+	VPBLENDD     $0xf0, Y4, Y2, Y2
+	VPUNPCKLQDQ  Y2, Y1, Y3
+	VPUNPCKHQDQ  Y2, Y1, Y1
+	VPSHUFB      pairs0<>+0(SB), Y3, Y2
+	VPSRLW       $0x04, Y2, Y4
+	VPAND        even2<>+0(SB), Y2, Y2
+	VPAND        odd2<>+0(SB), Y4, Y4
+	VPOR         Y4, Y2, Y2
+	VPSHUFB      pairs2<>+0(SB), Y3, Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        even2<>+0(SB), Y4, Y4
+	VPAND        odd2<>+0(SB), Y5, Y5
+	VPOR         Y5, Y4, Y4
+	VPSHUFB      pairs0<>+0(SB), Y1, Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        even2<>+0(SB), Y5, Y5
+	VPAND        odd2<>+0(SB), Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VPSHUFB      pairs2<>+0(SB), Y1, Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        even2<>+0(SB), Y6, Y6
+	VPAND        odd2<>+0(SB), Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPSHUFB      pairs0<>+0(SB), Y3, Y7
+	VPSRLW       $0x02, Y7, Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        even2<>+0(SB), Y7, Y7
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y7, Y7
+	VPSHUFB      pairs2<>+0(SB), Y3, Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPSRLW       $0x04, Y3, Y8
+	VPAND        even2<>+0(SB), Y3, Y3
+	VPAND        odd2<>+0(SB), Y8, Y8
+	VPOR         Y8, Y3, Y3
+	VPSHUFB      pairs0<>+0(SB), Y1, Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        even2<>+0(SB), Y8, Y8
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y8, Y8
+	VPSHUFB      pairs2<>+0(SB), Y1, Y1
+	VPSRLW       $0x02, Y1, Y1
+	VPSRLW       $0x04, Y1, Y9
+	VPAND        even2<>+0(SB), Y1, Y1
+	VPAND        odd2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x08, R8
+	LEAQ         (R9)(R11*4), R13
+	VPBROADCASTD (R9), Y9
+	VPBROADCASTD (R9)(R11*1), Y10
+	VPBLENDD     $0x02, Y10, Y9, Y9
+	VPBROADCASTD (R9)(R11*2), Y10
+	VPBLENDD     $0x04, Y10, Y9, Y9
+	VPBROADCASTD (R9)(R12*1), Y10
+	VPBLENDD     $0x08, Y10, Y9, Y9
+	VPBROADCASTD (R13), Y10
+	VPBLENDD     $0x10, Y10, Y9, Y9
+	VPBROADCASTD (R13)(R11*1), Y10
+	VPBLENDD     $0x20, Y10, Y9, Y9
+	VPBROADCASTD (R13)(R11*2), Y10
+	VPBLENDD     $0x40, Y10, Y9, Y9
+	VPBROADCASTD (R13)(R12*1), Y10
+	VPBLENDD     $0x80, Y10, Y9, Y9
+	VPSHUFB      byte0<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y2, Y2
+	VPSHUFB      byte1<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y4, Y4
+	VPSHUFB      byte2<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y5, Y5
+	VPSHUFB      byte3<>+0(SB), Y9, Y10
+	VPAND        bits0<>+0(SB), Y10, Y10
+	VPCMPEQB     bits0<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPSHUFB      byte0<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y7, Y7
+	VPSHUFB      byte1<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y3, Y3
+	VPSHUFB      byte2<>+0(SB), Y9, Y10
+	VPAND        bits1<>+0(SB), Y10, Y10
+	VPCMPEQB     bits1<>+0(SB), Y10, Y10
+	VPAND        bit2<>+0(SB), Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSHUFB      byte3<>+0(SB), Y9, Y9
+	VPAND        bits1<>+0(SB), Y9, Y9
+	VPCMPEQB     bits1<>+0(SB), Y9, Y9
+	VPAND        bit2<>+0(SB), Y9, Y9
+	VPOR         Y9, Y1, Y1
+	ADDQ         $0x04, R9
+	MOVQ         CX, R11
+	XORQ         R12, R12
+
+part:
+	VMOVDQU       512(SI)(R12*1), Y9
+	VPDPBUSD.BCST (DI), Y2, Y9
+	VPDPBUSD.BCST 4(DI), Y4, Y9
+	VPDPBUSD.BCST 8(DI), Y5, Y9
+	VPDPBUSD.BCST 12(DI), Y6, Y9
+	VPDPBUSD.BCST 16(DI), Y7, Y9
+	VPDPBUSD.BCST 20(DI), Y3, Y9
+	VPDPBUSD.BCST 24(DI), Y8, Y9
+	VPDPBUSD.BCST 28(DI), Y1, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R12*1)
+	ADDQ          $0x20, R12
+	INCQ          R11
+	CMPQ          R11, DX
+	JLT           part
+	DECL          R10
+	JNZ           block
+	MOVQ          AX, R10
+	SHLQ          $0x05, R10
+	ADDQ          d+80(FP), R10
+	VMOVUPS       (R10), Y1
+	MOVQ          CX, R10
+	XORQ          R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R11*1), Y3
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y1
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y2
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
 // func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored4AVX2(SB), NOSPLIT, $0-112
@@ -5212,42 +6102,42 @@ segment:
 	XORQ           R10, R10
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y4, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y2, Y13
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y3, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y5, Y13
-	VPADDW       Y13, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
 	VPADDW       Y14, Y13, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPMADDWD     Y0, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y3, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y5, Y14
+	VPADDW       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y9, Y15
+	VPADDW       Y15, Y14, Y14
+	VPADDW       Y14, Y13, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     Y0, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R11
-	VPBROADCASTD (R11)(R9*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R10*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R10*1), Y11
 	MOVQ         scale+72(FP), R11
 	VBROADCASTSS (R11)(R9*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R10*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R10*1)
 	ADDQ         $0x20, R10
 	INCQ         R9
 	CMPQ         R9, DX
@@ -5378,6 +6268,228 @@ minimum:
 	VBROADCASTSS (R10)(CX*4), Y4
 	VFMADD231PS  Y2, Y4, Y3
 	VMOVUPS      Y3, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored4VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y1, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
+
+segment:
+	MOVQ           counts+40(FP), R9
+	MOVL           (R9)(AX*4), R9
+	CMPL           R9, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	ADDQ           $0x00000080, BX
+	MOVQ           stride+16(FP), R9
+	LEAQ           (R9)(R9*2), R10
+	LEAQ           (R8)(R9*4), R11
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R11), Y1, Y1
+	VBROADCASTI128 (R8)(R9*1), Y2
+	VINSERTI128    $0x01, (R11)(R9*1), Y2, Y2
+	VBROADCASTI128 (R8)(R9*2), Y3
+	VINSERTI128    $0x01, (R11)(R9*2), Y3, Y3
+	VBROADCASTI128 (R8)(R10*1), Y4
+	VINSERTI128    $0x01, (R11)(R10*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	MOVQ           AX, R9
+	SHLQ           $0x05, R9
+	ADDQ           d+80(FP), R9
+	VMOVUPS        (R9), Y9
+	MOVQ           CX, R9
+	XORQ           R10, R10
+
+only:
+	MOVQ          sums+56(FP), R11
+	VPBROADCASTD  (R11)(R9*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y7, Y10
+	VPDPBUSD.BCST 4(DI), Y5, Y10
+	VPDPBUSD.BCST 8(DI), Y3, Y10
+	VPDPBUSD.BCST 12(DI), Y1, Y10
+	VPDPBUSD.BCST 16(DI), Y2, Y10
+	VPDPBUSD.BCST 20(DI), Y4, Y10
+	VPDPBUSD.BCST 24(DI), Y6, Y10
+	VPDPBUSD.BCST 28(DI), Y8, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R10*1), Y11
+	MOVQ          scale+72(FP), R11
+	VBROADCASTSS  (R11)(R9*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R10*1)
+	ADDQ          $0x20, R10
+	INCQ          R9
+	CMPQ          R9, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
+
+block:
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	ADDQ           $0x00000080, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R12), Y1, Y1
+	VBROADCASTI128 (R8)(R10*1), Y2
+	VINSERTI128    $0x01, (R12)(R10*1), Y2, Y2
+	VBROADCASTI128 (R8)(R10*2), Y3
+	VINSERTI128    $0x01, (R12)(R10*2), Y3, Y3
+	VBROADCASTI128 (R8)(R11*1), Y4
+	VINSERTI128    $0x01, (R12)(R11*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+part:
+	VMOVDQU       512(SI)(R11*1), Y9
+	VPDPBUSD.BCST (DI), Y7, Y9
+	VPDPBUSD.BCST 4(DI), Y5, Y9
+	VPDPBUSD.BCST 8(DI), Y3, Y9
+	VPDPBUSD.BCST 12(DI), Y1, Y9
+	VPDPBUSD.BCST 16(DI), Y2, Y9
+	VPDPBUSD.BCST 20(DI), Y4, Y9
+	VPDPBUSD.BCST 24(DI), Y6, Y9
+	VPDPBUSD.BCST 28(DI), Y8, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           part
+	DECL          R9
+	JNZ           block
+	MOVQ          AX, R9
+	SHLQ          $0x05, R9
+	ADDQ          d+80(FP), R9
+	VMOVUPS       (R9), Y1
+	MOVQ          CX, R9
+	XORQ          R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y1
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y2
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R9*1)
 	ADDQ         $0x20, R9
 	INCQ         CX
 	CMPQ         CX, DX
@@ -5531,43 +6643,43 @@ segment:
 	XORQ           R11, R11
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
-	VPADDW       Y12, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y4, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y2, Y13
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
 	VPADDW       Y13, Y12, Y12
-	VPADDW       Y12, Y11, Y11
-	VPMADDWD     Y0, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y3, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y5, Y13
-	VPADDW       Y13, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
 	VPADDW       Y14, Y13, Y13
 	VPADDW       Y13, Y12, Y12
 	VPMADDWD     Y0, Y12, Y12
-	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y3, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y5, Y14
+	VPADDW       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y9, Y15
+	VPADDW       Y15, Y14, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y13, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R12
-	VPBROADCASTD (R12)(R10*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R11*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R11*1), Y11
 	MOVQ         scale+72(FP), R12
 	VBROADCASTSS (R12)(R10*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R11*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R11*1)
 	ADDQ         $0x20, R11
 	INCQ         R10
 	CMPQ         R10, DX
@@ -5789,6 +6901,349 @@ DATA bit4<>+56(SB)/4, $0x10101010
 DATA bit4<>+60(SB)/4, $0x10101010
 GLOBL bit4<>(SB), RODATA|NOPTR, $64
 
+// func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored5VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+clear:
+	VMOVUPS Y1, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
+
+segment:
+	MOVQ           counts+40(FP), R10
+	MOVL           (R10)(AX*4), R10
+	CMPL           R10, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000a0, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R12), Y1, Y1
+	VBROADCASTI128 (R8)(R10*1), Y2
+	VINSERTI128    $0x01, (R12)(R10*1), Y2, Y2
+	VBROADCASTI128 (R8)(R10*2), Y3
+	VINSERTI128    $0x01, (R12)(R10*2), Y3, Y3
+	VBROADCASTI128 (R8)(R11*1), Y4
+	VINSERTI128    $0x01, (R12)(R11*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R10*4), R12
+	VPBROADCASTD   (R9), Y9
+	VPBROADCASTD   (R9)(R10*1), Y10
+	VPBLENDD       $0x02, Y10, Y9, Y9
+	VPBROADCASTD   (R9)(R10*2), Y10
+	VPBLENDD       $0x04, Y10, Y9, Y9
+	VPBROADCASTD   (R9)(R11*1), Y10
+	VPBLENDD       $0x08, Y10, Y9, Y9
+	VPBROADCASTD   (R12), Y10
+	VPBLENDD       $0x10, Y10, Y9, Y9
+	VPBROADCASTD   (R12)(R10*1), Y10
+	VPBLENDD       $0x20, Y10, Y9, Y9
+	VPBROADCASTD   (R12)(R10*2), Y10
+	VPBLENDD       $0x40, Y10, Y9, Y9
+	VPBROADCASTD   (R12)(R11*1), Y10
+	VPBLENDD       $0x80, Y10, Y9, Y9
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        byte3<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        byte3<>+0(SB), Y9, Y9
+	VPAND          bits1<>+0(SB), Y9, Y9
+	VPCMPEQB       bits1<>+0(SB), Y9, Y9
+	VPAND          bit4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x04, R9
+	MOVQ           AX, R10
+	SHLQ           $0x05, R10
+	ADDQ           d+80(FP), R10
+	VMOVUPS        (R10), Y9
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+only:
+	MOVQ          sums+56(FP), R12
+	VPBROADCASTD  (R12)(R10*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y7, Y10
+	VPDPBUSD.BCST 4(DI), Y5, Y10
+	VPDPBUSD.BCST 8(DI), Y3, Y10
+	VPDPBUSD.BCST 12(DI), Y1, Y10
+	VPDPBUSD.BCST 16(DI), Y2, Y10
+	VPDPBUSD.BCST 20(DI), Y4, Y10
+	VPDPBUSD.BCST 24(DI), Y6, Y10
+	VPDPBUSD.BCST 28(DI), Y8, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R11*1), Y11
+	MOVQ          scale+72(FP), R12
+	VBROADCASTSS  (R12)(R10*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
+
+block:
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000a0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R13), Y1, Y1
+	VBROADCASTI128 (R8)(R11*1), Y2
+	VINSERTI128    $0x01, (R13)(R11*1), Y2, Y2
+	VBROADCASTI128 (R8)(R11*2), Y3
+	VINSERTI128    $0x01, (R13)(R11*2), Y3, Y3
+	VBROADCASTI128 (R8)(R12*1), Y4
+	VINSERTI128    $0x01, (R13)(R12*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTD   (R9), Y9
+	VPBROADCASTD   (R9)(R11*1), Y10
+	VPBLENDD       $0x02, Y10, Y9, Y9
+	VPBROADCASTD   (R9)(R11*2), Y10
+	VPBLENDD       $0x04, Y10, Y9, Y9
+	VPBROADCASTD   (R9)(R12*1), Y10
+	VPBLENDD       $0x08, Y10, Y9, Y9
+	VPBROADCASTD   (R13), Y10
+	VPBLENDD       $0x10, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R11*1), Y10
+	VPBLENDD       $0x20, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R11*2), Y10
+	VPBLENDD       $0x40, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R12*1), Y10
+	VPBLENDD       $0x80, Y10, Y9, Y9
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        byte3<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit4<>+0(SB), Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        byte3<>+0(SB), Y9, Y9
+	VPAND          bits1<>+0(SB), Y9, Y9
+	VPCMPEQB       bits1<>+0(SB), Y9, Y9
+	VPAND          bit4<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x04, R9
+	MOVQ           CX, R11
+	XORQ           R12, R12
+
+part:
+	VMOVDQU       512(SI)(R12*1), Y9
+	VPDPBUSD.BCST (DI), Y7, Y9
+	VPDPBUSD.BCST 4(DI), Y5, Y9
+	VPDPBUSD.BCST 8(DI), Y3, Y9
+	VPDPBUSD.BCST 12(DI), Y1, Y9
+	VPDPBUSD.BCST 16(DI), Y2, Y9
+	VPDPBUSD.BCST 20(DI), Y4, Y9
+	VPDPBUSD.BCST 24(DI), Y6, Y9
+	VPDPBUSD.BCST 28(DI), Y8, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R12*1)
+	ADDQ          $0x20, R12
+	INCQ          R11
+	CMPQ          R11, DX
+	JLT           part
+	DECL          R10
+	JNZ           block
+	MOVQ          AX, R10
+	SHLQ          $0x05, R10
+	ADDQ          d+80(FP), R10
+	VMOVUPS       (R10), Y1
+	MOVQ          CX, R10
+	XORQ          R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R11*1), Y3
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y1
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y2
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
 // func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored6AVX2(SB), NOSPLIT, $0-112
@@ -5949,45 +7404,45 @@ segment:
 	XORQ           R11, R11
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
-	VPADDW       Y12, Y11, Y11
-	VPMADDWD     Y0, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y4, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y2, Y13
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
 	VPADDW       Y13, Y12, Y12
 	VPMADDWD     Y0, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y3, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y5, Y13
-	VPADDW       Y13, Y12, Y12
-	VPMADDWD     Y0, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
 	VPADDW       Y14, Y13, Y13
 	VPMADDWD     Y0, Y13, Y13
 	VPADDD       Y13, Y12, Y12
-	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y3, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y5, Y14
+	VPADDW       Y14, Y13, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y9, Y15
+	VPADDW       Y15, Y14, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPADDD       Y13, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R12
-	VPBROADCASTD (R12)(R10*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R11*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R11*1), Y11
 	MOVQ         scale+72(FP), R12
 	VBROADCASTSS (R12)(R10*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R11*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R11*1)
 	ADDQ         $0x20, R11
 	INCQ         R10
 	CMPQ         R10, DX
@@ -6200,6 +7655,391 @@ minimum:
 	VBROADCASTSS (R11)(CX*4), Y4
 	VFMADD231PS  Y2, Y4, Y3
 	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
+// func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored6VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R10
+	XORQ         R11, R11
+
+clear:
+	VMOVUPS Y1, (SI)(R11*1)
+	ADDQ    $0x20, R11
+	INCQ    R10
+	CMPQ    R10, DX
+	JLT     clear
+
+segment:
+	MOVQ           counts+40(FP), R10
+	MOVL           (R10)(AX*4), R10
+	CMPL           R10, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000c0, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R12), Y1, Y1
+	VBROADCASTI128 (R8)(R10*1), Y2
+	VINSERTI128    $0x01, (R12)(R10*1), Y2, Y2
+	VBROADCASTI128 (R8)(R10*2), Y3
+	VINSERTI128    $0x01, (R12)(R10*2), Y3, Y3
+	VBROADCASTI128 (R8)(R11*1), Y4
+	VINSERTI128    $0x01, (R12)(R11*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R10*4), R12
+	VPBROADCASTQ   (R9), Y9
+	VPBROADCASTQ   (R9)(R10*1), Y10
+	VPUNPCKLDQ     Y10, Y9, Y9
+	VPBROADCASTQ   (R9)(R10*2), Y10
+	VPBROADCASTQ   (R9)(R11*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R12), Y11
+	VPBROADCASTQ   (R12)(R10*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R12)(R10*2), Y12
+	VPBROADCASTQ   (R12)(R11*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBLENDD       $0xf0, Y11, Y9, Y9
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        pairs2<>+0(SB), Y9, Y9
+	VPSRLW         $0x02, Y9, Y9
+	VPSRLW         $0x04, Y9, Y10
+	VPAND          even2<>+0(SB), Y9, Y9
+	VPAND          odd2<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPSLLW         $0x04, Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x08, R9
+	MOVQ           AX, R10
+	SHLQ           $0x05, R10
+	ADDQ           d+80(FP), R10
+	VMOVUPS        (R10), Y9
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+only:
+	MOVQ          sums+56(FP), R12
+	VPBROADCASTD  (R12)(R10*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y7, Y10
+	VPDPBUSD.BCST 4(DI), Y5, Y10
+	VPDPBUSD.BCST 8(DI), Y3, Y10
+	VPDPBUSD.BCST 12(DI), Y1, Y10
+	VPDPBUSD.BCST 16(DI), Y2, Y10
+	VPDPBUSD.BCST 20(DI), Y4, Y10
+	VPDPBUSD.BCST 24(DI), Y6, Y10
+	VPDPBUSD.BCST 28(DI), Y8, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R11*1), Y11
+	MOVQ          scale+72(FP), R12
+	VBROADCASTSS  (R12)(R10*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R11
+	XORQ R12, R12
+
+start:
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          start
+
+block:
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	ADDQ           $0x000000c0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R13), Y1, Y1
+	VBROADCASTI128 (R8)(R11*1), Y2
+	VINSERTI128    $0x01, (R13)(R11*1), Y2, Y2
+	VBROADCASTI128 (R8)(R11*2), Y3
+	VINSERTI128    $0x01, (R13)(R11*2), Y3, Y3
+	VBROADCASTI128 (R8)(R12*1), Y4
+	VINSERTI128    $0x01, (R13)(R12*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTQ   (R9), Y9
+	VPBROADCASTQ   (R9)(R11*1), Y10
+	VPUNPCKLDQ     Y10, Y9, Y9
+	VPBROADCASTQ   (R9)(R11*2), Y10
+	VPBROADCASTQ   (R9)(R12*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R13), Y11
+	VPBROADCASTQ   (R13)(R11*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R13)(R11*2), Y12
+	VPBROADCASTQ   (R13)(R12*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBLENDD       $0xf0, Y11, Y9, Y9
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        pairs2<>+0(SB), Y9, Y9
+	VPSRLW         $0x02, Y9, Y9
+	VPSRLW         $0x04, Y9, Y10
+	VPAND          even2<>+0(SB), Y9, Y9
+	VPAND          odd2<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPSLLW         $0x04, Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x08, R9
+	MOVQ           CX, R11
+	XORQ           R12, R12
+
+part:
+	VMOVDQU       512(SI)(R12*1), Y9
+	VPDPBUSD.BCST (DI), Y7, Y9
+	VPDPBUSD.BCST 4(DI), Y5, Y9
+	VPDPBUSD.BCST 8(DI), Y3, Y9
+	VPDPBUSD.BCST 12(DI), Y1, Y9
+	VPDPBUSD.BCST 16(DI), Y2, Y9
+	VPDPBUSD.BCST 20(DI), Y4, Y9
+	VPDPBUSD.BCST 24(DI), Y6, Y9
+	VPDPBUSD.BCST 28(DI), Y8, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R12*1)
+	ADDQ          $0x20, R12
+	INCQ          R11
+	CMPQ          R11, DX
+	JLT           part
+	DECL          R10
+	JNZ           block
+	MOVQ          AX, R10
+	SHLQ          $0x05, R10
+	ADDQ          d+80(FP), R10
+	VMOVUPS       (R10), Y1
+	MOVQ          CX, R10
+	XORQ          R11, R11
+
+finish:
+	VMOVDQU      512(SI)(R11*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R11*1), Y3
+	MOVQ         scale+72(FP), R12
+	VBROADCASTSS (R12)(R10*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R10
+	TESTQ   R10, R10
+	JZ      end
+	MOVQ    AX, R10
+	SHLQ    $0x05, R10
+	ADDQ    min+96(FP), R10
+	VMOVUPS (R10), Y1
+	XORQ    R10, R10
+
+minimum:
+	VMOVUPS      (SI)(R10*1), Y2
+	MOVQ         minScale+88(FP), R11
+	VBROADCASTSS (R11)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R10*1)
 	ADDQ         $0x20, R10
 	INCQ         CX
 	CMPQ         CX, DX
@@ -6437,49 +8277,49 @@ segment:
 	XORQ           R12, R12
 
 only:
-	VPBROADCASTD (DI), Y11
-	VPMADDUBSW   Y11, Y8, Y11
-	VPMADDWD     Y0, Y11, Y11
-	VPBROADCASTD 4(DI), Y12
-	VPMADDUBSW   Y12, Y6, Y12
+	MOVQ         sums+56(FP), R13
+	VPBROADCASTD (R13)(R11*4), Y11
+	VPMULLD      Y1, Y11, Y11
+	VPBROADCASTD (DI), Y12
+	VPMADDUBSW   Y12, Y8, Y12
 	VPMADDWD     Y0, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPBROADCASTD 8(DI), Y12
-	VPMADDUBSW   Y12, Y4, Y12
-	VPMADDWD     Y0, Y12, Y12
-	VPBROADCASTD 12(DI), Y13
-	VPMADDUBSW   Y13, Y2, Y13
+	VPBROADCASTD 4(DI), Y13
+	VPMADDUBSW   Y13, Y6, Y13
 	VPMADDWD     Y0, Y13, Y13
 	VPADDD       Y13, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VPBROADCASTD 16(DI), Y12
-	VPMADDUBSW   Y12, Y3, Y12
-	VPMADDWD     Y0, Y12, Y12
-	VPBROADCASTD 20(DI), Y13
-	VPMADDUBSW   Y13, Y5, Y13
+	VPBROADCASTD 8(DI), Y13
+	VPMADDUBSW   Y13, Y4, Y13
 	VPMADDWD     Y0, Y13, Y13
-	VPADDD       Y13, Y12, Y12
-	VPBROADCASTD 24(DI), Y13
-	VPMADDUBSW   Y13, Y7, Y13
-	VPMADDWD     Y0, Y13, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPMADDUBSW   Y14, Y9, Y14
+	VPBROADCASTD 12(DI), Y14
+	VPMADDUBSW   Y14, Y2, Y14
 	VPMADDWD     Y0, Y14, Y14
 	VPADDD       Y14, Y13, Y13
 	VPADDD       Y13, Y12, Y12
-	VPADDD       Y12, Y11, Y11
+	VPBROADCASTD 16(DI), Y13
+	VPMADDUBSW   Y13, Y3, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPMADDUBSW   Y14, Y5, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPMADDUBSW   Y14, Y7, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPMADDUBSW   Y15, Y9, Y15
+	VPMADDWD     Y0, Y15, Y15
+	VPADDD       Y15, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPADDD       Y13, Y12, Y12
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R13
-	VPBROADCASTD (R13)(R11*4), Y12
-	VPMULLD      Y1, Y12, Y12
-	VPADDD       Y12, Y11, Y11
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y10, Y11, Y11
-	VMOVUPS      (SI)(R12*1), Y12
+	VPADDD       Y11, Y12, Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VMOVUPS      (SI)(R12*1), Y11
 	MOVQ         scale+72(FP), R13
 	VBROADCASTSS (R13)(R11*4), Y13
-	VFMADD231PS  Y11, Y13, Y12
-	VMOVUPS      Y12, (SI)(R12*1)
+	VFMADD231PS  Y12, Y13, Y11
+	VMOVUPS      Y11, (SI)(R12*1)
 	ADDQ         $0x20, R12
 	INCQ         R11
 	CMPQ         R11, DX
@@ -6786,6 +8626,512 @@ DATA bit6<>+56(SB)/4, $0x40404040
 DATA bit6<>+60(SB)/4, $0x40404040
 GLOBL bit6<>(SB), RODATA|NOPTR, $64
 
+// func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored7VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R9
+	ADDQ         AX, R9
+	MOVQ         blocks+24(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+8(FP), R10
+	ADDQ         AX, R10
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R11
+	XORQ         R12, R12
+
+clear:
+	VMOVUPS Y1, (SI)(R12*1)
+	ADDQ    $0x20, R12
+	INCQ    R11
+	CMPQ    R11, DX
+	JLT     clear
+
+segment:
+	MOVQ           counts+40(FP), R11
+	MOVL           (R11)(AX*4), R11
+	CMPL           R11, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x000000e0, BX
+	MOVQ           stride+16(FP), R11
+	LEAQ           (R11)(R11*2), R12
+	LEAQ           (R8)(R11*4), R13
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R13), Y1, Y1
+	VBROADCASTI128 (R8)(R11*1), Y2
+	VINSERTI128    $0x01, (R13)(R11*1), Y2, Y2
+	VBROADCASTI128 (R8)(R11*2), Y3
+	VINSERTI128    $0x01, (R13)(R11*2), Y3, Y3
+	VBROADCASTI128 (R8)(R12*1), Y4
+	VINSERTI128    $0x01, (R13)(R12*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R11*4), R13
+	VPBROADCASTQ   (R9), Y9
+	VPBROADCASTQ   (R9)(R11*1), Y10
+	VPUNPCKLDQ     Y10, Y9, Y9
+	VPBROADCASTQ   (R9)(R11*2), Y10
+	VPBROADCASTQ   (R9)(R12*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R13), Y11
+	VPBROADCASTQ   (R13)(R11*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R13)(R11*2), Y12
+	VPBROADCASTQ   (R13)(R12*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBLENDD       $0xf0, Y11, Y9, Y9
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        pairs2<>+0(SB), Y9, Y9
+	VPSRLW         $0x02, Y9, Y9
+	VPSRLW         $0x04, Y9, Y10
+	VPAND          even2<>+0(SB), Y9, Y9
+	VPAND          odd2<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPSLLW         $0x04, Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x08, R9
+	LEAQ           (R10)(R11*4), R13
+	VPBROADCASTD   (R10), Y9
+	VPBROADCASTD   (R10)(R11*1), Y10
+	VPBLENDD       $0x02, Y10, Y9, Y9
+	VPBROADCASTD   (R10)(R11*2), Y10
+	VPBLENDD       $0x04, Y10, Y9, Y9
+	VPBROADCASTD   (R10)(R12*1), Y10
+	VPBLENDD       $0x08, Y10, Y9, Y9
+	VPBROADCASTD   (R13), Y10
+	VPBLENDD       $0x10, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R11*1), Y10
+	VPBLENDD       $0x20, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R11*2), Y10
+	VPBLENDD       $0x40, Y10, Y9, Y9
+	VPBROADCASTD   (R13)(R12*1), Y10
+	VPBLENDD       $0x80, Y10, Y9, Y9
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        byte3<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        byte3<>+0(SB), Y9, Y9
+	VPAND          bits1<>+0(SB), Y9, Y9
+	VPCMPEQB       bits1<>+0(SB), Y9, Y9
+	VPAND          bit6<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x04, R10
+	MOVQ           AX, R11
+	SHLQ           $0x05, R11
+	ADDQ           d+80(FP), R11
+	VMOVUPS        (R11), Y9
+	MOVQ           CX, R11
+	XORQ           R12, R12
+
+only:
+	MOVQ          sums+56(FP), R13
+	VPBROADCASTD  (R13)(R11*4), Y10
+	VPMULLD       Y0, Y10, Y10
+	VPDPBUSD.BCST (DI), Y7, Y10
+	VPDPBUSD.BCST 4(DI), Y5, Y10
+	VPDPBUSD.BCST 8(DI), Y3, Y10
+	VPDPBUSD.BCST 12(DI), Y1, Y10
+	VPDPBUSD.BCST 16(DI), Y2, Y10
+	VPDPBUSD.BCST 20(DI), Y4, Y10
+	VPDPBUSD.BCST 24(DI), Y6, Y10
+	VPDPBUSD.BCST 28(DI), Y8, Y10
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       (SI)(R12*1), Y11
+	MOVQ          scale+72(FP), R13
+	VBROADCASTSS  (R13)(R11*4), Y12
+	VFMADD231PS   Y10, Y12, Y11
+	VMOVUPS       Y11, (SI)(R12*1)
+	ADDQ          $0x20, R12
+	INCQ          R11
+	CMPQ          R11, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R12
+	XORQ R13, R13
+
+start:
+	MOVQ         sums+56(FP), R14
+	VPBROADCASTD (R14)(R12*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R13*1)
+	ADDQ         $0x20, R13
+	INCQ         R12
+	CMPQ         R12, DX
+	JLT          start
+
+block:
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x000000e0, BX
+	MOVQ           stride+16(FP), R12
+	LEAQ           (R12)(R12*2), R13
+	LEAQ           (R8)(R12*4), R14
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R14), Y1, Y1
+	VBROADCASTI128 (R8)(R12*1), Y2
+	VINSERTI128    $0x01, (R14)(R12*1), Y2, Y2
+	VBROADCASTI128 (R8)(R12*2), Y3
+	VINSERTI128    $0x01, (R14)(R12*2), Y3, Y3
+	VBROADCASTI128 (R8)(R13*1), Y4
+	VINSERTI128    $0x01, (R14)(R13*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VPSRLW         $0x04, Y7, Y2
+	VPAND          low4<>+0(SB), Y7, Y7
+	VPAND          low4<>+0(SB), Y2, Y2
+	VPSRLW         $0x04, Y5, Y4
+	VPAND          low4<>+0(SB), Y5, Y5
+	VPAND          low4<>+0(SB), Y4, Y4
+	VPSRLW         $0x04, Y3, Y6
+	VPAND          low4<>+0(SB), Y3, Y3
+	VPAND          low4<>+0(SB), Y6, Y6
+	VPSRLW         $0x04, Y1, Y8
+	VPAND          low4<>+0(SB), Y1, Y1
+	VPAND          low4<>+0(SB), Y8, Y8
+	ADDQ           $0x10, R8
+	LEAQ           (R9)(R12*4), R14
+	VPBROADCASTQ   (R9), Y9
+	VPBROADCASTQ   (R9)(R12*1), Y10
+	VPUNPCKLDQ     Y10, Y9, Y9
+	VPBROADCASTQ   (R9)(R12*2), Y10
+	VPBROADCASTQ   (R9)(R13*1), Y11
+	VPUNPCKLDQ     Y11, Y10, Y10
+	VPBROADCASTQ   (R14), Y11
+	VPBROADCASTQ   (R14)(R12*1), Y12
+	VPUNPCKLDQ     Y12, Y11, Y11
+	VPBROADCASTQ   (R14)(R12*2), Y12
+	VPBROADCASTQ   (R14)(R13*1), Y13
+	VPUNPCKLDQ     Y13, Y12, Y12
+	VPBLENDD       $0xf0, Y11, Y9, Y9
+	VPBLENDD       $0xf0, Y12, Y10, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        pairs2<>+0(SB), Y9, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        pairs0<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y12
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y12, Y12
+	VPOR           Y12, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        pairs2<>+0(SB), Y11, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        pairs0<>+0(SB), Y9, Y10
+	VPSRLW         $0x02, Y10, Y10
+	VPSRLW         $0x04, Y10, Y11
+	VPAND          even2<>+0(SB), Y10, Y10
+	VPAND          odd2<>+0(SB), Y11, Y11
+	VPOR           Y11, Y10, Y10
+	VPSLLW         $0x04, Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        pairs2<>+0(SB), Y9, Y9
+	VPSRLW         $0x02, Y9, Y9
+	VPSRLW         $0x04, Y9, Y10
+	VPAND          even2<>+0(SB), Y9, Y9
+	VPAND          odd2<>+0(SB), Y10, Y10
+	VPOR           Y10, Y9, Y9
+	VPSLLW         $0x04, Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x08, R9
+	LEAQ           (R10)(R12*4), R14
+	VPBROADCASTD   (R10), Y9
+	VPBROADCASTD   (R10)(R12*1), Y10
+	VPBLENDD       $0x02, Y10, Y9, Y9
+	VPBROADCASTD   (R10)(R12*2), Y10
+	VPBLENDD       $0x04, Y10, Y9, Y9
+	VPBROADCASTD   (R10)(R13*1), Y10
+	VPBLENDD       $0x08, Y10, Y9, Y9
+	VPBROADCASTD   (R14), Y10
+	VPBLENDD       $0x10, Y10, Y9, Y9
+	VPBROADCASTD   (R14)(R12*1), Y10
+	VPBLENDD       $0x20, Y10, Y9, Y9
+	VPBROADCASTD   (R14)(R12*2), Y10
+	VPBLENDD       $0x40, Y10, Y9, Y9
+	VPBROADCASTD   (R14)(R13*1), Y10
+	VPBLENDD       $0x80, Y10, Y9, Y9
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y7, Y7
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y5, Y5
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y3, Y3
+	VPSHUFB        byte3<>+0(SB), Y9, Y10
+	VPAND          bits0<>+0(SB), Y10, Y10
+	VPCMPEQB       bits0<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y1, Y1
+	VPSHUFB        byte0<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y2, Y2
+	VPSHUFB        byte1<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y4, Y4
+	VPSHUFB        byte2<>+0(SB), Y9, Y10
+	VPAND          bits1<>+0(SB), Y10, Y10
+	VPCMPEQB       bits1<>+0(SB), Y10, Y10
+	VPAND          bit6<>+0(SB), Y10, Y10
+	VPOR           Y10, Y6, Y6
+	VPSHUFB        byte3<>+0(SB), Y9, Y9
+	VPAND          bits1<>+0(SB), Y9, Y9
+	VPCMPEQB       bits1<>+0(SB), Y9, Y9
+	VPAND          bit6<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	ADDQ           $0x04, R10
+	MOVQ           CX, R12
+	XORQ           R13, R13
+
+part:
+	VMOVDQU       512(SI)(R13*1), Y9
+	VPDPBUSD.BCST (DI), Y7, Y9
+	VPDPBUSD.BCST 4(DI), Y5, Y9
+	VPDPBUSD.BCST 8(DI), Y3, Y9
+	VPDPBUSD.BCST 12(DI), Y1, Y9
+	VPDPBUSD.BCST 16(DI), Y2, Y9
+	VPDPBUSD.BCST 20(DI), Y4, Y9
+	VPDPBUSD.BCST 24(DI), Y6, Y9
+	VPDPBUSD.BCST 28(DI), Y8, Y9
+	ADDQ          $0x20, DI
+	VMOVDQU       Y9, 512(SI)(R13*1)
+	ADDQ          $0x20, R13
+	INCQ          R12
+	CMPQ          R12, DX
+	JLT           part
+	DECL          R11
+	JNZ           block
+	MOVQ          AX, R11
+	SHLQ          $0x05, R11
+	ADDQ          d+80(FP), R11
+	VMOVUPS       (R11), Y1
+	MOVQ          CX, R11
+	XORQ          R12, R12
+
+finish:
+	VMOVDQU      512(SI)(R12*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R12*1), Y3
+	MOVQ         scale+72(FP), R13
+	VBROADCASTSS (R13)(R11*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R12*1)
+	ADDQ         $0x20, R12
+	INCQ         R11
+	CMPQ         R11, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R11
+	TESTQ   R11, R11
+	JZ      end
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    min+96(FP), R11
+	VMOVUPS (R11), Y1
+	XORQ    R11, R11
+
+minimum:
+	VMOVUPS      (SI)(R11*1), Y2
+	MOVQ         minScale+88(FP), R12
+	VBROADCASTSS (R12)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
+
 // func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored8AVX2(SB), NOSPLIT, $0-112
@@ -6892,57 +9238,57 @@ segment:
 	XORQ           R10, R10
 
 only:
-	VPBROADCASTD (DI), Y9
-	VPSIGNB      1024(SI), Y9, Y9
-	VPMADDUBSW   Y9, Y8, Y9
-	VPMADDWD     Y0, Y9, Y9
-	VPBROADCASTD 4(DI), Y11
-	VPSIGNB      1056(SI), Y11, Y11
-	VPMADDUBSW   Y11, Y6, Y11
+	MOVQ         sums+56(FP), R11
+	VPBROADCASTD (R11)(R9*4), Y9
+	VPMULLD      Y1, Y9, Y9
+	VPBROADCASTD (DI), Y11
+	VPSIGNB      1024(SI), Y11, Y11
+	VPMADDUBSW   Y11, Y8, Y11
 	VPMADDWD     Y0, Y11, Y11
-	VPADDD       Y11, Y9, Y9
-	VPBROADCASTD 8(DI), Y11
-	VPSIGNB      1088(SI), Y11, Y11
-	VPMADDUBSW   Y11, Y4, Y11
-	VPMADDWD     Y0, Y11, Y11
-	VPBROADCASTD 12(DI), Y13
-	VPSIGNB      1120(SI), Y13, Y13
-	VPMADDUBSW   Y13, Y2, Y13
+	VPBROADCASTD 4(DI), Y13
+	VPSIGNB      1056(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y6, Y13
 	VPMADDWD     Y0, Y13, Y13
 	VPADDD       Y13, Y11, Y11
-	VPADDD       Y11, Y9, Y9
-	VPBROADCASTD 16(DI), Y11
-	VPSIGNB      1152(SI), Y11, Y11
-	VPMADDUBSW   Y11, Y12, Y11
-	VPMADDWD     Y0, Y11, Y11
-	VPBROADCASTD 20(DI), Y13
-	VPSIGNB      1184(SI), Y13, Y13
-	VPMADDUBSW   Y13, Y10, Y13
+	VPBROADCASTD 8(DI), Y13
+	VPSIGNB      1088(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y4, Y13
 	VPMADDWD     Y0, Y13, Y13
-	VPADDD       Y13, Y11, Y11
-	VPBROADCASTD 24(DI), Y13
-	VPSIGNB      1216(SI), Y13, Y13
-	VPMADDUBSW   Y13, Y7, Y13
-	VPMADDWD     Y0, Y13, Y13
-	VPBROADCASTD 28(DI), Y14
-	VPSIGNB      1248(SI), Y14, Y14
-	VPMADDUBSW   Y14, Y3, Y14
+	VPBROADCASTD 12(DI), Y14
+	VPSIGNB      1120(SI), Y14, Y14
+	VPMADDUBSW   Y14, Y2, Y14
 	VPMADDWD     Y0, Y14, Y14
 	VPADDD       Y14, Y13, Y13
 	VPADDD       Y13, Y11, Y11
-	VPADDD       Y11, Y9, Y9
+	VPBROADCASTD 16(DI), Y13
+	VPSIGNB      1152(SI), Y13, Y13
+	VPMADDUBSW   Y13, Y12, Y13
+	VPMADDWD     Y0, Y13, Y13
+	VPBROADCASTD 20(DI), Y14
+	VPSIGNB      1184(SI), Y14, Y14
+	VPMADDUBSW   Y14, Y10, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPBROADCASTD 24(DI), Y14
+	VPSIGNB      1216(SI), Y14, Y14
+	VPMADDUBSW   Y14, Y7, Y14
+	VPMADDWD     Y0, Y14, Y14
+	VPBROADCASTD 28(DI), Y15
+	VPSIGNB      1248(SI), Y15, Y15
+	VPMADDUBSW   Y15, Y3, Y15
+	VPMADDWD     Y0, Y15, Y15
+	VPADDD       Y15, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	VPADDD       Y13, Y11, Y11
 	ADDQ         $0x20, DI
-	MOVQ         sums+56(FP), R11
-	VPBROADCASTD (R11)(R9*4), Y11
-	VPMULLD      Y1, Y11, Y11
-	VPADDD       Y11, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VMOVUPS      (SI)(R10*1), Y11
+	VPADDD       Y9, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y5, Y11, Y11
+	VMOVUPS      (SI)(R10*1), Y9
 	MOVQ         scale+72(FP), R11
 	VBROADCASTSS (R11)(R9*4), Y13
-	VFMADD231PS  Y9, Y13, Y11
-	VMOVUPS      Y11, (SI)(R10*1)
+	VFMADD231PS  Y11, Y13, Y9
+	VMOVUPS      Y9, (SI)(R10*1)
 	ADDQ         $0x20, R10
 	INCQ         R9
 	CMPQ         R9, DX
@@ -7149,6 +9495,241 @@ DATA bytes128<>+52(SB)/4, $0x80808080
 DATA bytes128<>+56(SB)/4, $0x80808080
 DATA bytes128<>+60(SB)/4, $0x80808080
 GLOBL bytes128<>(SB), RODATA|NOPTR, $64
+
+// func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, FMA3, MMX+
+TEXT ·stored8VNNI(SB), NOSPLIT, $0-112
+	MOVQ         tile+0(FP), SI
+	MOVQ         a+32(FP), DI
+	XORQ         AX, AX
+	MOVQ         codes+8(FP), R8
+	ADDQ         AX, R8
+	MOVQ         stride+16(FP), AX
+	LEAQ         (R8)(AX*8), BX
+	MOVL         offset+64(FP), AX
+	SUBL         $0x80, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	XORQ         AX, AX
+	XORQ         CX, CX
+	MOVQ         positions+104(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         CX, R9
+	XORQ         R10, R10
+
+clear:
+	VMOVUPS Y1, (SI)(R10*1)
+	ADDQ    $0x20, R10
+	INCQ    R9
+	CMPQ    R9, DX
+	JLT     clear
+
+segment:
+	MOVQ           counts+40(FP), R9
+	MOVL           (R9)(AX*4), R9
+	CMPL           R9, $0x01
+	JNE            several
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x00000100, BX
+	MOVQ           stride+16(FP), R9
+	LEAQ           (R9)(R9*2), R10
+	LEAQ           (R8)(R9*4), R11
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R11), Y1, Y1
+	VBROADCASTI128 (R8)(R9*1), Y2
+	VINSERTI128    $0x01, (R11)(R9*1), Y2, Y2
+	VBROADCASTI128 (R8)(R9*2), Y3
+	VINSERTI128    $0x01, (R11)(R9*2), Y3, Y3
+	VBROADCASTI128 (R8)(R10*1), Y4
+	VINSERTI128    $0x01, (R11)(R10*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VBROADCASTI128 16(R8), Y2
+	VINSERTI128    $0x01, 16(R11), Y2, Y2
+	VBROADCASTI128 16(R8)(R9*1), Y4
+	VINSERTI128    $0x01, 16(R11)(R9*1), Y4, Y4
+	VBROADCASTI128 16(R8)(R9*2), Y6
+	VINSERTI128    $0x01, 16(R11)(R9*2), Y6, Y6
+	VBROADCASTI128 16(R8)(R10*1), Y8
+	VINSERTI128    $0x01, 16(R11)(R10*1), Y8, Y8
+	VPUNPCKLDQ     Y4, Y2, Y9
+	VPUNPCKLDQ     Y8, Y6, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPUNPCKHDQ     Y4, Y2, Y2
+	VPUNPCKHDQ     Y8, Y6, Y4
+	VPUNPCKLQDQ    Y4, Y2, Y6
+	VPUNPCKHQDQ    Y4, Y2, Y2
+	ADDQ           $0x20, R8
+	MOVQ           AX, R9
+	SHLQ           $0x05, R9
+	ADDQ           d+80(FP), R9
+	VMOVUPS        (R9), Y4
+	MOVQ           CX, R9
+	XORQ           R10, R10
+
+only:
+	MOVQ          sums+56(FP), R11
+	VPBROADCASTD  (R11)(R9*4), Y8
+	VPMULLD       Y0, Y8, Y8
+	VPDPBUSD.BCST (DI), Y7, Y8
+	VPDPBUSD.BCST 4(DI), Y5, Y8
+	VPDPBUSD.BCST 8(DI), Y3, Y8
+	VPDPBUSD.BCST 12(DI), Y1, Y8
+	VPDPBUSD.BCST 16(DI), Y11, Y8
+	VPDPBUSD.BCST 20(DI), Y9, Y8
+	VPDPBUSD.BCST 24(DI), Y6, Y8
+	VPDPBUSD.BCST 28(DI), Y2, Y8
+	ADDQ          $0x20, DI
+	VCVTDQ2PS     Y8, Y8
+	VMULPS        Y4, Y8, Y8
+	VMOVUPS       (SI)(R10*1), Y10
+	MOVQ          scale+72(FP), R11
+	VBROADCASTSS  (R11)(R9*4), Y12
+	VFMADD231PS   Y8, Y12, Y10
+	VMOVUPS       Y10, (SI)(R10*1)
+	ADDQ          $0x20, R10
+	INCQ          R9
+	CMPQ          R9, DX
+	JLT           only
+	JMP           minimums
+
+several:
+	MOVQ CX, R10
+	XORQ R11, R11
+
+start:
+	MOVQ         sums+56(FP), R12
+	VPBROADCASTD (R12)(R10*4), Y1
+	VPMULLD      Y0, Y1, Y1
+	VMOVDQU      Y1, 512(SI)(R11*1)
+	ADDQ         $0x20, R11
+	INCQ         R10
+	CMPQ         R10, DX
+	JLT          start
+
+block:
+	PREFETCHT0     (BX)
+	PREFETCHT0     64(BX)
+	PREFETCHT0     128(BX)
+	PREFETCHT0     192(BX)
+	ADDQ           $0x00000100, BX
+	MOVQ           stride+16(FP), R10
+	LEAQ           (R10)(R10*2), R11
+	LEAQ           (R8)(R10*4), R12
+	VBROADCASTI128 (R8), Y1
+	VINSERTI128    $0x01, (R12), Y1, Y1
+	VBROADCASTI128 (R8)(R10*1), Y2
+	VINSERTI128    $0x01, (R12)(R10*1), Y2, Y2
+	VBROADCASTI128 (R8)(R10*2), Y3
+	VINSERTI128    $0x01, (R12)(R10*2), Y3, Y3
+	VBROADCASTI128 (R8)(R11*1), Y4
+	VINSERTI128    $0x01, (R12)(R11*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKLDQ     Y4, Y3, Y6
+	VPUNPCKLQDQ    Y6, Y5, Y7
+	VPUNPCKHQDQ    Y6, Y5, Y5
+	VPUNPCKHDQ     Y2, Y1, Y1
+	VPUNPCKHDQ     Y4, Y3, Y2
+	VPUNPCKLQDQ    Y2, Y1, Y3
+	VPUNPCKHQDQ    Y2, Y1, Y1
+	VBROADCASTI128 16(R8), Y2
+	VINSERTI128    $0x01, 16(R12), Y2, Y2
+	VBROADCASTI128 16(R8)(R10*1), Y4
+	VINSERTI128    $0x01, 16(R12)(R10*1), Y4, Y4
+	VBROADCASTI128 16(R8)(R10*2), Y6
+	VINSERTI128    $0x01, 16(R12)(R10*2), Y6, Y6
+	VBROADCASTI128 16(R8)(R11*1), Y8
+	VINSERTI128    $0x01, 16(R12)(R11*1), Y8, Y8
+	VPUNPCKLDQ     Y4, Y2, Y9
+	VPUNPCKLDQ     Y8, Y6, Y10
+	VPUNPCKLQDQ    Y10, Y9, Y11
+	VPUNPCKHQDQ    Y10, Y9, Y9
+	VPUNPCKHDQ     Y4, Y2, Y2
+	VPUNPCKHDQ     Y8, Y6, Y4
+	VPUNPCKLQDQ    Y4, Y2, Y6
+	VPUNPCKHQDQ    Y4, Y2, Y2
+	ADDQ           $0x20, R8
+	MOVQ           CX, R10
+	XORQ           R11, R11
+
+part:
+	VMOVDQU       512(SI)(R11*1), Y4
+	VPDPBUSD.BCST (DI), Y7, Y4
+	VPDPBUSD.BCST 4(DI), Y5, Y4
+	VPDPBUSD.BCST 8(DI), Y3, Y4
+	VPDPBUSD.BCST 12(DI), Y1, Y4
+	VPDPBUSD.BCST 16(DI), Y11, Y4
+	VPDPBUSD.BCST 20(DI), Y9, Y4
+	VPDPBUSD.BCST 24(DI), Y6, Y4
+	VPDPBUSD.BCST 28(DI), Y2, Y4
+	ADDQ          $0x20, DI
+	VMOVDQU       Y4, 512(SI)(R11*1)
+	ADDQ          $0x20, R11
+	INCQ          R10
+	CMPQ          R10, DX
+	JLT           part
+	DECL          R9
+	JNZ           block
+	MOVQ          AX, R9
+	SHLQ          $0x05, R9
+	ADDQ          d+80(FP), R9
+	VMOVUPS       (R9), Y1
+	MOVQ          CX, R9
+	XORQ          R10, R10
+
+finish:
+	VMOVDQU      512(SI)(R10*1), Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (SI)(R10*1), Y3
+	MOVQ         scale+72(FP), R11
+	VBROADCASTSS (R11)(R9*4), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VMOVUPS      Y3, (SI)(R10*1)
+	ADDQ         $0x20, R10
+	INCQ         R9
+	CMPQ         R9, DX
+	JLT          finish
+
+minimums:
+	MOVQ    min+96(FP), R9
+	TESTQ   R9, R9
+	JZ      end
+	MOVQ    AX, R9
+	SHLQ    $0x05, R9
+	ADDQ    min+96(FP), R9
+	VMOVUPS (R9), Y1
+	XORQ    R9, R9
+
+minimum:
+	VMOVUPS      (SI)(R9*1), Y2
+	MOVQ         minScale+88(FP), R10
+	VBROADCASTSS (R10)(CX*4), Y3
+	VFMADD231PS  Y1, Y3, Y2
+	VMOVUPS      Y2, (SI)(R9*1)
+	ADDQ         $0x20, R9
+	INCQ         CX
+	CMPQ         CX, DX
+	JLT          minimum
+
+end:
+	MOVQ DX, CX
+	ADDQ positions+104(FP), DX
+	INCQ AX
+	CMPQ AX, segments+48(FP)
+	JLT  segment
+	VZEROUPPER
+	RET
 
 // func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 // Requires: AVX, AVX2, FMA3
@@ -7626,40 +10207,6 @@ check:
 	VZEROUPPER
 	RET
 
-DATA gather<>+0(SB)/1, $0x00
-DATA gather<>+1(SB)/1, $0x00
-DATA gather<>+2(SB)/1, $0x00
-DATA gather<>+3(SB)/1, $0x00
-DATA gather<>+4(SB)/1, $0x04
-DATA gather<>+5(SB)/1, $0x00
-DATA gather<>+6(SB)/1, $0x00
-DATA gather<>+7(SB)/1, $0x00
-DATA gather<>+8(SB)/1, $0x01
-DATA gather<>+9(SB)/1, $0x00
-DATA gather<>+10(SB)/1, $0x00
-DATA gather<>+11(SB)/1, $0x00
-DATA gather<>+12(SB)/1, $0x05
-DATA gather<>+13(SB)/1, $0x00
-DATA gather<>+14(SB)/1, $0x00
-DATA gather<>+15(SB)/1, $0x00
-DATA gather<>+16(SB)/1, $0x02
-DATA gather<>+17(SB)/1, $0x00
-DATA gather<>+18(SB)/1, $0x00
-DATA gather<>+19(SB)/1, $0x00
-DATA gather<>+20(SB)/1, $0x06
-DATA gather<>+21(SB)/1, $0x00
-DATA gather<>+22(SB)/1, $0x00
-DATA gather<>+23(SB)/1, $0x00
-DATA gather<>+24(SB)/1, $0x03
-DATA gather<>+25(SB)/1, $0x00
-DATA gather<>+26(SB)/1, $0x00
-DATA gather<>+27(SB)/1, $0x00
-DATA gather<>+28(SB)/1, $0x07
-DATA gather<>+29(SB)/1, $0x00
-DATA gather<>+30(SB)/1, $0x00
-DATA gather<>+31(SB)/1, $0x00
-GLOBL gather<>(SB), RODATA|NOPTR, $32
-
 DATA evenodd<>+0(SB)/1, $0x00
 DATA evenodd<>+1(SB)/1, $0x02
 DATA evenodd<>+2(SB)/1, $0x04
@@ -7766,24 +10313,6 @@ check:
 	VMOVUPS Y1, ret_8+56(FP)
 	VZEROUPPER
 	RET
-
-DATA magnitude<>+0(SB)/4, $0x7fffffff
-DATA magnitude<>+4(SB)/4, $0x7fffffff
-DATA magnitude<>+8(SB)/4, $0x7fffffff
-DATA magnitude<>+12(SB)/4, $0x7fffffff
-DATA magnitude<>+16(SB)/4, $0x7fffffff
-DATA magnitude<>+20(SB)/4, $0x7fffffff
-DATA magnitude<>+24(SB)/4, $0x7fffffff
-DATA magnitude<>+28(SB)/4, $0x7fffffff
-DATA magnitude<>+32(SB)/4, $0x7fffffff
-DATA magnitude<>+36(SB)/4, $0x7fffffff
-DATA magnitude<>+40(SB)/4, $0x7fffffff
-DATA magnitude<>+44(SB)/4, $0x7fffffff
-DATA magnitude<>+48(SB)/4, $0x7fffffff
-DATA magnitude<>+52(SB)/4, $0x7fffffff
-DATA magnitude<>+56(SB)/4, $0x7fffffff
-DATA magnitude<>+60(SB)/4, $0x7fffffff
-GLOBL magnitude<>(SB), RODATA|NOPTR, $64
 
 // func exps64AVX2(dst []float64, x []float32, bias float64)
 // Requires: AVX, AVX2

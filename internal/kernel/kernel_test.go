@@ -430,32 +430,6 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// TestGridErrors compares each candidate's error with a plain loop that uses
-// math.RoundToEven.
-func TestGridErrors(t *testing.T) {
-	eachForm(t, func(t *testing.T) {
-		for _, n := range lengths {
-			r := seeded(n)
-			x, power := row(r, n), row(r, n)
-			var scale, inverse, want [Candidates]float32
-			for l := range scale {
-				scale[l] = float32(math.Ldexp(r.Float64()-0.5, r.IntN(12)-14))
-				inverse[l] = 1 / scale[l]
-			}
-			scale[3], inverse[3] = 0, 0
-			for l := range want {
-				for i, v := range x {
-					q := math.RoundToEven(min(max(float64(v*inverse[l]), -8), 7))
-					d := v - float32(scale[l]*float32(q))
-					want[l] += float32(power[i] * float32(d*d))
-				}
-			}
-			got := GridErrors(x, power, &scale, &inverse, -8, 7)
-			same(t, fmt.Sprint(n), got[:], want[:])
-		}
-	})
-}
-
 // DotRows has the bits of Dot over widened rows.
 func TestDotRows(t *testing.T) {
 	widen := []func(dst []float32, src []byte){F32: FromF32, F16: FromF16, BF16: FromBF16}

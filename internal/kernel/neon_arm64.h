@@ -12,6 +12,8 @@
 #define FMIN(m, n, d) WORD $(0x4ea0f400 + (m<<16) + (n<<5) + d)  // fmin vd.4s, vn.4s, vm.4s: NaN if either is
 #define FADDP(m, n, d) WORD $(0x6e20d400 + (m<<16) + (n<<5) + d) // faddp vd.4s, vn.4s, vm.4s: n0+n1, n2+n3, m0+m1, m2+m3
 #define FMAXV(n, d) WORD $(0x6e30f800 + (n<<5) + d)              // fmaxv sd, vn.4s
+#define FMINV(n, d) WORD $(0x6eb0f800 + (n<<5) + d)              // fminv sd, vn.4s
+#define FCVTN(n, d) WORD $(0x0e216800 + (n<<5) + d)              // fcvtn vd.4h, vn.4s: to nearest, ties to even
 #define UCVTF(n, d) WORD $(0x6e21d800 + (n<<5) + d)              // ucvtf vd.4s, vn.4s
 #define FCVTL(n, d) WORD $(0x0e217800 + (n<<5) + d)              // fcvtl vd.4s, vn.4h
 #define FCVTL2(n, d) WORD $(0x4e217800 + (n<<5) + d)             // fcvtl2 vd.4s, vn.8h

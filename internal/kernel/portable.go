@@ -31,7 +31,10 @@ var portable = &form{
 		func(dst, src []uint8, shift uint, or bool) { unpackPortable(dst, src, 4, shift, or) },
 	},
 	affine:       affinePortable,
-	grid:         gridErrorsPortable,
+	gridScales:   gridScalesPortable,
+	gridErrors:   gridErrorsPortable,
+	gridCodes:    gridCodesPortable,
+	bounds:       boundsPortable,
 	dotRows:      dotRowsPortable,
 	stored:       storedPortable,
 	storedTile:   tileMost,
@@ -44,17 +47,6 @@ var portable = &form{
 	round8:       round8Portable,
 	round16:      round16Portable,
 	states:       statesPortable,
-}
-
-func gridErrorsPortable(x, power, scale, inverse []float32, bottom, top float32) (sums stripes) {
-	for i, v := range x {
-		for l := range sums {
-			q := RoundToEven(min(max(float32(v*inverse[l]), bottom), top))
-			d := v - float32(scale[l]*q)
-			sums[l] += float32(power[i] * float32(d*d))
-		}
-	}
-	return sums
 }
 
 func dotPortable(a, b []float32) (s stripes) {

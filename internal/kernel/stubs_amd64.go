@@ -113,9 +113,6 @@ func fromBF16AVX2(dst []float32, src []byte)
 func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
-func gridErrorsAVX2(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
-
-//go:noescape
 func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
@@ -161,7 +158,16 @@ func fromBF16AVX512(dst []float32, src []byte)
 func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
-func gridErrorsAVX512(x []float32, power []float32, scale []float32, inverse []float32, bottom float32, top float32) [16]float32
+func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
+
+//go:noescape
+func gridScalesAVX2(scale *[24]float32, inverse *[24]float32, divisor *[24]float32, most float32)
+
+//go:noescape
+func boundsAVX2(x []float32) (lo float32, hi float32)
+
+//go:noescape
+func gridCodesAVX2(dst []uint8, x []float32, low float32, inverse float32, bottom float32, top float32, zero int32)
 
 //go:noescape
 func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
@@ -176,22 +182,43 @@ func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
 func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
 func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
 func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
 func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
 func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)

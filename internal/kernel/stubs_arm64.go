@@ -66,7 +66,16 @@ func split2NEON(dst, src []uint8, shift uint, or bool)
 func split4NEON(dst, src []uint8, shift uint, or bool)
 
 //go:noescape
-func gridErrorsNEON(x, power, scale, inverse []float32, bottom, top float32) [16]float32
+func gridErrorsNEON(errors *[24]float32, x, power []float32, scale, inverse *[24]float32, bottom, top float32)
+
+//go:noescape
+func gridScalesNEON(scale, inverse, divisor *[24]float32, most float32)
+
+//go:noescape
+func boundsNEON(x []float32) (lo, hi float32)
+
+//go:noescape
+func gridCodesNEON(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
 
 //go:noescape
 func stored2NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)

@@ -120,6 +120,7 @@ type Reader struct {
 	codes              []uint8
 	scale, offset      []float32
 	scaleBits, minBits []uint16 // float16 bits
+	joined             Matrix   // of Rows
 }
 
 // Stored returns row r of m.Codes, from m.Source if there is one. The result is
@@ -152,6 +153,41 @@ func (d *Reader) Row(dst []float32, m *Matrix, r int) {
 	}
 	d.integers(m, r, codes)
 	kernel.Affine(dst, d.codes, d.scale, d.offset, m.Scheme.Columns(m.Cols))
+}
+
+// Rows writes the rows [from, from+n) of m to dst, in which they begin stride elements
+// apart, and clears the elements between them.
+func (d *Reader) Rows(dst []float32, stride int, m *Matrix, from, n int) {
+	if d.join(stride, m, from, n) {
+		d.Row(dst, &d.joined, 0)
+		return
+	}
+	for i := range n {
+		row := dst[i*stride:][:stride]
+		d.Row(row, m, from+i)
+		clear(row[m.Cols:])
+	}
+}
+
+// join makes the rows [from, from+n) of m one row, unless what is stored of one does not
+// follow that of the other. A long row is widened much faster than many short ones.
+func (d *Reader) join(stride int, m *Matrix, from, n int) bool {
+	s := m.Scheme
+	if s.Kind == Int {
+		s.Group = s.Columns(m.Cols)
+		if len(kernel.Planes(s.Bits)) > 1 || m.Cols%s.Group != 0 || m.Cols*s.Bits%8 != 0 {
+			return false
+		}
+	}
+	if stride != m.Cols || m.Source != nil || s.Kind == Foreign {
+		return false
+	}
+	rows := func(plane []byte) []byte {
+		size := len(plane) / m.Rows
+		return plane[from*size:][:n*size]
+	}
+	d.joined = Matrix{Scheme: s, Rows: 1, Cols: n * m.Cols, Codes: rows(m.Codes), Scales: rows(m.Scales), Mins: rows(m.Mins)}
+	return true
 }
 
 // Integers returns row r of m, whose kind must be Int or Foreign: its codes, one

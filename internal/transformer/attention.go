@@ -17,23 +17,78 @@ const queryRows = 32
 // 2305.13245). A window or chunk restricts a query to the most recent of these
 // positions, but the cache keeps all of them.
 func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
+	of, e := d.spec.AttentionOf(d.spec.Schedule[step]), c.entry(step)
+	from := of.First(c.used)
 	d.attention = attention{
-		cache: c, entry: c.entry(step), q: q, of: d.spec.AttentionOf(d.spec.Schedule[step]),
-		temper: d.blocks[d.spec.Schedule[step]].temper, blocks: (q.n + queryRows - 1) / queryRows,
+		cache: c, q: q, of: of, temper: d.blocks[d.spec.Schedule[step]].temper, blocks: (q.n + queryRows - 1) / queryRows,
+		from: from, keys: newSpan(&e.k, c, &d.widened[0], from, q.n), values: newSpan(&e.v, c, &d.widened[1], from, q.n),
 	}
-	err := parallel.Do(ctx, d.spec.Heads*d.attention.blocks, d.attendTask)
+	a := &d.attention
+	var err error
+	if a.keys.store != nil || a.values.store != nil {
+		err = parallel.Do(ctx, 2*c.heads*a.widenBlocks(), d.widenTask)
+	}
+	if err == nil {
+		err = parallel.Do(ctx, d.spec.Heads*a.blocks, d.attendTask)
+	}
 	d.attention = attention{}
 	return err
 }
 
+// A span is the vectors of an entry's store from some position on, as float32. Those of
+// each head follow each other.
+type span struct {
+	x      []float32
+	head   int    // elements from one head to the next
+	stride int    // of a vector
+	store  *store // from which to widen, or nil
+}
+
+// newSpan returns the span from a position to the last of n new ones. Vectors that are not
+// stored as float32 get room in scratch.
+func newSpan(s *store, c *Cache, scratch *[]float32, from, n int) span {
+	if s.matrix == nil {
+		return span{s.floats[from*s.stride:], c.capacity * s.stride, s.stride, nil}
+	}
+	head := (c.used + n - from) * s.stride
+	if len(*scratch) < c.heads*head {
+		*scratch = make([]float32, max(c.heads*head, 2*len(*scratch)))
+	}
+	return span{*scratch, head, s.stride, s}
+}
+
+// widenRows is the number of positions of one head that a task widens.
+const widenRows = 128
+
+func (a *attention) widenBlocks() int {
+	return (a.cache.used + a.q.n - a.from + widenRows - 1) / widenRows
+}
+
+// widenBlock is a task of attend: it widens a block of keys or values of one head.
+func (d *Decoder) widenBlock(worker, i int) error {
+	a := &d.attention
+	blocks := a.widenBlocks()
+	first, head, s := i%blocks*widenRows, i/blocks/2, &a.keys
+	if i/blocks%2 == 1 {
+		s = &a.values
+	}
+	if s.store != nil {
+		c := a.cache
+		n := min(widenRows, c.used+a.q.n-a.from-first)
+		s.store.read(s.x[head*s.head+first*s.stride:], &d.workers[worker].reader, head*c.capacity+a.from+first, n)
+	}
+	return nil
+}
+
 // An attention holds the arguments of attend for its tasks.
 type attention struct {
-	cache  *Cache
-	entry  *entry
-	q      rows
-	of     model.Attention
-	temper bool
-	blocks int
+	cache        *Cache
+	q            rows
+	of           model.Attention
+	temper       bool
+	blocks       int // of queries
+	from         int // the first position of keys and values
+	keys, values span
 }
 
 // extendTemperatures grows the temperatures to n positions.
@@ -48,36 +103,37 @@ func (d *Decoder) extendTemperatures(n int) {
 // first.
 func (d *Decoder) attendHead(worker, i int) error {
 	a := &d.attention
-	d.workers[worker].attendBlock(d, a.cache, a.entry, a.q, a.of, a.temper, i%d.spec.Heads, (a.blocks-1-i/d.spec.Heads)*queryRows)
+	d.workers[worker].attendBlock(d, a, i%d.spec.Heads, (a.blocks-1-i/d.spec.Heads)*queryRows)
 	return nil
 }
 
 // attendBlock computes the attention of the queries [first, first+queryRows) of
 // one head.
-func (w *worker) attendBlock(d *Decoder, c *Cache, e *entry, q rows, attention model.Attention, temper bool, head, first int) {
+func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 	var (
-		n    = min(queryRows, q.n-first)
-		from = attention.First(c.used + first)
+		c    = a.cache
+		n    = min(queryRows, a.q.n-first)
+		from = a.of.First(c.used + first)
 		keys = c.used + first + n - from // positions that at least one of the queries attends to
 		kv   = head / (d.spec.Heads / d.spec.KVHeads)
-		k    = e.k.read(&w.keys, &w.reader, kv*c.capacity+from, keys)
-		v    = e.v.read(&w.values, &w.reader, kv*c.capacity+from, keys)
+		k    = a.keys.x[kv*a.keys.head+(from-a.from)*a.keys.stride:]
+		v    = a.values.x[kv*a.values.head+(from-a.from)*a.values.stride:]
 	)
 	w.query = sized(w.query, queryRows*c.keyStride)
 	if len(w.scores) < n*keys {
 		w.scores = make([]float32, queryRows*c.capacity)
 	}
-	at := func(t int) []float32 { return q.row(first + t)[head*c.headDim:][:c.headDim] }
+	at := func(t int) []float32 { return a.q.row(first + t)[head*c.headDim:][:c.headDim] }
 	for t := range n {
 		copy(w.query[t*c.keyStride:][:c.headDim], at(t))
 	}
 	kernel.Gemm(w.scores, keys, w.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
 	for t := range n {
 		pos := c.used + first + t
-		skip := attention.First(pos) - from
+		skip := a.of.First(pos) - from
 		p := w.scores[t*keys:][skip : pos+1-from]
 		scale := d.attnScale
-		if temper {
+		if a.temper {
 			scale *= d.temperatures[pos]
 		}
 		for j := range p {

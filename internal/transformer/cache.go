@@ -150,19 +150,12 @@ func (s *store) put(d *qtensor.Rounder, i int, x []float32) error {
 
 // read returns the vectors [from, from+n), (n, stride). If they are stored by a
 // scheme, it widens them to scratch.
-func (s *store) read(scratch *[]float32, d *qtensor.Reader, from, n int) []float32 {
+func (s *store) read(scratch []float32, d *qtensor.Reader, from, n int) []float32 {
 	if s.matrix == nil {
 		return s.floats[from*s.stride:]
 	}
-	if len(*scratch) < n*s.stride {
-		*scratch = make([]float32, max(n*s.stride, 2*len(*scratch)))
-	}
-	for i := range n {
-		row := (*scratch)[i*s.stride:][:s.stride]
-		d.Row(row, s.matrix, from+i)
-		clear(row[s.matrix.Cols:])
-	}
-	return *scratch
+	d.Rows(scratch, s.stride, s.matrix, from, n)
+	return scratch
 }
 
 // entry returns the keys and values of a step.
@@ -221,7 +214,7 @@ func (s *store) copy(to, from int) {
 // It returns the first position that differs and the first step in which it does,
 // or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
-	var x, y [2][]float32
+	x, y := make([]float32, c.keyStride), make([]float32, c.keyStride)
 	var read qtensor.Reader
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
@@ -234,9 +227,9 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 			}
 			for h := range c.heads {
 				i, j := h*c.capacity+position, h*other.capacity+position
-				for kind, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
-					u := pair[0].read(&x[kind], &read, i, 1)[:c.headDim]
-					v := pair[1].read(&y[kind], &read, j, 1)[:c.headDim]
+				for _, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
+					u := pair[0].read(x, &read, i, 1)[:c.headDim]
+					v := pair[1].read(y, &read, j, 1)[:c.headDim]
 					if !slices.Equal(u, v) {
 						return step, position
 					}

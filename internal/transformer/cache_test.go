@@ -71,12 +71,12 @@ func wantDifference(t *testing.T, what string, a, b *Cache, step, position int) 
 // head.
 func checkCopied(t *testing.T, c *Cache, to, from int) {
 	t.Helper()
-	var x, y []float32
+	x, y := make([]float32, c.keyStride), make([]float32, c.keyStride)
 	for step := range c.steps {
 		for h := range 2 {
 			for _, s := range []*store{&c.steps[step].k, &c.steps[step].v} {
-				u := s.read(&x, &qtensor.Reader{}, h*c.capacity+to, 1)[:4]
-				v := s.read(&y, &qtensor.Reader{}, h*c.capacity+from, 1)[:4]
+				u := s.read(x, &qtensor.Reader{}, h*c.capacity+to, 1)[:4]
+				v := s.read(y, &qtensor.Reader{}, h*c.capacity+from, 1)[:4]
 				if !slices.Equal(u, v) {
 					t.Errorf("step %d, head %d: position %d is %v, position %d is %v", step, h, to, u, from, v)
 				}

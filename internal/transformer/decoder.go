@@ -50,12 +50,13 @@ type Decoder struct {
 
 	// Arguments of the tasks on all cores, and the tasks: methods of this Decoder, bound
 	// once, so that single tokens allocate nothing.
-	application           application
-	attention             attention
-	applyTask, attendTask func(worker, i int) error
-	position              []float32 // scratch of lookup, (Hidden)
-	single                *pass     // of Next
-	id                    [1]int    // of Next
+	application                      application
+	attention                        attention
+	widened                          [2][]float32 // keys and values that are not stored as float32
+	applyTask, attendTask, widenTask func(worker, i int) error
+	position                         []float32 // scratch of lookup, (Hidden)
+	single                           *pass     // of Next
+	id                               [1]int    // of Next
 }
 
 // A block is one stored layer.
@@ -91,8 +92,6 @@ type worker struct {
 	panel  []float32 // widened weight rows, (panelRows, stride)
 	query  []float32 // rotated queries of one head, (queryRows, stride)
 	scores []float32 // (queryRows, positions)
-
-	keys, values []float32 // of one head, widened
 
 	// Used by integerProduct:
 	integers     kernel.StoredRows
@@ -205,7 +204,7 @@ func blockOf(m *model.Model, b int) block {
 // prepare makes the scratch memory of each core and binds the tasks.
 func (d *Decoder) prepare() *Decoder {
 	d.workers = make([]worker, parallel.Workers())
-	d.applyTask, d.attendTask = d.applyPanel, d.attendHead
+	d.applyTask, d.attendTask, d.widenTask = d.applyPanel, d.attendHead, d.widenBlock
 	return d
 }
 

@@ -129,11 +129,10 @@ type panel struct {
 func newPanel(t target) *panel {
 	n := PanelRows * t.Stride
 	p := &panel{
-		target: t, stride: t.Stride, search: newScaleSearch(t.dst.Scheme, t.Power),
+		target: t, stride: t.Stride, search: newScaleSearch(t.dst.Scheme, t.Power, t.without.Has(StepSearch)),
 		codes: make([]float32, n), e: make([]float32, n), g: make([]float32, n), product: make([]float32, n),
 		ahead: make([]float32, n), errs: make([]float32, n), bytes: make([]uint8, t.dst.Cols),
 	}
-	p.search.plain = t.without.Has(StepSearch)
 	groups := t.dst.Scheme.Groups(t.dst.Cols)
 	for range PanelRows {
 		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))

@@ -65,7 +65,7 @@ func (in *Input) ExpectedLoss(ctx context.Context, src *qtensor.Matrix, schemes 
 
 // rowLoss returns the predicted loss of the row x in one scheme. cost is D by column.
 func rowLoss(x []float32, scheme qtensor.Scheme, power []float32, cost []float64) (float64, error) {
-	s := newScaleSearch(scheme, power)
+	s := newScaleSearch(scheme, power, false)
 	if err := s.row(x); err != nil {
 		return 0, err
 	}

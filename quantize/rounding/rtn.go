@@ -22,8 +22,7 @@ func ToNearest(ctx context.Context, dst, src *qtensor.Matrix, in *Input, without
 	searches := make([]*scaleSearch, parallel.Workers())
 	return EachRow(ctx, src, func(worker, r int, x []float32) error {
 		if searches[worker] == nil {
-			searches[worker] = newScaleSearch(dst.Scheme, in.Power)
-			searches[worker].plain = without.Has(StepSearch)
+			searches[worker] = newScaleSearch(dst.Scheme, in.Power, without.Has(StepSearch))
 		}
 		s := searches[worker]
 		if err := s.row(x); err != nil {

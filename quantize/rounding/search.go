@@ -22,11 +22,18 @@ type scaleSearch struct {
 	power      []float32 // (cols)
 	codes      []uint8   // (cols), of one row
 	scale, min []uint16  // float16, one per group
+
+	// For symmetric schemes: the range of codes less the zero point, and what divides a
+	// group's largest value.
+	bottom, top                     float32
+	divisor, trial, inverse, errors [kernel.Candidates]float32
 }
 
-func newScaleSearch(scheme qtensor.Scheme, power []float32) *scaleSearch {
+func newScaleSearch(scheme qtensor.Scheme, power []float32, plain bool) *scaleSearch {
 	groups := scheme.Groups(len(power))
-	return &scaleSearch{scheme: scheme, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
+	s := &scaleSearch{scheme: scheme, plain: plain, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
+	s.divisors()
+	return s
 }
 
 // row quantizes the row x, (cols), into s.codes, s.scale and s.min.
@@ -44,15 +51,6 @@ func (s *scaleSearch) row(x []float32) error {
 	return nil
 }
 
-// bounds returns the smallest and the largest element of x, which is not empty.
-func bounds(x []float32) (lo, hi float32) {
-	lo, hi = x[0], x[0]
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	return lo, hi
-}
-
 // code returns v in steps of 1/inverse, rounded and clamped to [bottom, top].
 func code(v, inverse, bottom, top float32) float32 {
 	return kernel.RoundToEven(min(max(v*inverse, bottom), top))
@@ -66,85 +64,68 @@ const (
 	overshoots     = 11
 )
 
-// symmetric tries scales of both signs: there is one code more below zero than above,
-// which the side with the largest value may use. Refitting the scale to the codes by least
-// squares, as asymmetric does, gains nothing here, measured on a model's output. Without a
-// search the largest value gets the bottom code, as in llama.cpp's Q4_0.
-func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error {
-	zero := s.scheme.Zero()
+// divisors sets s.divisor to the codes, not always whole, that the largest value of a group
+// gets with each symmetric candidate, and to infinity for none. There are scales of both
+// signs: there is one code more below zero than above, which the side with the largest value
+// may use. Without a search the largest value gets the bottom code, as in llama.cpp's Q4_0.
+func (s *scaleSearch) divisors() {
+	for i := range s.divisor {
+		s.divisor[i] = float32(math.Inf(1))
+	}
 	first, last := s.scheme.Codes()
-	bottom, top := float32(first-zero), float32(last-zero)
-	lo, hi := bounds(x)
+	s.bottom, s.top = float32(first-s.scheme.Zero()), float32(last-s.scheme.Zero())
+	if s.plain {
+		s.divisor[0] = s.bottom
+		return
+	}
+	for i := range overshoots {
+		beyond := overshootFirst + overshootStep*float32(i)
+		s.divisor[2*i], s.divisor[2*i+1] = s.bottom-beyond, s.top+beyond
+	}
+}
+
+// symmetric takes the best candidate, or the first of several. Refitting the scale to the
+// codes by least squares, as asymmetric does, gains nothing here, measured on a model's
+// output.
+func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error {
+	lo, hi := kernel.Bounds(x)
 	most := hi
 	if -lo > hi {
 		most = lo
 	}
-	candidates := candidates{x: x, power: power, bottom: bottom, top: top, least: float32(math.Inf(1))}
-	if s.plain {
-		candidates.add(most / bottom)
-	} else {
-		for i := range overshoots {
-			beyond := overshootFirst + overshootStep*float32(i)
-			candidates.add(most / (bottom - beyond))
-			candidates.add(most / (top + beyond))
-		}
-	}
-	candidates.evaluate()
-	best := candidates.best
-	s.scale[g], _ = qtensor.ToFloat16(best)
-	if best == 0 {
+	kernel.GridScales(&s.trial, &s.inverse, &s.divisor, most)
+	kernel.GridErrors(&s.errors, x, power, &s.trial, &s.inverse, s.bottom, s.top)
+	best := s.least()
+	if best < 0 {
 		if max(hi, -lo) > 1 {
 			return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxFloat16)
 		}
+		s.scale[g] = 0
 		for i := range codes { // all zero, or too small for the smallest float16
-			codes[i] = uint8(zero)
+			codes[i] = uint8(s.scheme.Zero())
 		}
 		return nil
 	}
-	inverse := 1 / best
-	for i, v := range x {
-		codes[i] = uint8(int(code(v, inverse, bottom, top)) + zero)
-	}
+	s.scale[g], _ = qtensor.ToFloat16(s.trial[best])
+	kernel.GridCodes(codes, x, 0, s.inverse[best], s.bottom, s.top, s.scheme.Zero())
 	return nil
 }
 
-// candidates finds the best of several scales for x, a few at a time.
-type candidates struct {
-	x, power    []float32
-	bottom, top float32 // codes
-
-	n              int
-	scale, inverse [kernel.Candidates]float32
-
-	best, least float32 // the first scale with the smallest error so far, and that error; 0 at the start
-}
-
-// add rounds scale to float16 and adds it, unless it is zero or too large there.
-func (c *candidates) add(scale float32) {
-	bits, ok := qtensor.ToFloat16(scale)
-	scale = qtensor.FromFloat16(bits)
-	if !ok || scale == 0 {
-		return
-	}
-	if c.n == len(c.scale) {
-		c.evaluate()
-	}
-	c.scale[c.n], c.inverse[c.n] = scale, 1/scale
-	c.n++
-}
-
-// evaluate computes the errors of the scales added since the last call.
-func (c *candidates) evaluate() {
-	if c.n == 0 {
-		return
-	}
-	errors := kernel.GridErrors(c.x, c.power, &c.scale, &c.inverse, c.bottom, c.top)
-	for i, e := range errors[:c.n] {
-		if e < c.least {
-			c.best, c.least = c.scale[i], e
+// least returns the first candidate with the smallest error, or -1 if none has a scale and a
+// finite error. The bits of errors, which are not negative, are in the order of their values,
+// and a minimum of integers needs no branch.
+func (s *scaleSearch) least() int {
+	const infinite = 0x7f800000
+	least := uint64(infinite << 32)
+	for i, e := range s.errors {
+		if s.trial[i] != 0 {
+			least = min(least, uint64(math.Float32bits(e))<<32|uint64(i))
 		}
 	}
-	c.n = 0
+	if least>>32 == infinite {
+		return -1
+	}
+	return int(least & (1<<32 - 1))
 }
 
 // The asymmetric candidates start from the group's own range, from one that is wider by
@@ -162,7 +143,7 @@ const (
 func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error {
 	_, last := s.scheme.Codes()
 	top := float32(last)
-	lo, hi := bounds(x)
+	lo, hi := kernel.Bounds(x)
 	var bestStep, bestMin, least float32 = 0, 0, float32(math.Inf(1))
 	try := func(step, low float32) {
 		a, ok := qtensor.ToFloat16(step)
@@ -202,10 +183,7 @@ func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error
 		clear(codes)
 		return nil
 	}
-	inverse := 1 / bestStep
-	for i, v := range x {
-		codes[i] = uint8(code(v-bestMin, inverse, 0, top))
-	}
+	kernel.GridCodes(codes, x, bestMin, 1/bestStep, 0, top, 0)
 	return nil
 }
 

@@ -1,30 +1,33 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+const candidates = 24
+
 // gridErrors keeps one candidate per lane and processes one element at a time.
-func (s isa) gridErrors() {
-	s.function("gridErrors", "func(x, power, scale, inverse []float32, bottom, top float32) [16]float32")
-	x, power, scales, inverses := base("x"), base("power"), base("scale"), base("inverse")
-	bottom, top := s.splat(param("bottom")), s.splat(param("top"))
-	toInt := s.splat(float("toInt", 3<<22))
-	var scale, inverse []VecVirtual
-	for part := range s.parts() {
-		scale = append(scale, s.load(Mem{Base: scales, Disp: part * s.lanes * 4}))
-		inverse = append(inverse, s.load(Mem{Base: inverses, Disp: part * s.lanes * 4}))
+func gridErrors() {
+	avx2.function("gridErrors", "func(errors *[24]float32, x, power []float32, scale, inverse *[24]float32, bottom, top float32)")
+	x, power := base("x"), base("power")
+	bottom, top := avx2.splat(param("bottom")), avx2.splat(param("top"))
+	toInt := avx2.splat(float("toInt", 3<<22))
+	scale, inverse := candidatesAt("scale"), candidatesAt("inverse")
+	var acc []VecVirtual
+	for range scale {
+		acc = append(acc, avx2.zero())
 	}
-	acc := s.sums()
 	n, i := Load(Param("x").Len(), GP64()), GP64()
 	XORQ(i, i)
 	JMP(LabelRef("check"))
 	Label("element")
-	v, p := s.splat(Mem{Base: x, Index: i, Scale: 4}), s.splat(Mem{Base: power, Index: i, Scale: 4})
+	v, p := avx2.splat(Mem{Base: x, Index: i, Scale: 4}), avx2.splat(Mem{Base: power, Index: i, Scale: 4})
 	for part := range acc {
-		q := s.vector()
+		q := YMM()
 		VMULPS(inverse[part], v, q)
 		VMAXPS(bottom, q, q)
 		VMINPS(top, q, q)
@@ -40,6 +43,111 @@ func (s isa) gridErrors() {
 	Label("check")
 	CMPQ(i, n)
 	JLT(LabelRef("element"))
-	s.result(acc)
+	errors := Load(Param("errors"), GP64())
+	for part, v := range acc {
+		VMOVUPS(v, Mem{Base: errors, Disp: 4 * part * avx2.lanes})
+	}
+	end()
+}
+
+// candidatesAt loads the candidates at the named pointer.
+func candidatesAt(name string) []VecVirtual {
+	at := Load(Param(name), GP64())
+	var v []VecVirtual
+	for i := 0; i < candidates; i += avx2.lanes {
+		v = append(v, avx2.load(Mem{Base: at, Disp: 4 * i}))
+	}
+	return v
+}
+
+// gridScales rounds quotients to float16 and back, and clears those that become zero or
+// infinite.
+func gridScales() {
+	avx2.function("gridScales", "func(scale, inverse, divisor *[24]float32, most float32)")
+	scale, inverse := Load(Param("scale"), GP64()), Load(Param("inverse"), GP64())
+	most, one := avx2.splat(param("most")), avx2.splat(float("one", 1))
+	for part, d := range candidatesAt("divisor") {
+		s, magnitude, above, below := YMM(), YMM(), YMM(), YMM()
+		VDIVPS(d, most, s)
+		VCVTPS2PH(Imm(0), s, s.AsX()) // to nearest, ties to even
+		VCVTPH2PS(s.AsX(), s)
+		VANDPS(constant("magnitude", 0x7fffffff), s, magnitude)
+		VPCMPGTD(avx2.zero(), magnitude, above)
+		VMOVUPS(constant("infinity", math.Float32bits(float32(math.Inf(1)))), below)
+		VPCMPGTD(magnitude, below, below)
+		VANDPS(above, below, below)
+		VDIVPS(s, one, magnitude)
+		VANDPS(below, s, s)
+		VANDPS(below, magnitude, magnitude)
+		VMOVUPS(s, Mem{Base: scale, Disp: 4 * part * avx2.lanes})
+		VMOVUPS(magnitude, Mem{Base: inverse, Disp: 4 * part * avx2.lanes})
+	}
+	end()
+}
+
+// bounds generates the smallest and the largest of x, which has a positive multiple of 16
+// elements.
+func bounds() {
+	avx2.function("bounds", "func(x []float32) (lo, hi float32)")
+	x := base("x")
+	var acc [2]VecVirtual
+	for i := range acc {
+		acc[i] = avx2.load(Mem{Base: x})
+	}
+	ops := [2]func(...Op){VMINPS, VMAXPS}
+	avx2.each("x", func(c column) {
+		v := avx2.load(c.of(x, 4))
+		for i, op := range ops {
+			op(v, acc[i], acc[i])
+		}
+	})
+	for i, op := range ops {
+		half := XMM()
+		low := acc[i].AsX()
+		VEXTRACTF128(Imm(1), acc[i], half)
+		op(half, low, low)
+		VMOVHLPS(low, low, half)
+		op(half, low, low)
+		VMOVSHDUP(low, half)
+		op(half, low, low)
+		VMOVSS(low, address(ReturnIndex(i)))
+	}
+	end()
+}
+
+// gridCodes rounds a multiple of 32 elements to bytes.
+func gridCodes() {
+	avx2.function("gridCodes", "func(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)")
+	dst, x, n := base("dst"), base("x"), Load(Param("x").Len(), GP64())
+	low, inverse := avx2.splat(param("low")), avx2.splat(param("inverse"))
+	bottom, top, zero := avx2.splat(param("bottom")), avx2.splat(param("top")), YMM()
+	VMOVD(Load(Param("zero"), GP32()), zero.AsX())
+	VPBROADCASTD(zero.AsX(), zero)
+	order := gather()
+	JMP(LabelRef("check"))
+	Label("block")
+	var codes []VecVirtual
+	for i := range 4 {
+		v := avx2.load(Mem{Base: x, Disp: 32 * i})
+		VSUBPS(low, v, v)
+		VMULPS(inverse, v, v)
+		VMAXPS(bottom, v, v)
+		VMINPS(top, v, v)
+		VCVTPS2DQ(v, v)
+		VPADDD(zero, v, v)
+		codes = append(codes, v)
+	}
+	for i := range 2 {
+		VPACKSSDW(codes[2*i+1], codes[2*i], codes[i])
+	}
+	VPACKUSWB(codes[1], codes[0], codes[0])
+	VPERMD(codes[0], order, codes[0])
+	VMOVDQU(codes[0], Mem{Base: dst})
+	ADDQ(Imm(128), x)
+	ADDQ(Imm(32), dst)
+	SUBQ(Imm(32), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("block"))
 	end()
 }

@@ -77,13 +77,17 @@ func main() {
 		s.fromF16()
 		s.fromBF16()
 		s.affine()
-		s.gridErrors()
 	}
+	gridErrors()
+	gridScales()
+	bounds()
+	gridCodes()
 	split(1)
 	split(2)
 	split(4)
 	for bits := 2; bits <= 8; bits++ {
-		storedRows(bits)
+		storedRows(bits, false)
+		storedRows(bits, true)
 	}
 	integerTile(4)
 	integerTile(1)

@@ -22,8 +22,13 @@ const (
 //
 // The memory at tile holds three arrays: outputs and integer sums (positions, lanes), and
 // a block of 8-bit codes.
+//
+// With vnni, one instruction of AVX-512 VNNI multiplies unsigned weights by signed
+// activations and adds the products to 32-bit sums: no part of a sum is kept in 16 bits, and
+// codes of 8 bits need no sign.
 type storedTile struct {
 	packing     int
+	vnni        bool
 	tile, a     Register // a is the current block of the current position
 	planes      []plane
 	ahead       GPVirtual // in the next eight rows, which follow in memory
@@ -39,17 +44,23 @@ type plane struct {
 	at          GPVirtual // the current block in row 0
 }
 
-func storedRows(packing int) {
-	TEXT(fmt.Sprintf("stored%dAVX2", packing), NOSPLIT, "func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)")
+func storedRows(packing int, vnni bool) {
+	suffix := "AVX2"
+	if vnni {
+		suffix = "VNNI"
+	}
+	TEXT(fmt.Sprintf("stored%d%s", packing, suffix), NOSPLIT, "func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)")
 	Pragma("noescape")
-	s := &storedTile{packing: packing, k: GP64(), first: GP64(), next: GP64(), ahead: GP64(), one: YMM(), offset: YMM()}
+	s := &storedTile{packing: packing, vnni: vnni, k: GP64(), first: GP64(), next: GP64(), ahead: GP64()}
 	s.tile, s.a = Load(Param("tile"), GP64()), Load(Param("a"), GP64())
 	s.findPlanes()
 	stride := Load(Param("stride"), GP64())
 	LEAQ(Mem{Base: s.planes[0].at, Index: stride, Scale: 8}, s.ahead)
-	VMOVDQU(constant("words1", 0x00010001), s.one)
-	VMOVD(Load(Param("offset"), GP32()), s.offset.AsX())
-	VPBROADCASTD(s.offset.AsX(), s.offset)
+	if !vnni {
+		s.one = YMM()
+		VMOVDQU(constant("words1", 0x00010001), s.one)
+	}
+	s.loadOffset()
 	XORQ(s.k, s.k)
 	XORQ(s.first, s.first)
 	Load(Param("positions"), s.next)
@@ -64,9 +75,7 @@ func storedRows(packing int) {
 	s.unpack()
 	d := s.rowFactors("d")
 	s.each("only", func(i, t GPVirtual) {
-		p := s.product()
-		VPADDD(s.zeroPoints(i), p, p)
-		s.addTerm(p, d, i, t)
+		s.addTerm(s.addProduct(s.zeroPoints(i)), d, i, t)
 	})
 	JMP(LabelRef("minimums"))
 
@@ -75,9 +84,7 @@ func storedRows(packing int) {
 	Label("block")
 	s.unpack()
 	s.each("part", func(i, t GPVirtual) {
-		p := s.product()
-		VPADDD(s.sum(t), p, p)
-		VMOVDQU(p, s.sum(t))
+		VMOVDQU(s.addProduct(s.sum(t)), s.sum(t))
 	})
 	DECL(left)
 	JNZ(LabelRef("block"))
@@ -161,6 +168,38 @@ func (s *storedTile) fuse(v VecVirtual, name string, i, t GPVirtual) {
 	VBROADCASTSS(factor(name, i), f)
 	VFMADD231PS(v, f, y)
 	VMOVUPS(y, s.output(t))
+}
+
+// loadOffset sets the offset in every lane.
+func (s *storedTile) loadOffset() {
+	offset := GP32()
+	Load(Param("offset"), offset)
+	if s.vnni && s.packing == 8 { // for codes less 128, but these are unsigned
+		SUBL(Imm(128), offset)
+	}
+	s.offset = YMM()
+	VMOVD(offset, s.offset.AsX())
+	VPBROADCASTD(s.offset.AsX(), s.offset)
+}
+
+// addProduct returns sum plus the products of the block and a position, and advances to the
+// next position.
+func (s *storedTile) addProduct(sum Op) VecVirtual {
+	if !s.vnni {
+		p := s.product()
+		VPADDD(sum, p, p)
+		return p
+	}
+	p, ok := sum.(VecVirtual)
+	if !ok {
+		p = YMM()
+		VMOVDQU(sum, p)
+	}
+	for q := range quads {
+		VPDPBUSD_BCST(Mem{Base: s.a, Disp: 4 * q}, s.weights[q], p)
+	}
+	ADDQ(Imm(blockCodes), s.a)
+	return p
 }
 
 // product returns the sums of the products of the block and a position, and advances to
@@ -256,7 +295,12 @@ func (p plane) unpack(s *storedTile, stride, triple GPVirtual) {
 	switch p.bits {
 	case 8: // code - 128: the sign goes to the tile, the magnitude to the weights
 		for half := range 2 {
-			for i, v := range fourWords(row, 16*half) {
+			words := fourWords(row, 16*half)
+			if s.vnni {
+				s.weights = append(s.weights, words...)
+				continue
+			}
+			for i, v := range words {
 				VPXOR(constant("bytes128", 0x80808080), v, v)
 				VMOVDQU(v, s.code(4*half+i))
 				VPABSB(v, v)
