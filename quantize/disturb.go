@@ -18,6 +18,19 @@ var noises = []Scheme{
 	{Kind: qtensor.Int, Bits: 2},
 }
 
+// fineNoise comes before noises for schemes with a rate, which usually leave smaller errors than
+// int4/g32: in down projections with massive activations that costs several times as much for its
+// loss as smaller errors do.
+var fineNoise = Scheme{Kind: qtensor.Int, Bits: 6, Group: 32}
+
+// noises returns those for the schemes of s.
+func (s *surveyor) noises() []Scheme {
+	if _, rated := s.split(); len(rated) > 0 {
+		return append([]Scheme{fineNoise}, noises...)
+	}
+	return noises
+}
+
 // minLoss is the smallest loss for measuring a sensitivity, as a fraction of the output's
 // power.
 const minLoss = 1e-4
@@ -25,7 +38,7 @@ const minLoss = 1e-4
 // A disturbance rounds a layer without a search, the same way each time: the rounded layers
 // of a whole model would take too much memory.
 type disturbance struct {
-	scheme Scheme    // of noises
+	scheme Scheme    // of fineNoise or noises
 	power  []float32 // of the input's columns
 }
 
@@ -48,7 +61,7 @@ func (s *surveyor) disturb(src *Matrix, in *rounding.Input, cost []float64) (d *
 		return nil, 0, err
 	}
 	most := 0.0
-	for _, noise := range noises {
+	for _, noise := range s.noises() {
 		next := &disturbance{noise, in.Power}
 		q, err := next.of(s.ctx, src)
 		if err != nil {
