@@ -12,7 +12,8 @@ import (
 // are only sums over positions, so for any rotation R of the head's channels, R V and O
 // R^T compute the same as V and O. A Hadamard matrix with random signs makes the channels
 // similar, so that one scale fits a whole group (QuaRot, arXiv 2404.00456, section 4,
-// which also uses it for activations). It costs nothing at inference.
+// which also uses it for activations). It costs nothing at inference. Gates of the outputs of
+// attention (Spec.AttnGate) do not allow it: they scale each channel apart.
 
 // rotated returns m with the value and output projections of each block rotated, if p
 // rounds both with a method that rotates. It computes their rows on demand and does not
@@ -20,7 +21,7 @@ import (
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
 	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
-	if !p.method.Rotates() || n < 8 {
+	if !p.method.Rotates() || s.AttnGate || n < 8 {
 		return m
 	}
 	rounds := map[string]bool{}

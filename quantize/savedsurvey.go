@@ -40,7 +40,7 @@ type SavedSurvey struct {
 //	{
 //	 "format": "thimble survey",
 //	 "version": 1,
-//	 "arithmetic": 3,
+//	 "arithmetic": 4,
 //	 "tokens": 16384,
 //	 "schemes": ["int4/g32/sym", ...],
 //	 "model": [

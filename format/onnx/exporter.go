@@ -75,13 +75,13 @@ const headMultiple = 8
 // missing lists the features of s that the graph lacks.
 func missing(s *model.Spec) []*model.Feature {
 	t := *s
-	t.Alibi, t.Temperature, t.Experts = 0, model.Temperature{}, model.Experts{}
+	t.Alibi, t.Temperature, t.Experts, t.Delta, t.AttnGate = 0, model.Temperature{}, model.Experts{}, model.Delta{}, false
 	if t.Activation == model.XIELU {
 		t.Activation = model.SiLU
 	}
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
-		t.Attention[i].Chunk, t.Attention[i].Conv = 0, 0
+		t.Attention[i].Chunk, t.Attention[i].Conv, t.Attention[i].Delta = 0, 0, 0
 	}
 	return model.Differences(s, &t)
 }

@@ -155,6 +155,8 @@ func (s *Spec) Slots() []Slot {
 			linear(ConvIn, 3*s.Hidden, s.Hidden)
 			vector(Conv, s.Hidden*length)
 			linear(ConvOut, s.Hidden, s.Hidden)
+		} else if length := s.AttentionOf(b).Delta; length > 0 {
+			s.deltaSlots(length, vector, linear)
 		} else {
 			s.attentionSlots(vector, linear)
 		}
@@ -202,6 +204,9 @@ func (s *Spec) attentionSlots(vector func(kind string, n int), linear func(kind 
 	linear(Q, q, s.Hidden)
 	linear(K, kv, s.Hidden)
 	linear(V, kv, s.Hidden)
+	if s.AttnGate {
+		linear(AttnGate, q, s.Hidden)
+	}
 	switch s.QKNorm {
 	case QKGain:
 		vector(QNorm, s.HeadDim)
@@ -224,7 +229,7 @@ func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoN
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {
 	switch kind {
-	case Q, K, V:
+	case Q, K, V, AttnGate:
 		return s.Bias.QKV
 	case O:
 		return s.Bias.O

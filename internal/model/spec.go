@@ -95,6 +95,9 @@ type Spec struct {
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
 
 	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
+	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
+	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
+	AttnGate bool `cbor:"attngate,omitempty" json:"attngate,omitempty"`
 
 	Rope  Rope   `cbor:"rope" json:"rope"`
 	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // further ones, for blocks whose Attention selects them
@@ -119,6 +122,9 @@ type Attention struct {
 	// Conv, if not 0, means that the block has a gated short convolution over this many
 	// positions instead of attention.
 	Conv int `cbor:"conv,omitempty" json:"conv,omitempty"`
+	// Delta, if not 0, means that the block has the gated delta rule instead of attention,
+	// after a convolution over this many positions.
+	Delta int `cbor:"delta,omitempty" json:"delta,omitempty"`
 }
 
 // A Temperature multiplies the attention scores of the query at position p by
@@ -252,7 +258,7 @@ func InOrder(n, repeat int) []int {
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -19,7 +19,6 @@ type Cache struct {
 	sharedEntry bool // all steps share steps[0], so that each overwrites the one before
 	heads       int  // KVHeads
 	headDim     int
-	hidden      int
 	keyStride   int // headDim padded to a multiple of 16
 	rounder     qtensor.Rounder
 }
@@ -29,8 +28,9 @@ type entry struct {
 	k store // rotated
 	v store
 
-	conv   bool      // the step has a convolution, and neither keys nor values
-	inputs []float32 // (positions, Hidden), of the convolution
+	width  int       // of inputs: 0 in a step with attention, which has keys and values instead
+	inputs []float32 // (positions, width), of a convolution or the delta rule
+	state  deltaState
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
@@ -46,11 +46,23 @@ func (d *Decoder) NewCache(limit int) (*Cache, error) {
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, hidden: s.Hidden, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
+	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
 	for i := range c.steps {
-		c.steps[i] = entry{k: newStore(d.arithmetic.Keys, c.headDim, c.keyStride), v: newStore(d.arithmetic.Values, c.headDim, c.headDim), conv: s.AttentionOf(s.Schedule[i]).Conv > 0}
+		c.steps[i] = entry{k: newStore(d.arithmetic.Keys, c.headDim, c.keyStride), v: newStore(d.arithmetic.Values, c.headDim, c.headDim), width: inputWidth(s, s.Schedule[i])}
 	}
 	return c, nil
+}
+
+// inputWidth returns the width of the inputs that the cache of a block without attention
+// holds of each position, or 0 if it has attention.
+func inputWidth(s *model.Spec, block int) int {
+	switch a := s.AttentionOf(block); {
+	case a.Conv > 0:
+		return s.Hidden
+	case a.Delta > 0:
+		return s.Delta.Mixed() + 2*s.Delta.ValueHeads
+	}
+	return 0
 }
 
 func newStore(scheme qtensor.Scheme, width, stride int) store {
@@ -63,15 +75,15 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for i := range c.steps {
-		n += c.steps[i].k.bytes() + c.steps[i].v.bytes() + 4*int64(len(c.steps[i].inputs))
+		n += c.steps[i].k.bytes() + c.steps[i].v.bytes() + 4*int64(len(c.steps[i].inputs)+len(c.steps[i].state.s))
 	}
 	return n
 }
 
 // EntryBytes returns the bytes of a cache for one position of a step that runs block.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
-	if s.AttentionOf(block).Conv > 0 {
-		return 4 * int64(s.Hidden)
+	if width := inputWidth(s, block); width > 0 {
+		return 4 * int64(width)
 	}
 	bytes := func(scheme qtensor.Scheme, stride int) int64 {
 		if scheme.Kind == qtensor.F32 {
@@ -96,7 +108,7 @@ func (c *Cache) reserve(n int) error {
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
 	for i := range c.steps {
-		if c.steps[i].conv && !c.sharedEntry {
+		if c.steps[i].width > 0 && !c.sharedEntry {
 			continue
 		}
 		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
@@ -137,6 +149,14 @@ func (s *store) bytes() int64 {
 		return 4 * int64(len(s.floats))
 	}
 	return s.matrix.Bytes()
+}
+
+// inputsOf returns the inputs of n positions, of so many floats each, and makes room for them.
+func (e *entry) inputsOf(n, width int) []float32 {
+	if n *= width; len(e.inputs) < n {
+		e.inputs = append(e.inputs, make([]float32, max(n-len(e.inputs), len(e.inputs)/2))...)
+	}
+	return e.inputs[:n]
 }
 
 // put stores x, (HeadDim), as vector i.
@@ -189,8 +209,9 @@ func (c *Cache) append(step int, k, v rows) error {
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
 	for i := range c.steps {
-		if e := &c.steps[i]; e.conv {
-			copy(e.inputs[to*c.hidden:][:c.hidden], e.inputs[from*c.hidden:])
+		if e := &c.steps[i]; e.width > 0 {
+			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
+			e.state.n = 0 // it is computed again from the inputs
 			continue
 		}
 		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
@@ -219,8 +240,8 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
 			a, b := &c.steps[step], &other.steps[step]
-			if a.conv {
-				if at := position * c.hidden; !slices.Equal(a.inputs[at:at+c.hidden], b.inputs[at:at+c.hidden]) {
+			if a.width > 0 {
+				if at := position * a.width; !slices.Equal(a.inputs[at:at+a.width], b.inputs[at:at+a.width]) {
 					return step, position
 				}
 				continue

@@ -76,7 +76,9 @@ type block struct {
 	ffnPost      norm                          // zero unless PostNorm
 	activation   func(dst, gate, up []float32) // act(gate) * up
 	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
-	conv         *convolution                  // nil in blocks with attention; q, k, v and o are then zero
+	conv         *convolution                  // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear                        // (Heads*HeadDim, Hidden), zero unless AttnGate
+	delta        *deltaRule                    // nil in blocks without it; q, k, v and o are zero in blocks with it
 }
 
 // A norm is one normalization of the residual stream.
@@ -174,9 +176,14 @@ func blockOf(m *model.Model, b int) block {
 	var w block
 	if s.AttentionOf(b).Conv > 0 {
 		w.conv = convolutionOf(m, b)
+	} else if s.AttentionOf(b).Delta > 0 {
+		w.delta = deltaRuleOf(m, b)
 	} else {
 		w.q, w.k, w.v, w.o = lin(model.Q), lin(model.K), lin(model.V), lin(model.O)
 		w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
+		if s.AttnGate {
+			w.attnGate = lin(model.AttnGate)
+		}
 	}
 	if s.HasExperts(b) {
 		w.experts = mixtureOf(m, b)
@@ -216,6 +223,12 @@ func (w *block) linears() map[string]*linear {
 	}
 	if w.experts != nil {
 		w.experts.linears(all)
+	}
+	if w.attnGate.w != nil {
+		all[model.AttnGate] = &w.attnGate
+	}
+	if w.delta != nil {
+		w.delta.linears(all)
 	}
 	if w.conv != nil {
 		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out

@@ -20,6 +20,7 @@ type Operation struct {
 // the name of what they write.
 const (
 	opQKV       = "qkv"
+	opDeltaIn   = "delta_inputs"
 	opQKNorm    = "qk_norm"
 	opRope      = "rope"
 	opQKRotated = "qk_norm_rotated"
@@ -34,7 +35,7 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.O, model.ConvIn, model.Conv, model.ConvOut, model.AttnPost, model.AttnResidual,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
 }
 
@@ -92,6 +93,9 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	if s.AttentionOf(b).Conv > 0 {
 		all = append(all, convOperations(attnInput)...)
 		added = model.ConvOut
+	} else if s.AttentionOf(b).Delta > 0 {
+		all = append(all, deltaOperations(attnInput)...)
+		added = model.DeltaOut
 	} else {
 		all = append(all, attentionOperations(s, attnInput)...)
 	}
@@ -130,7 +134,11 @@ func attentionOperations(s *model.Spec, input string) (all []operation) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
 	q, k := model.Q, model.K
-	add(opQKV, list(q, k, model.V), list(input), list(q, k, model.V), (*pass).projectQKV)
+	projections, attended := list(q, k, model.V), model.Attended
+	if s.AttnGate {
+		projections = append(projections, model.AttnGate)
+	}
+	add(opQKV, projections, list(input), projections, (*pass).projectQKV)
 	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
@@ -142,7 +150,11 @@ func attentionOperations(s *model.Spec, input string) (all []operation) {
 		q, k = model.QNorm, model.KNorm
 	}
 	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
-	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
+	if s.AttnGate {
+		attended = model.AttnGated
+		add(attended, nil, list(model.Attended, model.AttnGate), list(attended), (*pass).gateAttention)
+	}
+	add(model.O, list(model.O), list(attended), list(model.O), (*pass).projectOutput)
 	return all
 }
 
@@ -162,22 +174,29 @@ func (p *pass) activations(name string) rows {
 		return p.h
 	case model.FFNNorm:
 		return p.ffnInput()
-	case model.Q, model.QNorm, model.QRope, model.Attended:
+	case model.Q, model.QNorm, model.QRope, model.Attended, model.AttnGated:
 		return p.q
 	case model.K, model.KNorm, model.KRope:
 		return p.k
 	case model.V:
 		return p.v
-	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut:
 		return p.y
 	case model.ConvIn:
 		return p.conv
 	case model.Conv:
 		return p.convolved
+	case model.AttnGate:
+		return p.attnGate
 	case model.Gate, model.Activated:
 		return p.gate
 	case model.Up:
 		return p.up
+	}
+	if p.delta != nil {
+		if x, ok := p.delta.activations(name); ok {
+			return x
+		}
 	}
 	if p.experts != nil {
 		if x, ok := p.experts.activations(name); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
 
@@ -21,6 +22,8 @@ type pass struct {
 	experts   *expertPass // nil without experts
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
+	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
+	delta     *deltaPass  // nil without blocks with the delta rule
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -49,6 +52,12 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
 		p.conv, p.convolved = newRows(n, 3*s.Hidden), newRows(n, s.Hidden)
+	}
+	if s.AttnGate {
+		p.attnGate = newRows(n, s.Heads*s.HeadDim)
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 }) {
+		p.delta = newDeltaPass(s, n)
 	}
 	p.extendRopes()
 	return p
@@ -97,6 +106,9 @@ func (p *pass) input() rows {
 // projectQKV computes q = Q h, k = K h and v = V h.
 func (p *pass) projectQKV(ctx context.Context, step int) error {
 	w := p.block(step)
+	if p.d.spec.AttnGate {
+		return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v}, product{p.attnGate, w.attnGate})
+	}
 	return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
 }
 
@@ -149,6 +161,17 @@ func (p *pass) attend(ctx context.Context, step int) error {
 			return err
 		}
 		at += s.n
+	}
+	return nil
+}
+
+// gateAttention computes q = q * sigmoid(gate).
+func (p *pass) gateAttention(context.Context, int) error {
+	for t := range p.q.n {
+		gates := p.attnGate.row(t)
+		for i, x := range p.q.row(t) {
+			p.q.row(t)[i] = x / (1 + kernel.Exp(-gates[i]))
+		}
 	}
 	return nil
 }
