@@ -55,4 +55,5 @@ var qwen35Names = llamaNames.With(hf.HeadNorms).With(map[string]string{
 	"blocks.*." + model.DeltaDT:    "model.layers.*.linear_attn.dt_bias",
 	"blocks.*." + model.DeltaNorm:  "model.layers.*.linear_attn.norm.weight",
 	"blocks.*." + model.DeltaOut:   "model.layers.*.linear_attn.out_proj.weight",
-}).Sharing("model.layers.*.self_attn.q_proj.", names.Grouped(func(s *model.Spec) int { return s.Heads }, model.Q, model.AttnGate))
+}).Sharing("model.layers.*.self_attn.q_proj.", names.Grouped(func(s *model.Spec) int { return s.Heads }, model.Q, model.AttnGate)).
+	LeavingOut("mtp.") // what predicts further tokens

@@ -151,15 +151,7 @@ func (s *Spec) Slots() []Slot {
 		if !s.NoPreNorm {
 			norm(Name(b, AttnNorm))
 		}
-		if length := s.AttentionOf(b).Conv; length > 0 {
-			linear(ConvIn, 3*s.Hidden, s.Hidden)
-			vector(Conv, s.Hidden*length)
-			linear(ConvOut, s.Hidden, s.Hidden)
-		} else if length := s.AttentionOf(b).Delta; length > 0 {
-			s.deltaSlots(length, vector, linear)
-		} else {
-			s.attentionSlots(vector, linear)
-		}
+		s.mixerSlots(s.AttentionOf(b), vector, linear)
 		if s.PostNorm {
 			norm(Name(b, AttnPost))
 		}
@@ -196,6 +188,21 @@ func (s *Spec) Slots() []Slot {
 		slots = append(slots, Slot{Head + BiasSuffix, 1, s.Vocab, Vector})
 	}
 	return slots
+}
+
+// mixerSlots calls vector and linear for the tensors of a block's attention, or of what it has
+// instead.
+func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	switch {
+	case a.Conv > 0:
+		linear(ConvIn, 3*s.Hidden, s.Hidden)
+		vector(Conv, s.Hidden*a.Conv)
+		linear(ConvOut, s.Hidden, s.Hidden)
+	case a.Delta > 0:
+		s.deltaSlots(a.Delta, vector, linear)
+	default:
+		s.attentionSlots(vector, linear)
+	}
 }
 
 // attentionSlots calls vector and linear for the tensors of a block's attention.
