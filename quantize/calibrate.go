@@ -36,7 +36,8 @@ type Calibration struct {
 	// with the multiply-adds done and their total.
 	Ahead func(done, total int64)
 
-	final *finalStates // of the model that last ran ahead
+	final  *finalStates // of the model that last ran ahead
+	fisher *outputs
 }
 
 // checkFinite returns an error that names the first weight of m that is not finite.
@@ -65,8 +66,9 @@ type calibratedRun struct {
 	write    func(done func(e *Entry) bool) error
 	written  int // tensors that write has written
 	rates    *rateControl
-	seen     []observation // of the part that is being quantized
-	restored int           // number of records read from the journal
+	outputs  map[string][]float64 // see Calibration.outputs; nil if no linear layer has a rate
+	seen     []observation        // of the part that is being quantized
+	restored int                  // number of records read from the journal
 }
 
 // runCalibrated carries out p on m. write receives the tensors in the plan's order.
@@ -88,8 +90,14 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 		}
 		return nil
 	}
-	if err := c.checkFinite(ctx, m); err != nil {
+	err := c.checkFinite(ctx, m)
+	if err != nil {
 		return err
+	}
+	if p.rated() {
+		if r.outputs, err = c.outputs(ctx, m); err != nil {
+			return err
+		}
 	}
 	defer r.close()
 	for _, step := range []func() error{r.embedding, r.blocks, r.tail, r.journalSpent} {
@@ -391,7 +399,7 @@ func (r *calibratedRun) round(v *visit) error {
 		if e := r.entries[name]; e.rounds() {
 			known := in
 			if e.To.Rate > 0 {
-				known = in.At(r.rates.ask(e))
+				known = in.At(r.rates.ask(e), steps(r.outputs[name], e.Cols))
 			}
 			err = r.replace(name, func(dst, src *Matrix) error { return r.p.method.Round(r.ctx, dst, src, known) })
 		} else {

@@ -119,6 +119,37 @@ func TestTrainedEmbedding(t *testing.T) {
 	}
 }
 
+// A budget for an entropy-coded file gains from what errors of outputs cost: rows have steps, and
+// matrices rates, that follow from it.
+func TestTrainedOutputs(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
+	c, d := trainedTexts(t, "calibration.txt", 4096), newHeldOut(t)
+	var schemes []Scheme
+	for _, name := range CodedSchemes() {
+		schemes = append(schemes, scheme(t, name))
+	}
+	kl := func(known *outputs) float64 {
+		c.fisher = known
+		survey, err := NewSurvey(t.Context(), d.m, c, schemes, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Budget{Bits: 4.4, Schemes: schemes}
+		r, predicted, err := b.Choose(d.m, b.Complete(d.m, &Recipe{}), survey, File{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		measured := d.of(t, *r, c)
+		t.Logf("KL %.5f predicted, %.5f measured", predicted, measured)
+		return measured
+	}
+	even, fitted := kl(&outputs{of: d.m}), kl(nil)
+	if !(fitted < 0.95*even) {
+		t.Errorf("KL %.5f with outputs that cost the same, %.5f with what they cost", even, fitted)
+	}
+}
+
 // A survey predicts the divergence of plans with several schemes, within a factor
 // of 1.5.
 func TestTrainedSurvey(t *testing.T) {

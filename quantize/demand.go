@@ -78,13 +78,20 @@ func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least 
 	}
 	trace := running * int64(longest)
 	least = max(least, largest.work(m, c)+largest.streams(m, c)*trace)
+	if largest.rated() {
+		least = max(least, fisherBytes(m, c)+statesBytes(m, tokensOf(c.first())))
+	}
 	if b == nil {
 		return least
 	}
 	if b.Measured() { // the best trial and the next one are whole models in memory
 		least += 2 * largest.Bytes
 	}
-	return max(least, surveyWork(m, c)+trace)
+	survey := surveyWork(m, c)
+	if largest.rated() { // fineNoise takes more than the first of noises
+		survey += survey / 2
+	}
+	return max(least, survey+trace)
 }
 
 // in returns p with the largest of schemes in every tensor that it rounds, and as it is in

@@ -18,6 +18,19 @@ var noises = []Scheme{
 	{Kind: qtensor.Int, Bits: 2},
 }
 
+// fineNoise comes before noises for schemes with a rate, which usually leave smaller errors than
+// int4/g32: in down projections with massive activations that costs several times as much for its
+// loss as smaller errors do.
+var fineNoise = Scheme{Kind: qtensor.Int, Bits: 6, Group: 32}
+
+// noises returns those for the schemes of s.
+func (s *surveyor) noises() []Scheme {
+	if _, rated := s.split(); len(rated) > 0 {
+		return append([]Scheme{fineNoise}, noises...)
+	}
+	return noises
+}
+
 // minLoss is the smallest loss for measuring a sensitivity, as a fraction of the output's
 // power.
 const minLoss = 1e-4
@@ -25,7 +38,7 @@ const minLoss = 1e-4
 // A disturbance rounds a layer without a search, the same way each time: the rounded layers
 // of a whole model would take too much memory.
 type disturbance struct {
-	scheme Scheme    // of noises
+	scheme Scheme    // of fineNoise or noises
 	power  []float32 // of the input's columns
 }
 
@@ -41,26 +54,27 @@ func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
 }
 
 // disturb rounds src to the first of noises with a loss that is not negligible, or to the
-// one with the largest loss, and returns that loss.
-func (s *surveyor) disturb(src *Matrix, in *rounding.Input) (d *disturbance, made float64, err error) {
+// one with the largest loss, and returns that loss, that of each row times its cost; nil means 1.
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input, cost []float64) (d *disturbance, made float64, err error) {
 	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, noise := range noises {
+	most := 0.0
+	for _, noise := range s.noises() {
 		next := &disturbance{noise, in.Power}
 		q, err := next.of(s.ctx, src)
 		if err != nil {
 			return nil, 0, err
 		}
-		l, err := in.Loss(s.ctx, src, q)
+		l, weighted, err := in.Loss(s.ctx, src, q, cost)
 		if err != nil {
 			return nil, 0, err
 		}
-		if d == nil || l > made {
-			d, made = next, l
+		if d == nil || l > most {
+			d, most, made = next, l, weighted
 		}
-		if made > minLoss*power {
+		if most > minLoss*power {
 			break
 		}
 	}

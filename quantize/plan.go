@@ -64,6 +64,11 @@ func (p *Plan) Codes() bool {
 	return slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.To.Kind == qtensor.Int && (p.Coded || e.To.Rate > 0) })
 }
 
+// rated reports whether p has linear layers with a rate.
+func (p *Plan) rated() bool {
+	return slices.ContainsFunc(p.Tensors, func(e Entry) bool { return e.Role == model.Linear && e.rounds() && e.To.Rate > 0 })
+}
+
 // rounds reports whether the plan rounds e's values to integers.
 func (e *Entry) rounds() bool { return !e.moved() && e.To.Kind == qtensor.Int }
 

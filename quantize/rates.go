@@ -30,15 +30,20 @@ func newRateControl(p *Plan) *rateControl {
 	return c
 }
 
-// maxChange is the most that a rate is changed by, in bits per weight: no matrix pays for all
-// others.
-const maxChange = 0.25
+// The most that a rate is changed by, in bits per weight.
+const (
+	maxChange = 0.25 // for what the matrices so far were off: none pays for all others
+	maxBias   = 1    // for what its kind is off: tables and classes of small matrices take much
+)
+
+const leastRate = 0.5 // as of a scheme
 
 // ask returns the rate to round e at.
 func (c *rateControl) ask(e *Entry) float64 {
 	planned := e.To.BitsRate()
-	change := -c.bias[kindOf(e.Slot)] - c.debt/max(c.left, size(e.Slot))
-	return planned + min(max(change, -maxChange), maxChange)
+	bias := c.bias[kindOf(e.Slot)]
+	debt := c.debt / max(c.left, size(e.Slot))
+	return max(planned-min(max(bias, -maxBias), maxBias)-min(max(debt, -maxChange), maxChange), leastRate)
 }
 
 // took records that e, rounded at the rate that ask returned, takes so many bytes.
@@ -108,7 +113,7 @@ func roundHeadAt(ctx context.Context, method rounding.Variant, dst, src *Matrix,
 		return err
 	}
 	return roundBins(ctx, method, dst, src, final, func(in *rounding.Input, b *bin) *rounding.Input {
-		in = in.At(rate)
+		in = in.At(rate, nil)
 		in.Step = float64(step * float64(unit[b.rows[0]]))
 		return in
 	})

@@ -90,9 +90,9 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 	case e.To.Kind != qtensor.Int:
 		return dst, cast(ctx, dst, src)
 	case in == nil:
-		return dst, rounding.ToNearest(ctx, dst, src, rounding.Even(e.Cols).At(e.To.BitsRate()), p.method.Without())
+		return dst, rounding.ToNearest(ctx, dst, src, rounding.Even(e.Cols).At(e.To.BitsRate(), nil), p.method.Without())
 	}
-	return dst, p.method.Round(ctx, dst, src, in.At(e.To.BitsRate()))
+	return dst, p.method.Round(ctx, dst, src, in.At(e.To.BitsRate(), nil))
 }
 
 // checkFinite returns an error that names the first weight of m that is not finite. A

@@ -22,7 +22,7 @@ const (
 
 	// surveyArithmetic is the version of the bits that NewSurvey computes, which any
 	// change to them increases.
-	surveyArithmetic = 3
+	surveyArithmetic = 4
 )
 
 // A SavedSurvey is a Survey with the facts that identify its inputs. It does not have
@@ -40,7 +40,7 @@ type SavedSurvey struct {
 //	{
 //	 "format": "thimble survey",
 //	 "version": 1,
-//	 "arithmetic": 3,
+//	 "arithmetic": 4,
 //	 "tokens": 16384,
 //	 "schemes": ["int4/g32/sym", ...],
 //	 "model": [

@@ -105,7 +105,7 @@ func losses(t *testing.T, layers []trainedLayer, s Scheme, round roundFunc) []fl
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost, err := l.held.Loss(t.Context(), l.src, dst)
+		lost, _, err := l.held.Loss(t.Context(), l.src, dst, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,6 +45,7 @@ type surveyor struct {
 	measured map[string]bool         // layers whose sensitivity is known
 	kl       *klEvaluator
 	work     *work
+	outputs  map[string][]float64 // see Calibration.outputs; only if some scheme has a rate
 
 	tokens int // number that rounding will be calibrated on
 }
@@ -58,10 +59,21 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 		noisy: map[string]*disturbance{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
 	texts := evalPieces(c.Texts)
+	_, rated := s.split()
 	s.work = &work{total: s.totalWork(c.first(), texts), report: progress}
+	if len(rated) > 0 {
+		s.work.total += c.fisherWork(m)
+	}
 	s.work.add(0)
 	if err := c.checkFinite(ctx, m); err != nil {
 		return nil, err
+	}
+	if len(rated) > 0 {
+		var err error
+		if s.outputs, err = c.outputs(ctx, m); err != nil {
+			return nil, err
+		}
+		s.work.add(c.fisherWork(m))
 	}
 	if err := s.losses(c); err != nil {
 		return nil, err
@@ -108,12 +120,15 @@ func (s *surveyor) sections() int { return min(surveySections, len(s.m.Spec.Sche
 func (s *surveyor) start(i int) int { return i * len(s.m.Spec.Schedule) / s.sections() }
 
 // evalPieces returns the starts of some texts, spread evenly over all of them.
-func evalPieces(texts [][]int) [][]int {
-	n := min(len(texts), evalTexts)
+func evalPieces(texts [][]int) [][]int { return starts(texts, evalTexts, evalTokens) }
+
+// starts returns the first tokens of at most most texts, spread evenly over all of them.
+func starts(texts [][]int, most, tokens int) [][]int {
+	n := min(len(texts), most)
 	some := make([][]int, n)
 	for i := range some {
 		t := texts[i*len(texts)/n]
-		some[i] = t[:min(len(t), evalTokens)]
+		some[i] = t[:min(len(t), tokens)]
 	}
 	return some
 }
@@ -174,7 +189,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
 		src := s.m.Tensors[name]
-		losses, err := s.expected(in, src)
+		losses, err := s.expected(in, src, s.outputs[name])
 		if err != nil {
 			return err
 		}
@@ -184,7 +199,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if in.Silent {
 			clear(losses)
 		}
-		q, made, err := s.disturb(src, in)
+		q, made, err := s.disturb(src, in, s.outputs[name])
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
@@ -201,14 +216,14 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 }
 
 // expected predicts the loss of src in each scheme: those with a rate come after all others or
-// alone.
-func (s *surveyor) expected(in *rounding.Input, src *Matrix) ([]float64, error) {
+// alone. cost multiplies the loss of each row; nil means 1.
+func (s *surveyor) expected(in *rounding.Input, src *Matrix, cost []float64) ([]float64, error) {
 	plain, rated := s.split()
-	losses, err := in.ExpectedLoss(s.ctx, src, plain, nil)
+	losses, err := in.ExpectedLoss(s.ctx, src, plain, cost)
 	if err != nil || len(rated) == 0 {
 		return losses, err
 	}
-	more, err := in.RateLoss(s.ctx, src, rated, nil, nil)
+	more, err := in.RateLoss(s.ctx, src, rated, steps(cost, src.Cols), cost)
 	return append(losses, more...), err
 }
 

@@ -3,6 +3,8 @@ package verify
 import (
 	"math"
 	"regexp"
+	"slices"
+	"strconv"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -29,24 +31,32 @@ func coarsest(m *Model) (found qtensor.Scheme) {
 			found, least = scheme, bits
 		}
 	}
-	if found.Kind == qtensor.Int {
-		found.Bits = min(found.Bits, leastRate(m.Provenance.Recipe))
+	if rate, ok := medianRate(m.Provenance.Recipe); ok && found.Kind == qtensor.Int {
+		found.Bits = min(found.Bits, int(rate)+1)
 	}
 	return found
 }
 
 // recipeRate matches the scheme of an entropy-coded tensor in a recipe, such as
-// int8/row/sym@4.25, whose codes are as coarse as 4 bits are.
-var recipeRate = regexp.MustCompile(`/row/sym@([0-9])`)
+// int8/row/sym@4.25.
+var recipeRate = regexp.MustCompile(`/row/sym@([0-9.]+)`)
 
-// leastRate returns the least whole number of bits among the rates of a recipe, from 2 on, and 8
-// if it has none. The codes of a file do not tell it: in memory they take 8 bits.
-func leastRate(recipe string) int {
-	least := 8
+// medianRate returns the median of the rates in a recipe, in bits; ok is false if it has none. The
+// codes of a file do not tell it: in memory they take 8 bits. At the same bits codes with a rate
+// lose less than half of what others lose, and a budget chooses rates by what they cost: so their
+// limits are those of a bit more, and do not follow from the coarsest matrix.
+func medianRate(recipe string) (rate float64, ok bool) {
+	var rates []float64
 	for _, found := range recipeRate.FindAllStringSubmatch(recipe, -1) {
-		least = min(least, max(2, int(found[1][0]-'0')))
+		if r, err := strconv.ParseFloat(found[1], 64); err == nil {
+			rates = append(rates, r)
+		}
 	}
-	return least
+	if len(rates) == 0 {
+		return 0, false
+	}
+	slices.Sort(rates)
+	return rates[(len(rates)-1)/2], true
 }
 
 // NoConversionError is the gate on the errors that the operations of a model add: they

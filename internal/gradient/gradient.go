@@ -111,13 +111,21 @@ func (g Gradients) Add(ctx context.Context, m *model.Model, texts [][]int, targe
 	if err != nil {
 		return nil, err
 	}
+	if err := p.back(streams); err != nil {
+		return nil, err
+	}
+	return kl, p.lookup(texts)
+}
+
+// back goes back through all steps, given the residual stream before each.
+func (p *pass) back(streams []*transformer.Stream) error {
 	for step := len(streams) - 1; step >= 0; step-- {
 		if err := p.step(step, streams[step]); err != nil {
-			return nil, err
+			return err
 		}
 		streams[step] = nil
 	}
-	return kl, p.lookup(texts)
+	return nil
 }
 
 // A pass is the state of one backward pass.
@@ -126,6 +134,7 @@ type pass struct {
 	m       *model.Model
 	s       *model.Spec
 	g       Gradients
+	powers  Powers // or nil
 	d       *transformer.Decoder
 	t       *transformer.Trace
 	n       int   // positions of all texts

@@ -43,8 +43,14 @@ func (p *pass) linear(step int, o *transformer.Operation) error {
 // fresh tells whether p.inputs has x.
 func (p *pass) layer(name string, dy, x, dx rows, fresh *bool) error {
 	w := p.m.Tensors[name]
+	defer w.Release()
 	if err := p.inputGradient(dy, w, dx); err != nil {
 		return err
+	}
+	if sums := p.powers[name]; sums != nil {
+		if err := addSquares(p.ctx, sums, dy); err != nil {
+			return err
+		}
 	}
 	if g := p.g[name]; g != nil {
 		if !*fresh {

@@ -152,7 +152,7 @@ func (p *panel) begin(first int) error {
 	p.first, p.rows = first, min(PanelRows, p.dst.Rows-first)
 	for r := range p.rows {
 		if p.step > 0 {
-			scale, err := latticeScale(p.want(r), p.step, p.dst.Scheme)
+			scale, err := latticeScale(p.want(r), float64(p.step*p.unit(first+r)), p.dst.Scheme)
 			if err != nil {
 				return fmt.Errorf("row %d: %w", first+r, err)
 			}

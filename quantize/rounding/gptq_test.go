@@ -216,7 +216,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := in.Loss(t.Context(), src, dst)
+			l, _, err := in.Loss(t.Context(), src, dst, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

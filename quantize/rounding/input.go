@@ -16,6 +16,9 @@ type Input struct {
 	// Step, if not 0, is that step.
 	Rate, Step float64
 
+	// Unit, if not nil, has the step of each row, (Rows), relative to that of the others.
+	Unit []float32
+
 	// Calibration sets the fields below; without it they are zero.
 	Moments *Moments  // nil without calibration
 	Factor  *Factor   // of Moments
@@ -59,11 +62,19 @@ func NewInput(ctx context.Context, m *Moments, damp float64) (*Input, error) {
 	return in, nil
 }
 
-// At returns in with a rate.
-func (in *Input) At(rate float64) *Input {
+// At returns in with a rate, and with the steps of rows relative to one another, see Unit.
+func (in *Input) At(rate float64, unit []float32) *Input {
 	same := *in
-	same.Rate, same.Step = rate, 0
+	same.Rate, same.Step, same.Unit = rate, 0, unit
 	return &same
+}
+
+// unit returns that of row r.
+func (in *Input) unit(r int) float64 {
+	if in.Unit == nil {
+		return 1
+	}
+	return float64(in.Unit[r])
 }
 
 // Guess returns an input for which only the power is known: the mean square of each

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"sync"
 
@@ -25,6 +26,8 @@ type rateCurve struct {
 	cols                          int
 	picked, rowClass, columnClass []int
 	represents, cost              []float64 // of each row, of each column
+	most                          []float64 // the largest magnitude of each row
+	scales                        float64   // bits per weight that they take
 }
 
 // A curvePoint is the entropy of a matrix for one step, in bits per weight, and its loss: the sum
@@ -106,13 +109,16 @@ func newRateCurve(ctx context.Context, src *qtensor.Matrix, unit []float32, weig
 	for _, v := range columns {
 		all += v
 	}
-	c := &rateCurve{x: x, cols: cols, picked: picked, cost: cost}
+	c := &rateCurve{x: x, cols: cols, picked: picked, cost: cost, scales: ScaleBits(unit) / float64(cols)}
 	if all == 0 {
 		return c, nil
 	}
 	deviation := math.Sqrt(all / float64(rows) / float64(cols))
 	c.rowClass, c.columnClass = logClasses(perRow), logClasses(columns)
 	c.represents = represented(picked, rows, stride, unit, weight)
+	for i := range picked {
+		c.most = append(c.most, magnitude(x[i*cols:][:cols]))
+	}
 	step := float64(deviation * 16)
 	for range curvePoints {
 		c.points = append(c.points, curvePoint{step: step})
@@ -148,9 +154,10 @@ func logClasses(sums []float64) []int {
 // round rounds the rows to multiples of step. It returns their entropy, given the sum of the
 // classes of row and column, in bits per weight, and their loss.
 func (c *rateCurve) round(step float64) (bits, loss float64) {
-	inverse := float32(1 / step)
 	var counts []*[256]uint32 // by class
 	for i, r := range c.picked {
+		step := max(step, c.most[i]/widest) // as latticeScale
+		inverse := float32(1 / step)
 		sum := 0.0
 		for j, v := range c.x[i*c.cols:][:c.cols] {
 			q := code(v, inverse, -127, 127)
@@ -178,7 +185,22 @@ func (c *rateCurve) round(step float64) (bits, loss float64) {
 		}
 		bits += nLogN(n)
 	}
-	return bits/float64(len(c.x)) + codedOverhead, loss
+	return bits/float64(len(c.x)) + c.scales + codedOverhead, loss
+}
+
+// ScaleBits returns about the bits that a scale in proportion to an element of unit takes: its
+// two bytes are coded apart, which takes half as much again as their entropy.
+func ScaleBits(unit []float32) float64 {
+	bits := nLogN(uint32(len(unit)))
+	for rest := slices.Sorted(slices.Values(unit)); len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n] == rest[0] {
+			n++
+		}
+		bits -= nLogN(uint32(n))
+		rest = rest[n:]
+	}
+	return 1.5 * bits / float64(max(len(unit), 1))
 }
 
 // nLogN returns n log2 n.
@@ -250,7 +272,7 @@ func (in *Input) step(ctx context.Context, src *qtensor.Matrix) (float64, error)
 	if in.Step > 0 {
 		return in.Step, nil
 	}
-	c, err := newRateCurve(ctx, src, nil, nil, in.costs(src.Cols))
+	c, err := newRateCurve(ctx, src, in.Unit, nil, in.costs(src.Cols))
 	if err != nil {
 		return 0, err
 	}
@@ -261,15 +283,14 @@ func (in *Input) step(ctx context.Context, src *qtensor.Matrix) (float64, error)
 // widest is the largest code of a row that gets a wider step, which leaves room for feedback.
 const widest = 124
 
+// magnitude returns the largest magnitude in x.
+func magnitude(x []float32) float64 { return math.Abs(float64(x[qtensor.LargestMagnitude(x)])) }
+
 // latticeScale returns the float16 bits of the scale of the row x: step, or more if x has
 // weights that codes of the scheme could not reach.
 func latticeScale(x []float32, step float64, s qtensor.Scheme) (uint16, error) {
-	most := x[qtensor.LargestMagnitude(x)]
-	if most < 0 {
-		most = -most
-	}
 	reach := float64(s.Zero()-1) * widest / 127
-	scale := max(step, float64(most)/reach)
+	scale := max(step, magnitude(x)/reach)
 	bits, ok := qtensor.ToFloat16(float32(scale))
 	if !ok {
 		return 0, fmt.Errorf("the step %g does not fit float16", scale)
@@ -293,7 +314,7 @@ func toLattice(ctx context.Context, dst, src *qtensor.Matrix, in *Input) error {
 		if l.grid == nil {
 			l.grid, l.codes = newGrid(dst.Scheme, dst.Cols), make([]uint8, dst.Cols)
 		}
-		scale, err := latticeScale(x, step, dst.Scheme)
+		scale, err := latticeScale(x, float64(step*in.unit(r)), dst.Scheme)
 		if err != nil {
 			return fmt.Errorf("row %d: %w", r, err)
 		}

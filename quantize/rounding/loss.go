@@ -80,11 +80,14 @@ func rowLoss(x []float32, scheme qtensor.Scheme, power []float32, cost []float64
 	return sum, nil
 }
 
-// Loss returns tr((W-Q) (H + lambda I) (W-Q)^T) for stored matrices w and q.
-func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error) {
+// Loss returns tr((W-Q) (H + lambda I) (W-Q)^T) for stored matrices w and q, and the same with
+// the part of each row multiplied by its weight; nil means 1 for all rows.
+func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix, weight []float64) (plain, weighted float64, err error) {
 	stride := in.Stride
-	losses := make([]float64, (w.Rows+PanelRows-1)/PanelRows)
-	err := parallel.Ranges(ctx, w.Rows, PanelRows, func(_, from, to int) error {
+	type losses struct{ plain, weighted float64 }
+	parts := make([]losses, (w.Rows+PanelRows-1)/PanelRows)
+	err = parallel.Ranges(ctx, w.Rows, PanelRows, func(_, from, to int) error {
+		part := &parts[from/PanelRows]
 		w.ReleaseBehind(from, PanelRows)
 		n := to - from
 		var reader qtensor.Reader
@@ -99,15 +102,20 @@ func (in *Input) Loss(ctx context.Context, w, q *qtensor.Matrix) (float64, error
 		}
 		kernel.Gemm(g, stride, e, stride, in.H, stride, n, w.Cols, stride)
 		for r := range n {
-			losses[from/PanelRows] += float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
+			l := float64(kernel.Dot(e[r*stride:][:w.Cols], g[r*stride:][:w.Cols]))
+			part.plain += l
+			if weight != nil {
+				l *= weight[from+r]
+			}
+			part.weighted += l
 		}
 		return nil
 	})
-	sum := 0.0
-	for _, l := range losses {
-		sum += l
+	for _, part := range parts {
+		plain += part.plain
+		weighted += part.weighted
 	}
-	return sum, err
+	return plain, weighted, err
 }
 
 // OutputPower estimates the power of src's output as if the columns of its input

@@ -2,6 +2,7 @@ package tuning
 
 import (
 	"thimble/internal/divergence"
+	"thimble/internal/gradient"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
@@ -21,8 +22,7 @@ func Bytes(s *model.Spec, on *Texts, scales int64, batch int) int64 {
 	if together := max(positions, int64(batch)); together*vocab <= partBytes {
 		positions = together
 	}
-	step := 16*hidden + 10*padded(s.Heads*s.HeadDim) + 8*padded(s.KVHeads*s.HeadDim) + 8*padded(s.FFN)
-	pass := positions * (vocab + step + int64(len(s.Schedule))*hidden)
+	pass := gradient.Bytes(s, int(positions))
 	logits := 2 * divergence.Batch * vocab
 	const copies = 2 * 7 * 4 // of scales and minima: values, gradients, moments, what was best
 	return pass + logits + scales*copies + int64(on.HeldOutTokens())*hidden
