@@ -15,12 +15,12 @@ import (
 // which also uses it for activations). It costs nothing at inference.
 
 // rotated returns m with the value and output projections of each block rotated, if p
-// rounds both with a method that rotates. It computes their rows on demand and does not
+// rounds both with a method that rotates, and no block has heads of another width or the
+// values of another block. It computes their rows on demand and does not
 // change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
-	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
-	if !p.method.Rotates() || n < 8 {
+	if !p.method.Rotates() || s.Varies() {
 		return m
 	}
 	rounds := map[string]bool{}
@@ -29,10 +29,14 @@ func rotated(m *Model, p *Plan) *Model {
 	}
 	out := *m
 	out.Tensors = maps.Clone(m.Tensors)
+	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
+	if n < 8 {
+		return m
+	}
 	turn := rounding.NewRotation(n)
 	for b := range s.Blocks {
 		v, o, bias := model.Name(b, model.V), model.Name(b, model.O), model.Name(b, model.V+model.BiasSuffix)
-		if !rounds[v] || !rounds[o] {
+		if !rounds[v] || !rounds[o] { // a block without V has its keys for values
 			continue
 		}
 		out.Tensors[v] = turn.Columns(m.Tensors[v])

@@ -74,6 +74,10 @@ var unsupported = []struct {
 	{"conv", func(s *model.Spec) bool {
 		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 })
 	}},
+	{"headdim", (*model.Spec).Varies},
+	{"vnorm", func(s *model.Spec) bool { return s.VNorm }},
+	{"layer.width", func(s *model.Spec) bool { return s.Layer.Width > 0 }},
+	{"outscale", func(s *model.Spec) bool { return s.OutScale }},
 	{"alibi", func(s *model.Spec) bool { return s.Alibi > 0 }},
 }
 

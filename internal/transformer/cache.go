@@ -10,24 +10,26 @@ import (
 )
 
 // A Cache holds the keys and values of past positions. It has one entry per step,
-// so a shared block has one for each time it runs. It grows as needed.
+// so a shared block has one for each time it runs; a block that attends to keys and values of
+// another has that one's. It grows as needed.
 type Cache struct {
-	used        int // positions in use
-	capacity    int // positions that are allocated
-	limit       int // largest capacity
-	steps       []entry
-	sharedEntry bool // all steps share steps[0], so that each overwrites the one before
-	heads       int  // KVHeads
-	headDim     int
-	hidden      int
-	keyStride   int // headDim padded to a multiple of 16
-	rounder     qtensor.Rounder
+	used     int // positions in use
+	capacity int // positions that are allocated
+	limit    int // largest capacity
+	steps    []*entry
+	entries  []*entry // those of steps, each once
+	hidden   int
+	rounder  qtensor.Rounder
 }
 
 // An entry holds one step's keys and values.
 type entry struct {
 	k store // rotated
 	v store
+
+	heads     int // KVHeads
+	headDim   int
+	keyStride int // headDim padded to a multiple of 16
 
 	conv   bool      // the step has a convolution, and neither keys nor values
 	inputs []float32 // (positions, Hidden), of the convolution
@@ -41,14 +43,37 @@ type store struct {
 }
 
 // NewCache returns an empty cache for up to limit positions.
-func (d *Decoder) NewCache(limit int) (*Cache, error) {
+func (d *Decoder) NewCache(limit int) (*Cache, error) { return d.newCache(limit, false) }
+
+// newCache is NewCache. If shared is set, all steps of one kind share an entry, so that each
+// overwrites the one before.
+func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 	s := d.spec
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, hidden: s.Hidden, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
-	for i := range c.steps {
-		c.steps[i] = entry{k: newStore(d.arithmetic.Keys, c.headDim, c.keyStride), v: newStore(d.arithmetic.Values, c.headDim, c.headDim), conv: s.AttentionOf(s.Schedule[i]).Conv > 0}
+	c := &Cache{limit: limit, hidden: s.Hidden, steps: make([]*entry, len(s.Schedule))}
+	type kind struct {
+		heads, headDim int
+		conv           bool
+	}
+	like := map[kind]*entry{}
+	for i, b := range s.Schedule {
+		t, a := s.Of(b), s.AttentionOf(b)
+		if a.Back > 0 {
+			c.steps[i] = c.steps[i-a.Back]
+			continue
+		}
+		key := kind{t.KVHeads, t.HeadDim, a.Conv > 0}
+		if c.steps[i] = like[key]; c.steps[i] == nil {
+			stride := kernel.Padded(t.HeadDim)
+			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.HeadDim, t.HeadDim),
+				heads: t.KVHeads, headDim: t.HeadDim, keyStride: stride, conv: key.conv}
+			c.entries = append(c.entries, c.steps[i])
+		}
+		if shared {
+			like[key] = c.steps[i]
+		}
 	}
 	return c, nil
 }
@@ -62,17 +87,23 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
-	for i := range c.steps {
-		n += c.steps[i].k.bytes() + c.steps[i].v.bytes() + 4*int64(len(c.steps[i].inputs))
+	for _, e := range c.entries {
+		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs))
 	}
 	return n
 }
 
-// EntryBytes returns the bytes of a cache for one position of a step that runs block.
+// EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
+// the block attends to the keys of another.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
-	if s.AttentionOf(block).Conv > 0 {
+	sized := s.Of(block)
+	switch a := s.AttentionOf(block); {
+	case a.Conv > 0:
 		return 4 * int64(s.Hidden)
+	case a.Back > 0:
+		return 0
 	}
+	s = &sized
 	bytes := func(scheme qtensor.Scheme, stride int) int64 {
 		if scheme.Kind == qtensor.F32 {
 			return 4 * int64(stride)
@@ -95,12 +126,12 @@ func (c *Cache) reserve(n int) error {
 		return nil
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
-	for i := range c.steps {
-		if c.steps[i].conv && !c.sharedEntry {
+	for _, e := range c.entries {
+		if e.conv {
 			continue
 		}
-		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
-			if err := s.grow(c, capacity); err != nil {
+		for _, s := range []*store{&e.k, &e.v} {
+			if err := s.grow(c, e, capacity); err != nil {
 				return err
 			}
 		}
@@ -110,20 +141,20 @@ func (c *Cache) reserve(n int) error {
 }
 
 // grow reallocates s for capacity positions and keeps the positions that c holds.
-func (s *store) grow(c *Cache, capacity int) error {
+func (s *store) grow(c *Cache, e *entry, capacity int) error {
 	if s.matrix == nil {
-		x := make([]float32, c.heads*capacity*s.stride)
-		for h := range c.heads {
+		x := make([]float32, e.heads*capacity*s.stride)
+		for h := range e.heads {
 			copy(x[h*capacity*s.stride:], s.floats[h*c.capacity*s.stride:][:c.used*s.stride])
 		}
 		s.floats = x
 		return nil
 	}
-	m, err := qtensor.New(s.matrix.Scheme, c.heads*capacity, c.headDim)
+	m, err := qtensor.New(s.matrix.Scheme, e.heads*capacity, e.headDim)
 	if err != nil {
 		return err
 	}
-	for h := range c.heads {
+	for h := range e.heads {
 		for pos := range c.used {
 			m.CopyRow(h*capacity+pos, s.matrix, h*c.capacity+pos)
 		}
@@ -160,10 +191,7 @@ func (s *store) read(scratch []float32, d *qtensor.Reader, from, n int) []float3
 
 // entry returns the keys and values of a step.
 func (c *Cache) entry(step int) *entry {
-	if c.sharedEntry {
-		step = 0
-	}
-	return &c.steps[step]
+	return c.steps[step]
 }
 
 // append stores rotated keys and values, both (n, KVHeads*HeadDim), at the n
@@ -173,12 +201,12 @@ func (c *Cache) append(step int, k, v rows) error {
 	e := c.entry(step)
 	for t := range k.n {
 		pos := c.used + t
-		for h := range c.heads {
-			at, i := h*c.headDim, h*c.capacity+pos
-			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:c.headDim]); err != nil {
+		for h := range e.heads {
+			at, i := h*e.headDim, h*c.capacity+pos
+			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:e.headDim]); err != nil {
 				return fmt.Errorf("step %d, position %d, key of head %d, %w; store keys in a wider type", step, pos, h, err)
 			}
-			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:c.headDim]); err != nil {
+			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:e.headDim]); err != nil {
 				return fmt.Errorf("step %d, position %d, value of head %d, %w; store values in a wider type", step, pos, h, err)
 			}
 		}
@@ -188,13 +216,13 @@ func (c *Cache) append(step int, k, v rows) error {
 
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
-	for i := range c.steps {
-		if e := &c.steps[i]; e.conv {
+	for _, e := range c.entries {
+		if e.conv {
 			copy(e.inputs[to*c.hidden:][:c.hidden], e.inputs[from*c.hidden:])
 			continue
 		}
-		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
-			for h := range c.heads {
+		for _, s := range []*store{&e.k, &e.v} {
+			for h := range e.heads {
 				s.copy(h*c.capacity+to, h*c.capacity+from)
 			}
 		}
@@ -214,22 +242,26 @@ func (s *store) copy(to, from int) {
 // It returns the first position that differs and the first step in which it does,
 // or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
-	x, y := make([]float32, c.keyStride), make([]float32, c.keyStride)
+	widest := 0
+	for _, e := range c.entries {
+		widest = max(widest, e.keyStride)
+	}
+	x, y := make([]float32, widest), make([]float32, widest)
 	var read qtensor.Reader
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
-			a, b := &c.steps[step], &other.steps[step]
+			a, b := c.steps[step], other.steps[step]
 			if a.conv {
 				if at := position * c.hidden; !slices.Equal(a.inputs[at:at+c.hidden], b.inputs[at:at+c.hidden]) {
 					return step, position
 				}
 				continue
 			}
-			for h := range c.heads {
+			for h := range a.heads {
 				i, j := h*c.capacity+position, h*other.capacity+position
 				for _, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
-					u := pair[0].read(x, &read, i, 1)[:c.headDim]
-					v := pair[1].read(y, &read, j, 1)[:c.headDim]
+					u := pair[0].read(x, &read, i, 1)[:a.headDim]
+					v := pair[1].read(y, &read, j, 1)[:a.headDim]
 					if !slices.Equal(u, v) {
 						return step, position
 					}

@@ -18,7 +18,9 @@ type pass struct {
 	y         rows        // (positions, Hidden), what a layer adds to x
 	q, k, v   rows        // normalized and rotated in place; attention overwrites q with its output
 	gate, up  rows        // the activation overwrites gate with act(gate) * up
+	shapes    []*shape    // of each block; nil if all have the same
 	experts   *expertPass // nil without experts
+	layer     *layerPass  // nil without Layer
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
 }
@@ -37,6 +39,10 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
+	}
+	p.shapes = shapesOf(s, n)
+	if s.Layer.Width > 0 {
+		p.layer = newLayerPass(s, n)
 	}
 	if s.HasFFN() {
 		p.gate, p.up = newRows(n, s.FFN), newRows(n, s.FFN)
@@ -96,7 +102,16 @@ func (p *pass) input() rows {
 
 // projectQKV computes q = Q h, k = K h and v = V h.
 func (p *pass) projectQKV(ctx context.Context, step int) error {
+	p.reshape(step)
 	w := p.block(step)
+	switch {
+	case w.k.w == nil:
+		return p.d.apply(ctx, p.input(), product{p.q, w.q})
+	case w.v.w == nil:
+		err := p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k})
+		copy(p.v.data, p.k.data)
+		return err
+	}
 	return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
 }
 
@@ -108,10 +123,16 @@ func (p *pass) normalizeHeads(_ context.Context, step int) error {
 	return nil
 }
 
+// normalizeValues normalizes values, in models with VNorm.
+func (p *pass) normalizeValues(_ context.Context, step int) error {
+	p.d.normalizeHeads(p.v, p.block(step).vNorm)
+	return nil
+}
+
 // rotate applies the rotary embedding to queries and keys.
 func (p *pass) rotate(_ context.Context, step int) error {
-	r := p.block(step).rope
-	if r == nil {
+	w := p.block(step)
+	if w.rope == nil {
 		return nil
 	}
 	at := 0
@@ -119,20 +140,21 @@ func (p *pass) rotate(_ context.Context, step int) error {
 		q, k, first := p.q.slice(at, s.n), p.k.slice(at, s.n), s.cache.used
 		at += s.n
 		if s.n == 1 {
-			p.rotateRows(r, q, k, first, 0, 1)
+			p.rotateRows(w, q, k, first, 0, 1)
 			continue
 		}
-		p.d.ranges(s.n, func(from, to int) { p.rotateRows(r, q, k, first, from, to) })
+		p.d.ranges(s.n, func(from, to int) { p.rotateRows(w, q, k, first, from, to) })
 	}
 	return nil
 }
 
-// rotateRows rotates the rows [from, to) of q and k. Row 0 has the given position.
-func (p *pass) rotateRows(r *rope, q, k rows, position, from, to int) {
+// rotateRows rotates the rows [from, to) of q, and of k if the block w has keys of its own.
+// Row 0 has the given position.
+func (p *pass) rotateRows(w *block, q, k rows, position, from, to int) {
 	for t := from; t < to; t++ {
-		for _, x := range [2][]float32{q.row(t), k.row(t)} {
-			for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
-				r.rotate(x, position+t)
+		for i, x := range [2][]float32{q.row(t), k.row(t)} {
+			for ; len(x) > 0 && (i == 0 || w.k.w != nil); x = x[w.headDim:] {
+				w.rope.rotate(x, position+t)
 			}
 		}
 	}
