@@ -57,17 +57,22 @@ func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 		return nil, err
 	}
 	defer d.m.Close()
+	return d.report, d.run(ctx)
+}
+
+// run measures the model d.m.
+func (d *curveRun) run(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := d.folder.Open(); err != nil {
-		return nil, err
+		return err
 	}
 	defer d.folder.Close()
 	if err := d.measure(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return d.report, d.publish(ctx)
+	return d.publish(ctx)
 }
 
 // A curveRun is one run of Curve.
@@ -81,6 +86,14 @@ type curveRun struct {
 	keep    []string // names of the containers to keep in the folder
 	prompts [][]reference.Prompt
 	texts   calibration.Texts
+
+	// A sweep sets these. specs are the rows instead of RowsFile and Sizes, and sources are the
+	// model's. wanted reports whether to measure a row on a text, and found receives the result.
+	specs   []rowSpec
+	sources *digest.Hashing
+	label   string // begins the names of stages
+	wanted  func(r *row, text int) (bool, error)
+	found   func(r *row, row *curve.Row, text int, p curve.Point) error
 }
 
 // check reads the rows, the peers and the names of the texts. It needs no model.
@@ -246,18 +259,20 @@ func (d *curveRun) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var hashed []string // files to hash, if any row makes a container
-	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
-		hashed = d.m.Files
+	sources := d.sources
+	if sources == nil {
+		var hashed []string // files to hash, if any row makes a container
+		if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
+			hashed = d.m.Files
+		}
+		if sources, err = digest.Start(ctx, hashed, nil); err != nil {
+			return err
+		}
+		defer sources.Stop()
 	}
-	sources, err := digest.Start(ctx, hashed, nil)
-	if err != nil {
-		return err
-	}
-	defer sources.Stop()
 	ref := reference.FromScorer(reference.CacheLogits(scorer, cachedBytes/(4*d.m.Spec.Hidden)))
 	for i, r := range d.rows {
-		label := fmt.Sprintf("%s (%d of %d)", r.name, i+1, len(d.rows))
+		label := fmt.Sprintf("%s%s (%d of %d)", d.label, r.name, i+1, len(d.rows))
 		if err := d.measureRow(ctx, r, sources, ref, label); err != nil {
 			return fmt.Errorf("row %s: %w", r.name, err)
 		}
@@ -266,6 +281,10 @@ func (d *curveRun) measure(ctx context.Context) error {
 }
 
 func (d *curveRun) measureRow(ctx context.Context, r *row, sources *digest.Hashing, ref reference.Reference, label string) error {
+	texts, err := d.textsOf(r)
+	if err != nil || len(texts) == 0 {
+		return err
+	}
 	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series, ExportBytes: r.exported}
 	out := r.file
 	if out == "" {
@@ -294,16 +313,38 @@ func (d *curveRun) measureRow(ctx context.Context, r *row, sources *digest.Hashi
 		return err
 	}
 	tokens := d.Progress.stage(label+": verify", Tokens)
-	for i := range d.prompts {
-		r, err := verify.Run(ctx, ref, scorer, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
+	for _, i := range texts {
+		v, err := verify.Run(ctx, ref, scorer, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
 		if err != nil {
 			return err
 		}
-		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = r.Metrics.Tokens, r.Metrics.PPLReference
-		done.Measured = append(done.Measured, curve.PointOf(&r.Metrics.Summary))
+		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = v.Metrics.Tokens, v.Metrics.PPLReference
+		p := curve.PointOf(&v.Metrics.Summary)
+		done.Measured = append(done.Measured, p)
+		if d.found != nil {
+			if err := d.found(r, &done, i, p); err != nil {
+				return err
+			}
+		}
 	}
 	d.report.Rows = append(d.report.Rows, done)
 	return nil
+}
+
+// textsOf returns the indices of the texts to measure r on: all of them, except in a sweep.
+func (d *curveRun) textsOf(r *row) (texts []int, err error) {
+	for i := range d.prompts {
+		wanted := true
+		if d.wanted != nil {
+			if wanted, err = d.wanted(r, i); err != nil {
+				return nil, err
+			}
+		}
+		if wanted {
+			texts = append(texts, i)
+		}
+	}
+	return texts, nil
 }
 
 // write writes the container of r to out.

@@ -57,7 +57,7 @@ var defaultBits = []float64{4.5, 5, 5.5, 6.5, 8}
 
 // readRows reads the rows of RowsFile and Sizes.
 func (d *curveRun) readRows(ctx context.Context) ([]*row, error) {
-	var specs []rowSpec
+	specs := d.specs
 	if d.RowsFile != "" {
 		text, err := ReadText(ctx, "--rows", d.RowsFile, maxRowsFile)
 		if err != nil {

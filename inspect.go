@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	container "thimble/format/thimble"
+	"thimble/internal/bom"
 	"thimble/internal/defect"
 	"thimble/internal/device"
 	"thimble/internal/model"
@@ -24,6 +25,8 @@ type InspectOptions struct {
 	// signature by such a key beside the model, Inspect fails. It implies Check.
 	Trust     string
 	Signature string // path of the signature; "" is that of SignaturePath
+
+	Bill bool // add a bill of materials, for which all files are hashed
 
 	Device     string     // add what the model costs on this phone, or on device.All; "" for none
 	Arithmetic Arithmetic // whose cache the costs are of
@@ -46,6 +49,7 @@ type Inspection struct {
 	Provenance ProvenanceInfo    `json:"provenance"`
 	Device     *device.Sheet     `json:"device,omitempty"`
 	Signature  *SignatureInfo    `json:"signature,omitempty"` // the one that Trust accepts
+	Bill       *bom.Document     `json:"-"`                   // in CycloneDX
 }
 
 // ContainerInfo describes the header of a .thimble file.
@@ -119,6 +123,11 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 			return nil, err
 		}
 		o.Check = o.Check || r.Container != nil
+	}
+	if o.Bill {
+		if err := r.addBill(ctx, m, o.Progress); err != nil {
+			return nil, err
+		}
 	}
 	if !o.Check {
 		return r, nil

@@ -13,6 +13,7 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/memory"
 	"thimble/internal/model"
+	"thimble/internal/shard"
 	"thimble/quantize"
 	"thimble/quantize/calibration"
 	"thimble/quantize/kept"
@@ -39,6 +40,11 @@ type QuantizeOptions struct {
 	Surveys []string
 	Target  string // program that must be able to run the result; see Targets
 	Resume  bool   // continue an interrupted calibrated run from Output.unfinished
+
+	// Shard divides the rounding of a run without calibration: a share writes a part next to
+	// Output, shard.Shard.Path, and Merge writes Output from all parts and removes them.
+	Shard shard.Shard // the zero value does not divide
+	Merge bool
 
 	Progress Progress                 // may be nil
 	Planned  func(r *Quantized) error // called with the plan before the work starts; may be nil
@@ -69,6 +75,7 @@ type ConvertOptions struct {
 // A Quantized is the result of Quantize and Convert.
 type Quantized struct {
 	Output        string          `json:"output,omitempty"`        // empty if only planned
+	Part          *Part           `json:"part,omitempty"`          // if Output is a part
 	Format        string          `json:"format"`                  // of the file
 	Bytes         int64           `json:"bytes,omitempty"`         // of the file
 	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
@@ -156,6 +163,8 @@ type quantization struct {
 
 	exportNotes []string // about the file that exporter writes
 	tuned       *Tuned   // nil without Recipe.Tune
+
+	parts *kept.Parts // to merge; nil if the run rounds
 }
 
 // store implements Quantize and Convert.
@@ -206,7 +215,10 @@ func (q *quantization) check() (err error) {
 	if err := target.CheckNames(q.recipe, q.target); err != nil {
 		return err
 	}
-	q.Calibration.Wanted(q.recipe, q.Budget != nil) // may set the method
+	calibrated := q.Calibration.Wanted(q.recipe, q.Budget != nil) // may set the method
+	if err := q.checkDivision(calibrated); err != nil {
+		return err
+	}
 	return q.recipe.CheckMethod()
 }
 
@@ -292,11 +304,23 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 			return nil, err
 		}
 	}
-	if q.Output == "" {
+	switch {
+	case q.Output == "":
 		return r, nil
+	case q.Shard.Of > 1:
+		return r, q.writePart(ctx, plan, r)
+	case q.Merge:
+		q.parts = q.partsOf(plan)
+		if err := q.parts.Open(); err != nil {
+			return nil, err
+		}
+		defer q.parts.Close()
 	}
 	file, err := q.write(ctx, plan, chosen)
 	if err := q.resumed.End(err); err != nil {
+		return nil, err
+	}
+	if err := q.parts.Remove(); err != nil {
 		return nil, err
 	}
 	if plan.Codes() { // only now is it known
@@ -457,6 +481,11 @@ func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *c
 	report := q.reporter(plan)
 	report(0)
 	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
+	if q.parts != nil {
+		fill = func(sink quantize.Sink) error {
+			return q.parts.Merge(ctx, sink, report)
+		}
+	}
 	if done := chosen.done; done != nil {
 		fill = func(sink quantize.Sink) error {
 			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})

@@ -16,6 +16,7 @@ import (
 	"thimble/internal/digest"
 	"thimble/internal/memory"
 	"thimble/internal/model"
+	"thimble/internal/shard"
 	"thimble/internal/texts"
 	"thimble/internal/tokenizer"
 	"thimble/target"
@@ -54,6 +55,12 @@ type VerifyOptions struct {
 	Layers    bool // report the error that every operation adds and inherits
 	Attribute bool // report the divergence that each stage adds
 	Record    bool // store the gates in the container if the model passes them all
+
+	// Scores is a path; VerifyPart stores the scores of a share of the chunks in a part next to
+	// it, see shard.Shard.Path. With Merge, Verify takes the scores of all parts and keeps them.
+	Scores string
+	Shard  shard.Shard
+	Merge  bool
 
 	Arithmetic Arithmetic
 	MaxMem     int64 // bound on the resident memory, in bytes; 0 is none. The report does not depend on it
@@ -160,6 +167,8 @@ func (v *verification) check() error {
 		}
 	}
 	switch {
+	case v.Merge && v.Text == "" && v.Reference == "":
+		return errors.New("--merge takes the scores of a text's chunks: add --text FILE or --reference REF")
 	case v.Continue < 0 || v.Continue > model.MaxLength:
 		return fmt.Errorf("--continue %d is out of range, want 1 to %d", v.Continue, model.MaxLength)
 	case v.Continue > 0 && (v.Against == "" || v.Text == ""):
@@ -172,11 +181,7 @@ func (v *verification) check() error {
 
 // measure compares the model with the reference and applies the gates.
 func (v *verification) measure(ctx context.Context, with *comparison, inputs []string) (*verify.Report, error) {
-	batch := 0
-	if v.Decode {
-		batch = 1
-	}
-	scorer, err := reference.NewScorer(v.m, v.Arithmetic, batch)
+	scorer, err := v.scorer()
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +200,15 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 	}
 	if err := verify.Fits(v.MaxMem, v.m, with.source, with.prompts, o, v.Attribute); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+	}
+	if v.Merge {
+		parts, err := v.scoreParts(ctx, with)
+		if err != nil {
+			return nil, err
+		}
+		if o.Scores, err = parts.Read(v.Arithmetic); err != nil {
+			return nil, err
+		}
 	}
 	if err := v.prepare(ctx, with, scorer, o); err != nil {
 		return nil, err

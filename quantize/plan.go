@@ -82,7 +82,7 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 	used := make([]bool, len(full.rules))
 	for _, slot := range m.Spec.Slots() {
 		stored := full.storage(slot, used)
-		if stored.keep && p.method.Rotates() && strings.HasSuffix(slot.Name, "."+model.V+model.BiasSuffix) {
+		if stored.keep && p.method.Rotates() && !m.Spec.AttnGate && strings.HasSuffix(slot.Name, "."+model.V+model.BiasSuffix) {
 			stored = storage{scheme: Scheme{Kind: qtensor.F32}} // turned with its heads, it is no bfloat16 any more
 		}
 		e, err := newEntry(slot, m.Tensors[slot.Name].Scheme, stored)

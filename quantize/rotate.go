@@ -12,7 +12,8 @@ import (
 // are only sums over positions, so for any rotation R of the head's channels, R V and O
 // R^T compute the same as V and O. A Hadamard matrix with random signs makes the channels
 // similar, so that one scale fits a whole group (QuaRot, arXiv 2404.00456, section 4,
-// which also uses it for activations). It costs nothing at inference.
+// which also uses it for activations). It costs nothing at inference. Gates of the outputs of
+// attention (Spec.AttnGate) do not allow it: they scale each channel apart.
 
 // rotated returns m with the value and output projections of each block rotated, if p
 // rounds both with a method that rotates, and no block has heads of another width or the
@@ -20,7 +21,8 @@ import (
 // change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
-	if !p.method.Rotates() || s.Varies() {
+	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
+	if !p.method.Rotates() || s.AttnGate || s.Varies() || n < 8 {
 		return m
 	}
 	rounds := map[string]bool{}
@@ -29,10 +31,6 @@ func rotated(m *Model, p *Plan) *Model {
 	}
 	out := *m
 	out.Tensors = maps.Clone(m.Tensors)
-	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
-	if n < 8 {
-		return m
-	}
 	turn := rounding.NewRotation(n)
 	for b := range s.Blocks {
 		v, o, bias := model.Name(b, model.V), model.Name(b, model.O), model.Name(b, model.V+model.BiasSuffix)

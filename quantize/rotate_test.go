@@ -111,3 +111,15 @@ func TestRotatedIsLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// Gates between values and outputs allow no rotation.
+func TestGatedHeadsAreNotRotated(t *testing.T) {
+	m := livelyModel(t, func(s *model.Spec) { s.HeadDim, s.AttnGate = 16, true })
+	p, err := NewPlan(m, &Recipe{Scheme: "int4/g32", Method: rounding.MethodGPTQ, Texts: &Texts{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rotated(m, p) != m {
+		t.Error("rotated")
+	}
+}

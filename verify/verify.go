@@ -60,6 +60,7 @@ type Options struct {
 	Profile     *parity.Profile        // of the model and its source; may be nil
 	Progress    func(done, total int)  // called with the positions scored so far; may be nil
 	Behaviour   *tasks.Behaviour       // tasks and continuations to measure; nil for none
+	Scores      [][]metric.Score       // of each prompt, from Parts.Read; nil to score
 
 	integrity *Integrity // set by Prepare
 	notes     []string   // set by Prepare
@@ -81,7 +82,9 @@ func Run(ctx context.Context, ref reference.Reference, scorer reference.Scorer, 
 	form := formOf(ref)
 	r := newRun(ref, scorer, prompts, o.Progress)
 	for i := range prompts {
-		if err := r.prompt(ctx, &prompts[i]); err != nil {
+		if o.Scores != nil {
+			r.prompts = append(r.prompts, scoredPrompt{prompts[i].IDs, prompts[i].From, o.Scores[i]})
+		} else if err := r.prompt(ctx, &prompts[i]); err != nil {
 			return nil, fmt.Errorf("prompt %d: %w", i, err)
 		}
 	}

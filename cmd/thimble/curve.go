@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/internal/defect"
 )
 
 var (
@@ -45,6 +47,9 @@ With -o FOLDER, charts in that folder plot rows and peers, one chart for each
 text. Divergence is KL(MODEL || file) in nats per token, as thimble verify
 measures it.
 
+thimble curve FOLDER draws the results that thimble sweep has stored in FOLDER,
+one curve for each model; only --peers, -o, --force and --json apply.
+
 Examples:
    thimble curve SmolLM2-135M --text test.txt --calib valid.txt
    thimble curve SmolLM2-135M --text test.txt --text code.txt \
@@ -52,13 +57,15 @@ Examples:
    thimble curve SmolLM2-135M --text test.txt --calib valid.txt --chunks 16 \
       --rows docs/curve/rows-ablation.yaml
    thimble curve SmolLM2-135M --text test.txt --calib valid.txt \
-      --sizes 92MB,105MB --for llama.cpp -o curve --keep`
+      --sizes 92MB,105MB --for llama.cpp -o curve --keep
+   thimble curve results -o charts`
 
 func curveCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "curve",
-		Usage:       "measure the loss of a model at each of several sizes",
-		UsageText:   "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]",
+		Name:  "curve",
+		Usage: "measure the loss of a model at each of several sizes",
+		UsageText: "thimble curve MODEL --text FILE [--calib FILE] [--sizes SIZES | --rows FILE] [--peers FILE] [-o FOLDER]\n" +
+			"   thimble curve FOLDER [--peers FILE] [-o FOLDER]",
 		Description: curveHelp,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringSliceFlag{Name: "text", Usage: "measure on the text in `FILE` (repeatable)"},
@@ -80,6 +87,9 @@ func curveAction(c *cli.Context) error {
 	path, err := oneModel(c)
 	if err != nil {
 		return err
+	}
+	if thimble.HasResults(path) {
+		return curvesAction(c, path)
 	}
 	o := thimble.CurveOptions{
 		Model: path, Set: overridesOf(c), Texts: c.StringSlice("text"), RowsFile: c.String("rows"), PeersFile: c.String("peers"),
@@ -111,6 +121,29 @@ func curveAction(c *cli.Context) error {
 		return err
 	}
 	progress.Done()
+	return print(c, r)
+}
+
+// curvesAction draws the results of a sweep.
+func curvesAction(c *cli.Context, path string) error {
+	for _, f := range c.Command.Flags {
+		switch name := f.Names()[0]; name {
+		case "peers", folderFlag.Name, forceFlag.Name, jsonFlag.Name, quietFlag.Name:
+		default:
+			if c.IsSet(name) {
+				return fmt.Errorf("%s: these are the results of a sweep, which are not measured again; leave out --%s", defect.Printable(path), name)
+			}
+		}
+	}
+	if err := checkFolder(c); err != nil {
+		return err
+	}
+	r, err := thimble.SweepCurves(c.Context, thimble.SweepCurvesOptions{
+		Results: path, PeersFile: c.String("peers"), Folder: c.String(folderFlag.Name), Overwrite: c.Bool(forceFlag.Name),
+	})
+	if err != nil {
+		return err
+	}
 	return print(c, r)
 }
 

@@ -27,6 +27,11 @@ and checks all digests. FILE is a public key such as id_ed25519.pub, or a list o
 them, an allowed_signers file. The exit status is 1 if the signature is by
 another key or of other bytes, and 2 if there is none or the file is damaged.
 
+--bom prints a bill of materials (CycloneDX 1.6, JSON) with the digests of the
+model, its source files and calibration texts, its recipe, the metrics of gates
+it has passed, and the licence, if --set general.license or the README.md of a
+folder states one. The same model gives the same bytes.
+
 --device estimates what the model costs on phones: memory, the fastest decoding
 that the memory's bandwidth allows, and the share of a battery. --device NAME
 shows one phone with the sources of its figures, --kv another type of the KV
@@ -38,6 +43,7 @@ or option takes such a file.
 Examples:
    thimble inspect smol.thimble --check
    thimble inspect smol.thimble --trust release-key.pub
+   thimble inspect smol.thimble --bom > smol.cdx.json
    thimble inspect smol.thimble --recipe > smol.yaml
    thimble inspect SmolLM2-135M --tensors
    thimble inspect smol.thimble --device
@@ -49,13 +55,14 @@ func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "inspect",
 		Usage:       "describe a model, and check a container for damage",
-		UsageText:   "thimble inspect MODEL [--check] [--tensors | --recipe | --device [NAME] | --json]",
+		UsageText:   "thimble inspect MODEL [--check] [--trust FILE] [--tensors | --recipe | --bom | --device [NAME] | --json]",
 		Description: inspectHelp,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "tensors", Usage: "list every tensor"},
 			&cli.BoolFlag{Name: "recipe", Usage: "print the recipe of a container as YAML"},
 			&cli.BoolFlag{Name: "check", Usage: "read the whole file and verify every digest (containers only)"},
 			deviceFlag, kvFlag,
+			&cli.BoolFlag{Name: "bom", Usage: "print what the model was made from as a CycloneDX 1.6 bill of materials in JSON"},
 			&cli.StringFlag{Name: "trust", Usage: "require a signature by a key in `FILE`, a public key or an allowed_signers file of OpenSSH, and check all digests"},
 			&cli.StringFlag{Name: "signature", Usage: "with --trust: the signature is in `FILE` (default: beside the model, with .sig appended)"},
 			setFlag, dropFlag, loraFlag, jsonFlag, quietFlag,
@@ -83,6 +90,8 @@ func inspectAction(c *cli.Context) error {
 	switch {
 	case c.Bool("recipe") && (c.Bool("tensors") || c.Bool(jsonFlag.Name) || phone != ""):
 		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors, --device and --json, or use --json alone and read provenance.recipe")
+	case c.Bool("bom") && (c.Bool("recipe") || c.Bool("tensors") || phone != ""):
+		return errors.New("--bom prints only the bill of materials, as JSON; leave out --recipe, --tensors and --device")
 	case phone != "" && c.Bool("tensors"):
 		return errors.New("--device and --tensors are two tables; use one of them, or --json for both")
 	case c.IsSet("trust") && c.String("trust") == "" || c.IsSet("signature") && !c.IsSet("trust"):
@@ -102,7 +111,7 @@ func inspectAction(c *cli.Context) error {
 	defer progress.Done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
 		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.Step,
-		Trust: c.String("trust"), Signature: c.String("signature"),
+		Trust: c.String("trust"), Signature: c.String("signature"), Bill: c.Bool("bom"),
 	})
 	if err != nil {
 		return err
@@ -114,6 +123,9 @@ func inspectAction(c *cli.Context) error {
 		}
 		_, err := io.WriteString(c.App.Writer, strings.TrimRight(r.Provenance.Recipe, "\n")+"\n")
 		return err
+	}
+	if c.Bool("bom") {
+		return printJSON(c.App.Writer, r.Bill)
 	}
 	if r.Device != nil {
 		return printText(c, r, func() string { return text.Device(r) })

@@ -23,6 +23,7 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/device"
 	"thimble/internal/spell"
+	"thimble/internal/sweep"
 )
 
 // Exit codes. They are part of the command line's contract.
@@ -107,6 +108,12 @@ func withoutCall(err error) string {
 // interrupted returns the error for a user who stopped a run.
 func interrupted(err error) error {
 	text := "interrupted, no output was written"
+	if part := new(sweep.UnfinishedError); errors.As(err, &part) {
+		return errors.New("interrupted; " + part.Remedy())
+	}
+	if part := new(thimble.KeptPartError); errors.As(err, &part) {
+		return errors.New("interrupted; " + part.Remedy())
+	}
 	if kept := new(thimble.KeptError); errors.As(err, &kept) {
 		text += "; " + kept.Remedy()
 	}
@@ -156,7 +163,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
 			convertCommand(), quantizeCommand(), verifyCommand(), logitsCommand(), inspectCommand(), signCommand(), reproduceCommand(), tokenizeCommand(),
-			diffCommand(), exportCommand(), curveCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
+			diffCommand(), exportCommand(), curveCommand(), sweepCommand(), runCommand(), chatCommand(), serveCommand(), benchCommand(), demoCommand(), helpCommand(), versionCommand(), manCommand(), completionCommand(), completeCommand(), renderCommand(),
 		},
 	}
 	app.Action = noCommand

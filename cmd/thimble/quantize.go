@@ -101,6 +101,12 @@ holds out an eighth, at most 8 pieces, and keeps the values that are best on
 those. The size, the types and what runs the file stay the same; norms and biases
 are stored as f32. Use 16384 tokens or more of text like the model's future input.
 
+--shard I/N divides a run without calibration among N machines that share a
+folder: each rounds its share of the matrices into OUT.shard-I-of-N, and
+continues there if it was interrupted. Then --merge in place of --shard writes
+OUT, with the bytes of an undivided run, and removes the parts. --shard auto
+takes the share from a Slurm array, and auto/N from an indexed Kubernetes Job.
+
 --max-mem SIZE bounds the peak of memory, mapped files included, without changing
 a byte of the result. A calibrated run then keeps what does not fit in a
 temporary file next to OUT. A bound that is too small is refused before any
@@ -137,6 +143,9 @@ Examples:
    thimble quantize SmolLM2-135M -o smol.thimble --calib chats.txt --max-kl 0.05
    thimble quantize SmolLM2-135M -o smol.thimble --resume \
       --calib chats.txt --target-size 92MB --stats smol.survey.json
+   thimble quantize Llama-70B -o l.thimble --scheme int4/g32 --shard 1/2
+   thimble quantize Llama-70B -o l.thimble --scheme int4/g32 --shard 2/2
+   thimble quantize Llama-70B -o l.thimble --scheme int4/g32 --merge
    thimble quantize SmolLM2-135M -o smol.thimble --target-bpw 5 \
       --calib a.txt --calib b.txt --stats a.json --stats b.json`
 
@@ -158,7 +167,7 @@ func quantizeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "set", Usage: "`PATTERN=SCHEME` sets the scheme of matching tensors (the last match wins); KEY=VALUE overrides the checkpoint's config.json (repeatable)"},
 			tuneFlag, codedFlag, dropFlag, loraFlag,
 			&cli.StringFlag{Name: "recipe", Usage: "read these settings from a YAML `FILE`; flags override it"},
-			forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			partFlag, mergeFlag, forFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		}, calibrationFlags, budgetFlags),
 		Action: quantizeAction,
 	}
@@ -187,6 +196,10 @@ func quantizeAction(c *cli.Context) error {
 		return err
 	}
 	if o.MaxMem, err = maxMemOf(c); err != nil {
+		return err
+	}
+	o.Merge = c.Bool(mergeFlag.Name)
+	if o.Shard, err = shardOf(c, false); err != nil {
 		return err
 	}
 	if o.Budget, err = budgetOf(c); err != nil {
@@ -280,11 +293,14 @@ func recipeOf(c *cli.Context) (recipe thimble.Recipe, overrides []string, err er
 }
 
 // isConfig reports whether a --set value is a config override, such as
-// "layer_sharing=true". Otherwise it is a rule, in which the value is a scheme, or the
-// key is a tensor's name or contains a dot or a wildcard.
+// "layer_sharing=true", or a fact, such as "general.license=mit". Otherwise it is a rule, in
+// which the value is a scheme, or the key is a tensor's name or contains a dot or a wildcard.
 func isConfig(set string) bool {
 	key, value, _ := strings.Cut(set, "=")
 	_, err := thimble.ParseScheme(value)
+	if strings.HasPrefix(key, model.FactPrefix) {
+		return true // no tensor has such a name
+	}
 	return err != nil && value != thimble.Keep && !strings.ContainsAny(key, ".*?[") &&
 		!slices.Contains([]string{model.Embed, model.Head, model.Norm}, key)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 
 	"thimble"
 	"thimble/cmd/thimble/internal/terminal"
+	"thimble/internal/defect"
 	"thimble/verify"
 	"thimble/verify/render"
 )
@@ -20,6 +22,8 @@ var (
 	baselineFlag       = &cli.StringFlag{Name: "baseline", Usage: "fail if quality, size, speed or memory is worse, beyond noise, than in `FILE`, an earlier report as JSON"}
 	updateBaselineFlag = &cli.BoolFlag{Name: "update-baseline", Usage: "write --baseline's file if it does not exist, or if something is better and nothing worse; never after a failure"}
 	benchFlag          = &cli.StringFlag{Name: "bench", Usage: "add to the report the speed and memory in `FILE`, the output of \"thimble bench --json\" for this model"}
+
+	scoresFlag = &cli.StringFlag{Name: "scores", Usage: "with --shard and --merge: keep the scores of share I of N in `FILE`.shard-I-of-N"}
 
 	selfTestFlag = &cli.BoolFlag{Name: "selftest", Usage: "inject known faults into copies of the model, and fail if one is not located; uses a built-in text unless --text or --reference is given"}
 )
@@ -79,6 +83,12 @@ than in an earlier report by more than noise: quality, compared prompt by
 prompt; size; and, with --bench, speed and memory. --update-baseline keeps what
 has improved. docs/CI.md has workflows and the keys of a policy.
 
+--shard I/N scores a share of the chunks and keeps the scores in a part of
+--scores FILE, and continues there if it was interrupted; it applies no gates.
+Then --merge in place of --shard reports the scores of all parts: the figures and
+the verdict are those of an undivided run. --merge keeps the parts, so that other
+gates can be tried.
+
 With --json or another --format, a failure also writes its first line to standard
 error, unless --quiet is set.
 
@@ -101,6 +111,10 @@ Examples:
       --gate 'acc_norm>=0.4' --gate 'acc_change>=-0.02'
    thimble verify smol.thimble --against SmolLM2-135M --text test.txt \
       --context 256 --chunks 20 --continue 64
+   thimble verify l.thimble --against Llama-70B --text test.txt \
+      --scores l.scores --shard 3/8
+   thimble verify l.thimble --against Llama-70B --text test.txt \
+      --scores l.scores --merge
    thimble verify SmolLM2-135M --text test.txt --json`
 
 func verifyCommand() *cli.Command {
@@ -122,7 +136,7 @@ func verifyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "decode", Usage: "feed prompts token by token through the KV cache instead of at once"},
 			&cli.BoolFlag{Name: "layers", Usage: "with --against: list the error that every operation adds and inherits"},
 			&cli.BoolFlag{Name: "attribute", Usage: "with --against: report the divergence that conversion, weights, activations and KV cache add, each on the same tokens"},
-			selfTestFlag,
+			selfTestFlag, partFlag, mergeFlag, scoresFlag,
 			&cli.BoolFlag{Name: "record", Usage: "store the gates in the container if the model passes them all"},
 			arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, loraFlag, maxMemFlag,
 			policyFlag, baselineFlag, updateBaselineFlag, benchFlag,
@@ -164,8 +178,36 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return o, err
 	}
+	if err = scoresOf(c, &o); err != nil {
+		return o, err
+	}
 	o.Arithmetic, err = arithmeticOf(c)
 	return o, err
+}
+
+// scoresOf reads --shard, --merge and --scores.
+func scoresOf(c *cli.Context, o *thimble.VerifyOptions) (err error) {
+	if o.Shard, err = shardOf(c, false); err != nil {
+		return err
+	}
+	o.Scores, o.Merge = c.String(scoresFlag.Name), c.Bool(mergeFlag.Name)
+	divided := c.IsSet(shardFlag)
+	switch {
+	case divided && o.Merge:
+		return errors.New("--shard scores a share, and --merge reports all of them; give one")
+	case (divided || o.Merge) != (o.Scores != ""):
+		return errors.New("--scores FILE goes with --shard I/N, which keeps scores there, or with --merge, which reads them")
+	case !divided:
+		return nil
+	}
+	for _, name := range []string{
+		selfTestFlag.Name, "record", "layers", "attribute", tasksFlag.Name, continueFlag.Name, reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
+	} {
+		if c.IsSet(name) {
+			return fmt.Errorf("--shard only scores a share of the text; give --%s with --merge", name)
+		}
+	}
+	return nil
 }
 
 func verifyAction(c *cli.Context) error {
@@ -181,6 +223,9 @@ func verifyAction(c *cli.Context) error {
 	o.Progress = progress.Step
 	if c.Bool(selfTestFlag.Name) {
 		return selfTestAction(c, o, progress)
+	}
+	if c.IsSet(shardFlag) {
+		return verifyPart(c, o, progress)
 	}
 	var out *reportOutput
 	o.Ready = func(inputs []string) (err error) {
@@ -201,10 +246,23 @@ func verifyAction(c *cli.Context) error {
 	return nil
 }
 
+// verifyPart scores a share of the text.
+func verifyPart(c *cli.Context, o thimble.VerifyOptions, progress *terminal.Meter) error {
+	r, err := thimble.VerifyPart(c.Context, o)
+	if err != nil {
+		return err
+	}
+	progress.Done()
+	return printText(c, r, func() string {
+		return fmt.Sprintf("wrote %s: scores of %d of %d chunks\nonce all parts are written, the same command with --merge in place of --shard reports them\n",
+			defect.Printable(r.Output), r.Chunks, r.Of)
+	})
+}
+
 func selfTestAction(c *cli.Context, o thimble.VerifyOptions, progress *terminal.Meter) error {
 	for _, name := range []string{
 		"record", "decode", "layers", "attribute", tasksFlag.Name, continueFlag.Name, maxMemFlag.Name,
-		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name,
+		reportFlag.Name, formatFlag.Name, baselineFlag.Name, updateBaselineFlag.Name, benchFlag.Name, mergeFlag.Name,
 	} {
 		if c.IsSet(name) {
 			return fmt.Errorf("--selftest compares the model with faulty copies, and prints a table or JSON; leave out --%s", name)

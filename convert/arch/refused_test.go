@@ -9,7 +9,7 @@ import (
 func TestUnread(t *testing.T) {
 	for modelType, want := range map[string][]string{
 		"falcon_mamba":   {"it needs state space layers (Mamba), which Thimble does not compute; of the ", " types that Thimble reads, falcon are similar by name"},
-		"qwen3_5_text":   {"it needs linear attention or gated delta layers, which", "qwen2, qwen2_moe, qwen3, qwen3_moe are similar by name"},
+		"qwen3_next":     {"it needs linear attention, or gated delta layers and experts, which", "qwen2, qwen2_moe, qwen3, qwen3_5, qwen3_5_text, qwen3_moe are similar by name"},
 		"zz\x1b":         {"what it computes is not known here; none of the ", " types that Thimble reads has a similar name"},
 		"phi-msft":       {"what it computes is not known here; of the ", "phi, phi3 are similar by name"},
 		"deepseek_v3":    {"it needs multi-head latent attention, which"},

@@ -86,7 +86,7 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 func (b *binding) flat(t *checkpoint.Tensor, s model.Slot) (*checkpoint.Tensor, error) {
 	n := len(t.Shape)
 	_, kind, _ := model.SplitName(s.Name)
-	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && kind == model.Conv
+	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && (kind == model.Conv || kind == model.DeltaConv)
 	if !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
 		return t, nil
 	}

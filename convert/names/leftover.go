@@ -91,9 +91,12 @@ func (b *binding) drop() (notes []string, err error) {
 	}
 	ignored, inert := map[string]int{}, map[string]int{}
 	var strange []string
+	apart := 0
 	for _, name := range slices.Sorted(maps.Keys(b.unused)) {
 		if i := slices.IndexFunc(b.Ignored, func(pattern string) bool { return Matches(pattern, name) }); i >= 0 {
 			ignored[b.Ignored[i]]++
+		} else if b.apart != "" && strings.HasPrefix(name, b.apart) {
+			apart++
 		} else if what, ok := IsBuffer(b.unused[name], name); ok {
 			inert[blockNumber.ReplaceAllString(defect.Printable(name), ".*.")+"\x00"+what]++
 		} else {
@@ -107,6 +110,9 @@ func (b *binding) drop() (notes []string, err error) {
 		if ignored[pattern] > 0 {
 			notes = append(notes, fmt.Sprintf("%s (%d of them): dropped, computed from %s instead", pattern, ignored[pattern], filepath.Base(b.file)))
 		}
+	}
+	if apart > 0 {
+		notes = append(notes, fmt.Sprintf("%s* (%d of them): dropped, transformers does not load them either", b.apart, apart))
 	}
 	for _, key := range slices.Sorted(maps.Keys(inert)) {
 		name, what, _ := strings.Cut(key, "\x00")

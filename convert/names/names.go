@@ -26,6 +26,7 @@ type Table struct {
 	Ignored []string          // patterns of the checkpoint's tensors that follow from the config
 	Pairs   bool              // the rotary embedding rotates rows 2i and 2i+1 of each head of q and k together
 	Ones    []string          // canonical patterns of gains that the class lacks: they are 1
+	apart   string            // see LeavingOut
 	parts   map[string]Part   // by canonical pattern, how a stored tensor that holds several becomes one
 	others  []string          // see Renaming
 	joined  []string          // see Joining

@@ -197,7 +197,7 @@ func Grouped(groups func(s *model.Spec) int, kinds ...string) map[string]Part {
 // kindRows returns the rows of the linear layers of a kind.
 func kindRows(s *model.Spec, kind string) int {
 	switch kind {
-	case model.Q:
+	case model.Q, model.AttnGate:
 		return s.Heads * s.HeadDim
 	case model.K, model.V:
 		return s.KVHeads * s.HeadDim

@@ -77,18 +77,21 @@ func unwrapped(name string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return slices.Contains(wrappers, part) }), ".")
 }
 
-// prefixBefore returns what stands before the one name that ends in anchor, a whole number
-// of parts.
+// prefixBefore returns what is before anchor, a whole number of parts, in the name that ends in
+// it. Names inside blocks may end in it, too, but have more parts.
 func prefixBefore(tensors map[string]*checkpoint.Tensor, anchor string) (prefix string, ok bool) {
+	fewest := -1
 	for name := range tensors {
 		before, ends := strings.CutSuffix(name, anchor)
 		if !ends || before != "" && !strings.HasSuffix(before, ".") {
 			continue
 		}
-		if ok {
-			return "", false
+		switch n := strings.Count(before, "."); {
+		case fewest < 0 || n < fewest:
+			prefix, fewest, ok = before, n, true
+		case n == fewest:
+			ok = false
 		}
-		prefix, ok = before, true
 	}
 	return prefix, ok
 }

@@ -37,6 +37,13 @@ func (n Table) Ignoring(patterns ...string) Table {
 	return n
 }
 
+// LeavingOut returns n for checkpoints in which the names that begin with prefix are of tensors
+// that transformers does not load either (_keys_to_ignore_on_load_unexpected).
+func (n Table) LeavingOut(prefix string) Table {
+	n.apart = prefix
+	return n
+}
+
 // LaterPositions returns n for tables of positions whose first rows stand for padding.
 func (n Table) LaterPositions(before int) Table {
 	return n.WithParts(map[string]Part{model.Positions: {Before: before}})

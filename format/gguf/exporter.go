@@ -8,7 +8,6 @@ import (
 	"thimble/format/export"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
-	"thimble/internal/tokenizer"
 )
 
 // Exporter exports models to GGUF for llama.cpp.
@@ -139,20 +138,18 @@ func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []str
 	if m.Spec.Rope.Pairs {
 		keys.ropePairs = ptr(true)
 	}
-	var d *tokenizer.Data
-	if m.Tokenizer != nil {
-		var err error
-		if d, err = m.Tokenizer(); err != nil {
-			return nil, nil, err
-		}
+	d, missing, err := export.Tokenizer(m, "llama.cpp can run this file")
+	if err != nil {
+		return nil, nil, err
 	}
 	notes, err := keys.putTokenizer(m.Path, d, s)
 	if err != nil {
 		return nil, nil, err
 	}
-	if d == nil {
-		notes = append(notes, "there is no tokenizer: llama.cpp can run this file on token ids alone")
-	} else if n := s.Vocab - len(d.Tokens); n > 0 {
+	if notes = append(notes, missing...); d == nil {
+		return keys, notes, keys.checkStrings(m.Path)
+	}
+	if n := s.Vocab - len(d.Tokens); n > 0 {
 		notes = append(notes, fmt.Sprintf("the embedding has %d more rows than the tokenizer has tokens: they are written as unused tokens", n))
 	}
 	return keys, notes, keys.checkStrings(m.Path)

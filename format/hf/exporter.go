@@ -17,7 +17,6 @@ import (
 	"thimble/internal/qtensor"
 	"thimble/internal/safetensors"
 	"thimble/internal/tokenizer"
-	"thimble/internal/tokenizer/tokenfile"
 )
 
 // An Exporter writes one form of folder.
@@ -46,7 +45,7 @@ type form struct {
 
 // files lists the files of every form.
 var files = []string{
-	"config.json", "generation_config.json", "model-*-of-*.safetensors", weightsFile, indexFile, "tokenizer.json", "tokenizer_config.json",
+	"config.json", "generation_config.json", "model-*-of-*.safetensors", weightsFile, indexFile, export.TokenizerFile, export.TokenizerConfigFile,
 }
 
 // Format implements export.Exporter.
@@ -58,7 +57,7 @@ func (e Exporter) Check(m *model.Model) (context int, notes []string, err error)
 	if _, _, err := choose(m.Path, e.form.format.Name, m.Provenance.Architecture, &s); err != nil {
 		return 0, nil, err
 	}
-	_, _, notes, err = tokens(m, &s)
+	_, notes, err = tokens(m)
 	return 0, notes, err
 }
 
@@ -233,12 +232,16 @@ func nameOf(names map[string]string, canonical string) (string, bool) {
 
 // parts returns the files of the folder.
 func (p *plan) parts() ([]export.Part, error) {
-	d, pad, notes, err := tokens(p.m, &p.spec)
+	d, notes, err := tokens(p.m)
 	if err != nil {
 		return nil, err
 	}
-	p.notes = append(p.notes, notes...)
-	if pad >= 0 {
+	tokenizer, more, err := export.TokenizerFiles(p.m, d, &p.spec)
+	if err != nil {
+		return nil, err
+	}
+	p.notes = slices.Concat(p.notes, notes, more)
+	if pad := export.Pad(d, &p.spec); pad >= 0 {
 		p.keys["pad_token_id"] = pad
 	}
 	config, err := encode(p.keys)
@@ -254,35 +257,12 @@ func (p *plan) parts() ([]export.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts = append(parts, weights...)
-	if d != nil {
-		text, config, err := tokenfile.JSON(d, p.spec.Context)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", defect.Printable(p.m.Path), err)
-		}
-		parts = append(parts, export.Text("tokenizer.json", text), export.Text("tokenizer_config.json", config))
-	}
-	return parts, nil
+	return slices.Concat(parts, weights, tokenizer), nil
 }
 
-// tokens returns the tokenizer of m, nil if it has none, its padding token, and notes.
-func tokens(m *model.Model, s *model.Spec) (d *tokenizer.Data, pad int, notes []string, err error) {
-	if m.Tokenizer != nil {
-		if d, err = m.Tokenizer(); err != nil {
-			return nil, -1, nil, err
-		}
-	}
-	if d == nil {
-		return nil, -1, []string{"there is no tokenizer: other programs can run this model on token ids alone"}, nil
-	}
-	if d.SentencePiece != nil {
-		return nil, -1, nil, fmt.Errorf("%w; convert the checkpoint with its tokenizer.json beside it, which transformers' save_pretrained writes",
-			defect.Unsupported(m.Path, "a tokenizer that has only a tokenizer.model"))
-	}
-	if pad = d.Pad; pad >= s.Vocab {
-		pad = -1
-	}
-	return d, pad, nil, nil
+// tokens returns the tokenizer of m, nil and a note if it has none.
+func tokens(m *model.Model) (d *tokenizer.Data, notes []string, err error) {
+	return export.Tokenizer(m, "other programs can run this model")
 }
 
 // generation returns the contents of generation_config.json.

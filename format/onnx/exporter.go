@@ -4,15 +4,12 @@
 package onnx
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
-	"thimble/internal/tokenizer"
-	"thimble/internal/tokenizer/tokenfile"
 )
 
 // Names of the files of an export.
@@ -20,9 +17,6 @@ const (
 	GraphFile  = "model.onnx"
 	DataFile   = "model.onnx.data"
 	ConfigFile = "genai_config.json"
-
-	tokenizerFile       = "tokenizer.json"
-	tokenizerConfigFile = "tokenizer_config.json"
 )
 
 // accuracyLevel is that of MatMulNBits: onnxruntime rounds activations to 8-bit integers in
@@ -38,7 +32,7 @@ var _ export.Exporter = Exporter{}
 // Format implements export.Exporter.
 func (Exporter) Format() export.Format {
 	return export.Format{
-		Name: "onnx", Program: "onnxruntime", Files: []string{ConfigFile, GraphFile, DataFile, tokenizerFile, tokenizerConfigFile},
+		Name: "onnx", Program: "onnxruntime", Files: []string{ConfigFile, GraphFile, DataFile, export.TokenizerFile, export.TokenizerConfigFile},
 		Fast: "integers multiplied as they are",
 		Slow: "widened to float32, when the file is loaded (floats) or for each product (2 bits)",
 	}
@@ -75,7 +69,7 @@ const headMultiple = 8
 // missing lists the features of s that the graph lacks.
 func missing(s *model.Spec) []*model.Feature {
 	t := *s
-	t.Alibi, t.Temperature, t.Experts = 0, model.Temperature{}, model.Experts{}
+	t.Alibi, t.Temperature, t.Experts, t.Delta, t.AttnGate = 0, model.Temperature{}, model.Experts{}, model.Delta{}, false
 	if t.Activation == model.XIELU {
 		t.Activation = model.SiLU
 	}
@@ -83,7 +77,7 @@ func missing(s *model.Spec) []*model.Feature {
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		a := &t.Attention[i]
-		a.Chunk, a.Conv, a.HeadDim, a.KVHeads, a.Back, a.KeyValues = 0, 0, 0, 0, 0, false
+		a.Chunk, a.Conv, a.Delta, a.HeadDim, a.KVHeads, a.Back, a.KeyValues = 0, 0, 0, 0, 0, 0, false
 	}
 	return model.Differences(s, &t)
 }
@@ -124,7 +118,7 @@ func (e Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	if err := b.decoder(); err != nil {
 		return nil, err
 	}
-	d, err := tokenizerOf(m)
+	d, missing, err := export.Tokenizer(m, "onnxruntime-genai can run these files")
 	if err != nil {
 		return nil, err
 	}
@@ -137,30 +131,14 @@ func (e Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 		{Name: DataFile, Bytes: b.end, Body: b.write},
 		export.Text(ConfigFile, config),
 	}
-	tokens, notes, err := tokenizerParts(d, &s)
+	tokens, notes, err := export.TokenizerFiles(m, d, &s)
 	if err != nil {
 		return nil, err
 	}
 	parts = append(parts, tokens...)
 	return &export.Plan{
-		Tensors: b.tensors, Notes: append(b.notes(), notes...), Bytes: export.Bytes(parts), Write: export.Folder(e.Format(), b.options, parts),
+		Tensors: b.tensors, Notes: slices.Concat(b.notes(), missing, notes), Bytes: export.Bytes(parts), Write: export.Folder(e.Format(), b.options, parts),
 	}, nil
-}
-
-// tokenizerParts returns the files of the tokenizer, or a note that says why there are none.
-func tokenizerParts(d *tokenizer.Data, s *model.Spec) (parts []export.Part, notes []string, err error) {
-	const without = "onnxruntime-genai can run these files on token ids alone"
-	if d == nil {
-		return nil, []string{"there is no tokenizer: " + without}, nil
-	}
-	text, config, err := tokenfile.JSON(d, s.Context)
-	switch {
-	case errors.Is(err, defect.ErrUnsupported):
-		return nil, []string{fmt.Sprintf("%v: %s", err, without)}, nil
-	case err != nil:
-		return nil, nil, err
-	}
-	return []export.Part{export.Text(tokenizerFile, text), export.Text(tokenizerConfigFile, config)}, nil, nil
 }
 
 // notes returns notes on how the files differ from the model.

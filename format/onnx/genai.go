@@ -3,8 +3,8 @@ package onnx
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 
+	"thimble/format/export"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
@@ -82,23 +82,12 @@ func (b *builder) config(d *tokenizer.Data) ([]byte, error) {
 	return append(j, '\n'), err
 }
 
-func tokenizerOf(m *model.Model) (*tokenizer.Data, error) {
-	if m.Tokenizer == nil {
-		return nil, nil
-	}
-	d, err := m.Tokenizer()
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	return d, nil
-}
-
-// padOf returns the token that fills up short texts of a batch, which changes no result: the
-// tokenizer's, or that of an end.
+// padOf returns the padding token, which changes no result: the tokenizer's, or that of an end.
 func padOf(d *tokenizer.Data, s *model.Spec) int {
+	pad := export.Pad(d, s)
 	switch {
-	case d != nil && d.Pad >= 0 && d.Pad < s.Vocab:
-		return d.Pad
+	case pad >= 0:
+		return pad
 	case len(s.EOS) > 0:
 		return s.EOS[0]
 	}

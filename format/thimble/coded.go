@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"thimble/internal/ans"
 	"thimble/internal/defect"
@@ -172,16 +173,42 @@ func (c *container) placePieces() {
 
 // A codedPart is a plane of a coded tensor.
 type codedPart struct {
-	tensor  *codedTensor
-	plane   int // 0 for codes
-	shape   codedPlane
-	pieces  []piece // the head first
+	tensor *codedTensor
+	plane  int // 0 for codes
+	shape  codedPlane
+	pieces []piece // the head first
+	dst    []byte  // the plane, decoded
+
+	head    sync.Once // sets decoder or fault
 	decoder *ans.Decoder
-	dst     []byte // the plane, decoded
+	fault   error
+	left    atomic.Int32 // pieces that have yet to be decoded
+}
+
+// A slab is memory for the codes of several tensors, in large pages.
+type slab struct {
+	left int64  // bytes that have yet to be taken, padding included
+	rest []byte // not taken yet
+}
+
+// slabBytes is the size of a slab. The system may refuse much more at once.
+const slabBytes = 64 << 20
+
+// padded returns n rounded up to a line of a cache.
+func padded(n int64) int64 { return align(n, 64) }
+
+func (s *slab) take(n int64) []byte {
+	size := padded(n)
+	if size > int64(len(s.rest)) {
+		s.rest = mmap.Large(int(max(size, min(s.left, slabBytes))))
+	}
+	b := s.rest[:n:n]
+	s.rest, s.left = s.rest[size:], s.left-size
+	return b
 }
 
 // parts returns the planes of t, with memory for them.
-func (t *codedTensor) parts() []*codedPart {
+func (t *codedTensor) parts(memory *slab) []*codedPart {
 	var all []*codedPart
 	at := 0
 	planes := t.matrix.Planes()
@@ -190,9 +217,11 @@ func (t *codedTensor) parts() []*codedPart {
 		dst := planes[i]
 		if i == 0 {
 			sizes, _ := t.sizes()
-			dst = make([]byte, sizes[0])
+			dst = memory.take(sizes[0])
 		}
-		all = append(all, &codedPart{t, i, p, t.pieces[at : at+n], nil, dst})
+		part := &codedPart{tensor: t, plane: i, shape: p, pieces: t.pieces[at : at+n], dst: dst}
+		part.left.Store(int32(n - 1))
+		all = append(all, part)
 		at += n
 	}
 	return all
@@ -206,66 +235,98 @@ func (c *container) load(ctx context.Context, count func(n int64) error) (faults
 		*codedPart
 		piece int
 	}
-	var heads, pieces []task
+	var parts []*codedPart
+	var tasks []task
+	var memory slab
+	for _, t := range c.coded {
+		sizes, _ := t.sizes()
+		memory.left += padded(sizes[0])
+	}
 	for _, t := range c.coded {
 		if t.matrix.Source == nil {
 			continue // loaded before
 		}
-		for _, p := range t.parts() {
-			heads = append(heads, task{p, 0})
+		for _, p := range t.parts(&memory) {
+			parts = append(parts, p)
 			for i := range p.pieces[1:] {
-				pieces = append(pieces, task{p, 1 + i})
+				tasks = append(tasks, task{p, 1 + i})
 			}
 		}
 	}
 	faults = map[string]error{}
 	var mu sync.Mutex
-	for _, tasks := range [][]task{heads, pieces} {
-		err := parallel.Do(ctx, len(tasks), func(_, i int) error {
-			t := tasks[i]
-			if fault := c.decode(t.codedPart, t.piece); fault != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if faults[t.tensor.Name] == nil {
-					faults[t.tensor.Name] = fault
-				}
-			}
-			return count(t.pieces[t.piece].n)
+	var decoders sync.Pool // each takes as much as a small tensor
+	err = parallel.Do(ctx, len(tasks), func(_, i int) error {
+		t := tasks[i]
+		n := t.pieces[t.piece].n
+		t.head.Do(func() {
+			n += t.pieces[0].n
+			t.fault = parallel.ErrFault // if reading the mapped head ends this function
+			t.decoder, t.fault = c.decoder(t.codedPart, &decoders)
 		})
-		if err != nil || len(faults) > 0 {
-			return faults, err
+		fault := t.fault
+		if fault == nil {
+			fault = c.decode(t.codedPart, t.piece)
 		}
+		if t.left.Add(-1) == 0 && t.decoder != nil {
+			decoders.Put(t.decoder)
+		}
+		if fault != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			if faults[t.tensor.Name] == nil {
+				faults[t.tensor.Name] = fault
+			}
+		}
+		return count(n)
+	})
+	if err != nil || len(faults) > 0 {
+		return faults, err
 	}
-	for _, t := range heads {
-		if t.plane == 0 {
-			t.tensor.matrix.Codes, t.tensor.matrix.Source = t.dst, nil
+	for _, p := range parts {
+		if p.plane == 0 {
+			p.tensor.matrix.Codes, p.tensor.matrix.Source = p.dst, nil
 		}
 	}
 	return nil, nil
 }
 
-// decode decodes a piece of p, or its head if i is 0. It returns the fault in it, or nil.
-func (c *container) decode(p *codedPart, i int) error {
+// read compares piece i of p with its digest, calls use with it, and releases it. It returns the
+// fault in it, or nil.
+func (c *container) read(p *codedPart, i int, use func(data []byte) error) error {
 	x := p.pieces[i]
 	data := c.bytes(x.extent)
 	if got := Digest(sha256.Sum256(data)); got != x.sha256 {
 		return damaged(c.path, p.tensor.Name, x.off, got, x.sha256)
 	}
-	var err error
-	if i == 0 {
-		elements := 256
-		if p.plane == 0 {
-			elements = 1 << p.tensor.Scheme.Bits
-		}
-		p.decoder, err = ans.NewDecoder(data, p.shape.rows, p.shape.cols, elements)
-	} else {
-		err = p.decodePiece(i-1, data)
-	}
+	err := use(data)
 	mmap.Release(data)
 	if err != nil {
 		return &defect.CorruptError{File: c.path, Off: x.off, Field: p.tensor.Name, Why: err.Error()}
 	}
 	return nil
+}
+
+// decoder returns a decoder of p, of those in spare if there are any, or the fault in p's head.
+func (c *container) decoder(p *codedPart, spare *sync.Pool) (*ans.Decoder, error) {
+	d, ok := spare.Get().(*ans.Decoder)
+	if !ok {
+		d = &ans.Decoder{}
+	}
+	elements := 256
+	if p.plane == 0 {
+		elements = 1 << p.tensor.Scheme.Bits
+	}
+	err := c.read(p, 0, func(head []byte) error { return d.Reset(head, p.shape.rows, p.shape.cols, elements) })
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// decode decodes piece i of p and returns the fault in it, or nil.
+func (c *container) decode(p *codedPart, i int) error {
+	return c.read(p, i, func(data []byte) error { return p.decodePiece(i-1, data) })
 }
 
 // decodePiece decodes a piece of p into its plane.

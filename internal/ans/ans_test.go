@@ -162,12 +162,12 @@ func BenchmarkDecode(b *testing.B) {
 		}
 		out := make([]uint8, len(m.codes))
 		b.Run(fmt.Sprint(deviation), func(b *testing.B) {
-			b.SetBytes(int64(len(m.codes))) // a byte is an element
 			for b.Loop() {
 				if err := d.Piece(out, 0, pieces[1]); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(b.N*len(m.codes))/float64(b.Elapsed().Nanoseconds()), "Gcodes/s")
 		})
 	}
 	m, _ := weights(455, 576, 10, 0.3)
@@ -180,9 +180,9 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	})
 	b.Run("encode", func(b *testing.B) {
-		b.SetBytes(int64(len(m.codes)))
 		for b.Loop() {
 			encode(b, m)
 		}
+		b.ReportMetric(float64(b.N*len(m.codes))/float64(b.Elapsed().Nanoseconds()), "Gcodes/s")
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"thimble/internal/kernel"
 )
@@ -12,41 +13,55 @@ import (
 type Decoder struct {
 	rows, cols int
 	code       *code
-	slots      []*kernel.RowSlots // by class of a row
+	tables     []kernel.Slot
+	slots      []*kernel.RowSlots // by class of a row; nil for a class of no row
+	spare      []*kernel.RowSlots
 }
 
-// NewDecoder reads the head of a (rows, cols) matrix whose elements are below limit. It takes
-// memory in proportion to rows and cols, whatever the head is.
+// NewDecoder returns a Decoder, see Reset.
 func NewDecoder(head []byte, rows, cols, limit int) (*Decoder, error) {
+	d := &Decoder{}
+	return d, d.Reset(head, rows, cols, limit)
+}
+
+// Reset makes d the Decoder of another matrix, and uses its memory again. It reads the head of a
+// (rows, cols) matrix whose elements are below limit. It takes memory in proportion to rows and
+// cols, whatever the head is.
+func (d *Decoder) Reset(head []byte, rows, cols, limit int) error {
 	c, err := readCode(head, rows, cols)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range c.freq {
 		for s := limit; s < symbols; s++ {
 			if f.of[s] > 0 {
-				return nil, fmt.Errorf("its code has the number %d, want less than %d", s, limit)
+				return fmt.Errorf("its code has the number %d, want less than %d", s, limit)
 			}
 		}
 	}
-	slots := make([]kernel.Slot, len(c.freq)*tableSize)
+	n := len(c.freq) * tableSize
+	d.tables = slices.Grow(d.tables[:0], n)[:n]
 	for i, f := range c.freq {
-		kernel.FillSlots(slots[i*tableSize:][:tableSize], &f.of)
+		kernel.FillSlots(d.tables[i*tableSize:][:tableSize], &f.of)
 	}
-	d := &Decoder{rows: rows, cols: cols, code: c}
-	of := make([]uint8, cols)
+	for _, s := range d.slots {
+		if s != nil {
+			d.spare = append(d.spare, s)
+		}
+	}
+	d.rows, d.cols, d.code, d.slots = rows, cols, c, make([]*kernel.RowSlots, maxClass+1)
+	most := slices.Max(c.column)
 	for _, class := range c.row {
-		for int(class) >= len(d.slots) {
-			d.slots = append(d.slots, nil)
-		}
 		if d.slots[class] == nil {
-			for i, x := range c.column {
-				of[i] = c.table[class+x]
+			s := &kernel.RowSlots{}
+			if n := len(d.spare); n > 0 {
+				s, d.spare = d.spare[n-1], d.spare[:n-1]
 			}
-			d.slots[class] = kernel.NewRowSlots(slots, of)
+			s.Set(d.tables, c.column, c.table[class:][:most+1])
+			d.slots[class] = s
 		}
 	}
-	return d, nil
+	return nil
 }
 
 var (

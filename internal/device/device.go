@@ -83,6 +83,9 @@ func CostOf(m *model.Model, file int64, a transformer.Arithmetic) *Cost {
 			if at.Conv > 0 {
 				seen = min(pos, at.Conv-1)
 			}
+			if at.Delta > 0 {
+				seen = min(pos, at.Delta-1)
+			}
 			sum += int64(seen) * entry
 			if pos == Conversation-1 {
 				c.CacheRead += int64(seen) * entry

@@ -74,6 +74,10 @@ var unsupported = []struct {
 	{"conv", func(s *model.Spec) bool {
 		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 })
 	}},
+	{"delta", func(s *model.Spec) bool {
+		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 })
+	}},
+	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
 	{"headdim", (*model.Spec).Varies},
 	{"vnorm", func(s *model.Spec) bool { return s.VNorm }},
 	{"layer.width", func(s *model.Spec) bool { return s.Layer.Width > 0 }},

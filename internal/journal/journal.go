@@ -169,10 +169,7 @@ func (j *Journal) Append(parts ...[]byte) error {
 	if j == nil {
 		return nil
 	}
-	if j.file == nil && j.err == nil {
-		j.err = j.begin()
-	}
-	if j.err == nil {
+	if j.Begin() == nil {
 		j.err = j.put(parts)
 	}
 	if j.err != nil {
@@ -180,6 +177,14 @@ func (j *Journal) Append(parts ...[]byte) error {
 	}
 	j.appended++
 	return nil
+}
+
+// Begin creates the file of a new journal, as the first Append would.
+func (j *Journal) Begin() error {
+	if j.file == nil && j.err == nil {
+		j.err = j.begin()
+	}
+	return j.err
 }
 
 // begin opens the file for writing.

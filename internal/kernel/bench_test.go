@@ -58,6 +58,7 @@ func BenchmarkRows(b *testing.B) {
 		score[i] = float32(r.NormFloat64())
 	}
 	wide := make([]float64, n)
+	var errors, scale [Candidates]float32
 	for _, c := range []struct {
 		name string
 		run  func()
@@ -77,6 +78,9 @@ func BenchmarkRows(b *testing.B) {
 		{"Unpack1", func() { Unpack(codes, packed[:n/8], 1, 0, false) }},
 		{"Unpack2", func() { Unpack(codes, packed[:n/4], 2, 0, false) }},
 		{"Unpack4", func() { Unpack(codes, packed[:n/2], 4, 0, false) }},
+		{"Bounds", func() { Bounds(x) }},
+		{"GridErrors", func() { GridErrors(&errors, x, y, &scale, &scale, -8, 7) }}, // of 24 scales
+		{"GridCodes", func() { GridCodes(codes, score, 0, 3, -8, 7, 8) }},
 		{"DotRowsF32", func() { DotRows(z[:6], x, stored, F32) }}, // 6 multiply-adds per element
 		{"DotRowsF16", func() { DotRows(z[:6], x, stored, F16) }},
 		{"DotRowsBF16", func() { DotRows(z[:6], x, stored, BF16) }},

@@ -93,9 +93,13 @@ func TestFloat64(t *testing.T) {
 			return bigSin(zero().Add(number(x), zero().Quo(bigPi, number(2))))
 		}, func() float64 { return (r.Float64()*2 - 1) * math.Ldexp(1, r.IntN(31)) }},
 	}
+	count := 1000
+	if testing.Short() {
+		count = 150
+	}
 	for _, c := range tests {
 		worst := 0.0
-		for range 1000 {
+		for range count {
 			x := c.draw()
 			e := ulps64(c.f(x), c.want(x))
 			worst = max(worst, e)

@@ -53,6 +53,8 @@ var avx2 = &form{
 	gridErrors:   gridErrorsAVX2,
 	gridCodes:    gridCodesAVX2,
 	bounds:       boundsAVX2,
+	rangeErrors:  rangeErrorsAVX2,
+	rangeSums:    rangeSumsAVX2,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6AVX2, dotF16x6AVX2, dotBF16x6AVX2}, [3]dotFunc{dotF32x1AVX2, dotF16x1AVX2, dotBF16x1AVX2}}).dot,
 	storedTile:   tileMost,
 	storedMost:   math.MaxInt,

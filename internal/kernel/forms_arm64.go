@@ -42,6 +42,8 @@ var neon = &form{
 	gridErrors:   gridErrorsNEON,
 	gridCodes:    gridCodesNEON,
 	bounds:       boundsNEON,
+	rangeErrors:  rangeErrorsNEON,
+	rangeSums:    rangeSumsNEON,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6NEON, dotF16x6NEON, dotBF16x6NEON}, [3]dotFunc{dotF32x1NEON, dotF16x1NEON, dotBF16x1NEON}}).dot,
 	storedTile:   1,
 	storedMost:   8,

@@ -76,6 +76,9 @@ type form struct {
 	gridErrors func(errors *[Candidates]float32, x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32)
 	gridCodes  func(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
 	bounds     func(x []float32) (lo, hi float32)
+	// rangeErrors and rangeSums are the functions of ranges.go.
+	rangeErrors func(errors *[Ranges]float32, x, power []float32, step, low, inverse *[Ranges]float32, top float32)
+	rangeSums   func(sums *[5][Ranges]float32, x, power []float32, low, inverse *[Ranges]float32, top float32)
 	// affine is Affine. group is a multiple of width, and every group is whole.
 	affine func(dst []float32, codes []uint8, scale, offset []float32, group int)
 	// dotRows is DotRows, with len(x) > 0.

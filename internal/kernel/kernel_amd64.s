@@ -3999,6 +3999,103 @@ DATA gather<>+30(SB)/1, $0x00
 DATA gather<>+31(SB)/1, $0x00
 GLOBL gather<>(SB), RODATA|NOPTR, $32
 
+// func rangeErrorsAVX2(errors *[4]float32, x []float32, power []float32, step *[4]float32, low *[4]float32, inverse *[4]float32, top float32)
+// Requires: AVX
+TEXT ·rangeErrorsAVX2(SB), NOSPLIT, $0-84
+	MOVQ         low+64(FP), AX
+	VMOVUPS      (AX), X0
+	MOVQ         inverse+72(FP), AX
+	VMOVUPS      (AX), X1
+	VBROADCASTSS top+80(FP), X3
+	VBROADCASTSS toInt<>+0(SB), X4
+	VXORPS       X2, X2, X2
+	MOVQ         step+56(FP), AX
+	VMOVUPS      (AX), X5
+	VXORPS       X6, X6, X6
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), X7
+	VBROADCASTSS (CX)(BX*4), X8
+	VSUBPS       X0, X7, X9
+	VMULPS       X1, X9, X9
+	VMAXPS       X2, X9, X9
+	VMINPS       X3, X9, X9
+	VADDPS       X4, X9, X9
+	VSUBPS       X4, X9, X9
+	VMULPS       X5, X9, X9
+	VADDPS       X0, X9, X9
+	VSUBPS       X9, X7, X9
+	VMULPS       X9, X9, X9
+	VMULPS       X8, X9, X9
+	VADDPS       X9, X6, X6
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    errors+0(FP), AX
+	VMOVUPS X6, (AX)
+	VZEROUPPER
+	RET
+
+// func rangeSumsAVX2(sums *[5][4]float32, x []float32, power []float32, low *[4]float32, inverse *[4]float32, top float32)
+// Requires: AVX
+TEXT ·rangeSumsAVX2(SB), NOSPLIT, $0-76
+	MOVQ         low+56(FP), AX
+	VMOVUPS      (AX), X0
+	MOVQ         inverse+64(FP), AX
+	VMOVUPS      (AX), X1
+	VBROADCASTSS top+72(FP), X3
+	VBROADCASTSS toInt<>+0(SB), X4
+	VXORPS       X2, X2, X2
+	VXORPS       X5, X5, X5
+	VXORPS       X6, X6, X6
+	VXORPS       X7, X7, X7
+	VXORPS       X8, X8, X8
+	VXORPS       X9, X9, X9
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), X10
+	VBROADCASTSS (CX)(BX*4), X11
+	VSUBPS       X0, X10, X12
+	VMULPS       X1, X12, X12
+	VMAXPS       X2, X12, X12
+	VMINPS       X3, X12, X12
+	VADDPS       X4, X12, X12
+	VSUBPS       X4, X12, X12
+	VADDPS       X11, X5, X5
+	VMULPS       X11, X12, X13
+	VADDPS       X13, X6, X6
+	VMULPS       X13, X12, X12
+	VADDPS       X12, X7, X7
+	VMULPS       X11, X10, X11
+	VADDPS       X11, X8, X8
+	VMULPS       X13, X10, X10
+	VADDPS       X10, X9, X9
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    sums+0(FP), AX
+	VMOVUPS X5, (AX)
+	VMOVUPS X6, 16(AX)
+	VMOVUPS X7, 32(AX)
+	VMOVUPS X8, 48(AX)
+	VMOVUPS X9, 64(AX)
+	VZEROUPPER
+	RET
+
 // func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
 // Requires: AVX, AVX2
 TEXT ·split1AVX2(SB), NOSPLIT, $0-57
@@ -10677,7 +10774,7 @@ GLOBL bias64<>(SB), RODATA|NOPTR, $32
 
 // func decodeStatesAVX2(dst *uint8, groups int, slots *uint32, first *uint32, state *[32]uint32, data *byte, last *byte) (left int, read int)
 // Requires: AVX, AVX2, POPCNT
-TEXT ·decodeStatesAVX2(SB), NOSPLIT, $128-72
+TEXT ·decodeStatesAVX2(SB), NOSPLIT, $192-72
 	MOVQ    dst+0(FP), AX
 	MOVQ    groups+8(FP), CX
 	MOVQ    slots+16(FP), DX
@@ -10693,39 +10790,116 @@ TEXT ·decodeStatesAVX2(SB), NOSPLIT, $128-72
 	VMOVDQU low<>+0(SB), Y5
 	VMOVDQU gather<>+0(SB), Y6
 	LEAQ    words<>+0(SB), R9
+	LEAQ    63(SP), R10
+	ANDQ    $-64, R10
 
 group:
 	CMPQ           DI, R8
 	JHI            done
 	VPAND          Y4, Y0, Y7
 	VPADDD         (BX), Y7, Y7
-	VMOVDQU        Y7, (SP)
+	VMOVDQU        Y7, (R10)
 	VPAND          Y4, Y1, Y7
 	VPADDD         32(BX), Y7, Y7
-	VMOVDQU        Y7, 32(SP)
+	VMOVDQU        Y7, 32(R10)
 	VPAND          Y4, Y2, Y7
 	VPADDD         64(BX), Y7, Y7
-	VMOVDQU        Y7, 64(SP)
+	VMOVDQU        Y7, 64(R10)
 	VPAND          Y4, Y3, Y7
 	VPADDD         96(BX), Y7, Y7
-	VMOVDQU        Y7, 96(SP)
-	MOVL           (SP), R10
-	VMOVD          (DX)(R10*4), X8
-	MOVL           16(SP), R10
-	VMOVD          (DX)(R10*4), X7
-	MOVL           4(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X8, X8
-	MOVL           20(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X7, X7
-	MOVL           8(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X8, X8
-	MOVL           24(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X7, X7
-	MOVL           12(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X8, X8
-	MOVL           28(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X7, X7
+	VMOVDQU        Y7, 96(R10)
+	MOVL           (R10), R11
+	VMOVD          (DX)(R11*4), X8
+	MOVL           4(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	VPUNPCKLDQ     X7, X8, X8
+	MOVL           8(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           12(R10), R11
+	VMOVD          (DX)(R11*4), X9
+	VPUNPCKLDQ     X9, X7, X7
+	VPUNPCKLQDQ    X7, X8, X8
+	MOVL           16(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           20(R10), R11
+	VMOVD          (DX)(R11*4), X9
+	VPUNPCKLDQ     X9, X7, X7
+	MOVL           24(R10), R11
+	VMOVD          (DX)(R11*4), X9
+	MOVL           28(R10), R11
+	VMOVD          (DX)(R11*4), X10
+	VPUNPCKLDQ     X10, X9, X9
+	VPUNPCKLQDQ    X9, X7, X7
 	VINSERTI128    $0x01, X7, Y8, Y8
+	MOVL           32(R10), R11
+	VMOVD          (DX)(R11*4), X9
+	MOVL           36(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	VPUNPCKLDQ     X7, X9, X9
+	MOVL           40(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           44(R10), R11
+	VMOVD          (DX)(R11*4), X10
+	VPUNPCKLDQ     X10, X7, X7
+	VPUNPCKLQDQ    X7, X9, X9
+	MOVL           48(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           52(R10), R11
+	VMOVD          (DX)(R11*4), X10
+	VPUNPCKLDQ     X10, X7, X7
+	MOVL           56(R10), R11
+	VMOVD          (DX)(R11*4), X10
+	MOVL           60(R10), R11
+	VMOVD          (DX)(R11*4), X11
+	VPUNPCKLDQ     X11, X10, X10
+	VPUNPCKLQDQ    X10, X7, X7
+	VINSERTI128    $0x01, X7, Y9, Y9
+	MOVL           64(R10), R11
+	VMOVD          (DX)(R11*4), X10
+	MOVL           68(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	VPUNPCKLDQ     X7, X10, X10
+	MOVL           72(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           76(R10), R11
+	VMOVD          (DX)(R11*4), X11
+	VPUNPCKLDQ     X11, X7, X7
+	VPUNPCKLQDQ    X7, X10, X10
+	MOVL           80(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           84(R10), R11
+	VMOVD          (DX)(R11*4), X11
+	VPUNPCKLDQ     X11, X7, X7
+	MOVL           88(R10), R11
+	VMOVD          (DX)(R11*4), X11
+	MOVL           92(R10), R11
+	VMOVD          (DX)(R11*4), X12
+	VPUNPCKLDQ     X12, X11, X11
+	VPUNPCKLQDQ    X11, X7, X7
+	VINSERTI128    $0x01, X7, Y10, Y10
+	MOVL           96(R10), R11
+	VMOVD          (DX)(R11*4), X11
+	MOVL           100(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	VPUNPCKLDQ     X7, X11, X11
+	MOVL           104(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           108(R10), R11
+	VMOVD          (DX)(R11*4), X12
+	VPUNPCKLDQ     X12, X7, X7
+	VPUNPCKLQDQ    X7, X11, X11
+	MOVL           112(R10), R11
+	VMOVD          (DX)(R11*4), X7
+	MOVL           116(R10), R11
+	VMOVD          (DX)(R11*4), X12
+	VPUNPCKLDQ     X12, X7, X7
+	MOVL           120(R10), R11
+	VMOVD          (DX)(R11*4), X12
+	MOVL           124(R10), R11
+	VMOVD          (DX)(R11*4), X13
+	VPUNPCKLDQ     X13, X12, X12
+	VPUNPCKLQDQ    X12, X7, X7
+	VINSERTI128    $0x01, X7, Y11, Y11
 	VPSRLD         $0x0c, Y0, Y0
 	VPSRLD         $0x14, Y8, Y7
 	VPMULLD        Y7, Y0, Y0
@@ -10734,32 +10908,15 @@ group:
 	VPADDD         Y7, Y0, Y0
 	VPAND          element<>+0(SB), Y8, Y8
 	VPCMPGTD       Y0, Y5, Y7
-	VMOVMSKPS      Y7, R10
+	VMOVMSKPS      Y7, R11
 	VBROADCASTI128 (DI), Y12
-	POPCNTL        R10, R11
-	SHLL           $0x05, R10
-	VPSHUFB        (R9)(R10*1), Y12, Y12
-	LEAQ           (DI)(R11*2), DI
+	POPCNTL        R11, R12
+	SHLL           $0x05, R11
+	VPSHUFB        (R9)(R11*1), Y12, Y12
+	LEAQ           (DI)(R12*2), DI
 	VPAND          word<>+0(SB), Y7, Y7
 	VPSLLVD        Y7, Y0, Y0
 	VPOR           Y12, Y0, Y0
-	MOVL           32(SP), R10
-	VMOVD          (DX)(R10*4), X9
-	MOVL           48(SP), R10
-	VMOVD          (DX)(R10*4), X7
-	MOVL           36(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X9, X9
-	MOVL           52(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X7, X7
-	MOVL           40(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X9, X9
-	MOVL           56(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X7, X7
-	MOVL           44(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X9, X9
-	MOVL           60(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X7, X7
-	VINSERTI128    $0x01, X7, Y9, Y9
 	VPSRLD         $0x0c, Y1, Y1
 	VPSRLD         $0x14, Y9, Y7
 	VPMULLD        Y7, Y1, Y1
@@ -10768,33 +10925,16 @@ group:
 	VPADDD         Y7, Y1, Y1
 	VPAND          element<>+0(SB), Y9, Y9
 	VPCMPGTD       Y1, Y5, Y7
-	VMOVMSKPS      Y7, R10
+	VMOVMSKPS      Y7, R11
 	VBROADCASTI128 (DI), Y12
-	POPCNTL        R10, R11
-	SHLL           $0x05, R10
-	VPSHUFB        (R9)(R10*1), Y12, Y12
-	LEAQ           (DI)(R11*2), DI
+	POPCNTL        R11, R12
+	SHLL           $0x05, R11
+	VPSHUFB        (R9)(R11*1), Y12, Y12
+	LEAQ           (DI)(R12*2), DI
 	VPAND          word<>+0(SB), Y7, Y7
 	VPSLLVD        Y7, Y1, Y1
 	VPOR           Y12, Y1, Y1
 	VPACKUSDW      Y9, Y8, Y8
-	MOVL           64(SP), R10
-	VMOVD          (DX)(R10*4), X10
-	MOVL           80(SP), R10
-	VMOVD          (DX)(R10*4), X7
-	MOVL           68(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X10, X10
-	MOVL           84(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X7, X7
-	MOVL           72(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X10, X10
-	MOVL           88(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X7, X7
-	MOVL           76(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X10, X10
-	MOVL           92(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X7, X7
-	VINSERTI128    $0x01, X7, Y10, Y10
 	VPSRLD         $0x0c, Y2, Y2
 	VPSRLD         $0x14, Y10, Y7
 	VPMULLD        Y7, Y2, Y2
@@ -10803,32 +10943,15 @@ group:
 	VPADDD         Y7, Y2, Y2
 	VPAND          element<>+0(SB), Y10, Y10
 	VPCMPGTD       Y2, Y5, Y7
-	VMOVMSKPS      Y7, R10
+	VMOVMSKPS      Y7, R11
 	VBROADCASTI128 (DI), Y12
-	POPCNTL        R10, R11
-	SHLL           $0x05, R10
-	VPSHUFB        (R9)(R10*1), Y12, Y12
-	LEAQ           (DI)(R11*2), DI
+	POPCNTL        R11, R12
+	SHLL           $0x05, R11
+	VPSHUFB        (R9)(R11*1), Y12, Y12
+	LEAQ           (DI)(R12*2), DI
 	VPAND          word<>+0(SB), Y7, Y7
 	VPSLLVD        Y7, Y2, Y2
 	VPOR           Y12, Y2, Y2
-	MOVL           96(SP), R10
-	VMOVD          (DX)(R10*4), X11
-	MOVL           112(SP), R10
-	VMOVD          (DX)(R10*4), X7
-	MOVL           100(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X11, X11
-	MOVL           116(SP), R10
-	VPINSRD        $0x01, (DX)(R10*4), X7, X7
-	MOVL           104(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X11, X11
-	MOVL           120(SP), R10
-	VPINSRD        $0x02, (DX)(R10*4), X7, X7
-	MOVL           108(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X11, X11
-	MOVL           124(SP), R10
-	VPINSRD        $0x03, (DX)(R10*4), X7, X7
-	VINSERTI128    $0x01, X7, Y11, Y11
 	VPSRLD         $0x0c, Y3, Y3
 	VPSRLD         $0x14, Y11, Y7
 	VPMULLD        Y7, Y3, Y3
@@ -10837,12 +10960,12 @@ group:
 	VPADDD         Y7, Y3, Y3
 	VPAND          element<>+0(SB), Y11, Y11
 	VPCMPGTD       Y3, Y5, Y7
-	VMOVMSKPS      Y7, R10
+	VMOVMSKPS      Y7, R11
 	VBROADCASTI128 (DI), Y12
-	POPCNTL        R10, R11
-	SHLL           $0x05, R10
-	VPSHUFB        (R9)(R10*1), Y12, Y12
-	LEAQ           (DI)(R11*2), DI
+	POPCNTL        R11, R12
+	SHLL           $0x05, R11
+	VPSHUFB        (R9)(R11*1), Y12, Y12
+	LEAQ           (DI)(R12*2), DI
 	VPAND          word<>+0(SB), Y7, Y7
 	VPSLLVD        Y7, Y3, Y3
 	VPOR           Y12, Y3, Y3

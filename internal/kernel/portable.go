@@ -35,6 +35,8 @@ var portable = &form{
 	gridErrors:   gridErrorsPortable,
 	gridCodes:    gridCodesPortable,
 	bounds:       boundsPortable,
+	rangeErrors:  rangeErrorsPortable,
+	rangeSums:    rangeSumsPortable,
 	dotRows:      dotRowsPortable,
 	stored:       storedPortable,
 	storedTile:   tileMost,

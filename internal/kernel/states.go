@@ -1,6 +1,9 @@
 package kernel
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Entropy decoding: rANS (Duda, arXiv 1311.2540, section 2) with states that take turns and
 // read from one stream. docs/FORMAT.md, section 6, is the normative description.
@@ -56,15 +59,21 @@ type RowSlots struct {
 	first []uint32 // of each element, where its table begins in slots
 }
 
-// NewRowSlots returns the RowSlots of a row whose element i has table of[i] of those in slots,
-// which it refers to.
-func NewRowSlots(slots []Slot, of []uint8) *RowSlots {
-	first := make([]uint32, len(of))
-	for i, t := range of {
+// Set makes r the RowSlots of a row whose element i has table table[class[i]] of those in slots,
+// which r refers to.
+func (r *RowSlots) Set(slots []Slot, class, table []uint8) {
+	var first [256]uint32
+	for i, t := range table {
 		first[i] = uint32(t) << SlotBits
-		check(len(slots)>>SlotBits > int(t), "NewRowSlots")
+		check(len(slots)>>SlotBits > int(t), "Set: slots")
 	}
-	return &RowSlots{slots, first}
+	r.slots, r.first = slots, slices.Grow(r.first[:0], len(class))[:len(class)]
+	most := uint8(0)
+	for i, c := range class {
+		r.first[i] = first[c]
+		most = max(most, c)
+	}
+	check(int(most) < len(table), "Set: class")
 }
 
 // Decode decodes a row into dst and advances the states, each of which is below LowState << 16:

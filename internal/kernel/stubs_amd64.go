@@ -170,6 +170,12 @@ func boundsAVX2(x []float32) (lo float32, hi float32)
 func gridCodesAVX2(dst []uint8, x []float32, low float32, inverse float32, bottom float32, top float32, zero int32)
 
 //go:noescape
+func rangeErrorsAVX2(errors *[4]float32, x []float32, power []float32, step *[4]float32, low *[4]float32, inverse *[4]float32, top float32)
+
+//go:noescape
+func rangeSumsAVX2(sums *[5][4]float32, x []float32, power []float32, low *[4]float32, inverse *[4]float32, top float32)
+
+//go:noescape
 func split1AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape

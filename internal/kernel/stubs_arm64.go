@@ -75,6 +75,12 @@ func gridScalesNEON(scale, inverse, divisor *[24]float32, most float32)
 func boundsNEON(x []float32) (lo, hi float32)
 
 //go:noescape
+func rangeErrorsNEON(errors *[4]float32, x, power []float32, step, low, inverse *[4]float32, top float32)
+
+//go:noescape
+func rangeSumsNEON(sums *[5][4]float32, x, power []float32, low, inverse *[4]float32, top float32)
+
+//go:noescape
 func gridCodesNEON(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
 
 //go:noescape

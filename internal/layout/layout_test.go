@@ -54,6 +54,7 @@ var rules = []struct {
 	{"internal/transformer", []string{"internal/atomicfile", "internal/defect", "internal/kernel", "internal/memory", "internal/model", "internal/parallel", "internal/qtensor"}},
 	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
 	{"internal/speed", []string{"internal/defect", "internal/generate", "internal/kernel", "internal/model", "internal/parallel"}},
+	{"internal/sweep", []string{"internal", "verify/curve"}},
 	{"internal/texts", []string{"internal/defect", "internal/model", "internal/parallel", "internal/tokenizer", "internal/units"}},
 	{"internal", []string{"internal"}},
 	{"convert/packed", []string{"internal"}},
@@ -93,7 +94,7 @@ var rules = []struct {
 	{"cmd/thimble/internal/manual", []string{"internal/textwrap"}},
 	{"cmd/thimble/internal/terminal", []string{"."}},
 	{"cmd/thimble/internal/text", []string{".", "cmd/thimble/internal/terminal", "internal/defect", "internal/device", "internal/model", "internal/textwrap", "internal/units"}},
-	{"cmd", []string{".", "cmd/thimble/internal", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/spell", "internal/strictjson", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "cmd/thimble/internal", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/model", "internal/server", "internal/session", "internal/shard", "internal/spell", "internal/strictjson", "internal/sweep", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 

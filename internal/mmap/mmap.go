@@ -85,6 +85,14 @@ func (f *File) Close() error {
 // it is used again. Release does nothing if b is not part of a mapping.
 func Release(b []byte) { live.release(b) }
 
+// Large returns n zeros for data that will stay in memory. Where the system can, it takes large
+// pages: filling 135 MB then takes 500 times fewer page faults.
+func Large(n int) []byte {
+	b := make([]byte, n)
+	advise(b)
+	return b
+}
+
 // Changed returns an error if the file at path is mapped and has been replaced or written to since
 // it was. What was read from the mapping is then of another file than the one at path, or of two
 // states of it.

@@ -1,6 +1,7 @@
 package mmap
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -44,5 +45,17 @@ func TestOpenRefuses(t *testing.T) {
 	defer f.Close()
 	if _, err := OpenFile(f); err == nil {
 		t.Error("OpenFile accepts a directory")
+	}
+}
+
+func TestLarge(t *testing.T) {
+	for _, n := range []int{0, 1, 4096, 2<<20 - 1, 6 << 20, 7<<20 + 5} {
+		b := Large(n)
+		if len(b) != n || bytes.Count(b, []byte{0}) != n {
+			t.Errorf("Large(%d) has %d bytes, %d of them zero", n, len(b), bytes.Count(b, []byte{0}))
+		}
+		for i := range b {
+			b[i] = 1
+		}
 	}
 }

@@ -67,6 +67,14 @@ var ownFeatures = []Feature{
 	{"window", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Window, s.Context) }), windows},
 	{"chunk", []string{Attended}, attention(func(s *Spec, a Attention) string { return extent(a.Chunk, s.Context) }), chunks},
 	{"conv", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Conv) }), convolutions},
+	{"delta", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Delta) }), deltas},
+	{"delta.keyheads", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.KeyHeads }), nil},
+	{"delta.valueheads", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueHeads }), nil},
+	{"delta.keydim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.KeyDim }), nil},
+	{"delta.valuedim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueDim }), nil},
+	{"attngate", []string{AttnGated}, flag(func(s *Spec) bool { return s.AttnGate }), func(s *Spec) string {
+		return noteIf(s.AttnGate, "gates of the outputs of attention")
+	}},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
 		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},

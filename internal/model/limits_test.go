@@ -22,6 +22,9 @@ func TestLimits(t *testing.T) {
 		{MaxLength, func(s *Spec, n int) { s.Context = n }},
 		{MaxLength, func(s *Spec, n int) { s.Attention = []Attention{{Window: n}, {}} }},
 		{MaxConv, func(s *Spec, n int) { s.Attention = []Attention{{Conv: n}, {}} }},
+		{MaxConv, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: n}, {}}, Delta{1, 1, 1, 1} }},
+		{MaxDelta, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: 4}, {}}, Delta{1, 1, n, 1} }},
+		{MaxDelta, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: 4}, {}}, Delta{1, 1, 1, n} }},
 		{MaxExperts, func(s *Spec, n int) { s.Experts = Experts{Count: n, Used: 1, FFN: 8} }},
 	} {
 		for _, n := range []int{c.limit, c.limit + 1} {

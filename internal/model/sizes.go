@@ -55,8 +55,8 @@ func (s *Spec) checkBlocks() error {
 		switch {
 		case a.HeadDim < 0 || a.KVHeads < 0 || a.Back < 0:
 			return fmt.Errorf("block %d has a negative size", b)
-		case a.Conv > 0 && (a.HeadDim > 0 || a.KVHeads > 0 || a.Back > 0 || a.KeyValues):
-			return fmt.Errorf("block %d has a convolution, and a description of heads", b)
+		case !a.Attends() && (a.HeadDim > 0 || a.KVHeads > 0 || a.Back > 0 || a.KeyValues):
+			return fmt.Errorf("block %d has no attention, but a description of its heads", b)
 		case t.checkHeads() != nil:
 			return fmt.Errorf("block %d: %w", b, t.checkHeads())
 		case a.Back > b || a.Back > 0 && s.Shared():
@@ -66,7 +66,7 @@ func (s *Spec) checkBlocks() error {
 			continue
 		}
 		from, source := s.AttentionOf(b-a.Back), s.Of(b-a.Back)
-		if from.Back > 0 || from.Conv > 0 || a.KeyValues || source.HeadDim != t.HeadDim || source.KVHeads != t.KVHeads {
+		if from.Back > 0 || !from.Attends() || a.KeyValues || source.HeadDim != t.HeadDim || source.KVHeads != t.KVHeads {
 			return fmt.Errorf("block %d cannot have the keys of block %d, which are not of the same kind", b, b-a.Back)
 		}
 	}

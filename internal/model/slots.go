@@ -180,13 +180,7 @@ func (s Spec) blockSlots(slots []Slot, b int) []Slot {
 	if !s.NoPreNorm {
 		norm(AttnNorm)
 	}
-	if a := s.AttentionOf(b); a.Conv > 0 {
-		linear(ConvIn, 3*s.Hidden, s.Hidden)
-		vector(Conv, s.Hidden*a.Conv)
-		linear(ConvOut, s.Hidden, s.Hidden)
-	} else {
-		s.attentionSlots(a, vector, linear)
-	}
+	s.mixerSlots(s.AttentionOf(b), vector, linear)
 	if s.PostNorm {
 		norm(AttnPost)
 	}
@@ -229,6 +223,21 @@ func (s *Spec) ffnSlots(vector func(kind string, n int), linear func(kind string
 	linear(Down, s.Hidden, s.FFN)
 }
 
+// mixerSlots calls vector and linear for the tensors of a block's attention, or of what it has
+// instead.
+func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	switch {
+	case a.Conv > 0:
+		linear(ConvIn, 3*s.Hidden, s.Hidden)
+		vector(Conv, s.Hidden*a.Conv)
+		linear(ConvOut, s.Hidden, s.Hidden)
+	case a.Delta > 0:
+		s.deltaSlots(a.Delta, vector, linear)
+	default:
+		s.attentionSlots(a, vector, linear)
+	}
+}
+
 // attentionSlots calls vector and linear for the tensors of a block's attention.
 func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
@@ -238,6 +247,9 @@ func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), line
 		if !a.KeyValues {
 			linear(V, kv, s.Hidden)
 		}
+	}
+	if s.AttnGate {
+		linear(AttnGate, q, s.Hidden)
 	}
 	keyVector := func(kind string, n int) {
 		if a.Back == 0 {
@@ -266,7 +278,7 @@ func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoN
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {
 	switch kind {
-	case Q, K, V:
+	case Q, K, V, AttnGate:
 		return s.Bias.QKV
 	case O:
 		return s.Bias.O

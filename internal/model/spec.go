@@ -106,6 +106,9 @@ type Spec struct {
 	OutScale bool `cbor:"outscale,omitempty" json:"outscale,omitempty"`
 
 	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
+	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
+	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
+	AttnGate bool `cbor:"attngate,omitempty" json:"attngate,omitempty"`
 
 	Rope  Rope   `cbor:"rope" json:"rope"`
 	Ropes []Rope `cbor:"ropes,omitempty" json:"ropes,omitempty"` // further ones, for blocks whose Attention selects them
@@ -130,6 +133,9 @@ type Attention struct {
 	// Conv, if not 0, means that the block has a gated short convolution over this many
 	// positions instead of attention.
 	Conv int `cbor:"conv,omitempty" json:"conv,omitempty"`
+	// Delta, if not 0, means that the block has the gated delta rule instead of attention,
+	// after a convolution over this many positions.
+	Delta int `cbor:"delta,omitempty" json:"delta,omitempty"`
 	// HeadDim and KVHeads, if not 0, are those of the block instead of Spec's.
 	HeadDim int `cbor:"headdim,omitempty" json:"headdim,omitempty"`
 	KVHeads int `cbor:"kvheads,omitempty" json:"kvheads,omitempty"`
@@ -271,7 +277,7 @@ func InOrder(n, repeat int) []int {
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkBlocks, s.checkLayer, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkBlocks, s.checkLayer, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err

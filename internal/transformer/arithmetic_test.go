@@ -207,7 +207,7 @@ func TestTraceArithmetic(t *testing.T) {
 
 // An 8-bit cache takes about a quarter of the memory.
 func TestCacheBytes(t *testing.T) {
-	m := integers(t, "trained", "int8/g32")
+	m := integers(t, "llama-tied", "int8/g32")
 	bytes := func(kv string) float64 {
 		d, err := transformer.NewWith(m, arithmetic(t, "", kv))
 		if err != nil {

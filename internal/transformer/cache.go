@@ -18,7 +18,6 @@ type Cache struct {
 	limit    int // largest capacity
 	steps    []*entry
 	entries  []*entry // those of steps, each once
-	hidden   int
 	rounder  qtensor.Rounder
 }
 
@@ -31,8 +30,9 @@ type entry struct {
 	headDim   int
 	keyStride int // headDim padded to a multiple of 16
 
-	conv   bool      // the step has a convolution, and neither keys nor values
-	inputs []float32 // (positions, Hidden), of the convolution
+	width  int       // of inputs: 0 in a step with attention, which has keys and values instead
+	inputs []float32 // (positions, width), of a convolution or the delta rule
+	state  deltaState
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
@@ -52,11 +52,8 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, hidden: s.Hidden, steps: make([]*entry, len(s.Schedule))}
-	type kind struct {
-		heads, headDim int
-		conv           bool
-	}
+	c := &Cache{limit: limit, steps: make([]*entry, len(s.Schedule))}
+	type kind struct{ heads, headDim, width int }
 	like := map[kind]*entry{}
 	for i, b := range s.Schedule {
 		t, a := s.Of(b), s.AttentionOf(b)
@@ -64,11 +61,11 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 			c.steps[i] = c.steps[i-a.Back]
 			continue
 		}
-		key := kind{t.KVHeads, t.HeadDim, a.Conv > 0}
+		key := kind{t.KVHeads, t.HeadDim, inputWidth(s, b)}
 		if c.steps[i] = like[key]; c.steps[i] == nil {
 			stride := kernel.Padded(t.HeadDim)
 			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.HeadDim, t.HeadDim),
-				heads: t.KVHeads, headDim: t.HeadDim, keyStride: stride, conv: key.conv}
+				heads: t.KVHeads, headDim: t.HeadDim, keyStride: stride, width: key.width}
 			c.entries = append(c.entries, c.steps[i])
 		}
 		if shared {
@@ -76,6 +73,18 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 		}
 	}
 	return c, nil
+}
+
+// inputWidth returns the width of the inputs that the cache of a block without attention
+// holds of each position, or 0 if it has attention.
+func inputWidth(s *model.Spec, block int) int {
+	switch a := s.AttentionOf(block); {
+	case a.Conv > 0:
+		return s.Hidden
+	case a.Delta > 0:
+		return s.Delta.Mixed() + 2*s.Delta.ValueHeads
+	}
+	return 0
 }
 
 func newStore(scheme qtensor.Scheme, width, stride int) store {
@@ -88,7 +97,7 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for _, e := range c.entries {
-		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs))
+		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.s))
 	}
 	return n
 }
@@ -96,13 +105,13 @@ func (c *Cache) Bytes() (n int64) {
 // EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
 // the block attends to the keys of another.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
-	sized := s.Of(block)
-	switch a := s.AttentionOf(block); {
-	case a.Conv > 0:
-		return 4 * int64(s.Hidden)
-	case a.Back > 0:
+	if width := inputWidth(s, block); width > 0 {
+		return 4 * int64(width)
+	}
+	if s.AttentionOf(block).Back > 0 {
 		return 0
 	}
+	sized := s.Of(block)
 	s = &sized
 	bytes := func(scheme qtensor.Scheme, stride int) int64 {
 		if scheme.Kind == qtensor.F32 {
@@ -127,7 +136,7 @@ func (c *Cache) reserve(n int) error {
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
 	for _, e := range c.entries {
-		if e.conv {
+		if e.width > 0 {
 			continue
 		}
 		for _, s := range []*store{&e.k, &e.v} {
@@ -168,6 +177,14 @@ func (s *store) bytes() int64 {
 		return 4 * int64(len(s.floats))
 	}
 	return s.matrix.Bytes()
+}
+
+// inputsOf returns the inputs of n positions, of so many floats each, and makes room for them.
+func (e *entry) inputsOf(n, width int) []float32 {
+	if n *= width; len(e.inputs) < n {
+		e.inputs = append(e.inputs, make([]float32, max(n-len(e.inputs), len(e.inputs)/2))...)
+	}
+	return e.inputs[:n]
 }
 
 // put stores x, (HeadDim), as vector i.
@@ -217,8 +234,9 @@ func (c *Cache) append(step int, k, v rows) error {
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
 	for _, e := range c.entries {
-		if e.conv {
-			copy(e.inputs[to*c.hidden:][:c.hidden], e.inputs[from*c.hidden:])
+		if e.width > 0 {
+			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
+			e.state.n = 0 // it is computed again from the inputs
 			continue
 		}
 		for _, s := range []*store{&e.k, &e.v} {
@@ -251,8 +269,8 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
 			a, b := c.steps[step], other.steps[step]
-			if a.conv {
-				if at := position * c.hidden; !slices.Equal(a.inputs[at:at+c.hidden], b.inputs[at:at+c.hidden]) {
+			if a.width > 0 {
+				if at := position * a.width; !slices.Equal(a.inputs[at:at+a.width], b.inputs[at:at+a.width]) {
 					return step, position
 				}
 				continue

@@ -46,9 +46,7 @@ func (p *pass) convolve(_ context.Context, step int) error {
 	w, hidden, at := p.block(step).conv, p.d.spec.Hidden, 0
 	for _, q := range p.sequences {
 		e, first := q.cache.entry(step), q.cache.used
-		if n := (first + q.n) * hidden; len(e.inputs) < n {
-			e.inputs = append(e.inputs, make([]float32, max(n-len(e.inputs), len(e.inputs)/2))...)
-		}
+		e.inputsOf(first+q.n, hidden)
 		for t := range q.n {
 			parts := p.conv.row(at + t)
 			input := e.inputs[(first+t)*hidden:][:hidden]

@@ -84,7 +84,9 @@ type block struct {
 	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
 	layer        layerInput
 	outScale     float32      // if OutScale
-	conv         *convolution // nil in blocks with attention; q, k, v and o are then zero
+	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
+	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
 }
 
 // A norm is one normalization of the residual stream.
@@ -190,6 +192,8 @@ func blockOf(m *model.Model, b int) block {
 	var w block
 	if s.AttentionOf(b).Conv > 0 {
 		w.conv = convolutionOf(m, b)
+	} else if s.AttentionOf(b).Delta > 0 {
+		w.delta = deltaRuleOf(m, b)
 	} else {
 		w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
 		w.q, w.o, w.qNorm = lin(model.Q), lin(model.O), headNormOf(m, b, model.QNorm)
@@ -200,6 +204,9 @@ func blockOf(m *model.Model, b int) block {
 			if s.VNorm {
 				w.vNorm = headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim, bare: true}
 			}
+		}
+		if s.AttnGate {
+			w.attnGate = lin(model.AttnGate)
 		}
 	}
 	if s.HasExperts(b) {
@@ -249,6 +256,12 @@ func (w *block) linears() map[string]*linear {
 	}
 	if w.layer.in.w != nil {
 		all[model.LayerIn], all[model.LayerGate], all[model.LayerOut] = &w.layer.in, &w.layer.gate, &w.layer.out
+	}
+	if w.attnGate.w != nil {
+		all[model.AttnGate] = &w.attnGate
+	}
+	if w.delta != nil {
+		w.delta.linears(all)
 	}
 	if w.conv != nil {
 		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out

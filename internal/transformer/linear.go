@@ -109,9 +109,9 @@ type application struct {
 	band   rows // of x, from its row from on
 	from   int
 	left   kernel.Left // band, unless all products round their input
-	shares [3]share
+	shares [4]share
 	n      int               // of shares
-	room   [3]quantizedInput // of their inputs
+	room   [4]quantizedInput // of their inputs
 }
 
 // inputFor returns x, rounded as weights w of share i require, or nil if d does not round

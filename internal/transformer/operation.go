@@ -20,6 +20,7 @@ type Operation struct {
 // the name of what they write.
 const (
 	opQKV       = "qkv"
+	opDeltaIn   = "delta_inputs"
 	opQKNorm    = "qk_norm"
 	opRope      = "rope"
 	opQKRotated = "qk_norm_rotated"
@@ -34,7 +35,7 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.O, model.ConvIn, model.Conv, model.ConvOut, model.AttnPost, model.AttnResidual,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNSum,
 	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual, model.Norm,
 }
@@ -93,6 +94,9 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	if s.AttentionOf(b).Conv > 0 {
 		all = append(all, convOperations(attnInput)...)
 		added = model.ConvOut
+	} else if s.AttentionOf(b).Delta > 0 {
+		all = append(all, deltaOperations(attnInput)...)
+		added = model.DeltaOut
 	} else {
 		all = append(all, attentionOperations(s, b, attnInput)...)
 	}
@@ -140,11 +144,14 @@ func attentionOperations(s *model.Spec, b int, input string) (all []operation) {
 	if a.Back > 0 {
 		return queryOperations(s, input)
 	}
-	layers := list(q, k, v)
+	layers, writes := list(q, k, v), list(q, k, v)
 	if a.KeyValues {
 		layers = list(q, k)
 	}
-	add(opQKV, layers, list(input), list(q, k, v), (*pass).projectQKV)
+	if s.AttnGate {
+		layers, writes = append(layers, model.AttnGate), append(writes, model.AttnGate)
+	}
+	add(opQKV, layers, list(input), writes, (*pass).projectQKV)
 	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
@@ -159,9 +166,7 @@ func attentionOperations(s *model.Spec, b int, input string) (all []operation) {
 		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
 	}
-	add(model.Attended, nil, list(q, k, v), list(model.Attended), (*pass).attend)
-	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
-	return all
+	return append(all, outputOperations(s, q, k, v)...)
 }
 
 // queryOperations returns the operations of attention to keys and values that an earlier block
@@ -171,7 +176,11 @@ func queryOperations(s *model.Spec, input string) (all []operation) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
 	q, k, v := model.Q, model.KRope, model.V
-	add(opQKV, list(q), list(input), list(q), (*pass).projectQKV)
+	projections := list(q)
+	if s.AttnGate {
+		projections = append(projections, model.AttnGate)
+	}
+	add(opQKV, projections, list(input), projections, (*pass).projectQKV)
 	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q), list(model.QNorm), (*pass).normalizeHeads)
 		q = model.QNorm
@@ -185,8 +194,22 @@ func queryOperations(s *model.Spec, input string) (all []operation) {
 	if s.VNorm {
 		v = model.VNorm
 	}
-	add(model.Attended, nil, list(q, k, v), list(model.Attended), (*pass).attend)
-	add(model.O, list(model.O), list(model.Attended), list(model.O), (*pass).projectOutput)
+	return append(all, outputOperations(s, q, k, v)...)
+}
+
+// outputOperations returns the operations of attention of queries to keys and values, which
+// have these names.
+func outputOperations(s *model.Spec, q, k, v string) (all []operation) {
+	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, layers, reads, writes}, run})
+	}
+	attended := model.Attended
+	add(attended, nil, list(q, k, v), list(attended), (*pass).attend)
+	if s.AttnGate {
+		attended = model.AttnGated
+		add(attended, nil, list(model.Attended, model.AttnGate), list(attended), (*pass).gateAttention)
+	}
+	add(model.O, list(model.O), list(attended), list(model.O), (*pass).projectOutput)
 	return all
 }
 
@@ -206,7 +229,7 @@ func (p *pass) activations(name string) rows {
 		return p.h
 	case model.FFNNorm:
 		return p.ffnInput()
-	case model.Q, model.QNorm, model.QRope, model.Attended:
+	case model.Q, model.QNorm, model.QRope, model.Attended, model.AttnGated:
 		return p.q
 	case model.K, model.KNorm, model.KRope:
 		return p.k
@@ -220,16 +243,23 @@ func (p *pass) activations(name string) rows {
 		return p.layer.gated
 	case model.LayerOut, model.LayerPost:
 		return p.y
-	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut:
 		return p.y
 	case model.ConvIn:
 		return p.conv
 	case model.Conv:
 		return p.convolved
+	case model.AttnGate:
+		return p.attnGate
 	case model.Gate, model.Activated:
 		return p.gate
 	case model.Up:
 		return p.up
+	}
+	if p.delta != nil {
+		if x, ok := p.delta.activations(name); ok {
+			return x
+		}
 	}
 	if p.experts != nil {
 		if x, ok := p.experts.activations(name); ok {

@@ -39,10 +39,10 @@ type part struct {
 }
 
 // inParts reports whether a model can run some positions at a time. With experts it cannot,
-// because each sees positions of all texts, and neither with convolutions, blocks of different
-// sizes, or inputs of each layer.
+// because each sees positions of all texts, and neither with convolutions, the delta rule,
+// blocks of different sizes, or inputs of each layer.
 func inParts(s *model.Spec) bool {
-	return s.Experts.Count == 0 && !s.Varies() && s.Layer.Width == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 })
+	return s.Experts.Count == 0 && !s.Varies() && s.Layer.Width == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return !a.Attends() })
 }
 
 // NewTraceWithin is NewTrace with bounded memory, if the model can run some positions at a
@@ -222,7 +222,7 @@ func (s *parts) load(window *rows, whole *pass, step, op int, name string, first
 func (p *pass) cut(at part) *pass {
 	c := *p
 	c.sequences = at.sequences
-	for _, x := range []*rows{&c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up} {
+	for _, x := range []*rows{&c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up, &c.attnGate} {
 		if x.n > 0 {
 			*x = x.slice(0, at.n)
 		}

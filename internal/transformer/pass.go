@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
 
@@ -23,6 +24,8 @@ type pass struct {
 	layer     *layerPass  // nil without Layer
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
+	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
+	delta     *deltaPass  // nil without blocks with the delta rule
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -55,6 +58,12 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
 		p.conv, p.convolved = newRows(n, 3*s.Hidden), newRows(n, s.Hidden)
+	}
+	if s.AttnGate {
+		p.attnGate = newRows(n, s.Heads*s.HeadDim)
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 }) {
+		p.delta = newDeltaPass(s, n)
 	}
 	p.extendRopes()
 	return p
@@ -100,19 +109,25 @@ func (p *pass) input() rows {
 	return p.h
 }
 
-// projectQKV computes q = Q h, k = K h and v = V h.
+// projectQKV computes q = Q h, k = K h and v = V h, of those that the block has, and the gates
+// of AttnGate. Without V, v = k.
 func (p *pass) projectQKV(ctx context.Context, step int) error {
 	p.reshape(step)
 	w := p.block(step)
-	switch {
-	case w.k.w == nil:
-		return p.d.apply(ctx, p.input(), product{p.q, w.q})
-	case w.v.w == nil:
-		err := p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k})
-		copy(p.v.data, p.k.data)
+	products, n := [4]product{{p.q, w.q}}, 1
+	for _, one := range [3]product{{p.k, w.k}, {p.v, w.v}, {p.attnGate, w.attnGate}} {
+		if one.w != nil {
+			products[n] = one
+			n++
+		}
+	}
+	if err := p.d.apply(ctx, p.input(), products[:n]...); err != nil {
 		return err
 	}
-	return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
+	if w.k.w != nil && w.v.w == nil {
+		copy(p.v.data, p.k.data)
+	}
+	return nil
 }
 
 // normalizeHeads normalizes queries and keys, in blocks with QK norms.
@@ -171,6 +186,17 @@ func (p *pass) attend(ctx context.Context, step int) error {
 			return err
 		}
 		at += s.n
+	}
+	return nil
+}
+
+// gateAttention computes q = q * sigmoid(gate).
+func (p *pass) gateAttention(context.Context, int) error {
+	for t := range p.q.n {
+		gates := p.attnGate.row(t)
+		for i, x := range p.q.row(t) {
+			p.q.row(t)[i] = x / (1 + kernel.Exp(-gates[i]))
+		}
 	}
 	return nil
 }

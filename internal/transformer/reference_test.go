@@ -47,6 +47,7 @@ var checkpoints = []checkpoint{
 	{dir: "architectures/ernie4_5"}, {dir: "architectures/seed_oss"}, {dir: "architectures/arcee"}, {dir: "architectures/cwm"},
 	{dir: "architectures/nemotron"}, {dir: "architectures/jais2"}, {dir: "architectures/iquestcoder"}, {dir: "architectures/internlm3"},
 	{dir: "architectures/exaone"}, {dir: "architectures/olmo"}, {dir: "architectures/internlm2"}, {dir: "architectures/minicpm"},
+	{dir: "architectures/qwen3_5"},
 	{dir: "layouts/doubles"}, {dir: "layouts/eight-bit"}, {dir: "layouts/block-scales"}, {dir: "layouts/row-scales"},
 }
 

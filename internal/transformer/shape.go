@@ -3,7 +3,7 @@ package transformer
 import "thimble/internal/model"
 
 // A shape has the rows of a block whose sizes are not those of others.
-type shape struct{ q, k, v, gate, up rows }
+type shape struct{ q, k, v, attnGate, gate, up rows }
 
 // shapesOf returns the shape of each block for n positions, or nil if all are the same. Blocks
 // of the same sizes share rows, except that the keys and values that other blocks attend to
@@ -19,7 +19,10 @@ func shapesOf(s *model.Spec, n int) []*shape {
 		key := size{t.HeadDim, t.KVHeads, t.FFN}
 		if like[key] == nil {
 			kv := t.KVHeads * t.HeadDim
-			like[key] = &shape{newRows(n, s.Heads*t.HeadDim), newRows(n, kv), newRows(n, kv), newRows(n, t.FFN), newRows(n, t.FFN)}
+			like[key] = &shape{q: newRows(n, s.Heads*t.HeadDim), k: newRows(n, kv), v: newRows(n, kv), gate: newRows(n, t.FFN), up: newRows(n, t.FFN)}
+			if s.AttnGate {
+				like[key].attnGate = newRows(n, s.Heads*t.HeadDim)
+			}
 		}
 		one := *like[key]
 		all[b] = &one
@@ -43,6 +46,6 @@ func shapesOf(s *model.Spec, n int) []*shape {
 func (p *pass) reshape(step int) {
 	if p.shapes != nil {
 		x := p.shapes[p.d.spec.Schedule[step]]
-		p.q, p.k, p.v, p.gate, p.up = x.q, x.k, x.v, x.gate, x.up
+		p.q, p.k, p.v, p.attnGate, p.gate, p.up = x.q, x.k, x.v, x.attnGate, x.gate, x.up
 	}
 }

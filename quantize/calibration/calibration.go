@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"thimble/internal/chat"
@@ -79,7 +80,7 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 		}
 		return cal, nil
 	}
-	want := o.amounts(m, r.Texts)
+	want := o.Amounts(m, r.Texts)
 	if err := texts.CheckContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
 		return cal, err
 	}
@@ -140,9 +141,24 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	return cal, nil
 }
 
-// amounts returns the number of tokens, the context and the seed: the values of o,
+// Facts returns what the pieces for m depend on besides its tokenizer: the SHA-256 of each text,
+// and how they are cut.
+func (o *Options) Facts(ctx context.Context, m *model.Model) (f quantize.Facts, err error) {
+	files, _, err := o.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, file := range files {
+		sum := sha256.Sum256([]byte(file.content))
+		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), hex.EncodeToString(sum[:])})
+	}
+	want := o.Amounts(m, nil)
+	return append(f, [2]string{"tokens", strconv.Itoa(want.Tokens)}, [2]string{"context", strconv.Itoa(want.Context)}, [2]string{"seed", strconv.FormatUint(want.Seed, 10)}), nil
+}
+
+// Amounts returns the number of tokens, the context and the seed: the values of o,
 // otherwise those of the recipe, otherwise the defaults.
-func (o *Options) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
+func (o *Options) Amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts {
 	want := quantize.Texts{Tokens: DefaultTokens, Context: min(DefaultContext, m.Spec.Context)}
 	if recipe != nil {
 		want.Tokens, want.Context, want.Seed = recipe.Tokens, recipe.Context, recipe.Seed
@@ -162,7 +178,7 @@ func (o *Options) amounts(m *model.Model, recipe *quantize.Texts) quantize.Texts
 // Unread returns what a recipe will record of the texts before they are read: their digests
 // are zero.
 func (o *Options) Unread(m *model.Model, recipe *quantize.Texts) *quantize.Texts {
-	want := o.amounts(m, recipe)
+	want := o.Amounts(m, recipe)
 	want.SHA256 = slices.Repeat([]string{strings.Repeat("0", 2*sha256.Size)}, max(1, len(o.Texts)))
 	return &want
 }

@@ -10,6 +10,9 @@ func (p *powers) attention(b int, h []float64) error {
 	s := &sized
 	name := func(kind string) string { return model.Name(b, kind) }
 	p.feeds(h, name(model.Q))
+	if s.AttnGate { // about the same factor for all columns
+		p.feeds(h, name(model.AttnGate))
+	}
 	value, err := p.valuesOf(b, h)
 	if err != nil {
 		return err
@@ -96,6 +99,23 @@ func (p *powers) convolution(b int, h []float64) error {
 		mixed[i] *= parts[i] * parts[n+i] * parts[2*n+i]
 	}
 	return p.adds(name(model.ConvOut), name(model.AttnPost), mixed, 1)
+}
+
+// deltaRule computes the stream after the gated delta rule of block b, whose input is h. The
+// norm of each head makes its outputs alike, apart from the gains and gates.
+func (p *powers) deltaRule(b int, h []float64) error {
+	name := func(kind string) string { return model.Name(b, kind) }
+	p.feeds(h, name(model.DeltaIn), name(model.DeltaGate), name(model.DeltaA), name(model.DeltaB))
+	mixed, err := p.outputs(name(model.DeltaGate), h)
+	if err != nil {
+		return err
+	}
+	gains := p.vector(name(model.DeltaNorm))
+	for i := range mixed {
+		gain := float64(gains[i%len(gains)])
+		mixed[i] *= gateShare * gain * gain
+	}
+	return p.adds(name(model.DeltaOut), name(model.AttnPost), mixed, 1)
 }
 
 // experts computes the stream after the experts of block b, whose input is h. It is

@@ -115,6 +115,8 @@ func (p *powers) step(b int) error {
 	var err error
 	if s.AttentionOf(b).Conv > 0 {
 		err = p.convolution(b, h)
+	} else if s.AttentionOf(b).Delta > 0 {
+		err = p.deltaRule(b, h)
 	} else {
 		err = p.attention(b, h)
 	}

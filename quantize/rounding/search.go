@@ -27,6 +27,8 @@ type scaleSearch struct {
 	// group's largest value.
 	bottom, top                     float32
 	divisor, trial, inverse, errors [kernel.Candidates]float32
+
+	ranges rangeSearch // for asymmetric ones
 }
 
 func newScaleSearch(scheme qtensor.Scheme, power []float32, plain bool) *scaleSearch {
@@ -126,101 +128,4 @@ func (s *scaleSearch) least() int {
 		return -1
 	}
 	return int(least & (1<<32 - 1))
-}
-
-// The asymmetric candidates start from the group's own range, from one that is wider by
-// one step, and from two that are narrower by one and two, which clip both ends. Each is
-// refitted a few times.
-const (
-	shrinkFirst = -1
-	shrinks     = 4
-	refits      = 3
-)
-
-// asymmetric starts from ranges around the group's, then rounds and solves the two normal
-// equations for step and minimum, a few times. Without a search it uses the range from the
-// smallest to the largest value.
-func (s *scaleSearch) asymmetric(g int, x, power []float32, codes []uint8) error {
-	_, last := s.scheme.Codes()
-	top := float32(last)
-	lo, hi := kernel.Bounds(x)
-	var bestStep, bestMin, least float32 = 0, 0, float32(math.Inf(1))
-	try := func(step, low float32) {
-		a, ok := qtensor.ToFloat16(step)
-		b, ok2 := qtensor.ToFloat16(low)
-		step, low = qtensor.FromFloat16(a), qtensor.FromFloat16(b)
-		if !ok || !ok2 || step <= 0 {
-			return
-		}
-		if e := asymmetricError(x, power, step, low, top, least); e < least {
-			bestStep, bestMin, least = step, low, e
-		}
-	}
-	starts := shrinks
-	if s.plain {
-		try((hi-lo)/top, lo)
-		starts = 0
-	}
-	for i := range starts {
-		inside := float32(shrinkFirst + i)
-		step := (hi - lo) / (top + inside)
-		low := lo + float32(step*inside)/2
-		try(step, low)
-		for range refits {
-			if step, low = refitRange(x, power, step, low, top); !(step > 0) {
-				break
-			}
-			try(step, low)
-		}
-	}
-	s.scale[g], _ = qtensor.ToFloat16(bestStep)
-	s.min[g], _ = qtensor.ToFloat16(bestMin)
-	if bestStep == 0 { // all equal, or too close for the smallest float16
-		var ok bool
-		if s.min[g], ok = qtensor.ToFloat16(lo); !ok || hi-lo > 1 {
-			return fmt.Errorf("weights from %g to %g need a scale beyond float16's largest, %d", lo, hi, qtensor.MaxFloat16)
-		}
-		clear(codes)
-		return nil
-	}
-	kernel.GridCodes(codes, x, bestMin, 1/bestStep, 0, top, 0)
-	return nil
-}
-
-// refitRange rounds x on the grid (step, low) and returns the step and minimum with the
-// smallest weighted squared error for those codes, or step 0 if the codes do not determine
-// it.
-func refitRange(x, power []float32, step, low, top float32) (float32, float32) {
-	inverse := 1 / step
-	var w, wq, wqq, wx, wqx float32
-	for i, v := range x {
-		q := code(v-low, inverse, 0, top)
-		a := power[i]
-		aq := float32(a * q)
-		w += a
-		wq += aq
-		wqq += float32(aq * q)
-		wx += float32(a * v)
-		wqx += float32(aq * v)
-	}
-	det := float32(w*wqq) - float32(wq*wq)
-	if !(det > 0) {
-		return 0, 0
-	}
-	return (float32(w*wqx) - float32(wq*wx)) / det, (float32(wqq*wx) - float32(wq*wqx)) / det
-}
-
-// asymmetricError returns the weighted squared error of x. If the sum reaches least, it
-// stops early and returns the sum so far.
-func asymmetricError(x, power []float32, step, low, top, least float32) float32 {
-	inverse := 1 / step
-	var sum float32
-	for i, v := range x {
-		d := v - (float32(step*code(v-low, inverse, 0, top)) + low)
-		sum += float32(power[i] * float32(d*d))
-		if i%16 == 15 && sum >= least {
-			break
-		}
-	}
-	return sum
 }

@@ -17,13 +17,15 @@ type Report struct {
 	Weights     int64        `json:"weights"`
 	Calibration *Calibration `json:"calibration,omitempty"`
 	Texts       []Text       `json:"texts"`
-	Cores       int          `json:"cores"`
+	Cores       int          `json:"cores"`            // 0 if the costs of rows are unknown
 	Survey      *Cost        `json:"survey,omitempty"` // shared by all rows with a budget
 	Rows        []Row        `json:"rows"`
 	Peers       []Peer       `json:"peers,omitempty"`
 	Notes       []string     `json:"notes,omitempty"`
 	Folder      string       `json:"folder,omitempty"`
 	Output      []string     `json:"output,omitempty"` // files in Folder
+
+	Prefix string `json:"-"` // of the names of files, where a folder has several curves
 }
 
 // A Value is a figure; an unknown one is NaN, and null in JSON.
@@ -84,6 +86,9 @@ type Point struct {
 	PPL      Value `json:"ppl"`
 	PPLRatio Value `json:"ppl_ratio"` // to the original model's perplexity
 }
+
+// NoPoint is the Point of a file that was not measured on a text.
+var NoPoint = Point{metric.Unknown, metric.Unknown, metric.Unknown, metric.Unknown, metric.Unknown, metric.Unknown}
 
 // PointOf returns the figures of m that a curve shows.
 func PointOf(m *metric.Summary) Point {

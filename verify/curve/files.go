@@ -32,13 +32,9 @@ func FileNames(texts []string) []string { return append(Pictures(texts), reportF
 
 // Files returns the charts, the report and the data.
 func (r *Report) Files() (files []atomicfile.NamedFile, err error) {
-	var names []string
-	for _, t := range r.Texts {
-		names = append(names, t.Name)
-	}
-	for i, name := range Pictures(names) {
+	for i, name := range r.pictures() {
 		files = append(files, atomicfile.NamedFile{Name: name, Text: r.SVG(i)})
 	}
 	data, err := strictjson.Encode(r)
-	return append(files, atomicfile.NamedFile{Name: reportFile, Text: []byte(r.Markdown())}, atomicfile.NamedFile{Name: dataFile, Text: data}), err
+	return append(files, atomicfile.NamedFile{Name: r.Prefix + reportFile, Text: []byte(r.Markdown())}, atomicfile.NamedFile{Name: r.Prefix + dataFile, Text: data}), err
 }

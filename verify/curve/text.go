@@ -26,8 +26,17 @@ func kl(v Value) string {
 	return strconv.FormatFloat(float64(v), 'e', 1, 64)
 }
 
-func percent(v Value) string    { return fmt.Sprintf("%.1f%%", 100*float64(v)) }
-func perplexity(v Value) string { return fmt.Sprintf("%.2f", float64(v)) }
+func percent(v Value) string    { return known(v, "%.1f%%", 100) }
+func ratio(v Value) string      { return known(v, "%.2f%%", 100) }
+func perplexity(v Value) string { return known(v, "%.2f", 1) }
+
+// known formats v times scale, or a dash for an unknown figure.
+func known(v Value, format string, scale float64) string {
+	if !v.Known() {
+		return "-"
+	}
+	return fmt.Sprintf(format, scale*float64(v))
+}
 
 // optional formats a figure that may be unknown.
 func optional(v *float64, format func(Value) string) string {
@@ -50,7 +59,7 @@ func (r *Report) quality(text int) *table.Table {
 	t := table.New("file", "MB", "mean KL", "KL 99%", "top-1", "perplexity", "of the original's")
 	for _, row := range r.Rows {
 		m := row.Measured[text]
-		t.Add(row.Name, megabytes(float64(row.Size())), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), fmt.Sprintf("%.2f%%", 100*float64(m.PPLRatio)))
+		t.Add(row.Name, megabytes(float64(row.Size())), kl(m.KLMean), kl(m.KLP99), percent(m.Top1), perplexity(m.PPL), ratio(m.PPLRatio))
 	}
 	return t
 }
@@ -71,10 +80,18 @@ func (r *Report) comparison(text int) *table.Table {
 	return t
 }
 
-// costs returns the table of the time and memory that each file took to make.
+// costs returns the table of the time and memory that each file took to make, as far as known.
 func (r *Report) costs() *table.Table {
-	t := table.New("file", "bits/w", "predicted KL", "seconds", "peak memory")
+	head := []string{"file", "bits/w", "predicted KL", "seconds", "peak memory"}
+	if r.Cores == 0 {
+		head = head[:3]
+	}
+	t := table.New(head...)
 	line := func(name, bits, predicted string, c *Cost) {
+		if r.Cores == 0 {
+			t.Add(name, bits, predicted)
+			return
+		}
 		peak := "-"
 		if c.Peak > 0 {
 			peak = units.Size(c.Peak)
@@ -99,6 +116,9 @@ func (r *Report) costs() *table.Table {
 
 // costNote explains the columns of costs.
 func (r *Report) costNote() string {
+	if r.Cores == 0 {
+		return "thimble curve MODEL --rows FILE measures the time and memory that files take to make."
+	}
 	return fmt.Sprintf("Seconds to make the file, on %d cores; peak memory is the largest resident size of the process meanwhile, mapped files included, where the system reports it.", r.Cores)
 }
 
@@ -153,7 +173,7 @@ func (r *Report) Markdown() string {
 		fmt.Fprintf(&b, " Note: %s.", note)
 	}
 	b.WriteString(" KL is KL(original || file) in nats per token.\n")
-	for i, picture := range Pictures(r.names()) {
+	for i, picture := range r.pictures() {
 		fmt.Fprintf(&b, "\n## On %s\n\n%s.\n\n![KL against size](%s)\n\n", r.Texts[i].Name, r.about(i), picture)
 		r.quality(i).Markdown(&b)
 		if peers := r.comparison(i); peers != nil {
@@ -166,6 +186,15 @@ func (r *Report) Markdown() string {
 	r.costs().Markdown(&b)
 	fmt.Fprintf(&b, "\n%s\n", r.costNote())
 	return b.String()
+}
+
+// pictures returns the file names of the charts.
+func (r *Report) pictures() []string {
+	files := Pictures(r.names())
+	for i := range files {
+		files[i] = r.Prefix + files[i]
+	}
+	return files
 }
 
 // names returns the names of the texts.

@@ -82,6 +82,8 @@ func main() {
 	gridScales()
 	bounds()
 	gridCodes()
+	rangeErrors()
+	rangeSums()
 	split(1)
 	split(2)
 	split(4)

@@ -29,7 +29,11 @@ func decodeStates() {
 	element, word := constant("element", 0xff), constant("word", 16)
 	control := GP64()
 	LEAQ(words(), control)
-	index := AllocLocal(32 * len(x))
+	// Registers that are stored across two lines of the cache are slow to load from.
+	const line = 64
+	index := GP64()
+	LEAQ(AllocLocal(32*len(x)+line).Offset(line-1), index)
+	ANDQ(I8(-line), index)
 
 	Label("group")
 	CMPQ(data, last)
@@ -38,33 +42,41 @@ func decodeStates() {
 		at := YMM()
 		VPAND(slotMask, x, at)
 		VPADDD(Mem{Base: first, Disp: 32 * k}, at, at)
-		VMOVDQU(at, index.Offset(32*k))
+		VMOVDQU(at, Mem{Base: index, Disp: 32 * k})
 	}
 	slot := func(i int) Mem {
 		at := GP64()
-		MOVL(index.Offset(4*i), at.As32())
+		MOVL(Mem{Base: index, Disp: 4 * i}, at.As32())
 		return Mem{Base: base, Index: at, Scale: 4}
 	}
-	emitted := make([]VecVirtual, len(x))
-	for k, x := range x {
-		s, high := YMM(), XMM()
-		VMOVD(slot(8*k), s.AsX())
-		VMOVD(slot(8*k+4), high)
-		for i := 1; i < 4; i++ {
-			VPINSRD(Imm(uint64(i)), slot(8*k+i), s.AsX(), s.AsX())
-			VPINSRD(Imm(uint64(i)), slot(8*k+4+i), high, high)
+	s := make([]VecVirtual, len(x)) // slots, then elements
+	for k := range x {
+		var half [2]VecVirtual
+		for h := range half {
+			var pair [2]VecVirtual
+			for p := range pair {
+				even, odd := XMM(), XMM()
+				VMOVD(slot(8*k+4*h+2*p), even)
+				VMOVD(slot(8*k+4*h+2*p+1), odd)
+				VPUNPCKLDQ(odd, even, even)
+				pair[p] = even
+			}
+			VPUNPCKLQDQ(pair[1], pair[0], pair[0])
+			half[h] = pair[0]
 		}
-		VINSERTI128(Imm(1), high, s, s)
+		s[k] = half[0].AsY().(VecVirtual)
+		VINSERTI128(Imm(1), half[1], s[k], s[k])
+	}
+	for k, x := range x {
 		// x = (x >> 12) * (s >> 20) + (s >> 8 & 4095)
 		count, before := YMM(), YMM()
 		VPSRLD(Imm(12), x, x)
-		VPSRLD(Imm(20), s, count)
+		VPSRLD(Imm(20), s[k], count)
 		VPMULLD(count, x, x)
-		VPSRLD(Imm(8), s, before)
+		VPSRLD(Imm(8), s[k], before)
 		VPAND(slotMask, before, before)
 		VPADDD(before, x, x)
-		emitted[k] = s
-		VPAND(element, s, s)
+		VPAND(element, s[k], s[k])
 		// The states below low get the next words of the stream, in order.
 		less, next, mask, n := YMM(), YMM(), GP64(), GP64()
 		VPCMPGTD(x, low, less)
@@ -78,12 +90,12 @@ func decodeStates() {
 		VPSLLVD(less, x, x)
 		VPOR(next, x, x)
 		if k%2 == 1 {
-			VPACKUSDW(s, emitted[k-1], emitted[k-1])
+			VPACKUSDW(s[k], s[k-1], s[k-1])
 		}
 	}
-	VPACKUSWB(emitted[2], emitted[0], emitted[0])
-	VPERMD(emitted[0], order, emitted[0])
-	VMOVDQU(emitted[0], Mem{Base: dst})
+	VPACKUSWB(s[2], s[0], s[0])
+	VPERMD(s[0], order, s[0])
+	VMOVDQU(s[0], Mem{Base: dst})
 	ADDQ(Imm(32), dst)
 	ADDQ(Imm(4*32), first)
 	DECQ(groups)

@@ -54,7 +54,11 @@ func readLlama(files Files) (*draft, error) {
 	if s := p.SentencePiece; p.Model == tokenizer.SentencePieceBPE && s.DummyPrefix && !s.RemoveExtra && !s.KeepSpaces && !s.Suffix && len(s.Charsmap) == 0 && !ends.pieces {
 		d = newDraft(tokenizer.BPE)
 		d.Tokens, d.Scores, d.Kinds, d.ByteFallback = p.Tokens, p.Scores, p.Kinds, true
-		d.Merges = d.allMerges()
+		all := make([]uint32, len(d.Tokens))
+		for id := range all {
+			all[id] = uint32(id)
+		}
+		d.Merges = mergesOf(&d.Data, all)
 		d.setSpaces(config)
 	} else {
 		delete(config.m, "add_prefix_space") // the model says it
@@ -102,18 +106,15 @@ var pieceClasses = map[string]struct {
 	"": {bos: true}, "LlamaTokenizer": {bos: true}, "GemmaTokenizer": {pieces: true, bos: true}, "T5Tokenizer": {pieces: true, eos: true},
 }
 
-// allMerges returns all pairs of pieces whose concatenation is a piece, ordered by the
-// score of that piece, its id, and the length of the left one.
-func (d *draft) allMerges() []uint32 {
-	ids := make(map[string]uint32, len(d.Tokens))
-	for id, t := range d.Tokens {
-		ids[string(t)] = uint32(id)
+// mergesOf returns all pairs of the given pieces of d whose concatenation is one of them, ordered
+// by the score of that piece, its id, and the length of the left one.
+func mergesOf(d *tokenizer.Data, pieces []uint32) []uint32 {
+	ids := make(map[string]uint32, len(pieces))
+	for _, id := range pieces {
+		ids[string(d.Tokens[id])] = id
 	}
-	byScore := make([]int, len(d.Tokens))
-	for id := range byScore {
-		byScore[id] = id
-	}
-	slices.SortStableFunc(byScore, func(a, b int) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
+	byScore := slices.Clone(pieces)
+	slices.SortStableFunc(byScore, func(a, b uint32) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
 	merges := []uint32{}
 	for _, id := range byScore {
 		t := d.Tokens[id]

@@ -16,11 +16,13 @@ import (
 type member map[string]any
 
 // JSON returns d as the contents of a tokenizer.json and a tokenizer_config.json, of which
-// context becomes model_max_length. ParseJSON gives d again; otherwise, as for the two models
-// of sentencepiece, JSON returns an error that wraps format.ErrUnsupported.
+// context becomes model_max_length. ParseJSON gives d again, or what asRules makes of a model of
+// sentencepiece; otherwise JSON returns an error that wraps format.ErrUnsupported.
 func JSON(d *tokenizer.Data, context int) (text, config []byte, err error) {
 	if d.SentencePiece != nil {
-		return nil, nil, defect.Unsupported("tokenizer", "a sentencepiece tokenizer.model as tokenizer.json")
+		if d, err = asRules(d); err != nil {
+			return nil, nil, err
+		}
 	}
 	w := &jsonWriter{Data: d}
 	if text, err = encodeJSON(w.document()); err != nil {

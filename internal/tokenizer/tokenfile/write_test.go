@@ -4,10 +4,12 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"thimble/internal/defect"
+	"thimble/internal/tokenizer"
 )
 
 // A tokenizer written as JSON and read back is the same.
@@ -45,12 +47,52 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A model of sentencepiece written as JSON gives the ids of sentencepiece. What a tokenizer.json
+// cannot express is refused.
 func TestJSONOfSentencePiece(t *testing.T) {
-	d, err := ParseSentencePiece(read(t, testdata("sp-llama.model")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := JSON(d, 1); !errors.Is(err, defect.ErrUnsupported) {
-		t.Error(err)
+	var texts []string
+	readJSONFile(t, testdata("strings.json"), &texts)
+	for name, why := range map[string]string{
+		"llama": "", "unigram-bytes": "", "unigram-plain": "", "bpe": "user-defined symbols", "bpe-suffix": "a space that it adds after a text",
+		"llama-symbols": "user-defined symbols", "unigram": "user-defined symbols",
+	} {
+		d, err := ParseSentencePiece(read(t, testdata("sp-"+name+".model")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, config, err := JSON(d, 1)
+		if why != "" {
+			if !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), why) {
+				t.Errorf("%s: %v, want %q", name, err, why)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := ParseJSON(text, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := tokenizer.New(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want [][]int
+		readJSONFile(t, testdata("sp-"+name+".ids.json"), &want)
+		wrong := 0
+		for i, s := range texts {
+			got := tok.Encode(s, false)
+			if slices.Equal(got, want[i]) {
+				continue
+			}
+			if wrong++; len(d.SentencePiece.Charsmap) == 0 {
+				t.Errorf("%s: %q: got %v, want %v", name, s, got, want[i])
+			}
+		}
+		if wrong > len(texts)/12 { // of a charsmap, which Hugging Face reads otherwise
+			t.Errorf("%s: %d of %d texts have other ids", name, wrong, len(texts))
+		}
 	}
 }

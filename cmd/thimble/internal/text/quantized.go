@@ -53,8 +53,12 @@ func Plan(r *thimble.Quantized) string {
 
 // Quantized says what a run of Quantize or Convert has written, after Plan.
 func Quantized(r *thimble.Quantized) string {
-	if r.Output == "" {
+	switch {
+	case r.Output == "":
 		return "dry run: nothing was written\n"
+	case r.Part != nil:
+		return fmt.Sprintf("wrote %s, %s: %d of %d tensors\nonce all parts are written, the same command with --merge in place of --shard puts them together\n",
+			defect.Printable(r.Output), units.Size(r.Bytes), r.Part.Tensors, r.Part.Of)
 	}
 	text := ""
 	if r.Calibration != nil {

@@ -1,0 +1,101 @@
+package thimble
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"thimble/internal/bom"
+	"thimble/internal/digest"
+	"thimble/internal/model"
+	"thimble/quantize"
+	"thimble/target"
+)
+
+// addBill adds the bill of materials of m to r.
+func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progress) error {
+	files, err := digest.Files(ctx, m.Files, progress.stage("hash", Bytes))
+	if err != nil {
+		return err
+	}
+	p, name := &m.Provenance, filepath.Base(filepath.Clean(m.Path))
+	if !isCheckpoint(m.Path) {
+		name = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	b := bom.Model{
+		Name: name, Format: r.Format, Architecture: p.Architecture, Tool: Tool,
+		Files: billed(files), Sources: billed(p.Sources), Licenses: licensesOf(m),
+	}
+	fact := func(name, value string) {
+		if value != "" {
+			b.Facts = append(b.Facts, [2]string{name, value})
+		}
+	}
+	fact("weights", strconv.FormatInt(r.Weights, 10))
+	fact("bits_per_weight", strconv.FormatFloat(8*float64(r.Bytes)/float64(r.Weights), 'f', 2, 64))
+	fact("context", strconv.Itoa(m.Spec.Context))
+	if c := r.Container; c != nil {
+		fact("header_sha256", c.HeaderSHA256.String())
+		for _, g := range c.Gates {
+			b.Metrics = append(b.Metrics, bom.Metric{Name: g.Metric, Value: g.Value, Of: "against SHA-256 " + hex.EncodeToString(g.Against)})
+		}
+	}
+	fact("made_by", p.Tool)
+	for _, o := range p.Overrides {
+		fact("override", o)
+	}
+	for _, text := range target.Recipes(m) {
+		fact("recipe", text)
+		recipe, err := quantize.ParseRecipe([]byte(text))
+		if err != nil || recipe.Texts == nil {
+			continue // of a later version: the text is there
+		}
+		for i, sum := range recipe.Texts.SHA256 {
+			name := recipe.Texts.Name
+			if name == "" {
+				name = "calibration text"
+			}
+			if len(recipe.Texts.SHA256) > 1 {
+				name += fmt.Sprintf(", %d of %d", i+1, len(recipe.Texts.SHA256))
+			}
+			b.Texts = append(b.Texts, bom.Text{Name: name, SHA256: sum})
+		}
+	}
+	r.Bill, err = bom.New(&b)
+	return err
+}
+
+func billed(sources []model.Source) (files []bom.File) {
+	for _, s := range sources {
+		files = append(files, bom.File{Name: s.Name, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256)})
+	}
+	return files
+}
+
+// licensesOf returns the licences that a fact of m, or the README of its folder, states.
+func licensesOf(m *model.Model) []bom.License {
+	facts := map[string]string{}
+	for _, f := range m.Provenance.Facts() {
+		name, value, _ := strings.Cut(f, "=")
+		facts[name] = value
+	}
+	name := facts["general.license"]
+	if name == "" || name == "other" {
+		name = facts["general.license.name"]
+	}
+	if name != "" {
+		return []bom.License{bom.NewLicense(name, facts["general.license.link"])}
+	}
+	if !isCheckpoint(m.Path) {
+		return nil // what lies beside a file need not be about it
+	}
+	dir := m.Path
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		dir = filepath.Dir(dir)
+	}
+	return bom.LicensesOf(filepath.Join(dir, "README.md"))
+}

@@ -1,0 +1,76 @@
+package transformer_test
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"thimble/convert"
+	"thimble/internal/transformer"
+)
+
+// The state of the delta rule is that of the positions in the cache, also after positions were
+// discarded, a pass was stopped, or a position was overwritten.
+func TestDeltaState(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "architectures/qwen3_5"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	d, err := transformer.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	fed := func(c *transformer.Cache, ids ...int) []float32 {
+		h, err := d.Forward(ctx, c, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits := make([]float32, m.Spec.Vocab)
+		if err := h.Logits(ctx, logits, len(ids)-1, 1); err != nil {
+			t.Fatal(err)
+		}
+		return logits
+	}
+	cache := func() *transformer.Cache {
+		c, err := d.NewCache(20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	want := fed(cache(), 5, 6, 7, 8, 9, 10)
+	same := func(name string, got []float32) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: other logits", name)
+		}
+	}
+	c := cache()
+	fed(c, 5, 6, 7, 99, 98, 97, 96)
+	c.Truncate(3)
+	same("four positions discarded, three fed", fed(c, 8, 9, 10))
+	c.Truncate(2)
+	if _, err := d.Forward(stopped, c, []int{50, 51, 52, 53}); err == nil {
+		t.Error("a stopped context gives no error")
+	}
+	fed(c, 7)
+	same("a pass stopped", fed(c, 8, 9, 10))
+	c.Truncate(5)
+	other := cache()
+	fed(other, 5, 6, 7, 8, 9)
+	if step, position := c.Difference(other); step != -1 {
+		t.Errorf("equal caches differ in step %d at position %d", step, position)
+	}
+	c.Copy(1, 0)
+	if step, position := c.Difference(other); step != 0 || position != 1 {
+		t.Errorf("a copied position differs in step %d at position %d", step, position)
+	}
+	if slices.Equal(fed(c, 10), want) {
+		t.Error("a copied position leaves the state as it was")
+	}
+}

@@ -1,0 +1,243 @@
+package thimble
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"thimble/internal/defect"
+	"thimble/internal/digest"
+	"thimble/internal/facts"
+	"thimble/internal/model"
+	"thimble/internal/shard"
+	"thimble/internal/strictyaml"
+	"thimble/internal/sweep"
+	"thimble/quantize"
+	"thimble/quantize/kept"
+	"thimble/verify/curve"
+)
+
+// A SweepPlan says what Sweep measures: models x recipes x texts.
+type SweepPlan struct {
+	sweep.Plan `yaml:",inline"`
+	Recipes    []rowSpec `yaml:"recipes"`
+
+	path string
+}
+
+// ReadSweepPlan reads a plan's YAML from the file at path. docs/SWEEP.md describes it.
+func ReadSweepPlan(ctx context.Context, path string) (*SweepPlan, error) {
+	text, err := ReadText(ctx, "plan", path, maxRowsFile)
+	if err != nil {
+		return nil, err
+	}
+	p := &SweepPlan{path: path}
+	if err = strictyaml.Decode([]byte(text), p); err == nil {
+		err = p.complete()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	return p, nil
+}
+
+// complete checks p, and sets the names of models and recipes.
+func (p *SweepPlan) complete() error {
+	var names []string
+	calibrated := false
+	for i := range p.Recipes {
+		r, err := p.row(i)
+		if err != nil {
+			return fmt.Errorf("recipes: recipe %d: %w", i+1, err)
+		}
+		if slices.Contains(names, r.name) {
+			return fmt.Errorf("recipes: two are called %s; give one another name", defect.Printable(r.name))
+		}
+		p.Recipes[i].Name = r.name
+		names, calibrated = append(names, r.name), calibrated || r.calibrated
+	}
+	if len(names) > curve.MaxRows {
+		return fmt.Errorf("recipes: there are %d, more than %d", len(names), curve.MaxRows)
+	}
+	if c := &p.Calibration; !calibrated && (c.Texts != nil || c.Tokens != 0 || c.Context != 0 || c.Seed != nil) {
+		return errors.New("calibration: no recipe calibrates; remove this key")
+	}
+	return p.Complete(names)
+}
+
+// row returns the row of recipe i.
+func (p *SweepPlan) row(i int) (*row, error) {
+	spec := p.Recipes[i]
+	return spec.row(len(p.Calibration.Texts) > 0)
+}
+
+// SweepOptions specify what Sweep measures, and where.
+type SweepOptions struct {
+	Plan   *SweepPlan
+	Folder string      // for the results; it may exist
+	Shard  shard.Shard // the share of the jobs to do
+	DryRun bool        // only list the jobs
+
+	Render   []string // see Calibration
+	Progress Progress
+}
+
+// Sweep measures the jobs of a plan whose results are not in the folder. It stores each
+// result as soon as it has it.
+func Sweep(ctx context.Context, o SweepOptions) (*sweep.Outcome, error) {
+	r := &sweep.Run{
+		Plan: &o.Plan.Plan, Path: o.Plan.path, Context: o.context(), Folder: o.Folder, Shard: o.Shard, DryRun: o.DryRun,
+		Program: fmt.Sprintf("sweep %d, arithmetic %d", sweep.Version, quantize.Arithmetic),
+		Open: func(x *sweep.Model) (sweep.Subject, error) {
+			m, err := Open(x.Path, x.Overrides()...)
+			if err != nil {
+				return nil, err
+			}
+			return &sweepSubject{SweepOptions: o, m: m, name: x.Name}, nil
+		},
+	}
+	return r.Do(ctx)
+}
+
+// context returns the length of a chunk in tokens.
+func (o *SweepOptions) context() int {
+	if o.Plan.Tokens > 0 {
+		return o.Plan.Tokens
+	}
+	return ChunkContext
+}
+
+func (o *SweepOptions) calibration() *Calibration {
+	c := &o.Plan.Calibration
+	return &Calibration{Texts: c.Texts, Tokens: c.Tokens, Context: c.Context, Seed: c.Seed, Render: o.Render}
+}
+
+// A sweepSubject is a model that is swept.
+type sweepSubject struct {
+	SweepOptions
+	m       *model.Model
+	name    string
+	sources *digest.Hashing // nil until Facts
+}
+
+// Close implements sweep.Subject.
+func (s *sweepSubject) Close() error {
+	if s.sources != nil {
+		s.sources.Stop()
+	}
+	return s.m.Close()
+}
+
+// Estimates implements sweep.Subject.
+func (s *sweepSubject) Estimates() (all []sweep.Estimate) {
+	weights, _ := s.m.Size()
+	for i := range s.Plan.Recipes {
+		r, _ := s.Plan.row(i) // complete has returned its error
+		e := sweep.Estimate{Recipe: r.name, Weights: float64(weights), Budgeted: r.budget != nil, Existing: r.file != ""}
+		if r.calibrated {
+			e.CalibrationTokens = float64(s.calibration().Amounts(s.m, nil).Tokens)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// Facts implements sweep.Subject.
+func (s *sweepSubject) Facts(ctx context.Context) (f facts.Facts, err error) {
+	if s.sources, err = digest.Start(ctx, s.m.Files, s.Progress.stage(s.name+": hash", Bytes)); err != nil {
+		return nil, err
+	}
+	return (&kept.Run{Model: s.m, Sources: s.sources}).ModelFacts()
+}
+
+// RecipeFacts implements sweep.Subject.
+func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Facts, err error) {
+	i := s.recipe(name)
+	r, err := s.Plan.row(i)
+	if err != nil {
+		return nil, err
+	}
+	if r.file != "" {
+		q, err := Open(r.file)
+		if err != nil {
+			return nil, err
+		}
+		defer q.Close()
+		files, err := digest.Files(ctx, q.Files, nil)
+		for _, file := range files {
+			f = append(f, [2]string{file.Name, hex.EncodeToString(file.SHA256)})
+		}
+		return f, err
+	}
+	spec := s.Plan.Recipes[i]
+	spec.Name = ""
+	text, err := strictyaml.Encode(spec)
+	if err != nil {
+		return nil, err
+	}
+	f = facts.Facts{{"recipe", text}}
+	if !r.calibrated {
+		return f, nil
+	}
+	texts, err := s.calibration().Facts(ctx, s.m)
+	return append(f, texts...), err
+}
+
+// recipe returns the index of the recipe with a name.
+func (s *sweepSubject) recipe(name string) int {
+	return slices.IndexFunc(s.Plan.Recipes, func(r rowSpec) bool { return r.Name == name })
+}
+
+// Measure implements sweep.Subject. It measures the jobs of a recipe one after the other, with
+// one file.
+func (s *sweepSubject) Measure(ctx context.Context, jobs []*sweep.Job, wanted func(*sweep.Job) (bool, error), found func(*sweep.Job, *sweep.Result) error) error {
+	d := &curveRun{CurveOptions: CurveOptions{
+		Model: s.m.Path, Context: s.Plan.Tokens, Chunks: s.Plan.Chunks, Calibration: *s.calibration(), Progress: s.Progress,
+	}, m: s.m, sources: s.sources, label: s.name + ", "}
+	for i := range s.Plan.Recipes {
+		if slices.ContainsFunc(jobs, func(j *sweep.Job) bool { return j.Recipe == s.Plan.Recipes[i].Name }) {
+			d.specs = append(d.specs, s.Plan.Recipes[i])
+		}
+	}
+	for _, path := range s.Plan.Texts {
+		if slices.ContainsFunc(jobs, func(j *sweep.Job) bool { return j.Text == curve.NameOf(path) }) {
+			d.Texts = append(d.Texts, path)
+		}
+	}
+	if err := d.check(ctx); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
+		d.Calibration = Calibration{} // its amounts would be an error
+	}
+	job := func(r *row, text int) int {
+		return slices.IndexFunc(jobs, func(j *sweep.Job) bool { return j.Recipe == r.name && j.Text == d.names[text] })
+	}
+	d.wanted = func(r *row, text int) (bool, error) {
+		if i := job(r, text); i >= 0 {
+			return wanted(jobs[i])
+		}
+		return false, nil
+	}
+	d.found = func(r *row, row *curve.Row, text int, p curve.Point) error {
+		return found(jobs[job(r, text)], d.result(r, row, d.report.Texts[text], p))
+	}
+	return d.run(ctx)
+}
+
+// result returns what a sweep stores of a row on a text.
+func (d *curveRun) result(r *row, row *curve.Row, text curve.Text, p curve.Point) *sweep.Result {
+	result := &sweep.Result{
+		Tool: Tool, Weights: d.report.Weights, Series: row.Series, Chunks: text.Chunks, Context: text.Context, Tokens: text.Tokens, PPL: text.PPL, Measured: p,
+		File: sweep.File{
+			Existing: row.File != "", Bytes: row.Bytes, ExportBytes: row.ExportBytes, SHA256: row.SHA256, BitsPerWeight: row.BitsPerWeight,
+			PredictedKL: row.PredictedKL, Recipe: row.Recipe,
+		},
+	}
+	if r.calibrated {
+		result.Calibration = d.report.Calibration
+	}
+	return result
+}
