@@ -153,6 +153,11 @@ func (r *calibratedRun) keep(name string) error {
 // embedding quantizes the embedding. A tied embedding is rounded as the head, with final
 // states for which the float model runs ahead on some of the texts.
 func (r *calibratedRun) embedding() error {
+	if r.m.Spec.Layer.Width > 0 {
+		if err := r.keep(model.LayerEmbed); err != nil {
+			return err
+		}
+	}
 	if !r.m.Spec.Tied {
 		return r.keep(model.Embed)
 	}
@@ -248,11 +253,11 @@ func (r *calibratedRun) blocks() error {
 }
 
 // forget drops the matrices that are written and that neither step nor a later one uses. The
-// embedding is looked up before the first step.
+// embedding is looked up before the first step, that of each layer's input in all.
 func (r *calibratedRun) forget(step int) {
 	for _, e := range r.p.Tensors[:r.written] {
 		b := partOf(e.Name)
-		if e.Role == model.Vector || b > beforeBlocks && slices.Contains(r.m.Spec.Schedule[step:], b) {
+		if e.Role == model.Vector || e.Name == model.LayerEmbed || b > beforeBlocks && slices.Contains(r.m.Spec.Schedule[step:], b) {
 			continue
 		}
 		if w := r.m.Tensors[e.Name]; r.out[e.Name] != w {

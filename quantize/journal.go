@@ -38,7 +38,7 @@ func partOf(name string) int {
 	if b, _, ok := model.SplitName(name); ok {
 		return b
 	}
-	if name == model.Embed {
+	if name == model.Embed || name == model.LayerEmbed {
 		return beforeBlocks
 	}
 	return afterBlocks

@@ -16,12 +16,13 @@ import (
 // attention (Spec.AttnGate) do not allow it: they scale each channel apart.
 
 // rotated returns m with the value and output projections of each block rotated, if p
-// rounds both with a method that rotates. It computes their rows on demand and does not
+// rounds both with a method that rotates, and no block has heads of another width or the
+// values of another block. It computes their rows on demand and does not
 // change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
 	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
-	if !p.method.Rotates() || s.AttnGate || n < 8 {
+	if !p.method.Rotates() || s.AttnGate || s.Varies() || n < 8 {
 		return m
 	}
 	rounds := map[string]bool{}
@@ -33,7 +34,7 @@ func rotated(m *Model, p *Plan) *Model {
 	turn := rounding.NewRotation(n)
 	for b := range s.Blocks {
 		v, o, bias := model.Name(b, model.V), model.Name(b, model.O), model.Name(b, model.V+model.BiasSuffix)
-		if !rounds[v] || !rounds[o] {
+		if !rounds[v] || !rounds[o] { // a block without V has its keys for values
 			continue
 		}
 		out.Tensors[v] = turn.Columns(m.Tensors[v])

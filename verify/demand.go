@@ -42,7 +42,11 @@ func demand(m, source *Model, prompts []reference.Prompt, o *Options, attribute 
 		s := &x.Spec
 		each, _ := transformer.Footprint(s)
 		running = max(running, each)
-		cache := 4 * int64(kernel.Padded(s.HeadDim)+s.HeadDim) * int64(s.KVHeads) * int64(len(s.Schedule)) // of a position
+		cache := int64(0) // of a position
+		for _, block := range s.Schedule {
+			t := s.Of(block)
+			cache += 4 * int64(kernel.Padded(t.HeadDim)+t.HeadDim) * int64(t.KVHeads)
+		}
 		held := 4 * int64(kernel.Padded(s.Hidden)) * int64(heldPositions+longest)
 		if attribute {
 			held += attributed

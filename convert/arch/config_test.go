@@ -204,7 +204,7 @@ func TestConfigRefuses(t *testing.T) {
 
 		{edit("rope_theta", "0"), nil, "config.json: rope base is 0, want a positive number"},
 		{edit("rope_scaling", `"linear"`), nil, `config.json: rope_scaling: want an object, found "linear"`},
-		{edit("rope_scaling", `{"type":"ntk","factor":2}`), nil, `config.json: rope_scaling.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope or yarn) is not supported`},
+		{edit("rope_scaling", `{"type":"ntk","factor":2}`), nil, `config.json: rope_scaling.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope, proportional or yarn) is not supported`},
 		{edit("rope_scaling", `{"type":"linear"}`), nil, "config.json: rope_scaling.factor: key is missing"},
 		{edit("rope_scaling", `{"type":"linear","factor":"2"}`), nil, `config.json: rope_scaling.factor: want a number, found "2"`},
 		{edit("rope_scaling", `{"type":"linear","factor":0}`), nil, "config.json: rope factor is 0, want a positive number"},

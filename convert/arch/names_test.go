@@ -36,7 +36,7 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Blocks, s.Attention, s.Experts.Dense = 12, nil, nil
+		s.Blocks, s.Attention, s.FFNs, s.Experts.Dense = 12, nil, nil, nil
 		modelType := c.String("model_type")
 		if most := specs[modelType]; len(s.Slots()) > len(most.Slots()) {
 			specs[modelType] = s

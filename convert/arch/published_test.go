@@ -179,7 +179,7 @@ func TestArchitecturesRefuse(t *testing.T) {
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "hidden_activation", `"gelu_10"`}, `config.json: hidden_activation: "gelu_10" (want gelu_pytorch_tanh) is not supported`},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "query_pre_attn_scalar", "0"}, "config.json: query_pre_attn_scalar: 0, want a positive number"},
 		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "use_bidirectional_attention", "true"}, "config.json: use_bidirectional_attention: true (want false) is not supported"},
-		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"ntk"}}`}, `config.json: rope_parameters.full_attention.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope or yarn) is not supported`},
+		{[]string{"model_type", `"gemma3_text"`, "head_dim", "4", "rope_theta", "", "rope_parameters", `{"full_attention":{"rope_type":"ntk"}}`}, `config.json: rope_parameters.full_attention.rope_type: "ntk" (want default, dynamic, linear, llama3, longrope, proportional or yarn) is not supported`},
 	} {
 		if _, _, err := read(edited(t, c.edits...)); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\ngot  %v\nwant %s", c.edits, err, c.want)

@@ -15,7 +15,7 @@ var needs = map[string]string{
 	"recurrent layers":                                    "rwkv xlstm recurrent_gemma",
 	"linear attention, or gated delta layers and experts": "qwen3_next qwen3_5_moe qwen3_5_moe_text qwen4_exp qwen4_exp_text minimax kimi_linear olmo_hybrid bailing_hybrid",
 	"multi-head latent attention":                         "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 minicpm3 longcat_flash glm4_moe_lite glm_moe_dsa youtu axk1 axk2 sarvam_mla",
-	"embeddings for each layer":                           "gemma3n gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text",
+	"embeddings for each layer":                           "gemma3n gemma3n_text gemma4_unified gemma4_unified_text",
 	"attention sinks and clamped gates":                   "gpt_oss",
 	"differential attention":                              "diffllama",
 	"norms after each residual":                           "openai-gpt xlm",

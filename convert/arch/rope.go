@@ -19,12 +19,13 @@ type ropeForm struct {
 }
 
 var ropeForms = map[string]ropeForm{
-	"default":  {"default", func(_, _ *config.Config, _ *model.Spec, base float64) model.Rope { return model.Rope{Base: base} }},
-	"linear":   {"linear", linearRope},
-	"llama3":   {"llama3", llama3Rope},
-	"yarn":     {"yarn", yarnRope},
-	"longrope": {"longrope", longRope},
-	"dynamic":  {"dynamic", dynamicRope},
+	"default":      {"default", func(_, _ *config.Config, _ *model.Spec, base float64) model.Rope { return model.Rope{Base: base} }},
+	"linear":       {"linear", linearRope},
+	"llama3":       {"llama3", llama3Rope},
+	"yarn":         {"yarn", yarnRope},
+	"longrope":     {"longrope", longRope},
+	"dynamic":      {"dynamic", dynamicRope},
+	"proportional": {"proportional", proportionalRope},
 }
 
 // wholeRotary is rotary for models that rotate whole heads.
@@ -91,7 +92,7 @@ func scaledRope(c, p *config.Config, s *model.Spec, base float64, own map[string
 		form, ok = ropeForms[kind]
 	}
 	if !ok {
-		p.UnsupportedObject("rope_type", "%s (want default, dynamic, linear, llama3, longrope or yarn)", config.Show(kind))
+		p.UnsupportedObject("rope_type", "%s (want default, dynamic, linear, llama3, longrope, proportional or yarn)", config.Show(kind))
 		return model.Rope{Base: base}
 	}
 	p.ReadsRope(c, form.reads)
@@ -196,6 +197,26 @@ func dynamicRope(c, p *config.Config, s *model.Spec, base float64) model.Rope {
 	stretch := float64(factor*float64(n)/float64(s.Context)) - (factor - 1)
 	s.Context = n
 	return model.Rope{Base: base * kernel.Pow64(stretch, dims/(dims-2))}
+}
+
+// proportionalRope reads the form that rotates the pairs with the highest frequencies and leaves
+// the others as they are, which is a division of their frequencies by a very large number.
+func proportionalRope(_, p *config.Config, s *model.Spec, base float64) model.Rope {
+	const still = 1e30
+	part, factor := p.Float("partial_rotary_factor", 1), p.Float("factor", 1)
+	rotated := int(part * float64(s.HeadDim) / 2)
+	if !(part > 0 && part <= 1) {
+		p.Fail("partial_rotary_factor", "%g, want at most 1", part)
+	} else if rotated == s.HeadDim/2 && factor == 1 {
+		return model.Rope{Base: base}
+	}
+	r := model.Rope{Base: base, Scaling: model.RopeFactors, Factors: make([]float64, s.HeadDim/2)}
+	for i := range r.Factors {
+		if r.Factors[i] = still; i < rotated {
+			r.Factors[i] = factor
+		}
+	}
+	return r
 }
 
 // ropeOriginal returns the context of the pretraining: as in transformers, that outside p

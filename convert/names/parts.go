@@ -15,9 +15,9 @@ import (
 // A Part says where a canonical tensor is in a stored one that also holds others, or that
 // is stored otherwise. Biases are parts in the same way as their matrices.
 type Part struct {
-	// Row returns the stored row of row r of the canonical tensor, whose name has the
-	// given number of an expert, or 0. nil means the same row.
-	Row func(s *model.Spec, expert, r int) int
+	// Row returns the stored row of row r of the canonical tensor, whose name has the given
+	// number of an expert, or else of a block. nil means the same row.
+	Row func(s *model.Spec, n, r int) int
 	// Before is the number of stored rows before those, which no tensor is made of.
 	Before int
 	// Transposed means that the matrix is stored as (columns, rows), as Conv1D of GPT-2 does.
@@ -90,13 +90,13 @@ func (b *binding) part(t *checkpoint.Tensor, s model.Slot, spec *model.Spec) (*c
 	if b.scaling != nil && (t.DType == checkpoint.F8E4M3 || t.DType == checkpoint.F8E5M2) {
 		return nil, fmt.Errorf("%s: %w; save the checkpoint as bfloat16", defect.Printable(t.File), defect.Unsupported(t.Name, "a matrix of 8-bit floats with scales that holds several of the model's"))
 	}
-	expert := 0
-	if len(numbers) > 1 {
-		expert = numberOf(numbers[1])
+	number := 0
+	if n := len(numbers); n > 0 {
+		number = numberOf(numbers[min(n, 2)-1])
 	}
 	from := func(r int) int { return p.Before + r }
 	if p.Row != nil {
-		from = func(r int) int { return p.Before + p.Row(spec, expert, r) }
+		from = func(r int) int { return p.Before + p.Row(spec, number, r) }
 	}
 	out := *t
 	out.Shape, out.Data = shape(s), nil

@@ -73,9 +73,11 @@ func missing(s *model.Spec) []*model.Feature {
 	if t.Activation == model.XIELU {
 		t.Activation = model.SiLU
 	}
+	t.VNorm, t.FFNs, t.Layer, t.OutScale = false, nil, model.LayerInput{}, false
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
-		t.Attention[i].Chunk, t.Attention[i].Conv, t.Attention[i].Delta = 0, 0, 0
+		a := &t.Attention[i]
+		a.Chunk, a.Conv, a.Delta, a.HeadDim, a.KVHeads, a.Back, a.KeyValues = 0, 0, 0, 0, 0, 0, false
 	}
 	return model.Differences(s, &t)
 }

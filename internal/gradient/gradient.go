@@ -78,6 +78,10 @@ var unsupported = []struct {
 		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 })
 	}},
 	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
+	{"headdim", (*model.Spec).Varies},
+	{"vnorm", func(s *model.Spec) bool { return s.VNorm }},
+	{"layer.width", func(s *model.Spec) bool { return s.Layer.Width > 0 }},
+	{"outscale", func(s *model.Spec) bool { return s.OutScale }},
 	{"alibi", func(s *model.Spec) bool { return s.Alibi > 0 }},
 }
 

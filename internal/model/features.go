@@ -32,7 +32,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{LayerInner, LayerPost, EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -44,7 +44,9 @@ var Features = slices.Concat(ownFeatures, expertFeatures)
 
 var ownFeatures = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},
-	{"ffn", nil, count(func(s *Spec) int { return s.FFN }), nil},
+	{"ffn", nil, ofBlock(func(s *Spec) string { return strconv.Itoa(s.FFN) }), func(s *Spec) string {
+		return sizesNote(s, "feed-forward", func(s *Spec) int { return s.FFN })
+	}},
 	{"vocab", nil, count(func(s *Spec) int { return s.Vocab }), nil},
 	{"context", nil, count(func(s *Spec) int { return s.Context }), nil},
 	{"blocks", nil, count(func(s *Spec) int { return s.Blocks }), nil},
@@ -91,7 +93,9 @@ var ownFeatures = []Feature{
 		return noteIf(s.Norm != NormRMS, "norm "+string(s.Norm))
 	}},
 	{"normeps", norms, number(func(s *Spec) float64 { return s.NormEps }), nil},
-	{"headdim", rotations, count(func(s *Spec) int { return s.HeadDim }), nil},
+	{"headdim", rotations, ofBlock(func(s *Spec) string { return strconv.Itoa(s.HeadDim) }), func(s *Spec) string {
+		return sizesNote(s, "heads", func(s *Spec) int { return s.HeadDim })
+	}},
 	{"rope", rotations, func(s *Spec, step int) string {
 		if !s.inBlocks(step) {
 			return ""
@@ -110,8 +114,15 @@ var ownFeatures = []Feature{
 	{"rope.factors", rotations, rope(func(s *Spec, r *Rope) string { return cmp.Or(floats(r.Factors), "none") }), nil},
 	{"rope.scale", rotations, rope(func(s *Spec, r *Rope) string { return float(cmp.Or(r.Scale, 1)) }), nil},
 	{"heads", []string{Attended}, count(func(s *Spec) int { return s.Heads }), nil},
-	{"kvheads", []string{Attended}, count(func(s *Spec) int { return s.KVHeads }), nil},
-	{"attnscale", []string{Attended}, number((*Spec).ScoreScale), nil},
+	{"kvheads", []string{Attended}, ofBlock(func(s *Spec) string { return strconv.Itoa(s.KVHeads) }), func(s *Spec) string {
+		return sizesNote(s, "key-value heads", func(s *Spec) int { return s.KVHeads })
+	}},
+	{"back", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Back) }), sharingNote},
+	{"keyvalues", []string{V}, attention(func(_ *Spec, a Attention) string { return strconv.FormatBool(a.KeyValues) }), func(s *Spec) string {
+		return noteIf(slices.ContainsFunc(s.Attention, func(a Attention) bool { return a.KeyValues }), "keys that are also values")
+	}},
+	{"vnorm", []string{VNorm}, flag(func(s *Spec) bool { return s.VNorm }), func(s *Spec) string { return noteIf(s.VNorm, "value norm") }},
+	{"attnscale", []string{Attended}, ofBlock(func(s *Spec) string { return float(s.ScoreScale()) }), nil},
 	{"attncap", []string{Attended}, number(func(s *Spec) float64 { return s.AttnCap }), func(s *Spec) string {
 		return noteIf(s.AttnCap != 0, "attention scores capped at "+float(s.AttnCap))
 	}},
@@ -123,6 +134,13 @@ var ownFeatures = []Feature{
 	}},
 	{"activation", []string{Activated, Gate}, text(func(s *Spec) string { return cmp.Or(string(s.Activation), "silu") }), func(s *Spec) string {
 		return string(s.Activation)
+	}},
+	{"layer.width", everywhere, count(func(s *Spec) int { return s.Layer.Width }), func(s *Spec) string {
+		return noteIf(s.Layer.Width > 0, fmt.Sprintf("an input of each layer, %d wide", s.Layer.Width))
+	}},
+	{"layer.vocab", []string{LayerInner}, count(func(s *Spec) int { return s.Layer.Vocab }), nil},
+	{"outscale", []string{FFNResidual}, flag(func(s *Spec) bool { return s.OutScale }), func(s *Spec) string {
+		return noteIf(s.OutScale, "output of blocks scaled")
 	}},
 	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string { return noteIf(s.Bias.QKV, "biases of q, k and v") }},
 	{"bias.o", nil, flag(func(s *Spec) bool { return s.Bias.O }), nil},
@@ -234,8 +252,8 @@ func rope(of func(s *Spec, r *Rope) string) func(*Spec, int) string {
 		if !s.inBlocks(step) {
 			return ""
 		}
-		if r := s.RopeOf(s.Schedule[step]); r != nil {
-			return of(s, r)
+		if r, t := s.RopeOf(s.Schedule[step]), s.Of(s.Schedule[step]); r != nil {
+			return of(&t, r)
 		}
 		return ""
 	}

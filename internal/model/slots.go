@@ -46,6 +46,7 @@ var LinearKinds = []string{Q, K, V, O, Gate, Up, Down}
 // Names of activations that are not the output of one tensor. Every other activation
 // has the name of the tensor that produces it.
 const (
+	VNorm        = "v_norm"        // (KVHeads*HeadDim), normalized values, if Spec.VNorm
 	QRope        = "q_rope"        // (Heads*HeadDim), rotated queries
 	KRope        = "k_rope"        // (KVHeads*HeadDim), rotated keys
 	Attended     = "attention"     // (Heads*HeadDim), the input of O
@@ -73,11 +74,16 @@ func SplitName(name string) (block int, kind string, ok bool) {
 // finds the tensors of such a model.
 func (s *Spec) Unrolled() Spec {
 	t := *s
-	t.Blocks, t.Schedule, t.Attention = len(s.Schedule), InOrder(len(s.Schedule), 1), nil
+	t.Blocks, t.Schedule, t.Attention, t.FFNs = len(s.Schedule), InOrder(len(s.Schedule), 1), nil, nil
 	t.Experts.Dense = nil
 	for step, b := range s.Schedule {
 		if s.Experts.Count > 0 && !s.HasExperts(b) {
 			t.Experts.Dense = append(t.Experts.Dense, step)
+		}
+	}
+	for _, b := range s.Schedule {
+		if len(s.FFNs) > 0 {
+			t.FFNs = append(t.FFNs, s.FFNs[b])
 		}
 	}
 	if len(s.Attention) > 0 {
@@ -115,11 +121,11 @@ type Slot struct {
 	Role       Role
 }
 
-// Fixed reports whether tuning leaves the tensor as it is: the embedding of positions and
-// the numbers of an activation.
+// Fixed reports whether tuning leaves the tensor as it is: the embedding of positions, the
+// numbers of an activation, and the scale of a block's output.
 func (s Slot) Fixed() bool {
 	_, kind, _ := SplitName(s.Name)
-	return s.Name == Positions || slices.Contains(XIELUKinds, kind)
+	return s.Name == Positions || kind == OutScale || slices.Contains(XIELUKinds, kind)
 }
 
 // Slots lists every tensor of a model with Spec s once, in the order of first use.
@@ -138,47 +144,11 @@ func (s *Spec) Slots() []Slot {
 	if s.EmbedNorm {
 		norm(EmbedNorm)
 	}
+	if s.Layer.Width > 0 {
+		slots = append(slots, Slot{LayerEmbed, s.LayerVocab(), s.Blocks * s.Layer.Width, Embedding}, Slot{LayerInNorm, 1, s.Layer.Width, Vector})
+	}
 	for b := range s.Blocks {
-		vector := func(kind string, n int) {
-			slots = append(slots, Slot{Name(b, kind), 1, n, Vector})
-		}
-		linear := func(kind string, rows, cols int) {
-			slots = append(slots, Slot{Name(b, kind), rows, cols, Linear})
-			if s.Biased(kind) {
-				vector(kind+BiasSuffix, rows)
-			}
-		}
-		if !s.NoPreNorm {
-			norm(Name(b, AttnNorm))
-		}
-		s.mixerSlots(s.AttentionOf(b), vector, linear)
-		if s.PostNorm {
-			norm(Name(b, AttnPost))
-		}
-		if s.HasFFNNorm() {
-			norm(Name(b, FFNNorm))
-		}
-		switch {
-		case s.HasExperts(b):
-			s.expertSlots(func(kind string, rows, cols int, role Role) {
-				slots = append(slots, Slot{Name(b, kind), rows, cols, role})
-			})
-		case s.Ungated:
-			linear(Up, s.FFN, s.Hidden)
-			if s.Activation == XIELU {
-				for _, kind := range XIELUKinds {
-					vector(kind, 1)
-				}
-			}
-			linear(Down, s.Hidden, s.FFN)
-		default:
-			linear(Gate, s.FFN, s.Hidden)
-			linear(Up, s.FFN, s.Hidden)
-			linear(Down, s.Hidden, s.FFN)
-		}
-		if s.PostNorm {
-			norm(Name(b, FFNPost))
-		}
+		slots = s.Of(b).blockSlots(slots, b)
 	}
 	norm(Norm)
 	if !s.Tied {
@@ -188,6 +158,69 @@ func (s *Spec) Slots() []Slot {
 		slots = append(slots, Slot{Head + BiasSuffix, 1, s.Vocab, Vector})
 	}
 	return slots
+}
+
+// blockSlots adds the tensors of block b, whose sizes s has.
+func (s Spec) blockSlots(slots []Slot, b int) []Slot {
+	norm := func(kind string) {
+		slots = append(slots, Slot{Name(b, kind), 1, s.Hidden, Vector})
+		if s.Norm.Biased() {
+			slots = append(slots, Slot{Name(b, kind) + BiasSuffix, 1, s.Hidden, Vector})
+		}
+	}
+	vector := func(kind string, n int) {
+		slots = append(slots, Slot{Name(b, kind), 1, n, Vector})
+	}
+	linear := func(kind string, rows, cols int) {
+		slots = append(slots, Slot{Name(b, kind), rows, cols, Linear})
+		if s.Biased(kind) {
+			vector(kind+BiasSuffix, rows)
+		}
+	}
+	if !s.NoPreNorm {
+		norm(AttnNorm)
+	}
+	s.mixerSlots(s.AttentionOf(b), vector, linear)
+	if s.PostNorm {
+		norm(AttnPost)
+	}
+	if s.HasFFNNorm() {
+		norm(FFNNorm)
+	}
+	if s.HasExperts(b) {
+		s.expertSlots(func(kind string, rows, cols int, role Role) {
+			slots = append(slots, Slot{Name(b, kind), rows, cols, role})
+		})
+	} else {
+		s.ffnSlots(vector, linear)
+	}
+	if s.PostNorm {
+		norm(FFNPost)
+	}
+	if w := s.Layer.Width; w > 0 {
+		linear(LayerIn, w, s.Hidden)
+		linear(LayerGate, w, s.Hidden)
+		linear(LayerOut, s.Hidden, w)
+		norm(LayerPost)
+	}
+	if s.OutScale {
+		vector(OutScale, 1)
+	}
+	return slots
+}
+
+// ffnSlots calls vector and linear for the tensors of a feed-forward layer.
+func (s *Spec) ffnSlots(vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	if !s.Ungated {
+		linear(Gate, s.FFN, s.Hidden)
+	}
+	linear(Up, s.FFN, s.Hidden)
+	if s.Activation == XIELU {
+		for _, kind := range XIELUKinds {
+			vector(kind, 1)
+		}
+	}
+	linear(Down, s.Hidden, s.FFN)
 }
 
 // mixerSlots calls vector and linear for the tensors of a block's attention, or of what it has
@@ -201,31 +234,40 @@ func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear f
 	case a.Delta > 0:
 		s.deltaSlots(a.Delta, vector, linear)
 	default:
-		s.attentionSlots(vector, linear)
+		s.attentionSlots(a, vector, linear)
 	}
 }
 
 // attentionSlots calls vector and linear for the tensors of a block's attention.
-func (s *Spec) attentionSlots(vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	linear(Q, q, s.Hidden)
-	linear(K, kv, s.Hidden)
-	linear(V, kv, s.Hidden)
+	if a.Back == 0 {
+		linear(K, kv, s.Hidden)
+		if !a.KeyValues {
+			linear(V, kv, s.Hidden)
+		}
+	}
 	if s.AttnGate {
 		linear(AttnGate, q, s.Hidden)
+	}
+	keyVector := func(kind string, n int) {
+		if a.Back == 0 {
+			vector(kind, n)
+		}
 	}
 	switch s.QKNorm {
 	case QKGain:
 		vector(QNorm, s.HeadDim)
-		vector(KNorm, s.HeadDim)
+		keyVector(KNorm, s.HeadDim)
 	case QKLayer:
-		for _, kind := range []string{QNorm, KNorm} {
-			vector(kind, s.HeadDim)
-			vector(kind+BiasSuffix, s.HeadDim)
-		}
+		vector(QNorm, s.HeadDim)
+		vector(QNorm+BiasSuffix, s.HeadDim)
+		keyVector(KNorm, s.HeadDim)
+		keyVector(KNorm+BiasSuffix, s.HeadDim)
 	case QKHead, QKWide:
 		vector(QNorm, q)
-		vector(KNorm, kv)
+		keyVector(KNorm, kv)
 	}
 	linear(O, s.Hidden, q)
 }

@@ -54,6 +54,9 @@ type Spec struct {
 	// QKRotated means that QKNorm applies after rotation (Hunyuan).
 	QKRotated bool `cbor:"qkrotated,omitempty" json:"qkrotated,omitempty"`
 
+	// VNorm means that each head of the values is normalized by RMSNorm without gains.
+	VNorm bool `cbor:"vnorm,omitempty" json:"vnorm,omitempty"`
+
 	// PostNorm means that a block also normalizes the outputs of attention and the
 	// feed-forward layer before it adds them (Gemma 2, arXiv 2408.00118, section 2).
 	PostNorm bool `cbor:"postnorm,omitempty" json:"postnorm,omitempty"`
@@ -94,6 +97,14 @@ type Spec struct {
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
 
+	// FFNs, if not empty, has the width inside the feed-forward layer of each block, instead
+	// of FFN.
+	FFNs []int `cbor:"ffns,omitempty" json:"ffns,omitempty"`
+	// Layer gives each block an input besides the stream.
+	Layer LayerInput `cbor:"layer,omitzero" json:"layer,omitzero"`
+	// OutScale means that each block multiplies the stream, at its end, by a number.
+	OutScale bool `cbor:"outscale,omitempty" json:"outscale,omitempty"`
+
 	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
 	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
 	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
@@ -125,6 +136,14 @@ type Attention struct {
 	// Delta, if not 0, means that the block has the gated delta rule instead of attention,
 	// after a convolution over this many positions.
 	Delta int `cbor:"delta,omitempty" json:"delta,omitempty"`
+	// HeadDim and KVHeads, if not 0, are those of the block instead of Spec's.
+	HeadDim int `cbor:"headdim,omitempty" json:"headdim,omitempty"`
+	KVHeads int `cbor:"kvheads,omitempty" json:"kvheads,omitempty"`
+	// Back, if not 0, means that the block has no keys and values of its own. It attends to
+	// those of the block that is so many before it.
+	Back int `cbor:"back,omitempty" json:"back,omitempty"`
+	// KeyValues means that the block has no V: its values are the outputs of K.
+	KeyValues bool `cbor:"keyvalues,omitempty" json:"keyvalues,omitempty"`
 }
 
 // A Temperature multiplies the attention scores of the query at position p by
@@ -258,7 +277,7 @@ func InOrder(n, repeat int) []int {
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkBlocks, s.checkLayer, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -280,15 +299,26 @@ func (s *Spec) checkSizes() error {
 			return fmt.Errorf("%s is %d, want 1 to %d", f.name, f.v, f.max)
 		}
 	}
+	if err := s.checkHeads(); err != nil {
+		return err
+	}
+	if !(s.NormEps >= 0 && s.NormEps < 1) {
+		return fmt.Errorf("norm epsilon is %g, want 0 to 1", s.NormEps)
+	}
+	return nil
+}
+
+// checkHeads returns an error for heads that attention does not compute.
+func (s *Spec) checkHeads() error {
 	switch {
+	case s.KVHeads > MaxHeads || s.HeadDim > MaxWidth:
+		return fmt.Errorf("%d kv heads, %d wide", s.KVHeads, s.HeadDim)
 	case s.Heads%s.KVHeads != 0:
 		return fmt.Errorf("%d heads are not divisible by %d kv heads", s.Heads, s.KVHeads)
 	case s.HeadDim%2 != 0:
 		return fmt.Errorf("head dim %d is odd, rotary embedding needs pairs", s.HeadDim)
 	case s.Heads*s.HeadDim > MaxWidth:
 		return fmt.Errorf("%d heads of %d are wider than %d", s.Heads, s.HeadDim, MaxWidth)
-	case !(s.NormEps >= 0 && s.NormEps < 1):
-		return fmt.Errorf("norm epsilon is %g, want 0 to 1", s.NormEps)
 	}
 	return nil
 }
@@ -322,6 +352,8 @@ func (s *Spec) checkKinds() error {
 		return defect.Unsupported("postnorm", "the combination with parallel")
 	case s.NoPreNorm && s.Parallel:
 		return defect.Unsupported("noprenorm", "the combination with parallel")
+	case s.OutScale && s.Parallel:
+		return defect.Unsupported("outscale", "the combination with parallel")
 	case s.TwoNorms && !s.Parallel:
 		return defect.Unsupported("twonorms", "true without parallel")
 	}
@@ -354,12 +386,16 @@ func (s *Spec) checkRopes() error {
 	if len(s.Ropes) > MaxBlocks {
 		return fmt.Errorf("%d additional ropes, want at most %d", len(s.Ropes), MaxBlocks)
 	}
+	dims, err := s.headsOfRopes()
+	if err != nil {
+		return err
+	}
 	for i := range s.Ropes {
-		if err := s.Ropes[i].check(s.HeadDim); err != nil {
+		if err := s.Ropes[i].check(dims[1+i]); err != nil {
 			return err
 		}
 	}
-	return s.Rope.check(s.HeadDim)
+	return s.Rope.check(dims[0])
 }
 
 // checkSchedule returns an error unless every stored block runs, and the blocks run
@@ -438,7 +474,7 @@ func (r *Rope) checkFactors(headDim int) error {
 		return fmt.Errorf("rope has %d factors, want one for each of %d frequencies", len(r.Factors), want)
 	}
 	for _, x := range r.Factors {
-		if !(x > 0 && x < 1e30) {
+		if !(x > 0 && x <= 1e30) { // the largest, which llama.cpp uses too, leaves dimensions as they are
 			return fmt.Errorf("a rope factor is %g, want a positive number", x)
 		}
 	}

@@ -20,13 +20,13 @@ func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error 
 	of, e := d.spec.AttentionOf(d.spec.Schedule[step]), c.entry(step)
 	from := of.First(c.used)
 	d.attention = attention{
-		cache: c, q: q, of: of, temper: d.blocks[d.spec.Schedule[step]].temper, blocks: (q.n + queryRows - 1) / queryRows,
-		from: from, keys: newSpan(&e.k, c, &d.widened[0], from, q.n), values: newSpan(&e.v, c, &d.widened[1], from, q.n),
+		cache: c, entry: e, q: q, of: of, block: &d.blocks[d.spec.Schedule[step]], blocks: (q.n + queryRows - 1) / queryRows,
+		from: from, keys: newSpan(&e.k, c, e.heads, &d.widened[0], from, q.n), values: newSpan(&e.v, c, e.heads, &d.widened[1], from, q.n),
 	}
 	a := &d.attention
 	var err error
 	if a.keys.store != nil || a.values.store != nil {
-		err = parallel.Do(ctx, 2*c.heads*a.widenBlocks(), d.widenTask)
+		err = parallel.Do(ctx, 2*e.heads*a.widenBlocks(), d.widenTask)
 	}
 	if err == nil {
 		err = parallel.Do(ctx, d.spec.Heads*a.blocks, d.attendTask)
@@ -46,13 +46,13 @@ type span struct {
 
 // newSpan returns the span from a position to the last of n new ones. Vectors that are not
 // stored as float32 get room in scratch.
-func newSpan(s *store, c *Cache, scratch *[]float32, from, n int) span {
+func newSpan(s *store, c *Cache, heads int, scratch *[]float32, from, n int) span {
 	if s.matrix == nil {
 		return span{s.floats[from*s.stride:], c.capacity * s.stride, s.stride, nil}
 	}
 	head := (c.used + n - from) * s.stride
-	if len(*scratch) < c.heads*head {
-		*scratch = make([]float32, max(c.heads*head, 2*len(*scratch)))
+	if len(*scratch) < heads*head {
+		*scratch = make([]float32, max(heads*head, 2*len(*scratch)))
 	}
 	return span{*scratch, head, s.stride, s}
 }
@@ -83,9 +83,10 @@ func (d *Decoder) widenBlock(worker, i int) error {
 // An attention holds the arguments of attend for its tasks.
 type attention struct {
 	cache        *Cache
+	entry        *entry
 	q            rows
 	of           model.Attention
-	temper       bool
+	block        *block
 	blocks       int // of queries
 	from         int // the first position of keys and values
 	keys, values span
@@ -111,29 +112,29 @@ func (d *Decoder) attendHead(worker, i int) error {
 // one head.
 func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 	var (
-		c    = a.cache
+		c, e = a.cache, a.entry
 		n    = min(queryRows, a.q.n-first)
 		from = a.of.First(c.used + first)
 		keys = c.used + first + n - from // positions that at least one of the queries attends to
-		kv   = head / (d.spec.Heads / d.spec.KVHeads)
+		kv   = head / (d.spec.Heads / e.heads)
 		k    = a.keys.x[kv*a.keys.head+(from-a.from)*a.keys.stride:]
 		v    = a.values.x[kv*a.values.head+(from-a.from)*a.values.stride:]
 	)
-	w.query = sized(w.query, queryRows*c.keyStride)
+	w.query = sized(w.query, queryRows*e.keyStride)
 	if len(w.scores) < n*keys {
 		w.scores = make([]float32, queryRows*c.capacity)
 	}
-	at := func(t int) []float32 { return a.q.row(first + t)[head*c.headDim:][:c.headDim] }
+	at := func(t int) []float32 { return a.q.row(first + t)[head*e.headDim:][:e.headDim] }
 	for t := range n {
-		copy(w.query[t*c.keyStride:][:c.headDim], at(t))
+		copy(w.query[t*e.keyStride:][:e.headDim], at(t))
 	}
-	kernel.Gemm(w.scores, keys, w.query, c.keyStride, k, c.keyStride, n, keys, c.keyStride)
+	kernel.Gemm(w.scores, keys, w.query, e.keyStride, k, e.keyStride, n, keys, e.keyStride)
 	for t := range n {
 		pos := c.used + first + t
 		skip := a.of.First(pos) - from
 		p := w.scores[t*keys:][skip : pos+1-from]
-		scale := d.attnScale
-		if a.temper {
+		scale := a.block.scale
+		if a.block.temper {
 			scale *= d.temperatures[pos]
 		}
 		for j := range p {
@@ -146,6 +147,6 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 			lowerByDistance(p, d.slopes[head])
 		}
 		kernel.Softmax(p)
-		kernel.Mix(at(t), p, v[skip*c.headDim:], c.headDim)
+		kernel.Mix(at(t), p, v[skip*e.headDim:], e.headDim)
 	}
 }

@@ -10,23 +10,25 @@ import (
 )
 
 // A Cache holds the keys and values of past positions. It has one entry per step,
-// so a shared block has one for each time it runs. It grows as needed.
+// so a shared block has one for each time it runs; a block that attends to keys and values of
+// another has that one's. It grows as needed.
 type Cache struct {
-	used        int // positions in use
-	capacity    int // positions that are allocated
-	limit       int // largest capacity
-	steps       []entry
-	sharedEntry bool // all steps share steps[0], so that each overwrites the one before
-	heads       int  // KVHeads
-	headDim     int
-	keyStride   int // headDim padded to a multiple of 16
-	rounder     qtensor.Rounder
+	used     int // positions in use
+	capacity int // positions that are allocated
+	limit    int // largest capacity
+	steps    []*entry
+	entries  []*entry // those of steps, each once
+	rounder  qtensor.Rounder
 }
 
 // An entry holds one step's keys and values.
 type entry struct {
 	k store // rotated
 	v store
+
+	heads     int // KVHeads
+	headDim   int
+	keyStride int // headDim padded to a multiple of 16
 
 	width  int       // of inputs: 0 in a step with attention, which has keys and values instead
 	inputs []float32 // (positions, width), of a convolution or the delta rule
@@ -41,14 +43,34 @@ type store struct {
 }
 
 // NewCache returns an empty cache for up to limit positions.
-func (d *Decoder) NewCache(limit int) (*Cache, error) {
+func (d *Decoder) NewCache(limit int) (*Cache, error) { return d.newCache(limit, false) }
+
+// newCache is NewCache. If shared is set, all steps of one kind share an entry, so that each
+// overwrites the one before.
+func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 	s := d.spec
 	if limit < 1 || limit > model.MaxLength {
 		return nil, fmt.Errorf("a cache of %d positions is out of range, want 1 to %d", limit, model.MaxLength)
 	}
-	c := &Cache{limit: limit, heads: s.KVHeads, headDim: s.HeadDim, keyStride: kernel.Padded(s.HeadDim), steps: make([]entry, len(s.Schedule))}
-	for i := range c.steps {
-		c.steps[i] = entry{k: newStore(d.arithmetic.Keys, c.headDim, c.keyStride), v: newStore(d.arithmetic.Values, c.headDim, c.headDim), width: inputWidth(s, s.Schedule[i])}
+	c := &Cache{limit: limit, steps: make([]*entry, len(s.Schedule))}
+	type kind struct{ heads, headDim, width int }
+	like := map[kind]*entry{}
+	for i, b := range s.Schedule {
+		t, a := s.Of(b), s.AttentionOf(b)
+		if a.Back > 0 {
+			c.steps[i] = c.steps[i-a.Back]
+			continue
+		}
+		key := kind{t.KVHeads, t.HeadDim, inputWidth(s, b)}
+		if c.steps[i] = like[key]; c.steps[i] == nil {
+			stride := kernel.Padded(t.HeadDim)
+			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.HeadDim, t.HeadDim),
+				heads: t.KVHeads, headDim: t.HeadDim, keyStride: stride, width: key.width}
+			c.entries = append(c.entries, c.steps[i])
+		}
+		if shared {
+			like[key] = c.steps[i]
+		}
 	}
 	return c, nil
 }
@@ -74,17 +96,23 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
-	for i := range c.steps {
-		n += c.steps[i].k.bytes() + c.steps[i].v.bytes() + 4*int64(len(c.steps[i].inputs)+len(c.steps[i].state.s))
+	for _, e := range c.entries {
+		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.s))
 	}
 	return n
 }
 
-// EntryBytes returns the bytes of a cache for one position of a step that runs block.
+// EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
+// the block attends to the keys of another.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
 	if width := inputWidth(s, block); width > 0 {
 		return 4 * int64(width)
 	}
+	if s.AttentionOf(block).Back > 0 {
+		return 0
+	}
+	sized := s.Of(block)
+	s = &sized
 	bytes := func(scheme qtensor.Scheme, stride int) int64 {
 		if scheme.Kind == qtensor.F32 {
 			return 4 * int64(stride)
@@ -107,12 +135,12 @@ func (c *Cache) reserve(n int) error {
 		return nil
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
-	for i := range c.steps {
-		if c.steps[i].width > 0 && !c.sharedEntry {
+	for _, e := range c.entries {
+		if e.width > 0 {
 			continue
 		}
-		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
-			if err := s.grow(c, capacity); err != nil {
+		for _, s := range []*store{&e.k, &e.v} {
+			if err := s.grow(c, e, capacity); err != nil {
 				return err
 			}
 		}
@@ -122,20 +150,20 @@ func (c *Cache) reserve(n int) error {
 }
 
 // grow reallocates s for capacity positions and keeps the positions that c holds.
-func (s *store) grow(c *Cache, capacity int) error {
+func (s *store) grow(c *Cache, e *entry, capacity int) error {
 	if s.matrix == nil {
-		x := make([]float32, c.heads*capacity*s.stride)
-		for h := range c.heads {
+		x := make([]float32, e.heads*capacity*s.stride)
+		for h := range e.heads {
 			copy(x[h*capacity*s.stride:], s.floats[h*c.capacity*s.stride:][:c.used*s.stride])
 		}
 		s.floats = x
 		return nil
 	}
-	m, err := qtensor.New(s.matrix.Scheme, c.heads*capacity, c.headDim)
+	m, err := qtensor.New(s.matrix.Scheme, e.heads*capacity, e.headDim)
 	if err != nil {
 		return err
 	}
-	for h := range c.heads {
+	for h := range e.heads {
 		for pos := range c.used {
 			m.CopyRow(h*capacity+pos, s.matrix, h*c.capacity+pos)
 		}
@@ -180,10 +208,7 @@ func (s *store) read(scratch []float32, d *qtensor.Reader, from, n int) []float3
 
 // entry returns the keys and values of a step.
 func (c *Cache) entry(step int) *entry {
-	if c.sharedEntry {
-		step = 0
-	}
-	return &c.steps[step]
+	return c.steps[step]
 }
 
 // append stores rotated keys and values, both (n, KVHeads*HeadDim), at the n
@@ -193,12 +218,12 @@ func (c *Cache) append(step int, k, v rows) error {
 	e := c.entry(step)
 	for t := range k.n {
 		pos := c.used + t
-		for h := range c.heads {
-			at, i := h*c.headDim, h*c.capacity+pos
-			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:c.headDim]); err != nil {
+		for h := range e.heads {
+			at, i := h*e.headDim, h*c.capacity+pos
+			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:e.headDim]); err != nil {
 				return fmt.Errorf("step %d, position %d, key of head %d, %w; store keys in a wider type", step, pos, h, err)
 			}
-			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:c.headDim]); err != nil {
+			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:e.headDim]); err != nil {
 				return fmt.Errorf("step %d, position %d, value of head %d, %w; store values in a wider type", step, pos, h, err)
 			}
 		}
@@ -208,14 +233,14 @@ func (c *Cache) append(step int, k, v rows) error {
 
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
-	for i := range c.steps {
-		if e := &c.steps[i]; e.width > 0 {
+	for _, e := range c.entries {
+		if e.width > 0 {
 			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
 			e.state.n = 0 // it is computed again from the inputs
 			continue
 		}
-		for _, s := range []*store{&c.steps[i].k, &c.steps[i].v} {
-			for h := range c.heads {
+		for _, s := range []*store{&e.k, &e.v} {
+			for h := range e.heads {
 				s.copy(h*c.capacity+to, h*c.capacity+from)
 			}
 		}
@@ -235,22 +260,26 @@ func (s *store) copy(to, from int) {
 // It returns the first position that differs and the first step in which it does,
 // or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
-	x, y := make([]float32, c.keyStride), make([]float32, c.keyStride)
+	widest := 0
+	for _, e := range c.entries {
+		widest = max(widest, e.keyStride)
+	}
+	x, y := make([]float32, widest), make([]float32, widest)
 	var read qtensor.Reader
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
-			a, b := &c.steps[step], &other.steps[step]
+			a, b := c.steps[step], other.steps[step]
 			if a.width > 0 {
 				if at := position * a.width; !slices.Equal(a.inputs[at:at+a.width], b.inputs[at:at+a.width]) {
 					return step, position
 				}
 				continue
 			}
-			for h := range c.heads {
+			for h := range a.heads {
 				i, j := h*c.capacity+position, h*other.capacity+position
 				for _, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
-					u := pair[0].read(x, &read, i, 1)[:c.headDim]
-					v := pair[1].read(y, &read, j, 1)[:c.headDim]
+					u := pair[0].read(x, &read, i, 1)[:a.headDim]
+					v := pair[1].read(y, &read, j, 1)[:a.headDim]
 					if !slices.Equal(u, v) {
 						return step, position
 					}

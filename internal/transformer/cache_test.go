@@ -11,10 +11,11 @@ import (
 // its numbers are the same.
 func cacheOf(t *testing.T, scheme qtensor.Scheme, n, capacity int) *Cache {
 	t.Helper()
-	c := &Cache{limit: capacity, heads: 2, headDim: 4, keyStride: 16}
+	c := &Cache{limit: capacity}
 	for range 3 {
-		c.steps = append(c.steps, entry{k: newStore(scheme, 4, 16), v: newStore(scheme, 4, 4)})
+		c.steps = append(c.steps, &entry{k: newStore(scheme, 4, 16), v: newStore(scheme, 4, 4), heads: 2, headDim: 4, keyStride: 16})
 	}
+	c.entries = c.steps
 	if err := c.reserve(capacity); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func wantDifference(t *testing.T, what string, a, b *Cache, step, position int) 
 // head.
 func checkCopied(t *testing.T, c *Cache, to, from int) {
 	t.Helper()
-	x, y := make([]float32, c.keyStride), make([]float32, c.keyStride)
+	x, y := make([]float32, c.steps[0].keyStride), make([]float32, c.steps[0].keyStride)
 	for step := range c.steps {
 		for h := range 2 {
 			for _, s := range []*store{&c.steps[step].k, &c.steps[step].v} {

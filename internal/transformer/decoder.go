@@ -28,6 +28,8 @@ type Decoder struct {
 	spec       *model.Spec
 	embed      *qtensor.Matrix // (Vocab, Hidden)
 	positions  *qtensor.Matrix // (Positions, Hidden), or nil
+	layerEmbed *qtensor.Matrix // (LayerVocab, Blocks*Layer.Width), or nil
+	layerNorm  []float32       // (Layer.Width), or nil
 	embedNorm  norm            // zero unless EmbedNorm
 	head       linear          // (Vocab, Hidden); the weights are embed if tied
 	norm       norm
@@ -38,13 +40,13 @@ type Decoder struct {
 
 	weights map[string][]**qtensor.Matrix // by tensor name, all places that refer to the matrix
 
-	bounded               bool // memory is bounded, so weights are released after each use
-	arithmetic            Arithmetic
-	segmentations         map[[3]int]*segmentation // by columns and the groups of weights and activations
-	embedScale, attnScale float32
-	slopes                []float32 // of ALiBi, (Heads), or nil
-	residScale            float32   // 0 means 1
-	temperatures          []float32 // by position, nil if all are 1
+	bounded       bool // memory is bounded, so weights are released after each use
+	arithmetic    Arithmetic
+	segmentations map[[3]int]*segmentation // by columns and the groups of weights and activations
+	embedScale    float32
+	slopes        []float32 // of ALiBi, (Heads), or nil
+	residScale    float32   // 0 means 1
+	temperatures  []float32 // by position, nil if all are 1
 
 	ones []float32 // (FFN), replaces up if Ungated
 
@@ -61,10 +63,14 @@ type Decoder struct {
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope  // one of Decoder.ropes, or nil
-	attnNorm     norm   // zero when NoPreNorm
-	q            linear // (Heads*HeadDim, Hidden)
-	k, v         linear // (KVHeads*HeadDim, Hidden)
+	rope         *rope // one of Decoder.ropes, or nil
+	attnNorm     norm  // zero when NoPreNorm
+	headDim      int   // with kvHeads that of the block, see Spec.Of
+	kvHeads      int
+	scale        float32  // of the scores
+	q            linear   // (Heads*HeadDim, Hidden)
+	k, v         linear   // (KVHeads*HeadDim, Hidden); zero if the block has none of its own, or its values are its keys
+	vNorm        headNorm // zero unless VNorm
 	qNorm, kNorm headNorm
 	temper       bool                          // scores are multiplied by temperatures
 	o            linear                        // (Hidden, Heads*HeadDim)
@@ -76,9 +82,11 @@ type block struct {
 	ffnPost      norm                          // zero unless PostNorm
 	activation   func(dst, gate, up []float32) // act(gate) * up
 	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
-	conv         *convolution                  // nil in blocks without one; q, k, v and o are zero in blocks with one
-	attnGate     linear                        // (Heads*HeadDim, Hidden), zero unless AttnGate
-	delta        *deltaRule                    // nil in blocks without it; q, k, v and o are zero in blocks with it
+	layer        layerInput
+	outScale     float32      // if OutScale
+	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
+	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
 }
 
 // A norm is one normalization of the residual stream.
@@ -119,17 +127,18 @@ func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
 func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadDim)},
+		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadOf(0))},
 		positions: m.Tensors[model.Positions], slopes: alibiSlopes(s),
-		embedScale: float32(s.EmbedScale), attnScale: float32(s.ScoreScale()), residScale: float32(s.ResidScale),
+		embedScale: float32(s.EmbedScale), layerEmbed: m.Tensors[model.LayerEmbed], residScale: float32(s.ResidScale),
 	}
 	d.prepare()
 	d.operations = operationsOf(s)
+	widest := s.Widest()
 	if s.Ungated {
-		d.ones = slices.Repeat([]float32{1}, s.FFN)
+		d.ones = slices.Repeat([]float32{1}, widest.FFN)
 	}
 	for i := range s.Ropes {
-		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadDim))
+		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadOf(1+i)))
 	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {
@@ -139,8 +148,14 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		if s.EmbedNorm {
 			d.embedNorm = normOf(m, model.EmbedNorm)
 		}
+		if s.Layer.Width > 0 {
+			d.layerNorm = gain(m, model.LayerInNorm)
+		}
 		d.head.w = m.Tensors[m.HeadName()]
 		d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
+		if d.layerEmbed != nil {
+			d.weights[model.LayerEmbed] = []**qtensor.Matrix{&d.layerEmbed}
+		}
 		d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
 		if s.Biased(model.Head) {
 			d.head.bias = vector(m, model.Head+model.BiasSuffix)
@@ -164,7 +179,8 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 }
 
 func blockOf(m *model.Model, b int) block {
-	s := &m.Spec
+	sized := m.Spec.Of(b)
+	s := &sized
 	name := func(kind string) string { return model.Name(b, kind) }
 	lin := func(kind string) linear {
 		l := linear{w: m.Tensors[name(kind)]}
@@ -179,8 +195,16 @@ func blockOf(m *model.Model, b int) block {
 	} else if s.AttentionOf(b).Delta > 0 {
 		w.delta = deltaRuleOf(m, b)
 	} else {
-		w.q, w.k, w.v, w.o = lin(model.Q), lin(model.K), lin(model.V), lin(model.O)
-		w.qNorm, w.kNorm = headNormOf(m, b, model.QNorm), headNormOf(m, b, model.KNorm)
+		w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
+		w.q, w.o, w.qNorm = lin(model.Q), lin(model.O), headNormOf(m, b, model.QNorm)
+		if a := s.AttentionOf(b); a.Back == 0 {
+			if w.k, w.kNorm = lin(model.K), headNormOf(m, b, model.KNorm); !a.KeyValues {
+				w.v = lin(model.V)
+			}
+			if s.VNorm {
+				w.vNorm = headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim, bare: true}
+			}
+		}
 		if s.AttnGate {
 			w.attnGate = lin(model.AttnGate)
 		}
@@ -201,6 +225,12 @@ func blockOf(m *model.Model, b int) block {
 	}
 	if w.activation = activations[s.Activation]; s.Activation == model.XIELU {
 		w.activation = XIELUOf(m, b).Mul
+	}
+	if s.Layer.Width > 0 {
+		w.layer = layerInput{lin(model.LayerIn), lin(model.LayerGate), lin(model.LayerOut), normOf(m, name(model.LayerPost))}
+	}
+	if s.OutScale {
+		w.outScale = vector(m, name(model.OutScale))[0]
 	}
 	if !s.Ungated && w.experts == nil {
 		w.gate = lin(model.Gate)
@@ -223,6 +253,9 @@ func (w *block) linears() map[string]*linear {
 	}
 	if w.experts != nil {
 		w.experts.linears(all)
+	}
+	if w.layer.in.w != nil {
+		all[model.LayerIn], all[model.LayerGate], all[model.LayerOut] = &w.layer.in, &w.layer.gate, &w.layer.out
 	}
 	if w.attnGate.w != nil {
 		all[model.AttnGate] = &w.attnGate
@@ -302,7 +335,7 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 // run runs ids, the only sequence of p, up to the final norm.
 func (p *pass) run(ctx context.Context, c *Cache, ids []int) error {
 	d := p.d
-	if err := d.lookup(p.x, ids, c.used); err != nil {
+	if err := p.embed(ids, 0, c.used); err != nil {
 		return err
 	}
 	for step, operations := range d.operations {

@@ -12,11 +12,13 @@ type headNorm struct {
 	gain  []float32 // a multiple of width; one width serves all heads
 	bias  []float32 // likewise, or nil
 	width int       // values that are normalized together
+	bare  bool      // by RMSNorm, whatever the model's norms are
 }
 
 // headNormOf returns the norm of kind QNorm or KNorm of block b.
 func headNormOf(m *model.Model, b int, kind string) headNorm {
-	s := &m.Spec
+	sized := m.Spec.Of(b)
+	s := &sized
 	switch {
 	case s.QKNorm == model.QKBare && s.AttentionOf(b).Rope != model.NoRope:
 		return headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim}
@@ -48,7 +50,7 @@ func (d *Decoder) normalizeHeads(x rows, n headNorm) {
 // normalizeHeadRows is normalizeHeads for the rows [from, to).
 func (d *Decoder) normalizeHeadRows(x rows, n headNorm, from, to int) {
 	eps := float32(d.spec.NormEps)
-	centered := n.bias != nil || d.spec.Centers() && d.spec.QKNorm != model.QKBare
+	centered := !n.bare && (n.bias != nil || d.spec.Centers() && d.spec.QKNorm != model.QKBare)
 	for t := from; t < to; t++ {
 		for at := 0; at < x.width; at += n.width {
 			head, gain := x.row(t)[at:][:n.width], n.gain[at%len(n.gain):][:n.width]

@@ -35,8 +35,9 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual,
-	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNResidual, model.Norm,
+	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual,
+	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNSum,
+	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual, model.Norm,
 }
 
 type operation struct {
@@ -97,7 +98,7 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		all = append(all, deltaOperations(attnInput)...)
 		added = model.DeltaOut
 	} else {
-		all = append(all, attentionOperations(s, attnInput)...)
+		all = append(all, attentionOperations(s, b, attnInput)...)
 	}
 	if s.PostNorm {
 		added = model.AttnPost
@@ -124,24 +125,40 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		added = model.FFNPost
 		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
-	add(model.FFNResidual, nil, list(model.AttnResidual, added), list(model.FFNResidual), (*pass).addLayer)
+	stream := model.AttnResidual
+	if s.Layer.Width > 0 {
+		add(model.FFNSum, nil, list(stream, added), list(model.FFNSum), (*pass).addLayer)
+		all = append(all, layerOperations()...)
+		stream, added = model.FFNSum, model.LayerPost
+	}
+	add(model.FFNResidual, nil, list(stream, added), list(model.FFNResidual), (*pass).endBlock)
 	return all
 }
 
 // attentionOperations returns the operations of attention, whose input is called input.
-func attentionOperations(s *model.Spec, input string) (all []operation) {
+func attentionOperations(s *model.Spec, b int, input string) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
-	q, k := model.Q, model.K
-	projections, attended := list(q, k, model.V), model.Attended
-	if s.AttnGate {
-		projections = append(projections, model.AttnGate)
+	q, k, v, a := model.Q, model.K, model.V, s.AttentionOf(b)
+	if a.Back > 0 {
+		return queryOperations(s, input)
 	}
-	add(opQKV, projections, list(input), projections, (*pass).projectQKV)
+	layers, writes := list(q, k, v), list(q, k, v)
+	if a.KeyValues {
+		layers = list(q, k)
+	}
+	if s.AttnGate {
+		layers, writes = append(layers, model.AttnGate), append(writes, model.AttnGate)
+	}
+	add(opQKV, layers, list(input), writes, (*pass).projectQKV)
 	if s.QKNorm != model.QKNone && !s.QKRotated {
 		add(opQKNorm, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
+	}
+	if s.VNorm {
+		add(model.VNorm, nil, list(v), list(model.VNorm), (*pass).normalizeValues)
+		v = model.VNorm
 	}
 	add(opRope, nil, list(q, k), list(model.QRope, model.KRope), (*pass).rotate)
 	q, k = model.QRope, model.KRope
@@ -149,7 +166,45 @@ func attentionOperations(s *model.Spec, input string) (all []operation) {
 		add(opQKRotated, nil, list(q, k), list(model.QNorm, model.KNorm), (*pass).normalizeHeads)
 		q, k = model.QNorm, model.KNorm
 	}
-	add(model.Attended, nil, list(q, k, model.V), list(model.Attended), (*pass).attend)
+	return append(all, outputOperations(s, q, k, v)...)
+}
+
+// queryOperations returns the operations of attention to keys and values that an earlier block
+// computed.
+func queryOperations(s *model.Spec, input string) (all []operation) {
+	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, layers, reads, writes}, run})
+	}
+	q, k, v := model.Q, model.KRope, model.V
+	projections := list(q)
+	if s.AttnGate {
+		projections = append(projections, model.AttnGate)
+	}
+	add(opQKV, projections, list(input), projections, (*pass).projectQKV)
+	if s.QKNorm != model.QKNone && !s.QKRotated {
+		add(opQKNorm, nil, list(q), list(model.QNorm), (*pass).normalizeHeads)
+		q = model.QNorm
+	}
+	add(opRope, nil, list(q), list(model.QRope), (*pass).rotate)
+	q = model.QRope
+	if s.QKRotated {
+		add(opQKRotated, nil, list(q), list(model.QNorm), (*pass).normalizeHeads)
+		q, k = model.QNorm, model.KNorm
+	}
+	if s.VNorm {
+		v = model.VNorm
+	}
+	return append(all, outputOperations(s, q, k, v)...)
+}
+
+// outputOperations returns the operations of attention of queries to keys and values, which
+// have these names.
+func outputOperations(s *model.Spec, q, k, v string) (all []operation) {
+	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, layers, reads, writes}, run})
+	}
+	attended := model.Attended
+	add(attended, nil, list(q, k, v), list(attended), (*pass).attend)
 	if s.AttnGate {
 		attended = model.AttnGated
 		add(attended, nil, list(model.Attended, model.AttnGate), list(attended), (*pass).gateAttention)
@@ -178,8 +233,16 @@ func (p *pass) activations(name string) rows {
 		return p.q
 	case model.K, model.KNorm, model.KRope:
 		return p.k
-	case model.V:
+	case model.V, model.VNorm:
 		return p.v
+	case model.Embed:
+		return p.layer.embedded
+	case model.LayerIn, model.LayerInner:
+		return p.layer.inner
+	case model.LayerGate, model.LayerMixed:
+		return p.layer.gated
+	case model.LayerOut, model.LayerPost:
+		return p.y
 	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut:
 		return p.y
 	case model.ConvIn:

@@ -39,9 +39,10 @@ type part struct {
 }
 
 // inParts reports whether a model can run some positions at a time. With experts it cannot,
-// because each sees positions of all texts, and neither with convolutions or the delta rule.
+// because each sees positions of all texts, and neither with convolutions, the delta rule,
+// blocks of different sizes, or inputs of each layer.
 func inParts(s *model.Spec) bool {
-	return s.Experts.Count == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return !a.Attends() })
+	return s.Experts.Count == 0 && !s.Varies() && s.Layer.Width == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return !a.Attends() })
 }
 
 // NewTraceWithin is NewTrace with bounded memory, if the model can run some positions at a
@@ -111,6 +112,8 @@ func partsOf(sequences []sequence, positions int) (all []part) {
 // Footprint returns the bytes that a Trace of a model takes for each position that runs at a
 // time, and at most for each that it keeps.
 func Footprint(s *model.Spec) (running, keeping int64) {
+	widest := s.Widest()
+	s = &widest
 	padded := func(n int) int64 { return 4 * int64(kernel.Padded(n)) }
 	hidden, heads, ffn := padded(s.Hidden), padded(s.Heads*s.HeadDim), padded(s.FFN)
 	return 3*hidden + heads + 2*padded(s.KVHeads*s.HeadDim) + 2*ffn, hidden + max(hidden+heads, ffn)

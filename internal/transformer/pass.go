@@ -19,7 +19,9 @@ type pass struct {
 	y         rows        // (positions, Hidden), what a layer adds to x
 	q, k, v   rows        // normalized and rotated in place; attention overwrites q with its output
 	gate, up  rows        // the activation overwrites gate with act(gate) * up
+	shapes    []*shape    // of each block; nil if all have the same
 	experts   *expertPass // nil without experts
+	layer     *layerPass  // nil without Layer
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
@@ -40,6 +42,10 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
 		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
+	}
+	p.shapes = shapesOf(s, n)
+	if s.Layer.Width > 0 {
+		p.layer = newLayerPass(s, n)
 	}
 	if s.HasFFN() {
 		p.gate, p.up = newRows(n, s.FFN), newRows(n, s.FFN)
@@ -103,13 +109,25 @@ func (p *pass) input() rows {
 	return p.h
 }
 
-// projectQKV computes q = Q h, k = K h and v = V h.
+// projectQKV computes q = Q h, k = K h and v = V h, of those that the block has, and the gates
+// of AttnGate. Without V, v = k.
 func (p *pass) projectQKV(ctx context.Context, step int) error {
+	p.reshape(step)
 	w := p.block(step)
-	if p.d.spec.AttnGate {
-		return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v}, product{p.attnGate, w.attnGate})
+	products, n := [4]product{{p.q, w.q}}, 1
+	for _, one := range [3]product{{p.k, w.k}, {p.v, w.v}, {p.attnGate, w.attnGate}} {
+		if one.w != nil {
+			products[n] = one
+			n++
+		}
 	}
-	return p.d.apply(ctx, p.input(), product{p.q, w.q}, product{p.k, w.k}, product{p.v, w.v})
+	if err := p.d.apply(ctx, p.input(), products[:n]...); err != nil {
+		return err
+	}
+	if w.k.w != nil && w.v.w == nil {
+		copy(p.v.data, p.k.data)
+	}
+	return nil
 }
 
 // normalizeHeads normalizes queries and keys, in blocks with QK norms.
@@ -120,10 +138,16 @@ func (p *pass) normalizeHeads(_ context.Context, step int) error {
 	return nil
 }
 
+// normalizeValues normalizes values, in models with VNorm.
+func (p *pass) normalizeValues(_ context.Context, step int) error {
+	p.d.normalizeHeads(p.v, p.block(step).vNorm)
+	return nil
+}
+
 // rotate applies the rotary embedding to queries and keys.
 func (p *pass) rotate(_ context.Context, step int) error {
-	r := p.block(step).rope
-	if r == nil {
+	w := p.block(step)
+	if w.rope == nil {
 		return nil
 	}
 	at := 0
@@ -131,20 +155,21 @@ func (p *pass) rotate(_ context.Context, step int) error {
 		q, k, first := p.q.slice(at, s.n), p.k.slice(at, s.n), s.cache.used
 		at += s.n
 		if s.n == 1 {
-			p.rotateRows(r, q, k, first, 0, 1)
+			p.rotateRows(w, q, k, first, 0, 1)
 			continue
 		}
-		p.d.ranges(s.n, func(from, to int) { p.rotateRows(r, q, k, first, from, to) })
+		p.d.ranges(s.n, func(from, to int) { p.rotateRows(w, q, k, first, from, to) })
 	}
 	return nil
 }
 
-// rotateRows rotates the rows [from, to) of q and k. Row 0 has the given position.
-func (p *pass) rotateRows(r *rope, q, k rows, position, from, to int) {
+// rotateRows rotates the rows [from, to) of q, and of k if the block w has keys of its own.
+// Row 0 has the given position.
+func (p *pass) rotateRows(w *block, q, k rows, position, from, to int) {
 	for t := from; t < to; t++ {
-		for _, x := range [2][]float32{q.row(t), k.row(t)} {
-			for ; len(x) > 0; x = x[p.d.spec.HeadDim:] {
-				r.rotate(x, position+t)
+		for i, x := range [2][]float32{q.row(t), k.row(t)} {
+			for ; len(x) > 0 && (i == 0 || w.k.w != nil); x = x[w.headDim:] {
+				w.rope.rotate(x, position+t)
 			}
 		}
 	}

@@ -32,7 +32,14 @@ func (d *Decoder) NewTrace(texts [][]int) (*Trace, error) {
 		return nil, err
 	}
 	t := &Trace{p: d.newPass(sequences)}
-	return t, d.lookupTexts(t.p.x, texts)
+	at := 0
+	for _, ids := range texts {
+		if err := t.p.embed(ids, at, 0); err != nil {
+			return nil, err
+		}
+		at += len(ids)
+	}
+	return t, nil
 }
 
 // lookupTexts writes the embeddings of texts, each from position 0 on, to x.
@@ -57,11 +64,10 @@ func (d *Decoder) sequencesOf(texts [][]int) (sequences []sequence, err error) {
 		}
 		longest = max(longest, len(ids))
 	}
-	c, err := d.NewCache(longest)
+	c, err := d.newCache(longest, true)
 	if err != nil {
 		return nil, err
 	}
-	c.steps, c.sharedEntry = c.steps[:1], true
 	if err := c.reserve(longest); err != nil {
 		return nil, err
 	}

@@ -6,13 +6,14 @@ import (
 
 // attention computes the stream after the attention of block b, whose input is h.
 func (p *powers) attention(b int, h []float64) error {
-	s := &p.m.Spec
+	sized := p.m.Spec.Of(b)
+	s := &sized
 	name := func(kind string) string { return model.Name(b, kind) }
-	p.feeds(h, name(model.Q), name(model.K), name(model.V))
+	p.feeds(h, name(model.Q))
 	if s.AttnGate { // about the same factor for all columns
 		p.feeds(h, name(model.AttnGate))
 	}
-	value, err := p.outputs(name(model.V), h)
+	value, err := p.valuesOf(b, h)
 	if err != nil {
 		return err
 	}
@@ -22,6 +23,62 @@ func (p *powers) attention(b int, h []float64) error {
 		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*s.HeadDim+d]
 	}
 	return p.adds(name(model.O), name(model.AttnPost), mixed, 1)
+}
+
+// valuesOf returns the power of the values to which block b attends. h is its input.
+func (p *powers) valuesOf(b int, h []float64) ([]float64, error) {
+	s := p.m.Spec.Of(b)
+	if from := s.KeysOf(b); from != b {
+		return p.values[from], nil
+	}
+	kinds := []string{model.K, model.V}
+	if s.AttentionOf(b).KeyValues {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
+		p.feeds(h, model.Name(b, kind))
+	}
+	value, err := p.outputs(model.Name(b, kinds[len(kinds)-1]), h)
+	if err != nil {
+		return nil, err
+	}
+	for at := 0; s.VNorm && at < len(value); at += s.HeadDim {
+		normalize(value[at:][:s.HeadDim])
+	}
+	if p.values == nil {
+		p.values = map[int][]float64{}
+	}
+	p.values[b] = value
+	return value, nil
+}
+
+// normalize divides powers by their mean.
+func normalize(power []float64) {
+	sum := 0.0
+	for _, v := range power {
+		sum += v
+	}
+	for i := range power {
+		if sum > 0 {
+			power[i] *= float64(len(power)) / sum
+		}
+	}
+}
+
+// layerInput computes the stream after block b added what it has for the tokens, each of
+// which is as likely as any other. Its two parts are normalized, or have about that power.
+func (p *powers) layerInput(b int) error {
+	name := func(kind string) string { return model.Name(b, kind) }
+	p.feeds(p.embedded, name(model.LayerIn))
+	p.feeds(p.stream, name(model.LayerGate))
+	inner, err := p.outputs(name(model.LayerGate), p.stream)
+	if err != nil {
+		return err
+	}
+	for i := range inner {
+		inner[i] *= gateShare
+	}
+	return p.adds(name(model.LayerOut), name(model.LayerPost), inner, 1)
 }
 
 // convolution computes the stream after the gated convolution of block b, whose input is h.

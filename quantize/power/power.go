@@ -20,10 +20,12 @@ import (
 // on the input that it is multiplied by, and because of norm gains and the embedding's
 // columns, inputs differ by a factor of a hundred.
 type powers struct {
-	ctx    context.Context
-	m      *model.Model
-	stream []float64            // (Hidden), of the residual stream
-	inputs map[string][]float64 // by tensor: (columns), summed over its runs
+	ctx      context.Context
+	m        *model.Model
+	stream   []float64            // (Hidden), of the residual stream
+	embedded []float64            // (Hidden), of the stream before the first step, in models with Layer
+	values   map[int][]float64    // of blocks, by which later ones may attend
+	inputs   map[string][]float64 // by tensor: (columns), summed over its runs
 }
 
 // Attention averages the values of several positions, and SiLU passes about half of a
@@ -36,7 +38,7 @@ const (
 // Inputs returns, for each matrix of m, its input with the estimated power of its
 // columns. A tied embedding is treated as the head.
 func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, error) {
-	p := &powers{ctx, m, make([]float64, m.Spec.Hidden), map[string][]float64{}}
+	p := &powers{ctx: ctx, m: m, stream: make([]float64, m.Spec.Hidden), inputs: map[string][]float64{}}
 	if err := p.embedding(model.Embed); err != nil {
 		return nil, p.in(model.Embed, err)
 	}
@@ -53,9 +55,21 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 	if m.Spec.EmbedNorm {
 		p.stream = p.normalized(model.EmbedNorm)
 	}
+	p.embedded = slices.Clone(p.stream)
 	for _, b := range m.Spec.Schedule {
 		if err := p.step(b); err != nil {
 			return nil, err
+		}
+		if m.Spec.Layer.Width > 0 {
+			if err := p.layerInput(b); err != nil {
+				return nil, err
+			}
+		}
+		if m.Spec.OutScale {
+			scale := p.vector(model.Name(b, model.OutScale))[0]
+			for i := range p.stream {
+				p.stream[i] *= float64(scale) * float64(scale)
+			}
 		}
 	}
 	p.feeds(p.normalized(model.Norm), m.HeadName())

@@ -112,9 +112,9 @@ func rotaryRatio(m *model.Model, b int) float64 {
 	if rope == nil {
 		return 0
 	}
-	dims := rope.Dims
+	dims, width := rope.Dims, m.Spec.Of(b).HeadDim
 	if dims == 0 {
-		dims = m.Spec.HeadDim
+		dims = width
 	}
 	var apart [2]float64 // by halves, and by neighbours
 	pairs := 0
@@ -124,7 +124,7 @@ func rotaryRatio(m *model.Model, b int) float64 {
 			return 0
 		}
 		n := logLengths(w)
-		for head := 0; head+m.Spec.HeadDim <= len(n); head += m.Spec.HeadDim {
+		for head := 0; head+width <= len(n); head += width {
 			for i := range dims / 2 {
 				halves, neighbours := n[head+i]-n[head+i+dims/2], n[head+2*i]-n[head+2*i+1]
 				apart[0] += float64(halves * halves)

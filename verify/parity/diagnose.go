@@ -76,7 +76,11 @@ func rotaryOf(s *model.Spec, d *Divergence) rotary {
 	if d.Block != NoBlock && d.Block < s.Blocks && s.RopeOf(d.Block) != nil {
 		r = s.RopeOf(d.Block)
 	}
-	return rotary{s.HeadDim, cmp.Or(r.Dims, s.HeadDim), r.Pairs}
+	head := s.HeadDim
+	if d.Block != NoBlock && d.Block < s.Blocks {
+		head = s.Of(d.Block).HeadDim
+	}
+	return rotary{head, cmp.Or(r.Dims, head), r.Pairs}
 }
 
 // A rowOrder is a rule by which a converter may have permuted rows: row i is the

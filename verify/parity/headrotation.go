@@ -67,14 +67,15 @@ func (h *headRotation) rotate(x []float32) []float32 {
 // rotationOf returns the rotation of a block's values. It returns nil if the values
 // are not rotated, or if no rotation explains them.
 func rotationOf(ctx context.Context, reference, subject *model.Model, block int) (*headRotation, error) {
-	s := &subject.Spec
+	sized := subject.Spec.Of(block)
+	s := &sized
 	v, o := model.Name(block, model.V), model.Name(block, model.O)
 	for _, m := range []*model.Model{reference, subject} {
 		if m.Tensors[v] == nil || m.Tensors[o] == nil {
 			return nil, nil
 		}
 	}
-	if reference.Spec.HeadDim != s.HeadDim {
+	if block >= reference.Spec.Blocks || reference.Spec.Of(block).HeadDim != s.HeadDim || s.Varies() { // runs do not rotate such models
 		return nil, nil
 	}
 	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads), make([]float64, s.KVHeads)}

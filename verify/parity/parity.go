@@ -76,6 +76,16 @@ var Table = []metric.Entry[Excess]{
 // because their activations have different widths.
 func Comparable(reference, subject *Model) error {
 	a, b := &reference.Spec, &subject.Spec
+	for step := range min(len(a.Schedule), len(b.Schedule)) {
+		if err := sameSizes(a.Of(a.Schedule[step]), b.Of(b.Schedule[step])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameSizes is Comparable for two blocks of the given sizes.
+func sameSizes(a, b model.Spec) error {
 	for _, w := range []struct {
 		name string
 		a, b int
@@ -84,6 +94,7 @@ func Comparable(reference, subject *Model) error {
 		{"width of the keys", a.KVHeads * a.HeadDim, b.KVHeads * b.HeadDim},
 		{"feed-forward width", a.FFN, b.FFN}, {"vocabulary", a.Vocab, b.Vocab},
 		{"number of experts", a.Experts.Count, b.Experts.Count}, {"width inside experts", a.Experts.FFN, b.Experts.FFN},
+		{"width of the input of each layer", a.Layer.Width, b.Layer.Width},
 		{"width of the shared expert", a.Experts.Shared, b.Experts.Shared},
 	} {
 		if w.a != w.b {

@@ -126,16 +126,49 @@ func (l *lockstep) lookupNoise() ([]float64, error) {
 	return out, err
 }
 
+// tokenNoise returns the variance that rounding explains in a block's input for the tokens,
+// (Layer.Width): that of the embedding of each layer, and of the gains.
+func (l *lockstep) tokenNoise(block int) ([]float64, error) {
+	width := l.subject.Spec.Layer.Width
+	out, err := l.gainNoise(model.LayerInNorm, model.LayerInner)
+	if err != nil || out == nil {
+		return out, err
+	}
+	n := rounding{tuning: l.tuning}
+	return out, parallel.Guard(func() error {
+		for i := range out {
+			out[i] /= 2 // of the sum of two parts, divided by the root of 2
+		}
+		for _, m := range l.rounded(model.LayerEmbed) {
+			for _, id := range slices.Concat(l.texts...) {
+				if id >= m.Rows {
+					id = 0
+				}
+				for i, v := range n.row(m, id)[block*width:][:width] {
+					out[i] += float64(v*float64(width)) / 2
+				}
+			}
+		}
+		return nil
+	})
+}
+
 // expectations returns the variance that rounding explains in each of writes, which
 // op is about to compute, given the inputs of the fed pass.
 func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, block int, writes []string) ([][]float64, error) {
 	all := make([][]float64, len(writes))
 	for i, name := range writes {
 		tensor := l.tensorOf(block, name)
+		if name == model.V && block != NoBlock && l.subject.Spec.AttentionOf(block).KeyValues {
+			all[i] = all[slices.Index(writes, model.K)]
+			continue
+		}
 		var err error
 		switch {
 		case slices.Contains(op.Layers, name) || name == model.Router:
 			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
+		case name == model.LayerInner:
+			all[i], err = l.tokenNoise(block)
 		case name == model.Attended:
 			all[i] = l.cacheNoise(block)
 		case tensor != "":
@@ -289,7 +322,8 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 // explains in attention's output: the variance of the values themselves, and that
 // of the keys, which acts through the scores.
 func (l *lockstep) cacheNoise(block int) []float64 {
-	a, s := l.arithmetic, &l.subject.Spec
+	a, sized := l.arithmetic, l.subject.Spec.Of(block)
+	s := &sized
 	if a.Keys.Kind == qtensor.F32 && a.Values.Kind == qtensor.F32 {
 		return nil
 	}

@@ -48,7 +48,7 @@ type faultTarget struct {
 }
 
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
-	t := &faultTarget{m: m, ids: ids, block: m.Spec.Blocks / 2}
+	t := &faultTarget{m: m, ids: ids, block: m.Spec.KeysOf(m.Spec.Blocks / 2)}
 	d, err := transformer.New(m)
 	if err != nil {
 		return nil, err

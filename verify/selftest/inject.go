@@ -35,11 +35,11 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 	spec := &t.m.Spec
 	for i := range spec.Blocks {
 		block := (t.block + i) % spec.Blocks
-		rope := spec.RopeOf(block)
-		if rope == nil {
+		rope, sized := spec.RopeOf(block), spec.Of(block)
+		if rope == nil || spec.KeysOf(block) != block {
 			continue
 		}
-		dims, other := cmp.Or(rope.Dims, spec.HeadDim), model.HalfSplit
+		dims, other := cmp.Or(rope.Dims, sized.HeadDim), model.HalfSplit
 		if rope.Pairs {
 			other = model.Interleave
 		}
@@ -50,7 +50,7 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 		for _, kind := range []string{model.Q, model.K} {
 			w := t.m.Tensors[model.Name(block, kind)]
 			tensors[model.Name(block, kind)] = gather(w.Rows, func(r int) (*qtensor.Matrix, int) {
-				if at := r % spec.HeadDim; at < dims {
+				if at := r % sized.HeadDim; at < dims {
 					r += other(at, dims) - at
 				}
 				return w, r
