@@ -25,6 +25,7 @@ type SweepPlan struct {
 	Recipes    []rowSpec `yaml:"recipes"`
 
 	path string
+	rows []*row // of Recipes
 }
 
 // ReadSweepPlan reads a plan's YAML from the file at path. docs/SWEEP.md describes it.
@@ -48,7 +49,8 @@ func (p *SweepPlan) complete() error {
 	var names []string
 	calibrated := false
 	for i := range p.Recipes {
-		r, err := p.row(i)
+		spec := p.Recipes[i]
+		r, err := spec.row(len(p.Calibration.Texts) > 0)
 		if err != nil {
 			return fmt.Errorf("recipes: recipe %d: %w", i+1, err)
 		}
@@ -56,6 +58,7 @@ func (p *SweepPlan) complete() error {
 			return fmt.Errorf("recipes: two are called %s; give one another name", defect.Printable(r.name))
 		}
 		p.Recipes[i].Name = r.name
+		p.rows = append(p.rows, r)
 		names, calibrated = append(names, r.name), calibrated || r.calibrated
 	}
 	if len(names) > curve.MaxRows {
@@ -65,12 +68,6 @@ func (p *SweepPlan) complete() error {
 		return errors.New("calibration: no recipe calibrates; remove this key")
 	}
 	return p.Complete(names)
-}
-
-// row returns the row of recipe i.
-func (p *SweepPlan) row(i int) (*row, error) {
-	spec := p.Recipes[i]
-	return spec.row(len(p.Calibration.Texts) > 0)
 }
 
 // SweepOptions specify what Sweep measures, and where.
@@ -133,8 +130,7 @@ func (s *sweepSubject) Close() error {
 // Estimates implements sweep.Subject.
 func (s *sweepSubject) Estimates() (all []sweep.Estimate) {
 	weights, _ := s.m.Size()
-	for i := range s.Plan.Recipes {
-		r, _ := s.Plan.row(i) // complete has returned its error
+	for _, r := range s.Plan.rows {
 		e := sweep.Estimate{Recipe: r.name, Weights: float64(weights), Budgeted: r.budget != nil, Existing: r.file != ""}
 		if r.calibrated {
 			e.CalibrationTokens = float64(s.calibration().Amounts(s.m, nil).Tokens)
@@ -154,11 +150,8 @@ func (s *sweepSubject) Facts(ctx context.Context) (f facts.Facts, err error) {
 
 // RecipeFacts implements sweep.Subject.
 func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Facts, err error) {
-	i := s.recipe(name)
-	r, err := s.Plan.row(i)
-	if err != nil {
-		return nil, err
-	}
+	i := slices.IndexFunc(s.Plan.rows, func(r *row) bool { return r.name == name })
+	r := s.Plan.rows[i]
 	if r.file != "" {
 		q, err := Open(r.file)
 		if err != nil {
@@ -183,11 +176,6 @@ func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Fa
 	}
 	texts, err := s.calibration().Facts(ctx, s.m)
 	return append(f, texts...), err
-}
-
-// recipe returns the index of the recipe with a name.
-func (s *sweepSubject) recipe(name string) int {
-	return slices.IndexFunc(s.Plan.Recipes, func(r rowSpec) bool { return r.Name == name })
 }
 
 // Measure implements sweep.Subject. It measures the jobs of a recipe one after the other, with

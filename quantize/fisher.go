@@ -39,7 +39,6 @@ func (c *Calibration) outputs(ctx context.Context, m *Model) (map[string][]float
 	if c.fisher != nil && c.fisher.of == m {
 		return c.fisher.cost, nil
 	}
-	c.fisher = &outputs{of: m}
 	if gradient.Check(&m.Spec) != nil {
 		return nil, nil
 	}
@@ -60,7 +59,7 @@ func (c *Calibration) outputs(ctx context.Context, m *Model) (map[string][]float
 			cost[i] = max(cost[i], least) / float64(2*positions)
 		}
 	}
-	c.fisher.cost = powers
+	c.fisher = &outputs{m, powers}
 	return powers, nil
 }
 

@@ -88,19 +88,9 @@ func (p *Plan) ReadPart(j *journal.Journal, tensors []int) (matrices []*Matrix, 
 	return matrices, nil
 }
 
-// Merge carries out p on m with the rounded tensors of all parts: divided says which tensors
-// each part has. It writes what Run would write. progress is as in Run.
-func Merge(ctx context.Context, m *Model, p *Plan, parts []*Journal, divided [][]int, sink Sink, progress func(weights int64)) error {
-	rounded := map[int]*Matrix{}
-	for i, j := range parts {
-		matrices, err := p.ReadPart(j, divided[i])
-		if err != nil {
-			return err
-		}
-		for k, out := range matrices {
-			rounded[divided[i][k]] = out
-		}
-	}
+// Merge carries out p on m with the tensors that parts have rounded, by their numbers in p. It
+// writes what Run would write. progress is as in Run.
+func Merge(ctx context.Context, m *Model, p *Plan, rounded map[int]*Matrix, sink Sink, progress func(weights int64)) error {
 	done := int64(0)
 	p.small = nil
 	for i := range p.Tensors {

@@ -68,22 +68,15 @@ func (p *Parts) Write(ctx context.Context, s shard.Shard, ref reference.Referenc
 
 // Read returns the scores of all parts, for Options.Scores.
 func (p *Parts) Read(a Arithmetic) (all [][]metric.Score, err error) {
-	parts, err := shard.Collect(p.Path, p.facts(a))
+	parts, err := shard.Collect(p.Path, p.facts(a), func(s shard.Shard, j *journal.Journal) (bool, error) {
+		prompts := p.share(s)
+		scores, err := readScores(j, prompts, p.Vocab)
+		all = append(all, scores...)
+		return len(scores) == len(prompts), err
+	})
+	shard.Close(parts)
 	if err != nil {
 		return nil, err
-	}
-	defer shard.Close(parts)
-	for i, part := range parts {
-		s := shard.Shard{Index: i + 1, Of: len(parts)}
-		prompts := p.share(s)
-		scores, err := readScores(part, prompts, p.Vocab)
-		if err == nil && len(scores) < len(prompts) {
-			err = s.Unfinished(p.Path)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, scores...)
 	}
 	return all, nil
 }

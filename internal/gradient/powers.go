@@ -14,11 +14,11 @@ import (
 // name, (Rows), the sum over the positions of some texts.
 type Powers map[string][]float64
 
-// Add runs texts through m and adds the squares of the gradients of their log-probabilities by
-// the outputs of m's linear layers, with each next token drawn by m itself. Near m, an error e of
+// Add runs texts through m and adds squares of gradients by the outputs of m's linear layers.
+// They have the mean of those of the log-probability of a token that m draws. Near m, an error e of
 // output r at a random position then costs half of powers[r] e^2 in the sum of KL(m || m with
 // error) over the positions, if the errors of outputs are independent (Fisher information). m
-// must have passed Check, no text may be empty. seed is that of the draw.
+// must have passed Check, no text may be empty. seed is that of random signs.
 func (powers Powers) Add(ctx context.Context, m *model.Model, texts [][]int, seed uint64) error {
 	p, err := newPass(ctx, m, texts, nil)
 	if err != nil {

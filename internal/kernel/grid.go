@@ -46,7 +46,7 @@ func gridErrorsPortable(errors *[Candidates]float32, x, power []float32, scale, 
 	var sums [Candidates]float32
 	for i, v := range x {
 		for l := range sums {
-			q := RoundToEven(min(max(float32(v*inverse[l]), bottom), top))
+			q := gridCode(v, 0, inverse[l], bottom, top)
 			d := v - float32(scale[l]*q)
 			sums[l] += float32(power[i] * float32(d*d))
 		}
@@ -66,8 +66,13 @@ func GridCodes(dst []uint8, x []float32, low, inverse, bottom, top float32, zero
 
 func gridCodesPortable(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32) {
 	for i, v := range x {
-		dst[i] = uint8(int32(RoundToEven(min(max(float32((v-low)*inverse), bottom), top))) + zero)
+		dst[i] = uint8(int32(gridCode(v, low, inverse, bottom, top)) + zero)
 	}
+}
+
+// gridCode returns v-low in steps of 1/inverse, clamped and rounded.
+func gridCode(v, low, inverse, bottom, top float32) float32 {
+	return RoundToEven(min(max(float32((v-low)*inverse), bottom), top))
 }
 
 // Bounds returns the smallest and the largest element of x, which must be finite. A bound

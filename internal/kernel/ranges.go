@@ -20,15 +20,11 @@ func rangeErrorsPortable(errors *[Ranges]float32, x, power []float32, step, low,
 	var sums [Ranges]float32
 	for i, v := range x {
 		for l := range sums {
-			d := v - (float32(step[l]*rangeCode(v, low[l], inverse[l], top)) + low[l])
+			d := v - (float32(step[l]*gridCode(v, low[l], inverse[l], 0, top)) + low[l])
 			sums[l] += float32(power[i] * float32(d*d))
 		}
 	}
 	*errors = sums
-}
-
-func rangeCode(v, low, inverse, top float32) float32 {
-	return RoundToEven(min(max(float32((v-low)*inverse), 0), top))
 }
 
 // RangeSums sets, for each range, what the normal equations for its step and minimum need:
@@ -43,7 +39,7 @@ func rangeSumsPortable(sums *[5][Ranges]float32, x, power []float32, low, invers
 	var s [5][Ranges]float32
 	for i, v := range x {
 		for l := range low {
-			q, a := rangeCode(v, low[l], inverse[l], top), power[i]
+			q, a := gridCode(v, low[l], inverse[l], 0, top), power[i]
 			weighted := float32(a * q)
 			s[0][l] += a
 			s[1][l] += weighted

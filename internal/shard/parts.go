@@ -35,7 +35,7 @@ func (s Shard) Open(base string, f facts.Facts, replace bool) (*journal.Journal,
 	if err != nil || !exists {
 		return journal.New(path, false, head), err
 	}
-	j, err := read(path, f)
+	j, err := open(path, f)
 	if err == nil {
 		return j, nil
 	}
@@ -45,8 +45,8 @@ func (s Shard) Open(base string, f facts.Facts, replace bool) (*journal.Journal,
 	return nil, err
 }
 
-// read opens the part at path, which must have the inputs f.
-func read(path string, f facts.Facts) (*journal.Journal, error) {
+// open opens the part at path, which must have the inputs f.
+func open(path string, f facts.Facts) (*journal.Journal, error) {
 	j, err := journal.Open(path)
 	if err != nil {
 		return nil, err
@@ -68,32 +68,34 @@ func read(path string, f facts.Facts) (*journal.Journal, error) {
 	return j, nil
 }
 
-// Collect opens all parts of the output at base, in order. f are the inputs of the whole
-// work. The caller closes the journals.
-func Collect(base string, f facts.Facts) (parts []*journal.Journal, err error) {
+// Collect opens all parts of the output at base, in order, and calls read with each, which
+// reports whether the part is complete; otherwise that is an error. f are the inputs of the
+// whole work. The caller closes the journals.
+func Collect(base string, f facts.Facts, read func(s Shard, j *journal.Journal) (complete bool, err error)) (parts []*journal.Journal, err error) {
 	of, err := number(base)
 	if err != nil {
 		return nil, err
 	}
 	for i := range of {
 		s := Shard{Index: i + 1, Of: of}
-		j, err := read(s.Path(base), f)
-		if errors.Is(err, os.ErrNotExist) {
-			err = s.Unfinished(base)
+		j, err := open(s.Path(base), f)
+		complete := false
+		switch {
+		case err == nil:
+			parts = append(parts, j)
+			complete, err = read(s, j)
+		case errors.Is(err, os.ErrNotExist):
+			err = nil
+		}
+		if err == nil && !complete {
+			err = fmt.Errorf("%s: is not finished; run the same command with --shard %v in place of --merge", defect.Printable(s.Path(base)), s)
 		}
 		if err != nil {
 			Close(parts)
 			return nil, err
 		}
-		parts = append(parts, j)
 	}
 	return parts, nil
-}
-
-// Unfinished returns the error for a part of the output at base that is not there or not
-// complete.
-func (s Shard) Unfinished(base string) error {
-	return fmt.Errorf("%s: is not finished; run the same command with --shard %v in place of --merge", defect.Printable(s.Path(base)), s)
 }
 
 // number returns the number of parts of the output at base, of which one exists.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thimble/internal/facts"
+	"thimble/internal/journal"
 )
 
 func TestParts(t *testing.T) {
@@ -31,16 +32,19 @@ func TestParts(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	_, err := Collect(base, f)
+	found := func(complete bool) func(Shard, *journal.Journal) (bool, error) {
+		return func(Shard, *journal.Journal) (bool, error) { return complete, nil }
+	}
+	_, err := Collect(base, f, found(true))
 	wantError(err, "out: there are no parts to merge")
 	put(Shard{Index: 2, Of: 2}, "b")
-	_, err = Collect(base, f)
+	_, err = Collect(base, f, found(true))
 	wantError(err, "out.shard-1-of-2: is not finished; run the same command with --shard 1/2 in place of --merge")
 	put(Shard{Index: 1, Of: 2}, "a1")
 	put(Shard{Index: 1, Of: 2}, "a2") // continues
 
 	other := facts.Facts{{"model", "b"}}
-	_, err = Collect(base, other)
+	_, err = Collect(base, other, found(true))
 	wantError(err, "out.shard-1-of-2: is of another run (model: was a, is b)")
 	_, err = Shard{Index: 1, Of: 2}.Open(base, other, false)
 	wantError(err, "is of another run (model: was a, is b)")
@@ -51,7 +55,9 @@ func TestParts(t *testing.T) {
 	if err := os.WriteFile(base+".shard-x-of-3", nil, 0o600); err != nil { // is none
 		t.Fatal(err)
 	}
-	parts, err := Collect(base, f)
+	_, err = Collect(base, f, found(false))
+	wantError(err, "out.shard-1-of-2: is not finished")
+	parts, err := Collect(base, f, found(true))
 	if err != nil || len(parts) != 2 || parts[0].Len() != 2 || string(parts[1].Records()[0]) != "b" {
 		t.Fatalf("%v, %v", parts, err)
 	}
@@ -61,6 +67,6 @@ func TestParts(t *testing.T) {
 	put(Shard{Index: 1, Of: 1})
 	put(Shard{Index: 1, Of: 2}, "x")
 	put(Shard{Index: 3, Of: 3}, "x")
-	_, err = Collect(base, f)
+	_, err = Collect(base, f, found(true))
 	wantError(err, "a division by 2 and of one by 3")
 }

@@ -193,27 +193,21 @@ func (t *Trust) Check(s *Signature, m Message, now time.Time, file, model string
 			accepted = l
 		}
 	}
-	if accepted == nil { // a damaged signature may name a key that nobody has
-		if err := s.check(m); errors.Is(err, errOther) {
-			return refuse("%s: does not fit %s: one of them was changed or damaged, or they do not belong together; copy both again from their source", defect.Printable(file), defect.Printable(model))
-		} else if err != nil {
-			return nil, err
-		}
+	if accepted != nil && s.namespace != Namespace {
+		return refuse("%s: is for the namespace %s, want %s; sign with thimble sign, or with ssh-keygen -Y sign -n %[3]s", defect.Printable(file), defect.Printable(s.namespace), Namespace)
 	}
-	switch {
+	switch err := s.check(m); {
+	case errors.Is(err, errOther) && accepted == nil: // a damaged signature may name a key that nobody has
+		return refuse("%s: does not fit %s: one of them was changed or damaged, or they do not belong together; copy both again from their source", defect.Printable(file), defect.Printable(model))
+	case errors.Is(err, errOther):
+		return refuse("%s: was changed after it was signed, or %s is damaged or of another model; copy both again from their source", defect.Printable(model), defect.Printable(file))
+	case err != nil:
+		return nil, err
 	case accepted == nil && why != "":
 		return refuse("%s: the key %s is not trusted: %s of %s; change that line, or do not use the model", defect.Printable(file), s.Fingerprint(), why, defect.Printable(t.file))
 	case accepted == nil:
 		return refuse("%s: was made by the key %s, which is not in %s; if its owner confirms that fingerprint, add the key, otherwise do not use the model",
 			defect.Printable(file), s.Fingerprint(), defect.Printable(t.file))
-	case s.namespace != Namespace:
-		return refuse("%s: is for the namespace %s, want %s; sign with thimble sign, or with ssh-keygen -Y sign -n %[3]s", defect.Printable(file), defect.Printable(s.namespace), Namespace)
-	}
-	switch err := s.check(m); {
-	case errors.Is(err, errOther):
-		return refuse("%s: was changed after it was signed, or %s is damaged or of another model; copy both again from their source", defect.Printable(model), defect.Printable(file))
-	case err != nil:
-		return nil, err
 	}
 	return &Signer{s.Fingerprint(), accepted.principals, accepted.comment}, nil
 }

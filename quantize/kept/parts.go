@@ -18,7 +18,9 @@ type Parts struct {
 	Run     *Run // without texts
 	Plan    *quantize.Plan
 
-	journals []*journal.Journal // after Open
+	// After Open:
+	journals []*journal.Journal
+	rounded  map[int]*quantize.Matrix // by tensor of Plan; they alias journals
 }
 
 // A Part describes the part that one share has written.
@@ -40,6 +42,13 @@ func (p *Parts) facts() (quantize.Facts, error) {
 	return append(append(f, files...), [2]string{"recipe", p.Plan.Recipe}), nil
 }
 
+// share returns the tensors of Plan that s rounds.
+func (p *Parts) share(s shard.Shard) []int {
+	tensors, costs := p.Plan.Divisible()
+	from, to := s.Bounds(costs)
+	return tensors[from:to]
+}
+
 // Write rounds the tensors of share s. It continues a part that was interrupted; one of
 // another run is an error, unless replace is set. progress is called with weights.
 func (p *Parts) Write(ctx context.Context, s shard.Shard, replace bool, progress func(done, total int64)) (*Part, error) {
@@ -52,14 +61,12 @@ func (p *Parts) Write(ctx context.Context, s shard.Shard, replace bool, progress
 		return nil, fmt.Errorf("%w; --force replaces it", err)
 	}
 	defer j.Close()
-	tensors, costs := p.Plan.Divisible()
-	from, to := s.Bounds(costs)
-	path := s.Path(p.Output)
-	err = quantize.RunPart(ctx, p.Run.Model, p.Plan, tensors[from:to], j, progress)
+	tensors, path := p.share(s), s.Path(p.Output)
+	err = quantize.RunPart(ctx, p.Run.Model, p.Plan, tensors, j, progress)
 	switch {
 	case err != nil && j.Len() > 0:
 		return nil, &shard.PartError{Err: err, Path: path}
-	case err == nil && from == to: // there are more shares than tensors
+	case err == nil && len(tensors) == 0: // there are more shares than tensors
 		err = j.Begin()
 	}
 	if err != nil {
@@ -69,7 +76,8 @@ func (p *Parts) Write(ctx context.Context, s shard.Shard, replace bool, progress
 	if err != nil {
 		return nil, err
 	}
-	return &Part{Path: path, Bytes: info.Size(), Shard: s, Tensors: to - from, Of: len(tensors)}, nil
+	all, _ := p.Plan.Divisible()
+	return &Part{Path: path, Bytes: info.Size(), Shard: s, Tensors: len(tensors), Of: len(all)}, nil
 }
 
 // Open opens all parts, which must be complete.
@@ -78,35 +86,21 @@ func (p *Parts) Open() error {
 	if err != nil {
 		return err
 	}
-	if p.journals, err = shard.Collect(p.Output, f); err != nil {
-		return err
-	}
-	for i, tensors := range p.divided() {
-		finished, err := p.Plan.ReadPart(p.journals[i], tensors)
-		if err == nil && len(finished) < len(tensors) {
-			err = shard.Shard{Index: i + 1, Of: len(p.journals)}.Unfinished(p.Output)
+	p.rounded = map[int]*quantize.Matrix{}
+	p.journals, err = shard.Collect(p.Output, f, func(s shard.Shard, j *journal.Journal) (bool, error) {
+		tensors := p.share(s)
+		matrices, err := p.Plan.ReadPart(j, tensors)
+		for i, m := range matrices {
+			p.rounded[tensors[i]] = m
 		}
-		if err != nil {
-			p.Close()
-			return err
-		}
-	}
-	return nil
-}
-
-// divided returns the tensors of each part.
-func (p *Parts) divided() (all [][]int) {
-	tensors, costs := p.Plan.Divisible()
-	for i := range p.journals {
-		from, to := shard.Shard{Index: i + 1, Of: len(p.journals)}.Bounds(costs)
-		all = append(all, tensors[from:to])
-	}
-	return all
+		return len(matrices) == len(tensors), err
+	})
+	return err
 }
 
 // Merge carries out the plan with the tensors of the parts; see quantize.Merge.
 func (p *Parts) Merge(ctx context.Context, sink quantize.Sink, progress func(weights int64)) error {
-	return quantize.Merge(ctx, p.Run.Model, p.Plan, p.journals, p.divided(), sink, progress)
+	return quantize.Merge(ctx, p.Run.Model, p.Plan, p.rounded, sink, progress)
 }
 
 // Close closes the parts. A nil p has none.

@@ -13,9 +13,7 @@ import (
 // Exported lists each type with its number of tensors and bytes.
 func Exported(r *thimble.Exported) string {
 	var b strings.Builder
-	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", terminal.OneLine(note))
-	}
+	writeNotes(&b, r.Notes)
 	var order []string
 	count, bytes := map[string]int{}, map[string]int64{}
 	for _, t := range r.Tensors {
@@ -35,6 +33,13 @@ func Exported(r *thimble.Exported) string {
 		b.WriteString(modelfileText(r.Modelfile))
 	}
 	return b.String()
+}
+
+// writeNotes writes each note to a line.
+func writeNotes(b *strings.Builder, notes []string) {
+	for _, note := range notes {
+		fmt.Fprintln(b, "note:", terminal.OneLine(note))
+	}
 }
 
 // digestText is about a written file or the files of a folder.

@@ -13,9 +13,7 @@ import (
 // Plan formats the plan for a terminal.
 func Plan(r *thimble.Quantized) string {
 	var b strings.Builder
-	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note:", terminal.OneLine(note))
-	}
+	writeNotes(&b, r.Notes)
 	b.WriteString(r.Plan.Text(terminal.ShowsUnicode(), units.Size(r.FileBytes)))
 	what := "container"
 	if r.Format != thimble.ContainerFormat {
