@@ -47,6 +47,10 @@ func (d Delta) Mixed() int { return 2*d.KeyHeads*d.KeyDim + d.Values() }
 // Values returns the width of the values of all heads.
 func (d Delta) Values() int { return d.ValueHeads * d.ValueDim }
 
+// Inputs returns what later positions need of one: the channels of the convolution before it,
+// and DeltaA and DeltaB.
+func (d Delta) Inputs() int { return d.Mixed() + 2*d.ValueHeads }
+
 // Attends reports whether the block has attention, rather than a convolution or the delta rule.
 func (a Attention) Attends() bool { return a.Conv == 0 && a.Delta == 0 }
 

@@ -82,7 +82,7 @@ func inputWidth(s *model.Spec, block int) int {
 	case a.Conv > 0:
 		return s.Hidden
 	case a.Delta > 0:
-		return s.Delta.Mixed() + 2*s.Delta.ValueHeads
+		return s.Delta.Inputs()
 	}
 	return 0
 }
@@ -179,9 +179,9 @@ func (s *store) bytes() int64 {
 	return s.matrix.Bytes()
 }
 
-// inputsOf returns the inputs of n positions, of so many floats each, and makes room for them.
-func (e *entry) inputsOf(n, width int) []float32 {
-	if n *= width; len(e.inputs) < n {
+// inputsOf returns the inputs of n positions, (n, width), and makes room for them.
+func (e *entry) inputsOf(n int) []float32 {
+	if n *= e.width; len(e.inputs) < n {
 		e.inputs = append(e.inputs, make([]float32, max(n-len(e.inputs), len(e.inputs)/2))...)
 	}
 	return e.inputs[:n]

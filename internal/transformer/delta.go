@@ -3,6 +3,7 @@ package transformer
 import (
 	"context"
 	"math"
+	"slices"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -14,8 +15,7 @@ import (
 type deltaRule struct {
 	model.Delta
 	in, gate, a, b, out linear
-	factors             []float32 // (length, Mixed), of the inputs of the convolution from the earliest to the latest
-	length              int
+	causalConv                    // of Mixed channels
 	decay               []float64 // (ValueHeads), exp(DeltaDecay)
 	dt                  []float64 // (ValueHeads)
 	gain                []float32 // (ValueDim)
@@ -27,12 +27,7 @@ func deltaRuleOf(m *model.Model, b int) *deltaRule {
 	lin := func(kind string) linear { return linear{w: m.Tensors[name(kind)]} }
 	w := &deltaRule{
 		Delta: s.Delta, in: lin(model.DeltaIn), gate: lin(model.DeltaGate), a: lin(model.DeltaA), b: lin(model.DeltaB), out: lin(model.DeltaOut),
-		length: s.AttentionOf(b).Delta, gain: vector(m, name(model.DeltaNorm)),
-	}
-	channels, stored := w.Mixed(), vector(m, name(model.DeltaConv))
-	w.factors = make([]float32, len(stored))
-	for i, v := range stored {
-		w.factors[i%w.length*channels+i/w.length] = v
+		causalConv: newCausalConv(vector(m, name(model.DeltaConv)), s.AttentionOf(b).Delta), gain: vector(m, name(model.DeltaNorm)),
 	}
 	for _, x := range vector(m, name(model.DeltaDecay)) {
 		w.decay = append(w.decay, kernel.Exp64(float64(x)))
@@ -60,12 +55,10 @@ type deltaPass struct {
 
 func newDeltaPass(s *model.Spec, n int) *deltaPass {
 	d := s.Delta
-	p := &deltaPass{in: newRows(n, d.Mixed()), gate: newRows(n, d.Values()), a: newRows(n, d.ValueHeads), b: newRows(n, d.ValueHeads), mixed: newRows(n, d.Values())}
-	p.ones = make([]float32, d.Mixed())
-	for i := range p.ones {
-		p.ones[i] = 1
+	return &deltaPass{
+		in: newRows(n, d.Mixed()), gate: newRows(n, d.Values()), a: newRows(n, d.ValueHeads), b: newRows(n, d.ValueHeads), mixed: newRows(n, d.Values()),
+		ones: slices.Repeat([]float32{1}, d.Mixed()),
 	}
-	return p
 }
 
 func (p *deltaPass) activations(name string) (rows, bool) {
@@ -110,10 +103,10 @@ type deltaState struct {
 // mixDelta adds the inputs to the caches and computes mixed.
 func (p *pass) mixDelta(ctx context.Context, step int) error {
 	w, at := p.block(step).delta, 0
-	width := w.Mixed() + 2*w.ValueHeads
+	width := w.Inputs()
 	for _, q := range p.sequences {
 		e, first := q.cache.entry(step), q.cache.used
-		inputs := e.inputsOf(first+q.n, width)
+		inputs := e.inputsOf(first + q.n)
 		for t := range q.n {
 			x := inputs[(first+t)*width:][:width]
 			copy(x, p.delta.in.row(at+t))
@@ -137,10 +130,10 @@ func (p *pass) mixDelta(ctx context.Context, step int) error {
 	return nil
 }
 
-// advance moves a state on to the last of the inputs, (positions, Mixed+2*ValueHeads), and
+// advance moves a state on to the last of the inputs, (positions, Inputs), and
 // writes S q of the last positions to mixed.
 func (p *pass) advance(ctx context.Context, w *deltaRule, state *deltaState, inputs []float32, mixed rows) error {
-	width, channels := w.Mixed()+2*w.ValueHeads, w.Mixed()
+	width, channels := w.Inputs(), w.Mixed()
 	from, to := state.n, len(inputs)/width
 	p.delta.convolved = sized(p.delta.convolved, (to-from)*channels)
 	convolved := p.delta.convolved[:(to-from)*channels]
@@ -179,18 +172,7 @@ func (p *pass) advance(ctx context.Context, w *deltaRule, state *deltaState, inp
 // convolve computes q, k and v of position t: SiLU of the convolution, and each head of q and k
 // with length 1, q also divided by sqrt(KeyDim).
 func (w *deltaRule) convolve(dst, inputs []float32, t int, ones []float32) {
-	channels, width := w.Mixed(), w.Mixed()+2*w.ValueHeads
-	clear(dst)
-	for j := range w.length {
-		from := t - (w.length - 1) + j
-		if from < 0 {
-			continue
-		}
-		x, factors := inputs[from*width:][:channels], w.factors[j*channels:][:channels]
-		for i, v := range x {
-			dst[i] += float32(v * factors[i])
-		}
-	}
+	w.causalConv.at(dst, inputs, w.Inputs(), t)
 	kernel.SiLUMul(dst, dst, ones)
 	for h := range 2 * w.KeyHeads {
 		head, scale := dst[h*w.KeyDim:][:w.KeyDim], 1.0
