@@ -77,7 +77,7 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 			return err
 		}
 		return c.encode(ctx, m, tok, &o)
-	}, func(ctx context.Context) error { return verifyWeights(ctx, m, nil) })
+	}, func(ctx context.Context) error { return m.Ready(ctx, nil) })
 	if err != nil {
 		return nil, err
 	}

@@ -119,9 +119,6 @@ func maxMemOf(c *cli.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("--max-mem %w", err)
 	}
-	if ballast != nil {
-		ballast = nil // it would count
-	}
 	return size, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"thimble/cmd/thimble/internal/manual"
 	"thimble/internal/defect"
 	"thimble/internal/device"
+	"thimble/internal/memory"
 	"thimble/internal/spell"
 	"thimble/internal/sweep"
 )
@@ -42,29 +42,10 @@ var (
 )
 
 func main() {
-	limitGarbage()
+	memory.LimitGarbage()
 	code := run(os.Args, os.Stdout, os.Stderr)
 	os.Exit(code)
 }
-
-// limitGarbage makes collections frequent, because the live heap is a few large slices
-// without pointers, so that they are cheap; the default of 100 would let garbage grow as
-// large as the heap. While the ballast is alive, they are rare for models
-// of a few megabytes, where they would be a tenth of the work. Its pages stay untouched,
-// except that the runtime clears a slice which begins in memory that was freed: so it is
-// in pieces, of which that can happen to the first, and no collection runs meanwhile.
-func limitGarbage() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(-1)
-		for range 16 {
-			ballast = append(ballast, make([]byte, 4<<20))
-		}
-		debug.SetGCPercent(25)
-	}
-}
-
-// ballast is nil once there is a bound on memory, in which it would count.
-var ballast [][]byte
 
 // run is main with the given streams; it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"thimble/internal/memory"
 	"thimble/internal/units"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // calm is main without progress, which depends on the speed of the machine.
 func calm() {
-	limitGarbage()
+	memory.LimitGarbage()
 	code := run(os.Args, os.Stdout, struct{ io.Writer }{os.Stderr})
 	os.Exit(code)
 }

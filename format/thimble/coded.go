@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 	"sync"
@@ -71,9 +72,13 @@ func (r *record) pieces() []piece {
 	return all
 }
 
-// checkPieces returns an error unless each coded tensor has a record for each of its pieces.
-func (h *header) checkPieces(path string, tensors []Entry) error {
+// checkSums returns an error unless each coded tensor has a record for each of its pieces, and
+// CRCs have their length.
+func (h *header) checkSums(path string, tensors []Entry) error {
 	for i, e := range tensors {
+		if n := len(h.Tensors[i].CRC32C); n != 0 && (n != crc32.Size || e.Coded) {
+			return defect.Corrupt(path, e.Name, "crc32c has %d bytes, want %d, or none if the tensor is coded", n, crc32.Size)
+		}
 		if got := len(h.Tensors[i].Pieces); e.Coded && got != e.pieces()*pieceRecord {
 			return defect.Corrupt(path, e.Name, "pieces take %d bytes, want %d for %d pieces", got, e.pieces()*pieceRecord, e.pieces())
 		}

@@ -91,18 +91,21 @@ func TestFlippedBits(t *testing.T) {
 	}
 	at := c.layout.header.end()
 	flip(0, at, func() error { _, err := parse("file", data); return err })
-	for _, s := range c.sections() {
-		if s.from != at {
-			t.Fatalf("%s begins at %d, want %d", s.name, s.from, at)
+	for _, quick := range []bool{false, true} {
+		at := at
+		for _, s := range c.sections(quick) {
+			if s.from != at {
+				t.Fatalf("%s begins at %d, want %d", s.name, s.from, at)
+			}
+			flip(s.from, s.to, func() error {
+				fault, err := c.verify(s, quick, func(int64) error { return nil })
+				return errors.Join(err, fault)
+			})
+			at = s.to
 		}
-		flip(s.from, s.to, func() error {
-			fault, err := c.verify(s, func(int64) error { return nil })
-			return errors.Join(err, fault)
-		})
-		at = s.to
-	}
-	if at != int64(len(data)) {
-		t.Fatalf("sections end at %d of %d", at, len(data))
+		if at != int64(len(data)) {
+			t.Fatalf("sections end at %d of %d", at, len(data))
+		}
 	}
 	if err := check(data); err != nil {
 		t.Fatal(err)

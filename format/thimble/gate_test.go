@@ -1,21 +1,21 @@
 package thimble
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 // goldenWithoutOp is the SHA-256 of the container of tiny that programs wrote
-// before Gate.Op existed.
+// before Gate.Op and the CRCs of tensors existed.
 const goldenWithoutOp = "1959cac1cfbcdd080ff9a3bda31581aaddb69243972af1a76f7f5df81067f685"
 
-// A file from before Gate.Op existed opens, tells the direction of its gate, and is
-// written again byte for byte.
+// A file from before Gate.Op and CRCs existed opens and tells the direction of its gate, and a
+// scan compares its digests.
 func TestGateWithoutOp(t *testing.T) {
 	const path = "testdata/gate-without-op.thimble"
 	data, err := os.ReadFile(path)
@@ -35,14 +35,18 @@ func TestGateWithoutOp(t *testing.T) {
 	if g := info.Gates[0]; g.Op != "" || g.Direction() != "<=" {
 		t.Errorf("the gate is %+v, direction %q", g, g.Direction())
 	}
-	c := tiny()
-	c.Gates[0].Op = ""
-	again := filepath.Join(t.TempDir(), "again.thimble")
-	if err := write(again, c, fill, Options{}); err != nil {
+	data[len(data)-planeAlign]++ // the first byte of the last tensor
+	damaged := filepath.Join(t.TempDir(), "damaged.thimble")
+	if err := os.WriteFile(damaged, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(again); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("written again it differs: %v", err)
+	m, err := Open(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.Ready(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "norm: is damaged: its SHA-256") {
+		t.Errorf("a flipped byte: got %v", err)
 	}
 }
 

@@ -2,7 +2,10 @@ package thimble
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"hash"
+	"hash/crc32"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -39,8 +42,13 @@ type record struct {
 	Scales int64  `cbor:"scales,omitempty"`
 	Mins   int64  `cbor:"mins,omitempty"`
 	SHA256 Digest `cbor:"sha256"`           // of codes, scales and mins, without the gaps
+	CRC32C []byte `cbor:"crc32c,omitempty"` // of the same bytes, see newCRC32C; none if the tensor is coded
 	Pieces []byte `cbor:"pieces,omitempty"` // of a coded tensor: length (4 bytes) and SHA-256 of each
 }
+
+// newCRC32C returns the CRC-32 with the polynomial of Castagnoli (RFC 3720, appendix B.4). Its
+// sum is in big endian.
+func newCRC32C() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
 
 var (
 	encoding = func() cbor.EncMode {
@@ -134,6 +142,8 @@ func (c *Contents) describe() (*header, layout, error) {
 		h.Tensors[i] = record{Name: e.Name, Scheme: e.Scheme.String(), Rows: e.Rows, Cols: e.Cols}
 		if e.Coded {
 			h.Tensors[i].Pieces = make([]byte, e.pieces()*pieceRecord)
+		} else {
+			h.Tensors[i].CRC32C = make([]byte, crc32.Size)
 		}
 		h.Tensors[i].offsets(relative.planes[i], relative.data)
 	}
@@ -175,6 +185,20 @@ func (h *header) assert(path string, l layout) error {
 	return nil
 }
 
+// A checksum identifies bytes.
+type checksum struct {
+	kind string // as errors call it
+	hash func() hash.Hash
+	want []byte
+}
+
+func (d *Digest) checksum() checksum { return checksum{"SHA-256", sha256.New, d[:]} }
+
+// damaged returns the error for a part whose bytes have another checksum.
+func (c checksum) damaged(path, name string, off int64, got []byte) error {
+	return &defect.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its %s is %.8x..., want %.8x...", c.kind, got, c.want)}
+}
+
 func damaged(path, name string, off int64, got, want Digest) error {
-	return &defect.CorruptError{File: path, Off: off, Field: name, Why: fmt.Sprintf("is damaged: its SHA-256 is %.16s..., want %.16s...", got, want)}
+	return want.checksum().damaged(path, name, off, got[:])
 }

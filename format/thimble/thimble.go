@@ -87,11 +87,12 @@ func (c *container) model() *model.Model {
 		Path:       c.path,
 		Spec:       c.contents.Spec,
 		Tensors:    make(map[string]*qtensor.Matrix, len(c.contents.Tensors)),
-		Tokenizer:  sync.OnceValues(c.tokenizer),
+		Tokenizer:  c.tokenizer,
 		Generation: c.contents.Generation,
 		Provenance: c.contents.Provenance,
 		Files:      []string{c.path},
 		Verify:     c.check,
+		Scan:       c.scan,
 		Close:      c.file.Close,
 	}
 	for i, e := range c.contents.Tensors {
@@ -119,6 +120,8 @@ type container struct {
 	contents *Contents // without the tokenizer's bytes
 	coded    []*codedTensor
 	decoding time.Duration // of coded, by check
+
+	tokenizer func() (*tokenizer.Data, error) // decodes it once
 	layout
 }
 
@@ -146,6 +149,7 @@ func open(path string) (*container, error) {
 // parse checks the preamble and the header, which determine where all other parts are.
 func parse(path string, data []byte) (*container, error) {
 	c := &container{path: path, file: &mmap.File{Data: data}}
+	c.tokenizer = sync.OnceValues(c.decodeTokenizer)
 	p := &c.preamble
 	fault := func(off int64, field, format string, args ...any) (*container, error) {
 		return nil, &defect.CorruptError{File: path, Off: off, Field: field, Why: fmt.Sprintf(format, args...)}
@@ -184,7 +188,7 @@ func parse(path string, data []byte) (*container, error) {
 	if c.contents, err = c.header.contents(path); err != nil {
 		return nil, err
 	}
-	if err := c.header.checkPieces(path, c.contents.Tensors); err != nil {
+	if err := c.header.checkSums(path, c.contents.Tensors); err != nil {
 		return nil, err
 	}
 	if c.layout, err = arrange(c.contents.Tensors, int64(p.Header), c.header.Tokenizer.Bytes); err != nil {
@@ -210,8 +214,8 @@ func (c *container) bytes(e extent) []byte {
 	return c.file.Data[e.off:e.end():e.end()]
 }
 
-// tokenizer verifies and decodes the tokenizer.
-func (c *container) tokenizer() (d *tokenizer.Data, err error) {
+// decodeTokenizer verifies and decodes the tokenizer.
+func (c *container) decodeTokenizer() (d *tokenizer.Data, err error) {
 	want := c.header.Tokenizer
 	if want.Bytes == 0 {
 		return nil, nil

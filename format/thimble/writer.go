@@ -101,12 +101,12 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("%s: %s: %w", defect.Printable(w.path), e.Name, err)
 	}
-	hash := sha256.New()
+	hash, crc := sha256.New(), newCRC32C()
 	write := w.putPlanes
 	if e.Coded {
 		write = w.putCoded
 	}
-	if err := write(m, hash); err != nil {
+	if err := write(m, io.MultiWriter(hash, crc)); err != nil {
 		if err == parallel.ErrFault {
 			err = fmt.Errorf("%s: reading its source: %w", e.Name, err)
 		}
@@ -114,6 +114,9 @@ func (w *Writer) Write(m *qtensor.Matrix) error {
 		return err
 	}
 	hash.Sum(w.header.Tensors[w.next].SHA256[:0])
+	if !e.Coded {
+		crc.Sum(w.header.Tensors[w.next].CRC32C[:0])
+	}
 	w.next++
 	return nil
 }

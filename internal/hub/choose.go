@@ -7,13 +7,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"thimble/internal/defect"
 )
 
 // companions matches the files that a conversion may read beside the weights.
-var companions = regexp.MustCompile(`^(?:config|params|generation_config|tokenizer|tokenizer_config|added_tokens|special_tokens_map|vocab|tekken|adapter_config|quantize_config|hf_quant_config)\.json$` +
-	`|^tokenizer\.model(?:\.v\d+)?$|\.tiktoken$|^merges\.txt$|^chat_template\.(?:jinja|json)$`)
+var companions = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:config|params|generation_config|tokenizer|tokenizer_config|added_tokens|special_tokens_map|vocab|tekken|adapter_config|quantize_config|hf_quant_config)\.json$` +
+		`|^tokenizer\.model(?:\.v\d+)?$|\.tiktoken$|^merges\.txt$|^chat_template\.(?:jinja|json)$`)
+})
 
 // weights lists the names of weights, in the order in which a directory is opened. An index
 // names more files.
@@ -64,7 +67,7 @@ func choose(n name, all []string) (*choice, error) {
 		return nil, unopened(n, inside)
 	}
 	for base := range inside {
-		if companions.MatchString(base) || metaParts.MatchString(base) && path.Base(c.files[0]) == "consolidated.00.pth" {
+		if companions().MatchString(base) || metaParts.MatchString(base) && path.Base(c.files[0]) == "consolidated.00.pth" {
 			c.add(base)
 		}
 	}
@@ -83,7 +86,7 @@ func named(file string, all []string) *choice {
 		return c
 	}
 	for _, other := range all {
-		if path.Dir(other) == path.Dir(file) && other != file && companions.MatchString(path.Base(other)) {
+		if path.Dir(other) == path.Dir(file) && other != file && companions().MatchString(path.Base(other)) {
 			c.files = append(c.files, other)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 
 	"thimble/internal/defect"
@@ -43,8 +44,10 @@ func (n name) String() string {
 	return defect.Printable(s)
 }
 
+// ownerAndName matches the name of an owner, and that of a model.
+var ownerAndName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][\w.-]{0,95}$`) })
+
 var (
-	ownerAndName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]{0,95}$`)
 	slashed      = regexp.MustCompile(`^refs/(?:pr/\d+|convert/\w+)`) // revisions with a slash that need no %2F
 	revisionText = regexp.MustCompile(`^[\w.-]+(?:/[\w.-]+)*$`)
 )
@@ -60,7 +63,7 @@ func parse(source string) (n name, err error) {
 	switch {
 	case owner == "datasets" || owner == "spaces":
 		return bad("not a model")
-	case !ownerAndName.MatchString(owner) || !ownerAndName.MatchString(model) || strings.Contains(model, ".."):
+	case !ownerAndName().MatchString(owner) || !ownerAndName().MatchString(model) || strings.Contains(model, ".."):
 		return bad("not the name of a model on the Hugging Face hub")
 	}
 	if pinned {

@@ -53,12 +53,7 @@ func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
 	err := parallel.Both(ctx, func() (err error) {
 		e, err = prepare(ctx, m, &o)
 		return err
-	}, func(ctx context.Context) error {
-		if m.Verify == nil {
-			return nil
-		}
-		return m.Verify(ctx, o.Progress)
-	})
+	}, func(ctx context.Context) error { return m.Ready(ctx, o.Progress) })
 	if err != nil {
 		if e != nil {
 			e.Close()

@@ -27,7 +27,7 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 	m := &bpe{
 		vocabulary: v,
 		byteLevel:  d.Model == ByteLevelBPE,
-		rank:       newRanks(len(d.Merges) / 2),
+		rank:       newRanks(d.Merges),
 		merged:     make([]uint32, len(d.Merges)/2),
 		direct:     d.IgnoreMerges,
 	}
@@ -38,6 +38,7 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 		}
 	}
 	var buf []byte
+	next := uint32(0) // most tokens are in the order of their merges
 	for i := range m.merged {
 		buf = buf[:0]
 		for _, id := range d.Merges[2*i : 2*i+2] {
@@ -50,12 +51,16 @@ func newBPE(d *Data, v *vocabulary) (*bpe, error) {
 			}
 			buf = append(buf, t...)
 		}
-		id, ok := v.ids.find(string(buf))
-		if !ok {
-			return nil, corrupt("merges", "merge %d makes %q, which is not a token", i, defect.Printable(string(buf)))
+		if !v.ids.is(next, buf) {
+			id, ok := v.ids.find(string(buf))
+			if !ok {
+				return nil, corrupt("merges", "merge %d makes %q, which is not a token", i, defect.Printable(string(buf)))
+			}
+			next = id
 		}
-		m.merged[i] = id
-		m.rank.set(d.Merges[2*i], d.Merges[2*i+1], uint32(i)) // of duplicate merges the last counts
+		m.merged[i] = next
+		next++
+		m.rank.set(uint32(i)) // of duplicate merges the last counts
 	}
 	return m, nil
 }

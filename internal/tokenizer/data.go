@@ -252,16 +252,22 @@ func (d *Data) MarshalBinary() ([]byte, error) {
 }
 
 // DecodeData decodes the result of MarshalBinary. It checks only the encoding; New checks
-// the values.
+// the values. The tokens are parts of b, which must not change.
 func DecodeData(b []byte) (*Data, error) {
 	if len(b) > MaxFile {
 		return nil, corrupt("", "%d bytes exceed the limit of %d", len(b), MaxFile)
 	}
 	type plain Data
-	var d plain
-	if err := decMode.Unmarshal(b, &d); err != nil {
+	d := plain{}
+	long := struct { // decoded here: reflection takes most of the time until the first token
+		*plain
+		Tokens byteStrings `cbor:"2,keyasint"`
+		Merges numbers     `cbor:"4,keyasint,omitempty"`
+	}{plain: &d}
+	if err := decMode.Unmarshal(b, &long); err != nil {
 		return nil, corrupt("", "%v", err)
 	}
+	d.Tokens, d.Merges = long.Tokens, long.Merges
 	return (*Data)(&d), nil
 }
 

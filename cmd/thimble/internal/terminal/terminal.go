@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -91,20 +92,25 @@ func unicodeLocale(env func(string) string) bool {
 }
 
 // verdicts matches the verdicts that a report prints: at the start of a line, or at the
-// end of a row of a table. Names of files and texts of models are in other places.
-var verdicts = []struct {
+// end of a row of a table. Names of files and texts of models are in other places. A program
+// without a terminal does not compile the patterns.
+var verdicts = sync.OnceValue(func() []verdict {
+	return []verdict{
+		{regexp.MustCompile(`(?m)^()(PASS|SAME)(  |$)`), green},
+		{regexp.MustCompile(`(?m)^()(FAIL|DIFFER)(  |$)`), red},
+		{regexp.MustCompile(`(?m)^()(UNDECIDED)(  |$)`), yellow},
+		{regexp.MustCompile(`(?m)^(  \w+ +\S+  +[<>]= \S+ )(pass)\b()`), green},
+		{regexp.MustCompile(`(?m)^(  \w+ +\S+  +[<>]= \S+ )(FAIL)\b()`), red},
+		{regexp.MustCompile(`(?m)^(  \w+ +\S+ +\S+ +\S+ .* )(WORSE)()$`), red},
+		{regexp.MustCompile(`(?m)^(  \S.*% +\S+  )(pass)()$`), green}, // of demo
+		{regexp.MustCompile(`(?m)^(  \S.*% +\S+  )(FAIL)()$`), red},
+		{regexp.MustCompile(`(?m)^(  \S.*  )(MISSED|WRONG)(: )`), red}, // of --selftest
+	}
+})
+
+type verdict struct {
 	pattern *regexp.Regexp // the verdict is the second group
 	escape  string
-}{
-	{regexp.MustCompile(`(?m)^()(PASS|SAME)(  |$)`), green},
-	{regexp.MustCompile(`(?m)^()(FAIL|DIFFER)(  |$)`), red},
-	{regexp.MustCompile(`(?m)^()(UNDECIDED)(  |$)`), yellow},
-	{regexp.MustCompile(`(?m)^(  \w+ +\S+  +[<>]= \S+ )(pass)\b()`), green},
-	{regexp.MustCompile(`(?m)^(  \w+ +\S+  +[<>]= \S+ )(FAIL)\b()`), red},
-	{regexp.MustCompile(`(?m)^(  \w+ +\S+ +\S+ +\S+ .* )(WORSE)()$`), red},
-	{regexp.MustCompile(`(?m)^(  \S.*% +\S+  )(pass)()$`), green}, // of demo
-	{regexp.MustCompile(`(?m)^(  \S.*% +\S+  )(FAIL)()$`), red},
-	{regexp.MustCompile(`(?m)^(  \S.*  )(MISSED|WRONG)(: )`), red}, // of --selftest
 }
 
 const (
@@ -116,7 +122,7 @@ const (
 
 // Colored returns text with its verdicts colored.
 func Colored(text string) string {
-	for _, v := range verdicts {
+	for _, v := range verdicts() {
 		text = v.pattern.ReplaceAllString(text, "${1}"+v.escape+"${2}"+plain+"${3}")
 	}
 	return text
