@@ -93,7 +93,7 @@ type ranks struct {
 }
 
 func newRanks(merges []uint32) ranks {
-	return ranks{merges, newTable[uint32](len(merges)/2), rand.Uint64() | 1}
+	return ranks{merges, newTable[uint32](len(merges) / 2), rand.Uint64() | 1}
 }
 
 // slot returns the slot of a pair, or an empty one for it.
