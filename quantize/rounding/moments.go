@@ -24,8 +24,9 @@ type Moments struct {
 	H     []float64 // (Width, Width)
 	Drift []float64 // (Width, Width), nil if the run does not follow the float model
 
-	xq, apart []float32   // scratch of Add
-	sums      [][]float32 // by worker
+	xq, apart kernel.Columns // x~ and x - x~ times the roots of the weights, scratch of Add
+	sums      [][]float32    // by worker
+	scaled    [][]float32    // by worker: positions times these roots
 
 	n      float64 // sum of the weights
 	n2     float64 // sum of their squares
@@ -41,11 +42,7 @@ type Positions struct {
 // Together is the number of positions whose products are summed together.
 const Together = momentChunk
 
-const (
-	momentChunk  = 1024             // positions that are transposed at a time and summed in float32
-	momentStride = momentChunk + 16 // of a column's positions: a power of two would map all columns to one set of the cache
-	momentPanel  = 48               // rows of H that a core computes at a time
-)
+const momentChunk = 1024 // positions that are summed in float32
 
 // Add adds the positions of quantized (x~) and, unless it is empty, of float (x), weighted
 // by weights. It sums only the lower triangle of H, which Close mirrors. Several calls, each
@@ -58,26 +55,14 @@ func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights [
 	if m.Drift == nil && float.N > 0 {
 		m.Drift = make([]float64, d*d)
 	}
-	// x~ and x - x~, times the root of the weights and transposed: (width, momentStride).
-	if m.xq == nil {
-		m.xq, m.sums = make([]float32, d*momentStride), make([][]float32, parallel.Workers())
+	if m.sums == nil {
+		m.sums, m.scaled = make([][]float32, parallel.Workers()), make([][]float32, parallel.Workers())
 	}
-	if m.apart == nil && float.N > 0 {
-		m.apart = make([]float32, d*momentStride)
-	}
-	xq, apart, sums := m.xq, m.apart, m.sums
 	for from := 0; from < len(weights); from += momentChunk {
 		n := min(momentChunk, len(weights)-from)
-		if n < momentChunk {
-			clear(apart)
-			clear(xq)
-		}
-		err := transpose(ctx, xq, nil, quantized, from, weights[from:][:n])
-		if err == nil && float.N > 0 {
-			err = transpose(ctx, apart, xq, float, from, weights[from:][:n])
-		}
+		err := m.load(ctx, quantized, float, from, weights[from:][:n])
 		if err == nil {
-			err = m.addChunk(ctx, xq, apart, kernel.Padded(n), sums)
+			err = m.addChunk(ctx, float.N > 0)
 		}
 		if err != nil {
 			return err
@@ -93,28 +78,73 @@ func (m *Moments) Add(ctx context.Context, quantized, float Positions, weights [
 	return nil
 }
 
-// addChunk adds products of n transposed positions, one panel of rows at a time: of xq with
-// itself to H and, unless apart is nil, of apart with xq to Drift. sums is scratch space
-// for each worker.
-func (m *Moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums [][]float32) error {
-	d := m.Width
-	panels := (d + momentPanel - 1) / momentPanel
+// load sets m.xq to x~, and m.apart to x - x~ unless float is empty, at the positions from the
+// given one on, one for each weight, times the roots of the weights.
+func (m *Moments) load(ctx context.Context, quantized, float Positions, from int, weights []float32) error {
+	const block = 64 // positions whose rows stay in the second cache
+	m.xq.Reset(m.Width, len(weights), true)
+	if float.N > 0 {
+		m.apart.Reset(m.Width, len(weights), false)
+	}
+	return parallel.Ranges(ctx, len(weights), block, func(worker, first, last int) error {
+		var roots [block]float32
+		for i, w := range weights[first:last] {
+			roots[i] = float32(math.Sqrt(float64(w)))
+		}
+		if m.scaled[worker] == nil {
+			m.scaled[worker] = make([]float32, 2*block*m.Width)
+		}
+		room := m.scaled[worker]
+		xq := scaled(room[:block*m.Width], quantized, from+first, roots[:last-first])
+		m.xq.Set(first, xq)
+		if float.N == 0 {
+			return nil
+		}
+		apart := scaled(room[block*m.Width:], float, from+first, roots[:last-first])
+		for i, x := range apart {
+			for c, v := range xq[i] {
+				x[c] -= v
+			}
+		}
+		m.apart.Set(first, apart)
+		return nil
+	})
+}
+
+// scaled returns the positions of x from the given one on, each times its root, in room.
+func scaled(room []float32, x Positions, from int, roots []float32) [][]float32 {
+	rows := make([][]float32, len(roots))
+	for i, root := range roots {
+		row := x.Row(from + i)
+		rows[i] = room[i*len(row):][:len(row)]
+		for c, v := range row {
+			rows[i][c] = v * root
+		}
+	}
+	return rows
+}
+
+// addChunk adds the products of the positions loaded, one panel of rows at a time: of x~ with
+// itself to H and, with drift, of x - x~ with x~ to Drift.
+func (m *Moments) addChunk(ctx context.Context, drift bool) error {
+	d, panel := m.Width, kernel.ColumnPanel()
+	panels := (d + panel - 1) / panel
 	tasks := panels
-	if apart != nil {
+	if drift {
 		tasks = 2 * panels
 	}
 	return parallel.Do(ctx, tasks, func(worker, i int) error {
-		if sums[worker] == nil {
-			sums[worker] = make([]float32, momentPanel*d)
+		if m.sums[worker] == nil {
+			m.sums[worker] = make([]float32, panel*d)
 		}
-		into, left, first := m.H, xq, (panels-1-i%panels)*momentPanel // the longest rows of H first
-		rows := min(momentPanel, d-first)
+		into, left, first := m.H, &m.xq, (panels-1-i%panels)*panel // the longest rows of H first
+		rows := min(panel, d-first)
 		cols := first + rows
 		if i < tasks-panels {
-			into, left, cols = m.Drift, apart, d
+			into, left, cols = m.Drift, &m.apart, d
 		}
-		product := sums[worker][:rows*cols]
-		kernel.Gemm(product, cols, left[first*momentStride:], momentStride, xq, momentStride, rows, cols, n)
+		product := m.sums[worker][:rows*cols]
+		m.xq.Product(product, cols, left, first, rows, cols)
 		for r := range rows {
 			sum := into[(first+r)*d:][:cols]
 			for c, v := range product[r*cols : (r+1)*cols] {
@@ -125,41 +155,10 @@ func (m *Moments) addChunk(ctx context.Context, xq, apart []float32, n int, sums
 	})
 }
 
-// transpose multiplies the positions of x from the given one on, one for each weight, by the
-// roots of the weights and writes them to the columns of dst, (width, momentStride). Unless
-// less is nil, it subtracts the columns of less.
-func transpose(ctx context.Context, dst, less []float32, x Positions, from int, weights []float32) error {
-	const (
-		block = 64 // positions: a few cache lines of a column
-		lines = 16 // columns at a time, whose lines stay in the first cache
-	)
-	return parallel.Ranges(ctx, len(weights), block, func(_, first, last int) error {
-		rows, roots := make([][]float32, last-first), make([]float32, last-first)
-		for i := range rows {
-			rows[i], roots[i] = x.Row(from+first+i), float32(math.Sqrt(float64(weights[first+i])))
-		}
-		width := len(rows[0])
-		for c := 0; c < width; c += lines {
-			for i, r := range rows {
-				at, root := c*momentStride+first+i, roots[i]
-				for k, v := range r[c:min(width, c+lines)] {
-					dst[at+k*momentStride] = v * root
-				}
-				if less == nil {
-					continue
-				}
-				for k := range min(width, c+lines) - c {
-					dst[at+k*momentStride] -= less[at+k*momentStride]
-				}
-			}
-		}
-		return nil
-	})
-}
-
 // Close divides by the sum of the weights and completes H. Add must not be called after it.
 func (m *Moments) Close() {
-	m.xq, m.apart, m.sums = nil, nil, nil
+	m.xq, m.apart, m.sums = kernel.Columns{}, kernel.Columns{}, nil
+	m.scaled = nil
 	d := m.Width
 	for i := range d {
 		for j := range i {
