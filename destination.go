@@ -89,6 +89,9 @@ func (q *quantization) resolveFormat() (err error) {
 	if q.Format, err = OutputFormat(q.Format, q.Output); err != nil {
 		return err
 	}
+	if err := checkShardSize(q.ShardSize, q.Format); err != nil {
+		return err
+	}
 	if IsFolder(q.Format) && q.Output != "" {
 		q.Output = filepath.Clean(q.Output)
 	}
@@ -137,7 +140,7 @@ func (q *quantization) checkExport() error {
 		return nil
 	}
 	plan, err := q.exporter.Plan(q.m, export.Options{
-		Context: q.Context,
+		Context: q.Context, ShardSize: q.ShardSize,
 		Requantize: func(context.Context, string, qtensor.Scheme) (*qtensor.Matrix, error) {
 			return nil, errors.New("this plan is not for writing")
 		},
@@ -168,7 +171,7 @@ func (q *quantization) export(ctx context.Context, plan *quantize.Plan, fill fun
 	defer m.Close()
 	m.Path = q.Output // the name that the user knows, for errors
 	report := q.Progress.stage("export", Bytes)
-	o := export.Options{Context: q.Context, Overwrite: q.Overwrite, Inputs: slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)}
+	o := export.Options{Context: q.Context, ShardSize: q.ShardSize, Overwrite: q.Overwrite, Inputs: slices.Concat(q.m.Files, q.Inputs, q.Calibration.Texts, q.Surveys)}
 	o.Progress = func(done int64) { report(done, f.bytes) }
 	file, err := q.exporter.Plan(m, o)
 	if err != nil {

@@ -29,14 +29,21 @@ func Formats() (names []string) {
 	return names
 }
 
-// shardedFormats returns the names of the formats whose folders have weights in several files.
-func shardedFormats() (names []string) {
+// checkShardSize returns an error if a format's weights are not divided into files of size bytes.
+func checkShardSize(size int64, name string) error {
+	if size < 0 {
+		return errors.New("--shard-size: want a positive number of bytes")
+	}
+	var sharded []string
 	for _, e := range format.Exporters() {
 		if f := e.Format(); f.Sharded {
-			names = append(names, f.Name)
+			sharded = append(sharded, f.Name)
 		}
 	}
-	return names
+	if size == 0 || slices.Contains(sharded, name) {
+		return nil
+	}
+	return fmt.Errorf("--shard-size: --to %s writes all weights to one file; shards are for %s", name, strings.Join(sharded, ", "))
 }
 
 // ExportOptions specify what Export writes.
@@ -98,12 +105,11 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
 	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):
 		return nil, fmt.Errorf("--dtype %s: %s takes %s", defect.Printable(o.DType), o.Format, cmp.Or(strings.Join(exporter.Format().DTypes, ", "), "none"))
-	case o.ShardSize != 0 && !exporter.Format().Sharded:
-		return nil, fmt.Errorf("--shard-size: --to %s writes all weights to one file; shards are for %s", o.Format, strings.Join(shardedFormats(), ", "))
-	case o.ShardSize < 0:
-		return nil, errors.New("--shard-size: want a positive number of bytes")
 	case o.Context < 0:
 		return nil, errors.New("--context: want the number of tokens in the longest text")
+	}
+	if err := checkShardSize(o.ShardSize, o.Format); err != nil {
+		return nil, err
 	}
 	if _, err := OutputFormat(o.Format, o.Output); err != nil {
 		return nil, err

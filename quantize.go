@@ -27,6 +27,7 @@ type QuantizeOptions struct {
 	Output    string    // path of the file; "" plans and writes nothing
 	Format    string    // of the file, see OutputFormats; "" is that of Output's ending, or the container
 	Context   int       // longest text, in tokens, that a file of another program is for; 0 is the model's context
+	ShardSize int64     // see ExportOptions
 	Overwrite bool      // replace Output if it exists
 	MaxMem    int64     // bound on the resident memory, in bytes; 0 is none. The result does not depend on it
 	Modelfile Modelfile // for Ollama, next to a GGUF file
@@ -61,6 +62,7 @@ type ConvertOptions struct {
 	Output    string // "" plans and writes nothing
 	Format    string // see QuantizeOptions
 	Context   int    // see QuantizeOptions
+	ShardSize int64  // see ExportOptions
 	Overwrite bool
 	MaxMem    int64  // see QuantizeOptions
 	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
@@ -133,7 +135,7 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 		dtype = quantize.Keep
 	}
 	return store(ctx, "convert", QuantizeOptions{
-		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
+		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, ShardSize: o.ShardSize, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
 		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype, EntropyCoded: o.EntropyCoded},
 	})
@@ -404,13 +406,13 @@ func (q *quantization) choose(ctx context.Context) (*choice, error) {
 
 // file describes the file that the run writes.
 func (q *quantization) file() *target.File {
-	return &target.File{Model: q.m, Exporter: q.exporter, Tool: Tool}
+	return &target.File{Model: q.m, Exporter: q.exporter, Tool: Tool, ShardSize: q.ShardSize}
 }
 
 // ships describes the file that the program which must run the result reads: the written one, or
 // the one that is exported from it.
 func (q *quantization) ships() *target.File {
-	return &target.File{Model: q.m, Exporter: q.target, Tool: Tool, Container: q.containerName()}
+	return &target.File{Model: q.m, Exporter: q.target, Tool: Tool, Container: q.containerName(), ShardSize: q.ShardSize}
 }
 
 // containerName returns the name of the container, which an exported file records. It is

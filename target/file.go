@@ -23,6 +23,8 @@ type File struct {
 	Exporter format.Exporter // writes the file; nil for a container
 	Tool     string          // name and version of this program, which files record
 
+	ShardSize int64 // see export.Options
+
 	// Container is the name of the container that the file is exported from, which it
 	// records; "" if it is made without one.
 	Container string
@@ -50,7 +52,7 @@ func (f *File) Size(plan *quantize.Plan) (int64, error) {
 	for _, e := range plan.Tensors {
 		schemes[e.Name] = e.To
 	}
-	p, err := f.Exporter.Plan(&stored, export.Options{Context: context, Schemes: schemes})
+	p, err := f.Exporter.Plan(&stored, export.Options{Context: context, ShardSize: f.ShardSize, Schemes: schemes})
 	if err != nil {
 		return 0, err
 	}
@@ -159,5 +161,5 @@ func (f *File) floats() (*export.Plan, error) {
 	for name := range f.Model.Tensors {
 		schemes[name] = qtensor.Scheme{Kind: qtensor.F32}
 	}
-	return f.Exporter.Plan(f.Model, export.Options{Context: context, Schemes: schemes})
+	return f.Exporter.Plan(f.Model, export.Options{Context: context, ShardSize: f.ShardSize, Schemes: schemes})
 }

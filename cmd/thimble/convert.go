@@ -46,7 +46,7 @@ func convertCommand() *cli.Command {
 		UsageText:   "thimble convert SRC -o OUT.thimble|OUT.gguf [--dtype keep|f32|f16|bf16]",
 		Description: convertHelp,
 		Flags: []cli.Flag{
-			outFlag, toFlag, textsFlag,
+			outFlag, toFlag, textsFlag, shardSizeFlag,
 			&cli.StringFlag{Name: "dtype", Value: thimble.Keep, Usage: "store weights as `TYPE`: keep, f32, f16 or bf16"},
 			codedFlag, setFlag, dropFlag, loraFlag, maxMemFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
@@ -70,9 +70,11 @@ func convertAction(c *cli.Context) error {
 	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return err
 	}
-	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
+	out, err := outputOf(c)
+	if err != nil {
 		return err
 	}
+	o.Output, o.Format, o.Context, o.ShardSize = out.path, out.format, out.context, out.shardSize
 	if err := fetch(c, o.Set, &o.Model); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"thimble/cmd/thimble/internal/text"
-	"thimble/internal/units"
 
 	"github.com/urfave/cli/v2"
 
@@ -64,9 +63,8 @@ func exportCommand() *cli.Command {
 			&cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.Formats(), ", ")},
 			&cli.IntFlag{Name: "context", Usage: "write a file for texts of up to `N` tokens (default: the model's context)"},
 			&cli.StringFlag{Name: "dtype", Usage: "with --to safetensors: store every value as `TYPE`, rounded once if it does not fit: f32, f16, bf16"},
-			&cli.StringFlag{Name: "shard-size", Usage: "with --to safetensors, mlx and compressed-tensors: begin a new file of weights after `SIZE`, such as 2GB (default: 5GB)"},
 			&cli.BoolFlag{Name: "requantize", Usage: "round tensors whose scheme the format lacks again, to its nearest type with as many bits"},
-			ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
+			shardSizeFlag, ollamaFlag, setFlag, dropFlag, loraFlag, dryRunFlag, forceFlag, jsonFlag, quietFlag,
 		},
 		Action: exportAction,
 	}
@@ -84,10 +82,8 @@ func exportAction(c *cli.Context) error {
 	if c.IsSet("context") && o.Context < 1 {
 		return fmt.Errorf("--context %d: want the number of tokens in the longest text", o.Context)
 	}
-	if c.IsSet("shard-size") {
-		if o.ShardSize, err = units.ParseSize(c.String("shard-size")); err != nil {
-			return fmt.Errorf("--shard-size %w", err)
-		}
+	if o.ShardSize, err = shardSizeOf(c); err != nil {
+		return err
 	}
 	if !c.Bool(dryRunFlag.Name) {
 		if o.Output = c.String("output"); o.Output == "" && o.Format != "" {

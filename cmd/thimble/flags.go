@@ -15,13 +15,14 @@ import (
 
 // Flags of several commands.
 var (
-	outFlag    = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; its ending names the format, such as .thimble or .gguf"}
-	toFlag     = &cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.OutputFormats(), ", ")}
-	textsFlag  = &cli.IntFlag{Name: "context", Usage: "for a .gguf file: write it for texts of up to `N` tokens (default: the model's context)"}
-	forceFlag  = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
-	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
-	ollamaFlag = &cli.StringFlag{Name: "modelfile", Usage: "with a .gguf file: also write `FILE` for ollama create, with the chat template and stop texts"}
-	setFlag    = &cli.StringSliceFlag{
+	outFlag       = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; its ending names the format, such as .thimble or .gguf"}
+	toFlag        = &cli.StringFlag{Name: "to", Usage: "write `FORMAT` whatever FILE's ending is: " + strings.Join(thimble.OutputFormats(), ", ")}
+	shardSizeFlag = &cli.StringFlag{Name: "shard-size", Usage: "with --to safetensors, mlx and compressed-tensors: begin a new file of weights after `SIZE`, such as 2GB (default: 5GB)"}
+	textsFlag     = &cli.IntFlag{Name: "context", Usage: "for a .gguf file: write it for texts of up to `N` tokens (default: the model's context)"}
+	forceFlag     = &cli.BoolFlag{Name: "force", Usage: "replace FILE if it exists"}
+	dryRunFlag    = &cli.BoolFlag{Name: "dry-run", Usage: "print the plan and stop"}
+	ollamaFlag    = &cli.StringFlag{Name: "modelfile", Usage: "with a .gguf file: also write `FILE` for ollama create, with the chat template and stop texts"}
+	setFlag       = &cli.StringSliceFlag{
 		Name: "set", Usage: "override a key of the checkpoint's config.json with `KEY=VALUE`, such as layer_sharing=true, or record a fact for .gguf files, such as general.license=mit (repeatable)",
 	}
 	dropFlag = &cli.StringSliceFlag{

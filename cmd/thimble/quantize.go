@@ -33,9 +33,10 @@ starts.
 
 The ending of -o, or --to, names the format: .gguf for llama.cpp, Ollama and LM
 Studio, .thimble for thimble run; --to mlx, compressed-tensors and safetensors
-write a folder. A .gguf file implies --for llama.cpp, and the others likewise:
-schemes are limited to those that the format stores. --modelfile FILE also writes a Modelfile
-for ollama create.
+write a folder, whose weights --shard-size divides into files. A .gguf file
+implies --for llama.cpp, and the others likewise: schemes are limited to those
+that the format stores. --modelfile FILE also writes a Modelfile for ollama
+create.
 
 --preset NAME stands for these flags, which the plan shows. Flags that are given
 override them:
@@ -158,7 +159,7 @@ func quantizeCommand() *cli.Command {
 		UsageText:   "thimble quantize SRC -o OUT.gguf|OUT.thimble (--preset NAME | --scheme SCHEME | --target-size SIZE) [--embedding SCHEME] [--set PATTERN=SCHEME ...]",
 		Description: strings.Replace(quantizeHelp, "PRESETS", presetHelp(), 1),
 		Flags: slices.Concat([]cli.Flag{
-			outFlag, toFlag, textsFlag, ollamaFlag, presetFlag,
+			outFlag, toFlag, textsFlag, shardSizeFlag, ollamaFlag, presetFlag,
 			&cli.StringFlag{Name: "scheme", Usage: "the `SCHEME` of the linear layers"},
 			&cli.StringFlag{Name: "embedding", Usage: "the `SCHEME` of the embedding (default: the linear layers')"},
 			&cli.StringFlag{Name: "head", Usage: "the `SCHEME` of an untied output head (default: the embedding's)"},
@@ -189,9 +190,11 @@ func quantizeAction(c *cli.Context) error {
 	if o.Recipe, o.Set, err = recipeOf(c); err != nil {
 		return err
 	}
-	if o.Output, o.Format, o.Context, err = outputOf(c); err != nil {
+	out, err := outputOf(c)
+	if err != nil {
 		return err
 	}
+	o.Output, o.Format, o.Context, o.ShardSize = out.path, out.format, out.context, out.shardSize
 	if o.Modelfile, err = modelfileOf(c); err != nil {
 		return err
 	}
@@ -227,26 +230,46 @@ func quantizeAction(c *cli.Context) error {
 	return printQuantized(c, r)
 }
 
-// outputOf reads outFlag, toFlag and textsFlag. The path is "" for a dry run, which still
-// has a format.
-func outputOf(c *cli.Context) (path, format string, context int, err error) {
-	path = c.String(outFlag.Name)
-	if format, err = thimble.OutputFormat(c.String(toFlag.Name), path); err != nil {
-		return "", "", 0, err
+// An output is the file or folder that a command writes.
+type output struct {
+	path      string // "" for a dry run, which still has a format
+	format    string
+	context   int
+	shardSize int64
+}
+
+// outputOf reads outFlag, toFlag, textsFlag and shardSizeFlag.
+func outputOf(c *cli.Context) (o output, err error) {
+	o.path = c.String(outFlag.Name)
+	if o.format, err = thimble.OutputFormat(c.String(toFlag.Name), o.path); err != nil {
+		return o, err
 	}
-	if !c.IsSet(toFlag.Name) && filepath.Ext(path) == "" {
-		format = "" // nobody chose it, so the result has a note
+	if !c.IsSet(toFlag.Name) && filepath.Ext(o.path) == "" {
+		o.format = "" // nobody chose it, so the result has a note
 	}
-	if context = c.Int(textsFlag.Name); c.IsSet(textsFlag.Name) && context < 1 {
-		return "", "", 0, fmt.Errorf("--context %d: want the number of tokens in the longest text", context)
+	if o.context = c.Int(textsFlag.Name); c.IsSet(textsFlag.Name) && o.context < 1 {
+		return o, fmt.Errorf("--context %d: want the number of tokens in the longest text", o.context)
+	}
+	if o.shardSize, err = shardSizeOf(c); err != nil {
+		return o, err
 	}
 	switch {
 	case c.Bool(dryRunFlag.Name):
-		path = ""
-	case path == "":
-		return "", "", 0, fmt.Errorf("%s needs -o FILE for the file it writes, such as model.gguf or model.thimble, or --dry-run", c.Command.Name)
+		o.path = ""
+	case o.path == "":
+		return o, fmt.Errorf("%s needs -o FILE for the file it writes, such as model.gguf or model.thimble, or --dry-run", c.Command.Name)
 	}
-	return path, format, context, nil
+	return o, nil
+}
+
+// shardSizeOf reads shardSizeFlag.
+func shardSizeOf(c *cli.Context) (size int64, err error) {
+	if c.IsSet(shardSizeFlag.Name) {
+		if size, err = units.ParseSize(c.String(shardSizeFlag.Name)); err != nil {
+			err = fmt.Errorf("--shard-size %w", err)
+		}
+	}
+	return size, err
 }
 
 // recipeOf reads --recipe and applies the other flags to it. It returns the config
