@@ -139,10 +139,10 @@ func (w *namedWriter) Write(p []byte) (int, error) {
 }
 
 // Commit gives the folder its name. On an error it leaves what was at the path as it was, with
-// the exception that File.Commit has. A folder that existed moves aside first, so that there is
-// a moment without one.
+// the exception that File.Commit has. A folder that existed is there until the new one is, if the
+// system can exchange names; else it moves aside first, and there is a moment without one.
 func (d *Dir) Commit() error {
-	defer d.Abort()
+	defer d.Abort() // removes the old folder, once the new one is certain to stay
 	system := d.options.System
 	if err := system.SyncDir(d.temp); err != nil {
 		return d.wrap("sync folder", err)
@@ -150,27 +150,35 @@ func (d *Dir) Commit() error {
 	if err := d.check(); err != nil { // another process may have created it since
 		return err
 	}
-	old := ""
-	if _, err := os.Lstat(d.path); err == nil {
-		// Between the two renames this may be the only copy: no sweep removes such a name.
-		old = filepath.Join(filepath.Dir(d.path), tempPrefix+rand.Text()+".old")
-		if err := system.Rename(d.path, old); err != nil {
-			return d.wrap("rename", err)
-		}
-	}
-	if err := system.Rename(d.temp, d.path); err != nil {
-		if old != "" {
-			os.Rename(old, d.path)
-		}
+	if err := d.place(); err != nil {
 		return d.wrap("rename", err)
-	}
-	if old != "" {
-		os.RemoveAll(old)
 	}
 	if err := system.SyncDir(filepath.Dir(d.path)); err != nil {
 		return d.wrap("sync folder", err)
 	}
 	return nil
+}
+
+// place gives the folder its name and, if a folder has it, that one the temporary name. So the next
+// run removes it if this one is killed.
+func (d *Dir) place() error {
+	system := d.options.System
+	if _, err := os.Lstat(d.path); err != nil {
+		return system.Rename(d.temp, d.path)
+	}
+	if err := system.Exchange(d.temp, d.path); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	// Between the next two renames this may be the only copy: no sweep removes such a name.
+	old := filepath.Join(filepath.Dir(d.path), tempPrefix+rand.Text()+".old")
+	if err := system.Rename(d.path, old); err != nil {
+		return err
+	}
+	if err := system.Rename(d.temp, d.path); err != nil {
+		os.Rename(old, d.path)
+		return err
+	}
+	return os.Rename(old, d.temp)
 }
 
 // Abort removes the unfinished folder. After Commit or Abort it does nothing.

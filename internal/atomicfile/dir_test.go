@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -117,14 +118,15 @@ func TestDirRefuses(t *testing.T) {
 // only the sync of the parent folder fails, the new folder is in place.
 func TestDirFaults(t *testing.T) {
 	fault := errors.New("fault")
-	for _, existed := range []bool{false, true} {
+	for _, c := range []struct{ existed, apart bool }{{}, {true, false}, {true, true}} {
+		existed := c.existed
 		for n := 1; ; n++ {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "out")
 			if existed {
 				folder(t, path, "a", "c")
 			}
-			s := &faulty.System{Fail: n, Err: fault}
+			s := &faulty.System{Fail: n, Err: fault, Apart: c.apart}
 			err := writeDir(path, atomicfile.Options{Overwrite: true, System: s})
 			if err == nil {
 				if n < 10 {
@@ -152,5 +154,58 @@ func TestDirFaults(t *testing.T) {
 				t.Errorf("operation %d: %v", n, err)
 			}
 		}
+	}
+}
+
+// A folder that is replaced is at its path all the time, as the old one or the new one, if the
+// system can exchange two names. If not, it moves aside.
+func TestDirReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path := folder(t, filepath.Join(dir, "out"), "a", "c")
+	for apart, want := range map[bool]string{false: "exchange syncdir", true: "rename rename syncdir"} {
+		s := &faulty.System{Apart: apart}
+		if err := writeDir(path, atomicfile.Options{Overwrite: true, System: s}); err != nil {
+			t.Fatal(err)
+		}
+		if trace := strings.Join(s.Trace, " "); !strings.HasSuffix(trace, " close syncdir "+want) {
+			t.Errorf("%s, want ... %s", trace, want)
+		}
+	}
+}
+
+// Nobody who looks sees the moment in which a folder is replaced.
+func TestDirWatched(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("this system cannot exchange two names")
+	}
+	dir := t.TempDir()
+	path := folder(t, filepath.Join(dir, "out"), "a", "c")
+	file := filepath.Join(path, "a") // in the old folder and in the new one
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if _, err := os.Lstat(file); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 10 {
+		if err := writeDir(path, atomicfile.Options{Overwrite: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(faulty.Only(dir, "out"), faulty.Only(path, "a", "b")); err != nil {
+		t.Error(err)
 	}
 }

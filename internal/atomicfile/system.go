@@ -11,6 +11,7 @@ type System interface {
 	Create(path string) (Handle, error)        // returns fs.ErrExist if path exists
 	Free(dir string) (bytes int64, known bool) // space available to an unprivileged user
 	Rename(from, to string) error              // replaces to if it exists
+	Exchange(a, b string) error                // swaps two folders at once, or returns errors.ErrUnsupported
 	Remove(path string) error
 	SyncDir(dir string) error // makes a rename in dir durable
 }
@@ -57,5 +58,6 @@ func (f *file) written(n int, err error) (int, error) {
 
 func (system) Free(dir string) (int64, bool) { return free(dir) }
 func (system) Rename(from, to string) error  { return os.Rename(from, to) }
+func (system) Exchange(a, b string) error    { return exchange(a, b) }
 func (system) Remove(path string) error      { return os.Remove(path) }
 func (system) SyncDir(dir string) error      { return syncDir(dir) }

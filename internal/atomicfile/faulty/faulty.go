@@ -3,6 +3,7 @@
 package faulty
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +12,12 @@ import (
 )
 
 // A System writes real files and counts its operations: Create, Write, WriteAt,
-// Sync, Close, Rename and SyncDir. It does not count Remove and Free.
+// Sync, Close, Rename, Exchange and SyncDir. It does not count Remove and Free.
 type System struct {
 	Fail  int      // number of the operation that fails, from 1; 0 means none
 	Err   error    // the error it returns; nil makes a write short and any other operation succeed
 	Room  int64    // free bytes that Free reports; 0 means unknown
+	Apart bool     // Exchange is unsupported
 	Trace []string // the operations so far
 }
 
@@ -44,6 +46,16 @@ func (s *System) Rename(from, to string) error {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: s.Err}
 	}
 	return os.Rename(from, to)
+}
+
+func (s *System) Exchange(a, b string) error {
+	switch {
+	case s.Apart:
+		return errors.ErrUnsupported
+	case s.fails("exchange") && s.Err != nil:
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: s.Err}
+	}
+	return errors.Join(os.Rename(a, a+"-"), os.Rename(b, a), os.Rename(a+"-", b))
 }
 
 func (s *System) SyncDir(dir string) error {
