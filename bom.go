@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,9 +27,10 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	if !isCheckpoint(m.Path) {
 		name = strings.TrimSuffix(name, filepath.Ext(name))
 	}
+	facts := stated(m)
 	b := bom.Model{
 		Name: name, Format: r.Format, Architecture: p.Architecture, Tool: Tool,
-		Files: billed(files), Sources: billed(p.Sources), Licenses: licensesOf(m),
+		Files: billed(files), Sources: billed(p.Sources), Licenses: licensesOf(m, facts), Stated: facts,
 	}
 	fact := func(name, value string) {
 		if value != "" {
@@ -76,19 +78,20 @@ func billed(sources []model.Source) (files []bom.File) {
 	return files
 }
 
-// licensesOf returns the licences that a fact of m, or the README of its folder, states.
-func licensesOf(m *model.Model) []bom.License {
+// stated returns the facts of m by their names. Those that the user gave win over the file's own.
+func stated(m *model.Model) map[string]string {
 	facts := map[string]string{}
-	for _, f := range m.Provenance.Facts() {
+	for _, f := range slices.Concat(m.Stated, m.Provenance.Facts()) {
 		name, value, _ := strings.Cut(f, "=")
 		facts[name] = value
 	}
-	name := facts["general.license"]
-	if name == "" || name == "other" {
-		name = facts["general.license.name"]
-	}
-	if name != "" {
-		return []bom.License{bom.NewLicense(name, facts["general.license.link"])}
+	return facts
+}
+
+// licensesOf returns the licences that facts of m, or the README of its folder, state.
+func licensesOf(m *model.Model, facts map[string]string) []bom.License {
+	if all := bom.StatedLicenses(facts); all != nil {
+		return all
 	}
 	if !isCheckpoint(m.Path) {
 		return nil // what lies beside a file need not be about it

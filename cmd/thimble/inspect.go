@@ -29,8 +29,9 @@ another key or of other bytes, and 2 if there is none or the file is damaged.
 
 --bom prints a bill of materials (CycloneDX 1.6, JSON) with the digests of the
 model, its source files and calibration texts, its recipe, the metrics of gates
-it has passed, and the licence, if --set general.license or the README.md of a
-folder states one. The same model gives the same bytes.
+it has passed, and the name, author, licence and the like that the keys of a
+.gguf file, --set general.license=ID or a folder's README.md state. The same
+model gives the same bytes.
 
 --device estimates what the model costs on phones: memory, the fastest decoding
 that the memory's bandwidth allows, and the share of a battery. --device NAME

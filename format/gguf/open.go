@@ -56,6 +56,9 @@ func (f *file) model() (*model.Model, error) {
 	if m.Provenance, err = keys.provenance(f.path); err != nil {
 		return nil, err
 	}
+	if m.Stated, err = f.stated(); err != nil {
+		return nil, err
+	}
 	if m.Tensors, err = f.matrices(keys, arch, &spec); err != nil {
 		return nil, err
 	}
@@ -72,6 +75,22 @@ func (f *file) model() (*model.Model, error) {
 		return d, err
 	})
 	return m, m.Check()
+}
+
+// stated returns the facts that the keys state for people. Those of another type than the
+// specification's are no facts.
+func (f *file) stated() (facts []string, err error) {
+	for _, name := range model.Facts {
+		text, v := "", f.keys[name]
+		if v == nil || v.kind != kindString {
+			continue
+		}
+		if err := encodingOf(&text).decode(&text, v); err != nil {
+			return nil, &defect.CorruptError{File: f.path, Off: v.at, Field: name, Why: err.Error()}
+		}
+		facts = append(facts, name+"="+text)
+	}
+	return facts, nil
 }
 
 // isList reports whether a key is one of the tokenizer's lists, which are decoded only

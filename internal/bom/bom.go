@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +26,10 @@ type Model struct {
 	Licenses     []License   // that it states
 	Metrics      []Metric    // that it was measured by
 	Facts        [][2]string // further names and values, in order
+
+	// Stated are texts of GGUF's general keys, by their names
+	// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, "General metadata").
+	Stated map[string]string
 }
 
 // A File is one of a model's files. SHA256 is hexadecimal.
@@ -69,13 +75,26 @@ type component struct {
 	Type       string      `json:"type"`
 	Ref        string      `json:"bom-ref,omitempty"`
 	Name       string      `json:"name"`
+	Authors    []author    `json:"authors,omitempty"`
+	Publisher  string      `json:"publisher,omitempty"`
 	Version    string      `json:"version,omitempty"`
+	About      string      `json:"description,omitempty"`
 	Hashes     []hash      `json:"hashes,omitempty"`
 	Licenses   []choice    `json:"licenses,omitempty"`
+	Links      []link      `json:"externalReferences,omitempty"`
 	ModelCard  *card       `json:"modelCard,omitempty"`
 	Data       []data      `json:"data,omitempty"`
 	Properties []property  `json:"properties,omitempty"`
 	Components []component `json:"components,omitempty"`
+}
+
+type author struct {
+	Name string `json:"name"`
+}
+
+type link struct {
+	Type string `json:"type"`
+	URL  string `json:"url"`
 }
 
 type hash struct {
@@ -145,6 +164,7 @@ func New(m *Model) (*Document, error) {
 	for i := range m.Licenses {
 		model.Licenses = append(model.Licenses, choice{m.Licenses[i]})
 	}
+	model.state(m.Stated)
 	if len(m.Files) == 1 {
 		model.Hashes = hashes(m.Files[0].SHA256)
 	} else {
@@ -175,6 +195,11 @@ func New(m *Model) (*Document, error) {
 		model.ModelCard.Analysis.Metrics = append(model.ModelCard.Analysis.Metrics, figure{x.Name, value, x.Of})
 	}
 	model.Properties = []property{{prefix + "format", m.Format}}
+	for _, name := range slices.Sorted(maps.Keys(m.Stated)) {
+		if !strings.HasPrefix(name, "general.license") { // in Licenses
+			model.Properties = append(model.Properties, property{prefix + name, m.Stated[name]})
+		}
+	}
 	for _, f := range m.Facts {
 		model.Properties = append(model.Properties, property{prefix + f[0], f[1]})
 	}
@@ -186,6 +211,20 @@ func New(m *Model) (*Document, error) {
 	}
 	d.Serial = serial(sha256.Sum256(text))
 	return d, nil
+}
+
+// state adds what facts, by GGUF's names, say about the model. CycloneDX has fields for some of
+// them; properties have all.
+func (c *component) state(facts map[string]string) {
+	c.Version, c.Publisher, c.About = facts["general.version"], facts["general.organization"], facts["general.description"]
+	if name := facts["general.author"]; name != "" {
+		c.Authors = []author{{name}}
+	}
+	for _, l := range []link{{"website", "general.url"}, {"vcs", "general.repo_url"}, {"distribution", "general.source.url"}} {
+		if at := facts[l.URL]; isAddress(at) {
+			c.Links = append(c.Links, link{l.Type, at})
+		}
+	}
 }
 
 func fileComponent(ref string, f File) component {

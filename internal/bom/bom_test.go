@@ -30,6 +30,10 @@ func full() *Model {
 		},
 		Metrics: []Metric{{"kl_mean", 0.0125, "against SHA-256 " + ones}},
 		Facts:   [][2]string{{"recipe", "scheme: int4/g32\n"}},
+		Stated: map[string]string{
+			"general.name": "Smol", "general.version": "2", "general.author": "A. Author", "general.organization": "Org", "general.description": "A model.",
+			"general.url": "https://example.org/", "general.repo_url": "not an address", "general.license": "apache-2.0",
+		},
 	}
 }
 
@@ -114,6 +118,18 @@ func TestLicenses(t *testing.T) {
 	} {
 		if got := licensesIn([]byte(readme)); !slices.Equal(got, want) {
 			t.Errorf("%q: %+v, want %+v", readme, got, want)
+		}
+	}
+	for _, c := range []struct {
+		license, name, link string
+		want                []License
+	}{
+		{"", "", "https://example.org/", nil}, {"", "x", "", []License{{Name: "x"}}}, {"MIT", "x", "", []License{{ID: "MIT"}}}, {"other", "", "", []License{{Name: "other"}}},
+		{"other", "x", "https://example.org/", []License{{Name: "x", URL: "https://example.org/"}}},
+	} {
+		facts := map[string]string{"general.license": c.license, "general.license.name": c.name, "general.license.link": c.link}
+		if got := StatedLicenses(facts); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %+v, want %+v", facts, got, c.want)
 		}
 	}
 	dir := t.TempDir()

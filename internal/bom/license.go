@@ -2,6 +2,7 @@ package bom
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/url"
 	"os"
@@ -31,10 +32,16 @@ var spdx = []string{
 // address matches addresses on the web that need no escapes.
 var address = regexp.MustCompile(`^https?://[A-Za-z0-9][-A-Za-z0-9._~:/?@!$&'()*+,;=]*$`)
 
+// isAddress reports whether text is an address on the web that a bill can state.
+func isAddress(text string) bool {
+	_, err := url.Parse(text)
+	return err == nil && address.MatchString(text)
+}
+
 // NewLicense returns the licence with an identifier, or with another name. link is left out
 // unless it is an address on the web.
 func NewLicense(name, link string) License {
-	if _, err := url.Parse(link); err != nil || !address.MatchString(link) {
+	if !isAddress(link) {
 		link = "" // such as a file of the repository
 	}
 	for _, id := range spdx {
@@ -43,6 +50,19 @@ func NewLicense(name, link string) License {
 		}
 	}
 	return License{Name: name, URL: link}
+}
+
+// StatedLicenses returns the licence that GGUF's general keys state, in facts by their names; nil
+// if they state none.
+func StatedLicenses(facts map[string]string) []License {
+	name := facts["general.license"]
+	if name == "" || name == "other" {
+		name = cmp.Or(facts["general.license.name"], name)
+	}
+	if name == "" {
+		return nil
+	}
+	return []License{NewLicense(name, facts["general.license.link"])}
 }
 
 // LicensesOf returns the licences that the README.md at path states, see licensesIn. It returns

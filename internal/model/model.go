@@ -27,6 +27,7 @@ type Model struct {
 	Generation Generation
 
 	Provenance Provenance
+	Stated     []string // facts that the file states by itself, each "general.name=text", in the order of Facts
 	Files      []string // paths of the files read; writing the model adds their hashes to Provenance
 	Notes      []string // for the user: decisions made and tensors dropped while opening
 
