@@ -69,7 +69,11 @@ func (f Folder) Write(r *Result) (name string, err error) {
 	if err := r.check(name); err != nil { // curve would refuse it
 		return "", fmt.Errorf("%s: %w", r.Recipe, err)
 	}
-	text, err := strictjson.Encode(r)
+	stored := *r
+	if stored.Digest, err = r.digest(); err != nil {
+		return "", err
+	}
+	text, err := strictjson.Encode(&stored)
 	if err != nil {
 		return "", err
 	}

@@ -56,6 +56,18 @@ type Result struct {
 	Tokens      int                `json:"tokens"` // scored
 	PPL         curve.Value        `json:"ppl_reference"`
 	Measured    curve.Point        `json:"measured"`
+
+	// Digest is the SHA-256 of the JSON of all the others, in hexadecimal, because the name covers
+	// only Inputs. Only files have it, and those of early versions do not.
+	Digest string `json:"digest,omitempty"`
+}
+
+// digest returns what Digest is to be.
+func (r Result) digest() (string, error) {
+	r.Digest = ""
+	text, err := json.Marshal(r)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // A File describes the file that was measured.
@@ -83,6 +95,7 @@ func parse(path, name string, text []byte) (*Result, error) {
 	if err := r.check(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
+	r.Digest = ""
 	return r, nil
 }
 
@@ -101,6 +114,9 @@ func (r *Result) check(name string) error {
 		if checkLabel(label) != nil {
 			return errNotMine
 		}
+	}
+	if sum, err := r.digest(); err != nil || r.Digest != "" && r.Digest != sum {
+		return errNotMine
 	}
 	if r.Weights <= 0 || r.File.Bytes <= 0 || !(r.File.BitsPerWeight > 0) || r.Tokens <= 0 || !(r.File.PredictedKL >= 0) {
 		return errNotMine

@@ -86,6 +86,8 @@ func TestDamaged(t *testing.T) {
 		{`"m"`, `"n"`, "is not the result that its name stands for"}, // also in the inputs
 		{`"weights": 10`, `"weights": 0`, "is not the result"},
 		{`"bytes": 1`, `"bytes": -1`, "is not the result"},
+		{`"kl_mean": 0.1`, `"kl_mean": 0.3`, "is not the result"},
+		{`"digest": "`, `"digest": "0`, "is not the result"},
 		{`"schema": 1`, `"schema": 2`, "schema 2"},
 		{`"tokens"`, `"tokenz"`, "tokenz"},
 		{`"tokens": 5`, `"tokens": "5"`, "cannot unmarshal"},
@@ -101,6 +103,13 @@ func TestDamaged(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want %s", c.to, err, c.want)
 		}
+	}
+	at := strings.LastIndex(string(text), `,`+"\n  \"digest\"")
+	if err := os.WriteFile(f.file(name), []byte(string(text)[:at]+"\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(name); err != nil {
+		t.Errorf("a result of an early version: %v", err)
 	}
 	if err := os.WriteFile(f.file(name), append(text, strings.Repeat(" ", MaxResult-len(text))...), 0o600); err != nil {
 		t.Fatal(err)
