@@ -1,6 +1,8 @@
 package quantize
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -51,11 +53,26 @@ type SavedSurvey struct {
 //	 ],
 //	 "costs": {
 //	  "blocks.0.down": [nats per token in each scheme], ...
-//	 }
+//	 },
+//	 "digest": "SHA-256 of all that is before the comma"
 //	}
 //
 // Costs are sorted by name and written in the fewest digits that read back the same.
 func (s *SavedSurvey) Text() ([]byte, error) {
+	text, err := s.text()
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(text, ",\n \"digest\": %q\n}\n", surveyDigest(text)), nil
+}
+
+func surveyDigest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// text returns what Text does, up to the costs.
+func (s *SavedSurvey) text() ([]byte, error) {
 	schemes := make([]string, len(s.Schemes))
 	for i, x := range s.Schemes {
 		schemes[i] = x.String()
@@ -77,7 +94,7 @@ func (s *SavedSurvey) Text() ([]byte, error) {
 	}
 	list := func(all []string) string { return strings.Join(all, ",\n  ") }
 	return fmt.Appendf(nil, "{\n \"format\": %s,\n \"version\": %d,\n \"arithmetic\": %d,\n \"tokens\": %d,\n \"schemes\": %s,\n"+
-		" \"model\": [\n  %s\n ],\n \"texts\": [\n  %s\n ],\n \"costs\": {\n  %s\n }\n}\n",
+		" \"model\": [\n  %s\n ],\n \"texts\": [\n  %s\n ],\n \"costs\": {\n  %s\n }",
 		inJSON(surveyFormat), surveyVersion, surveyArithmetic, s.Tokens, inJSON(schemes), list(facts(s.Model)), list(facts(s.Texts)), list(costs)), nil
 }
 
@@ -98,13 +115,15 @@ type surveyFile struct {
 	schemes         []string
 	model, texts    Facts
 	costs           map[string][]float64
+	digest          string // "" in those of early versions
 }
 
-// surveyKeys lists the keys, all required, with functions that read their values.
+// surveyKeys lists the keys, all required except the first, with functions that read their values.
 var surveyKeys = []struct {
 	name string
 	read func(f *surveyFile, d *strictjson.Decoder) error
 }{
+	{"digest", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.digest, err = d.String(); return err }},
 	{"format", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.format, err = d.String(); return err }},
 	{"version", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.version, err = d.Uint(); return err }},
 	{"arithmetic", (*surveyFile).readArithmetic},
@@ -131,6 +150,9 @@ func ParseSurvey(file string, text []byte) (*SavedSurvey, error) {
 	})
 	if err == nil {
 		err = d.End()
+	}
+	if len(missing) > 0 && missing[0].name == "digest" {
+		missing = missing[1:]
 	}
 	switch {
 	case err != nil:
@@ -164,6 +186,13 @@ func (f *surveyFile) survey(file string) (*SavedSurvey, error) {
 		if len(costs) != len(s.Schemes) || len(costs) == 0 {
 			return nil, defect.Corrupt(file, "costs."+name, "has %d costs for %d schemes", len(costs), len(s.Schemes))
 		}
+	}
+	if f.digest == "" {
+		return s, nil
+	}
+	text, err := s.text()
+	if err != nil || surveyDigest(text) != f.digest {
+		return nil, defect.Corrupt(file, "digest", "is not that of the survey, which is damaged or was changed by hand: remove it to survey again")
 	}
 	return s, nil
 }

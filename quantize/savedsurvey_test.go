@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -163,7 +164,9 @@ func TestHostileSurveys(t *testing.T) {
 		{`"embed": [`, `"embed": [1e999,`, "1e999 does not fit a float64"},
 		{`"embed": [`, `"embed": ["",`, "found a string, want a number"},
 		{`"embed": [`, `"em\nbed": [1,`, "has 3 costs for 2 schemes"},
-		{"}\n}\n", "}\n}\n}", "after the value"},
+		{"\"\n}\n", "\"\n}\n}", "after the value"},
+		{`"digest": "`, `"digest": "0`, "digest: is not that of the survey"},
+		{`"tokens": 40`, `"tokens": 41`, "digest: is not that of the survey"},
 	} {
 		text := strings.Replace(string(good), c.from, c.to, 1)
 		if text == string(good) {
@@ -178,6 +181,22 @@ func TestHostileSurveys(t *testing.T) {
 		if _, err := ParseSurvey("file", good[:n]); err == nil && n < len(good)-1 {
 			t.Errorf("%d bytes are a survey", n)
 		}
+	}
+}
+
+// A survey of an early version has no digest.
+func TestSurveyWithoutDigest(t *testing.T) {
+	text, err := savedSurvey(t, livelyModel(t, nil), 1).Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := regexp.MustCompile(`,\n "digest": "[0-9a-f]{64}"`).ReplaceAll(text, nil)
+	s, err := ParseSurvey("file", early)
+	if err != nil || len(early) == len(text) {
+		t.Fatalf("%d of %d bytes: %v", len(early), len(text), err)
+	}
+	if again, err := s.Text(); err != nil || string(again) != string(text) {
+		t.Errorf("%s, %v", again, err)
 	}
 }
 

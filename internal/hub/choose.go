@@ -83,6 +83,9 @@ func named(file string, all []string) *choice {
 	dir := strings.TrimSuffix(path.Dir(file), ".")
 	c := &choice{folder: dir, file: file, files: []string{file}}
 	if ext := path.Ext(file); ext == ".gguf" || ext == ".thimble" {
+		if signature := file + ".sig"; slices.Contains(all, signature) {
+			c.files = append(c.files, signature)
+		}
 		return c
 	}
 	for _, other := range all {

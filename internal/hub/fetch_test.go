@@ -213,12 +213,12 @@ func TestFetch(t *testing.T) {
 // The revision, a folder and a file.
 func TestFetchParts(t *testing.T) {
 	files := map[string]string{
-		"config.json": "{}", "model.safetensors": weightsOf(2000), "q4.gguf": "GGUF " + weightsOf(1600), "README.md": "",
+		"config.json": "{}", "model.safetensors": weightsOf(2000), "q4.gguf": "GGUF " + weightsOf(1600), "README.md": "", "q4.gguf.sig": "a signature",
 		"original/params.json": "{}", "original/consolidated.00.pth": weightsOf(1600), "original/consolidated.01.pth": weightsOf(2400), "original/tokenizer.model": "pieces",
 		"v/model.fp16.safetensors": weightsOf(1600), "v/config.json": "{ }",
 	}
 	for source, want := range map[string][]string{
-		"hf://owner/model/q4.gguf":                     {"q4.gguf"},
+		"hf://owner/model/q4.gguf":                     {"q4.gguf", "q4.gguf.sig"},
 		"hf://owner/model/original":                    {"original/consolidated.00.pth", "original/consolidated.01.pth", "original/params.json", "original/tokenizer.model"},
 		"hf://owner/model@v1/original/":                {"original/consolidated.00.pth", "original/consolidated.01.pth", "original/params.json", "original/tokenizer.model"},
 		"hf://owner/model@refs/pr/7":                   {"config.json", "model.safetensors"},

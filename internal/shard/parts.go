@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,7 @@ func (s Shard) Path(base string) string {
 // Open opens the part s of the output at base, to continue or begin it. f are the inputs of
 // the whole work. An existing part with other inputs is an error, unless replace is set.
 func (s Shard) Open(base string, f facts.Facts, replace bool) (*journal.Journal, error) {
-	path := s.Path(base)
+	path, f := s.Path(base), s.facts(f)
 	head := func() ([]byte, error) { return json.Marshal(f) }
 	exists, err := journal.Exists(path)
 	if err != nil || !exists {
@@ -43,6 +44,12 @@ func (s Shard) Open(base string, f facts.Facts, replace bool) (*journal.Journal,
 		return journal.New(path, true, head), nil
 	}
 	return nil, err
+}
+
+// facts returns the inputs of the part s of a work with the inputs f: a part of the same work that
+// has the name of another is damage.
+func (s Shard) facts(f facts.Facts) facts.Facts {
+	return append(slices.Clip(f), [2]string{"share", s.String()})
 }
 
 // open opens the part at path, which must have the inputs f.
@@ -78,7 +85,7 @@ func Collect(base string, f facts.Facts, read func(s Shard, j *journal.Journal) 
 	}
 	for i := range of {
 		s := Shard{Index: i + 1, Of: of}
-		j, err := open(s.Path(base), f)
+		j, err := open(s.Path(base), s.facts(f))
 		complete := false
 		switch {
 		case err == nil:

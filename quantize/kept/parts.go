@@ -66,7 +66,7 @@ func (p *Parts) Write(ctx context.Context, s shard.Shard, replace bool, progress
 	switch {
 	case err != nil && j.Len() > 0:
 		return nil, &shard.PartError{Err: err, Path: path}
-	case err == nil && len(tensors) == 0: // there are more shares than tensors
+	case err == nil: // even if there was nothing to do: there may be more shares than tensors, or a torn record
 		err = j.Begin()
 	}
 	if err != nil {
