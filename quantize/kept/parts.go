@@ -72,6 +72,7 @@ func (p *Parts) Write(ctx context.Context, s shard.Shard, replace bool, progress
 	if err != nil {
 		return nil, err
 	}
+	j.Close() // removes what a torn record has left
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
