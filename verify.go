@@ -1,6 +1,7 @@
 package thimble
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -230,7 +231,11 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 		err = v.attribute(ctx, report, with)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+		pair := defect.Printable(v.Model)
+		if other := cmp.Or(v.Reference, v.Against); other != "" {
+			pair += ", compared with " + defect.Printable(other)
+		}
+		return nil, fmt.Errorf("%s: %w", pair, err)
 	}
 	return report, nil
 }

@@ -150,6 +150,21 @@ func TestDamagedTwins(t *testing.T) {
 	}
 }
 
+// A reference with a damaged logit is named: the model's file is whole.
+func TestDamagedReference(t *testing.T) {
+	b, err := os.ReadFile("../../fixtures/llama-tied/reference.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-4:], "\xff\xff\xff\x7f") // a NaN
+	path := filepath.Join(t.TempDir(), "ref.safetensors")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := thimbleRun("verify", "../../fixtures/llama-tied", "--reference", path)
+	refused(t, code, stderr, []string{"llama-tied, compared with " + path, "the reference's logit of token 383 is NaN"})
+}
+
 // Every command that uses the weights detects a flipped bit in the data of a PyTorch
 // zip file.
 func TestDamagedData(t *testing.T) {
