@@ -69,12 +69,12 @@ func (s *side) set(dst []float32, from int, rows [][]float32, cols, k int) {
 			for g := range groups {
 				at, c := first*k+((stripe+g)*steps+(from+i)/width)*s.rows, first+g*s.rows
 				to := dst[at:]
-				switch n := min(s.rows, cols-c); n {
-				case 16:
+				switch n := min(s.rows, cols-c); {
+				case n == 16 && s.rows == 16:
 					for r := i; r < len(rows); r += width {
 						move16(to[(r-i)/width*16:][:16], rows[r][c:][:16])
 					}
-				case 6:
+				case n == 6 && s.rows == 6:
 					for r := i; r < len(rows); r += width {
 						move6(to[(r-i)/width*6:][:6], rows[r][c:][:6])
 					}

@@ -8,7 +8,7 @@ import (
 // Products of columns are those of Gemm on the transposed matrices, to the bit.
 func TestColumns(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
-		for _, size := range [][2]int{{1, 16}, {5, 64}, {12, 64}, {13, 48}, {50, 80}, {101, 128}, {112, 1024}} {
+		for _, size := range [][2]int{{1, 16}, {5, 64}, {12, 64}, {13, 48}, {22, 64}, {50, 80}, {101, 128}, {150, 64}, {112, 1024}} {
 			cols, k := size[0], size[1]
 			r := seeded(cols<<10 + k)
 			var a, b Columns
