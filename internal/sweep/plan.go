@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"thimble/internal/defect"
-	"thimble/verify/curve"
+	"thimble/internal/label"
 )
 
 // MaxJobs is the largest number of jobs of a plan.
@@ -73,7 +73,7 @@ func (p *Plan) Complete(recipes []string) error {
 	}
 	var texts []string
 	for _, path := range p.Texts {
-		name := curve.NameOf(path)
+		name := label.OfFile(path)
 		if slices.Contains(texts, name) {
 			return fmt.Errorf("texts: two are called %s; give one file another name", name)
 		}
@@ -93,7 +93,7 @@ func (p *Plan) completeModel(i int, recipes []string) error {
 		return errors.New("one has no path; its key is model")
 	}
 	if m.Name == "" {
-		m.Name = curve.ModelName(m.Path)
+		m.Name = label.OfModel(m.Path)
 	}
 	if err := checkLabel(m.Name); err != nil {
 		return err
