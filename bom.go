@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,13 +21,14 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	if err != nil {
 		return err
 	}
-	p, name := &m.Provenance, filepath.Base(filepath.Clean(m.Path))
+	p, name, folder := &m.Provenance, filepath.Base(filepath.Clean(m.Path)), m.Path
 	if !isCheckpoint(m.Path) {
 		name = strings.TrimSuffix(name, filepath.Ext(name))
+		folder = "" // what lies beside a file need not be about it
 	}
 	b := bom.Model{
 		Name: name, Format: r.Format, Architecture: p.Architecture, Tool: Tool,
-		Files: billed(files), Sources: billed(p.Sources), Licenses: licensesOf(m),
+		Files: bom.FilesOf(files), Sources: bom.FilesOf(p.Sources), Licenses: bom.LicensesOfModel(m, folder),
 	}
 	fact := func(name, value string) {
 		if value != "" {
@@ -67,35 +67,4 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	}
 	r.Bill, err = bom.New(&b)
 	return err
-}
-
-func billed(sources []model.Source) (files []bom.File) {
-	for _, s := range sources {
-		files = append(files, bom.File{Name: s.Name, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256)})
-	}
-	return files
-}
-
-// licensesOf returns the licences that a fact of m, or the README of its folder, states.
-func licensesOf(m *model.Model) []bom.License {
-	facts := map[string]string{}
-	for _, f := range m.Provenance.Facts() {
-		name, value, _ := strings.Cut(f, "=")
-		facts[name] = value
-	}
-	name := facts["general.license"]
-	if name == "" || name == "other" {
-		name = facts["general.license.name"]
-	}
-	if name != "" {
-		return []bom.License{bom.NewLicense(name, facts["general.license.link"])}
-	}
-	if !isCheckpoint(m.Path) {
-		return nil // what lies beside a file need not be about it
-	}
-	dir := m.Path
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		dir = filepath.Dir(dir)
-	}
-	return bom.LicensesOf(filepath.Join(dir, "README.md"))
 }

@@ -5,9 +5,11 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
+	"thimble/internal/model"
 	"thimble/internal/strictyaml"
 )
 
@@ -43,6 +45,30 @@ func NewLicense(name, link string) License {
 		}
 	}
 	return License{Name: name, URL: link}
+}
+
+// LicensesOfModel returns the licences that a fact of m, or the README of the checkpoint at path,
+// states. A path of "" is none.
+func LicensesOfModel(m *model.Model, path string) []License {
+	facts := map[string]string{}
+	for _, f := range m.Provenance.Facts() {
+		name, value, _ := strings.Cut(f, "=")
+		facts[name] = value
+	}
+	name := facts["general.license"]
+	if name == "" || name == "other" {
+		name = facts["general.license.name"]
+	}
+	switch {
+	case name != "":
+		return []License{NewLicense(name, facts["general.license.link"])}
+	case path == "":
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	return LicensesOf(filepath.Join(path, "README.md"))
 }
 
 // LicensesOf returns the licences that the README.md at path states, see licensesIn. It returns

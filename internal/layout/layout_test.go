@@ -83,6 +83,7 @@ var rules = []struct {
 	{"verify/diff", []string{"verify/metric", "internal"}},
 	{"verify/reproduce", []string{"verify/diff", "internal"}},
 	{"verify/curve", []string{"verify", "internal"}},
+	{"verify/standard", []string{"verify", "internal"}},
 	{"verify/selftest", []string{"verify", "internal"}},
 	{"verify/render", []string{"verify", "internal"}},
 	{"verify", []string{"verify/metric", "verify/noise", "verify/reference", "verify/parity", "verify/tasks", "internal"}},
