@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"thimble/quantize"
+	"thimble/quantize/render"
 )
 
 // A Quantized is the result of Quantize and Convert.
@@ -41,6 +42,11 @@ type Quantized struct {
 // NewWarnings returns the warnings about the calibration that were added after Planned
 // was called.
 func (r *Quantized) NewWarnings() []string { return r.Calibration.Warnings[r.warned:] }
+
+// Table returns the plan as a table for a terminal; see quantize/render.
+func (r *Quantized) Table(unicode bool, size string) string {
+	return render.Plan(r.Plan, unicode, size)
+}
 
 // An ExportSize is the size of the file that Export makes from a container.
 type ExportSize struct {

@@ -69,6 +69,7 @@ var rules = []struct {
 	{"quantize/power", []string{"quantize/rounding", "internal"}},
 	{"quantize/words", []string{"internal/qtensor"}},
 	{"quantize/calibration", []string{"quantize", "internal"}},
+	{"quantize/render", []string{"quantize", "internal"}},
 	{"quantize/kept", []string{"quantize", "internal"}},
 	{"quantize", []string{"quantize/rounding", "quantize/power", "quantize/words", "internal"}},
 	{"format", []string{"format", "internal"}},
