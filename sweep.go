@@ -32,6 +32,9 @@ type SweepPlan struct {
 
 // ReadSweepPlan reads a plan's YAML from the file at path. docs/SWEEP.md describes it.
 func ReadSweepPlan(ctx context.Context, path string) (*SweepPlan, error) {
+	if err := sweep.CheckPlanFile(path); err != nil {
+		return nil, err
+	}
 	text, err := ReadText(ctx, "plan", path, strictyaml.Limit)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ var rules = []struct {
 	{"internal/qtensor", []string{"internal/kernel", "internal/mmap"}},
 	{"internal/journal", []string{"internal/atomicfile", "internal/defect", "internal/mmap", "internal/parallel"}},
 	{"internal/strictjson", []string{"internal/defect"}},
-	{"internal/strictyaml", []string{}},
+	{"internal/strictyaml", []string{"internal/spell"}},
 	{"internal/chart", []string{"internal/kernel"}},
 	{"internal/logits", []string{"internal/kernel"}},
 	{"internal/cholesky", []string{"internal/kernel", "internal/parallel"}},

@@ -7,10 +7,12 @@ package sweep
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"thimble/internal/defect"
 	"thimble/internal/label"
+	"thimble/internal/spell"
 )
 
 // MaxJobs is the largest number of jobs of a plan.
@@ -51,6 +53,21 @@ type Calibration struct {
 	Tokens  int      `yaml:"tokens,omitempty"`
 	Context int      `yaml:"context,omitempty"`
 	Seed    *uint64  `yaml:"seed,omitempty"`
+}
+
+// example is a plan in one line.
+const example = "models: [SmolLM2-135M], recipes: [{scheme: int4/g32}], texts: [test.txt]"
+
+// CheckPlanFile returns an error if path is a folder, and says what a plan is.
+func CheckPlanFile(path string) error {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return nil // reading it says why
+	}
+	name := defect.Printable(path)
+	if HasResults(path) {
+		return fmt.Errorf("%s: is a folder of results, which thimble curve %s draws; sweep takes the plan, a YAML file", name, name)
+	}
+	return fmt.Errorf("%s: is a folder; sweep takes a plan, a YAML file such as {%s}", name, example)
 }
 
 // Complete sets the names of the models, and checks the plan. recipes are the names of its
@@ -103,7 +120,7 @@ func (p *Plan) completeModel(i int, recipes []string) error {
 	}
 	for _, name := range m.Recipes {
 		if !slices.Contains(recipes, name) {
-			return fmt.Errorf("%s: there is no recipe called %s", defect.Printable(m.Name), defect.Printable(name))
+			return fmt.Errorf("%s: there is no recipe called %s%s", defect.Printable(m.Name), defect.Printable(name), spell.Suggest(name, recipes))
 		}
 	}
 	return nil

@@ -93,6 +93,9 @@ func (s *Spec) Row(withText bool) (*Row, error) {
 	if s.Recipe.Texts != nil {
 		return nil, errors.New("calibration: --calib names the text, the same for all rows; remove this key")
 	}
+	if err := s.checkSchemes(); err != nil {
+		return nil, err
+	}
 	r := &Row{Name: s.Name, Recipe: &s.Recipe}
 	var err error
 	if r.Budget, err = s.budget(); err != nil {
@@ -117,6 +120,19 @@ func (s *Spec) Row(withText bool) (*Row, error) {
 		return nil, err
 	}
 	return r, label.Check(r.Name)
+}
+
+// checkSchemes returns an error if a scheme is misspelled, before any model is opened.
+func (s *Spec) checkSchemes() error {
+	for _, x := range [][2]string{{"", s.Scheme}, {"embedding: ", s.Embedding}, {"head: ", s.Head}, {"vectors: ", s.Vectors}} {
+		if x[1] == "" || x[1] == quantize.Keep {
+			continue
+		}
+		if _, err := words.Scheme(x[1]); err != nil {
+			return fmt.Errorf("%s%w", x[0], err)
+		}
+	}
+	return nil
 }
 
 // chooseMethod sets r.Calibrated and the default method.
