@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,14 +22,15 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	if err != nil {
 		return err
 	}
-	p, name := &m.Provenance, filepath.Base(filepath.Clean(m.Path))
+	p, name, folder := &m.Provenance, filepath.Base(filepath.Clean(m.Path)), m.Path
 	if !isCheckpoint(m.Path) {
 		name = strings.TrimSuffix(name, filepath.Ext(name))
+		folder = "" // what lies beside a file need not be about it
 	}
 	facts := stated(m)
 	b := bom.Model{
 		Name: name, Format: r.Format, Architecture: p.Architecture, Tool: Tool,
-		Files: billed(files), Sources: billed(p.Sources), Licenses: licensesOf(m, facts), Stated: facts,
+		Files: bom.FilesOf(files), Sources: bom.FilesOf(p.Sources), Licenses: bom.LicensesOfModel(facts, folder), Stated: facts,
 	}
 	fact := func(name, value string) {
 		if value != "" {
@@ -71,13 +71,6 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	return err
 }
 
-func billed(sources []model.Source) (files []bom.File) {
-	for _, s := range sources {
-		files = append(files, bom.File{Name: s.Name, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256)})
-	}
-	return files
-}
-
 // stated returns the facts of m by their names. Those that the user gave win over the file's own.
 func stated(m *model.Model) map[string]string {
 	facts := map[string]string{}
@@ -86,19 +79,4 @@ func stated(m *model.Model) map[string]string {
 		facts[name] = value
 	}
 	return facts
-}
-
-// licensesOf returns the licences that facts of m, or the README of its folder, state.
-func licensesOf(m *model.Model, facts map[string]string) []bom.License {
-	if all := bom.StatedLicenses(facts); all != nil {
-		return all
-	}
-	if !isCheckpoint(m.Path) {
-		return nil // what lies beside a file need not be about it
-	}
-	dir := m.Path
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		dir = filepath.Dir(dir)
-	}
-	return bom.LicensesOf(filepath.Join(dir, "README.md"))
 }

@@ -12,6 +12,7 @@ import (
 	"thimble/internal/texts"
 	"thimble/verify"
 	"thimble/verify/reference"
+	"thimble/verify/selftest"
 )
 
 // A comparison holds the reference that a model is compared with, and the prompts.
@@ -46,7 +47,7 @@ func (v *verification) comparison(ctx context.Context, selfTest bool) (*comparis
 	case v.Text != "":
 		prompts, err = textPrompts(ctx, v.m, v.Text, v.Context, v.Chunks)
 	case selfTest:
-		prompts, err = selfTestPrompts(v.m, v.Context, v.Chunks)
+		prompts, err = selftest.Prompts(v.m, v.Context, v.Chunks)
 	}
 	if err != nil {
 		return nil, err

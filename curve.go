@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 
-	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/digest"
 	"thimble/internal/model"
-	"thimble/internal/qtensor"
+	"thimble/internal/strictyaml"
 	"thimble/quantize"
-	"thimble/quantize/calibration"
+	"thimble/target/rows"
 	"thimble/verify"
 	"thimble/verify/curve"
-	"thimble/verify/reference"
 )
 
 // CurveOptions specify what Curve makes and measures.
@@ -49,367 +46,206 @@ type CurveOptions struct {
 // the model on every text. All rows with a budget share one survey.
 func Curve(ctx context.Context, o CurveOptions) (*curve.Report, error) {
 	d := &curveRun{CurveOptions: o}
-	if err := d.check(ctx); err != nil {
+	specs, err := d.readRows(ctx)
+	if err != nil {
 		return nil, err
 	}
-	var err error
+	if err := d.check(ctx, specs); err != nil {
+		return nil, err
+	}
 	if d.m, err = Open(o.Model, o.Set...); err != nil {
 		return nil, err
 	}
 	defer d.m.Close()
-	return d.report, d.run(ctx)
+	return d.files.Report, d.run(ctx)
 }
 
-// run measures the model d.m.
+// A curveRun is one run of Curve, or a part of a sweep.
+type curveRun struct {
+	CurveOptions
+	files   curve.Run
+	rows    rows.Set
+	m       *model.Model
+	sources *digest.Hashing // of the model's files; nil hashes them
+}
+
+// readRows reads the rows of RowsFile and Sizes.
+func (d *curveRun) readRows(ctx context.Context) (specs []rows.Spec, err error) {
+	if d.RowsFile != "" {
+		text, err := ReadText(ctx, "--rows", d.RowsFile, strictyaml.Limit)
+		if err != nil {
+			return nil, err
+		}
+		if err := strictyaml.Decode([]byte(text), &specs); err != nil {
+			return nil, fmt.Errorf("%s: %w", defect.Printable(d.RowsFile), err)
+		}
+	}
+	if d.Sizes != nil || specs == nil {
+		return append(specs, rows.ForSizes(d.Sizes, d.Schemes, d.Target)...), nil
+	}
+	if d.Schemes != nil || d.Target != "" {
+		return nil, errors.New("--schemes and --for apply to --sizes; a row in a file has its own keys schemes and for")
+	}
+	return specs, nil
+}
+
+// check checks the rows, the peers and the names of the texts. It needs no model.
+func (d *curveRun) check(ctx context.Context, specs []rows.Spec) (err error) {
+	d.files.Report = &curve.Report{Model: d.Model, Cores: runtime.GOMAXPROCS(0)}
+	inFile := len(specs) - len(d.Sizes)
+	if d.rows.Rows, err = rows.List(specs, len(d.Calibration.Texts) > 0, func(i int) string {
+		if i >= inFile || d.RowsFile == "" {
+			return "--sizes"
+		}
+		return fmt.Sprintf("%s: row %d", defect.Printable(d.RowsFile), i+1)
+	}); err != nil {
+		return err
+	}
+	if n := len(specs); n > curve.MaxRows {
+		return fmt.Errorf("there are %d rows, more than %d", n, curve.MaxRows)
+	}
+	if d.files.Names, err = curve.NamesOf(d.Texts); err != nil || d.PeersFile == "" {
+		return err
+	}
+	peers, note, err := curve.ReadPeers(ctx, d.PeersFile, d.files.Names)
+	d.files.Report.Peers = peers
+	d.note(note)
+	return err
+}
+
+// note adds a note to the report unless it is "".
+func (d *curveRun) note(text string) {
+	if text != "" {
+		d.files.Report.Notes = append(d.files.Report.Notes, text)
+	}
+}
+
+// run makes and measures the rows of the model d.m.
 func (d *curveRun) run(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	if err := d.folder.Open(); err != nil {
-		return err
-	}
-	defer d.folder.Close()
-	if err := d.measure(ctx); err != nil {
-		return err
-	}
-	return d.publish(ctx)
-}
-
-// A curveRun is one run of Curve.
-type curveRun struct {
-	CurveOptions
-	report  *curve.Report
-	rows    []*row
-	names   []string // of the texts
-	m       *model.Model
-	folder  *atomicfile.Folder
-	keep    []string // names of the containers to keep in the folder
-	prompts [][]reference.Prompt
-	texts   calibration.Texts
-
-	// A sweep sets these. specs are the rows instead of RowsFile and Sizes, and sources are the
-	// model's. wanted reports whether to measure a row on a text, and found receives the result.
-	specs   []rowSpec
-	sources *digest.Hashing
-	label   string // begins the names of stages
-	wanted  func(r *row, text int) (bool, error)
-	found   func(r *row, row *curve.Row, text int, p curve.Point) error
-}
-
-// check reads the rows, the peers and the names of the texts. It needs no model.
-func (d *curveRun) check(ctx context.Context) (err error) {
-	d.report = &curve.Report{Model: d.Model, Cores: runtime.GOMAXPROCS(0)}
-	if d.rows, err = d.readRows(ctx); err != nil {
-		return err
-	}
-	if len(d.Texts) == 0 {
-		return errors.New("curve needs a text to measure on: --text FILE")
-	}
-	for _, path := range d.Texts {
-		name := curve.NameOf(path)
-		if slices.ContainsFunc(d.names, func(other string) bool { return curve.FileName(other) == curve.FileName(name) }) {
-			return fmt.Errorf("--text: two texts are called %s; give one file another name", name)
+	var heads []curve.Row
+	var files, hashed []string
+	for _, r := range d.rows.Rows {
+		row := curve.Row{Name: r.Name, File: r.File, PredictedKL: r.Predicted, Series: r.Series, ExportBytes: r.Exported}
+		if r.File == "" {
+			row.Recipe, hashed = r.Plan.Recipe, d.m.Files
 		}
-		d.names = append(d.names, name)
+		heads, files = append(heads, row), append(files, r.FileName())
 	}
-	if d.PeersFile == "" {
-		return nil
+	if d.sources == nil {
+		var err error
+		if d.sources, err = digest.Start(ctx, hashed, nil); err != nil {
+			return err
+		}
+		defer d.sources.Stop()
 	}
-	text, err := ReadText(ctx, "--peers", d.PeersFile, maxRowsFile)
-	if err != nil {
-		return err
-	}
-	peers, note, err := curve.ParsePeers([]byte(text), d.names)
-	if err != nil {
-		return fmt.Errorf("%s: %w", defect.Printable(d.PeersFile), err)
-	}
-	d.report.Peers = peers
-	if note != "" {
-		d.report.Notes = append(d.report.Notes, note)
-	}
-	return nil
+	return d.files.Measure(ctx, d.m, heads, files)
 }
 
 // prepare checks the folder and the rows, splits the texts, reads the calibration texts,
 // surveys, and plans all rows, so that mistakes show before the long work starts.
 func (d *curveRun) prepare(ctx context.Context) (err error) {
-	if d.keep, err = d.keptFiles(); err != nil {
-		return err
+	inputs := slices.Concat(d.m.Files, d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
+	var made []string
+	for _, r := range d.rows.Rows {
+		if r.File != "" {
+			inputs = append(inputs, r.File)
+		} else {
+			made = append(made, r.FileName())
+		}
 	}
-	inputs := slices.Concat(d.m.Files, existingFiles(d.rows), d.Texts, d.Calibration.Texts, []string{d.RowsFile, d.PeersFile})
-	if d.Folder == "-" {
-		return errors.New("-o -: name a folder; the files of a curve cannot go to standard output")
+	d.files.Folder, d.files.Keep, d.files.Overwrite = d.Folder, d.Keep, d.Overwrite
+	d.files.Make, d.files.Open = d.write, d.open
+	d.files.Stage = func(name string) func(done, total int) {
+		report := d.Progress.stage(name, Tokens)
+		return func(done, total int) { report(int64(done), int64(total)) }
 	}
-	if d.folder, err = atomicfile.NewFolder(d.Folder, d.Overwrite, inputs); err != nil {
-		return fmt.Errorf("-o %w", err)
-	}
-	if err := d.folder.Check(slices.Concat(d.keep, curve.FileNames(d.names))); err != nil {
+	if err := d.files.Check(made, inputs); err != nil {
 		return forceHint(err)
 	}
-	d.report.Weights, _ = d.m.Size()
+	d.files.Report.Weights, _ = d.m.Size()
 	for i, path := range d.Texts {
 		prompts, err := textPrompts(ctx, d.m, path, d.Context, d.Chunks)
 		if err != nil {
 			return err
 		}
-		d.prompts = append(d.prompts, prompts)
-		d.report.Texts = append(d.report.Texts, curve.Text{Name: d.names[i], Chunks: len(prompts), Context: len(prompts[0].IDs)})
+		d.files.Prompts = append(d.files.Prompts, prompts)
+		d.files.Report.Texts = append(d.files.Report.Texts, curve.Text{Name: d.files.Names[i], Chunks: len(prompts), Context: len(prompts[0].IDs)})
 	}
 	if err := d.plan(ctx); err != nil {
 		return fmt.Errorf("%s: %w", defect.Printable(d.Model), err)
 	}
-	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.target != nil }) {
-		d.report.Notes = append(d.report.Notes, "the size of a row with --for (in a file: for) is that of the file exported for the program")
+	if slices.ContainsFunc(d.rows.Rows, func(r *rows.Row) bool { return r.Target != nil }) {
+		d.note("the size of a row with --for (in a file: for) is that of the file exported for the program")
 	}
 	return nil
 }
 
+// plan calibrates, surveys and plans all rows.
 func (d *curveRun) plan(ctx context.Context) error {
-	schemes, err := d.checkRows()
+	longest := 0
+	for _, prompts := range d.files.Prompts {
+		longest = max(longest, len(prompts[0].IDs))
+	}
+	d.rows = rows.Set{Model: d.m, Rows: d.rows.Rows, Calibration: &d.Calibration, Tool: Tool, Open: func(path string) (*model.Model, error) { return Open(path) }}
+	schemes, err := d.rows.Check(longest)
 	if err != nil {
 		return err
 	}
-	if err := d.calibrate(ctx); err != nil {
+	recorded, err := d.rows.Calibrate(ctx, d.Progress.stage("render", Bytes))
+	if err != nil {
 		return err
+	}
+	texts := &d.rows.Texts
+	d.note(texts.Note)
+	if texts.Calibration != nil {
+		texts.Ahead = d.Progress.stage("run ahead", Work)
+		d.files.Report.Calibration = (*curve.Calibration)(recorded)
 	}
 	if err := verifyWeights(ctx, d.m, d.Progress); err != nil {
 		return err
 	}
-	survey, err := d.survey(ctx, schemes)
-	if err != nil {
-		return err
-	}
-	for _, r := range d.rows {
-		if err := r.choose(d.m, survey); err != nil {
-			return fmt.Errorf("row %s: %w", r.name, err)
-		}
-	}
-	return nil
-}
-
-// calibrate reads the calibration texts if any row needs them.
-func (d *curveRun) calibrate(ctx context.Context) (err error) {
-	shared := &Recipe{}
-	if slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
-		shared.Method = CalibratedMethod
-	}
-	if d.texts, err = d.Calibration.Read(ctx, d.m, shared, false, false, d.Progress.stage("render", Bytes)); err != nil {
-		return err
-	}
-	if d.texts.Note != "" {
-		d.report.Notes = append(d.report.Notes, d.texts.Note)
-	}
-	if d.texts.Calibration != nil {
-		d.texts.Ahead = d.Progress.stage("run ahead", Work)
-		d.report.Calibration = (*curve.Calibration)(shared.Texts)
-	}
-	for _, r := range d.rows {
-		if r.calibrated {
-			r.recipe.Texts = shared.Texts
-		}
-	}
-	return nil
-}
-
-// checkRows completes the budgets and checks all that needs no survey. It returns the
-// schemes that rows choose from.
-func (d *curveRun) checkRows() (all []qtensor.Scheme, err error) {
-	longest := 0
-	for _, prompts := range d.prompts {
-		longest = max(longest, len(prompts[0].IDs))
-	}
-	for _, r := range d.rows {
-		if r.budget != nil {
-			if r.budget, err = r.ships(d.m).Complete(r.budget, r.recipe.EntropyCoded); err != nil {
-				return nil, fmt.Errorf("row %s: schemes: %w", r.name, err)
-			}
-		}
-		if err := r.check(d.m, &d.Calibration, longest); err != nil {
-			return nil, fmt.Errorf("row %s: %w", r.name, err)
-		}
-		if r.budget == nil {
-			continue
-		}
-		for _, s := range r.budget.Schemes {
-			if !slices.Contains(all, s) {
-				all = append(all, s)
-			}
-		}
-	}
-	return all, nil
-}
-
-// survey surveys the schemes, if there are any.
-func (d *curveRun) survey(ctx context.Context, schemes []qtensor.Scheme) (*quantize.Survey, error) {
-	if schemes == nil {
-		return nil, nil
-	}
-	d.report.Survey = &curve.Cost{}
-	defer curve.StartCost(d.report.Survey)()
-	return takeSurvey(ctx, d.m, d.texts.Calibration, schemes, d.Progress)
-}
-
-// cachedBytes limits the size of the cache of the reference's final hidden states, with
-// which the reference runs only once for all rows.
-const cachedBytes = 128 << 20
-
-// measure makes the file of every row and compares it with the model.
-func (d *curveRun) measure(ctx context.Context) error {
-	scorer, err := reference.NewScorer(d.m, Arithmetic{}, 0)
-	if err != nil {
-		return err
-	}
-	sources := d.sources
-	if sources == nil {
-		var hashed []string // files to hash, if any row makes a container
-		if slices.ContainsFunc(d.rows, func(r *row) bool { return r.file == "" }) {
-			hashed = d.m.Files
-		}
-		if sources, err = digest.Start(ctx, hashed, nil); err != nil {
-			return err
-		}
-		defer sources.Stop()
-	}
-	ref := reference.FromScorer(reference.CacheLogits(scorer, cachedBytes/(4*d.m.Spec.Hidden)))
-	for i, r := range d.rows {
-		label := fmt.Sprintf("%s%s (%d of %d)", d.label, r.name, i+1, len(d.rows))
-		if err := d.measureRow(ctx, r, sources, ref, label); err != nil {
-			return fmt.Errorf("row %s: %w", r.name, err)
-		}
-	}
-	return nil
-}
-
-func (d *curveRun) measureRow(ctx context.Context, r *row, sources *digest.Hashing, ref reference.Reference, label string) error {
-	texts, err := d.textsOf(r)
-	if err != nil || len(texts) == 0 {
-		return err
-	}
-	done := curve.Row{Name: r.name, File: r.file, PredictedKL: r.predicted, Series: r.series, ExportBytes: r.exported}
-	out := r.file
-	if out == "" {
-		done.Recipe, out = r.plan.Recipe, d.folder.File(r.fileName())
-		stop := curve.StartCost(&done.Cost)
-		if err := d.write(ctx, r, sources, out, label); err != nil {
+	var survey *quantize.Survey
+	if schemes != nil {
+		d.files.Report.Survey = &curve.Cost{}
+		stop := curve.StartCost(d.files.Report.Survey)
+		if survey, err = takeSurvey(ctx, d.m, texts.Calibration, schemes, d.Progress); err != nil {
 			return err
 		}
 		stop()
-		if !d.Keep {
-			defer os.Remove(out)
-		}
 	}
-	q, err := openVerified(ctx, out, nil, nil)
+	return d.rows.Choose(survey)
+}
+
+// open opens a measured file.
+func (d *curveRun) open(ctx context.Context, path string) (*model.Model, verify.ModelInfo, error) {
+	q, err := openVerified(ctx, path, nil, nil)
 	if err != nil {
-		return err
+		return nil, verify.ModelInfo{}, err
 	}
-	defer q.Close()
 	info, err := identify(ctx, q, nil)
 	if err != nil {
-		return err
+		q.Close()
 	}
-	done.Bytes, done.SHA256, done.BitsPerWeight = info.Bytes, info.SHA256, info.BitsPerWeight
-	scorer, err := reference.NewScorer(q, Arithmetic{}, 0)
-	if err != nil {
-		return err
-	}
-	tokens := d.Progress.stage(label+": verify", Tokens)
-	for _, i := range texts {
-		v, err := verify.Run(ctx, ref, scorer, d.prompts[i], verify.Options{Progress: func(done, total int) { tokens(int64(done), int64(total)) }})
-		if err != nil {
-			return err
-		}
-		d.report.Texts[i].Tokens, d.report.Texts[i].PPL = v.Metrics.Tokens, v.Metrics.PPLReference
-		p := curve.PointOf(&v.Metrics.Summary)
-		done.Measured = append(done.Measured, p)
-		if d.found != nil {
-			if err := d.found(r, &done, i, p); err != nil {
-				return err
-			}
-		}
-	}
-	d.report.Rows = append(d.report.Rows, done)
-	return nil
+	return q, info, err
 }
 
-// textsOf returns the indices of the texts to measure r on: all of them, except in a sweep.
-func (d *curveRun) textsOf(r *row) (texts []int, err error) {
-	for i := range d.prompts {
-		wanted := true
-		if d.wanted != nil {
-			if wanted, err = d.wanted(r, i); err != nil {
-				return nil, err
-			}
-		}
-		if wanted {
-			texts = append(texts, i)
-		}
-	}
-	return texts, nil
-}
-
-// write writes the container of r to out.
-func (d *curveRun) write(ctx context.Context, r *row, sources *digest.Hashing, out, label string) error {
+// write writes the container of row i to out.
+func (d *curveRun) write(ctx context.Context, i int, out, label string) error {
+	r := d.rows.Rows[i]
 	var texts *quantize.Calibration
-	if r.calibrated {
-		texts = d.texts.Calibration
+	if r.Calibrated {
+		texts = d.rows.Texts.Calibration
 	}
-	unit, amount := Bytes, bytesOf(d.m, r.plan)
+	unit, amount := Bytes, bytesOf(d.m, r.Plan)
 	if texts != nil {
-		unit, amount = Work, r.plan.Work(d.m, texts)
+		unit, amount = Work, r.Plan.Work(d.m, texts)
 	}
 	report := d.Progress.stage(label+": quantize", unit)
-	_, err := writeContainer(d.m, sources, r.plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, d.m, r.plan, texts, sink, func(weights int64) { report(amount(weights)) })
+	_, err := writeContainer(d.m, d.sources, r.Plan, out, false, func(sink quantize.Sink) error {
+		return quantize.Run(ctx, d.m, r.Plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err
-}
-
-// publish writes the files to the folder, if there is one.
-func (d *curveRun) publish(ctx context.Context) error {
-	if d.Folder == "" {
-		return nil
-	}
-	files, err := d.report.Files()
-	if err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		return err
-	}
-	if err := d.folder.Publish(d.keep, files); err != nil {
-		return err
-	}
-	d.report.Folder, d.report.Output = d.Folder, append(d.report.Output, d.keep...)
-	for _, f := range files {
-		d.report.Output = append(d.report.Output, f.Name)
-	}
-	return nil
-}
-
-// existingFiles returns the existing files that rows name.
-func existingFiles(rows []*row) (files []string) {
-	for _, r := range rows {
-		if r.file != "" {
-			files = append(files, r.file)
-		}
-	}
-	return files
-}
-
-// keptFiles returns the names of the containers to keep.
-func (d *curveRun) keptFiles() (names []string, err error) {
-	if !d.Keep {
-		return nil, nil
-	}
-	for _, r := range d.rows {
-		if r.file != "" {
-			continue
-		}
-		name := r.fileName()
-		if slices.Contains(names, name) {
-			return nil, fmt.Errorf("--keep: two rows would be %s; give one another name", name)
-		}
-		names = append(names, name)
-	}
-	return names, nil
 }

@@ -70,7 +70,8 @@ type ContainerInfo struct {
 // An InspectedTensor is a tensor as it is stored.
 type InspectedTensor struct {
 	model.StoredTensor
-	SHA256 *Digest `json:"sha256,omitempty"` // containers only
+	SHA256    *Digest `json:"sha256,omitempty"`     // containers only
+	FileBytes int64   `json:"file_bytes,omitempty"` // in the file, if it is entropy coded there; Bytes is in memory
 }
 
 // ProvenanceInfo describes where a model came from. Digests are hexadecimal.
@@ -158,6 +159,7 @@ func (r *Inspection) addContainer(path string) error {
 		r.Container.TensorBytes += info.Tensors[i].Bytes
 		if info.Tensors[i].Coded {
 			r.Container.Coded++
+			r.Tensors[i].FileBytes = info.Tensors[i].Bytes
 		}
 		r.Tensors[i].SHA256 = &info.Tensors[i].SHA256
 	}

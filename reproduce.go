@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"thimble/format/gguf"
 	container "thimble/format/thimble"
@@ -51,7 +49,7 @@ func Reproduce(ctx context.Context, o ReproduceOptions) (*reproduce.Report, erro
 		return nil, err
 	}
 	defer remove()
-	path, set := o.From, o.set(recorded)
+	path, set := o.From, o.given().Overrides(recorded)
 	for i, s := range steps {
 		if path, err = s.run(ctx, &o, path, set, filepath.Join(dir, fmt.Sprint(i))); err != nil {
 			if kept := new(KeptError); errors.As(err, &kept) { // in the folder that is removed
@@ -80,6 +78,10 @@ func Reproduce(ctx context.Context, o ReproduceOptions) (*reproduce.Report, erro
 		}
 	}
 	return r, nil
+}
+
+func (o *ReproduceOptions) given() *reproduce.Given {
+	return &reproduce.Given{Checkpoint: isCheckpoint(o.From), Lora: o.Lora, Texts: o.Texts}
 }
 
 // identity returns the SHA-256 of a container's header, or of another file.
@@ -129,25 +131,6 @@ func (s *step) readsTexts() bool {
 	return s.recipe != nil && s.recipe.Texts != nil && s.recipe.Texts.Name == ""
 }
 
-// set returns the overrides for the checkpoint that recorded was made from.
-func (o *ReproduceOptions) set(recorded *model.Model) (set []string) {
-	if !isCheckpoint(o.From) {
-		return nil // they are in its header
-	}
-	for _, text := range recorded.Provenance.Overrides {
-		if !strings.HasPrefix(text, loraOverride) {
-			set = append(set, text)
-		}
-	}
-	for _, path := range o.Lora {
-		set = append(set, loraOverride+path)
-	}
-	return set
-}
-
-// loraOverride begins the override that merges an adapter.
-const loraOverride = "--lora="
-
 // steps returns the steps that make recorded from o.From, and checks that what they need is
 // given.
 func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
@@ -161,10 +144,11 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 	case recorded.Provenance.Recipe == "":
 		return fault("records no recipe, because thimble did not make it; quantize and convert write files with theirs")
 	}
-	if err := o.checkAdapters(recorded); err != nil {
-		return nil, err
+	given := o.given()
+	if err := given.CheckAdapters(recorded); err != nil {
+		return fault("%v", err)
 	}
-	from, err := Open(o.From, o.set(recorded)...)
+	from, err := Open(o.From, given.Overrides(recorded)...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +159,7 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 		return fault("%v", err)
 	}
 	steps := make([]step, len(plan))
+	var texts []string // SHA-256 of the user's texts
 	for i, s := range plan {
 		steps[i] = step{name: s.Name, format: container.Name}
 		if s.Recipe == "" {
@@ -183,55 +168,20 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 		if steps[i].recipe, err = quantize.ParseRecipe([]byte(s.Recipe)); err != nil {
 			return fault("%v; use the version of thimble that made it, %s", err, defect.Printable(p.Tool))
 		}
+		if texts == nil && steps[i].readsTexts() {
+			texts = steps[i].recipe.Texts.SHA256
+		}
 	}
 	last := &steps[len(steps)-1]
 	if isGGUF {
 		last.format = "gguf"
-		if recorded.Spec.Context != from.Spec.Context {
-			last.context = recorded.Spec.Context
+		if last.context, err = reproduce.Context(recorded, from); err != nil {
+			return fault("%v", err)
 		}
 	}
 	last.name = "model." + last.format
-	return steps, o.checkTexts(steps)
-}
-
-// checkTexts returns an error if calibration texts are missing, or given without need.
-func (o *ReproduceOptions) checkTexts(steps []step) error {
-	i := slices.IndexFunc(steps, func(s step) bool { return s.readsTexts() })
-	switch {
-	case i < 0 && len(o.Texts) > 0:
-		return fmt.Errorf("%s: was made without calibration; leave --calib out", defect.Printable(o.Model))
-	case i >= 0 && len(o.Texts) == 0:
-		return fmt.Errorf("%s: was calibrated on texts with SHA-256 %s; give them with --calib", defect.Printable(o.Model), strings.Join(steps[i].recipe.Texts.SHA256, ", "))
+	if err := given.CheckTexts(texts); err != nil {
+		return fault("%v", err)
 	}
-	return nil
-}
-
-// checkAdapters returns an error unless the adapters that were merged are those of o.Lora, by
-// their names.
-func (o *ReproduceOptions) checkAdapters(recorded *model.Model) error {
-	var want, got []string
-	if isCheckpoint(o.From) {
-		for _, text := range recorded.Provenance.Overrides {
-			if name, ok := strings.CutPrefix(text, loraOverride); ok {
-				want = append(want, name)
-			}
-		}
-	}
-	for _, path := range o.Lora {
-		got = append(got, filepath.Base(filepath.Clean(path)))
-	}
-	slices.Sort(got)
-	if !slices.Equal(want, got) { // overrides are sorted
-		return fmt.Errorf("%s: the adapters %s were merged, not %s; give those with --lora", defect.Printable(o.Model), named(want), named(got))
-	}
-	return nil
-}
-
-// named lists names, or says "none".
-func named(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	return defect.Printable(strings.Join(names, ", "))
+	return steps, nil
 }

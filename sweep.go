@@ -10,27 +10,32 @@ import (
 	"thimble/internal/defect"
 	"thimble/internal/digest"
 	"thimble/internal/facts"
+	"thimble/internal/label"
 	"thimble/internal/model"
 	"thimble/internal/shard"
 	"thimble/internal/strictyaml"
 	"thimble/internal/sweep"
 	"thimble/quantize"
 	"thimble/quantize/kept"
+	"thimble/target/rows"
 	"thimble/verify/curve"
 )
 
 // A SweepPlan says what Sweep measures: models x recipes x texts.
 type SweepPlan struct {
 	sweep.Plan `yaml:",inline"`
-	Recipes    []rowSpec `yaml:"recipes"`
+	Recipes    []rows.Spec `yaml:"recipes"`
 
 	path string
-	rows []*row // of Recipes
+	rows []*rows.Row // of Recipes
 }
 
 // ReadSweepPlan reads a plan's YAML from the file at path. docs/SWEEP.md describes it.
 func ReadSweepPlan(ctx context.Context, path string) (*SweepPlan, error) {
-	text, err := ReadText(ctx, "plan", path, maxRowsFile)
+	if err := sweep.CheckPlanFile(path); err != nil {
+		return nil, err
+	}
+	text, err := ReadText(ctx, "plan", path, strictyaml.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -45,25 +50,20 @@ func ReadSweepPlan(ctx context.Context, path string) (*SweepPlan, error) {
 }
 
 // complete checks p, and sets the names of models and recipes.
-func (p *SweepPlan) complete() error {
+func (p *SweepPlan) complete() (err error) {
+	p.rows, err = rows.List(p.Recipes, len(p.Calibration.Texts) > 0, func(i int) string { return fmt.Sprintf("recipes: recipe %d", i+1) })
+	if err != nil {
+		return err
+	}
+	if n := len(p.rows); n > curve.MaxRows {
+		return fmt.Errorf("recipes: there are %d, more than %d", n, curve.MaxRows)
+	}
 	var names []string
-	calibrated := false
-	for i := range p.Recipes {
-		spec := p.Recipes[i]
-		r, err := spec.row(len(p.Calibration.Texts) > 0)
-		if err != nil {
-			return fmt.Errorf("recipes: recipe %d: %w", i+1, err)
-		}
-		if slices.Contains(names, r.name) {
-			return fmt.Errorf("recipes: two are called %s; give one another name", defect.Printable(r.name))
-		}
-		p.Recipes[i].Name = r.name
-		p.rows = append(p.rows, r)
-		names, calibrated = append(names, r.name), calibrated || r.calibrated
+	for i, r := range p.rows {
+		p.Recipes[i].Name = r.Name
+		names = append(names, r.Name)
 	}
-	if len(names) > curve.MaxRows {
-		return fmt.Errorf("recipes: there are %d, more than %d", len(names), curve.MaxRows)
-	}
+	calibrated := slices.ContainsFunc(p.rows, func(r *rows.Row) bool { return r.Calibrated })
 	if c := &p.Calibration; !calibrated && (c.Texts != nil || c.Tokens != 0 || c.Context != 0 || c.Seed != nil) {
 		return errors.New("calibration: no recipe calibrates; remove this key")
 	}
@@ -131,8 +131,8 @@ func (s *sweepSubject) Close() error {
 func (s *sweepSubject) Estimates() (all []sweep.Estimate) {
 	weights, _ := s.m.Size()
 	for _, r := range s.Plan.rows {
-		e := sweep.Estimate{Recipe: r.name, Weights: float64(weights), Budgeted: r.budget != nil, Existing: r.file != ""}
-		if r.calibrated {
+		e := sweep.Estimate{Recipe: r.Name, Weights: float64(weights), Budgeted: r.Budget != nil, Existing: r.File != ""}
+		if r.Calibrated {
 			e.CalibrationTokens = float64(s.calibration().Amounts(s.m, nil).Tokens)
 		}
 		all = append(all, e)
@@ -150,10 +150,10 @@ func (s *sweepSubject) Facts(ctx context.Context) (f facts.Facts, err error) {
 
 // RecipeFacts implements sweep.Subject.
 func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Facts, err error) {
-	i := slices.IndexFunc(s.Plan.rows, func(r *row) bool { return r.name == name })
+	i := slices.IndexFunc(s.Plan.rows, func(r *rows.Row) bool { return r.Name == name })
 	r := s.Plan.rows[i]
-	if r.file != "" {
-		q, err := Open(r.file)
+	if r.File != "" {
+		q, err := Open(r.File)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Fa
 		return nil, err
 	}
 	f = facts.Facts{{"recipe", text}}
-	if !r.calibrated {
+	if !r.Calibrated {
 		return f, nil
 	}
 	texts, err := s.calibration().Facts(ctx, s.m)
@@ -183,49 +183,41 @@ func (s *sweepSubject) RecipeFacts(ctx context.Context, name string) (f facts.Fa
 func (s *sweepSubject) Measure(ctx context.Context, jobs []*sweep.Job, wanted func(*sweep.Job) (bool, error), found func(*sweep.Job, *sweep.Result) error) error {
 	d := &curveRun{CurveOptions: CurveOptions{
 		Model: s.m.Path, Context: s.Plan.Tokens, Chunks: s.Plan.Chunks, Calibration: *s.calibration(), Progress: s.Progress,
-	}, m: s.m, sources: s.sources, label: s.name + ", "}
+	}, m: s.m, sources: s.sources}
+	var specs []rows.Spec
 	for i := range s.Plan.Recipes {
 		if slices.ContainsFunc(jobs, func(j *sweep.Job) bool { return j.Recipe == s.Plan.Recipes[i].Name }) {
-			d.specs = append(d.specs, s.Plan.Recipes[i])
+			specs = append(specs, s.Plan.Recipes[i])
 		}
 	}
 	for _, path := range s.Plan.Texts {
-		if slices.ContainsFunc(jobs, func(j *sweep.Job) bool { return j.Text == curve.NameOf(path) }) {
+		if slices.ContainsFunc(jobs, func(j *sweep.Job) bool { return j.Text == label.OfFile(path) }) {
 			d.Texts = append(d.Texts, path)
 		}
 	}
-	if err := d.check(ctx); err != nil {
+	if err := d.check(ctx, specs); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(d.rows, func(r *row) bool { return r.calibrated }) {
+	if !slices.ContainsFunc(d.rows.Rows, func(r *rows.Row) bool { return r.Calibrated }) {
 		d.Calibration = Calibration{} // its amounts would be an error
 	}
-	job := func(r *row, text int) int {
-		return slices.IndexFunc(jobs, func(j *sweep.Job) bool { return j.Recipe == r.name && j.Text == d.names[text] })
+	job := func(row, text int) int {
+		return slices.IndexFunc(jobs, func(j *sweep.Job) bool { return j.Recipe == d.rows.Rows[row].Name && j.Text == d.files.Names[text] })
 	}
-	d.wanted = func(r *row, text int) (bool, error) {
-		if i := job(r, text); i >= 0 {
+	d.files.Label = s.name + ", "
+	d.files.Wanted = func(row, text int) (bool, error) {
+		if i := job(row, text); i >= 0 {
 			return wanted(jobs[i])
 		}
 		return false, nil
 	}
-	d.found = func(r *row, row *curve.Row, text int, p curve.Point) error {
-		return found(jobs[job(r, text)], d.result(r, row, d.report.Texts[text], p))
+	d.files.Found = func(row int, file *curve.Row, text int, p curve.Point) error {
+		r := sweep.ResultOf(d.files.Report, file, text, p)
+		r.Tool = Tool
+		if !d.rows.Rows[row].Calibrated {
+			r.Calibration = nil
+		}
+		return found(jobs[job(row, text)], r)
 	}
 	return d.run(ctx)
-}
-
-// result returns what a sweep stores of a row on a text.
-func (d *curveRun) result(r *row, row *curve.Row, text curve.Text, p curve.Point) *sweep.Result {
-	result := &sweep.Result{
-		Tool: Tool, Weights: d.report.Weights, Series: row.Series, Chunks: text.Chunks, Context: text.Context, Tokens: text.Tokens, PPL: text.PPL, Measured: p,
-		File: sweep.File{
-			Existing: row.File != "", Bytes: row.Bytes, ExportBytes: row.ExportBytes, SHA256: row.SHA256, BitsPerWeight: row.BitsPerWeight,
-			PredictedKL: row.PredictedKL, Recipe: row.Recipe,
-		},
-	}
-	if r.calibrated {
-		result.Calibration = d.report.Calibration
-	}
-	return result
 }

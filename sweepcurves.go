@@ -2,9 +2,7 @@ package thimble
 
 import (
 	"context"
-	"fmt"
 
-	"thimble/internal/defect"
 	"thimble/internal/sweep"
 	"thimble/verify/curve"
 )
@@ -28,13 +26,9 @@ func SweepCurves(ctx context.Context, o SweepCurvesOptions) (*sweep.Curves, erro
 	}
 	all := sweep.CurvesOf(o.Results, results, nil)
 	if o.PeersFile != "" {
-		text, err := ReadText(ctx, "--peers", o.PeersFile, maxRowsFile)
+		peers, note, err := curve.ReadPeers(ctx, o.PeersFile, all.Texts())
 		if err != nil {
 			return nil, err
-		}
-		peers, note, err := curve.ParsePeers([]byte(text), all.Texts())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", defect.Printable(o.PeersFile), err)
 		}
 		if all = sweep.CurvesOf(o.Results, results, peers); note != "" {
 			all.Models[0].Notes = append(all.Models[0].Notes, note)

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	container "thimble/format/thimble"
@@ -19,11 +17,11 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/shard"
 	"thimble/internal/texts"
-	"thimble/internal/tokenizer"
 	"thimble/target"
 	"thimble/verify"
 	"thimble/verify/parity"
 	"thimble/verify/reference"
+	"thimble/verify/standard"
 	"thimble/verify/tasks"
 )
 
@@ -75,21 +73,35 @@ type VerifyOptions struct {
 // Verify compares a model with a reference. Report.Pass is false if a gate fails; an
 // error means that there is no verdict.
 func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
-	start := time.Now()
+	var report *verify.Report
+	err := verifying(ctx, o, false, func(v *verification, with *comparison) (err error) {
+		report, err = v.verify(ctx, with)
+		return err
+	})
+	return report, err
+}
+
+// verifying calls do with what o names, opened. selfTest allows for a run without a text.
+func verifying(ctx context.Context, o VerifyOptions, selfTest bool, do func(*verification, *comparison) error) error {
 	defer memory.Hold(o.MaxMem)()
-	v := &verification{VerifyOptions: o}
+	v := &verification{VerifyOptions: o, start: time.Now()}
 	if err := v.open(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	defer v.m.Close()
-	with, err := v.comparison(ctx, false)
+	with, err := v.comparison(ctx, selfTest)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer with.close()
-	inputs := slices.Concat(v.m.Files, with.files, []string{o.Text, o.Tasks, o.Policy})
-	if o.Ready != nil {
-		if err := o.Ready(slices.Concat(inputs, v.baseline.files())); err != nil {
+	return do(v, with)
+}
+
+// verify carries out Verify.
+func (v *verification) verify(ctx context.Context, with *comparison) (*verify.Report, error) {
+	inputs := slices.Concat(v.m.Files, with.files, []string{v.Text, v.Tasks, v.Policy})
+	if v.Ready != nil {
+		if err := v.Ready(slices.Concat(inputs, v.standard.Files())); err != nil {
 			return nil, err
 		}
 	}
@@ -97,31 +109,35 @@ func Verify(ctx context.Context, o VerifyOptions) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report.Elapsed = time.Since(start)
-	if o.MaxMem > 0 {
+	report.Elapsed = time.Since(v.start)
+	if v.MaxMem > 0 {
 		report.PeakResident = memory.Peak()
 	}
-	if o.Record && report.Pass {
+	if v.Record && report.Pass {
 		if err := record(v.m, report); err != nil {
 			return nil, err
 		}
 	}
-	return report, v.baseline.keep(report, inputs)
+	return report, v.standard.Keep(report, inputs)
 }
 
-// A verification is one run of Verify or SelfTest.
+// A verification is one run of Verify, VerifyPart or SelfTest.
 type verification struct {
 	VerifyOptions
-	baseline *baselineCheck
+	start    time.Time
+	standard *standard.Standard
 	m        *model.Model
 }
 
 // open checks the options, reads the files that they name, and opens the model.
 func (v *verification) open(ctx context.Context) (err error) {
-	if v.baseline, err = v.readBaseline(ctx); err != nil {
+	v.standard, err = standard.Read(ctx, standard.Options{
+		Policy: v.Policy, Baseline: v.Baseline, Update: v.UpdateBaseline, Bench: v.Bench, Gates: len(v.Gates) > 0,
+	})
+	if err != nil {
 		return err
 	}
-	v.Strict = v.Strict || v.baseline.policy.Strict
+	v.Strict = v.Strict || v.standard.Policy.Strict
 	if err := v.check(); err != nil {
 		return err
 	}
@@ -148,7 +164,7 @@ func (v *verification) checkFiles() error {
 	if v.Ready == nil {
 		return nil
 	}
-	return v.Ready(slices.Concat(v.m.Files, []string{v.Reference, v.Text, v.Tasks, v.Policy}, v.baseline.files()))
+	return v.Ready(slices.Concat(v.m.Files, []string{v.Reference, v.Text, v.Tasks, v.Policy}, v.standard.Files()))
 }
 
 // check returns an error if options exclude each other. It needs no model.
@@ -225,7 +241,7 @@ func (v *verification) measure(ctx context.Context, with *comparison, inputs []s
 		report.Tool, report.Policy = Tool, v.Policy
 		report.AgainstSHA256 = hex.EncodeToString(digest.Main(hashed.Sources))
 		report.Describe(v.m)
-		err = v.baseline.compare(report, o.Seed)
+		err = v.standard.Compare(report, o.Seed)
 	}
 	if err == nil && v.Attribute {
 		err = v.attribute(ctx, report, with)
@@ -247,13 +263,13 @@ const sharedPositions = 2048
 // checkRun finds, before the long work, what would make it useless: gates that the run
 // cannot decide, a reference of another model, a baseline of another run.
 func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *verify.Options, hashed *digest.Hashing, inputs []string) error {
-	if err := v.baseline.check(&o.Model, inputs); err != nil {
+	if err := v.standard.Check(&o.Model, inputs); err != nil {
 		return err
 	}
 	if err := verify.CheckRun(with.reference, scorer, with.prompts, o); err != nil {
 		return err
 	}
-	if v.baseline.before == nil {
+	if v.standard.Before == nil {
 		return nil
 	}
 	if err := hashed.Wait(); err != nil {
@@ -262,7 +278,7 @@ func (v *verification) checkRun(with *comparison, scorer reference.Scorer, o *ve
 	outline := verify.Outline(with.prompts, o)
 	outline.AgainstSHA256 = hex.EncodeToString(digest.Main(hashed.Sources))
 	outline.Describe(v.m)
-	return v.baseline.compare(outline, o.Seed)
+	return v.standard.Compare(outline, o.Seed)
 }
 
 // prepare adds what the model alone determines to the options: what its rounding explains,
@@ -282,7 +298,7 @@ func (v *verification) prepare(ctx context.Context, with *comparison, scorer ref
 func (v *verification) options(ctx context.Context, with *comparison) (*verify.Options, error) {
 	tokens := v.Progress.stage("verify", Tokens)
 	o := &verify.Options{
-		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, AgainstFile: v.Reference != "", Strict: v.Strict, Seed: v.Seed, Text: decoder(v.m),
+		Arithmetic: v.Arithmetic, Against: v.Reference + v.Against, AgainstFile: v.Reference != "", Strict: v.Strict, Seed: v.Seed, Text: texts.Decoder(v.m),
 		Progress: func(done, total int) { tokens(int64(done), int64(total)) },
 	}
 	var err error
@@ -305,10 +321,10 @@ func (v *verification) chosenGates() (gates []Gate, source string, err error) {
 	switch {
 	case v.Gates != nil:
 		return v.Gates, verify.GateFlag, nil
-	case !v.baseline.policy.HasGates():
+	case !v.standard.Policy.HasGates():
 		return nil, "", nil
 	}
-	if gates, err = v.baseline.policy.GatesFor(v.m); err != nil {
+	if gates, err = v.standard.Policy.GatesFor(v.m); err != nil {
 		return nil, "", fmt.Errorf("--policy %s: %w", defect.Printable(v.Policy), err)
 	}
 	return gates, verify.GatePolicy, nil
@@ -373,47 +389,15 @@ func (v *verification) attribute(ctx context.Context, report *verify.Report, wit
 	return err
 }
 
-// decoder returns a function that decodes tokens with m's tokenizer, which it opens on
-// the first call. Without a tokenizer the function returns "".
-func decoder(m *model.Model) func([]int) string {
-	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
-		tok, _, err := texts.Tokenizer(m)
-		return tok, err
-	})
-	return func(ids []int) string {
-		tok, err := opened()
-		if err != nil {
-			return ""
-		}
-		return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd")
-	}
-}
-
-// record rewrites m's container with the gates that the model has passed, and closes m.
+// record adds the gates that m has passed to its container, and closes m.
 func record(m *model.Model, report *verify.Report) error {
 	against, err := hex.DecodeString(report.AgainstSHA256)
 	if err != nil {
 		return err
 	}
-	contents, err := container.Describe(m)
-	if err != nil {
-		return err
-	}
+	var gates []container.Gate
 	for _, g := range report.Gates {
-		contents.Gates = append(contents.Gates, container.Gate{Metric: g.Metric, Op: g.Op, Limit: g.Limit, Value: float64(g.Value), Against: against})
+		gates = append(gates, container.Gate{Metric: g.Metric, Op: g.Op, Limit: g.Limit, Value: float64(g.Value), Against: against})
 	}
-	w, err := container.Create(m.Path, contents, container.Options{Overwrite: true})
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	for _, e := range contents.Tensors {
-		if err := w.Write(m.Tensors[e.Name]); err != nil {
-			return err
-		}
-	}
-	if err := m.Close(); err != nil { // Windows does not replace a mapped file
-		return err
-	}
-	return w.Close()
+	return container.Record(m, gates)
 }

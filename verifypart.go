@@ -8,7 +8,6 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/digest"
-	"thimble/internal/memory"
 	"thimble/quantize"
 	"thimble/quantize/kept"
 	"thimble/verify"
@@ -18,25 +17,17 @@ import (
 // VerifyPart scores the share o.Shard of the chunks that Verify would score, and stores the
 // scores in a part of o.Scores. Verify with o.Merge then reports the scores of all parts.
 func VerifyPart(ctx context.Context, o VerifyOptions) (*verify.Part, error) {
-	defer memory.Hold(o.MaxMem)()
-	v := &verification{VerifyOptions: o}
-	if err := v.open(ctx); err != nil {
-		return nil, err
-	}
-	defer v.m.Close()
-	with, err := v.comparison(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	defer with.close()
-	if len(with.prompts) == 0 {
-		return nil, errors.New("--shard divides the chunks of a text: add --text FILE or --reference REF")
-	}
-	p, err := v.scorePart(ctx, with)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
-	}
-	return p, nil
+	var p *verify.Part
+	err := verifying(ctx, o, false, func(v *verification, with *comparison) (err error) {
+		if len(with.prompts) == 0 {
+			return errors.New("--shard divides the chunks of a text: add --text FILE or --reference REF")
+		}
+		if p, err = v.scorePart(ctx, with); err != nil {
+			return fmt.Errorf("%s: %w", defect.Printable(v.Model), err)
+		}
+		return nil
+	})
+	return p, err
 }
 
 func (v *verification) scorePart(ctx context.Context, with *comparison) (*verify.Part, error) {

@@ -52,6 +52,67 @@ func writeContainer(m *model.Model, sources *digest.Hashing, plan *quantize.Plan
 	return writtenFile{bytes: w.Size(), stored: w.TensorBytes(), digest: w.Digest()}, err
 }
 
+// write writes the file, with the tensors of a trial if chosen has one. Otherwise it
+// carries out the plan.
+func (q *quantization) write(ctx context.Context, plan *quantize.Plan, chosen *choice) (writtenFile, error) {
+	report := q.reporter(plan)
+	report(0)
+	fill := func(sink quantize.Sink) error { return quantize.Run(ctx, q.m, plan, q.cal.Calibration, sink, report) }
+	if q.parts != nil {
+		fill = func(sink quantize.Sink) error {
+			return q.parts.Merge(ctx, sink, report)
+		}
+	}
+	if done := chosen.done; done != nil {
+		fill = func(sink quantize.Sink) error {
+			return done.Replay(&countingSink{Sink: sink, report: q.Progress.stage("write", Bytes), total: plan.Bytes})
+		}
+	}
+	if q.cal.Tuning != nil {
+		fill = q.tune(ctx, plan, fill)
+	}
+	if q.exporter != nil {
+		return q.export(ctx, plan, fill)
+	}
+	return writeContainer(q.m, q.sources, plan, q.Output, q.Overwrite, fill)
+}
+
+// reporter returns a function that reports the weights that a run of plan has written.
+func (q *quantization) reporter(plan *quantize.Plan) func(weights int64) {
+	unit, amount := Bytes, bytesOf(q.m, plan)
+	if q.cal.Calibration != nil {
+		unit, amount = Work, plan.Work(q.m, q.cal.Calibration)
+	}
+	return func(weights int64) {
+		if q.Progress == nil {
+			return
+		}
+		done, total := amount(weights)
+		resumed, _ := amount(min(weights, q.resumed.Finished()))
+		q.Progress(Step{Stage: q.resumed.Stage(q.stage), Unit: unit, Done: done, Total: total, Resumed: resumed})
+	}
+}
+
+// bytesOf returns a function that converts weights of plan into bytes of m, and the total.
+func bytesOf(m *model.Model, plan *quantize.Plan) func(weights int64) (done, total int64) {
+	_, bytes := m.Size()
+	bytesPerWeight := float64(bytes) / float64(plan.Weights)
+	return func(weights int64) (int64, int64) { return int64(float64(weights) * bytesPerWeight), bytes }
+}
+
+// A countingSink reports the bytes that it passes on.
+type countingSink struct {
+	quantize.Sink
+	report      func(done, total int64)
+	done, total int64
+}
+
+func (s *countingSink) Write(m *Matrix) error {
+	s.done += m.Bytes()
+	s.report(s.done, s.total)
+	return s.Sink.Write(m)
+}
+
 // checkOutput returns an error if out cannot be written, before any work starts.
 // Creating the file checks again.
 func checkOutput(out string, overwrite bool, inputs []string) error {

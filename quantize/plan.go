@@ -108,7 +108,7 @@ func NewPlan(m *Model, r *Recipe) (*Plan, error) {
 func (p *Plan) unmatched(pattern string) error {
 	var kinds []string
 	for _, e := range p.Tensors {
-		kinds = append(kinds, kindOf(e.Slot))
+		kinds = append(kinds, e.Kind())
 	}
 	return fmt.Errorf("rule %q matches no tensor%s; names look like %q and %q", pattern,
 		spell.Suggest(pattern[strings.LastIndex(pattern, ".")+1:], kinds), model.Name(0, model.Q), model.Embed)

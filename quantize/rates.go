@@ -41,7 +41,7 @@ const leastRate = 0.5 // as of a scheme
 // ask returns the rate to round e at.
 func (c *rateControl) ask(e *Entry) float64 {
 	planned := e.To.BitsRate()
-	bias := c.bias[kindOf(e.Slot)]
+	bias := c.bias[e.Kind()]
 	debt := c.debt / max(c.left, size(e.Slot))
 	return max(planned-min(max(bias, -maxBias), maxBias)-min(max(debt, -maxChange), maxChange), leastRate)
 }
@@ -50,7 +50,7 @@ func (c *rateControl) ask(e *Entry) float64 {
 func (c *rateControl) took(e *Entry, bytes int64) {
 	n := size(e.Slot)
 	bits := float64(8 * bytes)
-	c.bias[kindOf(e.Slot)] = bits/n - c.ask(e)
+	c.bias[e.Kind()] = bits/n - c.ask(e)
 	c.debt += bits - float64(n*e.To.BitsRate())
 	c.left -= n
 }

@@ -41,6 +41,7 @@ func TestParseGate(t *testing.T) {
 		{"kl_mean", `gate "kl_mean": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_mean<0.05", `gate "kl_mean<0.05": want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05`},
 		{"kl_maen<=0.05", `gate "kl_maen<=0.05": there is no metric "kl_maen" (did you mean "kl_mean"?)`},
+		{"KLL<=0.05", `gate "KLL<=0.05": there is no metric "KLL" (did you mean "kl"?)`},
 		{"top1>=90", `gate "top1>=90": top1_agreement is a share between 0 and 1; did you mean 0.9?`},
 		{"top1>=1.5", `gate "top1>=1.5": top1_agreement is a share between 0 and 1`},
 		{"top5>=101%", `gate "top5>=101%": top5_agreement is a share between 0 and 1`},

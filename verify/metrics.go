@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -59,7 +60,7 @@ func metricNamed(name string) (*metric.Entry[Metrics], error) {
 		return e, nil
 	}
 	names := MetricNames()
-	if hint := spell.Suggest(name, names); hint != "" {
+	if hint := spell.Suggest(strings.ToLower(name), slices.Concat(names, slices.Sorted(maps.Keys(shortNames)))); hint != "" {
 		return nil, fmt.Errorf("there is no metric %q%s", name, hint)
 	}
 	return nil, fmt.Errorf("there is no metric %q, want one of %s", name, strings.Join(names, ", "))

@@ -55,7 +55,7 @@ var demoRecipes = []struct {
 }{
 	{"bf16 as stored", thimble.Recipe{Scheme: thimble.Keep}},
 	{"int8/g32", thimble.Recipe{Scheme: "int8/g32"}},
-	{"int4/g32, embedding int8", thimble.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}},
+	{"int4/g32, embedding int8/g32", thimble.Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}},
 }
 
 func demoAction(c *cli.Context) error {
@@ -134,13 +134,13 @@ func (d *demonstration) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "checkpoint: %s\n", d.Checkpoint)
 	fmt.Fprintf(&b, "each file written, every digest checked, verified against PyTorch's float32 logits:\n\n")
-	fmt.Fprintf(&b, "  %-26s %9s %7s %10s %7s %11s  %s\n", "stored as", "bytes", "bits/w", "mean KL", "top-1", "perplexity", "gate")
+	fmt.Fprintf(&b, "  %-28s %8s %7s %9s %7s %11s  %s\n", "stored as", "bytes", "bits/w", "mean KL", "top-1", "perplexity", "gate")
 	for _, r := range d.Rows {
 		metrics, verdict := &r.Report.Metrics, "pass"
 		if !r.Report.Pass {
 			verdict = "FAIL"
 		}
-		fmt.Fprintf(&b, "  %-26s %9d %7.2f %10.2g %6.1f%% %11.3f  %s\n", r.Name, r.Bytes, r.Report.Model.BitsPerWeight,
+		fmt.Fprintf(&b, "  %-28s %8d %7.2f %9.2g %6.1f%% %11.3f  %s\n", r.Name, r.Bytes, r.Report.Model.BitsPerWeight,
 			float64(metrics.KLMean), 100*float64(metrics.Top1Agreement), float64(metrics.PPL), verdict)
 	}
 	fmt.Fprintf(&b, "\n  PyTorch's perplexity on the same tokens is %.3f. KL is in nats per token.\n", float64(d.Rows[0].Report.Metrics.PPLReference))

@@ -75,6 +75,23 @@ func inspectCommand() *cli.Command {
 // deviceFlag is followed by the name of a phone or by none; see flagsFirst.
 var deviceFlag = &cli.StringFlag{Name: "device", Usage: "show what the model costs on the phone `NAME`, or without a name on all of the table"}
 
+// checkInspect returns an error if flags exclude each other. phone is the value of --device.
+func checkInspect(c *cli.Context, phone string) error {
+	switch {
+	case c.Bool("recipe") && (c.Bool("tensors") || c.Bool(jsonFlag.Name) || phone != ""):
+		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors, --device and --json, or use --json alone and read provenance.recipe")
+	case c.Bool("bom") && (c.Bool("recipe") || c.Bool("tensors") || phone != ""):
+		return errors.New("--bom prints only the bill of materials, as JSON; leave out --recipe, --tensors and --device")
+	case phone != "" && c.Bool("tensors"):
+		return errors.New("--device and --tensors are two tables; use one of them, or --json for both")
+	case c.IsSet("trust") && c.String("trust") == "" || c.IsSet("signature") && !c.IsSet("trust"):
+		return errors.New("inspect: --trust names the keys that a signature must be by, and --signature where it is; give --trust FILE")
+	case phone == "" && (c.IsSet(kvFlag.Name) || c.IsSet(deviceFlag.Name)):
+		return fmt.Errorf("inspect: --kv changes the costs that --device shows, which names a phone: %s", strings.Join(device.Names(), ", "))
+	}
+	return nil
+}
+
 func inspectAction(c *cli.Context) error {
 	phone := c.String(deviceFlag.Name)
 	if phone == device.All && c.NArg() > 1 { // none of the words is a phone
@@ -88,17 +105,8 @@ func inspectAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c.Bool("recipe") && (c.Bool("tensors") || c.Bool(jsonFlag.Name) || phone != ""):
-		return errors.New("--recipe prints only the recipe, as YAML; leave out --tensors, --device and --json, or use --json alone and read provenance.recipe")
-	case c.Bool("bom") && (c.Bool("recipe") || c.Bool("tensors") || phone != ""):
-		return errors.New("--bom prints only the bill of materials, as JSON; leave out --recipe, --tensors and --device")
-	case phone != "" && c.Bool("tensors"):
-		return errors.New("--device and --tensors are two tables; use one of them, or --json for both")
-	case c.IsSet("trust") && c.String("trust") == "" || c.IsSet("signature") && !c.IsSet("trust"):
-		return errors.New("inspect: --trust names the keys that a signature must be by, and --signature where it is; give --trust FILE")
-	case phone == "" && (c.IsSet(kvFlag.Name) || c.IsSet(deviceFlag.Name)):
-		return fmt.Errorf("inspect: --kv changes the costs that --device shows, which names a phone: %s", strings.Join(device.Names(), ", "))
+	if err := checkInspect(c, phone); err != nil {
+		return err
 	}
 	arithmetic, err := arithmeticOf(c)
 	if err != nil {

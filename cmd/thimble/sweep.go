@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,13 +28,15 @@ folder. PLAN is a YAML file:
    calibration: {texts: [valid.txt], tokens: 16384, context: 512, seed: 0}
 
 A model may also have the keys set, drop and lora, lists of what the options of
-those names take. Paths count from the current folder.
+those names take. Paths count from the current folder. thimble curve --help has the
+keys of recipes.
+
+thimble curve FOLDER draws all results of a folder.
 
 A result is a JSON file named by the hash of all that its figures depend on: the
 model's files, recipe, calibration, text, how the text is cut, and the version of
 the arithmetic. So the same command again does only what is missing, a changed
 plan adds to the folder, and any number of processes may share one.
-thimble curve FOLDER draws all results of a folder.
 
 --shard I/N does the share I of N, as do the tasks of a Slurm array without the
 option, by SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT. Kubernetes gives the
@@ -79,20 +82,20 @@ var (
 func sweepAction(c *cli.Context) error {
 	path := c.Args().First()
 	if c.NArg() != 1 {
-		return fmt.Errorf("sweep takes one plan, a YAML file; see thimble sweep --help")
+		return errors.New("sweep takes one plan, a YAML file with models, recipes and texts; thimble sweep --help has an example")
 	}
 	o := thimble.SweepOptions{Folder: c.String("output"), DryRun: c.Bool(dryRunFlag.Name)}
 	var err error
 	if o.Shard, err = shardOf(c, true); err != nil {
 		return err
 	}
-	if o.Folder == "" {
-		if o.Folder = strings.TrimSuffix(path, filepath.Ext(path)); o.Folder == path {
-			return fmt.Errorf("sweep needs -o FOLDER for its results")
-		}
-	}
 	if o.Plan, err = thimble.ReadSweepPlan(c.Context, path); err != nil {
 		return err
+	}
+	if o.Folder == "" {
+		if o.Folder = strings.TrimSuffix(path, filepath.Ext(path)); o.Folder == path {
+			return errors.New("sweep needs -o FOLDER for its results")
+		}
 	}
 	for i := range o.Plan.Models {
 		m := &o.Plan.Models[i]

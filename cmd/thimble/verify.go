@@ -160,7 +160,7 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 	for _, text := range c.StringSlice("gate") {
 		g, err := verify.ParseGate(text)
 		if err != nil {
-			return o, fmt.Errorf("--gate: %w", err)
+			return o, fmt.Errorf("--%w", err) // which begins with "gate"
 		}
 		o.Gates = append(o.Gates, g)
 	}

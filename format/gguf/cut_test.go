@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thimble/format/export"
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -41,7 +42,7 @@ func TestRunsOfSpaces(t *testing.T) {
 	_, data := write(t, gemmaModel(t, 270))
 	f := parse(t, data)
 	tokens, types := f.keys["tokenizer.ggml.tokens"].([]any), f.keys["tokenizer.ggml.token_type"].([]any)
-	if tokens[265] != "  " || tokens[268] != "\n\n" || types[265] != int32(tokenUser) {
+	if tokens[265] != "  " || tokens[268] != "\n\n" || types[265] != int32(vocab.User) {
 		t.Errorf("runs are %q and %q, of type %v", tokens[265], tokens[268], types[265])
 	}
 	for name, foreign := range map[string]bool{"ours": false, "llama.cpp's": true} {
@@ -95,7 +96,7 @@ func TestUnknownTokenUnnamed(t *testing.T) {
 	for id, kind := range d.Kinds {
 		types[id] = int32(kind)
 	}
-	types[0], types[len(d.Kinds)] = tokenControl, tokenUnused
+	types[0], types[len(d.Kinds)] = vocab.Control, vocab.Unused
 	f.set("tokenizer.ggml.token_type", types)
 	f.set("tokenizer.ggml.unknown_token_id", nil)
 	back, err := opened(t, f.bytes()).Tokenizer()

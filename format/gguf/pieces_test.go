@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"thimble/format/export"
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -69,7 +70,7 @@ func TestPieces(t *testing.T) {
 		if len(tokens) != 266 || len(types) != 266 || len(scores) != 266 || tokens[13] != "<0x0A>" || tokens[260] != "▁ab" || tokens[265] != "[PAD265]" {
 			t.Fatalf("%s: %d tokens, %d types, %d scores", name, len(tokens), len(types), len(scores))
 		}
-		for id, want := range map[int]int32{0: tokenUnknown, 1: tokenControl, 2: tokenControl, 3: tokenByte, 258: tokenByte, 259: tokenNormal, 264: tokenNormal, 265: tokenUnused} {
+		for id, want := range map[int]int32{0: vocab.Unknown, 1: vocab.Control, 2: vocab.Control, 3: vocab.Byte, 258: vocab.Byte, 259: vocab.Normal, 264: vocab.Normal, 265: vocab.Unused} {
 			if types[id] != want {
 				t.Errorf("%s: type of token %d is %v, want %d", name, id, types[id], want)
 			}
@@ -86,12 +87,12 @@ func TestPieces(t *testing.T) {
 func TestNoUnknownID(t *testing.T) {
 	_, data := write(t, withTokenizer(t, pieces()))
 	d := draftOf(t, data)
-	types := slices.Repeat([]int32{tokenNormal}, 266)
-	copy(types, []int32{tokenControl, tokenControl, tokenControl})
+	types := slices.Repeat([]int32{vocab.Normal}, 266)
+	copy(types, []int32{vocab.Control, vocab.Control, vocab.Control})
 	for b := range 256 {
-		types[3+b] = tokenByte
+		types[3+b] = vocab.Byte
 	}
-	types[265] = tokenUnused
+	types[265] = vocab.Unused
 	d.set("tokenizer.ggml.token_type", types)
 	d.set("tokenizer.ggml.unknown_token_id", nil)
 	got, err := opened(t, d.bytes()).Tokenizer()

@@ -6,41 +6,19 @@ import (
 	"testing"
 
 	"thimble/format/export"
+	"thimble/format/gguf/vocab"
 	"thimble/internal/tokenizer"
 )
-
-// Every entry is valid, its names are its own, and it comes back from a file.
-func TestPreTokenizers(t *testing.T) {
-	seen := map[string]bool{}
-	for i, p := range preTokenizers {
-		for _, name := range p.names {
-			if seen[name] || findPreTokenizer(name) != &preTokenizers[i] {
-				t.Errorf("%q is listed twice", name)
-			}
-			seen[name] = true
-		}
-		d := &tokenizer.Data{Model: tokenizer.ByteLevelBPE, Tokens: [][]byte{[]byte("a")}, Steps: p.steps, IgnoreMerges: p.ignoreMerges, BOS: -1, EOS: -1, Pad: -1, Unk: -1}
-		if _, err := tokenizer.New(d); err != nil {
-			t.Errorf("%s: %v", p.names[0], err)
-		}
-		if found := preTokenizerOf(d); found == nil || found.ignoreMerges != p.ignoreMerges || !slices.Equal(found.steps, p.steps) {
-			t.Errorf("%s: export finds %v", p.names[0], found)
-		}
-	}
-	if len(seen) < 75 {
-		t.Errorf("%d names", len(seen))
-	}
-}
 
 // gpt-oss has the steps of gpt-4o and ignore_merges: a note, and a key of ours.
 func TestOtherIgnoreMerges(t *testing.T) {
 	m := tiny(t, "f16")
 	d, _ := m.Tokenizer()
-	d.Steps, d.IgnoreMerges = []tokenizer.Step{split(gpt4o + "|x")}, true
+	d.Steps, d.IgnoreMerges = []tokenizer.Step{"isolated:a|x"}, true
 	if _, err := exporter.Plan(m, export.Options{}); err == nil {
 		t.Error("steps of no pre-tokenizer are exported")
 	}
-	d.Steps = findPreTokenizer("qwen35").steps
+	d.Steps = vocab.PreTokenizerNamed("qwen35").Steps
 	e, data := write(t, m)
 	if !slices.ContainsFunc(e.Notes, func(n string) bool { return strings.Contains(n, "llama.cpp merges every piece") }) {
 		t.Errorf("notes are %q", e.Notes)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
@@ -59,22 +60,22 @@ func (f *file) tokenizer() (*tokenizer.Data, error) {
 // readBytes reads a byte-level tokenizer. addBOS is the default of add_bos_token.
 func (f *file) readBytes(m *metadata, d *tokenizer.Data, n int) (addBOS bool, err error) {
 	d.Model = tokenizer.ByteLevelBPE
-	pre := findPreTokenizer(m.pre)
+	pre := vocab.PreTokenizerNamed(m.pre)
 	if pre == nil {
 		return false, f.unsupported("tokenizer.ggml.pre", "%q", defect.Printable(m.pre))
 	}
-	d.Steps, d.IgnoreMerges = pre.steps, pre.ignoreMerges
+	d.Steps, d.IgnoreMerges = pre.Steps, pre.IgnoreMerges
 	if m.ignoreMerges != nil { // llama.cpp derives it from the name
 		d.IgnoreMerges = *m.ignoreMerges
 	}
-	if m.nfc != nil && *m.nfc || m.nfc == nil && pre.nfc && m.tokenizerTokens == nil {
+	if m.nfc != nil && *m.nfc || m.nfc == nil && pre.NFC && m.tokenizerTokens == nil {
 		d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpNFC}}
 	}
 	ids, err := f.readTokens(m, d, n)
 	if err == nil {
 		err = f.readMerges(m, d, ids)
 	}
-	return pre.addBOS, err
+	return pre.AddBOS, err
 }
 
 // readText reads a tokenizer of the model "gemma4", which merges characters in order of rank
@@ -84,15 +85,15 @@ func (f *file) readText(m *metadata, d *tokenizer.Data, n int) error {
 		return defect.Corrupt(f.path, "tokenizer.ggml.token_type", "is missing")
 	}
 	d.Model, d.Unknown, d.ByteFallback = tokenizer.BPE, tokenizer.UnknownRun, true
-	d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}
-	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: mark, New: " "}, {Op: tokenizer.OpBytes}}
+	d.Normalizer = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}
+	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: vocab.Mark, New: " "}, {Op: tokenizer.OpBytes}}
 	ids := make(map[string]uint32, n)
 	for i, text := range m.tokens[:n] {
 		id := uint32(i)
 		d.Tokens, ids[text] = append(d.Tokens, []byte(text)), id
 		switch m.tokenTypes[i] {
-		case tokenUnknown, tokenControl, tokenUser:
-			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: m.tokenTypes[i] != tokenUser})
+		case vocab.Unknown, vocab.Control, vocab.User:
+			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: m.tokenTypes[i] != vocab.User})
 		}
 	}
 	if d.Unk < 0 {
@@ -121,19 +122,19 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	d.SentencePiece = p
 	for id, text := range m.tokens[:n] {
 		kind := m.tokenTypes[id]
-		if kind < tokenNormal || kind > tokenByte {
+		if kind < vocab.Normal || kind > vocab.Byte {
 			return f.unsupported("tokenizer.ggml.token_type", "%d, of token %d,", kind, id)
 		}
 		d.Tokens, d.Scores, d.Kinds = append(d.Tokens, []byte(text)), append(d.Scores, float64(m.scores[id])), append(d.Kinds, byte(kind))
 		switch kind {
-		case tokenByte:
+		case vocab.Byte:
 			d.ByteFallback = true
-		case tokenUnknown, tokenControl: // Hugging Face and llama.cpp find these in a text
-			if kind == tokenUnknown {
+		case vocab.Unknown, vocab.Control: // Hugging Face and llama.cpp find these in a text
+			if kind == vocab.Unknown {
 				d.Unk = id
 			}
 			d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text, Special: true})
-		case tokenUser:
+		case vocab.User:
 			f.readUser(m, d, id)
 		}
 	}
@@ -155,7 +156,7 @@ func (f *file) readUser(m *metadata, d *tokenizer.Data, id int) {
 	switch {
 	case m.steps != nil: // readSteps adds it
 	case m.tokenizerTokens != nil && (m.cut == nil || !*m.cut):
-		d.Tokens[id] = []byte(strings.ReplaceAll(text, " ", mark))
+		d.Tokens[id] = []byte(strings.ReplaceAll(text, " ", vocab.Mark))
 	default:
 		d.Added = append(d.Added, tokenizer.Added{ID: uint32(id), Content: text})
 		if d.Model == tokenizer.SentencePieceBPE {
@@ -174,7 +175,7 @@ func (f *file) countTokens(m *metadata) (int, error) {
 	if m.tokenizerTokens != nil && int64(*m.tokenizerTokens) < int64(n) {
 		n = int(*m.tokenizerTokens)
 	}
-	for m.tokenTypes != nil && n > 0 && m.tokenTypes[n-1] == tokenUnused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) {
+	for m.tokenTypes != nil && n > 0 && m.tokenTypes[n-1] == vocab.Unused && m.tokens[n-1] == fmt.Sprintf("[PAD%d]", n-1) {
 		n--
 	}
 	return n, nil
@@ -230,15 +231,15 @@ func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uin
 	ids := make(map[string]uint32, n)
 	for i, text := range m.tokens[:n] {
 		id := uint32(i)
-		token, plain := unspell(text)
-		kind := int32(tokenNormal)
+		token, plain := vocab.Unspell(text)
+		kind := int32(vocab.Normal)
 		if m.tokenTypes != nil {
 			kind = m.tokenTypes[i]
 		}
 		switch kind {
-		case tokenNormal, tokenUnused:
-		case tokenUnknown, tokenControl, tokenUser:
-			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: kind != tokenUser})
+		case vocab.Normal, vocab.Unused:
+		case vocab.Unknown, vocab.Control, vocab.User:
+			d.Added = append(d.Added, tokenizer.Added{ID: id, Content: text, Special: kind != vocab.User})
 			if plain = plain && string(token) == text; !plain {
 				token = []byte(text)
 			}
@@ -273,26 +274,3 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 	}
 	return nil
 }
-
-// unspell returns the bytes that a token spelled in byteLetters represents. If the token
-// has other characters, it returns the token itself and false.
-func unspell(text string) (token []byte, plain bool) {
-	token = make([]byte, 0, len(text))
-	for _, r := range text {
-		b, ok := letterBytes[r]
-		if !ok {
-			return []byte(text), false
-		}
-		token = append(token, b)
-	}
-	return token, true
-}
-
-// letterBytes is the inverse of byteLetters.
-var letterBytes = func() map[rune]byte {
-	all := make(map[rune]byte, len(byteLetters))
-	for b, r := range byteLetters {
-		all[r] = byte(b)
-	}
-	return all
-}()

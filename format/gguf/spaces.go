@@ -1,10 +1,10 @@
 package gguf
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
@@ -17,9 +17,9 @@ var spacings = []struct {
 	prefix     bool
 	unless     bool // no prefix if the text begins with a space
 }{
-	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: mark}, {Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, true, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, nil, false, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: vocab.Mark}, {Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, nil, true, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, nil, false, false},
+	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
 	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
 	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
 	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
@@ -72,9 +72,9 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 			return defect.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, maxPiece)
 		}
 	}
-	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: mark, New: " "}, {Op: tokenizer.OpBytes}, {Op: tokenizer.OpStrip, Old: " "}}
+	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: vocab.Mark, New: " "}, {Op: tokenizer.OpBytes}, {Op: tokenizer.OpStrip, Old: " "}}
 	if d.Model == tokenizer.SentencePieceBPE {
-		d.Model, d.Merges, d.Scores = tokenizer.BPE, mergesOf(d), nil
+		d.Model, d.Merges, d.Scores = tokenizer.BPE, vocab.Merges(d), nil
 	} else {
 		d.Model = tokenizer.Unigram
 	}
@@ -84,32 +84,3 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 
 // maxPiece is the longest token, in bytes, whose merges are searched for.
 const maxPiece = 1024
-
-// mergesOf is the inverse of scoresOf: it returns every pair of tokens that makes a token,
-// the highest score first.
-func mergesOf(d *tokenizer.Data) []uint32 {
-	ids := make(map[string]uint32, len(d.Tokens))
-	order := make([]int, len(d.Tokens))
-	for id, token := range d.Tokens {
-		order[id] = id
-		if d.Kinds[id] != tokenizer.KindUnused {
-			ids[string(token)] = uint32(id)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(d.Scores[b], d.Scores[a]) })
-	var merges []uint32
-	for _, id := range order {
-		if d.Kinds[id] != tokenizer.KindNormal && d.Scores[id] >= 0 { // no merge gave it a score
-			continue
-		}
-		token := string(d.Tokens[id])
-		for i := range token { // at each character
-			left, ok := ids[token[:i]]
-			right, ok2 := ids[token[i:]]
-			if ok && ok2 {
-				merges = append(merges, left, right)
-			}
-		}
-	}
-	return merges
-}

@@ -5,45 +5,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
 )
-
-// Values of tokenizer.ggml.token_type (llama.h, enum llama_token_type).
-const (
-	tokenNormal  = 1
-	tokenUnknown = 2
-	tokenControl = 3
-	tokenUser    = 4
-	tokenUnused  = 5
-	tokenByte    = 6
-)
-
-// byteLetters lists the characters that represent bytes 0 to 255 in a byte-level
-// vocabulary: printable Latin-1 represents itself, U+0100 and up the rest (GPT-2,
-// encoder.py).
-var byteLetters = func() (letters [256]rune) {
-	next := rune(256)
-	for b := range letters {
-		if b >= '!' && b <= '~' || b >= 0xa1 && b != 0xad {
-			letters[b] = rune(b)
-		} else {
-			letters[b] = next
-			next++
-		}
-	}
-	return letters
-}()
-
-// spell returns the bytes of a token in byteLetters.
-func spell(token []byte) string {
-	var b strings.Builder
-	for _, c := range token {
-		b.WriteRune(byteLetters[c])
-	}
-	return b.String()
-}
 
 // putTokenizer adds the keys of tokenizer d, which may be nil. notes describe where
 // llama.cpp differs from d. llama.cpp requires as many tokens as the embedding has rows,
@@ -57,7 +23,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	if _, err := tokenizer.New(d); err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(path), err)
 	}
-	d, left, err := withRows(path, d, s.Vocab)
+	d, left, err := vocab.WithRows(path, d, s.Vocab)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +39,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	m.tokenizerTokens = ptr(uint32(len(d.Tokens)))
 	for id := len(d.Tokens); id < s.Vocab; id++ {
 		m.tokens = append(m.tokens, fmt.Sprintf("[PAD%d]", id))
-		m.tokenTypes = append(m.tokenTypes, tokenUnused)
+		m.tokenTypes = append(m.tokenTypes, vocab.Unused)
 		if m.scores != nil {
 			m.scores = append(m.scores, 0)
 		}
@@ -109,11 +75,11 @@ var ignoreMergesNote = map[bool]string{
 // putBytes adds a byte-level tokenizer.
 func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err error) {
 	m.tokenizer, m.addSpace = "gpt2", ptr(false)
-	pre := preTokenizerOf(d)
+	pre := vocab.PreTokenizerOf(d)
 	if pre == nil {
 		return nil, defect.Unsupported(path, "a tokenizer with steps %q in GGUF", d.Steps)
 	}
-	if m.pre = pre.names[0]; pre.ignoreMerges != d.IgnoreMerges {
+	if m.pre = pre.Names[0]; pre.IgnoreMerges != d.IgnoreMerges {
 		m.ignoreMerges = ptr(d.IgnoreMerges)
 		notes = append(notes, ignoreMergesNote[d.IgnoreMerges])
 	}
@@ -126,10 +92,10 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	}
 	m.tokens, m.tokenTypes = make([]string, len(d.Tokens)), make([]int32, len(d.Tokens))
 	for id, token := range d.Tokens {
-		m.tokens[id], m.tokenTypes[id] = spell(token), tokenNormal
+		m.tokens[id], m.tokenTypes[id] = vocab.Spell(token), vocab.Normal
 	}
 	for _, id := range d.Literal {
-		m.tokens[id], m.tokenTypes[id] = string(d.Tokens[id]), tokenUnused
+		m.tokens[id], m.tokenTypes[id] = string(d.Tokens[id]), vocab.Unused
 		if len(d.Tokens[id]) == 0 { // the tokenizer leaves this id out
 			m.tokens[id] = fmt.Sprintf("[PAD%d]", id)
 		}
@@ -156,10 +122,10 @@ func (m *metadata) putAdded(path string, d *tokenizer.Data) error {
 			return defect.Unsupported(path, "added token %q, which strips white space or is a single word, in GGUF", defect.Printable(a.Content))
 		case m.tokens[a.ID] != a.Content || string(d.Tokens[a.ID]) != a.Content:
 			return defect.Unsupported(path, "added token %q, which the vocabulary spells differently, in GGUF", defect.Printable(a.Content))
-		case a.Special && m.tokenTypes[a.ID] != tokenUnknown:
-			m.tokenTypes[a.ID] = tokenControl
+		case a.Special && m.tokenTypes[a.ID] != vocab.Unknown:
+			m.tokenTypes[a.ID] = vocab.Control
 		case !a.Special:
-			m.tokenTypes[a.ID] = tokenUser
+			m.tokenTypes[a.ID] = vocab.User
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
+	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 )
@@ -252,4 +253,27 @@ func (w *Writer) Abort() {
 	if w.err == nil {
 		w.err = errors.New("the container writer is closed")
 	}
+}
+
+// Record rewrites the container that m was read from, with other gates, and closes m.
+func Record(m *model.Model, gates []Gate) error {
+	contents, err := Describe(m)
+	if err != nil {
+		return err
+	}
+	contents.Gates = gates
+	w, err := Create(m.Path, contents, Options{Overwrite: true})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, e := range contents.Tensors {
+		if err := w.Write(m.Tensors[e.Name]); err != nil {
+			return err
+		}
+	}
+	if err := m.Close(); err != nil { // Windows does not replace a mapped file
+		return err
+	}
+	return w.Close()
 }

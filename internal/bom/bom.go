@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"thimble/internal/model"
 )
 
 // A Model is what a bill is about.
@@ -37,6 +39,14 @@ type File struct {
 	Name   string
 	Bytes  int64
 	SHA256 string
+}
+
+// FilesOf returns files of which sources have the digests.
+func FilesOf(sources []model.Source) (files []File) {
+	for _, s := range sources {
+		files = append(files, File{Name: s.Name, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256)})
+	}
+	return files
 }
 
 // A Text is one of the texts that a model was calibrated on. SHA256 is hexadecimal.

@@ -128,7 +128,7 @@ func TestLicenses(t *testing.T) {
 		{"other", "x", "https://example.org/", []License{{Name: "x", URL: "https://example.org/"}}},
 	} {
 		facts := map[string]string{"general.license": c.license, "general.license.name": c.name, "general.license.link": c.link}
-		if got := StatedLicenses(facts); !slices.Equal(got, c.want) {
+		if got := LicensesOfModel(facts, ""); !slices.Equal(got, c.want) {
 			t.Errorf("%v: %+v, want %+v", facts, got, c.want)
 		}
 	}

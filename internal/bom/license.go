@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -52,17 +53,23 @@ func NewLicense(name, link string) License {
 	return License{Name: name, URL: link}
 }
 
-// StatedLicenses returns the licence that GGUF's general keys state, in facts by their names; nil
-// if they state none.
-func StatedLicenses(facts map[string]string) []License {
+// LicensesOfModel returns the licence that GGUF's general keys state, in facts by their names, or
+// those that the README of the checkpoint at path states. A path of "" is none.
+func LicensesOfModel(facts map[string]string, path string) []License {
 	name := facts["general.license"]
 	if name == "" || name == "other" {
 		name = cmp.Or(facts["general.license.name"], name)
 	}
-	if name == "" {
+	switch {
+	case name != "":
+		return []License{NewLicense(name, facts["general.license.link"])}
+	case path == "":
 		return nil
 	}
-	return []License{NewLicense(name, facts["general.license.link"])}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	return LicensesOf(filepath.Join(path, "README.md"))
 }
 
 // LicensesOf returns the licences that the README.md at path states, see licensesIn. It returns

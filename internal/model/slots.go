@@ -121,6 +121,14 @@ type Slot struct {
 	Role       Role
 }
 
+// Kind returns the tensor's name without its block.
+func (s Slot) Kind() string {
+	if _, kind, ok := SplitName(s.Name); ok {
+		return kind
+	}
+	return s.Name
+}
+
 // Fixed reports whether tuning leaves the tensor as it is: the embedding of positions, the
 // numbers of an activation, and the scale of a block's output.
 func (s Slot) Fixed() bool {

@@ -52,6 +52,13 @@ func (s Shard) facts(f facts.Facts) facts.Facts {
 	return append(slices.Clip(f), [2]string{"share", s.String()})
 }
 
+// An otherRunError is the error of a part with other inputs.
+type otherRunError struct{ path, difference string }
+
+func (e *otherRunError) Error() string {
+	return fmt.Sprintf("%s: is of another run (%s)", defect.Printable(e.path), e.difference)
+}
+
 // open opens the part at path, which must have the inputs f.
 func open(path string, f facts.Facts) (*journal.Journal, error) {
 	j, err := journal.Open(path)
@@ -66,7 +73,7 @@ func open(path string, f facts.Facts) (*journal.Journal, error) {
 	if err != nil {
 		err = defect.Corrupt(path, "head", "%s; remove the file", defect.Printable(err.Error()))
 	} else if d := old.Differ(f); d != "" {
-		err = fmt.Errorf("%s: is of another run (%s)", defect.Printable(path), d)
+		err = &otherRunError{path, d}
 	}
 	if err != nil {
 		j.Close()
@@ -93,6 +100,8 @@ func Collect(base string, f facts.Facts, read func(s Shard, j *journal.Journal) 
 			complete, err = read(s, j)
 		case errors.Is(err, os.ErrNotExist):
 			err = nil
+		case errors.As(err, new(*otherRunError)):
+			err = fmt.Errorf("%w; repeat the options that it was written with, or remove it and write it again with --shard %v in place of --merge", err, s)
 		}
 		if err == nil && !complete {
 			err = fmt.Errorf("%s: is not finished; run the same command with --shard %v in place of --merge", defect.Printable(s.Path(base)), s)

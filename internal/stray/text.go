@@ -54,6 +54,7 @@ const conversations = "a file of conversations or texts; give it to thimble quan
 
 // mappings lists kinds of YAML files.
 var mappings = []keyed{
+	{[]string{"models", "recipes", "texts"}, "a plan; give it to thimble sweep"},
 	{[]string{"gates"}, policy},
 	{[]string{"tolerance"}, policy},
 	{[]string{"rules"}, policy},
@@ -67,6 +68,9 @@ var mappings = []keyed{
 }
 
 const (
+	privateKey = "a private key; keep it secret, and sign a model with it: thimble sign MODEL --key FILE"
+	publicKey  = "a public key; check a model's signature with it: thimble inspect MODEL --trust FILE"
+
 	policy = "a policy; give it to thimble verify --policy"
 	rows   = "rows for thimble curve; give it to thimble curve --rows"
 )
@@ -78,6 +82,16 @@ var marks = []struct{ start, text string }{
 	{"<svg", "a picture" + notRight},
 	{"<?xml", "an XML file" + notRight},
 	{"#!", "a script" + notRight},
+	{"-----begin ssh signature", "a signature; name the model beside it, and the key that you trust: thimble inspect MODEL --trust KEY.pub"},
+	{"-----begin openssh private key", privateKey},
+	{"-----begin private key", privateKey},
+	{"-----begin encrypted private key", privateKey},
+	{"-----begin rsa private key", privateKey},
+	{"-----begin ec private key", privateKey},
+	{"ssh-ed25519 ", publicKey},
+	{"ssh-rsa ", publicKey},
+	{"ecdsa-sha2-", publicKey},
+	{"sk-ssh-ed25519", publicKey},
 }
 
 // find returns the text of the first kind whose keys are all in keys.

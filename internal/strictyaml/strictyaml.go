@@ -7,7 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"regexp"
 	"strings"
+
+	"thimble/internal/spell"
 
 	"github.com/goccy/go-yaml"
 )
@@ -38,7 +42,7 @@ func Decode(text []byte, v any) (err error) {
 	if err = d.Decode(v); errors.Is(err, io.EOF) {
 		return errors.New("is empty")
 	} else if err != nil {
-		return errors.New(strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "))
+		return errors.New(suggest(strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "), v))
 	}
 	if err = d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return errors.New("has more than one document")
@@ -73,4 +77,35 @@ func tooDeep(text []byte) bool {
 func Encode(v any) (string, error) {
 	text, err := yaml.Marshal(v)
 	return string(text), err
+}
+
+// unknown matches the name of an unknown key in an error of the parser.
+var unknown = regexp.MustCompile(`unknown field "([^"]*)"`)
+
+// suggest adds the key of v that an unknown one in an error is nearest to.
+func suggest(text string, v any) string {
+	found := unknown.FindStringSubmatchIndex(text)
+	if found == nil {
+		return text
+	}
+	return text[:found[1]] + spell.Suggest(text[found[2]:found[3]], keysOf(reflect.TypeOf(v), nil)) + text[found[1]:]
+}
+
+// keysOf appends to keys those of the structs that t has, at any depth.
+func keysOf(t reflect.Type, keys []string) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return keysOf(t.Elem(), keys)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
+				keys = append(keys, name)
+			}
+			if f.IsExported() {
+				keys = keysOf(f.Type, keys)
+			}
+		}
+	}
+	return keys
 }

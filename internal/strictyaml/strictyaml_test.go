@@ -28,7 +28,7 @@ func TestDecode(t *testing.T) {
 func TestErrorTexts(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                      "is empty",
-		"- name: x\n  shceme: int4\n":           `unknown field "shceme"`,
+		"- name: x\n  shceme: int4\n":           `unknown field "shceme" (did you mean "scheme"?)`,
 		"- name: x\n  name: y\n":                `"name" already defined`,
 		"- name: x\n---\n- name: y\n":           "has more than one document",
 		"name: x\n":                             "[1:",

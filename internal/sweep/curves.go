@@ -8,6 +8,7 @@ import (
 
 	"thimble/internal/atomicfile"
 	"thimble/internal/facts"
+	"thimble/internal/label"
 	"thimble/verify/curve"
 )
 
@@ -28,7 +29,7 @@ func CurvesOf(folder string, results []*Result, peers []curve.Peer) *Curves {
 		report := reportOf(m)
 		report.Peers = peers
 		if len(models) > 1 {
-			report.Prefix = curve.FileName(m.name) + "-"
+			report.Prefix = label.FileName(m.name) + "-"
 		}
 		all.Models = append(all.Models, report)
 	}

@@ -7,10 +7,12 @@ package sweep
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"thimble/internal/defect"
-	"thimble/verify/curve"
+	"thimble/internal/label"
+	"thimble/internal/spell"
 )
 
 // MaxJobs is the largest number of jobs of a plan.
@@ -53,6 +55,21 @@ type Calibration struct {
 	Seed    *uint64  `yaml:"seed,omitempty"`
 }
 
+// example is a plan in one line.
+const example = "models: [SmolLM2-135M], recipes: [{scheme: int4/g32}], texts: [test.txt]"
+
+// CheckPlanFile returns an error if path is a folder, and says what a plan is.
+func CheckPlanFile(path string) error {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return nil // reading it says why
+	}
+	name := defect.Printable(path)
+	if HasResults(path) {
+		return fmt.Errorf("%s: is a folder of results, which thimble curve %s draws; sweep takes the plan, a YAML file", name, name)
+	}
+	return fmt.Errorf("%s: is a folder; sweep takes a plan, a YAML file such as {%s}", name, example)
+}
+
 // Complete sets the names of the models, and checks the plan. recipes are the names of its
 // recipes.
 func (p *Plan) Complete(recipes []string) error {
@@ -73,7 +90,7 @@ func (p *Plan) Complete(recipes []string) error {
 	}
 	var texts []string
 	for _, path := range p.Texts {
-		name := curve.NameOf(path)
+		name := label.OfFile(path)
 		if slices.Contains(texts, name) {
 			return fmt.Errorf("texts: two are called %s; give one file another name", name)
 		}
@@ -93,7 +110,7 @@ func (p *Plan) completeModel(i int, recipes []string) error {
 		return errors.New("one has no path; its key is model")
 	}
 	if m.Name == "" {
-		m.Name = curve.ModelName(m.Path)
+		m.Name = label.OfModel(m.Path)
 	}
 	if err := checkLabel(m.Name); err != nil {
 		return err
@@ -103,7 +120,7 @@ func (p *Plan) completeModel(i int, recipes []string) error {
 	}
 	for _, name := range m.Recipes {
 		if !slices.Contains(recipes, name) {
-			return fmt.Errorf("%s: there is no recipe called %s", defect.Printable(m.Name), defect.Printable(name))
+			return fmt.Errorf("%s: there is no recipe called %s%s", defect.Printable(m.Name), defect.Printable(name), spell.Suggest(name, recipes))
 		}
 	}
 	return nil

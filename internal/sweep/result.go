@@ -81,6 +81,19 @@ type File struct {
 	Recipe        string  `json:"recipe,omitempty"` // canonical YAML
 }
 
+// ResultOf returns what a sweep stores of a file of report that was measured on a text, without
+// names and Inputs.
+func ResultOf(report *curve.Report, row *curve.Row, text int, p curve.Point) *Result {
+	t := &report.Texts[text]
+	return &Result{
+		Weights: report.Weights, Calibration: report.Calibration, Series: row.Series, Chunks: t.Chunks, Context: t.Context, Tokens: t.Tokens, PPL: t.PPL, Measured: p,
+		File: File{
+			Existing: row.File != "", Bytes: row.Bytes, ExportBytes: row.ExportBytes, SHA256: row.SHA256, BitsPerWeight: row.BitsPerWeight,
+			PredictedKL: row.PredictedKL, Recipe: row.Recipe,
+		},
+	}
+}
+
 // parse reads a result that is stored as name.
 func parse(path, name string, text []byte) (*Result, error) {
 	if _, err := strictjson.Decode(path, text); err != nil { // one meaning, bounded depth

@@ -12,8 +12,8 @@ import (
 
 	"thimble/internal/defect"
 	"thimble/internal/facts"
+	"thimble/internal/label"
 	"thimble/internal/shard"
-	"thimble/verify/curve"
 )
 
 // A Subject is an opened model of a sweep.
@@ -130,7 +130,7 @@ func (r *Run) prepare() error {
 				continue
 			}
 			for k, path := range p.Texts {
-				e.Model, e.Text, e.TextTokens = m.Name, curve.NameOf(path), lengths[k]
+				e.Model, e.Text, e.TextTokens = m.Name, label.OfFile(path), lengths[k]
 				t := e.Task()
 				total += Alone(t)
 				tasks, jobs = append(tasks, t), append(jobs, &Job{Model: e.Model, Recipe: e.Recipe, Text: e.Text, Work: Alone(t), State: Missing, text: k})

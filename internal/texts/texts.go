@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"sync"
 
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -54,6 +56,22 @@ func Tokenizer(m *model.Model) (*tokenizer.Tokenizer, *tokenizer.Data, error) {
 	}
 	tok, err := tokenizer.New(data)
 	return tok, data, err
+}
+
+// Decoder returns a function that decodes tokens with m's tokenizer, which it opens on
+// the first call. Without a tokenizer the function returns "".
+func Decoder(m *model.Model) func([]int) string {
+	opened := sync.OnceValues(func() (*tokenizer.Tokenizer, error) {
+		tok, _, err := Tokenizer(m)
+		return tok, err
+	})
+	return func(ids []int) string {
+		tok, err := opened()
+		if err != nil {
+			return ""
+		}
+		return strings.ToValidUTF8(string(tok.Decode(ids)), "\ufffd")
+	}
 }
 
 // Encode returns the tokens of text. If special is set, it adds the tokens that start and end a

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"thimble/internal/label"
 )
 
 // Between the points of a line, the logarithm of the divergence is linear.
@@ -55,24 +57,6 @@ func TestPeersOfDocs(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	for path, want := range map[string]string{"a/b/test.txt": "test", "-": "stdin", ".txt": ".txt", "SmolLM2-135M": "SmolLM2-135M", "x.tar.gz": "x.tar"} {
-		if got := NameOf(path); got != want {
-			t.Errorf("NameOf(%q) = %q, want %q", path, got, want)
-		}
-	}
-	for path, want := range map[string]string{"a/SmolLM2-1.7B": "SmolLM2-1.7B", "a/x-1.7B.thimble": "x-1.7B", "x.Q4_0.gguf": "x.Q4_0", "SmolLM2-135M/": "SmolLM2-135M"} {
-		if got := ModelName(path); got != want {
-			t.Errorf("ModelName(%q) = %q, want %q", path, got, want)
-		}
-	}
-	for name, want := range map[string]string{"4 bits": "4-bits", "a/../b": "a-..-b", "--": "", "über": "ber"} {
-		if got := FileName(name); got != want {
-			t.Errorf("FileName(%q) = %q, want %q", name, got, want)
-		}
-	}
-}
-
 // Any text is a list of peers, of which each can be drawn, or an error in one line.
 func FuzzParsePeers(f *testing.F) {
 	for _, text := range []string{
@@ -93,7 +77,7 @@ func FuzzParsePeers(f *testing.F) {
 			t.Errorf("not one line: %q", note)
 		}
 		for _, p := range peers {
-			if !(p.Bytes >= 1 && p.KL > 0) || math.IsInf(p.Bytes+p.KL, 0) || CheckName(p.Name) != nil {
+			if !(p.Bytes >= 1 && p.KL > 0) || math.IsInf(p.Bytes+p.KL, 0) || label.Check(p.Name) != nil {
 				t.Errorf("%+v", p)
 			}
 		}

@@ -1,13 +1,16 @@
 package curve
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"thimble/internal/defect"
+	"thimble/internal/label"
 	"thimble/internal/strictyaml"
+	"thimble/internal/texts"
 )
 
 // MaxRows is the maximum number of rows of a curve, and of peers, so that its tables
@@ -19,12 +22,24 @@ type Peer struct {
 	Name  string  `yaml:"name" json:"name"`
 	Bytes float64 `yaml:"bytes" json:"bytes"` // of the file; may be written 91.9e6
 	KL    float64 `yaml:"kl" json:"kl"`       // mean, nats per token
-	Text  string  `yaml:"text" json:"text"`   // the text that it was measured on, as NameOf names it
+	Text  string  `yaml:"text" json:"text"`   // the text that it was measured on, as label.OfFile names it
 
 	// Further measurements, nil if unknown.
 	KLP99 *float64 `yaml:"kl_p99" json:"kl_p99,omitempty"`
 	Top1  *float64 `yaml:"top1" json:"top1_agreement,omitempty"` // 0 to 1
 	PPL   *float64 `yaml:"ppl" json:"ppl,omitempty"`
+}
+
+// ReadPeers reads the file that --peers names; see ParsePeers.
+func ReadPeers(ctx context.Context, path string, names []string) (peers []Peer, note string, err error) {
+	text, err := texts.Read(ctx, "--peers", path, strictyaml.Limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if peers, note, err = ParsePeers([]byte(text), names); err != nil {
+		return nil, "", fmt.Errorf("%s: %w", defect.Printable(path), err)
+	}
+	return peers, note, nil
 }
 
 // ParsePeers reads a list of peers, YAML or JSON. texts names the texts of the curve;
@@ -52,7 +67,7 @@ func ParsePeers(text []byte, texts []string) (peers []Peer, note string, err err
 }
 
 func (p *Peer) check() error {
-	if err := CheckName(p.Name); err != nil {
+	if err := label.Check(p.Name); err != nil {
 		return err
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/internal/chart"
+	"thimble/internal/label"
 )
 
 // SVG returns a chart of the divergence on one text against file size, including the
@@ -14,7 +15,7 @@ func (r *Report) SVG(text int) []byte { return r.picture(text).SVG() }
 
 func (r *Report) picture(text int) *chart.Chart {
 	p := &chart.Chart{
-		Title: fmt.Sprintf("%s on %s", ModelName(r.Model), r.Texts[text].Name),
+		Title: fmt.Sprintf("%s on %s", label.OfModel(r.Model), r.Texts[text].Name),
 		About: "Mean divergence from the original, in nats per token, against the size of the file.",
 		XAxis: "size of the file, MB", YAxis: "mean KL, nats per token",
 	}

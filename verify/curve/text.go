@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/internal/defect"
+	"thimble/internal/label"
 	"thimble/internal/table"
 	"thimble/internal/textwrap"
 	"thimble/internal/units"
@@ -168,7 +169,7 @@ func (r *Report) String() string {
 // that Pictures returns.
 func (r *Report) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", ModelName(r.Model), r.origin())
+	fmt.Fprintf(&b, "# What %s loses at each size\n\n%s.", label.OfModel(r.Model), r.origin())
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, " Note: %s.", note)
 	}
@@ -211,7 +212,7 @@ func Pictures(texts []string) (files []string) {
 		return []string{"curve.svg"}
 	}
 	for _, name := range texts {
-		files = append(files, "curve-"+FileName(name)+".svg")
+		files = append(files, "curve-"+label.FileName(name)+".svg")
 	}
 	return files
 }

@@ -43,14 +43,19 @@ func Device(r *thimble.Inspection) string {
 	for _, f := range r.Device.Phones {
 		width = max(width, len(f.Name))
 	}
-	fmt.Fprintf(&b, "  %-*s %6s %7s %6s %5s  %8s %8s  %7s\n", width, "", "memory", "model", "within", "app", "tokens/s", "at 1000", "battery")
-	fmt.Fprintf(&b, "  %-*s %6s %7s %6s %5s  %8s %8s  %7s\n", width, "phone", "GiB", "takes", "10%", "limit", "at most", "tokens", "/1000")
+	for _, heads := range [][]any{
+		{"", "memory", "model's", "within", "fits app", "tokens/s", "tokens/s", "battery"},
+		{"phone", "GiB", "share", "10%", "limit", "at most", "at 1000", "per 1000"},
+	} {
+		fmt.Fprintf(&b, "  %-*s %6s %7s %6s %8s  %8s  %8s  %8s\n", append([]any{width}, heads...)...)
+	}
 	for _, f := range r.Device.Phones {
-		fmt.Fprintf(&b, "  %-*s %6d %6.1f%% %6s %5s  %8s %8s  %6.2g%%\n", width, f.Name, f.Memory>>30, 100*f.Share, yes(f.Within), limit(&f),
+		fmt.Fprintf(&b, "  %-*s %6d %6.1f%% %6s %8s  %8s  %8s  %7.2g%%\n", width, f.Name, f.Memory>>30, 100*f.Share, yes(f.Within), limit(&f),
 			rate(f.Speed), rate(f.SpeedLate), 100*f.Battery)
 	}
-	b.WriteString("\ntokens/s: the memory's bandwidth over the bytes of a token, a ceiling. battery:\n" +
-		"what 1000 tokens take of a full one. --device NAME shows a phone's sources.\n")
+	b.WriteString("\ntokens/s: the memory's bandwidth over the bytes of a token, a ceiling; at 1000:\n" +
+		"when a token attends to 1000 others. battery: what 1000 tokens take of a full\n" +
+		"one. --device NAME shows a phone's sources.\n")
 	return b.String()
 }
 

@@ -30,15 +30,15 @@ func Inspection(r *thimble.Inspection, listed bool) string {
 	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
-	stored, memory := r.Bytes, ""
-	if c := r.Container; c != nil && c.Coded > 0 {
-		stored, memory = c.TensorBytes, fmt.Sprintf(", entropy coded; %s in memory", units.Size(r.Bytes))
+	stored, size, memory := r.Bytes, units.Size(r.Bytes), ""
+	if c := r.Container; coded(r) {
+		stored, size, memory = c.TensorBytes, units.Size(c.TensorBytes)+" of the file", fmt.Sprintf(", entropy coded; %s in memory", units.Size(r.Bytes))
 		if c.Checked {
 			memory += fmt.Sprintf(", decoded in %.2f s", c.DecodeSeconds)
 		}
 	}
 	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight%s\n\n", defect.Printable(r.Provenance.Architecture),
-		float64(r.Weights)/1e6, units.Size(stored), 8*float64(stored)/float64(r.Weights), memory)
+		float64(r.Weights)/1e6, size, 8*float64(stored)/float64(r.Weights), memory)
 	for _, row := range slices.Concat(specRows(r), originRows(r)) {
 		if row[0] == "from" || row[0] == "" { // columns
 			fmt.Fprintf(&b, "  %-13s %s\n", row[0], row[1])
@@ -140,43 +140,70 @@ func listTensors(b *strings.Builder, r *thimble.Inspection) {
 	for _, t := range r.Tensors {
 		name, shape = max(name, len(t.Name)), max(shape, len(fmt.Sprintf("%d x %d", t.Rows, t.Cols)))
 	}
-	fmt.Fprintf(b, "  %-*s  %-9s  %-14s  %*s %12s\n", name, "tensor", "role", "scheme", shape, "shape", "bytes")
-	for _, t := range r.Tensors {
-		fmt.Fprintf(b, "  %-*s  %-9s  %-14s  %*s %12d\n", name, t.Name, t.Role, t.Scheme, shape, fmt.Sprintf("%d x %d", t.Rows, t.Cols), t.Bytes)
+	title, memory := "bytes", func(*thimble.InspectedTensor) string { return "" }
+	if coded(r) {
+		title = fmt.Sprintf("%12s %12s", "file bytes", "in memory")
+		memory = func(t *thimble.InspectedTensor) string { return fmt.Sprintf(" %12d", t.Bytes) }
+	}
+	fmt.Fprintf(b, "  %-*s  %-9s  %-14s  %*s %12s\n", name, "tensor", "role", "scheme", shape, "shape", title)
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		fmt.Fprintf(b, "  %-*s  %-9s  %-14s  %*s %12d%s\n", name, t.Name, t.Role, t.Scheme, shape, fmt.Sprintf("%d x %d", t.Rows, t.Cols), fileBytes(t), memory(t))
 	}
 }
 
-// sumTensors writes a line for each combination of role and scheme: roles in the order of
-// the model, the most bytes first.
-func sumTensors(b *strings.Builder, r *thimble.Inspection) {
-	type group struct {
-		role, scheme   string
-		order, count   int
-		weights, bytes int64
-	}
-	var groups []*group
+// coded reports whether r is entropy coded, so that it takes more in memory than in the file.
+func coded(r *thimble.Inspection) bool { return r.Container != nil && r.Container.Coded > 0 }
+
+// fileBytes returns the bytes that t takes in the file.
+func fileBytes(t *thimble.InspectedTensor) int64 { return cmp.Or(t.FileBytes, t.Bytes) }
+
+// A tensorGroup has the tensors of one role and scheme.
+type tensorGroup struct {
+	role, scheme  string
+	order, count  int
+	weights       int64
+	bytes, memory int64 // in the file, in memory
+}
+
+// tensorGroups returns the groups: roles in the order of the model, the most bytes first.
+func tensorGroups(r *thimble.Inspection) (groups []*tensorGroup) {
 	roles := map[string]int{}
-	for _, t := range r.Tensors {
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
 		if _, ok := roles[t.Role]; !ok {
 			roles[t.Role] = len(roles)
 		}
-		i := slices.IndexFunc(groups, func(g *group) bool { return g.role == t.Role && g.scheme == t.Scheme })
+		i := slices.IndexFunc(groups, func(g *tensorGroup) bool { return g.role == t.Role && g.scheme == t.Scheme })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, &group{role: t.Role, scheme: t.Scheme, order: roles[t.Role]})
+			groups = append(groups, &tensorGroup{role: t.Role, scheme: t.Scheme, order: roles[t.Role]})
 		}
 		g := groups[i]
 		g.count++
 		g.weights += int64(t.Rows) * int64(t.Cols)
-		g.bytes += t.Bytes
+		g.bytes += fileBytes(t)
+		g.memory += t.Bytes
 	}
-	slices.SortStableFunc(groups, func(x, y *group) int {
+	slices.SortStableFunc(groups, func(x, y *tensorGroup) int {
 		return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(y.bytes, x.bytes))
 	})
-	fmt.Fprintf(b, "  %7s  %-9s  %-14s %6s %10s %6s\n", "tensors", "role", "scheme", "bits/w", "MB", "share")
+	return groups
+}
+
+// sumTensors writes a line for each combination of role and scheme.
+func sumTensors(b *strings.Builder, r *thimble.Inspection) {
+	groups, all := tensorGroups(r), r.Bytes
+	size, title, memory := "MB", "", func(*tensorGroup) string { return "" }
+	if coded(r) {
+		all = r.Container.TensorBytes
+		size, title = "MB in file", "  MB in memory"
+		memory = func(g *tensorGroup) string { return fmt.Sprintf("  %12.3f", float64(g.memory)/1e6) }
+	}
+	fmt.Fprintf(b, "  %7s  %-9s  %-14s %6s %10s %6s%s\n", "tensors", "role", "scheme", "bits/w", size, "share", title)
 	for _, g := range groups {
-		fmt.Fprintf(b, "  %7d  %-9s  %-14s %6.2f %10.3f %5.1f%%\n", g.count, g.role, g.scheme,
-			8*float64(g.bytes)/float64(g.weights), float64(g.bytes)/1e6, 100*float64(g.bytes)/float64(r.Bytes))
+		fmt.Fprintf(b, "  %7d  %-9s  %-14s %6.2f %10.3f %5.1f%%%s\n", g.count, g.role, g.scheme,
+			8*float64(g.bytes)/float64(g.weights), float64(g.bytes)/1e6, 100*float64(g.bytes)/float64(all), memory(g))
 	}
 }
 

@@ -14,7 +14,11 @@ import (
 func Plan(r *thimble.Quantized) string {
 	var b strings.Builder
 	writeNotes(&b, r.Notes)
-	b.WriteString(r.Plan.Text(terminal.ShowsUnicode(), units.Size(r.FileBytes)))
+	size := units.Size(r.FileBytes)
+	if r.Plan.Codes() && !r.Plan.CodedUnknown() {
+		size = "about " + size // what a code takes is known only once it is made
+	}
+	b.WriteString(r.Table(terminal.ShowsUnicode(), size))
 	what := "container"
 	if r.Format != thimble.ContainerFormat {
 		what = r.Format + " file"
@@ -22,7 +26,7 @@ func Plan(r *thimble.Quantized) string {
 			what = r.Format + " folder"
 		}
 	}
-	fmt.Fprintf(&b, "the %s takes %s", what, units.Size(r.FileBytes))
+	fmt.Fprintf(&b, "the %s takes %s", what, size)
 	if e := r.Export; e != nil {
 		fmt.Fprintf(&b, ", the %s file for %s %s", e.Format, e.Program, units.Size(e.Bytes))
 	}

@@ -1,4 +1,4 @@
-package thimble
+package rows
 
 import (
 	"os"
@@ -6,18 +6,18 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/internal/label"
 	"thimble/internal/strictyaml"
-	"thimble/verify/curve"
 )
 
 // rowsIn parses rows as --rows does, with or without a calibration text.
-func rowsIn(text string, withText bool) (rows []*row, err error) {
-	var specs []rowSpec
+func rowsIn(text string, withText bool) (rows []*Row, err error) {
+	var specs []Spec
 	if err := strictyaml.Decode([]byte(text), &specs); err != nil {
 		return nil, err
 	}
 	for _, s := range specs {
-		r, err := s.row(withText)
+		r, err := s.Row(withText)
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +66,8 @@ func TestRowDefaults(t *testing.T) {
 		}
 		var got []string
 		for _, r := range rows {
-			words := []string{r.name, r.recipe.Method}
-			if r.calibrated {
+			words := []string{r.Name, r.Recipe.Method}
+			if r.Calibrated {
 				words = append(words, "calibrated")
 			}
 			got = append(got, strings.Join(words, " "))
@@ -79,16 +79,16 @@ func TestRowDefaults(t *testing.T) {
 		if all := strings.Join(got, ", "); all != want {
 			t.Errorf("rows %s, want %s", all, want)
 		}
-		if rows[0].series == "" || rows[0].series != rows[4].series || rows[0].series == rows[3].series || rows[1].series != "" {
-			t.Errorf("series %q", []string{rows[0].series, rows[1].series, rows[3].series, rows[4].series})
+		if rows[0].Series == "" || rows[0].Series != rows[4].Series || rows[0].Series == rows[3].Series || rows[1].Series != "" {
+			t.Errorf("series %q", []string{rows[0].Series, rows[1].Series, rows[3].Series, rows[4].Series})
 		}
 	}
 }
 
-// The files of docs/curve have the expected numbers of rows.
+// The files of ../../docs/curve have the expected numbers of rows.
 func TestCurveFilesOfDocs(t *testing.T) {
 	for name, n := range map[string]int{"rows-smollm2.yaml": 6, "rows-ablation.yaml": 10} {
-		text, err := os.ReadFile(filepath.Join("docs/curve", name))
+		text, err := os.ReadFile(filepath.Join("../../docs/curve", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,12 +118,12 @@ func FuzzRows(f *testing.F) {
 		}
 		for _, r := range rows {
 			switch {
-			case curve.CheckName(r.name) != nil:
-				t.Errorf("the name %q is not valid", r.name)
-			case r.file == "" && r.budget == nil && r.recipe.Scheme == "":
-				t.Errorf("row %q has no scheme", r.name)
-			case r.budget != nil && len(r.budget.Schemes) > 0 && r.budget.Check() != nil:
-				t.Errorf("row %q: %v", r.name, r.budget.Check())
+			case label.Check(r.Name) != nil:
+				t.Errorf("the name %q is not valid", r.Name)
+			case r.File == "" && r.Budget == nil && r.Recipe.Scheme == "":
+				t.Errorf("row %q has no scheme", r.Name)
+			case r.Budget != nil && len(r.Budget.Schemes) > 0 && r.Budget.Check() != nil:
+				t.Errorf("row %q: %v", r.Name, r.Budget.Check())
 			}
 		}
 	})

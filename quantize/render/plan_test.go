@@ -1,4 +1,4 @@
-package quantize
+package render
 
 import (
 	"strings"
@@ -7,20 +7,25 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/textwrap"
+	"thimble/quantize"
+	"thimble/quantize/words"
 )
 
 // The plan has a line for each kind of matrix and fits a terminal, however many blocks
 // there are.
-func TestPlanText(t *testing.T) {
+func TestPlan(t *testing.T) {
 	for _, blocks := range []int{3, 30, 126} {
-		p := &Plan{}
+		p := &quantize.Plan{}
 		add := func(name string, role model.Role, rows, cols int, to string) {
-			s := scheme(t, to)
+			s, err := words.Scheme(to)
+			if err != nil {
+				t.Fatal(err)
+			}
 			codes, scales, mins, err := s.Sizes(rows, cols)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := Entry{Slot: Slot{Name: name, Role: role, Rows: rows, Cols: cols}, From: qtensor.Scheme{Kind: qtensor.BF16}, To: s, Bytes: codes + scales + mins}
+			e := quantize.Entry{Slot: quantize.Slot{Name: name, Role: role, Rows: rows, Cols: cols}, From: qtensor.Scheme{Kind: qtensor.BF16}, To: s, Bytes: codes + scales + mins}
 			p.Tensors = append(p.Tensors, e)
 			p.Weights += int64(rows) * int64(cols)
 			p.Bytes += e.Bytes
@@ -32,7 +37,7 @@ func TestPlanText(t *testing.T) {
 			add(model.Name(b, model.Down), model.Linear, 64, 160, "int4/g32")
 		}
 		for _, unicode := range []bool{false, true} {
-			text := p.Text(unicode, "92.0 MB")
+			text := Plan(p, unicode, "92.0 MB")
 			if first, _, _ := strings.Cut(text, "\n"); !strings.HasSuffix(first, " bits per weight, 92.0 MB") {
 				t.Errorf("the first line is %q", first)
 			}

@@ -1,4 +1,5 @@
-package quantize
+// Package render formats plans for people.
+package render
 
 import (
 	"fmt"
@@ -7,27 +8,28 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/quantize"
 )
 
 // A planLine is one line of a plan's table: the matrices of one kind and shape in all
 // blocks, or all vectors.
 type planLine struct {
 	kind           string
-	from, to       []Scheme // in the order of first use
-	depth          []Scheme // the scheme in each block, in order
-	rows, cols     int      // 0 for vectors
+	from, to       []quantize.Scheme // in the order of first use
+	depth          []quantize.Scheme // the scheme in each block, in order
+	rows, cols     int               // 0 for vectors
 	weights, bytes int64
 }
 
 // tableWidth is the width of a plan's table in columns.
 const tableWidth = 80
 
-// Text returns the plan as a table with one line for each kind of matrix, in the order of
+// Plan returns the plan as a table with one line for each kind of matrix, in the order of
 // the model. A kind with several schemes shows their widths in bits, and how they change
 // with depth: with a bar for each block if unicode is set, otherwise with a digit. size is
 // that of the file, with its unit.
-func (p *Plan) Text(unicode bool, size string) string {
-	lines, from, blocks := p.lines()
+func Plan(p *quantize.Plan, unicode bool, size string) string {
+	lines, from, blocks := linesOf(p)
 	kind, shape, source := len("vectors"), len("shape"), 0 // widths
 	for _, l := range lines {
 		kind, shape = max(kind, len(l.name(blocks))), max(shape, len(l.shape()))
@@ -79,15 +81,15 @@ func (p *Plan) Text(unicode bool, size string) string {
 			}
 			b.WriteString(mark(floatBits, true) + " float\n")
 		}
-		p.writeShares(&b)
+		writeShares(&b, p)
 	}
 	return b.String()
 }
 
 // writeShares writes the share of the weights that each scheme has, largest first.
-func (p *Plan) writeShares(b *strings.Builder) {
-	var schemes []Scheme
-	weights := map[Scheme]int64{}
+func writeShares(b *strings.Builder, p *quantize.Plan) {
+	var schemes []quantize.Scheme
+	weights := map[quantize.Scheme]int64{}
 	for _, e := range p.Tensors {
 		if e.Role == model.Vector {
 			continue
@@ -99,7 +101,7 @@ func (p *Plan) writeShares(b *strings.Builder) {
 		}
 		weights[to] += int64(e.Rows) * int64(e.Cols)
 	}
-	slices.SortStableFunc(schemes, func(x, y Scheme) int {
+	slices.SortStableFunc(schemes, func(x, y quantize.Scheme) int {
 		switch {
 		case weights[x] > weights[y]:
 			return -1
@@ -128,9 +130,9 @@ func (p *Plan) writeShares(b *strings.Builder) {
 	b.WriteString(line + "\n")
 }
 
-// lines returns the lines of the table, the source's schemes of matrices, and the number
+// linesOf returns the lines of the table, the source's schemes of matrices, and the number
 // of blocks.
-func (p *Plan) lines() (lines []*planLine, from []Scheme, blocks int) {
+func linesOf(p *quantize.Plan) (lines []*planLine, from []quantize.Scheme, blocks int) {
 	vectors := &planLine{kind: "vectors"}
 	for _, e := range p.Tensors {
 		if block, _, ok := model.SplitName(e.Name); ok {
@@ -139,7 +141,7 @@ func (p *Plan) lines() (lines []*planLine, from []Scheme, blocks int) {
 		l := vectors
 		if e.Role != model.Vector {
 			from = with(from, e.From)
-			kind := kindOf(e.Slot)
+			kind := e.Kind()
 			i := slices.IndexFunc(lines, func(l *planLine) bool { return l.kind == kind && l.rows == e.Rows && l.cols == e.Cols })
 			if i < 0 {
 				i = len(lines)
@@ -158,7 +160,7 @@ func (p *Plan) lines() (lines []*planLine, from []Scheme, blocks int) {
 }
 
 // with returns list with s, which it has at most once.
-func with(list []Scheme, s Scheme) []Scheme {
+func with(list []quantize.Scheme, s quantize.Scheme) []quantize.Scheme {
 	if slices.Contains(list, s) {
 		return list
 	}
@@ -182,7 +184,7 @@ func (l *planLine) shape() string {
 }
 
 // schemesText names the schemes, or returns their number if the names are long.
-func schemesText(list []Scheme) string {
+func schemesText(list []quantize.Scheme) string {
 	var names []string
 	for _, s := range list {
 		names = append(names, s.String())
@@ -197,7 +199,7 @@ func schemesText(list []Scheme) string {
 const floatBits = 9
 
 // bitsOf returns the width of s's codes in bits.
-func bitsOf(s Scheme) int {
+func bitsOf(s quantize.Scheme) int {
 	if s.Rate > 0 {
 		return int(s.BitsRate() + 0.5)
 	}
@@ -237,7 +239,7 @@ func mark(bits int, unicode bool) string {
 }
 
 // marks returns the mean width of each run of blocks of the given length as a mark.
-func marks(depth []Scheme, each int, unicode bool) string {
+func marks(depth []quantize.Scheme, each int, unicode bool) string {
 	var b strings.Builder
 	for run := range slices.Chunk(depth, each) {
 		sum := 0
@@ -247,12 +249,4 @@ func marks(depth []Scheme, each int, unicode bool) string {
 		b.WriteString(mark((2*sum+len(run))/(2*len(run)), unicode))
 	}
 	return b.String()
-}
-
-// kindOf returns a slot's name without its block.
-func kindOf(s Slot) string {
-	if _, kind, ok := model.SplitName(s.Name); ok {
-		return kind
-	}
-	return s.Name
 }

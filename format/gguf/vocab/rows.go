@@ -1,4 +1,4 @@
-package gguf
+package vocab
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// withRows returns d without the tokens that have no row in the embedding, which GGUF cannot
+// WithRows returns d without the tokens that have no row in the embedding, which GGUF cannot
 // list, and a note about them. They must be added tokens: merges cannot do without the others.
-func withRows(path string, d *tokenizer.Data, rows int) (*tokenizer.Data, []string, error) {
+func WithRows(path string, d *tokenizer.Data, rows int) (*tokenizer.Data, []string, error) {
 	n := len(d.Tokens)
 	if n <= rows {
 		return d, nil, nil

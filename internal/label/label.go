@@ -1,4 +1,5 @@
-package curve
+// Package label makes the names of texts, models, rows and files that tables and folders show.
+package label
 
 import (
 	"fmt"
@@ -9,20 +10,20 @@ import (
 	"thimble/internal/defect"
 )
 
-// MaxName is the maximum number of characters in the name of a row or a peer.
-const MaxName = 40
+// Max is the maximum number of characters in the name of a row of a table.
+const Max = 40
 
-// CheckName returns an error if name does not fit a table.
-func CheckName(name string) error {
-	if name == "" || utf8.RuneCountInString(name) > MaxName || !utf8.ValidString(name) || defect.Printable(name) != name {
-		return fmt.Errorf("the name %.60q is not 1 to %d printable characters", name, MaxName)
+// Check returns an error if name does not fit a table.
+func Check(name string) error {
+	if name == "" || utf8.RuneCountInString(name) > Max || !utf8.ValidString(name) || defect.Printable(name) != name {
+		return fmt.Errorf("the name %.60q is not 1 to %d printable characters", name, Max)
 	}
 	return nil
 }
 
-// NameOf returns the name of a text or file: the last element of its path without
+// OfFile returns the name of a text or file: the last element of its path without
 // the extension.
-func NameOf(path string) string {
+func OfFile(path string) string {
 	base := filepath.Base(path)
 	if path == "-" {
 		base = "stdin"
@@ -33,12 +34,12 @@ func NameOf(path string) string {
 	return strings.ToValidUTF8(defect.Printable(base), "?")
 }
 
-// ModelName returns the name of a model: the last element of its path, without the
+// OfModel returns the name of a model: the last element of its path, without the
 // extension of a format. Other dots belong to the name, as in SmolLM2-1.7B.
-func ModelName(path string) string {
+func OfModel(path string) string {
 	switch base := filepath.Base(path); filepath.Ext(base) {
 	case ".thimble", ".gguf", ".safetensors":
-		return NameOf(path)
+		return OfFile(path)
 	default:
 		return strings.ToValidUTF8(defect.Printable(base), "?")
 	}
