@@ -369,7 +369,8 @@ func (r *calibratedRun) look(v *visit, x, xq *transformer.Group) error {
 	if x != nil && (!r.learnsDrift(x.Width()) || xq.Some()) { // the same expert may compute at other positions
 		x = nil
 	}
-	return addInput(r.ctx, v.moments, xq, x, xq.Len(), 1)
+	_, err := addInput(r.ctx, v.moments, xq, x, xq.Len(), 1)
+	return err
 }
 
 // roundsAny reports whether some layer of v's stage will be rounded.

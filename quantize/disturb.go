@@ -38,8 +38,9 @@ const minLoss = 1e-4
 // A disturbance rounds a layer without a search, the same way each time: the rounded layers
 // of a whole model would take too much memory.
 type disturbance struct {
-	scheme Scheme    // of fineNoise or noises
-	power  []float32 // of the input's columns
+	scheme  Scheme    // of fineNoise or noises
+	power   []float32 // of the input's columns
+	loudest []float32 // an input whose output stays the same; nil for none
 }
 
 // of returns src with the disturbance.
@@ -50,19 +51,27 @@ func (d *disturbance) of(ctx context.Context, src *Matrix) (*Matrix, error) {
 	}
 	err = rounding.ToNearest(ctx, q, src, &rounding.Input{Power: d.power}, rounding.Skips{rounding.StepSearch})
 	src.Release()
+	if d.loudest != nil {
+		q = rounding.Sparing(q, src, d.loudest)
+	}
 	return q, err
 }
 
 // disturb rounds src to the first of noises with a loss that is not negligible, or to the
 // one with the largest loss, and returns that loss, that of each row times its cost; nil means 1.
-func (s *surveyor) disturb(src *Matrix, in *rounding.Input, cost []float64) (d *disturbance, made float64, err error) {
+// loudest is the input whose weight is the smallest, or nil.
+//
+// A massive activation is thousands of times louder than its weight tells. Rounding to nearest
+// leaves an error there that makes most of the divergence and little of the loss; error feedback
+// leaves less. So the output at the loudest input stays as it is.
+func (s *surveyor) disturb(src *Matrix, in *rounding.Input, loudest []float32, cost []float64) (d *disturbance, made float64, err error) {
 	power, err := in.OutputPower(s.ctx, src)
 	if err != nil {
 		return nil, 0, err
 	}
 	most := 0.0
 	for _, noise := range s.noises() {
-		next := &disturbance{noise, in.Power}
+		next := &disturbance{noise, in.Power, loudest}
 		q, err := next.of(s.ctx, src)
 		if err != nil {
 			return nil, 0, err

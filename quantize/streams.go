@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"slices"
 
 	"thimble/internal/transformer"
 	"thimble/quantize/rounding"
@@ -119,8 +120,9 @@ func (m *streamMark) close() {
 }
 
 // addInput adds to m every stride-th of n positions of a group's input: xq of the quantized
-// model, and x of the float model unless it is nil. It loads a few positions at a time.
-func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) error {
+// model, and x of the float model unless it is nil. It loads a few positions at a time. It returns
+// the position whose weight is the smallest, or -1 if all have a weight of 1.
+func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) (loudest int, err error) {
 	const window = rounding.Together
 	each := func(f func(quantized, float rounding.Positions, from int) error) error {
 		for from := 0; from < n; from += window * stride {
@@ -143,15 +145,19 @@ func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group
 		return nil
 	}
 	var squares []float32
-	err := each(func(quantized, _ rounding.Positions, _ int) error {
+	err = each(func(quantized, _ rounding.Positions, _ int) error {
 		squares = quantized.Squares(squares)
 		return nil
 	})
 	if err != nil {
-		return err
+		return -1, err
 	}
 	weights := rounding.Weights(squares)
-	return each(func(quantized, float rounding.Positions, from int) error {
+	loudest = -1
+	if least := slices.Min(weights); least < 1 {
+		loudest = stride * slices.Index(weights, least)
+	}
+	return loudest, each(func(quantized, float rounding.Positions, from int) error {
 		return m.Add(ctx, quantized, float, weights[from:][:quantized.N])
 	})
 }

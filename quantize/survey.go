@@ -178,10 +178,18 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		return nil
 	}
 	moments := &rounding.Moments{Width: g.Width()}
-	if err := addInput(s.ctx, moments, g, nil, n, surveyStride); err != nil {
+	at, err := addInput(s.ctx, moments, g, nil, n, surveyStride)
+	if err != nil {
 		return err
 	}
 	moments.Close()
+	var loudest []float32
+	if at >= 0 {
+		if err := g.Load(at, 1); err != nil {
+			return err
+		}
+		loudest = slices.Clone(g.Row(at))
+	}
 	in, err := rounding.NewInput(s.ctx, moments, rounding.Damping)
 	if err != nil {
 		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
@@ -199,7 +207,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		if in.Silent {
 			clear(losses)
 		}
-		q, made, err := s.disturb(src, in, s.outputs[name])
+		q, made, err := s.disturb(src, in, loudest, s.outputs[name])
 		if err != nil {
 			return inTensor(s.m, name, err)
 		}
