@@ -63,8 +63,13 @@ func qwen2MoeSpec(c *config.Config) model.Spec {
 	s.Bias.QKV = c.Bool("qkv_bias")
 	qwenWindows(c, &s)
 	qwenExperts(c, &s)
-	s.Experts.Shared, s.Experts.SharedGate = c.Int("shared_expert_intermediate_size", model.MaxWidth), true
+	sharedExpert(c, &s)
 	return s
+}
+
+// sharedExpert reads the expert of Qwen's models that computes at all positions.
+func sharedExpert(c *config.Config, s *model.Spec) {
+	s.Experts.Shared, s.Experts.SharedGate = c.Int("shared_expert_intermediate_size", model.MaxWidth), true
 }
 
 // qwen3MoeSpec reads the config of Qwen3's mixtures of experts (arXiv 2505.09388).
@@ -98,16 +103,21 @@ func graniteMoeSpec(c *config.Config) model.Spec {
 }
 
 var (
-	mixtralNames = llamaNames.Experts("model.layers.*.block_sparse_moe.", "model.layers.*.block_sparse_moe.gate.weight", "w1", "w3", "w2")
-	qwenMoeNames = qwen3Names.Experts("model.layers.*.mlp.", "model.layers.*.mlp.gate.weight", "gate_proj", "up_proj", "down_proj").With(map[string]string{
+	mixtralNames    = llamaNames.Experts("model.layers.*.block_sparse_moe.", "model.layers.*.block_sparse_moe.gate.weight", "w1", "w3", "w2")
+	qwenMoeNames    = withQwenExperts(qwen3Names)
+	graniteMoeNames = llamaNames.With(map[string]string{"blocks.*.router": "model.layers.*.block_sparse_moe.router.layer.weight"}).
+			Stacked("model.layers.*.block_sparse_moe.input_linear.weight", "model.layers.*.block_sparse_moe.output_linear.weight")
+)
+
+// withQwenExperts returns n with the experts of Qwen's models.
+func withQwenExperts(n names.Table) names.Table {
+	return n.Experts("model.layers.*.mlp.", "model.layers.*.mlp.gate.weight", "gate_proj", "up_proj", "down_proj").With(map[string]string{
 		"blocks.*.shared_gate": "model.layers.*.mlp.shared_expert_gate.weight",
 		"blocks.*.shared.gate": "model.layers.*.mlp.shared_expert.gate_proj.weight",
 		"blocks.*.shared.up":   "model.layers.*.mlp.shared_expert.up_proj.weight",
 		"blocks.*.shared.down": "model.layers.*.mlp.shared_expert.down_proj.weight",
 	})
-	graniteMoeNames = llamaNames.With(map[string]string{"blocks.*.router": "model.layers.*.block_sparse_moe.router.layer.weight"}).
-			Stacked("model.layers.*.block_sparse_moe.input_linear.weight", "model.layers.*.block_sparse_moe.output_linear.weight")
-)
+}
 
 // graniteMoeSharedSpec reads the config of Granite 4's mixtures of experts without Mamba:
 // an expert that computes at all positions, too.

@@ -9,6 +9,8 @@ import (
 
 func init() {
 	register("qwen3_5_text", Architecture{qwen35Spec, qwen35Names})
+	register("qwen3_5_moe_text", Architecture{qwen35MoeSpec, qwen35MoeNames})
+	register("qwen3_next", Architecture{qwen3NextSpec, qwen3NextNames})
 }
 
 // qwen35Spec reads the config of Qwen3.5's text model: Qwen3 with gated outputs of attention in
@@ -45,6 +47,27 @@ func qwen35Spec(c *config.Config) model.Spec {
 	return s
 }
 
+// qwen35MoeSpec reads the config of Qwen3.5's mixtures of experts, which have experts in all
+// blocks, and one that computes at all positions.
+func qwen35MoeSpec(c *config.Config) model.Spec {
+	c.Renamed("moe_intermediate_size", "intermediate_size")
+	s := qwen35Spec(c)
+	s.Experts = experts(c, "num_experts", "moe_intermediate_size")
+	s.Experts.Normalized = true
+	sharedExpert(c, &s)
+	c.Inert("intermediate_size") // of blocks without experts
+	return s
+}
+
+// qwen3NextSpec reads the config of Qwen3-Next: the blocks of Qwen3.5, and the experts of
+// qwen2MoeSpec.
+func qwen3NextSpec(c *config.Config) model.Spec {
+	s := qwen35Spec(c)
+	qwenExperts(c, &s)
+	sharedExpert(c, &s)
+	return s
+}
+
 var qwen35Names = llamaNames.With(hf.HeadNorms).With(map[string]string{
 	"blocks.*." + model.DeltaIn:    "model.layers.*.linear_attn.in_proj_qkv.weight",
 	"blocks.*." + model.DeltaGate:  "model.layers.*.linear_attn.in_proj_z.weight",
@@ -57,3 +80,30 @@ var qwen35Names = llamaNames.With(hf.HeadNorms).With(map[string]string{
 	"blocks.*." + model.DeltaOut:   "model.layers.*.linear_attn.out_proj.weight",
 }).Sharing("model.layers.*.self_attn.q_proj.", names.Grouped(func(s *model.Spec) int { return s.Heads }, model.Q, model.AttnGate)).
 	LeavingOut("mtp.") // what predicts further tokens
+
+var (
+	qwen35MoeNames = withQwenExperts(qwen35Names)
+	qwen3NextNames = withQwenExperts(qwen35Names).
+			Sharing("model.layers.*.linear_attn.in_proj_qkvz.", map[string]names.Part{model.DeltaIn: {Row: qwen3NextMixed}, model.DeltaGate: {Row: qwen3NextGate}}).
+			Sharing("model.layers.*.linear_attn.in_proj_ba.", names.Grouped(func(s *model.Spec) int { return s.Delta.KeyHeads }, model.DeltaB, model.DeltaA))
+)
+
+// qwen3NextMixed returns the stored row of row r of DeltaIn. For each key head, Qwen3-Next stores
+// its queries, keys, values and gates, those of as many value heads as it has.
+func qwen3NextMixed(s *model.Spec, _, r int) int {
+	d := s.Delta
+	keys, values := d.KeyHeads*d.KeyDim, d.Values()/d.KeyHeads
+	group := 2*d.KeyDim + 2*values
+	if r < 2*keys {
+		return r%keys/d.KeyDim*group + r/keys*d.KeyDim + r%d.KeyDim
+	}
+	r -= 2 * keys
+	return r/values*group + 2*d.KeyDim + r%values
+}
+
+// qwen3NextGate returns the stored row of row r of DeltaGate.
+func qwen3NextGate(s *model.Spec, _, r int) int {
+	d := s.Delta
+	values := d.Values() / d.KeyHeads
+	return r/values*(2*d.KeyDim+2*values) + 2*d.KeyDim + values + r%values
+}

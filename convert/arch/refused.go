@@ -11,18 +11,18 @@ import (
 // needs lists types of transformers by what they compute that Thimble does not, so that a
 // refusal can name it.
 var needs = map[string]string{
-	"state space layers (Mamba)":                          "mamba mamba2 falcon_mamba falcon_h1 jamba bamba zamba zamba2 nemotron_h granitemoehybrid zaya",
-	"recurrent layers":                                    "rwkv xlstm recurrent_gemma",
-	"linear attention, or gated delta layers and experts": "qwen3_next qwen3_5_moe qwen3_5_moe_text qwen4_exp qwen4_exp_text minimax kimi_linear olmo_hybrid bailing_hybrid",
-	"multi-head latent attention":                         "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 minicpm3 longcat_flash glm4_moe_lite glm_moe_dsa youtu axk1 axk2 sarvam_mla",
-	"embeddings for each layer":                           "gemma3n gemma3n_text gemma4_unified gemma4_unified_text",
-	"attention sinks and clamped gates":                   "gpt_oss",
-	"differential attention":                              "diffllama",
-	"norms after each residual":                           "openai-gpt xlm",
-	"sinusoidal positions":                                "xglm ctrl",
-	"encoders, or attention in both directions":           "bert roberta xlm-roberta camembert electra ernie bart mbart pegasus blenderbot marian whisper xlnet prophetnet big_bird roformer rembert megatron-bert t5",
-	"images or sounds, or a text model inside another":    "fuyu git got_ocr2 mllama musicgen musicgen_melody moshi emu3 phi4_multimodal llama4 trocr",
-	"words in bytes and patches":                          "blt",
+	"state space layers (Mamba)": "mamba mamba2 falcon_mamba falcon_h1 jamba bamba zamba zamba2 nemotron_h granitemoehybrid zaya",
+	"recurrent layers":           "rwkv xlstm recurrent_gemma",
+	"linear attention that differs from Qwen3.5's gated delta rule":                        "qwen4_exp qwen4_exp_text minimax kimi_linear olmo_hybrid bailing_hybrid",
+	"multi-head latent attention":                                                          "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 minicpm3 longcat_flash glm4_moe_lite glm_moe_dsa youtu axk1 axk2 sarvam_mla",
+	"several residual streams (AltUp), low-rank residuals (LAuReL) and sparse activations": "gemma3n gemma3n_text",
+	"attention sinks and clamped gates":                                                    "gpt_oss",
+	"differential attention":                                                               "diffllama",
+	"norms after each residual":                                                            "openai-gpt xlm",
+	"sinusoidal positions":                                                                 "xglm ctrl",
+	"encoders, or attention in both directions":                                            "bert roberta xlm-roberta camembert electra ernie bart mbart pegasus blenderbot marian whisper xlnet prophetnet big_bird roformer rembert megatron-bert t5",
+	"images or sounds, or a text model inside another":                                     "fuyu git got_ocr2 mllama musicgen musicgen_melody moshi emu3 phi4_multimodal llama4 trocr",
+	"words in bytes and patches":                                                           "blt",
 }
 
 // unread describes a model_type that no architecture has: what it needs, if that is known,

@@ -9,12 +9,13 @@ import (
 func TestUnread(t *testing.T) {
 	for modelType, want := range map[string][]string{
 		"falcon_mamba":   {"it needs state space layers (Mamba), which Thimble does not compute; of the ", " types that Thimble reads, falcon are similar by name"},
-		"qwen3_next":     {"it needs linear attention, or gated delta layers and experts, which", "qwen2, qwen2_moe, qwen3, qwen3_5, qwen3_5_text, qwen3_moe are similar by name"},
+		"qwen4_exp":      {"it needs linear attention that differs from Qwen3.5's gated delta rule, which", "qwen3_5, qwen3_5_moe, qwen3_5_moe_text, qwen3_5_text, qwen3_moe, qwen3_next are similar by name"},
 		"zz\x1b":         {"what it computes is not known here; none of the ", " types that Thimble reads has a similar name"},
 		"phi-msft":       {"what it computes is not known here; of the ", "phi, phi3 are similar by name"},
 		"deepseek_v3":    {"it needs multi-head latent attention, which"},
 		"bert":           {"it needs encoders, or attention in both directions"},
-		"gemma4_unified": {"it needs embeddings for each layer"},
+		"gemma3n":        {"it needs several residual streams (AltUp)"},
+		"gemma4_unified": {"what it computes is not known here"},
 	} {
 		got := unread(modelType)
 		for _, part := range want {

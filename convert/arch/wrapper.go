@@ -14,7 +14,9 @@ import (
 // imageModels lists the model_types of models of images and text whose text model is one of
 // architectures, with transformers' default of the text model's model_type. The text model
 // is converted and the rest left out: without images, it computes the same.
-var imageModels = map[string]string{"gemma3": "gemma3_text", "gemma4": "gemma4_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text"}
+var imageModels = map[string]string{
+	"gemma3": "gemma3_text", "gemma4": "gemma4_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+}
 
 // textConfig is the key of the text model's config.
 const textConfig = "text_config"

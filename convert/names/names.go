@@ -30,6 +30,7 @@ type Table struct {
 	parts   map[string]Part   // by canonical pattern, how a stored tensor that holds several becomes one
 	others  []string          // see Renaming
 	joined  []string          // see Joining
+	stacks  []stack
 }
 
 // Of returns the checkpoint's name for a canonical tensor.

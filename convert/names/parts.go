@@ -201,6 +201,8 @@ func kindRows(s *model.Spec, kind string) int {
 		return s.Heads * s.HeadDim
 	case model.K, model.V:
 		return s.KVHeads * s.HeadDim
+	case model.DeltaA, model.DeltaB:
+		return s.Delta.ValueHeads
 	case model.Shared(model.Gate), model.Shared(model.Up):
 		return s.Experts.Shared
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"thimble/internal/checkpoint"
+	"thimble/internal/model"
 )
 
 // Renaming returns n that also reads tensors by other names: pairs of a pattern of the
@@ -24,9 +25,17 @@ func (n Table) Joining(patterns ...string) Table {
 	return n
 }
 
+// A stack is a tensor of all experts of a block, (experts, rows, columns), which some versions
+// of transformers write in place of one matrix for each expert. The rows of an expert are those
+// of parts, in order.
+type stack struct {
+	stored string   // its pattern
+	parts  []string // patterns of what one expert has
+}
+
 // OwnNames returns the tensors by the names that n.Stored has for them.
 func (n *Table) OwnNames(tensors map[string]*checkpoint.Tensor) map[string]*checkpoint.Tensor {
-	if len(n.others)+len(n.joined) == 0 {
+	if len(n.others)+len(n.joined)+len(n.stacks) == 0 {
 		return tensors
 	}
 	out := maps.Clone(tensors)
@@ -44,7 +53,39 @@ func (n *Table) OwnNames(tensors map[string]*checkpoint.Tensor) map[string]*chec
 	for _, pattern := range n.joined {
 		join(out, pattern)
 	}
+	for _, s := range n.stacks {
+		for name, t := range tensors {
+			if Matches(s.stored, name) {
+				s.split(out, name, t)
+			}
+		}
+	}
 	return out
+}
+
+// split replaces t in tensors by its parts. A tensor of another shape stays as it is, so that
+// binding fails.
+func (s *stack) split(tensors map[string]*checkpoint.Tensor, name string, t *checkpoint.Tensor) {
+	if len(t.Shape) != 3 || t.Shape[0] > model.MaxExperts || t.Shape[1]%len(s.parts) != 0 {
+		return
+	}
+	_, numbers := Generalize(name)
+	experts, rows := t.Shape[0], t.Shape[1]/len(s.parts)
+	for i := range experts * len(s.parts) {
+		one := *t
+		one.Shape = []int{rows, t.Shape[2]}
+		if t.Source == nil {
+			size := len(t.Data) / (experts * len(s.parts))
+			one.Data = t.Data[i*size:][:size]
+		} else {
+			one.Source = &picked{t, func(r int) int { return i*rows + r }}
+		}
+		part := filled(s.parts[i%len(s.parts)], append(numbers[:1:1], strconv.Itoa(i/len(s.parts))))
+		if tensors[part] == nil {
+			tensors[part] = &one
+		}
+	}
+	delete(tensors, name)
 }
 
 // filled returns pattern with numbers in place of its stars.

@@ -50,13 +50,19 @@ func (n Table) LaterPositions(before int) Table {
 }
 
 // Experts returns n for a checkpoint that stores the experts of blocks under prefix,
-// with the router at router and one matrix of each kind for each expert.
+// with the router at router and one matrix of each kind for each expert, or one tensor of
+// all experts.
 func (n Table) Experts(prefix, router, gate, up, down string) Table {
+	one := prefix + "experts.*."
+	n.stacks = []stack{
+		{prefix + "experts.gate_up_proj", []string{one + gate + ".weight", one + up + ".weight"}},
+		{prefix + "experts.down_proj", []string{one + down + ".weight"}},
+	}
 	return n.With(map[string]string{
 		"blocks.*.router":         router,
-		"blocks.*.experts.*.gate": prefix + "experts.*." + gate + ".weight",
-		"blocks.*.experts.*.up":   prefix + "experts.*." + up + ".weight",
-		"blocks.*.experts.*.down": prefix + "experts.*." + down + ".weight",
+		"blocks.*.experts.*.gate": one + gate + ".weight",
+		"blocks.*.experts.*.up":   one + up + ".weight",
+		"blocks.*.experts.*.down": one + down + ".weight",
 	})
 }
 

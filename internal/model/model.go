@@ -70,6 +70,10 @@ func (p *Provenance) Tuned() bool {
 	return strings.HasPrefix(p.Recipe, "tune: ") || strings.Contains(p.Recipe, "\ntune: ")
 }
 
+// Calibrated reports whether a recipe of p has calibration texts, so that weights may compensate
+// for errors of their inputs.
+func (p *Provenance) Calibrated() bool { return strings.Contains(p.Recipe, "\ncalibration:") }
+
 // A Source is a file that a model was made from.
 type Source struct {
 	Name   string `cbor:"name"` // base name

@@ -31,6 +31,7 @@ type deviation struct {
 	Layer
 	ref, added, inherited []float64
 	total                 []float64 // the difference of the subject's own pass from the reference
+	passedOn              []float64 // inherited, if the reference's weights had the subject's inputs; nil if not computed
 	expected              []float64 // nil if nothing is rounded
 	bias                  float64   // the squared difference of the biases, beyond their own rounding
 	worst                 []float64 // the largest |added|
@@ -137,14 +138,18 @@ func (d *deviation) excess() (times float64, channel int) {
 		exact = rotatedMargin
 	}
 	floor := sum(d.ref) * exact * exact
-	all := over(d.own(sum(d.added), sum(d.total), sum(d.inherited)), float64(sum(d.expected)*roundingMargin*roundingMargin)+floor)
+	all := over(d.own(sum(d.added), sum(d.total), max(sum(d.inherited), sum(d.passedOn))), float64(sum(d.expected)*roundingMargin*roundingMargin)+floor)
 	channel, most := 0, -1.0
 	for r, e := range d.added {
 		limit := floor
 		if d.expected != nil {
 			limit += float64(d.expected[r] * channelMargin * channelMargin)
 		}
-		if x := over(d.own(e, d.total[r], d.inherited[r]), limit); x > most {
+		inherited := d.inherited[r]
+		if d.passedOn != nil {
+			inherited = max(inherited, d.passedOn[r])
+		}
+		if x := over(d.own(e, d.total[r], inherited), limit); x > most {
 			channel, most = r, x
 		}
 	}
@@ -154,7 +159,9 @@ func (d *deviation) excess() (times float64, channel int) {
 // own returns the part of an added error that counts. A quantizer may move weights
 // so that they compensate for inherited errors (see calibration in
 // docs/QUANTIZATION.md). That shows as an error given the reference's inputs, but
-// not in the model's own pass, so only an error that both passes show counts.
+// not in the model's own pass, so only an error that both passes show counts. Smaller
+// weights also inherit less, which is why inherited is at least what the reference's
+// weights would pass on.
 func (d *deviation) own(added, total, inherited float64) float64 {
 	if d.expected == nil {
 		return added

@@ -2,6 +2,7 @@ package parity_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,44 @@ func TestAddedAndInherited(t *testing.T) {
 	}
 	if d.Prompt == 0 && d.Token >= 20 || d.Prompt == 1 && d.Token >= 12 || d.Prompt > 1 {
 		t.Errorf("prompt %d has no token %d", d.Prompt, d.Token)
+	}
+}
+
+// A calibrated quantizer makes the weights of a layer smaller if their inputs have errors, since
+// that is the least error of its outputs. It counts only without such errors, or beyond them.
+func TestSmallerWeightsForInputsWithErrors(t *testing.T) {
+	m := openFixture(t, "llama-tied")
+	noise := rand.New(rand.NewPCG(1, 2))
+	const calibrated = "scheme: int8/g32\nmethod: gptq\ncalibration:\n  tokens: 1\n"
+	for _, c := range []struct {
+		errors float64 // of the embeddings, by their root mean square
+		factor float32 // of the weights of blocks.0.down
+		recipe string
+		counts bool
+	}{{0, 0.9, calibrated, true}, {1, 0.9, calibrated, false}, {1, 0.9, "scheme: int8/g32\n", true}, {1, 0.1, calibrated, true}} {
+		wrong := broken(t, m, func(x *model.Model) {
+			change(t, x, model.Embed, func(rows [][]float32) [][]float32 {
+				for _, row := range rows {
+					squares := 0.0
+					for _, v := range row {
+						squares += float64(v * v)
+					}
+					for i := range row {
+						row[i] += float32(c.errors * math.Sqrt(squares/float64(len(row))) * noise.NormFloat64())
+					}
+				}
+				return rows
+			})
+			change(t, x, "blocks.0.down", scaled(c.factor))
+		})
+		q := rounded(t, wrong, "int8/g32")
+		q.Provenance.Recipe = c.recipe
+		p := profile(t, m, q, parity.Arithmetic{})
+		for _, l := range p.Layers {
+			if l.Step == 0 && l.Operation == "down" && (l.Excess > 1) != c.counts {
+				t.Errorf("errors of %g, weights times %g: down is %.2f times its limit", c.errors, c.factor, float64(l.Excess))
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"thimble/internal/model"
+	"thimble/internal/parallel"
 	"thimble/internal/transformer"
 )
 
@@ -124,17 +125,64 @@ func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (
 	for i, name := range writes {
 		d := &deviation{Layer: Layer{Step: step, Block: block, Operation: name, Tensor: l.tensorOf(block, name)}}
 		d.expected, d.rotated = expected[i], l.rotates(name)
-		if slices.Contains(op.Layers, name) {
-			if d.bias, err = l.biasError(d.Tensor, name); err != nil {
-				return false, err
-			}
+		if err := l.compare(ctx, d, &op, runRef && runOwn); err != nil {
+			return false, err
 		}
-		d.add(ctx, span{0, l.ref.Len()}, l.view(l.ref, name), l.view(l.fed, name), l.view(l.own, name))
 		if stop, err := show(d, visit); stop || err != nil {
 			return stop, err
 		}
 	}
 	return false, nil
+}
+
+// compare computes the errors of d, whose activations op has written. both means that both
+// models have run it.
+func (l *lockstep) compare(ctx context.Context, d *deviation, op *transformer.Operation, both bool) (err error) {
+	name := d.Operation
+	linear := slices.Contains(op.Layers, name)
+	if linear {
+		if d.bias, err = l.biasError(d.Tensor, name); err != nil {
+			return err
+		}
+	}
+	d.add(ctx, span{0, l.ref.Len()}, l.view(l.ref, name), l.view(l.fed, name), l.view(l.own, name))
+	if linear && both {
+		err = l.passOn(ctx, d, op.Reads[0])
+	}
+	return err
+}
+
+// passOn computes d.passedOn of a linear layer that reads the activations called read, unless
+// rounding explains d without it. It leaves d as it is if the subject was not calibrated, or one
+// of the models has rotated the layer's inputs or outputs.
+func (l *lockstep) passOn(ctx context.Context, d *deviation, read string) error {
+	w := l.reference.Tensors[d.Tensor]
+	if times, _ := d.excess(); times <= 1 || !l.subject.Provenance.Calibrated() || d.rotated || l.rotates(read) || w == nil || w.Rows != len(d.total) || len(l.own.Activations(read, 0)) != w.Cols {
+		return nil
+	}
+	drift := make([][]float32, l.ref.Len()) // of the inputs
+	for t := range drift {
+		drift[t] = slices.Clone(l.own.Activations(read, t))
+		for i, x := range l.ref.Activations(read, t) {
+			drift[t][i] -= x
+		}
+	}
+	d.passedOn = make([]float64, w.Rows)
+	lanes := make([]rounding, parallel.Workers())
+	err := parallel.Do(ctx, w.Rows, func(worker, r int) error {
+		n := &lanes[worker]
+		n.values = grow(n.values, w.Cols)
+		n.reader.Row(n.values, w, r)
+		for _, x := range drift {
+			y := dot(n.values, x)
+			d.passedOn[r] += float64(y * y)
+		}
+		return nil
+	})
+	if sum(d.total) > sum(d.passedOn) {
+		d.passedOn = nil // the weights do not make the error smaller
+	}
+	return err
 }
 
 // enter finds the rotation of a block's values before the block's first operation.
@@ -203,6 +251,12 @@ func (l *lockstep) head(ctx context.Context, visit func(*deviation) bool) (stop 
 			views[i] = func(r int) []float32 { return logits[i][(r-from)*vocab:][:vocab] }
 		}
 		d.add(ctx, span{from, from + rows}, views[0], views[1], views[2])
+	}
+	if err := l.passOn(ctx, d, model.Norm); err != nil {
+		return false, err
+	}
+	for i := range d.passedOn {
+		d.passedOn[i] *= float64(scale * scale)
 	}
 	return show(d, visit)
 }
