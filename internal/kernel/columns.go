@@ -124,12 +124,7 @@ func (b *Columns) Product(c []float32, ldc int, a *Columns, first, rows, cols in
 		best.gemm(c, ldc, a.plain[first*a.stride:], a.stride, b.plain, b.stride, rows, cols, b.k)
 		return
 	}
-	p, room := best.packing, packingRoom.Get().(*packingScratch)
-	room.edge = grown(room.edge, p.left.groups*p.left.rows*p.right.rows)
-	p.left.blocks(rows, func(row, groups int) {
-		for j := 0; j < cols; j += p.right.rows {
-			p.multiplyBlock(c[row*ldc+j:], ldc, a.left[(first+row)*b.k:], b.right[j*b.k:], groups, min(groups*p.left.rows, rows-row), min(p.right.rows, cols-j), b.k, room)
-		}
-	})
+	room := packingRoom.Get().(*packingScratch)
+	best.packing.multiplyPacked(c, ldc, a.left[first*b.k:], b.right, rows, cols, b.k, room)
 	packingRoom.Put(room)
 }

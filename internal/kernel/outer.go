@@ -144,17 +144,22 @@ const together = 3
 func (p *packing) multiply(c []float32, ldc int, a, b []float32, ldb, m, n, k int, room *packingScratch) {
 	most := together * p.right.rows
 	room.b = grown(room.b, p.right.size(min(n, most), k))
-	room.edge = grown(room.edge, p.left.groups*p.left.rows*p.right.rows)
 	for ; n > 0; n -= most {
 		cols := min(n, most)
 		p.right.packAll(room.b, b, ldb, cols, k)
-		p.left.blocks(m, func(row, groups int) {
-			for j := 0; j < cols; j += p.right.rows {
-				p.multiplyBlock(c[row*ldc+j:], ldc, a[row*k:], room.b[j*k:], groups, min(groups*p.left.rows, m-row), min(p.right.rows, cols-j), k, room)
-			}
-		})
+		p.multiplyPacked(c, ldc, a, room.b, m, cols, k, room)
 		c, b = c[min(most, len(c)):], b[min(most*ldb, len(b)):]
 	}
+}
+
+// multiplyPacked multiplies packed rows of a by packed rows of b.
+func (p *packing) multiplyPacked(c []float32, ldc int, a, b []float32, m, n, k int, room *packingScratch) {
+	room.edge = grown(room.edge, p.left.groups*p.left.rows*p.right.rows)
+	p.left.blocks(m, func(row, groups int) {
+		for j := 0; j < n; j += p.right.rows {
+			p.multiplyBlock(c[row*ldc+j:], ldc, a[row*k:], b[j*k:], groups, min(groups*p.left.rows, m-row), min(p.right.rows, n-j), k, room)
+		}
+	})
 }
 
 // multiplyBlock multiplies a block of a by a group of b, which have the given numbers of

@@ -11,43 +11,27 @@ import (
 type byteStrings [][]byte
 
 // UnmarshalCBOR decodes a well-formed array.
-func (s *byteStrings) UnmarshalCBOR(data []byte) error {
-	a, n, err := array(data)
-	if err != nil {
-		return err
-	}
-	*s = make(byteStrings, n)
-	for i := range *s {
-		length, err := a.head(majorBytes)
-		if err != nil {
-			return fmt.Errorf("element %d: %w", i, err)
-		}
-		(*s)[i], a = a[:length:length], a[length:]
-	}
-	return nil
+func (s *byteStrings) UnmarshalCBOR(data []byte) (err error) {
+	*s, err = elements(data, majorBytes, func(length uint64, rest *items) ([]byte, error) {
+		element := (*rest)[:length:length]
+		*rest = (*rest)[length:]
+		return element, nil
+	})
+	return err
 }
 
 // numbers is an array of integers from 0 to 1<<32 - 1 in CBOR.
 type numbers []uint32
 
 // UnmarshalCBOR decodes a well-formed array.
-func (s *numbers) UnmarshalCBOR(data []byte) error {
-	a, n, err := array(data)
-	if err != nil {
-		return err
-	}
-	*s = make(numbers, n)
-	for i := range *s {
-		value, err := a.head(majorUnsigned)
-		if err == nil && value > math.MaxUint32 {
-			err = errors.New("a number exceeds 32 bits")
+func (s *numbers) UnmarshalCBOR(data []byte) (err error) {
+	*s, err = elements(data, majorUnsigned, func(value uint64, _ *items) (uint32, error) {
+		if value > math.MaxUint32 {
+			return 0, errors.New("a number exceeds 32 bits")
 		}
-		if err != nil {
-			return fmt.Errorf("element %d: %w", i, err)
-		}
-		(*s)[i] = uint32(value)
-	}
-	return nil
+		return uint32(value), nil
+	})
+	return err
 }
 
 // Major types (RFC 8949, section 3.1).
@@ -60,14 +44,28 @@ const (
 // items are well-formed CBOR items of definite length, one after the other.
 type items []byte
 
-// array returns the elements of an array and their number.
-func array(data []byte) (items, int, error) {
+// elements decodes an array of items of the given major type. take makes an element of the item's
+// argument, and takes what belongs to it from the rest.
+func elements[T any](data []byte, major byte, take func(argument uint64, rest *items) (T, error)) ([]T, error) {
 	a := items(data)
 	n, err := a.head(majorArray)
 	if err == nil && n > uint64(len(a)) { // an element takes a byte at least
 		err = errTruncated
 	}
-	return a, int(n), err
+	if err != nil {
+		return nil, err
+	}
+	all := make([]T, n)
+	for i := range all {
+		argument, err := a.head(major)
+		if err == nil {
+			all[i], err = take(argument, &a)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	return all, nil
 }
 
 var errTruncated = errors.New("the array is longer than its encoding")
