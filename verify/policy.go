@@ -1,12 +1,12 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -44,23 +44,13 @@ type policyFile struct {
 	Tolerance map[string]float64 `yaml:"tolerance"`
 }
 
-// policyKeys lists all keys of a policy, for suggestions.
-var policyKeys = []string{"gates", "rules", "strict", "tolerance", "scheme", "weights_from", "weights_below"}
-
-// unknownKey matches the line and the key in strictyaml's message.
-var unknownKey = regexp.MustCompile(`^\[(\d+):\d+\] unknown field "([^"]*)"`)
-
 // ParsePolicy parses a policy. It returns an error for unknown and repeated keys,
 // metrics and schemes that do not exist, and rules that can never fit.
 func ParsePolicy(text []byte) (*Policy, error) {
 	var f policyFile
 	if err := strictyaml.Decode(text, &f); err != nil {
-		if m := unknownKey.FindStringSubmatch(err.Error()); m != nil {
-			hint := spell.Suggest(m[2], policyKeys)
-			if hint == "" {
-				hint = ", want one of " + strings.Join(policyKeys, ", ")
-			}
-			return nil, fmt.Errorf("line %s: unknown field %q%s", m[1], m[2], hint)
+		if e := new(strictyaml.UnknownKeyError); errors.As(err, &e) {
+			return nil, fmt.Errorf("line %s: unknown field %q%s", e.Line, e.Key, cmp.Or(e.Hint, ", want one of "+strings.Join(e.Keys, ", ")))
 		}
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"thimble/internal/spell"
@@ -25,7 +26,8 @@ const (
 )
 
 // Decode stores the only document of text in v. For an unknown or duplicate key it
-// returns an error that gives the line. Every error text is a single line.
+// returns an error that gives the line, for an unknown one an *UnknownKeyError. Every error
+// text is a single line.
 func Decode(text []byte, v any) (err error) {
 	defer func() { // goccy/go-yaml v1.19.2 panics on "!0 0" where v has a list
 		if recover() != nil {
@@ -42,7 +44,7 @@ func Decode(text []byte, v any) (err error) {
 	if err = d.Decode(v); errors.Is(err, io.EOF) {
 		return errors.New("is empty")
 	} else if err != nil {
-		return errors.New(suggest(strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "), v))
+		return named(strings.Join(strings.Fields(yaml.FormatError(err, false, false)), " "), v)
 	}
 	if err = d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return errors.New("has more than one document")
@@ -79,33 +81,54 @@ func Encode(v any) (string, error) {
 	return string(text), err
 }
 
-// unknown matches the name of an unknown key in an error of the parser.
-var unknown = regexp.MustCompile(`unknown field "([^"]*)"`)
+// An UnknownKeyError reports a key that a document may not have.
+type UnknownKeyError struct {
+	Line string
+	Key  string
+	Keys []string // that it may have, at any depth, the outer ones first
+	Hint string   // the nearest of Keys, as spell.Suggest says it
 
-// suggest adds the key of v that an unknown one in an error is nearest to.
-func suggest(text string, v any) string {
-	found := unknown.FindStringSubmatchIndex(text)
-	if found == nil {
-		return text
-	}
-	return text[:found[1]] + spell.Suggest(text[found[2]:found[3]], keysOf(reflect.TypeOf(v), nil)) + text[found[1]:]
+	text string
 }
 
-// keysOf appends to keys those of the structs that t has, at any depth.
-func keysOf(t reflect.Type, keys []string) []string {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		return keysOf(t.Elem(), keys)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			f := t.Field(i)
-			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
-				keys = append(keys, name)
-			}
-			if f.IsExported() {
-				keys = keysOf(f.Type, keys)
+func (e *UnknownKeyError) Error() string { return e.text }
+
+// unknown matches the line and the key in the parser's error for an unknown key.
+var unknown = regexp.MustCompile(`^\[(\d+):\d+\] unknown field "([^"]*)"`)
+
+// named returns the error with a text of the parser, for the type of v.
+func named(text string, v any) error {
+	found := unknown.FindStringSubmatch(text)
+	if found == nil {
+		return errors.New(text)
+	}
+	e := &UnknownKeyError{Line: found[1], Key: found[2], Keys: keysOf(reflect.TypeOf(v))}
+	e.Hint = spell.Suggest(e.Key, e.Keys)
+	e.text = found[0] + e.Hint + text[len(found[0]):]
+	return e
+}
+
+// keysOf returns the keys of the structs that t has, at any depth, the outer ones first.
+func keysOf(t reflect.Type) (keys []string) {
+	for level := []reflect.Type{t}; len(level) > 0; {
+		var inner []reflect.Type
+		for _, t := range level {
+			switch t.Kind() {
+			case reflect.Pointer, reflect.Slice, reflect.Map:
+				inner = append(inner, t.Elem())
+			case reflect.Struct:
+				for i := range t.NumField() {
+					f := t.Field(i)
+					if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" && !slices.Contains(keys, name) {
+						keys = append(keys, name)
+					}
+					if f.IsExported() {
+						inner = append(inner, f.Type)
+					}
+				}
 			}
 		}
+		level = inner
 	}
 	return keys
 }
