@@ -55,7 +55,7 @@ type Model struct {
 	engine *session.Engine
 }
 
-// Open opens the container or GGUF file at path and verifies its digests. o may be nil.
+// Open opens the container or GGUF file at path and verifies its checksums. o may be nil.
 // The file must stay as it is until Close.
 func Open(path string, o *Options) (*Model, error) {
 	if o == nil {

@@ -27,7 +27,7 @@ type Options struct {
 	Context    int      // positions of a Session at most; 0 means the model's context
 	Render     []string // the program that runs chat.Serve; see chat.NewRenderer
 
-	// Progress, if not nil, is called while the weights are compared with their digests, in
+	// Progress, if not nil, is called while the weights are compared with their checksums, in
 	// bytes.
 	Progress func(done, total int64)
 }
@@ -46,7 +46,7 @@ type Engine struct {
 	turn       chan struct{} // held by the Session that computes: it uses all cores
 }
 
-// New returns an Engine for m, whose weights it compares with their digests. The Engine uses
+// New returns an Engine for m, after it has found no damage in the weights. The Engine uses
 // m until Close, which leaves m open.
 func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
 	var e *Engine

@@ -87,7 +87,7 @@ func (s *Set) Choose(survey *quantize.Survey) error {
 	return nil
 }
 
-// Name returns the name of the row's container.
+// FileName returns the name of the row's container.
 func (r *Row) FileName() string { return label.FileName(r.Name) + ".thimble" }
 
 // file describes the file that r's target reads.
