@@ -118,12 +118,11 @@ type surveyFile struct {
 	digest          string // "" in those of early versions
 }
 
-// surveyKeys lists the keys, all required except the first, with functions that read their values.
+// surveyKeys lists the keys, all required except the last, with functions that read their values.
 var surveyKeys = []struct {
 	name string
 	read func(f *surveyFile, d *strictjson.Decoder) error
 }{
-	{"digest", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.digest, err = d.String(); return err }},
 	{"format", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.format, err = d.String(); return err }},
 	{"version", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.version, err = d.Uint(); return err }},
 	{"arithmetic", (*surveyFile).readArithmetic},
@@ -132,6 +131,7 @@ var surveyKeys = []struct {
 	{"tokens", (*surveyFile).readTokens},
 	{"schemes", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.schemes, err = readStrings(d); return err }},
 	{"costs", (*surveyFile).readCosts},
+	{"digest", func(f *surveyFile, d *strictjson.Decoder) (err error) { f.digest, err = d.String(); return err }},
 }
 
 // ParseSurvey reads the text of a saved survey. file is its name, for errors.
@@ -151,13 +151,10 @@ func ParseSurvey(file string, text []byte) (*SavedSurvey, error) {
 	if err == nil {
 		err = d.End()
 	}
-	if len(missing) > 0 && missing[0].name == "digest" {
-		missing = missing[1:]
-	}
 	switch {
 	case err != nil:
 		return nil, err
-	case len(missing) > 0:
+	case len(missing) > 0 && missing[0].name != "digest": // the last
 		return nil, defect.Corrupt(file, missing[0].name, "is missing")
 	case f.format != surveyFormat:
 		return nil, defect.Corrupt(file, "format", "is %s, want %q", defect.Printable(f.format), surveyFormat)
