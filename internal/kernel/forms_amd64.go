@@ -19,7 +19,7 @@ var forms = func() []*form {
 		list = append(list, avx2)
 		if x.HasAVX512F && x.HasAVX512VL {
 			list = append(list, avx512)
-			if x.HasAVX512VNNI {
+			if x.HasAVX512VNNI && x.HasAVX512BW && x.HasAVX512DQ {
 				list = append(list, vnni)
 			}
 		}
@@ -30,7 +30,7 @@ var forms = func() []*form {
 var avx2 = &form{
 	name:         "avx2",
 	gemm:         (&tiling{2, 3, tile2x3AVX2, 6, tile1x6AVX2, tile1x1AVX2}).gemm,
-	packing:      &packing{side{6, 8, pack6AVX2}, side{16, 1, packPairAVX2}, outer6x16AVX2},
+	packing:      &packing{side{6, 8, pack6of6AVX2}, side{16, 1, eights(16, pack8of16AVX2)}, outer6x16AVX2},
 	mix:          mixing{mix64AVX2, mix16AVX2}.mix,
 	dot:          dotAVX2,
 	dot64:        dot64AVX2,
@@ -56,6 +56,7 @@ var avx2 = &form{
 	rangeErrors:  rangeErrorsAVX2,
 	rangeSums:    rangeSumsAVX2,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6AVX2, dotF16x6AVX2, dotBF16x6AVX2}, [3]dotFunc{dotF32x1AVX2, dotF16x1AVX2, dotBF16x1AVX2}}).dot,
+	storedLanes:  Lanes,
 	storedTile:   tileMost,
 	storedMost:   math.MaxInt,
 	storedMost8:  64,
@@ -74,7 +75,7 @@ var avx512 = func() *form {
 	f := *avx2
 	f.name = "avx512"
 	f.gemm = (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm
-	f.packing = nil
+	f.packing = &packing{side{8, 6, pack8of8AVX2}, side{48, 1, eights(48, pack8of48AVX2)}, outer8x48AVX512}
 	f.mix = mixing{mix64AVX512, mix16AVX512}.mix
 	f.dot = dotAVX512
 	f.dot64 = dot64AVX512
@@ -94,21 +95,25 @@ var avx512 = func() *form {
 	return &f
 }()
 
-// vnni is avx512 with products of bytes that are added up in 32 bits at once. They are so
-// fast at any number of positions that no panel of wider integers pays.
+// vnni is avx512 with products of bytes that are added up in 32 bits at once, for 16 rows.
+// They are so fast at any number of positions that no panel of wider integers pays.
 var vnni = func() *form {
 	f := *avx512
 	f.name = "avx512vnni"
+	f.storedLanes = lanesMost
 	f.storedMost8 = math.MaxInt
 	f.stored = (&storing{2: stored2VNNI, 3: stored3VNNI, 4: stored4VNNI, 5: stored5VNNI, 6: stored6VNNI, 7: stored7VNNI, 8: stored8VNNI}).stored
 	return &f
 }()
 
-// packPairAVX2 packs a group of 16 rows.
-func packPairAVX2(dst *float32, stride, steps int, src *float32, ld int) {
-	pack8AVX2(dst, stride, steps, src, ld)
-	const half = 8 // rows
-	pack8AVX2((*float32)(unsafe.Add(unsafe.Pointer(dst), 4*half)), stride, steps, (*float32)(unsafe.Add(unsafe.Pointer(src), 4*half*ld)), ld)
+// eights returns a function that packs a group of rows, a multiple of 8, with one that packs
+// 8 of them.
+func eights(rows int, pack8 func(dst *float32, stride, steps int, src *float32, ld int)) func(dst *float32, stride, steps int, src *float32, ld int) {
+	return func(dst *float32, stride, steps int, src *float32, ld int) {
+		for r := 0; r < rows; r += 8 {
+			pack8((*float32)(unsafe.Add(unsafe.Pointer(dst), 4*r)), stride, steps, (*float32)(unsafe.Add(unsafe.Pointer(src), 4*r*ld)), ld)
+		}
+	}
 }
 
 func statesAVX2(dst []uint8, slots []Slot, first []uint32, state *[States]uint32, data []byte) (groups, read int) {

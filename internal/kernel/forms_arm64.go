@@ -45,6 +45,7 @@ var neon = &form{
 	rangeErrors:  rangeErrorsNEON,
 	rangeSums:    rangeSumsNEON,
 	dotRows:      (&dotting{6, [3]dotFunc{dotF32x6NEON, dotF16x6NEON, dotBF16x6NEON}, [3]dotFunc{dotF32x1NEON, dotF16x1NEON, dotBF16x1NEON}}).dot,
+	storedLanes:  Lanes,
 	storedTile:   1,
 	storedMost:   8,
 	storedMost8:  8,

@@ -117,11 +117,11 @@ func TestIntegerBounds(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for bits := 2; bits <= 8; bits++ {
 			c := newStoredCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3, 1+bits)
-			w, x := &c.w, c.inputs()
+			w, x, lanes := c.weights(), c.inputs(), StoredLanes()
 			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
 			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
 			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
-			MulStored(guardedRow(t, c.positions*Lanes), Lanes, w, x, 0, c.positions, Lanes)
+			MulStored(guardedRow(t, c.positions*lanes), lanes, w, x, 0, c.positions, lanes)
 		}
 		for _, positions := range []int{1, 4, 7} {
 			codes, w, x := panelCase(seeded(positions), 8, []int32{8, 24, 16}, true, positions)

@@ -219,8 +219,13 @@ func BenchmarkIntegers(b *testing.B) {
 	for bits := 2; bits <= 8; bits++ {
 		for _, n := range []int{1, positions} {
 			c := newStoredCase(seeded(0), bits, blocks, false, 0, n)
+			var w *StoredRows
 			var x *StoredInputs
-			run(fmt.Sprintf("stored%dx%d", bits, n), float64(groups*Block*Lanes*n), func() { x = c.inputs() }, func() { MulStored(out, Lanes, &c.w, x, 0, n, Lanes) })
+			run(fmt.Sprintf("stored%dx%d", bits, n), float64(groups*Block*lanesMost*n), func() { w, x = c.weights(), c.inputs() }, func() {
+				for range lanesMost / StoredLanes() {
+					MulStored(out, lanesMost, w, x, 0, n, StoredLanes())
+				}
+			})
 		}
 	}
 	codes, w, x := panelCase(seeded(0), 8, columns, false, positions)

@@ -84,11 +84,11 @@ type form struct {
 	// dotRows is DotRows, with len(x) > 0.
 	dotRows func(dst, x []float32, w []byte, t Float)
 	// stored is MulStored for the n positions of the tile at from, with at least one
-	// segment. It writes all lanes to the memory in w. storedTile is the number of positions
-	// in a tile. storedMost is that up to which MulStored is faster than MulPanel, for codes
+	// segment. It writes storedLanes outputs of each to the aligned memory in w. storedTile is
+	// the number of positions in a tile. storedMost is that up to which MulStored is faster than MulPanel, for codes
 	// of fewer than 8 bits and of 8.
 	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
-	storedTile              int
+	storedLanes, storedTile int
 	storedMost, storedMost8 int
 	// panel is MulPanel with at least one segment. The rows of x have the given columns.
 	panel func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)

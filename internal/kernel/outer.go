@@ -32,8 +32,8 @@ type side struct {
 	pack func(dst *float32, stride, steps int, src *float32, ld int)
 }
 
-// stackSize is the room for the stacks of a block: four tiles for each group.
-const stackSize = 4 * 6 * 16 * 8
+// stackSize returns the room for the stacks of a block: four tiles for each group.
+func (p *packing) stackSize() int { return 4 * p.left.groups * p.left.rows * p.right.rows }
 
 // size returns the length of rows of k elements when packed.
 func (s *side) size(rows, k int) int { return (rows + s.rows - 1) / s.rows * s.rows * k }
@@ -131,7 +131,7 @@ func (p *packing) gemm(c []float32, ldc int, a []float32, lda int, b []float32, 
 type packingScratch struct {
 	a, b  []float32
 	edge  []float32 // products of a block of which c has only a part
-	stack [stackSize]float32
+	stack []float32
 }
 
 var packingRoom = sync.Pool{New: func() any { return new(packingScratch) }}
@@ -155,6 +155,7 @@ func (p *packing) multiply(c []float32, ldc int, a, b []float32, ldb, m, n, k in
 // multiplyPacked multiplies packed rows of a by packed rows of b.
 func (p *packing) multiplyPacked(c []float32, ldc int, a, b []float32, m, n, k int, room *packingScratch) {
 	room.edge = grown(room.edge, p.left.groups*p.left.rows*p.right.rows)
+	room.stack = grown(room.stack, p.stackSize())
 	p.left.blocks(m, func(row, groups int) {
 		for j := 0; j < n; j += p.right.rows {
 			p.multiplyBlock(c[row*ldc+j:], ldc, a[row*k:], b[j*k:], groups, min(groups*p.left.rows, m-row), min(p.right.rows, n-j), k, room)

@@ -39,6 +39,7 @@ var portable = &form{
 	rangeSums:    rangeSumsPortable,
 	dotRows:      dotRowsPortable,
 	stored:       storedPortable,
+	storedLanes:  Lanes,
 	storedTile:   tileMost,
 	storedMost:   8,
 	storedMost8:  8,

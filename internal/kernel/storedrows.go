@@ -1,14 +1,24 @@
 package kernel
 
-// Lanes is the number of stored rows of weights that MulStored multiplies at once,
-// and Block the number of columns in a block.
+import "unsafe"
+
+// Lanes is the number of rows that Interleave and TransposeF16 take, and Block the number
+// of columns in a block.
 const (
 	Lanes = 8
 	Block = 32
 )
 
-// tileMost is the largest tile of positions.
-const tileMost = 16
+// tileMost is the largest tile of positions, and lanesMost the most rows of weights that
+// MulStored multiplies at once.
+const (
+	tileMost  = 16
+	lanesMost = 16
+)
+
+// StoredLanes returns the number of rows of weights that MulStored multiplies at once on
+// this processor, a multiple of Lanes.
+func StoredLanes() int { return best.storedLanes }
 
 // An Order is the order of a row of rounded activations.
 type Order int
@@ -44,25 +54,30 @@ func signed(bits int) int32 {
 	return 0
 }
 
-// StoredRows are Lanes rows of codes as a container stores them. A segment is a
+// StoredRows are StoredLanes rows of codes as a container stores them. A segment is a
 // range of columns that share a scale.
 type StoredRows struct {
 	Bits   int       // of a code, 2 to 8
 	Zero   int32     // subtracted from each code
 	Codes  []byte    // rows that begin Stride bytes apart
 	Stride int       // bytes
-	Scales []float32 // (segments, Lanes)
-	Mins   []float32 // (segments, Lanes), or empty
+	Scales []float32 // (segments, StoredLanes)
+	Mins   []float32 // (segments, StoredLanes), or empty
 
 	room storedRoom // memory of MulStored
 }
 
 // A storedRoom is the memory that MulStored needs for a tile of positions: outputs and
-// integer sums, (tileMost, Lanes) each, and a block of 8-bit codes in all lanes.
-type storedRoom [2*tileMost*Lanes + Lanes*Block/4]float32
+// integer sums, (tileMost, lanesMost) each, and a block of 8-bit codes or the terms of zero
+// points. It begins anywhere in the first line of a cache.
+type storedRoom [2*tileMost*lanesMost + Lanes*Block/4 + line]float32
 
-// output returns the outputs of a position.
-func (r *storedRoom) output(t int) *[Lanes]float32 { return (*[Lanes]float32)(r[t*Lanes:]) }
+const line = 16 // float32 numbers in a line of a cache
+
+// aligned returns r from the start of a line on.
+func (r *storedRoom) aligned() []float32 {
+	return r[-uintptr(unsafe.Pointer(r))/4%line:]
+}
 
 // StoredInputs are positions of rounded activations for StoredRows. They are stored in
 // tiles, whose positions a form processes together: block by block, and in each the
@@ -145,21 +160,22 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 	if n <= 0 {
 		return
 	}
-	segments := len(x.blocks)
+	segments, lanes := len(x.blocks), best.storedLanes
 	check(w.Bits >= 2 && w.Bits <= 8 && StoredOrder(w.Bits) == x.order, "MulStored: bits")
-	check(w.Stride >= 0 && len(w.Codes) >= (Lanes-1)*w.Stride+x.width*Block*w.Bits/8, "MulStored: codes")
-	check(len(w.Scales) >= segments*Lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*Lanes), "MulStored: scales")
+	check(w.Stride >= 0 && len(w.Codes) >= (lanes-1)*w.Stride+x.width*Block*w.Bits/8, "MulStored: codes")
+	check(len(w.Scales) >= segments*lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*lanes), "MulStored: scales")
 	check(from >= 0 && from%StoredBand == 0 && from+n <= x.positions && (n%StoredBand == 0 || from+n == x.positions), "MulStored: positions")
-	check(rows > 0 && rows <= Lanes && ldd >= 0 && len(dst) >= (n-1)*ldd+rows, "MulStored: dst")
+	check(rows > 0 && rows <= lanes && ldd >= 0 && len(dst) >= (n-1)*ldd+rows, "MulStored: dst")
+	outputs := w.room.aligned()
 	for end := from + n; from < end; {
 		_, n := x.around(from)
 		if segments == 0 {
-			clear(w.room[:n*Lanes])
+			clear(outputs[:n*lanes])
 		} else {
 			best.stored(w, x, from, n)
 		}
 		for t := range n {
-			copy(dst[:rows], w.room.output(t)[:])
+			copy(dst[:rows], outputs[t*lanes:])
 			dst = dst[min(ldd, len(dst)):]
 		}
 		from += n
@@ -170,7 +186,7 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 const StoredBand = tileMost
 
 func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
-	codes := make([]uint8, x.width*Block)
+	codes, outputs := make([]uint8, x.width*Block), w.room.aligned()
 	for r := range Lanes {
 		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits, unpackPortable)
 		for t := range n {
@@ -186,7 +202,7 @@ func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
 					y = FMA(x.mins[i], w.Mins[k*Lanes+r], y)
 				}
 			}
-			w.room.output(t)[r] = y
+			outputs[t*Lanes+r] = y
 		}
 	}
 }

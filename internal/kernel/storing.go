@@ -14,5 +14,5 @@ func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
 	if len(w.Mins) > 0 {
 		minScale, mins = &x.mins[at], &w.Mins[0]
 	}
-	s[w.Bits](&w.room[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.blocks[0], len(x.blocks), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
+	s[w.Bits](&w.room.aligned()[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.blocks[0], len(x.blocks), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
 }

@@ -17,10 +17,19 @@ func tile1x1AVX2(c *float32, rs int, cs int, a *float32, lda int, b *float32, ld
 func outer6x16AVX2(c *float32, ldc int, a *float32, b *float32, groups int, steps int, stack *float32)
 
 //go:noescape
-func pack6AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+func pack6of6AVX2(dst *float32, stride int, steps int, src *float32, ld int)
 
 //go:noescape
-func pack8AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+func pack8of16AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+
+//go:noescape
+func outer8x48AVX512(c *float32, ldc int, a *float32, b *float32, groups int, steps int, stack *float32)
+
+//go:noescape
+func pack8of8AVX2(dst *float32, stride int, steps int, src *float32, ld int)
+
+//go:noescape
+func pack8of48AVX2(dst *float32, stride int, steps int, src *float32, ld int)
 
 //go:noescape
 func tile4x6AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)

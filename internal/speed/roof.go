@@ -96,6 +96,7 @@ type operands struct {
 
 func (o *operands) fill() {
 	const segments = columns / group
+	lanes := kernel.StoredLanes()
 	o.x, o.w, o.y = make([]float32, positions*columns), make([]float32, rows*columns), make([]float32, positions*rows)
 	o.panel = kernel.IntegerPanel{Codes: make([]int16, columns*kernel.PanelRows), Scales: make([]float32, segments*kernel.PanelRows)}
 	o.inputs = kernel.PanelInputs{
@@ -103,7 +104,7 @@ func (o *operands) fill() {
 		Scales: make([]float32, positions*segments), Mins: make([]float32, positions*segments),
 	}
 	o.stored = kernel.StoredRows{
-		Bits: bits, Stride: columns * bits / 8, Codes: make([]byte, kernel.Lanes*columns*bits/8), Scales: make([]float32, segments*kernel.Lanes),
+		Bits: bits, Stride: columns * bits / 8, Codes: make([]byte, lanes*columns*bits/8), Scales: make([]float32, segments*lanes),
 	}
 	var blocks []int32
 	for range segments {
@@ -130,9 +131,10 @@ func (o *operands) multiplyPanel() {
 }
 
 func (o *operands) multiplyStored() {
+	lanes := kernel.StoredLanes()
 	for range repeats {
-		for r := 0; r < kernel.PanelRows; r += kernel.Lanes {
-			kernel.MulStored(o.y[r:], rows, &o.stored, &o.rounded, 0, positions, kernel.Lanes)
+		for r := 0; r < kernel.PanelRows; r += lanes {
+			kernel.MulStored(o.y[r:], rows, &o.stored, &o.rounded, 0, positions, lanes)
 		}
 	}
 }

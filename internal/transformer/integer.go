@@ -251,14 +251,14 @@ func (w *worker) setFactors(in *quantizedInput, i, lanes int, scale, offset []fl
 	}
 }
 
-// positionsBand is the number of positions that eight stored rows are multiplied by before
-// the next eight, so that the positions stay in a cache.
+// positionsBand is the number of positions that stored rows are multiplied by before the
+// next rows, so that the positions stay in a cache.
 const positionsBand = 8 * kernel.StoredBand
 
 // storedProduct is integerProduct for weights in the order of their storage.
 func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
-	scheme := p.w.Scheme
-	w.factorsFor(len(in.segments)*kernel.Lanes, scheme.Asym)
+	scheme, lanes := p.w.Scheme, kernel.StoredLanes()
+	w.factorsFor(len(in.segments)*lanes, scheme.Asym)
 	v := &w.integers
 	v.Bits, v.Stride, v.Scales, v.Mins, v.Zero = scheme.Bits, p.w.RowBytes(), w.scales, w.mins, 0
 	if !scheme.Asym {
@@ -266,8 +266,8 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 	}
 	for from := 0; from < p.y.n; from += positionsBand {
 		positions := min(positionsBand, p.y.n-from)
-		for at := 0; at < n; at += kernel.Lanes {
-			rows := min(n-at, kernel.Lanes)
+		for at := 0; at < n; at += lanes {
+			rows := min(n-at, lanes)
 			w.loadStored(in, p.w, r+at, rows)
 			kernel.MulStored(p.y.data[from*p.y.stride+r+at:], p.y.stride, v, &in.stored, from, positions, rows)
 		}
@@ -277,28 +277,34 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 // loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The
 // other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
-	v := &w.integers
-	if n == kernel.Lanes && in.sameGroups {
-		groups := len(in.segments)
-		kernel.TransposeF16(w.scales, kernel.Lanes, m.Scales[2*groups*r:], 2*groups, groups)
-		if w.mins != nil {
-			kernel.TransposeF16(w.mins, kernel.Lanes, m.Mins[2*groups*r:], 2*groups, groups)
+	v, lanes := &w.integers, kernel.StoredLanes()
+	if n == lanes && in.sameGroups {
+		for at := 0; at < lanes; at += kernel.Lanes {
+			transpose(w.scales[at:], m.Scales, r+at, len(in.segments))
+			if w.mins != nil {
+				transpose(w.mins[at:], m.Mins, r+at, len(in.segments))
+			}
 		}
 	} else {
 		for i := range n {
 			scale, min := w.reader.Factors(m, r+i)
-			w.setFactors(in, i, kernel.Lanes, scale, min)
+			w.setFactors(in, i, lanes, scale, min)
 		}
 	}
-	if m.Source == nil && n == kernel.Lanes {
+	if m.Source == nil && n == lanes {
 		v.Codes = m.Codes[r*v.Stride:][:n*v.Stride]
 		return
 	}
-	w.codes = sized(w.codes, kernel.Lanes*v.Stride)
-	v.Codes = w.codes[:kernel.Lanes*v.Stride]
+	w.codes = sized(w.codes, lanes*v.Stride)
+	v.Codes = w.codes[:lanes*v.Stride]
 	for i := range n {
 		copy(w.codes[i*v.Stride:], w.reader.Stored(m, r+i))
 	}
+}
+
+// transpose sets kernel.Lanes lanes of dst to the factors of that many rows, from row r on.
+func transpose(dst []float32, factors []byte, r, groups int) {
+	kernel.TransposeF16(dst, kernel.StoredLanes(), factors[2*groups*r:], 2*groups, groups)
 }
 
 // sized returns x if it has at least n elements, and a new slice otherwise.

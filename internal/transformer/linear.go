@@ -145,7 +145,8 @@ func stepOf(w *qtensor.Matrix, x rows, in *quantizedInput) int {
 	cores := parallel.Workers()
 	tasks := cores * max(1, int(w.Bytes())/(cores*bytes))
 	rows := (w.Rows + tasks - 1) / tasks
-	return max(panelRows, (rows+kernel.Lanes-1)/kernel.Lanes*kernel.Lanes)
+	lanes := kernel.StoredLanes()
+	return max(panelRows, (rows+lanes-1)/lanes*lanes)
 }
 
 // applyPanel is a task of apply.

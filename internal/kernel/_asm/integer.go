@@ -46,13 +46,13 @@ func eightRows(name string) (row func(r int) Mem, advance func(bytes int)) {
 	return row, advance
 }
 
-// table returns the address of 32 bytes.
+// table returns the address of 64 bytes: f(0) to f(31), twice.
 func table(name string, f func(i int) byte) Mem {
 	m, ok := constants[name]
 	if !ok {
 		m = GLOBL(name, RODATA|NOPTR)
-		for i := range 32 {
-			DATA(i, U8(f(i)))
+		for i := range 64 {
+			DATA(i, U8(f(i%32)))
 		}
 		constants[name] = m
 	}

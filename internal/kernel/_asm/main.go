@@ -29,12 +29,16 @@ func (s isa) parts() int { return width / s.lanes }
 // zero returns a register of zeros.
 func (s isa) zero() VecVirtual {
 	v := s.vector()
+	s.clear(v)
+	return v
+}
+
+func (s isa) clear(v VecVirtual) {
 	if s.lanes == 16 {
 		VPXORD(v, v, v)
 	} else {
 		VXORPS(v, v, v)
 	}
-	return v
 }
 
 // splat returns a register with the float32 at m in each lane.
@@ -49,9 +53,11 @@ func main() {
 	avx2.tile(2, 3)
 	avx2.tile(1, 6)
 	avx2.tile(1, 1)
-	outer()
-	pack("pack6AVX2", 6, outerRows)
-	pack("pack8AVX2", 8, outerCols)
+	for _, o := range []outerTile{outerAVX2, outerAVX512} {
+		o.outer()
+		pack(o.rows, o.rows)
+		pack(8, o.cols())
+	}
 	avx512.tile(4, 6)
 	avx512.tile(1, 12)
 	avx512.tile(1, 1)
@@ -88,8 +94,8 @@ func main() {
 	split(2)
 	split(4)
 	for bits := 2; bits <= 8; bits++ {
-		storedRows(bits, false)
-		storedRows(bits, true)
+		storedRows(bits)
+		storedVNNI(bits)
 	}
 	integerTile(4)
 	integerTile(1)

@@ -1,36 +1,46 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// A tile of outer has outerRows rows of a and outerCols rows of b.
-const (
-	outerRows = 6
-	outerCols = 16
+// An outerTile is a tile of outer: rows of a, and vectors of rows of b.
+type outerTile struct {
+	isa
+	rows, vectors int
+}
+
+var (
+	outerAVX2   = outerTile{avx2, 6, 2}
+	outerAVX512 = outerTile{avx512, 8, 3}
 )
+
+// cols returns the rows of b.
+func (o outerTile) cols() int { return o.lanes * o.vectors }
 
 // outer generates the product of groups of packed rows of a with one group of packed
 // rows of b: see packing in outer.go. It sums one stripe of all groups, then the next, so
 // that a stripe of b stays in the first cache. Each group has a stack of the sums of
 // stripes that wait for their partner in the tree.
-func outer() {
+func (o outerTile) outer() {
 	const (
-		vectors = outerCols / 8
-		tile    = 4 * outerRows * outerCols // bytes
-		depth   = 4                         // tiles of a stack
-		unroll  = 4
+		depth  = 4 // tiles of a stack
+		unroll = 4
 	)
-	TEXT("outer6x16AVX2", NOSPLIT, "func(c *float32, ldc int, a, b *float32, groups, steps int, stack *float32)")
+	rows, vectors, cols, size := o.rows, o.vectors, o.cols(), 4*o.lanes
+	tile := 4 * rows * cols // bytes
+	TEXT(fmt.Sprintf("outer%dx%d%s", rows, cols, o.suffix), NOSPLIT, "func(c *float32, ldc int, a, b *float32, groups, steps int, stack *float32)")
 	Pragma("noescape")
 	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
 	c, ldc, a, b, steps := load("c"), load("ldc"), load("a"), load("b"), load("steps")
 	SHLQ(Imm(2), ldc)
-	var acc [outerRows * vectors]VecVirtual
+	acc := make([]VecVirtual, rows*vectors)
 	for i := range acc {
-		acc[i] = YMM()
+		acc[i] = o.vector()
 	}
 	stripe := GP64()
 	XORQ(stripe, stripe)
@@ -39,33 +49,32 @@ func outer() {
 	x, y, top, groups := GP64(), GP64(), GP64(), load("groups")
 	MOVQ(a, x)
 	POPCNTQ(stripe, top) // sums that wait
-	IMUL3Q(U32(tile), top, top)
+	IMUL3Q(U32(uint32(tile)), top, top)
 	t := GP64()
 	Load(Param("stack"), t)
 	ADDQ(t, top)
 
 	Label("group")
 	for _, v := range acc {
-		VXORPS(v, v, v)
+		o.clear(v)
 	}
 	left := GP64()
 	MOVQ(b, y)
 	step := func(n int) { // of a stripe: n elements
 		for k := range n {
-			var v [vectors]VecVirtual
-			for j := range v {
-				v[j] = YMM()
-				VMOVUPS(Mem{Base: y, Disp: 4 * (k*outerCols + 8*j)}, v[j])
+			var v []VecVirtual
+			for j := range vectors {
+				v = append(v, o.load(Mem{Base: y, Disp: 4*k*cols + size*j}))
 			}
-			for i := range outerRows {
-				u := avx2.splat(Mem{Base: x, Disp: 4 * (k*outerRows + i)})
+			for i := range rows {
+				u := o.splat(Mem{Base: x, Disp: 4 * (k*rows + i)})
 				for j := range v {
 					VFMADD231PS(v[j], u, acc[i*vectors+j])
 				}
 			}
 		}
-		ADDQ(U32(4*outerRows*n), x)
-		ADDQ(U32(4*outerCols*n), y)
+		ADDQ(U32(uint32(4*rows*n)), x)
+		ADDQ(U32(uint32(4*cols*n)), y)
 	}
 	MOVQ(steps, left)
 	SUBQ(Imm(unroll), left)
@@ -90,9 +99,9 @@ func outer() {
 	Label("add")
 	TESTQ(U32(1), ones)
 	JZ(LabelRef("keep"))
-	SUBQ(U32(tile), at)
+	SUBQ(U32(uint32(tile)), at)
 	for i, s := range acc {
-		VADDPS(Mem{Base: at, Disp: 32 * i}, s, s)
+		VADDPS(Mem{Base: at, Disp: size * i}, s, s)
 	}
 	SHRQ(Imm(1), ones)
 	JMP(LabelRef("add"))
@@ -100,18 +109,18 @@ func outer() {
 	CMPQ(stripe, Imm(width-1))
 	JEQ(LabelRef("store"))
 	for i, s := range acc {
-		VMOVUPS(s, Mem{Base: at, Disp: 32 * i})
+		VMOVUPS(s, Mem{Base: at, Disp: size * i})
 	}
 	JMP(LabelRef("next"))
 	Label("store")
-	for i := range outerRows {
+	for i := range rows {
 		for j := range vectors {
-			VMOVUPS(acc[i*vectors+j], Mem{Base: c, Disp: 32 * j})
+			VMOVUPS(acc[i*vectors+j], Mem{Base: c, Disp: size * j})
 		}
 		ADDQ(ldc, c)
 	}
 	Label("next")
-	ADDQ(U32(depth*tile), top)
+	ADDQ(U32(uint32(depth*tile)), top)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 
@@ -129,8 +138,8 @@ var treeOrder = [8]int{0, 4, 2, 6, 1, 5, 3, 7}
 
 // pack generates the function that packs some rows of src for outer, steps blocks of each.
 // Elements of a row are group elements apart in dst, and stripes stride elements.
-func pack(name string, rows, group int) {
-	TEXT(name, NOSPLIT, "func(dst *float32, stride, steps int, src *float32, ld int)")
+func pack(rows, group int) {
+	TEXT(fmt.Sprintf("pack%dof%dAVX2", rows, group), NOSPLIT, "func(dst *float32, stride, steps int, src *float32, ld int)")
 	Pragma("noescape")
 	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
 	dst, stride, src, ld, halves := load("dst"), load("stride"), load("src"), load("ld"), GP64()

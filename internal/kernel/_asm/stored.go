@@ -22,13 +22,8 @@ const (
 //
 // The memory at tile holds three arrays: outputs and integer sums (positions, lanes), and
 // a block of 8-bit codes.
-//
-// With vnni, one instruction of AVX-512 VNNI multiplies unsigned weights by signed
-// activations and adds the products to 32-bit sums: no part of a sum is kept in 16 bits, and
-// codes of 8 bits need no sign.
 type storedTile struct {
 	packing     int
-	vnni        bool
 	tile, a     Register // a is the current block of the current position
 	planes      []plane
 	ahead       GPVirtual // in the next eight rows, which follow in memory
@@ -44,22 +39,19 @@ type plane struct {
 	at          GPVirtual // the current block in row 0
 }
 
-func storedRows(packing int, vnni bool) {
-	suffix := "AVX2"
-	if vnni {
-		suffix = "VNNI"
-	}
-	TEXT(fmt.Sprintf("stored%d%s", packing, suffix), NOSPLIT, "func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)")
+// storedSignature is that of all functions for MulStored.
+const storedSignature = "func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)"
+
+func storedRows(packing int) {
+	TEXT(fmt.Sprintf("stored%dAVX2", packing), NOSPLIT, storedSignature)
 	Pragma("noescape")
-	s := &storedTile{packing: packing, vnni: vnni, k: GP64(), first: GP64(), next: GP64(), ahead: GP64()}
+	s := &storedTile{packing: packing, k: GP64(), first: GP64(), next: GP64(), ahead: GP64()}
 	s.tile, s.a = Load(Param("tile"), GP64()), Load(Param("a"), GP64())
-	s.findPlanes()
+	s.planes = findPlanes(packing)
 	stride := Load(Param("stride"), GP64())
 	LEAQ(Mem{Base: s.planes[0].at, Index: stride, Scale: 8}, s.ahead)
-	if !vnni {
-		s.one = YMM()
-		VMOVDQU(constant("words1", 0x00010001), s.one)
-	}
+	s.one = YMM()
+	VMOVDQU(constant("words1", 0x00010001), s.one)
 	s.loadOffset()
 	XORQ(s.k, s.k)
 	XORQ(s.first, s.first)
@@ -174,9 +166,6 @@ func (s *storedTile) fuse(v VecVirtual, name string, i, t GPVirtual) {
 func (s *storedTile) loadOffset() {
 	offset := GP32()
 	Load(Param("offset"), offset)
-	if s.vnni && s.packing == 8 { // for codes less 128, but these are unsigned
-		SUBL(Imm(128), offset)
-	}
 	s.offset = YMM()
 	VMOVD(offset, s.offset.AsX())
 	VPBROADCASTD(s.offset.AsX(), s.offset)
@@ -185,20 +174,8 @@ func (s *storedTile) loadOffset() {
 // addProduct returns sum plus the products of the block and a position, and advances to the
 // next position.
 func (s *storedTile) addProduct(sum Op) VecVirtual {
-	if !s.vnni {
-		p := s.product()
-		VPADDD(sum, p, p)
-		return p
-	}
-	p, ok := sum.(VecVirtual)
-	if !ok {
-		p = YMM()
-		VMOVDQU(sum, p)
-	}
-	for q := range quads {
-		VPDPBUSD_BCST(Mem{Base: s.a, Disp: 4 * q}, s.weights[q], p)
-	}
-	ADDQ(Imm(blockCodes), s.a)
+	p := s.product()
+	VPADDD(sum, p, p)
 	return p
 }
 
@@ -251,24 +228,25 @@ func (s *storedTile) depth() int {
 	return depth
 }
 
-// findPlanes sets the planes to the start of the rows.
-func (s *storedTile) findPlanes() {
-	widths := map[int][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[s.packing]
+// findPlanes returns the planes of codes at the start of the rows.
+func findPlanes(packing int) (planes []plane) {
+	widths := map[int][]int{2: {2}, 3: {2, 1}, 4: {4}, 5: {4, 1}, 6: {4, 2}, 7: {4, 2, 1}, 8: {8}}[packing]
 	shift, bytes := 0, GP64() // bytes of all planes so far
 	XORQ(bytes, bytes)
 	for _, bits := range widths {
 		p := plane{bits, shift, GP64()}
 		Load(Param("codes"), p.at)
 		ADDQ(bytes, p.at)
-		s.planes = append(s.planes, p)
+		planes = append(planes, p)
 		shift += bits
-		if shift < s.packing {
+		if shift < packing {
 			n := GP64()
 			Load(Param("blocks"), n)
 			IMUL3Q(Imm(uint64(blockCodes*bits/8)), n, n)
 			ADDQ(n, bytes)
 		}
 	}
+	return planes
 }
 
 // unpack sets the weights to the current block and advances to the next one. Columns are in
@@ -296,10 +274,6 @@ func (p plane) unpack(s *storedTile, stride, triple GPVirtual) {
 	case 8: // code - 128: the sign goes to the tile, the magnitude to the weights
 		for half := range 2 {
 			words := fourWords(row, 16*half)
-			if s.vnni {
-				s.weights = append(s.weights, words...)
-				continue
-			}
 			for i, v := range words {
 				VPXOR(constant("bytes128", 0x80808080), v, v)
 				VMOVDQU(v, s.code(4*half+i))
