@@ -71,7 +71,8 @@ func BenchmarkRows(b *testing.B) {
 		{"Softmax", func() { copy(z, score); Softmax(z) }},
 		{"SiLUMul", func() { SiLUMul(z, score, y) }},
 		{"Rotate", func() { Rotate(z, x[:n/2], y[:n/2]) }},
-		{"Mix", func() { Mix(z[:64], x, v, 64) }}, // 64 multiply-adds per element
+		{"Mix", func() { Mix(z[:64], x, v, 64) }},                              // 64 multiply-adds per element
+		{"MixRows", func() { MixRows(z[:4*64], 64, x, 0, 4, n-3, v, 64, 64) }}, // four times as many
 		{"FromF16", func() { FromF16(z, packed[:2*n]) }},
 		{"FromBF16", func() { FromBF16(z, packed[:2*n]) }},
 		{"FromF32", func() { FromF32(z, packed) }},

@@ -32,6 +32,7 @@ var avx2 = &form{
 	gemm:         (&tiling{2, 3, tile2x3AVX2, 6, tile1x6AVX2, tile1x1AVX2}).gemm,
 	packing:      &packing{side{6, 8, pack6of6AVX2}, side{16, 1, eights(16, pack8of16AVX2)}, outer6x16AVX2},
 	mix:          mixing{mix64AVX2, mix16AVX2}.mix,
+	mixRows:      rowMixing{{16, mix4x16AVX2}}.mix,
 	dot:          dotAVX2,
 	dot64:        dot64AVX2,
 	exps64:       exps64AVX2,
@@ -65,6 +66,7 @@ var avx2 = &form{
 	interleave:   interleavingAVX2,
 	transposeF16: transposeF16AVX2,
 	maxAbs:       maxAbsAVX2,
+	roundGroups:  roundGroupsOfAVX2,
 	round8:       round8AVX2,
 	round16:      round16AVX2,
 	states:       statesAVX2,
@@ -77,6 +79,7 @@ var avx512 = func() *form {
 	f.gemm = (&tiling{4, 6, tile4x6AVX512, 12, tile1x12AVX512, tile1x1AVX512}).gemm
 	f.packing = &packing{side{8, 6, pack8of8AVX2}, side{48, 1, eights(48, pack8of48AVX2)}, outer8x48AVX512}
 	f.mix = mixing{mix64AVX512, mix16AVX512}.mix
+	f.mixRows = rowMixing{{64, mix4x64AVX512}, {16, mix4x16AVX512}}.mix
 	f.dot = dotAVX512
 	f.dot64 = dot64AVX512
 	f.sum = sumAVX512
@@ -101,6 +104,7 @@ var vnni = func() *form {
 	f := *avx512
 	f.name = "avx512vnni"
 	f.storedLanes = lanesMost
+	f.transposeF16 = transposeF16AVX512
 	f.storedMost8 = math.MaxInt
 	f.stored = (&storing{2: stored2VNNI, 3: stored3VNNI, 4: stored4VNNI, 5: stored5VNNI, 6: stored6VNNI, 7: stored7VNNI, 8: stored8VNNI}).stored
 	return &f

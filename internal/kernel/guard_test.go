@@ -60,6 +60,7 @@ func TestBounds(t *testing.T) {
 			SiLUMul(a, b, c)
 			Rotate(guardedRow(t, 2*n), b, c)
 			Mix(a, b[:min(n, 3)], guardedRow(t, min(n, 3)*n), n)
+			MixRows(guardedRow(t, 4*n), n, guardedRow(t, 3*5+5), 5, 4, 2, guardedRow(t, 5*n), n, n)
 			Softmax(a)
 			MaxAbs(a)
 			Bounds(a)
@@ -70,7 +71,8 @@ func TestBounds(t *testing.T) {
 			GridErrors(new([Candidates]float32), a, b, new([Candidates]float32), new([Candidates]float32), 0, 1)
 			round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
 			Round16(guardedCopy(t, make([]int16, n)), a, 1)
-			TransposeF16(guardedRow(t, n*Lanes), Lanes, guarded(t, Lanes*2*n), 2*n, n)
+			lanes := StoredLanes()
+			TransposeF16(guardedRow(t, n*lanes), lanes, guarded(t, lanes*2*n), 2*n, n)
 			FromF16(a, guarded(t, 2*n))
 			FromBF16(a, guarded(t, 2*n))
 			FromF32(a, guarded(t, 4*n))
@@ -121,6 +123,9 @@ func TestIntegerBounds(t *testing.T) {
 			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
 			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
 			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
+			for p := range c.positions {
+				x.RoundGroups(p, guardedRow(t, 4*Block))
+			}
 			MulStored(guardedRow(t, c.positions*lanes), lanes, w, x, 0, c.positions, lanes)
 		}
 		for _, positions := range []int{1, 4, 7} {

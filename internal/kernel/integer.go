@@ -92,14 +92,15 @@ func interleavePortable(w *IntegerPanel, first int, codes []uint8, stride, n int
 	}
 }
 
-// TransposeF16 widens Lanes rows of n little-endian float16 numbers that begin stride
+// TransposeF16 widens StoredLanes rows of n little-endian float16 numbers that begin stride
 // bytes apart, and writes number k of row r to dst[k*ldd+r].
 func TransposeF16(dst []float32, ldd int, src []byte, stride, n int) {
 	if n == 0 {
 		return
 	}
-	check(ldd >= 0 && len(dst) >= (n-1)*ldd+Lanes, "TransposeF16: dst")
-	check(stride >= 0 && len(src) >= (Lanes-1)*stride+2*n, "TransposeF16: src")
+	lanes := best.storedLanes
+	check(ldd >= 0 && len(dst) >= (n-1)*ldd+lanes, "TransposeF16: dst")
+	check(stride >= 0 && len(src) >= (lanes-1)*stride+2*n, "TransposeF16: src")
 	whole := n &^ 7
 	best.transposeF16(&dst[0], ldd, &src[0], stride, whole)
 	switch {
@@ -107,18 +108,20 @@ func TransposeF16(dst []float32, ldd int, src []byte, stride, n int) {
 	case n > 8: // the last 8, some of them again
 		best.transposeF16(&dst[(n-8)*ldd], ldd, &src[2*(n-8)], stride, 8)
 	default:
-		transposeF16Portable(&dst[whole*ldd], ldd, &src[2*whole], stride, n-whole)
+		transposeRows(dst[whole*ldd:], ldd, src[2*whole:], stride, n-whole, lanes)
 	}
 }
 
 func transposeF16Portable(dst *float32, ldd int, src *byte, stride, n int) {
-	if n == 0 {
-		return
+	if n > 0 {
+		transposeRows(unsafe.Slice(dst, (n-1)*ldd+Lanes), ldd, unsafe.Slice(src, (Lanes-1)*stride+2*n), stride, n, Lanes)
 	}
-	d, s := unsafe.Slice(dst, (n-1)*ldd+Lanes), unsafe.Slice(src, (Lanes-1)*stride+2*n)
-	for r := range Lanes {
+}
+
+func transposeRows(dst []float32, ldd int, src []byte, stride, n, rows int) {
+	for r := range rows {
 		for k := range n {
-			fromF16Portable(d[k*ldd+r:][:1], s[r*stride+2*k:][:2])
+			fromF16Portable(dst[k*ldd+r:][:1], src[r*stride+2*k:][:2])
 		}
 	}
 }

@@ -119,15 +119,15 @@ func TestInterleave(t *testing.T) {
 
 func TestTransposeF16(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 9, 18, 48} {
-		src, stride, ldd := make([]byte, Lanes*(2*n+6)), 2*n+6, Lanes+n%3
+		src, stride, ldd := make([]byte, lanesMost*(2*n+6)), 2*n+6, lanesMost+n%3
 		r := seeded(n)
 		for i := range src {
 			src[i] = byte(r.IntN(120) | r.IntN(2)<<7) // no NaN
 		}
 		eachForm(t, func(t *testing.T) {
-			dst, row := make([]float32, n*ldd+Lanes), make([]float32, n)
+			dst, row := make([]float32, n*ldd+lanesMost), make([]float32, n)
 			TransposeF16(dst, ldd, src, stride, n)
-			for l := range Lanes {
+			for l := range StoredLanes() {
 				FromF16(row, src[l*stride:][:2*n])
 				for k, want := range row {
 					if got := dst[k*ldd+l]; got != want {

@@ -50,6 +50,8 @@ type form struct {
 	gemm    func(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m, n, k int)
 	packing *packing // for large products, or nil
 	mix     func(dst, p, v []float32, ldv int)
+	// mixRows is MixRows for mixedRows rows, a multiple of width columns, and n > 0; or nil.
+	mixRows func(dst []float32, ldd int, p []float32, ldp, n int, v []float32, ldv, cols int)
 
 	dot      func(a, b []float32) stripes
 	dot64    func(a, b []float64) stripes64
@@ -94,12 +96,14 @@ type form struct {
 	panel func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
 	// interleave is Interleave, with at least one column, into the order that panel reads.
 	interleave func(w *IntegerPanel, first int, codes []uint8, stride, n int)
-	// transposeF16 is TransposeF16 for a multiple of 8 numbers in a row.
+	// transposeF16 is TransposeF16 of storedLanes rows for a multiple of 8 numbers in a row.
 	transposeF16 func(dst *float32, ldd int, src *byte, stride, n int)
 	maxAbs       func(x []float32) stripes
 	// round8 and round16 take multiples of Block elements.
 	round8  func(dst []int8, x []float32, inverse float32, split bool) int32
 	round16 func(dst []int16, x []float32, inverse float32, split bool) int32
+	// roundGroups is RoundGroups for at least one element; nil to use maxAbs and round8.
+	roundGroups func(x *StoredInputs, t int, values []float32)
 	// states is RowSlots.Decode for at least States elements and groupBytes of data. It decodes
 	// groups of States elements for as long as there are so many, and counts them.
 	states func(dst []uint8, slots []Slot, first []uint32, state *[States]uint32, data []byte) (groups, read int)
@@ -187,6 +191,30 @@ func Mix(dst, p, v []float32, ldv int) {
 	}
 	check(ldv >= 0 && len(v) >= (len(p)-1)*ldv+len(dst), "Mix")
 	best.mix(dst, p, v, ldv)
+}
+
+// mixedRows is the number of rows that a form of MixRows takes at once.
+const mixedRows = 4
+
+// MixRows is Mix for m rows of weights, of which each has one more than the row before, as
+// causal attention has: row i of dst, cols elements from i*ldd on, becomes the weighted sum
+// of n+i rows of v, whose weights begin at p[i*ldp].
+func MixRows(dst []float32, ldd int, p []float32, ldp, m, n int, v []float32, ldv, cols int) {
+	if m <= 0 {
+		return
+	}
+	check(n >= 0 && cols >= 0 && ldd >= 0 && len(dst) >= (m-1)*ldd+cols, "MixRows: dst")
+	check(ldp >= 0 && len(p) >= (m-1)*ldp+n+m-1, "MixRows: p")
+	check(ldv >= cols && len(v) >= (n+m-2)*ldv+cols, "MixRows: v")
+	i := 0
+	if best.mixRows != nil && cols%width == 0 && n > 0 {
+		for ; i+mixedRows <= m; i += mixedRows {
+			best.mixRows(dst[i*ldd:], ldd, p[i*ldp:], ldp, n+i, v, ldv, cols)
+		}
+	}
+	for ; i < m; i++ {
+		Mix(dst[i*ldd:][:cols], p[i*ldp:][:n+i], v, ldv)
+	}
 }
 
 // Sum returns the sum of x in the order of the package comment.

@@ -1731,6 +1731,137 @@ block:
 	VZEROUPPER
 	RET
 
+// func mix4x64AVX512(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
+// Requires: AVX, AVX512F
+TEXT ·mix4x64AVX512(SB), NOSPLIT, $0-56
+	MOVQ   dst+0(FP), AX
+	MOVQ   ldd+8(FP), CX
+	MOVQ   p+16(FP), DX
+	MOVQ   ldp+24(FP), BX
+	MOVQ   n+32(FP), SI
+	MOVQ   v+40(FP), DI
+	MOVQ   ldv+48(FP), R8
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	LEAQ   (BX)(BX*2), R9
+
+position:
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (DX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(BX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (DX)(R9*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          position
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	VBROADCASTSS (DX)(BX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(BX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (DX)(R9*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	VBROADCASTSS (DX)(BX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (DX)(R9*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
+	VBROADCASTSS (DX)(R9*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	VMOVUPS      Z6, 128(AX)
+	VMOVUPS      Z7, 192(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	VMOVUPS      Z10, 128(AX)
+	VMOVUPS      Z11, 192(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	VMOVUPS      Z14, 128(AX)
+	VMOVUPS      Z15, 192(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
 // func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dotF32x6AVX2(SB), NOSPLIT, $0-48
@@ -3050,6 +3181,93 @@ row:
 	VZEROUPPER
 	RET
 
+// func mix4x16AVX2(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
+// Requires: AVX, FMA3
+TEXT ·mix4x16AVX2(SB), NOSPLIT, $0-56
+	MOVQ   dst+0(FP), AX
+	MOVQ   ldd+8(FP), CX
+	MOVQ   p+16(FP), DX
+	MOVQ   ldp+24(FP), BX
+	MOVQ   n+32(FP), SI
+	MOVQ   v+40(FP), DI
+	MOVQ   ldv+48(FP), R8
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (BX)(BX*2), R9
+
+position:
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          position
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (DX)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VZEROUPPER
+	RET
+
 // func dotAVX2(a []float32, b []float32) [16]float32
 // Requires: AVX, FMA3
 TEXT ·dotAVX2(SB), NOSPLIT, $0-112
@@ -3835,6 +4053,71 @@ row:
 	DECQ         DX
 	JNZ          row
 	VMOVUPS      Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func mix4x16AVX512(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
+// Requires: AVX, AVX512F
+TEXT ·mix4x16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   dst+0(FP), AX
+	MOVQ   ldd+8(FP), CX
+	MOVQ   p+16(FP), DX
+	MOVQ   ldp+24(FP), BX
+	MOVQ   n+32(FP), SI
+	MOVQ   v+40(FP), DI
+	MOVQ   ldv+48(FP), R8
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (BX)(BX*2), R9
+
+position:
+	VMOVUPS      (DI), Z4
+	VBROADCASTSS (DX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (DX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (DX)(BX*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DX)(R9*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	DECQ         SI
+	JNZ          position
+	VMOVUPS      (DI), Z4
+	VBROADCASTSS (DX)(BX*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (DX)(BX*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DX)(R9*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z4
+	VBROADCASTSS (DX)(BX*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (DX)(R9*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      (DI), Z4
+	VBROADCASTSS (DX)(R9*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $0x04, DX
+	ADDQ         R8, DI
+	VMOVUPS      Z0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z3, (AX)
+	ADDQ         CX, AX
 	VZEROUPPER
 	RET
 
@@ -13056,6 +13339,154 @@ check:
 	VZEROUPPER
 	RET
 
+// func transposeF16AVX512(dst *float32, ldd int, src *byte, stride int, n int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·transposeF16AVX512(SB), NOSPLIT, $0-40
+	MOVQ      dst+0(FP), AX
+	MOVQ      ldd+8(FP), CX
+	MOVQ      src+16(FP), DX
+	MOVQ      n+32(FP), BX
+	SHLQ      $0x02, CX
+	MOVQ      stride+24(FP), SI
+	LEAQ      (SI)(SI*2), DI
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	JMP       check
+
+columns:
+	LEAQ            (DX)(SI*4), R8
+	LEAQ            (DX)(SI*8), R9
+	LEAQ            (R8)(SI*8), R10
+	VBROADCASTI32X4 (DX), Z1
+	VINSERTI32X4    $0x01, (R8), Z1, Z1
+	VINSERTI32X4    $0x02, (R9), Z1, Z1
+	VINSERTI32X4    $0x03, (R10), Z1, Z1
+	VBROADCASTI32X4 (DX)(SI*1), Z2
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z2, Z2
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z2, Z2
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z2, Z2
+	VBROADCASTI32X4 (DX)(SI*2), Z3
+	VINSERTI32X4    $0x01, (R8)(SI*2), Z3, Z3
+	VINSERTI32X4    $0x02, (R9)(SI*2), Z3, Z3
+	VINSERTI32X4    $0x03, (R10)(SI*2), Z3, Z3
+	VBROADCASTI32X4 (DX)(DI*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DI*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DI*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DI*1), Z4, Z4
+	VPUNPCKLWD      Z2, Z1, Z5
+	VPUNPCKLWD      Z4, Z3, Z6
+	VPUNPCKLDQ      Z6, Z5, Z7
+	VPERMQ          Z7, Z0, Z7
+	VEXTRACTI64X4   $0x01, Z7, Y8
+	VCVTPH2PS       Y7, Z7
+	VMOVUPS         Z7, (AX)
+	ADDQ            CX, AX
+	VCVTPH2PS       Y8, Z7
+	VMOVUPS         Z7, (AX)
+	ADDQ            CX, AX
+	VPUNPCKHDQ      Z6, Z5, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y6
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, (AX)
+	ADDQ            CX, AX
+	VCVTPH2PS       Y6, Z5
+	VMOVUPS         Z5, (AX)
+	ADDQ            CX, AX
+	VPUNPCKHWD      Z2, Z1, Z1
+	VPUNPCKHWD      Z4, Z3, Z2
+	VPUNPCKLDQ      Z2, Z1, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, (AX)
+	ADDQ            CX, AX
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, (AX)
+	ADDQ            CX, AX
+	VPUNPCKHDQ      Z2, Z1, Z1
+	VPERMQ          Z1, Z0, Z1
+	VEXTRACTI64X4   $0x01, Z1, Y2
+	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z1, (AX)
+	ADDQ            CX, AX
+	VCVTPH2PS       Y2, Z1
+	VMOVUPS         Z1, (AX)
+	ADDQ            CX, AX
+	ADDQ            $0x10, DX
+	SUBQ            $0x08, BX
+
+check:
+	TESTQ BX, BX
+	JNZ   columns
+	VZEROUPPER
+	RET
+
+DATA pairs64<>+0(SB)/1, $0x00
+DATA pairs64<>+1(SB)/1, $0x02
+DATA pairs64<>+2(SB)/1, $0x04
+DATA pairs64<>+3(SB)/1, $0x06
+DATA pairs64<>+4(SB)/1, $0x01
+DATA pairs64<>+5(SB)/1, $0x03
+DATA pairs64<>+6(SB)/1, $0x05
+DATA pairs64<>+7(SB)/1, $0x07
+DATA pairs64<>+8(SB)/1, $0x00
+DATA pairs64<>+9(SB)/1, $0x02
+DATA pairs64<>+10(SB)/1, $0x04
+DATA pairs64<>+11(SB)/1, $0x06
+DATA pairs64<>+12(SB)/1, $0x01
+DATA pairs64<>+13(SB)/1, $0x03
+DATA pairs64<>+14(SB)/1, $0x05
+DATA pairs64<>+15(SB)/1, $0x07
+DATA pairs64<>+16(SB)/1, $0x00
+DATA pairs64<>+17(SB)/1, $0x02
+DATA pairs64<>+18(SB)/1, $0x04
+DATA pairs64<>+19(SB)/1, $0x06
+DATA pairs64<>+20(SB)/1, $0x01
+DATA pairs64<>+21(SB)/1, $0x03
+DATA pairs64<>+22(SB)/1, $0x05
+DATA pairs64<>+23(SB)/1, $0x07
+DATA pairs64<>+24(SB)/1, $0x00
+DATA pairs64<>+25(SB)/1, $0x02
+DATA pairs64<>+26(SB)/1, $0x04
+DATA pairs64<>+27(SB)/1, $0x06
+DATA pairs64<>+28(SB)/1, $0x01
+DATA pairs64<>+29(SB)/1, $0x03
+DATA pairs64<>+30(SB)/1, $0x05
+DATA pairs64<>+31(SB)/1, $0x07
+DATA pairs64<>+32(SB)/1, $0x00
+DATA pairs64<>+33(SB)/1, $0x02
+DATA pairs64<>+34(SB)/1, $0x04
+DATA pairs64<>+35(SB)/1, $0x06
+DATA pairs64<>+36(SB)/1, $0x01
+DATA pairs64<>+37(SB)/1, $0x03
+DATA pairs64<>+38(SB)/1, $0x05
+DATA pairs64<>+39(SB)/1, $0x07
+DATA pairs64<>+40(SB)/1, $0x00
+DATA pairs64<>+41(SB)/1, $0x02
+DATA pairs64<>+42(SB)/1, $0x04
+DATA pairs64<>+43(SB)/1, $0x06
+DATA pairs64<>+44(SB)/1, $0x01
+DATA pairs64<>+45(SB)/1, $0x03
+DATA pairs64<>+46(SB)/1, $0x05
+DATA pairs64<>+47(SB)/1, $0x07
+DATA pairs64<>+48(SB)/1, $0x00
+DATA pairs64<>+49(SB)/1, $0x02
+DATA pairs64<>+50(SB)/1, $0x04
+DATA pairs64<>+51(SB)/1, $0x06
+DATA pairs64<>+52(SB)/1, $0x01
+DATA pairs64<>+53(SB)/1, $0x03
+DATA pairs64<>+54(SB)/1, $0x05
+DATA pairs64<>+55(SB)/1, $0x07
+DATA pairs64<>+56(SB)/1, $0x00
+DATA pairs64<>+57(SB)/1, $0x02
+DATA pairs64<>+58(SB)/1, $0x04
+DATA pairs64<>+59(SB)/1, $0x06
+DATA pairs64<>+60(SB)/1, $0x01
+DATA pairs64<>+61(SB)/1, $0x03
+DATA pairs64<>+62(SB)/1, $0x05
+DATA pairs64<>+63(SB)/1, $0x07
+GLOBL pairs64<>(SB), RODATA|NOPTR, $64
+
 // func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
 // Requires: AVX, AVX2
 TEXT ·round8AVX2(SB), NOSPLIT, $0-60
@@ -13082,9 +13513,9 @@ block:
 	VPADDD    Y5, Y1, Y1
 	VPACKSSDW Y3, Y2, Y2
 	VPACKSSDW Y5, Y4, Y3
+	VMOVDQU   gather<>+0(SB), Y4
 	VPACKSSWB Y3, Y2, Y2
-	VMOVDQU   gather<>+0(SB), Y3
-	VPERMD    Y2, Y3, Y2
+	VPERMD    Y2, Y4, Y2
 	TESTB     BL, BL
 	JZ        store
 	VPSHUFB   evenodd<>+0(SB), Y2, Y2
@@ -13101,8 +13532,10 @@ check:
 	JNZ          block
 	VEXTRACTI128 $0x01, Y1, X0
 	VPADDD       X1, X0, X0
-	VPHADDD      X0, X0, X0
-	VPHADDD      X0, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPADDD       X1, X0, X0
 	VMOVD        X0, AX
 	MOVL         AX, ret+56(FP)
 	VZEROUPPER
@@ -13213,12 +13646,159 @@ check:
 	JNZ          block
 	VEXTRACTI128 $0x01, Y1, X0
 	VPADDD       X1, X0, X0
-	VPHADDD      X0, X0, X0
-	VPHADDD      X0, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPADDD       X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPADDD       X1, X0, X0
 	VMOVD        X0, AX
 	MOVL         AX, ret+56(FP)
 	VZEROUPPER
 	RET
+
+// func roundGroupsAVX2(dst *int8, stride int, x *float32, blocks *int32, segments int, split bool, sums *int32, scales *float32, mins *float32, step int)
+// Requires: AVX, AVX2
+TEXT ·roundGroupsAVX2(SB), NOSPLIT, $0-80
+	MOVQ    dst+0(FP), AX
+	MOVQ    x+16(FP), CX
+	MOVQ    blocks+24(FP), DX
+	MOVQ    segments+32(FP), BX
+	VMOVDQU gather<>+0(SB), Y0
+	MOVB    split+40(FP), SI
+	XORQ    DI, DI
+
+segment:
+	VXORPS Y1, Y1, Y1
+	MOVL   (DX), R8
+	MOVQ   CX, R9
+
+largest:
+	VMOVUPS      (R9), Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y2
+	VPMAXSD      Y2, Y1, Y1
+	VMOVUPS      32(R9), Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y2
+	VPMAXSD      Y2, Y1, Y1
+	VMOVUPS      64(R9), Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y2
+	VPMAXSD      Y2, Y1, Y1
+	VMOVUPS      96(R9), Y2
+	VANDPS       magnitude<>+0(SB), Y2, Y2
+	VPMAXSD      Y2, Y1, Y1
+	ADDQ         $0x00000080, R9
+	DECL         R8
+	JNZ          largest
+	VEXTRACTI128 $0x01, Y1, X2
+	VPMAXSD      X1, X2, X2
+	VPSHUFD      $0x4e, X2, X1
+	VPMAXSD      X1, X2, X2
+	VPSHUFD      $0xb1, X2, X1
+	VPMAXSD      X1, X2, X2
+	VMOVSS       levels<>+0(SB), X1
+	VDIVSS       X2, X1, X3
+	VDIVSS       X1, X2, X1
+	VMOVD        X2, R8
+	CMPL         R8, $0x7f7fffff
+	JGT          infinite
+	VMOVD        X3, R8
+	CMPL         R8, $0x7f7fffff
+	JLE          round
+	VPXOR        X1, X1, X1
+	VPXOR        X3, X3, X3
+	JMP          round
+
+infinite:
+	VMOVSS nan<>+0(SB), X1
+	VPXOR  X3, X3, X3
+
+round:
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS X3, Y3
+	MOVL         (DX), R8
+
+block:
+	VMULPS    (CX), Y3, Y4
+	VCVTPS2DQ Y4, Y4
+	VPADDD    Y4, Y2, Y2
+	VMULPS    32(CX), Y3, Y5
+	VCVTPS2DQ Y5, Y5
+	VPADDD    Y5, Y2, Y2
+	VMULPS    64(CX), Y3, Y6
+	VCVTPS2DQ Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VMULPS    96(CX), Y3, Y7
+	VCVTPS2DQ Y7, Y7
+	VPADDD    Y7, Y2, Y2
+	VPACKSSDW Y5, Y4, Y4
+	VPACKSSDW Y7, Y6, Y5
+	VPACKSSWB Y5, Y4, Y4
+	VPERMD    Y4, Y0, Y4
+	TESTB     SI, SI
+	JZ        store
+	VPSHUFB   evenodd<>+0(SB), Y4, Y4
+	VPERMQ    $0xd8, Y4, Y4
+
+store:
+	VMOVDQU      Y4, (AX)
+	ADDQ         $0x00000080, CX
+	ADDQ         stride+8(FP), AX
+	DECL         R8
+	JNZ          block
+	VEXTRACTI128 $0x01, Y2, X3
+	VPADDD       X2, X3, X3
+	VPSHUFD      $0x4e, X3, X2
+	VPADDD       X2, X3, X3
+	VPSHUFD      $0xb1, X3, X2
+	VPADDD       X2, X3, X3
+	VCVTDQ2PS    X3, X2
+	VMULSS       X1, X2, X2
+	MOVQ         sums+48(FP), R8
+	VMOVSS       X3, (R8)(DI*4)
+	MOVQ         scales+56(FP), R8
+	VMOVSS       X1, (R8)(DI*4)
+	MOVQ         mins+64(FP), R8
+	VMOVSS       X2, (R8)(DI*4)
+	ADDQ         step+72(FP), DI
+	ADDQ         $0x04, DX
+	DECQ         BX
+	JNZ          segment
+	VZEROUPPER
+	RET
+
+DATA levels<>+0(SB)/4, $0x42fe0000
+DATA levels<>+4(SB)/4, $0x42fe0000
+DATA levels<>+8(SB)/4, $0x42fe0000
+DATA levels<>+12(SB)/4, $0x42fe0000
+DATA levels<>+16(SB)/4, $0x42fe0000
+DATA levels<>+20(SB)/4, $0x42fe0000
+DATA levels<>+24(SB)/4, $0x42fe0000
+DATA levels<>+28(SB)/4, $0x42fe0000
+DATA levels<>+32(SB)/4, $0x42fe0000
+DATA levels<>+36(SB)/4, $0x42fe0000
+DATA levels<>+40(SB)/4, $0x42fe0000
+DATA levels<>+44(SB)/4, $0x42fe0000
+DATA levels<>+48(SB)/4, $0x42fe0000
+DATA levels<>+52(SB)/4, $0x42fe0000
+DATA levels<>+56(SB)/4, $0x42fe0000
+DATA levels<>+60(SB)/4, $0x42fe0000
+GLOBL levels<>(SB), RODATA|NOPTR, $64
+
+DATA nan<>+0(SB)/4, $0x7fc00000
+DATA nan<>+4(SB)/4, $0x7fc00000
+DATA nan<>+8(SB)/4, $0x7fc00000
+DATA nan<>+12(SB)/4, $0x7fc00000
+DATA nan<>+16(SB)/4, $0x7fc00000
+DATA nan<>+20(SB)/4, $0x7fc00000
+DATA nan<>+24(SB)/4, $0x7fc00000
+DATA nan<>+28(SB)/4, $0x7fc00000
+DATA nan<>+32(SB)/4, $0x7fc00000
+DATA nan<>+36(SB)/4, $0x7fc00000
+DATA nan<>+40(SB)/4, $0x7fc00000
+DATA nan<>+44(SB)/4, $0x7fc00000
+DATA nan<>+48(SB)/4, $0x7fc00000
+DATA nan<>+52(SB)/4, $0x7fc00000
+DATA nan<>+56(SB)/4, $0x7fc00000
+DATA nan<>+60(SB)/4, $0x7fc00000
+GLOBL nan<>(SB), RODATA|NOPTR, $64
 
 // func maxAbsAVX2(x []float32) [16]float32
 // Requires: AVX, AVX2

@@ -167,6 +167,31 @@ func portableDot(a, b []float32) float32 {
 	return reduce(&s)
 }
 
+// MixRows gives the bits of Mix for each row.
+func TestMixRows(t *testing.T) {
+	for i, cols := range []int{16, 48, 64, 80, 128, 144, 7, 67} {
+		for _, m := range []int{0, 1, 3, 4, 5, 8, 11} {
+			n, ldd, ldv := (i+m)%5, cols+i, cols+m
+			ldp := n + m + i
+			r := seeded(100*i + m)
+			p, v := row(r, m*ldp+1), row(r, (n+m)*ldv+cols)
+			want := make([]float32, m*ldd+cols)
+			for j := range m {
+				for c := range cols {
+					for k := range n + j {
+						want[j*ldd+c] = slowFMA(p[j*ldp+k], v[k*ldv+c], want[j*ldd+c])
+					}
+				}
+			}
+			eachForm(t, func(t *testing.T) {
+				got := make([]float32, len(want))
+				MixRows(got, ldd, p, ldp, m, n, v, ldv, cols)
+				same(t, fmt.Sprintf("MixRows %d of %d by %d", m, n, cols), got, want)
+			})
+		}
+	}
+}
+
 func TestMix(t *testing.T) {
 	eachForm(t, func(t *testing.T) {
 		for _, d := range lengths {
@@ -401,6 +426,7 @@ func TestLengths(t *testing.T) {
 		"Gemm, c":             func() { Gemm(x, 31, x, 0, x, 0, 2, 2, 16) },
 		"Gemm, rows of c":     func() { Gemm(x, 1, x, 0, x, 0, 2, 2, 16) },
 		"Mix":                 func() { Mix(x, x[:2], y, 0) },
+		"MixRows":             func() { MixRows(x, 1, x, 1, 3, 1, y[:2], 1, 1) },
 		"Add":                 func() { Add(x, y) },
 		"RMSNorm":             func() { RMSNorm(x, x, y, 0) },
 		"LayerNorm":           func() { LayerNorm(y, x, x, x, 0) },

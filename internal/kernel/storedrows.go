@@ -1,9 +1,12 @@
 package kernel
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
-// Lanes is the number of rows that Interleave and TransposeF16 take, and Block the number
-// of columns in a block.
+// Lanes is the number of rows that Interleave takes, and Block the number of columns in a
+// block.
 const (
 	Lanes = 8
 	Block = 32
@@ -16,8 +19,8 @@ const (
 	lanesMost = 16
 )
 
-// StoredLanes returns the number of rows of weights that MulStored multiplies at once on
-// this processor, a multiple of Lanes.
+// StoredLanes returns the number of rows of weights that MulStored multiplies and
+// TransposeF16 takes at once on this processor, a multiple of Lanes.
 func StoredLanes() int { return best.storedLanes }
 
 // An Order is the order of a row of rounded activations.
@@ -145,6 +148,39 @@ func (x *StoredInputs) Round(t, k, at int, values []float32, scale, inverse floa
 	x.sums[i], x.scales[i], x.mins[i] = sum, scale, float32(scale*float32(sum))
 }
 
+// RoundGroups sets position t to values, (columns), each segment rounded with a scale of its
+// own, that of GroupScale.
+func (x *StoredInputs) RoundGroups(t int, values []float32) {
+	check(len(values) == x.width*Block, "StoredInputs: position")
+	if best.roundGroups != nil && len(values) > 0 {
+		best.roundGroups(x, t, values)
+		return
+	}
+	at := 0
+	for k, blocks := range x.blocks {
+		segment := values[at*Block:][:int(blocks)*Block]
+		scale, inverse := GroupScale(segment)
+		x.Round(t, k, at, segment, scale, inverse)
+		at += int(blocks)
+	}
+}
+
+// GroupScale returns the scale of a group of activations, which is its largest
+// magnitude divided by 127, and the factor that turns activations into codes. If
+// that factor overflows a float32, the scale and all codes are 0. If an element is
+// not finite, the scale is NaN, which makes every output NaN.
+func GroupScale(x []float32) (scale, inverse float32) {
+	maxAbs := MaxAbs(x)
+	if !(maxAbs <= math.MaxFloat32) {
+		return float32(math.NaN()), 0
+	}
+	inverse = 127 / maxAbs
+	if inverse > math.MaxFloat32 {
+		return 0, 0
+	}
+	return maxAbs / 127, inverse
+}
+
 // MulStored computes the products of the rows of w and n positions of x, from position
 // from on, as integer kernels do on a phone. It writes the product of lane r and position
 // from+i to dst[i*ldd+r], for the first rows lanes. Each is a chain over the segments k in
@@ -175,11 +211,20 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 			best.stored(w, x, from, n)
 		}
 		for t := range n {
-			copy(dst[:rows], outputs[t*lanes:])
+			copyOutputs(dst[:rows], outputs[t*lanes:])
 			dst = dst[min(ldd, len(dst)):]
 		}
 		from += n
 	}
+}
+
+// copyOutputs copies outputs to dst, most often whole groups of Lanes, for which a call of
+// copy would take longer than the work.
+func copyOutputs(dst, outputs []float32) {
+	for ; len(dst) >= Lanes; dst, outputs = dst[Lanes:], outputs[Lanes:] {
+		*(*[Lanes]float32)(dst) = [Lanes]float32(outputs)
+	}
+	copy(dst, outputs)
 }
 
 // StoredBand is the multiple of positions at which MulStored may begin.

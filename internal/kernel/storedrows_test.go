@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -135,6 +137,50 @@ func TestMulStored(t *testing.T) {
 					same(t, fmt.Sprintf("%d bits, blocks %d, %d positions", bits, blocks, positions), got, want)
 				})
 			}
+		}
+	}
+}
+
+// RoundGroups gives what Round gives with the scale of each group, for any values.
+func TestRoundGroups(t *testing.T) {
+	odd := []float32{0, float32(math.Copysign(0, -1)), 1e-45, -1e-38, 4e-37, math.MaxFloat32, -3e38, 2.5, float32(math.Inf(-1)), float32(math.NaN())}
+	for i, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 1, 3}} {
+		columns := 0
+		for _, b := range blocks {
+			columns += int(b) * Block
+		}
+		for j := range 40 {
+			const positions = tileMost + 3
+			r, order := seeded(40*i+j), Order(j%2)
+			values := row(r, positions*columns)
+			for k := range values { // most groups hold one odd value, some nothing else
+				switch {
+				case j%4 == 3:
+					values[k] = odd[k/Block%3]
+				case r.IntN(2*Block) == 0:
+					values[k] = odd[r.IntN(len(odd))]
+				}
+			}
+			eachForm(t, func(t *testing.T) {
+				var got, want StoredInputs
+				got.Reset(positions, blocks, order)
+				want.Reset(positions, blocks, order)
+				for p := range positions {
+					rest, at := values[p*columns:][:columns], 0
+					got.RoundGroups(p, rest)
+					for k, b := range blocks {
+						segment := rest[:int(b)*Block]
+						scale, inverse := GroupScale(segment)
+						want.Round(p, k, at, segment, scale, inverse)
+						rest, at = rest[len(segment):], at+int(b)
+					}
+				}
+				same(t, "scales", got.scales, want.scales)
+				same(t, "mins", got.mins, want.mins)
+				if !slices.Equal(got.codes, want.codes) || !slices.Equal(got.sums, want.sums) {
+					t.Errorf("blocks %d, case %d: codes or their sums differ", blocks, j)
+				}
+			})
 		}
 	}
 }

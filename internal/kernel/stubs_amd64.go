@@ -41,6 +41,9 @@ func tile1x12AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32,
 func tile1x1AVX512(c *float32, rs int, cs int, a *float32, lda int, b *float32, ldb int, m int, n int, k int)
 
 //go:noescape
+func mix4x64AVX512(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
+
+//go:noescape
 func dotF32x6AVX2(c *float32, a *float32, b *byte, ldb int, n int, k int)
 
 //go:noescape
@@ -81,6 +84,9 @@ func mix64AVX2(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
 func mix16AVX2(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func mix4x16AVX2(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
 
 //go:noescape
 func dotAVX2(a []float32, b []float32) [16]float32
@@ -126,6 +132,9 @@ func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
 func mix16AVX512(dst *float32, p []float32, v *float32, ldv int)
+
+//go:noescape
+func mix4x16AVX512(dst *float32, ldd int, p *float32, ldp int, n int, v *float32, ldv int)
 
 //go:noescape
 func dotAVX512(a []float32, b []float32) [16]float32
@@ -248,10 +257,16 @@ func interleaveAVX2(panel *int16, codes *byte, stride int, n int, zero int32)
 func transposeF16AVX2(dst *float32, ldd int, src *byte, stride int, n int)
 
 //go:noescape
+func transposeF16AVX512(dst *float32, ldd int, src *byte, stride int, n int)
+
+//go:noescape
 func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
 
 //go:noescape
 func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
+
+//go:noescape
+func roundGroupsAVX2(dst *int8, stride int, x *float32, blocks *int32, segments int, split bool, sums *int32, scales *float32, mins *float32, step int)
 
 //go:noescape
 func maxAbsAVX2(x []float32) [16]float32

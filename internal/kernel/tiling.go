@@ -77,6 +77,22 @@ func (m mixing) mix(dst, p, v []float32, ldv int) {
 	}
 }
 
+// A rowMixing covers the columns of MixRows for mixedRows rows, of which it computes some
+// at once: the widths descend, and divide by the last.
+type rowMixing []struct {
+	cols int
+	mix  func(dst *float32, ldd int, p *float32, ldp, n int, v *float32, ldv int)
+}
+
+func (m rowMixing) mix(dst []float32, ldd int, p []float32, ldp, n int, v []float32, ldv, cols int) {
+	at := 0
+	for _, f := range m {
+		for ; at+f.cols <= cols; at += f.cols {
+			f.mix(&dst[at], ldd, &p[0], ldp, n, &v[at], ldv)
+		}
+	}
+}
+
 // fromF32LittleEndian is fromF32 for little-endian machines.
 func fromF32LittleEndian(dst []float32, src []byte) {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), 4*len(dst)), src)

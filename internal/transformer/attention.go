@@ -147,6 +147,13 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 			lowerByDistance(p, d.slopes[head])
 		}
 		kernel.Softmax(p)
-		kernel.Mix(at(t), p, v[skip*e.headDim:], e.headDim)
+	}
+	for t := 0; t < n; {
+		skip, m := a.of.First(c.used+first+t)-from, 1
+		for t+m < n && a.of.First(c.used+first+t+m)-from == skip {
+			m++
+		}
+		kernel.MixRows(a.q.data[(first+t)*a.q.stride+head*e.headDim:], a.q.stride, w.scores[t*keys+skip:], keys, m, c.used+first+t+1-from-skip, v[skip*e.headDim:], e.headDim, e.headDim)
+		t += m
 	}
 }

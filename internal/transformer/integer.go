@@ -1,8 +1,6 @@
 package transformer
 
 import (
-	"math"
-
 	"thimble/internal/kernel"
 	"thimble/internal/qtensor"
 )
@@ -27,17 +25,19 @@ type segmentation struct {
 	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
 
 	sameGroups bool // segment k is group k of the weights
+	ownScales  bool // segment k is group k of the activations
 }
 
 // segmentRow divides a row of cols columns.
 func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 	s := &segmentation{}
 	whole := true
-	s.sameGroups = true
+	s.sameGroups, s.ownScales = true, true
 	for lo := 0; lo < cols; {
 		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
 		r.hi = min((r.weight+1)*weightGroup, (r.input+1)*inputGroup, cols)
 		s.sameGroups = s.sameGroups && r.weight == len(s.segments)
+		s.ownScales = s.ownScales && r.input == len(s.segments)
 		n := r.hi - lo
 		whole = whole && n%kernel.Block == 0
 		padded := (n + kernel.PanelColumns - 1) / kernel.PanelColumns * kernel.PanelColumns
@@ -131,6 +131,10 @@ func (d *Decoder) quantizeRows(in *quantizedInput, x rows, from, to int) {
 	n, group := len(in.segments), d.inputGroup(in.group)
 	for t := from; t < to; t++ {
 		row := x.row(t)
+		if in.inputKey.stored && in.ownScales {
+			in.stored.RoundGroups(t, row)
+			continue
+		}
 		if in.inputKey.stored {
 			in.quantizePosition(row, group, func(k int, r segment, scale, inverse float32) {
 				in.stored.Round(t, k, r.at/kernel.Block, row[r.lo:r.hi], scale, inverse)
@@ -155,26 +159,10 @@ func (s *segmentation) quantizePosition(x []float32, group int, round func(k int
 		if r.input != input {
 			input = r.input
 			lo := input * group
-			scale, inverse = groupScale(x[lo : lo+min(group, len(x)-lo)])
+			scale, inverse = kernel.GroupScale(x[lo : lo+min(group, len(x)-lo)])
 		}
 		round(k, r, scale, inverse)
 	}
-}
-
-// groupScale returns the scale of a group of activations, which is its largest
-// magnitude divided by 127, and the factor that turns activations into codes. If
-// that factor overflows a float32, the scale and all codes are 0. If an element is
-// not finite, the scale is NaN, which makes every output NaN.
-func groupScale(x []float32) (scale, inverse float32) {
-	maxAbs := kernel.MaxAbs(x)
-	if !(maxAbs <= math.MaxFloat32) {
-		return float32(math.NaN()), 0
-	}
-	inverse = 127 / maxAbs
-	if inverse > math.MaxFloat32 {
-		return 0, 0
-	}
-	return maxAbs / 127, inverse
 }
 
 // integerProduct computes the outputs [r, r+n) of p as integer kernels do, without
@@ -279,11 +267,10 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	v, lanes := &w.integers, kernel.StoredLanes()
 	if n == lanes && in.sameGroups {
-		for at := 0; at < lanes; at += kernel.Lanes {
-			transpose(w.scales[at:], m.Scales, r+at, len(in.segments))
-			if w.mins != nil {
-				transpose(w.mins[at:], m.Mins, r+at, len(in.segments))
-			}
+		groups := len(in.segments)
+		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
+		if w.mins != nil {
+			kernel.TransposeF16(w.mins, lanes, m.Mins[2*groups*r:], 2*groups, groups)
 		}
 	} else {
 		for i := range n {
@@ -300,11 +287,6 @@ func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	for i := range n {
 		copy(w.codes[i*v.Stride:], w.reader.Stored(m, r+i))
 	}
-}
-
-// transpose sets kernel.Lanes lanes of dst to the factors of that many rows, from row r on.
-func transpose(dst []float32, factors []byte, r, groups int) {
-	kernel.TransposeF16(dst, kernel.StoredLanes(), factors[2*groups*r:], 2*groups, groups)
 }
 
 // sized returns x if it has at least n elements, and a new slice otherwise.

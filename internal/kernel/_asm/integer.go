@@ -230,6 +230,30 @@ func roundCodes(bits int) {
 	Load(Param("split"), split)
 	JMP(LabelRef("check"))
 	Label("block")
+	codes := roundBlock(x, inverse, sum)
+	if bits == 16 {
+		for i := range 2 {
+			VPERMQ(Imm(0b11011000), codes[i], codes[i])
+			VMOVDQU(codes[i], Mem{Base: dst, Disp: 32 * i})
+		}
+	} else {
+		storeBytes(codes, gather(), dst, split)
+	}
+	ADDQ(Imm(128), x)
+	ADDQ(Imm(uint64(bits*4)), dst)
+	SUBQ(Imm(32), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("block"))
+	result := GP32()
+	VMOVD(totalOf(VPADDD, sum), result)
+	Store(result, ReturnIndex(0))
+	end()
+}
+
+// roundBlock multiplies the 32 numbers at x by inverse, rounds them, adds them to sum, and
+// packs each half in one of two registers of 16-bit numbers.
+func roundBlock(x Register, inverse, sum VecVirtual) []VecVirtual {
 	var codes []VecVirtual
 	for i := range 4 {
 		v := YMM()
@@ -241,35 +265,101 @@ func roundCodes(bits int) {
 	for i := range 2 {
 		VPACKSSDW(codes[2*i+1], codes[2*i], codes[i])
 	}
-	if bits == 16 {
-		for i := range 2 {
-			VPERMQ(Imm(0b11011000), codes[i], codes[i])
-			VMOVDQU(codes[i], Mem{Base: dst, Disp: 32 * i})
-		}
-	} else {
-		VPACKSSWB(codes[1], codes[0], codes[0])
-		VPERMD(codes[0], gather(), codes[0])
-		TESTB(split, split)
-		JZ(LabelRef("store"))
-		VPSHUFB(table("evenodd", func(i int) byte { return byte(i%8*2 + i/8%2) }), codes[0], codes[0])
-		VPERMQ(Imm(0b11011000), codes[0], codes[0])
-		Label("store")
-		VMOVDQU(codes[0], Mem{Base: dst})
+	return codes[:2]
+}
+
+// storeBytes stores the result of roundBlock as bytes, if split is not 0 divided into even
+// and odd columns.
+func storeBytes(codes []VecVirtual, order VecVirtual, dst, split Register) {
+	v := codes[0]
+	VPACKSSWB(codes[1], v, v)
+	VPERMD(v, order, v)
+	TESTB(split, split)
+	JZ(LabelRef("store"))
+	VPSHUFB(table("evenodd", func(i int) byte { return byte(i%8*2 + i/8%2) }), v, v)
+	VPERMQ(Imm(0b11011000), v, v)
+	Label("store")
+	VMOVDQU(v, Mem{Base: dst})
+}
+
+// totalOf combines the eight lanes of v by op, which must not depend on their order.
+func totalOf(op func(...Op), v VecVirtual) VecVirtual {
+	total, t := XMM(), XMM()
+	VEXTRACTI128(Imm(1), v, total)
+	op(v.AsX(), total, total)
+	for _, order := range []uint64{0b01001110, 0b10110001} {
+		VPSHUFD(Imm(order), total, t)
+		op(t, total, total)
 	}
-	ADDQ(Imm(128), x)
-	ADDQ(Imm(uint64(bits*4)), dst)
-	SUBQ(Imm(32), n)
-	Label("check")
-	TESTQ(n, n)
+	return total
+}
+
+// roundGroups generates RoundGroups for one position. Its blocks are stride bytes apart at
+// dst, and its factors step elements apart.
+func roundGroups() {
+	TEXT("roundGroupsAVX2", NOSPLIT, "func(dst *int8, stride int, x *float32, blocks *int32, segments int, split bool, sums *int32, scales, mins *float32, step int)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	dst, x, blocks, segments := load("dst"), load("x"), load("blocks"), load("segments")
+	split, at, order := GP8(), GP64(), gather()
+	Load(Param("split"), split)
+	XORQ(at, at)
+	const finite = 0x7f7fffff // bits of the largest finite number
+	Label("segment")
+
+	most, left, p := avx2.zero(), GP32(), GP64()
+	MOVL(Mem{Base: blocks}, left)
+	MOVQ(x, p)
+	Label("largest")
+	for i := range 4 {
+		v := YMM()
+		VMOVUPS(Mem{Base: p, Disp: 32 * i}, v)
+		VANDPS(constant("magnitude", 0x7fffffff), v, v)
+		VPMAXSD(v, most, most)
+	}
+	ADDQ(U32(128), p)
+	DECL(left)
+	JNZ(LabelRef("largest"))
+	largest, scale, inverse, levels, bits := totalOf(VPMAXSD, most), XMM(), XMM(), XMM(), GP32()
+	VMOVSS(float("levels", 127), levels)
+	VDIVSS(largest, levels, inverse)
+	VDIVSS(levels, largest, scale)
+	VMOVD(largest, bits)
+	CMPL(bits, U32(finite))
+	JGT(LabelRef("infinite"))
+	VMOVD(inverse, bits)
+	CMPL(bits, U32(finite))
+	JLE(LabelRef("round"))
+	VPXOR(scale, scale, scale)
+	VPXOR(inverse, inverse, inverse)
+	JMP(LabelRef("round"))
+	Label("infinite")
+	VMOVSS(constant("nan", 0x7fc00000), scale)
+	VPXOR(inverse, inverse, inverse)
+
+	Label("round")
+	factor, sum := YMM(), avx2.zero()
+	VBROADCASTSS(inverse, factor)
+	MOVL(Mem{Base: blocks}, left)
+	Label("block")
+	storeBytes(roundBlock(x, factor, sum), order, dst, split)
+	ADDQ(U32(128), x)
+	ADDQ(param("stride"), dst)
+	DECL(left)
 	JNZ(LabelRef("block"))
-	total := XMM()
-	VEXTRACTI128(Imm(1), sum, total)
-	VPADDD(sum.(Vec).AsX(), total, total)
-	VPHADDD(total, total, total)
-	VPHADDD(total, total, total)
-	result := GP32()
-	VMOVD(total, result)
-	Store(result, ReturnIndex(0))
+	total, minimum := totalOf(VPADDD, sum), XMM()
+	VCVTDQ2PS(total, minimum)
+	VMULSS(scale, minimum, minimum)
+	for _, f := range []struct {
+		name  string
+		value VecVirtual
+	}{{"sums", total}, {"scales", scale}, {"mins", minimum}} {
+		VMOVSS(f.value, Mem{Base: load(f.name), Index: at, Scale: 4})
+	}
+	ADDQ(param("step"), at)
+	ADDQ(Imm(4), blocks)
+	DECQ(segments)
+	JNZ(LabelRef("segment"))
 	end()
 }
 

@@ -61,6 +61,7 @@ func main() {
 	avx512.tile(4, 6)
 	avx512.tile(1, 12)
 	avx512.tile(1, 1)
+	avx512.mixRows(64)
 	for _, t := range floats {
 		avx2.dotRows(6, t)
 		avx2.dotRows(1, t)
@@ -70,6 +71,7 @@ func main() {
 	for _, s := range []isa{avx2, avx512} {
 		s.mix(64)
 		s.mix(16)
+		s.mixRows(16)
 		s.dot()
 		s.dot64()
 		s.sum()
@@ -101,8 +103,10 @@ func main() {
 	integerTile(1)
 	interleave()
 	transposeF16()
+	transposeF16Wide()
 	roundCodes(8)
 	roundCodes(16)
+	roundGroups()
 	maxAbs()
 	exps64()
 	decodeStates()

@@ -353,3 +353,52 @@ func (s isa) mix(cols int) {
 	}
 	end()
 }
+
+// mixRows generates mix for four rows of weights, ldp elements apart, whose sums are ldd
+// elements apart. Row i has n+i weights.
+func (s isa) mixRows(cols int) {
+	const rows = 4
+	TEXT(fmt.Sprintf("mix%dx%d%s", rows, cols, s.suffix), NOSPLIT, "func(dst *float32, ldd int, p *float32, ldp, n int, v *float32, ldv int)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	dst, ldd, p, ldp, n, v, ldv := load("dst"), load("ldd"), load("p"), load("ldp"), load("n"), load("v"), load("ldv")
+	for _, stride := range []GPVirtual{ldd, ldp, ldv} {
+		SHLQ(Imm(2), stride)
+	}
+	var acc [rows][]VecVirtual
+	for i := range acc {
+		for range cols / s.lanes {
+			acc[i] = append(acc[i], s.zero())
+		}
+	}
+	triple := GP64()
+	LEAQ(Mem{Base: ldp, Index: ldp, Scale: 2}, triple)
+	step := func(first int) { // of the rows from first on
+		var x []VecVirtual
+		for j := range cols / s.lanes {
+			x = append(x, s.load(Mem{Base: v, Disp: 4 * j * s.lanes}))
+		}
+		for i := first; i < rows; i++ {
+			w := s.splat(rowsAt(p, p, ldp, triple, i))
+			for j := range x {
+				VFMADD231PS(x[j], w, acc[i][j])
+			}
+		}
+		ADDQ(Imm(4), p)
+		ADDQ(ldv, v)
+	}
+	Label("position")
+	step(0)
+	DECQ(n)
+	JNZ(LabelRef("position"))
+	for i := 1; i < rows; i++ {
+		step(i)
+	}
+	for i := range acc {
+		for j, a := range acc[i] {
+			VMOVUPS(a, Mem{Base: dst, Disp: 4 * j * s.lanes})
+		}
+		ADDQ(ldd, dst)
+	}
+	end()
+}

@@ -320,15 +320,7 @@ func (s *vnniTile) unpackPlane(p plane, row func(r, disp int) Mem) {
 
 // sixteenQuads returns the four 32-bit words at disp in each of 16 rows. Row r is lane r.
 func sixteenQuads(row func(r, disp int) Mem, disp int) []VecVirtual {
-	var x []VecVirtual // rows r, r+4, r+8 and r+12
-	for r := range 4 {
-		v := ZMM()
-		VBROADCASTI32X4(row(r, disp), v)
-		for i := 1; i < 4; i++ {
-			VINSERTI32X4(Imm(uint64(i)), row(r+4*i, disp), v, v)
-		}
-		x = append(x, v)
-	}
+	x := sixteenRegisters(row, disp)
 	var words []VecVirtual
 	for _, unpack := range []func(...Op){VPUNPCKLDQ, VPUNPCKHDQ} {
 		v, w, low, high := ZMM(), ZMM(), ZMM(), ZMM()
@@ -339,6 +331,21 @@ func sixteenQuads(row func(r, disp int) Mem, disp int) []VecVirtual {
 		words = append(words, low, high)
 	}
 	return words
+}
+
+// sixteenRegisters returns 16 bytes at disp in each of 16 rows: register r has those of rows
+// r, r+4, r+8 and r+12.
+func sixteenRegisters(row func(r, disp int) Mem, disp int) []VecVirtual {
+	var x []VecVirtual
+	for r := range 4 {
+		v := ZMM()
+		VBROADCASTI32X4(row(r, disp), v)
+		for i := 1; i < 4; i++ {
+			VINSERTI32X4(Imm(uint64(i)), row(r+4*i, disp), v, v)
+		}
+		x = append(x, v)
+	}
+	return x
 }
 
 // sixteenPairs returns the two 32-bit words of each of 16 rows.
@@ -380,4 +387,44 @@ func joined(v [4]VecVirtual) VecVirtual {
 		VINSERTI32X4(Imm(uint64(i)), v[i].AsX(), v[0], v[0])
 	}
 	return v[0]
+}
+
+// transposeF16Wide generates transposeF16 for 16 rows. It transposes the numbers before it
+// widens them.
+func transposeF16Wide() {
+	TEXT("transposeF16AVX512", NOSPLIT, "func(dst *float32, ldd int, src *byte, stride, n int)")
+	Pragma("noescape")
+	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
+	dst, ldd, src, n := load("dst"), load("ldd"), load("src"), load("n")
+	SHLQ(Imm(2), ldd)
+	stride, triple := strides()
+	order := ZMM()
+	VPMOVZXBQ(table("pairs64", func(i int) byte { return [...]byte{0, 2, 4, 6, 1, 3, 5, 7}[i%8] }), order)
+	JMP(LabelRef("check"))
+	Label("columns")
+	row := sixteenRows(src, stride, triple)
+	x := sixteenRegisters(row, 0)
+	for _, words := range []func(...Op){VPUNPCKLWD, VPUNPCKHWD} {
+		a, b := ZMM(), ZMM()
+		words(x[1], x[0], a)
+		words(x[3], x[2], b)
+		for _, columns := range []func(...Op){VPUNPCKLDQ, VPUNPCKHDQ} {
+			v, high := ZMM(), YMM()
+			columns(b, a, v) // two columns of four rows in each quarter
+			VPERMQ(v, order, v)
+			VEXTRACTI64X4(Imm(1), v, high)
+			for _, half := range []Op{v.AsY(), high} {
+				w := ZMM()
+				VCVTPH2PS(half, w)
+				VMOVUPS(w, Mem{Base: dst})
+				ADDQ(ldd, dst)
+			}
+		}
+	}
+	ADDQ(Imm(16), src)
+	SUBQ(Imm(8), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("columns"))
+	end()
 }
