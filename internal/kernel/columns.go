@@ -68,36 +68,24 @@ func (s *side) set(dst []float32, from int, rows [][]float32, cols, k int) {
 			stripe := treePlace((from+i)%width) * groups
 			for g := range groups {
 				at, c := first*k+((stripe+g)*steps+(from+i)/width)*s.rows, first+g*s.rows
-				to := dst[at:]
-				switch n := min(s.rows, cols-c); {
-				case n == 16 && s.rows == 16:
-					for r := i; r < len(rows); r += width {
-						move16(to[(r-i)/width*16:][:16], rows[r][c:][:16])
-					}
-				case n == 6 && s.rows == 6:
-					for r := i; r < len(rows); r += width {
-						move6(to[(r-i)/width*6:][:6], rows[r][c:][:6])
-					}
-				default:
-					for r := i; r < len(rows); r += width {
-						copy(to[(r-i)/width*s.rows:], rows[r][c:][:n])
-					}
+				to, n := dst[at:], min(s.rows, cols-c)
+				for r := i; r < len(rows); r += width {
+					move(to[(r-i)/width*s.rows:][:n], rows[r][c:][:n])
 				}
 			}
 		}
 	})
 }
 
-// move16 and move6 copy as many elements, in a few moves instead of a call.
-func move16(dst, src []float32) {
-	d, s := (*[8]uint64)(unsafe.Pointer(&dst[0])), (*[8]uint64)(unsafe.Pointer(&src[0]))
-	d[0], d[1], d[2], d[3] = s[0], s[1], s[2], s[3]
-	d[4], d[5], d[6], d[7] = s[4], s[5], s[6], s[7]
-}
-
-func move6(dst, src []float32) {
-	d, s := (*[3]uint64)(unsafe.Pointer(&dst[0])), (*[3]uint64)(unsafe.Pointer(&src[0]))
-	d[0], d[1], d[2] = s[0], s[1], s[2]
+// move copies a few elements without a call.
+func move(dst, src []float32) {
+	for ; len(dst) >= 8 && len(src) >= 8; dst, src = dst[8:], src[8:] {
+		d, s := (*[4]uint64)(unsafe.Pointer(&dst[0])), (*[4]uint64)(unsafe.Pointer(&src[0]))
+		d[0], d[1], d[2], d[3] = s[0], s[1], s[2], s[3]
+	}
+	for i, v := range src {
+		dst[i] = v
+	}
 }
 
 // ColumnPanel returns the number of columns that Product takes best at a time from a: first must

@@ -94,7 +94,7 @@ func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 // a cache if all weights are multiplied as floats. Integers take all rows.
 func bandOf(x rows, floats bool) int {
 	const (
-		bytes = 2 << 20
+		bytes = 4 << 20
 		least = 240 // for which widening a panel takes little of the time
 	)
 	if !floats {
