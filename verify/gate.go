@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -56,38 +57,53 @@ func (g Gate) String() string {
 	return g.Metric + g.Op + strconv.FormatFloat(g.Limit, 'g', -1, 64)
 }
 
+// A GateError reports a text that is not a gate.
+type GateError struct {
+	Text string
+	Err  error // why
+}
+
+func (e *GateError) Error() string { return fmt.Sprintf("gate %q: %v", e.Text, e.Err) }
+
+func (e *GateError) Unwrap() error { return e.Err }
+
 // ParseGate parses "metric<=limit" or "metric>=limit", such as "kl_mean<=0.05". It also
 // accepts the short names "kl", "top1" and "top5", and shares in percent, such as
-// "top1>=90%".
+// "top1>=90%". Its errors are *GateError.
 func ParseGate(text string) (Gate, error) {
+	g, err := parseGate(text)
+	if err != nil {
+		return Gate{}, &GateError{text, err}
+	}
+	return g, nil
+}
+
+func parseGate(text string) (g Gate, err error) {
 	at := strings.Index(text, "<=")
 	if at < 0 {
 		at = strings.Index(text, ">=")
 	}
 	if at < 0 {
-		return Gate{}, fmt.Errorf("gate %q: want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05", text)
+		return g, errors.New("want METRIC<=LIMIT or METRIC>=LIMIT, such as kl_mean<=0.05")
 	}
-	g := Gate{Metric: strings.TrimSpace(text[:at]), Op: text[at : at+2]}
+	g = Gate{Metric: strings.TrimSpace(text[:at]), Op: text[at : at+2]}
 	if full, ok := shortNames[g.Metric]; ok {
 		g.Metric = full
 	}
 	e, err := metricNamed(g.Metric)
 	if err != nil {
-		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
+		return g, err
 	}
 	number := strings.TrimSpace(text[at+2:])
 	bare, percent := strings.CutSuffix(number, "%")
 	g.Limit, err = strconv.ParseFloat(strings.TrimSpace(bare), 64)
 	if err != nil || math.IsNaN(g.Limit) || math.IsInf(g.Limit, 0) || percent && !e.Share {
-		return Gate{}, fmt.Errorf("gate %q: %q is not a number", text, number)
+		return g, fmt.Errorf("%q is not a number", number)
 	}
 	if percent {
 		g.Limit /= 100
 	}
-	if err := checkLimit(e, g.Limit); err != nil {
-		return Gate{}, fmt.Errorf("gate %q: %w", text, err)
-	}
-	return g, nil
+	return g, checkLimit(e, g.Limit)
 }
 
 // checkLimit finds limits that a metric is always on the same side of.

@@ -159,8 +159,11 @@ func verifyOptions(c *cli.Context) (o thimble.VerifyOptions, err error) {
 	}
 	for _, text := range c.StringSlice("gate") {
 		g, err := verify.ParseGate(text)
+		if bad := new(verify.GateError); errors.As(err, &bad) {
+			err = fmt.Errorf("--gate %q: %w", bad.Text, bad.Err)
+		}
 		if err != nil {
-			return o, fmt.Errorf("--%w", err) // which begins with "gate"
+			return o, err
 		}
 		o.Gates = append(o.Gates, g)
 	}
