@@ -38,7 +38,13 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 		}
 	}
 	fact("weights", strconv.FormatInt(r.Weights, 10))
-	fact("bits_per_weight", strconv.FormatFloat(8*float64(r.Bytes)/float64(r.Weights), 'f', 2, 64))
+	bits := func(bytes int64) string {
+		return strconv.FormatFloat(8*float64(bytes)/float64(r.Weights), 'f', 2, 64)
+	}
+	fact("bits_per_weight", bits(r.FileBytes()))
+	if r.Coded() {
+		fact("bits_per_weight_in_memory", bits(r.Bytes))
+	}
 	fact("context", strconv.Itoa(m.Spec.Context))
 	if c := r.Container; c != nil {
 		fact("header_sha256", c.HeaderSHA256.String())

@@ -41,8 +41,8 @@ type Inspection struct {
 	Container  *ContainerInfo    `json:"container,omitempty"`
 	Spec       model.Spec        `json:"spec"`
 	Weights    int64             `json:"weights"`
-	Bytes      int64             `json:"tensor_bytes"`
-	Tokenizer  string            `json:"tokenizer"` // its kind, or why there is none
+	Bytes      int64             `json:"tensor_bytes"` // in memory
+	Tokenizer  string            `json:"tokenizer"`    // its kind, or why there is none
 	Generation model.Generation  `json:"generation,omitzero"`
 	Notes      []string          `json:"notes,omitempty"`
 	Tensors    []InspectedTensor `json:"tensors"`
@@ -143,6 +143,18 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	r.Container.DecodeSeconds = decoding.Seconds()
 	r.Container.Checked = true
 	return r, nil
+}
+
+// Coded reports whether the tensors are entropy coded, so that they take more in memory than
+// in the file.
+func (r *Inspection) Coded() bool { return r.Container != nil && r.Container.Coded > 0 }
+
+// FileBytes returns the bytes that the tensors take in the file; Bytes are those in memory.
+func (r *Inspection) FileBytes() int64 {
+	if r.Coded() {
+		return r.Container.TensorBytes
+	}
+	return r.Bytes
 }
 
 // addContainer adds the header of the container at path.

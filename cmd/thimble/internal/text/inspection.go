@@ -30,15 +30,15 @@ func Inspection(r *thimble.Inspection, listed bool) string {
 	if r.Container != nil && r.Container.Checked {
 		b.WriteString(", every digest verified")
 	}
-	stored, size, memory := r.Bytes, units.Size(r.Bytes), ""
-	if c := r.Container; coded(r) {
-		stored, size, memory = c.TensorBytes, units.Size(c.TensorBytes)+" of the file", fmt.Sprintf(", entropy coded; %s in memory", units.Size(r.Bytes))
-		if c.Checked {
-			memory += fmt.Sprintf(", decoded in %.2f s", c.DecodeSeconds)
+	size, memory := units.Size(r.FileBytes()), ""
+	if r.Coded() {
+		size, memory = size+" of the file", fmt.Sprintf(", entropy coded; %s in memory", units.Size(r.Bytes))
+		if r.Container.Checked {
+			memory += fmt.Sprintf(", decoded in %.2f s", r.Container.DecodeSeconds)
 		}
 	}
 	fmt.Fprintf(&b, "\n%s, %.2fM weights in %s, %.2f bits per weight%s\n\n", defect.Printable(r.Provenance.Architecture),
-		float64(r.Weights)/1e6, size, 8*float64(stored)/float64(r.Weights), memory)
+		float64(r.Weights)/1e6, size, 8*float64(r.FileBytes())/float64(r.Weights), memory)
 	for _, row := range slices.Concat(specRows(r), originRows(r)) {
 		if row[0] == "from" || row[0] == "" { // columns
 			fmt.Fprintf(&b, "  %-13s %s\n", row[0], row[1])
@@ -141,7 +141,7 @@ func listTensors(b *strings.Builder, r *thimble.Inspection) {
 		name, shape = max(name, len(t.Name)), max(shape, len(fmt.Sprintf("%d x %d", t.Rows, t.Cols)))
 	}
 	title, memory := "bytes", func(*thimble.InspectedTensor) string { return "" }
-	if coded(r) {
+	if r.Coded() {
 		title = fmt.Sprintf("%12s %12s", "file bytes", "in memory")
 		memory = func(t *thimble.InspectedTensor) string { return fmt.Sprintf(" %12d", t.Bytes) }
 	}
@@ -151,9 +151,6 @@ func listTensors(b *strings.Builder, r *thimble.Inspection) {
 		fmt.Fprintf(b, "  %-*s  %-9s  %-14s  %*s %12d%s\n", name, t.Name, t.Role, t.Scheme, shape, fmt.Sprintf("%d x %d", t.Rows, t.Cols), fileBytes(t), memory(t))
 	}
 }
-
-// coded reports whether r is entropy coded, so that it takes more in memory than in the file.
-func coded(r *thimble.Inspection) bool { return r.Container != nil && r.Container.Coded > 0 }
 
 // fileBytes returns the bytes that t takes in the file.
 func fileBytes(t *thimble.InspectedTensor) int64 { return cmp.Or(t.FileBytes, t.Bytes) }
@@ -195,7 +192,7 @@ func tensorGroups(r *thimble.Inspection) (groups []*tensorGroup) {
 func sumTensors(b *strings.Builder, r *thimble.Inspection) {
 	groups, all := tensorGroups(r), r.Bytes
 	size, title, memory := "MB", "", func(*tensorGroup) string { return "" }
-	if coded(r) {
+	if r.Coded() {
 		all = r.Container.TensorBytes
 		size, title = "MB in file", "  MB in memory"
 		memory = func(g *tensorGroup) string { return fmt.Sprintf("  %12.3f", float64(g.memory)/1e6) }
