@@ -267,15 +267,14 @@ func TestTemplateErrors(t *testing.T) {
 	}
 }
 
-// Some errors are the same for too much time and too much memory, because a slow machine
-// may run out of time first.
+// None of these runs out of time: each reaches another limit within seconds.
 var hostile = map[string]struct{ source, want string }{
 	"recursion":        {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "recurses without end"},
 	"a list in itself": {"{% set l = [] %}{% set x = l.append(l) %}{{ l }}", "recurses without end"},
 	"nesting":          {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "recurses without end"},
-	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "takes more than "},
-	"a long range":     {"{{ range(99999999999) | length }}", "takes more than "},
-	"a long text":      {"{{ 'ab' * 999999999999 }}", "takes more than "},
+	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "takes more than 512 MB of memory"},
+	"a long range":     {"{{ range(99999999999) | length }}", "takes more than 512 MB of memory"},
+	"a long text":      {"{{ 'ab' * 999999999999 }}", "takes more than 512 MB of memory"},
 	"output":           {"{{ 'ab' * 99999999 }}", "renders one conversation as 199999998 bytes, more than 67108864"},
 }
 
@@ -299,8 +298,9 @@ func server(t *testing.T) *exec.Cmd {
 	return exec.Command(self, "serve")
 }
 
+// start is Start with a limit of time that no test reaches, even on a busy machine.
 func start(t *testing.T, source string) (*Process, error) {
-	p, err := Start(t.Context(), server(t), source, map[string]string{"eos_token": "</s>"})
+	p, err := startWithin(t.Context(), 5*time.Minute, server(t), source, map[string]string{"eos_token": "</s>"})
 	if err == nil {
 		t.Cleanup(p.Close)
 	}
@@ -330,7 +330,6 @@ func TestProcess(t *testing.T) {
 func TestHostile(t *testing.T) {
 	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
 			p, err := start(t, c.source)
 			if err == nil {
 				_, err = p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}})
@@ -340,9 +339,6 @@ func TestHostile(t *testing.T) {
 			}
 			if err == nil || !strings.HasPrefix(err.Error(), "chat template: "+c.want) {
 				t.Errorf("%v, want %s", err, c.want)
-			}
-			if took := time.Since(began); took > 2*maxTime {
-				t.Errorf("took %v", took)
 			}
 		})
 	}

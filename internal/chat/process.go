@@ -50,7 +50,12 @@ type reply struct {
 // Start starts cmd, a program that calls Serve, and sends it the template. The process
 // ends when Close is called or ctx is done.
 func Start(ctx context.Context, cmd *exec.Cmd, template string, specials map[string]string) (*Process, error) {
-	p := &Process{cmd: cmd, replies: make(chan reply), stderr: new(prefixBuffer), timeout: maxTime}
+	return startWithin(ctx, maxTime, cmd, template, specials)
+}
+
+// startWithin is Start with another limit of time than maxTime.
+func startWithin(ctx context.Context, timeout time.Duration, cmd *exec.Cmd, template string, specials map[string]string) (*Process, error) {
+	p := &Process{cmd: cmd, replies: make(chan reply), stderr: new(prefixBuffer), timeout: timeout}
 	p.cmd.Env = []string{"GOTRACEBACK=none"} // and nothing else, so that a template learns nothing
 	p.cmd.Stderr = p.stderr
 	var err error
