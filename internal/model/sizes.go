@@ -78,35 +78,6 @@ func (s *Spec) checkBlocks() error {
 	return nil
 }
 
-// headsOfRopes returns the width of the heads that each rotary embedding rotates: first
-// Rope, then Ropes.
-func (s *Spec) headsOfRopes() ([]int, error) {
-	dims := make([]int, 1+len(s.Ropes))
-	for b := range s.Blocks {
-		r, n := s.AttentionOf(b).Rope, s.Of(b).HeadDim
-		if r == NoRope {
-			continue
-		}
-		if dims[r] != 0 && dims[r] != n {
-			return nil, defect.Unsupported("rope", "one rotary embedding of heads %d and %d wide", dims[r], n)
-		}
-		dims[r] = n
-	}
-	for r, n := range dims {
-		if n == 0 {
-			dims[r] = s.HeadDim
-		}
-	}
-	return dims, nil
-}
-
-// HeadOf returns the width of the heads that rotary embedding i rotates: 0 is Rope, i is
-// Ropes[i-1]. s must have passed Check.
-func (s *Spec) HeadOf(i int) int {
-	dims, _ := s.headsOfRopes()
-	return dims[i]
-}
-
 // ofBlock returns a Value for a property of a step's block, which outside blocks is that of s.
 func ofBlock(of func(s *Spec) string) func(*Spec, int) string {
 	return func(s *Spec, step int) string {
