@@ -1,0 +1,135 @@
+package transformer
+
+import (
+	"slices"
+
+	"thimble/internal/kernel"
+	"thimble/internal/model"
+)
+
+// A block is one stored layer.
+type block struct {
+	rope         *rope // one of Decoder.ropes, or nil
+	attnNorm     norm  // zero when NoPreNorm
+	headDim      int   // with kvHeads that of the block, see Spec.Of
+	kvHeads      int
+	scale        float32  // of the scores
+	q            linear   // (Heads*HeadDim, Hidden)
+	k, v         linear   // (KVHeads*HeadDim, Hidden); zero if the block has none of its own, or its values are its keys
+	vNorm        headNorm // zero unless VNorm
+	qNorm, kNorm headNorm
+	temper       bool                          // scores are multiplied by temperatures
+	o            linear                        // (Hidden, Heads*HeadDim)
+	attnPost     norm                          // zero unless PostNorm
+	ffnNorm      norm                          // zero without a norm of the feed-forward layer
+	gate         linear                        // (FFN, Hidden), zero when Ungated
+	up           linear                        // (FFN, Hidden)
+	down         linear                        // (Hidden, FFN)
+	ffnPost      norm                          // zero unless PostNorm
+	activation   func(dst, gate, up []float32) // act(gate) * up
+	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
+	layer        layerInput
+	outScale     float32      // if OutScale
+	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
+	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
+}
+
+// activations lists the function of each kind of feed-forward layer.
+var activations = map[model.Activation]func(dst, gate, up []float32){
+	model.SiLU: kernel.SiLUMul, model.GELUTanh: kernel.GELUMul, model.GELU: kernel.GELUErfMul,
+	model.ReLU: kernel.ReLUMul, model.ReLU2: kernel.ReLU2Mul,
+}
+
+func blockOf(m *model.Model, b int) block {
+	sized := m.Spec.Of(b)
+	s := &sized
+	name := func(kind string) string { return model.Name(b, kind) }
+	lin := func(kind string) linear {
+		l := linear{w: m.Tensors[name(kind)]}
+		if s.Biased(kind) {
+			l.bias = vector(m, name(kind+model.BiasSuffix))
+		}
+		return l
+	}
+	var w block
+	if s.AttentionOf(b).Conv > 0 {
+		w.conv = convolutionOf(m, b)
+	} else if s.AttentionOf(b).Delta > 0 {
+		w.delta = deltaRuleOf(m, b)
+	} else {
+		w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
+		w.q, w.o, w.qNorm = lin(model.Q), lin(model.O), headNormOf(m, b, model.QNorm)
+		if a := s.AttentionOf(b); a.Back == 0 {
+			if w.k, w.kNorm = lin(model.K), headNormOf(m, b, model.KNorm); !a.KeyValues {
+				w.v = lin(model.V)
+			}
+			if s.VNorm {
+				w.vNorm = headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim, bare: true}
+			}
+		}
+		if s.AttnGate {
+			w.attnGate = lin(model.AttnGate)
+		}
+	}
+	if s.HasExperts(b) {
+		w.experts = mixtureOf(m, b)
+	} else {
+		w.up, w.down = lin(model.Up), lin(model.Down)
+	}
+	if !s.NoPreNorm {
+		w.attnNorm = normOf(m, name(model.AttnNorm))
+	}
+	if s.PostNorm {
+		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
+	}
+	if s.HasFFNNorm() {
+		w.ffnNorm = normOf(m, name(model.FFNNorm))
+	}
+	if w.activation = activations[s.Activation]; s.Activation == model.XIELU {
+		w.activation = XIELUOf(m, b).Mul
+	}
+	if s.Layer.Width > 0 {
+		w.layer = layerInput{lin(model.LayerIn), lin(model.LayerGate), lin(model.LayerOut), normOf(m, name(model.LayerPost))}
+	}
+	if s.OutScale {
+		w.outScale = vector(m, name(model.OutScale))[0]
+	}
+	if !s.Ungated && w.experts == nil {
+		w.gate = lin(model.Gate)
+	}
+	return w
+}
+
+// linears returns the linear layers of w by kind, including those that the model
+// lacks, which are zero.
+func (w *block) linears() map[string]*linear {
+	all := map[string]*linear{
+		model.Q: &w.q, model.K: &w.k, model.V: &w.v, model.O: &w.o, model.Gate: &w.gate, model.Up: &w.up, model.Down: &w.down,
+	}
+	if w.experts != nil {
+		w.experts.linears(all)
+	}
+	if w.layer.in.w != nil {
+		all[model.LayerIn], all[model.LayerGate], all[model.LayerOut] = &w.layer.in, &w.layer.gate, &w.layer.out
+	}
+	if w.attnGate.w != nil {
+		all[model.AttnGate] = &w.attnGate
+	}
+	if w.delta != nil {
+		w.delta.linears(all)
+	}
+	if w.conv != nil {
+		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out
+	}
+	return all
+}
+
+// XIELUOf returns the activation of block b of a model with XIELU.
+func XIELUOf(m *model.Model, b int) kernel.XIELU {
+	var x [4]float32
+	for i, kind := range model.XIELUKinds {
+		x[i] = vector(m, model.Name(b, kind))[0]
+	}
+	return kernel.NewXIELU(x[0], x[1], x[2], x[3])
+}
