@@ -9,6 +9,7 @@
 package ans
 
 import (
+	"math"
 	"slices"
 
 	"thimble/internal/kernel"
@@ -57,20 +58,31 @@ type code struct {
 	freq        []*frequencies
 }
 
-// classes returns a class for each sum of squares of n elements: steps of about a third of an
-// octave of the mean, from 0 on.
+// classes returns a class of at most maxClass for each sum of squares of n elements.
 func classes(sums []uint64, n int) []uint8 {
-	const perOctave = 3
-	logs, least := make([]int, len(sums)), int(1<<30)
+	means := make([]float64, len(sums))
 	for i, s := range sums {
 		// The mean square of an element that is 0 counts as 1/12, as if it had been rounded.
-		mean := (float64(12*s) + float64(n)) / float64(12*n)
-		logs[i] = int(float64(perOctave*kernel.Log64(mean)*log2E) + 1e3 + 0.5)
-		least = min(least, logs[i])
+		means[i] = (float64(12*s) + float64(n)) / float64(12*n)
 	}
 	out := make([]uint8, len(sums))
-	for i, l := range logs {
-		out[i] = uint8(min(l-least, maxClass))
+	for i, class := range Classes(means) {
+		out[i] = uint8(min(class, maxClass))
+	}
+	return out
+}
+
+// Classes returns a class for each positive number: steps of about a third of an octave, from 0
+// on for the least.
+func Classes(x []float64) []int {
+	const perOctave = 3
+	out, least := make([]int, len(x)), math.MaxInt
+	for i, v := range x {
+		out[i] = int(float64(perOctave*kernel.Log64(v)*log2E) + 1e3 + 0.5)
+		least = min(least, out[i])
+	}
+	for i := range out {
+		out[i] -= least
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 
+	"thimble/internal/ans"
 	"thimble/internal/kernel"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -114,7 +115,7 @@ func newRateCurve(ctx context.Context, src *qtensor.Matrix, unit []float32, weig
 		return c, nil
 	}
 	deviation := math.Sqrt(all / float64(rows) / float64(cols))
-	c.rowClass, c.columnClass = logClasses(perRow), logClasses(columns)
+	c.rowClass, c.columnClass = classes(perRow), classes(columns)
 	c.represents = represented(picked, rows, stride, unit, weight)
 	for i := range picked {
 		c.most = append(c.most, magnitude(x[i*cols:][:cols]))
@@ -137,18 +138,14 @@ func (c *rateCurve) measure(k int) *curvePoint {
 	return p
 }
 
-// logClasses returns a class for each sum of squares: thirds of an octave, from 0 on.
-func logClasses(sums []float64) []int {
-	const perOctave = 3
-	out, least := make([]int, len(sums)), math.MaxInt
+// classes returns the class of each sum of squares, as package ans chooses them, without the
+// rounding of its elements.
+func classes(sums []float64) []int {
+	positive := make([]float64, len(sums))
 	for i, s := range sums {
-		out[i] = int(math.Round(float64(perOctave * log2E * kernel.Log64(max(s, 1e-30)))))
-		least = min(least, out[i])
+		positive[i] = max(s, 1e-30)
 	}
-	for i := range out {
-		out[i] -= least
-	}
-	return out
+	return ans.Classes(positive)
 }
 
 // round rounds the rows to multiples of step. It returns their entropy, given the sum of the
