@@ -103,27 +103,17 @@ func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
 func (l *lockstep) lookupNoise() ([]float64, error) {
 	out := make([]float64, l.subject.Spec.Hidden)
 	scale := cmp.Or(l.subject.Spec.EmbedScale, 1)
-	n := rounding{tuning: l.tuning}
-	err := parallel.Guard(func() error {
-		for _, m := range l.rounded(model.Embed) {
-			for _, id := range slices.Concat(l.texts...) {
-				for i, v := range n.row(m, id) {
-					out[i] += float64(v * float64(scale*scale))
-				}
-			}
+	var positions []int
+	for _, ids := range l.texts {
+		for at := range ids {
+			positions = append(positions, at)
 		}
-		for _, m := range l.rounded(model.Positions) {
-			for _, ids := range l.texts {
-				for at := range ids {
-					for i, v := range n.row(m, at) {
-						out[i] += v
-					}
-				}
-			}
-		}
+	}
+	return out, parallel.Guard(func() error {
+		l.addRowNoise(out, model.Embed, slices.Concat(l.texts...), 0, float64(scale*scale))
+		l.addRowNoise(out, model.Positions, positions, 0, 1)
 		return nil
 	})
-	return out, err
 }
 
 // tokenNoise returns the variance that rounding explains in a block's input for the tokens,
@@ -134,23 +124,30 @@ func (l *lockstep) tokenNoise(block int) ([]float64, error) {
 	if err != nil || out == nil {
 		return out, err
 	}
-	n := rounding{tuning: l.tuning}
+	for i := range out {
+		out[i] /= 2 // of the sum of two parts, divided by the root of 2
+	}
 	return out, parallel.Guard(func() error {
-		for i := range out {
-			out[i] /= 2 // of the sum of two parts, divided by the root of 2
-		}
-		for _, m := range l.rounded(model.LayerEmbed) {
-			for _, id := range slices.Concat(l.texts...) {
-				if id >= m.Rows {
-					id = 0
-				}
-				for i, v := range n.row(m, id)[block*width:][:width] {
-					out[i] += float64(v*float64(width)) / 2
-				}
-			}
-		}
+		l.addRowNoise(out, model.LayerEmbed, slices.Concat(l.texts...), block*width, float64(width)/2)
 		return nil
 	})
+}
+
+// addRowNoise adds to out the variance that rounding explains in the sum of rows of a table,
+// times factor. The first of the columns is at from. As for a token without a row in LayerEmbed,
+// a row beyond the table is the first.
+func (l *lockstep) addRowNoise(out []float64, table string, rows []int, from int, factor float64) {
+	n := rounding{tuning: l.tuning}
+	for _, m := range l.rounded(table) {
+		for _, r := range rows {
+			if r >= m.Rows {
+				r = 0
+			}
+			for i, v := range n.row(m, r)[from:][:len(out)] {
+				out[i] += float64(v * factor)
+			}
+		}
+	}
 }
 
 // expectations returns the variance that rounding explains in each of writes, which
