@@ -44,9 +44,7 @@ var Features = slices.Concat(ownFeatures, expertFeatures)
 
 var ownFeatures = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},
-	{"ffn", nil, ofBlock(func(s *Spec) string { return strconv.Itoa(s.FFN) }), func(s *Spec) string {
-		return sizesNote(s, "feed-forward", func(s *Spec) int { return s.FFN })
-	}},
+	size("ffn", nil, "feed-forward", func(s *Spec) int { return s.FFN }),
 	{"vocab", nil, count(func(s *Spec) int { return s.Vocab }), nil},
 	{"context", nil, count(func(s *Spec) int { return s.Context }), nil},
 	{"blocks", nil, count(func(s *Spec) int { return s.Blocks }), nil},
@@ -93,9 +91,7 @@ var ownFeatures = []Feature{
 		return noteIf(s.Norm != NormRMS, "norm "+string(s.Norm))
 	}},
 	{"normeps", norms, number(func(s *Spec) float64 { return s.NormEps }), nil},
-	{"headdim", rotations, ofBlock(func(s *Spec) string { return strconv.Itoa(s.HeadDim) }), func(s *Spec) string {
-		return sizesNote(s, "heads", func(s *Spec) int { return s.HeadDim })
-	}},
+	size("headdim", rotations, "heads", func(s *Spec) int { return s.HeadDim }),
 	{"rope", rotations, func(s *Spec, step int) string {
 		if !s.inBlocks(step) {
 			return ""
@@ -114,9 +110,7 @@ var ownFeatures = []Feature{
 	{"rope.factors", rotations, rope(func(s *Spec, r *Rope) string { return cmp.Or(floats(r.Factors), "none") }), nil},
 	{"rope.scale", rotations, rope(func(s *Spec, r *Rope) string { return float(cmp.Or(r.Scale, 1)) }), nil},
 	{"heads", []string{Attended}, count(func(s *Spec) int { return s.Heads }), nil},
-	{"kvheads", []string{Attended}, ofBlock(func(s *Spec) string { return strconv.Itoa(s.KVHeads) }), func(s *Spec) string {
-		return sizesNote(s, "key-value heads", func(s *Spec) int { return s.KVHeads })
-	}},
+	size("kvheads", []string{Attended}, "key-value heads", func(s *Spec) int { return s.KVHeads }),
 	{"back", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.Itoa(a.Back) }), sharingNote},
 	{"keyvalues", []string{V}, attention(func(_ *Spec, a Attention) string { return strconv.FormatBool(a.KeyValues) }), func(s *Spec) string {
 		return noteIf(slices.ContainsFunc(s.Attention, func(a Attention) bool { return a.KeyValues }), "keys that are also values")

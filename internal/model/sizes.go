@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"thimble/internal/defect"
 )
@@ -89,14 +90,18 @@ func ofBlock(of func(s *Spec) string) func(*Spec, int) string {
 	}
 }
 
-// sizesNote describes sizes that differ.
-func sizesNote(s *Spec, what string, of func(s *Spec) int) string {
-	least, most := of(s), of(s)
-	for b := range s.Blocks {
-		t := s.Of(b)
-		least, most = min(least, of(&t)), max(most, of(&t))
-	}
-	return noteIf(least != most, fmt.Sprintf("%s %d to %d", what, least, most))
+// size returns the feature of a size that may differ by block, what it is called in notes, and
+// its value in a Spec of one block.
+func size(name string, operations []string, what string, of func(s *Spec) int) Feature {
+	value := ofBlock(func(s *Spec) string { return strconv.Itoa(of(s)) })
+	return Feature{name, operations, value, func(s *Spec) string {
+		least, most := of(s), of(s)
+		for b := range s.Blocks {
+			t := s.Of(b)
+			least, most = min(least, of(&t)), max(most, of(&t))
+		}
+		return noteIf(least != most, fmt.Sprintf("%s %d to %d", what, least, most))
+	}}
 }
 
 // sharingNote describes blocks without keys of their own.
