@@ -99,40 +99,43 @@ func Parse(file string, text []byte, set []string) (*Config, error) {
 		return nil, defect.Corrupt(file, "", "want an object, found %s", Show(v))
 	}
 	c := &Config{File: file, Values: values, known: map[string]bool{}, overrides: map[string]string{}, shared: &sharedState{}}
-	for _, o := range set {
-		key, value, ok := strings.Cut(o, "=")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		if key == dropKey && value != "" {
-			c.Drops = append(c.Drops, value)
-			continue
+	for _, text := range set {
+		if err := c.override(text); err != nil {
+			return nil, err
 		}
-		if key == loraKey && value != "" {
-			c.Loras = append(c.Loras, value)
-			continue
-		}
-		if _, twice := c.overrides[key]; twice {
-			return nil, fmt.Errorf("--set %s: given twice", defect.Printable(key))
-		}
-		if !ok || key == "" || value == "" {
-			return nil, fmt.Errorf("--set %s: want key=value", defect.Printable(o))
-		}
-		if strings.HasPrefix(key, model.FactPrefix) {
-			if err := checkFact(key, value); err != nil {
-				return nil, err
-			}
-			c.known[key], c.overrides[key] = true, value
-			continue
-		}
-		v, err := strictjson.Decode("--set", []byte(value))
-		if err != nil {
-			v = value
-		}
-		if _, present := values[key]; v == nil && present {
-			c.known[key] = true // the user drops the key, whatever it is
-		}
-		values[key], c.overrides[key] = v, value
 	}
 	return c, nil
+}
+
+// override applies one KEY=VALUE.
+func (c *Config) override(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	_, twice := c.overrides[key]
+	switch {
+	case key == dropKey && value != "":
+		c.Drops = append(c.Drops, value)
+		return nil
+	case key == loraKey && value != "":
+		c.Loras = append(c.Loras, value)
+		return nil
+	case twice:
+		return fmt.Errorf("--set %s: given twice", defect.Printable(key))
+	case !ok || key == "" || value == "":
+		return fmt.Errorf("--set %s: want key=value", defect.Printable(text))
+	case strings.HasPrefix(key, model.FactPrefix):
+		c.known[key], c.overrides[key] = true, value
+		return checkFact(key, value)
+	}
+	v, err := strictjson.Decode("--set", []byte(value))
+	if err != nil {
+		v = value
+	}
+	if _, present := c.Values[key]; v == nil && present {
+		c.known[key] = true // the user drops the key, whatever it is
+	}
+	c.Values[key], c.overrides[key] = v, value
+	return nil
 }
 
 // maxFact is the length of the longest fact, in bytes.

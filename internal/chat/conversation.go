@@ -127,25 +127,15 @@ func decodedCalls(v any) (any, error) {
 		if _, isText := name.(string); !ok || !isText {
 			return nil, fmt.Errorf("want objects with a function that has a name")
 		}
-		decoded := Object{}
-		for _, m := range function {
-			if text, isText := m.Value.(string); isText && m.Key == "arguments" {
-				v, err := ParseValue("arguments", []byte(text))
-				if err != nil {
-					return nil, fmt.Errorf("arguments of %s: want a string of JSON", defect.Printable(name.(string)))
-				}
-				m.Value = v
+		arguments, _ := function.find("arguments")
+		if text, isText := arguments.(string); isText {
+			v, err := ParseValue("arguments", []byte(text))
+			if err != nil {
+				return nil, fmt.Errorf("arguments of %s: want a string of JSON", defect.Printable(name.(string)))
 			}
-			decoded = append(decoded, m)
+			function = function.with("arguments", v)
 		}
-		copied := Object{}
-		for _, m := range o {
-			if m.Key == "function" {
-				m.Value = decoded
-			}
-			copied = append(copied, m)
-		}
-		calls = append(calls, copied)
+		calls = append(calls, o.with("function", function))
 	}
 	if len(calls) == 0 {
 		return nil, nil

@@ -3,6 +3,7 @@ package chat
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +36,17 @@ func (o Object) find(key string) (any, bool) {
 		}
 	}
 	return nil, false
+}
+
+// with returns a copy of o with another value of a key that it has.
+func (o Object) with(key string, value any) Object {
+	o = slices.Clone(o)
+	for i := range o {
+		if o[i].Key == key {
+			o[i].Value = value
+		}
+	}
+	return o
 }
 
 // aliasReasoning returns m with its reasoning under both keys that templates use. Data

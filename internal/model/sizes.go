@@ -62,12 +62,7 @@ func (s *Spec) checkBlocks() error {
 			return fmt.Errorf("block %d: %w", b, t.checkHeads())
 		case a.Back > b || a.Back > 0 && s.Shared():
 			return fmt.Errorf("block %d has the keys of block %d", b, b-a.Back)
-		}
-		if a.Back == 0 {
-			continue
-		}
-		from, source := s.AttentionOf(b-a.Back), s.Of(b-a.Back)
-		if from.Back > 0 || !from.Attends() || a.KeyValues || source.HeadDim != t.HeadDim || source.KVHeads != t.KVHeads {
+		case a.Back > 0 && !s.sameKeys(b, b-a.Back):
 			return fmt.Errorf("block %d cannot have the keys of block %d, which are not of the same kind", b, b-a.Back)
 		}
 	}
@@ -77,6 +72,12 @@ func (s *Spec) checkBlocks() error {
 		}
 	}
 	return nil
+}
+
+// sameKeys reports whether block b can attend to the keys and values of an earlier block.
+func (s *Spec) sameKeys(b, earlier int) bool {
+	from, own, source := s.AttentionOf(earlier), s.Of(b), s.Of(earlier)
+	return from.Back == 0 && from.Attends() && !s.AttentionOf(b).KeyValues && source.HeadDim == own.HeadDim && source.KVHeads == own.KVHeads
 }
 
 // ofBlock returns a Value for a property of a step's block, which outside blocks is that of s.

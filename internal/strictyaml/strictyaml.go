@@ -110,25 +110,21 @@ func named(text string, v any) error {
 
 // keysOf returns the keys of the structs that t has, at any depth, the outer ones first.
 func keysOf(t reflect.Type) (keys []string) {
-	for level := []reflect.Type{t}; len(level) > 0; {
-		var inner []reflect.Type
-		for _, t := range level {
-			switch t.Kind() {
-			case reflect.Pointer, reflect.Slice, reflect.Map:
-				inner = append(inner, t.Elem())
-			case reflect.Struct:
-				for i := range t.NumField() {
-					f := t.Field(i)
-					if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" && !slices.Contains(keys, name) {
-						keys = append(keys, name)
-					}
-					if f.IsExported() {
-						inner = append(inner, f.Type)
-					}
+	for queue := []reflect.Type{t}; len(queue) > 0; queue = queue[1:] {
+		switch t := queue[0]; t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			queue = append(queue, t.Elem())
+		case reflect.Struct:
+			for i := range t.NumField() {
+				f := t.Field(i)
+				if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" && !slices.Contains(keys, name) {
+					keys = append(keys, name)
+				}
+				if f.IsExported() {
+					queue = append(queue, f.Type)
 				}
 			}
 		}
-		level = inner
 	}
 	return keys
 }

@@ -68,23 +68,13 @@ func (n *pieceNormalizer) normalize(s string) string {
 		if afterSpace {
 			text = strings.TrimLeft(text, " ")
 		}
-		for {
-			i := strings.IndexByte(text, ' ')
-			if i < 0 {
-				break
-			}
-			b = append(append(b, text[:i]...), space...)
-			text = text[i+1:]
-			afterSpace = n.RemoveExtra && text == ""
-		}
 		if text != "" {
-			b, afterSpace = append(b, text...), false
+			b = append(b, strings.ReplaceAll(text, " ", space)...)
+			afterSpace = n.RemoveExtra && strings.HasSuffix(text, " ")
 		}
 	}
 	if n.RemoveExtra {
-		for bytes.HasSuffix(b, []byte(space)) {
-			b = b[:len(b)-len(space)]
-		}
+		b = bytes.TrimRight(b, space)
 	}
 	if n.DummyPrefix && n.Suffix {
 		b = append(b, space...)

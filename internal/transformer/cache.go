@@ -260,32 +260,29 @@ func (s *store) copy(to, from int) {
 // It returns the first position that differs and the first step in which it does,
 // or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
-	widest := 0
-	for _, e := range c.entries {
-		widest = max(widest, e.keyStride)
-	}
-	x, y := make([]float32, widest), make([]float32, widest)
-	var read qtensor.Reader
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
-			a, b := c.steps[step], other.steps[step]
-			if a.width > 0 {
-				if at := position * a.width; !slices.Equal(a.inputs[at:at+a.width], b.inputs[at:at+a.width]) {
-					return step, position
-				}
-				continue
-			}
-			for h := range a.heads {
-				i, j := h*c.capacity+position, h*other.capacity+position
-				for _, pair := range [2][2]*store{{&a.k, &b.k}, {&a.v, &b.v}} {
-					u := pair[0].read(x, &read, i, 1)[:a.headDim]
-					v := pair[1].read(y, &read, j, 1)[:a.headDim]
-					if !slices.Equal(u, v) {
-						return step, position
-					}
-				}
+			if !slices.Equal(c.row(step, position), other.row(step, position)) {
+				return step, position
 			}
 		}
 	}
 	return -1, -1
+}
+
+// row returns what a step stores of a position: the inputs of a convolution or the delta rule, or
+// the keys and values of all heads.
+func (c *Cache) row(step, position int) (all []float32) {
+	e := c.steps[step]
+	if e.width > 0 {
+		return e.inputs[position*e.width:][:e.width]
+	}
+	var read qtensor.Reader
+	scratch := make([]float32, e.keyStride)
+	for h := range e.heads {
+		for _, s := range []*store{&e.k, &e.v} {
+			all = append(all, s.read(scratch, &read, h*c.capacity+position, 1)[:e.headDim]...)
+		}
+	}
+	return all
 }

@@ -43,9 +43,7 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 		return nil, p.in(model.Embed, err)
 	}
 	if scale := m.Spec.EmbedScale; scale != 0 {
-		for i := range p.stream {
-			p.stream[i] *= scale * scale
-		}
+		p.scale(scale)
 	}
 	if m.Spec.Positions > 0 {
 		if err := p.embedding(model.Positions); err != nil {
@@ -66,10 +64,7 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 			}
 		}
 		if m.Spec.OutScale {
-			scale := p.vector(model.Name(b, model.OutScale))[0]
-			for i := range p.stream {
-				p.stream[i] *= float64(scale) * float64(scale)
-			}
+			p.scale(float64(p.vector(model.Name(b, model.OutScale))[0]))
 		}
 	}
 	p.feeds(p.normalized(model.Norm), m.HeadName())
@@ -78,6 +73,13 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 		guesses[name] = rounding.Guess(power)
 	}
 	return guesses, nil
+}
+
+// scale multiplies the stream by x.
+func (p *powers) scale(x float64) {
+	for i := range p.stream {
+		p.stream[i] *= x * x
+	}
 }
 
 // embedding adds the mean square of each column of the named embedding to the stream, as

@@ -78,23 +78,7 @@ func JUnit(r *verify.Report) ([]byte, error) {
 		}
 	}
 	for i := range r.Gates {
-		c := &r.Gates[i]
-		test := junitCase{Class: "thimble.verify", Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, strconv.FormatFloat(c.Limit, 'g', -1, 64))}
-		switch why := reason(r, c); c.Outcome {
-		case verify.Missed:
-			test.Failure = &junitFailure{why, "gate", why}
-			if c.Pass {
-				test.Failure.Type = verify.Undecided
-			}
-			if r.Diagnosis != "" {
-				test.Failure.Text += "; " + printable(r.Diagnosis)
-			}
-			s.Failures++
-		case verify.Undecided:
-			test.Skipped = &junitSkipped{verify.Undecided + ": " + why}
-			s.Skipped++
-		}
-		s.Cases = append(s.Cases, test)
+		s.Cases = append(s.Cases, gateCase(r, &r.Gates[i]))
 	}
 	if r.Baseline.Compared() {
 		for i := range r.Baseline.Figures {
@@ -102,22 +86,45 @@ func JUnit(r *verify.Report) ([]byte, error) {
 			test := junitCase{Class: "thimble.baseline", Name: f.Name}
 			if f.Outcome == verify.Worse {
 				test.Failure = &junitFailure{figureSentence(f), "baseline", figureSentence(f)}
-				s.Failures++
 			}
 			s.Cases = append(s.Cases, test)
 		}
 	}
 	if len(s.Cases) == 0 { // some readers reject a suite without tests
 		s.Cases = []junitCase{{Class: "thimble.verify", Name: "measured", Skipped: &junitSkipped{"no gate was set"}}}
-		s.Skipped++
 	}
 	s.Tests, s.Time = len(s.Cases), seconds(r.Elapsed)
 	for i := range s.Cases { // one run measures them all; viewers add their times up
-		s.Cases[i].Time = seconds(r.Elapsed / time.Duration(len(s.Cases)))
+		test := &s.Cases[i]
+		test.Time = seconds(r.Elapsed / time.Duration(len(s.Cases)))
+		if test.Failure != nil {
+			s.Failures++
+		}
+		if test.Skipped != nil {
+			s.Skipped++
+		}
 	}
 	all := junitSuites{junitCounts: s.junitCounts, Suite: s}
 	text, err := xml.MarshalIndent(&all, "", "  ")
 	return append([]byte(xml.Header), append(text, '\n')...), err
+}
+
+// gateCase returns the test case of one of r's gates.
+func gateCase(r *verify.Report, c *verify.Check) junitCase {
+	test := junitCase{Class: "thimble.verify", Name: fmt.Sprintf("%s %s %s", c.Metric, c.Op, strconv.FormatFloat(c.Limit, 'g', -1, 64))}
+	switch why := reason(r, c); c.Outcome {
+	case verify.Missed:
+		test.Failure = &junitFailure{why, "gate", why}
+		if c.Pass {
+			test.Failure.Type = verify.Undecided
+		}
+		if r.Diagnosis != "" {
+			test.Failure.Text += "; " + printable(r.Diagnosis)
+		}
+	case verify.Undecided:
+		test.Skipped = &junitSkipped{verify.Undecided + ": " + why}
+	}
+	return test
 }
 
 // seconds formats a duration as JUnit does.

@@ -85,19 +85,23 @@ func Scores(path string, d *tokenizer.Data, cut map[uint32]bool) ([]float64, err
 		if kind != Normal || slices.ContainsFunc(d.Added, func(a tokenizer.Added) bool { return int(a.ID) == id }) {
 			continue
 		}
-		pairs := 0
-		for i := range token { // at each character
-			_, left := ids[token[:i]]
-			_, right := ids[token[i:]]
-			if left && right {
-				pairs++
-			}
-		}
-		if pairs != made[uint32(id)] {
+		if pairs := pairsOf(token, ids); pairs != made[uint32(id)] {
 			return nil, defect.Unsupported(path, "token %d, which %d of %d pairs of tokens make, in GGUF", id, made[uint32(id)], pairs)
 		}
 	}
 	return scores, nil
+}
+
+// pairsOf returns the number of pairs of tokens that together are the token.
+func pairsOf(token string, ids map[string]uint32) (n int) {
+	for i := range token { // at each character
+		_, left := ids[token[:i]]
+		_, right := ids[token[i:]]
+		if left && right {
+			n++
+		}
+	}
+	return n
 }
 
 // CutOut returns the added tokens that llama.cpp cuts out of every text in which merges

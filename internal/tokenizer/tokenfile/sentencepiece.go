@@ -164,18 +164,11 @@ func (p *pieceModel) finish() error {
 	}
 	p.SentencePiece.Charsmap = slices.Clip(slices.Clone(p.SentencePiece.Charsmap)) // the caller may unmap the file
 	p.Unknown = tokenizer.UnknownRun
-	p.Unk = -1
-	for id, kind := range p.Kinds {
-		if kind != tokenizer.KindUnknown {
-			continue
-		}
-		if p.Unk >= 0 {
-			return defect.Corrupt(modelFile, "pieces", "pieces %d and %d are both unknown tokens, want one", p.Unk, id)
-		}
-		p.Unk = id
-	}
-	if p.Unk < 0 {
+	if p.Unk = slices.Index(p.Kinds, tokenizer.KindUnknown); p.Unk < 0 {
 		return defect.Corrupt(modelFile, "pieces", "no piece is the unknown token")
+	}
+	if i := slices.Index(p.Kinds[p.Unk+1:], tokenizer.KindUnknown); i >= 0 {
+		return defect.Corrupt(modelFile, "pieces", "pieces %d and %d are both unknown tokens, want one", p.Unk, p.Unk+1+i)
 	}
 	if p.ByteFallback {
 		var have [256]bool
