@@ -114,6 +114,16 @@ func readLevels(m *module, state string) (Source, error) {
 		}
 		return w, nil
 	}
+	w.absmax, err = readNested(m, absmax, blocks, s.NestedBlocksize, float32(s.NestedOffset))
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// readNested returns the scales of blocks that are levels themselves (double quantization), in
+// blocks of size.
+func readNested(m *module, absmax *checkpoint.Tensor, blocks, size int, offset float32) (func(block int) float32, error) {
 	nested, err := m.tensor("weight.nested_absmax", checkpoint.F32)
 	if err != nil {
 		return nil, err
@@ -122,14 +132,12 @@ func readLevels(m *module, state string) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(absmax.Data) != blocks || len(fine.Data) != 4*256 || s.NestedBlocksize < 1 || len(nested.Data) != 4*((blocks+s.NestedBlocksize-1)/s.NestedBlocksize) {
-		return nil, m.misfit(absmax, "[%d], with 256 levels in blocks of %d", blocks, s.NestedBlocksize)
+	if len(absmax.Data) != blocks || len(fine.Data) != 4*256 || size < 1 || len(nested.Data) != 4*((blocks+size-1)/size) {
+		return nil, m.misfit(absmax, "[%d], with 256 levels in blocks of %d", blocks, size)
 	}
-	offset := float32(s.NestedOffset)
-	w.absmax = func(block int) float32 {
-		return float32(number(fine, int(absmax.Data[block]))*number(nested, block/s.NestedBlocksize)) + offset
-	}
-	return w, nil
+	return func(block int) float32 {
+		return float32(number(fine, int(absmax.Data[block]))*number(nested, block/size)) + offset
+	}, nil
 }
 
 func (w *levels) shape() (rows, cols int) { return w.rows, w.cols }

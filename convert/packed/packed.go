@@ -135,12 +135,18 @@ func (f *Format) Unpack(tensors map[string]*checkpoint.Tensor) (*Unpacked, error
 			count[fmt.Sprintf("of %s: decoded to float32, because %s", f.name, why)]++
 		}
 	}
-	for _, note := range slices.Sorted(maps.Keys(count)) {
+	out.Notes = notesOf(count)
+	return out, nil
+}
+
+// notesOf returns a note for each thing that happened to matrices, and to how many of them.
+func notesOf(count map[string]int) (notes []string) {
+	for _, what := range slices.Sorted(maps.Keys(count)) {
 		noun := "matrices "
-		if count[note] == 1 {
+		if count[what] == 1 {
 			noun = "matrix "
 		}
-		out.Notes = append(out.Notes, fmt.Sprintf("%d %s%s", count[note], noun, note))
+		notes = append(notes, fmt.Sprintf("%d %s%s", count[what], noun, what))
 	}
-	return out, nil
+	return notes
 }

@@ -138,23 +138,26 @@ func (a *axis) ticks(limit int) []tick {
 	for e := -12; e < 16; e++ {
 		for _, m := range []float64{1, 2, 5} {
 			step := m * pow10(e)
-			first, last := math.Ceil(a.lo/step), math.Floor(a.hi/step)
-			if !(last-first < float64(limit)) {
-				continue
+			if first, last := math.Ceil(a.lo/step), math.Floor(a.hi/step); last-first < float64(limit) {
+				return linearTicks(first, last, step, e)
 			}
-			var found []tick
-			for i := first; i <= last; i++ {
-				v := float64(i*step) + 0 // turns -0 into 0
-				text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
-				if e < -5 {
-					text = strconv.FormatFloat(v, 'g', 3, 64)
-				}
-				found = append(found, tick{v, text})
-			}
-			return found
 		}
 	}
 	return nil
+}
+
+// linearTicks returns the multiples of step from first to last times it. Texts have digits down
+// to the power e of ten.
+func linearTicks(first, last, step float64, e int) (all []tick) {
+	for i := first; i <= last; i++ {
+		v := float64(i*step) + 0 // turns -0 into 0
+		text := strconv.FormatFloat(v, 'f', max(0, -e), 64)
+		if e < -5 {
+			text = strconv.FormatFloat(v, 'g', 3, 64)
+		}
+		all = append(all, tick{v, text})
+	}
+	return all
 }
 
 // A logStep is a choice of ticks for a logarithmic axis: multiples of every so many

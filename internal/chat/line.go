@@ -53,29 +53,27 @@ func ParseLine(file string, base int, line []byte) (*Line, error) {
 	if len(found) != 1 {
 		return nil, fail("", "want one of messages, conversations and text, found %d of them", len(found))
 	}
-	switch v, _ := o.find(found[0]); v := v.(type) {
-	case string:
-		if found[0] == "text" {
-			return &Line{Text: v}, nil
+	v, _ = o.find(found[0])
+	if found[0] == "text" {
+		text, ok := v.(string)
+		if !ok {
+			return nil, fail("text", "want a string")
 		}
-	case []any:
-		if found[0] == "text" {
-			break
-		}
-		l := &Line{Messages: []Message{}}
-		for i, v := range v {
-			m, why := message(v, found[0] == "conversations")
-			if why != "" {
-				return nil, fail(fmt.Sprintf("%s[%d]", found[0], i), "%s", why)
-			}
-			l.Messages = append(l.Messages, m)
-		}
-		if len(l.Messages) > 0 {
-			return l, nil
-		}
+		return &Line{Text: text}, nil
 	}
-	want := map[string]string{"text": "a string", "messages": "a list of messages", "conversations": "a list of messages"}
-	return nil, fail(found[0], "want %s", want[found[0]])
+	list, _ := v.([]any)
+	if len(list) == 0 {
+		return nil, fail(found[0], "want a list of messages")
+	}
+	l := &Line{Messages: []Message{}}
+	for i, v := range list {
+		m, why := message(v, found[0] == "conversations")
+		if why != "" {
+			return nil, fail(fmt.Sprintf("%s[%d]", found[0], i), "%s", why)
+		}
+		l.Messages = append(l.Messages, m)
+	}
+	return l, nil
 }
 
 // shareGPTRoles maps the speakers in ShareGPT's data to roles.

@@ -113,21 +113,31 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, b *body, prompt 
 		u.Total = u.Prompt + u.Completion
 		return u
 	}
-	if !b.stream {
-		text := strings.Builder{}
-		text.WriteString(b.prefix)
-		var tokens []session.Token
-		for {
-			p, err := a.Next(ctx)
-			if errors.Is(err, io.EOF) {
-				return writeJSON(w, f.whole(text.String(), finish(a.Reason), tokens, count()))
-			} else if err != nil {
-				return err
-			}
-			text.WriteString(p.Text)
-			tokens = append(tokens, p.Tokens...)
-		}
+	if b.stream {
+		return writeEvents(ctx, w, b, a, count, f)
 	}
+	return writeWhole(ctx, w, b, a, count, f)
+}
+
+// writeWhole writes an answer when it is complete.
+func writeWhole(ctx context.Context, w http.ResponseWriter, b *body, a *session.Answer, count func() usage, f form) error {
+	text := strings.Builder{}
+	text.WriteString(b.prefix)
+	var tokens []session.Token
+	for {
+		p, err := a.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return writeJSON(w, f.whole(text.String(), finish(a.Reason), tokens, count()))
+		} else if err != nil {
+			return err
+		}
+		text.WriteString(p.Text)
+		tokens = append(tokens, p.Tokens...)
+	}
+}
+
+// writeEvents writes an answer part by part.
+func writeEvents(ctx context.Context, w http.ResponseWriter, b *body, a *session.Answer, count func() usage, f form) error {
 	p, err := a.Next(ctx) // the status of an error is still open
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

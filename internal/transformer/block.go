@@ -42,35 +42,17 @@ var activations = map[model.Activation]func(dst, gate, up []float32){
 }
 
 func blockOf(m *model.Model, b int) block {
-	sized := m.Spec.Of(b)
-	s := &sized
+	s := &m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
-	lin := func(kind string) linear {
-		l := linear{w: m.Tensors[name(kind)]}
-		if s.Biased(kind) {
-			l.bias = vector(m, name(kind+model.BiasSuffix))
-		}
-		return l
-	}
+	lin := func(kind string) linear { return linearOf(m, b, kind) }
 	var w block
-	if s.AttentionOf(b).Conv > 0 {
+	switch a := s.AttentionOf(b); {
+	case a.Conv > 0:
 		w.conv = convolutionOf(m, b)
-	} else if s.AttentionOf(b).Delta > 0 {
+	case a.Delta > 0:
 		w.delta = deltaRuleOf(m, b)
-	} else {
-		w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
-		w.q, w.o, w.qNorm = lin(model.Q), lin(model.O), headNormOf(m, b, model.QNorm)
-		if a := s.AttentionOf(b); a.Back == 0 {
-			if w.k, w.kNorm = lin(model.K), headNormOf(m, b, model.KNorm); !a.KeyValues {
-				w.v = lin(model.V)
-			}
-			if s.VNorm {
-				w.vNorm = headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim, bare: true}
-			}
-		}
-		if s.AttnGate {
-			w.attnGate = lin(model.AttnGate)
-		}
+	default:
+		w.takeAttention(m, b)
 	}
 	if s.HasExperts(b) {
 		w.experts = mixtureOf(m, b)
@@ -99,6 +81,35 @@ func blockOf(m *model.Model, b int) block {
 		w.gate = lin(model.Gate)
 	}
 	return w
+}
+
+// takeAttention takes the attention of block b of m.
+func (w *block) takeAttention(m *model.Model, b int) {
+	s, a := m.Spec.Of(b), m.Spec.AttentionOf(b)
+	w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
+	w.q, w.o, w.qNorm = linearOf(m, b, model.Q), linearOf(m, b, model.O), headNormOf(m, b, model.QNorm)
+	if s.AttnGate {
+		w.attnGate = linearOf(m, b, model.AttnGate)
+	}
+	if a.Back > 0 {
+		return // with the keys and values of another block
+	}
+	w.k, w.kNorm = linearOf(m, b, model.K), headNormOf(m, b, model.KNorm)
+	if !a.KeyValues {
+		w.v = linearOf(m, b, model.V)
+	}
+	if s.VNorm {
+		w.vNorm = headNorm{gain: slices.Repeat([]float32{1}, s.HeadDim), width: s.HeadDim, bare: true}
+	}
+}
+
+// linearOf returns a linear layer of block b of m.
+func linearOf(m *model.Model, b int, kind string) linear {
+	l := linear{w: m.Tensors[model.Name(b, kind)]}
+	if m.Spec.Biased(kind) {
+		l.bias = vector(m, model.Name(b, kind+model.BiasSuffix))
+	}
+	return l
 }
 
 // linears returns the linear layers of w by kind, including those that the model

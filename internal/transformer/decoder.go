@@ -104,38 +104,44 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		if err := a.checkFor(m); err != nil {
 			return err
 		}
-		d.norm = normOf(m, model.Norm)
-		if s.EmbedNorm {
-			d.embedNorm = normOf(m, model.EmbedNorm)
-		}
-		if s.Layer.Width > 0 {
-			d.layerNorm = gain(m, model.LayerInNorm)
-		}
-		d.head.w = m.Tensors[m.HeadName()]
-		d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
-		if d.layerEmbed != nil {
-			d.weights[model.LayerEmbed] = []**qtensor.Matrix{&d.layerEmbed}
-		}
-		d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
-		if s.Biased(model.Head) {
-			d.head.bias = vector(m, model.Head+model.BiasSuffix)
-		}
-		for b := range d.blocks {
-			d.blocks[b] = blockOf(m, b)
-			for kind, l := range d.blocks[b].linears() {
-				d.weights[model.Name(b, kind)] = []**qtensor.Matrix{&l.w}
-			}
-			if r := s.AttentionOf(b).Rope; r != model.NoRope {
-				d.blocks[b].rope = d.ropes[r]
-			}
-			d.blocks[b].temper = s.Temperature.Length > 0 && !(s.Temperature.Unrotated && d.blocks[b].rope != nil)
-		}
+		d.takeWeights(m)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(m.Path), err)
 	}
 	return d, nil
+}
+
+// takeWeights takes the vectors and matrices of m, except those that NewWith has taken.
+func (d *Decoder) takeWeights(m *model.Model) {
+	s := d.spec
+	d.norm = normOf(m, model.Norm)
+	if s.EmbedNorm {
+		d.embedNorm = normOf(m, model.EmbedNorm)
+	}
+	if s.Layer.Width > 0 {
+		d.layerNorm = gain(m, model.LayerInNorm)
+	}
+	d.head.w = m.Tensors[m.HeadName()]
+	if s.Biased(model.Head) {
+		d.head.bias = vector(m, model.Head+model.BiasSuffix)
+	}
+	d.weights = map[string][]**qtensor.Matrix{model.Embed: {&d.embed}}
+	if d.layerEmbed != nil {
+		d.weights[model.LayerEmbed] = []**qtensor.Matrix{&d.layerEmbed}
+	}
+	d.weights[m.HeadName()] = append(d.weights[m.HeadName()], &d.head.w)
+	for b := range d.blocks {
+		d.blocks[b] = blockOf(m, b)
+		for kind, l := range d.blocks[b].linears() {
+			d.weights[model.Name(b, kind)] = []**qtensor.Matrix{&l.w}
+		}
+		if r := s.AttentionOf(b).Rope; r != model.NoRope {
+			d.blocks[b].rope = d.ropes[r]
+		}
+		d.blocks[b].temper = s.Temperature.Length > 0 && !(s.Temperature.Unrotated && d.blocks[b].rope != nil)
+	}
 }
 
 // prepare makes the scratch memory of each core and binds the tasks.

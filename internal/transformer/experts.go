@@ -299,10 +299,7 @@ func (p *pass) addShared(_ context.Context, step int) error {
 	for t := range p.x.n {
 		out := p.experts.whole[3].row(t)
 		if gate != nil {
-			g := sigmoid(kernel.Dot(p.ffnInput().row(t), gate))
-			for i := range out {
-				out[i] *= g
-			}
+			multiply(out, sigmoid(kernel.Dot(p.ffnInput().row(t), gate)))
 		}
 		kernel.Add(p.y.row(t), out)
 	}

@@ -104,9 +104,7 @@ func (d *Decoder) lookup(x rows, ids []int, first int) error {
 			row := x.row(t)
 			d.workers[0].reader.Row(row, d.embed, id)
 			if d.embedScale != 0 {
-				for i := range row {
-					row[i] *= d.embedScale
-				}
+				multiply(row, d.embedScale)
 			}
 			if d.positions != nil {
 				d.position = sized(d.position, x.width)

@@ -49,9 +49,7 @@ func (d *Decoder) logits(ctx context.Context, x, y rows) error {
 	if s.LogitScale != 0 {
 		scale := float32(s.LogitScale)
 		for t := range y.n {
-			for i := range y.row(t) {
-				y.row(t)[i] *= scale
-			}
+			multiply(y.row(t), scale)
 		}
 	}
 	if s.LogitCap != 0 {

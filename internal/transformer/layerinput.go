@@ -86,9 +86,7 @@ func (p *pass) addToken(_ context.Context, step int) error {
 		}
 		for t, id := range l.ids {
 			x := l.inner.row(t)
-			for i := range x {
-				x[i] *= share
-			}
+			multiply(x, share)
 			kernel.RMSNorm(x, x, d.layerNorm, eps)
 			if id >= d.layerEmbed.Rows {
 				id = 0
@@ -109,10 +107,7 @@ func (p *pass) endBlock(ctx context.Context, step int) error {
 	}
 	scale := p.block(step).outScale
 	for t := range p.x.n {
-		x := p.x.row(t)
-		for i := range x {
-			x[i] *= scale
-		}
+		multiply(p.x.row(t), scale)
 	}
 	return nil
 }

@@ -34,6 +34,13 @@ func (x rows) add(y rows) {
 	}
 }
 
+// multiply multiplies x by a number.
+func multiply(x []float32, scale float32) {
+	for i := range x {
+		x[i] *= scale
+	}
+}
+
 // A linear layer maps rows of w.Cols inputs to w.Rows outputs.
 type linear struct {
 	w    *qtensor.Matrix

@@ -215,10 +215,7 @@ func (p *pass) normalizeLayer(w norm) error {
 func (p *pass) addLayer(context.Context, int) error {
 	if scale := p.d.residScale; scale != 0 {
 		for t := range p.y.n {
-			y := p.y.row(t)
-			for i := range y {
-				y[i] *= scale
-			}
+			multiply(p.y.row(t), scale)
 		}
 	}
 	p.x.add(p.y)

@@ -70,15 +70,7 @@ type Texts struct {
 // conversations that were rendered.
 func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, budgeted, holdOut bool, rendered func(done, total int64)) (cal Texts, err error) {
 	if !o.Wanted(r, budgeted) {
-		for _, given := range []struct {
-			name string
-			set  bool
-		}{{"calib-tokens", o.Tokens != 0}, {"calib-context", o.Context != 0}, {"calib-seed", o.Seed != nil}} {
-			if given.set {
-				return cal, fmt.Errorf("--%s has no effect without calibration; name a text with --calib", given.name)
-			}
-		}
-		return cal, nil
+		return cal, o.unused()
 	}
 	want := o.Amounts(m, r.Texts)
 	if err := texts.CheckContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
@@ -108,16 +100,7 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	}
 	var ids []int
 	for _, f := range files {
-		var more []int
-		chats := chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}
-		switch {
-		case isChats(f.path):
-			more, err = chats.Tokens(ctx, rendered)
-		case f.spoken:
-			more, err = chats.Builtin(ctx, rendered)
-		default:
-			more, err = encode(ctx, f.content, true)
-		}
+		more, err := f.tokens(ctx, &chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}, rendered)
 		if err != nil {
 			return cal, err
 		}
@@ -139,6 +122,19 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	r.Texts = &want
 	cal.Special, cal.Note = tok.IsSpecial, note
 	return cal, nil
+}
+
+// unused returns an error if o says how to calibrate a run that does not.
+func (o *Options) unused() error {
+	for _, given := range []struct {
+		name string
+		set  bool
+	}{{"calib-tokens", o.Tokens != 0}, {"calib-context", o.Context != 0}, {"calib-seed", o.Seed != nil}} {
+		if given.set {
+			return fmt.Errorf("--%s has no effect without calibration; name a text with --calib", given.name)
+		}
+	}
+	return nil
 }
 
 // Facts returns what the pieces for m depend on besides its tokenizer: the SHA-256 of each text,
@@ -245,6 +241,17 @@ type textFile struct {
 	path    string // "" for a part of the built-in text
 	content string
 	spoken  bool // the built-in conversations
+}
+
+// tokens returns the ids of f, which are those of its conversations if it has any.
+func (f *textFile) tokens(ctx context.Context, chats *chat.File, rendered func(done, total int64)) ([]int, error) {
+	switch {
+	case isChats(f.path):
+		return chats.Tokens(ctx, rendered)
+	case f.spoken:
+		return chats.Builtin(ctx, rendered)
+	}
+	return chats.Encode(ctx, f.content, true)
 }
 
 // read reads the texts of o, or the built-in one.

@@ -159,31 +159,40 @@ func (h *headRotation) model(reference *model.Model, block int) (*model.Model, e
 			if w == nil {
 				continue
 			}
-			rows := make([][]float32, w.Rows)
-			for r := range rows {
-				rows[r] = make([]float32, w.Cols)
-				new(qtensor.Reader).Row(rows[r], w, r)
-				if name != v {
-					rows[r] = h.rotate(rows[r])
-				}
-			}
-			if name == v {
-				h.rotateColumns(rows)
-			}
-			rotated, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)
+			rotated, err := h.rotated(w, name == v)
 			if err != nil {
 				return err
-			}
-			for r, x := range rows {
-				if err := rotated.SetFloats(r, x); err != nil {
-					return err
-				}
 			}
 			m.Tensors[name] = rotated
 		}
 		return nil
 	})
 	return &m, err
+}
+
+// rotated returns w with its columns rotated, or its rows.
+func (h *headRotation) rotated(w *qtensor.Matrix, columns bool) (*qtensor.Matrix, error) {
+	rows := make([][]float32, w.Rows)
+	for r := range rows {
+		rows[r] = make([]float32, w.Cols)
+		new(qtensor.Reader).Row(rows[r], w, r)
+		if !columns {
+			rows[r] = h.rotate(rows[r])
+		}
+	}
+	if columns {
+		h.rotateColumns(rows)
+	}
+	m, err := qtensor.New(qtensor.Scheme{}, w.Rows, w.Cols)
+	if err != nil {
+		return nil, err
+	}
+	for r, x := range rows {
+		if err := m.SetFloats(r, x); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 func (h *headRotation) rotateColumns(rows [][]float32) {
