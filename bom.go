@@ -1,6 +1,7 @@
 package thimble
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -58,23 +59,26 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	}
 	for _, text := range target.Recipes(m) {
 		fact("recipe", text)
-		recipe, err := quantize.ParseRecipe([]byte(text))
-		if err != nil || recipe.Texts == nil {
-			continue // of a later version: the text is there
-		}
-		for i, sum := range recipe.Texts.SHA256 {
-			name := recipe.Texts.Name
-			if name == "" {
-				name = "calibration text"
-			}
-			if len(recipe.Texts.SHA256) > 1 {
-				name += fmt.Sprintf(", %d of %d", i+1, len(recipe.Texts.SHA256))
-			}
-			b.Texts = append(b.Texts, bom.Text{Name: name, SHA256: sum})
-		}
+		b.Texts = append(b.Texts, textsOf(text)...)
 	}
 	r.Bill, err = bom.New(&b)
 	return err
+}
+
+// textsOf returns the texts that a recipe was calibrated on, none for a recipe of a later version.
+func textsOf(recipe string) (all []bom.Text) {
+	r, err := quantize.ParseRecipe([]byte(recipe))
+	if err != nil || r.Texts == nil {
+		return nil
+	}
+	for i, sum := range r.Texts.SHA256 {
+		name := cmp.Or(r.Texts.Name, "calibration text")
+		if len(r.Texts.SHA256) > 1 {
+			name += fmt.Sprintf(", %d of %d", i+1, len(r.Texts.SHA256))
+		}
+		all = append(all, bom.Text{Name: name, SHA256: sum})
+	}
+	return all
 }
 
 // stated returns the facts of m by their names. Those that the user gave win over the file's own.

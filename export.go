@@ -92,26 +92,8 @@ type ExportedTensor struct {
 // unchanged. If the format cannot represent something in the model, Export fails before
 // it writes anything.
 func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
-	if e, ok := format.ExporterForFile(o.Output); ok && o.Format == "" {
-		o.Format = e.Format().Name
-	}
-	exporter, known := format.ExporterNamed(o.Format)
-	switch {
-	case o.Format == container.Name, o.Format == "" && filepath.Ext(o.Output) == ".thimble":
-		return nil, fmt.Errorf("export writes other programs' formats; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
-	case o.Format == "":
-		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
-	case !known:
-		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
-	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):
-		return nil, fmt.Errorf("--dtype %s: %s takes %s", defect.Printable(o.DType), o.Format, cmp.Or(strings.Join(exporter.Format().DTypes, ", "), "none"))
-	case o.Context < 0:
-		return nil, errors.New("--context: want the number of tokens in the longest text")
-	}
-	if err := checkShardSize(o.ShardSize, o.Format); err != nil {
-		return nil, err
-	}
-	if _, err := OutputFormat(o.Format, o.Output); err != nil {
+	exporter, err := o.exporter()
+	if err != nil {
 		return nil, err
 	}
 	if IsFolder(o.Format) && o.Output != "" {
@@ -134,13 +116,11 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Output != "" {
-		if err := checkTarget(exporter, o.Output, atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files, Size: plan.Bytes}); err != nil {
-			return nil, err
-		}
-	}
 	if o.Output == "" {
 		return newExported(&o, plan, m.Remarks()), nil
+	}
+	if err := checkTarget(exporter, o.Output, atomicfile.Options{Overwrite: o.Overwrite, Inputs: m.Files, Size: plan.Bytes}); err != nil {
+		return nil, err
 	}
 	if plan, err = o.write(ctx, exporter, m); err != nil {
 		return nil, err
@@ -152,6 +132,32 @@ func Export(ctx context.Context, o ExportOptions) (*Exported, error) {
 	r.Output, r.Modelfile = o.Output, o.Modelfile.Path
 	r.SHA256, r.Files, err = written(ctx, o.Output, exporter.Format())
 	return r, err
+}
+
+// exporter returns the exporter that o names, and sets Format to its name. It refuses what the
+// options alone rule out.
+func (o *ExportOptions) exporter() (format.Exporter, error) {
+	if e, ok := format.ExporterForFile(o.Output); ok && o.Format == "" {
+		o.Format = e.Format().Name
+	}
+	exporter, known := format.ExporterNamed(o.Format)
+	switch {
+	case o.Format == container.Name, o.Format == "" && filepath.Ext(o.Output) == ".thimble":
+		return nil, fmt.Errorf("export writes other programs' formats; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
+	case o.Format == "":
+		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
+	case !known:
+		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
+	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):
+		return nil, fmt.Errorf("--dtype %s: %s takes %s", defect.Printable(o.DType), o.Format, cmp.Or(strings.Join(exporter.Format().DTypes, ", "), "none"))
+	case o.Context < 0:
+		return nil, errors.New("--context: want the number of tokens in the longest text")
+	}
+	if err := checkShardSize(o.ShardSize, o.Format); err != nil {
+		return nil, err
+	}
+	_, err := OutputFormat(o.Format, o.Output)
+	return exporter, err
 }
 
 func newExported(o *ExportOptions, plan *export.Plan, notes []string) *Exported {
