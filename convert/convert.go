@@ -140,7 +140,10 @@ func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Ch
 		m.Notes = append(m.Notes, unpacked.Notes...)
 	}
 	stored, images := arch.TextTensors(cfg, stored)
-	stored, renamed := n.PlainNames(n.OwnNames(stored))
+	if stored, err = n.OwnNames(stored); err != nil {
+		return err
+	}
+	stored, renamed := n.PlainNames(stored)
 	m.Notes = slices.Concat(m.Notes, dropped, images, renamed)
 	if err := names.Unmerged(stored); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"thimble/internal/checkpoint"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 )
 
@@ -33,20 +34,26 @@ type stack struct {
 	parts  []string // patterns of what one expert has
 }
 
-// OwnNames returns the tensors by the names that n.Stored has for them.
-func (n *Table) OwnNames(tensors map[string]*checkpoint.Tensor) map[string]*checkpoint.Tensor {
+// OwnNames returns the tensors by the names that n.Stored has for them. Two tensors that would
+// get one name are an error: nothing says which of them is the model's.
+func (n *Table) OwnNames(tensors map[string]*checkpoint.Tensor) (map[string]*checkpoint.Tensor, error) {
 	if len(n.others)+len(n.joined)+len(n.stacks) == 0 {
-		return tensors
+		return tensors, nil
 	}
-	out := maps.Clone(tensors)
-	for name, t := range tensors {
+	out, names := maps.Clone(tensors), slices.Sorted(maps.Keys(tensors))
+	for _, name := range names {
 		for i := 0; i < len(n.others); i += 2 {
 			for _, suffix := range []string{".weight", ".bias"} {
-				if Matches(n.others[i]+suffix, name) {
-					_, numbers := Generalize(name)
-					delete(out, name)
-					out[filled(n.others[i+1]+suffix, numbers)] = t
+				if !Matches(n.others[i]+suffix, name) {
+					continue
 				}
+				_, numbers := Generalize(name)
+				own := filled(n.others[i+1]+suffix, numbers)
+				if out[own] != nil {
+					return nil, twice(tensors[name], name, own)
+				}
+				delete(out, name)
+				out[own] = tensors[name]
 			}
 		}
 	}
@@ -54,20 +61,29 @@ func (n *Table) OwnNames(tensors map[string]*checkpoint.Tensor) map[string]*chec
 		join(out, pattern)
 	}
 	for _, s := range n.stacks {
-		for name, t := range tensors {
-			if Matches(s.stored, name) {
-				s.split(out, name, t)
+		for _, name := range names {
+			if !Matches(s.stored, name) {
+				continue
+			}
+			if err := s.split(out, name, tensors[name]); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return out
+	return out, nil
+}
+
+// twice returns the error for a tensor t whose contents other has, too.
+func twice(t *checkpoint.Tensor, name, other string) error {
+	return defect.Corrupt(t.File, name, "has what %s has, too; leave out the one that is not the model's with --drop %[1]s or --drop %[2]s",
+		defect.Printable(other), defect.Printable(name))
 }
 
 // split replaces t in tensors by its parts. A tensor of another shape stays as it is, so that
 // binding fails.
-func (s *stack) split(tensors map[string]*checkpoint.Tensor, name string, t *checkpoint.Tensor) {
+func (s *stack) split(tensors map[string]*checkpoint.Tensor, name string, t *checkpoint.Tensor) error {
 	if len(t.Shape) != 3 || t.Shape[0] > model.MaxExperts || t.Shape[1]%len(s.parts) != 0 {
-		return
+		return nil
 	}
 	_, numbers := Generalize(name)
 	experts, rows := t.Shape[0], t.Shape[1]/len(s.parts)
@@ -81,11 +97,13 @@ func (s *stack) split(tensors map[string]*checkpoint.Tensor, name string, t *che
 			one.Source = &picked{t, func(r int) int { return i*rows + r }}
 		}
 		part := filled(s.parts[i%len(s.parts)], append(numbers[:1:1], strconv.Itoa(i/len(s.parts))))
-		if tensors[part] == nil {
-			tensors[part] = &one
+		if tensors[part] != nil {
+			return twice(t, name, part)
 		}
+		tensors[part] = &one
 	}
 	delete(tensors, name)
+	return nil
 }
 
 // filled returns pattern with numbers in place of its stars.
