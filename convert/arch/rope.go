@@ -202,7 +202,7 @@ func dynamicRope(c, p *config.Config, s *model.Spec, base float64) model.Rope {
 // proportionalRope reads the form that rotates the pairs with the highest frequencies and leaves
 // the others as they are, which is a division of their frequencies by a very large number.
 func proportionalRope(_, p *config.Config, s *model.Spec, base float64) model.Rope {
-	const still = 1e30
+	const still = model.MaxRopeFactor
 	part, factor := p.Float("partial_rotary_factor", 1), p.Float("factor", 1)
 	rotated := int(part * float64(s.HeadDim) / 2)
 	if !(part > 0 && part <= 1) {

@@ -21,16 +21,17 @@ type architecture struct {
 	// pairs is true if the graph rotates dimension 2i of a head with 2i+1. The file then
 	// has the rows of queries and keys interleaved if the model rotates dimension i with
 	// i+dim/2.
-	pairs       bool
-	square      bool // a head is hidden/heads wide and no key changes that
-	partial     bool // a file may rotate part of a head
-	factors     bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
-	betas       bool // keys may change the rotations between which YaRN interpolates
-	joinsQKV    bool // queries, keys and values are one tensor
-	joinsGate   bool // the gate and up are one tensor
-	twoFactors  bool // the divisors are in two tensors, for long and for short texts
-	tanh        bool // the graph approximates GELU by tanh, so that a model with GELU differs a little
-	maxPosition int  // number of positions for which the graph computes the Spec; 0 means any
+	pairs        bool
+	square       bool // a head is hidden/heads wide and no key changes that
+	partial      bool // a file may rotate part of a head
+	factors      bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
+	needsFactors bool // the tensor must be there
+	betas        bool // keys may change the rotations between which YaRN interpolates
+	joinsQKV     bool // queries, keys and values are one tensor
+	joinsGate    bool // the gate and up are one tensor
+	twoFactors   bool // the divisors are in two tensors, for long and for short texts
+	tanh         bool // the graph approximates GELU by tanh, so that a model with GELU differs a little
+	maxPosition  int  // number of positions for which the graph computes the Spec; 0 means any
 	// names returns the names of tensors that are not the usual ones, by kind. May be nil.
 	names func(s *model.Spec) map[string]string
 	// present sets the features that follow from the names of the file's tensors. May be nil.
@@ -39,6 +40,7 @@ type architecture struct {
 	// their kind. May be nil.
 	lists   func(m *metadata) map[string]*[]float32
 	experts *expertForm // nil without experts
+	delta   *deltaForm  // nil without the delta rule
 	// extra maps the features that only this architecture has keys for. May be nil.
 	extra func(w *mapper, s *model.Spec)
 }
@@ -53,7 +55,8 @@ var architectures = append([]architecture{
 	{name: "gemma3", optionalBias: model.Bias{QKV: true}, graph: gemmaGraph, extra: gemmaWindows},
 	{name: "llama4", pairs: true, factors: true, optionalBias: model.Bias{QKV: true}, maxPosition: 8191,
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
-}, slices.Concat(kin, gpts, mixtures)...)
+	{name: "gemma4", factors: true, needsFactors: true, optionalBias: model.Bias{QKV: true}, graph: gemma4Graph, extra: gemma4Keys, present: gemma4Tensors},
+}, slices.Concat(kin, gpts, mixtures, deltas)...)
 
 // maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
 // LLAMA_MAX_LAYERS).
@@ -182,7 +185,7 @@ func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 	if t.Experts.Count > 0 && !t.HasFFN() && a.experts != nil && !a.experts.width {
 		t.FFN = t.Experts.FFN // nothing is as wide as FFN
 	}
-	t.Rope = a.inGGUF(t.Rope, t.HeadDim)
+	t.Rope = a.inGGUF(t.Rope, ropeDims(&t))
 	t.Rope.Pairs = t.Rope.Pairs && !a.pairs
 	if t.QKNorm == model.QKGain {
 		t.AttnScale = a.scale(&t)

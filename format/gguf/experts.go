@@ -151,7 +151,7 @@ var mixtures = []architecture{
 		graph: func(s *model.Spec) { s.QKNorm, s.Tied = model.QKGain, false }},
 	{name: "hunyuan-moe", optionalBias: model.Bias{QKV: true}, experts: &expertForm{repeated: true, normalized: true, shared: sharedFull},
 		graph: func(s *model.Spec) { s.QKNorm, s.QKRotated = model.QKGain, true }},
-	{name: "glm4moe", partial: true, optionalBias: model.Bias{QKV: true}, present: headNorms, names: glmMoeNames,
+	{name: "glm4moe", partial: true, optionalBias: model.Bias{QKV: true}, present: headNorms, names: normAfterAttention,
 		experts: &expertForm{width: true, sigmoid: true, norm: true, scale: true, dense: true, shared: sharedCount}},
 	{name: "lfm2moe", square: true, extra: shortConvolutions, names: lfm2Names, graph: func(s *model.Spec) { s.QKNorm = model.QKGain },
 		experts: &expertForm{width: true, sigmoid: true, normalized: true, dense: true}},
@@ -171,7 +171,7 @@ func headNorms(s *model.Spec, has func(tensor string) bool) {
 	}
 }
 
-// glmMoeNames has the norm of the feed-forward layer under the name of one after attention.
-func glmMoeNames(*model.Spec) map[string]string {
+// normAfterAttention has the norm of the feed-forward layer under the name of one after attention.
+func normAfterAttention(*model.Spec) map[string]string {
 	return map[string]string{model.FFNNorm: "post_attention_norm"}
 }

@@ -40,6 +40,18 @@ type metadata struct {
 	convLength *uint32  // see Attention.Conv
 	kvOfBlocks []int32  // key heads of each block, 0 in those without attention
 
+	// Blocks of different sizes: heads of blocks with a window, widths inside feed-forward
+	// layers, the last blocks without keys of their own; see LayerInput for layerWidth.
+	localKeyLength, localValueLength, localRopeDims *uint32
+	ffnOfBlocks                                     []int32
+	sharedKV, layerWidth                            *uint32
+
+	// The delta rule, see model.Delta, and the blocks that have it; see mapSections.
+	deltaConv, deltaInner, deltaState, deltaHeads, deltaGroups *uint32
+	deltaBlocks                                                []bool
+	deltaPeriod                                                *uint32
+	ropeSections                                               []int32
+
 	xieluAbove, xieluBelow, xieluLinear, xieluLast []float32 // of each block, see model.XIELUKinds
 
 	facts []string // for people, "general.name=text"; the reader ignores them
@@ -99,11 +111,16 @@ func (m *metadata) keys() []key {
 		{of + "context_length", &m.context},
 		{of + "embedding_length", &m.hidden},
 		{of + "feed_forward_length", &m.ffn},
+		{of + "feed_forward_length", &m.ffnOfBlocks},
+		{of + "embedding_length_per_layer_input", &m.layerWidth},
 		{of + "attention.head_count", &m.heads},
 		{of + "attention.head_count_kv", &m.kvHeads},
 		{of + "attention.head_count_kv", &m.kvOfBlocks},
 		{of + "attention.key_length", &m.keyLength},
 		{of + "attention.value_length", &m.valueLength},
+		{of + "attention.key_length_swa", &m.localKeyLength},
+		{of + "attention.value_length_swa", &m.localValueLength},
+		{of + "attention.shared_kv_layers", &m.sharedKV},
 		{of + "attention.layer_norm_rms_epsilon", &m.eps},
 		{of + "attention.layer_norm_epsilon", &m.layerEps},
 		{of + "attention.sliding_window", &m.window},
@@ -122,12 +139,21 @@ func (m *metadata) keys() []key {
 		{of + "use_parallel_residual", &m.parallel},
 		{of + "attention.max_alibi_bias", &m.alibi},
 		{of + "shortconv.l_cache", &m.convLength},
+		{of + "ssm.conv_kernel", &m.deltaConv},
+		{of + "ssm.inner_size", &m.deltaInner},
+		{of + "ssm.state_size", &m.deltaState},
+		{of + "ssm.time_step_rank", &m.deltaHeads},
+		{of + "ssm.group_count", &m.deltaGroups},
+		{of + "attention.recurrent_layers", &m.deltaBlocks},
+		{of + "full_attention_interval", &m.deltaPeriod},
 		{"xielu.alpha_p", &m.xieluAbove},
 		{"xielu.alpha_n", &m.xieluBelow},
 		{"xielu.beta", &m.xieluLinear},
 		{"xielu.eps", &m.xieluLast},
 		{of + "vocab_size", &m.vocab},
 		{of + "rope.dimension_count", &m.ropeDims},
+		{of + "rope.dimension_count_swa", &m.localRopeDims},
+		{of + "rope.dimension_sections", &m.ropeSections},
 		{of + "rope.freq_base", &m.ropeBase},
 		{of + "rope.freq_base_swa", &m.localBase},
 		{of + "rope.scaling.type", &m.ropeScaling},

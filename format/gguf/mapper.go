@@ -107,7 +107,7 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	}
 	w.count(&m.context, &s.Context, 0)
 	w.count(&m.hidden, &s.Hidden, 0)
-	w.count(&m.ffn, &s.FFN, 0)
+	w.mapFFN(s)
 	w.count(&m.vocab, &s.Vocab, len(m.tokens))
 	w.count(&m.heads, &s.Heads, 0)
 	w.count(&m.kvHeads, &s.KVHeads, s.Heads)
@@ -133,11 +133,33 @@ func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	if a.extra != nil {
 		a.extra(w, s)
 	}
+	if a.delta != nil {
+		a.delta.keys(w, s)
+	}
 	if a.experts != nil {
 		a.experts.keys(w, s)
 	} else if a.extra == nil && m.experts != nil && *m.experts > 0 {
 		w.fail(&m.experts, "%d", *m.experts)
 	}
+}
+
+// mapFFN maps the width inside the feed-forward layers, which files without any may leave out.
+func (w *mapper) mapFFN(s *model.Spec) {
+	m, def := w.m, 0
+	switch {
+	case m.ffn == nil && len(m.ffnOfBlocks) > 0 && len(m.ffnOfBlocks) != s.Blocks:
+		w.fail(&m.ffnOfBlocks, "%d entries for %d blocks", len(m.ffnOfBlocks), s.Blocks)
+		return
+	case m.ffn == nil && len(m.ffnOfBlocks) > 0:
+		for _, n := range m.ffnOfBlocks {
+			s.FFNs = append(s.FFNs, int(n))
+		}
+		s.FFN = s.FFNs[0]
+		return
+	case m.expertFFN != nil:
+		def = int(*m.expertFFN)
+	}
+	w.count(&m.ffn, &s.FFN, def)
 }
 
 // putProvenance adds the keys that describe where the model came from.

@@ -8,12 +8,13 @@ import (
 )
 
 // modelNames and blockNames pair Thimble's names of tensors outside and inside blocks with
-// GGUF's, which end in ".weight" or ".bias" and are the same in every architecture
-// (gguf-py, constants.py, TENSOR_NAMES).
+// GGUF's, which end in ".weight" or ".bias" and are the same in every architecture, except for
+// endings (gguf-py, constants.py, TENSOR_NAMES).
 var (
 	modelNames = [][2]string{
 		{model.Embed, "token_embd"}, {model.Norm, "output_norm"}, {model.Head, "output"},
 		{model.Positions, "position_embd"}, {model.EmbedNorm, "token_embd_norm"},
+		{model.LayerEmbed, "per_layer_token_embd"}, {model.LayerInNorm, "per_layer_proj_norm"},
 	}
 	blockNames = [][2]string{
 		{model.AttnNorm, "attn_norm"}, {model.Q, "attn_q"}, {model.K, "attn_k"}, {model.V, "attn_v"}, {model.O, "attn_output"},
@@ -21,8 +22,13 @@ var (
 		{model.FFNNorm, "ffn_norm"}, {model.Gate, "ffn_gate"}, {model.Up, "ffn_up"}, {model.Down, "ffn_down"},
 		{model.Router, "ffn_gate_inp"}, {model.SharedGate, "ffn_gate_inp_shexp"}, {model.ConvIn, "shortconv.in_proj"}, {model.Conv, "shortconv.conv"},
 		{model.ConvOut, "shortconv.out_proj"}, {model.Shared(model.Gate), "ffn_gate_shexp"}, {model.Shared(model.Up), "ffn_up_shexp"},
-		{model.Shared(model.Down), "ffn_down_shexp"},
+		{model.Shared(model.Down), "ffn_down_shexp"}, {model.RouterBias, "exp_probs_b"},
+		{model.DeltaIn, "attn_qkv"}, {model.DeltaGate, "attn_gate"}, {model.DeltaA, "ssm_alpha"}, {model.DeltaB, "ssm_beta"}, {model.DeltaConv, "ssm_conv1d"},
+		{model.DeltaDecay, "ssm_a"}, {model.DeltaDT, "ssm_dt"}, {model.DeltaNorm, "ssm_norm"}, {model.DeltaOut, "ssm_out"},
+		{model.LayerGate, "inp_gate"}, {model.LayerOut, "proj"}, {model.LayerPost, "post_norm"}, {model.OutScale, "layer_output_scale"},
 	}
+	// endings lists the kinds whose tensors do not end in ".weight".
+	endings = map[string]string{model.RouterBias: ".bias", model.DeltaDT: ".bias", model.DeltaDecay: ""}
 )
 
 // ropeFreqs is the name of the tensor with the divisors of the rotary frequencies, (Dims/2).
@@ -36,15 +42,17 @@ const probsBias = "exp_probs_b.bias"
 
 // nameInGGUF returns the usual name of GGUF for a tensor of the model.
 func nameInGGUF(name string) (string, bool) {
-	if block, ok := strings.CutSuffix(name, "."+model.RouterBias); ok {
-		return strings.Replace(block, "blocks.", "blk.", 1) + "." + probsBias, true
-	}
 	base, bias := strings.CutSuffix(name, model.BiasSuffix)
 	name, ok := translate(base)
-	if bias {
-		return name + ".bias", ok
+	_, kind, _ := model.SplitName(base)
+	ending, own := endings[kind]
+	switch {
+	case bias:
+		ending = ".bias"
+	case !own:
+		ending = ".weight"
 	}
-	return name + ".weight", ok
+	return name + ending, ok
 }
 
 // translate looks up the name of a tensor in the tables.
@@ -62,18 +70,3 @@ func translate(name string) (string, bool) {
 }
 
 func blockPrefix(block int) string { return "blk." + strconv.Itoa(block) + "." }
-
-// interleave returns the number of rows of a head if GGUF interleaves the heads of the
-// model's tensor name, otherwise 0. A model that rotates dimension i with i+HeadDim/2
-// needs its rows in a different order for a graph that rotates 2i with 2i+1: row 2i+j of a
-// head in the file is row i+j*HeadDim/2 of the model (llama.py, permute).
-func (a *architecture) interleave(name string, s *model.Spec) int {
-	if !a.pairs || s.Rope.Pairs {
-		return 0
-	}
-	_, kind, _ := model.SplitName(strings.TrimSuffix(name, model.BiasSuffix))
-	if kind != model.Q && kind != model.K {
-		return 0
-	}
-	return s.HeadDim
-}

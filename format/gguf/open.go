@@ -2,7 +2,6 @@ package gguf
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -118,7 +117,7 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 		return nil, nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported("general.architecture", "%q (want %s)",
 			defect.Printable(m.architecture), strings.Join(names, ", ")))
 	}
-	if f.tensors["blk.0.attn_qkv.weight"] != nil && !arch.joinsQKV { // most loaders accept both
+	if f.tensors["blk.0.attn_qkv.weight"] != nil && !arch.joinsQKV && arch.delta == nil { // most loaders accept both
 		joining := *arch
 		joining.joinsQKV = true
 		arch = &joining
@@ -186,7 +185,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]any) []any {
 	// mapFeatures checks these itself. A window of the whole context has no effect, and
 	// neither has the epsilon of the other kind of norm.
-	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern}
+	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern, &m.deltaBlocks, &m.deltaPeriod, &m.ropeSections}
 	if m.window != nil && int64(*m.window) >= int64(s.Context) {
 		checked = append(checked, &m.window)
 	}
@@ -314,11 +313,10 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 		if slot.Role == model.Vector && !t.kind.scheme.Float() {
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
-		m := t.part(slot, where.first)
-		if dim := arch.interleave(slot.Name, s); dim > 0 {
-			m = deinterleave(m, dim)
-		}
-		all[slot.Name] = m
+		all[slot.Name] = rawDecay(slot, t.arranged(slot, where, arch.order(slot, s)))
+	}
+	for _, name := range unusedKeys(s) {
+		used[name] = true
 	}
 	for _, t := range f.listed {
 		if !used[t.name] {
@@ -358,7 +356,7 @@ func (f *file) ropeFactors(arch *architecture, m *metadata, s *model.Spec) error
 		}
 		return nil
 	}
-	n := cmp.Or(s.Rope.Dims, s.HeadDim) / 2
+	n := ropeDims(s) / 2
 	if s.Check() != nil || t.kind.scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != n {
 		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.name, t.rows, t.cols, n)
 	}
@@ -389,7 +387,7 @@ func (f *file) ropeFactors(arch *architecture, m *metadata, s *model.Spec) error
 	}
 	s.Rope.Scaling, s.Rope.Factors = model.RopeFactors, make([]float64, len(got))
 	for i, x := range got {
-		s.Rope.Factors[i] = float64(x)
+		s.Rope.Factors[i] = min(float64(x), model.MaxRopeFactor)
 	}
 	return nil
 }

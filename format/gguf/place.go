@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"slices"
 	"strings"
 
 	"thimble/internal/model"
@@ -13,6 +12,7 @@ type place struct {
 	name        string   // of the file's tensor
 	first, rows int      // the rows, or the values of a vector, from first on, of all rows
 	dims        []uint64 // of the file's tensor, innermost first
+	mixed       swap     // of all its rows, which those of the model's tensors take turns in
 }
 
 // place returns the place of slot in a file for s.
@@ -25,13 +25,13 @@ func (a *architecture) place(s *model.Spec, slot model.Slot) (place, bool) {
 	block, kind, _ := model.SplitName(base)
 	if expert, of, ok := model.SplitExpert(kind); ok && !bias {
 		n := s.Experts.Count
-		p := place{blockPrefix(block) + "ffn_" + of + "_exps.weight", expert * slot.Rows, n * slot.Rows, nil}
+		p := place{name: blockPrefix(block) + "ffn_" + of + "_exps.weight", first: expert * slot.Rows, rows: n * slot.Rows}
 		p.dims = []uint64{uint64(slot.Cols), uint64(slot.Rows), uint64(n)}
 		return p, a.experts != nil
 	}
-	if name, before, all := a.joined(s, kind); name != "" {
-		p := place{blockPrefix(block) + name + ending, before, all, []uint64{uint64(slot.Cols), uint64(all)}}
-		if bias {
+	if p := a.joined(s, block, kind); p.name != "" {
+		p.name += ending
+		if p.dims = []uint64{uint64(slot.Cols), uint64(p.rows)}; bias {
 			p.dims = p.dims[1:]
 		}
 		return p, true
@@ -40,7 +40,7 @@ func (a *architecture) place(s *model.Spec, slot model.Slot) (place, bool) {
 	if name += ending; !ok {
 		name, ok = nameInGGUF(slot.Name)
 	}
-	p := place{name, 0, slot.Rows, []uint64{uint64(slot.Cols), uint64(slot.Rows)}}
+	p := place{name: name, rows: slot.Rows, dims: []uint64{uint64(slot.Cols), uint64(slot.Rows)}}
 	if slot.Rows == 1 && slot.Role == model.Vector {
 		p.rows, p.dims = slot.Cols, vectorDims(s, block, kind, slot.Cols)
 	}
@@ -67,6 +67,8 @@ func vectorDims(s *model.Spec, block int, kind string, n int) []uint64 {
 	switch {
 	case kind == model.Conv:
 		rows = s.Hidden
+	case kind == model.DeltaConv:
+		rows = s.Delta.Mixed()
 	case s.QKNorm == model.QKHead && (kind == model.QNorm || kind == model.KNorm):
 		rows = n / s.HeadDim
 	}
@@ -76,26 +78,43 @@ func vectorDims(s *model.Spec, block int, kind string, n int) []uint64 {
 	return []uint64{uint64(n / rows), uint64(rows)}
 }
 
-// joined returns the name of the tensor that holds the layers of a kind and others one after
-// the other, the number of rows before them, and that of all rows; or "".
-func (a *architecture) joined(s *model.Spec, kind string) (name string, before, all int) {
-	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	at := func(kinds []string, rows ...int) (before, all int) {
+// joined returns the place of the layers of a kind in the tensor that holds them and others,
+// without the ending of its name and its dimensions, or one without a name.
+func (a *architecture) joined(s *model.Spec, block int, kind string) place {
+	inBlock := func(name string, kinds []string, rows ...int) (p place) {
 		for i, k := range kinds {
-			if all += rows[i]; k == kind {
-				before = all - rows[i]
+			if k == kind {
+				p.name, p.first = blockPrefix(block)+name, p.rows
+			}
+			p.rows += rows[i]
+		}
+		return p
+	}
+	one := s.Of(block)
+	q, kv, d := one.Heads*one.HeadDim, one.KVHeads*one.HeadDim, &one.Delta
+	switch kind {
+	case model.Q, model.AttnGate, model.K, model.V:
+		if s.AttnGate {
+			if p := inBlock("attn_q", []string{model.Q, model.AttnGate}, q, q); p.name != "" {
+				p.mixed = swap{outer: 2, inner: one.Heads, unit: one.HeadDim}
+				return p
 			}
 		}
-		return before, all
+		if a.joinsQKV {
+			return inBlock("attn_qkv", []string{model.Q, model.K, model.V}, q, kv, kv)
+		}
+	case model.Gate, model.Up:
+		if a.joinsGate {
+			return inBlock("ffn_up", []string{model.Gate, model.Up}, one.FFN, one.FFN)
+		}
+	case model.DeltaA, model.DeltaB:
+		if a.delta != nil && a.delta.joined {
+			p := inBlock("ssm_ba", []string{model.DeltaB, model.DeltaA}, d.ValueHeads, d.ValueHeads)
+			p.mixed = swap{outer: 2, inner: d.KeyHeads, unit: d.ValueHeads / max(d.KeyHeads, 1)}
+			return p
+		}
+	case model.LayerIn:
+		return place{name: "per_layer_model_proj", first: block * s.Layer.Width, rows: s.Blocks * s.Layer.Width}
 	}
-	qkv, gateUp := []string{model.Q, model.K, model.V}, []string{model.Gate, model.Up}
-	switch {
-	case a.joinsQKV && slices.Contains(qkv, kind):
-		before, all = at(qkv, q, kv, kv)
-		return "attn_qkv", before, all
-	case a.joinsGate && slices.Contains(gateUp, kind):
-		before, all = at(gateUp, s.FFN, s.FFN)
-		return "ffn_up", before, all
-	}
-	return "", 0, 0
+	return place{}
 }

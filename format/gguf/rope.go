@@ -98,8 +98,9 @@ func yarnAttn(r *model.Rope) float32 {
 }
 
 // inGGUF returns r as a file represents it: a YaRN that the graph does not compute becomes
-// factors, and the scale of one that it computes is rounded as the file's is.
-func (a *architecture) inGGUF(r model.Rope, headDim int) model.Rope {
+// factors of the dims dimensions that rotate, and the scale of one that it computes is rounded as
+// the file's is.
+func (a *architecture) inGGUF(r model.Rope, dims int) model.Rope {
 	if r.Scaling != model.RopeYarn {
 		return r
 	}
@@ -112,7 +113,6 @@ func (a *architecture) inGGUF(r model.Rope, headDim int) model.Rope {
 	if !a.factors {
 		return r
 	}
-	dims := cmp.Or(r.Dims, headDim)
 	out := model.Rope{Base: r.Base, Scaling: model.RopeFactors, Dims: r.Dims, Pairs: r.Pairs, Scale: r.Scale}
 	plain := model.Rope{Base: r.Base}
 	for i := range dims / 2 {
@@ -129,17 +129,37 @@ func (a *architecture) factorNames() []string {
 	return []string{ropeFreqs}
 }
 
+// hasFactors reports whether a file for s has those tensors.
+func (a *architecture) hasFactors(s *model.Spec) bool {
+	return a.needsFactors || s.Rope.Scaling == model.RopeLlama3 || s.Rope.Scaling == model.RopeFactors
+}
+
+// ropeDims returns the number of dimensions that Spec.Rope rotates of each head.
+func ropeDims(s *model.Spec) int {
+	for b := range s.Blocks {
+		if s.AttentionOf(b).Rope == 0 {
+			return cmp.Or(s.Rope.Dims, s.Of(b).HeadDim)
+		}
+	}
+	return cmp.Or(s.Rope.Dims, s.HeadDim)
+}
+
 // ropeFactors returns the divisors of the rotary frequencies, (Dims/2), with which
 // llama.cpp computes the scaling of s. For Llama 3.1's rule they are 1 for short wavelengths,
 // Factor for long ones, and a harmonic blend between them (transformers,
 // _compute_llama3_parameters).
 func ropeFactors(s *model.Spec) []float32 {
 	r := &s.Rope
-	dims := cmp.Or(r.Dims, s.HeadDim)
+	dims := ropeDims(s)
 	factors := make([]float32, dims/2)
 	for i := range factors {
-		if r.Scaling == model.RopeFactors {
+		switch r.Scaling {
+		case model.RopeFactors:
 			factors[i] = float32(r.Factors[i])
+			continue
+		case model.RopeLlama3:
+		default:
+			factors[i] = 1
 			continue
 		}
 		f := float64(float32(1 / kernel.Pow64(r.Base, float64(2*i)/float64(dims))))

@@ -10,6 +10,7 @@ import (
 
 	"thimble/format/export"
 	"thimble/internal/defect"
+	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -36,31 +37,41 @@ type tensor struct {
 	ggml   ggmlType
 	values []float32 // of a tensor without a source
 	parts  []part    // in the order of their rows
+	mixed  swap      // of the rows of all parts
 	bytes  int64
 }
 
 // A part is a tensor of the model, as it is in a tensor of the file.
 type part struct {
 	export.Tensor
-	vector     bool // gains, a bias or another float32 tensor
-	interleave int  // width of the heads whose rows are interleaved, or 0
-	edit       edit // of a vector's values
+	vector bool // gains, a bias or another float32 tensor
+	first  int  // row in the file's tensor, before its rows are mixed
+	order  order
+	edit   edit // of a vector's values
 }
 
-// An edit changes a value to (value + add) * times.
-type edit struct{ add, times float32 }
+// An edit changes a value to (value + add) * times, or to minus its exponential.
+type edit struct {
+	add, times float32
+	decays     bool
+}
 
-// newWriter decides how m is written.
+// newWriter decides how m is written, in the first architecture that represents it.
 func newWriter(m *model.Model, o export.Options) (*writer, error) {
-	w := &writer{model: m, options: o}
-	var err error
-	if w.spec, err = o.Spec(m); err != nil {
+	spec, err := o.Spec(m)
+	if err != nil {
 		return nil, err
 	}
-	if w.arch, err = choose(m.Path, &w.spec); err != nil {
+	a, err := choose(m.Path, &spec)
+	if err != nil {
 		return nil, err
 	}
-	w.asGGUF = w.arch.asGGUF(&w.spec)
+	return a.writer(m, o, spec)
+}
+
+// writer decides how m, with the Spec of the file's context, is written in architecture a.
+func (a *architecture) writer(m *model.Model, o export.Options, spec model.Spec) (*writer, error) {
+	w := &writer{model: m, options: o, spec: spec, arch: a, asGGUF: a.asGGUF(&spec)}
 	if err := w.placeTensors(); err != nil {
 		return nil, err
 	}
@@ -87,12 +98,15 @@ func (w *writer) placeTensors() error {
 		if err := w.place(slot, at); err != nil {
 			return err
 		}
-		if scaling := w.asGGUF.Rope.Scaling; i == 0 && (scaling == model.RopeLlama3 || scaling == model.RopeFactors) {
+		if i == 0 && w.arch.hasFactors(&w.asGGUF) {
 			factors := ropeFactors(&w.asGGUF)
 			for _, name := range w.arch.factorNames() {
 				w.tensors = append(w.tensors, tensor{name: name, dims: []uint64{uint64(len(factors))}, ggml: typeF32, values: factors, bytes: int64(4 * len(factors))})
 			}
 		}
+	}
+	for _, t := range w.tensors {
+		slices.SortFunc(t.parts, func(a, b part) int { return a.first - b.first })
 	}
 	return nil
 }
@@ -115,9 +129,13 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	if err != nil {
 		return err
 	}
-	p := part{Tensor: placed, vector: vector, interleave: w.arch.interleave(slot.Name, &w.spec), edit: w.editOf(slot.Name)}
+	p := part{Tensor: placed, vector: vector, first: where.first, order: w.arch.order(slot, &w.spec), edit: w.editOf(slot.Name)}
 	p.Name, p.Rows = where.name, slot.Rows // a file of shorter texts has fewer positions
 	kind, _ := typeOf(p.To)
+	if cols, block := p.order.cols, blockOf(kind.scheme); cols.moves() && cols.unit%block != 0 {
+		return fmt.Errorf("%w; --set '%s=f16' stores it without blocks", defect.Unsupported(w.model.Path,
+			"%s: GGUF has its heads in another order, and %v in blocks of %d columns, of which a head has %d, which", source, p.To, block, cols.unit), source)
+	}
 	if p.Bytes, _, _, err = kind.scheme.Sizes(p.Rows, p.Cols); err != nil {
 		return err
 	}
@@ -125,7 +143,7 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	if !added {
 		i = len(w.tensors)
 		at[where.name] = i
-		w.tensors = append(w.tensors, tensor{name: where.name, dims: where.dims, ggml: kind})
+		w.tensors = append(w.tensors, tensor{name: where.name, dims: where.dims, ggml: kind, mixed: where.mixed})
 	}
 	t := &w.tensors[i]
 	if t.ggml.id != kind.id {
@@ -140,10 +158,11 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 
 // editOf returns the edit that makes a vector match asGGUF: it adds 1 to gains that are
 // stored minus 1, and multiplies the gains of queries by the ratio of the model's scale of
-// scores to the graph's.
+// scores to the graph's. llama.cpp has the decay of the delta rule as the factor itself.
 func (w *writer) editOf(name string) edit {
 	s, x := &w.spec, edit{times: 1}
 	kind := name[strings.LastIndexByte(name, '.')+1:]
+	x.decays = kind == model.DeltaDecay
 	if s.Norm.CountsFrom1() && slices.Contains(normKinds, kind) {
 		x.add = 1
 	}
@@ -151,6 +170,14 @@ func (w *writer) editOf(name string) edit {
 		x.times = float32(s.ScoreScale() / w.asGGUF.ScoreScale())
 	}
 	return x
+}
+
+// of returns x, edited.
+func (e edit) of(x float32) float32 {
+	if e.decays {
+		return float32(-kernel.Exp64(float64(x)))
+	}
+	return (x + e.add) * e.times
 }
 
 // normKinds lists the last parts of the names of gains.
@@ -234,48 +261,95 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 		_, err := out.Write(append(plain.appendValues(nil, t.values), padding...))
 		return err
 	}
-	for i := range t.parts {
-		if err := w.writePart(ctx, out, &t.parts[i], t.ggml); err != nil {
-			return err
-		}
+	if err := w.writeParts(ctx, out, t); err != nil {
+		return err
 	}
 	_, err := out.Write(padding)
 	return err
 }
 
-func (w *writer) writePart(ctx context.Context, out io.Writer, t *part, kind ggmlType) error {
-	return t.Read(ctx, w.model, &w.options, func(m *qtensor.Matrix) error {
-		var p packer
-		for r := range t.Rows {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if _, err := out.Write(p.row(t, kind, m, model.HalfSplit(r, t.interleave))); err != nil {
-				return err
-			}
+// writeParts writes the parts of t: all at once if their rows are mixed, otherwise one after the
+// other.
+func (w *writer) writeParts(ctx context.Context, out io.Writer, t *tensor) error {
+	together := 1
+	if t.mixed.moves() {
+		together = len(t.parts)
+	}
+	for parts := range slices.Chunk(t.parts, together) {
+		some := tensor{ggml: t.ggml, parts: parts, mixed: t.mixed}
+		if err := w.readAll(ctx, parts, nil, func(all []*qtensor.Matrix) error { return some.writeRows(ctx, out, all) }); err != nil {
+			return err
 		}
-		return nil
+	}
+	return nil
+}
+
+// readAll calls write with the matrices of parts, after those in all.
+func (w *writer) readAll(ctx context.Context, parts []part, all []*qtensor.Matrix, write func(all []*qtensor.Matrix) error) error {
+	if len(all) == len(parts) {
+		return write(all)
+	}
+	return parts[len(all)].Read(ctx, w.model, &w.options, func(m *qtensor.Matrix) error {
+		return w.readAll(ctx, parts, append(all, m), write)
 	})
 }
 
-// appendValues appends a vector's values, interleaved and edited, to b.
+// writeRows writes the rows of t, whose parts have the matrices all.
+func (t *tensor) writeRows(ctx context.Context, out io.Writer, all []*qtensor.Matrix) error {
+	rows := 0
+	for i := range t.parts {
+		rows += t.parts[i].Rows
+	}
+	var p packer
+	for r := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		i, at := 0, t.mixed.back().at(r)
+		for ; at >= t.parts[i].Rows; i++ {
+			at -= t.parts[i].Rows
+		}
+		one := &t.parts[i]
+		if _, err := out.Write(p.row(one, t.ggml, all[i], one.order.rows.back().at(at))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendValues appends a vector's values, in the file's order and edited, to b.
 func (t *part) appendValues(b []byte, values []float32) []byte {
+	back := t.order.rows.back()
 	for i := range values {
-		v := (values[model.HalfSplit(i, t.interleave)] + t.edit.add) * t.edit.times
-		b = le.AppendUint32(b, math.Float32bits(v))
+		b = le.AppendUint32(b, math.Float32bits(t.edit.of(values[back.at(i)])))
 	}
 	return b
 }
 
 // A packer holds scratch memory for packing rows.
 type packer struct {
-	reader qtensor.Reader
-	values []float32
-	out    []byte
+	reader       qtensor.Reader
+	values       []float32
+	out, ordered []byte
 }
 
-// row returns row r of m packed as kind stores it, valid until the next call.
+// row returns row r of m packed as kind stores it, with its columns in the file's order, valid
+// until the next call.
 func (p *packer) row(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
+	packed := p.packed(t, kind, m, r)
+	cols := t.order.cols
+	if !cols.moves() {
+		return packed
+	}
+	run := len(packed) * cols.unit / m.Cols
+	p.ordered = append(p.ordered[:0], packed...)
+	for i := range len(packed) / run {
+		copy(p.ordered[cols.runs().at(i)*run:], packed[i*run:][:run])
+	}
+	return p.ordered
+}
+
+func (p *packer) packed(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
 	p.out = p.out[:0]
 	if t.vector {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)

@@ -39,6 +39,10 @@ type Rope struct {
 	Scale float64 `cbor:"scale,omitempty" json:"scale,omitempty"`
 }
 
+// MaxRopeFactor is the largest factor of a frequency, with which a dimension stays as it is.
+// llama.cpp uses it, too.
+const MaxRopeFactor = 1e30
+
 // RopeScaling is the formula that adapts the rotary frequencies to a longer context.
 type RopeScaling string
 
@@ -100,7 +104,7 @@ func (r *Rope) checkFactors(headDim int) error {
 		return fmt.Errorf("rope has %d factors, want one for each of %d frequencies", len(r.Factors), want)
 	}
 	for _, x := range r.Factors {
-		if !(x > 0 && x <= 1e30) { // the largest, which llama.cpp uses too, leaves dimensions as they are
+		if !(x > 0 && x <= MaxRopeFactor) {
 			return fmt.Errorf("a rope factor is %g, want a positive number", x)
 		}
 	}

@@ -6,8 +6,16 @@ import (
 	"slices"
 	"testing"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
+
+// turnedBack returns m, whose heads of dim rows, or values of a vector, are interleaved, in the
+// model's order.
+func turnedBack(m *qtensor.Matrix, dim int, role model.Role) *qtensor.Matrix {
+	t := &tensorInfo{data: m.Codes, kind: ggmlType{scheme: m.Scheme}, rows: m.Rows, cols: m.Cols}
+	return t.arranged(model.Slot{Rows: m.Rows, Cols: m.Cols, Role: role}, place{}, order{rows: swap{outer: 2, inner: dim / 2, unit: 1}})
+}
 
 // Interleaved heads are read in order, whatever stores them.
 func TestHeads(t *testing.T) {
@@ -20,7 +28,7 @@ func TestHeads(t *testing.T) {
 		for i := range m.Codes {
 			m.Codes[i] = byte(i % 61)
 		}
-		turned := deinterleave(m, dim)
+		turned := turnedBack(m, dim, model.Linear)
 		if err := turned.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +58,7 @@ func TestHeadsOfBias(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make([]float32, 8)
-		turned := deinterleave(m, 4)
+		turned := turnedBack(m, 4, model.Vector)
 		new(qtensor.Reader).Row(got, turned, 0)
 		for i, v := range got {
 			if v != float32(i) {
