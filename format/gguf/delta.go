@@ -71,6 +71,9 @@ func mapDeltaBlocks(w *mapper, s *model.Spec, length int) {
 		return
 	}
 	pattern := m.deltaBlocks
+	if m.nextBlocks != nil && len(pattern) == int(*m.blocks) {
+		pattern = pattern[:s.Blocks]
+	}
 	if pattern == nil {
 		period := 4
 		if m.deltaPeriod != nil {

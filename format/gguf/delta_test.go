@@ -249,3 +249,28 @@ func TestDeltaNearMisses(t *testing.T) {
 		}
 	}
 }
+
+// Blocks that predict further tokens are left out, and a note says so. llama.cpp's converter
+// writes them, and the gate of the shared expert as a matrix of one row.
+func TestFilesOfLlamaCpp(t *testing.T) {
+	m := filled(t, deltaSpecs()["qwen35moe"])
+	_, data := write(t, m)
+	d := draftOf(t, data)
+	d.set("qwen35moe.block_count", 5)
+	d.set("qwen35moe.nextn_predict_layers", 1)
+	d.set("qwen35moe.attention.recurrent_layers", nil)
+	for i := range d.tensors {
+		if x := &d.tensors[i]; strings.HasSuffix(x.name, "ffn_gate_inp_shexp.weight") {
+			x.dims = append(x.dims, 1)
+		}
+	}
+	d.tensors = append(d.tensors, draftTensor{name: "blk.4.nextn.eh_proj.weight", dims: []uint64{32, 2}, data: make([]byte, 256)})
+	got := opened(t, d.bytes())
+	if got.Spec.Blocks != 4 || !slices.Contains(got.Notes, "1 block for the prediction of further tokens: left out") || len(got.Spec.Attention) != 4 {
+		t.Errorf("%d blocks, %q", got.Spec.Blocks, got.Notes)
+	}
+	d.tensors[len(d.tensors)-1].name = "blk.5.nextn.eh_proj.weight"
+	refusedFile(t, d.bytes(), "blk.5.nextn.eh_proj.weight: this tensor in architecture qwen35moe is not supported")
+	d.set("qwen35moe.nextn_predict_layers", 5)
+	refusedFile(t, d.bytes(), "qwen35moe.nextn_predict_layers: 5 of 5 blocks is not supported")
+}

@@ -30,7 +30,7 @@ func gemma4Keys(w *mapper, s *model.Spec) {
 	if s.Blocks < 1 || s.Blocks > model.MaxBlocks {
 		return // Spec.Check returns a better error
 	}
-	w.option(&w.m.logitCap, &s.LogitCap, 0)
+	w.float(&w.m.logitCap, &s.LogitCap, 30) // without the key
 	if w.count(&w.m.layerWidth, &s.Layer.Width, 0); w.reading {
 		w.readGemma4(s)
 		return

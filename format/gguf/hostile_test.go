@@ -188,7 +188,7 @@ func TestHostile(t *testing.T) {
 			x := d.tensor("output_norm.weight")
 			x.kind, x.data = 8, x.data[:68]
 		}, "output_norm.weight: is stored as Q8_0, a vector is F32"},
-		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{64, 1} }, "output_norm.weight: shape is (1, 64)"},
+		{"a gain in two dimensions", func(d *draft) { d.tensor("output_norm.weight").dims = []uint64{32, 2} }, "output_norm.weight: shape is (2, 32)"},
 		{"no architecture", set("general.architecture", nil), "general.architecture: the key is missing"},
 		{"an architecture that is not known", set("general.architecture", "mam\x1bba"), `general.architecture: "\"mam\\x1bba\"" (want apertus, arcee, bloom, chatglm, cohere2, command-r,`},
 		{"a split file", set("split.count", uint16(3)), "split.count: is one of 3 files of a split model, but its name does not end in -00001-of-00003.gguf; give the files their names back"},

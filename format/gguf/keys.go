@@ -14,6 +14,7 @@ type metadata struct {
 	alignment           *uint32
 
 	blocks, context, hidden, ffn, heads, kvHeads *uint32
+	nextBlocks                                   *uint32 // the last of the blocks, which predict further tokens
 	keyLength, valueLength, ropeDims, vocab      *uint32
 	ropeBase, ropeFactor, eps, layerEps          *float32
 	ropeScaling                                  string
@@ -108,6 +109,7 @@ func (m *metadata) keys() []key {
 		{"general.sampling.penalty_last_n", &m.penaltyLast},
 		{"general.sampling.penalty_repeat", &m.penalty},
 		{of + "block_count", &m.blocks},
+		{of + "nextn_predict_layers", &m.nextBlocks},
 		{of + "context_length", &m.context},
 		{of + "embedding_length", &m.hidden},
 		{of + "feed_forward_length", &m.ffn},

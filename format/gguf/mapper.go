@@ -102,6 +102,11 @@ func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Sp
 func (a *architecture) mapFeatures(w *mapper, s *model.Spec) {
 	m := w.m
 	w.count(&m.blocks, &s.Blocks, 0)
+	if next := m.nextBlocks; next != nil && int64(*next) >= int64(s.Blocks) {
+		w.fail(&m.nextBlocks, "%d of %d blocks", *next, s.Blocks)
+	} else if next != nil {
+		s.Blocks -= int(*next)
+	}
 	if w.reading && s.Blocks > 0 && s.Blocks <= model.MaxBlocks {
 		s.Schedule = model.InOrder(s.Blocks, 1)
 	}

@@ -64,6 +64,9 @@ func (f *file) model() (*model.Model, error) {
 	if m.Generation, err = keys.generation(); err != nil {
 		m.Notes = append(m.Notes, fmt.Sprintf("general.sampling: %v: ignored", err))
 	}
+	if n := keys.nextBlocks; n != nil && *n > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%s for the prediction of further tokens: left out", defect.Counted(int(*n), "block")))
+	}
 	for _, name := range unknown {
 		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}
@@ -202,6 +205,9 @@ func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]an
 			checked = append(checked, one)
 		}
 	}
+	if m.nextBlocks != nil {
+		checked = append(checked, &m.blocks, &m.nextBlocks)
+	}
 	for _, place := range []any{&m.eps, &m.layerEps} {
 		if written[m.nameOf(place)] == nil {
 			checked = append(checked, place)
@@ -307,7 +313,7 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 			return nil, defect.Corrupt(f.path, where.name, "tensor is missing, want shape %s", shape(where.dims))
 		}
 		used[where.name] = true
-		if !slices.Equal(t.dims, where.dims) {
+		if !slices.Equal(withoutOnes(t.dims), withoutOnes(where.dims)) {
 			return nil, f.fault(t, "shape is %s, the keys require %s", shape(t.dims), shape(where.dims))
 		}
 		if slot.Role == model.Vector && !t.kind.scheme.Float() {
@@ -319,11 +325,28 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 		used[name] = true
 	}
 	for _, t := range f.listed {
-		if !used[t.name] {
+		if !used[t.name] && !predictsFurther(keys, t.name, s) {
 			return nil, fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(t.name, "this tensor in architecture %s", arch.name))
 		}
 	}
 	return all, nil
+}
+
+// predictsFurther reports whether name is a tensor of the blocks that predict further tokens,
+// which follow those of s.
+func predictsFurther(keys *metadata, name string, s *model.Spec) bool {
+	number, _, _ := strings.Cut(strings.TrimPrefix(name, "blk."), ".")
+	block, err := strconv.Atoi(number)
+	return keys.nextBlocks != nil && err == nil && block >= s.Blocks && block < int(*keys.blocks) && strings.HasPrefix(name, blockPrefix(block))
+}
+
+// withoutOnes returns dimensions without the last ones, if those are 1: they do not change what
+// a tensor is.
+func withoutOnes(dims []uint64) []uint64 {
+	for len(dims) > 1 && dims[len(dims)-1] == 1 {
+		dims = dims[:len(dims)-1]
+	}
+	return dims
 }
 
 // shape formats dimensions with the innermost last, as a matrix is (rows, columns).
