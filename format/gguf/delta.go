@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/format/gguf/order"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -115,27 +116,27 @@ func mapSections(w *mapper, s *model.Spec) {
 	}
 }
 
-// tiledHeads returns the order of a tensor of the delta rule in a file whose value heads
-// 0, KeyHeads, 2 KeyHeads, ... have the first query and key.
-func tiledHeads(kind string, slot model.Slot, d *model.Delta) order {
-	tiled := func(skip, unit int) swap {
-		return swap{skip, d.KeyHeads, d.ValueHeads / d.KeyHeads, unit}
+// tiledHeads returns the order of the rows and columns of a tensor of the delta rule in a file
+// whose value heads 0, KeyHeads, 2 KeyHeads, ... have the first query and key.
+func tiledHeads(kind string, slot model.Slot, d *model.Delta) (rows, cols order.Swap) {
+	tiled := func(skip, unit int) order.Swap {
+		return order.Swap{Skip: skip, Outer: d.KeyHeads, Inner: d.ValueHeads / d.KeyHeads, Unit: unit}
 	}
 	keys := 2 * d.KeyHeads * d.KeyDim
 	switch kind {
 	case model.DeltaIn:
-		return order{rows: tiled(keys, d.ValueDim)}
+		rows = tiled(keys, d.ValueDim)
 	case model.DeltaConv:
 		length := slot.Cols / d.Mixed()
-		return order{rows: tiled(keys*length, d.ValueDim*length)}
+		rows = tiled(keys*length, d.ValueDim*length)
 	case model.DeltaGate:
-		return order{rows: tiled(0, d.ValueDim)}
+		rows = tiled(0, d.ValueDim)
 	case model.DeltaA, model.DeltaB, model.DeltaDecay, model.DeltaDT:
-		return order{rows: tiled(0, 1)}
+		rows = tiled(0, 1)
 	case model.DeltaOut:
-		return order{cols: tiled(0, d.ValueDim)}
+		cols = tiled(0, d.ValueDim)
 	}
-	return order{}
+	return rows, cols
 }
 
 // rawDecay returns m, unless it is the decay of the delta rule, of which the file has minus the

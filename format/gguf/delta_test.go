@@ -150,8 +150,7 @@ func TestQwen3NextTensors(t *testing.T) {
 	compare(t, "ssm_out", parse(t, data).tensors["blk.0.ssm_out.weight"].values(), values(m.Tensors["blocks.0.delta_out"]))
 }
 
-// Blocks of 32 columns move with their heads. Heads narrower than a block are refused by name,
-// and decoded where a file of another program has them.
+// Blocks of 32 columns move with their heads. Heads narrower than a block are refused by name.
 func TestColumnsOfHeads(t *testing.T) {
 	for _, scheme := range []qtensor.Scheme{{Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true}, {Kind: qtensor.Int, Bits: 8, Group: 32}, {Kind: qtensor.BF16}} {
 		m := filled(t, deltaSpecs()["qwen35"])
@@ -171,21 +170,6 @@ func TestColumnsOfHeads(t *testing.T) {
 	want := "tiny: blocks.0.delta_out: GGUF has its heads in another order, and int4/g32/sym in blocks of 32 columns, of which a head has 16, which is not supported; --set 'blocks.0.delta_out=f16' stores it without blocks"
 	if _, err := newWriter(m, export.Options{}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
-	}
-	narrow, err := qtensor.New(qtensor.Q8_0.Foreign(), 8, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range narrow.Codes {
-		narrow.Codes[i] = byte(i % 61)
-	}
-	t8 := &tensorInfo{data: narrow.Codes, kind: ggmlType{scheme: narrow.Scheme}, rows: 8, cols: 64}
-	turned := t8.arranged(model.Slot{Rows: 8, Cols: 64}, place{}, order{cols: swap{outer: 2, inner: 2, unit: 16}})
-	stored := values(narrow)
-	for i, x := range values(turned) {
-		if from := i/64*64 + []int{0, 2, 1, 3}[i%64/16]*16 + i%16; x != stored[from] {
-			t.Fatalf("value %d is %v, want %v", i, x, stored[from])
-		}
 	}
 }
 

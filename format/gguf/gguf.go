@@ -11,6 +11,7 @@
 package gguf
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"thimble/internal/defect"
@@ -76,6 +77,8 @@ var types = []ggmlType{
 	{41, "Q1_0", qtensor.Q1_0.Foreign(), 40},
 	{42, "Q2_0", qtensor.Q2_0.Foreign(), 41},
 }
+
+var le = binary.LittleEndian
 
 // typeF32 is the type of vectors.
 var typeF32 = types[0]

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -44,11 +45,11 @@ func draftOf(t testing.TB, data []byte) *draft {
 	d := &draft{version: version, align: alignment}
 	for _, name := range f.names {
 		v := f.keys[name]
-		b := binary.LittleEndian.AppendUint32(nil, v.kind)
-		if v.kind == kindArray {
-			b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(b, v.item), uint64(v.n))
+		b := binary.LittleEndian.AppendUint32(nil, v.Kind)
+		if v.Kind == kv.Array {
+			b = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(b, v.Item), uint64(v.N))
 		}
-		d.keys = append(d.keys, draftKey{name, append(b, v.raw...)})
+		d.keys = append(d.keys, draftKey{name, append(b, v.Raw...)})
 	}
 	for _, x := range f.listed {
 		d.tensors = append(d.tensors, draftTensor{name: x.name, dims: x.dims, kind: x.kind.id, data: x.data})
@@ -62,12 +63,12 @@ func (d *draft) bytes() []byte {
 	b = le.AppendUint64(b, uint64(len(d.tensors))+d.count)
 	b = le.AppendUint64(b, uint64(len(d.keys))+d.keyCount)
 	for _, k := range d.keys {
-		b = append(appendString(b, k.name), k.value...)
+		b = append(kv.AppendString(b, k.name), k.value...)
 	}
 	pad := func(n int) int { return (n + d.align - 1) / d.align * d.align }
 	offset := 0
 	for _, t := range d.tensors {
-		b = le.AppendUint32(appendString(b, t.name), uint32(len(t.dims)))
+		b = le.AppendUint32(kv.AppendString(b, t.name), uint32(len(t.dims)))
 		for _, n := range t.dims {
 			b = le.AppendUint64(b, n)
 		}
@@ -102,21 +103,21 @@ func rawValue(value any) []byte {
 	case []byte:
 		return v
 	case string:
-		return encodeValue(&v)
+		return kv.Encode(&v)
 	case uint16:
 		return le.AppendUint16(le.AppendUint32(nil, 2), v)
 	case int:
-		return encodeValue(ptr(ptr(uint32(v))))
+		return kv.Encode(ptr(ptr(uint32(v))))
 	case float64:
-		return encodeValue(ptr(ptr(float32(v))))
+		return kv.Encode(ptr(ptr(float32(v))))
 	case bool:
-		return encodeValue(ptr(&v))
+		return kv.Encode(ptr(&v))
 	case []string:
-		return encodeValue(&v)
+		return kv.Encode(&v)
 	case []int32:
-		return encodeValue(&v)
+		return kv.Encode(&v)
 	case []float32:
-		return encodeValue(&v)
+		return kv.Encode(&v)
 	}
 	panic(fmt.Sprintf("no value of %T", value))
 }

@@ -3,6 +3,7 @@ package gguf
 import (
 	"strings"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 )
 
@@ -226,15 +227,15 @@ func (m *metadata) nameOf(place any) string {
 // encode returns the encoded keys that are present, and their number.
 func (m *metadata) encode() (b []byte, n uint64) {
 	for _, k := range m.keys() {
-		v := encodeValue(k.place)
+		v := kv.Encode(k.place)
 		if v != nil {
-			b = append(appendString(b, k.name), v...)
+			b = append(kv.AppendString(b, k.name), v...)
 			n++
 		}
 	}
 	for _, fact := range m.facts {
 		name, value, _ := strings.Cut(fact, "=")
-		b = append(appendString(b, name), encodeValue(&value)...)
+		b = append(kv.AppendString(b, name), kv.Encode(&value)...)
 		n++
 	}
 	return b, n

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/model"
 )
 
@@ -99,7 +100,7 @@ func TestKinKeys(t *testing.T) {
 		s := all[name]
 		asGGUF := a.asGGUF(&s)
 		for _, k := range a.describe(&asGGUF).keys() {
-			if v, ok := want[k.name]; ok && !absent(k.place) {
+			if v, ok := want[k.name]; ok && !kv.Absent(k.place) {
 				if got := reflect.Indirect(reflect.ValueOf(k.place).Elem()).Interface(); got != v {
 					t.Errorf("%s is %v, want %v", k.name, got, v)
 				}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -84,11 +85,11 @@ func (f *file) model() (*model.Model, error) {
 func (f *file) stated() (facts []string, err error) {
 	for _, name := range model.Facts {
 		text, v := "", f.keys[name]
-		if v == nil || v.kind != kindString {
+		if v == nil || v.Kind != kv.String {
 			continue
 		}
-		if err := encodingOf(&text).decode(&text, v); err != nil {
-			return nil, &defect.CorruptError{File: f.path, Off: v.at, Field: name, Why: err.Error()}
+		if err := kv.EncodingOf(&text).Decode(&text, v); err != nil {
+			return nil, &defect.CorruptError{File: f.path, Off: v.At, Field: name, Why: err.Error()}
 		}
 		facts = append(facts, name+"="+text)
 	}
@@ -160,13 +161,13 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 	again := a.describe(s)
 	written := make(map[string]any)
 	for _, k := range again.keys() {
-		if !absent(k.place) {
+		if !kv.Absent(k.place) {
 			written[k.name] = k.place
 		}
 	}
 	checked := a.checked(m, s, written)
 	for _, k := range m.keys() {
-		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || absent(k.place) {
+		if !strings.HasPrefix(k.name, a.name+".") || slices.Contains(checked, k.place) || kv.Absent(k.place) {
 			continue
 		}
 		got := reflect.ValueOf(k.place).Elem()
@@ -319,7 +320,8 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 		if slot.Role == model.Vector && !t.kind.scheme.Float() {
 			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
 		}
-		all[slot.Name] = rawDecay(slot, t.arranged(slot, where, arch.order(slot, s)))
+		m := arch.order(slot, where, s).Matrix(t.part(slot, where.first), t.data, slot.Role == model.Vector)
+		all[slot.Name] = rawDecay(slot, m)
 	}
 	for _, name := range unusedKeys(s) {
 		used[name] = true

@@ -6,20 +6,11 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
-
-// A value is the encoded value of a key.
-type value struct {
-	kind, item uint32 // item is the type of an array's items, otherwise equal to kind
-	n          int    // number of items; 1 unless an array
-	raw        []byte // bytes of the items, with valid lengths
-	at         int64  // offset of raw in the file
-}
-
-func (v *value) String() string { return typeName(v.kind, v.item) }
 
 // A tensorInfo is an entry of the table of tensors.
 type tensorInfo struct {
@@ -36,7 +27,7 @@ type tensorInfo struct {
 type file struct {
 	path      string
 	files     []string // path, and those of the other files of a split model
-	keys      map[string]*value
+	keys      map[string]*kv.Value
 	names     []string // of the keys, in the order of the file
 	tensors   map[string]*tensorInfo
 	listed    []*tensorInfo // in the order of the file
@@ -143,7 +134,7 @@ func parseFront(path string, data []byte) (*file, error) {
 }
 
 func (f *file) readKeys(c *cursor, n int) {
-	f.keys = make(map[string]*value, n)
+	f.keys = make(map[string]*kv.Value, n)
 	for i := range n {
 		at := c.at
 		name := c.name(fmt.Sprintf("key %d", i), maxKey)
@@ -161,37 +152,37 @@ func (f *file) readKeys(c *cursor, n int) {
 }
 
 // value reads the type and the value of a key.
-func (c *cursor) value(name string) *value {
+func (c *cursor) value(name string) *kv.Value {
 	at := c.at
-	v := &value{kind: c.u32(name), n: 1}
-	v.item = v.kind
-	if v.kind == kindArray {
+	v := &kv.Value{Kind: c.u32(name), N: 1}
+	v.Item = v.Kind
+	if v.Kind == kv.Array {
 		at = c.at
-		v.item = c.u32(name)
+		v.Item = c.u32(name)
 	}
-	if c.err == nil && (v.item >= uint32(len(kinds)) || v.item == kindArray) {
-		c.fail(at, name, "has values of type %d, which does not exist in GGUF, or an array in an array", v.item)
+	if c.err == nil && (v.Item >= uint32(len(kv.Kinds)) || v.Item == kv.Array) {
+		c.fail(at, name, "has values of type %d, which does not exist in GGUF, or an array in an array", v.Item)
 	}
 	if c.err != nil {
 		return v
 	}
-	size := kinds[v.item].size
-	if v.kind == kindArray {
-		v.n = c.count(name, maxItems, size)
+	size := kv.Kinds[v.Item].Size
+	if v.Kind == kv.Array {
+		v.N = c.count(name, maxItems, size)
 	}
-	v.at = int64(c.at)
-	if v.item != kindString {
-		v.raw = c.bytes(name, uint64(v.n)*size)
+	v.At = int64(c.at)
+	if v.Item != kv.String {
+		v.Raw = c.bytes(name, uint64(v.N)*size)
 		return v
 	}
 	start := c.at
-	for range v.n {
+	for range v.N {
 		c.bytes(name, uint64(c.count(name, maxString, 1)))
 		if c.err != nil {
 			return v
 		}
 	}
-	v.raw = c.data[start:c.at:c.at]
+	v.Raw = c.data[start:c.at:c.at]
 	return v
 }
 
@@ -202,13 +193,13 @@ func (f *file) align(c *cursor) {
 	if v == nil {
 		return
 	}
-	if v.kind != kindU32 {
-		c.fail(uint64(v.at), name, "is of type %v, want u32", v)
+	if v.Kind != kv.U32 {
+		c.fail(uint64(v.At), name, "is of type %v, want u32", v)
 		return
 	}
-	n := uint64(le.Uint32(v.raw))
+	n := uint64(le.Uint32(v.Raw))
 	if n < least || n > most || n&(n-1) != 0 {
-		c.fail(uint64(v.at), name, "is %d, want a power of two from %d to %d", n, least, most)
+		c.fail(uint64(v.At), name, "is %d, want a power of two from %d to %d", n, least, most)
 		return
 	}
 	f.alignment = n

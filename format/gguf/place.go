@@ -3,16 +3,17 @@ package gguf
 import (
 	"strings"
 
+	"thimble/format/gguf/order"
 	"thimble/internal/model"
 )
 
 // A place says where a file has a tensor of the model: in some rows of a tensor that may
 // also hold others, such as the matrices of all experts of a block.
 type place struct {
-	name        string   // of the file's tensor
-	first, rows int      // the rows, or the values of a vector, from first on, of all rows
-	dims        []uint64 // of the file's tensor, innermost first
-	mixed       swap     // of all its rows, which those of the model's tensors take turns in
+	name        string     // of the file's tensor
+	first, rows int        // the rows, or the values of a vector, from first on, of all rows
+	dims        []uint64   // of the file's tensor, innermost first
+	mixed       order.Swap // of all its rows, which those of the model's tensors take turns in
 }
 
 // place returns the place of slot in a file for s.
@@ -96,7 +97,7 @@ func (a *architecture) joined(s *model.Spec, block int, kind string) place {
 	case model.Q, model.AttnGate, model.K, model.V:
 		if s.AttnGate {
 			if p := inBlock("attn_q", []string{model.Q, model.AttnGate}, q, q); p.name != "" {
-				p.mixed = swap{outer: 2, inner: one.Heads, unit: one.HeadDim}
+				p.mixed = order.Swap{Outer: 2, Inner: one.Heads, Unit: one.HeadDim}
 				return p
 			}
 		}
@@ -110,11 +111,26 @@ func (a *architecture) joined(s *model.Spec, block int, kind string) place {
 	case model.DeltaA, model.DeltaB:
 		if a.delta != nil && a.delta.joined {
 			p := inBlock("ssm_ba", []string{model.DeltaB, model.DeltaA}, d.ValueHeads, d.ValueHeads)
-			p.mixed = swap{outer: 2, inner: d.KeyHeads, unit: d.ValueHeads / max(d.KeyHeads, 1)}
+			p.mixed = order.Swap{Outer: 2, Inner: d.KeyHeads, Unit: d.ValueHeads / max(d.KeyHeads, 1)}
 			return p
 		}
 	case model.LayerIn:
 		return place{name: "per_layer_model_proj", first: block * s.Layer.Width, rows: s.Blocks * s.Layer.Width}
 	}
 	return place{}
+}
+
+// order returns the order in which a file has slot, whose place is where. A model that rotates
+// dimension i of a head with i+HeadDim/2 needs another order of rows for a graph that rotates 2i
+// with 2i+1: row 2i+j of a head in the file is row i+j*HeadDim/2 of the model (llama.py, permute).
+func (a *architecture) order(slot model.Slot, where place, s *model.Spec) order.Order {
+	o := order.Order{Mixed: where.mixed, First: where.first}
+	_, kind, _ := model.SplitName(strings.TrimSuffix(slot.Name, model.BiasSuffix))
+	switch {
+	case a.pairs && !s.Rope.Pairs && (kind == model.Q || kind == model.K):
+		o.Rows = order.Swap{Outer: 2, Inner: s.HeadDim / 2, Unit: 1}
+	case a.delta != nil && a.delta.tiled && s.Delta.KeyHeads > 0:
+		o.Rows, o.Cols = tiledHeads(kind, slot, &s.Delta)
+	}
+	return o
 }

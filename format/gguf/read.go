@@ -3,10 +3,10 @@ package gguf
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 )
 
@@ -20,27 +20,27 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 		if v == nil || !pick(k.name) || decoded[k.name] {
 			continue
 		}
-		e := encodingOf(k.place)
+		e := kv.EncodingOf(k.place)
 		if one, ok := f.oneForAll(m, k, v); ok {
 			v = one
 		}
-		if v.kind != e.kind || v.item != e.item {
-			name := typeName(e.kind, e.item)
+		if v.Kind != e.Kind || v.Item != e.Item {
+			name := kv.TypeName(e.Kind, e.Item)
 			if wanted[k.name] != "" {
 				name = wanted[k.name] + " or " + name
 			}
 			wanted[k.name] = name
 			continue
 		}
-		if err := e.decode(k.place, v); err != nil {
-			return &defect.CorruptError{File: f.path, Off: v.at, Field: k.name, Why: err.Error()}
+		if err := e.Decode(k.place, v); err != nil {
+			return &defect.CorruptError{File: f.path, Off: v.At, Field: k.name, Why: err.Error()}
 		}
 		decoded[k.name] = true
 	}
 	for _, name := range f.names { // in the order of the file
 		if want := wanted[name]; want != "" && !decoded[name] {
 			v := f.keys[name]
-			return &defect.CorruptError{File: f.path, Off: v.at, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
+			return &defect.CorruptError{File: f.path, Off: v.At, Field: name, Why: fmt.Sprintf("is of type %v, want %s", v, want)}
 		}
 	}
 	return nil
@@ -68,7 +68,7 @@ next:
 		if known[name] || strings.HasPrefix(name, "tokenizer.") { // see otherTokenizerKeys
 			continue
 		}
-		if rest, ok := strings.CutPrefix(name, arch); ok && f.keys[name].neutral(rest) {
+		if rest, ok := strings.CutPrefix(name, arch); ok && f.keys[name].Neutral(rest) {
 			continue
 		}
 		for _, prefix := range inert {
@@ -106,38 +106,18 @@ func (f *file) refuse(names []string) error {
 var perBlock = []string{"attention.head_count", "attention.head_count_kv", "feed_forward_length"}
 
 // oneForAll returns the value for all blocks of a key that lists the same value for each.
-func (f *file) oneForAll(m *metadata, k key, v *value) (one *value, ok bool) {
-	if _, scalar := k.place.(**uint32); !scalar || v.kind != kindArray || v.item != kindU32 && v.item != kindI32 {
+func (f *file) oneForAll(m *metadata, k key, v *kv.Value) (one *kv.Value, ok bool) {
+	if _, scalar := k.place.(**uint32); !scalar || v.Kind != kv.Array || v.Item != kv.U32 && v.Item != kv.I32 {
 		return nil, false
 	}
-	if !slices.Contains(perBlock, strings.TrimPrefix(k.name, m.architecture+".")) || m.blocks == nil || v.n != int(*m.blocks) || v.n == 0 {
+	if !slices.Contains(perBlock, strings.TrimPrefix(k.name, m.architecture+".")) || m.blocks == nil || v.N != int(*m.blocks) || v.N == 0 {
 		return nil, false
 	}
-	first := v.raw[:4]
-	for i := range v.n {
-		if !bytes.Equal(v.raw[4*i:4*i+4], first) {
+	first := v.Raw[:4]
+	for i := range v.N {
+		if !bytes.Equal(v.Raw[4*i:4*i+4], first) {
 			return nil, false
 		}
 	}
-	return &value{kind: kindU32, item: kindU32, n: 1, raw: first, at: v.at}, true
-}
-
-// neutralNames lists the keys of an architecture that have no effect if they are 1 or true.
-var neutralNames = []string{"attention.causal"}
-
-// neutral reports whether v has no effect as the value of a key that the table lacks: it is
-// zero, which llama.cpp takes for absent, or 1 where that is the factor of nothing.
-func (v *value) neutral(name string) bool {
-	if v.kind == kindString || v.kind == kindArray {
-		return v.n == 0 || v.kind == kindString && le.Uint64(v.raw) == 0
-	}
-	if slices.Contains(neutralNames, name) {
-		switch v.kind {
-		case kindBool:
-			return v.raw[0] == 1
-		case kindF32:
-			return math.Float32frombits(le.Uint32(v.raw)) == 1
-		}
-	}
-	return name != "attention.causal" && !slices.ContainsFunc(v.raw, func(b byte) bool { return b != 0 })
+	return &kv.Value{Kind: kv.U32, Item: kv.U32, N: 1, Raw: first, At: v.At}, true
 }

@@ -217,7 +217,7 @@ func (f *file) otherTokenizerKeys(m *metadata) error {
 		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
 			continue
 		}
-		if f.keys[name].neutral("") {
+		if f.keys[name].Neutral("") {
 			continue // turns a step off
 		}
 		refused = append(refused, name)

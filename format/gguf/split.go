@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
 	"thimble/internal/model"
@@ -147,10 +148,10 @@ func (f *file) add(other *file) error {
 // integer returns the value of a key that is one whole number of any width.
 func (f *file) integer(name string) (n uint64, ok bool) {
 	v := f.keys[name]
-	if v == nil || v.kind == kindArray || v.kind == kindString {
+	if v == nil || v.Kind == kv.Array || v.Kind == kv.String {
 		return 0, false
 	}
-	for i, b := range v.raw {
+	for i, b := range v.Raw {
 		n |= uint64(b) << (8 * i)
 	}
 	return n, true

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"thimble/format/export"
+	"thimble/format/gguf/kv"
+	"thimble/format/gguf/order"
 	"thimble/internal/defect"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -35,9 +37,9 @@ type tensor struct {
 	name   string
 	dims   []uint64 // innermost first
 	ggml   ggmlType
-	values []float32 // of a tensor without a source
-	parts  []part    // in the order of their rows
-	mixed  swap      // of the rows of all parts
+	values []float32  // of a tensor without a source
+	parts  []part     // in the order of their rows
+	mixed  order.Swap // of the rows of all parts
 	bytes  int64
 }
 
@@ -45,8 +47,7 @@ type tensor struct {
 type part struct {
 	export.Tensor
 	vector bool // gains, a bias or another float32 tensor
-	first  int  // row in the file's tensor, before its rows are mixed
-	order  order
+	order  order.Order
 	edit   edit // of a vector's values
 }
 
@@ -106,7 +107,7 @@ func (w *writer) placeTensors() error {
 		}
 	}
 	for _, t := range w.tensors {
-		slices.SortFunc(t.parts, func(a, b part) int { return a.first - b.first })
+		slices.SortFunc(t.parts, func(a, b part) int { return a.order.First - b.order.First })
 	}
 	return nil
 }
@@ -129,12 +130,12 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	if err != nil {
 		return err
 	}
-	p := part{Tensor: placed, vector: vector, first: where.first, order: w.arch.order(slot, &w.spec), edit: w.editOf(slot.Name)}
+	p := part{Tensor: placed, vector: vector, order: w.arch.order(slot, where, &w.spec), edit: w.editOf(slot.Name)}
 	p.Name, p.Rows = where.name, slot.Rows // a file of shorter texts has fewer positions
 	kind, _ := typeOf(p.To)
-	if cols, block := p.order.cols, blockOf(kind.scheme); cols.moves() && cols.unit%block != 0 {
+	if cols, block := p.order.Cols, order.Block(kind.scheme); cols.Moves() && cols.Unit%block != 0 {
 		return fmt.Errorf("%w; --set '%s=f16' stores it without blocks", defect.Unsupported(w.model.Path,
-			"%s: GGUF has its heads in another order, and %v in blocks of %d columns, of which a head has %d, which", source, p.To, block, cols.unit), source)
+			"%s: GGUF has its heads in another order, and %v in blocks of %d columns, of which a head has %d, which", source, p.To, block, cols.Unit), source)
 	}
 	if p.Bytes, _, _, err = kind.scheme.Sizes(p.Rows, p.Cols); err != nil {
 		return err
@@ -225,7 +226,7 @@ func (w *writer) layOut(m *metadata) error {
 		if len(t.name) > maxName || len(w.tensors) > maxTensors {
 			return defect.Unsupported(w.model.Path, "%d tensors, one called %s, in GGUF", len(w.tensors), t.name)
 		}
-		b = appendString(b, t.name)
+		b = kv.AppendString(b, t.name)
 		b = le.AppendUint32(b, uint32(len(t.dims)))
 		for _, n := range t.dims {
 			b = le.AppendUint64(b, n)
@@ -272,7 +273,7 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 // other.
 func (w *writer) writeParts(ctx context.Context, out io.Writer, t *tensor) error {
 	together := 1
-	if t.mixed.moves() {
+	if t.mixed.Moves() {
 		together = len(t.parts)
 	}
 	for parts := range slices.Chunk(t.parts, together) {
@@ -305,12 +306,12 @@ func (t *tensor) writeRows(ctx context.Context, out io.Writer, all []*qtensor.Ma
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		i, at := 0, t.mixed.back().at(r)
+		i, at := 0, t.mixed.Back().At(r)
 		for ; at >= t.parts[i].Rows; i++ {
 			at -= t.parts[i].Rows
 		}
 		one := &t.parts[i]
-		if _, err := out.Write(p.row(one, t.ggml, all[i], one.order.rows.back().at(at))); err != nil {
+		if _, err := out.Write(p.row(one, t.ggml, all[i], one.order.Rows.Back().At(at))); err != nil {
 			return err
 		}
 	}
@@ -319,9 +320,9 @@ func (t *tensor) writeRows(ctx context.Context, out io.Writer, all []*qtensor.Ma
 
 // appendValues appends a vector's values, in the file's order and edited, to b.
 func (t *part) appendValues(b []byte, values []float32) []byte {
-	back := t.order.rows.back()
+	back := t.order.Rows.Back()
 	for i := range values {
-		b = le.AppendUint32(b, math.Float32bits(t.edit.of(values[back.at(i)])))
+		b = le.AppendUint32(b, math.Float32bits(t.edit.of(values[back.At(i)])))
 	}
 	return b
 }
@@ -337,14 +338,14 @@ type packer struct {
 // until the next call.
 func (p *packer) row(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
 	packed := p.packed(t, kind, m, r)
-	cols := t.order.cols
-	if !cols.moves() {
+	cols := t.order.Cols
+	if !cols.Moves() {
 		return packed
 	}
-	run := len(packed) * cols.unit / m.Cols
+	run := len(packed) * cols.Unit / m.Cols
 	p.ordered = append(p.ordered[:0], packed...)
 	for i := range len(packed) / run {
-		copy(p.ordered[cols.runs().at(i)*run:], packed[i*run:][:run])
+		copy(p.ordered[cols.Runs().At(i)*run:], packed[i*run:][:run])
 	}
 	return p.ordered
 }

@@ -1,4 +1,4 @@
-package gguf
+package order
 
 import (
 	"encoding/binary"
@@ -6,15 +6,13 @@ import (
 	"slices"
 	"testing"
 
-	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
 
 // turnedBack returns m, whose heads of dim rows, or values of a vector, are interleaved, in the
 // model's order.
-func turnedBack(m *qtensor.Matrix, dim int, role model.Role) *qtensor.Matrix {
-	t := &tensorInfo{data: m.Codes, kind: ggmlType{scheme: m.Scheme}, rows: m.Rows, cols: m.Cols}
-	return t.arranged(model.Slot{Rows: m.Rows, Cols: m.Cols, Role: role}, place{}, order{rows: swap{outer: 2, inner: dim / 2, unit: 1}})
+func turnedBack(m *qtensor.Matrix, dim int, vector bool) *qtensor.Matrix {
+	return Order{Rows: Swap{Outer: 2, Inner: dim / 2, Unit: 1}}.Matrix(m, m.Codes, vector)
 }
 
 // Interleaved heads are read in order, whatever stores them.
@@ -28,7 +26,7 @@ func TestHeads(t *testing.T) {
 		for i := range m.Codes {
 			m.Codes[i] = byte(i % 61)
 		}
-		turned := turnedBack(m, dim, model.Linear)
+		turned := turnedBack(m, dim, false)
 		if err := turned.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +56,7 @@ func TestHeadsOfBias(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make([]float32, 8)
-		turned := turnedBack(m, 4, model.Vector)
+		turned := turnedBack(m, 4, true)
 		new(qtensor.Reader).Row(got, turned, 0)
 		for i, v := range got {
 			if v != float32(i) {
@@ -69,6 +67,42 @@ func TestHeadsOfBias(t *testing.T) {
 			binary.LittleEndian.PutUint32(m.Codes[4*5:], math.Float32bits(float32(math.Inf(1))))
 			if c := new(qtensor.Reader).NonFinite(turned, 0); c != 6 {
 				t.Errorf("column %d is not finite, want 6", c)
+			}
+		}
+	}
+}
+
+// Rows of two tensors that take turns, and columns that move with their blocks, or without them
+// as float32, are those of the model.
+func TestMixedRowsAndColumns(t *testing.T) {
+	m, err := qtensor.New(qtensor.Q8_0.Foreign(), 8, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range m.Codes {
+		m.Codes[i] = byte(i % 61)
+	}
+	var d qtensor.Reader
+	a, b := make([]float32, 128), make([]float32, 128)
+	second := &qtensor.Matrix{Scheme: m.Scheme, Rows: 4, Cols: 128, Codes: m.Codes[len(m.Codes)/2:]}
+	turns := Order{Mixed: Swap{Outer: 2, Inner: 2, Unit: 2}, First: 4}.Matrix(second, m.Codes, false)
+	for r, stored := range []int{2, 3, 6, 7} {
+		d.Row(a, turns, r)
+		if d.Row(b, m, stored); !slices.Equal(a, b) {
+			t.Errorf("row %d is not row %d of the file", r, stored)
+		}
+	}
+	for unit, kind := range map[int]qtensor.Kind{32: qtensor.Foreign, 16: qtensor.F32} {
+		cols := Order{Cols: Swap{Outer: 2, Inner: 2, Unit: unit}}
+		moved := cols.Matrix(m, m.Codes, false)
+		if err := moved.Check(); err != nil || moved.Scheme.Kind != kind {
+			t.Errorf("units of %d: %v, %v", unit, moved.Scheme, err)
+		}
+		d.Row(a, moved, 5)
+		d.Row(b, m, 5)
+		for c, x := range a {
+			if y := b[c/unit/4*4*unit+[]int{0, 2, 1, 3}[c/unit%4]*unit+c%unit]; x != y {
+				t.Fatalf("units of %d: column %d is %v, want %v", unit, c, x, y)
 			}
 		}
 	}
