@@ -167,7 +167,7 @@ func TestColumnsOfHeads(t *testing.T) {
 	s.Delta.KeyDim, s.Delta.ValueDim, s.Delta.KeyHeads, s.Delta.ValueHeads = 16, 16, 2, 4
 	m := filled(t, s)
 	m.Tensors["blocks.0.delta_out"] = formattest.Fill(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}, 64, 64, 1)
-	want := "tiny: blocks.0.delta_out: GGUF has its heads in another order, and int4/g32/sym in blocks of 32 columns, of which a head has 16, which is not supported; --set 'blocks.0.delta_out=f16' stores it without blocks"
+	want := "tiny: blocks.0.delta_out: GGUF has its heads, 16 columns each, in another order, and int4/g32/sym in blocks of 32 columns, which is not supported; quantize with --set 'blocks.*.delta_out=f16', which has no blocks"
 	if _, err := newWriter(m, export.Options{}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -134,8 +134,9 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	p.Name, p.Rows = where.name, slot.Rows // a file of shorter texts has fewer positions
 	kind, _ := typeOf(p.To)
 	if cols, block := p.order.Cols, order.Block(kind.scheme); cols.Moves() && cols.Unit%block != 0 {
-		return fmt.Errorf("%w; --set '%s=f16' stores it without blocks", defect.Unsupported(w.model.Path,
-			"%s: GGUF has its heads in another order, and %v in blocks of %d columns, of which a head has %d, which", source, p.To, block, cols.Unit), source)
+		_, kind, _ := model.SplitName(source)
+		return fmt.Errorf("%w; quantize with --set 'blocks.*.%s=f16', which has no blocks", defect.Unsupported(w.model.Path,
+			"%s: GGUF has its heads, %d columns each, in another order, and %v in blocks of %d columns, which", source, cols.Unit, p.To, block), kind)
 	}
 	if p.Bytes, _, _, err = kind.scheme.Sizes(p.Rows, p.Cols); err != nil {
 		return err
