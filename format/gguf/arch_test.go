@@ -45,7 +45,7 @@ func specs() map[string]model.Spec {
 }
 
 // filled is a model with spec s and float32 matrices.
-func filled(t *testing.T, s model.Spec) *model.Model {
+func filled(t testing.TB, s model.Spec) *model.Model {
 	t.Helper()
 	m := tiny(t, "f32")
 	m.Spec, m.Tensors = s, map[string]*qtensor.Matrix{}

@@ -55,7 +55,7 @@ func deltaSpecs() map[string]model.Spec {
 }
 
 // writtenAs returns a file of m in the named architecture.
-func writtenAs(t *testing.T, name string, m *model.Model) []byte {
+func writtenAs(t testing.TB, name string, m *model.Model) []byte {
 	t.Helper()
 	a, _ := architectureNamed(name)
 	w, err := a.writer(m, export.Options{}, m.Spec)

@@ -361,6 +361,9 @@ func FuzzOpen(f *testing.F) {
 	other := tinyDraft(f)
 	other.set("general.architecture", "gemma3")
 	f.Add(other.bytes())
+	for _, name := range []string{"qwen35", "qwen3next", "gemma4"} {
+		f.Add(writtenAs(f, name, filled(f, deltaSpecs()[name])))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var m *model.Model
 		file, err := parseFront("fuzz.gguf", data)
