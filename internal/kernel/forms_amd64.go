@@ -62,6 +62,7 @@ var avx2 = &form{
 	storedMost:   math.MaxInt,
 	storedMost8:  64,
 	stored:       (&storing{2: stored2AVX2, 3: stored3AVX2, 4: stored4AVX2, 5: stored5AVX2, 6: stored6AVX2, 7: stored7AVX2, 8: stored8AVX2}).stored,
+	prefetch:     prefetchAMD64,
 	panel:        panelAVX2,
 	interleave:   interleavingAVX2,
 	transposeF16: transposeF16AVX2,

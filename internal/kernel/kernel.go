@@ -92,6 +92,9 @@ type form struct {
 	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
 	storedLanes, storedTile int
 	storedMost, storedMost8 int
+	// prefetch fetches what is at dst and n-1 times ldd elements further to the first cache, or
+	// is nil. Each position has outputs in another line, which would wait for memory.
+	prefetch func(dst *float32, ldd, n int)
 	// panel is MulPanel with at least one segment. The rows of x have the given columns.
 	panel func(dst []float32, ldd int, w *IntegerPanel, x *PanelInputs, columns, from, n int)
 	// interleave is Interleave, with at least one column, into the order that panel reads.

@@ -12915,6 +12915,21 @@ end:
 	VZEROUPPER
 	RET
 
+// func prefetchAMD64(dst *float32, ldd int, n int)
+// Requires: MMX+
+TEXT ·prefetchAMD64(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ n+16(FP), DX
+	SHLQ $0x02, CX
+
+line:
+	PREFETCHT0 (AX)
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        line
+	RET
+
 // func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·integerTile4AVX2(SB), NOSPLIT, $0-96

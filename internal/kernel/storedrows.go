@@ -208,23 +208,17 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 		if segments == 0 {
 			clear(outputs[:n*lanes])
 		} else {
+			if best.prefetch != nil {
+				best.prefetch(&dst[0], ldd, n)
+			}
 			best.stored(w, x, from, n)
 		}
 		for t := range n {
-			copyOutputs(dst[:rows], outputs[t*lanes:])
+			move(dst[:rows], outputs[t*lanes:][:rows])
 			dst = dst[min(ldd, len(dst)):]
 		}
 		from += n
 	}
-}
-
-// copyOutputs copies outputs to dst, most often whole groups of Lanes, for which a call of
-// copy would take longer than the work.
-func copyOutputs(dst, outputs []float32) {
-	for ; len(dst) >= Lanes; dst, outputs = dst[Lanes:], outputs[Lanes:] {
-		*(*[Lanes]float32)(dst) = [Lanes]float32(outputs)
-	}
-	copy(dst, outputs)
 }
 
 // StoredBand is the multiple of positions at which MulStored may begin.

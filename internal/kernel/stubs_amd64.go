@@ -245,6 +245,9 @@ func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func prefetchAMD64(dst *float32, ldd int, n int)
+
+//go:noescape
 func integerTile4AVX2(y *float32, ldy int, panel *int16, x *int16, ldx int, columns *int32, segments int, d *float32, scale *float32, lds int, min *float32, minScale *float32)
 
 //go:noescape

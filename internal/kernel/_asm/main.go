@@ -99,6 +99,7 @@ func main() {
 		storedRows(bits)
 		storedVNNI(bits)
 	}
+	prefetch()
 	integerTile(4)
 	integerTile(1)
 	interleave()

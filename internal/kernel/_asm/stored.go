@@ -391,3 +391,17 @@ func oneWord(row func(r int) Mem) VecVirtual {
 	}
 	return word
 }
+
+// prefetch generates the prefetch of n lines of a cache that begin ldd elements apart.
+func prefetch() {
+	TEXT("prefetchAMD64", NOSPLIT, "func(dst *float32, ldd, n int)")
+	Pragma("noescape")
+	dst, ldd, n := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64()), Load(Param("n"), GP64())
+	SHLQ(Imm(2), ldd)
+	Label("line")
+	PREFETCHT0(Mem{Base: dst})
+	ADDQ(ldd, dst)
+	DECQ(n)
+	JNZ(LabelRef("line"))
+	RET()
+}
