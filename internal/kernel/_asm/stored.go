@@ -281,34 +281,10 @@ func (p plane) unpack(s *storedTile, stride, triple GPVirtual) {
 				s.weights = append(s.weights, v)
 			}
 		}
-	case 4: // the low half of byte i is column 2i
-		var odd []VecVirtual
-		for _, v := range fourWords(row, 0) {
-			w := YMM()
-			VPSRLW(Imm(4), v, w)
-			VPAND(constant("low4", 0x0f0f0f0f), v, v)
-			VPAND(constant("low4", 0x0f0f0f0f), w, w)
-			s.weights, odd = append(s.weights, v), append(odd, w)
-		}
-		s.weights = append(s.weights, odd...)
-	case 2: // byte i is columns 4i to 4i+3
-		words := twoWords(row)
-		for q := range quads {
-			v, w := YMM(), YMM()
-			at := q % 2 * 2
-			VPSHUFB(table(fmt.Sprint("pairs", at), func(j int) byte { return byte(j%16&^3 + at + j%4/2) }), words[q%4/2], v)
-			if q >= 4 {
-				VPSRLW(Imm(2), v, v)
-			}
-			VPSRLW(Imm(4), v, w)
-			VPAND(constant("even2", 0x00030003), v, v)
-			VPAND(constant("odd2", 0x03000300), w, w)
-			VPOR(w, v, v)
-			if p.shift > 0 {
-				VPSLLW(Imm(uint64(p.shift)), v, v)
-			}
-			s.or(q, p.shift, v)
-		}
+	case 4:
+		s.weights = append(s.weights, avx2.split4(fourWords(row, 0))...)
+	case 2:
+		avx2.split2(twoWords(row), p.shift, func(q int, v VecVirtual) { s.or(q, p.shift, v) })
 	case 1: // byte i is columns 8i to 8i+7
 		word := oneWord(row)
 		for q := range quads {
@@ -320,6 +296,57 @@ func (p plane) unpack(s *storedTile, stride, triple GPVirtual) {
 			VPAND(constant(fmt.Sprint("bit", p.shift), 0x01010101<<p.shift), v, v)
 			s.or(q, p.shift, v)
 		}
+	}
+}
+
+// split4 divides words of 4-bit codes into registers of even columns, then of odd ones. The
+// low half of byte i is column 2i.
+func (s isa) split4(words []VecVirtual) []VecVirtual {
+	var even, odd []VecVirtual
+	for _, v := range words {
+		w := s.vector()
+		VPSRLW(Imm(4), v, w)
+		s.and(constant("low4", 0x0f0f0f0f), v)
+		s.and(constant("low4", 0x0f0f0f0f), w)
+		even, odd = append(even, v), append(odd, w)
+	}
+	return append(even, odd...)
+}
+
+// split2 divides words of 2-bit codes as split4 does, shifts the codes, and calls use for each
+// register. Byte i is columns 4i to 4i+3.
+func (s isa) split2(words []VecVirtual, shift int, use func(q int, v VecVirtual)) {
+	for q := range quads {
+		v, w, at := s.vector(), s.vector(), q%2*2
+		VPSHUFB(table(fmt.Sprint("pairs", at), func(j int) byte { return byte(j%16&^3 + at + j%4/2) }), words[q%4/2], v)
+		if q >= 4 {
+			VPSRLW(Imm(2), v, v)
+		}
+		VPSRLW(Imm(4), v, w)
+		s.and(constant("even2", 0x00030003), v)
+		s.and(constant("odd2", 0x03000300), w)
+		s.or(w, v)
+		if shift > 0 {
+			VPSLLW(Imm(uint64(shift)), v, v)
+		}
+		use(q, v)
+	}
+}
+
+// and sets v to v & m, and or to v | m.
+func (s isa) and(m Op, v VecVirtual) {
+	if s.lanes == 16 {
+		VPANDD(m, v, v)
+	} else {
+		VPAND(m, v, v)
+	}
+}
+
+func (s isa) or(m Op, v VecVirtual) {
+	if s.lanes == 16 {
+		VPORD(m, v, v)
+	} else {
+		VPOR(m, v, v)
 	}
 }
 

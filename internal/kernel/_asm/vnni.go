@@ -275,37 +275,16 @@ func (s *vnniTile) unpackPlane(p plane, row func(r, disp int) Mem) {
 	switch p.bits {
 	case 8:
 		s.weights = append(sixteenQuads(row, 0), sixteenQuads(row, 16)...)
-	case 4: // the low half of byte i is column 2i
-		var odd []VecVirtual
-		for _, v := range sixteenQuads(row, 0) {
-			w := ZMM()
-			VPSRLW(Imm(4), v, w)
-			VPANDD(constant("low4", 0x0f0f0f0f), v, v)
-			VPANDD(constant("low4", 0x0f0f0f0f), w, w)
-			s.weights, odd = append(s.weights, v), append(odd, w)
-		}
-		s.weights = append(s.weights, odd...)
-	case 2: // byte i is columns 4i to 4i+3
-		words := sixteenPairs(row)
-		for q := range quads {
-			v, w := ZMM(), ZMM()
-			at := q % 2 * 2
-			VPSHUFB(table(fmt.Sprint("pairs", at), func(j int) byte { return byte(j%16&^3 + at + j%4/2) }), words[q%4/2], v)
-			if q >= 4 {
-				VPSRLW(Imm(2), v, v)
-			}
-			VPSRLW(Imm(4), v, w)
-			VPANDD(constant("even2", 0x00030003), v, v)
-			VPANDD(constant("odd2", 0x03000300), w, w)
+	case 4:
+		s.weights = append(s.weights, avx512.split4(sixteenQuads(row, 0))...)
+	case 2:
+		avx512.split2(sixteenPairs(row), p.shift, func(q int, v VecVirtual) {
 			if p.shift == 0 {
-				VPORD(w, v, v)
 				s.weights = append(s.weights, v)
-				continue
+			} else {
+				avx512.or(v, s.weights[q])
 			}
-			VPORD(w, v, v)
-			VPSLLW(Imm(uint64(p.shift)), v, v)
-			VPORD(v, s.weights[q], s.weights[q])
-		}
+		})
 	case 1: // byte i is columns 8i to 8i+7
 		word, set := sixteenWords(row), ZMM()
 		VMOVDQU32(constant(fmt.Sprint("bit", p.shift), 0x01010101<<p.shift), set)
