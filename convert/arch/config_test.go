@@ -128,6 +128,10 @@ func edited(t testing.TB, edits ...string) string {
 	return string(text)
 }
 
+// largePattern is a quantization_config with a pattern of 210 bytes that stands for a program of 8 MB.
+var largePattern = `{"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{"targets":["re:(?:` +
+	strings.Repeat("x?", 100) + `){999}"],"weights":{"num_bits":8,"type":"float","strategy":"channel"}}}}`
+
 // compressedGroups is a quantization_config with one group.
 func compressedGroups(weights string) string {
 	return `{"quant_method":"compressed-tensors","format":"float-quantized","config_groups":{"a":{"weights":` + weights + `}}}`
@@ -197,6 +201,8 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("quantization_config", `{"quant_method":"fp8","weight_block_size":[128,128],"fmt":"e5m2"}`), nil, `config.json: quantization_config.fmt: "e5m2" (want e4m3) is not supported`},
 		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"marlin-24"}`), nil, `config.json: quantization_config.format: "marlin-24" (want pack-quantized, int-quantized, float-quantized, naive-quantized, mixed-precision) is not supported`},
 		{edit("quantization_config", `{"quant_method":"compressed-tensors","format":"float-quantized"}`), nil, "config.json: quantization_config.config_groups: key is missing"},
+		{edit("quantization_config", largePattern), nil,
+			`config.json: quantization_config.config_groups.a.targets: pattern "re:(?:` + strings.Repeat("x?", 61) + `" (patterns of more than 262144 instructions in all) is not supported`},
 		{edit("quantization_config", compressedGroups(`{"num_bits":4,"type":"float","strategy":"channel"}`)), nil, "config.json: quantization_config.config_groups.a.weights.num_bits: 4 (want 8) is not supported"},
 		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"nf","strategy":"channel"}`)), nil, `config.json: quantization_config.config_groups.a.weights.type: "nf" (want float) is not supported`},
 		{edit("quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"group","group_size":128}`)), nil, `config.json: 2 keys are not supported: quantization_config.config_groups.a.weights.group_size: 128; quantization_config.config_groups.a.weights.strategy: "group" (want tensor, channel or block)`},
@@ -317,6 +323,7 @@ func FuzzConfig(f *testing.F) {
 		`{"model_type":"llama","num_attention_heads":0,"hidden_size":7,"head_dim":-1}`,
 		edited(f, "quantization_config", `{"quant_method":"fp8","fmt":"e4m3","weight_block_size":[128,128]}`),
 		edited(f, "quantization_config", compressedGroups(`{"num_bits":8,"type":"float","strategy":"channel"}`)),
+		edited(f, "quantization_config", largePattern),
 		qwen25, phi(`"partial_rotary_factor":0.4`), llama4(`"no_rope_layers":[1,1,0,1,0]`),
 		`{"model_type":"gemma3_text","head_dim":8,"sliding_window_pattern":2,"rope_parameters":{"full_attention":{"rope_type":"linear","factor":2}},
 			"hidden_size":8,"num_attention_heads":1,"num_hidden_layers":3,"intermediate_size":9,"vocab_size":5,"rms_norm_eps":0.1,"max_position_embeddings":9}`,

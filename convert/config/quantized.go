@@ -9,6 +9,8 @@ import (
 	"thimble/convert/names"
 	"thimble/convert/packed"
 	"thimble/internal/checkpoint"
+	"thimble/internal/defect"
+	"thimble/internal/modulepattern"
 )
 
 // Quantization reads quantization_config in the published forms: of 8-bit floats and of
@@ -234,6 +236,7 @@ func compressed(q *Config) *names.Scaling {
 	}
 	var s *names.Scaling
 	var integers []compressedGroup
+	var modules modulepattern.Compiler
 	for _, name := range slices.Sorted(maps.Keys(groups.Values)) {
 		group := groups.Object(name)
 		if group == nil {
@@ -243,7 +246,7 @@ func compressed(q *Config) *names.Scaling {
 		if format := group.String("format", compressedFormats[0]); !slices.Contains(compressedFormats, format) {
 			group.Unsupported("format", "%s (want %s)", Show(format), strings.Join(compressedFormats, ", "))
 		}
-		targets := group.targets()
+		targets := group.targets(&modules)
 		weights := group.Object("weights")
 		if weights == nil {
 			group.Missing("weights")
@@ -278,7 +281,7 @@ type compressedGroup struct {
 }
 
 // targets reads the names of modules, their classes, and patterns that begin with "re:".
-func (c *Config) targets() (patterns []*regexp.Regexp) {
+func (c *Config) targets(modules *modulepattern.Compiler) (patterns []*regexp.Regexp) {
 	list, _ := c.Value("targets").([]any)
 	for _, v := range list {
 		text, _ := v.(string)
@@ -290,9 +293,9 @@ func (c *Config) targets() (patterns []*regexp.Regexp) {
 		case !ok:
 			pattern = regexp.QuoteMeta(text) + "$"
 		}
-		compiled, err := regexp.Compile("^(?:" + pattern + ")") // as re.match of Python
+		compiled, err := modules.Compile("^(?:" + pattern + ")") // as re.match of Python
 		if err != nil {
-			c.Unsupported("targets", "pattern %s", Show(text))
+			c.Unsupported("targets", "pattern %s (%s)", Show(text), defect.Printable(err.Error()))
 			return nil
 		}
 		patterns = append(patterns, compiled)

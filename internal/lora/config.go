@@ -11,6 +11,7 @@ import (
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
+	"thimble/internal/modulepattern"
 	"thimble/internal/strictjson"
 )
 
@@ -47,6 +48,7 @@ var inits = []any{nil, true, false, "gaussian", "eva", "orthogonal"}
 type reader struct {
 	config
 	file    string
+	modules modulepattern.Compiler
 	refused []string
 }
 
@@ -171,9 +173,9 @@ func (r *reader) patterns(d *strictjson.Decoder, key string) error {
 		if err != nil {
 			return err
 		}
-		re, err := regexp.Compile(`^(?:.*\.)?(?:` + name + `)$`)
+		re, err := r.modules.Compile(`^(?:.*\.)?(?:` + name + `)$`)
 		if err != nil {
-			return defect.Unsupported(r.file, "%s: the pattern %s", key, defect.Printable(name))
+			return defect.Unsupported(r.file, "%s: the pattern %s (%s)", key, defect.Printable(name), defect.Printable(err.Error()))
 		}
 		p := pattern{names: re}
 		if err := r.number(key, v, &p.value); err != nil {

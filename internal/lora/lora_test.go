@@ -126,7 +126,8 @@ func TestRefused(t *testing.T) {
 		{map[string]any{"r": 0}, "r: want a positive number, found 0"},
 		{map[string]any{"r": 4}, "its rank is 2, adapter_config.json requires 4"},
 		{map[string]any{"use_dora": true}, "a magnitude of DoRA is stored: false"},
-		{map[string]any{"rank_pattern": map[string]any{"(?!x)": 2}}, "rank_pattern: the pattern (?!x) is not supported"},
+		{map[string]any{"rank_pattern": map[string]any{"(?!x)": 2}}, "rank_pattern: the pattern (?!x) (error parsing regexp: "},
+		{map[string]any{"rank_pattern": map[string]any{"(?:" + strings.Repeat("x?", 100) + "){999}": 2}}, "(patterns of more than 262144 instructions in all) is not supported"},
 		{map[string]any{"alpha_pattern": []any{1}}, "alpha_pattern: want an object"},
 	} {
 		a, err := Open(copyOf(t, "float32", c.config))
@@ -184,6 +185,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		f.Add(config, "base_model.model.model.layers.0.self_attn.q_proj", uint8(4), uint8(2))
 	}
+	f.Add([]byte(`{"peft_type":"LORA","rank_pattern":{"(?:x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?){999}":2}}`), "a.b", uint8(1), uint8(1))
 	f.Add([]byte(`{"peft_type":"LORA","r":0}`), "base_model.model.a", uint8(0), uint8(0))
 	f.Add([]byte(`{"peft_type":"LORA","r":1e308,"rank_pattern":{"(":3}}`), "a.b", uint8(1), uint8(1))
 	f.Fuzz(func(t *testing.T, config []byte, module string, cols, rank uint8) {
