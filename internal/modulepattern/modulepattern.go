@@ -1,5 +1,5 @@
 // Package modulepattern compiles the regular expressions with which configs choose modules by
-// their names. A few bytes, such as (\pL{9}){99}, can stand for a program of a hundred thousand times
+// their names. A few bytes, such as (?:x?){999}, can stand for a program of thousands of times
 // their size, so the programs are measured before they are made.
 package modulepattern
 
