@@ -83,8 +83,11 @@ func move(dst, src []float32) {
 		d, s := (*[4]uint64)(unsafe.Pointer(&dst[0])), (*[4]uint64)(unsafe.Pointer(&src[0]))
 		d[0], d[1], d[2], d[3] = s[0], s[1], s[2], s[3]
 	}
-	for i, v := range src {
-		dst[i] = v
+	for ; len(dst) >= 2 && len(src) >= 2; dst, src = dst[2:], src[2:] {
+		*(*uint64)(unsafe.Pointer(&dst[0])) = *(*uint64)(unsafe.Pointer(&src[0]))
+	}
+	if len(src) > 0 {
+		dst[0] = src[0]
 	}
 }
 
