@@ -17,13 +17,7 @@ import (
 
 // deltaSpecs are the smallest models of the architectures with the delta rule, and of gemma4.
 func deltaSpecs() map[string]model.Spec {
-	base := specs()["llama"]
-	of := func(change func(s *model.Spec)) model.Spec {
-		s := base
-		s.Blocks, s.Schedule = 4, []int{0, 1, 2, 3}
-		change(&s)
-		return s
-	}
+	of := fourBlocks
 	delta := func(s *model.Spec) {
 		s.Norm, s.QKNorm, s.AttnGate, s.Rope.Dims = model.NormRMS1, model.QKGain, true, 4
 		s.Delta = model.Delta{KeyHeads: 2, ValueHeads: 6, KeyDim: 32, ValueDim: 32}

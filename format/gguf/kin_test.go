@@ -11,16 +11,18 @@ import (
 	"thimble/internal/model"
 )
 
+// fourBlocks returns llama's smallest model with four blocks, changed.
+func fourBlocks(change func(s *model.Spec)) model.Spec {
+	s := specs()["llama"]
+	s.Blocks, s.Schedule = 4, []int{0, 1, 2, 3}
+	change(&s)
+	return s
+}
+
 // kinSpecs are the smallest models of the architectures in kin that compute more than llama,
 // each with all of its features.
 func kinSpecs() map[string]model.Spec {
-	base := specs()["llama"]
-	of := func(change func(s *model.Spec)) model.Spec {
-		s := base
-		s.Blocks, s.Schedule = 4, []int{0, 1, 2, 3}
-		change(&s)
-		return s
-	}
+	of := fourBlocks
 	window := model.Attention{Window: 8}
 	cohere := func(s *model.Spec) {
 		s.Norm, s.Parallel, s.Tied, s.Rope.Pairs, s.LogitScale = model.NormGain, true, true, true, 0.25
