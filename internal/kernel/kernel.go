@@ -87,8 +87,8 @@ type form struct {
 	dotRows func(dst, x []float32, w []byte, t Float)
 	// stored is MulStored for the n positions of the tile at from, with at least one
 	// segment. It writes storedLanes outputs of each to the aligned memory in w. storedTile is
-	// the number of positions in a tile. storedMost is that up to which MulStored is faster than MulPanel, for codes
-	// of fewer than 8 bits and of 8.
+	// the number of positions in a tile. storedMost is that up to which MulStored is faster
+	// than MulPanel, for codes of fewer than 8 bits and of 8.
 	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
 	storedLanes, storedTile int
 	storedMost, storedMost8 int

@@ -5861,67 +5861,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z1, Z18
 	VPDPBUSD.BCST    252(SI), Z1, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R9*1), Z20
 	VFMADD231PS.BCST (R11), Z12, Z20
 	VMOVUPS          Z20, (BX)(R9*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          64(BX)(R9*1), Z12
 	VFMADD231PS.BCST 4(R11), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R9*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          128(BX)(R9*1), Z12
 	VFMADD231PS.BCST 8(R11), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R9*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          192(BX)(R9*1), Z12
 	VFMADD231PS.BCST 12(R11), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R9*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          256(BX)(R9*1), Z12
 	VFMADD231PS.BCST 16(R11), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R9*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          320(BX)(R9*1), Z12
 	VFMADD231PS.BCST 20(R11), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R9*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          384(BX)(R9*1), Z12
 	VFMADD231PS.BCST 24(R11), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R9*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          448(BX)(R9*1), Z12
 	VFMADD231PS.BCST 28(R11), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R9*1)
@@ -5947,11 +5926,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z1, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R9*1), Z13
 	VFMADD231PS.BCST (R11), Z12, Z13
 	VMOVUPS          Z13, (BX)(R9*1)
@@ -6183,11 +6162,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R9*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R9*1), Z5
 	VFMADD231PS.BCST (R11), Z4, Z5
 	VMOVUPS          Z5, (BX)(R9*1)
@@ -7336,67 +7315,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z1, Z18
 	VPDPBUSD.BCST    252(SI), Z1, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z20
 	VFMADD231PS.BCST (R12), Z12, Z20
 	VMOVUPS          Z20, (BX)(R10*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          64(BX)(R10*1), Z12
 	VFMADD231PS.BCST 4(R12), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R10*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          128(BX)(R10*1), Z12
 	VFMADD231PS.BCST 8(R12), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R10*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          192(BX)(R10*1), Z12
 	VFMADD231PS.BCST 12(R12), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R10*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          256(BX)(R10*1), Z12
 	VFMADD231PS.BCST 16(R12), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R10*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          320(BX)(R10*1), Z12
 	VFMADD231PS.BCST 20(R12), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R10*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          384(BX)(R10*1), Z12
 	VFMADD231PS.BCST 24(R12), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R10*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          448(BX)(R10*1), Z12
 	VFMADD231PS.BCST 28(R12), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R10*1)
@@ -7422,11 +7380,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z1, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z13
 	VFMADD231PS.BCST (R12), Z12, Z13
 	VMOVUPS          Z13, (BX)(R10*1)
@@ -7707,11 +7665,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R10*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R10*1), Z5
 	VFMADD231PS.BCST (R12), Z4, Z5
 	VMOVUPS          Z5, (BX)(R10*1)
@@ -8179,67 +8137,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z10, Z18
 	VPDPBUSD.BCST    252(SI), Z10, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R9*1), Z20
 	VFMADD231PS.BCST (R11), Z12, Z20
 	VMOVUPS          Z20, (BX)(R9*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          64(BX)(R9*1), Z12
 	VFMADD231PS.BCST 4(R11), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R9*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          128(BX)(R9*1), Z12
 	VFMADD231PS.BCST 8(R11), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R9*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          192(BX)(R9*1), Z12
 	VFMADD231PS.BCST 12(R11), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R9*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          256(BX)(R9*1), Z12
 	VFMADD231PS.BCST 16(R11), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R9*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          320(BX)(R9*1), Z12
 	VFMADD231PS.BCST 20(R11), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R9*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          384(BX)(R9*1), Z12
 	VFMADD231PS.BCST 24(R11), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R9*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          448(BX)(R9*1), Z12
 	VFMADD231PS.BCST 28(R11), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R9*1)
@@ -8265,11 +8202,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z10, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R9*1), Z13
 	VFMADD231PS.BCST (R11), Z12, Z13
 	VMOVUPS          Z13, (BX)(R9*1)
@@ -8471,11 +8408,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R9*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R9*1), Z5
 	VFMADD231PS.BCST (R11), Z4, Z5
 	VMOVUPS          Z5, (BX)(R9*1)
@@ -9138,67 +9075,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z10, Z18
 	VPDPBUSD.BCST    252(SI), Z10, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z20
 	VFMADD231PS.BCST (R12), Z12, Z20
 	VMOVUPS          Z20, (BX)(R10*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          64(BX)(R10*1), Z12
 	VFMADD231PS.BCST 4(R12), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R10*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          128(BX)(R10*1), Z12
 	VFMADD231PS.BCST 8(R12), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R10*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          192(BX)(R10*1), Z12
 	VFMADD231PS.BCST 12(R12), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R10*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          256(BX)(R10*1), Z12
 	VFMADD231PS.BCST 16(R12), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R10*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          320(BX)(R10*1), Z12
 	VFMADD231PS.BCST 20(R12), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R10*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          384(BX)(R10*1), Z12
 	VFMADD231PS.BCST 24(R12), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R10*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          448(BX)(R10*1), Z12
 	VFMADD231PS.BCST 28(R12), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R10*1)
@@ -9224,11 +9140,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z10, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z13
 	VFMADD231PS.BCST (R12), Z12, Z13
 	VMOVUPS          Z13, (BX)(R10*1)
@@ -9479,11 +9395,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R10*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R10*1), Z5
 	VFMADD231PS.BCST (R12), Z4, Z5
 	VMOVUPS          Z5, (BX)(R10*1)
@@ -10215,67 +10131,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z10, Z18
 	VPDPBUSD.BCST    252(SI), Z10, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z20
 	VFMADD231PS.BCST (R12), Z12, Z20
 	VMOVUPS          Z20, (BX)(R10*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          64(BX)(R10*1), Z12
 	VFMADD231PS.BCST 4(R12), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R10*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          128(BX)(R10*1), Z12
 	VFMADD231PS.BCST 8(R12), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R10*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          192(BX)(R10*1), Z12
 	VFMADD231PS.BCST 12(R12), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R10*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          256(BX)(R10*1), Z12
 	VFMADD231PS.BCST 16(R12), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R10*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          320(BX)(R10*1), Z12
 	VFMADD231PS.BCST 20(R12), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R10*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          384(BX)(R10*1), Z12
 	VFMADD231PS.BCST 24(R12), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R10*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R9*1), R12
-	SHLQ             $0x02, R12
-	ADDQ             scale+72(FP), R12
 	VMOVUPS          448(BX)(R10*1), Z12
 	VFMADD231PS.BCST 28(R12), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R10*1)
@@ -10301,11 +10196,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z10, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R10*1), Z13
 	VFMADD231PS.BCST (R12), Z12, Z13
 	VMOVUPS          Z13, (BX)(R10*1)
@@ -10597,11 +10492,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R10*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R9*1), R12
 	SHLQ             $0x02, R12
 	ADDQ             scale+72(FP), R12
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R10*1), Z5
 	VFMADD231PS.BCST (R12), Z4, Z5
 	VMOVUPS          Z5, (BX)(R10*1)
@@ -11534,67 +11429,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z10, Z18
 	VPDPBUSD.BCST    252(SI), Z10, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R10*1), R13
 	SHLQ             $0x02, R13
 	ADDQ             scale+72(FP), R13
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R11*1), Z20
 	VFMADD231PS.BCST (R13), Z12, Z20
 	VMOVUPS          Z20, (BX)(R11*1)
 	VCVTDQ2PS        Z13, Z13
 	VMULPS           Z11, Z13, Z13
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          64(BX)(R11*1), Z12
 	VFMADD231PS.BCST 4(R13), Z13, Z12
 	VMOVUPS          Z12, 64(BX)(R11*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z11, Z14, Z14
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          128(BX)(R11*1), Z12
 	VFMADD231PS.BCST 8(R13), Z14, Z12
 	VMOVUPS          Z12, 128(BX)(R11*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z11, Z15, Z15
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          192(BX)(R11*1), Z12
 	VFMADD231PS.BCST 12(R13), Z15, Z12
 	VMOVUPS          Z12, 192(BX)(R11*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z11, Z16, Z16
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          256(BX)(R11*1), Z12
 	VFMADD231PS.BCST 16(R13), Z16, Z12
 	VMOVUPS          Z12, 256(BX)(R11*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z11, Z17, Z17
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          320(BX)(R11*1), Z12
 	VFMADD231PS.BCST 20(R13), Z17, Z12
 	VMOVUPS          Z12, 320(BX)(R11*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z11, Z18, Z18
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          384(BX)(R11*1), Z12
 	VFMADD231PS.BCST 24(R13), Z18, Z12
 	VMOVUPS          Z12, 384(BX)(R11*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z11, Z19, Z19
-	LEAQ             (CX)(R10*1), R13
-	SHLQ             $0x02, R13
-	ADDQ             scale+72(FP), R13
 	VMOVUPS          448(BX)(R11*1), Z12
 	VFMADD231PS.BCST 28(R13), Z19, Z12
 	VMOVUPS          Z12, 448(BX)(R11*1)
@@ -11620,11 +11494,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z10, Z2
 	VPADDD           Z2, Z12, Z12
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z12, Z12
-	VMULPS           Z11, Z12, Z12
 	LEAQ             (CX)(R10*1), R13
 	SHLQ             $0x02, R13
 	ADDQ             scale+72(FP), R13
+	VCVTDQ2PS        Z12, Z12
+	VMULPS           Z11, Z12, Z12
 	VMOVUPS          (BX)(R11*1), Z13
 	VFMADD231PS.BCST (R13), Z12, Z13
 	VMOVUPS          Z13, (BX)(R11*1)
@@ -11965,11 +11839,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R11*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R10*1), R13
 	SHLQ             $0x02, R13
 	ADDQ             scale+72(FP), R13
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R11*1), Z5
 	VFMADD231PS.BCST (R13), Z4, Z5
 	VMOVUPS          Z5, (BX)(R11*1)
@@ -12562,67 +12436,46 @@ onlyMany:
 	VPDPBUSD.BCST    220(SI), Z4, Z18
 	VPDPBUSD.BCST    252(SI), Z4, Z19
 	ADDQ             $0x00000100, SI
-	VCVTDQ2PS        Z10, Z10
-	VMULPS           Z6, Z10, Z10
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z10, Z10
+	VMULPS           Z6, Z10, Z10
 	VMOVUPS          (BX)(R9*1), Z20
 	VFMADD231PS.BCST (R11), Z10, Z20
 	VMOVUPS          Z20, (BX)(R9*1)
 	VCVTDQ2PS        Z12, Z12
 	VMULPS           Z6, Z12, Z12
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          64(BX)(R9*1), Z10
 	VFMADD231PS.BCST 4(R11), Z12, Z10
 	VMOVUPS          Z10, 64(BX)(R9*1)
 	VCVTDQ2PS        Z14, Z14
 	VMULPS           Z6, Z14, Z14
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          128(BX)(R9*1), Z10
 	VFMADD231PS.BCST 8(R11), Z14, Z10
 	VMOVUPS          Z10, 128(BX)(R9*1)
 	VCVTDQ2PS        Z15, Z15
 	VMULPS           Z6, Z15, Z15
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          192(BX)(R9*1), Z10
 	VFMADD231PS.BCST 12(R11), Z15, Z10
 	VMOVUPS          Z10, 192(BX)(R9*1)
 	VCVTDQ2PS        Z16, Z16
 	VMULPS           Z6, Z16, Z16
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          256(BX)(R9*1), Z10
 	VFMADD231PS.BCST 16(R11), Z16, Z10
 	VMOVUPS          Z10, 256(BX)(R9*1)
 	VCVTDQ2PS        Z17, Z17
 	VMULPS           Z6, Z17, Z17
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          320(BX)(R9*1), Z10
 	VFMADD231PS.BCST 20(R11), Z17, Z10
 	VMOVUPS          Z10, 320(BX)(R9*1)
 	VCVTDQ2PS        Z18, Z18
 	VMULPS           Z6, Z18, Z18
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          384(BX)(R9*1), Z10
 	VFMADD231PS.BCST 24(R11), Z18, Z10
 	VMOVUPS          Z10, 384(BX)(R9*1)
 	VCVTDQ2PS        Z19, Z19
 	VMULPS           Z6, Z19, Z19
-	LEAQ             (CX)(R8*1), R11
-	SHLQ             $0x02, R11
-	ADDQ             scale+72(FP), R11
 	VMOVUPS          448(BX)(R9*1), Z10
 	VFMADD231PS.BCST 28(R11), Z19, Z10
 	VMOVUPS          Z10, 448(BX)(R9*1)
@@ -12648,11 +12501,11 @@ only:
 	VPDPBUSD.BCST    28(SI), Z4, Z2
 	VPADDD           Z2, Z10, Z10
 	ADDQ             $0x00000020, SI
-	VCVTDQ2PS        Z10, Z10
-	VMULPS           Z6, Z10, Z10
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z10, Z10
+	VMULPS           Z6, Z10, Z10
 	VMOVUPS          (BX)(R9*1), Z12
 	VFMADD231PS.BCST (R11), Z10, Z12
 	VMOVUPS          Z12, (BX)(R9*1)
@@ -12870,11 +12723,11 @@ partEnd:
 
 finish:
 	VMOVDQU32        1024(BX)(R9*1), Z4
-	VCVTDQ2PS        Z4, Z4
-	VMULPS           Z1, Z4, Z4
 	LEAQ             (CX)(R8*1), R11
 	SHLQ             $0x02, R11
 	ADDQ             scale+72(FP), R11
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z1, Z4, Z4
 	VMOVUPS          (BX)(R9*1), Z5
 	VFMADD231PS.BCST (R11), Z4, Z5
 	VMOVUPS          Z5, (BX)(R9*1)

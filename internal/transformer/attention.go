@@ -137,9 +137,7 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 		if a.block.temper {
 			scale *= d.temperatures[pos]
 		}
-		for j := range p {
-			p[j] *= scale
-		}
+		multiply(p, scale)
 		if d.spec.AttnCap != 0 {
 			kernel.Softcap(p, float32(d.spec.AttnCap))
 		}

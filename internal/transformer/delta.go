@@ -200,9 +200,7 @@ func (w *deltaRule) update(s, qkv []float32, h int, a, b float32, out []float32)
 	rate := float32(1 / (1 + kernel.Exp64(-float64(b))))
 	for j := range w.ValueDim {
 		row := s[j*w.KeyDim:][:w.KeyDim]
-		for i := range row {
-			row[i] *= decay
-		}
+		multiply(row, decay)
 		delta := (v[j] - kernel.Dot(row, k)) * rate
 		for i, x := range k {
 			row[i] += float32(x * delta)

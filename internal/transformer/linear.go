@@ -137,9 +137,9 @@ func (a *application) inputFor(d *Decoder, w *qtensor.Matrix, i int) *quantizedI
 	return &a.room[i]
 }
 
-// stepOf returns how many rows of w a task multiplies by x, or by in if it is not nil. Reading rows from memory is
-// slow at the start of a task, until prefetching is ahead of it. It takes most of the time
-// of a few positions, whose tasks are therefore large.
+// stepOf returns how many rows of w a task multiplies by x, or by in if it is not nil.
+// Reading rows from memory is slow at the start of a task, until prefetching is ahead of it.
+// It takes most of the time of a few positions, whose tasks are therefore large.
 func stepOf(w *qtensor.Matrix, x rows, in *quantizedInput) int {
 	const (
 		few   = 8

@@ -52,7 +52,7 @@ func storedVNNI(packing int) {
 	XORQ(s.k, s.k)
 	XORQ(s.first, s.first)
 	zero := avx512.zero()
-	s.each("clear", 1, func(at position) { VMOVUPS(zero, at.output()) })
+	s.each("clear", 1, func(at position) { VMOVUPS(zero, at.output(0)) })
 
 	Label("segment")
 	s.zeroPoints()
@@ -96,7 +96,7 @@ func storedVNNI(packing int) {
 	TESTQ(min, min)
 	JZ(LabelRef("end"))
 	m := s.rowFactors("min")
-	s.each("minimum", 1, func(at position) { s.fuse(at, 0, m, "minScale") })
+	s.each("minimum", 1, func(at position) { at.fuse(0, m, s.factors("minScale", at)) })
 	Label("end")
 	ADDQ(param("positions"), s.first)
 	INCQ(s.k)
@@ -115,8 +115,8 @@ type position struct {
 func (p position) at(array, i int) Mem {
 	return Mem{Base: p.tile, Index: p.byte, Scale: 1, Disp: array*wideBytes + 4*wideLanes*i}
 }
-func (p position) output() Mem   { return p.at(0, 0) }
-func (p position) sum(i int) Mem { return p.at(1, i) }
+func (p position) output(i int) Mem { return p.at(0, i) }
+func (p position) sum(i int) Mem    { return p.at(1, i) }
 func (p position) zeroPoint(i int) Mem {
 	return Mem{Base: p.tile, Index: p.i, Scale: 4, Disp: 2*wideBytes + 4*i}
 }
@@ -205,24 +205,29 @@ func (s *vnniTile) addProducts(sums []VecVirtual) {
 // addTerms adds the terms of this segment to the outputs of some positions: sums times the
 // factors d of the rows, times those of the positions.
 func (s *vnniTile) addTerms(at position, sums []VecVirtual, d VecVirtual) {
+	factors := s.factors("scale", at)
 	for i, v := range sums {
 		VCVTDQ2PS(v, v)
 		VMULPS(d, v, v)
-		s.fuse(at, i, v, "scale")
+		at.fuse(i, v, factors)
 	}
 }
 
-// fuse adds v times factor i of the named array to the outputs.
-func (s *vnniTile) fuse(at position, i int, v VecVirtual, name string) {
-	factors, y := GP64(), ZMM()
-	LEAQ(Mem{Base: s.first, Index: at.i, Scale: 1}, factors)
-	SHLQ(Imm(2), factors)
-	ADDQ(param(name), factors)
-	out := at.output()
-	out.Disp += 4 * wideLanes * i
-	VMOVUPS(out, y)
+// factors returns the address of the named array's factors of some positions in this segment.
+func (s *vnniTile) factors(name string, at position) GPVirtual {
+	p := GP64()
+	LEAQ(Mem{Base: s.first, Index: at.i, Scale: 1}, p)
+	SHLQ(Imm(2), p)
+	ADDQ(param(name), p)
+	return p
+}
+
+// fuse adds v times factor i to the outputs of position i.
+func (p position) fuse(i int, v VecVirtual, factors GPVirtual) {
+	y := ZMM()
+	VMOVUPS(p.output(i), y)
 	VFMADD231PS_BCST(Mem{Base: factors, Disp: 4 * i}, v, y)
-	VMOVUPS(y, out)
+	VMOVUPS(y, p.output(i))
 }
 
 // loadOffset sets the offset in every lane. It is one for codes less 128 if they have 8 bits,
