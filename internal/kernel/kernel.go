@@ -92,6 +92,8 @@ type form struct {
 	stored                  func(w *StoredRows, x *StoredInputs, from, n int)
 	storedLanes, storedTile int
 	storedMost, storedMost8 int
+	// vector is MulVector for sets of storedLanes rows, at least one, or nil.
+	vector func(dst []float32, sets int, w *StoredRows, scales, mins []byte, x *StoredInputs)
 	// prefetch fetches what is at dst and n-1 times ldd elements further to the first cache, or
 	// is nil. Each position has outputs in another line, which would wait for memory.
 	prefetch func(dst *float32, ldd, n int)

@@ -6207,6 +6207,639 @@ end:
 	VZEROUPPER
 	RET
 
+// func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector2VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R9
+	MOVQ  AX, R8
+	SHLQ  $0x02, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K4
+	SHLQ  $0x01, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K1
+	KMOVD R10, K2
+	SHRQ  $0x10, R10
+	KMOVD R10, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R8
+	LEAQ             (R8)(R8*2), R9
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	VPMOVZXBW.Z      (DI), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VPMOVZXBW.Z      (DI)(R8*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VPMOVZXBW.Z      (DI)(R8*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VPMOVZXBW.Z      (DI)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	LEAQ             (DI)(R8*4), R10
+	VPMOVZXBW.Z      (R10), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VPMOVZXBW.Z      (R10)(R8*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VPMOVZXBW.Z      (R10)(R8*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VPMOVZXBW.Z      (R10)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*4), R10
+	VPMOVZXBW.Z      (R10), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VPMOVZXBW.Z      (R10)(R8*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VPMOVZXBW.Z      (R10)(R8*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VPMOVZXBW.Z      (R10)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*8), R10
+	VPMOVZXBW.Z      (R10), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VPMOVZXBW.Z      (R10)(R8*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VPMOVZXBW.Z      (R10)(R8*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VPMOVZXBW.Z      (R10)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000200, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000020, DI
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
+	VZEROUPPER
+	RET
+
+DATA pairs64<>+0(SB)/1, $0x00
+DATA pairs64<>+1(SB)/1, $0x02
+DATA pairs64<>+2(SB)/1, $0x04
+DATA pairs64<>+3(SB)/1, $0x06
+DATA pairs64<>+4(SB)/1, $0x01
+DATA pairs64<>+5(SB)/1, $0x03
+DATA pairs64<>+6(SB)/1, $0x05
+DATA pairs64<>+7(SB)/1, $0x07
+DATA pairs64<>+8(SB)/1, $0x00
+DATA pairs64<>+9(SB)/1, $0x02
+DATA pairs64<>+10(SB)/1, $0x04
+DATA pairs64<>+11(SB)/1, $0x06
+DATA pairs64<>+12(SB)/1, $0x01
+DATA pairs64<>+13(SB)/1, $0x03
+DATA pairs64<>+14(SB)/1, $0x05
+DATA pairs64<>+15(SB)/1, $0x07
+DATA pairs64<>+16(SB)/1, $0x00
+DATA pairs64<>+17(SB)/1, $0x02
+DATA pairs64<>+18(SB)/1, $0x04
+DATA pairs64<>+19(SB)/1, $0x06
+DATA pairs64<>+20(SB)/1, $0x01
+DATA pairs64<>+21(SB)/1, $0x03
+DATA pairs64<>+22(SB)/1, $0x05
+DATA pairs64<>+23(SB)/1, $0x07
+DATA pairs64<>+24(SB)/1, $0x00
+DATA pairs64<>+25(SB)/1, $0x02
+DATA pairs64<>+26(SB)/1, $0x04
+DATA pairs64<>+27(SB)/1, $0x06
+DATA pairs64<>+28(SB)/1, $0x01
+DATA pairs64<>+29(SB)/1, $0x03
+DATA pairs64<>+30(SB)/1, $0x05
+DATA pairs64<>+31(SB)/1, $0x07
+DATA pairs64<>+32(SB)/1, $0x00
+DATA pairs64<>+33(SB)/1, $0x02
+DATA pairs64<>+34(SB)/1, $0x04
+DATA pairs64<>+35(SB)/1, $0x06
+DATA pairs64<>+36(SB)/1, $0x01
+DATA pairs64<>+37(SB)/1, $0x03
+DATA pairs64<>+38(SB)/1, $0x05
+DATA pairs64<>+39(SB)/1, $0x07
+DATA pairs64<>+40(SB)/1, $0x00
+DATA pairs64<>+41(SB)/1, $0x02
+DATA pairs64<>+42(SB)/1, $0x04
+DATA pairs64<>+43(SB)/1, $0x06
+DATA pairs64<>+44(SB)/1, $0x01
+DATA pairs64<>+45(SB)/1, $0x03
+DATA pairs64<>+46(SB)/1, $0x05
+DATA pairs64<>+47(SB)/1, $0x07
+DATA pairs64<>+48(SB)/1, $0x00
+DATA pairs64<>+49(SB)/1, $0x02
+DATA pairs64<>+50(SB)/1, $0x04
+DATA pairs64<>+51(SB)/1, $0x06
+DATA pairs64<>+52(SB)/1, $0x01
+DATA pairs64<>+53(SB)/1, $0x03
+DATA pairs64<>+54(SB)/1, $0x05
+DATA pairs64<>+55(SB)/1, $0x07
+DATA pairs64<>+56(SB)/1, $0x00
+DATA pairs64<>+57(SB)/1, $0x02
+DATA pairs64<>+58(SB)/1, $0x04
+DATA pairs64<>+59(SB)/1, $0x06
+DATA pairs64<>+60(SB)/1, $0x01
+DATA pairs64<>+61(SB)/1, $0x03
+DATA pairs64<>+62(SB)/1, $0x05
+DATA pairs64<>+63(SB)/1, $0x07
+GLOBL pairs64<>(SB), RODATA|NOPTR, $64
+
+DATA low2at0<>+0(SB)/4, $0x03030303
+DATA low2at0<>+4(SB)/4, $0x03030303
+DATA low2at0<>+8(SB)/4, $0x03030303
+DATA low2at0<>+12(SB)/4, $0x03030303
+DATA low2at0<>+16(SB)/4, $0x03030303
+DATA low2at0<>+20(SB)/4, $0x03030303
+DATA low2at0<>+24(SB)/4, $0x03030303
+DATA low2at0<>+28(SB)/4, $0x03030303
+DATA low2at0<>+32(SB)/4, $0x03030303
+DATA low2at0<>+36(SB)/4, $0x03030303
+DATA low2at0<>+40(SB)/4, $0x03030303
+DATA low2at0<>+44(SB)/4, $0x03030303
+DATA low2at0<>+48(SB)/4, $0x03030303
+DATA low2at0<>+52(SB)/4, $0x03030303
+DATA low2at0<>+56(SB)/4, $0x03030303
+DATA low2at0<>+60(SB)/4, $0x03030303
+GLOBL low2at0<>(SB), RODATA|NOPTR, $64
+
 // func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored3AVX2(SB), NOSPLIT, $0-112
@@ -7710,6 +8343,666 @@ end:
 	VZEROUPPER
 	RET
 
+// func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector3VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         blocks+32(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+16(FP), R8
+	ADDQ         AX, R8
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R10
+	MOVQ  AX, R9
+	SHLQ  $0x02, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K4
+	SHLQ  $0x01, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K1
+	KMOVD R11, K2
+	SHRQ  $0x10, R11
+	KMOVD R11, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R9
+	LEAQ             (R9)(R9*2), R10
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	VPMOVZXBW.Z      (DI), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VPMOVZXBW.Z      (DI)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VPMOVZXBW.Z      (DI)(R9*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VPMOVZXBW.Z      (DI)(R10*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       192(CX)
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	VPMOVZXBW.Z      (R11), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VPMOVZXBW.Z      (R11)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VPMOVZXBW.Z      (R11)(R9*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VPMOVZXBW.Z      (R11)(R10*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	PREFETCHT0       512(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*4), R12
+	VPMOVZXBW.Z      (R11), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VPMOVZXBW.Z      (R11)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VPMOVZXBW.Z      (R11)(R9*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VPMOVZXBW.Z      (R11)(R10*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       576(CX)
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*8), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*8), R12
+	VPMOVZXBW.Z      (R11), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VPMOVZXBW.Z      (R11)(R9*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VPMOVZXBW.Z      (R11)(R9*2), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VPMOVZXBW.Z      (R11)(R10*1), K1, Z4
+	VPSLLW           $0x04, Z4, Z22
+	VPORD            Z22, Z4, Z4
+	VPSRLW           $0x02, Z4, Z22
+	VPANDD           low2at0<>+0(SB), Z4, Z4
+	VPANDD           low2at0<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit2<>+0(SB), Z22, K5, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000300, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000020, DI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
+	VZEROUPPER
+	RET
+
 // func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored4AVX2(SB), NOSPLIT, $0-112
@@ -8450,6 +9743,531 @@ end:
 	INCQ AX
 	CMPQ AX, segments+48(FP)
 	JLT  segment
+	VZEROUPPER
+	RET
+
+// func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector4VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R9
+	MOVQ  AX, R8
+	SHLQ  $0x02, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K4
+	SHLQ  $0x01, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K1
+	KMOVD R10, K2
+	SHRQ  $0x10, R10
+	KMOVD R10, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R8
+	LEAQ             (R8)(R8*2), R9
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	VMOVDQU32.Z      (DI), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VMOVDQU32.Z      (DI)(R8*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VMOVDQU32.Z      (DI)(R8*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VMOVDQU32.Z      (DI)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	LEAQ             (DI)(R8*4), R10
+	VMOVDQU32.Z      (R10), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VMOVDQU32.Z      (R10)(R8*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VMOVDQU32.Z      (R10)(R8*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VMOVDQU32.Z      (R10)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       512(CX)
+	PREFETCHT0       576(CX)
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*4), R10
+	VMOVDQU32.Z      (R10), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VMOVDQU32.Z      (R10)(R8*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VMOVDQU32.Z      (R10)(R8*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VMOVDQU32.Z      (R10)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       768(CX)
+	PREFETCHT0       832(CX)
+	PREFETCHT0       896(CX)
+	PREFETCHT0       960(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*8), R10
+	VMOVDQU32.Z      (R10), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VMOVDQU32.Z      (R10)(R8*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VMOVDQU32.Z      (R10)(R8*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VMOVDQU32.Z      (R10)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000400, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000040, DI
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
 	VZEROUPPER
 	RET
 
@@ -9437,6 +11255,642 @@ end:
 	INCQ AX
 	CMPQ AX, segments+48(FP)
 	JLT  segment
+	VZEROUPPER
+	RET
+
+// func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector5VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         blocks+32(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+16(FP), R8
+	ADDQ         AX, R8
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R10
+	MOVQ  AX, R9
+	SHLQ  $0x02, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K4
+	SHLQ  $0x01, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K1
+	KMOVD R11, K2
+	SHRQ  $0x10, R11
+	KMOVD R11, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R9
+	LEAQ             (R9)(R9*2), R10
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	PREFETCHT0       256(CX)
+	VMOVDQU32.Z      (DI), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VMOVDQU32.Z      (DI)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VMOVDQU32.Z      (DI)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VMOVDQU32.Z      (DI)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R8)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       320(CX)
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	PREFETCHT0       512(CX)
+	PREFETCHT0       576(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	PREFETCHT0       768(CX)
+	PREFETCHT0       832(CX)
+	PREFETCHT0       896(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*4), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       960(CX)
+	PREFETCHT0       1024(CX)
+	PREFETCHT0       1088(CX)
+	PREFETCHT0       1152(CX)
+	PREFETCHT0       1216(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*8), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*8), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R9*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBD.Z      (R12)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit4<>+0(SB), Z22, K5, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000500, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000040, DI
+	ADDQ $0x00000010, R8
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
 	VZEROUPPER
 	RET
 
@@ -10536,6 +12990,712 @@ end:
 	JLT  segment
 	VZEROUPPER
 	RET
+
+// func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector6VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         blocks+32(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+16(FP), R8
+	ADDQ         AX, R8
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R10
+	MOVQ  AX, R9
+	SHLQ  $0x02, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K4
+	SHLQ  $0x01, R9
+	BZHIQ R9, R10, R11
+	KMOVD R11, K1
+	KMOVD R11, K2
+	SHRQ  $0x10, R11
+	KMOVD R11, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R9
+	LEAQ             (R9)(R9*2), R10
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	VMOVDQU32.Z      (DI), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VMOVDQU32.Z      (DI)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R9*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VMOVDQU32.Z      (DI)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R9*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VMOVDQU32.Z      (DI)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	PREFETCHT0       512(CX)
+	PREFETCHT0       576(CX)
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       768(CX)
+	PREFETCHT0       832(CX)
+	PREFETCHT0       896(CX)
+	PREFETCHT0       960(CX)
+	PREFETCHT0       1024(CX)
+	PREFETCHT0       1088(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*4), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*4), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       1152(CX)
+	PREFETCHT0       1216(CX)
+	PREFETCHT0       1280(CX)
+	PREFETCHT0       1344(CX)
+	PREFETCHT0       1408(CX)
+	PREFETCHT0       1472(CX)
+	LEAQ             (DI)(R9*4), R11
+	LEAQ             (R11)(R9*8), R11
+	LEAQ             (R8)(R9*4), R12
+	LEAQ             (R12)(R9*8), R12
+	VMOVDQU32.Z      (R11), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VMOVDQU32.Z      (R11)(R9*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VMOVDQU32.Z      (R11)(R9*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R9*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VMOVDQU32.Z      (R11)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R12)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000600, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R9
+	MOVQ             scale+80(FP), R10
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R9)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R9
+	TESTQ            R9, R9
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R10
+	VMOVUPS          (R10)(DX*1), Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R9
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R9)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000040, DI
+	ADDQ $0x00000020, R8
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
+	VZEROUPPER
+	RET
+
+DATA low2at4<>+0(SB)/4, $0x30303030
+DATA low2at4<>+4(SB)/4, $0x30303030
+DATA low2at4<>+8(SB)/4, $0x30303030
+DATA low2at4<>+12(SB)/4, $0x30303030
+DATA low2at4<>+16(SB)/4, $0x30303030
+DATA low2at4<>+20(SB)/4, $0x30303030
+DATA low2at4<>+24(SB)/4, $0x30303030
+DATA low2at4<>+28(SB)/4, $0x30303030
+DATA low2at4<>+32(SB)/4, $0x30303030
+DATA low2at4<>+36(SB)/4, $0x30303030
+DATA low2at4<>+40(SB)/4, $0x30303030
+DATA low2at4<>+44(SB)/4, $0x30303030
+DATA low2at4<>+48(SB)/4, $0x30303030
+DATA low2at4<>+52(SB)/4, $0x30303030
+DATA low2at4<>+56(SB)/4, $0x30303030
+DATA low2at4<>+60(SB)/4, $0x30303030
+GLOBL low2at4<>(SB), RODATA|NOPTR, $64
 
 // func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
@@ -11884,6 +15044,805 @@ end:
 	VZEROUPPER
 	RET
 
+// func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector7VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         blocks+32(FP), CX
+	IMUL3Q       $0x10, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+16(FP), R8
+	ADDQ         AX, R8
+	MOVQ         blocks+32(FP), CX
+	IMUL3Q       $0x08, CX, CX
+	ADDQ         CX, AX
+	MOVQ         codes+16(FP), R9
+	ADDQ         AX, R9
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R10
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R10)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R11
+	MOVQ  AX, R10
+	SHLQ  $0x02, R10
+	BZHIQ R10, R11, R12
+	KMOVD R12, K4
+	SHLQ  $0x01, R10
+	BZHIQ R10, R11, R12
+	KMOVD R12, K1
+	KMOVD R12, K2
+	SHRQ  $0x10, R12
+	KMOVD R12, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R10
+	LEAQ             (R10)(R10*2), R11
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	PREFETCHT0       384(CX)
+	VMOVDQU32.Z      (DI), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R9), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z4, Z6
+	VPDPBUSD         Z3, Z22, Z6
+	VMOVDQU32.Z      (DI)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R9)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z4, Z7
+	VPDPBUSD         Z3, Z22, Z7
+	VMOVDQU32.Z      (DI)(R10*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R10*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R9)(R10*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z4, Z8
+	VPDPBUSD         Z3, Z22, Z8
+	VMOVDQU32.Z      (DI)(R11*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R8)(R11*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R9)(R11*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z4, Z9
+	VPDPBUSD         Z3, Z22, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       448(CX)
+	PREFETCHT0       512(CX)
+	PREFETCHT0       576(CX)
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	PREFETCHT0       768(CX)
+	PREFETCHT0       832(CX)
+	LEAQ             (DI)(R10*4), R12
+	LEAQ             (R8)(R10*4), R13
+	LEAQ             (R9)(R10*4), R14
+	VMOVDQU32.Z      (R12), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z4, Z10
+	VPDPBUSD         Z3, Z22, Z10
+	VMOVDQU32.Z      (R12)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z4, Z11
+	VPDPBUSD         Z3, Z22, Z11
+	VMOVDQU32.Z      (R12)(R10*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z4, Z12
+	VPDPBUSD         Z3, Z22, Z12
+	VMOVDQU32.Z      (R12)(R11*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R11*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R11*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z4, Z13
+	VPDPBUSD         Z3, Z22, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       896(CX)
+	PREFETCHT0       960(CX)
+	PREFETCHT0       1024(CX)
+	PREFETCHT0       1088(CX)
+	PREFETCHT0       1152(CX)
+	PREFETCHT0       1216(CX)
+	PREFETCHT0       1280(CX)
+	LEAQ             (DI)(R10*4), R12
+	LEAQ             (R12)(R10*4), R12
+	LEAQ             (R8)(R10*4), R13
+	LEAQ             (R13)(R10*4), R13
+	LEAQ             (R9)(R10*4), R14
+	LEAQ             (R14)(R10*4), R14
+	VMOVDQU32.Z      (R12), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z4, Z14
+	VPDPBUSD         Z3, Z22, Z14
+	VMOVDQU32.Z      (R12)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z4, Z15
+	VPDPBUSD         Z3, Z22, Z15
+	VMOVDQU32.Z      (R12)(R10*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z4, Z16
+	VPDPBUSD         Z3, Z22, Z16
+	VMOVDQU32.Z      (R12)(R11*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R11*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R11*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z4, Z17
+	VPDPBUSD         Z3, Z22, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       1344(CX)
+	PREFETCHT0       1408(CX)
+	PREFETCHT0       1472(CX)
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	PREFETCHT0       1728(CX)
+	LEAQ             (DI)(R10*4), R12
+	LEAQ             (R12)(R10*8), R12
+	LEAQ             (R8)(R10*4), R13
+	LEAQ             (R13)(R10*8), R13
+	LEAQ             (R9)(R10*4), R14
+	LEAQ             (R14)(R10*8), R14
+	VMOVDQU32.Z      (R12), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z4, Z18
+	VPDPBUSD         Z3, Z22, Z18
+	VMOVDQU32.Z      (R12)(R10*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z4, Z19
+	VPDPBUSD         Z3, Z22, Z19
+	VMOVDQU32.Z      (R12)(R10*2), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R10*2), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R10*2), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z4, Z20
+	VPDPBUSD         Z3, Z22, Z20
+	VMOVDQU32.Z      (R12)(R11*1), K4, Z4
+	VPSRLW           $0x04, Z4, Z22
+	VPANDD           low4<>+0(SB), Z4, Z4
+	VPANDD           low4<>+0(SB), Z22, Z22
+	VPMOVZXBW.Z      (R13)(R11*1), K1, Z23
+	VPSLLW           $0x04, Z23, Z24
+	VPORD            Z24, Z23, Z23
+	VPSLLW           $0x02, Z23, Z24
+	VPSLLW           $0x04, Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z23, Z23
+	VPANDD           low2at4<>+0(SB), Z24, Z24
+	VPORD            Z23, Z4, Z4
+	VPORD            Z24, Z22, Z22
+	VPMOVZXBD.Z      (R14)(R11*1), K4, Z23
+	VPSHUFB          byte0<>+0(SB), Z23, Z23
+	VPTESTMB         bits0<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z4, K5, Z4
+	VPTESTMB         bits1<>+0(SB), Z23, K5
+	VPADDB           bit6<>+0(SB), Z22, K5, Z22
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z4, Z21
+	VPDPBUSD         Z3, Z22, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000700, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R10
+	MOVQ             scale+80(FP), R11
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R10)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R11)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R10
+	TESTQ            R10, R10
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R11
+	VMOVUPS          (R11)(DX*1), Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R10
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R10)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R10
+	MOVQ             scale+80(FP), R11
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R10)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R11)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R10
+	TESTQ            R10, R10
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R11
+	VMOVUPS          (R11)(DX*1), Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R10
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R10)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R10
+	MOVQ             scale+80(FP), R11
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R10)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R11)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R10
+	TESTQ            R10, R10
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R11
+	VMOVUPS          (R11)(DX*1), Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R10
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R10)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R10
+	MOVQ             scale+80(FP), R11
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R10)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R11)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R10
+	TESTQ            R10, R10
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R11
+	VMOVUPS          (R11)(DX*1), Z0
+	VFMADD231PS.BCST (R10)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R10
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R10)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000040, DI
+	ADDQ $0x00000020, R8
+	ADDQ $0x00000010, R9
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
+	VZEROUPPER
+	RET
+
 // func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 // Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·stored8AVX2(SB), NOSPLIT, $0-112
@@ -12768,6 +16727,548 @@ end:
 	VZEROUPPER
 	RET
 
+// func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, BMI2, MMX+
+TEXT ·vector8VNNI(SB), NOSPLIT, $0-128
+	MOVL         offset+72(FP), AX
+	SUBL         $0x80, AX
+	VPBROADCASTD AX, Z2
+
+set:
+	MOVQ      scales+112(FP), AX
+	MOVQ      d+96(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, scales+112(FP)
+
+scalesEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              scalesEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             scalesEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             scalesEight
+
+scalesEnd:
+	MOVQ      mins+120(FP), AX
+	TESTQ     AX, AX
+	JZ        row
+	MOVQ      mins+120(FP), AX
+	MOVQ      min+104(FP), CX
+	MOVQ      segments+56(FP), DX
+	MOVQ      DX, BX
+	SHLQ      $0x01, DX
+	VPMOVZXBQ pairs64<>+0(SB), Z0
+	LEAQ      (DX)(DX*2), SI
+	MOVQ      DX, DI
+	SHLQ      $0x04, DI
+	ADDQ      AX, DI
+	MOVQ      DI, mins+120(FP)
+
+minsEight:
+	PREFETCHT0      (DI)
+	PREFETCHT0      64(DI)
+	PREFETCHT0      128(DI)
+	PREFETCHT0      192(DI)
+	ADDQ            $0x00000100, DI
+	LEAQ            (AX)(DX*4), R8
+	LEAQ            (AX)(DX*8), R9
+	LEAQ            (R8)(DX*8), R10
+	VBROADCASTI32X4 (AX), Z3
+	VINSERTI32X4    $0x01, (R8), Z3, Z3
+	VINSERTI32X4    $0x02, (R9), Z3, Z3
+	VINSERTI32X4    $0x03, (R10), Z3, Z3
+	VBROADCASTI32X4 (AX)(DX*1), Z4
+	VINSERTI32X4    $0x01, (R8)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (R9)(DX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R10)(DX*1), Z4, Z4
+	VBROADCASTI32X4 (AX)(DX*2), Z5
+	VINSERTI32X4    $0x01, (R8)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (R9)(DX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (R10)(DX*2), Z5, Z5
+	VBROADCASTI32X4 (AX)(SI*1), Z22
+	VINSERTI32X4    $0x01, (R8)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x02, (R9)(SI*1), Z22, Z22
+	VINSERTI32X4    $0x03, (R10)(SI*1), Z22, Z22
+	VPUNPCKLWD      Z4, Z3, Z23
+	VPUNPCKLWD      Z22, Z5, Z24
+	VPUNPCKLDQ      Z24, Z23, Z25
+	VPERMQ          Z25, Z0, Z25
+	VEXTRACTI64X4   $0x01, Z25, Y26
+	VCVTPH2PS       Y25, Z25
+	VMOVUPS         Z25, (CX)
+	VCVTPH2PS       Y26, Z25
+	VMOVUPS         Z25, 64(CX)
+	VPUNPCKHDQ      Z24, Z23, Z23
+	VPERMQ          Z23, Z0, Z23
+	VEXTRACTI64X4   $0x01, Z23, Y24
+	VCVTPH2PS       Y23, Z23
+	VMOVUPS         Z23, 128(CX)
+	VCVTPH2PS       Y24, Z23
+	VMOVUPS         Z23, 192(CX)
+	VPUNPCKHWD      Z4, Z3, Z3
+	VPUNPCKHWD      Z22, Z5, Z4
+	VPUNPCKLDQ      Z4, Z3, Z5
+	VPERMQ          Z5, Z0, Z5
+	VEXTRACTI64X4   $0x01, Z5, Y22
+	VCVTPH2PS       Y5, Z5
+	VMOVUPS         Z5, 256(CX)
+	VCVTPH2PS       Y22, Z5
+	VMOVUPS         Z5, 320(CX)
+	VPUNPCKHDQ      Z4, Z3, Z3
+	VPERMQ          Z3, Z0, Z3
+	VEXTRACTI64X4   $0x01, Z3, Y4
+	VCVTPH2PS       Y3, Z3
+	VMOVUPS         Z3, 384(CX)
+	VCVTPH2PS       Y4, Z3
+	VMOVUPS         Z3, 448(CX)
+	SUBQ            $0x08, BX
+	JZ              minsEnd
+	ADDQ            $0x10, AX
+	ADDQ            $0x00000200, CX
+	CMPQ            BX, $0x08
+	JGE             minsEight
+	SUBQ            $0x08, BX
+	LEAQ            (AX)(BX*2), AX
+	SHLQ            $0x06, BX
+	ADDQ            BX, CX
+	MOVQ            $0x00000008, BX
+	JMP             minsEight
+
+minsEnd:
+row:
+	XORQ         AX, AX
+	MOVQ         codes+16(FP), DI
+	ADDQ         AX, DI
+	MOVQ         a+40(FP), SI
+	MOVQ         blocks+32(FP), AX
+	MOVQ         stride+24(FP), CX
+	SHLQ         $0x04, CX
+	LEAQ         (DI)(CX*1), CX
+	MOVQ         CX, codes+16(FP)
+	KXNORD       K1, K1, K1
+	KMOVD        K1, K2
+	KMOVD        K1, K3
+	KMOVD        K1, K4
+	VPXORD       Z1, Z1, Z1
+	XORQ         BX, BX
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+span:
+	CMPQ  AX, $0x04
+	JGE   whole
+	MOVQ  $-1, R9
+	MOVQ  AX, R8
+	SHLQ  $0x02, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K4
+	SHLQ  $0x01, R8
+	BZHIQ R8, R9, R10
+	KMOVD R10, K1
+	KMOVD R10, K2
+	SHRQ  $0x10, R10
+	KMOVD R10, K3
+
+whole:
+	VMOVDQU32.Z      (SI), K2, Z3
+	VMOVDQU32.Z      64(SI), K3, Z4
+	VSHUFI32X4       $0x88, Z4, Z3, Z5
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	MOVQ             stride+24(FP), R8
+	LEAQ             (R8)(R8*2), R9
+	PREFETCHT0       (CX)
+	PREFETCHT0       64(CX)
+	PREFETCHT0       128(CX)
+	PREFETCHT0       192(CX)
+	PREFETCHT0       256(CX)
+	PREFETCHT0       320(CX)
+	PREFETCHT0       384(CX)
+	PREFETCHT0       448(CX)
+	VMOVDQU32.Z      (DI), K2, Z4
+	VMOVDQU32.Z      64(DI), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z6, Z6, Z6
+	VPDPBUSD         Z5, Z23, Z6
+	VPDPBUSD         Z3, Z4, Z6
+	VMOVDQU32.Z      (DI)(R8*1), K2, Z4
+	VMOVDQU32.Z      64(DI)(R8*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z7, Z7, Z7
+	VPDPBUSD         Z5, Z23, Z7
+	VPDPBUSD         Z3, Z4, Z7
+	VMOVDQU32.Z      (DI)(R8*2), K2, Z4
+	VMOVDQU32.Z      64(DI)(R8*2), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z8, Z8, Z8
+	VPDPBUSD         Z5, Z23, Z8
+	VPDPBUSD         Z3, Z4, Z8
+	VMOVDQU32.Z      (DI)(R9*1), K2, Z4
+	VMOVDQU32.Z      64(DI)(R9*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z9, Z9, Z9
+	VPDPBUSD         Z5, Z23, Z9
+	VPDPBUSD         Z3, Z4, Z9
+	VPUNPCKLDQ       Z7, Z6, Z4
+	VPUNPCKHDQ       Z7, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	VPUNPCKLDQ       Z9, Z8, Z4
+	VPUNPCKHDQ       Z9, Z8, Z8
+	VPADDD           Z4, Z8, Z8
+	VPUNPCKLQDQ      Z8, Z6, Z4
+	VPUNPCKHQDQ      Z8, Z6, Z6
+	VPADDD           Z4, Z6, Z6
+	PREFETCHT0       512(CX)
+	PREFETCHT0       576(CX)
+	PREFETCHT0       640(CX)
+	PREFETCHT0       704(CX)
+	PREFETCHT0       768(CX)
+	PREFETCHT0       832(CX)
+	PREFETCHT0       896(CX)
+	PREFETCHT0       960(CX)
+	LEAQ             (DI)(R8*4), R10
+	VMOVDQU32.Z      (R10), K2, Z4
+	VMOVDQU32.Z      64(R10), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z10, Z10, Z10
+	VPDPBUSD         Z5, Z23, Z10
+	VPDPBUSD         Z3, Z4, Z10
+	VMOVDQU32.Z      (R10)(R8*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z11, Z11, Z11
+	VPDPBUSD         Z5, Z23, Z11
+	VPDPBUSD         Z3, Z4, Z11
+	VMOVDQU32.Z      (R10)(R8*2), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*2), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z12, Z12, Z12
+	VPDPBUSD         Z5, Z23, Z12
+	VPDPBUSD         Z3, Z4, Z12
+	VMOVDQU32.Z      (R10)(R9*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R9*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z13, Z13, Z13
+	VPDPBUSD         Z5, Z23, Z13
+	VPDPBUSD         Z3, Z4, Z13
+	VPUNPCKLDQ       Z11, Z10, Z4
+	VPUNPCKHDQ       Z11, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	VPUNPCKLDQ       Z13, Z12, Z4
+	VPUNPCKHDQ       Z13, Z12, Z12
+	VPADDD           Z4, Z12, Z12
+	VPUNPCKLQDQ      Z12, Z10, Z4
+	VPUNPCKHQDQ      Z12, Z10, Z10
+	VPADDD           Z4, Z10, Z10
+	PREFETCHT0       1024(CX)
+	PREFETCHT0       1088(CX)
+	PREFETCHT0       1152(CX)
+	PREFETCHT0       1216(CX)
+	PREFETCHT0       1280(CX)
+	PREFETCHT0       1344(CX)
+	PREFETCHT0       1408(CX)
+	PREFETCHT0       1472(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*4), R10
+	VMOVDQU32.Z      (R10), K2, Z4
+	VMOVDQU32.Z      64(R10), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z14, Z14, Z14
+	VPDPBUSD         Z5, Z23, Z14
+	VPDPBUSD         Z3, Z4, Z14
+	VMOVDQU32.Z      (R10)(R8*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z15, Z15, Z15
+	VPDPBUSD         Z5, Z23, Z15
+	VPDPBUSD         Z3, Z4, Z15
+	VMOVDQU32.Z      (R10)(R8*2), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*2), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z16, Z16, Z16
+	VPDPBUSD         Z5, Z23, Z16
+	VPDPBUSD         Z3, Z4, Z16
+	VMOVDQU32.Z      (R10)(R9*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R9*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z17, Z17, Z17
+	VPDPBUSD         Z5, Z23, Z17
+	VPDPBUSD         Z3, Z4, Z17
+	VPUNPCKLDQ       Z15, Z14, Z4
+	VPUNPCKHDQ       Z15, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	VPUNPCKLDQ       Z17, Z16, Z4
+	VPUNPCKHDQ       Z17, Z16, Z16
+	VPADDD           Z4, Z16, Z16
+	VPUNPCKLQDQ      Z16, Z14, Z4
+	VPUNPCKHQDQ      Z16, Z14, Z14
+	VPADDD           Z4, Z14, Z14
+	PREFETCHT0       1536(CX)
+	PREFETCHT0       1600(CX)
+	PREFETCHT0       1664(CX)
+	PREFETCHT0       1728(CX)
+	PREFETCHT0       1792(CX)
+	PREFETCHT0       1856(CX)
+	PREFETCHT0       1920(CX)
+	PREFETCHT0       1984(CX)
+	LEAQ             (DI)(R8*4), R10
+	LEAQ             (R10)(R8*8), R10
+	VMOVDQU32.Z      (R10), K2, Z4
+	VMOVDQU32.Z      64(R10), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z18, Z18, Z18
+	VPDPBUSD         Z5, Z23, Z18
+	VPDPBUSD         Z3, Z4, Z18
+	VMOVDQU32.Z      (R10)(R8*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z19, Z19, Z19
+	VPDPBUSD         Z5, Z23, Z19
+	VPDPBUSD         Z3, Z4, Z19
+	VMOVDQU32.Z      (R10)(R8*2), K2, Z4
+	VMOVDQU32.Z      64(R10)(R8*2), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z20, Z20, Z20
+	VPDPBUSD         Z5, Z23, Z20
+	VPDPBUSD         Z3, Z4, Z20
+	VMOVDQU32.Z      (R10)(R9*1), K2, Z4
+	VMOVDQU32.Z      64(R10)(R9*1), K3, Z22
+	VSHUFI32X4       $0x88, Z22, Z4, Z23
+	VSHUFI32X4       $0xdd, Z22, Z4, Z4
+	VPXORD           Z21, Z21, Z21
+	VPDPBUSD         Z5, Z23, Z21
+	VPDPBUSD         Z3, Z4, Z21
+	VPUNPCKLDQ       Z19, Z18, Z3
+	VPUNPCKHDQ       Z19, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	VPUNPCKLDQ       Z21, Z20, Z3
+	VPUNPCKHDQ       Z21, Z20, Z20
+	VPADDD           Z3, Z20, Z20
+	VPUNPCKLQDQ      Z20, Z18, Z3
+	VPUNPCKHQDQ      Z20, Z18, Z18
+	VPADDD           Z3, Z18, Z18
+	ADDQ             $0x00000800, CX
+	VSHUFI32X4       $0x88, Z10, Z6, Z3
+	VSHUFI32X4       $0x88, Z18, Z14, Z4
+	VSHUFI32X4       $0xdd, Z10, Z6, Z5
+	VSHUFI32X4       $0xdd, Z18, Z14, Z22
+	VSHUFI32X4       $0x88, Z4, Z3, Z23
+	VSHUFI32X4       $0x88, Z22, Z5, Z24
+	VSHUFI32X4       $0xdd, Z4, Z3, Z3
+	VSHUFI32X4       $0xdd, Z22, Z5, Z4
+	VPADDD           Z23, Z0, Z0
+	DECQ             DX
+	JNZ              block0
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block0Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block0Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block0:
+	VPADDD           Z24, Z0, Z0
+	DECQ             DX
+	JNZ              block1
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block1Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block1Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block1:
+	VPADDD           Z3, Z0, Z0
+	DECQ             DX
+	JNZ              block2
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block2Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block2Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block2:
+	VPADDD           Z4, Z0, Z0
+	DECQ             DX
+	JNZ              block3
+	MOVQ             BX, DX
+	SHLQ             $0x06, DX
+	MOVQ             d+96(FP), R8
+	MOVQ             scale+80(FP), R9
+	VCVTDQ2PS        Z0, Z0
+	VMULPS           (R8)(DX*1), Z0, Z0
+	VFMADD231PS.BCST (R9)(BX*4), Z0, Z1
+	MOVQ             minScale+88(FP), R8
+	TESTQ            R8, R8
+	JZ               block3Scaled
+	MOVQ             min+104(FP), R9
+	VMOVUPS          (R9)(DX*1), Z0
+	VFMADD231PS.BCST (R8)(BX*4), Z0, Z1
+
+block3Scaled:
+	INCQ         BX
+	CMPQ         BX, segments+56(FP)
+	JGE          store
+	MOVQ         counts+48(FP), DX
+	MOVQ         sums+64(FP), R8
+	MOVL         (DX)(BX*4), DX
+	VPBROADCASTD (R8)(BX*4), Z0
+	VPMULLD      Z2, Z0, Z0
+
+block3:
+	ADDQ $0x00000080, DI
+	ADDQ $0x00000080, SI
+	SUBQ $0x04, AX
+	JMP  span
+
+store:
+	MOVQ    dst+0(FP), AX
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	MOVQ    AX, dst+0(FP)
+	DECQ    sets+8(FP)
+	JNZ     set
+	VZEROUPPER
+	RET
+
 // func prefetchAMD64(dst *float32, ldd int, n int)
 // Requires: MMX+
 TEXT ·prefetchAMD64(SB), NOSPLIT, $0-24
@@ -13288,72 +17789,6 @@ check:
 	JNZ   columns
 	VZEROUPPER
 	RET
-
-DATA pairs64<>+0(SB)/1, $0x00
-DATA pairs64<>+1(SB)/1, $0x02
-DATA pairs64<>+2(SB)/1, $0x04
-DATA pairs64<>+3(SB)/1, $0x06
-DATA pairs64<>+4(SB)/1, $0x01
-DATA pairs64<>+5(SB)/1, $0x03
-DATA pairs64<>+6(SB)/1, $0x05
-DATA pairs64<>+7(SB)/1, $0x07
-DATA pairs64<>+8(SB)/1, $0x00
-DATA pairs64<>+9(SB)/1, $0x02
-DATA pairs64<>+10(SB)/1, $0x04
-DATA pairs64<>+11(SB)/1, $0x06
-DATA pairs64<>+12(SB)/1, $0x01
-DATA pairs64<>+13(SB)/1, $0x03
-DATA pairs64<>+14(SB)/1, $0x05
-DATA pairs64<>+15(SB)/1, $0x07
-DATA pairs64<>+16(SB)/1, $0x00
-DATA pairs64<>+17(SB)/1, $0x02
-DATA pairs64<>+18(SB)/1, $0x04
-DATA pairs64<>+19(SB)/1, $0x06
-DATA pairs64<>+20(SB)/1, $0x01
-DATA pairs64<>+21(SB)/1, $0x03
-DATA pairs64<>+22(SB)/1, $0x05
-DATA pairs64<>+23(SB)/1, $0x07
-DATA pairs64<>+24(SB)/1, $0x00
-DATA pairs64<>+25(SB)/1, $0x02
-DATA pairs64<>+26(SB)/1, $0x04
-DATA pairs64<>+27(SB)/1, $0x06
-DATA pairs64<>+28(SB)/1, $0x01
-DATA pairs64<>+29(SB)/1, $0x03
-DATA pairs64<>+30(SB)/1, $0x05
-DATA pairs64<>+31(SB)/1, $0x07
-DATA pairs64<>+32(SB)/1, $0x00
-DATA pairs64<>+33(SB)/1, $0x02
-DATA pairs64<>+34(SB)/1, $0x04
-DATA pairs64<>+35(SB)/1, $0x06
-DATA pairs64<>+36(SB)/1, $0x01
-DATA pairs64<>+37(SB)/1, $0x03
-DATA pairs64<>+38(SB)/1, $0x05
-DATA pairs64<>+39(SB)/1, $0x07
-DATA pairs64<>+40(SB)/1, $0x00
-DATA pairs64<>+41(SB)/1, $0x02
-DATA pairs64<>+42(SB)/1, $0x04
-DATA pairs64<>+43(SB)/1, $0x06
-DATA pairs64<>+44(SB)/1, $0x01
-DATA pairs64<>+45(SB)/1, $0x03
-DATA pairs64<>+46(SB)/1, $0x05
-DATA pairs64<>+47(SB)/1, $0x07
-DATA pairs64<>+48(SB)/1, $0x00
-DATA pairs64<>+49(SB)/1, $0x02
-DATA pairs64<>+50(SB)/1, $0x04
-DATA pairs64<>+51(SB)/1, $0x06
-DATA pairs64<>+52(SB)/1, $0x01
-DATA pairs64<>+53(SB)/1, $0x03
-DATA pairs64<>+54(SB)/1, $0x05
-DATA pairs64<>+55(SB)/1, $0x07
-DATA pairs64<>+56(SB)/1, $0x00
-DATA pairs64<>+57(SB)/1, $0x02
-DATA pairs64<>+58(SB)/1, $0x04
-DATA pairs64<>+59(SB)/1, $0x06
-DATA pairs64<>+60(SB)/1, $0x01
-DATA pairs64<>+61(SB)/1, $0x03
-DATA pairs64<>+62(SB)/1, $0x05
-DATA pairs64<>+63(SB)/1, $0x07
-GLOBL pairs64<>(SB), RODATA|NOPTR, $64
 
 // func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
 // Requires: AVX, AVX2

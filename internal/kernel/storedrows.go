@@ -120,6 +120,9 @@ func resized[T any](x []T, n int) []T {
 
 // around returns the tile of position t: its first position and how many it has.
 func (x *StoredInputs) around(t int) (first, n int) {
+	if x.positions <= x.tile { // without a division, which takes as long as a small segment
+		return 0, x.positions
+	}
 	first = t - t%x.tile
 	return first, min(x.tile, x.positions-first)
 }

@@ -16,3 +16,16 @@ func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
 	}
 	s[w.Bits](&w.room.aligned()[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.blocks[0], len(x.blocks), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
 }
+
+// A vectoring covers MulVector with one function for each number of bits, for at least one set
+// of StoredLanes rows. d and min have room for their factors, which scales and mins store.
+type vectoring [9]func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)
+
+func (v *vectoring) vector(dst []float32, sets int, w *StoredRows, scales, mins []byte, x *StoredInputs) {
+	var minScale, min *float32
+	var least *byte
+	if len(mins) > 0 {
+		minScale, min, least = &x.mins[0], &w.Mins[0], &mins[0]
+	}
+	v[w.Bits](&dst[0], sets, &w.Codes[0], w.Stride, x.width, &x.codes[0], &x.blocks[0], len(x.blocks), &x.sums[0], signed(w.Bits)-w.Zero, &x.scales[0], minScale, &w.Scales[0], min, &scales[0], least)
+}

@@ -209,10 +209,16 @@ func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+
+//go:noescape
 func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
 func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -221,10 +227,16 @@ func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+
+//go:noescape
 func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
 func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -233,16 +245,25 @@ func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+
+//go:noescape
 func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
+func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+
+//go:noescape
 func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
 func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+
+//go:noescape
+func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
 func prefetchAMD64(dst *float32, ldd int, n int)

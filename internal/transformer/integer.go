@@ -252,14 +252,31 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 	if !scheme.Asym {
 		v.Zero = int32(scheme.Zero())
 	}
+	done := w.vectorProduct(in, p, r, n)
 	for from := 0; from < p.y.n; from += positionsBand {
 		positions := min(positionsBand, p.y.n-from)
-		for at := 0; at < n; at += lanes {
+		for at := done; at < n; at += lanes {
 			rows := min(n-at, lanes)
 			w.loadStored(in, p.w, r+at, rows)
 			kernel.MulStored(p.y.data[from*p.y.stride+r+at:], p.y.stride, v, &in.stored, from, positions, rows)
 		}
 	}
+}
+
+// vectorProduct computes outputs from r on, for one position if weights have the groups of
+// the input, with one call of the kernel. It returns how many of n, which may be none.
+func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
+	m := p.w
+	if p.y.n != 1 || !in.sameGroups || m.Source != nil {
+		return 0
+	}
+	v, factors := &w.integers, 2*len(in.segments)
+	v.Codes = m.Codes[r*v.Stride : (r+n)*v.Stride]
+	var mins []byte
+	if m.Scheme.Asym {
+		mins = m.Mins[factors*r : factors*(r+n)]
+	}
+	return kernel.MulVector(p.y.data[r:r+n], v, m.Scales[factors*r:factors*(r+n)], mins, &in.stored)
 }
 
 // loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The

@@ -98,6 +98,7 @@ func main() {
 	for bits := 2; bits <= 8; bits++ {
 		storedRows(bits)
 		storedVNNI(bits)
+		vectorStored(bits)
 	}
 	prefetch()
 	integerTile(4)

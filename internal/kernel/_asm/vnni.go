@@ -48,7 +48,7 @@ func storedVNNI(packing int) {
 	MOVQ(I32(-1), bits)
 	BZHIQ(Load(Param("positions"), GP64()), bits, bits)
 	KMOVW(bits.As32(), s.mask)
-	s.loadOffset()
+	s.offset = loadOffset(packing)
 	XORQ(s.k, s.k)
 	XORQ(s.first, s.first)
 	zero := avx512.zero()
@@ -230,16 +230,16 @@ func (p position) fuse(i int, v VecVirtual, factors GPVirtual) {
 	VMOVUPS(y, p.output(i))
 }
 
-// loadOffset sets the offset in every lane. It is one for codes less 128 if they have 8 bits,
-// but these are unsigned.
-func (s *vnniTile) loadOffset() {
-	offset := GP32()
+// loadOffset returns the offset in every lane. It is one for codes less 128 if they have 8
+// bits, but these are unsigned.
+func loadOffset(packing int) VecVirtual {
+	offset, v := GP32(), ZMM()
 	Load(Param("offset"), offset)
-	if s.packing == 8 {
+	if packing == 8 {
 		SUBL(Imm(128), offset)
 	}
-	s.offset = ZMM()
-	VPBROADCASTD(offset, s.offset)
+	VPBROADCASTD(offset, v)
+	return v
 }
 
 // unpack sets the weights to the current block and advances to the next one. Columns are in
@@ -382,12 +382,33 @@ func transposeF16Wide() {
 	dst, ldd, src, n := load("dst"), load("ldd"), load("src"), load("n")
 	SHLQ(Imm(2), ldd)
 	stride, triple := strides()
-	order := ZMM()
-	VPMOVZXBQ(table("pairs64", func(i int) byte { return [...]byte{0, 2, 4, 6, 1, 3, 5, 7}[i%8] }), order)
+	order := transposedOrder()
 	JMP(LabelRef("check"))
 	Label("columns")
 	row := sixteenRows(src, stride, triple)
-	x := sixteenRegisters(row, 0)
+	transposeEight(sixteenRegisters(row, 0), order, func(_ int, v VecVirtual) {
+		VMOVUPS(v, Mem{Base: dst})
+		ADDQ(ldd, dst)
+	})
+	ADDQ(Imm(16), src)
+	SUBQ(Imm(8), n)
+	Label("check")
+	TESTQ(n, n)
+	JNZ(LabelRef("columns"))
+	end()
+}
+
+// transposedOrder returns the order in which transposeEight takes 64-bit parts of a register.
+func transposedOrder() VecVirtual {
+	order := ZMM()
+	VPMOVZXBQ(table("pairs64", func(i int) byte { return [...]byte{0, 2, 4, 6, 1, 3, 5, 7}[i%8] }), order)
+	return order
+}
+
+// transposeEight calls store with each of eight columns of 16 rows of float16 numbers, widened.
+// x is what sixteenRegisters returns.
+func transposeEight(x []VecVirtual, order VecVirtual, store func(column int, v VecVirtual)) {
+	column := 0
 	for _, words := range []func(...Op){VPUNPCKLWD, VPUNPCKHWD} {
 		a, b := ZMM(), ZMM()
 		words(x[1], x[0], a)
@@ -400,15 +421,9 @@ func transposeF16Wide() {
 			for _, half := range []Op{v.AsY(), high} {
 				w := ZMM()
 				VCVTPH2PS(half, w)
-				VMOVUPS(w, Mem{Base: dst})
-				ADDQ(ldd, dst)
+				store(column, w)
+				column++
 			}
 		}
 	}
-	ADDQ(Imm(16), src)
-	SUBQ(Imm(8), n)
-	Label("check")
-	TESTQ(n, n)
-	JNZ(LabelRef("columns"))
-	end()
 }
