@@ -14,6 +14,7 @@ import (
 	"thimble/internal/parallel"
 	"thimble/internal/speed"
 	"thimble/internal/texts"
+	"thimble/internal/transformer"
 	"thimble/verify"
 )
 
@@ -67,7 +68,7 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	work := speed.WorkOf(m)
 	s := &verify.Speed{
 		Path: o.Model, Cores: parallel.Workers(), Prompt: o.Prefill, Steps: o.Decode, FLOP: work.FLOP, Bytes: work.Bytes,
-		Load: load, Roof: &roof, Arithmetic: verify.Describe(o.Arithmetic),
+		Read: o.cacheRead(&m.Spec), Load: load, Roof: &roof, Arithmetic: verify.Describe(o.Arithmetic),
 	}
 	peakKnown := false // the peak is that of the timed runs
 	for run := range o.Runs + 1 {
@@ -93,6 +94,15 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 	info, err := identify(ctx, m, nil)
 	s.SHA256 = info.SHA256
 	return s, err
+}
+
+// cacheRead returns the bytes of the cache that a token after the prompt reads on average.
+func (o *BenchOptions) cacheRead(s *model.Spec) int64 {
+	sum := int64(0)
+	for i := range o.Decode {
+		sum += transformer.ReadBytes(s, o.Arithmetic, o.Prefill+i)
+	}
+	return sum / int64(o.Decode)
 }
 
 // peer returns llama.cpp's benchmark of the model, which a temporary GGUF file holds, or

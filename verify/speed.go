@@ -23,11 +23,12 @@ type Speed struct {
 	Prompt  int       `json:"prefill_tokens"`
 	Steps   int       `json:"decode_tokens"`
 
-	Load   float64     `json:"load_seconds,omitempty"`     // of opening and checking the file
-	Bytes  int64       `json:"bytes_per_token,omitempty"`  // of weights that one token reads
-	Energy []float64   `json:"joules_per_token,omitempty"` // one for each run of single tokens, of the whole machine
-	Roof   *speed.Roof `json:"roof,omitempty"`             // of the machine
-	Peer   *PeerSpeed  `json:"llama_cpp,omitempty"`        // of the same model, in turn with the runs
+	Load   float64     `json:"load_seconds,omitempty"`       // of opening and checking the file
+	Bytes  int64       `json:"bytes_per_token,omitempty"`    // of weights that one token reads
+	Read   int64       `json:"kv_bytes_per_token,omitempty"` // of keys and values that one of the single tokens reads, on average
+	Energy []float64   `json:"joules_per_token,omitempty"`   // one for each run of single tokens, of the whole machine
+	Roof   *speed.Roof `json:"roof,omitempty"`               // of the machine
+	Peer   *PeerSpeed  `json:"llama_cpp,omitempty"`          // of the same model, in turn with the runs
 
 	Arithmetic ArithmeticInfo `json:"arithmetic"`
 	Cache      int64          `json:"kv_bytes"`               // size of the cache for all positions

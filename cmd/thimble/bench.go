@@ -89,7 +89,8 @@ func speedText(s *verify.Speed) string {
 		peak, unit = s.Roof.Integer, "GOP/s"
 	}
 	line("prefill", fmt.Sprint(s.Prompt), fmt.Sprintf("%.1f", p), "tokens/s  %5.1f %s, %.0f%% of %.1f", p*s.FLOP/1e9, unit, 100*p*s.FLOP/peak, peak/1e9)
-	line("decode", fmt.Sprint(s.Steps), fmt.Sprintf("%.1f", d), "tokens/s  %5.1f GB/s, %.0f%% of %.1f, on %d cores", d*float64(s.Bytes)/1e9, 100*d*float64(s.Bytes)/s.Roof.Bandwidth, s.Roof.Bandwidth/1e9, s.Cores)
+	read := float64(s.Bytes + s.Read)
+	line("decode", fmt.Sprint(s.Steps), fmt.Sprintf("%.1f", d), "tokens/s  %5.1f GB/s, %.0f%% of %.1f, on %d cores", d*read/1e9, 100*d*read/s.Roof.Bandwidth, s.Roof.Bandwidth/1e9, s.Cores)
 	if s.Peer != nil {
 		for _, x := range []struct {
 			name        string

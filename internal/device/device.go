@@ -74,23 +74,13 @@ func CostOf(m *model.Model, file int64, a transformer.Arithmetic) *Cost {
 		File: file, Read: work.Bytes, Operations: work.FLOP + 2*float64(head.Rows)*float64(head.Cols),
 		Keys: a.Keys.String(), Values: a.Values.String(), Integers: transformer.HasIntegers(m),
 	}
-	sum := int64(0) // bytes of the cache that all tokens of a conversation read
 	for _, block := range s.Schedule {
-		at, entry := s.AttentionOf(block), transformer.EntryBytes(s, a, block)
-		c.Cache += Conversation * entry
-		for pos := range Conversation {
-			seen := pos - at.First(pos)
-			if at.Conv > 0 {
-				seen = min(pos, at.Conv-1)
-			}
-			if at.Delta > 0 {
-				seen = min(pos, at.Delta-1)
-			}
-			sum += int64(seen) * entry
-			if pos == Conversation-1 {
-				c.CacheRead += int64(seen) * entry
-			}
-		}
+		c.Cache += Conversation * transformer.EntryBytes(s, a, block)
+	}
+	sum := int64(0) // bytes of the cache that all tokens of a conversation read
+	for pos := range Conversation {
+		c.CacheRead = transformer.ReadBytes(s, a, pos)
+		sum += c.CacheRead
 	}
 	c.Resident = file + c.Cache + program + vocabularies*int64(s.Vocab)
 	c.fill(sum)

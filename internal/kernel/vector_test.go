@@ -72,3 +72,41 @@ func TestMulVector(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkMulVector multiplies rows of 1536 columns in groups of 32 by one position: rows
+// that stay in a cache, and rows from memory. It reports bytes of codes and scales.
+func BenchmarkMulVector(b *testing.B) {
+	const groups = 48
+	blocks := make([]int32, groups)
+	for i := range blocks {
+		blocks[i] = 1
+	}
+	for bits := 2; bits <= 8; bits++ {
+		for _, size := range []struct {
+			name string
+			rows int
+		}{{"cache", 256}, {"memory", 64 << 10}} {
+			c := newStoredCase(seeded(0), bits, blocks, false, 0, 1)
+			stride := groups * Block * bits / 8
+			codes, scales, dst := make([]byte, size.rows*stride), factors16(seeded(0), size.rows*groups), make([]float32, size.rows)
+			for i := range codes { // pages that nobody has written are all the same one
+				codes[i] = byte(i)
+			}
+			for _, f := range forms {
+				if f.vector == nil {
+					continue
+				}
+				b.Run(fmt.Sprintf("%d/%s/%s", bits, size.name, f.name), func(b *testing.B) {
+					defer func(f *form) { best = f }(best)
+					best = f
+					w, x := c.weights(), c.inputs()
+					w.Codes = codes
+					b.SetBytes(int64(len(codes) + len(scales)))
+					for b.Loop() {
+						MulVector(dst, w, scales, nil, x)
+					}
+				})
+			}
+		}
+	}
+}

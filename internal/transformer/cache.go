@@ -123,6 +123,23 @@ func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
 	return int64(s.KVHeads) * (bytes(a.Keys, kernel.Padded(s.HeadDim)) + bytes(a.Values, s.HeadDim))
 }
 
+// ReadBytes returns the bytes of a cache that a token at position pos reads, of all positions
+// before it.
+func ReadBytes(s *model.Spec, a Arithmetic, pos int) (n int64) {
+	for step, block := range s.Schedule {
+		at := s.AttentionOf(block)
+		seen := pos - at.First(pos)
+		switch {
+		case at.Conv > 0:
+			seen = min(pos, at.Conv-1)
+		case at.Delta > 0:
+			seen = min(pos, at.Delta-1)
+		}
+		n += int64(seen) * EntryBytes(s, a, s.Schedule[step-at.Back])
+	}
+	return n
+}
+
 // Truncate discards the positions from n on.
 func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
 
