@@ -56,7 +56,11 @@ func Bench(ctx context.Context, o BenchOptions) (*verify.Speed, error) {
 		return nil, err
 	}
 	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)
-	g, err := generate.New(m, o.Arithmetic)
+	plain, err := generate.Plain(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	g, err := generate.New(plain, o.Arithmetic)
 	if err != nil {
 		return nil, err
 	}

@@ -68,16 +68,20 @@ func Generate(ctx context.Context, o GenerateOptions) (*Continuation, error) {
 	o.Arithmetic = arithmeticFor(m, o.Arithmetic, o.Integers)
 	c := &Continuation{Path: o.Model, Prompt: o.Prompt, Arithmetic: verify.Describe(o.Arithmetic)}
 	var tok *tokenizer.Tokenizer
-	var g *generate.Generator
+	var plain *model.Model
 	err = parallel.Both(ctx, func() (err error) {
 		if tok, _, err = texts.Tokenizer(m); err != nil {
 			return err
 		}
-		if g, err = generate.New(m, o.Arithmetic); err != nil {
-			return err
-		}
 		return c.encode(ctx, m, tok, &o)
-	}, func(ctx context.Context) error { return m.Ready(ctx, nil) })
+	}, func(ctx context.Context) (err error) {
+		plain, err = generate.Ready(ctx, m, nil)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	g, err := generate.New(plain, o.Arithmetic)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,13 @@
 // run, and proves that the file still computes the same thing.
 //
 // It composes the packages below it into the operations of the command line: Convert and
-// Quantize write a container, Verify compares a model with a reference and passes or
-// fails it, Curve measures the loss at several sizes, Diff compares two models tensor by
-// tensor, Export writes another program's format, Logits writes a reference file, Inspect
-// describes a file, Generate continues a prompt, and Bench measures speed and memory.
-// Each takes options and returns a result that encodes to the JSON that the command
-// prints. None of them prints; they report through Progress.
+// Quantize write a container, a GGUF file or a folder for another engine, Verify compares a
+// model with a reference and passes or fails it, Curve measures the loss at several sizes and
+// Sweep that of several models, Diff compares two models tensor by tensor, Export writes another
+// program's format, Reproduce makes a model again and compares, Sign signs one, Logits writes a
+// reference file, Inspect describes a file, Generate continues a prompt, and Bench measures
+// speed and memory. Each takes options and returns a result that encodes to the JSON that the
+// command prints. None of them prints; they report through Progress.
 //
 // A model is given by its path: a Hugging Face directory, one of Meta's original
 // directories, a .safetensors, .bin, .pt or .pth file with its config in the same

@@ -341,11 +341,11 @@ func (v *verification) behaviour(ctx context.Context, with *comparison) (*tasks.
 	}
 	report := v.Progress.stage("tasks", Tasks)
 	b := &tasks.Behaviour{Tokenizer: tok, Continue: v.Continue, Progress: func(done, total int) { report(int64(done), int64(total)) }}
-	if b.Model, err = tasks.NewGenerator(v.m, v.Arithmetic); err != nil {
+	if b.Model, err = tasks.NewGenerator(ctx, v.m, v.Arithmetic); err != nil {
 		return nil, err
 	}
 	if with.source != nil {
-		if b.Reference, err = tasks.NewGenerator(with.source, Arithmetic{}); err != nil {
+		if b.Reference, err = tasks.NewGenerator(ctx, with.source, Arithmetic{}); err != nil {
 			return nil, err
 		}
 	}

@@ -27,7 +27,7 @@ func behaviourOf(t *testing.T, dir string, set ...string) (*tasks.Behaviour, *mo
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { m.Close() })
-		s, err := tasks.NewGenerator(m, Arithmetic{})
+		s, err := tasks.NewGenerator(t.Context(), m, Arithmetic{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -128,6 +128,17 @@ func TestIntegerBounds(t *testing.T) {
 			}
 			MulStored(guardedRow(t, c.positions*lanes), lanes, w, x, 0, c.positions, lanes)
 		}
+		for bits := 2; bits <= 8; bits++ {
+			r, blocks := seeded(bits), []int32{1, 2, 1, 1, 3, 1, 1, 1, int32(bits%4) + 1}
+			c := newStoredCase(r, bits, blocks, true, 0, 1)
+			w, x, rows := c.weights(), c.inputs(), 2*lanesMost
+			w.Codes = guardedCopy(t, make([]byte, rows*w.Stride))
+			w.Scales, w.Mins = guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
+			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
+			factors := func() []byte { return guardedCopy(t, factors16(r, rows*len(blocks))) }
+			MulVector(guardedRow(t, rows), w, factors(), factors(), x)
+		}
 		for _, positions := range []int{1, 4, 7} {
 			codes, w, x := panelCase(seeded(positions), 8, []int32{8, 24, 16}, true, positions)
 			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)

@@ -53,7 +53,7 @@ var rules = []struct {
 	{"internal/tokenizer", []string{"internal/defect", "internal/strictjson", "internal/tokenizer"}},
 	{"internal/model", []string{"internal/defect", "internal/kernel", "internal/qtensor", "internal/tokenizer"}},
 	{"internal/transformer", []string{"internal/atomicfile", "internal/defect", "internal/kernel", "internal/memory", "internal/model", "internal/parallel", "internal/qtensor"}},
-	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/model", "internal/parallel", "internal/transformer"}},
+	{"internal/generate", []string{"internal/kernel", "internal/logits", "internal/memory", "internal/model", "internal/parallel", "internal/qtensor", "internal/transformer"}},
 	{"internal/speed", []string{"internal/defect", "internal/generate", "internal/kernel", "internal/model", "internal/parallel"}},
 	{"internal/sweep", []string{"internal", "verify/curve"}},
 	{"internal/texts", []string{"internal/defect", "internal/model", "internal/parallel", "internal/tokenizer", "internal/units"}},

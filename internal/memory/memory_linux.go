@@ -2,6 +2,7 @@
 package memory
 
 import (
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -20,14 +21,27 @@ func Peak() int64 {
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	kb, _ := kilobytes(string(status), "VmHWM:")
+	return kb << 10
+}
+
+// Available returns the bytes that the system can give to processes without swapping, as far
+// as it says (proc(5), MemAvailable).
+func Available() int64 {
+	text, _ := os.ReadFile("/proc/meminfo")
+	if kb, ok := kilobytes(string(text), "MemAvailable:"); ok {
+		return kb << 10
+	}
+	return math.MaxInt64
+}
+
+// kilobytes returns the number of a line of text that begins with name.
+func kilobytes(text, name string) (kb int64, ok bool) {
+	for line := range strings.Lines(text) {
+		if rest, found := strings.CutPrefix(line, name); found {
 			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kb << 10
+			return kb, err == nil
 		}
 	}
-	return 0
+	return 0, false
 }

@@ -4,6 +4,7 @@
 package memory
 
 import (
+	"math"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -25,3 +26,6 @@ func Peak() int64 {
 	}
 	return int64(use.Maxrss) << 10
 }
+
+// Available returns the bytes that the system can give to processes, here unknown.
+func Available() int64 { return math.MaxInt64 }

@@ -17,6 +17,9 @@ type Matrix struct {
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
+	// Scales32 and Mins32, if not nil, replace Scales and Mins in a PlainCopy, (Rows, Groups).
+	Scales32, Mins32 []float32
+
 	// Source, if not nil, produces the rows of Codes, which must then be empty. It
 	// serves rows that a file stores in another order or type, or in several parts.
 	Source Source
@@ -179,7 +182,7 @@ func (d *Reader) join(stride int, m *Matrix, from, n int) bool {
 			return false
 		}
 	}
-	if stride != m.Cols || m.Source != nil || s.Kind == Foreign {
+	if stride != m.Cols || !m.Plain() || m.Scales32 != nil {
 		return false
 	}
 	rows := func(plane []byte) []byte {
@@ -203,13 +206,23 @@ func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []floa
 // row r of m, whose kind must be Int. The results are valid until the next call.
 func (d *Reader) Factors(m *Matrix, r int) (scale, min []float32) {
 	groups := m.Scheme.Groups(m.Cols)
-	d.scale = grow(d.scale, groups)
-	kernel.FromF16(d.scale, m.planeRow(m.Scales, r))
+	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
+	widened(d.scale, m.Scales, m.Scales32, r)
 	if m.Scheme.Asym {
-		d.offset = grow(d.offset, groups)
-		kernel.FromF16(d.offset, m.planeRow(m.Mins, r))
+		widened(d.offset, m.Mins, m.Mins32, r)
 	}
 	return d.scale, d.offset
+}
+
+// widened writes row r of factors, of which wide has float32 numbers or else narrow float16
+// ones, to dst.
+func widened(dst []float32, narrow []byte, wide []float32, r int) {
+	n := len(dst)
+	if wide != nil {
+		copy(dst, wide[r*n:])
+		return
+	}
+	kernel.FromF16(dst, narrow[2*r*n:][:2*n])
 }
 
 // integers reads row r, whose stored codes are row, into codes, scale and offset.
@@ -220,12 +233,8 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 	}
 	d.codes = grow(d.codes, m.Cols)
 	kernel.UnpackPlanes(d.codes, row, m.Scheme.Bits)
-	groups := m.Scheme.Groups(m.Cols)
-	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	kernel.FromF16(d.scale, m.planeRow(m.Scales, r))
-	if m.Scheme.Asym {
-		kernel.FromF16(d.offset, m.planeRow(m.Mins, r))
-	} else {
+	d.Factors(m, r)
+	if !m.Scheme.Asym {
 		zero := float32(m.Scheme.Zero())
 		for g, s := range d.scale {
 			d.offset[g] = -zero * s

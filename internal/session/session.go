@@ -50,16 +50,21 @@ type Engine struct {
 // m until Close, which leaves m open.
 func New(ctx context.Context, m *model.Model, o Options) (*Engine, error) {
 	var e *Engine
+	var plain *model.Model
 	err := parallel.Both(ctx, func() (err error) {
 		e, err = prepare(ctx, m, &o)
 		return err
-	}, func(ctx context.Context) error { return m.Ready(ctx, o.Progress) })
+	}, func(ctx context.Context) (err error) {
+		plain, err = generate.Ready(ctx, m, o.Progress)
+		return err
+	})
 	if err != nil {
 		if e != nil {
 			e.Close()
 		}
 		return nil, err
 	}
+	e.model = plain
 	return e, nil
 }
 

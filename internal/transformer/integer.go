@@ -267,7 +267,7 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 // the input, with one call of the kernel. It returns how many of n, which may be none.
 func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 	m := p.w
-	if p.y.n != 1 || !in.sameGroups || m.Source != nil {
+	if p.y.n != 1 || !in.sameGroups || m.Source != nil || m.Scales32 != nil {
 		return 0
 	}
 	v, factors := &w.integers, 2*len(in.segments)
@@ -283,7 +283,7 @@ func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 // other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	v, lanes := &w.integers, kernel.StoredLanes()
-	if n == lanes && in.sameGroups {
+	if n == lanes && in.sameGroups && m.Scales32 == nil {
 		groups := len(in.segments)
 		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
 		if w.mins != nil {

@@ -39,7 +39,13 @@ type (
 )
 
 // NewGenerator returns a Generator that runs m in arithmetic a.
-func NewGenerator(m *Model, a Arithmetic) (*Generator, error) { return generate.New(m, a) }
+func NewGenerator(ctx context.Context, m *Model, a Arithmetic) (*Generator, error) {
+	plain, err := generate.Plain(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return generate.New(plain, a)
+}
 
 // A Behaviour selects what to measure in the text that a model writes.
 type Behaviour struct {

@@ -27,7 +27,7 @@ func behaviourOf(t *testing.T, dir string, set ...string) (*Behaviour, *model.Mo
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { m.Close() })
-		s, err := NewGenerator(m, Arithmetic{})
+		s, err := NewGenerator(t.Context(), m, Arithmetic{})
 		if err != nil {
 			t.Fatal(err)
 		}
