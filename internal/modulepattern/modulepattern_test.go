@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLimits(t *testing.T) {
@@ -63,6 +64,24 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%.20q: %d patterns allocate %d MiB: %v", pattern, n, used>>20, err)
 		} else {
 			t.Logf("%.20q: %d patterns allocate %d MiB", pattern, n, used>>20)
+		}
+	}
+}
+
+// Whatever a file's patterns are, they take a bounded time: without the limit, a minute and more.
+func TestTime(t *testing.T) {
+	for _, pattern := range []string{"%d(?i)[" + strings.Repeat("B-\U0001e942", 160) + "]", "%d(?m-s)(?si:[" + strings.Repeat("B-\U0001e942", 160) + "])", "%d[" + strings.Repeat(`\pL`, 330) + "]"} {
+		begun := time.Now()
+		var c Compiler
+		var err error
+		n := 0
+		for ; err == nil && n < 4096; n++ {
+			_, err = c.Compile(fmt.Sprintf(pattern, n))
+		}
+		if used := time.Since(begun); err == nil || used > 20*time.Second { // the machine may be busy
+			t.Errorf("%.20q: %d patterns take %v: %v", pattern, n, used, err)
+		} else {
+			t.Logf("%.20q: %d patterns take %v", pattern, n, used)
 		}
 	}
 }
