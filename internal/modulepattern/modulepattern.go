@@ -1,7 +1,7 @@
-// Package modulepattern compiles the regular expressions with which configs choose modules by
-// their names. A few bytes, such as (?:x?){999}, can stand for a program of thousands of times
-// their size, and a few others, such as (?i)[B-\x{1e942}], take milliseconds to parse. So the work
-// of both is measured before it is done.
+// Package modulepattern matches the regular expressions with which configs choose modules by their
+// names. A few bytes, such as (?:x?){999}, can stand for a program of thousands of times their size,
+// a few others, such as (?i)[B-\x{1e942}], take milliseconds to parse, and thousands of patterns may
+// meet thousands of names. So each of these has a limit.
 package modulepattern
 
 import (
@@ -22,11 +22,12 @@ const (
 // A Compiler compiles the patterns of one file. Its zero value is ready.
 type Compiler struct {
 	size int // of the programs so far
+	work int // steps of all matches so far
 }
 
-// Compile is regexp.Compile for a pattern of a stranger: it refuses one that is too long, and one
-// that makes the programs of the file too large.
-func (c *Compiler) Compile(pattern string) (*regexp.Regexp, error) {
+// Compile compiles a pattern of a stranger, in the syntax of package regexp. It refuses one that is
+// too long, and one that makes the programs of the file too large.
+func (c *Compiler) Compile(pattern string) (*Pattern, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("a pattern of %d bytes, want at most %d", len(pattern), maxPattern)
 	}
@@ -40,7 +41,11 @@ func (c *Compiler) Compile(pattern string) (*regexp.Regexp, error) {
 	if c.size += size(re); c.size > maxProgram {
 		return nil, errLarge
 	}
-	return regexp.Compile(pattern)
+	program, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	return &Pattern{program: program, file: c, reached: make([]uint32, len(program.Inst))}, nil
 }
 
 var errLarge = fmt.Errorf("patterns of more than %d instructions in all", maxProgram)
