@@ -92,7 +92,7 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 func (r *reader) value(key string, v any) error {
 	switch key {
 	case "r":
-		return r.number(key, v, &r.r)
+		return r.whole(key, v, &r.r)
 	case "lora_alpha":
 		return r.number(key, v, &r.alpha)
 	case "use_rslora":
@@ -158,6 +158,17 @@ func (r *reader) number(key string, v any, to *float64) error {
 	return nil
 }
 
+// whole reads a rank.
+func (r *reader) whole(key string, v any, to *float64) error {
+	if err := r.number(key, v, to); err != nil {
+		return err
+	}
+	if *to != math.Trunc(*to) || *to > math.MaxInt32 {
+		return defect.Corrupt(r.file, key, "want a positive whole number, found %s", show(v))
+	}
+	return nil
+}
+
 // patterns reads the object of rank_pattern or alpha_pattern, of which the first match counts.
 func (r *reader) patterns(d *strictjson.Decoder, key string) error {
 	if d.Kind() != '{' {
@@ -177,15 +188,14 @@ func (r *reader) patterns(d *strictjson.Decoder, key string) error {
 			return defect.Unsupported(r.file, "%s: the pattern %s (%s)", key, defect.Printable(name), defect.Printable(err.Error()))
 		}
 		p := pattern{names: re}
-		if err := r.number(key, v, &p.value); err != nil {
-			return err
-		}
 		if key == "rank_pattern" {
+			err = r.whole(key, v, &p.value)
 			r.ranks = append(r.ranks, p)
 		} else {
+			err = r.number(key, v, &p.value)
 			r.alphas = append(r.alphas, p)
 		}
-		return nil
+		return err
 	})
 }
 
