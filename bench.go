@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
 	"thimble/internal/generate"
 	"thimble/internal/memory"
@@ -115,11 +116,10 @@ func (o *BenchOptions) peer(ctx context.Context) (peer *speed.LlamaBench, done f
 	if o.LlamaCpp == "" {
 		return nil, func() {}, nil
 	}
-	dir, err := os.MkdirTemp("", "thimble-bench-")
+	dir, done, err := atomicfile.MkdirTemp(os.TempDir())
 	if err != nil {
 		return nil, nil, err
 	}
-	done = func() { os.RemoveAll(dir) }
 	file := filepath.Join(dir, "model.gguf")
 	if peer, err = speed.FindLlamaBench(o.LlamaCpp, file, parallel.Workers()); err == nil {
 		_, err = Export(ctx, ExportOptions{Model: o.Model, Set: o.Set, Output: file})

@@ -10,6 +10,7 @@ import (
 	"thimble/internal/bom"
 	"thimble/internal/defect"
 	"thimble/internal/device"
+	"thimble/internal/mmap"
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/target"
@@ -138,6 +139,9 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 	}
 	decoding, err := container.CheckTimed(ctx, o.Model, o.Progress.stage("check", Bytes))
 	if err != nil {
+		return nil, err
+	}
+	if err := mmap.Changed(o.Model); err != nil { // m, the signature and the digests are then not of one file
 		return nil, err
 	}
 	r.Container.DecodeSeconds = decoding.Seconds()

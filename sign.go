@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"thimble/format/gguf"
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
 	"thimble/internal/defect"
+	"thimble/internal/mmap"
 	"thimble/internal/signature"
 )
 
@@ -60,7 +62,8 @@ func SignaturePath(path string) string {
 	return path + ".sig"
 }
 
-// Sign writes a signature of a model beside it. A container is checked first.
+// Sign writes a signature of a model beside it. A container is checked first. The model must stay
+// as it is until it has been read.
 func Sign(ctx context.Context, o SignOptions) (*Signed, error) {
 	if o.Output == "" {
 		o.Output = SignaturePath(o.Model)
@@ -93,6 +96,9 @@ func Sign(ctx context.Context, o SignOptions) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := files.changed(); err != nil {
+		return nil, err
+	}
 	if err := forceHint(atomicfile.WriteFile(o.Output, made, out)); err != nil {
 		return nil, err
 	}
@@ -108,9 +114,11 @@ const (
 
 // signed are the files of a model that a signature covers.
 type signed struct {
+	model        string // path
 	of           string
 	names, paths []string
 	preamble     []byte
+	infos        []fs.FileInfo // of paths, before they were read
 }
 
 // signedFiles returns what a signature of the model at path covers.
@@ -119,12 +127,14 @@ func signedFiles(path string) (s signed, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.paths = []string{path}
+	s = signed{model: path, paths: []string{path}, infos: []fs.FileInfo{info}}
 	switch name := formatOf(path); {
 	case info.IsDir():
 		s.of = signedManifest
-		s.names, s.paths, err = signature.Folder(path)
-		return s, err
+		if s.names, s.paths, err = signature.Folder(path); err != nil {
+			return s, err
+		}
+		return s, s.stat()
 	case name == container.Name:
 		info, err := container.Inspect(path)
 		if err != nil {
@@ -147,7 +157,38 @@ func signedFiles(path string) (s signed, err error) {
 			s.names = append(s.names, filepath.Base(part))
 		}
 	}
-	return s, nil
+	return s, s.stat()
+}
+
+// stat sets infos.
+func (s *signed) stat() error {
+	s.infos = make([]fs.FileInfo, len(s.paths))
+	for i, path := range s.paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		s.infos[i] = info
+	}
+	return nil
+}
+
+// changed returns an error if the files are not what they were when they were listed. What was
+// read may then be of no model that ever was there.
+func (s *signed) changed() error {
+	now, err := signedFiles(s.model)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(now.paths, s.paths) {
+		return fmt.Errorf("%s: files were added or removed while it was read; run the command again", defect.Printable(s.model))
+	}
+	for i, path := range s.paths {
+		if err := mmap.Compare(path, s.infos[i], now.infos[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // message returns the bytes that a signature is of.
@@ -193,6 +234,9 @@ func (o *InspectOptions) trusted(ctx context.Context) (*SignatureInfo, error) {
 		return nil, err
 	}
 	signer, err := trust.Check(s, files.message(ctx, o.Progress), time.Now(), path, o.Model)
+	if changed := files.changed(); changed != nil { // then a verdict would be about neither state
+		return nil, changed
+	}
 	if err != nil {
 		return nil, err
 	}

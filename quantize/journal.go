@@ -149,7 +149,7 @@ func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
 	return m, planes, nil
 }
 
-// once restores a part from the journal, or quantizes it and records it there.
+// once restores a part from the journal. If the journal lacks it, once quantizes it and records it.
 func (r *calibratedRun) once(part int, quantize func() error) error {
 	if done, err := r.restore(part); done || err != nil {
 		return err
@@ -160,8 +160,8 @@ func (r *calibratedRun) once(part int, quantize func() error) error {
 	return r.record(part)
 }
 
-// restore sets the matrices of a part from the journal's next record, and stores the part's
-// other tensors. It reports whether there is such a record.
+// restore reads the journal's next record: it sets the part's matrices and stores its other
+// tensors. It returns false if the journal has no record of the part.
 func (r *calibratedRun) restore(part int) (bool, error) {
 	j := r.c.Journal
 	if r.restored == len(j.Records()) || len(r.p.roundedIn(part)) == 0 {

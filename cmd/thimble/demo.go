@@ -13,6 +13,7 @@ import (
 
 	"thimble"
 	"thimble/fixtures"
+	"thimble/internal/atomicfile"
 	"thimble/verify"
 )
 
@@ -67,11 +68,11 @@ func demoAction(c *cli.Context) error {
 		return err
 	}
 	start := time.Now()
-	dir, err := os.MkdirTemp("", "thimble-demo-")
+	dir, remove, err := atomicfile.MkdirTemp(os.TempDir())
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer remove()
 	trained, err := fs.Sub(fixtures.Trained, "trained")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -266,7 +267,7 @@ func compressed(q *Config) *names.Scaling {
 		s = one
 	}
 	if len(integers) > 0 {
-		q.packed(packed.Compressed(func(module string) int { return bitsFor(integers, module) }), packed.Int8())
+		q.packed(packed.Compressed(func(module string) (int, error) { return bitsFor(integers, module) }), packed.Int8())
 	}
 	return s
 }
@@ -276,12 +277,12 @@ var compressedFormats = []string{"pack-quantized", "int-quantized", "float-quant
 
 // A compressedGroup is the width of the modules that match one of the patterns.
 type compressedGroup struct {
-	targets []*regexp.Regexp // of whole names; nil for a class, such as Linear
+	targets []*modulepattern.Pattern // of whole names; nil for a class, such as Linear
 	bits    int
 }
 
 // targets reads the names of modules, their classes, and patterns that begin with "re:".
-func (c *Config) targets(modules *modulepattern.Compiler) (patterns []*regexp.Regexp) {
+func (c *Config) targets(modules *modulepattern.Compiler) (patterns []*modulepattern.Pattern) {
 	list, _ := c.Value("targets").([]any)
 	for _, v := range list {
 		text, _ := v.(string)
@@ -305,18 +306,19 @@ func (c *Config) targets(modules *modulepattern.Compiler) (patterns []*regexp.Re
 
 // bitsFor returns the width of a module: that of the group that names it, and otherwise of
 // the group for its class.
-func bitsFor(groups []compressedGroup, module string) (bits int) {
+func bitsFor(groups []compressedGroup, module string) (bits int, err error) {
 	for _, g := range groups {
 		for _, p := range g.targets {
-			if p != nil && p.MatchString(module) {
-				return g.bits
-			}
-			if p == nil && bits == 0 {
-				bits = g.bits
+			if p == nil {
+				bits = cmp.Or(bits, g.bits)
+			} else if matches, err := p.Match(module); err != nil {
+				return 0, err
+			} else if matches {
+				return g.bits, nil
 			}
 		}
 	}
-	return bits
+	return bits, nil
 }
 
 func compressedFloats(w *Config) *names.Scaling {

@@ -13,15 +13,18 @@ import (
 // down the columns of weight_zero_point. bits returns the width of a module, or 0 if it is
 // not quantized to integers.
 // https://github.com/vllm-project/compressed-tensors, compressors/pack_quantized
-func Compressed(bits func(module string) int) *Format {
+func Compressed(bits func(module string) (int, error)) *Format {
 	return &Format{"compressed-tensors", "weight_packed", func(m *module) (Source, error) { return readCompressed(m, bits) }}
 }
 
-func readCompressed(m *module, bitsOf func(module string) int) (Source, error) {
-	bits := bitsOf(strings.TrimSuffix(m.name, "."))
+func readCompressed(m *module, bitsOf func(module string) (int, error)) (Source, error) {
 	q, err := m.tensor("weight_packed", checkpoint.I32)
 	if err != nil {
 		return nil, err
+	}
+	bits, err := bitsOf(strings.TrimSuffix(m.name, "."))
+	if err != nil {
+		return nil, defect.Unsupported(q.File, "%s: %v", defect.Printable(q.Name), err)
 	}
 	shape, err := m.tensor("weight_shape", checkpoint.I64, checkpoint.I32)
 	if err != nil {

@@ -125,7 +125,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, shapes, names, data []byte) {
 		formats := []*Format{
 			GPTQ(true, 32), GPTQ(false, 0), AWQ(), Int8(), LLMInt8(),
-			Compressed(func(string) int { return 4 }), MLX(func(string) (int, int) { return 4, 32 }), Levels("nf4"), Levels("fp4"),
+			Compressed(func(string) (int, error) { return 4, nil }), MLX(func(string) (int, int) { return 4, 32 }), Levels("nf4"), Levels("fp4"),
 		}
 		tensors := map[string]*checkpoint.Tensor{}
 		for i, name := range strings.Fields(string(names)) {

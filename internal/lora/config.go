@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ const maxConfig = 4 << 20 // bytes
 
 // A config is what an adapter_config.json says of the product of an adapter's matrices.
 type config struct {
+	file          string
 	r, alpha      float64
 	root          bool // divide alpha by the root of the rank instead of the rank
 	dora          bool
@@ -28,7 +28,7 @@ type config struct {
 
 // A pattern gives some modules another value.
 type pattern struct {
-	names *regexp.Regexp
+	names *modulepattern.Pattern
 	value float64
 }
 
@@ -47,7 +47,6 @@ var inits = []any{nil, true, false, "gaussian", "eva", "orthogonal"}
 // A reader reads one adapter_config.json.
 type reader struct {
 	config
-	file    string
 	modules modulepattern.Compiler
 	refused []string
 }
@@ -57,7 +56,7 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{config: config{r: 8, alpha: 8}, file: filepath.Join(dir.Path, ConfigName)}
+	r := &reader{config: config{file: filepath.Join(dir.Path, ConfigName), r: 8, alpha: 8}}
 	d := strictjson.NewDecoder(r.file, 0, text)
 	kind := "absent"
 	err = d.Object(func(key string) error {
@@ -93,7 +92,7 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 func (r *reader) value(key string, v any) error {
 	switch key {
 	case "r":
-		return r.number(key, v, &r.r)
+		return r.whole(key, v, &r.r)
 	case "lora_alpha":
 		return r.number(key, v, &r.alpha)
 	case "use_rslora":
@@ -159,6 +158,17 @@ func (r *reader) number(key string, v any, to *float64) error {
 	return nil
 }
 
+// whole reads a rank.
+func (r *reader) whole(key string, v any, to *float64) error {
+	if err := r.number(key, v, to); err != nil {
+		return err
+	}
+	if *to != math.Trunc(*to) || *to > math.MaxInt32 {
+		return defect.Corrupt(r.file, key, "want a positive whole number, found %s", show(v))
+	}
+	return nil
+}
+
 // patterns reads the object of rank_pattern or alpha_pattern, of which the first match counts.
 func (r *reader) patterns(d *strictjson.Decoder, key string) error {
 	if d.Kind() != '{' {
@@ -178,36 +188,44 @@ func (r *reader) patterns(d *strictjson.Decoder, key string) error {
 			return defect.Unsupported(r.file, "%s: the pattern %s (%s)", key, defect.Printable(name), defect.Printable(err.Error()))
 		}
 		p := pattern{names: re}
-		if err := r.number(key, v, &p.value); err != nil {
-			return err
-		}
 		if key == "rank_pattern" {
+			err = r.whole(key, v, &p.value)
 			r.ranks = append(r.ranks, p)
 		} else {
+			err = r.number(key, v, &p.value)
 			r.alphas = append(r.alphas, p)
 		}
-		return nil
+		return err
 	})
 }
 
 // of returns the value of the first pattern that matches name, or usual.
-func of(patterns []pattern, name string, usual float64) float64 {
+func (c *config) of(patterns []pattern, name string, usual float64) (float64, error) {
 	for _, p := range patterns {
-		if p.names.MatchString(name) {
-			return p.value
+		if matches, err := p.names.Match(name); err != nil {
+			return 0, defect.Unsupported(c.file, "%v", err)
+		} else if matches {
+			return p.value, nil
 		}
 	}
-	return usual
+	return usual, nil
 }
 
 // rank returns the rank of a module's matrices.
-func (c *config) rank(module string) int { return int(of(c.ranks, module, c.r)) }
+func (c *config) rank(module string) (int, error) {
+	r, err := c.of(c.ranks, module, c.r)
+	return int(r), err
+}
 
 // scale returns the factor of the product, rounded to float32 as PyTorch does.
-func (c *config) scale(module string) float32 {
-	r := of(c.ranks, module, c.r)
+func (c *config) scale(module string) (float32, error) {
+	r, err := c.of(c.ranks, module, c.r)
+	if err != nil {
+		return 0, err
+	}
 	if c.root {
 		r = math.Sqrt(r)
 	}
-	return float32(of(c.alphas, module, c.alpha) / r)
+	alpha, err := c.of(c.alphas, module, c.alpha)
+	return float32(alpha / r), err
 }

@@ -123,6 +123,10 @@ func (a *Adapter) sort() error {
 // check checks the shapes of a module's tensors against each other and the config.
 func (a *Adapter) check(name string, m *module) error {
 	file := a.Files[0]
+	rank, err := a.config.rank(name)
+	if err != nil {
+		return err
+	}
 	switch {
 	case (m.a == nil) != (m.b == nil):
 		return defect.Corrupt(file, name, "the adapter has only one of its two matrices")
@@ -134,8 +138,8 @@ func (a *Adapter) check(name string, m *module) error {
 		return nil
 	case len(m.a.Shape) != 2 || len(m.b.Shape) != 2 || m.a.Shape[0] != m.b.Shape[1]:
 		return defect.Corrupt(file, name, "the shapes of its two matrices, %v and %v, do not fit each other", m.a.Shape, m.b.Shape)
-	case m.a.Shape[0] != a.config.rank(name):
-		return defect.Corrupt(file, name, "its rank is %d, %s requires %d", m.a.Shape[0], ConfigName, a.config.rank(name))
+	case m.a.Shape[0] != rank:
+		return defect.Corrupt(file, name, "its rank is %d, %s requires %d", m.a.Shape[0], ConfigName, rank)
 	case a.config.dora != (m.magnitude != nil):
 		return defect.Corrupt(file, name, "a magnitude of DoRA is stored: %t, %s has use_dora %t", m.magnitude != nil, ConfigName, a.config.dora)
 	case m.magnitude != nil && m.embedding:

@@ -124,6 +124,9 @@ func TestRefused(t *testing.T) {
 		{map[string]any{"trainable_token_indices": []any{1}}, "trainable_token_indices [1] is not supported"},
 		{map[string]any{"some_new_key": 3}, "some_new_key 3 is not supported"},
 		{map[string]any{"r": 0}, "r: want a positive number, found 0"},
+		{map[string]any{"r": 0.5}, "r: want a positive whole number, found 0.5"},
+		{map[string]any{"r": 1e30}, "r: want a positive whole number"},
+		{map[string]any{"rank_pattern": map[string]any{"x": 1.5}}, "rank_pattern: want a positive whole number, found 1.5"},
 		{map[string]any{"r": 4}, "its rank is 2, adapter_config.json requires 4"},
 		{map[string]any{"use_dora": true}, "a magnitude of DoRA is stored: false"},
 		{map[string]any{"rank_pattern": map[string]any{"(?!x)": 2}}, "rank_pattern: the pattern (?!x) (error parsing regexp: "},
@@ -183,18 +186,24 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(config, "base_model.model.model.layers.0.self_attn.q_proj", uint8(4), uint8(2))
+		f.Add(config, "base_model.model.model.layers.0.self_attn.q_proj", uint8(4), uint8(2), false)
 	}
-	f.Add([]byte(`{"peft_type":"LORA","rank_pattern":{"(?:x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?){999}":2}}`), "a.b", uint8(1), uint8(1))
-	f.Add([]byte(`{"peft_type":"LORA","r":0}`), "base_model.model.a", uint8(0), uint8(0))
-	f.Add([]byte(`{"peft_type":"LORA","r":1e308,"rank_pattern":{"(":3}}`), "a.b", uint8(1), uint8(1))
-	f.Fuzz(func(t *testing.T, config []byte, module string, cols, rank uint8) {
+	f.Add([]byte(`{"peft_type":"LORA","rank_pattern":{"(?:x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?x?){999}":2}}`), "a.b", uint8(1), uint8(1), false)
+	f.Add([]byte(`{"peft_type":"LORA","r":0}`), "base_model.model.a", uint8(0), uint8(0), false)
+	f.Add([]byte(`{"peft_type":"LORA","r":0.5}`), "base_model.model.a", uint8(1), uint8(0), true)
+	f.Add([]byte(`{"peft_type":"LORA","r":2}`), "base_model.model.a", uint8(4), uint8(2), true)
+	f.Add([]byte(`{"peft_type":"LORA","r":1e308,"rank_pattern":{"(":3}}`), "a.b", uint8(1), uint8(1), false)
+	f.Fuzz(func(t *testing.T, config []byte, module string, cols, rank uint8, embedding bool) {
 		dir := t.TempDir()
 		entry := func(rows, cols, at int) map[string]any {
 			return map[string]any{"dtype": "F32", "shape": []int{rows, cols}, "data_offsets": []int{at, at + 4*rows*cols}}
 		}
 		c, r := int(cols), int(rank)
-		header, err := json.Marshal(map[string]any{module + ".lora_A.weight": entry(r, c, 0), module + ".lora_B.weight": entry(c, r, 4*r*c)})
+		left, right := ".lora_A.weight", ".lora_B.weight"
+		if embedding {
+			left, right = ".lora_embedding_A", ".lora_embedding_B"
+		}
+		header, err := json.Marshal(map[string]any{module + left: entry(r, c, 0), module + right: entry(c, r, 4*r*c)})
 		if err != nil {
 			t.Skip()
 		}

@@ -100,9 +100,13 @@ func (a *Adapter) merge(base *checkpoint.Tensor, m *module, name string) (*check
 	case !slices.Equal(base.Shape, []int{rows, cols}):
 		return nil, defect.Corrupt(a.Files[0], name, "the adapter changes a matrix of %d rows and %d columns, but the checkpoint's has the shape %v", rows, cols, base.Shape)
 	}
+	scale, err := a.config.scale(name)
+	if err != nil {
+		return nil, err
+	}
 	t := *base
 	t.Data = nil
-	t.Source = &sum{base: base, module: m, scale: a.config.scale(name)}
+	t.Source = &sum{base: base, module: m, scale: scale}
 	return &t, nil
 }
 

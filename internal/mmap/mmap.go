@@ -107,11 +107,19 @@ func Changed(path string) error {
 		if err != nil {
 			return err
 		}
-		if !os.SameFile(f.info, now) || f.info.Size() != now.Size() || !f.info.ModTime().Equal(now.ModTime()) {
-			return &os.PathError{Op: "read", Path: path, Err: errChanged}
+		if err := Compare(path, f.info, now); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Compare returns an error if the file at path has been replaced or written to between then and now.
+func Compare(path string, then, now os.FileInfo) error {
+	if os.SameFile(then, now) && then.Size() == now.Size() && then.ModTime().Equal(now.ModTime()) {
+		return nil
+	}
+	return &os.PathError{Op: "read", Path: path, Err: errChanged}
 }
 
 var errChanged = errors.New("the file was replaced or written to while it was read; run the command again")

@@ -1,12 +1,14 @@
-// Package modulepattern compiles the regular expressions with which configs choose modules by
-// their names. A few bytes, such as (?:x?){999}, can stand for a program of thousands of times
-// their size, so the programs are measured before they are made.
+// Package modulepattern matches the regular expressions with which configs choose modules by their
+// names. A few bytes, such as (?:x?){999}, can stand for a program of thousands of times their size,
+// a few others, such as (?i)[B-\x{1e942}], take milliseconds to parse, and thousands of patterns may
+// meet thousands of names. So each of these has a limit.
 package modulepattern
 
 import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"strings"
 )
 
 const (
@@ -20,22 +22,45 @@ const (
 // A Compiler compiles the patterns of one file. Its zero value is ready.
 type Compiler struct {
 	size int // of the programs so far
+	work int // steps of all matches so far
 }
 
-// Compile is regexp.Compile for a pattern of a stranger: it refuses one that is too long, and one
-// that makes the programs of the file too large.
-func (c *Compiler) Compile(pattern string) (*regexp.Regexp, error) {
+// Compile compiles a pattern of a stranger, in the syntax of package regexp. It refuses one that is
+// too long, and one that makes the programs of the file too large.
+func (c *Compiler) Compile(pattern string) (*Pattern, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("a pattern of %d bytes, want at most %d", len(pattern), maxPattern)
+	}
+	if c.size += fixed + parsing(pattern); c.size > maxProgram {
+		return nil, errLarge
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
-	if c.size += fixed + size(re); c.size > maxProgram {
-		return nil, fmt.Errorf("patterns of more than %d instructions in all", maxProgram)
+	if c.size += size(re); c.size > maxProgram {
+		return nil, errLarge
 	}
-	return regexp.Compile(pattern)
+	program, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	return &Pattern{program: program, file: c, reached: make([]uint32, len(program.Inst))}, nil
+}
+
+var errLarge = fmt.Errorf("patterns of more than %d instructions in all", maxProgram)
+
+// ignoresCase finds the flag by which a pattern ignores case, and some patterns that only look so.
+var ignoresCase = regexp.MustCompile(`\(\?[a-zA-Z]*i`)
+
+// parsing returns the instructions whose work is that of parsing classes: a class of Unicode has
+// hundreds of ranges, and a range is read character by character where case is ignored.
+func parsing(pattern string) int {
+	n := 256 * (strings.Count(pattern, `\p`) + strings.Count(pattern, `\P`))
+	if ignoresCase.MatchString(pattern) {
+		n += 4096 * strings.Count(pattern, "-")
+	}
+	return n
 }
 
 // size returns the most instructions that the program of re has.

@@ -2,6 +2,7 @@ package modulepattern
 
 import (
 	"fmt"
+	"regexp"
 	"regexp/syntax"
 	"runtime"
 	"strings"
@@ -23,6 +24,46 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := c.Compile(""); err == nil {
 		t.Error("programs larger than the limit compile")
+	}
+	c = Compiler{}
+	p, err := c.Compile("a*b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := func(name string) int {
+		before := c.work
+		p.Match(name)
+		return c.work - before
+	}
+	c.work = maxWork - steps("aaa")
+	if _, err := p.Match("aaa"); err != nil || c.work != maxWork {
+		t.Errorf("%d steps: %v", c.work, err)
+	}
+	c.work++
+	c.work -= steps("aaa")
+	if matched, err := p.Match("aaa"); err == nil || matched {
+		t.Error("more steps than the limit are no error")
+	}
+}
+
+// Match is re.match of Python, which package regexp is behind a "^".
+func TestMatch(t *testing.T) {
+	patterns := []string{
+		"", "a", "b", "ab|ba", ".*b$", `(?:.*\.)?(?:layers\.[0-3]\.q_proj)$`, "a{2,3}b", "(a|ab)(c|bcd)$", `\ba\b`, `a\Bb`, "(?i)A.*Z$", "a$", "$", "^a", "(?m)a$\n^b", "[^a]+$", `\pL\pN`, "(?s).*c",
+		"(a*)*b", "(a*)+$", "(|a)*$", "(?:a?){9}a{9}$", "é", ".é$", "x^", `a\z`,
+	}
+	names := []string{"", "a", "b", "ab", "abc", "aab", "aaab", "aaaaaaaaa", "abcd", "acd", "a\nb", "a.b", "model.layers.2.q_proj", "model.layers.4.q_proj", "layers.0.q_proj", "xlayers.0.q_proj", "AxZ", "é", "éé", "a1", "é1", "a\xff", "\xff", "x"}
+	for _, pattern := range patterns {
+		p, err := new(Compiler).Compile(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := regexp.MustCompile("^(?:" + pattern + ")")
+		for _, name := range names {
+			if got, err := p.Match(name); err != nil || got != slow.MatchString(name) {
+				t.Errorf("%q, %q: %t, %v", pattern, name, got, err)
+			}
+		}
 	}
 }
 
@@ -63,6 +104,22 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%.20q: %d patterns allocate %d MiB: %v", pattern, n, used>>20, err)
 		} else {
 			t.Logf("%.20q: %d patterns allocate %d MiB", pattern, n, used>>20)
+		}
+	}
+}
+
+// Patterns whose parsing takes long are refused after a few, although their programs are small. A
+// kilobyte took more than a second.
+func TestParsing(t *testing.T) {
+	for _, pattern := range []string{"%d(?i)[" + strings.Repeat("B-\U0001e942", 160) + "]", "%d(?m-s)(?si:[" + strings.Repeat("B-\U0001e942", 160) + "])", "%d[" + strings.Repeat(`\pL`, 330) + "]"} {
+		var c Compiler
+		var err error
+		n := 0
+		for ; err == nil && n < 10; n++ {
+			_, err = c.Compile(fmt.Sprintf(pattern, n))
+		}
+		if err == nil {
+			t.Errorf("%.20q: %d patterns compile", pattern, n)
 		}
 	}
 }

@@ -35,10 +35,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const template = "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for m in messages %}<{{ m.role }}>" +
+const template = "{% if messages[-1].content != 'nothing' %}{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}{% for m in messages %}<{{ m.role }}>" +
 	"{% if m.content == 'no' %}{{ raise_exception('no is no question') }}{% endif %}" +
 	"{% if m.content == 'loop' %}{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}{% endif %}" +
-	"{{ m.content }}{% for c in m.tool_calls %}{{ c.function.arguments.city }}{% endfor %}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+	"{{ m.content }}{% for c in m.tool_calls %}{{ c.function.arguments.city }}{% endfor %}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}{% endif %}"
 
 // serve starts a server of the trained fixture.
 func serve(t *testing.T, change func(*Options)) (*Server, *httptest.Server) {
@@ -198,6 +198,7 @@ func TestRefusals(t *testing.T) {
 		{"/v1/chat/completions", `{"messages": [{"role": "user"}]}`, 400, "content: is missing"},
 		{"/v1/chat/completions", `{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}`, 400, "parts of type text only"},
 		{"/v1/chat/completions", `{"messages": [{"role": "user", "content": "no"}]}`, 400, "no is no question"},
+		{"/v1/chat/completions", `{"messages": [{"role": "user", "content": "nothing"}]}`, 400, "makes an empty prompt of these messages; write more"},
 		{"/v1/chat/completions", `{"messages": [{"role": "user", "content": "` + long + `"}]}`, 400, "no room for an answer in the context of 200"},
 		{"/v1/chat/completions", `{"model": "gpt-4", ` + question + `}`, 404, `there is no model "gpt-4"`},
 		{"/v1/chat/completions", `{"n": 2, ` + question + `}`, 400, "n: want 1"},

@@ -137,7 +137,11 @@ func (e *Engine) Prompt(ctx context.Context, c chat.Conversation) ([]int, error)
 		}
 		return nil, templateError{err}
 	}
-	return e.Encode(ctx, text, false)
+	ids, err := e.Encode(ctx, text, false)
+	if err == nil && len(ids) == 0 {
+		return nil, templateError{errors.New("the chat template makes an empty prompt of these messages; write more")}
+	}
+	return ids, err
 }
 
 // Encode returns the tokens of text, with those that start a text if special is set.

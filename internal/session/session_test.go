@@ -16,7 +16,7 @@ import (
 
 const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
-func open(t *testing.T) *Engine {
+func open(t *testing.T, template string) *Engine {
 	t.Helper()
 	m, err := convert.Open(filepath.Join("../../fixtures", "trained"), convert.Options{})
 	if err != nil {
@@ -70,7 +70,7 @@ func text(t *testing.T, a *Answer) string {
 // A long prompt, computed in steps and beside another session, has the tokens that a
 // plain loop generates.
 func TestAnswer(t *testing.T) {
-	e := open(t)
+	e := open(t, template)
 	prompt, err := e.Encode(t.Context(), "package main\n\nfunc main() {", true)
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestAnswer(t *testing.T) {
 
 // A text to stop at never appears, not even its start, and the rest of the answer does.
 func TestStopText(t *testing.T) {
-	e := open(t)
+	e := open(t, template)
 	s := newSession(t, e)
 	prompt, err := e.Encode(t.Context(), "The ", true)
 	if err != nil {
@@ -129,7 +129,7 @@ func TestStopText(t *testing.T) {
 
 // The second turn computes only what is new, and says what one that computes all says.
 func TestTurns(t *testing.T) {
-	e := open(t)
+	e := open(t, template)
 	c := newSession(t, e).NewChat("Be brief.")
 	r := Request{Tokens: 12}
 	next := func() (string, error) { return c.Next(t.Context()) }
@@ -169,7 +169,7 @@ func TestTurns(t *testing.T) {
 // The log-probabilities of all tokens are those of the softmax, and the most likely
 // tokens come first.
 func TestLogprobs(t *testing.T) {
-	e := open(t)
+	e := open(t, template)
 	s := newSession(t, e)
 	a, err := s.Begin([]int{5, 6, 7}, Request{Tokens: 3, Logprobs: true, Top: 2})
 	if err != nil {
@@ -200,6 +200,17 @@ func TestNoTemplate(t *testing.T) {
 	m := &model.Model{Path: "m"}
 	e := &Engine{model: m, noTemplate: errors.New("there is none")}
 	if _, err := e.Prompt(t.Context(), chat.Conversation{}); !errors.Is(err, ErrTemplate) || !strings.Contains(err.Error(), "there is none") {
+		t.Error(err)
+	}
+}
+
+// A template that writes nothing leaves no token to continue.
+func TestEmptyPrompt(t *testing.T) {
+	c := newSession(t, open(t, "{{ messages[-1].content }}")).NewChat("")
+	if err := c.Say(t.Context(), "", Request{Tokens: 1}); !errors.Is(err, ErrTemplate) || !strings.Contains(err.Error(), "makes an empty prompt") {
+		t.Error(err)
+	}
+	if err := c.Say(t.Context(), "The", Request{Tokens: 1}); err != nil {
 		t.Error(err)
 	}
 }
