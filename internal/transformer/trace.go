@@ -280,7 +280,8 @@ type Stream struct {
 	kept *kept // instead of data, in the order of parts
 }
 
-// Stream returns a copy of the residual stream.
+// Stream returns a copy of the residual stream. If there are several, no operation of the next
+// step may have run, because the first ones change them.
 func (t *Trace) Stream() (*Stream, error) {
 	if t.parts == nil {
 		s := &Stream{}
