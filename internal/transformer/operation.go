@@ -144,10 +144,18 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		added = model.FFNPost
 		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
-	streams := s.OtherStreams(model.Stream)
+	return append(all, endOperations(s, stream, added)...)
+}
+
+// endOperations returns the operations that add the output of the feed-forward layer, called
+// added, to the stream, and those up to the end of the block.
+func endOperations(s *model.Spec, stream, added string) (all []operation) {
+	add := func(name string, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, nil, reads, writes}, run})
+	}
 	if s.Layer.Width > 0 {
-		add(model.FFNSum, nil, list(stream, added), list(model.FFNSum), (*pass).addLayer)
-		stream = model.FFNSum
+		add(model.FFNSum, list(stream, added), list(model.FFNSum), (*pass).addLayer)
+		stream, added = model.FFNSum, model.LayerPost
 		read := stream
 		if s.AltUp.Streams > 0 {
 			all = append(all, correctOperations(s)...)
@@ -157,9 +165,9 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 			}
 		}
 		all = append(all, layerOperations(s, read)...)
-		added = model.LayerPost
 	}
-	add(model.FFNResidual, nil, slices.Concat(list(stream, added), streams), slices.Concat(list(model.FFNResidual), streams), (*pass).endBlock)
+	streams := s.OtherStreams(model.Stream)
+	add(model.FFNResidual, slices.Concat(list(stream, added), streams), slices.Concat(list(model.FFNResidual), streams), (*pass).endBlock)
 	return all
 }
 
