@@ -85,23 +85,28 @@ func gemma3Spec(c *config.Config) model.Spec {
 	s.QKNorm, s.PostNorm, s.Activation = model.QKGain, true, activation(c, "hidden_activation", "gelu_pytorch_tanh")
 	queryScale(c, &s)
 
-	c.Must("partial_rotary_factor", 1.0)
-	c.Inert("original_max_position_embeddings") // scaledRope reads it where it counts
-	global, local := gemmaRopes(c, &s)
-	s.Rope, s.Ropes = global, []model.Rope{local}
 	period := c.Int("sliding_window_pattern", model.MaxBlocks, c.Int("_sliding_window_pattern", model.MaxBlocks, 6))
 	isLocal := layerTypes(c, s.Blocks, "sliding_attention", func(b int) bool { return (b+1)%max(period, 1) != 0 })
 	s.Attention = make([]model.Attention, s.Blocks)
 	setWindow(&s, slidingWindow(c), isLocal)
+	gemma3Ropes(c, &s, isLocal)
+	s.AttnCap = c.Float("attn_logit_softcapping", 0)
+	s.LogitCap = c.Float("final_logit_softcapping", 0)
+	c.Inert("cache_implementation")
+	return s
+}
+
+// gemma3Ropes gives each block the rotary embedding of its kind.
+func gemma3Ropes(c *config.Config, s *model.Spec, isLocal func(b int) bool) {
+	c.Must("partial_rotary_factor", 1.0)
+	c.Inert("original_max_position_embeddings") // scaledRope reads it where it counts
+	global, local := gemmaRopes(c, s)
+	s.Rope, s.Ropes = global, []model.Rope{local}
 	for b := range s.Attention {
 		if isLocal(b) {
 			s.Attention[b].Rope = 1
 		}
 	}
-	s.AttnCap = c.Float("attn_logit_softcapping", 0)
-	s.LogitCap = c.Float("final_logit_softcapping", 0)
-	c.Inert("cache_implementation")
-	return s
 }
 
 // gemmaRopes reads the rotary embeddings of global and of local blocks. Either

@@ -2,6 +2,7 @@ package arch
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"thimble/convert/config"
@@ -37,15 +38,21 @@ func gemma4Spec(c *config.Config) model.Spec {
 		s.Attention = make([]model.Attention, s.Blocks)
 	}
 	gemma4Heads(c, &s, local)
-	sharedKeys(c, &s, local)
+	shareKeys(c, &s, local)
+	doubleWidths(c, &s)
 	gemma4Ropes(c, &s, local)
+	layerInput(c, &s)
+	return s
+}
+
+// layerInput reads the sizes of the input of each layer.
+func layerInput(c *config.Config, s *model.Spec) {
 	if s.Layer.Width = zeroOr(c, "hidden_size_per_layer_input", model.MaxWidth); s.Layer.Width > 0 {
 		if n := c.Int("vocab_size_per_layer_input", model.MaxVocab, s.Vocab); n != s.Vocab {
 			s.Layer.Vocab = n
 		}
 	}
 	c.Inert("vocab_size_per_layer_input")
-	return s
 }
 
 // zeroOr reads a whole number that may be 0, or null for 0.
@@ -93,21 +100,11 @@ func gemma4Heads(c *config.Config, s *model.Spec, local func(b int) bool) {
 	}
 }
 
-// sharedKeys reads how many of the last blocks attend to the keys and values of the last
-// block of the same kind before them, and whether their feed-forward layers are twice as wide.
-func sharedKeys(c *config.Config, s *model.Spec, local func(b int) bool) {
+// shareKeys reads how many of the last blocks attend to the keys and values of the last block of
+// the same kind before them.
+func shareKeys(c *config.Config, s *model.Spec, local func(b int) bool) {
 	first := s.Blocks - zeroOr(c, "num_kv_shared_layers", s.Blocks)
-	wide := c.Bool("use_double_wide_mlp")
-	if first == s.Blocks {
-		return
-	}
-	for b := range s.Blocks {
-		if wide {
-			s.FFNs = append(s.FFNs, s.FFN)
-		}
-		if b < first {
-			continue
-		}
+	for b := first; b < s.Blocks; b++ {
 		from := first - 1
 		for from >= 0 && local(from) != local(b) {
 			from--
@@ -117,9 +114,21 @@ func sharedKeys(c *config.Config, s *model.Spec, local func(b int) bool) {
 			return
 		}
 		s.Attention[b].Back, s.Attention[b].KeyValues = b-from, false
-		if wide {
-			s.FFNs[b] *= 2
+	}
+}
+
+// doubleWidths reads whether the feed-forward layers of blocks without keys are twice as wide.
+func doubleWidths(c *config.Config, s *model.Spec) {
+	without := func(a model.Attention) bool { return a.Back > 0 }
+	if !c.Bool("use_double_wide_mlp") || !slices.ContainsFunc(s.Attention, without) {
+		return
+	}
+	for _, a := range s.Attention {
+		width := s.FFN
+		if without(a) {
+			width *= 2
 		}
+		s.FFNs = append(s.FFNs, width)
 	}
 }
 

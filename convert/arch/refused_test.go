@@ -14,7 +14,6 @@ func TestUnread(t *testing.T) {
 		"phi-msft":       {"what it computes is not known here; of the ", "phi, phi3 are similar by name"},
 		"deepseek_v3":    {"it needs multi-head latent attention, which"},
 		"bert":           {"it needs encoders, or attention in both directions"},
-		"gemma3n":        {"it needs several residual streams (AltUp)"},
 		"gemma4_unified": {"what it computes is not known here"},
 	} {
 		got := unread(modelType)

@@ -11,11 +11,11 @@ import (
 	"thimble/internal/defect"
 )
 
-// imageModels lists the model_types of models of images and text whose text model is one of
-// architectures, with transformers' default of the text model's model_type. The text model
-// is converted and the rest left out: without images, it computes the same.
+// imageModels lists the model_types of models of images, or images and audio, and text whose text
+// model is one of architectures, with transformers' default of the text model's model_type. The
+// text model is converted and the rest left out: without images, it computes the same.
 var imageModels = map[string]string{
-	"gemma3": "gemma3_text", "gemma4": "gemma4_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
+	"gemma3": "gemma3_text", "gemma4": "gemma4_text", "gemma3n": "gemma3n_text", "mistral3": "mistral", "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text",
 }
 
 // textConfig is the key of the text model's config.
@@ -51,8 +51,12 @@ func unwrap(c *config.Config) {
 			left = append(left, key)
 		}
 	}
+	others := "images"
+	if slices.Contains(left, "audio_config") && c.Values["audio_config"] != nil {
+		others = "images and audio"
+	}
+	c.Note(fmt.Sprintf("%s is converted without its %s: %s is the model, %s left out", outer, others, textConfig, defect.Some(left)))
 	c.Values, c.Wrapper = text, outer
-	c.Note(fmt.Sprintf("%s is converted without its images: %s is the model, %s left out", outer, textConfig, defect.Some(left)))
 }
 
 // TextTensors returns the tensors of the text model, if c is that of a wrapper, and notes
@@ -61,10 +65,16 @@ func TextTensors(c *config.Config, tensors map[string]*checkpoint.Tensor) (map[s
 	if c.Wrapper == "" {
 		return tensors, nil
 	}
-	text := maps.Clone(tensors)
+	text, part := maps.Clone(tensors), "the images' part"
 	maps.DeleteFunc(text, func(name string, _ *checkpoint.Tensor) bool {
 		parts := strings.Split(name, ".")
-		return !slices.Contains(parts, "language_model") && !slices.Contains(parts, "lm_head")
+		if slices.Contains(parts, "language_model") || slices.Contains(parts, "lm_head") {
+			return false
+		}
+		if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(part, "audio") }) {
+			part = "the images' and the audio's parts"
+		}
+		return true
 	})
-	return text, []string{defect.Counted(len(tensors)-len(text), "tensor") + " of the images' part of " + c.Wrapper + ": left out"}
+	return text, []string{defect.Counted(len(tensors)-len(text), "tensor") + " of " + part + " of " + c.Wrapper + ": left out"}
 }

@@ -29,6 +29,7 @@ type architecture struct {
 	betas        bool // keys may change the rotations between which YaRN interpolates
 	joinsQKV     bool // queries, keys and values are one tensor
 	joinsGate    bool // the gate and up are one tensor
+	fillsKeys    bool // the loader wants keys and values of blocks that do not use them
 	twoFactors   bool // the divisors are in two tensors, for long and for short texts
 	tanh         bool // the graph approximates GELU by tanh, so that a model with GELU differs a little
 	maxPosition  int  // number of positions for which the graph computes the Spec; 0 means any
@@ -56,6 +57,7 @@ var architectures = append([]architecture{
 	{name: "llama4", pairs: true, factors: true, optionalBias: model.Bias{QKV: true}, maxPosition: 8191,
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
 	{name: "gemma4", factors: true, needsFactors: true, optionalBias: model.Bias{QKV: true}, graph: gemma4Graph, extra: gemma4Keys, present: gemma4Tensors},
+	{name: "gemma3n", fillsKeys: true, optionalBias: model.Bias{QKV: true}, graph: gemma3nGraph, extra: gemma3nKeys},
 }, slices.Concat(kin, gpts, mixtures, deltas)...)
 
 // maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
@@ -181,6 +183,9 @@ func (a *architecture) asGGUF(s *model.Spec) model.Spec {
 	}
 	if t.Positions > t.Context {
 		t.Positions = t.Context // the file has the rows that its texts need
+	}
+	if t.Layer.Vocab < t.Vocab {
+		t.Layer.Vocab = 0 // the file repeats the first row, see writeRows
 	}
 	if t.Experts.Count > 0 && !t.HasFFN() && a.experts != nil && !a.experts.width {
 		t.FFN = t.Experts.FFN // nothing is as wide as FFN

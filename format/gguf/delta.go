@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/format/gguf/ggml"
 	"thimble/format/gguf/order"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -145,7 +146,7 @@ func rawDecay(slot model.Slot, m *qtensor.Matrix) *qtensor.Matrix {
 	if slot.Kind() != model.DeltaDecay {
 		return m
 	}
-	out := &qtensor.Matrix{Scheme: typeF32.scheme, Rows: 1, Cols: m.Cols}
+	out := &qtensor.Matrix{Scheme: ggml.F32.Scheme, Rows: 1, Cols: m.Cols}
 	values := make([]float32, m.Cols)
 	new(qtensor.Reader).Row(values, m, 0)
 	for _, x := range values {

@@ -15,7 +15,7 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// deltaSpecs are the smallest models of the architectures with the delta rule, and of gemma4.
+// deltaSpecs are the smallest models of the architectures with the delta rule, of gemma4 and of gemma3n.
 func deltaSpecs() map[string]model.Spec {
 	of := fourBlocks
 	delta := func(s *model.Spec) {
@@ -44,6 +44,11 @@ func deltaSpecs() map[string]model.Spec {
 			s.Attention = []model.Attention{local, global, local, global}
 			s.Attention[2].Back, s.Attention[3].Back = 2, 2
 			s.FFNs = []int{96, 96, 192, 192}
+		}),
+		"gemma3n": of(func(s *model.Spec) {
+			gemma3nGraph(s)
+			s.Tied, s.Sparsity, s.Ropes = true, slices.Repeat([]float64{0.95}, 4), []model.Rope{{Base: 1e4}}
+			s.Attention = []model.Attention{{Window: 8, Rope: 1}, {}, {Window: 8, Rope: 1}, {}}
 		}),
 	}
 }
@@ -217,7 +222,11 @@ func TestDeltaNearMisses(t *testing.T) {
 	}{
 		"normeps in GGUF's architecture qwen35":           {"qwen35", func(s *model.Spec) { s.NormEps = 1e-5 }},
 		"delta.valuedim in GGUF's architecture qwen35":    {"qwen35", func(s *model.Spec) { s.Delta.ValueDim = 64 }},
-		"layer.vocab in GGUF's architecture gemma4":       {"gemma4", func(s *model.Spec) { s.Layer.Vocab = 8 }},
+		"layer.vocab in GGUF's architecture gemma4":       {"gemma4", func(s *model.Spec) { s.Layer.Vocab = 1000 }},
+		"sparse gates (3 of 4 blocks) in GGUF's architec": {"gemma3n", func(s *model.Spec) { s.Sparsity[3] = 0 }},
+		"learned residual of rank 32 in GGUF's architect": {"gemma3n", func(s *model.Spec) { s.Laurel = 32 }},
+		"logits capped at 20 in GGUF's architecture gemm": {"gemma3n", func(s *model.Spec) { s.LogitCap = 20 }},
+		"keys and values of earlier blocks (2 of 4 block": {"gemma3n", func(s *model.Spec) { s.Attention[2].Back, s.Attention[3].Back = 2, 2 }},
 		"keys and values of earlier blocks (1 of 4 block": {"gemma4", func(s *model.Spec) { s.Attention[2].Back = 0 }},
 	} {
 		s := deltaSpecs()[c.arch]

@@ -307,8 +307,10 @@ var llamaHas = []string{
 	"experts.dense", // means nothing without experts
 	"hidden", "heads", "kvheads", "headdim", "ffn", "vocab", "context", "blocks", "schedule", "normeps", "tied", "bos", "eos",
 	"rope.base", "rope.scaling", "rope.factor", "bias.qkv", "bias.o", "bias.ffn",
-	"rope.pairs", // changes the order of rows, which the writer matches
-	"ropes",      // no block uses them
+	"rope.pairs",  // changes the order of rows, which the writer matches
+	"ropes",       // no block uses them
+	"layer.vocab", // means nothing without a layer.width
+	"sparsity",    // zeros cut off nothing
 	"rope.scale",
 	"temperature.beta", "temperature.length", "temperature.shift", "temperature.unrotated", // one alone has no effect
 }

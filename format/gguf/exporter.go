@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/format/export"
+	"thimble/format/gguf/ggml"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 )
@@ -28,8 +29,8 @@ func (Exporter) Format() export.Format {
 // many bits: the narrowest of 4, 5 and 8 bits in groups of 32, with a minimum if s has one
 // (8 bits never do), or float16 if 32 does not divide the columns.
 func (Exporter) Nearest(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
-	if t, ok := typeOf(s); ok {
-		if _, _, _, err := t.scheme.Sizes(1, cols); err == nil {
+	if t, ok := ggml.Of(s); ok {
+		if _, _, _, err := t.Scheme.Sizes(1, cols); err == nil {
 			return s
 		}
 	}
@@ -54,9 +55,9 @@ var interleaved = map[string]int{"Q4_0": 4, "Q8_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6
 // Kernel returns the ggml type that stores s, and whether llama.cpp has interleaved ARM
 // kernels for a matrix of that type and number of rows.
 func (Exporter) Kernel(s qtensor.Scheme, rows int) (typ string, fast bool) {
-	t, _ := typeOf(s)
-	multiple := interleaved[t.name]
-	return t.name, multiple > 0 && rows%multiple == 0
+	t, _ := ggml.Of(s)
+	multiple := interleaved[t.Name]
+	return t.Name, multiple > 0 && rows%multiple == 0
 }
 
 // Check returns an error if no architecture of llama.cpp represents m, or if llama.cpp

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"thimble/format/gguf/names"
 	"thimble/internal/model"
 )
 
@@ -19,7 +20,7 @@ func gemma4Tensors(s *model.Spec, has func(tensor string) bool) {
 	s.OutScale = has("blk.0.layer_output_scale.weight")
 	for b := range s.Attention {
 		if a := &s.Attention[b]; a.Back == 0 {
-			a.KeyValues = !has(blockPrefix(b) + "attn_v.weight")
+			a.KeyValues = !has(names.Block(b) + "attn_v.weight")
 		}
 	}
 }
@@ -139,7 +140,7 @@ func (w *mapper) readSharedKV(s *model.Spec, shared int) {
 	}
 	for b := first; b < s.Blocks; b++ {
 		from := first - 1
-		if w.m.windowPattern[b] {
+		if s.Attention[b].Rope > 0 { // with a window
 			from--
 		}
 		s.Attention[b].Back = b - from
@@ -154,7 +155,7 @@ func unusedKeys(s *model.Spec) (all []string) {
 			continue
 		}
 		for _, kind := range []string{model.K, model.V, model.KNorm} {
-			name, _ := nameInGGUF(model.Name(b, kind))
+			name, _ := names.Of(model.Name(b, kind))
 			all = append(all, name)
 		}
 	}

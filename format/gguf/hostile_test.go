@@ -52,7 +52,7 @@ func draftOf(t testing.TB, data []byte) *draft {
 		d.keys = append(d.keys, draftKey{name, append(b, v.Raw...)})
 	}
 	for _, x := range f.listed {
-		d.tensors = append(d.tensors, draftTensor{name: x.name, dims: x.dims, kind: x.kind.id, data: x.data})
+		d.tensors = append(d.tensors, draftTensor{name: x.name, dims: x.dims, kind: x.kind.ID, data: x.data})
 	}
 	return d
 }
@@ -361,7 +361,7 @@ func FuzzOpen(f *testing.F) {
 	other := tinyDraft(f)
 	other.set("general.architecture", "gemma3")
 	f.Add(other.bytes())
-	for _, name := range []string{"qwen35", "qwen3next", "gemma4"} {
+	for _, name := range []string{"qwen35", "qwen3next", "gemma4", "gemma3n"} {
 		f.Add(writtenAs(f, name, filled(f, deltaSpecs()[name])))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

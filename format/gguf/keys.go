@@ -48,6 +48,10 @@ type metadata struct {
 	ffnOfBlocks                                     []int32
 	sharedKV, layerWidth                            *uint32
 
+	// Streams, see model.AltUp, and the cutoffs of the gates of each block, in deviations.
+	altUpStreams, altUpActive *uint32
+	sparsity                  []float32
+
 	// The delta rule, see model.Delta, and the blocks that have it; see mapSections.
 	deltaConv, deltaInner, deltaState, deltaHeads, deltaGroups *uint32
 	deltaBlocks                                                []bool
@@ -116,6 +120,9 @@ func (m *metadata) keys() []key {
 		{of + "feed_forward_length", &m.ffn},
 		{of + "feed_forward_length", &m.ffnOfBlocks},
 		{of + "embedding_length_per_layer_input", &m.layerWidth},
+		{of + "altup.num_inputs", &m.altUpStreams},
+		{of + "altup.active_idx", &m.altUpActive},
+		{of + "activation_sparsity_scale", &m.sparsity},
 		{of + "attention.head_count", &m.heads},
 		{of + "attention.head_count_kv", &m.kvHeads},
 		{of + "attention.head_count_kv", &m.kvOfBlocks},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"thimble/format/gguf/ggml"
+	"thimble/format/gguf/names"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 )
@@ -93,7 +95,7 @@ func (a *architecture) spec(m *metadata, has func(tensor string) bool) (model.Sp
 		a.present(&s, has)
 	}
 	if a.experts != nil && a.experts.sigmoid {
-		s.Experts.Selects = s.Blocks > 0 && has(blockPrefix(s.Blocks-1)+probsBias)
+		s.Experts.Selects = s.Blocks > 0 && has(names.Block(s.Blocks-1)+names.ProbsBias)
 	}
 	return s, w.err
 }
@@ -179,11 +181,11 @@ func (m *metadata) putProvenance(p *model.Provenance) {
 
 // fileType returns general.file_type for the type that stores most weights.
 func fileType(weights map[string]int64) *uint32 {
-	best := typeF32
-	for _, t := range types {
-		if weights[t.name] > weights[best.name] {
+	best := ggml.F32
+	for _, t := range ggml.Types {
+		if weights[t.Name] > weights[best.Name] {
 			best = t
 		}
 	}
-	return ptr(best.fileType)
+	return ptr(best.FileType)
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"thimble/format/gguf/kv"
+	"thimble/format/gguf/names"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
@@ -189,7 +190,7 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]any) []any {
 	// mapFeatures checks these itself. A window of the whole context has no effect, and
 	// neither has the epsilon of the other kind of norm.
-	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern, &m.deltaBlocks, &m.deltaPeriod, &m.ropeSections}
+	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern, &m.sparsity, &m.deltaBlocks, &m.deltaPeriod, &m.ropeSections}
 	if m.window != nil && int64(*m.window) >= int64(s.Context) {
 		checked = append(checked, &m.window)
 	}
@@ -317,8 +318,8 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 		if !slices.Equal(withoutOnes(t.dims), withoutOnes(where.dims)) {
 			return nil, f.fault(t, "shape is %s, the keys require %s", shape(t.dims), shape(where.dims))
 		}
-		if slot.Role == model.Vector && !t.kind.scheme.Float() {
-			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.name)
+		if slot.Role == model.Vector && !t.kind.Scheme.Float() {
+			return nil, f.fault(t, "is stored as %s, a vector is F32, F16 or BF16", t.kind.Name)
 		}
 		m := arch.order(slot, where, s).Matrix(t.part(slot, where.first), t.data, slot.Role == model.Vector)
 		all[slot.Name] = rawDecay(slot, m)
@@ -339,7 +340,7 @@ func (f *file) matrices(keys *metadata, arch *architecture, s *model.Spec) (map[
 func predictsFurther(keys *metadata, name string, s *model.Spec) bool {
 	number, _, _ := strings.Cut(strings.TrimPrefix(name, "blk."), ".")
 	block, err := strconv.Atoi(number)
-	return keys.nextBlocks != nil && err == nil && block >= s.Blocks && block < int(*keys.blocks) && strings.HasPrefix(name, blockPrefix(block))
+	return keys.nextBlocks != nil && err == nil && block >= s.Blocks && block < int(*keys.blocks) && strings.HasPrefix(name, names.Block(block))
 }
 
 // withoutOnes returns dimensions without the last ones, if those are 1: they do not change what
@@ -377,13 +378,13 @@ func (f *file) ropeFactors(arch *architecture, m *metadata, s *model.Spec) error
 	ours := s.Rope.Scaling == model.RopeLlama3
 	if t == nil {
 		if ours {
-			return defect.Corrupt(f.path, ropeFreqs, "tensor is missing, the keys have its parameters")
+			return defect.Corrupt(f.path, names.RopeFreqs, "tensor is missing, the keys have its parameters")
 		}
 		return nil
 	}
 	n := ropeDims(s) / 2
-	if s.Check() != nil || t.kind.scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != n {
-		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.name, t.rows, t.cols, n)
+	if s.Check() != nil || t.kind.Scheme.Kind != qtensor.F32 || t.rows != 1 || t.cols != n {
+		return f.fault(t, "is %s (%d, %d), want F32 (1, %d)", t.kind.Name, t.rows, t.cols, n)
 	}
 	got := make([]float32, t.cols)
 	if _, err := binary.Decode(t.data, binary.LittleEndian, got); err != nil {
@@ -408,7 +409,7 @@ func (f *file) ropeFactors(arch *architecture, m *metadata, s *model.Spec) error
 		return nil
 	}
 	if s.Rope.Scaling != model.RopePlain || !arch.factors {
-		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(ropeFreqs, "a tensor of rotary factors, with other scaling or in architecture %s,", arch.name))
+		return fmt.Errorf("%s: %w", defect.Printable(f.path), defect.Unsupported(names.RopeFreqs, "a tensor of rotary factors, with other scaling or in architecture %s,", arch.name))
 	}
 	s.Rope.Scaling, s.Rope.Factors = model.RopeFactors, make([]float64, len(got))
 	for i, x := range got {

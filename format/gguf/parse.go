@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"thimble/format/gguf/ggml"
 	"thimble/format/gguf/kv"
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -18,7 +19,7 @@ type tensorInfo struct {
 	name       string
 	rows, cols int
 	dims       []uint64 // innermost first; rows is the product of all others
-	kind       ggmlType
+	kind       ggml.Type
 	data       []byte
 	at         int64 // offset of the entry in the file
 }
@@ -291,11 +292,11 @@ func (c *cursor) tensor(t *tensorInfo) (size, offset uint64) {
 		c.err = fmt.Errorf("%s: %w", defect.Printable(c.path), defect.Unsupported(t.name, "a tensor of %d dimensions", dims))
 		return 0, 0
 	}
-	if t.kind, c.err = typeNumbered(c.path, t.name, kind); c.err != nil {
+	if t.kind, c.err = ggml.Numbered(c.path, t.name, kind); c.err != nil {
 		return 0, 0
 	}
 	t.cols, t.rows, t.dims = int(shape[0]), int(shape[1]*shape[2]), slices.Clone(shape[:dims])
-	n, _, _, err := t.kind.scheme.Sizes(t.rows, t.cols)
+	n, _, _, err := t.kind.Scheme.Sizes(t.rows, t.cols)
 	if err != nil {
 		c.fail(at, t.name, "%v", err)
 	}
@@ -309,5 +310,5 @@ func (t *tensorInfo) part(slot model.Slot, first int) *qtensor.Matrix {
 	if slot.Rows == 1 && slot.Role == model.Vector {
 		n, size = slot.Cols, len(t.data)/(t.rows*t.cols)
 	}
-	return &qtensor.Matrix{Scheme: t.kind.scheme, Rows: slot.Rows, Cols: slot.Cols, Codes: t.data[first*size:][:n*size]}
+	return &qtensor.Matrix{Scheme: t.kind.Scheme, Rows: slot.Rows, Cols: slot.Cols, Codes: t.data[first*size:][:n*size]}
 }

@@ -3,6 +3,7 @@ package gguf
 import (
 	"strings"
 
+	"thimble/format/gguf/names"
 	"thimble/format/gguf/order"
 	"thimble/internal/model"
 )
@@ -26,9 +27,12 @@ func (a *architecture) place(s *model.Spec, slot model.Slot) (place, bool) {
 	block, kind, _ := model.SplitName(base)
 	if expert, of, ok := model.SplitExpert(kind); ok && !bias {
 		n := s.Experts.Count
-		p := place{name: blockPrefix(block) + "ffn_" + of + "_exps.weight", first: expert * slot.Rows, rows: n * slot.Rows}
+		p := place{name: names.Block(block) + "ffn_" + of + "_exps.weight", first: expert * slot.Rows, rows: n * slot.Rows}
 		p.dims = []uint64{uint64(slot.Cols), uint64(slot.Rows), uint64(n)}
 		return p, a.experts != nil
+	}
+	if p := streamsOf(s, kind); p.name != "" {
+		return p, true
 	}
 	if p := a.joined(s, block, kind); p.name != "" {
 		p.name += ending
@@ -39,7 +43,7 @@ func (a *architecture) place(s *model.Spec, slot model.Slot) (place, bool) {
 	}
 	name, ok := a.ownName(s, base)
 	if name += ending; !ok {
-		name, ok = nameInGGUF(slot.Name)
+		name, ok = names.Of(slot.Name)
 	}
 	p := place{name: name, rows: slot.Rows, dims: []uint64{uint64(slot.Cols), uint64(slot.Rows)}}
 	if slot.Rows == 1 && slot.Role == model.Vector {
@@ -56,7 +60,7 @@ func (a *architecture) ownName(s *model.Spec, base string) (string, bool) {
 	}
 	own := a.names(s)
 	if block, kind, ok := model.SplitName(base); ok && own[kind] != "" {
-		return blockPrefix(block) + own[kind], true
+		return names.Block(block) + own[kind], true
 	}
 	return own[base], own[base] != ""
 }
@@ -85,7 +89,7 @@ func (a *architecture) joined(s *model.Spec, block int, kind string) place {
 	inBlock := func(name string, kinds []string, rows ...int) (p place) {
 		for i, k := range kinds {
 			if k == kind {
-				p.name, p.first = blockPrefix(block)+name, p.rows
+				p.name, p.first = names.Block(block)+name, p.rows
 			}
 			p.rows += rows[i]
 		}

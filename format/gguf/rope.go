@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 
+	"thimble/format/gguf/names"
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
@@ -124,9 +125,9 @@ func (a *architecture) inGGUF(r model.Rope, dims int) model.Rope {
 // factorNames returns the names of the tensors with the divisors of the rotary frequencies.
 func (a *architecture) factorNames() []string {
 	if a.twoFactors {
-		return longAndShort
+		return names.LongAndShort
 	}
-	return []string{ropeFreqs}
+	return []string{names.RopeFreqs}
 }
 
 // hasFactors reports whether a file for s has those tensors.

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"thimble/format/export"
+	"thimble/format/gguf/ggml"
 	"thimble/format/gguf/kv"
+	"thimble/format/gguf/names"
 	"thimble/format/gguf/order"
 	"thimble/internal/defect"
 	"thimble/internal/kernel"
@@ -36,8 +38,8 @@ type writer struct {
 type tensor struct {
 	name   string
 	dims   []uint64 // innermost first
-	ggml   ggmlType
-	values []float32  // of a tensor without a source
+	kind   ggml.Type
+	values []float32  // of a tensor without a source; nil and no parts mean zeros
 	parts  []part     // in the order of their rows
 	mixed  order.Swap // of the rows of all parts
 	bytes  int64
@@ -102,14 +104,37 @@ func (w *writer) placeTensors() error {
 		if i == 0 && w.arch.hasFactors(&w.asGGUF) {
 			factors := ropeFactors(&w.asGGUF)
 			for _, name := range w.arch.factorNames() {
-				w.tensors = append(w.tensors, tensor{name: name, dims: []uint64{uint64(len(factors))}, ggml: typeF32, values: factors, bytes: int64(4 * len(factors))})
+				w.tensors = append(w.tensors, tensor{name: name, dims: []uint64{uint64(len(factors))}, kind: ggml.F32, values: factors, bytes: int64(4 * len(factors))})
 			}
 		}
+	}
+	if w.arch.fillsKeys {
+		w.fillKeys()
 	}
 	for _, t := range w.tensors {
 		slices.SortFunc(t.parts, func(a, b part) int { return a.order.First - b.order.First })
 	}
 	return nil
+}
+
+// fillKeys adds keys and values for the blocks that do not use them: zeros, as small as they get.
+func (w *writer) fillKeys() {
+	for b, a := range w.asGGUF.Attention {
+		s := w.asGGUF.Of(b)
+		for _, kind := range []string{model.K, model.V, model.KNorm} {
+			rows, cols, kept := s.KVHeads*s.HeadDim, s.Hidden, ggml.F32
+			if q, ok := ggml.Of(qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}); ok && cols%32 == 0 {
+				kept = q
+			}
+			if kind == model.KNorm {
+				rows, cols, kept = 1, s.HeadDim, ggml.F32
+			}
+			bytes, _, _, err := kept.Scheme.Sizes(rows, cols)
+			if name, ok := names.Of(model.Name(b, kind)); ok && err == nil && a.Back > 0 {
+				w.tensors = append(w.tensors, tensor{name: name, dims: withoutOnes([]uint64{uint64(cols), uint64(rows)}), kind: kept, bytes: bytes})
+			}
+		}
+	}
 }
 
 // place adds the model's tensor for slot to the file's tensors, whose places in w.tensors are at.
@@ -124,7 +149,7 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	}
 	want, vector := w.options.Scheme(w.model, source), slot.Role == model.Vector
 	if vector {
-		want = typeF32.scheme
+		want = ggml.F32.Scheme
 	}
 	placed, err := export.Place(Exporter{}, w.model, source, slot.Role, want, &w.options)
 	if err != nil {
@@ -132,23 +157,23 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 	}
 	p := part{Tensor: placed, vector: vector, order: w.arch.order(slot, where, &w.spec), edit: w.editOf(slot.Name)}
 	p.Name, p.Rows = where.name, slot.Rows // a file of shorter texts has fewer positions
-	kind, _ := typeOf(p.To)
-	if cols, block := p.order.Cols, order.Block(kind.scheme); cols.Moves() && cols.Unit%block != 0 {
+	kind, _ := ggml.Of(p.To)
+	if cols, block := p.order.Cols, order.Block(kind.Scheme); cols.Moves() && cols.Unit%block != 0 {
 		_, kind, _ := model.SplitName(source)
 		return fmt.Errorf("%w; quantize with --set 'blocks.*.%s=f16', which has no blocks", defect.Unsupported(w.model.Path,
 			"%s: GGUF has its heads, %d columns each, in another order, and %v in blocks of %d columns, which", source, cols.Unit, p.To, block), kind)
 	}
-	if p.Bytes, _, _, err = kind.scheme.Sizes(p.Rows, p.Cols); err != nil {
+	if p.Bytes, _, _, err = kind.Scheme.Sizes(p.Rows, p.Cols); err != nil {
 		return err
 	}
 	i, added := at[where.name]
 	if !added {
 		i = len(w.tensors)
 		at[where.name] = i
-		w.tensors = append(w.tensors, tensor{name: where.name, dims: where.dims, ggml: kind, mixed: where.mixed})
+		w.tensors = append(w.tensors, tensor{name: where.name, dims: where.dims, kind: kind, mixed: where.mixed})
 	}
 	t := &w.tensors[i]
-	if t.ggml.id != kind.id {
+	if t.kind.ID != kind.ID {
 		first := &t.parts[0]
 		return fmt.Errorf("%w; quantize with one scheme for both", defect.Unsupported(w.model.Path,
 			"%s: %s is %v and %s is %v, which GGUF has in one tensor,", where.name, first.Source, first.To, p.Source, p.To))
@@ -206,8 +231,12 @@ func (w *writer) note(tokenizer []string) {
 func (w *writer) list() (all []export.Tensor) {
 	for i := range w.tensors {
 		t := &w.tensors[i]
-		if t.values != nil {
-			all = append(all, export.Tensor{Name: t.name, Type: typeF32.name, Rows: 1, Cols: len(t.values), Bytes: t.bytes})
+		if t.parts == nil {
+			added := export.Tensor{Name: t.name, Type: t.kind.Name, Rows: 1, Cols: int(t.dims[0]), Bytes: t.bytes}
+			if len(t.dims) > 1 {
+				added.Rows = int(t.dims[1])
+			}
+			all = append(all, added)
 		}
 		for _, p := range t.parts {
 			all = append(all, p.Tensor)
@@ -232,7 +261,7 @@ func (w *writer) layOut(m *metadata) error {
 		for _, n := range t.dims {
 			b = le.AppendUint64(b, n)
 		}
-		b = le.AppendUint64(le.AppendUint32(b, t.ggml.id), uint64(offset))
+		b = le.AppendUint64(le.AppendUint32(b, t.kind.ID), uint64(offset))
 		offset += padded(t.bytes)
 	}
 	w.front = append(b, make([]byte, padded(int64(len(b)))-int64(len(b)))...)
@@ -263,6 +292,9 @@ func (w *writer) writeTensor(ctx context.Context, out io.Writer, t *tensor) erro
 		_, err := out.Write(append(plain.appendValues(nil, t.values), padding...))
 		return err
 	}
+	if t.parts == nil {
+		padding = make([]byte, padded(t.bytes))
+	}
 	if err := w.writeParts(ctx, out, t); err != nil {
 		return err
 	}
@@ -278,7 +310,7 @@ func (w *writer) writeParts(ctx context.Context, out io.Writer, t *tensor) error
 		together = len(t.parts)
 	}
 	for parts := range slices.Chunk(t.parts, together) {
-		some := tensor{ggml: t.ggml, parts: parts, mixed: t.mixed}
+		some := tensor{kind: t.kind, parts: parts, mixed: t.mixed}
 		if err := w.readAll(ctx, parts, nil, func(all []*qtensor.Matrix) error { return some.writeRows(ctx, out, all) }); err != nil {
 			return err
 		}
@@ -312,7 +344,11 @@ func (t *tensor) writeRows(ctx context.Context, out io.Writer, all []*qtensor.Ma
 			at -= t.parts[i].Rows
 		}
 		one := &t.parts[i]
-		if _, err := out.Write(p.row(one, t.ggml, all[i], one.order.Rows.Back().At(at))); err != nil {
+		from := one.order.Rows.Back().At(at)
+		if from >= all[i].Rows {
+			from = 0 // as for a token without a row, see model.LayerInput
+		}
+		if _, err := out.Write(p.row(one, t.kind, all[i], from)); err != nil {
 			return err
 		}
 	}
@@ -337,7 +373,7 @@ type packer struct {
 
 // row returns row r of m packed as kind stores it, with its columns in the file's order, valid
 // until the next call.
-func (p *packer) row(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
+func (p *packer) row(t *part, kind ggml.Type, m *qtensor.Matrix, r int) []byte {
 	packed := p.packed(t, kind, m, r)
 	cols := t.order.Cols
 	if !cols.Moves() {
@@ -351,7 +387,7 @@ func (p *packer) row(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
 	return p.ordered
 }
 
-func (p *packer) packed(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte {
+func (p *packer) packed(t *part, kind ggml.Type, m *qtensor.Matrix, r int) []byte {
 	p.out = p.out[:0]
 	if t.vector {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
@@ -359,10 +395,10 @@ func (p *packer) packed(t *part, kind ggmlType, m *qtensor.Matrix, r int) []byte
 		p.out = t.appendValues(p.out, p.values)
 		return p.out
 	}
-	if m.Scheme == kind.scheme {
+	if m.Scheme == kind.Scheme {
 		return p.reader.Stored(m, r)
 	}
-	layout := kind.scheme.Layout
+	layout := kind.Scheme.Layout
 	codes, scales, mins := p.reader.Codes(m, r)
 	for g, d := range scales {
 		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])

@@ -225,6 +225,8 @@ func TestRefused(t *testing.T) {
 		want   string
 	}{
 		"alibi":   {func(s *model.Spec) { s.Alibi = 8 }, "ALiBi in ONNX is not supported"},
+		"laurel":  {func(s *model.Spec) { s.Laurel = 4 }, "learned residual of rank 4 in ONNX is not supported"},
+		"gates":   {func(s *model.Spec) { s.Sparsity = []float64{0.5, 0} }, "sparse gates (1 of 2 blocks) in ONNX is not supported"},
 		"chunk":   {func(s *model.Spec) { s.Attention = []model.Attention{{Chunk: 16}, {}} }, "with --context 16 the files"},
 		"conv":    {func(s *model.Spec) { s.Attention = []model.Attention{{Conv: 3}, {}} }, "short convolution of 3 (1 of 2 blocks) in ONNX"},
 		"experts": {func(s *model.Spec) { s.Experts = model.Experts{Count: 4, Used: 2, FFN: 32} }, "4 experts of width 32"},

@@ -71,18 +71,26 @@ var unsupported = []struct {
 	has  func(s *model.Spec) bool
 }{
 	{"experts.count", func(s *model.Spec) bool { return s.Experts.Count > 0 }},
-	{"conv", func(s *model.Spec) bool {
-		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 })
-	}},
-	{"delta", func(s *model.Spec) bool {
-		return slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 })
-	}},
+	{"conv", inSomeBlock(func(a model.Attention) bool { return a.Conv > 0 })},
+	{"delta", inSomeBlock(func(a model.Attention) bool { return a.Delta > 0 })},
 	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
-	{"headdim", (*model.Spec).Varies},
+	{"altup.streams", func(s *model.Spec) bool { return s.AltUp.Streams > 0 }},
+	{"laurel", func(s *model.Spec) bool { return s.Laurel > 0 }},
+	{"sparsity", func(s *model.Spec) bool { return len(s.Sparsity) > 0 }},
+	{"ffn", func(s *model.Spec) bool { return len(s.FFNs) > 0 }},
+	{"headdim", inSomeBlock(func(a model.Attention) bool { return a.HeadDim > 0 })},
+	{"kvheads", inSomeBlock(func(a model.Attention) bool { return a.KVHeads > 0 })},
+	{"back", inSomeBlock(func(a model.Attention) bool { return a.Back > 0 })},
+	{"keyvalues", inSomeBlock(func(a model.Attention) bool { return a.KeyValues })},
 	{"vnorm", func(s *model.Spec) bool { return s.VNorm }},
 	{"layer.width", func(s *model.Spec) bool { return s.Layer.Width > 0 }},
 	{"outscale", func(s *model.Spec) bool { return s.OutScale }},
 	{"alibi", func(s *model.Spec) bool { return s.Alibi > 0 }},
+}
+
+// inSomeBlock returns whether the attention of some block of a Spec has a property.
+func inSomeBlock(has func(a model.Attention) bool) func(s *model.Spec) bool {
+	return func(s *model.Spec) bool { return slices.ContainsFunc(s.Attention, has) }
 }
 
 // Check returns an error that names a feature of s that the backward pass lacks.

@@ -32,7 +32,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{LayerInner, LayerPost, EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{AltUpNorm, Again(AltUpNorm), LaurelNorm, LayerInner, LayerPost, EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -133,6 +133,19 @@ var ownFeatures = []Feature{
 		return noteIf(s.Layer.Width > 0, fmt.Sprintf("an input of each layer, %d wide", s.Layer.Width))
 	}},
 	{"layer.vocab", []string{LayerInner}, count(func(s *Spec) int { return s.Layer.Vocab }), nil},
+	{"altup.streams", everywhere, count(func(s *Spec) int { return s.AltUp.Streams }), func(s *Spec) string {
+		return noteIf(s.AltUp.Streams > 0, fmt.Sprintf("%d streams", s.AltUp.Streams))
+	}},
+	{"altup.scaled", []string{LayerGate}, flag(func(s *Spec) bool { return s.AltUp.Scaled }), nil},
+	{"laurel", []string{LaurelSum}, count(func(s *Spec) int { return s.Laurel }), func(s *Spec) string {
+		return noteIf(s.Laurel > 0, fmt.Sprintf("learned residual of rank %d", s.Laurel))
+	}},
+	{"sparsity", []string{Activated}, func(s *Spec, step int) string {
+		if !s.inBlocks(step) {
+			return ""
+		}
+		return float(s.SparsityOf(s.Schedule[step]))
+	}, sparsityNote},
 	{"outscale", []string{FFNResidual}, flag(func(s *Spec) bool { return s.OutScale }), func(s *Spec) string {
 		return noteIf(s.OutScale, "output of blocks scaled")
 	}},

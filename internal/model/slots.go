@@ -74,7 +74,7 @@ func SplitName(name string) (block int, kind string, ok bool) {
 // finds the tensors of such a model.
 func (s *Spec) Unrolled() Spec {
 	t := *s
-	t.Blocks, t.Schedule, t.Attention, t.FFNs = len(s.Schedule), InOrder(len(s.Schedule), 1), nil, nil
+	t.Blocks, t.Schedule, t.Attention, t.FFNs, t.Sparsity = len(s.Schedule), InOrder(len(s.Schedule), 1), nil, nil, nil
 	t.Experts.Dense = nil
 	for step, b := range s.Schedule {
 		if s.Experts.Count > 0 && !s.HasExperts(b) {
@@ -84,6 +84,9 @@ func (s *Spec) Unrolled() Spec {
 	for _, b := range s.Schedule {
 		if len(s.FFNs) > 0 {
 			t.FFNs = append(t.FFNs, s.FFNs[b])
+		}
+		if len(s.Sparsity) > 0 {
+			t.Sparsity = append(t.Sparsity, s.Sparsity[b])
 		}
 	}
 	if len(s.Attention) > 0 {
@@ -106,7 +109,7 @@ func (s *Spec) StoredName(name string) string {
 type Role int
 
 const (
-	Vector    Role = iota // norm gains and biases, (1, n), the embedding of positions and routers: never quantized
+	Vector    Role = iota // norm gains and biases, (1, n), the embedding of positions, routers and coefficients of streams: never quantized
 	Linear                // y = W x inside a block
 	Embedding             // one row for each token; also the head if Tied
 	Output                // the untied head
@@ -185,12 +188,21 @@ func (s Spec) blockSlots(slots []Slot, b int) []Slot {
 			vector(kind+BiasSuffix, rows)
 		}
 	}
+	matrix := func(kind string, rows, cols int) {
+		slots = append(slots, Slot{Name(b, kind), rows, cols, Vector})
+	}
+	s.altUpSlots(b, vector, matrix, linear)
 	if !s.NoPreNorm {
 		norm(AttnNorm)
 	}
 	s.mixerSlots(s.AttentionOf(b), vector, linear)
 	if s.PostNorm {
 		norm(AttnPost)
+	}
+	if s.Laurel > 0 {
+		linear(LaurelLeft, s.Laurel, s.Hidden)
+		linear(LaurelRight, s.Hidden, s.Laurel)
+		norm(LaurelNorm)
 	}
 	if s.HasFFNNorm() {
 		norm(FFNNorm)

@@ -87,6 +87,15 @@ type Spec struct {
 	FFNs []int `cbor:"ffns,omitempty" json:"ffns,omitempty"`
 	// Layer gives each block an input besides the stream.
 	Layer LayerInput `cbor:"layer,omitzero" json:"layer,omitzero"`
+	// AltUp adds streams besides the one that attention and the feed-forward layer read, and
+	// Laurel, if not 0, is the rank of a learned residual of attention.
+	AltUp  AltUp `cbor:"altup,omitzero" json:"altup,omitzero"`
+	Laurel int   `cbor:"laurel,omitempty" json:"laurel,omitempty"`
+	// Sparsity, if not empty, has for each block the share of the gates that would be cut off
+	// if they were normally distributed: the activation's input is max(g-c, 0), where c is that
+	// quantile of the normal distribution with the mean and deviation of the gates of a position
+	// (Gemma 3n; Spark Transformer, arXiv 2506.06644). 0 means that it is g.
+	Sparsity []float64 `cbor:"sparsity,omitempty" json:"sparsity,omitempty"`
 	// OutScale means that each block multiplies the stream, at its end, by a number.
 	OutScale bool `cbor:"outscale,omitempty" json:"outscale,omitempty"`
 

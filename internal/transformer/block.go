@@ -29,6 +29,8 @@ type block struct {
 	activation   func(dst, gate, up []float32) // act(gate) * up
 	experts      *mixture                      // nil in blocks without experts; gate, up and down are then zero
 	layer        layerInput
+	altUp        altUp
+	laurel       laurel
 	outScale     float32      // if OutScale
 	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
 	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
@@ -68,11 +70,15 @@ func blockOf(m *model.Model, b int) block {
 	if s.HasFFNNorm() {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
-	if w.activation = activations[s.Activation]; s.Activation == model.XIELU {
-		w.activation = XIELUOf(m, b).Mul
-	}
+	w.activation = activationOf(m, b)
 	if s.Layer.Width > 0 {
 		w.layer = layerInput{lin(model.LayerIn), lin(model.LayerGate), lin(model.LayerOut), normOf(m, name(model.LayerPost))}
+	}
+	if s.AltUp.Streams > 0 {
+		w.altUp = altUpOf(m, b)
+	}
+	if s.Laurel > 0 {
+		w.laurel = laurel{lin(model.LaurelLeft), lin(model.LaurelRight), normOf(m, name(model.LaurelNorm))}
 	}
 	if s.OutScale {
 		w.outScale = vector(m, name(model.OutScale))[0]
@@ -81,6 +87,22 @@ func blockOf(m *model.Model, b int) block {
 		w.gate = lin(model.Gate)
 	}
 	return w
+}
+
+// activationOf returns the function of the feed-forward layer of block b of m. It may change gate.
+func activationOf(m *model.Model, b int) func(dst, gate, up []float32) {
+	if m.Spec.Activation == model.XIELU {
+		return XIELUOf(m, b).Mul
+	}
+	act, share := activations[m.Spec.Activation], m.Spec.SparsityOf(b)
+	if share == 0 {
+		return act
+	}
+	cut := kernel.NormalQuantile(share)
+	return func(dst, gate, up []float32) {
+		kernel.CutGates(gate, cut)
+		act(dst, gate, up)
+	}
 }
 
 // takeAttention takes the attention of block b of m.
@@ -124,6 +146,10 @@ func (w *block) linears() map[string]*linear {
 	if w.layer.in.w != nil {
 		all[model.LayerIn], all[model.LayerGate], all[model.LayerOut] = &w.layer.in, &w.layer.gate, &w.layer.out
 	}
+	if w.laurel.left.w != nil {
+		all[model.LaurelLeft], all[model.LaurelRight] = &w.laurel.left, &w.laurel.right
+	}
+	w.altUp.linears(all)
 	if w.attnGate.w != nil {
 		all[model.AttnGate] = &w.attnGate
 	}

@@ -43,18 +43,18 @@ func (p *pass) embed(ids []int, at, first int) error {
 }
 
 // layerOperations returns the operations between the feed-forward layer's residual and the
-// end of the block.
-func layerOperations() []operation {
+// end of the block. They read the stream by the given name.
+func layerOperations(s *model.Spec, stream string) []operation {
+	act := activations[s.Activation]
 	return []operation{
 		{Operation{model.LayerIn, list(model.LayerIn), list(model.Embed), list(model.LayerIn)}, func(p *pass, ctx context.Context, step int) error {
 			return p.d.apply(ctx, p.layer.embedded, product{p.layer.inner, p.block(step).layer.in})
 		}},
 		{Operation{model.LayerInner, nil, list(model.LayerIn), list(model.LayerInner)}, (*pass).addToken},
-		{Operation{model.LayerGate, list(model.LayerGate), list(model.FFNSum), list(model.LayerGate)}, func(p *pass, ctx context.Context, step int) error {
-			return p.d.apply(ctx, p.x, product{p.layer.gated, p.block(step).layer.gate})
+		{Operation{model.LayerGate, list(model.LayerGate), list(stream), list(model.LayerGate)}, func(p *pass, ctx context.Context, step int) error {
+			return p.d.apply(ctx, p.activations(stream), product{p.layer.gated, p.block(step).layer.gate})
 		}},
-		{Operation{model.LayerMixed, nil, list(model.LayerGate, model.LayerInner), list(model.LayerMixed)}, func(p *pass, _ context.Context, step int) error {
-			act := p.block(step).activation
+		{Operation{model.LayerMixed, nil, list(model.LayerGate, model.LayerInner), list(model.LayerMixed)}, func(p *pass, _ context.Context, _ int) error {
 			for t := range p.x.n {
 				act(p.layer.gated.row(t), p.layer.gated.row(t), p.layer.inner.row(t))
 			}
@@ -100,8 +100,15 @@ func (p *pass) addToken(_ context.Context, step int) error {
 	})
 }
 
-// endBlock adds a layer's output, and scales the stream if the model does.
+// endBlock adds a layer's output, and scales the stream if the model does. With several streams
+// it adds the output to those that are not active.
 func (p *pass) endBlock(ctx context.Context, step int) error {
+	if p.altUp != nil {
+		for _, x := range p.altUp.streams {
+			x.add(p.y)
+		}
+		return nil
+	}
 	if err := p.addLayer(ctx, step); err != nil || !p.d.spec.OutScale {
 		return err
 	}

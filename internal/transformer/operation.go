@@ -29,16 +29,22 @@ const (
 	opExpert = "experts" // any operation of an expert, in the order of experts
 	opShared = "shared"  // any operation of the shared expert
 
+	opAltUpIn = "altup_in"
+	opStreams = "streams"
+
 	opTwoNorms = "two_norms" // the feed-forward layer's norm, before attention adds to the stream
 )
 
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
-var operationOrder = []string{
-	model.EmbedNorm, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual,
+var operationOrder = slices.Concat([]string{
+	model.EmbedNorm, opAltUpIn, opStreams, model.AltUpNorm, model.AltUpRouter, model.AltUpRoute, model.AltUpPredict, model.AltUpPredicted, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual, model.LaurelLeft, model.LaurelRight, model.LaurelNorm, model.LaurelSum,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNSum,
-	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual, model.Norm,
-}
+	model.Again(model.AltUpNorm), model.Again(model.AltUpRouter), model.Again(model.AltUpRoute), model.AltUpCorrect, model.AltUpCorrected, model.AltUpScale,
+	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual,
+}, mostStreams.OtherStreams(model.AltUpOut), []string{model.AltUpMerged, model.Norm})
+
+var mostStreams = &model.Spec{AltUp: model.AltUp{Streams: model.MaxStreams}}
 
 type operation struct {
 	Operation
@@ -54,6 +60,11 @@ func operationsOf(s *model.Spec) [][]operation {
 			blocks[b] = operationsOfBlock(s, b)
 		}
 		all[step] = blocks[b]
+	}
+	if s.AltUp.Streams > 0 {
+		last := len(all) - 1
+		all[0] = slices.Concat(startStreams(s), all[0])
+		all[last] = slices.Concat(all[last], mergeStreams(s))
 	}
 	if s.EmbedNorm {
 		all[0] = slices.Concat([]operation{embedNorm}, all[0])
@@ -78,6 +89,9 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	gateUp := list(model.Gate, model.Up)
 	if s.Ungated {
 		gateUp = list(model.Up)
+	}
+	if s.AltUp.Streams > 0 {
+		all = append(all, predictOperations(s)...)
 	}
 	attnInput, ffnInput := model.AttnNorm, model.AttnNorm
 	if s.NoPreNorm {
@@ -105,11 +119,16 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
 	}
 	add(model.AttnResidual, nil, list(model.FFNResidual, added), list(model.AttnResidual), (*pass).addLayer)
+	stream := model.AttnResidual
+	if s.Laurel > 0 {
+		all = append(all, laurelOperations()...)
+		stream = model.LaurelSum
+	}
 	if s.HasFFNNorm() {
 		ffnInput = model.FFNNorm
 	}
 	if s.HasFFNNorm() && !s.TwoNorms {
-		addNorm(ffnInput, model.AttnResidual, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
+		addNorm(ffnInput, stream, func(p *pass, w *block) error { return p.normalizeStream(p.h, w.ffnNorm) })
 	}
 	layer := model.Down
 	if s.HasExperts(b) {
@@ -125,13 +144,30 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		added = model.FFNPost
 		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
-	stream := model.AttnResidual
-	if s.Layer.Width > 0 {
-		add(model.FFNSum, nil, list(stream, added), list(model.FFNSum), (*pass).addLayer)
-		all = append(all, layerOperations()...)
-		stream, added = model.FFNSum, model.LayerPost
+	return append(all, endOperations(s, stream, added)...)
+}
+
+// endOperations returns the operations that add the output of the feed-forward layer, called
+// added, to the stream, and those up to the end of the block.
+func endOperations(s *model.Spec, stream, added string) (all []operation) {
+	add := func(name string, reads, writes []string, run func(*pass, context.Context, int) error) {
+		all = append(all, operation{Operation{name, nil, reads, writes}, run})
 	}
-	add(model.FFNResidual, nil, list(stream, added), list(model.FFNResidual), (*pass).endBlock)
+	if s.Layer.Width > 0 {
+		add(model.FFNSum, list(stream, added), list(model.FFNSum), (*pass).addLayer)
+		stream, added = model.FFNSum, model.LayerPost
+		read := stream
+		if s.AltUp.Streams > 0 {
+			all = append(all, correctOperations(s)...)
+			stream = model.AltUpCorrected
+			if read = stream; s.AltUp.Scaled {
+				read = model.AltUpScale
+			}
+		}
+		all = append(all, layerOperations(s, read)...)
+	}
+	streams := s.OtherStreams(model.Stream)
+	add(model.FFNResidual, slices.Concat(list(stream, added), streams), slices.Concat(list(model.FFNResidual), streams), (*pass).endBlock)
 	return all
 }
 
@@ -225,8 +261,10 @@ func list(names ...string) []string { return names }
 // operation that writes them until their memory is reused.
 func (p *pass) activations(name string) rows {
 	switch name {
-	case model.AttnNorm:
+	case model.AttnNorm, model.AltUpNorm, model.Again(model.AltUpNorm), model.AltUpScale:
 		return p.h
+	case model.LaurelLeft:
+		return p.laurel
 	case model.FFNNorm:
 		return p.ffnInput()
 	case model.Q, model.QNorm, model.QRope, model.Attended, model.AttnGated:
@@ -241,7 +279,7 @@ func (p *pass) activations(name string) rows {
 		return p.layer.inner
 	case model.LayerGate, model.LayerMixed:
 		return p.layer.gated
-	case model.LayerOut, model.LayerPost:
+	case model.LayerOut, model.LayerPost, model.LaurelRight, model.LaurelNorm:
 		return p.y
 	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut:
 		return p.y
@@ -255,6 +293,11 @@ func (p *pass) activations(name string) rows {
 		return p.gate
 	case model.Up:
 		return p.up
+	}
+	if p.altUp != nil {
+		if x, ok := p.altUp.activations(name); ok {
+			return x
+		}
 	}
 	if p.delta != nil {
 		if x, ok := p.delta.activations(name); ok {

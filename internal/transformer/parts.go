@@ -116,7 +116,17 @@ func Footprint(s *model.Spec) (running, keeping int64) {
 	s = &widest
 	padded := func(n int) int64 { return 4 * int64(kernel.Padded(n)) }
 	hidden, heads, ffn := padded(s.Hidden), padded(s.Heads*s.HeadDim), padded(s.FFN)
-	return 3*hidden + heads + 2*padded(s.KVHeads*s.HeadDim) + 2*ffn, hidden + max(hidden+heads, ffn)
+	running = 3*hidden + heads + 2*padded(s.KVHeads*s.HeadDim) + 2*ffn
+	if s.Layer.Width > 0 {
+		running += hidden + 2*padded(s.Layer.Width)
+	}
+	if n := s.AltUp.Streams; n > 0 { // each other stream and what becomes of it, the prediction, and coefficients
+		running += int64(2*n-1)*hidden + 2*padded(n) + padded(n*n)
+	}
+	if s.Laurel > 0 {
+		running += padded(s.Laurel)
+	}
+	return running, hidden + max(hidden+heads, ffn)
 }
 
 // Close removes the files of t.

@@ -22,6 +22,8 @@ type pass struct {
 	shapes    []*shape    // of each block; nil if all have the same
 	experts   *expertPass // nil without experts
 	layer     *layerPass  // nil without Layer
+	altUp     *altUpPass  // nil with a single stream
+	laurel    rows        // (positions, Laurel); empty without
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
@@ -47,6 +49,12 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	if s.Layer.Width > 0 {
 		p.layer = newLayerPass(s, n)
 	}
+	if s.AltUp.Streams > 0 {
+		p.altUp = newAltUpPass(s, n)
+	}
+	if s.Laurel > 0 {
+		p.laurel = newRows(n, s.Laurel)
+	}
 	if s.HasFFN() {
 		p.gate, p.up = newRows(n, s.FFN), newRows(n, s.FFN)
 	}
@@ -67,6 +75,14 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	p.extendRopes()
 	return p
+}
+
+// residuals returns the residual stream, or all of them.
+func (p *pass) residuals() []rows {
+	if p.altUp == nil {
+		return []rows{p.x}
+	}
+	return append([]rows{p.x}, p.altUp.streams...)
 }
 
 // ffnInput returns the rows that hold the input of the feed-forward layer.

@@ -274,16 +274,21 @@ func (t *Trace) GroupsIn(step int) (n int) {
 	return n
 }
 
-// A Stream is a copy of the residual stream, to pass to Rewind.
+// A Stream is a copy of the residual stream, or of all if there are several, to pass to Rewind.
 type Stream struct {
-	data []float32
+	data [][]float32
 	kept *kept // instead of data, in the order of parts
 }
 
-// Stream returns a copy of the residual stream.
+// Stream returns a copy of the residual stream. If there are several, no operation of the next
+// step may have run, because the first ones change them.
 func (t *Trace) Stream() (*Stream, error) {
 	if t.parts == nil {
-		return &Stream{data: slices.Clone(t.p.x.data)}, nil
+		s := &Stream{}
+		for _, x := range t.p.residuals() {
+			s.data = append(s.data, slices.Clone(x.data))
+		}
+		return s, nil
 	}
 	k, err := t.parts.stream.clone()
 	return &Stream{kept: k}, err
@@ -296,7 +301,9 @@ func (s *Stream) Close() { s.kept.close() }
 func (t *Trace) Rewind(step int, stream *Stream) error {
 	t.step, t.op = step, 0
 	if t.parts == nil {
-		copy(t.p.x.data, stream.data)
+		for i, x := range t.p.residuals() {
+			copy(x.data, stream.data[i])
+		}
 		return nil
 	}
 	return t.parts.stream.copyFrom(stream.kept)

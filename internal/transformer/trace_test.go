@@ -63,8 +63,8 @@ func traceWithin(t *testing.T, m *model.Model, texts [][]int, r transformer.Room
 // every window that is loaded.
 func TestRoom(t *testing.T) {
 	// Two branches that read one input; one that reads the residual stream; two norms of it;
-	// experts, which all positions share; convolutions.
-	for _, name := range []string{"phi", "architectures/olmo2", "families/gpt_neox", "families/olmoe", "families/lfm2"} {
+	// experts, which all positions share; convolutions; several streams.
+	for _, name := range []string{"phi", "architectures/olmo2", "families/gpt_neox", "families/olmoe", "families/lfm2", "families/gemma3n"} {
 		t.Run(name, func(t *testing.T) { roomAt(t, name) })
 	}
 }
@@ -227,6 +227,36 @@ func TestTrace(t *testing.T) {
 				checkRewind(t, m, traceWithin(t, m, texts, room), want)
 			}
 		})
+	}
+}
+
+// A Trace of several streams runs, visits every layer and goes back like any other.
+func TestTraceOfStreams(t *testing.T) {
+	m, err := convert.Open(filepath.Join(fixtures, "families/gemma3n"), convert.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	texts := someTexts(&m.Spec)
+	want := forward(t, m, texts)
+	checkGroups(t, m, newTrace(t, m, texts))
+	trace := newTrace(t, m, texts)
+	for _, step := range []int{0, 2, 4} {
+		if err := trace.RunSteps(t.Context(), step-trace.Step()); err != nil {
+			t.Fatal(err)
+		}
+		start, err := trace.Stream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if at := firstChange(want, finish(t, trace)); at >= 0 {
+				t.Errorf("from step %d: position %d differs", step, at)
+			}
+			if err := trace.Rewind(step, start); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package power
 
 import (
+	"slices"
+
 	"thimble/internal/model"
 )
 
@@ -70,15 +72,27 @@ func normalize(power []float64) {
 func (p *powers) layerInput(b int) error {
 	name := func(kind string) string { return model.Name(b, kind) }
 	p.feeds(p.embedded, name(model.LayerIn))
-	p.feeds(p.stream, name(model.LayerGate))
-	inner, err := p.outputs(name(model.LayerGate), p.stream)
+	read := p.scaled(b)
+	p.feeds(read, name(model.LayerGate))
+	inner, err := p.outputs(name(model.LayerGate), read)
 	if err != nil {
 		return err
 	}
 	for i := range inner {
 		inner[i] *= gateShare
 	}
-	return p.adds(name(model.LayerOut), name(model.LayerPost), inner, 1)
+	if p.streams == nil {
+		return p.adds(name(model.LayerOut), name(model.LayerPost), inner, 1)
+	}
+	active := slices.Clone(p.stream)
+	err = p.adds(name(model.LayerOut), name(model.LayerPost), inner, 1)
+	for i, v := range p.stream { // the other streams get it instead
+		for _, y := range p.streams {
+			y[i] += v - active[i]
+		}
+	}
+	p.stream = active
+	return err
 }
 
 // convolution computes the stream after the gated convolution of block b, whose input is h.

@@ -24,6 +24,7 @@ type powers struct {
 	m        *model.Model
 	stream   []float64            // (Hidden), of the residual stream
 	embedded []float64            // (Hidden), of the stream before the first step, in models with Layer
+	streams  [][]float64          // (Hidden) of each stream besides stream, in models with AltUp
 	values   map[int][]float64    // of blocks, by which later ones may attend
 	inputs   map[string][]float64 // by tensor: (columns), summed over its runs
 }
@@ -54,10 +55,15 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 		p.stream = p.normalized(model.EmbedNorm)
 	}
 	p.embedded = slices.Clone(p.stream)
+	if err := p.startStreams(); err != nil {
+		return nil, err
+	}
 	for _, b := range m.Spec.Schedule {
+		before := slices.Clone(p.stream)
 		if err := p.step(b); err != nil {
 			return nil, err
 		}
+		p.correctStreams(before)
 		if m.Spec.Layer.Width > 0 {
 			if err := p.layerInput(b); err != nil {
 				return nil, err
@@ -66,6 +72,9 @@ func Inputs(ctx context.Context, m *model.Model) (map[string]*rounding.Input, er
 		if m.Spec.OutScale {
 			p.scale(float64(p.vector(model.Name(b, model.OutScale))[0]))
 		}
+	}
+	if err := p.mergeStreams(); err != nil {
+		return nil, err
 	}
 	p.feeds(p.normalized(model.Norm), m.HeadName())
 	guesses := make(map[string]*rounding.Input, len(p.inputs))
@@ -126,6 +135,9 @@ func (p *powers) step(b int) error {
 		return err
 	}
 
+	if err := p.laurel(b, h); err != nil {
+		return err
+	}
 	if h = ffn; !s.Parallel {
 		h = p.input(name(model.FFNNorm))
 	}

@@ -286,7 +286,7 @@ func (l *lockstep) rotates(name string) bool {
 // or "" if no tensor does.
 func (l *lockstep) tensorOf(block int, name string) string {
 	if block != NoBlock {
-		name = model.Name(block, name)
+		name = model.Name(block, model.TensorOf(name))
 	}
 	for _, m := range []*model.Model{l.subject, l.reference} {
 		if m.Tensors[name] != nil {

@@ -95,6 +95,7 @@ func sameSizes(a, b model.Spec) error {
 		{"feed-forward width", a.FFN, b.FFN}, {"vocabulary", a.Vocab, b.Vocab},
 		{"number of experts", a.Experts.Count, b.Experts.Count}, {"width inside experts", a.Experts.FFN, b.Experts.FFN},
 		{"width of the input of each layer", a.Layer.Width, b.Layer.Width},
+		{"number of streams", a.AltUp.Streams, b.AltUp.Streams}, {"rank of the learned residual", a.Laurel, b.Laurel},
 		{"width of the shared expert", a.Experts.Shared, b.Experts.Shared},
 	} {
 		if w.a != w.b {

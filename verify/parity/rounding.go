@@ -162,8 +162,10 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 		}
 		var err error
 		switch {
-		case slices.Contains(op.Layers, name) || name == model.Router:
+		case slices.Contains(op.Layers, name) || slices.Contains(unroundedMatrices, model.TensorOf(name)):
 			all[i], err = l.layerNoise(ctx, tensor, tensor+model.BiasSuffix, op.Reads[0])
+		case name == model.AltUpScale:
+			all[i], err = l.scaleNoise(tensor, op.Reads[0])
 		case name == model.LayerInner:
 			all[i], err = l.tokenNoise(block)
 		case name == model.Attended:
@@ -177,6 +179,10 @@ func (l *lockstep) expectations(ctx context.Context, op *transformer.Operation, 
 	}
 	return all, nil
 }
+
+// unroundedMatrices lists the matrices that are stored as floats only, so that no calibration
+// counts them as layers.
+var unroundedMatrices = []string{model.Router, model.AltUpRouter, model.AltUpPredict, model.AltUpCorrect}
 
 // layerNoise returns the variance that rounding explains in the outputs, (rows), of
 // a linear layer. read is the name of the layer's input.
@@ -313,6 +319,24 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 		return nil
 	})
 	return out, err
+}
+
+// scaleNoise returns the variance that rounding the factors of each channel explains in their
+// product with the activations called read.
+func (l *lockstep) scaleNoise(tensor, read string) ([]float64, error) {
+	out := make([]float64, l.subject.Spec.Hidden)
+	n := rounding{tuning: l.tuning}
+	return out, parallel.Guard(func() error {
+		for _, m := range l.rounded(tensor) {
+			variance := n.row(m, 0)
+			for t := range l.fed.Len() {
+				for i, x := range l.fed.Activations(read, t) {
+					out[i] += float64(variance[i] * float64(float64(x)*float64(x)))
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // cacheNoise returns an upper bound of the variance that rounding keys and values

@@ -3,6 +3,7 @@ package selftest
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -187,8 +188,10 @@ func changeBase(t *faultTarget) (*injected, string) {
 
 // changeEpsilon replaces the epsilon of the norms by the other common one.
 func changeEpsilon(t *faultTarget) (*injected, string) {
-	norms := []string{model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
-	return &injected{want: t.at(t.m.Spec.Schedule[0], model.AttnNorm), also: norms, model: withSpec(t.m, func(spec *model.Spec) {
+	norms := []string{model.AltUpNorm, model.AttnNorm, model.QNorm, model.KNorm, model.AttnPost, model.FFNNorm, model.FFNPost, model.Norm}
+	b := t.m.Spec.Schedule[0]
+	first := norms[max(0, slices.IndexFunc(norms, func(kind string) bool { return t.m.Tensors[model.Name(b, kind)] != nil }))]
+	return &injected{want: t.at(b, first), also: norms, model: withSpec(t.m, func(spec *model.Spec) {
 		if spec.NormEps != 1e-6 {
 			spec.NormEps = 1e-6
 		} else {

@@ -1,4 +1,5 @@
-package gguf
+// Package names pairs Thimble's names of tensors with GGUF's.
+package names
 
 import (
 	"strconv"
@@ -26,22 +27,26 @@ var (
 		{model.DeltaIn, "attn_qkv"}, {model.DeltaGate, "attn_gate"}, {model.DeltaA, "ssm_alpha"}, {model.DeltaB, "ssm_beta"}, {model.DeltaConv, "ssm_conv1d"},
 		{model.DeltaDecay, "ssm_a"}, {model.DeltaDT, "ssm_dt"}, {model.DeltaNorm, "ssm_norm"}, {model.DeltaOut, "ssm_out"},
 		{model.LayerGate, "inp_gate"}, {model.LayerOut, "proj"}, {model.LayerPost, "post_norm"}, {model.OutScale, "layer_output_scale"},
+		{model.AltUpNorm, "altup_router_norm"}, {model.AltUpRouter, "altup_router"}, {model.AltUpPredict, "altup_predict_coef"},
+		{model.AltUpCorrect, "altup_correct_coef"}, {model.AltUpScale, "altup_correct_scale"},
+		{model.LaurelLeft, "laurel_l"}, {model.LaurelRight, "laurel_r"}, {model.LaurelNorm, "laurel_post_norm"},
 	}
 	// endings lists the kinds whose tensors do not end in ".weight".
 	endings = map[string]string{model.RouterBias: ".bias", model.DeltaDT: ".bias", model.DeltaDecay: ""}
 )
 
-// ropeFreqs is the name of the tensor with the divisors of the rotary frequencies, (Dims/2).
-// An architecture may have one of another name for long texts and one for short ones.
-const ropeFreqs = "rope_freqs.weight"
+// RopeFreqs is the name of the tensor with the divisors of the rotary frequencies, (Dims/2).
+const RopeFreqs = "rope_freqs.weight"
 
-var longAndShort = []string{"rope_factors_long.weight", "rope_factors_short.weight"}
+// LongAndShort are the names of those for long texts and for short ones, which an architecture
+// may have instead.
+var LongAndShort = []string{"rope_factors_long.weight", "rope_factors_short.weight"}
 
-// probsBias is the name of the bias that chooses among a block's experts.
-const probsBias = "exp_probs_b.bias"
+// ProbsBias is the name of the bias that chooses among a block's experts.
+const ProbsBias = "exp_probs_b.bias"
 
-// nameInGGUF returns the usual name of GGUF for a tensor of the model.
-func nameInGGUF(name string) (string, bool) {
+// Of returns the usual name of GGUF for a tensor of the model.
+func Of(name string) (string, bool) {
 	base, bias := strings.CutSuffix(name, model.BiasSuffix)
 	name, ok := translate(base)
 	_, kind, _ := model.SplitName(base)
@@ -59,7 +64,7 @@ func nameInGGUF(name string) (string, bool) {
 func translate(name string) (string, bool) {
 	table, kind, into := modelNames, name, ""
 	if block, k, ok := model.SplitName(name); ok {
-		table, kind, into = blockNames, k, blockPrefix(block)
+		table, kind, into = blockNames, k, Block(block)
 	}
 	for _, pair := range table {
 		if pair[0] == kind {
@@ -69,4 +74,5 @@ func translate(name string) (string, bool) {
 	return "", false
 }
 
-func blockPrefix(block int) string { return "blk." + strconv.Itoa(block) + "." }
+// Block returns the beginning of the names of a block's tensors.
+func Block(block int) string { return "blk." + strconv.Itoa(block) + "." }
