@@ -47,7 +47,8 @@ type Options struct {
 	Float bool
 }
 
-// A Model is an opened model. Its weights stay in the file, which is mapped.
+// A Model is an opened model. The weights of a container stay in the file, which is mapped; those
+// of a GGUF file are copied to memory, if there is room.
 type Model struct {
 	mu     sync.Mutex
 	chats  map[*Chat]bool // nil after Close

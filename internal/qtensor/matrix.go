@@ -17,7 +17,7 @@ type Matrix struct {
 	Scales     []byte // Int: float16 (Rows, Groups)
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
-	// Scales32 and Mins32, if not nil, replace Scales and Mins in a PlainCopy, (Rows, Groups).
+	// Scales32 and Mins32, if not nil, replace Scales and Mins in a PlainCopy: see Factors32.
 	Scales32, Mins32 []float32
 
 	// Source, if not nil, produces the rows of Codes, which must then be empty. It
@@ -207,22 +207,32 @@ func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []floa
 func (d *Reader) Factors(m *Matrix, r int) (scale, min []float32) {
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	widened(d.scale, m.Scales, m.Scales32, r)
+	m.widenFactors(d.scale, m.Scales, m.Scales32, r)
 	if m.Scheme.Asym {
-		widened(d.offset, m.Mins, m.Mins32, r)
+		m.widenFactors(d.offset, m.Mins, m.Mins32, r)
 	}
 	return d.scale, d.offset
 }
 
-// widened writes row r of factors, of which wide has float32 numbers or else narrow float16
-// ones, to dst.
-func widened(dst []float32, narrow []byte, wide []float32, r int) {
-	n := len(dst)
-	if wide != nil {
-		copy(dst, wide[r*n:])
+// widenFactors writes the factors of row r to dst: those of wide, or else of narrow.
+func (m *Matrix) widenFactors(dst []float32, narrow []byte, wide []float32, r int) {
+	if wide == nil {
+		kernel.FromF16(dst, m.planeRow(narrow, r))
 		return
 	}
-	kernel.FromF16(dst, narrow[2*r*n:][:2*n])
+	lane := r % FactorRows
+	set := m.Factors32(wide, r-lane)
+	for k := range dst {
+		dst[k] = set[k*FactorRows+lane]
+	}
+}
+
+// Unpacked returns the codes of row r of m, one per byte, whose kind must be Int. The result is
+// valid until the next call.
+func (d *Reader) Unpacked(m *Matrix, r int) []uint8 {
+	d.codes = grow(d.codes, m.Cols)
+	kernel.UnpackPlanes(d.codes, d.Stored(m, r), m.Scheme.Bits)
+	return d.codes
 }
 
 // integers reads row r, whose stored codes are row, into codes, scale and offset.

@@ -16,7 +16,27 @@ func (m *Matrix) PlainBytes() int64 {
 	case exact:
 		return codes + scales + mins
 	}
-	return codes + 2*(scales+mins)
+	planes := 1
+	if s.Asym {
+		planes = 2
+	}
+	return codes + 4*int64(planes)*int64(m.factors32(s))
+}
+
+// FactorRows is the number of rows whose float32 factors are stored together, as integer
+// kernels read them.
+const FactorRows = 16
+
+// factors32 returns the length of Scales32 in a copy with scheme s.
+func (m *Matrix) factors32(s Scheme) int {
+	return (m.Rows + FactorRows - 1) / FactorRows * FactorRows * s.Groups(m.Cols)
+}
+
+// Factors32 returns the float32 factors of a plane for FactorRows rows, the first of which is
+// r, a multiple of FactorRows: (Groups, FactorRows).
+func (m *Matrix) Factors32(plane []float32, r int) []float32 {
+	n := m.Scheme.Groups(m.Cols)
+	return plane[r*n:][:FactorRows*n]
 }
 
 // PlainCopy returns a plain matrix for the values of m, which CopyPlain fills. Scales of another
@@ -31,7 +51,10 @@ func (m *Matrix) PlainCopy() *Matrix {
 	case exact:
 		c.Scales, c.Mins = make([]byte, scales), make([]byte, mins)
 	default:
-		c.Scales32, c.Mins32 = make([]float32, scales/2), make([]float32, mins/2)
+		c.Scales32 = make([]float32, m.factors32(s))
+		if s.Asym {
+			c.Mins32 = make([]float32, len(c.Scales32))
+		}
 	}
 	return c
 }
@@ -46,10 +69,14 @@ func (d *Reader) CopyPlain(dst, src *Matrix, r int) {
 	default:
 		codes, scale, offset := d.Integers(src, r)
 		dst.Scheme.PackRow(dst.planeRow(dst.Codes, r), codes)
-		n := len(scale)
-		copy(dst.Scales32[r*n:][:n], scale)
+		lane := r % FactorRows
+		for k, v := range scale {
+			dst.Factors32(dst.Scales32, r-lane)[k*FactorRows+lane] = v
+		}
 		if dst.Scheme.Asym {
-			copy(dst.Mins32[r*n:][:n], offset)
+			for k, v := range offset {
+				dst.Factors32(dst.Mins32, r-lane)[k*FactorRows+lane] = v
+			}
 		}
 	}
 }

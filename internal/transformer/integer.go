@@ -199,9 +199,12 @@ func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	if !native.Asym {
 		w.integerPanel.Zero = int32(native.Zero())
 	}
+	if m.Scheme.Kind == qtensor.Int {
+		w.loadFactors(in, m, r, n, kernel.PanelRows)
+	}
 	for i := range n {
-		codes, scale, offset := w.reader.Integers(m, r+i)
 		row := w.codes[i*in.width:][:in.width]
+		codes := w.panelCodes(in, m, r, i)
 		if in.width == len(codes) {
 			copy(row, codes)
 		} else { // the activations are 0 where a segment is padded
@@ -209,7 +212,6 @@ func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 				copy(row[s.at:], codes[s.lo:s.hi])
 			}
 		}
-		w.setFactors(in, i, kernel.PanelRows, scale, offset)
 	}
 	for first := 0; first < n; first += kernel.Lanes {
 		kernel.Interleave(&w.integerPanel, first, w.codes[first*in.width:], in.width, in.width)
@@ -223,6 +225,51 @@ func (w *worker) factorsFor(n int, asym bool) {
 	w.scales, w.mins = w.factors[:n], nil
 	if asym {
 		w.mins = w.factors[n : 2*n]
+	}
+}
+
+// panelCodes returns the codes of row r+i of m, and sets its factors if they are in blocks with
+// the codes.
+func (w *worker) panelCodes(in *quantizedInput, m *qtensor.Matrix, r, i int) []uint8 {
+	if m.Scheme.Kind == qtensor.Int {
+		return w.reader.Unpacked(m, r+i)
+	}
+	codes, scale, offset := w.reader.Integers(m, r+i)
+	w.setFactors(in, i, kernel.PanelRows, scale, offset)
+	return codes
+}
+
+// loadFactors sets lanes factors in each segment to those of n rows of m, whose kind is Int, from
+// row r on. The other lanes are unspecified.
+func (w *worker) loadFactors(in *quantizedInput, m *qtensor.Matrix, r, n, lanes int) {
+	groups := len(in.segments)
+	switch {
+	case in.sameGroups && m.Scales32 != nil && r%lanes == 0:
+		copyFactors(w.scales, m, m.Scales32, r, lanes)
+		copyFactors(w.mins, m, m.Mins32, r, lanes)
+	case in.sameGroups && m.Scales32 == nil && n == lanes && lanes == kernel.StoredLanes():
+		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
+		if w.mins != nil {
+			kernel.TransposeF16(w.mins, lanes, m.Mins[2*groups*r:], 2*groups, groups)
+		}
+	default:
+		for i := range n {
+			scale, min := w.reader.Factors(m, r+i)
+			w.setFactors(in, i, lanes, scale, min)
+		}
+	}
+}
+
+// copyFactors sets dst, (segments, lanes), to factors of m, which plane has together for
+// qtensor.FactorRows rows: those of rows from r on.
+func copyFactors(dst []float32, m *qtensor.Matrix, plane []float32, r, lanes int) {
+	if dst == nil {
+		return
+	}
+	lane := r % qtensor.FactorRows
+	set := m.Factors32(plane, r-lane)
+	for k := 0; k*lanes < len(dst); k++ {
+		copy(dst[k*lanes:][:lanes], set[k*qtensor.FactorRows+lane:])
 	}
 }
 
@@ -283,18 +330,7 @@ func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 // other lanes are unspecified.
 func (w *worker) loadStored(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	v, lanes := &w.integers, kernel.StoredLanes()
-	if n == lanes && in.sameGroups && m.Scales32 == nil {
-		groups := len(in.segments)
-		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
-		if w.mins != nil {
-			kernel.TransposeF16(w.mins, lanes, m.Mins[2*groups*r:], 2*groups, groups)
-		}
-	} else {
-		for i := range n {
-			scale, min := w.reader.Factors(m, r+i)
-			w.setFactors(in, i, lanes, scale, min)
-		}
-	}
+	w.loadFactors(in, m, r, n, lanes)
 	if m.Source == nil && n == lanes {
 		v.Codes = m.Codes[r*v.Stride:][:n*v.Stride]
 		return
