@@ -123,26 +123,32 @@ func (l *Layout) nonFinite(row []byte) int {
 // unpackPlain returns the unpack function of a layout with blocks of 32 codes,
 // whose float16 numbers take header bytes.
 func unpackPlain(bits, header int) func(codes []uint8, block []byte) {
+	const low4, sign = 0x0f0f0f0f0f0f0f0f, 0x8080808080808080
 	return func(codes []uint8, block []byte) {
 		codes, b := codes[:32], block[header:]
 		if bits == 8 {
-			for j, c := range b[:32] {
-				codes[j] = c + 128
+			for j := 0; j < 32; j += 8 {
+				binary.LittleEndian.PutUint64(codes[j:], binary.LittleEndian.Uint64(b[j:])^sign)
 			}
 			return
 		}
+		high := uint32(0)
 		if bits == 5 {
-			high := binary.LittleEndian.Uint32(b)
-			for j, c := range b[4:20] {
-				codes[j] = c&15 | uint8(high>>j&1)<<4
-				codes[j+16] = c>>4 | uint8(high>>(j+16)&1)<<4
-			}
-			return
+			high, b = binary.LittleEndian.Uint32(b), b[4:]
 		}
-		for j, c := range b[:16] {
-			codes[j], codes[j+16] = c&15, c>>4
+		for j := 0; j < 16; j += 8 {
+			x := binary.LittleEndian.Uint64(b[j:])
+			binary.LittleEndian.PutUint64(codes[j:], x&low4|fifthBits(high>>j))
+			binary.LittleEndian.PutUint64(codes[j+16:], x>>4&low4|fifthBits(high>>(j+16)))
 		}
 	}
+}
+
+// fifthBits returns bit i of the low byte of x as bit 4 of byte i.
+func fifthBits(x uint32) uint64 {
+	const each, bit, low7 = 0x0101010101010101, 0x8040201008040201, 0x7f7f7f7f7f7f7f7f
+	set := uint64(x&0xff) * each & bit // byte i is 1<<i or 0
+	return (set&low7 + low7 | set) >> 7 & each << 4
 }
 
 // Append appends a block of 32 codes to dst. d and m are the float16 bits of the

@@ -272,7 +272,18 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 	row := d.Stored(m, r)
 	groups := s.Groups(m.Cols)
 	d.scaleBits, d.minBits = grow(d.scaleBits, groups), grow(d.minBits, groups)
-	if l := m.Scheme.Layout; l != nil {
+	d.codes = grow(d.codes, m.Cols)
+	if l := m.Scheme.Layout; l != nil && l.scales == nil {
+		for g := range groups {
+			block := row[g*l.Bytes:][:l.Bytes]
+			l.unpack(d.codes[g*l.Cols:][:l.Cols], block)
+			d.scaleBits[g] = l.float16Bits(block, 0)
+			if s.Asym {
+				d.minBits[g] = l.float16Bits(block, 1)
+			}
+		}
+		return d.codes, d.scaleBits, d.minBits
+	} else if l != nil {
 		d.blocks(l, m.Cols, row)
 		for g := range groups { // they were float16 numbers, of any sign
 			d.scaleBits[g], _ = ToFloat16(d.scale[g])
@@ -282,7 +293,6 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 		}
 		return d.codes, d.scaleBits, d.minBits
 	}
-	d.codes = grow(d.codes, m.Cols)
 	kernel.UnpackPlanes(d.codes, row, s.Bits)
 	scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 	for g := range groups {
