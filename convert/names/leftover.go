@@ -169,7 +169,8 @@ func (b *binding) strange(all []string) error {
 func (n *Table) blocksIn(tensors map[string]*checkpoint.Tensor, slots []model.Slot) int {
 	kinds := map[string]bool{}
 	for _, s := range slots {
-		if _, kind, ok := model.SplitName(s.Name); ok {
+		_, kind, ok := model.SplitName(s.Name)
+		if ok && n.Of(model.Name(0, kind)) != n.Of(model.Name(1, kind)) { // all blocks may share a tensor
 			kinds[kind] = true
 		}
 	}
