@@ -41,8 +41,8 @@ var foreignEndings = []string{
 }
 
 // OutputFormat returns the name of the format of an output: the given name, or the one
-// that the ending of path stands for. Without either it is the container's. The two must
-// not contradict each other.
+// that the ending of path stands for. Without either it is the container's, unless the
+// ending is an unknown one, which is an error. The two must not contradict each other.
 func OutputFormat(name, path string) (string, error) {
 	if name != "" && !slices.Contains(OutputFormats(), name) {
 		return "", fmt.Errorf("--to %s is not one of %s%s", defect.Printable(name), strings.Join(OutputFormats(), ", "), spell.Suggest(name, OutputFormats()))
@@ -65,10 +65,34 @@ func OutputFormat(name, path string) (string, error) {
 			defect.Printable(path), ending, stem, stem, containerEnding)
 	case byEnding != "" && IsFolder(name):
 		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to %s writes a folder; use -o %s-%s", defect.Printable(path), byEnding, name, stem, name)
+	case name == "" && byEnding == "" && ending != "":
+		return "", unknownEnding(path)
 	case name != "" && byEnding != "" && name != byEnding:
 		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to asks for %s; use -o %s.%s", defect.Printable(path), byEnding, name, stem, name)
 	}
 	return cmp.Or(name, byEnding, container.Name), nil
+}
+
+// unknownEnding is the error for an output whose ending no format has.
+func unknownEnding(path string) error {
+	ending, known, mean := filepath.Ext(path), endings(), ""
+	if near := spell.Nearest(strings.ToLower(ending), known); near != "" {
+		mean = fmt.Sprintf(" (did you mean -o %s%s?)", defect.Printable(strings.TrimSuffix(path, ending)), near)
+	}
+	return fmt.Errorf("-o %s: no format has the ending %s%s; the endings are %s, and --to NAME chooses a format whatever the ending is, such as --to %s",
+		defect.Printable(path), defect.Printable(ending), mean, strings.Join(known, " and "), container.Name)
+}
+
+// endings returns the endings of files that name a format: the container's and those of
+// other programs' files.
+func endings() []string {
+	all := []string{containerEnding}
+	for _, e := range format.Exporters() {
+		if ext := e.Format().Ext; ext != "" {
+			all = append(all, ext)
+		}
+	}
+	return all
 }
 
 // IsFolder reports whether the format with that name is a folder.

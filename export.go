@@ -145,7 +145,8 @@ func (o *ExportOptions) exporter() (format.Exporter, error) {
 	case o.Format == container.Name, o.Format == "" && filepath.Ext(o.Output) == ".thimble":
 		return nil, fmt.Errorf("export writes other programs' formats; thimble convert %s -o %s makes a container", defect.Printable(o.Model), defect.Printable(cmp.Or(o.Output, "FILE.thimble")))
 	case o.Format == "":
-		return nil, fmt.Errorf("export needs --to FORMAT, which is one of %s", strings.Join(Formats(), ", "))
+		mean := spell.Suggest(strings.ToLower(filepath.Ext(o.Output)), endings())
+		return nil, fmt.Errorf("export needs -o FILE.gguf, or --to FORMAT, which is one of %s%s", strings.Join(Formats(), ", "), mean)
 	case !known:
 		return nil, fmt.Errorf("--to %q is not one of %s%s", o.Format, strings.Join(Formats(), ", "), spell.Suggest(o.Format, Formats()))
 	case o.DType != "" && !slices.Contains(exporter.Format().DTypes, o.DType):

@@ -69,12 +69,10 @@ type PlannedTensor struct {
 // report returns the part of the result that is known before the plan is carried out.
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
-		Format: q.Format, Weights: plan.Weights, TensorBytes: plan.Bytes, BitsPerWeight: plan.BitsPerWeight(), ResidentBytes: plan.Resident(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: q.earlyNotes(plan), Plan: plan,
+		Format: q.Format, Weights: plan.Weights, ResidentBytes: plan.Resident(), PredictedKL: chosen.predicted,
+		Recipe: plan.Recipe, Notes: q.earlyNotes(plan),
 	}
-	for _, e := range plan.Tensors {
-		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
-	}
+	r.show(plan)
 	r.Notes = append(r.Notes, chosen.notes...)
 	switch {
 	case chosen.done != nil:
@@ -96,13 +94,28 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		notes = q.exportNotes // of a plan with the context of the file
 	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
-	if r.FileBytes, err = q.file().Size(plan); err != nil || q.exporter != nil {
+	if r.FileBytes, err = q.file().Size(plan); err != nil {
+		return r, err
+	}
+	if q.exporter != nil {
+		stored, err := q.file().AsStored(plan)
+		if err == nil {
+			r.show(stored)
+		}
 		return r, err
 	}
 	f := q.target.Format()
 	r.Export = &ExportSize{Format: f.Name, Program: f.Program}
 	r.Export.Bytes, err = q.ships().Size(plan)
 	return r, err
+}
+
+// show makes plan the one that r describes.
+func (r *Quantized) show(plan *quantize.Plan) {
+	r.Plan, r.TensorBytes, r.BitsPerWeight, r.Tensors = plan, plan.Bytes, plan.BitsPerWeight(), nil
+	for _, e := range plan.Tensors {
+		r.Tensors = append(r.Tensors, PlannedTensor{e.Name, e.Role.String(), e.Rows, e.Cols, e.From.String(), e.To.String(), e.Bytes})
+	}
 }
 
 // earlyNotes returns the notes that need no survey: those of the caller, about the model, a

@@ -97,6 +97,12 @@ func open(path string, c *checkpoint.Checkpoint, o Options) (*model.Model, error
 func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *checkpoint.Dir, modelType string, a *arch.Architecture, adapters adapters) (*model.Model, error) {
 	adapters.resize(cfg, &a.Names)
 	spec := a.Spec(cfg)
+	blame := func(err error) error { // the file that lacks sizes, besides the weights that differ
+		if sizes := cfg.AssumedSizes(); sizes != "" {
+			err = fmt.Errorf("%w; %s", err, sizes)
+		}
+		return err
+	}
 	if err := cfg.Done(modelType); err != nil {
 		return nil, err
 	}
@@ -111,10 +117,10 @@ func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *check
 		return nil, err
 	}
 	if err := spec.Check(); err != nil {
-		return nil, defect.Corrupt(cfg.File, "", "%v", err)
+		return nil, blame(defect.Corrupt(cfg.File, "", "%v", err))
 	}
 	if err := bind(m, &spec, cfg, c, &a.Names, adapters); err != nil {
-		return nil, err
+		return nil, blame(err)
 	}
 	if dir.Has(lora.ConfigName) && len(adapters) == 0 {
 		m.Notes = append(m.Notes, fmt.Sprintf("%s is of a LoRA adapter beside these weights, which is not applied; --lora %s merges it", lora.ConfigName, defect.Printable(dir.Path)))
@@ -154,13 +160,21 @@ func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Ch
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}
-	tensors, notes, err := n.Bind(spec, &names.Stored{Path: m.Path, Config: cfg.File, Tensors: stored, Kept: kept, Scaling: cfg.Scaling()})
+	tensors, notes, err := n.Bind(spec, &names.Stored{Path: m.Path, Config: cfg.File, Tensors: stored, Kept: kept, Scaling: cfg.Scaling(), Blocks: blocksKey(cfg)})
 	if err != nil {
 		return err
 	}
 	m.Spec, m.Tensors = *spec, tensors
 	m.Notes = append(m.Notes, notes...)
 	return nil
+}
+
+// blocksKey returns the key of cfg that says how many blocks the model has.
+func blocksKey(cfg *config.Config) string {
+	if filepath.Base(cfg.File) == arch.ParamsName {
+		return "n_layers"
+	}
+	return cfg.Spelled("num_hidden_layers")
 }
 
 // configOf reads the config of c, Meta's or Hugging Face's depending on the layout of c.

@@ -140,9 +140,13 @@ func TestRefuses(t *testing.T) {
 			f.tensors["model.layers.1.self_attn.q_proj.bias"] = tensor{"F32", []int{8}, nil}
 		}, "/model.safetensors: model.layers.1.self_attn.q_proj.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.1.self_attn.q_proj.bias leaves it out"},
 		{"more layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 1 },
-			"/model.safetensors: the checkpoint has 9 tensors, but config.json describes a model without them: model.layers.1.*; if they do not belong to the model, --drop 'model.layers.1.*' leave them out"},
+			"/model.safetensors: the checkpoint has 9 tensors, but config.json describes a model without them: model.layers.1.*; num_hidden_layers of config.json is 1, the checkpoint stores 2 blocks: if all belong to it, --set num_hidden_layers=2 corrects it; if they do not belong to the model, --drop 'model.layers.1.*' leaves them out"},
 		{"fewer layers than said", func(f *checkpointFiles) { f.config["num_hidden_layers"] = 3 },
-			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]"},
+			": model.layers.2.input_layernorm.weight: tensor is missing, want shape [8]; num_hidden_layers of config.json is 3, the checkpoint stores 2 blocks: if no file is missing, --set num_hidden_layers=2 corrects it"},
+		{"no width said", func(f *checkpointFiles) { delete(f.config, "hidden_size"); f.config["head_dim"] = 4 },
+			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json requires [5 4096]; config.json lacks 1 size, so transformers' defaults count: hidden_size 4096; if the model has others, add them there or with --set hidden_size=N"},
+		{"vocabulary is null", func(f *checkpointFiles) { f.config["vocab_size"] = nil },
+			"/model.safetensors: model.embed_tokens.weight: shape is [5 8], config.json requires [32000 8]; config.json lacks 1 size, so transformers' defaults count: vocab_size 32000; if the model has others, add them there or with --set vocab_size=N"},
 		{"number with a zero", func(f *checkpointFiles) {
 			f.tensors["model.layers.01.self_attn.bias"] = tensor{"F32", []int{2}, nil}
 		}, "/model.safetensors: model.layers.01.self_attn.bias: the checkpoint has this tensor, but config.json describes a model without it; if it does not belong to the model, --drop model.layers.01.self_attn.bias leaves it out"},

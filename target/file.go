@@ -32,16 +32,61 @@ type File struct {
 
 // Size returns the size in bytes of the file that plan becomes.
 func (f *File) Size(plan *quantize.Plan) (int64, error) {
-	contents, err := f.planned(plan)
+	if f.Exporter == nil {
+		contents, err := f.planned(plan)
+		if err != nil {
+			return 0, err
+		}
+		return contents.Size()
+	}
+	p, err := f.exported(plan)
 	if err != nil {
 		return 0, err
 	}
+	return p.Bytes, nil
+}
+
+// AsStored returns plan with the types and bytes that the vectors have in the file: a format may
+// have wider ones than the plan asks for.
+func (f *File) AsStored(plan *quantize.Plan) (*quantize.Plan, error) {
 	if f.Exporter == nil {
-		return contents.Size()
+		return plan, nil
+	}
+	p, err := f.exported(plan)
+	if err != nil {
+		return nil, err
+	}
+	to := map[string]qtensor.Scheme{}
+	for _, t := range p.Tensors {
+		to[t.Source] = t.To
+	}
+	stored := *plan
+	stored.Tensors = slices.Clone(plan.Tensors)
+	for i := range stored.Tensors {
+		e := &stored.Tensors[i]
+		wide, ok := to[e.Name]
+		if !ok || e.Role != model.Vector || !wide.Float() {
+			continue
+		}
+		bytes, err := wide.Size(e.Rows, e.Cols)
+		if err != nil {
+			return nil, err
+		}
+		stored.Bytes += bytes - e.Bytes
+		e.To, e.Bytes = wide, bytes
+	}
+	return &stored, nil
+}
+
+// exported returns the plan of the file that plan becomes, which must not be written.
+func (f *File) exported(plan *quantize.Plan) (*export.Plan, error) {
+	contents, err := f.planned(plan)
+	if err != nil {
+		return nil, err
 	}
 	context, _, err := f.Exporter.Check(f.Model)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	stored := *f.Model
 	stored.Provenance = contents.Provenance
@@ -52,11 +97,7 @@ func (f *File) Size(plan *quantize.Plan) (int64, error) {
 	for _, e := range plan.Tensors {
 		schemes[e.Name] = e.To
 	}
-	p, err := f.Exporter.Plan(&stored, export.Options{Context: context, ShardSize: f.ShardSize, Schemes: schemes})
-	if err != nil {
-		return 0, err
-	}
-	return p.Bytes, nil
+	return f.Exporter.Plan(&stored, export.Options{Context: context, ShardSize: f.ShardSize, Schemes: schemes})
 }
 
 // planned returns the contents of the container that plan makes, with digests of the sources

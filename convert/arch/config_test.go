@@ -275,6 +275,7 @@ func TestNeutralKeys(t *testing.T) {
 		{edited(t, "auto_map", stranger, "a", "null", "b", "false", "c", "[]", "d", "{}", "e", `""`, "mlp_bias", "false"), nil},
 		{edited(t, "rope_interleaved", "true", "embedding_multiplier", "3"),
 			[]string{"config.json has 2 keys that transformers never reads for llama, so without effect: embedding_multiplier, rope_interleaved"}},
+		{edited(t, "rope_theta", ""), []string{"config.json lacks 1 key; transformers' defaults for llama apply: rope_theta 10000"}},
 		{edited(t, "rms_norm_eps", "", "max_position_embeddings", "null"),
 			[]string{"config.json lacks 2 keys; transformers' defaults for llama apply: max_position_embeddings 2048, rms_norm_eps 1e-06"}},
 	} {

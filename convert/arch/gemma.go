@@ -63,6 +63,7 @@ func vaultGemmaSpec(c *config.Config) model.Spec {
 
 // queryScale reads query_pre_attn_scalar, whose root divides the scores.
 func queryScale(c *config.Config, s *model.Spec) {
+	assumedFloat(c, nil, "query_pre_attn_scalar", 256)
 	if q := c.Float("query_pre_attn_scalar", 256); !(q > 0) {
 		c.Fail("query_pre_attn_scalar", "%g, want a positive number", q)
 	} else if q != float64(s.HeadDim) {
@@ -116,6 +117,8 @@ func gemmaRopes(c *config.Config, s *model.Spec) (global, local model.Rope) {
 	const globalBase, localBase = 1e6, 1e4
 	p := c.Object("rope_parameters")
 	if p == nil {
+		assumedFloat(c, nil, "rope_theta", globalBase)
+		assumedFloat(c, nil, "rope_local_base_freq", localBase)
 		global = model.Rope{Base: c.Float("rope_theta", globalBase)}
 		if p := c.Object("rope_scaling"); p != nil {
 			global = scaledRope(c, p, s, global.Base, nil)
@@ -127,6 +130,9 @@ func gemmaRopes(c *config.Config, s *model.Spec) (global, local model.Rope) {
 	read := func(key, outside string, base float64) model.Rope {
 		base = c.Float(outside, base)
 		inner := p.Object(key)
+		if inner == nil || !inner.Has("rope_theta") {
+			assumedFloat(c, nil, outside, base)
+		}
 		if inner == nil {
 			return model.Rope{Base: base}
 		}

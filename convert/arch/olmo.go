@@ -60,8 +60,11 @@ func olmo3Spec(c *config.Config) model.Spec {
 		c.Absent("rope_scaling") // it could contradict rope_parameters
 		p.OnlyReads("full_attention", "sliding_attention")
 		s.Rope, local = nestedRope(c, p, &s, "full_attention", base), nestedRope(c, p, &s, "sliding_attention", base)
-	} else if p := c.Object("rope_scaling"); p != nil {
-		s.Rope = scaledRope(c, p, &s, base, nil)
+	} else {
+		assumedFloat(c, nil, "rope_theta", base)
+		if p := c.Object("rope_scaling"); p != nil {
+			s.Rope = scaledRope(c, p, &s, base, nil)
+		}
 	}
 	if base != 500000 && !c.Has("rope_parameters") { // transformers then takes it for global blocks only
 		c.Unsupported("rope_theta", "%g, outside rope_parameters (want 500000),", base)

@@ -42,6 +42,7 @@ func wholeRotary(c *config.Config, s *model.Spec) (inner *config.Config) {
 // without a key.
 func partialRotary(c *config.Config, s *model.Spec, def float64, own map[string]ropeForm) (inner *config.Config) {
 	inner = rotary(c, s, 10000, own)
+	assumedFloat(c, inner, "partial_rotary_factor", def)
 	fraction := c.Float("partial_rotary_factor", def)
 	if inner != nil {
 		fraction = inner.Float("partial_rotary_factor", fraction)
@@ -68,6 +69,7 @@ func rotary(c *config.Config, s *model.Spec, base float64, own map[string]ropeFo
 	} else if old := c.Value("rope_scaling"); !config.Empty(old) && !reflect.DeepEqual(old, c.Values["rope_parameters"]) {
 		c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
 	}
+	assumedFloat(c, p, "rope_theta", base)
 	if p == nil {
 		s.Rope = model.Rope{Base: base}
 		return nil
@@ -79,6 +81,13 @@ func rotary(c *config.Config, s *model.Spec, base float64, own map[string]ropeFo
 	}
 	s.Rope = scaledRope(c, p, s, base, own)
 	return p
+}
+
+// assumedFloat tells the user that neither c nor inner, an object of it or nil, has key, so that def counts.
+func assumedFloat(c, inner *config.Config, key string, def float64) {
+	if !c.Has(key) && (inner == nil || !inner.Has(key)) {
+		c.Assumed(key, def)
+	}
 }
 
 // scaledRope reads a rope_type and its parameters from p, an object of c.

@@ -1,8 +1,13 @@
 package config
 
 import (
+	"cmp"
+	"fmt"
+	"path/filepath"
 	"strconv"
+	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/strictjson"
 )
 
@@ -17,7 +22,7 @@ func (c *Config) Default(key, def string) {
 		panic(err) // def is part of the program
 	}
 	c.Values[key] = v
-	c.shared.assumed = append(c.shared.assumed, key)
+	c.assume(key, nil)
 }
 
 // Alias makes other another name of key.
@@ -42,12 +47,31 @@ func (c *Config) Renamed(pairs ...string) {
 			v = c.class.defaults[old]
 		}
 		if v != nil && Empty(c.Given(key)) {
-			c.Values[key] = v
+			c.Values[key], c.renamed[key] = v, old
 			if set, ok := c.overrides[old]; ok {
 				c.overrides[key] = set
 			}
 		}
 	}
+}
+
+// Spelled returns the name that the file has for key.
+func (c *Config) Spelled(key string) string { return cmp.Or(c.renamed[key], key) }
+
+// AssumedSizes describes the absent keys whose default is a size that the tensors must have, and
+// returns "" if there are none.
+func (c *Config) AssumedSizes() string {
+	var all, sets []string
+	for _, a := range c.shared.assumed {
+		if n, ok := Whole(a.value); ok && n > 1 && a.key != "max_position_embeddings" {
+			all, sets = append(all, a.String()), append(sets, "--set "+a.key+"=N")
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s lacks %s, so transformers' defaults count: %s; if the model has others, add them there or with %s",
+		filepath.Base(c.File), defect.Counted(len(all), "size"), strings.Join(all, ", "), strings.Join(sets, " "))
 }
 
 // Floats reads a list of finite numbers. The key must be present.

@@ -51,14 +51,28 @@ type Config struct {
 	reads     map[string]bool   // keys that transformers reads of this object; nil if it is not known
 	class     *class            // of transformers; nil in an inner object, and for a model_type that is not one of its own
 	overrides map[string]string // by key, the value as the user spelled it
+	renamed   map[string]string // by key, the name that the file has for it
 	shared    *sharedState
+}
+
+// An assumption is an absent key with transformers' default.
+type assumption struct {
+	key   string
+	value any // nil is an object
+}
+
+func (a assumption) String() string {
+	if a.value == nil {
+		return a.key
+	}
+	return a.key + " " + Show(a.value)
 }
 
 // sharedState is the state that a config shares with all objects inside it.
 type sharedState struct {
 	err     error
 	refused []refusal // valid values that are not supported
-	assumed []string  // absent keys with transformers' defaults, "key value"
+	assumed []assumption
 	inner   []*Config
 	notes   []string
 	scaling *names.Scaling   // of 8-bit floats; nil if the config declares none
@@ -98,7 +112,7 @@ func Parse(file string, text []byte, set []string) (*Config, error) {
 	if !ok {
 		return nil, defect.Corrupt(file, "", "want an object, found %s", Show(v))
 	}
-	c := &Config{File: file, Values: values, known: map[string]bool{}, overrides: map[string]string{}, shared: &sharedState{}}
+	c := &Config{File: file, Values: values, known: map[string]bool{}, overrides: map[string]string{}, renamed: map[string]string{}, shared: &sharedState{}}
 	for _, text := range set {
 		if err := c.override(text); err != nil {
 			return nil, err
@@ -253,11 +267,25 @@ func (c *Config) valueOr(key string, own bool) any {
 	if _, present := c.Values[key]; v != nil || c.class == nil || c.shared.err != nil || present && c.class.nullable[key] {
 		return v
 	}
-	v = c.class.defaults[key]
-	if text := key + " " + Show(v); v != nil && !own && !slices.Contains(c.shared.assumed, text) {
-		c.shared.assumed = append(c.shared.assumed, text)
+	if v = c.class.defaults[key]; v != nil && !own {
+		c.assume(key, v)
 	}
 	return v
+}
+
+// Assumed tells the user that the keys are absent and transformers' default, x, counts. It is for
+// numbers that change the arithmetic and of which the reader has the default.
+func (c *Config) Assumed(key string, x float64) {
+	if c.class != nil && c.shared.err == nil {
+		c.assume(key, strictjson.Number(strconv.FormatFloat(x, 'f', -1, 64)))
+	}
+}
+
+func (c *Config) assume(key string, v any) {
+	a := assumption{key, v}
+	if !slices.Contains(c.shared.assumed, a) {
+		c.shared.assumed = append(c.shared.assumed, a)
+	}
 }
 
 // Missing records that a key without a default is absent.

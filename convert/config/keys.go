@@ -115,7 +115,8 @@ type refusal struct {
 }
 
 // Done returns the first invalid value, or an error that names every key that is not
-// supported. It notes the keys that do not matter and those that were absent.
+// supported. It notes the keys that do not matter, and the absent ones whose defaults
+// change the arithmetic.
 func (c *Config) Done(architecture string) error {
 	if c.shared.err != nil {
 		return c.shared.err
@@ -147,8 +148,12 @@ func (c *Config) Done(architecture string) error {
 		c.Note(fmt.Sprintf("%s has %s that transformers never reads for %s, so without effect: %s", Name, defect.Counted(len(unread), "key"), architecture, defect.Some(unread)))
 	}
 	if len(c.shared.assumed) > 0 {
+		var all []string
+		for _, a := range c.shared.assumed {
+			all = append(all, a.String())
+		}
 		c.Note(fmt.Sprintf("%s lacks %s; transformers' defaults for %s apply: %s", Name, defect.Counted(len(c.shared.assumed), "key"),
-			architecture, strings.Join(c.shared.assumed, ", ")))
+			architecture, strings.Join(all, ", ")))
 	}
 	return nil
 }

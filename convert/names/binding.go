@@ -15,14 +15,16 @@ import (
 // A binding assigns the tensors of one checkpoint to the slots of its Spec.
 type binding struct {
 	*Table
-	headDim int
-	blocks  int
-	file    string                                 // the config's path
-	scaling *Scaling                               // of 8-bit floats
-	kept    map[*checkpoint.Tensor]*qtensor.Matrix // integers of packed matrices
-	unused  map[string]*checkpoint.Tensor          // not assigned yet
-	count   map[string]int                         // of tensors, by the note on them
-	rows    map[string]int                         // of stored tensors that hold several, by their names
+	headDim      int
+	blocks       int
+	blocksKey    string                                 // of the config
+	storedBlocks int                                    // with any tensor
+	file         string                                 // the config's path
+	scaling      *Scaling                               // of 8-bit floats
+	kept         map[*checkpoint.Tensor]*qtensor.Matrix // integers of packed matrices
+	unused       map[string]*checkpoint.Tensor          // not assigned yet
+	count        map[string]int                         // of tensors, by the note on them
+	rows         map[string]int                         // of stored tensors that hold several, by their names
 }
 
 // Notes on tensors whose stored type Thimble does not compute with.

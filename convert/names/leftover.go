@@ -12,6 +12,7 @@ import (
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
+	"thimble/internal/model"
 )
 
 // LeaveOut removes the tensors that match the patterns of --drop, and notes their number.
@@ -155,6 +156,52 @@ func (b *binding) strange(all []string) error {
 	for _, pattern := range patterns[:min(len(patterns), 8)] {
 		drops = append(drops, "--drop '"+pattern+"'")
 	}
-	return defect.Corrupt(file, "", "the checkpoint has %d tensors, but %s describes a model without them: %s; if they do not belong to the model, %s leave them out",
-		len(all), config, defect.Some(patterns), strings.Join(drops, " "))
+	leave := "leaves"
+	if len(drops) > 1 {
+		leave = "leave"
+	}
+	return defect.Corrupt(file, "", "the checkpoint has %d tensors, but %s describes a model without them: %s%s; if they do not belong to the model, %s %s them out",
+		len(all), config, defect.Some(patterns), b.tooFewBlocks(), strings.Join(drops, " "), leave)
+}
+
+// blocksIn returns the number of blocks of which tensors has any tensor, counted up to the
+// first without one.
+func (n *Table) blocksIn(tensors map[string]*checkpoint.Tensor, slots []model.Slot) int {
+	kinds := map[string]bool{}
+	for _, s := range slots {
+		_, kind, ok := model.SplitName(s.Name)
+		if ok && n.Of(model.Name(0, kind)) != n.Of(model.Name(1, kind)) { // all blocks may share a tensor
+			kinds[kind] = true
+		}
+	}
+	for b := 0; ; b++ {
+		found := false
+		for kind := range kinds {
+			found = found || tensors[n.Of(model.Name(b, kind))] != nil
+		}
+		if !found {
+			return b
+		}
+	}
+}
+
+// tooManyBlocks says that the config has more blocks than are stored, if s is in one of them.
+func (b *binding) tooManyBlocks(s model.Slot) string {
+	block, _, ok := model.SplitName(s.Name)
+	if !ok || b.storedBlocks == 0 || block < b.storedBlocks {
+		return ""
+	}
+	return fmt.Sprintf("; %s: if no file is missing, --set %s=%d corrects it", b.bothBlocks(), b.blocksKey, b.storedBlocks)
+}
+
+// tooFewBlocks says that the config has fewer blocks than are stored, or returns "".
+func (b *binding) tooFewBlocks() string {
+	if b.storedBlocks <= b.blocks {
+		return ""
+	}
+	return fmt.Sprintf("; %s: if all belong to it, --set %s=%d corrects it", b.bothBlocks(), b.blocksKey, b.storedBlocks)
+}
+
+func (b *binding) bothBlocks() string {
+	return fmt.Sprintf("%s of %s is %d, the checkpoint stores %d blocks", b.blocksKey, filepath.Base(b.file), b.blocks, b.storedBlocks)
 }

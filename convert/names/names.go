@@ -4,6 +4,7 @@
 package names
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -79,6 +80,7 @@ var Kinds = map[checkpoint.DType]qtensor.Kind{
 // Stored is what a checkpoint stores.
 type Stored struct {
 	Path, Config string // of the checkpoint and of its config, for errors
+	Blocks       string // the key of the config that says how many blocks the model has, for errors
 	Tensors      map[string]*checkpoint.Tensor
 	Kept         map[*checkpoint.Tensor]*qtensor.Matrix // the integers of the tensors that were packed
 	Scaling      *Scaling                               // of 8-bit floats; nil if the config declares none
@@ -88,7 +90,7 @@ type Stored struct {
 // copying, and notes on the tensors that it converted or dropped. A stored tensor that
 // spec does not use must be one that cannot change the results.
 func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix, []string, error) {
-	b := &binding{Table: n, headDim: spec.HeadDim, blocks: spec.Blocks, file: from.Config, scaling: from.Scaling, kept: from.Kept, unused: maps.Clone(from.Tensors), count: map[string]int{}}
+	b := &binding{Table: n, headDim: spec.HeadDim, blocks: spec.Blocks, blocksKey: from.Blocks, file: from.Config, scaling: from.Scaling, kept: from.Kept, unused: maps.Clone(from.Tensors), count: map[string]int{}}
 	if spec.Tied {
 		delete(b.unused, n.Of(model.Head)) // it equals the embedding
 	}
@@ -97,6 +99,7 @@ func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix
 		delete(b.unused, n.Of(s.Name))
 	}
 	b.rows = n.sharedRows(slots)
+	b.storedBlocks = n.blocksIn(from.Tensors, slots)
 	out := make(map[string]*qtensor.Matrix, len(slots))
 	for _, s := range slots {
 		if pattern, _ := Generalize(s.Name); slices.Contains(n.Ones, pattern) {
@@ -106,7 +109,7 @@ func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix
 		name := n.Of(s.Name)
 		t := from.Tensors[name]
 		if t == nil {
-			return nil, nil, defect.Corrupt(from.Path, name, "tensor is missing, want shape %v%s", b.shape(s), nearest(name, b.unused))
+			return nil, nil, defect.Corrupt(from.Path, name, "tensor is missing, want shape %v%s", b.shape(s), cmp.Or(b.tooManyBlocks(s), nearest(name, b.unused)))
 		}
 		t, err := b.part(t, s, spec)
 		if err != nil {

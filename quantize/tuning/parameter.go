@@ -61,7 +61,7 @@ func parametersOf(s *model.Spec, slot model.Slot, from, w *qtensor.Matrix, g *gr
 	if slot.Role == model.Vector {
 		start := make([]float32, w.Cols)
 		new(qtensor.Reader).Row(start, from, 0)
-		add(ofVector(slot.Name), start, unitOf(s, slot.Name, start), g.Values, func(values []float32) error { return w.SetFloats(0, values) })
+		add(ofVector(slot.Name), start, s.TuningUnits(slot.Name, start), g.Values, func(values []float32) error { return w.SetFloats(0, values) })
 		return all
 	}
 	steps := halves(w.Scales)
@@ -74,30 +74,6 @@ func parametersOf(s *model.Spec, slot model.Slot, from, w *qtensor.Matrix, g *gr
 		add(mins, halves(w.Mins), unit, g.Mins, func(values []float32) error { return setHalves(w.Mins, values) })
 	}
 	return all
-}
-
-// unitOf returns the unit of each value of a vector: the factor of a norm, or the root mean
-// square of biases.
-func unitOf(s *model.Spec, name string, x []float32) []float32 {
-	unit := make([]float32, len(x))
-	if strings.HasSuffix(name, model.BiasSuffix) {
-		square := 0.0
-		for _, v := range x {
-			square += float64(v) * float64(v) // exact
-		}
-		rms := float32(math.Sqrt(square / float64(len(x))))
-		for i := range unit {
-			unit[i] = rms
-		}
-		return unit
-	}
-	for i, v := range x {
-		if s.Norm.CountsFrom1() {
-			v++
-		}
-		unit[i] = v
-	}
-	return unit
 }
 
 // halves widens a plane of float16.

@@ -82,8 +82,8 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 	none := make([]bool, s.KVHeads)      // by head: no rotation explains its values
 	unchanged := make([]bool, s.KVHeads) // by head: its values are the reference's
 	err := parallel.Do(ctx, s.KVHeads, func(_, head int) error {
-		want := submatrixOf(reference.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
-		got := submatrixOf(subject.Tensors[v], head*s.HeadDim, s.HeadDim, 0, s.Hidden)
+		want := submatrixOf(storedIn(reference, v), head*s.HeadDim, s.HeadDim, 0, s.Hidden)
+		got := submatrixOf(storedIn(subject, v), head*s.HeadDim, s.HeadDim, 0, s.Hidden)
 		if unchanged[head] = got.near(want); unchanged[head] { // such as a head that is zero
 			h.each[head] = identity(s.HeadDim)
 			return nil
@@ -92,7 +92,7 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		switch {
 		case r != nil && deliberate(r, s.HeadDim):
 			r = orthogonal(r, s.HeadDim)
-		case r != nil && got.near(want.rotated(r)) && undone(reference.Tensors[o], subject.Tensors[o], r, s, head):
+		case r != nil && got.near(want.rotated(r)) && undone(storedIn(reference, o), storedIn(subject, o), r, s, head):
 		default: // perhaps the values do not use all dimensions of the head, or hardly
 			r = singular(got, want, s.HeadDim)
 			none[head] = r == nil
@@ -295,7 +295,7 @@ func multiply(out, a, b []float64, dim int) {
 
 // undone reports whether the subject's O undoes r for all query heads of one
 // key-value head.
-func undone(want, got *qtensor.Matrix, r []float32, s *model.Spec, head int) bool {
+func undone(want, got stored, r []float32, s *model.Spec, head int) bool {
 	share := s.Heads / s.KVHeads
 	for q := head * share; q < (head+1)*share; q++ {
 		a := submatrixOf(want, 0, s.Hidden, q*s.HeadDim, s.HeadDim)
@@ -322,14 +322,14 @@ type submatrix struct {
 	noise            float64 // the variance of rounding, summed over all values
 }
 
-func submatrixOf(m *qtensor.Matrix, row, n, col, width int) submatrix {
+func submatrixOf(m stored, row, n, col, width int) submatrix {
 	p := submatrix{n: n, width: width, stride: kernel.Padded(width)}
 	p.data = make([]float32, n*p.stride)
 	var reader qtensor.Reader
 	var noise rounding
 	x := make([]float32, m.Cols)
 	for i := range n {
-		reader.Row(x, m, row+i)
+		reader.Row(x, m.Matrix, row+i)
 		copy(p.data[i*p.stride:], x[col:col+width])
 		p.noise += sum(noise.row(m, row+i)[col : col+width])
 	}

@@ -23,7 +23,6 @@ type lockstep struct {
 	reference, subject *model.Model
 	ref, own, fed      *transformer.Trace
 	arithmetic         Arithmetic // of the subject
-	tuning             float64    // of the subject, see tuningShare
 	texts              [][]int
 	rotation           *headRotation // of the values of block; nil if they are not rotated
 	block              int           // the running block; NoBlock before the first
@@ -43,7 +42,7 @@ func newLockstep(reference, subject *model.Model, a Arithmetic, texts [][]int) (
 	if err := Comparable(reference, subject); err != nil {
 		return nil, err
 	}
-	l := &lockstep{reference: reference, subject: subject, arithmetic: a, texts: texts, block: NoBlock, tuning: tuningOf(subject)}
+	l := &lockstep{reference: reference, subject: subject, arithmetic: a, texts: texts, block: NoBlock}
 	want, err := transformer.New(reference)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (d *tensorDiff) detectRowPermutation(p *tensorPair, _ string) (string, erro
 	err := parallel.Guard(func() error {
 		for i, r := range at {
 			rows[i] = make([]float32, p.got.Cols)
-			reader.Row(rows[i], p.got, r)
+			reader.Row(rows[i], p.got.Matrix, r)
 		}
 		return nil
 	})

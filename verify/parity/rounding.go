@@ -18,10 +18,30 @@ import (
 // variance d*d/12, independent of all other errors. docs/NUMERICS.md has the
 // formulas.
 
+// A stored is a tensor as a model stores it.
+type stored struct {
+	*qtensor.Matrix
+	name  string
+	tuned *model.Spec // of the model if it is tuned, otherwise nil
+}
+
+// storedIn returns the tensor of m called name, whose Matrix is nil if m has none.
+func storedIn(m *model.Model, name string) stored {
+	w := stored{Matrix: m.Tensors[name], name: name}
+	if m.Provenance.Tuned() {
+		w.tuned = &m.Spec
+	}
+	return w
+}
+
+// moves reports whether tuning has changed w: its scales and minima, or its values if it is a vector.
+func (w stored) moves() bool {
+	return w.tuned != nil && (!w.Scheme.Float() || w.Rows == 1 && !model.Slot{Name: w.name}.Fixed())
+}
+
 // A rounding computes the variances of rows of stored matrices. It is scratch of
 // one worker.
 type rounding struct {
-	tuning   float64 // see tuningShare; 0 if the model is not tuned
 	reader   qtensor.Reader
 	values   []float32
 	variance []float64
@@ -39,64 +59,78 @@ func floatStep(s qtensor.Scheme) float64 {
 	return 0
 }
 
-// tuningShare is the standard deviation that tuning explains in the weights, gains and biases
-// of a tuned model, as a share of each (quantize --tune).
-const tuningShare = 0.02
-
-// tuningOf returns tuningShare if a recipe says that m was tuned, otherwise 0.
-func tuningOf(m *model.Model) float64 {
-	if m.Provenance.Tuned() {
-		return tuningShare
-	}
-	return 0
-}
+// The standard deviations that tuning explains in a tuned model, as shares of what it changes
+// each relative to (quantize --tune).
+const (
+	tunedScales  = 0.02 // also of minima
+	tunedVectors = 0.06 // gains and biases; in one channel it is then most of the 0.5 that tuning allows itself
+)
 
 // smallestF16 is the step of float16 near zero.
 const smallestF16 = 0x1p-24
 
-// row returns the variance of each value of row r of m, valid until the next call.
-func (n *rounding) row(m *qtensor.Matrix, r int) []float64 {
-	n.variance = grow(n.variance, m.Cols)
-	if m.Scheme.Float() {
-		n.values = grow(n.values, m.Cols)
-		n.reader.Row(n.values, m, r)
-		share, least := floatStep(m.Scheme)+float64(n.tuning*n.tuning), 0.0
-		if m.Scheme.Kind == qtensor.F16 {
-			least = smallestF16 * smallestF16 / 12
-		}
-		for i, w := range n.values {
-			n.variance[i] = float64(share*float64(float64(w)*float64(w))) + least
-		}
+// row returns the variance of each value of row r of w, valid until the next call.
+func (n *rounding) row(w stored, r int) []float64 {
+	n.variance = grow(n.variance, w.Cols)
+	if w.Scheme.Float() {
+		n.floats(w, r)
 		return n.variance
 	}
-	codes, scale, offset := n.reader.Integers(m, r)
-	group := m.Scheme.Columns(m.Cols)
+	codes, scale, offset := n.reader.Integers(w.Matrix, r)
+	group := w.Scheme.Columns(w.Cols)
+	native, _ := w.Scheme.Native()
+	zero := float64(w.Scheme.Rounding().Zero())
 	for i := range n.variance {
 		d := float64(scale[i/group])
 		n.variance[i] = float64(d*d) / 12
-		if n.tuning != 0 {
-			moved := n.tuning * (float64(d*float64(codes[i])) + float64(offset[i/group]))
-			n.variance[i] += float64(moved * moved)
+		switch code := float64(codes[i]); {
+		case w.tuned == nil:
+		case native.Asym: // by its scale, and by its minimum, which moves by a share of d*zero
+			n.variance[i] += tunedScales * tunedScales * float64(float64(d*d)*(float64(code*code)+float64(zero*zero)))
+		default:
+			moved := float64(d*code) + float64(offset[i/group])
+			n.variance[i] += tunedScales * tunedScales * float64(moved*moved)
 		}
 	}
 	return n.variance
 }
 
-// rounded lists the tensors called name that have been rounded: the subject's,
-// unless it keeps the reference's floats or wider ones, and the reference's if it
-// is stored as integers. A reference in floats counts as exact.
-func (l *lockstep) rounded(name string) (all []*qtensor.Matrix) {
-	got, want := l.subject.Tensors[name], l.reference.Tensors[name]
-	if got != nil && l.tuning != 0 {
-		return []*qtensor.Matrix{got}
+// floats is row for floats.
+func (n *rounding) floats(w stored, r int) {
+	n.values = grow(n.values, w.Cols)
+	n.reader.Row(n.values, w.Matrix, r)
+	share, least := floatStep(w.Scheme), 0.0
+	if w.Scheme.Kind == qtensor.F16 {
+		least = smallestF16 * smallestF16 / 12
 	}
-	if got != nil && got.Scheme.Kind != qtensor.F32 && !(got.Scheme.Float() && want != nil && want.Scheme == got.Scheme) {
+	for i, v := range n.values {
+		n.variance[i] = float64(share*float64(float64(v)*float64(v))) + least
+	}
+	if !w.moves() {
+		return
+	}
+	for i, unit := range w.tuned.TuningUnits(w.name, n.values) {
+		n.variance[i] += tunedVectors * tunedVectors * float64(float64(unit)*float64(unit))
+	}
+}
+
+// rounded lists the tensors called name that are not exact: the subject's, unless it
+// keeps the reference's floats or wider ones and is not tuned, and the reference's if it
+// is stored as integers. A reference in floats counts as exact.
+func (l *lockstep) rounded(name string) (all []stored) {
+	got, want := storedIn(l.subject, name), storedIn(l.reference, name)
+	if got.Matrix != nil && (got.moves() || roundedFrom(got.Scheme, want.Matrix)) {
 		all = append(all, got)
 	}
-	if want != nil && !want.Scheme.Float() {
+	if want.Matrix != nil && !want.Scheme.Float() {
 		all = append(all, want)
 	}
 	return all
+}
+
+// roundedFrom reports whether storing want in scheme s may have changed values.
+func roundedFrom(s qtensor.Scheme, want *qtensor.Matrix) bool {
+	return s.Kind != qtensor.F32 && !(s.Float() && want != nil && want.Scheme == s)
 }
 
 // lookupNoise returns the variance that rounding explains in the embeddings, (Hidden).
@@ -137,7 +171,7 @@ func (l *lockstep) tokenNoise(block int) ([]float64, error) {
 // times factor. The first of the columns is at from. As for a token without a row in LayerEmbed,
 // a row beyond the table is the first.
 func (l *lockstep) addRowNoise(out []float64, table string, rows []int, from int, factor float64) {
-	n := rounding{tuning: l.tuning}
+	var n rounding
 	for _, m := range l.rounded(table) {
 		for _, r := range rows {
 			if r >= m.Rows {
@@ -198,7 +232,7 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 		}
 	}
 	out := make([]float64, w.Rows)
-	lanes := slices.Repeat([]rounding{{tuning: l.tuning}}, parallel.Workers())
+	lanes := make([]rounding, parallel.Workers())
 	for _, m := range l.rounded(tensor) {
 		err := parallel.Do(ctx, min(m.Rows, w.Rows), func(worker, r int) error {
 			for i, v := range lanes[worker].row(m, r) {
@@ -224,8 +258,8 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 }
 
 // biasError returns the squared difference of a layer's biases, summed over all
-// positions, less the part that rounding of the biases, and of what a rotation is computed from, explains. A missing bias
-// counts as zero. Biases are stored as floats, so the scheme of the weights does not
+// positions, less the part that rounding and tuning of the biases, and rounding of what a rotation
+// is computed from, explain. A missing bias counts as zero. Biases are stored as floats, so the scheme of the weights does not
 // excuse a difference.
 func (l *lockstep) biasError(layer, name string) (float64, error) {
 	var all [2][]float64
@@ -305,7 +339,7 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 		return nil, nil
 	}
 	out := make([]float64, width)
-	n := rounding{tuning: l.tuning}
+	var n rounding
 	err := parallel.Guard(func() error {
 		for _, stored := range []string{tensor, tensor + model.BiasSuffix} {
 			for _, m := range l.rounded(stored) {
@@ -325,7 +359,7 @@ func (l *lockstep) gainNoise(tensor, name string) ([]float64, error) {
 // product with the activations called read.
 func (l *lockstep) scaleNoise(tensor, read string) ([]float64, error) {
 	out := make([]float64, l.subject.Spec.Hidden)
-	n := rounding{tuning: l.tuning}
+	var n rounding
 	return out, parallel.Guard(func() error {
 		for _, m := range l.rounded(tensor) {
 			variance := n.row(m, 0)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"thimble/internal/model"
@@ -30,14 +29,14 @@ const (
 // describe returns how the subject's tensor differs from the reference's, or "" if
 // only by rounding.
 func (d *tensorDiff) describe(name string) (string, error) {
-	want, got := d.reference.Tensors[name], d.subject.Tensors[name]
+	want, got := d.reference.Tensors[name], storedIn(d.subject, name)
 	switch {
-	case want == nil && got == nil:
+	case want == nil && got.Matrix == nil:
 		return "", nil
-	case want == nil || got == nil || want.Rows != got.Rows || want.Cols != got.Cols:
+	case want == nil || got.Matrix == nil || want.Rows != got.Rows || want.Cols != got.Cols:
 		return "shapes differ", nil
 	}
-	p := &tensorPair{ctx: d.ctx, want: want, got: got, tuning: tuningOf(d.subject)}
+	p := &tensorPair{ctx: d.ctx, want: want, got: got}
 	if err := p.compare(); err != nil {
 		return "", err
 	}
@@ -61,11 +60,11 @@ func (d *tensorDiff) describe(name string) (string, error) {
 
 // A tensorPair holds the same tensor of both models.
 type tensorPair struct {
-	ctx       context.Context
-	want, got *qtensor.Matrix
-	tuning    float64 // of got, see tuningShare
-	rows      []rowSums
-	bad       []int // the rows that differ by more than rounding
+	ctx  context.Context
+	want *qtensor.Matrix
+	got  stored
+	rows []rowSums
+	bad  []int // the rows that differ by more than rounding
 }
 
 // rowSums are sums over the columns of a row: of the squares in either model, of the
@@ -87,12 +86,12 @@ type rowReader struct {
 func (l *rowReader) read(p *tensorPair, r int) {
 	l.want, l.got = grow(l.want, p.want.Cols), grow(l.got, p.got.Cols)
 	l.reader.Row(l.want, p.want, r)
-	l.reader.Row(l.got, p.got, r)
+	l.reader.Row(l.got, p.got.Matrix, r)
 }
 
 // each calls f with each row of both tensors, on all cores.
 func (p *tensorPair) each(f func(l *rowReader, r int)) error {
-	readers := slices.Repeat([]rowReader{{noise: rounding{tuning: p.tuning}}}, parallel.Workers())
+	readers := make([]rowReader, parallel.Workers())
 	return parallel.Do(p.ctx, p.want.Rows, func(worker, r int) error {
 		l := &readers[worker]
 		l.read(p, r)
@@ -113,7 +112,7 @@ func (p *tensorPair) compare() error {
 			x.dot += float64(a * b)
 			x.diff += float64((a - b) * (a - b))
 		}
-		if p.got.Scheme != p.want.Scheme || !p.got.Scheme.Float() || p.tuning != 0 {
+		if p.got.Scheme != p.want.Scheme || !p.got.Scheme.Float() || p.got.moves() {
 			x.noise = sum(l.noise.row(p.got, r))
 		}
 	})
