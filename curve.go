@@ -201,7 +201,7 @@ func (d *curveRun) plan(ctx context.Context) error {
 	texts := &d.rows.Texts
 	d.note(texts.Note)
 	if texts.Calibration != nil {
-		texts.Ahead = d.Progress.stage("run ahead", Work)
+		texts.Ahead = d.Progress.stage("run original", Work)
 		d.files.Report.Calibration = (*curve.Calibration)(recorded)
 	}
 	if err := verifyWeights(ctx, d.m, d.Progress); err != nil {

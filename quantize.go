@@ -194,7 +194,7 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if q.cal.Calibration != nil {
-		q.cal.Ahead, q.cal.Spill = q.Progress.stage("run ahead", Work), spillDir(q.Output)
+		q.cal.Ahead, q.cal.Spill = q.Progress.stage("run original", Work), spillDir(q.Output)
 	}
 	if q.least != nil {
 		if err := q.least.Fits(q.MaxMem, q.m, q.cal.Calibration, q.Budget, q.exporter != nil); err != nil {

@@ -101,7 +101,7 @@ func speedText(s *verify.Speed) string {
 		}
 	}
 	line("load", "", fmt.Sprintf("%.0f ms", 1e3*s.Load), "to open the file and check its digests")
-	line("cache", fmt.Sprint(s.Prompt+s.Steps), fmt.Sprintf("%.1f", float64(s.Cache)/1e6), "MB  %v", s.Arithmetic)
+	line("cache", fmt.Sprint(s.Prompt+s.Steps), fmt.Sprintf("%.1f", float64(s.Cache)/1e6), "MB  keys %s, values %s; activations %s", s.Arithmetic.Keys, s.Arithmetic.Values, s.Arithmetic.Activations)
 	if s.Memory > 0 {
 		line("memory", "", fmt.Sprintf("%.1f", float64(s.Memory)/1e6), "MB  peak resident, including the mapped file")
 	}

@@ -12,8 +12,10 @@ import (
 	"thimble"
 )
 
-const exportHelp = `The ending .gguf, or --to, names the format. The others write a folder, which
-appears complete or not at all:
+const exportHelp = `The ending .gguf, or --to, names the format. The other formats are folders, which
+appear complete or not at all.
+
+Formats, and what runs them:
 
   gguf                llama.cpp, Ollama, LM Studio: one file
   safetensors         transformers: the values, as bf16 or f16 if every tensor

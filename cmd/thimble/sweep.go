@@ -14,7 +14,9 @@ import (
 )
 
 const sweepHelp = `Measures every model with every recipe on every text, and stores each result in a
-folder. PLAN is a YAML file:
+folder.
+
+PLAN is a YAML file:
 
    models:
      - SmolLM2-135M                       # a path, or these keys:

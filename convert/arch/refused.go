@@ -51,5 +51,5 @@ func unread(modelType string) string {
 	if near == nil {
 		return fmt.Sprintf("%s; none of the %d types that Thimble reads has a similar name", text, len(known))
 	}
-	return fmt.Sprintf("%s; of the %d types that Thimble reads, %s are similar by name", text, len(known), strings.Join(near, ", "))
+	return fmt.Sprintf("%s; Thimble reads %d types, with similar names %s", text, len(known), strings.Join(near, ", "))
 }

@@ -22,7 +22,7 @@ type Step struct {
 // recorded one source more.
 func Steps(before, all []string, sources []model.Source, known int, copied bool) ([]Step, error) {
 	if len(before) >= len(all) || !slices.Equal(before, all[:len(before)]) {
-		return nil, errors.New("its recipe does not continue that of the model of --from, so it was made from another; thimble inspect lists its sources")
+		return nil, errors.New("it was not made from the model of --from: its recipe does not continue that one's; thimble inspect lists its sources")
 	}
 	var steps []Step
 	for _, recipe := range all[len(before):] {

@@ -46,12 +46,29 @@ func Help(w io.Writer, _ string, subject any) {
 	io.WriteString(w, b.String())
 }
 
+// usageForms returns the forms of a command line in text. Other lines continue the one before.
+func usageForms(text string) []string {
+	forms := strings.Split(text, "\n   thimble ")
+	for i, form := range forms {
+		if i > 0 {
+			form = "thimble " + form
+		}
+		forms[i] = strings.Join(strings.Fields(form), " ")
+	}
+	return forms
+}
+
 // commandHelp writes the help of cmd: the options follow the first paragraph, so that they
 // are on the first screen, and the examples are last.
 func commandHelp(b *strings.Builder, cmd *cli.Command) {
 	textwrap.Write(b, "thimble "+cmd.Name+" - "+cmd.Usage, 0, 0, textwrap.TerminalWidth)
 	b.WriteString("\nusage: ")
-	textwrap.Write(b, cmd.UsageText, 7, 7+len("thimble "+cmd.Name+" "), textwrap.TerminalWidth)
+	for i, form := range usageForms(cmd.UsageText) {
+		if i > 0 {
+			b.WriteString("       ")
+		}
+		textwrap.Write(b, form, 7, 7+len("thimble "+cmd.Name+" "), textwrap.TerminalWidth)
+	}
 	first, rest, _ := strings.Cut(cmd.Description, "\n\n")
 	if strings.HasPrefix(first, "Examples:") {
 		first, rest = "", cmd.Description
