@@ -65,7 +65,7 @@ func OutputFormat(name, path string) (string, error) {
 			defect.Printable(path), ending, stem, stem, containerEnding)
 	case byEnding != "" && IsFolder(name):
 		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to %s writes a folder; use -o %s-%s", defect.Printable(path), byEnding, name, stem, name)
-	case name == "" && byEnding == "" && ending != "":
+	case name == "" && byEnding == "" && strings.Trim(ending, ".") != "":
 		return "", unknownEnding(path)
 	case name != "" && byEnding != "" && name != byEnding:
 		return "", fmt.Errorf("-o %s: the name is that of a %s file, and --to asks for %s; use -o %s.%s", defect.Printable(path), byEnding, name, stem, name)
