@@ -283,7 +283,8 @@ func (c *Config) Assumed(key string, x float64) {
 
 func (c *Config) assume(key string, v any) {
 	a := assumption{key, v}
-	if !slices.Contains(c.shared.assumed, a) {
+	same := func(b assumption) bool { return b.String() == a.String() } // values may be lists
+	if !slices.ContainsFunc(c.shared.assumed, same) {
 		c.shared.assumed = append(c.shared.assumed, a)
 	}
 }
