@@ -83,7 +83,8 @@ func rotary(c *config.Config, s *model.Spec, base float64, own map[string]ropeFo
 	return p
 }
 
-// assumedFloat tells the user that neither c nor inner, an object of it or nil, has key, so that def counts.
+// assumedFloat tells the user that def counts if neither c nor inner, an object of it or nil,
+// has key.
 func assumedFloat(c, inner *config.Config, key string, def float64) {
 	if !c.Has(key) && (inner == nil || !inner.Has(key)) {
 		c.Assumed(key, def)

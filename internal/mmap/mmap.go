@@ -114,7 +114,8 @@ func Changed(path string) error {
 	return nil
 }
 
-// Compare returns an error if the file at path has been replaced or written to between then and now.
+// Compare returns an error if the file at path has been replaced or written to between then and
+// now.
 func Compare(path string, then, now os.FileInfo) error {
 	if os.SameFile(then, now) && then.Size() == now.Size() && then.ModTime().Equal(now.ModTime()) {
 		return nil

@@ -33,8 +33,8 @@ type Layout struct {
 }
 
 // The layouts of ggml (ggml-common.h, from block_q4_0 on; ggml-quants.c,
-// dequantize_row_*), here those of 32 codes with plain scales. Every product of a scale and a code fits a float32, so only
-// adding a minimum rounds, both in ggml and here.
+// dequantize_row_*), here those of 32 codes with plain scales. Every product of a scale and a
+// code fits a float32, so only adding a minimum rounds, both in ggml and here.
 //
 //	Q4_0  d f16                16 bytes; byte j holds code j in its low and code j+16 in its high half
 //	Q4_1  d f16, m f16         the same

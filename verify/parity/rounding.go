@@ -34,7 +34,8 @@ func storedIn(m *model.Model, name string) stored {
 	return w
 }
 
-// moves reports whether tuning has changed w: its scales and minima, or its values if it is a vector.
+// moves reports whether tuning has changed w: its scales and minima, or its values if it is a
+// vector.
 func (w stored) moves() bool {
 	return w.tuned != nil && (!w.Scheme.Float() || w.Rows == 1 && !model.Slot{Name: w.name}.Fixed())
 }
@@ -257,10 +258,10 @@ func (l *lockstep) layerNoise(ctx context.Context, tensor, bias, read string) ([
 	return out, nil
 }
 
-// biasError returns the squared difference of a layer's biases, summed over all
-// positions, less the part that rounding and tuning of the biases, and rounding of what a rotation
-// is computed from, explain. A missing bias counts as zero. Biases are stored as floats, so the scheme of the weights does not
-// excuse a difference.
+// biasError returns the squared difference of a layer's biases, summed over all positions. It
+// leaves out the part that rounding explains, of the biases and of what a rotation is computed
+// from, and tuning of the biases. A missing bias counts as zero. Biases are stored as floats, so
+// the scheme of the weights does not excuse a difference.
 func (l *lockstep) biasError(layer, name string) (float64, error) {
 	var all [2][]float64
 	var noise float64
