@@ -54,7 +54,7 @@ more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
 
 --calib FILE calibrates with the method gptq, in which later weights of a row
 compensate for the rounding errors of earlier ones, weighted by the activations
-that the text produces. Use text like the model's future input, at least ten
+that the text produces. Use text like the model's future input, at least eight
 tokens for each column of the widest layer (--calib-tokens); with fewer the
 result gets worse. Without --calib, a method that needs text uses a built-in mix
 of prose, code and chat, and the plan says so. The file records the recipe and

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"thimble/internal/chat"
+	"thimble/internal/defect"
 	"thimble/internal/mixedtext"
 	"thimble/internal/model"
 	"thimble/internal/texts"
@@ -88,7 +89,7 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 		want.Name = mixedtext.Name
 	}
 	if r.Texts != nil && !slices.Equal(want.SHA256, r.Texts.SHA256) {
-		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib, or remove calibration from the recipe",
+		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib; a recipe for other texts has no calibration section",
 			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
 	}
 	tok, data, err := texts.Tokenizer(m)
@@ -107,7 +108,7 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 		ids = append(ids, more...)
 	}
 	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
-		return cal, fmt.Errorf("calibration: %w", err)
+		return cal, fmt.Errorf("%s: %w", named(files), err)
 	}
 	if r.Tune > 0 {
 		pieces, err := quantize.Pieces(ids, r.Tune, want.Context, tok.Start(), want.Seed)
@@ -241,6 +242,20 @@ type textFile struct {
 	path    string // "" for a part of the built-in text
 	content string
 	spoken  bool // the built-in conversations
+}
+
+// named returns the paths of files, for an error.
+func named(files []textFile) string {
+	var paths []string
+	for _, f := range files {
+		if f.path != "" {
+			paths = append(paths, defect.Printable(f.path))
+		}
+	}
+	if paths == nil {
+		return "calibration"
+	}
+	return strings.Join(paths, ", ")
 }
 
 // tokens returns the ids of f, which are those of its conversations if it has any.
