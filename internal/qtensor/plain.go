@@ -6,57 +6,54 @@ import "thimble/internal/mmap"
 // they are not in another program's blocks.
 func (m *Matrix) Plain() bool { return m.Source == nil && m.Scheme.Kind != Foreign }
 
+// plainSizes returns the scheme of a plain copy, the bytes of its codes, and those of each plane
+// of factors, 0 if it has none of its own. wide reports whether the factors are float32 numbers.
+func (m *Matrix) plainSizes() (s Scheme, codes, scales, mins int64, wide bool) {
+	s, exact := m.Scheme.Native()
+	codes, scales, mins, _ = s.Sizes(m.Rows, m.Cols) // m has passed Check
+	switch {
+	case m.Scheme.Kind != Foreign:
+		return s, codes, 0, 0, false // the factors of m serve both
+	case exact:
+		return s, codes, scales, mins, false
+	}
+	wideRows := int64(m.Rows+FactorRows-1) / FactorRows * FactorRows
+	scales = 4 * wideRows * int64(s.Groups(m.Cols))
+	if mins > 0 {
+		mins = scales
+	}
+	return s, codes, scales, mins, true
+}
+
 // PlainBytes returns the memory that PlainCopy takes.
 func (m *Matrix) PlainBytes() int64 {
-	s, exact := m.Scheme.Native()
-	codes, scales, mins, _ := s.Sizes(m.Rows, m.Cols) // m has passed Check
+	_, codes, scales, mins, _ := m.plainSizes()
+	return codes + scales + mins
+}
+
+// PlainCopy returns a plain matrix for the values of m, which CopyPlain fills. Scales of another
+// program's blocks that are no float16 numbers become float32 numbers there.
+func (m *Matrix) PlainCopy() *Matrix {
+	s, codes, scales, mins, wide := m.plainSizes()
+	c := &Matrix{Scheme: s, Rows: m.Rows, Cols: m.Cols, Codes: mmap.Large(int(codes)), Scales: m.Scales, Mins: m.Mins}
 	switch {
-	case s.Kind == Int && m.Scheme.Kind == Int:
-		return codes
-	case exact:
-		return codes + scales + mins
+	case wide:
+		c.Scales32, c.Mins32 = make([]float32, scales/4), make([]float32, mins/4)
+	case m.Scheme.Kind == Foreign:
+		c.Scales, c.Mins = make([]byte, scales), make([]byte, mins)
 	}
-	planes := 1
-	if s.Asym {
-		planes = 2
-	}
-	return codes + 4*int64(planes)*int64(m.factors32(s))
+	return c
 }
 
 // FactorRows is the number of rows whose float32 factors are stored together, as integer
 // kernels read them.
 const FactorRows = 16
 
-// factors32 returns the length of Scales32 in a copy with scheme s.
-func (m *Matrix) factors32(s Scheme) int {
-	return (m.Rows + FactorRows - 1) / FactorRows * FactorRows * s.Groups(m.Cols)
-}
-
 // Factors32 returns the float32 factors of a plane for FactorRows rows, the first of which is
 // r, a multiple of FactorRows: (Groups, FactorRows).
 func (m *Matrix) Factors32(plane []float32, r int) []float32 {
 	n := m.Scheme.Groups(m.Cols)
 	return plane[r*n:][:FactorRows*n]
-}
-
-// PlainCopy returns a plain matrix for the values of m, which CopyPlain fills. Scales of another
-// program's blocks that are no float16 numbers become float32 numbers there.
-func (m *Matrix) PlainCopy() *Matrix {
-	s, exact := m.Scheme.Native()
-	codes, scales, mins, _ := s.Sizes(m.Rows, m.Cols)
-	c := &Matrix{Scheme: s, Rows: m.Rows, Cols: m.Cols, Codes: mmap.Large(int(codes))}
-	switch {
-	case s.Kind == Int && m.Scheme.Kind == Int:
-		c.Scales, c.Mins = m.Scales, m.Mins
-	case exact:
-		c.Scales, c.Mins = make([]byte, scales), make([]byte, mins)
-	default:
-		c.Scales32 = make([]float32, m.factors32(s))
-		if s.Asym {
-			c.Mins32 = make([]float32, len(c.Scales32))
-		}
-	}
-	return c
 }
 
 // CopyPlain copies row r of src to dst, the PlainCopy of src.
