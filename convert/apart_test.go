@@ -10,20 +10,32 @@ import (
 	"testing"
 )
 
-// The text model of Qwen 3.5 alone, with tensors that predict further tokens: transformers does
-// not load these either.
-func TestTensorsLeftApart(t *testing.T) {
-	from, to := filepath.Join("..", "fixtures", "architectures", "qwen3_5"), t.TempDir()
+// rewriteWeights writes what change makes of the header and the data of from's weights to the
+// folder to.
+func rewriteWeights(t *testing.T, to, from string, change func(header string, data []byte) (string, []byte)) {
+	t.Helper()
 	b, err := os.ReadFile(filepath.Join(from, "model.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := binary.LittleEndian.Uint64(b)
-	rename := strings.NewReplacer("model.language_model.", "model.", "model.visual.", "mtp.")
-	header := []byte(rename.Replace(string(b[8 : 8+n])))
+	text, data := change(string(b[8:8+n]), b[8+n:])
+	header := []byte(text)
 	for len(header)%8 != 0 {
 		header = append(header, ' ')
 	}
+	file := slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header, data)
+	if err := os.WriteFile(filepath.Join(to, "model.safetensors"), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The text model of Qwen 3.5 alone, with tensors that predict further tokens: transformers does
+// not load these either.
+func TestTensorsLeftApart(t *testing.T) {
+	from, to := filepath.Join("..", "fixtures", "architectures", "qwen3_5"), t.TempDir()
+	rename := strings.NewReplacer("model.language_model.", "model.", "model.visual.", "mtp.")
+	rewriteWeights(t, to, from, func(header string, data []byte) (string, []byte) { return rename.Replace(header), data })
 	var config map[string]json.RawMessage
 	text, err := os.ReadFile(filepath.Join(from, "config.json"))
 	if err == nil {
@@ -31,9 +43,6 @@ func TestTensorsLeftApart(t *testing.T) {
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(to, "config.json"), config["text_config"], 0o600)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(to, "model.safetensors"), slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header, b[8+n:]), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
