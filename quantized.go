@@ -94,14 +94,14 @@ func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, 
 		notes = q.exportNotes // of a plan with the context of the file
 	}
 	r.Types, r.Notes = types, slices.Concat(r.Notes, notes)
-	if r.FileBytes, err = q.file().Size(plan); err != nil {
-		return r, err
-	}
 	if q.exporter != nil {
-		stored, err := q.file().AsStored(plan)
-		if err == nil {
+		var stored *quantize.Plan
+		if stored, r.FileBytes, err = q.file().AsStored(plan); err == nil {
 			r.show(stored)
 		}
+		return r, err
+	}
+	if r.FileBytes, err = q.file().Size(plan); err != nil {
 		return r, err
 	}
 	f := q.target.Format()

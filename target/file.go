@@ -46,15 +46,12 @@ func (f *File) Size(plan *quantize.Plan) (int64, error) {
 	return p.Bytes, nil
 }
 
-// AsStored returns plan with the types and bytes that the vectors have in the file: a format may
-// have wider ones than the plan asks for.
-func (f *File) AsStored(plan *quantize.Plan) (*quantize.Plan, error) {
-	if f.Exporter == nil {
-		return plan, nil
-	}
+// AsStored returns plan with the types and bytes that the vectors have in the file that Exporter
+// writes, which may have wider ones than the plan asks for, and the size of the file.
+func (f *File) AsStored(plan *quantize.Plan) (*quantize.Plan, int64, error) {
 	p, err := f.exported(plan)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	to := map[string]qtensor.Scheme{}
 	for _, t := range p.Tensors {
@@ -70,12 +67,12 @@ func (f *File) AsStored(plan *quantize.Plan) (*quantize.Plan, error) {
 		}
 		bytes, err := wide.Size(e.Rows, e.Cols)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		stored.Bytes += bytes - e.Bytes
 		e.To, e.Bytes = wide, bytes
 	}
-	return &stored, nil
+	return &stored, p.Bytes, nil
 }
 
 // exported returns the plan of the file that plan becomes, which must not be written.
