@@ -149,7 +149,7 @@ func (e *Entry) cut(planes []byte) (m *Matrix, rest []byte, err error) {
 	return m, planes, nil
 }
 
-// once restores a part from the journal. If the journal lacks it, once quantizes it and records it.
+// once restores a part that the journal has. It quantizes any other part, and records it.
 func (r *calibratedRun) once(part int, quantize func() error) error {
 	if done, err := r.restore(part); done || err != nil {
 		return err

@@ -23,8 +23,9 @@ import (
 
 // Open maps the GGUF file at path, and the other files of a split model, and reads everything
 // before the tensor data, so its cost depends on the keys and the number of tensors. It does not
-// decode the tokenizer or any weight. An unknown item in the file that could affect the model's results is an error
-// that names it: a *format.CorruptError, or one that wraps format.ErrUnsupported.
+// decode the tokenizer or any weight. An unknown item in the file that could affect the model's
+// results is an error that names it: a *format.CorruptError, or one that wraps
+// format.ErrUnsupported.
 //
 // The model's tensors alias the mapping. Reading them while another program
 // truncates the file is a memory fault, which parallel.Guard turns into an error.
