@@ -117,11 +117,13 @@ func TestStatesBounds(t *testing.T) {
 func TestIntegerBounds(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	eachForm(t, func(t *testing.T) {
-		for bits := 2; bits <= 8; bits++ {
-			c := newStoredCase(seeded(bits), bits, []int32{1, 2, 1}, true, bits%3, 1+bits)
+		for i := range 2 * 7 {
+			bits := 2 + i/2
+			segments := [][]int32{{32, 64, 32}, equalSegments(8, 16)}[i%2]
+			c := newStoredCase(seeded(bits), bits, segments, true, bits%3, 1+bits)
 			w, x, lanes := c.weights(), c.inputs(), StoredLanes()
 			w.Codes, w.Scales, w.Mins = guardedCopy(t, w.Codes), guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
-			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
+			x.columns, x.codes, x.sums = guardedCopy(t, x.columns), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
 			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
 			for p := range c.positions {
 				x.RoundGroups(p, guardedRow(t, 4*Block))
@@ -129,14 +131,14 @@ func TestIntegerBounds(t *testing.T) {
 			MulStored(guardedRow(t, c.positions*lanes), lanes, w, x, 0, c.positions, lanes)
 		}
 		for bits := 2; bits <= 8; bits++ {
-			r, blocks := seeded(bits), []int32{1, 2, 1, 1, 3, 1, 1, 1, int32(bits%4) + 1}
-			c := newStoredCase(r, bits, blocks, true, 0, 1)
+			r, columns := seeded(bits), []int32{32, 64, 32, 32, 96, 32, 32, 32, 32 * int32(bits%4+1)}
+			c := newStoredCase(r, bits, columns, true, 0, 1)
 			w, x, rows := c.weights(), c.inputs(), 2*lanesMost
 			w.Codes = guardedCopy(t, make([]byte, rows*w.Stride))
 			w.Scales, w.Mins = guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
-			x.blocks, x.codes, x.sums = guardedCopy(t, x.blocks), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
+			x.columns, x.codes, x.sums = guardedCopy(t, x.columns), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
 			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
-			factors := func() []byte { return guardedCopy(t, factors16(r, rows*len(blocks))) }
+			factors := func() []byte { return guardedCopy(t, factors16(r, rows*len(columns))) }
 			MulVector(guardedRow(t, rows), w, factors(), factors(), x)
 		}
 		for _, positions := range []int{1, 4, 7} {

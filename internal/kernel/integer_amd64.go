@@ -35,5 +35,5 @@ func interleavingAVX2(w *IntegerPanel, first int, codes []uint8, stride, n int) 
 func roundGroupsOfAVX2(x *StoredInputs, t int, values []float32) {
 	_, n := x.around(t)
 	i := x.factor(t, 0)
-	roundGroupsAVX2(&x.block(t, 0)[0], n*Block, &values[0], &x.blocks[0], len(x.blocks), x.order == Split, &x.sums[i], &x.scales[i], &x.mins[i], n)
+	roundGroupsAVX2(&x.block(t, 0)[0], n*Block, &values[0], &x.columns[0], len(x.columns), x.order == Split, &x.sums[i], &x.scales[i], &x.mins[i], n)
 }

@@ -211,14 +211,11 @@ func BenchmarkIntegers(b *testing.B) {
 			})
 		}
 	}
-	blocks, columns := make([]int32, groups), make([]int32, groups)
-	for i := range blocks {
-		blocks[i], columns[i] = 1, Block
-	}
+	columns := equalSegments(groups, Block)
 	out := make([]float32, positions*PanelRows)
 	for bits := 2; bits <= 8; bits++ {
 		for _, n := range []int{1, positions} {
-			c := newStoredCase(seeded(0), bits, blocks, false, 0, n)
+			c := newStoredCase(seeded(0), bits, columns, false, 0, n)
 			var w *StoredRows
 			var x *StoredInputs
 			run(fmt.Sprintf("stored%dx%d", bits, n), float64(groups*Block*lanesMost*n), func() { w, x = c.weights(), c.inputs() }, func() {

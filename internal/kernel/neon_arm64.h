@@ -20,6 +20,8 @@
 #define MOVV(n, d) WORD $(0x4ea01c00 + (n<<16) + (n<<5) + d)     // mov vd.16b, vn.16b
 #define IADD(m, n, d) WORD $(0x4ea08400 + (m<<16) + (n<<5) + d)  // add vd.4s, vn.4s, vm.4s
 #define ISUB(m, n, d) WORD $(0x6ea08400 + (m<<16) + (n<<5) + d)  // sub vd.4s, vn.4s, vm.4s: n-m
+#define ADDP(m, n, d) WORD $(0x4ea0bc00 + (m<<16) + (n<<5) + d)  // addp vd.4s, vn.4s, vm.4s: n0+n1, n2+n3, m0+m1, m2+m3
+#define MOVI0(d) WORD $(0x4f000400 + d)                          // movi vd.4s, #0
 #define SSHR1(n, d) WORD $(0x4f3f0400 + (n<<5) + d)              // sshr vd.4s, vn.4s, #1
 #define SHL23(n, d) WORD $(0x4f375400 + (n<<5) + d)              // shl vd.4s, vn.4s, #23
 #define USHL(m, n, d) WORD $(0x6e204400 + (m<<16) + (n<<5) + d)  // ushl vd.16b, vn.16b, vm.16b: n<<m
@@ -32,7 +34,9 @@
 // Products of signed bytes, widened to eight 16-bit lanes.
 #define SMULL(m, n, d) WORD $(0x0e20c000 + (m<<16) + (n<<5) + d)  // smull vd.8h, vn.8b, vm.8b
 #define SMULL2(m, n, d) WORD $(0x4e20c000 + (m<<16) + (n<<5) + d) // smull2 vd.8h, vn.16b, vm.16b
+#define SMLAL(m, n, d) WORD $(0x0e208000 + (m<<16) + (n<<5) + d)  // smlal vd.8h, vn.8b, vm.8b
 #define SMLAL2(m, n, d) WORD $(0x4e208000 + (m<<16) + (n<<5) + d) // smlal2 vd.8h, vn.16b, vm.16b
+#define SADDLP(n, d) WORD $(0x4e602800 + (n<<5) + d)              // saddlp vd.4s, vn.8h: sums of pairs of lanes
 #define SADALP(n, d) WORD $(0x4e606800 + (n<<5) + d)              // sadalp vd.4s, vn.8h: adds pairs of lanes
 
 // SDOT adds the products of four signed bytes to each 32-bit lane. It needs FEAT_DotProd.

@@ -16,7 +16,7 @@
 	MOVD  stride+16(FP), R2; \
 	MOVD  blocks+24(FP), R3; \
 	MOVD  a+32(FP), R4; \
-	MOVD  counts+40(FP), R5; \
+	MOVD  columns+40(FP), R5; \
 	MOVD  segments+48(FP), R6; \
 	MOVD  sums+56(FP), R7; \
 	MOVWU offset+64(FP), R8; \
@@ -125,15 +125,41 @@
 
 #define ZERO(v) VEOR v.B16, v.B16, v.B16
 
-// STORED is the loop over segments and blocks.
-#define STORED(decode, dot) \
-	ZERO(V8); \
-	ZERO(V9) \
-segment: \
-	ZERO(V0); ZERO(V1); ZERO(V2); ZERO(V3); \
-	ZERO(V4); ZERO(V5); ZERO(V6); ZERO(V7); \
-	MOVWU.P 4(R5), R3 \
-block: \
+// HALVES sets the lanes of a register to the products of a row's first 16 columns, twice, and
+// of the last 16, twice. DOTHALVES is the same with SDOT, and the ones with 8 are for the
+// natural order of columns.
+#define HALVES(d) \
+	SMULL(16, 18, 20); \
+	SMULL2(16, 18, 21); \
+	SMLAL(17, 19, 20); \
+	SMLAL2(17, 19, 21); \
+	SUMHALVES(d)
+
+#define HALVES8(d) \
+	SMULL(16, 18, 20); \
+	SMULL(17, 19, 21); \
+	SMLAL2(16, 18, 20); \
+	SMLAL2(17, 19, 21); \
+	SUMHALVES(d)
+
+#define SUMHALVES(d) \
+	SADDLP(20, 20); \
+	SADDLP(21, 21); \
+	ADDP(21, 20, d)
+
+#define DOTHALVES(d) \
+	MOVI0(d); \
+	DOT(d)
+
+#define DOTHALVES8(d) \
+	MOVI0(20); \
+	MOVI0(21); \
+	SDOT(16, 18, 20); \
+	SDOT(17, 19, 21); \
+	ADDP(21, 20, d)
+
+// ROWS decodes a block of eight rows, and multiplies each.
+#define ROWS(decode, dot) \
 	VLD1.P 32(R4), [V16.B16, V17.B16]; \
 	decode; dot(0); \
 	decode; dot(1); \
@@ -145,35 +171,71 @@ block: \
 	decode; dot(7); \
 	ADD    R19, R1; \
 	ADD    R20, R13; \
-	ADD    R21, R22; \
-	SUB    $1, R3; \
-	CBNZ   R3, block; \
-	VADDP   V1.S4, V0.S4, V0.S4; \
-	VADDP   V3.S4, V2.S4, V2.S4; \
-	VADDP   V5.S4, V4.S4, V4.S4; \
-	VADDP   V7.S4, V6.S4, V6.S4; \
-	VADDP   V2.S4, V0.S4, V0.S4; \
-	VADDP   V6.S4, V4.S4, V4.S4; \
+	ADD    R21, R22
+
+// TERMS adds the terms of a segment to the outputs, given the sums of rows 0 to 3 in Va and of
+// 4 to 7 in Vb. The label end is its own.
+#define TERMS(a, b, end) \
 	VLD1R.P 4(R7), [V16.S4]; \
-	IMLA(10, 16, 0); \
-	IMLA(10, 16, 4); \
-	SCVTF(0, 0); \
-	SCVTF(4, 4); \
+	IMLA(10, 16, a); \
+	IMLA(10, 16, b); \
+	SCVTF(a, a); \
+	SCVTF(b, b); \
 	VLD1.P  32(R10), [V16.S4, V17.S4]; \
-	FMUL(16, 0, 0); \
-	FMUL(17, 4, 4); \
+	FMUL(16, a, a); \
+	FMUL(17, b, b); \
 	VLD1R.P 4(R9), [V18.S4]; \
-	FMLA(18, 0, 8); \
-	FMLA(18, 4, 9); \
-	CBZ     R12, next; \
+	FMLA(18, a, 8); \
+	FMLA(18, b, 9); \
+	CBZ     R12, end; \
 	VLD1.P  32(R12), [V16.S4, V17.S4]; \
 	VLD1R.P 4(R11), [V18.S4]; \
 	FMLA(18, 16, 8); \
 	FMLA(18, 17, 9) \
-next: \
-	SUB    $1, R6; \
-	CBNZ   R6, segment; \
-	VST1   [V8.S4, V9.S4], (R0); \
+end:
+
+// STORED is the loop over segments and blocks. Segments of half a block take two terms from
+// each block.
+#define STORED(decode, dot, halves) \
+	ZERO(V8); \
+	ZERO(V9); \
+	MOVWU (R5), R3; \
+	CMP   $32, R3; \
+	BLT   half \
+segment: \
+	ZERO(V0); ZERO(V1); ZERO(V2); ZERO(V3); \
+	ZERO(V4); ZERO(V5); ZERO(V6); ZERO(V7); \
+	MOVWU.P 4(R5), R3 \
+block: \
+	ROWS(decode, dot); \
+	SUB   $32, R3; \
+	CBNZ  R3, block; \
+	VADDP V1.S4, V0.S4, V0.S4; \
+	VADDP V3.S4, V2.S4, V2.S4; \
+	VADDP V5.S4, V4.S4, V4.S4; \
+	VADDP V7.S4, V6.S4, V6.S4; \
+	VADDP V2.S4, V0.S4, V0.S4; \
+	VADDP V6.S4, V4.S4, V4.S4; \
+	TERMS(0, 4, next) \
+	SUB  $1, R6; \
+	CBNZ R6, segment; \
+	JMP  store \
+half: \
+	ROWS(decode, halves); \
+	VADDP V1.S4, V0.S4, V0.S4; \
+	VADDP V3.S4, V2.S4, V2.S4; \
+	VADDP V5.S4, V4.S4, V4.S4; \
+	VADDP V7.S4, V6.S4, V6.S4; \
+	VUZP1 V2.S4, V0.S4, V1.S4; \
+	VUZP2 V2.S4, V0.S4, V3.S4; \
+	VUZP1 V6.S4, V4.S4, V5.S4; \
+	VUZP2 V6.S4, V4.S4, V7.S4; \
+	TERMS(1, 5, second) \
+	TERMS(3, 7, after) \
+	SUB  $2, R6; \
+	CBNZ R6, half \
+store: \
+	VST1 [V8.S4, V9.S4], (R0); \
 	RET
 
 #define PLANES2 \
@@ -208,86 +270,86 @@ next: \
 	FIRST(32, R19); \
 	MASK(128, V31)
 
-// func stored2NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored2NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored2NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES2
-	STORED(DECODE2, MULL)
+	STORED(DECODE2, MULL, HALVES)
 
-// func stored3NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored3NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored3NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES3
-	STORED(DECODE3, MULL)
+	STORED(DECODE3, MULL, HALVES)
 
-// func stored4NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored4NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored4NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES4
-	STORED(DECODE4, MULL)
+	STORED(DECODE4, MULL, HALVES)
 
-// func stored5NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored5NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored5NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES5
-	STORED(DECODE5, MULL)
+	STORED(DECODE5, MULL, HALVES)
 
-// func stored6NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored6NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored6NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES6
-	STORED(DECODE6, MULL)
+	STORED(DECODE6, MULL, HALVES)
 
-// func stored7NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored7NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored7NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES7
-	STORED(DECODE7, MULL)
+	STORED(DECODE7, MULL, HALVES)
 
-// func stored8NEON(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored8NEON(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored8NEON(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES8
-	STORED(DECODE8, MULL)
+	STORED(DECODE8, MULL, HALVES8)
 
-// func stored2SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored2SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored2SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES2
-	STORED(DECODE2, DOT)
+	STORED(DECODE2, DOT, DOTHALVES)
 
-// func stored3SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored3SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored3SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES3
-	STORED(DECODE3, DOT)
+	STORED(DECODE3, DOT, DOTHALVES)
 
-// func stored4SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored4SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored4SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES4
-	STORED(DECODE4, DOT)
+	STORED(DECODE4, DOT, DOTHALVES)
 
-// func stored5SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored5SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored5SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES5
-	STORED(DECODE5, DOT)
+	STORED(DECODE5, DOT, DOTHALVES)
 
-// func stored6SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored6SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored6SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES6
-	STORED(DECODE6, DOT)
+	STORED(DECODE6, DOT, DOTHALVES)
 
-// func stored7SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored7SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored7SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES7
-	STORED(DECODE7, DOT)
+	STORED(DECODE7, DOT, DOTHALVES)
 
-// func stored8SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+// func stored8SDOT(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 TEXT ·stored8SDOT(SB), NOSPLIT, $0-112
 	PARAMS
 	PLANES8
-	STORED(DECODE8, DOT)
+	STORED(DECODE8, DOT, DOTHALVES8)

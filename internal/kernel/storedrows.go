@@ -89,26 +89,49 @@ type StoredInputs struct {
 	order     Order
 	positions int
 	tile      int     // positions in a tile, except the last
-	blocks    []int32 // (segments)
+	columns   []int32 // (segments)
+	halves    bool    // each has half a block
 	width     int     // blocks of a position
 
 	codes  []int8    // tiles of (width, positions, Block), -127 to 127
 	sums   []int32   // tiles of (segments, positions): the sum of each segment's codes
 	scales []float32 // as sums
 	mins   []float32 // as sums: scale times sum, the factors of the weights' Mins
+
+	room []float32 // (positions, Block), if halves: memory of Round
 }
 
-// Reset makes x hold positions whose segments have the given numbers of blocks, each at
-// least 1. Their contents are unspecified until Round sets every segment.
-func (x *StoredInputs) Reset(positions int, blocks []int32, order Order) {
-	x.order, x.positions, x.blocks, x.width, x.tile = order, positions, blocks, 0, best.storedTile
-	for _, b := range blocks {
-		check(b > 0, "StoredInputs: empty segment")
-		x.width += int(b)
+// Storable reports whether StoredInputs can have segments of the given columns: whole blocks
+// each, or half a block each and whole blocks together.
+func Storable(columns []int32) bool {
+	halves := halved(columns)
+	for _, n := range columns {
+		if n <= 0 || halves && n != Block/2 || !halves && n%Block != 0 {
+			return false
+		}
 	}
-	x.codes = resized(x.codes, positions*x.width*Block)
-	x.sums = resized(x.sums, positions*len(blocks))
+	return !halves || len(columns)%2 == 0
+}
+
+// halved reports whether segments that are Storable have half a block each.
+func halved(columns []int32) bool { return len(columns) > 0 && columns[0] == Block/2 }
+
+// Reset makes x hold positions whose segments have the given columns, which must be Storable.
+// Their contents are unspecified until Round sets every segment.
+func (x *StoredInputs) Reset(positions int, columns []int32, order Order) {
+	check(Storable(columns), "StoredInputs: columns")
+	x.order, x.positions, x.columns, x.halves, x.tile = order, positions, columns, halved(columns), best.storedTile
+	n := 0
+	for _, c := range columns {
+		n += int(c)
+	}
+	x.width = n / Block
+	x.codes = resized(x.codes, positions*n)
+	x.sums = resized(x.sums, positions*len(columns))
 	x.scales, x.mins = resized(x.scales, len(x.sums)), resized(x.mins, len(x.sums))
+	if x.halves {
+		x.room = resized(x.room, positions*Block)
+	}
 }
 
 func resized[T any](x []T, n int) []T {
@@ -130,7 +153,7 @@ func (x *StoredInputs) around(t int) (first, n int) {
 // factor returns the index of segment k of position t.
 func (x *StoredInputs) factor(t, k int) int {
 	first, n := x.around(t)
-	return first*len(x.blocks) + k*n + t - first
+	return first*len(x.columns) + k*n + t - first
 }
 
 // block returns the codes of block b of position t.
@@ -139,16 +162,38 @@ func (x *StoredInputs) block(t, b int) []int8 {
 	return x.codes[(first*x.width+b*n+t-first)*Block:][:Block]
 }
 
-// Round sets segment k of position t to values, rounded by round8, and its scale. Block
-// at is the first of the segment.
+// Round sets segment k of position t to values, rounded by round8, and its scale. Column
+// at is the first of the segment. Positions may be rounded at the same time.
 func (x *StoredInputs) Round(t, k, at int, values []float32, scale, inverse float32) {
-	check(len(values) == int(x.blocks[k])*Block, "StoredInputs: segment")
+	check(len(values) == int(x.columns[k]) && at%min(Block, len(values)) == 0, "StoredInputs: segment")
 	sum := int32(0)
-	for i := 0; i < len(values); i += Block {
-		sum += round8(x.block(t, at+i/Block), values[i:i+Block], inverse, x.order)
+	if x.halves {
+		sum = x.roundHalf(t, at, values, inverse)
+	} else {
+		for i := 0; i < len(values); i += Block {
+			sum += round8(x.block(t, (at+i)/Block), values[i:i+Block], inverse, x.order)
+		}
 	}
 	i := x.factor(t, k)
 	x.sums[i], x.scales[i], x.mins[i] = sum, scale, float32(scale*float32(sum))
+}
+
+// roundHalf rounds half a block from column at on: with zeros as the other half, whose codes it
+// keeps.
+func (x *StoredInputs) roundHalf(t, at int, values []float32, inverse float32) int32 {
+	room, block := x.room[t*Block:][:Block], (*[Block]int8)(x.block(t, at/Block))
+	other := Block/2 - at%Block // the column of the other half
+	clear(room[other:][:Block/2])
+	copy(room[at%Block:], values)
+	kept := *block
+	sum := round8(block[:], room, inverse, x.order)
+	if x.order == Natural {
+		copy(block[other:][:Block/2], kept[other:])
+	} else { // half of the even columns, and half of the odd ones
+		copy(block[other/2:][:Block/4], kept[other/2:])
+		copy(block[Block/2+other/2:][:Block/4], kept[Block/2+other/2:])
+	}
+	return sum
 }
 
 // RoundGroups sets position t to values, (columns), each segment rounded with a scale of its
@@ -160,11 +205,11 @@ func (x *StoredInputs) RoundGroups(t int, values []float32) {
 		return
 	}
 	at := 0
-	for k, blocks := range x.blocks {
-		segment := values[at*Block:][:int(blocks)*Block]
+	for k, n := range x.columns {
+		segment := values[at:][:n]
 		scale, inverse := GroupScale(segment)
 		x.Round(t, k, at, segment, scale, inverse)
-		at += int(blocks)
+		at += int(n)
 	}
 }
 
@@ -199,7 +244,7 @@ func MulStored(dst []float32, ldd int, w *StoredRows, x *StoredInputs, from, n, 
 	if n <= 0 {
 		return
 	}
-	segments, lanes := len(x.blocks), best.storedLanes
+	segments, lanes := len(x.columns), best.storedLanes
 	check(w.Bits >= 2 && w.Bits <= 8 && StoredOrder(w.Bits) == x.order, "MulStored: bits")
 	check(w.Stride >= 0 && len(w.Codes) >= (lanes-1)*w.Stride+x.width*Block*w.Bits/8, "MulStored: codes")
 	check(len(w.Scales) >= segments*lanes && (len(w.Mins) == 0 || len(w.Mins) >= segments*lanes), "MulStored: scales")
@@ -233,10 +278,10 @@ func storedPortable(w *StoredRows, x *StoredInputs, from, n int) {
 		unpackPlanes(codes, w.Codes[r*w.Stride:], w.Bits, unpackPortable)
 		for t := range n {
 			y, at := float32(0), 0
-			for k, blocks := range x.blocks {
+			for k, n := range x.columns {
 				i := x.factor(from+t, k)
 				p := -w.Zero * x.sums[i]
-				for end := at + int(blocks)*Block; at < end; at++ {
+				for end := at + int(n); at < end; at++ {
 					p += int32(codes[at]) * int32(x.block(from+t, at/Block)[x.order.column(at%Block)])
 				}
 				y = FMA(x.scales[i], float32(w.Scales[k*Lanes+r]*float32(p)), y)

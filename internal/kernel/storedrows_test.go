@@ -11,26 +11,23 @@ import (
 // A storedCase is random weights, for the most lanes, and values to round.
 type storedCase struct {
 	w         StoredRows
-	blocks    []int32 // of the segments
+	columns   []int32 // of the segments
 	positions int
 	values    []float32 // (positions, columns): whole numbers
 	scales    []float32 // (positions, segments)
 }
 
 // newStoredCase returns a case whose rows are gap bytes apart.
-func newStoredCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap, positions int) *storedCase {
-	n := 0
-	for _, b := range blocks {
-		n += int(b) * Block
-	}
+func newStoredCase(r *rand.Rand, bits int, columns []int32, mins bool, gap, positions int) *storedCase {
+	n := total(columns)
 	length := n * bits / 8
 	stride := length + gap
 	c := &storedCase{
 		w: StoredRows{
 			Bits: bits, Stride: stride, Codes: make([]byte, (lanesMost-1)*stride+length),
-			Scales: row(r, len(blocks)*lanesMost), Zero: int32(r.IntN(3) * 64),
+			Scales: row(r, len(columns)*lanesMost), Zero: int32(r.IntN(3) * 64),
 		},
-		blocks: blocks, positions: positions, values: make([]float32, positions*n), scales: row(r, positions*len(blocks)),
+		columns: columns, positions: positions, values: make([]float32, positions*n), scales: row(r, positions*len(columns)),
 	}
 	extreme := r.IntN(3) == 0 // the largest sums
 	for i := range c.w.Codes {
@@ -46,22 +43,32 @@ func newStoredCase(r *rand.Rand, bits int, blocks []int32, mins bool, gap, posit
 		}
 	}
 	if mins {
-		c.w.Mins = row(r, len(blocks)*lanesMost)
+		c.w.Mins = row(r, len(columns)*lanesMost)
 	}
 	return c
 }
 
+// total returns the sum of columns.
+func total(columns []int32) (n int) {
+	for _, c := range columns {
+		n += int(c)
+	}
+	return n
+}
+
+// equalSegments returns n segments of the given columns.
+func equalSegments(n int, columns int32) []int32 { return slices.Repeat([]int32{columns}, n) }
+
 // inputs rounds the values for the form in use.
 func (c *storedCase) inputs() *StoredInputs {
 	x := &StoredInputs{}
-	x.Reset(c.positions, c.blocks, StoredOrder(c.w.Bits))
+	x.Reset(c.positions, c.columns, StoredOrder(c.w.Bits))
 	rest := c.values
 	for t := range c.positions {
 		at := 0
-		for k, b := range c.blocks {
-			n := int(b) * Block
-			x.Round(t, k, at, rest[:n], c.scales[t*len(c.blocks)+k], 1)
-			rest, at = rest[n:], at+int(b)
+		for k, n := range c.columns {
+			x.Round(t, k, at, rest[:n], c.scales[t*len(c.columns)+k], 1)
+			rest, at = rest[n:], at+int(n)
 		}
 	}
 	return x
@@ -89,14 +96,14 @@ func (c *storedCase) slow(t int) (y [lanesMost]float32) {
 	x := c.values[t*n:][:n]
 	for r := range y {
 		at := 0
-		for k, b := range c.blocks {
+		for k, columns := range c.columns {
 			p, sum := int32(0), int32(0)
-			for range int(b) * Block {
+			for range columns {
 				a := int32(x[at])
 				p, sum = p+(c.code(r, at, n)-c.w.Zero)*a, sum+a
 				at++
 			}
-			scale := c.scales[t*len(c.blocks)+k]
+			scale := c.scales[t*len(c.columns)+k]
 			y[r] = slowFMA(scale, float32(c.w.Scales[k*lanesMost+r]*float32(p)), y[r])
 			if len(c.w.Mins) > 0 {
 				y[r] = slowFMA(float32(scale*float32(sum)), c.w.Mins[k*lanesMost+r], y[r])
@@ -116,13 +123,13 @@ func (c *storedCase) code(r, column, n int) int32 {
 	return code
 }
 
-// Every form computes the bits of plain loops, for every number of bits, segments of one
-// and of several blocks, whole and partial tiles, and any rows of the lanes.
+// Every form computes the bits of plain loops, for every number of bits, segments of half a
+// block, of one and of several, whole and partial tiles, and any rows of the lanes.
 func TestMulStored(t *testing.T) {
 	for bits := 2; bits <= 8; bits++ {
-		for i, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 2, 1}, {5}, {1, 3, 2, 4}} {
+		for i, columns := range [][]int32{{32}, {32, 32, 32}, {64, 64, 32}, {160}, {32, 96, 64, 128}, {16, 16}, equalSegments(10, 16)} {
 			for j, positions := range []int{1, 2, 15, 16, 17, 40} {
-				c := newStoredCase(seeded(bits*100+i*10+j), bits, blocks, (i+j)%2 == 1, j%3, positions)
+				c := newStoredCase(seeded(bits*100+i*10+j), bits, columns, (i+j)%2 == 1, j%3, positions)
 				eachForm(t, func(t *testing.T) {
 					rows, ldd := 1+(i*5+j)%StoredLanes(), lanesMost+j
 					want := make([]float32, (positions-1)*ldd+rows)
@@ -134,7 +141,7 @@ func TestMulStored(t *testing.T) {
 					first := min(positions, StoredBand)
 					MulStored(got, ldd, w, x, 0, first, rows)
 					MulStored(got[min(len(got), first*ldd):], ldd, w, x, first, positions-first, rows)
-					same(t, fmt.Sprintf("%d bits, blocks %d, %d positions", bits, blocks, positions), got, want)
+					same(t, fmt.Sprintf("%d bits, columns %d, %d positions", bits, columns, positions), got, want)
 				})
 			}
 		}
@@ -144,41 +151,37 @@ func TestMulStored(t *testing.T) {
 // RoundGroups gives what Round gives with the scale of each group, for any values.
 func TestRoundGroups(t *testing.T) {
 	odd := []float32{0, float32(math.Copysign(0, -1)), 1e-45, -1e-38, 4e-37, math.MaxFloat32, -3e38, 2.5, float32(math.Inf(-1)), float32(math.NaN())}
-	for i, blocks := range [][]int32{{1}, {1, 1, 1}, {2, 1, 3}} {
-		columns := 0
-		for _, b := range blocks {
-			columns += int(b) * Block
-		}
+	for i, columns := range [][]int32{{32}, {32, 32, 32}, {64, 32, 96}, {16, 16, 16, 16, 16, 16}} {
+		n := total(columns)
 		for j := range 40 {
 			const positions = tileMost + 3
 			r, order := seeded(40*i+j), Order(j%2)
-			values := row(r, positions*columns)
+			values := row(r, positions*n)
 			for k := range values { // most groups hold one odd value, some nothing else
 				switch {
 				case j%4 == 3:
-					values[k] = odd[k/Block%3]
+					values[k] = odd[k/(Block/2)%3]
 				case r.IntN(2*Block) == 0:
 					values[k] = odd[r.IntN(len(odd))]
 				}
 			}
 			eachForm(t, func(t *testing.T) {
 				var got, want StoredInputs
-				got.Reset(positions, blocks, order)
-				want.Reset(positions, blocks, order)
+				got.Reset(positions, columns, order)
+				want.Reset(positions, columns, order)
 				for p := range positions {
-					rest, at := values[p*columns:][:columns], 0
+					rest, at := values[p*n:][:n], 0
 					got.RoundGroups(p, rest)
-					for k, b := range blocks {
-						segment := rest[:int(b)*Block]
-						scale, inverse := GroupScale(segment)
-						want.Round(p, k, at, segment, scale, inverse)
-						rest, at = rest[len(segment):], at+int(b)
+					for k, c := range columns {
+						scale, inverse := GroupScale(rest[:c])
+						want.Round(p, k, at, rest[:c], scale, inverse)
+						rest, at = rest[c:], at+int(c)
 					}
 				}
 				same(t, "scales", got.scales, want.scales)
 				same(t, "mins", got.mins, want.mins)
 				if !slices.Equal(got.codes, want.codes) || !slices.Equal(got.sums, want.sums) {
-					t.Errorf("blocks %d, case %d: codes or their sums differ", blocks, j)
+					t.Errorf("columns %d, case %d: codes or their sums differ", columns, j)
 				}
 			})
 		}
@@ -189,10 +192,11 @@ func TestRoundGroups(t *testing.T) {
 func TestMulStoredSingle(t *testing.T) {
 	r := seeded(1)
 	for bits := 2; bits <= 8; bits++ {
-		for range 50 {
+		for i := range 50 {
 			const n = 3 * Block
+			segments := [][]int32{{n}, equalSegments(6, 16)}[i%2]
 			column, lane, code, a := r.IntN(n), r.IntN(lanesMost), r.IntN(1<<bits), r.IntN(255)-127
-			c := newStoredCase(r, bits, []int32{3}, false, 0, 1)
+			c := newStoredCase(r, bits, segments, false, 0, 1)
 			clear(c.w.Codes)
 			clear(c.w.Scales)
 			clear(c.values)
@@ -201,7 +205,8 @@ func TestMulStoredSingle(t *testing.T) {
 				at[column*b/8] |= byte(code >> shift & (1<<b - 1) << (column * b % 8))
 				at, shift = at[n*b/8:], shift+b
 			}
-			c.w.Scales[lane], c.scales[0], c.values[column] = 1, 1, float32(a)
+			k := column * len(segments) / n
+			c.w.Scales[k*lanesMost+lane], c.scales[k], c.values[column] = 1, 1, float32(a)
 			want := float32((code - int(c.w.Zero)) * a)
 			eachForm(t, func(t *testing.T) {
 				var got [lanesMost]float32

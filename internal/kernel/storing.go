@@ -6,7 +6,7 @@ package kernel
 // positions. offset is added to codes that are signed bytes, d and scale are the factors of
 // rows and of positions. min is nil unless the weights have minimums. Those of NEON take one
 // position.
-type storing [9]func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
+type storing [9]func(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)
 
 func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
 	at := x.factor(from, 0)
@@ -14,12 +14,12 @@ func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
 	if len(w.Mins) > 0 {
 		minScale, mins = &x.mins[at], &w.Mins[0]
 	}
-	s[w.Bits](&w.room.aligned()[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.blocks[0], len(x.blocks), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
+	s[w.Bits](&w.room.aligned()[0], &w.Codes[0], w.Stride, x.width, &x.block(from, 0)[0], &x.columns[0], len(x.columns), &x.sums[at], signed(w.Bits)-w.Zero, &x.scales[at], &w.Scales[0], minScale, mins, n)
 }
 
 // A vectoring covers MulVector with one function for each number of bits, for at least one set
 // of StoredLanes rows. d and min have room for their factors, which scales and mins store.
-type vectoring [9]func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)
+type vectoring [9]func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)
 
 func (v *vectoring) vector(dst []float32, sets int, w *StoredRows, scales, mins []byte, x *StoredInputs) {
 	var minScale, min *float32
@@ -27,5 +27,5 @@ func (v *vectoring) vector(dst []float32, sets int, w *StoredRows, scales, mins 
 	if len(mins) > 0 {
 		minScale, min, least = &x.mins[0], &w.Mins[0], &mins[0]
 	}
-	v[w.Bits](&dst[0], sets, &w.Codes[0], w.Stride, x.width, &x.codes[0], &x.blocks[0], len(x.blocks), &x.sums[0], signed(w.Bits)-w.Zero, &x.scales[0], minScale, &w.Scales[0], min, &scales[0], least)
+	v[w.Bits](&dst[0], sets, &w.Codes[0], w.Stride, x.width, &x.codes[0], &x.columns[0], len(x.columns), &x.sums[0], signed(w.Bits)-w.Zero, &x.scales[0], minScale, &w.Scales[0], min, &scales[0], least)
 }

@@ -203,67 +203,67 @@ func split2AVX2(dst []uint8, src []uint8, shift uint, or bool)
 func split4AVX2(dst []uint8, src []uint8, shift uint, or bool)
 
 //go:noescape
-func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
-func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
+func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
 
 //go:noescape
 func prefetchAMD64(dst *float32, ldd int, n int)
@@ -290,7 +290,7 @@ func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32
 func round16AVX2(dst []int16, x []float32, inverse float32, split bool) int32
 
 //go:noescape
-func roundGroupsAVX2(dst *int8, stride int, x *float32, blocks *int32, segments int, split bool, sums *int32, scales *float32, mins *float32, step int)
+func roundGroupsAVX2(dst *int8, stride int, x *float32, columns *int32, segments int, split bool, sums *int32, scales *float32, mins *float32, step int)
 
 //go:noescape
 func maxAbsAVX2(x []float32) [16]float32

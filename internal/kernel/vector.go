@@ -10,9 +10,9 @@ const vectorSegments = 8
 // this processor has no faster way than MulStored. w.Scales and, with mins, w.Mins are memory
 // for (segments, StoredLanes) factors.
 func MulVector(dst []float32, w *StoredRows, scales, mins []byte, x *StoredInputs) int {
-	segments, lanes := len(x.blocks), best.storedLanes
+	segments, lanes := len(x.columns), best.storedLanes
 	rows := len(dst) / lanes * lanes
-	if best.vector == nil || x.positions != 1 || segments < vectorSegments || rows == 0 {
+	if best.vector == nil || x.halves || x.positions != 1 || segments < vectorSegments || rows == 0 {
 		return 0
 	}
 	check(w.Bits >= 2 && w.Bits <= 8 && StoredOrder(w.Bits) == x.order, "MulVector: bits")

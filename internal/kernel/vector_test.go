@@ -21,21 +21,19 @@ func TestMulVector(t *testing.T) {
 	uneven := []int32{1, 3, 2, 4, 1, 5, 1, 1, 2, 1, 1}
 	for bits := 2; bits <= 8; bits++ {
 		for i, segments := range []int{7, 8, 9, 10, 11, 16, 18, 21} {
-			for j, group := range []int32{1, 2, 4, 0} {
+			for j, group := range []int32{32, 64, 128, 0} {
 				r, asymmetric := seeded(bits*100+i*10+j), (i+j)%2 == 1
-				blocks, width := make([]int32, segments), 0
-				for k := range blocks {
-					blocks[k] = group
-					if group == 0 {
-						blocks[k] = uneven[k%len(uneven)]
+				columns := equalSegments(segments, group)
+				if group == 0 {
+					for k := range columns {
+						columns[k] = Block * uneven[k%len(uneven)]
 					}
-					width += int(blocks[k])
 				}
-				c := newStoredCase(r, bits, blocks, asymmetric, 0, 1)
-				stride := width*Block*bits/8 + j%3
+				c, length := newStoredCase(r, bits, columns, asymmetric, 0, 1), total(columns)*bits/8
+				stride := length + j%3
 				const sets = 3
 				rows := sets*lanesMost + 2*j
-				codes := make([]byte, (rows-1)*stride+width*Block*bits/8)
+				codes := make([]byte, (rows-1)*stride+length)
 				for k := range codes {
 					codes[k] = byte(r.Uint32())
 				}
@@ -59,7 +57,7 @@ func TestMulVector(t *testing.T) {
 						}
 						w.Codes = codes[at*stride:]
 						MulStored(want, 0, w, x, 0, 1, lanes)
-						same(t, fmt.Sprintf("%d bits, blocks %d, rows from %d on", bits, blocks, at), got[at:][:lanes], want)
+						same(t, fmt.Sprintf("%d bits, columns %d, rows from %d on", bits, columns, at), got[at:][:lanes], want)
 					}
 				})
 			}
@@ -71,16 +69,12 @@ func TestMulVector(t *testing.T) {
 // that stay in a cache, and rows from memory. It reports bytes of codes and scales.
 func BenchmarkMulVector(b *testing.B) {
 	const groups = 48
-	blocks := make([]int32, groups)
-	for i := range blocks {
-		blocks[i] = 1
-	}
 	for bits := 2; bits <= 8; bits++ {
 		for _, size := range []struct {
 			name string
 			rows int
 		}{{"cache", 256}, {"memory", 64 << 10}} {
-			c := newStoredCase(seeded(0), bits, blocks, false, 0, 1)
+			c := newStoredCase(seeded(0), bits, equalSegments(groups, Block), false, 0, 1)
 			stride := groups * Block * bits / 8
 			codes, scales, dst := make([]byte, size.rows*stride), factors16(seeded(0), size.rows*groups), make([]float32, size.rows)
 			for i := range codes { // pages that nobody has written are all the same one

@@ -106,14 +106,13 @@ func (o *operands) fill() {
 	o.stored = kernel.StoredRows{
 		Bits: bits, Stride: columns * bits / 8, Codes: make([]byte, lanes*columns*bits/8), Scales: make([]float32, segments*lanes),
 	}
-	var blocks []int32
 	for range segments {
-		o.inputs.Columns, blocks = append(o.inputs.Columns, group), append(blocks, group/kernel.Block)
+		o.inputs.Columns = append(o.inputs.Columns, group)
 	}
-	o.rounded.Reset(positions, blocks, kernel.StoredOrder(bits))
+	o.rounded.Reset(positions, o.inputs.Columns, kernel.StoredOrder(bits))
 	for t := range positions {
 		for k := range segments {
-			o.rounded.Round(t, k, k, o.x[t*columns+k*group:][:group], 1, 1)
+			o.rounded.Round(t, k, k*group, o.x[t*columns+k*group:][:group], 1, 1)
 		}
 	}
 }

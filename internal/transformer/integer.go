@@ -22,7 +22,7 @@ type segmentation struct {
 	segments []segment
 	columns  []int32 // (segments): the columns of each in panels
 	width    int     // of a row of a panel
-	blocks   []int32 // (segments): the blocks of columns of each; nil unless all are whole
+	storable bool    // kernel.StoredInputs can have these segments
 
 	sameGroups bool // segment k is group k of the weights
 	ownScales  bool // segment k is group k of the activations
@@ -31,7 +31,6 @@ type segmentation struct {
 // segmentRow divides a row of cols columns.
 func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 	s := &segmentation{}
-	whole := true
 	s.sameGroups, s.ownScales = true, true
 	for lo := 0; lo < cols; {
 		r := segment{weight: lo / weightGroup, input: lo / inputGroup, lo: lo, at: s.width}
@@ -39,15 +38,12 @@ func segmentRow(cols, weightGroup, inputGroup int) *segmentation {
 		s.sameGroups = s.sameGroups && r.weight == len(s.segments)
 		s.ownScales = s.ownScales && r.input == len(s.segments)
 		n := r.hi - lo
-		whole = whole && n%kernel.Block == 0
 		padded := (n + kernel.PanelColumns - 1) / kernel.PanelColumns * kernel.PanelColumns
-		s.segments, s.columns, s.blocks = append(s.segments, r), append(s.columns, int32(padded)), append(s.blocks, int32(n/kernel.Block))
+		s.segments, s.columns = append(s.segments, r), append(s.columns, int32(padded))
 		s.width += padded
 		lo = r.hi
 	}
-	if !whole {
-		s.blocks = nil
-	}
+	s.storable = s.width == cols && kernel.Storable(s.columns)
 	return s
 }
 
@@ -75,7 +71,7 @@ type inputKey struct {
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
 	key := inputKey{group: w.Scheme.Columns(w.Cols)}
-	if w.Scheme.Kind == qtensor.Int && kernel.PrefersStored(w.Scheme.Bits, n) && d.segmentsOf(w.Cols, key.group).blocks != nil {
+	if w.Scheme.Kind == qtensor.Int && kernel.PrefersStored(w.Scheme.Bits, n) && d.segmentsOf(w.Cols, key.group).storable {
 		key.stored, key.order = true, kernel.StoredOrder(w.Scheme.Bits)
 	}
 	return key
@@ -110,7 +106,7 @@ func (d *Decoder) quantizeInput(in *quantizedInput, x rows, key inputKey) {
 	s := d.segmentsOf(x.width, key.group)
 	in.inputKey, in.segmentation = key, s
 	if key.stored {
-		in.stored.Reset(x.n, s.blocks, key.order)
+		in.stored.Reset(x.n, s.columns, key.order)
 	} else {
 		n := x.n * len(s.segments)
 		in.factors, in.sums, in.wide = sized(in.factors, 2*n), sized(in.sums, n), sized(in.wide, x.n*s.width)
@@ -137,7 +133,7 @@ func (d *Decoder) quantizeRows(in *quantizedInput, x rows, from, to int) {
 		}
 		if in.inputKey.stored {
 			in.quantizePosition(row, group, func(k int, r segment, scale, inverse float32) {
-				in.stored.Round(t, k, r.at/kernel.Block, row[r.lo:r.hi], scale, inverse)
+				in.stored.Round(t, k, r.lo, row[r.lo:r.hi], scale, inverse)
 			})
 			continue
 		}

@@ -142,13 +142,16 @@ func TestIntegerProduct(t *testing.T) {
 		shapes = 1
 	}
 	for bits := 2; bits <= 8; bits++ {
-		for _, group := range []int{8, 24, 32, 64, 256, 1024, 0} {
+		for _, group := range []int{8, 16, 24, 32, 64, 256, 1024, 0} {
 			for _, asym := range []bool{false, true} {
 				s := qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym}
 				for range shapes {
 					cols := 1 + r.IntN(300)
 					if group > 256 || group == 0 {
 						cols = 1 + r.IntN(2500)
+					}
+					if group == 16 {
+						cols = kernel.Block * (1 + r.IntN(20))
 					}
 					n := []int{1, 3, 17, 33}[r.IntN(4)]
 					w := randomMatrix(t, r, s, 1+r.IntN(70), cols)
@@ -244,18 +247,20 @@ func TestSegmentRow(t *testing.T) {
 		cols, weights, inputs int
 		want                  string
 		width                 int
-		whole                 bool
+		storable              bool
 	}{
 		{70, 32, 32, "[{0 0 0 32 0} {1 1 32 64 32} {2 2 64 70 64}]", 72, false},
 		{41, 8, WholeRow, "[{0 0 0 8 0} {1 0 8 16 8} {2 0 16 24 16} {3 0 24 32 24} {4 0 32 40 32} {5 0 40 41 40}]", 48, false},
 		{70, 32, 48, "[{0 0 0 32 0} {1 0 32 48 32} {1 1 48 64 48} {2 1 64 70 64}]", 72, false},
 		{96, 64, WholeRow, "[{0 0 0 64 0} {1 0 64 96 64}]", 96, true},
 		{1031, 1031, WholeRow, "[{0 0 0 1031 0}]", 1032, false},
+		{32, 16, 16, "[{0 0 0 16 0} {1 1 16 32 16}]", 32, true},
+		{48, 16, WholeRow, "[{0 0 0 16 0} {1 0 16 32 16} {2 0 32 48 32}]", 48, false},
 		{12, 5, WholeRow, "[{0 0 0 5 0} {1 0 5 10 8} {2 0 10 12 16}]", 24, false},
 	} {
 		s := segmentRow(c.cols, c.weights, c.inputs)
-		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || (s.blocks != nil) != c.whole {
-			t.Errorf("%d columns in groups of %d and %d: %s, width %d, blocks %v, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, s.blocks, c.want, c.width)
+		if got := fmt.Sprint(s.segments); got != c.want || s.width != c.width || s.storable != c.storable {
+			t.Errorf("%d columns in groups of %d and %d: %s, width %d, storable %v, want %s, %d", c.cols, c.weights, c.inputs, got, s.width, s.storable, c.want, c.width)
 		}
 	}
 }

@@ -230,14 +230,14 @@ func roundCodes(bits int) {
 	Load(Param("split"), split)
 	JMP(LabelRef("check"))
 	Label("block")
-	codes := roundBlock(x, inverse, sum)
+	codes := roundBlock(x, []VecVirtual{inverse}, []VecVirtual{sum})
 	if bits == 16 {
 		for i := range 2 {
 			VPERMQ(Imm(0b11011000), codes[i], codes[i])
 			VMOVDQU(codes[i], Mem{Base: dst, Disp: 32 * i})
 		}
 	} else {
-		storeBytes(codes, gather(), dst, split)
+		storeBytes("store", codes, gather(), dst, split)
 	}
 	ADDQ(Imm(128), x)
 	ADDQ(Imm(uint64(bits*4)), dst)
@@ -251,15 +251,16 @@ func roundCodes(bits int) {
 	end()
 }
 
-// roundBlock multiplies the 32 numbers at x by inverse, rounds them, adds them to sum, and
-// packs each half in one of two registers of 16-bit numbers.
-func roundBlock(x Register, inverse, sum VecVirtual) []VecVirtual {
+// roundBlock multiplies the 32 numbers at x by an inverse, rounds them, adds them to a sum, and
+// packs each half in one of two registers of 16-bit numbers. There is one inverse and one sum,
+// or one for each half.
+func roundBlock(x Register, inverse, sum []VecVirtual) []VecVirtual {
 	var codes []VecVirtual
 	for i := range 4 {
-		v := YMM()
-		VMULPS(Mem{Base: x, Disp: 32 * i}, inverse, v)
+		v, part := YMM(), i*len(sum)/4
+		VMULPS(Mem{Base: x, Disp: 32 * i}, inverse[part], v)
 		VCVTPS2DQ(v, v)
-		VPADDD(v, sum, sum)
+		VPADDD(v, sum[part], sum[part])
 		codes = append(codes, v)
 	}
 	for i := range 2 {
@@ -270,15 +271,15 @@ func roundBlock(x Register, inverse, sum VecVirtual) []VecVirtual {
 
 // storeBytes stores the result of roundBlock as bytes, if split is not 0 divided into even
 // and odd columns.
-func storeBytes(codes []VecVirtual, order VecVirtual, dst, split Register) {
+func storeBytes(label string, codes []VecVirtual, order VecVirtual, dst, split Register) {
 	v := codes[0]
 	VPACKSSWB(codes[1], v, v)
 	VPERMD(v, order, v)
 	TESTB(split, split)
-	JZ(LabelRef("store"))
+	JZ(LabelRef(label))
 	VPSHUFB(table("evenodd", func(i int) byte { return byte(i%8*2 + i/8%2) }), v, v)
 	VPERMQ(Imm(0b11011000), v, v)
-	Label("store")
+	Label(label)
 	VMOVDQU(v, Mem{Base: dst})
 }
 
@@ -297,70 +298,112 @@ func totalOf(op func(...Op), v VecVirtual) VecVirtual {
 // roundGroups generates RoundGroups for one position. Its blocks are stride bytes apart at
 // dst, and its factors step elements apart.
 func roundGroups() {
-	TEXT("roundGroupsAVX2", NOSPLIT, "func(dst *int8, stride int, x *float32, blocks *int32, segments int, split bool, sums *int32, scales, mins *float32, step int)")
+	TEXT("roundGroupsAVX2", NOSPLIT, "func(dst *int8, stride int, x *float32, columns *int32, segments int, split bool, sums *int32, scales, mins *float32, step int)")
 	Pragma("noescape")
 	load := func(name string) GPVirtual { return Load(Param(name), GP64()).(GPVirtual) }
-	dst, x, blocks, segments := load("dst"), load("x"), load("blocks"), load("segments")
+	dst, x, columns, segments := load("dst"), load("x"), load("columns"), load("segments")
 	split, at, order := GP8(), GP64(), gather()
 	Load(Param("split"), split)
 	XORQ(at, at)
-	const finite = 0x7f7fffff // bits of the largest finite number
 	Label("segment")
-
-	most, left, p := avx2.zero(), GP32(), GP64()
-	MOVL(Mem{Base: blocks}, left)
+	left, p := GP32(), GP64()
+	MOVL(Mem{Base: columns}, left)
+	CMPL(left, Imm(blockCodes))
+	JL(LabelRef("halves"))
+	most := avx2.zero()
 	MOVQ(x, p)
 	Label("largest")
-	for i := range 4 {
+	addLargest(most, p, 0, 4)
+	ADDQ(U32(128), p)
+	SUBL(Imm(blockCodes), left)
+	JNZ(LabelRef("largest"))
+	f := groupFactors("group", most)
+	sum := avx2.zero()
+	MOVL(Mem{Base: columns}, left)
+	Label("block")
+	storeBytes("store", roundBlock(x, []VecVirtual{f.inverse}, []VecVirtual{sum}), order, dst, split)
+	ADDQ(U32(128), x)
+	ADDQ(param("stride"), dst)
+	SUBL(Imm(blockCodes), left)
+	JNZ(LabelRef("block"))
+	f.store(sum, at)
+	ADDQ(Imm(4), columns)
+	DECQ(segments)
+	JNZ(LabelRef("segment"))
+	end()
+
+	Label("halves")
+	var factors []groupFactor
+	var inverses, sums []VecVirtual
+	for i, name := range []string{"first", "last"} {
+		most := avx2.zero()
+		addLargest(most, x, 2*i, 2)
+		f := groupFactors(name, most)
+		factors, inverses, sums = append(factors, f), append(inverses, f.inverse), append(sums, avx2.zero())
+	}
+	storeBytes("storeHalves", roundBlock(x, inverses, sums), order, dst, split)
+	ADDQ(U32(128), x)
+	ADDQ(param("stride"), dst)
+	for i, f := range factors {
+		f.store(sums[i], at)
+	}
+	SUBQ(Imm(2), segments)
+	JNZ(LabelRef("halves"))
+	end()
+}
+
+// addLargest raises the lanes of most to the magnitudes in n registers at p, from register
+// first on.
+func addLargest(most VecVirtual, p Register, first, n int) {
+	for i := range n {
 		v := YMM()
-		VMOVUPS(Mem{Base: p, Disp: 32 * i}, v)
+		VMOVUPS(Mem{Base: p, Disp: 32 * (first + i)}, v)
 		VANDPS(constant("magnitude", 0x7fffffff), v, v)
 		VPMAXSD(v, most, most)
 	}
-	ADDQ(U32(128), p)
-	DECL(left)
-	JNZ(LabelRef("largest"))
+}
+
+// A groupFactor is the scale of a group of activations, and its inverse in every lane.
+type groupFactor struct{ scale, inverse VecVirtual }
+
+// groupFactors computes what GroupScale returns, given the largest magnitudes.
+func groupFactors(label string, most VecVirtual) groupFactor {
+	const finite = 0x7f7fffff // bits of the largest finite number
 	largest, scale, inverse, levels, bits := totalOf(VPMAXSD, most), XMM(), XMM(), XMM(), GP32()
 	VMOVSS(float("levels", 127), levels)
 	VDIVSS(largest, levels, inverse)
 	VDIVSS(levels, largest, scale)
 	VMOVD(largest, bits)
 	CMPL(bits, U32(finite))
-	JGT(LabelRef("infinite"))
+	JGT(LabelRef(label + "Infinite"))
 	VMOVD(inverse, bits)
 	CMPL(bits, U32(finite))
-	JLE(LabelRef("round"))
+	JLE(LabelRef(label + "Round"))
 	VPXOR(scale, scale, scale)
 	VPXOR(inverse, inverse, inverse)
-	JMP(LabelRef("round"))
-	Label("infinite")
+	JMP(LabelRef(label + "Round"))
+	Label(label + "Infinite")
 	VMOVSS(constant("nan", 0x7fc00000), scale)
 	VPXOR(inverse, inverse, inverse)
-
-	Label("round")
-	factor, sum := YMM(), avx2.zero()
+	Label(label + "Round")
+	factor := YMM()
 	VBROADCASTSS(inverse, factor)
-	MOVL(Mem{Base: blocks}, left)
-	Label("block")
-	storeBytes(roundBlock(x, factor, sum), order, dst, split)
-	ADDQ(U32(128), x)
-	ADDQ(param("stride"), dst)
-	DECL(left)
-	JNZ(LabelRef("block"))
+	return groupFactor{scale, factor}
+}
+
+// store stores the factors of a segment, whose codes add up to the lanes of sum, at element at,
+// and advances to the next one.
+func (f groupFactor) store(sum VecVirtual, at GPVirtual) {
 	total, minimum := totalOf(VPADDD, sum), XMM()
 	VCVTDQ2PS(total, minimum)
-	VMULSS(scale, minimum, minimum)
-	for _, f := range []struct {
+	VMULSS(f.scale, minimum, minimum)
+	for _, to := range []struct {
 		name  string
 		value VecVirtual
-	}{{"sums", total}, {"scales", scale}, {"mins", minimum}} {
-		VMOVSS(f.value, Mem{Base: load(f.name), Index: at, Scale: 4})
+	}{{"sums", total}, {"scales", f.scale}, {"mins", minimum}} {
+		VMOVSS(to.value, Mem{Base: Load(Param(to.name), GP64()), Index: at, Scale: 4})
 	}
 	ADDQ(param("step"), at)
-	ADDQ(Imm(4), blocks)
-	DECQ(segments)
-	JNZ(LabelRef("segment"))
-	end()
 }
 
 // gather returns the order in which two packings leave groups of four bytes.

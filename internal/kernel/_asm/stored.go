@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -18,7 +19,8 @@ const (
 // storedTile generates the product of eight rows of packed codes and a tile of up to 16
 // positions. It unpacks a block to registers that hold four columns of each row. Every
 // position multiplies them by its own four columns, so the sum of row i stays in lane i,
-// and products of few bits are added up in 16 bits first.
+// and products of few bits are added up in 16 bits first. If every segment is half a block, a
+// block has the terms of two.
 //
 // The memory at tile holds three arrays: outputs and integer sums (positions, lanes), and
 // a block of 8-bit codes.
@@ -40,7 +42,7 @@ type plane struct {
 }
 
 // storedSignature is that of all functions for MulStored.
-const storedSignature = "func(tile *float32, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)"
+const storedSignature = "func(tile *float32, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, d, minScale, min *float32, positions int)"
 
 func storedRows(packing int) {
 	TEXT(fmt.Sprintf("stored%dAVX2", packing), NOSPLIT, storedSignature)
@@ -60,15 +62,13 @@ func storedRows(packing int) {
 	s.each("clear", func(i, t GPVirtual) { VMOVUPS(zero, s.output(t)) })
 
 	Label("segment")
-	left, counts := GP32(), Load(Param("counts"), GP64())
-	MOVL(Mem{Base: counts, Index: s.k, Scale: 4}, left)
-	CMPL(left, Imm(1))
+	left, columns := GP32(), Load(Param("columns"), GP64())
+	MOVL(Mem{Base: columns, Index: s.k, Scale: 4}, left)
+	CMPL(left, Imm(blockCodes))
+	JL(LabelRef("halves"))
 	JNE(LabelRef("several"))
 	s.unpack()
-	d := s.rowFactors("d")
-	s.each("only", func(i, t GPVirtual) {
-		s.addTerm(s.addProduct(s.zeroPoints(i)), d, i, t)
-	})
+	s.addTerms("only", s.a, wholeBlock)
 	JMP(LabelRef("minimums"))
 
 	Label("several")
@@ -76,11 +76,11 @@ func storedRows(packing int) {
 	Label("block")
 	s.unpack()
 	s.each("part", func(i, t GPVirtual) {
-		VMOVDQU(s.addProduct(s.sum(t)), s.sum(t))
+		VMOVDQU(s.addProduct(s.sum(t), s.a, wholeBlock), s.sum(t))
 	})
-	DECL(left)
+	SUBL(Imm(blockCodes), left)
 	JNZ(LabelRef("block"))
-	d = s.rowFactors("d")
+	d := s.rowFactors("d")
 	s.each("finish", func(i, t GPVirtual) {
 		p := YMM()
 		VMOVDQU(s.sum(t), p)
@@ -88,18 +88,58 @@ func storedRows(packing int) {
 	})
 
 	Label("minimums")
-	min := Load(Param("min"), GP64())
-	TESTQ(min, min)
-	JZ(LabelRef("end"))
-	m := s.rowFactors("min")
-	s.each("minimum", func(i, t GPVirtual) { s.fuse(m, "minScale", i, t) })
-	Label("end")
-	MOVQ(s.next, s.first)
-	ADDQ(param("positions"), s.next)
-	INCQ(s.k)
+	s.addMinimums("minimum")
 	CMPQ(s.k, param("segments"))
 	JLT(LabelRef("segment"))
 	end()
+
+	Label("halves")
+	s.unpack()
+	again := GP64()
+	MOVQ(s.a, again)
+	first, last := halfBlocks(packing)
+	s.addTerms("first", again, first)
+	s.addMinimums("firstMinimum")
+	s.addTerms("last", s.a, last)
+	s.addMinimums("lastMinimum")
+	CMPQ(s.k, param("segments"))
+	JLT(LabelRef("halves"))
+	end()
+}
+
+// wholeBlock has the registers of a block.
+var wholeBlock = []int{0, 1, 2, 3, 4, 5, 6, 7}
+
+// halfBlocks returns the registers of the first and of the last 16 columns of a block, in the
+// order of StoredOrder.
+func halfBlocks(packing int) (first, last []int) {
+	if packing == 8 {
+		return wholeBlock[:4], wholeBlock[4:]
+	}
+	return []int{0, 1, 4, 5}, []int{2, 3, 6, 7}
+}
+
+// addTerms adds the terms of a segment that is in the given registers of one block to the
+// outputs. a is that block of the first position, and then of the one after the last.
+func (s *storedTile) addTerms(label string, a Register, quads []int) {
+	d := s.rowFactors("d")
+	s.each(label, func(i, t GPVirtual) {
+		s.addTerm(s.addProduct(s.zeroPoints(i), a, quads), d, i, t)
+	})
+}
+
+// addMinimums adds the terms of the minimums, if there are any, and advances to the next
+// segment.
+func (s *storedTile) addMinimums(label string) {
+	min := Load(Param("min"), GP64())
+	TESTQ(min, min)
+	JZ(LabelRef(label + "End"))
+	m := s.rowFactors("min")
+	s.each(label, func(i, t GPVirtual) { s.fuse(m, "minScale", i, t) })
+	Label(label + "End")
+	MOVQ(s.next, s.first)
+	ADDQ(param("positions"), s.next)
+	INCQ(s.k)
 }
 
 // each emits a loop over the positions. i is the index of the position's factor in this
@@ -171,34 +211,32 @@ func (s *storedTile) loadOffset() {
 	VPBROADCASTD(s.offset.AsX(), s.offset)
 }
 
-// addProduct returns sum plus the products of the block and a position, and advances to the
-// next position.
-func (s *storedTile) addProduct(sum Op) VecVirtual {
-	p := s.product()
+// addProduct returns sum plus the product of the given registers of the block and the position
+// at a, and advances a to the next position.
+func (s *storedTile) addProduct(sum Op, a Register, quads []int) VecVirtual {
+	p := s.product(a, quads)
 	VPADDD(sum, p, p)
 	return p
 }
 
-// product returns the sums of the products of the block and a position, and advances to
-// the next position.
-func (s *storedTile) product() VecVirtual {
-	depth := s.depth()
+// product is addProduct from 0 on.
+func (s *storedTile) product(a Register, quads []int) VecVirtual {
 	var sums adder
-	for q := 0; q < quads; q += depth {
+	for together := range slices.Chunk(quads, min(s.depth(), len(quads))) {
 		var words adder
-		for i := range depth {
+		for _, q := range together {
 			x := YMM()
-			VPBROADCASTD(Mem{Base: s.a, Disp: 4 * (q + i)}, x)
+			VPBROADCASTD(Mem{Base: a, Disp: 4 * q}, x)
 			if s.packing == 8 { // the magnitude of a code, times the activation with its sign
-				VPSIGNB(s.code(q+i), x, x)
+				VPSIGNB(s.code(q), x, x)
 			}
-			VPMADDUBSW(x, s.weights[q+i], x)
+			VPMADDUBSW(x, s.weights[q], x)
 			words.add(VPADDW, x)
 		}
 		VPMADDWD(s.one, words.total[0], words.total[0])
 		sums.add(VPADDD, words.total[0])
 	}
-	ADDQ(Imm(blockCodes), s.a)
+	ADDQ(Imm(blockCodes), a)
 	return sums.total[0]
 }
 

@@ -24,7 +24,7 @@ type vectorVNNI struct {
 	a           Register      // the current span of the position
 	left        GPVirtual     // blocks of the row that are not multiplied yet
 	ahead       GPVirtual     // in the next rows, which follow in memory
-	blocks      GPVirtual     // blocks of the segment that are not added up yet
+	columns     GPVirtual     // of the segment that are not added up yet
 	k           GPVirtual     // the segment
 	words       OpmaskVirtual // one bit for each four columns
 	low, high   OpmaskVirtual // words in two halves
@@ -35,9 +35,9 @@ type vectorVNNI struct {
 }
 
 func vectorStored(packing int) {
-	TEXT(fmt.Sprintf("vector%dVNNI", packing), NOSPLIT, "func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, counts *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)")
+	TEXT(fmt.Sprintf("vector%dVNNI", packing), NOSPLIT, "func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)")
 	Pragma("noescape")
-	s := &vectorVNNI{packing: packing, left: GP64(), ahead: GP64(), blocks: GP64(), k: GP64(), a: GP64()}
+	s := &vectorVNNI{packing: packing, left: GP64(), ahead: GP64(), columns: GP64(), k: GP64(), a: GP64()}
 	s.words, s.low, s.high, s.quarters = K(), K(), K(), K()
 	s.sum, s.output = ZMM(), ZMM()
 	s.offset = loadOffset(packing)
@@ -278,7 +278,7 @@ func (s *vectorVNNI) transposed(x []VecVirtual) []VecVirtual {
 func (s *vectorVNNI) addBlock(i int, p VecVirtual) {
 	next := fmt.Sprint("block", i)
 	VPADDD(p, s.sum, s.sum)
-	DECQ(s.blocks)
+	SUBQ(Imm(blockCodes), s.columns)
 	JNZ(LabelRef(next))
 	at := GP64()
 	MOVQ(s.k, at)
@@ -303,8 +303,8 @@ func (s *vectorVNNI) addBlock(i int, p VecVirtual) {
 
 // startSegment sets the sum to what the zero point adds.
 func (s *vectorVNNI) startSegment() {
-	counts, sums := Load(Param("counts"), GP64()), Load(Param("sums"), GP64())
-	MOVL(Mem{Base: counts, Index: s.k, Scale: 4}, s.blocks.As32())
+	columns, sums := Load(Param("columns"), GP64()), Load(Param("sums"), GP64())
+	MOVL(Mem{Base: columns, Index: s.k, Scale: 4}, s.columns.As32())
 	VPBROADCASTD(Mem{Base: sums, Index: s.k, Scale: 4}, s.sum)
 	VPMULLD(s.offset, s.sum, s.sum)
 }

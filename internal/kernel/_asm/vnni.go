@@ -56,17 +56,13 @@ func storedVNNI(packing int) {
 
 	Label("segment")
 	s.zeroPoints()
-	left, counts := GP32(), Load(Param("counts"), GP64())
-	MOVL(Mem{Base: counts, Index: s.k, Scale: 4}, left)
-	CMPL(left, Imm(1))
+	left, columns := GP32(), Load(Param("columns"), GP64())
+	MOVL(Mem{Base: columns, Index: s.k, Scale: 4}, left)
+	CMPL(left, Imm(blockCodes))
+	JL(LabelRef("halves"))
 	JNE(LabelRef("several"))
 	s.unpack()
-	d := s.rowFactors("d")
-	s.each("only", together, func(at position) {
-		sums := at.sums(func(i int, sum VecVirtual) { VPBROADCASTD(at.zeroPoint(i), sum) })
-		s.addProducts(sums)
-		s.addTerms(at, sums, d)
-	})
+	s.addSegment("only", s.a, wholeBlock)
 	JMP(LabelRef("minimums"))
 
 	Label("several")
@@ -79,30 +75,64 @@ func storedVNNI(packing int) {
 	s.unpack()
 	s.each("part", together, func(at position) {
 		sums := at.sums(func(i int, sum VecVirtual) { VMOVDQU32(at.sum(i), sum) })
-		s.addProducts(sums)
+		s.addProducts(sums, s.a, wholeBlock)
 		for i, v := range sums {
 			VMOVDQU32(v, at.sum(i))
 		}
 	})
-	DECL(left)
+	SUBL(Imm(blockCodes), left)
 	JNZ(LabelRef("block"))
-	d = s.rowFactors("d")
+	d := s.rowFactors("d")
 	s.each("finish", 1, func(at position) {
 		s.addTerms(at, at.sums(func(i int, sum VecVirtual) { VMOVDQU32(at.sum(i), sum) }), d)
 	})
 
 	Label("minimums")
-	min := Load(Param("min"), GP64())
-	TESTQ(min, min)
-	JZ(LabelRef("end"))
-	m := s.rowFactors("min")
-	s.each("minimum", 1, func(at position) { at.fuse(0, m, s.factors("minScale", at)) })
-	Label("end")
-	ADDQ(param("positions"), s.first)
-	INCQ(s.k)
+	s.addMinimums("minimum")
 	CMPQ(s.k, param("segments"))
 	JLT(LabelRef("segment"))
 	end()
+
+	Label("halves")
+	s.unpack()
+	again := GP64()
+	MOVQ(s.a, again)
+	first, last := halfBlocks(packing)
+	s.addSegment("first", again, first)
+	s.addMinimums("firstMinimum")
+	s.zeroPoints()
+	s.addSegment("last", s.a, last)
+	s.addMinimums("lastMinimum")
+	CMPQ(s.k, param("segments"))
+	JGE(LabelRef("done"))
+	s.zeroPoints()
+	JMP(LabelRef("halves"))
+	Label("done")
+	end()
+}
+
+// addSegment adds the terms of a segment that is in the given registers of one block to the
+// outputs. a is that block of the first position, and then of the one after the last.
+func (s *vnniTile) addSegment(label string, a Register, quads []int) {
+	d := s.rowFactors("d")
+	s.each(label, together, func(at position) {
+		sums := at.sums(func(i int, sum VecVirtual) { VPBROADCASTD(at.zeroPoint(i), sum) })
+		s.addProducts(sums, a, quads)
+		s.addTerms(at, sums, d)
+	})
+}
+
+// addMinimums adds the terms of the minimums, if there are any, and advances to the next
+// segment.
+func (s *vnniTile) addMinimums(label string) {
+	min := Load(Param("min"), GP64())
+	TESTQ(min, min)
+	JZ(LabelRef(label + "End"))
+	m := s.rowFactors("min")
+	s.each(label, 1, func(at position) { at.fuse(0, m, s.factors("minScale", at)) })
+	Label(label + "End")
+	ADDQ(param("positions"), s.first)
+	INCQ(s.k)
 }
 
 // A position is the first of n positions of a tile.
@@ -182,24 +212,27 @@ func (s *vnniTile) rowFactors(name string) VecVirtual {
 	return v
 }
 
-// addProducts adds the products of the block and some positions to their sums, and advances
-// to the next position.
-func (s *vnniTile) addProducts(sums []VecVirtual) {
+// addProducts adds the products of the given registers of the block and the positions from a
+// on to their sums, and advances a to the next position.
+func (s *vnniTile) addProducts(sums []VecVirtual, a Register, quads []int) {
+	add := func(i, q int, v VecVirtual) {
+		VPDPBUSD_BCST(Mem{Base: a, Disp: blockCodes*i + 4*q}, s.weights[q], v)
+	}
 	if len(sums) == 1 { // half of it in a second sum, so that less waits
 		v := avx512.zero()
-		for q := range quads / 2 {
-			VPDPBUSD_BCST(Mem{Base: s.a, Disp: 4 * q}, s.weights[q], sums[0])
-			VPDPBUSD_BCST(Mem{Base: s.a, Disp: 4*q + 2*quads}, s.weights[q+quads/2], v)
+		for i, q := range quads[:len(quads)/2] {
+			add(0, q, sums[0])
+			add(0, quads[i+len(quads)/2], v)
 		}
 		VPADDD(v, sums[0], sums[0])
 	} else {
-		for q := range quads {
+		for _, q := range quads {
 			for i, v := range sums {
-				VPDPBUSD_BCST(Mem{Base: s.a, Disp: blockCodes*i + 4*q}, s.weights[q], v)
+				add(i, q, v)
 			}
 		}
 	}
-	ADDQ(U32(uint32(blockCodes*len(sums))), s.a)
+	ADDQ(U32(uint32(blockCodes*len(sums))), a)
 }
 
 // addTerms adds the terms of this segment to the outputs of some positions: sums times the
