@@ -106,6 +106,7 @@ var vnni = func() *form {
 	f.name = "avx512vnni"
 	f.storedLanes = lanesMost
 	f.transposeF16 = transposeF16AVX512
+	f.transposeShort = transposeShortAVX512
 	f.storedMost8 = math.MaxInt
 	f.stored = (&storing{2: stored2VNNI, 3: stored3VNNI, 4: stored4VNNI, 5: stored5VNNI, 6: stored6VNNI, 7: stored7VNNI, 8: stored8VNNI}).stored
 	f.vector = (&vectoring{2: vector2VNNI, 3: vector3VNNI, 4: vector4VNNI, 5: vector5VNNI, 6: vector6VNNI, 7: vector7VNNI, 8: vector8VNNI}).vector

@@ -73,6 +73,8 @@ func TestBounds(t *testing.T) {
 			Round16(guardedCopy(t, make([]int16, n)), a, 1)
 			lanes := StoredLanes()
 			TransposeF16(guardedRow(t, n*lanes), lanes, guarded(t, lanes*2*n), 2*n, n)
+			short := ShortBytes(n)
+			TransposeShort(guardedRow(t, n*lanes), lanes, guarded(t, lanes*short), short, n, (*[16]float32)(guardedRow(t, 16)))
 			FromF16(a, guarded(t, 2*n))
 			FromBF16(a, guarded(t, 2*n))
 			FromF32(a, guarded(t, 4*n))
@@ -130,15 +132,24 @@ func TestIntegerBounds(t *testing.T) {
 			}
 			MulStored(guardedRow(t, c.positions*lanes), lanes, w, x, 0, c.positions, lanes)
 		}
-		for bits := 2; bits <= 8; bits++ {
+		for i := range 3 * 7 {
+			bits, form := 2+i/3, i%3
 			r, columns := seeded(bits), []int32{32, 64, 32, 32, 96, 32, 32, 32, 32 * int32(bits%4+1)}
+			if (bits+i)%2 == 0 {
+				columns = equalSegments(8+2*(bits%4), 16)
+			}
 			c := newStoredCase(r, bits, columns, true, 0, 1)
 			w, x, rows := c.weights(), c.inputs(), 2*lanesMost
 			w.Codes = guardedCopy(t, make([]byte, rows*w.Stride))
-			w.Scales, w.Mins = guardedCopy(t, w.Scales), guardedCopy(t, w.Mins)
+			room := (len(columns) + 7) / 8 * 8 * lanesMost
+			w.Scales, w.Mins = guardedRow(t, room), guardedRow(t, room)
 			x.columns, x.codes, x.sums = guardedCopy(t, x.columns), guardedCopy(t, x.codes), guardedCopy(t, x.sums)
 			x.scales, x.mins = guardedCopy(t, x.scales), guardedCopy(t, x.mins)
-			factors := func() []byte { return guardedCopy(t, factors16(r, rows*len(columns))) }
+			factors := func() Factors {
+				f := newFactorCase(r, form, rows, len(columns)).Factors
+				f.F16, f.F32, f.Short = guardedCopy(t, f.F16), guardedCopy(t, f.F32), guardedCopy(t, f.Short)
+				return f
+			}
 			MulVector(guardedRow(t, rows), w, factors(), factors(), x)
 		}
 		for _, positions := range []int{1, 4, 7} {

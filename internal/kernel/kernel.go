@@ -93,7 +93,7 @@ type form struct {
 	storedLanes, storedTile int
 	storedMost, storedMost8 int
 	// vector is MulVector for sets of storedLanes rows, at least one, or nil.
-	vector func(dst []float32, sets int, w *StoredRows, scales, mins []byte, x *StoredInputs)
+	vector func(dst []float32, sets int, w *StoredRows, scales, mins Factors, x *StoredInputs)
 	// prefetch fetches what is at dst and n-1 times ldd elements further to the first cache, or
 	// is nil. Each position has outputs in another line, which would wait for memory.
 	prefetch func(dst *float32, ldd, n int)
@@ -103,7 +103,10 @@ type form struct {
 	interleave func(w *IntegerPanel, first int, codes []uint8, stride, n int)
 	// transposeF16 is TransposeF16 of storedLanes rows for a multiple of 8 numbers in a row.
 	transposeF16 func(dst *float32, ldd int, src *byte, stride, n int)
-	maxAbs       func(x []float32) stripes
+	// transposeShort is TransposeShort of storedLanes rows for a multiple of 8 groups, at least
+	// 8, or nil. The last four bytes of the first row are at last.
+	transposeShort func(dst *float32, ldd int, src, last *byte, stride, n int, table *float32)
+	maxAbs         func(x []float32) stripes
 	// round8 and round16 take multiples of Block elements.
 	round8  func(dst []int8, x []float32, inverse float32, split bool) int32
 	round16 func(dst []int16, x []float32, inverse float32, split bool) int32

@@ -18,14 +18,29 @@ func (s *storing) stored(w *StoredRows, x *StoredInputs, from, n int) {
 }
 
 // A vectoring covers MulVector with one function for each number of bits, for at least one set
-// of StoredLanes rows. d and min have room for their factors, which scales and mins store.
-type vectoring [9]func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)
+// of StoredLanes rows. d and min are factors if scales and mins are nil, and otherwise memory for
+// those that they store: float16 numbers without a table, and short scales with one.
+type vectoring [9]func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte, scaleTable, minTable *float32)
 
-func (v *vectoring) vector(dst []float32, sets int, w *StoredRows, scales, mins []byte, x *StoredInputs) {
-	var minScale, min *float32
+func (v *vectoring) vector(dst []float32, sets int, w *StoredRows, scales, mins Factors, x *StoredInputs) {
+	d, stored, table := scales.pointers(w.Scales)
+	var minScale, min, minTable *float32
 	var least *byte
-	if len(mins) > 0 {
-		minScale, min, least = &x.mins[0], &w.Mins[0], &mins[0]
+	if !mins.empty() {
+		minScale = &x.mins[0]
+		min, least, minTable = mins.pointers(w.Mins)
 	}
-	v[w.Bits](&dst[0], sets, &w.Codes[0], w.Stride, x.width, &x.codes[0], &x.columns[0], len(x.columns), &x.sums[0], signed(w.Bits)-w.Zero, &x.scales[0], minScale, &w.Scales[0], min, &scales[0], least)
+	v[w.Bits](&dst[0], sets, &w.Codes[0], w.Stride, x.width, &x.codes[0], &x.columns[0], len(x.columns), &x.sums[0], signed(w.Bits)-w.Zero, &x.scales[0], minScale, d, min, stored, least, table, minTable)
+}
+
+// pointers returns where the factors are or, if they are stored in another form, room for them,
+// that form and its table.
+func (f *Factors) pointers(room []float32) (factors *float32, stored *byte, table *float32) {
+	switch {
+	case len(f.F32) > 0:
+		return &f.F32[0], nil, nil
+	case len(f.Short) > 0:
+		return &room[0], &f.Short[0], &f.Table[0]
+	}
+	return &room[0], &f.F16[0], nil
 }

@@ -209,7 +209,7 @@ func stored2AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored2VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector2VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -218,7 +218,7 @@ func stored3AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored3VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector3VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -227,7 +227,7 @@ func stored4AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored4VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector4VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -236,7 +236,7 @@ func stored5AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored5VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector5VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -245,7 +245,7 @@ func stored6AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored6VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector6VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -254,7 +254,7 @@ func stored7AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored7VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector7VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
@@ -263,7 +263,7 @@ func stored8AVX2(tile *float32, codes *byte, stride int, blocks int, a *int8, co
 func stored8VNNI(tile *float32, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, d *float32, minScale *float32, min *float32, positions int)
 
 //go:noescape
-func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte)
+func vector8VNNI(dst *float32, sets int, codes *byte, stride int, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale *float32, minScale *float32, d *float32, min *float32, scales *byte, mins *byte, scaleTable *float32, minTable *float32)
 
 //go:noescape
 func prefetchAMD64(dst *float32, ldd int, n int)
@@ -282,6 +282,9 @@ func transposeF16AVX2(dst *float32, ldd int, src *byte, stride int, n int)
 
 //go:noescape
 func transposeF16AVX512(dst *float32, ldd int, src *byte, stride int, n int)
+
+//go:noescape
+func transposeShortAVX512(dst *float32, ldd int, src *byte, last *byte, stride int, n int, table *float32)
 
 //go:noescape
 func round8AVX2(dst []int8, x []float32, inverse float32, split bool) int32

@@ -310,16 +310,33 @@ func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 // the input, with one call of the kernel. It returns how many of n, which may be none.
 func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 	m := p.w
-	if p.y.n != 1 || !in.sameGroups || m.Source != nil || m.Scales32 != nil {
+	if p.y.n != 1 || !in.sameGroups || m.Source != nil {
 		return 0
 	}
-	v, factors := &w.integers, 2*len(in.segments)
+	v := &w.integers
 	v.Codes = m.Codes[r*v.Stride : (r+n)*v.Stride]
-	var mins []byte
+	groups := len(in.segments)
+	scales, ok := vectorFactors(m.Scales, m.Scales32, groups, r, n)
+	var mins kernel.Factors
 	if m.Scheme.Asym {
-		mins = m.Mins[factors*r : factors*(r+n)]
+		mins, _ = vectorFactors(m.Mins, m.Mins32, groups, r, n)
 	}
-	return kernel.MulVector(p.y.data[r:r+n], v, m.Scales[factors*r:factors*(r+n)], mins, &in.stored)
+	if !ok {
+		return 0
+	}
+	return kernel.MulVector(p.y.data[r:r+n], v, scales, mins, &in.stored)
+}
+
+// vectorFactors returns the factors of n rows from r on, given the planes of float16 and, if it
+// is not nil, of float32 numbers. ok is false if r is amid rows that the latter has together.
+func vectorFactors(plane []byte, wide []float32, groups, r, n int) (f kernel.Factors, ok bool) {
+	if wide == nil {
+		f.F16 = plane[2*groups*r : 2*groups*(r+n)]
+		return f, true
+	}
+	whole := n / qtensor.FactorRows * qtensor.FactorRows
+	f.F32 = wide[groups*r:][:groups*whole]
+	return f, r%qtensor.FactorRows == 0 && kernel.StoredLanes() == qtensor.FactorRows
 }
 
 // loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The

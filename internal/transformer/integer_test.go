@@ -167,6 +167,24 @@ func TestIntegerProduct(t *testing.T) {
 	}
 }
 
+// Copies of other programs' blocks, whose scales may be float32 numbers, do too.
+func TestIntegerProductPlain(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	var d qtensor.Reader
+	for _, l := range []*qtensor.Layout{qtensor.Q4_0, qtensor.Q2_K, qtensor.Q3_K, qtensor.Q4_K, qtensor.Q5_K, qtensor.Q6_K} {
+		m := randomMatrix(t, r, l.Foreign(), 37, 1024)
+		c := m.PlainCopy()
+		for i := range m.Rows {
+			d.CopyPlain(c, m, i)
+		}
+		for _, n := range []int{1, 3} {
+			for _, group := range []int{0, WholeRow} {
+				checkInteger(t, r, c, Activations{true, group}, n)
+			}
+		}
+	}
+}
+
 // Sums that float32 cannot represent are added as integers and rounded once.
 func TestIntegerProductLong(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))

@@ -8,12 +8,20 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-var constants = map[string]Mem{}
+// constants are tables by name, and values what those of repeated hold.
+var (
+	constants = map[string]Mem{}
+	values    = map[string]Constant{}
+)
 
 // repeated returns the address of n copies of v.
 func repeated(name string, n int, v Constant) Mem {
 	m, ok := constants[name]
+	if ok && values[name] != v {
+		panic(name + " has two values")
+	}
 	if !ok {
+		values[name] = v
 		m = GLOBL(name, RODATA|NOPTR)
 		for i := range n {
 			DATA(v.Bytes()*i, v)

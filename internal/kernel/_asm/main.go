@@ -7,6 +7,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
 )
 
 // An isa is a vector instruction set.
@@ -34,11 +35,16 @@ func (s isa) zero() VecVirtual {
 }
 
 func (s isa) clear(v VecVirtual) {
-	if s.lanes == 16 {
-		VPXORD(v, v, v)
-	} else {
+	if s.lanes == 8 {
 		VXORPS(v, v, v)
+		return
 	}
+	i, err := x86.VPXORD(v, v, v)
+	if err != nil {
+		panic(err)
+	}
+	i.CancellingInputs = true // avo does not know: v would be occupied from the start
+	Instruction(i)
 }
 
 // splat returns a register with the float32 at m in each lane.
@@ -106,6 +112,7 @@ func main() {
 	interleave()
 	transposeF16()
 	transposeF16Wide()
+	transposeShort()
 	roundCodes(8)
 	roundCodes(16)
 	roundGroups()

@@ -17,7 +17,8 @@ const spanBlocks = 4
 // each block). So no weights are rearranged, only sums: each quarter of a register holds those
 // of a block, and sums of 16 rows are transposed until row i is lane i.
 //
-// Masks leave out the columns of a span that are beyond the row.
+// If every segment is half a block, a register of sums has half the columns of each block, and
+// there are twice as many. Masks leave out the columns of a span that are beyond the row.
 type vectorVNNI struct {
 	packing     int
 	planes      []plane
@@ -30,25 +31,25 @@ type vectorVNNI struct {
 	low, high   OpmaskVirtual // words in two halves
 	quarters    OpmaskVirtual // one bit for each eight columns
 	offset      VecVirtual
+	offset16    VecVirtual // offset as a 16-bit number, followed by 0
 	sum, output VecVirtual // of the segment, and of the rows
 	even, odd   VecVirtual // columns of the position
 }
 
 func vectorStored(packing int) {
-	TEXT(fmt.Sprintf("vector%dVNNI", packing), NOSPLIT, "func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte)")
+	TEXT(fmt.Sprintf("vector%dVNNI", packing), NOSPLIT, "func(dst *float32, sets int, codes *byte, stride, blocks int, a *int8, columns *int32, segments int, sums *int32, offset int32, scale, minScale, d, min *float32, scales, mins *byte, scaleTable, minTable *float32)")
 	Pragma("noescape")
 	s := &vectorVNNI{packing: packing, left: GP64(), ahead: GP64(), columns: GP64(), k: GP64(), a: GP64()}
 	s.words, s.low, s.high, s.quarters = K(), K(), K(), K()
 	s.sum, s.output = ZMM(), ZMM()
-	s.offset = loadOffset(packing)
+	s.offset, s.offset16 = loadOffset(packing), ZMM()
+	VPANDD(constant("low16", 0xffff), s.offset, s.offset16)
+	factors := []setFactors{{"scales", "scaleTable", "d"}, {"mins", "minTable", "min"}}
 
 	Label("set")
-	widenFactors("scales", "d")
-	mins := Load(Param("mins"), GP64())
-	TESTQ(mins, mins)
-	JZ(LabelRef("row"))
-	widenFactors("mins", "min")
-	Label("row")
+	for _, f := range factors {
+		f.widen()
+	}
 	s.planes = findPlanes(packing)
 	Load(Param("a"), s.a)
 	Load(Param("blocks"), s.left)
@@ -60,71 +61,54 @@ func vectorStored(packing int) {
 	KMOVD(s.words, s.low)
 	KMOVD(s.words, s.high)
 	KMOVD(s.words, s.quarters)
-	VPXORD(s.output, s.output, s.output)
+	avx512.clear(s.output)
 	XORQ(s.k, s.k)
-	s.startSegment()
+	columns := Load(Param("columns"), GP64())
+	CMPL(Mem{Base: columns}, Imm(blockCodes))
+	JL(LabelRef("half"))
 
-	Label("span")
-	CMPQ(s.left, Imm(spanBlocks))
-	JGE(LabelRef("whole"))
-	s.setMasks()
-	Label("whole")
-	s.loadPosition()
-	for i, p := range s.transposed(s.products()) {
-		s.addBlock(i, p)
-	}
-	for _, p := range s.planes {
-		ADDQ(U32(uint32(spanBlocks*blockCodes*p.bits/8)), p.at)
-	}
-	ADDQ(U32(spanBlocks*blockCodes), s.a)
-	SUBQ(Imm(spanBlocks), s.left)
-	JMP(LabelRef("span"))
+	s.startSegment()
+	s.spans("whole", func() {
+		for i, p := range s.transposed(s.products()) {
+			s.addBlock(i, p)
+		}
+	})
+	s.spans("half", func() {
+		first, last := s.halfProducts()
+		first, last = s.transposed(first), s.transposed(last)
+		for i := range first {
+			s.addHalves(i, []VecVirtual{first[i], last[i]})
+		}
+	})
 
 	Label("store")
 	dst := Load(Param("dst"), GP64())
 	VMOVUPS(s.output, Mem{Base: dst})
 	ADDQ(U32(4*wideLanes), dst)
 	MOVQ(dst, param("dst"))
+	for _, f := range factors {
+		f.advance()
+	}
 	DECQ(param("sets"))
 	JNZ(LabelRef("set"))
 	end()
 }
 
-// widenFactors transposes the factors of 16 rows to float32, and advances to the next rows:
-// eight segments at a time, and in the end the last eight, some of them again.
-func widenFactors(from, to string) {
-	name := func(label string) string { return from + label }
-	src, dst, stride, left := Load(Param(from), GP64()), Load(Param(to), GP64()), Load(Param("segments"), GP64()), GP64()
-	MOVQ(stride, left)
-	SHLQ(Imm(1), stride)
-	triple, lines, order := GP64(), GP64(), transposedOrder()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, triple)
-	MOVQ(stride, lines)
-	SHLQ(Imm(4), lines)
-	ADDQ(src, lines)
-	MOVQ(lines, param(from))
-	Label(name("Eight"))
-	for i := range 4 {
-		PREFETCHT0(Mem{Base: lines, Disp: 64 * i})
+// spans emits the loop over the spans of 16 rows. It ends where body jumps to the label "store".
+func (s *vectorVNNI) spans(label string, body func()) {
+	Label(label)
+	CMPQ(s.left, Imm(spanBlocks))
+	JGE(LabelRef(label + "Span"))
+	s.setMasks()
+	Label(label + "Span")
+	s.loadPosition()
+	body()
+	for _, p := range s.planes {
+		ADDQ(U32(uint32(spanBlocks*blockCodes*p.bits/8)), p.at)
 	}
-	ADDQ(U32(256), lines)
-	row := sixteenRows(src.(GPVirtual), stride.(GPVirtual), triple)
-	transposeEight(sixteenRegisters(row, 0), order, func(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: dst, Disp: 4 * wideLanes * i}) })
-	SUBQ(Imm(8), left)
-	JZ(LabelRef(name("End")))
-	ADDQ(Imm(16), src)
-	ADDQ(U32(8*4*wideLanes), dst)
-	CMPQ(left, Imm(8))
-	JGE(LabelRef(name("Eight")))
-	back := GP64() // segments
-	MOVQ(left, back)
-	SUBQ(Imm(8), back)
-	LEAQ(Mem{Base: src, Index: back, Scale: 2}, src)
-	SHLQ(Imm(6), back)
-	ADDQ(back, dst)
-	MOVQ(U32(8), left)
-	JMP(LabelRef(name("Eight")))
-	Label(name("End"))
+	ADDQ(U32(spanBlocks*blockCodes), s.a)
+	SUBQ(Imm(spanBlocks), s.left)
+	JMP(LabelRef(label))
 }
 
 // setMasks leaves out the columns after the blocks that are left, fewer than spanBlocks.
@@ -162,6 +146,56 @@ func (s *vectorVNNI) halves(at func(half int) Mem) (first, last VecVirtual) {
 // products returns the sums of the current span. Register i has those of rows 4i to 4i+3: lane
 // j of quarter q is row 4i+j and block q.
 func (s *vectorVNNI) products() (sums []VecVirtual) {
+	s.eachFour(func(row func(r int) (even, odd VecVirtual)) {
+		var x []VecVirtual
+		for r := range 4 {
+			even, odd := row(r)
+			v := avx512.zero()
+			VPDPBUSD(s.even, even, v)
+			VPDPBUSD(s.odd, odd, v)
+			x = append(x, v)
+		}
+		sums = append(sums, folded(VPUNPCKLQDQ, VPUNPCKHQDQ,
+			folded(VPUNPCKLDQ, VPUNPCKHDQ, x[0], x[1]), folded(VPUNPCKLDQ, VPUNPCKHDQ, x[2], x[3])))
+	})
+	return sums
+}
+
+// halfProducts is products for the first and the last half of each block.
+func (s *vectorVNNI) halfProducts() (first, last []VecVirtual) {
+	const even, odd, low, high = 0x88, 0xdd, 0x44, 0xee // lanes of both operands
+	s.eachFour(func(row func(r int) (even, odd VecVirtual)) {
+		var x []VecVirtual // lanes 0 and 1 of each quarter are the first half, 2 and 3 the last
+		for r := range 4 {
+			a, b := row(r)
+			v, w := avx512.zero(), ZMM()
+			VPDPBUSD(s.even, a, v)
+			if s.packing == 8 { // a is the first half, and b the last
+				avx512.clear(w)
+				VPDPBUSD(s.odd, b, w)
+				v = folded(shuffle(low), shuffle(high), v, w)
+			} else {
+				VPDPBUSD(s.odd, b, v)
+			}
+			x = append(x, v)
+		}
+		v, w := folded(shuffle(even), shuffle(odd), x[0], x[1]), folded(shuffle(even), shuffle(odd), x[2], x[3])
+		a := ZMM()
+		shuffle(even)(w, v, a)
+		shuffle(odd)(w, v, v)
+		first, last = append(first, a), append(last, v)
+	})
+	return first, last
+}
+
+// shuffle returns VSHUFPS with the given immediate operand.
+func shuffle(imm uint64) func(...Op) {
+	return func(ops ...Op) { VSHUFPS(Imm(imm), ops[0], ops[1], ops[2]) }
+}
+
+// eachFour calls body for each four rows, with a function that unpacks the current span of row
+// r of them.
+func (s *vectorVNNI) eachFour(body func(row func(r int) (even, odd VecVirtual))) {
 	stride, triple := strides()
 	for four := range 4 {
 		for i := range s.packing { // lines of a span of four rows
@@ -171,23 +205,15 @@ func (s *vectorVNNI) products() (sums []VecVirtual) {
 		for _, p := range s.planes {
 			bases[p] = fourRows(p.at, stride, four)
 		}
-		var x []VecVirtual
-		for r := range 4 {
-			even, odd := s.unpackRow(func(p plane, disp int) Mem {
+		body(func(r int) (even, odd VecVirtual) {
+			return s.unpackRow(func(p plane, disp int) Mem {
 				m := rowsAt(bases[p], bases[p], stride, triple, r)
 				m.Disp = disp
 				return m
 			})
-			v := avx512.zero()
-			VPDPBUSD(s.even, even, v)
-			VPDPBUSD(s.odd, odd, v)
-			x = append(x, v)
-		}
-		sums = append(sums, folded(VPUNPCKLQDQ, VPUNPCKHQDQ,
-			folded(VPUNPCKLDQ, VPUNPCKHDQ, x[0], x[1]), folded(VPUNPCKLDQ, VPUNPCKHDQ, x[2], x[3])))
+		})
 	}
 	ADDQ(U32(uint32(64*4*s.packing)), s.ahead)
-	return sums
 }
 
 // fourRows returns the address of row 4*four, given that of row 0.
@@ -307,4 +333,40 @@ func (s *vectorVNNI) startSegment() {
 	MOVL(Mem{Base: columns, Index: s.k, Scale: 4}, s.columns.As32())
 	VPBROADCASTD(Mem{Base: sums, Index: s.k, Scale: 4}, s.sum)
 	VPMULLD(s.offset, s.sum, s.sum)
+}
+
+// addHalves adds the terms of the two segments in block i of the span to the outputs, given
+// their sums.
+func (s *vectorVNNI) addHalves(i int, p []VecVirtual) {
+	label, at := fmt.Sprint("halves", i), GP64()
+	MOVQ(s.k, at)
+	SHLQ(Imm(6), at)
+	load := func(name string) Register { return Load(Param(name), GP64()) }
+	sums, d, scale := load("sums"), load("d"), load("scale")
+	element := func(array Register, h int) Mem { return Mem{Base: array, Index: s.k, Scale: 4, Disp: 4 * h} }
+	row := func(array Register, h int) Mem { return Mem{Base: array, Index: at, Scale: 1, Disp: 4 * wideLanes * h} }
+	for h, v := range p {
+		VPDPWSSD_BCST(element(sums, h), s.offset16, v) // sums of 16 codes fit 16 bits
+		VCVTDQ2PS(v, v)
+		VMULPS(row(d, h), v, v)
+	}
+	minScale := load("minScale")
+	TESTQ(minScale, minScale)
+	JZ(LabelRef(label + "Scales"))
+	min := load("min")
+	for h, v := range p {
+		m := ZMM()
+		VFMADD231PS_BCST(element(scale, h), v, s.output)
+		VMOVUPS(row(min, h), m)
+		VFMADD231PS_BCST(element(minScale, h), m, s.output)
+	}
+	JMP(LabelRef(label + "End"))
+	Label(label + "Scales")
+	for h, v := range p {
+		VFMADD231PS_BCST(element(scale, h), v, s.output)
+	}
+	Label(label + "End")
+	ADDQ(Imm(2), s.k)
+	CMPQ(s.k, param("segments"))
+	JGE(LabelRef("store"))
 }
