@@ -193,10 +193,10 @@ func TestMaxAbsNaN(t *testing.T) {
 	})
 }
 
-// BenchmarkIntegers multiplies rows of 1536 columns in groups of 32: stored rows by
+// BenchmarkIntegers multiplies rows of 1536 columns in groups of 32 and of 16: stored rows by
 // one position and by 64, and a panel by 64.
 func BenchmarkIntegers(b *testing.B) {
-	const groups, positions = 48, 64
+	const n, positions = 1536, 64
 	run := func(name string, products float64, prepare, body func()) {
 		for _, f := range forms {
 			b.Run(name+"/"+f.name, func(b *testing.B) {
@@ -211,23 +211,28 @@ func BenchmarkIntegers(b *testing.B) {
 			})
 		}
 	}
-	columns := equalSegments(groups, Block)
 	out := make([]float32, positions*PanelRows)
-	for bits := 2; bits <= 8; bits++ {
-		for _, n := range []int{1, positions} {
-			c := newStoredCase(seeded(0), bits, columns, false, 0, n)
-			var w *StoredRows
-			var x *StoredInputs
-			run(fmt.Sprintf("stored%dx%d", bits, n), float64(groups*Block*lanesMost*n), func() { w, x = c.weights(), c.inputs() }, func() {
-				for range lanesMost / StoredLanes() {
-					MulStored(out, lanesMost, w, x, 0, n, StoredLanes())
-				}
-			})
+	for _, group := range []int32{32, 16} {
+		columns := equalSegments(n/int(group), group)
+		for bits := 2; bits <= 8; bits++ {
+			for _, m := range []int{1, positions} {
+				c := newStoredCase(seeded(0), bits, columns, false, 0, m)
+				var w *StoredRows
+				var x *StoredInputs
+				run(fmt.Sprintf("stored%dx%d/g%d", bits, m, group), float64(n*lanesMost*m), func() { w, x = c.weights(), c.inputs() }, func() {
+					for range lanesMost / StoredLanes() {
+						MulStored(out, lanesMost, w, x, 0, m, StoredLanes())
+					}
+				})
+			}
 		}
+		codes, w, x := panelCase(seeded(0), 8, columns, false, positions)
+		run(fmt.Sprintf("panel/g%d", group), n*PanelRows*positions, func() { w.fill(codes) }, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
+		if group == 32 {
+			run("interleave", n*Lanes, func() {}, func() { Interleave(w, 0, codes, n, n) })
+		}
+		var rounded StoredInputs
+		values := row(seeded(0), n)
+		run(fmt.Sprintf("round/g%d", group), n, func() { rounded.Reset(1, columns, Split) }, func() { rounded.RoundGroups(0, values) })
 	}
-	codes, w, x := panelCase(seeded(0), 8, columns, false, positions)
-	run("panel", groups*Block*PanelRows*positions, func() { w.fill(codes) }, func() { MulPanel(out, PanelRows, w, x, 0, positions) })
-	run("interleave", groups*Block*Lanes, func() {}, func() { Interleave(w, 0, codes, groups*Block, groups*Block) })
-	values, narrow := row(seeded(0), groups*Block), make([]int8, groups*Block)
-	run("round", groups*Block, func() {}, func() { round8(narrow, values, 1/MaxAbs(values), Split) })
 }
