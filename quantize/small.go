@@ -1,8 +1,8 @@
 package quantize
 
 import (
-	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 
 	"thimble/internal/qtensor"
@@ -27,15 +27,15 @@ func (p *Plan) examine(e *Entry, src, out *Matrix) {
 	}
 	s := smallScales{tensor: e.Name}
 	groups := out.Scheme.Groups(out.Cols)
-	var read qtensor.Reader
+	var read, factors qtensor.Reader
 	row := make([]float32, out.Cols)
 	for r := range out.Rows {
 		fresh := true
+		scales, _ := factors.Factors(out, r)
 		for g := range groups {
 			s.groups++
-			scale := binary.LittleEndian.Uint16(out.Scales[2*(r*groups+g):]) &^ (1 << 15)
-			switch {
-			case scale >= 1<<10: // normal
+			switch scale := math.Abs(float64(scales[g])); {
+			case scale >= qtensor.MinNormal16:
 			case scale > 0:
 				s.subnormal++
 			default:

@@ -43,6 +43,7 @@ type Tensor struct {
 // Options.Requantize is set.
 func Place(f Exporter, m *model.Model, source string, role model.Role, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x, from := m.Tensors[source], o.Scheme(m, source)
+	want = want.WideScales() // short ones are Thimble's own
 	to := f.Nearest(want, x.Cols, role)
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {

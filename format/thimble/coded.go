@@ -40,7 +40,7 @@ type codedPlane struct{ rows, cols int }
 
 // codedPlanes returns the planes of a coded tensor: codes, scales and perhaps mins.
 func (e *Entry) codedPlanes() []codedPlane {
-	factors := codedPlane{e.Rows, 2 * e.Scheme.Groups(e.Cols)}
+	factors := codedPlane{e.Rows, e.Scheme.ScaleBytes(e.Cols)}
 	planes := []codedPlane{{e.Rows, e.Cols}, factors}
 	if e.Scheme.Asym {
 		planes = append(planes, factors)

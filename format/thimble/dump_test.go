@@ -239,7 +239,7 @@ func (d *dumper) scalar(skip int) (major int, text string, length int) {
 // TestLiteralReader reads containers with every scheme literally by docs/FORMAT.md,
 // without this package or qtensor.
 func TestLiteralReader(t *testing.T) {
-	for _, asym := range []bool{false, true} {
+	for _, kind := range []string{"sym", "asym", "s4"} {
 		for bits := 2; bits <= 8; bits++ {
 			for _, group := range []int{0, 8, 24} {
 				c := tiny()
@@ -248,7 +248,7 @@ func TestLiteralReader(t *testing.T) {
 				for i, s := range c.Spec.Slots() {
 					e := Entry{Name: s.Name, Scheme: qtensor.Scheme{Kind: qtensor.Kind(i % 3)}, Rows: s.Rows, Cols: s.Cols}
 					if s.Rows > 1 && i%5 > 0 {
-						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: asym}
+						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4" && group > 0}
 					}
 					c.Tensors = append(c.Tensors, e)
 				}
@@ -332,6 +332,16 @@ func literal(file []byte) map[string]func(r, i int) float32 {
 				}
 			}
 			g := r*groups + i/group
+			if part[2] == "s4" {
+				stride := ((groups+1)/2 + 2 + 3) / 4 * 4
+				row, g := data[x.Scales+r*stride:][:stride], i/group
+				level := [][]float32{
+					{64, 56, 49, 42, 37, 32, 28, 24, -64, -56, -49, -42, -37, -32, -28, -24},
+					{64, 59, 54, 49, 45, 41, 38, 35, 32, 29.5, 27, 24.5, 22.5, 20.5, 19, 17.5},
+				}[min(bits/5, 1)]
+				scale := half(x.Scales+(r+1)*stride-2, 0) * level[row[g/2]>>(4*(g%2))&15] / 64
+				return scale*float32(code) - scale*float32(int(1)<<(bits-1))
+			}
 			if part[2] == "asym" {
 				return float32(half(x.Scales, g)*float32(code)) + half(x.Mins, g)
 			}

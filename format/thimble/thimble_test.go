@@ -242,6 +242,7 @@ func drawContents(t *rapid.T) *Contents {
 			scheme.Bits = rapid.IntRange(2, 8).Draw(t, "bits")
 			scheme.Group = rapid.SampledFrom([]int{0, 8, 24, 32, 64, 128}).Draw(t, "group")
 			scheme.Asym = rapid.Bool().Draw(t, "asym")
+			scheme.Short = !scheme.Asym && scheme.Group > 0 && rapid.Bool().Draw(t, "short")
 		}
 		coded := scheme.Kind == qtensor.Int && rapid.Bool().Draw(t, "coded")
 		c.Tensors = append(c.Tensors, Entry{Name: slot.Name, Scheme: scheme, Rows: slot.Rows, Cols: slot.Cols, Coded: coded})

@@ -8,7 +8,7 @@ import (
 )
 
 // Planes returns the planes of an integer matrix for coding: its codes one by one, whatever
-// their width, and its scales and minimums as two bytes each.
+// their width, and its scales and minimums as bytes.
 func Planes(m *qtensor.Matrix) []*Rows {
 	readers := sync.Pool{New: func() any { return new(qtensor.Reader) }}
 	planes := []*Rows{{m.Rows, m.Cols, uint8(m.Scheme.Zero()), func(dst []uint8, r int) {
@@ -21,7 +21,7 @@ func Planes(m *qtensor.Matrix) []*Rows {
 	if m.Scheme.Asym {
 		factors = append(factors, m.Mins)
 	}
-	cols := 2 * m.Scheme.Groups(m.Cols)
+	cols := m.Scheme.ScaleBytes(m.Cols)
 	for _, plane := range factors {
 		planes = append(planes, &Rows{m.Rows, cols, 0, func(dst []uint8, r int) { copy(dst, plane[r*cols:]) }})
 	}

@@ -9,8 +9,11 @@ import (
 	"github.com/x448/float16"
 )
 
-// MaxFloat16 is the largest finite float16.
-const MaxFloat16 = 65504
+// MaxFloat16 is the largest finite float16, and MinNormal16 the smallest that has all 11 bits.
+const (
+	MaxFloat16  = 65504
+	MinNormal16 = 1.0 / (1 << 14)
+)
 
 // ToFloat16 rounds x to float16, ties to even, and returns the bits. ok is false
 // if x is not finite or rounds to more than MaxFloat16.

@@ -14,7 +14,7 @@ type Matrix struct {
 	Scheme     Scheme
 	Rows, Cols int
 	Codes      []byte // float kinds: little-endian values; Int: (Rows, rowBytes), see Scheme; Foreign: rows of blocks
-	Scales     []byte // Int: float16 (Rows, Groups)
+	Scales     []byte // Int: float16 (Rows, Groups); Short: rows of short scales
 	Mins       []byte // Int with Asym: float16 (Rows, Groups)
 
 	// Scales32 and Mins32, if not nil, replace Scales and Mins in a PlainCopy: see Factors32.
@@ -178,7 +178,7 @@ func (d *Reader) join(stride int, m *Matrix, from, n int) bool {
 	s := m.Scheme
 	if s.Kind == Int {
 		s.Group = s.Columns(m.Cols)
-		if len(kernel.Planes(s.Bits)) > 1 || m.Cols%s.Group != 0 || m.Cols*s.Bits%8 != 0 {
+		if s.Short || len(kernel.Planes(s.Bits)) > 1 || m.Cols%s.Group != 0 || m.Cols*s.Bits%8 != 0 {
 			return false
 		}
 	}
@@ -207,7 +207,11 @@ func (d *Reader) Integers(m *Matrix, r int) (codes []uint8, scale, offset []floa
 func (d *Reader) Factors(m *Matrix, r int) (scale, min []float32) {
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
-	m.widenFactors(d.scale, m.Scales, m.Scales32, r)
+	if m.Scheme.Short {
+		m.Scheme.readShort(d.scale, m.planeRow(m.Scales, r))
+	} else {
+		m.widenFactors(d.scale, m.Scales, m.Scales32, r)
+	}
 	if m.Scheme.Asym {
 		m.widenFactors(d.offset, m.Mins, m.Mins32, r)
 	}
@@ -294,6 +298,13 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 		return d.codes, d.scaleBits, d.minBits
 	}
 	kernel.UnpackPlanes(d.codes, row, s.Bits)
+	if s.Short {
+		d.Factors(m, r)
+		for g, v := range d.scale {
+			d.scaleBits[g], _ = ToFloat16(v)
+		}
+		return d.codes, d.scaleBits, d.minBits
+	}
 	scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 	for g := range groups {
 		d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
@@ -312,10 +323,15 @@ func (d *Reader) Transcode(dst, src *Matrix, r int) {
 }
 
 // SetRow stores row r of an Int matrix: a code for each column, and for each
-// group the float16 bits of its scale and, in an asymmetric scheme, its minimum.
+// group the float16 bits of its scale and, in an asymmetric scheme, its minimum. Scales of a
+// Short scheme become levels of the factor of the largest, unless they are those of one factor.
 func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
 	row, scaleRow, minRow := m.planeRows(r)
 	m.Scheme.PackRow(row, codes[:m.Cols])
+	if m.Scheme.Short {
+		m.Scheme.setShort(scaleRow, scales[:m.Scheme.Groups(m.Cols)])
+		return
+	}
 	for g := range m.Scheme.Groups(m.Cols) {
 		binary.LittleEndian.PutUint16(scaleRow[2*g:], scales[g])
 		if m.Scheme.Asym {

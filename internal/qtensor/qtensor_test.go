@@ -18,6 +18,7 @@ func TestParseScheme(t *testing.T) {
 		"int8/row":        {Kind: Int, Bits: 8},
 		"int5/g64/asym":   {Kind: Int, Bits: 5, Group: 64, Asym: true},
 		"int2/g65536/sym": {Kind: Int, Bits: 2, Group: 65536},
+		"int5/g16/s4":     {Kind: Int, Bits: 5, Group: 16, Short: true},
 	} {
 		got, err := ParseScheme(text)
 		if err != nil || got != want {
@@ -30,6 +31,7 @@ func TestParseScheme(t *testing.T) {
 	for _, text := range []string{
 		"", "int4", "int4/", "int4/32", "int4/g0", "int4/g-32", "int4/g33", "int1/g32", "int9/g32", "int4/g32/x",
 		"int4/g32/sym/asym", "INT4/g32", "f64", "int/g32", "int4/g999999999", "int4/g65544", "int4 /g32",
+		"int4/row/s4", "int4/g32/asym/s4", "int4/g32/s8",
 	} {
 		if got, err := ParseScheme(text); err == nil {
 			t.Errorf("ParseScheme(%q) = %v, want an error", text, got)
@@ -45,6 +47,7 @@ func TestBitsPerWeight(t *testing.T) {
 	}{
 		{"int4/g32", 576, 4.5}, {"int4/g32/asym", 576, 5}, {"int8/g32", 576, 8.5}, {"int5/g32", 960, 5.5},
 		{"int8/row", 576, 8 + 16.0/576}, {"bf16", 7, 16}, {"f32", 7, 32},
+		{"int5/g16/s4", 576, 5 + 8*20.0/576}, {"int5/g16/s4", 40, 8 * (25 + 4.0) / 40}, // 36 and 3 groups
 		{"int4/g64", 72, 8 * (36 + 4.0) / 72}, // a group of 64 and a ragged one of 8
 	} {
 		s, err := ParseScheme(c.scheme)
@@ -83,6 +86,12 @@ func slowRow(m *Matrix, r int) []float32 {
 			at := 2 * (r*s.Groups(m.Cols) + g)
 			return float64(FromFloat16(uint16(plane[at]) | uint16(plane[at+1])<<8))
 		}
+		if s.Short {
+			row := m.Scales[r*len(m.Scales)/m.Rows:][:len(m.Scales)/m.Rows]
+			factor := float64(FromFloat16(uint16(row[len(row)-2]) | uint16(row[len(row)-1])<<8))
+			x[c] = float32(factor * float64(s.ShortLevels()[row[g/2]>>(g%2*4)&15]) * float64(codes[c]-1<<(s.Bits-1)))
+			continue
+		}
 		if s.Asym {
 			x[c] = float32(half(m.Scales)*float64(codes[c]) + half(m.Mins))
 		} else {
@@ -98,6 +107,7 @@ func TestSetRow(t *testing.T) {
 			Kind: Int, Bits: rapid.IntRange(2, 8).Draw(t, "bits"),
 			Group: rapid.SampledFrom([]int{0, 8, 32, 64, 128}).Draw(t, "group"), Asym: rapid.Bool().Draw(t, "asym"),
 		}
+		s.Short = !s.Asym && s.Group > 0 && rapid.Bool().Draw(t, "short")
 		rows, cols := rapid.IntRange(1, 4).Draw(t, "rows"), rapid.IntRange(1, 200).Draw(t, "cols")
 		m, err := New(s, rows, cols)
 		if err != nil {
@@ -112,12 +122,23 @@ func TestSetRow(t *testing.T) {
 			return uint16(rapid.IntRange(0x2000, 0x5000).Draw(t, "magnitude") | rapid.IntRange(0, 1).Draw(t, "sign")<<15)
 		})
 		halves := rapid.SliceOfN(half, s.Groups(cols), s.Groups(cols))
+		short := rapid.SliceOfN(rapid.IntRange(0, 15), s.Groups(cols), s.Groups(cols))
 		var d Reader
 		for r := range rows {
-			codes := code.Draw(t, "codes")
-			m.SetRow(r, codes, halves.Draw(t, "scales"), halves.Draw(t, "mins"))
-			if got, _, _ := d.Codes(m, r); fmt.Sprint(got) != fmt.Sprint(codes) {
-				t.Fatalf("%v row %d: codes are %v, want %v", s, r, got, codes)
+			codes, scales := code.Draw(t, "codes"), halves.Draw(t, "scales")
+			if s.Short {
+				factor := ShortFactor(float32(math.Exp2(rapid.Float64Range(-18, 10).Draw(t, "factor"))))
+				for g, i := range short.Draw(t, "levels") {
+					scales[g], _ = ToFloat16(factor * s.ShortLevels()[i])
+					if FromFloat16(scales[g]) != factor*s.ShortLevels()[i] {
+						t.Fatalf("level %d of %g is not a float16 number", i, factor)
+					}
+				}
+			}
+			m.SetRow(r, codes, scales, halves.Draw(t, "mins"))
+			got, stored, _ := d.Codes(m, r)
+			if fmt.Sprint(got) != fmt.Sprint(codes) || fmt.Sprint(stored) != fmt.Sprint(scales) {
+				t.Fatalf("%v row %d: codes are %v and scales %v, want %v and %v", s, r, got, stored, codes, scales)
 			}
 		}
 		got := make([]float32, cols)

@@ -11,7 +11,7 @@ func TestRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var rounder Rounder
 	var reader Reader
-	for _, text := range []string{"int8/g32", "int8/row", "int4/g32/asym", "int5/g16", "int4/g32", "int3/row", "f32", "f16", "bf16"} {
+	for _, text := range []string{"int8/g32", "int8/row", "int4/g32/asym", "int5/g16", "int4/g32", "int5/g16/s4", "int3/row", "f32", "f16", "bf16"} {
 		s, err := ParseScheme(text)
 		if err != nil {
 			t.Fatal(err)

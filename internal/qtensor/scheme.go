@@ -5,6 +5,7 @@ package qtensor
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,11 +31,14 @@ const (
 //
 //	symmetric   w = d * (c - 2^(Bits-1))    d may be negative
 //	asymmetric  w = d * c + m               m is the group's float16 minimum
+//
+// In a Short scheme, d is one of 16 levels of a factor of the row: see ShortLevels.
 type Scheme struct {
 	Kind  Kind
 	Bits  int  // 2 to 8
 	Group int  // columns that share a scale; 0 means the whole row
 	Asym  bool // each group has a minimum
+	Short bool // each group has a scale of 4 bits, and each row a factor for them; see ShortLevels
 
 	// Rate, if not 0, is the hundredths of a bit per weight that an entropy-coded matrix takes in
 	// a file. A plan has it; the scheme of a Matrix does not, because a matrix in memory takes Bits.
@@ -47,7 +51,7 @@ type Scheme struct {
 const MaxGroup = 1 << 16
 
 // ParseScheme parses "f32", "f16", "bf16", or "intB/gN" or "intB/row" with an
-// optional "/sym" (the default) or "/asym". "intB/row@R" has the rate R, in bits.
+// optional "/sym" (the default), "/asym" or "/s4" (Short). "intB/row@R" has the rate R, in bits.
 func ParseScheme(text string) (Scheme, error) {
 	switch text {
 	case "f32":
@@ -58,7 +62,7 @@ func ParseScheme(text string) (Scheme, error) {
 		return Scheme{Kind: BF16}, nil
 	}
 	bad := func() (Scheme, error) {
-		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row or int4/g64/asym", text)
+		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row, int4/g64/asym or int5/g16/s4", text)
 	}
 	plain, rate, rated := strings.Cut(text, "@")
 	part := strings.Split(plain, "/")
@@ -80,10 +84,10 @@ func ParseScheme(text string) (Scheme, error) {
 		return bad()
 	}
 	if len(part) == 3 {
-		if part[2] != "sym" && part[2] != "asym" {
+		if !slices.Contains([]string{"sym", "asym", "s4"}, part[2]) {
 			return bad()
 		}
-		s.Asym = part[2] == "asym"
+		s.Asym, s.Short = part[2] == "asym", part[2] == "s4"
 	}
 	if rated {
 		r, err := strconv.ParseFloat(rate, 64)
@@ -108,6 +112,8 @@ func (s Scheme) Check() error {
 		return fmt.Errorf("%d bits, want 2 to 8", s.Bits)
 	case s.Group < 0 || s.Group > MaxGroup || s.Group%8 != 0:
 		return fmt.Errorf("group of %d columns, want a multiple of 8 up to %d", s.Group, MaxGroup)
+	case s.Short && (s.Group == 0 || s.Asym):
+		return fmt.Errorf("scales of 4 bits need groups and no minimums, such as int5/g16/s4")
 	case s.Rate > 0 && (s.Group != 0 || s.Asym):
 		return fmt.Errorf("a rate needs one scale for a row and no minimum, such as int8/row@4.5")
 	case s.Rate > 0 && (s.Rate < leastRate || int(s.Rate) > 100*s.Bits):
@@ -125,6 +131,12 @@ func (s Scheme) BitsRate() float64 { return float64(s.Rate) / 100 }
 // InMemory returns the scheme of a matrix that is stored as s.
 func (s Scheme) InMemory() Scheme {
 	s.Rate = 0
+	return s
+}
+
+// WideScales returns the scheme with float16 scales, which have the values of short ones.
+func (s Scheme) WideScales() Scheme {
+	s.Short = false
 	return s
 }
 
@@ -150,6 +162,8 @@ func (s Scheme) String() string {
 	}
 	if s.Asym {
 		sym = "asym"
+	} else if s.Short {
+		sym = "s4"
 	}
 	text := fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
 	if s.Rate > 0 {
@@ -220,6 +234,15 @@ func (s Scheme) rowBytes(cols int) int {
 	return n
 }
 
+// ScaleBytes returns the length of a row of Scales of cols columns.
+func (s Scheme) ScaleBytes(cols int) int {
+	if n := s.Groups(cols); !s.Short || n == 0 {
+		return 2 * n
+	} else {
+		return kernel.ShortBytes(n)
+	}
+}
+
 // Size returns the size in bytes of a stored (rows, cols) matrix: the sum of Sizes, or what its
 // Rate says.
 func (s Scheme) Size(rows, cols int) (int64, error) {
@@ -244,7 +267,7 @@ func (s Scheme) Sizes(rows, cols int) (codes, scales, mins int64, err error) {
 		return 0, 0, 0, fmt.Errorf("%v: %d columns are not a multiple of its block of %d", s, cols, s.Layout.Cols)
 	}
 	codes = int64(rows) * int64(s.rowBytes(cols))
-	scales = int64(rows) * int64(s.Groups(cols)) * 2
+	scales = int64(rows) * int64(s.ScaleBytes(cols))
 	if s.Asym {
 		mins = scales
 	}

@@ -30,6 +30,7 @@ var arithmetics = []struct{ dir, scheme, activations, kv string }{
 	{"llama-biases", "int6/g16", "int8/g32", "f16"},
 	{"gemma3", "int5/g64/asym", "int8", "int8"},
 	{"phi", "int8/row", "int8/row", "k8v4"},
+	{"trained", "int5/g16/s4", "int8", ""},
 	{"llama4", "int4/g32", "", "int8"},
 }
 

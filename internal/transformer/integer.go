@@ -187,7 +187,7 @@ func (w *worker) integerProduct(in *quantizedInput, p product, r, n int) {
 // unspecified.
 func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	native, _ := m.Scheme.Native()
-	w.factorsFor(len(in.segments)*kernel.PanelRows, native.Asym)
+	w.factorsFor(len(in.segments), kernel.PanelRows, native.Asym)
 	w.integerPanel.Scales, w.integerPanel.Mins = w.scales, w.mins
 	w.integerPanel.Codes = sized(w.integerPanel.Codes, in.width*kernel.PanelRows)
 	w.codes = sized(w.codes, in.width*kernel.PanelRows)
@@ -214,13 +214,14 @@ func (w *worker) loadPanel(in *quantizedInput, m *qtensor.Matrix, r, n int) {
 	}
 }
 
-// factorsFor sets w.scales and, if asym, w.mins to n numbers, and w.mins to nil
-// otherwise.
-func (w *worker) factorsFor(n int, asym bool) {
-	w.factors = sized(w.factors, 2*n)
-	w.scales, w.mins = w.factors[:n], nil
+// factorsFor sets w.scales and, if asym, w.mins to (segments, lanes) numbers, and w.mins to nil
+// otherwise. w.scales has room for a multiple of eight segments, which short scales need.
+func (w *worker) factorsFor(segments, lanes int, asym bool) {
+	n, room := segments*lanes, (segments+7)/8*8*lanes
+	w.factors = sized(w.factors, room+n)
+	w.scales, w.mins = w.factors[:n:room], nil
 	if asym {
-		w.mins = w.factors[n : 2*n]
+		w.mins = w.factors[room:][:n]
 	}
 }
 
@@ -243,7 +244,10 @@ func (w *worker) loadFactors(in *quantizedInput, m *qtensor.Matrix, r, n, lanes 
 	case in.sameGroups && m.Scales32 != nil && r%lanes == 0:
 		copyFactors(w.scales, m, m.Scales32, r, lanes)
 		copyFactors(w.mins, m, m.Mins32, r, lanes)
-	case in.sameGroups && m.Scales32 == nil && n == lanes && lanes == kernel.StoredLanes():
+	case in.sameGroups && m.Scheme.Short && n == lanes && lanes == kernel.StoredLanes():
+		bytes := m.Scheme.ScaleBytes(m.Cols)
+		kernel.TransposeShort(w.scales, lanes, m.Scales[bytes*r:], bytes, groups, m.Scheme.ShortLevels())
+	case in.sameGroups && m.Scales32 == nil && !m.Scheme.Short && n == lanes && lanes == kernel.StoredLanes():
 		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
 		if w.mins != nil {
 			kernel.TransposeF16(w.mins, lanes, m.Mins[2*groups*r:], 2*groups, groups)
@@ -289,7 +293,7 @@ const positionsBand = 8 * kernel.StoredBand
 // storedProduct is integerProduct for weights in the order of their storage.
 func (w *worker) storedProduct(in *quantizedInput, p product, r, n int) {
 	scheme, lanes := p.w.Scheme, kernel.StoredLanes()
-	w.factorsFor(len(in.segments)*lanes, scheme.Asym)
+	w.factorsFor(len(in.segments), lanes, scheme.Asym)
 	v := &w.integers
 	v.Bits, v.Stride, v.Scales, v.Mins, v.Zero = scheme.Bits, p.w.RowBytes(), w.scales, w.mins, 0
 	if !scheme.Asym {
@@ -316,6 +320,11 @@ func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 	v := &w.integers
 	v.Codes = m.Codes[r*v.Stride : (r+n)*v.Stride]
 	groups := len(in.segments)
+	if m.Scheme.Short {
+		bytes := m.Scheme.ScaleBytes(m.Cols)
+		v.Scales = w.scales[:cap(w.scales)]
+		return kernel.MulVector(p.y.data[r:r+n], v, kernel.Factors{Short: m.Scales[bytes*r : bytes*(r+n)], Table: m.Scheme.ShortLevels()}, kernel.Factors{}, &in.stored)
+	}
 	scales, ok := vectorFactors(m.Scales, m.Scales32, groups, r, n)
 	var mins kernel.Factors
 	if m.Scheme.Asym {

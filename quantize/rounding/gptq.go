@@ -97,7 +97,7 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		if p.step == 0 && !p.without.Has(StepRefit) {
+		if p.step == 0 && !p.dst.Scheme.Short && !p.without.Has(StepRefit) { // levels are too far apart to refit
 			p.refit()
 		}
 		if !p.without.Has(StepDescent) {

@@ -29,17 +29,22 @@ type scaleSearch struct {
 	divisor, trial, inverse, errors [kernel.Candidates]float32
 
 	ranges rangeSearch // for asymmetric ones
+	short  shortSearch // for scales of 4 bits
 }
 
 func newScaleSearch(scheme qtensor.Scheme, power []float32, plain bool) *scaleSearch {
 	groups := scheme.Groups(len(power))
 	s := &scaleSearch{scheme: scheme, plain: plain, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 	s.divisors()
+	s.short.best, s.short.tried = make([]uint8, groups), make([]uint8, groups)
 	return s
 }
 
 // row quantizes the row x, (cols), into s.codes, s.scale and s.min.
 func (s *scaleSearch) row(x []float32) error {
+	if s.scheme.Short {
+		return s.shortRow(x)
+	}
 	for g := range s.scale {
 		lo, hi := s.scheme.Span(g, len(x))
 		quantize := s.symmetric

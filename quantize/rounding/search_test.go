@@ -157,6 +157,8 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 		power[i] = float32(i%7 + 1)
 	}
 	for text, want := range map[string]string{
+		"int4/g16/s4":   goldenInt4Short,
+		"int5/g16/s4":   goldenInt5Short,
 		"int4/g32":      goldenInt4,
 		"int4/g32/asym": goldenInt4Asym,
 		"int8/g64":      goldenInt8,
@@ -185,4 +187,7 @@ const (
 	goldenInt4     = "f219d62008404e4c"
 	goldenInt4Asym = "1854d7409914e53e"
 	goldenInt8     = "54d2256926a68404"
+
+	goldenInt4Short = "6c16f71ed35d6205"
+	goldenInt5Short = "2aed48710f69820d"
 )

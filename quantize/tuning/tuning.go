@@ -173,7 +173,7 @@ func newTuner(ctx context.Context, original, coarse *model.Model, texts [][]int,
 func (t *tuner) tunes(s model.Slot) bool {
 	w := t.m.Tensors[s.Name]
 	if s.Role != model.Vector {
-		return w.Scheme.Kind == qtensor.Int && (t.o.Rates.Scales > 0 || t.o.Rates.Mins > 0)
+		return w.Scheme.Kind == qtensor.Int && !w.Scheme.Short && (t.o.Rates.Scales > 0 || t.o.Rates.Mins > 0)
 	}
 	return !s.Fixed() && t.o.Rates.list()[ofVector(s.Name)] > 0
 }

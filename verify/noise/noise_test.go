@@ -52,7 +52,7 @@ func stored(t *testing.T, w *qtensor.Matrix, scheme string) *qtensor.Matrix {
 // every scheme, and no code leaves its range.
 func TestCopyHasTheNoiseOfRounding(t *testing.T) {
 	m := open(t, "trained")
-	for _, scheme := range []string{"int2/g32/asym", "int3/g32", "int4/g32", "int5/row/asym", "int8/g32", "Q4_K"} {
+	for _, scheme := range []string{"int2/g32/asym", "int3/g32", "int4/g32", "int5/g16/s4", "int5/row/asym", "int8/g32", "Q4_K"} {
 		c := *m
 		w := m.Tensors["blocks.3.up"]
 		if scheme == "Q4_K" {

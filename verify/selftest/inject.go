@@ -83,15 +83,22 @@ func dropBias(t *faultTarget) (*injected, string) {
 
 func abs(x float32) float32 { return max(x, -x) }
 
-// shiftScales shifts the scales and minimums of a matrix by one group.
+// shiftScales shifts the scales and minimums of a matrix by one group. The last group gets those
+// of the first.
 func shiftScales(t *faultTarget) (*injected, string) {
 	return t.integerFault(func(w *qtensor.Matrix, _ *Place) {
-		for _, plane := range [][]byte{w.Scales, w.Mins} {
-			if len(plane) > 0 {
-				first := [2]byte(plane)
-				copy(plane, plane[2:])
-				copy(plane[len(plane)-2:], first[:])
-			}
+		var scales, mins [][]uint16
+		var read qtensor.Reader
+		for r := range w.Rows {
+			_, scale, least := read.Codes(w, r)
+			scales, mins = append(scales, slices.Clone(scale)), append(mins, slices.Clone(least))
+		}
+		shifted := func(rows [][]uint16, r int) []uint16 {
+			return append(slices.Clone(rows[r][1:]), rows[(r+1)%w.Rows][0])
+		}
+		for r := range w.Rows {
+			codes, _, _ := read.Codes(w, r)
+			w.SetRow(r, codes, shifted(scales, r), shifted(mins, r))
 		}
 	})
 }
