@@ -27,9 +27,13 @@ type Budget struct {
 	Resident int64
 }
 
-// defaultSchemes lists every width in wide and narrow groups, with a minimum where it can
-// pay off.
-const defaultSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
+// shortSchemes lists every width with short scales. At equal loss, no other scheme of this
+// package takes fewer bits without a coder.
+const shortSchemes = "int2/g16/s4,int3/g16/s4,int4/g16/s4,int5/g16/s4,int6/g16/s4,int7/g16/s4,int8/g16/s4"
+
+// wideSchemes lists every width in wide and narrow groups with float16 scales, with a minimum
+// where it can pay off.
+const wideSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
 	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
 
 // codedSchemes lists the rates of entropy-coded integers.
@@ -45,8 +49,12 @@ func CodedSchemes() []string { return strings.Split(codedSchemes, ",") }
 // budget does not choose.
 const lookupScheme = "int8/g32"
 
-// DefaultSchemes returns the names of the schemes that a budget usually chooses from.
-func DefaultSchemes() []string { return strings.Split(defaultSchemes, ",") }
+// DefaultSchemes returns the names of the schemes that a budget usually chooses from, for a
+// container.
+func DefaultSchemes() []string { return strings.Split(shortSchemes, ",") }
+
+// WideSchemes returns those for other programs' files, which may lack types for some.
+func WideSchemes() []string { return strings.Split(wideSchemes, ",") }
 
 // SchemesFor returns the schemes that fits accepts for the columns of every matrix of m.
 func SchemesFor(m *Model, schemes []Scheme, fits func(s Scheme, cols int) bool) (all []Scheme) {

@@ -45,12 +45,14 @@ func TestBudgetCheck(t *testing.T) {
 
 // A budget takes all of the default schemes.
 func TestDefaultSchemes(t *testing.T) {
-	b := Budget{Bits: 5}
-	for text := range slices.Values(DefaultSchemes()) {
-		b.Schemes = append(b.Schemes, scheme(t, text))
-	}
-	if err := b.Check(); err != nil || len(b.Schemes) < 10 {
-		t.Errorf("%d schemes, %v", len(b.Schemes), err)
+	for _, names := range [][]string{DefaultSchemes(), WideSchemes()} {
+		b := Budget{Bits: 5}
+		for text := range slices.Values(names) {
+			b.Schemes = append(b.Schemes, scheme(t, text))
+		}
+		if err := b.Check(); err != nil || len(b.Schemes) < 7 {
+			t.Errorf("%d schemes, %v", len(b.Schemes), err)
+		}
 	}
 }
 

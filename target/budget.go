@@ -22,8 +22,11 @@ func (f *File) Complete(b *quantize.Budget, coded bool) (*quantize.Budget, error
 	full := *b
 	if len(full.Schemes) == 0 {
 		names := quantize.DefaultSchemes()
-		if coded {
+		switch {
+		case coded:
 			names = quantize.CodedSchemes()
+		case f.Exporter != nil:
+			names = quantize.WideSchemes()
 		}
 		var err error
 		if full.Schemes, err = words.Schemes(names); err != nil {
