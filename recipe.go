@@ -20,15 +20,19 @@ type Rule = quantize.Rule
 // ParseRule reads "pattern=scheme", such as "blocks.*.down=int8/g32".
 func ParseRule(text string) (Rule, error) { return quantize.ParseRule(text) }
 
-// ParseScheme reads a scheme: "f32", "f16", "bf16" or "intBITS/GROUP[/asym]".
+// ParseScheme reads a scheme: "f32", "f16", "bf16", "intBITS/GROUP[/asym]" or "intBITS/GROUP/s4".
 func ParseScheme(text string) (Scheme, error) { return words.Scheme(text) }
 
 // ParseSchemes reads a scheme from each of texts.
 func ParseSchemes(texts []string) ([]Scheme, error) { return words.Schemes(texts) }
 
 // DefaultSchemes returns the names of the schemes that a Budget without Schemes chooses
-// from: every width in wide and narrow groups, with a minimum where it can pay off.
+// from for a container: every width, with short scales.
 func DefaultSchemes() []string { return quantize.DefaultSchemes() }
+
+// WideSchemes returns the names of those for other programs' files: float16 scales, in wide and
+// narrow groups, with a minimum where it can pay off.
+func WideSchemes() []string { return quantize.WideSchemes() }
 
 // ReadRecipe reads the YAML of a recipe from the file at path.
 func ReadRecipe(ctx context.Context, path string) (*Recipe, error) {

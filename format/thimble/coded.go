@@ -31,6 +31,9 @@ func (c *Contents) features() (bits uint64) {
 		if e.Coded {
 			bits |= featureCoded
 		}
+		if e.Scheme.Short {
+			bits |= featureShort
+		}
 	}
 	return bits
 }

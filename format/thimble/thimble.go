@@ -47,7 +47,8 @@ const (
 	planeAlign   = 64       // one cache line, and the widest vector register
 
 	featureCoded = 1 << 0 // some tensor is coded
-	known        = featureCoded
+	featureShort = 1 << 1 // some tensor has short scales
+	known        = featureCoded | featureShort
 )
 
 // A Digest is a SHA-256.
