@@ -186,6 +186,9 @@ func (o *ExportOptions) write(ctx context.Context, exporter format.Exporter, m *
 	if err := hashed.Wait(); err != nil {
 		return nil, err
 	}
+	if err := quantize.CheckFinite(ctx, m); err != nil {
+		return nil, err
+	}
 	m.Provenance.Sources = slices.Concat(m.Provenance.Sources, hashed.Sources)
 	m.Provenance.Tool = Tool
 	options := o.options(m)

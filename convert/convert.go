@@ -165,6 +165,12 @@ func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Ch
 		return err
 	}
 	m.Spec, m.Tensors = *spec, tensors
+	m.Origin = func(canonical string) (string, string) {
+		if t := stored[n.Of(canonical)]; t != nil {
+			return t.File, t.Name
+		}
+		return m.Path, canonical // made up, such as gains of 1
+	}
 	m.Notes = append(m.Notes, notes...)
 	return nil
 }

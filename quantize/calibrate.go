@@ -43,11 +43,11 @@ type Calibration struct {
 // checkFinite returns an error that names the first weight of m that is not finite.
 // Without the check, rounding would detect it late, in another tensor. A survey or run
 // that has run m ahead has checked it already.
-func (c *Calibration) checkFinite(ctx context.Context, m *Model) error {
+func (c *Calibration) CheckFinite(ctx context.Context, m *Model) error {
 	if c.final != nil && c.final.m == m {
 		return nil
 	}
-	return checkFinite(ctx, m)
+	return CheckFinite(ctx, m)
 }
 
 // A calibratedRun runs the texts through the float model and through the model quantized so
@@ -85,12 +85,12 @@ func runCalibrated(ctx context.Context, m *Model, p *Plan, c *Calibration, write
 		for ; r.written < len(p.Tensors) && done(&p.Tensors[r.written]); r.written++ {
 			e := &p.Tensors[r.written]
 			if err := write(e, r.out[e.Name]); err != nil {
-				return inTensor(m, e.Name, err)
+				return m.InTensor(e.Name, err)
 			}
 		}
 		return nil
 	}
-	err := c.checkFinite(ctx, m)
+	err := c.CheckFinite(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (r *calibratedRun) replace(name string, fill func(dst, src *Matrix) error) 
 		err = r.account(e, dst)
 	}
 	if err != nil {
-		return inTensor(r.m, name, err)
+		return r.m.InTensor(name, err)
 	}
 	r.set(name, dst)
 	return nil
@@ -144,7 +144,7 @@ func (r *calibratedRun) keep(name string) error {
 		err = r.account(r.entries[name], out)
 	}
 	if err != nil {
-		return inTensor(r.m, name, err)
+		return r.m.InTensor(name, err)
 	}
 	r.set(name, out)
 	return nil
@@ -393,7 +393,7 @@ func (r *calibratedRun) round(v *visit) error {
 		r.seen = append(r.seen, seen)
 		var err error
 		if in, err = rounding.NewInput(r.ctx, v.moments, rounding.Damping); err != nil {
-			return inTensor(r.m, model.Name(v.block, v.kinds[0]), err)
+			return r.m.InTensor(model.Name(v.block, v.kinds[0]), err)
 		}
 	} else if r.roundsAny(v) {
 		r.c.Health.silent(v)

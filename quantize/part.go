@@ -55,7 +55,7 @@ func RunPart(ctx context.Context, m *Model, p *Plan, tensors []int, j *Journal, 
 		out, err := p.store(ctx, m.Tensors[e.Name], *e, inputs[e.Name])
 		m.Tensors[e.Name].Release()
 		if err != nil {
-			return inTensor(m, e.Name, err)
+			return m.InTensor(e.Name, err)
 		}
 		planes := out.Planes()
 		content := append([][]byte{binary.LittleEndian.AppendUint32(nil, uint32(t))}, planes[:]...)
@@ -113,7 +113,7 @@ func Merge(ctx context.Context, m *Model, p *Plan, rounded map[int]*Matrix, sink
 			err = ctx.Err()
 		}
 		if err != nil {
-			return inTensor(m, e.Name, err)
+			return m.InTensor(e.Name, err)
 		}
 		if done += int64(e.Rows) * int64(e.Cols); progress != nil {
 			progress(done)

@@ -107,7 +107,7 @@ func TestRunNamesTheTensor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "test: blocks.1.up: row 1, column 1 is +Inf; a checkpoint with non-finite weights cannot be converted"
+	want := "test: blocks.1.up: row 1, column 1 is +Inf, but weights must be finite; download the file again, or take a checkpoint from before training diverged"
 	if err := Run(t.Context(), m, p, nil, new(discard), nil); err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %q", err, want)
 	}

@@ -2,9 +2,7 @@ package quantize
 
 import (
 	"context"
-	"fmt"
 
-	"thimble/internal/defect"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/quantize/power"
@@ -61,7 +59,7 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 		}
 		m.Tensors[e.Name].Release()
 		if err != nil {
-			return inTensor(m, e.Name, err)
+			return m.InTensor(e.Name, err)
 		}
 	}
 	return nil
@@ -95,15 +93,15 @@ func (p *Plan) store(ctx context.Context, src *Matrix, e Entry, in *rounding.Inp
 	return dst, p.method.Round(ctx, dst, src, in.At(e.To.BitsRate(), nil))
 }
 
-// checkFinite returns an error that names the first weight of m that is not finite. A
+// CheckFinite returns an error that names the first weight of m that is not finite. A
 // forward pass would show it late, in another tensor.
-func checkFinite(ctx context.Context, m *Model) error {
+func CheckFinite(ctx context.Context, m *Model) error {
 	for _, slot := range m.Spec.Slots() {
 		t := m.Tensors[slot.Name]
 		err := rounding.EachFinite(ctx, t, func(_, _ int) error { return nil })
 		t.Release()
 		if err != nil {
-			return inTensor(m, slot.Name, err)
+			return m.InTensor(slot.Name, err)
 		}
 	}
 	return nil
@@ -112,9 +110,4 @@ func checkFinite(ctx context.Context, m *Model) error {
 // cast stores the values of src in the float type of dst.
 func cast(ctx context.Context, dst, src *Matrix) error {
 	return rounding.EachRow(ctx, src, func(_, r int, x []float32) error { return dst.SetFloats(r, x) })
-}
-
-// inTensor names m and the tensor in err.
-func inTensor(m *Model, name string, err error) error {
-	return fmt.Errorf("%s: %s: %w", defect.Printable(m.Path), name, err)
 }

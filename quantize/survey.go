@@ -65,7 +65,7 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 		s.work.total += c.fisherWork(m)
 	}
 	s.work.add(0)
-	if err := c.checkFinite(ctx, m); err != nil {
+	if err := c.CheckFinite(ctx, m); err != nil {
 		return nil, err
 	}
 	if len(rated) > 0 {
@@ -192,7 +192,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 	}
 	in, err := rounding.NewInput(s.ctx, moments, rounding.Damping)
 	if err != nil {
-		return inTensor(s.m, model.Name(g.Block, g.Kinds[0]), err)
+		return s.m.InTensor(model.Name(g.Block, g.Kinds[0]), err)
 	}
 	for _, kind := range g.Kinds {
 		name := model.Name(g.Block, kind)
@@ -209,7 +209,7 @@ func (s *surveyor) group(g *transformer.Group, n int) error {
 		}
 		q, made, err := s.disturb(src, in, loudest, s.outputs[name])
 		if err != nil {
-			return inTensor(s.m, name, err)
+			return s.m.InTensor(name, err)
 		}
 		src.Release()
 		if old := s.cost[name]; old != nil { // the block runs again
@@ -255,7 +255,7 @@ func (s *surveyor) head(final *finalStates) error {
 	for _, b := range final.bins {
 		in, err := b.input(s.ctx, final.hidden)
 		if err != nil {
-			return inTensor(s.m, name, err)
+			return s.m.InTensor(name, err)
 		}
 		weight := make([]float64, src.Rows)
 		mean := 0.0
@@ -279,7 +279,7 @@ func (s *surveyor) head(final *finalStates) error {
 	if len(rated) > 0 {
 		more, err := s.rateCosts(final, src, rated)
 		if err != nil {
-			return inTensor(s.m, name, err)
+			return s.m.InTensor(name, err)
 		}
 		costs = append(costs, more...)
 	}
@@ -421,7 +421,7 @@ func (s *surveyor) measure(t *transformer.Trace, names []string) error {
 	for _, name := range names {
 		noisy, err := s.noisy[name].of(s.ctx, s.m.Tensors[name])
 		if err != nil {
-			return inTensor(s.m, name, err)
+			return s.m.InTensor(name, err)
 		}
 		t.Replace(name, noisy)
 	}

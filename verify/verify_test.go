@@ -124,8 +124,8 @@ func TestRunErrors(t *testing.T) {
 		gates      string
 		want       string
 	}{
-		{good, bad(nan), one, "", "prompt 0: position 1: the model's logit of token 1 is NaN"},
-		{nil, bad(inf), one, "", "prompt 0: position 1: the model's logit of token 1 is +Inf"},
+		{good, bad(nan), one, "", "prompt 0: position 1: the model's logit of token 1 is NaN; thimble convert names a weight that is not finite"},
+		{nil, bad(inf), one, "", "prompt 0: position 1: the model's logit of token 1 is +Inf; thimble convert names a weight that is not finite"},
 		{bad(-inf), good, one, "", "prompt 0: position 1: the reference's logit of token 1 is -Inf"},
 		{good, good, nil, "", "there are no prompts to score"},
 		{good, good, []reference.Prompt{{IDs: []int{0, 2}, From: 0, To: 2}}, "", "prompt 0, position 1: token id 2 is outside the model's vocabulary of 2"},

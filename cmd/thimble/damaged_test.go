@@ -165,6 +165,21 @@ func TestDamagedReference(t *testing.T) {
 	refused(t, code, stderr, []string{"llama-tied, compared with " + path, "the reference's logit of token 383 is NaN"})
 }
 
+// A weight that is not finite is named as the user's file names it, and never written.
+func TestWeightThatIsNotFinite(t *testing.T) {
+	w := twins[0]
+	whole := w.read(t, w.file)
+	dir := w.write(t, append(whole[:len(whole)-2:len(whole)-2], 0, 0x7c)) // float16's infinity
+	gguf := filepath.Join(t.TempDir(), "a.gguf")
+	for _, args := range [][]string{
+		{"convert", dir, "-o", filepath.Join(t.TempDir(), "a.thimble")},
+		{"export", dir, "-o", gguf},
+	} {
+		code, _, stderr := thimbleRun(args...)
+		refused(t, code, stderr, []string{filepath.Join(dir, w.as) + ": model.norm.weight (norm): ", "is +Inf, but weights must be finite; download the file again", "float16 ends at 65504"})
+	}
+}
+
 // Every command that uses the weights detects a flipped bit in the data of a PyTorch
 // zip file.
 func TestDamagedData(t *testing.T) {

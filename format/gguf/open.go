@@ -70,6 +70,15 @@ func (f *file) model() (*model.Model, error) {
 	if n := keys.nextBlocks; n != nil && *n > 0 {
 		m.Notes = append(m.Notes, fmt.Sprintf("%s for the prediction of further tokens: left out", defect.Counted(int(*n), "block")))
 	}
+	m.Origin = func(canonical string) (string, string) {
+		for _, slot := range spec.Slots() {
+			at, _ := arch.place(&spec, slot)
+			if t := f.tensors[at.name]; t != nil && slot.Name == canonical {
+				return t.path, t.name
+			}
+		}
+		return f.path, canonical
+	}
 	for _, name := range unknown {
 		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}

@@ -67,7 +67,11 @@ func SumExp(x []float32, bias float64, exp []float64) (sum float64) {
 func Finite(whose string, x []float32) error {
 	for id, v := range x {
 		if !IsFinite(float64(v)) {
-			return fmt.Errorf("the %s's logit of token %d is %v", whose, id, v)
+			remedy := ""
+			if whose == "model" {
+				remedy = "; thimble convert names a weight that is not finite"
+			}
+			return fmt.Errorf("the %s's logit of token %d is %v%s", whose, id, v, remedy)
 		}
 	}
 	return nil

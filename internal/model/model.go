@@ -31,6 +31,10 @@ type Model struct {
 	Files      []string // paths of the files read; writing the model adds their hashes to Provenance
 	Notes      []string // for the user: decisions made and tensors dropped while opening
 
+	// Origin returns the file that holds a tensor, and the tensor's name there, for errors. nil
+	// if a file has the canonical names.
+	Origin func(canonical string) (file, stored string)
+
 	// Verify compares every tensor with the checksums that the files contain; nil if they
 	// contain none. It reads each byte once and keeps none of them resident.
 	// Opening a model does not call it: whoever uses the tensors' values calls it before.

@@ -1,5 +1,11 @@
 package model
 
+import (
+	"fmt"
+
+	"thimble/internal/defect"
+)
+
 // A StoredTensor describes how a model stores one tensor.
 type StoredTensor struct {
 	Name   string `json:"name"`
@@ -18,4 +24,17 @@ func (m *Model) Stored() (all []StoredTensor) {
 		all = append(all, StoredTensor{s.Name, s.Role.String(), t.Scheme.String(), t.Rows, t.Cols, t.Bytes()})
 	}
 	return all
+}
+
+// InTensor says in err which tensor of m is at fault: the file, the tensor's name there, and
+// the canonical name if it differs.
+func (m *Model) InTensor(name string, err error) error {
+	file, stored := m.Path, name
+	if m.Origin != nil {
+		file, stored = m.Origin(name)
+	}
+	if stored = defect.Printable(stored); stored != name {
+		stored += " (" + name + ")"
+	}
+	return fmt.Errorf("%s: %s: %w", defect.Printable(file), stored, err)
 }

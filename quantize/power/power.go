@@ -4,10 +4,8 @@ package power
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
-	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
@@ -239,5 +237,5 @@ func (p *powers) in(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %s: %w", defect.Printable(p.m.Path), name, err)
+	return p.m.InTensor(name, err)
 }

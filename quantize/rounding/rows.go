@@ -62,7 +62,11 @@ func finiteRow(reader *qtensor.Reader, src *qtensor.Matrix, r int) error {
 	}
 	x := make([]float32, src.Cols)
 	reader.Row(x, src, r)
-	return fmt.Errorf("row %d, column %d is %v; a checkpoint with non-finite weights cannot be converted", r, c, x[c])
+	remedy := "download the file again, or take a checkpoint from before training diverged"
+	if src.Scheme.Kind == qtensor.F16 {
+		remedy += ", or the weights in bfloat16: float16 ends at 65504"
+	}
+	return fmt.Errorf("row %d, column %d is %v, but weights must be finite; %s", r, c, x[c], remedy)
 }
 
 // rowsOf returns the values of src, (src.Rows, src.Cols).

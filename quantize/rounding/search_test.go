@@ -120,8 +120,8 @@ func TestEdgeGroups(t *testing.T) {
 		{scheme: "int4/g32", x: []float32{1e6, 1}, err: "row 0, columns 0 to 1: a weight of 1e+06 needs a scale beyond float16's largest, 65504"},
 		{scheme: "int4/g32/asym", x: []float32{-1e7, 1e7}, err: "row 0, columns 0 to 1: weights from -1e+07 to 1e+07 need a scale beyond float16's largest, 65504"},
 		{scheme: "int4/g32/asym", x: []float32{3e38, -3e38}, err: "row 0, columns 0 to 1: weights from -3e+38 to 3e+38 need a scale beyond float16's largest, 65504"},
-		{scheme: "int4/g32", x: []float32{1, float32(math.NaN())}, err: "row 0, column 1 is NaN; a checkpoint with non-finite weights cannot be converted"},
-		{scheme: "int4/g32", x: []float32{float32(math.Inf(-1))}, err: "row 0, column 0 is -Inf; a checkpoint with non-finite weights cannot be converted"},
+		{scheme: "int4/g32", x: []float32{1, float32(math.NaN())}, err: "row 0, column 1 is NaN, but weights must be finite; download the file again, or take a checkpoint from before training diverged"},
+		{scheme: "int4/g32", x: []float32{float32(math.Inf(-1))}, err: "row 0, column 0 is -Inf, but weights must be finite; download the file again, or take a checkpoint from before training diverged"},
 	} {
 		src, err := qtensor.New(qtensor.Scheme{}, 1, len(c.x))
 		if err != nil {

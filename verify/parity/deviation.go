@@ -86,7 +86,7 @@ func (d *deviation) finish() error {
 		inherited += d.inherited[r]
 	}
 	if !logits.IsFinite(ref) || !logits.IsFinite(added) || !logits.IsFinite(inherited) {
-		return fmt.Errorf("step %d, %s: a value is not finite, so the models cannot be compared", d.Step, d.name())
+		return fmt.Errorf("step %d, %s: a value is not finite, so the models cannot be compared; thimble convert names a weight that is not finite", d.Step, d.name())
 	}
 	d.Added, d.Inherited = relative(added, ref), relative(inherited, ref)
 	d.Expected = relative(sum(d.expected), ref)

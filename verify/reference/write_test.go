@@ -145,8 +145,8 @@ func TestWriteReferenceErrors(t *testing.T) {
 		topK int
 		want string
 	}{
-		{[]int{0, 1}, 0, "prompt 0: position 1: the model's logit of token 1 is NaN"},
-		{[]int{0, 1}, 1, "prompt 0: position 1: the model's logit of token 1 is NaN"},
+		{[]int{0, 1}, 0, "prompt 0: position 1: the model's logit of token 1 is NaN; thimble convert names a weight that is not finite"},
+		{[]int{0, 1}, 1, "prompt 0: position 1: the model's logit of token 1 is NaN; thimble convert names a weight that is not finite"},
 		{[]int{1, 0}, 0, "prompt 0: no prompt 1"},
 		{[]int{0, 2}, 0, "prompt 0, position 1: token id 2 is outside the model's vocabulary of 2"},
 		{[]int{}, 0, "prompt 0: positions [0, 0) are not in a prompt of 0 tokens"},
