@@ -8,9 +8,11 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -31,11 +33,14 @@ next request; --queue more wait, and others get status 429. A client that
 disconnects ends its request.
 
 What a request does not set is as the model's authors recommend, or as the
-options say. Tools go to the model's chat template, and calls are read in the
-forms of Qwen and Hermes (<tool_call>), Mistral ([TOOL_CALLS]) and Llama 3
-(JSON); tool_choice "required" or a function makes the answer begin as a call.
-n above 1, penalties of frequency and presence, logit_bias and JSON schemas are
-refused.
+options say. Without max_tokens an answer may go on to the end of the context,
+as with OpenAI and llama.cpp; -n limits every answer. A misspelled field
+(max_token) is an error; fields of OpenAI's that do not apply here are ignored.
+
+Tools go to the model's chat template, and calls are read in the forms of Qwen
+and Hermes (<tool_call>), Mistral ([TOOL_CALLS]) and Llama 3 (JSON); tool_choice
+"required" or a function makes the answer begin as a call. n above 1, penalties
+of frequency and presence, logit_bias and JSON schemas are refused.
 
 Only programs on this machine can connect unless --host or --addr says
 otherwise. There are no users and no encryption: put a proxy in front of it
@@ -115,7 +120,7 @@ func serveAction(c *cli.Context) error {
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("serve: %w; choose another address with --addr", err)
+		return cannotListen(c, addr, err)
 	}
 	fmt.Fprintf(c.App.Writer, "%s: http://%s/  (the API is at /v1)\n", defect.Printable(o.Name), listener.Addr())
 	if !c.Bool(quietFlag.Name) {
@@ -130,6 +135,31 @@ func serveAction(c *cli.Context) error {
 func weightBytes(m interface{ Size() (int64, int64) }) int64 {
 	_, bytes := m.Size()
 	return bytes
+}
+
+// cannotListen returns the error for an address that could not be used, with the option that
+// the user gave, or would give.
+func cannotListen(c *cli.Context, addr string, err error) error {
+	var failed *net.OpError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	if call := new(os.SyscallError); errors.As(err, &call) {
+		err = call.Err
+	}
+	option, remedy := "--port", ""
+	if c.IsSet("addr") && !c.IsSet("port") {
+		option = "--addr"
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		remedy = ", or port 0 for any free one"
+	case errors.Is(err, os.ErrPermission):
+		remedy = ", with a port of 1024 or more"
+	case c.IsSet("host"):
+		option = "--host"
+	}
+	return fmt.Errorf("serve: cannot listen at %s: %w; choose another %s%s", defect.Printable(addr), err, option, remedy)
 }
 
 // addressOf returns the address to listen at.

@@ -36,3 +36,25 @@ func TestServeEnds(t *testing.T) {
 		t.Errorf("serve returns %v", err)
 	}
 }
+
+// The error for an address in use names the option that the user gave.
+func TestServeNamesTheOption(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	addr := l.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--port", port}, "choose another --port, or port 0"},
+		{[]string{"--host", "127.0.0.1", "--port", port}, "choose another --port, or port 0"},
+		{[]string{"--addr", addr}, "choose another --addr, or port 0"},
+	} {
+		code, _, stderr := thimbleRun(append([]string{"serve", "../../fixtures/trained"}, c.args...)...)
+		refused(t, code, stderr, []string{"cannot listen at " + addr, c.want})
+	}
+}

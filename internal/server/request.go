@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"thimble/internal/chat"
 	"thimble/internal/session"
+	"thimble/internal/spell"
 )
 
 // body is a request of either kind.
@@ -129,6 +132,13 @@ var refused = map[string]string{
 	"response_format": `{"type":"text"}`, "modalities": `["text"]`, "functions": "[]", "audio": "{}",
 }
 
+// ignored are members of other servers that are one letter from a member of ours. Of OpenAI's
+// own members, those without a meaning here are ignored, too; none is so near to another.
+var ignored = []string{"top_a"}
+
+// names returns the names of members in a fixed order.
+func names[V any](members map[string]V) []string { return slices.Sorted(maps.Keys(members)) }
+
 // read reads the body of a request: the members that both kinds share, and those of own.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, own map[string]field) (*body, chat.Object, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.MaxBody))
@@ -180,10 +190,16 @@ func (s *Server) readMember(b *body, m chat.Member, own map[string]field) error 
 	if !known {
 		f, known = fields[m.Key]
 	}
-	if known && !f.read(b, m.Value) {
+	usual, listed := refused[m.Key]
+	switch {
+	case known && !f.read(b, m.Value):
 		return invalid(m.Key, "want %s", f.want)
+	case !known && !listed && !slices.Contains(ignored, m.Key):
+		if meant := spell.Slip(m.Key, slices.Concat(names(own), names(fields), names(refused))); meant != "" {
+			return &apiError{http.StatusBadRequest, "invalid_request_error", "unknown_parameter", m.Key, fmt.Sprintf("%s: there is no such field; did you mean %s?", m.Key, meant)}
+		}
 	}
-	if usual, listed := refused[m.Key]; listed {
+	if listed {
 		got, _ := json.Marshal(m.Value)
 		if n, ok := m.Value.(json.Number); ok {
 			x, _ := n.Float64()

@@ -76,3 +76,23 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+// A misspelled member is named; what belongs to OpenAI's API or to other servers is ignored.
+func TestMisspelledMembers(t *testing.T) {
+	s := &Server{Options: Options{Name: "m", MaxBody: 1 << 16, MaxTokens: 100}}
+	for member, meant := range map[string]string{
+		"max_token": "max_tokens", "temprature": "temperature", "topP": "top_p", "max-tokens": "max_tokens", "strem": "stream", "message": "messages",
+		"store": "", "metadata": "", "user": "", "prediction": "", "reasoning_effort": "", "verbosity": "", "web_search_options": "", "service_tier": "",
+		"parallel_tool_calls": "", "prompt_cache_key": "", "safety_identifier": "", "function_call": "", "tool_choice": "",
+		"min_tokens": "", "top_a": "", "typical_p": "", "cache_prompt": "", "prompt_logprobs": "", "repeat_penalty": "", "n_predict": "", "n_probs": "",
+	} {
+		_, _, err := s.read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(fmt.Sprintf(`{%q: 1}`, member))), chatFields)
+		want := ""
+		if meant != "" {
+			want = member + ": there is no such field; did you mean " + meant + "?"
+		}
+		if got := fmt.Sprint(err); got != want && (err != nil || want != "") {
+			t.Errorf("%s: error is %v, want %q", member, err, want)
+		}
+	}
+}

@@ -36,6 +36,22 @@ func Nearest(word string, known []string) string {
 	return best
 }
 
+// Slip returns the known name that word is, but for case, hyphens, underscores and at most one
+// edit, or "". It is for words of which most are right although they are not known.
+func Slip(word string, known []string) string {
+	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
+	best, near := "", 2
+	for _, k := range known {
+		if len(word) > len(k)+4 {
+			continue // a hostile word must not cost much
+		}
+		if d := distance(plain(word), plain(k)); d < near {
+			best, near = k, d
+		}
+	}
+	return best
+}
+
 // distance returns the number of insertions, deletions and replacements of a byte, and
 // swaps of adjacent bytes, that turn a into b (optimal string alignment).
 func distance(a, b string) int {
