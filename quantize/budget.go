@@ -10,6 +10,7 @@ import (
 
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/units"
 	"thimble/quantize/words"
 )
 
@@ -102,6 +103,13 @@ func (b *Budget) Check() error {
 	return nil
 }
 
+// Wider reports whether every scheme of b takes more bits per weight than s, in rows of many
+// columns. Schemes with a rate, which take as much as is left, do not.
+func (b *Budget) Wider(s Scheme) bool {
+	const cols = 4096
+	return !slices.ContainsFunc(b.Schemes, func(x Scheme) bool { return x.Rate > 0 || x.BitsPerWeight(cols) <= s.BitsPerWeight(cols) })
+}
+
 // Measured reports whether b limits divergence, which must be measured.
 func (b *Budget) Measured() bool { return b.KL != 0 || b.Top1 != 0 }
 
@@ -152,8 +160,11 @@ func (b *Budget) Smallest(m *Model, base *Recipe, copies func(name string) int) 
 
 // A File describes the file that a limit on its size is about.
 type File struct {
-	Size   func(*Plan) (int64, error) // bytes of the file that a plan makes
-	Copies func(name string) int      // the number of times that the file stores a tensor; nil means once each
+	// Size returns the bytes that the limit is about, of the file that a plan makes: all of
+	// them, or those of its tensors if the limit is in bits per weight. nil means those of the
+	// plan's tensors.
+	Size   func(*Plan) (int64, error)
+	Copies func(name string) int // the number of times that the file stores a tensor; nil means once each
 }
 
 // Choose returns base, which must be complete, with a rule for each surveyed matrix that no
@@ -161,7 +172,7 @@ type File struct {
 // on size, have the least divergence. predicted is that divergence in nats per token.
 //
 // A limit on divergence is met only as accurately as a survey can predict it, see
-// MeasuredSearch. Only a limit on the file uses f.
+// MeasuredSearch. Only a limit on size uses f.
 func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, predicted float64, err error) {
 	var copies func(name string) int
 	if b.File != 0 {
@@ -175,16 +186,25 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, p
 	switch {
 	case b.Measured():
 		best, err = a.diverging(b.firstAim())
-	case b.Bits != 0:
-		weights, _ := m.Size()
-		best, err = a.within(int64(b.Bits * float64(weights) / 8))
 	default:
-		best, err = a.inFile(m, b.File, f.Size)
+		best, err = a.fitting(m, b.bytes(m), f.Size)
 	}
 	if err == nil && b.Resident > 0 {
 		best.recipe, err = b.narrow(m, best.recipe)
 	}
 	return best.recipe, best.predicted, err
+}
+
+// bytes returns the limit on the size that File.Size is about.
+func (b *Budget) bytes(m *Model) int64 {
+	if b.Bits != 0 {
+		weights, _ := m.Size()
+		return int64(b.Bits * float64(weights) / 8)
+	}
+	if slices.ContainsFunc(b.Schemes, func(s Scheme) bool { return s.Rate > 0 }) {
+		return b.File - planeBytes - b.File/rateMargin // what codes take is known only once they are made
+	}
+	return b.File
 }
 
 // narrow returns r with codes that are as wide as Resident allows. A code of some entropy needs
@@ -211,7 +231,7 @@ func (b *Budget) narrow(m *Model, r *Recipe) (*Recipe, error) {
 			return &same, nil
 		}
 	}
-	return nil, fmt.Errorf("the tensors take %d bytes once they are loaded, more than the %d of --max-resident; use a smaller file, whose codes are narrower", least, b.Resident)
+	return nil, fmt.Errorf("the tensors take %s once they are loaded, more than the %s of --max-resident; use a smaller file, whose codes are narrower", units.Size(least), units.Exact(b.Resident))
 }
 
 // rateMargin is the part of a file, one in so many, that its codes may take beyond their rates.
@@ -220,18 +240,15 @@ const (
 	planeBytes = 64 // to which the file is rounded up
 )
 
-// inFile returns an allocation whose plan makes a file of at most limit bytes. The size of
-// the file without its tensors depends slightly on the allocation, so inFile lowers the
-// limit on tensors by the excess until there is none.
-func (a *allocator) inFile(m *Model, limit int64, size func(*Plan) (int64, error)) (allocation, error) {
-	if slices.ContainsFunc(a.survey.Schemes, func(s Scheme) bool { return s.Rate > 0 }) {
-		limit -= planeBytes + limit/rateMargin // what codes take is known only once they are made
-	}
+// fitting returns an allocation whose plan has a size of at most limit bytes. What a file takes
+// besides its tensors depends slightly on the allocation, so fitting lowers the limit on
+// tensors by the excess until there is none. Without a size, that of the tensors is meant.
+func (a *allocator) fitting(m *Model, limit int64, size func(*Plan) (int64, error)) (allocation, error) {
 	tensors := limit
 	for {
 		best, err := a.within(tensors)
-		if err != nil {
-			return allocation{}, err
+		if err != nil || size == nil {
+			return best, err
 		}
 		plan, err := NewPlan(m, best.recipe)
 		if err != nil {

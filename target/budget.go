@@ -61,6 +61,8 @@ func (f *File) Complete(b *quantize.Budget, coded bool) (*quantize.Budget, error
 // Limited describes the file to the budget, as far as it limits the file.
 func (f *File) Limited(b *quantize.Budget) (quantize.File, error) {
 	switch {
+	case b.Bits != 0:
+		return quantize.File{Size: f.tensorBytes}, nil
 	case b.File == 0:
 		return quantize.File{}, nil
 	case f.Exporter == nil:
@@ -78,35 +80,84 @@ func (f *File) Limited(b *quantize.Budget) (quantize.File, error) {
 	}, err
 }
 
+// tensorBytes returns the bytes of the tensors in the file that plan becomes, each stored once.
+func (f *File) tensorBytes(plan *quantize.Plan) (int64, error) {
+	if f.Exporter == nil {
+		return plan.Bytes, nil
+	}
+	stored, _, err := f.AsStored(plan)
+	if err != nil {
+		return 0, err
+	}
+	return stored.Bytes, nil
+}
+
 // Smallest checks everything about a budget that needs no survey: whether recipe r, which must
 // be complete, fits the model and the file, and whether the smallest schemes keep a limit on
 // size. It returns the plan of these. If they do not, the error is a SizeError.
 func (f *File) Smallest(b *quantize.Budget, r *quantize.Recipe) (least *quantize.Plan, err error) {
-	limited, err := f.Limited(b)
+	least, bytes, err := f.smallest(b, r)
 	if err != nil {
 		return nil, err
 	}
+	switch bits := 8 * float64(bytes) / float64(least.Weights); {
+	case b.File != 0 && bytes > b.File:
+		remedy := forgottenUnit(b.File, bytes, 4*least.Weights+bytes)
+		if remedy == "" {
+			remedy = "use " + units.AtLeast(bytes) + " or more" + f.narrower(b, r)
+		}
+		return nil, &SizeError{units.Size(bytes), remedy}
+	case b.Bits != 0 && bits > b.Bits:
+		return nil, &SizeError{fmt.Sprintf("%.3g bits per weight", bits), "use " + atLeastBits(bits) + " or more" + f.narrower(b, r)}
+	}
+	return least, nil
+}
+
+// smallest returns the plan of the smallest schemes, and the bytes that a limit on size is about.
+func (f *File) smallest(b *quantize.Budget, r *quantize.Recipe) (least *quantize.Plan, bytes int64, err error) {
+	limited, err := f.Limited(b)
+	if err != nil {
+		return nil, 0, err
+	}
 	if least, err = b.Smallest(f.Model, r, limited.Copies); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if f.Exporter != nil {
 		if _, _, err := f.Types(least); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	size := int64(0)
-	if b.File != 0 {
-		if size, err = limited.Size(least); err != nil {
-			return nil, err
+	if limited.Size != nil {
+		bytes, err = limited.Size(least)
+	}
+	return least, bytes, err
+}
+
+// narrower returns an example of --schemes that take less than those of b, with the least that a
+// limit can then be, or "". It prefers the widest that b allows.
+func (f *File) narrower(b *quantize.Budget, r *quantize.Recipe) (example string) {
+	for _, names := range [][]string{{"int3/row", "int4/row"}, {"int2/row", "int3/row", "int4/row"}} {
+		with := *b
+		with.Schemes, _ = words.Schemes(names)
+		completed, err := f.Complete(&with, false)
+		if err != nil || len(completed.Schemes) < len(names) || !b.Wider(with.Schemes[0]) {
+			break
+		}
+		least, bytes, err := f.smallest(completed, r)
+		if err != nil {
+			break
+		}
+		takes, fits := units.AtLeast(bytes), bytes <= b.File
+		if b.Bits != 0 {
+			bits := 8 * float64(bytes) / float64(least.Weights)
+			takes, fits = atLeastBits(bits), bits <= b.Bits
+		}
+		example = fmt.Sprintf(", or %s or more with --schemes %s", takes, strings.Join(names, ","))
+		if fits {
+			break
 		}
 	}
-	switch bits := least.BitsPerWeight(); {
-	case size > b.File:
-		return nil, &SizeError{units.Size(size), remedyForSize(b.File, size, 4*least.Weights+size)}
-	case b.Bits != 0 && bits > b.Bits:
-		return nil, &SizeError{fmt.Sprintf("%.3g bits per weight", bits), fmt.Sprintf("use %g or more, or smaller schemes", math.Ceil(100*bits)/100)}
-	}
-	return least, nil
+	return example
 }
 
 // MostBits returns the bits per weight of the plan in which every matrix that b chooses for has
@@ -116,11 +167,12 @@ func (f *File) MostBits(b *quantize.Budget, r *quantize.Recipe) float64 {
 	largest.Schemes = []qtensor.Scheme{slices.MaxFunc(b.Schemes, func(x, y qtensor.Scheme) int {
 		return cmp.Compare(x.BitsPerWeight(nominal), y.BitsPerWeight(nominal))
 	})}
-	plan, err := largest.Smallest(f.Model, r, nil)
+	largest.File, largest.Bits = 0, 64
+	plan, bytes, err := f.smallest(&largest, r)
 	if err != nil {
 		return 0
 	}
-	return plan.BitsPerWeight()
+	return 8 * float64(bytes) / float64(plan.Weights)
 }
 
 // nominal is a number of columns that every group divides.
@@ -131,13 +183,16 @@ type SizeError struct{ least, remedy string }
 
 func (e *SizeError) Error() string { return "the smallest schemes take " + e.least + "; " + e.remedy }
 
-// remedyForSize returns the remedy for a target of given bytes, less than the least possible. If
-// the target is possible in a larger unit, that unit was forgotten.
-func remedyForSize(given, least, most int64) string {
+// forgottenUnit asks for the unit in which a target of given bytes, less than the least possible,
+// is possible; "" if there is none.
+func forgottenUnit(given, least, most int64) string {
 	for _, unit := range []int64{1e3, 1e6, 1e9} {
 		if given <= most/unit && given*unit >= least {
 			return fmt.Sprintf("did you mean %s?", units.Exact(given*unit))
 		}
 	}
-	return fmt.Sprintf("use %s or more, or smaller schemes", units.AtLeast(least))
+	return ""
 }
+
+// atLeastBits formats bits per weight rounded up: a lower limit that a person can copy.
+func atLeastBits(bits float64) string { return fmt.Sprint(math.Ceil(100*bits) / 100) }

@@ -7,18 +7,18 @@ import (
 	"thimble/quantize"
 )
 
-// A size that would do in a larger unit lacks that unit; any other is too small.
-func TestRemedyForSize(t *testing.T) {
+// A size that would do in a larger unit lacks that unit.
+func TestForgottenUnit(t *testing.T) {
 	for _, c := range []struct {
 		given, least, most int64
 		want               string
 	}{
 		{92, 50e6, 500e6, "did you mean 92MB?"},
 		{92e3, 50e6, 500e6, "did you mean 92MB?"},
-		{9e6, 50e6, 500e6, "use 50MB or more, or smaller schemes"},
-		{600, 50e6, 500e6, "use 50MB or more, or smaller schemes"},
+		{9e6, 50e6, 500e6, ""},
+		{600, 50e6, 500e6, ""},
 	} {
-		if got := remedyForSize(c.given, c.least, c.most); got != c.want {
+		if got := forgottenUnit(c.given, c.least, c.most); got != c.want {
 			t.Errorf("%d of %d: %q, want %q", c.given, c.least, got, c.want)
 		}
 	}

@@ -35,6 +35,7 @@ func TestRemediesClear(t *testing.T) {
 		{append(budget, "--target-size", "80kB"), `the smallest schemes take .*; use (\S+) or more`, "--target-size"},
 		{append(budget, "--target-size", "110"), `the smallest schemes take .*; did you mean (\S+)\?`, "--target-size"},
 		{append(budget, "--target-bpw", "3"), `the smallest schemes take .*; use (\S+) or more`, "--target-bpw"},
+		{append(budget, "--target-bpw", "3.5"), `the smallest schemes take .* or more with --schemes (\S+)`, "--schemes"},
 		{append(calibrate, "--calib", all, "--calib-tokens", "10"), `fewer than one piece of 256; use --calib-tokens (\d+) or more`, "--calib-tokens"},
 		{append(calibrate, "--calib", all, "--calib-tokens", "10"), `fewer than one piece of 256; .* or a smaller --calib-context, at most (\d+)`, "--calib-context"},
 		{append(quantize, "--calib", all, "--calib-context", "2", "--calib-tokens", "64", "--schemes", "int8/g32", "--max-kl", "1"), `pieces of 3 tokens or more; use --calib-context (\d+) or more`, "--calib-context"},
