@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,5 +212,18 @@ func TestFullDisk(t *testing.T) {
 	}
 	if _, err := os.Stat(out); err == nil {
 		t.Error("the failed run left an output")
+	}
+}
+
+// An error of the system is without the name of its call, and says what to do.
+func TestSystemErrors(t *testing.T) {
+	for err, want := range map[error]string{
+		syscall.EACCES: "x: a: permission denied; ask its owner",
+		syscall.ENOSPC: "x: a: no space left on device; delete something on that disk",
+		syscall.EISDIR: "x: a: is a directory",
+	} {
+		if got := withoutCall(fmt.Errorf("x: %w", &fs.PathError{Op: "open", Path: "a", Err: err})); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

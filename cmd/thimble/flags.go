@@ -32,7 +32,7 @@ var (
 		Name: "entropy-coded", Usage: "store integers in as many bits as their entropy takes (.thimble only); the model stays the same, all cores decode it when it is opened",
 	}
 	maxMemFlag = &cli.StringFlag{
-		Name: "max-mem", Usage: "keep the peak of memory, mapped files included, below `SIZE`, such as 1GiB or 800MB; what does not fit goes to a temporary file",
+		Name: "max-mem", Usage: "keep the peak of memory, mapped files included, below `SIZE`, such as 800MB; what does not fit goes to a temporary file",
 	}
 	loraFlag = &cli.StringSliceFlag{
 		Name: "lora", Usage: "merge the LoRA adapter of peft in `DIR` into the checkpoint's weights (repeatable, in this order)",

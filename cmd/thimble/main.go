@@ -77,11 +77,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// withoutCall returns the text of err without the name of the system call that failed.
+// withoutCall returns the text of err without the name of the system call that failed, and with
+// what to do if a file may not be read or the disk is full.
 func withoutCall(err error) string {
 	text := err.Error()
 	if p := new(fs.PathError); errors.As(err, &p) {
-		text = strings.Replace(text, p.Error(), defect.Printable(p.Path)+": "+p.Err.Error(), 1)
+		why := p.Err.Error()
+		switch {
+		case errors.Is(p.Err, fs.ErrPermission):
+			why = defect.Denied
+		case errors.Is(p.Err, syscall.ENOSPC):
+			why += "; delete something on that disk"
+		}
+		text = strings.Replace(text, p.Error(), defect.Printable(p.Path)+": "+why, 1)
 	}
 	return text
 }

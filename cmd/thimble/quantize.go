@@ -18,7 +18,7 @@ import (
 )
 
 var budgetFlags = []cli.Flag{
-	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB or 88MiB"},
+	&cli.StringFlag{Name: "target-size", Usage: "choose each matrix's scheme so that the file takes at most `SIZE`, such as 92MB"},
 	&cli.StringFlag{Name: "max-resident", Usage: "with an entropy-coded file: keep the tensors below `SIZE` once they are loaded, by narrower codes"},
 	&cli.Float64Flag{Name: "target-bpw", Usage: "choose each matrix's scheme so that the file takes at most `BITS` per weight"},
 	&cli.Float64Flag{Name: "max-kl", Usage: "choose the smallest schemes whose KL divergence on held-out text is at most `NATS` per token"},

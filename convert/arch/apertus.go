@@ -13,7 +13,7 @@ func init() { register("apertus", Architecture{apertusSpec, apertusNames}) }
 func apertusSpec(c *config.Config) model.Spec {
 	c.Default("rope_parameters", apertusRope)
 	s := sizes(c)
-	s.NormEps = c.Float("rms_norm_eps")
+	s.NormEps = c.Epsilon("rms_norm_eps")
 	wholeRotary(c, &s)
 	s.QKNorm, s.Ungated = model.QKGain, true
 	if s.Activation = model.XIELU; c.String("hidden_act", "xielu") != "xielu" {

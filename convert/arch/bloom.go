@@ -25,7 +25,7 @@ func bloomSpec(c *config.Config) model.Spec {
 	fourfold(c, "intermediate_size")
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings")
-	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_epsilon")
+	s.Norm, s.NormEps = model.NormLayer, c.Epsilon("layer_norm_epsilon")
 	s.Ungated, s.Activation = true, model.GELUTanh
 	s.Rope = model.Rope{Base: 10000}
 	s.EmbedNorm, s.Bias = true, model.Bias{QKV: true, O: true, FFN: true}
@@ -43,7 +43,7 @@ func mptSpec(c *config.Config) model.Spec {
 	fourfold(c, "intermediate_size")
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings")
-	s.Norm, s.NormEps = model.NormGain, c.Float("layer_norm_epsilon")
+	s.Norm, s.NormEps = model.NormGain, c.Epsilon("layer_norm_epsilon")
 	s.Ungated, s.Activation = true, model.GELU
 	s.Rope = model.Rope{Base: 10000}
 	unrotated(c, &s)

@@ -16,7 +16,7 @@ func init() {
 func parallelSpec(c *config.Config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.Norm, s.NormEps = model.NormGain, c.Float("layer_norm_eps")
+	s.Norm, s.NormEps = model.NormGain, c.Epsilon("layer_norm_eps")
 	s.Parallel, s.Activation = true, activation(c, "hidden_act", "silu")
 	wholeRotary(c, &s)
 	s.Rope.Pairs = true

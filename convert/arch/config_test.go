@@ -173,7 +173,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("vocab_size", "4194305"), nil, "config.json: vocab_size: 4194305, want 1 to 4194304"},
 		{edit("model_type", `"mobilellm"`, "share_embedding", "true", "layer_sharing", "false", "rms_norm_eps", ""), nil, "config.json: rms_norm_eps: key is missing; add it to the file or give --set rms_norm_eps=..."},
 		{edit("rms_norm_eps", "1e999"), nil, "config.json: rms_norm_eps: want a number, found 1e999"},
-		{edit("rms_norm_eps", "-1e-5"), nil, "config.json: norm epsilon is -1e-05, want 0 to 1"},
+		{edit("rms_norm_eps", "-1e-5"), nil, "config.json: rms_norm_eps: -1e-05, want at least 0 and below 1, such as 1e-5"},
 		{edit("attention_bias", `"true"`), nil, `config.json: attention_bias: want true or false, found "true"`},
 		{edit("attention_bias", "1"), nil, "config.json: attention_bias: want true or false, found 1"},
 		{edit("bos_token_id", "[1,2]"), nil, "config.json: bos_token_id: 2 ids, want one"},

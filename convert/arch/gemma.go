@@ -20,7 +20,7 @@ func init() {
 func gemmaSpec(c *config.Config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.Norm, s.NormEps = model.NormRMS1, c.Float("rms_norm_eps")
+	s.Norm, s.NormEps = model.NormRMS1, c.Epsilon("rms_norm_eps")
 	s.EmbedScale = rootOf(s.Hidden)
 	attentionBias(c, &s, false)
 	c.Must("use_bidirectional_attention", false)

@@ -19,7 +19,7 @@ func init() { register("gemma4_text", Architecture{gemma4Spec, gemma4Names}) }
 func gemma4Spec(c *config.Config) model.Spec {
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.NormEps = c.Float("rms_norm_eps")
+	s.NormEps = c.Epsilon("rms_norm_eps")
 	s.EmbedScale, s.AttnScale = rootOf(s.Hidden), 1
 	attentionBias(c, &s, false)
 	s.QKNorm, s.VNorm, s.PostNorm, s.OutScale = model.QKGain, true, true, true

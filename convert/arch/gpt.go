@@ -43,7 +43,7 @@ func layerNormSpec(c *config.Config, eps, act string) model.Spec {
 	if !c.Has("tie_word_embeddings") {
 		s.Tied = c.Bool("tie_word_embeddings")
 	}
-	s.Norm, s.NormEps = model.NormLayer, c.Float(eps)
+	s.Norm, s.NormEps = model.NormLayer, c.Epsilon(eps)
 	s.Ungated, s.Activation = true, activation(c, act, "gelu")
 	s.Rope = model.Rope{Base: 10000}
 	return s

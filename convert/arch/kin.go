@@ -74,7 +74,7 @@ const cwmRope = `{"rope_type":"llama3","rope_theta":1000000.0,"factor":16.0,"hig
 // feed-forward layer of two matrices.
 func nemotronSpec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.Norm, s.NormEps = model.NormLayer1, c.Float("norm_eps")
+	s.Norm, s.NormEps = model.NormLayer1, c.Epsilon("norm_eps")
 	s.Ungated, s.Activation = true, activation(c, "hidden_act", "relu2")
 	partialRotary(c, &s, 0.5, nil)
 	biases(c, &s, false)
@@ -85,7 +85,7 @@ func nemotronSpec(c *config.Config) model.Spec {
 // jais2Spec reads the config of Jais 2: LayerNorm, and a feed-forward layer of two matrices.
 func jais2Spec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_eps")
+	s.Norm, s.NormEps = model.NormLayer, c.Epsilon("layer_norm_eps")
 	s.Ungated, s.Activation = true, activation(c, "hidden_act", "relu2")
 	wholeRotary(c, &s)
 	biases(c, &s, true)

@@ -51,7 +51,7 @@ func lfm2Blocks(c *config.Config) model.Spec {
 	c.Renamed("tie_embedding", "tie_word_embeddings")
 	s := sizes(c)
 	s.Tied = c.Bool("tie_word_embeddings", true)
-	s.NormEps = c.Float("norm_eps")
+	s.NormEps = c.Epsilon("norm_eps")
 	wholeRotary(c, &s)
 	s.QKNorm = model.QKGain
 	length := c.Int("conv_L_cache", model.MaxConv)

@@ -61,7 +61,7 @@ func sameLayers(c *config.Config, blocks int, kinds ...string) {
 // grouped queries, SwiGLU. Defaults are those of transformers' LlamaConfig.
 func decoderSpec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.NormEps = c.Float("rms_norm_eps")
+	s.NormEps = c.Epsilon("rms_norm_eps")
 	wholeRotary(c, &s)
 	s.Activation = activation(c, "hidden_act", "silu")
 	return s

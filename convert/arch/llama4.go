@@ -15,7 +15,7 @@ func llama4Spec(c *config.Config) model.Spec {
 	s := sizes(c)
 	s.FFN = c.Int("intermediate_size_mlp", model.MaxWidth) // intermediate_size is for experts
 	assumedFloat(c, nil, "rms_norm_eps", 1e-5)
-	s.NormEps = c.Float("rms_norm_eps", 1e-5)
+	s.NormEps = c.Epsilon("rms_norm_eps", 1e-5)
 	wholeRotary(c, &s)
 	s.Rope.Pairs = true
 	if c.Bool("use_qk_norm", true) {

@@ -25,7 +25,7 @@ func metaSpec(c *config.Config) model.Spec {
 		Hidden:  c.Int("dim", model.MaxWidth),
 		Heads:   c.Int("n_heads", model.MaxHeads),
 		Blocks:  c.Int("n_layers", model.MaxBlocks),
-		NormEps: c.Float("norm_eps", 1e-5),
+		NormEps: c.Epsilon("norm_eps", 1e-5),
 		BOS:     -1,
 		EOS:     c.IDs("eos_token_id"),
 	}

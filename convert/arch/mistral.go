@@ -32,7 +32,7 @@ func ministralSpec(c *config.Config) model.Spec {
 // Mistral with YaRN and Llama 4's attention temperature, in all blocks.
 func ministral3Spec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.NormEps = c.Float("rms_norm_eps")
+	s.NormEps = c.Epsilon("rms_norm_eps")
 	s.Activation = activation(c, "hidden_act", "silu")
 	c.Default("rope_parameters", ministral3Rope)
 	inner := wholeRotary(c, &s)

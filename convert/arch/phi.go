@@ -14,7 +14,7 @@ func init() { register("phi", Architecture{phiSpec, phiNames}) }
 // embedding of part of each head, biases everywhere.
 func phiSpec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.Norm, s.NormEps = model.NormLayer, c.Float("layer_norm_eps")
+	s.Norm, s.NormEps = model.NormLayer, c.Epsilon("layer_norm_eps")
 	s.Parallel, s.Ungated, s.Activation = true, true, activation(c, "hidden_act", "gelu_new")
 	s.Bias = model.Bias{QKV: true, O: true, FFN: true, Head: true}
 

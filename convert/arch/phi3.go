@@ -28,7 +28,7 @@ func phi3Spec(c *config.Config) model.Spec {
 // gatedSpec is decoderSpec without the rotary embedding.
 func gatedSpec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.NormEps = c.Float("rms_norm_eps")
+	s.NormEps = c.Epsilon("rms_norm_eps")
 	s.Activation = activation(c, "hidden_act", "silu")
 	return s
 }

@@ -18,7 +18,7 @@ func init() {
 // the others.
 func qwen35Spec(c *config.Config) model.Spec {
 	s := sizes(c)
-	s.Norm, s.NormEps = model.NormRMS1, c.Float("rms_norm_eps")
+	s.Norm, s.NormEps = model.NormRMS1, c.Epsilon("rms_norm_eps")
 	if inner := partialRotary(c, &s, 0.25, nil); inner != nil {
 		inner.Inert("mrope_section", "mrope_interleaved") // of images: the three positions of a text token are equal
 	}

@@ -357,6 +357,15 @@ func (c *Config) Float(key string, def ...float64) float64 {
 	return 0
 }
 
+// Epsilon reads the number that a norm adds to a mean square. Defaults are those of Int.
+func (c *Config) Epsilon(key string, def ...float64) float64 {
+	x := c.Float(key, def...)
+	if !(x >= 0 && x < 1) {
+		c.Fail(key, "%g, want at least 0 and below 1, such as 1e-5", x)
+	}
+	return x
+}
+
 // Bool reads true or false. Defaults are those of Int.
 func (c *Config) Bool(key string, def ...bool) bool {
 	return scalar(c, key, "true or false", def)

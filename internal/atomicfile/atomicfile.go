@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+
+	"thimble/internal/units"
 )
 
 // Options control what Create may replace and what it checks.
@@ -113,7 +116,7 @@ func (o *Options) isInput(target fs.FileInfo) bool {
 // checkRoom returns an error if the disk of dir has no room for the output at path.
 func checkRoom(path, dir string, o Options) error {
 	if free, ok := o.System.Free(dir); ok && o.Size > free {
-		return fmt.Errorf("%s: needs %d bytes, the disk has %d free", path, o.Size, free)
+		return fmt.Errorf("%s: needs %s, %s more than the disk has free; %s", path, units.Size(o.Size), units.Size(o.Size-free), noRoom)
 	}
 	return nil
 }
@@ -131,7 +134,22 @@ func pathError(path, op string, err error) error {
 	case errors.As(err, &link):
 		err = link.Err
 	}
-	return fmt.Errorf("%s: %s: %w", path, op, err)
+	return fmt.Errorf("%s: %s: %w%s", path, op, err, remedy(err))
+}
+
+// noRoom is what to do about a full disk.
+const noRoom = "delete something there, or write to another disk"
+
+// remedy says what to do about an error of the file system, after a semicolon; "" if that is
+// not known.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return "; write to a folder that is yours"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "; " + noRoom
+	}
+	return ""
 }
 
 // Write appends p.

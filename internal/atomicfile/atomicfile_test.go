@@ -105,7 +105,7 @@ func TestRefuses(t *testing.T) {
 		{os.DevNull, atomicfile.Options{Overwrite: true}, "not a regular file"},
 		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, missingFolder()},
 		{filepath.Join(dir, "out"), atomicfile.Options{Size: 1 << 62}, "free"},
-		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
+		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 B, 1 B more than the disk has free; delete something there, or write to another disk"},
 	} {
 		err := write(c.path, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.path) {
@@ -137,8 +137,8 @@ func TestCheck(t *testing.T) {
 		{old, atomicfile.Options{}, "exists"},
 		{filepath.Join(dir, "none", "new"), atomicfile.Options{}, "its folder does not exist; create it first"},
 		{filepath.Join(old, "new"), atomicfile.Options{}, "not a directory"},
-		{filepath.Join(dir, "new"), atomicfile.Options{System: &faulty.System{Fail: 1, Err: syscall.EROFS}}, "create: read-only file system"},
-		{filepath.Join(dir, "new"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
+		{filepath.Join(dir, "new"), atomicfile.Options{System: &faulty.System{Fail: 1, Err: syscall.EROFS}}, "create: read-only file system; write to a folder that is yours"},
+		{filepath.Join(dir, "new"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 B, 1 B more than the disk has free; delete something there, or write to another disk"},
 	} {
 		err := atomicfile.Check(c.path, c.o)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

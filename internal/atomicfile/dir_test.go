@@ -93,7 +93,7 @@ func TestDirRefuses(t *testing.T) {
 		{filepath.Dir(nested), atomicfile.Options{Overwrite: true}, `holds "a", which is not a file`},
 		{file, atomicfile.Options{Overwrite: true}, "is not a folder"},
 		{filepath.Join(dir, "no", "out"), atomicfile.Options{}, "its parent folder does not exist"},
-		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 bytes, the disk has 7 free"},
+		{filepath.Join(dir, "out"), atomicfile.Options{Size: 8, System: &faulty.System{Room: 7}}, "needs 8 B, 1 B more than the disk has free; delete something there, or write to another disk"},
 	} {
 		for _, err := range []error{writeDir(c.path, c.o), atomicfile.CheckDir(c.path, []string{"a", "b", "c"}, c.o)} {
 			if err == nil || !strings.Contains(err.Error(), c.want) && !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), c.path) {

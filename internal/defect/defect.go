@@ -82,6 +82,9 @@ func OneLine(s string) string {
 	}, s)
 }
 
+// Denied says why a file cannot be read, and what to do.
+const Denied = "permission denied; ask its owner for the right to read it (chmod a+r)"
+
 // Unreadable returns the error for the value of a flag, a file that cannot be read because
 // of err. It wraps err, but names the file only once and no system call.
 func Unreadable(flag, path string, err error) error {
@@ -89,8 +92,11 @@ func Unreadable(flag, path string, err error) error {
 	if p := new(fs.PathError); errors.As(err, &p) {
 		why = p.Err.Error()
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		why = "no such file" // in the same words on every system
+	switch { // in the same words on every system
+	case errors.Is(err, fs.ErrNotExist):
+		why = "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		why = Denied
 	}
 	return Replace(err, fmt.Sprintf("%s %s: %s", flag, Printable(path), why))
 }

@@ -32,7 +32,7 @@ var rules = []struct {
 	{"internal/parallel", []string{}},
 	{"internal/memory", []string{"internal/units"}},
 	{"internal/hub", []string{"internal/defect"}},
-	{"internal/atomicfile", []string{"internal/atomicfile", "internal/defect"}},
+	{"internal/atomicfile", []string{"internal/atomicfile", "internal/defect", "internal/units"}},
 	{"internal/digest", []string{"internal/defect", "internal/mmap", "internal/model", "internal/parallel"}},
 	{"internal/signature", []string{"internal/defect", "internal/digest"}},
 	{"internal/qtensor", []string{"internal/kernel", "internal/mmap"}},

@@ -186,6 +186,16 @@ func NoteOf(s *Spec, name string) string {
 	return name
 }
 
+// labels are the features whose names, which files record, are not those that people use.
+var labels = map[string]string{
+	"normeps": "norm epsilon", "headdim": "head dim", "kvheads": "kv heads", "qknorm": "query and key norm", "vnorm": "value norm",
+	"attnscale": "attention scale", "attncap": "attention cap", "residscale": "residual scale", "embedscale": "embedding scale",
+	"logitscale": "logit scale", "logitcap": "logit cap",
+}
+
+// Label returns the feature's name for people.
+func (f *Feature) Label() string { return cmp.Or(labels[f.Name], f.Name) }
+
 // Changes reports whether the result of an operation depends on the feature.
 func (f *Feature) Changes(operation string) bool {
 	return slices.Contains(f.Operations, operation) || len(f.Operations) == 1 && f.Operations[0] == everywhere[0]

@@ -68,5 +68,5 @@ func ParseSize(text string) (int64, error) {
 	if size := v * unit; err == nil && size >= 1 && size < math.MaxInt64/2 {
 		return int64(math.Round(size)), nil // 0.29*1e6 is a fraction more than 290000
 	}
-	return 0, fmt.Errorf("%s is not a size such as 92MB, 88MiB or 92000000", defect.Printable(text))
+	return 0, fmt.Errorf("%s is not a size such as 92MB, 1.5GB or 92000000", defect.Printable(text))
 }

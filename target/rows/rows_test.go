@@ -29,7 +29,7 @@ func rowsIn(text string, withText bool) (rows []*Row, err error) {
 func TestRowErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"- {}":                "it has neither a limit (size, bpw or kl) nor a scheme",
-		"- {size: 92BM}":      "size: 92BM is not a size such as 92MB, 88MiB or 92000000",
+		"- {size: 92BM}":      "size: 92BM is not a size such as 92MB, 1.5GB or 92000000",
 		"- {bpw: 0}":          "bpw 0: want a number of bits between 0 and 64",
 		"- {kl: .nan}":        "kl NaN: want a positive number of nats",
 		"- {kl: -1}":          "kl -1: want a positive number of nats",

@@ -59,7 +59,7 @@ func differingSettings(a, b *model.Spec, d *Divergence) string {
 	var all []string
 	for i := range model.Features {
 		if f := &model.Features[i]; f.Changes(d.Operation) && f.Differs(a, b, d.Step) {
-			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", f.Name, f.Value(b, d.Step), f.Value(a, d.Step)))
+			all = append(all, fmt.Sprintf("%s is %s, the reference has %s", f.Label(), f.Value(b, d.Step), f.Value(a, d.Step)))
 		}
 	}
 	return strings.Join(all, "; ")

@@ -248,7 +248,7 @@ func oneWeight(a, b *qtensor.Matrix) (text string) {
 			if text != "" {
 				return ""
 			}
-			text = fmt.Sprintf("row %d, column %d is %.4g, the model has %.4g", r, c, y[c], v)
+			text = fmt.Sprintf("row %d, column %d is %.4g, the reference has %.4g", r, c, y[c], v)
 		}
 	}
 	return text
