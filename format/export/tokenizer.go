@@ -15,16 +15,16 @@ const (
 	TokenizerConfigFile = "tokenizer_config.json"
 )
 
-// Tokenizer returns the tokenizer of m, or nil and a note if it has none: runs says what then
-// can run on token ids, such as "llama.cpp can run this file".
-func Tokenizer(m *model.Model, runs string) (d *tokenizer.Data, notes []string, err error) {
+// Tokenizer returns the tokenizer of m, or nil and a note if it has none: then says what the
+// file's program does without one.
+func Tokenizer(m *model.Model, then string) (d *tokenizer.Data, notes []string, err error) {
 	if m.Tokenizer != nil {
 		if d, err = m.Tokenizer(); err != nil {
 			return nil, nil, err
 		}
 	}
 	if d == nil {
-		notes = []string{"there is no tokenizer: " + runs + " on token ids alone"}
+		notes = []string{"there is no tokenizer: " + then}
 	}
 	return d, notes, nil
 }

@@ -32,7 +32,7 @@ func TestTokenizerFiles(t *testing.T) {
 		}
 	}
 	d, notes, err := Tokenizer(&model.Model{}, "the program can run these files")
-	if d != nil || err != nil || len(notes) != 1 || notes[0] != "there is no tokenizer: the program can run these files on token ids alone" {
+	if d != nil || err != nil || len(notes) != 1 || notes[0] != "there is no tokenizer: the program can run these files" {
 		t.Errorf("%v, %q, %v", d, notes, err)
 	}
 	if parts, notes, err := TokenizerFiles(&model.Model{}, nil, s); parts != nil || notes != nil || err != nil {

@@ -139,7 +139,7 @@ func (a *architecture) metadata(m *model.Model, s *model.Spec) (*metadata, []str
 	if m.Spec.Rope.Pairs {
 		keys.ropePairs = ptr(true)
 	}
-	d, missing, err := export.Tokenizer(m, "llama.cpp can run this file")
+	d, missing, err := export.Tokenizer(m, "llama.cpp aborts at any text, and only llama-bench runs this file; copy the checkpoint's tokenizer.json next to its weights and write the file again")
 	if err != nil {
 		return nil, nil, err
 	}

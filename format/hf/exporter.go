@@ -262,7 +262,7 @@ func (p *plan) parts() ([]export.Part, error) {
 
 // tokens returns the tokenizer of m, nil and a note if it has none.
 func tokens(m *model.Model) (d *tokenizer.Data, notes []string, err error) {
-	return export.Tokenizer(m, "other programs can run this model")
+	return export.Tokenizer(m, "other programs can run this model on token ids alone")
 }
 
 // generation returns the contents of generation_config.json.

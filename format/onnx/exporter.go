@@ -119,7 +119,7 @@ func (e Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	if err := b.decoder(); err != nil {
 		return nil, err
 	}
-	d, missing, err := export.Tokenizer(m, "onnxruntime-genai can run these files")
+	d, missing, err := export.Tokenizer(m, "onnxruntime-genai can run these files on token ids alone")
 	if err != nil {
 		return nil, err
 	}
