@@ -124,7 +124,7 @@ func TestTrainedEmbedding(t *testing.T) {
 func TestTrainedOutputs(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	c, d := trainedTexts(t, "calibration.txt", 4096), newHeldOut(t)
+	c, d := trainedTexts(t, "calibration.txt", 2048), newHeldOut(t)
 	var schemes []Scheme
 	for _, name := range CodedSchemes() {
 		schemes = append(schemes, scheme(t, name))

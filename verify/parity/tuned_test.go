@@ -48,6 +48,9 @@ func tuned(t *testing.T, m *model.Model, scheme string, ofScales, ofVectors floa
 // What tuning moves is no fault, in asymmetric groups and in biases near 0 too; what it
 // would not move is one.
 func TestTuned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs many broken or long models")
+	}
 	for _, dir := range []string{"llama-biases", "phi", "gemma3"} {
 		m := openFixture(t, dir)
 		nearZero := broken(t, m, func(c *model.Model) {
