@@ -60,6 +60,9 @@ func TestExpectationHolds(t *testing.T) {
 
 // The size of its own noise does not excuse a ruined model.
 func TestWreckage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a model at a full reference")
+	}
 	r, err := thimble.Verify(t.Context(), thimble.VerifyOptions{
 		Model: quantized(t, "mobilellm-ls", "int2/g32/asym"), Reference: "../fixtures/mobilellm-ls/reference.safetensors",
 	})

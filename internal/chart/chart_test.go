@@ -190,6 +190,9 @@ func TestLeadersAreClear(t *testing.T) {
 
 // A crowd of more labels than there is room for takes no time to speak of.
 func TestManyLabels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the emulator's time tells nothing")
+	}
 	c := &Chart{}
 	s := Series{Name: "peers", Peer: true}
 	for i := range 60 {

@@ -7,14 +7,24 @@ import (
 
 // Products of columns are those of Gemm on the transposed matrices, to the bit.
 func TestColumns(t *testing.T) {
+	products := map[[3]int][]float32{} // the same for every form
 	eachForm(t, func(t *testing.T) {
 		for _, size := range [][2]int{{1, 16}, {5, 64}, {12, 64}, {13, 48}, {22, 64}, {50, 80}, {101, 128}, {150, 64}, {112, 1024}} {
 			cols, k := size[0], size[1]
-			r := seeded(cols<<10 + k)
 			var a, b Columns
-			for range 2 { // the second time in the same memory
+			for pass := range 2 { // the second time in the same memory
+				r := seeded(cols<<11 + k<<1 + pass)
 				n := k - r.IntN(min(k, 16)) // the rest of the rows are zero
 				x, y := columnsAt(r.Float32, &a, cols, k, n, false), columnsAt(r.Float32, &b, cols, k, n, true)
+				dots, known := products[[3]int{cols, k, pass}]
+				if !known {
+					for i := range cols {
+						for j := range cols {
+							dots = append(dots, portableDot(x[i], y[j]))
+						}
+					}
+					products[[3]int{cols, k, pass}] = dots
+				}
 				for first := 0; first < cols; first += ColumnPanel() {
 					rows := min(ColumnPanel(), cols-first)
 					for _, wide := range []int{cols, max(1, cols-3), first + rows} {
@@ -22,9 +32,7 @@ func TestColumns(t *testing.T) {
 						got := row(r, (rows-1)*ldc+wide)
 						want := append([]float32(nil), got...)
 						for i := range rows {
-							for j := range wide {
-								want[i*ldc+j] = portableDot(x[first+i], y[j])
-							}
+							copy(want[i*ldc:][:wide], dots[(first+i)*cols:])
 						}
 						b.Product(got, ldc, &a, first, rows, wide)
 						same(t, fmt.Sprintf("%d columns of %d, from %d, with %d", rows, cols, first, wide), got, want)

@@ -2,7 +2,9 @@
 package texts
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,6 +38,9 @@ func Read(ctx context.Context, flag, path string, limit int64) (string, error) {
 		text, err := io.ReadAll(io.LimitReader(in, limit+1))
 		if err == nil && int64(len(text)) > limit {
 			err = fmt.Errorf("is larger than %s", units.Size(limit))
+		}
+		if err == nil && bytes.IndexByte(text, 0) >= 0 { // weights would be tokenized for hours
+			err = errors.New("is no text: it has zero bytes; give a file of text in UTF-8")
 		}
 		if err != nil {
 			return "", defect.Unreadable(flag, path, err)

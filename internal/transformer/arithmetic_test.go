@@ -49,7 +49,7 @@ func TestArithmetic(t *testing.T) {
 			h := sha256.New()
 			for _, ids := range someTexts(&m.Spec) {
 				logits := runEveryWay(t, m, a, ids)
-				if differ(logits, run(t, m, transformer.Arithmetic{}, ids, len(ids), 1)) < 0 {
+				if !testing.Short() && differ(logits, run(t, m, transformer.Arithmetic{}, ids, len(ids), 1)) < 0 {
 					t.Errorf("%d tokens: rounding did not change the logits", len(ids))
 				}
 				if err := binary.Write(h, binary.LittleEndian, logits); err != nil {

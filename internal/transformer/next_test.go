@@ -10,9 +10,9 @@ import (
 // Next gives the bits of Forward and Logits, and allocates nothing once the cache has room.
 func TestNext(t *testing.T) {
 	for _, c := range []struct{ dir, scheme, activations, kv string }{
-		{"trained", "bf16", "", ""},
+		{"llama-tied", "bf16", "", ""},
 		{"trained", "int4/g32", "int8", ""},
-		{"trained", "int5/g32/asym", "int8", "int8"},
+		{"llama-tied", "int5/g32/asym", "int8", "int8"},
 		{"gemma3", "int8/g32", "int8", ""},
 		{"phi", "int4/g32", "", "k8v4"},
 	} {

@@ -101,6 +101,9 @@ func TestMeanInterval(t *testing.T) {
 	if low, high, _ := MeanInterval(make([]float64, 30), -1, 1, 0); math.Abs(low+0.1157) > 1e-4 || low != -high {
 		t.Errorf("no change: %v to %v", low, high)
 	}
+	if testing.Short() {
+		return // how often it holds the truth is the same on every machine
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	held := 0
 	const times = 400

@@ -13,7 +13,7 @@ func TestSampleExpectation(t *testing.T) {
 	random := SplitMix(1)
 	rounds := 60
 	if testing.Short() {
-		rounds = 10
+		rounds = 5 // one of each spread
 	}
 	for round := range rounds {
 		const tokens, step = 9, 0.125
