@@ -20,7 +20,7 @@ func TestCandidates(t *testing.T) {
 		{"quantize m --scheme=int8/g1", "--scheme=int8/g128"},
 		{"quantize m --scheme = int8/g1", "int8/g128"},
 		{"quantize m --schemes int3", "int3/g16/s4 int3/g32/asym"},
-		{"quantize m --schemes int4/g32,int8/g", "int4/g32,int8/g64 int4/g32,int8/g32"},
+		{"quantize m --schemes int4/g32,int8/g", "int4/g32,int8/g16/s4 int4/g32,int8/g64 int4/g32,int8/g32"},
 		{"quantize m --schemes=int4/g32,int7/g6", "--schemes=int4/g32,int7/g64"},
 		{"quantize m --resu", "--resume"},
 		{"quantize m --sta", "--stats"},
