@@ -21,6 +21,8 @@ const (
 	ranksName           = "tiktoken.model"
 	ranksEnding         = ".tiktoken"
 	tekkenName          = "tekken.json"
+	vocabularyName      = "vocab.json"
+	mergesName          = "merges.txt"
 	addedName           = "added_tokens.json"
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
@@ -38,11 +40,18 @@ const noTokenizer = "no " + tokenizerName + " or " + piecesName + " here: the mo
 func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data, error) {
 	var names []string
 	switch name := tokenizerFile(dir); {
-	case name == tokenizerName, name == tekkenName:
+	case name == tekkenName:
 		names = []string{name, tokenizerConfigName, templateName}
+	case name == tokenizerName:
+		names = []string{name, tokenizerConfigName, templateName}
+		if config, _ := readOptional(dir, tokenizerConfigName, maxTokenizerConfig); !tokenfile.ListsAdded(config) {
+			names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
+		}
+	case name == vocabularyName:
+		names = []string{name, mergesName, tokenizerConfigName, addedName, specialsName, templateName}
 	case name != "":
 		names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
-	case !dir.Has("vocab.json"): // see otherTokenizer
+	case !dir.Has(vocabularyName): // see otherTokenizer
 		m.Notes = append(m.Notes, noTokenizer)
 	}
 	for _, name := range names {
@@ -79,6 +88,9 @@ func tokenizerFile(dir *checkpoint.Dir) string {
 	}
 	if dir.Has(tekkenName) {
 		return tekkenName
+	}
+	if dir.Has(vocabularyName) && dir.Has(mergesName) {
+		return vocabularyName
 	}
 	return ""
 }
@@ -129,13 +141,24 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
+	files := tokenfile.Files{Config: config}
+	if name != tokenizerName || !tokenfile.ListsAdded(config) {
+		if files.Added, err = readOptional(dir, addedName, maxTokenizerConfig); err != nil {
+			return nil, err
+		}
+		if files.Specials, err = readOptional(dir, specialsName, maxTokenizerConfig); err != nil {
+			return nil, err
+		}
+	}
 	var d *tokenizer.Data
-	if filepath.Ext(name) != ".json" {
-		d, err = readLlama(dir, text, config)
+	if name == vocabularyName {
+		d, err = readVocabulary(dir, text, files)
+	} else if filepath.Ext(name) != ".json" {
+		d, err = readLlama(text, files)
 	} else if tokenfile.IsTekken(name) {
 		d, err = tokenfile.ParseTekken(text, config)
 	} else {
-		d, err = tokenfile.ParseJSON(text, config)
+		d, err = tokenfile.ParseFolder(text, files)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
@@ -152,17 +175,26 @@ func readOptional(dir *checkpoint.Dir, name string, limit int64) ([]byte, error)
 	return b, err
 }
 
+// readVocabulary reads the tokenizer of a directory that has a vocab.json and a merges.txt.
+func readVocabulary(dir *checkpoint.Dir, vocab []byte, files tokenfile.Files) (*tokenizer.Data, error) {
+	merges, err := dir.ReadFile(mergesName, maxTokenizer)
+	if err != nil {
+		return nil, err
+	}
+	d, err := tokenfile.ParseVocabulary(vocab, merges, files)
+	if errors.Is(err, defect.ErrUnsupported) {
+		err = fmt.Errorf("%w; %s", err, savesTokenizer)
+	}
+	return d, err
+}
+
+// savesTokenizer says how to get a tokenizer.json.
+const savesTokenizer = "load it with transformers' AutoTokenizer and save_pretrained writes " + tokenizerName
+
 // readLlama reads the tokenizer of a directory that has no tokenizer.json.
-func readLlama(dir *checkpoint.Dir, pieces, config []byte) (*tokenizer.Data, error) {
-	added, err := readOptional(dir, addedName, maxTokenizerConfig)
-	if err != nil {
-		return nil, err
-	}
-	specials, err := readOptional(dir, specialsName, maxTokenizerConfig)
-	if err != nil {
-		return nil, err
-	}
-	d, err := tokenfile.ParseModel(tokenfile.Files{Model: pieces, Config: config, Added: added, Specials: specials})
+func readLlama(pieces []byte, files tokenfile.Files) (*tokenizer.Data, error) {
+	files.Model = pieces
+	d, err := tokenfile.ParseModel(files)
 	if errors.Is(err, defect.ErrUnsupported) {
 		err = fmt.Errorf("%w; a copy of the checkpoint without its tokenizer converts without one", err)
 	}
@@ -186,9 +218,8 @@ func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
 
 // otherTokenizer returns an error if dir has a tokenizer in an unsupported form.
 func otherTokenizer(dir *checkpoint.Dir) error {
-	if dir.Has("vocab.json") {
-		return fmt.Errorf("%s: %w; load it with transformers' AutoTokenizer and save_pretrained writes %s", defect.Printable(dir.Path),
-			defect.Unsupported("vocab.json", "a tokenizer without %s", tokenizerName), tokenizerName)
+	if dir.Has(vocabularyName) {
+		return fmt.Errorf("%s: %w; %s", defect.Printable(dir.Path), defect.Unsupported(vocabularyName, "a tokenizer without %s or %s", tokenizerName, mergesName), savesTokenizer)
 	}
 	return nil
 }

@@ -38,7 +38,9 @@ func TestTokenizer(t *testing.T) {
 		{"added with a gap", map[string]string{"tokenizer.model": string(pieces), "added_tokens.json": `{"<pad>":385}`},
 			": added_tokens.json: <pad>: listed as id 385, but the vocabulary and the order of the list give it 384"},
 		{"GPT-2's files", map[string]string{"vocab.json": "x", "merges.txt": "x"},
-			": vocab.json: a tokenizer without tokenizer.json is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
+			": vocab.json: a tokenizer of tokenizer_class \"\" without tokenizer.json (want GPT2Tokenizer or Qwen2Tokenizer) is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
+		{"GPT-2's files without merges", map[string]string{"vocab.json": "x"},
+			": vocab.json: a tokenizer without tokenizer.json or merges.txt is not supported; load it with transformers' AutoTokenizer and save_pretrained writes tokenizer.json"},
 		{"not UTF-8", map[string]string{"tokenizer.json": string(good), "chat_template.jinja": "\xff"}, "/chat_template.jinja: not UTF-8"},
 	} {
 		f := tiny()

@@ -39,6 +39,7 @@ type Decoder struct {
 	path []string // one entry per open object or array, "" where no key applies
 
 	maxMembers int    // of one object or array
+	nan        bool   // see AllowNaN
 	unescaped  []byte // the last string that had escapes
 }
 
@@ -51,6 +52,10 @@ func NewDecoder(file string, base int, text []byte) *Decoder {
 // AllowMembers sets the largest number of members in one object or array to n.
 func (d *Decoder) AllowMembers(n int) { d.maxMembers = n }
 
+// AllowNaN makes d read NaN, Infinity and -Infinity as numbers, as Python's json module writes and
+// reads them. Number returns none of them, so a number that counts is still a number of JSON.
+func (d *Decoder) AllowNaN() { d.nan = true }
+
 // A Mark is a position in a text, before a value.
 type Mark struct{ off, depth int }
 
@@ -60,7 +65,7 @@ func (d *Decoder) Mark() Mark { return Mark{d.off, len(d.path)} }
 // At returns a Decoder for the value at m, a position in the text of d.
 func (d *Decoder) At(m Mark) *Decoder {
 	return &Decoder{
-		file: d.file, base: d.base, text: d.text, off: m.off, path: make([]string, m.depth), maxMembers: d.maxMembers,
+		file: d.file, base: d.base, text: d.text, off: m.off, path: make([]string, m.depth), maxMembers: d.maxMembers, nan: d.nan,
 	}
 }
 
@@ -348,6 +353,10 @@ func (d *Decoder) Any() (any, error) {
 		return a, err
 	case c == '"':
 		return d.String()
+	case d.nan && slices.ContainsFunc(notFinite, d.starts):
+		text := notFinite[slices.IndexFunc(notFinite, d.starts)]
+		d.off += len(text)
+		return Number(text), nil
 	case c == '-' || digit(c):
 		return d.Number()
 	}
@@ -359,6 +368,9 @@ func (d *Decoder) Any() (any, error) {
 	}
 	return nil, d.Fail("%s, want a value", d.found())
 }
+
+// notFinite lists the numbers that AllowNaN allows.
+var notFinite = []string{"NaN", "Infinity", "-Infinity"}
 
 func (d *Decoder) starts(literal string) bool {
 	return bytes.HasPrefix(d.text[d.off:], []byte(literal))

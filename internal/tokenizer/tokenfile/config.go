@@ -2,9 +2,7 @@ package tokenfile
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -14,10 +12,13 @@ import (
 
 const configFile = "tokenizer_config.json"
 
-// readConfig applies a tokenizer_config.json to d.
-func (d *draft) readConfig(b []byte) error {
-	f, err := parseObject(configFile, b)
+// readConfig applies the files beside a tokenizer.json to d.
+func (d *draft) readConfig(files Files) error {
+	f, err := parseObject(configFile, files.Config)
 	if err != nil {
+		return err
+	}
+	if err := d.addOthers(f, files); err != nil {
 		return err
 	}
 	return d.apply(f)
@@ -26,11 +27,23 @@ func (d *draft) readConfig(b []byte) error {
 // parseObject parses a file that contains an object. If b is nil, the object is empty.
 func parseObject(file string, b []byte) (*fields, error) {
 	f := object(file, "", map[string]any{})
-	if b == nil {
+	if len(b) == 0 {
 		return f, nil
 	}
 	s := strictjson.NewDecoder(file, 0, b)
+	s.AllowNaN()
 	err := s.Object(func(key string) (err error) {
+		f.order = append(f.order, key)
+		if key == extraKey && s.Kind() == '{' { // the order decides on ids
+			var values inOrder
+			err = s.Object(func(string) error {
+				v, err := s.Within(maxTree)
+				values = append(values, v)
+				return err
+			})
+			f.m[key] = values
+			return err
+		}
 		f.m[key], err = s.Within(maxTree)
 		return err
 	})
@@ -54,9 +67,6 @@ func (d *draft) apply(f *fields) error {
 				return contradiction(role.key, v)
 			}
 		}
-	}
-	if err := d.checkListed(f.take("added_tokens_decoder")); err != nil {
-		return err
 	}
 	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
 		return contradiction("add_prefix_space", v)
@@ -84,13 +94,18 @@ func contradiction(key string, v any) error {
 }
 
 // setTemplate sets the chat template to v, a string, or to the template named "default" in
-// v, a list.
+// v, a list or an object.
 func (d *draft) setTemplate(v any) error {
 	switch v := v.(type) {
 	case nil:
 		return nil
 	case string:
 		d.ChatTemplate = v
+		return nil
+	case map[string]any:
+		if text, ok := v["default"].(string); ok {
+			d.ChatTemplate = text
+		}
 		return nil
 	case []any:
 		for i, v := range v {
@@ -105,7 +120,7 @@ func (d *draft) setTemplate(v any) error {
 		}
 		return nil
 	}
-	return defect.Corrupt(configFile, "chat_template", "want a string or a list, found %s", kind(v))
+	return defect.Corrupt(configFile, "chat_template", "want a string, a list or an object, found %s", kind(v))
 }
 
 // setRole sets *id to the token v and makes it a special added token, so that Encode finds
@@ -172,34 +187,6 @@ func checkFlags(a *tokenizer.Added, key string, v any) error {
 	}{{"single_word", a.SingleWord}, {"lstrip", a.LStrip}, {"rstrip", a.RStrip}, {"normalized", a.Normalized}} {
 		if v, ok := m[flag.name]; ok && v != flag.want {
 			return contradiction(key+"."+flag.name, v)
-		}
-	}
-	return nil
-}
-
-// checkListed checks v, the added tokens by id in added_tokens_decoder, against those of
-// tokenizer.json.
-func (d *draft) checkListed(v any) error {
-	const key = "added_tokens_decoder"
-	if v == nil {
-		return nil
-	}
-	f := object(configFile, key, v)
-	if f.err != nil {
-		return f.err
-	}
-	byID := make(map[string]*tokenizer.Added, len(d.Added))
-	for i := range d.Added {
-		byID[strconv.Itoa(int(d.Added[i].ID))] = &d.Added[i]
-	}
-	for _, id := range slices.Sorted(maps.Keys(f.m)) {
-		at := key + "." + defect.Printable(id)
-		a, ok := byID[id]
-		if content := object(configFile, at, f.m[id]).str("content"); !ok || content != a.Content {
-			return contradiction(at, content)
-		}
-		if err := checkFlags(a, at, f.m[id]); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 type fields struct {
 	file, path string
 	m          map[string]any
+	order      []string // the keys in the order of the file, if that is known
 	err        error
 }
 

@@ -46,15 +46,20 @@ type entry struct {
 // tokenizer_config.json next to it, which may be nil. It uses each key of the first, checks
 // its value, or knows that it has no effect. Any other key is an error.
 //
-// The config sets the chat template and the tokens bos, eos, pad and unk. Another key of it
-// that affects ids must agree with tokenizer.json. The rest configures the Python wrapper,
+// The config sets the chat template and the tokens bos, eos, pad and unk, and may add tokens.
+// Another key of it that affects ids must agree with tokenizer.json. The rest configures the Python wrapper,
 // including add_bos_token and add_eos_token: transformers ignores these if there is a
 // tokenizer.json and uses the post-processor alone (transformers 5,
 // tokenization_utils_base.py, _from_pretrained).
 func ParseJSON(text, config []byte) (*tokenizer.Data, error) {
+	return ParseFolder(text, Files{Config: config})
+}
+
+// ParseFolder is ParseJSON with all files that may be next to a tokenizer.json.
+func ParseFolder(text []byte, files Files) (*tokenizer.Data, error) {
 	d, err := readJSON(text)
-	if err == nil && config != nil {
-		err = d.readConfig(config)
+	if err == nil {
+		err = d.readConfig(files)
 	}
 	if err != nil {
 		return nil, err

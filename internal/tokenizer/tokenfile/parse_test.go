@@ -114,7 +114,7 @@ func TestParseJSONErrors(t *testing.T) {
 		{"added_tokens", added(`""`, ``), false, `0 bytes long`},
 		{"added_tokens", added(`"`+strings.Repeat("x", 2000)+`"`, ``), false, `2000 bytes long`},
 		{"added_tokens", added(`"<new>"`, ``), false, ``},
-		{"added_tokens", added(`"!"`, ``), false, `"!" has id 400, but the vocabulary and the order of the list give it 3`},
+		{"added_tokens", added(`"!"`, ``), false, ``},
 		{"added_tokens", added(`"<new>"`, `,"loud":true`), true, `added_tokens[0].loud`},
 		{"added_tokens", `[{"id":400,"content":"x"}]`, false, `want true or false`},
 		{"added_tokens", `[1]`, false, `added_tokens[0]: want an object, found a number`},

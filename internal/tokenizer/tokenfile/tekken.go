@@ -55,7 +55,7 @@ func ParseTekken(text, config []byte) (*tokenizer.Data, error) {
 			if config == nil {
 				return nil
 			}
-			return t.readConfig(config)
+			return t.readConfig(Files{Config: config})
 		},
 		t.Check,
 	} {

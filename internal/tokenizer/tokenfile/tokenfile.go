@@ -6,7 +6,7 @@ package tokenfile
 
 import "thimble/internal/tokenizer"
 
-// Files holds the files of a folder that has no tokenizer.json. A missing file is nil.
+// Files holds the files of a folder besides a tokenizer.json. A missing file is nil.
 type Files struct {
 	Model    []byte // tokenizer.model
 	Config   []byte // tokenizer_config.json
@@ -29,8 +29,12 @@ func ParseModel(files Files) (*tokenizer.Data, error) {
 }
 
 // A draft is a Data that is being read from files.
-type draft struct{ tokenizer.Data }
+type draft struct {
+	tokenizer.Data
+	vocabulary int // tokens of the model's own vocabulary in a tokenizer.json; 0 in other files
+	index      index
+}
 
 func newDraft(model string) *draft {
-	return &draft{tokenizer.Data{Model: model, BOS: -1, EOS: -1, Pad: -1, Unk: -1}}
+	return &draft{Data: tokenizer.Data{Model: model, BOS: -1, EOS: -1, Pad: -1, Unk: -1}}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -47,9 +46,6 @@ func readLlama(files Files) (*draft, error) {
 	if !known {
 		return nil, defect.Unsupported(configFile, "tokenizer_class %s without %s", class, jsonFile)
 	}
-	if extra, _ := config.take("extra_special_tokens").([]any); len(extra) > 0 {
-		return nil, defect.Unsupported(configFile, "extra_special_tokens without %s", jsonFile)
-	}
 	d := p
 	if s := p.SentencePiece; p.Model == tokenizer.SentencePieceBPE && s.DummyPrefix && !s.RemoveExtra && !s.KeepSpaces && !s.Suffix && len(s.Charsmap) == 0 && !ends.pieces {
 		d = newDraft(tokenizer.BPE)
@@ -64,6 +60,9 @@ func readLlama(files Files) (*draft, error) {
 		delete(config.m, "add_prefix_space") // the model says it
 	}
 	if err := d.addLlama(files, config); err != nil {
+		return nil, err
+	}
+	if err := d.addRoles(config); err != nil {
 		return nil, err
 	}
 	before, after := config.flagOr("add_bos_token", ends.bos), config.flagOr("add_eos_token", ends.eos)
@@ -204,24 +203,8 @@ func (d *draft) addLlama(files Files, config *fields) error {
 
 // addListed adds the tokens in f, which is added_tokens_decoder.
 func (d *draft) addListed(f *fields) error {
-	var byID []tokenizer.Added
-	if f.err != nil {
-		return f.err
-	}
-	for _, key := range slices.Sorted(maps.Keys(f.m)) {
-		id, err := strconv.ParseUint(key, 10, 32)
-		if err != nil || id >= tokenizer.MaxTokens || key != strconv.FormatUint(id, 10) {
-			return defect.Corrupt(configFile, f.path, "%q is not a token id", defect.Printable(key))
-		}
-		t := object(configFile, f.path+"."+key, f.m[key])
-		a := tokenizer.Added{ID: uint32(id), Content: t.str("content"), Special: t.flag("special"), SingleWord: t.flag("single_word"), LStrip: t.flag("lstrip"), RStrip: t.flag("rstrip")}
-		a.Normalized = t.flagOr("normalized", !a.Special)
-		if t.err != nil {
-			return t.err
-		}
-		byID = append(byID, a)
-	}
-	return d.addTokens(configFile, byID, nil)
+	byID, err := readListed(f)
+	return d.addTokens(configFile, byID, err)
 }
 
 // addTokens adds tokens in the order of their ids. As in Hugging Face, a token in the

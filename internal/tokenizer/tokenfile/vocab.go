@@ -2,6 +2,7 @@ package tokenfile
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"thimble/internal/defect"
@@ -63,6 +64,7 @@ func (d *draft) appendToken(dst []byte, token string) ([]byte, bool) {
 // for them: a token in the vocabulary keeps its id, and a new token gets the next id.
 func (d *document) finishAdded() error {
 	next := uint32(len(d.vocab))
+	d.vocabulary = len(d.vocab)
 	for _, f := range d.added {
 		a := tokenizer.Added{
 			Content:    f.str("content"),
@@ -89,10 +91,15 @@ func (d *document) finishAdded() error {
 			d.ids[a.Content] = id
 		}
 		if listed != id {
-			return defect.Corrupt(jsonFile, f.path, "%q has id %d, but the vocabulary and the order of the list give it %d", defect.Printable(a.Content), listed, id)
+			d.Notes = append(d.Notes, fmt.Sprintf("%s: %s is listed as id %d; the order of the list gives it %d, as in Hugging Face's library", jsonFile, defect.Printable(a.Content), listed, id))
 		}
 		a.ID, next = id, max(next, id+1)
+		if old := d.addedAs(a.Content); old != nil { // listed twice: the last counts
+			*old = a
+			continue
+		}
 		d.Added = append(d.Added, a)
+		d.index.added[a.Content] = len(d.Added) - 1
 	}
 	for id, t := range d.Tokens {
 		if t == nil { // an id without a token: no text gives it
